@@ -8,6 +8,7 @@ pub mod approval;
 pub mod dag;
 pub mod kept;
 pub mod run;
+pub mod stream;
 pub mod topic;
 
 pub use actor::Actor;

@@ -1,6 +1,7 @@
 //! What stands before every handler: for all requests, limits and the names this server answers to; for each route, its
 //! rule. Whatever fails inside is logged here, where the route is known.
 
+use crate::api::connectors;
 use crate::arrival::Arrival;
 use crate::auth::{Caller, Role};
 use crate::extract::{Peer, Query};
@@ -124,6 +125,9 @@ pub(crate) struct Gate {
 /// After routing: lets in whom the rule allows, and logs why the route failed if it did.
 pub(crate) async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let response = match gate.rule.door {
+        Door::Api if gate.rule.path.starts_with(connectors::PATH) => {
+            connectors::in_words_of_connect(through_api(&gate, request, next).await)
+        }
         Door::Api => through_api(&gate, request, next).await,
         Door::Page => through_page(&gate, request, next).await,
     };

@@ -245,6 +245,7 @@ fn about(name: &str) -> &'static str {
         "asset_id" => "An asset's number",
         "asset_alias_id" => "An alias's number",
         "preset_name" => "A preset's name",
+        "stream_name" => "A stream's name",
         _ => "",
     }
 }

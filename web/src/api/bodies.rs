@@ -477,6 +477,27 @@ pub(crate) struct RecordsBody {
     records: Vec<NewRecordBody>,
 }
 
+#[derive(JsonSchema)]
+pub(crate) struct ResetStreamBody {
+    to: ResetToBody,
+    /// Of this partition only; an offset needs it where there are several.
+    #[schemars(range(min = 0))]
+    partition: Option<i32>,
+}
+
+/// Where a stream goes on reading.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum ResetToBody {
+    /// The oldest record that is kept.
+    Earliest,
+    /// What comes from now on.
+    Latest,
+    Offset(#[schemars(range(min = 0))] i64),
+    /// The first record that is not older.
+    Time(Timestamp),
+}
+
 /// Without a value it is a tombstone, and needs a key.
 #[derive(JsonSchema)]
 struct NewRecordBody {

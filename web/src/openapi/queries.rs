@@ -7,7 +7,7 @@ use super::kinds::Kind::{
 use super::kinds::{Param, param};
 use crate::api::alerts::{self, KINDS};
 use crate::api::assets::OUTCOMES;
-use crate::api::hitl;
+use crate::api::{hitl, streams};
 use orch_deeds::{NOUNS, Noun};
 use std::borrow::Cow;
 
@@ -246,6 +246,15 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
                 all.push(param("snapshot_id", Wholes, "Of that snapshot; of the newest without it"));
             }
             all
+        }
+        ("GET", "/api/orch/v1/streams") => {
+            let mut all = paged(streams::ORDERS);
+            patterns(&mut all, &["name"]);
+            all.push(param("state", Words(streams::STATES.into()), "In one of these states"));
+            all
+        }
+        ("GET", "/api/orch/v1/streams/{stream_name}/minutes") => {
+            vec![param("hours", Count(streams::USUAL_HOURS), "Of the last hours; no more than 24")]
         }
         ("GET", "/api/orch/v1/topics/{topic_name}/records") => vec![
             param("partition", Count(0), "Of this partition"),

@@ -384,6 +384,31 @@ const WRITTEN: &[Written] = &[
             ("POST", "/api/orch/v1/topics/{topic_name}/records", "Appends records: all of them, or none"),
         ],
     ),
+    (
+        "Streams",
+        &[
+            ("GET", "/api/orch/v1/streams", "Lists streams with their state and lag"),
+            ("GET", "/api/orch/v1/streams/{stream_name}", "A stream with the offsets of its partitions"),
+            (
+                "DELETE",
+                "/api/orch/v1/streams/{stream_name}",
+                "Forgets a stream that no bundle declares, and its offsets; its table stays",
+            ),
+            ("GET", "/api/orch/v1/streams/{stream_name}/minutes", "Records and lag of a stream, minute by minute"),
+            ("POST", "/api/orch/v1/streams/{stream_name}/pause", "Pauses a stream"),
+            (
+                "POST",
+                "/api/orch/v1/streams/{stream_name}/reset",
+                "Lets a stream go on reading from another place of its topic",
+            ),
+            (
+                "POST",
+                "/api/orch/v1/streams/{stream_name}/restart",
+                "Begins a stream anew from its last commit, also one that failed",
+            ),
+            ("POST", "/api/orch/v1/streams/{stream_name}/resume", "Lets a paused stream go on"),
+        ],
+    ),
     ("Connections and variables", &[("POST", "/api/v2/connections/test", "Tries a connection, if this server may")]),
     (
         "Around them",

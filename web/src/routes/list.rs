@@ -16,6 +16,7 @@ use Access::{Login, Open};
 /// The whole list: the API sorted by path, then the pages.
 pub(super) fn routes(app: &App) -> Routes {
     let viewer = Login(Role::Viewer);
+    let op = Login(Role::Op);
     let routes = Routes::new(app)
         .post("/auth/token", Open, api::login::token)
         .takes::<bodies::LoginBody>()
@@ -25,6 +26,13 @@ pub(super) fn routes(app: &App) -> Routes {
         .creates::<api::login::Token>()
         .post("/auth/logout", viewer, api::login::log_out)
         .gives_nothing()
+        .get("/connectors", viewer, api::connectors::list)
+        .get("/connectors/{stream_name}", viewer, api::connectors::get)
+        .put("/connectors/{stream_name}/pause", op, api::connectors::pause)
+        .post("/connectors/{stream_name}/restart", op, api::connectors::restart)
+        .put("/connectors/{stream_name}/resume", op, api::connectors::resume)
+        .get("/connectors/{stream_name}/status", viewer, api::connectors::status)
+        .post("/connectors/{stream_name}/tasks/{task}/restart", op, api::connectors::restart_task)
         .get("/healthz", Open, health::alive)
         .get("/readyz", Open, health::ready);
     let routes = own::routes(routes);

@@ -26,6 +26,9 @@ fn usual(rule: &Rule) -> Role {
         "/pools",
         "/sql",
         "/topics",
+        "/streams",
+        "/api/orch/v1/streams",
+        "/connectors",
     ];
     let keeps = NOUNS.iter().any(|noun| below(noun.path))
         || of_operators.into_iter().any(below)

@@ -1,0 +1,76 @@
+//! Streams: whether they run, where they read on, and that one without a declaration goes.
+
+use crate::{Actor, Refused};
+use orch_store::audit::Deed;
+use orch_store::hint::Hint;
+use orch_store::stream::{
+    Reset, ResetTo, StreamRow, delete_stream, get_stream, partitions_of_stream, pause_stream, reset_stream,
+    restart_stream, resume_stream,
+};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+
+/// For processes that run streams.
+pub const STEERED: Hint = Hint::Stream;
+
+const DECLARED: &str = "its bundle declares it and would create it again: take it out of the bundle first, or pause it";
+const WHICH_PARTITION: &str =
+    "an offset belongs to one partition, and this stream reads several: name the partition, too";
+const NO_SUCH_PARTITION: &str = "the stream reads no partition of that number";
+
+/// What a person wants of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Steer {
+    Pause,
+    Resume,
+    Restart,
+    Reset(Reset),
+}
+
+/// Gives the stream as it is then.
+pub async fn steer(tx: &mut PgConnection, actor: &Actor, name: &str, steer: &Steer) -> Result<StreamRow, Refused> {
+    let mut extra = json!({ "stream": name });
+    let (event, is_there) = match steer {
+        Steer::Pause => ("pause_stream", pause_stream(tx, name).await?),
+        Steer::Resume => ("resume_stream", resume_stream(tx, name).await?),
+        Steer::Restart => ("restart_stream", restart_stream(tx, name).await?),
+        Steer::Reset(reset) => {
+            check(tx, name, reset).await?;
+            extra["to"] = serde_json::to_value(&reset.to).unwrap_or_default();
+            if let Some(partition) = reset.partition {
+                extra["partition"] = json!(partition);
+            }
+            ("reset_stream", reset_stream(tx, name, reset).await?)
+        }
+    };
+    if !is_there {
+        return Err(Refused::NotFound);
+    }
+    write_down(tx, actor, (event, extra)).await?;
+    get_stream(tx, name).await?.ok_or(Refused::NotFound)
+}
+
+/// A stream that never ran has no partitions yet: its process finds out whether it can be moved there.
+async fn check(tx: &mut PgConnection, name: &str, reset: &Reset) -> Result<(), Refused> {
+    let known = partitions_of_stream(tx, name).await?;
+    match reset.partition {
+        None if matches!(reset.to, ResetTo::Offset(_)) && known.len() > 1 => Err(Refused::Rule(WHICH_PARTITION)),
+        Some(wanted) if !known.is_empty() && known.iter().all(|one| one.partition != wanted) => {
+            Err(Refused::Rule(NO_SUCH_PARTITION))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Forgets a stream and its offsets. Its table stays.
+pub async fn delete(tx: &mut PgConnection, actor: &Actor, name: &str) -> Result<(), Refused> {
+    if !delete_stream(tx, name).await? {
+        let is_there = get_stream(tx, name).await?.is_some();
+        return Err(if is_there { Refused::Rule(DECLARED) } else { Refused::NotFound });
+    }
+    write_down(tx, actor, ("delete_stream", json!({ "stream": name }))).await
+}
+
+async fn write_down(tx: &mut PgConnection, actor: &Actor, (event, extra): (&str, Value)) -> Result<(), Refused> {
+    Ok(actor.did(tx, Deed { event, extra: Some(extra), ..Deed::default() }).await?)
+}

@@ -1,0 +1,99 @@
+//! `/connectors`: streams in the shapes of Kafka Connect's REST API, for tools that know it. One process reads all partitions of a
+//! stream, so a stream has the one task 0, and whoever restarts that task restarts the stream.
+
+use super::streams::{named, steer};
+use crate::extract::{Actor, Names, Query};
+use crate::refusal::{Refusal, Said};
+use crate::state::App;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::Response;
+use orch_deeds::stream::Steer;
+use orch_store::name_pattern::NamePattern;
+use orch_store::stream::{StreamRow, StreamState, list_streams};
+use serde_json::{Map, Value, json};
+
+pub(crate) const PATH: &str = "/connectors";
+
+/// The only task of a stream.
+const TASK: u32 = 0;
+
+/// Names; with `expand=status` or `expand=info` what is known of each.
+pub(crate) async fn list(State(app): State<App>, query: Query) -> Result<Json<Value>, Refusal> {
+    let rows = list_streams(&mut *app.pages().await?, &NamePattern::default()).await?;
+    let expands: Vec<&str> = query.all("expand").collect();
+    if expands.is_empty() {
+        return Ok(Json(rows.into_iter().map(|row| row.name).collect()));
+    }
+    let of = |row: &StreamRow| {
+        let known = [("status", status_of(row)), ("info", info_of(row))];
+        known.into_iter().filter(|(name, _)| expands.contains(name)).map(|(name, of)| (name.to_string(), of)).collect()
+    };
+    Ok(Json(Value::Object(rows.iter().map(|row| (row.name.clone(), Value::Object(of(row)))).collect())))
+}
+
+pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<Value>, Refusal> {
+    Ok(Json(info_of(&named(&mut *app.pages().await?, names.get("stream_name")).await?)))
+}
+
+pub(crate) async fn status(State(app): State<App>, names: Names) -> Result<Json<Value>, Refusal> {
+    Ok(Json(status_of(&named(&mut *app.pages().await?, names.get("stream_name")).await?)))
+}
+
+fn info_of(row: &StreamRow) -> Value {
+    // A connector's config has texts only.
+    let spec = row.spec.as_object().into_iter().flatten();
+    let spec = spec.map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), String::from)));
+    let mut config: Map<String, Value> = spec.map(|(name, text)| (name, text.into())).collect();
+    let own = [("name", &*row.name), ("connector.class", "orch"), ("topics", row.topic()), ("tasks.max", "1")];
+    config.extend(own.map(|(name, text)| (name.to_string(), text.into())));
+    json!({ "name": row.name, "config": config, "tasks": [{ "connector": row.name, "task": TASK }], "type": "sink" })
+}
+
+fn status_of(row: &StreamRow) -> Value {
+    let state = match row.state() {
+        StreamState::Running => "RUNNING",
+        StreamState::Paused => "PAUSED",
+        StreamState::Failed => "FAILED",
+        StreamState::Unassigned => "UNASSIGNED",
+    };
+    let worker = row.process.as_deref().unwrap_or_default();
+    let mut task = json!({ "id": TASK, "state": state, "worker_id": worker });
+    if let (StreamState::Failed, Some(error)) = (row.state(), &row.error) {
+        task["trace"] = json!(error);
+    }
+    json!({ "name": row.name, "connector": { "state": state, "worker_id": worker }, "tasks": [task], "type": "sink" })
+}
+
+pub(crate) async fn restart(State(app): State<App>, actor: Actor, names: Names) -> Result<StatusCode, Refusal> {
+    steer(&app, &actor, names.get("stream_name"), &Steer::Restart).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn restart_task(State(app): State<App>, actor: Actor, names: Names) -> Result<StatusCode, Refusal> {
+    if names.number::<u32>("task")? != TASK {
+        return Err(Refusal::not_found("Unknown task: a stream has the task 0 and no other"));
+    }
+    restart(State(app), actor, names).await
+}
+
+pub(crate) async fn pause(State(app): State<App>, actor: Actor, names: Names) -> Result<StatusCode, Refusal> {
+    steer(&app, &actor, names.get("stream_name"), &Steer::Pause).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+pub(crate) async fn resume(State(app): State<App>, actor: Actor, names: Names) -> Result<StatusCode, Refusal> {
+    steer(&app, &actor, names.get("stream_name"), &Steer::Resume).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// A refusal of these routes as Connect says it.
+pub(crate) fn in_words_of_connect(response: Response) -> Response {
+    let Some(Said(words)) = response.extensions().get().cloned() else { return response };
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let body = json!({ "error_code": parts.status.as_u16(), "message": &*words });
+    Response::from_parts(parts, Body::from(body.to_string()))
+}

@@ -1,0 +1,288 @@
+//! `/api/orch/v1/streams`: how far streams are, and what people want of them.
+
+use super::pages::{Page, name_pattern, orders, words};
+use crate::extract::{Actor, JsonBody, Names, Query, shown};
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use orch_deeds::Refused;
+use orch_deeds::stream::{self as deeds, STEERED, Steer};
+use orch_store::stream::{
+    PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, StreamState, get_stream, list_streams,
+    minutes_of_stream, partitions_of_stream,
+};
+use orch_wire::Problem;
+use orch_wire::fields::integer;
+use orch_wire::timestamp::{Timestamp, moment, stamp};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::PgConnection;
+use std::cmp::Ordering;
+
+pub(crate) const STATES: &[&str] = &["running", "paused", "failed", "unassigned"];
+pub(crate) const ORDERS: &[&str] =
+    &["name", "state", "topic", "table", "lag", "records", "records_last_hour", "last_commit_at"];
+/// What is kept of each minute.
+const MOST_HOURS: i64 = 24;
+pub(crate) const USUAL_HOURS: u32 = 3;
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct StreamPage {
+    streams: Vec<StreamView>,
+    total_entries: usize,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct StreamView {
+    name: String,
+    /// `running`, `paused`, `failed` (it is tried again, or waits for a restart) or `unassigned`: no process runs it.
+    state: &'static str,
+    topic: String,
+    table: String,
+    /// What its bundle says of it.
+    spec: Value,
+    bundle: String,
+    /// False: its bundle has it no longer, and nothing runs it.
+    is_declared: bool,
+    is_paused: bool,
+    /// What runs it.
+    process: Option<String>,
+    started_at: Option<Timestamp>,
+    /// Since the last commit.
+    failures: i32,
+    error: Option<String>,
+    failed_at: Option<Timestamp>,
+    /// Of one that failed: when it is tried again.
+    next_try_at: Option<Timestamp>,
+    /// It failed, and is not tried again by itself.
+    waits_for_restart: bool,
+    /// Where it goes on reading when it runs again, as a person said.
+    reset_to: Option<Value>,
+    partition_count: i32,
+    /// Records that are in the topic and not yet in the table.
+    lag: i64,
+    commits: i64,
+    /// All that were read, with those in quarantine.
+    records: i64,
+    quarantined: i64,
+    records_last_hour: i64,
+    last_commit_at: Option<Timestamp>,
+    /// When the newest record that was read was produced.
+    last_record_at: Option<Timestamp>,
+}
+
+impl From<StreamRow> for StreamView {
+    fn from(row: StreamRow) -> Self {
+        StreamView {
+            state: row.state().name(),
+            topic: row.topic().into(),
+            table: row.table().into(),
+            name: row.name,
+            spec: row.spec,
+            bundle: row.bundle,
+            is_declared: row.version.is_some(),
+            is_paused: row.is_paused,
+            process: row.process,
+            started_at: stamp(row.started_at),
+            failures: row.failures,
+            error: row.error,
+            failed_at: stamp(row.failed_at),
+            next_try_at: stamp(row.retry_at),
+            waits_for_restart: row.waits_for_restart,
+            reset_to: row.reset_to,
+            partition_count: row.partitions,
+            lag: row.lag,
+            commits: row.commits,
+            records: row.records,
+            quarantined: row.quarantined,
+            records_last_hour: row.records_last_hour,
+            last_commit_at: stamp(row.last_commit_at),
+            last_record_at: stamp(row.last_record_at),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct StreamDetails {
+    #[serde(flatten)]
+    stream: StreamView,
+    partitions: Vec<StreamPartitionView>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct StreamPartitionView {
+    partition: i32,
+    /// Of the next record to read: all before it are in the table or in quarantine.
+    next_offset: i64,
+    /// Of the next record that comes into the topic.
+    end_offset: i64,
+    lag: i64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct StreamMinutePage {
+    /// Oldest first. Minutes without a commit are left out.
+    minutes: Vec<StreamMinuteView>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct StreamMinuteView {
+    minute: Timestamp,
+    records: i64,
+    quarantined: i64,
+    /// At its last commit.
+    lag: i64,
+}
+
+/// The stream that a path names.
+pub(crate) async fn named(db: &mut PgConnection, name: &str) -> Result<StreamRow, Refusal> {
+    get_stream(db, name).await?.ok_or_else(|| no_such_stream(name))
+}
+
+fn no_such_stream(name: &str) -> Refusal {
+    Refusal::not_found(format!("The Stream with name: `{}` was not found", shown(name)))
+}
+
+/// There are as many as people declare, and their state is known in the program only: all are read and sorted here.
+pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<StreamPage>, Refusal> {
+    let page = Page::of(&mut query);
+    query.finish()?;
+    let states: Vec<StreamState> = words(&query, "state", ("state", STATES))?;
+    let orders = orders(&query, order)?;
+    let mut rows = list_streams(&mut *app.pages().await?, &name_pattern(&query, "name")).await?;
+    rows.retain(|row| states.is_empty() || states.contains(&row.state()));
+    rows.sort_by(|one, other| {
+        let by = |(compare, descends): &(Compare, bool)| {
+            if *descends { compare(other, one) } else { compare(one, other) }
+        };
+        orders.iter().map(by).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    });
+    let total_entries = rows.len();
+    let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);
+    let most = usize::try_from(page.limit).unwrap_or(usize::MAX);
+    let streams = rows.into_iter().skip(skip).take(most).map(StreamView::from).collect();
+    Ok(Json(StreamPage { streams, total_entries }))
+}
+
+type Compare = fn(&StreamRow, &StreamRow) -> Ordering;
+
+fn order(word: &str) -> Option<Compare> {
+    Some(match word {
+        "name" => |one, other| one.name.cmp(&other.name),
+        "state" => |one, other| one.state().name().cmp(other.state().name()),
+        "topic" => |one, other| one.topic().cmp(other.topic()),
+        "table" => |one, other| one.table().cmp(other.table()),
+        "lag" => |one, other| one.lag.cmp(&other.lag),
+        "records" => |one, other| one.records.cmp(&other.records),
+        "records_last_hour" => |one, other| one.records_last_hour.cmp(&other.records_last_hour),
+        "last_commit_at" => |one, other| one.last_commit_at.cmp(&other.last_commit_at),
+        _ => return None,
+    })
+}
+
+pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<StreamDetails>, Refusal> {
+    let mut db = app.pages().await?;
+    let row = named(&mut db, names.get("stream_name")).await?;
+    let view = |PartitionOfStream { partition, next_offset, end_offset }| StreamPartitionView {
+        partition,
+        next_offset,
+        end_offset,
+        lag: end_offset - next_offset,
+    };
+    let partitions = partitions_of_stream(&mut db, &row.name).await?.into_iter().map(view).collect();
+    Ok(Json(StreamDetails { stream: row.into(), partitions }))
+}
+
+pub(crate) async fn minutes(
+    State(app): State<App>,
+    names: Names,
+    mut query: Query,
+) -> Result<Json<StreamMinutePage>, Refusal> {
+    let hours = query.count("hours", USUAL_HOURS.into()).min(MOST_HOURS);
+    query.finish()?;
+    let mut db = app.pages().await?;
+    let row = named(&mut db, names.get("stream_name")).await?;
+    let view = |StreamMinute { minute, records, quarantined, lag }| StreamMinuteView {
+        minute: Timestamp(minute),
+        records,
+        quarantined,
+        lag,
+    };
+    let of_hours = i32::try_from(hours * 60).unwrap_or(i32::MAX);
+    let minutes = minutes_of_stream(&mut db, &row.name, of_hours).await?.into_iter().map(view).collect();
+    Ok(Json(StreamMinutePage { minutes }))
+}
+
+pub(crate) async fn pause(State(app): State<App>, actor: Actor, names: Names) -> Result<Json<StreamView>, Refusal> {
+    Ok(Json(steer(&app, &actor, names.get("stream_name"), &Steer::Pause).await?.into()))
+}
+
+pub(crate) async fn resume(State(app): State<App>, actor: Actor, names: Names) -> Result<Json<StreamView>, Refusal> {
+    Ok(Json(steer(&app, &actor, names.get("stream_name"), &Steer::Resume).await?.into()))
+}
+
+pub(crate) async fn restart(State(app): State<App>, actor: Actor, names: Names) -> Result<Json<StreamView>, Refusal> {
+    Ok(Json(steer(&app, &actor, names.get("stream_name"), &Steer::Restart).await?.into()))
+}
+
+pub(crate) async fn reset(
+    State(app): State<App>,
+    actor: Actor,
+    names: Names,
+    body: JsonBody,
+) -> Result<Json<StreamView>, Refusal> {
+    let mut fields = body.fields();
+    let to = fields.required_checked("to", |value| reset_to(value).map(Some));
+    let partition = fields.whole("partition");
+    if partition.is_some_and(|partition| partition < 0) {
+        fields.refuse(Problem::value("partition: partitions are numbered from 0"));
+    }
+    fields.finish()?;
+    let Some(to) = to else { return Err(Problem::new("missing", "Field required").at(["body", "to"]).into()) };
+    let steered = steer(&app, &actor, names.get("stream_name"), &Steer::Reset(Reset { partition, to })).await?;
+    Ok(Json(steered.into()))
+}
+
+fn reset_to(value: &Value) -> Result<ResetTo, Problem> {
+    let only = value.as_object().filter(|fields| fields.len() == 1).and_then(|fields| fields.iter().next());
+    match (value.as_str(), only.map(|(name, value)| (name.as_str(), value))) {
+        (Some("earliest"), _) => Ok(ResetTo::Earliest),
+        (Some("latest"), _) => Ok(ResetTo::Latest),
+        (_, Some(("offset", offset))) => {
+            let offset = integer(offset).filter(|offset| *offset >= 0);
+            offset.map(ResetTo::Offset).ok_or_else(|| Problem::value("to: an offset is a whole number from 0 on"))
+        }
+        (_, Some(("time", at))) => moment(at).map(ResetTo::Time),
+        _ => Err(Problem::value("to: `earliest`, `latest`, {\"offset\": 17} or {\"time\": \"2026-11-22T06:00:00Z\"}")
+            .with_input(value)),
+    }
+}
+
+pub(crate) async fn delete(State(app): State<App>, actor: Actor, names: Names) -> Result<StatusCode, Refusal> {
+    forget(&app, &actor, names.get("stream_name")).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Gives the stream as it is then.
+pub(crate) async fn steer(app: &App, actor: &Actor, name: &str, steer: &Steer) -> Result<StreamRow, Refusal> {
+    let steered =
+        app.in_transaction(async |tx| deeds::steer(tx, actor, name, steer).await.map_err(|why| refusal(name, why)));
+    let row = steered.await?;
+    app.hints.give(STEERED);
+    Ok(row)
+}
+
+pub(crate) async fn forget(app: &App, actor: &Actor, name: &str) -> Result<(), Refusal> {
+    app.in_transaction(async |tx| deeds::delete(tx, actor, name).await.map_err(|why| refusal(name, why))).await
+}
+
+fn refusal(name: &str, refused: Refused) -> Refusal {
+    match refused {
+        Refused::Rule(why) => Refusal::plain(StatusCode::CONFLICT, why),
+        Refused::Secret(error) => error.into(),
+        Refused::NotFound | Refused::Taken => no_such_stream(name),
+    }
+}
