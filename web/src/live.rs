@@ -41,6 +41,8 @@ pub(crate) enum Watched {
     Try(TryKey),
     /// Which runs there are, and how the DAGs are.
     All,
+    /// How far streams are.
+    Streams,
     /// Every run and instance that comes into another state.
     Feed,
 }

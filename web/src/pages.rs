@@ -29,6 +29,7 @@ pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod shell;
 pub(crate) mod sql;
+pub(crate) mod streams;
 pub(crate) mod task;
 pub(crate) mod theme;
 pub(crate) mod topics;

@@ -9,7 +9,9 @@ use axum::body::Bytes;
 use orch_spec::state::TaskState;
 use orch_store::StoreResult;
 use orch_store::hint::Hint;
-use orch_store::live::{News, TryKey, TryLook, look_at_all, look_at_dags, look_at_runs, look_at_tries, news};
+use orch_store::live::{
+    News, TryKey, TryLook, look_at_all, look_at_dags, look_at_runs, look_at_streams, look_at_tries, news,
+};
 use orch_store::log::{Place, lines_upto};
 use sqlx::PgConnection;
 use std::collections::HashMap;
@@ -100,13 +102,14 @@ impl Watcher {
     async fn look(&mut self, followed: &[(Watched, Queue)]) -> StoreResult<()> {
         let (mut runs, mut tries): (Vec<Uuid>, Vec<(TryKey, &Queue)>) = (Vec::new(), Vec::new());
         let mut dags: Vec<Arc<str>> = Vec::new();
-        let (mut all, mut feed) = (None, None);
+        let (mut all, mut streams, mut feed) = (None, None, None);
         for (watched, queue) in followed {
             match watched {
                 Watched::Run(run) => runs.push(*run),
                 Watched::Dag(dag_id) => dags.push(Arc::clone(dag_id)),
                 Watched::Try(key) => tries.push((*key, queue)),
                 Watched::All => all = Some(queue),
+                Watched::Streams => streams = Some(queue),
                 Watched::Feed => feed = Some(queue),
             }
         }
@@ -155,6 +158,10 @@ impl Watcher {
             let mut db = self.app.pages().await?;
             let mark = mark_of_all(&self.app, &mut db).await?;
             self.tell_mark(&Watched::All, mark, queue);
+        }
+        if let Some(queue) = streams {
+            let mark = look_at_streams(&mut *self.app.pages().await?).await?;
+            self.tell_mark(&Watched::Streams, mark, queue);
         }
         match feed {
             None => self.feed = None,

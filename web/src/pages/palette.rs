@@ -50,6 +50,7 @@ const PAGES: &[(&str, &str, &str)] = &[
     ("lake", "Lake", "/lake"),
     ("code", "SQL", "/sql"),
     ("runs", "Topics", "/topics"),
+    ("stream", "Streams", "/streams"),
     ("db", "Connections", "/connections"),
     ("key", "Variables", "/variables"),
     ("gear", "Workers", "/workers"),

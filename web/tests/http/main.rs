@@ -47,6 +47,7 @@ mod secret_pages;
 mod server;
 mod session;
 mod shapes;
+mod streams;
 mod task_instances;
 mod tls;
 mod topics;

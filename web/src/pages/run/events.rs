@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use orch_store::dag::resolve;
-use orch_store::live::{TryKey, look_at_dags, look_at_tries};
+use orch_store::live::{TryKey, look_at_dags, look_at_streams, look_at_tries};
 use orch_store::overview::how_far;
 use uuid::Uuid;
 
@@ -62,13 +62,17 @@ pub(crate) async fn follow_try(
     answer(app, (&caller.name, headers), Watched::Try(key), mark, (shown(&query), at))
 }
 
-/// `/events`: which runs there are, and how the DAGs are.
+/// `/events`: which runs there are, and how the DAGs are; `/events?of=streams`: how far streams are.
 pub(crate) async fn follow_all(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
+    if query.text("of") == Some("streams") {
+        let mark = look_at_streams(&mut *app.pages().await?).await?;
+        return answer(app, (&caller.name, headers), Watched::Streams, mark, (shown(&query), None));
+    }
     let mark = mark_of_all(&app, &mut *app.pages().await?).await?;
     answer(app, (&caller.name, headers), Watched::All, mark, (shown(&query), None))
 }

@@ -1,0 +1,86 @@
+//! `/streams`: the streams of all bundles with how far each is.
+
+pub(crate) mod stream;
+
+use super::{Shell, encoded, html};
+use crate::extract::Query;
+use crate::parts;
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_store::name_pattern::NamePattern;
+use orch_store::stream::{StreamRow, StreamState, list_streams};
+
+#[derive(Template)]
+#[template(path = "pages/streams.html")]
+struct StreamsPage {
+    shell: Shell,
+    q: String,
+    /// How the title begins.
+    sign: &'static str,
+    lines: Vec<Line>,
+}
+
+struct Line {
+    name: String,
+    href: String,
+    state: parts::State,
+    said: &'static str,
+    topic: String,
+    table: String,
+    lag: String,
+    records: String,
+    committed: Option<parts::Ago>,
+    /// The beginning of its first line.
+    error: Option<String>,
+}
+
+/// Of an error in the list.
+const MOST_ERROR_CHARS: usize = 160;
+
+/// The page of a stream.
+fn href(name: &str) -> String {
+    format!("/streams/{}", encoded(name))
+}
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
+    let q = query.text("q").unwrap_or_default().trim().to_string();
+    let names = NamePattern { contains: (!q.is_empty()).then(|| vec![q.clone()]), begins: None };
+    let rows = list_streams(&mut *app.pages().await?, &names).await?;
+    let has_failed = rows.iter().any(|row| row.state() == StreamState::Failed);
+    let lines = rows.iter().map(|row| line(row, &shell)).collect();
+    html(StatusCode::OK, &StreamsPage { shell, q, sign: if has_failed { parts::sign("failed") } else { "" }, lines })
+}
+
+fn line(row: &StreamRow, shell: &Shell) -> Line {
+    let first = |error: &str| parts::short(error.lines().next().unwrap_or_default(), MOST_ERROR_CHARS).into_owned();
+    Line {
+        name: row.name.clone(),
+        href: href(&row.name),
+        state: parts::bare(icon_of(row.state())),
+        said: row.state().name(),
+        topic: row.topic().into(),
+        table: row.table().into(),
+        lag: count(row.lag),
+        records: count(row.records_last_hour),
+        committed: row.last_commit_at.map(|at| parts::ago(at, shell.now)),
+        error: row.error.as_deref().map(first),
+    }
+}
+
+/// The state of tasks that looks like it.
+fn icon_of(state: StreamState) -> &'static str {
+    match state {
+        StreamState::Running => "running",
+        StreamState::Paused => "paused",
+        StreamState::Failed => "failed",
+        StreamState::Unassigned => "no_status",
+    }
+}
+
+fn count(number: i64) -> String {
+    parts::count(u64::try_from(number).unwrap_or_default())
+}

@@ -1,0 +1,251 @@
+//! `/streams/{stream_name}`: one stream: how far it is in each partition, what it did in the last hours, why it stopped, and the
+//! buttons that steer it.
+
+use super::{count, href, icon_of};
+use crate::api::streams::{USUAL_HOURS, forget, named, steer};
+use crate::extract::{Actor, Form, Names};
+use crate::pages::{Shell, encoded, html, lake, see_other};
+use crate::parts::{self, Chart, Look, Now};
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::{DateTime, DurationRound, NaiveDateTime, TimeDelta, Utc};
+use orch_deeds::stream::Steer;
+use orch_store::lake_view::TableId;
+use orch_store::stream::{
+    PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, StreamState, minutes_of_stream, partitions_of_stream,
+};
+use orch_store::topic::get_topic;
+use std::collections::HashMap;
+
+#[derive(Template)]
+#[template(path = "pages/streams/stream.html")]
+struct StreamPage {
+    shell: Shell,
+    row: StreamRow,
+    href: String,
+    state: parts::State,
+    said: &'static str,
+    sign: &'static str,
+    /// Of a topic of the built-in log.
+    topic_href: Option<String>,
+    table_href: Option<String>,
+    quarantine_href: Option<String>,
+    started: Option<parts::Ago>,
+    figures: Vec<(&'static str, String)>,
+    committed: Option<parts::Ago>,
+    newest: Option<parts::Ago>,
+    failed: Option<parts::Ago>,
+    again: Option<parts::Ago>,
+    /// Where it goes on when it runs again.
+    waits: Option<String>,
+    /// What its bundle says besides.
+    spec: Vec<(String, String)>,
+    partitions: Vec<PartitionOfStream>,
+    charts: Option<[(&'static str, Chart); 2]>,
+    hours: u32,
+    /// Why what the form asked for was refused, and what it asked for.
+    problem: Option<String>,
+    wish: Wish,
+}
+
+/// What the form for another place holds.
+#[derive(Default)]
+struct Wish {
+    to: String,
+    offset: String,
+    time: String,
+    partition: String,
+}
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> Result<Response, Refusal> {
+    page(&app, shell, names.get("stream_name"), (Wish::default(), None)).await
+}
+
+/// `POST`: pauses, lets go on, restarts, moves or forgets it.
+pub(crate) async fn steer_it(
+    State(app): State<App>,
+    actor: Actor,
+    shell: Shell,
+    names: Names,
+    form: Form,
+) -> Result<Response, Refusal> {
+    let name = names.get("stream_name");
+    let wanted = match form.text("do") {
+        Some("pause") => Steer::Pause,
+        Some("resume") => Steer::Resume,
+        Some("restart") => Steer::Restart,
+        Some("reset") => {
+            let text = |name| form.text(name).unwrap_or_default().trim().to_string();
+            let [to, offset, time, partition] = ["to", "offset", "time", "partition"].map(text);
+            let wish = Wish { to, offset, time, partition };
+            let refused = match wish.read() {
+                Ok(reset) => match steer(&app, &actor, name, &Steer::Reset(reset)).await {
+                    Ok(_) => return Ok(see_other(&href(name))),
+                    Err(Refusal::Plain { status: StatusCode::CONFLICT, text }) => text.into_owned(),
+                    Err(refusal) => return Err(refusal),
+                },
+                Err(why) => why.into(),
+            };
+            return page(&app, shell, name, (wish, Some(refused))).await;
+        }
+        Some("delete") => {
+            forget(&app, &actor, name).await?;
+            return Ok(see_other("/streams"));
+        }
+        _ => return Err(Refusal::bad_request("do is one of pause, resume, restart, reset and delete")),
+    };
+    steer(&app, &actor, name, &wanted).await?;
+    Ok(see_other(&href(name)))
+}
+
+impl Wish {
+    fn read(&self) -> Result<Reset, &'static str> {
+        let to = match self.to.as_str() {
+            "earliest" => ResetTo::Earliest,
+            "latest" => ResetTo::Latest,
+            "offset" => {
+                let offset = self.offset.parse().ok().filter(|offset| *offset >= 0);
+                ResetTo::Offset(offset.ok_or("an offset is a whole number from 0 on")?)
+            }
+            "time" => ResetTo::Time(time(&self.time).ok_or("a time is written as 2026-11-22T06:00, in UTC")?),
+            _ => return Err("choose where it goes on reading"),
+        };
+        let partition = match self.partition.as_str() {
+            "" => None,
+            number => Some(number.parse().map_err(|_| "a partition is a number from 0 on")?),
+        };
+        Ok(Reset { partition, to })
+    }
+}
+
+/// As browsers send it, with or without seconds.
+fn time(text: &str) -> Option<DateTime<Utc>> {
+    let forms = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"];
+    Some(forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())?.and_utc())
+}
+
+async fn page(
+    app: &App,
+    shell: Shell,
+    name: &str,
+    (wish, problem): (Wish, Option<String>),
+) -> Result<Response, Refusal> {
+    let mut db = app.pages().await?;
+    let row = named(&mut db, name).await?;
+    let partitions = partitions_of_stream(&mut db, name).await?;
+    let minutes = minutes_of_stream(&mut db, name, (USUAL_HOURS * 60).cast_signed()).await?;
+    // A topic that is reached over a connection is elsewhere, whatever its name.
+    let is_here = row.spec.get("connection").is_none() && get_topic(&mut db, row.topic()).await?.is_some();
+    // The first commit creates it.
+    let has_table = row.commits > 0 && app.config.lake.is_there();
+    let table: Option<TableId> = row.table().parse().ok().filter(|_| has_table);
+    let ago = |at: Option<DateTime<Utc>>| at.map(|at| parts::ago(at, shell.now));
+    let state = row.state();
+    let icon = icon_of(state);
+    let spec =
+        row.spec.as_object().into_iter().flatten().filter(|(name, _)| !["topic", "table"].contains(&name.as_str()));
+    let plain = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+    let page = StreamPage {
+        href: href(name),
+        state: parts::bare(icon),
+        said: state.name(),
+        sign: parts::sign(icon),
+        topic_href: is_here.then(|| format!("/topics/{}/records", encoded(row.topic()))),
+        table_href: table.as_ref().map(lake::href),
+        quarantine_href: table.filter(|_| row.quarantined > 0).map(|id| lake::href(&id.quarantine())),
+        started: ago(row.started_at.filter(|_| state == StreamState::Running)),
+        figures: vec![
+            ("Lag", count(row.lag)),
+            ("Records in the last hour", count(row.records_last_hour)),
+            ("Records in all", count(row.records)),
+            ("In quarantine", count(row.quarantined)),
+        ],
+        committed: ago(row.last_commit_at),
+        newest: ago(row.last_record_at),
+        failed: ago(row.failed_at),
+        again: ago(row.retry_at.filter(|_| state == StreamState::Failed)),
+        waits: row.reset_to.clone().and_then(|to| serde_json::from_value(to).ok()).map(|to| place(&to, shell.now)),
+        spec: spec.map(|(name, value)| (name.replace('_', " "), plain(value))).collect(),
+        charts: charts(&minutes, &row, shell.now),
+        hours: USUAL_HOURS,
+        partitions,
+        problem,
+        wish,
+        row,
+        shell,
+    };
+    let status = if page.problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    html(status, &page)
+}
+
+/// Where a stream goes on, in words.
+fn place(reset: &Reset, now: Now) -> String {
+    let from = match &reset.to {
+        ResetTo::Earliest => "the oldest record that is kept".to_string(),
+        ResetTo::Latest => "what came since then".into(),
+        ResetTo::Offset(offset) => format!("offset {offset}"),
+        ResetTo::Time(at) => format!("the first record from {} on", now.exactly(*at)),
+    };
+    match reset.partition {
+        Some(partition) => format!("{from} of partition {partition}"),
+        None => from,
+    }
+}
+
+/// Records of each minute and the lag at its end. A minute without a commit has no records, and the lag of the one before.
+fn charts(minutes: &[StreamMinute], row: &StreamRow, now: Now) -> Option<[(&'static str, Chart); 2]> {
+    let first = minutes.first()?.minute;
+    let known: HashMap<DateTime<Utc>, &StreamMinute> = minutes.iter().map(|minute| (minute.minute, minute)).collect();
+    let last = now.at.duration_trunc(TimeDelta::minutes(1)).ok()?.max(first);
+    let (mut records, mut lags) = (Vec::new(), Vec::new());
+    let (mut at, mut lag) = (first, 0);
+    while at <= last {
+        let minute = known.get(&at);
+        // What came since the last commit counts too.
+        lag = if at == last { row.lag } else { minute.map_or(lag, |minute| minute.lag) };
+        let word = now.written(at, "%Y-%m-%d %H:%M");
+        records.push((word.clone(), Some(minute.map_or(0, |minute| minute.records) as f64)));
+        lags.push((word, Some(lag as f64)));
+        at += TimeDelta::minutes(1);
+    }
+    Some([
+        ("Records a minute", Chart::new(Look::Bars, "Records a minute".into(), records)?),
+        ("Lag", Chart::new(Look::Line, "Records not yet in the table, minute by minute".into(), lags)?),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_says_where_to_go_on_or_what_is_wrong_with_it() {
+        let read = |to: &str, value: &str, partition: &str| {
+            let text = String::from;
+            Wish { to: text(to), offset: text(value), time: text(value), partition: text(partition) }.read()
+        };
+        let six = DateTime::from_timestamp(1_795_327_200, 0).expect("it is a time");
+        for (to, value, partition, meant) in [
+            ("earliest", "", "", Ok((None, ResetTo::Earliest))),
+            ("latest", "x", "2", Ok((Some(2), ResetTo::Latest))),
+            ("offset", "17", "0", Ok((Some(0), ResetTo::Offset(17)))),
+            ("offset", "-1", "0", Err("an offset")),
+            ("offset", "", "0", Err("an offset")),
+            ("time", "2026-11-22T06:00", "", Ok((None, ResetTo::Time(six)))),
+            ("time", "2026-11-22T06:00:00.000", "", Ok((None, ResetTo::Time(six)))),
+            ("time", "yesterday", "", Err("a time")),
+            ("earliest", "", "a", Err("a partition")),
+            ("", "", "", Err("choose")),
+        ] {
+            match (read(to, value, partition), meant) {
+                (Ok(reset), Ok((partition, to))) => assert_eq!(reset, Reset { partition, to }),
+                (Err(why), Err(words)) => assert!(why.starts_with(words), "{why}"),
+                (found, _) => panic!("{to} {value} {partition}: {found:?}"),
+            }
+        }
+    }
+}
