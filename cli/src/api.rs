@@ -14,6 +14,7 @@ mod marks;
 mod presets;
 mod read;
 mod sql;
+mod streams;
 mod topics;
 mod versions;
 mod wait;

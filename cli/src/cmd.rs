@@ -58,6 +58,7 @@ mod scheduler;
 mod secrets_keys;
 mod sql;
 mod standalone;
+mod streams;
 mod tasks_clear;
 mod tasks_list;
 mod tasks_logs;
@@ -136,6 +137,9 @@ pub(crate) enum Command {
     /// Topics: logs of records that tasks append to and streams read
     #[command(subcommand, visible_alias = "topic")]
     Topics(Topics),
+    /// Streams: what reads topics into tables; pause, restart and move it
+    #[command(subcommand, visible_alias = "stream")]
+    Streams(Streams),
     /// Backfills: runs for dates that are past
     #[command(subcommand, visible_alias = "backfills")]
     Backfill(Backfill),
@@ -264,6 +268,16 @@ family!(Topics {
     Tail(topics_tail::Tail),
 });
 
+family!(Streams {
+    List(streams::List),
+    Show(streams::Show),
+    Pause(streams::Pause),
+    Resume(streams::Resume),
+    Restart(streams::Restart),
+    Reset(streams::Reset),
+    Delete(streams::Delete),
+});
+
 family!(Assets {
     List(assets_list::List),
     Details(assets_list::Details),
@@ -348,6 +362,7 @@ impl Command {
             Command::Runs(runs) => runs.run(cx),
             Command::Pools(pools) => pools.run(cx),
             Command::Topics(topics) => topics.run(cx),
+            Command::Streams(streams) => streams.run(cx),
             Command::Alerts(alerts) => alerts.run(cx),
             Command::Approvals(approvals) => approvals.run(cx),
             Command::Backfill(backfill) => backfill.run(cx),

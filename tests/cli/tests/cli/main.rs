@@ -34,6 +34,7 @@ mod secrets;
 mod server;
 mod sessions;
 mod standalone;
+mod streams;
 mod topics;
 mod upgrade;
 mod users;

@@ -4,6 +4,7 @@
 use crate::binary::Ended;
 use crate::remote::alerts::receiver;
 use crate::remote::{PASSWORD, token_of};
+use crate::streams;
 use crate::world::World;
 use std::fs;
 use std::net::TcpListener;
@@ -112,6 +113,7 @@ async fn prepare(world: &mut World, open_port: u16) {
     world.run(&["assets", "emit", "--name", "source", "--partition", "mon"]).done();
     world.wait_for(&["assets", "events", "test://relayed"], |ended| ended.out.contains("test_relaying"));
     world.sql(CHECKS).await;
+    streams::seed(&mut world.db().await).await;
     world.wait_for(&["dags", "export", "more"], |ended| ended.out.contains("tell"));
     world.wait_for(&["approvals", "list"], |ended| ended.out.contains("Publish it?"));
     world.wait_for(&["dags", "list-import-errors"], |ended| ended.code == 1);

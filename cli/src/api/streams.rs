@@ -1,0 +1,58 @@
+//! Streams: how far they are, and what people want of them.
+
+use super::kept::Seen;
+use super::{Answer, Api, Query, encoded, refused};
+use orch_binary::failure::Failure;
+use serde_json::Value;
+
+const PATH: &str = "api/orch/v1/streams";
+
+fn path_of_one(name: &str) -> String {
+    format!("{PATH}/{}", encoded(name))
+}
+
+impl Api {
+    /// By name.
+    pub(crate) async fn list_streams(&self, states: &[String]) -> Result<Vec<Seen>, Failure> {
+        let query = || Query::default().with_all("state", states);
+        self.pages_from(PATH, "streams", query, usize::MAX, |entry| entry.as_object().cloned()).await
+    }
+
+    /// With its partitions. `None`: there is no such stream.
+    pub(crate) async fn get_stream(&self, name: &str) -> Result<Option<Seen>, Failure> {
+        // Nothing has an empty name, and the path of one would be that of the list.
+        if name.is_empty() {
+            return Ok(None);
+        }
+        self.one(&path_of_one(name), |found| found.as_object().cloned()).await
+    }
+
+    /// `pause`, `resume`, `restart` or `reset` with its body. `None`: there is no such stream.
+    pub(crate) async fn steer_stream(
+        &self,
+        name: &str,
+        verb: &str,
+        body: Option<&Value>,
+    ) -> Result<Option<Seen>, Failure> {
+        if name.is_empty() {
+            return Ok(None);
+        }
+        match self.ask("POST", &format!("{}/{verb}", path_of_one(name)), body).await? {
+            Answer::Found(found) => found.as_object().cloned().map(Some).ok_or_else(|| self.strange()),
+            Answer::Refused(404, _) => Ok(None),
+            Answer::Refused(_, words) => Err(refused(&words)),
+        }
+    }
+
+    /// Whether there was one of that name.
+    pub(crate) async fn delete_stream(&self, name: &str) -> Result<bool, Failure> {
+        if name.is_empty() {
+            return Ok(false);
+        }
+        match self.ask("DELETE", &path_of_one(name), None).await? {
+            Answer::Found(_) => Ok(true),
+            Answer::Refused(404, _) => Ok(false),
+            Answer::Refused(_, words) => Err(refused(&words)),
+        }
+    }
+}

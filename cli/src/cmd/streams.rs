@@ -1,0 +1,188 @@
+//! `orch streams list`, `show`, `pause`, `resume`, `restart`, `reset` and `delete`.
+
+use super::kept::listing;
+use crate::cx::Cx;
+use chrono::{DateTime, Utc};
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::output::{FormatFlag, Record};
+use serde_json::{Value, json};
+
+/// List streams with their state and lag
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orch streams list\n  orch streams list --state failed\n  orch streams list -o json"
+)]
+pub(crate) struct List {
+    /// Only streams in that state; may be given several times
+    #[arg(long, value_parser = ["running", "paused", "failed", "unassigned"])]
+    state: Vec<String>,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+/// Show a stream: where it is in each partition, and why it stopped
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch streams show weather\n  orch streams show weather -o yaml")]
+pub(crate) struct Show {
+    #[arg(value_name = "STREAM")]
+    name: String,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+/// Pause a stream: what it read and did not commit is read again later
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch streams pause weather")]
+pub(crate) struct Pause {
+    #[arg(value_name = "STREAM")]
+    name: String,
+}
+
+/// Let a paused stream go on where it was
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch streams resume weather")]
+pub(crate) struct Resume {
+    #[arg(value_name = "STREAM")]
+    name: String,
+}
+
+/// Begin a stream anew from its last commit, also one that failed
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch streams restart weather")]
+pub(crate) struct Restart {
+    #[arg(value_name = "STREAM")]
+    name: String,
+}
+
+/// Let a stream go on reading from another place of its topic
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orch streams reset weather --to-earliest\n  orch streams reset weather --to-offset 17 --partition 0\n  \
+    orch streams reset weather --to-time 2026-11-22T06:00:00Z\n\nWhat lies before the new place is not read. What was read before and lies \
+    behind it is read again, and an append writes it a second time."
+)]
+pub(crate) struct Reset {
+    #[arg(value_name = "STREAM")]
+    name: String,
+    #[command(flatten)]
+    to: To,
+    /// Only this partition
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(0..))]
+    partition: Option<i32>,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct To {
+    /// From the oldest record that is kept
+    #[arg(long)]
+    to_earliest: bool,
+    /// Only what comes from now on
+    #[arg(long)]
+    to_latest: bool,
+    /// From this offset; of a topic with several partitions with `--partition`
+    #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
+    to_offset: Option<i64>,
+    /// From the first record that is not older
+    #[arg(long, value_name = "TIME")]
+    to_time: Option<DateTime<Utc>>,
+}
+
+/// Forget a stream that no bundle declares any more; its table stays
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch streams delete weather")]
+pub(crate) struct Delete {
+    #[arg(value_name = "STREAM")]
+    name: String,
+}
+
+impl List {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let empty = "no streams: a bundle declares them, and they appear when a worker of it starts";
+        let columns = ["name", "state", "topic", "table", "lag", "records_last_hour", "last_commit_at"];
+        let columns = columns.map(|name| (name, name));
+        listing(&cx.api().await?.list_streams(&self.state).await?, columns, empty).print(self.output.format)
+    }
+}
+
+/// What is told of a stream, in this order.
+const FIELDS: [&str; 19] = [
+    "name",
+    "state",
+    "topic",
+    "table",
+    "bundle",
+    "process",
+    "lag",
+    "records",
+    "records_last_hour",
+    "quarantined",
+    "commits",
+    "last_commit_at",
+    "last_record_at",
+    "failures",
+    "error",
+    "next_try_at",
+    "waits_for_restart",
+    "reset_to",
+    "partitions",
+];
+
+impl Show {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let found = cx.api().await?.get_stream(&self.name).await?.ok_or_else(|| no_such(&self.name))?;
+        let words = FIELDS.map(|field| (field, found.get(field).cloned().unwrap_or_default()));
+        Record::new(words).print(self.output.format)
+    }
+}
+
+impl Pause {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        steer(cx, &self.name, ("pause", None), "is paused").await
+    }
+}
+
+impl Resume {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        steer(cx, &self.name, ("resume", None), "goes on").await
+    }
+}
+
+impl Restart {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        steer(cx, &self.name, ("restart", None), "is restarted").await
+    }
+}
+
+impl Reset {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let to = match self.to {
+            To { to_offset: Some(offset), .. } => json!({ "offset": offset }),
+            To { to_time: Some(at), .. } => json!({ "time": at }),
+            To { to_earliest: true, .. } => json!("earliest"),
+            To { .. } => json!("latest"),
+        };
+        let body = json!({ "to": to, "partition": self.partition });
+        steer(cx, &self.name, ("reset", Some(&body)), "goes on from there when it runs again").await
+    }
+}
+
+impl Delete {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        if !cx.api().await?.delete_stream(&self.name).await? {
+            return Err(no_such(&self.name));
+        }
+        eprintln!("stream `{}` is deleted", self.name);
+        Ok(Exit::Done)
+    }
+}
+
+async fn steer(cx: &Cx, name: &str, (verb, body): (&str, Option<&Value>), done: &str) -> Outcome {
+    cx.api().await?.steer_stream(name, verb, body).await?.ok_or_else(|| no_such(name))?;
+    eprintln!("stream `{name}` {done}");
+    Ok(Exit::Done)
+}
+
+fn no_such(name: &str) -> Failure {
+    Failure::new(format!("there is no stream `{name}`")).hint("list all with `orch streams list`")
+}
