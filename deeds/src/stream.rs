@@ -16,6 +16,7 @@ pub const STEERED: Hint = Hint::Stream;
 const DECLARED: &str = "its bundle declares it and would create it again: take it out of the bundle first, or pause it";
 const WHICH_PARTITION: &str =
     "an offset belongs to one partition, and this stream reads several: name the partition, too";
+const EMPTY_OF_ALL: &str = "the rows of all partitions are in one table: it is emptied only where all are read anew, so leave the partition out";
 const NO_SUCH_PARTITION: &str = "the stream reads no partition of that number";
 
 /// What a person wants of a stream.
@@ -40,6 +41,9 @@ pub async fn steer(tx: &mut PgConnection, actor: &Actor, name: &str, steer: &Ste
             if let Some(partition) = reset.partition {
                 extra["partition"] = json!(partition);
             }
+            if reset.empty_table {
+                extra["empty_table"] = json!(true);
+            }
             ("reset_stream", reset_stream(tx, name, reset).await?)
         }
     };
@@ -55,6 +59,7 @@ async fn check(tx: &mut PgConnection, name: &str, reset: &Reset) -> Result<(), R
     let known = partitions_of_stream(tx, name).await?;
     match reset.partition {
         None if matches!(reset.to, ResetTo::Offset(_)) && known.len() > 1 => Err(Refused::Rule(WHICH_PARTITION)),
+        Some(_) if reset.empty_table => Err(Refused::Rule(EMPTY_OF_ALL)),
         Some(wanted) if !known.is_empty() && known.iter().all(|one| one.partition != wanted) => {
             Err(Refused::Rule(NO_SUCH_PARTITION))
         }

@@ -57,7 +57,7 @@ pub(crate) struct Restart {
 /// Let a stream go on reading from another place of its topic
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  orch streams reset weather --to-earliest\n  orch streams reset weather --to-offset 17 --partition 0\n  \
+    after_help = "Examples:\n  orch streams reset weather --to-earliest --empty-table\n  orch streams reset weather --to-offset 17 --partition 0\n  \
     orch streams reset weather --to-time 2026-11-22T06:00:00Z\n\nWhat lies before the new place is not read. What was read before and lies \
     behind it is read again, and an append writes it a second time."
 )]
@@ -69,6 +69,9 @@ pub(crate) struct Reset {
     /// Only this partition
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
+    /// Also empty the table, in the moment in which the stream begins anew
+    #[arg(long, conflicts_with = "partition")]
+    empty_table: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -162,7 +165,7 @@ impl Reset {
             To { to_earliest: true, .. } => json!("earliest"),
             To { .. } => json!("latest"),
         };
-        let body = json!({ "to": to, "partition": self.partition });
+        let body = json!({ "to": to, "partition": self.partition, "empty_table": self.empty_table });
         steer(cx, &self.name, ("reset", Some(&body)), "goes on from there when it runs again").await
     }
 }

@@ -36,6 +36,8 @@ pub struct StreamRow {
     pub lag: i64,
     pub partitions: i32,
     pub records_last_hour: i64,
+    /// `None`: it has not begun to read.
+    pub topic_identity: Option<String>,
 }
 
 /// What a stream does, in the words of Kafka Connect.
@@ -81,6 +83,11 @@ impl StreamRow {
             () if self.failures > 0 => StreamState::Failed,
             () => StreamState::Unassigned,
         }
+    }
+
+    /// Whether its topic is one of the built-in log.
+    pub fn reads_log(&self) -> bool {
+        self.topic_identity.as_deref().is_some_and(|identity| identity.starts_with("log:"))
     }
 
     pub fn topic(&self) -> &str {

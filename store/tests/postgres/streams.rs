@@ -212,7 +212,7 @@ async fn a_reset_is_taken_once() {
     let first = take(&mut db, "one", &streams).await;
     start(&mut db, &first, 2).await;
     commit(&mut db, &first, &[(0, 0, 10), (1, 0, 10)]).await.unwrap();
-    let reset = Reset { partition: Some(1), to: ResetTo::Offset(3) };
+    let reset = Reset { partition: Some(1), to: ResetTo::Offset(3), empty_table: false };
     assert!(reset_stream(&mut db, "a", &reset).await.unwrap());
     assert!(is_fenced(&commit(&mut db, &first, &[(0, 10, 20)]).await), "who runs it lets go");
     let second = take(&mut db, "two", &streams).await;

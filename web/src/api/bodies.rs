@@ -483,6 +483,8 @@ pub(crate) struct ResetStreamBody {
     /// Of this partition only; an offset needs it where there are several.
     #[schemars(range(min = 0))]
     partition: Option<i32>,
+    /// Also empties the table, in the moment in which the stream begins anew.
+    empty_table: Option<bool>,
 }
 
 /// Where a stream goes on reading.

@@ -1,7 +1,7 @@
 //! `/connectors`: streams in the shapes of Kafka Connect's REST API, for tools that know it. One process reads all partitions of a
 //! stream, so a stream has the one task 0, and whoever restarts that task restarts the stream.
 
-use super::streams::{named, steer};
+use super::streams::{declared, named, steer};
 use crate::extract::{Actor, Names, Query};
 use crate::refusal::{Refusal, Said};
 use crate::state::App;
@@ -44,9 +44,7 @@ pub(crate) async fn status(State(app): State<App>, names: Names) -> Result<Json<
 
 fn info_of(row: &StreamRow) -> Value {
     // A connector's config has texts only.
-    let spec = row.spec.as_object().into_iter().flatten();
-    let spec = spec.map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), String::from)));
-    let mut config: Map<String, Value> = spec.map(|(name, text)| (name, text.into())).collect();
+    let mut config: Map<String, Value> = declared(row).map(|(name, text)| (name.clone(), text.into())).collect();
     let own = [("name", &*row.name), ("connector.class", "orch"), ("topics", row.topic()), ("tasks.max", "1")];
     config.extend(own.map(|(name, text)| (name.to_string(), text.into())));
     json!({ "name": row.name, "config": config, "tasks": [{ "connector": row.name, "task": TASK }], "type": "sink" })

@@ -137,6 +137,16 @@ struct StreamMinuteView {
     lag: i64,
 }
 
+/// What its bundle says of a stream, in words.
+pub(crate) fn declared(row: &StreamRow) -> impl Iterator<Item = (&String, String)> {
+    let said = row.spec.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    said.map(|(name, value)| {
+        let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+        let list = value.as_array().map(|list| list.iter().map(plain).collect::<Vec<_>>().join(", "));
+        (name, list.unwrap_or_else(|| plain(value)))
+    })
+}
+
 /// The stream that a path names.
 pub(crate) async fn named(db: &mut PgConnection, name: &str) -> Result<StreamRow, Refusal> {
     get_stream(db, name).await?.ok_or_else(|| no_such_stream(name))
@@ -237,12 +247,14 @@ pub(crate) async fn reset(
     let mut fields = body.fields();
     let to = fields.required_checked("to", |value| reset_to(value).map(Some));
     let partition = fields.whole("partition");
+    let empty_table = fields.flag("empty_table").unwrap_or(false);
     if partition.is_some_and(|partition| partition < 0) {
         fields.refuse(Problem::value("partition: partitions are numbered from 0"));
     }
     fields.finish()?;
     let Some(to) = to else { return Err(Problem::new("missing", "Field required").at(["body", "to"]).into()) };
-    let steered = steer(&app, &actor, names.get("stream_name"), &Steer::Reset(Reset { partition, to })).await?;
+    let steered =
+        steer(&app, &actor, names.get("stream_name"), &Steer::Reset(Reset { partition, to, empty_table })).await?;
     Ok(Json(steered.into()))
 }
 

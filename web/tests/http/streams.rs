@@ -18,7 +18,8 @@ const PATH: &str = "/api/orch/v1/streams";
 const LONG: Duration = Duration::from_hours(1);
 
 fn stream(name: &str, topic: &str) -> NewStream {
-    let spec = json!({ "topic": topic, "table": format!("shop.{name}"), "mode": "append" });
+    let spec = json!({ "topic": topic, "table": format!("shop.{name}"), "mode": "append",
+        "key": ["city", "at"], "newest_by": null });
     NewStream { name: name.into(), version: "1".into(), spec }
 }
 
@@ -155,6 +156,7 @@ async fn a_stream_is_moved_to_where_a_person_says() {
     let path = format!("{PATH}/running/reset");
     for body in [
         json!({ "to": "earliest" }),
+        json!({ "to": "earliest", "empty_table": true }),
         json!({ "to": "latest", "partition": 0 }),
         json!({ "to": { "offset": 17 }, "partition": 1 }),
         json!({ "to": { "time": "2026-11-22T06:00:00Z" } }),
@@ -179,6 +181,7 @@ async fn a_stream_is_moved_to_where_a_person_says() {
         (json!({ "to": "latest", "partition": -1 }), 422, "numbered from 0"),
         (json!({ "to": "latest", "odd": 1 }), 422, "Extra inputs"),
         (json!({ "to": { "offset": 1 } }), 409, "name the partition"),
+        (json!({ "to": "earliest", "partition": 0, "empty_table": true }), 409, "leave the partition out"),
         (json!({ "to": "latest", "partition": 2 }), 409, "no partition of that number"),
     ] {
         let answer = web.post(&path, &body).await;
@@ -221,7 +224,7 @@ async fn tools_for_kafka_connect_find_connectors() {
 
     let info = web.get("/connectors/running").await.body;
     let config = json!({ "name": "running", "connector.class": "orch", "topics": "weather", "tasks.max": "1",
-        "topic": "weather", "table": "shop.running", "mode": "append" });
+        "topic": "weather", "table": "shop.running", "mode": "append", "key": "city, at" });
     let tasks = json!([{ "connector": "running", "task": 0 }]);
     assert_eq!(info, json!({ "name": "running", "config": config, "tasks": tasks, "type": "sink" }));
 

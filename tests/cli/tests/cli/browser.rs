@@ -3,7 +3,8 @@
 
 use crate::binary::run;
 use crate::remote::PASSWORD;
-use crate::standalone::Standalone;
+use crate::standalone::{Standalone, db_of};
+use crate::streams;
 use axum::http::Method;
 use orch_store::hint::Hints;
 use orch_test_support::browser::drive;
@@ -64,6 +65,17 @@ impl World {
         self
     }
 
+    /// Of one that runs there are minutes to draw.
+    async fn with_streams(self) -> World {
+        let mut db = db_of(self.home.path()).await;
+        streams::seed(&mut db).await;
+        let minutes = "insert into stream_minute (stream, minute, records, quarantined, lag)
+            select 'readings', date_trunc('minute', now()) - n * interval '1 minute', 400 + 37 * (n % 7), 0, 90 * (n % 11)
+            from generate_series(1, 150) n where n % 40 > 5";
+        sqlx::query(minutes).execute(&mut db).await.unwrap();
+        self
+    }
+
     fn drive(&self, script: &str, arguments: &[&str], settings: &[(&str, String)]) {
         drive(script, arguments, (&self.standalone.url, PASSWORD), "screens", settings);
     }
@@ -81,7 +93,7 @@ fn pages() -> Vec<&'static str> {
 
 #[tokio::test]
 async fn every_page_is_right_in_light_in_dark_and_on_a_phone() {
-    let world = World::new().with_history();
+    let world = World::new().with_history().with_streams().await;
     let routes = serde_json::to_string(&pages()).unwrap();
     let starts = ["test_lingering/runs/running", "test_second_try/runs/broken/tasks/fetch", "example_map/runs/mapped"];
     let starts = serde_json::to_string(&starts.map(|path| format!("/dags/{path}"))).unwrap();

@@ -7,8 +7,7 @@ mod nouns;
 mod versions;
 
 use crate::binary::{Ended, command, plain, run};
-use crate::standalone::Standalone;
-use sqlx::Connection as _;
+use crate::standalone::{Standalone, db_of};
 use sqlx::postgres::PgConnection;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -74,9 +73,7 @@ impl World {
     }
 
     async fn db(&self) -> PgConnection {
-        let left = std::fs::read(self.home.path().join("data/standalone.json")).unwrap();
-        let left: serde_json::Value = serde_json::from_slice(&left).unwrap();
-        PgConnection::connect(left["url"].as_str().unwrap()).await.unwrap()
+        db_of(self.home.path()).await
     }
 
     /// Both say the same, but for times that pass.

@@ -4,11 +4,19 @@ use crate::binary::{Ended, command, plain, run};
 use crate::world::read_until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use sqlx::{Connection as _, PgConnection};
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// The private database of the standalone that runs in that folder.
+pub(crate) async fn db_of(home: &Path) -> PgConnection {
+    let left = std::fs::read(home.join("data/standalone.json")).unwrap();
+    let left: serde_json::Value = serde_json::from_slice(&left).unwrap();
+    PgConnection::connect(left["url"].as_str().unwrap()).await.unwrap()
+}
 
 /// A standalone in a folder of its own; killed when the test ends before it does.
 pub(crate) struct Standalone {

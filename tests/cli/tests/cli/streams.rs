@@ -72,6 +72,7 @@ async fn a_stream_is_listed_looked_into_steered_and_deleted() {
 
     for (flags, to) in [
         (&["--to-earliest"][..], json!({ "to": "earliest" })),
+        (&["--to-earliest", "--empty-table"], json!({ "to": "earliest", "empty_table": true })),
         (&["--to-latest", "--partition", "1"], json!({ "to": "latest", "partition": 1 })),
         (&["--to-offset", "3", "--partition", "0"], json!({ "to": { "offset": 3 }, "partition": 0 })),
         (&["--to-time", "2026-11-22T06:00:00Z"], json!({ "to": { "time": "2026-11-22T06:00:00Z" } })),

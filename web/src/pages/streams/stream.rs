@@ -2,7 +2,7 @@
 //! buttons that steer it.
 
 use super::{count, href, icon_of};
-use crate::api::streams::{USUAL_HOURS, forget, named, steer};
+use crate::api::streams::{USUAL_HOURS, declared, forget, named, steer};
 use crate::extract::{Actor, Form, Names};
 use crate::pages::{Shell, encoded, html, lake, see_other};
 use crate::parts::{self, Chart, Look, Now};
@@ -18,7 +18,6 @@ use orch_store::lake_view::TableId;
 use orch_store::stream::{
     PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, StreamState, minutes_of_stream, partitions_of_stream,
 };
-use orch_store::topic::get_topic;
 use std::collections::HashMap;
 
 #[derive(Template)]
@@ -59,6 +58,7 @@ struct Wish {
     offset: String,
     time: String,
     partition: String,
+    empty_table: bool,
 }
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> Result<Response, Refusal> {
@@ -81,7 +81,7 @@ pub(crate) async fn steer_it(
         Some("reset") => {
             let text = |name| form.text(name).unwrap_or_default().trim().to_string();
             let [to, offset, time, partition] = ["to", "offset", "time", "partition"].map(text);
-            let wish = Wish { to, offset, time, partition };
+            let wish = Wish { to, offset, time, partition, empty_table: form.text("empty_table").is_some() };
             let refused = match wish.read() {
                 Ok(reset) => match steer(&app, &actor, name, &Steer::Reset(reset)).await {
                     Ok(_) => return Ok(see_other(&href(name))),
@@ -118,7 +118,7 @@ impl Wish {
             "" => None,
             number => Some(number.parse().map_err(|_| "a partition is a number from 0 on")?),
         };
-        Ok(Reset { partition, to })
+        Ok(Reset { partition, to, empty_table: self.empty_table })
     }
 }
 
@@ -138,23 +138,20 @@ async fn page(
     let row = named(&mut db, name).await?;
     let partitions = partitions_of_stream(&mut db, name).await?;
     let minutes = minutes_of_stream(&mut db, name, (USUAL_HOURS * 60).cast_signed()).await?;
-    // A topic that is reached over a connection is elsewhere, whatever its name.
-    let is_here = row.spec.get("connection").is_none() && get_topic(&mut db, row.topic()).await?.is_some();
     // The first commit creates it.
     let has_table = row.commits > 0 && app.config.lake.is_there();
     let table: Option<TableId> = row.table().parse().ok().filter(|_| has_table);
     let ago = |at: Option<DateTime<Utc>>| at.map(|at| parts::ago(at, shell.now));
     let state = row.state();
     let icon = icon_of(state);
-    let spec =
-        row.spec.as_object().into_iter().flatten().filter(|(name, _)| !["topic", "table"].contains(&name.as_str()));
-    let plain = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+    let spec = declared(&row).filter(|(name, _)| !["topic", "table"].contains(&name.as_str()));
+    let spec = spec.map(|(name, text)| (name.replace('_', " "), text)).collect();
     let page = StreamPage {
         href: href(name),
         state: parts::bare(icon),
         said: state.name(),
         sign: parts::sign(icon),
-        topic_href: is_here.then(|| format!("/topics/{}/records", encoded(row.topic()))),
+        topic_href: row.reads_log().then(|| format!("/topics/{}/records", encoded(row.topic()))),
         table_href: table.as_ref().map(lake::href),
         quarantine_href: table.filter(|_| row.quarantined > 0).map(|id| lake::href(&id.quarantine())),
         started: ago(row.started_at.filter(|_| state == StreamState::Running)),
@@ -169,7 +166,7 @@ async fn page(
         failed: ago(row.failed_at),
         again: ago(row.retry_at.filter(|_| state == StreamState::Failed)),
         waits: row.reset_to.clone().and_then(|to| serde_json::from_value(to).ok()).map(|to| place(&to, shell.now)),
-        spec: spec.map(|(name, value)| (name.replace('_', " "), plain(value))).collect(),
+        spec,
         charts: charts(&minutes, &row, shell.now),
         hours: USUAL_HOURS,
         partitions,
@@ -192,6 +189,7 @@ fn place(reset: &Reset, now: Now) -> String {
     };
     match reset.partition {
         Some(partition) => format!("{from} of partition {partition}"),
+        None if reset.empty_table => format!("{from}, with an empty table"),
         None => from,
     }
 }
@@ -226,7 +224,8 @@ mod tests {
     fn a_form_says_where_to_go_on_or_what_is_wrong_with_it() {
         let read = |to: &str, value: &str, partition: &str| {
             let text = String::from;
-            Wish { to: text(to), offset: text(value), time: text(value), partition: text(partition) }.read()
+            let wish = Wish { to: text(to), offset: text(value), time: text(value), ..Wish::default() };
+            Wish { partition: text(partition), ..wish }.read()
         };
         let six = DateTime::from_timestamp(1_795_327_200, 0).expect("it is a time");
         for (to, value, partition, meant) in [
@@ -242,7 +241,7 @@ mod tests {
             ("", "", "", Err("choose")),
         ] {
             match (read(to, value, partition), meant) {
-                (Ok(reset), Ok((partition, to))) => assert_eq!(reset, Reset { partition, to }),
+                (Ok(reset), Ok((partition, to))) => assert_eq!(reset, Reset { partition, to, empty_table: false }),
                 (Err(why), Err(words)) => assert!(why.starts_with(words), "{why}"),
                 (found, _) => panic!("{to} {value} {partition}: {found:?}"),
             }

@@ -289,6 +289,8 @@ pub(super) const ROWS: &[Row] = &[
     changes("streams restart broken"),
     wrong("streams restart nothing"),
     changes("streams reset readings --to-earliest"),
+    changes("streams reset readings --to-earliest --empty-table"),
+    wrong("streams reset readings --to-earliest --empty-table --partition 0"),
     changes("streams reset readings --to-time 2026-11-22T06:00:00Z"),
     changes("streams reset readings --to-offset 1 --partition 1"),
     changes("streams reset readings --to-latest --partition 0"),
