@@ -37,6 +37,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A topic of Kafka and where it is read.
+///
+/// A topic that is created again while it is read may be read on at the old offsets. Its identity has changed then: asked after a
+/// batch was read and before it is committed, it says whether all of the batch is of the topic it was.
 pub struct KafkaTopic {
     settings: Settings,
     topic: String,
@@ -173,19 +176,24 @@ impl KafkaTopic {
             next.resize(next.len().max(place + 1), NOT_READ);
             next[place] = position.offset;
         }
-        // Another client, because the old one may still hold records of the old positions, and tells its old positions for a
-        // moment after it was given new ones.
-        let client = Client::open(&self.settings)?;
-        self.pulling = None;
-        self.failed = None;
-        self.next = next;
         let mut assignment = TopicPartitionList::with_capacity(positions.len());
         for position in positions {
             assignment.add_partition_offset(&self.topic, position.partition, Offset::Offset(position.offset))?;
         }
-        let consumer = self.reads.insert(client).share();
-        let assigned = tokio::task::spawn_blocking(move || consumer.assign(&assignment)).await;
-        assigned.context("assigning partitions ended early")?.map_err(plain)
+        // Another client, because the old one may still hold records of the old positions, and tells its old positions for a
+        // moment after it was given new ones. Certificates are read from files.
+        self.reads = None;
+        self.pulling = None;
+        self.failed = None;
+        let settings = self.settings.clone();
+        let assigned = tokio::task::spawn_blocking(move || {
+            let client = Client::open(&settings)?;
+            client.share().assign(&assignment).map_err(plain)?;
+            TaskResult::Ok(client)
+        });
+        self.reads = Some(assigned.await.context("assigning partitions ended early")??);
+        self.next = next;
+        Ok(())
     }
 
     async fn read(&mut self, into: &mut Records, most: Most, until: Instant) -> TaskResult<()> {
@@ -276,7 +284,10 @@ impl KafkaTopic {
         });
         match outside {
             Some(problem) => fatal(problem),
-            None => anyhow!("Kafka did not have an offset of topic `{}` for a moment", self.topic),
+            None => anyhow!(
+                "Kafka does not continue topic `{}` at its offsets, though it has them: it may have been created again",
+                self.topic
+            ),
         }
     }
 }

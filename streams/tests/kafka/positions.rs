@@ -1,6 +1,6 @@
 //! Where partitions begin and end, where a reader is, and which topic it is.
 
-use super::world::{End, MANY, PATIENCE, World, connection, positions, read};
+use super::world::{End, MANY, PATIENCE, World, connection, failed_read, positions, read, record};
 use chrono::{DateTime, TimeDelta};
 use orch_streams::Records;
 use orch_streams::topic::kafka::{KafkaProducer, KafkaTopic};
@@ -92,4 +92,23 @@ async fn a_topic_of_another_cluster_is_another_one() {
     let here = world.open().identity().await.unwrap();
     let cluster = |identity: &str| identity.split('/').nth(1).unwrap().to_string();
     assert_ne!(cluster(&here), cluster(&there));
+}
+
+#[tokio::test]
+async fn a_topic_that_is_created_again_while_it_is_read_is_an_error() {
+    let world = World::new(1).await;
+    world.produce(0, ["a", "b"]).await;
+    let mut reader = world.reader(&[(0, 0)]).await;
+    read(&mut reader, 2).await;
+    let identity = reader.identity().await.unwrap();
+    world.delete_topic().await;
+    assert!(world.producer.create_topic(&world.topic, 1).await.unwrap());
+    // Another producer: the first one counts on after the records of the old topic.
+    let records = ["x", "y", "z"].map(|value| record(0, value));
+    KafkaProducer::open(&connection(world.broker)).unwrap().produce(&world.topic, &records).await.unwrap();
+    // Offset 2 is there again, and is not the record that follows `b`.
+    let error = failed_read(&mut reader).await.to_string();
+    assert!(error.contains(&world.topic), "{error}");
+    assert_eq!(positions(&reader), [(0, 2)]);
+    assert_ne!(reader.identity().await.unwrap(), identity);
 }
