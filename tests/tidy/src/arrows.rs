@@ -64,7 +64,7 @@ const ARROWS: [(&str, &[&str]); 28] = [
     ("orch-lake", &["orch-bucket", "orch-store", "orch-sdk", "orch-spec"]),
     ("orch-lake-operators", &["orch", "orch-lake", "orch-sdk"]),
     ("orch-lake-sql", &["orch-lake", "orch-store", "orch-sdk"]),
-    ("orch-streams", &["orch-lake", "orch-store", "orch-sdk", "orch-spec"]),
+    ("orch-streams", &["orch-lake", "orch-store", "orch-sdk"]),
     ("orch-serving", &["orch-lake", "orch-store", "orch-sdk"]),
     ("orch-examples", &["orch"]),
     ("orch-control", &["orch", "orch-cli", "orch-examples", "orch-bucket"]),
