@@ -95,8 +95,13 @@ fn pages() -> Vec<&'static str> {
 async fn every_page_is_right_in_light_in_dark_and_on_a_phone() {
     let world = World::new().with_history().with_streams().await;
     let routes = serde_json::to_string(&pages()).unwrap();
-    let starts = ["test_lingering/runs/running", "test_second_try/runs/broken/tasks/fetch", "example_map/runs/mapped"];
-    let starts = serde_json::to_string(&starts.map(|path| format!("/dags/{path}"))).unwrap();
+    let starts = [
+        "dags/test_lingering/runs/running",
+        "dags/test_second_try/runs/broken/tasks/fetch",
+        "dags/example_map/runs/mapped",
+        "streams/readings",
+    ];
+    let starts = serde_json::to_string(&starts.map(|path| format!("/{path}"))).unwrap();
     world.drive("walk.mjs", &[], &[("ORCH_ROUTES", routes), ("ORCH_STARTS", starts)]);
 }
 

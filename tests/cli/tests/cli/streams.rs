@@ -80,6 +80,15 @@ async fn a_stream_is_listed_looked_into_steered_and_deleted() {
         world.run(&[&["streams", "reset", "readings"], flags].concat()).done();
         assert_eq!(shown(&world, "readings")["reset_to"], to, "{flags:?}");
     }
+    for flags in [
+        &["--partition", "1"][..],
+        &["--to-latest", "--to-earliest"],
+        &["--to-earliest", "--empty-table", "--partition", "0"],
+        &["--to-offset=-1"],
+    ] {
+        let wrong = world.run(&[&["streams", "reset", "readings"], flags].concat());
+        assert!(wrong.code == 2 && wrong.err.contains("Usage: orch streams reset"), "{flags:?}: {wrong:?}");
+    }
     let several = world.run(&["streams", "reset", "readings", "--to-offset", "3"]).refused();
     assert!(several.contains("name the partition"), "{several}");
 

@@ -145,7 +145,7 @@ async fn page(
     let state = row.state();
     let icon = icon_of(state);
     let spec = declared(&row).filter(|(name, _)| !["topic", "table"].contains(&name.as_str()));
-    let spec = spec.map(|(name, text)| (name.replace('_', " "), text)).collect();
+    let spec = spec.map(|(name, text)| (title(name), text)).collect();
     let page = StreamPage {
         href: href(name),
         state: parts::bare(icon),
@@ -177,6 +177,13 @@ async fn page(
     };
     let status = if page.problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     html(status, &page)
+}
+
+/// `commit_every_ms` as `Commit every ms`.
+fn title(field: &str) -> String {
+    let words = field.replace('_', " ");
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// Where a stream goes on, in words.
