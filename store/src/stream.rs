@@ -181,18 +181,23 @@ pub struct Progress {
     pub records: i64,
     pub quarantined: i64,
     pub last_record_at: Option<DateTime<Utc>>,
+    /// The URI of the table as an asset.
+    pub asset: String,
+    /// That the table got.
+    pub rows: i64,
 }
 
-/// Moves the offsets of a stream within the transaction that publishes what was read.
+/// Moves the offsets of a stream within the transaction that publishes what was read. `true`: DAGs may wait for the table, so the
+/// caller gives `Hint::Asset` after the commit.
 ///
 /// # Errors
 /// `StoreError::FenceLost` if the stream is no longer this epoch's, or its offsets are not where this process found them: roll
 /// back, nothing may be published.
-pub async fn commit_stream(tx: &mut PgConnection, lease: &Lease, progress: &Progress) -> StoreResult<()> {
+pub async fn commit_stream(tx: &mut PgConnection, lease: &Lease, progress: &Progress) -> StoreResult<bool> {
     let column = |of: fn(&Covered) -> i64| progress.covered.iter().map(of).collect::<Vec<_>>();
     let partitions: Vec<i32> = progress.covered.iter().map(|one| one.partition).collect();
     let lag: i64 = progress.covered.iter().map(|one| (one.end_offset - one.to).max(0)).sum();
-    let moved = sqlx::query_file_scalar!(
+    let moved = sqlx::query_file!(
         "queries/stream/commit.sql",
         lease.name,
         lease.epoch,
@@ -203,11 +208,13 @@ pub async fn commit_stream(tx: &mut PgConnection, lease: &Lease, progress: &Prog
         &column(|one| one.from),
         &column(|one| one.to),
         &column(|one| one.end_offset),
-        lag
+        lag,
+        progress.asset,
+        progress.rows
     );
-    let moved = moved.fetch_one(tx).await?;
-    if usize::try_from(moved).is_ok_and(|moved| moved == progress.covered.len()) {
-        Ok(())
+    let done = moved.fetch_one(tx).await?;
+    if usize::try_from(done.partitions).is_ok_and(|moved| moved == progress.covered.len()) {
+        Ok(done.is_asset_updated)
     } else {
         Err(StoreError::FenceLost)
     }

@@ -199,7 +199,8 @@ async fn open(
     let reader =
         topic::open(&(host.find)(&stream.connection).await?, &stream.topic, stream.partitions, &host.pool, ends)
             .await?;
-    Ok(Opened { target: Target { pool: host.pool.clone(), lake, lease }, reader })
+    let target = Target { pool: host.pool.clone(), lake, lease, hints: host.hints.clone() };
+    Ok(Opened { target, reader })
 }
 
 /// Offsets and tables change in one transaction, so the catalog has to be in the database of orch.

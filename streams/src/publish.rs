@@ -12,6 +12,7 @@ use orch_lake::contract::quarantine_of;
 use orch_lake::table::CommitStep;
 use orch_lake::{Batches, Change, Filter, Lake, LakeError, LakeResult, Table, TableDef, TableName};
 use orch_sdk::task::TaskResult;
+use orch_store::hint::{Hint, Hints};
 use orch_store::stream::{Covered, Lease, Progress, StartAt, commit_stream, start_stream};
 use serde_json::{Map, json};
 use sqlx::PgPool;
@@ -37,6 +38,7 @@ pub(crate) struct Target {
     pub(crate) pool: PgPool,
     pub(crate) lake: Lake,
     pub(crate) lease: Lease,
+    pub(crate) hints: Hints,
 }
 
 impl Target {
@@ -81,6 +83,8 @@ impl Target {
             records: lot.records,
             quarantined: i64::try_from(lot.aside.len()).unwrap_or(i64::MAX),
             last_record_at: lot.last_record_at,
+            asset: format!("lake://{}/{}", sink.table.namespace(), sink.table.name()),
+            rows: i64::try_from(lot.rows.iter().map(RecordBatch::num_rows).sum::<usize>()).unwrap_or(i64::MAX),
         };
         let mut tries = 1;
         loop {
@@ -99,9 +103,15 @@ impl Target {
             step.stage().await?;
             let mut tx = self.pool.begin().await?;
             // First the fence: from here on nothing takes the stream away until this commits.
-            commit_stream(&mut tx, &self.lease, progress).await?;
+            let is_asset_updated = commit_stream(&mut tx, &self.lease, progress).await?;
             match step.swap_on(&mut tx).await {
-                Ok(()) => return Ok(tx.commit().await?),
+                Ok(()) => {
+                    tx.commit().await?;
+                    if is_asset_updated {
+                        self.hints.give(Hint::Asset);
+                    }
+                    return Ok(());
+                }
                 Err(LakeError::Moved { .. }) => tx.rollback().await?,
                 Err(error) => return Err(error.into()),
             }

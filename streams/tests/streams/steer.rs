@@ -136,3 +136,24 @@ async fn a_transformation_that_panics_fails_the_stream_alone() {
     host.end().await;
     assert!(world.lake().table(&named("test.readings")).await.unwrap().current_snapshot().is_none());
 }
+
+/// DAGs may wait for the table; the update is there if and only if the rows are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_is_an_update_of_the_table() {
+    let world = world().await;
+    world.topic().await;
+    let mut db = world.db().await;
+    let asset = "insert into asset (uri, name) values ('lake://test/readings', 'readings')";
+    sqlx::query(asset).execute(&mut db).await.unwrap();
+    let host = world.host(&readings());
+    world.produce_ids(0..10).await;
+    world.until(|row| row.records == 10).await;
+    world.produce(&[crate::world::text("poison", 0)]).await;
+    let row = world.until(|row| row.records == 11).await;
+    let events: Vec<(i64, String)> =
+        sqlx::query_as("select rows, extra->>'stream' from asset_event order by id").fetch_all(&mut db).await.unwrap();
+    assert_eq!(events.iter().map(|(rows, _)| rows).sum::<i64>(), 10);
+    assert!(events.iter().all(|(_, stream)| stream == "readings"), "{events:?}");
+    assert!((events.len() as i64) < row.commits, "a commit that publishes no row updates nothing");
+    host.end().await;
+}

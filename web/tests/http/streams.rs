@@ -48,7 +48,7 @@ async fn with_streams() -> (Web, PgConnection, Lease) {
     let at = [0, 1].map(|partition| StartAt { partition, offset: 0, end_offset: 0, moves: false });
     start_stream(&mut db, running, &format!("log:{}", topic.no), &at).await.unwrap();
     let covered = vec![Covered { partition: 0, from: 0, to: 2, end_offset: 3 }];
-    let progress = Progress { covered, records: 2, quarantined: 1, last_record_at: None };
+    let progress = Progress { covered, records: 2, quarantined: 1, ..Progress::default() };
     commit_stream(&mut db, running, &progress).await.unwrap();
     fail_stream(&mut db, broken, "no table `shop.broken`\n<b>the disk</b> is full", Some(LONG)).await.unwrap();
     (web, db, running.clone())

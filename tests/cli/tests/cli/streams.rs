@@ -33,7 +33,7 @@ async fn progress(db: &mut PgConnection, lease: &Lease, topic: &str) {
     let at = [0, 1].map(|partition| StartAt { partition, offset: 0, end_offset: 20, moves: false });
     start_stream(db, lease, topic, &at).await.unwrap();
     let covered = [(0, 17), (1, 18)].map(|(partition, to)| Covered { partition, from: 0, to, end_offset: 20 });
-    let progress = Progress { covered: covered.into(), records: 35, quarantined: 2, last_record_at: None };
+    let progress = Progress { covered: covered.into(), records: 35, quarantined: 2, ..Progress::default() };
     commit_stream(db, lease, &progress).await.unwrap();
 }
 
