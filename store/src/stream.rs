@@ -1,7 +1,7 @@
 //! Streams: jobs that never end, each run by one process at a time under a lease. Their offsets move in the transaction that
 //! publishes what was read, so a record is in its table once, whatever dies in between.
 //!
-//! The epoch of a stream is its fence: it is raised by whoever takes the stream and by people who restart or move it, and what an
+//! The epoch of a stream is its fence: it is raised by each process that takes the stream and by people who restart or move it, and what an
 //! older epoch commits is refused. So a lease that was lost in the middle of a commit can publish nothing.
 
 mod people;
@@ -74,7 +74,7 @@ pub struct Beaten {
     pub taken: Vec<Lease>,
 }
 
-/// Renews, and takes what nobody runs.
+/// Renews, and takes what no process runs.
 pub async fn beat(db: &mut PgConnection, beat: &Beat<'_>) -> StoreResult<Beaten> {
     let names: Vec<String> = beat.offered.iter().map(|stream| stream.name.clone()).collect();
     let versions: Vec<String> = beat.offered.iter().map(|stream| stream.version.clone()).collect();

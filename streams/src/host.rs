@@ -1,4 +1,4 @@
-//! The streams of a process: it takes those that nobody runs, renews what it has, and lets go of what it has lost.
+//! The streams of a process: it takes those that no process runs, renews what it has, and lets go of what it has lost.
 
 use crate::declare::{Sink, Stream};
 use crate::publish::Target;
@@ -236,7 +236,7 @@ async fn tell(host: &StreamHost, lease: &Lease, error: anyhow::Error) {
         tracing::error!(stream = lease.name, error = text, ?again, "the stream failed");
         fail_stream(&mut db, lease, &text, again).await
     };
-    // When the database is not there, the lease runs out and somebody takes the stream anew.
+    // When the database is not there, the lease runs out and a process takes the stream anew.
     if let Err(unheard) = told.await {
         tracing::error!(stream = lease.name, error = text, %unheard, "the stream failed, and the database did not hear of it");
     }

@@ -193,7 +193,7 @@ pub async fn resume_stream(tx: &mut PgConnection, name: &str) -> StoreResult<boo
     Ok(resumed.execute(tx).await?.rows_affected() > 0)
 }
 
-/// Whoever runs it lets go of it, and it is begun anew from its last commit.
+/// Its process lets go of it, and it begins anew from its last commit.
 pub async fn restart_stream(tx: &mut PgConnection, name: &str) -> StoreResult<bool> {
     let restarted = sqlx::query!(
         "update stream set epoch = epoch + 1, process = null, lease_until = null, failures = 0, error = null, failed_at = null,

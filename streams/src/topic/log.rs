@@ -29,7 +29,7 @@ type Ends = Arc<HashMap<(i32, i16), i64>>;
 pub struct LogEnds(watch::Receiver<Ends>);
 
 impl LogEnds {
-    /// What looks, and has to be polled as long as somebody reads.
+    /// What looks, and has to be polled as long as a stream reads.
     pub fn watch(pool: PgPool, hints: Hints) -> (LogEnds, impl Future<Output = ()> + Send) {
         let (tell, told) = watch::channel(Ends::default());
         let look = async move {

@@ -1,5 +1,5 @@
 //! `/connectors`: streams in the shapes of Kafka Connect's REST API, for tools that know it. One process reads all partitions of a
-//! stream, so a stream has the one task 0, and whoever restarts that task restarts the stream.
+//! stream, so a stream has the one task 0, and to restart that task is to restart the stream.
 
 use super::streams::{declared, named, steer};
 use crate::extract::{Actor, Names, Query};
