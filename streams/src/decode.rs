@@ -47,7 +47,7 @@ pub(crate) struct Decoded {
 /// What is done with rows before they are checked.
 pub(crate) type Transform = dyn Fn(RecordBatch) -> TaskResult<RecordBatch> + Send + Sync;
 
-/// Reads all of them and transforms the rows. Errors of single records are none of the whole.
+/// Reads all of them and transforms the rows. A record that fails does not fail the others.
 ///
 /// # Errors
 /// The transformation gives another schema for some rows than for others.

@@ -156,7 +156,7 @@ async fn a_stream_goes_to_another_process_when_its_lease_is_over() {
     assert_eq!(beat_of(&mut db, "one", &streams, &first, LONG).await, Beaten::default(), "it has lost it");
     assert_eq!(beat_of(&mut db, "two", &streams, &second, LONG).await.kept, second);
     release_streams(&mut db, "one").await.unwrap();
-    assert_eq!(row(&mut db, "a").await.process.as_deref(), Some("two"), "nobody gives back what another one has");
+    assert_eq!(row(&mut db, "a").await.process.as_deref(), Some("two"), "a process gives back only its own");
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn a_pause_and_a_restart_take_the_stream_away_at_once() {
     start(&mut db, &first, 1).await;
     assert!(pause_stream(&mut db, "a").await.unwrap());
     assert!(is_fenced(&commit(&mut db, &first, &[(0, 0, 10)]).await));
-    assert_eq!(beat_of(&mut db, "one", &streams, &[first], LONG).await, Beaten::default(), "nobody runs it");
+    assert_eq!(beat_of(&mut db, "one", &streams, &[first], LONG).await, Beaten::default(), "no process runs it");
     assert_eq!(row(&mut db, "a").await.state(), StreamState::Paused);
     assert!(resume_stream(&mut db, "a").await.unwrap());
     let second = take(&mut db, "one", &streams).await;

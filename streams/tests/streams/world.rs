@@ -13,12 +13,14 @@ use orch_store::stream::{StreamHost, StreamRow, get_stream};
 use orch_store::topic::{NewRecord, ensure_topic, produce};
 use orch_streams::{Stream, source};
 use orch_test_support::TestDb;
+use sqlx::postgres::PgListener;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Nothing that a test waits for takes so long.
@@ -38,11 +40,16 @@ pub(crate) struct Host {
 }
 
 pub(crate) async fn world() -> World {
-    World {
-        db: TestDb::new(&MIGRATOR).await,
-        folder: tempfile::tempdir().expect("a temporary folder"),
-        hints: Hints::new(),
-    }
+    let db = TestDb::new(&MIGRATOR).await;
+    // A stream commits without telling anyone, so the database does.
+    sqlx::raw_sql(
+        "create function tell() returns trigger language plpgsql as $$ begin notify moved; return null; end $$;
+        create trigger tell after insert or update on stream for each statement execute function tell()",
+    )
+    .execute(&mut db.connect().await)
+    .await
+    .expect("the trigger is made");
+    World { db, folder: tempfile::tempdir().expect("a temporary folder"), hints: Hints::new() }
 }
 
 /// Readings: `{"id": 1, "city": "Oslo"}` → `test.readings`.
@@ -130,19 +137,21 @@ impl World {
         get_stream(&mut self.db().await, "readings").await.expect("it works")
     }
 
-    /// Until the stream is as the test wants it. It commits without telling anybody, so it is looked at again and again.
+    /// Until the stream is as the test wants it: it is looked at whenever its row moves.
     #[track_caller]
     pub(crate) fn until(&self, holds: impl Fn(&StreamRow) -> bool) -> impl Future<Output = StreamRow> {
         let caller = std::panic::Location::caller();
         async move {
-            let began = Instant::now();
+            let mut moved = PgListener::connect(&self.db.url()).await.expect("the server is there");
+            moved.listen("moved").await.expect("it listens");
+            let until = Instant::now() + PATIENCE;
             loop {
                 let row = self.row().await;
                 if let Some(row) = row.as_ref().filter(|row| holds(row)) {
                     return row.clone();
                 }
-                assert!(began.elapsed() < PATIENCE, "it does not come to that ({caller}): {row:?}");
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                let heard = tokio::time::timeout_at(until, moved.recv()).await;
+                assert!(heard.is_ok(), "it does not come to that ({caller}): {row:?}");
             }
         }
     }
