@@ -2,6 +2,7 @@
 //! data folder, the database that is there anyway, and a shop that never was. One click then needs no server.
 
 use orch::{Connection, Installation};
+use orch_lake::load::CREATE_DATABASE;
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -29,8 +30,6 @@ pub const IDS: [&str; 4] = [BUCKETS, LAKE, RETAIL_MYSQL, RETAIL_POSTGRES];
 
 /// The database that is loaded into by default; beside the metadata, not in it.
 pub const WAREHOUSE: &str = "warehouse";
-/// In `extra`: the database may be made by whoever finds that it is not there.
-pub const CREATE: &str = "create_database";
 
 /// The defaults, for `Binary::connections`.
 pub fn defaults(here: &Installation) -> Vec<Connection> {
@@ -67,7 +66,7 @@ pub fn defaults(here: &Installation) -> Vec<Connection> {
         schema: Some(WAREHOUSE.into()),
         ..database
     };
-    target.extra.insert(CREATE.into(), Value::Bool(true));
+    target.extra.insert(CREATE_DATABASE.into(), Value::Bool(true));
     vec![buckets, lake, sample, target, topics, trips, weather]
 }
 

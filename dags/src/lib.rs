@@ -7,7 +7,6 @@ pub mod retail;
 pub mod taxi;
 pub mod transactions;
 pub mod users;
-mod warehouse;
 pub mod weather;
 
 use orch::{Binary, Dag, LakeSource};

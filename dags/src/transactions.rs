@@ -2,7 +2,6 @@
 
 use crate::connections::RETAIL_POSTGRES;
 use crate::place::bucket_of;
-use crate::warehouse;
 use arrow::array::{AsArray as _, Float64Array, RecordBatch};
 use arrow::compute::kernels::arity::unary;
 use arrow::datatypes::{DataType, Field, Float64Type, Schema};
@@ -10,7 +9,7 @@ use futures::TryStreamExt as _;
 use orch::prelude::*;
 use orch_lake::batches::Batches;
 use orch_lake::format::csv::{self, Csv};
-use orch_lake::load::{Load, Loaded};
+use orch_lake::load::{Load, Loaded, ensure_database};
 use std::sync::{Arc, LazyLock};
 
 const BUCKET: &str = "raw-data";
@@ -50,7 +49,7 @@ async fn ingest_to_minio(ctx: Ctx) -> TaskResult<String> {
 async fn minio_to_postgres(ctx: Ctx) -> TaskResult<Loaded> {
     let bucket = bucket_of(&ctx, BUCKET).await?;
     let target = ctx.connection(RETAIL_POSTGRES).await?;
-    warehouse::ensure(&target).await?;
+    ensure_database(&target).await?;
     let rows = csv::read(&bucket, OBJECT, SCHEMA.clone(), Csv::default()).await?;
     let rows = Batches::new(SCHEMA.clone(), rows.and_then(|batch| std::future::ready(transformed(&batch))));
     let loaded = Load::into(TABLE.0, TABLE.1).once_in(&ctx).replace(&target, rows.told(&ctx)).await?;

@@ -5,7 +5,9 @@
 //! (docs/DECISIONS.md). A ledger in its schema (`orch_load`) makes a load that was done be done once, whoever repeats
 //! it.
 
+mod database;
 mod encode;
+mod follow;
 mod ledger;
 mod shared;
 mod stage;
@@ -17,6 +19,8 @@ use orch_sdk::task::{Connection, Ctx, TaskResult};
 use serde::{Deserialize, Serialize};
 
 pub use crate::source::postgres::{Session, connect};
+pub use database::{CREATE_DATABASE, ensure_database};
+pub use follow::{Claim, Follower, Offsets, Part, Put};
 pub use ledger::Once;
 pub(crate) use types::quoted;
 

@@ -1,7 +1,7 @@
 //! What was loaded: a row for each target and key in the target's schema, written in the transaction of the load.
 
 use super::Load;
-use super::types::quoted;
+use super::shared::SharedTable;
 use anyhow::bail;
 use orch_sdk::task::{Ctx, TaskResult};
 use tokio_postgres::Client;
@@ -28,8 +28,8 @@ impl Once {
     }
 }
 
-pub(super) fn name(load: &Load) -> String {
-    format!("{}.orch_load", quoted(&load.schema))
+fn name(load: &Load) -> String {
+    TABLE.name_in(&load.schema)
 }
 
 async fn is_there(load: &Load, db: &Client) -> TaskResult<bool> {
@@ -56,15 +56,12 @@ pub(super) async fn find(load: &Load, db: &Client) -> TaskResult<Option<u64>> {
     }
 }
 
-/// The statement that makes the table of the ledger.
-pub(super) fn create(load: &Load) -> String {
-    format!(
-        "create table if not exists {} (target text not null, load_key text not null, attempt uuid, \
-         lease_no integer, rows bigint not null, loaded_at timestamptz not null default now(), \
-         primary key (target, load_key))",
-        name(load)
-    )
-}
+/// The table of the ledger.
+pub(super) const TABLE: SharedTable = SharedTable {
+    name: "orch_load",
+    columns: "target text not null, load_key text not null, attempt uuid, lease_no integer, rows bigint not null, \
+              loaded_at timestamptz not null default now(), primary key (target, load_key)",
+};
 
 /// Notes the load. The caller holds the lock of the target.
 pub(super) async fn record(load: &Load, rows: u64, db: &Client) -> TaskResult<()> {

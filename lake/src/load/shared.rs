@@ -1,8 +1,7 @@
-//! What all loads into a schema share: the schema itself and its ledger. They are made in a short transaction of their
+//! What all loads into a schema share: the schema itself and tables of orch. They are made in a short transaction of their
 //! own, so that of loads that begin at the same time each finds them and none waits for another's rows.
 
 use super::types::quoted;
-use super::{Load, ledger};
 use anyhow::bail;
 use orch_sdk::task::{Connection, TaskResult};
 use tokio_postgres::error::SqlState;
@@ -12,42 +11,61 @@ use tokio_postgres::{Client, Error};
 const TRIES: u32 = 5;
 const LOCK_TIMEOUT: &str = "set local lock_timeout = '30s'";
 
+/// A table of orch in a schema that it loads into.
+pub(super) struct SharedTable {
+    pub(super) name: &'static str,
+    pub(super) columns: &'static str,
+}
+
+impl SharedTable {
+    /// As it is written in statements.
+    pub(super) fn name_in(&self, schema: &str) -> String {
+        format!("{}.{}", quoted(schema), self.name)
+    }
+}
+
 /// Makes what is missing. `db` only looks: what it has begun is not disturbed.
-pub(super) async fn ensure(load: &Load, connection: &Connection, db: &Client) -> TaskResult<()> {
-    if missing(load, db).await?.is_empty() {
+pub(super) async fn ensure(
+    schema: &str,
+    table: Option<&SharedTable>,
+    connection: &Connection,
+    db: &Client,
+) -> TaskResult<()> {
+    if missing(schema, table, db).await?.is_empty() {
         return Ok(());
     }
     let own = super::connect(connection).await?;
     for _ in 0..TRIES {
-        match make(load, &own).await {
+        match make(schema, table, &own).await {
             Err(error) if made_meanwhile(&error) => own.batch_execute("rollback").await?,
             made => return Ok(made?),
         }
     }
-    bail!("schema {} was changed by others at the same moment, {TRIES} times in a row", quoted(&load.schema))
+    bail!("schema {} was changed by others at the same moment, {TRIES} times in a row", quoted(schema))
 }
 
 /// The statements that make what is not there yet. Asked first: a user who may write into a schema need not be allowed
 /// to make one, and "already exists" would be a notice in the task's log at each load.
-async fn missing(load: &Load, db: &Client) -> Result<Vec<String>, Error> {
-    let schema = quoted(&load.schema);
-    let there = "select to_regnamespace($1) is not null, to_regclass($2) is not null";
-    let there = db.query_one(there, &[&schema, &ledger::name(load)]).await?;
+async fn missing(schema: &str, table: Option<&SharedTable>, db: &Client) -> Result<Vec<String>, Error> {
+    let name = table.map(|table| table.name_in(schema));
+    let schema = quoted(schema);
+    let there = "select to_regnamespace($1) is not null, $2::text is null or to_regclass($2::text) is not null";
+    let there = db.query_one(there, &[&schema, &name]).await?;
     let mut statements = Vec::new();
     if !there.get::<_, bool>(0) {
         statements.push(format!("create schema if not exists {schema}"));
     }
-    if load.once.is_some() && !there.get::<_, bool>(1) {
-        statements.push(ledger::create(load));
+    if let (Some(table), Some(name), false) = (table, name, there.get::<_, bool>(1)) {
+        statements.push(format!("create table if not exists {name} ({})", table.columns));
     }
     Ok(statements)
 }
 
-async fn make(load: &Load, db: &Client) -> Result<(), Error> {
+async fn make(schema: &str, table: Option<&SharedTable>, db: &Client) -> Result<(), Error> {
     db.batch_execute(&["begin", LOCK_TIMEOUT].join("; ")).await?;
     // Not the lock of a table: its name has no point.
-    db.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&quoted(&load.schema)]).await?;
-    for statement in missing(load, db).await? {
+    db.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&quoted(schema)]).await?;
+    for statement in missing(schema, table, db).await? {
         db.batch_execute(&statement).await?;
     }
     db.batch_execute("commit").await

@@ -29,6 +29,11 @@ const STAGING: &str = "pg_temp.orch_staging";
 pub(super) enum How {
     Replace,
     Upsert,
+    Append,
+    /// One row for each key: of two that are equally old the later one counts.
+    Latest,
+    /// The rows are keys.
+    Delete,
 }
 
 pub(super) async fn load(load: &Load, connection: &Connection, batches: Batches, how: How) -> TaskResult<Loaded> {
@@ -38,24 +43,46 @@ pub(super) async fn load(load: &Load, connection: &Connection, batches: Batches,
     if let Some(rows) = ledger::find(load, &db).await? {
         return Ok(loaded_before(load, rows));
     }
-    // Whoever leaves before the commit drops the session, and with it the transaction.
-    db.batch_execute(&["begin", LOCK_TIMEOUT, NO_IDLE_LIMIT, NO_NESTED_LOOPS].join("; ")).await?;
-    let (rows, bytes) =
-        copy(&schema, batches, &db).await.map_err(without_rows).with_context(|| format!("loading {}", load.name()))?;
-    shared::ensure(load, connection, &db).await.with_context(|| format!("loading {}", load.name()))?;
+    begin(&db).await?;
+    let (rows, bytes) = copy(load, &schema, batches, &db).await?;
+    shared::ensure(&load.schema, load.once.as_ref().map(|_| &ledger::TABLE), connection, &db)
+        .await
+        .with_context(|| format!("loading {}", load.name()))?;
     target::lock(load, &db).await.with_context(|| format!("another load has {}", load.name()))?;
     if let Some(rows) = ledger::find(load, &db).await? {
         return Ok(loaded_before(load, rows));
     }
-    let state = target::prepare(load, &schema, &db).await?;
-    db.batch_execute(&format!("lock table {} in share row exclusive mode", load.name()))
-        .await
-        .with_context(|| format!("another task writes into {}", load.name()))?;
-    let written = move_over(load, &schema, how, state, &db).await.map_err(|error| refused(load, error))?;
-    target::show(load, &db).await?;
+    let written = settle(load, &schema, how, &db).await?;
     ledger::record(load, rows, &db).await?;
     db.batch_execute("commit").await.with_context(|| format!("it is not known whether {} was loaded", load.name()))?;
     Ok(Loaded { table: format!("{}.{}", load.schema, load.table), rows, written, bytes, was_loaded: false })
+}
+
+/// A transaction that rows are copied in. A caller that leaves before the commit drops the session, and the transaction with it.
+pub(super) async fn begin(db: &Client) -> TaskResult<()> {
+    Ok(db.batch_execute(&["begin", LOCK_TIMEOUT, NO_IDLE_LIMIT, NO_NESTED_LOOPS].join("; ")).await?)
+}
+
+/// Copies rows and moves them over, in a transaction of the caller that may do this several times. Gives how many rows changed.
+pub(super) async fn put(load: &Load, batches: Batches, how: How, db: &Client) -> TaskResult<u64> {
+    let schema = batches.schema();
+    check(load, &schema, how)?;
+    copy(load, &schema, batches, db).await?;
+    target::lock(load, db).await.with_context(|| format!("another load has {}", load.name()))?;
+    let written = settle(load, &schema, how, db).await?;
+    db.batch_execute(&format!("drop table {STAGING}")).await?;
+    Ok(written)
+}
+
+/// From the staging table to the target, which is made fit for the rows. Gives how many rows changed.
+async fn settle(load: &Load, schema: &SchemaRef, how: How, db: &Client) -> TaskResult<u64> {
+    let state = target::prepare(load, schema, db).await?;
+    db.batch_execute(&format!("lock table {} in share row exclusive mode", load.name()))
+        .await
+        .with_context(|| format!("another task writes into {}", load.name()))?;
+    let written = move_over(load, schema, how, state, db).await.map_err(|error| refused(load, error))?;
+    target::show(load, db).await?;
+    Ok(written)
 }
 
 fn loaded_before(load: &Load, rows: u64) -> Loaded {
@@ -63,10 +90,11 @@ fn loaded_before(load: &Load, rows: u64) -> Loaded {
 }
 
 fn check(load: &Load, schema: &SchemaRef, how: How) -> TaskResult<()> {
-    if how == How::Upsert && load.key.is_empty() {
+    if matches!(how, How::Upsert | How::Latest | How::Delete) && load.key.is_empty() {
         return Err(fatal(format!("an upsert into {} needs a key\nhint: `.key([\"id\"])`", load.name())));
     }
-    for column in load.key.iter().chain(&load.version) {
+    let version = load.version.as_ref().filter(|_| how != How::Delete);
+    for column in load.key.iter().chain(version) {
         if schema.column_with_name(column).is_none() {
             let known = schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
             return Err(fatal(format!(
@@ -79,7 +107,11 @@ fn check(load: &Load, schema: &SchemaRef, how: How) -> TaskResult<()> {
 }
 
 /// All rows into the staging table: how many, and how many bytes were sent.
-async fn copy(schema: &SchemaRef, mut batches: Batches, db: &Client) -> TaskResult<(u64, u64)> {
+async fn copy(load: &Load, schema: &SchemaRef, batches: Batches, db: &Client) -> TaskResult<(u64, u64)> {
+    copied(schema, batches, db).await.map_err(without_rows).with_context(|| format!("loading {}", load.name()))
+}
+
+async fn copied(schema: &SchemaRef, mut batches: Batches, db: &Client) -> TaskResult<(u64, u64)> {
     let columns = schema.fields().iter().map(|field| target::column(field)).collect::<TaskResult<Vec<_>>>()?;
     db.batch_execute(&format!("create temp table orch_staging ({}) on commit drop", columns.join(", "))).await?;
     let mut sink = pin!(db.copy_in(&format!("copy {STAGING} from stdin (format binary)")).await?);
@@ -113,8 +145,26 @@ fn statements(load: &Load, schema: &SchemaRef, how: How, state: State) -> Vec<St
         |alias: &str| rest.iter().map(|column| format!("{alias}.{}", quoted(column))).collect::<Vec<_>>().join(", ");
     let same_key =
         load.key.iter().map(|column| format!("s.{0} = t.{0}", quoted(column))).collect::<Vec<_>>().join(" and ");
+    let set = || {
+        let set: Vec<String> = rest.iter().map(|column| format!("{0} = excluded.{0}", quoted(column))).collect();
+        format!("update set {}", set.join(", "))
+    };
     match (how, state) {
-        (How::Replace, State::New) => vec![insert],
+        (How::Append, _) | (How::Replace, State::New) => vec![insert],
+        (How::Delete, _) => vec![format!("delete from {name} t using {STAGING} s where {same_key}")],
+        (How::Latest, _) => {
+            let action = match &load.version {
+                _ if rest.is_empty() => "nothing".into(),
+                Some(version) => {
+                    let version = quoted(version);
+                    format!("{} where t.{version} is null or excluded.{version} >= t.{version}", set())
+                }
+                None => set(),
+            };
+            vec![format!(
+                "insert into {name} as t ({all_names}) select {all_names} from {STAGING} on conflict ({key}) do {action}"
+            )]
+        }
         (How::Replace, State::Known) if load.key.is_empty() => vec![format!("delete from {name}"), insert],
         // Only what differs is written: the same rows again cost two joins, and leave no dead rows behind.
         (How::Replace, State::Known) => {
@@ -137,13 +187,11 @@ fn statements(load: &Load, schema: &SchemaRef, how: How, state: State) -> Vec<St
                 ),
                 None => format!("insert into {name} as t ({all_names}) select {all_names} from {STAGING}"),
             };
-            let set =
-                rest.iter().map(|column| format!("{0} = excluded.{0}", quoted(column))).collect::<Vec<_>>().join(", ");
             let action = match (&load.version, rest.is_empty()) {
                 (_, true) => "nothing".to_string(),
-                (Some(version), _) => format!("update set {set} where excluded.{0} > t.{0}", quoted(version)),
+                (Some(version), _) => format!("{} where excluded.{1} > t.{1}", set(), quoted(version)),
                 (None, _) => {
-                    format!("update set {set} where ({}) is distinct from ({})", of("t"), of("excluded"))
+                    format!("{} where ({}) is distinct from ({})", set(), of("t"), of("excluded"))
                 }
             };
             vec![format!("{newest} on conflict ({key}) do {action}")]
@@ -161,9 +209,9 @@ async fn move_over(
     let mut written = 0;
     for sql in statements(load, schema, how, state) {
         // Rows that were deleted come back changed, or were nobody's: what is inserted or updated counts.
-        let is_delete = sql.starts_with("delete");
+        let is_prepared = how == How::Replace && sql.starts_with("delete");
         let rows = db.execute(&sql, &[]).await?;
-        written += if is_delete { 0 } else { rows };
+        written += if is_prepared { 0 } else { rows };
     }
     Ok(written)
 }
@@ -216,6 +264,13 @@ mod tests {
         assert_eq!(statements(&load, &schema(), How::Replace, State::New).len(), 1);
         let whole = statements(&Load::into("s", "t"), &schema(), How::Replace, State::Known);
         assert_eq!(whole[0], "delete from \"s\".\"t\"");
+    }
+
+    #[test]
+    fn of_two_that_are_equally_old_the_later_one_counts() {
+        let load = Load::into("s", "t").key(["id"]).version("v");
+        let sql = &statements(&load, &schema(), How::Latest, State::Known)[0];
+        assert!(sql.ends_with("where t.\"v\" is null or excluded.\"v\" >= t.\"v\""), "{sql}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::rewrite::Rewrite;
 use super::{Change, Region, Table};
 use crate::batches::Batches;
 use crate::error::{LakeError, LakeResult};
+use arrow::array::RecordBatch;
 use futures::TryStreamExt as _;
 use iceberg::spec::Operation;
 use std::sync::Arc;
@@ -19,6 +20,14 @@ impl Table {
     /// # Errors
     /// Two of the rows have the same key, or a key is null.
     pub async fn upsert(&self, key: &[&str], batches: impl Into<Batches>) -> LakeResult<Change> {
+        self.merge(key, batches, &[]).await
+    }
+
+    /// As [`Table::upsert`], and takes out the rows that have one of the keys in `gone`, batches with the columns of the key.
+    ///
+    /// # Errors
+    /// As [`Table::upsert`]; a key is among the rows and among those that go.
+    pub async fn merge(&self, key: &[&str], batches: impl Into<Batches>, gone: &[RecordBatch]) -> LakeResult<Change> {
         let columns = if key.is_empty() { self.key() } else { key.iter().map(|&name| name.to_owned()).collect() };
         let mut keys = Keys::new(self, &columns)?;
         let mut rewrite = Rewrite::new(self, Operation::Overwrite)?;
@@ -27,6 +36,9 @@ impl Table {
             let batch = rewrite.writer.conform(&batch)?;
             keys.add(&batch)?;
             rewrite.writer.write(batch).await?;
+        }
+        for batch in gone {
+            keys.add(batch)?;
         }
         if keys.is_empty() {
             return rewrite.finish().await;

@@ -5,9 +5,8 @@ use super::{NAMESPACE, loaded_uri, table_uri};
 use crate::connections::RETAIL_POSTGRES;
 use crate::place::Place;
 use crate::retail::schema;
-use crate::warehouse;
 use orch::prelude::*;
-use orch_lake::load::{Load, Loaded};
+use orch_lake::load::{Load, Loaded, ensure_database};
 
 /// Loads one table of the lake, as it is now, into the schema `retail` of Postgres. Whoever reads sees the rows before or
 /// those after, never some of both.
@@ -16,7 +15,7 @@ pub async fn load(ctx: Ctx, table: String) -> TaskResult<Loaded> {
     let table = schema::lake(&table).ok_or_else(|| fatal(format!("the lake has no table `{table}` of retail")))?;
     let place = Place::of(&ctx).await?;
     let target = ctx.connection(RETAIL_POSTGRES).await?;
-    warehouse::ensure(&target).await?;
+    ensure_database(&target).await?;
     let now = place.lake.table(&table_name(table.name)?).await?;
     let rows = now.scan().columns(table.columns.iter().map(|column| column.name)).stream().await?;
     let key = table.required_key().unwrap_or_default();

@@ -1,0 +1,190 @@
+//! A writer that never ends: rows of several tables and how far it has come change in one transaction of the target.
+//!
+//! Its row in `orch_stream`, in the schema of the target, is its fence: it holds the greatest epoch that has written, and a lower one is refused.
+
+use super::shared::{self, SharedTable};
+use super::stage::{self, How};
+use super::{Load, Session, connect, ensure_database};
+use crate::batches::Batches;
+use anyhow::Context as _;
+use arrow::array::RecordBatch;
+use orch_sdk::task::{Connection, TaskResult, fatal};
+use orch_store::StoreError;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+use tokio_postgres::Client;
+
+const TABLE: SharedTable = SharedTable {
+    name: "orch_stream",
+    columns: "stream text primary key, owner text not null, epoch bigint not null, offsets text not null, \
+              published_at timestamptz not null default now()",
+};
+
+/// The next offset of each partition.
+pub type Offsets = BTreeMap<i32, i64>;
+
+/// A stream that writes into a schema of a Postgres database.
+#[derive(Debug, Clone)]
+pub struct Follower {
+    connection: Connection,
+    schema: String,
+    stream: String,
+    epoch: i64,
+    /// Kept from one publication to the next.
+    session: Arc<Mutex<Option<Session>>>,
+}
+
+/// How rows go into a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    Append,
+    /// One row for each key of the [`Load`]. It takes the place of the row that is there unless that has a newer [`Load::version`].
+    Latest,
+    /// The rows are keys, and those of the table that have them go.
+    Delete,
+}
+
+/// Rows for one table.
+#[derive(Debug, Clone)]
+pub struct Part {
+    pub load: Load,
+    pub put: Put,
+    pub rows: RecordBatch,
+}
+
+/// What a stream does when it begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// Tells the stream from another one of its name: of another orch, or one that was deleted.
+    pub owner: &'a str,
+    /// Where a person moved partitions to.
+    pub moved: &'a [(i32, i64)],
+    /// Tables whose rows go.
+    pub emptied: &'a [Load],
+}
+
+impl Follower {
+    pub fn new(connection: &Connection, schema: &str, stream: &str, epoch: i64) -> Follower {
+        Follower {
+            connection: connection.clone(),
+            schema: schema.into(),
+            stream: stream.into(),
+            epoch,
+            session: Arc::default(),
+        }
+    }
+
+    /// From here on no process with a lower epoch publishes.
+    ///
+    /// # Errors
+    /// `StoreError::FenceLost`: one with a higher epoch has published. A fatal error: the table is kept by another stream of this name.
+    pub async fn claim(&self, claim: &Claim<'_>) -> TaskResult<()> {
+        ensure_database(&self.connection).await?;
+        self.within(async |db| {
+            shared::ensure(&self.schema, Some(&TABLE), &self.connection, db).await?;
+            let table = TABLE.name_in(&self.schema);
+            let first = format!(
+                "insert into {table} (stream, owner, epoch, offsets) values ($1, $2, $3, '{{}}') on conflict do nothing"
+            );
+            db.execute(&first, &[&self.stream, &claim.owner, &self.epoch]).await?;
+            let (owner, epoch, mut offsets) = self.known(db).await?;
+            if owner != claim.owner {
+                if claim.moved.is_empty() {
+                    return Err(fatal(format!(
+                        "the tables in schema `{}` are kept by another stream `{}`: of another orch, or one that was deleted\n\
+                         hint: take them over with `orch streams reset {} --to-earliest --empty-table`",
+                        self.schema, self.stream, self.stream
+                    )));
+                }
+                offsets.clear();
+            } else if epoch > self.epoch {
+                return Err(StoreError::FenceLost.into());
+            }
+            offsets.extend(claim.moved.iter().copied());
+            for load in claim.emptied {
+                let there = db.query_one("select to_regclass($1) is not null", &[&load.name()]).await?;
+                if there.get(0) {
+                    db.batch_execute(&format!("delete from {}", load.name())).await?;
+                }
+            }
+            let claimed = format!("update {table} set owner = $2, epoch = $3, offsets = $4 where stream = $1");
+            db.execute(&claimed, &[&self.stream, &claim.owner, &self.epoch, &text(&offsets)]).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Publishes rows of the offsets from..to of each partition. `parts` is told which offsets the tables have already: it leaves out
+    /// rows of records below these, unless they may be written again.
+    ///
+    /// # Errors
+    /// `StoreError::FenceLost`: one with a higher epoch has published. A fatal error: the tables have less than they had.
+    pub async fn publish(
+        &self,
+        covered: &[(i32, i64, i64)],
+        parts: impl FnOnce(&Offsets) -> TaskResult<Vec<Part>>,
+    ) -> TaskResult<()> {
+        self.within(async |db| {
+            let (_, epoch, mut offsets) = self.known(db).await?;
+            if epoch != self.epoch {
+                return Err(StoreError::FenceLost.into());
+            }
+            let behind = covered.iter().find(|(partition, from, _)| offsets.get(partition).is_some_and(|at| at < from));
+            if let Some((partition, from, _)) = behind {
+                return Err(fatal(format!(
+                    "the tables of stream `{}` have partition {partition} up to offset {}, and the stream is at {from}: was the \
+                     database restored from a backup?\n\
+                     hint: go back with `orch streams reset {} --to-offset {} --partition {partition}`",
+                    self.stream, offsets[partition], self.stream, offsets[partition]
+                )));
+            }
+            for Part { load, put, rows } in parts(&offsets)? {
+                let how = match put {
+                    Put::Append => How::Append,
+                    Put::Latest => How::Latest,
+                    Put::Delete => How::Delete,
+                };
+                stage::put(&load, Batches::from(rows), how, db).await?;
+            }
+            for &(partition, _, to) in covered {
+                let at = offsets.entry(partition).or_insert(to);
+                *at = to.max(*at);
+            }
+            let moved = format!(
+                "update {} set offsets = $2, published_at = now() where stream = $1",
+                TABLE.name_in(&self.schema)
+            );
+            db.execute(&moved, &[&self.stream, &text(&offsets)]).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// One transaction, on the session that is there. After an error it is dropped, and what it began is undone.
+    async fn within(&self, work: impl AsyncFnOnce(&Client) -> TaskResult<()>) -> TaskResult<()> {
+        let mut kept = self.session.lock().await;
+        let db = match kept.take().filter(|session| !session.is_closed()) {
+            Some(db) => db,
+            None => connect(&self.connection).await?,
+        };
+        stage::begin(&db).await?;
+        work(&db).await?;
+        db.batch_execute("commit").await.context("it is not known whether the rows were published")?;
+        *kept = Some(db);
+        Ok(())
+    }
+
+    /// Owner, epoch and offsets. Holds the row until the end of the transaction.
+    async fn known(&self, db: &Client) -> TaskResult<(String, i64, Offsets)> {
+        let known =
+            format!("select owner, epoch, offsets from {} where stream = $1 for update", TABLE.name_in(&self.schema));
+        let known = db.query_opt(&known, &[&self.stream]).await?.ok_or(StoreError::FenceLost)?;
+        let offsets = serde_json::from_str(known.get(2)).context("the offsets in `orch_stream`")?;
+        Ok((known.get(0), known.get(1), offsets))
+    }
+}
+
+fn text(offsets: &Offsets) -> String {
+    serde_json::to_string(offsets).unwrap_or_default()
+}
