@@ -6,6 +6,7 @@
 
 mod people;
 mod role;
+mod window;
 
 pub use people::{
     PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, StreamState, delete_stream, drop_old_minutes,
@@ -13,6 +14,7 @@ pub use people::{
     resume_stream,
 };
 pub use role::{StreamHost, StreamSource};
+pub use window::{OpenWindow, WindowChanges, WindowSpan, commit_windows, open_windows};
 
 use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
@@ -102,19 +104,26 @@ pub async fn beat(db: &mut PgConnection, beat: &Beat<'_>) -> StoreResult<Beaten>
 /// What is known of a stream when a process begins to run it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Left {
+    pub created_at: DateTime<Utc>,
     pub topic_identity: Option<String>,
     pub reset_to: Option<Reset>,
     /// Next offsets by partition.
     pub positions: Vec<(i32, i64)>,
+    /// The greatest event time by partition, where windows asked for it.
+    pub watermarks: Vec<(i32, DateTime<Utc>)>,
+    /// Windows that ended before take no more records.
+    pub closed_before: Option<DateTime<Utc>>,
 }
 
 /// # Errors
 /// `StoreError::FenceLost` if the stream is no longer this epoch's.
 pub async fn left_behind(db: &mut PgConnection, lease: &Lease) -> StoreResult<Left> {
     let row = sqlx::query!(
-        r#"select s.topic_identity, s.reset_to,
+        r#"select s.created_at, s.topic_identity, s.reset_to, s.closed_before,
           coalesce(array_agg(p.partition order by p.partition) filter (where p.partition is not null), '{}') as "partitions!",
-          coalesce(array_agg(p.next_offset order by p.partition) filter (where p.partition is not null), '{}') as "offsets!"
+          coalesce(array_agg(p.next_offset order by p.partition) filter (where p.partition is not null), '{}') as "offsets!",
+          coalesce(array_agg(p.partition order by p.partition) filter (where p.watermark is not null), '{}') as "timed!",
+          coalesce(array_agg(p.watermark order by p.partition) filter (where p.watermark is not null), '{}') as "watermarks!"
         from stream s left join stream_partition p on p.stream = s.name where s.name = $1 and s.epoch = $2 group by s.name"#,
         lease.name,
         lease.epoch
@@ -122,7 +131,14 @@ pub async fn left_behind(db: &mut PgConnection, lease: &Lease) -> StoreResult<Le
     let row = row.fetch_optional(db).await?.ok_or(StoreError::FenceLost)?;
     let reset_to = row.reset_to.map(serde_json::from_value).transpose().map_err(|_| StoreError::FenceLost)?;
     let positions = row.partitions.into_iter().zip(row.offsets).collect();
-    Ok(Left { topic_identity: row.topic_identity, reset_to, positions })
+    Ok(Left {
+        created_at: row.created_at,
+        topic_identity: row.topic_identity,
+        reset_to,
+        positions,
+        watermarks: row.timed.into_iter().zip(row.watermarks).collect(),
+        closed_before: row.closed_before,
+    })
 }
 
 /// Where a partition begins for a stream that has not seen it, or is to be moved to.
@@ -135,7 +151,8 @@ pub struct StartAt {
     pub moves: bool,
 }
 
-/// Writes down where a stream begins. Gives the next offsets of all these partitions.
+/// Writes down where a stream begins, within a transaction. Gives the next offsets of all these partitions. A stream that is moved
+/// forgets its windows.
 ///
 /// # Errors
 /// `StoreError::FenceLost` if the stream is no longer this epoch's.
@@ -159,8 +176,15 @@ pub async fn start_stream(
         &ends,
         &moves
     );
-    let placed: Vec<_> = rows.fetch_all(db).await?.into_iter().map(|row| (row.partition, row.next_offset)).collect();
-    if placed.len() < at.len() { Err(StoreError::FenceLost) } else { Ok(placed) }
+    let placed: Vec<_> =
+        rows.fetch_all(&mut *db).await?.into_iter().map(|row| (row.partition, row.next_offset)).collect();
+    if placed.len() < at.len() {
+        return Err(StoreError::FenceLost);
+    }
+    if moves.contains(&true) {
+        window::forget_windows(db, &lease.name).await?;
+    }
+    Ok(placed)
 }
 
 /// Offsets that a commit covers: from `from` on, below `to`.

@@ -1,6 +1,7 @@
 //! What a stream is: where its records come from, what becomes of them, and the table that they are kept in.
 
 use crate::decode::{Json, Transform};
+use crate::windows::Windows;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use orch_lake::contract::Contract;
@@ -42,6 +43,7 @@ pub struct Stream {
     pub(crate) json: Json,
     pub(crate) transform: Option<Arc<Transform>>,
     pub(crate) contract: Option<Contract>,
+    pub(crate) windows: Option<Windows>,
     pub(crate) sink: Option<Sink>,
     pub(crate) commit: CommitAt,
     description: String,
@@ -70,12 +72,52 @@ impl Default for CommitAt {
     }
 }
 
-/// The table of a stream.
+/// Where the rows of a stream go.
 #[derive(Debug, Clone)]
-pub(crate) struct Sink {
-    pub(crate) table: TableName,
+pub(crate) enum Sink {
+    Lake(LakeTable),
+    Postgres(PostgresTable),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct LakeTable {
+    pub(crate) name: TableName,
     pub(crate) definition: TableDef,
     pub(crate) write: HowWritten,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct PostgresTable {
+    /// The id of the connection that says where the database is.
+    pub(crate) connection: String,
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    pub(crate) write: HowWritten,
+}
+
+impl Sink {
+    pub(crate) fn write(&self) -> &HowWritten {
+        match self {
+            Sink::Lake(table) => &table.write,
+            Sink::Postgres(table) => &table.write,
+        }
+    }
+
+    /// As people write it.
+    pub(crate) fn table(&self) -> String {
+        match self {
+            Sink::Lake(table) => table.name.to_string(),
+            Sink::Postgres(table) => format!("{}.{}", table.schema, table.name),
+        }
+    }
+
+    /// The URI of the table as an asset.
+    pub(crate) fn asset(&self) -> String {
+        match self {
+            Sink::Lake(table) => format!("lake://{}/{}", table.name.namespace(), table.name.name()),
+            Sink::Postgres(table) => format!("postgres://{}/{}", table.schema, table.name),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -86,6 +128,20 @@ pub(crate) enum HowWritten {
         key: Vec<String>,
         newest_by: Option<String>,
     },
+}
+
+impl HowWritten {
+    pub(crate) fn key(&self) -> Option<&[String]> {
+        match self {
+            HowWritten::Append => None,
+            HowWritten::Upsert { key, .. } => Some(key),
+        }
+    }
+
+    fn upsert(key: &[&str], newest_by: Option<&str>) -> HowWritten {
+        let key = key.iter().map(|&column| column.to_owned()).collect();
+        HowWritten::Upsert { key, newest_by: newest_by.map(str::to_owned) }
+    }
 }
 
 impl Stream {
@@ -99,6 +155,7 @@ impl Stream {
             json: Json { schema: Arc::new(Schema::empty()), ignores_unknown: false, coerces: false },
             transform: None,
             contract: None,
+            windows: None,
             sink: None,
             commit: CommitAt::default(),
             description: String::new(),
@@ -160,16 +217,38 @@ impl Stream {
         Stream { contract: Some(contract), ..self }
     }
 
+    /// Rows are added up in windows of time, and the table has the windows. It is to be kept by `.upsert` or `.upsert_postgres`, with
+    /// the columns that the windows are by and `window_start` as its key.
+    pub fn windows(self, windows: Windows) -> Stream {
+        Stream { windows: Some(windows), ..self }
+    }
+
     /// Each record becomes a row of the table, which is created when it is missing.
     pub fn append(self, table: TableName, definition: TableDef) -> Stream {
-        Stream { sink: Some(Sink { table, definition, write: HowWritten::Append }), ..self }
+        Stream { sink: Some(Sink::Lake(LakeTable { name: table, definition, write: HowWritten::Append })), ..self }
     }
 
     /// The table has one row for each key: the newest by a column, or the one that came last. Among equals the later one counts.
     pub fn upsert(self, table: TableName, definition: TableDef, key: &[&str], newest_by: Option<&str>) -> Stream {
-        let key = key.iter().map(|&column| column.to_owned()).collect();
-        let write = HowWritten::Upsert { key, newest_by: newest_by.map(str::to_owned) };
-        Stream { sink: Some(Sink { table, definition, write }), ..self }
+        let write = HowWritten::upsert(key, newest_by);
+        Stream { sink: Some(Sink::Lake(LakeTable { name: table, definition, write })), ..self }
+    }
+
+    /// As [`Stream::append`], to a table of the Postgres database that a connection names. The table (`weather` or `schema.weather`) is
+    /// created when it is missing, and grows with the columns of the rows.
+    pub fn append_postgres(self, connection: &str, table: &str) -> Stream {
+        self.into_postgres(connection, table, HowWritten::Append)
+    }
+
+    /// As [`Stream::upsert`], to a table of the Postgres database that a connection names.
+    pub fn upsert_postgres(self, connection: &str, table: &str, key: &[&str], newest_by: Option<&str>) -> Stream {
+        self.into_postgres(connection, table, HowWritten::upsert(key, newest_by))
+    }
+
+    fn into_postgres(self, connection: &str, table: &str, write: HowWritten) -> Stream {
+        let (schema, name) = table.split_once('.').unwrap_or(("public", table));
+        let table = PostgresTable { connection: connection.into(), schema: schema.into(), name: name.into(), write };
+        Stream { sink: Some(Sink::Postgres(table)), ..self }
     }
 
     /// How long rows wait for others before they are published. One second otherwise.
@@ -189,6 +268,10 @@ impl Stream {
     /// What is wrong with the declaration.
     pub fn check(&self) -> Result<(), String> {
         let wrong = |what: &str| Err(format!("stream `{}` {what}", self.name));
+        let key = self.sink.as_ref().and_then(|sink| sink.write().key());
+        if let Some(what) = self.windows.as_ref().and_then(|windows| windows.wrong(key)) {
+            return wrong(&what);
+        }
         match () {
             () if self.name.is_empty() => Err("a stream has no name".into()),
             () if self.topic.is_empty() => wrong("names no topic: call `.topic(…)`"),
@@ -196,6 +279,14 @@ impl Stream {
             () if self.sink.is_none() => wrong("has no table: call `.append(…)` or `.upsert(…)`"),
             () if self.partitions < 1 => wrong("wants a topic without partitions"),
             () => Ok(()),
+        }
+    }
+
+    /// Columns without which a row cannot be told apart from others.
+    pub(crate) fn key_of_rows(&self) -> &[String] {
+        match &self.windows {
+            Some(windows) => &windows.by,
+            None => self.sink.as_ref().and_then(|sink| sink.write().key()).unwrap_or_default(),
         }
     }
 
@@ -214,8 +305,11 @@ impl Stream {
             spec["description"] = self.description.as_str().into();
         }
         if let Some(sink) = &self.sink {
-            spec["table"] = sink.table.to_string().into();
-            match &sink.write {
+            spec["table"] = sink.table().into();
+            if let Sink::Postgres(table) = sink {
+                spec["table_connection"] = table.connection.as_str().into();
+            }
+            match sink.write() {
                 HowWritten::Append => spec["write"] = "append".into(),
                 HowWritten::Upsert { key, newest_by } => {
                     spec["write"] = "upsert".into();
@@ -223,6 +317,9 @@ impl Stream {
                     spec["newest_by"] = json!(newest_by);
                 }
             }
+        }
+        if let Some(windows) = &self.windows {
+            spec["windows"] = windows.spec();
         }
         NewStream { name: self.name.clone(), version: hash(&spec.to_string()), spec }
     }

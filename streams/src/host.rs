@@ -1,7 +1,7 @@
 //! The streams of a process: it takes those that no process runs, renews what it has, and lets go of what it has lost.
 
 use crate::declare::{Sink, Stream};
-use crate::publish::Target;
+use crate::publish::{LakeTarget, PostgresTarget, Target, To};
 use crate::run;
 use crate::topic::{self, LogEnds};
 use orch_lake::Lake;
@@ -34,7 +34,7 @@ pub(crate) type OpenLake = dyn Fn(&[Connection]) -> TaskResult<Lake> + Send + Sy
 
 /// What all streams of a binary share.
 pub(crate) struct Declared {
-    pub(crate) streams: HashMap<String, (Arc<Stream>, Arc<Sink>)>,
+    pub(crate) streams: HashMap<String, Arc<Stream>>,
     pub(crate) registered: Vec<NewStream>,
     pub(crate) lake_connections: &'static [&'static str],
     pub(crate) open_lake: Arc<OpenLake>,
@@ -143,8 +143,8 @@ impl Party {
     }
 
     fn start(&mut self, lease: Lease) {
-        let Some((stream, sink)) = self.declared.streams.get(&lease.name).cloned() else { return };
-        tracing::info!(stream = lease.name, epoch = lease.epoch, topic = stream.topic, table = %sink.table, "a stream begins");
+        let Some(stream) = self.declared.streams.get(&lease.name).cloned() else { return };
+        tracing::info!(stream = lease.name, epoch = lease.epoch, topic = stream.topic, "a stream begins");
         let stop = CancellationToken::new();
         let (host, declared, ends) = (self.host.clone(), self.declared.clone(), self.ends.clone());
         let (mine, stopped) = (lease.clone(), stop.clone());
@@ -153,8 +153,8 @@ impl Party {
             let mut inner = JoinSet::new();
             let (of_work, to_open) = (mine.clone(), host.clone());
             inner.spawn(async move {
-                let opened = open(&to_open, &declared, &ends, &stream, &sink, of_work).await?;
-                run::run(stream, sink, opened.target, opened.reader).await
+                let opened = open(&to_open, &declared, &ends, &stream, of_work).await?;
+                run::run(stream, opened.target, opened.reader).await
             });
             let ended = tokio::select! {
                 ended = inner.join_next() => ended,
@@ -187,19 +187,28 @@ async fn open(
     declared: &Declared,
     ends: &LogEnds,
     stream: &Stream,
-    sink: &Sink,
     lease: Lease,
 ) -> TaskResult<Opened> {
-    let mut connections = Vec::new();
-    for id in declared.lake_connections {
-        connections.push((host.find)(id).await?);
-    }
-    let lake = (declared.open_lake)(&connections)?;
-    check_home(host, &lake, &sink.table.to_string()).await?;
+    let to = match &stream.sink {
+        Some(Sink::Lake(table)) => {
+            let mut connections = Vec::new();
+            for id in declared.lake_connections {
+                connections.push((host.find)(id).await?);
+            }
+            let lake = (declared.open_lake)(&connections)?;
+            check_home(host, &lake, &table.name.to_string()).await?;
+            To::Lake(Box::new(LakeTarget { lake, table: table.clone() }))
+        }
+        Some(Sink::Postgres(table)) => {
+            let connection = (host.find)(&table.connection).await?;
+            To::Postgres(Box::new(PostgresTarget::new(&connection, table, &lease.name, lease.epoch)))
+        }
+        None => return Err(fatal(format!("stream `{}` has no table", stream.name))),
+    };
     let reader =
         topic::open(&(host.find)(&stream.connection).await?, &stream.topic, stream.partitions, &host.pool, ends)
             .await?;
-    let target = Target { pool: host.pool.clone(), lake, lease, hints: host.hints.clone() };
+    let target = Target { pool: host.pool.clone(), lease, hints: host.hints.clone(), to };
     Ok(Opened { target, reader })
 }
 

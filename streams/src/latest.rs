@@ -10,24 +10,46 @@ use orch_lake::{Filter, Table, Value};
 use orch_sdk::task::{TaskResult, fatal};
 use std::collections::HashMap;
 
-/// One row for each key. Of equals the one that came last counts; without `newest_by` all are equal, and the table is not asked.
+/// One row for each key, by the rows alone. Of equals the one that came last counts; without `newest_by` all are equal.
+pub(crate) fn among(lot: &[RecordBatch], key: &[String], newest_by: Option<&str>) -> TaskResult<RecordBatch> {
+    let rows = one_batch(lot)?;
+    let schema = rows.schema();
+    let mut sorter = Sorter::new(key, newest_by, |name| Ok(schema.field_with_name(name)?.data_type().clone()))?;
+    let newest = sorter.newest(&rows)?;
+    kept(&rows, newest)
+}
+
+/// One row for each key, also held against the rows of the table. Without `newest_by` the table is not asked.
 pub(crate) async fn of(
     table: &Table,
     lot: &[RecordBatch],
     key: &[String],
     newest_by: Option<&str>,
 ) -> TaskResult<RecordBatch> {
-    let Some(first) = lot.first() else { return Err(fatal("an empty lot has no newest rows")) };
-    let rows = concat_batches(&first.schema(), lot)?;
-    let mut sorter = Sorter::new(table, key, newest_by)?;
+    let rows = one_batch(lot)?;
+    let mut sorter = Sorter::new(key, newest_by, |name| {
+        let field = table.schema().field_by_name(name);
+        let field = field.ok_or_else(|| fatal(format!("table `{}` has no column `{name}`", table.name())))?;
+        Ok(type_to_arrow_type(&field.field_type)?)
+    })?;
     let mut newest = sorter.newest(&rows)?;
     if newest_by.is_some() {
         let known = rows_with_keys(table, &rows, key, newest_by).await?;
         sorter.drop_older(&rows, &known, &mut newest)?;
     }
+    kept(&rows, newest)
+}
+
+pub(crate) fn one_batch(lot: &[RecordBatch]) -> TaskResult<RecordBatch> {
+    let Some(first) = lot.first() else { return Err(fatal("an empty lot has no newest rows")) };
+    Ok(concat_batches(&first.schema(), lot)?)
+}
+
+/// In the order in which they came.
+fn kept(rows: &RecordBatch, newest: Newest) -> TaskResult<RecordBatch> {
     let mut kept: Vec<u64> = newest.into_values().map(|row| row as u64).collect();
     kept.sort_unstable();
-    Ok(take_record_batch(&rows, &UInt64Array::from(kept))?)
+    Ok(take_record_batch(rows, &UInt64Array::from(kept))?)
 }
 
 /// Turns keys and the column of age into bytes that compare as they do.
@@ -41,12 +63,12 @@ struct Sorter {
 type Newest = HashMap<Box<[u8]>, usize>;
 
 impl Sorter {
-    fn new(table: &Table, key: &[String], newest_by: Option<&str>) -> TaskResult<Sorter> {
-        let column = |name: &str| {
-            let field = table.schema().field_by_name(name);
-            let field = field.ok_or_else(|| fatal(format!("table `{}` has no column `{name}`", table.name())))?;
-            Ok::<_, anyhow::Error>((name.to_owned(), type_to_arrow_type(&field.field_type)?))
-        };
+    fn new(
+        key: &[String],
+        newest_by: Option<&str>,
+        type_of: impl Fn(&str) -> TaskResult<DataType>,
+    ) -> TaskResult<Sorter> {
+        let column = |name: &str| Ok::<_, anyhow::Error>((name.to_owned(), type_of(name)?));
         let columns = key.iter().map(|name| column(name)).collect::<TaskResult<Vec<_>>>()?;
         let age = newest_by.map(column).transpose()?;
         let keys = RowConverter::new(columns.iter().map(|(_, data)| SortField::new(data.clone())).collect())?;

@@ -15,11 +15,13 @@ mod sort;
 mod source;
 pub mod topic;
 mod upkeep;
+mod windows;
 
 pub use declare::{CommitAt, Start, Stream, TOPICS};
 pub use decode::{OFFSET, PARTITION};
 pub use records::{Record, Records};
 pub use source::source;
+pub use windows::Windows;
 
 /// The guide's example compiles.
 #[cfg(doctest)]

@@ -1,11 +1,12 @@
 //! One stream at work: it reads, and publishes what was read while it reads on.
 
-use crate::declare::{Sink, Start, Stream};
+use crate::declare::{Start, Stream};
 use crate::publish::{Lot, Target};
 use crate::records::Records;
 use crate::sort::sort;
 use crate::topic::{Bounds, Most, Position, TopicReader};
 use crate::upkeep::Upkeep;
+use crate::windows::EventTime;
 use chrono::{DateTime, Utc};
 use orch_sdk::task::{TaskResult, fatal};
 use orch_store::stream::{Covered, Left, Reset, ResetTo, StartAt, left_behind};
@@ -25,20 +26,14 @@ const QUIET: Duration = Duration::from_mins(5);
 const LOOK_AT_ENDS: Duration = Duration::from_mins(1);
 
 /// Runs until it fails: a stream has no end.
-pub(crate) async fn run(
-    stream: Arc<Stream>,
-    sink: Arc<Sink>,
-    target: Target,
-    mut reader: Box<dyn TopicReader>,
-) -> TaskResult<()> {
+pub(crate) async fn run(stream: Arc<Stream>, target: Target, mut reader: Box<dyn TopicReader>) -> TaskResult<()> {
     let now = Clock::of(&target.pool).await?;
-    target.lake.ensure(&sink.table, &sink.definition).await?;
-    let mut at = begin(&stream, &sink, &target, reader.as_mut()).await?;
-    let mut upkeep = Upkeep::of(&sink.table);
+    let mut at = begin(&stream, &target, reader.as_mut()).await?;
+    let mut upkeep = Upkeep::of(&target.to);
     let mut publishing: JoinSet<TaskResult<()>> = JoinSet::new();
     loop {
         let lot = {
-            let mut gathering = pin!(gather(&stream, &sink, reader.as_mut(), &mut at, &now));
+            let mut gathering = pin!(gather(&stream, reader.as_mut(), &mut at, &now));
             loop {
                 tokio::select! {
                     lot = &mut gathering => break lot?,
@@ -50,14 +45,13 @@ pub(crate) async fn run(
             done??;
         }
         let Some(lot) = lot else {
-            at = begin(&stream, &sink, &target, reader.as_mut()).await?;
+            at = begin(&stream, &target, reader.as_mut()).await?;
             continue;
         };
-        let (stream, sink, target, moment, tidy) =
-            (stream.clone(), sink.clone(), target.clone(), now.now(), upkeep.turn());
+        let (stream, target, moment, tidy) = (stream.clone(), target.clone(), now.now(), upkeep.turn());
         publishing.spawn(async move {
-            target.publish(&stream, &sink, &lot).await?;
-            tidy.run(&target.lake, moment).await;
+            target.publish(&stream, lot).await?;
+            tidy.run(moment).await;
             Ok(())
         });
     }
@@ -70,12 +64,13 @@ struct Place {
     /// The topic ends here, as last seen.
     ends: BTreeMap<i32, i64>,
     seen: Instant,
+    time: EventTime,
 }
 
 impl Place {
-    fn new(placed: &[(i32, i64)], bounds: &[Bounds]) -> Place {
+    fn new(placed: &[(i32, i64)], bounds: &[Bounds], time: EventTime) -> Place {
         let ends = bounds.iter().map(|one| (one.partition, one.next)).collect();
-        Place { next: placed.iter().copied().collect(), ends, seen: Instant::now() }
+        Place { next: placed.iter().copied().collect(), ends, seen: Instant::now(), time }
     }
 
     async fn look(&mut self, reader: &mut dyn TopicReader) -> TaskResult<()> {
@@ -99,10 +94,17 @@ impl Place {
 }
 
 /// Settles where to read on, and goes there.
-async fn begin(stream: &Stream, sink: &Sink, target: &Target, reader: &mut dyn TopicReader) -> TaskResult<Place> {
+async fn begin(stream: &Stream, target: &Target, reader: &mut dyn TopicReader) -> TaskResult<Place> {
     let identity = reader.identity().await?;
     let bounds = reader.bounds().await?;
     let left = left_behind(&mut *target.pool.acquire().await?, &target.lease).await?;
+    if stream.windows.is_some() && left.reset_to.as_ref().is_some_and(|reset| reset.partition.is_some()) {
+        return Err(fatal(format!(
+            "windows are made of all partitions, so stream `{}` cannot go elsewhere in one of them\n\
+             hint: reset it without `--partition`",
+            stream.name
+        )));
+    }
     let mut starts = Vec::new();
     for partition in &bounds {
         let wanted = wanted(stream, &left, &identity, partition)?;
@@ -122,8 +124,7 @@ async fn begin(stream: &Stream, sink: &Sink, target: &Target, reader: &mut dyn T
         let Bounds { partition, next, .. } = *partition;
         starts.push(StartAt { partition, offset, end_offset: next, moves: wanted.moves });
     }
-    let empties = left.reset_to.is_some_and(|reset| reset.empty_table);
-    let placed = target.start(sink, &identity, &starts, empties).await?;
+    let placed = target.start(&left, &identity, &starts).await?;
     for (partition, offset) in &placed {
         let bounds = bounds.iter().find(|one| one.partition == *partition);
         if let Some(Bounds { first, next, .. }) = bounds.filter(|one| !(one.first..=one.next).contains(offset)) {
@@ -137,7 +138,9 @@ async fn begin(stream: &Stream, sink: &Sink, target: &Target, reader: &mut dyn T
     }
     let positions: Vec<_> = placed.iter().map(|&(partition, offset)| Position { partition, offset }).collect();
     reader.seek(&positions).await?;
-    Ok(Place::new(&placed, &bounds))
+    let is_moved = starts.iter().any(|one| one.moves);
+    let time = if is_moved { EventTime::default() } else { EventTime::of(&left) };
+    Ok(Place::new(&placed, &bounds, time))
 }
 
 /// Where a partition is to begin.
@@ -171,7 +174,6 @@ fn wanted(stream: &Stream, left: &Left, identity: &str, partition: &Bounds) -> T
 /// Reads until it is time to publish. `None`: the topic has more partitions than are read.
 async fn gather(
     stream: &Stream,
-    sink: &Sink,
     reader: &mut dyn TopicReader,
     at: &mut Place,
     clock: &Clock,
@@ -185,7 +187,7 @@ async fn gather(
             if lot.records == 0 {
                 until = Instant::now() + stream.commit.every;
             }
-            let sorted = sort(stream, sink, &records, clock.now())?;
+            let sorted = sort(stream, &records, &mut at.time, clock.now())?;
             lot.records += i64::try_from(records.len()).unwrap_or(i64::MAX);
             lot.last_record_at = lot.last_record_at.max(records.iter().filter_map(|record| record.at()).max());
             lot.rows.push(sorted.rows);
@@ -203,6 +205,7 @@ async fn gather(
         }
         lot.covered = at.cover(reader);
         if !lot.covered.is_empty() {
+            lot.watermarks = at.time.watermarks();
             return Ok(Some(lot));
         }
         at.look(reader).await?;

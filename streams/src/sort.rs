@@ -1,8 +1,9 @@
 //! What of some records may be published, and what is put aside.
 
-use crate::declare::{HowWritten, Sink, Stream};
+use crate::declare::Stream;
 use crate::decode::{Decoded, OFFSET, PARTITION, decode};
 use crate::records::{Record, Records};
+use crate::windows::EventTime;
 use arrow::array::{Array as _, AsArray as _, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int32Type, Int64Type};
@@ -56,12 +57,13 @@ pub(crate) struct Sorted {
 ///
 /// # Errors
 /// A check fails whose policy is that; or the transformation took the origin of the rows away.
-pub(crate) fn sort(stream: &Stream, sink: &Sink, records: &Records, now: DateTime<Utc>) -> TaskResult<Sorted> {
+pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now: DateTime<Utc>) -> TaskResult<Sorted> {
     let Decoded { mut rows, bad } = decode(records, &stream.json, stream.transform.as_deref())?;
     let mut aside: Vec<_> =
         bad.into_iter().filter_map(|bad| Some(PutAside::of(&records.get(bad.nth)?, bad.reason))).collect();
     let mut by_origin = Origins { records, known: None };
-    if let HowWritten::Upsert { key, .. } = &sink.write {
+    let key = stream.key_of_rows();
+    if !key.is_empty() {
         let (with_key, without) = split_by_key(&rows, key)?;
         rows = with_key;
         let reason = format!("{} is null, and rows are told apart by it", key.join(" or "));
@@ -91,6 +93,13 @@ pub(crate) fn sort(stream: &Stream, sink: &Sink, records: &Records, now: DateTim
             }
         }
         rows = report.passed.into_iter().next().unwrap_or_else(|| rows.slice(0, 0));
+    }
+    if let Some(windows) = &stream.windows {
+        let timed = time.split(windows, &rows, now)?;
+        for (record, row) in by_origin.of(stream, &timed.refused)? {
+            aside.push(PutAside::of(&record, timed.reasons.get(row).cloned().unwrap_or_default()));
+        }
+        rows = timed.rows;
     }
     Ok(Sorted { rows, aside })
 }
@@ -129,10 +138,10 @@ impl<'a> Origins<'a> {
     }
 }
 
-type Origin<'a> = (&'a arrow::array::PrimitiveArray<Int32Type>, &'a arrow::array::PrimitiveArray<Int64Type>);
+pub(crate) type Origin<'a> = (&'a arrow::array::PrimitiveArray<Int32Type>, &'a arrow::array::PrimitiveArray<Int64Type>);
 
 /// The partitions and offsets of rows.
-fn origin<'a>(stream: &Stream, rows: &'a RecordBatch) -> TaskResult<Origin<'a>> {
+pub(crate) fn origin<'a>(stream: &Stream, rows: &'a RecordBatch) -> TaskResult<Origin<'a>> {
     let partitions = rows.column_by_name(PARTITION).and_then(|column| column.as_primitive_opt::<Int32Type>());
     let offsets = rows.column_by_name(OFFSET).and_then(|column| column.as_primitive_opt::<Int64Type>());
     match (partitions, offsets) {
@@ -163,8 +172,7 @@ mod tests {
             let value = Some(value.as_bytes());
             records.push(&Record { partition: 1, offset, at_ms: Some(0), key: Some(b"k"), value });
         }
-        let sink = stream.sink.clone().expect("it has a table");
-        sort(stream, &sink, &records, DateTime::UNIX_EPOCH)
+        sort(stream, &records, &mut EventTime::default(), DateTime::UNIX_EPOCH)
     }
 
     #[test]

@@ -36,8 +36,8 @@ fn declared(streams: Vec<Stream>, lake_connections: &'static [&'static str], ope
             panic!("{wrong}");
         }
         declared.registered.push(stream.registered());
-        let (name, sink) = (stream.name.clone(), stream.sink.clone().expect("it was checked"));
-        let twice = declared.streams.insert(name.clone(), (Arc::new(stream), Arc::new(sink)));
+        let name = stream.name.clone();
+        let twice = declared.streams.insert(name.clone(), Arc::new(stream));
         assert!(twice.is_none(), "two streams are called `{name}`");
     }
     declared

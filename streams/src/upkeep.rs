@@ -1,7 +1,7 @@
 //! What keeps the table of a stream small: a commit each second leaves a file each second. Now and then they are written together,
 //! and snapshots that are older than the table keeps them are forgotten.
 
-use crate::publish::beside;
+use crate::publish::{To, beside};
 use chrono::{DateTime, Utc};
 use orch_lake::table::maintain::{Compaction, Expiry};
 use orch_lake::{Lake, LakeError, LakeResult, TableName};
@@ -14,30 +14,39 @@ const MIN_FILES: usize = 20;
 const KEEP: usize = 100;
 
 pub(crate) struct Upkeep {
-    tables: Vec<TableName>,
+    /// Postgres does this by itself.
+    lake: Option<(Lake, Vec<TableName>)>,
     commits: u32,
 }
 
 /// One turn: the tables that are due.
-pub(crate) struct Turn(Vec<TableName>);
+pub(crate) struct Turn(Option<(Lake, Vec<TableName>)>);
 
 impl Upkeep {
-    pub(crate) fn of(table: &TableName) -> Upkeep {
-        Upkeep { tables: [Ok(table.clone()), beside(table)].into_iter().flatten().collect(), commits: 0 }
+    pub(crate) fn of(to: &To) -> Upkeep {
+        let lake = match to {
+            To::Lake(to) => {
+                let tables = [Ok(to.table.name.clone()), beside(&to.table.name)];
+                Some((to.lake.clone(), tables.into_iter().flatten().collect()))
+            }
+            To::Postgres(_) => None,
+        };
+        Upkeep { lake, commits: 0 }
     }
 
     /// Asked at each commit.
     pub(crate) fn turn(&mut self) -> Turn {
         self.commits += 1;
-        Turn(if self.commits.is_multiple_of(EVERY) { self.tables.clone() } else { Vec::new() })
+        Turn(self.lake.clone().filter(|_| self.commits.is_multiple_of(EVERY)))
     }
 }
 
 impl Turn {
     /// What goes wrong here is told and done the next time: the rows are published already.
-    pub(crate) async fn run(self, lake: &Lake, now: DateTime<Utc>) {
-        for table in &self.0 {
-            match tidy(lake, table, now).await {
+    pub(crate) async fn run(self, now: DateTime<Utc>) {
+        let Some((lake, tables)) = self.0 else { return };
+        for table in &tables {
+            match tidy(&lake, table, now).await {
                 Ok(()) | Err(LakeError::NoTable { .. }) => {}
                 Err(error) => {
                     tracing::warn!(%table, error = %error, "a table was not compacted; it is tried again later");

@@ -2,4 +2,5 @@
 
 mod once;
 mod steer;
+mod windows;
 mod world;

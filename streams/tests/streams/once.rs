@@ -1,10 +1,9 @@
 //! Each record is in the table once, whatever ends in the middle.
 
-use crate::world::{Host, named, readings, stream, text, world};
+use crate::world::{World, named, readings, stream, text, world};
 use arrow::datatypes::{DataType, Field, Schema};
 use iceberg::spec::PrimitiveType;
 use orch_lake::TableDef;
-use orch_store::stream::restart_stream;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -22,60 +21,17 @@ async fn records_come_to_the_table_in_the_order_of_their_partitions() {
     host.end().await;
 }
 
-/// Connections break in the middle of statements and commits, people restart the stream, processes end and others begin: of
-/// 4,000 records none is lost and none is there twice, and the snapshots cover the offsets without a hole.
+/// Of 4,000 records none is lost and none is there twice, and the snapshots cover the offsets without a hole.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_record_is_there_once_whatever_breaks() {
-    const LOTS: i64 = 80;
-    const LOT: i64 = 50;
     let world = world().await;
-    world.topic().await;
-    let mut hosts: Vec<Host> = vec![world.host(&readings()), world.host(&readings())];
-    let mut db = world.db().await;
-    for lot in 0..LOTS {
-        world.produce_ids(lot * LOT..(lot + 1) * LOT).await;
-        match lot % 4 {
-            0 => {
-                sqlx::query(
-                    "select pg_terminate_backend(pid) from pg_stat_activity
-                    where datname = current_database() and application_name in ('orch streams', 'orch lake')",
-                )
-                .execute(&mut db)
-                .await
-                .unwrap();
-                // What failed is tried at once; this is not about how long it waits.
-                sqlx::query("update stream set retry_at = null").execute(&mut db).await.unwrap();
-                world.steered();
-            }
-            1 => {
-                restart_stream(&mut db, "readings").await.unwrap();
-                world.steered();
-            }
-            2 if lot % 16 == 2 => {
-                hosts.remove(0).end().await;
-                hosts.push(world.host(&readings()));
-            }
-            _ => {}
-        }
-        let least = lot * LOT / 2;
-        if lot % 8 == 7 {
-            world.until(|row| row.records >= least).await;
-        }
-    }
-    sqlx::query("update stream set retry_at = null").execute(&mut db).await.unwrap();
-    world.steered();
-    let row = world.until(|row| row.records >= LOTS * LOT).await;
-    assert_eq!(row.records, LOTS * LOT, "what the stream counts");
-    assert!(row.epoch > LOTS / 4, "it was taken away often: {}", row.epoch);
-    assert_eq!(world.ids().await, (0..LOTS * LOT).collect::<Vec<_>>());
-    assert_covered(&world, LOTS * LOT).await;
-    for host in hosts {
-        host.end().await;
-    }
+    let records = world.break_while(&readings(), World::produce_ids).await;
+    assert_eq!(world.ids().await, (0..records).collect::<Vec<_>>());
+    assert_covered(&world, records).await;
 }
 
 /// From the history of the table alone: ranges follow each other, and together they are all records.
-async fn assert_covered(world: &crate::world::World, records: i64) {
+async fn assert_covered(world: &World, records: i64) {
     let table = world.lake().table(&named("test.readings")).await.expect("it is there");
     let mut next: BTreeMap<String, i64> = BTreeMap::new();
     let mut snapshots = table.snapshots();

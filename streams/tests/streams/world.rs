@@ -9,7 +9,7 @@ use orch_lake::{Lake, LakeConfig, TableDef, TableName};
 use orch_sdk::task::Connection;
 use orch_store::MIGRATOR;
 use orch_store::hint::{Hint, Hints};
-use orch_store::stream::{StreamHost, StreamRow, get_stream};
+use orch_store::stream::{StreamHost, StreamRow, get_stream, restart_stream};
 use orch_store::topic::{NewRecord, ensure_topic, produce};
 use orch_streams::{Stream, source};
 use orch_test_support::TestDb;
@@ -26,6 +26,9 @@ use tokio_util::sync::CancellationToken;
 /// Nothing that a test waits for takes so long.
 const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) const COMMIT: Duration = Duration::from_millis(20);
+
+/// A connection to a Postgres that streams write to.
+pub(crate) const WAREHOUSE: &str = "warehouse";
 
 pub(crate) struct World {
     pub(crate) db: TestDb,
@@ -84,6 +87,7 @@ impl World {
 
     /// Starts a process that has this stream.
     pub(crate) fn host(&self, stream: &Stream) -> Host {
+        let warehouse = self.db.url();
         let (stream, url, folder) = (stream.clone(), self.db.url(), self.folder.path().to_owned());
         let open_lake = move |_: &[Connection]| {
             let catalog = orch_store::connect::pool(&url, "orch lake", 4)?;
@@ -96,8 +100,11 @@ impl World {
             name: "host".into(),
             pool: orch_store::connect::pool(&self.db.url(), "orch streams", 4).expect("it works"),
             hints: self.hints.clone(),
-            find: Arc::new(|id| {
-                let connection = Connection { id: id.into(), conn_type: "log".into(), ..Connection::default() };
+            find: Arc::new(move |id| {
+                let connection = match id {
+                    WAREHOUSE => Connection::from_uri(id, &warehouse).expect("it is a URL"),
+                    _ => Connection { id: id.into(), conn_type: "log".into(), ..Connection::default() },
+                };
                 Box::pin(async move { Ok(connection) })
             }),
             mask: str::to_owned,
@@ -127,6 +134,59 @@ impl World {
         let records: Vec<NewRecord> =
             ids.map(|id| text(&format!(r#"{{"id":{id},"city":"c{}"}}"#, id % 7), id)).collect();
         self.produce(&records).await;
+    }
+
+    /// Connections break in the middle of statements and commits, people restart the stream, processes end and others begin, while
+    /// 4,000 records come. Gives how many came, when all are published.
+    pub(crate) async fn break_while(
+        &self,
+        stream: &Stream,
+        produce: impl AsyncFn(&World, std::ops::Range<i64>),
+    ) -> i64 {
+        const LOTS: i64 = 80;
+        const LOT: i64 = 50;
+        self.topic().await;
+        let mut hosts: Vec<Host> = vec![self.host(stream), self.host(stream)];
+        let mut db = self.db().await;
+        for lot in 0..LOTS {
+            produce(self, lot * LOT..(lot + 1) * LOT).await;
+            match lot % 4 {
+                0 => {
+                    // Of the catalog, of the streams, and of the session at the table's database.
+                    sqlx::query(
+                        "select pg_terminate_backend(pid) from pg_stat_activity
+                        where datname = current_database() and pid <> pg_backend_pid() and application_name like 'orch%'",
+                    )
+                    .execute(&mut db)
+                    .await
+                    .expect("they end");
+                    // What failed is tried at once; this is not about how long it waits.
+                    sqlx::query("update stream set retry_at = null").execute(&mut db).await.expect("it works");
+                    self.steered();
+                }
+                1 => {
+                    restart_stream(&mut db, "readings").await.expect("it works");
+                    self.steered();
+                }
+                2 if lot % 16 == 2 => {
+                    hosts.remove(0).end().await;
+                    hosts.push(self.host(stream));
+                }
+                _ => {}
+            }
+            if lot % 8 == 7 {
+                self.until(|row| row.records >= lot * LOT / 2).await;
+            }
+        }
+        sqlx::query("update stream set retry_at = null").execute(&mut db).await.expect("it works");
+        self.steered();
+        let row = self.until(|row| row.records >= LOTS * LOT).await;
+        assert_eq!(row.records, LOTS * LOT, "what the stream counts");
+        assert!(row.epoch > LOTS / 4, "it was taken away often: {}", row.epoch);
+        for host in hosts {
+            host.end().await;
+        }
+        row.records
     }
 
     pub(crate) fn steered(&self) {

@@ -1,0 +1,109 @@
+//! What is known of the windows of a stream, as long as records may be added to them.
+
+use crate::StoreResult;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::postgres::PgConnection;
+use std::time::Duration;
+
+/// A window that may still change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenWindow {
+    /// The values that records are grouped by, as a JSON array of texts.
+    pub key: String,
+    pub start: DateTime<Utc>,
+    pub end: DateTime<Utc>,
+    pub state: Value,
+}
+
+/// Windows of a key that touch a span of time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowSpan {
+    pub key: String,
+    pub from: DateTime<Utc>,
+    pub to: DateTime<Utc>,
+}
+
+/// What a commit does to the windows of a stream.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WindowChanges {
+    /// New, or with more records.
+    pub written: Vec<OpenWindow>,
+    /// By key and start: they became a part of others.
+    pub merged: Vec<(String, DateTime<Utc>)>,
+    /// The greatest event time of each partition.
+    pub watermarks: Vec<(i32, DateTime<Utc>)>,
+    /// Records may be late by so much.
+    pub late: Duration,
+    /// A window that is closed is known for so much longer: records may belong to it and to a later one.
+    pub kept: Duration,
+}
+
+pub async fn open_windows(db: &mut PgConnection, stream: &str, spans: &[WindowSpan]) -> StoreResult<Vec<OpenWindow>> {
+    let keys: Vec<String> = spans.iter().map(|span| span.key.clone()).collect();
+    let (from, to): (Vec<_>, Vec<_>) = spans.iter().map(|span| (span.from, span.to)).unzip();
+    let rows = sqlx::query_as!(
+        OpenWindow,
+        r#"select w.key, w.window_start as start, w.window_end as "end", w.state
+        from unnest($2::text[], $3::timestamptz[], $4::timestamptz[]) as s (key, start, stop)
+        join stream_window w on w.stream = $1 and w.key = s.key and w.window_start <= s.stop and w.window_end >= s.start
+        order by w.key, w.window_start"#,
+        stream,
+        &keys,
+        &from,
+        &to
+    );
+    Ok(rows.fetch_all(db).await?)
+}
+
+/// After `commit_stream`, in the same transaction: that is the fence.
+pub async fn commit_windows(tx: &mut PgConnection, stream: &str, changes: &WindowChanges) -> StoreResult<()> {
+    let (keys, starts): (Vec<_>, Vec<_>) = changes.merged.iter().cloned().unzip();
+    if !keys.is_empty() {
+        let merged = sqlx::query!(
+            "delete from stream_window w using unnest($2::text[], $3::timestamptz[]) as m (key, start)
+            where w.stream = $1 and w.key = m.key and w.window_start = m.start",
+            stream,
+            &keys,
+            &starts
+        );
+        merged.execute(&mut *tx).await?;
+    }
+    let column = |of: fn(&OpenWindow) -> DateTime<Utc>| changes.written.iter().map(of).collect::<Vec<_>>();
+    let keys: Vec<String> = changes.written.iter().map(|window| window.key.clone()).collect();
+    let states: Vec<Value> = changes.written.iter().map(|window| window.state.clone()).collect();
+    let (partitions, watermarks): (Vec<_>, Vec<_>) = changes.watermarks.iter().copied().unzip();
+    sqlx::query_file!(
+        "queries/stream/windows.sql",
+        stream,
+        &keys,
+        &column(|window| window.start),
+        &column(|window| window.end),
+        &states,
+        &partitions,
+        &watermarks
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query_file!(
+        "queries/stream/close_windows.sql",
+        stream,
+        changes.late.as_secs_f64(),
+        changes.kept.as_secs_f64()
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// All of them, with what is known of lateness: the stream begins anew elsewhere.
+pub(super) async fn forget_windows(tx: &mut PgConnection, stream: &str) -> StoreResult<()> {
+    sqlx::query!("delete from stream_window where stream = $1", stream).execute(&mut *tx).await?;
+    sqlx::query!("update stream_partition set watermark = null where stream = $1 and watermark is not null", stream)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("update stream set closed_before = null where name = $1 and closed_before is not null", stream)
+        .execute(tx)
+        .await?;
+    Ok(())
+}

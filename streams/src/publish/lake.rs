@@ -1,0 +1,163 @@
+//! Into a table of the lake: the snapshot, the rows that were put aside and the offsets change in one transaction, since the catalog
+//! is in the database of orch.
+
+use super::{Lot, Target, quarantined};
+use crate::declare::{HowWritten, LakeTable, Stream};
+use crate::decode::{OFFSET, PARTITION};
+use crate::latest;
+use arrow::array::RecordBatch;
+use iceberg::spec::PrimitiveType;
+use orch_lake::contract::quarantine_of;
+use orch_lake::table::CommitStep;
+use orch_lake::{Batches, Change, Filter, Lake, LakeError, LakeResult, Table, TableDef, TableName};
+use orch_sdk::task::TaskResult;
+use orch_store::stream::{Lease, Progress, StartAt, start_stream};
+use serde_json::{Map, json};
+
+/// Other writers may be faster so often before the stream gives up and begins anew.
+const TRIES: u32 = 20;
+
+#[derive(Debug, Clone)]
+pub(crate) struct LakeTarget {
+    pub(crate) lake: Lake,
+    pub(crate) table: LakeTable,
+}
+
+impl LakeTarget {
+    pub(super) async fn start(
+        &self,
+        target: &Target,
+        topic_identity: &str,
+        at: &[StartAt],
+        empties: bool,
+    ) -> TaskResult<Vec<(i32, i64)>> {
+        self.lake.ensure(&self.table.name, &self.table.definition).await?;
+        let mut changes = Vec::new();
+        if empties {
+            for name in [self.table.name.clone(), beside(&self.table.name)?] {
+                if let Some(table) = self.lake.find(&name).await? {
+                    changes.push(table.delete(Filter::All).await?);
+                }
+            }
+        }
+        let mut step = CommitStep::new(&self.lake, changes);
+        loop {
+            step.stage().await?;
+            let mut tx = target.pool.begin().await?;
+            let placed = start_stream(&mut tx, &target.lease, topic_identity, at).await?;
+            match step.swap_on(&mut tx).await {
+                Ok(()) => {
+                    tx.commit().await?;
+                    return Ok(placed);
+                }
+                Err(LakeError::Moved { .. }) => tx.rollback().await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// `true`: DAGs may wait for the table.
+    pub(super) async fn publish(
+        &self,
+        target: &Target,
+        stream: &Stream,
+        lot: &Lot,
+        progress: &Progress,
+    ) -> TaskResult<bool> {
+        let mut tries = 1;
+        loop {
+            match self.try_publish(target, stream, lot, progress).await {
+                // What an upsert read was changed meanwhile: it is done again on the table as it is now.
+                Err(error) if tries < TRIES && is_overtaken(&error) => tries += 1,
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_publish(&self, target: &Target, stream: &Stream, lot: &Lot, progress: &Progress) -> TaskResult<bool> {
+        let changes = self.changes(stream, &target.lease, lot).await?;
+        let mut step = CommitStep::new(&self.lake, changes);
+        loop {
+            step.stage().await?;
+            let mut tx = target.pool.begin().await?;
+            let is_asset_updated = target.commit(&mut tx, lot, progress).await?;
+            match step.swap_on(&mut tx).await {
+                Ok(()) => {
+                    tx.commit().await?;
+                    return Ok(is_asset_updated);
+                }
+                Err(LakeError::Moved { .. }) => tx.rollback().await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn changes(&self, stream: &Stream, lease: &Lease, lot: &Lot) -> TaskResult<Vec<Change>> {
+        let mut changes = Vec::new();
+        if lot.has_rows() {
+            let table = self.lake.table(&self.table.name).await?;
+            let change = match &self.table.write {
+                HowWritten::Append => append(&table, lot).await?,
+                HowWritten::Upsert { key, newest_by } => {
+                    let newest = latest::of(&table, &lot.rows, key, newest_by.as_deref()).await?;
+                    let key: Vec<&str> = key.iter().map(String::as_str).collect();
+                    table.merge(&key, plain(&table, &newest)?, lot.merged.as_slice()).await?
+                }
+            };
+            changes.push(change);
+        }
+        if !lot.aside.is_empty() {
+            let table = self.lake.ensure(&beside(&self.table.name)?, &quarantine()).await?;
+            changes.push(table.append(quarantined(&stream.topic, &lot.aside)?).await?);
+        }
+        let offsets: Map<_, _> = lot
+            .covered
+            .iter()
+            .map(|one| (one.partition.to_string(), json!({ "from": one.from, "to": one.to })))
+            .collect();
+        let offsets = serde_json::Value::Object(offsets).to_string();
+        // For those who look at the table: what counts is in Postgres, in the same transaction.
+        let signed = changes.into_iter().map(|change| {
+            change
+                .property("orch.stream", &stream.name)
+                .property("orch.stream.topic", &stream.topic)
+                .property("orch.stream.epoch", lease.epoch.to_string())
+                .property(format!("orch.stream.{}.offsets", stream.name), &offsets)
+        });
+        Ok(signed.collect())
+    }
+}
+
+fn is_overtaken(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<LakeError>(), Some(LakeError::Conflict { .. }))
+}
+
+async fn append(table: &Table, lot: &Lot) -> TaskResult<Change> {
+    let rows = lot.rows.iter().map(|rows| plain(table, rows)).collect::<LakeResult<Vec<_>>>()?;
+    Ok(table.append(Batches::from(rows)).await?)
+}
+
+/// The rows without their origin, unless the table keeps it.
+fn plain(table: &Table, rows: &RecordBatch) -> LakeResult<RecordBatch> {
+    let keeps = |name: &str| table.schema().field_by_name(name).is_some() || !matches!(name, PARTITION | OFFSET);
+    let schema = rows.schema();
+    let kept: Vec<usize> = (0..schema.fields().len()).filter(|nth| keeps(schema.field(*nth).name())).collect();
+    Ok(rows.project(&kept)?)
+}
+
+/// The name of the table of records that could not be published.
+pub(crate) fn beside(table: &TableName) -> LakeResult<TableName> {
+    TableName::new(table.namespace(), quarantine_of(table.name()))
+}
+
+fn quarantine() -> TableDef {
+    TableDef::new()
+        .required("topic", PrimitiveType::String)
+        .required("partition", PrimitiveType::Int)
+        .required("offset", PrimitiveType::Long)
+        .optional("recorded_at", PrimitiveType::Timestamptz)
+        .optional("key", PrimitiveType::String)
+        .optional("value", PrimitiveType::String)
+        .required("value_bytes", PrimitiveType::Long)
+        .required("quarantine_reason", PrimitiveType::String)
+}

@@ -1,0 +1,96 @@
+//! Into tables of a Postgres database: rows and offsets change in one transaction there. The offsets in the database of orch follow; after a
+//! crash between the two the stream reads some records again, and leaves out those that the table has.
+
+use super::{Lot, quarantined};
+use crate::declare::{HowWritten, PostgresTable, Stream};
+use crate::decode::{OFFSET, PARTITION};
+use crate::latest;
+use crate::sort::origin;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use orch_lake::contract::quarantine_of;
+use orch_lake::load::{Claim, Follower, Load, Offsets, Part, Put};
+use orch_sdk::task::{Connection, TaskResult};
+use orch_store::stream::StartAt;
+
+#[derive(Debug, Clone)]
+pub(crate) struct PostgresTarget {
+    follower: Follower,
+    table: PostgresTable,
+}
+
+impl PostgresTarget {
+    pub(crate) fn new(connection: &Connection, table: &PostgresTable, stream: &str, epoch: i64) -> PostgresTarget {
+        let follower = Follower::new(connection, &table.schema, stream, epoch);
+        PostgresTarget { follower, table: table.clone() }
+    }
+
+    fn load(&self) -> Load {
+        let load = Load::into(&self.table.schema, &self.table.name);
+        match &self.table.write {
+            HowWritten::Append => load,
+            HowWritten::Upsert { key, newest_by } => {
+                let load = load.key(key.iter().map(String::as_str));
+                newest_by.iter().fold(load, |load, column| load.version(column))
+            }
+        }
+    }
+
+    fn quarantine(&self) -> Load {
+        Load::into(&self.table.schema, &quarantine_of(&self.table.name))
+    }
+
+    pub(super) async fn claim(&self, owner: &str, at: &[StartAt], empties: bool) -> TaskResult<()> {
+        let moved: Vec<_> = at.iter().filter(|one| one.moves).map(|one| (one.partition, one.offset)).collect();
+        let emptied = if empties { vec![self.load(), self.quarantine()] } else { Vec::new() };
+        self.follower.claim(&Claim { owner, moved: &moved, emptied: &emptied }).await
+    }
+
+    pub(super) async fn publish(&self, stream: &Stream, lot: &Lot) -> TaskResult<()> {
+        let covered: Vec<_> = lot.covered.iter().map(|one| (one.partition, one.from, one.to)).collect();
+        self.follower.publish(&covered, |known| self.parts(stream, lot, known)).await
+    }
+
+    fn parts(&self, stream: &Stream, lot: &Lot, known: &Offsets) -> TaskResult<Vec<Part>> {
+        let mut parts = Vec::new();
+        if let Some(merged) = &lot.merged {
+            parts.push(Part { load: self.load(), put: Put::Delete, rows: merged.clone() });
+        }
+        let mut rows = Vec::new();
+        for batch in &lot.rows {
+            // A window that is written again is as it was.
+            rows.push(if stream.windows.is_some() { batch.clone() } else { unknown(stream, batch, known)? });
+        }
+        if rows.iter().any(|rows| rows.num_rows() > 0) {
+            let (put, rows) = match &self.table.write {
+                HowWritten::Append => (Put::Append, latest::one_batch(&rows)?),
+                HowWritten::Upsert { key, newest_by } => {
+                    (Put::Latest, latest::among(&rows, key, newest_by.as_deref())?)
+                }
+            };
+            parts.push(Part { load: self.load(), put, rows: without_origin(&rows)? });
+        }
+        let is_unknown = |partition: i32, offset: i64| known.get(&partition).is_none_or(|next| offset >= *next);
+        let aside: Vec<_> = lot.aside.iter().filter(|one| is_unknown(one.partition, one.offset)).cloned().collect();
+        if !aside.is_empty() {
+            let rows = quarantined(&stream.topic, &aside)?;
+            parts.push(Part { load: self.quarantine(), put: Put::Append, rows });
+        }
+        Ok(parts)
+    }
+}
+
+/// Rows of records that the table does not have yet.
+fn unknown(stream: &Stream, rows: &RecordBatch, known: &Offsets) -> TaskResult<RecordBatch> {
+    let (partitions, offsets) = origin(stream, rows)?;
+    let is_unknown = |row: usize| known.get(&partitions.value(row)).is_none_or(|next| offsets.value(row) >= *next);
+    let keep: BooleanArray = (0..rows.num_rows()).map(|row| Some(is_unknown(row))).collect();
+    Ok(filter_record_batch(rows, &keep)?)
+}
+
+fn without_origin(rows: &RecordBatch) -> TaskResult<RecordBatch> {
+    let schema = rows.schema();
+    let is_own = |nth: &usize| !matches!(schema.field(*nth).name().as_str(), PARTITION | OFFSET);
+    let kept: Vec<usize> = (0..schema.fields().len()).filter(is_own).collect();
+    Ok(rows.project(&kept)?)
+}

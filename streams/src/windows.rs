@@ -1,0 +1,248 @@
+//! Rows into windows of time: what a stream says of them. `late` decides which records still count, `fold` adds them up.
+
+mod fold;
+mod late;
+
+pub(crate) use fold::fold;
+pub(crate) use late::EventTime;
+
+use serde_json::json;
+use std::time::Duration;
+
+/// The columns that each window has beside its keys and measures.
+pub(crate) const WINDOW_START: &str = "window_start";
+pub(crate) const WINDOW_END: &str = "window_end";
+
+/// Windows of the time at which something happened, with what is measured in each. The table has a row for each key and window, with
+/// the columns `window_start` and `window_end`, and it is right after each commit: a window that records still come for changes.
+///
+/// ```
+/// # use orch_streams::Windows;
+/// # use std::time::Duration;
+/// Windows::tumbling(Duration::from_mins(5))
+///     .by(&["city"])
+///     .at("event_ts")
+///     .allow_late(Duration::from_mins(10))
+///     .average("temp", "avg_temp")
+///     .count("n");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "hand it to `Stream::windows`"]
+pub struct Windows {
+    pub(crate) shape: Shape,
+    pub(crate) by: Vec<String>,
+    pub(crate) at: String,
+    pub(crate) late: Duration,
+    pub(crate) measures: Vec<Measure>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Tumbling { size: Duration },
+    Hopping { size: Duration, every: Duration },
+    Session { gap: Duration },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Measure {
+    /// The column of the table.
+    pub(crate) name: String,
+    /// The column of the rows; rows are counted without one.
+    pub(crate) of: Option<String>,
+    pub(crate) kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Count,
+    Sum,
+    Least,
+    Greatest,
+    Average,
+}
+
+impl Windows {
+    fn new(shape: Shape) -> Windows {
+        let (by, at) = (Vec::new(), String::new());
+        Windows { shape, by, at, late: Duration::ZERO, measures: Vec::new() }
+    }
+
+    /// One after the other: each moment is in one window. They begin at whole multiples of their size since 1970, by the UTC clock.
+    pub fn tumbling(size: Duration) -> Windows {
+        Windows::new(Shape::Tumbling { size })
+    }
+
+    /// A window of this size begins each `every`, so a moment is in several.
+    pub fn hopping(size: Duration, every: Duration) -> Windows {
+        Windows::new(Shape::Hopping { size, every })
+    }
+
+    /// Records that follow each other within the gap are one window, which ends a gap after the last.
+    pub fn session(gap: Duration) -> Windows {
+        Windows::new(Shape::Session { gap })
+    }
+
+    /// Each value of these columns has windows of its own.
+    pub fn by(self, columns: &[&str]) -> Windows {
+        Windows { by: columns.iter().map(|&column| column.to_owned()).collect(), ..self }
+    }
+
+    /// The column that says when it happened: a timestamp.
+    pub fn at(self, column: impl Into<String>) -> Windows {
+        Windows { at: column.into(), ..self }
+    }
+
+    /// A window takes records until its partition has some that are younger than its end by this. A record that comes
+    /// later goes to quarantine.
+    pub fn allow_late(self, late: Duration) -> Windows {
+        Windows { late, ..self }
+    }
+
+    /// How many records there are.
+    pub fn count(self, name: impl Into<String>) -> Windows {
+        self.measure(Kind::Count, None, name.into())
+    }
+
+    pub fn sum(self, of: &str, name: impl Into<String>) -> Windows {
+        self.measure(Kind::Sum, Some(of), name.into())
+    }
+
+    pub fn least(self, of: &str, name: impl Into<String>) -> Windows {
+        self.measure(Kind::Least, Some(of), name.into())
+    }
+
+    pub fn greatest(self, of: &str, name: impl Into<String>) -> Windows {
+        self.measure(Kind::Greatest, Some(of), name.into())
+    }
+
+    pub fn average(self, of: &str, name: impl Into<String>) -> Windows {
+        self.measure(Kind::Average, Some(of), name.into())
+    }
+
+    fn measure(mut self, kind: Kind, of: Option<&str>, name: String) -> Windows {
+        self.measures.push(Measure { name, of: of.map(str::to_owned), kind });
+        self
+    }
+
+    /// What tells a row of the table from others.
+    pub(crate) fn key(&self) -> Vec<String> {
+        self.by.iter().cloned().chain([WINDOW_START.to_owned()]).collect()
+    }
+
+    /// What is wrong, as the end of a sentence about the stream.
+    pub(crate) fn wrong(&self, key: Option<&[String]>) -> Option<String> {
+        let is_zero = match self.shape {
+            Shape::Tumbling { size } => size.is_zero(),
+            Shape::Hopping { size, every } => every.is_zero() || every > size,
+            Shape::Session { gap } => gap.is_zero(),
+        };
+        let mut wanted = self.key();
+        wanted.sort_unstable();
+        let mut found = key.unwrap_or_default().to_vec();
+        found.sort_unstable();
+        match () {
+            () if is_zero => Some("has windows of no length, or with gaps between them".into()),
+            () if self.at.is_empty() => Some("does not say which column its windows are of: call `.at(…)`".into()),
+            () if self.measures.is_empty() => Some("measures nothing in its windows: call `.count(…)`".into()),
+            () if wanted != found => Some(format!(
+                "has windows, so its table needs `.upsert(…)` or `.upsert_postgres(…)` with the key {:?}",
+                self.key()
+            )),
+            () => None,
+        }
+    }
+
+    /// For people.
+    pub(crate) fn spec(&self) -> serde_json::Value {
+        let shape = match self.shape {
+            Shape::Tumbling { size } => format!("tumbling, {size:?}"),
+            Shape::Hopping { size, every } => format!("hopping, {size:?} each {every:?}"),
+            Shape::Session { gap } => format!("session, gap {gap:?}"),
+        };
+        let measures: Vec<_> = self.measures.iter().map(|one| format!("{} ({})", one.name, one.kind.name())).collect();
+        json!({ "shape": shape, "by": self.by, "at": self.at, "allowed_late": format!("{:?}", self.late), "measures": measures })
+    }
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Count => "count",
+            Kind::Sum => "sum",
+            Kind::Least => "least",
+            Kind::Greatest => "greatest",
+            Kind::Average => "average",
+        }
+    }
+}
+
+impl Shape {
+    /// The windows of a moment by start and end, oldest first. Times are microseconds since 1970.
+    fn windows(self, at: i64) -> impl Iterator<Item = (i64, i64)> {
+        let (size, every) = match self {
+            Shape::Tumbling { size } => (micros(size), micros(size)),
+            Shape::Hopping { size, every } => (micros(size), micros(every)),
+            // It begins as a window of its own, and becomes one with those that it touches.
+            Shape::Session { gap } => (micros(gap), 0),
+        };
+        let last = if every == 0 { at } else { at.div_euclid(every) * every };
+        let before = if every == 0 { 0 } else { (size - (at - last) - 1).div_euclid(every) };
+        (0..=before).rev().map(move |nth| (last - nth * every, last - nth * every + size))
+    }
+
+    /// A closed window is known for so much longer: a record may touch it and be young enough for a window of its own.
+    fn kept(self) -> Duration {
+        match self {
+            Shape::Tumbling { .. } | Shape::Hopping { .. } => Duration::ZERO,
+            Shape::Session { gap } => gap,
+        }
+    }
+}
+
+pub(crate) fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    fn windows(shape: Shape, at: i64) -> Vec<(i64, i64)> {
+        shape.windows(at * 1_000_000).map(|(start, end)| (start / 1_000_000, end / 1_000_000)).collect()
+    }
+
+    #[test]
+    fn a_moment_is_in_the_windows_around_it() {
+        let tumbling = Shape::Tumbling { size: secs(300) };
+        assert_eq!(windows(tumbling, 299), [(0, 300)]);
+        assert_eq!(windows(tumbling, 300), [(300, 600)]);
+        assert_eq!(windows(tumbling, -1), [(-300, 0)]);
+        let hopping = Shape::Hopping { size: secs(10), every: secs(5) };
+        assert_eq!(windows(hopping, 12), [(5, 15), (10, 20)]);
+        assert_eq!(windows(hopping, 10), [(5, 15), (10, 20)]);
+        let uneven = Shape::Hopping { size: secs(10), every: secs(4) };
+        assert_eq!(windows(uneven, 9), [(0, 10), (4, 14), (8, 18)]);
+        assert_eq!(windows(uneven, 10), [(4, 14), (8, 18)]);
+        assert_eq!(windows(Shape::Session { gap: secs(30) }, 7), [(7, 37)]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let fine = Windows::tumbling(secs(60)).by(&["city"]).at("ts").count("n");
+        let key = ["window_start".to_owned(), "city".to_owned()];
+        assert_eq!(fine.wrong(Some(&key)), None);
+        for (windows, key, expected) in [
+            (fine.clone(), None, "city"),
+            (fine.clone().at(""), Some(&key[..]), ".at("),
+            (Windows { measures: vec![], ..fine.clone() }, Some(&key[..]), ".count("),
+            (Windows { shape: Shape::Hopping { size: secs(1), every: secs(2) }, ..fine }, Some(&key[..]), "gaps"),
+        ] {
+            let wrong = windows.wrong(key).expect("it does not fit");
+            assert!(wrong.contains(expected), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Which rows come too late for their windows.
+//!
+//! The time of a partition is the greatest event time that was read of it, record by record, so it is the same
+//! however the records are cut into lots: a partition that is read ahead of others makes none of theirs late, and what is read
+//! again after a crash is decided as it was before.
+
+use super::{Windows, micros};
+use crate::decode::PARTITION;
+use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, TimeUnit, TimestampMicrosecondType};
+use chrono::{DateTime, SecondsFormat, Utc};
+use orch_sdk::task::{TaskResult, fatal};
+use orch_store::stream::Left;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Windows that ended at or before this moment take the row no more. A column of rows on their way to their windows.
+pub(super) const CLOSED: &str = "_closed";
+/// One record with a wrong clock would make all that follow late.
+const MOST_AHEAD: Duration = Duration::from_hours(1);
+
+/// How far event time has come. In microseconds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EventTime {
+    partitions: BTreeMap<i32, i64>,
+    closed_before: Option<i64>,
+}
+
+/// Rows that take part, and those that do not, with the reason for each.
+#[derive(Debug)]
+pub(crate) struct Timed {
+    /// With the column [`CLOSED`].
+    pub(crate) rows: RecordBatch,
+    pub(crate) refused: RecordBatch,
+    pub(crate) reasons: Vec<String>,
+}
+
+impl EventTime {
+    pub(crate) fn of(left: &Left) -> EventTime {
+        EventTime {
+            partitions: left.watermarks.iter().map(|(partition, at)| (*partition, at.timestamp_micros())).collect(),
+            closed_before: left.closed_before.map(|at| at.timestamp_micros()),
+        }
+    }
+
+    /// For the commit of what was read so far.
+    pub(crate) fn watermarks(&self) -> Vec<(i32, DateTime<Utc>)> {
+        let moments = self.partitions.iter();
+        moments.filter_map(|(partition, at)| Some((*partition, DateTime::from_timestamp_micros(*at)?))).collect()
+    }
+
+    pub(crate) fn split(&mut self, windows: &Windows, rows: &RecordBatch, now: DateTime<Utc>) -> TaskResult<Timed> {
+        let at = event_times(windows, rows)?;
+        let partitions = rows.column_by_name(PARTITION).and_then(|column| column.as_primitive_opt::<Int32Type>());
+        let partitions = partitions.ok_or_else(|| fatal(format!("the rows have no column `{PARTITION}`")))?;
+        let latest = now.timestamp_micros().saturating_add(micros(MOST_AHEAD));
+        let (mut keep, mut closed, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
+        for row in 0..rows.num_rows() {
+            let partition = partitions.value(row);
+            let verdict = if at.is_null(row) {
+                Err(format!("`{}` is null, so it is in no window", windows.at))
+            } else if at.value(row) > latest {
+                Err(format!("`{}` is more than an hour from now: {}", windows.at, shown(at.value(row))))
+            } else {
+                self.admit(windows, partition, at.value(row))
+            };
+            match verdict {
+                Ok(until) => {
+                    keep.push(true);
+                    closed.push(until);
+                }
+                Err(reason) => {
+                    keep.push(false);
+                    reasons.push(reason);
+                }
+            }
+        }
+        let keep = BooleanArray::from(keep);
+        let kept = filter_record_batch(rows, &keep)?;
+        let refused = filter_record_batch(rows, &arrow::compute::not(&keep)?)?;
+        let mut fields: Vec<_> = kept.schema().fields().iter().cloned().collect();
+        fields.push(Arc::new(Field::new(CLOSED, DataType::Int64, false)));
+        let mut columns: Vec<ArrayRef> = kept.columns().to_vec();
+        columns.push(Arc::new(Int64Array::from(closed)));
+        Ok(Timed { rows: RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?, refused, reasons })
+    }
+
+    /// Until when windows are closed for it; or why it is late.
+    fn admit(&mut self, windows: &Windows, partition: i32, at: i64) -> Result<i64, String> {
+        let watermark = self.partitions.get(&partition).copied();
+        let reached = watermark.map_or(i64::MIN, |watermark| watermark.saturating_sub(micros(windows.late)));
+        let closed = reached.max(self.closed_before.unwrap_or(i64::MIN));
+        let end = windows.shape.windows(at).map(|(_, end)| end).max().unwrap_or(i64::MAX);
+        if end <= closed {
+            return Err(format!(
+                "it is late: its window ended at {}, and windows until {} are closed",
+                shown(end),
+                shown(closed)
+            ));
+        }
+        self.partitions.insert(partition, watermark.map_or(at, |watermark| watermark.max(at)));
+        Ok(closed)
+    }
+}
+
+/// In microseconds.
+pub(super) fn event_times(
+    windows: &Windows,
+    rows: &RecordBatch,
+) -> TaskResult<arrow::array::PrimitiveArray<TimestampMicrosecondType>> {
+    let column = rows.column_by_name(&windows.at);
+    let column =
+        column.ok_or_else(|| fatal(format!("windows are by `{}`, and the rows have no such column", windows.at)))?;
+    let zone = match column.data_type() {
+        DataType::Timestamp(_, zone) => zone.as_ref().map(|_| "+00:00".into()),
+        other => return Err(fatal(format!("windows are by `{}`, which is no timestamp but `{other}`", windows.at))),
+    };
+    let column = cast(column, &DataType::Timestamp(TimeUnit::Microsecond, zone))?;
+    Ok(column.as_primitive::<TimestampMicrosecondType>().clone())
+}
+
+fn shown(micros: i64) -> String {
+    DateTime::from_timestamp_micros(micros)
+        .map_or_else(|| micros.to_string(), |at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Int32Array, TimestampMicrosecondArray};
+
+    const SECOND: i64 = 1_000_000;
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_000_000, 0).unwrap()
+    }
+
+    /// By partition and second.
+    fn rows(all: &[(i32, Option<i64>)]) -> RecordBatch {
+        let at: TimestampMicrosecondArray = all.iter().map(|(_, at)| at.map(|at| at * SECOND)).collect();
+        let partitions = Int32Array::from_iter_values(all.iter().map(|(partition, _)| *partition));
+        let columns: [(&str, ArrayRef); 2] = [("ts", Arc::new(at)), (PARTITION, Arc::new(partitions))];
+        RecordBatch::try_from_iter(columns).unwrap()
+    }
+
+    fn windows() -> Windows {
+        Windows::tumbling(Duration::from_secs(10)).at("ts").allow_late(Duration::from_secs(5)).count("n")
+    }
+
+    fn kept(timed: &Timed) -> Vec<i64> {
+        let at = timed.rows.column(0).as_primitive::<TimestampMicrosecondType>();
+        at.values().iter().map(|at| at / SECOND).collect()
+    }
+
+    #[test]
+    fn a_record_is_late_when_its_partition_is_further_than_is_allowed() {
+        let mut time = EventTime::default();
+        let all = rows(&[(0, Some(3)), (0, Some(14)), (0, Some(4)), (0, Some(15)), (0, Some(5)), (1, Some(6))]);
+        let timed = time.split(&windows(), &all, now()).unwrap();
+        // At 14 the first window is still open for a second; the other partition has not come so far.
+        assert_eq!(kept(&timed), [3, 14, 4, 15, 6]);
+        assert!(timed.reasons[0].starts_with("it is late"), "{:?}", timed.reasons);
+        assert_eq!(time.watermarks().iter().map(|(_, at)| at.timestamp()).collect::<Vec<_>>(), [15, 6]);
+    }
+
+    #[test]
+    fn how_records_are_cut_into_lots_decides_nothing() {
+        let all: Vec<_> = (0..200).map(|nth: i64| (0, Some((nth * 7919) % 97))).collect();
+        let mut whole = EventTime::default();
+        let expected = kept(&whole.split(&windows(), &rows(&all), now()).unwrap());
+        assert!(expected.len() < all.len());
+        for size in [1, 3, 50] {
+            let mut time = EventTime::default();
+            let mut found = Vec::new();
+            for lot in all.chunks(size) {
+                found.extend(kept(&time.split(&windows(), &rows(lot), now()).unwrap()));
+            }
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn a_wrong_clock_makes_no_other_record_late() {
+        let mut time = EventTime::default();
+        let far = now().timestamp() + 7_200;
+        let timed = time.split(&windows(), &rows(&[(0, Some(far)), (0, None), (0, Some(3))]), now()).unwrap();
+        assert_eq!(kept(&timed), [3]);
+        assert!(
+            timed.reasons[0].contains("an hour from now") && timed.reasons[1].contains("null"),
+            "{:?}",
+            timed.reasons
+        );
+    }
+}
