@@ -2,7 +2,7 @@
 
 use crate::data;
 use crate::world::World;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// Records that are produced at once.
@@ -27,10 +27,31 @@ async fn the_logged_weather_is_golden_whatever_is_killed() {
     let select = "select ts, city, count(*) as n, round(avg(cast(temperature as double)), 6) as avg_temperature \
                   from default.weather group by ts, city order by ts, city";
     assert_close(&world.run(&["sql", select, "-o", "csv"]).done(), "logging_weather_by_ts_city", 3);
+    the_queries_of_the_document_are_answered(&world);
     // The topic from its beginning once more.
     world.run(&["streams", "reset", "logging_weather", "--to-earliest", "--empty-table"]).done();
     assert_eq!(world.streamed("logging_weather", 24_000).await, 0);
     assert_close(&world.run(&["sql", select, "-o", "csv"]).done(), "logging_weather_by_ts_city", 3);
+}
+
+/// Word for word, as they were written for Trino.
+fn the_queries_of_the_document_are_answered(world: &World) {
+    let sql = |query: &str| {
+        let answer = world.run(&["sql", query, "-o", "csv", "--limit", "0"]).done();
+        answer.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(sql("SHOW CATALOGS;"), ["Catalog", "iceberg", "lake"]);
+    assert!(sql("SHOW SCHEMAS FROM iceberg").contains(&"default".into()));
+    assert!(sql("SHOW TABLES FROM iceberg.default;").contains(&"weather".into()));
+    let all = sql("SELECT * FROM iceberg.default.weather;");
+    assert_eq!((all.len(), all[0].as_str()), (12_001, "city,temperature,ts"));
+    // Hours are written with their day, so this one is none of them.
+    assert_eq!(sql("SELECT * FROM iceberg.default.weather WHERE ts = '14';"), ["city,temperature,ts"]);
+    let averages =
+        "SELECT city, AVG(CAST(temperature AS DOUBLE)) as avg_temp \nFROM iceberg.default.weather \nGROUP BY city;";
+    let averages = sql(averages);
+    let cities: BTreeSet<&str> = all[1..].iter().filter_map(|line| line.split(',').next()).collect();
+    assert_eq!((averages[0].as_str(), averages.len() - 1), ("city,avg_temp", cities.len()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,6 +16,7 @@ mod parse;
 mod run;
 mod scan;
 mod session;
+mod shown;
 mod sizes;
 mod source;
 mod view;

@@ -5,6 +5,7 @@
 //! words together with the rest, so they are taken out of the tokens before it reads them.
 
 use crate::bounds::{check_depth, check_size};
+use crate::shown::{is_catalogs, listing};
 use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement, VisitMut, VisitorMut};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::{Keyword, RESERVED_FOR_TABLE_ALIAS};
@@ -15,8 +16,24 @@ use std::ops::ControlFlow;
 
 const DIALECT: GenericDialect = GenericDialect {};
 
+/// A statement that only reads.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    pub(crate) statement: Statement,
+    /// It lists the tables of this one, which has to be there.
+    pub(crate) namespace: Option<String>,
+}
+
 /// One statement, and nothing that changes anything.
-pub(crate) fn parse(sql: &str) -> LakeResult<Statement> {
+pub(crate) fn parse(sql: &str) -> LakeResult<Parsed> {
+    let statement = parse_one(sql)?;
+    match listing(&statement)? {
+        Some(listing) => Ok(Parsed { statement: parse_one(&listing.query)?, namespace: listing.namespace }),
+        None => Ok(Parsed { statement, namespace: None }),
+    }
+}
+
+fn parse_one(sql: &str) -> LakeResult<Statement> {
     let tokens = Tokenizer::new(&DIALECT, sql).tokenize().map_err(|error| refused(&error.to_string()))?;
     let tokens = with_versions(&tokens)?;
     check_first_word(&tokens)?;
@@ -80,7 +97,10 @@ fn check_reads(statement: &mut Statement) -> LakeResult<()> {
         Statement::Query(_)
         | Statement::ExplainTable { .. }
         | Statement::ShowTables { .. }
+        | Statement::ShowSchemas { .. }
+        | Statement::ShowDatabases { .. }
         | Statement::ShowColumns { .. } => {}
+        Statement::ShowVariable { variable } if is_catalogs(variable) => {}
         Statement::Explain { statement, .. } => match statement.as_ref() {
             Statement::Query(_) => {}
             other => return Err(only_reads(&first_word(other))),
@@ -241,7 +261,7 @@ mod tests {
             ("select version, timestamp from r.t", "SELECT version, timestamp FROM r.t"),
             ("select 'a for version as of 1' -- for version as of 2", "SELECT 'a for version as of 1'"),
         ] {
-            let statement = parse(sql).unwrap_or_else(|error| panic!("{sql}: {error}")).to_string();
+            let statement = parse(sql).unwrap_or_else(|error| panic!("{sql}: {error}")).statement.to_string();
             let normal = |text: &str| text.replace(" AS o", " o");
             assert_eq!(normal(&statement), normal(read), "{sql}");
         }

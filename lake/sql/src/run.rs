@@ -2,9 +2,9 @@
 
 use crate::cells::{columns, rows};
 use crate::error::of_query;
-use crate::parse::parse;
+use crate::parse::{Parsed, parse};
 use crate::scan::Looked;
-use crate::session::session;
+use crate::session::{check_namespace, session};
 use crate::sizes::row_bytes as row_bytes_of;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
@@ -149,8 +149,10 @@ fn fitting(chunk: &Chunk, rows: usize, mut bytes: usize) -> usize {
 }
 
 async fn planned(means: &Means, sql: &str) -> LakeResult<SendableRecordBatchStream> {
-    let statement = Statement::Statement(Box::new(parse(sql)?));
+    let Parsed { statement, namespace } = parse(sql)?;
+    let statement = Statement::Statement(Box::new(statement));
     let state = session(&means.lake, means.memory.clone(), means.threads, &means.looked).await?;
+    namespace.map_or(Ok(()), |namespace| check_namespace(&state, &namespace))?;
     let wrong = |error| of_query(&error);
     let plan = state.statement_to_plan(statement).await.map_err(wrong)?;
     // What the parser let through must not write either.

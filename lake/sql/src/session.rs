@@ -5,10 +5,10 @@ use crate::error::{inside, of_iceberg, of_lake, of_query};
 use crate::exact::{ExactIntegers, exact_sum};
 use crate::metadata::{MetadataTable, metadata_table};
 use crate::scan::{LakeProvider, Looked};
+use crate::shown::{ALIAS, CATALOG};
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
-use datafusion::catalog::CatalogProviderList as _;
-use datafusion::catalog::{CatalogProvider, MemoryCatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::Result as DfResult;
 use datafusion::datasource::TableType;
 use datafusion::execution::FunctionRegistry as _;
@@ -23,9 +23,6 @@ use std::sync::Arc;
 
 /// Functions that stand where tables stand; the planner asks for a table of that name first.
 const FUNCTIONS: [&str; 2] = ["generate_series", "range"];
-
-/// As people see it in `information_schema`.
-const CATALOG: &str = "lake";
 
 /// The state of one query. `threads`: how many parts it may be computed in.
 pub(crate) async fn session(
@@ -47,9 +44,7 @@ pub(crate) async fn session(
         // `17.50` is what it says, as in a column of money.
         .set_bool("datafusion.sql_parser.parse_float_as_decimal", true)
         .with_default_catalog_and_schema(CATALOG, usual);
-    let catalogs = MemoryCatalogProviderList::new();
-    catalogs
-        .register_catalog(CATALOG.into(), Arc::new(Namespaces { lake: lake.clone(), tables, looked: looked.clone() }));
+    let catalogs = Catalogs(Arc::new(Namespaces { lake: lake.clone(), tables, looked: looked.clone() }));
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
@@ -59,6 +54,43 @@ pub(crate) async fn session(
         .build();
     state.register_udaf(exact_sum()).map_err(|error| of_query(&error))?;
     Ok(state)
+}
+
+/// Whether the lake has a table in this namespace.
+///
+/// # Errors
+/// It has none: with the command that lists namespaces.
+pub(crate) fn check_namespace(state: &SessionState, name: &str) -> LakeResult<()> {
+    let catalog = state.catalog_list().catalog(CATALOG);
+    if name == "information_schema" || catalog.is_some_and(|catalog| catalog.schema(name).is_some()) {
+        return Ok(());
+    }
+    Err(LakeError::NotFound(format!(
+        "there is no schema `{name}` in the lake\nhint: `show schemas` lists all there are"
+    )))
+}
+
+/// The lake by its own name and by that of Trino's queries. Listed by one, so that no table is shown twice.
+#[derive(Debug)]
+struct Catalogs(Arc<dyn CatalogProvider>);
+
+impl CatalogProviderList for Catalogs {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    /// Queries bring no catalogs.
+    fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        vec![CATALOG.into()]
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        [CATALOG, ALIAS].contains(&name).then(|| self.0.clone())
+    }
 }
 
 #[derive(Debug)]

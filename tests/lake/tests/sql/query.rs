@@ -140,6 +140,22 @@ async fn tables_are_listed_and_described() {
         columns.iter().filter_map(|line| line.split(' ').next()).collect::<Vec<_>>(),
         ["id", "state", "day", "amount"]
     );
+    for (sql, lines) in [
+        ("SHOW CATALOGS", &["iceberg", "lake"][..]),
+        ("SHOW SCHEMAS", &["retail"]),
+        ("SHOW SCHEMAS FROM iceberg LIKE 'x%'", &[]),
+        ("SHOW TABLES FROM iceberg.retail", &["orders"]),
+        ("SHOW TABLES FROM retail LIKE 'o%'", &["orders"]),
+        ("SELECT count(iceberg.retail.orders.id) FROM iceberg.retail.orders", &["900"]),
+        ("SELECT count(*) FROM iceberg.retail.orders a JOIN lake.retail.orders b ON a.id = b.id", &["900"]),
+        // It is one lake with two names.
+        ("SELECT count(*) FROM iceberg.information_schema.tables WHERE table_name = 'orders'", &["1"]),
+    ] {
+        assert_eq!(world.lines(sql).await, lines, "{sql}");
+    }
+    assert_eq!(world.ask("SHOW TABLES FROM iceberg.retail").await.expect("an answer").columns[0].name, "Table");
+    let error = world.refused("SHOW TABLES FROM iceberg.retial").await.to_string();
+    assert!(error.contains("no schema `retial`") && error.contains("`show schemas`"), "{error}");
     let sql = "select column_name from information_schema.columns where table_name = 'orders' order by 1";
     assert_eq!(world.lines(sql).await, ["amount", "day", "id", "state"]);
 }
