@@ -5,9 +5,11 @@ pub mod logging;
 mod place;
 pub mod retail;
 pub mod taxi;
+mod topics;
 pub mod transactions;
 pub mod users;
 pub mod weather;
+pub mod weather_events;
 
 use orch::{Binary, Dag, LakeSource};
 use orch_streams::Stream;
@@ -21,13 +23,14 @@ pub fn dags() -> Vec<Dag> {
         weather::pipelines::dags(),
         logging::dags(),
         users::dags(),
+        weather_events::dags(),
     ];
     pipelines.into_iter().flatten().collect()
 }
 
 /// All streams.
 pub fn streams() -> Vec<Stream> {
-    vec![logging::stream(), users::stream()]
+    vec![logging::stream(), users::stream(), weather_events::stream()]
 }
 
 /// The bundle `orch-pipelines`: these DAGs and streams, connections that need no server, the lake they write to, and archives in

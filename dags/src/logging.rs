@@ -2,6 +2,7 @@
 //!
 //! The client of the document sends ten readings every five seconds; here a run each minute produces those of its minute.
 
+use crate::topics::publish;
 use arrow::datatypes::{DataType, Field, Schema};
 use chrono::{DateTime, Utc};
 use iceberg::spec::{PrimitiveType, Transform};
@@ -70,7 +71,7 @@ async fn log_weather(ctx: Ctx) -> TaskResult<usize> {
     let at = ctx.logical_date().unwrap_or_else(|| ctx.run_after());
     let records = readings(at).map(|reading| NewRecord::json(&reading)).collect::<TaskResult<Vec<_>>>()?;
     let many = records.len();
-    ctx.produce(TOPIC, records)?;
+    publish(&ctx, TOPIC, 1, records).await?;
     Ok(many)
 }
 

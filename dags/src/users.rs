@@ -4,6 +4,7 @@
 //! newest registration counts; one without a date is older than all others.
 
 use crate::logging::scramble;
+use crate::topics::publish;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use iceberg::spec::{PrimitiveType, Transform};
@@ -76,7 +77,7 @@ async fn register_users(ctx: Ctx) -> TaskResult<usize> {
     let records = registrations(at).map(|one| Ok(NewRecord::json(&one)?.key(one.id.as_str())));
     let records = records.collect::<TaskResult<Vec<_>>>()?;
     let many = records.len();
-    ctx.produce(TOPIC, records)?;
+    publish(&ctx, TOPIC, PARTITIONS, records).await?;
     Ok(many)
 }
 

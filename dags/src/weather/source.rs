@@ -164,6 +164,25 @@ impl Api {
         })
     }
 
+    /// What it says of a city now, whole. `None`: this API is asked by coordinates only.
+    pub(crate) async fn answer_by_name(&self, ctx: &Ctx, city: &str) -> TaskResult<Option<Value>> {
+        let Some(path) = self.path_by_name(city) else { return Ok(None) };
+        let answer = self.http.bytes(ctx, &path).await?;
+        // The next answer may be better: it was cut, or comes from a proxy.
+        let what = || format!("`{}` answers {} bytes that are no JSON", self.http.shown(&path), answer.len());
+        serde_json::from_slice(&answer).with_context(what).map(Some)
+    }
+
+    fn path_by_name(&self, city: &str) -> Option<String> {
+        let Place::One(place) = self.shape.place else { return None };
+        let mut query = Serializer::new(String::new());
+        query.append_pair(place, city).append_pair("aqi", "yes");
+        if let Some(key) = &self.key {
+            query.append_pair(self.shape.key, key);
+        }
+        Some(format!("{}?{}", self.shape.path, query.finish()))
+    }
+
     /// Who is asked for these hours, and how.
     fn request(&self, location: &Location, hours: Hours) -> (&Http, String) {
         match (&self.archive, &self.shape.archive) {

@@ -4,6 +4,8 @@ use crate::data;
 use crate::world::World;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Records that are produced at once.
 const LOT: usize = 1_000;
@@ -106,16 +108,26 @@ fn assert_close(found: &str, golden: &str, numbers_from: usize) {
     assert_eq!(rounded(found), rounded(&golden));
 }
 
+/// Nothing that a test waits for takes so long.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// A stream commits without telling anyone, so the database does.
+const TELL: &str = "
+    create or replace function tell() returns trigger language plpgsql as $$ begin notify moved; return null; end $$;
+    create or replace trigger tell after insert or update on stream for each statement execute function tell()";
+
 impl World {
-    fn produce(&self, topic: &str, flags: &[&str], lines: &[&str]) {
+    pub(crate) fn produce(&self, topic: &str, flags: &[&str], lines: &[&str]) {
         let said = self.run_with_input(&[&["topics", "produce", topic], flags].concat(), &(lines.join("\n") + "\n"));
         said.done();
     }
 
-    /// Until the stream has published so many records. Gives how many of them went to quarantine.
-    async fn streamed(&self, stream: &str, records: i64) -> i64 {
-        let began = std::time::Instant::now();
+    /// Until the stream has published so many records: it is looked at whenever its row moves. Gives how many of them went to
+    /// quarantine.
+    pub(crate) async fn streamed(&self, stream: &str, records: i64) -> i64 {
         let mut db = self.db().await;
+        sqlx::raw_sql(TELL).execute(&mut db).await.unwrap();
+        let mut moved = self.listen("moved").await;
+        let until = Instant::now() + PATIENCE;
         loop {
             let row: Option<(i64, i64, i64, Option<String>)> = sqlx::query_as(
                 "select records, quarantined, (select sum(p.end_offset - p.next_offset) from stream_partition p where p.stream = s.name)::bigint,
@@ -125,14 +137,14 @@ impl World {
             .fetch_optional(&mut db)
             .await
             .unwrap();
-            match row {
-                Some((found, quarantined, 0, None)) if found >= records => {
-                    assert_eq!(found, records, "no record is counted twice");
-                    return quarantined;
-                }
-                row => assert!(began.elapsed().as_secs() < 120, "{row:?}\n{}", self.said()),
+            if let Some((found, quarantined, 0, None)) = row
+                && found >= records
+            {
+                assert_eq!(found, records, "no record is counted twice");
+                return quarantined;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            let heard = tokio::time::timeout_at(until, moved.recv()).await;
+            assert!(heard.is_ok(), "{row:?}\n{}", self.said());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The hourly weather with real processes, a real lake, and an API on this machine that has good and bad moods.
 
 mod api;
+mod events;
 mod faults;
 mod guide;
 mod hours;

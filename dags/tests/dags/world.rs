@@ -3,6 +3,7 @@
 use orch_test_support::TestDb;
 use serde_json::Value;
 use sqlx::migrate::Migrator;
+use sqlx::postgres::PgListener;
 use sqlx::{Connection as _, PgConnection};
 use std::borrow::Cow;
 use std::fmt;
@@ -17,7 +18,8 @@ const LEASE: &str = "2s";
 /// The name of the lake where nobody gives it another.
 const CATALOG: &str = "orch";
 /// DAGs that would run by themselves, in the middle of whatever a test looks at.
-const BY_THEMSELVES: [&str; 3] = ["nyc_weather_etl", "logging_client", "users_producer"];
+const BY_THEMSELVES: [&str; 5] =
+    ["nyc_weather_etl", "logging_client", "users_producer", "weather_producer", "weather_silence"];
 /// Nothing a test waits for takes so long.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -227,6 +229,13 @@ impl World {
 
     pub(crate) async fn db(&self) -> PgConnection {
         self.db.connect().await
+    }
+
+    /// Hears what the database tells on a channel, from now on.
+    pub(crate) async fn listen(&self, channel: &str) -> PgListener {
+        let mut heard = PgListener::connect(&self.db.url()).await.unwrap();
+        heard.listen(channel).await.unwrap();
+        heard
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use orch_dags::weather::hours::hour_of;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,6 +20,8 @@ pub(super) enum Mood {
     Changed(fn(&mut Value)),
     /// Always this.
     Says(&'static str, &'static str, String),
+    /// A whole answer to `?q=NAME`, and that it knows no other place.
+    Named(BTreeMap<String, String>),
     /// Nothing.
     Silent,
 }
@@ -87,6 +90,14 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
             answer
         })),
         Mood::Says(status, headers, body) => (status, headers, body),
+        Mood::Named(answers) => {
+            let query = line.split(['?', ' ']).nth(2).unwrap_or_default();
+            let name = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "q");
+            match name.and_then(|(_, name)| answers.get(name.as_ref()).cloned()) {
+                Some(answer) => ("200 OK", "", answer),
+                None => answered(Err("No matching location found.")),
+            }
+        }
     };
     let length = body.len();
     let answer = format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}");
