@@ -10,6 +10,7 @@ pub use transaction::{LIMIT, Stands, Unrecorded, record, stands};
 
 use crate::hint::Hint;
 use orch_sdk::task::{Ctx, MemoryHost, TaskResult, fatal};
+use sqlx::PgPool;
 use sqlx::postgres::PgConnection;
 use std::any::Any;
 use std::fmt;
@@ -71,6 +72,15 @@ impl Commit for Ctx {
         let step: Box<dyn CompletionStep> = Box::new(step);
         self.host().leave(Box::new(step))
     }
+}
+
+/// The database that records how the task ends, for what orch keeps there for tasks, such as topics.
+///
+/// # Errors
+/// A fatal error where nothing is recorded, or not by this process.
+pub fn database(ctx: &Ctx) -> TaskResult<PgPool> {
+    let given = ctx.host().database()?.downcast::<PgPool>();
+    given.map(|pool| *pool).map_err(|_| fatal("the database of this task's host is no pool of Postgres"))
 }
 
 /// What was given to `Host::leave`, as the step it is.

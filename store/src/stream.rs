@@ -6,6 +6,7 @@
 
 mod people;
 mod role;
+mod runs;
 mod window;
 
 pub use people::{
@@ -14,6 +15,7 @@ pub use people::{
     resume_stream,
 };
 pub use role::{StreamHost, StreamSource};
+pub use runs::{Started, open_runs, set_started, started_runs};
 pub use window::{OpenWindow, WindowChanges, WindowSpan, commit_windows, open_windows};
 
 use crate::{StoreError, StoreResult};

@@ -6,6 +6,7 @@
 
 mod partitioner;
 mod produce;
+pub mod reader;
 mod retention;
 
 pub use partitioner::partition_of;

@@ -1,6 +1,8 @@
 //! Streams: jobs that never end. Each reads a topic and keeps a table of the lake current, with the offsets it has read and
 //! the table's new snapshot in one transaction.
 //!
+//! Tasks read topics as well: `reading`.
+//!
 //! `topic` reads, `decode` and `sort` make rows of records, `publish` commits them, `run` is one stream at work, `host` the
 //! streams of a process.
 
@@ -9,6 +11,7 @@ mod decode;
 mod host;
 mod latest;
 mod publish;
+mod reading;
 mod records;
 mod run;
 mod sort;
@@ -19,6 +22,7 @@ mod windows;
 
 pub use declare::{CommitAt, Start, Stream, TOPICS};
 pub use decode::{OFFSET, PARTITION};
+pub use reading::Reading;
 pub use records::{Record, Records};
 pub use source::source;
 pub use windows::Windows;

@@ -3,7 +3,7 @@
 pub mod kafka;
 mod log;
 
-pub use log::{LogEnds, LogTopic};
+pub use log::{AskEnds, LogEnds, LogTopic};
 
 use self::kafka::KafkaTopic;
 use crate::records::Records;

@@ -152,6 +152,10 @@ impl Host for WorkerHost {
         })
     }
 
+    fn database(&self) -> TaskResult<Box<dyn Any + Send>> {
+        Ok(Box::new(self.pool.clone()))
+    }
+
     fn triggering_events(&self) -> BoxFuture<TaskResult<Vec<TriggeringEvent>>> {
         let (pool, run) = (self.pool.clone(), self.lease.run);
         Box::pin(async move {

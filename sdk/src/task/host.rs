@@ -117,6 +117,11 @@ pub trait Host: Send + Sync {
         Box::pin(std::future::ready(Ok(None)))
     }
 
+    /// That database: a `PgPool`, which this trait does not know. For what orch keeps there for tasks, such as topics.
+    fn database(&self) -> TaskResult<Box<dyn Any + Send>> {
+        Err(fatal("the database of orch cannot be reached where this task runs"))
+    }
+
     /// The updates that began the run.
     fn triggering_events(&self) -> BoxFuture<TaskResult<Vec<TriggeringEvent>>> {
         Box::pin(std::future::ready(Ok(Vec::new())))

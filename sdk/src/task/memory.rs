@@ -26,6 +26,9 @@ pub struct LogLine {
     pub fields: Map<String, Value>,
 }
 
+/// Gives a pool, which this crate does not know.
+type MakeDatabase = Box<dyn Fn() -> Box<dyn Any + Send> + Send>;
+
 #[derive(Default)]
 struct Memory {
     logs: Vec<LogLine>,
@@ -40,6 +43,7 @@ struct Memory {
     variables: HashMap<String, String>,
     outputs: HashMap<(String, String, Option<u32>), Value>,
     home: Option<String>,
+    database: Option<MakeDatabase>,
     cancelled: bool,
     waiting: Vec<Waker>,
 }
@@ -75,6 +79,13 @@ impl MemoryHost {
     #[must_use]
     pub fn with_home(self, identity: &str) -> Self {
         self.memory().home = Some(identity.into());
+        self
+    }
+
+    /// The task finds this pool where orch keeps topics.
+    #[must_use]
+    pub fn with_database(self, pool: impl Any + Clone + Send) -> Self {
+        self.memory().database = Some(Box::new(move || Box::new(pool.clone())));
         self
     }
 
@@ -223,6 +234,13 @@ impl Host for MemoryHost {
     fn home(&self) -> BoxFuture<TaskResult<Option<String>>> {
         let home = self.memory().home.clone();
         Box::pin(std::future::ready(Ok(home)))
+    }
+
+    fn database(&self) -> TaskResult<Box<dyn Any + Send>> {
+        let memory = self.memory();
+        let make =
+            memory.database.as_ref().ok_or_else(|| fatal("the test gives no database: `.with_database(pool)`"))?;
+        Ok(make())
     }
 
     fn triggering_events(&self) -> BoxFuture<TaskResult<Vec<TriggeringEvent>>> {

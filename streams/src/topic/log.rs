@@ -55,6 +55,12 @@ impl LogEnds {
         (LogEnds(told), look)
     }
 
+    /// For what reads up to an end that it knows, and looks when it is told to.
+    pub fn asked() -> (AskEnds, LogEnds) {
+        let (tell, told) = watch::channel(Ends::default());
+        (AskEnds(tell), LogEnds(told))
+    }
+
     fn of(&self, topic_no: i32, partition: i16) -> i64 {
         self.0.borrow().get(&(topic_no, partition)).copied().unwrap_or(0)
     }
@@ -64,6 +70,17 @@ impl LogEnds {
             // Nothing looks any more: the process ends.
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// Looks where the partitions of all topics end.
+#[derive(Debug)]
+pub struct AskEnds(watch::Sender<Ends>);
+
+impl AskEnds {
+    pub async fn ask(&self, pool: &PgPool) -> TaskResult<()> {
+        self.0.send_replace(Arc::new(look(pool).await?));
+        Ok(())
     }
 }
 

@@ -7,4 +7,5 @@ mod errors;
 mod positions;
 mod produce;
 mod read;
+mod reading;
 mod world;

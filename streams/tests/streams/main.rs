@@ -1,6 +1,9 @@
 //! Streams over the built-in log, in a real Postgres and a real lake.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 mod once;
+mod reading;
 mod steer;
 mod windows;
 mod world;

@@ -218,6 +218,13 @@ impl Host for ChildHost {
         Box::pin(async move { Ok(home.await?.as_str().map(String::from)) })
     }
 
+    fn database(&self) -> TaskResult<Box<dyn Any + Send>> {
+        Err(fatal(
+            "a process of its own cannot reach the database of orch: only the worker does\n\
+            hint: let the task run in the worker, with `.isolation(Isolation::InProcess)`",
+        ))
+    }
+
     fn triggering_events(&self) -> BoxFuture<TaskResult<Vec<TriggeringEvent>>> {
         let events = self.call(|call| Frame::TriggeringEvents { call });
         Box::pin(async move { Ok(serde_json::from_value(events.await?)?) })

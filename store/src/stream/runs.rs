@@ -1,0 +1,56 @@
+//! What streams that start runs need to know: whether a DAG has room, and for which records the runs are there.
+
+use crate::StoreResult;
+use sqlx::postgres::PgConnection;
+
+/// The runs for all records of a partition before this offset are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Started {
+    pub partition: i32,
+    pub next_offset: i64,
+}
+
+/// How many runs of a DAG wait or are under way, those of backfills aside; of each of the two no more than `most` are counted. `None`: there
+/// is no such DAG.
+pub async fn open_runs(db: &mut PgConnection, dag_id: &str, most: i32) -> StoreResult<Option<i64>> {
+    let open =
+        sqlx::query_scalar!(r#"select active_runs(dag_id, $2) as "open!" from dag where dag_id = $1"#, dag_id, most);
+    Ok(open.fetch_optional(db).await?)
+}
+
+/// Of this topic, in the transaction that has moved the offsets of the stream.
+pub async fn started_runs(tx: &mut PgConnection, stream: &str, topic_identity: &str) -> StoreResult<Vec<Started>> {
+    Ok(sqlx::query_as!(
+        Started,
+        "select partition, next_offset from stream_started where stream = $1 and topic_identity = $2",
+        stream,
+        topic_identity
+    )
+    .fetch_all(tx)
+    .await?)
+}
+
+/// Never back, but for another topic.
+pub async fn set_started(
+    tx: &mut PgConnection,
+    stream: &str,
+    topic_identity: &str,
+    started: &[Started],
+) -> StoreResult<()> {
+    let partitions: Vec<i32> = started.iter().map(|one| one.partition).collect();
+    let offsets: Vec<i64> = started.iter().map(|one| one.next_offset).collect();
+    sqlx::query!(
+        "insert into stream_started as s (stream, partition, topic_identity, next_offset)
+        select $1, partition, $2, next_offset from unnest($3::integer[], $4::bigint[]) as g (partition, next_offset)
+        on conflict (stream, partition) do update set topic_identity = excluded.topic_identity, next_offset =
+          case when s.topic_identity = excluded.topic_identity then greatest(s.next_offset, excluded.next_offset)
+          else excluded.next_offset end",
+        stream,
+        topic_identity,
+        &partitions,
+        &offsets
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}

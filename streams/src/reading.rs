@@ -1,0 +1,254 @@
+//! A task reads a topic: from where the last try that succeeded has ended, up to the end of the topic as it was when this try began.
+//!
+//! Where it ends is written down in the transaction that records the success of the task. So a try that fails, or whose worker dies,
+//! has moved nothing and the next one reads the same records; and a try that is no longer its worker's cannot move them.
+
+use crate::records::Records;
+use crate::topic::{self, AskEnds, Bounds, LogEnds, Most, Position, TopicReader};
+use anyhow::anyhow;
+use orch_sdk::task::{Ctx, TaskResult, fatal};
+use orch_store::completion::{Commit as _, CompletionStep, StepFuture, database};
+use orch_store::stream::ResetTo;
+use orch_store::topic::reader::{Found, Move, MoveOf, find_reader, move_reader};
+use sqlx::PgConnection;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What `next` gives at once.
+const CHUNK: Most = Most { records: 16_384, bytes: 4 << 20 };
+/// A topic that has more and gives nothing for so long: the try fails, and the next one asks anew.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// What a try of a task reads of a topic.
+///
+/// ```
+/// # use orch_sdk::task::{Ctx, TaskResult};
+/// # use orch_streams::{Reading, TOPICS};
+/// async fn archive(ctx: Ctx) -> TaskResult<()> {
+///     let mut reading = Reading::of(&ctx, "weather_archive", TOPICS, "weather").await?.most(100_000);
+///     while let Some(records) = reading.next(&ctx).await? {
+///         for record in records.iter() {
+///             ctx.debug(format!("{}: {:?}", record.offset, record.value));
+///         }
+///     }
+///     reading.done(&ctx).await
+/// }
+/// ```
+#[must_use = "nothing is read before `next`, and the next try reads the same again unless `done` is called"]
+pub struct Reading {
+    topic: Box<dyn TopicReader>,
+    /// Keeps what the reader of a topic of the built-in log knows of its end.
+    _ends: AskEnds,
+    begun: Begun,
+    /// By partition, where `next` goes on.
+    reached: BTreeMap<i32, i64>,
+    most: Option<usize>,
+    read: usize,
+}
+
+/// The reader as this try found it.
+struct Begun {
+    to: Move,
+    /// By partition, where this try reads from and up to.
+    ranges: BTreeMap<i32, Range<i64>>,
+}
+
+impl Reading {
+    /// `reader`: the name under which it is kept how far the topic was read; one that has read nothing begins with the oldest record.
+    /// `connection` says where the topic is, as for a stream. In the built-in log a topic that is missing is created.
+    ///
+    /// # Errors
+    /// A fatal error when the topic is not the one that was read before, or when records are gone that were not read.
+    pub async fn of(ctx: &Ctx, reader: &str, connection: &str, topic: &str) -> TaskResult<Reading> {
+        let pool = database(ctx)?;
+        let at = ctx.connection(connection).await?;
+        let found = find_reader(&mut *pool.acquire().await?, reader).await?;
+        let (ask, ends) = LogEnds::asked();
+        let mut opened = topic::open(&at, topic, 1, &pool, &ends).await?;
+        let (dag_id, task_id, run_id) = (ctx.dag_id().into(), ctx.task_id().into(), ctx.run_id().into());
+        let to = Move {
+            reader: reader.into(),
+            connection: connection.into(),
+            topic: topic.into(),
+            topic_identity: opened.identity().await?,
+            epoch: found.epoch,
+            dag_id,
+            task_id,
+            run_id,
+            partitions: Vec::new(),
+        };
+        let bounds = opened.bounds().await?;
+        // After the bounds, so that what they promise is known to be there.
+        ask.ask(&pool).await?;
+        let begun = begin(to, &found, opened.as_mut(), &bounds).await?;
+        let reached: BTreeMap<i32, i64> =
+            begun.ranges.iter().map(|(partition, range)| (*partition, range.start)).collect();
+        let positions: Vec<_> = reached.iter().map(|(&partition, &offset)| Position { partition, offset }).collect();
+        opened.seek(&positions).await?;
+        Ok(Reading { topic: opened, _ends: ask, begun, reached, most: None, read: 0 })
+    }
+
+    /// No more records than this; the next run reads the others.
+    pub fn most(self, records: usize) -> Reading {
+        Reading { most: Some(records), ..self }
+    }
+
+    /// The next records, those of a partition in their order. `None`: that was all.
+    ///
+    /// # Errors
+    /// The task is to end; or the topic cannot be read.
+    pub async fn next(&mut self, ctx: &Ctx) -> TaskResult<Option<Records>> {
+        let mut until = Instant::now() + PATIENCE;
+        while !self.is_over() {
+            let left = self.most.map_or(usize::MAX, |most| most - self.read);
+            let most = Most { records: CHUNK.records.min(left), ..CHUNK };
+            let mut records = Records::default();
+            // Not for long at a time: of offsets that hold no record a reader knows only when it is asked where it is.
+            let pause = Instant::now() + Duration::from_millis(100);
+            tokio::select! {
+                read = self.topic.read(&mut records, most, pause) => read?,
+                () = ctx.cancelled() => return Err(anyhow!("the task was to end while it read topic `{}`", self.begun.to.topic)),
+            }
+            let records = self.take(&records);
+            if !records.is_empty() {
+                self.read += records.len();
+                return Ok(Some(records));
+            }
+            if self.advance() {
+                until = Instant::now() + PATIENCE;
+            } else if Instant::now() >= until {
+                return Err(anyhow!(
+                    "topic `{}` has more records, and gave none for {PATIENCE:?}: it read up to {:?}",
+                    self.begun.to.topic,
+                    self.reached
+                ));
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_over(&self) -> bool {
+        let is_read = |(partition, range): (&i32, &Range<i64>)| self.reached[partition] >= range.end;
+        self.most.is_some_and(|most| self.read >= most) || self.begun.ranges.iter().all(is_read)
+    }
+
+    /// Those that were there when the try began.
+    fn take(&mut self, read: &Records) -> Records {
+        let is_mine = |partition: i32, offset: i64| {
+            self.begun.ranges.get(&partition).is_some_and(|range| range.contains(&offset))
+        };
+        let mut mine = Records::default();
+        read.iter().filter(|record| is_mine(record.partition, record.offset)).for_each(|record| mine.push(&record));
+        if !mine.is_empty() {
+            self.advance();
+        }
+        mine
+    }
+
+    /// To where the reader is. `false`: it is where it was.
+    fn advance(&mut self) -> bool {
+        let before = self.reached.clone();
+        for Position { partition, offset } in self.topic.positions() {
+            if let Some(range) = self.begun.ranges.get(&partition) {
+                self.reached.insert(partition, offset.clamp(range.start, range.end));
+            }
+        }
+        self.reached != before
+    }
+
+    /// By partition, from which offset to which (without it) `next` has given the records so far. Tries that read the same again may
+    /// name by it what they write.
+    pub fn covered(&self) -> BTreeMap<i32, Range<i64>> {
+        let covered =
+            self.begun.ranges.iter().map(|(&partition, range)| (partition, range.start..self.reached[&partition]));
+        covered.filter(|(_, range)| !range.is_empty()).collect()
+    }
+
+    /// What `next` has given is read once the task has succeeded.
+    ///
+    /// # Errors
+    /// The topic was created again meanwhile. A fatal error in a child process: a step cannot leave it.
+    pub async fn done(mut self, ctx: &Ctx) -> TaskResult<()> {
+        let mut to = self.begun.to;
+        if self.topic.identity().await? != to.topic_identity {
+            return Err(anyhow!("topic `{}` was created again while it was read", to.topic));
+        }
+        for one in &mut to.partitions {
+            one.next_offset = self.reached[&one.partition];
+        }
+        ctx.commit(MoveStep(to))
+    }
+}
+
+/// Settles where to read in each partition.
+async fn begin(mut to: Move, found: &Found, topic: &mut dyn TopicReader, bounds: &[Bounds]) -> TaskResult<Begun> {
+    let known: BTreeMap<i32, i64> = found.positions.iter().copied().collect();
+    let mut ranges = BTreeMap::new();
+    for one in bounds {
+        let Bounds { partition, first, next } = *one;
+        let start = match place(&to, found, partition)? {
+            Place::Known(offset) => offset,
+            Place::To(ResetTo::Earliest) => first,
+            Place::To(ResetTo::Latest) => next,
+            Place::To(ResetTo::Offset(offset)) => offset,
+            Place::To(ResetTo::Time(at)) => topic.offset_at(partition, at).await?,
+        };
+        if !(first..=next).contains(&start) {
+            return Err(fatal(format!(
+                "reader `{}` is to read partition {partition} of topic `{}` from offset {start} on, and the topic has {first} to \
+                 {next}: records are missing\n\
+                 hint: accept that and go on with `orch topics seek {} --to-earliest`, or `--to-latest`",
+                to.reader, to.topic, to.reader
+            )));
+        }
+        let found = known.get(&partition).copied();
+        to.partitions.push(MoveOf { partition, found, next_offset: start, end_offset: next });
+        ranges.insert(partition, start..next);
+    }
+    Ok(Begun { to, ranges })
+}
+
+enum Place {
+    /// Where the last success has ended.
+    Known(i64),
+    To(ResetTo),
+}
+
+fn place(to: &Move, found: &Found, partition: i32) -> TaskResult<Place> {
+    let seek = found.seek_to.as_ref();
+    let is_other = found.topic_identity.as_ref().is_some_and(|known| *known != to.topic_identity);
+    let known = found.positions.iter().find(|(of, _)| *of == partition);
+    match (seek.filter(|seek| seek.partition.is_none_or(|named| named == partition)), known) {
+        (Some(seek), _) => Ok(Place::To(seek.to.clone())),
+        (None, _) if is_other && seek.is_none() => Err(fatal(format!(
+            "topic `{}` is not the one that reader `{}` has read so far: it was deleted and created again, or the connection leads \
+             elsewhere, so its offsets mean other records\n\
+             hint: begin with it by `orch topics seek {} --to-earliest`, or `--to-latest`",
+            to.topic, to.reader, to.reader
+        ))),
+        (None, Some((_, offset))) if !is_other => Ok(Place::Known(*offset)),
+        (None, _) => Ok(Place::To(ResetTo::Earliest)),
+    }
+}
+
+struct MoveStep(Move);
+
+impl CompletionStep for MoveStep {
+    fn name(&self) -> String {
+        format!("move reader `{}` of topic `{}`", self.0.reader, self.0.topic)
+    }
+
+    fn run<'a>(&'a mut self, db: &'a mut PgConnection) -> StepFuture<'a> {
+        Box::pin(async move {
+            if move_reader(db, &self.0).await? {
+                return Ok(());
+            }
+            let reader = &self.0.reader;
+            Err(anyhow!(
+                "reader `{reader}` was moved while this try read, by another task or by a person: the next try reads from there"
+            ))
+        })
+    }
+}
