@@ -69,6 +69,7 @@ mod tasks_why;
 mod teams;
 mod topics;
 mod topics_produce;
+mod topics_readers;
 mod topics_tail;
 mod users_change;
 mod users_create;
@@ -266,6 +267,9 @@ family!(Topics {
     Delete(topics::Delete),
     Produce(topics_produce::Produce),
     Tail(topics_tail::Tail),
+    Readers(topics_readers::Readers),
+    Seek(topics_readers::Seek),
+    Forget(topics_readers::Forget),
 });
 
 family!(Streams {

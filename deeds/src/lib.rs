@@ -7,6 +7,7 @@ mod actor;
 pub mod approval;
 pub mod dag;
 pub mod kept;
+pub mod reader;
 pub mod run;
 pub mod stream;
 pub mod topic;

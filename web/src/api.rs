@@ -27,6 +27,7 @@ pub(crate) mod monitor;
 mod narrow;
 pub(crate) mod presets;
 pub(crate) mod quality;
+pub(crate) mod readers;
 pub(crate) mod settings;
 pub(crate) mod sql;
 pub(crate) mod streams;

@@ -1,11 +1,12 @@
 //! Topics: their partitions, their records, and new ones.
 
 use super::kept::{Seen, path_of_one};
-use super::{Answer, Api, Query, refused};
+use super::{Answer, Api, Query, encoded, refused};
 use orch_binary::failure::Failure;
 use orch_deeds::kept::TOPIC;
 use serde_json::{Value, json};
 
+const READERS: &str = "api/orch/v1/topic-readers";
 /// How the server says that there is no such topic.
 const NO_TOPIC: &str = "The Topic with name";
 
@@ -57,6 +58,34 @@ impl Api {
         let path = format!("{}/records", path_of_one(TOPIC, topic));
         match self.ask("POST", &path, Some(&json!({ "records": records }))).await? {
             Answer::Found(done) => self.objects(&done["placed"]).map(|placed| Some(placed.len())),
+            Answer::Refused(404, _) => Ok(None),
+            Answer::Refused(_, words) => Err(refused(&words)),
+        }
+    }
+
+    /// Of one topic, or of all.
+    pub(crate) async fn list_readers(&self, topic: Option<&str>) -> Result<Vec<Seen>, Failure> {
+        let query = topic.into_iter().fold(Query::default(), |query, topic| query.with("topic_name", topic));
+        let found = self.found(self.ask("GET", &format!("{READERS}{}", query.0), None).await?)?;
+        self.objects(&found["readers"])
+    }
+
+    /// `None`: there is no such reader.
+    pub(crate) async fn seek_reader(&self, name: &str, to: &Value) -> Result<Option<()>, Failure> {
+        self.of_reader("POST", name, "/seek", Some(to)).await
+    }
+
+    /// `None`: there is no such reader.
+    pub(crate) async fn forget_reader(&self, name: &str) -> Result<Option<()>, Failure> {
+        self.of_reader("DELETE", name, "", None).await
+    }
+
+    async fn of_reader(&self, verb: &str, name: &str, end: &str, body: Option<&Value>) -> Result<Option<()>, Failure> {
+        if name.is_empty() {
+            return Ok(None);
+        }
+        match self.ask(verb, &format!("{READERS}/{}{end}", encoded(name)), body).await? {
+            Answer::Found(_) => Ok(Some(())),
             Answer::Refused(404, _) => Ok(None),
             Answer::Refused(_, words) => Err(refused(&words)),
         }

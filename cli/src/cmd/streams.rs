@@ -76,7 +76,7 @@ pub(crate) struct Reset {
 
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-struct To {
+pub(super) struct To {
     /// From the oldest record that is kept
     #[arg(long)]
     to_earliest: bool,
@@ -157,15 +157,20 @@ impl Restart {
     }
 }
 
-impl Reset {
-    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let to = match self.to {
+impl To {
+    pub(super) fn body(self) -> Value {
+        match self {
             To { to_offset: Some(offset), .. } => json!({ "offset": offset }),
             To { to_time: Some(at), .. } => json!({ "time": at }),
             To { to_earliest: true, .. } => json!("earliest"),
             To { .. } => json!("latest"),
-        };
-        let body = json!({ "to": to, "partition": self.partition, "empty_table": self.empty_table });
+        }
+    }
+}
+
+impl Reset {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let body = json!({ "to": self.to.body(), "partition": self.partition, "empty_table": self.empty_table });
         steer(cx, &self.name, ("reset", Some(&body)), "goes on from there when it runs again").await
     }
 }

@@ -487,7 +487,15 @@ pub(crate) struct ResetStreamBody {
     empty_table: Option<bool>,
 }
 
-/// Where a stream goes on reading.
+#[derive(JsonSchema)]
+pub(crate) struct SeekReaderBody {
+    to: ResetToBody,
+    /// Of this partition only; an offset needs it where there are several.
+    #[schemars(range(min = 0))]
+    partition: Option<i32>,
+}
+
+/// Where a stream or a reader goes on reading.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "snake_case")]
 enum ResetToBody {

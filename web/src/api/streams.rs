@@ -258,7 +258,7 @@ pub(crate) async fn reset(
     Ok(Json(steered.into()))
 }
 
-fn reset_to(value: &Value) -> Result<ResetTo, Problem> {
+pub(super) fn reset_to(value: &Value) -> Result<ResetTo, Problem> {
     let only = value.as_object().filter(|fields| fields.len() == 1).and_then(|fields| fields.iter().next());
     match (value.as_str(), only.map(|(name, value)| (name.as_str(), value))) {
         (Some("earliest"), _) => Ok(ResetTo::Earliest),

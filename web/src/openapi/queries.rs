@@ -256,6 +256,7 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
         ("GET", "/api/orch/v1/streams/{stream_name}/minutes") => {
             vec![param("hours", Count(streams::USUAL_HOURS), "Of the last hours; no more than 24")]
         }
+        ("GET", "/api/orch/v1/topic-readers") => vec![param("topic_name", Text, "Of this topic")],
         ("GET", "/api/orch/v1/topics/{topic_name}/records") => vec![
             param("partition", Count(0), "Of this partition"),
             param("offset", Place, "From this offset on; the newest records without it"),

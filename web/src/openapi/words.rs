@@ -382,6 +382,13 @@ const WRITTEN: &[Written] = &[
                 "Reads records of a partition, in the order of their offsets",
             ),
             ("POST", "/api/orch/v1/topics/{topic_name}/records", "Appends records: all of them, or none"),
+            ("GET", "/api/orch/v1/topic-readers", "Lists how far tasks have read topics, partition by partition"),
+            ("DELETE", "/api/orch/v1/topic-readers/{reader_name}", "Forgets a reader: it begins as a new one"),
+            (
+                "POST",
+                "/api/orch/v1/topic-readers/{reader_name}/seek",
+                "Lets a reader go on from another place of its topic",
+            ),
         ],
     ),
     (

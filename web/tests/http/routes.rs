@@ -28,6 +28,7 @@ fn usual(rule: &Rule) -> Role {
         "/topics",
         "/streams",
         "/api/orch/v1/streams",
+        "/api/orch/v1/topic-readers",
         "/connectors",
     ];
     let keeps = NOUNS.iter().any(|noun| below(noun.path))

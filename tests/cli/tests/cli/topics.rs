@@ -1,7 +1,51 @@
 //! Topics by command: created, filled from a file, read from their end and as records come.
 
 use crate::world::World;
+use orch_store::topic::reader::{Move, MoveOf, move_reader};
 use serde_json::json;
+use sqlx::PgConnection;
+
+/// A task has read `weather` up to 3 of 5, and all of its other partition.
+pub(crate) async fn seed_reader(db: &mut PgConnection) {
+    let of = |partition, next_offset| MoveOf { partition, found: None, next_offset, end_offset: 5 };
+    let to = Move {
+        reader: "archive".into(),
+        connection: "events".into(),
+        topic: "weather".into(),
+        topic_identity: "kafka/c/weather".into(),
+        epoch: 0,
+        dag_id: "example_chain".into(),
+        task_id: "step_1".into(),
+        run_id: "far".into(),
+        partitions: vec![of(0, 3), of(1, 5)],
+    };
+    assert!(move_reader(db, &to).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_reader_is_listed_moved_and_forgotten() {
+    let world = World::new().await;
+    assert!(world.run(&["topics", "readers"]).err.contains("no readers"));
+    seed_reader(&mut world.db().await).await;
+    let list = world.run(&["topics", "readers", "-o", "json"]).json();
+    let told: Vec<_> = list.as_array().unwrap().iter().map(|row| (&row["next_offset"], &row["lag"])).collect();
+    assert_eq!(told, [(&json!(3), &json!(2)), (&json!(5), &json!(0))]);
+    assert!(world.run(&["topics", "readers", "--topic", "other"]).err.contains("no readers"));
+    let several = world.run(&["topics", "seek", "archive", "--to-offset", "1"]).refused();
+    assert!(several.contains("name the partition"), "{several}");
+    assert!(
+        world.run(&["topics", "seek", "archive", "--to-latest", "--partition", "7"]).refused().contains("no partition")
+    );
+    world.run(&["topics", "seek", "archive", "--to-offset", "1", "--partition", "1"]).done();
+    let list = world.run(&["topics", "readers", "-o", "json"]).json();
+    assert_eq!(list[0]["seek_to"], json!({ "partition": 1, "to": { "offset": 1 } }));
+    world.run(&["topics", "forget", "archive"]).done();
+    for command in [&["topics", "forget", "archive"][..], &["topics", "seek", "archive", "--to-latest"]] {
+        assert!(world.run(command).refused().contains("there is no reader `archive`"), "{command:?}");
+    }
+    let deeds = sqlx::query_scalar::<_, String>("select event from audit where event like '%reader' order by id");
+    assert_eq!(deeds.fetch_all(&mut world.db().await).await.unwrap(), ["seek_topic_reader", "delete_topic_reader"]);
+}
 
 #[tokio::test]
 async fn a_topic_is_created_filled_read_changed_and_deleted() {

@@ -4,8 +4,8 @@
 use crate::binary::Ended;
 use crate::remote::alerts::receiver;
 use crate::remote::{PASSWORD, token_of};
-use crate::streams;
 use crate::world::World;
+use crate::{streams, topics};
 use std::fs;
 use std::net::TcpListener;
 
@@ -114,6 +114,7 @@ async fn prepare(world: &mut World, open_port: u16) {
     world.wait_for(&["assets", "events", "test://relayed"], |ended| ended.out.contains("test_relaying"));
     world.sql(CHECKS).await;
     streams::seed(&mut world.db().await).await;
+    topics::seed_reader(&mut world.db().await).await;
     world.wait_for(&["dags", "export", "more"], |ended| ended.out.contains("tell"));
     world.wait_for(&["approvals", "list"], |ended| ended.out.contains("Publish it?"));
     world.wait_for(&["dags", "list-import-errors"], |ended| ended.code == 1);

@@ -1,0 +1,109 @@
+//! `/api/orch/v1/topic-readers`: how far tasks have read topics, and from where they go on.
+
+use super::streams::reset_to;
+use crate::extract::{Actor, JsonBody, Names, Query, shown};
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use orch_deeds::Refused;
+use orch_deeds::reader::{forget, seek as sought};
+use orch_store::topic::reader::{ReaderRow, list_readers};
+use orch_wire::Problem;
+use orch_wire::timestamp::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ReaderPage {
+    /// One for each reader and partition.
+    readers: Vec<ReaderView>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct ReaderView {
+    name: String,
+    connection: String,
+    topic: String,
+    partition: i32,
+    /// Of the next record to read: tasks that have succeeded have read all before it.
+    next_offset: i64,
+    /// Of the next record that comes into the topic. Of a topic of Kafka as it was last seen.
+    end_offset: i64,
+    lag: i64,
+    /// Where the next try begins, as a person said.
+    seek_to: Option<Value>,
+    /// What moved it last.
+    dag_id: String,
+    task_id: String,
+    dag_run_id: String,
+    moved_at: Timestamp,
+}
+
+impl From<ReaderRow> for ReaderView {
+    fn from(row: ReaderRow) -> Self {
+        ReaderView {
+            lag: row.end_offset - row.next_offset,
+            name: row.name,
+            connection: row.connection,
+            topic: row.topic,
+            partition: row.partition,
+            next_offset: row.next_offset,
+            end_offset: row.end_offset,
+            seek_to: row.seek_to,
+            dag_id: row.dag_id,
+            task_id: row.task_id,
+            dag_run_id: row.run_id,
+            moved_at: Timestamp(row.moved_at),
+        }
+    }
+}
+
+fn page(rows: Vec<ReaderRow>) -> Json<ReaderPage> {
+    Json(ReaderPage { readers: rows.into_iter().map(ReaderView::from).collect() })
+}
+
+pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<ReaderPage>, Refusal> {
+    let topic = query.text("topic_name").map(str::to_owned);
+    query.finish()?;
+    Ok(page(list_readers(&mut *app.pages().await?, topic.as_deref()).await?))
+}
+
+pub(crate) async fn seek(
+    State(app): State<App>,
+    actor: Actor,
+    names: Names,
+    body: JsonBody,
+) -> Result<Json<ReaderPage>, Refusal> {
+    let mut fields = body.fields();
+    let to = fields.required_checked("to", |value| reset_to(value).map(Some));
+    let partition = fields.whole("partition");
+    if partition.is_some_and(|partition| partition < 0) {
+        fields.refuse(Problem::value("partition: partitions are numbered from 0"));
+    }
+    fields.finish()?;
+    let Some(to) = to else { return Err(Problem::new("missing", "Field required").at(["body", "to"]).into()) };
+    let name = names.get("reader_name");
+    let done = app.in_transaction(async |tx| {
+        sought(tx, &actor, name, to.clone(), partition).await.map_err(|why| refusal(name, why))
+    });
+    Ok(page(done.await?))
+}
+
+pub(crate) async fn delete(State(app): State<App>, actor: Actor, names: Names) -> Result<StatusCode, Refusal> {
+    let name = names.get("reader_name");
+    app.in_transaction(async |tx| forget(tx, &actor, name).await.map_err(|why| refusal(name, why))).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn refusal(name: &str, refused: Refused) -> Refusal {
+    match refused {
+        Refused::Rule(why) => Refusal::plain(StatusCode::CONFLICT, why),
+        Refused::Secret(error) => error.into(),
+        Refused::NotFound | Refused::Taken => {
+            Refusal::not_found(format!("The TopicReader with name: `{}` was not found", shown(name)))
+        }
+    }
+}
