@@ -2,6 +2,7 @@
 
 pub mod connections;
 pub mod logging;
+pub mod openweather;
 mod place;
 pub mod retail;
 pub mod taxi;
@@ -24,13 +25,16 @@ pub fn dags() -> Vec<Dag> {
         logging::dags(),
         users::dags(),
         weather_events::dags(),
+        openweather::dags(),
     ];
     pipelines.into_iter().flatten().collect()
 }
 
 /// All streams.
 pub fn streams() -> Vec<Stream> {
-    vec![logging::stream(), users::stream(), weather_events::stream()]
+    let mut streams = vec![logging::stream(), users::stream(), weather_events::stream()];
+    streams.extend(openweather::streams());
+    streams
 }
 
 /// The bundle `orch-pipelines`: these DAGs and streams, connections that need no server, the lake they write to, and archives in

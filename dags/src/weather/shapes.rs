@@ -17,6 +17,8 @@ pub struct Shape {
     pub key: &'static str,
     pub place: Place,
     pub asked: &'static [(&'static str, &'static str)],
+    /// What is asked with the name of a city (`q=NAME`). `None`: it knows coordinates only.
+    pub by_name: Option<&'static [(&'static str, &'static str)]>,
     /// Where hours are told that are long past, if that is another place.
     pub archive: Option<Archive>,
     /// Seconds since 1970.
@@ -86,6 +88,7 @@ pub const SHAPES: [Shape; 3] = [
         key: "appid",
         place: Place::Two("lat", "lon"),
         asked: &[],
+        by_name: Some(&[]),
         archive: None,
         time: "/dt",
         tells: Tells::Now,
@@ -107,6 +110,7 @@ pub const SHAPES: [Shape; 3] = [
         key: "key",
         place: Place::One("q"),
         asked: &[("aqi", "no")],
+        by_name: Some(&[("aqi", "yes")]),
         archive: None,
         time: "/current/last_updated_epoch",
         tells: Tells::Now,
@@ -147,6 +151,7 @@ pub const SHAPES: [Shape; 3] = [
             ("timeformat", "unixtime"),
             ("timezone", "GMT"),
         ],
+        by_name: None,
         archive: Some(Archive {
             host: ("api.", "archive-api."),
             path: "v1/archive",

@@ -164,9 +164,9 @@ impl Api {
         })
     }
 
-    /// What it says of a city now, whole. `None`: this API is asked by coordinates only.
-    pub(crate) async fn answer_by_name(&self, ctx: &Ctx, city: &str) -> TaskResult<Option<Value>> {
-        let Some(path) = self.path_by_name(city) else { return Ok(None) };
+    /// What it says of a city now, whole. `None`: this API answers in another shape.
+    pub(crate) async fn answer_by_name(&self, ctx: &Ctx, shape: &str, city: &str) -> TaskResult<Option<Value>> {
+        let Some(path) = self.path_by_name(city).filter(|_| self.shape.name == shape) else { return Ok(None) };
         let answer = self.http.bytes(ctx, &path).await?;
         // The next answer may be better: it was cut, or comes from a proxy.
         let what = || format!("`{}` answers {} bytes that are no JSON", self.http.shown(&path), answer.len());
@@ -174,9 +174,8 @@ impl Api {
     }
 
     fn path_by_name(&self, city: &str) -> Option<String> {
-        let Place::One(place) = self.shape.place else { return None };
         let mut query = Serializer::new(String::new());
-        query.append_pair(place, city).append_pair("aqi", "yes");
+        query.append_pair("q", city).extend_pairs(self.shape.by_name?);
         if let Some(key) = &self.key {
             query.append_pair(self.shape.key, key);
         }

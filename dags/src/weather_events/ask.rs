@@ -38,7 +38,7 @@ pub async fn ask_weather(ctx: Ctx, wish: Cities) -> TaskResult<Asked> {
             Ok(Some(answer)) => answer,
             Ok(None) => {
                 return Err(skip(
-                    "connection `weather_api` leads to an API that is not asked by names of cities\nhint: this DAG needs one of \
+                    "connection `weather_api` leads to an API that answers in another shape\nhint: this DAG needs one of \
                      the type `weatherapi`, or `sample`",
                 ));
             }
@@ -74,7 +74,7 @@ pub async fn ask_weather(ctx: Ctx, wish: Cities) -> TaskResult<Asked> {
 async fn answer(ctx: &Ctx, source: &Source, city: &str) -> TaskResult<Option<Value>> {
     match source {
         Source::Sample(sample) => answer_of(*sample, city, ctx.run_after()).map(Some),
-        Source::Api(api) => api.answer_by_name(ctx, city).await,
+        Source::Api(api) => api.answer_by_name(ctx, "weatherapi", city).await,
     }
 }
 

@@ -8,6 +8,7 @@ mod data;
 mod elsewhere;
 mod first_starts;
 mod golden;
+mod openweather;
 mod queries;
 mod retail;
 mod shop;

@@ -92,7 +92,7 @@ async fn users_are_golden_whatever_is_killed() {
 
 /// Texts are equal, numbers from a column on nearly.
 #[track_caller]
-fn assert_close(found: &str, golden: &str, numbers_from: usize) {
+pub(crate) fn assert_close(found: &str, golden: &str, numbers_from: usize) {
     let golden = data::text(&format!("golden/{golden}.csv"));
     let rounded = |text: &str| {
         let mut all = String::new();

@@ -18,8 +18,17 @@ const LEASE: &str = "2s";
 /// The name of the lake where nobody gives it another.
 const CATALOG: &str = "orch";
 /// DAGs that would run by themselves, in the middle of whatever a test looks at.
-const BY_THEMSELVES: [&str; 5] =
-    ["nyc_weather_etl", "logging_client", "users_producer", "weather_producer", "weather_silence"];
+const BY_THEMSELVES: [&str; 9] = [
+    "batch_hourly_dag",
+    "kafka_to_raw_dag",
+    "logging_client",
+    "nyc_weather_etl",
+    "producer_weather_kafka",
+    "stream_5min_dag",
+    "users_producer",
+    "weather_producer",
+    "weather_silence",
+];
 /// Nothing a test waits for takes so long.
 const PATIENCE: Duration = Duration::from_mins(2);
 
