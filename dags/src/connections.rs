@@ -23,8 +23,11 @@ pub const WEATHER_API: &str = "weather_api";
 /// Where topics are: the built-in log, or a Kafka cluster.
 pub const TOPICS: &str = orch_streams::TOPICS;
 
+/// Where `logging_client` sends readings: a logging server (`http`), or the topic itself.
+pub const LOGGING_SERVER: &str = "logging_server";
+
 /// Those whose default needs no server, wherever orch runs.
-pub const SAMPLES: [&str; 3] = [NYC_TAXI, TOPICS, WEATHER_API];
+pub const SAMPLES: [&str; 4] = [LOGGING_SERVER, NYC_TAXI, TOPICS, WEATHER_API];
 /// The others, by name.
 pub const IDS: [&str; 4] = [BUCKETS, LAKE, RETAIL_MYSQL, RETAIL_POSTGRES];
 
@@ -51,9 +54,11 @@ pub fn defaults(here: &Installation) -> Vec<Connection> {
         ..of_type(WEATHER_API, "sample", "Weather that never was, in the place of an API")
     };
     let topics = of_type(TOPICS, orch_streams::topic::LOG, "Topics: the built-in log, in the database of orch");
+    let logging =
+        of_type(LOGGING_SERVER, orch_streams::topic::LOG, "No logging server: its client writes into the topic");
     // A URL that is none has been told by whoever connected before any task runs.
     let Ok(database) = Connection::from_uri(LAKE, &here.database_url) else {
-        return vec![buckets, sample, topics, trips, weather];
+        return vec![buckets, logging, sample, topics, trips, weather];
     };
     let mut lake = Connection {
         description: Some("The lake: its catalog in the database of orch, new tables in the data folder".into()),
@@ -67,7 +72,7 @@ pub fn defaults(here: &Installation) -> Vec<Connection> {
         ..database
     };
     target.extra.insert(CREATE_DATABASE.into(), Value::Bool(true));
-    vec![buckets, lake, sample, target, topics, trips, weather]
+    vec![buckets, lake, logging, sample, target, topics, trips, weather]
 }
 
 fn of_type(id: &str, conn_type: &str, description: &str) -> Connection {

@@ -37,12 +37,13 @@ pub fn streams() -> Vec<Stream> {
     streams
 }
 
-/// The bundle `orch-pipelines`: these DAGs and streams, connections that need no server, the lake they write to, and archives in
+/// The bundle `orch-pipelines`: these DAGs and streams, the logging server, connections that need no server, the lake they write to, and archives in
 /// buckets.
 pub fn binary() -> Binary {
     Binary::new(dags)
         .connections(connections::defaults)
         .lake(lake())
+        .server(logging::server())
         .streams(orch_streams::source(streams, &LAKE, place::lake))
         .archive(orch_lake::bucket::archives())
 }

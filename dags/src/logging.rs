@@ -1,17 +1,28 @@
 //! Weather that a server logs: its records → topic `weather` → table `default.weather`.
 //!
-//! The client of the document sends ten readings every five seconds; here a run each minute produces those of its minute.
+//! The client of the document sends ten readings every five seconds; here a run each minute sends those of its minute, to the
+//! logging server where a connection leads to one, else into the topic.
 
+mod server;
+
+pub use server::server;
+
+use crate::connections::LOGGING_SERVER;
 use crate::topics::publish;
 use arrow::datatypes::{DataType, Field, Schema};
 use chrono::{DateTime, Utc};
+use form_urlencoded::Serializer;
 use iceberg::spec::{PrimitiveType, Transform};
 use orch::prelude::*;
 use orch_lake::contract::{Contract, Policy};
+use orch_lake::source::http::Http;
 use orch_lake::{TableDef, TableName};
 use orch_streams::Stream;
+use std::time::Duration;
 
 pub const TOPIC: &str = "weather";
+const PARTITIONS: i32 = 1;
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 const CITIES: [&str; 10] = [
     "New York",
     "Los Angeles",
@@ -45,6 +56,7 @@ pub fn stream() -> Stream {
     Stream::new("logging_weather")
         .describe("Readings that the logging server received, into the lake")
         .topic(TOPIC)
+        .partitions(PARTITIONS)
         .json(Schema::new(vec![text("city"), text("temperature"), text("ts")]))
         .contract(contract)
         .append(table(), definition)
@@ -65,14 +77,29 @@ pub fn dags() -> Vec<Dag> {
     vec![client]
 }
 
-/// The readings of the minute: the same, however often it is run.
+/// The readings of the minute: the same, however often it is run. A server writes its own hour into them, and has those of a try
+/// that failed twice.
 #[task(retries = 2)]
 async fn log_weather(ctx: Ctx) -> TaskResult<usize> {
     let at = ctx.logical_date().unwrap_or_else(|| ctx.run_after());
-    let records = readings(at).map(|reading| NewRecord::json(&reading)).collect::<TaskResult<Vec<_>>>()?;
-    let many = records.len();
-    publish(&ctx, TOPIC, 1, records).await?;
-    Ok(many)
+    let readings: Vec<Reading> = readings(at).collect();
+    let server = ctx.connection(LOGGING_SERVER).await?;
+    if ["http", "https"].contains(&server.conn_type.as_str()) {
+        let http = Http::of(&server)?.within(ANSWER_WITHIN);
+        for reading in &readings {
+            http.bytes(&ctx, &asked(reading)).await?;
+        }
+    } else {
+        let records = readings.iter().map(NewRecord::json).collect::<TaskResult<Vec<_>>>()?;
+        publish(&ctx, TOPIC, PARTITIONS, records).await?;
+    }
+    Ok(readings.len())
+}
+
+fn asked(reading: &Reading) -> String {
+    let mut query = Serializer::new(String::new());
+    query.append_pair("city", reading.city).append_pair("temperature", &reading.temperature);
+    format!("log?{}", query.finish())
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]

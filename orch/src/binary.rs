@@ -1,7 +1,7 @@
 //! The whole of a binary with DAGs in it.
 
 use crate::{Dag, body_of_task, bundle};
-use orch_binary::{ArchiveSource, BundleSource, LakeSource, StreamSource};
+use orch_binary::{ArchiveSource, BundleServer, BundleSource, LakeSource, StreamSource};
 use orch_sdk::task::{Connection, Installation};
 use std::process::ExitCode;
 
@@ -56,6 +56,11 @@ impl Binary {
     /// Streams that the workers of the binary run beside their tasks.
     pub fn streams(self, streams: StreamSource) -> Binary {
         Binary { source: self.source.with_streams(streams) }
+    }
+
+    /// A server that is a command of the binary, beside its worker.
+    pub fn server(self, server: BundleServer) -> Binary {
+        Binary { source: self.source.with_server(server) }
     }
 
     /// What opens the archive that `ORCH_ARCHIVE` names when it is no folder. Binaries without one refuse such names.

@@ -54,7 +54,9 @@ pub use dag_file::{FileProblem, dags_of_file};
 pub use each::{Cross, Each, Lift, Zip, cross, zip};
 pub use notify::{Late, Notify, after_logical_date, after_queued, after_start, notify};
 pub use options::{Defaults, Group, Limit, defaults, group, limit};
-pub use orch_binary::{Archive, ArchiveDoor, ArchiveError, ArchiveResult, ArchiveSource, LakeSource, StreamSource};
+pub use orch_binary::{
+    Archive, ArchiveDoor, ArchiveError, ArchiveResult, ArchiveSource, BundleServer, LakeSource, Serving, StreamSource,
+};
 pub use orch_macros::{sensor, task};
 pub use orch_sdk::task::{
     Awaited, BoxFuture, Bundle, BundleDag, Condition, Connection, Ctx, Deferral, Eyes, Host, Installation, LogLevel,

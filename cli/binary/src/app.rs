@@ -8,8 +8,9 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::files;
 use crate::output::Style;
 use crate::query_process::{ANSWER_QUERIES, answer_queries};
+use crate::server::ServedAt;
 use crate::session::Session;
-use clap::{ArgMatches, Parser};
+use clap::{ArgMatches, FromArgMatches as _, Parser};
 use orch_sdk::task::Bundle;
 use orch_workers::BodyOf;
 use std::cell::Cell;
@@ -77,16 +78,34 @@ pub fn run<T: CommandLine>(bundle: BundleSource) -> ExitCode {
         return tell_connections(&bundle.connections());
     }
     hide_secrets();
-    let mut tree = T::command();
-    let parsed = tree.try_get_matches_from_mut(&arguments).and_then(|matches| {
-        let line = T::from_arg_matches(&matches).map_err(|error| error.format(&mut tree))?;
-        Ok((line, words(&matches)))
-    });
-    let (line, words) = match parsed {
-        Ok(parsed) => parsed,
+    let mut tree = bundle.with_commands(T::command());
+    let matches = match tree.try_get_matches_from_mut(&arguments) {
+        Ok(matches) => matches,
         Err(error) => return refused(&error),
     };
-    let (flags, command) = line.parts();
+    let told = (words(&matches), began);
+    if let Some((server, given)) = bundle.server_of(&matches) {
+        let flags = GlobalFlags::from_arg_matches(given);
+        return match flags.and_then(|flags| Ok((flags, ServedAt::from_arg_matches(given)?))) {
+            Ok((flags, at)) => carried_out(bundle, flags, told, |cx| server.serve(&at, &cx)),
+            Err(error) => refused(&error.format(&mut tree)),
+        };
+    }
+    match T::from_arg_matches(&matches) {
+        Ok(line) => {
+            let (flags, command) = line.parts();
+            carried_out(bundle, flags, told, command)
+        }
+        Err(error) => refused(&error.format(&mut tree)),
+    }
+}
+
+fn carried_out(
+    bundle: BundleSource,
+    flags: GlobalFlags,
+    (words, began): (String, Instant),
+    command: impl FnOnce(Cx) -> Outcome,
+) -> ExitCode {
     let (given, body_of) = (flags.given(&bundle), bundle.body_of());
     let outcome = command(Cx { given, bundle: Cell::new(Some(bundle)), body_of, words, began });
     if let Err(failure) = &outcome {

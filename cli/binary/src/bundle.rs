@@ -1,6 +1,8 @@
 //! The DAGs of the binary, described only when somebody needs them: a question to a server does not.
 
 use crate::failure::Failure;
+use crate::server::BundleServer;
+use clap::ArgMatches;
 use orch_sdk::task::{Bundle, Connection, DefaultConnections, Installation};
 use orch_spec::check::Problem;
 use orch_store::archive::ArchiveSource;
@@ -17,6 +19,7 @@ pub struct BundleSource {
     connections: DefaultConnections,
     lake: LakeSource,
     streams: StreamSource,
+    servers: Vec<BundleServer>,
     archives: ArchiveSource,
     neighbour: Option<&'static str>,
     body_of: BodyOf,
@@ -30,6 +33,7 @@ impl BundleSource {
             connections: DefaultConnections::default(),
             lake: LakeSource::default(),
             streams: StreamSource::default(),
+            servers: Vec::new(),
             archives: ArchiveSource::default(),
             neighbour: None,
             body_of: |task| Err(format!("this binary has no kind of task `{}`", task.kind)),
@@ -55,6 +59,13 @@ impl BundleSource {
     #[must_use]
     pub fn with_streams(self, streams: StreamSource) -> BundleSource {
         BundleSource { streams, ..self }
+    }
+
+    /// A server that is a command of the binary.
+    #[must_use]
+    pub fn with_server(mut self, server: BundleServer) -> BundleSource {
+        self.servers.push(server);
+        self
     }
 
     /// What opens archives that are no folders.
@@ -85,6 +96,18 @@ impl BundleSource {
 
     pub fn streams(&self) -> StreamSource {
         self.streams.clone()
+    }
+
+    /// Commands of its servers beside those of `tree`.
+    pub(crate) fn with_commands(&self, tree: clap::Command) -> clap::Command {
+        self.servers.iter().fold(tree, |tree, server| tree.subcommand(server.command()))
+    }
+
+    /// The server that a command line names, with what it says about it.
+    pub(crate) fn server_of<'a>(&self, matches: &'a ArgMatches) -> Option<(BundleServer, &'a ArgMatches)> {
+        let (name, given) = matches.subcommand()?;
+        let server = self.servers.iter().find(|server| server.name() == name)?;
+        Some((server.clone(), given))
     }
 
     pub fn archives(&self) -> ArchiveSource {

@@ -22,6 +22,7 @@ pub mod person;
 mod query_process;
 pub mod roles;
 pub mod secrets;
+mod server;
 pub mod session;
 mod style;
 mod trial;
@@ -31,6 +32,7 @@ pub use bundle::BundleSource;
 pub use orch_store::archive::{Archive, ArchiveDoor, ArchiveError, ArchiveResult, ArchiveSource};
 pub use orch_store::lake_view::LakeSource;
 pub use orch_store::stream::StreamSource;
+pub use server::{BundleServer, Serving};
 
 use std::process::ExitCode;
 

@@ -202,12 +202,12 @@ mod tests {
             column("humidity_percent").as_primitive::<Int32Type>().iter().collect::<Vec<_>>(),
             [Some(87), None, None]
         );
-        assert_eq!(column("temperature_celsius").as_primitive::<Float64Type>().value(0), 11.0);
+        assert_eq!(column("temperature_celsius").as_primitive::<Float64Type>().iter().next(), Some(Some(11.0)));
         assert_eq!(
             column("weather_description").as_string::<i32>().iter().collect::<Vec<_>>(),
             [Some("Mist"), None, None]
         );
-        assert_eq!(column("air_quality_pm2_5").as_primitive::<Float64Type>().value(0), 8.6);
+        assert_eq!(column("air_quality_pm2_5").as_primitive::<Float64Type>().iter().next(), Some(Some(8.6)));
         assert!(!column("is_day").as_boolean().value(0) && column("is_day").is_null(1));
         assert_eq!(column("kafka_offset").as_primitive::<Int64Type>().values(), &[0, 1, 2]);
     }

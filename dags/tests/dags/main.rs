@@ -8,6 +8,7 @@ mod data;
 mod elsewhere;
 mod first_starts;
 mod golden;
+mod logging;
 mod openweather;
 mod queries;
 mod retail;

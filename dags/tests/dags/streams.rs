@@ -130,7 +130,8 @@ impl World {
         let until = Instant::now() + PATIENCE;
         loop {
             let row: Option<(i64, i64, i64, Option<String>)> = sqlx::query_as(
-                "select records, quarantined, (select sum(p.end_offset - p.next_offset) from stream_partition p where p.stream = s.name)::bigint,
+                "select records, quarantined,
+                  coalesce((select sum(p.end_offset - p.next_offset) from stream_partition p where p.stream = s.name), -1)::bigint,
                   error from stream s where name = $1",
             )
             .bind(stream)

@@ -7,7 +7,7 @@ use sqlx::postgres::PgListener;
 use sqlx::{Connection as _, PgConnection};
 use std::borrow::Cow;
 use std::fmt;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -117,6 +117,24 @@ impl World {
         pid
     }
 
+    /// A server of the bundle, when it is up: its pid and where it listens.
+    pub(crate) fn start_server(&mut self, arguments: &[&str]) -> (u32, String) {
+        let mut child = self.command(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut all = String::new();
+        let address = loop {
+            let from = all.len();
+            assert!(said.read_line(&mut all).unwrap() > 0, "it ended: {all}");
+            if let Some((_, address)) = all[from..].split_once(" is up: http://") {
+                break address.trim_end().to_owned();
+            }
+        };
+        let pid = child.id();
+        child.stderr = Some(said.into_inner());
+        self.processes.push(child);
+        (pid, address)
+    }
+
     /// As a machine that fails stops it: in the middle of whatever it is at.
     pub(crate) fn kill(&mut self, pid: u32) {
         let place = self.processes.iter().position(|child| child.id() == pid).unwrap();
@@ -126,7 +144,8 @@ impl World {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let binary = if arguments.first() == Some(&"worker") { bundle } else { command };
+        let of_bundle = arguments.first().is_some_and(|first| ["worker", "logging-server"].contains(first));
+        let binary = if of_bundle { bundle } else { command };
         let mut command = binary(self.path());
         command.env("ORCH_DATABASE_URL", self.db.url()).envs(self.environment.iter().cloned()).args(arguments);
         command

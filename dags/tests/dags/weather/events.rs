@@ -4,6 +4,7 @@ use super::api::{Api, KEY, Mood};
 use crate::data;
 use crate::golden::assert_golden;
 use crate::world::World;
+use orch_test_support::guide::{examples, guide};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -26,13 +27,9 @@ fn assert_golden_tables(world: &World) {
          qualify row_number() over (partition by city_name order by event_timestamp_ms desc) = 1 order by city_name"
     );
     assert_golden("weather_events_latest", csv(&latest).trim_end());
-    // Word for word, as it was written for Athena.
-    let london = "SELECT city_name, temperature_celsius, weather_description,
-       FROM_UNIXTIME(event_timestamp_ms / 1000) AS event_time
-FROM weather_data_lake_iceberg.weather_events_by_location
-WHERE city_name = 'London'
-ORDER BY event_timestamp_ms DESC
-LIMIT 5;";
+    // As it was written for Athena.
+    let guide = examples(&guide("weather-streams"), "sql");
+    let london = &guide.iter().find(|(_, example)| example.contains("FROM_UNIXTIME")).unwrap().1;
     assert_golden("weather_events_london", csv(london).trim_end());
     // Of the folders of the table only London's are opened.
     let plan = csv(&format!("explain select * from {TABLE} where city_name = 'London'"));
