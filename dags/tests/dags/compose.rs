@@ -49,14 +49,16 @@ fn filled(text: &str, with: &BTreeMap<String, String>) -> String {
 fn it_brings_the_servers_and_only_this_machine_reaches_them() {
     let compose = compose();
     let services = &compose["services"];
-    assert_eq!(names(services), ["orch", "postgres", "mysql", "minio", "metabase"]);
+    assert_eq!(names(services), ["orch", "logging-server", "kafka", "postgres", "mysql", "minio", "metabase"]);
     let ports = names(services).into_iter().flat_map(|name| texts(&services[name]["ports"]));
     let published: Vec<&str> = ports.map(|port| port.strip_prefix("127.0.0.1:").expect(port)).collect();
-    assert_eq!(published, ["8080:8080", "5432:5432", "3306:3306", "9000:9000", "9001:9001", "3000:3000"]);
+    let expected =
+        ["8080:8080", "9998:9998", "9092:29092", "5432:5432", "3306:3306", "9000:9000", "9001:9001", "3000:3000"];
+    assert_eq!(published, expected);
     for name in names(services) {
         let service = &services[name];
         assert!(
-            service["image"].as_str().is_some_and(|image| name == "orch" || image.contains(':')),
+            service["image"].as_str().is_some_and(|image| image == "orch" || image.contains(':')),
             "{name}: a version"
         );
         let named = texts(&service["volumes"]).into_iter().map(|volume| volume.split_once(':').unwrap().0);
@@ -90,7 +92,9 @@ fn no_secret_stands_in_it() {
         let environment = &compose["services"][service]["environment"];
         for name in names(environment) {
             let value = environment[name].as_str().unwrap();
-            let is_secret = ["PASS", "SECRET", "CONN", "URL"].iter().any(|word| name.contains(word));
+            let is_address = ["CONN", "URL"].iter().any(|word| name.contains(word)) && value.contains("://");
+            let is_secret =
+                ["PASS", "SECRET"].iter().any(|word| name.contains(word)) || is_address && value.contains('@');
             assert_eq!(is_secret, value.contains("${"), "{service}: {name}");
             filled(value, &secrets);
         }
@@ -111,11 +115,67 @@ fn its_connections_are_those_that_the_pipelines_ask_for() {
         let host = connection.host.clone().unwrap();
         assert!(names(services).contains(&host.as_str()), "{id} leads to `{host}`");
         let inside = format!(":{}", connection.port.unwrap());
-        assert!(texts(&services[host.as_str()]["ports"]).iter().any(|port| port.ends_with(&inside)), "{id}: {inside}");
+        let service = &services[host.as_str()];
+        let listens = service["environment"]["KAFKA_LISTENERS"].as_str().unwrap_or_default();
+        let mut ports = texts(&service["ports"]).into_iter().chain(listens.split(','));
+        assert!(ports.any(|port| port.ends_with(&inside)), "{id}: {inside}");
         ids.push(id);
     }
     ids.sort();
-    assert_eq!(ids, orch_dags::connections::IDS);
+    let mut expected = [&orch_dags::connections::IDS[..], &["logging_server", "topics"]].concat();
+    expected.sort_unstable();
+    assert_eq!(ids, expected);
+}
+
+/// A listener of a broker by its name: `INSIDE` → `kafka:9092`.
+fn listeners(of: &str) -> BTreeMap<&str, &str> {
+    of.split(',').map(|listener| listener.split_once("://").unwrap()).collect()
+}
+
+#[test]
+fn its_broker_tells_containers_and_this_machine_where_they_reach_it() {
+    let compose = compose();
+    let kafka = &compose["services"]["kafka"];
+    let said = |name: &str| kafka["environment"][name].as_str().unwrap_or_else(|| panic!("{name}"));
+    let (listens, tells) = (listeners(said("KAFKA_LISTENERS")), listeners(said("KAFKA_ADVERTISED_LISTENERS")));
+    assert_eq!((listens["INSIDE"], tells["INSIDE"]), (":9092", "kafka:9092"));
+    let (there, here) = (listens["OUTSIDE"], tells["OUTSIDE"].strip_prefix("localhost:").unwrap());
+    assert_eq!(texts(&kafka["ports"]), [format!("127.0.0.1:{here}{there}")]);
+    // The controller is told to nobody but the broker itself.
+    assert_eq!(tells.len(), 2);
+    assert_eq!(format!("1@localhost{}", listens["CONTROLLER"]), said("KAFKA_CONTROLLER_QUORUM_VOTERS"));
+    let protocols = said("KAFKA_LISTENER_SECURITY_PROTOCOL_MAP");
+    let named: Vec<&str> = protocols.split(',').filter_map(|one| one.strip_suffix(":PLAINTEXT")).collect();
+    assert!(listens.keys().all(|name| named.contains(name)), "{protocols}");
+    assert_eq!(texts(&kafka["volumes"]), [format!("kafka:{}", said("KAFKA_LOG_DIRS"))]);
+    // The tests of streams have the same one.
+    let tested = include_str!("../../../tests/support/src/kafka/pom.xml");
+    let version = kafka["image"].as_str().unwrap().strip_prefix("apache/kafka:").unwrap();
+    assert!(tested.contains(&format!("<artifactId>kafka_2.13</artifactId><version>{version}</version>")), "{version}");
+    // It and the containers that write there agree.
+    for service in ["orch", "logging-server"] {
+        let topics = &compose["services"][service]["environment"]["ORCH_CONN_TOPICS"];
+        assert_eq!(topics.as_str(), Some(format!("kafka://{}", tells["INSIDE"]).as_str()), "{service}");
+    }
+}
+
+#[test]
+fn its_logging_server_is_a_command_of_the_bundle() {
+    let compose = compose();
+    let server = &compose["services"]["logging-server"];
+    assert_eq!(texts(&server["entrypoint"]), ["orch-pipelines"]);
+    let command = texts(&server["command"]);
+    let home = tempfile::tempdir().unwrap();
+    let helped = Command::new(env!("CARGO_BIN_EXE_orch-pipelines"))
+        .args([command[0], "--help"])
+        .env("HOME", home.path())
+        .output()
+        .unwrap();
+    let helped = String::from_utf8(helped.stdout).unwrap();
+    for flag in command.iter().filter(|word| word.starts_with("--")) {
+        assert!(helped.contains(flag), "{flag}: {helped}");
+    }
+    assert!(helped.contains("port 9998"), "{helped}");
 }
 
 #[test]
