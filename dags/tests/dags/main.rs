@@ -8,6 +8,7 @@ mod data;
 mod elsewhere;
 mod first_starts;
 mod golden;
+mod kafka;
 mod logging;
 mod openweather;
 mod queries;

@@ -47,7 +47,7 @@ impl World {
         assert_close(&self.csv(&select).await, golden, 3);
     }
 
-    async fn assert_views(&self, schema: &str) {
+    pub(crate) async fn assert_views(&self, schema: &str) {
         self.assert_view(&format!("{schema}.weather_rt"), None, "weather_rt_5min").await;
         for grain in ["hourly", "daily"] {
             self.assert_view(&format!("{schema}.weather_bt"), Some(grain), &format!("weather_bt_{grain}")).await;

@@ -1,6 +1,7 @@
 //! The streams as people run them: recorded records, a worker that is killed in the middle, golden tables.
 
 use crate::data;
+use crate::golden::assert_golden;
 use crate::world::World;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -26,13 +27,17 @@ async fn the_logged_weather_is_golden_whatever_is_killed() {
         }
     }
     assert_eq!(world.streamed("logging_weather", 12_000).await, 0);
-    let select = "select ts, city, count(*) as n, round(avg(cast(temperature as double)), 6) as avg_temperature \
-                  from default.weather group by ts, city order by ts, city";
-    assert_close(&world.run(&["sql", select, "-o", "csv"]).done(), "logging_weather_by_ts_city", 3);
+    assert_logged_is_golden(&world);
     the_queries_of_the_document_are_answered(&world);
     // The topic from its beginning once more.
     world.run(&["streams", "reset", "logging_weather", "--to-earliest", "--empty-table"]).done();
     assert_eq!(world.streamed("logging_weather", 24_000).await, 0);
+    assert_logged_is_golden(&world);
+}
+
+pub(crate) fn assert_logged_is_golden(world: &World) {
+    let select = "select ts, city, count(*) as n, round(avg(cast(temperature as double)), 6) as avg_temperature \
+                  from default.weather group by ts, city order by ts, city";
     assert_close(&world.run(&["sql", select, "-o", "csv"]).done(), "logging_weather_by_ts_city", 3);
 }
 
@@ -79,15 +84,18 @@ async fn users_are_golden_whatever_is_killed() {
     }
     // Those without an id.
     assert_eq!(world.streamed("users_mesh", 6_000).await, 23);
-    let select = "select id, name, email, to_char(signup_ts, '%Y-%m-%dT%H:%M:%S%.3fZ') as signup_ts, age from db.users \
-                  order by cast(id as int)";
-    let found = world.run(&["sql", select, "-o", "csv", "--limit", "10000"]).done();
-    crate::golden::assert_golden("users_final_state", found.trim_end());
+    assert_users_are_golden(&world);
     // All of it once more changes nothing: later equals win, and they are the same.
     world.run(&["streams", "reset", "users_mesh", "--to-earliest"]).done();
     world.streamed("users_mesh", 12_000).await;
-    let again = world.run(&["sql", select, "-o", "csv", "--limit", "10000"]).done();
-    crate::golden::assert_golden("users_final_state", again.trim_end());
+    assert_users_are_golden(&world);
+}
+
+pub(crate) fn assert_users_are_golden(world: &World) {
+    let select = "select id, name, email, to_char(signup_ts, '%Y-%m-%dT%H:%M:%S%.3fZ') as signup_ts, age from db.users \
+                  order by cast(id as int)";
+    let found = world.run(&["sql", select, "-o", "csv", "--limit", "10000"]).done();
+    assert_golden("users_final_state", found.trim_end());
 }
 
 /// Texts are equal, numbers from a column on nearly.
