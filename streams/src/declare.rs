@@ -3,7 +3,7 @@
 use crate::decode::{Json, Transform};
 use crate::windows::Windows;
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use orch_lake::contract::Contract;
 use orch_lake::{TableDef, TableName};
 use orch_sdk::task::TaskResult;
@@ -293,7 +293,7 @@ impl Stream {
     /// As it is registered.
     pub(crate) fn registered(&self) -> NewStream {
         let fields = self.json.schema.fields().iter();
-        let fields: Vec<_> = fields.map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+        let fields: Vec<_> = fields.map(|field| format!("{} {}", field.name(), plain(field.data_type()))).collect();
         let mut spec = json!({
             "topic": self.topic,
             "connection": self.connection,
@@ -318,10 +318,29 @@ impl Stream {
                 }
             }
         }
-        if let Some(windows) = &self.windows {
-            spec["windows"] = windows.spec();
+        for (name, value) in self.windows.iter().flat_map(Windows::spec) {
+            spec[name] = value;
         }
         NewStream { name: self.name.clone(), version: hash(&spec.to_string()), spec }
+    }
+}
+
+/// A type as people call it.
+fn plain(data: &DataType) -> String {
+    match data {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".into(),
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => "number".into(),
+        DataType::Boolean => "boolean".into(),
+        DataType::Timestamp(..) => "timestamp".into(),
+        DataType::Date32 | DataType::Date64 => "date".into(),
+        DataType::Decimal128(..) | DataType::Decimal256(..) => "decimal".into(),
+        DataType::List(_) | DataType::LargeList(_) => "list".into(),
+        DataType::Struct(fields) => {
+            let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
+            format!("object ({})", names.join(", "))
+        }
+        data if data.is_integer() => "integer".into(),
+        other => other.to_string(),
     }
 }
 

@@ -6,7 +6,7 @@ mod late;
 pub(crate) use fold::fold;
 pub(crate) use late::EventTime;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The columns that each window has beside its keys and measures.
@@ -153,15 +153,30 @@ impl Windows {
     }
 
     /// For people.
-    pub(crate) fn spec(&self) -> serde_json::Value {
+    pub(crate) fn spec(&self) -> [(&'static str, Value); 5] {
         let shape = match self.shape {
-            Shape::Tumbling { size } => format!("tumbling, {size:?}"),
-            Shape::Hopping { size, every } => format!("hopping, {size:?} each {every:?}"),
-            Shape::Session { gap } => format!("session, gap {gap:?}"),
+            Shape::Tumbling { size } => format!("tumbling, {}", shown(size)),
+            Shape::Hopping { size, every } => format!("hopping, {} each {}", shown(size), shown(every)),
+            Shape::Session { gap } => format!("session, gap {}", shown(gap)),
         };
         let measures: Vec<_> = self.measures.iter().map(|one| format!("{} ({})", one.name, one.kind.name())).collect();
-        json!({ "shape": shape, "by": self.by, "at": self.at, "allowed_late": format!("{:?}", self.late), "measures": measures })
+        [
+            ("windows", shape.into()),
+            ("windows_by", json!(self.by)),
+            ("event_time", self.at.as_str().into()),
+            ("allowed_late", shown(self.late).into()),
+            ("measures", json!(measures)),
+        ]
     }
+}
+
+/// `5 min`, in the greatest unit that leaves no rest.
+fn shown(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000)];
+    let (unit, size) =
+        units.into_iter().find(|(_, size)| millis > 0 && millis.is_multiple_of(*size)).unwrap_or(("ms", 1));
+    format!("{} {unit}", millis / size)
 }
 
 impl Kind {
@@ -228,6 +243,12 @@ mod tests {
         assert_eq!(windows(uneven, 9), [(0, 10), (4, 14), (8, 18)]);
         assert_eq!(windows(uneven, 10), [(4, 14), (8, 18)]);
         assert_eq!(windows(Shape::Session { gap: secs(30) }, 7), [(7, 37)]);
+    }
+
+    #[test]
+    fn people_read_lengths_in_round_units() {
+        let shown = |millis| super::shown(Duration::from_millis(millis));
+        assert_eq!([0, 90_000, 300_000, 86_400_000, 1_500].map(shown), ["0 ms", "90 s", "5 min", "1 d", "1500 ms"]);
     }
 
     #[test]

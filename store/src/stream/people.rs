@@ -97,6 +97,11 @@ impl StreamRow {
     pub fn table(&self) -> &str {
         self.spec["table"].as_str().unwrap_or_default()
     }
+
+    /// `None`: the table is in the database of a connection.
+    pub fn lake_table(&self) -> Option<&str> {
+        self.spec["table_connection"].is_null().then(|| self.table())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

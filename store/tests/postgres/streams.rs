@@ -1,13 +1,14 @@
 //! Streams: one process each, offsets that move with a commit of the newest epoch or not at all, and what people say in between.
 
 use crate::fixture::{database, one};
+use chrono::{DateTime, Utc};
 use orch_store::StoreError;
 use orch_store::name_pattern::NamePattern;
 use orch_store::stream::{
-    Beat, Beaten, Covered, Lease, NewStream, PartitionOfStream, Progress, Reset, ResetTo, StartAt, StreamRow,
-    StreamState, beat, commit_stream, delete_stream, fail_stream, failures_of, get_stream, left_behind, list_streams,
-    minutes_of_stream, partitions_of_stream, pause_stream, register_streams, release_streams, reset_stream,
-    restart_stream, resume_stream, start_stream,
+    Beat, Beaten, Covered, Lease, NewStream, OpenWindow, PartitionOfStream, Progress, Reset, ResetTo, StartAt,
+    StreamRow, StreamState, WindowChanges, WindowSpan, beat, commit_stream, commit_windows, delete_stream, fail_stream,
+    failures_of, get_stream, left_behind, list_streams, minutes_of_stream, open_windows, partitions_of_stream,
+    pause_stream, register_streams, release_streams, reset_stream, restart_stream, resume_stream, start_stream,
 };
 use orch_store::topic::{NewRecord, get_topic, produce};
 use orch_test_support::TestDb;
@@ -275,4 +276,51 @@ async fn the_lag_of_a_topic_of_the_built_in_log_is_that_of_the_log_itself() {
     assert_eq!(row(&mut db, "a").await.lag, 2, "also while it does not run");
     let partitions = partitions_of_stream(&mut db, "a").await.unwrap();
     assert_eq!(partitions, [PartitionOfStream { partition: 0, next_offset: 2, end_offset: 4 }]);
+}
+
+fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(second, 0).expect("a time")
+}
+
+fn window(key: &str, start: i64) -> OpenWindow {
+    OpenWindow { key: key.into(), start: at(start), end: at(start + 10), state: json!({ "n": [1, 0.5] }) }
+}
+
+async fn starts(db: &mut PgConnection, key: &str) -> Vec<i64> {
+    let span = WindowSpan { key: key.into(), from: at(0), to: at(1_000) };
+    let open = open_windows(db, "a", &[span]).await.expect("they are read");
+    open.iter().map(|window| window.start.timestamp()).collect()
+}
+
+#[tokio::test]
+async fn a_window_is_known_until_all_partitions_have_come_past_it() {
+    let (_database, mut db, streams) = with_streams(&["a"]).await;
+    let lease = take(&mut db, "one", &streams).await;
+    start(&mut db, &lease, 2).await;
+    let changes = |watermarks: &[(i32, i64)]| WindowChanges {
+        watermarks: watermarks.iter().map(|&(partition, second)| (partition, at(second))).collect(),
+        late: Duration::from_secs(5),
+        ..WindowChanges::default()
+    };
+    let written = vec![window("x", 0), window("x", 10), window("y", 0)];
+    commit_windows(&mut db, "a", &WindowChanges { written, ..changes(&[(0, 100)]) }).await.unwrap();
+    assert_eq!(starts(&mut db, "x").await, [0, 10], "nothing is known of partition 1, which has records");
+    commit_windows(&mut db, "a", &changes(&[(1, 14)])).await.unwrap();
+    assert_eq!(starts(&mut db, "x").await, [0, 10], "they may be late by five seconds");
+    commit_windows(&mut db, "a", &changes(&[(1, 15)])).await.unwrap();
+    assert_eq!((starts(&mut db, "x").await, starts(&mut db, "y").await), (vec![10], vec![]));
+    // What is written again is replaced, what was merged is gone.
+    let written = vec![OpenWindow { end: at(40), ..window("x", 10) }, window("x", 30)];
+    commit_windows(&mut db, "a", &WindowChanges { written, ..changes(&[]) }).await.unwrap();
+    let merged = vec![("x".to_owned(), at(30))];
+    commit_windows(&mut db, "a", &WindowChanges { merged, ..changes(&[]) }).await.unwrap();
+    assert_eq!(starts(&mut db, "x").await, [10]);
+    let left = left_behind(&mut db, &lease).await.unwrap();
+    assert_eq!((left.watermarks, left.closed_before), (vec![(0, at(100)), (1, at(15))], Some(at(10))));
+    // Moved by a person, it knows nothing of windows.
+    let to = StartAt { partition: 0, offset: 3, end_offset: 100, moves: true };
+    start_stream(&mut db, &lease, "log:1", &[to]).await.unwrap();
+    assert_eq!(starts(&mut db, "x").await, Vec::<i64>::new());
+    let left = left_behind(&mut db, &lease).await.unwrap();
+    assert_eq!((left.watermarks, left.closed_before), (vec![], None));
 }

@@ -150,6 +150,33 @@ async fn sessions_grow_together_when_a_record_joins_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_put_back_is_noticed() {
+    let world = world().await;
+    world.topic().await;
+    let host = world.host(&readings().append_postgres(WAREHOUSE, "mart.readings"));
+    world.produce_ids(0..10).await;
+    world.until(|row| row.records == 10).await;
+    // As a backup of an hour ago has it.
+    let mut db = world.db().await;
+    sqlx::query("delete from mart.readings where id >= 4").execute(&mut db).await.unwrap();
+    sqlx::query(r#"update mart.orch_stream set offsets = '{"0": 2, "1": 2}'"#).execute(&mut db).await.unwrap();
+    world.produce_ids(10..20).await;
+    let row = world.until(|row| row.state() == StreamState::Failed).await;
+    let error = row.error.unwrap();
+    assert!(error.contains("restored from a backup") && error.contains("--to-offset 2"), "{error}");
+    for partition in [0, 1] {
+        let to = Reset { partition: Some(partition), to: ResetTo::Offset(2), empty_table: false };
+        reset_stream(&mut db, "readings", &to).await.unwrap();
+        world.steered();
+        world.until(|row| row.reset_to.is_none() && (partition == 0 || row.lag == 0)).await;
+    }
+    let ids: Vec<i64> =
+        sqlx::query_scalar("select id from mart.readings order by id").fetch_all(&mut db).await.unwrap();
+    assert_eq!(ids, (0..20).collect::<Vec<_>>());
+    host.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_another_stream_keeps_is_not_touched() {
     let world = world().await;
     world.topic().await;

@@ -140,7 +140,7 @@ async fn page(
     let minutes = minutes_of_stream(&mut db, name, (USUAL_HOURS * 60).cast_signed()).await?;
     // The first commit creates it.
     let has_table = row.commits > 0 && app.config.lake.is_there();
-    let table: Option<TableId> = row.table().parse().ok().filter(|_| has_table);
+    let table: Option<TableId> = row.lake_table().and_then(|table| table.parse().ok()).filter(|_| has_table);
     let ago = |at: Option<DateTime<Utc>>| at.map(|at| parts::ago(at, shell.now));
     let state = row.state();
     let icon = icon_of(state);
