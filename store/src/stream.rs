@@ -10,9 +10,9 @@ mod runs;
 mod window;
 
 pub use people::{
-    PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, StreamState, delete_stream, drop_old_minutes,
-    get_stream, list_streams, minutes_of_stream, partitions_of_stream, pause_stream, reset_stream, restart_stream,
-    resume_stream,
+    FailedStream, PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, StreamState, delete_stream,
+    drop_old_minutes, failed_streams, get_stream, list_streams, minutes_of_stream, partitions_of_stream, pause_stream,
+    reset_stream, restart_stream, resume_stream,
 };
 pub use role::{StreamHost, StreamSource};
 pub use runs::{Started, open_runs, set_started, started_runs};

@@ -148,6 +148,28 @@ pub async fn list_streams(db: &mut PgConnection, names: &NamePattern) -> StoreRe
     find(db, None, names).await
 }
 
+/// A stream that does not run because of an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedStream {
+    pub name: String,
+    pub error: String,
+    pub failed_at: DateTime<Utc>,
+    /// Otherwise it is tried again by itself.
+    pub waits_for_restart: bool,
+}
+
+/// The longest first.
+pub async fn failed_streams(db: &mut PgConnection, limit: i64) -> StoreResult<Vec<FailedStream>> {
+    let failed = sqlx::query_as!(
+        FailedStream,
+        r#"select name, error as "error!", failed_at as "failed_at!", coalesce(retry_at = 'infinity', false) as "waits_for_restart!"
+        from stream where error is not null and failed_at is not null and version is not null and not is_paused
+        order by failed_at limit $1"#,
+        limit
+    );
+    Ok(failed.fetch_all(db).await?)
+}
+
 pub async fn get_stream(db: &mut PgConnection, name: &str) -> StoreResult<Option<StreamRow>> {
     Ok(find(db, Some(name), &NamePattern::default()).await?.pop())
 }

@@ -24,6 +24,7 @@ use orch_store::overview::{
     MOST_MARKS, NextRun, Pulse, RunFailure, RunMark, failing, first_failures, last_runs, next_runs, running_runs,
     runs_since,
 };
+use orch_store::stream::{FailedStream, failed_streams};
 use orch_store::timing::usual_runs;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ struct HomePage {
     needs: Vec<Need>,
     more_needs: bool,
     stale: Vec<Stale>,
+    streams: Vec<BrokenStream>,
     broken: Vec<Broken>,
     files: Vec<BrokenFile>,
     kept: Option<KeptTooLong>,
@@ -65,6 +67,13 @@ struct Need {
     bars: Bars,
     ago: parts::Ago,
     in_a_row: usize,
+}
+
+/// A stream that an error keeps from running.
+struct BrokenStream {
+    href: String,
+    failed: FailedStream,
+    since: parts::Ago,
 }
 
 /// An asset that is older than promised.
@@ -141,6 +150,12 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         last: asset.last_event_at.map(|at| parts::ago(at, now)),
     });
     let stale: Vec<Stale> = stale.collect();
+    let streams = failed_streams(&mut db, MOST_NEEDS as i64).await?.into_iter().map(|failed| BrokenStream {
+        href: super::streams::href(&failed.name),
+        since: parts::ago(failed.failed_at, now),
+        failed,
+    });
+    let streams: Vec<BrokenStream> = streams.collect();
     let broken = broken(&mut db, MOST_NEEDS, now).await?;
     let files = list_import_errors(&mut db, &ImportErrorFilter::default()).await?;
     let files: Vec<BrokenFile> = files.into_iter().map(|error| view_file(error, now)).collect();
@@ -162,11 +177,12 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     let needs = needs(&app, &mut db, &failed, &why, &by_dag, now).await?;
     let usual = usual_runs(&mut db, &shown).await?;
     let page = HomePage {
-        sentence: sentence(failed.len(), more_needs, running.len(), shell.pulse.as_ref()),
+        sentence: sentence(failed.len(), more_needs, streams.len(), running.len(), shell.pulse.as_ref()),
         tab: if failed.is_empty() { "Home".into() } else { format!("✕ {} failing · Home", failed.len()) },
         runs: counts(&since),
         needs,
         stale,
+        streams,
         broken,
         files,
         kept,
@@ -192,7 +208,13 @@ fn view_file(error: ImportErrorRow, now: Now) -> BrokenFile {
     BrokenFile { problems: problems.collect(), ago: parts::ago(error.at, now), file: error.file }
 }
 
-fn sentence(failing: usize, more: bool, running: usize, pulse: Option<&Pulse>) -> (String, &'static str) {
+fn sentence(
+    failing: usize,
+    more: bool,
+    streams: usize,
+    running: usize,
+    pulse: Option<&Pulse>,
+) -> (String, &'static str) {
     let parts = pulse.copied().unwrap_or_default();
     if pulse.is_some() && parts.dags == 0 {
         return ("There is no DAG yet.".into(), "A worker brings its DAGs along when it starts.");
@@ -202,12 +224,21 @@ fn sentence(failing: usize, more: bool, running: usize, pulse: Option<&Pulse>) -
         return (format!("{who}: little will happen."), "");
     }
     match failing {
+        0 if streams == 1 => ("One stream fails.".into(), "The DAGs are on time."),
+        0 if streams > 1 => (format!("{} streams fail.", counted(streams)), "The DAGs are on time."),
         0 if running == 0 => ("Everything is done.".into(), "Nothing fails, nothing runs."),
         0 => ("Everything is on time.".into(), "Nothing fails."),
         _ if more => (format!("More than {failing} DAGs fail."), ""),
+        _ if streams > 0 => {
+            (format!("{} and {} fail.", said(failing, "DAG"), said(streams, "stream").to_lowercase()), "")
+        }
         1 => ("One DAG fails.".into(), "The rest is on time."),
         count => (format!("{} DAGs fail.", counted(count)), "The rest is on time."),
     }
+}
+
+fn said(count: usize, what: &str) -> String {
+    format!("{} {what}{}", counted(count), if count == 1 { "" } else { "s" })
 }
 
 fn counted(count: usize) -> String {

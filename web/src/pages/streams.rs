@@ -42,7 +42,7 @@ struct Line {
 const MOST_ERROR_CHARS: usize = 160;
 
 /// The page of a stream.
-fn href(name: &str) -> String {
+pub(super) fn href(name: &str) -> String {
     format!("/streams/{}", encoded(name))
 }
 

@@ -280,6 +280,10 @@ async fn streams_are_looked_at_and_steered_by_their_pages() {
         assert!(list.has(part), "{part}: {}", list.html);
     }
     assert!(!list.has("is full"), "an error is one line there");
+    let home = browser.get("/").await;
+    for part in ["/streams/broken", "no table `shop.broken`", "Open the stream"] {
+        assert!(home.has(part), "{part}: {}", home.html);
+    }
     assert!(browser.get("/streams?q=none").await.has("No matching streams"));
 
     let page = browser.get("/streams/running").await;
