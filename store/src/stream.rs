@@ -15,7 +15,7 @@ pub use people::{
     reset_stream, restart_stream, resume_stream,
 };
 pub use role::{StreamHost, StreamSource};
-pub use runs::{Started, open_runs, set_started, started_runs};
+pub use runs::{RecordRun, Started, StartedRun, open_runs, set_started, start_run, started_runs};
 pub use window::{OpenWindow, WindowChanges, WindowSpan, commit_windows, open_windows};
 
 use crate::{StoreError, StoreResult};

@@ -1,6 +1,8 @@
 //! What a stream is: where its records come from, what becomes of them, and the table that they are kept in.
 
 use crate::decode::{Json, Transform};
+use crate::publish::quarantine_topic;
+use crate::runs::{Runs, RunsOf};
 use crate::windows::Windows;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
@@ -17,7 +19,10 @@ use std::time::Duration;
 /// The id of the connection that says where topics are, unless a stream names another.
 pub const TOPICS: &str = "topics";
 
-/// A stream from a topic to a table.
+/// Of a DAG that records start, unless the stream says otherwise.
+const MOST_OPEN_RUNS: i32 = 16;
+
+/// A stream from a topic to a table, or to runs of a DAG.
 ///
 /// ```
 /// # use orch_streams::Stream;
@@ -77,6 +82,7 @@ impl Default for CommitAt {
 pub(crate) enum Sink {
     Lake(LakeTable),
     Postgres(PostgresTable),
+    Runs(RunsOf),
 }
 
 #[derive(Debug, Clone)]
@@ -100,6 +106,8 @@ impl Sink {
         match self {
             Sink::Lake(table) => &table.write,
             Sink::Postgres(table) => &table.write,
+            // Each record counts.
+            Sink::Runs(_) => &HowWritten::Append,
         }
     }
 
@@ -108,6 +116,7 @@ impl Sink {
         match self {
             Sink::Lake(table) => table.name.to_string(),
             Sink::Postgres(table) => format!("{}.{}", table.schema, table.name),
+            Sink::Runs(runs) => format!("dag {}", runs.dag_id),
         }
     }
 
@@ -116,6 +125,8 @@ impl Sink {
         match self {
             Sink::Lake(table) => format!("lake://{}/{}", table.name.namespace(), table.name.name()),
             Sink::Postgres(table) => format!("postgres://{}/{}", table.schema, table.name),
+            // A run is no update.
+            Sink::Runs(_) => String::new(),
         }
     }
 }
@@ -251,6 +262,26 @@ impl Stream {
         Stream { sink: Some(Sink::Postgres(table)), ..self }
     }
 
+    /// Records start runs of a DAG, as by hand; the conf of a run is the record, or `records` with several of them. The values are
+    /// JSON; `.json(…)` is needed only where records without certain fields are to be put aside. Each record starts one run, whatever
+    /// is killed and however often the topic is read.
+    pub fn start_runs(self, dag_id: impl Into<String>, per: Runs) -> Stream {
+        let of = RunsOf { dag_id: dag_id.into(), per, most_open: MOST_OPEN_RUNS };
+        Stream { sink: Some(Sink::Runs(of)), ..self }
+    }
+
+    /// No more runs are started while so many of the DAG are not over: the records wait in the topic. 16 otherwise.
+    pub fn most_open_runs(mut self, many: u32) -> Stream {
+        if let Some(Sink::Runs(runs)) = &mut self.sink {
+            runs.most_open = i32::try_from(many).unwrap_or(i32::MAX).max(1);
+        }
+        self
+    }
+
+    pub(crate) fn starts_runs(&self) -> bool {
+        matches!(self.sink, Some(Sink::Runs(_)))
+    }
+
     /// How long rows wait for others before they are published. One second otherwise.
     pub fn commit_every(mut self, every: Duration) -> Stream {
         self.commit.every = every;
@@ -272,11 +303,16 @@ impl Stream {
         if let Some(what) = self.windows.as_ref().and_then(|windows| windows.wrong(key)) {
             return wrong(&what);
         }
+        if self.starts_runs() && (self.windows.is_some() || self.transform.is_some()) {
+            return wrong("starts runs for its records as they are: leave out `.windows(…)` and `.transform(…)`");
+        }
         match () {
             () if self.name.is_empty() => Err("a stream has no name".into()),
             () if self.topic.is_empty() => wrong("names no topic: call `.topic(…)`"),
-            () if self.json.schema.fields().is_empty() => wrong("does not say what its records are: call `.json(…)`"),
-            () if self.sink.is_none() => wrong("has no table: call `.append(…)` or `.upsert(…)`"),
+            () if self.json.schema.fields().is_empty() && !self.starts_runs() => {
+                wrong("does not say what its records are: call `.json(…)`")
+            }
+            () if self.sink.is_none() => wrong("has no table: call `.append(…)` or `.upsert(…)`, or `.start_runs(…)`"),
             () if self.partitions < 1 => wrong("wants a topic without partitions"),
             () => Ok(()),
         }
@@ -309,7 +345,14 @@ impl Stream {
             if let Sink::Postgres(table) = sink {
                 spec["table_connection"] = table.connection.as_str().into();
             }
+            if let Sink::Runs(runs) = sink {
+                spec["starts_runs_of"] = runs.dag_id.as_str().into();
+                spec["runs"] = runs.per.word().into();
+                spec["most_open_runs"] = runs.most_open.into();
+                spec["quarantine_topic"] = quarantine_topic(&self.name).into();
+            }
             match sink.write() {
+                _ if self.starts_runs() => {}
                 HowWritten::Append => spec["write"] = "append".into(),
                 HowWritten::Upsert { key, newest_by } => {
                     spec["write"] = "upsert".into();
@@ -344,7 +387,7 @@ fn plain(data: &DataType) -> String {
     }
 }
 
-fn hash(text: &str) -> String {
+pub(crate) fn hash(text: &str) -> String {
     let mut hash = String::new();
     for byte in &Sha256::digest(text.as_bytes())[..8] {
         write!(hash, "{byte:02x}").expect("text takes everything");

@@ -1,7 +1,7 @@
 //! The streams of a process: it takes those that no process runs, renews what it has, and lets go of what it has lost.
 
 use crate::declare::{Sink, Stream};
-use crate::publish::{LakeTarget, PostgresTarget, Target, To};
+use crate::publish::{LakeTarget, PostgresTarget, RunsTarget, Target, To};
 use crate::run;
 use crate::topic::{self, LogEnds};
 use orch_lake::Lake;
@@ -203,6 +203,7 @@ async fn open(
             let connection = (host.find)(&table.connection).await?;
             To::Postgres(Box::new(PostgresTarget::new(&connection, table, &lease.name, lease.epoch)))
         }
+        Some(Sink::Runs(runs)) => To::Runs(RunsTarget::new(runs)),
         None => return Err(fatal(format!("stream `{}` has no table", stream.name))),
     };
     let reader =

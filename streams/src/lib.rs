@@ -14,6 +14,7 @@ mod publish;
 mod reading;
 mod records;
 mod run;
+mod runs;
 mod sort;
 mod source;
 pub mod topic;
@@ -24,6 +25,7 @@ pub use declare::{CommitAt, Start, Stream, TOPICS};
 pub use decode::{OFFSET, PARTITION};
 pub use reading::Reading;
 pub use records::{Record, Records};
+pub use runs::Runs;
 pub use source::source;
 pub use windows::Windows;
 

@@ -2,11 +2,14 @@
 
 mod lake;
 mod postgres;
+mod runs;
 
 pub(crate) use lake::{LakeTarget, beside};
 pub(crate) use postgres::PostgresTarget;
+pub(crate) use runs::{RunsTarget, quarantine_topic};
 
 use crate::declare::{Sink, Stream};
+use crate::runs::Call;
 use crate::sort::PutAside;
 use crate::windows::fold;
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -23,6 +26,8 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(crate) struct Lot {
     pub(crate) rows: Vec<RecordBatch>,
+    /// Of a stream that starts runs, instead of rows.
+    pub(crate) calls: Vec<Call>,
     pub(crate) aside: Vec<PutAside>,
     pub(crate) covered: Vec<Covered>,
     pub(crate) records: i64,
@@ -50,11 +55,12 @@ pub(crate) struct Target {
     pub(crate) to: To,
 }
 
-/// The table, opened.
+/// The table, opened; or the DAG.
 #[derive(Debug, Clone)]
 pub(crate) enum To {
     Lake(Box<LakeTarget>),
     Postgres(Box<PostgresTarget>),
+    Runs(RunsTarget),
 }
 
 impl Target {
@@ -63,6 +69,12 @@ impl Target {
         let empties = left.reset_to.as_ref().is_some_and(|reset| reset.empty_table);
         match &self.to {
             To::Lake(lake) => lake.start(self, topic_identity, at, empties).await,
+            To::Runs(_) => {
+                let mut tx = self.pool.begin().await?;
+                let placed = start_stream(&mut tx, &self.lease, topic_identity, at).await?;
+                tx.commit().await?;
+                Ok(placed)
+            }
             To::Postgres(postgres) => {
                 postgres.claim(&left.created_at.to_rfc3339(), at, empties).await?;
                 let mut tx = self.pool.begin().await?;
@@ -93,6 +105,7 @@ impl Target {
             rows: i64::try_from(lot.rows.iter().map(RecordBatch::num_rows).sum::<usize>()).unwrap_or(i64::MAX),
         };
         let is_asset_updated = match &self.to {
+            To::Runs(runs) => return runs.publish(self, stream, lot).await,
             To::Lake(lake) => lake.publish(self, stream, lot, &progress).await?,
             To::Postgres(postgres) => {
                 postgres.publish(stream, lot).await?;

@@ -191,6 +191,7 @@ async fn gather(
             lot.records += i64::try_from(records.len()).unwrap_or(i64::MAX);
             lot.last_record_at = lot.last_record_at.max(records.iter().filter_map(|record| record.at()).max());
             lot.rows.push(sorted.rows);
+            lot.calls.extend(sorted.calls);
             lot.aside.extend(sorted.aside);
             bytes += records.bytes();
             records.clear();

@@ -3,6 +3,7 @@
 use crate::declare::Stream;
 use crate::decode::{Decoded, OFFSET, PARTITION, decode};
 use crate::records::{Record, Records};
+use crate::runs::{Call, calls};
 use crate::windows::EventTime;
 use arrow::array::{Array as _, AsArray as _, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -29,7 +30,7 @@ pub(crate) struct PutAside {
 }
 
 impl PutAside {
-    fn of(record: &Record<'_>, reason: String) -> PutAside {
+    pub(crate) fn of(record: &Record<'_>, reason: String) -> PutAside {
         let text = |bytes: &[u8]| {
             let kept = &bytes[..bytes.len().min(MOST_KEPT_BYTES)];
             String::from_utf8_lossy(kept).replace('\0', "\u{fffd}")
@@ -51,6 +52,8 @@ pub(crate) struct Sorted {
     /// As the table has them, but for the order of columns; [`PARTITION`] and [`OFFSET`] are the last two.
     pub(crate) rows: RecordBatch,
     pub(crate) aside: Vec<PutAside>,
+    /// Of a stream that starts runs, the records of those rows.
+    pub(crate) calls: Vec<Call>,
 }
 
 /// Decodes, transforms and checks.
@@ -58,6 +61,10 @@ pub(crate) struct Sorted {
 /// # Errors
 /// A check fails whose policy is that; or the transformation took the origin of the rows away.
 pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now: DateTime<Utc>) -> TaskResult<Sorted> {
+    if stream.starts_runs() && stream.json.schema.fields().is_empty() {
+        let (calls, aside) = calls(records, None);
+        return Ok(Sorted { rows: RecordBatch::new_empty(stream.json.schema.clone()), aside, calls });
+    }
     let Decoded { mut rows, bad } = decode(records, &stream.json, stream.transform.as_deref())?;
     let mut aside: Vec<_> =
         bad.into_iter().filter_map(|bad| Some(PutAside::of(&records.get(bad.nth)?, bad.reason))).collect();
@@ -101,7 +108,14 @@ pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now
         }
         rows = timed.rows;
     }
-    Ok(Sorted { rows, aside })
+    if stream.starts_runs() {
+        let (partitions, offsets) = origin(stream, &rows)?;
+        let kept = (0..rows.num_rows()).map(|row| (partitions.value(row), offsets.value(row))).collect();
+        let (calls, unfit) = calls(records, Some(&kept));
+        aside.extend(unfit);
+        return Ok(Sorted { rows: rows.slice(0, 0), aside, calls });
+    }
+    Ok(Sorted { rows, aside, calls: Vec::new() })
 }
 
 fn split_by_key(rows: &RecordBatch, key: &[String]) -> TaskResult<(RecordBatch, RecordBatch)> {

@@ -29,7 +29,7 @@ impl Upkeep {
                 let tables = [Ok(to.table.name.clone()), beside(&to.table.name)];
                 Some((to.lake.clone(), tables.into_iter().flatten().collect()))
             }
-            To::Postgres(_) => None,
+            To::Postgres(_) | To::Runs(_) => None,
         };
         Upkeep { lake, commits: 0 }
     }

@@ -1,7 +1,55 @@
-//! What streams that start runs need to know: whether a DAG has room, and for which records the runs are there.
+//! Streams that start runs: whether a DAG has room, for which records the runs are there, and a run for some of them.
 
-use crate::StoreResult;
+use crate::hint::Hint;
+use crate::run::{CreateRun, NewRun, create_run};
+use crate::version::Versions;
+use crate::{StoreError, StoreResult};
+use orch_spec::ids::RunId;
+use orch_spec::state::{RunType, TriggeredBy};
+use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
+
+/// A run for some records of a topic.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordRun {
+    pub dag_id: String,
+    /// Made of the records, so that they have one run however often they are read.
+    pub run_id: String,
+    pub conf: Value,
+    pub stream: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartedRun {
+    /// The caller gives the hints after its commit.
+    Started(Vec<Hint>),
+    /// It was started before.
+    Known,
+    /// The records do not fit the params of the DAG.
+    BadConf(String),
+    NoSuchDag,
+}
+
+/// Starts a run within the transaction that moves the offsets of the stream. That of a paused DAG waits, as one by hand does.
+pub async fn start_run(tx: &mut PgConnection, versions: &mut Versions, wanted: RecordRun) -> StoreResult<StartedRun> {
+    let run_id = RunId::new(&wanted.run_id).map_err(|error| StoreError::corrupt(error.to_string()))?;
+    let new = NewRun {
+        run_id: Some(run_id),
+        run_type: RunType::OperatorTriggered,
+        conf: Some(wanted.conf),
+        deed: Some(json!({ "by": { "stream": wanted.stream } })),
+        ..NewRun::manual(wanted.dag_id, TriggeredBy::Operator)
+    };
+    Ok(match create_run(tx, versions, &new).await? {
+        CreateRun::Created(run) => StartedRun::Started(run.hints()),
+        CreateRun::BadConf(bad) => StartedRun::BadConf(bad.to_string()),
+        CreateRun::NoSuchDag => StartedRun::NoSuchDag,
+        // It has no key and no date, so its name is what is taken.
+        CreateRun::RunIdTaken | CreateRun::Same(_) | CreateRun::OtherRequest | CreateRun::LogicalDateTaken => {
+            StartedRun::Known
+        }
+    })
+}
 
 /// The runs for all records of a partition before this offset are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

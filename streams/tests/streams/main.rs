@@ -4,6 +4,7 @@
 
 mod once;
 mod reading;
+mod runs;
 mod steer;
 mod windows;
 mod world;

@@ -193,6 +193,11 @@ impl World {
         self.hints.give(Hint::Stream);
     }
 
+    /// A run, as a scheduler tells it.
+    pub(crate) fn ended(&self) {
+        self.hints.give(Hint::Run);
+    }
+
     pub(crate) async fn row(&self) -> Option<StreamRow> {
         get_stream(&mut self.db().await, "readings").await.expect("it works")
     }

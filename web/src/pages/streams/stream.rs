@@ -31,6 +31,8 @@ struct StreamPage {
     sign: &'static str,
     /// Of a topic of the built-in log.
     topic_href: Option<String>,
+    /// What it keeps: a table, or a DAG whose runs it starts.
+    target: &'static str,
     table_href: Option<String>,
     quarantine_href: Option<String>,
     started: Option<parts::Ago>,
@@ -144,7 +146,10 @@ async fn page(
     let ago = |at: Option<DateTime<Utc>>| at.map(|at| parts::ago(at, shell.now));
     let state = row.state();
     let icon = icon_of(state);
-    let spec = declared(&row).filter(|(name, _)| !["topic", "table"].contains(&name.as_str()));
+    let dag = row.spec["starts_runs_of"].as_str();
+    let beside = row.spec["quarantine_topic"].as_str().map(|topic| format!("/topics/{}/records", encoded(topic)));
+    let told = ["topic", "table", "starts_runs_of", "quarantine_topic"];
+    let spec = declared(&row).filter(|(name, _)| !told.contains(&name.as_str()));
     let spec = spec.map(|(name, text)| (title(name), text)).collect();
     let page = StreamPage {
         href: href(name),
@@ -152,8 +157,11 @@ async fn page(
         said: state.name(),
         sign: parts::sign(icon),
         topic_href: row.reads_log().then(|| format!("/topics/{}/records", encoded(row.topic()))),
-        table_href: table.as_ref().map(lake::href),
-        quarantine_href: table.filter(|_| row.quarantined > 0).map(|id| lake::href(&id.quarantine())),
+        target: if dag.is_some() { "Runs of" } else { "Table" },
+        table_href: dag.map(|dag| format!("/dags/{}", encoded(dag))).or_else(|| table.as_ref().map(lake::href)),
+        quarantine_href: beside
+            .or_else(|| table.map(|id| lake::href(&id.quarantine())))
+            .filter(|_| row.quarantined > 0),
         started: ago(row.started_at.filter(|_| state == StreamState::Running)),
         figures: vec![
             ("Lag", count(row.lag)),
