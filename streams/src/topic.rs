@@ -1,8 +1,10 @@
 //! Topics as streams read them: one trait, several kinds.
 
+mod file;
 pub mod kafka;
 mod log;
 
+pub use file::FileTopic;
 pub use log::{AskEnds, LogEnds, LogTopic};
 
 use self::kafka::KafkaTopic;
@@ -18,6 +20,9 @@ pub const LOG: &str = "log";
 /// The type of a connection to Apache Kafka.
 pub const KAFKA: &str = "kafka";
 
+/// The type of a connection to a file of recorded records.
+pub const FILE: &str = "file";
+
 /// Opens a topic where the connection says it is. In the built-in log it is created when it is missing.
 ///
 /// # Errors
@@ -32,8 +37,10 @@ pub async fn open(
     match connection.conn_type.as_str() {
         LOG => Ok(Box::new(LogTopic::open(pool, ends, topic, partitions).await?)),
         KAFKA => Ok(Box::new(KafkaTopic::open(connection, topic)?)),
+        FILE => Ok(Box::new(FileTopic::open(connection, topic)?)),
         other => Err(fatal(format!(
-            "connection `{}` is of type `{other}`, which has no topics\nhint: `{LOG}` is the built-in log, `{KAFKA}` a cluster",
+            "connection `{}` is of type `{other}`, which has no topics\nhint: `{LOG}` is the built-in log, `{KAFKA}` a cluster, \
+             `{FILE}` a file of records",
             connection.id
         ))),
     }
