@@ -135,6 +135,12 @@ async fn a_run_for_a_batch_or_a_key_has_all_of_its_records_once() {
         world.again().await;
         world.until(|row| row.records == 80).await;
         assert_eq!(world.confs().await.len(), confs.len(), "{per:?}");
+        // From the middle of a batch on, the names of runs would be other ones.
+        let to = Reset { partition: None, to: ResetTo::Offset(3), empty_table: false };
+        reset_stream(&mut world.db().await, "readings", &to).await.unwrap();
+        world.steered();
+        world.until(|row| row.records == 114).await;
+        assert_eq!(world.confs().await.len(), confs.len(), "{per:?}");
         host.end().await;
     }
 }
