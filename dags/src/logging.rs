@@ -21,7 +21,7 @@ use orch_streams::Stream;
 use std::time::Duration;
 
 pub const TOPIC: &str = "weather";
-const PARTITIONS: i32 = 1;
+pub const PARTITIONS: i32 = 1;
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 const CITIES: [&str; 10] = [
     "New York",

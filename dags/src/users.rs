@@ -14,7 +14,7 @@ use orch_streams::Stream;
 
 pub const TOPIC: &str = "users";
 /// Rows of equal ids have to come one after the other, so all of an id go to one partition.
-const PARTITIONS: i32 = 4;
+pub const PARTITIONS: i32 = 4;
 const BUCKETS: u32 = 16;
 /// One each second.
 const A_MINUTE: i64 = 60;

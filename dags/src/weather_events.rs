@@ -22,7 +22,7 @@ use orch_streams::Stream;
 use silence::cities_are_heard;
 
 pub const TOPIC: &str = "weather_raw_data";
-const PARTITIONS: i32 = 1;
+pub const PARTITIONS: i32 = 1;
 /// The API has something new each quarter of an hour.
 const INTERVAL_MINUTES: u32 = 15;
 /// Two intervals without a word.

@@ -49,7 +49,10 @@ fn filled(text: &str, with: &BTreeMap<String, String>) -> String {
 fn it_brings_the_servers_and_only_this_machine_reaches_them() {
     let compose = compose();
     let services = &compose["services"];
-    assert_eq!(names(services), ["orch", "logging-server", "kafka", "postgres", "mysql", "minio", "metabase"]);
+    assert_eq!(
+        names(services),
+        ["orch", "logging-server", "kafka", "kafka-topics", "postgres", "mysql", "minio", "metabase"]
+    );
     let ports = names(services).into_iter().flat_map(|name| texts(&services[name]["ports"]));
     let published: Vec<&str> = ports.map(|port| port.strip_prefix("127.0.0.1:").expect(port)).collect();
     let expected =
@@ -157,6 +160,34 @@ fn its_broker_tells_containers_and_this_machine_where_they_reach_it() {
         let topics = &compose["services"][service]["environment"]["ORCH_CONN_TOPICS"];
         assert_eq!(topics.as_str(), Some(format!("kafka://{}", tells["INSIDE"]).as_str()), "{service}");
     }
+}
+
+#[test]
+fn the_topics_of_all_streams_are_made_before_orch_starts() {
+    use orch_dags::{logging, openweather, users, weather_events};
+    let compose = compose();
+    let services = &compose["services"];
+    let script = texts(&services["kafka-topics"]["command"])[0];
+    let topics = script.split_once("for topic in ").unwrap().1.split_once(';').unwrap().0;
+    let made: BTreeMap<&str, &str> = topics.split(' ').map(|topic| topic.split_once(':').unwrap()).collect();
+    let declared = [logging::TOPIC, openweather::TOPIC, users::TOPIC, weather_events::TOPIC];
+    assert_eq!(made.keys().copied().collect::<Vec<_>>(), {
+        let mut sorted = declared.to_vec();
+        sorted.sort_unstable();
+        sorted
+    });
+    for (topic, partitions) in [
+        (logging::TOPIC, logging::PARTITIONS),
+        (users::TOPIC, users::PARTITIONS),
+        (weather_events::TOPIC, weather_events::PARTITIONS),
+    ] {
+        assert_eq!(made[topic], partitions.to_string(), "{topic}");
+    }
+    for service in ["orch", "logging-server"] {
+        let condition = services[service]["depends_on"]["kafka-topics"]["condition"].as_str();
+        assert_eq!(condition, Some("service_completed_successfully"), "{service}");
+    }
+    assert_eq!(services["kafka-topics"]["image"], services["kafka"]["image"]);
 }
 
 #[test]
