@@ -5,10 +5,10 @@ use super::{table, told};
 use crate::place::Place;
 use arrow::array::AsArray as _;
 use arrow::datatypes::Int64Type;
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta};
 use futures::TryStreamExt as _;
 use orch::prelude::*;
-use orch_lake::Filter;
+use orch_lake::{Filter, Table};
 use std::collections::HashMap;
 
 /// # Errors
@@ -24,9 +24,23 @@ pub async fn cities_are_heard(ctx: Ctx, wish: Watched) -> TaskResult<usize> {
     let told = told::last(&place, &wish.cities).await?;
     let name = |city: &String| told.get(city).map_or_else(|| city.clone(), |told| told.city_name.clone());
     let names: Vec<String> = wish.cities.iter().map(name).collect();
-    let filter = Filter::is_in("city_name", names.iter().map(String::as_str));
+    let now = place.now().await?;
+    let since = (now - TimeDelta::minutes(wish.minutes.into())).timestamp_millis();
+    // Files of long ago are opened only to say when a silent city was heard of last.
+    let heard = newest(&table, &names, Filter::ge("event_timestamp_ms", since)).await?;
+    let late: Vec<String> = names.iter().filter(|name| !heard.contains_key(*name)).cloned().collect();
+    if late.is_empty() {
+        return Ok(names.len());
+    }
+    let known = newest(&table, &late, Filter::All).await?;
+    bail!("not heard of for more than {} minutes: {}", wish.minutes, told_of(&late, &known).join(", "))
+}
+
+/// The time of the newest reading of each city, among those that fit.
+async fn newest(table: &Table, cities: &[String], fitting: Filter) -> TaskResult<HashMap<String, i64>> {
+    let filter = Filter::is_in("city_name", cities.iter().map(String::as_str)).and(fitting);
     let mut rows = table.scan().columns(["city_name", "event_timestamp_ms"]).filter(filter).stream().await?;
-    let mut newest: HashMap<String, i64> = HashMap::new();
+    let mut newest = HashMap::new();
     while let Some(batch) = rows.try_next().await? {
         let cities = batch.column_by_name("city_name").context("the table has no cities")?;
         let times = batch.column_by_name("event_timestamp_ms").context("the table has no times")?;
@@ -36,22 +50,17 @@ pub async fn cities_are_heard(ctx: Ctx, wish: Watched) -> TaskResult<usize> {
             *known = (*known).max(*at);
         }
     }
-    let silent = silent(&names, &newest, TimeDelta::minutes(wish.minutes.into()), place.now().await?);
-    if silent.is_empty() {
-        return Ok(names.len());
-    }
-    bail!("not heard of for more than {} minutes: {}", wish.minutes, silent.join(", "))
+    Ok(newest)
 }
 
-/// Those whose newest reading is too old, or that have none.
-fn silent(cities: &[String], newest: &HashMap<String, i64>, longest: TimeDelta, now: DateTime<Utc>) -> Vec<String> {
-    let since = (now - longest).timestamp_millis();
-    let late = cities.iter().filter(|city| newest.get(*city).is_none_or(|at| *at < since));
-    late.map(|city| match newest.get(city).copied().and_then(DateTime::from_timestamp_millis) {
+/// Each with the time of its last reading.
+fn told_of(cities: &[String], newest: &HashMap<String, i64>) -> Vec<String> {
+    let last = |city: &String| newest.get(city).copied().and_then(DateTime::from_timestamp_millis);
+    let told = cities.iter().map(|city| match last(city) {
         Some(at) => format!("`{city}` (last {})", at.to_rfc3339_opts(SecondsFormat::Secs, true)),
         None => format!("`{city}` (never)"),
-    })
-    .collect()
+    });
+    told.collect()
 }
 
 #[cfg(test)]
@@ -59,12 +68,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_city_is_silent_after_its_time_or_when_it_never_spoke() {
-        let now = DateTime::from_timestamp(1_700_000_000, 0).expect("a time");
-        let minutes_ago = |minutes: i64| (now - TimeDelta::minutes(minutes)).timestamp_millis();
-        let newest = HashMap::from([("London".to_owned(), minutes_ago(30)), ("Oslo".to_owned(), minutes_ago(31))]);
-        let cities = ["London", "Oslo", "Rome"].map(String::from);
-        let found = silent(&cities, &newest, TimeDelta::minutes(30), now);
-        assert_eq!(found, ["`Oslo` (last 2023-11-14T21:42:20Z)", "`Rome` (never)"]);
+    fn a_silent_city_is_told_with_when_it_was_heard_of_last() {
+        let newest = HashMap::from([("Oslo".to_owned(), 1_699_998_140_000), ("London".to_owned(), 1_700_000_000_000)]);
+        let cities = ["Oslo", "Rome"].map(String::from);
+        assert_eq!(told_of(&cities, &newest), ["`Oslo` (last 2023-11-14T21:42:20Z)", "`Rome` (never)"]);
     }
 }
