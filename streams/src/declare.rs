@@ -73,7 +73,7 @@ pub struct CommitAt {
 
 impl Default for CommitAt {
     fn default() -> Self {
-        CommitAt { every: Duration::from_secs(1), records: 1_000_000, bytes: 64 << 20 }
+        CommitAt { every: Duration::from_secs(1), records: 500_000, bytes: 32 << 20 }
     }
 }
 
