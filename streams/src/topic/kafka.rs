@@ -121,12 +121,13 @@ impl KafkaTopic {
         }
     }
 
+    /// Tried again: those who produce to it may create it later.
     fn missing(&self) -> anyhow::Error {
-        fatal(format!(
-            "Kafka at `{}` has no topic `{}`\nhint: create the topic, or name another one in the stream",
+        anyhow!(
+            "Kafka at `{}` has no topic `{}`\nhint: create it; it is looked for again by itself",
             self.settings.brokers(),
             self.topic
-        ))
+        )
     }
 
     /// Asks until the topic is known.
