@@ -16,7 +16,7 @@ pub(crate) async fn publish(ctx: &Ctx, topic: &str, partitions: i32, records: Ve
         return ctx.produce(topic, records);
     }
     let producer = KafkaProducer::open(&connection)?;
-    // Who may not create topics may still write to one: then the brokers say what is wrong with that.
+    // An account may be allowed to write and not to create topics: if the topic is missing, the brokers say so.
     if let Err(error) = producer.create_topic(topic, partitions).await {
         ctx.debug(format!("{error:#}"));
     }

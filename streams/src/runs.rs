@@ -7,10 +7,10 @@ use chrono::{DateTime, SecondsFormat};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
-/// Of a run for several records. Its conf may have a megabyte.
+/// A run for several records has these at most: its conf may have a megabyte.
 const MOST_RECORDS: usize = 1_000;
 const MOST_BYTES: usize = 512 << 10;
-/// Of one value, as JSON.
+/// The largest value that fits into a conf, as JSON.
 const MOST_VALUE_BYTES: usize = 900_000;
 /// Of the name of a stream in that of a run.
 const MOST_NAME_CHARS: usize = 150;

@@ -129,7 +129,7 @@ impl Windows {
         self.by.iter().cloned().chain([WINDOW_START.to_owned()]).collect()
     }
 
-    /// What is wrong, as the end of a sentence about the stream.
+    /// The mistake in the declaration, as the end of a sentence about the stream.
     pub(crate) fn wrong(&self, key: Option<&[String]>) -> Option<String> {
         let is_zero = match self.shape {
             Shape::Tumbling { size } => size.is_zero(),

@@ -17,7 +17,7 @@ pub struct Shape {
     pub key: &'static str,
     pub place: Place,
     pub asked: &'static [(&'static str, &'static str)],
-    /// What is asked with the name of a city (`q=NAME`). `None`: it knows coordinates only.
+    /// Parameters beside the name of a city (`q=NAME`). `None`: it knows coordinates only.
     pub by_name: Option<&'static [(&'static str, &'static str)]>,
     /// Where hours are told that are long past, if that is another place.
     pub archive: Option<Archive>,

@@ -1,4 +1,4 @@
-//! What is known of the windows of a stream, as long as records may be added to them.
+//! Open windows of streams: those that records may still be added to.
 
 use crate::StoreResult;
 use chrono::{DateTime, Utc};
@@ -96,7 +96,7 @@ pub async fn commit_windows(tx: &mut PgConnection, stream: &str, changes: &Windo
     Ok(())
 }
 
-/// All of them, with what is known of lateness: the stream begins anew elsewhere.
+/// Forgets all windows of a stream and how far its time has come: it begins anew elsewhere.
 pub(super) async fn forget_windows(tx: &mut PgConnection, stream: &str) -> StoreResult<()> {
     sqlx::query!("delete from stream_window where stream = $1", stream).execute(&mut *tx).await?;
     sqlx::query!("update stream_partition set watermark = null where stream = $1 and watermark is not null", stream)

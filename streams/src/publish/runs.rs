@@ -20,11 +20,11 @@ use sqlx::PgConnection;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Runs of one transaction.
+/// A transaction starts so many runs.
 const MOST_AT_ONCE: usize = 100;
 /// A DAG without room is asked again after so long, or when a run ends and this process hears of it.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Records that were put aside, of one transaction.
+/// A transaction puts so many records aside at once.
 const MOST_ASIDE: usize = 10_000;
 
 #[derive(Debug, Clone)]

@@ -94,7 +94,7 @@ impl FileTopic {
         self.held.as_ref().ok_or_else(|| anyhow!("`{}` was not read", self.path.display()))
     }
 
-    /// What is there. `false`: nothing.
+    /// Takes the records that are there. `false`: there are none.
     fn take(&mut self, into: &mut Records, most: Most) -> bool {
         let Some(held) = &self.held else { return false };
         let had = into.len();
@@ -196,7 +196,7 @@ impl Held {
 impl TopicReader for FileTopic {
     fn identity(&mut self) -> BoxFuture<'_, TaskResult<String>> {
         Box::pin(async {
-            // What is appended leaves the first record as it is.
+            // Appended records leave the first one as it is.
             let first = self.look().await?.records.get(0).and_then(|first| first.value.map(<[u8]>::to_vec));
             let Some(first) = first else {
                 return Err(anyhow!("file `{}` has no records of topic `{}`", self.path.display(), self.topic));

@@ -1,4 +1,4 @@
-//! Rows of a lot, added to what is known of their windows.
+//! Adds the rows of a lot to the windows that the stream has.
 
 use super::late::{CLOSED, event_times};
 use super::{Kind, Measure, Shape, WINDOW_END, WINDOW_START, Windows};
@@ -16,7 +16,7 @@ use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What a lot does to the table of windows, and to what is known of them.
+/// What a lot changes: rows of the table, and the windows that the stream keeps.
 #[derive(Debug)]
 pub(crate) struct Folded {
     /// The windows that changed, as they are now.
