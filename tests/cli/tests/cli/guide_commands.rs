@@ -7,7 +7,21 @@ use std::path::Path;
 fn commands(text: &str) -> Vec<Vec<String>> {
     let blocks = text.split("```bash\n").skip(1).filter_map(|rest| rest.split("```").next());
     let lines = blocks.flat_map(str::lines).filter_map(|line| line.strip_prefix("orch "));
-    lines.map(|line| line.split_whitespace().map(|word| word.trim_matches('"').to_string()).collect()).collect()
+    lines.map(words).collect()
+}
+
+/// Spaces within quotes are part of a word.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+    for c in line.chars().chain([' ']) {
+        match quote {
+            Some(open) if open == c => quote = None,
+            None if matches!(c, '\'' | '"') => quote = Some(c),
+            None if c.is_whitespace() => words.extend(Some(std::mem::take(&mut word)).filter(|word| !word.is_empty())),
+            _ => word.push(c),
+        }
+    }
+    words
 }
 
 #[test]
