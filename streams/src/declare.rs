@@ -49,6 +49,8 @@ pub struct Stream {
     pub(crate) transform: Option<Arc<Transform>>,
     pub(crate) contract: Option<Contract>,
     pub(crate) windows: Option<Windows>,
+    /// Tombstones delete rows.
+    pub(crate) deletes: bool,
     pub(crate) sink: Option<Sink>,
     pub(crate) commit: CommitAt,
     description: String,
@@ -167,6 +169,7 @@ impl Stream {
             transform: None,
             contract: None,
             windows: None,
+            deletes: false,
             sink: None,
             commit: CommitAt::default(),
             description: String::new(),
@@ -282,6 +285,12 @@ impl Stream {
         matches!(self.sink, Some(Sink::Runs(_)))
     }
 
+    /// A record without a value (a tombstone) deletes the row that has the record's key, as text, in its key's column. Rows of the
+    /// key that come later are new ones. Without this a tombstone goes to the quarantine table.
+    pub fn delete_on_tombstone(self) -> Stream {
+        Stream { deletes: true, ..self }
+    }
+
     /// How long rows wait for others before they are published. One second otherwise.
     pub fn commit_every(mut self, every: Duration) -> Stream {
         self.commit.every = every;
@@ -307,6 +316,9 @@ impl Stream {
             return wrong("starts runs for its records as they are: leave out `.windows(…)` and `.transform(…)`");
         }
         match () {
+            () if self.deletes && (self.windows.is_some() || key.is_none_or(|key| key.len() != 1)) => {
+                wrong("deletes by tombstones: that needs `.upsert(…)` with a key of one column, and no windows")
+            }
             () if self.name.is_empty() => Err("a stream has no name".into()),
             () if self.topic.is_empty() => wrong("names no topic: call `.topic(…)`"),
             () if self.json.schema.fields().is_empty() && !self.starts_runs() => {
@@ -360,6 +372,9 @@ impl Stream {
                     spec["newest_by"] = json!(newest_by);
                 }
             }
+        }
+        if self.deletes {
+            spec["tombstones"] = "delete".into();
         }
         for (name, value) in self.windows.iter().flat_map(Windows::spec) {
             spec[name] = value;

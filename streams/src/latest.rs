@@ -1,5 +1,7 @@
 //! Which rows of a lot are the newest of their key: among themselves, and held against those of the table.
 
+use crate::declare::Stream;
+use crate::gone::Deleted;
 use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, UInt64Array};
 use arrow::compute::{cast, concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
@@ -19,25 +21,35 @@ pub(crate) fn among(lot: &[RecordBatch], key: &[String], newest_by: Option<&str>
     kept(&rows, newest)
 }
 
-/// One row for each key, also held against the rows of the table. Without `newest_by` the table is not asked.
+/// One row for each key, also held against the rows of the table, unless they are deleted. Without `newest_by` the table is not asked.
 pub(crate) async fn of(
     table: &Table,
+    stream: &Stream,
     lot: &[RecordBatch],
     key: &[String],
     newest_by: Option<&str>,
+    deleted: &Deleted<'_>,
 ) -> TaskResult<RecordBatch> {
-    let rows = one_batch(lot)?;
-    let mut sorter = Sorter::new(key, newest_by, |name| {
-        let field = table.schema().field_by_name(name);
-        let field = field.ok_or_else(|| fatal(format!("table `{}` has no column `{name}`", table.name())))?;
-        Ok(type_to_arrow_type(&field.field_type)?)
-    })?;
+    let mut rows = one_batch(lot)?;
+    // Tombstones are refused where a key has several columns.
+    let column = key.first().map(String::as_str).unwrap_or_default();
+    if !deleted.is_empty() {
+        rows = deleted.leave(stream, &rows, column)?;
+    }
+    let mut sorter = Sorter::new(key, newest_by, |name| type_in(table, name))?;
     let mut newest = sorter.newest(&rows)?;
     if newest_by.is_some() {
         let known = rows_with_keys(table, &rows, key, newest_by).await?;
+        let known = known.iter().map(|known| deleted.take_out(known, column)).collect::<TaskResult<Vec<_>>>()?;
         sorter.drop_older(&rows, &known, &mut newest)?;
     }
     kept(&rows, newest)
+}
+
+pub(crate) fn type_in(table: &Table, column: &str) -> TaskResult<DataType> {
+    let field = table.schema().field_by_name(column);
+    let field = field.ok_or_else(|| fatal(format!("table `{}` has no column `{column}`", table.name())))?;
+    Ok(type_to_arrow_type(&field.field_type)?)
 }
 
 pub(crate) fn one_batch(lot: &[RecordBatch]) -> TaskResult<RecordBatch> {

@@ -8,6 +8,7 @@
 
 mod declare;
 mod decode;
+mod gone;
 mod host;
 mod latest;
 mod publish;

@@ -9,6 +9,7 @@ pub(crate) use postgres::PostgresTarget;
 pub(crate) use runs::{RunsTarget, quarantine_topic};
 
 use crate::declare::{Sink, Stream};
+use crate::gone::Gone;
 use crate::runs::Call;
 use crate::sort::PutAside;
 use crate::windows::fold;
@@ -37,11 +38,13 @@ pub(crate) struct Lot {
     /// Keys of rows that go, since they became a part of others.
     pub(crate) merged: Option<RecordBatch>,
     pub(crate) windows: Option<WindowChanges>,
+    /// Rows that tombstones delete.
+    pub(crate) gone: Vec<Gone>,
 }
 
 impl Lot {
-    fn has_rows(&self) -> bool {
-        self.rows.iter().any(|rows| rows.num_rows() > 0)
+    fn changes_rows(&self) -> bool {
+        !self.gone.is_empty() || self.rows.iter().any(|rows| rows.num_rows() > 0)
     }
 }
 
@@ -102,7 +105,8 @@ impl Target {
             quarantined: i64::try_from(lot.aside.len()).unwrap_or(i64::MAX),
             last_record_at: lot.last_record_at,
             asset: stream.sink.as_ref().map(Sink::asset).unwrap_or_default(),
-            rows: i64::try_from(lot.rows.iter().map(RecordBatch::num_rows).sum::<usize>()).unwrap_or(i64::MAX),
+            rows: i64::try_from(lot.gone.len() + lot.rows.iter().map(RecordBatch::num_rows).sum::<usize>())
+                .unwrap_or(i64::MAX),
         };
         let is_asset_updated = match &self.to {
             To::Runs(runs) => return runs.publish(self, stream, lot).await,

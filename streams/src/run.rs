@@ -192,6 +192,7 @@ async fn gather(
             lot.last_record_at = lot.last_record_at.max(records.iter().filter_map(|record| record.at()).max());
             lot.rows.push(sorted.rows);
             lot.calls.extend(sorted.calls);
+            lot.gone.extend(sorted.gone);
             lot.aside.extend(sorted.aside);
             bytes += records.bytes();
             records.clear();

@@ -2,6 +2,7 @@
 
 use crate::declare::Stream;
 use crate::decode::{Decoded, OFFSET, PARTITION, decode};
+use crate::gone::Gone;
 use crate::records::{Record, Records};
 use crate::runs::{Call, calls};
 use crate::windows::EventTime;
@@ -54,6 +55,8 @@ pub(crate) struct Sorted {
     pub(crate) aside: Vec<PutAside>,
     /// Of a stream that starts runs, the records of those rows.
     pub(crate) calls: Vec<Call>,
+    /// Rows of the table that are deleted.
+    pub(crate) gone: Vec<Gone>,
 }
 
 /// Decodes, transforms and checks.
@@ -63,11 +66,20 @@ pub(crate) struct Sorted {
 pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now: DateTime<Utc>) -> TaskResult<Sorted> {
     if stream.starts_runs() && stream.json.schema.fields().is_empty() {
         let (calls, aside) = calls(records, None);
-        return Ok(Sorted { rows: RecordBatch::new_empty(stream.json.schema.clone()), aside, calls });
+        let rows = RecordBatch::new_empty(stream.json.schema.clone());
+        return Ok(Sorted { rows, aside, calls, gone: Vec::new() });
     }
     let Decoded { mut rows, bad } = decode(records, &stream.json, stream.transform.as_deref())?;
-    let mut aside: Vec<_> =
-        bad.into_iter().filter_map(|bad| Some(PutAside::of(&records.get(bad.nth)?, bad.reason))).collect();
+    let (mut aside, mut gone) = (Vec::new(), Vec::new());
+    for bad in bad {
+        let Some(record) = records.get(bad.nth) else { continue };
+        match Gone::of(&record) {
+            _ if !stream.deletes || record.value.is_some() => aside.push(PutAside::of(&record, bad.reason)),
+            Ok(one) => gone.push(one),
+            Err(reason) => aside.push(PutAside::of(&record, reason.into())),
+        }
+    }
+    gone.sort_unstable_by_key(|one| (one.partition, one.offset));
     let mut by_origin = Origins { records, known: None };
     let key = stream.key_of_rows();
     if !key.is_empty() {
@@ -113,9 +125,9 @@ pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now
         let kept = (0..rows.num_rows()).map(|row| (partitions.value(row), offsets.value(row))).collect();
         let (calls, unfit) = calls(records, Some(&kept));
         aside.extend(unfit);
-        return Ok(Sorted { rows: rows.slice(0, 0), aside, calls });
+        return Ok(Sorted { rows: rows.slice(0, 0), aside, calls, gone });
     }
-    Ok(Sorted { rows, aside, calls: Vec::new() })
+    Ok(Sorted { rows, aside, calls: Vec::new(), gone })
 }
 
 fn split_by_key(rows: &RecordBatch, key: &[String]) -> TaskResult<(RecordBatch, RecordBatch)> {

@@ -4,6 +4,7 @@
 use super::{Lot, Target, quarantined};
 use crate::declare::{HowWritten, LakeTable, Stream};
 use crate::decode::{OFFSET, PARTITION};
+use crate::gone::Deleted;
 use crate::latest;
 use arrow::array::RecordBatch;
 use iceberg::spec::PrimitiveType;
@@ -94,14 +95,21 @@ impl LakeTarget {
 
     async fn changes(&self, stream: &Stream, lease: &Lease, lot: &Lot) -> TaskResult<Vec<Change>> {
         let mut changes = Vec::new();
-        if lot.has_rows() {
+        if lot.changes_rows() {
             let table = self.lake.table(&self.table.name).await?;
             let change = match &self.table.write {
                 HowWritten::Append => append(&table, lot).await?,
                 HowWritten::Upsert { key, newest_by } => {
-                    let newest = latest::of(&table, &lot.rows, key, newest_by.as_deref()).await?;
+                    let deleted = Deleted::of(&lot.gone);
+                    let newest = latest::of(&table, stream, &lot.rows, key, newest_by.as_deref(), &deleted).await?;
+                    let gone = match key.as_slice() {
+                        [column] if !deleted.is_empty() => {
+                            deleted.keys(column, &latest::type_in(&table, column)?, Some(&newest))?
+                        }
+                        _ => lot.merged.clone(),
+                    };
                     let key: Vec<&str> = key.iter().map(String::as_str).collect();
-                    table.merge(&key, plain(&table, &newest)?, lot.merged.as_slice()).await?
+                    table.merge(&key, plain(&table, &newest)?, gone.as_slice()).await?
                 }
             };
             changes.push(change);

@@ -4,6 +4,7 @@
 use super::{Lot, quarantined};
 use crate::declare::{HowWritten, PostgresTable, Stream};
 use crate::decode::{OFFSET, PARTITION};
+use crate::gone::Deleted;
 use crate::latest;
 use crate::sort::origin;
 use arrow::array::{BooleanArray, RecordBatch};
@@ -61,6 +62,17 @@ impl PostgresTarget {
             // A window that is written again is as it was.
             rows.push(if stream.windows.is_some() { batch.clone() } else { unknown(stream, batch, known)? });
         }
+        let is_unknown = |partition: i32, offset: i64| known.get(&partition).is_none_or(|next| offset >= *next);
+        let deleted = Deleted::of(lot.gone.iter().filter(|one| is_unknown(one.partition, one.offset)));
+        if let (HowWritten::Upsert { key, .. }, Some(first)) = (&self.table.write, rows.first())
+            && let [column] = key.as_slice()
+            && let Some(keys) = deleted.keys(column, first.schema().field_with_name(column)?.data_type(), None)?
+        {
+            parts.push(Part { load: self.load(), put: Put::Delete, rows: keys });
+            for batch in &mut rows {
+                *batch = deleted.leave(stream, batch, column)?;
+            }
+        }
         if rows.iter().any(|rows| rows.num_rows() > 0) {
             let (put, rows) = match &self.table.write {
                 HowWritten::Append => (Put::Append, latest::one_batch(&rows)?),
@@ -70,7 +82,6 @@ impl PostgresTarget {
             };
             parts.push(Part { load: self.load(), put, rows: without_origin(&rows)? });
         }
-        let is_unknown = |partition: i32, offset: i64| known.get(&partition).is_none_or(|next| offset >= *next);
         let aside: Vec<_> = lot.aside.iter().filter(|one| is_unknown(one.partition, one.offset)).cloned().collect();
         if !aside.is_empty() {
             let rows = quarantined(&stream.topic, &aside)?;

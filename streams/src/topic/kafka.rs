@@ -310,7 +310,9 @@ fn outside(topic: &str, bounds: Bounds, next: i64) -> Option<String> {
     } else {
         return None;
     };
-    Some(format!("{problem}\nhint: to continue with what is kept ({first} to {end}), say so with `orch streams reset`"))
+    Some(format!(
+        "{problem}\nhint: to continue with what is kept ({first} to {end}), say so with `orch streams reset`, or `orch topics seek` for a task"
+    ))
 }
 
 /// Takes what is there. Runs on a thread for blocking calls, though none of these waits: a million records a second are work.

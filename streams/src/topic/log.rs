@@ -155,7 +155,7 @@ impl LogTopic {
             "topic `{}` no longer has offset {offset} of partition {partition}: it begins at {first}, so records were dropped \
              before they were read\n\
              hint: keep them longer with `orch topics set {} --retention-hours`, and go on with what is left by \
-             `orch streams reset <stream> --to-earliest`",
+             `orch streams reset <stream> --to-earliest`, or `orch topics seek <reader> --to-earliest` for a task",
             self.name, self.name
         ))
     }

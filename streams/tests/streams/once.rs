@@ -1,9 +1,11 @@
 //! Each record is in the table once, whatever ends in the middle.
 
-use crate::world::{World, named, readings, stream, text, world};
+use crate::world::{WAREHOUSE, World, named, readings, stream, text, world};
 use arrow::datatypes::{DataType, Field, Schema};
 use iceberg::spec::PrimitiveType;
 use orch_lake::TableDef;
+use orch_store::topic::NewRecord;
+use orch_streams::Stream;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -113,6 +115,57 @@ async fn a_table_with_a_key_has_the_newest_row_of_each() {
     assert_eq!(lines().await, ["1 7 newest", "2 0 dated", "3 1 same", "4 9 new"]);
     assert_eq!(row.quarantined, 1);
     host.end().await;
+}
+
+/// Users by id, the oldest of each by age, in the lake and in Postgres.
+fn users_that_may_go() -> [Stream; 2] {
+    let fields = [Field::new("id", DataType::Utf8, true), Field::new("age", DataType::Int64, true)];
+    let users = stream().json(Schema::new(fields.to_vec())).delete_on_tombstone();
+    let table = TableDef::new().required("id", PrimitiveType::String).optional("age", PrimitiveType::Long).key(["id"]);
+    let lake = users.clone().upsert(named("test.readings"), table, &["id"], Some("age"));
+    [lake, users.upsert_postgres(WAREHOUSE, "mart.readings", &["id"], Some("age"))]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tombstone_deletes_the_row_of_its_key() {
+    for (nth, stream) in users_that_may_go().into_iter().enumerate() {
+        let world = world().await;
+        world.topic().await;
+        let host = world.host(&stream);
+        let user = |id: i64, age: i64| text(&format!(r#"{{"id":"{id}","age":{age}}}"#), 0);
+        let tombstone = |key: Option<&str>| {
+            let record = NewRecord { partition: Some(0), ..NewRecord::default() };
+            key.map_or_else(|| record.clone(), |key| record.clone().key(key))
+        };
+        world.produce(&[user(1, 5), user(2, 7), user(3, 1), user(5, 5)]).await;
+        world.until(|row| row.records == 4).await;
+        // What comes after a tombstone is a new row, however old.
+        world
+            .produce(&[
+                tombstone(Some("1")),
+                user(1, 2),
+                user(2, 9),
+                tombstone(Some("2")),
+                tombstone(Some("4")),
+                user(5, 4),
+                tombstone(None),
+            ])
+            .await;
+        let row = world.until(|row| row.records == 11).await;
+        assert_eq!((row.quarantined, row.failures), (1, 0), "{:?}", row.error);
+        // A lot of tombstones alone.
+        world.produce(&[tombstone(Some("3"))]).await;
+        world.until(|row| row.records == 12).await;
+        let lines = match nth {
+            0 => world.lines("test.readings", &["id", "age"]).await,
+            _ => sqlx::query_scalar("select id || ' ' || age from mart.readings order by id")
+                .fetch_all(&mut world.db().await)
+                .await
+                .unwrap(),
+        };
+        assert_eq!(lines, ["1 2", "5 5"]);
+        host.end().await;
+    }
 }
 
 /// Each lot is a commit; files and snapshots stay few.
