@@ -33,7 +33,7 @@ pub struct Cluster {
     control: Arc<Control>,
     keeper: Option<JoinHandle<()>>,
     /// Released by the operating system, however we end.
-    _lock: File,
+    lock: File,
 }
 
 #[derive(Debug, Default)]
@@ -85,7 +85,7 @@ impl Cluster {
                 }
             })
             .map_err(ClusterError::io("start a thread for", &data_dir))?;
-        Ok(Self { home, control, keeper: Some(keeper), _lock: lock })
+        Ok(Self { home, control, keeper: Some(keeper), lock })
     }
 
     /// The connection URL of the database `orch`. It stays the same when the server is started again.
@@ -135,6 +135,10 @@ impl Cluster {
         drop(state);
         if keeper.join().is_err() {
             tracing::error!("the thread that keeps the private Postgres running panicked");
+        }
+        // Closing it would not do: a program that is being started in this moment still has the file.
+        if let Err(error) = self.lock.unlock() {
+            tracing::debug!(%error, "the lock on the data folder goes with this process");
         }
     }
 }
