@@ -72,20 +72,19 @@ impl Target {
         let empties = left.reset_to.as_ref().is_some_and(|reset| reset.empty_table);
         match &self.to {
             To::Lake(lake) => lake.start(self, topic_identity, at, empties).await,
-            To::Runs(_) => {
-                let mut tx = self.pool.begin().await?;
-                let placed = start_stream(&mut tx, &self.lease, topic_identity, at).await?;
-                tx.commit().await?;
-                Ok(placed)
-            }
+            To::Runs(_) => self.place(topic_identity, at).await,
             To::Postgres(postgres) => {
                 postgres.claim(&left.created_at.to_rfc3339(), at, empties).await?;
-                let mut tx = self.pool.begin().await?;
-                let placed = start_stream(&mut tx, &self.lease, topic_identity, at).await?;
-                tx.commit().await?;
-                Ok(placed)
+                self.place(topic_identity, at).await
             }
         }
+    }
+
+    async fn place(&self, topic_identity: &str, at: &[StartAt]) -> TaskResult<Vec<(i32, i64)>> {
+        let mut tx = self.pool.begin().await?;
+        let placed = start_stream(&mut tx, &self.lease, topic_identity, at).await?;
+        tx.commit().await?;
+        Ok(placed)
     }
 
     /// # Errors

@@ -127,7 +127,7 @@ impl Serving {
     /// A connection as tasks find it.
     ///
     /// # Errors
-    /// There is none, or it cannot be looked up.
+    /// The connection is missing, or the database cannot be reached.
     pub async fn connection(&self, id: &str) -> TaskResult<Connection> {
         (self.find)(id).await
     }

@@ -144,7 +144,7 @@ fn its_broker_tells_containers_and_this_machine_where_they_reach_it() {
     assert_eq!((listens["INSIDE"], tells["INSIDE"]), (":9092", "kafka:9092"));
     let (there, here) = (listens["OUTSIDE"], tells["OUTSIDE"].strip_prefix("localhost:").unwrap());
     assert_eq!(texts(&kafka["ports"]), [format!("127.0.0.1:{here}{there}")]);
-    // The controller is told to nobody but the broker itself.
+    // Clients do not reach the controller: only the broker itself does.
     assert_eq!(tells.len(), 2);
     assert_eq!(format!("1@localhost{}", listens["CONTROLLER"]), said("KAFKA_CONTROLLER_QUORUM_VOTERS"));
     let protocols = said("KAFKA_LISTENER_SECURITY_PROTOCOL_MAP");

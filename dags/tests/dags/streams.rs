@@ -52,7 +52,7 @@ fn the_queries_of_the_document_are_answered(world: &World) {
     assert!(sql("SHOW TABLES FROM iceberg.default;").contains(&"weather".into()));
     let all = sql("SELECT * FROM iceberg.default.weather;");
     assert_eq!((all.len(), all[0].as_str()), (12_001, "city,temperature,ts"));
-    // Hours are written with their day, so this one is none of them.
+    // Hours are written with their day, so no row has this one.
     assert_eq!(sql("SELECT * FROM iceberg.default.weather WHERE ts = '14';"), ["city,temperature,ts"]);
     let averages =
         "SELECT city, AVG(CAST(temperature AS DOUBLE)) as avg_temp \nFROM iceberg.default.weather \nGROUP BY city;";

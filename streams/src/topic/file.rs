@@ -94,7 +94,7 @@ impl FileTopic {
         self.held.as_ref().ok_or_else(|| anyhow!("`{}` was not read", self.path.display()))
     }
 
-    /// Takes the records that are there. `false`: there are none.
+    /// Adds the records that the file has. `false`: it has no more.
     fn take(&mut self, into: &mut Records, most: Most) -> bool {
         let Some(held) = &self.held else { return false };
         let had = into.len();
