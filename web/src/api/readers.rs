@@ -1,6 +1,6 @@
 //! `/api/orch/v1/topic-readers`: how far tasks have read topics, and from where they go on.
 
-use super::streams::reset_to;
+use super::streams::place;
 use crate::extract::{Actor, JsonBody, Names, Query, shown};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -10,7 +10,6 @@ use axum::http::StatusCode;
 use orch_deeds::Refused;
 use orch_deeds::reader::{forget, seek as sought};
 use orch_store::topic::reader::{ReaderRow, list_readers};
-use orch_wire::Problem;
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -77,14 +76,7 @@ pub(crate) async fn seek(
     names: Names,
     body: JsonBody,
 ) -> Result<Json<ReaderPage>, Refusal> {
-    let mut fields = body.fields();
-    let to = fields.required_checked("to", |value| reset_to(value).map(Some));
-    let partition = fields.whole("partition");
-    if partition.is_some_and(|partition| partition < 0) {
-        fields.refuse(Problem::value("partition: partitions are numbered from 0"));
-    }
-    fields.finish()?;
-    let Some(to) = to else { return Err(Problem::new("missing", "Field required").at(["body", "to"]).into()) };
+    let (to, partition) = place(body.fields())?;
     let name = names.get("reader_name");
     let done = app.in_transaction(async |tx| {
         sought(tx, &actor, name, to.clone(), partition).await.map_err(|why| refusal(name, why))

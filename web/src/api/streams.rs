@@ -14,7 +14,7 @@ use orch_store::stream::{
     minutes_of_stream, partitions_of_stream,
 };
 use orch_wire::Problem;
-use orch_wire::fields::integer;
+use orch_wire::fields::{Fields, integer};
 use orch_wire::timestamp::{Timestamp, moment, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -245,20 +245,26 @@ pub(crate) async fn reset(
     body: JsonBody,
 ) -> Result<Json<StreamView>, Refusal> {
     let mut fields = body.fields();
-    let to = fields.required_checked("to", |value| reset_to(value).map(Some));
-    let partition = fields.whole("partition");
     let empty_table = fields.flag("empty_table").unwrap_or(false);
-    if partition.is_some_and(|partition| partition < 0) {
-        fields.refuse(Problem::value("partition: partitions are numbered from 0"));
-    }
-    fields.finish()?;
-    let Some(to) = to else { return Err(Problem::new("missing", "Field required").at(["body", "to"]).into()) };
+    let (to, partition) = place(fields)?;
     let steered =
         steer(&app, &actor, names.get("stream_name"), &Steer::Reset(Reset { partition, to, empty_table })).await?;
     Ok(Json(steered.into()))
 }
 
-pub(super) fn reset_to(value: &Value) -> Result<ResetTo, Problem> {
+/// `to` and `partition`: where reading goes on. There are no other fields left.
+pub(super) fn place(mut fields: Fields) -> Result<(ResetTo, Option<i32>), Refusal> {
+    let to = fields.required_checked("to", |value| reset_to(value).map(Some));
+    let partition = fields.whole("partition");
+    if partition.is_some_and(|partition| partition < 0) {
+        fields.refuse(Problem::value("partition: partitions are numbered from 0"));
+    }
+    fields.finish()?;
+    let Some(to) = to else { return Err(Problem::new("missing", "Field required").at(["body", "to"]).into()) };
+    Ok((to, partition))
+}
+
+fn reset_to(value: &Value) -> Result<ResetTo, Problem> {
     let only = value.as_object().filter(|fields| fields.len() == 1).and_then(|fields| fields.iter().next());
     match (value.as_str(), only.map(|(name, value)| (name.as_str(), value))) {
         (Some("earliest"), _) => Ok(ResetTo::Earliest),
