@@ -1,11 +1,13 @@
 //! What a stream is: where its records come from, what becomes of them, and the table that they are kept in.
 
+use crate::changes::{Changes, LSN};
 use crate::decode::{Json, Transform};
 use crate::publish::quarantine_topic;
 use crate::runs::{Runs, RunsOf};
 use crate::windows::Windows;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
+use iceberg::spec::PrimitiveType;
 use orch_lake::contract::Contract;
 use orch_lake::{TableDef, TableName};
 use orch_sdk::task::TaskResult;
@@ -141,13 +143,17 @@ pub(crate) enum HowWritten {
         key: Vec<String>,
         newest_by: Option<String>,
     },
+    /// Changes are done to the table as they were done to that of the source.
+    Mirror {
+        key: Vec<String>,
+    },
 }
 
 impl HowWritten {
     pub(crate) fn key(&self) -> Option<&[String]> {
         match self {
             HowWritten::Append => None,
-            HowWritten::Upsert { key, .. } => Some(key),
+            HowWritten::Upsert { key, .. } | HowWritten::Mirror { key } => Some(key),
         }
     }
 
@@ -165,7 +171,7 @@ impl Stream {
             topic: String::new(),
             partitions: 1,
             start: Start::Earliest,
-            json: Json { schema: Arc::new(Schema::empty()), ignores_unknown: false, coerces: false },
+            json: Json { schema: Arc::new(Schema::empty()), ignores_unknown: false, coerces: false, changes: None },
             transform: None,
             contract: None,
             windows: None,
@@ -219,6 +225,15 @@ impl Stream {
         self
     }
 
+    /// Each value is a change of a row, as Debezium tells it. Rows have the columns of the source and those of the change: `__op`,
+    /// `__event_ts`, `__source_ts_ms`, `__source_db`, `__source_table`, `__lsn`, `__tx_id`, `__position`. Tables keep those that
+    /// they have a column for. Tombstones are passed over.
+    pub fn changes(mut self, changes: Changes) -> Stream {
+        self.json.schema = changes.row();
+        self.json.changes = Some(changes);
+        self
+    }
+
     /// What becomes of the rows before they are checked and written. Rows may be dropped and columns changed, but
     /// [`PARTITION`](crate::PARTITION) and [`OFFSET`](crate::OFFSET) have to stay: they say which record a row is. Rows that
     /// make it fail go to the quarantine table, one by one.
@@ -248,6 +263,15 @@ impl Stream {
         Stream { sink: Some(Sink::Lake(LakeTable { name: table, definition, write })), ..self }
     }
 
+    /// The table has the rows that the source has, as its changes tell: what is deleted there goes, and TRUNCATE empties the table. It
+    /// gets the column `__lsn` as well, by which a change that is told again is known.
+    pub fn mirror(self, table: TableName, definition: TableDef, key: &[&str]) -> Stream {
+        let write = HowWritten::Mirror { key: key.iter().map(|&column| column.to_owned()).collect() };
+        let has_lsn = definition.fields().iter().any(|field| field.name == LSN);
+        let definition = if has_lsn { definition } else { definition.optional(LSN, PrimitiveType::Long) };
+        Stream { sink: Some(Sink::Lake(LakeTable { name: table, definition, write })), ..self }
+    }
+
     /// As [`Stream::append`], to a table of the Postgres database that a connection names. The table (`weather` or `schema.weather`) is
     /// created when it is missing, and grows with the columns of the rows.
     pub fn append_postgres(self, connection: &str, table: &str) -> Stream {
@@ -257,6 +281,13 @@ impl Stream {
     /// As [`Stream::upsert`], to a table of the Postgres database that a connection names.
     pub fn upsert_postgres(self, connection: &str, table: &str, key: &[&str], newest_by: Option<&str>) -> Stream {
         self.into_postgres(connection, table, HowWritten::upsert(key, newest_by))
+    }
+
+    /// As [`Stream::mirror`], to a table of the Postgres database that a connection names. A row that gets another key loses the large
+    /// values that its source does not tell, unless the source has REPLICA IDENTITY FULL.
+    pub fn mirror_postgres(self, connection: &str, table: &str, key: &[&str]) -> Stream {
+        let key = key.iter().map(|&column| column.to_owned()).collect();
+        self.into_postgres(connection, table, HowWritten::Mirror { key })
     }
 
     fn into_postgres(self, connection: &str, table: &str, write: HowWritten) -> Stream {
@@ -279,6 +310,10 @@ impl Stream {
             runs.most_open = i32::try_from(many).unwrap_or(i32::MAX).max(1);
         }
         self
+    }
+
+    pub(crate) fn mirrors(&self) -> bool {
+        matches!(self.sink.as_ref().map(Sink::write), Some(HowWritten::Mirror { .. }))
     }
 
     pub(crate) fn starts_runs(&self) -> bool {
@@ -311,6 +346,15 @@ impl Stream {
         let key = self.sink.as_ref().and_then(|sink| sink.write().key());
         if let Some(what) = self.windows.as_ref().and_then(|windows| windows.wrong(key)) {
             return wrong(&what);
+        }
+        if let Some(what) = self.json.changes.as_ref().and_then(Changes::wrong) {
+            return wrong(&what);
+        }
+        if self.mirrors() && (self.json.changes.is_none() || self.windows.is_some()) {
+            return wrong("mirrors a table: that needs `.changes(…)`, and no windows");
+        }
+        if self.json.changes.is_some() && self.deletes {
+            return wrong("reads changes, which tell of deleted rows: leave out `.delete_on_tombstone()`");
         }
         if self.starts_runs() && (self.windows.is_some() || self.transform.is_some()) {
             return wrong("starts runs for its records as they are: leave out `.windows(…)` and `.transform(…)`");
@@ -371,7 +415,14 @@ impl Stream {
                     spec["key"] = json!(key);
                     spec["newest_by"] = json!(newest_by);
                 }
+                HowWritten::Mirror { key } => {
+                    spec["write"] = "mirror".into();
+                    spec["key"] = json!(key);
+                }
             }
+        }
+        if self.json.changes.is_some() {
+            spec["values"] = "changes".into();
         }
         if self.deletes {
             spec["tombstones"] = "delete".into();

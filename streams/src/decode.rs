@@ -1,5 +1,6 @@
 //! Records into rows. One that cannot be read is put aside with the reason and holds up no other.
 
+use crate::changes::{self, Changes};
 use crate::records::{Record, Records};
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch};
 use arrow::compute::concat_batches;
@@ -26,6 +27,14 @@ pub(crate) struct Json {
     pub(crate) ignores_unknown: bool,
     /// Numbers and truth values may stand where a text is wanted.
     pub(crate) coerces: bool,
+    /// They tell what was done to rows.
+    pub(crate) changes: Option<Changes>,
+}
+
+impl Json {
+    fn schema_of_rows(&self) -> SchemaRef {
+        self.changes.as_ref().map_or_else(|| self.schema.clone(), |changes| Arc::new(changes.schema()))
+    }
 }
 
 /// A record that is no row.
@@ -58,7 +67,10 @@ pub(crate) fn decode(records: &Records, json: &Json, transform: Option<&Transfor
     for record in records.iter() {
         if let Some(reason) = unreadable(&record) {
             work.range(from..nth);
-            work.bad.push(Bad { nth, reason });
+            // A deleted row was told by the record before it.
+            if json.changes.is_none() || record.value.is_some() {
+                work.bad.push(Bad { nth, reason });
+            }
             from = nth + 1;
         }
         nth += 1;
@@ -68,7 +80,7 @@ pub(crate) fn decode(records: &Records, json: &Json, transform: Option<&Transfor
     let rows = match rows.first() {
         Some(first) => concat_batches(&first.schema(), &rows)?,
         None => {
-            let none = with_origin(&RecordBatch::new_empty(json.schema.clone()), &Records::default(), 0..0)?;
+            let none = with_origin(&RecordBatch::new_empty(json.schema_of_rows()), &Records::default(), 0..0)?;
             transform.map_or(Ok(none.clone()), |transform| transform(none))?
         }
     };
@@ -111,7 +123,11 @@ impl Work<'_> {
     }
 
     fn attempt(&self, range: Range<usize>) -> Result<RecordBatch, String> {
-        let rows = parse(self.records, range.clone(), self.json).map_err(|error| short(&said(error)))?;
+        let rows = match &self.json.changes {
+            Some(changes) => changes::parse(self.records, range.clone(), changes),
+            None => parse(self.records, range.clone(), self.json),
+        };
+        let rows = rows.map_err(|error| short(&said(error)))?;
         let rows = with_origin(&rows, self.records, range).map_err(|error| short(&said(error)))?;
         match self.transform {
             Some(transform) => transform(rows).map_err(|error| short(&format!("{error:#}"))),
@@ -171,13 +187,21 @@ mod tests {
 
     fn json() -> Json {
         let fields = [Field::new("city", DataType::Utf8, false), Field::new("temperature", DataType::Float64, true)];
-        Json { schema: Arc::new(Schema::new(fields.to_vec())), ignores_unknown: false, coerces: false }
+        Json { schema: Arc::new(Schema::new(fields.to_vec())), ignores_unknown: false, coerces: false, changes: None }
     }
 
     fn records(values: &[Option<&[u8]>]) -> Records {
         let mut records = Records::default();
         for (value, offset) in values.iter().zip(10..) {
-            records.push(&Record { partition: 3, offset, at_ms: None, key: None, value: *value });
+            records.push(&Record {
+                partition: 3,
+                offset,
+                at_ms: None,
+                key: None,
+                value: *value,
+                old_key: None,
+                has_new_key: false,
+            });
         }
         records
     }

@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use arrow::row::{RowConverter, Rows, SortField};
 use futures::TryStreamExt as _;
 use iceberg::arrow::type_to_arrow_type;
+use orch_lake::table::At;
 use orch_lake::{Filter, Table, Value};
 use orch_sdk::task::{TaskResult, fatal};
 use std::collections::HashMap;
@@ -39,7 +40,10 @@ pub(crate) async fn of(
     let mut sorter = Sorter::new(key, newest_by, |name| type_in(table, name))?;
     let mut newest = sorter.newest(&rows)?;
     if newest_by.is_some() {
-        let known = rows_with_keys(table, &rows, key, newest_by).await?;
+        let columns: Vec<&str> = key.iter().map(String::as_str).chain(newest_by).collect();
+        let schema = rows.schema();
+        let keys = key.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
+        let known = rows_with_keys(table, &rows.project(&keys)?, Some(columns), At::Now).await?;
         let known = known.iter().map(|known| deleted.take_out(known, column)).collect::<TaskResult<Vec<_>>>()?;
         sorter.drop_older(&rows, &known, &mut newest)?;
     }
@@ -65,7 +69,7 @@ fn kept(rows: &RecordBatch, newest: Newest) -> TaskResult<RecordBatch> {
 }
 
 /// Turns keys and the column of age into bytes that compare as they do.
-struct Sorter {
+pub(crate) struct Sorter {
     columns: Vec<(String, DataType)>,
     age: Option<(String, DataType)>,
     keys: RowConverter,
@@ -75,7 +79,7 @@ struct Sorter {
 type Newest = HashMap<Box<[u8]>, usize>;
 
 impl Sorter {
-    fn new(
+    pub(crate) fn new(
         key: &[String],
         newest_by: Option<&str>,
         type_of: impl Fn(&str) -> TaskResult<DataType>,
@@ -88,10 +92,17 @@ impl Sorter {
         Ok(Sorter { columns, age, keys, ages })
     }
 
-    fn keys(&mut self, rows: &RecordBatch) -> TaskResult<Rows> {
+    pub(crate) fn keys(&mut self, rows: &RecordBatch) -> TaskResult<Rows> {
         let columns =
             self.columns.iter().map(|(name, data)| array(rows, name, data)).collect::<TaskResult<Vec<_>>>()?;
         Ok(self.keys.convert_columns(&columns)?)
+    }
+
+    /// The values of keys, with the names of their columns.
+    pub(crate) fn columns_of(&self, keys: &[impl AsRef<[u8]>]) -> TaskResult<RecordBatch> {
+        let parser = self.keys.parser();
+        let columns = self.keys.convert_rows(keys.iter().map(|key| parser.parse(key.as_ref())))?;
+        Ok(RecordBatch::try_from_iter(self.columns.iter().map(|(name, _)| name).zip(columns))?)
     }
 
     /// Nulls are less than everything.
@@ -138,25 +149,28 @@ fn array(rows: &RecordBatch, name: &str, data: &DataType) -> TaskResult<ArrayRef
     Ok(if column.data_type() == data { column.clone() } else { cast(column, data)? })
 }
 
-/// The rows of the table that may have one of the keys, with what tells how old they are. Files without any are not read.
-async fn rows_with_keys(
+/// The rows that the table has, or had, of which each may have one of the keys; of all its columns unless some are named. Files without
+/// any are not read.
+pub(crate) async fn rows_with_keys(
     table: &Table,
-    rows: &RecordBatch,
-    key: &[String],
-    newest_by: Option<&str>,
+    keys: &RecordBatch,
+    columns: Option<Vec<&str>>,
+    at: At,
 ) -> TaskResult<Vec<RecordBatch>> {
     if table.current_snapshot().is_none() {
         return Ok(Vec::new());
     }
     let mut filter = Filter::All;
-    for name in key {
-        let column = rows.column_by_name(name).ok_or_else(|| fatal(format!("the rows have no column `{name}`")))?;
+    for (field, column) in keys.schema().fields().iter().zip(keys.columns()) {
         if let Some(values) = values(column) {
-            filter = filter.and(Filter::In { column: name.clone(), values });
+            filter = filter.and(Filter::In { column: field.name().clone(), values });
         }
     }
-    let columns: Vec<&str> = key.iter().map(String::as_str).chain(newest_by).collect();
-    table.scan().columns(columns).filter(filter).stream().await?.try_collect().await
+    let mut scan = table.scan().at(at).filter(filter);
+    if let Some(columns) = columns {
+        scan = scan.columns(columns);
+    }
+    scan.stream().await?.try_collect().await
 }
 
 /// Texts and whole numbers; by others the table is not narrowed.

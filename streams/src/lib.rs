@@ -6,6 +6,7 @@
 //! `topic` reads, `decode` and `sort` make rows of records, `publish` commits them, `run` is one stream at work, `host` the
 //! streams of a process.
 
+mod changes;
 mod declare;
 mod decode;
 mod gone;
@@ -22,6 +23,7 @@ pub mod topic;
 mod upkeep;
 mod windows;
 
+pub use changes::{Changes, EVENT_TS, LSN, OP, POSITION, SOURCE_DB, SOURCE_TABLE, SOURCE_TS_MS, TX_ID};
 pub use declare::{CommitAt, Start, Stream, TOPICS};
 pub use decode::{OFFSET, PARTITION};
 pub use reading::Reading;
@@ -30,7 +32,11 @@ pub use runs::Runs;
 pub use source::source;
 pub use windows::Windows;
 
-/// The guide's example compiles.
+/// The guides' examples compile.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guides/streams.md")]
 struct StreamsGuide;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guides/changes.md")]
+struct ChangesGuide;

@@ -3,6 +3,10 @@
 use chrono::{DateTime, Utc};
 use std::ops::Range;
 
+/// The headers by which Debezium tells the key that a row had before, and the one that it has from then on.
+pub(crate) const OLD_KEY: &str = "__debezium.oldkey";
+pub(crate) const NEW_KEY: &str = "__debezium.newkey";
+
 /// A record of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
@@ -13,6 +17,10 @@ pub struct Record<'a> {
     pub key: Option<&'a [u8]>,
     /// `None`: a tombstone.
     pub value: Option<&'a [u8]>,
+    /// Of a row that got another key: the key that it had, where this is its new row.
+    pub old_key: Option<&'a [u8]>,
+    /// Where this deletes its old row, and the new one follows.
+    pub has_new_key: bool,
 }
 
 impl Record<'_> {
@@ -35,14 +43,17 @@ struct Entry {
     at_ms: Option<i64>,
     key: Option<Range<usize>>,
     value: Option<Range<usize>>,
+    old_key: Option<Range<usize>>,
+    has_new_key: bool,
 }
 
 impl Records {
     pub fn push(&mut self, record: &Record<'_>) {
         let key = self.keep(record.key);
         let value = self.keep(record.value);
-        let Record { partition, offset, at_ms, .. } = *record;
-        self.entries.push(Entry { partition, offset, at_ms, key, value });
+        let old_key = self.keep(record.old_key);
+        let Record { partition, offset, at_ms, has_new_key, .. } = *record;
+        self.entries.push(Entry { partition, offset, at_ms, key, value, old_key, has_new_key });
     }
 
     fn keep(&mut self, bytes: Option<&[u8]>) -> Option<Range<usize>> {
@@ -62,8 +73,9 @@ impl Records {
 
     fn record(&self, entry: &Entry) -> Record<'_> {
         let bytes = |range: &Option<Range<usize>>| range.clone().map(|range| &self.bytes[range]);
-        let Entry { partition, offset, at_ms, .. } = *entry;
-        Record { partition, offset, at_ms, key: bytes(&entry.key), value: bytes(&entry.value) }
+        let Entry { partition, offset, at_ms, has_new_key, .. } = *entry;
+        let (key, value, old_key) = (bytes(&entry.key), bytes(&entry.value), bytes(&entry.old_key));
+        Record { partition, offset, at_ms, key, value, old_key, has_new_key }
     }
 
     pub fn len(&self) -> usize {
@@ -72,6 +84,13 @@ impl Records {
 
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Rows that got another key of which the old one was deleted here, but for those that came anew.
+    pub(crate) fn moving(&self) -> i64 {
+        let of =
+            |entry: &Entry| i64::from(entry.has_new_key && entry.value.is_some()) - i64::from(entry.old_key.is_some());
+        self.entries.iter().map(of).sum()
     }
 
     /// Of keys and values.

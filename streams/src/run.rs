@@ -3,7 +3,7 @@
 use crate::declare::{Start, Stream};
 use crate::publish::{Lot, Target};
 use crate::records::Records;
-use crate::sort::sort;
+use crate::sort::{Now, sort};
 use crate::topic::{Bounds, Most, Position, TopicReader};
 use crate::upkeep::Upkeep;
 use crate::windows::EventTime;
@@ -179,15 +179,18 @@ async fn gather(
     clock: &Clock,
 ) -> TaskResult<Option<Lot>> {
     let mut lot = Lot::default();
-    let (mut records, mut bytes) = (Records::default(), 0);
+    let (mut records, mut bytes, mut moving) = (Records::default(), 0, 0);
     let mut until = Instant::now() + QUIET;
     loop {
-        reader.read(&mut records, CHUNK, until).await?;
+        // A row that gets another key goes and comes in one lot, if both are there in time: its new row may need values of the old one.
+        let end = if stream.mirrors() && moving > 0 { until + stream.commit.every } else { until };
+        reader.read(&mut records, CHUNK, end).await?;
         if !records.is_empty() {
             if lot.records == 0 {
                 until = Instant::now() + stream.commit.every;
             }
-            let sorted = sort(stream, &records, &mut at.time, clock.now())?;
+            let facts = Now { at: clock.now(), partitions: at.next.len() };
+            let sorted = sort(stream, &records, &mut at.time, facts)?;
             lot.records += i64::try_from(records.len()).unwrap_or(i64::MAX);
             lot.last_record_at = lot.last_record_at.max(records.iter().filter_map(|record| record.at()).max());
             lot.rows.push(sorted.rows);
@@ -195,11 +198,13 @@ async fn gather(
             lot.gone.extend(sorted.gone);
             lot.aside.extend(sorted.aside);
             bytes += records.bytes();
+            moving += records.moving();
             records.clear();
         }
         let is_full = bytes >= stream.commit.bytes
             || usize::try_from(lot.records).is_ok_and(|records| records >= stream.commit.records);
-        if !is_full && Instant::now() < until {
+        let is_whole = !stream.mirrors() || moving <= 0 || Instant::now() >= until + stream.commit.every;
+        if !is_whole || (!is_full && Instant::now() < until) {
             continue;
         }
         if at.seen.elapsed() >= LOOK_AT_ENDS {

@@ -62,7 +62,10 @@ impl Call {
         let value = self.value.to_string();
         let key = self.key.as_ref().map(String::as_bytes);
         let Call { partition, offset, at_ms, .. } = *self;
-        PutAside::of(&Record { partition, offset, at_ms, key, value: Some(value.as_bytes()) }, reason)
+        PutAside::of(
+            &Record { partition, offset, at_ms, key, value: Some(value.as_bytes()), old_key: None, has_new_key: false },
+            reason,
+        )
     }
 }
 
@@ -176,7 +179,15 @@ mod tests {
         let mut records = Records::default();
         for (offset, key) in (0..).zip(keys) {
             let (key, value) = (Some(key.as_bytes()), Some(&b"{\"n\": 1}"[..]));
-            records.push(&Record { partition: 0, offset, at_ms: Some(0), key, value });
+            records.push(&Record {
+                partition: 0,
+                offset,
+                at_ms: Some(0),
+                key,
+                value,
+                old_key: None,
+                has_new_key: false,
+            });
         }
         calls(&records, None).0
     }
@@ -220,7 +231,15 @@ mod tests {
     fn what_is_not_json_starts_nothing() {
         let mut records = Records::default();
         for (offset, value) in [(0, Some(&b"{"[..])), (1, None), (2, Some(b"7"))] {
-            records.push(&Record { partition: 0, offset, at_ms: None, key: None, value });
+            records.push(&Record {
+                partition: 0,
+                offset,
+                at_ms: None,
+                key: None,
+                value,
+                old_key: None,
+                has_new_key: false,
+            });
         }
         let (found, aside) = calls(&records, None);
         assert_eq!(found.iter().map(|call| call.offset).collect::<Vec<_>>(), [2]);

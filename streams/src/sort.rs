@@ -1,13 +1,14 @@
 //! What of some records may be published, and what is put aside.
 
+use crate::changes;
 use crate::declare::Stream;
 use crate::decode::{Decoded, OFFSET, PARTITION, decode};
 use crate::gone::Gone;
 use crate::records::{Record, Records};
 use crate::runs::{Call, calls};
 use crate::windows::EventTime;
-use arrow::array::{Array as _, AsArray as _, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::{Array as _, AsArray as _, BooleanArray, RecordBatch, UInt64Array};
+use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use chrono::{DateTime, Utc};
 use orch_lake::contract::{Facts, Policy, REASON};
@@ -16,6 +17,10 @@ use std::collections::HashMap;
 
 /// Of a value that is put aside. The topic has all of it.
 const MOST_KEPT_BYTES: usize = 64 << 10;
+
+/// Of TRUNCATE, where rows are in several partitions.
+const TRUNCATED: &str = "it empties the table, and is not known to come before or after the records of other partitions: give the \
+                         topic one partition, or empty the table with `orch streams reset --empty-table` and let the source tell all again";
 
 /// A record that is put aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,11 +64,19 @@ pub(crate) struct Sorted {
     pub(crate) gone: Vec<Gone>,
 }
 
+/// What rows are held against.
+#[derive(Clone, Copy)]
+pub(crate) struct Now {
+    pub(crate) at: DateTime<Utc>,
+    /// That the topic has.
+    pub(crate) partitions: usize,
+}
+
 /// Decodes, transforms and checks.
 ///
 /// # Errors
 /// A check fails whose policy is that; or the transformation took the origin of the rows away.
-pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now: DateTime<Utc>) -> TaskResult<Sorted> {
+pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now: Now) -> TaskResult<Sorted> {
     if stream.starts_runs() && stream.json.schema.fields().is_empty() {
         let (calls, aside) = calls(records, None);
         let rows = RecordBatch::new_empty(stream.json.schema.clone());
@@ -90,8 +103,18 @@ pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now
             aside.push(PutAside::of(&record, reason.clone()));
         }
     }
+    if stream.mirrors() && now.partitions > 1 {
+        let of_all = changes::which(&rows, &["t"]);
+        for (record, _) in by_origin.of(stream, &filter_record_batch(&rows, &of_all)?)? {
+            aside.push(PutAside::of(&record, TRUNCATED.into()));
+        }
+        rows = filter_record_batch(&rows, &arrow::compute::not(&of_all)?)?;
+    }
+    // What a source tells of rows that it has no longer is not checked.
+    let (present, absent) = changes::split(&rows)?;
+    rows = present;
     if let Some(contract) = &stream.contract {
-        let report = contract.check(std::slice::from_ref(&rows), &Facts::at(now))?;
+        let report = contract.check(std::slice::from_ref(&rows), &Facts::at(now.at))?;
         if let Err(broken) = report.ok() {
             return Err(fatal(broken.to_string()));
         }
@@ -114,11 +137,14 @@ pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now
         rows = report.passed.into_iter().next().unwrap_or_else(|| rows.slice(0, 0));
     }
     if let Some(windows) = &stream.windows {
-        let timed = time.split(windows, &rows, now)?;
+        let timed = time.split(windows, &rows, now.at)?;
         for (record, row) in by_origin.of(stream, &timed.refused)? {
             aside.push(PutAside::of(&record, timed.reasons.get(row).cloned().unwrap_or_default()));
         }
         rows = timed.rows;
+    }
+    if absent.num_rows() > 0 {
+        rows = in_order(stream, &rows, &absent)?;
     }
     if stream.starts_runs() {
         let (partitions, offsets) = origin(stream, &rows)?;
@@ -130,12 +156,24 @@ pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now
     Ok(Sorted { rows, aside, calls: Vec::new(), gone })
 }
 
+/// As they came.
+fn in_order(stream: &Stream, rows: &RecordBatch, others: &RecordBatch) -> TaskResult<RecordBatch> {
+    let all = concat_batches(&rows.schema(), [rows, others])?;
+    let (partitions, offsets) = origin(stream, &all)?;
+    let mut places: Vec<usize> = (0..all.num_rows()).collect();
+    places.sort_unstable_by_key(|row| (partitions.value(*row), offsets.value(*row)));
+    let places: UInt64Array = places.into_iter().map(|row| Some(row as u64)).collect();
+    Ok(take_record_batch(&all, &places)?)
+}
+
 fn split_by_key(rows: &RecordBatch, key: &[String]) -> TaskResult<(RecordBatch, RecordBatch)> {
     let columns: Vec<_> = key.iter().filter_map(|name| rows.column_by_name(name)).collect();
     if columns.iter().all(|column| column.null_count() == 0) {
         return Ok((rows.clone(), rows.slice(0, 0)));
     }
-    let whole = |row: usize| columns.iter().all(|column| column.is_valid(row));
+    // TRUNCATE concerns all keys.
+    let of_all = changes::which(rows, &["t"]);
+    let whole = |row: usize| of_all.value(row) || columns.iter().all(|column| column.is_valid(row));
     let keep: BooleanArray = (0..rows.num_rows()).map(|row| Some(whole(row))).collect();
     Ok((filter_record_batch(rows, &keep)?, filter_record_batch(rows, &arrow::compute::not(&keep)?)?))
 }
@@ -196,9 +234,17 @@ mod tests {
         let mut records = Records::default();
         for (value, offset) in values.iter().zip(5..) {
             let value = Some(value.as_bytes());
-            records.push(&Record { partition: 1, offset, at_ms: Some(0), key: Some(b"k"), value });
+            records.push(&Record {
+                partition: 1,
+                offset,
+                at_ms: Some(0),
+                key: Some(b"k"),
+                value,
+                old_key: None,
+                has_new_key: false,
+            });
         }
-        sort(stream, &records, &mut EventTime::default(), DateTime::UNIX_EPOCH)
+        sort(stream, &records, &mut EventTime::default(), Now { at: DateTime::UNIX_EPOCH, partitions: 1 })
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub enum Put {
     Latest,
     /// The rows are keys, and those of the table that have them go.
     Delete,
+    /// All rows of the table go.
+    Empty,
 }
 
 /// Rows for one table.
@@ -103,10 +105,7 @@ impl Follower {
             }
             offsets.extend(claim.moved.iter().copied());
             for load in claim.emptied {
-                let there = db.query_one("select to_regclass($1) is not null", &[&load.name()]).await?;
-                if there.get(0) {
-                    db.batch_execute(&format!("delete from {}", load.name())).await?;
-                }
+                empty(load, db).await?;
             }
             let claimed = format!("update {table} set owner = $2, epoch = $3, offsets = $4 where stream = $1");
             db.execute(&claimed, &[&self.stream, &claim.owner, &self.epoch, &text(&offsets)]).await?;
@@ -144,6 +143,10 @@ impl Follower {
                     Put::Append => How::Append,
                     Put::Latest => How::Latest,
                     Put::Delete => How::Delete,
+                    Put::Empty => {
+                        empty(&load, db).await?;
+                        continue;
+                    }
                 };
                 stage::put(&load, Batches::from(rows), how, db).await?;
             }
@@ -183,6 +186,14 @@ impl Follower {
         let offsets = serde_json::from_str(known.get(2)).context("the offsets in `orch_stream`")?;
         Ok((known.get(0), known.get(1), offsets))
     }
+}
+
+/// A table that is not there is empty.
+async fn empty(load: &Load, db: &Client) -> TaskResult<()> {
+    if db.query_one("select to_regclass($1) is not null", &[&load.name()]).await?.get(0) {
+        db.batch_execute(&format!("delete from {}", load.name())).await?;
+    }
+    Ok(())
 }
 
 fn text(offsets: &Offsets) -> String {

@@ -2,6 +2,7 @@
 //! is in the database of orch.
 
 use super::{Lot, Target, quarantined};
+use crate::changes::{Mirrored, is_of_change, mirror};
 use crate::declare::{HowWritten, LakeTable, Stream};
 use crate::decode::{OFFSET, PARTITION};
 use crate::gone::Deleted;
@@ -99,6 +100,16 @@ impl LakeTarget {
             let table = self.lake.table(&self.table.name).await?;
             let change = match &self.table.write {
                 HowWritten::Append => append(&table, lot).await?,
+                HowWritten::Mirror { key } => {
+                    let Mirrored { rows, gone, is_emptied } = mirror(&table, stream, &lot.rows, key).await?;
+                    let rows = plain(&table, &rows)?;
+                    if is_emptied {
+                        table.overwrite(Filter::All, rows).await?
+                    } else {
+                        let key: Vec<&str> = key.iter().map(String::as_str).collect();
+                        table.merge(&key, rows, &[gone]).await?
+                    }
+                }
                 HowWritten::Upsert { key, newest_by } => {
                     let deleted = Deleted::of(&lot.gone);
                     let newest = latest::of(&table, stream, &lot.rows, key, newest_by.as_deref(), &deleted).await?;
@@ -145,9 +156,11 @@ async fn append(table: &Table, lot: &Lot) -> TaskResult<Change> {
     Ok(table.append(Batches::from(rows)).await?)
 }
 
-/// The rows without their origin, unless the table keeps it.
+/// The rows without their origin and what was done to them, unless the table keeps it.
 fn plain(table: &Table, rows: &RecordBatch) -> LakeResult<RecordBatch> {
-    let keeps = |name: &str| table.schema().field_by_name(name).is_some() || !matches!(name, PARTITION | OFFSET);
+    let keeps = |name: &str| {
+        table.schema().field_by_name(name).is_some() || !(matches!(name, PARTITION | OFFSET) || is_of_change(name))
+    };
     let schema = rows.schema();
     let kept: Vec<usize> = (0..schema.fields().len()).filter(|nth| keeps(schema.field(*nth).name())).collect();
     Ok(rows.project(&kept)?)

@@ -2,6 +2,7 @@
 //! crash between the two the stream reads some records again, and leaves out those that the table has.
 
 use super::{Lot, quarantined};
+use crate::changes::{is_of_change, mirror_alone};
 use crate::declare::{HowWritten, PostgresTable, Stream};
 use crate::decode::{OFFSET, PARTITION};
 use crate::gone::Deleted;
@@ -30,6 +31,7 @@ impl PostgresTarget {
         let load = Load::into(&self.table.schema, &self.table.name);
         match &self.table.write {
             HowWritten::Append => load,
+            HowWritten::Mirror { key } => load.key(key.iter().map(String::as_str)),
             HowWritten::Upsert { key, newest_by } => {
                 let load = load.key(key.iter().map(String::as_str));
                 newest_by.iter().fold(load, |load, column| load.version(column))
@@ -73,21 +75,37 @@ impl PostgresTarget {
                 *batch = deleted.leave(stream, batch, column)?;
             }
         }
-        if rows.iter().any(|rows| rows.num_rows() > 0) {
-            let (put, rows) = match &self.table.write {
-                HowWritten::Append => (Put::Append, latest::one_batch(&rows)?),
-                HowWritten::Upsert { key, newest_by } => {
-                    (Put::Latest, latest::among(&rows, key, newest_by.as_deref())?)
-                }
-            };
-            parts.push(Part { load: self.load(), put, rows: without_origin(&rows)? });
-        }
+        parts.extend(self.rows(stream, &rows)?);
         let aside: Vec<_> = lot.aside.iter().filter(|one| is_unknown(one.partition, one.offset)).cloned().collect();
         if !aside.is_empty() {
             let rows = quarantined(&stream.topic, &aside)?;
             parts.push(Part { load: self.quarantine(), put: Put::Append, rows });
         }
         Ok(parts)
+    }
+
+    fn rows(&self, stream: &Stream, rows: &[RecordBatch]) -> TaskResult<Vec<Part>> {
+        if rows.iter().all(|rows| rows.num_rows() == 0) {
+            return Ok(Vec::new());
+        }
+        let part = |put, rows| Part { load: self.load(), put, rows };
+        Ok(match &self.table.write {
+            HowWritten::Append => vec![part(Put::Append, without(&latest::one_batch(rows)?, is_origin)?)],
+            HowWritten::Upsert { key, newest_by } => {
+                let newest = latest::among(rows, key, newest_by.as_deref())?;
+                vec![part(Put::Latest, without(&newest, is_origin)?)]
+            }
+            HowWritten::Mirror { key } => {
+                let (mirrored, partly) = mirror_alone(stream, rows, key)?;
+                let is_other = |column: &str| is_origin(column) || is_of_change(column);
+                let gone = part(if mirrored.is_emptied { Put::Empty } else { Put::Delete }, mirrored.gone);
+                let mut parts = vec![gone, part(Put::Latest, without(&mirrored.rows, is_other)?)];
+                for rows in partly {
+                    parts.push(part(Put::Latest, without(&rows, is_other)?));
+                }
+                parts
+            }
+        })
     }
 }
 
@@ -99,9 +117,12 @@ fn unknown(stream: &Stream, rows: &RecordBatch, known: &Offsets) -> TaskResult<R
     Ok(filter_record_batch(rows, &keep)?)
 }
 
-fn without_origin(rows: &RecordBatch) -> TaskResult<RecordBatch> {
+fn is_origin(column: &str) -> bool {
+    matches!(column, PARTITION | OFFSET)
+}
+
+fn without(rows: &RecordBatch, is_left_out: impl Fn(&str) -> bool) -> TaskResult<RecordBatch> {
     let schema = rows.schema();
-    let is_own = |nth: &usize| !matches!(schema.field(*nth).name().as_str(), PARTITION | OFFSET);
-    let kept: Vec<usize> = (0..schema.fields().len()).filter(is_own).collect();
+    let kept: Vec<usize> = (0..schema.fields().len()).filter(|nth| !is_left_out(schema.field(*nth).name())).collect();
     Ok(rows.project(&kept)?)
 }

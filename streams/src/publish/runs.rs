@@ -206,7 +206,15 @@ mod tests {
     fn offsets_move_with_the_calls_and_at_last_to_the_end() {
         let mut records = Records::default();
         for (partition, offset) in [(0, 3), (0, 5), (1, 7)] {
-            records.push(&Record { partition, offset, at_ms: None, key: None, value: Some(b"1") });
+            records.push(&Record {
+                partition,
+                offset,
+                at_ms: None,
+                key: None,
+                value: Some(b"1"),
+                old_key: None,
+                has_new_key: false,
+            });
         }
         let (calls, _) = calls(&records, None);
         let covered = |partition, from, to| Covered { partition, from, to, end_offset: 20 };

@@ -2,7 +2,7 @@
 
 use super::{Bounds, Most, Position, TopicReader};
 use crate::declare::hash;
-use crate::records::{Record, Records};
+use crate::records::{NEW_KEY, OLD_KEY, Record, Records};
 use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, Utc};
 use flate2::read::MultiGzDecoder;
@@ -37,7 +37,7 @@ pub struct FileTopic {
 enum Form {
     /// A value. Its offset is the number of its line, from 0 on, in partition 0.
     Lines,
-    /// A record: `partition`, `offset`, `value`, and perhaps `key`, `ts_ms` and `topic`.
+    /// A record: `partition`, `offset`, `value`, and perhaps `key`, `ts_ms`, `headers` and `topic`.
     Records,
 }
 
@@ -142,9 +142,15 @@ fn hold(path: &Path, topic: &str, form: Form, seen: Seen) -> TaskResult<Held> {
             continue;
         }
         match form {
-            Form::Lines => {
-                held.add(&Record { partition: 0, offset: number, at_ms: None, key: None, value: Some(text) })
-            }
+            Form::Lines => held.add(&Record {
+                partition: 0,
+                offset: number,
+                at_ms: None,
+                key: None,
+                value: Some(text),
+                old_key: None,
+                has_new_key: false,
+            }),
             Form::Records => held.add_recorded(text, topic),
         }
         .map_err(|why| fatal(format!("line {} of file `{}` {why}", number + 1, path.display())))?;
@@ -182,7 +188,17 @@ impl Held {
         };
         let (key, value) = (bytes("key"), bytes("value"));
         let at_ms = line["ts_ms"].as_i64();
-        self.add(&Record { partition, offset, at_ms, key: key.as_deref(), value: value.as_deref() })
+        let header = |name: &str| line["headers"].get(name).and_then(Value::as_str).map(str::as_bytes);
+        let (old_key, has_new_key) = (header(OLD_KEY), header(NEW_KEY).is_some());
+        self.add(&Record {
+            partition,
+            offset,
+            at_ms,
+            key: key.as_deref(),
+            value: value.as_deref(),
+            old_key,
+            has_new_key,
+        })
     }
 
     fn bounds(&self) -> Vec<Bounds> {

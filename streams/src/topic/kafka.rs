@@ -14,14 +14,14 @@ pub use producer::KafkaProducer;
 use self::client::{Client, Consumer};
 use self::settings::Settings;
 use super::{Bounds, Most, Position, TopicReader};
-use crate::records::{Record, Records};
+use crate::records::{NEW_KEY, OLD_KEY, Record, Records};
 use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use orch_sdk::task::{Connection, TaskResult, fatal};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::BorrowedMessage;
+use rdkafka::message::{BorrowedMessage, Headers as _};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::time::Duration;
@@ -339,7 +339,18 @@ fn take(message: &BorrowedMessage<'_>, records: &mut Records, next: &mut [i64]) 
         _ => return Err(Failure::Broken(format!("Kafka sent offset {offset} of partition {partition} out of order"))),
     }
     let (key, value) = (message.key(), message.payload());
-    records.push(&Record { partition, offset, at_ms: message.timestamp().to_millis(), key, value });
+    let headers = message.headers();
+    let header = |name: &str| headers.and_then(|headers| headers.iter().find(|header| header.key == name)?.value);
+    let (old_key, has_new_key) = (header(OLD_KEY), header(NEW_KEY).is_some());
+    records.push(&Record {
+        partition,
+        offset,
+        at_ms: message.timestamp().to_millis(),
+        key,
+        value,
+        old_key,
+        has_new_key,
+    });
     Ok(())
 }
 

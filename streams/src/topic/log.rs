@@ -1,7 +1,7 @@
 //! Topics of the built-in log, in the database of orch.
 
 use super::{Bounds, Most, Position, TopicReader};
-use crate::records::{Record, Records};
+use crate::records::{NEW_KEY, OLD_KEY, Record, Records};
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use orch_sdk::task::{TaskResult, fatal};
@@ -130,12 +130,15 @@ impl LogTopic {
                 return Err(self.why_missing(partition, offset).await);
             }
             for record in &read {
+                let header = |name: &str| record.headers.as_ref().and_then(|headers| headers.get(name)?.as_str());
                 into.push(&Record {
                     partition: i32::from(partition),
                     offset: record.offset,
                     at_ms: Some(record.at.timestamp_millis()),
                     key: record.key.as_deref(),
                     value: record.value.as_deref(),
+                    old_key: header(OLD_KEY).map(str::as_bytes),
+                    has_new_key: header(NEW_KEY).is_some(),
                 });
             }
             self.positions.insert(partition, read.last().map_or(offset, |record| record.offset + 1));
