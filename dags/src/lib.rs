@@ -6,6 +6,7 @@ pub mod openweather;
 mod place;
 pub mod retail;
 pub mod taxi;
+pub mod taxi_changes;
 mod topics;
 pub mod transactions;
 pub mod users;
@@ -34,6 +35,7 @@ pub fn dags() -> Vec<Dag> {
 pub fn streams() -> Vec<Stream> {
     let mut streams = vec![logging::stream(), users::stream(), weather_events::stream()];
     streams.extend(openweather::streams());
+    streams.extend(taxi_changes::streams());
     streams
 }
 

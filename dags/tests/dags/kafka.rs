@@ -2,8 +2,10 @@
 
 use crate::data;
 use crate::streams::{assert_logged_is_golden, assert_users_are_golden};
+use crate::taxi_changes;
 use crate::world::World;
 use orch::{Connection, NewRecord};
+use orch_dags::taxi_changes::{TRIPS_PARTITIONS, TRIPS_TOPIC};
 use orch_streams::topic::kafka::KafkaProducer;
 use orch_test_support::Kafka;
 use serde_json::Value;
@@ -42,7 +44,9 @@ async fn with_kafka_the_tables_are_golden_as_well() {
     let mut world = World::new().await;
     world.set("ORCH_CONN_TOPICS", topics.to_uri());
     let mut worker = world.start_worker();
-    let recorded = TOPICS.map(|(topic, _, name)| (topic, recorded(name)));
+    producer.create_topic(TRIPS_TOPIC, TRIPS_PARTITIONS).await.unwrap();
+    let mut recorded = TOPICS.map(|(topic, _, name)| (topic, recorded(name))).to_vec();
+    recorded.push((TRIPS_TOPIC, taxi_changes::recorded()));
     for lot in 0..LOTS {
         for (topic, records) in &recorded {
             let size = records.len().div_ceil(LOTS);
@@ -61,9 +65,11 @@ async fn with_kafka_the_tables_are_golden_as_well() {
         world.streamed(stream, all).await;
     }
     world.assert_views("live").await;
+    taxi_changes::assert_trips_came(&world, 1).await;
     // The topics from their beginning once more.
     world.run(&["streams", "reset", "logging_weather", "--to-earliest", "--empty-table"]).done();
-    for stream in ["users_mesh", "weather_rt", "weather_bt_hourly", "weather_bt_daily"] {
+    world.run(&["streams", "reset", "taxi_trips_cdc", "--to-earliest", "--empty-table"]).done();
+    for stream in ["users_mesh", "weather_rt", "weather_bt_hourly", "weather_bt_daily", "taxi_trips"] {
         world.run(&["streams", "reset", stream, "--to-earliest"]).done();
     }
     world.streamed("logging_weather", 24_000).await;
@@ -74,4 +80,5 @@ async fn with_kafka_the_tables_are_golden_as_well() {
     assert_logged_is_golden(&world);
     assert_users_are_golden(&world);
     world.assert_views("live").await;
+    taxi_changes::assert_trips_came(&world, 2).await;
 }

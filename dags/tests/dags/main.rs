@@ -18,5 +18,6 @@ mod sql;
 mod standalone;
 mod streams;
 mod taxi;
+mod taxi_changes;
 mod weather;
 mod world;

@@ -1,0 +1,90 @@
+//! The taxi database by its changes, as Debezium told them: a table with the trips that it has, and one with all that was done to them.
+
+use crate::data;
+use crate::streams::assert_close;
+use crate::world::World;
+use orch::NewRecord;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+const LOT: usize = 500;
+/// What Debezium told, with and without the tombstones.
+const RECORDS: i64 = 3_829;
+const CHANGES: i64 = 3_580;
+
+/// Each with its partition.
+pub(crate) fn recorded() -> Vec<NewRecord> {
+    let text = data::text("streams/lakehouse_trips.jsonl");
+    let record = |line: &str| {
+        let read: Value = serde_json::from_str(line).unwrap();
+        NewRecord {
+            key: Some(read["key"].to_string().into()),
+            value: (!read["value"].is_null()).then(|| read["value"].to_string().into()),
+            partition: read["partition"].as_i64().and_then(|partition| i16::try_from(partition).ok()),
+            ..NewRecord::default()
+        }
+    };
+    text.lines().map(record).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trips_are_golden_by_their_changes_whatever_is_killed() {
+    let mut world = World::new().await;
+    let mut worker = world.start_worker();
+    world.wait_for("the topic", &["topics", "list"], |ended| ended.out.contains("lakehouse.trips"));
+    let changes: Vec<NewRecord> = recorded().into_iter().filter(|record| record.value.is_some()).collect();
+    for (number, lot) in changes.chunks(LOT).enumerate() {
+        let mut by_partition: BTreeMap<i16, Vec<String>> = BTreeMap::new();
+        for record in lot {
+            let text = |bytes: &Option<Vec<u8>>| String::from_utf8(bytes.clone().unwrap()).unwrap();
+            let line = format!("{}\t{}", text(&record.key), text(&record.value));
+            by_partition.entry(record.partition.unwrap()).or_default().push(line);
+        }
+        for (partition, lines) in by_partition {
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            world.produce("lakehouse.trips", &["--partition", &partition.to_string(), "--key-separator", "\t"], &lines);
+        }
+        if number % 2 == 0 {
+            world.kill(worker);
+            worker = world.start_worker();
+        }
+    }
+    for stream in ["taxi_trips", "taxi_trips_cdc"] {
+        assert_eq!(world.streamed(stream, CHANGES).await, 0);
+    }
+    assert_trips_are_golden(&world);
+    // Once more from the beginning: what was deleted comes again and goes again.
+    world.run(&["streams", "reset", "taxi_trips", "--to-earliest"]).done();
+    world.run(&["streams", "reset", "taxi_trips_cdc", "--to-earliest", "--empty-table"]).done();
+    for stream in ["taxi_trips", "taxi_trips_cdc"] {
+        assert_eq!(world.streamed(stream, 2 * CHANGES).await, 0);
+    }
+    assert_trips_are_golden(&world);
+}
+
+/// With the tombstones, which Debezium writes unless it is told otherwise.
+pub(crate) async fn assert_trips_came(world: &World, times: i64) {
+    for stream in ["taxi_trips", "taxi_trips_cdc"] {
+        assert_eq!(world.streamed(stream, times * RECORDS).await, 0);
+    }
+    assert_trips_are_golden(world);
+}
+
+fn assert_trips_are_golden(world: &World) {
+    let sql = |select: &str| world.run(&["sql", select, "-o", "csv", "--limit", "0"]).done();
+    let numbers = |columns: [&str; 4]| columns.map(|column| format!("cast({column} as bigint) as {column}")).join(", ");
+    let [picked, dropped, made, changed] = ["pickup_datetime", "dropoff_datetime", "created_at", "updated_at"];
+    let numbers = numbers([picked, dropped, made, changed]);
+    let trips = format!(
+        "select id, vendor_id, pickup_datetime, dropoff_datetime, passenger_count, trip_distance, pickup_longitude, pickup_latitude, \
+         dropoff_longitude, dropoff_latitude, payment_type, fare_amount, extra, mta_tax, tip_amount, tolls_amount, total_amount, \
+         created_at, updated_at \
+         from (select * exclude (pickup_datetime, dropoff_datetime, created_at, updated_at), {numbers} from taxi_cdc.trips) order by id"
+    );
+    assert_close(&sql(&trips), "cdc_trips_final_state", 0);
+    let done = "select op, count(*), count(distinct kafka_partition * 10000 + kafka_offset) from taxi_cdc.trips_cdc group by op order by op";
+    assert_eq!(sql(done).lines().skip(1).collect::<Vec<_>>(), ["c,2000,2000", "d,249,249", "r,400,400", "u,931,931"]);
+    // What is behind a trip.
+    let one = "select count(*), max(source_ts_ms) = (select __source_ts_ms from taxi_cdc.trips where id = 109) from taxi_cdc.trips_cdc where id = 109";
+    assert!(sql(one).trim_end().ends_with(",true"), "{}", sql(one));
+}
