@@ -24,6 +24,7 @@ mod health;
 mod here;
 mod limit;
 mod live;
+mod metrics;
 mod old_log;
 mod openapi;
 mod pages;

@@ -422,6 +422,7 @@ const WRITTEN: &[Written] = &[
         &[
             ("GET", "/healthz", "Is this process up?"),
             ("GET", "/readyz", "Can it work?"),
+            ("GET", "/metrics", "How all of orch is, for Prometheus"),
             ("GET", "/api/v2/monitor/health", "How the parts are"),
             ("GET", "/api/v2/version", "Which orch this is"),
             ("GET", "/api/v2/eventLogs", "The audit log: who did what, from where"),

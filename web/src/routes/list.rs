@@ -10,7 +10,7 @@ use super::{Access, Routes};
 use crate::api::bodies;
 use crate::auth::Role;
 use crate::state::App;
-use crate::{api, assets, health};
+use crate::{api, assets, health, metrics};
 use Access::{Login, Open};
 
 /// The whole list: the API sorted by path, then the pages.
@@ -34,6 +34,7 @@ pub(super) fn routes(app: &App) -> Routes {
         .get("/connectors/{stream_name}/status", viewer, api::connectors::status)
         .post("/connectors/{stream_name}/tasks/{task}/restart", op, api::connectors::restart_task)
         .get("/healthz", Open, health::alive)
+        .get("/metrics", viewer, metrics::show)
         .get("/readyz", Open, health::ready);
     let routes = own::routes(routes);
     let routes = airflow::routes(routes);

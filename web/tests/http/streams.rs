@@ -4,7 +4,8 @@
 use crate::browser::Browser;
 use crate::fake_lake::FakeLake;
 use crate::fixture::{PASSWORD, Web};
-use axum::http::{Method, StatusCode};
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
 use orch_store::stream::{
     Beat, Covered, Lease, NewStream, Progress, StartAt, beat, commit_stream, fail_stream, get_stream, left_behind,
     register_streams, start_stream,
@@ -12,6 +13,7 @@ use orch_store::stream::{
 use orch_store::topic::{NewRecord, get_topic, produce};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const PATH: &str = "/api/orch/v1/streams";
@@ -329,4 +331,47 @@ async fn streams_are_looked_at_and_steered_by_their_pages() {
     web.restart(|config| config.lake = FakeLake::door("CO"));
     let page = Browser::logged_in(&web).await.get(at).await;
     assert!(page.has("\"/lake/shop/running\"") && page.has("\"/lake/shop/running_quarantine\""), "{}", page.html);
+}
+
+/// Those of the guide, each with a kind before its samples.
+#[tokio::test]
+async fn metrics_are_those_of_the_guide_in_the_format_of_prometheus() {
+    let (web, ..) = with_streams().await;
+    web.add_user("eve", "viewer").await;
+    let token = web.log_in("eve", PASSWORD).await.expect("she may log in");
+    assert_eq!(web.send(Method::GET, "/metrics", None, None).await.status, StatusCode::UNAUTHORIZED);
+    let request =
+        Request::get("/metrics").header("host", "localhost").header("authorization", format!("Bearer {token}"));
+    let answer = web.bytes(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(answer.headers["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
+    let text = String::from_utf8(answer.bytes).unwrap();
+    let (mut kinds, mut samples) = (BTreeMap::new(), BTreeSet::new());
+    for line in text.lines() {
+        if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').unwrap();
+            assert!(kinds.insert(name, kind).is_none(), "{name} is there twice");
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+        } else if !line.starts_with("# HELP ") {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            assert!(value.parse::<f64>().is_ok() && samples.insert(series), "{line}");
+            assert!(kinds.contains_key(series.split('{').next().unwrap()), "{line}");
+        }
+    }
+    let guide = include_str!("../../../docs/guides/monitoring.md");
+    let told = guide.lines().filter(|line| line.starts_with("| `orch_")).flat_map(|line| {
+        let names = line.split('|').nth(1).unwrap();
+        names.split(',').map(|name| name.trim().trim_matches('`'))
+    });
+    assert_eq!(kinds.into_keys().collect::<BTreeSet<_>>(), told.collect());
+    for series in [
+        "orch_stream_records_total{stream=\"running\"} 2",
+        "orch_stream_lag_records{stream=\"running\"} 3",
+        "orch_stream_failing{stream=\"broken\"} 1",
+        "orch_pool_slots{pool=\"default_pool\"} -1",
+        "orch_dags_failing 0",
+    ] {
+        assert!(text.lines().any(|line| line == series), "{series}\n{text}");
+    }
+    assert!(!text.contains("gone"), "{text}");
 }
