@@ -106,7 +106,7 @@ fn trail_table() -> TableDef {
         .into_iter()
         .fold(table, |table, (name, _, data)| table.optional(name, data))
         .partition("event_ts", Transform::Hour)
-        .chart("select date_trunc('hour', event_ts) as hour, op, count(*) as changes from taxi_cdc.trips_cdc group by 1, 2 order by 1")
+        .chart("select date_trunc('hour', event_ts) as hour, count(*) as changes from taxi_cdc.trips_cdc group by 1 order by 1")
 }
 
 /// What is said of a change, under the names that the trail has for it.
