@@ -22,7 +22,10 @@ pub(crate) struct List {
 
 /// Show a stream: where it is in each partition, and why it stopped
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orch streams show weather\n  orch streams show weather -o yaml")]
+#[command(
+    visible_alias = "status",
+    after_help = "Examples:\n  orch streams show weather\n  orch streams show weather -o yaml"
+)]
 pub(crate) struct Show {
     #[arg(value_name = "STREAM")]
     name: String,
