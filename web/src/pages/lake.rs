@@ -8,7 +8,7 @@ pub(crate) mod sample;
 pub(crate) mod snapshots;
 pub(crate) mod table;
 
-use super::{Shell, encoded, html};
+use super::{Shell, encoded, html, streams};
 use crate::api::lake::{READS_DATA, describe, the_table};
 use crate::extract::Names;
 use crate::parts::{self, Meter, Now, dag_href};
@@ -109,15 +109,18 @@ fn line(table: TableRow, largest: u64, now: Now) -> Line {
         files: parts::count(table.totals.files + table.totals.delete_files),
         meter: parts::meter(table.totals.bytes, largest),
         updated: table.last.as_ref().map(|last| parts::ago(last.at, now)),
-        made_by: table.last.as_ref().and_then(run_of),
+        made_by: table.last.as_ref().and_then(writer_of),
         problem: table.problem,
         name: table.id.name,
     }
 }
 
-/// The run that wrote a snapshot, and where it is shown.
-pub(super) fn run_of(snapshot: &SnapshotRow) -> Option<(String, String)> {
-    let by = snapshot.made_by.as_ref()?;
+/// The task or stream that wrote a snapshot, and where it is shown.
+pub(super) fn writer_of(snapshot: &SnapshotRow) -> Option<(String, String)> {
+    let Some(by) = &snapshot.made_by else {
+        let stream = snapshot.summary.get("orch.stream")?;
+        return Some((format!("stream {stream}"), streams::href(stream)));
+    };
     let href = format!("{}/runs/{}", dag_href(&by.dag_id), encoded(&by.run_id));
     let words = by.task_id.as_ref().map_or_else(|| by.dag_id.clone(), |task_id| format!("{}.{task_id}", by.dag_id));
     Some((words, href))

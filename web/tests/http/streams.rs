@@ -333,6 +333,14 @@ async fn streams_are_looked_at_and_steered_by_their_pages() {
     assert!(page.has("\"/lake/shop/running\"") && page.has("\"/lake/shop/running_quarantine\""), "{}", page.html);
 }
 
+#[tokio::test]
+async fn the_page_of_a_topic_names_what_reads_it() {
+    let (web, ..) = with_streams().await;
+    let page = Browser::logged_in(&web).await.get("/topics/weather/records").await;
+    assert!(page.has(r#"href="/streams/running">running</a></td><td class="num mono">3</td>"#), "{:?}", page.links());
+    assert!(!page.has("/streams/broken"), "it reads another topic");
+}
+
 /// Those of the guide, each with a kind before its samples.
 #[tokio::test]
 async fn metrics_are_those_of_the_guide_in_the_format_of_prometheus() {

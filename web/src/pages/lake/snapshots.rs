@@ -1,6 +1,6 @@
 //! `/lake/{namespace}/{table}/snapshots`: what was written when, newest first, and the run that did.
 
-use super::{Found, Head, Turned, find, run_of};
+use super::{Found, Head, Turned, find, writer_of};
 use crate::extract::{Names, Query};
 use crate::pages::{Shell, encoded, html};
 use crate::parts::{self, Now};
@@ -60,7 +60,7 @@ pub(super) fn line(row: SnapshotRow, now: Now) -> SnapshotLine {
     SnapshotLine {
         id: row.id,
         at: parts::moment(row.at, now),
-        made_by: run_of(&row),
+        made_by: writer_of(&row),
         is_current: row.is_current,
         rows: changed(row.added_rows, row.removed_rows),
         files: changed(row.added_files, row.removed_files),

@@ -5,7 +5,7 @@ use crate::api::kept::stored;
 use crate::api::topics::{Found, READS_RECORDS, Which, find, named, produce_all, readable};
 use crate::extract::{Actor, Form, Names, Query};
 use crate::pages::kept::Pages;
-use crate::pages::{Shell, html, see_other};
+use crate::pages::{Shell, html, see_other, streams};
 use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -14,8 +14,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_deeds::Topic;
+use orch_store::StoreResult;
+use orch_store::name_pattern::NamePattern;
+use orch_store::stream::list_streams;
+use orch_store::topic::reader::list_readers;
 use orch_store::topic::{NewRecord, RecordRow, list_partitions, partition_of};
 use serde_json::Value;
+use sqlx::PgConnection;
 
 #[derive(Template)]
 #[template(path = "pages/topics/topic.html")]
@@ -27,6 +32,8 @@ struct TopicPage {
     description: String,
     kept: String,
     partitions: Vec<PartitionLine>,
+    /// Streams, and readers of tasks.
+    readers: Vec<ReaderLine>,
     /// What is looked for.
     search: Search,
     /// Nothing: this person may not read records.
@@ -44,6 +51,13 @@ struct PartitionLine {
     first_offset: i64,
     next_offset: i64,
     newest: Option<parts::Ago>,
+}
+
+struct ReaderLine {
+    name: String,
+    href: Option<String>,
+    lag: i64,
+    moved: Option<parts::Ago>,
 }
 
 #[derive(Default)]
@@ -169,6 +183,7 @@ async fn page(
         next_offset: row.next_offset,
         newest: row.last_at.map(|at| parts::ago(at, shell.now)),
     };
+    let readers = readers(&mut db, name, &shell).await?;
     let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let page = TopicPage {
         name: name.into(),
@@ -177,6 +192,7 @@ async fn page(
         description: row.text("description").unwrap_or_default().into(),
         kept: super::kept(row.whole("retention_hours")),
         partitions: partitions.iter().map(line).collect(),
+        readers,
         records: found.map(|Found { records, .. }| records.into_iter().rev().map(|row| record(row, &shell)).collect()),
         search: Search { partition, ..search },
         newer,
@@ -186,6 +202,31 @@ async fn page(
         shell,
     };
     html(status, &page)
+}
+
+/// Streams first.
+async fn readers(db: &mut PgConnection, topic: &str, shell: &Shell) -> StoreResult<Vec<ReaderLine>> {
+    let streams = list_streams(db, &NamePattern::default()).await?;
+    let streams = streams.into_iter().filter(|row| row.version.is_some() && row.topic() == topic && row.reads_log());
+    let streams = streams.map(|row| ReaderLine {
+        href: Some(streams::href(&row.name)),
+        lag: row.lag,
+        moved: row.last_commit_at.map(|at| parts::ago(at, shell.now)),
+        name: row.name,
+    });
+    let mut lines: Vec<ReaderLine> = streams.collect();
+    for row in list_readers(db, Some(topic)).await? {
+        let lag = row.end_offset - row.next_offset;
+        // A row for each partition, by name.
+        match lines.last_mut().filter(|line| line.href.is_none() && line.name == row.name) {
+            Some(line) => line.lag += lag,
+            None => {
+                let moved = Some(parts::ago(row.moved_at, shell.now));
+                lines.push(ReaderLine { name: row.name, href: None, lag, moved });
+            }
+        }
+    }
+    Ok(lines)
 }
 
 fn record(row: RecordRow, shell: &Shell) -> RecordLine {
