@@ -1,5 +1,6 @@
 //! The pipelines, and the connections that they find where no others were set up: what the bundle `orch-pipelines` is made of.
 
+pub mod analytics;
 pub mod connections;
 pub mod logging;
 pub mod openweather;
@@ -23,6 +24,7 @@ pub fn dags() -> Vec<Dag> {
         transactions::dags(),
         taxi::pipelines::dags(),
         weather::pipelines::dags(),
+        analytics::pipelines::dags(),
         logging::dags(),
         users::dags(),
         weather_events::dags(),

@@ -1,0 +1,103 @@
+//! What must hold of each table before its days are replaced. A row that breaks a rule of ours is our mistake, so nothing is
+//! published; what only the sources can be blamed for is told.
+
+use super::demand::{FEATURES, ML_FEATURES};
+use super::fares::FARES;
+use super::hourly::{CORRELATION, PERFORMANCE};
+use super::realtime::{ACTIVITY, AGGREGATIONS};
+use super::table::Table;
+use crate::weather::schema::ZONES;
+use orch::prelude::*;
+use orch_lake::contract::{Contract, Policy};
+
+/// No day of a city has more trips in one hour.
+const MOST_TRIPS: i64 = 1_000_000;
+const MOST_DOLLARS: i64 = 10_000;
+const MOST_MILES: i64 = 1_000;
+const MINUTES_A_DAY: i64 = 1_440;
+
+fn of<R>(table: &Table<R>) -> Contract {
+    let schema = table.schema();
+    let required = schema.fields().iter().filter(|field| !field.is_nullable()).map(|field| field.name().clone());
+    Contract::of(table.uri())
+        .key(table.key.iter().copied())
+        .schema(&schema)
+        .not_null(required)
+        .unique(table.key.iter().copied())
+}
+
+/// These columns are zones of the city's list.
+fn in_zones(contract: Contract, columns: &[&str]) -> Contract {
+    columns.iter().fold(contract, |contract, column| contract.references([*column], ZONES.uri()))
+}
+
+pub fn correlation() -> Contract {
+    of(&CORRELATION)
+        .between("hour", 0, 23)
+        .between("total_trips", 1, MOST_TRIPS)
+        .between("pickup_zone_diversity", 1, 265)
+        .at_least("avg_trip_duration_minutes", 0)
+        .between("avg_fare_amount", 0, MOST_DOLLARS)
+        .or(Policy::Warn)
+        .between("avg_trip_distance", 0, MOST_MILES)
+        .or(Policy::Warn)
+}
+
+pub fn performance() -> Contract {
+    in_zones(of(&PERFORMANCE), &["location_id"])
+        .between("hour", 0, 23)
+        .between("total_pickups", 0, MOST_TRIPS)
+        .between("total_dropoffs", 0, MOST_TRIPS)
+        .between("peak_hour_factor", 0, 24)
+        .between("weather_impact_score", 1, "1.2")
+        .between("avg_fare_per_pickup", 0, MOST_DOLLARS)
+        .or(Policy::Warn)
+}
+
+pub fn features() -> Contract {
+    in_zones(of(&FEATURES), &["location_id"])
+        .between("hour", 0, 23)
+        .between("day_of_week", 1, 7)
+        .at_least("rolling_avg_demand_7d", 0)
+        .at_least("rolling_avg_demand_30d", 0)
+        .between("weather_impact_factor", 1, "1.3")
+        .continuous_by("prediction_datetime", hours(1), ["location_id"])
+        .or(Policy::Warn)
+}
+
+pub fn ml_features() -> Contract {
+    in_zones(of(&ML_FEATURES), &["location_id"])
+        .between("target_demand", 0, MOST_TRIPS)
+        .between("weather_condition_encoded", 0, 5)
+        .between("zone_popularity_score", 1, 10)
+        .between("confidence_score", 0, 1)
+        .at_least("rolling_std_7d", 0)
+        .continuous_by("prediction_hour", hours(1), ["location_id"])
+        .or(Policy::Warn)
+}
+
+pub fn fares() -> Contract {
+    in_zones(of(&FARES), &["pickup_zone_id", "dropoff_zone_id"])
+        .between("passenger_count", 1, 6)
+        .between("surge_factor", "0.8", "1.2")
+        .at_least("distance_duration_ratio", 0)
+        .between("fare_amount", 0, MOST_DOLLARS)
+        .or(Policy::Warn)
+        .between("trip_duration_minutes", 0, MINUTES_A_DAY)
+        .or(Policy::Warn)
+}
+
+pub fn aggregations() -> Contract {
+    in_zones(of(&AGGREGATIONS), &["pickup_zone_id"])
+        .between("total_trips", 1, MOST_TRIPS)
+        .at_least("unique_vendors", 0)
+        .between("avg_fare_amount", 0, MOST_DOLLARS)
+        .or(Policy::Warn)
+}
+
+pub fn activity() -> Contract {
+    in_zones(of(&ACTIVITY), &["zone_id", "top_destination_zone"])
+        .between("pickup_count", 0, MOST_TRIPS)
+        .between("dropoff_count", 0, MOST_TRIPS)
+        .at_least("activity_score", 0)
+}

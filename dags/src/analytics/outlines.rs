@@ -1,0 +1,295 @@
+//! In which zone of the city a point lies: rings of longitudes and latitudes (WGS 84 degrees, as in the city's `GeoJSON` and in
+//! the taxi's database), behind a grid of squares.
+//!
+//! Of most squares one zone is all there is, or none; in the others the lines of the zones that cross it are asked. A point
+//! on a line belongs to one of its sides. Where outlines overlap the zone with the lowest number has it.
+
+use super::sources::Zones;
+use orch::{TaskResult, fatal};
+use serde_json::Value;
+use std::collections::HashMap;
+
+/// A degree is cut into so many squares: 200 m wide, less than a zone is.
+const SQUARES_A_DEGREE: f64 = 400.0;
+/// Outlines beyond that are not of a city: some 5 million squares.
+const MOST_DEGREES: f64 = 5.0;
+
+/// Longitude and latitude.
+pub type Point = (f64, f64);
+
+#[derive(Debug)]
+pub struct Outlines {
+    zones: Vec<Outline>,
+    west: f64,
+    south: f64,
+    columns: usize,
+    rows: usize,
+    squares: Vec<Square>,
+}
+
+#[derive(Debug)]
+struct Outline {
+    id: i32,
+    rings: Vec<Vec<Point>>,
+    /// The lines that touch a row of squares, from the first row on: a ray along a row crosses no others.
+    first_row: usize,
+    by_row: Vec<Vec<(Point, Point)>>,
+}
+
+/// Zones by their place in the list.
+#[derive(Debug, Clone, Copy)]
+enum Square {
+    Outside,
+    Within(u16),
+    /// From here on, so many of `crossed` may have the point.
+    Crossed(u32, u16),
+}
+
+/// An index over outlines and what it points to.
+#[derive(Debug)]
+pub struct Index {
+    outlines: Outlines,
+    crossed: Vec<u16>,
+}
+
+impl Index {
+    /// # Errors
+    /// A fatal error when an outline cannot be read, or there is none.
+    pub fn of(zones: &Zones) -> TaskResult<Index> {
+        let read = |id: i32, text: &str| {
+            let rings = rings(text).ok_or_else(|| fatal(format!("the outline of zone {id} cannot be read")))?;
+            Ok((id, rings))
+        };
+        let outlined = zones.all().iter().filter_map(|zone| Some((zone.id, zone.outline.as_deref()?)));
+        Index::over(outlined.map(|(id, text)| read(id, text)).collect::<TaskResult<_>>()?)
+    }
+
+    fn over(zones: Vec<(i32, Vec<Vec<Point>>)>) -> TaskResult<Index> {
+        let points = || zones.iter().flat_map(|(_, rings)| rings.iter().flatten());
+        let west = points().map(|point| point.0).fold(f64::INFINITY, f64::min);
+        let south = points().map(|point| point.1).fold(f64::INFINITY, f64::min);
+        let east = points().map(|point| point.0).fold(f64::NEG_INFINITY, f64::max);
+        let north = points().map(|point| point.1).fold(f64::NEG_INFINITY, f64::max);
+        let fits = |degrees: f64| degrees.is_finite() && degrees < MOST_DEGREES;
+        if !fits(east - west) || !fits(north - south) || u16::try_from(zones.len()).is_err() {
+            return Err(fatal("the zones have no outlines of one city\nhint: run `nyc_weather_etl`, which loads them"));
+        }
+        let count = |degrees: f64| (degrees * SQUARES_A_DEGREE) as usize + 1;
+        let (columns, rows) = (count(east - west), count(north - south));
+        let squares = vec![Square::Outside; columns * rows];
+        let zones = zones.into_iter().map(|(id, rings)| Outline::of(id, rings, south)).collect();
+        let mut outlines = Outlines { zones, west, south, columns, rows, squares };
+        let mut crossing = outlines.crossing();
+        let mut crossed = Vec::new();
+        for at in 0..columns * rows {
+            let middle = outlines.middle(at);
+            outlines.squares[at] = match crossing.remove(&at) {
+                None => outlines.among(middle, 0..outlines.zones.len()).map_or(Square::Outside, Square::Within),
+                Some(mut zones) => {
+                    // One that does not cross the square may still be under it.
+                    zones.extend(outlines.among(middle, 0..outlines.zones.len()));
+                    zones.sort_unstable();
+                    zones.dedup();
+                    let first = crossed.len() as u32;
+                    crossed.extend_from_slice(&zones);
+                    Square::Crossed(first, zones.len() as u16)
+                }
+            };
+        }
+        Ok(Index { outlines, crossed })
+    }
+
+    /// The number of the zone that a point lies in.
+    pub fn zone(&self, point: Point) -> Option<i32> {
+        let of = &self.outlines;
+        let found = match of.squares[of.square(point)?] {
+            Square::Outside => None,
+            Square::Within(zone) => Some(zone),
+            Square::Crossed(first, count) => {
+                let zones = &self.crossed[first as usize..first as usize + usize::from(count)];
+                of.among(point, zones.iter().map(|zone| usize::from(*zone)))
+            }
+        };
+        found.map(|zone| of.zones[usize::from(zone)].id)
+    }
+}
+
+impl Outlines {
+    fn square(&self, (longitude, latitude): Point) -> Option<usize> {
+        if !(longitude >= self.west && latitude >= self.south) {
+            return None;
+        }
+        let (x, y) = (square(longitude, self.west), square(latitude, self.south));
+        (x < self.columns && y < self.rows).then_some(y * self.columns + x)
+    }
+
+    fn middle(&self, square: usize) -> Point {
+        let part = |at: usize| (at as f64 + 0.5) / SQUARES_A_DEGREE;
+        (self.west + part(square % self.columns), self.south + part(square / self.columns))
+    }
+
+    /// The first of some zones that a point lies in.
+    fn among(&self, point: Point, mut zones: impl Iterator<Item = usize>) -> Option<u16> {
+        let row = square(point.1, self.south);
+        zones.find(|zone| self.zones[*zone].has(point, row)).and_then(|zone| u16::try_from(zone).ok())
+    }
+
+    /// Of each square the zones with a line whose box touches it.
+    fn crossing(&self) -> HashMap<usize, Vec<u16>> {
+        let mut crossing: HashMap<usize, Vec<u16>> = HashMap::new();
+        for (zone, outline) in self.zones.iter().enumerate() {
+            for (one, other) in outline.lines() {
+                let corners = [(one.0.min(other.0), one.1.min(other.1)), (one.0.max(other.0), one.1.max(other.1))];
+                let [Some(first), Some(last)] = corners.map(|corner| self.square(corner)) else { continue };
+                for y in first / self.columns..=last / self.columns {
+                    for x in first % self.columns..=last % self.columns {
+                        let zones = crossing.entry(y * self.columns + x).or_default();
+                        if zones.last() != Some(&(zone as u16)) {
+                            zones.push(zone as u16);
+                        }
+                    }
+                }
+            }
+        }
+        crossing
+    }
+}
+
+/// Which square from the first one on.
+fn square(at: f64, first: f64) -> usize {
+    ((at - first) * SQUARES_A_DEGREE) as usize
+}
+
+impl Outline {
+    fn of(id: i32, rings: Vec<Vec<Point>>, south: f64) -> Outline {
+        let rows =
+            |line: &(Point, Point)| (square(line.0.1.min(line.1.1), south), square(line.0.1.max(line.1.1), south));
+        let mut outline = Outline { id, rings, first_row: usize::MAX, by_row: Vec::new() };
+        let lines: Vec<_> = outline.lines().collect();
+        outline.first_row = lines.iter().map(|line| rows(line).0).min().unwrap_or_default();
+        let end = lines.iter().map(|line| rows(line).1 + 1).max().unwrap_or_default();
+        outline.by_row = vec![Vec::new(); end - outline.first_row];
+        for line in lines {
+            let (first, last) = rows(&line);
+            (first..=last).for_each(|row| outline.by_row[row - outline.first_row].push(line));
+        }
+        outline
+    }
+
+    /// The last point of a ring is its first one again.
+    fn lines(&self) -> impl Iterator<Item = (Point, Point)> {
+        self.rings.iter().flat_map(|ring| ring.windows(2).map(|line| (line[0], line[1])))
+    }
+
+    /// Whether a point of a row lies in it.
+    fn has(&self, point: Point, row: usize) -> bool {
+        let lines = row.checked_sub(self.first_row).and_then(|row| self.by_row.get(row));
+        lines.is_some_and(|lines| is_within(point, lines.iter().copied()))
+    }
+}
+
+/// Rays to the east cross the lines around a point an odd number of times: islands and holes count themselves.
+fn is_within((x, y): Point, lines: impl Iterator<Item = (Point, Point)>) -> bool {
+    let crosses = |(one, other): (Point, Point)| {
+        (one.1 > y) != (other.1 > y) && x < (other.0 - one.0) * (y - one.1) / (other.1 - one.1) + one.0
+    };
+    lines.filter(|line| crosses(*line)).count() % 2 == 1
+}
+
+/// The rings of a `Polygon` or `MultiPolygon`, as `GeoJSON` writes them.
+fn rings(text: &str) -> Option<Vec<Vec<Point>>> {
+    let geometry: Value = serde_json::from_str(text).ok()?;
+    let coordinates = geometry["coordinates"].as_array()?;
+    let polygons: Vec<&Value> = match geometry["type"].as_str()? {
+        "Polygon" => vec![&geometry["coordinates"]],
+        "MultiPolygon" => coordinates.iter().collect(),
+        _ => return None,
+    };
+    let ring = |ring: &Value| {
+        let mut points: Vec<Point> = ring
+            .as_array()?
+            .iter()
+            .map(|point| Some((point[0].as_f64()?, point[1].as_f64()?)))
+            .collect::<Option<_>>()?;
+        if points.first() != points.last() {
+            points.push(*points.first()?);
+        }
+        Some(points)
+    };
+    let all = polygons.into_iter().map(Value::as_array).collect::<Option<Vec<_>>>()?;
+    all.into_iter().flatten().map(ring).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analytics::sources::Zone;
+    use crate::weather::zones;
+
+    fn city() -> Zones {
+        let zone = |zone: zones::Zone| Zone {
+            id: zone.location_id,
+            kind: zone.kind().into(),
+            is_tourist_area: zone.is_tourist_area(),
+            is_business_district: zone.is_business_district(),
+            borough: zone.borough,
+            name: zone.zone,
+            centre: zone.centre,
+            outline: zone.outline,
+        };
+        Zones::of(zones::zones().expect("they are in the binary").into_iter().map(zone).collect())
+    }
+
+    #[test]
+    fn the_grid_says_what_all_lines_say() {
+        let zones = city();
+        let index = Index::of(&zones).expect("outlines");
+        let by_lines =
+            |point: Point| index.outlines.zones.iter().find(|zone| is_within(point, zone.lines())).map(|zone| zone.id);
+        // Spread evenly: a generator of a fixed seed.
+        let mut state = 7_u64;
+        let mut part = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1_u64 << 53) as f64
+        };
+        let mut inside = 0;
+        for _ in 0..4_000 {
+            let point = (-74.3 + part() * 0.65, 40.47 + part() * 0.47);
+            assert_eq!(index.zone(point), by_lines(point), "{point:?}");
+            inside += usize::from(index.zone(point).is_some());
+        }
+        assert!((500..3_500).contains(&inside), "{inside}");
+        // Corners of the outlines, where squares and lines meet.
+        for point in index.outlines.zones.iter().flat_map(|zone| zone.rings.iter().flatten().step_by(40)) {
+            assert_eq!(index.zone(*point), by_lines(*point), "{point:?}");
+        }
+    }
+
+    #[test]
+    fn points_that_people_know_are_in_their_zones() {
+        let zones = city();
+        let index = Index::of(&zones).expect("outlines");
+        let named = |point| index.zone(point).and_then(|id| zones.get(id)).map(|zone| zone.name.clone());
+        assert_eq!(named((-73.7781, 40.6413)).as_deref(), Some("JFK Airport"));
+        assert_eq!(named((-73.9855, 40.7580)).as_deref(), Some("Times Sq/Theatre District"));
+        assert_eq!(named((-73.9654, 40.7829)).as_deref(), Some("Central Park"));
+        for nowhere in [(0.0, 0.0), (f64::NAN, 40.7), (-74.1, 40.4), (40.7580, -73.9855)] {
+            assert_eq!(named(nowhere), None, "{nowhere:?}");
+        }
+    }
+
+    #[test]
+    fn holes_and_islands_count_themselves() {
+        let square = |from: f64, to: f64| format!("[[{from},{from}],[{to},{from}],[{to},{to}],[{from},{to}]]");
+        let text = format!(
+            r#"{{"type":"MultiPolygon","coordinates":[[{},{}],[{}]]}}"#,
+            square(0.0, 0.9),
+            square(0.3, 0.6),
+            square(0.4, 0.5)
+        );
+        let index = Index::over(vec![(9, rings(&text).expect("rings"))]).expect("an index");
+        let zones = [0.1, 0.35, 0.45, 0.7, 0.95].map(|at| index.zone((at, at)));
+        assert_eq!(zones, [Some(9), None, Some(9), Some(9), None]);
+        assert!(rings("{}").is_none() && Index::over(Vec::new()).is_err());
+    }
+}

@@ -1,0 +1,90 @@
+//! The DAG of the analytics.
+
+use super::demand::{FEATURES, ML_FEATURES};
+use super::fares::FARES;
+use super::hourly::{CORRELATION, PERFORMANCE};
+use super::options::Analytics;
+use super::realtime::{ACTIVITY, AGGREGATIONS};
+use super::table::Table;
+use super::tasks::{analytics_transform, check_availability, ml_features, realtime_cdc, wait_for_sources};
+use crate::weather::schema::{HOURLY, ZONES};
+use orch::Asset;
+use orch::prelude::*;
+
+pub fn dags() -> Vec<Dag> {
+    vec![comprehensive_analytics_pipeline()]
+}
+
+fn table<R>(of: &Table<R>) -> Asset {
+    asset(&of.uri()).named(&format!("{}.{}", of.namespace, of.name)).group(of.namespace)
+}
+
+/// `wait_for_sources` → `check_availability` → [`analytics_transform`, `realtime_cdc`] → `ml_features`, every two hours.
+fn comprehensive_analytics_pipeline() -> Dag {
+    dag("comprehensive_analytics_pipeline")
+        .describe("Trips, weather and changes → analytics, realtime and ml: how zones do, and what models learn from")
+        .schedule(cron("0 */2 * * *"))
+        .start("2024-01-01")
+        .tags(["analytics", "nyc"])
+        .owners(["airflow"])
+        .max_active_runs(1)
+        .build(|d| {
+            let asked = d.params::<Analytics>();
+            let waited = d.add(wait_for_sources(asked));
+            let available = d.add(check_availability(asked).after(waited));
+            let trips = asset("lake://nyc_taxi/trips");
+            let analytics = analytics_transform(available).inlet(trips.clone()).inlet(asset(&HOURLY.uri()));
+            let analytics = analytics.outlet(table(&CORRELATION)).outlet(table(&PERFORMANCE)).outlet(table(&FEATURES));
+            let analytics = d.add(analytics);
+            let realtime = realtime_cdc(available).inlet(asset("lake://taxi_cdc/trips_cdc")).inlet(asset(&ZONES.uri()));
+            let realtime = d.add(realtime.outlet(table(&AGGREGATIONS)).outlet(table(&ACTIVITY)));
+            let ml = ml_features(available).inlet(trips).inlet(asset(&HOURLY.uri()));
+            d.add(ml.outlet(table(&ML_FEATURES)).outlet(table(&FARES)).after(analytics).after(realtime));
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dag_is_that_of_the_document() {
+        let dag = comprehensive_analytics_pipeline();
+        dag.check().unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert_eq!(dag.spec().max_active_runs, Some(1));
+        let upstreams = |id: &str| {
+            let task = dag.tasks().iter().find(|task| task.task_id == id).unwrap_or_else(|| panic!("{id}"));
+            let mut upstreams = task.upstreams();
+            upstreams.sort_unstable();
+            upstreams.join(" ")
+        };
+        for (id, expected) in [
+            ("wait_for_sources", ""),
+            ("check_availability", "wait_for_sources"),
+            ("analytics_transform", "check_availability"),
+            ("realtime_cdc", "check_availability"),
+            ("ml_features", "analytics_transform check_availability realtime_cdc"),
+        ] {
+            assert_eq!(upstreams(id), expected, "{id}");
+        }
+    }
+
+    #[test]
+    fn keys_days_and_partitions_are_columns_that_are_never_null() {
+        fn check<R>(table: &Table<R>) {
+            let schema = table.schema();
+            let partition = table.partition.iter().map(|(column, _)| column);
+            for column in table.key.iter().chain(partition).chain([&table.day]) {
+                assert!(!schema.field_with_name(column).expect(column).is_nullable(), "{}: {column}", table.uri());
+            }
+            assert!(table.definition().is_ok() && table.id().is_ok(), "{}", table.uri());
+        }
+        check(&CORRELATION);
+        check(&PERFORMANCE);
+        check(&FEATURES);
+        check(&ML_FEATURES);
+        check(&FARES);
+        check(&AGGREGATIONS);
+        check(&ACTIVITY);
+    }
+}

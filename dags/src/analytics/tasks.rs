@@ -1,0 +1,240 @@
+//! The bodies of the tasks: sources, then rows, then the days of each table replaced, in the transaction that records the
+//! success of the task.
+
+use super::contracts;
+use super::demand::{self, FEATURES, ML_FEATURES};
+use super::fares::{self, FARES};
+use super::grid::Grid;
+use super::hourly::{self, CORRELATION, Cells, PERFORMANCE};
+use super::options::{Analytics, Days};
+use super::outlines::Index;
+use super::realtime::{self, ACTIVITY, AGGREGATIONS, Windows};
+use super::sources::{self, CHANGES, Hours, Zones};
+use super::table::Table;
+use crate::place::Place;
+use crate::weather::schema::ZONES;
+use arrow::array::RecordBatch;
+use chrono::{DateTime, TimeDelta, Utc};
+use orch::prelude::*;
+use orch_lake::batches::Batches;
+use orch_lake::contract::{Contract, Facts, Report};
+use orch_lake::frame::blocking;
+use orch_lake::table::CommitStep;
+use orch_lake::{Change, Filter};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The DAGs that fill what is read here.
+const SOURCES: [&str; 2] = ["nyc_taxi_iceberg_etl", "nyc_weather_etl"];
+
+/// What a run computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Available {
+    pub days: Days,
+    /// Of the change log. `None`: there is none.
+    pub changes: Option<Days>,
+}
+
+/// Rows by table.
+pub type Published = BTreeMap<String, u64>;
+
+/// Waits until the trips and the weather were loaded, each by any run that ended well within the last hours: their schedules
+/// are others, so that no run has the same logical date. It takes no slot.
+#[task(retries = 1, retry_delay = mins(5), timeout = mins(5))]
+pub async fn wait_for_sources(ctx: Ctx, asked: Analytics) -> TaskResult<Value> {
+    if let Some(ended) = ctx.resumed() {
+        let runs = ended.value().cloned().unwrap_or_default();
+        ctx.info(format!("the sources are there: {runs}"));
+        return Ok(runs);
+    }
+    let since = Place::of(&ctx).await?.now().await? - TimeDelta::hours(asked.sources_within_hours.into());
+    let loaded = SOURCES.map(|dag| wait::dag(dag, wait::Which::EndedSince(since)).awaited());
+    ctx.info(format!("waits for runs of {} that ended well since {since}", SOURCES.join(" and ")));
+    Err(defer(wait::all(loaded).poke_every(secs(15)).timeout(mins(asked.wait_minutes.into()))))
+}
+
+/// Looks at what there is, and says which days are computed. Trips and zones have to be there; hours without weather are
+/// told, and a change log that is missing is no mistake.
+#[task(retries = 2, retry_delay = secs(10), timeout = mins(10))]
+pub async fn check_availability(ctx: Ctx, asked: Analytics) -> TaskResult<Available> {
+    let place = Place::of(&ctx).await?;
+    let date = asked.asked_date()?;
+    let newest = match date {
+        Some(date) => date,
+        None => sources::newest_day(&place).await?,
+    };
+    let days = asked.days_until(newest)?;
+    let trips = sources::trips_table(&place).await?.scan().filter(days.rows("pickup_datetime")).count().await?;
+    let zones = sources::zones(&place).await?;
+    let weather = sources::weather(&place, days).await?;
+    ctx.info(format!("{} to {}: {trips} trips, {} zones", days.first, days.last, zones.all().len()));
+    if trips == 0 {
+        ctx.warning("no trip began on these days: what the tables have of them goes");
+    }
+    let hours = days.each().count() * 24;
+    if weather.len() < hours {
+        ctx.warning(format!("the weather of {} of {hours} hours is not known", hours - weather.len()));
+    }
+    let changes = match (sources::filled(&place, CHANGES).await?, date) {
+        (None, _) => None,
+        (Some(_), Some(_)) => Some(days),
+        (Some(changes), None) => match sources::newest_change(&changes).await? {
+            Some(newest) => Some(asked.days_until(newest)?),
+            None => None,
+        },
+    };
+    if changes.is_none() {
+        ctx.info(format!("`{CHANGES}` is not there: nothing is computed of changes"));
+    }
+    Ok(Available { days, changes })
+}
+
+/// Trips by hour and weather, by zone, and what was known of each hour's demand: `analytics.trip_weather_correlation`,
+/// `zone_performance_metrics` and `demand_prediction_features`. Replaces the days of the run, in all three at once.
+#[task(retries = 5, retry_delay = secs(2), retry_backoff = 2.0, timeout = hours(1))]
+pub async fn analytics_transform(ctx: Ctx, available: Available) -> TaskResult<Published> {
+    let place = Place::of(&ctx).await?;
+    let days = available.days;
+    let mut publish = Publish::begin(&ctx, &place).await?;
+    let Read { zones, weather, grid } = publish.read(days).await?;
+    let trips = sources::trips_table(&place).await?;
+    let mut cells = Cells::new(days);
+    sources::each_trip(&ctx, &trips, days.and_before(1), |trip| cells.add(&trip)).await?;
+    let facts = publish.facts.clone();
+    let now = publish.now;
+    let [hours, performance, features] = blocking(move |stop| {
+        let hours = CORRELATION.batch(&hourly::by_hour(&cells, &weather), now)?;
+        let performance = PERFORMANCE.batch(&hourly::by_zone(&cells, &weather, &zones), now)?;
+        let mut features = Vec::new();
+        for day in days.each() {
+            stop.check()?;
+            features.push(FEATURES.batch(&demand::of_day(&grid, &weather, &zones, day), now)?);
+        }
+        let check = |contract: Contract, rows: &[RecordBatch]| contract.check(rows, &facts);
+        Ok([
+            check(contracts::correlation(), &[hours])?,
+            check(contracts::performance(), &[performance])?,
+            check(contracts::features(), &features)?,
+        ])
+    })
+    .await?;
+    publish.replace(&CORRELATION, days.rows(CORRELATION.day), hours).await?;
+    publish.replace(&PERFORMANCE, days.rows(PERFORMANCE.day), performance).await?;
+    publish.replace(&FEATURES, days.rows(FEATURES.day), features).await?;
+    publish.end()
+}
+
+/// Trips as they were made and changed, in windows of five minutes: `realtime.trip_aggregations` and `zone_activity`. Skipped
+/// where no change log is.
+#[task(retries = 5, retry_delay = secs(2), retry_backoff = 2.0, timeout = hours(1))]
+pub async fn realtime_cdc(ctx: Ctx, available: Available) -> TaskResult<Published> {
+    let place = Place::of(&ctx).await?;
+    let (Some(days), Some(changes)) = (available.changes, sources::filled(&place, CHANGES).await?) else {
+        return Err(skip(format!("`{CHANGES}` is not there, so there are no changes to compute anything of")));
+    };
+    let mut publish = Publish::begin(&ctx, &place).await?;
+    let zones = sources::zones(&place).await?;
+    let events = sources::events(&ctx, &changes, days).await?;
+    let (facts, now) = (publish.facts.clone(), publish.now);
+    let (nowhere, aggregations, activity) = blocking(move |_| {
+        let windows = Windows::of(&events, &Index::of(&zones)?);
+        let aggregations = AGGREGATIONS.batch(&realtime::aggregations(&windows, days), now)?;
+        let activity = ACTIVITY.batch(&realtime::activity(&windows, days), now)?;
+        let aggregations = contracts::aggregations().check(&[aggregations], &facts)?;
+        Ok((windows.nowhere, aggregations, contracts::activity().check(&[activity], &facts)?))
+    })
+    .await?;
+    if nowhere > 0 {
+        ctx.warning(format!("{nowhere} events began in no zone of the city: they are in no window"));
+    }
+    publish.replace(&AGGREGATIONS, days.rows(AGGREGATIONS.day), aggregations).await?;
+    publish.replace(&ACTIVITY, days.rows_by_end(ACTIVITY.day), activity).await?;
+    publish.end()
+}
+
+/// What models learn from: `ml.demand_prediction_features`, a row for each zone and hour, and `ml.fare_prediction_features`, a
+/// row for each trip. Replaces the days of the run, in both at once.
+#[task(retries = 5, retry_delay = secs(2), retry_backoff = 2.0, timeout = hours(1), trigger_rule = NoneFailedMinOneSuccess)]
+pub async fn ml_features(ctx: Ctx, available: Option<Available>) -> TaskResult<Published> {
+    // It runs also where the changes were skipped, so that the engine cannot promise it the days.
+    let available = available.ok_or_else(|| skip("no days were found to compute"))?;
+    let place = Place::of(&ctx).await?;
+    let days = available.days;
+    let mut publish = Publish::begin(&ctx, &place).await?;
+    let Read { zones, weather, grid } = publish.read(days).await?;
+    let trips = sources::trips_table(&place).await?;
+    let mut all = Vec::new();
+    sources::each_trip(&ctx, &trips, fares::history(days), |trip| all.push(trip)).await?;
+    let (facts, now) = (publish.facts.clone(), publish.now);
+    let [features, fares] = blocking(move |stop| {
+        let mut features = Vec::new();
+        for day in days.each() {
+            stop.check()?;
+            features.push(ML_FEATURES.batch(&demand::of_day(&grid, &weather, &zones, day), now)?);
+        }
+        let features = contracts::ml_features().check(&features, &facts)?;
+        let fares = fares::of_days(all, &weather, &zones, days);
+        stop.check()?;
+        Ok([features, contracts::fares().check(&[FARES.batch(&fares, now)?], &facts)?])
+    })
+    .await?;
+    publish.replace(&ML_FEATURES, days.rows(ML_FEATURES.day), features).await?;
+    publish.replace(&FARES, days.rows(FARES.day), fares).await?;
+    publish.end()
+}
+
+struct Read {
+    zones: Zones,
+    weather: Hours,
+    grid: Grid,
+}
+
+/// The changes of one task, until all are there.
+struct Publish<'a> {
+    ctx: &'a Ctx,
+    place: &'a Place,
+    now: DateTime<Utc>,
+    facts: Facts,
+    changes: Vec<Change>,
+    published: Published,
+}
+
+impl Publish<'_> {
+    async fn begin<'a>(ctx: &'a Ctx, place: &'a Place) -> TaskResult<Publish<'a>> {
+        let now = place.now().await?;
+        let facts = Facts::at(now).keys(ZONES.uri(), sources::zones(place).await?.keys()?);
+        Ok(Publish { ctx, place, now, facts, changes: Vec::new(), published: Published::new() })
+    }
+
+    /// The zones, the weather of some days, and the demand of these and of all that they look back to.
+    async fn read(&self, days: Days) -> TaskResult<Read> {
+        let zones = sources::zones(self.place).await?;
+        let weather = sources::weather(self.place, days).await?;
+        let history = demand::history(days);
+        let mut grid = Grid::new(history, zones.all().len());
+        let trips = sources::trips_table(self.place).await?;
+        sources::each_pickup(self.ctx, &trips, history, |pickup, zone| grid.add(zones.place(zone), pickup)).await?;
+        Ok(Read { zones, weather, grid })
+    }
+
+    /// Replaces the rows of a filter, if the new ones keep their contract.
+    async fn replace<R>(&mut self, table: &Table<R>, rows: Filter, report: Report) -> TaskResult<()> {
+        self.ctx.commit(report.trail(self.ctx))?;
+        report.ok().map_err(|broken| fatal(broken.to_string()))?;
+        let target = self.place.lake.ensure(&table.id()?, &table.definition()?).await?;
+        let count = report.rows_passed() as u64;
+        let batches = Batches::of(table.schema(), report.passed);
+        self.changes.push(target.overwrite(rows, batches).await?.by(self.ctx));
+        self.published.insert(table.uri(), count);
+        Ok(())
+    }
+
+    fn end(self) -> TaskResult<Published> {
+        self.ctx.commit(CommitStep::new(&self.place.lake, self.changes))?;
+        for (uri, rows) in &self.published {
+            self.ctx.emit(AssetEvent::of(&**uri).rows(*rows))?;
+            self.ctx.info(format!("{rows} rows of `{uri}`"));
+        }
+        Ok(self.published)
+    }
+}
