@@ -27,6 +27,9 @@ use std::collections::BTreeMap;
 /// The DAGs that fill what is read here.
 const SOURCES: [&str; 2] = ["nyc_taxi_iceberg_etl", "nyc_weather_etl"];
 
+/// A run of `nyc_weather_etl` tells so many hours at most.
+const MOST_HOURS: usize = 744;
+
 /// What a run computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Available {
@@ -73,7 +76,13 @@ pub async fn check_availability(ctx: Ctx, asked: Analytics) -> TaskResult<Availa
     }
     let hours = days.each().count() * 24;
     if weather.len() < hours {
-        ctx.warning(format!("the weather of {} of {hours} hours is not known", hours - weather.len()));
+        // The last hours of a day in New York are those of the next morning by UTC.
+        let (end, count) = (days.last + TimeDelta::days(1), (hours + 8).min(MOST_HOURS));
+        ctx.warning(format!(
+            "the weather of {} of {hours} hours is not known\n\
+             hint: `orch backfill create --dag-id nyc_weather_etl --date {end}T06:00:00Z --dag-run-conf '{{\"hours\": {count}}}'`",
+            hours - weather.len()
+        ));
     }
     let changes = match (sources::filled(&place, CHANGES).await?, date) {
         (None, _) => None,
