@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 #![expect(clippy::format_push_string, reason = "scripts for a server read better so")]
 
+mod analytics;
 mod archive;
 mod compose;
 mod data;

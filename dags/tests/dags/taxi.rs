@@ -12,7 +12,7 @@ use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use orch_lake::TableDef;
 use orch_lake::batches::Batches;
 use serde_json::{Value, json};
-use server::Files;
+pub(crate) use server::Files;
 use std::sync::Arc;
 
 const DAG: &str = "nyc_taxi_iceberg_etl";

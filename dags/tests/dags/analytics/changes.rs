@@ -1,0 +1,113 @@
+//! The recorded changes of trips, as the change log of the lake has them: windows of five minutes are golden.
+
+use super::DAG;
+use crate::data;
+use crate::taxi_changes::recorded;
+use crate::world::World;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Records that are produced at once.
+const LOT: usize = 500;
+/// Records without tombstones.
+const CHANGES: i64 = 3_580;
+
+/// Into the topic that the change log is made of, each in its partition.
+fn produce(world: &World) {
+    let mut by_partition: BTreeMap<i16, Vec<String>> = BTreeMap::new();
+    for record in recorded() {
+        let text = |bytes: Option<Vec<u8>>| bytes.map(|bytes| String::from_utf8(bytes).unwrap());
+        let (Some(key), Some(value)) = (text(record.key), text(record.value)) else { continue };
+        by_partition.entry(record.partition.unwrap()).or_default().push(format!("{key}\t{value}"));
+    }
+    for (partition, lines) in by_partition {
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let flags = ["--partition", &partition.to_string(), "--key-separator", "\t"];
+        lines.chunks(LOT).for_each(|lot| world.produce("lakehouse.trips", &flags, lot));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_changes_are_golden_windows() {
+    let (world, _files) = super::world_of(&["2019-01"]).await;
+    // Before there is a change log nothing of it is computed, and the rest is.
+    world.good(DAG, "early", &json!({}));
+    let skipped = ["tasks", "states-for-dag-run", DAG, "early", "-o", "json"];
+    let states: Vec<Value> = serde_json::from_str(&world.run(&skipped).done()).unwrap();
+    let of = |task: &str| states.iter().find(|state| state["task_id"] == task).unwrap()["state"].clone();
+    assert_eq!((of("realtime_cdc"), of("ml_features")), (json!("skipped"), json!("success")));
+
+    produce(&world);
+    for (run, times) in [("once", 1), ("replayed", 2)] {
+        // From the beginning of the topic again, into the same table: no change counts twice.
+        if times > 1 {
+            world.run(&["streams", "reset", "taxi_trips_cdc", "--to-earliest"]).done();
+        }
+        assert_eq!(world.streamed("taxi_trips_cdc", times * CHANGES).await, 0);
+        world.good(DAG, run, &json!({}));
+        assert_windows_are_golden(&world);
+    }
+    the_question_of_the_document_is_answered(&world);
+    the_weather_that_is_missing_comes_as_the_log_says(&world);
+}
+
+/// The newest trips are of January 2019, and the weather of that time was not asked for.
+fn the_weather_that_is_missing_comes_as_the_log_says(world: &World) {
+    let unknown =
+        "select count(*) > 40 as hours, count(*) filter (where weather_condition = 'unknown') = count(*) as none,
+        count(*) filter (where weather_condition = 'unknown') = 0 as all from analytics.trip_weather_correlation";
+    let known = || world.run(&["sql", unknown, "-o", "csv"]).done();
+    assert_eq!(known(), "hours,none,all\r\ntrue,true,false\r\n");
+    let (date, conf) = ("2019-02-01T06:00:00Z", r#"{"hours": 56}"#);
+    let hint = format!("`orch backfill create --dag-id nyc_weather_etl --date {date} --dag-run-conf '{conf}'`");
+    let log = ["tasks", "logs", DAG, "check_availability", "replayed"];
+    world.wait_for("the hint", &log, |ended| ended.out.contains(&hint));
+    let asked = ["backfill", "create", "--dag-id", "nyc_weather_etl", "--date", date, "--dag-run-conf", conf];
+    world.run(&asked).done();
+    world.run(&["backfill", "wait", "1"]).done();
+    world.good(DAG, "weather", &json!({}));
+    assert_eq!(known(), "hours,none,all\r\ntrue,false,true\r\n");
+}
+
+fn assert_windows_are_golden(world: &World) {
+    let sql = "select cast(to_unixtime(window_start) as bigint) * 1000 as s, cast(to_unixtime(window_end) as bigint) * 1000 as e,
+            pickup_zone_id, total_trips, total_revenue, avg_trip_distance, avg_fare_amount, unique_vendors, activity_score
+        from realtime.trip_aggregations join realtime.zone_activity
+            on zone_id = pickup_zone_id and activity_timestamp = window_end
+        where pickup_count = total_trips order by s, pickup_zone_id";
+    let found = world.run(&["sql", sql, "-o", "csv", "--limit", "10000"]).done();
+    let golden = data::text("golden/cdc_trip_aggregations_5min.csv");
+    assert_eq!(found.lines().count(), golden.lines().count());
+    for (found, golden) in found.lines().zip(golden.lines()).skip(1) {
+        let numbers = |line: &str| line.split(',').map(|cell| cell.parse::<f64>().unwrap()).collect::<Vec<_>>();
+        let same = numbers(found).into_iter().zip(numbers(golden)).all(|(one, other)| (one - other).abs() < 1e-6);
+        assert!(same, "{found}\n{golden}");
+    }
+}
+
+/// Word for word, but for the time.
+fn the_question_of_the_document_is_answered(world: &World) {
+    let question = "-- Current zone activity levels
+SELECT 
+    zone_id,
+    activity_timestamp,
+    activity_score,
+    revenue_last_hour,
+    pickup_count
+FROM iceberg.realtime.zone_activity
+WHERE activity_timestamp >= timestamp '2023-11-14 23:00:00' - interval '1 hour'
+ORDER BY activity_score DESC";
+    let answer = world.run(&["sql", "-o", "csv", "--limit", "10000", "--", question]).done();
+    let lines: Vec<&str> = answer.lines().collect();
+    assert_eq!(lines[0], "zone_id,activity_timestamp,activity_score,revenue_last_hour,pickup_count");
+    // Zones in which trips only ended are there too.
+    assert!(lines.len() > 532, "{}", lines.len());
+    // The last window of a zone has the revenue of all of them: they are less than an hour.
+    let sums = "select count(*) as n from
+        (select zone_id, max(revenue_last_hour) as hour, max(avg_fare_last_hour) as fare, count(top_destination_zone) as tops
+            from realtime.zone_activity group by 1) a
+        join (select pickup_zone_id, sum(total_revenue) as all from realtime.trip_aggregations group by 1) b
+            on zone_id = pickup_zone_id
+        where abs(hour - b.all) > 0.001 or fare is null or tops = 0";
+    assert_eq!(world.run(&["sql", sums, "-o", "csv"]).done(), "n\r\n0\r\n");
+}
