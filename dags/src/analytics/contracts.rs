@@ -101,3 +101,33 @@ pub fn activity() -> Contract {
         .between("dropoff_count", 0, MOST_TRIPS)
         .at_least("activity_score", 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analytics::demand::of_day;
+    use crate::analytics::grid::Grid;
+    use crate::analytics::options::{DAY, Days};
+    use crate::analytics::sources::{Hours, Zone, Zones};
+    use chrono::{DateTime, Utc};
+    use orch_lake::contract::{CheckOutcome, Facts};
+
+    #[test]
+    fn a_day_without_trips_is_told_and_a_zone_that_is_not_there_publishes_nothing() {
+        let days = Days { first: "2019-03-01".parse().expect("a day"), last: "2019-03-03".parse().expect("a day") };
+        let (here, elsewhere) = (Zones::of(vec![Zone::numbered(1)]), Zones::of(vec![Zone::numbered(2)]));
+        let mut grid = Grid::new(days, 1);
+        [0, 2].into_iter().for_each(|day| grid.add(Some(0), days.micros().0 + day * DAY));
+        let now: DateTime<Utc> = DateTime::UNIX_EPOCH;
+        let batch = |day| FEATURES.batch(&of_day(&grid, &Hours::new(), &here, day), now).expect("a batch");
+        let rows: Vec<_> = days.each().map(batch).collect();
+        let check = |known: &Zones| {
+            let facts = Facts::at(now).keys(ZONES.uri(), known.keys().expect("keys"));
+            let report = features().check(&rows, &facts).expect("it can be asked");
+            let bad = report.findings.iter().filter(|finding| finding.outcome != CheckOutcome::Pass);
+            (report.ok().is_ok(), bad.map(|finding| finding.kind.clone()).collect::<Vec<_>>())
+        };
+        assert_eq!(check(&here), (true, vec!["continuity".into()]));
+        assert_eq!(check(&elsewhere), (false, vec!["references".into(), "continuity".into()]));
+    }
+}

@@ -216,17 +216,7 @@ mod tests {
 
     #[test]
     fn a_trip_knows_only_those_that_began_before_it() {
-        let zone = Zone {
-            id: 1,
-            borough: "Queens".into(),
-            name: "Somewhere".into(),
-            kind: "neighborhood".into(),
-            is_tourist_area: false,
-            is_business_district: false,
-            centre: Some((40.7, -73.8)),
-            outline: None,
-        };
-        let zones = Zones::of(vec![zone]);
+        let zones = Zones::of(vec![Zone::numbered(1)]);
         let days = Days { first: day_of(8 * DAY), last: day_of(8 * DAY) };
         let start = 8 * 86_400;
         let week = start - 7 * 86_400;

@@ -67,6 +67,23 @@ pub struct Zone {
     pub outline: Option<String>,
 }
 
+#[cfg(test)]
+impl Zone {
+    /// In Queens, with nothing special about it.
+    pub(super) fn numbered(id: i32) -> Zone {
+        Zone {
+            id,
+            borough: "Queens".into(),
+            name: format!("Zone {id}"),
+            kind: "neighborhood".into(),
+            is_tourist_area: false,
+            is_business_district: false,
+            centre: Some((40.7, -73.8)),
+            outline: None,
+        }
+    }
+}
+
 /// All zones, by number.
 #[derive(Debug, Clone, Default)]
 pub struct Zones(Vec<Arc<Zone>>);
