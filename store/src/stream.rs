@@ -4,11 +4,13 @@
 //! The epoch of a stream is its fence: it is raised by each process that takes the stream and by people who restart or move it, and what an
 //! older epoch commits is refused. So a lease that was lost in the middle of a commit can publish nothing.
 
+mod capture;
 mod people;
 mod role;
 mod runs;
 mod window;
 
+pub use capture::{CapturePhase, CapturePosition, WithinTransaction, set_capture};
 pub use people::{
     FailedStream, PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, StreamState, delete_stream,
     drop_old_minutes, failed_streams, get_stream, list_streams, minutes_of_stream, partitions_of_stream, pause_stream,
@@ -115,13 +117,15 @@ pub struct Left {
     pub watermarks: Vec<(i32, DateTime<Utc>)>,
     /// Windows that ended before take no more records.
     pub closed_before: Option<DateTime<Utc>>,
+    /// Of a stream that captures changes.
+    pub capture: Option<CapturePosition>,
 }
 
 /// # Errors
 /// `StoreError::FenceLost` if the stream is no longer this epoch's.
 pub async fn left_behind(db: &mut PgConnection, lease: &Lease) -> StoreResult<Left> {
     let row = sqlx::query!(
-        r#"select s.created_at, s.topic_identity, s.reset_to, s.closed_before,
+        r#"select s.created_at, s.topic_identity, s.reset_to, s.closed_before, s.capture,
           coalesce(array_agg(p.partition order by p.partition) filter (where p.partition is not null), '{}') as "partitions!",
           coalesce(array_agg(p.next_offset order by p.partition) filter (where p.partition is not null), '{}') as "offsets!",
           coalesce(array_agg(p.partition order by p.partition) filter (where p.watermark is not null), '{}') as "timed!",
@@ -132,6 +136,7 @@ pub async fn left_behind(db: &mut PgConnection, lease: &Lease) -> StoreResult<Le
     );
     let row = row.fetch_optional(db).await?.ok_or(StoreError::FenceLost)?;
     let reset_to = row.reset_to.map(serde_json::from_value).transpose().map_err(|_| StoreError::FenceLost)?;
+    let capture = row.capture.map(serde_json::from_value).transpose();
     let positions = row.partitions.into_iter().zip(row.offsets).collect();
     Ok(Left {
         created_at: row.created_at,
@@ -140,6 +145,7 @@ pub async fn left_behind(db: &mut PgConnection, lease: &Lease) -> StoreResult<Le
         positions,
         watermarks: row.timed.into_iter().zip(row.watermarks).collect(),
         closed_before: row.closed_before,
+        capture: capture.map_err(|error| StoreError::Sql(sqlx::Error::Decode(error.into())))?,
     })
 }
 

@@ -5,7 +5,7 @@ select s.name as "name!", s.bundle as "bundle!", s.version, s.spec as "spec!", s
     s.failed_at, nullif(s.retry_at, 'infinity') as retry_at, coalesce(s.retry_at = 'infinity', false) as "waits_for_restart!",
     s.reset_to, s.commits as "commits!", s.records as "records!", s.quarantined as "quarantined!", s.last_commit_at,
     s.last_record_at, coalesce(p.lag, 0)::bigint as "lag!", coalesce(p.partitions, 0)::integer as "partitions!",
-    coalesce(m.records, 0)::bigint as "records_last_hour!", s.topic_identity
+    coalesce(m.records, 0)::bigint as "records_last_hour!", s.topic_identity, s.capture
 from stream s
 left join lateral (
     select sum(greatest(coalesce(l.next_offset, p.end_offset) - p.next_offset, 0)) as lag, count(*) as partitions

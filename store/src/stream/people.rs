@@ -38,6 +38,8 @@ pub struct StreamRow {
     pub records_last_hour: i64,
     /// `None`: it has not begun to read.
     pub topic_identity: Option<String>,
+    /// Of a stream that captures the changes of a database: where it is there.
+    pub capture: Option<Value>,
 }
 
 /// What a stream does, in the words of Kafka Connect.
@@ -98,6 +100,11 @@ impl StreamRow {
         self.spec["table"].as_str().unwrap_or_default()
     }
 
+    /// Its source is a database, and its topics are what it writes.
+    pub fn is_capture(&self) -> bool {
+        !self.spec["captures"].is_null()
+    }
+
     /// `None`: the table is in the database of a connection.
     pub fn lake_table(&self) -> Option<&str> {
         self.spec["table_connection"].is_null().then(|| self.table())
@@ -129,6 +136,13 @@ pub struct Reset {
     /// The rows that are there go in the same moment: the table is built anew from what is read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub empty_table: bool,
+}
+
+impl Reset {
+    /// All from the beginning, and nothing besides.
+    pub fn is_anew(&self) -> bool {
+        self.to == ResetTo::Earliest && self.partition.is_none() && !self.empty_table
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
