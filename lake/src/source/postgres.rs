@@ -1,6 +1,7 @@
 //! Postgres: a table or a query as a stream of batches, by `copy` in its binary form.
 
 mod decode;
+pub mod replication;
 mod session;
 
 pub use decode::type_of;

@@ -106,7 +106,7 @@ fn config(to: &Database) -> Config {
 }
 
 /// What is asked of a server's certificate, as libpq does: nothing, unless the mode or a root certificate says so.
-fn tls(to: &Database) -> TaskResult<ClientConfig> {
+pub(super) fn tls(to: &Database) -> TaskResult<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let issuer = match (to.ssl_mode, &to.ssl_root_cert) {

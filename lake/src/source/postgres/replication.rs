@@ -1,0 +1,286 @@
+//! Changes of a Postgres database as they are committed: its slot, its publication, one snapshot that fits the beginning of the slot,
+//! and what comes after. Logical replication by the plugin `pgoutput`, which every server has.
+
+mod pgoutput;
+mod tables;
+mod wire;
+
+pub use pgoutput::{Cell, Column, Message, Old, Relation, Tuple, row_of_copy};
+pub use tables::{CaughtTable, Publication};
+pub use wire::Refused;
+
+use anyhow::{Context as _, anyhow, ensure};
+use bytes::{Buf as _, Bytes};
+use orch_sdk::task::{Connection, TaskResult};
+use serde::Deserialize;
+use std::time::Duration;
+use wire::{Purpose, Rows, Wire};
+
+/// A session of before that has not noticed its end holds the slot. It is ended, and asked for so often.
+const TRIES_FOR_SLOT: u32 = 20;
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// `object_in_use`
+const IN_USE: &str = "55006";
+
+/// The database behind a connection, as it says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// No two clusters have the same; a standby has that of its primary.
+    pub system: String,
+    pub database: String,
+    /// Up to where its log is written.
+    pub lsn: u64,
+}
+
+/// A slot: from where on the server keeps its log.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Slot {
+    #[serde(default)]
+    pub plugin: Option<String>,
+    #[serde(default)]
+    pub database: Option<String>,
+    /// What lies before was taken, and is not sent again.
+    #[serde(rename = "confirmed_flush_lsn", deserialize_with = "lsn", default)]
+    pub confirmed: u64,
+    /// `lost`: the server has thrown away what the slot needs.
+    #[serde(default)]
+    pub wal_status: Option<String>,
+}
+
+/// What the server sends while changes are followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sent {
+    Change {
+        lsn: u64,
+        message: Message,
+        bytes: usize,
+    },
+    /// Everything up to here was sent.
+    Alive {
+        lsn: u64,
+        wants_answer: bool,
+    },
+}
+
+/// A session at a database whose changes are captured.
+#[derive(Debug)]
+pub struct Source {
+    wire: Wire,
+    /// For questions while the other one follows changes.
+    asks: Wire,
+}
+
+impl Source {
+    /// `name` is told to the server, and tells sessions of this capture from others.
+    ///
+    /// # Errors
+    /// With what a person can do about it.
+    pub async fn open(connection: &Connection, name: &str) -> TaskResult<Source> {
+        let mut asks = Wire::open(connection, Purpose::Statements, name).await?;
+        let level = one(asks.ask("show wal_level").await?)?;
+        ensure!(
+            level == "logical",
+            "the server of connection `{}` has wal_level = {level}, so it tells of no changes\n\
+             hint: `alter system set wal_level = logical`, and restart the server; it is looked for again by itself",
+            connection.id
+        );
+        let wire = Wire::open(connection, Purpose::Replication, name).await?;
+        Ok(Source { wire, asks })
+    }
+
+    pub async fn identity(&mut self) -> TaskResult<Identity> {
+        let found = self.wire.ask("IDENTIFY_SYSTEM").await?;
+        let [Some(system), _, Some(lsn), Some(database)] = found.first().map_or(&[][..], Vec::as_slice) else {
+            return Err(anyhow!("the server does not say which it is"));
+        };
+        let (system, database, lsn) = (system.clone(), database.clone(), parse_lsn(lsn)?);
+        Ok(Identity { system, database, lsn })
+    }
+
+    /// How far the log of the server is written.
+    pub async fn written(&mut self) -> TaskResult<u64> {
+        let sql = "select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end";
+        parse_lsn(&one(self.asks.ask(sql).await?)?)
+    }
+
+    pub async fn slot(&mut self, name: &str) -> TaskResult<Option<Slot>> {
+        let sql = format!("select to_jsonb(s) from pg_replication_slots s where slot_name = {}", literal(name));
+        let found = self.asks.ask(&sql).await?;
+        found.into_iter().next().map(|row| Ok(serde_json::from_str(&one(vec![row])?)?)).transpose()
+    }
+
+    /// A slot that is not there is gone already.
+    pub async fn drop_slot(&mut self, name: &str) -> TaskResult<()> {
+        let drop = format!(
+            "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = {}",
+            literal(name)
+        );
+        for _ in 0..TRIES_FOR_SLOT {
+            match self.asks.ask(&drop).await {
+                Err(error) if is_in_use(&error) => self.end_holder(name).await?,
+                done => return done.map(drop_rows),
+            }
+        }
+        self.asks.ask(&drop).await.map(drop_rows)
+    }
+
+    /// Sessions of this capture only: another reader of the slot is told of by the server's refusal.
+    async fn end_holder(&mut self, slot: &str) -> TaskResult<()> {
+        let sql = format!(
+            "select pg_terminate_backend(a.pid) from pg_replication_slots s join pg_stat_activity a on a.pid = s.active_pid
+            where s.slot_name = {} and a.application_name = current_setting('application_name')",
+            literal(slot)
+        );
+        self.asks.ask(&sql).await?;
+        tokio::time::sleep(ASK_AGAIN).await;
+        Ok(())
+    }
+
+    /// Creates the slot, and takes the snapshot with which its changes begin: until [`Source::end_snapshot`] rows are read as they were
+    /// then. What commits later is sent as changes, and nothing of it is in the snapshot. Gives where the changes begin.
+    pub async fn create_slot(&mut self, name: &str) -> TaskResult<u64> {
+        // Says so and nothing else: a slot that cannot be created leaves the session in a transaction.
+        self.wire.ask("begin isolation level repeatable read read only").await?;
+        let create = format!("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput USE_SNAPSHOT", quoted(name));
+        match self.wire.ask(&create).await {
+            Ok(rows) => {
+                let lsn = rows.first().and_then(|row| row.get(1)).cloned().flatten();
+                parse_lsn(&lsn.context("the server does not say where the slot begins")?)
+            }
+            Err(error) => {
+                self.wire.ask("rollback").await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Begins to read the rows of a table, within the snapshot.
+    pub async fn begin_table(&mut self, table: &CaughtTable) -> TaskResult<()> {
+        self.wire.begin_copy(&table.copy()).await
+    }
+
+    /// The next row of the table, as a line of `copy`; `None` after the last one.
+    pub async fn next_row(&mut self) -> TaskResult<Option<Bytes>> {
+        let line = self.wire.piece().await?;
+        if line.is_none() {
+            self.wire.ready().await?;
+        }
+        Ok(line)
+    }
+
+    pub async fn end_snapshot(&mut self) -> TaskResult<()> {
+        self.wire.ask("commit").await.map(drop_rows)
+    }
+
+    /// From here on the server sends the changes of transactions that commit at `lsn` or later.
+    pub async fn follow(&mut self, slot: &str, publication: &str, lsn: u64) -> TaskResult<()> {
+        let follow = format!(
+            "START_REPLICATION SLOT {} LOGICAL {} (proto_version '1', publication_names {})",
+            quoted(slot),
+            show_lsn(lsn),
+            literal(&quoted(publication))
+        );
+        for _ in 0..TRIES_FOR_SLOT {
+            match self.wire.begin_copy(&follow).await {
+                Err(error) if is_in_use(&error) => self.end_holder(slot).await?,
+                done => return done,
+            }
+        }
+        self.wire.begin_copy(&follow).await
+    }
+
+    /// What the server sends next. A call that is dropped has lost nothing.
+    pub async fn next(&mut self) -> TaskResult<Sent> {
+        let mut piece = self.wire.piece().await?.context("the server has ended the replication")?;
+        let bytes = piece.len();
+        match piece.try_get_u8()? {
+            b'w' => {
+                let (lsn, _end, _sent_at) = (piece.try_get_u64()?, piece.try_get_u64()?, piece.try_get_i64()?);
+                Ok(Sent::Change { lsn, message: Message::parse(piece)?, bytes })
+            }
+            b'k' => {
+                let (lsn, _sent_at) = (piece.try_get_u64()?, piece.try_get_i64()?);
+                Ok(Sent::Alive { lsn, wants_answer: piece.try_get_u8()? == 1 })
+            }
+            other => Err(anyhow!("the server sends something that orch does not know: `{}`", char::from(other))),
+        }
+    }
+
+    /// Tells the server that everything before `lsn` is kept elsewhere: it sends none of it again.
+    pub async fn confirm(&mut self, lsn: u64) -> TaskResult<()> {
+        self.wire.send_piece(&wire::status(lsn, 0)).await
+    }
+}
+
+/// Whether another session has the slot.
+fn is_in_use(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == IN_USE)
+}
+
+fn drop_rows(_: Rows) {}
+
+/// The one value of a row.
+fn one(rows: Rows) -> TaskResult<String> {
+    let value = rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten();
+    value.context("the server does not answer with a value")
+}
+
+/// As Postgres writes it: `16/B374D848`.
+pub fn show_lsn(lsn: u64) -> String {
+    format!("{:X}/{:X}", lsn >> 32, lsn & 0xffff_ffff)
+}
+
+/// # Errors
+/// The text is no position in a log.
+pub fn parse_lsn(text: &str) -> TaskResult<u64> {
+    let (high, low) = text.split_once('/').with_context(|| format!("`{text}` is no position in a log"))?;
+    ensure!(high.len() <= 8 && low.len() <= 8, "`{text}` is no position in a log");
+    Ok((u64::from_str_radix(high, 16)? << 32) | u64::from_str_radix(low, 16)?)
+}
+
+fn lsn<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let text: Option<String> = Deserialize::deserialize(deserializer)?;
+    text.map_or(Ok(0), |text| parse_lsn(&text).map_err(serde::de::Error::custom))
+}
+
+pub(super) fn literal(text: &str) -> String {
+    // `\` means itself only where it is said that it may not.
+    let prefix = if text.contains('\\') { " E" } else { "" };
+    format!("{prefix}'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_written_as_postgres_does() {
+        assert_eq!(parse_lsn("16/B374D848").unwrap(), 0x16_B374_D848);
+        assert_eq!(show_lsn(0x16_B374_D848), "16/B374D848");
+        assert_eq!(show_lsn(parse_lsn("0/0").unwrap()), "0/0");
+        assert!(parse_lsn("16").is_err() && parse_lsn("x/1").is_err());
+    }
+
+    #[test]
+    fn names_and_texts_end_where_they_end() {
+        assert_eq!(
+            (literal("it's"), literal(r"a\"), quoted(r#"a"b"#)),
+            ("'it''s'".into(), r" E'a\\'".into(), r#""a""b""#.into())
+        );
+    }
+
+    #[test]
+    fn a_slot_is_read_from_any_version_of_the_server() {
+        let slot: Slot = serde_json::from_str(
+            r#"{"slot_name":"s","plugin":"pgoutput","confirmed_flush_lsn":"0/10","wal_status":"reserved","more":1}"#,
+        )
+        .unwrap();
+        assert_eq!((slot.confirmed, slot.wal_status.as_deref()), (16, Some("reserved")));
+        let slot: Slot = serde_json::from_str(r#"{"plugin":null,"confirmed_flush_lsn":null}"#).unwrap();
+        assert_eq!((slot.confirmed, slot.wal_status), (0, None));
+    }
+}
