@@ -1,5 +1,6 @@
 //! What a stream is: where its records come from, what becomes of them, and the table that they are kept in.
 
+use crate::capture::Capture;
 use crate::changes::{Changes, LSN};
 use crate::decode::{Json, Transform};
 use crate::publish::quarantine_topic;
@@ -55,6 +56,8 @@ pub struct Stream {
     pub(crate) deletes: bool,
     pub(crate) sink: Option<Sink>,
     pub(crate) commit: CommitAt,
+    /// It writes topics, and reads none.
+    pub(crate) capture: Option<Capture>,
     description: String,
 }
 
@@ -178,6 +181,7 @@ impl Stream {
             deletes: false,
             sink: None,
             commit: CommitAt::default(),
+            capture: None,
             description: String::new(),
         }
     }
@@ -194,6 +198,12 @@ impl Stream {
     /// The connection that says where the topic is: the built-in log or a Kafka cluster. [`TOPICS`] otherwise.
     pub fn at(self, connection: impl Into<String>) -> Stream {
         Stream { connection: connection.into(), ..self }
+    }
+
+    /// The changes of a database become records of topics, which are where [`Stream::at`] says. Nothing else is declared of such a stream
+    /// but how often it commits.
+    pub fn capture(self, capture: Capture) -> Stream {
+        Stream { capture: Some(capture), ..self }
     }
 
     /// With how many the topic is created when it is missing. One otherwise.
@@ -343,6 +353,17 @@ impl Stream {
     /// What is wrong with the declaration.
     pub fn check(&self) -> Result<(), String> {
         let wrong = |what: &str| Err(format!("stream `{}` {what}", self.name));
+        if let Some(capture) = &self.capture {
+            let is_alone = self.sink.is_none() && self.topic.is_empty() && self.windows.is_none();
+            return match capture.wrong(&self.name) {
+                Some(what) => wrong(&what),
+                None if self.name.is_empty() => Err("a stream has no name".into()),
+                None if !is_alone => {
+                    wrong("captures changes: leave out `.topic(…)` and tables, and read its topics by another stream")
+                }
+                None => Ok(()),
+            };
+        }
         let key = self.sink.as_ref().and_then(|sink| sink.write().key());
         if let Some(what) = self.windows.as_ref().and_then(|windows| windows.wrong(key)) {
             return wrong(&what);
@@ -384,6 +405,16 @@ impl Stream {
 
     /// As it is registered.
     pub(crate) fn registered(&self) -> NewStream {
+        if let Some(capture) = &self.capture {
+            let mut spec = capture.spec(&self.name);
+            spec.insert("connection".into(), self.connection.as_str().into());
+            spec.insert("commit_every_ms".into(), json!(self.commit.every.as_millis() as u64));
+            if !self.description.is_empty() {
+                spec.insert("description".into(), self.description.as_str().into());
+            }
+            let spec = serde_json::Value::Object(spec);
+            return NewStream { name: self.name.clone(), version: hash(&spec.to_string()), spec };
+        }
         let fields = self.json.schema.fields().iter();
         let fields: Vec<_> = fields.map(|field| format!("{} {}", field.name(), plain(field.data_type()))).collect();
         let mut spec = json!({

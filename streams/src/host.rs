@@ -1,5 +1,6 @@
 //! The streams of a process: it takes those that no process runs, renews what it has, and lets go of what it has lost.
 
+use crate::capture;
 use crate::declare::{Sink, Stream};
 use crate::publish::{LakeTarget, PostgresTarget, RunsTarget, Target, To};
 use crate::run;
@@ -153,6 +154,13 @@ impl Party {
             let mut inner = JoinSet::new();
             let (of_work, to_open) = (mine.clone(), host.clone());
             inner.spawn(async move {
+                if let Some(captured) = stream.capture.clone() {
+                    let source = (to_open.find)(&captured.connection).await?;
+                    let topics = (to_open.find)(&stream.connection).await?;
+                    let (pool, hints) = (to_open.pool.clone(), to_open.hints.clone());
+                    let target = capture::Target::open(pool, of_work, hints, &topics)?;
+                    return capture::run(stream, captured, source, target).await;
+                }
                 let opened = open(&to_open, &declared, &ends, &stream, of_work).await?;
                 run::run(stream, opened.target, opened.reader).await
             });

@@ -3,9 +3,12 @@
 //!
 //! Tasks read topics as well: `reading`.
 //!
+//! `capture` goes the other way: changes of a database become records of topics.
+//!
 //! `topic` reads, `decode` and `sort` make rows of records, `publish` commits them, `run` is one stream at work, `host` the
 //! streams of a process.
 
+mod capture;
 mod changes;
 mod declare;
 mod decode;
@@ -23,6 +26,7 @@ pub mod topic;
 mod upkeep;
 mod windows;
 
+pub use capture::Capture;
 pub use changes::{Changes, EVENT_TS, LSN, OP, POSITION, SOURCE_DB, SOURCE_TABLE, SOURCE_TS_MS, TX_ID};
 pub use declare::{CommitAt, Start, Stream, TOPICS};
 pub use decode::{OFFSET, PARTITION};
@@ -40,3 +44,7 @@ struct StreamsGuide;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guides/changes.md")]
 struct ChangesGuide;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guides/captures.md")]
+struct CapturesGuide;

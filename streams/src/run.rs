@@ -230,12 +230,12 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    async fn of(pool: &PgPool) -> TaskResult<Clock> {
+    pub(crate) async fn of(pool: &PgPool) -> TaskResult<Clock> {
         let asked = Instant::now();
         Ok(Clock { then: orch_store::stream::now(&mut *pool.acquire().await?).await?, asked })
     }
 
-    fn now(&self) -> DateTime<Utc> {
+    pub(crate) fn now(&self) -> DateTime<Utc> {
         self.then + self.asked.elapsed()
     }
 }

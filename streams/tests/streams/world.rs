@@ -30,10 +30,15 @@ pub(crate) const COMMIT: Duration = Duration::from_millis(20);
 /// A connection to a Postgres that streams write to.
 pub(crate) const WAREHOUSE: &str = "warehouse";
 
+/// A connection to a Postgres whose changes are captured.
+pub(crate) const SOURCE: &str = "shop";
+
 pub(crate) struct World {
     pub(crate) db: TestDb,
     folder: TempDir,
     hints: Hints,
+    /// A database whose changes are captured.
+    pub(crate) source: Option<Connection>,
 }
 
 /// A process that runs streams.
@@ -52,7 +57,7 @@ pub(crate) async fn world() -> World {
     .execute(&mut db.connect().await)
     .await
     .expect("the trigger is made");
-    World { db, folder: tempfile::tempdir().expect("a temporary folder"), hints: Hints::new() }
+    World { db, folder: tempfile::tempdir().expect("a temporary folder"), hints: Hints::new(), source: None }
 }
 
 /// Readings: `{"id": 1, "city": "Oslo"}` → `test.readings`.
@@ -87,7 +92,7 @@ impl World {
 
     /// Starts a process that has this stream.
     pub(crate) fn host(&self, stream: &Stream) -> Host {
-        let warehouse = self.db.url();
+        let (warehouse, source_db) = (self.db.url(), self.source.clone());
         let (stream, url, folder) = (stream.clone(), self.db.url(), self.folder.path().to_owned());
         let open_lake = move |_: &[Connection]| {
             let catalog = orch_store::connect::pool(&url, "orch lake", 4)?;
@@ -102,6 +107,7 @@ impl World {
             hints: self.hints.clone(),
             find: Arc::new(move |id| {
                 let connection = match id {
+                    SOURCE => source_db.clone().expect("the test has a source"),
                     WAREHOUSE => Connection::from_uri(id, &warehouse).expect("it is a URL"),
                     _ => Connection { id: id.into(), conn_type: "log".into(), ..Connection::default() },
                 };

@@ -44,6 +44,11 @@ impl PrivateServer {
         Self::in_folder("orch-", settings).await
     }
 
+    /// One that tells of the changes of its tables.
+    pub async fn with_changes() -> Self {
+        Self::with(Settings::without_durability().set("wal_level", "logical")).await
+    }
+
     /// One that is reached by TCP, as servers elsewhere are: the name of its folder is too long for a socket.
     pub async fn over_tcp() -> Self {
         Self::in_folder(&format!("orch-{}-", "over-tcp".repeat(12)), Settings::without_durability()).await

@@ -1,0 +1,217 @@
+//! Captures: streams that bring the changes of a Postgres database into topics, in Debezium's words. Rows that are there are read once,
+//! in a snapshot with which the changes begin. Records and the position in the database's log move in one transaction.
+
+mod begin;
+mod envelope;
+mod lot;
+mod publish;
+mod run;
+mod tables;
+mod transactions;
+mod value;
+
+pub(crate) use publish::Target;
+pub(crate) use run::run;
+
+use futures::future::BoxFuture;
+use orch_sdk::task::{Connection, TaskResult};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Names of Postgres are not longer.
+const LONGEST_NAME: usize = 63;
+/// Of a topic of the built-in log.
+const MOST_PARTITIONS: i16 = 64;
+
+/// A database whose changes are captured.
+///
+/// ```
+/// # use orch_streams::{Capture, Stream};
+/// Stream::new("shop").capture(Capture::postgres("shop_db").tables(["public.orders", "public.customers"]).topics("shop"));
+/// ```
+#[derive(Clone)]
+#[must_use = "a capture is handed to `Stream::capture`"]
+pub struct Capture {
+    pub(crate) connection: String,
+    pub(crate) tables: Vec<String>,
+    slot: Option<String>,
+    publication: Option<String>,
+    prefix: Option<String>,
+    partitions: i16,
+    /// Of tables that have another number.
+    partitions_of: BTreeMap<String, i16>,
+    pub(crate) prepare: Option<Arc<Prepare>>,
+}
+
+type Prepare = dyn Fn(Connection) -> BoxFuture<'static, TaskResult<()>> + Send + Sync;
+
+impl Capture {
+    /// The database of a connection. Its server has `wal_level = logical`, and its account the attribute REPLICATION.
+    pub fn postgres(connection: impl Into<String>) -> Capture {
+        let connection = connection.into();
+        Capture {
+            connection,
+            tables: Vec::new(),
+            slot: None,
+            publication: None,
+            prefix: None,
+            partitions: 1,
+            partitions_of: BTreeMap::new(),
+            prepare: None,
+        }
+    }
+
+    /// Tables, as `schema.table`. Without a schema they are in `public`.
+    pub fn tables<T: Into<String>>(mut self, tables: impl IntoIterator<Item = T>) -> Capture {
+        self.tables.extend(tables.into_iter().map(|table| with_schema(table.into())));
+        self
+    }
+
+    /// The slot by which the server keeps its log for this stream: `orch_` and the name of the stream otherwise.
+    pub fn slot(self, name: impl Into<String>) -> Capture {
+        Capture { slot: Some(name.into()), ..self }
+    }
+
+    /// The publication of the tables: the name of the slot otherwise. It is created when it is missing and the account may.
+    pub fn publication(self, name: impl Into<String>) -> Capture {
+        Capture { publication: Some(name.into()), ..self }
+    }
+
+    /// The topic of a table is this and the name of the table: `lakehouse.trips`. The id of the connection otherwise.
+    pub fn topics(self, prefix: impl Into<String>) -> Capture {
+        Capture { prefix: Some(prefix.into()), ..self }
+    }
+
+    /// With how many the topics are created. Changes of a row with one key stay in order; a truncation has no order among the rows of
+    /// other partitions. One otherwise.
+    pub fn partitions(self, many: i16) -> Capture {
+        Capture { partitions: many, ..self }
+    }
+
+    /// Another number for the topic of one table.
+    pub fn partitions_of(mut self, table: &str, many: i16) -> Capture {
+        self.partitions_of.insert(with_schema(table.into()), many);
+        self
+    }
+
+    /// Called before the tables are looked for. It may make those that are missing.
+    pub fn prepared_by(
+        self,
+        with: impl Fn(Connection) -> BoxFuture<'static, TaskResult<()>> + Send + Sync + 'static,
+    ) -> Capture {
+        Capture { prepare: Some(Arc::new(with)), ..self }
+    }
+
+    pub(crate) fn partitions_for(&self, table: &str) -> i16 {
+        self.partitions_of.get(table).copied().unwrap_or(self.partitions)
+    }
+
+    pub(crate) fn slot_of(&self, stream: &str) -> String {
+        self.slot.clone().unwrap_or_else(|| {
+            let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+            "orch_".chars().chain(stream.chars().map(plain)).take(LONGEST_NAME).collect()
+        })
+    }
+
+    pub(crate) fn publication_of(&self, stream: &str) -> String {
+        self.publication.clone().unwrap_or_else(|| self.slot_of(stream))
+    }
+
+    pub(crate) fn topic_of(&self, table: &str) -> String {
+        let table = table.split_once('.').map_or(table, |(_, name)| name);
+        format!("{}.{table}", self.prefix.as_ref().unwrap_or(&self.connection))
+    }
+
+    /// What is wrong with it.
+    pub(crate) fn wrong(&self, stream: &str) -> Option<String> {
+        let slot = self.slot_of(stream);
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let topics: Vec<String> = self.tables.iter().map(|table| self.topic_of(table)).collect();
+        let is_name = |name: &String| name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+        let unfit = topics.iter().find(|topic| !is_name(topic));
+        let mut many: Vec<i16> = self.tables.iter().map(|table| self.partitions_for(table)).collect();
+        many.retain(|many| !(1..=MOST_PARTITIONS).contains(many));
+        match () {
+            () if self.tables.is_empty() => Some("captures no table: call `.tables(…)`".into()),
+            () if slot.is_empty() || slot.len() > LONGEST_NAME || !slot.chars().all(is_plain) => {
+                Some(format!("has the slot `{slot}`: use up to 63 small letters, digits and `_`"))
+            }
+            () if topics.iter().collect::<BTreeSet<_>>().len() < topics.len() => {
+                Some("captures two tables of one name, which would share a topic: make two streams of them".into())
+            }
+            () if !many.is_empty() => {
+                Some(format!("wants topics with {} partitions: 1 to {MOST_PARTITIONS} are possible", many[0]))
+            }
+            () if self.partitions_of.keys().any(|table| !self.tables.contains(table)) => {
+                Some("says how many partitions a table has that it does not capture".into())
+            }
+            () => unfit.map(|topic| format!("would write to the topic `{topic}`, which is no name of a topic")),
+        }
+    }
+
+    /// For people.
+    pub(crate) fn spec(&self, stream: &str) -> Map<String, Value> {
+        let topics: Vec<String> = self.tables.iter().map(|table| self.topic_of(table)).collect();
+        let told = json!({
+            "captures": "postgres",
+            "topic": topics.join(", "),
+            "table": self.tables.join(", "),
+            "table_connection": self.connection,
+            "slot": self.slot_of(stream),
+            "publication": self.publication_of(stream),
+            "partitions": self.tables.iter().map(|table| self.partitions_for(table)).collect::<Vec<_>>(),
+        });
+        if let Value::Object(told) = told { told } else { Map::new() }
+    }
+}
+
+impl std::fmt::Debug for Capture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Capture")
+            .field("connection", &self.connection)
+            .field("tables", &self.tables)
+            .finish_non_exhaustive()
+    }
+}
+
+fn with_schema(table: String) -> String {
+    if table.contains('.') { table } else { format!("public.{table}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_from_those_that_are_given() {
+        let capture = Capture::postgres("taxi_db").tables(["taxi.trips", "vendors"]);
+        assert_eq!(
+            (capture.slot_of("Taxi-Stream"), capture.publication_of("t")),
+            ("orch_taxi_stream".into(), "orch_t".into())
+        );
+        assert_eq!(
+            (capture.topic_of("taxi.trips"), capture.topic_of("public.vendors")),
+            ("taxi_db.trips".into(), "taxi_db.vendors".into())
+        );
+        assert_eq!(capture.wrong("taxi"), None);
+        assert_eq!(capture.topics("lakehouse").slot("s").publication("p").topic_of("taxi.trips"), "lakehouse.trips");
+    }
+
+    #[test]
+    fn a_declaration_that_cannot_run_says_why() {
+        let capture = || Capture::postgres("db").tables(["a.x"]);
+        for (wrong, why) in [
+            (Capture::postgres("db"), "no table"),
+            (capture().slot("Slot"), "small letters"),
+            (capture().tables(["b.x"]), "two tables of one name"),
+            (capture().partitions(0), "0 partitions"),
+            (capture().partitions_of("a.x", 65), "65 partitions"),
+            (capture().partitions_of("a.y", 2), "does not capture"),
+            (capture().tables(["a.tä"]), "no name of a topic"),
+        ] {
+            let said = wrong.wrong("s").unwrap_or_default();
+            assert!(said.contains(why), "{said}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What the server sends, transaction by transaction, and which of it is in the topics already. Pure.
+
+use super::envelope::{Caught, Origin, RowChange};
+use super::lot::Lot;
+use orch_lake::source::postgres::replication::{Message, Relation};
+use orch_sdk::task::{TaskResult, fatal};
+use orch_store::stream::WithinTransaction;
+use std::collections::{BTreeMap, HashMap};
+
+#[derive(Debug)]
+pub(super) struct Transactions {
+    stream: String,
+    database: String,
+    /// Topics of the tables that are captured, by number.
+    topics: BTreeMap<u32, String>,
+    /// How their rows look; the others are left out.
+    tables: HashMap<u32, Caught>,
+    /// Behind the last commit that was taken whole.
+    pub(super) lsn: u64,
+    /// The part of the next transaction that was taken.
+    pub(super) within: Option<WithinTransaction>,
+    open: Option<Open>,
+}
+
+/// A transaction whose commit has not come yet.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    commit_lsn: u64,
+    at_ms: i64,
+    xid: u32,
+    changes: u64,
+    /// Its first changes, which are in the topics.
+    known: u64,
+}
+
+impl Transactions {
+    /// From a position on.
+    pub(super) fn new(
+        stream: &str,
+        database: &str,
+        topics: BTreeMap<u32, String>,
+        (lsn, within): (u64, Option<WithinTransaction>),
+    ) -> Transactions {
+        let (stream, database) = (stream.into(), database.into());
+        Transactions { stream, database, topics, tables: HashMap::new(), lsn, within, open: None }
+    }
+
+    /// Nothing of a transaction is waited for.
+    pub(super) fn is_between(&self) -> bool {
+        self.open.is_none()
+    }
+
+    pub(super) fn captures(&self, relation: &Relation) -> bool {
+        self.topics.contains_key(&relation.id)
+    }
+
+    /// How rows of a table have looked so far.
+    pub(super) fn known(&self, number: u32) -> Option<&Relation> {
+        self.tables.get(&number).map(|table| &table.relation)
+    }
+
+    /// How rows of a table look from here on, with its key.
+    pub(super) fn learn(&mut self, relation: Relation) {
+        if let Some(topic) = self.topics.get(&relation.id) {
+            self.tables.insert(relation.id, Caught { topic: topic.clone(), relation });
+        }
+    }
+
+    /// # Errors
+    /// Fatal ones: a row is too large, or the log of the server is not the one that was read before.
+    pub(super) fn take(&mut self, lsn: u64, message: Message, now_ms: i64, lot: &mut Lot) -> TaskResult<()> {
+        match message {
+            Message::Begin { commit_lsn, at, xid } => self.begin(commit_lsn, at.div_euclid(1_000), xid)?,
+            Message::Commit { end_lsn } => {
+                self.open = None;
+                // A transaction that is sent once more may lie before the one of which a part is known.
+                self.within = self.within.filter(|within| within.commit_lsn >= end_lsn);
+                self.lsn = self.lsn.max(end_lsn);
+                lot.touch();
+            }
+            Message::Relation(relation) => self.learn(relation),
+            Message::Insert { relation, new } => self.row((lsn, now_ms), relation, RowChange::Insert(new), lot)?,
+            Message::Update { relation, old, new } => {
+                self.row((lsn, now_ms), relation, RowChange::Update(old, new), lot)?;
+            }
+            Message::Delete { relation, old } => self.row((lsn, now_ms), relation, RowChange::Delete(old), lot)?,
+            Message::Truncate { relations } => {
+                if self.is_new() {
+                    for relation in relations {
+                        self.tell((lsn, now_ms), relation, RowChange::Truncate, lot)?;
+                    }
+                }
+            }
+            Message::Other => {}
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, commit_lsn: u64, at_ms: i64, xid: u32) -> TaskResult<()> {
+        let known = match self.within {
+            // The server begins a little earlier than it was asked to.
+            _ if commit_lsn < self.lsn => u64::MAX,
+            Some(within) if within.commit_lsn == commit_lsn => within.changes,
+            Some(within) if within.commit_lsn < commit_lsn => {
+                return Err(fatal(format!(
+                    "a transaction of which {} changes were captured is not in the log of the source any more\n\
+                     hint: read all tables anew with `orch streams reset {} --to-earliest`",
+                    within.changes, self.stream
+                )));
+            }
+            _ => 0,
+        };
+        self.open = Some(Open { commit_lsn, at_ms, xid, changes: 0, known });
+        Ok(())
+    }
+
+    fn row(&mut self, at: (u64, i64), relation: u32, change: RowChange, lot: &mut Lot) -> TaskResult<()> {
+        if self.is_new() { self.tell(at, relation, change, lot) } else { Ok(()) }
+    }
+
+    /// Counts a change. `false`: it is in its topic.
+    fn is_new(&mut self) -> bool {
+        let Some(open) = &mut self.open else { return false };
+        open.changes += 1;
+        let is_new = open.changes > open.known;
+        if is_new {
+            self.within = Some(WithinTransaction { commit_lsn: open.commit_lsn, changes: open.changes });
+        }
+        is_new
+    }
+
+    fn tell(&self, (lsn, now_ms): (u64, i64), relation: u32, change: RowChange, lot: &mut Lot) -> TaskResult<()> {
+        let (Some(table), Some(open)) = (self.tables.get(&relation), self.open) else { return Ok(()) };
+        let origin = Origin {
+            database: &self.database,
+            xid: Some(open.xid),
+            previous: self.lsn,
+            lsn,
+            at_ms: open.at_ms,
+            now_ms,
+            snapshot: "false",
+        };
+        for record in table.records(change, &origin)? {
+            lot.push(&table.topic, record);
+        }
+        lot.at_ms = lot.at_ms.max(Some(open.at_ms));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orch_lake::source::postgres::replication::{Cell, Column};
+
+    fn at(lsn: u64, within: Option<(u64, u64)>) -> Transactions {
+        let within = within.map(|(commit_lsn, changes)| WithinTransaction { commit_lsn, changes });
+        let mut transactions = Transactions::new("s", "db", [(7, "t".to_string())].into(), (lsn, within));
+        let column = Column { name: "id".into(), type_oid: 23, is_key: true };
+        let relation = Relation { id: 7, schema: "a".into(), name: "x".into(), identity: b'd', columns: vec![column] };
+        transactions.learn(Relation { id: 8, ..relation.clone() });
+        transactions.learn(relation);
+        transactions
+    }
+
+    fn begin(commit_lsn: u64) -> Message {
+        Message::Begin { commit_lsn, at: 5_000, xid: 1 }
+    }
+
+    fn insert(relation: u32, id: &'static str) -> Message {
+        Message::Insert { relation, new: vec![Cell::Text(id.into())] }
+    }
+
+    /// Keys of what comes of these messages.
+    fn keys(transactions: &mut Transactions, messages: Vec<Message>) -> TaskResult<Vec<String>> {
+        let mut lot = Lot::default();
+        for message in messages {
+            transactions.take(1, message, 0, &mut lot)?;
+        }
+        let records = lot.records.remove("t").unwrap_or_default();
+        Ok(records.into_iter().map(|record| String::from_utf8(record.key.unwrap()).unwrap()).collect())
+    }
+
+    #[test]
+    fn a_position_lies_behind_commits_or_within_a_transaction() {
+        let mut transactions = at(100, None);
+        let taken = keys(&mut transactions, vec![begin(150), insert(7, "1"), insert(8, "9"), insert(7, "2")]);
+        assert_eq!(taken.unwrap(), [r#"{"id":1}"#, r#"{"id":2}"#]);
+        let within = WithinTransaction { commit_lsn: 150, changes: 3 };
+        assert_eq!((transactions.lsn, transactions.within, transactions.is_between()), (100, Some(within), false));
+        keys(&mut transactions, vec![Message::Commit { end_lsn: 160 }]).unwrap();
+        assert_eq!((transactions.lsn, transactions.within, transactions.is_between()), (160, None, true));
+    }
+
+    #[test]
+    fn what_is_in_the_topics_is_left_out() {
+        let sent =
+            || vec![begin(150), insert(7, "1"), insert(8, "9"), insert(7, "2"), Message::Commit { end_lsn: 160 }];
+        assert_eq!(keys(&mut at(100, Some((150, 2))), sent()).unwrap(), [r#"{"id":2}"#]);
+        assert_eq!(keys(&mut at(100, Some((150, 3))), sent()).unwrap(), Vec::<String>::new());
+        // Sent once more, though it was confirmed.
+        let mut later = at(160, None);
+        assert_eq!(keys(&mut later, sent()).unwrap(), Vec::<String>::new());
+        assert_eq!((later.lsn, later.within), (160, None));
+        let mut between = at(160, Some((200, 1)));
+        let taken = keys(&mut between, [sent(), vec![begin(200), insert(7, "3"), insert(7, "4")]].concat());
+        assert_eq!(taken.unwrap(), [r#"{"id":4}"#]);
+    }
+
+    #[test]
+    fn a_transaction_that_vanished_is_never_passed_over() {
+        let error = keys(&mut at(100, Some((150, 2))), vec![begin(170)]).unwrap_err().to_string();
+        assert!(error.contains("orch streams reset s --to-earliest"), "{error}");
+    }
+}

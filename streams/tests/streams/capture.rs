@@ -1,0 +1,213 @@
+//! Changes of a real Postgres come to topics, each once, whatever ends in the middle.
+
+mod copies;
+mod states;
+mod values;
+
+use crate::world::{COMMIT, Host, SOURCE, World, world};
+use orch_sdk::task::Connection;
+use orch_store::stream::{Reset, ResetTo, StreamRow, reset_stream};
+use orch_store::topic::{ReadFrom, RecordRow, get_topic, list_partitions, read_records};
+use orch_streams::{Capture, Stream};
+use orch_test_support::PrivateServer;
+use serde_json::Value;
+use sqlx::postgres::PgListener;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Nothing that these tests wait for takes so long.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// A database with tables, and a stream that captures them.
+pub(super) struct Shop {
+    world: World,
+    source: PrivateServer,
+}
+
+/// A record as Debezium's readers see it.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    partition: i16,
+    key: Option<String>,
+    op: String,
+    before: Value,
+    after: Value,
+    source: Value,
+    headers: Option<Value>,
+}
+
+/// Two integers and a text by a key, told with the old row.
+const ITEMS: &str = "create table item (id integer primary key, n integer not null, note text);
+    alter table item replica identity full;";
+
+pub(super) fn items() -> Stream {
+    capture(Capture::postgres(SOURCE).tables(["item"]))
+}
+
+/// Worlds know their stream by this name.
+pub(super) fn capture(what: Capture) -> Stream {
+    Stream::new("readings").capture(what).commit_every(COMMIT)
+}
+
+pub(super) async fn shop(tables: &str) -> Shop {
+    let (mut world, source) = tokio::join!(world(), PrivateServer::with_changes());
+    world.source = Some(Connection::from_uri(SOURCE, &source.url()).unwrap());
+    let shop = Shop { world, source };
+    shop.run(tables).await;
+    shop
+}
+
+impl Shop {
+    async fn at_source(&self) -> PgConnection {
+        PgConnection::connect(&self.source.url()).await.unwrap()
+    }
+
+    /// Statements at the source.
+    async fn run(&self, sql: &str) {
+        run(&mut self.at_source().await, sql).await;
+    }
+
+    /// The session of the stream that ended may not have noticed yet.
+    async fn drop_slot(&self) {
+        let mut db = self.at_source().await;
+        let drop = "select pg_drop_replication_slot('orch_readings')";
+        while sqlx::query(drop).execute(&mut db).await.is_err() {}
+    }
+
+    /// What the topic of a table has, partition by partition.
+    async fn told(&self, table: &str) -> Vec<Told> {
+        let mut db = self.world.db().await;
+        let Some(topic) = get_topic(&mut db, &format!("{SOURCE}.{table}")).await.unwrap() else { return Vec::new() };
+        let mut told = Vec::new();
+        for bounds in list_partitions(&mut db, &topic).await.unwrap() {
+            let partition = bounds.partition;
+            let mut offset = 0;
+            loop {
+                let from = ReadFrom { partition, offset, most: 10_000, most_bytes: 64 << 20 };
+                let read = read_records(&mut db, &topic, from).await.unwrap();
+                let Some(last) = read.last() else { break };
+                offset = last.offset + 1;
+                told.extend(read.iter().map(|record| Told::of(partition, record)));
+            }
+        }
+        told
+    }
+
+    /// Until something holds of the stream or of what it told. It is looked at whenever the stream commits or fails, and what failed is
+    /// tried at once.
+    async fn until<T>(&self, what: &str, mut holds: impl AsyncFnMut(&StreamRow) -> Option<T>) -> T {
+        let mut moved = PgListener::connect(&self.world.db.url()).await.unwrap();
+        moved.listen("moved").await.unwrap();
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let row = self.world.row().await;
+            if let Some(row) = &row {
+                if let Some(value) = holds(row).await {
+                    return value;
+                }
+                if row.retry_at.is_some() {
+                    self.try_again().await;
+                }
+            }
+            let heard = tokio::time::timeout_at(until, moved.recv()).await;
+            assert!(heard.is_ok() && Instant::now() < until, "it does not come to that: {what}: {row:#?}");
+        }
+    }
+
+    async fn try_again(&self) {
+        let again = "update stream set retry_at = null where retry_at is not null and retry_at < 'infinity'";
+        sqlx::query(again).execute(&mut self.world.db().await).await.unwrap();
+        self.world.steered();
+    }
+
+    /// Until the topic of a table ends with such a record.
+    async fn until_last(&self, table: &str, is_last: impl Fn(&Told) -> bool) -> Vec<Told> {
+        self.until("the last record", async |_| {
+            let told = self.told(table).await;
+            told.last().is_some_and(&is_last).then_some(told)
+        })
+        .await
+    }
+
+    async fn until_records(&self, many: i64) -> StreamRow {
+        self.until("so many records", async |row| (row.records >= many).then(|| row.clone())).await
+    }
+
+    /// The first line of why the stream waits for a person.
+    async fn failure(&self, is_it: impl Fn(&str) -> bool) -> String {
+        self.until("a failure", async |row| row.error.clone().filter(|error| is_it(error))).await
+    }
+
+    /// The rows were read, and changes are followed.
+    async fn until_following(&self) {
+        self.until("the snapshot", async |row| (row.capture.as_ref()?["phase"] == "changes").then_some(())).await;
+    }
+
+    async fn reset(&self) {
+        let to = Reset { partition: None, to: ResetTo::Earliest, empty_table: false };
+        assert!(reset_stream(&mut self.world.db().await, "readings", &to).await.unwrap());
+        self.world.steered();
+    }
+
+    fn host(&self, stream: &Stream) -> Host {
+        self.world.host(stream)
+    }
+
+    /// Rows of a table, each as one JSON object, by their keys.
+    async fn rows(&self, table: &str) -> BTreeMap<String, Value> {
+        let sql = format!("select jsonb_build_object('id', id)::text, to_jsonb(t) from {table} t");
+        let rows: Vec<(String, Value)> =
+            sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut self.at_source().await).await.unwrap();
+        rows.into_iter().map(|(key, row)| (key.replace(' ', ""), row)).collect()
+    }
+}
+
+pub(super) async fn run(db: &mut PgConnection, sql: &str) {
+    sqlx::raw_sql(AssertSqlSafe(sql.to_string())).execute(db).await.unwrap();
+}
+
+impl Told {
+    fn of(partition: i16, record: &RecordRow) -> Told {
+        let mut value: Value = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap();
+        let mut take = |name: &str| value[name].take();
+        Told {
+            partition,
+            key: record.key.clone().map(|key| String::from_utf8(key).unwrap()),
+            op: take("op").as_str().unwrap().into(),
+            before: take("before"),
+            after: take("after"),
+            source: take("source"),
+            headers: record.headers.clone(),
+        }
+    }
+
+    /// Operation, key, and the row as it is, or as it was.
+    fn line(&self) -> String {
+        let row = if self.after.is_null() { &self.before } else { &self.after };
+        format!("{} {} {row}", self.op, self.key.as_deref().unwrap_or("-"))
+    }
+}
+
+pub(super) fn lines(told: &[Told]) -> Vec<String> {
+    told.iter().map(Told::line).collect()
+}
+
+/// What a reader has who follows the records. Each has to fit what was there: a change that is missing, or is there twice, does not.
+pub(super) fn replay(told: &[Told]) -> BTreeMap<String, Value> {
+    let mut rows: BTreeMap<String, Value> = BTreeMap::new();
+    for one in told {
+        let key = one.key.clone().unwrap_or_default();
+        let was = match one.op.as_str() {
+            "t" => {
+                rows.clear();
+                continue;
+            }
+            "d" => rows.remove(&key),
+            _ => rows.insert(key, one.after.clone()),
+        };
+        assert_eq!(was.unwrap_or_default(), one.before, "it does not fit: {one:?}");
+    }
+    rows
+}
