@@ -17,6 +17,8 @@ const DECLARED: &str = "its bundle declares it and would create it again: take i
 const WHICH_PARTITION: &str =
     "an offset belongs to one partition, and this stream reads several: name the partition, too";
 const EMPTY_OF_ALL: &str = "the rows of all partitions are in one table: it is emptied only where all are read anew, so leave the partition out";
+const ONLY_ANEW: &str = "a stream that captures changes has nowhere to go but to a new snapshot: reset it to the earliest, and leave the \
+    partition and the empty table out";
 const NO_SUCH_PARTITION: &str = "the stream reads no partition of that number";
 
 /// What a person wants of a stream.
@@ -56,6 +58,9 @@ pub async fn steer(tx: &mut PgConnection, actor: &Actor, name: &str, steer: &Ste
 
 /// A stream that never ran has no partitions yet: its process finds out whether it can be moved there.
 async fn check(tx: &mut PgConnection, name: &str, reset: &Reset) -> Result<(), Refused> {
+    if get_stream(tx, name).await?.is_some_and(|row| row.is_capture()) && !reset.is_anew() {
+        return Err(Refused::Rule(ONLY_ANEW));
+    }
     let known = partitions_of_stream(tx, name).await?;
     match reset.partition {
         None if matches!(reset.to, ResetTo::Offset(_)) && known.len() > 1 => Err(Refused::Rule(WHICH_PARTITION)),

@@ -112,7 +112,7 @@ impl List {
 }
 
 /// What is told of a stream, in this order.
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 20] = [
     "name",
     "state",
     "topic",
@@ -132,13 +132,16 @@ const FIELDS: [&str; 19] = [
     "waits_for_restart",
     "reset_to",
     "partitions",
+    "capture",
 ];
 
 impl Show {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let found = cx.api().await?.get_stream(&self.name).await?.ok_or_else(|| no_such(&self.name))?;
-        let words = FIELDS.map(|field| (field, found.get(field).cloned().unwrap_or_default()));
-        Record::new(words).print(self.output.format)
+        let is_told = |field: &&str| *field != "capture" || found.get(*field).is_some();
+        let words = FIELDS.into_iter().filter(is_told);
+        let words = words.map(|field| (field, found.get(field).cloned().unwrap_or_default()));
+        Record::new(words.collect::<Vec<_>>()).print(self.output.format)
     }
 }
 

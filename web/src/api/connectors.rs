@@ -47,7 +47,12 @@ fn info_of(row: &StreamRow) -> Value {
     let mut config: Map<String, Value> = declared(row).map(|(name, text)| (name.clone(), text.into())).collect();
     let own = [("name", &*row.name), ("connector.class", "orch"), ("topics", row.topic()), ("tasks.max", "1")];
     config.extend(own.map(|(name, text)| (name.to_string(), text.into())));
-    json!({ "name": row.name, "config": config, "tasks": [{ "connector": row.name, "task": TASK }], "type": "sink" })
+    json!({ "name": row.name, "config": config, "tasks": [{ "connector": row.name, "task": TASK }], "type": direction(row) })
+}
+
+/// A capture brings changes into topics, and every other stream takes records out of one.
+fn direction(row: &StreamRow) -> &'static str {
+    if row.is_capture() { "source" } else { "sink" }
 }
 
 fn status_of(row: &StreamRow) -> Value {
@@ -62,7 +67,7 @@ fn status_of(row: &StreamRow) -> Value {
     if let (StreamState::Failed, Some(error)) = (row.state(), &row.error) {
         task["trace"] = json!(error);
     }
-    json!({ "name": row.name, "connector": { "state": state, "worker_id": worker }, "tasks": [task], "type": "sink" })
+    json!({ "name": row.name, "connector": { "state": state, "worker_id": worker }, "tasks": [task], "type": direction(row) })
 }
 
 pub(crate) async fn restart(State(app): State<App>, actor: Actor, names: Names) -> Result<StatusCode, Refusal> {

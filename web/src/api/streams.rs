@@ -72,6 +72,9 @@ pub(crate) struct StreamView {
     last_commit_at: Option<Timestamp>,
     /// When the newest record that was read was produced.
     last_record_at: Option<Timestamp>,
+    /// Of a stream that captures the changes of a database: where it is in the log there. Its lag is in bytes of that log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capture: Option<Value>,
 }
 
 impl From<StreamRow> for StreamView {
@@ -101,6 +104,7 @@ impl From<StreamRow> for StreamView {
             records_last_hour: row.records_last_hour,
             last_commit_at: stamp(row.last_commit_at),
             last_record_at: stamp(row.last_record_at),
+            capture: row.capture,
         }
     }
 }

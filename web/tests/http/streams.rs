@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use orch_store::stream::{
     Beat, Covered, Lease, NewStream, Progress, StartAt, beat, commit_stream, fail_stream, get_stream, left_behind,
-    register_streams, start_stream,
+    register_streams, set_capture, start_stream,
 };
 use orch_store::topic::{NewRecord, get_topic, produce};
 use serde_json::{Value, json};
@@ -191,6 +191,44 @@ async fn a_stream_is_moved_to_where_a_person_says() {
         assert!(answer.body.to_string().contains(words), "{words}: {}", answer.body);
     }
     assert_eq!(web.post(&format!("{PATH}/none/reset"), &json!({ "to": "latest" })).await.status.as_u16(), 404);
+}
+
+/// It has the log of a database in the place of a topic: its lag is in bytes, and a reset is a new snapshot.
+#[tokio::test]
+async fn a_capture_says_where_it_is_and_begins_anew_or_not_at_all() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let spec =
+        json!({ "captures": "postgres", "topic": "shop.item", "table": "public.item", "table_connection": "shop_db" });
+    let declared = [NewStream { name: "changes".into(), version: "1".into(), spec }];
+    register_streams(&mut db, "shop", &declared, false).await.unwrap();
+    let lease = take(&mut db, &declared).await.remove(0);
+    let at = [StartAt { partition: 0, offset: 16, end_offset: 1_040, moves: true }];
+    start_stream(&mut db, &lease, "postgres:1/shop/orch_changes", &at).await.unwrap();
+    let position = json!({ "phase": "changes", "slot": "orch_changes", "lsn": 16, "tables": { "public.item": 7 }, "snapshots": 1,
+        "missing": ["public.gone"], "lag_ms": 1_250 });
+    set_capture(&mut db, &lease.name, &serde_json::from_value(position.clone()).unwrap()).await.unwrap();
+
+    let told = web.get(&format!("{PATH}/changes")).await.body;
+    assert_eq!((&told["capture"], &told["lag"]), (&position, &json!(1_024)));
+    assert_eq!(web.get("/connectors/changes").await.body["type"], "source");
+    let page = Browser::logged_in(&web).await.get("/streams/changes").await;
+    for part in ["public.item → shop.item", "Lag in bytes", "0/10", "follows the changes", "1.2", "public.gone"] {
+        assert!(page.has(part), "{part}: {}", page.html);
+    }
+    assert!(!page.has("Next offset"), "it has no partitions");
+
+    for body in [
+        json!({ "to": "latest" }),
+        json!({ "to": { "offset": 0 } }),
+        json!({ "to": "earliest", "partition": 0 }),
+        json!({ "to": "earliest", "empty_table": true }),
+    ] {
+        let answer = web.post(&format!("{PATH}/changes/reset"), &body).await;
+        assert_eq!(answer.status, StatusCode::CONFLICT, "{body}");
+        assert!(answer.body.to_string().contains("a new snapshot"), "{}", answer.body);
+    }
+    assert_eq!(web.post(&format!("{PATH}/changes/reset"), &json!({ "to": "earliest" })).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -16,7 +16,8 @@ use chrono::{DateTime, DurationRound, NaiveDateTime, TimeDelta, Utc};
 use orch_deeds::stream::Steer;
 use orch_store::lake_view::TableId;
 use orch_store::stream::{
-    PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, StreamState, minutes_of_stream, partitions_of_stream,
+    CapturePhase, CapturePosition, PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, StreamState,
+    minutes_of_stream, partitions_of_stream,
 };
 use std::collections::HashMap;
 
@@ -150,7 +151,7 @@ async fn page(
     let beside = row.spec["quarantine_topic"].as_str().map(|topic| format!("/topics/{}/records", encoded(topic)));
     let told = ["topic", "table", "starts_runs_of", "quarantine_topic"];
     let spec = declared(&row).filter(|(name, _)| !told.contains(&name.as_str()));
-    let spec = spec.map(|(name, text)| (title(name), text)).collect();
+    let spec = spec.map(|(name, text)| (title(name), text)).chain(captured(&row)).collect();
     let page = StreamPage {
         href: href(name),
         state: parts::bare(icon),
@@ -164,7 +165,7 @@ async fn page(
             .filter(|_| row.quarantined > 0),
         started: ago(row.started_at.filter(|_| state == StreamState::Running)),
         figures: vec![
-            ("Lag", count(row.lag)),
+            (if row.is_capture() { "Lag in bytes" } else { "Lag" }, count(row.lag)),
             ("Records in the last hour", count(row.records_last_hour)),
             ("Records in all", count(row.records)),
             ("In quarantine", count(row.quarantined)),
@@ -185,6 +186,27 @@ async fn page(
     };
     let status = if page.problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     html(status, &page)
+}
+
+/// Where a capture is in the log of its source.
+fn captured(row: &StreamRow) -> Vec<(String, String)> {
+    let Some(position) = row.capture.clone().and_then(|at| serde_json::from_value::<CapturePosition>(at).ok()) else {
+        return Vec::new();
+    };
+    let phase = match position.phase {
+        CapturePhase::Snapshot => "reads the rows that were there",
+        CapturePhase::Changes => "follows the changes",
+    };
+    let mut told = vec![("Phase", phase.to_string()), ("Position", position.shown())];
+    told.extend(position.lag_ms.map(|lag| ("Seconds behind at its last commit", seconds(lag))));
+    if !position.missing.is_empty() {
+        told.push(("Tables that are gone", position.missing.join(", ")));
+    }
+    told.into_iter().map(|(name, text)| (name.to_string(), text)).collect()
+}
+
+fn seconds(ms: i64) -> String {
+    format!("{}.{}", ms / 1_000, ms % 1_000 / 100)
 }
 
 /// `commit_every_ms` as `Commit every ms`.
