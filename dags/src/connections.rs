@@ -15,6 +15,9 @@ pub const RETAIL_MYSQL: &str = "retail_mysql";
 /// Into which gold is loaded.
 pub const RETAIL_POSTGRES: &str = "retail_postgres";
 
+/// Whose changes are captured: trips of taxis.
+pub const TAXI_DB: &str = "taxi_db";
+
 /// The files of the city, or the sample.
 pub const NYC_TAXI: &str = "nyc_taxi";
 /// Who is asked for the weather: an API, or the sample.
@@ -29,7 +32,7 @@ pub const LOGGING_SERVER: &str = "logging_server";
 /// Those whose default needs no server, wherever orch runs.
 pub const SAMPLES: [&str; 4] = [LOGGING_SERVER, NYC_TAXI, TOPICS, WEATHER_API];
 /// The others, by name.
-pub const IDS: [&str; 4] = [BUCKETS, LAKE, RETAIL_MYSQL, RETAIL_POSTGRES];
+pub const IDS: [&str; 5] = [BUCKETS, LAKE, RETAIL_MYSQL, RETAIL_POSTGRES, TAXI_DB];
 
 /// The database that is loaded into by default; beside the metadata, not in it.
 pub const WAREHOUSE: &str = "warehouse";
@@ -69,10 +72,21 @@ pub fn defaults(here: &Installation) -> Vec<Connection> {
         id: RETAIL_POSTGRES.into(),
         description: Some("For people and their tools to read: a database beside that of orch".into()),
         schema: Some(WAREHOUSE.into()),
-        ..database
+        ..database.clone()
     };
     target.extra.insert(CREATE_DATABASE.into(), Value::Bool(true));
-    vec![buckets, lake, logging, sample, target, topics, trips, weather]
+    let mut changing = Connection {
+        id: TAXI_DB.into(),
+        description: Some("Trips that change all the time: a database beside that of orch".into()),
+        schema: Some(TAXI_DB.into()),
+        ..database
+    };
+    changing.extra.insert(CREATE_DATABASE.into(), Value::Bool(true));
+    // On the private server of a standalone only this role may follow changes.
+    if changing.extra_field("user").and_then(Value::as_str) == Some("orch_tasks") {
+        changing.extra.insert("user".into(), "orch_capture".into());
+    }
+    vec![buckets, changing, lake, logging, sample, target, topics, trips, weather]
 }
 
 fn of_type(id: &str, conn_type: &str, description: &str) -> Connection {
@@ -111,5 +125,12 @@ mod tests {
         assert_eq!(extra(LAKE, "warehouse").as_deref(), Some("file:///data/orch/lake"));
         assert_eq!(extra(RETAIL_POSTGRES, "host").as_deref(), Some("/data/orch/socket"));
         assert_eq!(all.iter().filter(|one| one.schema.as_deref() == Some(WAREHOUSE)).count(), 1);
+        assert_eq!(extra(TAXI_DB, "user").as_deref(), Some("orch"));
+        let here = Installation { database_url: here.database_url.replace("=orch", "=orch_tasks"), ..here };
+        let user = |id: &str| {
+            let one = defaults(&here).into_iter().find(|one| one.id == id).expect("it is there");
+            one.extra_field("user").and_then(Value::as_str).map(String::from)
+        };
+        assert_eq!((user(TAXI_DB).as_deref(), user(LAKE).as_deref()), (Some("orch_capture"), Some("orch_tasks")));
     }
 }

@@ -8,6 +8,7 @@ mod place;
 pub mod retail;
 pub mod taxi;
 pub mod taxi_changes;
+pub mod taxi_source;
 mod topics;
 pub mod transactions;
 pub mod users;
@@ -23,6 +24,7 @@ pub fn dags() -> Vec<Dag> {
         retail::pipelines::dags(),
         transactions::dags(),
         taxi::pipelines::dags(),
+        taxi_source::dags(),
         weather::pipelines::dags(),
         analytics::pipelines::dags(),
         logging::dags(),
@@ -38,6 +40,7 @@ pub fn streams() -> Vec<Stream> {
     let mut streams = vec![logging::stream(), users::stream(), weather_events::stream()];
     streams.extend(openweather::streams());
     streams.extend(taxi_changes::streams());
+    streams.extend(taxi_source::streams());
     streams
 }
 

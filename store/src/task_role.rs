@@ -1,6 +1,7 @@
 //! The role `orch_tasks`: as whom the connections that a binary brings speak to the private Postgres of a standalone. It
 //! keeps the tables of the lake and makes databases of its own; it cannot read orch's own tables, and on the machine of the
-//! server it can neither read files nor run programs, as a superuser could.
+//! server it can neither read files nor run programs, as a superuser could. Beside it `orch_capture`, for the database whose changes a
+//! stream captures: only a role with the attribute REPLICATION may.
 
 use crate::StoreResult;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -19,6 +20,9 @@ pub async fn make(db: &mut PgConnection) -> StoreResult<()> {
         begin
             if not exists (select from pg_roles where rolname = 'orch_tasks') then
                 create role orch_tasks login createdb;
+            end if;
+            if not exists (select from pg_roles where rolname = 'orch_capture') then
+                create role orch_capture login createdb replication;
             end if;
             grant orch_lake to orch_tasks;
             grant usage, create on schema lake to orch_tasks;

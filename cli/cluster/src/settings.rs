@@ -59,6 +59,9 @@ impl Settings {
             ("min_wal_size", "256MB"),
             ("max_wal_size", "1GB"),
             ("checkpoint_completion_target", "0.9"),
+            // Streams capture the changes of databases beside ours. One that does not come back costs no more disk than this.
+            ("wal_level", "logical"),
+            ("max_slot_wal_keep_size", "2GB"),
             ("timezone", "UTC"),
             ("log_timezone", "UTC"),
             ("log_min_messages", "warning"),
