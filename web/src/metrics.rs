@@ -145,7 +145,14 @@ impl Facts {
                 family.with(&label(row), value);
             }
         };
-        gauge("orch_stream_lag_records", "Records that a stream has not read yet.", |row| Some(row.lag as f64));
+        gauge("orch_stream_lag_records", "Records that a stream has not read yet.", |row| {
+            (!row.is_capture()).then_some(row.lag as f64)
+        });
+        gauge(
+            "orch_stream_lag_bytes",
+            "Of a capture: bytes of the log of its database that it has not read yet.",
+            |row| row.is_capture().then_some(row.lag as f64),
+        );
         gauge("orch_stream_paused", "1: a person paused the stream.", |row| Some(f64::from(u8::from(row.is_paused))));
         gauge("orch_stream_failing", "1: an error keeps the stream from running.", |row| {
             Some(f64::from(u8::from(row.error.is_some())))
