@@ -76,12 +76,16 @@ pub async fn weather_5min_agg(ctx: Ctx, days: Days) -> TaskResult<Counted> {
 pub async fn weather_hourly_batch(ctx: Ctx, days: Days) -> TaskResult<Counted> {
     let load = Load::into("public", "weather_bt").key(["grain", "city", "window_start"]);
     let counted = count(&ctx, &days, &[HOURLY, DAILY], load, true).await?;
+    if counted.windows == 0 {
+        // The database may not be there yet.
+        return Ok(counted);
+    }
     // Each grain under a name of its own, as the document has them.
     let db = connect(&ctx.connection(RETAIL_POSTGRES).await?).await?;
     for View { grain, .. } in [HOURLY, DAILY] {
         let there =
             db.query_one("select to_regclass($1) is not null", &[&format!("public.weather_bt_{grain}")]).await?;
-        if counted.windows > 0 && !there.get::<_, bool>(0) {
+        if !there.get::<_, bool>(0) {
             db.batch_execute(&format!(
                 "create or replace view public.weather_bt_{grain} as select city, window_start, window_end, avg_temp, avg_humidity, n \
                  from public.weather_bt where grain = '{grain}'"
