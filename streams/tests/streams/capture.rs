@@ -1,6 +1,7 @@
 //! Changes of a real Postgres come to topics, each once, whatever ends in the middle.
 
 mod copies;
+mod elsewhere;
 mod states;
 mod values;
 
@@ -53,7 +54,7 @@ pub(super) fn capture(what: Capture) -> Stream {
 
 pub(super) async fn shop(tables: &str) -> Shop {
     let (mut world, source) = tokio::join!(world(), PrivateServer::with_changes());
-    world.source = Some(Connection::from_uri(SOURCE, &source.url()).unwrap());
+    world.connections.push(Connection::from_uri(SOURCE, &source.url()).unwrap());
     let shop = Shop { world, source };
     shop.run(tables).await;
     shop

@@ -37,8 +37,8 @@ pub(crate) struct World {
     pub(crate) db: TestDb,
     folder: TempDir,
     hints: Hints,
-    /// A database whose changes are captured.
-    pub(crate) source: Option<Connection>,
+    /// Besides the warehouse and the built-in log.
+    pub(crate) connections: Vec<Connection>,
 }
 
 /// A process that runs streams.
@@ -57,7 +57,7 @@ pub(crate) async fn world() -> World {
     .execute(&mut db.connect().await)
     .await
     .expect("the trigger is made");
-    World { db, folder: tempfile::tempdir().expect("a temporary folder"), hints: Hints::new(), source: None }
+    World { db, folder: tempfile::tempdir().expect("a temporary folder"), hints: Hints::new(), connections: Vec::new() }
 }
 
 /// Readings: `{"id": 1, "city": "Oslo"}` → `test.readings`.
@@ -92,7 +92,7 @@ impl World {
 
     /// Starts a process that has this stream.
     pub(crate) fn host(&self, stream: &Stream) -> Host {
-        let (warehouse, source_db) = (self.db.url(), self.source.clone());
+        let (warehouse, others) = (self.db.url(), self.connections.clone());
         let (stream, url, folder) = (stream.clone(), self.db.url(), self.folder.path().to_owned());
         let open_lake = move |_: &[Connection]| {
             let catalog = orch_store::connect::pool(&url, "orch lake", 4)?;
@@ -106,10 +106,10 @@ impl World {
             pool: orch_store::connect::pool(&self.db.url(), "orch streams", 4).expect("it works"),
             hints: self.hints.clone(),
             find: Arc::new(move |id| {
-                let connection = match id {
-                    SOURCE => source_db.clone().expect("the test has a source"),
-                    WAREHOUSE => Connection::from_uri(id, &warehouse).expect("it is a URL"),
-                    _ => Connection { id: id.into(), conn_type: "log".into(), ..Connection::default() },
+                let connection = match others.iter().find(|one| one.id == id) {
+                    Some(other) => other.clone(),
+                    None if id == WAREHOUSE => Connection::from_uri(id, &warehouse).expect("it is a URL"),
+                    None => Connection { id: id.into(), conn_type: "log".into(), ..Connection::default() },
                 };
                 Box::pin(async move { Ok(connection) })
             }),

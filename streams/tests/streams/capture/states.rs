@@ -74,7 +74,7 @@ async fn a_snapshot_that_is_cut_off_begins_again() {
 async fn a_server_that_tells_of_no_changes_says_what_to_set() {
     let mut world = world().await;
     // The server of all tests writes as little log as it can.
-    world.source = Some(Connection::from_uri(SOURCE, &world.db.url()).unwrap());
+    world.connections.push(Connection::from_uri(SOURCE, &world.db.url()).unwrap());
     let host = world.host(&items());
     let row = world.until(|row| row.error.is_some()).await;
     let error = row.error.clone().unwrap_or_default();
@@ -124,12 +124,12 @@ async fn an_account_with_a_password_captures_what_is_published() {
         Connection { login: Some("reader".into()), password: Some(password.into()), ..own }
     };
     let (wrong, right) = (account("wrong"), account("secret"));
-    shop.world.source = Some(wrong);
+    shop.world.connections = vec![wrong];
     let host = shop.host(&items());
     let error = shop.failure(|error| error.contains("refuses connection `shop`")).await;
     assert!(error.contains("password authentication failed") && !error.contains("wrong"), "{error}");
     host.end().await;
-    shop.world.source = Some(right);
+    shop.world.connections = vec![right];
     let host = shop.host(&items());
     let error = shop.failure(|error| error.contains("the tables are not published")).await;
     assert!(error.contains(r#"create publication "orch_readings" for table "public"."item""#), "{error}");
