@@ -212,11 +212,20 @@ async fn a_capture_says_where_it_is_and_begins_anew_or_not_at_all() {
     let told = web.get(&format!("{PATH}/changes")).await.body;
     assert_eq!((&told["capture"], &told["lag"]), (&position, &json!(1_024)));
     assert_eq!(web.get("/connectors/changes").await.body["type"], "source");
-    let page = Browser::logged_in(&web).await.get("/streams/changes").await;
-    for part in ["public.item → shop.item", "Lag in bytes", "0/10", "follows the changes", "1.2", "public.gone"] {
+    let mut browser = Browser::logged_in(&web).await;
+    let page = browser.get("/streams/changes").await;
+    for part in [
+        "public.item → shop.item",
+        "Lag in bytes",
+        "0/10",
+        "follows the changes",
+        "1.2 s at",
+        "public.gone",
+        "Read all tables anew",
+    ] {
         assert!(page.has(part), "{part}: {}", page.html);
     }
-    assert!(!page.has("Next offset"), "it has no partitions");
+    assert!(!page.has("Next offset") && !page.has("name=\"offset\""), "it has no partitions");
 
     for body in [
         json!({ "to": "latest" }),
@@ -229,6 +238,8 @@ async fn a_capture_says_where_it_is_and_begins_anew_or_not_at_all() {
         assert!(answer.body.to_string().contains("a new snapshot"), "{}", answer.body);
     }
     assert_eq!(web.post(&format!("{PATH}/changes/reset"), &json!({ "to": "earliest" })).await.status, StatusCode::OK);
+    let again = browser.submit("/streams/changes", "/streams/changes", &[("do", "reset"), ("to", "earliest")]).await;
+    assert_eq!(again.status, StatusCode::SEE_OTHER, "{}", again.html);
 }
 
 #[tokio::test]

@@ -198,7 +198,7 @@ fn captured(row: &StreamRow) -> Vec<(String, String)> {
         CapturePhase::Changes => "follows the changes",
     };
     let mut told = vec![("Phase", phase.to_string()), ("Position", position.shown())];
-    told.extend(position.lag_ms.map(|lag| ("Seconds behind at its last commit", seconds(lag))));
+    told.extend(position.lag_ms.map(|lag| ("Delay", format!("{} s at its last commit", seconds(lag)))));
     if !position.missing.is_empty() {
         told.push(("Tables that are gone", position.missing.join(", ")));
     }
