@@ -121,7 +121,7 @@ pub fn cold(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
 
 fn small(size: u32, told: Told) -> PgPoolOptions {
     let told = Arc::new(told);
-    PgPoolOptions::new()
+    pool_options()
         .max_connections(size)
         .acquire_timeout(CONNECT_TIMEOUT)
         .acquire_slow_threshold(CONNECT_TIMEOUT) // others are few on purpose: waiting for one is no news
@@ -139,6 +139,19 @@ fn small(size: u32, told: Told) -> PgPoolOptions {
                 Ok(true)
             })
         })
+}
+
+/// Every pool begins with these.
+pub fn pool_options() -> PgPoolOptions {
+    PgPoolOptions::new().after_release(|db, _| Box::pin(is_outside_of_transactions(db)))
+}
+
+/// sqlx 0.9 gives a connection back in the middle of a transaction when the future that begins it is dropped after `begin` was sent:
+/// what others do on it would never be committed, and its locks would stay. Such a connection is closed.
+///
+/// A statement by itself begins when its transaction does, if it is sent as one message.
+async fn is_outside_of_transactions(db: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::raw_sql("select now() = statement_timestamp()").fetch_one(db).await?.try_get(0)
 }
 
 /// A connection that goes back to its pool only when nothing is under way on it; else it is closed.

@@ -5,7 +5,6 @@ use crate::bucket::Options;
 use orch_sdk::task::{Connection, TaskResult, fatal};
 use orch_store::connect;
 use serde_json::Value;
-use sqlx::postgres::PgPoolOptions;
 use std::time::Duration;
 
 /// Under which tables are known, unless the connection says another name in `catalog`.
@@ -32,7 +31,7 @@ impl LakeConfig {
                 connection.id
             ))
         })?;
-        let catalog = PgPoolOptions::new()
+        let catalog = connect::pool_options()
             .min_connections(0)
             .max_connections(SESSIONS)
             .acquire_timeout(ACQUIRE_TIMEOUT)

@@ -26,6 +26,7 @@ mod old;
 mod overlap;
 mod pages;
 mod plans;
+mod pools;
 mod previous;
 mod relocate;
 mod rollout;

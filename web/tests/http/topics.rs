@@ -5,6 +5,7 @@ use crate::fixture::{Answer, Web};
 use axum::http::Method;
 use orch_store::topic::drop_old_records;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -164,12 +165,15 @@ async fn a_reader_that_waits_is_answered_when_a_record_comes() {
     let web = Web::new().await;
     create(&web, json!({ "name": "t" })).await;
     let began = Instant::now();
+    let (mut db, mut before) = (web.db().await, web.db().await);
+    let mut closed = before.begin().await.unwrap();
+    sqlx::query("lock table topic_record").execute(&mut *closed).await.unwrap();
     let (page, _) = tokio::join!(read(&web, "t", "offset=0&wait=20"), async {
-        // The reader has looked, and found nothing.
-        let looked = "select exists (select from pg_stat_activity where datname = current_database() and state = 'idle'
-            and query like '-- Records of a partition%')";
-        let mut db = web.db().await;
-        while !sqlx::query_scalar::<_, bool>(looked).fetch_one(&mut db).await.unwrap() {}
+        // The reader looks now, and will find nothing.
+        let looks = "select exists (select from pg_stat_activity where datname = current_database()
+            and wait_event_type = 'Lock' and query like '-- Records of a partition%')";
+        while !sqlx::query_scalar::<_, bool>(looks).fetch_one(&mut db).await.unwrap() {}
+        closed.rollback().await.unwrap();
         produce(&web, "t", json!([{ "value": "came" }])).await
     });
     assert_eq!(values(&page.body), ["came"]);
