@@ -21,6 +21,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Par
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::expr::Predicate;
+use iceberg::metadata_columns::RESERVED_COL_NAME_FILE;
 use iceberg::scan::FileScanTask;
 use iceberg::table::Table;
 use orch_store::lake_view::Seen;
@@ -85,6 +86,8 @@ impl LakeProvider {
 
     async fn tasks(&self, columns: &[String], predicate: Option<Predicate>) -> iceberg::Result<Vec<FileScanTask>> {
         let Some(snapshot_id) = self.snapshot_id else { return Ok(Vec::new()) };
+        // With the name of the file each column is found by its id (lake/src/table/read.rs says why).
+        let columns = columns.iter().map(String::as_str).chain([RESERVED_COL_NAME_FILE]);
         let mut scan = self.table.scan().snapshot_id(snapshot_id).select(columns);
         if let Some(predicate) = predicate {
             scan = scan.with_filter(predicate);
@@ -286,9 +289,9 @@ impl ExecutionPlan for LakeScan {
     }
 }
 
-/// The batch under the schema that was promised: only metadata of fields may differ.
+/// The batch under the schema that was promised: only metadata of fields may differ, and the name of the file is left out.
 fn in_schema(batch: &RecordBatch, schema: &Arc<Schema>) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let columns = if schema.fields().is_empty() { Vec::new() } else { batch.columns().to_vec() };
+    let columns = batch.columns().iter().take(schema.fields().len()).cloned().collect();
     let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(schema.clone(), columns, &rows)
 }

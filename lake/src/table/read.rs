@@ -11,6 +11,7 @@ use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use iceberg::arrow::schema_to_arrow_schema;
+use iceberg::metadata_columns::RESERVED_FIELD_ID_FILE;
 use iceberg::spec::{Schema, SchemaRef, SnapshotRef, TableMetadata};
 use std::sync::Arc;
 
@@ -107,7 +108,10 @@ impl Table {
         filter: Option<&Bound>,
         batch_size: Option<usize>,
     ) -> LakeResult<Batches> {
-        let tasks = files.iter().map(|file| file.task(schema, field_ids, filter)).collect::<LakeResult<Vec<_>>>()?;
+        // With the name of the file behind the columns iceberg finds each column by its id. Without it, columns of a file that
+        // have the asked types in another order count as renamed, and values come under each other's names.
+        let asked: Vec<i32> = field_ids.iter().copied().chain([RESERVED_FIELD_ID_FILE]).collect();
+        let tasks = files.iter().map(|file| file.task(schema, &asked, filter)).collect::<LakeResult<Vec<_>>>()?;
         let fields = field_ids.iter().filter_map(|id| schema.as_struct().field_by_id(*id).cloned());
         let given = Arc::new(schema_to_arrow_schema(&Schema::builder().with_fields(fields).build()?)?);
         let mut reader = self.iceberg().reader_builder();
@@ -116,7 +120,7 @@ impl Table {
         }
         let batches = reader.build().read(stream::iter(tasks.into_iter().map(Ok)).boxed())?.stream();
         let schema = given.clone();
-        let batches = batches.map(move |batch| Ok(plain(batch.map_err(LakeError::from)?, &given)?));
+        let batches = batches.map(move |batch| Ok(plain(&batch.map_err(LakeError::from)?, &given)?));
         Ok(Batches::new(schema, batches))
     }
 }
@@ -195,11 +199,9 @@ impl Scan<'_> {
     }
 }
 
-/// iceberg gives columns that are the same in all rows of a file in a packed form, which few others understand.
-fn plain(batch: RecordBatch, schema: &ArrowSchemaRef) -> LakeResult<RecordBatch> {
-    if batch.schema_ref() == schema {
-        return Ok(batch);
-    }
+/// The columns of the schema. iceberg gives those that are the same in all rows of a file in a packed form, which few others
+/// understand.
+fn plain(batch: &RecordBatch, schema: &ArrowSchemaRef) -> LakeResult<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
         if column.data_type() == field.data_type() { Ok(column.clone()) } else { cast(column, field.data_type()) }

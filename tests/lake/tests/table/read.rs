@@ -1,10 +1,13 @@
 //! Reading: columns, filters, states of the past.
 
 use crate::world::{World, by_state, definition, many, named, orders, text, world};
+use arrow::array::{ArrayRef, AsArray as _, RecordBatch, StringArray};
 use chrono::{DateTime, TimeDelta};
 use iceberg::spec::PrimitiveType;
+use orch_lake::batches::Batches;
 use orch_lake::table::At;
 use orch_lake::{Filter, LakeError, Table, TableDef};
+use std::sync::Arc;
 
 async fn three_states(world: &World) -> Table {
     let mut table = world.orders().await;
@@ -26,6 +29,22 @@ async fn columns_come_in_the_order_in_which_they_are_asked() {
         error.starts_with("there is no column `city`\nhint: the columns are `id`, `state`, `day`, `amount`"),
         "{error}"
     );
+}
+
+/// iceberg takes columns of the same types in another order for columns that were renamed.
+#[tokio::test]
+async fn columns_of_one_type_keep_their_values_in_any_order() {
+    let world = world().await;
+    let definition = TableDef::new().optional("city", PrimitiveType::String).optional("zone", PrimitiveType::String);
+    let table = world.table("retail.places", definition).await;
+    let texts = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![Some(text)])) };
+    let rows = RecordBatch::try_from_iter([("city", texts("New York")), ("zone", texts("Midtown"))]).unwrap();
+    let change = table.append(Batches::from(rows)).await.unwrap();
+    let table = change.commit(&world.lake).await.unwrap().table;
+    let batches = table.scan().columns(["zone", "city"]).collect().await.unwrap();
+    let value = |name: &str| batches[0].column_by_name(name).unwrap().as_string::<i32>().value(0);
+    assert_eq!((value("city"), value("zone")), ("New York", "Midtown"));
+    assert_eq!(text(&batches), ["Midtown New York"]);
 }
 
 #[tokio::test]
