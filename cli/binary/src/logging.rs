@@ -7,17 +7,20 @@ use crate::secrets;
 use crate::style::environment_is_plain;
 use orch_workers::mask;
 use std::io::{IsTerminal as _, Write};
-use tracing::{Level, Metadata};
-use tracing_subscriber::filter::{EnvFilter, filter_fn};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::Interest;
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Layer as _, fmt};
+use tracing_subscriber::{Layer, fmt};
 
 /// Libraries below the bodies: their debug lines are nobody's log.
 const TOO_CHATTY: [&str; 7] = ["sqlx", "hyper", "tokio", "tower", "rustls", "mio", "apache_avro"];
 
 /// What the database says beside its answers, such as that a schema is there already.
-const NOTICES: &str = "sqlx::postgres::notice=warn";
+const NOTICES: (&str, Level) = ("sqlx::postgres::notice", Level::WARN);
 
 /// Begins to log. Once in a process.
 pub fn start(config: &Config) -> Result<(), Failure> {
@@ -25,8 +28,8 @@ pub fn start(config: &Config) -> Result<(), Failure> {
         Failure::new(format!("log `{}` is not understood: {error}", config.log))
             .hint("write a level (error, warn, info, debug, trace) or `target=level,…`")
     };
-    let filter = EnvFilter::builder().parse(&config.log).map_err(|error| wrong(&error))?;
-    let filter = filter.add_directive(NOTICES.parse().map_err(|error| wrong(&error))?);
+    let filter: Targets = config.log.parse().map_err(|error| wrong(&error))?;
+    let filter = filter.with_target(NOTICES.0, NOTICES.1);
     let lines = fmt::layer().with_writer(|| Masked(std::io::stderr()));
     let lines = match config.log_format {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
@@ -35,11 +38,86 @@ pub fn start(config: &Config) -> Result<(), Failure> {
             lines.with_ansi(is_coloured).with_target(false).boxed()
         }
     };
-    let captured = orch_workers::capture_layer().with_filter(filter_fn(is_worth_capturing));
-    let started = tracing_subscriber::registry().with(lines.with_filter(filter)).with(captured).try_init();
+    let logs = Logs { filter, lines, captured: orch_workers::capture_layer() };
+    let started = tracing_subscriber::registry().with(logs).try_init();
     secrets::learn(config);
     mask_panics();
     started.map_err(|error| Failure::new(format!("cannot log: {error}")))
+}
+
+/// Both places where lines go, as one layer. As two layers with a filter each they would lose lines: after a library asks whether a
+/// line of its own is wanted, and says none, the next line of the same thread counts as unwanted too
+/// (`sqlx` asks so at each statement).
+struct Logs<L, C> {
+    filter: Targets,
+    /// Of this process, on standard error.
+    lines: L,
+    /// Of the bodies of tasks.
+    captured: C,
+}
+
+impl<L, C> Logs<L, C> {
+    fn is_line(&self, line: &Metadata<'_>) -> bool {
+        self.filter.would_enable(line.target(), line.level())
+    }
+
+    fn is_wanted(&self, line: &Metadata<'_>) -> bool {
+        self.is_line(line) || is_worth_capturing(line)
+    }
+}
+
+impl<S, L, C> Layer<S> for Logs<L, C>
+where
+    S: Subscriber,
+    L: Layer<S>,
+    C: Layer<S>,
+{
+    fn register_callsite(&self, line: &'static Metadata<'static>) -> Interest {
+        if self.is_wanted(line) { Interest::always() } else { Interest::never() }
+    }
+
+    fn enabled(&self, line: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        self.is_wanted(line)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        self.filter
+            .clone()
+            .into_iter()
+            .map(|(_, level)| level)
+            .chain(self.filter.default_level())
+            .chain([LevelFilter::DEBUG])
+            .max()
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        if is_worth_capturing(event.metadata()) {
+            self.captured.on_event(event, context.clone());
+        }
+        if self.is_line(event.metadata()) {
+            self.lines.on_event(event, context);
+        }
+    }
+
+    fn on_new_span(&self, fields: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        self.lines.on_new_span(fields, id, context);
+    }
+
+    fn on_record(&self, id: &Id, fields: &Record<'_>, context: Context<'_, S>) {
+        self.lines.on_record(id, fields, context);
+    }
+
+    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        self.lines.on_enter(id, context);
+    }
+
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
+        self.lines.on_exit(id, context);
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        self.lines.on_close(id, context);
+    }
 }
 
 /// Takes out what is secret; a line comes in one piece.
@@ -76,5 +154,46 @@ fn is_worth_capturing(line: &Metadata<'_>) -> bool {
         Level::ERROR | Level::WARN | Level::INFO => true,
         Level::DEBUG => !TOO_CHATTY.iter().any(|chatty| line.target().starts_with(chatty)),
         Level::TRACE => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Said(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Said {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_line_is_lost_after_a_library_asked_whether_its_own_is_wanted() {
+        let said = Said::default();
+        let writer = said.clone();
+        let lines = fmt::layer().with_writer(move || writer.clone()).without_time().with_ansi(false).boxed();
+        let filter: Targets = "info,loud=debug".parse().unwrap();
+        let logs = Logs { filter, lines, captured: orch_workers::capture_layer() };
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(logs), || {
+            for time in 0..3 {
+                assert!(!tracing::enabled!(target: "sqlx::query", Level::DEBUG));
+                tracing::error!(target: "orch", time, "failed");
+                tracing::debug!(target: "sqlx::query", time, "asked");
+                tracing::debug!(target: "loud", time, "told");
+                tracing::debug!(target: "orch", time, "quiet");
+            }
+        });
+        let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
+        let expected = (0..3).map(|time| format!("ERROR orch: failed time={time}\nDEBUG loud: told time={time}\n"));
+        assert_eq!(said, expected.collect::<String>());
     }
 }
