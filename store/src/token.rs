@@ -1,7 +1,9 @@
 //! Tokens that people make for programs. Only hashes are kept; times are those of the caller's clock.
 
-use crate::StoreResult;
+use crate::user::Role;
+use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
 use sqlx::postgres::PgConnection;
 
 /// The most tokens one user may have.
@@ -13,8 +15,43 @@ pub struct NewToken<'a> {
     pub user: &'a str,
     /// What it is for, in its owner's words.
     pub name: &'a str,
+    pub scope: TokenScope,
     pub now: DateTime<Utc>,
     pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// What a token opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenScope {
+    /// Everything that its owner may do.
+    All,
+    /// Published queries and nothing else.
+    Serving,
+}
+
+impl TokenScope {
+    pub const BOTH: [TokenScope; 2] = [TokenScope::All, TokenScope::Serving];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TokenScope::All => "all",
+            TokenScope::Serving => "serving",
+        }
+    }
+
+    /// As the database and forms spell it.
+    pub fn of(word: &str) -> Option<TokenScope> {
+        Self::BOTH.into_iter().find(|scope| scope.as_str() == word)
+    }
+
+    fn read(word: &str) -> StoreResult<TokenScope> {
+        Self::of(word).ok_or_else(|| StoreError::corrupt(format!("`{word}` is no scope of a token")))
+    }
+}
+
+/// Under which a token is kept and found.
+pub fn token_hash(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +66,7 @@ pub enum AddToken {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRow {
     pub user: String,
+    pub scope: TokenScope,
     pub generation: i32,
     pub expires_at: Option<DateTime<Utc>>,
 }
@@ -38,6 +76,7 @@ pub struct TokenRow {
 pub struct ListedToken {
     pub id: i64,
     pub name: String,
+    pub scope: TokenScope,
     pub created_at: DateTime<Utc>,
     pub expires_at: Option<DateTime<Utc>>,
 }
@@ -52,35 +91,51 @@ pub async fn add_token(db: &mut PgConnection, new: &NewToken<'_>) -> StoreResult
         return Ok(AddToken::TooMany);
     }
     let done = sqlx::query!(
-        "insert into api_token (token_hash, user_name, name, generation, created_at, expires_at)
-        select $1, name, $3, generation, $4, $5 from api_user where name = $2 and not is_disabled
+        "insert into api_token (token_hash, user_name, name, generation, created_at, expires_at, scope)
+        select $1, name, $3, generation, $4, $5, $6 from api_user where name = $2 and not is_disabled
         on conflict (user_name, name) do nothing",
         new.token_hash,
         new.user,
         new.name,
         new.now,
-        new.expires_at
+        new.expires_at,
+        new.scope.as_str()
     );
     Ok(if done.execute(db).await?.rows_affected() == 1 { AddToken::Added } else { AddToken::Taken })
 }
 
 pub async fn get_token(db: &mut PgConnection, token_hash: &[u8]) -> StoreResult<Option<TokenRow>> {
-    let row = sqlx::query_as!(
-        TokenRow,
-        r#"select user_name as "user", generation, expires_at from api_token where token_hash = $1"#,
+    let row = sqlx::query!(
+        r#"select user_name as "user", scope, generation, expires_at from api_token where token_hash = $1"#,
         token_hash
     );
-    Ok(row.fetch_optional(db).await?)
+    let Some(row) = row.fetch_optional(db).await? else { return Ok(None) };
+    let (user, scope) = (row.user, TokenScope::read(&row.scope)?);
+    Ok(Some(TokenRow { user, scope, generation: row.generation, expires_at: row.expires_at }))
+}
+
+/// The role of the user whose token it is, by the clock of the database. `None`: it ended, or there never was one.
+pub async fn role_of_token(db: &mut PgConnection, token_hash: &[u8]) -> StoreResult<Option<Role>> {
+    let role = sqlx::query_scalar!(
+        "select u.role from api_token t join api_user u on u.name = t.user_name and u.generation = t.generation
+        where t.token_hash = $1 and not u.is_disabled and (t.expires_at is null or t.expires_at > now())",
+        token_hash
+    );
+    let role = role.fetch_optional(db).await?;
+    role.map(|role| role.parse().map_err(StoreError::corrupt)).transpose()
 }
 
 /// Of one user, the newest first.
 pub async fn list_tokens(db: &mut PgConnection, user: &str) -> StoreResult<Vec<ListedToken>> {
-    let rows = sqlx::query_as!(
-        ListedToken,
-        "select id, name, created_at, expires_at from api_token where user_name = $1 order by id desc limit 1000",
+    let rows = sqlx::query!(
+        "select id, name, scope, created_at, expires_at from api_token where user_name = $1 order by id desc limit 1000",
         user
     );
-    Ok(rows.fetch_all(db).await?)
+    let rows = rows.fetch_all(db).await?.into_iter().map(|row| {
+        let scope = TokenScope::read(&row.scope)?;
+        Ok(ListedToken { id: row.id, name: row.name, scope, created_at: row.created_at, expires_at: row.expires_at })
+    });
+    rows.collect()
 }
 
 /// The name and the hash of the token that was.

@@ -3,6 +3,10 @@
 //! There is always an admin who can log in: a change that would take the last one away is not made. What ends a user's
 //! sessions and tokens does so in the same transaction as the change itself.
 
+mod role;
+
+pub use role::Role;
+
 use crate::StoreResult;
 use chrono::{DateTime, Utc};
 use sqlx::Connection;

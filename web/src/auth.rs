@@ -6,15 +6,14 @@
 mod api_token;
 mod failures;
 mod password;
-mod role;
 mod session;
 mod token;
 mod users;
 
+pub use orch_store::user::Role;
 pub use password::Password;
-pub use role::Role;
 
-pub(crate) use api_token::FreshToken;
+pub(crate) use api_token::{FreshToken, is_jwt};
 pub(crate) use password::{Hasher, verify};
 pub(crate) use session::{Hash, Origin, Session, cookie_of, is_wrong_login};
 

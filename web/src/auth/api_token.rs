@@ -1,13 +1,14 @@
 //! Tokens that people make for programs: 256 random bits, of which the database keeps the hash. They end when they are
 //! revoked, when their time is over, and with their user.
 
-use super::session::{Hash, digest, random_text};
-use super::{Auth, Caller};
+use super::session::{Hash, random_text};
+use super::{Auth, Caller, bearer};
 use crate::refusal::Refusal;
+use axum::http::HeaderMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_spec::state::TriggeredBy;
 use orch_store::StoreError;
-use orch_store::token::{TokenRow, get_token};
+use orch_store::token::{TokenRow, TokenScope, get_token, token_hash};
 use sqlx::PgPool;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -35,12 +36,17 @@ pub(crate) struct FreshToken {
 impl FreshToken {
     pub(crate) fn random() -> FreshToken {
         let text = format!("{PREFIX}{}", random_text());
-        FreshToken { hash: digest(&text), text }
+        FreshToken { hash: token_hash(&text), text }
     }
 }
 
 pub(super) fn is_api_token(text: &str) -> bool {
     text.starts_with(PREFIX)
+}
+
+/// Whether a token is sent that a login was changed for.
+pub(crate) fn is_jwt(headers: &HeaderMap) -> bool {
+    bearer(headers).is_some_and(|token| !is_api_token(token))
 }
 
 impl ApiTokens {
@@ -72,9 +78,12 @@ impl Auth {
     /// Whose token it is.
     pub(super) async fn owner(&self, pool: &PgPool, text: &str, now: DateTime<Utc>) -> Result<Caller, Refusal> {
         let revoked = Refusal::NotLoggedIn("Token was revoked");
-        let Some(token) = self.api_tokens.get(pool, digest(text), now).await? else { return Err(revoked) };
+        let Some(token) = self.api_tokens.get(pool, token_hash(text), now).await? else { return Err(revoked) };
         if token.expires_at.is_some_and(|at| at <= now) {
             return Err(Refusal::NotLoggedIn("Token Expired"));
+        }
+        if token.scope != TokenScope::All {
+            return Err(Refusal::NotLoggedIn("Token is for published queries only"));
         }
         match self.users.get(pool, &token.user, now).await? {
             Some(known) if known.generation == token.generation => {

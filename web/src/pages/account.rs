@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_store::session::{ListedSession, list_sessions};
-use orch_store::token::{ListedToken, list_tokens};
+use orch_store::token::{ListedToken, TokenScope, list_tokens};
 
 #[derive(Template)]
 #[template(path = "pages/account.html")]
@@ -40,6 +40,7 @@ struct Login {
 struct Token {
     href: String,
     name: String,
+    is_for_queries: bool,
     made: parts::Ago,
     ends: Option<parts::Ago>,
     is_over: bool,
@@ -55,6 +56,7 @@ pub(super) struct Ended {
     token: Option<String>,
     /// A token to show once.
     fresh: Option<String>,
+    fresh_is_for_queries: bool,
 }
 
 /// By the value of the field, as days.
@@ -114,6 +116,7 @@ fn token(row: ListedToken, now: Now) -> Token {
     Token {
         href: format!("/account/tokens/{}/revoke", row.id),
         name: row.name,
+        is_for_queries: row.scope == TokenScope::Serving,
         made: parts::ago(row.created_at, now),
         ends: row.expires_at.map(|at| parts::ago(at, now)),
         is_over: row.expires_at.is_some_and(|at| at <= now.at),

@@ -14,7 +14,7 @@ use chrono::TimeDelta;
 use orch_store::StoreError;
 use orch_store::audit::Deed;
 use orch_store::session::close_others;
-use orch_store::token::{AddToken, MOST_TOKENS, NewToken, add_token, list_tokens, revoke_token};
+use orch_store::token::{AddToken, MOST_TOKENS, NewToken, TokenScope, add_token, list_tokens, revoke_token};
 use orch_store::user::change_password;
 use serde_json::json;
 use sqlx::Connection;
@@ -123,6 +123,9 @@ pub(crate) async fn add(
     if !LIFETIMES.iter().any(|(known, _)| *known == days) {
         return Err(Refusal::bad_request("`days` is none of the choices"));
     }
+    let Some(scope) = TokenScope::of(form.text("scope").unwrap_or("all")) else {
+        return Err(Refusal::bad_request("`scope` is none of the choices"));
+    };
     let refused = async |status, words: String| {
         let ended = Ended { token: Some(words), ..Ended::default() };
         page(&app, shell.clone(), &session, status, (ended, token_name)).await
@@ -134,16 +137,17 @@ pub(crate) async fn add(
     let (user, now) = (session.caller.name.clone(), app.config.clock.now());
     let fresh = FreshToken::random();
     let expires_at = days.parse().ok().map(|days| now + TimeDelta::days(days));
-    let new = NewToken { token_hash: &fresh.hash, user: &user, name: token_name, now, expires_at };
+    let new = NewToken { token_hash: &fresh.hash, user: &user, name: token_name, scope, now, expires_at };
     let mut db = app.hot().await?;
     let mut tx = db.begin().await.map_err(StoreError::from)?;
     match add_token(&mut tx, &new).await? {
         AddToken::Added => {
-            let extra = Some(json!({ "token": token_name, "expires_at": expires_at }));
+            let extra = Some(json!({ "token": token_name, "scope": scope.as_str(), "expires_at": expires_at }));
             actor.did(&mut tx, Deed { event: "create_token", extra, ..Deed::default() }).await?;
             tx.commit().await.map_err(StoreError::from)?;
             drop(db);
-            let ended = Ended { fresh: Some(fresh.text), ..Ended::default() };
+            let fresh_is_for_queries = scope == TokenScope::Serving;
+            let ended = Ended { fresh: Some(fresh.text), fresh_is_for_queries, ..Ended::default() };
             page(&app, shell.clone(), &session, StatusCode::OK, (ended, "")).await
         }
         AddToken::Taken => refused(StatusCode::CONFLICT, format!("There is a token `{token_name}` already.")).await,

@@ -1,11 +1,14 @@
 //! What a user may do, in four steps; each may do what those below it may.
 
+use serde::Deserialize;
 use std::fmt;
 use std::str::FromStr;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Role {
     /// Sees everything but secrets.
+    #[default]
     Viewer,
     /// Triggers, clears and marks.
     User,
@@ -50,5 +53,13 @@ impl FromStr for Role {
     fn from_str(word: &str) -> Result<Self, String> {
         let found = Role::ALL.into_iter().find(|role| role.as_str().eq_ignore_ascii_case(word));
         found.ok_or_else(|| format!("`{word}` is no role: there are viewer, user, op and admin"))
+    }
+}
+
+impl TryFrom<String> for Role {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        word.parse()
     }
 }
