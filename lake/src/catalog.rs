@@ -10,6 +10,7 @@ pub use postgres::PgCatalog;
 use crate::error::LakeResult;
 use crate::table::TableName;
 use async_trait::async_trait;
+use futures::future::try_join_all;
 use iceberg::{TableRequirement, TableUpdate};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -22,6 +23,11 @@ pub trait Catalog: Debug + Send + Sync {
 
     /// The location of the table's metadata.
     async fn load(&self, table: &TableName) -> LakeResult<Option<String>>;
+
+    /// The same for several tables, in their order.
+    async fn locations(&self, tables: &[TableName]) -> LakeResult<Vec<Option<String>>> {
+        try_join_all(tables.iter().map(|table| self.load(table))).await
+    }
 
     /// Adds a table whose metadata was written. The namespace need not exist.
     async fn create(&self, table: &TableName, location: &str) -> LakeResult<()>;

@@ -10,7 +10,8 @@ mod text;
 
 pub use chart::is_time;
 pub use query::{
-    Answer, Cell, Chunk, MOST_SQL_BYTES, Query, QueryLimits, QueryRows, ResultColumn, Seen, cell_bytes, collect_answer,
+    Answer, Cell, Chunk, MOST_SQL_BYTES, Query, QueryLimits, QueryRows, ResultColumn, Seen, SqlValue, SqlValues,
+    cell_bytes, collect_answer,
 };
 pub use table::{
     CHART, ColumnRange, DataFile, FileKind, LakePage, LakeTable, MadeBy, PartitionColumn, PartitionRow, RefKind,

@@ -88,7 +88,7 @@ pub(crate) async fn begin(app: &App, actor: &Actor, asked: Asked) -> Result<Runn
     let stop = app.stopping.child_token();
     let (head, columns) = oneshot::channel();
     let (sender, parts) = mpsc::channel(AHEAD);
-    let query = Query { sql: sql.into(), limits: asked.limits };
+    let query = Query::new(sql, asked.limits);
     app.queries.spawn(carry(app.clone(), asked.id, (lake, query), stop.clone(), (head, sender)));
     let stop = stop.drop_guard();
     let columns = columns.await.map_err(|_| Refusal::Broken("a query broke off".into()))??;

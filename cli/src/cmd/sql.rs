@@ -82,7 +82,7 @@ impl Sql {
             (limit, _) => limit.min(MOST_ROWS),
         };
         let limits = QueryLimits { rows, bytes: usize::MAX, time: self.timeout };
-        let query = Query { sql, limits };
+        let query = Query::new(sql, limits);
         match cx.remote()? {
             Some(api) => self.tell(block_on_value(api.sql(&query))?),
             None => block_on(self.ask(cx, query)),

@@ -260,7 +260,7 @@ fn grouping_sets(key: &Expr) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use crate::parse::parse;
+    use crate::parse::parse_alone as parse;
 
     fn chain(first: &str, next: &str, times: usize) -> String {
         format!("{first}{}", next.repeat(times))

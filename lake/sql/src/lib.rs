@@ -19,7 +19,10 @@ mod session;
 mod shown;
 mod sizes;
 mod source;
+mod tables;
+mod values;
 mod view;
 
 pub use source::{Opened, source};
+pub use tables::{Reads, reads_of};
 pub use view::{SqlLake, SqlLimits};

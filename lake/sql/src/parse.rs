@@ -6,15 +6,16 @@
 
 use crate::bounds::{check_depth, check_size};
 use crate::shown::{is_catalogs, listing};
+use crate::values::with_values;
 use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement, VisitMut, VisitorMut};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::{Keyword, RESERVED_FOR_TABLE_ALIAS};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer, Word};
-use orch_store::lake_view::{LakeError, LakeResult};
+use orch_store::lake_view::{LakeError, LakeResult, SqlValues};
 use std::ops::ControlFlow;
 
-const DIALECT: GenericDialect = GenericDialect {};
+pub(crate) const DIALECT: GenericDialect = GenericDialect {};
 
 /// A statement that only reads.
 #[derive(Debug)]
@@ -25,17 +26,23 @@ pub(crate) struct Parsed {
 }
 
 /// One statement, and nothing that changes anything.
-pub(crate) fn parse(sql: &str) -> LakeResult<Parsed> {
-    let statement = parse_one(sql)?;
+pub(crate) fn parse(sql: &str, values: &SqlValues) -> LakeResult<Parsed> {
+    let statement = parse_one(sql, values)?;
     match listing(&statement)? {
-        Some(listing) => Ok(Parsed { statement: parse_one(&listing.query)?, namespace: listing.namespace }),
+        Some(listing) => Ok(Parsed { statement: parse_one(&listing.query, values)?, namespace: listing.namespace }),
         None => Ok(Parsed { statement, namespace: None }),
     }
 }
 
-fn parse_one(sql: &str) -> LakeResult<Statement> {
+/// A text without values.
+#[cfg(test)]
+pub(crate) fn parse_alone(sql: &str) -> LakeResult<Parsed> {
+    parse(sql, &SqlValues::new())
+}
+
+fn parse_one(sql: &str, values: &SqlValues) -> LakeResult<Statement> {
     let tokens = Tokenizer::new(&DIALECT, sql).tokenize().map_err(|error| refused(&error.to_string()))?;
-    let tokens = with_versions(&tokens)?;
+    let tokens = with_versions(&with_values(tokens, values)?)?;
     check_first_word(&tokens)?;
     check_depth(&tokens)?;
     let statements = Parser::new(&DIALECT).with_tokens(tokens).parse_statements();
@@ -58,7 +65,7 @@ fn unreadable(error: &ParserError) -> LakeError {
     }
 }
 
-fn refused(text: &str) -> LakeError {
+pub(crate) fn refused(text: &str) -> LakeError {
     let text = text.strip_prefix("sql parser error: ").unwrap_or(text);
     LakeError::Refused(text.to_string())
 }
@@ -238,7 +245,7 @@ impl Cursor<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::parse_alone as parse;
 
     #[test]
     fn time_travel_becomes_part_of_the_name() {

@@ -72,7 +72,7 @@ async fn carry(
 }
 
 async fn work(means: &Means, query: &Query, parts: &mpsc::Sender<LakeResult<Part>>) -> LakeResult<()> {
-    let mut stream = planned(means, &query.sql).await?;
+    let mut stream = planned(means, query).await?;
     let gone = |_| LakeError::Cancelled;
     parts.send(Ok(Part::Columns(columns(&stream.schema())))).await.map_err(gone)?;
     let (mut left, mut bytes) = (query.limits.rows, query.limits.bytes);
@@ -148,8 +148,8 @@ fn fitting(chunk: &Chunk, rows: usize, mut bytes: usize) -> usize {
     fit.count()
 }
 
-async fn planned(means: &Means, sql: &str) -> LakeResult<SendableRecordBatchStream> {
-    let Parsed { statement, namespace } = parse(sql)?;
+async fn planned(means: &Means, query: &Query) -> LakeResult<SendableRecordBatchStream> {
+    let Parsed { statement, namespace } = parse(&query.sql, &query.values)?;
     let statement = Statement::Statement(Box::new(statement));
     let state = session(&means.lake, means.memory.clone(), means.threads, &means.looked).await?;
     namespace.map_or(Ok(()), |namespace| check_namespace(&state, &namespace))?;

@@ -120,7 +120,7 @@ fn refused(what: &str, hint: &str) -> LakeError {
 
 #[cfg(test)]
 mod tests {
-    use crate::parse::parse;
+    use crate::parse::parse_alone as parse;
 
     #[test]
     fn lists_are_queries_with_the_columns_of_trino() {

@@ -55,6 +55,19 @@ impl Catalog for PgCatalog {
         Ok(location.bind(&self.name).bind(table.namespace()).bind(table.name()).fetch_optional(&self.pool).await?)
     }
 
+    async fn locations(&self, tables: &[TableName]) -> LakeResult<Vec<Option<String>>> {
+        let locations = sqlx::query_scalar(
+            "select t.metadata_location
+             from unnest($2::text[], $3::text[]) with ordinality as asked (namespace, name, place)
+             left join lake.iceberg_tables t on t.catalog_name = $1 and t.table_namespace = asked.namespace
+               and t.table_name = asked.name and coalesce(t.iceberg_type, 'TABLE') = 'TABLE'
+             order by asked.place",
+        );
+        let namespaces: Vec<&str> = tables.iter().map(TableName::namespace).collect();
+        let names: Vec<&str> = tables.iter().map(TableName::name).collect();
+        Ok(locations.bind(&self.name).bind(namespaces).bind(names).fetch_all(&self.pool).await?)
+    }
+
     async fn create(&self, table: &TableName, location: &str) -> LakeResult<()> {
         let insert = sqlx::query(
             "insert into lake.iceberg_tables

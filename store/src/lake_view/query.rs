@@ -1,9 +1,11 @@
 //! A question in SQL, and what comes back: rows as they are made, or all of them with a bound.
 
 use super::LakeResult;
+use chrono::{NaiveDate, NaiveDateTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -18,6 +20,32 @@ pub type Cell = Value;
 pub struct Query {
     pub sql: String,
     pub limits: QueryLimits,
+    /// What the text names as `$name`.
+    #[serde(default)]
+    pub values: SqlValues,
+}
+
+pub type SqlValues = BTreeMap<String, SqlValue>;
+
+/// A value beside the text of a query: it is never read as SQL.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SqlValue {
+    Null,
+    Boolean(bool),
+    Integer(i64),
+    /// Finite.
+    Number(f64),
+    Text(String),
+    Date(NaiveDate),
+    Timestamp(NaiveDateTime),
+}
+
+impl Query {
+    /// A query without values.
+    pub fn new(sql: impl Into<String>, limits: QueryLimits) -> Query {
+        Query { sql: sql.into(), limits, values: SqlValues::new() }
+    }
 }
 
 /// What one query may cost. Memory and how many run at once are the lake's own limits.

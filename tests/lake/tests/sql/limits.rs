@@ -51,7 +51,7 @@ async fn a_query_that_needs_too_much_memory_is_ended_and_others_go_on() {
 async fn a_query_ends_when_somebody_says_so() {
     let world = World::with_orders().await;
     let stop = CancellationToken::new();
-    let query = Query { sql: ENDLESS.into(), limits: usual() };
+    let query = Query::new(ENDLESS, usual());
     let mut rows = world.sql.query(query, stop.clone()).await.expect("it begins");
     stop.cancel();
     assert_eq!(rows.next().await.expect_err("it was cancelled"), LakeError::Cancelled);

@@ -62,7 +62,7 @@ impl World {
 
     pub(crate) async fn ask_within(&self, sql: &str, limits: QueryLimits) -> LakeResult<Answer> {
         let began = Instant::now();
-        let query = Query { sql: sql.into(), limits };
+        let query = Query::new(sql, limits);
         collect_answer(self.sql.query(query, CancellationToken::new()).await?, began).await
     }
 

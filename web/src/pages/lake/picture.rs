@@ -38,7 +38,7 @@ async fn ask(lake: &dyn LakeView, sql: &str) -> Result<(String, Option<Chart>), 
     let stop = CancellationToken::new();
     let _ends = stop.clone().drop_guard();
     let limits = QueryLimits { rows: POINTS, time: TIME, ..QueryLimits::default() };
-    let rows = lake.query(Query { sql: sql.into(), limits }, stop).await?;
+    let rows = lake.query(Query::new(sql, limits), stop).await?;
     let answer = collect_answer(rows, Instant::now()).await?;
     let is_time = answer.columns.first().is_some_and(|column| is_time(&column.data_type));
     let look = if is_time { "line" } else { "bar" };

@@ -1,0 +1,83 @@
+//! Values that a query names as `$name`. Each becomes one token, or a literal that is written here: nothing in a value is read as SQL.
+
+use crate::parse::{DIALECT, refused};
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use orch_store::lake_view::{LakeError, LakeResult, SqlValue, SqlValues};
+
+/// # Errors
+/// A name without a value.
+pub(crate) fn with_values(tokens: Vec<Token>, values: &SqlValues) -> LakeResult<Vec<Token>> {
+    let mut out = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        match &token {
+            Token::Placeholder(placeholder) => {
+                let value = placeholder.strip_prefix('$').and_then(|name| values.get(name));
+                out.extend(literal(value.ok_or_else(|| no_value(placeholder))?)?);
+            }
+            _ => out.push(token),
+        }
+    }
+    Ok(out)
+}
+
+fn no_value(placeholder: &str) -> LakeError {
+    refused(&format!("`{placeholder}` has no value\nhint: text is written in single quotes"))
+}
+
+fn literal(value: &SqlValue) -> LakeResult<Vec<Token>> {
+    let written = match value {
+        SqlValue::Text(text) => return Ok(vec![Token::SingleQuotedString(text.clone())]),
+        SqlValue::Null => "null".into(),
+        SqlValue::Boolean(truth) => truth.to_string(),
+        // Behind a minus a bracket, so that `-$x` is no comment.
+        SqlValue::Integer(number) if *number < 0 => format!("({number})"),
+        SqlValue::Integer(number) => number.to_string(),
+        SqlValue::Number(number) => format!("cast('{number:?}' as double)"),
+        SqlValue::Date(date) => format!("date '{date}'"),
+        SqlValue::Timestamp(at) => format!("timestamp '{}'", at.format("%Y-%m-%d %H:%M:%S%.6f")),
+    };
+    Tokenizer::new(&DIALECT, &written).tokenize().map_err(|error| refused(&error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::parse::parse;
+    use chrono::NaiveDate;
+    use orch_store::lake_view::{SqlValue, SqlValues};
+
+    fn bound(sql: &str, value: SqlValue) -> String {
+        let values = SqlValues::from([("v".into(), value)]);
+        parse(sql, &values).map_or_else(|error| error.to_string(), |parsed| parsed.statement.to_string())
+    }
+
+    #[test]
+    fn a_value_is_a_literal_wherever_it_is_named() {
+        let day = NaiveDate::from_ymd_opt(2026, 11, 20).unwrap();
+        for (value, written) in [
+            (SqlValue::Null, "NULL"),
+            (SqlValue::Boolean(true), "true"),
+            (SqlValue::Integer(7), "7"),
+            (SqlValue::Integer(i64::MIN), "(-9223372036854775808)"),
+            (SqlValue::Number(0.5), "CAST('0.5' AS DOUBLE)"),
+            (SqlValue::Number(1e300), "CAST('1e300' AS DOUBLE)"),
+            (SqlValue::Text("it's".into()), "'it''s'"),
+            (SqlValue::Text("' or 1 = 1 --".into()), "''' or 1 = 1 --'"),
+            (SqlValue::Text("$v".into()), "'$v'"),
+            (SqlValue::Date(day), "DATE '2026-11-20'"),
+            (SqlValue::Timestamp(day.and_hms_opt(6, 0, 0).unwrap()), "TIMESTAMP '2026-11-20 06:00:00.000000'"),
+        ] {
+            assert_eq!(bound("select $v", value.clone()), format!("SELECT {written}"), "{value:?}");
+        }
+        assert_eq!(bound("select 1 limit $v", SqlValue::Integer(5)), "SELECT 1 LIMIT 5");
+        assert_eq!(
+            bound("select 1 from r.t for version as of $v", SqlValue::Integer(5)),
+            r#"SELECT 1 FROM r."t@snapshot:5" AS "t""#
+        );
+    }
+
+    #[test]
+    fn a_name_without_a_value_is_refused() {
+        assert!(bound("select $other", SqlValue::Null).starts_with("`$other` has no value"));
+        assert!(bound("select ?", SqlValue::Null).starts_with("`?` has no value"));
+    }
+}
