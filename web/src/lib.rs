@@ -33,6 +33,7 @@ mod queries;
 mod refusal;
 mod routes;
 mod server;
+mod serving;
 mod state;
 mod tls;
 mod trial;

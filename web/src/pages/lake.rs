@@ -13,6 +13,7 @@ use crate::api::lake::{READS_DATA, describe, the_table};
 use crate::extract::Names;
 use crate::parts::{self, Meter, Now, dag_href};
 use crate::refusal::Refusal;
+use crate::serving;
 use crate::state::App;
 use askama::Template;
 use axum::extract::State;
@@ -31,6 +32,8 @@ struct LakeIndex {
     place: String,
     namespaces: Vec<Namespace>,
     words: String,
+    /// The bundle beside this server answers some.
+    has_published_queries: bool,
 }
 
 /// A lake that cannot be looked at: what is the matter, and what to do.
@@ -70,7 +73,14 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
         Ok((place, tables)) => (place, tables, None),
         Err(error) => (String::new(), Vec::new(), Some(closed(&error))),
     };
-    let page = LakeIndex { words: words(&tables), namespaces: namespaces(tables, shell.now), shell, closed, place };
+    let page = LakeIndex {
+        words: words(&tables),
+        namespaces: namespaces(tables, shell.now),
+        has_published_queries: serving::is_there(&app).await,
+        shell,
+        closed,
+        place,
+    };
     html(StatusCode::OK, &page)
 }
 

@@ -10,7 +10,7 @@ use super::{Access, Routes};
 use crate::api::bodies;
 use crate::auth::Role;
 use crate::state::App;
-use crate::{api, assets, health, metrics};
+use crate::{api, assets, health, metrics, serving};
 use Access::{Login, Open};
 
 /// The whole list: the API sorted by path, then the pages.
@@ -35,7 +35,10 @@ pub(super) fn routes(app: &App) -> Routes {
         .post("/connectors/{stream_name}/tasks/{task}/restart", op, api::connectors::restart_task)
         .get("/healthz", Open, health::alive)
         .get("/metrics", viewer, metrics::show)
-        .get("/readyz", Open, health::ready);
+        .get("/readyz", Open, health::ready)
+        .get("/serving", Open, serving::begin)
+        .get("/serving/", Open, serving::begin)
+        .get("/serving/{*path}", Open, serving::pass_on);
     let routes = own::routes(routes);
     let routes = airflow::routes(routes);
     let routes = runs::routes(routes);

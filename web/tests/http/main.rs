@@ -45,6 +45,7 @@ mod routes;
 mod run_changes;
 mod secret_pages;
 mod server;
+mod serving;
 mod session;
 mod shapes;
 mod streams;
