@@ -32,6 +32,8 @@ pub(crate) struct Place {
     /// As the command was given it.
     pub(crate) variables: Vec<(&'static str, String)>,
     pub(crate) data_dir: PathBuf,
+    /// Where their servers listen for the web server.
+    pub(crate) sockets: Option<PathBuf>,
 }
 
 impl Place {
@@ -59,7 +61,7 @@ impl Place {
         // The key of the folder: the workers are told of a database, so they would not look there.
         let key_file = config.secret_key_file.as_ref().filter(|_| config.secret_key.is_none());
         variables.extend(key_file.map(|file| ("ORCH_SECRET_KEY_FILE", absolute(file))));
-        Place { database_url: database_url.into(), variables, data_dir: config.data_dir.clone() }
+        Place { database_url: database_url.into(), variables, data_dir: config.data_dir.clone(), sockets: None }
     }
 }
 
@@ -226,6 +228,9 @@ impl Staff {
         let name = format!("{}-{}", self.name, self.number);
         let mut command = Command::new(&binary);
         command.args(["worker", "--take-over", "--with-stdin", "--worker-name", &name]);
+        if let Some(sockets) = &self.place.sockets {
+            command.arg("--sockets").arg(sockets);
+        }
         command.envs(hidden()).envs(self.place.variables.iter().cloned());
         // A Ctrl-C is for us: we tell them, once the rest of us is told.
         command.process_group(0).stdin(Stdio::piped()).kill_on_drop(true);

@@ -14,15 +14,16 @@ use orch_binary::config::{Config, Secret};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::found::Standalone;
 use orch_binary::parts::{self, Parts, Signals};
-use orch_binary::{files, logging, roles, secrets};
+use orch_binary::{files, logging, roles, secrets, socket};
 use orch_cluster::{Cluster, ClusterError};
 use orch_sdk::task::Bundle;
 use orch_store::{guard, task_role};
 use orch_web::{BundleState, Password, WebConfig};
 use orch_workers::BodyOf;
 use sqlx::Connection as _;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +34,8 @@ use tokio::sync::watch::Sender;
 /// A command may hold the folder for a moment, to ask the database of a standalone that did not run.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// The system takes 107 bytes.
+const MOST_SOCKET_PATH: usize = 107;
 
 /// Whether there is a web server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +96,18 @@ fn dags_folder(config: &Config) -> Result<PathBuf, Failure> {
     Ok(usual)
 }
 
+/// Where servers of the bundle listen for the web server. `None`: the folder's path is too long for a socket.
+fn sockets(config: &Config) -> Result<Option<PathBuf>, Failure> {
+    let folder = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone()).join("sockets");
+    if socket(&folder).as_os_str().len() > MOST_SOCKET_PATH {
+        tracing::warn!(folder = %folder.display(), "published queries are not under `/serving`: the path of the data folder is too long");
+        return Ok(None);
+    }
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    made.map_err(Failure::io(format!("cannot make `{}`", folder.display())))?;
+    Ok(Some(folder))
+}
+
 async fn serve(
     config: &Config,
     (workforce, folder): (&Workforce, &PathBuf),
@@ -117,11 +132,16 @@ async fn serve(
     // The server answers from here; it is ready once people can log in and the DAGs are registered.
     let is_set_up = Arc::new(AtomicBool::new(false));
     let bundle = Sender::new(BundleState::None);
+    let sockets = sockets(config)?;
     if let Some(listener) = listener {
         let address = listener.local_addr().map_err(Failure::io("cannot listen"))?;
         let listener = TcpListener::from_std(listener).map_err(Failure::io("cannot listen"))?;
-        let told =
-            WebConfig { is_set_up: is_set_up.clone(), bundle: Some(bundle.subscribe()), ..web_role::web(config, url)? };
+        let told = WebConfig {
+            is_set_up: is_set_up.clone(),
+            bundle: Some(bundle.subscribe()),
+            serving: sockets.as_deref().map(socket),
+            ..web_role::web(config, url)?
+        };
         web_role::add(&mut parts, told, listener);
         web = Some(web_role::address_for_people(config, address));
     }
@@ -162,12 +182,12 @@ async fn serve(
     // It says what it does, so after the rest.
     match workforce {
         Workforce::Project(project, variables) => {
-            let place = Place::new(config, variables, url, folder);
+            let place = Place { sockets, ..Place::new(config, variables, url, folder) };
             parts.add(dev::run(project.clone(), place, parts.stop_token()));
         }
         Workforce::Worker(_, _, variables) => {
             if let Some(beside) = Beside::of(config) {
-                let place = Place::without_files(config, variables, url);
+                let place = Place { sockets, ..Place::without_files(config, variables, url) };
                 parts.add(run_worker(beside, place, bundle, parts.stop_token()));
             }
         }

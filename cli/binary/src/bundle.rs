@@ -98,6 +98,10 @@ impl BundleSource {
         self.streams.clone()
     }
 
+    pub(crate) fn servers(&self) -> Vec<BundleServer> {
+        self.servers.clone()
+    }
+
     /// Commands of its servers beside those of `tree`.
     pub(crate) fn with_commands(&self, tree: clap::Command) -> clap::Command {
         self.servers.iter().fold(tree, |tree, server| tree.subcommand(server.command()))

@@ -32,7 +32,7 @@ pub use bundle::BundleSource;
 pub use orch_store::archive::{Archive, ArchiveDoor, ArchiveError, ArchiveResult, ArchiveSource};
 pub use orch_store::lake_view::LakeSource;
 pub use orch_store::stream::StreamSource;
-pub use server::{BundleServer, Serving};
+pub use server::{BundleServer, Serving, socket};
 
 use std::process::ExitCode;
 

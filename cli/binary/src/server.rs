@@ -1,27 +1,34 @@
-//! Servers that a bundle brings beside its worker, as commands of its binary. They speak without a login, so they serve this
-//! machine only unless a person says otherwise.
+//! Servers that a bundle brings, as commands of its binary; those that say so are also behind the web server of a standalone,
+//! beside its worker.
+//!
+//! They speak plain http, so they serve this machine only unless a person says otherwise.
 
 use crate::app::Cx;
+use crate::config::Config;
 use crate::failure::{Failure, Outcome};
 use crate::parts::{self, Parts, Signals};
 use crate::session::Session;
 use crate::{logging, secrets};
+use axum::Router;
+use axum::serve::Listener;
 use chrono::{DateTime, Utc};
 use clap::Args as _;
 use orch_sdk::task::{BoxFuture, Connection, TaskResult, fatal};
 use orch_store::connect;
 use orch_store::hint::{Hint, Hints};
-use orch_store::lake_view::FindConnection;
+use orch_store::lake_view::{FindConnection, LakeDoor};
 use orch_store::topic::{NewRecord, ProduceError, ensure_topic, produce};
 use sqlx::PgPool;
 use std::net::{TcpListener, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
 /// Requests that work at the same time share these; others wait.
 const CONNECTIONS: u32 = 4;
 
-type Life = dyn Fn(Serving) -> BoxFuture<TaskResult<()>> + Send + Sync;
+type Build = dyn Fn(Serving) -> BoxFuture<TaskResult<Router>> + Send + Sync;
 
 /// A server as a command: `orch-pipelines logging-server`.
 #[derive(Clone)]
@@ -29,18 +36,25 @@ pub struct BundleServer {
     name: &'static str,
     about: &'static str,
     port: u16,
-    life: Arc<Life>,
+    is_behind_web: bool,
+    build: Arc<Build>,
 }
 
 impl BundleServer {
-    /// `port`: where it listens unless the command line says otherwise. It serves until it is told to stop.
+    /// `port`: where it listens unless the command line says otherwise. `build` makes what it answers with.
     pub fn new(
         name: &'static str,
         about: &'static str,
         port: u16,
-        life: impl Fn(Serving) -> BoxFuture<TaskResult<()>> + Send + Sync + 'static,
+        build: impl Fn(Serving) -> BoxFuture<TaskResult<Router>> + Send + Sync + 'static,
     ) -> BundleServer {
-        BundleServer { name, about, port, life: Arc::new(life) }
+        BundleServer { name, about, port, is_behind_web: false, build: Arc::new(build) }
+    }
+
+    /// Also under the address `/serving` of the web server, which says who is logged in.
+    #[must_use]
+    pub fn behind_web(self) -> BundleServer {
+        BundleServer { is_behind_web: true, ..self }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -61,21 +75,77 @@ impl BundleServer {
             // Kept: it holds the server of a standalone that does not run.
             let session = Session::open(&config).await?;
             let mut signals = Signals::hear()?;
-            let name = format!("orch {}", self.name);
-            let mut parts = Parts::new(&session.url, &name, 1)?;
-            let serving = Serving {
-                listener,
-                pool: connect::pool(&session.url, &name, CONNECTIONS)?,
-                hints: parts.hints(),
-                find: secrets::finder(&config, &session.url)?,
-                stop: parts.stop_token(),
-            };
-            let life = (self.life)(serving);
-            parts.add(async move { life.await.map_err(|error| Failure::told(error.as_ref())) });
+            let mut parts = Parts::new(&session.url, &self.title(), 1)?;
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(Failure::io("cannot listen"))?;
+            let (build, stop) = (self.build(&config, (&session.url, parts.hints()), false)?, parts.stop_token());
+            parts.add(async move {
+                serve(listener, build.await, stop).await.map_err(|error| Failure::told(error.as_ref()))
+            });
             eprintln!("{} is up: http://{address}", self.name);
             parts.run(&mut signals).await
         })
     }
+
+    fn title(&self) -> String {
+        format!("orch {}", self.name)
+    }
+
+    fn build(
+        &self,
+        config: &Config,
+        (url, hints): (&str, Hints),
+        is_behind_web: bool,
+    ) -> Result<BoxFuture<TaskResult<Router>>, Failure> {
+        let find = secrets::finder(config, url)?;
+        let pool = connect::pool(url, &self.title(), CONNECTIONS)?;
+        let lake = secrets::lake(config, url)?;
+        Ok((self.build)(Serving { is_behind_web, pool, hints, find, lake }))
+    }
+
+    /// Serves the web server at a socket of this folder, until the process stops. What fails here ends nothing else.
+    pub(crate) fn add_behind_web(
+        &self,
+        parts: &mut Parts,
+        (config, url): (&Config, &str),
+        folder: &Path,
+    ) -> Result<(), Failure> {
+        if !self.is_behind_web {
+            return Ok(());
+        }
+        let (name, socket, stop) = (self.name, socket(folder), parts.stop_token());
+        let build = self.build(config, (url, parts.hints()), true)?;
+        parts.add(async move {
+            let served = async {
+                let app = build.await?;
+                // Of a worker before this one, which keeps those who are connected.
+                if let Err(error) = std::fs::remove_file(&socket)
+                    && error.kind() != std::io::ErrorKind::NotFound
+                {
+                    return Err(error.into());
+                }
+                serve(UnixListener::bind(&socket)?, Ok(app), stop.clone()).await
+            };
+            if let Err(error) = served.await {
+                tracing::error!(error = format!("{error:#}"), server = name, "the server is not behind the web server");
+            }
+            stop.cancelled().await;
+            Ok(())
+        });
+        Ok(())
+    }
+}
+
+/// Where the web server finds the server of the bundle that is behind it.
+pub fn socket(folder: &Path) -> PathBuf {
+    folder.join("serving.sock")
+}
+
+async fn serve<L>(listener: L, app: TaskResult<Router>, stop: CancellationToken) -> TaskResult<()>
+where
+    L: Listener,
+    L::Addr: std::fmt::Debug,
+{
+    Ok(axum::serve(listener, app?).with_graceful_shutdown(stop.cancelled_owned()).await?)
 }
 
 /// Where a server listens.
@@ -87,7 +157,7 @@ pub(crate) struct ServedAt {
     /// Port to listen at; 0 is a free one
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
-    /// Serve other machines too, without a login and without https
+    /// Serve other machines too, without https
     #[arg(long)]
     insecure: bool,
 }
@@ -98,7 +168,7 @@ impl ServedAt {
         let addresses = (host, port).to_socket_addrs().map_err(Failure::io(format!("cannot listen at {host}")))?;
         let addresses: Vec<_> = addresses.collect();
         if !self.insecure && !addresses.iter().all(|address| address.ip().is_loopback()) {
-            return Err(Failure::new(format!("at `{host}` other machines could write without a login"))
+            return Err(Failure::new(format!("at `{host}` other machines would be served over plain http"))
                 .hint("listen at 127.0.0.1; `--insecure` serves them all the same, for networks where all machines are trusted"));
         }
         let listener = TcpListener::bind(addresses.as_slice()).and_then(|listener| {
@@ -114,16 +184,25 @@ impl ServedAt {
 
 /// What a server is given.
 pub struct Serving {
-    /// Does not block.
-    pub listener: TcpListener,
-    /// The process ends.
-    pub stop: CancellationToken,
+    /// Nothing but the web server of this installation can connect.
+    pub is_behind_web: bool,
     pool: PgPool,
     hints: Hints,
     find: Arc<FindConnection>,
+    lake: LakeDoor,
 }
 
 impl Serving {
+    /// The database of orch.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// The lake of this binary, by processes that answer its queries.
+    pub fn lake(&self) -> &LakeDoor {
+        &self.lake
+    }
+
     /// A connection as tasks find it.
     ///
     /// # Errors
@@ -174,7 +253,7 @@ mod tests {
     #[test]
     fn other_machines_are_served_only_when_a_person_says_so() {
         assert!(at("127.0.0.1", false).unwrap().local_addr().unwrap().ip().is_loopback());
-        assert!(at("0.0.0.0", false).unwrap_err().line().contains("without a login"));
+        assert!(at("0.0.0.0", false).unwrap_err().line().contains("over plain http"));
         assert!(at("0.0.0.0", true).is_ok());
     }
 

@@ -25,8 +25,8 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// The command of the binary.
 pub fn server() -> BundleServer {
-    let about = "Take readings over HTTP and append them to the topic `weather`";
-    BundleServer::new("logging-server", about, PORT, |serving| Box::pin(serve(serving)))
+    let about = "Take readings over HTTP, without a login, and append them to the topic `weather`";
+    BundleServer::new("logging-server", about, PORT, |serving| Box::pin(app(serving)))
 }
 
 struct Logger {
@@ -35,8 +35,7 @@ struct Logger {
     kafka: Option<KafkaProducer>,
 }
 
-async fn serve(serving: Serving) -> TaskResult<()> {
-    let (stop, listener) = (serving.stop.clone(), serving.listener.try_clone()?);
+async fn app(serving: Serving) -> TaskResult<Router> {
     let topics = serving.connection(TOPICS).await?;
     let kafka = match topics.conn_type.as_str() {
         LOG => None,
@@ -48,10 +47,7 @@ async fn serve(serving: Serving) -> TaskResult<()> {
         }
     };
     let app = Router::new().route("/log", get(log)).route("/health", get(health));
-    let app = app.with_state(Arc::new(Logger { serving, kafka }));
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await?;
-    Ok(())
+    Ok(app.with_state(Arc::new(Logger { serving, kafka })))
 }
 
 async fn health() -> Json<Health> {

@@ -1,22 +1,17 @@
 //! The logging server: a real process, real HTTP, and the record in the table; over the built-in log and over Kafka.
 
+use crate::http::{Answer, ask};
 use crate::world::World;
 use orch_test_support::guide::{examples, guide};
 use orch_test_support::kafka;
 use serde_json::{Value, json};
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 
 const SERVER: [&str; 3] = ["logging-server", "--port", "0"];
 
 /// Status and body.
 fn get(address: &str, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.into())
+    let Answer { status, body, .. } = ask(address, path, &[]);
+    (status, body)
 }
 
 fn sql(world: &World, query: &str) -> Vec<String> {
@@ -132,7 +127,7 @@ async fn other_machines_are_not_served_unless_a_person_says_so() {
     let refused = world.run(&["logging-server", "--host", "0.0.0.0", "--port", "0"]);
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(
-        refused.err.contains("without a login") && refused.err.contains("hint: ") && refused.err.contains("--insecure")
+        refused.err.contains("over plain http") && refused.err.contains("hint: ") && refused.err.contains("--insecure")
     );
     world.start_server(&["logging-server", "--host", "0.0.0.0", "--port", "0", "--insecure"]);
     let helped = world.run(&["logging-server", "--help"]).done();

@@ -10,6 +10,8 @@ mod elsewhere;
 mod first_starts;
 mod golden;
 mod kafka;
+mod guides;
+mod http;
 mod logging;
 mod openweather;
 mod queries;

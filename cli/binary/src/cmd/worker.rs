@@ -5,6 +5,7 @@ use crate::config::{DagFlags, FolderFlags, SecretFlags, WorkerFlags};
 use crate::failure::Outcome;
 use crate::parts::{self, Parts, Signals};
 use crate::{files, logging, roles};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Run a worker with the DAGs of this binary
@@ -28,6 +29,9 @@ pub struct Worker {
     /// End when standard input closes: the process that started it has died
     #[arg(long, hide = true)]
     with_stdin: bool,
+    /// Serve the web server of the process that started it at a socket of this folder
+    #[arg(long, hide = true)]
+    sockets: Option<PathBuf>,
 }
 
 impl Worker {
@@ -42,7 +46,7 @@ impl Worker {
         // Only what was named: a data folder may be that of somebody's standalone.
         let folder = if config.dags_folder.is_some() { files::folder(&config)? } else { None };
         let source = cx.bundle();
-        let (body_of, streams, bundle) = (cx.body_of(), source.streams(), source.build()?);
+        let (body_of, streams, servers, bundle) = (cx.body_of(), source.streams(), source.servers(), source.build()?);
         parts::block_on(async {
             let (url, mut db) = roles::connect_checked(&config, "orch worker").await?;
             // Only now: a process that still waits for its database ends at the first signal.
@@ -64,6 +68,9 @@ impl Worker {
             parts.add_worker(roles::worker(&config, &url)?, offers.clone());
             parts.retire_when_told(offers.clone())?;
             parts.add_streams(streams, &bundle.name, &config)?;
+            if let Some(sockets) = &self.sockets {
+                servers.iter().try_for_each(|server| server.add_behind_web(&mut parts, (&config, &url), sockets))?;
+            }
             if let Some(folder) = folder {
                 parts.add_folder(roles::folder(&config, folder, body_of), offers);
             }
