@@ -1,0 +1,295 @@
+//! Endpoints over HTTP.
+
+use crate::answers::{Answers, Key};
+use crate::endpoint::{Endpoint, Shape, by_path, text_of};
+use crate::format::{self, Format};
+use crate::key::Keys;
+use crate::openapi;
+use crate::values::{self, Asked, read_value};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{self, HeaderName};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use chrono::SecondsFormat;
+use orch_lake::{Lake, TableName};
+use orch_sdk::task::TaskResult;
+use orch_store::lake_view::{Answer, LakeDoor, LakeError, Query, QueryLimits, SqlValue, SqlValues, collect_answer};
+use orch_store::stream::now;
+use orch_store::user::Role;
+use orch_store::{StoreError, StoreResult};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Bodies that are kept.
+const MOST_KEPT_BYTES: usize = 64 << 20;
+/// Of one answer, as JSON.
+const MOST_ANSWER_BYTES: usize = 32 << 20;
+/// The web server says by it who is logged in there. Believed only where nothing else can connect.
+const ROLE: HeaderName = HeaderName::from_static("x-orch-role");
+/// And under which address people reach it.
+const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Wait so long when as many queries run as may.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+const DOCS: &str = include_str!("docs.html");
+const DOCS_SCRIPT: &str = include_str!("docs.js");
+const DOCS_STYLE: &str = include_str!("docs.css");
+const DOCS_POLICY: &str =
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'";
+
+/// What endpoints are served with.
+pub struct Means {
+    pub endpoints: Vec<Endpoint>,
+    /// Says where each table is now.
+    pub lake: Lake,
+    /// Answers queries.
+    pub view: LakeDoor,
+    /// The database of orch, which knows keys.
+    pub pool: PgPool,
+    /// Only the web server of this installation can connect. It says who asks.
+    pub is_behind_web: bool,
+}
+
+struct Api {
+    endpoints: BTreeMap<String, (Endpoint, Vec<TableName>)>,
+    lake: Lake,
+    view: LakeDoor,
+    pool: PgPool,
+    keys: Keys,
+    is_behind_web: bool,
+    answers: Answers,
+}
+
+/// All endpoints, their documentation, and whether they can answer.
+///
+/// # Errors
+/// A fatal error when an endpoint is wrong, or two have the same path.
+pub fn router(means: Means) -> TaskResult<Router> {
+    let Means { endpoints, lake, view, pool, is_behind_web } = means;
+    let mut known = BTreeMap::new();
+    for (path, endpoint) in by_path(endpoints)? {
+        let tables = endpoint.reads().map(|reads| reads.tables.into_iter().collect()).unwrap_or_default();
+        known.insert(path, (endpoint, tables));
+    }
+    let keys = Keys::new(pool.clone());
+    let api = Api { endpoints: known, lake, view, pool, keys, is_behind_web, answers: Answers::new(MOST_KEPT_BYTES) };
+    Ok(Router::new().fallback(serve).with_state(Arc::new(api)))
+}
+
+async fn serve(State(api): State<Arc<Api>>, request: Request<Body>) -> Response {
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        let allow = [(header::ALLOW, "GET, HEAD")];
+        return (allow, Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "queries only read: `GET` asks them"))
+            .into_response();
+    }
+    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+    let answered = match path {
+        "/health" => api.health().await,
+        "/docs" => Ok(page("text/html; charset=utf-8", DOCS)),
+        "/docs.js" => Ok(page("text/javascript; charset=utf-8", DOCS_SCRIPT)),
+        "/docs.css" => Ok(page("text/css; charset=utf-8", DOCS_STYLE)),
+        _ => api.answer(path, query, request.headers()).await,
+    };
+    answered.unwrap_or_else(IntoResponse::into_response)
+}
+
+fn page(content_type: &'static str, text: &'static str) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CONTENT_SECURITY_POLICY, DOCS_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, text).into_response()
+}
+
+/// Why there are no rows.
+struct Refusal {
+    status: StatusCode,
+    detail: Value,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, detail: impl Into<Value>) -> Refusal {
+        Refusal { status, detail: detail.into() }
+    }
+
+    fn broken(error: &anyhow::Error) -> Refusal {
+        tracing::error!(error = format!("{error:#}"), "a published query failed");
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the endpoint cannot answer; the log of the server says why")
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Refusal {
+        tracing::error!(error = format!("{:#}", anyhow::Error::from(error)), "the database of keys did not answer");
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be reached")
+    }
+}
+
+impl From<LakeError> for Refusal {
+    fn from(error: LakeError) -> Refusal {
+        let status = match &error {
+            LakeError::NotFound(_) => StatusCode::NOT_FOUND,
+            LakeError::TooDear(_) => StatusCode::BAD_REQUEST,
+            LakeError::Busy(_) => StatusCode::TOO_MANY_REQUESTS,
+            LakeError::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
+            // It was checked, so a table is not as the endpoint expects.
+            LakeError::Refused(_) => return Refusal::broken(&error.into()),
+            LakeError::Unavailable(_) => {
+                tracing::error!(%error, "the lake did not answer");
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        };
+        Refusal::new(status, error.to_string())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = json!({ "detail": self.detail }).to_string();
+        let way_out = match self.status {
+            StatusCode::TOO_MANY_REQUESTS => Some((header::RETRY_AFTER, RETRY_AFTER)),
+            StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            _ => None,
+        };
+        let headers: HeaderMap = way_out.into_iter().chain([(header::CONTENT_TYPE, JSON)]).collect();
+        (self.status, headers, body).into_response()
+    }
+}
+
+impl Api {
+    async fn health(&self) -> Result<Response, Refusal> {
+        let at = self.now().await?;
+        Ok(as_json(&json!({ "status": "healthy", "timestamp": at.to_rfc3339_opts(SecondsFormat::Micros, true) })))
+    }
+
+    async fn now(&self) -> StoreResult<chrono::DateTime<chrono::Utc>> {
+        now(&mut *self.pool.acquire().await?).await
+    }
+
+    async fn role(&self, headers: &HeaderMap) -> Result<Role, Refusal> {
+        if self.is_behind_web
+            && let Some(role) = headers.get(ROLE).and_then(|role| role.to_str().ok()?.parse().ok())
+        {
+            return Ok(role);
+        }
+        let words =
+            "a key is missing or has ended\nhint: send an API token of the page `/account` in the header `X-API-Key`";
+        self.keys.role(headers).await?.ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, words))
+    }
+
+    async fn answer(&self, path: &str, query: &str, headers: &HeaderMap) -> Result<Response, Refusal> {
+        let role = self.role(headers).await?;
+        if path == "/openapi.json" {
+            let prefix = headers.get(PREFIX).filter(|_| self.is_behind_web).and_then(|prefix| prefix.to_str().ok());
+            let endpoints = self.endpoints.values().map(|(endpoint, _)| endpoint);
+            return Ok(as_json(&openapi::document(endpoints, prefix.unwrap_or("/"))));
+        }
+        let Some((endpoint, tables)) = self.endpoints.get(path) else {
+            let words = format!("there is no endpoint `{path}`\nhint: `/docs` lists all there are");
+            return Err(Refusal::new(StatusCode::NOT_FOUND, words));
+        };
+        if role < endpoint.role {
+            let words = format!("the endpoint is for users with the role `{}`", endpoint.role);
+            return Err(Refusal::new(StatusCode::FORBIDDEN, words));
+        }
+        let asked = values::read(endpoint, query)
+            .map_err(|problems| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, json!(problems)))?;
+        let versions = self.versions(tables).await?;
+        let values = serde_json::to_vec(&asked.values).map_err(|error| Refusal::broken(&error.into()))?;
+        let key = Key::of(&[path.as_bytes(), asked.format.name().as_bytes(), &values, &versions]);
+        if headers.get(header::IF_NONE_MATCH).is_some_and(|tag| tag.as_bytes() == key.tag().as_bytes()) {
+            return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, key.tag())]).into_response());
+        }
+        let format = asked.format;
+        let body = self.answers.get(key, self.compute(endpoint, asked, &versions)).await?;
+        let tags = [(header::ETAG, key.tag()), (header::CACHE_CONTROL, "private, no-cache".into())];
+        let mut response = (tags, [(header::CONTENT_TYPE, format.content_type())], body).into_response();
+        if format != Format::Json {
+            let name = path.rsplit('/').next().unwrap_or("answer");
+            let file = HeaderValue::try_from(format!("attachment; filename=\"{name}.{}\"", format.name()));
+            response.headers_mut().extend(file.ok().map(|file| (header::CONTENT_DISPOSITION, file)));
+        }
+        Ok(response)
+    }
+
+    /// Where the tables are now: all of them have to be there. It changes with every commit.
+    async fn versions(&self, tables: &[TableName]) -> Result<Vec<u8>, Refusal> {
+        let found = self.lake.catalog().locations(tables).await.map_err(|error| {
+            tracing::error!(error = format!("{:#}", anyhow::Error::from(error)), "the catalog did not answer");
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the catalog of the lake cannot be reached")
+        })?;
+        if let Some((table, _)) = tables.iter().zip(&found).find(|(_, location)| location.is_none()) {
+            let words = format!("table `{table}` is not in the lake yet\nhint: run the pipeline that makes it");
+            return Err(Refusal::new(StatusCode::NOT_FOUND, words));
+        }
+        serde_json::to_vec(&found).map_err(|error| Refusal::broken(&error.into()))
+    }
+
+    async fn compute(&self, endpoint: &Endpoint, asked: Asked, versions: &[u8]) -> Result<Bytes, LakeError> {
+        let Asked { mut values, format } = asked;
+        for param in &endpoint.params {
+            if let Some(sql) = param.default_sql.as_deref().filter(|_| !values.contains_key(&param.name)) {
+                let key = Key::of(&[b"default", sql.as_bytes(), versions]);
+                let found = self.answers.get(key, self.default(sql, endpoint.timeout())).await?;
+                let value = match serde_json::from_slice(&found).unwrap_or_default() {
+                    Value::Null => SqlValue::Null,
+                    found => read_value(param, &text_of(&found)).map_err(|problem| {
+                        LakeError::Unavailable(format!("the default of `{}` is `{found}`: {}", param.name, problem.msg))
+                    })?,
+                };
+                values.insert(param.name.clone(), value);
+            }
+        }
+        let found = self.ask(&endpoint.sql, values, (endpoint.most_rows(), endpoint.timeout())).await?;
+        if found.more && endpoint.shape == Shape::Rows {
+            return Err(LakeError::TooDear(format!(
+                "the answer has more than {} rows or {} MB\nhint: ask for fewer, by its parameters",
+                endpoint.most_rows(),
+                MOST_ANSWER_BYTES >> 20
+            )));
+        }
+        let is_declared =
+            found.columns.iter().map(|column| &column.name).eq(endpoint.columns.iter().map(|column| &column.name));
+        if !is_declared {
+            let names: Vec<&str> = found.columns.iter().map(|column| column.name.as_str()).collect();
+            let words = format!(
+                "the query of `{}` gives the columns {}, not the declared ones",
+                endpoint.path,
+                names.join(", ")
+            );
+            return Err(LakeError::Refused(words));
+        }
+        let at = self.now().await.map_err(|error| LakeError::Unavailable(error.to_string()))?;
+        let body = format::body(endpoint, format, found.rows, at);
+        body.map(Bytes::from)
+            .map_err(|error| LakeError::Refused(format!("the answer of `{}`: {error:#}", endpoint.path)))
+    }
+
+    /// The first value of the first row, as JSON.
+    async fn default(&self, sql: &str, time: Duration) -> Result<Bytes, LakeError> {
+        let found = self.ask(sql, SqlValues::new(), (1, time)).await?;
+        let value = found.rows.into_iter().next().and_then(|row| row.into_iter().next()).unwrap_or_default();
+        Ok(value.to_string().into())
+    }
+
+    async fn ask(&self, sql: &str, values: SqlValues, (rows, time): (usize, Duration)) -> Result<Answer, LakeError> {
+        let limits = QueryLimits { rows, bytes: MOST_ANSWER_BYTES, time };
+        let query = Query { values, ..Query::new(sql, limits) };
+        let began = Instant::now();
+        let rows = self.view.open().await?.query(query, CancellationToken::new()).await?;
+        collect_answer(rows, began).await
+    }
+}
+
+fn as_json(value: &Value) -> Response {
+    ([(header::CONTENT_TYPE, JSON)], value.to_string()).into_response()
+}

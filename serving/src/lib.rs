@@ -1,0 +1,15 @@
+//! Queries that are published: an address, the values it takes, and the SQL that answers.
+//!
+//! `endpoint` is what a person declares, `values` reads what a caller sent, `answers` keeps answers until a table has a new
+//! snapshot, `format` writes them, `key` knows who may ask, `openapi` describes it all, and `api` puts these together over HTTP.
+
+mod answers;
+mod api;
+mod endpoint;
+mod format;
+mod key;
+mod openapi;
+mod values;
+
+pub use api::{Means, router};
+pub use endpoint::{Column, ColumnType, Endpoint, Param, ParamType, Shape};
