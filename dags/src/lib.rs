@@ -7,6 +7,8 @@ pub mod openweather;
 mod place;
 pub mod retail;
 pub mod taxi;
+pub mod retail_changes;
+pub mod serving;
 pub mod taxi_changes;
 pub mod taxi_source;
 mod topics;
@@ -54,6 +56,7 @@ pub fn binary() -> Binary {
         .streams(orch_streams::source(streams, &LAKE, place::lake))
         .archive(orch_lake::bucket::archives())
 }
+        .server(serving::server())
 
 /// What the lake is opened by.
 const LAKE: [&str; 2] = [connections::LAKE, connections::BUCKETS];

@@ -51,12 +51,21 @@ fn it_brings_the_servers_and_only_this_machine_reaches_them() {
     let services = &compose["services"];
     assert_eq!(
         names(services),
-        ["orch", "logging-server", "kafka", "kafka-topics", "postgres", "mysql", "minio", "metabase"]
+        ["orch", "logging-server", "serving", "kafka", "kafka-topics", "postgres", "mysql", "minio", "metabase"]
     );
     let ports = names(services).into_iter().flat_map(|name| texts(&services[name]["ports"]));
     let published: Vec<&str> = ports.map(|port| port.strip_prefix("127.0.0.1:").expect(port)).collect();
-    let expected =
-        ["8080:8080", "9998:9998", "9092:29092", "5432:5432", "3306:3306", "9000:9000", "9001:9001", "3000:3000"];
+    let expected = [
+        "8080:8080",
+        "9998:9998",
+        "8000:8000",
+        "9092:29092",
+        "5432:5432",
+        "3306:3306",
+        "9000:9000",
+        "9001:9001",
+        "3000:3000",
+    ];
     assert_eq!(published, expected);
     for name in names(services) {
         let service = &services[name];

@@ -17,6 +17,7 @@ mod openweather;
 mod queries;
 mod retail;
 mod shop;
+mod serving;
 mod sql;
 mod standalone;
 mod streams;

@@ -145,7 +145,7 @@ impl World {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let of_bundle = arguments.first().is_some_and(|first| ["worker", "logging-server"].contains(first));
+        let of_bundle = arguments.first().is_some_and(|first| ["worker", "logging-server", "serving"].contains(first));
         let binary = if of_bundle { bundle } else { command };
         let mut command = binary(self.path());
         command.env("ORCH_DATABASE_URL", self.db.url()).envs(self.environment.iter().cloned()).args(arguments);

@@ -1,0 +1,136 @@
+//! Published queries with real processes: the endpoints of the document by the Python client against DuckDB, keys and roles, answers
+//! that a commit ends, and whatever else is sent.
+
+use crate::analytics::{DAG, DUCKDB, world_of};
+use crate::data;
+use crate::http::{Answer, ask};
+use crate::world::World;
+use orch_lake::Filter;
+use orch_serving::Endpoint;
+use orch_test_support::guide::{examples, guide};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Command;
+
+const SERVER: [&str; 3] = ["serving", "--port", "0"];
+const CLIENT: [&str; 5] = [DUCKDB, "httpx==0.28.1", "pandas==3.1.1", "polars==2.1.0", "pyarrow==26.0.1"];
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+const ZONES: &str = "/api/v1/analytics/zones?start_date=2019-01-03&end_date=2019-01-05&limit=3";
+const STATS: &str = "/api/v1/dashboard/stats?day=2019-01-05";
+
+/// A user with this role and a key for published queries.
+async fn add_key(world: &World, role: &str) -> String {
+    let key = format!("orch_{role}");
+    let mut db = world.db().await;
+    let add = "with person as (insert into api_user (name, password_hash, role) values ($1, 'none', $1) returning name, generation)
+        insert into api_token (token_hash, user_name, name, generation, created_at, scope)
+        select sha256(convert_to($2, 'utf8')), name, 'a notebook', generation, now(), 'serving' from person";
+    sqlx::query(add).bind(role).bind(&key).execute(&mut db).await.unwrap();
+    key
+}
+
+fn get(address: &str, path: &str, key: &str) -> Answer {
+    ask(address, path, &[&format!("X-API-Key: {key}")])
+}
+
+fn json(answer: &Answer) -> Value {
+    serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {} {}", answer.head, answer.body))
+}
+
+fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
+    let found = answer.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    found.unwrap_or_else(|| panic!("no `{name}`: {}", answer.head))
+}
+
+#[test]
+fn the_example_of_the_guide_is_an_endpoint() {
+    let examples = examples(&guide("publish-queries"), "yaml");
+    let [(_, example)] = examples.as_slice() else { panic!("{} examples", examples.len()) };
+    Endpoint::read("revenue.yaml", example).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_endpoint_answers_as_duckdb_does_until_a_commit_says_otherwise() {
+    let (mut world, _files) = world_of(&["2019-01"]).await;
+    world.good(DAG, "computed", &json!({ "reference_date": "2019-01-05", "days": 3 }));
+    world.run(&["dags", "unpause", "demand_forecast"]).done();
+    world.good("demand_forecast", "foretold", &json!({ "reference_date": "2019-01-20" }));
+    let (user, viewer) = (add_key(&world, "user").await, add_key(&world, "viewer").await);
+    let (_, address) = world.start_server(&SERVER);
+
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = orch_test_support::venv("lakehouse-client", &CLIENT).join("python");
+    let mut walk = Command::new(python);
+    walk.env("PYTHONPATH", root.join("../clients/python/src")).env_remove("ORCH_API_TOKEN");
+    walk.arg(root.join("tests/dags/serving/walk.py")).args([format!("http://{address}"), user.clone()]);
+    let files = ["taxi/taxi_zone_lookup.csv", "taxi/yellow_tripdata_sample_2019-01.csv.gz"];
+    let said = walk.args(files.map(|file| data::folder().join(file))).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert!(said.status.success() && out.ends_with("done\n"), "{out}\n{err}");
+
+    answers_fit_the_description(&world, &address, &user);
+    only_those_who_may(&world, &address, &user, &viewer).await;
+    a_commit_ends_an_answer(&world, &address, &user).await;
+    files_have_a_name_and_a_type(&address, &user);
+}
+
+/// Whatever is sent: no failure of the server, and every answer as it is described.
+fn answers_fit_the_description(world: &World, address: &str, key: &str) {
+    let mut command = Command::new(orch_test_support::venv("schemathesis", &[SCHEMATHESIS]).join("st"));
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dags/serving/schemathesis.toml");
+    command.current_dir(world.path()).arg("--config-file").arg(config).arg("run");
+    command.arg(format!("http://{address}/openapi.json")).arg(format!("--header=X-API-Key: {key}"));
+    let ended = command.output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success() && out.contains("Test cases:"), "{out}\n{err}");
+}
+
+async fn only_those_who_may(world: &World, address: &str, user: &str, viewer: &str) {
+    assert_eq!(json(&ask(address, "/health", &[]))["status"], "healthy");
+    assert_eq!(ask(address, "/docs", &[]).status, 200);
+    for path in [ZONES, "/openapi.json", "/api/v1/nothing"] {
+        assert_eq!(ask(address, path, &[]).status, 401, "{path}");
+        // Only the web server may say who asks, and it is not what connects here.
+        assert_eq!(ask(address, path, &["x-orch-role: admin"]).status, 401, "{path}");
+    }
+    assert_eq!(ask(address, ZONES, &[&format!("Authorization: Bearer {viewer}")]).status, 200);
+    let trips = "/api/v1/trips?start_date=2019-01-03&end_date=2019-01-05";
+    assert_eq!((get(address, trips, viewer).status, get(address, trips, user).status), (403, 200));
+    let mut db = world.db().await;
+    // Changed a second ago, it counts.
+    sqlx::query("update api_user set is_disabled = true where name = 'viewer'").execute(&mut db).await.unwrap();
+    sqlx::query("select pg_sleep(1.1)").execute(&mut db).await.unwrap();
+    assert_eq!(get(address, ZONES, viewer).status, 401);
+}
+
+async fn a_commit_ends_an_answer(world: &World, address: &str, key: &str) {
+    let before = get(address, STATS, key);
+    let tag = header(&before, "etag").to_owned();
+    let again = get(address, STATS, key);
+    assert_eq!((header(&again, "etag"), &again.body), (tag.as_str(), &before.body));
+    let unchanged = ask(address, STATS, &[&format!("X-API-Key: {key}"), &format!("If-None-Match: {tag}")]);
+    assert_eq!((unchanged.status, unchanged.body.as_str()), (304, ""));
+    let lake = world.lake();
+    let trips = lake.table(&"nyc_taxi.trips".parse().unwrap()).await.unwrap();
+    let gone = trips.delete(Filter::ge("pickup_datetime", "2019-01-05")).await.unwrap();
+    gone.commit(&lake).await.unwrap();
+    let after = ask(address, STATS, &[&format!("X-API-Key: {key}"), &format!("If-None-Match: {tag}")]);
+    assert_eq!((after.status, &json(&after)["total_trips_today"]), (200, &json!(0)));
+    assert!(json(&before)["total_trips_today"].as_i64().unwrap() > 100);
+}
+
+fn files_have_a_name_and_a_type(address: &str, key: &str) {
+    let csv = get(address, &format!("{ZONES}&format=csv"), key);
+    assert_eq!(header(&csv, "content-disposition"), "attachment; filename=\"zones.csv\"");
+    assert!(
+        csv.body.starts_with("zone_id,zone_name,borough,total_trips,") && csv.body.lines().count() == 4,
+        "{}",
+        csv.body
+    );
+    for (format, kind) in
+        [("parquet", "application/vnd.apache.parquet"), ("arrow", "application/vnd.apache.arrow.stream")]
+    {
+        let file = get(address, &format!("{ZONES}&format={format}"), key);
+        assert_eq!((file.status, header(&file, "content-type")), (200, kind));
+    }
+}
