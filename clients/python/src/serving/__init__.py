@@ -1,0 +1,1 @@
+"""The name under which the document imports the client."""
