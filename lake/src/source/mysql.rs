@@ -4,6 +4,7 @@
 //! held. A reader that is dropped closes its connection, and the server stops sending.
 
 mod ask;
+pub mod binlog;
 mod columns;
 mod errors;
 mod numbers;

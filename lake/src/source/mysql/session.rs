@@ -81,7 +81,12 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn conn(&mut self) -> &mut Conn {
-        self.conn.as_mut().expect("only `drop` takes it")
+        self.conn.as_mut().expect("only the end takes it")
+    }
+
+    /// The connection itself, for what ends with it.
+    pub(crate) fn take(mut self) -> Conn {
+        self.conn.take().expect("only the end takes it")
     }
 }
 

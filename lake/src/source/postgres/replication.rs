@@ -16,9 +16,10 @@ use serde::Deserialize;
 use std::time::Duration;
 use wire::{Purpose, Rows, Wire};
 
-/// A session of before that has not noticed its end holds the slot. It is ended, and asked for so often.
-const TRIES_FOR_SLOT: u32 = 20;
-const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// An earlier session that has not noticed its end holds the slot. It is ended, at most so often.
+const TRIES_FOR_SLOT: u32 = 5;
+/// The server waits so long for that session to end.
+const END_OF_SESSION: Duration = Duration::from_secs(2);
 /// `object_in_use`
 const IN_USE: &str = "55006";
 
@@ -127,13 +128,12 @@ impl Source {
     /// Sessions of this capture only: another reader of the slot is told of by the server's refusal.
     async fn end_holder(&mut self, slot: &str) -> TaskResult<()> {
         let sql = format!(
-            "select pg_terminate_backend(a.pid) from pg_replication_slots s join pg_stat_activity a on a.pid = s.active_pid
+            "select pg_terminate_backend(a.pid, {}) from pg_replication_slots s join pg_stat_activity a on a.pid = s.active_pid
             where s.slot_name = {} and a.application_name = current_setting('application_name')",
+            END_OF_SESSION.as_millis(),
             literal(slot)
         );
-        self.asks.ask(&sql).await?;
-        tokio::time::sleep(ASK_AGAIN).await;
-        Ok(())
+        self.asks.ask(&sql).await.map(drop_rows)
     }
 
     /// Creates the slot, and takes the snapshot with which its changes begin: until [`Source::end_snapshot`] rows are read as they were

@@ -1,0 +1,340 @@
+//! Values of rows, as the binlog has them and as a query gives them: the same value is the same [`Cell`]. Pure.
+
+use super::bytes::Bytes;
+use super::column::{Column, Kind};
+use super::event::is_set;
+use super::event::{Op, Rows, TableMap};
+use crate::source::mysql::numbers::day_of;
+use anyhow::{Context as _, anyhow, bail, ensure};
+use mysql_async::Value;
+use mysql_async::binlog::jsonb;
+use mysql_common::io::ParseBuf;
+use orch_sdk::task::TaskResult;
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use uuid::Uuid;
+
+const DAY_MICROS: i64 = 86_400_000_000;
+
+/// A value, whatever column it is of.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    Null,
+    Int(i64),
+    UInt(u64),
+    Float(f32),
+    Double(f64),
+    Bool(bool),
+    Text(String),
+    Bytes(Vec<u8>),
+    /// Days since 1970.
+    Date(i32),
+    /// Microseconds, of a span of time as of a time of day.
+    Time(i64),
+    /// Microseconds since 1970, without a zone.
+    Datetime(i64),
+    /// Microseconds since 1970 in UTC.
+    Timestamp(i64),
+}
+
+/// A row before and after a change.
+pub type Change = (Option<Vec<Cell>>, Option<Vec<Cell>>);
+
+/// The changes of an event, in their order.
+///
+/// # Errors
+/// A value is not of its column's type.
+pub fn changes(rows: &Rows, table: &TableMap, columns: &[Column]) -> TaskResult<Vec<Change>> {
+    let mut data = Bytes(&rows.data);
+    let mut changes = Vec::new();
+    while !data.0.is_empty() {
+        let first = row(&mut data, table, columns, &rows.told[0])?;
+        changes.push(match rows.op {
+            Op::Insert => (None, Some(first)),
+            Op::Delete => (Some(first), None),
+            Op::Update => (Some(first), Some(row(&mut data, table, columns, &rows.told[1])?)),
+        });
+    }
+    Ok(changes)
+}
+
+fn row(data: &mut Bytes<'_>, table: &TableMap, columns: &[Column], told: &[u8]) -> TaskResult<Vec<Cell>> {
+    let many = (0..columns.len()).filter(|place| is_set(told, *place)).count();
+    let nulls = data.take(many.div_ceil(8))?.to_vec();
+    let mut cells = Vec::with_capacity(many);
+    for (place, column) in columns.iter().enumerate() {
+        let (kind, meta) = &table.types[place];
+        if !is_set(told, place) {
+            bail!("column `{}` is not told", column.name);
+        }
+        let is_null = is_set(&nulls, place);
+        let read = if is_null { Ok(Cell::Null) } else { value(data, (*kind, meta), column) };
+        cells.push(read.with_context(|| format!("column `{}`", column.name))?);
+    }
+    Ok(cells)
+}
+
+/// A value in the form of the binlog.
+fn value(data: &mut Bytes<'_>, (kind, meta): (u8, &[u8]), column: &Column) -> TaskResult<Cell> {
+    Ok(match kind {
+        1 => integer(data, 1, &column.kind)?,
+        2 => integer(data, 2, &column.kind)?,
+        9 => integer(data, 3, &column.kind)?,
+        3 => integer(data, 4, &column.kind)?,
+        8 => integer(data, 8, &column.kind)?,
+        4 => Cell::Float(f32::from_le_bytes(data.take(4)?.try_into()?)),
+        5 => Cell::Double(f64::from_le_bytes(data.take(8)?.try_into()?)),
+        246 => Cell::Text(decimal(data, meta[0].into(), meta[1].into())?),
+        13 => match data.u8()? {
+            0 => Cell::Int(0),
+            year => Cell::Int(1_900 + i64::from(year)),
+        },
+        10 | 14 => {
+            let packed = data.number(3)?;
+            day_of((packed >> 9) as u16, (packed >> 5 & 15) as u8, (packed & 31) as u8).map_or(Cell::Null, Cell::Date)
+        }
+        11 => {
+            let packed = sign_extended(data.number(3)?, 3);
+            let (hours, minutes, seconds) = (packed / 10_000, packed / 100 % 100, packed % 100);
+            Cell::Time(((hours * 60 + minutes) * 60 + seconds) * 1_000_000)
+        }
+        12 => {
+            let packed = data.number(8)?;
+            let (day, time) = (packed / 1_000_000, packed % 1_000_000);
+            let day = day_of((day / 10_000) as u16, (day / 100 % 100) as u8, (day % 100) as u8);
+            datetime(day, (time / 10_000, time / 100 % 100, time % 100), 0)
+        }
+        7 => timestamp(data.number(4)?, 0),
+        17 => {
+            let seconds = data.big(4)?;
+            timestamp(seconds, fraction(data, meta[0])?)
+        }
+        18 => {
+            // Kept with an offset, so that its bytes sort.
+            let packed = data.big(5)?.wrapping_sub(0x80_0000_0000);
+            let (day, time) = (packed >> 17, packed & 0x1_ffff);
+            let (year, month) = ((day >> 5) / 13, (day >> 5) % 13);
+            let micros = fraction(data, meta[0])?;
+            let day = day_of(year as u16, month as u8, (day & 31) as u8);
+            datetime(day, (time >> 12, time >> 6 & 63, time & 63), micros)
+        }
+        19 => time(data, meta[0])?,
+        16 => {
+            let bits = usize::from(meta[1]) * 8 + usize::from(meta[0]);
+            bit(data.take(bits.div_ceil(8))?, &column.kind)
+        }
+        247 | 248 => word(data.number(meta[1].into())?, &column.kind)?,
+        // A text of fixed length, and what MariaDB keeps like one. Its type may hide an enum or a set.
+        254 => match meta[0] {
+            247 | 248 => word(data.number(meta[1].into())?, &column.kind)?,
+            _ => {
+                let longest = usize::from(meta[1]) | (usize::from(meta[0] & 0x30 ^ 0x30) << 4);
+                let many = data.number(if longest < 256 { 1 } else { 2 })? as usize;
+                text(data.take(many)?, &column.kind)?
+            }
+        },
+        15 | 141 | 253 => {
+            let longest = u16::from_le_bytes([meta[0], meta[1]]);
+            let many = data.number(if longest < 256 { 1 } else { 2 })? as usize;
+            text(data.take(many)?, &column.kind)?
+        }
+        140 | 242 | 249..=252 | 255 => {
+            let many = data.number(meta[0].into())? as usize;
+            text(data.take(many)?, &column.kind)?
+        }
+        245 => {
+            let many = data.number(meta[0].into())? as usize;
+            json(data.take(many)?)?
+        }
+        other => bail!("type {other} is not known"),
+    })
+}
+
+fn integer(data: &mut Bytes<'_>, bytes: usize, kind: &Kind) -> TaskResult<Cell> {
+    let number = data.number(bytes)?;
+    Ok(match kind {
+        Kind::Number { is_unsigned: true } => Cell::UInt(number),
+        _ => Cell::Int(sign_extended(number, bytes)),
+    })
+}
+
+fn sign_extended(number: u64, bytes: usize) -> i64 {
+    let unused = 64 - 8 * bytes as u32;
+    (number << unused).cast_signed() >> unused
+}
+
+/// Digits in groups of nine, each in four bytes; the first and the last group may be shorter.
+fn decimal(data: &mut Bytes<'_>, precision: usize, scale: usize) -> TaskResult<String> {
+    const BYTES: [usize; 10] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
+    let whole = precision.checked_sub(scale).context("a decimal with more digits than it has")?;
+    let size = whole / 9 * 4 + BYTES[whole % 9] + scale / 9 * 4 + BYTES[scale % 9];
+    let mut bytes = data.take(size)?.to_vec();
+    let is_negative = bytes.first().is_some_and(|first| first & 0x80 == 0);
+    if let Some(first) = bytes.first_mut() {
+        *first ^= 0x80;
+    }
+    if is_negative {
+        bytes.iter_mut().for_each(|byte| *byte = !*byte);
+    }
+    let mut bytes = Bytes(&bytes);
+    let mut digits = String::with_capacity(precision + 2);
+    let mut group = |many: usize, digits: &mut String| -> TaskResult<()> {
+        if many > 0 {
+            let number = bytes.big(BYTES[many])?;
+            write!(digits, "{number:0many$}")?;
+        }
+        Ok(())
+    };
+    group(whole % 9, &mut digits)?;
+    for _ in 0..whole / 9 {
+        group(9, &mut digits)?;
+    }
+    let kept = digits.trim_start_matches('0');
+    let mut number = if kept.is_empty() { "0".to_string() } else { kept.to_string() };
+    if scale > 0 {
+        let mut part = String::with_capacity(scale);
+        for _ in 0..scale / 9 {
+            group(9, &mut part)?;
+        }
+        group(scale % 9, &mut part)?;
+        number = format!("{number}.{part}");
+    }
+    Ok(if is_negative { format!("-{number}") } else { number })
+}
+
+/// Microseconds, kept with as many digits as the column has.
+fn fraction(data: &mut Bytes<'_>, digits: u8) -> TaskResult<u64> {
+    Ok(match digits {
+        0 => 0,
+        1 | 2 => data.big(1)? * 10_000,
+        3 | 4 => data.big(2)? * 100,
+        _ => data.big(3)?,
+    })
+}
+
+/// MySQL keeps a zero date as zero; it becomes null.
+fn timestamp(seconds: u64, micros: u64) -> Cell {
+    match seconds {
+        0 => Cell::Null,
+        _ => Cell::Timestamp((seconds * 1_000_000 + micros).cast_signed()),
+    }
+}
+
+fn datetime(day: Option<i32>, (hours, minutes, seconds): (u64, u64, u64), micros: u64) -> Cell {
+    let time = (((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + micros).cast_signed();
+    day.map_or(Cell::Null, |day| Cell::Datetime(i64::from(day) * DAY_MICROS + time))
+}
+
+/// Hours, minutes and seconds in 24 bits and a fraction behind them: one number, below zero by its complement.
+fn time(data: &mut Bytes<'_>, digits: u8) -> TaskResult<Cell> {
+    let bytes = [0, 1, 1, 2, 2, 3, 3].get(usize::from(digits)).copied().context("a fraction")?;
+    let packed = data.big(3 + bytes)?.cast_signed() - (0x80_0000_i64 << (8 * bytes));
+    let (is_negative, packed) = (packed < 0, packed.unsigned_abs());
+    let (time, part) = (packed >> (8 * bytes), packed & ((1 << (8 * bytes)) - 1));
+    let micros = part * [1, 10_000, 100, 1][bytes];
+    let seconds = ((time >> 12 & 1_023) * 60 + (time >> 6 & 63)) * 60 + (time & 63);
+    let whole = (seconds * 1_000_000 + micros).cast_signed();
+    Ok(Cell::Time(if is_negative { -whole } else { whole }))
+}
+
+/// One bit is yes or no; more are bytes, the lowest first, as Debezium writes them.
+fn bit(bytes: &[u8], kind: &Kind) -> Cell {
+    match kind {
+        Kind::Bit { width: 1 } => Cell::Bool(bytes.last().is_some_and(|byte| byte & 1 == 1)),
+        _ => Cell::Bytes(bytes.iter().rev().copied().collect()),
+    }
+}
+
+fn word(number: u64, kind: &Kind) -> TaskResult<Cell> {
+    let missing = || anyhow!("it has a word that the column does not have any more");
+    match kind {
+        // MySQL writes 0 for a text that the column does not know.
+        Kind::Enum(_) if number == 0 => Ok(Cell::Text(String::new())),
+        Kind::Enum(words) => words.get(number as usize - 1).cloned().map(Cell::Text).ok_or_else(missing),
+        Kind::Set(words) => {
+            let is_known = words.len() >= 64 || number >> words.len() == 0;
+            ensure!(is_known, missing());
+            let found = words.iter().enumerate().filter(|(place, _)| number & (1 << place) != 0);
+            Ok(Cell::Text(found.map(|(_, word)| word.as_str()).collect::<Vec<_>>().join(",")))
+        }
+        _ => bail!("it has a value of an enum or a set, and the column has another type"),
+    }
+}
+
+/// Letters or bytes.
+fn text(bytes: &[u8], kind: &Kind) -> TaskResult<Cell> {
+    Ok(match kind {
+        Kind::Text(charset) => Cell::Text(charset.decode(bytes)?),
+        // Zeros at its end are not written.
+        Kind::Bytes { width } => {
+            let mut bytes = bytes.to_vec();
+            bytes.resize(bytes.len().max(*width), 0);
+            Cell::Bytes(bytes)
+        }
+        Kind::Inet4 => Cell::Text(Ipv4Addr::from(fixed::<4>(bytes)?).to_string()),
+        Kind::Inet6 => Cell::Text(Ipv6Addr::from(fixed::<16>(bytes)?).to_string()),
+        Kind::Uuid => Cell::Text(uuid(fixed(bytes)?)),
+        _ => bail!("it has letters or bytes, and the column is of another type"),
+    })
+}
+
+fn fixed<const N: usize>(bytes: &[u8]) -> TaskResult<[u8; N]> {
+    let mut fixed = [0; N];
+    ensure!(bytes.len() <= N, "it is too long");
+    fixed[..bytes.len()].copy_from_slice(bytes);
+    Ok(fixed)
+}
+
+/// MariaDB keeps the parts of versions before 6 in the opposite order, the time last, so that they sort by what changes least.
+fn uuid(kept: [u8; 16]) -> String {
+    if kept[6] & 0x80 == 0 || !(1..0x60).contains(&kept[8]) {
+        return Uuid::from_bytes(kept).to_string();
+    }
+    let order: [usize; 16] = [12, 13, 14, 15, 10, 11, 8, 9, 6, 7, 0, 1, 2, 3, 4, 5];
+    Uuid::from_bytes(order.map(|place| kept[place])).to_string()
+}
+
+/// MySQL keeps JSON in a form of its own. It is written again, as it is for rows of a snapshot.
+fn json(bytes: &[u8]) -> TaskResult<Cell> {
+    let value: jsonb::Value<'_> = ParseBuf(bytes).parse(())?;
+    Ok(Cell::Text(serde_json::Value::from(value.parse()?).to_string()))
+}
+
+/// A value of a query, in the binary form of answers, of a session in UTC whose texts are UTF-8.
+///
+/// # Errors
+/// It is not of the column's type.
+pub(super) fn of_query(value: Value, column: &Column) -> TaskResult<Cell> {
+    let cell = match (value, &column.kind) {
+        (Value::NULL, _) => Some(Cell::Null),
+        (Value::Int(number), Kind::Number { is_unsigned: true }) => u64::try_from(number).ok().map(Cell::UInt),
+        (Value::Int(number), _) => Some(Cell::Int(number)),
+        (Value::UInt(number), Kind::Number { is_unsigned: true }) => Some(Cell::UInt(number)),
+        (Value::UInt(number), _) => i64::try_from(number).ok().map(Cell::Int),
+        (Value::Float(number), _) => Some(Cell::Float(number)),
+        (Value::Double(number), _) => Some(Cell::Double(number)),
+        (Value::Date(year, month, day, ..), Kind::Date) => {
+            Some(day_of(year, month, day).map_or(Cell::Null, Cell::Date))
+        }
+        (Value::Date(year, month, day, hours, minutes, seconds, micros), kind) => {
+            let at = datetime(day_of(year, month, day), (hours.into(), minutes.into(), seconds.into()), micros.into());
+            Some(match (at, kind) {
+                (Cell::Datetime(at), Kind::Timestamp) => Cell::Timestamp(at),
+                (at, _) => at,
+            })
+        }
+        (Value::Time(is_negative, days, hours, minutes, seconds, micros), _) => {
+            let hours = i64::from(days) * 24 + i64::from(hours);
+            let whole = ((hours * 60 + i64::from(minutes)) * 60 + i64::from(seconds)) * 1_000_000 + i64::from(micros);
+            Some(Cell::Time(if is_negative { -whole } else { whole }))
+        }
+        (Value::Bytes(bytes), Kind::Bit { .. }) => Some(bit(&bytes, &column.kind)),
+        (Value::Bytes(bytes), Kind::Bytes { .. }) => Some(Cell::Bytes(bytes)),
+        (Value::Bytes(bytes), Kind::Json) => {
+            let value: serde_json::Value = serde_json::from_slice(&bytes)?;
+            Some(Cell::Text(value.to_string()))
+        }
+        (Value::Bytes(bytes), _) => String::from_utf8(bytes).ok().map(Cell::Text),
+    };
+    cell.with_context(|| format!("column `{}` has a value that is not of its type", column.name))
+}
