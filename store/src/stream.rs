@@ -10,7 +10,9 @@ mod role;
 mod runs;
 mod window;
 
-pub use capture::{CapturePhase, CapturePosition, WithinTransaction, set_capture};
+pub use capture::{
+    BinlogColumn, BinlogPosition, CapturePhase, CapturePosition, LogPosition, WithinTransaction, set_capture,
+};
 pub use people::{
     FailedStream, PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, StreamState, delete_stream,
     drop_old_minutes, failed_streams, get_stream, list_streams, minutes_of_stream, partitions_of_stream, pause_stream,

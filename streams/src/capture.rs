@@ -1,21 +1,23 @@
-//! Captures: streams that bring the changes of a Postgres database into topics, in Debezium's words. Rows that are there are read once,
-//! in a snapshot with which the changes begin. Records and the position in the database's log move in one transaction.
+//! Captures: streams that bring the changes of a database into topics, in Debezium's words. Rows that are there are read once, in a
+//! snapshot with which the changes begin. Records and the position in the database's log move in one transaction. What a kind of
+//! database has to do for it is the trait [`source::Source`]; each kind is a folder.
 
-mod begin;
 mod envelope;
 mod lot;
+mod mysql;
+mod postgres;
 mod publish;
 mod run;
-mod tables;
-mod transactions;
-mod value;
+mod source;
 
 pub(crate) use publish::Target;
 pub(crate) use run::run;
 
+use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use orch_sdk::task::{Connection, TaskResult};
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -35,8 +37,7 @@ const MOST_PARTITIONS: i16 = 64;
 pub struct Capture {
     pub(crate) connection: String,
     pub(crate) tables: Vec<String>,
-    slot: Option<String>,
-    publication: Option<String>,
+    kind: Kind,
     prefix: Option<String>,
     partitions: i16,
     /// Of tables that have another number.
@@ -44,17 +45,43 @@ pub struct Capture {
     pub(crate) prepare: Option<Arc<Prepare>>,
 }
 
+/// Which database it is, and what only its kind has.
+#[derive(Clone)]
+enum Kind {
+    Postgres {
+        slot: Option<String>,
+        publication: Option<String>,
+    },
+    MySql {
+        server_id: Option<u32>,
+        /// Of tables, columns that are told to none.
+        left_out: BTreeMap<String, BTreeSet<String>>,
+    },
+}
+
 type Prepare = dyn Fn(Connection) -> BoxFuture<'static, TaskResult<()>> + Send + Sync;
 
 impl Capture {
     /// The database of a connection. Its server has `wal_level = logical`, and its account the attribute REPLICATION.
     pub fn postgres(connection: impl Into<String>) -> Capture {
-        let connection = connection.into();
+        Capture::of(connection.into(), Kind::Postgres { slot: None, publication: None })
+    }
+
+    /// The server of a connection, MySQL or MariaDB. It writes a binlog of rows, and its account has REPLICATION SLAVE.
+    ///
+    /// ```
+    /// # use orch_streams::{Capture, Stream};
+    /// Stream::new("shop").capture(Capture::mysql("shop_db").tables(["retail_db.orders", "retail_db.customers"]).topics("shop"));
+    /// ```
+    pub fn mysql(connection: impl Into<String>) -> Capture {
+        Capture::of(connection.into(), Kind::MySql { server_id: None, left_out: BTreeMap::new() })
+    }
+
+    fn of(connection: String, kind: Kind) -> Capture {
         Capture {
             connection,
             tables: Vec::new(),
-            slot: None,
-            publication: None,
+            kind,
             prefix: None,
             partitions: 1,
             partitions_of: BTreeMap::new(),
@@ -62,20 +89,45 @@ impl Capture {
         }
     }
 
-    /// Tables, as `schema.table`. Without a schema they are in `public`.
+    /// Tables, as `schema.table`, of MySQL as `database.table`. Without a schema they are in `public`, and in the database of the
+    /// connection.
     pub fn tables<T: Into<String>>(mut self, tables: impl IntoIterator<Item = T>) -> Capture {
-        self.tables.extend(tables.into_iter().map(|table| with_schema(table.into())));
+        let tables: Vec<String> = tables.into_iter().map(|table| self.full(table.into())).collect();
+        self.tables.extend(tables);
         self
     }
 
-    /// The slot by which the server keeps its log for this stream: `orch_` and the name of the stream otherwise.
-    pub fn slot(self, name: impl Into<String>) -> Capture {
-        Capture { slot: Some(name.into()), ..self }
+    /// Of Postgres: the slot by which the server keeps its log for this stream, `orch_` and the name of the stream otherwise.
+    pub fn slot(mut self, name: impl Into<String>) -> Capture {
+        if let Kind::Postgres { slot, .. } = &mut self.kind {
+            *slot = Some(name.into());
+        }
+        self
     }
 
-    /// The publication of the tables: the name of the slot otherwise. It is created when it is missing and the account may.
-    pub fn publication(self, name: impl Into<String>) -> Capture {
-        Capture { publication: Some(name.into()), ..self }
+    /// Of Postgres: the publication of the tables, the name of the slot otherwise. It is created when it is missing and the account may.
+    pub fn publication(mut self, name: impl Into<String>) -> Capture {
+        if let Kind::Postgres { publication, .. } = &mut self.kind {
+            *publication = Some(name.into());
+        }
+        self
+    }
+
+    /// Of MySQL: the number by which the server knows its readers. No other reader or replica may have it. Made of the stream otherwise.
+    pub fn server_id(mut self, number: u32) -> Capture {
+        if let Kind::MySql { server_id, .. } = &mut self.kind {
+            *server_id = Some(number);
+        }
+        self
+    }
+
+    /// Of MySQL: columns of a table that are in no record, such as passwords. In Postgres the publication says that.
+    pub fn leave_out<C: Into<String>>(mut self, table: &str, columns: impl IntoIterator<Item = C>) -> Capture {
+        let table = self.full(table.into());
+        if let Kind::MySql { left_out, .. } = &mut self.kind {
+            left_out.entry(table).or_default().extend(columns.into_iter().map(Into::into));
+        }
+        self
     }
 
     /// The topic of a table is this and the name of the table: `lakehouse.trips`. The id of the connection otherwise.
@@ -91,7 +143,7 @@ impl Capture {
 
     /// Another number for the topic of one table.
     pub fn partitions_of(mut self, table: &str, many: i16) -> Capture {
-        self.partitions_of.insert(with_schema(table.into()), many);
+        self.partitions_of.insert(self.full(table.into()), many);
         self
     }
 
@@ -108,19 +160,46 @@ impl Capture {
     }
 
     pub(crate) fn slot_of(&self, stream: &str) -> String {
-        self.slot.clone().unwrap_or_else(|| {
+        let given = if let Kind::Postgres { slot, .. } = &self.kind { slot.clone() } else { None };
+        given.unwrap_or_else(|| {
             let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
             "orch_".chars().chain(stream.chars().map(plain)).take(LONGEST_NAME).collect()
         })
     }
 
     pub(crate) fn publication_of(&self, stream: &str) -> String {
-        self.publication.clone().unwrap_or_else(|| self.slot_of(stream))
+        let given = if let Kind::Postgres { publication, .. } = &self.kind { publication.clone() } else { None };
+        given.unwrap_or_else(|| self.slot_of(stream))
     }
 
     pub(crate) fn topic_of(&self, table: &str) -> String {
         let table = table.split_once('.').map_or(table, |(_, name)| name);
         format!("{}.{table}", self.prefix.as_ref().unwrap_or(&self.connection))
+    }
+
+    /// Made of the stream and of when it was declared first, so that streams of one name in two installations have two numbers.
+    pub(crate) fn server_id_of(&self, stream: &str, since: DateTime<Utc>) -> u32 {
+        let given = if let Kind::MySql { server_id, .. } = &self.kind { *server_id } else { None };
+        given.unwrap_or_else(|| {
+            let hash = Sha256::digest(format!("{stream} {}", since.timestamp_micros()));
+            let number = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
+            // People number their servers from 1 on.
+            number | 1 << 30
+        })
+    }
+
+    pub(crate) fn left_out_of(&self, table: &str) -> BTreeSet<String> {
+        match &self.kind {
+            Kind::MySql { left_out, .. } => left_out.get(table).cloned().unwrap_or_default(),
+            Kind::Postgres { .. } => BTreeSet::new(),
+        }
+    }
+
+    fn full(&self, table: String) -> String {
+        match self.kind {
+            Kind::Postgres { .. } if !table.contains('.') => format!("public.{table}"),
+            Kind::Postgres { .. } | Kind::MySql { .. } => table,
+        }
     }
 
     /// What is wrong with it.
@@ -134,6 +213,9 @@ impl Capture {
         many.retain(|many| !(1..=MOST_PARTITIONS).contains(many));
         match () {
             () if self.tables.is_empty() => Some("captures no table: call `.tables(…)`".into()),
+            () if matches!(&self.kind, Kind::MySql { left_out, .. } if left_out.keys().any(|table| !self.tables.contains(table))) => {
+                Some("leaves out columns of a table that it does not capture".into())
+            }
             () if slot.is_empty() || slot.len() > LONGEST_NAME || !slot.chars().all(is_plain) => {
                 Some(format!("has the slot `{slot}`: use up to 63 small letters, digits and `_`"))
             }
@@ -154,15 +236,28 @@ impl Capture {
     pub(crate) fn spec(&self, stream: &str) -> Map<String, Value> {
         let topics: Vec<String> = self.tables.iter().map(|table| self.topic_of(table)).collect();
         let told = json!({
-            "captures": "postgres",
             "topic": topics.join(", "),
             "table": self.tables.join(", "),
             "table_connection": self.connection,
-            "slot": self.slot_of(stream),
-            "publication": self.publication_of(stream),
             "partitions": self.tables.iter().map(|table| self.partitions_for(table)).collect::<Vec<_>>(),
         });
-        if let Value::Object(told) = told { told } else { Map::new() }
+        let own = match &self.kind {
+            Kind::Postgres { .. } => json!({
+                "captures": "postgres", "slot": self.slot_of(stream), "publication": self.publication_of(stream),
+            }),
+            Kind::MySql { server_id, left_out } => {
+                let mut own = json!({ "captures": "mysql" });
+                if let Some(number) = server_id {
+                    own["server_id"] = json!(number);
+                }
+                if !left_out.is_empty() {
+                    own["left_out"] = json!(left_out);
+                }
+                own
+            }
+        };
+        let object = |value| if let Value::Object(fields) = value { fields } else { Map::new() };
+        object(told).into_iter().chain(object(own)).collect()
     }
 }
 
@@ -173,10 +268,6 @@ impl std::fmt::Debug for Capture {
             .field("tables", &self.tables)
             .finish_non_exhaustive()
     }
-}
-
-fn with_schema(table: String) -> String {
-    if table.contains('.') { table } else { format!("public.{table}") }
 }
 
 #[cfg(test)]

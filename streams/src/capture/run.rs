@@ -1,26 +1,21 @@
 //! One capture at work: the snapshot, if it has none, and then the changes. It reads on while it publishes what was read.
 
-use super::Capture;
-use super::begin::{Begin, decide};
-use super::envelope::{Caught, Origin, RowChange};
 use super::lot::Lot;
 use super::publish::{Part, Target};
-use super::tables::{followed, published, with_key};
-use super::transactions::Transactions;
+use super::source::{Begin, OfSnapshot, Reached, Source, Wanted};
+use super::{Capture, Kind, mysql, postgres};
 use crate::declare::Stream;
 use crate::run::Clock;
 use anyhow::{Context as _, bail};
-use orch_lake::source::postgres::replication::{CaughtTable, Message, Sent, Source, Tuple, row_of_copy};
 use orch_sdk::task::{Connection, TaskResult};
 use orch_store::stream::{CapturePhase, CapturePosition};
+use orch_store::topic::NewRecord;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Sessions of a capture are known by it at the server.
-const SESSION: &str = "orch capture";
 /// The server hears this often that the stream is there, by default six times before it would end the session.
 const TICK: Duration = Duration::from_secs(10);
 /// A server that has said nothing for so long is gone. By default it speaks every 30 s.
@@ -35,154 +30,133 @@ pub(crate) async fn run(
     connection: Connection,
     target: Target,
 ) -> TaskResult<()> {
+    match capture.kind {
+        Kind::Postgres { .. } => capture_from::<postgres::Postgres>(stream, capture, connection, target).await,
+        Kind::MySql { .. } => capture_from::<mysql::MySql>(stream, capture, connection, target).await,
+    }
+}
+
+async fn capture_from<S: Source>(
+    stream: Arc<Stream>,
+    capture: Capture,
+    connection: Connection,
+    target: Target,
+) -> TaskResult<()> {
     let clock = Clock::of(&target.pool).await?;
     target.ensure_topics(&capture).await?;
     if let Some(prepare) = &capture.prepare {
         prepare(connection.clone()).await?;
     }
-    let mut source = Source::open(&connection, &session_of(&stream.name)).await?;
-    let identity = source.identity().await?;
     let left = target.left().await?;
-    let name = format!("postgres:{}/{}/{}", identity.system, identity.database, capture.slot_of(&stream.name));
-    let slot = source.slot(&capture.slot_of(&stream.name)).await?;
-    let begin = decide(&capture, &stream.name, &left, &name, slot.as_ref())?;
-    let (known, written) = (left.capture, identity.lsn);
-    let mut at_work = AtWork {
-        stream: stream.clone(),
-        capture,
-        source,
-        database: identity.database,
-        target,
-        clock,
-        from: 0,
-        position: CapturePosition {
-            phase: CapturePhase::Snapshot,
-            slot: String::new(),
-            lsn: written,
-            within: None,
-            tables: BTreeMap::new(),
-            snapshots: known.as_ref().map_or(0, |known| known.snapshots),
-            missing: Vec::new(),
-            lag_ms: None,
-        },
-        written,
-        lot: Lot::default(),
-        publishing: JoinSet::new(),
+    let capture = Arc::new(capture);
+    let wanted = Wanted { stream: stream.name.clone(), capture: capture.clone(), connection, since: left.created_at };
+    let mut source = S::open(wanted).await?;
+    let begin = source.decide(&left).await?;
+    let known = left.capture;
+    let position = CapturePosition {
+        phase: CapturePhase::Snapshot,
+        at: source.before_snapshot(),
+        lsn: source.written(),
+        within: None,
+        tables: BTreeMap::new(),
+        snapshots: known.as_ref().map_or(0, |known| known.snapshots),
+        missing: Vec::new(),
+        lag_ms: None,
     };
+    let (lot, publishing) = (Lot::default(), JoinSet::new());
+    let mut at_work = AtWork { stream, capture, source, target, clock, from: 0, position, lot, publishing };
     match (begin, known) {
-        (Begin::Changes, Some(known)) => at_work.go_on(&name, known).await?,
-        (Begin::Snapshot { is_again }, _) => at_work.snapshot(&name, is_again).await?,
+        (Begin::Changes, Some(known)) => at_work.go_on(known).await?,
+        (Begin::Snapshot { is_again }, _) => at_work.snapshot(is_again).await?,
         (Begin::Changes, None) => bail!("changes without a position"),
     }
     at_work.follow().await
 }
 
-/// Names of sessions are not longer than 63 bytes.
-fn session_of(stream: &str) -> String {
-    let mut name = format!("{SESSION} {stream}");
-    name.retain(|c| c.is_ascii_graphic() || c == ' ');
-    name.truncate(63);
-    name
-}
-
-struct AtWork {
+struct AtWork<S> {
     stream: Arc<Stream>,
-    capture: Capture,
-    source: Source,
-    database: String,
+    capture: Arc<Capture>,
+    source: S,
     target: Target,
     clock: Clock,
     /// Up to there the last part that was handed over goes.
     from: u64,
     position: CapturePosition,
-    /// Up to there the log of the source was written, as last seen.
-    written: u64,
     lot: Lot,
     publishing: JoinSet<TaskResult<u64>>,
 }
 
-impl AtWork {
-    fn slot(&self) -> String {
-        self.capture.slot_of(&self.stream.name)
-    }
-
+impl<S: Source> AtWork<S> {
     fn now_ms(&self) -> i64 {
         self.clock.now().timestamp_millis()
     }
 
-    async fn go_on(&mut self, identity: &str, known: CapturePosition) -> TaskResult<()> {
-        let tables = followed(&mut self.source, &self.capture, &self.stream.name, &known.tables).await?;
-        self.from = known.lsn;
-        self.position = CapturePosition { missing: tables.missing, ..known };
-        self.target.start(identity, &self.position, (self.written, false)).await
+    async fn start(&mut self, moves: bool) -> TaskResult<()> {
+        self.target.start(&self.source.identity(), &self.position, (self.source.written(), moves)).await
     }
 
-    /// Reads all rows, with a new slot. What was written down before says so, and it begins again if it is cut off.
-    async fn snapshot(&mut self, identity: &str, is_again: bool) -> TaskResult<()> {
-        let tables = published(&mut self.source, &self.capture, &self.stream.name).await?;
-        let slot = self.slot();
-        self.position.slot.clone_from(&slot);
-        self.position.tables = tables.numbers();
+    fn reached(&mut self, reached: Reached) {
+        let Reached { at, lsn, within, missing } = reached;
+        self.position = CapturePosition { at, lsn, within, missing, ..self.position.clone() };
+    }
+
+    async fn go_on(&mut self, known: CapturePosition) -> TaskResult<()> {
+        let reached = self.source.resume(&known).await?;
+        self.from = known.lsn;
+        self.position = known;
+        self.reached(reached);
+        self.start(false).await
+    }
+
+    /// Reads all rows. What was written down before says so, and it begins again if it is cut off.
+    async fn snapshot(&mut self, is_again: bool) -> TaskResult<()> {
+        let stream = self.stream.name.clone();
+        self.position.tables = self.source.find_tables().await?;
+        self.position.at = self.source.before_snapshot();
         self.position.snapshots += 1;
         self.from = self.position.lsn;
-        self.target.start(identity, &self.position, (self.written, true)).await?;
-        self.source.drop_slot(&slot).await?;
-        let stream = &self.stream.name;
-        tracing::info!(
-            stream,
-            slot,
-            is_again,
-            "the tables are read: it waits for transactions that are open at the source"
-        );
-        self.position.lsn = self.source.create_slot(&slot).await?;
-        let mut last = None;
-        for (name, table) in &tables.found {
+        self.start(true).await?;
+        tracing::info!(stream, is_again, "the tables are read: it waits for transactions that are open at the source");
+        let reached = self.source.begin_snapshot().await?;
+        self.reached(reached);
+        let mut last: Option<(String, S::Row)> = None;
+        for name in self.position.tables.clone().into_keys() {
             // The rows of an earlier snapshot may be gone from the source. Among several partitions nothing would say which rows came first.
-            if is_again && self.capture.partitions_for(name) == 1 {
-                self.tell(&caught(&self.capture, name, table), RowChange::Truncate, "true").await?;
+            if is_again && self.capture.partitions_for(&name) == 1 {
+                let record = self.source.emptied(&name, self.of_snapshot("true"))?;
+                self.tell(&name, record).await?;
             }
-            self.read_table(name, table, &mut last).await?;
+            self.source.begin_table(&name).await?;
+            // The last row of all is marked, so each waits for the next one.
+            while let Some(row) = self.source.next_row().await? {
+                if let Some((name, row)) = last.replace((name.clone(), row)) {
+                    let record = self.source.read(&name, row, self.of_snapshot("true"))?;
+                    self.tell(&name, record).await?;
+                }
+            }
         }
         self.source.end_snapshot().await?;
-        if let Some((caught, row)) = last {
-            self.tell(&caught, RowChange::Read(row), "last").await?;
+        if let Some((name, row)) = last {
+            let record = self.source.read(&name, row, self.of_snapshot("last"))?;
+            self.tell(&name, record).await?;
         }
         self.finish().await?;
         self.position.phase = CapturePhase::Changes;
         self.lot.touch();
         self.publish();
         self.finish().await?;
-        tracing::info!(stream = self.stream.name, "all rows that were there are read; the changes follow");
+        tracing::info!(stream, "all rows that were there are read; the changes follow");
         Ok(())
     }
 
-    /// The last row of all is marked, so each waits for the next one.
-    async fn read_table(
-        &mut self,
-        name: &str,
-        table: &CaughtTable,
-        last: &mut Option<(Caught, Tuple)>,
-    ) -> TaskResult<()> {
-        let caught = caught(&self.capture, name, table);
-        self.source.begin_table(table).await?;
-        while let Some(line) = self.source.next_row().await? {
-            let row = row_of_copy(&line, table.columns.len())?;
-            if let Some((caught, row)) = last.replace((caught.clone(), row)) {
-                self.tell(&caught, RowChange::Read(row), "true").await?;
-            }
-        }
-        Ok(())
+    fn of_snapshot(&self, place: &'static str) -> OfSnapshot {
+        OfSnapshot { now_ms: self.now_ms(), place }
     }
 
     /// A record of the snapshot.
-    async fn tell(&mut self, caught: &Caught, change: RowChange, snapshot: &'static str) -> TaskResult<()> {
-        let (lsn, now_ms) = (self.position.lsn, self.now_ms());
-        let database = self.database.as_str();
-        let origin = Origin { database, xid: None, previous: lsn, lsn, at_ms: now_ms, now_ms, snapshot };
-        for record in caught.records(change, &origin)? {
-            self.lot.push(&caught.topic, record);
-        }
-        self.lot.at_ms = Some(now_ms);
+    async fn tell(&mut self, table: &str, record: NewRecord) -> TaskResult<()> {
+        self.lot.push(&self.capture.topic_of(table), record);
+        self.lot.at_ms = Some(self.now_ms());
         if self.lot.is_full() {
             self.finish().await?;
             self.publish();
@@ -202,19 +176,15 @@ impl AtWork {
     fn publish(&mut self) {
         let lot = std::mem::take(&mut self.lot);
         self.position.lag_ms = lot.at_ms.map(|at_ms| (self.now_ms() - at_ms).max(0));
-        let part = Part { lot, from: self.from, position: self.position.clone(), written: self.written };
+        let part = Part { lot, from: self.from, position: self.position.clone(), written: self.source.written() };
         self.from = self.position.lsn;
         let target = self.target.clone();
         self.publishing.spawn(async move { target.publish(part).await });
     }
 
     async fn follow(mut self) -> TaskResult<()> {
-        let topics = self.position.tables.iter().map(|(name, number)| (*number, self.capture.topic_of(name)));
-        let at = (self.position.lsn, self.position.within);
-        let mut transactions = Transactions::new(&self.stream.name, &self.database, topics.collect(), at);
-        let publication = self.capture.publication_of(&self.stream.name);
-        self.source.follow(&self.slot(), &publication, self.position.lsn).await?;
-        let mut heard = Heard { confirmed: self.position.lsn, sent: 0, at: Instant::now(), committed: Instant::now() };
+        self.source.follow(&self.position).await?;
+        let (mut heard, mut committed) = (Instant::now(), Instant::now());
         let mut tick = Instant::now();
         loop {
             let is_full = self.lot.is_full();
@@ -226,83 +196,38 @@ impl AtWork {
             tokio::select! {
                 // What is read waits in the socket as long as the last part is not published.
                 sent = self.source.next(), if !is_full => {
-                    heard.at = Instant::now();
-                    self.take(sent?, &mut transactions, &mut heard).await?;
+                    heard = Instant::now();
+                    let now_ms = self.clock.now().timestamp_millis();
+                    self.source.take(sent?, now_ms, &mut self.lot).await?;
                 }
                 Some(done) = self.publishing.join_next() => {
-                    heard.confirmed = done??;
-                    heard.committed = Instant::now();
-                    self.source.confirm(heard.confirmed).await?;
+                    committed = Instant::now();
+                    self.source.confirm(done??).await?;
                 }
                 () = sleep_until(due), if self.lot.since().is_some() && self.publishing.is_empty() => {
-                    (self.position.lsn, self.position.within) = (transactions.lsn, transactions.within);
+                    let reached = self.source.reached();
+                    self.reached(reached);
                     self.publish();
                 }
                 () = sleep_until(tick) => {
                     tick = Instant::now() + TICK;
-                    let looked = timeout(SILENCE, self.look(&mut transactions, &heard)).await;
+                    let looked = timeout(SILENCE, self.look((heard, committed))).await;
                     looked.context("the server does not answer")??;
                 }
             }
         }
     }
 
-    async fn take(&mut self, sent: Sent, transactions: &mut Transactions, heard: &mut Heard) -> TaskResult<()> {
-        match sent {
-            Sent::Change { message: Message::Relation(relation), .. } => {
-                if transactions.captures(&relation) {
-                    let publication = self.capture.publication_of(&self.stream.name);
-                    let found = match relation.identity {
-                        b'f' => self.source.tables(&publication, &[], &[relation.id]).await?,
-                        _ => Vec::new(),
-                    };
-                    let before = transactions.known(relation.id);
-                    let relation = with_key(relation, found.first(), before, &self.stream.name)?;
-                    transactions.learn(relation);
-                }
-            }
-            Sent::Change { lsn, message, .. } => {
-                let now_ms = self.now_ms();
-                transactions.take(lsn, message, now_ms, &mut self.lot)?;
-            }
-            Sent::Alive { lsn, wants_answer } => {
-                heard.sent = lsn;
-                if wants_answer {
-                    self.source.confirm(heard.confirmed).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Now and then: the server hears of the stream, and the position moves over what is not captured.
-    async fn look(&mut self, transactions: &mut Transactions, heard: &Heard) -> TaskResult<()> {
-        if heard.at.elapsed() >= SILENCE {
+    async fn look(&mut self, (heard, committed): (Instant, Instant)) -> TaskResult<()> {
+        if heard.elapsed() >= SILENCE {
             bail!("the server has said nothing for {} s", SILENCE.as_secs());
         }
-        self.source.confirm(heard.confirmed).await?;
-        self.written = self.source.written().await?;
-        let is_idle = transactions.is_between() && self.lot.since().is_none() && self.publishing.is_empty();
-        if is_idle && heard.sent > transactions.lsn && heard.committed.elapsed() >= IDLE_COMMIT {
-            let tables = followed(&mut self.source, &self.capture, &self.stream.name, &self.position.tables).await?;
-            self.position.missing = tables.missing;
-            transactions.lsn = heard.sent;
+        self.source.look().await?;
+        let is_idle = self.lot.since().is_none() && self.publishing.is_empty() && committed.elapsed() >= IDLE_COMMIT;
+        if is_idle && self.source.pass_over().await? {
             self.lot.touch();
         }
         Ok(())
     }
-}
-
-/// What was heard of the server, and told to it.
-struct Heard {
-    /// Published up to there.
-    confirmed: u64,
-    /// Everything up to there was sent.
-    sent: u64,
-    at: Instant,
-    committed: Instant,
-}
-
-fn caught(capture: &Capture, name: &str, table: &CaughtTable) -> Caught {
-    Caught { relation: table.relation(), topic: capture.topic_of(name) }
 }

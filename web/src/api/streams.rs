@@ -104,9 +104,17 @@ impl From<StreamRow> for StreamView {
             records_last_hour: row.records_last_hour,
             last_commit_at: stamp(row.last_commit_at),
             last_record_at: stamp(row.last_record_at),
-            capture: row.capture,
+            capture: row.capture.map(without_columns),
         }
     }
+}
+
+/// A binlog's capture writes down how its tables look, which says nothing of where it is.
+fn without_columns(mut capture: Value) -> Value {
+    if let Some(fields) = capture.as_object_mut() {
+        fields.remove("columns");
+    }
+    capture
 }
 
 #[derive(Debug, Serialize, JsonSchema)]

@@ -1,6 +1,6 @@
 //! The tables of a capture: that they are there, published, and the ones that its snapshot has read.
 
-use super::Capture;
+use crate::capture::Capture;
 use anyhow::anyhow;
 use orch_lake::source::postgres::replication::{CaughtTable, Relation, Source};
 use orch_sdk::task::{TaskResult, fatal};

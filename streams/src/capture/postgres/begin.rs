@@ -1,20 +1,10 @@
 //! Where a capture goes on: after its last commit, or with a new snapshot. A gap is never passed over in silence. Pure.
 
 use crate::capture::Capture;
+use crate::capture::source::Begin;
 use orch_lake::source::postgres::replication::{Slot, show_lsn};
 use orch_sdk::task::{TaskResult, fatal};
 use orch_store::stream::{CapturePhase, Left, ResetTo};
-
-/// How a capture begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Begin {
-    /// All rows are read, with a new slot.
-    Snapshot {
-        /// Rows of an earlier one are in the topics.
-        is_again: bool,
-    },
-    Changes,
-}
 
 /// # Errors
 /// A fatal one when changes are lost, or would be: a person says what to do.
@@ -80,13 +70,13 @@ pub(super) fn decide(
 mod tests {
     use super::*;
     use chrono::DateTime;
-    use orch_store::stream::{CapturePosition, Reset};
+    use orch_store::stream::{CapturePosition, LogPosition, Reset};
     use std::collections::BTreeMap;
 
     fn left(phase: Option<CapturePhase>) -> Left {
         let capture = phase.map(|phase| CapturePosition {
             phase,
-            slot: "orch_s".into(),
+            at: LogPosition::Slot { slot: "orch_s".into() },
             lsn: 100,
             within: None,
             tables: BTreeMap::new(),

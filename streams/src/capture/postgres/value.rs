@@ -1,5 +1,6 @@
 //! Values of Postgres as JSON, as Debezium writes them: times as numbers, digits of a decimal as text. Pure.
 
+use crate::capture::envelope;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -40,9 +41,8 @@ pub(super) fn write(out: &mut Vec<u8>, type_oid: u32, text: &[u8]) {
     }
 }
 
-pub(super) fn write_text(out: &mut Vec<u8>, text: &[u8]) {
-    let text = String::from_utf8_lossy(text);
-    serde_json::to_writer(out, text.as_ref()).expect("memory takes everything");
+fn write_text(out: &mut Vec<u8>, text: &[u8]) {
+    envelope::write_text(out, &String::from_utf8_lossy(text));
 }
 
 fn infinite(text: &[u8], most: i64, least: i64) -> Option<i64> {

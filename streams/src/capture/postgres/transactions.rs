@@ -1,7 +1,8 @@
 //! What the server sends, transaction by transaction, and which of it is in the topics already. Pure.
 
-use super::envelope::{Caught, Origin, RowChange};
-use super::lot::Lot;
+use super::table::{At, Caught, Change, Origin};
+use crate::capture::envelope::{RowChange, records};
+use crate::capture::lot::Lot;
 use orch_lake::source::postgres::replication::{Message, Relation};
 use orch_sdk::task::{TaskResult, fatal};
 use orch_store::stream::WithinTransaction;
@@ -81,9 +82,11 @@ impl Transactions {
             Message::Relation(relation) => self.learn(relation),
             Message::Insert { relation, new } => self.row((lsn, now_ms), relation, RowChange::Insert(new), lot)?,
             Message::Update { relation, old, new } => {
-                self.row((lsn, now_ms), relation, RowChange::Update(old, new), lot)?;
+                self.row((lsn, now_ms), relation, RowChange::Update(old.map(Into::into), new), lot)?;
             }
-            Message::Delete { relation, old } => self.row((lsn, now_ms), relation, RowChange::Delete(old), lot)?,
+            Message::Delete { relation, old } => {
+                self.row((lsn, now_ms), relation, RowChange::Delete(old.into()), lot)?;
+            }
             Message::Truncate { relations } => {
                 if self.is_new() {
                     for relation in relations {
@@ -114,7 +117,7 @@ impl Transactions {
         Ok(())
     }
 
-    fn row(&mut self, at: (u64, i64), relation: u32, change: RowChange, lot: &mut Lot) -> TaskResult<()> {
+    fn row(&mut self, at: (u64, i64), relation: u32, change: Change, lot: &mut Lot) -> TaskResult<()> {
         if self.is_new() { self.tell(at, relation, change, lot) } else { Ok(()) }
     }
 
@@ -129,7 +132,7 @@ impl Transactions {
         is_new
     }
 
-    fn tell(&self, (lsn, now_ms): (u64, i64), relation: u32, change: RowChange, lot: &mut Lot) -> TaskResult<()> {
+    fn tell(&self, (lsn, now_ms): (u64, i64), relation: u32, change: Change, lot: &mut Lot) -> TaskResult<()> {
         let (Some(table), Some(open)) = (self.tables.get(&relation), self.open) else { return Ok(()) };
         let origin = Origin {
             database: &self.database,
@@ -137,10 +140,9 @@ impl Transactions {
             previous: self.lsn,
             lsn,
             at_ms: open.at_ms,
-            now_ms,
             snapshot: "false",
         };
-        for record in table.records(change, &origin)? {
+        for record in records(&At(table), change, &origin, now_ms)? {
             lot.push(&table.topic, record);
         }
         lot.at_ms = lot.at_ms.max(Some(open.at_ms));

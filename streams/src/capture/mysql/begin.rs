@@ -1,0 +1,110 @@
+//! Where a capture of a binlog goes on: after its last commit, or with a new snapshot. A gap is never passed over in silence. Pure.
+
+use crate::capture::source::Begin;
+use orch_lake::source::mysql::binlog::{Settings, domains};
+use orch_sdk::task::{TaskResult, fatal};
+use orch_store::stream::{BinlogPosition, CapturePhase, Left, ResetTo};
+
+/// # Errors
+/// A fatal one when a person asks for a place that there is not.
+pub(super) fn decide(stream: &str, left: &Left) -> TaskResult<Begin> {
+    let is_again = left.capture.is_some();
+    match (&left.reset_to, &left.capture) {
+        (Some(reset), _) if reset.to == ResetTo::Earliest => Ok(Begin::Snapshot { is_again }),
+        (Some(_), _) => Err(fatal(format!(
+            "a stream that captures changes has no other place to go to than a new snapshot\n\
+             hint: `orch streams reset {stream} --to-earliest`"
+        ))),
+        (None, None) => Ok(Begin::Snapshot { is_again: false }),
+        (None, Some(known)) if known.phase == CapturePhase::Snapshot => Ok(Begin::Snapshot { is_again: true }),
+        (None, Some(_)) => Ok(Begin::Changes),
+    }
+}
+
+/// The server and its log, as far as it says who it is: MariaDB has nothing but a number that people give it.
+pub(super) fn identity(settings: &Settings) -> String {
+    if settings.is_mariadb { format!("mariadb:{}", settings.server_id) } else { format!("mysql:{}", settings.uuid) }
+}
+
+/// Whether file and place mean in this server's log what they meant when they were written down. MariaDB says what was committed before
+/// a place, which no other history has; MySQL says who it is.
+pub(super) fn is_here(
+    settings: &Settings,
+    left: &Left,
+    at: &BinlogPosition,
+    is_in_files: bool,
+    gtid: Option<&str>,
+) -> bool {
+    let is_same = if settings.is_mariadb {
+        gtid.is_some_and(|gtid| domains(gtid) == domains(&at.gtid))
+    } else {
+        left.topic_identity.as_deref() == Some(&identity(settings))
+    };
+    is_in_files && is_same
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::DateTime;
+    use orch_store::stream::{CapturePosition, LogPosition, Reset};
+    use std::collections::BTreeMap;
+
+    fn left(phase: Option<CapturePhase>, reset_to: Option<ResetTo>) -> Left {
+        let capture = phase.map(|phase| CapturePosition {
+            phase,
+            at: LogPosition::Binlog(BinlogPosition::default()),
+            lsn: 100,
+            within: None,
+            tables: BTreeMap::new(),
+            snapshots: 1,
+            missing: Vec::new(),
+            lag_ms: None,
+        });
+        Left {
+            created_at: DateTime::UNIX_EPOCH,
+            topic_identity: Some("mysql:u".into()),
+            reset_to: reset_to.map(|to| Reset { partition: None, to, empty_table: false }),
+            positions: Vec::new(),
+            watermarks: Vec::new(),
+            closed_before: None,
+            capture,
+        }
+    }
+
+    #[test]
+    fn a_snapshot_begins_the_capture_and_one_that_was_cut_off_begins_again() {
+        use CapturePhase::{Changes, Snapshot};
+        for (phase, reset, expected) in [
+            (None, None, Some(Begin::Snapshot { is_again: false })),
+            (Some(Snapshot), None, Some(Begin::Snapshot { is_again: true })),
+            (Some(Changes), None, Some(Begin::Changes)),
+            (Some(Changes), Some(ResetTo::Earliest), Some(Begin::Snapshot { is_again: true })),
+            (Some(Changes), Some(ResetTo::Latest), None),
+        ] {
+            assert_eq!(decide("s", &left(phase, reset.clone())).ok(), expected, "{phase:?} {reset:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_of_another_history_is_found_out() {
+        let settings = |is_mariadb| Settings {
+            is_mariadb,
+            server_id: 1,
+            uuid: if is_mariadb { String::new() } else { "u".into() },
+        };
+        let at = BinlogPosition { gtid: "0-1-7,1-1-2".into(), ..BinlogPosition::default() };
+        let known = left(None, None);
+        for (is_in_files, gtid, expected) in [
+            (true, Some("1-1-2,0-1-7"), true),
+            (true, Some("0-1-8,1-1-2"), false),
+            (true, None, false),
+            (false, Some("0-1-7,1-1-2"), false),
+        ] {
+            assert_eq!(is_here(&settings(true), &known, &at, is_in_files, gtid), expected, "{gtid:?}");
+        }
+        assert!(is_here(&settings(false), &known, &at, true, None));
+        let other = Settings { uuid: "v".into(), ..settings(false) };
+        assert!(!is_here(&other, &known, &at, true, None) && !is_here(&settings(false), &known, &at, false, None));
+    }
+}
