@@ -1,7 +1,8 @@
-//! Changes of a real Postgres come to topics, each once, whatever ends in the middle.
+//! Changes of a real Postgres, and of a real MariaDB, come to topics, each once, whatever ends in the middle.
 
 mod copies;
 mod elsewhere;
+mod mysql;
 mod states;
 mod values;
 
@@ -22,9 +23,9 @@ use tokio::time::Instant;
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A database with tables, and a stream that captures them.
-pub(super) struct Shop {
+pub(super) struct Shop<S = PrivateServer> {
     world: World,
-    source: PrivateServer,
+    source: S,
 }
 
 /// A record as Debezium's readers see it.
@@ -77,6 +78,16 @@ impl Shop {
         while sqlx::query(drop).execute(&mut db).await.is_err() {}
     }
 
+    /// Rows of a table, each as one JSON object, by their keys.
+    async fn rows(&self, table: &str) -> BTreeMap<String, Value> {
+        let sql = format!("select jsonb_build_object('id', id)::text, to_jsonb(t) from {table} t");
+        let rows: Vec<(String, Value)> =
+            sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut self.at_source().await).await.unwrap();
+        rows.into_iter().map(|(key, row)| (key.replace(' ', ""), row)).collect()
+    }
+}
+
+impl<S> Shop<S> {
     /// What the topic of a table has, partition by partition.
     async fn told(&self, table: &str) -> Vec<Told> {
         let mut db = self.world.db().await;
@@ -154,14 +165,6 @@ impl Shop {
 
     fn host(&self, stream: &Stream) -> Host {
         self.world.host(stream)
-    }
-
-    /// Rows of a table, each as one JSON object, by their keys.
-    async fn rows(&self, table: &str) -> BTreeMap<String, Value> {
-        let sql = format!("select jsonb_build_object('id', id)::text, to_jsonb(t) from {table} t");
-        let rows: Vec<(String, Value)> =
-            sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut self.at_source().await).await.unwrap();
-        rows.into_iter().map(|(key, row)| (key.replace(' ', ""), row)).collect()
     }
 }
 

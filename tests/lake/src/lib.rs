@@ -6,5 +6,5 @@ pub mod pyiceberg;
 pub mod rows;
 mod s3;
 
-pub use mariadb::{MariaDb, mariadb};
+pub use mariadb::{MariaDb, mariadb, mariadb_with_changes};
 pub use s3::S3Server;

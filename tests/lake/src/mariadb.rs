@@ -45,10 +45,27 @@ pub async fn mariadb() -> &'static MariaDb {
     SERVER.get_or_init(MariaDb::start).await
 }
 
+/// One with a binlog of rows, which all tests of this binary share.
+pub async fn mariadb_with_changes() -> &'static MariaDb {
+    static SERVER: OnceCell<MariaDb> = OnceCell::const_new();
+    SERVER.get_or_init(|| MariaDb::with_changes(77)).await
+}
+
 impl MariaDb {
     /// A server of one's own: about two seconds.
     pub async fn start() -> MariaDb {
-        let server = tokio::task::spawn_blocking(prepare).await.expect("preparing the server does not panic");
+        MariaDb::start_with(vec!["--skip-log-bin".into()]).await
+    }
+
+    /// With a binlog of rows, and this number.
+    pub async fn with_changes(server_id: u32) -> MariaDb {
+        let set = ["--log-bin=binlog", "--binlog-format=ROW", "--log-slave-updates"].map(String::from);
+        MariaDb::start_with([&set[..], &[format!("--server-id={server_id}")]].concat()).await
+    }
+
+    async fn start_with(set: Vec<String>) -> MariaDb {
+        let server =
+            tokio::task::spawn_blocking(move || prepare(&set)).await.expect("preparing the server does not panic");
         let begun = Instant::now();
         loop {
             match Conn::new(OptsBuilder::default().ip_or_hostname("127.0.0.1").tcp_port(server.port).user(Some("root")))
@@ -58,7 +75,9 @@ impl MariaDb {
                     root.query_drop(format!("create user {ACCOUNT}@'%' identified by '{PASSWORD}'"))
                         .await
                         .expect("an account can be made");
-                    root.query_drop(format!("grant all on *.* to {ACCOUNT}@'%'")).await.expect("rights can be given");
+                    root.query_drop(format!("grant all on *.* to {ACCOUNT}@'%' with grant option"))
+                        .await
+                        .expect("rights can be given");
                     root.disconnect().await.expect("the session ends");
                     return server;
                 }
@@ -102,19 +121,30 @@ impl MariaDb {
         }
     }
 
-    /// Statements, with `;` at the end of each line that ends one.
-    pub async fn run(&self, connection: &Connection, statements: &str) {
+    /// A session at a database.
+    pub async fn session(&self, connection: &Connection) -> Conn {
         let opts = OptsBuilder::default()
             .ip_or_hostname("127.0.0.1")
             .tcp_port(self.port)
             .user(Some(ACCOUNT))
             .pass(Some(PASSWORD))
             .db_name(connection.schema.clone());
-        let mut conn = Conn::new(opts).await.expect("the server answers");
+        Conn::new(opts).await.expect("the server answers")
+    }
+
+    /// Statements, with `;` at the end of each line that ends one.
+    pub async fn run(&self, connection: &Connection, statements: &str) {
+        let mut conn = self.session(connection).await;
         for statement in statements.split(";\n").filter(|statement| !statement.trim().is_empty()) {
             conn.query_drop(statement).await.unwrap_or_else(|error| panic!("`{statement}` failed: {error}"));
         }
         conn.disconnect().await.expect("the session ends");
+    }
+}
+
+impl AsRef<MariaDb> for MariaDb {
+    fn as_ref(&self) -> &MariaDb {
+        self
     }
 }
 
@@ -125,7 +155,7 @@ impl Drop for MariaDb {
     }
 }
 
-fn prepare() -> MariaDb {
+fn prepare(set: &[String]) -> MariaDb {
     let folder = tempfile::Builder::new().prefix("orch-mariadb-").tempdir().expect("a temporary folder can be made");
     let data = folder.path().join("data");
     let account = account(folder.path());
@@ -133,6 +163,8 @@ fn prepare() -> MariaDb {
     let made = Command::new(&install)
         .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
         .arg(format!("--datadir={}", data.display()))
+        // Two that are made at once have temporary tables of the same names.
+        .arg(format!("--tmpdir={}", folder.path().display()))
         .args(&account)
         .output()
         .unwrap_or_else(|error| panic!("`{install}` cannot be run: {error}"));
@@ -149,9 +181,11 @@ fn prepare() -> MariaDb {
         .args(["-c", GUARD, "guard"])
         .arg(folder.path())
         .arg(program(&["mariadbd", "mysqld"]))
-        .args(["--no-defaults", "--skip-name-resolve", "--bind-address=127.0.0.1", "--skip-log-bin"])
+        .args(["--no-defaults", "--skip-name-resolve", "--bind-address=127.0.0.1"])
+        .args(set)
         .args(["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=128M", "--max-connections=100"])
         .arg(format!("--datadir={}", data.display()))
+        .arg(format!("--tmpdir={}", folder.path().display()))
         .arg(format!("--socket={}", folder.path().join("socket").display()))
         .arg(format!("--pid-file={}", folder.path().join("pid").display()))
         .arg(format!("--port={port}"))
