@@ -58,6 +58,7 @@ pub struct Stream {
     pub(crate) commit: CommitAt,
     /// It writes topics, and reads none.
     pub(crate) capture: Option<Capture>,
+    is_paused: bool,
     description: String,
 }
 
@@ -182,6 +183,7 @@ impl Stream {
             sink: None,
             commit: CommitAt::default(),
             capture: None,
+            is_paused: false,
             description: String::new(),
         }
     }
@@ -204,6 +206,11 @@ impl Stream {
     /// but how often it commits.
     pub fn capture(self, capture: Capture) -> Stream {
         Stream { capture: Some(capture), ..self }
+    }
+
+    /// Until a person resumes it, it does nothing.
+    pub fn paused(self) -> Stream {
+        Stream { is_paused: true, ..self }
     }
 
     /// With how many the topic is created when it is missing. One otherwise.
@@ -405,6 +412,15 @@ impl Stream {
 
     /// As it is registered.
     pub(crate) fn registered(&self) -> NewStream {
+        let registered = self.declared();
+        let mut spec = registered.spec;
+        if self.is_paused {
+            spec["paused_at_creation"] = true.into();
+        }
+        NewStream { spec, ..registered }
+    }
+
+    fn declared(&self) -> NewStream {
         if let Some(capture) = &self.capture {
             let mut spec = capture.spec(&self.name);
             spec.insert("connection".into(), self.connection.as_str().into());

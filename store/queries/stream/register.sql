@@ -5,7 +5,7 @@ gone as (
     where s.bundle = $1 and s.version is not null and s.name not in (select name from declared)
 )
 insert into stream as s (name, bundle, version, spec, is_paused)
-select name, $1, version, spec, $5 from declared order by name
+select name, $1, version, spec, $5 or coalesce((spec->>'paused_at_creation')::boolean, false) from declared order by name
 on conflict (name) do update set bundle = excluded.bundle, version = excluded.version, spec = excluded.spec, updated_at = now(),
     -- A new version is tried at once.
     failures = 0, error = null, failed_at = null, retry_at = null
