@@ -43,6 +43,7 @@ pub fn streams() -> Vec<Stream> {
     streams.extend(openweather::streams());
     streams.extend(taxi_changes::streams());
     streams.extend(taxi_source::streams());
+    streams.extend(retail_changes::streams());
     streams
 }
 

@@ -3,6 +3,7 @@
 //! What a table is stands in `schema`; how one layer becomes the next in `silver` and `gold`, as functions of frames;
 //! `tasks` does it, `pipelines` says in which order. `source` is MySQL, or the `sample` in its place.
 
+pub(crate) mod changes;
 pub mod contracts;
 pub mod days;
 pub mod extract;

@@ -17,6 +17,17 @@ pub enum Mode {
     Day,
 }
 
+/// Where the rows of the shop are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum From {
+    /// At the source itself.
+    #[default]
+    Shop,
+    /// In the tables `retail_cdc.*`, which streams keep as the source is. The source is not asked.
+    Changes,
+}
+
 /// What one run reads of the shop.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -27,6 +38,8 @@ pub struct Retail {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date"))]
     pub day: Option<String>,
+    /// Where it is read: at the source, or in the tables that its changes keep.
+    pub source: From,
 }
 
 impl Retail {
@@ -68,7 +81,7 @@ mod tests {
             (Mode::Day, "", "", "2014-01-10", None),
             (Mode::Day, "someday", "2014-01-02", "", None),
         ] {
-            let options = Retail { mode, day: Some(said.into()) };
+            let options = Retail { mode, day: Some(said.into()), source: From::Shop };
             let days = options.days(day(logical), day(known)).ok().map(Days::label);
             assert_eq!(days.as_deref(), expected, "{mode:?} {said} {logical} {known}");
         }

@@ -1,11 +1,13 @@
-//! Where the rows come from: MySQL, or the sample in its place, by one interface.
+//! Where the rows come from: MySQL, the sample in its place, or the tables that its changes keep, by one interface.
 
+use super::changes;
 use super::days::Days;
 use super::extract::BY_DAY;
 use super::sample::Sample;
 use super::schema::Table;
 use futures::stream::StreamExt as _;
 use orch::{Connection, TaskResult, fatal};
+use orch_lake::Lake;
 use orch_lake::batches::Batches;
 use orch_lake::frame::conform;
 use orch_lake::source::mysql::{Read, Server};
@@ -18,6 +20,8 @@ const AHEAD: usize = 2;
 pub enum Source {
     MySql(Server),
     Sample(Sample),
+    /// Tables of the lake that the changes of the source keep.
+    Changes(Lake),
 }
 
 impl Source {
@@ -63,6 +67,7 @@ impl Source {
                 Ok(Batches::new(schema, rows.map(fit)))
             }
             Source::Sample(sample) => Ok(made(*sample, table, days)),
+            Source::Changes(lake) => changes::read(lake, table, days).await,
         }
     }
 
@@ -71,6 +76,7 @@ impl Source {
         match self {
             Source::MySql(_) => format!("mysql://retail/{table}"),
             Source::Sample(_) => format!("sample://retail/{table}"),
+            Source::Changes(_) => format!("lake://{}/{table}", crate::retail_changes::NAMESPACE),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The retail pipelines with real processes and real servers: golden to the cent, whatever happens on the way.
 
+mod changes;
 mod faults;
 mod months;
 mod runs;

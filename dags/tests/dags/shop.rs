@@ -4,7 +4,7 @@ use crate::data;
 use orch::Connection;
 use orch_dags::retail::schema;
 use orch_dags::retail::silver::Raw;
-use orch_test_lake::mariadb;
+use orch_test_lake::{MariaDb, mariadb, mariadb_with_changes};
 use polars::prelude::*;
 use std::os::unix::fs::PermissionsExt as _;
 use tokio::sync::OnceCell;
@@ -19,25 +19,38 @@ pub(crate) async fn whole() -> &'static Connection {
     static WHOLE: OnceCell<Connection> = OnceCell::const_new();
     WHOLE
         .get_or_init(|| async {
-            let folder = tempfile::tempdir().unwrap();
-            // The server may be somebody else, who reads the files.
-            std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-            let connection = mariadb().await.database().await;
-            let mut script = TABLES.to_owned();
-            for table in &schema::RAW {
-                let path = folder.path().join(table.name);
-                std::fs::write(&path, data::text(&format!("{}.csv", table.name))).unwrap();
-                script += &format!(
-                    "load data infile '{}' into table {} character set utf8mb4 fields terminated by ',' \
-                     optionally enclosed by '\"' escaped by '' lines terminated by '\\n';\n",
-                    path.display(),
-                    table.name
-                );
-            }
-            run(&connection, &script).await;
+            let server = mariadb().await;
+            let connection = server.database().await;
+            fill(server, &connection).await;
             connection
         })
         .await
+}
+
+/// All of it, at a server that tells of its changes.
+pub(crate) async fn whole_with_changes() -> (&'static MariaDb, Connection) {
+    let server = mariadb_with_changes().await;
+    let connection = server.database().await;
+    fill(server, &connection).await;
+    (server, connection)
+}
+
+async fn fill(server: &MariaDb, connection: &Connection) {
+    let folder = tempfile::tempdir().unwrap();
+    // The server may run as another user, and has to read the files.
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut script = TABLES.to_owned();
+    for table in &schema::RAW {
+        let path = folder.path().join(table.name);
+        std::fs::write(&path, data::text(&format!("{}.csv", table.name))).unwrap();
+        script += &format!(
+            "load data infile '{}' into table {} character set utf8mb4 fields terminated by ',' \
+                     optionally enclosed by '\"' escaped by '' lines terminated by '\\n';\n",
+            path.display(),
+            table.name
+        );
+    }
+    server.run(connection, &script).await;
 }
 
 /// A database of one's own with the orders of a month.

@@ -6,7 +6,7 @@ use crate::connections::RETAIL_MYSQL;
 use crate::place::Place;
 use crate::retail::days::Days;
 use crate::retail::extract::{BY_DAY, Extract};
-use crate::retail::options::{Mode, Retail};
+use crate::retail::options::{From, Mode, Retail};
 use crate::retail::schema;
 use crate::retail::source::Source;
 use orch::prelude::*;
@@ -21,7 +21,10 @@ use orch_lake::format::parquet;
 pub async fn ingest(ctx: Ctx, table: String, hand_over: Option<String>, options: Retail) -> TaskResult<Extract> {
     let table = schema::raw(&table).ok_or_else(|| fatal(format!("the shop has no table `{table}`")))?;
     let place = Place::of(&ctx).await?;
-    let source = Source::of(&ctx.connection(RETAIL_MYSQL).await?)?;
+    let source = match options.source {
+        From::Shop => Source::of(&ctx.connection(RETAIL_MYSQL).await?)?,
+        From::Changes => Source::Changes(place.lake.clone()),
+    };
     let days = if BY_DAY.contains(&table.name) { days(&ctx, &place, &options).await? } else { Days::all() };
     let bucket = place.bucket(RAW_BUCKET).await?;
     let mut extract = Extract::at(table.name, days);
