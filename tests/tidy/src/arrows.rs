@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::workspace::{assert_none, members, metadata, packages, text};
 
 /// Every package and what of ours it may depend on. A new package gets a line here, with thought.
-const ARROWS: [(&str, &[&str]); 28] = [
+const ARROWS: [(&str, &[&str]); 29] = [
     ("orch-spec", &[]),
     ("orch-core", &["orch-spec"]),
     ("orch-sdk", &["orch-spec"]),
@@ -67,6 +67,7 @@ const ARROWS: [(&str, &[&str]); 28] = [
     ("orch-streams", &["orch-lake", "orch-store", "orch-sdk"]),
     ("orch-serving", &["orch-document", "orch-lake", "orch-lake-sql", "orch-store", "orch-sdk", "orch-wire"]),
     ("orch-examples", &["orch"]),
+    ("orch-forecast", &[]),
     ("orch-control", &["orch", "orch-cli", "orch-examples", "orch-bucket"]),
     (
         "orch-dags",

@@ -1,0 +1,94 @@
+//! What is known of an hour to come when a forecast is made: the calendar, and the hours before the origin.
+
+use crate::calendar::{DAY, WEEK, date, hour_of_day, hour_of_week, is_holiday, is_weekend};
+use crate::series::{Past, Series};
+use chrono::TimeDelta;
+
+/// So many hours ahead a forecast goes. The same hour a week before is always known then.
+pub const HORIZON: i64 = WEEK;
+/// So far back a row looks.
+pub const LOOK_BACK: i64 = 9 * WEEK;
+
+/// In the order of the columns; written into each model, so that it is read with the features that it was fitted with.
+pub const NAMES: [&str; COUNT] = [
+    "hour_of_day",
+    "hour_of_week",
+    "is_weekend",
+    "is_holiday",
+    "is_day_after_holiday",
+    "day_of_year",
+    "hours_ahead",
+    "week_ago",
+    "two_weeks_ago",
+    "same_hour_of_week",
+    "around_hour_of_week",
+    "same_hour_of_day",
+    "last_day_against_usual",
+    "last_week_against_usual",
+    "usual",
+];
+pub const COUNT: usize = 15;
+
+/// One hour, as a forecast sees it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Seen {
+    pub features: [f64; COUNT],
+    /// The logarithm of what the profile of the week says: where the trees begin.
+    pub start: f64,
+}
+
+/// An hour at or after the origin.
+pub fn seen(past: &Past<'_>, hour: i64) -> Seen {
+    let (origin, day) = (past.origin, date(hour));
+    let known = |(sum, hours): (f64, f64)| if hours > 0.0 { sum / hours } else { f64::NAN };
+    let sum_of = |hours: &mut dyn Iterator<Item = i64>, around: i64| {
+        hours
+            .map(|hour| past.over(hour - around..hour + around + 1))
+            .fold((0.0, 0.0), |all, part| (all.0 + part.0, all.1 + part.1))
+    };
+    let weeks = |count: i64| (1..=count).map(move |week| hour - week * WEEK);
+    let last_known = hour - DAY * ((hour - origin) / DAY + 1);
+    let usual_of_week = sum_of(&mut weeks(4), 0);
+    let around = sum_of(&mut weeks(8), 1);
+    let level = known(past.over(origin - 4 * WEEK..origin));
+    let last_week = known(past.over(origin - WEEK..origin));
+    let against = known(past.over(origin - DAY..origin)) / known(past.over(origin - WEEK - DAY..origin - WEEK));
+    // One more hour as usual: a profile that is empty is not impossible.
+    let level_or_none = if level.is_nan() { 0.0 } else { level };
+    let profile = (around.0 + level_or_none) / (around.1 + 1.0);
+    let features = [
+        hour_of_day(hour) as f64,
+        hour_of_week(hour) as f64,
+        f64::from(u8::from(is_weekend(day))),
+        f64::from(u8::from(is_holiday(day))),
+        f64::from(u8::from(is_holiday(day - TimeDelta::days(1)))),
+        f64::from(chrono::Datelike::ordinal(&day)),
+        (hour - origin + 1) as f64,
+        past.at(hour - WEEK).unwrap_or(f64::NAN),
+        past.at(hour - 2 * WEEK).unwrap_or(f64::NAN),
+        known(usual_of_week),
+        known(around),
+        known(sum_of(&mut (0..14).map(|day| last_known - day * DAY), 0)),
+        if against.is_finite() { against } else { f64::NAN },
+        last_week / level,
+        level,
+    ];
+    Seen { features, start: profile.max(1e-3).ln() }
+}
+
+/// As many as in the same hour a week before: what a forecast has to be better than.
+pub fn naive(past: &Past<'_>, hour: i64) -> Option<f64> {
+    past.at(hour - WEEK)
+}
+
+/// The origin from which an hour of the past is looked at when a model is fitted: each one is some hours ahead, from 1 to
+/// 168 in a mixed order, so that a model learns all of them from one row an hour.
+pub fn training_origin(hour: i64) -> i64 {
+    // A multiplier without a common factor: neighbours are far apart.
+    hour - (hour * 101).rem_euclid(HORIZON)
+}
+
+/// The first hour that has enough before it.
+pub fn first_usable(series: &Series) -> i64 {
+    series.hours().start + 4 * WEEK + HORIZON
+}

@@ -1,0 +1,116 @@
+//! How far off a forecast may be: errors of hours that the model did not see, measured by what counts of that size vary
+//! by, and put around new forecasts (split conformal prediction).
+
+use serde::{Deserialize, Serialize};
+
+/// Fewer errors say nothing of their ends.
+pub const LEAST_SCORES: usize = 200;
+
+/// An interval around a forecast.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    pub lower: f64,
+    pub upper: f64,
+}
+
+impl Interval {
+    pub fn has(self, value: f64) -> bool {
+        (self.lower..=self.upper).contains(&value)
+    }
+}
+
+/// What counts vary by around a mean: by chance as counts do, and by a share of the mean.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    share: f64,
+}
+
+impl Spread {
+    /// Of pairs of a mean and what came.
+    pub fn of(pairs: &[(f64, f64)]) -> Spread {
+        let (mut beyond, mut squares) = (0.0, 0.0);
+        for (mean, actual) in pairs {
+            beyond += (actual - mean).powi(2) - mean;
+            squares += mean * mean;
+        }
+        Spread { share: if squares > 0.0 { (beyond / squares).max(0.0) } else { 0.0 } }
+    }
+
+    fn around(self, mean: f64) -> f64 {
+        // Half a trip: what is nearly impossible may happen.
+        (mean + self.share * mean * mean + 0.5).sqrt()
+    }
+
+    pub fn score(self, mean: f64, actual: f64) -> f64 {
+        (actual - mean) / self.around(mean)
+    }
+}
+
+/// The ends of the errors of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Band {
+    spread: Spread,
+    /// Of the interval of 80 %, and of that of 99 %.
+    ends: [(f64, f64); 2],
+}
+
+impl Band {
+    /// `None`: there are too few pairs.
+    pub fn of(spread: Spread, pairs: &[(f64, f64)]) -> Option<Band> {
+        let mut scores: Vec<f64> = pairs.iter().map(|(mean, actual)| spread.score(*mean, *actual)).collect();
+        scores.sort_by(f64::total_cmp);
+        let ends = |share: f64| (quantile(&scores, (1.0 - share) / 2.0), quantile(&scores, f64::midpoint(1.0, share)));
+        (scores.len() >= LEAST_SCORES).then(|| Band { spread, ends: [ends(0.80), ends(0.99)] })
+    }
+
+    /// Of four hours in five.
+    pub fn of_80(&self, mean: f64) -> Interval {
+        self.interval(mean, self.ends[0])
+    }
+
+    /// Of all but one hour in a hundred.
+    pub fn of_99(&self, mean: f64) -> Interval {
+        self.interval(mean, self.ends[1])
+    }
+
+    fn interval(&self, mean: f64, (lower, upper): (f64, f64)) -> Interval {
+        let around = self.spread.around(mean);
+        // The forecast itself is always inside, and there are no fewer than no trips.
+        Interval { lower: (mean + lower * around).clamp(0.0, mean), upper: (mean + upper * around).max(mean) }
+    }
+}
+
+/// Of sorted values, between two of them by their distance.
+pub fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let place = share * (sorted.len().max(1) - 1) as f64;
+    let (low, high) = (place.floor() as usize, place.ceil() as usize);
+    match (sorted.get(low), sorted.get(high)) {
+        (Some(one), Some(other)) => one + (other - one) * place.fract(),
+        _ => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_band_has_as_many_of_the_errors_as_it_says() {
+        let pairs: Vec<(f64, f64)> = (0..1_000).map(|at| (10.0, f64::from(at) / 50.0)).collect();
+        let band = Band::of(Spread::of(&pairs), &pairs).expect("enough");
+        let has = |of: fn(&Band, f64) -> Interval| {
+            pairs.iter().filter(|(mean, actual)| of(&band, *mean).has(*actual)).count()
+        };
+        assert_eq!((has(Band::of_80), has(Band::of_99)), (800, 990));
+        assert!(Band::of(Spread::of(&pairs), &pairs[..LEAST_SCORES - 1]).is_none());
+        let lowest = band.of_99(0.1);
+        assert!(lowest.lower >= 0.0 && lowest.has(0.1));
+    }
+
+    #[test]
+    fn quantiles_lie_between_values() {
+        let found = [0.0, 0.5, 0.75, 1.0].map(|share| quantile(&[1.0, 2.0, 4.0], share));
+        assert_eq!(format!("{found:?}"), "[1.0, 2.0, 3.0, 4.0]");
+        assert!(quantile(&[], 0.5).abs() < f64::EPSILON);
+    }
+}

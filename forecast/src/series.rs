@@ -1,0 +1,78 @@
+//! What is known of one place by the hour, and the view of it that a forecast has: only what was before its origin.
+
+use std::ops::Range;
+
+/// Counts by the hour, one after the other. An hour that was never loaded has none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    first: i64,
+    counts: Vec<Option<u32>>,
+    /// Before each place: the sum of the counts, and how many there are. Whole numbers, so that differences are exact.
+    sums: Vec<(u64, u64)>,
+}
+
+impl Series {
+    pub fn new(first: i64, counts: Vec<Option<u32>>) -> Series {
+        let mut sums = vec![(0, 0)];
+        let (mut sum, mut known) = (0, 0);
+        for count in &counts {
+            sum += u64::from(count.unwrap_or_default());
+            known += u64::from(count.is_some());
+            sums.push((sum, known));
+        }
+        Series { first, counts, sums }
+    }
+
+    pub fn hours(&self) -> Range<i64> {
+        self.first..self.first + self.counts.len() as i64
+    }
+
+    pub fn at(&self, hour: i64) -> Option<f64> {
+        let place = usize::try_from(hour - self.first).ok()?;
+        self.counts.get(place).copied().flatten().map(f64::from)
+    }
+
+    /// The sum of some hours, and how many of them are known.
+    pub fn over(&self, hours: Range<i64>) -> (f64, f64) {
+        let place = |hour: i64| (hour - self.first).clamp(0, self.counts.len() as i64) as usize;
+        let (from, end) = (self.sums[place(hours.start)], self.sums[place(hours.end.max(hours.start))]);
+        ((end.0 - from.0) as f64, (end.1 - from.1) as f64)
+    }
+
+    /// What was known when the hour `origin` began.
+    pub fn before(&self, origin: i64) -> Past<'_> {
+        Past { series: self, origin }
+    }
+}
+
+/// A series up to some hour: nothing of that hour or of a later one can be read.
+#[derive(Debug, Clone, Copy)]
+pub struct Past<'a> {
+    series: &'a Series,
+    pub origin: i64,
+}
+
+impl Past<'_> {
+    pub fn at(&self, hour: i64) -> Option<f64> {
+        (hour < self.origin).then(|| self.series.at(hour))?
+    }
+
+    pub fn over(&self, hours: Range<i64>) -> (f64, f64) {
+        self.series.over(hours.start.min(self.origin)..hours.end.min(self.origin))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_past_ends_at_its_origin() {
+        let series = Series::new(10, vec![Some(1), None, Some(3), Some(4)]);
+        assert_eq!([9, 10, 11, 13, 14].map(|hour| series.at(hour)), [None, Some(1.0), None, Some(4.0), None]);
+        assert_eq!((series.over(0..99), series.over(11..13)), ((8.0, 3.0), (3.0, 1.0)));
+        let past = series.before(13);
+        assert_eq!((past.at(12), past.at(13)), (Some(3.0), None));
+        assert_eq!((past.over(10..99), past.over(20..99)), ((4.0, 2.0), (0.0, 0.0)));
+    }
+}
