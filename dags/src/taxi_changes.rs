@@ -39,11 +39,15 @@ pub fn streams() -> Vec<Stream> {
     let trips = of("taxi_trips", "The trips that the database has", TRIPS_TOPIC, trip())
         .partitions(TRIPS_PARTITIONS)
         .mirror(named("trips"), mirror(&trip()).partition("pickup_datetime", Transform::Day), &["id"]);
-    let payment_types = of("taxi_payment_types", "The ways to pay that the database has", PAYMENT_TYPES_TOPIC, word())
-        .mirror(named("payment_types"), mirror(&word()), &["id"]);
-    let vendors = of("taxi_vendors", "The vendors that the database has", VENDORS_TOPIC, word()).mirror(
+    let payment_types =
+        of("taxi_payment_types", "The ways to pay that the database has", PAYMENT_TYPES_TOPIC, lookup()).mirror(
+            named("payment_types"),
+            mirror(&lookup()),
+            &["id"],
+        );
+    let vendors = of("taxi_vendors", "The vendors that the database has", VENDORS_TOPIC, lookup()).mirror(
         named("vendors"),
-        mirror(&word()),
+        mirror(&lookup()),
         &["id"],
     );
     vec![trail, trips, payment_types, vendors]
@@ -82,7 +86,7 @@ fn trip() -> Schema {
 }
 
 /// A row of `taxi.payment_types` or `taxi.vendors`.
-fn word() -> Schema {
+fn lookup() -> Schema {
     let text = |name: &str| Field::new(name, DataType::Utf8, true);
     Schema::new(vec![Field::new("id", DataType::Int32, true), text("name"), text("description")])
 }

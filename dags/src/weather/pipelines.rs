@@ -52,6 +52,7 @@ fn nyc_cross_checks() -> Dag {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstreams;
 
     #[test]
     fn the_dag_is_that_of_the_document() {
@@ -59,12 +60,6 @@ mod tests {
             dag.check().unwrap_or_else(|problems| panic!("{problems:?}"));
         }
         let dag = nyc_weather_etl();
-        let upstreams = |id: &str| {
-            let task = dag.tasks().iter().find(|task| task.task_id == id).unwrap_or_else(|| panic!("{id}"));
-            let mut upstreams = task.upstreams();
-            upstreams.sort_unstable();
-            upstreams.join(" ")
-        };
         for (id, expected) in [
             ("fetch_weather", ""),
             ("create_locations", ""),
@@ -72,7 +67,7 @@ mod tests {
             ("weather_to_iceberg", "validate"),
             ("location_to_iceberg", "validate"),
         ] {
-            assert_eq!(upstreams(id), expected, "{id}");
+            assert_eq!(upstreams(&dag, id), expected, "{id}");
         }
     }
 }

@@ -2,7 +2,6 @@
 //! the way.
 
 mod faults;
-mod guide;
 mod runs;
 mod server;
 

@@ -3,7 +3,6 @@
 mod api;
 mod events;
 mod faults;
-mod guide;
 mod hours;
 mod pages;
 mod shapes;

@@ -110,7 +110,7 @@ async fn what_is_due_is_loaded_once() {
     world.good(DAG, "first", &json!({}));
     let first = world.csv(months).await;
     assert!((2..=3).contains(&first.lines().count()) && first.contains(",done,t"), "{first}");
-    super::guide::assert_questions_have_answers(&world);
+    crate::guides::assert_questions_have_answers(&world, "taxi", 3);
     let before = snapshots(&world).await;
     world.good(DAG, "second", &json!({}));
     assert_eq!((world.csv(months).await, snapshots(&world).await), (first, before), "nothing is due any more");
