@@ -13,6 +13,7 @@ pub mod hourly;
 pub mod options;
 pub mod outlines;
 pub mod pipelines;
+pub mod publish;
 pub mod realtime;
 pub mod sources;
 pub mod table;

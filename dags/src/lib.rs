@@ -2,13 +2,14 @@
 
 pub mod analytics;
 pub mod connections;
+pub mod forecast;
 pub mod logging;
 pub mod openweather;
 mod place;
 pub mod retail;
-pub mod taxi;
 pub mod retail_changes;
 pub mod serving;
+pub mod taxi;
 pub mod taxi_changes;
 pub mod taxi_source;
 mod topics;
@@ -29,6 +30,7 @@ pub fn dags() -> Vec<Dag> {
         taxi_source::dags(),
         weather::pipelines::dags(),
         analytics::pipelines::dags(),
+        forecast::pipelines::dags(),
         logging::dags(),
         users::dags(),
         weather_events::dags(),
@@ -41,23 +43,23 @@ pub fn dags() -> Vec<Dag> {
 pub fn streams() -> Vec<Stream> {
     let mut streams = vec![logging::stream(), users::stream(), weather_events::stream()];
     streams.extend(openweather::streams());
+    streams.extend(retail_changes::streams());
     streams.extend(taxi_changes::streams());
     streams.extend(taxi_source::streams());
-    streams.extend(retail_changes::streams());
     streams
 }
 
-/// The bundle `orch-pipelines`: these DAGs and streams, the logging server, connections that need no server, the lake they write to, and archives in
+/// The bundle `orch-pipelines`: these DAGs and streams, the logging server, published queries, connections that need no server, the lake they write to, and archives in
 /// buckets.
 pub fn binary() -> Binary {
     Binary::new(dags)
         .connections(connections::defaults)
         .lake(lake())
         .server(logging::server())
+        .server(serving::server())
         .streams(orch_streams::source(streams, &LAKE, place::lake))
         .archive(orch_lake::bucket::archives())
 }
-        .server(serving::server())
 
 /// What the lake is opened by.
 const LAKE: [&str; 2] = [connections::LAKE, connections::BUCKETS];

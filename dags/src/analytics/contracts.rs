@@ -16,7 +16,8 @@ const MOST_DOLLARS: i64 = 10_000;
 const MOST_MILES: i64 = 1_000;
 const MINUTES_A_DAY: i64 = 1_440;
 
-fn of<R>(table: &Table<R>) -> Contract {
+/// Its columns, its key, and what is never null.
+pub(crate) fn of<R>(table: &Table<R>) -> Contract {
     let schema = table.schema();
     let required = schema.fields().iter().filter(|field| !field.is_nullable()).map(|field| field.name().clone());
     Contract::of(table.uri())
@@ -27,7 +28,7 @@ fn of<R>(table: &Table<R>) -> Contract {
 }
 
 /// These columns are zones of the city's list.
-fn in_zones(contract: Contract, columns: &[&str]) -> Contract {
+pub(crate) fn in_zones(contract: Contract, columns: &[&str]) -> Contract {
     columns.iter().fold(contract, |contract, column| contract.references([*column], ZONES.uri()))
 }
 

@@ -10,6 +10,7 @@ use super::sources::{Hours, Weather, Zone, Zones};
 use super::table::{Table, clock, computed, date, int, long, maybe_long, maybe_number, number, text, truth};
 use chrono::{Datelike as _, NaiveDate, NaiveDateTime, TimeDelta};
 use iceberg::spec::Transform::Identity;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// So far back a row looks.
@@ -39,7 +40,19 @@ pub struct Demand {
     nearby: Option<i64>,
     popularity: Option<i32>,
     confidence: Option<f64>,
+    /// Of the newest forecast that was made before its day.
+    foretold: Option<Foretold>,
 }
+
+/// What a forecast said of a zone and an hour.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Foretold {
+    pub demand: f64,
+    pub confidence: Option<f64>,
+}
+
+/// By zone and hour.
+pub type Forecasts = HashMap<(i32, i64), Foretold>;
 
 const AGO: [i64; 5] = [1, 2, 3, 24, WEEK];
 
@@ -65,14 +78,34 @@ impl Demand {
     }
 
     fn weather_impact(&self) -> f64 {
-        let temperature = self.weather.as_ref().map(|weather| weather.temperature);
-        match self.condition() {
-            "rain" | "snow" => 1.3,
-            "fog" => 1.1,
-            _ if temperature.is_some_and(|degrees| degrees < 0.0) => 1.2,
-            _ if temperature.is_some_and(|degrees| degrees > 30.0) => 1.1,
-            _ => 1.0,
-        }
+        weather_impact(self.weather.as_deref())
+    }
+
+    /// Takes over what a forecast said of it, if one did.
+    pub fn foretell(&mut self, forecasts: &Forecasts) {
+        let hour = hour_of(self.at.and_utc().timestamp_micros());
+        self.foretold = forecasts.get(&(self.zone.id, hour)).copied();
+    }
+
+    /// In whole trips, as the table has it. Without a forecast: as many as a week ago.
+    fn predicted(&self) -> Option<i64> {
+        self.foretold.map_or(self.week_ago(), |foretold| Some(foretold.demand.round() as i64))
+    }
+
+    fn confidence(&self) -> Option<f64> {
+        self.foretold.map_or(self.confidence, |foretold| foretold.confidence)
+    }
+}
+
+/// By how much more or less people ride in such weather, as the document has it.
+pub fn weather_impact(weather: Option<&Weather>) -> f64 {
+    let temperature = weather.map(|weather| weather.temperature);
+    match weather.map_or(UNKNOWN, |weather| weather.condition.as_str()) {
+        "rain" | "snow" => 1.3,
+        "fog" => 1.1,
+        _ if temperature.is_some_and(|degrees| degrees < 0.0) => 1.2,
+        _ if temperature.is_some_and(|degrees| degrees > 30.0) => 1.1,
+        _ => 1.0,
     }
 }
 
@@ -173,10 +206,9 @@ pub static ML_FEATURES: Table<Demand> = Table {
         long("demand_lag_2h", |of| of.ago[1].unwrap_or_default()),
         long("demand_lag_3h", |of| of.ago[2].unwrap_or_default()),
         long("demand_same_hour_last_week", |of| of.week_ago().unwrap_or_default()),
-        // Seasonal and naive: as many as a week ago.
-        maybe_long("predicted_demand", Demand::week_ago),
+        maybe_long("predicted_demand", Demand::predicted),
         number("weather_impact_factor", Demand::weather_impact),
-        maybe_number("confidence_score", |of| of.confidence),
+        maybe_number("confidence_score", Demand::confidence),
         date("feature_date", |of| of.at.date()),
         computed("created_at"),
     ],
@@ -262,6 +294,7 @@ pub fn of_day(grid: &Grid, weather: &Hours, zones: &Zones, day: NaiveDate) -> Ve
             nearby: nearby.filter(|all| !all.is_empty()).map(|all| all.into_iter().sum()),
             popularity: usual.popularity[at],
             confidence: usual.confidence[at],
+            foretold: None,
         }
     };
     (0..zones.all().len())

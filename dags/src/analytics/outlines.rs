@@ -54,7 +54,7 @@ pub struct Index {
 
 impl Index {
     /// # Errors
-    /// A fatal error when an outline cannot be read, or there is none.
+    /// A fatal error when an outline cannot be read, or no zone has one.
     pub fn of(zones: &Zones) -> TaskResult<Index> {
         let read = |id: i32, text: &str| {
             let rings = rings(text).ok_or_else(|| fatal(format!("the outline of zone {id} cannot be read")))?;

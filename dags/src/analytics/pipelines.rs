@@ -15,7 +15,7 @@ pub fn dags() -> Vec<Dag> {
     vec![comprehensive_analytics_pipeline()]
 }
 
-fn table<R>(of: &Table<R>) -> Asset {
+pub(crate) fn table<R>(of: &Table<R>) -> Asset {
     asset(&of.uri()).named(&format!("{}.{}", of.namespace, of.name)).group(of.namespace)
 }
 
@@ -46,18 +46,13 @@ fn comprehensive_analytics_pipeline() -> Dag {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstreams;
 
     #[test]
     fn the_dag_is_that_of_the_document() {
         let dag = comprehensive_analytics_pipeline();
         dag.check().unwrap_or_else(|problems| panic!("{problems:?}"));
         assert_eq!(dag.spec().max_active_runs, Some(1));
-        let upstreams = |id: &str| {
-            let task = dag.tasks().iter().find(|task| task.task_id == id).unwrap_or_else(|| panic!("{id}"));
-            let mut upstreams = task.upstreams();
-            upstreams.sort_unstable();
-            upstreams.join(" ")
-        };
         for (id, expected) in [
             ("wait_for_sources", ""),
             ("check_availability", "wait_for_sources"),
@@ -65,7 +60,7 @@ mod tests {
             ("realtime_cdc", "check_availability"),
             ("ml_features", "analytics_transform check_availability realtime_cdc"),
         ] {
-            assert_eq!(upstreams(id), expected, "{id}");
+            assert_eq!(upstreams(&dag, id), expected, "{id}");
         }
     }
 

@@ -70,7 +70,7 @@ pub struct Zone {
 #[cfg(test)]
 impl Zone {
     /// In Queens, with nothing special about it.
-    pub(super) fn numbered(id: i32) -> Zone {
+    pub(crate) fn numbered(id: i32) -> Zone {
         Zone {
             id,
             borough: "Queens".into(),
@@ -137,13 +137,13 @@ pub(crate) async fn filled(place: &Place, name: &str) -> TaskResult<Option<Table
     Ok(place.lake.find(&name.parse()?).await?.filter(|table| table.current_snapshot().is_some()))
 }
 
-async fn needed(place: &Place, name: &str, made_by: &str) -> TaskResult<Table> {
+pub(crate) async fn needed(place: &Place, name: &str, made_by: &str) -> TaskResult<Table> {
     let missing = || fatal(format!("`{name}` is not in the lake, or empty\nhint: run `{made_by}`, which fills it"));
     filled(place, name).await?.ok_or_else(missing)
 }
 
 /// # Errors
-/// There are none.
+/// The lake has no trips, or cannot be asked.
 pub(crate) async fn trips_table(place: &Place) -> TaskResult<Table> {
     needed(place, TRIPS, "nyc_taxi_iceberg_etl").await
 }
@@ -152,7 +152,7 @@ pub(crate) async fn trips_table(place: &Place) -> TaskResult<Table> {
 /// end of the newest month that was loaded.
 ///
 /// # Errors
-/// There is none.
+/// No trips were loaded, or the lake cannot be read.
 pub(crate) async fn newest_day(place: &Place) -> TaskResult<NaiveDate> {
     let summary = needed(place, SUMMARY, "nyc_taxi_iceberg_etl").await?;
     let mut db = control::open(&place.lake).await?;
@@ -231,7 +231,20 @@ pub async fn each_pickup(
 /// # Errors
 /// The table is not there.
 pub(crate) async fn zones(place: &Place) -> TaskResult<Zones> {
-    let table = needed(place, &format!("{}.{}", ZONES.namespace, ZONES.name), "nyc_weather_etl").await?;
+    zones_of(&zones_table(place).await?).await
+}
+
+/// # Errors
+/// The table is not there.
+pub(crate) async fn zones_table(place: &Place) -> TaskResult<Table> {
+    needed(place, &format!("{}.{}", ZONES.namespace, ZONES.name), "nyc_weather_etl").await
+}
+
+/// The zones of one snapshot of their table.
+///
+/// # Errors
+/// The lake cannot be read.
+pub(crate) async fn zones_of(table: &Table) -> TaskResult<Zones> {
     let columns = [
         "location_id",
         "borough",
@@ -315,7 +328,8 @@ pub(crate) async fn weather(place: &Place, days: Days) -> TaskResult<Hours> {
     Ok(newest.into_iter().map(|(hour, (_, weather))| (hour, weather)).collect())
 }
 
-/// The newest day of the change log. `None`: there is none yet. Each file says what its newest row is, so none is read.
+/// The newest day of the change log. `None`: the log has no rows yet. Each file says what its newest row
+/// is, so no rows are read.
 ///
 /// # Errors
 /// The lake cannot be read, or the table has other columns.
@@ -393,7 +407,7 @@ pub async fn events(ctx: &Ctx, changes: &Table, days: Days) -> TaskResult<Vec<Ev
 }
 
 /// Times as microseconds, and whole numbers.
-fn longs(column: &ArrayRef) -> TaskResult<arrow::array::Int64Array> {
+pub(crate) fn longs(column: &ArrayRef) -> TaskResult<arrow::array::Int64Array> {
     let column = match column.data_type() {
         DataType::Timestamp(_, zone) => cast(column, &DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))?,
         _ => column.clone(),
@@ -401,7 +415,7 @@ fn longs(column: &ArrayRef) -> TaskResult<arrow::array::Int64Array> {
     Ok(cast(&column, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
 }
 
-fn ints(column: &ArrayRef) -> TaskResult<Int32Array> {
+pub(crate) fn ints(column: &ArrayRef) -> TaskResult<Int32Array> {
     Ok(cast(column, &DataType::Int32)?.as_primitive::<Int32Type>().clone())
 }
 

@@ -8,21 +8,17 @@ use super::grid::Grid;
 use super::hourly::{self, CORRELATION, Cells, PERFORMANCE};
 use super::options::{Analytics, Days};
 use super::outlines::Index;
+use super::publish::{Publish, Published};
 use super::realtime::{self, ACTIVITY, AGGREGATIONS, Windows};
 use super::sources::{self, CHANGES, Hours, Zones};
-use super::table::Table;
+use crate::forecast::made::made_before;
 use crate::place::Place;
-use crate::weather::schema::ZONES;
 use arrow::array::RecordBatch;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use orch::prelude::*;
-use orch_lake::batches::Batches;
-use orch_lake::contract::{Contract, Facts, Report};
+use orch_lake::contract::Contract;
 use orch_lake::frame::blocking;
-use orch_lake::table::CommitStep;
-use orch_lake::{Change, Filter};
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 /// The DAGs that fill what is read here.
 const SOURCES: [&str; 2] = ["nyc_taxi_iceberg_etl", "nyc_weather_etl"];
@@ -34,12 +30,9 @@ const MOST_HOURS: usize = 744;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Available {
     pub days: Days,
-    /// Of the change log. `None`: there is none.
+    /// Of the change log. `None`: it has no rows.
     pub changes: Option<Days>,
 }
-
-/// Rows by table.
-pub type Published = BTreeMap<String, u64>;
 
 /// Waits until the trips and the weather were loaded, each by any run that ended well within the last hours: their schedules
 /// are others, so that no run has the same logical date. It takes no slot.
@@ -105,7 +98,7 @@ pub async fn analytics_transform(ctx: Ctx, available: Available) -> TaskResult<P
     let place = Place::of(&ctx).await?;
     let days = available.days;
     let mut publish = Publish::begin(&ctx, &place).await?;
-    let Read { zones, weather, grid } = publish.read(days).await?;
+    let Read { zones, weather, grid } = Read::of(&ctx, &place, days).await?;
     let trips = sources::trips_table(&place).await?;
     let mut cells = Cells::new(days);
     sources::each_trip(&ctx, &trips, days.and_before(1), |trip| cells.add(&trip)).await?;
@@ -170,7 +163,8 @@ pub async fn ml_features(ctx: Ctx, available: Option<Available>) -> TaskResult<P
     let place = Place::of(&ctx).await?;
     let days = available.days;
     let mut publish = Publish::begin(&ctx, &place).await?;
-    let Read { zones, weather, grid } = publish.read(days).await?;
+    let Read { zones, weather, grid } = Read::of(&ctx, &place, days).await?;
+    let forecasts = made_before(&place, days).await?;
     let trips = sources::trips_table(&place).await?;
     let mut all = Vec::new();
     sources::each_trip(&ctx, &trips, fares::history(days), |trip| all.push(trip)).await?;
@@ -179,7 +173,9 @@ pub async fn ml_features(ctx: Ctx, available: Option<Available>) -> TaskResult<P
         let mut features = Vec::new();
         for day in days.each() {
             stop.check()?;
-            features.push(ML_FEATURES.batch(&demand::of_day(&grid, &weather, &zones, day), now)?);
+            let mut rows = demand::of_day(&grid, &weather, &zones, day);
+            rows.iter_mut().for_each(|row| row.foretell(&forecasts));
+            features.push(ML_FEATURES.batch(&rows, now)?);
         }
         let features = contracts::ml_features().check(&features, &facts)?;
         let fares = fares::of_days(all, &weather, &zones, days);
@@ -192,58 +188,21 @@ pub async fn ml_features(ctx: Ctx, available: Option<Available>) -> TaskResult<P
     publish.end()
 }
 
+/// The zones, the weather of some days, and the demand of these and of all that they look back to.
 struct Read {
     zones: Zones,
     weather: Hours,
     grid: Grid,
 }
 
-/// The changes of one task, until all are there.
-struct Publish<'a> {
-    ctx: &'a Ctx,
-    place: &'a Place,
-    now: DateTime<Utc>,
-    facts: Facts,
-    changes: Vec<Change>,
-    published: Published,
-}
-
-impl Publish<'_> {
-    async fn begin<'a>(ctx: &'a Ctx, place: &'a Place) -> TaskResult<Publish<'a>> {
-        let now = place.now().await?;
-        let facts = Facts::at(now).keys(ZONES.uri(), sources::zones(place).await?.keys()?);
-        Ok(Publish { ctx, place, now, facts, changes: Vec::new(), published: Published::new() })
-    }
-
-    /// The zones, the weather of some days, and the demand of these and of all that they look back to.
-    async fn read(&self, days: Days) -> TaskResult<Read> {
-        let zones = sources::zones(self.place).await?;
-        let weather = sources::weather(self.place, days).await?;
+impl Read {
+    async fn of(ctx: &Ctx, place: &Place, days: Days) -> TaskResult<Read> {
+        let zones = sources::zones(place).await?;
+        let weather = sources::weather(place, days).await?;
         let history = demand::history(days);
         let mut grid = Grid::new(history, zones.all().len());
-        let trips = sources::trips_table(self.place).await?;
-        sources::each_pickup(self.ctx, &trips, history, |pickup, zone| grid.add(zones.place(zone), pickup)).await?;
+        let trips = sources::trips_table(place).await?;
+        sources::each_pickup(ctx, &trips, history, |pickup, zone| grid.add(zones.place(zone), pickup)).await?;
         Ok(Read { zones, weather, grid })
-    }
-
-    /// Replaces the rows of a filter, if the new ones keep their contract.
-    async fn replace<R>(&mut self, table: &Table<R>, rows: Filter, report: Report) -> TaskResult<()> {
-        self.ctx.commit(report.trail(self.ctx))?;
-        report.ok().map_err(|broken| fatal(broken.to_string()))?;
-        let target = self.place.lake.ensure(&table.id()?, &table.definition()?).await?;
-        let count = report.rows_passed() as u64;
-        let batches = Batches::of(table.schema(), report.passed);
-        self.changes.push(target.overwrite(rows, batches).await?.by(self.ctx));
-        self.published.insert(table.uri(), count);
-        Ok(())
-    }
-
-    fn end(self) -> TaskResult<Published> {
-        self.ctx.commit(CommitStep::new(&self.place.lake, self.changes))?;
-        for (uri, rows) in &self.published {
-            self.ctx.emit(AssetEvent::of(&**uri).rows(*rows))?;
-            self.ctx.info(format!("{rows} rows of `{uri}`"));
-        }
-        Ok(self.published)
     }
 }

@@ -18,9 +18,11 @@ const LEASE: &str = "2s";
 /// The name of the lake where nobody gives it another.
 const CATALOG: &str = "orch";
 /// DAGs that would run by themselves, in the middle of whatever a test looks at.
-const BY_THEMSELVES: [&str; 10] = [
+const BY_THEMSELVES: [&str; 12] = [
     "batch_hourly_dag",
     "comprehensive_analytics_pipeline",
+    "demand_forecast",
+    "fare_prediction",
     "kafka_to_raw_dag",
     "logging_client",
     "nyc_weather_etl",

@@ -2,9 +2,10 @@
 
 python expected.py FOLDER FIRST LAST TRIPS...
 
-FOLDER has weather.csv (the rows of weather.hourly_weather), zones.csv (those of reference.taxi_zones) and found/TABLE.csv.
+FOLDER has weather.csv (the rows of weather.hourly_weather), zones.csv (those of reference.taxi_zones), forecasts.csv (those of
+ml.demand_forecast) and found/TABLE.csv.
 TRIPS are the files of the city. Tables and columns are those of docs/guides/analytics.md; here they are joins and windows of SQL,
-there they are sums in a grid, so that a mistake in one is none in the other.
+there they are sums in a grid, so that a mistake in one of the two shows.
 """
 
 import csv
@@ -43,6 +44,16 @@ db.execute(
         temperature_celsius as temperature, humidity_percent as humidity, wind_speed_kmh as wind
     from read_csv('{FOLDER}/weather.csv', header = true) where location = 'New York'
     qualify row_number() over (partition by "year", "month", "day", "hour" order by load_date desc, "timestamp" desc) = 1
+    """
+)
+# Of each zone and hour the newest forecast that was made before its day.
+db.execute(
+    f"""
+    create table forecasts as
+    select location_id as zone, prediction_hour::timestamp as hour, predicted_demand::double as demand,
+        confidence_score::double as sure
+    from read_csv('{FOLDER}/forecasts.csv', header = true) where reference_date::date < prediction_hour::date
+    qualify row_number() over (partition by zone, hour order by reference_date::date desc) = 1
     """
 )
 # Every zone in every hour of the days that have trips.
@@ -100,7 +111,9 @@ db.execute(
     select looked.*, w.*exclude (hour), z.* exclude (location_id), ago1.n as n1, ago2.n as n2, ago3.n as n3, ago24.n as n24, ago168.n as n168,
         (select sum(d.n)::bigint from near, demand d where near.zone = looked.zone and d.zone = near.other
             and d.hour = looked.hour - interval 1 hour) as nearby,
-        popularity.score as popularity, confidence.score as confidence,
+        popularity.score as popularity,
+        case when forecasts.zone is null then confidence.score else forecasts.sure end as confidence,
+        case when forecasts.zone is null then ago168.n else round(forecasts.demand)::bigint end as predicted,
         date_part('dow', looked.hour) + 1 as dow
     from looked join zones z on z.location_id = looked.zone
         left join weather w on w.hour = looked.hour
@@ -111,6 +124,7 @@ db.execute(
         left join demand ago168 on ago168.zone = looked.zone and ago168.hour = looked.hour - interval 168 hours
         left join popularity on popularity.zone = looked.zone and popularity.day = looked.hour::date
         left join confidence on confidence.zone = looked.zone and confidence.day = looked.hour::date
+        left join forecasts on forecasts.zone = looked.zone and forecasts.hour = looked.hour
     where is_ours(looked.hour::date)
     """
 )
@@ -180,7 +194,7 @@ EXPECTED = {
             encoded(condition, 0) * (dow in (1, 7))::int as weather_weekend_interaction,
             (is_tourist_area and dow in (1, 7))::int as tourist_weekend_interaction, coalesce(n2, 0) as demand_lag_2h,
             coalesce(n3, 0) as demand_lag_3h, coalesce(n168, 0) as demand_same_hour_last_week,
-            n168 as predicted_demand, impact(condition, temperature) as weather_impact_factor,
+            predicted as predicted_demand, impact(condition, temperature) as weather_impact_factor,
             confidence as confidence_score, hour::date as feature_date
         from features"""),
     "ml.fare_prediction_features": (("trip_id",), """

@@ -1,0 +1,86 @@
+//! The DAGs of the forecasts.
+
+use super::demand::{BOROUGHS, DEMAND};
+use super::drift::{ANOMALIES, DRIFT};
+use super::fares::{TRIPS, flag_trips, train_fares};
+use super::models::MODELS;
+use super::options::{Fares, Forecast};
+use super::tasks::{judge_forecasts, look_at_history, predict_demand, train_demand};
+use crate::analytics::fares::FARES;
+use crate::analytics::pipelines::table;
+use crate::weather::schema::{HOURLY, ZONES};
+use orch::prelude::*;
+
+pub fn dags() -> Vec<Dag> {
+    vec![demand_forecast(), fare_prediction()]
+}
+
+/// `look_at_history` → `train_demand` → `predict_demand`, and beside them `judge_forecasts`, each morning.
+fn demand_forecast() -> Dag {
+    dag("demand_forecast")
+        .describe("Trips by borough and hour → ml.demand_forecast: a fitted model, its forecasts, and how they did")
+        .schedule(cron("30 5 * * *"))
+        .start("2024-01-01")
+        .tags(["forecast", "nyc"])
+        .owners(["airflow"])
+        .max_active_runs(1)
+        .build(|d| {
+            let asked = d.params::<Forecast>();
+            let (trips, zones) = (asset("lake://nyc_taxi/trips"), asset(&ZONES.uri()));
+            let history = d.add(look_at_history(asked).inlet(trips.clone()));
+            let train = train_demand(asked, history).inlet(trips.clone()).inlet(zones.clone());
+            let trained = d.add(train.outlet(table(&MODELS)));
+            let predict =
+                predict_demand(history, trained).inlet(trips.clone()).inlet(zones).inlet(asset(&HOURLY.uri()));
+            d.add(predict.inlet(table(&MODELS)).outlet(table(&DEMAND)).outlet(table(&BOROUGHS)));
+            let judge = judge_forecasts(asked, history).inlet(trips);
+            d.add(judge.inlet(table(&BOROUGHS)).outlet(table(&DRIFT)).outlet(table(&ANOMALIES)));
+        })
+}
+
+/// `train_fares` → `flag_trips`, each morning.
+fn fare_prediction() -> Dag {
+    dag("fare_prediction")
+        .describe("ml.fare_prediction_features → a model of fares, and trips whose fare, speed or duration is unusual")
+        .schedule(cron("0 6 * * *"))
+        .start("2024-01-01")
+        .tags(["forecast", "nyc"])
+        .owners(["airflow"])
+        .max_active_runs(1)
+        .build(|d| {
+            let asked = d.params::<Fares>();
+            let trained = d.add(train_fares(asked).inlet(table(&FARES)).outlet(table(&MODELS)));
+            d.add(flag_trips(asked, trained).inlet(table(&FARES)).inlet(table(&MODELS)).outlet(table(&TRIPS)));
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstreams;
+
+    #[test]
+    fn tasks_wait_for_what_they_need() {
+        let dags = dags();
+        for dag in &dags {
+            dag.check().unwrap_or_else(|problems| panic!("{problems:?}"));
+            assert!(dag.tasks().iter().all(|task| !task.doc.is_empty()));
+        }
+        for (dag, id, expected) in [
+            (0, "look_at_history", ""),
+            (0, "train_demand", "look_at_history"),
+            (0, "predict_demand", "look_at_history train_demand"),
+            (0, "judge_forecasts", "look_at_history"),
+            (1, "train_fares", ""),
+            (1, "flag_trips", "train_fares"),
+        ] {
+            assert_eq!(upstreams(&dags[dag], id), expected, "{id}");
+        }
+    }
+
+    #[test]
+    fn tables_can_be_made() {
+        assert!([MODELS.definition(), DEMAND.definition(), BOROUGHS.definition()].iter().all(Result::is_ok));
+        assert!([DRIFT.definition(), ANOMALIES.definition(), TRIPS.definition()].iter().all(Result::is_ok));
+    }
+}
