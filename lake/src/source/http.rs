@@ -313,7 +313,7 @@ fn kind(error: &serde_json::Error) -> &'static str {
     if error.is_data() { "a field is missing or has another type" } else { "it is no JSON" }
 }
 
-/// Why there is none.
+/// Why an address did not answer.
 enum NoAnswer {
     NotThere(anyhow::Error),
     Failed(anyhow::Error),
