@@ -121,3 +121,27 @@ pub(super) struct OfSnapshot {
     /// `true` or `last`.
     pub(super) place: &'static str,
 }
+
+/// What the database has of a capture that was written down in this phase, for tests.
+#[cfg(test)]
+pub(super) fn left(identity: &str, at: LogPosition, phase: Option<orch_store::stream::CapturePhase>) -> Left {
+    let capture = phase.map(|phase| CapturePosition {
+        phase,
+        at,
+        lsn: 100,
+        within: None,
+        tables: BTreeMap::new(),
+        snapshots: 1,
+        missing: Vec::new(),
+        lag_ms: None,
+    });
+    Left {
+        created_at: DateTime::UNIX_EPOCH,
+        topic_identity: Some(identity.into()),
+        reset_to: None,
+        positions: Vec::new(),
+        watermarks: Vec::new(),
+        closed_before: None,
+        capture,
+    }
+}

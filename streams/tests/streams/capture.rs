@@ -3,6 +3,8 @@
 mod copies;
 mod elsewhere;
 mod mysql;
+mod scenes;
+mod source;
 mod states;
 mod values;
 
@@ -13,8 +15,8 @@ use orch_store::topic::{ReadFrom, RecordRow, get_topic, list_partitions, read_re
 use orch_streams::{Capture, Stream};
 use orch_test_support::PrivateServer;
 use serde_json::Value;
+use source::Source;
 use sqlx::postgres::PgListener;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -40,12 +42,20 @@ pub(super) struct Told {
     headers: Option<Value>,
 }
 
-/// Two integers and a text by a key, told with the old row.
-const ITEMS: &str = "create table item (id integer primary key, n integer not null, note text);
-    alter table item replica identity full;";
+/// Another number each time, the same in each run.
+struct Dice(u64);
 
-pub(super) fn items() -> Stream {
-    capture(Capture::postgres(SOURCE).tables(["item"]))
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+fn items<S: Source>() -> Stream {
+    capture(S::capture(&["item"]))
 }
 
 /// Worlds know their stream by this name.
@@ -53,6 +63,7 @@ pub(super) fn capture(what: Capture) -> Stream {
     Stream::new("readings").capture(what).commit_every(COMMIT)
 }
 
+/// A Postgres.
 pub(super) async fn shop(tables: &str) -> Shop {
     let (mut world, source) = tokio::join!(world(), PrivateServer::with_changes());
     world.connections.push(Connection::from_uri(SOURCE, &source.url()).unwrap());
@@ -62,28 +73,24 @@ pub(super) async fn shop(tables: &str) -> Shop {
 }
 
 impl Shop {
-    async fn at_source(&self) -> PgConnection {
-        PgConnection::connect(&self.source.url()).await.unwrap()
-    }
-
-    /// Statements at the source.
-    async fn run(&self, sql: &str) {
-        run(&mut self.at_source().await, sql).await;
-    }
-
     /// The session of the stream that ended may not have noticed yet.
     async fn drop_slot(&self) {
-        let mut db = self.at_source().await;
+        let mut db = self.source.session().await;
         let drop = "select pg_drop_replication_slot('orch_readings')";
         while sqlx::query(drop).execute(&mut db).await.is_err() {}
     }
+}
 
-    /// Rows of a table, each as one JSON object, by their keys.
-    async fn rows(&self, table: &str) -> BTreeMap<String, Value> {
-        let sql = format!("select jsonb_build_object('id', id)::text, to_jsonb(t) from {table} t");
-        let rows: Vec<(String, Value)> =
-            sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut self.at_source().await).await.unwrap();
-        rows.into_iter().map(|(key, row)| (key.replace(' ', ""), row)).collect()
+impl<S: Source> Shop<S> {
+    /// Statements at the source.
+    async fn run(&self, sql: &str) {
+        S::run(&mut self.source.session().await, sql).await;
+    }
+
+    /// What was told until an item that is inserted now.
+    async fn until_the_end(&self) -> Vec<Told> {
+        self.run("insert into item values (-1, 0, 'the end')").await;
+        self.until_last("item", |told| is_of(told, -1)).await
     }
 }
 
@@ -157,6 +164,12 @@ impl<S> Shop<S> {
         self.until("the snapshot", async |row| (row.capture.as_ref()?["phase"] == "changes").then_some(())).await;
     }
 
+    /// So many snapshots were begun, the last one is over, and changes are followed.
+    async fn until_snapshot(&self, many: u64) {
+        self.until("another snapshot", async |row| (row.capture.as_ref()?["snapshots"] == many).then_some(())).await;
+        self.until_following().await;
+    }
+
     async fn reset(&self) {
         let to = Reset { partition: None, to: ResetTo::Earliest, empty_table: false };
         assert!(reset_stream(&mut self.world.db().await, "readings", &to).await.unwrap());
@@ -168,8 +181,12 @@ impl<S> Shop<S> {
     }
 }
 
-pub(super) async fn run(db: &mut PgConnection, sql: &str) {
-    sqlx::raw_sql(AssertSqlSafe(sql.to_string())).execute(db).await.unwrap();
+fn key(id: i64) -> String {
+    format!(r#"{{"id":{id}}}"#)
+}
+
+fn is_of(told: &Told, id: i64) -> bool {
+    told.key == Some(key(id))
 }
 
 impl Told {

@@ -46,30 +46,13 @@ pub(super) fn is_here(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::DateTime;
-    use orch_store::stream::{CapturePosition, LogPosition, Reset};
-    use std::collections::BTreeMap;
+    use crate::capture::source;
+    use orch_store::stream::{LogPosition, Reset};
 
     fn left(phase: Option<CapturePhase>, reset_to: Option<ResetTo>) -> Left {
-        let capture = phase.map(|phase| CapturePosition {
-            phase,
-            at: LogPosition::Binlog(BinlogPosition::default()),
-            lsn: 100,
-            within: None,
-            tables: BTreeMap::new(),
-            snapshots: 1,
-            missing: Vec::new(),
-            lag_ms: None,
-        });
-        Left {
-            created_at: DateTime::UNIX_EPOCH,
-            topic_identity: Some("mysql:u".into()),
-            reset_to: reset_to.map(|to| Reset { partition: None, to, empty_table: false }),
-            positions: Vec::new(),
-            watermarks: Vec::new(),
-            closed_before: None,
-            capture,
-        }
+        let at = LogPosition::Binlog(BinlogPosition::default());
+        let reset_to = reset_to.map(|to| Reset { partition: None, to, empty_table: false });
+        Left { reset_to, ..source::left("mysql:u", at, phase) }
     }
 
     #[test]

@@ -69,30 +69,11 @@ pub(super) fn decide(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::DateTime;
-    use orch_store::stream::{CapturePosition, LogPosition, Reset};
-    use std::collections::BTreeMap;
+    use crate::capture::source;
+    use orch_store::stream::{LogPosition, Reset};
 
     fn left(phase: Option<CapturePhase>) -> Left {
-        let capture = phase.map(|phase| CapturePosition {
-            phase,
-            at: LogPosition::Slot { slot: "orch_s".into() },
-            lsn: 100,
-            within: None,
-            tables: BTreeMap::new(),
-            snapshots: 1,
-            missing: Vec::new(),
-            lag_ms: None,
-        });
-        Left {
-            created_at: DateTime::UNIX_EPOCH,
-            topic_identity: Some("postgres:1/db/orch_s".into()),
-            reset_to: None,
-            positions: Vec::new(),
-            watermarks: Vec::new(),
-            closed_before: None,
-            capture,
-        }
+        source::left("postgres:1/db/orch_s", LogPosition::Slot { slot: "orch_s".into() }, phase)
     }
 
     fn slot(confirmed: u64, wal_status: &str) -> Slot {

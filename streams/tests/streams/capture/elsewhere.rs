@@ -1,12 +1,13 @@
 //! Changes that come to topics of Apache Kafka: once more where something ends in the middle, and none is lost.
 
-use super::{ITEMS, items, shop};
+use super::source::Source as _;
+use super::{items, shop};
 use orch_sdk::task::Connection;
 use orch_store::stream::restart_stream;
 use orch_streams::Records;
 use orch_streams::topic::kafka::KafkaTopic;
 use orch_streams::topic::{Most, Position, TopicReader as _};
-use orch_test_support::kafka;
+use orch_test_support::{PrivateServer, kafka};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,11 +18,11 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_made_of_a_topic_of_kafka_is_the_table() {
-    let mut shop = shop(ITEMS).await;
+    let mut shop = shop(PrivateServer::ITEMS).await;
     let cluster = Connection::from_uri("cluster", &format!("kafka://{}", kafka().await.address())).unwrap();
     shop.world.connections.push(cluster.clone());
     shop.run("insert into item select n, n, 'before' from generate_series(1, 500) n").await;
-    let host = shop.host(&items().at("cluster"));
+    let host = shop.host(&items::<PrivateServer>().at("cluster"));
     shop.until_following().await;
     for nth in 0..40 {
         shop.run(&format!(
@@ -54,6 +55,6 @@ async fn a_copy_made_of_a_topic_of_kafka_is_the_table() {
         }
         records.clear();
     }
-    assert_eq!(copy, shop.rows("item").await);
+    assert_eq!(copy, shop.source.rows("item").await);
     host.end().await;
 }

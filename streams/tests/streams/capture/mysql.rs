@@ -4,14 +4,15 @@ mod copies;
 mod states;
 mod values;
 
-use super::{Shop, Told, capture};
+use super::source::Source;
+use super::{Shop, Told, capture, key};
 use crate::world::{SOURCE, world};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use orch_sdk::task::Connection;
 use orch_streams::{Capture, Stream};
 use orch_test_lake::{MariaDb, mariadb_with_changes};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// A database at a server, and how it is reached.
@@ -21,16 +22,17 @@ struct Database<S> {
 }
 
 type Shared = Shop<Database<&'static MariaDb>>;
-type Own = Shop<Database<MariaDb>>;
+type Maria = Database<MariaDb>;
+type Own = Shop<Maria>;
 
-const ITEMS: &str = "create table item (id int primary key, n int not null, note text)";
+const ITEMS: &str = Maria::ITEMS;
 
 fn items() -> Stream {
-    of(&["item"])
+    super::items::<Maria>()
 }
 
 fn of(tables: &[&str]) -> Stream {
-    capture(Capture::mysql(SOURCE).tables(tables.iter().copied()))
+    capture(Maria::capture(tables))
 }
 
 /// At the server of all tests.
@@ -56,27 +58,35 @@ async fn at<S: AsRef<MariaDb>>(server: S, connection: Connection, tables: &str) 
     shop
 }
 
-impl<S: AsRef<MariaDb>> Shop<Database<S>> {
-    async fn at_source(&self) -> Conn {
-        self.source.server.as_ref().session(&self.source.connection).await
+impl<S: AsRef<MariaDb>> Source for Database<S> {
+    type Session = Conn;
+    /// File, place and row.
+    type Position = (String, Option<u64>, Option<u64>);
+
+    const ITEMS: &str = "create table item (id int primary key, n int not null, note text)";
+    const NEXT_FILE: &str = "flush binary logs";
+
+    fn capture(tables: &[&str]) -> Capture {
+        Capture::mysql(SOURCE).tables(tables.iter().copied())
     }
 
-    /// Statements at the source.
-    async fn run(&self, sql: &str) {
-        run(&mut self.at_source().await, sql).await;
+    async fn session(&self) -> Conn {
+        self.server.as_ref().session(&self.connection).await
     }
 
-    /// Rows of a table with the columns of `item`, each as one JSON object, by their keys.
+    async fn run(db: &mut Conn, sql: &str) {
+        db.query_drop(sql).await.unwrap_or_else(|error| panic!("`{sql}`: {error}"));
+    }
+
     async fn rows(&self, table: &str) -> BTreeMap<String, Value> {
         let sql = format!("select id, n, note from {table}");
-        let rows: Vec<(i64, i64, Option<String>)> = self.at_source().await.query(sql).await.unwrap();
-        let row = |(id, n, note)| (format!(r#"{{"id":{id}}}"#), serde_json::json!({ "id": id, "n": n, "note": note }));
+        let rows: Vec<(i64, i64, Option<String>)> = self.session().await.query(sql).await.unwrap();
+        let row = |(id, n, note)| (key(id), json!({ "id": id, "n": n, "note": note }));
         rows.into_iter().map(row).collect()
     }
 
-    /// Ends the sessions that send changes.
     async fn cut(&self) {
-        let mut db = self.at_source().await;
+        let mut db = self.session().await;
         let sql = "select id from information_schema.processlist where command like 'Binlog Dump%'";
         let sessions: Vec<u64> = db.query(sql).await.unwrap();
         for session in sessions {
@@ -84,16 +94,29 @@ impl<S: AsRef<MariaDb>> Shop<Database<S>> {
             drop(db.query_drop(format!("kill {session}")).await);
         }
     }
-}
 
-async fn run(db: &mut Conn, sql: &str) {
-    db.query_drop(sql).await.unwrap_or_else(|error| panic!("`{sql}`: {error}"));
-}
+    fn ids(first: u32, last: u32) -> String {
+        format!("(select seq as id from seq_{first}_to_{last}) ids")
+    }
 
-fn key(id: i64) -> String {
-    format!(r#"{{"id":{id}}}"#)
-}
+    fn upsert(id: u64, n: u64) -> String {
+        format!("insert into item values ({id}, {n}, 'new') on duplicate key update n = {n}")
+    }
 
-fn is_of(told: &Told, id: i64) -> bool {
-    told.key == Some(key(id))
+    fn move_key(id: u64, other: u64) -> String {
+        format!("update ignore item set id = {other} where id = {id}")
+    }
+
+    fn own_statement(id: u64, n: u64) -> String {
+        format!("replace into item values ({id}, {n}, 'replaced')")
+    }
+
+    fn position(told: &Told) -> Self::Position {
+        let source = &told.source;
+        (source["file"].as_str().unwrap().to_owned(), source["pos"].as_u64(), source["row"].as_u64())
+    }
+
+    fn transaction_of(told: &Told) -> String {
+        told.source["gtid"].to_string()
+    }
 }

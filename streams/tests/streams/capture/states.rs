@@ -1,73 +1,45 @@
 //! What stops a capture has a name and a way out.
 
-use super::{ITEMS, capture, items, lines, replay, shop};
+use super::source::Source as _;
+use super::{capture, items, scenes, shop};
 use crate::world::{SOURCE, world};
 use orch_sdk::task::Connection;
 use orch_streams::Capture;
+use orch_test_support::PrivateServer;
+
+const ITEMS: &str = PrivateServer::ITEMS;
 
 /// Nothing is passed over: the changes between are lost, and a person reads all anew.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_is_gone_is_said_and_a_reset_recovers() {
     let shop = shop(ITEMS).await;
     shop.run("insert into item values (1, 1, null), (2, 2, null)").await;
-    let host = shop.host(&items());
+    let host = shop.host(&items::<PrivateServer>());
     shop.until_records(2).await;
     host.end().await;
     shop.drop_slot().await;
     shop.run("delete from item where id = 1; insert into item values (3, 3, null)").await;
-    let host = shop.host(&items());
-    let error = shop.failure(|error| error.contains("gone from the server")).await;
-    assert!(error.contains("orch streams reset readings --to-earliest"), "{error}");
-    let row = shop.world.row().await.unwrap();
-    assert!(row.waits_for_restart, "{row:?}");
-    shop.reset().await;
-    shop.run("insert into item values (4, 4, null)").await;
-    shop.until("the new slot", async |row| (row.capture.as_ref()?["snapshots"] == 2).then_some(())).await;
-    shop.until_following().await;
-    shop.run("insert into item values (5, 5, null)").await;
-    let told = shop.until_last("item", |told| told.key.as_deref() == Some(r#"{"id":5}"#)).await;
-    // What was there is gone from the copies first: one of the rows is no longer there.
-    assert_eq!(told.iter().position(|one| one.op == "t"), Some(2), "{:?}", lines(&told));
-    assert_eq!(replay(&told), shop.rows("item").await);
-    host.end().await;
+    scenes::a_reset_recovers_from(&shop, "gone from the server").await;
 }
 
 /// A slot that another reader has moved, or that was made anew by its name, is found out.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_another_one_moved_is_said() {
     let shop = shop(ITEMS).await;
-    let host = shop.host(&items());
+    let host = shop.host(&items::<PrivateServer>());
     shop.until_following().await;
     host.end().await;
     shop.drop_slot().await;
     shop.run("insert into item values (1, 1, null)").await;
     shop.run("select pg_create_logical_replication_slot('orch_readings', 'pgoutput')").await;
-    let host = shop.host(&items());
+    let host = shop.host(&items::<PrivateServer>());
     shop.failure(|error| error.contains("was moved or made anew")).await;
     host.end().await;
 }
 
-/// Cut off, a snapshot begins again with a new slot, and the copies end as the table is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_that_is_cut_off_begins_again() {
-    let shop = shop(ITEMS).await;
-    shop.run("insert into item select n, n, repeat('y', 200) from generate_series(1, 60000) n").await;
-    let host = shop.host(&items());
-    shop.until("a part of it", async |row| {
-        (row.records > 0 && row.capture.as_ref()?["phase"] == "snapshot").then_some(())
-    })
-    .await;
-    host.end().await;
-    let part = shop.world.row().await.unwrap().records;
-    assert!((1..60_000).contains(&part), "{part}");
-    shop.run("delete from item where id <= 5").await;
-    let host = shop.host(&items());
-    shop.until_following().await;
-    let told = shop.told("item").await;
-    assert_eq!(replay(&told), shop.rows("item").await);
-    assert_eq!(told.iter().filter(|one| one.op == "t").count(), 1);
-    assert_eq!(told.len() as i64, part + 1 + 59_995);
-    host.end().await;
+    scenes::a_snapshot_that_is_cut_off_begins_again(&shop(ITEMS).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,7 +47,7 @@ async fn a_server_that_tells_of_no_changes_says_what_to_set() {
     let mut world = world().await;
     // The server of all tests writes as little log as it can.
     world.connections.push(Connection::from_uri(SOURCE, &world.db.url()).unwrap());
-    let host = world.host(&items());
+    let host = world.host(&items::<PrivateServer>());
     let row = world.until(|row| row.error.is_some()).await;
     let error = row.error.clone().unwrap_or_default();
     assert!(error.contains("wal_level = minimal") && error.contains("alter system set wal_level = logical"), "{error}");
@@ -111,7 +83,7 @@ async fn tables_that_cannot_be_captured_are_named() {
 async fn an_account_with_a_password_captures_what_is_published() {
     let mut shop = shop(ITEMS).await;
     shop.run("create role reader login replication password 'secret'; grant select on item to reader; insert into item values (1, 1, null)").await;
-    let file: String = sqlx::query_scalar("show hba_file").fetch_one(&mut shop.at_source().await).await.unwrap();
+    let file: String = sqlx::query_scalar("show hba_file").fetch_one(&mut shop.source.session().await).await.unwrap();
     // The server names its folder by a file that it has open.
     let file = file.replace("/proc/self/", &format!("/proc/{}/", shop.source.pid().unwrap()));
     let others = std::fs::read_to_string(&file).unwrap();
@@ -125,12 +97,12 @@ async fn an_account_with_a_password_captures_what_is_published() {
     };
     let (wrong, right) = (account("wrong"), account("secret"));
     shop.world.connections = vec![wrong];
-    let host = shop.host(&items());
+    let host = shop.host(&items::<PrivateServer>());
     let error = shop.failure(|error| error.contains("refuses connection `shop`")).await;
     assert!(error.contains("password authentication failed") && !error.contains("wrong"), "{error}");
     host.end().await;
     shop.world.connections = vec![right];
-    let host = shop.host(&items());
+    let host = shop.host(&items::<PrivateServer>());
     let error = shop.failure(|error| error.contains("the tables are not published")).await;
     assert!(error.contains(r#"create publication "orch_readings" for table "public"."item""#), "{error}");
     shop.run("create publication orch_readings for table item").await;

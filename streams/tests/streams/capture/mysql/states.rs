@@ -1,7 +1,8 @@
 //! What stops a capture of a binlog is named, with the way out.
 
-use super::super::{lines, replay};
-use super::{ITEMS, Own, is_of, items, key, of, own_shop, run, shop};
+use super::super::source::Source as _;
+use super::super::{is_of, key, lines, replay, scenes};
+use super::{ITEMS, Maria, Own, items, of, own_shop, shop};
 use crate::world::{SOURCE, world};
 use mysql_async::prelude::Queryable as _;
 use orch_sdk::task::Connection;
@@ -43,15 +44,13 @@ async fn settings_of_the_server_that_do_not_fit_are_said() {
     assert!(error.contains("orch streams reset readings --to-earliest"), "{error}");
     assert!(shop.world.row().await.unwrap().waits_for_restart);
     shop.reset().await;
-    shop.until("another snapshot", async |row| (row.capture.as_ref()?["snapshots"] == 2).then_some(())).await;
-    shop.until_following().await;
+    shop.until_snapshot(2).await;
     shop.run("set session binlog_format = 'STATEMENT'; update item set n = 3 where id = 1").await;
     let error = shop.failure(|error| error.contains("a statement is in the log instead of the rows")).await;
     assert!(error.contains("update item set n = 3") && error.contains("--to-earliest"), "{error}");
     shop.reset().await;
-    shop.until("another snapshot", async |row| (row.capture.as_ref()?["snapshots"] == 3).then_some(())).await;
-    shop.until_following().await;
-    assert_eq!(replay(&shop.told("item").await), shop.rows("item").await);
+    shop.until_snapshot(3).await;
+    assert_eq!(replay(&shop.told("item").await), shop.source.rows("item").await);
     host.end().await;
 }
 
@@ -86,57 +85,29 @@ async fn a_binlog_that_was_purged_is_said_and_a_reset_recovers() {
     shop.until_following().await;
     host.end().await;
     shop.run("delete from item where id = 1; insert into item values (3, 3, null); flush binary logs").await;
-    shop.run("insert into item values (4, 4, null); flush binary logs").await;
+    shop.run("insert into item values (6, 6, null); flush binary logs").await;
     // A session that still reads keeps its file.
-    let mut db = shop.at_source().await;
+    let mut db = shop.source.session().await;
     loop {
-        shop.cut().await;
-        run(&mut db, "purge binary logs to 'binlog.000003'").await;
+        shop.source.cut().await;
+        Maria::run(&mut db, "purge binary logs to 'binlog.000003'").await;
         let first: (String, u64) = db.query_first("show binary logs").await.unwrap().unwrap();
         if first.0 == "binlog.000003" {
             break;
         }
     }
-    let host = shop.host(&items());
-    let error = shop.failure(|error| error.contains("changes are lost")).await;
-    assert!(error.contains("orch streams reset readings --to-earliest"), "{error}");
-    assert!(shop.world.row().await.unwrap().waits_for_restart);
-    shop.reset().await;
-    shop.until("the new snapshot", async |row| (row.capture.as_ref()?["snapshots"] == 2).then_some(())).await;
-    shop.until_following().await;
-    shop.run("insert into item values (5, 5, null)").await;
-    let told = shop.until_last("item", |told| is_of(told, 5)).await;
-    assert_eq!(told.iter().position(|one| one.op == "t"), Some(2), "{:?}", lines(&told));
-    assert_eq!(replay(&told), shop.rows("item").await);
-    host.end().await;
+    scenes::a_reset_recovers_from(&shop, "changes are lost").await;
     // A log that begins anew has files of the same names.
     shop.run("reset master").await;
-    shop.run("insert into item values (6, 6, null)").await;
+    shop.run("insert into item values (7, 7, null)").await;
     let host = shop.host(&items());
     shop.failure(|error| error.contains("changes are lost")).await;
     host.end().await;
 }
 
-/// Cut off, a snapshot begins again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_of_a_binlog_that_is_cut_off_begins_again() {
-    let shop = shop(ITEMS).await;
-    shop.run("insert into item select seq, seq, repeat('y', 200) from seq_1_to_60000").await;
-    let host = shop.host(&items());
-    shop.until("a part of it", async |row| {
-        (row.records > 0 && row.capture.as_ref()?["phase"] == "snapshot").then_some(())
-    })
-    .await;
-    host.end().await;
-    let part = shop.world.row().await.unwrap().records;
-    assert!((1..60_000).contains(&part), "{part}");
-    shop.run("delete from item where id <= 5").await;
-    let host = shop.host(&items());
-    shop.until_following().await;
-    let told = shop.told("item").await;
-    assert_eq!(replay(&told), shop.rows("item").await);
-    assert_eq!(told.len() as i64, part + 1 + 59_995);
-    host.end().await;
+    scenes::a_snapshot_that_is_cut_off_begins_again(&shop(ITEMS).await).await;
 }
 
 /// A wrong password and missing rights are named, and tried again.
@@ -232,8 +203,7 @@ async fn columns_of_a_binlog_come_and_go_and_are_renamed() {
     let error = shop.failure(|error| error.contains("was changed again")).await;
     assert!(error.contains("binlog_row_metadata = 'FULL'") && error.contains("--to-earliest"), "{error}");
     shop.reset().await;
-    shop.until("another snapshot", async |row| (row.capture.as_ref()?["snapshots"] == 2).then_some(())).await;
-    shop.until_following().await;
+    shop.until_snapshot(2).await;
     host.end().await;
 }
 
@@ -279,9 +249,8 @@ async fn changes_that_the_log_does_not_tell_are_said() {
     shop.run("insert into item values (1, 1, null), (2, 2, null); alter table item truncate partition p0").await;
     shop.failure(|error| error.contains("came or went without being told")).await;
     shop.reset().await;
-    shop.until("another snapshot", async |row| (row.capture.as_ref()?["snapshots"] == 2).then_some(())).await;
-    shop.until_following().await;
-    assert_eq!(replay(&shop.told("item").await), shop.rows("item").await);
+    shop.until_snapshot(2).await;
+    assert_eq!(replay(&shop.told("item").await), shop.source.rows("item").await);
     shop.run("xa start 'x'; insert into item values (7, 7, null); xa end 'x'; xa prepare 'x'; xa rollback 'x'").await;
     shop.failure(|error| error.contains("transaction of XA")).await;
     host.end().await;
@@ -295,9 +264,9 @@ async fn captures_of_one_server_do_not_collide() {
         [one.host(&items()), other.host(&super::capture(Capture::mysql(SOURCE).tables(["item"]).server_id(4_711)))];
     for shop in [&one, &other] {
         shop.until_following().await;
-        let mut db = shop.at_source().await;
+        let mut db = shop.source.session().await;
         for id in 0..20 {
-            run(&mut db, &format!("insert into item values ({id}, 0, null)")).await;
+            Maria::run(&mut db, &format!("insert into item values ({id}, 0, null)")).await;
         }
         shop.until_records(20).await;
     }

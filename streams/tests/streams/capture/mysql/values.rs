@@ -1,7 +1,8 @@
 //! What records say of rows of MariaDB.
 
+use super::super::key;
 use super::super::lines;
-use super::{key, of, own_shop, shop};
+use super::{of, own_shop, shop};
 use crate::world::SOURCE;
 use orch_streams::Capture;
 use serde_json::{Value, json};
