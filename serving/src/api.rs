@@ -3,7 +3,7 @@
 use crate::answers::{Answers, Key};
 use crate::endpoint::{Endpoint, Shape, by_path, text_of};
 use crate::format::{self, Format};
-use crate::key::Keys;
+use crate::key::role;
 use crate::openapi;
 use crate::values::{self, Asked, read_value};
 use axum::Router;
@@ -18,6 +18,7 @@ use orch_lake::{Lake, TableName};
 use orch_sdk::task::TaskResult;
 use orch_store::lake_view::{Answer, LakeDoor, LakeError, Query, QueryLimits, SqlValue, SqlValues, collect_answer};
 use orch_store::stream::now;
+use orch_store::token::Keys;
 use orch_store::user::Role;
 use orch_store::{StoreError, StoreResult};
 use serde_json::{Value, json};
@@ -183,7 +184,7 @@ impl Api {
         }
         let words =
             "a key is missing or has ended\nhint: send an API token of the page `/account` in the header `X-API-Key`";
-        self.keys.role(headers).await?.ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, words))
+        role(&self.keys, headers).await?.ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, words))
     }
 
     async fn answer(&self, path: &str, query: &str, headers: &HeaderMap) -> Result<Response, Refusal> {

@@ -1,5 +1,9 @@
 //! Tokens that people make for programs. Only hashes are kept; times are those of the caller's clock.
 
+mod keys;
+
+pub use keys::Keys;
+
 use crate::user::Role;
 use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
@@ -114,15 +118,25 @@ pub async fn get_token(db: &mut PgConnection, token_hash: &[u8]) -> StoreResult<
     Ok(Some(TokenRow { user, scope, generation: row.generation, expires_at: row.expires_at }))
 }
 
-/// The role of the user whose token it is, by the clock of the database. `None`: it ended, or there never was one.
-pub async fn role_of_token(db: &mut PgConnection, token_hash: &[u8]) -> StoreResult<Option<Role>> {
-    let role = sqlx::query_scalar!(
-        "select u.role from api_token t join api_user u on u.name = t.user_name and u.generation = t.generation
-        where t.token_hash = $1 and not u.is_disabled and (t.expires_at is null or t.expires_at > now())",
+/// Who has a token, and what it opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenOwner {
+    pub user: String,
+    pub role: Role,
+    pub scope: TokenScope,
+}
+
+/// The user whose token it is, by the clock of the database. `None`: it ended, or there never was one.
+pub async fn owner_of_token(db: &mut PgConnection, token_hash: &[u8]) -> StoreResult<Option<TokenOwner>> {
+    let row = sqlx::query!(
+        r#"select u.name as "user", u.role, t.scope
+        from api_token t join api_user u on u.name = t.user_name and u.generation = t.generation
+        where t.token_hash = $1 and not u.is_disabled and (t.expires_at is null or t.expires_at > now())"#,
         token_hash
     );
-    let role = role.fetch_optional(db).await?;
-    role.map(|role| role.parse().map_err(StoreError::corrupt)).transpose()
+    let Some(row) = row.fetch_optional(db).await? else { return Ok(None) };
+    let (role, scope) = (row.role.parse().map_err(StoreError::corrupt)?, TokenScope::read(&row.scope)?);
+    Ok(Some(TokenOwner { user: row.user, role, scope }))
 }
 
 /// Of one user, the newest first.
