@@ -15,12 +15,13 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+use crate::maven::fetch_jars;
 use crate::shared::{hex, target};
 
 const POM: &str = include_str!("kafka/pom.xml");
 const LOG4J: &str = include_str!("kafka/log4j2.xml");
 
-const START_TIMEOUT: Duration = Duration::from_mins(1);
+const START_TIMEOUT: Duration = Duration::from_mins(3);
 const LOOK: Duration = Duration::from_millis(20);
 const STARTED: &str = "Kafka Server started";
 
@@ -205,30 +206,12 @@ fn install() -> Installed {
     let installed = Installed { folder };
     let whole = installed.folder.join("installed");
     if !whole.exists() {
-        fetch(&installed.folder);
+        write(&installed.folder.join("log4j2.xml"), LOG4J);
+        fetch_jars("Kafka", POM, &installed.folder);
         archive_classes(&installed);
         write(&whole, "");
     }
     installed
-}
-
-fn fetch(folder: &Path) {
-    write(&folder.join("pom.xml"), POM);
-    write(&folder.join("log4j2.xml"), LOG4J);
-    let (pom, jars) = (folder.join("pom.xml"), folder.join("jars"));
-    // `-U`: Maven remembers for a day that something was missing.
-    let install = format!(
-        "mvn -q -B -U -f '{}' dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory='{}'",
-        pom.display(),
-        jars.display()
-    );
-    let done = Command::new("sh").args(["-c", &install]).output().expect("a shell can be started");
-    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-    assert!(
-        done.status.success(),
-        "Kafka could not be installed\nhint: run `scripts/setup.sh test` (or `apt-get install default-jre-headless maven`), \
-         then try `{install}`\n{said}"
-    );
 }
 
 /// One start and stop, in which Java writes down the classes that it loaded.

@@ -8,6 +8,7 @@
 //! - [`browser`]: pages in a real one.
 //! - [`guide`]: what guides show.
 //! - [`Kafka`]: a broker of Apache Kafka, shared by the tests of a binary or one's own.
+//! - [`jars`]: programs of Java that others wrote.
 //! - [`venv`]: a Python with packages, for clients that others wrote.
 //!
 //! All test processes of one target folder share one server: the first that needs it starts it, and a watcher stops
@@ -18,6 +19,7 @@ pub mod browser;
 mod database;
 pub mod guide;
 mod kafka;
+mod maven;
 pub mod previous;
 mod private;
 mod receiver;
@@ -26,6 +28,7 @@ mod venv;
 
 pub use database::TestDb;
 pub use kafka::{Kafka, kafka};
+pub use maven::jars;
 pub use private::{Durability, PrivateServer, private_server};
 pub use receiver::{Letter, Manner, Receiver};
 pub use shared::{Server, postgres};
