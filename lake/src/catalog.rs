@@ -5,7 +5,7 @@ mod postgres;
 
 pub(crate) use postgres::no_table;
 
-pub use postgres::PgCatalog;
+pub use postgres::{EntryType, PgCatalog, Renamed};
 
 use crate::error::LakeResult;
 use crate::table::TableName;

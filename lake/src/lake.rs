@@ -83,6 +83,11 @@ impl Lake {
         Bucket::open(location, &self.0.storage)
     }
 
+    /// How the server of the files is reached, if they are in a bucket.
+    pub fn storage(&self) -> &bucket::Options {
+        &self.0.storage
+    }
+
     pub fn warehouse(&self) -> &str {
         &self.0.warehouse
     }
@@ -125,27 +130,33 @@ impl Lake {
     /// # Errors
     /// `LakeError::TableExists`; or the definition contradicts itself.
     pub async fn create(&self, name: &TableName, definition: &TableDef) -> LakeResult<Table> {
-        let creation = definition.creation(name.name(), self.folder_for(name, definition).await?)?;
+        let creation = definition.creation(name.name(), self.folder_for(name, definition.wanted_location()).await?)?;
         let metadata = TableMetadataBuilder::from_table_creation(creation)?.build()?.metadata;
-        let location = MetadataLocation::new_with_metadata(metadata.location(), &metadata);
-        self.write_metadata(&metadata, &location).await?;
-        let location = location.to_string();
+        let location = self.write_new(metadata).await?;
         if let Err(error) = self.0.catalog.create(name, &location).await {
             if let LakeError::TableExists { .. } = error {
                 self.0.io.delete(&location).await?;
             }
             return Err(error);
         }
-        let metadata = self.0.cache.keep_metadata(&location, metadata);
-        Table::new(self, name, &location, metadata)
+        self.table_at(name, &location).await
+    }
+
+    /// Writes the metadata of a new table, and says where they are. No name leads to them yet.
+    pub async fn write_new(&self, metadata: TableMetadata) -> LakeResult<String> {
+        let location = MetadataLocation::new_with_metadata(metadata.location(), &metadata);
+        self.write_metadata(&metadata, &location).await?;
+        let location = location.to_string();
+        self.0.cache.keep_metadata(&location, metadata);
+        Ok(location)
     }
 
     /// A folder that no other table has. A table that was renamed keeps its own, which its old name would give again.
-    async fn folder_for(&self, name: &TableName, definition: &TableDef) -> LakeResult<String> {
+    pub async fn folder_for(&self, name: &TableName, wanted: Option<&str>) -> LakeResult<String> {
         let usual = format!("{}/{}/{}", self.0.warehouse, name.namespace().replace('.', "/"), name.name());
-        let folder = definition.wanted_location().map_or(usual, |wanted| wanted.trim_end_matches('/').to_owned());
+        let folder = wanted.map_or(usual, |wanted| wanted.trim_end_matches('/').to_owned());
         match self.0.catalog.table_in(&folder).await? {
-            Some(other) if other != *name && definition.wanted_location().is_some() => {
+            Some(other) if other != *name && wanted.is_some() => {
                 let what = format!("the files of table `{other}` are in `{folder}`");
                 Err(LakeError::input(what, format!("give `{name}` another location")))
             }

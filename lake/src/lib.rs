@@ -11,6 +11,7 @@ pub mod load;
 pub mod source;
 mod storage;
 pub mod table;
+pub mod view;
 
 pub use batches::Batches;
 pub use error::{LakeError, LakeResult};

@@ -1,6 +1,11 @@
 //! The catalog in Postgres, in the table layout of JDBC catalogs: PyIceberg's `SqlCatalog` and Spark's `jdbc` catalog read
 //! and write the same rows. All statements take a connection, so that a commit can be part of a larger transaction.
 
+mod entries;
+mod namespaces;
+
+pub use entries::{EntryType, Renamed};
+
 use super::{Catalog, Properties, Swap, Swapped};
 use crate::error::{LakeError, LakeResult};
 use crate::table::TableName;
@@ -10,7 +15,6 @@ use std::collections::BTreeMap;
 
 /// What JDBC catalogs write for a namespace without properties: a row is what makes it be there.
 const EXISTS: &str = "exists";
-const UNIQUE_VIOLATION: &str = "23505";
 
 #[derive(Debug, Clone)]
 pub struct PgCatalog {
@@ -37,6 +41,26 @@ impl PgCatalog {
         let update = update.bind(swap.next).bind(swap.base).bind(&self.name);
         let done = update.bind(swap.table.namespace()).bind(swap.table.name()).execute(db).await?;
         Ok(if done.rows_affected() == 1 { Swapped::Done } else { Swapped::Moved })
+    }
+
+    async fn declare_on(&self, db: &mut PgConnection, namespace: &str, properties: &Properties) -> LakeResult<()> {
+        let (mut keys, mut values) = (vec![EXISTS], vec!["true"]);
+        for (key, value) in properties {
+            keys.push(key);
+            values.push(value);
+        }
+        sqlx::query(
+            "insert into lake.iceberg_namespace_properties (catalog_name, namespace, property_key, property_value)
+             select $1, $2, key, value from unnest($3::text[], $4::text[]) as given (key, value)
+             on conflict (catalog_name, namespace, property_key) do update set property_value = excluded.property_value",
+        )
+        .bind(&self.name)
+        .bind(namespace)
+        .bind(keys)
+        .bind(values)
+        .execute(db)
+        .await?;
+        Ok(())
     }
 }
 
@@ -69,41 +93,21 @@ impl Catalog for PgCatalog {
     }
 
     async fn create(&self, table: &TableName, location: &str) -> LakeResult<()> {
-        let insert = sqlx::query(
-            "insert into lake.iceberg_tables
-                 (catalog_name, table_namespace, table_name, metadata_location, iceberg_type)
-             values ($1, $2, $3, $4, 'TABLE')
-             on conflict do nothing",
-        );
-        let insert = insert.bind(&self.name).bind(table.namespace()).bind(table.name()).bind(location);
-        match insert.execute(&self.pool).await?.rows_affected() {
-            0 => Err(LakeError::TableExists { table: table.clone() }),
-            _ => Ok(()),
+        if self.add(EntryType::Table, table, location).await? {
+            return Ok(());
         }
+        Err(LakeError::TableExists { table: table.clone() })
     }
 
     async fn drop_table(&self, table: &TableName) -> LakeResult<bool> {
-        let delete = sqlx::query(
-            "delete from lake.iceberg_tables
-             where catalog_name = $1 and table_namespace = $2 and table_name = $3",
-        );
-        let delete = delete.bind(&self.name).bind(table.namespace()).bind(table.name());
-        Ok(delete.execute(&self.pool).await?.rows_affected() == 1)
+        self.remove(EntryType::Table, table).await
     }
 
     async fn rename(&self, from: &TableName, to: &TableName) -> LakeResult<()> {
-        let update = sqlx::query(
-            "update lake.iceberg_tables set table_namespace = $4, table_name = $5
-             where catalog_name = $1 and table_namespace = $2 and table_name = $3",
-        );
-        let update = update.bind(&self.name).bind(from.namespace()).bind(from.name());
-        match update.bind(to.namespace()).bind(to.name()).execute(&self.pool).await {
-            Ok(done) if done.rows_affected() == 1 => Ok(()),
-            Ok(_) => Err(no_table(from, &self.name)),
-            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNIQUE_VIOLATION) => {
-                Err(LakeError::TableExists { table: to.clone() })
-            }
-            Err(error) => Err(error.into()),
+        match self.rename_entry(EntryType::Table, from, to).await? {
+            Renamed::Done => Ok(()),
+            Renamed::Missing => Err(no_table(from, &self.name)),
+            Renamed::Taken => Err(LakeError::TableExists { table: to.clone() }),
         }
     }
 
@@ -153,30 +157,14 @@ impl Catalog for PgCatalog {
     }
 
     async fn declare(&self, namespace: &str, properties: &Properties) -> LakeResult<()> {
-        let (mut keys, mut values) = (vec![EXISTS], vec!["true"]);
-        for (key, value) in properties {
-            keys.push(key);
-            values.push(value);
-        }
-        sqlx::query(
-            "insert into lake.iceberg_namespace_properties (catalog_name, namespace, property_key, property_value)
-             select $1, $2, key, value from unnest($3::text[], $4::text[]) as given (key, value)
-             on conflict (catalog_name, namespace, property_key) do update set property_value = excluded.property_value",
-        )
-        .bind(&self.name)
-        .bind(namespace)
-        .bind(keys)
-        .bind(values)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        let mut db = self.pool.acquire().await?;
+        self.declare_on(&mut db, namespace, properties).await
     }
 
     async fn drop_namespace(&self, namespace: &str) -> LakeResult<bool> {
-        let tables = self.tables(Some(namespace)).await?;
-        if let Some(table) = tables.first() {
-            let what = format!("namespace `{namespace}` is not empty: `{table}` is in it");
-            return Err(LakeError::input(what, "drop its tables first"));
+        if self.has_entries(namespace).await? {
+            let what = format!("namespace `{namespace}` is not empty");
+            return Err(LakeError::input(what, "drop its tables and views first"));
         }
         let delete =
             sqlx::query("delete from lake.iceberg_namespace_properties where catalog_name = $1 and namespace = $2");

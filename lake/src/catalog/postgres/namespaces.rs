@@ -1,0 +1,53 @@
+//! One namespace of the catalog: whether it is there, and its properties.
+
+use super::{EXISTS, PgCatalog};
+use crate::catalog::Properties;
+use crate::error::LakeResult;
+
+impl PgCatalog {
+    /// The properties of a namespace that was declared, or that tables are in.
+    pub async fn namespace(&self, namespace: &str) -> LakeResult<Option<Properties>> {
+        let rows: Vec<(Option<String>, Option<String>)> = sqlx::query_as(
+            "select property_key, property_value from lake.iceberg_namespace_properties
+             where catalog_name = $1 and namespace = $2
+             union all
+             (select null, null from lake.iceberg_tables where catalog_name = $1 and table_namespace = $2 limit 1)",
+        )
+        .bind(&self.name)
+        .bind(namespace)
+        .fetch_all(&self.pool)
+        .await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let given = rows.into_iter().filter_map(|(key, value)| Some((key?, value.unwrap_or_default())));
+        Ok(Some(given.filter(|(key, _)| key != EXISTS).collect()))
+    }
+
+    /// Is there a table or a view in it?
+    pub async fn has_entries(&self, namespace: &str) -> LakeResult<bool> {
+        let found = sqlx::query_scalar(
+            "select exists (select from lake.iceberg_tables where catalog_name = $1 and table_namespace = $2)",
+        );
+        Ok(found.bind(&self.name).bind(namespace).fetch_one(&self.pool).await?)
+    }
+
+    /// Sets some properties of a namespace and takes others away, all or none of it. Gives those that it took away.
+    pub async fn change_namespace(
+        &self,
+        namespace: &str,
+        set: &Properties,
+        remove: &[String],
+    ) -> LakeResult<Vec<String>> {
+        let mut tx = self.pool.begin().await?;
+        self.declare_on(&mut tx, namespace, set).await?;
+        let removed = sqlx::query_scalar(
+            "delete from lake.iceberg_namespace_properties
+             where catalog_name = $1 and namespace = $2 and property_key = any($3) and property_key <> $4
+             returning property_key",
+        );
+        let removed = removed.bind(&self.name).bind(namespace).bind(remove).bind(EXISTS).fetch_all(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(removed)
+    }
+}

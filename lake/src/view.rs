@@ -1,0 +1,91 @@
+//! Iceberg views: SQL under a name of the catalog, with its versions. Engines from outside make and read them; the files are written as
+//! those of tables are.
+
+use crate::catalog::{EntryType, PgCatalog, Swap, Swapped};
+use crate::error::{LakeError, LakeResult};
+use crate::lake::Lake;
+use crate::table::TableName;
+use bytes::Bytes;
+use iceberg::ViewUpdate;
+use iceberg::spec::{ViewMetadata, ViewMetadataBuilder};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Where the metadata of a view go, if not into its folder.
+const METADATA_PATH: &str = "write.metadata.path";
+
+/// A view as it was when it was loaded.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub name: TableName,
+    pub location: String,
+    pub metadata: ViewMetadata,
+}
+
+impl View {
+    /// # Errors
+    /// The file is no metadata of a view, or cannot be read.
+    pub async fn read(lake: &Lake, name: &TableName, location: &str) -> LakeResult<View> {
+        let text = lake.io().new_input(location)?.read().await?;
+        let metadata = serde_json::from_slice(&text).map_err(iceberg::Error::from)?;
+        Ok(View { name: name.clone(), location: location.to_owned(), metadata })
+    }
+
+    /// Writes metadata of a view. Nothing leads to them yet.
+    pub async fn write(lake: &Lake, name: &TableName, metadata: ViewMetadata) -> LakeResult<View> {
+        let own = || format!("{}/metadata", metadata.location().trim_end_matches('/'));
+        let folder = metadata.properties().get(METADATA_PATH).cloned().unwrap_or_else(own);
+        let version = metadata.versions().len();
+        let location = format!("{}/{version:05}-{}.metadata.json", folder.trim_end_matches('/'), Uuid::new_v4());
+        let view = View { name: name.clone(), location, metadata };
+        let text = view.json()?.to_string();
+        lake.io().new_output(&view.location)?.write(Bytes::from(text)).await?;
+        Ok(view)
+    }
+
+    /// The metadata as clients read them: versions in the order in which they were made.
+    pub fn json(&self) -> LakeResult<Value> {
+        let mut json = serde_json::to_value(&self.metadata).map_err(iceberg::Error::from)?;
+        if let Some(versions) = json["versions"].as_array_mut() {
+            versions.sort_by_key(|version| version["version-id"].as_i64());
+        }
+        Ok(json)
+    }
+
+    /// Adds it to the catalog. `false`: the name is taken.
+    pub async fn add(&self, catalog: &PgCatalog) -> LakeResult<bool> {
+        catalog.add(EntryType::View, &self.name, &self.location).await
+    }
+
+    /// The view with these changes, written and in the catalog.
+    ///
+    /// # Errors
+    /// `LakeError::Conflict` if another writer was faster.
+    pub async fn change(&self, lake: &Lake, catalog: &PgCatalog, updates: Vec<ViewUpdate>) -> LakeResult<View> {
+        let builder = updates.into_iter().try_fold(self.metadata.clone().into_builder(), apply)?;
+        let next = View::write(lake, &self.name, builder.build()?.metadata).await?;
+        let swap =
+            Swap { table: &self.name, base: &self.location, next: &next.location, requirements: &[], updates: &[] };
+        let mut db = catalog.pool().acquire().await?;
+        match catalog.swap_on(&mut db, &swap).await? {
+            Swapped::Done => Ok(next),
+            Swapped::Moved => {
+                lake.io().delete(&next.location).await?;
+                Err(LakeError::conflict(&self.name, "the view has another version by now"))
+            }
+        }
+    }
+}
+
+fn apply(builder: ViewMetadataBuilder, update: ViewUpdate) -> iceberg::Result<ViewMetadataBuilder> {
+    match update {
+        ViewUpdate::AssignUuid { uuid } => Ok(builder.assign_uuid(uuid)),
+        ViewUpdate::UpgradeFormatVersion { format_version } => builder.upgrade_format_version(format_version),
+        ViewUpdate::AddSchema { schema, .. } => Ok(builder.add_schema(schema)),
+        ViewUpdate::SetLocation { location } => Ok(builder.set_location(location)),
+        ViewUpdate::SetProperties { updates } => builder.set_properties(updates),
+        ViewUpdate::RemoveProperties { removals } => Ok(builder.remove_properties(&removals)),
+        ViewUpdate::AddViewVersion { view_version } => builder.add_version(view_version),
+        ViewUpdate::SetCurrentViewVersion { view_version_id } => builder.set_current_version_id(view_version_id),
+    }
+}
