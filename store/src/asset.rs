@@ -18,8 +18,8 @@ pub use begin::{begin_triggered_runs, dags_to_ask};
 pub use check::{CheckRow, CheckTrail, Finding, checks_of_asset, count_checks, keep_checks};
 pub use distribute::distribute;
 pub use event::{
-    EventFilter, EventOrder, EventRow, NewEvent, TriggeredRun, add_event, count_events, list_events, runs_of_events,
-    triggering_events,
+    EventFilter, EventOrder, EventRow, NewEvent, TriggeredRun, UriEvent, add_event, add_event_of_uri, count_events,
+    list_events, runs_of_events, triggering_events,
 };
 pub use freshness::{StaleAsset, mark_stale, stale_assets};
 pub use lineage::{Edge, edges_of_asset, edges_of_task};

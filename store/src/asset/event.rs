@@ -161,6 +161,26 @@ pub async fn add_event(db: &mut PgConnection, new: &NewEvent) -> StoreResult<Opt
     Ok(id.fetch_optional(db).await?)
 }
 
+/// An update of an asset by something that is no task: a program outside of orch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct UriEvent<'a> {
+    pub uri: &'a str,
+    pub rows: Option<i64>,
+    /// An object.
+    pub extra: &'a Value,
+}
+
+/// `false`: no asset has this URI. The caller tells schedulers (`Hint::Asset`).
+pub async fn add_event_of_uri(db: &mut PgConnection, new: &UriEvent<'_>) -> StoreResult<bool> {
+    let insert = sqlx::query!(
+        "insert into asset_event (asset, uri, rows, extra) select a.id, a.uri, $2, $3::text::json from asset a where a.uri = $1",
+        new.uri,
+        new.rows,
+        new.extra.to_string()
+    );
+    Ok(insert.execute(db).await?.rows_affected() > 0)
+}
+
 /// A run that consumed an event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TriggeredRun {
