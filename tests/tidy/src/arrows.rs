@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::workspace::{assert_none, members, metadata, packages, text};
 
 /// Every package and what of ours it may depend on. A new package gets a line here, with thought.
-const ARROWS: [(&str, &[&str]); 29] = [
+const ARROWS: [(&str, &[&str]); 30] = [
     ("orch-spec", &[]),
     ("orch-core", &["orch-spec"]),
     ("orch-sdk", &["orch-spec"]),
@@ -63,6 +63,7 @@ const ARROWS: [(&str, &[&str]); 29] = [
     ("orch-bucket", &["orch-store", "orch-sdk"]),
     ("orch-lake", &["orch-bucket", "orch-store", "orch-sdk", "orch-spec"]),
     ("orch-lake-operators", &["orch", "orch-lake", "orch-sdk"]),
+    ("orch-lake-rest", &["orch-lake", "orch-store", "orch-sdk"]),
     ("orch-lake-sql", &["orch-lake", "orch-store", "orch-sdk"]),
     ("orch-streams", &["orch-lake", "orch-store", "orch-sdk"]),
     ("orch-serving", &["orch-document", "orch-lake", "orch-lake-sql", "orch-store", "orch-sdk", "orch-wire"]),
@@ -76,6 +77,7 @@ const ARROWS: [(&str, &[&str]); 29] = [
             "orch-forecast",
             "orch-lake",
             "orch-lake-operators",
+            "orch-lake-rest",
             "orch-lake-sql",
             "orch-streams",
             "orch-serving",

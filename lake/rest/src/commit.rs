@@ -1,0 +1,209 @@
+//! Commits of clients: checked against the table as it is now, written, and swapped in one transaction of Postgres for all
+//! tables of a request. That transaction also says that the tables were updated, so that DAGs which wait for them start.
+
+use crate::access::Writer;
+use crate::names::{self, Identifier};
+use crate::refusal::{Answer, Refusal};
+use crate::router::{Api, DONE, body};
+use crate::tables::{NameInPath, is_free, table_of};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use bytes::Bytes;
+use iceberg::spec::{FormatVersion, MAIN_BRANCH, Snapshot, SortOrder, TableMetadata, TableMetadataBuilder};
+use iceberg::spec::{Schema, UnboundPartitionSpec};
+use iceberg::{TableRequirement, TableUpdate};
+use orch_lake::catalog::EntryType;
+use orch_lake::table::CommitStep;
+use orch_lake::{Change, LakeError, Table, TableName};
+use orch_store::asset::{UriEvent, add_event_of_uri};
+use orch_store::hint::Hint;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sqlx::postgres::PgConnection;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Others may be faster so often before the client is to try again itself.
+const TRIES: u32 = 50;
+
+#[derive(Debug, Deserialize)]
+struct Sent {
+    identifier: Option<Identifier>,
+    #[serde(default)]
+    requirements: Vec<TableRequirement>,
+    updates: Vec<TableUpdate>,
+}
+
+/// What is to become of a table.
+struct Wanted {
+    name: TableName,
+    requirements: Vec<TableRequirement>,
+    updates: Vec<TableUpdate>,
+}
+
+impl Wanted {
+    fn of(api: &Api, name: TableName, sent: Sent) -> Answer<Wanted> {
+        for update in &sent.updates {
+            match update {
+                TableUpdate::SetLocation { location } => api.allowed(location)?,
+                TableUpdate::AddSnapshot { snapshot } => api.allowed(snapshot.manifest_list())?,
+                _ => {}
+            }
+        }
+        Ok(Wanted { name, requirements: sent.requirements, updates: sent.updates })
+    }
+
+    fn creates(&self) -> bool {
+        self.requirements.contains(&TableRequirement::NotExist)
+    }
+
+    /// The snapshot that readers see afterwards, if it is another one.
+    fn published(&self) -> Option<&Snapshot> {
+        let now = self.updates.iter().rev().find_map(|update| match update {
+            TableUpdate::SetSnapshotRef { ref_name, reference } if ref_name == MAIN_BRANCH => {
+                Some(reference.snapshot_id)
+            }
+            _ => None,
+        })?;
+        self.updates.iter().find_map(|update| match update {
+            TableUpdate::AddSnapshot { snapshot } if snapshot.snapshot_id() == now => Some(snapshot),
+            _ => None,
+        })
+    }
+}
+
+pub(crate) async fn commit(
+    State(api): State<Arc<Api>>,
+    Writer(writer): Writer,
+    Path((namespace, name)): NameInPath,
+    sent: Bytes,
+) -> Answer<Json<Value>> {
+    let wanted = Wanted::of(&api, names::table(&namespace, &name)?, body(&sent)?)?;
+    let table = if wanted.creates() {
+        create(&api, wanted, &writer.client).await?
+    } else {
+        let name = wanted.name.clone();
+        change(&api, vec![wanted], &writer.client).await?;
+        table_of(&api, &name).await?
+    };
+    Ok(Json(json!({ "metadata-location": table.metadata_location(), "metadata": table.metadata() })))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Transaction {
+    table_changes: Vec<Sent>,
+}
+
+/// Several tables, all or none of them.
+pub(crate) async fn transaction(
+    State(api): State<Arc<Api>>,
+    Writer(writer): Writer,
+    sent: Bytes,
+) -> Answer<StatusCode> {
+    let Transaction { table_changes } = body(&sent)?;
+    let wanted = table_changes.into_iter().map(|sent| {
+        let Some(identifier) = &sent.identifier else {
+            return Err(Refusal::input("a table of the transaction has no identifier"));
+        };
+        Wanted::of(&api, identifier.table()?, sent)
+    });
+    let wanted: Vec<Wanted> = wanted.collect::<Answer<_>>()?;
+    if wanted.iter().any(Wanted::creates) {
+        return Err(Refusal::input("a transaction changes tables that are there: create the others first"));
+    }
+    change(&api, wanted, &writer.client).await?;
+    Ok(DONE)
+}
+
+async fn change(api: &Api, wanted: Vec<Wanted>, client: &str) -> Answer<()> {
+    let mut changes = Vec::with_capacity(wanted.len());
+    for one in &wanted {
+        let table = table_of(api, &one.name).await?;
+        changes.push(Change::of_metadata(&table, one.updates.clone(), one.requirements.clone()));
+    }
+    let mut step = CommitStep::new(&api.lake, changes);
+    for _ in 0..TRIES {
+        step.stage().await?;
+        let mut tx = api.pool.begin().await?;
+        match step.swap_on(&mut tx).await {
+            Ok(()) => {
+                let mut is_asset_updated = false;
+                for one in &wanted {
+                    is_asset_updated |= tell(&mut tx, one, client).await?;
+                }
+                return done(api, tx, is_asset_updated).await;
+            }
+            Err(LakeError::Moved { .. }) => tx.rollback().await?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Refusal::conflict(format!("others were faster {TRIES} times in a row")))
+}
+
+async fn done(api: &Api, tx: sqlx::Transaction<'_, sqlx::Postgres>, is_asset_updated: bool) -> Answer<()> {
+    tx.commit().await.map_err(|error| Refusal::unknown(&error.into()))?;
+    if is_asset_updated {
+        api.hints.give(Hint::Asset);
+    }
+    Ok(())
+}
+
+/// A table with all that a client has prepared for it.
+async fn create(api: &Api, wanted: Wanted, client: &str) -> Answer<Table> {
+    let name = &wanted.name;
+    api.namespace(name.namespace()).await?;
+    let exists = || Refusal::exists(format!("Requirement failed: table already exists: {name}"));
+    match api.catalog.entry(name).await? {
+        Some((EntryType::Table, _)) => return Err(exists()),
+        _ => is_free(api, EntryType::Table, name).await?,
+    }
+    let location = api.lake.write_new(created(wanted.updates.clone())?).await?;
+    let mut tx = api.pool.begin().await?;
+    if !api.catalog.add_on(&mut tx, EntryType::Table, name, &location).await? {
+        return Err(exists());
+    }
+    let is_asset_updated = tell(&mut tx, &wanted, client).await?;
+    done(api, tx, is_asset_updated).await?;
+    Ok(api.lake.table_at(name, &location).await?)
+}
+
+/// What the updates make of nothing. The first schema, order and partitioning are what the table begins with.
+fn created(updates: Vec<TableUpdate>) -> Answer<TableMetadata> {
+    let (mut schema, mut spec, mut order): (Option<Schema>, Option<UnboundPartitionSpec>, Option<SortOrder>) =
+        (None, None, None);
+    let (mut location, mut version, mut others) = (None, FormatVersion::V2, Vec::new());
+    for update in updates {
+        match update {
+            TableUpdate::AddSchema { schema: first } if schema.is_none() => schema = Some(first),
+            TableUpdate::AddSpec { spec: first } if spec.is_none() => spec = Some(first),
+            TableUpdate::AddSortOrder { sort_order: first } if order.is_none() => order = Some(first),
+            TableUpdate::SetLocation { location: wanted } => location = Some(wanted),
+            TableUpdate::UpgradeFormatVersion { format_version } => version = format_version,
+            other => others.push(other),
+        }
+    }
+    let (Some(schema), Some(location)) = (schema, location) else {
+        return Err(Refusal::input("a new table needs a schema and a location"));
+    };
+    let spec = spec.unwrap_or_else(|| UnboundPartitionSpec::builder().build());
+    let order = order.unwrap_or_else(SortOrder::unsorted_order);
+    let builder = TableMetadataBuilder::new(schema, spec, order, location, version, HashMap::new())?;
+    let builder = others.into_iter().try_fold(builder, |builder, update| update.apply(builder))?;
+    Ok(builder.build()?.metadata)
+}
+
+/// Writes down that the table has new rows, if it is an asset. `true`: DAGs may wait for it.
+async fn tell(tx: &mut PgConnection, wanted: &Wanted, client: &str) -> Answer<bool> {
+    let Some(snapshot) = wanted.published() else { return Ok(false) };
+    let summary = snapshot.summary();
+    let rows = summary.additional_properties.get("added-records").and_then(|rows| rows.parse().ok());
+    let uri = format!("lake://{}/{}", wanted.name.namespace(), wanted.name.name());
+    let extra = json!({
+        "client": client,
+        "operation": summary.operation.as_str(),
+        "snapshot_id": snapshot.snapshot_id().to_string(),
+    });
+    Ok(add_event_of_uri(tx, &UriEvent { uri: &uri, rows, extra: &extra }).await?)
+}

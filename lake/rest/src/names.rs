@@ -1,0 +1,117 @@
+//! Names of namespaces and tables as paths and bodies have them, and pages of them.
+
+use crate::refusal::{Answer, Refusal};
+use orch_lake::TableName;
+use serde::{Deserialize, Serialize};
+
+/// Between the parts of a namespace in a path.
+const SEPARATOR: char = '\u{1f}';
+/// Names on a page where the client asks for none.
+const USUAL: i64 = 1_000;
+const MOST: i64 = 10_000;
+
+/// A namespace as a path has it, in the spelling of the catalog: parts joined by points.
+pub(crate) fn namespace(path: &str) -> Answer<String> {
+    joined(&path.split(SEPARATOR).map(str::to_owned).collect::<Vec<_>>())
+}
+
+pub(crate) fn joined(parts: &[String]) -> Answer<String> {
+    if parts.is_empty() || parts.iter().any(|part| part.is_empty() || part.contains('.')) {
+        return Err(Refusal::input(format!(
+            "`{}` is no name of a namespace here: its parts must not be empty or have points in them",
+            parts.join(".")
+        )));
+    }
+    Ok(parts.join("."))
+}
+
+pub(crate) fn parts(namespace: &str) -> Vec<&str> {
+    namespace.split('.').collect()
+}
+
+pub(crate) fn table(namespace_in_path: &str, name: &str) -> Answer<TableName> {
+    Ok(TableName::new(namespace(namespace_in_path)?, name)?)
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Identifier {
+    pub(crate) namespace: Vec<String>,
+    pub(crate) name: String,
+}
+
+impl Identifier {
+    pub(crate) fn of(name: &TableName) -> Identifier {
+        let namespace = parts(name.namespace()).into_iter().map(str::to_owned).collect();
+        Identifier { namespace, name: name.name().to_owned() }
+    }
+
+    pub(crate) fn table(&self) -> Answer<TableName> {
+        Ok(TableName::new(joined(&self.namespace)?, &self.name)?)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Rename {
+    pub(crate) source: Identifier,
+    pub(crate) destination: Identifier,
+}
+
+/// Which page of a list is asked for. The token of the next page is the last name of this one.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Paging {
+    page_token: Option<String>,
+    page_size: Option<i64>,
+}
+
+impl Paging {
+    pub(crate) fn after(&self) -> &str {
+        self.page_token.as_deref().unwrap_or_default()
+    }
+
+    /// Clients that never ask for pages get everything.
+    pub(crate) fn most(&self) -> Answer<i64> {
+        match (self.page_size, &self.page_token) {
+            (Some(size), _) if size < 1 => Err(Refusal::input(format!("pageSize is {size}, and must be 1 or more"))),
+            (Some(size), _) => Ok(size.min(MOST)),
+            (None, Some(_)) => Ok(USUAL),
+            (None, None) => Ok(i64::from(i32::MAX)),
+        }
+    }
+
+    /// The names of the page, of one more than that, and the token of the next one.
+    pub(crate) fn cut<T>(&self, mut names: Vec<T>, last: impl Fn(&T) -> &str) -> Answer<(Vec<T>, Option<String>)> {
+        let most = usize::try_from(self.most()?).unwrap_or(usize::MAX);
+        if names.len() <= most {
+            return Ok((names, None));
+        }
+        names.truncate(most);
+        let next = names.last().map(|name| last(name).to_owned());
+        Ok((names, next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_ends_with_the_token_of_the_next_one() {
+        let paging = |token: Option<&str>, size| Paging { page_token: token.map(str::to_owned), page_size: size };
+        let cut = |paging: &Paging, many: usize| {
+            let names: Vec<String> = ["a", "b", "c"].into_iter().take(many).map(str::to_owned).collect();
+            let (names, next) = paging.cut(names, |name| name).ok()?;
+            Some((names.join(""), next))
+        };
+        assert_eq!(cut(&paging(None, None), 3), Some(("abc".into(), None)));
+        assert_eq!(cut(&paging(Some(""), Some(2)), 3), Some(("ab".into(), Some("b".into()))));
+        assert_eq!(cut(&paging(Some("b"), Some(2)), 1), Some(("a".into(), None)));
+        assert_eq!(cut(&paging(None, Some(0)), 1), None);
+    }
+
+    #[test]
+    fn parts_of_a_namespace_have_no_points() {
+        assert_eq!(namespace("prod\u{1f}retail").ok().as_deref(), Some("prod.retail"));
+        assert!(namespace("prod.retail").is_err() && namespace("").is_err() && joined(&[]).is_err());
+    }
+}

@@ -1,0 +1,115 @@
+//! Namespaces: made, listed, described and taken away.
+
+use crate::access::{Reader, Writer};
+use crate::names::{self, Paging};
+use crate::refusal::{Answer, Refusal};
+use crate::router::{Api, body};
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use bytes::Bytes;
+use orch_lake::catalog::{Catalog as _, Properties};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Within {
+    parent: Option<String>,
+}
+
+/// Those directly below the parent, or at the top.
+pub(crate) async fn list(
+    State(api): State<Arc<Api>>,
+    _: Reader,
+    Query(within): Query<Within>,
+    Query(paging): Query<Paging>,
+) -> Answer<Json<Value>> {
+    let parent = match within.parent.as_deref().filter(|parent| !parent.is_empty()) {
+        Some(parent) => Some(names::namespace(parent)?),
+        None => None,
+    };
+    let all = api.catalog.namespaces().await?;
+    let below = parent.as_ref().map(|parent| format!("{parent}."));
+    let is_there = |name: &String| {
+        parent.as_ref() == Some(name) || below.as_ref().is_some_and(|below| name.starts_with(below.as_str()))
+    };
+    if let Some(parent) = &parent
+        && !all.keys().any(is_there)
+    {
+        return Err(Refusal::no_namespace(parent));
+    }
+    let below = below.unwrap_or_default();
+    let direct = all.keys().filter_map(|name| {
+        let first = name.strip_prefix(below.as_str())?.split('.').next()?;
+        Some(format!("{below}{first}"))
+    });
+    let direct: BTreeSet<String> = direct.filter(|name| name.as_str() > paging.after()).collect();
+    let (page, next) = paging.cut(direct.into_iter().collect(), |name| name)?;
+    let namespaces: Vec<_> = page.iter().map(|name| names::parts(name)).collect();
+    Ok(Json(json!({ "namespaces": namespaces, "next-page-token": next })))
+}
+
+#[derive(Debug, Deserialize)]
+struct New {
+    namespace: Vec<String>,
+    #[serde(default)]
+    properties: Properties,
+}
+
+pub(crate) async fn create(State(api): State<Arc<Api>>, _: Writer, sent: Bytes) -> Answer<Json<Value>> {
+    let New { namespace, properties } = body(&sent)?;
+    let name = names::joined(&namespace)?;
+    if api.catalog.namespace(&name).await?.is_some() {
+        return Err(Refusal::exists(format!("Namespace already exists: {name}")));
+    }
+    api.catalog.declare(&name, &properties).await?;
+    Ok(Json(json!({ "namespace": namespace, "properties": properties })))
+}
+
+pub(crate) async fn show(State(api): State<Arc<Api>>, _: Reader, Path(path): Path<String>) -> Answer<Json<Value>> {
+    let name = names::namespace(&path)?;
+    let properties = api.namespace(&name).await?;
+    Ok(Json(json!({ "namespace": names::parts(&name), "properties": properties })))
+}
+
+pub(crate) async fn is_there(State(api): State<Arc<Api>>, _: Reader, Path(path): Path<String>) -> Answer<StatusCode> {
+    api.namespace(&names::namespace(&path)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn remove(State(api): State<Arc<Api>>, _: Writer, Path(path): Path<String>) -> Answer<StatusCode> {
+    let name = names::namespace(&path)?;
+    api.namespace(&name).await?;
+    if api.catalog.has_entries(&name).await? {
+        return Err(Refusal::not_empty(&name));
+    }
+    api.catalog.drop_namespace(&name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Deserialize)]
+struct Changed {
+    #[serde(default)]
+    removals: Vec<String>,
+    #[serde(default)]
+    updates: Properties,
+}
+
+pub(crate) async fn change(
+    State(api): State<Arc<Api>>,
+    _: Writer,
+    Path(path): Path<String>,
+    sent: Bytes,
+) -> Answer<Json<Value>> {
+    let name = names::namespace(&path)?;
+    let Changed { removals, updates } = body(&sent)?;
+    if let Some(both) = removals.iter().find(|key| updates.contains_key(*key)) {
+        return Err(Refusal::input(format!("property `{both}` is to be set and removed")));
+    }
+    api.namespace(&name).await?;
+    let removed = api.catalog.change_namespace(&name, &updates, &removals).await?;
+    let missing: Vec<_> = removals.iter().filter(|key| !removed.contains(key)).collect();
+    Ok(Json(json!({ "updated": updates.keys().collect::<Vec<_>>(), "removed": removed, "missing": missing })))
+}

@@ -1,0 +1,289 @@
+//! Tables: made, listed, loaded, registered, renamed and taken away. Commits are in `commit`.
+
+use crate::access::{Reader, Writer};
+use crate::names::{self, Identifier, Paging, Rename};
+use crate::refusal::{Answer, Refusal};
+use crate::router::{Api, DONE, body};
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use iceberg::TableCreation;
+use iceberg::spec::{FormatVersion, Schema, SortOrder, TableMetadata, TableMetadataBuilder, UnboundPartitionSpec};
+use orch_lake::catalog::{Catalog as _, EntryType, Renamed};
+use orch_lake::{Lake, Table, TableName};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// By it a client asks for the keys of the storage.
+const DELEGATION: HeaderName = HeaderName::from_static("x-iceberg-access-delegation");
+const VENDED: &str = "vended-credentials";
+/// A property by which clients say the version of the format.
+const FORMAT_VERSION: &str = "format-version";
+
+pub(crate) type NameInPath = Path<(String, String)>;
+
+pub(crate) async fn list(
+    State(api): State<Arc<Api>>,
+    _: Reader,
+    Path(path): Path<String>,
+    Query(paging): Query<Paging>,
+) -> Answer<Json<Value>> {
+    page(&api, EntryType::Table, &path, &paging).await
+}
+
+/// Names of a namespace.
+pub(crate) async fn page(api: &Api, of: EntryType, path: &str, paging: &Paging) -> Answer<Json<Value>> {
+    let namespace = names::namespace(path)?;
+    let found = api.catalog.names_after(of, &namespace, paging.after(), paging.most()?.saturating_add(1)).await?;
+    if found.is_empty() {
+        api.namespace(&namespace).await?;
+    }
+    let (page, next) = paging.cut(found, TableName::name)?;
+    let identifiers: Vec<_> = page.iter().map(Identifier::of).collect();
+    Ok(Json(json!({ "identifiers": identifiers, "next-page-token": next })))
+}
+
+/// The name stands for nothing yet.
+pub(crate) async fn is_free(api: &Api, of: EntryType, name: &TableName) -> Answer<()> {
+    match api.catalog.entry(name).await?.map(|(found, _)| found) {
+        None => Ok(()),
+        Some(found) if found == of => Err(Refusal::exists(format!("{of:?} already exists: {name}"))),
+        Some(found) => Err(Refusal::exists(format!("{found:?} with same name already exists: {name}"))),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct New {
+    name: String,
+    location: Option<String>,
+    schema: Schema,
+    partition_spec: Option<UnboundPartitionSpec>,
+    write_order: Option<SortOrder>,
+    #[serde(default)]
+    stage_create: bool,
+    properties: Option<HashMap<String, String>>,
+}
+
+impl New {
+    async fn metadata(self, api: &Api, name: &TableName) -> Answer<TableMetadata> {
+        if let Some(location) = &self.location {
+            api.allowed(location)?;
+        }
+        let location = api.lake.folder_for(name, self.location.as_deref()).await?;
+        let mut properties = self.properties.unwrap_or_default();
+        let format_version = match properties.remove(FORMAT_VERSION).as_deref() {
+            None | Some("2") => FormatVersion::V2,
+            Some("1") => FormatVersion::V1,
+            Some("3") => FormatVersion::V3,
+            Some(other) => {
+                return Err(Refusal::input(format!("format version `{other}` is not known: write 1, 2 or 3")));
+            }
+        };
+        let creation = TableCreation {
+            name: self.name,
+            location: Some(location),
+            schema: self.schema,
+            partition_spec: self.partition_spec,
+            sort_order: self.write_order,
+            properties,
+            format_version,
+        };
+        Ok(TableMetadataBuilder::from_table_creation(creation)?.build()?.metadata)
+    }
+}
+
+pub(crate) async fn create(
+    State(api): State<Arc<Api>>,
+    Writer(writer): Writer,
+    Path(path): Path<String>,
+    headers: HeaderMap,
+    sent: Bytes,
+) -> Answer {
+    let new: New = body(&sent)?;
+    let name = names::table(&path, &new.name)?;
+    api.namespace(name.namespace()).await?;
+    is_free(&api, EntryType::Table, &name).await?;
+    let is_staged = new.stage_create;
+    let metadata = new.metadata(&api, &name).await?;
+    let asked = Asked { reader: &writer, headers: &headers };
+    if is_staged {
+        return Ok(asked.loaded(&api, None, &metadata));
+    }
+    let location = api.lake.write_new(metadata).await?;
+    add(&api, &name, &location).await?;
+    Ok(asked.table(&api, &api.lake.table_at(&name, &location).await?))
+}
+
+async fn add(api: &Api, name: &TableName, location: &str) -> Answer<()> {
+    if api.catalog.add(EntryType::Table, name, location).await? {
+        return Ok(());
+    }
+    is_free(api, EntryType::Table, name).await?;
+    Err(Refusal::exists(format!("Table already exists: {name}")))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Registered {
+    pub(crate) name: String,
+    pub(crate) metadata_location: String,
+    #[serde(default)]
+    pub(crate) overwrite: bool,
+}
+
+pub(crate) async fn register(
+    State(api): State<Arc<Api>>,
+    Writer(writer): Writer,
+    Path(path): Path<String>,
+    headers: HeaderMap,
+    sent: Bytes,
+) -> Answer {
+    let Registered { name, metadata_location: location, overwrite } = body(&sent)?;
+    let name = names::table(&path, &name)?;
+    api.namespace(name.namespace()).await?;
+    api.allowed(&location)?;
+    if !(overwrite && api.lake.drop(&name).await?) {
+        is_free(&api, EntryType::Table, &name).await?;
+    }
+    let table = api.lake.table_at(&name, &location).await?;
+    add(&api, &name, &location).await?;
+    Ok(Asked { reader: &writer, headers: &headers }.table(&api, &table))
+}
+
+pub(crate) async fn load(
+    State(api): State<Arc<Api>>,
+    reader: Reader,
+    Path((namespace, name)): NameInPath,
+    headers: HeaderMap,
+) -> Answer {
+    let table = table_of(&api, &names::table(&namespace, &name)?).await?;
+    let tag = tag(table.metadata_location());
+    if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+        return Ok(StatusCode::NOT_MODIFIED.into_response());
+    }
+    let location = table.metadata_location();
+    // What is remembered of a file says nothing of whether it is still there.
+    if !api.lake.io().exists(location).await? {
+        return Err(Refusal::no_file(location));
+    }
+    Ok(Asked { reader: &reader, headers: &headers }.table(&api, &table))
+}
+
+/// The table that a name stands for.
+pub(crate) async fn table_of(api: &Api, name: &TableName) -> Answer<Table> {
+    Ok(api.lake.table(name).await?)
+}
+
+fn tag(location: &str) -> String {
+    format!("\"{location}\"")
+}
+
+pub(crate) async fn is_there(
+    State(api): State<Arc<Api>>,
+    _: Reader,
+    Path((namespace, name)): NameInPath,
+) -> Answer<StatusCode> {
+    let name = names::table(&namespace, &name)?;
+    match api.catalog.load(&name).await? {
+        Some(_) => Ok(DONE),
+        None => Err(Refusal::no_table(&name)),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Removal {
+    purge_requested: Option<bool>,
+}
+
+pub(crate) async fn remove(
+    State(api): State<Arc<Api>>,
+    _: Writer,
+    Path((namespace, name)): NameInPath,
+    Query(removal): Query<Removal>,
+) -> Answer<StatusCode> {
+    let name = names::table(&namespace, &name)?;
+    let lake: &Lake = &api.lake;
+    let was_there =
+        if removal.purge_requested == Some(true) { lake.purge(&name).await? } else { lake.drop(&name).await? };
+    if was_there { Ok(DONE) } else { Err(Refusal::no_table(&name)) }
+}
+
+pub(crate) async fn rename(State(api): State<Arc<Api>>, _: Writer, sent: Bytes) -> Answer<StatusCode> {
+    rename_entry(&api, EntryType::Table, &sent, Refusal::no_table).await
+}
+
+pub(crate) async fn rename_entry(
+    api: &Api,
+    of: EntryType,
+    sent: &[u8],
+    missing: fn(&TableName) -> Refusal,
+) -> Answer<StatusCode> {
+    let Rename { source, destination } = body(sent)?;
+    let (from, to) = (source.table()?, destination.table()?);
+    match api.catalog.entry(&from).await? {
+        Some((found, _)) if found == of => {}
+        _ => return Err(missing(&from)),
+    }
+    api.namespace(to.namespace()).await?;
+    match api.catalog.rename_entry(of, &from, &to).await? {
+        Renamed::Done => Ok(DONE),
+        Renamed::Missing => Err(missing(&from)),
+        Renamed::Taken => {
+            let there = api.catalog.entry(&to).await?.map_or(of, |(found, _)| found);
+            Err(Refusal::exists(format!("Cannot rename {from} to {to}. {there:?} already exists")))
+        }
+    }
+}
+
+/// What an engine measured of a scan or a commit.
+pub(crate) async fn metrics(
+    State(api): State<Arc<Api>>,
+    _: Reader,
+    Path((namespace, name)): NameInPath,
+    sent: Bytes,
+) -> Answer<StatusCode> {
+    let name = names::table(&namespace, &name)?;
+    let report: Value = body(&sent)?;
+    if api.catalog.load(&name).await?.is_none() {
+        return Err(Refusal::no_table(&name));
+    }
+    tracing::debug!(table = %name, %report, "an engine has worked on a table");
+    Ok(DONE)
+}
+
+pub(crate) async fn credentials(
+    State(api): State<Arc<Api>>,
+    reader: Reader,
+    Path((namespace, name)): NameInPath,
+) -> Answer<Json<Value>> {
+    let table = table_of(&api, &names::table(&namespace, &name)?).await?;
+    let given = json!({ "prefix": table.metadata().location(), "config": api.storage(&reader, true) });
+    Ok(Json(json!({ "storage-credentials": [given] })))
+}
+
+/// Who asks for a table, and how.
+pub(crate) struct Asked<'a> {
+    pub(crate) reader: &'a Reader,
+    pub(crate) headers: &'a HeaderMap,
+}
+
+impl Asked<'_> {
+    pub(crate) fn table(&self, api: &Api, table: &Table) -> Response {
+        let location = table.metadata_location();
+        let tag = [(header::ETAG, tag(location))];
+        (tag, self.loaded(api, Some(location), table.metadata())).into_response()
+    }
+
+    fn loaded(&self, api: &Api, location: Option<&str>, metadata: &TableMetadata) -> Response {
+        let wanted = self.headers.get(DELEGATION).and_then(|wanted| wanted.to_str().ok()).unwrap_or_default();
+        let asks_for_keys = wanted.split(',').any(|one| one.trim() == VENDED);
+        let config = api.storage(self.reader, asks_for_keys);
+        Json(json!({ "metadata-location": location, "metadata": metadata, "config": config })).into_response()
+    }
+}
