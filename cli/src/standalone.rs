@@ -99,8 +99,8 @@ fn dags_folder(config: &Config) -> Result<PathBuf, Failure> {
 /// Where servers of the bundle listen for the web server. `None`: the folder's path is too long for a socket.
 fn sockets(config: &Config) -> Result<Option<PathBuf>, Failure> {
     let folder = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone()).join("sockets");
-    if socket(&folder).as_os_str().len() > MOST_SOCKET_PATH {
-        tracing::warn!(folder = %folder.display(), "published queries are not under `/serving`: the path of the data folder is too long");
+    if socket(&folder, "serving").as_os_str().len() > MOST_SOCKET_PATH {
+        tracing::warn!(folder = %folder.display(), "servers of the bundle are not behind this one: the path of the data folder is too long");
         return Ok(None);
     }
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
@@ -139,7 +139,7 @@ async fn serve(
         let told = WebConfig {
             is_set_up: is_set_up.clone(),
             bundle: Some(bundle.subscribe()),
-            serving: sockets.as_deref().map(socket),
+            sockets: sockets.clone(),
             ..web_role::web(config, url)?
         };
         web_role::add(&mut parts, told, listener);

@@ -1,77 +1,126 @@
-//! The published queries of the bundle beside this server, under `/serving`. Their server asks for keys itself; people who are logged in
-//! need none, since this server says who they are.
+//! Servers of the bundle beside this server, each under a path of its own: published queries, and the catalog of the lake. They ask for
+//! keys themselves; people who are logged in need none to read, since this server says who they are.
 
 use crate::auth::is_jwt;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tokio::net::UnixStream;
 
-const PREFIX: &str = "/serving";
-/// As the server of the bundle reads it.
+/// As a server of the bundle reads it.
 const ROLE: HeaderName = HeaderName::from_static("x-orch-role");
 /// Under which address people find that server.
 const UNDER: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 /// Of a request, and nothing else of it: no cookie leaves this server.
-const PASSED: [HeaderName; 4] =
-    [header::ACCEPT, header::AUTHORIZATION, header::IF_NONE_MATCH, HeaderName::from_static("x-api-key")];
+const PASSED: [HeaderName; 7] = [
+    header::ACCEPT,
+    header::AUTHORIZATION,
+    header::CONTENT_TYPE,
+    header::IF_NONE_MATCH,
+    header::USER_AGENT,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-iceberg-access-delegation"),
+];
+/// More than any question has.
+const MOST_BYTES_SENT: usize = 64 << 20;
 /// More than any answer has.
 const MOST_BYTES: usize = 256 << 20;
 
+/// A server of the bundle.
+struct Behind {
+    prefix: &'static str,
+    /// In the folder of sockets.
+    socket: &'static str,
+    /// What is said while it does not answer.
+    absent: &'static str,
+}
+
+const SERVING: Behind = Behind {
+    prefix: "/serving",
+    socket: "serving.sock",
+    absent: "no bundle serves queries beside this server, or it is starting",
+};
+const CATALOG: Behind = Behind {
+    prefix: "/catalog",
+    socket: "catalog.sock",
+    absent: "no bundle serves the catalog of a lake beside this server, or it is starting",
+};
+
 /// Has a bundle begun to serve queries beside this server? Many bundles have none.
-pub(crate) async fn is_there(app: &App) -> bool {
-    match &app.config.serving {
+pub(crate) async fn has_queries(app: &App) -> bool {
+    match SERVING.socket(app) {
         Some(socket) => tokio::fs::try_exists(socket).await.unwrap_or(false),
         None => false,
     }
 }
 
-pub(crate) async fn begin() -> Redirect {
+pub(crate) async fn to_docs() -> Redirect {
     Redirect::to("/serving/docs")
 }
 
-pub(crate) async fn pass_on(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result<Response, Refusal> {
-    let absent = || {
-        Refusal::plain(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "no bundle serves queries beside this server, or it is starting",
-        )
-    };
-    let Some(socket) = &app.config.serving else { return Err(absent()) };
-    let path = uri.path_and_query().map_or("/", |path| path.as_str().strip_prefix(PREFIX).unwrap_or("/"));
-    let here = format!("{}{PREFIX}", app.config.base_path);
-    let mut passed = Request::builder().uri(path).header(header::HOST, "orch").header(UNDER, here);
-    for name in PASSED {
-        if let Some(value) = headers.get(&name) {
-            passed = passed.header(name, value);
-        }
-    }
-    if let Some(role) = role(&app, &headers).await? {
-        passed = passed.header(ROLE, role);
-    }
-    let passed = passed.body(Body::empty()).map_err(|_| Refusal::not_found("Not Found"))?;
-    exchange(socket, passed).await.map_err(|error| {
-        tracing::debug!(error = format!("{error:#}"), "the server of published queries did not answer");
-        absent()
-    })
+pub(crate) async fn serving(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
+    SERVING.pass_on(&app, request).await
 }
 
-/// Of a caller who is logged in here. Keys are left to the server of the bundle.
-async fn role(app: &App, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
+pub(crate) async fn catalog(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
+    CATALOG.pass_on(&app, request).await
+}
+
+impl Behind {
+    fn socket(&self, app: &App) -> Option<PathBuf> {
+        app.config.sockets.as_ref().map(|folder| folder.join(self.socket))
+    }
+
+    async fn pass_on(&self, app: &App, request: Request) -> Result<Response, Refusal> {
+        let absent = || Refusal::plain(StatusCode::SERVICE_UNAVAILABLE, self.absent);
+        let socket = self.socket(app).ok_or_else(absent)?;
+        let (asked, body) = request.into_parts();
+        let path = asked.uri.path_and_query().map_or("/", |path| path.as_str());
+        let path = path.strip_prefix(self.prefix).unwrap_or("/");
+        let here = format!("{}{}", app.config.base_path, self.prefix);
+        let mut passed = Request::builder().method(&asked.method).uri(path).header(header::HOST, "orch");
+        passed = passed.header(UNDER, here);
+        for name in PASSED {
+            if let Some(value) = asked.headers.get(&name) {
+                passed = passed.header(name, value);
+            }
+        }
+        if let Some(role) = role(app, &asked.method, &asked.headers).await? {
+            passed = passed.header(ROLE, role);
+        }
+        let too_large = |_| Refusal::plain(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 MB");
+        let body = to_bytes(body, MOST_BYTES_SENT).await.map_err(too_large)?;
+        let passed = passed.body(Body::from(body)).map_err(|_| Refusal::not_found("Not Found"))?;
+        exchange(&socket, passed).await.map_err(|error| {
+            tracing::debug!(
+                error = format!("{error:#}"),
+                socket = self.socket,
+                "a server of the bundle did not answer"
+            );
+            absent()
+        })
+    }
+}
+
+/// Of a caller who is logged in here. Keys are left to the server of the bundle; a cookie, which browsers send along with what any
+/// page asks for, is enough to read and no more.
+async fn role(app: &App, method: &Method, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
     let caller = if is_jwt(headers) {
         app.auth.caller(&app.hot, headers).await?
-    } else {
+    } else if [Method::GET, Method::HEAD].contains(method) {
         match app.auth.session(&app.hot, headers, app.config.cookie()).await {
             Ok(session) => session.caller,
             Err(Refusal::NotLoggedIn(_)) => return Ok(None),
             Err(refusal) => return Err(refusal),
         }
+    } else {
+        return Ok(None);
     };
     Ok(Some(HeaderValue::from_static(caller.role.as_str())))
 }

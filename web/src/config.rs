@@ -55,8 +55,8 @@ pub struct WebConfig {
     pub reach: Reach,
     /// The way to the lake, if this binary or its bundle has one.
     pub lake: LakeDoor,
-    /// Where the bundle beside this server answers published queries: a socket.
-    pub serving: Option<PathBuf>,
+    /// Where servers of the bundle beside this server listen for it: a folder of sockets.
+    pub sockets: Option<PathBuf>,
     /// How the bundle is that runs beside this server, if one should.
     pub bundle: Option<Receiver<BundleState>>,
     /// Where old logs are.
@@ -90,7 +90,7 @@ impl WebConfig {
             test_connection: false,
             reach: Reach::default(),
             lake: LakeDoor::none(),
-            serving: None,
+            sockets: None,
             bundle: None,
             archive: ArchiveDoor::default(),
             is_set_up: Arc::new(AtomicBool::new(true)),

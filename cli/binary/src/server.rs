@@ -51,7 +51,7 @@ impl BundleServer {
         BundleServer { name, about, port, is_behind_web: false, build: Arc::new(build) }
     }
 
-    /// Also under the address `/serving` of the web server, which says who is logged in.
+    /// Also under its name at the web server, which says who is logged in: `/serving`.
     #[must_use]
     pub fn behind_web(self) -> BundleServer {
         BundleServer { is_behind_web: true, ..self }
@@ -112,7 +112,7 @@ impl BundleServer {
         if !self.is_behind_web {
             return Ok(());
         }
-        let (name, socket, stop) = (self.name, socket(folder), parts.stop_token());
+        let (name, socket, stop) = (self.name, socket(folder, self.name), parts.stop_token());
         let build = self.build(config, (url, parts.hints()), true)?;
         parts.add(async move {
             let served = async {
@@ -135,9 +135,9 @@ impl BundleServer {
     }
 }
 
-/// Where the web server finds the server of the bundle that is behind it.
-pub fn socket(folder: &Path) -> PathBuf {
-    folder.join("serving.sock")
+/// Where the web server finds a server of the bundle that is behind it, by the name of that.
+pub fn socket(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.sock"))
 }
 
 async fn serve<L>(listener: L, app: TaskResult<Router>, stop: CancellationToken) -> TaskResult<()>
@@ -196,6 +196,11 @@ impl Serving {
     /// The database of orch.
     pub fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// By which schedulers and others hear of what happens.
+    pub fn hints(&self) -> &Hints {
+        &self.hints
     }
 
     /// The lake of this binary, by processes that answer its queries.

@@ -10,10 +10,10 @@ pub(crate) mod table;
 
 use super::{Shell, encoded, html, streams};
 use crate::api::lake::{READS_DATA, describe, the_table};
+use crate::behind;
 use crate::extract::Names;
 use crate::parts::{self, Meter, Now, dag_href};
 use crate::refusal::Refusal;
-use crate::serving;
 use crate::state::App;
 use askama::Template;
 use axum::extract::State;
@@ -76,7 +76,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
     let page = LakeIndex {
         words: words(&tables),
         namespaces: namespaces(tables, shell.now),
-        has_published_queries: serving::is_there(&app).await,
+        has_published_queries: behind::has_queries(&app).await,
         shell,
         closed,
         place,

@@ -10,7 +10,7 @@ use super::{Access, Routes};
 use crate::api::bodies;
 use crate::auth::Role;
 use crate::state::App;
-use crate::{api, assets, health, metrics, serving};
+use crate::{api, assets, behind, health, metrics};
 use Access::{Login, Open};
 
 /// The whole list: the API sorted by path, then the pages.
@@ -36,9 +36,12 @@ pub(super) fn routes(app: &App) -> Routes {
         .get("/healthz", Open, health::alive)
         .get("/metrics", viewer, metrics::show)
         .get("/readyz", Open, health::ready)
-        .get("/serving", Open, serving::begin)
-        .get("/serving/", Open, serving::begin)
-        .get("/serving/{*path}", Open, serving::pass_on);
+        .get("/catalog/{*path}", Open, behind::catalog)
+        .post("/catalog/{*path}", Open, behind::catalog)
+        .delete("/catalog/{*path}", Open, behind::catalog)
+        .get("/serving", Open, behind::to_docs)
+        .get("/serving/", Open, behind::to_docs)
+        .get("/serving/{*path}", Open, behind::serving);
     let routes = own::routes(routes);
     let routes = airflow::routes(routes);
     let routes = runs::routes(routes);

@@ -1,4 +1,4 @@
-//! Published queries under `/serving`: what the server of the bundle is told of a request, and what it is not.
+//! Servers of the bundle under `/serving` and `/catalog`: what they are told of a request, and what they are not.
 
 use crate::browser::Browser;
 use crate::fixture::{Answer, Web};
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 
-/// In the place of the bundle: it answers with what it was sent.
+/// In the place of the bundle: its servers answer with what they were sent.
 struct Behind {
     folder: TempDir,
     _serving: JoinSet<std::io::Result<()>>,
@@ -19,24 +19,26 @@ struct Behind {
 impl Behind {
     fn start() -> Behind {
         let folder = tempfile::tempdir().unwrap();
-        let listener = UnixListener::bind(folder.path().join("serving.sock")).unwrap();
-        let told = async |uri: Uri, headers: HeaderMap| {
+        let told = async |method: Method, uri: Uri, headers: HeaderMap, body: String| {
             let headers: Vec<(String, &str)> =
                 headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap())).collect();
             let headers: Value = headers.into_iter().map(|(name, value)| (name, json!(value))).collect();
-            (StatusCode::OK, [("etag", "\"7\"")], Json(json!({ "uri": uri.to_string(), "headers": headers })))
-                .into_response()
+            let told = json!({ "method": method.as_str(), "uri": uri.to_string(), "headers": headers, "body": body });
+            (StatusCode::OK, [("etag", "\"7\"")], Json(told)).into_response()
         };
         let mut serving = JoinSet::new();
-        serving.spawn(async move { axum::serve(listener, Router::new().fallback(told)).await });
+        for name in ["serving.sock", "catalog.sock"] {
+            let listener = UnixListener::bind(folder.path().join(name)).unwrap();
+            serving.spawn(async move { axum::serve(listener, Router::new().fallback(told)).await });
+        }
         Behind { folder, _serving: serving }
     }
 }
 
 async fn web_before(behind: &Behind) -> Web {
     let mut web = Web::new().await;
-    let socket = behind.folder.path().join("serving.sock");
-    web.restart(|config| config.serving = Some(socket));
+    let folder = behind.folder.path().to_owned();
+    web.restart(|config| config.sockets = Some(folder));
     web
 }
 
@@ -78,14 +80,37 @@ async fn the_server_behind_is_told_who_is_logged_in_and_nothing_that_is_not_its_
     assert_eq!(web.send(Method::POST, "/serving/docs", None, None).await.status, StatusCode::METHOD_NOT_ALLOWED);
 }
 
+/// A page of another site can send forms with the cookie of a person who is logged in, but no header.
+#[tokio::test]
+async fn a_cookie_reads_the_catalog_and_changes_nothing() {
+    let behind = Behind::start();
+    let web = web_before(&behind).await;
+    let session = format!("orch={}", Browser::logged_in(&web).await.cookies["orch"]);
+    let bearer = format!("Bearer {}", web.token);
+    for (method, header, role) in [
+        (Method::GET, ("cookie", &session), Some("admin")),
+        (Method::POST, ("cookie", &session), None),
+        (Method::DELETE, ("cookie", &session), None),
+        (Method::POST, ("authorization", &bearer), Some("admin")),
+    ] {
+        let request = Request::builder().method(&method).uri("/catalog/v1/namespaces").header(header.0, header.1);
+        let request = request.header("host", "localhost").header("content-type", "application/json");
+        let answer = web.answer(request.body("{\"namespace\": [\"a\"]}".into()).unwrap()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{method} {header:?}");
+        assert_eq!((&answer.body["method"], &answer.body["uri"]), (&json!(method.as_str()), &json!("/v1/namespaces")));
+        assert_eq!(answer.body["headers"]["x-orch-role"].as_str(), role, "{method} {header:?}");
+        assert_eq!(answer.body["body"], "{\"namespace\": [\"a\"]}");
+    }
+}
+
 #[tokio::test]
 async fn without_a_bundle_the_answer_says_so() {
     let behind = Behind::start();
     let mut web = Web::new().await;
     assert!(!Browser::logged_in(&web).await.get("/lake").await.has("/serving/docs"));
     assert_eq!(web.get("/serving/health").await.status, StatusCode::SERVICE_UNAVAILABLE);
-    let gone = behind.folder.path().join("other.sock");
-    web.restart(|config| config.serving = Some(gone));
+    let gone = behind.folder.path().join("other");
+    web.restart(|config| config.sockets = Some(gone));
     let answer = web.get("/serving/health").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.body["detail"].as_str().unwrap().contains("no bundle serves queries"), "{}", answer.body);
