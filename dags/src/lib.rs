@@ -1,6 +1,7 @@
 //! The pipelines, and the connections that they find where no others were set up: what the bundle `orch-pipelines` is made of.
 
 pub mod analytics;
+pub mod catalog;
 pub mod connections;
 pub mod forecast;
 pub mod logging;
@@ -57,6 +58,7 @@ pub fn binary() -> Binary {
         .lake(lake())
         .server(logging::server())
         .server(serving::server())
+        .server(catalog::server())
         .streams(orch_streams::source(streams, &LAKE, place::lake))
         .archive(orch_lake::bucket::archives())
 }

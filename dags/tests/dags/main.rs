@@ -4,6 +4,7 @@
 
 mod analytics;
 mod archive;
+mod catalog;
 mod compose;
 mod data;
 mod elsewhere;

@@ -18,17 +18,6 @@ const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 const ZONES: &str = "/api/v1/analytics/zones?start_date=2019-01-03&end_date=2019-01-05&limit=3";
 const STATS: &str = "/api/v1/dashboard/stats?day=2019-01-05";
 
-/// A user with this role and a key for published queries.
-async fn add_key(world: &World, role: &str) -> String {
-    let key = format!("orch_{role}");
-    let mut db = world.db().await;
-    let add = "with person as (insert into api_user (name, password_hash, role) values ($1, 'none', $1) returning name, generation)
-        insert into api_token (token_hash, user_name, name, generation, created_at, scope)
-        select sha256(convert_to($2, 'utf8')), name, 'a notebook', generation, now(), 'serving' from person";
-    sqlx::query(add).bind(role).bind(&key).execute(&mut db).await.unwrap();
-    key
-}
-
 fn get(address: &str, path: &str, key: &str) -> Answer {
     ask(address, path, &[&format!("X-API-Key: {key}")])
 }
@@ -55,7 +44,7 @@ async fn every_endpoint_answers_as_duckdb_does_until_a_commit_says_otherwise() {
     world.good(DAG, "computed", &json!({ "reference_date": "2019-01-05", "days": 3 }));
     world.run(&["dags", "unpause", "demand_forecast"]).done();
     world.good("demand_forecast", "foretold", &json!({ "reference_date": "2019-01-20" }));
-    let (user, viewer) = (add_key(&world, "user").await, add_key(&world, "viewer").await);
+    let (user, viewer) = (world.add_key("user", "serving").await, world.add_key("viewer", "serving").await);
     let (_, address) = world.start_server(&SERVER);
 
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

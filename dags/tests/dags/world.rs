@@ -69,6 +69,10 @@ impl World {
         self.environment.push((name, value.into()));
     }
 
+    pub(crate) fn database_url(&self) -> String {
+        self.db.url()
+    }
+
     /// A worker and a scheduler. All DAGs are registered; those are unpaused that wait for somebody.
     pub(crate) fn at_work(mut self) -> World {
         self.start_worker();
@@ -147,7 +151,8 @@ impl World {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let of_bundle = arguments.first().is_some_and(|first| ["worker", "logging-server", "serving"].contains(first));
+        let of_bundle =
+            arguments.first().is_some_and(|first| ["worker", "logging-server", "serving", "catalog"].contains(first));
         let binary = if of_bundle { bundle } else { command };
         let mut command = binary(self.path());
         command.env("ORCH_DATABASE_URL", self.db.url()).envs(self.environment.iter().cloned()).args(arguments);
@@ -263,6 +268,16 @@ impl World {
     }
 
     /// Hears what the database tells on a channel, from now on.
+    /// A user with this role, and a token of that user with this scope.
+    pub(crate) async fn add_key(&self, role: &str, scope: &str) -> String {
+        let key = format!("orch_{role}_{scope}");
+        let add = "with person as (insert into api_user (name, password_hash, role) values ($2, 'none', $1) returning name, generation)
+            insert into api_token (token_hash, user_name, name, generation, created_at, scope)
+            select sha256(convert_to($2, 'utf8')), name, 'a notebook', generation, now(), $3 from person";
+        sqlx::query(add).bind(role).bind(&key).bind(scope).execute(&mut self.db().await).await.unwrap();
+        key
+    }
+
     pub(crate) async fn listen(&self, channel: &str) -> PgListener {
         let mut heard = PgListener::connect(&self.db.url()).await.unwrap();
         heard.listen(channel).await.unwrap();

@@ -1,0 +1,100 @@
+//! The catalog over HTTP with real processes: the compatibility kit of Iceberg, and PyIceberg beside the lake of orch.
+
+use crate::http::ask;
+use crate::world::World;
+use arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch};
+use arrow::datatypes::Int64Type;
+use orch_lake::Batches;
+use orch_test_lake::pyiceberg;
+use orch_test_support::jars;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+const SERVER: [&str; 3] = ["catalog", "--port", "0"];
+/// Iceberg's own tests of catalogs, and what they need.
+const KIT: &str = include_str!("catalog/pom.xml");
+const OUTSIDE: &str = include_str!("catalog/outside.py");
+/// Those that are for catalogs of another kind. With the first schema, namespaces have one part; names have no points or slashes.
+const NOT_FOR_US: usize = 12;
+const PASSED: usize = 145;
+
+impl World {
+    /// A lake of its own, with tables in any folder.
+    fn with_any_location(mut self) -> World {
+        let warehouse = format!("file://{}/lake", self.path().display()).replace('/', "%2F").replace(':', "%3A");
+        let url = self.database_url();
+        let sign = if url.contains('?') { '&' } else { '?' };
+        self.set("ORCH_CONN_LAKE", format!("{url}{sign}warehouse={warehouse}&any_location=true"));
+        self
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_compatibility_kit_of_iceberg_passes() {
+    let mut world = World::new().await.with_any_location();
+    let token = world.add_key("op", "all").await;
+    let (_, address) = world.start_server(&SERVER);
+    let jars = jars("iceberg-kit", KIT);
+    let all: Vec<String> =
+        std::fs::read_dir(&jars).unwrap().map(|jar| jar.unwrap().path().display().to_string()).collect();
+    let console = all.iter().find(|jar| jar.contains("junit-platform-console-standalone")).unwrap();
+    let mut kit = Command::new("java");
+    kit.args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "-jar", console, "execute", "--disable-banner"]);
+    kit.args(["--disable-ansi-colors", "--details=tree", "--config", "rck.local=false", "-cp", &all.join(":")]);
+    for of in ["Catalog", "ViewCatalog"] {
+        kit.arg(format!("--select-class=org.apache.iceberg.rest.RESTCompatibilityKit{of}Tests"));
+    }
+    kit.env("CATALOG_URI", format!("http://{address}")).env("CATALOG_TOKEN", token);
+    kit.env("CATALOG_WAREHOUSE", "orch")
+        .env("CATALOG_RCK_REQUIRES__NAMESPACE__CREATE", "true")
+        .current_dir(world.path());
+    let ended = kit.output().expect("Java is missing: try `scripts/setup.sh test`");
+    let said = String::from_utf8_lossy(&ended.stdout);
+    let count = |what: &str| {
+        let line = said.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("no `{what}`: {said}"));
+        line.trim_matches(|c: char| !c.is_ascii_digit()).parse::<usize>().unwrap()
+    };
+    let failed: Vec<&str> = said.lines().filter(|line| line.contains("[X]") || line.contains('✘')).collect();
+    assert!(failed.is_empty() && count("tests failed") == 0, "{}\n{said}", failed.join("\n"));
+    let left_out = count("tests aborted") + count("tests skipped");
+    assert_eq!((count("tests successful"), left_out), (PASSED, NOT_FOR_US), "{said}");
+}
+
+/// What a client makes is what tasks read, and the other way round; nothing is lost when both write; DAGs hear of it; and a
+/// token opens what its owner may do.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_from_outside_work_on_the_tables_of_orch() {
+    let mut world = World::new().await.at_work();
+    world.good("retail_medallion", "loaded", &json!({}));
+    let (op, viewer) = (world.add_key("op", "all").await, world.add_key("viewer", "all").await);
+    let queries = world.add_key("op", "serving").await;
+    let (_, address) = world.start_server(&SERVER);
+    let config = |token: &str| ask(&address, "/v1/config", &[&format!("Authorization: Bearer {token}")]).status;
+    assert_eq!([config(&op), config(&viewer), config(&queries), config("x")], [200, 200, 403, 401]);
+
+    let url = format!("http://{address}");
+    let mut python = Command::new(pyiceberg::python());
+    python.args(["-c", OUTSIDE, &url, &op, &viewer, "retail.sales_by_state"]);
+    let mut python = python.stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(python.stdout.take().unwrap()).lines();
+    assert_eq!(said.next().unwrap().unwrap(), "ready", "what went wrong is above");
+    let (lake, name) = (world.lake(), "outside.counted".parse().unwrap());
+    for id in 100..116 {
+        let rows = RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![id])) as ArrayRef)]).unwrap();
+        let change = lake.table(&name).await.unwrap().append(Batches::from(rows)).await.unwrap();
+        change.commit(&lake).await.unwrap();
+    }
+    assert_eq!(said.next().unwrap().unwrap(), "done", "what went wrong is above");
+    assert!(python.wait().unwrap().success());
+
+    let batches = lake.table(&name).await.unwrap().scan().columns(["id"]).collect().await.unwrap();
+    let ids = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec());
+    assert_eq!(ids.collect::<BTreeSet<i64>>(), (0..32).chain(100..116).collect());
+    let event = "select rows, extra->>'client' like 'PyIceberg%', extra->>'operation' from asset_event
+        where uri = 'lake://retail/sales_by_state' and source_run is null";
+    let events: Vec<(i64, bool, String)> = sqlx::query_as(event).fetch_all(&mut world.db().await).await.unwrap();
+    assert_eq!(events, [(1, true, "append".to_owned())]);
+}
