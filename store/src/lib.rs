@@ -37,6 +37,7 @@ pub mod line;
 pub mod live;
 pub mod log;
 pub mod mark;
+pub mod monitor;
 pub mod name_pattern;
 pub mod narrow;
 pub mod note;

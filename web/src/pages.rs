@@ -21,6 +21,7 @@ pub(crate) mod kept;
 pub(crate) mod keys;
 pub(crate) mod lake;
 pub(crate) mod login;
+pub(crate) mod monitoring;
 pub(crate) mod palette;
 pub(crate) mod pools;
 pub(crate) mod quality;

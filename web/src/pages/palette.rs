@@ -47,6 +47,7 @@ const PAGES: &[(&str, &str, &str)] = &[
     ("asset", "Assets", "/assets"),
     ("asset", "Stale assets", "/assets?state=stale"),
     ("check", "Quality", "/quality"),
+    ("clock", "Monitoring", "/monitoring"),
     ("lake", "Lake", "/lake"),
     ("code", "SQL", "/sql"),
     ("runs", "Topics", "/topics"),

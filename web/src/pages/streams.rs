@@ -72,7 +72,7 @@ fn line(row: &StreamRow, shell: &Shell) -> Line {
 }
 
 /// The state of tasks that looks like it.
-fn icon_of(state: StreamState) -> &'static str {
+pub(super) fn icon_of(state: StreamState) -> &'static str {
     match state {
         StreamState::Running => "running",
         StreamState::Paused => "paused",

@@ -33,6 +33,7 @@ mod log;
 mod login;
 mod logs;
 mod markup;
+mod monitoring;
 mod old_logs;
 mod openapi;
 mod pages;

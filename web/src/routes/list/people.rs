@@ -93,6 +93,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .page("/login", Open, pages::login::show)
         .form("/login", Open, pages::login::log_in)
         .form("/logout", viewer, pages::login::log_out)
+        .page("/monitoring", viewer, pages::monitoring::show)
         .page("/palette", viewer, pages::palette::show)
         .page("/pools", viewer, pages::pools::show)
         .page("/pools/delete", op, kept::ask_delete::<Pool>)

@@ -1,0 +1,271 @@
+//! `/monitoring`: how the whole of it goes, over hours and weeks: what comes in, what is late, stale or broken, and what it takes.
+
+use super::streams::{self, icon_of};
+use super::{Shell, html};
+use crate::parts::chart::{Chart, Look};
+use crate::parts::{self, Now, dag_href};
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::{DateTime, TimeDelta, Utc};
+use orch_store::asset::{WatchedAsset, watched_assets};
+use orch_store::monitor::{AlertCount, CheckWeek, DagWeek, Hour, alert_counts, check_weeks, dag_weeks, hours};
+use orch_store::name_pattern::NamePattern;
+use orch_store::stream::{StreamRow, StreamState, list_streams};
+use orch_store::worker::{WorkerRow, list_workers};
+
+#[derive(Template)]
+#[template(path = "pages/monitoring.html")]
+struct MonitoringPage {
+    shell: Shell,
+    figures: Vec<Figure>,
+    charts: Vec<Chart>,
+    dags: Vec<DagLine>,
+    weeks: Vec<String>,
+    assets: Vec<AssetLine>,
+    streams: Vec<StreamLine>,
+    checks: Vec<CheckLine>,
+    alerts: Vec<AlertLine>,
+}
+
+/// A number at the top, with what is wrong with it.
+struct Figure {
+    words: &'static str,
+    number: String,
+    /// The icon of a state.
+    state: parts::State,
+    href: &'static str,
+}
+
+/// The weeks of a DAG, of which it need not have all.
+struct DagLine {
+    name: String,
+    href: String,
+    weeks: Vec<Option<Week>>,
+}
+
+struct Week {
+    state: parts::State,
+    /// `142 runs`
+    runs: String,
+    /// `3 failed, 1 late`
+    trouble: String,
+    p95: String,
+}
+
+struct AssetLine {
+    name: String,
+    state: parts::State,
+    said: &'static str,
+    updated: Option<parts::Ago>,
+    promised: Option<String>,
+}
+
+struct StreamLine {
+    name: String,
+    href: String,
+    state: parts::State,
+    said: &'static str,
+    lag: String,
+    records: String,
+    committed: Option<parts::Ago>,
+}
+
+struct CheckLine {
+    week: String,
+    state: parts::State,
+    checks: String,
+    failed: i64,
+    quarantined: i64,
+}
+
+struct AlertLine {
+    what: String,
+    alerts: i64,
+    lost: i64,
+    last: parts::Ago,
+}
+
+const HOURS: i64 = 48;
+const WEEKS: i64 = 4;
+/// Rows of each table on the page.
+const MOST_DAGS: i64 = 20;
+const MOST_ASSETS: usize = 20;
+const MOST_STREAMS: usize = 20;
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Response, Refusal> {
+    let mut db = app.pages().await?;
+    let now = shell.now;
+    let (since, weeks_since) = (now.at - TimeDelta::hours(HOURS), now.at - TimeDelta::weeks(WEEKS));
+    let hours = hours(&mut db, since).await?;
+    let weeks = dag_weeks(&mut db, weeks_since, MOST_DAGS).await?;
+    let checks = check_weeks(&mut db, weeks_since).await?;
+    let alerts = alert_counts(&mut db, weeks_since).await?;
+    let assets = watched_assets(&mut db, i64::MAX).await?;
+    let streams = list_streams(&mut db, &NamePattern::default()).await?;
+    let workers = list_workers(&mut db).await?;
+    drop(db);
+    let (titles, dags) = levels(&weeks, now);
+    let page = MonitoringPage {
+        figures: figures(&hours, &assets, &streams, &workers),
+        charts: charts(&hours, now),
+        weeks: titles,
+        dags,
+        assets: stalest(assets, now),
+        streams: slowest(&streams, now),
+        checks: checks.iter().map(|week| check_line(week, now)).collect(),
+        alerts: alerts.iter().map(|count| alert_line(count, now)).collect(),
+        shell,
+    };
+    html(StatusCode::OK, &page)
+}
+
+fn figures(hours: &[Hour], assets: &[WatchedAsset], streams: &[StreamRow], workers: &[WorkerRow]) -> Vec<Figure> {
+    let day = &hours[hours.len().saturating_sub(24)..];
+    let of_day = |of: fn(&Hour) -> i64| day.iter().map(of).sum::<i64>();
+    let failed_streams = streams.iter().filter(|row| row.state() == StreamState::Failed).count();
+    let stale = assets.iter().filter(|asset| asset.stale_since.is_some()).count();
+    let alive = workers.iter().filter(|worker| worker.state == "running");
+    let (slots, running) =
+        alive.fold((0, 0), |(slots, running), worker| (slots + worker.slots, running + worker.running));
+    let good = |is_good: bool| parts::bare(if is_good { "success" } else { "failed" });
+    let figure = |words, number, state, href| Figure { words, number, state, href };
+    let failed = of_day(|hour| hour.failed);
+    let quarantined = of_day(|hour| hour.quarantined);
+    vec![
+        figure("rows and records in 24 hours", count(of_day(|hour| hour.rows + hour.records)), good(true), "/assets"),
+        figure("runs failed in 24 hours", count(failed), good(failed == 0), "/runs?state=failed"),
+        figure("assets are stale", stale.to_string(), good(stale == 0), "/quality"),
+        figure("streams have failed", failed_streams.to_string(), good(failed_streams == 0), "/streams"),
+        figure("records put aside in 24 hours", count(quarantined), good(quarantined == 0), "/streams"),
+        figure("slots are busy", format!("{running} of {slots}"), good(slots > 0), "/workers"),
+    ]
+}
+
+fn charts(hours: &[Hour], now: Now) -> Vec<Chart> {
+    let chart = |title: &str, of: fn(&Hour) -> i64| {
+        if hours.iter().all(|hour| of(hour) == 0) {
+            return None;
+        }
+        let points = hours.iter().map(|hour| (now.written(hour.hour, "%Y-%m-%d %H:%M"), Some(of(hour) as f64)));
+        Chart::new(Look::Bars, title.into(), points.collect())
+    };
+    let all = [
+        chart("Rows that tasks wrote, hour by hour", |hour| hour.rows),
+        chart("Records that streams published, hour by hour", |hour| hour.records),
+        chart("Runs that failed, hour by hour", |hour| hour.failed),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+/// The names of the weeks, and the DAGs with theirs.
+fn levels(rows: &[DagWeek], now: Now) -> (Vec<String>, Vec<DagLine>) {
+    let mut weeks: Vec<DateTime<Utc>> = rows.iter().map(|row| row.week).collect();
+    weeks.sort_unstable();
+    weeks.dedup();
+    let of_dag = |dag: &[DagWeek]| DagLine {
+        name: dag[0].dag_id.clone(),
+        href: dag_href(&dag[0].dag_id),
+        weeks: weeks.iter().map(|week| dag.iter().find(|row| row.week == *week).map(week_of)).collect(),
+    };
+    let dags = rows.chunk_by(|one, next| one.dag_id == next.dag_id).map(of_dag).collect();
+    (weeks.iter().map(|week| week_name(*week, now)).collect(), dags)
+}
+
+fn week_name(monday: DateTime<Utc>, now: Now) -> String {
+    now.written(monday, "%-d %b")
+}
+
+fn week_of(row: &DagWeek) -> Week {
+    let trouble = [(row.failed, "failed"), (row.late, "late")];
+    let trouble = trouble.iter().filter(|(many, _)| *many > 0).map(|(many, what)| format!("{many} {what}"));
+    let word = match (row.failed, row.late) {
+        (0, 0) => "success",
+        (0, _) => "up_for_retry",
+        _ => "failed",
+    };
+    Week {
+        state: parts::bare(word),
+        runs: format!("{} {}", count(row.runs), if row.runs == 1 { "run" } else { "runs" }),
+        trouble: trouble.collect::<Vec<_>>().join(", "),
+        p95: parts::duration(TimeDelta::milliseconds((row.p95_seconds * 1_000.0) as i64)),
+    }
+}
+
+/// What is stale, then what was updated the longest ago.
+fn stalest(mut assets: Vec<WatchedAsset>, now: Now) -> Vec<AssetLine> {
+    assets.retain(|asset| asset.fresh_within_ms.is_some());
+    assets.sort_by_key(|asset| (asset.stale_since.is_none(), asset.last_event_at));
+    let line = |asset: WatchedAsset| AssetLine {
+        state: parts::bare(if asset.stale_since.is_some() { "failed" } else { "success" }),
+        said: if asset.stale_since.is_some() { "stale" } else { "fresh" },
+        updated: asset.last_event_at.map(|at| parts::ago(at, now)),
+        promised: asset.fresh_within_ms.map(|ms| parts::duration(TimeDelta::milliseconds(ms))),
+        name: asset.name,
+    };
+    assets.into_iter().take(MOST_ASSETS).map(line).collect()
+}
+
+/// What has failed, then what is the farthest behind.
+fn slowest(rows: &[StreamRow], now: Now) -> Vec<StreamLine> {
+    let mut rows: Vec<&StreamRow> = rows.iter().filter(|row| row.state() != StreamState::Paused).collect();
+    rows.sort_by_key(|row| (row.state() != StreamState::Failed, std::cmp::Reverse(row.lag)));
+    let line = |row: &StreamRow| StreamLine {
+        name: row.name.clone(),
+        href: streams::href(&row.name),
+        state: parts::bare(icon_of(row.state())),
+        said: row.state().name(),
+        // Of a capture it is bytes of the log.
+        lag: if row.capture.is_some() { parts::bytes(row.lag.max(0).cast_unsigned()) } else { count(row.lag) },
+        records: count(row.records_last_hour),
+        committed: row.last_commit_at.map(|at| parts::ago(at, now)),
+    };
+    rows.into_iter().take(MOST_STREAMS).map(line).collect()
+}
+
+fn check_line(week: &CheckWeek, now: Now) -> CheckLine {
+    CheckLine {
+        week: week_name(week.week, now),
+        state: parts::bare(if week.failed == 0 { "success" } else { "failed" }),
+        checks: count(week.checks),
+        failed: week.failed,
+        quarantined: week.quarantined,
+    }
+}
+
+fn alert_line(row: &AlertCount, now: Now) -> AlertLine {
+    AlertLine { what: parts::words(&row.kind), alerts: row.alerts, lost: row.lost, last: parts::ago(row.last, now) }
+}
+
+fn count(number: i64) -> String {
+    parts::count(number.max(0).cast_unsigned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weeks_that_a_dag_has_not_are_left_free() {
+        let now = Now::utc(DateTime::UNIX_EPOCH + TimeDelta::weeks(10));
+        let row = |dag: &str, week: i64, failed, late| DagWeek {
+            dag_id: dag.into(),
+            week: DateTime::UNIX_EPOCH + TimeDelta::weeks(week),
+            runs: 20,
+            failed,
+            late,
+            p95_seconds: 61.0,
+        };
+        let (weeks, dags) = levels(&[row("a", 1, 2, 1), row("a", 2, 0, 0), row("b", 2, 0, 3)], now);
+        assert_eq!(weeks, ["8 Jan", "15 Jan"]);
+        let told: Vec<(&str, Vec<Option<&str>>)> = dags
+            .iter()
+            .map(|dag| (&*dag.name, dag.weeks.iter().map(|week| week.as_ref().map(|week| &*week.trouble)).collect()))
+            .collect();
+        assert_eq!(told, [("a", vec![Some("2 failed, 1 late"), Some("")]), ("b", vec![None, Some("3 late")])]);
+        assert_eq!(dags[0].weeks[0].as_ref().unwrap().p95, "1 m 1 s");
+    }
+}

@@ -1,0 +1,45 @@
+//! The page that sums up how all of it goes: what it says where nothing was done yet, and of what was.
+
+use crate::browser::Browser;
+use crate::fixture::Web;
+use crate::quality::look;
+
+#[tokio::test]
+async fn what_went_wrong_is_on_the_page_of_monitoring() {
+    let web = Web::new().await;
+    let mut browser = Browser::logged_in(&web).await;
+    let empty = browser.get("/monitoring").await;
+    for text in
+        ["No run has ended in four weeks", "No stream runs", "No checks in four weeks", "No alerts in four weeks"]
+    {
+        assert!(empty.has(text), "{text}: {}", empty.html);
+    }
+
+    look(&web, [2, 1, 0]).await;
+    for _ in 0..3 {
+        web.trigger("chain").await;
+    }
+    let mut db = web.db().await;
+    let ended = "update dag_run set state = 'success', started_at = now(), ended_at = now() + interval '61 seconds';
+        update dag_run set state = 'failed' where id = (select max(id) from dag_run);
+        insert into deadline (run, nth, counts_from, after_ms, due_at, state)
+            select id, 0, 'queued', 1, now(), 'missed' from dag_run order by id limit 1;
+        insert into asset_event (uri, rows, source_run) select 'lake://retail/orders', 1200, id from dag_run limit 1;
+        insert into stream (name, bundle, spec, is_paused) values ('readings', 'b', '{}', false);
+        insert into stream_minute (stream, minute, records, quarantined, lag) values ('readings', now(), 800, 5, 0)";
+    sqlx::raw_sql(ended).execute(&mut db).await.unwrap();
+    let page = browser.get("/monitoring").await;
+    for text in [
+        "3 runs",
+        "1 failed, 1 late",
+        "95 % in 1 m 1 s",
+        "2,000</span>",
+        "Rows that tasks wrote, hour by hour",
+        "Records that streams published, hour by hour",
+        "Runs that failed, hour by hour",
+        "href=\"/streams/readings\"",
+    ] {
+        assert!(page.has(text), "{text}: {}", page.html);
+    }
+    assert!(!page.has("No checks in four weeks"));
+}
