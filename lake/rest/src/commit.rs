@@ -43,15 +43,17 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn of(api: &Api, name: TableName, sent: Sent) -> Answer<Wanted> {
-        for update in &sent.updates {
-            match update {
-                TableUpdate::SetLocation { location } => api.allowed(location)?,
-                TableUpdate::AddSnapshot { snapshot } => api.allowed(snapshot.manifest_list())?,
-                _ => {}
-            }
-        }
-        Ok(Wanted { name, requirements: sent.requirements, updates: sent.updates })
+    fn of(name: TableName, sent: Sent) -> Wanted {
+        Wanted { name, requirements: sent.requirements, updates: sent.updates }
+    }
+
+    /// The places of files that it names; `table` is the one that is there.
+    fn check_places(&self, api: &Api, table: Option<&Table>) -> Answer<()> {
+        self.updates.iter().try_for_each(|update| match update {
+            TableUpdate::SetLocation { location } => api.allowed(location, table),
+            TableUpdate::AddSnapshot { snapshot } => api.allowed(snapshot.manifest_list(), table),
+            _ => Ok(()),
+        })
     }
 
     fn creates(&self) -> bool {
@@ -79,7 +81,7 @@ pub(crate) async fn commit(
     Path((namespace, name)): NameInPath,
     sent: Bytes,
 ) -> Answer<Json<Value>> {
-    let wanted = Wanted::of(&api, names::table(&namespace, &name)?, body(&sent)?)?;
+    let wanted = Wanted::of(names::table(&namespace, &name)?, body(&sent)?);
     let table = if wanted.creates() {
         create(&api, wanted, &writer.client).await?
     } else {
@@ -107,7 +109,7 @@ pub(crate) async fn transaction(
         let Some(identifier) = &sent.identifier else {
             return Err(Refusal::input("a table of the transaction has no identifier"));
         };
-        Wanted::of(&api, identifier.table()?, sent)
+        Ok(Wanted::of(identifier.table()?, sent))
     });
     let wanted: Vec<Wanted> = wanted.collect::<Answer<_>>()?;
     if wanted.iter().any(Wanted::creates) {
@@ -121,6 +123,7 @@ async fn change(api: &Api, wanted: Vec<Wanted>, client: &str) -> Answer<()> {
     let mut changes = Vec::with_capacity(wanted.len());
     for one in &wanted {
         let table = table_of(api, &one.name).await?;
+        one.check_places(api, Some(&table))?;
         changes.push(Change::of_metadata(&table, one.updates.clone(), one.requirements.clone()));
     }
     let mut step = CommitStep::new(&api.lake, changes);
@@ -154,6 +157,7 @@ async fn done(api: &Api, tx: sqlx::Transaction<'_, sqlx::Postgres>, is_asset_upd
 async fn create(api: &Api, wanted: Wanted, client: &str) -> Answer<Table> {
     let name = &wanted.name;
     api.namespace(name.namespace()).await?;
+    wanted.check_places(api, None)?;
     let exists = || Refusal::exists(format!("Requirement failed: table already exists: {name}"));
     match api.catalog.entry(name).await? {
         Some((EntryType::Table, _)) => return Err(exists()),

@@ -7,8 +7,8 @@ use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, head, post};
 use axum::{Json, Router};
-use orch_lake::Lake;
 use orch_lake::catalog::{Catalog as _, PgCatalog, Properties};
+use orch_lake::{Lake, Table};
 use orch_sdk::task::{TaskResult, fatal};
 use orch_store::hint::Hints;
 use orch_store::identity::identity;
@@ -151,12 +151,13 @@ impl Api {
         self.catalog.namespace(name).await?.ok_or_else(|| Refusal::no_namespace(name))
     }
 
-    /// A folder for metadata that a client names. On this machine only the warehouse is written to, unless the connection says
-    /// otherwise: a client with a token is not a person who may write anywhere.
-    pub(crate) fn allowed(&self, location: &str) -> Answer<()> {
+    /// A place of files that a client names. On this machine only the warehouse is written to, and the folder where a table is
+    /// already, unless the connection says otherwise: a client with a token is not a person who may write anywhere.
+    pub(crate) fn allowed(&self, location: &str, table: Option<&Table>) -> Answer<()> {
         let is_folder = location.starts_with("file:") || !location.contains("://");
         let warehouse = self.lake.warehouse();
-        let is_within = location.strip_prefix(warehouse).is_some_and(|rest| rest.starts_with('/'));
+        let is_below = |folder: &str| location.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+        let is_within = is_below(warehouse) || table.is_some_and(|table| is_below(table.metadata().location()));
         if !is_folder || self.takes_any_location || (is_within && !location.split('/').any(|part| part == "..")) {
             return Ok(());
         }

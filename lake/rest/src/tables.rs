@@ -72,7 +72,7 @@ struct New {
 impl New {
     async fn metadata(self, api: &Api, name: &TableName) -> Answer<TableMetadata> {
         if let Some(location) = &self.location {
-            api.allowed(location)?;
+            api.allowed(location, None)?;
         }
         let location = api.lake.folder_for(name, self.location.as_deref()).await?;
         let mut properties = self.properties.unwrap_or_default();
@@ -146,7 +146,7 @@ pub(crate) async fn register(
     let Registered { name, metadata_location: location, overwrite } = body(&sent)?;
     let name = names::table(&path, &name)?;
     api.namespace(name.namespace()).await?;
-    api.allowed(&location)?;
+    api.allowed(&location, None)?;
     if !(overwrite && api.lake.drop(&name).await?) {
         is_free(&api, EntryType::Table, &name).await?;
     }

@@ -53,7 +53,7 @@ pub(crate) async fn create(
     is_free(&api, EntryType::View, &name).await?;
     let properties = new.properties.unwrap_or_default();
     for location in new.location.iter().chain(properties.get("write.metadata.path")) {
-        api.allowed(location)?;
+        api.allowed(location, None)?;
     }
     let location = api.lake.folder_for(&name, new.location.as_deref()).await?;
     let builder = ViewMetadataBuilder::new(location, new.schema, new.view_version, ViewFormatVersion::V1, properties)?;
@@ -79,7 +79,7 @@ pub(crate) async fn register(
     let Registered { name, metadata_location, .. } = body(&sent)?;
     let name = names::table(&path, &name)?;
     api.namespace(name.namespace()).await?;
-    api.allowed(&metadata_location)?;
+    api.allowed(&metadata_location, None)?;
     is_free(&api, EntryType::View, &name).await?;
     let view = View::read(&api.lake, &name, &metadata_location).await?;
     add(&api, &view).await?;
@@ -143,7 +143,7 @@ pub(crate) async fn change(
     let Sent { requirements, updates } = body(&sent)?;
     for update in &updates {
         if let ViewUpdate::SetLocation { location } = update {
-            api.allowed(location)?;
+            api.allowed(location, None)?;
         }
     }
     for _ in 0..TRIES {

@@ -2,8 +2,7 @@
 
 use super::streams::{self, icon_of};
 use super::{Shell, html};
-use crate::parts::chart::{Chart, Look};
-use crate::parts::{self, Now, dag_href};
+use crate::parts::{self, Chart, Look, Now, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -16,6 +15,7 @@ use orch_store::monitor::{AlertCount, CheckWeek, DagWeek, Hour, alert_counts, ch
 use orch_store::name_pattern::NamePattern;
 use orch_store::stream::{StreamRow, StreamState, list_streams};
 use orch_store::worker::{WorkerRow, list_workers};
+use std::time::Duration;
 
 #[derive(Template)]
 #[template(path = "pages/monitoring.html")]
@@ -191,8 +191,13 @@ fn week_of(row: &DagWeek) -> Week {
         state: parts::bare(word),
         runs: format!("{} {}", count(row.runs), if row.runs == 1 { "run" } else { "runs" }),
         trouble: trouble.collect::<Vec<_>>().join(", "),
-        p95: parts::duration(TimeDelta::milliseconds((row.p95_seconds * 1_000.0) as i64)),
+        p95: parts::duration(length(row.p95_seconds)),
     }
+}
+
+fn length(seconds: f64) -> TimeDelta {
+    let length = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    TimeDelta::from_std(length).unwrap_or_default()
 }
 
 /// What is stale, then what was updated the longest ago.
