@@ -43,10 +43,11 @@ pub use arg::{Arg, Data, Input, Mapped, Output, Params, Upstream};
 pub use binary::{Binary, main};
 pub use builtin::{
     Approval, Container, CopyFiles, CopyOutput, Database, FileEntry, FilePlace, Follow, Form, HttpOutput, HttpRequest,
-    LocalFiles, Mount, Operator, OtherDag, OtherRun, PostgresServer, Python, PythonOutput, Response, Rows, Shell,
-    ShellOutput, Sql, Statement, TriggerDag, TriggerOutput, WaitFor, approval, ask, body_from, body_of, body_of_task,
-    branch, choice, container, copy_files, http, input, python, shell, short_circuit, short_circuit_directly, sql,
-    transfer, trigger_dag, wait_for, wait_for_dag, wait_for_task,
+    LocalFiles, Mount, Operator, OtherDag, OtherRun, PostgresServer, Python, PythonOutput, Response, Rows,
+    SPARK_DEFAULT, Shell, ShellOutput, Spark, SparkSql, Sql, Statement, TriggerDag, TriggerOutput, WaitFor, approval,
+    ask, body_from, body_of, body_of_task, branch, choice, container, copy_files, http, input, python, shell,
+    short_circuit, short_circuit_directly, spark, spark_sql, sql, transfer, trigger_dag, wait_for, wait_for_dag,
+    wait_for_task,
 };
 pub use call::{Call, Definition, StoredInputs};
 pub use dag::{Dag, DagBuilder, bundle, dag};
@@ -101,8 +102,8 @@ pub mod prelude {
         short_circuit_directly, skip, task, wait, zip,
     };
     pub use crate::{
-        Container, CopyFiles, HttpRequest, OtherDag, Python, Sql, TriggerDag, container, copy_files, http, python, sql,
-        trigger_dag, wait_for, wait_for_dag, wait_for_task,
+        Container, CopyFiles, HttpRequest, OtherDag, Python, Spark, SparkSql, Sql, TriggerDag, container, copy_files,
+        http, python, spark, spark_sql, sql, trigger_dag, wait_for, wait_for_dag, wait_for_task,
     };
     pub use anyhow::{Context, bail, ensure};
     pub use schemars::JsonSchema;

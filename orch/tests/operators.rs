@@ -294,6 +294,100 @@ async fn a_cancelled_container_is_removed() {
     assert_eq!(none, TaskError::fatal("`--privileged` is no image"));
 }
 
+// ---------------------------------------------------------------------------------------------------- spark
+
+/// A folder with a `spark-submit` that writes down its arguments and its properties, and then does something.
+fn spark_home(folder: &std::path::Path, and_then: &str) -> Connection {
+    let program = folder.join("bin/spark-submit");
+    std::fs::create_dir_all(folder.join("bin")).expect("folders");
+    let told = folder.join("told").display().to_string();
+    let script =
+        format!("#!/bin/sh\necho \"$@\" >> {told}\ncat \"$2\" >> {told}\nstat -c %a \"$2\" >> {told}\n{and_then}\n");
+    std::fs::write(&program, script).expect("a file");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("rights");
+    let home = json!({ "conn_type": "spark", "host": "local[2]", "extra": { "spark-home": folder } });
+    Connection::parse("spark_default", &home.to_string()).expect("a connection")
+}
+
+#[tokio::test]
+async fn an_application_is_told_everything_in_a_file_of_its_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let host = MemoryHost::new().with_connection(spark_home(folder.path(), "echo '{\"rows\": 3}'"));
+    let wish =
+        Spark { executor_memory: Some("1g".into()), jars: vec!["a.jar".into()], ..Spark::application("/job.py") };
+    let wish = wish.conf("spark.secret", "planted").arg("a b").name("etl");
+    let done = spark(wish).run_alone(host.ctx()).await.expect("it ends well");
+    assert_eq!(done.value, json!({ "rows": 3 }));
+    let told = told(folder.path());
+    let path = told[0].strip_prefix("--properties-file ").and_then(|rest| rest.strip_suffix(" /job.py a b"));
+    assert!(!std::path::Path::new(path.expect("the file comes first")).exists(), "it goes with the try");
+    for line in ["spark.app.name=etl", "spark.executor.memory=1g", "spark.jars=a.jar", "spark.master=local[2]", "600"] {
+        assert!(told.iter().any(|told| told == line), "{line}: {told:?}");
+    }
+    assert!(told.contains(&"spark.secret=planted".to_owned()) && !told[0].contains("planted"), "{told:?}");
+}
+
+#[tokio::test]
+async fn what_spark_says_is_progress_a_log_or_the_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let says = "printf '\\r[Stage 1:>   (0 + 2) / 4]\\r[Stage 1:==> (4 + 0) / 4]\\r\\r' >&2\n\
+        echo '26/11/23 07:30:01 WARN Utils: no address' >&2\n\
+        printf 'Traceback (most recent call last):\\n  File \"x\", line 1\\nValueError: no such table\\n' >&2\n\
+        echo '26/11/23 07:30:02 INFO ShutdownHookManager: called' >&2\nexit 1";
+    let host = MemoryHost::new().with_connection(spark_home(folder.path(), says));
+    let failed = spark(Spark::application("/job.py")).run_alone(host.ctx()).await.expect_err("it fails");
+    assert_eq!(causes(&failed), "exit code 1: ValueError: no such table");
+    let logs = host.logs();
+    let level = |text: &str| logs.iter().find(|line| line.message.contains(text)).map(|line| line.level);
+    assert_eq!(level("stage 1: 0 of 4 tasks done"), Some(LogLevel::Info));
+    assert_eq!(level("stage 1: 4 of 4 tasks done"), Some(LogLevel::Info));
+    assert_eq!(level("no address"), Some(LogLevel::Warning));
+    assert_eq!(level("ShutdownHookManager"), Some(LogLevel::Info));
+    assert!(logs.iter().all(|line| !line.message.is_empty() && !line.message.contains("[Stage")));
+}
+
+#[tokio::test]
+async fn a_driver_elsewhere_is_ended_through_its_master() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let master = format!("spark://{}", listener.local_addr().expect("it is bound"));
+    let says =
+        "case \"$3\" in --kill) ;; *) echo 'submitted as driver-20261123073001-0004, state RUNNING'; sleep 60;; esac";
+    let mut connection = spark_home(folder.path(), says);
+    connection.host = Some(master);
+    connection.extra.insert("deploy-mode".into(), json!("cluster"));
+    let host = MemoryHost::new().with_connection(connection);
+    let mut running = JoinSet::new();
+    running.spawn(spark(Spark::application("/job.jar")).run_alone(host.ctx()));
+    while !host.logs().iter().any(|line| line.message.contains("RUNNING")) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    host.cancel();
+    let ended = running.join_next().await.expect("it runs").expect("no panic");
+    assert_eq!(ended.map(drop), Err(TaskError::retryable("cancelled")));
+    assert!(told(folder.path()).iter().any(|line| line.ends_with("--kill driver-20261123073001-0004")));
+}
+
+#[tokio::test]
+async fn what_is_missing_for_spark_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let of = |host: &str, home: &str| {
+        let text = json!({ "conn_type": "spark", "host": host, "extra": { "spark-home": home } }).to_string();
+        MemoryHost::new().with_connection(Connection::parse("spark_default", &text).expect("a connection"))
+    };
+    for (host, expected) in [
+        (
+            of("local", &folder.path().display().to_string()),
+            "/bin/spark-submit`\nhint: install it on the worker, `pip install",
+        ),
+        (of("spark://127.0.0.1:1", "/"), "the Spark master `spark://127.0.0.1:1` does not answer"),
+    ] {
+        let failed = spark_sql(SparkSql { sql: "select 1".into(), ..SparkSql::default() }).run_alone(host.ctx()).await;
+        let failed = failed.expect_err("it cannot run");
+        assert!(causes(&failed).contains(expected), "{failed}");
+    }
+}
+
 // ---------------------------------------------------------------------------------------------------- other DAGs
 
 fn resumed(end: WaitEnd) -> TryFacts {

@@ -84,8 +84,19 @@ async fn the_files_of_the_guide_are_dags_and_end_well() {
     for (line, text) in &examples {
         for dag in dags(&format!("dag-files.md from line {line}.yaml"), text) {
             // What asks other machines, or people, is read only.
-            let asks =
-                ["sql", "http", "container", "trigger_dag", "wait", "wait_for_dag", "copy_files", "approval", "input"];
+            let asks = [
+                "sql",
+                "http",
+                "container",
+                "spark",
+                "spark_sql",
+                "trigger_dag",
+                "wait",
+                "wait_for_dag",
+                "copy_files",
+                "approval",
+                "input",
+            ];
             if dag.tasks().iter().any(|task| asks.contains(&task.kind.as_str())) {
                 continue;
             }

@@ -115,7 +115,7 @@ async fn operate(kind: &str, config: Value, ctx: Ctx) -> Result<Value, TaskError
     let body = body.map_err(fatal)?;
     let output = body.call(ctx, Vec::new()).await?.unwrap_or_default();
     Ok(match kind {
-        "shell" | "python" | "container" => last_line(&output),
+        "shell" | "python" | "container" | "spark" | "spark_sql" => last_line(&output),
         _ => output,
     })
 }

@@ -1,7 +1,10 @@
 //! What an operator is: a kind, a config that is data, and what is done with it. Yours join those that come with orch by the
 //! same trait.
 
-use super::{Approval, Container, CopyFiles, Form, HttpRequest, OtherDag, Python, Shell, Sql, TriggerDag, WaitFor};
+use super::{
+    Approval, Container, CopyFiles, Form, HttpRequest, OtherDag, Python, Shell, Spark, SparkSql, Sql, TriggerDag,
+    WaitFor,
+};
 use crate::{BoxFuture, Call, Ctx, Data, StoredInputs, TaskResult, fatal};
 use orch_sdk::task::TaskFn;
 use serde::{Serialize, de::DeserializeOwned};
@@ -36,6 +39,8 @@ pub fn body_of(kind: &str, config: &Value) -> Option<Result<TaskFn, String>> {
         Python::KIND => body_from::<Python>(config),
         Sql::KIND => body_from::<Sql>(config),
         HttpRequest::KIND => body_from::<HttpRequest>(config),
+        Spark::KIND => body_from::<Spark>(config),
+        SparkSql::KIND => body_from::<SparkSql>(config),
         Container::KIND => body_from::<Container>(config),
         TriggerDag::KIND => body_from::<TriggerDag>(config),
         WaitFor::KIND => body_from::<WaitFor>(config),
@@ -79,6 +84,8 @@ mod tests {
             ("sql", json!({ "connection": "db", "statement": "select 1" })),
             ("http", json!({ "url": "https://x/" })),
             ("container", json!({ "image": "alpine" })),
+            ("spark", json!({ "application": "job.py" })),
+            ("spark_sql", json!({ "sql": "select 1" })),
             ("trigger_dag", json!({ "dag_id": "other" })),
             ("wait", until),
             ("wait_for_dag", json!({ "dag_id": "other" })),

@@ -74,8 +74,32 @@ pub(super) fn command(ctx: &Ctx, program: &str) -> TaskResult<Command> {
     Ok(command)
 }
 
+/// What a line of a program means.
+pub(super) enum Meaning {
+    /// For the log, and for the message of a failure when it is one of the last.
+    Words(LogLevel),
+    /// For the log only.
+    Noise(LogLevel),
+    /// For neither.
+    Nothing,
+}
+
+/// Reads a line; the level is that of the lines of its pipe.
+pub(super) type Read<'r> = &'r (dyn Fn(LogLevel, &str) -> Meaning + Sync);
+
 /// Runs it to its end. `input` is what it reads; without any, nothing.
 pub(super) async fn run(ctx: &Ctx, command: Command, name: &str, input: Option<String>) -> TaskResult<Ended> {
+    run_read(ctx, command, name, input, None).await
+}
+
+/// The same for a program whose lines are read: a carriage return ends one, too.
+pub(super) async fn run_read(
+    ctx: &Ctx,
+    command: Command,
+    name: &str,
+    input: Option<String>,
+    read: Option<Read<'_>>,
+) -> TaskResult<Ended> {
     let mut program = Program::start(command, input).await.with_context(|| format!("cannot start `{name}`"))?;
     let (stdout, stderr) = program.output().ok_or_else(|| anyhow!("`{name}` has no output"))?;
 
@@ -83,8 +107,8 @@ pub(super) async fn run(ctx: &Ctx, command: Command, name: &str, input: Option<S
     let status = {
         let mut copied = pin!(async {
             tokio::join!(
-                copy(ctx, LogLevel::Info, stdout, &mut output),
-                copy(ctx, LogLevel::Warning, stderr, &mut errors)
+                copy(ctx, (LogLevel::Info, read), stdout, &mut output),
+                copy(ctx, (LogLevel::Warning, read), stderr, &mut errors)
             )
         });
         let mut end = pin!(wait(&mut program, ctx, name));
@@ -119,17 +143,18 @@ async fn wait(program: &mut Program, ctx: &Ctx, name: &str) -> TaskResult<ExitSt
 }
 
 /// Every line to the log, the last one also to `last`.
-async fn copy(ctx: &Ctx, level: LogLevel, from: impl AsyncRead + Unpin, last: &mut Last) {
+async fn copy(ctx: &Ctx, how: (LogLevel, Option<Read<'_>>), from: impl AsyncRead + Unpin, last: &mut Last) {
+    let ends_line = |byte: &u8| *byte == b'\n' || (how.1.is_some() && *byte == b'\r');
     let mut from = BufReader::new(from);
     let (mut line, mut bytes_of_line) = (Vec::new(), 0);
     loop {
         // A broken pipe is the end, as an empty one.
         let Ok(bytes) = from.fill_buf().await else { return };
         if bytes.is_empty() {
-            flush(ctx, level, &mut line, bytes_of_line, last);
+            flush(ctx, how, &mut line, bytes_of_line, last);
             return;
         }
-        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let end = bytes.iter().position(ends_line);
         let taken = end.map_or(bytes.len(), |end| end + 1);
         let room = MAX_LINE_BYTES.saturating_sub(line.len());
         let text = &bytes[..end.unwrap_or(bytes.len())];
@@ -137,19 +162,24 @@ async fn copy(ctx: &Ctx, level: LogLevel, from: impl AsyncRead + Unpin, last: &m
         bytes_of_line += text.len();
         from.consume(taken);
         if end.is_some() {
-            flush(ctx, level, &mut line, std::mem::take(&mut bytes_of_line), last);
+            flush(ctx, how, &mut line, std::mem::take(&mut bytes_of_line), last);
         }
     }
 }
 
-fn flush(ctx: &Ctx, level: LogLevel, line: &mut Vec<u8>, bytes: usize, last: &mut Last) {
+fn flush(ctx: &Ctx, (level, read): (LogLevel, Option<Read<'_>>), line: &mut Vec<u8>, bytes: usize, last: &mut Last) {
     if line.is_empty() {
         return;
     }
     let text = String::from_utf8_lossy(line).trim_end().to_string();
     line.clear();
+    let (level, has_words) = match read.map_or(Meaning::Words(level), |read| read(level, &text)) {
+        Meaning::Words(level) => (level, true),
+        Meaning::Noise(level) => (level, false),
+        Meaning::Nothing => return,
+    };
     ctx.log(level, &text, Value::Null);
-    if !text.is_empty() {
+    if has_words && !text.is_empty() {
         last.words.add(&text);
         (last.text, last.bytes) = (text, bytes);
     }

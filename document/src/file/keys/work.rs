@@ -19,6 +19,40 @@ const PYTHON: &[Key] = &[
     key("interpreter", &Shape::Text, "A Python by its path; python3 without this and `venv`"),
 ];
 
+const SPARK_CONNECTION: Key = key("connection", &Shape::Text, "A connection to a Spark; `spark_default` without this");
+const SPARK_CONF: Key = key("conf", &VARIABLES, "Properties by Spark's names; no process list shows them");
+const SPARK_NAME: Key = key("name", &Shape::Template, "What Spark's pages call it; DAG and task without this");
+const SPARK_JARS: Key = key("jars", &ARGUMENTS, "Jars for driver and executors");
+const SPARK_PACKAGES: Key = key("packages", &ARGUMENTS, "The same by their Maven coordinates");
+
+const SPARK: &[Key] = &[
+    required("application", &Shape::Template, "A Python file or a jar, as `spark-submit` finds it"),
+    SPARK_CONNECTION,
+    key("args", &ARGUMENTS, "What the application is given. Process lists show them"),
+    SPARK_CONF,
+    key("env", &VARIABLES, "Environment variables"),
+    SPARK_NAME,
+    key("java_class", &Shape::Text, "The main class of a jar"),
+    SPARK_JARS,
+    SPARK_PACKAGES,
+    key("py_files", &ARGUMENTS, "Python files and archives that the application imports"),
+    key("files", &ARGUMENTS, "Files for the folders of driver and executors"),
+    key("driver_memory", &Shape::Text, "`1g`"),
+    key("executor_memory", &Shape::Text, "`1g`"),
+    key("executor_cores", &Shape::Count, "Cores of each executor"),
+    key("total_executor_cores", &Shape::Count, "Of a standalone master: cores of all executors"),
+    key("num_executors", &Shape::Count, "Of YARN and Kubernetes: how many executors"),
+];
+
+const SPARK_SQL: &[Key] = &[
+    required("sql", &Shape::Template, "One statement, or several with `;` between them"),
+    SPARK_CONNECTION,
+    SPARK_CONF,
+    SPARK_NAME,
+    SPARK_JARS,
+    SPARK_PACKAGES,
+];
+
 const NAMES: Shape = Shape::List(&Shape::Text);
 
 const APPROVAL: &[Key] = &[
@@ -121,6 +155,20 @@ pub(in crate::file) const KINDS: &[TaskKind] = &[
         ]),
         short: "",
         about: "A container, by whatever runs containers on the worker",
+    },
+    TaskKind {
+        name: "spark",
+        kind: "spark",
+        shape: Shape::Either(&[Shape::Object(SPARK), Shape::Template]),
+        short: "application",
+        about: "An application, by `spark-submit`. Exit code 99 skips the task, every other than 0 fails the try",
+    },
+    TaskKind {
+        name: "spark_sql",
+        kind: "spark_sql",
+        shape: Shape::Either(&[Shape::Object(SPARK_SQL), Shape::Template]),
+        short: "sql",
+        about: "Statements of Spark's SQL, by `spark-submit`. The output has the first 1000 rows of the last one",
     },
     TaskKind {
         name: "trigger_dag",

@@ -1,0 +1,243 @@
+//! The `spark` and `spark_sql` tasks: an application, or statements, given to a Spark by `spark-submit`.
+//!
+//! What the application is configured with goes into a file that only the worker's user can read, never onto a command
+//! line: connections' passwords and keys are among it. The driver is a program of the task, so it ends with the task and with
+//! the worker, and its executors end with it. In deploy mode `cluster` the driver is elsewhere, and is ended through its master.
+
+mod driver;
+mod folder;
+mod lines;
+mod server;
+
+use super::operator::Operator;
+use super::process::{self, SKIP_CODE};
+use crate::{BoxFuture, Call, Ctx, PythonOutput, TaskResult, fatal, skip};
+use driver::Driver;
+use folder::Folder;
+use lines::Lines;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use server::Server;
+use std::collections::BTreeMap;
+
+/// The connection, if a task names no other.
+pub const SPARK_DEFAULT: &str = "spark_default";
+
+/// Prints the rows of the last statement.
+const STATEMENTS: &str = include_str!("spark/statements.py");
+/// Where the statements are found.
+const STATEMENTS_CONF: &str = "spark.orch.statements";
+
+/// An application, and what it is given.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spark {
+    /// A Python file or a jar, where `spark-submit` finds it.
+    pub application: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<String>,
+    /// `sys.argv[1:]`. Every user of the worker's machine can read them: no place for secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Spark's own names. Stronger than those of the connection.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub conf: BTreeMap<String, Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The main class of a jar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub java_class: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jars: Vec<String>,
+    /// By their Maven coordinates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub py_files: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver_memory: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor_memory: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor_cores: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_executor_cores: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_executors: Option<u32>,
+    /// Environment variables of `spark-submit` and, where it runs the driver, of that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+}
+
+/// Statements of Spark's SQL.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SparkSql {
+    /// One or more, with `;` between them. Values come by the templates of the DAG file.
+    pub sql: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub conf: BTreeMap<String, Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jars: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<String>,
+}
+
+/// Runs an application by `spark-submit`. Exit code 99 skips the task, every other than 0 fails the try.
+#[track_caller]
+pub fn spark<'d>(spark: Spark) -> Call<'d, PythonOutput> {
+    spark.call()
+}
+
+/// Runs statements by `spark-submit`; the output has the first thousand rows of the last one.
+#[track_caller]
+pub fn spark_sql<'d>(sql: SparkSql) -> Call<'d, PythonOutput> {
+    sql.call()
+}
+
+impl Spark {
+    pub fn application(path: &str) -> Spark {
+        Spark { application: path.into(), ..Spark::default() }
+    }
+
+    /// By another connection than `spark_default`.
+    #[must_use]
+    pub fn connection(mut self, id: &str) -> Spark {
+        self.connection = Some(id.into());
+        self
+    }
+
+    #[must_use]
+    pub fn arg(mut self, value: impl Into<String>) -> Spark {
+        self.args.push(value.into());
+        self
+    }
+
+    #[must_use]
+    pub fn conf(mut self, name: &str, value: impl Into<Value>) -> Spark {
+        self.conf.insert(name.into(), value.into());
+        self
+    }
+
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Spark {
+        self.name = Some(name.into());
+        self
+    }
+
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Spark {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// The application as a text of Python, in the place of a file.
+    ///
+    /// # Errors
+    /// As [`Spark::submit`].
+    pub async fn submit_script(mut self, ctx: &Ctx, script: &str) -> TaskResult<PythonOutput> {
+        let folder = Folder::make(&ctx.attempt().simple().to_string())?;
+        self.application = folder.write("application.py", script)?;
+        self.submit_from(ctx, &folder).await
+    }
+
+    /// Runs it to its end, as the body of a task: its output is in the log of `ctx`.
+    ///
+    /// # Errors
+    /// There is no `spark-submit` or no such connection, the master does not answer, or the application failed.
+    pub async fn submit(self, ctx: &Ctx) -> TaskResult<PythonOutput> {
+        let folder = Folder::make(&ctx.attempt().simple().to_string())?;
+        self.submit_from(ctx, &folder).await
+    }
+
+    async fn submit_from(self, ctx: &Ctx, folder: &Folder) -> TaskResult<PythonOutput> {
+        if self.application.is_empty() || self.application.starts_with('-') {
+            return Err(fatal(format!("`{}` is no application", self.application)));
+        }
+        let connection = ctx.connection(self.connection.as_deref().unwrap_or(SPARK_DEFAULT)).await?;
+        let server = Server::of(&connection)?;
+        server.check().await?;
+        let program = server.program()?;
+        let settings = folder.write("spark.conf", &server.defaults(&self.properties(ctx, &server)))?;
+        let mut command = process::command(ctx, &program)?;
+        // The script starts Python, which else keeps its lines until a buffer is full.
+        command.env("PYTHONUNBUFFERED", "1").envs(server.environment()).envs(&self.env);
+        command.args(["--properties-file", &settings]);
+        if let Some(class) = &self.java_class {
+            command.args(["--class", class]);
+        }
+        command.arg(&self.application).args(&self.args);
+        ctx.info(format!("submitting `{}` to `{}`", self.application, server.master));
+        let (lines, driver) = (Lines::new(ctx), Driver::of(&server, &program, &settings));
+        let ended = process::run_read(ctx, command, &program, None, Some(&|level, line| lines.read(level, line))).await;
+        let ended = driver.ended(ended, lines.driver()).await?;
+        match ended.status.code() {
+            Some(0) => {
+                let last_line = ended.last_line()?;
+                let value = serde_json::from_str(&last_line).unwrap_or_default();
+                Ok(PythonOutput { last_line, value })
+            }
+            Some(SKIP_CODE) => Err(skip(format!("the application ended with exit code {SKIP_CODE}"))),
+            _ => Err(ended.failure()),
+        }
+    }
+
+    /// Everything Spark is told, by its own names: the connection's, then those of the task.
+    fn properties(&self, ctx: &Ctx, server: &Server) -> BTreeMap<String, String> {
+        let mut told = server.properties();
+        let list = |words: &[String]| (!words.is_empty()).then(|| words.join(","));
+        let name = self.name.clone().unwrap_or_else(|| format!("{}.{}", ctx.dag_id(), ctx.task_id()));
+        let number = |number: Option<u32>| number.map(|number| number.to_string());
+        let own = [
+            ("spark.app.name", Some(name)),
+            ("spark.submit.pyFiles", list(&self.py_files)),
+            ("spark.files", list(&self.files)),
+            ("spark.driver.memory", self.driver_memory.clone()),
+            ("spark.executor.memory", self.executor_memory.clone()),
+            ("spark.executor.cores", number(self.executor_cores)),
+            ("spark.cores.max", number(self.total_executor_cores)),
+            ("spark.executor.instances", number(self.num_executors)),
+        ];
+        told.extend(own.into_iter().filter_map(|(name, value)| Some((name.into(), value?))));
+        for (name, more) in [("spark.jars", &self.jars), ("spark.jars.packages", &self.packages)] {
+            if let Some(more) = list(more) {
+                let known = told.get(name).map(|known| format!("{known},")).unwrap_or_default();
+                told.insert(name.into(), format!("{known}{more}"));
+            }
+        }
+        told.extend(self.conf.iter().map(|(name, value)| (name.clone(), server::text_of(value))));
+        told
+    }
+}
+
+impl SparkSql {
+    async fn go(self, ctx: &Ctx) -> TaskResult<PythonOutput> {
+        let SparkSql { sql, connection, conf, name, jars, packages } = self;
+        let spark = Spark { connection, conf, name, jars, packages, ..Spark::default() };
+        spark.conf(STATEMENTS_CONF, sql).submit_script(ctx, STATEMENTS).await
+    }
+}
+
+impl Operator for Spark {
+    const KIND: &'static str = "spark";
+    type Output = PythonOutput;
+
+    fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<PythonOutput>> {
+        Box::pin(async move { self.submit(&ctx).await })
+    }
+}
+
+impl Operator for SparkSql {
+    const KIND: &'static str = "spark_sql";
+    type Output = PythonOutput;
+
+    fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<PythonOutput>> {
+        Box::pin(async move { self.go(&ctx).await })
+    }
+}

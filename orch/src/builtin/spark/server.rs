@@ -1,0 +1,236 @@
+//! A Spark as a connection says it: its master, where `spark-submit` is, and what every application is given.
+
+use crate::{Connection, TaskResult, fatal};
+use anyhow::bail;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Those that Airflow knows: what a connection names is started on the worker.
+const PROGRAMS: [&str; 3] = ["spark-submit", "spark2-submit", "spark3-submit"];
+/// Masters that are no address of a Spark.
+const OTHER_MASTERS: [&str; 3] = ["local", "yarn", "k8s://"];
+const USUAL_PORT: u16 = 7077;
+/// A master that does not take a connection in this time is not there; Spark itself asks for a minute.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+const HINT: &str = "hint: write `spark://host:7077`, or `{\"conn_type\": \"spark\", \"host\": \"yarn\"}`, `local[*]` or `k8s://…` as the host";
+
+#[derive(Debug)]
+pub(super) struct Server {
+    id: String,
+    pub(super) master: String,
+    pub(super) is_cluster: bool,
+    home: Option<String>,
+    program: String,
+    properties: BTreeMap<String, String>,
+}
+
+impl Server {
+    pub(super) fn of(connection: &Connection) -> TaskResult<Server> {
+        let id = &connection.id;
+        if connection.conn_type != "spark" {
+            return Err(fatal(format!("connection `{id}` is of type `{}`, not `spark`\n{HINT}", connection.conn_type)));
+        }
+        let text = |name: &str| {
+            let value = connection.extra_field(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+            value.map(String::from)
+        };
+        let Some(master) = master(connection) else {
+            return Err(fatal(format!("connection `{id}` names no master\n{HINT}")));
+        };
+        let program = text("spark-binary").unwrap_or_else(|| PROGRAMS[0].into());
+        if !PROGRAMS.contains(&program.as_str()) {
+            let known = PROGRAMS.join("`, `");
+            return Err(fatal(format!("connection `{id}`: `spark-binary` is one of `{known}`, not `{program}`")));
+        }
+        let mode = text("deploy-mode").unwrap_or_else(|| "client".into());
+        if !["client", "cluster"].contains(&mode.as_str()) {
+            return Err(fatal(format!("connection `{id}`: `deploy-mode` is `client` or `cluster`, not `{mode}`")));
+        }
+        let is_cluster = mode == "cluster";
+        let told = [
+            ("spark.master", Some(master.clone())),
+            ("spark.submit.deployMode", Some(mode)),
+            ("spark.yarn.queue", text("queue")),
+            ("spark.kubernetes.namespace", text("namespace")),
+            ("spark.jars", connection.extra_field("jars").map(text_of)),
+            ("spark.jars.packages", connection.extra_field("packages").map(text_of)),
+            // How far its stages are is read from there; without it a log would have a line for each of their tasks.
+            ("spark.ui.showConsoleProgress", Some("true".into())),
+            ("spark.log.level", Some("WARN".into())),
+            // Else `spark-submit` ends when a standalone master has taken the driver.
+            ("spark.standalone.submit.waitAppCompletion", is_cluster.then(|| "true".into())),
+        ];
+        let mut properties: BTreeMap<String, String> =
+            told.into_iter().filter_map(|(name, value)| Some((name.into(), value?))).collect();
+        if let Some(conf) = connection.extra_field("conf").and_then(Value::as_object) {
+            properties.extend(conf.iter().map(|(name, value)| (name.clone(), text_of(value))));
+        }
+        Ok(Server { id: id.clone(), master, is_cluster, home: text("spark-home"), program, properties })
+    }
+
+    /// What every application is given.
+    pub(super) fn properties(&self) -> BTreeMap<String, String> {
+        self.properties.clone()
+    }
+
+    /// Where it is, if the connection says so.
+    pub(super) fn environment(&self) -> Option<(&'static str, String)> {
+        self.home.clone().map(|home| ("SPARK_HOME", home))
+    }
+
+    /// The path of `spark-submit`, or its name for the `PATH`.
+    pub(super) fn program(&self) -> TaskResult<String> {
+        let name = &self.program;
+        let hint = "hint: install it on the worker, `pip install 'pyspark==4.1.*'`, and Java 17; or name its folder as \
+                    `spark-home` in the connection";
+        if let Some(home) = &self.home {
+            let path = format!("{}/bin/{name}", home.trim_end_matches('/'));
+            if !Path::new(&path).is_file() {
+                return Err(fatal(format!("connection `{}`: there is no `{path}`\n{hint}", self.id)));
+            }
+            return Ok(path);
+        }
+        #[expect(clippy::disallowed_methods, reason = "programs are found there")]
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        if std::env::split_paths(&path).any(|folder| folder.join(name).is_file()) {
+            return Ok(name.clone());
+        }
+        Err(fatal(format!("there is no `{name}` in the `PATH` of this worker\n{hint}")))
+    }
+
+    /// Asks whether a standalone master is there: Spark itself says nothing for a minute when it is not.
+    pub(super) async fn check(&self) -> TaskResult<()> {
+        let Some(addresses) = self.master.strip_prefix("spark://") else { return Ok(()) };
+        let mut problem = String::new();
+        // Of several one leads, and any may be down.
+        for address in addresses.split(',') {
+            problem = match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no connection in {CONNECT_TIMEOUT:?}"),
+            };
+        }
+        bail!(
+            "connection `{}`: the Spark master `{}` does not answer: {problem}\nhint: start it, or correct the connection",
+            self.id,
+            self.master
+        )
+    }
+
+    /// The text of the file: what this Spark's own `spark-defaults.conf` says, which else counts no more, and `told` behind it.
+    pub(super) fn defaults(&self, told: &BTreeMap<String, String>) -> String {
+        let own = self.home.as_ref().map(|home| Path::new(home).join("conf/spark-defaults.conf"));
+        let mut text = own.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+        text.push('\n');
+        for (name, value) in told {
+            // Writing to a string does not fail.
+            writeln!(text, "{}={}", escaped(name), escaped(value)).ok();
+        }
+        text
+    }
+}
+
+/// As Airflow reads it, and `spark://host:port` as a URI, which has the word as its type.
+fn master(connection: &Connection) -> Option<String> {
+    let host = connection.host.as_deref().filter(|host| !host.is_empty())?;
+    let port = connection.port;
+    if OTHER_MASTERS.iter().any(|other| host.starts_with(other)) {
+        return Some(port.map_or_else(|| host.into(), |port| format!("{host}:{port}")));
+    }
+    let addresses = host.strip_prefix("spark://").unwrap_or(host);
+    let has_port = addresses.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    Some(match port {
+        None if has_port => format!("spark://{addresses}"),
+        port => format!("spark://{addresses}:{}", port.unwrap_or(USUAL_PORT)),
+    })
+}
+
+/// A value as Spark reads it: a list is one word.
+pub(super) fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(text_of).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
+/// For a file of Java's properties.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => escaped += "\\n",
+            '\r' => escaped += "\\r",
+            '\t' => escaped += "\\t",
+            '\\' | '=' | ':' | '#' | '!' | ' ' => escaped.extend(['\\', c]),
+            c if c.is_ascii() => escaped.push(c),
+            c => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    // Writing to a string does not fail.
+                    write!(escaped, "\\u{unit:04x}").ok();
+                }
+            }
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(uri: &str) -> TaskResult<Server> {
+        Server::of(&Connection::parse("spark_default", uri).expect("a connection"))
+    }
+
+    #[test]
+    fn a_connection_names_its_master_as_in_airflow_or_as_a_url() {
+        for (text, expected) in [
+            ("spark://spark-master:7077", "spark://spark-master:7077"),
+            ("spark://spark-master", "spark://spark-master:7077"),
+            ("spark://local", "local"),
+            (r#"{"conn_type": "spark", "host": "local[2]"}"#, "local[2]"),
+            (r#"{"conn_type": "spark", "host": "yarn"}"#, "yarn"),
+            (r#"{"conn_type": "spark", "host": "spark://one:7077,two:7077"}"#, "spark://one:7077,two:7077"),
+            (r#"{"conn_type": "spark", "host": "spark://one", "port": 7000}"#, "spark://one:7000"),
+            (r#"{"conn_type": "spark", "host": "k8s://https://here", "port": 443}"#, "k8s://https://here:443"),
+        ] {
+            assert_eq!(server(text).expect("a master").master, expected, "{text}");
+        }
+        for wrong in ["spark://", "http://host", "spark://h?spark-binary=sh", "spark://h?deploy-mode=here"] {
+            let told = server(wrong).expect_err("it is wrong").to_string();
+            assert!(told.contains("connection `spark_default`"), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_a_connection_says_is_given_to_every_application() {
+        let text = r#"{"conn_type": "spark", "host": "yarn", "extra": {"deploy-mode": "cluster", "queue": "night",
+            "jars": ["a.jar", "b.jar"], "conf": {"spark.sql.shuffle.partitions": 4}}}"#;
+        let server = server(text).expect("a server");
+        let told = server.properties();
+        for (name, expected) in [
+            ("spark.master", "yarn"),
+            ("spark.submit.deployMode", "cluster"),
+            ("spark.yarn.queue", "night"),
+            ("spark.jars", "a.jar,b.jar"),
+            ("spark.sql.shuffle.partitions", "4"),
+        ] {
+            assert_eq!(told.get(name).map(String::as_str), Some(expected), "{name}");
+        }
+        assert!(server.is_cluster);
+    }
+
+    #[test]
+    fn values_are_what_java_reads_back() {
+        let told = BTreeMap::from([("spark.a".to_owned(), "x=\"1\"\n\\ü 😀".to_owned())]);
+        let text = server("spark://local").expect("a server").defaults(&told);
+        assert_eq!(text, "\nspark.a=x\\=\"1\"\\n\\\\\\u00fc\\ \\ud83d\\ude00\n");
+    }
+}
