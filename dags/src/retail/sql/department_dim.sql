@@ -1,0 +1,2 @@
+SELECT department_id, department_name
+FROM departments
