@@ -29,8 +29,11 @@ pub const TOPICS: &str = orch_streams::TOPICS;
 /// Where `logging_client` sends readings: a logging server (`http`), or the topic itself.
 pub const LOGGING_SERVER: &str = "logging_server";
 
+/// The Spark that carries out what is large; without one the worker does.
+pub const SPARK: &str = orch::SPARK_DEFAULT;
+
 /// Those whose default needs no server, wherever orch runs.
-pub const SAMPLES: [&str; 4] = [LOGGING_SERVER, NYC_TAXI, TOPICS, WEATHER_API];
+pub const SAMPLES: [&str; 5] = [LOGGING_SERVER, NYC_TAXI, SPARK, TOPICS, WEATHER_API];
 /// The others, by name.
 pub const IDS: [&str; 5] = [BUCKETS, LAKE, RETAIL_MYSQL, RETAIL_POSTGRES, TAXI_DB];
 
@@ -59,9 +62,10 @@ pub fn defaults(here: &Installation) -> Vec<Connection> {
     let topics = of_type(TOPICS, orch_streams::topic::LOG, "Topics: the built-in log, in the database of orch");
     let logging =
         of_type(LOGGING_SERVER, orch_streams::topic::LOG, "No logging server: its client writes into the topic");
+    let spark = of_type(SPARK, crate::engine::LOCAL, "No Spark: the worker computes itself");
     // A URL that is none has been told by whoever connected before any task runs.
     let Ok(database) = Connection::from_uri(LAKE, &here.database_url) else {
-        return vec![buckets, logging, sample, topics, trips, weather];
+        return vec![buckets, logging, sample, spark, topics, trips, weather];
     };
     let mut lake = Connection {
         description: Some("The lake: its catalog in the database of orch, new tables in the data folder".into()),
@@ -86,7 +90,7 @@ pub fn defaults(here: &Installation) -> Vec<Connection> {
     if changing.extra_field("user").and_then(Value::as_str) == Some("orch_tasks") {
         changing.extra.insert("user".into(), "orch_capture".into());
     }
-    vec![buckets, changing, lake, logging, sample, target, topics, trips, weather]
+    vec![buckets, changing, lake, logging, sample, spark, target, topics, trips, weather]
 }
 
 fn of_type(id: &str, conn_type: &str, description: &str) -> Connection {

@@ -3,6 +3,7 @@
 pub mod analytics;
 pub mod catalog;
 pub mod connections;
+mod engine;
 pub mod forecast;
 pub mod logging;
 pub mod openweather;
@@ -26,6 +27,7 @@ use orch_streams::Stream;
 pub fn dags() -> Vec<Dag> {
     let pipelines = [
         retail::pipelines::dags(),
+        retail::spark::pipelines::dags(),
         transactions::dags(),
         taxi::pipelines::dags(),
         taxi_source::dags(),

@@ -14,4 +14,5 @@ pub mod sample;
 pub mod schema;
 pub mod silver;
 pub mod source;
+pub mod spark;
 pub mod tasks;

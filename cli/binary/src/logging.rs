@@ -17,7 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, fmt};
 
 /// Libraries below the bodies: their debug lines are nobody's log.
-const TOO_CHATTY: [&str; 7] = ["sqlx", "hyper", "tokio", "tower", "rustls", "mio", "apache_avro"];
+const TOO_CHATTY: [&str; 8] = ["sqlparser", "sqlx", "hyper", "tokio", "tower", "rustls", "mio", "apache_avro"];
 
 /// What the database says beside its answers, such as that a schema is there already.
 const NOTICES: (&str, Level) = ("sqlx::postgres::notice", Level::WARN);

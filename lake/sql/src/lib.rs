@@ -19,10 +19,12 @@ mod session;
 mod shown;
 mod sizes;
 mod source;
+mod statements;
 mod tables;
 mod values;
 mod view;
 
 pub use source::{Opened, source};
+pub use statements::{Open, Statements};
 pub use tables::{Reads, reads_of};
 pub use view::{SqlLake, SqlLimits};

@@ -1,0 +1,102 @@
+"""A job of orch on Spark: views over objects or a table of a database, then each table as its statement says.
+
+What to do is in `spark.orch.job`, passwords are in properties of their own. The last line says how many rows were written.
+"""
+
+import json
+
+from pyspark.sql import Observation, SparkSession
+from pyspark.sql.functions import count, expr, lit
+
+MYSQL_DRIVERS = ("com.mysql.cj.jdbc.Driver", "org.mariadb.jdbc.Driver")
+# Nothing between two delimiters is null; what is null or empty is written as nothing.
+CSV = {
+    "header": "true",
+    "quote": '"',
+    "escape": '"',
+    "multiLine": "true",
+    "nullValue": "",
+    "emptyValue": "",
+    "dateFormat": "yyyy-MM-dd",
+    "timestampNTZFormat": "yyyy-MM-dd HH:mm:ss[.SSSSSS]",
+}
+ROWS_AT_ONCE = "10000"
+
+
+def mysql_driver(spark):
+    loader = spark._jvm.java.lang.Thread.currentThread().getContextClassLoader()
+    for name in MYSQL_DRIVERS:
+        try:
+            loader.loadClass(name)
+            return name
+        except Exception:
+            continue
+    raise SystemExit(
+        "this Spark has no JDBC driver for MySQL\n"
+        "hint: name one in the connection: `packages`: `com.mysql:mysql-connector-j:9.1.0`, or its jar in `jars`"
+    )
+
+
+def of_database(spark, source):
+    options = {
+        "url": source["url"],
+        "driver": mysql_driver(spark),
+        "user": source["user"],
+        "password": spark.sparkContext.getConf().get(source["password"]),
+        "fetchsize": ROWS_AT_ONCE,
+        "preferTimestampNTZ": "true",
+    }
+    table, key, parts = source["table"], source["key"], spark.sparkContext.defaultParallelism
+    if key and parts > 1:
+        bounds = f"select min({key}) as low, max({key}) as high from {table}"
+        [bounds] = spark.read.format("jdbc").options(**options, query=bounds).load().collect()
+        if bounds["low"] is not None:
+            options.update(partitionColumn=key, lowerBound=bounds["low"], upperBound=bounds["high"], numPartitions=parts)
+    return spark.read.format("jdbc").options(**options, dbtable=table).load()
+
+
+def of_objects(spark, source, columns):
+    if source["format"] == "csv":
+        schema = ", ".join(f"`{c['name']}` {c['type']}" for c in columns)
+        return spark.read.options(**CSV, enforceSchema="false", mode="FAILFAST").schema(schema).csv(source["paths"])
+    return spark.read.parquet(*source["paths"])
+
+
+def typed(column):
+    """Empty texts are null, or nulls are empty texts where the schema has no nulls."""
+    name, of_type = f"`{column['name']}`", column["type"]
+    value = f"cast({name} as {of_type})"
+    if of_type == "STRING":
+        value = f"nullif({value}, '')" if column["nullable"] else f"coalesce({value}, '')"
+    return expr(f"{value} as {name}")
+
+
+def write(frame, target):
+    seen = Observation(target["name"])
+    frame = frame.select(*map(typed, target["columns"])).observe(seen, count(lit(1)).alias("rows"))
+    # The place is that of this try; what its lost worker left there goes.
+    writer = frame.write.mode("overwrite")
+    if target["format"] == "csv":
+        writer.options(**CSV).csv(target["path"])
+    else:
+        writer.option("compression", "zstd").parquet(target["path"])
+    return seen.get["rows"]
+
+
+spark = SparkSession.builder.getOrCreate()
+job = json.loads(spark.sparkContext.getConf().get("spark.orch.job"))
+views = set()
+for view in job["views"]:
+    source, columns = view["source"], view["columns"]
+    frame = of_database(spark, source) if "url" in source else of_objects(spark, source, columns)
+    frame.select(*map(typed, columns)).createOrReplaceTempView(view["name"])
+    views.add(view["name"])
+rows = {}
+for target in job["tables"]:
+    print(f"making `{target['name']}`")
+    frame = spark.sql(target["sql"])
+    if target["name"] not in views:
+        frame.createOrReplaceTempView(target["name"])
+    rows[target["name"]] = write(frame, target)
+print(json.dumps({"rows": rows}))
+spark.stop()

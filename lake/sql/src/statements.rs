@@ -1,0 +1,153 @@
+//! Statements over rows from anywhere, in this process: what a pipeline asks of its own tables. No lake, no limits of a
+//! reader; a statement that is under way holds no more than joins and sums need.
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::PartitionStream;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, TryStreamExt as _};
+use orch_lake::batches::Batches;
+use orch_sdk::task::{TaskResult, fatal};
+use std::fmt;
+use std::sync::Arc;
+
+/// Reads the rows of a view, each time anew.
+pub type Open = Arc<dyn Fn() -> BoxFuture<'static, TaskResult<Batches>> + Send + Sync>;
+
+/// Named rows, and what can be asked of them.
+pub struct Statements {
+    context: SessionContext,
+}
+
+impl Default for Statements {
+    /// One thread computes: others belong to other tasks.
+    fn default() -> Statements {
+        Statements { context: SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1)) }
+    }
+}
+
+impl Statements {
+    /// Rows by a name.
+    ///
+    /// # Errors
+    /// The name is taken.
+    pub fn view(&self, name: &str, schema: SchemaRef, open: Open) -> TaskResult<()> {
+        let table = StreamingTable::try_new(schema.clone(), vec![Arc::new(View { schema, open })]).map_err(told)?;
+        self.context.register_table(name, Arc::new(table)).map_err(told)?;
+        Ok(())
+    }
+
+    /// Makes the rows of a statement a view for those that follow.
+    ///
+    /// # Errors
+    /// The statement is wrong, or the name is taken.
+    pub async fn keep(&self, name: &str, statement: &str) -> TaskResult<()> {
+        let frame = self.context.sql(statement).await.map_err(told)?;
+        self.context.register_table(name, frame.into_view()).map_err(told)?;
+        Ok(())
+    }
+
+    /// The rows of a statement.
+    ///
+    /// # Errors
+    /// The statement is wrong. In the stream: a row could not be read or computed.
+    pub async fn rows(&self, statement: &str) -> TaskResult<Batches> {
+        let frame = self.context.sql(statement).await.map_err(told)?;
+        let stream = frame.execute_stream().await.map_err(told)?;
+        Ok(Batches::new(stream.schema(), stream.map_err(told)))
+    }
+}
+
+impl fmt::Debug for Statements {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Statements").finish_non_exhaustive()
+    }
+}
+
+struct View {
+    schema: SchemaRef,
+    open: Open,
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+impl PartitionStream for View {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let rows = (self.open)().into_stream().try_flatten();
+        let rows = rows.map_err(|error| DataFusionError::External(Box::new(Unread(error))));
+        Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), rows))
+    }
+}
+
+/// The error of a view's source, on its way through the engine.
+#[derive(Debug)]
+struct Unread(anyhow::Error);
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Unread {}
+
+/// What a view could not read is its own error; everything else is one of the statement, and another try cannot help.
+fn told(error: DataFusionError) -> anyhow::Error {
+    match error {
+        DataFusionError::External(error) => match error.downcast::<Unread>() {
+            Ok(unread) => unread.0,
+            Err(error) => anyhow::Error::from_boxed(error),
+        },
+        DataFusionError::Context(_, inner) => told(*inner),
+        DataFusionError::Shared(error) => fatal(error.to_string()),
+        other => fatal(other.strip_backtrace()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Int64Array, RecordBatch};
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    fn numbers() -> (SchemaRef, Open) {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
+        let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![1, 2, 3]))]);
+        let batch = batch.expect("a batch");
+        (schema, Arc::new(move || std::future::ready(Ok(batch.clone().into())).boxed()))
+    }
+
+    #[tokio::test]
+    async fn a_statement_sees_views_and_what_was_kept() {
+        let statements = Statements::default();
+        let (schema, open) = numbers();
+        statements.view("numbers", schema, open).expect("a view");
+        statements.keep("even", "SELECT n FROM numbers WHERE n % 2 = 0").await.expect("a view of a view");
+        let sum = "SELECT (SELECT sum(n) FROM numbers) + (SELECT count(*) FROM even) AS sum";
+        let rows = statements.rows(sum).await.expect("a statement").collect().await.expect("rows");
+        assert_eq!(rows.column(0).as_ref(), &Int64Array::from(vec![7]));
+        assert!(statements.rows("SELECT n FROM odd").await.is_err_and(|error| error.to_string().contains("odd")));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_the_error_of_its_source() {
+        let statements = Statements::default();
+        let (schema, _) = numbers();
+        let open: Open = Arc::new(|| std::future::ready(Err(anyhow::anyhow!("the object is gone"))).boxed());
+        statements.view("numbers", schema, open).expect("a view");
+        let rows = statements.rows("SELECT sum(n) FROM numbers").await.expect("a statement").collect().await;
+        assert_eq!(rows.expect_err("it is gone").to_string(), "the object is gone");
+    }
+}
