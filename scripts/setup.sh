@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing on this machine to build and run orch: a C compiler, Perl, Postgres' server programs and a Rust
 # toolchain; with the word `test` also what the tests need: Python, for Airflow's own client; Chromium and Node.js, for the
-# pages; MariaDB, to read from; PgBouncer, to stand before Postgres; Java and Maven, for Kafka. Asks nothing, says what it does,
+# pages; MariaDB, to read from; PgBouncer, to stand before Postgres; Java and Maven, for Kafka and Spark. Asks nothing, says what it does,
 # and is silent and quick when there is nothing to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -20,6 +20,7 @@ mod queries;
 mod retail;
 mod serving;
 mod shop;
+mod spark;
 mod sql;
 mod standalone;
 mod streams;

@@ -222,10 +222,15 @@ impl World {
 
     /// A table of the schema `retail` as CSV, by its key: the exact text of every value.
     pub(crate) async fn loaded(&self, table: &str) -> String {
+        self.loaded_in("retail", table).await
+    }
+
+    /// The same of another schema.
+    pub(crate) async fn loaded_in(&self, schema: &str, table: &str) -> String {
         let table = orch_dags::retail::schema::lake(table).unwrap();
         let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
         let select =
-            format!("select {} from retail.{} order by {}", columns.join(", "), table.name, table.key.join(", "));
+            format!("select {} from {schema}.{} order by {}", columns.join(", "), table.name, table.key.join(", "));
         self.csv(&select).await
     }
 

@@ -6,16 +6,15 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use crate::maven::fetch_jars;
+use crate::ports::free_ports;
 use crate::shared::{hex, target};
 
 const POM: &str = include_str!("kafka/pom.xml");
@@ -24,9 +23,6 @@ const LOG4J: &str = include_str!("kafka/log4j2.xml");
 const START_TIMEOUT: Duration = Duration::from_mins(3);
 const LOOK: Duration = Duration::from_millis(20);
 const STARTED: &str = "Kafka Server started";
-
-const FIRST_PORT: u16 = 20_000;
-const PORTS: u32 = 12_000;
 
 const LOGIN: &str = "streams";
 const PASSWORD: &str = "pa@ss:w/rd";
@@ -307,19 +303,9 @@ fn temporary() -> TempDir {
 }
 
 impl Ports {
-    /// Free now; the broker takes them in a moment, and again after it was killed. They are below those that systems give to
-    /// outgoing connections: one of these could have the port of a dead broker when it starts again.
     fn free() -> Ports {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let mut free = std::iter::repeat_with(|| {
-            // Processes begin at different places.
-            let place = std::process::id().wrapping_mul(61).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-            FIRST_PORT + u16::try_from(place % PORTS).expect("there are fewer ports")
-        })
-        .take(PORTS as usize)
-        .filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
-        let mut next = || free.next().expect("a port is free");
-        Ports { plain: next(), encrypted: next(), controller: next() }
+        let [plain, encrypted, controller] = free_ports();
+        Ports { plain, encrypted, controller }
     }
 }
 

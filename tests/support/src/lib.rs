@@ -9,6 +9,7 @@
 //! - [`guide`]: what guides show.
 //! - [`Kafka`]: a broker of Apache Kafka, shared by the tests of a binary or one's own.
 //! - [`jars`]: programs of Java that others wrote.
+//! - [`Spark`]: a master and a worker of Apache Spark.
 //! - [`venv`]: a Python with packages, for clients that others wrote.
 //!
 //! All test processes of one target folder share one server: the first that needs it starts it, and a watcher stops
@@ -20,10 +21,12 @@ mod database;
 pub mod guide;
 mod kafka;
 mod maven;
+mod ports;
 pub mod previous;
 mod private;
 mod receiver;
 mod shared;
+mod spark;
 mod venv;
 
 pub use database::TestDb;
@@ -32,4 +35,5 @@ pub use maven::jars;
 pub use private::{Durability, PrivateServer, private_server};
 pub use receiver::{Letter, Manner, Receiver};
 pub use shared::{Server, postgres};
+pub use spark::{Spark, spark};
 pub use venv::venv;

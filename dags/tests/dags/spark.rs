@@ -1,0 +1,196 @@
+//! The retail pipelines on a real Spark: the same statements and the same rows as on the local engine, and nothing half made
+//! whatever is killed.
+
+use crate::golden::assert_golden;
+use crate::shop;
+use crate::world::World;
+use orch_dags::retail::schema::GOLD;
+use orch_dags::retail::spark::{GOLD_BUCKET, NAMESPACE, RAW_BUCKET, SILVER_BUCKET};
+use orch_test_support::{Spark, spark};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use tokio::sync::Mutex;
+
+/// By bucket and table: which engine made it, its rows and the hash of its content.
+type Tables = BTreeMap<String, (String, u64, String)>;
+
+const BUCKETS: [&str; 3] = [RAW_BUCKET, SILVER_BUCKET, GOLD_BUCKET];
+
+/// One test at a time has the cluster.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// What is published below a folder of buckets.
+fn published(folder: &Path) -> Tables {
+    let mut tables = Tables::new();
+    for bucket in BUCKETS {
+        let text = std::fs::read(folder.join(bucket).join("_tables.json")).unwrap();
+        let layer: Value = serde_json::from_slice(&text).unwrap();
+        let engine = layer["engine"].as_str().unwrap();
+        for (name, table) in layer["tables"].as_object().unwrap() {
+            for object in table["objects"].as_array().unwrap() {
+                assert!(
+                    folder.join(bucket).join(object.as_str().unwrap()).is_file(),
+                    "{bucket}: {object} is not there"
+                );
+            }
+            let (rows, hash) = (table["rows"].as_u64().unwrap(), table["hash"].as_str().unwrap());
+            tables.insert(format!("{bucket}/{name}"), (engine.into(), rows, hash.into()));
+        }
+    }
+    tables
+}
+
+/// The rows and hashes alone.
+fn content(tables: &Tables) -> BTreeMap<&str, (u64, &str)> {
+    tables.iter().map(|(name, (_, rows, hash))| (name.as_str(), (*rows, hash.as_str()))).collect()
+}
+
+async fn assert_loaded_is_golden(world: &World) {
+    for table in &GOLD {
+        assert_golden(table.name, &world.loaded_in(NAMESPACE, table.name).await);
+    }
+}
+
+/// Another worker in the place of this one, whose tasks find this Spark.
+fn with_spark(world: &mut World, worker: u32, spark: &Spark, master: &str) -> u32 {
+    world.kill(worker);
+    world.set("ORCH_CONN_SPARK_DEFAULT", spark.connection(master));
+    start_patient_worker(world)
+}
+
+/// Beside Java a worker may be silent for longer than others, and would lose what it runs.
+fn start_patient_worker(world: &mut World) -> u32 {
+    world.start(&["worker", "--lease", "15s", "--paused-at-creation=false"])
+}
+
+fn wait_for_log(world: &World, (dag, task, run): (&str, &str, &str), words: &str) {
+    world.wait_for(words, &["tasks", "logs", dag, task, run], |ended| ended.out.contains(words));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_statements_make_the_same_tables_on_both_engines() {
+    let _turn = TURN.lock().await;
+    let spark = spark().await;
+    let mut world = World::new().await;
+    let shop = shop::whole().await;
+    world.set("ORCH_CONN_RETAIL_MYSQL", shop.to_uri());
+    let mut world = world.at_work();
+    let buckets = world.path().join("data/buckets");
+
+    world.good("retail_master_pipeline", "local", &json!({}));
+    let log = world.run(&["tasks", "logs", "retail_master_pipeline", "raw_to_silver", "local"]).done();
+    assert!(log.contains("no Spark is set up as connection `spark_default`: the local engine runs"), "{log}");
+    assert_loaded_is_golden(&world).await;
+    let local = published(&buckets);
+    assert!(local.values().all(|(engine, ..)| engine == "local"));
+
+    // By the name of the document's file; each starts the next.
+    let worker = world.first_worker();
+    with_spark(&mut world, worker, spark, &spark.master());
+    world.run(&["dags", "trigger", "ingest_mysql_to_raw", "--run-id", "spark"]).done();
+    wait_for_log(&world, ("ingest_mysql_to_raw_spark", "ingest_mysql_raw_spark", "spark"), "making `categories`");
+    let shown = Command::new("ps").args(["-A", "-ww", "-o", "args="]).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("ExecutorBackend"), "an executor is at work");
+    world.wait_good("ingest_mysql_to_raw_spark", "spark");
+    world.wait_for(
+        "the load",
+        &["dags", "list-runs", "silver_gold_to_postgres", "--state", "success", "-o", "json"],
+        |ended| ended.out.contains("operator_triggered"),
+    );
+    assert_loaded_is_golden(&world).await;
+    let remote = published(&buckets);
+    assert!(remote.values().all(|(engine, ..)| engine == "spark"), "{remote:?}");
+    assert_eq!(content(&remote), content(&local));
+
+    let log = world.run(&["tasks", "logs", "ingest_mysql_to_raw_spark", "ingest_mysql_raw_spark", "spark"]).done();
+    let secret = shop.password.as_deref().unwrap();
+    assert!(!shown.contains(secret), "the password is on a command line");
+    assert!(!log.contains(secret), "the password is in the log");
+    assert!(log.contains("stage ") && log.contains(" tasks done"), "{log}");
+
+    world.good("etl_minio_postgres", "spark", &json!({}));
+    assert_eq!(
+        world.csv("select * from transactions order by id").await,
+        "id,name,amount\n1,Alice,110.00000000000001\n2,Bob,220.00000000000003\n3,Charlie,330\n"
+    );
+    assert_eq!((spark.executors(), Spark::drivers("orch-spark-")), (vec![], vec![]));
+}
+
+const SILVER: (&str, &str) = ("process_raw_to_silver", "raw_to_silver");
+
+/// Starts the job that makes silver and waits until it is in the middle of that.
+fn begin(world: &World, run: &str) {
+    world.run(&["dags", "trigger", SILVER.0, "--run-id", run]).done();
+    wait_for_log(world, (SILVER.0, SILVER.1, run), "making `orders_fact`");
+}
+
+fn kill(pids: &[u32]) {
+    for pid in pids {
+        let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    }
+}
+
+/// Waits until no process of a job is left.
+async fn gone(spark: &Spark, of: &str) {
+    let begun = std::time::Instant::now();
+    while !(spark.executors().is_empty() && Spark::drivers(of).is_empty()) {
+        assert!(begun.elapsed() < std::time::Duration::from_mins(1), "a driver or an executor is left");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_killed_no_table_is_half_made_and_no_process_is_left() {
+    let _turn = TURN.lock().await;
+    let spark = spark().await;
+    let mut world = World::new().await;
+    // Files of drivers are told apart by the folder that they are in.
+    let files = world.path().join("tmp");
+    std::fs::create_dir(&files).unwrap();
+    world.set("TMPDIR", files.display().to_string());
+    world.set("ORCH_CONN_RETAIL_MYSQL", shop::whole().await.to_uri());
+    let mut world = world.at_work();
+    let files = files.display().to_string();
+    world.run(&["dags", "pause", "process_silver_to_gold"]).done();
+    world.good("retail_master_pipeline", "local", &json!({}));
+    let buckets = world.path().join("data/buckets");
+    let before = published(&buckets);
+
+    let worker = world.first_worker();
+    let worker = with_spark(&mut world, worker, spark, "spark://127.0.0.1:1");
+    world.run(&["dags", "trigger", SILVER.0, "--run-id", "down"]).done();
+    let hint = "does not answer";
+    world.wait_for("the error", &["tasks", "logs", SILVER.0, SILVER.1, "down"], |ended| {
+        let all = format!("{}{}", ended.out, ended.err);
+        all.contains("the Spark master `spark://127.0.0.1:1`") && all.contains(hint)
+    });
+    world.run(&["runs", "cancel", SILVER.0, "down"]).done();
+    assert_eq!(published(&buckets), before);
+
+    let worker = with_spark(&mut world, worker, spark, &spark.master());
+    begin(&world, "cancelled");
+    world.run(&["runs", "cancel", SILVER.0, "cancelled"]).done();
+    gone(spark, &files).await;
+    assert_eq!(published(&buckets), before);
+
+    begin(&world, "driver");
+    kill(&Spark::drivers(&files));
+    world.wait_good(SILVER.0, "driver");
+    gone(spark, &files).await;
+    let mended = published(&buckets);
+    assert_eq!(content(&mended), content(&before));
+    assert_ne!(mended, before, "the retry made silver on Spark");
+
+    begin(&world, "worker");
+    world.kill(worker);
+    gone(spark, &files).await;
+    assert_eq!(published(&buckets), mended);
+    start_patient_worker(&mut world);
+    world.wait_good(SILVER.0, "worker");
+    assert_eq!(content(&published(&buckets)), content(&before));
+    gone(spark, &files).await;
+}

@@ -1,0 +1,167 @@
+//! Apache Spark for tests: a standalone master and a worker, shared by the tests of a binary. A shell between us and them ends
+//! them when this process is gone, however it went.
+//!
+//! Spark comes as the Python package, the jars it needs beside that by Maven, both once below the target folder.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+use crate::maven::fetch_jars;
+use crate::ports::free_ports;
+use crate::shared::{hex, target};
+use crate::venv::venv;
+
+/// Of one that is newer there is no Iceberg yet.
+const PACKAGE: &str = "pyspark==4.1.4";
+const POM: &str = include_str!("spark/pom.xml");
+
+const START_TIMEOUT: Duration = Duration::from_mins(3);
+const LOOK: Duration = Duration::from_millis(20);
+const REGISTERED: &str = "Successfully registered with master";
+
+/// Little memory, the quick compiler and one thread for garbage.
+const JAVA: &str = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xss512k";
+
+/// `$1` is the folder, `$2` the program that starts classes, `$3` the port of the master and `$4` that of the worker. Both end
+/// when the other end of our input is closed, and then the folder goes.
+const GUARD: &str = r#"
+trap '' HUP INT TERM
+"$2" org.apache.spark.deploy.master.Master --host 127.0.0.1 --port "$3" --webui-port 0 < /dev/null > "$1/master" 2>&1 &
+master=$!
+"$2" org.apache.spark.deploy.worker.Worker --host 127.0.0.1 --port "$4" --webui-port 0 --cores 2 --memory 1g \
+  --work-dir "$1/work" "spark://127.0.0.1:$3" < /dev/null > "$1/worker" 2>&1 &
+worker=$!
+read -r _
+kill -9 "$worker" "$master"
+wait
+rm -rf "$1"
+"#;
+
+/// A master and a worker.
+#[derive(Debug)]
+pub struct Spark {
+    guard: Child,
+    home: PathBuf,
+    python: PathBuf,
+    jars: Vec<String>,
+    master: u16,
+    worker: u16,
+    folder: TempDir,
+}
+
+/// The cluster that all tests of this binary share.
+pub async fn spark() -> &'static Spark {
+    static CLUSTER: OnceCell<Spark> = OnceCell::const_new();
+    CLUSTER.get_or_init(Spark::start).await
+}
+
+impl Spark {
+    async fn start() -> Spark {
+        let started = tokio::task::spawn_blocking(launch).await;
+        let spark = started.expect("starting a cluster does not panic");
+        let begun = Instant::now();
+        loop {
+            let said = std::fs::read_to_string(spark.folder.path().join("worker")).unwrap_or_default();
+            if said.contains(REGISTERED) {
+                return spark;
+            }
+            assert!(begun.elapsed() < START_TIMEOUT, "Spark does not start:\n{said}");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// `spark://127.0.0.1:20000`
+    pub fn master(&self) -> String {
+        format!("spark://127.0.0.1:{}", self.master)
+    }
+
+    /// A connection to this cluster as JSON, for small jobs; `master` may be another one.
+    pub fn connection(&self, master: &str) -> String {
+        let (home, python, jars) = (self.home.display(), self.python.display(), self.jars.join(","));
+        format!(
+            r#"{{"conn_type": "spark", "host": "{master}", "extra": {{"spark-home": "{home}", "jars": "{jars}", "conf": {{
+            "spark.pyspark.python": "{python}", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1",
+            "spark.ui.enabled": false, "spark.sql.shuffle.partitions": 2, "spark.driver.memory": "512m",
+            "spark.executor.memory": "512m", "spark.driver.extraJavaOptions": "{JAVA}",
+            "spark.executor.extraJavaOptions": "{JAVA}"}}}}}}"#
+        )
+    }
+
+    /// The processes of this cluster that work for an application, by their ids: executors.
+    pub fn executors(&self) -> Vec<u32> {
+        processes(&[&format!("spark://Worker@127.0.0.1:{}", self.worker), "ExecutorBackend"])
+    }
+
+    /// Drivers that were started with files below this word.
+    pub fn drivers(of: &str) -> Vec<u32> {
+        processes(&["org.apache.spark.deploy.SparkSubmit", of])
+    }
+}
+
+impl Drop for Spark {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take()); // tells the guard
+        self.guard.wait().expect("the guard ends");
+    }
+}
+
+/// Those whose command lines have all of these words.
+fn processes(words: &[&str]) -> Vec<u32> {
+    let listed = Command::new("ps").args(["-A", "-ww", "-o", "pid=,args="]).output();
+    let listed = listed.unwrap_or_else(|error| panic!("cannot run `ps`: {error}\nhint: apt-get install procps"));
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let fitting = listed.lines().filter(|line| words.iter().all(|word| line.contains(word)));
+    fitting.filter_map(|line| line.trim_start().split(' ').next()?.parse().ok()).collect()
+}
+
+fn launch() -> Spark {
+    let programs = venv("spark", &[PACKAGE]);
+    let jars = install_jars();
+    let home = home_of(&programs);
+    let [master, worker] = free_ports();
+    let folder =
+        tempfile::Builder::new().prefix("orch-spark-cluster-").tempdir().expect("a temporary folder can be made");
+    let guard = Command::new("sh")
+        .args(["-c", GUARD, "guard"])
+        .arg(folder.path())
+        .arg(home.join("bin/spark-class"))
+        .args([master.to_string(), worker.to_string()])
+        .env("SPARK_HOME", &home)
+        .env("SPARK_LOCAL_IP", "127.0.0.1")
+        .env("SPARK_DAEMON_MEMORY", "256m")
+        .env("SPARK_DAEMON_JAVA_OPTS", JAVA)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell can be started");
+    Spark { guard, home, python: programs.join("python"), jars, master, worker, folder }
+}
+
+/// Where the package has put Spark.
+fn home_of(programs: &Path) -> PathBuf {
+    let lib = programs.with_file_name("lib");
+    let found = std::fs::read_dir(&lib).into_iter().flatten().flatten();
+    let mut found = found.map(|python| python.path().join("site-packages/pyspark")).filter(|home| home.is_dir());
+    found.next().unwrap_or_else(|| panic!("there is no Spark below `{}`", lib.display()))
+}
+
+/// Test processes that need them at the same time wait for the first.
+fn install_jars() -> Vec<String> {
+    let folder = target().join("test-spark").join(&hex(POM.as_bytes())[..8]);
+    std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("cannot make `{}`: {error}", folder.display()));
+    let lock = File::create(folder.with_extension("lock")).and_then(|lock| lock.lock().map(|()| lock));
+    let _lock = lock.unwrap_or_else(|error| panic!("cannot lock `{}`: {error}", folder.display()));
+    let whole = folder.join("installed");
+    if !whole.exists() {
+        fetch_jars("the jars of Spark", POM, &folder);
+        File::create(&whole).unwrap_or_else(|error| panic!("cannot write `{}`: {error}", whole.display()));
+    }
+    let jars = std::fs::read_dir(folder.join("jars")).expect("Maven has made it");
+    jars.map(|jar| jar.expect("the folder can be read").path().display().to_string()).collect()
+}
