@@ -9,7 +9,7 @@ from pyspark.sql import Observation, SparkSession
 from pyspark.sql.functions import count, expr, lit
 
 MYSQL_DRIVERS = ("com.mysql.cj.jdbc.Driver", "org.mariadb.jdbc.Driver")
-# Nothing between two delimiters is null; what is null or empty is written as nothing.
+# Nothing between two delimiters is null; what is null or empty is written as nothing. Blanks count: Spark alone would drop them.
 CSV = {
     "header": "true",
     "quote": '"',
@@ -17,6 +17,8 @@ CSV = {
     "multiLine": "true",
     "nullValue": "",
     "emptyValue": "",
+    "ignoreLeadingWhiteSpace": "false",
+    "ignoreTrailingWhiteSpace": "false",
     "dateFormat": "yyyy-MM-dd",
     "timestampNTZFormat": "yyyy-MM-dd HH:mm:ss[.SSSSSS]",
 }
