@@ -3,7 +3,6 @@
 //!
 //! Spark comes as the Python package, the jars it needs beside that by Maven, both once below the target folder.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,9 +10,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-use crate::maven::fetch_jars;
+use crate::maven::jars;
 use crate::ports::free_ports;
-use crate::shared::{hex, target};
 use crate::venv::venv;
 
 /// Of one that is newer there is no Iceberg yet.
@@ -121,7 +119,7 @@ fn processes(words: &[&str]) -> Vec<u32> {
 
 fn launch() -> Spark {
     let programs = venv("spark", &[PACKAGE]);
-    let jars = install_jars();
+    let jars = paths_of_jars();
     let home = home_of(&programs);
     let [master, worker] = free_ports();
     let folder =
@@ -151,17 +149,7 @@ fn home_of(programs: &Path) -> PathBuf {
     found.next().unwrap_or_else(|| panic!("there is no Spark below `{}`", lib.display()))
 }
 
-/// Test processes that need them at the same time wait for the first.
-fn install_jars() -> Vec<String> {
-    let folder = target().join("test-spark").join(&hex(POM.as_bytes())[..8]);
-    std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("cannot make `{}`: {error}", folder.display()));
-    let lock = File::create(folder.with_extension("lock")).and_then(|lock| lock.lock().map(|()| lock));
-    let _lock = lock.unwrap_or_else(|error| panic!("cannot lock `{}`: {error}", folder.display()));
-    let whole = folder.join("installed");
-    if !whole.exists() {
-        fetch_jars("the jars of Spark", POM, &folder);
-        File::create(&whole).unwrap_or_else(|error| panic!("cannot write `{}`: {error}", whole.display()));
-    }
-    let jars = std::fs::read_dir(folder.join("jars")).expect("Maven has made it");
+fn paths_of_jars() -> Vec<String> {
+    let jars = std::fs::read_dir(jars("spark", POM)).expect("Maven has made it");
     jars.map(|jar| jar.expect("the folder can be read").path().display().to_string()).collect()
 }
