@@ -21,7 +21,7 @@ pub use schema::json_schema;
 pub use task::{FILE_TASK, is_dag_of_file, is_of_file};
 
 use crate::yaml::node;
-use node::Mark;
+use node::{Mark, Node};
 use orch_spec::check::{FileProblem, Problem};
 use orch_spec::{DagSpec, TaskSpec};
 use std::collections::HashMap;
@@ -85,6 +85,17 @@ pub fn parse(file: &str, folder: &str, bytes: &[u8]) -> Result<Vec<DagSpec>, Vec
     }
 }
 
+/// Holds a dashboard against its table of keys.
+pub(crate) fn check_dashboard(file: &str, document: &Node) -> Result<(), Vec<FileProblem>> {
+    let mut problems = Problems { file, found: Vec::new() };
+    check::dashboard(document, &mut problems);
+    if problems.found.is_empty() { Ok(()) } else { Err(problems.found) }
+}
+
+pub(crate) fn problem_at(file: &str, at: Mark, message: impl Into<String>, hint: impl Into<String>) -> FileProblem {
+    FileProblem { file: file.into(), line: at.line, column: at.column, message: message.into(), hint: hint.into() }
+}
+
 /// What is wrong with a file, as far as it is read.
 struct Problems<'a> {
     file: &'a str,
@@ -97,13 +108,7 @@ const MOST_PROBLEMS: usize = 50;
 impl Problems<'_> {
     fn add(&mut self, at: Mark, message: impl Into<String>, hint: impl Into<String>) {
         if self.found.len() < MOST_PROBLEMS {
-            self.found.push(FileProblem {
-                file: self.file.into(),
-                line: at.line,
-                column: at.column,
-                message: message.into(),
-                hint: hint.into(),
-            });
+            self.found.push(problem_at(self.file, at, message, hint));
         }
     }
 

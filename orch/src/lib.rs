@@ -58,6 +58,7 @@ pub use options::{Defaults, Group, Limit, defaults, group, limit};
 pub use orch_binary::{
     Archive, ArchiveDoor, ArchiveError, ArchiveResult, ArchiveSource, BundleServer, LakeSource, Serving, StreamSource,
 };
+pub use orch_document::dashboard::Dashboard;
 pub use orch_macros::{sensor, task};
 pub use orch_sdk::task::{
     Awaited, BoxFuture, Bundle, BundleDag, Condition, Connection, Ctx, Deferral, Eyes, Host, Installation, LogLevel,

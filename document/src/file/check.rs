@@ -12,6 +12,10 @@ pub(super) fn document(document: &Node, problems: &mut Problems<'_>) {
     Checker { problems }.object(document, &[keys::DAG, keys::DAG_OPTIONS], "a DAG");
 }
 
+pub(super) fn dashboard(document: &Node, problems: &mut Problems<'_>) {
+    Checker { problems }.object(document, &[keys::DASHBOARD], "a dashboard");
+}
+
 struct Checker<'a, 'p> {
     problems: &'a mut Problems<'p>,
 }

@@ -2,12 +2,14 @@
 //! the export follow this table; a test holds it against the operators that come with orch.
 
 mod dag;
+mod dashboard;
 mod sensor;
 mod task;
 mod work;
 
 pub(super) use super::options::{DAG_OPTIONS, OPTIONS};
 pub(super) use dag::{ASSET, DAG};
+pub(super) use dashboard::DASHBOARD;
 pub(super) use sensor::{SENSOR, SENSORS};
 pub(super) use task::{GROUP, TASK};
 pub(super) use work::KINDS;

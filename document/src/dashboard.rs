@@ -1,0 +1,238 @@
+//! Dashboards: queries over the lake, how their rows are drawn, and the values that readers choose.
+//!
+//! One document is one dashboard. A bundle brings dashboards as files in its binary; in a folder of DAG files they are those named
+//! `….dashboard.yaml`. They are kept as data, so pages need nothing of what declared them. The SQL is not read here: the lake does
+//! that, and says in the panel what is wrong.
+
+mod filter;
+
+pub use filter::{Filter, FilterType, FilterValue};
+
+use crate::file::{check_dashboard, problem_at};
+use crate::yaml::node::{self, Mark, Node};
+use orch_spec::check::FileProblem;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) const FILTER_TYPES: &[&str] = &["date", "integer", "text", "choice"];
+pub(crate) const PANEL_TYPES: &[&str] = &["figure", "lines", "bars", "table", "map"];
+pub(crate) const ROLES: &[&str] = &["viewer", "user", "op", "admin"];
+/// More would be slow to read, for the server as well as for people.
+const MOST_PANELS: usize = 60;
+const MOST_FILTERS: usize = 12;
+const MOST_NAME: usize = 100;
+/// What the names of files with dashboards end in.
+const ENDINGS: [&str; 3] = [".dashboard.yaml", ".dashboard.yml", ".dashboard.json"];
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Dashboard {
+    #[serde(default)]
+    pub name: String,
+    pub title: String,
+    #[serde(default)]
+    pub description: String,
+    /// Readers have this role or a higher one.
+    #[serde(default = "usual_role")]
+    pub role: String,
+    #[serde(default, deserialize_with = "texts")]
+    pub dags: Vec<String>,
+    #[serde(default)]
+    pub filters: Vec<Filter>,
+    pub panels: Vec<Panel>,
+}
+
+/// The values of data are for those who may ask for them in SQL.
+fn usual_role() -> String {
+    "op".into()
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Panel {
+    /// Made of the title: its place on the page and in addresses.
+    #[serde(default)]
+    pub id: String,
+    pub title: String,
+    #[serde(rename = "type")]
+    pub look: PanelType,
+    pub sql: String,
+    #[serde(default)]
+    pub description: String,
+    #[serde(default)]
+    pub unit: String,
+    #[serde(default)]
+    pub compare: String,
+    #[serde(default)]
+    pub series: Option<String>,
+    #[serde(default)]
+    pub lower: Option<String>,
+    #[serde(default)]
+    pub upper: Option<String>,
+    #[serde(default)]
+    pub wide: bool,
+    #[serde(default, deserialize_with = "texts")]
+    pub dags: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PanelType {
+    /// The first value, beside the second one if there is one.
+    Figure,
+    /// The first column is the time, the others are numbers.
+    Lines,
+    /// The first column is a time or a word, the others are numbers.
+    Bars,
+    Table,
+    /// The first column is a place, `outline` its geometry (`GeoJSON`), the last of the others a number.
+    Map,
+}
+
+/// One text or several.
+pub(crate) fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Texts {
+        One(String),
+        Several(Vec<String>),
+    }
+    Ok(match Texts::deserialize(from)? {
+        Texts::One(one) => vec![one],
+        Texts::Several(several) => several,
+    })
+}
+
+/// Is this the name of a file with a dashboard?
+pub fn is_dashboard_file(name: &str) -> bool {
+    stem(name).is_some()
+}
+
+/// The name of such a file without its folder and its ending.
+fn stem(file: &str) -> Option<&str> {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).filter(|stem| !stem.is_empty())
+}
+
+impl Dashboard {
+    /// Reads one that is written in YAML or JSON.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its line and column.
+    pub fn read(file: &str, bytes: &[u8]) -> Result<Dashboard, Vec<FileProblem>> {
+        let wrong = |mark: Mark, message: String, hint: &str| vec![problem_at(file, mark, message, hint)];
+        let documents = node::read(file, bytes).map_err(|(mark, message, hint)| wrong(mark, message, &hint))?;
+        let [document] = documents.as_slice() else {
+            let message = format!("the file has {} documents", documents.len());
+            return Err(wrong(Mark::NONE, message, "write one dashboard into each file"));
+        };
+        check_dashboard(file, document)?;
+        let read = serde_json::from_value(document.json());
+        let mut dashboard: Dashboard =
+            read.map_err(|error| wrong(document.mark, error.to_string(), "see the guide of dashboards"))?;
+        if dashboard.name.is_empty() {
+            dashboard.name = stem(file).unwrap_or_default().into();
+        }
+        dashboard.name_panels();
+        let problems = dashboard.problems(file, document);
+        if problems.is_empty() { Ok(dashboard) } else { Err(problems) }
+    }
+
+    /// The panel of this id.
+    pub fn panel(&self, id: &str) -> Option<&Panel> {
+        self.panels.iter().find(|panel| panel.id == id)
+    }
+
+    /// The DAGs that fill the tables of a panel.
+    pub fn dags_of<'a>(&'a self, panel: &'a Panel) -> &'a [String] {
+        if panel.dags.is_empty() { &self.dags } else { &panel.dags }
+    }
+
+    /// Of two with the same title the second one has a number.
+    fn name_panels(&mut self) {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for panel in &mut self.panels {
+            let slug = slug(&panel.title);
+            let count = counts.entry(slug.clone()).or_default();
+            *count += 1;
+            panel.id = if *count == 1 { slug } else { format!("{slug}--{count}") };
+        }
+    }
+
+    /// What no shape can refuse.
+    fn problems(&self, file: &str, document: &Node) -> Vec<FileProblem> {
+        let mut found = Vec::new();
+        let mut add = |mark: Mark, message: String, hint: &str| found.push(problem_at(file, mark, message, hint));
+        let mark_of = |key: &str| document.get(key).map_or(document.mark, |node| node.mark);
+        if !is_name(&self.name) {
+            let message = format!("`{}` is no name of a dashboard", self.name);
+            add(mark_of("name"), message, "write `name:` with letters, digits, `_` and `-`");
+        }
+        if self.panels.is_empty() || self.panels.len() > MOST_PANELS {
+            add(mark_of("panels"), format!("there are {} panels", self.panels.len()), "write 1 to 60 panels");
+        }
+        if self.filters.len() > MOST_FILTERS {
+            add(mark_of("filters"), format!("there are {} filters", self.filters.len()), "write at most 12 filters");
+        }
+        let mut known = BTreeSet::new();
+        let nodes = document.get("filters").map_or(&[][..], Node::items);
+        for (filter, node) in self.filters.iter().zip(nodes) {
+            if !known.insert(filter.name.as_str()) {
+                add(node.mark, format!("filter `{}` is there twice", filter.name), "give one of the two another name");
+            }
+            if let Some((key, message, hint)) = filter.problem() {
+                let mark = node.get(key).map_or(node.mark, |node| node.mark);
+                add(mark, format!("filter `{}`: {message}", filter.name), hint);
+            }
+        }
+        let nodes = document.get("panels").map_or(&[][..], Node::items);
+        for (panel, node) in self.panels.iter().zip(nodes) {
+            if let Some((key, hint)) = panel.problem() {
+                let mark = node.get(key).map_or(node.mark, |node| node.mark);
+                add(mark, format!("panel `{}`: `{key}` is not for `{}`", panel.title, panel.look.as_str()), hint);
+            }
+        }
+        found
+    }
+}
+
+impl Panel {
+    /// A key that says nothing of such a panel, and what to do.
+    fn problem(&self) -> Option<(&'static str, &'static str)> {
+        let drawn = [PanelType::Lines, PanelType::Bars].contains(&self.look);
+        let rules = [
+            ("compare", !self.compare.is_empty() && self.look != PanelType::Figure, "only a `figure` is compared"),
+            ("series", self.series.is_some() && !drawn, "only `lines` and `bars` have series"),
+            ("lower", self.lower.is_some() && self.look != PanelType::Lines, "only `lines` have a band"),
+            ("upper", self.upper.is_some() && self.look != PanelType::Lines, "only `lines` have a band"),
+            ("lower", self.lower.is_some() && self.upper.is_none(), "write `upper` too: a band has two ends"),
+            ("upper", self.upper.is_some() && self.lower.is_none(), "write `lower` too: a band has two ends"),
+        ];
+        rules.into_iter().find(|(_, is_wrong, _)| *is_wrong).map(|(key, _, hint)| (key, hint))
+    }
+}
+
+impl PanelType {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PanelType::Figure => "figure",
+            PanelType::Lines => "lines",
+            PanelType::Bars => "bars",
+            PanelType::Table => "table",
+            PanelType::Map => "map",
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    (1..=MOST_NAME).contains(&name.len()) && name.bytes().all(is_plain)
+}
+
+/// `Trips by hour` → `trips-by-hour`. Never empty, and never with two `-` in a row.
+fn slug(title: &str) -> String {
+    let words = title.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let slug = words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-");
+    if slug.is_empty() { "panel".into() } else { slug.chars().take(MOST_NAME).collect() }
+}
+
+#[cfg(test)]
+mod tests;
