@@ -63,6 +63,12 @@ impl Binary {
         Binary { source: self.source.with_server(server) }
     }
 
+    /// Dashboards, each as the name of its file and its text:
+    /// `[("shop.dashboard.yaml", include_str!("shop.dashboard.yaml"))]`.
+    pub fn dashboards(self, files: &[(&'static str, &'static str)]) -> Binary {
+        Binary { source: self.source.with_dashboards(files) }
+    }
+
     /// What opens the archive that `ORCH_ARCHIVE` names when it is no folder. Binaries without one refuse such names.
     pub fn archive(self, archives: ArchiveSource) -> Binary {
         Binary { source: self.source.with_archives(archives) }

@@ -18,6 +18,7 @@ pub mod completion;
 pub mod connect;
 pub mod connection;
 pub mod dag;
+pub mod dashboard;
 pub mod deadline;
 pub mod doctor;
 pub mod due;

@@ -1,4 +1,4 @@
-//! The folder of DAG files: a worker watches it, registers what is new and offers it, and tells what is broken.
+//! The folder of DAG files and dashboards: a worker watches it, registers what is new and offers it, and tells what is broken.
 //!
 //! One look a second at names, sizes and times; only files that changed are read. What the folder says is worked out from
 //! all files at once (`state`), then brought into the database, and into what this worker offers. A file that is broken
@@ -9,10 +9,12 @@ mod scan;
 mod state;
 
 use crate::offer::Offers;
+use orch_document::dashboard::Dashboard;
 use orch_sdk::task::TaskFn;
 use orch_spec::{DagSpec, TaskSpec};
 use orch_store::StoreResult;
 use orch_store::dag::{BundleDagRow, dags_of_bundle, set_stale, taken_by_others, versions_in_use};
+use orch_store::dashboard::{NewDashboard, list_dashboards, set_dashboards};
 use orch_store::hint::{Hint, Hints};
 use orch_store::import_error::set_import_errors;
 use orch_store::registry::{NewBundle, prepare, register_files, versions_of};
@@ -94,6 +96,7 @@ pub async fn register_folder(db: &mut PgConnection, folder: &mut Folder, paused_
     let mut standing = folder.standing().clone();
     refuse_taken(db, &mut standing).await?;
     register(db, standing.dags.values().map(|found| found.spec.clone()).collect(), paused_at_creation).await?;
+    show(db, &mut standing).await?;
     close(db, &standing).await.map(drop)
 }
 
@@ -137,6 +140,7 @@ impl Brought {
             }
             self.registered.insert(found.spec.dag_id.clone(), found.spec.clone());
         }
+        show(&mut db, &mut standing).await?;
         let kept = close(&mut db, &standing).await?;
         self.registered.retain(|id, _| standing.dags.contains_key(id));
         let mut needed: BTreeSet<i32> = kept.into_iter().map(|dag| dag.version).collect();
@@ -163,6 +167,25 @@ async fn register(db: &mut PgConnection, dags: Vec<Arc<DagSpec>>, paused: bool) 
     let bundle = NewBundle { name: FILES_BUNDLE.into(), dags };
     let registered = register_files(db, &bundle, paused).await?;
     prepare(db, &bundle, &registered).await
+}
+
+/// As it is kept.
+pub fn of_dashboard((file, dashboard): &(String, Dashboard)) -> NewDashboard {
+    let spec = serde_json::to_value(dashboard).expect("a dashboard is data");
+    NewDashboard { name: dashboard.name.clone(), file: file.clone(), spec }
+}
+
+/// Makes the dashboards of the folder those of its bundle; those of broken files stay. What another bundle has is told as a problem of
+/// the file.
+async fn show(db: &mut PgConnection, standing: &mut Standing) -> StoreResult<()> {
+    let mut shown: Vec<NewDashboard> = standing.dashboards.values().map(of_dashboard).collect();
+    let before = list_dashboards(db).await?.into_iter().filter(|row| row.bundle == FILES_BUNDLE);
+    let missing = before.filter(|row| !standing.dashboards.contains_key(&row.name) && standing.keeps(&row.file));
+    shown.extend(missing.map(|row| NewDashboard { name: row.name, file: row.file, spec: row.spec }));
+    for (name, bundle) in set_dashboards(db, FILES_BUNDLE, &shown).await? {
+        standing.refuse_dashboard(&name, format!("bundle `{bundle}` has a dashboard `{name}` already"));
+    }
+    Ok(())
 }
 
 /// What became of DAGs that are not in the folder: those of broken files stay, the others are stale. And what is broken is

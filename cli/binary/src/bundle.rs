@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::server::BundleServer;
 use clap::ArgMatches;
+use orch_document::dashboard::Dashboard;
 use orch_sdk::task::{Bundle, Connection, DefaultConnections, Installation};
 use orch_spec::check::Problem;
 use orch_store::archive::ArchiveSource;
@@ -13,6 +14,9 @@ use orch_workers::BodyOf;
 /// Builds the DAGs of a binary.
 type Build = Box<dyn FnOnce(&str) -> Result<Bundle, Vec<Problem>> + Send>;
 
+/// The name of a file, and its text.
+type DashboardFile = (&'static str, &'static str);
+
 /// What a binary can run.
 pub struct BundleSource {
     build: Build,
@@ -20,6 +24,7 @@ pub struct BundleSource {
     lake: LakeSource,
     streams: StreamSource,
     servers: Vec<BundleServer>,
+    dashboards: Vec<DashboardFile>,
     archives: ArchiveSource,
     neighbour: Option<&'static str>,
     body_of: BodyOf,
@@ -34,6 +39,7 @@ impl BundleSource {
             lake: LakeSource::default(),
             streams: StreamSource::default(),
             servers: Vec::new(),
+            dashboards: Vec::new(),
             archives: ArchiveSource::default(),
             neighbour: None,
             body_of: |task| Err(format!("this binary has no kind of task `{}`", task.kind)),
@@ -65,6 +71,13 @@ impl BundleSource {
     #[must_use]
     pub fn with_server(mut self, server: BundleServer) -> BundleSource {
         self.servers.push(server);
+        self
+    }
+
+    /// Dashboards, each as the name of its file and its text.
+    #[must_use]
+    pub fn with_dashboards(mut self, files: &[DashboardFile]) -> BundleSource {
+        self.dashboards.extend_from_slice(files);
         self
     }
 
@@ -100,6 +113,17 @@ impl BundleSource {
 
     pub(crate) fn servers(&self) -> Vec<BundleServer> {
         self.servers.clone()
+    }
+
+    /// All dashboards, or everything that is wrong with any of them.
+    pub(crate) fn dashboards(&self) -> Result<Vec<(String, Dashboard)>, Failure> {
+        let read = self.dashboards.iter().map(|(file, text)| {
+            let dashboard = Dashboard::read(file, text.as_bytes());
+            dashboard.map(|dashboard| ((*file).to_owned(), dashboard))
+        });
+        let (good, bad): (Vec<_>, Vec<_>) = read.partition(Result::is_ok);
+        let problems: Vec<_> = bad.into_iter().filter_map(Result::err).flatten().collect();
+        if problems.is_empty() { Ok(good.into_iter().flatten().collect()) } else { Err(Failure::files(&problems)) }
     }
 
     /// Commands of its servers beside those of `tree`.

@@ -3,7 +3,7 @@
 
 use orch_cluster::ClusterError;
 use orch_sdk::task::BadConnection;
-use orch_spec::check::Problem;
+use orch_spec::check::{FileProblem, Problem};
 use orch_spec::ids::BadId;
 use orch_spec::params::BadConf;
 use orch_spec::state::UnknownWord;
@@ -97,6 +97,12 @@ impl Failure {
     /// What is wrong with the DAGs of this binary.
     pub fn dags(problems: &[Problem]) -> Failure {
         let text = |problem: &Problem| problem.to_string().trim_start_matches("error: ").to_owned();
+        Failure::of(problems.iter().map(|problem| Said::of(&text(problem))).collect())
+    }
+
+    /// What is wrong with files, each with its place.
+    pub fn files(problems: &[FileProblem]) -> Failure {
+        let text = |problem: &FileProblem| problem.to_string().trim_start_matches("error: ").to_owned();
         Failure::of(problems.iter().map(|problem| Said::of(&text(problem))).collect())
     }
 

@@ -4,12 +4,14 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::secrets;
 use orch_core::network::Reach;
+use orch_document::dashboard::Dashboard;
 use orch_scheduler::SchedulerConfig;
 use orch_sdk::task::Bundle;
+use orch_store::dashboard::set_dashboards;
 use orch_store::partition::Retention;
 use orch_store::registry::{NewBundle, Registered, prepare, register_bundle, take_over};
 use orch_store::{StoreError, connect, guard};
-use orch_workers::{BodyOf, FolderConfig, MessengerConfig, Offers, WorkerConfig};
+use orch_workers::{BodyOf, FolderConfig, MessengerConfig, Offers, WorkerConfig, of_dashboard};
 use sqlx::PgConnection;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -89,6 +91,23 @@ pub async fn register_over(
     let new = new_bundle(bundle);
     let registered = take_over(db, &new, paused_at_creation).await?;
     offers(db, bundle, &new, &registered).await
+}
+
+/// Makes these the dashboards of a bundle.
+pub async fn register_dashboards(
+    db: &mut PgConnection,
+    bundle: &str,
+    dashboards: &[(String, Dashboard)],
+) -> Result<(), Failure> {
+    let taken = set_dashboards(db, bundle, &dashboards.iter().map(of_dashboard).collect::<Vec<_>>()).await?;
+    for (name, other) in taken {
+        tracing::warn!(
+            dashboard = name,
+            bundle = other,
+            "a dashboard is left out: another bundle has one of that name"
+        );
+    }
+    Ok(())
 }
 
 fn new_bundle(bundle: &Bundle) -> NewBundle {

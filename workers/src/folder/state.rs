@@ -2,10 +2,12 @@
 
 use super::scan::{Seen, Stamp, scan};
 use super::{BodyOf, Broken};
+use orch_document::dashboard::{Dashboard, is_dashboard_file};
 use orch_document::file::{self, MAX_FILE_BYTES};
 use orch_sdk::task::TaskFn;
 use orch_spec::DagSpec;
 use orch_spec::check::FileProblem;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Read as _;
@@ -28,6 +30,8 @@ pub(super) struct Found {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Standing {
     pub(super) dags: BTreeMap<String, Found>,
+    /// By name, with their files.
+    pub(super) dashboards: BTreeMap<String, (String, Dashboard)>,
     pub(super) broken: Broken,
     /// Folders that could not be read: what is below them is as before.
     unreadable: BTreeSet<String>,
@@ -54,7 +58,39 @@ impl Standing {
         };
         self.broken.entry(at.file.clone()).or_default().push(problem);
     }
+
+    /// Of two with the same name the first by path has it.
+    fn add_dashboard(&mut self, file: &str, dashboard: &Dashboard) {
+        match self.dashboards.entry(dashboard.name.clone()) {
+            Entry::Vacant(place) => drop(place.insert((file.into(), dashboard.clone()))),
+            Entry::Occupied(first) => {
+                let message = format!("there is a dashboard `{}` already, in `{}`", dashboard.name, first.get().0);
+                self.broken.insert(file.into(), vec![whole(file, message, ANOTHER_NAME)]);
+            }
+        }
+    }
+
+    /// The same for a dashboard.
+    pub(super) fn refuse_dashboard(&mut self, name: &str, why: String) {
+        let Some((file, _)) = self.dashboards.remove(name) else { return };
+        let problem = whole(&file, why, ANOTHER_NAME);
+        self.broken.entry(file).or_default().push(problem);
+    }
 }
+
+/// What a file says.
+enum Said {
+    Dags(Vec<Found>),
+    Dashboard(Box<Dashboard>),
+}
+
+impl Said {
+    fn dags(&self) -> &[Found] {
+        if let Said::Dags(dags) = self { dags } else { &[] }
+    }
+}
+
+const ANOTHER_NAME: &str = "give one of the two another `name`";
 
 /// A file as it was read last.
 struct Known {
@@ -63,7 +99,7 @@ struct Known {
     settles_at: Option<Instant>,
     bytes_hash: u64,
     took: Duration,
-    said: Result<Vec<Found>, Vec<FileProblem>>,
+    said: Result<Said, Vec<FileProblem>>,
 }
 
 /// For people: what reading a file gave.
@@ -145,7 +181,7 @@ impl Folder {
         let files = self.files.iter().map(|(file, known)| FileReport {
             file: file.clone(),
             took: known.took,
-            dags: known.said.iter().flatten().map(|found| found.spec.clone()).collect(),
+            dags: known.said.iter().flat_map(Said::dags).map(|found| found.spec.clone()).collect(),
             problems: broken(file),
         });
         folders.chain(files).collect()
@@ -178,7 +214,10 @@ impl Folder {
         true
     }
 
-    fn parse(&self, file: &str, path: &Path, bytes: &[u8]) -> Result<Vec<Found>, Vec<FileProblem>> {
+    fn parse(&self, file: &str, path: &Path, bytes: &[u8]) -> Result<Said, Vec<FileProblem>> {
+        if is_dashboard_file(file) {
+            return Dashboard::read(file, bytes).map(|dashboard| Said::Dashboard(Box::new(dashboard)));
+        }
         let folder = path.parent().map(|folder| folder.to_string_lossy()).unwrap_or_default();
         let (mut found, mut problems) = (Vec::new(), Vec::new());
         for spec in file::parse(file, &folder, bytes)? {
@@ -191,7 +230,7 @@ impl Folder {
             }
             found.push(Found { spec: Arc::new(spec), bodies });
         }
-        if problems.is_empty() { Ok(found) } else { Err(problems) }
+        if problems.is_empty() { Ok(Said::Dags(found)) } else { Err(problems) }
     }
 
     /// All files together: of two with the same name the first by path has it.
@@ -209,7 +248,11 @@ impl Folder {
         let mut names: HashMap<&str, &DagSpec> = HashMap::new();
         for (file, known) in &self.files {
             let found = match &known.said {
-                Ok(found) => found,
+                Ok(Said::Dags(found)) => found,
+                Ok(Said::Dashboard(dashboard)) => {
+                    standing.add_dashboard(file, dashboard);
+                    continue;
+                }
                 Err(problems) => {
                     standing.broken.insert(file.clone(), problems.clone());
                     continue;

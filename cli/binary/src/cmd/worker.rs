@@ -46,7 +46,8 @@ impl Worker {
         // Only what was named: a data folder may be that of somebody's standalone.
         let folder = if config.dags_folder.is_some() { files::folder(&config)? } else { None };
         let source = cx.bundle();
-        let (body_of, streams, servers, bundle) = (cx.body_of(), source.streams(), source.servers(), source.build()?);
+        let (body_of, streams, servers) = (cx.body_of(), source.streams(), source.servers());
+        let (dashboards, bundle) = (source.dashboards()?, source.build()?);
         parts::block_on(async {
             let (url, mut db) = roles::connect_checked(&config, "orch worker").await?;
             // Only now: a process that still waits for its database ends at the first signal.
@@ -56,6 +57,7 @@ impl Worker {
             } else {
                 roles::register(&mut db, &bundle, config.paused_at_creation).await?
             };
+            roles::register_dashboards(&mut db, &bundle.name, &dashboards).await?;
             drop(db);
             let mut parts = Parts::new(&url, "orch worker pool", roles::WORKER_CONNECTIONS)?;
             if self.with_stdin {

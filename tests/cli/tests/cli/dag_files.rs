@@ -86,6 +86,39 @@ async fn a_file_is_live_soon_and_its_last_good_version_stays() {
 }
 
 #[tokio::test]
+async fn a_dashboard_that_is_dropped_into_the_folder_is_there_and_its_last_good_version_stays() {
+    const FILE: &str = "orders.dashboard.yaml";
+    let (world, folder, _) = watching().await;
+    let shop = |title: &str| format!("title: {title}\npanels:\n  - {{title: All, type: figure, sql: select 1}}\n");
+    // Registered before errors are told: once the other file is, the dashboard is too.
+    let titles = async || {
+        let told = "select coalesce(string_agg(name || ' ' || (spec->>'title'), ',' order by name), '') from dashboard";
+        sqlx::query_scalar::<_, String>(told).fetch_one(&mut world.db().await).await.unwrap()
+    };
+    let broken = |name: &str| {
+        put(&folder, name, "title: Twice\nname: orders\npanels: []\n");
+        world.wait_for(&["dags", "list-import-errors", "-o", "json"], |ended| ended.out.contains(name)).out
+    };
+    put(&folder, FILE, &shop("First"));
+    let told = broken("b.dashboard.yaml");
+    assert!(told.contains("b.dashboard.yaml:3:") && told.contains("0 panels"), "{told}");
+    assert_eq!(titles().await, "orders First");
+    put(&folder, FILE, "title: Second\npanels:\n  - {title: All, type: pie, sql: select 1}\n");
+    let told = world.wait_for(&["dags", "list-import-errors", "-o", "json"], |ended| ended.out.contains(FILE)).out;
+    assert!(told.contains("orders.dashboard.yaml:3:") && told.contains("`figure`"), "{told}");
+    assert_eq!(titles().await, "orders First");
+    put(&folder, FILE, &shop("Third"));
+    fs::write(folder.join("b.dashboard.yaml"), shop("Twice").replace("panels", "name: orders\npanels")).unwrap();
+    let told = |ended: &crate::binary::Ended| ended.out.contains("there is a dashboard `orders` already");
+    world.wait_for(&["dags", "list-import-errors", "-o", "json"], told);
+    // Of two with one name the first by path has it.
+    assert_eq!(titles().await, "orders Twice");
+    fs::remove_file(folder.join("b.dashboard.yaml")).unwrap();
+    world.wait_for(&["dags", "list-import-errors"], |ended| ended.code == 0);
+    assert_eq!(titles().await, "orders Third");
+}
+
+#[tokio::test]
 async fn a_run_keeps_its_version_through_changes_and_deaths() {
     let (mut world, folder, worker) = watching().await;
     let gate = world.path().join("gate");

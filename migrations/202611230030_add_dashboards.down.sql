@@ -1,0 +1,3 @@
+drop table dashboard;
+
+update schema_guard set version = 32;
