@@ -1,6 +1,5 @@
 //! Endpoints over HTTP.
 
-use crate::answers::{Answers, Key};
 use crate::endpoint::{Endpoint, Shape, by_path, text_of};
 use crate::format::{self, Format};
 use crate::key::role;
@@ -16,7 +15,9 @@ use bytes::Bytes;
 use chrono::SecondsFormat;
 use orch_lake::{Lake, TableName};
 use orch_sdk::task::TaskResult;
-use orch_store::lake_view::{Answer, LakeDoor, LakeError, Query, QueryLimits, SqlValue, SqlValues, collect_answer};
+use orch_store::lake_view::{
+    Answer, AnswerKey, Answers, Kept, LakeDoor, LakeError, Query, QueryLimits, SqlValue, SqlValues, collect_answer,
+};
 use orch_store::stream::now;
 use orch_store::token::Keys;
 use orch_store::user::Role;
@@ -46,6 +47,16 @@ const DOCS_STYLE: &str = include_str!("docs.css");
 const DOCS_POLICY: &str =
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'";
 
+/// A body, ready to be sent.
+#[derive(Clone)]
+struct Ready(Bytes);
+
+impl Kept for Ready {
+    fn size(&self) -> usize {
+        self.0.len()
+    }
+}
+
 /// What endpoints are served with.
 pub struct Means {
     pub endpoints: Vec<Endpoint>,
@@ -66,7 +77,7 @@ struct Api {
     pool: PgPool,
     keys: Keys,
     is_behind_web: bool,
-    answers: Answers,
+    answers: Answers<Ready>,
 }
 
 /// All endpoints, their documentation, and whether they can answer.
@@ -206,12 +217,12 @@ impl Api {
             .map_err(|problems| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, json!(problems)))?;
         let versions = self.versions(tables).await?;
         let values = serde_json::to_vec(&asked.values).map_err(|error| Refusal::broken(&error.into()))?;
-        let key = Key::of(&[path.as_bytes(), asked.format.name().as_bytes(), &values, &versions]);
+        let key = AnswerKey::of(&[path.as_bytes(), asked.format.name().as_bytes(), &values, &versions]);
         if headers.get(header::IF_NONE_MATCH).is_some_and(|tag| tag.as_bytes() == key.tag().as_bytes()) {
             return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, key.tag())]).into_response());
         }
         let format = asked.format;
-        let body = self.answers.get(key, self.compute(endpoint, asked, &versions)).await?;
+        let Ready(body) = self.answers.get(key, self.compute(endpoint, asked, &versions)).await?;
         let tags = [(header::ETAG, key.tag()), (header::CACHE_CONTROL, "private, no-cache".into())];
         let mut response = (tags, [(header::CONTENT_TYPE, format.content_type())], body).into_response();
         if format != Format::Json {
@@ -235,12 +246,12 @@ impl Api {
         serde_json::to_vec(&found).map_err(|error| Refusal::broken(&error.into()))
     }
 
-    async fn compute(&self, endpoint: &Endpoint, asked: Asked, versions: &[u8]) -> Result<Bytes, LakeError> {
+    async fn compute(&self, endpoint: &Endpoint, asked: Asked, versions: &[u8]) -> Result<Ready, LakeError> {
         let Asked { mut values, format } = asked;
         for param in &endpoint.params {
             if let Some(sql) = param.default_sql.as_deref().filter(|_| !values.contains_key(&param.name)) {
-                let key = Key::of(&[b"default", sql.as_bytes(), versions]);
-                let found = self.answers.get(key, self.default(sql, endpoint.timeout())).await?;
+                let key = AnswerKey::of(&[b"default", sql.as_bytes(), versions]);
+                let Ready(found) = self.answers.get(key, self.default(sql, endpoint.timeout())).await?;
                 let value = match serde_json::from_slice(&found).unwrap_or_default() {
                     Value::Null => SqlValue::Null,
                     found => read_value(param, &text_of(&found)).map_err(|problem| {
@@ -271,15 +282,15 @@ impl Api {
         }
         let at = self.now().await.map_err(|error| LakeError::Unavailable(error.to_string()))?;
         let body = format::body(endpoint, format, found.rows, at);
-        body.map(Bytes::from)
+        body.map(|body| Ready(body.into()))
             .map_err(|error| LakeError::Refused(format!("the answer of `{}`: {error:#}", endpoint.path)))
     }
 
     /// The first value of the first row, as JSON.
-    async fn default(&self, sql: &str, time: Duration) -> Result<Bytes, LakeError> {
+    async fn default(&self, sql: &str, time: Duration) -> Result<Ready, LakeError> {
         let found = self.ask(sql, SqlValues::new(), (1, time)).await?;
         let value = found.rows.into_iter().next().and_then(|row| row.into_iter().next()).unwrap_or_default();
-        Ok(value.to_string().into())
+        Ok(Ready(value.to_string().into()))
     }
 
     async fn ask(&self, sql: &str, values: SqlValues, (rows, time): (usize, Duration)) -> Result<Answer, LakeError> {

@@ -1,9 +1,9 @@
 //! Queries that are published: an address, the values it takes, and the SQL that answers.
 //!
-//! `endpoint` is what a person declares, `values` reads what a caller sent, `answers` keeps answers until a table has a new
-//! snapshot, `format` writes them, `key` knows who may ask, `openapi` describes it all, and `api` puts these together over HTTP.
+//! `endpoint` is what a person declares, `values` reads what a caller sent, `format` writes answers, `key` knows who may
+//! ask, `openapi` describes it all, and `api` puts these together over HTTP. Answers are kept until a table has a new snapshot
+//! (`orch_store::lake_view::Answers`).
 
-mod answers;
 mod api;
 mod endpoint;
 mod format;

@@ -3,15 +3,17 @@
 //!
 //! All of it is data for people. Values come as JSON: decimals and 64-bit counts beyond 2⁵³ stay exact as text or number.
 
+mod answers;
 mod chart;
 mod query;
 mod table;
 mod text;
 
+pub use answers::{AnswerKey, Answers, Kept};
 pub use chart::is_time;
 pub use query::{
-    Answer, Cell, Chunk, MOST_SQL_BYTES, Query, QueryLimits, QueryRows, ResultColumn, Seen, SqlValue, SqlValues,
-    cell_bytes, collect_answer,
+    Answer, Cell, Chunk, MOST_SQL_BYTES, Query, QueryLimits, QueryRows, ResultColumn, Seen, Sources, SqlValue,
+    SqlValues, cell_bytes, collect_answer,
 };
 pub use table::{
     CHART, ColumnRange, DataFile, FileKind, LakePage, LakeTable, MadeBy, PartitionColumn, PartitionRow, RefKind,
@@ -79,6 +81,10 @@ pub trait LakeView: Send + Sync {
 
     /// The partitions of the newest snapshot, by their values.
     fn partitions(&self, id: TableId, page: LakePage) -> BoxFuture<LakeResult<Vec<PartitionRow>>>;
+
+    /// What these queries read, and where that is now: the same sources give the same answer. In their order; a text that cannot be read
+    /// is told alone.
+    fn sources(&self, queries: Vec<Query>) -> BoxFuture<LakeResult<Vec<LakeResult<Sources>>>>;
 
     /// Begins a query; its rows come as they are made. It ends with `stop`, or when its rows are dropped.
     fn query(&self, query: Query, stop: CancellationToken) -> BoxFuture<LakeResult<Box<dyn QueryRows>>>;

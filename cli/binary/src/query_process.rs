@@ -17,7 +17,7 @@ use frame::{FromProcess, Question};
 use orch_sdk::task::BoxFuture;
 use orch_store::lake_view::{
     Chunk, DataFile, FindConnection, LakeDoor, LakeError, LakePage, LakeResult, LakeTable, LakeView, PartitionRow,
-    Query, QueryRows, ResultColumn, Seen, SnapshotRow, TableId, TableRow,
+    Query, QueryRows, ResultColumn, Seen, SnapshotRow, Sources, TableId, TableRow,
 };
 use process::{Gone, Process, Program};
 use serde::de::DeserializeOwned;
@@ -260,6 +260,10 @@ impl LakeView for QueryProcesses {
 
     fn partitions(&self, id: TableId, page: LakePage) -> BoxFuture<LakeResult<Vec<PartitionRow>>> {
         Box::pin(self.0.clone().list(Question::Partitions(id, page)))
+    }
+
+    fn sources(&self, queries: Vec<Query>) -> BoxFuture<LakeResult<Vec<LakeResult<Sources>>>> {
+        Box::pin(self.0.clone().list(Question::Sources(queries)))
     }
 
     fn query(&self, query: Query, stop: CancellationToken) -> BoxFuture<LakeResult<Box<dyn QueryRows>>> {

@@ -4,6 +4,7 @@ use crate::error::of_lake;
 use crate::files::{files, partitions};
 use crate::run::{Means, Rows};
 use crate::source::Opened;
+use crate::tables::{Reads, reads_of};
 use crate::{describe, error};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
@@ -13,8 +14,9 @@ use orch_lake::{Lake, Table, TableName};
 use orch_sdk::task::BoxFuture;
 use orch_store::lake_view::{
     DataFile, LakeError, LakePage, LakeResult, LakeTable, LakeView, PartitionRow, Query, QueryRows, SnapshotRow,
-    TableId, TableRow, TableTotals,
+    Sources, TableId, TableRow, TableTotals,
 };
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, ready};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -215,6 +217,25 @@ impl LakeView for SqlLake {
             let table = find(&lake, &id).await?;
             let table = table.iceberg();
             Ok(part(partitions(table, table.metadata().current_snapshot_id()).await?, page))
+        })
+    }
+
+    fn sources(&self, queries: Vec<Query>) -> BoxFuture<LakeResult<Vec<LakeResult<Sources>>>> {
+        let lake = self.lake.clone();
+        self.there(async move {
+            let read: Vec<_> = queries.iter().map(|query| reads_of(&query.sql, &query.values)).collect();
+            // Of all at one time.
+            let named: BTreeSet<&TableName> = read.iter().flatten().flat_map(|reads| &reads.tables).collect();
+            let named: Vec<TableName> = named.into_iter().cloned().collect();
+            let places = lake.catalog().locations(&named).await.map_err(of_lake)?;
+            let places: BTreeMap<TableName, Option<String>> = named.into_iter().zip(places).collect();
+            let sources = |reads: Reads| {
+                let place = |table: &TableName| places.get(table).cloned().flatten();
+                let tables =
+                    reads.tables.iter().map(|table| (TableId::new(table.namespace(), table.name()), place(table)));
+                Sources { tables: tables.collect(), changing: reads.changing }
+            };
+            Ok(read.into_iter().map(|reads| reads.map(sources)).collect())
         })
     }
 

@@ -1,95 +1,118 @@
 //! Answers that are kept: each under what it depends on, so that one of an older snapshot is never found again.
 
-use bytes::Bytes;
-use orch_store::lake_view::LakeError;
+use super::LakeError;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OnceCell;
 
-/// What an answer depends on: the endpoint, the format, the values, and where each of its tables is now.
+/// What an answer depends on: what was asked, the values, and where each of its tables is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Key([u8; 32]);
+pub struct AnswerKey([u8; 32]);
 
-impl Key {
-    pub(crate) fn of(parts: &[&[u8]]) -> Key {
+impl AnswerKey {
+    pub fn of(parts: &[&[u8]]) -> AnswerKey {
         let mut hash = Sha256::new();
         for part in parts {
             // With their lengths: parts never run into each other.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        Key(hash.finalize().into())
+        AnswerKey(hash.finalize().into())
     }
 
     /// For the header `ETag`.
-    pub(crate) fn tag(&self) -> String {
+    pub fn tag(&self) -> String {
         let [first, second] = [0, 8].map(|at| self.0[at..at + 8].try_into().map_or(0, u64::from_be_bytes));
         format!("\"{first:016x}{second:016x}\"")
     }
 }
 
-/// A body, ready to be sent.
-pub(crate) type Body = Bytes;
-type Made = Result<Body, LakeError>;
-
-/// At most so many bytes of bodies; those that were not asked for the longest go first.
-pub(crate) struct Answers {
-    most_bytes: usize,
-    kept: Mutex<Kept>,
+/// What is kept: cheap to clone.
+pub trait Kept: Clone {
+    /// About how many bytes it takes.
+    fn size(&self) -> usize;
 }
 
-#[derive(Default)]
-struct Kept {
-    entries: HashMap<Key, Entry>,
-    /// Of all bodies that are there.
+type Made<T> = Result<T, LakeError>;
+
+/// At most so many bytes of answers; those that were not asked for the longest go first.
+#[derive(Debug)]
+pub struct Answers<T> {
+    most_bytes: usize,
+    room: Mutex<Room<T>>,
+}
+
+#[derive(Debug)]
+struct Room<T> {
+    entries: HashMap<AnswerKey, Entry<T>>,
+    /// Of all answers that are there.
     bytes: usize,
     /// Grows with every question.
     tick: u64,
 }
 
-struct Entry {
+#[derive(Debug)]
+struct Entry<T> {
     /// Empty while it is computed.
-    body: Arc<OnceCell<Made>>,
+    answer: Arc<OnceCell<Made<T>>>,
     bytes: usize,
     used: u64,
 }
 
-impl Answers {
-    pub(crate) fn new(most_bytes: usize) -> Answers {
-        Answers { most_bytes, kept: Mutex::default() }
+impl<T: Kept> Answers<T> {
+    pub fn new(most_bytes: usize) -> Answers<T> {
+        Answers { most_bytes, room: Mutex::new(Room { entries: HashMap::new(), bytes: 0, tick: 0 }) }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn room(&self) -> MutexGuard<'_, Room<T>> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The answer under a key. All who ask for it while it is computed wait for the same computation and hear how it ended; if
     /// the caller that began it goes away, another one begins anew.
-    pub(crate) async fn get(&self, key: Key, make: impl Future<Output = Made>) -> Made {
-        let body = {
-            let mut kept = self.kept();
-            kept.tick += 1;
-            let used = kept.tick;
-            let entry = kept.entries.entry(key).or_insert_with(|| Entry { body: Arc::default(), bytes: 0, used });
+    pub async fn get(&self, key: AnswerKey, make: impl Future<Output = Made<T>>) -> Made<T> {
+        let answer = {
+            let mut room = self.room();
+            room.tick += 1;
+            let used = room.tick;
+            let entry = room.entries.entry(key).or_insert_with(|| Entry { answer: Arc::default(), bytes: 0, used });
             entry.used = used;
-            entry.body.clone()
+            entry.answer.clone()
         };
-        let made = body.get_or_init(|| make).await.clone();
-        self.kept().settle(key, &body, &made, self.most_bytes);
+        let made = answer.get_or_init(|| make).await.clone();
+        self.room().settle(key, &answer, &made, self.most_bytes);
         made
+    }
+
+    /// Asks anew when it is asked for again.
+    pub fn forget(&self, key: AnswerKey) {
+        let mut room = self.room();
+        if let Some(entry) = room.entries.remove(&key) {
+            room.bytes -= entry.bytes;
+        }
+    }
+
+    /// The answer under a key, if it is there by now.
+    pub fn known(&self, key: AnswerKey) -> Option<T> {
+        let mut room = self.room();
+        room.tick += 1;
+        let used = room.tick;
+        let entry = room.entries.get_mut(&key)?;
+        entry.used = used;
+        entry.answer.get()?.as_ref().ok().cloned()
     }
 }
 
-impl Kept {
-    /// Counts a body that has come, and makes room. What failed is forgotten: the next one asks again.
-    fn settle(&mut self, key: Key, body: &Arc<OnceCell<Made>>, made: &Made, most_bytes: usize) {
-        let Some(entry) = self.entries.get_mut(&key).filter(|entry| Arc::ptr_eq(&entry.body, body)) else { return };
-        match made {
-            Ok(body) if body.len() <= most_bytes => {
-                self.bytes += body.len() - entry.bytes;
-                entry.bytes = body.len();
+impl<T: Kept> Room<T> {
+    /// Counts an answer that has come, and makes room. What failed is forgotten: the next one asks again.
+    fn settle(&mut self, key: AnswerKey, answer: &Arc<OnceCell<Made<T>>>, made: &Made<T>, most_bytes: usize) {
+        let Some(entry) = self.entries.get_mut(&key).filter(|entry| Arc::ptr_eq(&entry.answer, answer)) else { return };
+        match made.as_ref().map(Kept::size) {
+            Ok(size) if size <= most_bytes => {
+                self.bytes += size - entry.bytes;
+                entry.bytes = size;
             }
             _ => {
                 self.entries.remove(&key);
@@ -109,16 +132,16 @@ mod tests {
     use std::future::{pending, ready};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    fn key(name: &str) -> Key {
+    fn key(name: &str) -> AnswerKey {
         Key::of(&[name.as_bytes()])
     }
 
-    async fn ask(answers: &Answers, name: &str, made: &AtomicUsize, bytes: usize) -> Made {
+    async fn ask(answers: &Answers<Arc<[u8]>>, name: &str, made: &AtomicUsize, bytes: usize) -> Made<Arc<[u8]>> {
         let make = async {
             made.fetch_add(1, Ordering::Relaxed);
             // Others come meanwhile.
             tokio::task::yield_now().await;
-            Ok(Bytes::from(vec![b'x'; bytes]))
+            Ok(Arc::from(vec![b'x'; bytes]))
         };
         answers.get(key(name), make).await
     }
@@ -145,29 +168,35 @@ mod tests {
         assert_eq!(made.load(Ordering::Relaxed), 4);
         // Larger than all there is room for: answered, and not kept.
         assert_eq!(ask(&answers, "large", &made, 101).await.unwrap().len(), 101);
-        assert!(answers.kept().bytes <= 100 && !answers.kept().entries.contains_key(&key("large")));
+        assert!(answers.room().bytes <= 100 && !answers.room().entries.contains_key(&key("large")));
     }
 
     #[tokio::test]
     async fn a_failure_is_told_to_all_who_wait_and_then_forgotten() {
-        let answers = Answers::new(100);
+        let answers: Answers<Arc<[u8]>> = Answers::new(100);
         let failed = || answers.get(key("a"), ready(Err(LakeError::Cancelled)));
         let (one, other) = tokio::join!(failed(), failed());
         assert_eq!((one, other), (Err(LakeError::Cancelled), Err(LakeError::Cancelled)));
-        assert_eq!(answers.get(key("a"), ready(Ok(Bytes::from("b")))).await, Ok(Bytes::from("b")));
+        assert_eq!(answers.known(key("a")), None);
+        let b: Arc<[u8]> = Arc::from(*b"b");
+        assert_eq!(answers.get(key("a"), ready(Ok(b.clone()))).await, Ok(b.clone()));
+        assert_eq!(answers.known(key("a")), Some(b));
+        answers.forget(key("a"));
+        assert_eq!((answers.known(key("a")), answers.room().bytes), (None, 0));
     }
 
     #[tokio::test]
     async fn a_caller_that_goes_away_leaves_the_computation_to_the_next() {
-        let answers = Answers::new(100);
+        let answers: Answers<Arc<[u8]>> = Answers::new(100);
         let left = tokio::time::timeout(std::time::Duration::ZERO, answers.get(key("a"), pending()));
         assert!(left.await.is_err());
-        assert_eq!(answers.get(key("a"), ready(Ok(Bytes::from("b")))).await, Ok(Bytes::from("b")));
+        let b: Arc<[u8]> = Arc::from(*b"b");
+        assert_eq!(answers.get(key("a"), ready(Ok(b.clone()))).await, Ok(b));
     }
 
     #[test]
     fn parts_of_a_key_never_run_into_each_other() {
-        assert_ne!(Key::of(&[b"ab", b"c"]), Key::of(&[b"a", b"bc"]));
-        assert_ne!(Key::of(&[b"a"]), Key::of(&[b"a", b""]));
+        assert_ne!(AnswerKey::of(&[b"ab", b"c"]), AnswerKey::of(&[b"a", b"bc"]));
+        assert_ne!(AnswerKey::of(&[b"a"]), AnswerKey::of(&[b"a", b""]));
     }
 }

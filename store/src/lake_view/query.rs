@@ -1,6 +1,6 @@
 //! A question in SQL, and what comes back: rows as they are made, or all of them with a bound.
 
-use super::LakeResult;
+use super::{LakeResult, TableId};
 use chrono::{NaiveDate, NaiveDateTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,15 @@ impl Query {
     pub fn new(sql: impl Into<String>, limits: QueryLimits) -> Query {
         Query { sql: sql.into(), limits, values: SqlValues::new() }
     }
+}
+
+/// What the answer of a query depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sources {
+    /// Each table it reads, and where its newest metadata are: another place with each commit. `None`: the lake has no such table.
+    pub tables: Vec<(TableId, Option<String>)>,
+    /// A function that gives another value each time, if there is one: such an answer cannot be kept.
+    pub changing: Option<String>,
 }
 
 /// What one query may cost. Memory and how many run at once are the lake's own limits.

@@ -15,6 +15,7 @@ pub(super) enum Question {
     Snapshots(TableId, LakePage),
     Files(TableId, Option<i64>, LakePage),
     Partitions(TableId, LakePage),
+    Sources(Vec<Query>),
     Query(Query),
 }
 

@@ -94,6 +94,7 @@ async fn answer(door: &LakeDoor, question: Question) -> LakeResult<FromProcess> 
         Question::Snapshots(id, page) => answered(&lake.snapshots(id, page).await?),
         Question::Files(id, snapshot, page) => answered(&lake.files(id, snapshot, page).await?),
         Question::Partitions(id, page) => answered(&lake.partitions(id, page).await?),
+        Question::Sources(queries) => answered(&lake.sources(queries).await?),
         Question::Query(query) => {
             // It is cancelled by the end of the process.
             let mut rows = lake.query(query, CancellationToken::new()).await?;
