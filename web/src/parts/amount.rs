@@ -26,6 +26,17 @@ pub(crate) fn bytes(number: u64) -> String {
     }
 }
 
+/// A figure as people compare it: whole from a thousand on, with a comma between thousands, two places behind the point at most.
+pub(crate) fn exact(number: f64) -> String {
+    let places = if number.abs() >= 1_000.0 { 0 } else { 2 };
+    let text = format!("{:.places$}", number.abs());
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let whole = whole.parse().map_or_else(|_| whole.to_owned(), count);
+    let fraction = fraction.trim_end_matches('0');
+    let sign = if number < 0.0 && text.bytes().any(|byte| (b'1'..=b'9').contains(&byte)) { "−" } else { "" };
+    if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+}
+
 /// Short enough for an axis.
 pub(crate) fn brief(number: f64) -> String {
     let Scaled { figures, unit } = Scaled::of(number.abs());
@@ -68,6 +79,13 @@ pub(crate) fn meter(part: u64, of: u64) -> Meter {
     Meter { share: if of == 0 { 0 } else { (u128::from(part) * 10_000 / u128::from(of)).min(10_000) as u64 } }
 }
 
+/// The same of numbers with places behind the point.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and 10,000")]
+pub(crate) fn share(part: f64, of: f64) -> Meter {
+    let share = if of > 0.0 { (part / of).clamp(0.0, 1.0) } else { 0.0 };
+    Meter { share: (share * 10_000.0).round() as u64 }
+}
+
 impl fmt::Display for Meter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -103,7 +121,18 @@ mod tests {
         {
             assert_eq!(brief(number), text);
         }
+        for (number, text) in [
+            (0.0, "0"),
+            (1_234_567.8, "1,234,568"),
+            (-12.5, "−12.5"),
+            (999.994, "999.99"),
+            (0.333, "0.33"),
+            (-0.001, "0"),
+        ] {
+            assert_eq!(exact(number), text);
+        }
         assert_eq!(meter(1, 3).to_string().matches("33.33%").count(), 1);
+        assert!(share(1.0, 4.0).to_string().contains("25.00%") && share(-1.0, 0.0).to_string().contains("0.00%"));
         assert!(meter(5, 0).to_string().contains("0.00%") && meter(9, 3).to_string().contains("100.00%"));
     }
 }

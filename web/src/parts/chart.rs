@@ -1,18 +1,21 @@
-//! Two columns as a picture: bars or a line over them. Widths are percent, so text keeps its size on every screen. Points
-//! that are times in order stand to scale: what is missing leaves a gap.
+//! Columns as a picture: bars or lines over the first one. Widths are percent, so text keeps its size on every screen. Points
+//! that are times in order stand to scale: what is missing leaves a gap. Series differ in their dashes and shades, never in a
+//! colour.
+
+mod axis;
 
 use super::amount::brief;
-use super::{Escaped, short, ticks};
+use super::{Escaped, ticks};
 use askama::filters::HtmlSafe;
-use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use axis::{Axis, MOST_LABELS, label, millis_of};
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 /// More would be less than a pixel wide.
 pub(crate) const MOST_POINTS: usize = 400;
-/// Words below the picture; more would lie over each other. On a phone there is room for every other one.
-const MOST_LABELS: usize = 6;
-const LABEL_CHARS: usize = 14;
+/// There are so many dashes.
+pub(crate) const MOST_SERIES: usize = 6;
 const TALL: f64 = 200.0;
 const TOP: f64 = 12.0;
 /// The figures on the left.
@@ -29,17 +32,24 @@ pub(crate) enum Look {
     Line,
 }
 
-/// What is drawn: a word and a number for each point, in order.
+/// Numbers over the same words, in their order; what is missing leaves a gap.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Series {
+    pub(crate) name: String,
+    pub(crate) values: Vec<Option<f64>>,
+    /// Between which numbers each is likely to be; empty without a band.
+    pub(crate) band: Vec<Option<(f64, f64)>>,
+}
+
+/// What is drawn: a word and a number of each series for each point, in order.
 #[derive(Debug, Clone)]
 pub(crate) struct Chart {
     look: Look,
     title: String,
-    points: Vec<(String, f64)>,
-    /// Where each begins, and how wide each is, of the whole width.
-    places: Vec<f64>,
-    slot: f64,
-    /// Of the times below, if the points are times.
-    times: Vec<(f64, String)>,
+    words: Vec<String>,
+    series: Vec<Series>,
+    /// Where each point begins, and how wide each is, of the whole width.
+    axis: Axis,
     least: f64,
     greatest: f64,
     step: f64,
@@ -48,18 +58,37 @@ pub(crate) struct Chart {
 impl Chart {
     /// `None`: there is nothing to draw. Points without a number are left out.
     pub(crate) fn new(look: Look, title: String, points: Vec<(String, Option<f64>)>) -> Option<Chart> {
-        let numbered = points.into_iter().filter_map(|(word, number)| Some((word, number.filter(|n| n.is_finite())?)));
-        let points: Vec<_> = numbered.take(MOST_POINTS).collect();
+        let numbered =
+            points.into_iter().filter_map(|(word, number)| Some((word, Some(number.filter(|n| n.is_finite())?))));
+        let (words, values) = numbered.take(MOST_POINTS).unzip();
+        Chart::of_series(look, title, words, vec![Series { values, ..Series::default() }])
+    }
+
+    /// The same of several series over the same words.
+    pub(crate) fn of_series(
+        look: Look,
+        title: String,
+        mut words: Vec<String>,
+        mut series: Vec<Series>,
+    ) -> Option<Chart> {
+        words.truncate(MOST_POINTS);
+        series.truncate(MOST_SERIES);
+        for one in &mut series {
+            one.values.truncate(MOST_POINTS);
+            one.values.iter_mut().for_each(|value| *value = value.filter(|number| number.is_finite()));
+        }
+        let values = series.iter().flat_map(|one| one.values.iter().flatten());
+        let bands = series.iter().flat_map(|one| one.band.iter().flatten().flat_map(|(low, high)| [low, high]));
+        let numbers: Vec<f64> = values.chain(bands).copied().collect();
         // Bars stand on zero; so do lines that come near it.
-        let least = points.iter().map(|(_, number)| *number).fold(0.0, f64::min);
-        let greatest = points.iter().map(|(_, number)| *number).fold(0.0, f64::max);
+        let least = numbers.iter().copied().fold(0.0, f64::min);
+        let greatest = numbers.iter().copied().fold(0.0, f64::max);
         let greatest = if greatest > least { greatest } else { least + 1.0 };
         let step = ticks::number(greatest - least, STEPS);
         let (least, greatest) = ((least / step).floor() * step, (greatest / step).ceil() * step);
-        let millis: Vec<i64> = points.iter().filter_map(|(word, _)| millis_of(word)).collect();
-        let Axis { places, slot, times } =
-            Axis::of_times(&millis, points.len()).unwrap_or_else(|| Axis::even(points.len()));
-        (!points.is_empty()).then_some(Chart { look, title, points, places, slot, times, least, greatest, step })
+        let millis: Vec<i64> = words.iter().filter_map(|word| millis_of(word)).collect();
+        let axis = Axis::of_times(&millis, words.len()).unwrap_or_else(|| Axis::even(words.len()));
+        (!numbers.is_empty()).then_some(Chart { look, title, words, series, axis, least, greatest, step })
     }
 
     /// From the top of the picture.
@@ -79,10 +108,10 @@ impl Chart {
             write!(f, r#"<line class="ax" x1="{LEFT}%" x2="100%" y1="{y:.1}" y2="{y:.1}"/>"#)?;
             write!(f, r#"<text class="axt" x="0" y="{:.1}">{}</text>"#, y + 4.0, brief(number))?;
         }
-        let every = self.points.len().div_ceil(MOST_LABELS);
-        let words = self.points.iter().zip(&self.places).step_by(every);
-        let words: Vec<_> = match self.times.as_slice() {
-            [] => words.map(|((word, _), place)| (*place, label(word))).collect(),
+        let every = self.words.len().div_ceil(MOST_LABELS);
+        let words = self.words.iter().zip(&self.axis.places).step_by(every);
+        let words: Vec<_> = match self.axis.times.as_slice() {
+            [] => words.map(|(word, place)| (*place, label(word))).collect(),
             times => times.iter().map(|(place, word)| (*place, Cow::Borrowed(word.as_str()))).collect(),
         };
         for (number, (place, word)) in words.into_iter().enumerate() {
@@ -93,86 +122,136 @@ impl Chart {
         Ok(())
     }
 
+    /// Those of one point stand beside each other.
     fn bars(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let zero = self.height_of(0.0);
-        for ((word, number), place) in self.points.iter().zip(&self.places) {
-            let (x, y) = (LEFT + WIDE * (place + self.slot * 0.1), self.height_of(*number));
-            let tall = (y - zero).abs().max(1.0);
-            write!(
-                f,
-                r#"<rect class="b s-ink" x="{x:.3}%" y="{:.1}" width="{:.3}%" height="{tall:.1}"><title>{}: {number}</title></rect>"#,
-                y.min(zero - 0.5),
-                WIDE * (self.slot * 0.8).max(THIN),
-                Escaped(word)
-            )?;
+        let (zero, many) = (self.height_of(0.0), self.series.len().max(1) as f64);
+        let wide = self.axis.slot * 0.8 / many;
+        for (nth, series) in self.series.iter().enumerate() {
+            for ((word, value), place) in self.words.iter().zip(&series.values).zip(&self.axis.places) {
+                let Some(number) = value else { continue };
+                let x = LEFT + WIDE * (place + self.axis.slot * 0.1 + wide * nth as f64);
+                let y = self.height_of(*number);
+                let tall = (y - zero).abs().max(1.0);
+                write!(
+                    f,
+                    r#"<rect class="b s-ink{}" x="{x:.3}%" y="{:.1}" width="{:.3}%" height="{tall:.1}"><title>{}{}: {number}</title></rect>"#,
+                    Shade(nth),
+                    y.min(zero - 0.5),
+                    WIDE * wide.max(THIN),
+                    Escaped(word),
+                    Named(&series.name),
+                )?;
+            }
         }
         Ok(())
     }
 
     /// A stretched picture inside of the picture: a path knows no percent.
-    fn line(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            r#"<svg x="{LEFT}%" y="0" width="{WIDE}%" height="{TALL}" viewBox="0 0 1000 {TALL}" preserveAspectRatio="none"><polyline class="curve s-ink" points=""#
+            r#"<svg x="{LEFT}%" y="0" width="{WIDE}%" height="{TALL}" viewBox="0 0 1000 {TALL}" preserveAspectRatio="none">"#
         )?;
-        for ((_, number), place) in self.points.iter().zip(&self.places) {
-            write!(f, "{:.1},{:.1} ", 1_000.0 * (place + self.slot * 0.5), self.height_of(*number))?;
+        for series in &self.series {
+            for run in runs(&series.band) {
+                f.write_str(r#"<polygon class="area s-ink" points=""#)?;
+                run.clone().try_for_each(|at| self.point(f, at, series.band[at].map(|(low, _)| low)))?;
+                run.rev().try_for_each(|at| self.point(f, at, series.band[at].map(|(_, high)| high)))?;
+                f.write_str(r#""/>"#)?;
+            }
         }
-        f.write_str(r#""/></svg>"#)
+        for (nth, series) in self.series.iter().enumerate() {
+            for run in runs(&series.values) {
+                write!(f, r#"<polyline class="curve s-ink{}" points=""#, Shade(nth))?;
+                // Of a point alone a line to itself makes a dot.
+                let again = if run.len() == 1 { run.clone() } else { 0..0 };
+                run.chain(again).try_for_each(|at| self.point(f, at, series.values[at]))?;
+                f.write_str(r#""/>"#)?;
+            }
+        }
+        f.write_str("</svg>")?;
+        for (at, (word, place)) in self.words.iter().zip(&self.axis.places).enumerate() {
+            let (x, wide) = (LEFT + WIDE * place, WIDE * self.axis.slot);
+            write!(
+                f,
+                r#"<rect class="hit" x="{x:.3}%" y="{TOP}" width="{wide:.3}%" height="{}"><title>{}"#,
+                TALL - TOP,
+                Escaped(word)
+            )?;
+            for series in &self.series {
+                if let Some(number) = series.values.get(at).copied().flatten() {
+                    write!(f, "{}: {number}", Named(&series.name))?;
+                }
+                if let Some((low, high)) = series.band.get(at).copied().flatten() {
+                    write!(f, " ({low} to {high})")?;
+                }
+            }
+            f.write_str("</title></rect>")?;
+        }
+        Ok(())
+    }
+
+    fn point(&self, f: &mut fmt::Formatter<'_>, at: usize, value: Option<f64>) -> fmt::Result {
+        let Some((number, place)) = value.zip(self.axis.places.get(at)) else { return Ok(()) };
+        write!(f, "{:.1},{:.1} ", 1_000.0 * (place + self.axis.slot * 0.5), self.height_of(number))
     }
 }
 
-/// Where points stand from left to right.
-struct Axis {
-    places: Vec<f64>,
-    slot: f64,
-    times: Vec<(f64, String)>,
-}
+/// The class by which a series differs from the first one.
+struct Shade(usize);
 
-impl Axis {
-    fn even(points: usize) -> Axis {
-        let slot = 1.0 / points.max(1) as f64;
-        Axis { places: (0..points).map(|place| slot * place as f64).collect(), slot, times: Vec::new() }
-    }
-
-    /// `None`: some points are no times, or they are not in order.
-    fn of_times(millis: &[i64], points: usize) -> Option<Axis> {
-        let gap = millis.windows(2).map(|pair| pair[1] - pair[0]).min().filter(|gap| *gap > 0)?;
-        let first = *millis.first().filter(|_| millis.len() == points)?;
-        let whole = millis.last()? - first + gap;
-        let place = |at: i64| (at - first) as f64 / whole as f64;
-        let step = ticks::millis(whole, MOST_LABELS as i64);
-        let form = if step % 86_400_000 == 0 { "%m-%d" } else { "%m-%d %H:%M" };
-        let form = if step % 60_000 == 0 { form } else { "%H:%M:%S" };
-        let rounds = (0..=MOST_LABELS as i64).map(|round| (first.div_euclid(step) + round) * step);
-        let rounds = rounds.filter(|at| (first..first + whole).contains(at));
-        let word = |at: i64| Some((place(at), DateTime::from_timestamp_millis(at)?.format(form).to_string()));
-        Some(Axis {
-            places: millis.iter().map(|at| place(*at)).collect(),
-            slot: gap as f64 / whole as f64,
-            times: rounds.filter_map(word).collect(),
-        })
+impl fmt::Display for Shade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 { Ok(()) } else { write!(f, " k{}", self.0) }
     }
 }
 
-/// A date or a time as SQL writes it; zones are left aside, since all points have the same.
-fn millis_of(word: &str) -> Option<i64> {
-    let text = word.replace('T', " ");
-    let time = |form: &str, chars: usize| NaiveDateTime::parse_from_str(text.get(..chars)?, form).ok();
-    let date = || NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
-    let at = time("%Y-%m-%d %H:%M:%S", 19).or_else(|| time("%Y-%m-%d %H:%M", 16)).or_else(date)?;
-    Some(at.and_utc().timestamp_millis())
-}
+/// Between the word of a point and its number.
+struct Named<'a>(&'a str);
 
-/// What tells a word from its neighbours: of a time the day and the minute, of a path its end.
-fn label(word: &str) -> Cow<'_, str> {
-    let bytes = word.as_bytes();
-    let is_time = bytes.len() >= 16 && bytes[4] == b'-' && bytes[7] == b'-' && bytes[13] == b':';
-    match word.get(5..16).filter(|_| is_time) {
-        Some(time) => time.replace('T', " ").into(),
-        None => short(word.rsplit('/').next().unwrap_or(word), LABEL_CHARS),
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, ", {}", Escaped(self.0)) }
     }
 }
+
+/// Where values follow each other without a gap.
+fn runs<T>(values: &[Option<T>]) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for at in (0..values.len()).filter(|at| values[*at].is_some()) {
+        match runs.last_mut().filter(|run| run.end == at) {
+            Some(run) => run.end += 1,
+            None => runs.push(at..at + 1),
+        }
+    }
+    runs
+}
+
+/// How a series is drawn, for the legend.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample {
+    look: Look,
+    nth: usize,
+}
+
+impl Sample {
+    pub(crate) fn of(look: Look, nth: usize) -> Sample {
+        Sample { look, nth }
+    }
+}
+
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shade = Shade(self.nth);
+        f.write_str(r#"<svg width="28" height="10" aria-hidden="true">"#)?;
+        match self.look {
+            Look::Line => write!(f, r#"<polyline class="curve s-ink{shade}" points="0,5 28,5"/></svg>"#),
+            Look::Bars => write!(f, r#"<rect class="b s-ink{shade}" x="9" width="10" height="10"/></svg>"#),
+        }
+    }
+}
+
+impl HtmlSafe for Sample {}
 
 impl fmt::Display for Chart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -185,7 +264,7 @@ impl fmt::Display for Chart {
         self.axes(f)?;
         match self.look {
             Look::Bars => self.bars(f)?,
-            Look::Line => self.line(f)?,
+            Look::Line => self.lines(f)?,
         }
         f.write_str("</svg>")
     }
@@ -248,6 +327,29 @@ mod tests {
         ] {
             assert_eq!(label(word), said);
         }
+    }
+
+    #[test]
+    fn series_differ_in_their_dashes_have_a_band_and_leave_gaps() {
+        let series = |name: &str, values: &[Option<f64>], band: &[Option<(f64, f64)>]| Series {
+            name: name.into(),
+            values: values.to_vec(),
+            band: band.to_vec(),
+        };
+        let words = ["2026-11-20", "2026-11-21", "2026-11-22"].map(String::from).to_vec();
+        let all = vec![
+            series("<a>", &[Some(1.0), None, Some(3.0)], &[]),
+            series("b", &[None, Some(4.0), Some(5.0)], &[None, Some((3.0, 6.0)), Some((4.0, 7.5))]),
+        ];
+        let drawn = Chart::of_series(Look::Line, "t".into(), words.clone(), all.clone()).expect("points").to_string();
+        // A point alone is drawn twice, a line is broken where a value is missing.
+        assert_eq!((drawn.matches("curve s-ink\"").count(), drawn.matches("curve s-ink k1").count()), (2, 1));
+        assert_eq!((drawn.matches("<polygon").count(), drawn.matches("class=\"hit\"").count()), (1, 3));
+        assert!(drawn.contains("2026-11-22, &#60;a&#62;: 3, b: 5 (4 to 7.5)</title>"), "{drawn}");
+        assert!(drawn.contains(">8</text>"), "the band has room: {drawn}");
+        let bars = Chart::of_series(Look::Bars, "t".into(), words, all).expect("points").to_string();
+        assert_eq!((bars.matches("<rect").count(), bars.matches(" k1").count()), (4, 2));
+        assert!(Sample::of(Look::Line, 2).to_string().contains("k2"));
     }
 
     #[test]
