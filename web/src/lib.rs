@@ -15,6 +15,7 @@ mod bundle_state;
 mod clock;
 mod compress;
 mod config;
+mod dashboards;
 mod download;
 mod ends;
 mod error;

@@ -43,6 +43,8 @@ pub(crate) enum Watched {
     All,
     /// How far streams are.
     Streams,
+    /// What a dashboard shows, by its name.
+    Dashboard(Arc<str>),
     /// Every run and instance that comes into another state.
     Feed,
 }

@@ -1,6 +1,7 @@
 //! What every request may use: connections, known versions, hints to the other processes, who may log in.
 
 use crate::auth::{Auth, Role};
+use crate::dashboards::Dashboards;
 use crate::ends::Ends;
 use crate::health::Health;
 use crate::limit::Limits;
@@ -49,6 +50,7 @@ pub struct Inner {
     pub(crate) ends: Ends,
     pub(crate) live: Live,
     pub(crate) queries: Queries,
+    pub(crate) dashboards: Dashboards,
     /// Small questions about single things.
     pub(crate) hot: PgPool,
     /// Of the one caller: taken before one of the pools.
@@ -87,6 +89,7 @@ impl App {
             ends: Ends::default(),
             live: Live::default(),
             queries: Queries::default(),
+            dashboards: Dashboards::default(),
             own: own.map(|db| Arc::new(Mutex::new(db))),
             hot,
             pages,

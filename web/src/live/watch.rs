@@ -3,6 +3,7 @@
 use super::feed::Feed;
 use super::{At, Event, Lines, Watched};
 use crate::bundle_state;
+use crate::dashboards::mark_by_now;
 use crate::pages::task::log::fragment;
 use crate::state::App;
 use axum::body::Bytes;
@@ -102,6 +103,7 @@ impl Watcher {
     async fn look(&mut self, followed: &[(Watched, Queue)]) -> StoreResult<()> {
         let (mut runs, mut tries): (Vec<Uuid>, Vec<(TryKey, &Queue)>) = (Vec::new(), Vec::new());
         let mut dags: Vec<Arc<str>> = Vec::new();
+        let mut dashboards: Vec<(&Watched, &Arc<str>, &Queue)> = Vec::new();
         let (mut all, mut streams, mut feed) = (None, None, None);
         for (watched, queue) in followed {
             match watched {
@@ -110,6 +112,7 @@ impl Watcher {
                 Watched::Try(key) => tries.push((*key, queue)),
                 Watched::All => all = Some(queue),
                 Watched::Streams => streams = Some(queue),
+                Watched::Dashboard(name) => dashboards.push((watched, name, queue)),
                 Watched::Feed => feed = Some(queue),
             }
         }
@@ -162,6 +165,11 @@ impl Watcher {
         if let Some(queue) = streams {
             let mark = look_at_streams(&mut *self.app.pages().await?).await?;
             self.tell_mark(&Watched::Streams, mark, queue);
+        }
+        for (watched, name, queue) in dashboards {
+            if let Some(mark) = mark_by_now(&self.app, name) {
+                self.tell_mark(watched, mark, queue);
+            }
         }
         match feed {
             None => self.feed = None,

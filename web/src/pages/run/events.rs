@@ -93,6 +93,7 @@ pub(crate) async fn follow_dag(
     answer(app, (&caller.name, headers), Watched::Dag(look.dag_id.into()), look.mark, (shown(&query), None))
 }
 
-fn shown(query: &Query) -> Option<i64> {
+/// What the page shows that asks.
+pub(crate) fn shown(query: &Query) -> Option<i64> {
     query.text("mark").and_then(|mark| mark.parse().ok())
 }

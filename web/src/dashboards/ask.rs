@@ -1,0 +1,242 @@
+//! The queries of a dashboard and their answers: kept ones at once, others when they are there.
+
+use super::values::{self, Values};
+use super::{Outcome, Shown};
+use crate::extract::Query as Given;
+use crate::state::App;
+use orch_document::dashboard::Panel;
+use orch_store::lake_view::{
+    Answer, AnswerKey, LakeError, LakeResult, Query, QueryLimits, Sources, SqlValue, SqlValues, TableId, cell_text,
+    collect_answer,
+};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+/// A panel is a picture or a page of a table, not a data set.
+const LIMITS: QueryLimits = QueryLimits { rows: 5_000, bytes: 8 << 20, time: Duration::from_secs(30) };
+/// A page waits so long for its panels together; what comes later is drawn later.
+const PATIENCE: Duration = Duration::from_millis(1_200);
+/// Of a default or the choices of a filter, without which nothing can be asked.
+const PATIENCE_OF_VALUES: Duration = Duration::from_secs(10);
+/// Who wants rows and no picture waits for all.
+const PATIENCE_OF_ROWS: Duration = Duration::from_mins(2);
+/// What may go well in a moment is asked again after this long.
+const FAILED_FOR: Duration = Duration::from_secs(30);
+/// While other queries have all turns of the lake.
+const MOST_TURNS: usize = 15;
+
+/// What a dashboard shows.
+pub(crate) struct Found {
+    pub(crate) values: Values,
+    /// One for each panel.
+    pub(crate) panels: Vec<Rows>,
+}
+
+/// Of a panel.
+#[derive(Debug, Clone)]
+pub(crate) enum Rows {
+    Here(Arc<Result<Answer, LakeError>>),
+    /// They are on their way.
+    Coming,
+    /// A filter has no value that can be asked for.
+    Unasked,
+    /// These tables are not in the lake yet.
+    Missing(Vec<TableId>),
+    Problem(LakeError),
+}
+
+/// Of which query the sources are wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted<'a> {
+    Default(&'a str),
+    Choices(&'a str),
+    Panel(&'a Panel),
+}
+
+impl Wanted<'_> {
+    fn sql(&self) -> &str {
+        match self {
+            Wanted::Default(sql) | Wanted::Choices(sql) => sql,
+            Wanted::Panel(panel) => &panel.sql,
+        }
+    }
+}
+
+/// A dashboard whose tables were looked up.
+pub(crate) struct Asked<'a> {
+    app: &'a App,
+    name: &'a str,
+    sources: Vec<(String, LakeResult<Sources>)>,
+}
+
+/// All queries of a dashboard, with nothing in place of values: what they read does not depend on them.
+pub(super) fn queries(shown: &Shown) -> Vec<Query> {
+    let filters = &shown.dashboard.filters;
+    let nothing: SqlValues = filters.iter().map(|filter| (filter.name.clone(), SqlValue::Null)).collect();
+    let of_filters = filters.iter().flat_map(|filter| [&filter.default_sql, &filter.choices_sql]).flatten();
+    let of_panels = shown.dashboard.panels.iter().map(|panel| &panel.sql);
+    let query = |sql: &String| Query { values: nothing.clone(), ..Query::new(sql.trim(), LIMITS) };
+    of_filters.chain(of_panels).map(query).collect()
+}
+
+/// Looks up where the tables of a dashboard are.
+///
+/// # Errors
+/// The lake cannot be asked at all.
+async fn look_up<'a>(app: &'a App, shown: &'a Shown) -> LakeResult<Asked<'a>> {
+    let queries = queries(shown);
+    let names: Vec<String> = queries.iter().map(|query| query.sql.clone()).collect();
+    let sources = app.config.lake.open().await?.sources(queries).await?;
+    Ok(Asked { app, name: &shown.dashboard.name, sources: names.into_iter().zip(sources).collect() })
+}
+
+/// A dashboard with the values that were sent, as far as it is there in a moment.
+///
+/// # Errors
+/// The lake cannot be asked at all.
+pub(crate) async fn ask(app: &App, shown: &Shown, given: &Given) -> LakeResult<Found> {
+    found(app, shown, given, &shown.dashboard.panels, PATIENCE).await
+}
+
+/// The rows of one panel or of all, however long they take.
+///
+/// # Errors
+/// The lake cannot be asked at all.
+pub(crate) async fn the_rows(app: &App, shown: &Shown, given: &Given, panels: &[Panel]) -> LakeResult<Found> {
+    found(app, shown, given, panels, PATIENCE_OF_ROWS).await
+}
+
+async fn found(app: &App, shown: &Shown, given: &Given, panels: &[Panel], patience: Duration) -> LakeResult<Found> {
+    let asked = look_up(app, shown).await?;
+    let values = values::read(&asked, shown, given).await;
+    if !values.are_right() {
+        return Ok(Found { panels: vec![Rows::Unasked; panels.len()], values });
+    }
+    // All are begun before the first is waited for.
+    let begun: Vec<Begun> = panels.iter().map(|panel| asked.begin(Wanted::Panel(panel), &values.sql)).collect();
+    let until = tokio::time::Instant::now() + patience;
+    let mut rows = Vec::with_capacity(begun.len());
+    for one in begun {
+        rows.push(one.wait(until).await);
+    }
+    Ok(Found { values, panels: rows })
+}
+
+/// The texts of the first column of a query without values; nothing if it has no answer.
+pub(super) async fn first_column(asked: &Asked<'_>, wanted: Wanted<'_>) -> Vec<String> {
+    let until = tokio::time::Instant::now() + PATIENCE_OF_VALUES;
+    let Rows::Here(answer) = asked.begin(wanted, &SqlValues::new()).wait(until).await else { return Vec::new() };
+    let rows = answer.as_ref().as_ref().map_or(&[][..], |answer| &answer.rows);
+    rows.iter()
+        .filter_map(|row| row.first().filter(|cell| !cell.is_null()))
+        .map(|cell| cell_text(cell).into())
+        .collect()
+}
+
+/// A query that is answered, or will be.
+enum Begun {
+    Known(Rows),
+    Coming(oneshot::Receiver<Outcome>),
+}
+
+impl Begun {
+    async fn wait(self, until: tokio::time::Instant) -> Rows {
+        match self {
+            Begun::Known(rows) => rows,
+            Begun::Coming(outcome) => match tokio::time::timeout_at(until, outcome).await {
+                Ok(Ok(outcome)) => Rows::Here(outcome.answer),
+                _ => Rows::Coming,
+            },
+        }
+    }
+}
+
+impl Asked<'_> {
+    fn begin(&self, wanted: Wanted<'_>, values: &SqlValues) -> Begun {
+        let sql = wanted.sql().trim();
+        let sources = match self.sources.iter().find(|(known, _)| known == sql) {
+            Some((_, Ok(sources))) => sources,
+            Some((_, Err(error))) => return Begun::Known(Rows::Problem(error.clone())),
+            None => return Begun::Known(Rows::Coming),
+        };
+        let missing = sources.tables.iter().filter(|(_, place)| place.is_none()).map(|(table, _)| table.clone());
+        let missing: Vec<TableId> = missing.collect();
+        if !missing.is_empty() {
+            return Begun::Known(Rows::Missing(missing));
+        }
+        if let Some(word) = &sources.changing {
+            let text = format!(
+                "`{word}` gives another answer while the tables stay the same, so the page would not be drawn again\nhint: take a \
+                 filter, and give it a `default_sql` such as `select max(day) from …`"
+            );
+            return Begun::Known(Rows::Problem(LakeError::Refused(text)));
+        }
+        let key = key(sql, values, sources);
+        let known = &self.app.dashboards.answers;
+        match known.known(key) {
+            Some(outcome) if outcome.is_over() => known.forget(key),
+            Some(outcome) => return Begun::Known(Rows::Here(outcome.answer)),
+            None => {}
+        }
+        self.compute(key, Query { values: values.clone(), ..Query::new(sql, LIMITS) })
+    }
+
+    /// By a task of its own: a page that goes away, or waits no longer, leaves the answer to the next one.
+    fn compute(&self, key: AnswerKey, query: Query) -> Begun {
+        let (tell, outcome) = oneshot::channel();
+        let (app, name) = (self.app.clone(), self.name.to_owned());
+        let stop = app.stopping.child_token();
+        let job = async move {
+            let shared = &app.dashboards;
+            let made = shared.answers.get(key, async { Ok(compute(&app, query, &stop).await) });
+            let made = tokio::select! { made = made => made, () = stop.cancelled() => return };
+            if let Ok(outcome) = made
+                && tell.send(outcome).is_err()
+            {
+                shared.came_late(&name);
+            }
+        };
+        if self.app.dashboards.spawn(job) {
+            Begun::Coming(outcome)
+        } else {
+            let text = "too many panels are waited for\nhint: load the page again in a moment";
+            Begun::Known(Rows::Problem(LakeError::Busy(text.into())))
+        }
+    }
+}
+
+fn key(sql: &str, values: &SqlValues, sources: &Sources) -> AnswerKey {
+    // Of data, which is always written.
+    let values = serde_json::to_vec(values).unwrap_or_default();
+    let places = serde_json::to_vec(&sources.tables).unwrap_or_default();
+    AnswerKey::of(&[sql.as_bytes(), &values, &places])
+}
+
+impl Outcome {
+    /// It failed for a reason that has nothing to do with the query, some time ago.
+    fn is_over(&self) -> bool {
+        let is_passing =
+            matches!(*self.answer, Err(LakeError::Busy(_) | LakeError::Unavailable(_) | LakeError::Cancelled));
+        is_passing && self.at.elapsed() > FAILED_FOR
+    }
+}
+
+async fn compute(app: &App, query: Query, stop: &CancellationToken) -> Outcome {
+    let _turn = app.dashboards.turns.acquire().await;
+    let mut answer = answer(app, query.clone(), stop).await;
+    for _ in 0..MOST_TURNS {
+        if !matches!(answer, Err(LakeError::Busy(_))) {
+            break;
+        }
+        answer = self::answer(app, query.clone(), stop).await;
+    }
+    Outcome { answer: Arc::new(answer), at: Instant::now() }
+}
+
+async fn answer(app: &App, query: Query, stop: &CancellationToken) -> LakeResult<Answer> {
+    let began = Instant::now();
+    let rows = app.config.lake.open().await?.query(query, stop.clone()).await?;
+    collect_answer(rows, began).await
+}

@@ -1,0 +1,103 @@
+//! A number that is another one when a dashboard has something else to show: a table of it has a new snapshot, it is declared
+//! otherwise, or an answer came after its page.
+//!
+//! Who looks for all live pages waits for no lake: the last number that is known is told, and the next one is asked for.
+
+use super::ask::queries;
+use super::{Shown, find};
+use crate::auth::Role;
+use crate::state::App;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The lake is asked so often about a dashboard that somebody looks at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// By name: what is known of dashboards that are followed.
+#[derive(Debug, Default)]
+pub(crate) struct Marks(Mutex<HashMap<Arc<str>, Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Without what came late.
+    mark: Option<u64>,
+    /// When it was asked for last; `None`: it is being asked for.
+    asked: Option<Instant>,
+}
+
+impl Marks {
+    fn known(&self) -> MutexGuard<'_, HashMap<Arc<str>, Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last number, and whether it is time to ask for the next.
+    fn last(&self, name: &Arc<str>) -> (Option<u64>, bool) {
+        let mut known = self.known();
+        let Some(one) = known.get_mut(name) else {
+            known.insert(name.clone(), Known::default());
+            return (None, true);
+        };
+        let is_due = one.asked.is_some_and(|at| at.elapsed() >= LOOK_EVERY);
+        if is_due {
+            one.asked = None;
+        }
+        (one.mark, is_due)
+    }
+
+    fn set(&self, name: &Arc<str>, mark: Option<u64>) {
+        let mut known = self.known();
+        // Nobody follows those any more.
+        known.retain(|_, one| one.asked.is_none_or(|at| at.elapsed() < LOOK_EVERY * 60));
+        let before = known.get(name).and_then(|one| one.mark);
+        known.insert(name.clone(), Known { mark: mark.or(before), asked: Some(Instant::now()) });
+    }
+}
+
+/// The number as it is known by now, for the one who looks.
+pub(crate) fn mark_by_now(app: &App, name: &Arc<str>) -> Option<i64> {
+    let (mark, is_due) = app.dashboards.marks.last(name);
+    if is_due {
+        let (job_app, job_name) = (app.clone(), name.clone());
+        let job = async move {
+            let mark = match find(&job_app, &job_name, Role::Admin).await {
+                Ok(shown) => Some(of(&job_app, &shown).await),
+                Err(_) => None,
+            };
+            job_app.dashboards.marks.set(&job_name, mark);
+        };
+        if !app.dashboards.spawn(job) {
+            app.dashboards.marks.set(name, None);
+        }
+    }
+    mark.map(|mark| with_late(app, name, mark))
+}
+
+/// The number as it is.
+pub(crate) async fn mark(app: &App, shown: &Shown) -> i64 {
+    with_late(app, &shown.dashboard.name, of(app, shown).await)
+}
+
+fn with_late(app: &App, name: &str, mark: u64) -> i64 {
+    mark.cast_signed().wrapping_add(app.dashboards.late(name))
+}
+
+/// What is away has a number too: a page that says so is drawn again when it is back.
+async fn of(app: &App, shown: &Shown) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    shown.row.updated_at.timestamp_micros().hash(&mut hasher);
+    let asked = async { app.config.lake.open().await?.sources(queries(shown)).await };
+    match asked.await {
+        Ok(all) => {
+            for sources in all {
+                match sources {
+                    Ok(sources) => sources.tables.hash(&mut hasher),
+                    Err(error) => error.to_string().hash(&mut hasher),
+                }
+            }
+        }
+        Err(error) => error.to_string().hash(&mut hasher),
+    }
+    hasher.finish()
+}
