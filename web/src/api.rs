@@ -11,6 +11,7 @@ pub(crate) mod connectors;
 pub(crate) mod dag_runs;
 pub(crate) mod dag_tags;
 pub(crate) mod dags;
+pub(crate) mod dashboards;
 pub(crate) mod deadlines;
 pub(crate) mod described;
 pub(crate) mod entrance;

@@ -13,6 +13,7 @@ pub(crate) mod bulk;
 pub(crate) mod connections;
 pub(crate) mod dag;
 pub(crate) mod dags;
+pub(crate) mod dashboards;
 pub(crate) mod delete;
 pub(crate) mod error;
 pub(crate) mod home;

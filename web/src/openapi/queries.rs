@@ -247,6 +247,9 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
             }
             all
         }
+        ("GET", "/api/orch/v1/dashboards/{dashboard_name}") => {
+            vec![param("filter", Texts, "The value of a filter, as in `day:2026-11-20`")]
+        }
         ("GET", "/api/orch/v1/streams") => {
             let mut all = paged(streams::ORDERS);
             patterns(&mut all, &["name"]);

@@ -111,6 +111,12 @@ const WRITTEN: &[Written] = &[
     (
         "The lake",
         &[
+            ("GET", "/api/orch/v1/dashboards", "Lists dashboards"),
+            (
+                "GET",
+                "/api/orch/v1/dashboards/{dashboard_name}",
+                "The rows of every panel of a dashboard, or why there are none",
+            ),
             ("GET", "/api/orch/v1/lake/tables", "Lists the tables of the lake with their sizes"),
             ("GET", "/api/orch/v1/lake/tables/{namespace}/{table}", "A table: columns, partitions, properties, refs"),
             ("GET", "/api/orch/v1/lake/tables/{namespace}/{table}/files", "The files that a snapshot is made of"),

@@ -49,6 +49,7 @@ const PAGES: &[(&str, &str, &str)] = &[
     ("check", "Quality", "/quality"),
     ("clock", "Monitoring", "/monitoring"),
     ("lake", "Lake", "/lake"),
+    ("chart", "Dashboards", "/dashboards"),
     ("code", "SQL", "/sql"),
     ("runs", "Topics", "/topics"),
     ("stream", "Streams", "/streams"),

@@ -79,7 +79,7 @@ pub(crate) fn draw(answer: &Answer, wish: &Wish) -> Result<Option<Chart>, String
 }
 
 /// Decimals are text.
-fn as_number(cell: &Cell) -> Option<f64> {
+pub(crate) fn as_number(cell: &Cell) -> Option<f64> {
     match cell {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.parse().ok(),

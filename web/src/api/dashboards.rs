@@ -1,0 +1,142 @@
+//! `/api/orch/v1/dashboards`: dashboards, and the rows of their panels as JSON.
+
+use crate::auth::Caller;
+use crate::dashboards::{self, Rows, Shown, the_rows};
+use crate::extract::{Names, Query};
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::extract::State;
+use axum::{Extension, Json};
+use orch_document::dashboard::Panel;
+use orch_store::lake_view::{Cell, LakeError, ResultColumn};
+use orch_wire::Problem;
+use orch_wire::timestamp::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DashboardPage {
+    dashboards: Vec<DashboardView>,
+    total_entries: usize,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct DashboardView {
+    name: String,
+    title: String,
+    description: String,
+    /// Readers have this role or a higher one.
+    role: String,
+    /// What declares it, and in which file.
+    bundle: String,
+    file: String,
+    updated_at: Timestamp,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DashboardRows {
+    #[serde(flatten)]
+    dashboard: DashboardView,
+    /// The values that the rows are for, by filter.
+    filters: BTreeMap<String, String>,
+    panels: Vec<PanelRows>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct PanelRows {
+    id: String,
+    title: String,
+    /// `figure`, `lines`, `bars`, `table` or `map`.
+    #[serde(rename = "type")]
+    look: String,
+    columns: Vec<ResultColumn>,
+    rows: Vec<Vec<Cell>>,
+    /// There are more rows than are read.
+    more: bool,
+    /// Why there are no rows.
+    problem: Option<String>,
+}
+
+impl From<&Shown> for DashboardView {
+    fn from(Shown { dashboard, row }: &Shown) -> Self {
+        DashboardView {
+            name: dashboard.name.clone(),
+            title: dashboard.title.clone(),
+            description: dashboard.description.clone(),
+            role: dashboard.role.clone(),
+            bundle: row.bundle.clone(),
+            file: row.file.clone(),
+            updated_at: Timestamp(row.updated_at),
+        }
+    }
+}
+
+pub(crate) async fn list(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<DashboardPage>, Refusal> {
+    let dashboards: Vec<DashboardView> =
+        dashboards::list(&app, caller.role).await?.iter().map(DashboardView::from).collect();
+    Ok(Json(DashboardPage { total_entries: dashboards.len(), dashboards }))
+}
+
+pub(crate) async fn get(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    names: Names,
+    mut query: Query,
+) -> Result<Json<DashboardRows>, Refusal> {
+    let shown = dashboards::find(&app, names.get("dashboard_name"), caller.role).await?;
+    let given = filters(&shown, &query)?;
+    query.finish()?;
+    let found = the_rows(&app, &shown, &given, &shown.dashboard.panels).await?;
+    let wrong = found.values.fields.iter().filter_map(|field| Some((field, field.problem.as_ref()?)));
+    let wrong: Vec<Problem> =
+        wrong.map(|(field, problem)| Problem::value(format!("filter `{}`: {problem}", field.name)).at(AT)).collect();
+    if !wrong.is_empty() {
+        return Err(Refusal::Invalid(wrong));
+    }
+    let panels = shown.dashboard.panels.iter().zip(found.panels).map(|(panel, rows)| rows_of(panel, rows)).collect();
+    let filters = found.values.fields.into_iter().map(|field| (field.name, field.text)).collect();
+    Ok(Json(DashboardRows { dashboard: DashboardView::from(&shown), filters, panels }))
+}
+
+const AT: [&str; 2] = ["query", "filter"];
+
+/// `filter=day:2026-11-20`, as the page would be asked.
+fn filters(shown: &Shown, query: &Query) -> Result<Query, Refusal> {
+    let mut given = form_urlencoded::Serializer::new(String::new());
+    for text in query.all("filter") {
+        let (name, value) = text.split_once(':').unwrap_or((text, ""));
+        if !shown.dashboard.filters.iter().any(|filter| filter.name == name) {
+            let known: Vec<&str> = shown.dashboard.filters.iter().map(|filter| filter.name.as_str()).collect();
+            let words = format!("the dashboard has no filter `{name}`: it has {}", known.join(", "));
+            return Err(Problem::value(words).at(AT).into());
+        }
+        given.append_pair(name, value);
+    }
+    Ok(Query::parse(&given.finish()))
+}
+
+fn rows_of(panel: &Panel, rows: Rows) -> PanelRows {
+    let answer = match rows {
+        Rows::Here(answer) => (*answer).clone().map_err(|error| error.to_string()),
+        Rows::Problem(error) => Err(error.to_string()),
+        Rows::Missing(tables) => {
+            let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
+            Err(format!("not in the lake yet: {}", names.join(", ")))
+        }
+        Rows::Coming | Rows::Unasked => Err(LakeError::Busy("the rows did not come in time".into()).to_string()),
+    };
+    let (id, title, look) = (panel.id.clone(), panel.title.clone(), panel.look.as_str().into());
+    match answer {
+        Ok(answer) => {
+            PanelRows { id, title, look, columns: answer.columns, rows: answer.rows, more: answer.more, problem: None }
+        }
+        Err(problem) => {
+            let (columns, rows) = (Vec::new(), Vec::new());
+            PanelRows { id, title, look, columns, rows, more: false, problem: Some(problem) }
+        }
+    }
+}
