@@ -20,7 +20,7 @@ pub(crate) use crate::assets::url;
 pub(crate) use amount::{Meter, bytes, count, exact, meter, share};
 pub(crate) use ansi::{Marked, find_in, plain};
 pub(crate) use bars::Bars;
-pub(crate) use chart::{Chart, Look, MOST_SERIES, Sample, Series};
+pub(crate) use chart::{Chart, Look, MOST_POINTS, MOST_SERIES, Sample, Series};
 pub(crate) use durations::Durations;
 pub(crate) use fact::Fact;
 pub(crate) use icon::{Score, State, bare, favicon, icon, mark, sign, state, words};

@@ -162,8 +162,9 @@ impl Chart {
         }
         for (nth, series) in self.series.iter().enumerate() {
             for run in runs(&series.values) {
-                write!(f, r#"<polyline class="curve s-ink{}" points=""#, Shade(nth))?;
                 // Of a point alone a line to itself makes a dot.
+                let dot = if run.len() == 1 { " dot" } else { "" };
+                write!(f, r#"<polyline class="curve{dot} s-ink{}" points=""#, Shade(nth))?;
                 let again = if run.len() == 1 { run.clone() } else { 0..0 };
                 run.chain(again).try_for_each(|at| self.point(f, at, series.values[at]))?;
                 f.write_str(r#""/>"#)?;
@@ -343,7 +344,7 @@ mod tests {
         ];
         let drawn = Chart::of_series(Look::Line, "t".into(), words.clone(), all.clone()).expect("points").to_string();
         // A point alone is drawn twice, a line is broken where a value is missing.
-        assert_eq!((drawn.matches("curve s-ink\"").count(), drawn.matches("curve s-ink k1").count()), (2, 1));
+        assert_eq!((drawn.matches("curve dot s-ink\"").count(), drawn.matches("curve s-ink k1").count()), (2, 1));
         assert_eq!((drawn.matches("<polygon").count(), drawn.matches("class=\"hit\"").count()), (1, 3));
         assert!(drawn.contains("2026-11-22, &#60;a&#62;: 3, b: 5 (4 to 7.5)</title>"), "{drawn}");
         assert!(drawn.contains(">8</text>"), "the band has room: {drawn}");

@@ -5,24 +5,35 @@ use orch_sdk::task::BoxFuture;
 use orch_store::lake_view::{
     CHART, Cell, Chunk, ColumnRange, DataFile, FileKind, LakeDoor, LakeError, LakePage, LakeResult, LakeTable,
     LakeView, MadeBy, PartitionColumn, PartitionRow, Query, QueryRows, RefKind, ResultColumn, Seen, SnapshotRef,
-    SnapshotRow, TableColumn, TableId, TableRow, TableTotals,
+    SnapshotRow, Sources, TableColumn, TableId, TableRow, TableTotals,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::future::{Future, ready};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 
 /// Texts of its data are `words`.
+#[derive(Default)]
 pub(crate) struct FakeLake {
     pub(crate) words: &'static str,
+    /// What it was asked, and how often its tables were changed.
+    pub(crate) asked: Mutex<Vec<Query>>,
+    pub(crate) commits: AtomicUsize,
 }
 
 impl FakeLake {
     pub(crate) fn door(words: &'static str) -> LakeDoor {
-        let lake: Arc<dyn LakeView> = Arc::new(FakeLake { words });
-        LakeDoor::new(Arc::new(move || Box::pin(ready(Ok(lake.clone())))))
+        FakeLake::shared(words).1
+    }
+
+    /// The same with the lake itself.
+    pub(crate) fn shared(words: &'static str) -> (Arc<FakeLake>, LakeDoor) {
+        let lake = Arc::new(FakeLake { words, ..FakeLake::default() });
+        let shown: Arc<dyn LakeView> = lake.clone();
+        (lake, LakeDoor::new(Arc::new(move || Box::pin(ready(Ok(shown.clone()))))))
     }
 
     fn snapshot(&self) -> SnapshotRow {
@@ -142,9 +153,24 @@ impl LakeView for FakeLake {
         Box::pin(ready(found))
     }
 
+    /// `broken` cannot be read, `missing` is of a table that is not there, all else of one that is.
+    fn sources(&self, queries: Vec<Query>) -> BoxFuture<LakeResult<Vec<LakeResult<Sources>>>> {
+        let commits = self.commits.load(Ordering::SeqCst);
+        let sources = |query: Query| match query.sql.split_whitespace().next() {
+            Some("broken") => Err(LakeError::Refused("it is no SQL\nhint: write `select`".into())),
+            Some("missing") => Ok(Sources { tables: vec![(TableId::new("gold", "none"), None)], changing: None }),
+            word => Ok(Sources {
+                tables: vec![(TableId::new("retail", "orders"), Some(format!("v{commits}.json")))],
+                changing: word.filter(|word| *word == "now").map(Into::into),
+            }),
+        };
+        Box::pin(ready(Ok(queries.into_iter().map(sources).collect())))
+    }
+
     /// `wait` goes on until somebody stops it; `wrong …` is refused; all else has three rows, or as many as are wanted.
     fn query(&self, query: Query, stop: CancellationToken) -> BoxFuture<LakeResult<Box<dyn QueryRows>>> {
         let words = self.words;
+        self.asked.lock().expect("no test panicked").push(query.clone());
         Box::pin(async move {
             if query.sql.starts_with("wrong") {
                 return Err(LakeError::Refused(format!("`{words}` is refused\nhint: write `select`")));

@@ -15,14 +15,14 @@ use sqlx::PgConnection;
 use std::time::Duration;
 
 /// The next event; none at the end of the stream.
-async fn next(stream: &mut Body) -> Option<String> {
+pub(crate) async fn next(stream: &mut Body) -> Option<String> {
     let frame = tokio::time::timeout(Duration::from_secs(20), stream.frame()).await.expect("something happens");
     let bytes = frame?.expect("it can be read").into_data().expect("data");
     Some(String::from_utf8(bytes.to_vec()).expect("text"))
 }
 
 /// The next event of a kind; others may come before it.
-async fn next_of(stream: &mut Body, kind: &str) -> String {
+pub(crate) async fn next_of(stream: &mut Body, kind: &str) -> String {
     loop {
         let event = next(stream).await.unwrap_or_else(|| panic!("the stream ended before `{kind}`"));
         if event.contains(&format!("event: {kind}\n")) {
@@ -31,7 +31,7 @@ async fn next_of(stream: &mut Body, kind: &str) -> String {
     }
 }
 
-async fn open(web: &Web, browser: &Browser<'_>, path: &str, last: &str) -> Body {
+pub(crate) async fn open(web: &Web, browser: &Browser<'_>, path: &str, last: &str) -> Body {
     let headers: &[(&str, &str)] = if last.is_empty() { &[] } else { &[("last-event-id", last)] };
     let response = web.open(browser.request(Method::GET, path, String::new(), headers)).await;
     assert_eq!(response.status(), StatusCode::OK);

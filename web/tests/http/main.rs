@@ -16,6 +16,7 @@ mod connections;
 mod counted;
 mod dag_runs;
 mod dags;
+mod dashboards;
 mod deadlines;
 mod extras;
 mod facts;

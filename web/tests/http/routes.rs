@@ -38,6 +38,8 @@ fn usual(rule: &Rule) -> Role {
         // Settings and users are nobody else's.
         _ if below("/users") || below("/api/v2/config") => Role::Admin,
         Method::DELETE if path == "/api/v2/dags/{dag_id}" => Role::Admin,
+        // A dashboard says itself who may read it.
+        Method::GET if below("/dashboards") => Role::Viewer,
         Method::GET if asks(path) => {
             if keeps {
                 Role::Op

@@ -2,7 +2,7 @@
 //! numbers in a table as well.
 
 use crate::pages::sql::results::as_number;
-use crate::parts::{self, Chart, Look, MOST_SERIES, Map, Meter, Region, Sample, Series};
+use crate::parts::{self, Chart, Look, MOST_POINTS, MOST_SERIES, Map, Meter, Region, Sample, Series};
 use askama::filters::HtmlSafe;
 use orch_document::dashboard::{Panel, PanelType};
 use orch_store::lake_view::{Answer, Cell, ResultColumn, cell_text, is_time};
@@ -25,7 +25,7 @@ pub(super) struct Drawn {
     pub(super) table: Table,
     /// The table is all there is to see.
     pub(super) is_table: bool,
-    /// Why there is no picture.
+    /// Why there is no picture, or not all of it.
     pub(super) problem: Option<&'static str>,
     /// There are more rows than are read.
     pub(super) is_cut: bool,
@@ -200,6 +200,11 @@ fn add_chart(drawn: &mut Drawn, look: Look, panel: &Panel, answer: &Answer) {
         let samples = series.iter().take(MOST_SERIES).enumerate();
         drawn.legend = samples.map(|(nth, one)| (Picture::Sample(Sample::of(look, nth)), name(one))).collect();
     }
+    drawn.problem = match (words.len() > MOST_POINTS, series.len() > MOST_SERIES) {
+        (true, _) => Some("There are more than 400 points: the first are drawn, and the table has more."),
+        (_, true) => Some("There are more than six series: the first are drawn, and the table has all."),
+        _ => None,
+    };
     let title = if panel.unit.is_empty() { panel.title.clone() } else { format!("{}, {}", panel.title, panel.unit) };
     match Chart::of_series(look, title, words, series) {
         Some(chart) => drawn.picture = Some(Picture::Chart(Box::new(chart))),

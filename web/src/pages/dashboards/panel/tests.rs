@@ -12,7 +12,7 @@ fn answer(columns: &[(&str, &str)], rows: Value) -> Answer {
     Answer { columns: columns.iter().map(column).collect(), rows, more: false, duration_ms: 1.0, seen: Seen::default() }
 }
 
-fn panel(said: Value) -> Panel {
+fn panel(said: &Value) -> Panel {
     let mut panel = json!({ "title": "T", "type": "figure", "sql": "select 1" });
     panel.as_object_mut().expect("it is one").extend(said.as_object().expect("it is one").clone());
     serde_json::from_value(panel).expect("a panel")
@@ -35,10 +35,10 @@ fn a_figure_is_said_beside_another() {
         (json!({ "unit": "$" }), json!([null, 3]), "–", "", ""),
         (json!({}), json!([7]), "7", "", ""),
     ] {
-        let found = figure(&panel(said), &answer(&columns, json!([row])));
+        let found = figure(&panel(&said), &answer(&columns, json!([row])));
         assert_eq!((found.value.as_str(), found.unit.as_str(), found.beside.as_str()), (value, unit, beside));
     }
-    let text = figure(&panel(json!({ "unit": "x" })), &answer(&[("weather", "varchar")], json!([["rain"]])));
+    let text = figure(&panel(&json!({ "unit": "x" })), &answer(&[("weather", "varchar")], json!([["rain"]])));
     assert_eq!((text.value.as_str(), text.unit.as_str()), ("rain", ""));
 }
 
@@ -47,7 +47,7 @@ fn columns_are_series_and_so_are_the_values_of_a_column() {
     let columns =
         [("hour", "timestamp"), ("real", "bigint"), ("expected", "double"), ("low", "double"), ("high", "double")];
     let rows = json!([["2026-11-20 01:00:00", 3, null, null, null], ["2026-11-20 02:00:00", null, 4.0, 3.0, 5.5]]);
-    let lines = panel(json!({ "type": "lines", "lower": "low", "upper": "high" }));
+    let lines = panel(&json!({ "type": "lines", "lower": "low", "upper": "high" }));
     let (words, series) = series_of_columns(&lines, &answer(&columns, rows.clone()));
     assert_eq!(words.len(), 2);
     assert_eq!(series[0], Series { name: "real".into(), values: vec![Some(3.0), None], band: Vec::new() });
@@ -56,7 +56,7 @@ fn columns_are_series_and_so_are_the_values_of_a_column() {
     assert_eq!((found.legend.len(), found.legend[1].1.as_str()), (2, "expected, with its band"));
     let columns = [("hour", "timestamp"), ("city", "varchar"), ("temp", "double")];
     let rows = json!([["a", "Oslo", 1.0], ["a", "Rome", 2.0], ["b", "Rome", 3.0], ["c", "Oslo", 4.0]]);
-    let (words, series) = series_by(&panel(json!({ "type": "lines", "series": "city" })), &answer(&columns, rows), 1);
+    let (words, series) = series_by(&panel(&json!({ "type": "lines", "series": "city" })), &answer(&columns, rows), 1);
     assert_eq!(words, ["a", "b", "c"]);
     assert_eq!(series[0].values, [Some(1.0), None, Some(4.0)]);
     assert_eq!(series[1].values, [Some(2.0), Some(3.0), None]);
@@ -64,7 +64,7 @@ fn columns_are_series_and_so_are_the_values_of_a_column() {
 
 #[test]
 fn bars_of_words_are_a_table_and_bars_of_days_a_picture() {
-    let bars = panel(json!({ "type": "bars", "unit": "$" }));
+    let bars = panel(&json!({ "type": "bars", "unit": "$" }));
     let words =
         drawn(&bars, &answer(&[("zone", "varchar"), ("revenue", "double")], json!([["Midtown", 20.0], ["<b>", 5.0]])));
     let said: Vec<_> = words.ranks.iter().map(|rank| (rank.word.as_str(), rank.value.as_str())).collect();
@@ -76,7 +76,7 @@ fn bars_of_words_are_a_table_and_bars_of_days_a_picture() {
 
 #[test]
 fn a_map_says_what_it_needs_and_its_table_has_no_outlines() {
-    let map = panel(json!({ "type": "map" }));
+    let map = panel(&json!({ "type": "map" }));
     let columns = [("id", "bigint"), ("zone", "varchar"), ("trips", "bigint"), ("outline", "varchar")];
     let square = r#"{"type":"Polygon","coordinates":[[[0,0],[1,0],[1,1],[0,0]]]}"#;
     let found = drawn(&map, &answer(&columns, json!([[1, "A", 7, square], [2, "B", null, null]])));
