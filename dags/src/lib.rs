@@ -4,6 +4,7 @@ pub mod analytics;
 pub mod catalog;
 pub mod connections;
 mod engine;
+pub mod dashboards;
 pub mod forecast;
 pub mod logging;
 pub mod openweather;
@@ -52,7 +53,7 @@ pub fn streams() -> Vec<Stream> {
     streams
 }
 
-/// The bundle `orch-pipelines`: these DAGs and streams, the logging server, published queries, connections that need no server, the lake they write to, and archives in
+/// The bundle `orch-pipelines`: these DAGs and streams, the logging server, published queries, dashboards, connections that need no server, the lake they write to, and archives in
 /// buckets.
 pub fn binary() -> Binary {
     Binary::new(dags)
@@ -61,6 +62,7 @@ pub fn binary() -> Binary {
         .server(logging::server())
         .server(serving::server())
         .server(catalog::server())
+        .dashboards(&dashboards::DASHBOARDS)
         .streams(orch_streams::source(streams, &LAKE, place::lake))
         .archive(orch_lake::bucket::archives())
 }

@@ -6,6 +6,7 @@ mod analytics;
 mod archive;
 mod catalog;
 mod compose;
+mod dashboards;
 mod data;
 mod elsewhere;
 mod first_starts;

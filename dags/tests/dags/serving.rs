@@ -2,6 +2,7 @@
 //! that a commit ends, and whatever else is sent.
 
 use crate::analytics::{DAG, DUCKDB, world_of};
+use crate::dashboards::trips_and_weather_are_as_duckdb_says;
 use crate::data;
 use crate::http::{Answer, ask};
 use crate::world::World;
@@ -57,6 +58,7 @@ async fn every_endpoint_answers_as_duckdb_does_until_a_commit_says_otherwise() {
     let (out, err) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
     assert!(said.status.success() && out.ends_with("done\n"), "{out}\n{err}");
 
+    trips_and_weather_are_as_duckdb_says(&mut world).await;
     answers_fit_the_description(&world, &address, &user);
     only_those_who_may(&world, &address, &user, &viewer).await;
     a_commit_ends_an_answer(&world, &address, &user).await;

@@ -1,6 +1,7 @@
 //! Whole runs: on real servers, on what the binary brings itself, again, with a worker that is killed, two at once.
 
 use super::{assert_gold_is, assert_gold_is_golden, full, month_of, run_the_chain, world_of};
+use crate::dashboards::the_shop_is_golden;
 use crate::golden::assert_golden;
 use crate::shop;
 use crate::standalone::Standalone;
@@ -16,7 +17,7 @@ async fn mysql_to_s3_to_postgres_is_golden_and_a_second_run_changes_nothing() {
     let mut world = World::new().await;
     world.set("ORCH_CONN_RETAIL_MYSQL", shop::whole().await.to_uri());
     world.set("ORCH_CONN_BUCKETS", server.connection().to_uri());
-    let world = world.at_work();
+    let mut world = world.at_work();
     for run in ["first", "second"] {
         world.good("retail_medallion", run, &full());
         assert_gold_is_golden(&world).await;
@@ -27,6 +28,8 @@ async fn mysql_to_s3_to_postgres_is_golden_and_a_second_run_changes_nothing() {
     let best = "select customer_id, customer_fname, customer_lname, total_revenue from retail.sales_by_customer
         order by total_revenue desc, customer_id limit 10";
     assert_golden("top10_customers", &world.csv(best).await);
+
+    the_shop_is_golden(&mut world).await;
 
     // The document's objects, and no password in any but raw.
     let object = |bucket: &str, name: &str| std::fs::read_to_string(server.folder().join(bucket).join(name)).unwrap();

@@ -10,11 +10,13 @@ use orch_test_support::guide::{examples, guide};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-const ROUTES: [&str; 13] = [
+const ROUTES: [&str; 15] = [
     "/",
     "/login",
     "/assets",
     "/assets/{asset_id}",
+    "/dashboards",
+    "/dashboards/{dashboard_name}",
     "/lake",
     "/lake/{namespace}/{table}",
     "/lake/{namespace}/{table}/files",
@@ -26,7 +28,7 @@ const ROUTES: [&str; 13] = [
     "/sql",
 ];
 /// Where the walk stays.
-const WITHIN: [&str; 4] = ["/lake", "/quality", "/sql", "/assets"];
+const WITHIN: [&str; 5] = ["/lake", "/quality", "/sql", "/assets", "/dashboards"];
 const QUERY: &str = "select \"timestamp\", temperature_celsius from weather.hourly_weather order by 1";
 
 /// Nothing waits so long.
@@ -73,7 +75,7 @@ async fn the_pages_of_the_lake_are_right_in_light_in_dark_and_on_a_phone() {
     let list = |all: &[&str]| serde_json::to_string(all).unwrap();
     let settings = [
         ("ORCH_ROUTES", list(&ROUTES)),
-        ("ORCH_STARTS", list(&["/lake", "/quality", "/sql"])),
+        ("ORCH_STARTS", list(&["/lake", "/quality", "/sql", "/dashboards/weather"])),
         ("ORCH_WITHIN", list(&WITHIN)),
         ("ORCH_QUERY", QUERY.into()),
     ];
