@@ -11,6 +11,10 @@ use orch_test_support::browser::drive;
 use orch_web::{App, Door, WebConfig, rules};
 use tempfile::TempDir;
 
+/// Nothing answers its query here: `dags/tests` looks at those that are drawn.
+const DASHBOARD: &str =
+    "title: Orders\npanels:\n  - {title: Orders, type: figure, sql: select count(*) from retail.orders}\n";
+
 /// A standalone that has seen runs of every kind.
 struct World {
     home: TempDir,
@@ -20,6 +24,9 @@ struct World {
 impl World {
     fn new() -> World {
         let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
+        let folder = home.path().join("data/dags");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("orders.dashboard.yaml"), DASHBOARD).unwrap();
         let standalone = Standalone::start(home.path(), &["--admin-password", PASSWORD]);
         let world = World { home, standalone };
         for (dag, run_id) in [("test_second_try", "broken"), ("test_failing", "failed")] {
