@@ -28,6 +28,8 @@ use tokio::task::JoinSet;
 
 /// Rows that are kept, of all dashboards.
 const MOST_KEPT_BYTES: usize = 64 << 20;
+/// What an answer without rows takes.
+const OVERHEAD_BYTES: usize = 512;
 /// Queries at a time. The lake answers two: people with questions of their own come between them.
 const AT_ONCE: usize = 2;
 /// Answers that are waited for; more are refused.
@@ -42,10 +44,11 @@ pub(crate) struct Outcome {
 
 impl Kept for Outcome {
     fn size(&self) -> usize {
-        match &*self.answer {
+        let rows = match &*self.answer {
             Ok(answer) => answer.rows.iter().flatten().map(|cell| cell_bytes(cell) + size_of_val(cell)).sum(),
             Err(error) => error.to_string().len(),
-        }
+        };
+        rows + OVERHEAD_BYTES
     }
 }
 

@@ -132,8 +132,14 @@ mod tests {
     use std::future::{pending, ready};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    impl Kept for Arc<[u8]> {
+        fn size(&self) -> usize {
+            self.len()
+        }
+    }
+
     fn key(name: &str) -> AnswerKey {
-        Key::of(&[name.as_bytes()])
+        AnswerKey::of(&[name.as_bytes()])
     }
 
     async fn ask(answers: &Answers<Arc<[u8]>>, name: &str, made: &AtomicUsize, bytes: usize) -> Made<Arc<[u8]>> {
