@@ -3,8 +3,8 @@
 pub mod analytics;
 pub mod catalog;
 pub mod connections;
-mod engine;
 pub mod dashboards;
+mod engine;
 pub mod forecast;
 pub mod logging;
 pub mod openweather;
