@@ -198,7 +198,8 @@ pub(crate) async fn is_there(
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Removal {
-    purge_requested: Option<bool>,
+    #[serde(default)]
+    purge_requested: String,
 }
 
 pub(crate) async fn remove(
@@ -209,8 +210,9 @@ pub(crate) async fn remove(
 ) -> Answer<StatusCode> {
     let name = names::table(&namespace, &name)?;
     let lake: &Lake = &api.lake;
-    let was_there =
-        if removal.purge_requested == Some(true) { lake.purge(&name).await? } else { lake.drop(&name).await? };
+    // Python writes `True`.
+    let purges = removal.purge_requested.eq_ignore_ascii_case("true");
+    let was_there = if purges { lake.purge(&name).await? } else { lake.drop(&name).await? };
     if was_there { Ok(DONE) } else { Err(Refusal::no_table(&name)) }
 }
 
