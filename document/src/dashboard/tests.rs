@@ -1,3 +1,5 @@
+//! What a file with a dashboard may say, and how a mistake in it is told.
+
 use super::*;
 use chrono::NaiveDate;
 use serde_json::json;

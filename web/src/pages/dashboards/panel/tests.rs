@@ -1,3 +1,5 @@
+//! What rows become: figures, series, lists by length, maps and their tables.
+
 use super::*;
 use orch_store::lake_view::Seen;
 use serde_json::{Value, json};
