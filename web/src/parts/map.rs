@@ -151,7 +151,7 @@ mod tests {
         let map = Map::new("trips".into(), regions).expect("a map");
         let drawn = map.to_string();
         for part in [
-            "zone z0\" d=\"M0 1200L916 1200L916 0L0 0L0 1200Z\"><title>&#60;A&#62;: 0<",
+            "zone z0\" d=\"M0 1200L912 1200L912 0L0 0L0 1200Z\"><title>&#60;A&#62;: 0<",
             "zone z4\"",
             "<title>B: 99<",
             "class=\"zone\" d=",
