@@ -21,7 +21,7 @@ async fn what_went_wrong_is_on_the_page_of_monitoring() {
     }
     let mut db = web.db().await;
     let ended = "update dag_run set state = 'success', started_at = now(), ended_at = now() + interval '61 seconds';
-        update dag_run set state = 'failed' where id = (select max(id) from dag_run);
+        update dag_run set state = 'failed' where id = (select id from dag_run order by id desc limit 1);
         insert into deadline (run, nth, counts_from, after_ms, due_at, state)
             select id, 0, 'queued', 1, now(), 'missed' from dag_run order by id limit 1;
         insert into asset_event (uri, rows, source_run) select 'lake://retail/orders', 1200, id from dag_run limit 1;
