@@ -13,6 +13,7 @@ packages=(--workspace)
 if [[ $tier == check ]]; then packages=(-p orch-spec -p orch-core -p orch-sdk -p orch-document -p orch-store -p orch-web -p orch-sim); fi
 if [[ $tier == torture ]]; then
     export ORCH_TEST_LONG=${ORCH_TEST_LONG:-10}
+    packages+=(--features orch-dags/spark)
 else
     # A gate that fails must fail again.
     export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-407112}

@@ -15,12 +15,14 @@ mod golden;
 mod guides;
 mod http;
 mod kafka;
+mod layers;
 mod logging;
 mod openweather;
 mod queries;
 mod retail;
 mod serving;
 mod shop;
+#[cfg(feature = "spark")]
 mod spark;
 mod sql;
 mod standalone;
