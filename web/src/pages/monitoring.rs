@@ -271,6 +271,6 @@ mod tests {
             .map(|dag| (&*dag.name, dag.weeks.iter().map(|week| week.as_ref().map(|week| &*week.trouble)).collect()))
             .collect();
         assert_eq!(told, [("a", vec![Some("2 failed, 1 late"), Some("")]), ("b", vec![None, Some("3 late")])]);
-        assert_eq!(dags[0].weeks[0].as_ref().unwrap().p95, "1 m 1 s");
+        assert_eq!(dags[0].weeks[0].as_ref().unwrap().p95, "1 m 01 s");
     }
 }

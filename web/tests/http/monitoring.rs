@@ -32,7 +32,7 @@ async fn what_went_wrong_is_on_the_page_of_monitoring() {
     for text in [
         "3 runs",
         "1 failed, 1 late",
-        "95 % in 1 m 1 s",
+        "95 % in 1 m 01 s",
         "2,000</span>",
         "Rows that tasks wrote, hour by hour",
         "Records that streams published, hour by hour",
