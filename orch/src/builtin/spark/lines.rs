@@ -91,7 +91,8 @@ fn stage(text: &str) -> Option<Stage> {
 fn level_of(line: &str) -> Option<LogLevel> {
     let mut words = line.split_ascii_whitespace();
     let (day, time) = (words.next()?, words.next()?);
-    if !day.starts_with(|c: char| c.is_ascii_digit()) || !time.contains(':') {
+    let begins_with_digit = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
+    if !begins_with_digit(day) || !begins_with_digit(time) || !time.contains(':') {
         return None;
     }
     match words.next()? {
