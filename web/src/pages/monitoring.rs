@@ -22,7 +22,7 @@ use std::time::Duration;
 struct MonitoringPage {
     shell: Shell,
     figures: Vec<Figure>,
-    charts: Vec<Chart>,
+    charts: Vec<(&'static str, Chart)>,
     dags: Vec<DagLine>,
     weeks: Vec<String>,
     assets: Vec<AssetLine>,
@@ -145,13 +145,13 @@ fn figures(hours: &[Hour], assets: &[WatchedAsset], streams: &[StreamRow], worke
     ]
 }
 
-fn charts(hours: &[Hour], now: Now) -> Vec<Chart> {
-    let chart = |title: &str, of: fn(&Hour) -> i64| {
+fn charts(hours: &[Hour], now: Now) -> Vec<(&'static str, Chart)> {
+    let chart = |title: &'static str, of: fn(&Hour) -> i64| {
         if hours.iter().all(|hour| of(hour) == 0) {
             return None;
         }
         let points = hours.iter().map(|hour| (now.written(hour.hour, "%Y-%m-%d %H:%M"), Some(of(hour) as f64)));
-        Chart::new(Look::Bars, title.into(), points.collect())
+        Some((title, Chart::new(Look::Bars, title.into(), points.collect())?))
     };
     let all = [
         chart("Rows that tasks wrote, hour by hour", |hour| hour.rows),
