@@ -89,7 +89,8 @@ async fn only_those_who_may(world: &World, address: &str, user: &str, viewer: &s
     assert_eq!((get(address, trips, viewer).status, get(address, trips, user).status), (403, 200));
     let mut db = world.db().await;
     // Changed a second ago, it counts.
-    sqlx::query("update api_user set is_disabled = true where name = 'viewer'").execute(&mut db).await.unwrap();
+    let disable = "update api_user set is_disabled = true where name = $1";
+    sqlx::query(disable).bind(viewer).execute(&mut db).await.unwrap();
     sqlx::query("select pg_sleep(1.1)").execute(&mut db).await.unwrap();
     assert_eq!(get(address, ZONES, viewer).status, 401);
 }
