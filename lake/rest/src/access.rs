@@ -1,4 +1,4 @@
-//! Who asks, and what they may do. Viewers read; whoever changes tables needs the role `op`.
+//! Who asks, and what they may do. Viewers read; changing tables needs the role `op`.
 
 use crate::refusal::{Answer, Refusal};
 use crate::router::Api;
@@ -12,14 +12,14 @@ use std::sync::Arc;
 /// The web server says by it who is logged in there. Believed only where nothing else can connect.
 const ROLE: HeaderName = HeaderName::from_static("x-orch-role");
 
-/// Somebody who may read.
+/// A caller who may read.
 pub(crate) struct Reader {
     role: Role,
     /// The client, as it calls itself.
     pub(crate) client: String,
 }
 
-/// Somebody who may change tables.
+/// A caller who may change tables.
 pub(crate) struct Writer(pub(crate) Reader);
 
 impl Reader {

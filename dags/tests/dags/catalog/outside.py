@@ -38,7 +38,7 @@ print("ready", flush=True)
 
 
 def append(id):
-    """One row, whoever else is faster."""
+    """Appends one row. It tries again when another writer was faster."""
     while True:
         try:
             return catalog.load_table("outside.counted").append(rows(id))
