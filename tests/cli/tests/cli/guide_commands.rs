@@ -10,12 +10,13 @@ fn commands(text: &str) -> Vec<Vec<String>> {
     lines.map(words).collect()
 }
 
-/// Spaces within quotes are part of a word.
+/// Spaces within quotes are part of a word. What a pipe or a redirection begins is for the shell alone.
 fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
     for c in line.chars().chain([' ']) {
         match quote {
             Some(open) if open == c => quote = None,
+            None if matches!(c, '|' | '<' | '>') => break,
             None if matches!(c, '\'' | '"') => quote = Some(c),
             None if c.is_whitespace() => words.extend(Some(std::mem::take(&mut word)).filter(|word| !word.is_empty())),
             _ => word.push(c),
