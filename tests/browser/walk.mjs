@@ -1,7 +1,7 @@
 // Follows every link from page to page, then looks at one page of each kind in light, in dark and on a phone: errors of the
-// console, accessibility, width; and keeps a picture of each.
+// console, accessibility, width; and keeps a picture of each that is not right, or of all with ORCH_TEST_PICTURES.
 import { mkdirSync } from 'node:fs';
-import { base, launch, looks, screens, signIn, verdict, violations, visitor } from './browser.mjs';
+import { base, launch, looks, rules, screens, signIn, verdict, violations, visitor } from './browser.mjs';
 
 /** The page routes, with their `{parameters}`. */
 const routes = JSON.parse(process.env.ORCH_ROUTES).map((path) => ({ path, matches: new RegExp(`^${path.replace(/[.]/g, '\\.').replace(/\{[^}]+\}/g, '[^/]+')}$`) }));
@@ -13,6 +13,9 @@ const within = JSON.parse(process.env.ORCH_WITHIN ?? '[""]');
 const isWithin = (path) => within.some((begin) => path.startsWith(begin));
 /** A query for the console, if there is a lake that answers. */
 const query = process.env.ORCH_QUERY;
+
+/** Between a phone and a desk. */
+const TABLET = { width: 820, height: 1180 };
 
 /** So many pages of a kind are opened to find links, and so many are looked at closely. */
 const OPENED = 6;
@@ -69,15 +72,24 @@ async function look(name, options) {
   mkdirSync(`${screens}/${name}`, { recursive: true });
   // Whose page is asked for although it is not there, or not for everybody, the console calls an error.
   const { page, troubles: seen } = await visitor(browser, options, (text) => /status of 40[34]/.test(text));
-  const check = async (path, file) => {
+  const fits = async (path) => {
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-    if (wide > 0) seen.push(`${path} is ${wide} px wider than the screen`);
+    if (wide > 0) seen.push(`${path} is ${wide} px wider than the screen of ${page.viewportSize().width}`);
+  };
+  const check = async (path, file) => {
+    const before = seen.length;
+    await fits(path);
+    if (name === 'light') {
+      await page.setViewportSize(TABLET);
+      await fits(path);
+      await page.setViewportSize(options.viewport);
+    }
     // A class that means two things stretches what should be a line.
     for (const note of await page.$$eval('.note', (all) => all.filter((e) => e.offsetHeight > innerHeight / 3).map((e) => e.textContent.trim()))) {
       seen.push(`${path}: a note fills the screen: ${note}`);
     }
-    for (const violation of await violations(page)) seen.push(`${path}: ${violation}`);
-    await page.screenshot({ path: `${screens}/${name}/${file}.png`, fullPage: true, timeout: 180_000 });
+    for (const violation of await violations(page, rules[name])) seen.push(`${path}: ${violation}`);
+    if (process.env.ORCH_TEST_PICTURES || seen.length > before) await page.screenshot({ path: `${screens}/${name}/${file}.png`, fullPage: true, timeout: 180_000 });
   };
   await page.goto(`${base}/login`);
   await check('/login', 'login');

@@ -1,5 +1,6 @@
 //! The pages as people meet them, in Chromium driven by Playwright: every page in light, in dark and on a phone, and the
-//! five daily flows by mouse, by keyboard and without JavaScript. Pictures stay in `target/tmp/screens`.
+//! five daily flows by mouse, by keyboard and without JavaScript. Pictures of pages that are not right, or of all with
+//! `ORCH_TEST_PICTURES=1`, stay in `target/tmp/screens`.
 
 use crate::binary::run;
 use crate::remote::PASSWORD;
