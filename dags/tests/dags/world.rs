@@ -1,11 +1,10 @@
 //! A database, a folder and processes of `orch` at work in them, as people run it.
 
+use orch_store::MIGRATOR;
 use orch_test_support::TestDb;
 use serde_json::Value;
-use sqlx::migrate::Migrator;
 use sqlx::postgres::PgListener;
 use sqlx::{Connection as _, PgConnection};
-use std::borrow::Cow;
 use std::fmt;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -52,15 +51,12 @@ pub(crate) struct Ended {
 impl World {
     /// A migrated database and nobody at work. What is loaded goes into the same database: tests have one each.
     pub(crate) async fn new() -> World {
-        let nothing = Migrator { migrations: Cow::Borrowed(&[]), ..Migrator::DEFAULT };
-        let db = TestDb::new(&nothing).await;
+        let db = TestDb::new(&MIGRATOR).await;
         let target = ("ORCH_CONN_RETAIL_POSTGRES", db.url());
         // What runs by the clock finds nothing to do.
         let trips = ("ORCH_CONN_NYC_TAXI", "sample://taxi?trips=0".into());
         let environment = vec![target, trips];
-        let world = World { db, home: tempfile::tempdir().unwrap(), processes: Vec::new(), environment };
-        world.run(&["db", "migrate"]).done();
-        world
+        World { db, home: tempfile::tempdir().unwrap(), processes: Vec::new(), environment }
     }
 
     /// Another place for a connection, for processes that start from now on.
