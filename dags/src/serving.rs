@@ -1,4 +1,5 @@
-//! The API of the document: published queries over the tables of the taxi pipelines, `orch-pipelines serving` and `/serving`.
+//! The API of the document: published queries over the tables of the taxi pipelines, and one over the shop's Postgres:
+//! `orch-pipelines serving` and `/serving`.
 //!
 //! Each file of `serving/` is one endpoint.
 
@@ -15,7 +16,7 @@ macro_rules! endpoints {
     };
 }
 
-const ENDPOINTS: [(&str, &str); 9] = endpoints![
+const ENDPOINTS: [(&str, &str); 10] = endpoints![
     "analytics_time_series.yaml",
     "analytics_weather_impact.yaml",
     "analytics_zones.yaml",
@@ -23,6 +24,7 @@ const ENDPOINTS: [(&str, &str); 9] = endpoints![
     "export_trips.yaml",
     "predictions_demand.yaml",
     "realtime_activity.yaml",
+    "shop_departments.yaml",
     "trips.yaml",
     "trips_recent.yaml",
 ];
@@ -34,8 +36,8 @@ pub fn server() -> BundleServer {
         Box::pin(async move {
             let connections = [serving.connection(LAKE).await?, serving.connection(BUCKETS).await?];
             let (view, pool) = (serving.lake().clone(), serving.pool().clone());
-            let lake = place::lake(&connections)?;
-            router(Means { endpoints: endpoints()?, lake, view, pool, is_behind_web: serving.is_behind_web })
+            let (lake, find) = (place::lake(&connections)?, serving.finder());
+            router(Means { endpoints: endpoints()?, lake, view, find, pool, is_behind_web: serving.is_behind_web })
         })
     });
     server.behind_web()
@@ -65,6 +67,7 @@ mod tests {
                 "/api/v1/export/trips",
                 "/api/v1/predictions/demand",
                 "/api/v1/realtime/activity",
+                "/api/v1/shop/departments",
                 "/api/v1/trips",
                 "/api/v1/trips/recent",
             ]

@@ -1,10 +1,11 @@
 //! Endpoints over HTTP.
 
-use crate::endpoint::{Endpoint, Shape, by_path, text_of};
-use crate::format::{self, Format};
+use crate::endpoint::{Endpoint, Shape, by_path};
+use crate::format::{self, Format, Found};
 use crate::key::role;
 use crate::openapi;
-use crate::values::{self, Asked, read_value};
+use crate::postgres::Databases;
+use crate::values::{self, Asked, read_default};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -16,7 +17,8 @@ use chrono::SecondsFormat;
 use orch_lake::{Lake, TableName};
 use orch_sdk::task::TaskResult;
 use orch_store::lake_view::{
-    Answer, AnswerKey, Answers, Kept, LakeDoor, LakeError, Query, QueryLimits, SqlValue, SqlValues, collect_answer,
+    Answer, AnswerKey, Answers, FindConnection, Kept, LakeDoor, LakeError, Query, QueryLimits, SqlValues,
+    collect_answer,
 };
 use orch_store::stream::now;
 use orch_store::token::Keys;
@@ -64,6 +66,8 @@ pub struct Means {
     pub lake: Lake,
     /// Answers queries.
     pub view: LakeDoor,
+    /// Finds the connections of endpoints over Postgres.
+    pub find: Arc<FindConnection>,
     /// The database of orch, which knows keys.
     pub pool: PgPool,
     /// Only the web server of this installation can connect. It says who asks.
@@ -74,6 +78,7 @@ struct Api {
     endpoints: BTreeMap<String, (Endpoint, Vec<TableName>)>,
     lake: Lake,
     view: LakeDoor,
+    databases: Databases,
     pool: PgPool,
     keys: Keys,
     is_behind_web: bool,
@@ -85,14 +90,15 @@ struct Api {
 /// # Errors
 /// A fatal error when an endpoint is wrong, or two have the same path.
 pub fn router(means: Means) -> TaskResult<Router> {
-    let Means { endpoints, lake, view, pool, is_behind_web } = means;
+    let Means { endpoints, lake, view, find, pool, is_behind_web } = means;
     let mut known = BTreeMap::new();
     for (path, endpoint) in by_path(endpoints)? {
         let tables = endpoint.reads().map(|reads| reads.tables.into_iter().collect()).unwrap_or_default();
         known.insert(path, (endpoint, tables));
     }
     let keys = Keys::new(pool.clone());
-    let api = Api { endpoints: known, lake, view, pool, keys, is_behind_web, answers: Answers::new(MOST_KEPT_BYTES) };
+    let (databases, answers) = (Databases::new(find), Answers::new(MOST_KEPT_BYTES));
+    let api = Api { endpoints: known, lake, view, databases, pool, keys, is_behind_web, answers };
     Ok(Router::new().fallback(serve).with_state(Arc::new(api)))
 }
 
@@ -215,16 +221,23 @@ impl Api {
         }
         let asked = values::read(endpoint, query)
             .map_err(|problems| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, json!(problems)))?;
-        let versions = self.versions(tables).await?;
-        let values = serde_json::to_vec(&asked.values).map_err(|error| Refusal::broken(&error.into()))?;
-        let key = AnswerKey::of(&[path.as_bytes(), asked.format.name().as_bytes(), &values, &versions]);
-        if headers.get(header::IF_NONE_MATCH).is_some_and(|tag| tag.as_bytes() == key.tag().as_bytes()) {
-            return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, key.tag())]).into_response());
-        }
         let format = asked.format;
-        let Ready(body) = self.answers.get(key, self.compute(endpoint, asked, &versions)).await?;
-        let tags = [(header::ETAG, key.tag()), (header::CACHE_CONTROL, "private, no-cache".into())];
-        let mut response = (tags, [(header::CONTENT_TYPE, format.content_type())], body).into_response();
+        let (tag, Ready(body)) = match &endpoint.connection {
+            Some(id) => (None, self.ask_database(id, endpoint, asked).await?),
+            None => {
+                let versions = self.versions(tables).await?;
+                let values = serde_json::to_vec(&asked.values).map_err(|error| Refusal::broken(&error.into()))?;
+                let key = AnswerKey::of(&[path.as_bytes(), format.name().as_bytes(), &values, &versions]);
+                if headers.get(header::IF_NONE_MATCH).is_some_and(|tag| tag.as_bytes() == key.tag().as_bytes()) {
+                    return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, key.tag())]).into_response());
+                }
+                (Some(key.tag()), self.answers.get(key, self.ask_lake(endpoint, asked, &versions)).await?)
+            }
+        };
+        let headers = [(header::CACHE_CONTROL, "private, no-cache"), (header::CONTENT_TYPE, format.content_type())];
+        let mut response = (headers, body).into_response();
+        let tag = tag.and_then(|tag| HeaderValue::try_from(tag).ok());
+        response.headers_mut().extend(tag.map(|tag| (header::ETAG, tag)));
         if format != Format::Json {
             let name = path.rsplit('/').next().unwrap_or("answer");
             let file = HeaderValue::try_from(format!("attachment; filename=\"{name}.{}\"", format.name()));
@@ -246,44 +259,43 @@ impl Api {
         serde_json::to_vec(&found).map_err(|error| Refusal::broken(&error.into()))
     }
 
-    async fn compute(&self, endpoint: &Endpoint, asked: Asked, versions: &[u8]) -> Result<Ready, LakeError> {
+    async fn ask_lake(&self, endpoint: &Endpoint, asked: Asked, versions: &[u8]) -> Result<Ready, LakeError> {
         let Asked { mut values, format } = asked;
-        for param in &endpoint.params {
-            if let Some(sql) = param.default_sql.as_deref().filter(|_| !values.contains_key(&param.name)) {
-                let key = AnswerKey::of(&[b"default", sql.as_bytes(), versions]);
-                let Ready(found) = self.answers.get(key, self.default(sql, endpoint.timeout())).await?;
-                let value = match serde_json::from_slice(&found).unwrap_or_default() {
-                    Value::Null => SqlValue::Null,
-                    found => read_value(param, &text_of(&found)).map_err(|problem| {
-                        LakeError::Unavailable(format!("the default of `{}` is `{found}`: {}", param.name, problem.msg))
-                    })?,
-                };
-                values.insert(param.name.clone(), value);
-            }
+        for (param, sql) in endpoint.defaults_to_ask(&values) {
+            let key = AnswerKey::of(&[b"default", sql.as_bytes(), versions]);
+            let Ready(found) = self.answers.get(key, self.default(sql, endpoint.timeout())).await?;
+            let found = serde_json::from_slice(&found).unwrap_or_default();
+            values.insert(param.name.clone(), read_default(param, &found)?);
         }
-        let found = self.ask(&endpoint.sql, values, (endpoint.most_rows(), endpoint.timeout())).await?;
+        let Answer { columns, rows, more, .. } =
+            self.ask(&endpoint.sql, values, (endpoint.most_rows(), endpoint.timeout())).await?;
+        let columns = columns.into_iter().map(|column| column.name).collect();
+        self.write(endpoint, format, Found { columns, rows, more }).await
+    }
+
+    async fn ask_database(&self, id: &str, endpoint: &Endpoint, asked: Asked) -> Result<Ready, LakeError> {
+        let found = self.databases.ask(id, endpoint, asked.values).await?;
+        self.write(endpoint, asked.format, found).await
+    }
+
+    async fn write(&self, endpoint: &Endpoint, format: Format, found: Found) -> Result<Ready, LakeError> {
         if found.more && endpoint.shape == Shape::Rows {
-            return Err(LakeError::TooDear(format!(
-                "the answer has more than {} rows or {} MB\nhint: ask for fewer, by its parameters",
-                endpoint.most_rows(),
-                MOST_ANSWER_BYTES >> 20
-            )));
+            return Err(too_many(endpoint));
         }
-        let is_declared =
-            found.columns.iter().map(|column| &column.name).eq(endpoint.columns.iter().map(|column| &column.name));
-        if !is_declared {
-            let names: Vec<&str> = found.columns.iter().map(|column| column.name.as_str()).collect();
-            let words = format!(
+        if !found.columns.iter().eq(endpoint.columns.iter().map(|column| &column.name)) {
+            return Err(LakeError::Refused(format!(
                 "the query of `{}` gives the columns {}, not the declared ones",
                 endpoint.path,
-                names.join(", ")
-            );
-            return Err(LakeError::Refused(words));
+                found.columns.join(", ")
+            )));
         }
         let at = self.now().await.map_err(|error| LakeError::Unavailable(error.to_string()))?;
-        let body = format::body(endpoint, format, found.rows, at);
-        body.map(|body| Ready(body.into()))
-            .map_err(|error| LakeError::Refused(format!("the answer of `{}`: {error:#}", endpoint.path)))
+        let body = format::body(endpoint, format, found.rows, at)
+            .map_err(|error| LakeError::Refused(format!("the answer of `{}`: {error:#}", endpoint.path)))?;
+        if body.len() > MOST_ANSWER_BYTES {
+            return Err(too_many(endpoint));
+        }
+        Ok(Ready(body.into()))
     }
 
     /// The first value of the first row, as JSON.
@@ -300,6 +312,14 @@ impl Api {
         let rows = self.view.open().await?.query(query, CancellationToken::new()).await?;
         collect_answer(rows, began).await
     }
+}
+
+fn too_many(endpoint: &Endpoint) -> LakeError {
+    LakeError::TooDear(format!(
+        "the answer has more than {} rows or {} MB\nhint: ask for fewer, by its parameters",
+        endpoint.most_rows(),
+        MOST_ANSWER_BYTES >> 20
+    ))
 }
 
 fn as_json(value: &Value) -> Response {

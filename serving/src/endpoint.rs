@@ -1,5 +1,6 @@
 //! What a person declares to publish a query, in Rust or in a file.
 
+use crate::postgres::numbered;
 use crate::values::read_value;
 use orch_document::yaml;
 use orch_lake_sql::{Reads, reads_of};
@@ -29,6 +30,9 @@ pub struct Endpoint {
     pub role: Role,
     #[serde(default)]
     pub params: Vec<Param>,
+    /// The id of the connection of the Postgres that answers; without it the lake does.
+    #[serde(default)]
+    pub connection: Option<String>,
     /// One `select`, which names each parameter as `$name`.
     pub sql: String,
     /// The columns of the answer, in the order of the query.
@@ -145,7 +149,13 @@ impl Endpoint {
         self.shape == Shape::Rows && self.params.iter().all(|param| param.name != FORMAT)
     }
 
-    /// The tables that it reads, those of defaults included.
+    /// Parameters without a value that a query gives one, with that query.
+    pub(crate) fn defaults_to_ask(&self, values: &SqlValues) -> Vec<(&Param, &str)> {
+        let missing = self.params.iter().filter(|param| !values.contains_key(&param.name));
+        missing.filter_map(|param| Some((param, param.default_sql.as_deref()?))).collect()
+    }
+
+    /// The tables of the lake that it reads, those of defaults included.
     pub(crate) fn reads(&self) -> Result<Reads, String> {
         let values: SqlValues = self.params.iter().map(|param| (param.name.clone(), SqlValue::Null)).collect();
         let mut reads = reads_of(&self.sql, &values).map_err(|error| error.to_string())?;
@@ -176,6 +186,14 @@ impl Endpoint {
         names(self.params.iter().map(|param| &param.name))?;
         check_columns(&self.columns)?;
         self.params.iter().try_for_each(Param::check)?;
+        if self.connection.is_some() {
+            // The server itself sees to it that they only read.
+            self.params
+                .iter()
+                .filter_map(|param| param.default_sql.as_deref())
+                .try_for_each(|sql| numbered(sql, &[]).map(drop))?;
+            return numbered(&self.sql, &self.params).map(drop);
+        }
         let reads = self.reads()?;
         if let Some(word) = reads.changing {
             return Err(format!(

@@ -45,6 +45,14 @@ impl Format {
     }
 }
 
+/// What the query of an endpoint gave.
+pub(crate) struct Found {
+    pub(crate) columns: Vec<String>,
+    pub(crate) rows: Vec<Vec<Cell>>,
+    /// There were more rows than the limits.
+    pub(crate) more: bool,
+}
+
 /// The body of an answer. `at`: when it was computed.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use crate::endpoint::{Endpoint, FORMAT, Param, ParamType, text_of};
 use crate::format::Format;
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime};
-use orch_store::lake_view::{SqlValue, SqlValues};
+use orch_store::lake_view::{LakeError, SqlValue, SqlValues};
 use orch_wire::Problem;
 use serde_json::json;
 
@@ -103,6 +103,19 @@ pub(crate) fn read_value(param: &Param, text: &str) -> Result<SqlValue, Problem>
             )
         }),
     }
+}
+
+/// What the query of a default gave, as the value of its parameter.
+///
+/// # Errors
+/// It is none of that type.
+pub(crate) fn read_default(param: &Param, found: &serde_json::Value) -> Result<SqlValue, LakeError> {
+    if found.is_null() {
+        return Ok(SqlValue::Null);
+    }
+    read_value(param, &text_of(found)).map_err(|problem| {
+        LakeError::Unavailable(format!("the default of `{}` is `{found}`: {}", param.name, problem.msg))
+    })
 }
 
 fn within(param: &Param, number: f64) -> Result<(), Problem> {

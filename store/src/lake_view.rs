@@ -55,7 +55,7 @@ impl LakeError {
     /// A query that was ended after so long.
     pub fn too_long(time: Duration) -> Self {
         LakeError::TooDear(format!(
-            "the query took longer than {} s and was ended\nhint: filter by the partition's columns, or give it more time",
+            "the query took longer than {} s and was ended\nhint: ask for less, by the columns of a partition or an index, or give it more time",
             time.as_secs_f64()
         ))
     }

@@ -216,6 +216,11 @@ impl Serving {
         (self.find)(id).await
     }
 
+    /// Finds connections as tasks do, for what outlives the start of the server.
+    pub fn finder(&self) -> Arc<FindConnection> {
+        self.find.clone()
+    }
+
     /// The time of the database.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use orch_lake::Filter;
 use orch_serving::Endpoint;
 use orch_test_support::guide::{examples, guide};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -59,10 +60,62 @@ async fn every_endpoint_answers_as_duckdb_does_until_a_commit_says_otherwise() {
     assert!(said.status.success() && out.ends_with("done\n"), "{out}\n{err}");
 
     trips_and_weather_are_as_duckdb_says(&mut world).await;
+    departments_are_golden(&world, &address, &user).await;
     answers_fit_the_description(&world, &address, &user);
     only_those_who_may(&world, &address, &user, &viewer).await;
     a_commit_ends_an_answer(&world, &address, &user).await;
     files_have_a_name_and_a_type(&address, &user);
+}
+
+/// What is in a Postgres is asked anew each time, and only read.
+async fn departments_are_golden(world: &World, address: &str, key: &str) {
+    let path = "/api/v1/shop/departments";
+    let early = get(address, path, key);
+    assert_eq!(early.status, 404, "{}", early.body);
+    assert!(early.body.contains("does not exist in the database of `retail_postgres`"), "{}", early.body);
+    let daily = data::text("golden/sales_by_department_daily.csv");
+    let mut db = world.db().await;
+    let table = "create schema retail; create table retail.sales_by_department_daily (date date, department_id bigint,
+        department_name text, total_quantity bigint, total_revenue numeric(12, 2), total_orders bigint)";
+    sqlx::raw_sql(table).execute(&mut db).await.unwrap();
+    let mut copy =
+        db.copy_in_raw("copy retail.sales_by_department_daily from stdin (format csv, header)").await.unwrap();
+    copy.send(daily.as_bytes()).await.unwrap();
+    copy.finish().await.unwrap();
+    let all = get(address, &format!("{path}?format=csv"), key);
+    let sold = |text: &str, columns: [usize; 3]| -> BTreeSet<Vec<String>> {
+        let cells = |line: &str| {
+            let cells: Vec<&str> = line.split(',').collect();
+            let money: f64 = cells[columns[2]].parse().unwrap();
+            vec![cells[columns[0]].to_owned(), cells[columns[1]].to_owned(), format!("{money:.2}")]
+        };
+        text.lines().skip(1).map(cells).collect()
+    };
+    assert_eq!(sold(&all.body, [0, 1, 3]), sold(&data::text("golden/sales_by_department.csv"), [1, 2, 3]));
+
+    let one = format!("{path}?department=Fitness&start_date=2014-01-01&end_date=2014-01-31");
+    let before = get(address, &one, key);
+    let expected: (i64, f64) = sqlx::query_as("select sum(total_quantity)::bigint, sum(total_revenue)::float8
+        from retail.sales_by_department_daily where department_name = 'Fitness' and date between '2014-01-01' and '2014-01-31'")
+        .fetch_one(&mut db).await.unwrap();
+    let row = &json(&before)["data"][0];
+    assert_eq!((row["items"].as_i64().unwrap(), row["revenue"].as_f64().unwrap()), expected);
+    assert_eq!(json(&get(address, &format!("{path}?department=%27%20or%20true%20--"), key))["data"], json!([]));
+    let wrong = get(address, &format!("{path}?start_date=soon"), key);
+    assert!(wrong.status == 422 && wrong.body.contains("start_date"), "{}", wrong.body);
+
+    sqlx::query("update retail.sales_by_department_daily set total_quantity = 0").execute(&mut db).await.unwrap();
+    assert_eq!(json(&get(address, &one, key))["data"][0]["items"], json!(0), "no answer is kept");
+    sqlx::query("alter table retail.sales_by_department_daily rename total_orders to orders")
+        .execute(&mut db)
+        .await
+        .unwrap();
+    let broken = get(address, &one, key);
+    assert!(broken.status == 500 && !broken.body.contains("total_orders"), "{}", broken.body);
+    sqlx::query("alter table retail.sales_by_department_daily rename orders to total_orders")
+        .execute(&mut db)
+        .await
+        .unwrap();
 }
 
 /// Whatever is sent: no failure of the server, and every answer as it is described.

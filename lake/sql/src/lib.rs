@@ -27,4 +27,5 @@ mod view;
 pub use source::{Opened, source};
 pub use statements::{Open, Statements};
 pub use tables::{Reads, reads_of};
+pub use values::{Placeholder, placeholders};
 pub use view::{SqlLake, SqlLimits};

@@ -1,8 +1,46 @@
 //! Values that a query names as `$name`. Each becomes one token, or a literal that is written here: nothing in a value is read as SQL.
+//! Queries that a Postgres answers keep their text; `placeholders` says where the names stand in it.
 
 use crate::parse::{DIALECT, refused};
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 use orch_store::lake_view::{LakeError, LakeResult, SqlValue, SqlValues};
+use std::ops::Range;
+
+/// Where a statement names a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placeholder {
+    /// Without its `$`.
+    pub name: String,
+    /// Its bytes in the statement, the `$` included.
+    pub range: Range<usize>,
+}
+
+/// The names in a statement of Postgres, in order. Texts, comments and quoted names hold none.
+///
+/// # Errors
+/// A text or a comment without an end.
+pub fn placeholders(sql: &str) -> LakeResult<Vec<Placeholder>> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location();
+    let tokens = tokens.map_err(|error| refused(&error.to_string()))?;
+    let named = tokens.into_iter().filter_map(|token| match token.token {
+        Token::Placeholder(written) => {
+            let start = offset(sql, token.span.start)?;
+            let name = written.strip_prefix('$')?.to_owned();
+            Some(Placeholder { name, range: start..start + written.len() })
+        }
+        _ => None,
+    });
+    Ok(named.collect())
+}
+
+/// Lines and columns count from 1, in characters.
+fn offset(sql: &str, at: Location) -> Option<usize> {
+    let (line, column) = (usize::try_from(at.line).ok()?, usize::try_from(at.column).ok()?);
+    let before: usize = sql.split_inclusive('\n').take(line - 1).map(str::len).sum();
+    let (within, _) = sql[before..].char_indices().nth(column - 1)?;
+    Some(before + within)
+}
 
 /// # Errors
 /// A name without a value.

@@ -66,7 +66,10 @@ const ARROWS: [(&str, &[&str]); 30] = [
     ("orch-lake-rest", &["orch-lake", "orch-store", "orch-sdk"]),
     ("orch-lake-sql", &["orch-lake", "orch-store", "orch-sdk"]),
     ("orch-streams", &["orch-lake", "orch-store", "orch-sdk"]),
-    ("orch-serving", &["orch-document", "orch-lake", "orch-lake-sql", "orch-store", "orch-sdk", "orch-wire"]),
+    (
+        "orch-serving",
+        &["orch-document", "orch-lake", "orch-lake-sql", "orch-store", "orch-sdk", "orch-wire", "orch-workers"],
+    ),
     ("orch-examples", &["orch"]),
     ("orch-forecast", &[]),
     ("orch-control", &["orch", "orch-cli", "orch-examples", "orch-bucket"]),

@@ -1,0 +1,230 @@
+//! Endpoints over a Postgres of users: each request asks it anew, in a transaction that only reads. It tells of no commits, so no answer
+//! is kept.
+
+use crate::endpoint::{Endpoint, Param, ParamType};
+use crate::format::Found;
+use crate::values::read_default;
+use orch_lake_sql::{Placeholder, placeholders};
+use orch_sdk::task::{Connection, TaskError};
+use orch_store::lake_view::{FindConnection, LakeError, SqlValue, SqlValues};
+use orch_workers::outside::postgres::{Rows, ask, options};
+use serde_json::Value;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection, PgPool, SqlSafeStr as _};
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Of one process at one database; other requests wait.
+const SESSIONS: u32 = 2;
+const WAIT_FOR_SESSION: Duration = Duration::from_secs(2);
+const IDLE: Duration = Duration::from_mins(1);
+
+/// A statement as Postgres takes it.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Numbered {
+    statement: String,
+    /// What stands at `$1`, `$2`, …
+    params: Vec<String>,
+}
+
+/// Writes `$1::bigint` in the place of `$limit`. The types are those of the parameters, so that the server need not guess.
+///
+/// # Errors
+/// A name without a parameter.
+pub(crate) fn numbered(sql: &str, params: &[Param]) -> Result<Numbered, String> {
+    let (mut statement, mut names, mut rest) = (String::with_capacity(sql.len()), Vec::new(), 0);
+    for Placeholder { name, range } in placeholders(sql).map_err(|error| error.to_string())? {
+        let param = params.iter().find(|param| param.name == name);
+        let param = param.ok_or_else(|| format!("`${name}` is not a parameter\nhint: add it to `params`"))?;
+        let place = names.iter().position(|known| *known == name).unwrap_or(names.len());
+        if place == names.len() {
+            names.push(name);
+        }
+        let number = (place + 1).to_string();
+        statement.extend([&sql[rest..range.start], "$", &number, "::", type_of(param.data_type)]);
+        rest = range.end;
+    }
+    statement.push_str(&sql[rest..]);
+    Ok(Numbered { statement, params: names })
+}
+
+fn type_of(data_type: ParamType) -> &'static str {
+    match data_type {
+        ParamType::Integer => "bigint",
+        ParamType::Number => "double precision",
+        ParamType::Text => "text",
+        ParamType::Boolean => "boolean",
+        ParamType::Date => "date",
+        ParamType::Timestamp => "timestamp",
+    }
+}
+
+fn json(value: &SqlValue) -> Value {
+    match value {
+        SqlValue::Null => Value::Null,
+        SqlValue::Boolean(truth) => (*truth).into(),
+        SqlValue::Integer(number) => (*number).into(),
+        SqlValue::Number(number) => (*number).into(),
+        SqlValue::Text(text) => text.as_str().into(),
+        SqlValue::Date(date) => date.to_string().into(),
+        SqlValue::Timestamp(at) => at.format("%Y-%m-%dT%H:%M:%S%.6f").to_string().into(),
+    }
+}
+
+/// Sessions at the databases of endpoints, by the ids of their connections.
+pub(crate) struct Databases {
+    find: Arc<FindConnection>,
+    pools: Mutex<HashMap<String, (Connection, PgPool)>>,
+}
+
+impl Databases {
+    pub(crate) fn new(find: Arc<FindConnection>) -> Databases {
+        Databases { find, pools: Mutex::default() }
+    }
+
+    /// Asks the database of an endpoint. A query that takes too long is ended by the server.
+    pub(crate) async fn ask(&self, id: &str, endpoint: &Endpoint, values: SqlValues) -> Result<Found, LakeError> {
+        let pool = self.pool(id).await?;
+        let mut tx = pool.begin().await.map_err(|error| match error {
+            sqlx::Error::PoolTimedOut => {
+                LakeError::Busy(format!("{SESSIONS} queries of the database of `{id}` run already: try again soon"))
+            }
+            error => unreachable(id, &error),
+        })?;
+        let asked = async {
+            // One second more than the caller waits, who hears why.
+            let limit = (endpoint.timeout() + Duration::from_secs(1)).as_millis();
+            let read_only = format!("set transaction read only; set local statement_timeout = {limit}");
+            let set = sqlx::raw_sql(AssertSqlSafe(read_only)).execute(&mut *tx).await;
+            set.map_err(|error| unreachable(id, &error))?;
+            answer(&mut tx, (id, endpoint), values).await
+        };
+        let found = tokio::time::timeout(endpoint.timeout(), asked).await;
+        let found = found.map_err(|_| LakeError::too_long(endpoint.timeout()))??;
+        tx.rollback().await.ok(); // it has read all
+        Ok(found)
+    }
+
+    /// Of the connection as it is now: a person may have changed it.
+    async fn pool(&self, id: &str) -> Result<PgPool, LakeError> {
+        let connection = (self.find)(id).await.map_err(|error| LakeError::Unavailable(format!("{error:#}")))?;
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, pool)) = pools.get(id).filter(|(known, _)| *known == connection) {
+            return Ok(pool.clone());
+        }
+        let options = options(&connection, None).map_err(|error| LakeError::Unavailable(format!("{error:#}")))?;
+        let pool = PgPoolOptions::new().max_connections(SESSIONS).acquire_timeout(WAIT_FOR_SESSION).idle_timeout(IDLE);
+        let pool = pool.connect_lazy_with(options.application_name("orch serving"));
+        pools.insert(id.into(), (connection, pool.clone()));
+        Ok(pool)
+    }
+}
+
+fn unreachable(id: &str, error: &dyn Display) -> LakeError {
+    LakeError::Unavailable(format!("the database of connection `{id}` did not answer: {error}"))
+}
+
+/// The rows, by the values that were sent and the defaults that queries give.
+async fn answer(
+    db: &mut PgConnection,
+    (id, endpoint): (&str, &Endpoint),
+    mut values: SqlValues,
+) -> Result<Found, LakeError> {
+    for (param, sql) in endpoint.defaults_to_ask(&values) {
+        let query = numbered(sql, &[]).map_err(LakeError::Refused)?;
+        let found = rows(db, (id, &query), &SqlValues::new(), 1).await?;
+        let value = found.rows.into_iter().next().and_then(|row| row.into_iter().next()).unwrap_or_default();
+        values.insert(param.name.clone(), read_default(param, &value)?);
+    }
+    let query = numbered(&endpoint.sql, &endpoint.params).map_err(LakeError::Refused)?;
+    rows(db, (id, &query), &values, endpoint.most_rows()).await
+}
+
+async fn rows(
+    db: &mut PgConnection,
+    (id, query): (&str, &Numbered),
+    values: &SqlValues,
+    most: usize,
+) -> Result<Found, LakeError> {
+    // The session keeps what it has prepared, so the server reads the statement once.
+    let prepared = db.prepare(AssertSqlSafe(query.statement.as_str()).into_sql_str()).await;
+    if let Some(missing) = prepared.err().as_ref().and_then(missing) {
+        let words = format!("{missing} in the database of `{id}`\nhint: run the pipeline that makes it");
+        return Err(LakeError::NotFound(words));
+    }
+    let params: Vec<Value> = query.params.iter().map(|name| values.get(name).map_or(Value::Null, json)).collect();
+    let found = ask(db, &query.statement, &params, most).await.map_err(|error| match TaskError::from(error) {
+        wrong @ TaskError::Fatal { .. } => LakeError::Refused(wrong.to_string()),
+        other => unreachable(id, &other),
+    })?;
+    let Rows { columns, rows, more, .. } = found;
+    let cells = |mut row: Value| columns.iter().map(|column| row[column].take()).collect();
+    let rows = rows.into_iter().map(cells).collect();
+    Ok(Found { columns, rows, more })
+}
+
+/// What the server says of a table or a schema that is not there yet.
+fn missing(error: &sqlx::Error) -> Option<&str> {
+    let refused = error.as_database_error()?;
+    refused.code().filter(|code| ["42P01", "3F000"].contains(&&**code)).map(|_| refused.message())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENDPOINT: &str = "
+path: /x
+about: Of a Postgres
+connection: shop
+params:
+  - {name: year, type: integer}
+  - {name: name, type: text}
+sql: SELECT
+columns:
+  - {name: n, type: integer}
+";
+
+    fn of(sql: &str) -> Result<Numbered, String> {
+        let endpoint = Endpoint::read("x.yaml", &ENDPOINT.replace("SELECT", "select 1 as n")).unwrap();
+        numbered(sql, &endpoint.params)
+    }
+
+    #[test]
+    fn names_become_numbers_with_types() {
+        for (sql, statement, params) in [
+            ("select 1", "select 1", &[] as &[&str]),
+            (
+                "select n from t\n where y = $year and x = $name",
+                "select n from t\n where y = $1::bigint and x = $2::text",
+                &["year", "name"],
+            ),
+            ("select $name || $name, $year", "select $1::text || $1::text, $2::bigint", &["name", "year"]),
+            (
+                "select '$name', \"$name\" /* $no */ -- $no\n, 'ü' || $name",
+                "select '$name', \"$name\" /* $no */ -- $no\n, 'ü' || $1::text",
+                &["name"],
+            ),
+            (
+                "select $$ $no $$, e'\\'$no', $name::varchar",
+                "select $$ $no $$, e'\\'$no', $1::text::varchar",
+                &["name"],
+            ),
+        ] {
+            let numbered = of(sql).unwrap();
+            assert_eq!(
+                (numbered.statement.as_str(), numbered.params.as_slice()),
+                (statement, &*params.iter().map(ToString::to_string).collect::<Vec<_>>())
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_without_a_parameter_is_refused() {
+        for sql in ["select $other", "select $1"] {
+            assert!(of(sql).unwrap_err().contains("is not a parameter"), "{sql}");
+        }
+    }
+}
