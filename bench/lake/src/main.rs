@@ -7,6 +7,7 @@ mod bucket;
 mod peers;
 mod place;
 mod retail;
+mod serving;
 mod shop;
 mod sources;
 mod tables;
@@ -17,7 +18,7 @@ use orch_bench::{Group, Suite};
 use std::process::ExitCode;
 
 /// What is promised, for two cores with the servers beside.
-const TARGETS: [Target; 16] = [
+const TARGETS: [Target; 19] = [
     memory("stream10m_rss_mb", 512.0),
     speed("mysql_parquet_rows_per_s", 1_500_000.0),
     speed("mysql_iceberg_rows_per_s", 1_000_000.0),
@@ -34,10 +35,13 @@ const TARGETS: [Target; 16] = [
     time("taxi3m_s", "s", 6.0),
     memory("taxi3m_rss_mb", 1_024.0),
     time("taxi_increment_ratio", "×", 1.3),
+    time("serving_cached_p95_ms", "ms", 20.0),
+    time("serving_distinct_p95_ms", "ms", 250.0),
+    memory("serving_rss_mb", 512.0),
 ];
 
 /// What streams goes first: the most memory that a process ever had is never forgotten whole.
-const GROUPS: [Group; 9] = [
+const GROUPS: [Group; 10] = [
     Group { rows: &["stream10m_rss_mb"], measure: sources::stream },
     Group { rows: &["taxi3m_s", "taxi3m_rss_mb"], measure: taxi::month },
     Group { rows: &["mysql_parquet_rows_per_s", "mysql_iceberg_rows_per_s"], measure: sources::copy },
@@ -45,6 +49,7 @@ const GROUPS: [Group; 9] = [
     Group { rows: &["commit6_s3_0ms_s", "commit6_s3_50ms_s", "commit6_s3_150ms_s"], measure: bucket::commits },
     Group { rows: &["compaction_rows_per_s", "scan_rows_per_s"], measure: tables::reads },
     Group { rows: &["taxi_increment_ratio"], measure: taxi::increment },
+    Group { rows: &["serving_cached_p95_ms", "serving_distinct_p95_ms", "serving_rss_mb"], measure: serving::load },
     Group { rows: &["silver_gold_ms", "silver_gold_x20_s"], measure: retail::silver_gold },
     Group { rows: &["retail_full_run_s"], measure: retail::full_run },
 ];

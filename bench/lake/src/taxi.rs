@@ -19,7 +19,7 @@ use std::time::Instant;
 
 const TABLES: [&str; 3] = ["trips", "daily_summary", "trips_quarantine"];
 /// Of a busy month in the city.
-const MONTH: &str = "2025-02";
+pub(crate) const MONTH: &str = "2025-02";
 const FIRST: &str = "2015-01";
 /// Months of the small table and of the large one.
 const SIZES: [u32; 2] = [3, 30];
@@ -50,6 +50,13 @@ async fn loaded(lake: &Lake, bucket: &Bucket, file: &RawFile) -> Result<(f64, u6
         change.commit(lake).await?;
     }
     Ok((start.elapsed().as_secs_f64(), loaded.rows))
+}
+
+/// The trips of a month in their table.
+pub(crate) async fn one_month(lake: &Lake, folder: &Path, month: Month, trips: u64) -> Result<()> {
+    let bucket = bucket(folder)?;
+    let file = file(&bucket, month, trips).await?;
+    loaded(lake, &bucket, &file).await.map(drop)
 }
 
 pub(crate) fn month(bench: &mut Bench) -> Result<Vec<Figure>> {
