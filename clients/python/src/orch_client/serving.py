@@ -1,69 +1,29 @@
-"""The published queries of orch over HTTP: one method for each endpoint of the taxi lakehouse, and `rows`, `row`, `frame` for all others."""
+"""Published queries: a method for each endpoint of the taxi lakehouse, and `rows`, `row`, `frame` for all others."""
 
 from __future__ import annotations
 
 import datetime
 import io
 import os
-from collections.abc import Awaitable, Mapping
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
-import httpx
+from ._server import BRIEFLY, Awaited, Blocked, Blocking, Server, Way, now
+from .errors import OrchError
 
 Day = datetime.date | str
 Moment = datetime.datetime | str
 Row = dict[str, Any]
 Frames = Literal["pandas", "polars"]
 
-OneT = TypeVar("OneT")
-FrameT = TypeVar("FrameT")
-RowsT = TypeVar("RowsT")
+
+class LakehouseError(OrchError):
+    """The server refused a question. `detail` is what it said, with 422 of each wrong parameter."""
 
 
-class LakehouseError(Exception):
-    """The server refused a question. `detail` is what it said: a text, or with 422 a list of the wrong parameters."""
+class AsyncLakehouseClient:
+    """Asks the endpoints of published queries; its methods are awaited."""
 
-    def __init__(self, status: int, detail: Any) -> None:
-        self.status = status
-        self.detail = detail
-        if isinstance(detail, list):
-            detail = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in detail)
-        super().__init__(f"{status}: {detail}")
-
-
-def _params(given: Mapping[str, Any]) -> dict[str, str]:
-    def text(value: Any) -> str:
-        if isinstance(value, bool):
-            return str(value).lower()
-        if isinstance(value, datetime.date):
-            return value.isoformat()
-        return str(value)
-
-    return {name: text(value) for name, value in given.items() if value is not None}
-
-
-def _checked(response: httpx.Response) -> httpx.Response:
-    if response.is_success:
-        return response
-    try:
-        detail = response.json()["detail"]
-    except (ValueError, KeyError, TypeError):
-        detail = response.text
-    raise LakehouseError(response.status_code, detail)
-
-
-def _frame(arrow: bytes, frames: Frames) -> Any:
-    if frames == "polars":
-        import polars
-
-        return polars.read_ipc_stream(io.BytesIO(arrow))
-    import pyarrow.ipc
-
-    return pyarrow.ipc.open_stream(arrow).read_pandas()
-
-
-class _Endpoints(Generic[OneT, RowsT, FrameT]):
-    """What both clients can be asked."""
+    _way: ClassVar[type[Way]] = Awaited
 
     def __init__(
         self,
@@ -75,85 +35,103 @@ class _Endpoints(Generic[OneT, RowsT, FrameT]):
     ) -> None:
         address = base_url or os.environ.get("ORCH_SERVING_URL") or "http://localhost:8000"
         key = api_key or os.environ.get("ORCH_API_TOKEN")
+        headers = {"X-API-Key": key} if key else {}
         self._frames: Frames = frames
-        self._settings: dict[str, Any] = {
-            "base_url": address.rstrip("/"),
-            "headers": {"X-API-Key": key} if key else {},
-            "timeout": timeout,
-        }
+        self._server = Server(self._way(), address.rstrip("/"), headers=headers, timeout=timeout, error=LakehouseError)
 
-    def row(self, path: str, **params: Any) -> OneT:
+    async def row(self, path: str, /, **params: Any) -> Row:
         """The answer of an endpoint that gives one object."""
-        raise NotImplementedError
+        found: Row = await self._server.get(path, params=_params(params))
+        return found
 
-    def rows(self, path: str, **params: Any) -> RowsT:
+    async def rows(self, path: str, /, **params: Any) -> list[Row]:
         """The rows of an endpoint as dictionaries."""
-        raise NotImplementedError
+        found: list[Row] = (await self._server.get(path, params=_params(params)))["data"]
+        return found
 
-    def frame(self, path: str, **params: Any) -> FrameT:
+    async def frame(self, path: str, /, **params: Any) -> Any:
         """The rows of an endpoint as a frame, with the types that it declares."""
-        raise NotImplementedError
+        params = _params({**params, "format": "arrow"})
+        return _frame((await self._server.answer("GET", path, params=params, patience=BRIEFLY)).content, self._frames)
 
-    def get_dashboard_stats(self, day: Day | None = None) -> OneT:
-        return self.row("/api/v1/dashboard/stats", day=day)
+    async def get_dashboard_stats(self, day: Day | None = None) -> Row:
+        return await self.row("/api/v1/dashboard/stats", day=day)
 
-    def get_recent_trips(self, limit: int = 100, hours_back: int = 24, as_of: Moment | None = None) -> FrameT:
-        return self.frame("/api/v1/trips/recent", limit=limit, hours_back=hours_back, as_of=as_of)
+    async def get_recent_trips(self, limit: int = 100, hours_back: int = 24, as_of: Moment | None = None) -> Any:
+        return await self.frame("/api/v1/trips/recent", limit=limit, hours_back=hours_back, as_of=as_of)
 
-    def get_zone_metrics(self, start_date: Day, end_date: Day, limit: int = 50) -> FrameT:
-        return self.frame("/api/v1/analytics/zones", start_date=start_date, end_date=end_date, limit=limit)
+    async def get_zone_metrics(self, start_date: Day, end_date: Day, limit: int = 50) -> Any:
+        return await self.frame("/api/v1/analytics/zones", start_date=start_date, end_date=end_date, limit=limit)
 
-    def get_weather_impact(self, start_date: Day, end_date: Day) -> FrameT:
-        return self.frame("/api/v1/analytics/weather-impact", start_date=start_date, end_date=end_date)
+    async def get_weather_impact(self, start_date: Day, end_date: Day) -> Any:
+        return await self.frame("/api/v1/analytics/weather-impact", start_date=start_date, end_date=end_date)
 
-    def get_time_series(
+    async def get_time_series(
         self,
         metric: Literal["trip_count", "revenue", "avg_fare"] = "trip_count",
         days_back: int = 7,
         day: Day | None = None,
-    ) -> OneT:
-        return self.row("/api/v1/analytics/time-series", metric=metric, days_back=days_back, day=day)
+    ) -> Row:
+        return await self.row("/api/v1/analytics/time-series", metric=metric, days_back=days_back, day=day)
 
-    def get_demand_predictions(
+    async def get_demand_predictions(
         self, hours_ahead: int = 24, top_zones: int = 20, reference_date: Day | None = None
-    ) -> FrameT:
+    ) -> Any:
         path = "/api/v1/predictions/demand"
-        return self.frame(path, hours_ahead=hours_ahead, top_zones=top_zones, reference_date=reference_date)
+        return await self.frame(path, hours_ahead=hours_ahead, top_zones=top_zones, reference_date=reference_date)
 
-    def get_real_time_activity(self, minutes_back: int = 60, as_of: Moment | None = None) -> FrameT:
-        return self.frame("/api/v1/realtime/activity", minutes_back=minutes_back, as_of=as_of)
+    async def get_real_time_activity(self, minutes_back: int = 60, as_of: Moment | None = None) -> Any:
+        return await self.frame("/api/v1/realtime/activity", minutes_back=minutes_back, as_of=as_of)
 
-    def get_trips(self, start_date: Day, end_date: Day, limit: int = 1000, offset: int = 0) -> FrameT:
-        return self.frame("/api/v1/trips", start_date=start_date, end_date=end_date, limit=limit, offset=offset)
+    async def get_trips(self, start_date: Day, end_date: Day, limit: int = 1000, offset: int = 0) -> Any:
+        return await self.frame("/api/v1/trips", start_date=start_date, end_date=end_date, limit=limit, offset=offset)
 
-    def export_trips(
+    async def export_trips(
         self, start_date: Day, end_date: Day, format: Literal["json", "csv", "parquet", "arrow"] = "json"
-    ) -> OneT:
+    ) -> Row:
         """Where the trips are as a file (`export_url`), and how many there are."""
-        return self.row("/api/v1/export/trips", start_date=start_date, end_date=end_date, format=format)
+        return await self.row("/api/v1/export/trips", start_date=start_date, end_date=end_date, format=format)
+
+    async def close(self) -> None:
+        await self._server.close()
+
+    async def __aenter__(self) -> AsyncLakehouseClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
 
-class LakehouseClient(_Endpoints[Row, list[Row], Any]):
-    """Asks one question after the other."""
+class _BlockingLakehouseClient(AsyncLakehouseClient):
+    _way = Blocking
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._http = httpx.Client(**self._settings)
 
-    def _get(self, path: str, params: Mapping[str, Any]) -> httpx.Response:
-        return _checked(self._http.get(path, params=_params(params)))
+class LakehouseClient(Blocked[AsyncLakehouseClient]):
+    """Asks the endpoints of published queries, one after the other."""
 
-    def row(self, path: str, **params: Any) -> Row:
-        return self._get(path, params).json()
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout: float = 60.0,
+        frames: Frames = "pandas",
+    ) -> None:
+        self._client = _BlockingLakehouseClient(base_url, api_key, timeout=timeout, frames=frames)
 
-    def rows(self, path: str, **params: Any) -> list[Row]:
-        return self._get(path, params).json()["data"]
-
-    def frame(self, path: str, **params: Any) -> Any:
-        return _frame(self._get(path, {**params, "format": "arrow"}).content, self._frames)
-
-    def close(self) -> None:
-        self._http.close()
+    row = now(AsyncLakehouseClient.row)
+    rows = now(AsyncLakehouseClient.rows)
+    frame = now(AsyncLakehouseClient.frame)
+    get_dashboard_stats = now(AsyncLakehouseClient.get_dashboard_stats)
+    get_recent_trips = now(AsyncLakehouseClient.get_recent_trips)
+    get_zone_metrics = now(AsyncLakehouseClient.get_zone_metrics)
+    get_weather_impact = now(AsyncLakehouseClient.get_weather_impact)
+    get_time_series = now(AsyncLakehouseClient.get_time_series)
+    get_demand_predictions = now(AsyncLakehouseClient.get_demand_predictions)
+    get_real_time_activity = now(AsyncLakehouseClient.get_real_time_activity)
+    get_trips = now(AsyncLakehouseClient.get_trips)
+    export_trips = now(AsyncLakehouseClient.export_trips)
+    close = now(AsyncLakehouseClient.close)
 
     def __enter__(self) -> LakehouseClient:
         return self
@@ -162,30 +140,22 @@ class LakehouseClient(_Endpoints[Row, list[Row], Any]):
         self.close()
 
 
-class AsyncLakehouseClient(_Endpoints[Awaitable[Row], Awaitable[list[Row]], Awaitable[Any]]):
-    """The same, with answers to be awaited."""
+def _params(given: dict[str, Any]) -> dict[str, str]:
+    def text(value: Any) -> str:
+        if isinstance(value, bool):
+            return str(value).lower()
+        if isinstance(value, datetime.date):
+            return value.isoformat()
+        return str(value)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._http = httpx.AsyncClient(**self._settings)
+    return {name: text(value) for name, value in given.items() if value is not None}
 
-    async def _get(self, path: str, params: Mapping[str, Any]) -> httpx.Response:
-        return _checked(await self._http.get(path, params=_params(params)))
 
-    async def row(self, path: str, **params: Any) -> Row:
-        return (await self._get(path, params)).json()
+def _frame(arrow: bytes, frames: Frames) -> Any:
+    if frames == "polars":
+        import polars
 
-    async def rows(self, path: str, **params: Any) -> list[Row]:
-        return (await self._get(path, params)).json()["data"]
+        return polars.read_ipc_stream(io.BytesIO(arrow))
+    import pyarrow.ipc
 
-    async def frame(self, path: str, **params: Any) -> Any:
-        return _frame((await self._get(path, {**params, "format": "arrow"})).content, self._frames)
-
-    async def close(self) -> None:
-        await self._http.aclose()
-
-    async def __aenter__(self) -> AsyncLakehouseClient:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
+    return pyarrow.ipc.open_stream(arrow).read_pandas()
