@@ -18,6 +18,7 @@ mod kafka;
 mod layers;
 mod logging;
 mod openweather;
+mod python_client;
 mod queries;
 mod retail;
 mod serving;
