@@ -9,8 +9,8 @@ from decimal import Decimal
 import polars
 import pyarrow
 import pytest
-from conftest import until
 
+from conftest import until
 from orch_client import Orch, OrchError
 from orch_client.data import NewRecord
 

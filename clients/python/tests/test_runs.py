@@ -10,12 +10,12 @@ from datetime import datetime, timezone
 
 import httpx
 import pytest
-from conftest import log_in
-from relay import Relay
 
+from conftest import log_in
 from orch_client import AsyncOrch, Orch, OrchError
 from orch_client.errors import refusal
 from orch_client.runs import Change
+from relay import Relay
 
 _ASKS = "example_approval"
 

@@ -19,7 +19,8 @@ import httpx
 from ._read import read
 from .errors import OrchError, refusal, strange, unreachable
 
-A = TypeVar("A")
+A = TypeVar("A", bound="Client")
+B = TypeVar("B", bound="Blocked[Any]")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -249,10 +250,36 @@ class Server:
             raise self._error(*strange(self.address, "no JSON").args) from None
 
 
+class Client:
+    """What is asked of a server; its methods are awaited."""
+
+    _server: Server
+
+    async def close(self) -> None:
+        """Ends the connections, and the login that a password began."""
+        await self._server.close()
+
+    async def __aenter__(self: A) -> A:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
 class Blocked(Generic[A]):
     """A client whose methods are those of another one, run to their end."""
 
     _client: A
+
+    def close(self) -> None:
+        """Ends the connections, and the login that a password began."""
+        _finish(self._client.close())
+
+    def __enter__(self: B) -> B:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def now(method: Callable[Concatenate[A, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate[Blocked[A], P], T]:

@@ -16,7 +16,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
-from ._server import BRIEFLY, LONG, Awaited, Blocked, Blocking, Patience, Server, Way, each, now, path
+from ._server import BRIEFLY, LONG, Awaited, Blocked, Blocking, Client, Patience, Server, Way, each, now, path
 from .data import (
     Dashboard,
     DashboardRows,
@@ -57,7 +57,7 @@ _LOG_PAUSE = 0.5
 _NOT_WAITING = ("success", "skipped", "running", "removed")
 
 
-class AsyncOrch:
+class AsyncOrch(Client):
     """Asks a server of orch; its methods are awaited.
 
     Without arguments the server is that of `ORCH_API_URL` and the token that of `ORCH_API_TOKEN`.
@@ -180,7 +180,7 @@ class AsyncOrch:
                     changes = await self._states(dag_id, run_id)
                     for change in news(changes):
                         yield change
-                    if changes[-1].ends_run:
+                    if any(change.ends_run for change in changes):
                         return
                     if not is_last:
                         await self._server.way.sleep(_LOOK_PAUSE)
@@ -340,7 +340,7 @@ class AsyncOrch:
     # The lake
 
     async def sql(self, query: str, *, limit: int = 1_000, timeout: float = 30.0) -> SqlAnswer:
-        """Asks the lake. 10,000 rows at most; a query ends after `timeout` seconds, and when nobody waits for it."""
+        """Asks the lake. 10,000 rows at most; a query ends after `timeout` seconds, and with its connection."""
         body = {"sql": query, "limit": limit, "timeout_seconds": timeout}
         found = await self._server.post("/api/orch/v1/sql", body, read=timeout + _WAY_THERE)
         return self._server.read(SqlAnswer, found)
@@ -366,16 +366,6 @@ class AsyncOrch:
         chosen = [f"{key}:{value}" for key, value in (filters or {}).items()]
         found = await self._server.get(_DASHBOARDS + path(name), params={"filter": chosen})
         return self._server.read(DashboardRows, found)
-
-    async def close(self) -> None:
-        """Ends the connections, and the login that a password began."""
-        await self._server.close()
-
-    async def __aenter__(self) -> AsyncOrch:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     async def _list(
         self, of: str, name: str, params: Mapping[str, Any], limit: int | None, patience: float = BRIEFLY
@@ -423,10 +413,11 @@ class AsyncOrch:
             await patience.bear(broken)
 
     async def _states(self, dag_id: str, run_id: str) -> list[Change]:
-        """How a run and its tasks are. The run comes last and is asked first: if it is over, its tasks were too."""
+        """How a run and its tasks are. The run is asked first: if it is over, so are its tasks, and it comes last."""
         run = self._server.read(Change, await self._server.get(_runs_of(dag_id) + path(run_id), patience=LONG))
         tasks = self._server.read_all(Change, await self._instances(dag_id, run_id, patience=LONG))
-        return [*(task for task in tasks if task.state), run]
+        begun = [task for task in tasks if task.state]
+        return [*begun, run] if run.ends_run else [run, *begun]
 
     def _line(self, line: dict[str, Any]) -> LogLine:
         known = {field.name for field in fields(LogLine)} - {"fields"}
@@ -489,13 +480,6 @@ class Orch(Blocked[AsyncOrch]):
     snapshots = now(AsyncOrch.snapshots)
     dashboards = now(AsyncOrch.dashboards)
     dashboard = now(AsyncOrch.dashboard)
-    close = now(AsyncOrch.close)
-
-    def __enter__(self) -> Orch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 _STREAMS = "/api/orch/v1/streams"

@@ -7,7 +7,7 @@ import io
 import os
 from typing import Any, ClassVar, Literal
 
-from ._server import BRIEFLY, Awaited, Blocked, Blocking, Server, Way, now
+from ._server import BRIEFLY, Awaited, Blocked, Blocking, Client, Server, Way, now
 from .errors import OrchError
 
 Day = datetime.date | str
@@ -20,7 +20,7 @@ class LakehouseError(OrchError):
     """The server refused a question. `detail` is what it said, with 422 of each wrong parameter."""
 
 
-class AsyncLakehouseClient:
+class AsyncLakehouseClient(Client):
     """Asks the endpoints of published queries; its methods are awaited."""
 
     _way: ClassVar[type[Way]] = Awaited
@@ -92,15 +92,6 @@ class AsyncLakehouseClient:
         """Where the trips are as a file (`export_url`), and how many there are."""
         return await self.row("/api/v1/export/trips", start_date=start_date, end_date=end_date, format=format)
 
-    async def close(self) -> None:
-        await self._server.close()
-
-    async def __aenter__(self) -> AsyncLakehouseClient:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
 
 class _BlockingLakehouseClient(AsyncLakehouseClient):
     _way = Blocking
@@ -131,13 +122,6 @@ class LakehouseClient(Blocked[AsyncLakehouseClient]):
     get_real_time_activity = now(AsyncLakehouseClient.get_real_time_activity)
     get_trips = now(AsyncLakehouseClient.get_trips)
     export_trips = now(AsyncLakehouseClient.export_trips)
-    close = now(AsyncLakehouseClient.close)
-
-    def __enter__(self) -> LakehouseClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _params(given: dict[str, Any]) -> dict[str, str]:
