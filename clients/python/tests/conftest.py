@@ -12,9 +12,9 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
-from relay import Relay
 
 from orch_client import Orch
+from relay import Relay
 
 _PATIENCE = 60.0
 
