@@ -38,7 +38,7 @@ _NOUNS = {
 }
 # They have no schema of their own: an event, a line, parts of other nouns, and what is sent.
 _OTHERS = {"Change", "Event", "LogLine", "NewRecord", "Rows"}
-# One who makes a topic may leave them out; every topic has them.
+# A body may leave them out; every topic has them.
 _ALWAYS_THERE = {("Topic", "partitions"), ("Topic", "retention_hours")}
 
 

@@ -289,7 +289,7 @@ class TopicPartition:
 
 @dataclass
 class Record:
-    """A record of a topic. Key and value are text, or bytes that are none; what a name marks as secret is `***`."""
+    """A record of a topic. Key and value are text, or bytes if they are not UTF-8; secrets in JSON are `***`."""
 
     partition: int
     offset: int

@@ -330,7 +330,7 @@ class AsyncOrch(Client):
                 return
 
     async def produce(self, topic: str, records: Iterable[Any]) -> list[Placed]:
-        """Appends all of them, or none. What is no `NewRecord` is the value of one."""
+        """Appends all of them, or none. Anything but a `NewRecord` is taken as a value."""
         new = [record if isinstance(record, NewRecord) else NewRecord(record) for record in records]
         body = {"records": [record.body() for record in new]}
         return self._server.read_all(

@@ -89,10 +89,10 @@ class Change:
 
 @dataclass
 class Event:
-    """What the server tells.
+    """What the server tells, by name.
 
-    `run` and `task` came into another state; in a `check` a contract found something wrong; an asset that is `stale` is
-    older than promised. `missed`: what changed before is not told, so ask the lists.
+    `run`, `task`: one came into another state. `check`: a contract found something wrong. `stale`: an asset is older
+    than promised. `missed`: what changed before is not told, so ask the lists.
     """
 
     name: str
