@@ -76,7 +76,7 @@ impl Layer {
     /// The tables as they are now.
     ///
     /// # Errors
-    /// There are none: `hint` says what makes them.
+    /// No task has made the tables yet. `hint` says which one does.
     pub(crate) async fn of(bucket: &Bucket, hint: &str) -> TaskResult<Layer> {
         let found = find(bucket).await?;
         found.ok_or_else(|| fatal(format!("`{}` is not there\nhint: {hint}", bucket.location(TABLES))))

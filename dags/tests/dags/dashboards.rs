@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 
-/// A web server beside a world, and somebody who may read data.
+/// A web server over the database of a world, and the token of a user who may read data.
 pub(crate) struct Dashboards {
     address: String,
     token: String,
@@ -24,7 +24,7 @@ impl Dashboards {
         Dashboards { address: address.trim_end_matches('/').into(), token }
     }
 
-    /// The rows of all panels, or why there are none.
+    /// What the API answers: the rows or the problem of each panel.
     fn rows(&self, dashboard: &str, filters: &[&str]) -> Value {
         let filters: Vec<String> = filters.iter().map(|filter| format!("filter={filter}")).collect();
         let path = format!("/api/orch/v1/dashboards/{dashboard}?{}", filters.join("&"));

@@ -115,7 +115,7 @@ const WRITTEN: &[Written] = &[
             (
                 "GET",
                 "/api/orch/v1/dashboards/{dashboard_name}",
-                "The rows of every panel of a dashboard, or why there are none",
+                "The rows of each panel of a dashboard, or the problem of its query",
             ),
             ("GET", "/api/orch/v1/lake/tables", "Lists the tables of the lake with their sizes"),
             ("GET", "/api/orch/v1/lake/tables/{namespace}/{table}", "A table: columns, partitions, properties, refs"),
