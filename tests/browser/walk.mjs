@@ -21,6 +21,22 @@ const TABLET = { width: 820, height: 1180 };
 const OPENED = 6;
 const LOOKED_AT = 2;
 
+/** Where the links of a page lead, and its forms in which several are chosen at once: with the first one chosen. */
+function linksOf({ html, here }) {
+  const page = new DOMParser().parseFromString(html, 'text/html');
+  const links = [...page.querySelectorAll('a[href]:not([download])')].map((a) => new URL(a.getAttribute('href'), here).href);
+  const forms = [...page.querySelectorAll('button[data-needs-chosen]')].flatMap((button) => {
+    const fields = [...button.form.elements];
+    const choice = fields.find((field) => field.type === 'checkbox' && 'pick' in field.dataset);
+    if (!choice) return [];
+    const sent = [...fields.filter((field) => field.type === 'hidden'), choice, button].filter((field) => field.name);
+    const address = new URL(button.getAttribute('formaction') ?? button.form.getAttribute('action'), here);
+    address.search = new URLSearchParams(sent.map((field) => [field.name, field.value]));
+    return [address.href];
+  });
+  return [...links, ...forms];
+}
+
 const browser = await launch();
 const troubles = [];
 
@@ -29,6 +45,8 @@ const found = new Map(routes.map(({ path }) => [path, []]));
 {
   const { page, context, troubles: seen } = await visitor(browser, looks.light);
   await signIn(page);
+  // A page without a policy of its own, where a text may be read as HTML.
+  const reader = await context.newPage();
   const waiting = ['/', '/login', ...JSON.parse(process.env.ORCH_STARTS)];
   const known = new Set(waiting);
   for (let path = waiting.shift(); path; path = waiting.shift()) {
@@ -39,20 +57,11 @@ const found = new Map(routes.map(({ path }) => [path, []]));
     const kind = `${path.includes('?')} ${[...new URLSearchParams(path.split('?')[1])].map(([name]) => name)}`;
     if (same.length >= OPENED || same.filter((other) => other.kind === kind).length >= 3) continue;
     same.push({ path, kind });
-    const answer = await page.goto(base + path, { waitUntil: 'domcontentloaded' });
+    // What is looked at closely is loaded there; for the links its text is enough.
+    const answer = await page.request.get(base + path);
     if (answer.status() !== 200) seen.push(`${path} answered ${answer.status()}`);
-    const links = await page.$$eval('a[href]:not([download])', (all) => all.map((a) => new URL(a.getAttribute('href'), location.href).href));
-    // Where several are chosen at once, the first is chosen.
-    const asked = await page.$$eval('button[data-needs-chosen]', (all) => all.flatMap((button) => {
-      const fields = [...button.form.elements];
-      const choice = fields.find((field) => field.type === 'checkbox' && 'pick' in field.dataset);
-      if (!choice) return [];
-      const sent = [...fields.filter((field) => field.type === 'hidden'), choice, button].filter((field) => field.name);
-      const address = new URL(button.getAttribute('formaction') ?? button.form.getAttribute('action'), location.href);
-      address.search = new URLSearchParams(sent.map((field) => [field.name, field.value]));
-      return [address.href];
-    }));
-    for (const link of [...links, ...asked]) {
+    const links = await reader.evaluate(linksOf, { html: await answer.text(), here: answer.url() });
+    for (const link of links) {
       const url = new URL(link);
       const next = url.pathname + url.search;
       if (url.origin !== base || known.has(next) || !isWithin(url.pathname) || url.pathname.startsWith('/static/') || url.pathname.startsWith('/api/') || url.pathname.endsWith('.json')) continue;
@@ -69,7 +78,6 @@ for (const [route, pages] of found) if (!pages.length && isMissed(route)) troubl
 
 // How does each kind look?
 async function look(name, options) {
-  mkdirSync(`${screens}/${name}`, { recursive: true });
   // Whose page is asked for although it is not there, or not for everybody, the console calls an error.
   const { page, troubles: seen } = await visitor(browser, options, (text) => /status of 40[34]/.test(text));
   const fits = async (path) => {
@@ -79,17 +87,27 @@ async function look(name, options) {
   const check = async (path, file) => {
     const before = seen.length;
     await fits(path);
-    if (name === 'light') {
-      await page.setViewportSize(TABLET);
-      await fits(path);
-      await page.setViewportSize(options.viewport);
-    }
     // A class that means two things stretches what should be a line.
     for (const note of await page.$$eval('.note', (all) => all.filter((e) => e.offsetHeight > innerHeight / 3).map((e) => e.textContent.trim()))) {
       seen.push(`${path}: a note fills the screen: ${note}`);
     }
     for (const violation of await violations(page, rules[name])) seen.push(`${path}: ${violation}`);
-    if (process.env.ORCH_TEST_PICTURES || seen.length > before) await page.screenshot({ path: `${screens}/${name}/${file}.png`, fullPage: true, timeout: 180_000 });
+    await keep(name, file, seen.length > before);
+    if (name === 'light') {
+      await page.emulateMedia({ colorScheme: 'dark' });
+      const violated = await violations(page, rules.dark);
+      seen.push(...violated.map((violation) => `${path} in dark: ${violation}`));
+      await keep('dark', file, violated.length);
+      await page.emulateMedia({ colorScheme: 'light' });
+      await page.setViewportSize(TABLET);
+      await fits(path);
+      await page.setViewportSize(options.viewport);
+    }
+  };
+  const keep = async (look, file, isWrong) => {
+    if (!isWrong && !process.env.ORCH_TEST_PICTURES) return;
+    mkdirSync(`${screens}/${look}`, { recursive: true });
+    await page.screenshot({ path: `${screens}/${look}/${file}.png`, fullPage: true, timeout: 180_000 });
   };
   await page.goto(`${base}/login`);
   await check('/login', 'login');
@@ -123,5 +141,5 @@ await Promise.all(Object.entries(looks).map(([name, options]) => look(name, opti
 
 await browser.close();
 const count = [...found.values()].reduce((sum, pages) => sum + Math.min(pages.length, LOOKED_AT), 0);
-console.error(`looked at ${count} pages of ${found.size} kinds, three ways`);
+console.error(`looked at ${count} pages of ${found.size} kinds`);
 verdict([...new Set(troubles)]);
