@@ -1,6 +1,6 @@
 //! A database, a folder and processes of `orch` at work in them, as people run it.
 
-use orch_store::MIGRATOR;
+use orch_test_lake::MIGRATOR;
 use orch_test_support::TestDb;
 use serde_json::Value;
 use sqlx::postgres::PgListener;

@@ -7,4 +7,5 @@ pub mod rows;
 mod s3;
 
 pub use mariadb::{MariaDb, mariadb, mariadb_with_changes};
+pub use orch_store::MIGRATOR;
 pub use s3::S3Server;
