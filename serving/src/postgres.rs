@@ -1,25 +1,21 @@
-//! Endpoints over a Postgres of users: each request asks it anew, in a transaction that only reads. It tells of no commits, so no answer
-//! is kept.
+//! Endpoints over a Postgres of users: each request asks it anew, in a transaction that only reads. A Postgres does not say that a table has
+//! changed, so no answer is kept.
 
 use crate::endpoint::{Endpoint, Param, ParamType};
 use crate::format::Found;
 use crate::values::read_default;
 use orch_lake_sql::{Placeholder, placeholders};
-use orch_sdk::task::{Connection, TaskError};
+use orch_sdk::task::TaskError;
 use orch_store::lake_view::{FindConnection, LakeError, SqlValue, SqlValues};
-use orch_workers::outside::postgres::{Rows, ask, options};
+use orch_workers::outside::postgres::{MOST_SESSIONS, Pools, Rows, ask};
 use serde_json::Value;
-use sqlx::postgres::PgPoolOptions;
-use sqlx::{AssertSqlSafe, Executor as _, PgConnection, PgPool, SqlSafeStr as _};
-use std::collections::HashMap;
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection, SqlSafeStr as _};
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// Of one process at one database; other requests wait.
-const SESSIONS: u32 = 2;
-const WAIT_FOR_SESSION: Duration = Duration::from_secs(2);
-const IDLE: Duration = Duration::from_mins(1);
+/// For a session at the database.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A statement as Postgres takes it.
 #[derive(Debug, PartialEq)]
@@ -73,24 +69,27 @@ fn json(value: &SqlValue) -> Value {
     }
 }
 
-/// Sessions at the databases of endpoints, by the ids of their connections.
+/// The databases of endpoints, by the ids of their connections.
 pub(crate) struct Databases {
     find: Arc<FindConnection>,
-    pools: Mutex<HashMap<String, (Connection, PgPool)>>,
+    pools: Pools,
 }
 
 impl Databases {
     pub(crate) fn new(find: Arc<FindConnection>) -> Databases {
-        Databases { find, pools: Mutex::default() }
+        Databases { find, pools: Pools::new(None, PATIENCE) }
     }
 
-    /// Asks the database of an endpoint. A query that takes too long is ended by the server.
+    /// What the query of an endpoint gives. If the caller goes away, the server ends the query at its time.
     pub(crate) async fn ask(&self, id: &str, endpoint: &Endpoint, values: SqlValues) -> Result<Found, LakeError> {
-        let pool = self.pool(id).await?;
+        let connection = (self.find)(id).await;
+        let pool = connection.and_then(|connection| self.pools.of(connection));
+        let pool = pool.map_err(|error| LakeError::Unavailable(format!("{error:#}")))?;
         let mut tx = pool.begin().await.map_err(|error| match error {
-            sqlx::Error::PoolTimedOut => {
-                LakeError::Busy(format!("{SESSIONS} queries of the database of `{id}` run already: try again soon"))
-            }
+            // A server that refuses connections is tried until then as well.
+            sqlx::Error::PoolTimedOut if pool.size() == MOST_SESSIONS => LakeError::Busy(format!(
+                "{MOST_SESSIONS} queries of the database of `{id}` run already: try again soon"
+            )),
             error => unreachable(id, &error),
         })?;
         let asked = async {
@@ -105,20 +104,6 @@ impl Databases {
         let found = found.map_err(|_| LakeError::too_long(endpoint.timeout()))??;
         tx.rollback().await.ok(); // it has read all
         Ok(found)
-    }
-
-    /// Of the connection as it is now: a person may have changed it.
-    async fn pool(&self, id: &str) -> Result<PgPool, LakeError> {
-        let connection = (self.find)(id).await.map_err(|error| LakeError::Unavailable(format!("{error:#}")))?;
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, pool)) = pools.get(id).filter(|(known, _)| *known == connection) {
-            return Ok(pool.clone());
-        }
-        let options = options(&connection, None).map_err(|error| LakeError::Unavailable(format!("{error:#}")))?;
-        let pool = PgPoolOptions::new().max_connections(SESSIONS).acquire_timeout(WAIT_FOR_SESSION).idle_timeout(IDLE);
-        let pool = pool.connect_lazy_with(options.application_name("orch serving"));
-        pools.insert(id.into(), (connection, pool.clone()));
-        Ok(pool)
     }
 }
 

@@ -2,14 +2,18 @@
 //! text; params are JSON, given as the type that the server expects.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
-use orch_sdk::task::{TaskResult, fatal};
+use orch_sdk::task::{Connection, TaskResult, fatal};
 pub use orch_store::connect::outside as options;
+use orch_store::connect::pool_options;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, Postgres};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, Postgres};
 use sqlx::{
     Arguments, AssertSqlSafe, Column, Connection as _, Either, Encode, Executor, SqlSafeStr, Statement, Type, TypeInfo,
 };
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// What a statement gave.
@@ -23,6 +27,46 @@ pub struct Rows {
     pub more: bool,
     /// How many rows it gave or changed.
     pub affected: u64,
+}
+
+/// Sessions at a user's server, for all of a process who ask it at the same time.
+pub const MOST_SESSIONS: u32 = 2;
+const IDLE: Duration = Duration::from_mins(2);
+/// Connections whose pools are kept.
+const MOST_POOLS: usize = 64;
+
+/// One small pool for each connection.
+#[derive(Debug, Clone)]
+pub struct Pools {
+    statement_timeout: Option<Duration>,
+    patience: Duration,
+    pools: Arc<Mutex<HashMap<String, (Connection, PgPool)>>>,
+}
+
+impl Pools {
+    /// `patience`: for a session, of those who ask while all are busy.
+    pub fn new(statement_timeout: Option<Duration>, patience: Duration) -> Pools {
+        Pools { statement_timeout, patience, pools: Arc::default() }
+    }
+
+    /// The pool of a connection as it is now: a person may have changed it.
+    ///
+    /// # Errors
+    /// The connection is not one of a Postgres.
+    pub fn of(&self, connection: Connection) -> TaskResult<PgPool> {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, pool)) = pools.get(&connection.id).filter(|(known, _)| *known == connection) {
+            return Ok(pool.clone());
+        }
+        let options = options(&connection, self.statement_timeout)?;
+        let pool = pool_options().max_connections(MOST_SESSIONS).acquire_timeout(self.patience).idle_timeout(IDLE);
+        let pool = pool.connect_lazy_with(options);
+        if pools.len() >= MOST_POOLS {
+            pools.clear();
+        }
+        pools.insert(connection.id.clone(), (connection, pool.clone()));
+        Ok(pool)
+    }
 }
 
 /// Names a session, for `cancel`.
