@@ -108,7 +108,7 @@ pub(crate) fn read_value(param: &Param, text: &str) -> Result<SqlValue, Problem>
 /// What the query of a default gave, as the value of its parameter.
 ///
 /// # Errors
-/// It is none of that type.
+/// The query gave a value of another type.
 pub(crate) fn read_default(param: &Param, found: &serde_json::Value) -> Result<SqlValue, LakeError> {
     if found.is_null() {
         return Ok(SqlValue::Null);
