@@ -20,7 +20,6 @@ use std::process::Command;
 use std::sync::Arc;
 
 pub(crate) const DAG: &str = "comprehensive_analytics_pipeline";
-pub(crate) const DUCKDB: &str = "duckdb==2.0.0";
 /// Two autumn months, and three that follow a month that was never loaded.
 const MONTHS: [&str; 5] = ["2018-10", "2018-11", "2019-01", "2019-02", "2019-03"];
 /// The night in which clocks go back, the first days after a hole, and the night in which clocks go forward.
@@ -183,7 +182,7 @@ async fn assert_as_duckdb_says(world: &World, date: (&str, u32)) {
         }
     }
     let trips = MONTHS.map(|month| data::folder().join(format!("taxi/yellow_tripdata_sample_{month}.csv.gz")));
-    let python = orch_test_support::venv("duckdb", &[DUCKDB]).join("python");
+    let python = orch_test_support::data_python();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dags/analytics/expected.py");
     let (first, last) = days_of(date);
     let said = Command::new(python).arg(script).arg(&folder).args([first, last]).args(trips).output().unwrap();

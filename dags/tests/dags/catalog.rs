@@ -5,7 +5,6 @@ use crate::world::World;
 use arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use orch_lake::Batches;
-use orch_test_lake::pyiceberg;
 use orch_test_support::jars;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -76,7 +75,7 @@ async fn clients_from_outside_work_on_the_tables_of_orch() {
     assert_eq!([config(&op), config(&viewer), config(&queries), config("x")], [200, 200, 403, 401]);
 
     let url = format!("http://{address}");
-    let mut python = Command::new(pyiceberg::python());
+    let mut python = Command::new(orch_test_support::data_python());
     python.args(["-c", OUTSIDE, &url, &op, &viewer, "retail.sales_by_state"]);
     let mut python = python.stdout(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(python.stdout.take().unwrap()).lines();

@@ -1,7 +1,6 @@
 //! The dashboards of the bundle with real processes: every figure against DuckDB over the same files or against golden answers, and a
 //! dashboard of a file that is dropped into the folder.
 
-use crate::analytics::DUCKDB;
 use crate::data;
 use crate::http::ask;
 use crate::world::World;
@@ -100,8 +99,7 @@ pub(crate) async fn trips_and_weather_are_as_duckdb_says(world: &mut World) {
         std::fs::write(folder.join(format!("{table}.csv")), text).unwrap();
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = orch_test_support::venv("dashboards", &[DUCKDB]).join("python");
-    let mut check = Command::new(python);
+    let mut check = Command::new(orch_test_support::data_python());
     check.arg(root.join("tests/dags/dashboards/expected.py")).arg(&folder);
     let files = ["taxi/taxi_zone_lookup.csv", "taxi/yellow_tripdata_sample_2019-01.csv.gz"];
     let said = check.args(files.map(|file| data::folder().join(file))).output().unwrap();

@@ -1,7 +1,7 @@
 //! Published queries with real processes: the endpoints of the document by the Python client against DuckDB, keys and roles, answers
 //! that a commit ends, and whatever else is sent.
 
-use crate::analytics::{DAG, DUCKDB, world_of};
+use crate::analytics::{DAG, world_of};
 use crate::dashboards::trips_and_weather_are_as_duckdb_says;
 use crate::data;
 use crate::http::{Answer, ask};
@@ -15,7 +15,6 @@ use std::path::Path;
 use std::process::Command;
 
 const SERVER: [&str; 3] = ["serving", "--port", "0"];
-const CLIENT: [&str; 5] = [DUCKDB, "httpx==0.28.1", "pandas==3.1.1", "polars==2.1.0", "pyarrow==26.0.1"];
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 const ZONES: &str = "/api/v1/analytics/zones?start_date=2019-01-03&end_date=2019-01-05&limit=3";
 const STATS: &str = "/api/v1/dashboard/stats?day=2019-01-05";
@@ -50,8 +49,7 @@ async fn every_endpoint_answers_as_duckdb_does_until_a_commit_says_otherwise() {
     let (_, address) = world.start_server(&SERVER);
 
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = orch_test_support::venv("lakehouse-client", &CLIENT).join("python");
-    let mut walk = Command::new(python);
+    let mut walk = Command::new(orch_test_support::data_python());
     walk.env("PYTHONPATH", root.join("../clients/python/src")).env_remove("ORCH_API_TOKEN");
     walk.arg(root.join("tests/dags/serving/walk.py")).args([format!("http://{address}"), user.clone()]);
     let files = ["taxi/taxi_zone_lookup.csv", "taxi/yellow_tripdata_sample_2019-01.csv.gz"];

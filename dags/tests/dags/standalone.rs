@@ -1,16 +1,13 @@
 //! `orch standalone` with a folder of its own and the bundle beside it, as `make run` starts them.
 
 use crate::world::{Ended, command};
+use orch_test_support::until;
 use std::io::BufRead as _;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
-
-/// Nothing that a test waits for takes so long.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Standalone {
     pub(crate) home: TempDir,
@@ -29,20 +26,17 @@ impl Standalone {
             .unwrap();
         let url = std::io::BufReader::new(child.stdout.take().unwrap()).lines().next();
         let standalone = Standalone { home, url: url.expect("it says its address").unwrap(), child };
-        standalone.wait_for_pipelines();
+        // The bundle joins later.
+        standalone.wait_for(&["dags", "list", "-o", "plain"], |listed| listed.out.contains("retail_medallion"));
         standalone
     }
 
-    /// Until the bundle has joined.
-    fn wait_for_pipelines(&self) {
-        let began = Instant::now();
-        loop {
-            let listed = self.run(&["dags", "list", "-o", "plain"]);
-            if listed.out.contains("retail_medallion") {
-                return;
-            }
-            assert!(began.elapsed() < PATIENCE, "the pipelines do not join: {listed:?}");
-        }
+    /// Runs a command until it says what is waited for.
+    pub(crate) fn wait_for(&self, arguments: &[&str], is_it: impl Fn(&Ended) -> bool) {
+        until(&format!("what {arguments:?} is to say"), || {
+            let ended = self.run(arguments);
+            if is_it(&ended) { Ok(()) } else { Err(format!("{ended:?}")) }
+        });
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -1,7 +1,7 @@
 //! A database, a folder and processes of `orch` at work in them, as people run it.
 
 use orch_test_lake::MIGRATOR;
-use orch_test_support::TestDb;
+use orch_test_support::{TestDb, until};
 use serde_json::Value;
 use sqlx::postgres::PgListener;
 use sqlx::{Connection as _, PgConnection};
@@ -9,7 +9,6 @@ use std::fmt;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A dead worker is noticed after this.
@@ -31,8 +30,6 @@ const BY_THEMSELVES: [&str; 12] = [
     "weather_producer",
     "weather_silence",
 ];
-/// Nothing a test waits for takes so long.
-const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(crate) struct World {
     db: TestDb,
@@ -198,16 +195,12 @@ impl World {
         self.run(&["dags", "trigger", dag, "--run-id", run, "--conf", &conf.to_string(), "--wait"])
     }
 
-    /// Runs a command until it says what is waited for. Processes of their own send no events.
+    /// Runs a command until it says what is waited for.
     pub(crate) fn wait_for(&self, what: &str, arguments: &[&str], is_it: impl Fn(&Ended) -> bool) -> Ended {
-        let began = Instant::now();
-        loop {
+        until(what, || {
             let ended = self.run(arguments);
-            if is_it(&ended) {
-                return ended;
-            }
-            assert!(began.elapsed() < PATIENCE, "{what} does not come: {ended:?}\n{}", self.said());
-        }
+            if is_it(&ended) { Ok(ended) } else { Err(format!("{ended:?}\n{}", self.said())) }
+        })
     }
 
     /// What the log of a task that failed says, and how the try ended.

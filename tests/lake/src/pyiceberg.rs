@@ -1,20 +1,13 @@
 //! PyIceberg beside orch, on the same catalog and the same files: one Python process that is asked line by line.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::rows::Rows;
 
-const REQUIREMENTS: [&str; 2] = ["pyiceberg[sql-postgres,pyarrow]==0.12.0", "pyiceberg-core==0.11.0"];
 const ANSWER: &str = include_str!("pyiceberg/answer.py");
-
-/// A Python that has PyIceberg.
-pub fn python() -> PathBuf {
-    orch_test_support::venv("pyiceberg", &REQUIREMENTS).join("python")
-}
 
 /// The URL of a Postgres as Python wants it.
 pub fn uri(postgres: &str) -> String {
@@ -32,7 +25,7 @@ pub struct PyIceberg {
 impl PyIceberg {
     /// Opens a catalog that is in the schema `lake` of this Postgres.
     pub fn open(postgres: &str, catalog: &str, warehouse: &str) -> Self {
-        let mut command = Command::new(python());
+        let mut command = Command::new(orch_test_support::data_python());
         command.args(["-c", ANSWER]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("Python does not start: {error}"));
         let questions = child.stdin.take();

@@ -12,7 +12,6 @@ use orch_lake::table::evolve::{Columns, Naming, Partition, Properties, Retention
 use orch_lake::table::maintain::{Compaction, Expiry, Orphans};
 use orch_lake::{Filter, Lake, LakeConfig, TableDef, TableName};
 use orch_sdk::task::Connection;
-use orch_test_lake::pyiceberg::python;
 use orch_test_lake::rows::{batch, row};
 use orch_test_support::TestDb;
 use orch_test_support::guide::{examples, guide, words};
@@ -41,7 +40,7 @@ async fn the_examples_of_the_guide_do_what_they_say() {
 
     let script = examples(&guide("lake-tables"), "python").into_iter().map(|(_, example)| example).collect::<String>();
     let uri = orch_test_lake::pyiceberg::uri(&db.url());
-    let mut command = Command::new(python());
+    let mut command = Command::new(orch_test_support::data_python());
     command.args(["-c", &script]).env("LAKE_URI", uri).env("LAKE_WAREHOUSE", &warehouse);
     let ended = command.output().unwrap();
     let said = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));

@@ -10,7 +10,8 @@
 //! - [`Kafka`]: a broker of Apache Kafka, shared by the tests of a binary or one's own.
 //! - [`jars`]: programs of Java that others wrote.
 //! - [`Spark`]: a master and a worker of Apache Spark.
-//! - [`venv`]: a Python with packages, for clients that others wrote.
+//! - [`until`]: what processes do comes, or the test fails.
+//! - [`data_python`], [`venv`]: a Python with packages, for clients that others wrote and for answers computed a second time.
 //!
 //! All test processes of one target folder share one server: the first that needs it starts it, and a watcher stops
 //! it a few seconds after the last one ended, however it ended. What cannot be set up fails the test with the remedy.
@@ -22,6 +23,7 @@ pub mod guide;
 mod kafka;
 mod maven;
 mod ports;
+mod patience;
 pub mod previous;
 mod private;
 mod receiver;
@@ -34,6 +36,7 @@ pub use kafka::{Kafka, kafka};
 pub use maven::jars;
 pub use private::{Durability, PrivateServer, private_server};
 pub use receiver::{Letter, Manner, Receiver};
+pub use patience::until;
 pub use shared::{Server, postgres};
 pub use spark::{Spark, spark};
-pub use venv::venv;
+pub use venv::{data_python, venv};

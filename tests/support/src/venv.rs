@@ -7,6 +7,33 @@ use std::process::Command;
 
 use crate::shared::{hex, target};
 
+/// What tests in Python read and compute with. DuckDB is the newest whose extensions are packages,
+/// the client of Spark Connect the newest that Sail answers.
+const DATA: [&str; 17] = [
+    "duckdb==1.5.5",
+    "duckdb-extension-avro==1.5.5",
+    "duckdb-extension-httpfs==1.5.5",
+    "duckdb-extension-iceberg==1.5.5",
+    "httpx==0.28.1",
+    "mypy==2.4.1",
+    "pandas==3.1.1",
+    "polars==2.1.0",
+    "psycopg[binary]==3.3.9",
+    "pyarrow==26.0.1",
+    "pyiceberg-core==0.11.0",
+    "pyiceberg[sql-postgres,pyarrow]==0.12.0",
+    "pysail==0.7.2",
+    "pyspark-client==4.2.0",
+    "pytest==9.2.0",
+    "ruff==0.17.6",
+    "sqlalchemy==2.1.9",
+];
+
+/// The Python of all tests that look at data: an environment of this size is worth making only once.
+pub fn data_python() -> PathBuf {
+    venv("data", &DATA).join("python")
+}
+
 /// The folder with the programs of an environment that holds these requirements. Without Python or the package index
 /// the test fails with the command that makes it.
 pub fn venv(name: &str, requirements: &[&str]) -> PathBuf {
@@ -18,7 +45,8 @@ pub fn venv(name: &str, requirements: &[&str]) -> PathBuf {
     let _lock = lock.unwrap_or_else(|error| panic!("cannot lock `{}`: {error}", folder.display()));
     if !whole.exists() {
         let (folder, packages) = (folder.display(), requirements.join("' '"));
-        let install = format!("python3 -m venv --clear {folder} && {folder}/bin/pip install -q '{packages}'");
+        let install =
+            format!("python3 -m venv --clear {folder} && {folder}/bin/pip install -q --no-compile '{packages}'");
         let done = Command::new("sh").args(["-c", &install]).output();
         let done = done.unwrap_or_else(|error| panic!("cannot run `sh`: {error}"));
         let said = String::from_utf8_lossy(&done.stderr).into_owned();

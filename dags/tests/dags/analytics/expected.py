@@ -64,7 +64,7 @@ db.execute(
             where pickup::date between first_day() - 31 and last_day()),
         hours as (select day + to_hours(h) as hour from known, range(24) r(h)),
         counts as (select pu, date_trunc('hour', pickup) as hour, count(*) as n from trips group by all)
-    select z.location_id as zone, hours.hour, coalesce(n, 0) as n from zones z, hours
+    select z.location_id as zone, hours.hour, coalesce(n, 0) as n from zones z cross join hours
         left join counts on pu = z.location_id and counts.hour = hours.hour
     """
 )

@@ -6,6 +6,7 @@
 use crate::binary::{Ended, command, run};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use orch_test_support::until;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -270,14 +271,10 @@ fn edit(project: &Path, from: &str, to: &str) {
 }
 
 fn wait_for(home: &Path, arguments: &[&str], is_it: impl Fn(&Ended) -> bool) {
-    let began = Instant::now();
-    loop {
+    until(&format!("what {arguments:?} is to say"), || {
         let ended = run(home, arguments);
-        if is_it(&ended) {
-            return;
-        }
-        assert!(began.elapsed() < PATIENCE, "{ended:?}");
-    }
+        if is_it(&ended) { Ok(()) } else { Err(format!("{ended:?}")) }
+    });
 }
 
 fn walk(folder: &Path) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! A database of a test's own, with a worker and a scheduler on it where the test needs them.
 
 use crate::binary::{Ended, command, run_with};
-use orch_test_support::TestDb;
+use orch_test_support::{TestDb, until};
 use std::io::{BufRead as _, BufReader};
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -137,16 +137,12 @@ impl World {
         run_with(self.home.path(), &self.environment, input, &arguments)
     }
 
-    /// Runs a command until it says what is waited for. Processes of their own send no events.
+    /// Runs a command until it says what is waited for.
     pub(crate) fn wait_for(&self, arguments: &[&str], is_it: impl Fn(&Ended) -> bool) -> Ended {
-        let began = Instant::now();
-        loop {
+        until(&format!("what {arguments:?} is to say"), || {
             let ended = self.run(arguments);
-            if is_it(&ended) {
-                return ended;
-            }
-            assert!(began.elapsed() < PATIENCE, "{arguments:?} does not come to what is waited for: {ended:?}");
-        }
+            if is_it(&ended) { Ok(ended) } else { Err(format!("{ended:?}")) }
+        })
     }
 
     /// Somebody tampers with the database.
