@@ -4,6 +4,7 @@
 
 mod analytics;
 mod archive;
+mod browser;
 mod catalog;
 mod compose;
 mod dashboards;

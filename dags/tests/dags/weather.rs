@@ -1,15 +1,14 @@
 //! The hourly weather with real processes, a real lake, and an API on this machine that has good and bad moods.
 
-mod api;
+pub(crate) mod api;
 mod events;
 mod faults;
 mod hours;
-mod pages;
 mod shapes;
 
 use crate::world::World;
 
-const DAG: &str = "nyc_weather_etl";
+pub(crate) const DAG: &str = "nyc_weather_etl";
 
 /// What a query gives, as CSV without its header.
 fn sql(world: &World, query: &str) -> Vec<String> {

@@ -10,10 +10,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 /// The key that it wants, and that nobody else may see.
-pub(super) const KEY: &str = "k3y-that-nobody-sees";
+pub(crate) const KEY: &str = "k3y-that-nobody-sees";
 
 #[derive(Debug, Clone)]
-pub(super) enum Mood {
+pub(crate) enum Mood {
     /// The hours that are asked for; all of them but the last of these have a temperature.
     Good,
     /// The hours, with something done to them.
@@ -26,8 +26,8 @@ pub(super) enum Mood {
     Silent,
 }
 
-pub(super) struct Api {
-    pub(super) port: u16,
+pub(crate) struct Api {
+    pub(crate) port: u16,
     state: Arc<Mutex<State>>,
     _serving: JoinSet<()>,
 }
@@ -38,7 +38,7 @@ struct State {
 }
 
 impl Api {
-    pub(super) async fn start(mood: Mood) -> Api {
+    pub(crate) async fn start(mood: Mood) -> Api {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(Mutex::new(State { mood, asked: Vec::new() }));
@@ -52,16 +52,16 @@ impl Api {
         Api { port, state, _serving: serving }
     }
 
-    pub(super) fn is(&self, mood: Mood) {
+    pub(crate) fn is(&self, mood: Mood) {
         self.state.lock().unwrap().mood = mood;
     }
 
-    pub(super) fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.state.lock().unwrap().asked.clone()
     }
 
     /// The connection of a shape to it.
-    pub(super) fn uri(&self, shape: &str, more: &str) -> String {
+    pub(crate) fn uri(&self, shape: &str, more: &str) -> String {
         format!("{shape}://:{KEY}@127.0.0.1:{}?scheme=http&timeout_seconds=1{more}", self.port)
     }
 }
@@ -148,13 +148,13 @@ fn hourly(request: &str) -> Result<Value, &'static str> {
 }
 
 /// Where in the lists of an answer the hour is that was so many hours ago.
-pub(super) fn ago(answer: &Value, hours: i64) -> usize {
+pub(crate) fn ago(answer: &Value, hours: i64) -> usize {
     let hour = json!((hour_of(now()) - TimeDelta::hours(hours)).timestamp());
     answer["hourly"]["time"].as_array().unwrap().iter().position(|known| *known == hour).unwrap()
 }
 
 /// Servers have a clock.
 #[expect(clippy::disallowed_methods, reason = "this one is nobody of ours")]
-pub(super) fn now() -> DateTime<Utc> {
+pub(crate) fn now() -> DateTime<Utc> {
     std::time::SystemTime::now().into()
 }

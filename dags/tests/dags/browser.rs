@@ -1,14 +1,12 @@
 //! The pages of the lake, of the console and of quality in Chromium, on what the hourly weather leaves of itself: with what
-//! `make run` brings, no key and no network.
+//! `make run` brings, no key and no network. It is the longest test and begins early by its name.
 
-use super::DAG;
-use super::api::{Api, Mood, ago};
 use crate::standalone::{PASSWORD, Standalone};
-use crate::world::Ended;
+use crate::weather::DAG;
+use crate::weather::api::{Api, Mood, ago};
 use orch_test_support::browser::drive;
 use orch_test_support::guide::{examples, guide};
 use serde_json::json;
-use std::time::{Duration, Instant};
 
 const ROUTES: [&str; 15] = [
     "/",
@@ -31,26 +29,12 @@ const ROUTES: [&str; 15] = [
 const WITHIN: [&str; 5] = ["/lake", "/quality", "/sql", "/assets", "/dashboards"];
 const QUERY: &str = "select \"timestamp\", temperature_celsius from weather.hourly_weather order by 1";
 
-/// Nothing waits so long.
-const PATIENCE: Duration = Duration::from_mins(2);
-
-fn wait_for(standalone: &Standalone, arguments: &[&str], is_it: impl Fn(&Ended) -> bool) {
-    let began = Instant::now();
-    loop {
-        let ended = standalone.run(arguments);
-        if is_it(&ended) {
-            return;
-        }
-        assert!(began.elapsed() < PATIENCE, "it does not come: {ended:?}");
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pages_of_the_lake_are_right_in_light_in_dark_and_on_a_phone() {
     let standalone = Standalone::start();
     // The schedule alone, without a key and without a network.
     let done = ["dags", "list-runs", DAG, "--state", "success", "-o", "json"];
-    wait_for(&standalone, &done, |ended| ended.out.contains("scheduled__"));
+    standalone.wait_for(&done, |ended| ended.out.contains("scheduled__"));
     let examples = examples(&guide("weather"), "sql");
     for query in examples.iter().flat_map(|(_, all)| all.split(";\n")).filter(|one| !one.trim().is_empty()) {
         standalone.run(&["sql", query]).done();
@@ -65,7 +49,7 @@ async fn the_pages_of_the_lake_are_right_in_light_in_dark_and_on_a_phone() {
     standalone.run(&["connections", "add", "weather_api", "--conn-uri", &api.uri("open-meteo", "")]).done();
     // A worker remembers for a few seconds whom it asked before.
     let aside = ["assets", "checks", "lake://weather/hourly_weather", "--outcome", "quarantined", "-o", "json"];
-    wait_for(&standalone, &aside, |ended| {
+    standalone.wait_for(&aside, |ended| {
         let is_there = ended.out.contains("quarantined");
         if !is_there {
             standalone.run(&["dags", "trigger", DAG, "--wait"]).done();
