@@ -53,7 +53,7 @@ fn check(dag: &Dag, expected: &[&str]) {
 
 #[test]
 fn start_up_names_everything_that_is_wrong_at_once() {
-    let dag = dag("week").schedule("0 0 2 * * *").start("yesterday").build(|d| {
+    let dag = dag("week").schedule("0 0 2 * * * 2026").start("yesterday").build(|d| {
         let days = d.add(days());
         let loaded = d.map(days, load);
         d.add(strict(loaded).trigger_rule(AllDone));
@@ -66,7 +66,7 @@ fn start_up_names_everything_that_is_wrong_at_once() {
             "hint: make the parameter `rows: Vec<Option<u64>>`",
             "error: dag `week`, task `load`: task id is used already at orch/tests/start_up.rs:",
             "hint: name this one with `.id(\"…\")`",
-            "error: dag `week`: cron `0 0 2 * * *` has 6 fields, not 5",
+            "error: dag `week`: cron `0 0 2 * * * 2026` has 7 fields, not 5 or 6",
             "error: dag `week`: start `yesterday` is no date\n  at orch/tests/start_up.rs:",
             "hint: write `2025-01-01`, `2025-01-01T06:30` or `2025-01-01T06:30:00+01:00`",
         ],

@@ -143,6 +143,28 @@ fn expressions_mean_what_they_mean_to_airflow() {
 }
 
 #[test]
+fn seconds_mean_what_they_mean_to_airflow() {
+    let start: DateTime<Utc> = "2024-02-10T12:34:17Z".parse().unwrap();
+    let mut different = Vec::new();
+    for row in table("seconds") {
+        let got = match CronExpr::parse(text(&row[0])) {
+            Err(_) => json!([row[0], null, null]),
+            Ok(expr) => {
+                let next = successors(next_after(&expr, Tz::UTC, start), |at| next_after(&expr, Tz::UTC, *at));
+                let back =
+                    successors(previous_before(&expr, Tz::UTC, start), |at| previous_before(&expr, Tz::UTC, *at));
+                let next: Vec<_> = next.take(8).map(|at| at.timestamp()).collect();
+                json!([row[0], next, back.take(4).map(|at| at.timestamp()).collect::<Vec<_>>()])
+            }
+        };
+        if got != row {
+            different.push(format!("{got} is {row}"));
+        }
+    }
+    assert_eq!(different, Vec::<String>::new());
+}
+
+#[test]
 fn the_next_run_is_airflows_for_every_timetable_bound_and_moment() {
     let mut different = Vec::new();
     for row in table("sequences") {

@@ -1,6 +1,6 @@
 //! A cron expression as sets, and the search for the wall times it names.
 //!
-//! Written by hand because crate `cron` 0.17 wants a seconds field, ANDs the two day fields, counts Sunday as 1 and
+//! Written by hand because crate `cron` 0.17 wants seconds in the first field, ANDs the two day fields, counts Sunday as 1 and
 //! runs backwards when clocks are set back. Nothing here knows a time zone: `wall` lays these times on a zone.
 
 mod describe;
@@ -17,13 +17,14 @@ const MAX_YEARS_AHEAD: i32 = 50;
 /// In `DayOfWeek::nth`: the last one of a month. Bits 1 to 5 are the places.
 const LAST_OF_MONTH: u8 = 1 << 6;
 
-const MINUTES_A_DAY: u32 = 24 * 60;
+const SECONDS_A_DAY: u32 = 24 * 60 * 60;
 
-/// Five fields with Airflow's meaning.
+/// Five fields with Airflow's meaning, or six: seconds come last.
 #[derive(Debug, Clone)]
 pub struct CronExpr {
     /// As written, with single spaces.
     text: String,
+    seconds: u64,
     minutes: u64,
     hours: u32,
     months: u16,
@@ -49,7 +50,7 @@ struct DayOfWeek {
 }
 
 impl CronExpr {
-    /// Five fields or a preset (`@daily`), in any case.
+    /// Five or six fields, or a preset (`@daily`), in any case.
     pub fn parse(text: &str) -> Result<CronExpr, CronError> {
         parse::parse(text)
     }
@@ -71,17 +72,17 @@ impl CronExpr {
     /// The first wall time after `from`. None: there is none in 50 years.
     pub(super) fn next_wall(&self, from: NaiveDateTime) -> Option<NaiveDateTime> {
         let mut date = from.date();
-        let mut minute = from.hour() * 60 + from.minute() + 1;
+        let mut second = from.num_seconds_from_midnight() + 1;
         let end = date.year().checked_add(MAX_YEARS_AHEAD)?;
         while date.year() <= end {
             if !self.in_month(date) {
                 date = first_of_next_month(date)?;
-            } else if let Some(time) = self.time_from(minute).filter(|_| self.on_day(date)) {
+            } else if let Some(time) = self.time_from(second).filter(|_| self.on_day(date)) {
                 return Some(date.and_time(time));
             } else {
                 date = date.checked_add_days(Days::new(1))?;
             }
-            minute = 0;
+            second = 0;
         }
         None
     }
@@ -89,18 +90,17 @@ impl CronExpr {
     /// The last wall time before `until`. None: there is none in 50 years.
     pub(super) fn previous_wall(&self, until: NaiveDateTime) -> Option<NaiveDateTime> {
         let mut date = until.date();
-        let whole_minute = until.second() == 0 && until.nanosecond() == 0;
-        let mut minute = (until.hour() * 60 + until.minute() + u32::from(!whole_minute)).checked_sub(1);
+        let mut second = (until.num_seconds_from_midnight() + u32::from(until.nanosecond() > 0)).checked_sub(1);
         let end = date.year().checked_sub(MAX_YEARS_AHEAD)?;
         while date.year() >= end {
             if !self.in_month(date) {
                 date = date.with_day(1)?.checked_sub_days(Days::new(1))?;
-            } else if let Some(time) = minute.and_then(|m| self.time_until(m)).filter(|_| self.on_day(date)) {
+            } else if let Some(time) = second.and_then(|second| self.time_until(second)).filter(|_| self.on_day(date)) {
                 return Some(date.and_time(time));
             } else {
                 date = date.checked_sub_days(Days::new(1))?;
             }
-            minute = Some(MINUTES_A_DAY - 1);
+            second = Some(SECONDS_A_DAY - 1);
         }
         None
     }
@@ -123,29 +123,53 @@ impl CronExpr {
         }
     }
 
-    /// The first time of a day at or after that minute of the day.
-    fn time_from(&self, minute: u32) -> Option<NaiveTime> {
+    /// The first time of a day at or after that second of the day.
+    fn time_from(&self, second: u32) -> Option<NaiveTime> {
+        let (minute, second) = (second / 60, second % 60);
+        if self.minute_from(minute) == Some(minute)
+            && let Some(found) = lowest(self.seconds & (u64::MAX << second))
+        {
+            return NaiveTime::from_hms_opt(minute / 60, minute % 60, found);
+        }
+        let later = self.minute_from(minute + 1)?;
+        NaiveTime::from_hms_opt(later / 60, later % 60, lowest(self.seconds)?)
+    }
+
+    /// The first minute of a day at or after this one.
+    fn minute_from(&self, minute: u32) -> Option<u32> {
         let (hour, minute) = (minute / 60, minute % 60);
         if hour < 24
             && self.hours & (1 << hour) != 0
             && let Some(found) = lowest(self.minutes & (u64::MAX << minute))
         {
-            return NaiveTime::from_hms_opt(hour, found, 0);
+            return Some(hour * 60 + found);
         }
         let later = u64::from(self.hours) & (u64::MAX << (hour + 1));
-        NaiveTime::from_hms_opt(lowest(later)?, lowest(self.minutes)?, 0)
+        Some(lowest(later)? * 60 + lowest(self.minutes)?)
     }
 
-    /// The last time of a day at or before that minute of the day.
-    fn time_until(&self, minute: u32) -> Option<NaiveTime> {
+    /// The last time of a day at or before that second of the day.
+    fn time_until(&self, second: u32) -> Option<NaiveTime> {
+        let (minute, second) = (second / 60, second % 60);
+        if self.minute_until(minute) == Some(minute)
+            && let Some(found) = highest(self.seconds & (u64::MAX >> (63 - second)))
+        {
+            return NaiveTime::from_hms_opt(minute / 60, minute % 60, found);
+        }
+        let earlier = self.minute_until(minute.checked_sub(1)?)?;
+        NaiveTime::from_hms_opt(earlier / 60, earlier % 60, highest(self.seconds)?)
+    }
+
+    /// The last minute of a day at or before this one.
+    fn minute_until(&self, minute: u32) -> Option<u32> {
         let (hour, minute) = (minute / 60, minute % 60);
         if self.hours & (1 << hour) != 0
             && let Some(found) = highest(self.minutes & (u64::MAX >> (63 - minute)))
         {
-            return NaiveTime::from_hms_opt(hour, found, 0);
+            return Some(hour * 60 + found);
         }
         let earlier = u64::from(self.hours) & ((1 << hour) - 1);
-        NaiveTime::from_hms_opt(highest(earlier)?, highest(self.minutes)?, 0)
+        Some(highest(earlier)? * 60 + highest(self.minutes)?)
     }
 }
 
@@ -204,7 +228,7 @@ fn highest(set: u64) -> Option<u32> {
 /// Two spellings of the same times are equal.
 impl PartialEq for CronExpr {
     fn eq(&self, other: &CronExpr) -> bool {
-        let times = |e: &CronExpr| (e.minutes, e.hours, e.months, e.every_hour, e.day, e.weekday);
+        let times = |e: &CronExpr| (e.seconds, e.minutes, e.hours, e.months, e.every_hour, e.day, e.weekday);
         times(self) == times(other)
     }
 }
@@ -264,9 +288,9 @@ mod tests {
             "cron `60 * * * *`: minute `60` is not understood\nhint: minute goes from 0 to 59"
         );
         assert_eq!(
-            error("0 0 12 * * *"),
-            "cron `0 0 12 * * *` has 6 fields, not 5\nhint: seconds and years are not supported: the fields are minute, \
-             hour, day of month, month, weekday: `30 6 * * mon-fri`"
+            error("0 0 12 * * * 2026"),
+            "cron `0 0 12 * * * 2026` has 7 fields, not 5 or 6\nhint: years are not supported: the fields are minute, \
+             hour, day of month, month, weekday: `30 6 * * mon-fri`; seconds may follow"
         );
         assert!(error("@fortnightly").contains("known are @hourly, @daily"));
         assert!(error("0 0 * * 5L").ends_with("hint: the last one of a month is written `L5`, with a number"));
@@ -287,5 +311,7 @@ mod tests {
         assert_eq!(parse("0 */1 * * 0-7"), parse("0 * * * *"));
         assert_eq!(parse(" 5 4 * * SUN ").to_string(), "5 4 * * SUN");
         assert_ne!(parse("0 0 1 * 1"), parse("0 0 1 * *"));
+        assert_eq!(parse("0 5 * * * 0"), parse("0 5 * * *"));
+        assert_ne!(parse("0 5 * * * 1"), parse("0 5 * * *"));
     }
 }

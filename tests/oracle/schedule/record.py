@@ -29,7 +29,7 @@ from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataInte
 from airflow.timetables.simple import ContinuousTimetable, OnceTimetable
 from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetable
 from airflow.utils.types import DagRunType
-from croniter import CroniterBadDateError
+from croniter import CroniterBadCronError, CroniterBadDateError, croniter
 
 HERE = pathlib.Path(__file__).parent
 UTC = pendulum.UTC
@@ -228,6 +228,23 @@ def parse_rows():
         yield parse_row(expression)
 
 
+def second_rows():
+    """Expressions with six fields, in seconds since 1970; Airflow reads them by croniter as it is."""
+    rng = random.Random("seconds")
+    start = dt.datetime(2024, 2, 10, 12, 34, 17, tzinfo=dt.timezone.utc)
+    plain = ["* * * * *", "*/15 * * * *", "0 5 * * *", "30 6,18 * * mon-fri", "59 23 31 12 *", "0 0 29 2 *", "34 12 * * *"]
+    seconds = ["*", "0", "59", "*/10", "17", "16,18", "5-9", "7/20", "50-10", "3-3", "60", "?", "L", "*/0"]
+    for fields in plain:
+        for second in seconds + [f"{rng.randint(0, 59)},{rng.randint(0, 59)}/{rng.randint(1, 40)}" for _ in range(6)]:
+            expression = f"{fields} {second}"
+            try:
+                after, before = croniter(expression, start), croniter(expression, start)
+                ticks = lambda step, count: [int(step(dt.datetime).timestamp()) for _ in range(count)]
+                yield [expression, ticks(after.get_next, 8), ticks(before.get_prev, 4)]
+            except CroniterBadCronError:
+                yield [expression, None, None]
+
+
 # --- which run comes next -----------------------------------------------------------------------------------------
 
 
@@ -359,6 +376,7 @@ def retry_rows():
 if __name__ == "__main__":
     write("ticks.json", list(tick_rows()))
     write("expressions.json", list(parse_rows()))
+    write("seconds.json", list(second_rows()))
     write("sequences.json", list(sequence_rows()))
     write("manual.json", list(manual_rows()))
     write("run_ids.json", list(run_id_rows()))

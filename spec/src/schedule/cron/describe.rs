@@ -34,11 +34,23 @@ impl CronExpr {
             let names = join(&months.iter().map(|m| MONTHS[*m as usize].to_owned()).collect::<Vec<_>>(), "and");
             format!(" in {names}")
         };
+        let seconds = self.describe_seconds();
         match days {
-            Some(days) => format!("{times} {days}{in_months}"),
+            Some(days) => format!("{times} {days}{in_months}{seconds}"),
             // "every minute every day" says nothing more than "every minute".
-            None if self.hours.count_ones() == 24 => format!("{times}{in_months}"),
-            None => format!("{times} every day{in_months}"),
+            None if self.hours.count_ones() == 24 => format!("{times}{in_months}{seconds}"),
+            None => format!("{times} every day{in_months}{seconds}"),
+        }
+    }
+
+    /// Of the first second of a minute nothing is said.
+    fn describe_seconds(&self) -> String {
+        let seconds = bits(self.seconds, 60);
+        match (&seconds[..], step(&seconds, 60)) {
+            ([0], _) => String::new(),
+            (_, Some(1)) => ", every second".into(),
+            (_, Some(step)) => format!(", every {step} seconds"),
+            _ => format!(", at {}", words("second", &seconds)),
         }
     }
 
@@ -50,7 +62,7 @@ impl CronExpr {
         if every_hour {
             return match (&minutes[..], minute_step) {
                 ([0], _) => "every hour".into(),
-                ([_], _) | (_, None) => format!("at {} of every hour", minute_words(&minutes)),
+                ([_], _) | (_, None) => format!("at {} of every hour", words("minute", &minutes)),
                 (_, Some(1)) => "every minute".into(),
                 (_, Some(step)) => format!("every {step} minutes"),
             };
@@ -62,10 +74,10 @@ impl CronExpr {
         }
         match (&minutes[..], minute_step, step(&hours, 24)) {
             ([0], _, Some(step)) => format!("every {step} hours"),
-            ([_], _, Some(step)) => format!("at {} of every {step} hours", minute_words(&minutes)),
+            ([_], _, Some(step)) => format!("at {} of every {step} hours", words("minute", &minutes)),
             (_, Some(1), _) => format!("every minute of hours {}", hour_list()),
             (_, Some(step), _) => format!("every {step} minutes of hours {}", hour_list()),
-            _ => format!("at {} of hours {}", minute_words(&minutes), hour_list()),
+            _ => format!("at {} of hours {}", words("minute", &minutes), hour_list()),
         }
     }
 
@@ -118,9 +130,10 @@ impl CronExpr {
 
 const _: () = assert!(LAST_OF_MONTH == 1 << 6, "`PLACES` names the last one at 6");
 
-fn minute_words(minutes: &[u32]) -> String {
-    let word = if minutes.len() == 1 { "minute" } else { "minutes" };
-    format!("{word} {}", join(&minutes.iter().map(u32::to_string).collect::<Vec<_>>(), "and"))
+/// `minute 5`, `minutes 5 and 10`.
+fn words(unit: &str, values: &[u32]) -> String {
+    let plural = if values.len() == 1 { "" } else { "s" };
+    format!("{unit}{plural} {}", join(&values.iter().map(u32::to_string).collect::<Vec<_>>(), "and"))
 }
 
 /// The step, when the values are all of `0, step, 2·step, …` below `end` and the step divides `end`.
@@ -166,6 +179,9 @@ mod tests {
             ("0 0 * * mon#1,L5", "at 00:00 on the first Monday and the last Friday of the month"),
             ("0 12 13 * fri", "at 12:00 on day 13 of the month or on Friday"),
             ("* * * 2,3 *", "every minute in February and March"),
+            ("* * * * * */10", "every minute, every 10 seconds"),
+            ("0 2 * * * 30", "at 02:00 every day, at second 30"),
+            ("0 9 * * mon 5,7", "at 09:00 on Monday, at seconds 5 and 7"),
         ] {
             assert_eq!(CronExpr::parse(text).expect("a valid expression").describe(), description, "{text}");
         }

@@ -1,4 +1,4 @@
-//! Reads the five fields of a cron expression the way Airflow's croniter reads them.
+//! Reads the fields of a cron expression the way Airflow's croniter reads them.
 //!
 //! Its habits that people meet are kept: an equal range (`7-7`) is the whole cycle, ranges may wrap (`fri-mon`), a
 //! start with a step runs to the end of the field (`10/5`), `L5` is the last Friday and `15W` the nearest weekday.
@@ -55,6 +55,7 @@ impl std::error::Error for CronError {}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Unit {
+    Second,
     Minute,
     Hour,
     Day,
@@ -63,10 +64,12 @@ enum Unit {
 }
 
 impl Unit {
-    const ALL: [Unit; 5] = [Unit::Minute, Unit::Hour, Unit::Day, Unit::Month, Unit::Weekday];
+    /// In the order in which they are written.
+    const ALL: [Unit; 6] = [Unit::Minute, Unit::Hour, Unit::Day, Unit::Month, Unit::Weekday, Unit::Second];
 
     fn name(self) -> &'static str {
         match self {
+            Unit::Second => "second",
             Unit::Minute => "minute",
             Unit::Hour => "hour",
             Unit::Day => "day of month",
@@ -77,7 +80,7 @@ impl Unit {
 
     fn bounds(self) -> (u32, u32) {
         match self {
-            Unit::Minute => (0, 59),
+            Unit::Second | Unit::Minute => (0, 59),
             Unit::Hour => (0, 23),
             Unit::Day => (1, 31),
             Unit::Month => (1, 12),
@@ -130,13 +133,17 @@ pub(super) fn parse(text: &str) -> Result<CronExpr, CronError> {
     let lower = written.to_lowercase();
     let lower = PRESETS.iter().find(|(name, _)| *name == lower).map_or(lower.as_str(), |(_, fields)| *fields);
     let words: Vec<&str> = lower.split(' ').filter(|word| !word.is_empty()).collect();
-    let [minute, hour, day, month, weekday] = words[..] else { return Err(wrong_count(&written, &words)) };
+    let (minute, hour, day, month, weekday, second) = match words[..] {
+        [minute, hour, day, month, weekday] => (minute, hour, day, month, weekday, "0"),
+        [minute, hour, day, month, weekday, second] => (minute, hour, day, month, weekday, second),
+        _ => return Err(wrong_count(&written, &words)),
+    };
 
-    let mut fields = Unit::ALL.into_iter().zip([minute, hour, day, month, weekday]).map(|(unit, word)| {
+    let mut fields = Unit::ALL.into_iter().zip([minute, hour, day, month, weekday, second]).map(|(unit, word)| {
         parse_field(unit, word).map_err(|e| CronError { message: format!("cron `{written}`: {}", e.message), ..e })
     });
-    let mut next = || fields.next().expect("there are five units");
-    let (minutes, hours, days, months, weekdays) = (next()?, next()?, next()?, next()?, next()?);
+    let mut next = || fields.next().expect("there are six units");
+    let (minutes, hours, days, months, weekdays, seconds) = (next()?, next()?, next()?, next()?, next()?, next()?);
 
     // A field that names every value is no restriction, unless the other day field is one: then they are ORed.
     let any_day = days.star || (days.is_full(Unit::Day) && weekday.contains('*'));
@@ -149,6 +156,7 @@ pub(super) fn parse(text: &str) -> Result<CronExpr, CronError> {
     }
     let whole = |field: &Field, unit| if field.star { u64::MAX } else { field.values & mask(unit) };
     Ok(CronExpr {
+        seconds: whole(&seconds, Unit::Second) & mask(Unit::Second),
         minutes: whole(&minutes, Unit::Minute) & mask(Unit::Minute),
         hours: (whole(&hours, Unit::Hour) & mask(Unit::Hour)) as u32,
         months: (whole(&months, Unit::Month) & mask(Unit::Month)) as u16,
@@ -170,15 +178,15 @@ fn mask(unit: Unit) -> u64 {
 }
 
 fn wrong_count(written: &str, words: &[&str]) -> CronError {
-    let message = format!("cron `{written}` has {} fields, not 5", words.len());
-    let fields = "the fields are minute, hour, day of month, month, weekday: `30 6 * * mon-fri`";
+    let message = format!("cron `{written}` has {} fields, not 5 or 6", words.len());
+    let fields = "the fields are minute, hour, day of month, month, weekday: `30 6 * * mon-fri`; seconds may follow";
     match words {
         [] => CronError::new("a cron expression is empty", fields),
         [word] if word.starts_with('@') => {
             let known: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
             CronError::new(format!("cron `{written}` is no preset"), format!("known are {}", known.join(", ")))
         }
-        [.., _, _, _, _, _, _] => CronError::new(message, format!("seconds and years are not supported: {fields}")),
+        [_, _, _, _, _, _, _, ..] => CronError::new(message, format!("years are not supported: {fields}")),
         _ => CronError::new(message, fields),
     }
 }
