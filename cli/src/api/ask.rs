@@ -259,6 +259,7 @@ impl Api {
         let body = json!({
             "dag_run_id": new.run_id.as_deref(),
             "logical_date": new.logical_date.map(exactly),
+            "run_after": new.run_after.map(exactly),
             "conf": new.conf,
         });
         let dag_id = &new.dag_id;

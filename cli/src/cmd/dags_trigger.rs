@@ -20,7 +20,8 @@ use serde_json::{Value, json};
 #[command(after_help = "Examples:\n  orch dags trigger example_chain --wait\n  \
     orch dags trigger example_params --conf '{\"region\": \"asia\"}'\n  \
     orch dags trigger my_dag --conf @conf.json --run-id nightly-1 -o json\n  \
-    orch dags trigger my_dag --preset full --conf '{\"day\": \"2026-11-20\"}'\n\n\
+    orch dags trigger my_dag --preset full --conf '{\"day\": \"2026-11-20\"}'\n  \
+    orch dags trigger my_dag --run-after 2026-11-20T22:00:00Z\n\n\
     Exit code: 0 started (with --wait: it ended well), 1 it failed, 2 it could not be started.")]
 pub(crate) struct Trigger {
     /// The DAG, by id or alias
@@ -39,6 +40,9 @@ pub(crate) struct Trigger {
     /// The date that the run is about; a DAG has one run for a date
     #[arg(short, long, visible_alias = "exec-date", value_name = "MOMENT", value_parser = names::moment)]
     logical_date: Option<DateTime<Utc>>,
+    /// Begin no sooner than this; until then the run is queued
+    #[arg(long, value_name = "MOMENT", value_parser = names::moment)]
+    run_after: Option<DateTime<Utc>>,
     /// Keep the fraction of a second of the logical date (always done; taken for Airflow's sake)
     #[arg(long, hide = true)]
     no_replace_microseconds: bool,
@@ -72,9 +76,9 @@ impl Trigger {
             (_, Some(run)) => api.run_of(&dag_id, run).await?.conf,
             _ => None,
         };
-        let (run_id, logical_date) = (self.run_id.clone(), self.logical_date);
+        let (run_id, logical_date, run_after) = (self.run_id.clone(), self.logical_date, self.run_after);
         let conf = conf::over(base, conf);
-        let new = NewRun { run_id, logical_date, conf, ..NewRun::manual(&dag_id, TriggeredBy::Cli) };
+        let new = NewRun { run_id, logical_date, run_after, conf, ..NewRun::manual(&dag_id, TriggeredBy::Cli) };
         let run = api.trigger(&new).await?;
         if self.wait {
             let run = api.wait_for_run(run, self.timeout).await?;

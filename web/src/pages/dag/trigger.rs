@@ -69,6 +69,8 @@ struct Wish {
     run_id_error: Option<String>,
     logical_date: String,
     logical_date_error: Option<String>,
+    run_after: String,
+    run_after_error: Option<String>,
     /// The run that it is filled in from, or the preset.
     like: Option<String>,
     preset: Option<String>,
@@ -132,6 +134,7 @@ pub(crate) async fn trigger(
         note: text("note"),
         run_id: text("run_id"),
         logical_date: text("logical_date"),
+        run_after: text("run_after"),
         keep_as: text("keep_as"),
         ..Wish::default()
     };
@@ -213,13 +216,17 @@ fn new_run(wish: &mut Wish, dag_id: &str, actor: &Actor, conf: &Map<String, Valu
             Err(bad) => wish.run_id_error = Some(format!("{bad}.")),
         }
     }
-    if !wish.logical_date.is_empty() {
-        new.logical_date = date(&wish.logical_date);
-        if new.logical_date.is_none() {
-            wish.logical_date_error = Some("This is no moment: write it like 2026-11-20T06:00.".into());
+    let moment = |text: &str, error: &mut Option<String>| {
+        let read = date(text);
+        if read.is_none() && !text.is_empty() {
+            *error = Some("This is no moment: write it like 2026-11-20T06:00.".into());
         }
-    }
-    (wish.run_id_error.is_none() && wish.logical_date_error.is_none()).then_some(new)
+        read
+    };
+    new.logical_date = moment(&wish.logical_date, &mut wish.logical_date_error);
+    new.run_after = moment(&wish.run_after, &mut wish.run_after_error);
+    let errors = [&wish.run_id_error, &wish.logical_date_error, &wish.run_after_error];
+    errors.iter().all(|error| error.is_none()).then_some(new)
 }
 
 /// With a zone, or as the browser's field sends it: then it is meant in UTC, as the page says. Also a day.
@@ -329,8 +336,10 @@ fn command(dag_id: &str, conf: &Map<String, Value>, wish: &Wish) -> String {
     if !wish.run_id.is_empty() {
         add("--run-id", &wish.run_id);
     }
-    if let Some(date) = date(&wish.logical_date) {
-        add("--logical-date", &date.format("%Y-%m-%dT%H:%M:%SZ").to_string());
+    for (option, text) in [("--logical-date", &wish.logical_date), ("--run-after", &wish.run_after)] {
+        if let Some(date) = date(text) {
+            add(option, &date.format("%Y-%m-%dT%H:%M:%SZ").to_string());
+        }
     }
     words.join(" \\\n  ")
 }
@@ -347,9 +356,10 @@ mod tests {
     #[test]
     fn a_command_is_one_whatever_was_typed() {
         let conf = json!({ "who": "it's $(me)" });
-        let wish = Wish { run_id: "r".into(), logical_date: "2026-11-20T06:00".into(), ..Wish::default() };
+        let (logical_date, run_after) = ("2026-11-20T06:00".into(), "2026-11-21 22:00".into());
+        let wish = Wish { run_id: "r".into(), logical_date, run_after, ..Wish::default() };
         let expected = "orch dags trigger d \\\n  --conf '{\"who\":\"it'\\''s $(me)\"}' \\\n  --run-id 'r' \\\n  \
-            --logical-date '2026-11-20T06:00:00Z'";
+            --logical-date '2026-11-20T06:00:00Z' \\\n  --run-after '2026-11-21T22:00:00Z'";
         assert_eq!(command("d", conf.as_object().unwrap(), &wish), expected);
     }
 }

@@ -45,6 +45,12 @@ fn pools_and_presets_are_kept_over_the_api() {
     let run = world.remote(&["dags", "trigger", "example_chain", "--preset", "a/b c", "-o", "json"]).json();
     assert_eq!(run[0]["conf"]["a"], 1);
     world.both(&["dags", "trigger", "example_chain", "--preset", "none"]).refused();
+    for (run_id, run) in [("late", World::remote as fn(&World, &[&str]) -> _), ("later", World::local)] {
+        let late = ["--run-id", run_id, "--run-after", "2126-11-20T22:00:00Z", "-o", "json"];
+        let late = run(&world, &[&["dags", "trigger", "example_chain"][..], &late].concat()).json();
+        let (after, state) = (late[0]["run_after"].as_str().unwrap(), &late[0]["state"]);
+        assert!(after.starts_with("2126-11-20T22:00:00") && state == "queued", "{late}");
+    }
     world.both(&[&presets[..], &["--save", " odd"]].concat()).refused();
     world.remote(&[&presets[..], &["--delete", "a/b c"]].concat()).done();
     world.both(&[&presets[..], &["--delete", "a/b c"]].concat()).refused();
