@@ -4,7 +4,7 @@
 //! has moved nothing and the next one reads the same records; and a try that is no longer its worker's cannot move them.
 
 use crate::records::Records;
-use crate::topic::{self, AskEnds, Bounds, LogEnds, Most, Position, TopicReader};
+use crate::topic::{self, AskEnds, Bounds, LogEnds, Most, Position, TopicReader, ensure_same_topic};
 use anyhow::anyhow;
 use orch_sdk::task::{Ctx, TaskResult, fatal};
 use orch_store::completion::{Commit as _, CompletionStep, StepFuture, database};
@@ -172,9 +172,7 @@ impl Reading {
     /// The topic was created again meanwhile. A fatal error in a child process: a step cannot leave it.
     pub async fn done(mut self, ctx: &Ctx) -> TaskResult<()> {
         let mut to = self.begun.to;
-        if self.topic.identity().await? != to.topic_identity {
-            return Err(anyhow!("topic `{}` was created again while it was read", to.topic));
-        }
+        ensure_same_topic(self.topic.as_mut(), &to.topic, &to.topic_identity).await?;
         for one in &mut to.partitions {
             one.next_offset = self.reached[&one.partition];
         }

@@ -4,7 +4,7 @@ use crate::declare::{Start, Stream};
 use crate::publish::{Lot, Target};
 use crate::records::Records;
 use crate::sort::{Now, sort};
-use crate::topic::{Bounds, Most, Position, TopicReader};
+use crate::topic::{Bounds, Most, Position, TopicReader, ensure_same_topic};
 use crate::upkeep::Upkeep;
 use crate::windows::EventTime;
 use chrono::{DateTime, Utc};
@@ -59,6 +59,8 @@ pub(crate) async fn run(stream: Arc<Stream>, target: Target, mut reader: Box<dyn
 
 /// Where a stream is in its topic, by partition.
 struct Place {
+    /// Of the topic that the offsets belong to.
+    topic_identity: String,
     /// The next lot begins here.
     next: BTreeMap<i32, i64>,
     /// The topic ends here, as last seen.
@@ -68,9 +70,9 @@ struct Place {
 }
 
 impl Place {
-    fn new(placed: &[(i32, i64)], bounds: &[Bounds], time: EventTime) -> Place {
+    fn new(topic_identity: String, placed: &[(i32, i64)], bounds: &[Bounds], time: EventTime) -> Place {
         let ends = bounds.iter().map(|one| (one.partition, one.next)).collect();
-        Place { next: placed.iter().copied().collect(), ends, seen: Instant::now(), time }
+        Place { topic_identity, next: placed.iter().copied().collect(), ends, seen: Instant::now(), time }
     }
 
     async fn look(&mut self, reader: &mut dyn TopicReader) -> TaskResult<()> {
@@ -140,7 +142,7 @@ async fn begin(stream: &Stream, target: &Target, reader: &mut dyn TopicReader) -
     reader.seek(&positions).await?;
     let is_moved = starts.iter().any(|one| one.moves);
     let time = if is_moved { EventTime::default() } else { EventTime::of(&left) };
-    Ok(Place::new(&placed, &bounds, time))
+    Ok(Place::new(identity, &placed, &bounds, time))
 }
 
 /// Where a partition is to begin.
@@ -212,6 +214,7 @@ async fn gather(
         }
         lot.covered = at.cover(reader);
         if !lot.covered.is_empty() {
+            ensure_same_topic(reader, &stream.topic, &at.topic_identity).await?;
             lot.watermarks = at.time.watermarks();
             return Ok(Some(lot));
         }
@@ -237,5 +240,82 @@ impl Clock {
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.then + self.asked.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::Record;
+    use arrow::datatypes::{DataType, Field, Schema};
+    use futures::future::BoxFuture;
+    use orch_lake::TableDef;
+
+    /// Has one record, and a new identity after so many questions.
+    struct Replaced {
+        same_for: usize,
+        next: i64,
+    }
+
+    impl TopicReader for Replaced {
+        fn identity(&mut self) -> BoxFuture<'_, TaskResult<String>> {
+            let identity = if self.same_for > 0 { "kafka/a/users/1" } else { "kafka/a/users/2" };
+            self.same_for = self.same_for.saturating_sub(1);
+            Box::pin(async move { Ok(identity.into()) })
+        }
+
+        fn bounds(&mut self) -> BoxFuture<'_, TaskResult<Vec<Bounds>>> {
+            Box::pin(async { Ok(vec![Bounds { partition: 0, first: 0, next: 3 }]) })
+        }
+
+        fn offset_at(&mut self, _: i32, _: DateTime<Utc>) -> BoxFuture<'_, TaskResult<i64>> {
+            Box::pin(async { Ok(0) })
+        }
+
+        fn seek<'a>(&'a mut self, _: &'a [Position]) -> BoxFuture<'a, TaskResult<()>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn read<'a>(&'a mut self, into: &'a mut Records, _: Most, until: Instant) -> BoxFuture<'a, TaskResult<()>> {
+            Box::pin(async move {
+                if self.next == 3 {
+                    tokio::time::sleep_until(until).await;
+                    return Ok(());
+                }
+                into.push(&Record {
+                    partition: 0,
+                    offset: self.next,
+                    at_ms: Some(0),
+                    key: None,
+                    value: Some(br#"{"id":3}"#),
+                    old_key: None,
+                    has_new_key: false,
+                });
+                self.next = 3;
+                Ok(())
+            })
+        }
+
+        fn positions(&self) -> Vec<Position> {
+            vec![Position { partition: 0, offset: self.next }]
+        }
+    }
+
+    async fn gathered(mut reader: Replaced) -> TaskResult<Option<Lot>> {
+        let fields = Schema::new(vec![Field::new("id", DataType::Int64, true)]);
+        let table = "db.users".parse().unwrap();
+        let stream = Stream::new("users").topic("users").json(fields).append(table, TableDef::new());
+        let clock = Clock { then: DateTime::UNIX_EPOCH, asked: Instant::now() };
+        let (identity, bounds) = (reader.identity().await?, reader.bounds().await?);
+        let mut at = Place::new(identity, &[(0, reader.next)], &bounds, EventTime::default());
+        gather(&stream, &mut reader, &mut at, &clock).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lot_of_a_topic_that_was_created_again_is_not_published() {
+        let lot = gathered(Replaced { same_for: 2, next: 2 }).await.unwrap();
+        assert_eq!(lot.unwrap().records, 1);
+        let error = gathered(Replaced { same_for: 1, next: 2 }).await.unwrap_err();
+        assert_eq!(error.to_string(), "topic `users` was created again while it was read");
     }
 }

@@ -96,3 +96,11 @@ pub trait TopicReader: Send {
     /// so a partition may be further than its last record.
     fn positions(&self) -> Vec<Position>;
 }
+
+/// Whether what was read is of the topic that its offsets belong to: a topic of Kafka that is deleted and created again may be read
+/// on at the old offsets. Asked after the last read and before its records count.
+pub(crate) async fn ensure_same_topic(reader: &mut dyn TopicReader, topic: &str, identity: &str) -> TaskResult<()> {
+    let now = reader.identity().await?;
+    anyhow::ensure!(now == identity, "topic `{topic}` was created again while it was read");
+    Ok(())
+}

@@ -38,8 +38,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A topic of Kafka and where it is read.
 ///
-/// A topic that is created again while it is read may be read on at the old offsets. Its identity has changed then: asked after a
-/// batch was read and before it is committed, it says whether all of the batch is of the topic it was.
+/// A topic that is created again while it is read may be read on at the old offsets, without an error: see `ensure_same_topic`.
 pub struct KafkaTopic {
     settings: Settings,
     topic: String,
