@@ -2,6 +2,7 @@
 
 use super::streams::{self, icon_of};
 use super::{Shell, html};
+use crate::health::SCHEDULER_SILENT_SECS;
 use crate::parts::{self, Chart, Look, Now, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -13,8 +14,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use orch_store::asset::{WatchedAsset, watched_assets};
 use orch_store::monitor::{AlertCount, CheckWeek, DagWeek, Hour, alert_counts, check_weeks, dag_weeks, hours};
 use orch_store::name_pattern::NamePattern;
+use orch_store::process::{ProcessRow, list_processes};
 use orch_store::stream::{StreamRow, StreamState, list_streams};
 use orch_store::worker::{WorkerRow, list_workers};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 #[derive(Template)]
@@ -27,6 +30,7 @@ struct MonitoringPage {
     weeks: Vec<String>,
     assets: Vec<AssetLine>,
     streams: Vec<StreamLine>,
+    processes: Vec<ProcessLine>,
     checks: Vec<CheckLine>,
     alerts: Vec<AlertLine>,
 }
@@ -74,6 +78,16 @@ struct StreamLine {
     committed: Option<parts::Ago>,
 }
 
+/// A process may have several roles.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct ProcessLine {
+    roles: Vec<String>,
+    place: String,
+    memory_mb: i32,
+    slots: i32,
+    running: i32,
+}
+
 struct CheckLine {
     week: String,
     state: parts::State,
@@ -95,6 +109,7 @@ const WEEKS: i64 = 4;
 const MOST_DAGS: i64 = 20;
 const MOST_ASSETS: usize = 20;
 const MOST_STREAMS: usize = 20;
+const MOST_PROCESSES: usize = 20;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Response, Refusal> {
     let mut db = app.pages().await?;
@@ -107,6 +122,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
     let assets = watched_assets(&mut db, i64::MAX).await?;
     let streams = list_streams(&mut db, &NamePattern::default()).await?;
     let workers = list_workers(&mut db).await?;
+    let processes = list_processes(&mut db).await?;
     drop(db);
     let (titles, dags) = levels(&weeks, now);
     let page = MonitoringPage {
@@ -116,6 +132,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
         dags,
         assets: stalest(assets, now),
         streams: slowest(&streams, now),
+        processes: largest(&processes, &workers),
         checks: checks.iter().map(|week| check_line(week, now)).collect(),
         alerts: alerts.iter().map(|count| alert_line(count, now)).collect(),
         shell,
@@ -229,6 +246,32 @@ fn slowest(rows: &[StreamRow], now: Now) -> Vec<StreamLine> {
         committed: row.last_commit_at.map(|at| parts::ago(at, now)),
     };
     rows.into_iter().take(MOST_STREAMS).map(line).collect()
+}
+
+/// The processes that are alive, those with the most memory first.
+fn largest(processes: &[ProcessRow], workers: &[WorkerRow]) -> Vec<ProcessLine> {
+    let mut lines: BTreeMap<(&str, i32), ProcessLine> = BTreeMap::new();
+    for row in processes.iter().filter(|row| row.silent_secs < SCHEDULER_SILENT_SECS) {
+        let line = lines.entry((&row.hostname, row.pid)).or_default();
+        line.roles.push(row.role.clone());
+        line.memory_mb = line.memory_mb.max(row.memory_mb);
+    }
+    for row in workers.iter().filter(|row| matches!(row.state.as_str(), "running" | "draining")) {
+        let line = lines.entry((&row.hostname, row.pid)).or_default();
+        line.roles.push("worker".into());
+        line.memory_mb = line.memory_mb.max(row.memory_mb);
+        line.slots += row.slots;
+        line.running += row.running;
+    }
+    for ((host, pid), line) in &mut lines {
+        line.roles.sort_unstable();
+        line.roles.dedup();
+        line.place = format!("{host}, process {pid}");
+    }
+    let mut lines: Vec<ProcessLine> = lines.into_values().collect();
+    lines.sort_by_key(|line| std::cmp::Reverse(line.memory_mb));
+    lines.truncate(MOST_PROCESSES);
+    lines
 }
 
 fn check_line(week: &CheckWeek, now: Now) -> CheckLine {

@@ -28,6 +28,12 @@ async fn what_went_wrong_is_on_the_page_of_monitoring() {
         insert into stream (name, bundle, spec, is_paused) values ('readings', 'b', '{}', false);
         insert into stream_minute (stream, minute, records, quarantined, lag) values ('readings', now(), 800, 5, 0)";
     sqlx::raw_sql(ended).execute(&mut db).await.unwrap();
+    let alive = "insert into process (role, hostname, pid, binary_version, memory_mb) values ('web', 'host', 3, 'v', 64);
+        insert into process (role, hostname, pid, binary_version, memory_mb, heartbeat_at)
+            values ('scheduler', 'gone', 2, 'v', 900, now() - interval '1 minute');
+        insert into worker (name, hostname, pid, bundle, binary_version, queues, versions, slots, running, memory_mb, expires_at)
+            values ('one', 'host', 3, 'b', 'v', '{}', '{}', 8, 2, 70, now() + interval '1 minute')";
+    sqlx::raw_sql(alive).execute(&mut db).await.unwrap();
     let page = browser.get("/monitoring").await;
     for text in [
         "3 runs",
@@ -38,8 +44,11 @@ async fn what_went_wrong_is_on_the_page_of_monitoring() {
         "Records that streams published, hour by hour",
         "Runs that failed, hour by hour",
         "href=\"/streams/readings\"",
+        "web, worker</a><span class=\"meta\">host, process 3</span>",
+        "<td class=\"num\">70 MB</td>",
+        "<td class=\"num\">2 of 8</td>",
     ] {
         assert!(page.has(text), "{text}: {}", page.html);
     }
-    assert!(!page.has("No checks in four weeks"));
+    assert!(!page.has("No checks in four weeks") && !page.has("gone, process 2"));
 }
