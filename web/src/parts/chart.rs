@@ -23,6 +23,10 @@ const LEFT: f64 = 7.0;
 const WIDE: f64 = 100.0 - LEFT;
 /// Lines across, besides the lowest, at most.
 const STEPS: f64 = 4.0;
+/// Words that begin behind it, of the whole width, end where their points end.
+const LAST: f64 = 0.85;
+/// Two words that begin and end so far apart meet on a phone.
+const TWO_WORDS: f64 = 0.45;
 /// A bar is no thinner, of the whole width.
 const THIN: f64 = 0.002;
 
@@ -114,10 +118,20 @@ impl Chart {
             [] => words.map(|(word, place)| (*place, label(word))).collect(),
             times => times.iter().map(|(place, word)| (*place, Cow::Borrowed(word.as_str()))).collect(),
         };
+        let last =
+            words.iter().step_by(2).map(|(place, _)| place + self.axis.slot).find(|end| *end > LAST + self.axis.slot);
         for (number, (place, word)) in words.into_iter().enumerate() {
-            let x = LEFT + WIDE * place;
-            let wide = if number % 2 == 1 { " only-wide" } else { "" };
-            write!(f, r#"<text class="axt{wide}" x="{x:.2}%" y="{}">{}</text>"#, TALL + 18.0, Escaped(&word))?;
+            let is_first_of_two = place <= LAST && last.is_some_and(|end| end - place < TWO_WORDS);
+            // The last word would be cut at the edge of a phone.
+            let (place, anchor) = if place > LAST { (place + self.axis.slot, "end") } else { (place, "start") };
+            let x = LEFT + WIDE * place.min(1.0);
+            let wide = if number % 2 == 1 || is_first_of_two { " only-wide" } else { "" };
+            write!(
+                f,
+                r#"<text class="axt{wide}" x="{x:.2}%" y="{}" text-anchor="{anchor}">{}</text>"#,
+                TALL + 18.0,
+                Escaped(&word)
+            )?;
         }
         Ok(())
     }
@@ -314,6 +328,19 @@ mod tests {
         let unordered = vec![at(2, 1.0), at(1, 2.0)];
         let drawn = Chart::new(Look::Line, "t".into(), unordered).expect("two points").to_string();
         assert!(drawn.contains(r#"points="250.0,"#), "{drawn}");
+    }
+
+    #[test]
+    fn words_that_would_meet_on_a_phone_are_for_wide_screens() {
+        let hours = (0..48).map(|hour| format!("2026-11-{:02} {:02}:00", 21 + (hour + 22) / 24, (hour + 22) % 24));
+        let points = hours.map(|hour| (hour, Some(1.0))).collect();
+        let drawn = Chart::new(Look::Bars, "t".into(), points).expect("two days").to_string();
+        let words = drawn.split("<text ").filter(|word| word.contains(">11-2"));
+        let on_phones: Vec<_> = words.filter(|word| !word.contains("only-wide")).collect();
+        assert!(
+            on_phones.len() == 2 && on_phones[0].contains("\"start\"") && on_phones[1].contains("\"end\""),
+            "{on_phones:?}"
+        );
     }
 
     #[test]
