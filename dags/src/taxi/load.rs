@@ -145,8 +145,11 @@ async fn table(lake: &Lake, name: &str, schema: &Schema, later: &[&'static Colum
     if schema.column_with_name("year").is_some() {
         definition = definition.partition("year", Transform::Identity).partition("month", Transform::Identity);
     }
-    if name.name() == "daily_summary" {
-        definition = definition.chart(TRIPS_PER_DAY);
+    match name.name() {
+        // People ask for some hours or days of it.
+        "trips" => definition = definition.sorted(["pickup_datetime"]),
+        "daily_summary" => definition = definition.chart(TRIPS_PER_DAY),
+        _ => {}
     }
     let mut table = lake.ensure(&name, &definition).await?;
     for column in later {

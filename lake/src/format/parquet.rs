@@ -17,8 +17,8 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use polars::prelude::DataFrame;
 
-/// Rows of a group: what a reader holds of each column at once.
-const GROUP_ROWS: usize = 1 << 17;
+/// Rows of a group: what a reader holds of each column at once, and the least that a query reads where it finds a row.
+pub(crate) const GROUP_ROWS: usize = 1 << 17;
 
 /// Reads an object as it is.
 ///

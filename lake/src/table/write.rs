@@ -8,6 +8,7 @@ use super::types::conform;
 use super::{File, Table};
 use crate::batches::Batches;
 use crate::error::{LakeError, LakeResult};
+use crate::format::parquet::GROUP_ROWS;
 use arrow::array::RecordBatch;
 use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
@@ -83,6 +84,7 @@ impl Options {
     pub(crate) fn parquet(&self, open: usize) -> WriterProperties {
         WriterProperties::builder()
             .set_compression(self.compression)
+            .set_max_row_group_row_count(Some(GROUP_ROWS))
             .set_max_row_group_bytes(Some(self.row_group_bytes.min(BUFFER_BYTES / open)))
             // Whole, never cut: crate iceberg takes the bounds of a file from those row groups whose bounds are exact.
             .set_statistics_truncate_length(None)
