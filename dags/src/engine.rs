@@ -15,7 +15,7 @@ pub(crate) use layer::Layer;
 use crate::connections::SPARK;
 use futures::future::BoxFuture;
 use local::Local;
-use orch::{Connection, Ctx, TaskResult};
+use orch::{Connection, Ctx, SPARK_CONNECT, TaskResult};
 use spark::OnSpark;
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ async fn engine(ctx: &Ctx, job: &Job) -> TaskResult<Box<dyn Engine>> {
         ctx.info(format!("no Spark is set up as connection `{SPARK}`: the local engine runs `{}`", job.name));
         return Ok(Box::new(Local));
     }
-    let spark = OnSpark;
+    let spark = OnSpark { is_connect: connection.conn_type == SPARK_CONNECT };
     match spark.refuses(job) {
         None => Ok(Box::new(spark)),
         Some(why) => {

@@ -24,7 +24,7 @@ pub use http::{HttpOutput, HttpRequest, http};
 pub use operator::{Operator, body_from, body_of};
 pub use python::{Python, PythonOutput, python};
 pub use shell::{Shell, ShellOutput, shell};
-pub use spark::{SPARK_DEFAULT, Spark, SparkSql, spark, spark_sql};
+pub use spark::{SPARK_CONNECT, SPARK_DEFAULT, Spark, SparkSql, spark, spark_sql};
 pub use sql::{PostgresServer, Sql, sql};
 pub use statement::{Database, Rows, Statement};
 pub use trigger::{TriggerDag, TriggerOutput, trigger_dag};

@@ -296,6 +296,9 @@ async fn a_cancelled_container_is_removed() {
 
 // ---------------------------------------------------------------------------------------------------- spark
 
+/// Tries of tests have one id, and what Spark is told is in a folder of that name.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// A folder with a `spark-submit` that writes down its arguments and its properties, and then does something.
 fn spark_home(folder: &std::path::Path, and_then: &str) -> Connection {
     let program = folder.join("bin/spark-submit");
@@ -311,6 +314,7 @@ fn spark_home(folder: &std::path::Path, and_then: &str) -> Connection {
 
 #[tokio::test]
 async fn an_application_is_told_everything_in_a_file_of_its_own() {
+    let _turn = TURN.lock().await;
     let folder = tempfile::tempdir().expect("a folder");
     let host = MemoryHost::new().with_connection(spark_home(folder.path(), "echo '{\"rows\": 3}'"));
     let wish =
@@ -328,7 +332,41 @@ async fn an_application_is_told_everything_in_a_file_of_its_own() {
 }
 
 #[tokio::test]
+async fn beside_a_connect_server_python_runs_the_application_and_the_token_is_on_no_command_line() {
+    let _turn = TURN.lock().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = listener.local_addr().expect("it is bound").port();
+    let python = folder.path().join("python");
+    let told_to = folder.path().join("told");
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" \"$SPARK_REMOTE\" > {0}\ncat \"$ORCH_SPARK_CONF\" >> {0}\nstat -c %a \"$ORCH_SPARK_CONF\" >> {0}\necho 7\n",
+        told_to.display()
+    );
+    std::fs::write(&python, script).expect("a file");
+    std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).expect("rights");
+    let connection = json!({
+        "conn_type": "spark_connect", "host": "127.0.0.1", "port": port, "password": "planted",
+        "extra": { "conf": { "spark.pyspark.python": python, "spark.sql.ansi.enabled": true } },
+    });
+    let connection = Connection::parse("spark_default", &connection.to_string()).expect("a connection");
+    let host = MemoryHost::new().with_connection(connection);
+    let done = spark(Spark::application("/job.py").arg("a b").conf("spark.x", "y")).run_alone(host.ctx()).await;
+    assert_eq!(done.expect("it ends well").value, json!(7));
+    let told = told(folder.path()).join("\n");
+    assert!(told.starts_with(&format!("/job.py a b sc://127.0.0.1:{port}/;token=planted\n")), "{told}");
+    for said in [r#""spark.sql.ansi.enabled":"true""#, r#""spark.x":"y""#, "}600"] {
+        assert!(told.contains(said), "{said}: {told}");
+    }
+    assert!(host.logs().iter().all(|line| !line.message.contains("planted")));
+    let wish = Spark { jars: vec!["a.jar".into()], ..Spark::application("/job.py") };
+    let refused = spark(wish).run_alone(host.ctx()).await.expect_err("a server has its own jars");
+    assert!(causes(&refused).contains("`jars` is an option of `spark-submit`"), "{refused}");
+}
+
+#[tokio::test]
 async fn what_spark_says_is_progress_a_log_or_the_error() {
+    let _turn = TURN.lock().await;
     let folder = tempfile::tempdir().expect("a folder");
     let says = "printf '\\r[Stage 1:>   (0 + 2) / 4]\\r[Stage 1:==> (4 + 0) / 4]\\r\\r' >&2\n\
         echo '26/11/23 07:30:01 WARN Utils: no address' >&2\n\
@@ -348,6 +386,7 @@ async fn what_spark_says_is_progress_a_log_or_the_error() {
 
 #[tokio::test]
 async fn a_driver_elsewhere_is_ended_through_its_master() {
+    let _turn = TURN.lock().await;
     let folder = tempfile::tempdir().expect("a folder");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let master = format!("spark://{}", listener.local_addr().expect("it is bound"));
@@ -370,6 +409,7 @@ async fn a_driver_elsewhere_is_ended_through_its_master() {
 
 #[tokio::test]
 async fn what_is_missing_for_spark_is_named() {
+    let _turn = TURN.lock().await;
     let folder = tempfile::tempdir().expect("a folder");
     let of = |host: &str, home: &str| {
         let text = json!({ "conn_type": "spark", "host": host, "extra": { "spark-home": home } }).to_string();

@@ -138,7 +138,7 @@ async fn make(ctx: &Ctx, job: &Job) -> TaskResult<Layer> {
 async fn written(ctx: &Ctx, job: &Job, target: &Target) -> TaskResult<Made> {
     let mut entries = job.bucket.list_all(&job.place_of(target)).await?;
     // Beside them are marks and checksums of Hadoop.
-    entries.retain(|entry| entry.key.rsplit('/').next().is_some_and(|name| name.starts_with("part-")));
+    entries.retain(|entry| entry.key.rsplit('/').next().is_some_and(|name| !name.starts_with(['_', '.'])));
     let objects: Vec<String> = entries.iter().map(|entry| entry.key.clone()).collect();
     let rows = read_all(job.bucket.clone(), job.format, objects.clone(), target.schema.clone());
     let mut rows = rows.told(ctx);

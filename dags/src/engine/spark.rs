@@ -1,5 +1,6 @@
-//! Spark, by `spark-submit`: a small application, which is part of this binary, reads the views where they are and writes the
-//! tables into the bucket. It is told what to do, and the passwords it needs, in a file that only the worker's user can read.
+//! Spark, by `spark-submit` or beside a Connect server: a small application, which is part of this binary, reads the views where
+//! they are and writes the tables into the bucket. It is told what to do, and the passwords it needs, in a file that only the
+//! worker's user can read.
 
 use super::job::{Job, Outside, Target, View, sql_type};
 use super::{Engine, Rows};
@@ -18,7 +19,10 @@ const SECRETS: &str = "spark.orch.secret";
 
 const MYSQL_PORT: u16 = 3306;
 
-pub(super) struct OnSpark;
+pub(super) struct OnSpark {
+    /// The drivers of databases are a matter of its server.
+    pub(super) is_connect: bool,
+}
 
 /// The last line of the application.
 #[derive(Deserialize)]
@@ -28,12 +32,18 @@ struct Said {
 
 impl Engine for OnSpark {
     fn name(&self) -> &'static str {
-        "spark"
+        if self.is_connect { "spark_connect" } else { "spark" }
     }
 
     fn refuses(&self, job: &Job) -> Option<String> {
-        let view = job.views.iter().find(|view| view.outside.is_none())?;
-        Some(format!("Spark cannot read `{}`, which only orch can", view.name))
+        let why = |view: &View| match &view.outside {
+            None => Some(format!("Spark cannot read `{}`, which only orch can", view.name)),
+            Some(Outside::MySql { .. }) if self.is_connect => {
+                Some(format!("a Spark Connect server may have no driver for MySQL, where `{}` is", view.name))
+            }
+            Some(_) => None,
+        };
+        job.views.iter().find_map(why)
     }
 
     fn write<'a>(&'a self, ctx: &'a Ctx, job: &'a Job) -> BoxFuture<'a, TaskResult<Rows>> {

@@ -1,10 +1,11 @@
-//! The retail pipelines by their SQL texts, layer by layer, on the engine of the worker.
+//! The retail pipelines by their SQL texts, layer by layer, on the engine of the worker and on Sail.
 
 use crate::golden::assert_golden;
 use crate::shop;
 use crate::world::World;
 use orch_dags::retail::schema::GOLD;
 use orch_dags::retail::spark::{GOLD_BUCKET, NAMESPACE, RAW_BUCKET, SILVER_BUCKET};
+use orch_test_support::Sail;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,6 +36,11 @@ pub(crate) fn published(folder: &Path) -> Tables {
     tables
 }
 
+/// The rows and hashes alone.
+pub(crate) fn content(tables: &Tables) -> BTreeMap<&str, (u64, &str)> {
+    tables.iter().map(|(name, (_, rows, hash))| (name.as_str(), (*rows, hash.as_str()))).collect()
+}
+
 pub(crate) async fn assert_loaded_is_golden(world: &World) {
     for table in &GOLD {
         assert_golden(table.name, &world.loaded_in(NAMESPACE, table.name).await);
@@ -42,13 +48,35 @@ pub(crate) async fn assert_loaded_is_golden(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_spark_the_worker_makes_the_golden_tables() {
+async fn the_worker_and_sail_make_the_same_golden_tables() {
     let mut world = World::new().await;
     world.set("ORCH_CONN_RETAIL_MYSQL", shop::whole().await.to_uri());
-    let world = world.at_work();
+    let mut world = world.at_work();
     world.good("retail_master_pipeline", "local", &json!({}));
     let log = world.run(&["tasks", "logs", "retail_master_pipeline", "raw_to_silver", "local"]).done();
     assert!(log.contains("no Spark is set up as connection `spark_default`: the local engine runs"), "{log}");
     assert_loaded_is_golden(&world).await;
-    assert!(published(&world.path().join("data/buckets")).values().all(|(engine, ..)| engine == "local"));
+    let buckets = world.path().join("data/buckets");
+    let local = published(&buckets);
+    assert!(local.values().all(|(engine, ..)| engine == "local"));
+
+    let sail = Sail::start();
+    world.kill(world.first_worker());
+    world.set("ORCH_CONN_SPARK_DEFAULT", sail.connection());
+    world.start_worker();
+    world.good("retail_master_pipeline", "sail", &json!({}));
+    let log = world.run(&["tasks", "logs", "retail_master_pipeline", "ingest_mysql_to_raw", "sail"]).done();
+    assert!(log.contains("a Spark Connect server may have no driver for MySQL"), "{log}");
+    assert_loaded_is_golden(&world).await;
+    let remote = published(&buckets);
+    let engine = |name: &str| if name.starts_with(RAW_BUCKET) { "local" } else { "spark_connect" };
+    assert!(remote.iter().all(|(name, (by, ..))| by == engine(name)), "{remote:?}");
+    assert_eq!(content(&remote), content(&local));
+
+    drop(sail);
+    world.run(&["dags", "trigger", "process_raw_to_silver", "--run-id", "down"]).done();
+    let log = ["tasks", "logs", "process_raw_to_silver", "raw_to_silver", "down"];
+    let words = "the Spark Connect server `sc://127.0.0.1:";
+    world.wait_for("the error", &log, |ended| format!("{}{}", ended.out, ended.err).contains(words));
+    assert_eq!(published(&buckets), remote);
 }

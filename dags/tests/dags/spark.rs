@@ -1,22 +1,16 @@
 //! The retail pipelines on a real Spark: the same statements and the same rows as on the local engine, and nothing half made
 //! whatever is killed. They need minutes and are run by `make torture`.
 
-use crate::layers::{Tables, assert_loaded_is_golden, published};
+use crate::layers::{assert_loaded_is_golden, content, published};
 use crate::shop;
 use crate::world::World;
 use orch_test_support::{Spark, spark};
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::process::Command;
 use tokio::sync::Mutex;
 
 /// One test at a time has the cluster.
 static TURN: Mutex<()> = Mutex::const_new(());
-
-/// The rows and hashes alone.
-fn content(tables: &Tables) -> BTreeMap<&str, (u64, &str)> {
-    tables.iter().map(|(name, (_, rows, hash))| (name.as_str(), (*rows, hash.as_str()))).collect()
-}
 
 /// Another worker in the place of this one, whose tasks find this Spark.
 fn with_spark(world: &mut World, worker: u32, spark: &Spark, master: &str) -> u32 {

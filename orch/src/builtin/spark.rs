@@ -1,4 +1,5 @@
-//! The `spark` and `spark_sql` tasks: an application, or statements, given to a Spark by `spark-submit`.
+//! The `spark` and `spark_sql` tasks: an application, or statements, given to a Spark by `spark-submit`, or run by Python beside a
+//! Spark Connect server.
 //!
 //! What the application is configured with goes into a file that only the worker's user can read, never onto a command
 //! line: connections' passwords and keys are among it. The driver is a program of the task, so it ends with the task and with
@@ -8,6 +9,8 @@ mod driver;
 mod folder;
 mod lines;
 mod server;
+
+pub use server::CONNECT as SPARK_CONNECT;
 
 use super::operator::Operator;
 use super::process::{self, SKIP_CODE};
@@ -23,10 +26,16 @@ use std::collections::BTreeMap;
 /// The connection, if a task names no other.
 pub const SPARK_DEFAULT: &str = "spark_default";
 
+/// Stands before every script: it makes `spark`, and `conf(name)` is a property of the application.
+const BEGIN: &str = include_str!("spark/begin.py");
 /// Prints the rows of the last statement.
 const STATEMENTS: &str = include_str!("spark/statements.py");
 /// Where the statements are found.
 const STATEMENTS_CONF: &str = "spark.orch.statements";
+/// Where an application finds a Connect server: the word of `PySpark`.
+const REMOTE: &str = "SPARK_REMOTE";
+/// Where it finds its properties then, as an object of JSON.
+const CONF: &str = "ORCH_SPARK_CONF";
 
 /// An application, and what it is given.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -137,13 +146,13 @@ impl Spark {
         self
     }
 
-    /// The application as a text of Python, in the place of a file.
+    /// The application as a text of Python, in the place of a file. It finds `spark`, and its properties as `conf(name)`.
     ///
     /// # Errors
     /// As [`Spark::submit`].
     pub async fn submit_script(mut self, ctx: &Ctx, script: &str) -> TaskResult<PythonOutput> {
         let folder = Folder::make(&ctx.attempt().simple().to_string())?;
-        self.application = folder.write("application.py", script)?;
+        self.application = folder.write("application.py", &format!("{BEGIN}\n\n{script}"))?;
         self.submit_from(ctx, &folder).await
     }
 
@@ -164,14 +173,26 @@ impl Spark {
         let server = Server::of(&connection)?;
         server.check().await?;
         let program = server.program()?;
-        let settings = folder.write("spark.conf", &server.defaults(&self.properties(ctx, &server)))?;
+        let properties = self.properties(ctx, &server);
         let mut command = process::command(ctx, &program)?;
         // The script starts Python, which else keeps its lines until a buffer is full.
         command.env("PYTHONUNBUFFERED", "1").envs(server.environment()).envs(&self.env);
-        command.args(["--properties-file", &settings]);
-        if let Some(class) = &self.java_class {
-            command.args(["--class", class]);
-        }
+        let settings = match &server.remote {
+            Some(remote) => {
+                self.check_for_connect()?;
+                let settings = folder.write("spark.json", &serde_json::to_string(&properties)?)?;
+                command.env(REMOTE, remote).env(CONF, &settings);
+                settings
+            }
+            None => {
+                let settings = folder.write("spark.conf", &server.defaults(&properties))?;
+                command.args(["--properties-file", &settings]);
+                if let Some(class) = &self.java_class {
+                    command.args(["--class", class]);
+                }
+                settings
+            }
+        };
         command.arg(&self.application).args(&self.args);
         ctx.info(format!("submitting `{}` to `{}`", self.application, server.master));
         let (lines, driver) = (Lines::new(ctx), Driver::of(&server, &program, &settings));
@@ -185,6 +206,29 @@ impl Spark {
             }
             Some(SKIP_CODE) => Err(skip(format!("the application ended with exit code {SKIP_CODE}"))),
             _ => Err(ended.failure()),
+        }
+    }
+
+    /// A Connect server has its jars, its memory and its executors.
+    fn check_for_connect(&self) -> TaskResult<()> {
+        let submitted = [
+            ("java_class", self.java_class.is_some()),
+            ("jars", !self.jars.is_empty()),
+            ("packages", !self.packages.is_empty()),
+            ("py_files", !self.py_files.is_empty()),
+            ("files", !self.files.is_empty()),
+            ("driver_memory", self.driver_memory.is_some()),
+            ("executor_memory", self.executor_memory.is_some()),
+            ("executor_cores", self.executor_cores.is_some()),
+            ("total_executor_cores", self.total_executor_cores.is_some()),
+            ("num_executors", self.num_executors.is_some()),
+        ];
+        match submitted.into_iter().find(|(_, is_set)| *is_set) {
+            None => Ok(()),
+            Some((name, _)) => Err(fatal(format!(
+                "`{name}` is an option of `spark-submit`, and this connection is to a Spark Connect server\n\
+                 hint: take it out, and set it where that server is started"
+            ))),
         }
     }
 

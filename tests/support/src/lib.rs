@@ -9,6 +9,7 @@
 //! - [`guide`]: what guides show.
 //! - [`Kafka`]: a broker of Apache Kafka, shared by the tests of a binary or one's own.
 //! - [`jars`]: programs of Java that others wrote.
+//! - [`Sail`]: a server of Spark Connect.
 //! - [`Spark`]: a master and a worker of Apache Spark.
 //! - [`until`]: what processes do comes, or the test fails.
 //! - [`data_python`], [`venv`]: a Python with packages, for clients that others wrote and for answers computed a second time.
@@ -22,11 +23,12 @@ mod database;
 pub mod guide;
 mod kafka;
 mod maven;
-mod ports;
 mod patience;
+mod ports;
 pub mod previous;
 mod private;
 mod receiver;
+mod sail;
 mod shared;
 mod spark;
 mod venv;
@@ -34,9 +36,10 @@ mod venv;
 pub use database::TestDb;
 pub use kafka::{Kafka, kafka};
 pub use maven::jars;
+pub use patience::until;
 pub use private::{Durability, PrivateServer, private_server};
 pub use receiver::{Letter, Manner, Receiver};
-pub use patience::until;
+pub use sail::Sail;
 pub use shared::{Server, postgres};
 pub use spark::{Spark, spark};
 pub use venv::{data_python, venv};

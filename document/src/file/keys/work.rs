@@ -161,14 +161,14 @@ pub(in crate::file) const KINDS: &[TaskKind] = &[
         kind: "spark",
         shape: Shape::Either(&[Shape::Object(SPARK), Shape::Template]),
         short: "application",
-        about: "An application, by `spark-submit`. Exit code 99 skips the task, every other than 0 fails the try",
+        about: "An application, by `spark-submit` or beside a Spark Connect server. Exit code 99 skips the task, every other than 0 fails the try",
     },
     TaskKind {
         name: "spark_sql",
         kind: "spark_sql",
         shape: Shape::Either(&[Shape::Object(SPARK_SQL), Shape::Template]),
         short: "sql",
-        about: "Statements of Spark's SQL, by `spark-submit`. The output has the first 1000 rows of the last one",
+        about: "Statements of Spark's SQL. The output has the first 1000 rows of the last one",
     },
     TaskKind {
         name: "trigger_dag",

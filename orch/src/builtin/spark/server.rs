@@ -1,7 +1,9 @@
-//! A Spark as a connection says it: its master, where `spark-submit` is, and what every application is given.
+//! A Spark as a connection says it: its master or its Connect server, the program that runs applications, and what every
+//! application is given.
 
 use crate::{Connection, TaskResult, fatal};
 use anyhow::bail;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,6 +11,14 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+/// The type of a connection to a Spark Connect server, which is Airflow's.
+pub const CONNECT: &str = "spark_connect";
+/// Where one listens unless it is told otherwise.
+const CONNECT_PORT: u16 = 15_002;
+/// Which Python runs applications, as Spark calls it.
+const PYTHON: &str = "spark.pyspark.python";
+const USUAL_PYTHON: &str = "python3";
 
 /// Those that Airflow knows: what a connection names is started on the worker.
 const PROGRAMS: [&str; 3] = ["spark-submit", "spark2-submit", "spark3-submit"];
@@ -18,12 +28,16 @@ const USUAL_PORT: u16 = 7077;
 /// A master that does not take a connection in this time is not there; Spark itself asks for a minute.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+const CONNECT_HINT: &str = "hint: write `spark-connect://host:15002`";
 const HINT: &str = "hint: write `spark://host:7077`, or `{\"conn_type\": \"spark\", \"host\": \"yarn\"}`, `local[*]` or `k8s://…` as the host";
 
 #[derive(Debug)]
 pub(super) struct Server {
     id: String,
+    /// As people write it, without a token.
     pub(super) master: String,
+    /// Where applications find a Connect server, with the token; `None`: they are submitted.
+    pub(super) remote: Option<String>,
     pub(super) is_cluster: bool,
     home: Option<String>,
     program: String,
@@ -33,8 +47,14 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn of(connection: &Connection) -> TaskResult<Server> {
         let id = &connection.id;
+        if connection.conn_type == CONNECT {
+            return Server::of_connect(connection);
+        }
         if connection.conn_type != "spark" {
-            return Err(fatal(format!("connection `{id}` is of type `{}`, not `spark`\n{HINT}", connection.conn_type)));
+            return Err(fatal(format!(
+                "connection `{id}` is of type `{}`, not `spark` or `{CONNECT}`\n{HINT}",
+                connection.conn_type
+            )));
         }
         let text = |name: &str| {
             let value = connection.extra_field(name).and_then(Value::as_str).filter(|text| !text.is_empty());
@@ -68,10 +88,29 @@ impl Server {
         ];
         let mut properties: BTreeMap<String, String> =
             told.into_iter().filter_map(|(name, value)| Some((name.into(), value?))).collect();
-        if let Some(conf) = connection.extra_field("conf").and_then(Value::as_object) {
-            properties.extend(conf.iter().map(|(name, value)| (name.clone(), text_of(value))));
+        properties.extend(conf(connection));
+        Ok(Server { id: id.clone(), master, remote: None, is_cluster, home: text("spark-home"), program, properties })
+    }
+
+    fn of_connect(connection: &Connection) -> TaskResult<Server> {
+        let id = &connection.id;
+        let host = connection.host.as_deref().unwrap_or_default();
+        let host = host.strip_prefix("sc://").unwrap_or(host).trim_end_matches('/');
+        if host.is_empty() || host.contains('/') {
+            return Err(fatal(format!("connection `{id}` names no Spark Connect server\n{CONNECT_HINT}")));
         }
-        Ok(Server { id: id.clone(), master, is_cluster, home: text("spark-home"), program, properties })
+        let master = format!("sc://{host}:{}", connection.port.unwrap_or(CONNECT_PORT));
+        let use_ssl = connection.extra_field("use_ssl").map(text_of);
+        let told =
+            [("use_ssl", use_ssl), ("user_id", connection.login.clone()), ("token", connection.password.clone())];
+        let mut remote = format!("{master}/");
+        for (name, value) in told.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            let value = utf8_percent_encode(&value, NON_ALPHANUMERIC).to_string();
+            remote.extend([";", name, "=", &value]);
+        }
+        let properties: BTreeMap<String, String> = conf(connection).collect();
+        let program = properties.get(PYTHON).cloned().unwrap_or_else(|| USUAL_PYTHON.into());
+        Ok(Server { id: id.clone(), master, remote: Some(remote), is_cluster: false, home: None, program, properties })
     }
 
     /// What every application is given.
@@ -84,9 +123,12 @@ impl Server {
         self.home.clone().map(|home| ("SPARK_HOME", home))
     }
 
-    /// The path of `spark-submit`, or its name for the `PATH`.
+    /// The path of `spark-submit`, or its name for the `PATH`; with a Connect server, Python.
     pub(super) fn program(&self) -> TaskResult<String> {
         let name = &self.program;
+        if self.remote.is_some() {
+            return Ok(name.clone());
+        }
         let hint = "hint: install it on the worker, `pip install 'pyspark==4.1.*'`, and Java 17; or name its folder as \
                     `spark-home` in the connection";
         if let Some(home) = &self.home {
@@ -104,9 +146,10 @@ impl Server {
         Err(fatal(format!("there is no `{name}` in the `PATH` of this worker\n{hint}")))
     }
 
-    /// Asks whether a standalone master is there: Spark itself says nothing for a minute when it is not.
+    /// Asks whether a standalone master or a Connect server is there: Spark itself says nothing for a minute when it is not.
     pub(super) async fn check(&self) -> TaskResult<()> {
-        let Some(addresses) = self.master.strip_prefix("spark://") else { return Ok(()) };
+        let address = self.master.split_once("://").filter(|(scheme, _)| ["spark", "sc"].contains(scheme));
+        let Some((_, addresses)) = address else { return Ok(()) };
         let mut problem = String::new();
         // Of several one leads, and any may be down.
         for address in addresses.split(',') {
@@ -117,8 +160,9 @@ impl Server {
             };
         }
         bail!(
-            "connection `{}`: the Spark master `{}` does not answer: {problem}\nhint: start it, or correct the connection",
+            "connection `{}`: the Spark {} `{}` does not answer: {problem}\nhint: start it, or correct the connection",
             self.id,
+            if self.remote.is_some() { "Connect server" } else { "master" },
             self.master
         )
     }
@@ -149,6 +193,12 @@ fn master(connection: &Connection) -> Option<String> {
         None if has_port => format!("spark://{addresses}"),
         port => format!("spark://{addresses}:{}", port.unwrap_or(USUAL_PORT)),
     })
+}
+
+/// The properties that a connection gives to every application.
+fn conf(connection: &Connection) -> impl Iterator<Item = (String, String)> {
+    let conf = connection.extra_field("conf").and_then(Value::as_object).into_iter().flatten();
+    conf.map(|(name, value)| (name.clone(), text_of(value)))
 }
 
 /// A value as Spark reads it: a list is one word.
@@ -207,6 +257,24 @@ mod tests {
             let told = server(wrong).expect_err("it is wrong").to_string();
             assert!(told.contains("connection `spark_default`"), "{told}");
         }
+    }
+
+    #[test]
+    fn a_connect_server_is_named_as_in_airflow() {
+        for (text, master, remote) in [
+            ("spark-connect://sail:50051", "sc://sail:50051", "sc://sail:50051/"),
+            (r#"{"conn_type": "spark_connect", "host": "sc://spark"}"#, "sc://spark:15002", "sc://spark:15002/"),
+            (
+                "spark-connect://me:a%2Fb%3Bc@cloud:443?use_ssl=true",
+                "sc://cloud:443",
+                "sc://cloud:443/;use_ssl=true;user_id=me;token=a%2Fb%3Bc",
+            ),
+        ] {
+            let server = server(text).expect("a server");
+            assert_eq!((server.master.as_str(), server.remote.as_deref()), (master, Some(remote)), "{text}");
+        }
+        let told = server("spark-connect://").expect_err("no host").to_string();
+        assert!(told.contains("names no Spark Connect server"), "{told}");
     }
 
     #[test]

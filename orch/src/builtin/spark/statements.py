@@ -1,7 +1,4 @@
 import itertools
-import json
-
-from pyspark.sql import SparkSession
 
 MOST_ROWS = 1000
 
@@ -29,9 +26,8 @@ def statements(text):
     return [one for one in found if one.strip()]
 
 
-spark = SparkSession.builder.getOrCreate()
 rows = []
-for statement in statements(spark.sparkContext.getConf().get("spark.orch.statements")):
+for statement in statements(conf("spark.orch.statements")):
     answer = spark.sql(statement)
     rows = list(itertools.islice(answer.toLocalIterator(), MOST_ROWS)) if answer.columns else []
 print(json.dumps([row.asDict(recursive=True) for row in rows], default=str))

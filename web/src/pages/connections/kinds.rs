@@ -40,7 +40,7 @@ const PLAIN: Kind = Kind {
 
 const DATABASE: Kind = Kind { schema: "Database", ..PLAIN };
 
-pub(super) const KINDS: [Kind; 10] = [
+pub(super) const KINDS: [Kind; 12] = [
     Kind {
         conn_type: "postgres",
         label: "Postgres",
@@ -87,6 +87,28 @@ pub(super) const KINDS: [Kind; 10] = [
     Kind { conn_type: "smtp", label: "Mail", schema: "", extras: &[extra("from_email", "From", "")], ..PLAIN },
     Kind { conn_type: "redis", label: "Redis", schema: "", extras: &[extra("db", "Number", "0")], ..PLAIN },
     Kind { conn_type: "mssql", label: "SQL Server", ..DATABASE },
+    Kind {
+        conn_type: "spark",
+        label: "Spark",
+        host: "Master",
+        login: "",
+        password: "",
+        schema: "",
+        extras: &[
+            extra("spark-home", "Folder of Spark", "on the worker: /opt/spark"),
+            extra("deploy-mode", "Deploy mode", "client, cluster"),
+        ],
+        ..PLAIN
+    },
+    Kind {
+        conn_type: "spark_connect",
+        label: "Spark Connect",
+        login: "User",
+        password: "Token",
+        schema: "",
+        extras: &[extra("use_ssl", "TLS", "true, false")],
+        ..PLAIN
+    },
 ];
 
 /// What the form asks for.
