@@ -4,6 +4,7 @@
 #![expect(clippy::cast_precision_loss, reason = "figures of some digits are made from counts and nanoseconds")]
 
 mod bucket;
+mod endpoint;
 mod peers;
 mod place;
 mod retail;
@@ -18,7 +19,7 @@ use orch_bench::{Group, Suite};
 use std::process::ExitCode;
 
 /// What is promised, for two cores with the servers beside.
-const TARGETS: [Target; 19] = [
+const TARGETS: [Target; 24] = [
     memory("stream10m_rss_mb", 512.0),
     speed("mysql_parquet_rows_per_s", 1_500_000.0),
     speed("mysql_iceberg_rows_per_s", 1_000_000.0),
@@ -32,16 +33,21 @@ const TARGETS: [Target; 19] = [
     time("silver_gold_ms", "ms", 300.0),
     Target { must: None, ..time("silver_gold_x20_s", "s", 0.0) },
     time("retail_full_run_s", "s", 3.0),
+    Target { must: None, ..time("retail_local_s", "s", 0.0) },
+    Target { must: None, ..time("retail_sail_s", "s", 0.0) },
+    Target { must: None, ..time("retail_spark_s", "s", 0.0) },
     time("taxi3m_s", "s", 6.0),
     memory("taxi3m_rss_mb", 1_024.0),
     time("taxi_increment_ratio", "×", 1.3),
     time("serving_cached_p95_ms", "ms", 20.0),
     time("serving_distinct_p95_ms", "ms", 250.0),
     memory("serving_rss_mb", 512.0),
+    time("catalog_commit_p95_ms", "ms", 15.0),
+    time("catalog_page_ms", "ms", 100.0),
 ];
 
 /// What streams goes first: the most memory that a process ever had is never forgotten whole.
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 12] = [
     Group { rows: &["stream10m_rss_mb"], measure: sources::stream },
     Group { rows: &["taxi3m_s", "taxi3m_rss_mb"], measure: taxi::month },
     Group { rows: &["mysql_parquet_rows_per_s", "mysql_iceberg_rows_per_s"], measure: sources::copy },
@@ -50,8 +56,10 @@ const GROUPS: [Group; 10] = [
     Group { rows: &["compaction_rows_per_s", "scan_rows_per_s"], measure: tables::reads },
     Group { rows: &["taxi_increment_ratio"], measure: taxi::increment },
     Group { rows: &["serving_cached_p95_ms", "serving_distinct_p95_ms", "serving_rss_mb"], measure: serving::load },
+    Group { rows: &["catalog_commit_p95_ms", "catalog_page_ms"], measure: endpoint::requests },
     Group { rows: &["silver_gold_ms", "silver_gold_x20_s"], measure: retail::silver_gold },
     Group { rows: &["retail_full_run_s"], measure: retail::full_run },
+    Group { rows: &["retail_local_s", "retail_sail_s", "retail_spark_s"], measure: retail::engines },
 ];
 
 const LAKE: Suite = Suite {

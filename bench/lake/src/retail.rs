@@ -14,9 +14,12 @@ use orch_lake::bucket::Bucket;
 use orch_lake::format::csv::{self, Csv};
 use orch_lake::frame::{blocking, from_batches};
 use orch_sdk::task::TaskResult;
+use orch_test_support::{Sail, spark};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
+
+const MYSQL: &str = "ORCH_CONN_RETAIL_MYSQL";
 
 /// CSV files → frames → silver → gold, in memory. What it costs to write them is in the other rows.
 pub(crate) fn silver_gold(bench: &mut Bench) -> Result<Vec<Figure>> {
@@ -57,25 +60,53 @@ async fn transform(bucket: &Bucket) -> Result<()> {
     Ok(())
 }
 
-/// From before the trigger until the run has ended.
 pub(crate) fn full_run(bench: &mut Bench) -> Result<Vec<Figure>> {
     let times = bench.times(5, 1);
-    let files = folder(bench, "csv1")?;
-    bench.stop()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let shop = runtime.block_on(async {
-        shop::files(&files, 1).await?;
-        anyhow::Ok(Shop::start(&files).await)
-    })?;
-    let server = Server::start_with(bench.data(), &[("ORCH_CONN_RETAIL_MYSQL", &shop.connection.to_uri())])?;
-    let mut took = vec![];
-    for time in 0..=times {
-        let start = Instant::now();
-        server.succeed("retail_medallion")?;
-        if time > 0 {
-            took.push(start.elapsed().as_secs_f64());
-        }
-    }
-    server.stop()?;
+    let shop = shop_of(bench)?;
+    let (_, took) = runs(bench, &[(MYSQL, &shop.connection.to_uri())], "retail_medallion", times)?;
     Ok(vec![Figure::median("retail_full_run_s", &took)])
+}
+
+/// The pipelines by their SQL texts, on each engine.
+pub(crate) fn engines(bench: &mut Bench) -> Result<Vec<Figure>> {
+    let times = bench.times(3, 1);
+    let shop = shop_of(bench)?;
+    let mysql = shop.connection.to_uri();
+    let sail = Sail::start();
+    let runtime = tokio::runtime::Runtime::new()?;
+    let spark = runtime.block_on(spark());
+    let (sail, spark) = (sail.connection(), spark.connection(&spark.master()));
+    let mut figures = vec![];
+    for (name, engine) in
+        [("retail_local_s", None), ("retail_sail_s", Some(sail.as_str())), ("retail_spark_s", Some(spark.as_str()))]
+    {
+        let engine = engine.map(|connection| ("ORCH_CONN_SPARK_DEFAULT", connection));
+        let environment: Vec<_> = [(MYSQL, mysql.as_str())].into_iter().chain(engine).collect();
+        let (cold, took) = runs(bench, &environment, "retail_master_pipeline", times)?;
+        figures.push(Figure::median(name, &took).with("first_s", cold));
+    }
+    Ok(figures)
+}
+
+fn shop_of(bench: &Bench) -> Result<Shop> {
+    let files = folder(bench, "csv1")?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        shop::files(&files, 1).await?;
+        Ok(Shop::start(&files).await)
+    })
+}
+
+/// Seconds from before a trigger until its run has ended: of the first one, and of those after it.
+fn runs(bench: &mut Bench, environment: &[(&str, &str)], dag: &'static str, times: usize) -> Result<(f64, Vec<f64>)> {
+    bench.stop()?;
+    let server = Server::start_with(bench.data(), environment)?;
+    let run = || {
+        let start = Instant::now();
+        server.succeed(dag)?;
+        anyhow::Ok(start.elapsed().as_secs_f64())
+    };
+    let first = run()?;
+    let took = (0..times).map(|_| run()).collect::<Result<_>>()?;
+    server.stop()?;
+    Ok((first, took))
 }

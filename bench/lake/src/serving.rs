@@ -11,9 +11,9 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-const KEY: &str = "orch_bench_serving";
+pub(crate) const KEY: &str = "orch_bench_serving";
 /// As `standalone` calls its lake.
-const LAKE: &str = "orch";
+pub(crate) const LAKE: &str = "orch";
 /// Clients, each with a connection: more than are ever at work at once.
 const CLIENTS: usize = 32;
 /// Every request of the first load asks the same.
@@ -27,9 +27,9 @@ pub(crate) fn load(bench: &mut Bench) -> Result<Vec<Figure>> {
     runtime.block_on(async {
         let lake = lake_called(LAKE, &url, &warehouse).await?;
         taxi::one_month(&lake, &files, Month::parse(taxi::MONTH)?, trips).await?;
-        add_key(&url).await
+        add_key(&url, "serving").await
     })?;
-    let server = Server::start(bench)?;
+    let server = Server::start(bench, "serving")?;
 
     let first_day = "2025-02-03T00:00:00".parse::<chrono::NaiveDateTime>()?;
     let recent = |minute: usize| {
@@ -59,31 +59,32 @@ pub(crate) fn load(bench: &mut Bench) -> Result<Vec<Figure>> {
     ])
 }
 
-async fn add_key(url: &str) -> Result<()> {
+pub(crate) async fn add_key(url: &str, scope: &str) -> Result<()> {
     let mut db = PgConnection::connect(url).await?;
     let add = "insert into api_token (token_hash, user_name, name, generation, created_at, scope)
-        select sha256(convert_to($1, 'utf8')), name, 'the bench', generation, now(), 'serving' from api_user where role = 'admin' limit 1";
-    let added = sqlx::query(add).bind(KEY).execute(&mut db).await?;
+        select sha256(convert_to($1, 'utf8')), name, 'the bench', generation, now(), $2 from api_user where role = 'admin' limit 1
+        on conflict (token_hash) do update set scope = excluded.scope";
+    let added = sqlx::query(add).bind(KEY).bind(scope).execute(&mut db).await?;
     ensure!(added.rows_affected() == 1, "there is no admin");
     Ok(())
 }
 
-/// `orch serving` over the running installation.
-struct Server {
+/// A server of the bundle over the running installation: `serving` or `catalog`.
+pub(crate) struct Server {
     child: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Server {
-    fn start(bench: &Bench) -> Result<Server> {
-        let mut command = bench.data().command(&["serving", "--port", "0"])?;
+    pub(crate) fn start(bench: &Bench, name: &str) -> Result<Server> {
+        let mut command = bench.data().command(&[name, "--port", "0"])?;
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let mut said = BufReader::new(child.stderr.take().context("its errors")?);
         let mut server = Server { child, address: String::new() };
         let mut all = String::new();
         while server.address.is_empty() {
             let from = all.len();
-            ensure!(said.read_line(&mut all)? > 0, "`serving` ended:\n{all}");
+            ensure!(said.read_line(&mut all)? > 0, "`{name}` ended:\n{all}");
             if let Some((_, address)) = all[from..].split_once(" is up: ") {
                 address.trim_end().clone_into(&mut server.address);
             }
@@ -124,12 +125,12 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
-            eprintln!("cannot stop `serving`: {error}");
+            eprintln!("a server cannot be stopped: {error}");
         }
     }
 }
 
-fn agent() -> ureq::Agent {
+pub(crate) fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
     config.timeout_global(Some(Duration::from_secs(30))).build().into()
 }

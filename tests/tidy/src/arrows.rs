@@ -87,7 +87,19 @@ const ARROWS: [(&str, &[&str]); 30] = [
             "orch-sdk",
         ],
     ),
-    ("orch-bench-lake", &["orch", "orch-bench", "orch-cli", "orch-dags", "orch-lake", "orch-sdk", "orch-test-lake"]),
+    (
+        "orch-bench-lake",
+        &[
+            "orch",
+            "orch-bench",
+            "orch-cli",
+            "orch-dags",
+            "orch-lake",
+            "orch-sdk",
+            "orch-test-lake",
+            "orch-test-support",
+        ],
+    ),
     ("orch-test-support", &["orch-cluster"]),
     ("orch-tidy", &[]),
     (
