@@ -106,9 +106,15 @@ fn settings() -> Settings {
         .set("max_wal_senders", "0")
 }
 
+/// A folder in memory that `scripts/run_tests.py` makes and removes: most of the time of this server went into making and
+/// removing the files of databases on a disk.
+const MEMORY: &str = "ORCH_TEST_MEMORY";
+
 /// Other settings are another server.
+#[expect(clippy::disallowed_methods, reason = "tests have no configuration")]
 fn folder() -> PathBuf {
-    target().join("test-postgres").join(&hex(format!("{:?}", settings()).as_bytes())[..8])
+    let place = std::env::var_os(MEMORY).map_or_else(target, PathBuf::from);
+    place.join("test-postgres").join(&hex(format!("{:?}", settings()).as_bytes())[..8])
 }
 
 /// What tests share lies below the target folder, so that working copies do not meet and `cargo clean` removes it.
