@@ -7,7 +7,7 @@
 use crate::bundle_worker::run_worker;
 use crate::cx::Cx;
 use crate::dev::{self, Project};
-use crate::staff::Place;
+use crate::staff::{Place, absolute};
 use crate::web_role;
 use orch_binary::beside::Beside;
 use orch_binary::config::{Config, Secret};
@@ -187,7 +187,9 @@ async fn serve(
         }
         Workforce::Worker(_, _, variables) => {
             if let Some(beside) = Beside::of(config) {
-                let place = Place { sockets, ..Place::without_files(config, variables, url) };
+                let mut place = Place { sockets, ..Place::without_files(config, variables, url) };
+                let endpoints = config.endpoints_folder.as_ref().unwrap_or(folder);
+                place.variables.push(("ORCH_ENDPOINTS_FOLDER", absolute(endpoints)));
                 parts.add(run_worker(beside, place, bundle, parts.stop_token()));
             }
         }

@@ -37,7 +37,8 @@ pub fn server() -> BundleServer {
             let connections = [serving.connection(LAKE).await?, serving.connection(BUCKETS).await?];
             let (view, pool) = (serving.lake().clone(), serving.pool().clone());
             let (lake, find) = (place::lake(&connections)?, serving.finder());
-            router(Means { endpoints: endpoints()?, lake, view, find, pool, is_behind_web: serving.is_behind_web })
+            let (endpoints, folder) = (endpoints()?, serving.endpoints_folder());
+            router(Means { endpoints, folder, lake, view, find, pool, is_behind_web: serving.is_behind_web })
         })
     });
     server.behind_web()

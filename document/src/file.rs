@@ -39,10 +39,18 @@ pub fn problem_of_task(task: &TaskSpec, message: impl Into<String>) -> FileProbl
     }
 }
 
+/// What the names of files with published queries end in.
+const ENDPOINT_ENDINGS: [&str; 3] = [".endpoint.yaml", ".endpoint.yml", ".endpoint.json"];
+
 /// Is this the name of a DAG file?
 pub fn is_dag_file(name: &str) -> bool {
     let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
-    !name.starts_with('.') && matches!(ending.as_deref(), Some("yaml" | "yml" | "json"))
+    !name.starts_with('.') && !is_endpoint_file(name) && matches!(ending.as_deref(), Some("yaml" | "yml" | "json"))
+}
+
+/// Is this the name of a file with a published query?
+pub fn is_endpoint_file(name: &str) -> bool {
+    !name.starts_with('.') && ENDPOINT_ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
 /// The DAGs of a file, which is taken as a whole or not at all. `folder`: where it is; scripts that it names are seen from

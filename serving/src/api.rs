@@ -1,6 +1,7 @@
 //! Endpoints over HTTP.
 
-use crate::endpoint::{Endpoint, Shape, by_path};
+use crate::endpoint::{ByPath, Endpoint, Published, Shape, by_path};
+use crate::folder;
 use crate::format::{self, Format, Found};
 use crate::key::role;
 use crate::openapi;
@@ -26,9 +27,11 @@ use orch_store::user::Role;
 use orch_store::{StoreError, StoreResult};
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Bodies that are kept.
@@ -62,6 +65,8 @@ impl Kept for Ready {
 /// What endpoints are served with.
 pub struct Means {
     pub endpoints: Vec<Endpoint>,
+    /// More of them, as files that come and go while the server runs.
+    pub folder: Option<PathBuf>,
     /// Says where each table is now.
     pub lake: Lake,
     /// Answers queries.
@@ -75,7 +80,9 @@ pub struct Means {
 }
 
 struct Api {
-    endpoints: BTreeMap<String, (Endpoint, Vec<TableName>)>,
+    endpoints: watch::Receiver<Arc<ByPath>>,
+    /// Who watches the folder.
+    _watching: JoinSet<()>,
     lake: Lake,
     view: LakeDoor,
     databases: Databases,
@@ -85,20 +92,21 @@ struct Api {
     answers: Answers<Ready>,
 }
 
-/// All endpoints, their documentation, and whether they can answer.
+/// All endpoints, their documentation, and whether they can answer. Called in a runtime, in which the folder is watched.
 ///
 /// # Errors
 /// A fatal error when an endpoint is wrong, or two have the same path.
 pub fn router(means: Means) -> TaskResult<Router> {
-    let Means { endpoints, lake, view, find, pool, is_behind_web } = means;
-    let mut known = BTreeMap::new();
-    for (path, endpoint) in by_path(endpoints)? {
-        let tables = endpoint.reads().map(|reads| reads.tables.into_iter().collect()).unwrap_or_default();
-        known.insert(path, (endpoint, tables));
+    let Means { endpoints, folder, lake, view, find, pool, is_behind_web } = means;
+    let own = Arc::new(by_path(endpoints)?);
+    let (changes, endpoints) = watch::channel(own.clone());
+    let mut watching = JoinSet::new();
+    if let Some(folder) = folder {
+        watching.spawn(folder::watch(folder, own, pool.clone(), changes));
     }
     let keys = Keys::new(pool.clone());
     let (databases, answers) = (Databases::new(find), Answers::new(MOST_KEPT_BYTES));
-    let api = Api { endpoints: known, lake, view, databases, pool, keys, is_behind_web, answers };
+    let api = Api { endpoints, _watching: watching, lake, view, databases, pool, keys, is_behind_web, answers };
     Ok(Router::new().fallback(serve).with_state(Arc::new(api)))
 }
 
@@ -193,6 +201,10 @@ impl Api {
         now(&mut *self.pool.acquire().await?).await
     }
 
+    fn endpoints(&self) -> Arc<ByPath> {
+        self.endpoints.borrow().clone()
+    }
+
     async fn role(&self, headers: &HeaderMap) -> Result<Role, Refusal> {
         if self.is_behind_web
             && let Some(role) = headers.get(ROLE).and_then(|role| role.to_str().ok()?.parse().ok())
@@ -208,13 +220,15 @@ impl Api {
         let role = self.role(headers).await?;
         if path == "/openapi.json" {
             let prefix = headers.get(PREFIX).filter(|_| self.is_behind_web).and_then(|prefix| prefix.to_str().ok());
-            let endpoints = self.endpoints.values().map(|(endpoint, _)| endpoint);
+            let endpoints = self.endpoints();
+            let endpoints = endpoints.values().map(|published| &published.endpoint);
             return Ok(as_json(&openapi::document(endpoints, prefix.unwrap_or("/"))));
         }
-        let Some((endpoint, tables)) = self.endpoints.get(path) else {
+        let Some(published) = self.endpoints().get(path).cloned() else {
             let words = format!("there is no endpoint `{path}`\nhint: `/docs` lists all there are");
             return Err(Refusal::new(StatusCode::NOT_FOUND, words));
         };
+        let Published { endpoint, tables } = &*published;
         if role < endpoint.role {
             let words = format!("the endpoint is for users with the role `{}`", endpoint.role);
             return Err(Refusal::new(StatusCode::FORBIDDEN, words));

@@ -3,12 +3,14 @@
 use crate::postgres::numbered;
 use crate::values::read_value;
 use orch_document::yaml;
+use orch_lake::TableName;
 use orch_lake_sql::{Reads, reads_of};
 use orch_sdk::task::{TaskResult, fatal};
 use orch_store::lake_view::{SqlValue, SqlValues};
 use orch_store::user::Role;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Rows of one answer.
@@ -129,10 +131,15 @@ impl Endpoint {
     /// # Errors
     /// A fatal error that says what is wrong with it.
     pub fn read(file: &str, text: &str) -> TaskResult<Endpoint> {
-        let endpoint: Endpoint = yaml::value(file, text.as_bytes())
-            .and_then(|value| serde_json::from_value(value).map_err(|error| error.to_string()))
-            .map_err(|problem| fatal(format!("endpoint `{file}`: {problem}")))?;
-        endpoint.check().map_err(|problem| fatal(format!("endpoint `{file}`: {problem}")))?;
+        Endpoint::parse(file, text.as_bytes()).map_err(|problem| fatal(format!("endpoint `{file}`: {problem}")))
+    }
+
+    /// # Errors
+    /// What is wrong with it, without the name of the file.
+    pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Endpoint, String> {
+        let value = yaml::value(file, bytes)?;
+        let endpoint: Endpoint = serde_json::from_value(value).map_err(|error| error.to_string())?;
+        endpoint.check()?;
         Ok(endpoint)
     }
 
@@ -265,16 +272,35 @@ pub(crate) fn text_of(value: &serde_json::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
+/// An endpoint and what has to be known of it for each request.
+#[derive(Debug, Clone)]
+pub(crate) struct Published {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) tables: Vec<TableName>,
+}
+
+pub(crate) type ByPath = BTreeMap<String, Arc<Published>>;
+
+impl Published {
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn new(endpoint: Endpoint) -> Result<Published, String> {
+        endpoint.check()?;
+        let tables = endpoint.reads().map(|reads| reads.tables.into_iter().collect()).unwrap_or_default();
+        Ok(Published { endpoint, tables })
+    }
+}
+
 /// Endpoints by their paths.
 ///
 /// # Errors
-/// Two have the same path.
-pub(crate) fn by_path(endpoints: Vec<Endpoint>) -> TaskResult<BTreeMap<String, Endpoint>> {
-    let mut found = BTreeMap::new();
+/// One is wrong, or two have the same path.
+pub(crate) fn by_path(endpoints: Vec<Endpoint>) -> TaskResult<ByPath> {
+    let mut found = ByPath::new();
     for endpoint in endpoints {
-        endpoint.check().map_err(|problem| fatal(format!("endpoint `{}`: {problem}", endpoint.path)))?;
         let path = endpoint.path.clone();
-        if found.insert(path.clone(), endpoint).is_some() {
+        let published = Published::new(endpoint).map_err(|problem| fatal(format!("endpoint `{path}`: {problem}")))?;
+        if found.insert(path.clone(), published.into()).is_some() {
             return Err(fatal(format!("there are two endpoints `{path}`")));
         }
     }

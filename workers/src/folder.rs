@@ -19,6 +19,7 @@ use orch_store::hint::{Hint, Hints};
 use orch_store::import_error::set_import_errors;
 use orch_store::registry::{NewBundle, prepare, register_files, versions_of};
 use orch_store::version::Version;
+pub use scan::{Seen, Stamp, scan};
 use sqlx::{PgConnection, PgPool};
 pub use state::{FileReport, Folder};
 use state::{Found, Standing};

@@ -35,7 +35,10 @@ pub use alerts::{MessengerConfig, Programs, send_alerts, signature};
 pub use child::run_attempt;
 pub use config::WorkerConfig;
 pub use driver::run;
-pub use folder::{BodyOf, FILES_BUNDLE, FileReport, Folder, FolderConfig, of_dashboard, register_folder, watch_folder};
+pub use folder::{
+    BodyOf, FILES_BUNDLE, FileReport, Folder, FolderConfig, Seen, Stamp, of_dashboard, register_folder, scan,
+    watch_folder,
+};
 pub use logs::capture_layer;
 pub use offer::Offers;
 pub use secrets::{Secrets, SecretsConfig, VaultConfig};

@@ -135,6 +135,10 @@ config! {
         /// Folder of DAG files to watch; of `orch standalone` the folder `dags` in its data folder without it
         #[clap(value_name = "FOLDER")]
         dags_folder: Option<PathBuf> = "", "ORCH_DAGS_FOLDER";
+
+        /// Folder of published queries to watch, files named `….endpoint.yaml`; the folder of DAG files without it
+        #[clap(value_name = "FOLDER")]
+        endpoints_folder: Option<PathBuf> = "", "ORCH_ENDPOINTS_FOLDER";
     }
 
     /// What becomes of DAGs that are new here.

@@ -6,6 +6,7 @@
 use crate::app::Cx;
 use crate::config::Config;
 use crate::failure::{Failure, Outcome};
+use crate::files;
 use crate::parts::{self, Parts, Signals};
 use crate::session::Session;
 use crate::{logging, secrets};
@@ -99,7 +100,11 @@ impl BundleServer {
         let find = secrets::finder(config, url)?;
         let pool = connect::pool(url, &self.title(), CONNECTIONS)?;
         let lake = secrets::lake(config, url)?;
-        Ok((self.build)(Serving { is_behind_web, pool, hints, find, lake }))
+        let endpoints = match &config.endpoints_folder {
+            Some(named) => Some(named.clone()),
+            None => files::folder(config)?,
+        };
+        Ok((self.build)(Serving { is_behind_web, pool, hints, find, lake, endpoints }))
     }
 
     /// Serves the web server at a socket of this folder, until the process stops. What fails here ends nothing else.
@@ -190,6 +195,7 @@ pub struct Serving {
     hints: Hints,
     find: Arc<FindConnection>,
     lake: LakeDoor,
+    endpoints: Option<PathBuf>,
 }
 
 impl Serving {
@@ -206,6 +212,11 @@ impl Serving {
     /// The lake of this binary, by processes that answer its queries.
     pub fn lake(&self) -> &LakeDoor {
         &self.lake
+    }
+
+    /// Where files with published queries are, if anywhere.
+    pub fn endpoints_folder(&self) -> Option<PathBuf> {
+        self.endpoints.clone()
     }
 
     /// A connection as tasks find it.

@@ -9,6 +9,7 @@ use crate::world::World;
 use orch_lake::Filter;
 use orch_serving::Endpoint;
 use orch_test_support::guide::{examples, guide};
+use orch_test_support::until;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -46,6 +47,9 @@ async fn every_endpoint_answers_as_duckdb_does_until_a_commit_says_otherwise() {
     world.run(&["dags", "unpause", "demand_forecast"]).done();
     world.good("demand_forecast", "foretold", &json!({ "reference_date": "2019-01-20" }));
     let (user, viewer) = (world.add_key("user", "serving").await, world.add_key("viewer", "serving").await);
+    let endpoints = world.path().join("endpoints");
+    std::fs::create_dir(&endpoints).unwrap();
+    world.set("ORCH_ENDPOINTS_FOLDER", endpoints.to_str().unwrap());
     let (_, address) = world.start_server(&SERVER);
 
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -58,11 +62,42 @@ async fn every_endpoint_answers_as_duckdb_does_until_a_commit_says_otherwise() {
     assert!(said.status.success() && out.ends_with("done\n"), "{out}\n{err}");
 
     trips_and_weather_are_as_duckdb_says(&mut world).await;
+    files_are_endpoints_while_it_runs(&world, &endpoints, &address, &user);
     departments_are_golden(&world, &address, &user).await;
     answers_fit_the_description(&world, &address, &user);
     only_those_who_may(&world, &address, &user, &viewer).await;
     a_commit_ends_an_answer(&world, &address, &user).await;
     files_have_a_name_and_a_type(&address, &user);
+}
+
+/// A file is an endpoint a second after it is written, and the last good version of a broken one is served on.
+fn files_are_endpoints_while_it_runs(world: &World, folder: &Path, address: &str, key: &str) {
+    let (path, file) = ("/api/v1/mine/trips", folder.join("trips.endpoint.yaml"));
+    let write = |table: &str| {
+        let sql = format!("select count(*) as trips from {table}");
+        let text = format!("path: {path}\nabout: All trips\nsql: {sql}\ncolumns: [{{name: trips, type: integer}}]\n");
+        std::fs::write(&file, text).unwrap();
+    };
+    let answer = || get(address, path, key);
+    let is = |status: u16| {
+        until(&format!("{status} from {path}"), || {
+            let answer = answer();
+            if answer.status == status { Ok(answer) } else { Err(answer.body) }
+        })
+    };
+    assert_eq!(answer().status, 404);
+    write("nyc_taxi.trips");
+    let trips = &json(&is(200))["data"][0]["trips"];
+    assert!(trips.as_i64().unwrap() > 1_000, "{trips}");
+    assert!(get(address, "/openapi.json", key).body.contains(path));
+    write("trips");
+    let errors = ["dags", "list-import-errors", "-o", "plain"];
+    let told = world.wait_for("the import error", &errors, |ended| ended.out.contains("has no namespace"));
+    assert!(told.out.contains("trips.endpoint.yaml"), "{told:?}");
+    assert_eq!(json(&answer())["data"][0]["trips"], *trips);
+    std::fs::remove_file(&file).unwrap();
+    is(404);
+    world.wait_for("no import error", &errors, |ended| !ended.out.contains("trips.endpoint.yaml"));
 }
 
 /// What is in a Postgres is asked anew each time, and only read.

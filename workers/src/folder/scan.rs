@@ -1,6 +1,5 @@
 //! Which files are there, and whether they may have changed: names, sizes and times, nothing is opened.
 
-use orch_document::file::is_dag_file;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,7 +11,7 @@ const MOST_DEPTH: usize = 16;
 
 /// A file that looks the same is not read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub struct Stamp {
     modified_ns: i128,
     size: u64,
     inode: u64,
@@ -27,15 +26,15 @@ impl Stamp {
 
 /// What a look gave.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub struct Seen {
     /// By path below the folder.
-    pub(super) files: BTreeMap<String, Stamp>,
+    pub files: BTreeMap<String, Stamp>,
     /// Folders that cannot be read, and why.
-    pub(super) unreadable: BTreeMap<String, String>,
+    pub unreadable: BTreeMap<String, String>,
 }
 
-/// All DAG files below a folder. `""` is the folder itself.
-pub(super) fn scan(folder: &Path) -> Seen {
+/// All files below a folder whose names are wanted. `""` is the folder itself.
+pub fn scan(folder: &Path, is_wanted: fn(&str) -> bool) -> Seen {
     let mut seen = Seen::default();
     let mut open = vec![(String::new(), 0)];
     while let Some((below, depth)) = open.pop() {
@@ -57,7 +56,7 @@ pub(super) fn scan(folder: &Path) -> Seen {
                 if depth < MOST_DEPTH {
                     open.push((path, depth + 1));
                 }
-            } else if is_dag_file(name)
+            } else if is_wanted(name)
                 && seen.files.len() < MOST_FILES
                 && let Ok(facts) = fs::metadata(entry.path())
                 && facts.is_file()

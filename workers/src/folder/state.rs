@@ -3,7 +3,7 @@
 use super::scan::{Seen, Stamp, scan};
 use super::{BodyOf, Broken};
 use orch_document::dashboard::{Dashboard, is_dashboard_file};
-use orch_document::file::{self, MAX_FILE_BYTES};
+use orch_document::file::{self, MAX_FILE_BYTES, is_dag_file};
 use orch_sdk::task::TaskFn;
 use orch_spec::DagSpec;
 use orch_spec::check::FileProblem;
@@ -135,7 +135,7 @@ impl Folder {
 
     /// Looks at the folder once. `true`: it says something else than before.
     pub fn look(&mut self) -> bool {
-        let Seen { files, unreadable } = scan(&self.path);
+        let Seen { files, unreadable } = scan(&self.path, is_dag_file);
         let mut changed = !self.looked || unreadable != self.unreadable;
         (self.looked, self.unreadable) = (true, unreadable);
         let lost: Vec<String> = self.files.keys().filter(|file| !files.contains_key(*file)).cloned().collect();

@@ -1,0 +1,235 @@
+//! Endpoints of files: those named `….endpoint.yaml` in a folder, taken as they are written while the server runs.
+//!
+//! One look a second at names, sizes and times. A file that is broken takes nothing away: its last good version is served on, and
+//! what is wrong with it is an import error, as that of a DAG file.
+
+use crate::endpoint::{ByPath, Endpoint, Published};
+use orch_document::file::{MAX_FILE_BYTES, is_endpoint_file};
+use orch_spec::check::FileProblem;
+use orch_store::import_error::set_import_errors;
+use orch_workers::{Seen, Stamp, scan};
+use sqlx::PgPool;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Import errors of endpoints are told under this name, beside those of bundles.
+pub const BUNDLE: &str = "published-queries";
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const HINT: &str = "mend the file: it is read again when it changes";
+
+type Broken = BTreeMap<String, Vec<FileProblem>>;
+
+/// Watches the folder, and says which endpoints there are. `own`: those of the binary, which files do not replace.
+pub(crate) async fn watch(folder: PathBuf, own: Arc<ByPath>, pool: PgPool, changes: watch::Sender<Arc<ByPath>>) {
+    let mut files = Files::default();
+    let mut untold = None;
+    loop {
+        let look = tokio::task::spawn_blocking({
+            let folder = folder.clone();
+            move || {
+                let is_changed = files.look(&folder);
+                (files, is_changed)
+            }
+        });
+        let is_changed;
+        match look.await {
+            Ok(looked) => (files, is_changed) = looked,
+            Err(error) => {
+                tracing::error!(%error, "looking at the files of endpoints panicked; those that are there are served on");
+                return;
+            }
+        }
+        if is_changed {
+            let (endpoints, broken) = files.published(&own);
+            tracing::info!(
+                endpoints = endpoints.len() - own.len(),
+                broken = broken.len(),
+                "the files of endpoints were read"
+            );
+            changes.send_replace(endpoints.into());
+            untold = Some(broken);
+        }
+        if let Some(broken) = &untold {
+            match tell(&pool, broken).await {
+                Ok(()) => untold = None,
+                Err(error) => tracing::warn!(%error, "import errors of endpoints could not be recorded"),
+            }
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn tell(pool: &PgPool, broken: &Broken) -> orch_store::StoreResult<()> {
+    set_import_errors(&mut *pool.acquire().await?, BUNDLE, broken).await
+}
+
+/// The files as they were read last.
+#[derive(Default)]
+struct Files {
+    files: BTreeMap<String, Known>,
+    unreadable: BTreeMap<String, String>,
+}
+
+struct Known {
+    stamp: Stamp,
+    /// Clocks of file systems are coarse: a file that changed is read at the next look, too.
+    is_settled: bool,
+    /// The last version without a mistake.
+    published: Option<Arc<Published>>,
+    problem: Option<String>,
+}
+
+impl Files {
+    /// `true`: they say something else than before.
+    fn look(&mut self, folder: &Path) -> bool {
+        let Seen { files, unreadable } = scan(folder, is_endpoint_file);
+        let mut is_changed = unreadable != self.unreadable;
+        if unreadable.is_empty() {
+            let before = self.files.len();
+            self.files.retain(|file, _| files.contains_key(file));
+            is_changed |= self.files.len() < before;
+        }
+        self.unreadable = unreadable;
+        for (file, stamp) in files {
+            let known = self.files.get(&file);
+            if known.is_some_and(|known| known.stamp == stamp && known.is_settled) {
+                continue;
+            }
+            let is_settled = known.is_some_and(|known| known.stamp == stamp);
+            let before = known.map(|known| (known.published.clone(), known.problem.clone()));
+            let (published, problem) = match read(folder, &file) {
+                Ok(published) => (Some(Arc::new(published)), None),
+                Err(problem) => (before.as_ref().and_then(|(last, _)| last.clone()), Some(problem)),
+            };
+            is_changed |= !before.is_some_and(|(last, was)| {
+                was == problem
+                    && last.as_ref().map(|last| &last.endpoint) == published.as_ref().map(|now| &now.endpoint)
+            });
+            self.files.insert(file, Known { stamp, is_settled, published, problem });
+        }
+        is_changed
+    }
+
+    /// All endpoints, and the files that are broken. Of two with one path the binary's or the first by file has it.
+    fn published(&self, own: &ByPath) -> (ByPath, Broken) {
+        let (mut found, mut broken) = (own.clone(), Broken::new());
+        let mut files: BTreeMap<&str, &str> = BTreeMap::new();
+        for (folder, error) in &self.unreadable {
+            let name = if folder.is_empty() { "." } else { folder };
+            let problem = problem(
+                name,
+                &format!("the folder cannot be read: {error}\nhint: name another as `ORCH_ENDPOINTS_FOLDER`"),
+            );
+            broken.insert(name.into(), vec![problem]);
+        }
+        for (file, known) in &self.files {
+            let mut problems: Vec<FileProblem> = known.problem.iter().map(|text| problem(file, text)).collect();
+            if let Some(published) = &known.published {
+                let path = published.endpoint.path.as_str();
+                if found.contains_key(path) {
+                    let other = files.get(path).map_or("the binary".into(), |first| format!("`{first}`"));
+                    problems.push(problem(
+                        file,
+                        &format!("{other} has an endpoint `{path}` already\nhint: give one of the two another `path`"),
+                    ));
+                } else {
+                    files.insert(path, file);
+                    found.insert(path.into(), published.clone());
+                }
+            }
+            if !problems.is_empty() {
+                broken.insert(file.clone(), problems);
+            }
+        }
+        (found, broken)
+    }
+}
+
+fn read(folder: &Path, file: &str) -> Result<Published, String> {
+    let mut bytes = Vec::new();
+    File::open(folder.join(file))
+        .and_then(|open| open.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("the file cannot be read: {error}"))?;
+    Endpoint::parse(file, &bytes).and_then(Published::new)
+}
+
+/// `text` may end in a hint of its own.
+fn problem(file: &str, text: &str) -> FileProblem {
+    let (message, hint) = text.split_once("\nhint: ").unwrap_or((text, HINT));
+    FileProblem { file: file.into(), line: 0, column: 0, message: message.into(), hint: hint.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(path: &str, table: &str) -> String {
+        format!("path: {path}\nabout: a\nsql: select n from {table}\ncolumns: [{{name: n, type: integer}}]\n")
+    }
+
+    fn sql<'a>(endpoints: &'a ByPath, path: &str) -> &'a str {
+        &endpoints[path].endpoint.sql
+    }
+
+    #[test]
+    fn files_come_and_go_and_broken_ones_take_nothing_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let own = ByPath::from([(
+            "/own".to_owned(),
+            Arc::new(Published::new(Endpoint::parse("own", text("/own", "a.own").as_bytes()).unwrap()).unwrap()),
+        )]);
+        let mut files = Files::default();
+        assert!(!files.look(folder.path()), "there is nothing yet");
+
+        std::fs::create_dir(folder.path().join("shop")).unwrap();
+        write("shop/a.endpoint.yaml", &text("/a", "t.one"));
+        write(
+            "b.endpoint.json",
+            r#"{"path": "/b", "about": "b", "sql": "select n from t.b", "columns": [{"name": "n", "type": "integer"}]}"#,
+        );
+        write("a_dag.yaml", "dag_id: no endpoint");
+        assert!(files.look(folder.path()));
+        let (found, broken) = files.published(&own);
+        assert_eq!(found.keys().map(String::as_str).collect::<Vec<_>>(), ["/a", "/b", "/own"]);
+        assert_eq!(found["/a"].tables[0].to_string(), "t.one");
+        assert_eq!(broken, Broken::new());
+        assert!(!files.look(folder.path()), "read once more, and the same");
+
+        write(
+            "shop/a.endpoint.yaml",
+            "path: /a\nabout: a\nsql: select now() from t.two\ncolumns: [{name: n, type: integer}]\n",
+        );
+        write("c.endpoint.yaml", &text("/own", "t.c"));
+        write("d.endpoint.yaml", &text("/b", "t.d"));
+        assert!(files.look(folder.path()));
+        let (found, broken) = files.published(&own);
+        assert_eq!(sql(&found, "/a"), "select n from t.one", "the last good one is served on");
+        assert_eq!((sql(&found, "/own"), sql(&found, "/b")), ("select n from a.own", "select n from t.b"));
+        let said: Vec<String> = broken.values().flatten().map(|one| format!("{}: {}", one.file, one.message)).collect();
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert_eq!(said[0], "c.endpoint.yaml: the binary has an endpoint `/own` already");
+        assert_eq!(said[1], "d.endpoint.yaml: `b.endpoint.json` has an endpoint `/b` already");
+        assert!(said[2].starts_with("shop/a.endpoint.yaml: `now") && said[2].contains("another answer"), "{said:?}");
+        assert!(broken["shop/a.endpoint.yaml"][0].hint.contains("default_sql"));
+
+        write("shop/a.endpoint.yaml", &text("/a", "t.three"));
+        std::fs::remove_file(folder.path().join("b.endpoint.json")).unwrap();
+        assert!(files.look(folder.path()));
+        let (found, broken) = files.published(&own);
+        assert_eq!((sql(&found, "/a"), sql(&found, "/b")), ("select n from t.three", "select n from t.d"));
+        assert_eq!(broken.keys().collect::<Vec<_>>(), ["c.endpoint.yaml"]);
+
+        std::fs::remove_dir_all(folder.path()).unwrap();
+        assert!(files.look(folder.path()));
+        let (found, broken) = files.published(&own);
+        assert!(found.contains_key("/a"), "what could not be looked at is not gone");
+        assert!(broken["."][0].hint.contains("ORCH_ENDPOINTS_FOLDER"));
+    }
+}
