@@ -157,7 +157,8 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
     let timeout = spec.options.timeout_ms.map(Duration::from_millis);
     let ended = async {
         let until = timeout.and_then(|limit| tokio::time::Instant::now().checked_add(limit));
-        let finish = limited(working, timeout, &job.cancel).await.masked();
+        // Boxed: each future around it would have room for it once more.
+        let finish = limited(Box::pin(working), timeout, &job.cancel).await.masked();
         completion::complete(job, shared, (&left, &log), until, finish).await
     };
     let finish = ATTEMPT_LOG.scope(log.clone(), ended).await;
