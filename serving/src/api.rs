@@ -245,7 +245,7 @@ impl Api {
                 if headers.get(header::IF_NONE_MATCH).is_some_and(|tag| tag.as_bytes() == key.tag().as_bytes()) {
                     return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, key.tag())]).into_response());
                 }
-                (Some(key.tag()), self.answers.get(key, self.ask_lake(endpoint, asked, &versions)).await?)
+                (Some(key.tag()), self.answers.get(key, Box::pin(self.ask_lake(endpoint, asked, &versions))).await?)
             }
         };
         let headers = [(header::CACHE_CONTROL, "private, no-cache"), (header::CONTENT_TYPE, format.content_type())];

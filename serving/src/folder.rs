@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// Import errors of endpoints are told under this name, beside those of bundles.
-pub const BUNDLE: &str = "published-queries";
+const BUNDLE: &str = "published-queries";
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const HINT: &str = "mend the file: it is read again when it changes";

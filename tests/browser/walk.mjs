@@ -17,9 +17,11 @@ const query = process.env.ORCH_QUERY;
 /** Between a phone and a desk. */
 const TABLET = { width: 820, height: 1180 };
 
-/** So many pages of a kind are opened to find links, and so many are looked at closely. */
+/** So many pages of a kind are opened to find links, and so many are looked at closely, with those where the walk starts. */
 const OPENED = 6;
 const LOOKED_AT = 2;
+const starts = JSON.parse(process.env.ORCH_STARTS);
+const isLookedAt = ({ path }, index) => index < LOOKED_AT || starts.includes(path);
 
 /** Where the links of a page lead, and its forms in which several are chosen at once: with the first one chosen. */
 function linksOf({ html, here }) {
@@ -47,7 +49,7 @@ const found = new Map(routes.map(({ path }) => [path, []]));
   await signIn(page);
   // A page without a policy of its own, where a text may be read as HTML.
   const reader = await context.newPage();
-  const waiting = ['/', '/login', ...JSON.parse(process.env.ORCH_STARTS)];
+  const waiting = ['/', '/login', ...starts];
   const known = new Set(waiting);
   for (let path = waiting.shift(); path; path = waiting.shift()) {
     const route = routeOf(path.split('?')[0]);
@@ -113,7 +115,7 @@ async function look(name, options) {
   await check('/login', 'login');
   await signIn(page);
   for (const [route, pages] of found) {
-    for (const [index, { path }] of pages.slice(0, LOOKED_AT).entries()) {
+    for (const [index, { path }] of pages.filter(isLookedAt).entries()) {
       await page.goto(base + path, { waitUntil: 'load' });
       await check(path, `${route.replace(/[{}]/g, '').replace(/\W+/g, '-').replace(/^-|-$/g, '') || 'home'}${index ? `-${index + 1}` : ''}`);
     }
@@ -126,6 +128,16 @@ async function look(name, options) {
     await page.waitForSelector('#results');
     if (!(await page.$('svg.chart'))) seen.push('/sql draws no picture of its answer');
     await check('/sql with an answer', 'sql-answer');
+    // A filter is changed by keyboard alone, and its value is in the address.
+    await page.goto(`${base}/dashboards/weather`);
+    for (let tabs = 0; (await page.evaluate(() => document.activeElement.name)) !== 'days'; tabs++) {
+      if (tabs > 100) throw new Error('the keyboard does not reach the filter of a dashboard');
+      await page.keyboard.press('Tab');
+    }
+    await page.keyboard.press('Control+a');
+    await page.keyboard.type('3');
+    await page.keyboard.press('Enter');
+    await page.waitForURL(/[?&]days=3\b/);
   }
   for (const lost of ['/dags/no_such_dag', '/nothing/here']) {
     await page.goto(base + lost);
@@ -140,6 +152,6 @@ async function look(name, options) {
 await Promise.all(Object.entries(looks).map(([name, options]) => look(name, options)));
 
 await browser.close();
-const count = [...found.values()].reduce((sum, pages) => sum + Math.min(pages.length, LOOKED_AT), 0);
+const count = [...found.values()].reduce((sum, pages) => sum + pages.filter(isLookedAt).length, 0);
 console.error(`looked at ${count} pages of ${found.size} kinds`);
 verdict([...new Set(troubles)]);

@@ -56,10 +56,15 @@ async fn the_pages_of_the_lake_are_right_in_light_in_dark_and_on_a_phone() {
         }
         is_there
     });
+    // A second dashboard with all it draws; the third one says what is missing.
+    standalone.run(&["dags", "trigger", "retail_medallion", "--wait"]).done();
     let list = |all: &[&str]| serde_json::to_string(all).unwrap();
     let settings = [
         ("ORCH_ROUTES", list(&ROUTES)),
-        ("ORCH_STARTS", list(&["/lake", "/quality", "/sql", "/dashboards/weather"])),
+        (
+            "ORCH_STARTS",
+            list(&["/lake", "/quality", "/sql", "/dashboards/weather", "/dashboards/retail", "/dashboards/taxi"]),
+        ),
         ("ORCH_WITHIN", list(&WITHIN)),
         ("ORCH_QUERY", QUERY.into()),
     ];
