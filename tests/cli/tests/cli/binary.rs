@@ -89,12 +89,13 @@ pub(crate) fn run_with(home: &Path, environment: &[(&str, String)], input: &[u8]
 
 /// A text without what differs from run to run.
 pub(crate) fn plain(text: &str) -> String {
+    let path = format!(r"{}/\.?[^ `:,]+", regex_lite::escape(&std::env::temp_dir().display().to_string()));
     let rules = [
         (r"manual__[0-9T:.+-]+_[0-9A-Za-z]{8}", "<run>"),
         (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(\+\d\d:\d\d|Z)", "<time>"),
         (r"\d+\.\d{3} s", "<duration>"),
         (r"pid \d+|process \d+|kill \d+", "<pid>"),
-        (r"/tmp/\.?[^ `:,]+", "<path>"),
+        (path.as_str(), "<path>"),
     ];
     rules.iter().fold(text.to_owned(), |text, (pattern, word)| {
         Regex::new(pattern).unwrap().replace_all(&text, *word).into_owned()
