@@ -162,7 +162,7 @@ async fn broken_files_are_listed_with_their_lines() {
     set_import_errors(&mut db, "dags-folder", &broken(4)).await.unwrap();
     assert!(web.get(&path).await.body["stack_trace"].as_str().unwrap().contains("sales.yaml:4:5"));
     let home = Browser::logged_in(&web).await.get("/").await;
-    for words in ["Broken DAG files", "sales.yaml", "line 4:5 a task has no key", "did you mean"] {
+    for words in ["Broken files", "sales.yaml", "line 4:5 a task has no key", "did you mean"] {
         assert!(home.html.contains(words), "{words} is not in {}", home.html);
     }
     set_import_errors(&mut db, "dags-folder", &BTreeMap::new()).await.unwrap();
