@@ -100,10 +100,9 @@ impl BundleServer {
         let find = secrets::finder(config, url)?;
         let pool = connect::pool(url, &self.title(), CONNECTIONS)?;
         let lake = secrets::lake(config, url)?;
-        let endpoints = match &config.endpoints_folder {
-            Some(named) => Some(named.clone()),
-            None => files::folder(config)?,
-        };
+        // One that is missing is an import error, and no reason for a server not to start.
+        let named = config.endpoints_folder.clone().or_else(|| config.dags_folder.clone());
+        let endpoints = named.or_else(|| Some(files::usual(config)).filter(|usual| usual.is_dir()));
         Ok((self.build)(Serving { is_behind_web, pool, hints, find, lake, endpoints }))
     }
 
