@@ -420,7 +420,15 @@ async fn metrics_are_those_of_the_guide_in_the_format_of_prometheus() {
         let names = line.split('|').nth(1).unwrap();
         names.split(',').map(|name| name.trim().trim_matches('`'))
     });
-    assert_eq!(kinds.into_keys().collect::<BTreeSet<_>>(), told.collect());
+    let names = kinds.into_keys().collect::<BTreeSet<_>>();
+    assert_eq!(names, told.collect());
+    let shown = [
+        include_str!("../../../deploy/prometheus/alerts.yml"),
+        include_str!("../../../deploy/grafana/orch.json"),
+    ];
+    for word in shown.iter().flat_map(|file| file.split(|c: char| c != '_' && !c.is_ascii_lowercase())) {
+        assert!(!word.starts_with("orch_") || names.contains(word), "{word} is no metric");
+    }
     for series in [
         "orch_stream_records_total{stream=\"running\"} 2",
         "orch_stream_lag_records{stream=\"running\"} 3",
