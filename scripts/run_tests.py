@@ -25,9 +25,11 @@ import time
 
 # Test binaries that need a machine without others: they drive a browser through every page, or measure processes.
 ALONE = {"orch-cli-tests::cli", "orch-dags::dags", "orch-scheduler::ticks", "orch-torture::faults"}
+# Of those, the ones whose tests wait for processes for a quarter of their time: one thread more.
+WAITING = {"orch-cli-tests::cli", "orch-dags::dags"}
 # At a time, each with a thread per core. With three of them two cores were always busy, and tests that wait for others late.
 SIDE_BY_SIDE = 2
-THREADS = int(os.environ.get("RUST_TEST_THREADS") or os.cpu_count())
+THREADS = os.cpu_count()
 # A binary that hangs must not hide what the others found.
 PATIENCE = 1800
 TIMES = "target/test-times.json"
@@ -54,7 +56,11 @@ def built(cargo):
     return found
 
 
-def environment(folder, package):
+def threads(name):
+    return int(os.environ.get("RUST_TEST_THREADS") or THREADS + (name in WAITING))
+
+
+def environment(name, folder, package):
     """What `cargo test` gives to a test binary."""
     libraries = subprocess.run(["rustc", "--print", "target-libdir"], stdout=subprocess.PIPE, text=True, check=True)
     return os.environ | {
@@ -63,6 +69,7 @@ def environment(folder, package):
         "CARGO_MANIFEST_PATH": os.path.join(folder, "Cargo.toml"),
         "CARGO_PKG_NAME": package,
         "LD_LIBRARY_PATH": f"{libraries.stdout.strip()}:{os.environ.get('LD_LIBRARY_PATH', '')}",
+        "RUST_TEST_THREADS": str(threads(name)),
     }
 
 
@@ -70,7 +77,7 @@ def run(binary):
     name, executable, folder, package = binary
     began = time.monotonic()
     child = subprocess.Popen(
-        [executable], cwd=folder, env=environment(folder, package), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [executable], cwd=folder, env=environment(name, folder, package), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     hung = threading.Timer(PATIENCE, child.kill)
     hung.start()
@@ -84,7 +91,7 @@ def run(binary):
         code = f"a kill after {PATIENCE} s"
     hung.cancel()
     print(f"\n     Running {name} ({seconds:.1f} s)\n{output}", end="", flush=True)
-    tests = [(took, f"{name} {test}") for took, test in durations(began, ends)]
+    tests = [(took, f"{name} {test}") for took, test in durations(began, ends, threads(name))]
     return name, seconds, code, output, tests
 
 
@@ -122,11 +129,11 @@ def wait_for_servers(folder):
         time.sleep(0.2)
 
 
-def durations(began, ends):
+def durations(began, ends, at_a_time):
     """(seconds, test) from the moments in which tests ended: libtest begins them by name, one more whenever one ends."""
     waiting = sorted(test for test, _ in ends)
-    starts = {test: began for test in waiting[:THREADS]}
-    del waiting[:THREADS]
+    starts = {test: began for test in waiting[:at_a_time]}
+    del waiting[:at_a_time]
     for _, end in ends:
         if waiting:
             starts[waiting.pop(0)] = end

@@ -50,7 +50,10 @@ impl TestDb {
     async fn of_template(server: &'static Server, mut connection: PgConnection, template: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        execute(&mut connection, format!("create database {name} template {template}")).await;
+        // Copied by the way of the log it takes 75 ms here, by files 45; older servers know that way only.
+        let is_asked = connection.server_version_num().is_some_and(|version| version >= 15_00_00);
+        let strategy = if is_asked { " strategy file_copy" } else { "" };
+        execute(&mut connection, format!("create database {name} template {template}{strategy}")).await;
         close(connection).await;
         let options: PgConnectOptions = server.url_of(&name).parse().expect("our own URL parses");
         let pool = PgPoolOptions::new().max_connections(POOL_SIZE).connect_lazy_with(options);
