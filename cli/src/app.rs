@@ -1,5 +1,6 @@
 //! The command line of `orch` as a tree.
 
+use crate::airflow;
 use crate::cmd::Command;
 use crate::cx::Cx;
 use clap::CommandFactory as _;
@@ -33,6 +34,10 @@ pub(crate) struct App {
 impl CommandLine for App {
     fn parts(self) -> (GlobalFlags, impl FnOnce(app::Cx) -> Outcome) {
         (self.flags, |cx| self.command.run(&Cx::new(cx, App::command)))
+    }
+
+    fn hint(words: &[&str]) -> Option<&'static str> {
+        airflow::hint(words)
     }
 }
 

@@ -4,6 +4,7 @@
 //! its own, or a question to a server. A command's file is `cmd/<noun>_<verb>.rs`; what several share lies beside it, and what
 //! bundles have too is in `orch-binary`.
 
+mod airflow;
 mod api;
 mod app;
 mod backup;

@@ -10,6 +10,7 @@ use crate::output::Style;
 use crate::query_process::{ANSWER_QUERIES, answer_queries};
 use crate::server::ServedAt;
 use crate::session::Session;
+use clap::error::ErrorKind;
 use clap::{ArgMatches, FromArgMatches as _, Parser};
 use orch_sdk::task::Bundle;
 use orch_workers::BodyOf;
@@ -58,6 +59,11 @@ impl GlobalFlags {
 /// A tree of commands.
 pub trait CommandLine: Parser {
     fn parts(self) -> (GlobalFlags, impl FnOnce(Cx) -> Outcome);
+
+    /// What helps who typed these words, which are no command.
+    fn hint(_words: &[&str]) -> Option<&'static str> {
+        None
+    }
 }
 
 /// The whole life of a binary: one of those that are no commands, or the command that the command line names.
@@ -81,7 +87,15 @@ pub fn run<T: CommandLine>(bundle: BundleSource) -> ExitCode {
     let mut tree = bundle.with_commands(T::command());
     let matches = match tree.try_get_matches_from_mut(&arguments) {
         Ok(matches) => matches,
-        Err(error) => return refused(&error),
+        Err(error) => {
+            let ended = refused(&error);
+            let words = arguments.iter().skip(1).map_while(|word| word.to_str().filter(|word| !word.starts_with('-')));
+            let hint = T::hint(&words.collect::<Vec<_>>());
+            if let (ErrorKind::InvalidSubcommand, Some(hint)) = (error.kind(), hint) {
+                eprintln!("{} {hint}", Style::of_stderr().hint("hint:"));
+            }
+            return ended;
+        }
     };
     let told = (words(&matches), began);
     if let Some((server, given)) = bundle.server_of(&matches) {
