@@ -75,6 +75,21 @@ pub async fn alert_counts(db: &mut PgConnection, since: DateTime<Utc>) -> StoreR
     Ok(sqlx::query_file_as!(AlertCount, "queries/monitor/alerts.sql", since).fetch_all(db).await?)
 }
 
+/// A task instance that began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// From then on a worker could have begun it.
+    pub ready_at: DateTime<Utc>,
+    pub started_at: DateTime<Utc>,
+    /// None while it runs.
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// Those of runs that were made since then, of the newest runs first.
+pub async fn starts(db: &mut PgConnection, since: DateTime<Utc>, most: i64) -> StoreResult<Vec<Start>> {
+    Ok(sqlx::query_file_as!(Start, "queries/monitor/starts.sql", first_id(since), most).fetch_all(db).await?)
+}
+
 /// Runs that were made since then have this id or a later one: it begins with the time (uuid v7).
 fn first_id(since: DateTime<Utc>) -> Uuid {
     Uuid::from_u128(u128::from(since.timestamp_millis().max(0).cast_unsigned()) << 80)

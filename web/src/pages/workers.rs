@@ -1,5 +1,7 @@
 //! `/workers`: the processes that make up this orch: who lives, what each runs, and how to add one.
 
+mod pace;
+
 use super::{Shell, encoded, html};
 use crate::health::SCHEDULER_SILENT_SECS;
 use crate::parts::{self, Now, dag_href};
@@ -12,8 +14,10 @@ use axum::response::Response;
 use chrono::TimeDelta;
 use orch_store::clean::{CleanupRow, list_cleanups, passes};
 use orch_store::duty::list_duties;
+use orch_store::monitor::starts;
 use orch_store::process::{ProcessRow, list_processes};
 use orch_store::worker::{RunningInstance, WorkerRow, list_workers, running_instances};
+use pace::{Pace, pace};
 use sqlx::PgConnection;
 
 #[derive(Template)]
@@ -21,6 +25,7 @@ use sqlx::PgConnection;
 struct WorkersPage {
     shell: Shell,
     workers: Vec<Worker>,
+    pace: Option<Pace>,
     schedulers: Vec<Process>,
     servers: Vec<Process>,
     /// What schedulers do once in a while, and when it was done last.
@@ -83,6 +88,8 @@ struct Process {
 }
 
 const MOST_INSTANCES: i64 = 500;
+/// How soon tasks began is told of so many, and of the last day.
+const MOST_STARTS: i64 = 5_000;
 const JOBS_SHOWN: usize = 5;
 const CLEANUPS_SHOWN: i64 = 20;
 /// A web server says that it lives once a minute.
@@ -101,6 +108,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
     let (schedulers, servers): (Vec<_>, Vec<_>) =
         list_processes(&mut db).await?.into_iter().partition(|row| row.role == "scheduler");
     let duties = list_duties(&mut db).await?;
+    let starts = starts(&mut db, now.at - TimeDelta::days(1), MOST_STARTS).await?;
     let cleanups = list_cleanups(&mut db, CLEANUPS_SHOWN).await?;
     let failing = passes(&mut db).await?.and_then(|passes| passes.failing).map(|failing| Failing {
         why: failing.error,
@@ -110,6 +118,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
     });
     let page = WorkersPage {
         workers,
+        pace: pace(&starts, now),
         schedulers: schedulers.into_iter().map(|row| process(row, SCHEDULER_SILENT_SECS, now)).collect(),
         servers: servers.into_iter().map(|row| process(row, WEB_SILENT_SECS, now)).collect(),
         kept: kept(&app),

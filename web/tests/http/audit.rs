@@ -62,6 +62,7 @@ async fn workers_are_shown_with_what_they_run() {
         "{}",
         none.html
     );
+    assert!(!none.has("Time until a task began"), "{}", none.html);
     let mut db = web.db().await;
     let run = web.trigger("chain").await;
     let run = run.replace(':', "%3A").replace('+', "%2B");
@@ -71,4 +72,5 @@ async fn workers_are_shown_with_what_they_run() {
     let page = browser.get("/workers").await;
     assert!(page.has("here · pid 7") && page.has("0 of 1") && page.has("there · pid 8"), "{}", page.html);
     assert!(page.has(&format!(r#"<a class="mono" href="/dags/chain/runs/{run}/tasks/t0">t0</a>"#)), "{}", page.html);
+    assert!(page.has("Time until a task began") && page.has("95 % within"), "{}", page.html);
 }

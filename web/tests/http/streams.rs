@@ -422,10 +422,8 @@ async fn metrics_are_those_of_the_guide_in_the_format_of_prometheus() {
     });
     let names = kinds.into_keys().collect::<BTreeSet<_>>();
     assert_eq!(names, told.collect());
-    let shown = [
-        include_str!("../../../deploy/prometheus/alerts.yml"),
-        include_str!("../../../deploy/grafana/orch.json"),
-    ];
+    let shown =
+        [include_str!("../../../deploy/prometheus/alerts.yml"), include_str!("../../../deploy/grafana/orch.json")];
     for word in shown.iter().flat_map(|file| file.split(|c: char| c != '_' && !c.is_ascii_lowercase())) {
         assert!(!word.starts_with("orch_") || names.contains(word), "{word} is no metric");
     }
