@@ -41,8 +41,14 @@ impl Trial {
     }
 }
 
-/// Runs `work` while a worker and a scheduler are there for this DAG.
-pub(crate) fn run(dag: &BundleDag, secrets: SecretsConfig, work: impl AsyncFnOnce(&mut Trial) -> Outcome) -> Outcome {
+/// Does `work` while a worker and a scheduler are there for this DAG, and `then` when they have gone: until then a worker may
+/// keep lines of logs.
+pub(crate) fn run<T>(
+    dag: &BundleDag,
+    secrets: SecretsConfig,
+    work: impl AsyncFnOnce(&mut Trial) -> Result<T, Failure>,
+    then: impl AsyncFnOnce(&mut Session, T) -> Outcome,
+) -> Outcome {
     let folder =
         tempfile::Builder::new().prefix("orch-test-").tempdir().map_err(Failure::io("cannot make a folder"))?;
     // Nothing here is worth waiting for a disk.
@@ -67,14 +73,15 @@ pub(crate) fn run(dag: &BundleDag, secrets: SecretsConfig, work: impl AsyncFnOnc
         let (stop, hints) = (parts.stop_token(), parts.hints());
         let mut trial = Trial { session: Session::of(db, &url), hints };
         let working = async {
-            let outcome = tokio::select! {
-                outcome = work(&mut trial) => outcome,
+            let worked = tokio::select! {
+                worked = work(&mut trial) => worked,
                 () = stop.cancelled() => Err(Failure::new("interrupted")),
             };
             stop.cancel();
-            outcome
+            worked
         };
-        let (parts, outcome) = tokio::join!(parts.run(&mut signals), working);
-        parts.and(outcome)
+        let (parts, worked) = tokio::join!(parts.run(&mut signals), working);
+        let worked = parts.and(worked)?;
+        then(&mut trial.session, worked).await
     })
 }

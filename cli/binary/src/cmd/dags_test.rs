@@ -60,15 +60,17 @@ impl Test {
         let new =
             NewRun { logical_date: self.logical_date, conf, ..NewRun::manual(&dag.spec.dag_id, TriggeredBy::Test) };
         let timeout = self.timeout;
-        trial::run(dag, secrets::sources_of_server(&cx.config()?)?, async move |trial: &mut Trial| {
+        let work = async move |trial: &mut Trial| {
             let run = match trial.create(&new).await? {
                 CreateRun::Created(run) => run,
                 CreateRun::BadConf(bad) => return Err(crate::conf::refused(&bad, &new.dag_id)),
                 other => return Err(Failure::new(format!("the run was not created: {other:?}"))),
             };
             let run = trial.details(run.id).await?;
-            let run = wait::for_run(&mut trial.session.db, &run, timeout).await?;
-            self.report(&mut trial.session, &run).await?;
+            wait::for_run(&mut trial.session.db, &run, timeout).await
+        };
+        trial::run(dag, secrets::sources_of_server(&cx.config()?)?, work, async |session: &mut Session, run| {
+            self.report(session, &run).await?;
             Ok(wait::ended(&run))
         })
     }
