@@ -71,7 +71,7 @@ mod tests {
         ("standalone", ""),
         ("state-store", "clean"),
         ("tasks", "clear failed-deps list render state states-for-dag-run test"),
-        ("teams", "create delete list sync"),
+        ("teams", ""),
         ("triggerer", ""),
         ("variables", "delete export get import list set"),
         ("version", ""),
