@@ -7,7 +7,7 @@ use crate::values::read_default;
 use orch_lake_sql::{Placeholder, placeholders};
 use orch_sdk::task::TaskError;
 use orch_store::lake_view::{FindConnection, LakeError, SqlValue, SqlValues};
-use orch_workers::outside::postgres::{MOST_SESSIONS, Pools, Rows, ask};
+use orch_workers::outside::postgres::{MOST_SESSIONS, Pools, Rows, ask, told};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, SqlSafeStr as _};
 use std::fmt::Display;
@@ -133,17 +133,21 @@ async fn rows(
     values: &SqlValues,
     most: usize,
 ) -> Result<Found, LakeError> {
-    // The session keeps what it has prepared, so the server reads the statement once.
-    let prepared = db.prepare(AssertSqlSafe(query.statement.as_str()).into_sql_str()).await;
-    if let Some(missing) = prepared.err().as_ref().and_then(missing) {
-        let words = format!("{missing} in the database of `{id}`\nhint: run the pipeline that makes it");
-        return Err(LakeError::NotFound(words));
-    }
-    let params: Vec<Value> = query.params.iter().map(|name| values.get(name).map_or(Value::Null, json)).collect();
-    let found = ask(db, &query.statement, &params, most).await.map_err(|error| match TaskError::from(error) {
+    let wrong = |error| match TaskError::from(error) {
         wrong @ TaskError::Fatal { .. } => LakeError::Refused(wrong.to_string()),
         other => unreachable(id, &other),
-    })?;
+    };
+    // The session keeps what it has prepared, so the server reads the statement once.
+    if let Err(error) = db.prepare(AssertSqlSafe(query.statement.as_str()).into_sql_str()).await {
+        return Err(match missing(&error) {
+            Some(missing) => LakeError::NotFound(format!(
+                "{missing} in the database of `{id}`\nhint: run the pipeline that makes it"
+            )),
+            None => wrong(told(error)),
+        });
+    }
+    let params: Vec<Value> = query.params.iter().map(|name| values.get(name).map_or(Value::Null, json)).collect();
+    let found = ask(db, &query.statement, &params, most).await.map_err(wrong)?;
     let Rows { columns, rows, more, .. } = found;
     let cells = |mut row: Value| columns.iter().map(|column| row[column].take()).collect();
     let rows = rows.into_iter().map(cells).collect();

@@ -109,8 +109,15 @@ async fn departments_are_golden(world: &World, address: &str, key: &str) {
     let daily = data::text("golden/sales_by_department_daily.csv");
     let mut db = world.db().await;
     let table = "create schema retail; create table retail.sales_by_department_daily (date date, department_id bigint,
-        department_name text, total_quantity bigint, total_revenue numeric(12, 2), total_orders bigint)";
+        department_name text, total_quantity bigint, total_revenue numeric(12, 2), orders bigint)";
     sqlx::raw_sql(table).execute(&mut db).await.unwrap();
+    // In a session that does not know the statement yet, and below in one that does.
+    let broken = get(address, path, key);
+    assert!(broken.status == 500 && !broken.body.contains("total_orders"), "{}", broken.body);
+    sqlx::query("alter table retail.sales_by_department_daily rename orders to total_orders")
+        .execute(&mut db)
+        .await
+        .unwrap();
     let mut copy =
         db.copy_in_raw("copy retail.sales_by_department_daily from stdin (format csv, header)").await.unwrap();
     copy.send(daily.as_bytes()).await.unwrap();

@@ -117,7 +117,7 @@ pub async fn ask(db: &mut PgConnection, statement: &str, params: &[Value], most_
 }
 
 /// What the server refuses for good must not be tried again: a statement that is wrong stays wrong.
-fn told(error: sqlx::Error) -> anyhow::Error {
+pub fn told(error: sqlx::Error) -> anyhow::Error {
     let Some(refused) = error.as_database_error() else { return error.into() };
     let text = format!("the database refuses: {}", refused.message());
     // 42: syntax, names, rights. 22: data that does not fit.
