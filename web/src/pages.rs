@@ -22,6 +22,7 @@ pub(crate) mod kept;
 pub(crate) mod keys;
 pub(crate) mod lake;
 pub(crate) mod login;
+mod menu;
 pub(crate) mod monitoring;
 pub(crate) mod palette;
 pub(crate) mod pools;
