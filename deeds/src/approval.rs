@@ -1,6 +1,6 @@
 //! Approvals: an answer, the first one that is given counts.
 
-use crate::Actor;
+use crate::{Actor, boxed};
 use chrono::{DateTime, Utc};
 use orch_spec::approval::Given;
 use orch_store::StoreResult;
@@ -14,6 +14,7 @@ use sqlx::PgConnection;
 pub const ANSWERED: Hint = Hint::Due;
 
 /// Writes an answer down. `None`: another one came first, or the question was taken back.
+#[boxed]
 pub async fn answer(
     tx: &mut PgConnection,
     actor: &Actor,

@@ -1,6 +1,6 @@
 //! DAGs: whether they are paused.
 
-use crate::Actor;
+use crate::{Actor, boxed};
 use orch_store::StoreResult;
 use orch_store::audit::Deed;
 use orch_store::dag::{pause, unpause};
@@ -13,6 +13,7 @@ use sqlx::PgConnection;
 pub const UNPAUSED: [Hint; 3] = [Hint::Ready, Hint::Due, Hint::Run];
 
 /// Pauses DAGs, or lets them go on. Gives those that were not so before; only they are written down.
+#[boxed]
 pub async fn set_paused(
     tx: &mut PgConnection,
     versions: &Versions,

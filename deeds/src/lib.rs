@@ -13,5 +13,6 @@ pub mod stream;
 pub mod topic;
 
 pub use actor::Actor;
+pub(crate) use async_recursion::async_recursion as boxed;
 pub use kept::{Connection, Kept, NOUNS, Pool, Refused, Topic, Variable};
 pub use orch_wire::Noun;

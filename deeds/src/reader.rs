@@ -1,6 +1,6 @@
 //! Tasks that read topics: from where they go on, and that one is forgotten.
 
-use crate::{Actor, Refused};
+use crate::{Actor, Refused, boxed};
 use orch_store::audit::Deed;
 use orch_store::stream::{Reset, ResetTo};
 use orch_store::topic::reader::{ReaderRow, delete_reader, list_readers, seek_reader};
@@ -12,6 +12,7 @@ const WHICH_PARTITION: &str =
 const NO_SUCH_PARTITION: &str = "the reader has no partition of that number";
 
 /// Gives the reader as it is then, partition by partition.
+#[boxed]
 pub async fn seek(
     tx: &mut PgConnection,
     actor: &Actor,
@@ -36,6 +37,7 @@ pub async fn seek(
 }
 
 /// Its next try begins as that of a new one.
+#[boxed]
 pub async fn forget(tx: &mut PgConnection, actor: &Actor, name: &str) -> Result<(), Refused> {
     if !delete_reader(tx, name).await? {
         return Err(Refused::NotFound);

@@ -1,6 +1,6 @@
 //! Runs: how they end before their tasks do, in which version of their DAG they go on, what is said of them, and that they go.
 
-use crate::Actor;
+use crate::{Actor, boxed};
 use orch_core::transition::RunEnd;
 use orch_store::StoreResult;
 use orch_store::audit::Deed;
@@ -21,6 +21,7 @@ pub const ENDED: [Hint; 3] = [Hint::Stop, Hint::Run, Hint::Ready];
 pub const MOVED: [Hint; 1] = [Hint::Ready];
 
 /// Stops a run: what it runs is stopped, what has not begun never will, and it has failed.
+#[boxed]
 pub async fn stop(tx: &mut PgConnection, versions: &Versions, actor: &Actor, run: &RunDetails) -> StoreResult<EndRun> {
     let mut versions = versions.clone();
     let ended = cancel_run(tx, &mut versions, run.id).await?;
@@ -28,6 +29,7 @@ pub async fn stop(tx: &mut PgConnection, versions: &Versions, actor: &Actor, run
 }
 
 /// Says how a run ended, whether it is over or not.
+#[boxed]
 pub async fn mark(
     tx: &mut PgConnection,
     versions: &Versions,
@@ -57,6 +59,7 @@ async fn finish(
 }
 
 /// Moves a run to the newest version of its DAG.
+#[boxed]
 pub async fn move_to_newest(
     tx: &mut PgConnection,
     versions: &Versions,
@@ -76,6 +79,7 @@ pub async fn move_to_newest(
 pub const DELETED: [Hint; 1] = [Hint::Ready];
 
 /// Deletes a run that is not running.
+#[boxed]
 pub async fn delete(
     tx: &mut PgConnection,
     versions: &Versions,
@@ -91,6 +95,7 @@ pub async fn delete(
 }
 
 /// Sets what people want to say of a run; `None` takes it away.
+#[boxed]
 pub async fn note(tx: &mut PgConnection, actor: &Actor, run: &RunDetails, note: Option<&str>) -> StoreResult<()> {
     set_note(tx, run.id, note).await?;
     actor.did(tx, about("note_dag_run", run)).await

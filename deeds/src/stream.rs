@@ -1,6 +1,6 @@
 //! Streams: whether they run, where they read on, and that one without a declaration goes.
 
-use crate::{Actor, Refused};
+use crate::{Actor, Refused, boxed};
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
 use orch_store::stream::{
@@ -31,6 +31,7 @@ pub enum Steer {
 }
 
 /// Gives the stream as it is then.
+#[boxed]
 pub async fn steer(tx: &mut PgConnection, actor: &Actor, name: &str, steer: &Steer) -> Result<StreamRow, Refused> {
     let mut extra = json!({ "stream": name });
     let (event, is_there) = match steer {
@@ -73,6 +74,7 @@ async fn check(tx: &mut PgConnection, name: &str, reset: &Reset) -> Result<(), R
 }
 
 /// Forgets a stream and its offsets. Its table stays.
+#[boxed]
 pub async fn delete(tx: &mut PgConnection, actor: &Actor, name: &str) -> Result<(), Refused> {
     if !delete_stream(tx, name).await? {
         let is_there = get_stream(tx, name).await?.is_some();

@@ -1,6 +1,6 @@
 //! Records that a person appends to a topic.
 
-use crate::Actor;
+use crate::{Actor, boxed};
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
 use orch_store::topic::{NewRecord, Placed, ProduceError, produce};
@@ -11,6 +11,7 @@ use sqlx::PgConnection;
 pub const PRODUCED: Hint = Hint::Topic;
 
 /// Appends all of them, or none. The audit log names the topic and how many, not what is in them.
+#[boxed]
 pub async fn append(
     tx: &mut PgConnection,
     actor: &Actor,

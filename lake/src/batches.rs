@@ -1,6 +1,7 @@
 //! Rows on their way: a schema, and record batches that follow it. What readers give and writers take; nobody holds
 //! all of them at once.
 
+use crate::boxed;
 use arrow::array::{Array, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -67,6 +68,7 @@ impl Batches {
     ///
     /// # Errors
     /// That of the source.
+    #[boxed]
     pub async fn collect(self) -> TaskResult<RecordBatch> {
         let schema = self.schema();
         let batches: Vec<RecordBatch> = self.try_collect().await?;
@@ -113,6 +115,7 @@ pub struct Taker(mpsc::Sender<RecordBatch>);
 
 impl Taker {
     /// Waits until there is room. `false`: nobody takes any more.
+    #[boxed]
     pub async fn take(&self, batch: RecordBatch) -> bool {
         self.0.send(batch).await.is_ok()
     }

@@ -3,12 +3,15 @@
 mod connection;
 pub(crate) mod home;
 
-use crate::bucket::{self, Bucket};
-use crate::catalog::{Catalog, PgCatalog, no_table};
-use crate::error::{LakeError, LakeResult};
-use crate::storage::Storages;
-use crate::table::cache::Cache;
-use crate::table::{Table, TableDef, TableName};
+use crate::{
+    boxed,
+    bucket::{self, Bucket},
+    catalog::{Catalog, PgCatalog, no_table},
+    error::{LakeError, LakeResult},
+    storage::Storages,
+    table::cache::Cache,
+    table::{Table, TableDef, TableName},
+};
 use iceberg::io::{FileIO, FileIOBuilder};
 use iceberg::spec::{TableMetadata, TableMetadataBuilder};
 use iceberg::{MetadataLocation, Runtime};
@@ -104,6 +107,7 @@ impl Lake {
     ///
     /// # Errors
     /// `LakeError::NoTable` if it is not there.
+    #[boxed]
     pub async fn table(&self, name: &TableName) -> LakeResult<Table> {
         match self.find(name).await? {
             Some(table) => Ok(table),
@@ -112,6 +116,7 @@ impl Lake {
     }
 
     /// The table as it is now, if it is there.
+    #[boxed]
     pub async fn find(&self, name: &TableName) -> LakeResult<Option<Table>> {
         match self.0.catalog.load(name).await? {
             Some(location) => Ok(Some(self.table_at(name, &location).await?)),
@@ -120,6 +125,7 @@ impl Lake {
     }
 
     /// The table as one metadata file has it.
+    #[boxed]
     pub async fn table_at(&self, name: &TableName, location: &str) -> LakeResult<Table> {
         let metadata = self.0.cache.metadata(&self.0.io, location).await?;
         Table::new(self, name, location, metadata)
@@ -129,6 +135,7 @@ impl Lake {
     ///
     /// # Errors
     /// `LakeError::TableExists`; or the definition contradicts itself.
+    #[boxed]
     pub async fn create(&self, name: &TableName, definition: &TableDef) -> LakeResult<Table> {
         let creation = definition.creation(name.name(), self.folder_for(name, definition.wanted_location()).await?)?;
         let metadata = TableMetadataBuilder::from_table_creation(creation)?.build()?.metadata;
@@ -143,6 +150,7 @@ impl Lake {
     }
 
     /// Writes the metadata of a new table, and says where they are. No name leads to them yet.
+    #[boxed]
     pub async fn write_new(&self, metadata: TableMetadata) -> LakeResult<String> {
         let location = MetadataLocation::new_with_metadata(metadata.location(), &metadata);
         self.write_metadata(&metadata, &location).await?;
@@ -152,6 +160,7 @@ impl Lake {
     }
 
     /// A folder that no other table has. A table that was renamed keeps its own, which its old name would give again.
+    #[boxed]
     pub async fn folder_for(&self, name: &TableName, wanted: Option<&str>) -> LakeResult<String> {
         let usual = format!("{}/{}/{}", self.0.warehouse, name.namespace().replace('.', "/"), name.name());
         let folder = wanted.map_or(usual, |wanted| wanted.trim_end_matches('/').to_owned());
@@ -169,6 +178,7 @@ impl Lake {
     ///
     /// # Errors
     /// It is there and lacks a column of the definition, or has it with another type.
+    #[boxed]
     pub async fn ensure(&self, name: &TableName, definition: &TableDef) -> LakeResult<Table> {
         let table = match self.find(name).await? {
             Some(table) => table,
@@ -183,16 +193,19 @@ impl Lake {
     }
 
     /// All tables, in the order of their names; of one namespace, or of all.
+    #[boxed]
     pub async fn tables(&self, namespace: Option<&str>) -> LakeResult<Vec<TableName>> {
         self.0.catalog.tables(namespace).await
     }
 
     /// Takes the table out of the catalog and leaves its files. `false`: there was none.
+    #[boxed]
     pub async fn drop(&self, name: &TableName) -> LakeResult<bool> {
         self.0.catalog.drop_table(name).await
     }
 
     /// Takes the table out of the catalog and removes its files.
+    #[boxed]
     pub async fn purge(&self, name: &TableName) -> LakeResult<bool> {
         let Some(table) = self.find(name).await? else { return Ok(false) };
         let dropped = self.0.catalog.drop_table(name).await?;
@@ -200,6 +213,7 @@ impl Lake {
         Ok(dropped)
     }
 
+    #[boxed]
     pub async fn rename(&self, from: &TableName, to: &TableName) -> LakeResult<()> {
         self.0.catalog.rename(from, to).await
     }

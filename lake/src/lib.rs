@@ -13,6 +13,7 @@ mod storage;
 pub mod table;
 pub mod view;
 
+pub(crate) use async_recursion::async_recursion as boxed;
 pub use batches::Batches;
 pub use error::{LakeError, LakeResult};
 pub use lake::{Lake, LakeConfig};

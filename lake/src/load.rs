@@ -14,7 +14,7 @@ mod stage;
 mod target;
 mod types;
 
-use crate::batches::Batches;
+use crate::{batches::Batches, boxed};
 use orch_sdk::task::{Connection, Ctx, TaskResult};
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +104,7 @@ impl Load {
     ///
     /// # Errors
     /// The source breaks, a row does not fit, or the server refuses: then the table is as it was.
+    #[boxed]
     pub async fn replace(&self, connection: &Connection, batches: Batches) -> TaskResult<Loaded> {
         stage::load(self, connection, batches, stage::How::Replace).await
     }
@@ -112,6 +113,7 @@ impl Load {
     ///
     /// # Errors
     /// As [`Load::replace`]; and there must be a key.
+    #[boxed]
     pub async fn upsert(&self, connection: &Connection, batches: Batches) -> TaskResult<Loaded> {
         stage::load(self, connection, batches, stage::How::Upsert).await
     }

@@ -33,8 +33,11 @@ pub use rewrite::RowMode;
 pub use step::CommitStep;
 pub use write::Options;
 
-use crate::error::{LakeError, LakeResult};
-use crate::lake::Lake;
+use crate::{
+    boxed,
+    error::{LakeError, LakeResult},
+    lake::Lake,
+};
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::spec::{SchemaRef, SnapshotRef, TableMetadata, TableMetadataRef};
@@ -130,6 +133,7 @@ impl Table {
     }
 
     /// The table as it is now.
+    #[boxed]
     pub async fn refresh(&self) -> LakeResult<Table> {
         self.lake.table(&self.name).await
     }

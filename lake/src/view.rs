@@ -1,10 +1,13 @@
 //! Iceberg views: SQL under a name of the catalog, with its versions. Engines from outside make and read them; the files are written as
 //! those of tables are.
 
-use crate::catalog::{EntryType, PgCatalog, Swap, Swapped};
-use crate::error::{LakeError, LakeResult};
-use crate::lake::Lake;
-use crate::table::TableName;
+use crate::{
+    boxed,
+    catalog::{EntryType, PgCatalog, Swap, Swapped},
+    error::{LakeError, LakeResult},
+    lake::Lake,
+    table::TableName,
+};
 use bytes::Bytes;
 use iceberg::ViewUpdate;
 use iceberg::spec::{ViewMetadata, ViewMetadataBuilder};
@@ -25,6 +28,7 @@ pub struct View {
 impl View {
     /// # Errors
     /// The file is no metadata of a view, or cannot be read.
+    #[boxed]
     pub async fn read(lake: &Lake, name: &TableName, location: &str) -> LakeResult<View> {
         let text = lake.io().new_input(location)?.read().await?;
         let metadata = serde_json::from_slice(&text).map_err(iceberg::Error::from)?;
@@ -32,6 +36,7 @@ impl View {
     }
 
     /// Writes metadata of a view. Nothing leads to them yet.
+    #[boxed]
     pub async fn write(lake: &Lake, name: &TableName, metadata: ViewMetadata) -> LakeResult<View> {
         let own = || format!("{}/metadata", metadata.location().trim_end_matches('/'));
         let folder = metadata.properties().get(METADATA_PATH).cloned().unwrap_or_else(own);
@@ -53,6 +58,7 @@ impl View {
     }
 
     /// Adds it to the catalog. `false`: the name is taken.
+    #[boxed]
     pub async fn add(&self, catalog: &PgCatalog) -> LakeResult<bool> {
         catalog.add(EntryType::View, &self.name, &self.location).await
     }
@@ -61,6 +67,7 @@ impl View {
     ///
     /// # Errors
     /// `LakeError::Conflict` if another writer was faster.
+    #[boxed]
     pub async fn change(&self, lake: &Lake, catalog: &PgCatalog, updates: Vec<ViewUpdate>) -> LakeResult<View> {
         let builder = updates.into_iter().try_fold(self.metadata.clone().into_builder(), apply)?;
         let next = View::write(lake, &self.name, builder.build()?.metadata).await?;

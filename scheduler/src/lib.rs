@@ -20,6 +20,7 @@ mod runs;
 mod upkeep;
 mod wake;
 
+use async_recursion::async_recursion as boxed;
 pub use config::SchedulerConfig;
 
 use board::Board;
@@ -48,6 +49,7 @@ pub struct Scheduler;
 
 impl Scheduler {
     /// Runs until `stop`. The database may come and go meanwhile. An error means that the process should end.
+    #[boxed]
     pub async fn run(
         config: SchedulerConfig,
         cold: PgPool,

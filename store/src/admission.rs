@@ -6,10 +6,7 @@
 
 mod past;
 
-use crate::line::Line;
-use crate::narrow;
-use crate::version::Versions;
-use crate::{StoreError, StoreResult};
+use crate::{StoreError, StoreResult, boxed, line::Line, narrow, version::Versions};
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_core::admission::{House, Verdict, Waiting, decide, look_again};
 use orch_core::gates::{DEFAULT_POOL, Of};
@@ -45,6 +42,7 @@ pub struct Admitted {
 }
 
 /// Lets in whom there is room for; waits for its turn.
+#[boxed]
 pub async fn admit(db: &mut PgConnection, versions: &Versions) -> StoreResult<Admitted> {
     let waiting = sqlx::query_scalar!(r#"select exists (select from ready where queue < 0) as "waiting!""#);
     if !waiting.fetch_one(&mut *db).await? {
@@ -54,6 +52,7 @@ pub async fn admit(db: &mut PgConnection, versions: &Versions) -> StoreResult<Ad
 }
 
 /// As [`admit`], and frees what the dead left behind. Nothing when somebody else is at it.
+#[boxed]
 pub async fn admit_and_recount(db: &mut PgConnection, versions: &Versions) -> StoreResult<Admitted> {
     rounds(db, versions, Lock::Try).await
 }

@@ -9,8 +9,7 @@ pub use gather::{NextAlert, gather_alerts, next_alert_in};
 pub use list::{AlertFilter, AlertRow, alert, alerts_of_run, count_alerts, list_alerts};
 pub use tell::{tell_of_checks, tell_of_stale};
 
-use crate::step::json;
-use crate::{StoreError, StoreResult};
+use crate::{StoreError, StoreResult, boxed, step::json};
 use chrono::{DateTime, Utc};
 use orch_core::alert::{AlertKind, Facts, NewAlert, again_in};
 use orch_spec::Notifier;
@@ -43,6 +42,7 @@ pub struct Claimed {
 
 /// Writes alerts, of a run or of none; those that are known already stay as they are. The caller commits, and gives
 /// `Hint::Alert`.
+#[boxed]
 pub async fn add_alerts(db: &mut PgConnection, run: Option<Uuid>, alerts: &[NewAlert]) -> StoreResult<()> {
     let (whole, parts): (Vec<&NewAlert>, Vec<&NewAlert>) = alerts.iter().partition(|alert| alert.gather.is_none());
     if let (Some(run), false) = (run, parts.is_empty()) {
@@ -93,6 +93,7 @@ async fn add_parts(db: &mut PgConnection, run: Uuid, parts: &[&NewAlert]) -> Sto
 
 /// Takes what is due, at most so many: what was never tried first, so that one receiver that is down holds up no other. An
 /// alert that cannot be read is given up; it holds up no other either.
+#[boxed]
 pub async fn claim_alerts(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Claimed>> {
     let rows = sqlx::query!(
         r#"update alert set tries = tries + 1, due_at = now() + $2::float8 * interval '1 second'
@@ -135,6 +136,7 @@ fn read<T: serde::de::DeserializeOwned>(id: i64, text: &str) -> StoreResult<T> {
 }
 
 /// Somebody took it. One whose lease had ended meanwhile is sent all the same, and said once.
+#[boxed]
 pub async fn alert_sent(db: &mut PgConnection, claimed: &Claimed) -> StoreResult<()> {
     sqlx::query!(
         "update alert set state = 'sent', ended_at = now(), problem = null where id = $1 and state <> 'sent'",
@@ -146,6 +148,7 @@ pub async fn alert_sent(db: &mut PgConnection, claimed: &Claimed) -> StoreResult
 }
 
 /// Nobody took it: it is sent again after a while, or given up after a day.
+#[boxed]
 pub async fn alert_not_sent(db: &mut PgConnection, claimed: &Claimed, problem: &str) -> StoreResult<()> {
     not_sent(db, (claimed.id, claimed.tries), problem, again_in(claimed.tries, claimed.age)).await
 }
@@ -183,6 +186,7 @@ pub enum Retry {
 }
 
 /// Sends one at once that waits or was given up; its day begins anew.
+#[boxed]
 pub async fn retry_alert(db: &mut PgConnection, id: i64) -> StoreResult<Retry> {
     let due = sqlx::query!(
         "update alert set state = 'waiting', ended_at = null, due_at = now(), tries = 0, at = now()
@@ -197,6 +201,7 @@ pub async fn retry_alert(db: &mut PgConnection, id: i64) -> StoreResult<Retry> {
 }
 
 /// An alert that tells of nothing: whether its notifier works is seen in its row.
+#[boxed]
 pub async fn add_test_alert(db: &mut PgConnection, notifier: Notifier, by: &str) -> StoreResult<i64> {
     let new = orch_core::alert::test(notifier, Uuid::now_v7(), by);
     add_alerts(db, None, std::slice::from_ref(&new)).await?;

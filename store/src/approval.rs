@@ -5,7 +5,7 @@ mod search;
 
 pub use search::{ApprovalFilter, ApprovalOrder, ApprovalText, count_approvals, list_approvals};
 
-use crate::{StoreError, StoreResult};
+use crate::{StoreError, StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use orch_spec::approval::{Given, Question};
 use sqlx::postgres::PgConnection;
@@ -107,12 +107,14 @@ fn read<T: serde::de::DeserializeOwned>(attempt: Uuid, text: &str) -> StoreResul
 }
 
 /// The question of a try.
+#[boxed]
 pub async fn approval(db: &mut PgConnection, attempt: Uuid) -> StoreResult<Option<ApprovalRow>> {
     let filter = ApprovalFilter { attempt: Some(attempt), ..ApprovalFilter::default() };
     Ok(list_approvals(db, &filter, (0, 1)).await?.pop())
 }
 
 /// What an instance waits for now.
+#[boxed]
 pub async fn open_question(
     db: &mut PgConnection,
     run: Uuid,
@@ -134,6 +136,7 @@ pub async fn open_question(
 
 /// Somebody's answer, which must count (`Question::answered`): when it was given. `None`: it is too late, because somebody
 /// was faster, or its time is over, or it was taken back. The caller commits, and gives `Hint::Due`.
+#[boxed]
 pub async fn answer_approval(
     db: &mut PgConnection,
     attempt: Uuid,

@@ -4,7 +4,7 @@ mod search;
 
 pub use search::{AuditOrder, AuditSearch, AuditText, count_audit, search_audit};
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -35,6 +35,7 @@ pub struct AuditRow {
     pub extra: Option<Value>,
 }
 
+#[boxed]
 pub async fn record(db: &mut PgConnection, deed: &Deed<'_>) -> StoreResult<()> {
     sqlx::query!(
         "insert into audit (actor, event, dag_id, run_id, task_id, map_index, extra) values ($1, $2, $3, $4, $5, $6, $7::text::json)",
@@ -59,6 +60,7 @@ const LOOKED_BACK: i64 = 5_000;
 
 /// The last deed that ended each of these runs, given by DAG and run id, or made an instance of them fail; with a task, one
 /// that concerns it.
+#[boxed]
 pub async fn endings(
     db: &mut PgConnection,
     runs: &[(String, String)],
@@ -85,6 +87,7 @@ pub async fn endings(
 }
 
 /// Newest first; `before`: go on behind that id.
+#[boxed]
 pub async fn list_audit(
     db: &mut PgConnection,
     dag_id: Option<&str>,

@@ -3,8 +3,7 @@
 //!
 //! What stood there before is set aside and comes back when the restored one is not whole.
 
-use crate::StoreResult;
-use crate::guard::SCHEMA_VERSION;
+use crate::{StoreResult, boxed, guard::SCHEMA_VERSION};
 use sqlx::AssertSqlSafe;
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
@@ -26,6 +25,7 @@ pub struct Contents {
 }
 
 /// The schema has to fit.
+#[boxed]
 pub async fn contents(db: &mut PgConnection) -> StoreResult<Contents> {
     let found = sqlx::query!(
         r#"select (select count(*) from dag) as "dags!", (select count(*) from dag_run) as "runs!",
@@ -38,6 +38,7 @@ pub async fn contents(db: &mut PgConnection) -> StoreResult<Contents> {
 }
 
 /// The version of the server, as `15`.
+#[boxed]
 pub async fn server_major(db: &mut PgConnection) -> StoreResult<u32> {
     let number = sqlx::query_scalar!(r#"select current_setting('server_version_num')::integer / 10000 as "major!""#);
     Ok(number.fetch_one(db).await?.unsigned_abs())
@@ -52,6 +53,7 @@ pub struct OtherSchema {
 }
 
 /// By name; empty ones are left out.
+#[boxed]
 pub async fn other_schemas(db: &mut PgConnection) -> StoreResult<Vec<OtherSchema>> {
     let own = SCHEMAS.map(String::from);
     let found = sqlx::query_as!(
@@ -67,6 +69,7 @@ pub async fn other_schemas(db: &mut PgConnection) -> StoreResult<Vec<OtherSchema
 }
 
 /// Whether there is anything in these schemas, of orch or of others.
+#[boxed]
 pub async fn is_empty(db: &mut PgConnection, schemas: &[String]) -> StoreResult<bool> {
     let found = sqlx::query_scalar!(
         r#"select not exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -77,6 +80,7 @@ pub async fn is_empty(db: &mut PgConnection, schemas: &[String]) -> StoreResult<
 }
 
 /// Processes of orch with a connection to this database besides the one that asks.
+#[boxed]
 pub async fn who_is_here(db: &mut PgConnection) -> StoreResult<Vec<String>> {
     let names = sqlx::query_scalar!(
         r#"select distinct application_name as "name!" from pg_stat_activity where datname = current_database()
@@ -91,6 +95,7 @@ pub fn can_be_set_aside(schema: &str) -> bool {
 }
 
 /// Puts what is there out of the way, so that these schemas, orch's among them, are free. What was left aside before goes.
+#[boxed]
 pub async fn set_aside(db: &mut PgConnection, schemas: &[String]) -> StoreResult<()> {
     // Locks of thousands of partitions.
     sqlx::query("set statement_timeout = 0").execute(&mut *db).await?;
@@ -110,6 +115,7 @@ pub async fn set_aside(db: &mut PgConnection, schemas: &[String]) -> StoreResult
 }
 
 /// What was set aside is there again, in the place of whatever came since.
+#[boxed]
 pub async fn put_back(db: &mut PgConnection) -> StoreResult<()> {
     let mut tx = db.begin().await?;
     for aside in aside(&mut tx).await? {
@@ -148,6 +154,7 @@ fn quoted(name: &str) -> String {
 
 /// What was set aside goes; what was restored gets the role that steps of tasks work as, which a backup does not carry:
 /// roles belong to the server.
+#[boxed]
 pub async fn settle(db: &mut PgConnection) -> StoreResult<()> {
     let mut tx = db.begin().await?;
     drop_aside(&mut tx).await?;

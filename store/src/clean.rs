@@ -25,7 +25,7 @@ pub(crate) use archived::{columns, count_rows};
 pub(crate) use record::{How, Mark};
 pub(crate) use weeks::{Change, leaf_is_there, patiently};
 
-use crate::{StoreError, StoreResult};
+use crate::{StoreError, StoreResult, boxed};
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::postgres::PgConnection;
 
@@ -86,6 +86,7 @@ pub struct Cleaned {
 ///
 /// # Errors
 /// Somebody else cleans; a partition could not be locked for a long time. What was done stays done.
+#[boxed]
 pub async fn clean(db: &mut PgConnection, wish: &Wish, tell: &mut Tell<'_>) -> StoreResult<()> {
     begin(db).await?;
     let cleaned = carry_out(db, wish, tell).await;
@@ -121,6 +122,7 @@ pub(crate) async fn begin(db: &mut PgConnection) -> StoreResult<()> {
 }
 
 /// Statements of this session may take as long as reading a large table does.
+#[boxed]
 pub async fn take_time(db: &mut PgConnection) -> StoreResult<()> {
     sqlx::query("set statement_timeout = '30min'").execute(&mut *db).await?;
     // Rows of a table always come in the same order, so that what is exported twice is the same objects.

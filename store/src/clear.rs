@@ -1,12 +1,13 @@
 //! Clears instances of a run: what is over begins anew, what runs is stopped first and then begins anew, and what waits for a
 //! time or a condition begins anew instead. What is claimable already begins anyway.
 
-use crate::narrow;
-use crate::refold::{Keep, carry_out, fold_loading, fold_run};
-use crate::run_lock;
-use crate::step::{Mode, Step, Stepper};
-use crate::version::{Version, Versions};
-use crate::{StoreError, StoreResult};
+use crate::{
+    StoreError, StoreResult, boxed, narrow,
+    refold::{Keep, carry_out, fold_loading, fold_run},
+    run_lock,
+    step::{Mode, Step, Stepper},
+    version::{Version, Versions},
+};
 use orch_core::plan::TaskIdx;
 use orch_core::run::{Elements, Run};
 use orch_core::select::Selection;
@@ -53,6 +54,7 @@ enum Look {
 }
 
 /// Shows what a clear would do, without doing it.
+#[boxed]
 pub async fn would_clear(
     db: &mut PgConnection,
     versions: &mut Versions,
@@ -79,6 +81,7 @@ pub struct ClearCount {
 }
 
 /// As [`would_clear`], for people: counted, and `most` of them named. `None`: there is no such run.
+#[boxed]
 pub async fn count_clear(
     db: &mut PgConnection,
     versions: &mut Versions,
@@ -137,6 +140,7 @@ pub async fn count_clear(
 }
 
 /// Clears. The caller gives `Hint::Ready`, and `Hint::Stop` when something is being stopped. `None`: there is no such run.
+#[boxed]
 pub async fn clear_instances(
     db: &mut PgConnection,
     stepper: &mut Stepper,
@@ -200,6 +204,7 @@ pub async fn clear_instances(
 }
 
 /// A worker has stopped what was cleared while it ran: its rule is asked anew by the fold that follows.
+#[boxed]
 pub async fn restarted(db: &mut PgConnection, lease: crate::step::Lease) -> StoreResult<()> {
     let mut tx = db.begin().await?;
     sqlx::query!("select id from dag_run where id = $1 for no key update", lease.run).fetch_optional(&mut *tx).await?;

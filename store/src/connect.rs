@@ -1,6 +1,6 @@
 //! Connections: what every session is told, and what a hot one is told besides.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use orch_sdk::task::{Connection as Outside, TaskResult, fatal};
 use serde_json::Value;
 use sqlx::pool::PoolConnection;
@@ -76,11 +76,13 @@ impl Told {
 }
 
 /// One connection with the settings of the hot path. Its statements live as long as it does.
+#[boxed]
 pub async fn hot(url: &str, name: &str) -> StoreResult<PgConnection> {
     connected(&options(url, name)?.statement_cache_capacity(HOT_STATEMENTS), &Told::hot(HOT_IDLE_IN_TRANSACTION)).await
 }
 
 /// One ordinary connection.
+#[boxed]
 pub async fn one(url: &str, name: &str) -> StoreResult<PgConnection> {
     connected(&options(url, name)?, &Told::ordinary()).await
 }
@@ -159,6 +161,7 @@ async fn is_outside_of_transactions(db: &mut PgConnection) -> sqlx::Result<bool>
 pub struct Loan(Option<PoolConnection<Postgres>>);
 
 impl Loan {
+    #[boxed]
     pub async fn of(pool: &PgPool) -> StoreResult<Loan> {
         Ok(Loan(Some(pool.acquire().await?)))
     }
@@ -190,6 +193,7 @@ impl Drop for Loan {
 
 /// Two sessions of ours that are one at the server: what one is told, the other has. Asked by simple statements, which
 /// every pooler lets through.
+#[boxed]
 pub async fn is_shared(url: &str, name: &str) -> StoreResult<bool> {
     // A pooler that has no session left lets the second one wait.
     let asked = tokio::time::timeout(CONNECT_TIMEOUT, have_one_backend(options(url, name)?));

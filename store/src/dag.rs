@@ -10,7 +10,7 @@ pub use folder::{BundleDagRow, dags_of_bundle, set_stale, taken_by_others, versi
 pub use list::{DagFilter, MOST_DAGS, count_dags, dag_ids_like, list_dags, tags};
 pub use search::{DagCondition, DagOrder, DagSearch, count_found_dags, search_dags};
 
-use crate::{StoreResult, run};
+use crate::{StoreResult, boxed, run};
 use chrono::{DateTime, Utc};
 use orch_spec::state::RunState;
 use sqlx::Connection;
@@ -80,11 +80,13 @@ const DELETE_RUNS: i64 = 50;
 /// Names that are compared with a mistyped one.
 const MOST_NAMES: i64 = 5_000;
 
+#[boxed]
 pub async fn get_dag(db: &mut PgConnection, dag_id: &str) -> StoreResult<Option<DagRow>> {
     Ok(dag_rows!("where d.dag_id = $1", dag_id).fetch_optional(db).await?)
 }
 
 /// The id of a DAG by its id or one of its aliases.
+#[boxed]
 pub async fn resolve(db: &mut PgConnection, name: &str) -> StoreResult<Option<String>> {
     let id = sqlx::query_scalar!(
         "select dag_id from dag where dag_id = $1 or aliases @> array[$1] order by dag_id <> $1, dag_id limit 1",
@@ -94,6 +96,7 @@ pub async fn resolve(db: &mut PgConnection, name: &str) -> StoreResult<Option<St
 }
 
 /// Names that `name` may have been meant to be, the likeliest first.
+#[boxed]
 pub async fn did_you_mean(db: &mut PgConnection, name: &str) -> StoreResult<Vec<String>> {
     let names = sqlx::query_scalar!(
         r#"select name as "name!" from (select dag_id as name from dag union select unnest(aliases) from dag) n
@@ -127,11 +130,13 @@ fn edits(a: &str, b: &str) -> usize {
 }
 
 /// Pauses DAGs; the answer names those that were not paused. Their runs go on, no new ones begin.
+#[boxed]
 pub async fn pause(db: &mut PgConnection, dag_ids: &[String]) -> StoreResult<Vec<String>> {
     set_paused(db, dag_ids, true).await
 }
 
 /// The answer names those that were paused. The caller starts their queued runs and wakes the schedulers.
+#[boxed]
 pub async fn unpause(db: &mut PgConnection, dag_ids: &[String]) -> StoreResult<Vec<String>> {
     set_paused(db, dag_ids, false).await
 }
@@ -147,6 +152,7 @@ async fn set_paused(db: &mut PgConnection, dag_ids: &[String], paused: bool) -> 
 }
 
 /// Pauses a DAG whose last runs all failed, as many as it says. Asked when a run of it has failed.
+#[boxed]
 pub async fn pause_after_failures(db: &mut PgConnection, dag_id: &str) -> StoreResult<bool> {
     let done = sqlx::query!(
         "update dag d set is_paused = true where d.dag_id = $1 and d.max_consecutive_failed_runs > 0 and not d.is_paused
@@ -159,6 +165,7 @@ pub async fn pause_after_failures(db: &mut PgConnection, dag_id: &str) -> StoreR
 }
 
 /// How many runs there are in each state.
+#[boxed]
 pub async fn run_counts(db: &mut PgConnection, dag_id: &str) -> StoreResult<Vec<RunCount>> {
     let rows = sqlx::query!(
         r#"select state::text as "state!", count(*) as "count!" from dag_run where dag_id = $1 group by state order by state"#,
@@ -169,6 +176,7 @@ pub async fn run_counts(db: &mut PgConnection, dag_id: &str) -> StoreResult<Vec<
 }
 
 /// The same for many DAGs, by DAG; all of them without names.
+#[boxed]
 pub async fn run_counts_of(
     db: &mut PgConnection,
     dag_ids: Option<&[String]>,
@@ -193,6 +201,7 @@ pub async fn run_counts_of(
 
 /// Deletes a DAG with all its runs, some at a time: what was begun can be begun again. A DAG that is still offered comes
 /// back, without history, when its worker registers again.
+#[boxed]
 pub async fn delete_dag(db: &mut PgConnection, dag_id: &str) -> StoreResult<DeleteDag> {
     let running = sqlx::query_scalar!(
         r#"select exists (select from dag_run r where r.dag_id = d.dag_id and r.state = 'running') as "running!"

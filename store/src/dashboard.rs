@@ -1,6 +1,6 @@
 //! Dashboards as bundles declare them: what a page draws is data, so that no page needs the code of a bundle.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::Connection as _;
@@ -26,6 +26,7 @@ pub struct DashboardRow {
 
 /// Makes these the dashboards of a bundle: others that it had are gone. Names that another bundle has stay with it; they are
 /// answered, with that bundle.
+#[boxed]
 pub async fn set_dashboards(
     db: &mut PgConnection,
     bundle: &str,
@@ -58,6 +59,7 @@ pub async fn set_dashboards(
 }
 
 /// All of them, by name.
+#[boxed]
 pub async fn list_dashboards(db: &mut PgConnection) -> StoreResult<Vec<DashboardRow>> {
     let rows = sqlx::query_as!(
         DashboardRow,
@@ -66,6 +68,7 @@ pub async fn list_dashboards(db: &mut PgConnection) -> StoreResult<Vec<Dashboard
     Ok(rows.fetch_all(db).await?)
 }
 
+#[boxed]
 pub async fn get_dashboard(db: &mut PgConnection, name: &str) -> StoreResult<Option<DashboardRow>> {
     let row = sqlx::query_as!(
         DashboardRow,

@@ -5,10 +5,13 @@ mod list;
 
 pub use list::{DeadlineFilter, DeadlineRow, count_deadlines, late_runs, list_deadlines};
 
-use crate::StoreResult;
-use crate::alert::add_alerts;
-use crate::run::word;
-use crate::version::{Version, Versions};
+use crate::{
+    StoreResult,
+    alert::add_alerts,
+    boxed,
+    run::word,
+    version::{Version, Versions},
+};
 use orch_core::alert::of_deadline;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
@@ -43,6 +46,7 @@ pub struct Rung {
 
 /// Runs that have started get their time, and deadlines whose time has come are looked at, at most so many. The caller gives
 /// `Hint::Alert`.
+#[boxed]
 pub async fn ring(db: &mut PgConnection, versions: &Versions, most: i64) -> StoreResult<Rung> {
     sqlx::query!(
         "update deadline d set due_at = r.started_at + d.after_ms * interval '1 millisecond' from dag_run r

@@ -4,8 +4,10 @@ mod history;
 
 pub use history::{NamedDifference, VerifiedRun, WhichHistory, count_history, verify_history};
 
-use crate::StoreResult;
-use crate::parked::{ParkedRun, parked_runs};
+use crate::{
+    StoreResult, boxed,
+    parked::{ParkedRun, parked_runs},
+};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
@@ -43,6 +45,7 @@ pub struct Vitals {
 /// Runs that are named.
 const MOST_STRANDED: i64 = 20;
 
+#[boxed]
 pub async fn vitals(db: &mut PgConnection) -> StoreResult<Vitals> {
     let server = sqlx::query!(
         r#"select now() as "now!", current_setting('server_version') as "server_version!",

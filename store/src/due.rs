@@ -6,7 +6,7 @@ mod tick;
 pub use stale::{StrandedRun, mark_stale_dags, queued_too_long, stranded_runs};
 pub use tick::{create_due_runs, due_dags};
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -72,6 +72,7 @@ pub struct After {
 }
 
 /// Renews a scheduler's heartbeat and says what there is to do.
+#[boxed]
 pub async fn look(db: &mut PgConnection, process: i32, progress: &Value, after: &After) -> StoreResult<Due> {
     let due = sqlx::query_file_as!(
         Due,
@@ -88,11 +89,13 @@ pub async fn look(db: &mut PgConnection, process: i32, progress: &Value, after: 
 }
 
 /// Makes claimable what has waited long enough, at most so many; how many that were.
+#[boxed]
 pub async fn wake_waiting(db: &mut PgConnection, most: i64) -> StoreResult<u64> {
     Ok(sqlx::query_file!("queries/due/wake.sql", most).execute(db).await?.rows_affected())
 }
 
 /// DAGs with queued runs that are due and room for one more.
+#[boxed]
 pub async fn dags_with_room(db: &mut PgConnection, most: i64) -> StoreResult<Vec<String>> {
     let dags = sqlx::query_scalar!(
         r#"select dag_id as "dag_id!" from dags_with_room() as d (dag_id) order by dag_id limit $1"#,
@@ -102,6 +105,7 @@ pub async fn dags_with_room(db: &mut PgConnection, most: i64) -> StoreResult<Vec
 }
 
 /// Running runs whose time is over.
+#[boxed]
 pub async fn timed_out_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<(Uuid, String)>> {
     let rows = sqlx::query!(
         "select id, dag_id from dag_run where state = 'running' and timeout_at <= now() order by timeout_at limit $1",

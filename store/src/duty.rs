@@ -1,11 +1,12 @@
 //! What schedulers do once in a while, whichever of them comes first.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
 /// Whether it is this caller's turn: the last turn was `every` ago, and nobody else took this one.
+#[boxed]
 pub async fn duty_due(db: &mut PgConnection, name: &str, every: Duration) -> StoreResult<bool> {
     let turn = sqlx::query_scalar!(
         "insert into duty as d (name, done_at) values ($1, now())
@@ -18,6 +19,7 @@ pub async fn duty_due(db: &mut PgConnection, name: &str, every: Duration) -> Sto
 }
 
 /// When each was done last, by name.
+#[boxed]
 pub async fn list_duties(db: &mut PgConnection) -> StoreResult<Vec<(String, DateTime<Utc>)>> {
     let rows = sqlx::query!("select name, done_at from duty where done_at > '-infinity' order by name limit 100");
     Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.name, row.done_at)).collect())

@@ -3,7 +3,7 @@
 
 mod squashed;
 
-use crate::{MIGRATOR, StoreError, StoreResult, home, partition};
+use crate::{MIGRATOR, StoreError, StoreResult, boxed, home, partition};
 use sqlx::postgres::PgConnection;
 
 /// The schema this binary brings.
@@ -27,6 +27,7 @@ pub enum Schema {
     TooNew { version: i32, min_binary: i32 },
 }
 
+#[boxed]
 pub async fn look(db: &mut PgConnection) -> StoreResult<Schema> {
     // Not checked at compile time: the table may not be there.
     let row = sqlx::query_as("select version, min_binary from schema_guard").fetch_optional(db).await;
@@ -43,6 +44,7 @@ pub async fn look(db: &mut PgConnection) -> StoreResult<Schema> {
 }
 
 /// Every process asks once, before it does anything else.
+#[boxed]
 pub async fn check(db: &mut PgConnection) -> StoreResult<()> {
     let needed = SCHEMA_VERSION;
     match look(db).await? {
@@ -63,6 +65,7 @@ pub async fn check(db: &mut PgConnection) -> StoreResult<()> {
 }
 
 /// Brings the schema up to this binary's, one binary at a time. A schema that is newer is left as it is.
+#[boxed]
 pub async fn migrate(db: &mut PgConnection) -> StoreResult<()> {
     if matches!(look(db).await?, Schema::Fits | Schema::TooNew { .. }) {
         return check(db).await;

@@ -3,7 +3,7 @@
 //! Within a process a hint is a `Notify`. Between processes it is a NOTIFY on a connection of its own, at most one each
 //! few milliseconds however often it is given: NOTIFY takes a cluster-wide lock at commit.
 
-use crate::{StoreResult, connect};
+use crate::{StoreResult, boxed, connect};
 use sqlx::postgres::PgListener;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 use std::sync::Arc;
@@ -105,6 +105,7 @@ impl Hints {
     }
 
     /// Carries hints between this process and the others until `stop`. Without it hints stay at home.
+    #[boxed]
     pub async fn carry(&self, url: &str, cold: &PgPool, stop: CancellationToken) -> StoreResult<()> {
         let me = Uuid::new_v4().simple().to_string();
         let listening = connect::pool(url, "orch hints", 1)?;
@@ -167,6 +168,7 @@ impl Hints {
     }
 
     /// Tells other processes what was given here: for a process that is gone in a moment and carries no hints.
+    #[boxed]
     pub async fn tell_now(&self, db: &mut PgConnection) -> StoreResult<()> {
         self.tell_as(db, ANONYMOUS).await
     }

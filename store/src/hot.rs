@@ -3,10 +3,14 @@
 
 mod session;
 
-use crate::refold::{self, Folded, Keep};
-use crate::step::{Lease, Reply, Step, Stepper};
-use crate::version::{Version, Versions};
-use crate::{StoreResult, admission, clear, connect, dag, parked, run, worker};
+use crate::{
+    StoreResult, admission, boxed, clear, connect, dag, parked,
+    refold::{self, Folded, Keep},
+    run,
+    step::{Lease, Reply, Step, Stepper},
+    version::{Version, Versions},
+    worker,
+};
 use orch_core::run::Run;
 use orch_core::transition::{Effects, Event};
 pub use session::ServerSession;
@@ -73,6 +77,7 @@ pub struct PgHot {
 }
 
 impl PgHot {
+    #[boxed]
     pub async fn connect(url: &str, name: &str) -> StoreResult<PgHot> {
         let mut db = connect::hot(url, name).await?;
         let session = ServerSession::of(&mut db).await?;

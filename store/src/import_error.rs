@@ -1,7 +1,7 @@
 //! DAG files that cannot be taken, one row a file. Workers that watch a folder write them; pages, the API and commands
 //! show them.
 
-use crate::{StoreError, StoreResult};
+use crate::{StoreError, StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use orch_spec::check::FileProblem;
 use serde_json::Value;
@@ -39,6 +39,7 @@ pub struct ImportErrorFilter {
 pub const MOST_IMPORT_ERRORS: i64 = 1_000;
 
 /// From now on these files of the bundle are broken, and no others. One that is broken as before keeps its id and time.
+#[boxed]
 pub async fn set_import_errors(
     db: &mut PgConnection,
     bundle: &str,
@@ -66,6 +67,7 @@ pub async fn set_import_errors(
 }
 
 /// By file.
+#[boxed]
 pub async fn list_import_errors(db: &mut PgConnection, filter: &ImportErrorFilter) -> StoreResult<Vec<ImportErrorRow>> {
     let rows = sqlx::query!(
         "select id, bundle, file, at, problems from import_error
@@ -85,6 +87,7 @@ pub async fn list_import_errors(db: &mut PgConnection, filter: &ImportErrorFilte
 }
 
 /// Bundles and files that are broken.
+#[boxed]
 pub async fn broken_files(db: &mut PgConnection) -> StoreResult<HashSet<(String, String)>> {
     let rows = sqlx::query!("select bundle, file from import_error limit $1", MOST_IMPORT_ERRORS);
     Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.bundle, row.file)).collect())

@@ -9,9 +9,10 @@ pub use of_runs::{InstanceKey, RunInstances, count_instances, instances_of_runs,
 pub use page::{InstancePage, page_of_instances};
 pub use tries::{ElementFailure, OldTry, TryRow, first_element_failure, old_tries, tries};
 
-use crate::narrow;
-use crate::version::{Version, Versions};
-use crate::{StoreResult, run};
+use crate::{
+    StoreResult, boxed, narrow, run,
+    version::{Version, Versions},
+};
 use chrono::{DateTime, Utc};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::run::Run;
@@ -69,11 +70,13 @@ pub struct InstanceFilter {
 pub const MOST_INSTANCES: usize = 1_000;
 
 /// The ledger of a run: the state of each task and how many elements are in which.
+#[boxed]
 pub async fn ledger(db: &mut PgConnection, versions: &mut Versions, run: Uuid) -> StoreResult<Option<Ledger>> {
     Ok(ledgers(db, versions, &[run]).await?.pop().map(|(_, ledger)| ledger))
 }
 
 /// The ledgers of many runs, as a grid shows them, in the order of the runs' ids.
+#[boxed]
 pub async fn ledgers(
     db: &mut PgConnection,
     versions: &mut Versions,
@@ -102,6 +105,7 @@ pub async fn ledgers(
 }
 
 /// Instances of a run in the order of its DAG, at most `most`. `None`: there is no such run.
+#[boxed]
 pub async fn list_instances(
     db: &mut PgConnection,
     versions: &mut Versions,
@@ -140,6 +144,7 @@ pub async fn list_instances(
 }
 
 /// One instance. `None`: no such run, task or index.
+#[boxed]
 pub async fn get_instance(
     db: &mut PgConnection,
     versions: &mut Versions,
@@ -173,6 +178,7 @@ pub fn counts_when_over(ledger: &Ledger) -> Option<BTreeMap<TaskState, i64>> {
 }
 
 /// How many instances of each task are in which state, from rows; the ledger knows the rest.
+#[boxed]
 pub async fn state_counts(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<(TaskIdx, TaskState, i64)>> {
     let rows = sqlx::query!(
         r#"select task as "task!", state::text as "state!", count(*) as "count!" from (
@@ -191,6 +197,7 @@ pub async fn state_counts(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<(
 
 /// The most telling state of each task in these runs, from rows: what a grid shows of runs that are not over. Of several
 /// elements the one counts that needs most attention.
+#[boxed]
 pub async fn loudest_states(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Vec<(Uuid, TaskIdx, TaskState)>> {
     let rows = sqlx::query!(
         r#"select distinct on (run, task) run as "run!", task as "task!", state::text as "state!" from (

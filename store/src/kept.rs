@@ -13,7 +13,7 @@ pub use search::Search;
 pub use tables::{CONNECTION, POOL, TOPIC, VARIABLE};
 pub use write::{Columns, delete, insert, update};
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 
@@ -34,12 +34,14 @@ pub struct Table {
 /// Read at once at most.
 pub const MOST_KEPT: i64 = 10_000;
 
+#[boxed]
 pub async fn get(db: &mut PgConnection, table: &'static Table, name: &str) -> StoreResult<Option<Record>> {
     let sql = format!("select to_jsonb(r) from ({}) r where r.{} = $1", table.source, table.key);
     one(db, table, sql, name).await
 }
 
 /// The same, locked until the end of the transaction. Nothing is counted.
+#[boxed]
 pub async fn lock(db: &mut PgConnection, table: &'static Table, name: &str) -> StoreResult<Option<Record>> {
     let sql = format!("select to_jsonb(r) from {} r where r.{} = $1 for update", table.name, table.key);
     one(db, table, sql, name).await
@@ -51,6 +53,7 @@ async fn one(db: &mut PgConnection, table: &'static Table, sql: String, name: &s
 }
 
 /// By name, behind `after`.
+#[boxed]
 pub async fn list(
     db: &mut PgConnection,
     table: &'static Table,

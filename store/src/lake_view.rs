@@ -21,6 +21,7 @@ pub use table::{
 };
 pub use text::{cell_text, csv_head, csv_line, escape_formulas, row_object};
 
+use crate::boxed;
 use orch_sdk::task::{BoxFuture, Connection, TaskResult};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -111,6 +112,7 @@ impl LakeDoor {
         self.0.is_some()
     }
 
+    #[boxed]
     pub async fn open(&self) -> LakeResult<Arc<dyn LakeView>> {
         match &self.0 {
             Some(open) => open().await,

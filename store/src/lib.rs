@@ -72,6 +72,9 @@ pub mod watch;
 pub mod why;
 pub mod worker;
 
+/// What callers await is boxed: the body of an `async fn` is otherwise compiled again in each crate that awaits it, with
+/// all of sqlx around each of its queries.
+pub(crate) use async_recursion::async_recursion as boxed;
 pub use completion::{Commit, CompletionStep};
 pub use error::{Policy, StoreError, StoreResult};
 

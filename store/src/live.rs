@@ -1,7 +1,9 @@
 //! What live pages look at, over and over: each function is one statement by keys, however many things are watched.
 
-use crate::StoreResult;
-use crate::log::{Chunk, Place};
+use crate::{
+    StoreResult, boxed,
+    log::{Chunk, Place},
+};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 use std::sync::Arc;
@@ -44,6 +46,7 @@ impl TryLook {
 }
 
 /// Runs that are not there any more are left out.
+#[boxed]
 pub async fn look_at_runs(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Vec<RunLook>> {
     let looks = sqlx::query_as!(
         RunLook,
@@ -63,6 +66,7 @@ pub struct DagLook {
 }
 
 /// DAGs that are not there any more are left out.
+#[boxed]
 pub async fn look_at_dags(db: &mut PgConnection, dag_ids: &[Arc<str>]) -> StoreResult<Vec<DagLook>> {
     let dag_ids: Vec<String> = dag_ids.iter().map(ToString::to_string).collect();
     let looks = sqlx::query_as!(
@@ -82,6 +86,7 @@ pub async fn look_at_dags(db: &mut PgConnection, dag_ids: &[Arc<str>]) -> StoreR
 }
 
 /// In the order of the keys; one of a run that is gone is as a run that is over.
+#[boxed]
 pub async fn look_at_tries(db: &mut PgConnection, keys: &[TryKey]) -> StoreResult<Vec<TryLook>> {
     let looks = sqlx::query_as!(
         TryLook,
@@ -106,6 +111,7 @@ pub async fn look_at_tries(db: &mut PgConnection, keys: &[TryKey]) -> StoreResul
 
 /// A number that is another one when a run came, began or ended, when a DAG was switched or changed, or when a backfill was
 /// paused or ended. As cheap as there are few runs under way.
+#[boxed]
 pub async fn look_at_all(db: &mut PgConnection) -> StoreResult<i64> {
     let mark = sqlx::query_scalar!(
         r#"select hashtextextended(concat_ws(' ',
@@ -118,6 +124,7 @@ pub async fn look_at_all(db: &mut PgConnection) -> StoreResult<i64> {
 }
 
 /// A number that is another one when a stream came, moved, stopped or was steered, or a topic of the built-in log grew.
+#[boxed]
 pub async fn look_at_streams(db: &mut PgConnection) -> StoreResult<i64> {
     let mark = sqlx::query_scalar!(
         r#"select hashtextextended(concat_ws(' ',
@@ -138,6 +145,7 @@ pub struct News {
 }
 
 /// The last chunks behind a place, as many as fit into `most_bytes` (at least one).
+#[boxed]
 pub async fn news(db: &mut PgConnection, run: Uuid, attempt: Uuid, after: Place, most_bytes: i64) -> StoreResult<News> {
     let rows = sqlx::query!(
         r#"with behind as (
@@ -197,11 +205,13 @@ pub struct InstanceChange {
 pub const MOST_CHANGES: i64 = 5_000;
 
 /// The clock by which everything is written down.
+#[boxed]
 pub async fn database_clock(db: &mut PgConnection) -> StoreResult<DateTime<Utc>> {
     Ok(sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(db).await?)
 }
 
 /// Runs that are under way, those of `known`, and those that were created since then.
+#[boxed]
 pub async fn runs_to_tell(db: &mut PgConnection, known: &[Uuid], since: DateTime<Utc>) -> StoreResult<Vec<RunChange>> {
     let runs = sqlx::query_as!(
         RunChange,
@@ -220,6 +230,7 @@ pub async fn runs_to_tell(db: &mut PgConnection, known: &[Uuid], since: DateTime
 }
 
 /// What began or ended in these runs since then.
+#[boxed]
 pub async fn instances_to_tell(
     db: &mut PgConnection,
     runs: &[Uuid],

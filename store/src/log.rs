@@ -1,7 +1,7 @@
 //! What attempts say, in chunks, while they run. A chunk is never changed, but a log that grows too long loses those in
 //! its middle; a chunk's place is (run, attempt, lease, seq).
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
@@ -62,6 +62,7 @@ impl Place {
 }
 
 /// Keeps chunks of any number of attempts. One that was kept already is kept once.
+#[boxed]
 pub async fn append(db: &mut PgConnection, chunks: &[NewChunk]) -> StoreResult<()> {
     if chunks.is_empty() {
         return Ok(());
@@ -84,6 +85,7 @@ pub async fn append(db: &mut PgConnection, chunks: &[NewChunk]) -> StoreResult<(
 }
 
 /// Puts one line in the place of many chunks; said again with a longer gap, it grows.
+#[boxed]
 pub async fn leave_out(db: &mut PgConnection, gap: &LeftOut) -> StoreResult<()> {
     sqlx::query!(
         "with gone as (delete from log_chunk where run = $1 and attempt = $2 and lease_no = $3 and seq > $4 and seq <= $5)
@@ -102,6 +104,7 @@ pub async fn leave_out(db: &mut PgConnection, gap: &LeftOut) -> StoreResult<()> 
 }
 
 /// The chunks of an attempt behind a place, as many as fit into `most_bytes` (at least one), in order.
+#[boxed]
 pub async fn read(
     db: &mut PgConnection,
     run: Uuid,
@@ -126,6 +129,7 @@ pub async fn read(
 }
 
 /// The last chunks of an attempt, in order: where a tail begins.
+#[boxed]
 pub async fn tail(db: &mut PgConnection, run: Uuid, attempt: Uuid, most: i64) -> StoreResult<Vec<Chunk>> {
     let chunks = sqlx::query_as!(
         Chunk,
@@ -141,6 +145,7 @@ pub async fn tail(db: &mut PgConnection, run: Uuid, attempt: Uuid, most: i64) ->
 }
 
 /// Where a log ends for now; `None`: nothing is written yet.
+#[boxed]
 pub async fn end(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreResult<Option<Place>> {
     let place = sqlx::query_as!(
         Place,
@@ -153,6 +158,7 @@ pub async fn end(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreResult
 }
 
 /// How many lines a log has up to a place, without reading its text.
+#[boxed]
 pub async fn lines_upto(db: &mut PgConnection, run: Uuid, attempt: Uuid, place: Place) -> StoreResult<i64> {
     let lines = sqlx::query_scalar!(
         r#"select coalesce(sum(lines), 0) as "lines!" from kept_log
@@ -209,6 +215,7 @@ macro_rules! window {
 
 /// The chunks that begin with the one that holds line `first` (lines count from 1), as many as fit into `most_bytes`, but
 /// `least_lines` however long they are.
+#[boxed]
 pub async fn window(
     db: &mut PgConnection,
     run: Uuid,
@@ -232,6 +239,7 @@ pub async fn window(
 
 /// The chunks that end with the one that holds the line before `end`, as many as fit into `most_bytes` (at least one).
 /// With a number that is larger than any: the end of the log.
+#[boxed]
 pub async fn window_until(
     db: &mut PgConnection,
     run: Uuid,

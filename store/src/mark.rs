@@ -5,11 +5,13 @@ mod again;
 
 pub use again::ask_again;
 
-use crate::refold::{Keep, carry_out, fold_loading, fold_run};
-use crate::run_lock;
-use crate::step::{Mode, Step, Stepper};
-use crate::version::Versions;
-use crate::{StoreError, StoreResult};
+use crate::{
+    StoreError, StoreResult, boxed,
+    refold::{Keep, carry_out, fold_loading, fold_run},
+    run_lock,
+    step::{Mode, Step, Stepper},
+    version::Versions,
+};
 use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
 use orch_core::transition::{Event, Stood};
@@ -55,6 +57,7 @@ const LOOKS: usize = 20;
 
 /// Marks one instance as succeeded, failed or skipped. The caller gives `Hint::Ready`, `Hint::Run` and `Hint::Stop`, and
 /// begins queued runs of the DAG. The task has its place in `version`; without one in that of the run, whichever that is.
+#[boxed]
 pub async fn mark_instance(
     db: &mut PgConnection,
     versions: &mut Versions,

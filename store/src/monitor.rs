@@ -1,7 +1,7 @@
 //! How the whole of it went lately, summed up in the database: what came in, how runs of DAGs ended, what checks found, which
 //! alerts were sent.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
@@ -20,6 +20,7 @@ pub struct Hour {
 }
 
 /// The hours since then, the oldest first, the present one last.
+#[boxed]
 pub async fn hours(db: &mut PgConnection, since: DateTime<Utc>) -> StoreResult<Vec<Hour>> {
     // A run may have been made long before it fails.
     let made = first_id(since - TimeDelta::days(7));
@@ -42,6 +43,7 @@ pub struct DagWeek {
 }
 
 /// The weeks since then of the DAGs with the most trouble, each DAG's together and the oldest first.
+#[boxed]
 pub async fn dag_weeks(db: &mut PgConnection, since: DateTime<Utc>, dags: i64) -> StoreResult<Vec<DagWeek>> {
     Ok(sqlx::query_file_as!(DagWeek, "queries/monitor/levels.sql", first_id(since), dags).fetch_all(db).await?)
 }
@@ -56,6 +58,7 @@ pub struct CheckWeek {
 }
 
 /// The oldest week first.
+#[boxed]
 pub async fn check_weeks(db: &mut PgConnection, since: DateTime<Utc>) -> StoreResult<Vec<CheckWeek>> {
     Ok(sqlx::query_file_as!(CheckWeek, "queries/monitor/checks.sql", since).fetch_all(db).await?)
 }
@@ -71,6 +74,7 @@ pub struct AlertCount {
 }
 
 /// The most frequent first.
+#[boxed]
 pub async fn alert_counts(db: &mut PgConnection, since: DateTime<Utc>) -> StoreResult<Vec<AlertCount>> {
     Ok(sqlx::query_file_as!(AlertCount, "queries/monitor/alerts.sql", since).fetch_all(db).await?)
 }
@@ -86,6 +90,7 @@ pub struct Start {
 }
 
 /// Those of runs that were made since then, of the newest runs first.
+#[boxed]
 pub async fn starts(db: &mut PgConnection, since: DateTime<Utc>, most: i64) -> StoreResult<Vec<Start>> {
     Ok(sqlx::query_file_as!(Start, "queries/monitor/starts.sql", first_id(since), most).fetch_all(db).await?)
 }

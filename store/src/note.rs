@@ -1,6 +1,6 @@
 //! What people write about task instances. Kept by the task's id, so it stays when a run goes on in another version.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -19,6 +19,7 @@ impl Notes {
 }
 
 /// All notes on instances of these runs.
+#[boxed]
 pub async fn notes_of(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Notes> {
     let rows = sqlx::query!(
         "select run, task_id, map_index, note from instance_note where run = any($1) limit $2",
@@ -33,6 +34,7 @@ pub async fn notes_of(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Notes
 }
 
 /// Writes the same note on instances of a run; `None` takes it away.
+#[boxed]
 pub async fn set_notes(
     db: &mut PgConnection,
     run: Uuid,

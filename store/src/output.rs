@@ -10,9 +10,7 @@ pub use preview::{Preview, previews};
 pub use sealed::{opened, sealed, shown, shown_text};
 pub use write::{Place, change_output, create_output, delete_output};
 
-use crate::narrow;
-use crate::step::Lease;
-use crate::{StoreError, StoreResult};
+use crate::{StoreError, StoreResult, boxed, narrow, step::Lease};
 use orch_core::plan::TaskIdx;
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -36,6 +34,7 @@ pub enum Stored {
 }
 
 /// Outputs of tasks of a run, by (task, map index). What gave nothing has no entry.
+#[boxed]
 pub async fn of_tasks(
     db: &mut PgConnection,
     run: Uuid,
@@ -69,6 +68,7 @@ pub async fn of_tasks(
 }
 
 /// One value under any key, whole.
+#[boxed]
 pub async fn get(
     db: &mut PgConnection,
     run: Uuid,
@@ -100,6 +100,7 @@ pub async fn get(
 }
 
 /// One part of a list that a task gave.
+#[boxed]
 pub async fn part(
     db: &mut PgConnection,
     run: Uuid,
@@ -146,6 +147,7 @@ async fn joined(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32,
 
 /// Stores a value that does not go with the step: pushed under a key, large, or a long list. `false`: the try is not
 /// ours any more, nothing was written.
+#[boxed]
 pub async fn put(db: &mut PgConnection, lease: Lease, key: &str, value: &Value) -> StoreResult<bool> {
     let (is_list, parts) = in_parts(value);
     // As text: the driver sends JSON values as jsonb, which refuses what JSON allows.

@@ -1,7 +1,7 @@
 //! What the first page and the frame of every page say about all DAGs at once. Each function is one statement with a
 //! bound, whatever the size of the installation.
 
-use crate::{StoreResult, run};
+use crate::{StoreResult, boxed, run};
 use chrono::{DateTime, Utc};
 use orch_spec::state::{RunState, RunType};
 use sqlx::postgres::PgConnection;
@@ -27,6 +27,7 @@ pub const MOST_READY: i64 = 10_000;
 /// A scheduler that was silent for longer is not counted.
 const SILENT_SECS: f64 = 30.0;
 
+#[boxed]
 pub async fn pulse(db: &mut PgConnection) -> StoreResult<Pulse> {
     let pulse = sqlx::query_as!(
         Pulse,
@@ -89,6 +90,7 @@ macro_rules! marks {
 }
 
 /// Runs that were created since then, newest first. Their ids say when, so no other run is looked at.
+#[boxed]
 pub async fn runs_since(db: &mut PgConnection, since: DateTime<Utc>, most: i64) -> StoreResult<Vec<RunMark>> {
     marks!(
         db,
@@ -99,6 +101,7 @@ pub async fn runs_since(db: &mut PgConnection, since: DateTime<Utc>, most: i64) 
 }
 
 /// The runs that run, the longest first.
+#[boxed]
 pub async fn running_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<RunMark>> {
     marks!(
         db,
@@ -108,6 +111,7 @@ pub async fn running_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<R
 }
 
 /// The last runs of each of these DAGs, by DAG and newest first, without what is large about a run.
+#[boxed]
 pub async fn last_runs(db: &mut PgConnection, dag_ids: &[String], of_each: i64) -> StoreResult<Vec<RunMark>> {
     marks!(
         db,
@@ -120,6 +124,7 @@ pub async fn last_runs(db: &mut PgConnection, dag_ids: &[String], of_each: i64) 
 }
 
 /// Of each DAG whose last finished run failed that run, the latest first; paused and stale DAGs are left out.
+#[boxed]
 pub async fn failing(db: &mut PgConnection, most: i64) -> StoreResult<Vec<RunMark>> {
     marks!(
         db,
@@ -147,6 +152,7 @@ pub struct RunFailure {
 
 /// The first failure of each of these runs, given by DAG and run id, with the causes that ended its try: a worker that was
 /// lost on the way is not why it failed. What was marked failed by hand has none.
+#[boxed]
 pub async fn first_failures(db: &mut PgConnection, runs: &[(String, String)]) -> StoreResult<Vec<RunFailure>> {
     let (dags, ids): (Vec<String>, Vec<String>) = runs.iter().cloned().unzip();
     let rows = sqlx::query_as!(
@@ -175,6 +181,7 @@ pub struct NextRun {
 }
 
 /// What comes next, soonest first.
+#[boxed]
 pub async fn next_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<NextRun>> {
     let rows = sqlx::query_as!(
         NextRun,
@@ -186,6 +193,7 @@ pub async fn next_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Next
 }
 
 /// How far a run is: its revision, and whether it is over. `None`: there is no such run.
+#[boxed]
 pub async fn how_far(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<(i32, bool)>> {
     let row =
         sqlx::query!(r#"select rev, state in ('success', 'failed') as "is_over!" from dag_run where id = $1"#, run);
@@ -202,6 +210,7 @@ pub struct Places {
 }
 
 /// Of one DAG.
+#[boxed]
 pub async fn places(db: &mut PgConnection, dag_id: &str) -> StoreResult<Places> {
     let places = sqlx::query_as!(
         Places,

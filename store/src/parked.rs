@@ -1,7 +1,7 @@
 //! Runs that cannot be moved on: what is stored of them cannot be read, or what follows cannot be written. They are parked,
 //! so that the others go on, and named to people. A scheduler tries them again now and then; a fold that works unparks.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
@@ -20,6 +20,7 @@ pub struct ParkedRun {
 }
 
 /// Parks a run, or says anew why it is; that it is gone is nothing.
+#[boxed]
 pub async fn park(db: &mut PgConnection, run: Uuid, why: &str) -> StoreResult<()> {
     let why = orch_spec::text::Text::bounded(why, 2_000).into_string();
     tracing::error!(%run, why, "the run is parked: it cannot be moved on\nhint: `orch doctor` names it");
@@ -40,6 +41,7 @@ pub(crate) async fn unpark(db: &mut PgConnection, run: Uuid) -> StoreResult<()> 
 }
 
 /// The longest first, at most so many.
+#[boxed]
 pub async fn parked_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<ParkedRun>> {
     let runs = sqlx::query_as!(
         ParkedRun,
@@ -51,6 +53,7 @@ pub async fn parked_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Pa
 }
 
 /// A run, if it is parked.
+#[boxed]
 pub async fn parked_run(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<ParkedRun>> {
     let parked = sqlx::query_as!(
         ParkedRun,

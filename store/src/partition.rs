@@ -1,9 +1,7 @@
 //! Weekly partitions: made ahead of time, let go when what is in them is old. Letting go frees space at once, and works
 //! when the disk is so full that nothing can be deleted.
 
-use crate::StoreResult;
-use crate::clean::LOCK_TIMEOUT;
-use crate::leaf::Leaf;
+use crate::{StoreResult, boxed, clean::LOCK_TIMEOUT, leaf::Leaf};
 use chrono::{DateTime, Utc};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
@@ -55,6 +53,7 @@ pub(crate) enum Runs {
 
 /// Makes the partitions of this week and the next ones, beside readers and writers. While the schema is being changed they
 /// wait for another turn, of which a month has many.
+#[boxed]
 pub async fn make_ahead(db: &mut PgConnection) -> StoreResult<()> {
     match made_ahead(db).await {
         Err(error) if error.is_locked_out() => {

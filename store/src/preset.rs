@@ -1,6 +1,6 @@
 //! Presets: sets of params of a DAG that people gave a name, for the next run.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -29,6 +29,7 @@ pub fn wrong_name(name: &str) -> Option<&'static str> {
 }
 
 /// By name.
+#[boxed]
 pub async fn list_presets(db: &mut PgConnection, dag_id: &str) -> StoreResult<Vec<Preset>> {
     let presets = sqlx::query_as!(
         Preset,
@@ -39,6 +40,7 @@ pub async fn list_presets(db: &mut PgConnection, dag_id: &str) -> StoreResult<Ve
     Ok(presets.fetch_all(db).await?)
 }
 
+#[boxed]
 pub async fn get_preset(db: &mut PgConnection, dag_id: &str, name: &str) -> StoreResult<Option<Preset>> {
     let preset = sqlx::query_as!(
         Preset,
@@ -59,6 +61,7 @@ pub enum KeepPreset {
 }
 
 /// Keeps a preset; one of that name is replaced.
+#[boxed]
 pub async fn keep_preset(
     db: &mut PgConnection,
     (dag_id, name): (&str, &str),
@@ -86,6 +89,7 @@ pub async fn keep_preset(
 }
 
 /// Whether there was one.
+#[boxed]
 pub async fn delete_preset(db: &mut PgConnection, dag_id: &str, name: &str) -> StoreResult<bool> {
     let gone = sqlx::query!("delete from param_preset where dag_id = $1 and name = $2", dag_id, name);
     Ok(gone.execute(db).await?.rows_affected() > 0)

@@ -1,6 +1,6 @@
 //! Schedulers and web servers, for people and for health. Nothing is decided by these rows.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -39,6 +39,7 @@ impl Role {
     }
 }
 
+#[boxed]
 pub async fn register_process(db: &mut PgConnection, role: Role, hostname: &str, pid: u32) -> StoreResult<i32> {
     let id = sqlx::query_scalar!(
         "insert into process (role, hostname, pid, binary_version, memory_mb) values ($1, $2, $3, $4, $5) returning id",
@@ -52,6 +53,7 @@ pub async fn register_process(db: &mut PgConnection, role: Role, hostname: &str,
 }
 
 /// Says that a process lives and how far its loops are.
+#[boxed]
 pub async fn heartbeat(db: &mut PgConnection, id: i32, progress: &Value) -> StoreResult<()> {
     sqlx::query!(
         "update process set heartbeat_at = now(), progress = $2::text::json, memory_mb = $3 where id = $1",
@@ -65,12 +67,14 @@ pub async fn heartbeat(db: &mut PgConnection, id: i32, progress: &Value) -> Stor
 }
 
 /// A process ends as it should.
+#[boxed]
 pub async fn forget_process(db: &mut PgConnection, id: i32) -> StoreResult<()> {
     sqlx::query!("delete from process where id = $1", id).execute(db).await?;
     Ok(())
 }
 
 /// Newest heartbeat first.
+#[boxed]
 pub async fn list_processes(db: &mut PgConnection) -> StoreResult<Vec<ProcessRow>> {
     let rows = sqlx::query_as!(
         ProcessRow,
@@ -82,6 +86,7 @@ pub async fn list_processes(db: &mut PgConnection) -> StoreResult<Vec<ProcessRow
 }
 
 /// Forgets those that nobody has heard of for a day.
+#[boxed]
 pub async fn forget_silent(db: &mut PgConnection) -> StoreResult<()> {
     sqlx::query!("delete from process where heartbeat_at < now() - interval '1 day'").execute(db).await?;
     Ok(())

@@ -1,6 +1,6 @@
 //! How far tries are, by their own word: the last one of each, shown while it runs and after.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
@@ -23,6 +23,7 @@ pub struct NewProgress {
 }
 
 /// Keeps the last words of any number of tries. What a lease says counts for nothing once a later one has spoken.
+#[boxed]
 pub async fn keep(db: &mut PgConnection, all: &[NewProgress]) -> StoreResult<()> {
     sqlx::query!(
         "insert into progress as p (run, attempt, lease_no, rows, bytes, after_ms)
@@ -42,6 +43,7 @@ pub async fn keep(db: &mut PgConnection, all: &[NewProgress]) -> StoreResult<()>
 }
 
 /// The last word of a try, if it said any.
+#[boxed]
 pub async fn of_try(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreResult<Option<Progress>> {
     let said = sqlx::query_as!(
         Progress,

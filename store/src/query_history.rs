@@ -1,6 +1,6 @@
 //! Queries over the lake that people sent: each user sees its own, and any server can be told to end one.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
@@ -42,6 +42,7 @@ impl QueryEnd {
 }
 
 /// Writes down a query that begins, and forgets old ones of that user. False: there is one of that id.
+#[boxed]
 pub async fn begin_query(db: &mut PgConnection, id: Uuid, user: &str, sql: &str, most: Duration) -> StoreResult<bool> {
     let begun = sqlx::query!(
         "insert into query_history (id, user_name, sql, ends_by)
@@ -69,6 +70,7 @@ pub async fn begin_query(db: &mut PgConnection, id: Uuid, user: &str, sql: &str,
 }
 
 /// Says how it ended; the first to say so is believed.
+#[boxed]
 pub async fn end_query(db: &mut PgConnection, id: Uuid, end: &QueryEnd) -> StoreResult<()> {
     let (rows, problem) = match end {
         QueryEnd::Success { rows } => (i64::try_from(*rows).ok(), None),
@@ -89,6 +91,7 @@ pub async fn end_query(db: &mut PgConnection, id: Uuid, end: &QueryEnd) -> Store
 }
 
 /// Wishes that a query ends; `user`: only if it is that user's. False: it does not run.
+#[boxed]
 pub async fn cancel_query(db: &mut PgConnection, id: Uuid, user: Option<&str>) -> StoreResult<bool> {
     let wished = sqlx::query!(
         "update query_history set cancel_wished = true
@@ -100,12 +103,14 @@ pub async fn cancel_query(db: &mut PgConnection, id: Uuid, user: Option<&str>) -
 }
 
 /// Whether somebody wishes that it ends, or has deleted its user.
+#[boxed]
 pub async fn is_query_cancelled(db: &mut PgConnection, id: Uuid) -> StoreResult<bool> {
     let goes_on = sqlx::query_scalar!("select id from query_history where id = $1 and not cancel_wished", id);
     Ok(goes_on.fetch_optional(db).await?.is_none())
 }
 
 /// Newest first.
+#[boxed]
 pub async fn list_queries(db: &mut PgConnection, user: &str, most: i64) -> StoreResult<Vec<QueryRow>> {
     let rows = sqlx::query_as!(
         QueryRow,
@@ -119,6 +124,7 @@ pub async fn list_queries(db: &mut PgConnection, user: &str, most: i64) -> Store
 }
 
 /// One of a user's own.
+#[boxed]
 pub async fn get_query(db: &mut PgConnection, id: Uuid, user: &str) -> StoreResult<Option<QueryRow>> {
     let row = sqlx::query_as!(
         QueryRow,

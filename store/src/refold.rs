@@ -1,11 +1,12 @@
 //! Folding under the run's lock: everything recorded and not yet in the ledger, in one write. Whoever lost a race does
 //! it, schedulers do it for the dead, and every change by a person goes this way too.
 
-use crate::parked;
-use crate::run_lock::{self, LockedRun};
-use crate::step::{Mode, Move, RunAt, Step, Stepper};
-use crate::version::{Version, Versions};
-use crate::{StoreError, StoreResult};
+use crate::{
+    StoreError, StoreResult, boxed, parked,
+    run_lock::{self, LockedRun},
+    step::{Mode, Move, RunAt, Step, Stepper},
+    version::{Version, Versions},
+};
 use orch_core::alert::of_run;
 use orch_core::run::{Elements, Run};
 use orch_core::transition::{Effects, Event, fold};
@@ -52,7 +53,7 @@ pub async fn fold_run(
     worker: i32,
     keep: Keep<'_>,
 ) -> StoreResult<Option<Folded>> {
-    match try_fold(db, stepper, versions, run, worker, keep).await {
+    match try_fold(db, stepper, versions, run, worker, &keep).await {
         Err(error) if error.is_of_one_item() => {
             parked::park(db, run, &error.in_full()).await?;
             Ok(None)
@@ -61,13 +62,14 @@ pub async fn fold_run(
     }
 }
 
+#[boxed]
 async fn try_fold(
     db: &mut PgConnection,
     stepper: &mut Stepper,
     versions: &mut Versions,
     run: Uuid,
     worker: i32,
-    keep: Keep<'_>,
+    keep: &Keep<'_>,
 ) -> StoreResult<Option<Folded>> {
     let mut tx = db.begin().await?;
     let Some(locked) = run_lock::lock(&mut tx, run).await? else { return Ok(None) };
@@ -87,7 +89,7 @@ async fn try_fold(
     let (ledger, effects) = fold_loading(&mut tx, &version, run, &locked.ledger, &locked.events).await?;
     let mut step = Step { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, ..Step::default() };
     step.cleared = locked.clear_number > 0;
-    let keep = if step.cleared { Keep::NOTHING } else { keep };
+    let keep = if step.cleared { Keep::NOTHING } else { *keep };
     carry_out(&mut step, &version, locked.at(run), ledger.clone(), effects, keep);
     let reply = stepper.send(&mut tx, &step, worker).await?;
     if reply.moved != [run] {
@@ -103,6 +105,7 @@ async fn try_fold(
 }
 
 /// Folds events into a run, loading the element states that the decision asks for.
+#[boxed]
 pub async fn fold_loading(
     db: &mut PgConnection,
     version: &Version,

@@ -1,10 +1,10 @@
 //! A bundle tells what DAGs it has. Versions come to be where the structure is new, the words are taken over, and the
 //! next run is reckoned where the schedule changed. One transaction and a handful of statements, however many DAGs.
 
-use crate::StoreError;
-use crate::StoreResult;
-use crate::asset;
-use crate::version::{self, Version, load_all};
+use crate::{
+    StoreError, StoreResult, asset, boxed,
+    version::{self, Version, load_all},
+};
 use chrono::{DateTime, Utc};
 use orch_core::plan::Plan;
 use orch_spec::DagSpec;
@@ -43,6 +43,7 @@ struct Before {
 
 /// Registers all DAGs of a bundle; the answer is in their order. `paused_at_creation` is for DAGs that are new and say
 /// nothing themselves.
+#[boxed]
 pub async fn register_bundle(
     db: &mut PgConnection,
     bundle: &NewBundle,
@@ -53,6 +54,7 @@ pub async fn register_bundle(
 
 /// The same for DAGs of files, some of a folder: what is in the folder counts, also when it was there before. All workers
 /// see the same folder, so none of them is older than another.
+#[boxed]
 pub async fn register_files(
     db: &mut PgConnection,
     bundle: &NewBundle,
@@ -63,6 +65,7 @@ pub async fn register_files(
 
 /// The same for a binary that takes over, whatever living workers offer: the structures it has count from now on, also
 /// where it goes back to an older one.
+#[boxed]
 pub async fn take_over(
     db: &mut PgConnection,
     bundle: &NewBundle,
@@ -107,11 +110,13 @@ async fn register(
 }
 
 /// The versions with these ids, read and prepared, in that order.
+#[boxed]
 pub async fn versions_of(db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<Version>> {
     load_all(db, ids).await
 }
 
 /// The versions of a bundle that was just registered, prepared from what the caller has in its hands.
+#[boxed]
 pub async fn prepare(
     db: &mut PgConnection,
     bundle: &NewBundle,

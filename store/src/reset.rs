@@ -1,7 +1,9 @@
 //! Everything goes: for somebody who begins anew and has been asked twice.
 
-use crate::guard::{self, Schema};
-use crate::{MIGRATOR, StoreError, StoreResult};
+use crate::{
+    MIGRATOR, StoreError, StoreResult,
+    guard::{self, Schema},
+};
 use sqlx::postgres::PgConnection;
 
 /// Undoes all migrations and applies them again. Whoever works on this database finds nothing of its own afterwards.

@@ -1,13 +1,16 @@
 //! Logs that are old roll over to the archive: a folder for each week, in it one for each run, in it an object or a few. Then
 //! their partition is dropped, or emptied while the week has runs. Whoever wants to read one has it recalled: it comes back for a day, and is read like others.
 
-use crate::archive::{Archive, ArchiveDoor, ArchiveError, Pack, PackLine, holds, unpack};
-use crate::clean::{Change, Cleaned, How, Mark, leaf_is_there, patiently};
-use crate::leaf::Leaf;
-use crate::log::Chunk;
-use crate::narrow;
-use crate::partition::{Runs, Week, has_runs, weeks_before};
-use crate::{StoreError, StoreResult};
+use crate::{
+    StoreError, StoreResult,
+    archive::{Archive, ArchiveDoor, ArchiveError, Pack, PackLine, holds, unpack},
+    boxed,
+    clean::{Change, Cleaned, How, Mark, leaf_is_there, patiently},
+    leaf::Leaf,
+    log::Chunk,
+    narrow,
+    partition::{Runs, Week, has_runs, weeks_before},
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::AssertSqlSafe;
 use sqlx::Connection;
@@ -170,6 +173,7 @@ pub enum Kept {
 ///
 /// # Errors
 /// The archive cannot be read, or what is in it is damaged.
+#[boxed]
 pub async fn recall(
     db: &mut PgConnection,
     archive: &ArchiveDoor,

@@ -1,9 +1,10 @@
 //! A run under its row's lock: the slow way, for whoever lost a race, folds for the dead, clears, marks or cancels.
 
-use crate::narrow;
-use crate::parked::TRY_AGAIN_AFTER;
-use crate::step::{KnownRun, RunAt};
-use crate::{StoreError, StoreResult};
+use crate::{
+    StoreError, StoreResult, boxed, narrow,
+    parked::TRY_AGAIN_AFTER,
+    step::{KnownRun, RunAt},
+};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::run::{Elements, Missing, Run};
 use orch_core::transition::{Event, Outcome, Skip};
@@ -33,6 +34,7 @@ pub struct LockedRun {
 
 /// Locks the run until the transaction ends and takes all its unfolded outcomes. The caller is in a transaction.
 /// `None`: there is no such run.
+#[boxed]
 pub async fn lock(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<LockedRun>> {
     let row = sqlx::query!(
         r#"select rev, version, clear_number, ledger_format, dag_id, run_type::text as "run_type!", state::text as "state!",
@@ -108,6 +110,7 @@ pub async fn deciding<T>(
 
 /// The finished and folded elements that a decision misses; of a run that somebody changed also those in flight and
 /// held: what was decided no longer follows from the rules alone.
+#[boxed]
 pub async fn elements(
     db: &mut PgConnection,
     plan: &Plan,
@@ -147,6 +150,7 @@ pub async fn elements(
 }
 
 /// Runs with outcomes that nobody has folded for a moment.
+#[boxed]
 pub async fn left_unfolded(db: &mut PgConnection, older_than: Duration, most: i64) -> StoreResult<Vec<Uuid>> {
     let rows = sqlx::query_scalar!(
         "select distinct u.run from unfolded u where u.recorded_at < now() - $1::float8 * interval '1 second'
@@ -195,12 +199,14 @@ impl KnownRun {
 }
 
 /// Length of the list that a task gave, as the ledger has it; 0 while it is not known.
+#[boxed]
 pub async fn list_len(db: &mut PgConnection, plan: &Plan, run: Uuid, task: TaskIdx) -> StoreResult<i32> {
     let Some(&slot) = plan.list_slots.get(&task) else { return Ok(0) };
     counter(db, run, slot).await
 }
 
 /// Number of elements of a mapped task, as the ledger has it; 0 while it is not expanded.
+#[boxed]
 pub async fn element_count(db: &mut PgConnection, plan: &Plan, run: Uuid, task: TaskIdx) -> StoreResult<i32> {
     let Some(map) = plan.task(task).map else { return Ok(0) };
     counter(db, run, map.slot).await

@@ -1,7 +1,7 @@
 //! Logins: of browsers, and of programs that changed a password for a token. Only hashes of what proves them are kept;
 //! times are those of the caller's clock.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
@@ -54,6 +54,7 @@ pub struct ListedSession {
 }
 
 /// Keeps a session, and forgets those that are over.
+#[boxed]
 pub async fn open_session(db: &mut PgConnection, new: &NewSession<'_>) -> StoreResult<()> {
     sqlx::query!(
         "with gone as (delete from web_session where expires_at <= $7)
@@ -73,6 +74,7 @@ pub async fn open_session(db: &mut PgConnection, new: &NewSession<'_>) -> StoreR
     Ok(())
 }
 
+#[boxed]
 pub async fn get_session(db: &mut PgConnection, token_hash: &[u8]) -> StoreResult<Option<SessionRow>> {
     let row = sqlx::query_as!(
         SessionRow,
@@ -83,6 +85,7 @@ pub async fn get_session(db: &mut PgConnection, token_hash: &[u8]) -> StoreResul
 }
 
 /// Of one user, the newest first.
+#[boxed]
 pub async fn list_sessions(
     db: &mut PgConnection,
     user: &str,
@@ -101,12 +104,14 @@ pub async fn list_sessions(
 }
 
 /// Ends a session; whether there was one.
+#[boxed]
 pub async fn close_session(db: &mut PgConnection, token_hash: &[u8]) -> StoreResult<bool> {
     let done = sqlx::query!("delete from web_session where token_hash = $1", token_hash).execute(db).await?;
     Ok(done.rows_affected() == 1)
 }
 
 /// Ends sessions of a user: one, or all but the one that asks. How many there were.
+#[boxed]
 pub async fn close_others(db: &mut PgConnection, user: &str, id: Option<i64>, kept: &[u8]) -> StoreResult<u64> {
     let done = sqlx::query!(
         "delete from web_session where user_name = $1 and token_hash <> $3 and ($2::bigint is null or id = $2)",

@@ -1,12 +1,14 @@
 //! Words an installation keeps for itself, such as the key that signs tokens.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
 
+#[boxed]
 pub async fn setting(db: &mut PgConnection, key: &str) -> StoreResult<Option<String>> {
     Ok(sqlx::query_scalar!("select value from setting where key = $1", key).fetch_optional(db).await?)
 }
 
+#[boxed]
 pub async fn set_setting(db: &mut PgConnection, key: &str, value: &str) -> StoreResult<()> {
     sqlx::query!(
         "insert into setting (key, value) values ($1, $2) on conflict (key) do update set value = excluded.value",
@@ -19,6 +21,7 @@ pub async fn set_setting(db: &mut PgConnection, key: &str, value: &str) -> Store
 }
 
 /// The value that was there first: of several processes that start together, all get the same.
+#[boxed]
 pub async fn setting_or_insert(db: &mut PgConnection, key: &str, value: &str) -> StoreResult<String> {
     let kept = sqlx::query_scalar!(
         "insert into setting as s (key, value) values ($1, $2)

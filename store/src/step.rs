@@ -14,8 +14,7 @@ pub(crate) use alerts::json;
 pub use reply::{Claimed, KnownRun, Reply, RunFacts};
 pub use sql::text_variants;
 
-use crate::StoreResult;
-use crate::leaf::Leaf;
+use crate::{StoreResult, boxed, leaf::Leaf};
 use chrono::{DateTime, Utc};
 use orch_core::alert::NewAlert;
 use orch_core::plan::TaskIdx;
@@ -215,6 +214,7 @@ pub struct Stepper {
 
 impl Stepper {
     /// Carries out a step for `worker`. An empty step is not sent.
+    #[boxed]
     pub async fn send(&mut self, db: &mut PgConnection, step: &Step, worker: i32) -> StoreResult<Reply> {
         let shape = sql::shape(step);
         if shape == 0 {

@@ -22,7 +22,7 @@ pub use role::{StreamHost, StreamSource};
 pub use runs::{RecordRun, Started, StartedRun, open_runs, set_started, start_run, started_runs};
 pub use window::{OpenWindow, WindowChanges, WindowSpan, commit_windows, open_windows};
 
-use crate::{StoreError, StoreResult};
+use crate::{StoreError, StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -39,6 +39,7 @@ pub struct NewStream {
 }
 
 /// The newest declaration counts: processes with an older one leave the stream to those that have it.
+#[boxed]
 pub async fn register_streams(
     db: &mut PgConnection,
     bundle: &str,
@@ -83,6 +84,7 @@ pub struct Beaten {
 }
 
 /// Renews, and takes what no process runs.
+#[boxed]
 pub async fn beat(db: &mut PgConnection, beat: &Beat<'_>) -> StoreResult<Beaten> {
     let names: Vec<String> = beat.offered.iter().map(|stream| stream.name.clone()).collect();
     let versions: Vec<String> = beat.offered.iter().map(|stream| stream.version.clone()).collect();
@@ -125,6 +127,7 @@ pub struct Left {
 
 /// # Errors
 /// `StoreError::FenceLost` if the stream is no longer this epoch's.
+#[boxed]
 pub async fn left_behind(db: &mut PgConnection, lease: &Lease) -> StoreResult<Left> {
     let row = sqlx::query!(
         r#"select s.created_at, s.topic_identity, s.reset_to, s.closed_before, s.capture,
@@ -166,6 +169,7 @@ pub struct StartAt {
 ///
 /// # Errors
 /// `StoreError::FenceLost` if the stream is no longer this epoch's.
+#[boxed]
 pub async fn start_stream(
     db: &mut PgConnection,
     lease: &Lease,
@@ -227,6 +231,7 @@ pub struct Progress {
 /// # Errors
 /// `StoreError::FenceLost` if the stream is no longer this epoch's, or its offsets are not where this process found them: roll
 /// back, nothing may be published.
+#[boxed]
 pub async fn commit_stream(tx: &mut PgConnection, lease: &Lease, progress: &Progress) -> StoreResult<bool> {
     let column = |of: fn(&Covered) -> i64| progress.covered.iter().map(of).collect::<Vec<_>>();
     let partitions: Vec<i32> = progress.covered.iter().map(|one| one.partition).collect();
@@ -255,6 +260,7 @@ pub async fn commit_stream(tx: &mut PgConnection, lease: &Lease, progress: &Prog
 }
 
 /// Writes down why a stream stopped. `None`: it waits until a person restarts it.
+#[boxed]
 pub async fn fail_stream(
     db: &mut PgConnection,
     lease: &Lease,
@@ -276,12 +282,14 @@ pub async fn fail_stream(
 }
 
 /// How often a stream has failed since its last commit.
+#[boxed]
 pub async fn failures_of(db: &mut PgConnection, name: &str) -> StoreResult<u32> {
     let failures = sqlx::query_scalar!("select failures from stream where name = $1", name).fetch_optional(db).await?;
     Ok(failures.unwrap_or(0).unsigned_abs())
 }
 
 /// Gives back what a process runs, so that another one need not wait for the end of the lease.
+#[boxed]
 pub async fn release_streams(db: &mut PgConnection, process: &str) -> StoreResult<()> {
     sqlx::query!("update stream set process = null, lease_until = null where process = $1", process)
         .execute(db)
@@ -290,12 +298,14 @@ pub async fn release_streams(db: &mut PgConnection, process: &str) -> StoreResul
 }
 
 /// The end of each partition of the built-in log, by topic and partition.
+#[boxed]
 pub async fn ends_of_log(db: &mut PgConnection) -> StoreResult<Vec<(i32, i16, i64)>> {
     let rows = sqlx::query!("select topic_no, partition, next_offset from topic_partition");
     Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.topic_no, row.partition, row.next_offset)).collect())
 }
 
 /// The time of the database.
+#[boxed]
 pub async fn now(db: &mut PgConnection) -> StoreResult<DateTime<Utc>> {
     Ok(sqlx::query_scalar(r"select now()").fetch_one(db).await?)
 }

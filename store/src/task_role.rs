@@ -3,7 +3,7 @@
 //! server it can neither read files nor run programs, as a superuser could. Beside it `orch_capture`, for the database whose changes a
 //! stream captures: only a role with the attribute REPLICATION may.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use std::path::Path;
 use std::str::FromStr as _;
@@ -14,6 +14,7 @@ const OWNER: &str = "user=orch";
 const SOCKET: &str = "postgres/socket";
 
 /// Makes the role, as the superuser of a private server after the migrations. It may be there.
+#[boxed]
 pub async fn make(db: &mut PgConnection) -> StoreResult<()> {
     sqlx::raw_sql(
         "do $$

@@ -1,6 +1,6 @@
 //! Where the time of runs went. Each function is one statement.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_core::plan::TaskIdx;
 use sqlx::postgres::PgConnection;
@@ -26,6 +26,7 @@ pub struct TaskSpan {
 const ENDS: i32 = 1_000;
 
 /// Of these tasks, given with the length of their maps, in the order of the DAG.
+#[boxed]
 pub async fn spans(db: &mut PgConnection, run: Uuid, tasks: &[(TaskIdx, Option<i32>)]) -> StoreResult<Vec<TaskSpan>> {
     let (places, lens): (Vec<i16>, Vec<i32>) = tasks.iter().map(|(task, len)| (*task as i16, len.unwrap_or(0))).unzip();
     let rows = sqlx::query!(
@@ -61,6 +62,7 @@ pub async fn spans(db: &mut PgConnection, run: Uuid, tasks: &[(TaskIdx, Option<i
 const USUAL_OF: i64 = 20;
 
 /// How long the last runs of these DAGs took that went well, in the middle; those without any are left out.
+#[boxed]
 pub async fn usual_runs(db: &mut PgConnection, dag_ids: &[String]) -> StoreResult<BTreeMap<String, TimeDelta>> {
     let rows = sqlx::query!(
         r#"select w.dag_id as "dag_id!", percentile_disc(0.5) within group (
@@ -76,12 +78,14 @@ pub async fn usual_runs(db: &mut PgConnection, dag_ids: &[String]) -> StoreResul
 }
 
 /// The same of one DAG.
+#[boxed]
 pub async fn usual_run(db: &mut PgConnection, dag_id: &str) -> StoreResult<Option<TimeDelta>> {
     Ok(usual_runs(db, &[dag_id.to_string()]).await?.pop_first().map(|(_, usual)| usual))
 }
 
 /// How long these tasks of a version took in the last runs of the DAG that had it, in the middle; of mapped tasks their
 /// first elements are asked.
+#[boxed]
 pub async fn usual_durations(
     db: &mut PgConnection,
     dag_id: &str,

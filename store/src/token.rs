@@ -4,8 +4,7 @@ mod keys;
 
 pub use keys::Keys;
 
-use crate::user::Role;
-use crate::{StoreError, StoreResult};
+use crate::{StoreError, StoreResult, boxed, user::Role};
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 use sqlx::postgres::PgConnection;
@@ -86,6 +85,7 @@ pub struct ListedToken {
 }
 
 /// Of the generation that the user has by now; those that are over make room.
+#[boxed]
 pub async fn add_token(db: &mut PgConnection, new: &NewToken<'_>) -> StoreResult<AddToken> {
     sqlx::query!("delete from api_token where user_name = $1 and expires_at <= $2", new.user, new.now)
         .execute(&mut *db)
@@ -108,6 +108,7 @@ pub async fn add_token(db: &mut PgConnection, new: &NewToken<'_>) -> StoreResult
     Ok(if done.execute(db).await?.rows_affected() == 1 { AddToken::Added } else { AddToken::Taken })
 }
 
+#[boxed]
 pub async fn get_token(db: &mut PgConnection, token_hash: &[u8]) -> StoreResult<Option<TokenRow>> {
     let row = sqlx::query!(
         r#"select user_name as "user", scope, generation, expires_at from api_token where token_hash = $1"#,
@@ -127,6 +128,7 @@ pub struct TokenOwner {
 }
 
 /// The user whose token it is, by the clock of the database. `None`: it ended, or there never was one.
+#[boxed]
 pub async fn owner_of_token(db: &mut PgConnection, token_hash: &[u8]) -> StoreResult<Option<TokenOwner>> {
     let row = sqlx::query!(
         r#"select u.name as "user", u.role, t.scope
@@ -140,6 +142,7 @@ pub async fn owner_of_token(db: &mut PgConnection, token_hash: &[u8]) -> StoreRe
 }
 
 /// Of one user, the newest first.
+#[boxed]
 pub async fn list_tokens(db: &mut PgConnection, user: &str) -> StoreResult<Vec<ListedToken>> {
     let rows = sqlx::query!(
         "select id, name, scope, created_at, expires_at from api_token where user_name = $1 order by id desc limit 1000",
@@ -153,6 +156,7 @@ pub async fn list_tokens(db: &mut PgConnection, user: &str) -> StoreResult<Vec<L
 }
 
 /// The name and the hash of the token that was.
+#[boxed]
 pub async fn revoke_token(db: &mut PgConnection, user: &str, id: i64) -> StoreResult<Option<(String, Vec<u8>)>> {
     let row =
         sqlx::query!("delete from api_token where user_name = $1 and id = $2 returning name, token_hash", user, id);

@@ -13,7 +13,7 @@ pub use partitioner::partition_of;
 pub use produce::{NewRecord, Placed, Produce, ProduceError, produce};
 pub use retention::drop_old_records;
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -63,6 +63,7 @@ pub struct ReadFrom {
     pub most_bytes: i64,
 }
 
+#[boxed]
 pub async fn get_topic(db: &mut PgConnection, name: &str) -> StoreResult<Option<Topic>> {
     Ok(sqlx::query_as!(Topic, r#"select topic_no as "no!", partitions as "partitions!" from find_topic($1)"#, name)
         .fetch_optional(db)
@@ -70,6 +71,7 @@ pub async fn get_topic(db: &mut PgConnection, name: &str) -> StoreResult<Option<
 }
 
 /// The topic, created with so many partitions if it is missing.
+#[boxed]
 pub async fn ensure_topic(db: &mut PgConnection, name: &str, partitions: i16) -> StoreResult<Topic> {
     loop {
         if let Some(topic) = get_topic(db, name).await? {
@@ -82,6 +84,7 @@ pub async fn ensure_topic(db: &mut PgConnection, name: &str, partitions: i16) ->
 }
 
 /// All partitions, also those that nothing was written to.
+#[boxed]
 pub async fn list_partitions(db: &mut PgConnection, topic: &Topic) -> StoreResult<Vec<PartitionRow>> {
     Ok(sqlx::query_as!(
         PartitionRow,
@@ -96,6 +99,7 @@ pub async fn list_partitions(db: &mut PgConnection, topic: &Topic) -> StoreResul
     .await?)
 }
 
+#[boxed]
 pub async fn read_records(db: &mut PgConnection, topic: &Topic, from: ReadFrom) -> StoreResult<Vec<RecordRow>> {
     let most = from.most.clamp(0, MOST_READ);
     let read = sqlx::query_file_as!(
@@ -111,6 +115,7 @@ pub async fn read_records(db: &mut PgConnection, topic: &Topic, from: ReadFrom) 
 }
 
 /// The newest records with a key, oldest of them first, among the last [`KEYS_LOOKED_AT`] of the partition that the key belongs to.
+#[boxed]
 pub async fn find_key(
     db: &mut PgConnection,
     topic: &Topic,
@@ -126,6 +131,7 @@ pub async fn find_key(
 }
 
 /// Where the newest records of a partition begin.
+#[boxed]
 pub async fn newest_offset(db: &mut PgConnection, topic: &Topic, partition: i16, back: i64) -> StoreResult<i64> {
     let offset = sqlx::query_scalar!(
         r#"select greatest(first_offset, next_offset - $3) as "offset!" from topic_partition
@@ -138,6 +144,7 @@ pub async fn newest_offset(db: &mut PgConnection, topic: &Topic, partition: i16,
 }
 
 /// The offset of the first record that is not older than a moment; without one, the next offset.
+#[boxed]
 pub async fn offset_at(db: &mut PgConnection, topic: &Topic, partition: i16, at: DateTime<Utc>) -> StoreResult<i64> {
     Ok(sqlx::query_file_scalar!("queries/topic/offset_at.sql", topic.no, partition, at).fetch_one(db).await?)
 }

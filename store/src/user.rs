@@ -7,7 +7,7 @@ mod role;
 
 pub use role::Role;
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
@@ -61,6 +61,7 @@ pub enum UserChange {
 
 const ADMIN: &str = "admin";
 
+#[boxed]
 pub async fn get_user(db: &mut PgConnection, name: &str) -> StoreResult<Option<UserRow>> {
     let row = sqlx::query_as!(
         UserRow,
@@ -71,6 +72,7 @@ pub async fn get_user(db: &mut PgConnection, name: &str) -> StoreResult<Option<U
 }
 
 /// By name; `now`: by whose clock sessions end.
+#[boxed]
 pub async fn list_users(db: &mut PgConnection, now: DateTime<Utc>) -> StoreResult<Vec<ListedUser>> {
     let rows = sqlx::query_as!(
         ListedUser,
@@ -85,6 +87,7 @@ pub async fn list_users(db: &mut PgConnection, now: DateTime<Utc>) -> StoreResul
 }
 
 /// Whether anybody can manage users.
+#[boxed]
 pub async fn has_admin(db: &mut PgConnection) -> StoreResult<bool> {
     let found = sqlx::query_scalar!(
         r#"select exists (select from api_user where role = 'admin' and not is_disabled) as "is!""#
@@ -93,6 +96,7 @@ pub async fn has_admin(db: &mut PgConnection) -> StoreResult<bool> {
 }
 
 /// Creates a user or changes password and role.
+#[boxed]
 pub async fn set_user(db: &mut PgConnection, name: &str, password_hash: &str, role: &str) -> StoreResult<()> {
     sqlx::query!(
         "insert into api_user (name, password_hash, role) values ($1, $2, $3)
@@ -108,6 +112,7 @@ pub async fn set_user(db: &mut PgConnection, name: &str, password_hash: &str, ro
 }
 
 /// Creates a user unless there is one of that name; whether it did.
+#[boxed]
 pub async fn add_user(db: &mut PgConnection, new: &NewUser<'_>) -> StoreResult<bool> {
     let done = sqlx::query!(
         "insert into api_user (name, password_hash, role, full_name, email) values ($1, $2, $3, $4, $5)
@@ -122,6 +127,7 @@ pub async fn add_user(db: &mut PgConnection, new: &NewUser<'_>) -> StoreResult<b
 }
 
 /// From now on, wherever the user is logged in.
+#[boxed]
 pub async fn set_role(db: &mut PgConnection, name: &str, role: &str) -> StoreResult<UserChange> {
     let mut tx = db.begin().await?;
     let outcome = match look(&mut tx, name).await? {
@@ -138,6 +144,7 @@ pub async fn set_role(db: &mut PgConnection, name: &str, role: &str) -> StoreRes
 }
 
 /// Whoever is disabled cannot log in, and is logged out everywhere. What has ended stays so when the user is enabled.
+#[boxed]
 pub async fn set_disabled(db: &mut PgConnection, name: &str, is_disabled: bool) -> StoreResult<UserChange> {
     let mut tx = db.begin().await?;
     let outcome = match look(&mut tx, name).await? {
@@ -157,6 +164,7 @@ pub async fn set_disabled(db: &mut PgConnection, name: &str, is_disabled: bool) 
 }
 
 /// A new password by somebody else: all sessions and tokens end.
+#[boxed]
 pub async fn reset_password(db: &mut PgConnection, name: &str, password_hash: &str) -> StoreResult<UserChange> {
     let mut tx = db.begin().await?;
     let done = sqlx::query!("update api_user set password_hash = $2 where name = $1", name, password_hash);
@@ -170,6 +178,7 @@ pub async fn reset_password(db: &mut PgConnection, name: &str, password_hash: &s
 
 /// A new password by its owner, who knew the old one: all sessions end but the one it was changed in, tokens go on.
 /// `kept`: that session's hash and its new stamp. `false`: the password was another one by then.
+#[boxed]
 pub async fn change_password(
     db: &mut PgConnection,
     name: &str,
@@ -195,6 +204,7 @@ pub async fn change_password(
 }
 
 /// With all sessions and tokens. What the user did stays in the audit log.
+#[boxed]
 pub async fn delete_user(db: &mut PgConnection, name: &str) -> StoreResult<UserChange> {
     let mut tx = db.begin().await?;
     let outcome = match look(&mut tx, name).await? {

@@ -7,11 +7,13 @@ pub use list::{
     workers_by_version,
 };
 
-use crate::leaf::Leaf;
-use crate::line::{self, Line, line_ids};
-use crate::narrow;
-use crate::step::{NewTry, RunAt};
-use crate::{StoreError, StoreResult};
+use crate::{
+    StoreError, StoreResult, boxed,
+    leaf::Leaf,
+    line::{self, Line, line_ids},
+    narrow,
+    step::{NewTry, RunAt},
+};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_spec::{DagSpec, Isolation};
 use sqlx::postgres::PgConnection;
@@ -79,12 +81,14 @@ impl Version {
 }
 
 /// Reads a version and prepares it.
+#[boxed]
 pub async fn load(db: &mut PgConnection, id: i32) -> StoreResult<Version> {
     let mut loaded = load_all(db, &[id]).await?;
     loaded.pop().ok_or_else(|| sqlx::Error::RowNotFound.into())
 }
 
 /// Reads versions and prepares them, in the order of `ids`.
+#[boxed]
 pub async fn load_all(db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<Version>> {
     let rows = sqlx::query!(
         "select v.id, v.dag_id, v.number, v.spec from unnest($1::integer[]) with ordinality as w (id, place)
@@ -136,6 +140,7 @@ pub fn lane(queue: &str, isolation: Isolation) -> String {
 const PROCESS_LANE: &str = "/process";
 
 /// Ids of queues by name; those that are new come to be.
+#[boxed]
 pub async fn queue_ids(db: &mut PgConnection, names: BTreeSet<String>) -> StoreResult<HashMap<String, i32>> {
     let names: Vec<String> = names.into_iter().collect();
     let found = known_queues(db, &names).await?;
@@ -183,6 +188,7 @@ const POOLS_EVERY: Duration = Duration::from_secs(1);
 const MOST_VERSIONS: usize = 4_000;
 
 impl Versions {
+    #[boxed]
     pub async fn get(&self, db: &mut PgConnection, id: i32) -> StoreResult<Arc<Version>> {
         if self.should_ask() {
             let has_size = crate::admission::default_pool_has_size(db).await?;
@@ -197,6 +203,7 @@ impl Versions {
     }
 
     /// Reads those of a list that are not known yet, all at once.
+    #[boxed]
     pub async fn warm(&self, db: &mut PgConnection, ids: &[i32]) -> StoreResult<()> {
         let unknown: BTreeSet<i32> = ids.iter().copied().filter(|&id| self.known(id).is_none()).collect();
         if !unknown.is_empty() {

@@ -3,11 +3,7 @@
 //! A worker takes conditions for a while by moving `wake_at`; (`looked_by`, `looks`) is the fence of its answers. One that
 //! dies leaves nothing behind: its conditions are due again when that while is over.
 
-use crate::instance::ledgers;
-use crate::narrow;
-use crate::step::Lease;
-use crate::version::Versions;
-use crate::{StoreError, StoreResult};
+use crate::{StoreError, StoreResult, boxed, instance::ledgers, narrow, step::Lease, version::Versions};
 use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
 use orch_sdk::task::{Resumed, RunSeen, WaitEnd};
@@ -70,6 +66,7 @@ pub struct Watcher {
 }
 
 /// Conditions that are due, at most so many.
+#[boxed]
 pub async fn take_due(db: &mut PgConnection, watcher: &Watcher, most: i64) -> StoreResult<Vec<Watched>> {
     let taken = sqlx::query_file_as!(
         Watched,
@@ -84,6 +81,7 @@ pub async fn take_due(db: &mut PgConnection, watcher: &Watcher, most: i64) -> St
 }
 
 /// Keeps what this worker has taken for another lease.
+#[boxed]
 pub async fn keep(db: &mut PgConnection, watcher: &Watcher) -> StoreResult<()> {
     sqlx::query!(
         "update waiting set wake_at = now() + $2::float8 * interval '1 second' where looked_by = $1 and kind is not null",
@@ -96,6 +94,7 @@ pub async fn keep(db: &mut PgConnection, watcher: &Watcher) -> StoreResult<()> {
 }
 
 /// How long until something is due that this worker could look at; `None`: nothing is.
+#[boxed]
 pub async fn next_due(db: &mut PgConnection, watcher: &Watcher) -> StoreResult<Option<Duration>> {
     let secs = sqlx::query_scalar!(
         "select extract(epoch from min(wake_at) - now())::float8 from waiting
@@ -108,6 +107,7 @@ pub async fn next_due(db: &mut PgConnection, watcher: &Watcher) -> StoreResult<O
 }
 
 /// Writes answers; those that no longer count change nothing. What a wait gave is not claimable before `due::wake_waiting`.
+#[boxed]
 pub async fn answer(db: &mut PgConnection, worker: i32, answers: &[Answer]) -> StoreResult<u64> {
     let ends = answers.iter().map(|a| match &a.found {
         Found::End(end) => {
@@ -140,6 +140,7 @@ pub async fn answer(db: &mut PgConnection, worker: i32, answers: &[Answer]) -> S
 }
 
 /// How the wait ended that this try began; `None`: it was not deferred.
+#[boxed]
 pub async fn resumed(db: &mut PgConnection, lease: Lease) -> StoreResult<Option<Resumed>> {
     let stored = sqlx::query_scalar!(
         r#"select resumed::text from task_instance where run = $1 and task = $2 and map_index = $3"#,
@@ -170,6 +171,7 @@ pub struct WaitRow {
 }
 
 /// What an instance waits for, if it is deferred.
+#[boxed]
 pub async fn wait_of(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -> StoreResult<Option<WaitRow>> {
     let row = sqlx::query_as!(
         WaitRow,
@@ -184,6 +186,7 @@ pub async fn wait_of(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index:
 
 /// How the runs, or tasks of them, stand that somebody waits for: one statement for all, and one or two more when tasks are
 /// meant. A run or task that there is not is `None`.
+#[boxed]
 pub async fn runs(
     db: &mut PgConnection,
     versions: &mut Versions,
@@ -275,6 +278,7 @@ async fn see_tasks(
 }
 
 /// How long ago the first look of a try began.
+#[boxed]
 pub async fn running_for(db: &mut PgConnection, lease: Lease) -> StoreResult<Duration> {
     let secs = sqlx::query_scalar!(
         "select extract(epoch from now() - started_at)::float8 from task_instance

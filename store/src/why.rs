@@ -1,15 +1,18 @@
 //! Why a task instance does not run: everything that stands in its way, asked at one moment.
 
-use crate::admission::{one_waiting, runs_active};
-use crate::approval::open_question;
-use crate::dag::get_dag;
-use crate::instance::{InstanceRow, ledger};
-use crate::parked::parked_run;
-use crate::run::RunDetails;
-use crate::version::{Version, Versions};
-use crate::watch::{WaitRow, wait_of};
-use crate::worker::list_workers;
-use crate::{StoreError, StoreResult};
+use crate::{
+    StoreError, StoreResult,
+    admission::{one_waiting, runs_active},
+    approval::open_question,
+    boxed,
+    dag::get_dag,
+    instance::{InstanceRow, ledger},
+    parked::parked_run,
+    run::RunDetails,
+    version::{Version, Versions},
+    watch::{WaitRow, wait_of},
+    worker::list_workers,
+};
 use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
 use orch_core::run::Run;
@@ -41,6 +44,7 @@ const MOST_HOLDERS: i64 = 20;
 const MOST_OPEN: usize = 20;
 
 /// All that stands in the way of an instance; nothing of one that runs or is over.
+#[boxed]
 pub async fn why(
     db: &mut PgConnection,
     versions: &mut Versions,

@@ -9,9 +9,7 @@ pub use busy::{RunningInstance, running_instances};
 pub use reap::{Reaped, give_back, reap, reap_since, release, sweep_orphans};
 pub use retire::needed_versions;
 
-use crate::StoreResult;
-use crate::process::memory_mb;
-use crate::step::Lease;
+use crate::{StoreResult, boxed, process::memory_mb, step::Lease};
 use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
 use sqlx::postgres::PgConnection;
@@ -87,6 +85,7 @@ pub struct HeartbeatAnswer {
     pub default_pool_has_size: bool,
 }
 
+#[boxed]
 pub async fn register_worker(db: &mut PgConnection, new: &NewWorker) -> StoreResult<i32> {
     let id = sqlx::query_scalar!(
         "insert into worker (name, hostname, pid, bundle, binary_version, queues, versions, slots, expires_at)
@@ -105,12 +104,14 @@ pub async fn register_worker(db: &mut PgConnection, new: &NewWorker) -> StoreRes
 }
 
 /// A worker that picked up new or changed DAGs says what it can run from now on.
+#[boxed]
 pub async fn set_versions(db: &mut PgConnection, worker: i32, versions: &[i32]) -> StoreResult<()> {
     sqlx::query!("update worker set versions = $2 where id = $1", worker, versions).execute(db).await?;
     Ok(())
 }
 
 /// Renews the lease. `obeyed`: attempts whose stop orders were carried out; an order comes again until then.
+#[boxed]
 pub async fn heartbeat(
     db: &mut PgConnection,
     worker: i32,
@@ -136,6 +137,7 @@ pub async fn heartbeat(
 }
 
 /// Draining or stopped. `false`: it was lost or stopped before.
+#[boxed]
 pub async fn set_worker_state(db: &mut PgConnection, worker: i32, state: WorkerState) -> StoreResult<bool> {
     let state = match state {
         WorkerState::Running => "running",
@@ -148,6 +150,7 @@ pub async fn set_worker_state(db: &mut PgConnection, worker: i32, state: WorkerS
 }
 
 /// Living ones first, then by id; those that went a while ago are not shown.
+#[boxed]
 pub async fn list_workers(db: &mut PgConnection) -> StoreResult<Vec<WorkerRow>> {
     let rows = sqlx::query_as!(
         WorkerRow,
@@ -162,6 +165,7 @@ pub async fn list_workers(db: &mut PgConnection) -> StoreResult<Vec<WorkerRow>> 
 }
 
 /// Forgets workers that went more than a day ago.
+#[boxed]
 pub async fn forget_gone(db: &mut PgConnection) -> StoreResult<()> {
     // A worker that was killed between an order and its obeying has left the order behind.
     let done = sqlx::query!(

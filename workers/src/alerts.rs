@@ -12,9 +12,11 @@ mod webhook;
 pub use programs::Programs;
 pub use webhook::signature;
 
-use crate::mask;
-use crate::outside::http::Http;
-use crate::secrets::{Secrets, SecretsConfig};
+use crate::{
+    boxed, mask,
+    outside::http::Http,
+    secrets::{Secrets, SecretsConfig},
+};
 use orch_core::alert::{AlertKind, Facts, Message, message};
 use orch_core::network::Reach;
 use orch_sdk::secret::Masker;
@@ -68,6 +70,7 @@ impl MessengerConfig {
 }
 
 /// Sends alerts until `stop`. The database may come and go meanwhile.
+#[boxed]
 pub async fn send_alerts(
     config: MessengerConfig,
     cold: PgPool,

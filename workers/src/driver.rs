@@ -11,17 +11,18 @@ mod record;
 mod resume;
 mod step;
 
-use crate::body::{self, Job, Past, Shared};
-use crate::conditions;
-use crate::config::WorkerConfig;
-use crate::heartbeat::{Beaten, Heartbeat, Pulse};
-use crate::logs;
-use crate::mask;
-use crate::offer::Offers;
-use crate::outcome::Finish;
-use crate::retire;
-use crate::secrets::Secrets;
-use crate::watch::{Outlook, Watch};
+use crate::{
+    body::{self, Job, Past, Shared},
+    boxed, conditions,
+    config::WorkerConfig,
+    heartbeat::{Beaten, Heartbeat, Pulse},
+    logs, mask,
+    offer::Offers,
+    outcome::Finish,
+    retire,
+    secrets::Secrets,
+    watch::{Outlook, Watch},
+};
 use futures::FutureExt;
 use lanes::Lanes;
 pub(crate) use lanes::QueueIds;
@@ -106,6 +107,7 @@ pub(crate) struct Driver<S> {
 
 /// Runs a worker until `stop`, then drains: nothing new is claimed, what runs has the grace period, the rest is released
 /// for others.
+#[boxed]
 pub async fn run(
     config: WorkerConfig,
     offers: Arc<Offers>,

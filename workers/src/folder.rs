@@ -8,7 +8,7 @@
 mod scan;
 mod state;
 
-use crate::offer::Offers;
+use crate::{boxed, offer::Offers};
 use orch_document::dashboard::Dashboard;
 use orch_sdk::task::TaskFn;
 use orch_spec::{DagSpec, TaskSpec};
@@ -51,6 +51,7 @@ pub struct FolderConfig {
 }
 
 /// Watches the folder until `stop`. `offers` is what the worker of this process claims by.
+#[boxed]
 pub async fn watch_folder(
     config: FolderConfig,
     offers: Arc<Offers>,
@@ -92,6 +93,7 @@ pub async fn watch_folder(
 }
 
 /// Brings what a folder says into the database once, without a worker.
+#[boxed]
 pub async fn register_folder(db: &mut PgConnection, folder: &mut Folder, paused_at_creation: bool) -> StoreResult<()> {
     folder.look();
     let mut standing = folder.standing().clone();

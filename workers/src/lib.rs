@@ -32,6 +32,7 @@ mod touched;
 mod watch;
 
 pub use alerts::{MessengerConfig, Programs, send_alerts, signature};
+pub(crate) use async_recursion::async_recursion as boxed;
 pub use child::run_attempt;
 pub use config::WorkerConfig;
 pub use driver::run;

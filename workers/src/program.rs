@@ -12,7 +12,7 @@ pub use environment::take_secrets;
 pub(crate) use supervisor::adopt_orphans;
 pub use supervisor::supervise_if_asked;
 
-use crate::{family, memory};
+use crate::{boxed, family, memory};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::ffi::OsStr;
@@ -70,6 +70,7 @@ impl Program {
     ///
     /// # Errors
     /// There is no such program, or it cannot be started.
+    #[boxed]
     pub async fn start(mut command: Command, input: Option<String>) -> io::Result<Program> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         if !supervisor::is_available() {
@@ -117,6 +118,7 @@ impl Program {
     ///
     /// # Errors
     /// Its supervisor was killed, so everything it started is ended and the exit code is lost.
+    #[boxed]
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         let ended = match &mut self.control {
             None => self.child.wait().await,

@@ -15,7 +15,7 @@ mod vault;
 
 pub use vault::VaultConfig;
 
-use crate::mask;
+use crate::{boxed, mask};
 use cache::Cache;
 use orch_sdk::secret::{is_sensitive, secrets_in};
 use orch_sdk::task::{BoxFuture, Connection, DefaultConnections, Installation, TaskResult, fatal};
@@ -152,6 +152,7 @@ impl Secrets {
     }
 
     /// A connection by its id; its secrets are masked from now on. One that does not exist is a fatal error.
+    #[boxed]
     pub async fn connection(&self, id: &str) -> TaskResult<Connection> {
         if let Some(found) = self.found.connection(id) {
             return Ok(found);
@@ -162,6 +163,7 @@ impl Secrets {
     }
 
     /// The same, and which place has it: asked anew.
+    #[boxed]
     pub async fn connection_and_place(&self, id: &str) -> TaskResult<(Connection, String)> {
         ConnectionId::new(id).map_err(|error| fatal(error.to_string()))?;
         let found = self.first(&format!("connection `{id}`"), |place| place.connection(id)).await?;
@@ -172,6 +174,7 @@ impl Secrets {
     }
 
     /// A variable by its key; it is masked from now on if its name, or one inside it, says that it is secret.
+    #[boxed]
     pub async fn variable(&self, key: &str) -> TaskResult<Option<String>> {
         check_variable_key(key).map_err(|error| fatal(error.to_string()))?;
         if let Some(found) = self.found.variable(key) {

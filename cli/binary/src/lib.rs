@@ -28,6 +28,7 @@ mod style;
 mod trial;
 pub mod wait;
 
+pub(crate) use async_recursion::async_recursion as boxed;
 pub use bundle::BundleSource;
 pub use orch_store::archive::{Archive, ArchiveDoor, ArchiveError, ArchiveResult, ArchiveSource};
 pub use orch_store::lake_view::LakeSource;

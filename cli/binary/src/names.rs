@@ -1,7 +1,7 @@
 //! From what people type to what there is: DAGs by id or alias, runs by id or date, tasks by id. What is not there is
 //! answered with what was probably meant.
 
-use crate::failure::Failure;
+use crate::{boxed, failure::Failure};
 use chrono::{DateTime, Utc};
 use orch_sdk::task::{Bundle, BundleDag};
 use orch_spec::DagSpec;
@@ -15,6 +15,7 @@ use sqlx::PgConnection;
 pub const RECENT_RUNS: i64 = 200;
 
 /// The id of a DAG by its id or an alias.
+#[boxed]
 pub async fn dag_id(db: &mut PgConnection, name: &str) -> Result<String, Failure> {
     DagId::new(name)?;
     match dag::resolve(db, name).await? {
@@ -37,6 +38,7 @@ pub fn no_such_dag(name: &str, near: Option<&str>) -> Failure {
 }
 
 /// A run by its id or its logical date.
+#[boxed]
 pub async fn run(db: &mut PgConnection, dag_id: &str, name: &str) -> Result<RunDetails, Failure> {
     let date = parse_moment(name);
     if date.is_none() {

@@ -1,9 +1,12 @@
 //! The parts of a server process side by side: worker, scheduler, web. They end together: in two steps when somebody
 //! says so, or because one of them cannot go on.
 
-use crate::config::Config;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::{memory, roles, secrets};
+use crate::{
+    boxed,
+    config::Config,
+    failure::{Exit, Failure, Outcome},
+    memory, roles, secrets,
+};
 use orch_scheduler::{Scheduler, SchedulerConfig, SchedulerError};
 use orch_store::connect;
 use orch_store::hint::Hints;
@@ -147,6 +150,7 @@ impl Parts {
     }
 
     /// Runs until all parts have ended. The first signal asks them to, the second does not ask.
+    #[boxed]
     pub async fn run(mut self, signals: &mut Signals) -> Outcome {
         let carry_until = CancellationToken::new();
         let _end_of_carrying = carry_until.clone().drop_guard();
@@ -212,6 +216,7 @@ impl Signals {
     }
 
     /// The next one. Nothing is lost when this is dropped before it came.
+    #[boxed]
     pub async fn next(&mut self) {
         let [interrupt, terminate, hangup] = &mut self.kinds;
         tokio::select! {

@@ -1,8 +1,6 @@
 //! From the configuration to what each part of a server process is told.
 
-use crate::config::Config;
-use crate::failure::Failure;
-use crate::secrets;
+use crate::{boxed, config::Config, failure::Failure, secrets};
 use orch_core::network::Reach;
 use orch_document::dashboard::Dashboard;
 use orch_scheduler::SchedulerConfig;
@@ -18,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The database that was named, and a first connection to it. Every process asks once whether it may work there.
+#[boxed]
 pub async fn connect_checked(config: &Config, name: &str) -> Result<(String, PgConnection), Failure> {
     let Some(url) = &config.database_url else {
         return Err(Failure::new("no database is named")
@@ -52,6 +51,7 @@ async fn refuse_shared_sessions(url: &str, name: &str) -> Result<(), Failure> {
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// A first connection. Server and processes may be started side by side: one that is not there yet is waited for.
+#[boxed]
 pub async fn connect_patiently(config: &Config, url: &str, name: &str) -> Result<PgConnection, StoreError> {
     let (began, most) = (Instant::now(), config.database_wait);
     let mut waits = false;
@@ -76,6 +76,7 @@ pub async fn connect_patiently(config: &Config, url: &str, name: &str) -> Result
 }
 
 /// Registers the DAGs of this binary: from then on everybody knows them.
+#[boxed]
 pub async fn register(db: &mut PgConnection, bundle: &Bundle, paused_at_creation: bool) -> Result<Offers, Failure> {
     let new = new_bundle(bundle);
     let registered = register_bundle(db, &new, paused_at_creation).await?;
@@ -83,6 +84,7 @@ pub async fn register(db: &mut PgConnection, bundle: &Bundle, paused_at_creation
 }
 
 /// The same for a binary whose DAGs count whatever others offer.
+#[boxed]
 pub async fn register_over(
     db: &mut PgConnection,
     bundle: &Bundle,
@@ -94,6 +96,7 @@ pub async fn register_over(
 }
 
 /// Makes these the dashboards of a bundle.
+#[boxed]
 pub async fn register_dashboards(
     db: &mut PgConnection,
     bundle: &str,

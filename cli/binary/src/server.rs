@@ -3,13 +3,16 @@
 //!
 //! They speak plain http, so they serve this machine only unless a person says otherwise.
 
-use crate::app::Cx;
-use crate::config::Config;
-use crate::failure::{Failure, Outcome};
-use crate::files;
-use crate::parts::{self, Parts, Signals};
-use crate::session::Session;
-use crate::{logging, secrets};
+use crate::{
+    app::Cx,
+    boxed,
+    config::Config,
+    failure::{Failure, Outcome},
+    files, logging,
+    parts::{self, Parts, Signals},
+    secrets,
+    session::Session,
+};
 use axum::Router;
 use axum::serve::Listener;
 use chrono::{DateTime, Utc};
@@ -222,6 +225,7 @@ impl Serving {
     ///
     /// # Errors
     /// The connection is missing, or the database cannot be reached.
+    #[boxed]
     pub async fn connection(&self, id: &str) -> TaskResult<Connection> {
         (self.find)(id).await
     }
@@ -235,6 +239,7 @@ impl Serving {
     ///
     /// # Errors
     /// It cannot be reached.
+    #[boxed]
     pub async fn now(&self) -> TaskResult<DateTime<Utc>> {
         Ok(orch_store::stream::now(&mut *self.pool.acquire().await?).await?)
     }
@@ -244,6 +249,7 @@ impl Serving {
     ///
     /// # Errors
     /// The database cannot be reached, or a record is too large: nothing was appended.
+    #[boxed]
     pub async fn produce(&self, topic: &str, partitions: i16, records: &[NewRecord]) -> TaskResult<()> {
         let mut tx = self.pool.begin().await?;
         let mut produced = produce(&mut tx, topic, records).await;

@@ -1,10 +1,13 @@
 //! A command's one connection, and how it finds the server: what was named, else the standalone of the data folder. The
 //! database of a standalone that does not run is started for as long as the command takes, under the same lock.
 
-use crate::config::{Config, LoadedFrom};
-use crate::failure::{Failure, chain};
-use crate::found::Standalone;
-use crate::person;
+use crate::{
+    boxed,
+    config::{Config, LoadedFrom},
+    failure::{Failure, chain},
+    found::Standalone,
+    person,
+};
 use orch_cluster::{Cluster, ClusterError};
 use orch_store::audit::{self, Deed};
 use orch_store::{StoreError, connect, guard};
@@ -28,6 +31,7 @@ pub struct Session {
 }
 
 impl Session {
+    #[boxed]
     pub async fn open(config: &Config) -> Result<Session, Failure> {
         let mut session = Session::open_unchecked(config).await?;
         guard::check(&mut session.db).await?;
@@ -40,6 +44,7 @@ impl Session {
     }
 
     /// Whatever the schema is.
+    #[boxed]
     pub async fn open_unchecked(config: &Config) -> Result<Session, Failure> {
         let session = match &config.database_url {
             Some(url) => Session::of(named(config, url.reveal()).await?, url.reveal()),
@@ -49,6 +54,7 @@ impl Session {
     }
 
     /// Whatever the schema is; a data folder without a database gets an empty one.
+    #[boxed]
     pub async fn open_or_create(config: &Config) -> Result<Session, Failure> {
         if config.database_url.is_some() || config.data_dir.join("postgres/data").exists() {
             return Session::open_unchecked(config).await;
@@ -63,6 +69,7 @@ impl Session {
     }
 
     /// Writes down who did what at a command line.
+    #[boxed]
     pub async fn did(&mut self, deed: &Deed<'_>) -> Result<(), Failure> {
         did_in(&mut self.db, deed).await
     }
@@ -92,6 +99,7 @@ impl Server {
 }
 
 /// Writes down who did what at a command line, together with what was done.
+#[boxed]
 pub async fn did_in(db: &mut PgConnection, deed: &Deed<'_>) -> Result<(), Failure> {
     let name = person::name();
     Ok(audit::record(db, &Deed { actor: &name, ..deed.clone() }).await?)

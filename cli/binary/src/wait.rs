@@ -1,8 +1,11 @@
 //! Waiting for a run to end, with progress for whoever watches. Asking is cheap and needs no session of its own: a look
 //! every few milliseconds at first, then 20 a second.
 
-use crate::failure::{Exit, Failure};
-use crate::output::is_watched;
+use crate::{
+    boxed,
+    failure::{Exit, Failure},
+    output::is_watched,
+};
 use orch_spec::state::{RunState, TaskState};
 use orch_store::instance::{self, Ledger};
 use orch_store::run::{RunDetails, run_by_uuid};
@@ -32,6 +35,7 @@ pub fn time(text: &str) -> Result<Duration, String> {
 }
 
 /// Waits until the run is over and says how it ended. The exit code is the run's.
+#[boxed]
 pub async fn for_run(db: &mut PgConnection, run: &RunDetails, timeout: TimeoutFlag) -> Result<RunDetails, Failure> {
     let began = Instant::now();
     let mut watch = Watch { shown: None, told_nobody: false, versions: Versions::default() };

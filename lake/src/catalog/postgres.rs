@@ -7,8 +7,11 @@ mod namespaces;
 pub use entries::{EntryType, Renamed};
 
 use super::{Catalog, Properties, Swap, Swapped};
-use crate::error::{LakeError, LakeResult};
-use crate::table::TableName;
+use crate::{
+    boxed,
+    error::{LakeError, LakeResult},
+    table::TableName,
+};
 use async_trait::async_trait;
 use sqlx::postgres::{PgConnection, PgPool};
 use std::collections::BTreeMap;
@@ -33,6 +36,7 @@ impl PgCatalog {
     }
 
     /// The swap on a connection of the caller's, who begins and commits.
+    #[boxed]
     pub async fn swap_on(&self, db: &mut PgConnection, swap: &Swap<'_>) -> LakeResult<Swapped> {
         let update = sqlx::query(
             "update lake.iceberg_tables set metadata_location = $1, previous_metadata_location = $2

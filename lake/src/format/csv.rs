@@ -4,8 +4,11 @@
 
 use super::gzip::Unpack;
 use super::{Decode, Encode, Written};
-use crate::batches::{BATCH_ROWS, Batches};
-use crate::bucket::{self, Bucket};
+use crate::{
+    batches::{BATCH_ROWS, Batches},
+    boxed,
+    bucket::{self, Bucket},
+};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::csv::reader::{Decoder, Format};
@@ -44,6 +47,7 @@ impl Default for Csv {
 ///
 /// # Errors
 /// There is no such object, or its first line lacks a column; later, in the stream: a line that does not fit.
+#[boxed]
 pub async fn read(bucket: &Bucket, key: &str, schema: SchemaRef, csv: Csv) -> TaskResult<Batches> {
     let Begun { head, unpack, pieces, location } = begin(bucket, key).await?;
     let names: Vec<String> = if csv.has_header {
@@ -77,6 +81,7 @@ pub async fn read(bucket: &Bucket, key: &str, schema: SchemaRef, csv: Csv) -> Ta
 ///
 /// # Errors
 /// There is no such object, or it has no first line.
+#[boxed]
 pub async fn names(bucket: &Bucket, key: &str, csv: Csv) -> TaskResult<Vec<String>> {
     let begun = begin(bucket, key).await?;
     header(&begun.head, csv, &begun.location)
@@ -216,6 +221,7 @@ fn typed(text: &StringArray, field: &Field) -> Result<ArrayRef, (usize, String)>
 ///
 /// # Errors
 /// The rows break off, or the object cannot be written; then it is not there.
+#[boxed]
 pub async fn write(bucket: &Bucket, key: &str, batches: Batches, csv: Csv) -> TaskResult<Written> {
     let schema = batches.schema();
     super::write(bucket, key, batches, Writer { csv, schema, is_begun: false }).await

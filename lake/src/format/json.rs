@@ -2,8 +2,11 @@
 //! out.
 
 use super::{Decode, Encode, Written};
-use crate::batches::{BATCH_ROWS, Batches};
-use crate::bucket::Bucket;
+use crate::{
+    batches::{BATCH_ROWS, Batches},
+    boxed,
+    bucket::Bucket,
+};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -19,6 +22,7 @@ const MOST_LINE_BYTES: usize = 64 << 20;
 ///
 /// # Errors
 /// There is no such object; later, in the stream: a line that is no JSON or does not fit.
+#[boxed]
 pub async fn read(bucket: &Bucket, key: &str, schema: SchemaRef) -> TaskResult<Batches> {
     let decoder = decoder(&schema)?;
     let pieces = bucket.read(key).await?;
@@ -108,6 +112,7 @@ fn said(error: &ArrowError, schema: &SchemaRef) -> String {
 ///
 /// # Errors
 /// The rows break off, or the object cannot be written; then it is not there.
+#[boxed]
 pub async fn write(bucket: &Bucket, key: &str, batches: Batches) -> TaskResult<Written> {
     super::write(bucket, key, batches, Writer).await
 }

@@ -1,9 +1,12 @@
 //! Parquet, with zstd. Reading asks the store for the columns and row groups it needs, one after the other.
 
 use super::{Encode, Written};
-use crate::batches::{BATCH_ROWS, Batches};
-use crate::bucket::Bucket;
-use crate::frame::{conform, from_batches};
+use crate::{
+    batches::{BATCH_ROWS, Batches},
+    boxed,
+    bucket::Bucket,
+    frame::{conform, from_batches},
+};
 use arrow::array::{RecordBatch, RecordBatchReader as _};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
@@ -24,6 +27,7 @@ pub(crate) const GROUP_ROWS: usize = 1 << 17;
 ///
 /// # Errors
 /// There is no such object, or it is no whole Parquet file.
+#[boxed]
 pub async fn read(bucket: &Bucket, key: &str) -> TaskResult<Batches> {
     let location = bucket.location(key);
     let builder = open(bucket, key).await?;
@@ -52,6 +56,7 @@ pub fn frame_of(bytes: Bytes, location: &str) -> TaskResult<DataFrame> {
 ///
 /// # Errors
 /// As [`read`]; and it has no such column.
+#[boxed]
 pub async fn read_as(bucket: &Bucket, key: &str, schema: SchemaRef) -> TaskResult<Batches> {
     let location = bucket.location(key);
     let builder = open(bucket, key).await?;
@@ -87,6 +92,7 @@ pub struct Look {
 ///
 /// # Errors
 /// As [`read`].
+#[boxed]
 pub async fn look(bucket: &Bucket, key: &str) -> TaskResult<Look> {
     let builder = open(bucket, key).await?;
     let (schema, leaves) = (builder.schema().clone(), builder.parquet_schema());
@@ -136,6 +142,7 @@ fn broken(error: ParquetError, location: &str) -> anyhow::Error {
 ///
 /// # Errors
 /// The rows break off, or the object cannot be written; then it is not there.
+#[boxed]
 pub async fn write(bucket: &Bucket, key: &str, batches: Batches) -> TaskResult<Written> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))

@@ -2,6 +2,7 @@
 //! records how tasks end.
 
 use super::Lake;
+use crate::boxed;
 use orch_sdk::task::{Ctx, TaskResult, fatal};
 use orch_store::identity::identity;
 
@@ -15,6 +16,7 @@ impl Lake {
     ///
     /// # Errors
     /// A fatal error when the catalog is in another database; one that is tried again when a database does not answer.
+    #[boxed]
     pub async fn check_home(&self, ctx: &Ctx, connection: &str) -> TaskResult<()> {
         let Some(catalog) = self.catalog().postgres() else { return Ok(()) };
         let Some(home) = ctx.host().home().await? else { return Ok(()) };

@@ -1,6 +1,7 @@
 //! The database that is loaded into, where it is ours to make: beside the metadata, for people and their tools.
 
 use super::connect;
+use crate::boxed;
 use orch_sdk::task::{Connection, TaskResult};
 use tokio_postgres::error::SqlState;
 
@@ -11,6 +12,7 @@ pub const CREATE_DATABASE: &str = "create_database";
 ///
 /// # Errors
 /// The server cannot be reached, or does not let us.
+#[boxed]
 pub async fn ensure_database(target: &Connection) -> TaskResult<()> {
     if target.extra_field(CREATE_DATABASE) != Some(&true.into()) {
         return Ok(());

@@ -5,7 +5,7 @@
 use super::shared::{self, SharedTable};
 use super::stage::{self, How};
 use super::{Load, Session, connect, ensure_database};
-use crate::batches::Batches;
+use crate::{batches::Batches, boxed};
 use anyhow::Context as _;
 use arrow::array::RecordBatch;
 use orch_sdk::task::{Connection, TaskResult, fatal};
@@ -81,6 +81,7 @@ impl Follower {
     ///
     /// # Errors
     /// `StoreError::FenceLost`: one with a higher epoch has published. A fatal error: the table is kept by another stream of this name.
+    #[boxed]
     pub async fn claim(&self, claim: &Claim<'_>) -> TaskResult<()> {
         ensure_database(&self.connection).await?;
         self.within(async |db| {

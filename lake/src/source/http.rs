@@ -3,7 +3,10 @@
 
 mod patience;
 
-use crate::bucket::{Bucket, Upload};
+use crate::{
+    boxed,
+    bucket::{Bucket, Upload},
+};
 use anyhow::Context;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -147,6 +150,7 @@ impl Http {
     ///
     /// # Errors
     /// The server refuses, stays silent, or says more.
+    #[boxed]
     pub async fn bytes(&self, ctx: &Ctx, path: &str) -> TaskResult<Bytes> {
         let mut whole = Vec::new();
         let mut pieces = self.get(ctx, path).await?;
@@ -166,6 +170,7 @@ impl Http {
     ///
     /// # Errors
     /// As [`Http::get`], or the object cannot be written.
+    #[boxed]
     pub async fn download(&self, ctx: &Ctx, path: &str, bucket: &Bucket, key: &str) -> TaskResult<u64> {
         let mut pieces = self.get(ctx, path).await?;
         let mut upload: Upload = bucket.upload(key)?;
@@ -187,6 +192,7 @@ impl Http {
     ///
     /// # Errors
     /// The server refuses or stays silent, more often than we ask again.
+    #[boxed]
     pub async fn get(&self, ctx: &Ctx, path: &str) -> TaskResult<BoxStream<'static, TaskResult<Bytes>>> {
         Ok(self.pieces(ctx, path, self.ask(ctx, path, None).await?))
     }
@@ -195,6 +201,7 @@ impl Http {
     ///
     /// # Errors
     /// As [`Http::get`].
+    #[boxed]
     pub async fn get_if_there(
         &self,
         ctx: &Ctx,

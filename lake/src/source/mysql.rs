@@ -14,7 +14,10 @@ mod tls;
 pub use ask::Answer;
 pub use session::Server;
 
-use crate::batches::{BATCH_ROWS, Batches};
+use crate::{
+    batches::{BATCH_ROWS, Batches},
+    boxed,
+};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use columns::Columns;
@@ -47,6 +50,7 @@ enum What {
 ///
 /// # Errors
 /// The server cannot be reached, refuses the account, or has no such table or column.
+#[boxed]
 pub async fn read(connection: &Connection, read: Read) -> TaskResult<Batches> {
     Server::of(connection)?.read(read).await
 }
@@ -153,6 +157,7 @@ impl Server {
     ///
     /// # Errors
     /// As the function [`read`].
+    #[boxed]
     pub async fn read(&self, read: Read) -> TaskResult<Batches> {
         let mut session = self.session().await?;
         let statement = match session.conn().prep(read.statement()).await {
@@ -183,6 +188,7 @@ impl Server {
     ///
     /// # Errors
     /// The server cannot be reached, refuses the account, or has no such table or column.
+    #[boxed]
     pub async fn schema(&self, read: &Read) -> TaskResult<SchemaRef> {
         let mut session = self.session().await?;
         match session.conn().prep(read.statement()).await {

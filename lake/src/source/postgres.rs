@@ -8,7 +8,10 @@ pub use decode::type_of;
 pub(crate) use session::without_rows;
 pub use session::{Session, connect};
 
-use crate::batches::{BATCH_ROWS, Batches};
+use crate::{
+    batches::{BATCH_ROWS, Batches},
+    boxed,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use decode::Rows;
 use futures::StreamExt;
@@ -81,6 +84,7 @@ fn name_of(schema: &str, table: &str) -> String {
 ///
 /// # Errors
 /// As [`connect`]; there is no such table, the statement is wrong, or a type cannot be read.
+#[boxed]
 pub async fn read(connection: &Connection, read: Read) -> TaskResult<Batches> {
     let db = connect(connection).await?;
     let schema = schema(&db, connection, &read).await?;

@@ -1,10 +1,13 @@
 //! What a write did: files that exist already and nobody sees yet. Committing it makes them part of the table, all or
 //! nothing; leaving it makes them orphans, which maintenance removes.
 
-use crate::error::LakeResult;
-use crate::lake::Lake;
-use crate::table::keys::Keys;
-use crate::table::{Filter, Table, TableName};
+use crate::{
+    boxed,
+    error::LakeResult,
+    lake::Lake,
+    table::keys::Keys,
+    table::{Filter, Table, TableName},
+};
 use iceberg::spec::{DataFile, MAIN_BRANCH, Operation, Struct};
 use iceberg::{TableRequirement, TableUpdate};
 use orch_sdk::task::Ctx;
@@ -166,6 +169,7 @@ impl Change {
     ///
     /// # Errors
     /// `LakeError::Conflict` if it is not: the work is to be done again.
+    #[boxed]
     pub async fn commit(self, lake: &Lake) -> LakeResult<Committed> {
         super::commit::commit(lake, self).await
     }

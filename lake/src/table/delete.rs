@@ -2,11 +2,12 @@
 
 use super::rewrite::Rewrite;
 use super::{Change, File, Filter, Region, Table};
-use crate::error::LakeResult;
+use crate::{boxed, error::LakeResult};
 use iceberg::spec::Operation;
 
 impl Table {
     /// Takes the rows of the filter out. Files that hold nothing else go without being read.
+    #[boxed]
     pub async fn delete(&self, filter: Filter) -> LakeResult<Change> {
         let mut rewrite = Rewrite::new(self, Operation::Delete)?;
         self.drop_rows(&mut rewrite, &filter).await?;

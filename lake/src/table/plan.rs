@@ -3,7 +3,7 @@
 use super::filter::Bound;
 use super::filter::prune::{Pruner, Rows, order};
 use super::{File, Filter, Table};
-use crate::error::LakeResult;
+use crate::{boxed, error::LakeResult};
 use iceberg::expr::Bind as _;
 use iceberg::metadata_columns::RESERVED_FIELD_ID_DELETE_FILE_PATH;
 use iceberg::scan::{FileScanTask, FileScanTaskDeleteFile};
@@ -63,6 +63,7 @@ impl LiveFile {
 
 impl Table {
     /// The data files of the table with the deletes that apply to them, without those that hold no row of the filter.
+    #[boxed]
     pub async fn plan(&self, filter: &Filter) -> LakeResult<Plan> {
         self.plan_at(self.current_snapshot(), self.schema(), filter).await
     }

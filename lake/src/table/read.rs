@@ -3,8 +3,11 @@
 use super::filter::Bound;
 use super::plan::{Plan, PlannedFile};
 use super::{Filter, Table};
-use crate::batches::Batches;
-use crate::error::{LakeError, LakeResult};
+use crate::{
+    batches::Batches,
+    boxed,
+    error::{LakeError, LakeResult},
+};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
@@ -69,11 +72,13 @@ impl Table {
     }
 
     /// The number of its rows. Files without deletes are not read.
+    #[boxed]
     pub async fn count(&self) -> LakeResult<u64> {
         self.scan().count().await
     }
 
     /// All data files of a state of the table, with their deletes.
+    #[boxed]
     pub async fn files(&self, at: &At) -> LakeResult<Plan> {
         self.plan_at(self.snapshot_at(at)?, self.schema(), &Filter::All).await
     }

@@ -4,10 +4,13 @@
 
 use super::commit::{Found, Staged, check_conflicts, look, pause, stage};
 use super::{Change, TableName};
-use crate::catalog::{PgCatalog, Swapped};
-use crate::error::{LakeError, LakeResult};
-use crate::lake::Lake;
-use crate::lake::home::HINT;
+use crate::{
+    boxed,
+    catalog::{PgCatalog, Swapped},
+    error::{LakeError, LakeResult},
+    lake::Lake,
+    lake::home::HINT,
+};
 use futures::future::try_join_all;
 use orch_sdk::task::{TaskResult, fatal};
 use orch_store::completion::{CompletionStep, Outdated, StepFuture};
@@ -69,6 +72,7 @@ impl CommitStep {
     ///
     /// # Errors
     /// `LakeError::Conflict` as in `Change::commit`.
+    #[boxed]
     pub async fn stage(&mut self) -> LakeResult<()> {
         for tables in self.tables.chunks_mut(TABLES_AT_ONCE) {
             try_join_all(tables.iter_mut().map(|table| table.stage(&self.lake))).await?;
@@ -80,6 +84,7 @@ impl CommitStep {
     ///
     /// # Errors
     /// `LakeError::Moved` if another writer was faster, or nothing was staged: roll back, stage again, and try again.
+    #[boxed]
     pub async fn swap_on(&mut self, db: &mut PgConnection) -> LakeResult<()> {
         let catalog = catalog(&self.lake)?;
         for table in &mut self.tables {

@@ -5,8 +5,7 @@
 //! is on its way is told by the next one.
 
 use super::read;
-use crate::StoreResult;
-use crate::step::json;
+use crate::{StoreResult, boxed, step::json};
 use orch_core::alert::{FEW_ELEMENTS, Facts, GATHER_FOR, LONGEST_GATHER, gathered};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
@@ -61,6 +60,7 @@ impl NextAlert {
 }
 
 /// In how long the next alert is due that waits, or the next that is to be made of elements.
+#[boxed]
 pub async fn next_alert_in(db: &mut PgConnection) -> StoreResult<NextAlert> {
     let row = open_parts!(
         "select extract(epoch from (select min(due_at) from alert where state = 'waiting') - now())::float8 as send,
@@ -72,6 +72,7 @@ pub async fn next_alert_in(db: &mut PgConnection) -> StoreResult<NextAlert> {
 }
 
 /// Makes alerts of the elements whose time has come; gives how many alerts.
+#[boxed]
 pub async fn gather_alerts(db: &mut PgConnection) -> StoreResult<usize> {
     let mut tx = db.begin().await?;
     let mine = sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "mine!""#, GATHER_LOCK);

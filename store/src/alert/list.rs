@@ -1,7 +1,7 @@
 //! Alerts as people see them.
 
 use super::{UNREADABLE, read};
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use orch_core::alert::{AlertKind, AlertState, Facts};
 use orch_spec::Notifier;
@@ -84,6 +84,7 @@ impl Columns {
 }
 
 /// Newest first.
+#[boxed]
 pub async fn list_alerts(
     db: &mut PgConnection,
     filter: &AlertFilter,
@@ -108,6 +109,7 @@ pub async fn list_alerts(
     rows.fetch_all(db).await?.into_iter().map(Columns::row).collect()
 }
 
+#[boxed]
 pub async fn count_alerts(db: &mut PgConnection, filter: &AlertFilter) -> StoreResult<i64> {
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from alert where ($1::text is null or state = $1) and ($2::text is null or kind = $2)
@@ -124,6 +126,7 @@ pub async fn count_alerts(db: &mut PgConnection, filter: &AlertFilter) -> StoreR
 }
 
 /// How many alerts there are of a run, or of a task of it, and how many of these nobody has taken so far.
+#[boxed]
 pub async fn alerts_of_run(db: &mut PgConnection, run: Uuid, task_id: Option<&str>) -> StoreResult<(i64, i64)> {
     let row = sqlx::query!(
         r#"select count(*) as "all!", count(*) filter (where state <> 'sent') as "not_taken!" from alert
@@ -136,6 +139,7 @@ pub async fn alerts_of_run(db: &mut PgConnection, run: Uuid, task_id: Option<&st
 }
 
 /// One by its id.
+#[boxed]
 pub async fn alert(db: &mut PgConnection, id: i64) -> StoreResult<Option<AlertRow>> {
     let row = sqlx::query_as!(
         Columns,

@@ -2,14 +2,18 @@
 //! transaction that writes its alerts.
 
 use super::add_alerts;
-use crate::StoreResult;
-use crate::asset::{StaleAsset, mark_stale};
-use crate::version::Versions;
+use crate::{
+    StoreResult,
+    asset::{StaleAsset, mark_stale},
+    boxed,
+    version::Versions,
+};
 use orch_core::alert::{FailedCheck, of_failed_check, of_stale_asset};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
 /// Marks what has become stale, and tells the DAGs whose tasks update it.
+#[boxed]
 pub async fn tell_of_stale(db: &mut PgConnection, versions: &Versions, most: i64) -> StoreResult<Vec<StaleAsset>> {
     let mut tx = db.begin().await?;
     let marked = mark_stale(&mut tx, most).await?;
@@ -29,6 +33,7 @@ pub async fn tell_of_stale(db: &mut PgConnection, versions: &Versions, most: i64
 }
 
 /// Tells of checks that failed, at most so many; gives how many those were.
+#[boxed]
 pub async fn tell_of_checks(db: &mut PgConnection, versions: &Versions, most: i64) -> StoreResult<usize> {
     let mut tx = db.begin().await?;
     let rows = sqlx::query!(

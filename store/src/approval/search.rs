@@ -3,8 +3,10 @@
 //! bound.
 
 use super::{ApprovalRow, Columns, MOST_LISTED};
-use crate::StoreResult;
-use crate::run::{Compare, Direction, anywhere, at_the_beginning};
+use crate::{
+    StoreResult, boxed,
+    run::{Compare, Direction, anywhere, at_the_beginning},
+};
 use chrono::{DateTime, Utc};
 use orch_spec::approval::FALLBACK;
 use orch_spec::state::TaskState;
@@ -88,6 +90,7 @@ const STATE: &str = "coalesce(
     'none')";
 
 /// A page of them.
+#[boxed]
 pub async fn list_approvals(
     db: &mut PgConnection,
     filter: &ApprovalFilter,
@@ -111,6 +114,7 @@ pub async fn list_approvals(
 }
 
 /// How many there are in all.
+#[boxed]
 pub async fn count_approvals(db: &mut PgConnection, filter: &ApprovalFilter) -> StoreResult<i64> {
     let asks_places = filter.asks_states();
     let mut query = begin(asks_places);

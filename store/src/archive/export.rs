@@ -2,7 +2,7 @@
 //! how many rows and with which checksums. A table without its manifest was not exported.
 
 use super::{Archive, ArchiveError};
-use crate::{StoreError, StoreResult};
+use crate::{StoreError, StoreResult, boxed};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures::TryStreamExt;
@@ -30,6 +30,7 @@ pub struct Exported {
 ///
 /// # Errors
 /// The archive cannot be written, or the table was changed meanwhile: nothing may be dropped then.
+#[boxed]
 pub async fn export(db: &mut PgConnection, table: &str, archive: &dyn Archive, folder: &str) -> StoreResult<Exported> {
     let folder = if folder.is_empty() { table.to_owned() } else { format!("{folder}/{table}") };
     let mut writer = Writer { folder, parts: Vec::new(), bytes: 0 };

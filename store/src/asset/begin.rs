@@ -1,9 +1,10 @@
 //! Asks the conditions of DAGs over what is queued for them and creates the runs that follow. The DAG's row is the lock.
 
-use crate::narrow;
-use crate::run::{CreateRun, NewRun, RunRow, create_run};
-use crate::version::Versions;
-use crate::{StoreError, StoreResult};
+use crate::{
+    StoreError, StoreResult, boxed, narrow,
+    run::{CreateRun, NewRun, RunRow, create_run},
+    version::Versions,
+};
 use chrono::{DateTime, Utc};
 use orch_core::asset::{Queued, Trigger, triggers};
 use orch_spec::state::{RunType, TriggeredBy};
@@ -13,6 +14,7 @@ use uuid::Uuid;
 
 /// DAGs whose conditions are to be asked and that may have a run more. Those that are paused or full keep what is queued
 /// for them: one run takes it all when there is room again.
+#[boxed]
 pub async fn dags_to_ask(db: &mut PgConnection, most: i64) -> StoreResult<Vec<String>> {
     let dags = sqlx::query_scalar!(
         "select a.dag_id from asset_due a where (select not d.is_paused and not d.is_stale
@@ -24,6 +26,7 @@ pub async fn dags_to_ask(db: &mut PgConnection, most: i64) -> StoreResult<Vec<St
 }
 
 /// Creates the runs that a DAG's queued events begin, as far as it has room. Nothing when another scheduler is at it.
+#[boxed]
 pub async fn begin_triggered_runs(
     db: &mut PgConnection,
     versions: &mut Versions,

@@ -1,7 +1,9 @@
 //! What contracts found: kept with the outcome of the try that looked, success or failure, and read for people.
 
-use crate::completion::{CompletionStep, StepFuture};
-use crate::{StoreError, StoreResult};
+use crate::{
+    StoreError, StoreResult, boxed,
+    completion::{CompletionStep, StepFuture},
+};
 use chrono::{DateTime, Utc};
 use orch_sdk::task::Ctx;
 use orch_spec::asset::{CheckOutcome, CheckResult, MAX_SAMPLE_CHARS};
@@ -61,6 +63,7 @@ impl CompletionStep for CheckTrail {
 }
 
 /// Writes them down. Nothing is read: the role of the lake may not.
+#[boxed]
 pub async fn keep_checks(db: &mut PgConnection, trail: &CheckTrail) -> StoreResult<()> {
     let results = &trail.results;
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
@@ -112,6 +115,7 @@ pub struct Finding {
 }
 
 /// The checks of an asset by its URI, newest first; those of `outcome` only if one is given.
+#[boxed]
 pub async fn checks_of_asset(
     db: &mut PgConnection,
     uri: &str,
@@ -131,6 +135,7 @@ pub async fn checks_of_asset(
 }
 
 /// How many there are in all.
+#[boxed]
 pub async fn count_checks(db: &mut PgConnection, uri: &str, outcome: Option<CheckOutcome>) -> StoreResult<i64> {
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from asset_check where uri = $1 and ($2::text is null or outcome = $2)"#,

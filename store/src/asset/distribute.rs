@@ -1,12 +1,13 @@
 //! Gives new events to the DAGs that wait for them. An event that a transaction holds is nobody else's, and what it does
 //! is there as a whole or not at all: a scheduler that dies loses no event and doubles none.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
 /// Distributes at most `most` new events, oldest first; how many those were. The conditions of the DAGs that got some are
 /// to be asked then (`begin`).
+#[boxed]
 pub async fn distribute(db: &mut PgConnection, most: i64) -> StoreResult<usize> {
     let mut tx = db.begin().await?;
     let events = sqlx::query!(

@@ -1,8 +1,10 @@
 //! Events of assets: lists of them, those that people and programs outside say, and the runs that came of them.
 
 use super::list::{contains, starts};
-use crate::StoreResult;
-use crate::run::{Compare, word};
+use crate::{
+    StoreResult, boxed,
+    run::{Compare, word},
+};
 use chrono::{DateTime, Utc};
 use orch_spec::asset::TriggeringEvent;
 use orch_spec::state::RunState;
@@ -63,6 +65,7 @@ pub enum EventOrder {
 }
 
 /// A page of them; `true` descends.
+#[boxed]
 pub async fn list_events(
     db: &mut PgConnection,
     filter: &EventFilter,
@@ -85,6 +88,7 @@ pub async fn list_events(
 }
 
 /// How many there are in all.
+#[boxed]
 pub async fn count_events(db: &mut PgConnection, filter: &EventFilter) -> StoreResult<i64> {
     let mut query =
         QueryBuilder::<Postgres>::new("select count(*) from asset_event e left join asset a on a.id = e.asset");
@@ -150,6 +154,7 @@ pub struct NewEvent {
 }
 
 /// The id of the event; none without such an asset. The caller tells schedulers (`Hint::Asset`).
+#[boxed]
 pub async fn add_event(db: &mut PgConnection, new: &NewEvent) -> StoreResult<Option<i64>> {
     let id = sqlx::query_scalar!(
         "insert into asset_event (asset, uri, partition_key, extra)
@@ -171,6 +176,7 @@ pub struct UriEvent<'a> {
 }
 
 /// `false`: no asset has this URI. The caller tells schedulers (`Hint::Asset`).
+#[boxed]
 pub async fn add_event_of_uri(db: &mut PgConnection, new: &UriEvent<'_>) -> StoreResult<bool> {
     let insert = sqlx::query!(
         "insert into asset_event (asset, uri, rows, extra) select a.id, a.uri, $2, $3::text::json from asset a where a.uri = $1",
@@ -200,6 +206,7 @@ pub struct TriggeredRun {
 }
 
 /// The runs that consumed these events.
+#[boxed]
 pub async fn runs_of_events(db: &mut PgConnection, events: &[i64]) -> StoreResult<Vec<TriggeredRun>> {
     let rows = sqlx::query!(
         r#"select c.event, r.dag_id, r.run_id, r.state::text as "state!", r.logical_date, r.interval_start, r.interval_end,
@@ -229,6 +236,7 @@ pub async fn runs_of_events(db: &mut PgConnection, events: &[i64]) -> StoreResul
 }
 
 /// What began a run, as its tasks are told: oldest first.
+#[boxed]
 pub async fn triggering_events(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<TriggeringEvent>> {
     let filter = EventFilter { consumed_by: Some(run), ..EventFilter::default() };
     let mut events = Vec::new();

@@ -1,6 +1,6 @@
 //! Assets whose promised time is over.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use orch_core::asset::{Freshness, freshness};
 use sqlx::postgres::PgConnection;
@@ -16,6 +16,7 @@ pub struct StaleAsset {
 }
 
 /// Marks what has become stale, at most so many; gives those that nobody marked before.
+#[boxed]
 pub async fn mark_stale(db: &mut PgConnection, most: i64) -> StoreResult<Vec<StaleAsset>> {
     let due = sqlx::query!(
         r#"select now() as "now!", id, fresh_within_ms, created_at, last_event_at from asset
@@ -46,6 +47,7 @@ pub async fn mark_stale(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Sta
 }
 
 /// What is stale by now, longest first.
+#[boxed]
 pub async fn stale_assets(db: &mut PgConnection, most: i64) -> StoreResult<Vec<StaleAsset>> {
     let stale = sqlx::query_as!(
         StaleAsset,

@@ -1,6 +1,6 @@
 //! The ways data took, as tasks recorded them.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
@@ -19,6 +19,7 @@ pub struct Edge {
 }
 
 /// Those into and out of an asset, newest first; of each way its last.
+#[boxed]
 pub async fn edges_of_asset(db: &mut PgConnection, uri: &str, most: i64) -> StoreResult<Vec<Edge>> {
     let edges = sqlx::query_as!(
         Edge,
@@ -36,6 +37,7 @@ pub async fn edges_of_asset(db: &mut PgConnection, uri: &str, most: i64) -> Stor
 }
 
 /// Those of one task of a run, or of all of them.
+#[boxed]
 pub async fn edges_of_task(
     db: &mut PgConnection,
     run: Uuid,

@@ -1,6 +1,6 @@
 //! Assets and aliases as people look for them.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::QueryBuilder;
@@ -55,6 +55,7 @@ const ASSET: &str =
     a.last_event, a.last_event_at, a.created_at, a.updated_at from asset a";
 
 /// A page of them; `true` descends.
+#[boxed]
 pub async fn list_assets(
     db: &mut PgConnection,
     filter: &AssetFilter,
@@ -72,12 +73,14 @@ pub async fn list_assets(
 }
 
 /// How many there are in all.
+#[boxed]
 pub async fn count_assets(db: &mut PgConnection, filter: &AssetFilter) -> StoreResult<i64> {
     let mut query = QueryBuilder::<Postgres>::new("select count(*) from asset a");
     filter.push(&mut query);
     Ok(query.build_query_scalar().fetch_one(db).await?)
 }
 
+#[boxed]
 pub async fn get_asset(db: &mut PgConnection, id: i32) -> StoreResult<Option<AssetRow>> {
     let mut query = QueryBuilder::<Postgres>::new(ASSET);
     query.push(" where a.id = ").push_bind(id);
@@ -85,6 +88,7 @@ pub async fn get_asset(db: &mut PgConnection, id: i32) -> StoreResult<Option<Ass
 }
 
 /// By its URI, else by its name: all that are called so.
+#[boxed]
 pub async fn find_asset(db: &mut PgConnection, text: &str) -> StoreResult<Vec<AssetRow>> {
     for column in ["uri", "name"] {
         let mut query = QueryBuilder::<Postgres>::new(ASSET);
@@ -163,6 +167,7 @@ pub struct UseRow {
 }
 
 /// Where DAGs name these assets, themselves or by an alias that stood for them.
+#[boxed]
 pub async fn uses_of(db: &mut PgConnection, assets: &[i32]) -> StoreResult<Vec<UseRow>> {
     let uses = sqlx::query_as!(
         UseRow,
@@ -178,6 +183,7 @@ pub async fn uses_of(db: &mut PgConnection, assets: &[i32]) -> StoreResult<Vec<U
 }
 
 /// DAGs of which a task has this asset as an outlet.
+#[boxed]
 pub async fn producers_of(db: &mut PgConnection, asset: i32) -> StoreResult<Vec<String>> {
     let dags = sqlx::query_scalar!(
         "select distinct dag_id from asset_use where asset = $1 and role = 'outlet' order by dag_id limit 10",
@@ -194,6 +200,7 @@ pub struct AliasRow {
 }
 
 /// A page of aliases, by id or by name.
+#[boxed]
 pub async fn list_aliases(
     db: &mut PgConnection,
     filter: &AssetFilter,
@@ -209,6 +216,7 @@ pub async fn list_aliases(
     Ok(query.build_query_as().fetch_all(db).await?)
 }
 
+#[boxed]
 pub async fn count_aliases(db: &mut PgConnection, filter: &AssetFilter) -> StoreResult<i64> {
     let mut query = QueryBuilder::<Postgres>::new("select count(*) from asset_alias l where true");
     contains(&mut query, "l.name", filter.name_contains.as_deref());
@@ -216,12 +224,14 @@ pub async fn count_aliases(db: &mut PgConnection, filter: &AssetFilter) -> Store
     Ok(query.build_query_scalar().fetch_one(db).await?)
 }
 
+#[boxed]
 pub async fn get_alias(db: &mut PgConnection, id: i32) -> StoreResult<Option<AliasRow>> {
     let alias = sqlx::query_as!(AliasRow, "select id, name, group_name from asset_alias where id = $1", id);
     Ok(alias.fetch_optional(db).await?)
 }
 
 /// The aliases that stood for these assets.
+#[boxed]
 pub async fn aliases_of(db: &mut PgConnection, assets: &[i32]) -> StoreResult<Vec<(i32, AliasRow)>> {
     let rows = sqlx::query!(
         "select s.asset, l.id, l.name, l.group_name from asset_alias_asset s join asset_alias l on l.id = s.alias
@@ -243,6 +253,7 @@ pub struct Dependency {
 }
 
 /// Which DAGs depend on which assets, each pair once for each role.
+#[boxed]
 pub async fn dependencies(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Dependency>> {
     let found = sqlx::query_as!(
         Dependency,

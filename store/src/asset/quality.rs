@@ -2,7 +2,7 @@
 //! tells people of troubles ask here.
 
 use super::check::{Finding, Row};
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use orch_spec::asset::CheckOutcome;
 use sqlx::postgres::PgConnection;
@@ -59,18 +59,21 @@ impl Look {
 }
 
 /// All that are watched, by URI, at most so many.
+#[boxed]
 pub async fn watched_assets(db: &mut PgConnection, most: i64) -> StoreResult<Vec<WatchedAsset>> {
     let most = most.clamp(0, MOST_WATCHED);
     Ok(sqlx::query_file_as!(WatchedAsset, "queries/asset/watched.sql", most).fetch_all(db).await?)
 }
 
 /// The last looks at each of these assets, newest first within each, as far as `results` results go back.
+#[boxed]
 pub async fn looks_at(db: &mut PgConnection, uris: &[String], results: i64) -> StoreResult<Vec<Look>> {
     let results = results.clamp(0, MOST_RESULTS);
     Ok(sqlx::query_file_as!(Look, "queries/asset/looks.sql", uris, results).fetch_all(db).await?)
 }
 
 /// What the newest look at each of these assets found wrong.
+#[boxed]
 pub async fn newest_findings(db: &mut PgConnection, uris: &[String]) -> StoreResult<Vec<Finding>> {
     let rows = sqlx::query_file_as!(Row, "queries/asset/findings.sql", uris, MOST_RESULTS).fetch_all(db).await?;
     rows.into_iter().map(Row::finding).collect()
@@ -78,6 +81,7 @@ pub async fn newest_findings(db: &mut PgConnection, uris: &[String]) -> StoreRes
 
 /// Checks that did not pass since then, the oldest first. Who asks again should ask from a little earlier: what a
 /// transaction writes down may be seen later than it says.
+#[boxed]
 pub async fn findings_since(db: &mut PgConnection, since: DateTime<Utc>) -> StoreResult<Vec<Finding>> {
     let rows = sqlx::query_as!(
         Row,

@@ -1,7 +1,6 @@
 //! What is queued for DAGs, and what each of them still waits for.
 
-use crate::StoreResult;
-use crate::version::Versions;
+use crate::{StoreResult, boxed, version::Versions};
 use chrono::{DateTime, Utc};
 use orch_core::asset::{Queued, Waiting, waiting_for};
 use sqlx::postgres::PgConnection;
@@ -27,6 +26,7 @@ pub struct QueuedRow {
     pub events: i64,
 }
 
+#[boxed]
 pub async fn list_queued(db: &mut PgConnection, filter: &QueueFilter) -> StoreResult<Vec<QueuedRow>> {
     let queued = sqlx::query_as!(
         QueuedRow,
@@ -44,6 +44,7 @@ pub async fn list_queued(db: &mut PgConnection, filter: &QueueFilter) -> StoreRe
 }
 
 /// Nobody will consume them; how many that were.
+#[boxed]
 pub async fn delete_queued(db: &mut PgConnection, filter: &QueueFilter) -> StoreResult<u64> {
     let done = sqlx::query!(
         "delete from asset_queue q using asset_event e where e.id = q.event and ($1::text is null or q.dag_id = $1)
@@ -56,6 +57,7 @@ pub async fn delete_queued(db: &mut PgConnection, filter: &QueueFilter) -> Store
 }
 
 /// What a DAG that assets start waits for; empty when they do not, or there is no such DAG.
+#[boxed]
 pub async fn what_dag_waits_for(
     db: &mut PgConnection,
     versions: &mut Versions,

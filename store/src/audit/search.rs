@@ -1,7 +1,7 @@
 //! The audit log by what people ask of it.
 
 use super::AuditRow;
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use sqlx::QueryBuilder;
 use sqlx::postgres::{PgConnection, Postgres};
@@ -47,6 +47,7 @@ pub enum AuditOrder {
 const MOST_LISTED: i64 = 1_000;
 
 /// A page of them.
+#[boxed]
 pub async fn search_audit(
     db: &mut PgConnection,
     search: &AuditSearch,
@@ -67,6 +68,7 @@ pub async fn search_audit(
 }
 
 /// How many there are in all.
+#[boxed]
 pub async fn count_audit(db: &mut PgConnection, search: &AuditSearch) -> StoreResult<i64> {
     let mut query = QueryBuilder::<Postgres>::new("select count(*) from audit where true");
     search.push(&mut query);

@@ -1,9 +1,11 @@
 //! Somebody pauses a backfill, lets it go on, or wants no more of it.
 
 use super::pace::settle;
-use crate::StoreResult;
-use crate::run::{cancel_run, start_queued_runs};
-use crate::version::Versions;
+use crate::{
+    StoreResult, boxed,
+    run::{cancel_run, start_queued_runs},
+    version::Versions,
+};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
@@ -23,6 +25,7 @@ pub enum CancelBackfill {
 
 /// Pauses it, so that no more runs are created, or lets it go on. Whether there is such a one that goes on. The caller
 /// gives `Hint::Due`.
+#[boxed]
 pub async fn pause_backfill(db: &mut PgConnection, id: i32, paused: bool) -> StoreResult<bool> {
     let changed = sqlx::query!(
         "update backfill set is_paused = $2, updated_at = case when is_paused = $2 then updated_at else now() end
@@ -34,6 +37,7 @@ pub async fn pause_backfill(db: &mut PgConnection, id: i32, paused: bool) -> Sto
 }
 
 /// How many of its runs may be there at the same time. Whether there is such a one that goes on.
+#[boxed]
 pub async fn change_max_active_runs(db: &mut PgConnection, id: i32, most: i32) -> StoreResult<bool> {
     let changed = sqlx::query!(
         "update backfill set max_active_runs = $2, updated_at = now() where id = $1 and completed_at is null",
@@ -45,6 +49,7 @@ pub async fn change_max_active_runs(db: &mut PgConnection, id: i32, most: i32) -
 
 /// Ends it: dates that have no run get none, and runs that wait have failed. What runs goes on, as in Airflow, unless it
 /// is to be stopped too. One transaction. The caller gives `Hint::Stop` and `Hint::Run`.
+#[boxed]
 pub async fn cancel_backfill(
     db: &mut PgConnection,
     versions: &mut Versions,

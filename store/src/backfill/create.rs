@@ -1,8 +1,10 @@
 //! Makes a backfill with all its dates, or says which those would be.
 
-use crate::StoreResult;
-use crate::run::word;
-use crate::version::{Version, Versions};
+use crate::{
+    StoreResult, boxed,
+    run::word,
+    version::{Version, Versions},
+};
 use chrono::{DateTime, Utc};
 use orch_core::backfill::{Action, BackfillRequest, CannotBackfill, Date, dates, plan};
 use orch_core::plan::{Plan, TaskIdx};
@@ -62,6 +64,7 @@ pub enum CreateBackfill<T> {
 }
 
 /// Creates it; schedulers do the rest. The caller gives `Hint::Due`. Gives its id.
+#[boxed]
 pub async fn create_backfill(
     db: &mut PgConnection,
     versions: &mut Versions,
@@ -121,6 +124,7 @@ pub async fn create_backfill(
 }
 
 /// What such a backfill would do, as things stand.
+#[boxed]
 pub async fn plan_backfill(
     db: &mut PgConnection,
     versions: &mut Versions,

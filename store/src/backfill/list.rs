@@ -1,7 +1,6 @@
 //! Backfills as people see them, with how far they are.
 
-use crate::StoreResult;
-use crate::run::word;
+use crate::{StoreResult, boxed, run::word};
 use chrono::{DateTime, Utc};
 use orch_core::backfill::Reprocess;
 use serde_json::Value;
@@ -66,6 +65,7 @@ pub struct BackfillFilter {
 }
 
 /// Newest first, unless it is said otherwise.
+#[boxed]
 pub async fn list_backfills(
     db: &mut PgConnection,
     filter: &BackfillFilter,
@@ -115,6 +115,7 @@ pub async fn list_backfills(
         .collect()
 }
 
+#[boxed]
 pub async fn count_backfills(db: &mut PgConnection, filter: &BackfillFilter) -> StoreResult<i64> {
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from backfill b where ($1::text is null or b.dag_id = $1)
@@ -126,6 +127,7 @@ pub async fn count_backfills(db: &mut PgConnection, filter: &BackfillFilter) -> 
     Ok(count.fetch_one(db).await?)
 }
 
+#[boxed]
 pub async fn get_backfill(db: &mut PgConnection, id: i32) -> StoreResult<Option<BackfillRow>> {
     let filter = BackfillFilter { id: Some(id), ..BackfillFilter::default() };
     Ok(list_backfills(db, &filter, 1, 0).await?.pop())
@@ -146,6 +148,7 @@ pub struct BackfillDate {
 }
 
 /// The dates of a backfill behind an ordinal, in the order in which they are run.
+#[boxed]
 pub async fn list_dates(db: &mut PgConnection, id: i32, after: i32, most: i64) -> StoreResult<Vec<BackfillDate>> {
     let dates = sqlx::query_as!(
         BackfillDate,

@@ -4,12 +4,14 @@
 //! leaves nothing half done, and whoever comes second finds nothing to do. Locks: backfill, DAG, run, instances.
 
 use super::create::{Part, chosen};
-use crate::clear::{ClearWish, clear_instances};
-use crate::narrow;
-use crate::run::{CreateRun, MoveRun, NewRun, create_run, move_run, word};
-use crate::step::Stepper;
-use crate::version::{Version, Versions};
-use crate::{StoreError, StoreResult};
+use crate::{
+    StoreError, StoreResult, boxed,
+    clear::{ClearWish, clear_instances},
+    narrow,
+    run::{CreateRun, MoveRun, NewRun, create_run, move_run, word},
+    step::Stepper,
+    version::{Version, Versions},
+};
 use orch_core::backfill::{Action, Reason, Reprocess, action};
 use orch_core::plan::TaskIdx;
 use orch_core::select::Selection;
@@ -34,6 +36,7 @@ pub struct Paced {
 }
 
 /// Backfills of which something is over, that have room for a run, or of which nothing is left.
+#[boxed]
 pub async fn due_backfills(db: &mut PgConnection, most: i64) -> StoreResult<Vec<i32>> {
     let due = sqlx::query_scalar!(
         "select b.id from backfill b join dag d on d.dag_id = b.dag_id where b.completed_at is null and (
@@ -68,6 +71,7 @@ struct Next {
 
 /// Carries one on by at most so many dates; nothing when another scheduler is at it. The caller gives `Hint::Ready` and
 /// `Hint::Run` when runs began, and calls again while it is due.
+#[boxed]
 pub async fn pace(db: &mut PgConnection, versions: &mut Versions, id: i32, most: i64) -> StoreResult<Paced> {
     let mut tx = db.begin().await?;
     let row = sqlx::query!(

@@ -3,7 +3,7 @@
 
 use super::record::{How, Mark};
 use super::weeks::{Change, patiently};
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
@@ -17,6 +17,7 @@ pub struct Archived {
 }
 
 /// By name. `tables`: only those of these; empty: all.
+#[boxed]
 pub async fn list_archived(db: &mut PgConnection, tables: &[String]) -> StoreResult<Vec<Archived>> {
     let found = sqlx::query_as!(
         Archived,
@@ -46,6 +47,7 @@ pub(super) async fn archived_by(db: &mut PgConnection, actor: &str) -> StoreResu
 }
 
 /// Drops one for good.
+#[boxed]
 pub async fn drop_archived(db: &mut PgConnection, actor: &str, archived: &Archived) -> StoreResult<()> {
     let note = Mark { actor, table: &archived.of, week: None, how: How::Dropped, rows: None, place: None };
     patiently(db, &Change::drop(&archived.name), &note).await.map(drop)

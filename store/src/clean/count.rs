@@ -3,8 +3,7 @@
 use super::rows::filter;
 use super::table::Table;
 use super::{Wish, take_time};
-use crate::StoreResult;
-use crate::partition::PARENTS;
+use crate::{StoreResult, boxed, partition::PARENTS};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
@@ -16,6 +15,7 @@ pub struct Count {
 }
 
 /// Counts them, so it takes as long as reading them does.
+#[boxed]
 pub async fn count_old(db: &mut PgConnection, wish: &Wish) -> StoreResult<Vec<Count>> {
     take_time(db).await?;
     let mut counts = Vec::new();

@@ -1,7 +1,7 @@
 //! How the passes of schedulers go: when one last came to its end, since when they fail, and when the next one begins.
 //! Nothing here decides what may be dropped: that is only what is elsewhere already.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
@@ -30,6 +30,7 @@ pub struct Failing {
 }
 
 /// `None`: there was none yet.
+#[boxed]
 pub async fn passes(db: &mut PgConnection) -> StoreResult<Option<Passes>> {
     let row = sqlx::query!("select done_at, failing_since, failures, error, retry_at from retirement");
     Ok(row.fetch_optional(db).await?.map(|row| Passes {
@@ -44,6 +45,7 @@ pub async fn passes(db: &mut PgConnection) -> StoreResult<Option<Passes>> {
 }
 
 /// A pass begins. If it never says how it ended, another one does soon.
+#[boxed]
 pub async fn pass_begins(db: &mut PgConnection) -> StoreResult<()> {
     let noted = sqlx::query!(
         "insert into retirement (retry_at) values (now() + $1::float8 * interval '1 second')
@@ -54,6 +56,7 @@ pub async fn pass_begins(db: &mut PgConnection) -> StoreResult<()> {
     Ok(())
 }
 
+#[boxed]
 pub async fn pass_went_well(db: &mut PgConnection) -> StoreResult<()> {
     let noted = sqlx::query!(
         "update retirement set done_at = now(), failing_since = null, failures = 0, error = null, retry_at = null"
@@ -83,6 +86,7 @@ pub async fn pass_failed(db: &mut PgConnection, why: &str, pause: impl Fn(i32) -
 }
 
 /// Whether it is this caller's turn to begin one, because the last failed or was never heard of again.
+#[boxed]
 pub async fn pass_due(db: &mut PgConnection) -> StoreResult<bool> {
     let turn = sqlx::query_scalar!(
         r#"update retirement set retry_at = now() + $1::float8 * interval '1 second' where retry_at <= now()

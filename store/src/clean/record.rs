@@ -1,7 +1,7 @@
 //! What cleanings did, for people, and for whoever goes on with one.
 
 use super::{Cleaned, Goes};
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::postgres::PgConnection;
 
@@ -93,6 +93,7 @@ pub struct CleanupRow {
 }
 
 /// Newest first.
+#[boxed]
 pub async fn list_cleanups(db: &mut PgConnection, most: i64) -> StoreResult<Vec<CleanupRow>> {
     let rows = sqlx::query_as!(
         CleanupRow,

@@ -4,9 +4,13 @@ use super::archived::{self, archived_by};
 use super::record::{How, Mark};
 use super::weeks::{self, Change, patiently};
 use super::{Cleaned, Goes, Table, Wish, begin, carry_out, end};
-use crate::archive::{Archive, export};
-use crate::partition::Retention;
-use crate::{StoreResult, rollover};
+use crate::{
+    StoreResult,
+    archive::{Archive, export},
+    boxed,
+    partition::Retention,
+    rollover,
+};
 use chrono::{DateTime, Datelike, Days, NaiveTime, TimeDelta, Utc};
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
@@ -29,6 +33,7 @@ struct Since {
 }
 
 /// Drops what was kept long enough.
+#[boxed]
 pub async fn retire(db: &mut PgConnection, keep: &Retention) -> StoreResult<Vec<Cleaned>> {
     begin(db).await?;
     let done = drop_all(db, keep).await;
@@ -37,6 +42,7 @@ pub async fn retire(db: &mut PgConnection, keep: &Retention) -> StoreResult<Vec<
 }
 
 /// Rolls it over: logs as objects that are read again, the rest as tables in files. Nothing goes before it is there.
+#[boxed]
 pub async fn retire_to(db: &mut PgConnection, keep: &Retention, archive: &dyn Archive) -> StoreResult<Vec<Cleaned>> {
     begin(db).await?;
     let done = move_all(db, keep, archive).await;

@@ -2,7 +2,7 @@
 
 use super::transaction::failed;
 use super::{CompletionStep, Unrecorded};
-use crate::StoreError;
+use crate::{StoreError, boxed};
 use futures::future::try_join_all;
 use sqlx::error::DatabaseError;
 
@@ -11,6 +11,7 @@ use sqlx::error::DatabaseError;
 ///
 /// # Errors
 /// The first step that fails, as in the transaction; `Store` if the database could not be reached.
+#[boxed]
 pub async fn prepare(steps: &mut [Box<dyn CompletionStep>]) -> Result<(), Unrecorded> {
     let all = steps.iter_mut().map(|step| async move {
         let name = step.name();

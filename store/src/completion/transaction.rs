@@ -5,8 +5,10 @@
 //! fence comes last: a try that was lost meanwhile takes its steps back with it.
 
 use super::{CompletionStep, Outdated};
-use crate::step::{Ended, Lease, Mode, Step, Stepper};
-use crate::{StoreError, StoreResult};
+use crate::{
+    StoreError, StoreResult, boxed,
+    step::{Ended, Lease, Mode, Step, Stepper},
+};
 use orch_sdk::task::TaskError;
 use sqlx::Connection;
 use sqlx::postgres::{PgConnection, PgDatabaseError};
@@ -61,6 +63,7 @@ impl From<sqlx::Error> for Unrecorded {
 
 /// Runs the steps and records the end of their try: all of it or nothing. `release`: the try was let in at a gate. Whoever
 /// drops this future, or is told `TooSlow`, closes the connection: it may be in the middle of a statement.
+#[boxed]
 pub async fn record(
     db: &mut PgConnection,
     steps: &mut [Box<dyn CompletionStep>],
@@ -170,6 +173,7 @@ pub enum Stands {
 }
 
 /// Asked after the session that sent the commit has ended (`hot::ServerSession`).
+#[boxed]
 pub async fn stands(db: &mut PgConnection, lease: Lease) -> StoreResult<Stands> {
     let row = sqlx::query_scalar!(
         r#"select state in ('running', 'restarting') as "runs!" from task_instance

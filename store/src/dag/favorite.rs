@@ -1,9 +1,10 @@
 //! DAGs that a person likes best.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
 
 /// `false`: it was one already, or there is no such DAG or user.
+#[boxed]
 pub async fn add_favorite(db: &mut PgConnection, user: &str, dag_id: &str) -> StoreResult<bool> {
     let added = sqlx::query!(
         "insert into favorite (user_name, dag_id) select u.name, d.dag_id from api_user u, dag d
@@ -15,11 +16,13 @@ pub async fn add_favorite(db: &mut PgConnection, user: &str, dag_id: &str) -> St
 }
 
 /// `false`: it was none.
+#[boxed]
 pub async fn remove_favorite(db: &mut PgConnection, user: &str, dag_id: &str) -> StoreResult<bool> {
     let gone = sqlx::query!("delete from favorite where user_name = $1 and dag_id = $2", user, dag_id);
     Ok(gone.execute(db).await?.rows_affected() == 1)
 }
 
+#[boxed]
 pub async fn is_favorite(db: &mut PgConnection, user: &str, dag_id: &str) -> StoreResult<bool> {
     let found = sqlx::query_scalar!(
         r#"select exists (select from favorite where user_name = $1 and dag_id = $2) as "found!""#,

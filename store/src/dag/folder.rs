@@ -1,6 +1,6 @@
 //! DAGs of a folder of files: which are known of a bundle, which went with their files, which versions are still needed.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
 
 /// A DAG that is not stale.
@@ -12,6 +12,7 @@ pub struct BundleDagRow {
 }
 
 /// The DAGs of a bundle that are not stale.
+#[boxed]
 pub async fn dags_of_bundle(db: &mut PgConnection, bundle: &str) -> StoreResult<Vec<BundleDagRow>> {
     let rows = sqlx::query_as!(
         BundleDagRow,
@@ -22,6 +23,7 @@ pub async fn dags_of_bundle(db: &mut PgConnection, bundle: &str) -> StoreResult<
 }
 
 /// Of these ids those that a DAG of another bundle has, and which bundle.
+#[boxed]
 pub async fn taken_by_others(
     db: &mut PgConnection,
     bundle: &str,
@@ -36,12 +38,14 @@ pub async fn taken_by_others(
 }
 
 /// Their files are gone: their schedules rest, and lists leave them out. Runs that have begun go on.
+#[boxed]
 pub async fn set_stale(db: &mut PgConnection, bundle: &str, dag_ids: &[String]) -> StoreResult<u64> {
     let done = sqlx::query!("update dag set is_stale = true where bundle = $1 and dag_id = any($2)", bundle, dag_ids);
     Ok(done.execute(db).await?.rows_affected())
 }
 
 /// Versions of a bundle that runs need which are not over.
+#[boxed]
 pub async fn versions_in_use(db: &mut PgConnection, bundle: &str) -> StoreResult<Vec<i32>> {
     let versions = sqlx::query_scalar!(
         "select distinct r.version from dag_run r join dag_version v on v.id = r.version

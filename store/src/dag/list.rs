@@ -1,7 +1,7 @@
 //! Lists of DAGs, a page at a time.
 
 use super::{DagRow, dag_rows};
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
 
 /// Which DAGs; what is not said does not matter.
@@ -28,6 +28,7 @@ pub struct DagFilter {
 pub const MOST_DAGS: i64 = 1_000;
 
 /// By id.
+#[boxed]
 pub async fn list_dags(db: &mut PgConnection, filter: &DagFilter, most: i64) -> StoreResult<Vec<DagRow>> {
     let part = filter.name_part.as_deref().map(list_pattern);
     let rows = dag_rows!(
@@ -52,6 +53,7 @@ pub async fn list_dags(db: &mut PgConnection, filter: &DagFilter, most: i64) -> 
 }
 
 /// How many there are in all, wherever the page begins.
+#[boxed]
 pub async fn count_dags(db: &mut PgConnection, filter: &DagFilter) -> StoreResult<i64> {
     let part = filter.name_part.as_deref().map(list_pattern);
     let count = sqlx::query_scalar!(
@@ -73,6 +75,7 @@ pub async fn count_dags(db: &mut PgConnection, filter: &DagFilter) -> StoreResul
 }
 
 /// All tags in use.
+#[boxed]
 pub async fn tags(db: &mut PgConnection) -> StoreResult<Vec<String>> {
     let tags = sqlx::query_scalar!(r#"select distinct unnest(tags) as "tag!" from dag order by 1 limit $1"#, MOST_DAGS);
     Ok(tags.fetch_all(db).await?)
@@ -85,6 +88,7 @@ fn list_pattern(part: &str) -> String {
 }
 
 /// Ids that hold this text, in any case; nothing in it stands for something else.
+#[boxed]
 pub async fn dag_ids_like(db: &mut PgConnection, text: &str, most: i64) -> StoreResult<Vec<String>> {
     let ids = sqlx::query_scalar!(
         "select dag_id from dag where strpos(lower(dag_id), lower($1)) > 0 order by dag_id limit $2",

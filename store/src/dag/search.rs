@@ -2,8 +2,10 @@
 //! there; it is put together from the words of this file, and every value is bound.
 
 use super::{DagRow, MOST_DAGS};
-use crate::StoreResult;
-use crate::run::{Compare, RunTime};
+use crate::{
+    StoreResult, boxed,
+    run::{Compare, RunTime},
+};
 use chrono::{DateTime, Utc};
 use orch_spec::state::RunState;
 use sqlx::QueryBuilder;
@@ -77,6 +79,7 @@ const TIMETABLE: &str = "case coalesce(
     when 'assets_or_time' then 'AssetOrTimeSchedule' end";
 
 /// A page of them.
+#[boxed]
 pub async fn search_dags(db: &mut PgConnection, search: &DagSearch) -> StoreResult<Vec<DagRow>> {
     let mut query = QueryBuilder::<Postgres>::new(
         "select d.dag_id, d.version, v.number as version_number, d.description, d.tags, d.owners, d.aliases, d.bundle,
@@ -95,6 +98,7 @@ pub async fn search_dags(db: &mut PgConnection, search: &DagSearch) -> StoreResu
 }
 
 /// How many there are in all.
+#[boxed]
 pub async fn count_found_dags(db: &mut PgConnection, search: &DagSearch) -> StoreResult<i64> {
     let mut query = QueryBuilder::<Postgres>::new("select count(*) from dag d");
     search.push(&mut query);

@@ -1,7 +1,6 @@
 //! Deadlines as people see them.
 
-use crate::StoreResult;
-use crate::run::word;
+use crate::{StoreResult, boxed, run::word};
 use chrono::{DateTime, Utc};
 use orch_core::deadline::{DeadlineState, Standing, standing};
 use orch_spec::{DeadlineFrom, deadline_words};
@@ -49,6 +48,7 @@ impl DeadlineRow {
 }
 
 /// Those of the newest runs first, and in the order of their DAG.
+#[boxed]
 pub async fn list_deadlines(
     db: &mut PgConnection,
     filter: &DeadlineFilter,
@@ -85,6 +85,7 @@ pub async fn list_deadlines(
     .collect()
 }
 
+#[boxed]
 pub async fn count_deadlines(db: &mut PgConnection, filter: &DeadlineFilter) -> StoreResult<i64> {
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from deadline d join dag_run r on r.id = d.run
@@ -98,6 +99,7 @@ pub async fn count_deadlines(db: &mut PgConnection, filter: &DeadlineFilter) -> 
 }
 
 /// Those of these runs that missed a deadline.
+#[boxed]
 pub async fn late_runs(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Vec<Uuid>> {
     let late = sqlx::query_scalar!("select distinct run from deadline where run = any($1) and state = 'missed'", runs);
     Ok(late.fetch_all(db).await?)

@@ -1,9 +1,10 @@
 //! Reads runs with all that happened in them and asks the core whether what is stored is what follows. Reads only, in
 //! short snapshots: a run that moves on meanwhile is seen as it was at one moment.
 
-use crate::narrow;
-use crate::version::{Version, Versions};
-use crate::{StoreResult, output, run};
+use crate::{
+    StoreResult, boxed, narrow, output, run,
+    version::{Version, Versions},
+};
 use chrono::{DateTime, Utc};
 use orch_core::history::{Difference, History, Over, Place, judge};
 use orch_core::plan::{Plan, TaskIdx};
@@ -73,6 +74,7 @@ struct Reading {
 }
 
 /// How many runs there are to look at.
+#[boxed]
 pub async fn count_history(db: &mut PgConnection, which: &WhichHistory) -> StoreResult<i64> {
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from dag_run
@@ -84,6 +86,7 @@ pub async fn count_history(db: &mut PgConnection, which: &WhichHistory) -> Store
 }
 
 /// The next runs after `after`, in the order of their creation; none when all were looked at.
+#[boxed]
 pub async fn verify_history(
     db: &mut PgConnection,
     versions: &mut Versions,

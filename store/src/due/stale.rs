@@ -1,6 +1,6 @@
 //! What nobody offers any more: DAGs that no worker knows, runs of versions that are gone, tries that nobody claims.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
@@ -17,6 +17,7 @@ pub struct StrandedRun {
 }
 
 /// DAGs that no worker has offered for so long are stale: their schedules rest. How many became so.
+#[boxed]
 pub async fn mark_stale_dags(db: &mut PgConnection, after: Duration) -> StoreResult<u64> {
     let done = sqlx::query!(
         "update dag d set is_stale = true where not d.is_stale
@@ -28,6 +29,7 @@ pub async fn mark_stale_dags(db: &mut PgConnection, after: Duration) -> StoreRes
 }
 
 /// Runs whose version no worker has offered for so long.
+#[boxed]
 pub async fn stranded_runs(db: &mut PgConnection, after: Duration, most: i64) -> StoreResult<Vec<StrandedRun>> {
     let runs = sqlx::query_as!(
         StrandedRun,
@@ -45,6 +47,7 @@ pub async fn stranded_runs(db: &mut PgConnection, after: Duration, most: i64) ->
 }
 
 /// How many claimable tries nobody has claimed for so long, and since when the oldest waits.
+#[boxed]
 pub async fn queued_too_long(db: &mut PgConnection, after: Duration) -> StoreResult<Option<(i64, DateTime<Utc>)>> {
     let row = sqlx::query!(
         r#"select count(*) as "count!", min(queued_at) as oldest from ready

@@ -1,10 +1,11 @@
 //! Runs that schedules ask for. A DAG's row is the lock, and a run's name and date are unique: of several schedulers that
 //! see the same DAG due, one creates its run.
 
-use crate::narrow;
-use crate::run::{CreateRun, NewRun, RunRow, create_run};
-use crate::version::Versions;
-use crate::{StoreError, StoreResult};
+use crate::{
+    StoreError, StoreResult, boxed, narrow,
+    run::{CreateRun, NewRun, RunRow, create_run},
+    version::Versions,
+};
 use chrono::{DateTime, Utc};
 use orch_spec::DagSpec;
 use orch_spec::ids::RunId;
@@ -17,6 +18,7 @@ use sqlx::postgres::PgConnection;
 const MOST_TAKEN: usize = 1_000;
 
 /// DAGs whose schedule asks for a run now and that have room for one.
+#[boxed]
 pub async fn due_dags(db: &mut PgConnection, most: i64) -> StoreResult<Vec<String>> {
     let dags = sqlx::query_scalar!(
         "select d.dag_id from dag d where d.next_run_after <= now() and not d.is_paused and not d.is_stale
@@ -29,6 +31,7 @@ pub async fn due_dags(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Strin
 
 /// Creates the runs that a DAG's schedule asks for by now, at most `most` and no more than it has room for, and sets when
 /// the next one is due. Nothing when another scheduler is at it.
+#[boxed]
 pub async fn create_due_runs(
     db: &mut PgConnection,
     versions: &mut Versions,

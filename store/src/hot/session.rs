@@ -1,7 +1,7 @@
 //! A connection as its server knows it. A client that lost its connection cannot know whether the server still carries
 //! out what it was told; it ends the old session before it says anything on a new one.
 
-use crate::{StoreError, StoreResult};
+use crate::{StoreError, StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
@@ -18,6 +18,7 @@ pub struct ServerSession {
 }
 
 impl ServerSession {
+    #[boxed]
     pub async fn of(db: &mut PgConnection) -> StoreResult<ServerSession> {
         let session = sqlx::query_as!(
             ServerSession,
@@ -27,6 +28,7 @@ impl ServerSession {
     }
 
     /// Returns when it is over: what it was told is done, or never will be.
+    #[boxed]
     pub async fn end(self, db: &mut PgConnection) -> StoreResult<()> {
         let over = async {
             loop {

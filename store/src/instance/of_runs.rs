@@ -1,8 +1,10 @@
 //! Instances of many runs at once: one or two statements, however many runs there are.
 
 use super::{InstanceFilter, InstanceRow, Places, ledgers, made_up};
-use crate::version::{Version, Versions};
-use crate::{StoreResult, run};
+use crate::{
+    StoreResult, boxed, run,
+    version::{Version, Versions},
+};
 use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
 use orch_spec::state::TaskState;
@@ -71,6 +73,7 @@ impl Columns {
 }
 
 /// These instances, of any runs, with the ids of their tasks; without those that never came to be.
+#[boxed]
 pub async fn some_instances(
     db: &mut PgConnection,
     wanted: &[(InstanceKey, &str)],
@@ -91,6 +94,7 @@ pub async fn some_instances(
 }
 
 /// How many instances these runs have by their ledgers: asked before they are read.
+#[boxed]
 pub async fn count_instances(db: &mut PgConnection, versions: &mut Versions, runs: &[Uuid]) -> StoreResult<usize> {
     let ledgers = ledgers(db, versions, runs).await?;
     let any = InstanceFilter::default();
@@ -98,6 +102,7 @@ pub async fn count_instances(db: &mut PgConnection, versions: &mut Versions, run
 }
 
 /// All instances of these runs, by the runs' ids. The caller has looked how many that are.
+#[boxed]
 pub async fn instances_of_runs(
     db: &mut PgConnection,
     versions: &mut Versions,

@@ -4,9 +4,10 @@ use super::{
     InstanceFilter, InstanceRow, MOST_INSTANCES, Places, counts_when_over, has_a_row, ledger, list_instances,
     state_counts,
 };
-use crate::StoreResult;
-use crate::narrow;
-use crate::version::{Version, Versions};
+use crate::{
+    StoreResult, boxed, narrow,
+    version::{Version, Versions},
+};
 use orch_spec::state::TaskState;
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ pub struct InstancePage {
 }
 
 /// Leaves out `skip` instances and gives at most `most`, in the order of the DAG. `None`: there is no such run.
+#[boxed]
 pub async fn page_of_instances(
     db: &mut PgConnection,
     versions: &mut Versions,

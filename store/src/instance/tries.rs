@@ -1,6 +1,6 @@
 //! The tries of one instance, the first to the current one, and why those failed that did.
 
-use crate::{StoreResult, run};
+use crate::{StoreResult, boxed, run};
 use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
 use orch_spec::state::TaskState;
@@ -27,6 +27,7 @@ pub struct TryRow {
 }
 
 /// In order. Decided instances (skipped, `upstream_failed`) had no try.
+#[boxed]
 pub async fn tries(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -> StoreResult<Vec<TryRow>> {
     let rows = sqlx::query!(
         r#"with every as (
@@ -81,6 +82,7 @@ pub struct ElementFailure {
 }
 
 /// The element of a mapped task that failed first; none when each was marked so.
+#[boxed]
 pub async fn first_element_failure(
     db: &mut PgConnection,
     run: Uuid,
@@ -113,6 +115,7 @@ pub struct OldTry {
 }
 
 /// Superseded tries of a run that did start, in the order of its DAG.
+#[boxed]
 pub async fn old_tries(db: &mut PgConnection, run: Uuid, most: i64) -> StoreResult<Vec<OldTry>> {
     let rows = sqlx::query!(
         r#"select task, map_index, try_no, lost_no, state::text as state, queued_at, started_at, ended_at from attempt

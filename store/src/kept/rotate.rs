@@ -1,7 +1,10 @@
 //! A new key: everything that is sealed with another one is opened and sealed again.
 
 use super::{CONNECTION, Columns, Record, Table, VARIABLE, list, write::reseal};
-use crate::seal::{Keyring, SecretError};
+use crate::{
+    boxed,
+    seal::{Keyring, SecretError},
+};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
@@ -17,6 +20,7 @@ pub struct Rotated {
 }
 
 /// In one transaction: all, or nothing when one of them cannot be opened.
+#[boxed]
 pub async fn rotate(db: &mut PgConnection, keys: &Keyring) -> Result<Rotated, SecretError> {
     let mut transaction = db.begin().await?;
     let mut done = Rotated::default();
@@ -38,6 +42,7 @@ pub async fn rotate(db: &mut PgConnection, keys: &Keyring) -> Result<Rotated, Se
 }
 
 /// How many connections and variables these keys do not open.
+#[boxed]
 pub async fn count_locked(db: &mut PgConnection, keys: &Keyring) -> Result<usize, SecretError> {
     let mut locked = 0;
     for table in [&CONNECTION, &VARIABLE] {

@@ -1,8 +1,7 @@
 //! Lists of named things: which of them, in which order, which page.
 
 use super::{Record, Table};
-use crate::StoreResult;
-use crate::name_pattern::NamePattern;
+use crate::{StoreResult, boxed, name_pattern::NamePattern};
 use serde_json::Value;
 use sqlx::QueryBuilder;
 use sqlx::postgres::{PgConnection, Postgres};
@@ -28,6 +27,7 @@ impl Default for Search {
 
 impl Search {
     /// A page of them.
+    #[boxed]
     pub async fn list(&self, db: &mut PgConnection, table: &'static Table) -> StoreResult<Vec<Record>> {
         let mut query = QueryBuilder::<Postgres>::new("select to_jsonb(r) from (");
         query.push(table.source).push(") r");
@@ -44,6 +44,7 @@ impl Search {
     }
 
     /// How many there are in all.
+    #[boxed]
     pub async fn count(&self, db: &mut PgConnection, table: &'static Table) -> StoreResult<i64> {
         let mut query = QueryBuilder::<Postgres>::new("select count(*) from ");
         query.push(table.name).push(" r");

@@ -1,8 +1,10 @@
 //! Named things that come, change and go.
 
 use super::Table;
-use crate::StoreResult;
-use crate::seal::{Keyring, Seat, SecretError};
+use crate::{
+    StoreResult, boxed,
+    seal::{Keyring, Seat, SecretError},
+};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
 use std::fmt::Write as _;
@@ -11,6 +13,7 @@ use std::fmt::Write as _;
 pub type Columns = Vec<(&'static str, Value)>;
 
 /// Whether there was none of that name, and now there is.
+#[boxed]
 pub async fn insert(
     db: &mut PgConnection,
     table: &'static Table,
@@ -30,6 +33,7 @@ pub async fn insert(
 }
 
 /// Sets these columns; whether there was one of that name.
+#[boxed]
 pub async fn update(
     db: &mut PgConnection,
     table: &'static Table,
@@ -73,6 +77,7 @@ async fn set(
 }
 
 /// Whether there was one.
+#[boxed]
 pub async fn delete(db: &mut PgConnection, table: &'static Table, name: &str) -> StoreResult<bool> {
     let sql = format!("delete from {} where {} = $1", table.name, table.key);
     let done = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(name).execute(db).await?;

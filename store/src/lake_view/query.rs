@@ -1,6 +1,7 @@
 //! A question in SQL, and what comes back: rows as they are made, or all of them with a bound.
 
 use super::{LakeResult, TableId};
+use crate::boxed;
 use chrono::{NaiveDate, NaiveDateTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -122,6 +123,7 @@ pub struct Answer {
 }
 
 /// All rows. The limits of the query bound them.
+#[boxed]
 pub async fn collect_answer(mut rows: Box<dyn QueryRows>, began: Instant) -> LakeResult<Answer> {
     let mut kept = Vec::new();
     while let Some(chunk) = rows.next().await? {

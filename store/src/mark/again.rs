@@ -1,9 +1,11 @@
 //! Whoever is told to have succeeded lets those below it try again that failed because of it: Airflow's rule.
 
-use crate::StoreResult;
-use crate::clear::{ClearWish, clear_instances};
-use crate::step::Stepper;
-use crate::version::Versions;
+use crate::{
+    StoreResult, boxed,
+    clear::{ClearWish, clear_instances},
+    step::Stepper,
+    version::Versions,
+};
 use orch_core::plan::TaskIdx;
 use orch_core::select::{Selection, relatives};
 use orch_core::transition::Selected;
@@ -12,6 +14,7 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 /// Clears what failed below instances that somebody marked as succeeded or skipped. In the caller's transaction.
+#[boxed]
 pub async fn ask_again(
     db: &mut PgConnection,
     versions: &mut Versions,

@@ -1,7 +1,6 @@
 //! Outputs by their names, as people look at them.
 
-use crate::StoreResult;
-use crate::name_pattern::NamePattern;
+use crate::{StoreResult, boxed, name_pattern::NamePattern};
 use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
 use sqlx::QueryBuilder;
@@ -51,6 +50,7 @@ impl OutputOrder {
 /// The most in one answer.
 const MOST_LISTED: i64 = 1_000;
 
+#[boxed]
 pub async fn list_outputs(
     db: &mut PgConnection,
     run: Uuid,
@@ -71,6 +71,7 @@ pub async fn list_outputs(
 }
 
 /// How many there are in all.
+#[boxed]
 pub async fn count_outputs(db: &mut PgConnection, run: Uuid, filter: &OutputFilter) -> StoreResult<i64> {
     let mut query = QueryBuilder::<Postgres>::new("select count(*) from output");
     filter.push(&mut query, run);

@@ -1,7 +1,7 @@
 //! The beginnings of outputs, for pages: an output may be large, and nobody reads all of it.
 
 use super::shown_text;
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use orch_core::plan::TaskIdx;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
@@ -19,6 +19,7 @@ pub struct Preview {
 }
 
 /// What these tasks of a run returned, at most `most` of each: with `map_index` that element only.
+#[boxed]
 pub async fn previews(
     db: &mut PgConnection,
     run: Uuid,

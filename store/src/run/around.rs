@@ -2,7 +2,7 @@
 
 use super::RunDetails;
 use super::search::{Compare, Direction, RunCondition, RunOrder, RunSearch, RunTime, search_runs};
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
 
 /// Which runs of a DAG besides the one that is named.
@@ -15,6 +15,7 @@ pub struct Around {
 }
 
 /// The run first, then the others, the earliest first: at most `most` and one, which says that there are more.
+#[boxed]
 pub async fn runs_around(
     db: &mut PgConnection,
     run: &RunDetails,

@@ -1,10 +1,12 @@
 //! Creates a run, and begins it at once when nothing stands against it: one statement, so a trigger costs one commit.
 
 use super::{policy, word};
-use crate::hint::Hint;
-use crate::step::RunAt;
-use crate::version::{Version, Versions};
-use crate::{StoreError, StoreResult, deadline};
+use crate::{
+    StoreError, StoreResult, boxed, deadline,
+    hint::Hint,
+    step::RunAt,
+    version::{Version, Versions},
+};
 use chrono::{DateTime, Utc};
 use orch_core::overlap::has_policy;
 use orch_core::plan::{Plan, TaskIdx};
@@ -124,6 +126,7 @@ impl RunRow {
 const LOOKS: usize = 5;
 
 /// Creates a run. The caller gives its hints.
+#[boxed]
 pub async fn create_run(db: &mut PgConnection, versions: &mut Versions, new: &NewRun) -> StoreResult<CreateRun> {
     if let Some(key) = &new.idempotency_key
         && let Some(same) = of_key(db, key, new).await?

@@ -1,6 +1,6 @@
 //! Takes runs away with all that belongs to them.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
@@ -14,6 +14,7 @@ pub enum DeleteRun {
     Running,
 }
 
+#[boxed]
 pub async fn delete_run(db: &mut PgConnection, dag_id: &str, run_id: &str) -> StoreResult<DeleteRun> {
     let found = sqlx::query!(
         r#"select id, state = 'running' as "running!" from dag_run where dag_id = $1 and run_id = $2"#,
@@ -29,6 +30,7 @@ pub async fn delete_run(db: &mut PgConnection, dag_id: &str, run_id: &str) -> St
 }
 
 /// Deletes those of these runs that are not running; how many those were.
+#[boxed]
 pub async fn delete_runs(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<usize> {
     let mut tx = db.begin().await?;
     let runs = sqlx::query_scalar!(

@@ -3,12 +3,10 @@
 
 use super::create::Decided;
 use super::quiet::{Open, quiet};
-use crate::alert::add_alerts;
-use crate::parked::unpark;
-use crate::refold::fold_loading;
-use crate::run_lock;
-use crate::version::Versions;
-use crate::{StoreError, StoreResult};
+use crate::{
+    StoreError, StoreResult, alert::add_alerts, boxed, parked::unpark, refold::fold_loading, run_lock,
+    version::Versions,
+};
 use orch_core::alert::of_run;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::run::{LEDGER_FORMAT, Run};
@@ -28,16 +26,19 @@ pub enum EndRun {
 }
 
 /// Somebody wants it to stop: it failed. The caller gives `Hint::Stop` and `Hint::Run`, and begins queued runs of the DAG.
+#[boxed]
 pub async fn cancel_run(db: &mut PgConnection, versions: &mut Versions, run: Uuid) -> StoreResult<EndRun> {
     end(db, versions, run, RunEnd::Failed, "cancelled").await
 }
 
 /// Its time is over: it failed, and nothing of it counts as failed.
+#[boxed]
 pub async fn time_out_run(db: &mut PgConnection, versions: &mut Versions, run: Uuid) -> StoreResult<EndRun> {
     end(db, versions, run, RunEnd::TimedOut, "timed_out").await
 }
 
 /// Somebody says how it ended, whether it is over or not.
+#[boxed]
 pub async fn set_run_state(
     db: &mut PgConnection,
     versions: &mut Versions,

@@ -1,7 +1,7 @@
 //! Runs as people see them.
 
 use super::{NewRun, RunRow, word};
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use orch_spec::state::{RunState, RunType};
 use serde_json::Value;
@@ -163,17 +163,20 @@ pub struct RunFilter {
 /// The most runs in one answer.
 pub const MOST_RUNS: i64 = 1_000;
 
+#[boxed]
 pub async fn get_run(db: &mut PgConnection, dag_id: &str, run_id: &str) -> StoreResult<Option<RunDetails>> {
     let row = run_rows!("where r.dag_id = $1 and r.run_id = $2", dag_id, run_id).fetch_optional(db).await?;
     row.map(Row::details).transpose()
 }
 
+#[boxed]
 pub async fn run_by_uuid(db: &mut PgConnection, id: Uuid) -> StoreResult<Option<RunDetails>> {
     let row = run_rows!("where r.id = $1", id).fetch_optional(db).await?;
     row.map(Row::details).transpose()
 }
 
 /// Those of these runs that are not over.
+#[boxed]
 pub async fn still_open(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Vec<Uuid>> {
     let open =
         sqlx::query_scalar!("select id from dag_run where id = any($1) and state in ('queued', 'running')", runs);
@@ -181,6 +184,7 @@ pub async fn still_open(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Vec
 }
 
 /// The last runs of each of these DAGs, newest first, by DAG.
+#[boxed]
 pub async fn recent_runs(db: &mut PgConnection, dag_ids: &[String], of_each: i64) -> StoreResult<Vec<RunDetails>> {
     let rows = run_rows!(
         "where r.id = any(array(select l.id from unnest($1::text[]) as w (dag_id), lateral (select id from dag_run
@@ -193,6 +197,7 @@ pub async fn recent_runs(db: &mut PgConnection, dag_ids: &[String], of_each: i64
 }
 
 /// By `run_after`, newest first.
+#[boxed]
 pub async fn list_runs(db: &mut PgConnection, filter: &RunFilter, most: i64) -> StoreResult<Vec<RunDetails>> {
     let (after, id) = filter.after.unzip();
     let rows = run_rows!(
@@ -218,6 +223,7 @@ pub async fn list_runs(db: &mut PgConnection, filter: &RunFilter, most: i64) -> 
 }
 
 /// Changes what people wrote about a run; `None` takes it away.
+#[boxed]
 pub async fn set_note(db: &mut PgConnection, run: Uuid, note: Option<&str>) -> StoreResult<()> {
     sqlx::query!(
         "insert into dag_run_detail (run, note) values ($1, $2) on conflict (run) do update set note = excluded.note",

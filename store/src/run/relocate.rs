@@ -1,12 +1,13 @@
 //! Moves a run to another version of its DAG: nobody offers its own any more, or somebody says so.
 
 use super::quiet::{Place, Waited, quiet};
-use crate::narrow;
-use crate::refold::{Keep, carry_out, fold_run};
-use crate::run_lock;
-use crate::step::{Mode, RunAt, Step, Stepper};
-use crate::version::{Version, Versions};
-use crate::{StoreError, StoreResult};
+use crate::{
+    StoreError, StoreResult, boxed, narrow,
+    refold::{Keep, carry_out, fold_run},
+    run_lock,
+    step::{Mode, RunAt, Step, Stepper},
+    version::{Version, Versions},
+};
 use orch_core::plan::TaskIdx;
 use orch_core::run::{Elements, Run};
 use orch_core::transition::{CannotMove, can_move, move_run as move_ledger, places};
@@ -35,6 +36,7 @@ pub enum MoveRun {
 const LOOKS: usize = 5;
 
 /// Moves a run to the version with the id `to`. The caller gives `Hint::Ready`.
+#[boxed]
 pub async fn move_run(db: &mut PgConnection, versions: &mut Versions, run: Uuid, to: i32) -> StoreResult<MoveRun> {
     let to = versions.get(db, to).await?;
     for _ in 0..LOOKS {

@@ -4,7 +4,7 @@
 
 use super::list::Row;
 use super::{MOST_RUNS, RunDetails};
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use orch_spec::state::{RunState, RunType};
 use sqlx::QueryBuilder;
@@ -102,6 +102,7 @@ const TABLES: &str =
 const DURATION: &str = "extract(epoch from r.ended_at - r.started_at)::float8";
 
 /// A page of them.
+#[boxed]
 pub async fn search_runs(db: &mut PgConnection, search: &RunSearch) -> StoreResult<Vec<RunDetails>> {
     let mut query = QueryBuilder::<Postgres>::new(COLUMNS);
     query.push(TABLES);
@@ -119,6 +120,7 @@ pub async fn search_runs(db: &mut PgConnection, search: &RunSearch) -> StoreResu
 }
 
 /// How many there are in all.
+#[boxed]
 pub async fn count_found(db: &mut PgConnection, search: &RunSearch) -> StoreResult<i64> {
     let mut query = QueryBuilder::<Postgres>::new("select count(*)");
     let asks = |words: &[&str]| search.conditions.iter().any(|c| words.contains(&c.table()));

@@ -3,8 +3,10 @@
 use super::create::{Decided, Tries};
 use super::policy::{skip, there};
 use super::word;
-use crate::StoreResult;
-use crate::version::{Version, Versions};
+use crate::{
+    StoreResult, boxed,
+    version::{Version, Versions},
+};
 use orch_core::overlap::{Begin, has_policy};
 use orch_core::plan::TaskIdx;
 use orch_core::run::Run;
@@ -20,6 +22,7 @@ const MOST_STARTS: i64 = 256;
 
 /// Begins as many queued runs of a DAG as its limit leaves, oldest first, in its newest version. Whoever ends a run or
 /// unpauses a DAG calls it, and schedulers for those that died before. The caller tells workers.
+#[boxed]
 pub async fn start_queued_runs(db: &mut PgConnection, versions: &mut Versions, dag_id: &str) -> StoreResult<Vec<Uuid>> {
     let waiting = sqlx::query_scalar!(
         r#"select exists (select from dag_run where dag_id = $1 and state = 'queued' and clear_number = 0

@@ -1,7 +1,7 @@
 //! Streams that capture the changes of a database: where they are in its log. The position moves in the transaction that appends the
 //! records, so each change is in its topic once.
 
-use crate::{StoreError, StoreResult};
+use crate::{StoreError, StoreResult, boxed};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeMap;
@@ -98,6 +98,7 @@ pub struct WithinTransaction {
 }
 
 /// After `start_stream` or `commit_stream`, in the same transaction: that is the fence.
+#[boxed]
 pub async fn set_capture(tx: &mut PgConnection, stream: &str, position: &CapturePosition) -> StoreResult<()> {
     let position =
         serde_json::to_value(position).map_err(|error| StoreError::Sql(sqlx::Error::Encode(error.into())))?;

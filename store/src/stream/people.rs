@@ -1,7 +1,6 @@
 //! Streams as people see and steer them.
 
-use crate::StoreResult;
-use crate::name_pattern::NamePattern;
+use crate::{StoreResult, boxed, name_pattern::NamePattern};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -158,6 +157,7 @@ pub enum ResetTo {
 }
 
 /// By name.
+#[boxed]
 pub async fn list_streams(db: &mut PgConnection, names: &NamePattern) -> StoreResult<Vec<StreamRow>> {
     find(db, None, names).await
 }
@@ -173,6 +173,7 @@ pub struct FailedStream {
 }
 
 /// The longest first.
+#[boxed]
 pub async fn failed_streams(db: &mut PgConnection, limit: i64) -> StoreResult<Vec<FailedStream>> {
     let failed = sqlx::query_as!(
         FailedStream,
@@ -184,6 +185,7 @@ pub async fn failed_streams(db: &mut PgConnection, limit: i64) -> StoreResult<Ve
     Ok(failed.fetch_all(db).await?)
 }
 
+#[boxed]
 pub async fn get_stream(db: &mut PgConnection, name: &str) -> StoreResult<Option<StreamRow>> {
     Ok(find(db, Some(name), &NamePattern::default()).await?.pop())
 }
@@ -200,11 +202,13 @@ async fn find(db: &mut PgConnection, name: Option<&str>, names: &NamePattern) ->
     Ok(found.fetch_all(db).await?)
 }
 
+#[boxed]
 pub async fn partitions_of_stream(db: &mut PgConnection, name: &str) -> StoreResult<Vec<PartitionOfStream>> {
     Ok(sqlx::query_file_as!(PartitionOfStream, "queries/stream/partitions.sql", name).fetch_all(db).await?)
 }
 
 /// Of the last `minutes`, oldest first. Minutes without a commit have no row.
+#[boxed]
 pub async fn minutes_of_stream(db: &mut PgConnection, name: &str, minutes: i32) -> StoreResult<Vec<StreamMinute>> {
     Ok(sqlx::query_as!(
         StreamMinute,
@@ -218,6 +222,7 @@ pub async fn minutes_of_stream(db: &mut PgConnection, name: &str, minutes: i32) 
 }
 
 /// `false`: there is no such stream. What it has read and not committed is read again later.
+#[boxed]
 pub async fn pause_stream(tx: &mut PgConnection, name: &str) -> StoreResult<bool> {
     let paused = sqlx::query!(
         "update stream set is_paused = true, epoch = epoch + 1, process = null, lease_until = null, updated_at = now()
@@ -228,6 +233,7 @@ pub async fn pause_stream(tx: &mut PgConnection, name: &str) -> StoreResult<bool
 }
 
 /// Also what failed is tried at once.
+#[boxed]
 pub async fn resume_stream(tx: &mut PgConnection, name: &str) -> StoreResult<bool> {
     let resumed =
         sqlx::query!("update stream set is_paused = false, retry_at = null, updated_at = now() where name = $1", name);
@@ -235,6 +241,7 @@ pub async fn resume_stream(tx: &mut PgConnection, name: &str) -> StoreResult<boo
 }
 
 /// Its process lets go of it, and it begins anew from its last commit.
+#[boxed]
 pub async fn restart_stream(tx: &mut PgConnection, name: &str) -> StoreResult<bool> {
     let restarted = sqlx::query!(
         "update stream set epoch = epoch + 1, process = null, lease_until = null, failures = 0, error = null, failed_at = null,
@@ -246,6 +253,7 @@ pub async fn restart_stream(tx: &mut PgConnection, name: &str) -> StoreResult<bo
 }
 
 /// Begins it anew from another place, also in a topic that was created again.
+#[boxed]
 pub async fn reset_stream(tx: &mut PgConnection, name: &str, to: &Reset) -> StoreResult<bool> {
     let to = serde_json::to_value(to).map_err(|error| crate::StoreError::Sql(sqlx::Error::Encode(error.into())))?;
     let reset = sqlx::query!("update stream set reset_to = $2 where name = $1", name, to);
@@ -253,12 +261,14 @@ pub async fn reset_stream(tx: &mut PgConnection, name: &str, to: &Reset) -> Stor
 }
 
 /// Only what no bundle declares goes; its table stays. `false`: there is no such stream, or a bundle declares it.
+#[boxed]
 pub async fn delete_stream(tx: &mut PgConnection, name: &str) -> StoreResult<bool> {
     let deleted = sqlx::query!("delete from stream where name = $1 and version is null", name);
     Ok(deleted.execute(tx).await?.rows_affected() > 0)
 }
 
 /// Charts show a day.
+#[boxed]
 pub async fn drop_old_minutes(db: &mut PgConnection) -> StoreResult<u64> {
     let dropped = sqlx::query!("delete from stream_minute where minute < now() - interval '25 hours'");
     Ok(dropped.execute(db).await?.rows_affected())

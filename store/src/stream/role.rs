@@ -1,8 +1,6 @@
 //! The way of a process to the streams of its binary. What runs them knows tables and brokers, which the engine does not.
 
-use crate::StoreResult;
-use crate::hint::Hints;
-use crate::lake_view::FindConnection;
+use crate::{StoreResult, boxed, hint::Hints, lake_view::FindConnection};
 use orch_sdk::task::BoxFuture;
 use sqlx::PgPool;
 use std::fmt;
@@ -44,6 +42,7 @@ impl StreamSource {
         self.0.is_some()
     }
 
+    #[boxed]
     pub async fn run(&self, host: StreamHost) -> StoreResult<()> {
         match &self.0 {
             Some(run) => run(host).await,

@@ -1,9 +1,11 @@
 //! Streams that start runs: whether a DAG has room, for which records the runs are there, and a run for some of them.
 
-use crate::hint::Hint;
-use crate::run::{CreateRun, NewRun, create_run};
-use crate::version::Versions;
-use crate::{StoreError, StoreResult};
+use crate::{
+    StoreError, StoreResult, boxed,
+    hint::Hint,
+    run::{CreateRun, NewRun, create_run},
+    version::Versions,
+};
 use orch_spec::ids::RunId;
 use orch_spec::state::{RunType, TriggeredBy};
 use serde_json::{Value, json};
@@ -31,6 +33,7 @@ pub enum StartedRun {
 }
 
 /// Starts a run within the transaction that moves the offsets of the stream. That of a paused DAG waits, as one by hand does.
+#[boxed]
 pub async fn start_run(tx: &mut PgConnection, versions: &mut Versions, wanted: RecordRun) -> StoreResult<StartedRun> {
     let run_id = RunId::new(&wanted.run_id).map_err(|error| StoreError::corrupt(error.to_string()))?;
     let new = NewRun {
@@ -60,6 +63,7 @@ pub struct Started {
 
 /// How many runs of a DAG wait or are under way, those of backfills aside; of each of the two no more than `most` are counted. `None`: there
 /// is no such DAG.
+#[boxed]
 pub async fn open_runs(db: &mut PgConnection, dag_id: &str, most: i32) -> StoreResult<Option<i64>> {
     let open =
         sqlx::query_scalar!(r#"select active_runs(dag_id, $2) as "open!" from dag where dag_id = $1"#, dag_id, most);
@@ -67,6 +71,7 @@ pub async fn open_runs(db: &mut PgConnection, dag_id: &str, most: i32) -> StoreR
 }
 
 /// Of this topic, in the transaction that has moved the offsets of the stream.
+#[boxed]
 pub async fn started_runs(tx: &mut PgConnection, stream: &str, topic_identity: &str) -> StoreResult<Vec<Started>> {
     Ok(sqlx::query_as!(
         Started,
@@ -79,6 +84,7 @@ pub async fn started_runs(tx: &mut PgConnection, stream: &str, topic_identity: &
 }
 
 /// Never back, but for another topic.
+#[boxed]
 pub async fn set_started(
     tx: &mut PgConnection,
     stream: &str,

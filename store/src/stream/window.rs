@@ -1,6 +1,6 @@
 //! Open windows of streams: those that records may still be added to.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -39,6 +39,7 @@ pub struct WindowChanges {
     pub kept: Duration,
 }
 
+#[boxed]
 pub async fn open_windows(db: &mut PgConnection, stream: &str, spans: &[WindowSpan]) -> StoreResult<Vec<OpenWindow>> {
     let keys: Vec<String> = spans.iter().map(|span| span.key.clone()).collect();
     let (from, to): (Vec<_>, Vec<_>) = spans.iter().map(|span| (span.from, span.to)).unzip();
@@ -57,6 +58,7 @@ pub async fn open_windows(db: &mut PgConnection, stream: &str, spans: &[WindowSp
 }
 
 /// After `commit_stream`, in the same transaction: that is the fence.
+#[boxed]
 pub async fn commit_windows(tx: &mut PgConnection, stream: &str, changes: &WindowChanges) -> StoreResult<()> {
     let (keys, starts): (Vec<_>, Vec<_>) = changes.merged.iter().cloned().unzip();
     if !keys.is_empty() {

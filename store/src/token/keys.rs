@@ -1,7 +1,7 @@
 //! Whose a token is, for servers that are asked often: an answer is remembered for a moment.
 
 use super::{TokenOwner, owner_of_token, token_hash};
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use sqlx::PgPool;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -26,6 +26,7 @@ impl Keys {
     }
 
     /// The user whose token it is, unless it has ended.
+    #[boxed]
     pub async fn owner(&self, token: &str) -> StoreResult<Option<TokenOwner>> {
         let (hash, now) = (token_hash(token), Instant::now());
         if let Some((at, owner)) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&hash)

@@ -1,9 +1,11 @@
 //! Records on their way into a topic.
 
 use super::{MOST_RECORD_BYTES, get_topic, partition_of};
-use crate::completion::{Commit, CompletionStep, StepFuture};
-use crate::hint::Hint;
-use crate::{StoreError, StoreResult};
+use crate::{
+    StoreError, StoreResult, boxed,
+    completion::{Commit, CompletionStep, StepFuture},
+    hint::Hint,
+};
 use chrono::{DateTime, Utc};
 use orch_sdk::task::{Ctx, TaskResult, fatal};
 use serde::Serialize;
@@ -71,6 +73,7 @@ pub enum ProduceError {
 static TURN: AtomicU16 = AtomicU16::new(0);
 
 /// Appends all of them, or none. The partitions are locked until the transaction of the caller ends, who gives `Hint::Topic` then.
+#[boxed]
 pub async fn produce(db: &mut PgConnection, topic: &str, records: &[NewRecord]) -> Result<Vec<Placed>, ProduceError> {
     let Some(found) = get_topic(db, topic).await? else { return Err(ProduceError::NoSuchTopic(topic.into())) };
     // Those without a key go to one partition, so that they stay together; the next call takes the next one.

@@ -3,8 +3,7 @@
 //! The epoch of a reader and the offsets that a try has found are its fence: of two tries that have read the same records one moves the
 //! reader, and what a person moves meanwhile is moved by no try.
 
-use crate::stream::Reset;
-use crate::{StoreError, StoreResult};
+use crate::{StoreError, StoreResult, boxed, stream::Reset};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -64,6 +63,7 @@ pub struct ReaderRow {
 }
 
 /// The reader of a name; one that is new has read nothing.
+#[boxed]
 pub async fn find_reader(db: &mut PgConnection, name: &str) -> StoreResult<Found> {
     let row = sqlx::query!(
         r#"select r.epoch, r.topic_identity, r.seek_to,
@@ -80,6 +80,7 @@ pub async fn find_reader(db: &mut PgConnection, name: &str) -> StoreResult<Found
 }
 
 /// Moves a reader within the transaction that records a success. `false`: it was moved meanwhile, and nothing may be recorded.
+#[boxed]
 pub async fn move_reader(tx: &mut PgConnection, to: &Move) -> StoreResult<bool> {
     let partitions: Vec<i32> = to.partitions.iter().map(|one| one.partition).collect();
     let found: Vec<Option<i64>> = to.partitions.iter().map(|one| one.found).collect();
@@ -105,11 +106,13 @@ pub async fn move_reader(tx: &mut PgConnection, to: &Move) -> StoreResult<bool> 
 }
 
 /// By name and partition; of one topic, or of all.
+#[boxed]
 pub async fn list_readers(db: &mut PgConnection, topic: Option<&str>) -> StoreResult<Vec<ReaderRow>> {
     Ok(sqlx::query_file_as!(ReaderRow, "queries/topic/readers.sql", topic).fetch_all(db).await?)
 }
 
 /// The next try begins there, and what one of before has read moves nothing. `false`: there is no such reader.
+#[boxed]
 pub async fn seek_reader(tx: &mut PgConnection, name: &str, to: &Reset) -> StoreResult<bool> {
     let to = serde_json::to_value(to).map_err(|error| StoreError::Sql(sqlx::Error::Encode(error.into())))?;
     let sought = sqlx::query!("update topic_reader set seek_to = $2, epoch = epoch + 1 where name = $1", name, to);
@@ -117,6 +120,7 @@ pub async fn seek_reader(tx: &mut PgConnection, name: &str, to: &Reset) -> Store
 }
 
 /// Its next try begins as that of a new one. `false`: there is no such reader.
+#[boxed]
 pub async fn delete_reader(tx: &mut PgConnection, name: &str) -> StoreResult<bool> {
     let deleted = sqlx::query!("delete from topic_reader where name = $1", name);
     Ok(deleted.execute(tx).await?.rows_affected() > 0)

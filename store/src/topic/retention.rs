@@ -1,7 +1,7 @@
 //! Records that were kept long enough go, a few at a time.
 
 use super::{Topic, offset_at};
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
@@ -9,6 +9,7 @@ use sqlx::postgres::PgConnection;
 const BATCH: i64 = 10_000;
 
 /// Drops records that are older than their topic keeps them, and those of deleted topics. Gives how many.
+#[boxed]
 pub async fn drop_old_records(db: &mut PgConnection) -> StoreResult<i64> {
     let mut dropped = drop_orphans(db).await?;
     let kept = sqlx::query!(

@@ -1,6 +1,6 @@
 //! The versions of DAGs as people see them, without or with their structure.
 
-use crate::{StoreError, StoreResult};
+use crate::{StoreError, StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use orch_spec::DagSpec;
 use serde_json::Value;
@@ -32,6 +32,7 @@ pub struct VersionFilter {
 const MOST_LISTED: i64 = 1_000;
 
 /// In the order in which they came to be.
+#[boxed]
 pub async fn list_versions(
     db: &mut PgConnection,
     filter: &VersionFilter,
@@ -54,6 +55,7 @@ pub async fn list_versions(
 }
 
 /// How many there are in all.
+#[boxed]
 pub async fn count_versions(db: &mut PgConnection, filter: &VersionFilter) -> StoreResult<i64> {
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from dag_version where ($1::text is null or dag_id = $1)
@@ -66,12 +68,14 @@ pub async fn count_versions(db: &mut PgConnection, filter: &VersionFilter) -> St
 }
 
 /// The structure of one version of a DAG, as it was registered.
+#[boxed]
 pub async fn structure(db: &mut PgConnection, dag_id: &str, number: i32) -> StoreResult<Option<Value>> {
     let spec = sqlx::query_scalar!("select spec from dag_version where dag_id = $1 and number = $2", dag_id, number);
     Ok(spec.fetch_optional(db).await?)
 }
 
 /// The same, read.
+#[boxed]
 pub async fn spec_of(db: &mut PgConnection, dag_id: &str, number: i32) -> StoreResult<Option<DagSpec>> {
     let read = |spec| {
         serde_json::from_value(spec)
@@ -84,6 +88,7 @@ pub async fn spec_of(db: &mut PgConnection, dag_id: &str, number: i32) -> StoreR
 pub const MOST_COUNTED: i64 = 10_000;
 
 /// How many of the newest runs of a DAG have each version, by the version's id.
+#[boxed]
 pub async fn runs_by_version(db: &mut PgConnection, dag_id: &str) -> StoreResult<HashMap<i32, i64>> {
     let rows = sqlx::query!(
         r#"select newest.version as "version!", count(*) as "runs!" from
@@ -96,6 +101,7 @@ pub async fn runs_by_version(db: &mut PgConnection, dag_id: &str) -> StoreResult
 }
 
 /// Names of living workers that offer each of these versions, by the version's id.
+#[boxed]
 pub async fn workers_by_version(db: &mut PgConnection, versions: &[i32]) -> StoreResult<HashMap<i32, Vec<String>>> {
     let rows = sqlx::query!(
         r#"select v as "version!", array_agg(w.name order by w.id) as "workers!" from unnest($1::integer[]) as v

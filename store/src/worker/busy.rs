@@ -1,6 +1,6 @@
 //! What each worker runs at this moment, for people.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
@@ -20,6 +20,7 @@ pub struct RunningInstance {
 }
 
 /// Those of the runs that run the longest, the longest first.
+#[boxed]
 pub async fn running_instances(db: &mut PgConnection, most: i64) -> StoreResult<Vec<RunningInstance>> {
     let rows = sqlx::query_as!(
         RunningInstance,

@@ -2,11 +2,14 @@
 //!
 //! A run's row is locked before its instances, so a cancel or a move of the run sees all of it or nothing.
 
-use crate::StoreResult;
-use crate::alert::add_alerts;
-use crate::parked::park;
-use crate::run::word;
-use crate::version::{Version, Versions};
+use crate::{
+    StoreResult,
+    alert::add_alerts,
+    boxed,
+    parked::park,
+    run::word,
+    version::{Version, Versions},
+};
 use chrono::{DateTime, Utc};
 use orch_core::alert::{TryEnd, of_try};
 use orch_core::plan::TaskIdx;
@@ -36,12 +39,14 @@ pub struct Reaped {
 
 /// Workers whose lease ended are lost; their instances go to others. So does what a worker took while it was being given
 /// up: for a while after its lease it is looked at again.
+#[boxed]
 pub async fn reap(db: &mut PgConnection, versions: &mut Versions) -> StoreResult<Reaped> {
     reap_since(db, versions, DateTime::UNIX_EPOCH).await
 }
 
 /// The same; workers could renew their leases only since `awake`, so each is trusted for one lease from then on. A
 /// restart of the server counts by itself.
+#[boxed]
 pub async fn reap_since(db: &mut PgConnection, versions: &mut Versions, awake: DateTime<Utc>) -> StoreResult<Reaped> {
     let mut tx = db.begin().await?;
     let workers = sqlx::query_scalar!(
@@ -71,6 +76,7 @@ pub async fn reap_since(db: &mut PgConnection, versions: &mut Versions, awake: D
 }
 
 /// A worker goes as it should: what it still has goes to others and does not count as lost.
+#[boxed]
 pub async fn release(db: &mut PgConnection, versions: &mut Versions, worker: i32) -> StoreResult<Reaped> {
     let mut tx = db.begin().await?;
     sqlx::query!("update worker set state = 'stopped', running = 0 where id = $1 and state <> 'lost'", worker)
@@ -82,6 +88,7 @@ pub async fn release(db: &mut PgConnection, versions: &mut Versions, worker: i32
 }
 
 /// Instances that a worker took when it was lost already: it was frozen, woke up and had not noticed yet.
+#[boxed]
 pub async fn sweep_orphans(db: &mut PgConnection, versions: &mut Versions) -> StoreResult<Reaped> {
     let workers = sqlx::query_scalar!(
         r#"select distinct t.worker as "worker!" from dag_run r join task_instance t on t.run = r.id
@@ -102,6 +109,7 @@ pub async fn sweep_orphans(db: &mut PgConnection, versions: &mut Versions) -> St
 
 /// A worker lost its connection and does not know whether it was given more than the attempts it `has`: that goes to
 /// others. It was never begun.
+#[boxed]
 pub async fn give_back(
     db: &mut PgConnection,
     versions: &mut Versions,

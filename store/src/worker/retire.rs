@@ -1,10 +1,11 @@
 //! What a worker that steps back for others has to go on with.
 
-use crate::StoreResult;
+use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
 
 /// Those of the versions that unfinished runs need and that no other worker takes runs of. One that retires itself does not
 /// count, so of two that do both go on.
+#[boxed]
 pub async fn needed_versions(db: &mut PgConnection, worker: i32, versions: &[i32]) -> StoreResult<Vec<i32>> {
     let needed = sqlx::query_scalar!(
         r#"select v as "version!" from unnest($2::integer[]) as v

@@ -28,3 +28,25 @@ fn modules_are_files_beside_their_folders() {
     let old = texts().iter().filter(|file| file.path.ends_with("mod.rs"));
     assert_none("`foo/mod.rs`; call it `foo.rs`", &old.map(crate::workspace::Text::name).collect::<Vec<_>>());
 }
+
+/// These may not be: they take something with a lifetime of its own by value, or `sqlx` does not promise to be sent between
+/// threads there. Generic functions are compiled by their callers in any case.
+const UNBOXED: [&str; 6] = ["open", "create_output", "change_output", "delete_output", "fold_run", "reset"];
+
+#[test]
+fn what_the_store_does_is_compiled_once() {
+    let mut offenders = Vec::new();
+    for file in texts().iter().filter(|file| file.name().starts_with("store/src/")) {
+        let lines: Vec<&str> = file.content.lines().map(str::trim_start).collect();
+        for (number, pair) in lines.windows(2).enumerate() {
+            let Some(rest) = pair[1].strip_prefix("pub async fn ") else { continue };
+            let (name, rest) = rest.split_at(rest.find(['(', '<']).unwrap_or(rest.len()));
+            let rest = [rest, &lines[number + 2..(number + 10).min(lines.len())].concat()].concat();
+            let is_generic = rest.starts_with('<') || rest.split(") ->").next().is_some_and(|it| it.contains("impl "));
+            if pair[0] != "#[boxed]" && !is_generic && !UNBOXED.contains(&name) {
+                offenders.push(format!("{}:{}: {name}", file.name(), number + 2));
+            }
+        }
+    }
+    assert_none("an `async fn` that each crate compiles again; write `#[boxed]` above it", &offenders);
+}

@@ -1,6 +1,7 @@
 //! HTTP to servers of users. Each request has a thread of its own: the client blocks, and what it waits for must not hold
 //! up anything else of this process.
 
+use crate::boxed;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use orch_core::network::{NOT_REACHED, Reach};
@@ -98,6 +99,7 @@ impl Http {
     }
 
     /// Asks once. Dropped, it leaves the thread to its timeout.
+    #[boxed]
     pub async fn ask(&self, ask: Ask) -> Result<Told, NoAnswer> {
         let (agent, (say, said)) = (self.agent.clone(), oneshot::channel());
         std::thread::Builder::new()

@@ -1,6 +1,7 @@
 //! Postgres servers of users. A statement's rows come as JSON, made by the server itself, so that every type has its
 //! text; params are JSON, given as the type that the server expects.
 
+use crate::boxed;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use orch_sdk::task::{Connection, TaskResult, fatal};
 pub use orch_store::connect::outside as options;
@@ -70,11 +71,13 @@ impl Pools {
 }
 
 /// Names a session, for `cancel`.
+#[boxed]
 pub async fn session(db: &mut PgConnection) -> TaskResult<i32> {
     Ok(sqlx::query_scalar("select pg_backend_pid()").fetch_one(db).await?)
 }
 
 /// Ends what a session is at; from another one, for that one is busy.
+#[boxed]
 pub async fn cancel(options: &PgConnectOptions, session: i32) -> TaskResult<()> {
     let mut db = PgConnection::connect_with(options).await?;
     sqlx::query("select pg_cancel_backend($1)").bind(session).execute(&mut db).await?;
@@ -83,6 +86,7 @@ pub async fn cancel(options: &PgConnectOptions, session: i32) -> TaskResult<()> 
 }
 
 /// Sends one statement and takes at most so many rows.
+#[boxed]
 pub async fn ask(db: &mut PgConnection, statement: &str, params: &[Value], most_rows: usize) -> TaskResult<Rows> {
     let statement = statement.trim().trim_end_matches(';').trim_end();
     let prepared = db.prepare(AssertSqlSafe(statement).into_sql_str()).await.map_err(told)?;

@@ -1,8 +1,11 @@
 //! Names of the catalog, whether they stand for a table or for a view. Both share one space of names.
 
 use super::PgCatalog;
-use crate::error::{LakeError, LakeResult};
-use crate::table::TableName;
+use crate::{
+    boxed,
+    error::{LakeError, LakeResult},
+    table::TableName,
+};
 use sqlx::postgres::PgConnection;
 
 const UNIQUE_VIOLATION: &str = "23505";
@@ -34,6 +37,7 @@ pub enum Renamed {
 
 impl PgCatalog {
     /// What the name stands for, and where its metadata is.
+    #[boxed]
     pub async fn entry(&self, name: &TableName) -> LakeResult<Option<(EntryType, String)>> {
         let row: Option<(bool, String)> = sqlx::query_as(
             "select coalesce(iceberg_type, 'TABLE') = 'VIEW', metadata_location from lake.iceberg_tables
@@ -48,12 +52,14 @@ impl PgCatalog {
     }
 
     /// `false`: the name is taken.
+    #[boxed]
     pub async fn add(&self, of: EntryType, name: &TableName, location: &str) -> LakeResult<bool> {
         let mut db = self.pool.acquire().await?;
         self.add_on(&mut db, of, name, location).await
     }
 
     /// The same on a connection of the caller's, who begins and commits.
+    #[boxed]
     pub async fn add_on(
         &self,
         db: &mut PgConnection,
@@ -72,6 +78,7 @@ impl PgCatalog {
     }
 
     /// Takes the name away, not the files. `false`: it stands for nothing of the kind.
+    #[boxed]
     pub async fn remove(&self, of: EntryType, name: &TableName) -> LakeResult<bool> {
         let delete = sqlx::query(
             "delete from lake.iceberg_tables
@@ -82,6 +89,7 @@ impl PgCatalog {
         Ok(delete.execute(&self.pool).await?.rows_affected() == 1)
     }
 
+    #[boxed]
     pub async fn rename_entry(&self, of: EntryType, from: &TableName, to: &TableName) -> LakeResult<Renamed> {
         let update = sqlx::query(
             "update lake.iceberg_tables set table_namespace = $5, table_name = $6
@@ -100,6 +108,7 @@ impl PgCatalog {
     }
 
     /// The names after one, in their order, and no more than these.
+    #[boxed]
     pub async fn names_after(
         &self,
         of: EntryType,

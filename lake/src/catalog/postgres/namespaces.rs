@@ -1,11 +1,11 @@
 //! One namespace of the catalog: whether it is there, and its properties.
 
 use super::{EXISTS, PgCatalog};
-use crate::catalog::Properties;
-use crate::error::LakeResult;
+use crate::{boxed, catalog::Properties, error::LakeResult};
 
 impl PgCatalog {
     /// The properties of a namespace that was declared, or that tables are in.
+    #[boxed]
     pub async fn namespace(&self, namespace: &str) -> LakeResult<Option<Properties>> {
         let rows: Vec<(Option<String>, Option<String>)> = sqlx::query_as(
             "select property_key, property_value from lake.iceberg_namespace_properties
@@ -25,6 +25,7 @@ impl PgCatalog {
     }
 
     /// Is there a table or a view in it?
+    #[boxed]
     pub async fn has_entries(&self, namespace: &str) -> LakeResult<bool> {
         let found = sqlx::query_scalar(
             "select exists (select from lake.iceberg_tables where catalog_name = $1 and table_namespace = $2)",
@@ -33,6 +34,7 @@ impl PgCatalog {
     }
 
     /// Sets some properties of a namespace and takes others away, all or none of it. Gives those that it took away.
+    #[boxed]
     pub async fn change_namespace(
         &self,
         namespace: &str,

@@ -16,6 +16,7 @@ pub use logs::{Log, bytes_behind};
 pub use statement::{Name, Statement};
 
 use super::session::{Server, Session};
+use crate::boxed;
 use anyhow::{Context as _, anyhow, ensure};
 use futures::StreamExt as _;
 use mysql_async::prelude::Queryable;
@@ -112,6 +113,7 @@ impl std::fmt::Debug for Source {
 impl Source {
     /// # Errors
     /// With what a person can do about it; it is tried again.
+    #[boxed]
     pub async fn open(connection: &Connection) -> TaskResult<Source> {
         let server = Server::of(connection)?;
         let mut asks = server.session().await.map_err(|error| tried_again(&error))?;
@@ -160,6 +162,7 @@ impl Source {
     }
 
     /// Tables of these names. Names of views, and of tables that do not exist, are left out.
+    #[boxed]
     pub async fn tables(&mut self, names: &[Name]) -> TaskResult<Vec<CaughtTable>> {
         let mut found = Vec::new();
         for name in names {
@@ -186,6 +189,7 @@ impl Source {
     ///
     /// # Errors
     /// The account may not see them.
+    #[boxed]
     pub async fn logs(&mut self) -> TaskResult<Vec<Log>> {
         let rows: Vec<Row> = self.asks.conn().query("show binary logs").await.map_err(|error| self.refused(error))?;
         let log = |row: &Row| Some(Log { file: row.get(0)?, bytes: row.get(1)? });
@@ -193,6 +197,7 @@ impl Source {
     }
 
     /// What MariaDB has committed before a place in its log; `None` if there is no such place.
+    #[boxed]
     pub async fn gtid_at(&mut self, file: &str, pos: u64) -> TaskResult<Option<String>> {
         let found: Option<Option<String>> =
             self.asks.conn().exec_first("select binlog_gtid_pos(?, ?)", (file, pos)).await?;
@@ -227,6 +232,7 @@ impl Source {
     }
 
     /// What the server sends next. A call that is dropped has lost nothing.
+    #[boxed]
     pub async fn next(&mut self) -> TaskResult<Sent> {
         let stream = self.stream.as_mut().context("changes are not followed")?;
         let sent = match stream.next().await {

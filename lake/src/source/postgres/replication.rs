@@ -9,6 +9,7 @@ pub use pgoutput::{Cell, Column, Message, Old, Relation, Tuple, row_of_copy};
 pub use tables::{CaughtTable, Publication};
 pub use wire::Refused;
 
+use crate::boxed;
 use anyhow::{Context as _, anyhow, ensure};
 use bytes::{Buf as _, Bytes};
 use orch_sdk::task::{Connection, TaskResult};
@@ -76,6 +77,7 @@ impl Source {
     ///
     /// # Errors
     /// With what a person can do about it.
+    #[boxed]
     pub async fn open(connection: &Connection, name: &str) -> TaskResult<Source> {
         let mut asks = Wire::open(connection, Purpose::Statements, name).await?;
         let level = one(asks.ask("show wal_level").await?)?;
@@ -89,6 +91,7 @@ impl Source {
         Ok(Source { wire, asks })
     }
 
+    #[boxed]
     pub async fn identity(&mut self) -> TaskResult<Identity> {
         let found = self.wire.ask("IDENTIFY_SYSTEM").await?;
         let [Some(system), _, Some(lsn), Some(database)] = found.first().map_or(&[][..], Vec::as_slice) else {
@@ -99,11 +102,13 @@ impl Source {
     }
 
     /// How far the log of the server is written.
+    #[boxed]
     pub async fn written(&mut self) -> TaskResult<u64> {
         let sql = "select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end";
         parse_lsn(&one(self.asks.ask(sql).await?)?)
     }
 
+    #[boxed]
     pub async fn slot(&mut self, name: &str) -> TaskResult<Option<Slot>> {
         let sql = format!("select to_jsonb(s) from pg_replication_slots s where slot_name = {}", literal(name));
         let found = self.asks.ask(&sql).await?;
@@ -111,6 +116,7 @@ impl Source {
     }
 
     /// A slot that is not there is gone already.
+    #[boxed]
     pub async fn drop_slot(&mut self, name: &str) -> TaskResult<()> {
         let drop = format!(
             "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = {}",
@@ -138,6 +144,7 @@ impl Source {
 
     /// Creates the slot, and takes the snapshot with which its changes begin: until [`Source::end_snapshot`] rows are read as they were
     /// then. What commits later is sent as changes, and nothing of it is in the snapshot. Gives where the changes begin.
+    #[boxed]
     pub async fn create_slot(&mut self, name: &str) -> TaskResult<u64> {
         // Says so and nothing else: a slot that cannot be created leaves the session in a transaction.
         self.wire.ask("begin isolation level repeatable read read only").await?;
@@ -155,11 +162,13 @@ impl Source {
     }
 
     /// Begins to read the rows of a table, within the snapshot.
+    #[boxed]
     pub async fn begin_table(&mut self, table: &CaughtTable) -> TaskResult<()> {
         self.wire.begin_copy(&table.copy()).await
     }
 
     /// The next row of the table, as a line of `copy`; `None` after the last one.
+    #[boxed]
     pub async fn next_row(&mut self) -> TaskResult<Option<Bytes>> {
         let line = self.wire.piece().await?;
         if line.is_none() {
@@ -168,11 +177,13 @@ impl Source {
         Ok(line)
     }
 
+    #[boxed]
     pub async fn end_snapshot(&mut self) -> TaskResult<()> {
         self.wire.ask("commit").await.map(drop_rows)
     }
 
     /// From here on the server sends the changes of transactions that commit at `lsn` or later.
+    #[boxed]
     pub async fn follow(&mut self, slot: &str, publication: &str, lsn: u64) -> TaskResult<()> {
         let follow = format!(
             "START_REPLICATION SLOT {} LOGICAL {} (proto_version '1', publication_names {})",
@@ -190,6 +201,7 @@ impl Source {
     }
 
     /// What the server sends next. A call that is dropped has lost nothing.
+    #[boxed]
     pub async fn next(&mut self) -> TaskResult<Sent> {
         let mut piece = self.wire.piece().await?.context("the server has ended the replication")?;
         let bytes = piece.len();
@@ -207,6 +219,7 @@ impl Source {
     }
 
     /// Tells the server that everything before `lsn` is kept elsewhere: it sends none of it again.
+    #[boxed]
     pub async fn confirm(&mut self, lsn: u64) -> TaskResult<()> {
         self.wire.send_piece(&wire::status(lsn, 0)).await
     }

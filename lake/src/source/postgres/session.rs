@@ -1,6 +1,7 @@
 //! A session at a database of users. Rows go in and out by tokio-postgres, whose `copy` hands the server's own pieces
 //! over; what orch keeps for itself is sqlx's (`orch_store`).
 
+use crate::boxed;
 use anyhow::Context;
 use orch_sdk::task::{Connection, TaskResult, fatal};
 use orch_store::connect::Database;
@@ -45,6 +46,7 @@ impl Deref for Session {
 ///
 /// # Errors
 /// A fatal error when the connection is for something else or its account is refused; an error when nobody answers.
+#[boxed]
 pub async fn connect(connection: &Connection) -> TaskResult<Session> {
     let (id, to) = (&connection.id, Database::of(connection)?);
     let place = format!("{}:{}", to.host, to.port);

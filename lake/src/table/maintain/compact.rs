@@ -9,11 +9,14 @@ use iceberg::spec::Operation;
 
 use super::compact_plan::{Candidate, Compaction, plan};
 use super::until_committed;
-use crate::error::LakeResult;
-use crate::lake::Lake;
-use crate::table::plan::{DeleteIndex, PlannedFile};
-use crate::table::write::{Options, Writer};
-use crate::table::{Change, Table, TableName};
+use crate::{
+    boxed,
+    error::LakeResult,
+    lake::Lake,
+    table::plan::{DeleteIndex, PlannedFile},
+    table::write::{Options, Writer},
+    table::{Change, Table, TableName},
+};
 
 /// What was written anew.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,6 +33,7 @@ pub struct Compacted {
 
 impl Table {
     /// Writes files anew where it is worth it. Without such, the change is empty.
+    #[boxed]
     pub async fn compact(&self, asked: &Compaction) -> LakeResult<Change> {
         let mut change = Change::new(self, Operation::Replace);
         let live = self.live(self.current_snapshot()).await?;
@@ -72,6 +76,7 @@ impl Table {
 
 impl Lake {
     /// Compacts a table until nothing is worth it any more, commit by commit.
+    #[boxed]
     pub async fn compact(&self, name: &TableName, asked: &Compaction) -> LakeResult<Compacted> {
         let mut all = Compacted::default();
         loop {

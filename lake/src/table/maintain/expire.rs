@@ -6,9 +6,12 @@ use iceberg::TableUpdate;
 
 use super::expire_plan::{Plan, plan};
 use super::{reach, until_committed};
-use crate::error::LakeResult;
-use crate::lake::Lake;
-use crate::table::{Change, Table, TableName};
+use crate::{
+    boxed,
+    error::LakeResult,
+    lake::Lake,
+    table::{Change, Table, TableName},
+};
 
 /// Which snapshots are to go. What is not said is as the table's properties say (`history.expire.…`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +47,7 @@ impl Lake {
     ///
     /// # Errors
     /// The table must not be cleaned (`gc.enabled` is false); or a file cannot be deleted: then it is an orphan.
+    #[boxed]
     pub async fn expire(&self, name: &TableName, asked: &Expiry, now: DateTime<Utc>) -> LakeResult<Expired> {
         let expired = until_committed(self, name, |base: Table| async move {
             let plan = plan(base.metadata(), asked, now)?;

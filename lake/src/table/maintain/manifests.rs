@@ -6,10 +6,13 @@ use std::collections::BTreeMap;
 use iceberg::spec::Operation;
 
 use super::until_committed;
-use crate::error::LakeResult;
-use crate::lake::Lake;
-use crate::table::commit::{is_small, target_bytes};
-use crate::table::{Change, Table, TableName};
+use crate::{
+    boxed,
+    error::LakeResult,
+    lake::Lake,
+    table::commit::{is_small, target_bytes},
+    table::{Change, Table, TableName},
+};
 
 /// How many manifests there were, and are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,6 +23,7 @@ pub struct Merged {
 
 impl Table {
     /// Writes the manifests of the current snapshot anew as few. Where there are few, the change is empty.
+    #[boxed]
     pub async fn merge_manifests(&self) -> LakeResult<Change> {
         let mut change = Change::new(self, Operation::Replace);
         let Some(current) = self.current_snapshot() else { return Ok(change) };
@@ -41,6 +45,7 @@ impl Table {
 
 impl Lake {
     /// Writes the manifests of a table anew as few.
+    #[boxed]
     pub async fn merge_manifests(&self, name: &TableName) -> LakeResult<Merged> {
         let merged = until_committed(self, name, |base: Table| async move {
             let change = base.merge_manifests().await?;

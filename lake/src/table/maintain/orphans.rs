@@ -8,9 +8,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt as _;
 
 use super::reach;
-use crate::error::{LakeError, LakeResult};
-use crate::lake::Lake;
-use crate::table::TableName;
+use crate::{
+    boxed,
+    error::{LakeError, LakeResult},
+    lake::Lake,
+    table::TableName,
+};
 
 /// Longer than any write takes. A shorter age has to be asked for by name.
 const SAFE: TimeDelta = TimeDelta::days(1);
@@ -71,6 +74,7 @@ impl Lake {
     ///
     /// # Errors
     /// Another table lives in that folder; or the table must not be cleaned (`gc.enabled` is false).
+    #[boxed]
     pub async fn remove_orphans(&self, name: &TableName, asked: &Orphans, now: DateTime<Utc>) -> LakeResult<Removed> {
         let table = self.table(name).await?;
         let location = table.metadata().location().trim_end_matches('/').to_owned();

@@ -4,9 +4,7 @@ use std::collections::HashMap;
 
 use iceberg::spec::DataContentType;
 
-use crate::error::LakeResult;
-use crate::table::Table;
-use crate::table::write::partition_path;
+use crate::{boxed, error::LakeResult, table::Table, table::write::partition_path};
 
 /// The partitions of a snapshot, in the order of their names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,6 +30,7 @@ pub struct PartitionStatistics {
 
 impl Table {
     /// What the current snapshot is made of.
+    #[boxed]
     pub async fn statistics(&self) -> LakeResult<Statistics> {
         let live = self.live(self.current_snapshot()).await?;
         let mut partitions = HashMap::new();

@@ -3,7 +3,7 @@
 
 use super::cells::of_query;
 use super::{Cell, Column, Name, Place, Source};
-use crate::source::mysql::quoted;
+use crate::{boxed, source::mysql::quoted};
 use anyhow::Context as _;
 use mysql_async::prelude::Queryable;
 use mysql_async::{BinaryProtocol, Conn, Error, Params, QueryResult, Row};
@@ -18,6 +18,7 @@ impl Source {
     ///
     /// MariaDB says itself which place fits. MySQL is locked for the moment that it takes to look; if the account may not, the place is
     /// looked for first, and what commits between the two is in the snapshot and told as a change too.
+    #[boxed]
     pub async fn begin_snapshot(&mut self) -> TaskResult<Place> {
         let mut session = self.server.session().await?;
         let conn = session.conn();
@@ -33,6 +34,7 @@ impl Source {
     }
 
     /// Begins to read the rows of a table, within the snapshot.
+    #[boxed]
     pub async fn begin_table(&mut self, name: &Name, columns: &[Column]) -> TaskResult<()> {
         self.reading = columns.to_vec();
         let columns: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
@@ -45,6 +47,7 @@ impl Source {
     }
 
     /// The next row of the table; `None` after the last one.
+    #[boxed]
     pub async fn next_row(&mut self) -> TaskResult<Option<Vec<Cell>>> {
         if self.rows.is_empty() && !self.is_last {
             let session = self.snapshot.as_mut().context("a snapshot that was not taken")?;

@@ -2,6 +2,7 @@
 
 use super::wire::Rows;
 use super::{Column, Relation, Source, drop_rows, literal, quoted};
+use crate::boxed;
 use anyhow::anyhow;
 use orch_sdk::task::TaskResult;
 use serde::Deserialize;
@@ -80,6 +81,7 @@ impl CaughtTable {
 }
 
 impl Source {
+    #[boxed]
     pub async fn publication(&mut self, name: &str) -> TaskResult<Option<Publication>> {
         let sql = format!("select pubupdate or pubdelete from pg_publication where pubname = {}", literal(name));
         let found = self.asks.ask(&sql).await?;
@@ -88,6 +90,7 @@ impl Source {
 
     /// # Errors
     /// The account may not: the statement that its owner has to say is in the error.
+    #[boxed]
     pub async fn create_publication(&mut self, name: &str, tables: &[CaughtTable]) -> TaskResult<()> {
         // Rows of a partitioned table are told of as its own.
         let sql = "create publication {name} for table {tables} with (publish_via_partition_root = true)";
@@ -96,6 +99,7 @@ impl Source {
 
     /// # Errors
     /// As [`Source::create_publication`].
+    #[boxed]
     pub async fn add_to_publication(&mut self, name: &str, tables: &[CaughtTable]) -> TaskResult<()> {
         self.publish(&format!("alter publication {} add table {}", quoted(name), names(tables))).await
     }
@@ -111,6 +115,7 @@ impl Source {
     }
 
     /// Tables of these names, and those of these numbers: one that was renamed is still there. Names without a table are left out.
+    #[boxed]
     pub async fn tables(&mut self, publication: &str, names: &[&str], oids: &[u32]) -> TaskResult<Vec<CaughtTable>> {
         let names: Vec<String> = names.iter().map(|name| literal(name)).collect();
         // No table has the number 0.
