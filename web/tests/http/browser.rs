@@ -92,7 +92,8 @@ impl Browser<'_> {
         Page {
             status: answer.status,
             headers: answer.headers,
-            html: String::from_utf8_lossy(&answer.bytes).into_owned(),
+            // Between elements a new line of a template says nothing.
+            html: String::from_utf8_lossy(&answer.bytes).replace(">\n<", "><"),
         }
     }
 
