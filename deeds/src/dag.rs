@@ -1,12 +1,13 @@
-//! DAGs: whether they are paused.
+//! DAGs: whether they are paused, and their end.
 
 use crate::{Actor, boxed};
 use orch_store::StoreResult;
 use orch_store::audit::Deed;
-use orch_store::dag::{pause, unpause};
+use orch_store::dag::{DeleteDag, delete_dag, pause, unpause};
 use orch_store::hint::Hint;
 use orch_store::run::start_queued_runs;
 use orch_store::version::Versions;
+use serde_json::json;
 use sqlx::PgConnection;
 
 /// For those who claim, who create runs and who wait for them: runs that waited begin.
@@ -31,4 +32,15 @@ pub async fn set_paused(
         actor.did(tx, Deed { event, dag_id: Some(dag_id), ..Deed::default() }).await?;
     }
     Ok(changed)
+}
+
+/// Deletes a DAG with all its runs, unless something of it runs.
+#[boxed]
+pub async fn delete(tx: &mut PgConnection, actor: &Actor, dag_id: &str) -> StoreResult<DeleteDag> {
+    let deleted = delete_dag(tx, dag_id).await?;
+    if let DeleteDag::Deleted { runs } = deleted {
+        let extra = Some(json!({ "runs": runs }));
+        actor.did(tx, Deed { event: "delete_dag", dag_id: Some(dag_id), extra, ..Deed::default() }).await?;
+    }
+    Ok(deleted)
 }

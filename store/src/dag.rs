@@ -5,7 +5,7 @@ mod folder;
 mod list;
 mod search;
 
-pub use favorite::{add_favorite, is_favorite, remove_favorite};
+pub use favorite::{add_favorite, favorites, is_favorite, remove_favorite};
 pub use folder::{BundleDagRow, dags_of_bundle, set_stale, taken_by_others, versions_in_use};
 pub use list::{DagFilter, MOST_DAGS, count_dags, dag_ids_like, list_dags, tags};
 pub use search::{DagCondition, DagOrder, DagSearch, count_found_dags, search_dags};

@@ -17,7 +17,7 @@ mod time;
 mod timeline;
 
 pub(crate) use crate::assets::url;
-pub(crate) use amount::{Meter, bytes, count, exact, meter, share};
+pub(crate) use amount::{Meter, bytes, count, counted, exact, meter, share};
 pub(crate) use ansi::{Marked, find_in, plain};
 pub(crate) use bars::Bars;
 pub(crate) use chart::{Chart, Look, MOST_POINTS, MOST_SERIES, Sample, Series};

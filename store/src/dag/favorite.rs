@@ -22,6 +22,14 @@ pub async fn remove_favorite(db: &mut PgConnection, user: &str, dag_id: &str) ->
     Ok(gone.execute(db).await?.rows_affected() == 1)
 }
 
+/// Those of a user, of `most` at most.
+#[boxed]
+pub async fn favorites(db: &mut PgConnection, user: &str, most: i64) -> StoreResult<Vec<String>> {
+    let found =
+        sqlx::query_scalar!("select dag_id from favorite where user_name = $1 order by dag_id limit $2", user, most);
+    Ok(found.fetch_all(db).await?)
+}
+
 #[boxed]
 pub async fn is_favorite(db: &mut PgConnection, user: &str, dag_id: &str) -> StoreResult<bool> {
     let found = sqlx::query_scalar!(

@@ -29,6 +29,19 @@ fn modules_are_files_beside_their_folders() {
     assert_none("`foo/mod.rs`; call it `foo.rs`", &old.map(crate::workspace::Text::name).collect::<Vec<_>>());
 }
 
+/// Past this a line of a template has several elements; a paragraph with its conditions may be as long.
+const LONGEST_LINE: usize = 560;
+
+#[test]
+fn templates_have_one_element_a_line() {
+    let templates = texts().iter().filter(|file| file.name().starts_with("web/templates/"));
+    let lines =
+        templates.flat_map(|file| file.content.lines().zip(1..).map(move |(line, number)| (file, line, number)));
+    let long = lines.filter(|(_, line, _)| line.chars().count() > LONGEST_LINE);
+    let offenders: Vec<_> = long.map(|(file, _, number)| format!("{}:{number}", file.name())).collect();
+    assert_none("long lines of templates; write one element a line", &offenders);
+}
+
 /// These may not be: they take something with a lifetime of its own by value, or `sqlx` does not promise to be sent between
 /// threads there. Generic functions are compiled by their callers in any case.
 const UNBOXED: [&str; 6] = ["open", "create_output", "change_output", "delete_output", "fold_run", "reset"];

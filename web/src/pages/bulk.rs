@@ -32,8 +32,3 @@ pub(crate) struct Line {
     pub(crate) href: String,
     pub(crate) note: String,
 }
-
-/// `1 run`, `3 runs`.
-pub(crate) fn counted(count: usize, one: &str) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
-}

@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_spec::state::RunState;
-use orch_store::dag::{DagFilter, DagRow, count_dags, list_dags, resolve};
+use orch_store::dag::{DagFilter, DagRow, add_favorite, count_dags, favorites, list_dags, remove_favorite, resolve};
 use orch_store::overview::{RunMark, failing, last_runs, running_runs};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +28,7 @@ struct DagsPage {
     all: i64,
     failing: usize,
     running: usize,
+    favorites: usize,
     lines: Vec<Line>,
     first: i64,
     last: i64,
@@ -41,6 +42,7 @@ struct Line {
     href: String,
     is_paused: bool,
     is_stale: bool,
+    is_favorite: bool,
     description: String,
     tags: Vec<(String, String)>,
     bars: Bars,
@@ -50,6 +52,12 @@ struct Line {
     owners: String,
 }
 
+impl Line {
+    fn star(&self) -> &'static str {
+        if self.is_favorite { "star-on" } else { "star" }
+    }
+}
+
 pub(super) struct Latest {
     state: parts::State,
     href: String,
@@ -57,7 +65,7 @@ pub(super) struct Latest {
     took: Option<String>,
 }
 
-const STATES: [&str; 4] = ["all", "failing", "running", "paused"];
+const STATES: [&str; 5] = ["all", "favorites", "failing", "running", "paused"];
 const OF_A_PAGE: i64 = 50;
 const HISTORY: usize = 25;
 const MOST_OF_A_STATE: i64 = 1_000;
@@ -73,7 +81,12 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let (failed, running) = (failing(&mut db, MOST_OF_A_STATE).await?, running_runs(&mut db, MOST_OF_A_STATE).await?);
     let running: BTreeSet<String> = running.into_iter().map(|run| run.dag_id).collect();
     let (failing, running_count) = (failed.len(), running.len());
+    let liked: BTreeSet<String> = match &shell.user {
+        Some(user) => favorites(&mut db, &user.name, MOST_OF_A_STATE).await?.into_iter().collect(),
+        None => BTreeSet::new(),
+    };
     match state {
+        "favorites" => filter.ids = Some(liked.iter().cloned().collect()),
         "failing" => filter.ids = Some(failed.into_iter().map(|run| run.dag_id).collect()),
         "running" => filter.ids = Some(running.into_iter().collect()),
         "paused" => filter.paused = Some(true),
@@ -88,7 +101,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let shown = rows.len() as i64;
     let lines = rows.into_iter().map(|row| {
         let runs = by_dag.remove(row.dag_id.as_str()).unwrap_or_default();
-        line(row, &runs, shell.now)
+        let is_favorite = liked.contains(&row.dag_id);
+        Line { is_favorite, ..line(row, &runs, shell.now) }
     });
     let rest = if q.is_empty() { String::new() } else { format!("&q={}", encoded(&q)) };
     let turned = |page: i64| format!("/dags?state={state}{rest}&page={page}");
@@ -102,6 +116,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
         all: shell.pulse.map_or(total, |pulse| pulse.dags),
         failing,
         running: running_count,
+        favorites: liked.len(),
         q,
         state,
         rest,
@@ -134,6 +149,7 @@ fn line(row: DagRow, runs: &[RunMark], now: Now) -> Line {
         href: dag_href(&row.dag_id),
         is_paused: row.is_paused,
         is_stale: row.is_stale,
+        is_favorite: false,
         description: row.description,
         tags: tags.collect(),
         bars: Bars::new(&row.dag_id, runs, now, HISTORY),
@@ -171,6 +187,23 @@ pub(crate) async fn set_paused(
     let mut db = app.hot().await?;
     let dag_id = resolve(&mut db, &dag_id).await?.ok_or_else(|| no_such_dag(&dag_id))?;
     set_paused_of(&app, &mut db, &actor, &[dag_id], paused).await?;
+    Ok(see_other(form.text("back").unwrap_or("/dags")))
+}
+
+/// `POST /dags/{dag_id}/favorite`: `favorite` is `true` or `false`, for the person who asks.
+pub(crate) async fn set_favorite(
+    State(app): State<App>,
+    actor: Actor,
+    DagPath(dag_id): DagPath,
+    form: Form,
+) -> Result<Response, Refusal> {
+    let mut db = app.pages().await?;
+    let dag_id = resolve(&mut db, &dag_id).await?.ok_or_else(|| no_such_dag(&dag_id))?;
+    match form.text("favorite") {
+        Some("true") => add_favorite(&mut db, &actor.name, &dag_id).await?,
+        Some("false") => remove_favorite(&mut db, &actor.name, &dag_id).await?,
+        _ => return Err(Refusal::bad_request("`favorite` is `true` or `false`")),
+    };
     Ok(see_other(form.text("back").unwrap_or("/dags")))
 }
 

@@ -104,7 +104,7 @@ impl HtmlSafe for Palette {}
 
 impl Menu<'_> {
     fn main(&self) -> impl Iterator<Item = &'static Entry> {
-        MAIN.iter()
+        MAIN.iter().filter(|entry| entry.is_shown(self.shell))
     }
 
     fn admin(&self) -> impl Iterator<Item = &'static Entry> {
@@ -124,7 +124,7 @@ impl Shell {
         Menu { shell: self }
     }
 
-    pub(crate) fn palette(&self) -> Palette {
+    pub(crate) fn palette() -> Palette {
         Palette
     }
 

@@ -32,6 +32,7 @@ use orch_store::approval::open_question;
 use orch_store::asset::{EventFilter, EventOrder, edges_of_task, list_events};
 use orch_store::instance::{InstanceRow, TryRow, get_instance, tries};
 use orch_store::live::{TryKey, look_at_tries};
+use orch_store::note::notes_of;
 use orch_store::output::{RETURN_VALUE, get as output, shown};
 use orch_store::run::RunDetails;
 use orch_store::why::why as why_not;
@@ -75,6 +76,9 @@ struct TaskPage {
     clear_href: String,
     /// Of an instance; a mapped task as a whole has none.
     mark_href: Option<String>,
+    /// What people say of it, and below which path; of an instance too.
+    note: Option<String>,
+    note_href: Option<String>,
     command: String,
     is_open: bool,
     /// It can be stopped by itself.
@@ -250,6 +254,8 @@ async fn page(
             encoded(&task_id),
             try_no.map(|no| format!("?try={no}")).unwrap_or_default()
         ),
+        note: notes_of(&mut db, &[run.id]).await?.of(run.id, &task_id, map_index).map(ToOwned::to_owned),
+        note_href: elements.is_none().then(|| format!("{}/tasks/{}/{map_index}", head.href, encoded(&task_id))),
         mark_href: elements.is_none().then(|| format!("{}/tasks/{}/{map_index}/mark", head.href, encoded(&task_id))),
         stop_href: (elements.is_none() && !instance.state.is_finished() && in_flight(instance.state))
             .then(|| format!("{}/tasks/{}/{map_index}/mark?to=failed", head.href, encoded(&task_id))),

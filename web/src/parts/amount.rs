@@ -16,6 +16,16 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
+/// `1 run`, `3 runs`, `2 tries`. The count may be written in words or with commas already.
+pub(crate) fn counted(count: impl fmt::Display, one: &str) -> String {
+    let count = count.to_string();
+    match (count.as_str(), one.strip_suffix("ry")) {
+        ("1", _) => format!("1 {one}"),
+        (_, Some(stem)) => format!("{count} {stem}ries"),
+        (_, None) => format!("{count} {one}s"),
+    }
+}
+
 /// Powers of 1,000, with one figure behind the point where there is one before it.
 pub(crate) fn bytes(number: u64) -> String {
     let scaled = Scaled::of(number as f64);
@@ -102,6 +112,12 @@ impl HtmlSafe for Meter {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_counted_has_its_plural() {
+        assert_eq!([counted(1, "run"), counted(0, "run"), counted(2, "try")], ["1 run", "0 runs", "2 tries"]);
+        assert_eq!(counted("1,200", "file"), "1,200 files");
+    }
 
     #[test]
     fn numbers_are_short_and_whole_ones_exact() {

@@ -180,6 +180,41 @@ async fn a_dag_is_paused_and_unpaused_and_somebody_is_named_for_it() {
 }
 
 #[tokio::test]
+async fn the_star_of_a_dag_makes_it_a_favourite() {
+    let web = Web::new().await;
+    let mut browser = Browser::logged_in(&web).await;
+    assert!(browser.get("/dags?state=favorites").await.has("The star in the row of a DAG makes it one of yours."));
+    let answer =
+        browser.submit("/dags", "/dags/old_chain/favorite", &[("favorite", "true"), ("back", "/dags?q=c")]).await;
+    assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, "/dags?q=c"));
+    let page = browser.get("/dags?state=favorites").await;
+    assert!(page.has(r#"aria-label="chain is a favourite""#) && !page.has("mapped"), "{}", page.html);
+    browser.submit("/dags", "/dags/chain/favorite", &[("favorite", "false")]).await;
+    assert!(browser.get("/dags").await.has(r#"aria-label="chain is not a favourite""#));
+    let answer = browser.submit("/dags", "/dags/chain/favorite", &[("favorite", "perhaps")]).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_dag_is_deleted_after_a_question() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    failed_run(&web, &mut db, "no").await;
+    let mut browser = Browser::logged_in(&web).await;
+    assert!(browser.get("/dags/chain/details").await.links().contains(&"/dags/chain/delete".into()));
+    let asked = browser.get("/dags/chain/delete").await;
+    assert!(asked.has("All its runs go, with their logs, outputs and notes"), "{}", asked.html);
+    let answer = browser.submit("/dags/chain/delete", "/dags/chain/delete", &[]).await;
+    assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, "/dags"));
+    assert_eq!(browser.get("/dags/chain").await.status, StatusCode::NOT_FOUND);
+    let deed: (String, String) = sqlx::query_as("select actor, extra ->> 'runs' from audit where event = 'delete_dag'")
+        .fetch_one(&mut db)
+        .await
+        .unwrap();
+    assert_eq!(deed, ("admin".into(), "1".into()));
+}
+
+#[tokio::test]
 async fn a_dag_that_is_not_there_is_answered_with_names_that_are() {
     let web = Web::new().await;
     let mut browser = Browser::logged_in(&web).await;

@@ -38,6 +38,9 @@ fn usual(rule: &Rule) -> Role {
         // Settings and users are nobody else's.
         _ if below("/users") || below("/api/v2/config") => Role::Admin,
         Method::DELETE if path == "/api/v2/dags/{dag_id}" => Role::Admin,
+        _ if path == "/dags/{dag_id}/delete" => Role::Admin,
+        // A viewer has favourites too.
+        Method::POST if path.ends_with("/favorite") => Role::Viewer,
         // A dashboard says itself who may read it.
         Method::GET if below("/dashboards") => Role::Viewer,
         Method::GET if asks(path) => {

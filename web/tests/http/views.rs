@@ -264,6 +264,20 @@ async fn a_run_is_noted_and_begun_again_with_what_it_was_begun_with() {
 }
 
 #[tokio::test]
+async fn a_task_instance_is_noted() {
+    let web = Web::new().await;
+    let run_id: String = form_urlencoded::byte_serialize(web.trigger("chain").await.as_bytes()).collect();
+    let task = format!("/dags/chain/runs/{run_id}/tasks/t0");
+    let mut browser = Browser::logged_in(&web).await;
+    let done = browser.submit(&task, &format!("{task}/-1/note"), &[("note", "waits for the <shop>")]).await;
+    assert_eq!((done.status, done.location()), (StatusCode::SEE_OTHER, task.as_str()), "{}", done.html);
+    assert!(browser.get(&task).await.has(r#"<p class="said">waits for the &#60;shop&#62;</p>"#));
+    browser.submit(&task, &format!("{task}/-1/note"), &[("note", "")]).await;
+    assert!(browser.get(&task).await.has("Write one"));
+    assert_eq!(web.deeds().await.iter().filter(|deed| deed.starts_with("note_task_instance")).count(), 2);
+}
+
+#[tokio::test]
 async fn a_task_instance_says_what_it_was_called_with_and_where_it_ran() {
     let web = Web::new().await;
     let mut db = web.db().await;

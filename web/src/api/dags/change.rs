@@ -9,10 +9,9 @@ use crate::state::{App, Inner};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use orch_store::audit::Deed;
-use orch_store::dag::{DeleteDag, delete_dag};
+use orch_store::dag::DeleteDag;
 use orch_store::import_error::broken_files;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
 pub(crate) async fn patch(
@@ -62,15 +61,15 @@ pub(crate) async fn delete(
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
     let mut db = app.pages().await?;
     let dag_id = find(&mut db, &dag_id).await?.dag_id;
+    delete_of(&mut db, &actor, &dag_id).await?;
+    Ok((StatusCode::OK, Json(Value::Null)))
+}
+
+pub(crate) async fn delete_of(db: &mut PgConnection, actor: &Actor, dag_id: &str) -> Result<(), Refusal> {
     let mut tx = db.begin().await.map_err(orch_store::StoreError::from)?;
-    match delete_dag(&mut tx, &dag_id).await? {
-        DeleteDag::Deleted { runs } => {
-            let extra = Some(json!({ "runs": runs }));
-            actor.did(&mut tx, Deed { event: "delete_dag", dag_id: Some(&dag_id), extra, ..Deed::default() }).await?;
-            tx.commit().await.map_err(orch_store::StoreError::from)?;
-            Ok((StatusCode::OK, Json(Value::Null)))
-        }
-        DeleteDag::NoSuchDag => Err(no_such_dag(&dag_id)),
+    match orch_deeds::dag::delete(&mut tx, actor, dag_id).await? {
+        DeleteDag::Deleted { .. } => Ok(tx.commit().await.map_err(orch_store::StoreError::from)?),
+        DeleteDag::NoSuchDag => Err(no_such_dag(dag_id)),
         DeleteDag::Running => {
             let text = format!("Task instances of dag with id: '{dag_id}' are still running");
             Err(Refusal::plain(StatusCode::CONFLICT, text))

@@ -1,8 +1,10 @@
-//! `/dags/{dag_id}/details`: what is laid down about it, and the schema of its params.
+//! `/dags/{dag_id}/details`: what is laid down about it, the schema of its params, and the way to delete it.
 
 use super::{Head, find};
-use crate::extract::DagPath;
-use crate::pages::{Shell, html};
+use crate::api::dags::delete_of;
+use crate::extract::{Actor, DagPath, Form};
+use crate::pages::delete::DeletePage;
+use crate::pages::{Shell, html, see_other};
 use crate::parts::{self, Fact};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -56,6 +58,42 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): 
         shell,
     };
     html(StatusCode::OK, &page)
+}
+
+/// `GET /dags/{dag_id}/delete`
+pub(crate) async fn ask_delete(
+    State(app): State<App>,
+    shell: Shell,
+    DagPath(dag_id): DagPath,
+) -> Result<Response, Refusal> {
+    let mut db = app.pages().await?;
+    let head = Head::new(&find(&app, &mut db, &dag_id).await?, "details", shell.now);
+    let sentence = "All its runs go, with their logs, outputs and notes, and cannot be brought back. The audit log keeps what \
+                    was done. A worker that still has the DAG brings it back, without runs, when it starts the next time."
+        .to_string();
+    let page = DeletePage {
+        shell,
+        list: ("/dags", "DAGs"),
+        name: head.dag_id,
+        sentence,
+        action: format!("{}/delete", head.href),
+        field: None,
+        back: format!("{}/details", head.href),
+    };
+    html(StatusCode::OK, &page)
+}
+
+/// `POST /dags/{dag_id}/delete`
+pub(crate) async fn delete(
+    State(app): State<App>,
+    actor: Actor,
+    DagPath(dag_id): DagPath,
+    _: Form,
+) -> Result<Response, Refusal> {
+    let mut db = app.pages().await?;
+    let dag_id = find(&app, &mut db, &dag_id).await?.row.dag_id;
+    delete_of(&mut db, &actor, &dag_id).await?;
+    Ok(see_other("/dags"))
 }
 
 /// `1 h after it started, tells team_chat`.

@@ -2,7 +2,6 @@
 
 use super::{Found, Head, find, know_it};
 use crate::extract::{DagPath, Query};
-use crate::pages::bulk::counted;
 use crate::pages::home::task_href;
 use crate::pages::{Shell, encoded, html};
 use crate::parts::{self, Now};
@@ -138,7 +137,7 @@ pub(crate) async fn show(
         head,
         kind,
         most,
-        counted: counted(columns.len(), "run"),
+        counted: parts::counted(columns.len(), "run"),
         columns,
         rows,
     };

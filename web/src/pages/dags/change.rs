@@ -2,7 +2,7 @@
 
 use crate::api::dags::set_paused;
 use crate::extract::{Actor, Form, Query};
-use crate::pages::bulk::{BulkPage, Line, counted};
+use crate::pages::bulk::{BulkPage, Line};
 use crate::pages::{Shell, html, local, see_other};
 use crate::parts::{self, dag_href};
 use crate::refusal::Refusal;
@@ -33,7 +33,7 @@ pub(crate) async fn ask(State(app): State<App>, shell: Shell, query: Query) -> R
     let back = query.text("back").and_then(local).unwrap_or("/dags").to_string();
     let mut fields: Vec<(&'static str, String)> = concerned.iter().map(|dag| ("dag", dag.dag_id.clone())).collect();
     fields.push(("back", back.clone()));
-    let said = counted(concerned.len(), "DAG");
+    let said = parts::counted(concerned.len(), "DAG");
     let (value, title, button, sentence) = if pauses {
         let sentence = "No run of them begins until they are switched on; running runs continue.";
         ("pause", format!("Pause {said}?"), format!("Pause {said}"), sentence)

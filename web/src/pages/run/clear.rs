@@ -6,7 +6,6 @@ use super::tasks::{picks as picks_of, same_version};
 use super::{RunHead, find, the_ledger};
 use crate::api::clearing::{Clearing, carry_out};
 use crate::extract::{Actor, Form, Query, RunPath, no_such_instance};
-use crate::pages::bulk::counted;
 use crate::pages::{Shell, html, see_other};
 use crate::parts;
 use crate::refusal::Refusal;
@@ -255,7 +254,7 @@ pub(crate) async fn ask(
         0 => "Nothing here is over or runs, so there is nothing to clear.".to_string(),
         _ => format!(
             "{}{} {} anew{}{}. Logs and outputs of earlier tries stay until they are written again.",
-            counted(total, "task instance"),
+            parts::counted(total, "task instance"),
             if concerned > 1 { format!(" of {concerned} runs") } else { String::new() },
             if total == 1 { "begins" } else { "begin" },
             match (revived, concerned) {
@@ -268,7 +267,7 @@ pub(crate) async fn ask(
     };
     let lines = lines.collect();
     let title = match (&choices.task, choices.picks.len()) {
-        (_, picks) if picks > 0 => format!("Clear {}?", counted(picks, "task instance")),
+        (_, picks) if picks > 0 => format!("Clear {}?", parts::counted(picks, "task instance")),
         (task, _) if !task.is_empty() => format!("Clear {task}?"),
         _ => "Clear this run?".into(),
     };

@@ -5,7 +5,6 @@ use super::tasks::{picks, same_version};
 use super::{RunHead, find, the_ledger};
 use crate::api::task_instances::{Wish, carry_out, tell};
 use crate::extract::{Actor, Form, Query, RunPath};
-use crate::pages::bulk::counted;
 use crate::pages::task::mark::{ENDS, wished};
 use crate::pages::{Shell, html, see_other};
 use crate::parts;
@@ -61,7 +60,7 @@ pub(crate) async fn ask(
     } else {
         "What runs is stopped. After success or skipped, what failed below because of them runs again.".to_string()
     };
-    let title = format!("Mark {}?", counted(chosen.len(), "task instance"));
+    let title = format!("Mark {}?", parts::counted(chosen.len(), "task instance"));
     let picked = chosen.iter().map(|(task, index, _)| ("pick", format!("{task}.{index}")));
     let page = ChangePage {
         buttons: buttons.collect(),

@@ -2,7 +2,7 @@
 
 use crate::auth::{Caller, Role};
 use crate::extract::{Actor, Form, Query};
-use crate::pages::bulk::{BulkPage, Line, counted};
+use crate::pages::bulk::{BulkPage, Line};
 use crate::pages::{Shell, encoded, html, local, see_other};
 use crate::parts;
 use crate::refusal::Refusal;
@@ -84,7 +84,7 @@ pub(crate) async fn ask(State(app): State<App>, shell: Shell, query: Query) -> R
         shell,
     };
     let open = runs.iter().filter(|run| !run.state.is_finished()).count();
-    let said = counted(runs.len(), "run");
+    let said = parts::counted(runs.len(), "run");
     match wished {
         "stop" => {
             page.title = format!("Stop {said}?");
@@ -92,7 +92,7 @@ pub(crate) async fn ask(State(app): State<App>, shell: Shell, query: Query) -> R
             page.sentence =
                 format!("{open} of them {verb} failed, what runs is stopped, and what has not begun never will.");
             if open > 0 {
-                page.buttons.push(("stop", format!("Stop {}", counted(open, "run")), true));
+                page.buttons.push(("stop", format!("Stop {}", parts::counted(open, "run")), true));
             }
         }
         "mark" => {
@@ -118,7 +118,7 @@ pub(crate) async fn ask(State(app): State<App>, shell: Shell, query: Query) -> R
             page.sentence = format!("They are gone for good, with their states, logs and outputs.{kept}");
             let gone = runs.len() - running;
             if gone > 0 && page.shell.can(Role::Op) {
-                page.buttons.push(("delete", format!("Delete {}", counted(gone, "run")), true));
+                page.buttons.push(("delete", format!("Delete {}", parts::counted(gone, "run")), true));
             } else if gone > 0 {
                 page.sentence = "Deleting runs asks for the role Op or Admin.".into();
             }
@@ -155,17 +155,17 @@ async fn clear_page(
     }
     let total: usize = counts.iter().sum();
     for (line, count) in page.lines.iter_mut().zip(&counts) {
-        line.note = format!("{}: {}", line.note, counted(*count, "task instance"));
+        line.note = format!("{}: {}", line.note, parts::counted(*count, "task instance"));
     }
     let concerned = counts.iter().filter(|count| **count > 0).count();
-    page.title = format!("Clear {}?", counted(runs.len(), "run"));
+    page.title = format!("Clear {}?", parts::counted(runs.len(), "run"));
     page.sentence = match total {
         0 => "Nothing in them is over or runs, so there is nothing to clear.".into(),
         _ => format!(
             "{} of {} begin anew, and with them their runs; what runs is stopped first. Logs and outputs of earlier tries \
              stay until they are written again.",
-            counted(total, "task instance"),
-            counted(concerned, "run")
+            parts::counted(total, "task instance"),
+            parts::counted(concerned, "run")
         ),
     };
     page.options.push(("only_failed", "only what failed", only_failed));

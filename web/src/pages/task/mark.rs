@@ -1,9 +1,10 @@
-//! `…/tasks/{task_id}/{map_index}/mark`: somebody says how an instance ended. The page says first what follows.
+//! `…/tasks/{task_id}/{map_index}/mark`: somebody says how an instance ended. The page says first what follows. And `…/note`:
+//! somebody says something of it.
 
 use crate::api::task_instances::{Wish, carry_out, tell};
-use crate::extract::{Actor, Form, MappedPath, Query, no_such_instance};
+use crate::extract::{Actor, Form, MappedPath, Note, Query, no_such_instance};
 use crate::pages::home::task_href;
-use crate::pages::run::change::{ChangePage, href, patched};
+use crate::pages::run::change::{ChangePage, href, patched, said};
 use crate::pages::run::{RunHead, find, the_ledger};
 use crate::pages::{Shell, encoded, html, see_other};
 use crate::parts;
@@ -76,15 +77,28 @@ pub(crate) async fn mark(
     path: MappedPath,
     form: Form,
 ) -> Result<Response, Refusal> {
+    carry(&app, &actor, &path, &Wish { state: Some(wished(&form)?), ..Wish::default() }).await
+}
+
+/// `POST …/note`: an empty one takes away what was said.
+pub(crate) async fn note(
+    State(app): State<App>,
+    actor: Actor,
+    path: MappedPath,
+    form: Form,
+) -> Result<Response, Refusal> {
+    carry(&app, &actor, &path, &Wish { note: Some(Note(said(&form)?)), ..Wish::default() }).await
+}
+
+async fn carry(app: &App, actor: &Actor, path: &MappedPath, wish: &Wish) -> Result<Response, Refusal> {
     let MappedPath { task, map_index } = path;
-    let wish = Wish { state: Some(wished(&form)?), ..Wish::default() };
     let mut db = app.hot().await?;
     let run = find(&mut db, &task.run).await?;
-    let missing = || no_such_instance(&task.run, &task.task_id, map_index);
-    let index = the_ledger(&app, &mut db, &run).await?.version.plan.index_of(&task.task_id).ok_or_else(missing)?;
+    let missing = || no_such_instance(&task.run, &task.task_id, *map_index);
+    let index = the_ledger(app, &mut db, &run).await?.version.plan.index_of(&task.task_id).ok_or_else(missing)?;
     let mut tx = db.begin().await.map_err(StoreError::from)?;
-    carry_out(&app, &mut tx, &actor, &[(run.clone(), vec![(index, map_index)])], &wish).await?;
+    carry_out(app, &mut tx, actor, &[(run.clone(), vec![(index, *map_index)])], wish).await?;
     tx.commit().await.map_err(StoreError::from)?;
-    tell(&app);
-    Ok(see_other(&task_href(&href(&run), &task.task_id, map_index)))
+    tell(app);
+    Ok(see_other(&task_href(&href(&run), &task.task_id, *map_index)))
 }
