@@ -2,6 +2,7 @@
 
 use crate::SchedulerError;
 use chrono::{DateTime, Utc};
+use orch_spec::metrics::Text;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -96,6 +97,24 @@ impl Board {
             ((*name).to_string(), entry)
         });
         Value::Object(loops.collect::<Map<_, _>>())
+    }
+
+    /// For Prometheus.
+    pub(crate) fn tell(&self, text: &mut Text) {
+        let progress = self.progress.lock().expect("no panic while it is held");
+        let mut rounds = text.counter("orch_scheduler_rounds_total", "Rounds that a loop has done.");
+        for (name, p) in &*progress {
+            rounds.with(&[("loop", name)], p.rounds);
+        }
+        let mut busy = text.gauge("orch_scheduler_busy_seconds", "How long a loop has been at its round; 0: it waits.");
+        for (name, p) in &*progress {
+            let since = if p.busy { p.last.elapsed().as_secs_f64() } else { 0.0 };
+            busy.with(&[("loop", name)], since);
+        }
+        let mut failing = text.gauge("orch_scheduler_failing", "1: the last round of a loop failed.");
+        for (name, p) in &*progress {
+            failing.with(&[("loop", name)], u8::from(p.error.is_some()));
+        }
     }
 
     /// Returns when a loop has been busy with one round for too long.

@@ -1,5 +1,6 @@
 //! What a scheduler is told.
 
+use crate::Loops;
 use orch_store::archive::ArchiveDoor;
 use orch_store::partition::Retention;
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub struct SchedulerConfig {
     pub stuck_after: Duration,
     /// For what the loops are at when they are told to stop.
     pub farewell: Duration,
+    /// How its loops are, for whoever measures them.
+    pub loops: Loops,
 }
 
 impl SchedulerConfig {
@@ -39,6 +42,7 @@ impl SchedulerConfig {
             upkeep_every: Duration::from_mins(1),
             stuck_after: Duration::from_secs(30),
             farewell: Duration::from_secs(5),
+            loops: Loops::default(),
         }
     }
 }

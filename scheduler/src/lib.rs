@@ -24,6 +24,7 @@ use async_recursion::async_recursion as boxed;
 pub use config::SchedulerConfig;
 
 use board::Board;
+use orch_spec::metrics::Text;
 use orch_store::StoreError;
 use orch_store::hint::Hints;
 use rounds::{Shared, drive};
@@ -43,6 +44,16 @@ pub enum SchedulerError {
     Store(#[from] StoreError),
 }
 
+/// How the loops of a scheduler are.
+#[derive(Debug, Clone, Default)]
+pub struct Loops(Arc<Board>);
+
+impl Loops {
+    pub fn tell(&self, text: &mut Text) {
+        self.0.tell(text);
+    }
+}
+
 /// A scheduler in this process.
 #[derive(Debug)]
 pub struct Scheduler;
@@ -56,7 +67,8 @@ impl Scheduler {
         hints: Hints,
         stop: CancellationToken,
     ) -> Result<(), SchedulerError> {
-        let (config, board) = (Arc::new(config), Arc::new(Board::default()));
+        let board = config.loops.0.clone();
+        let config = Arc::new(config);
         // Cancelled as well when this future is dropped or a loop fails, so no loop outlives it.
         let stop = stop.child_token();
         let _end = stop.clone().drop_guard();

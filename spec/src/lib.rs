@@ -8,6 +8,7 @@ pub mod asset;
 pub mod check;
 mod dag;
 pub mod ids;
+pub mod metrics;
 pub mod names;
 pub mod params;
 pub mod schedule;

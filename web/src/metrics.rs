@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
+use orch_spec::metrics::{CONTENT_TYPE, Text};
 use orch_store::asset::stale_assets;
 use orch_store::clean::passes;
 use orch_store::kept::{POOL, Record, Search};
@@ -16,12 +17,11 @@ use orch_store::overview::{MOST_MARKS, Pulse, failing, pulse};
 use orch_store::process::{ProcessRow, list_processes};
 use orch_store::stream::{StreamRow, list_streams};
 use orch_store::worker::{WorkerRow, list_workers};
-use std::fmt::{Display, Write as _};
 use std::time::{Duration, Instant};
 
 /// Of pools, streams and processes: a time series for each of more would cost more than it tells.
 const MOST_OF_EACH: usize = 1_000;
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+const TEXT: HeaderValue = HeaderValue::from_static(CONTENT_TYPE);
 
 pub(crate) async fn show(State(app): State<App>) -> Result<Response, Refusal> {
     let mut db = app.pages().await?;
@@ -82,7 +82,7 @@ impl Facts {
         self.processes(&mut text);
         self.pools(&mut text);
         self.streams(&mut text);
-        text.0
+        text.into_text()
     }
 
     fn processes(&self, text: &mut Text) {
@@ -133,7 +133,7 @@ impl Facts {
         let streams = || self.streams.iter().filter(|row| row.version.is_some()).take(MOST_OF_EACH);
         let label = |row: &StreamRow| [("stream", row.name.clone())];
         let mut count = |name: &str, help: &str, of: fn(&StreamRow) -> i64| {
-            let mut family = text.family(name, help, "counter");
+            let mut family = text.counter(name, help);
             streams().for_each(|row| family.with(&label(row), of(row)));
         };
         count("orch_stream_records_total", "Records that a stream has published or put aside.", |row| row.records);
@@ -170,57 +170,4 @@ impl Facts {
 
 fn seconds(at: Option<DateTime<Utc>>) -> Option<f64> {
     at.map(|at| at.timestamp_millis() as f64 / 1e3)
-}
-
-/// Prometheus' text format.
-#[derive(Debug, Default)]
-struct Text(String);
-
-/// The samples of one name.
-struct Family<'a> {
-    text: &'a mut String,
-    name: String,
-}
-
-impl Text {
-    fn gauge(&mut self, name: &str, help: &str) -> Family<'_> {
-        self.family(name, help, "gauge")
-    }
-
-    fn family(&mut self, name: &str, help: &str, kind: &str) -> Family<'_> {
-        writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}").expect("text takes everything");
-        Family { text: &mut self.0, name: name.into() }
-    }
-}
-
-impl Family<'_> {
-    fn is(&mut self, value: impl Display) {
-        writeln!(self.text, "{} {value}", self.name).expect("text takes everything");
-    }
-
-    fn with(&mut self, labels: &[(&str, impl AsRef<str>)], value: impl Display) {
-        let label = |(name, value): &(&str, _)| format!("{name}=\"{}\"", escaped(AsRef::<str>::as_ref(value)));
-        let labels: Vec<String> = labels.iter().map(label).collect();
-        writeln!(self.text, "{}{{{}}} {value}", self.name, labels.join(",")).expect("text takes everything");
-    }
-}
-
-fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn samples_are_in_the_text_format_of_prometheus() {
-        let mut text = Text::default();
-        text.gauge("orch_dags", "DAGs.").is(3);
-        let mut pools = text.family("orch_pool_slots", "Slots.", "gauge");
-        pools.with(&[("pool", "a\"b\\c\nd"), ("host", "x")], 0.5);
-        let lines: Vec<&str> = text.0.lines().collect();
-        assert_eq!(lines[..3], ["# HELP orch_dags DAGs.", "# TYPE orch_dags gauge", "orch_dags 3"]);
-        assert_eq!(lines[5], r#"orch_pool_slots{pool="a\"b\\c\nd",host="x"} 0.5"#);
-    }
 }

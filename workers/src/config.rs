@@ -1,6 +1,7 @@
 //! What a worker is told when it starts.
 
 use crate::secrets::SecretsConfig;
+use crate::tally::Tally;
 use std::time::Duration;
 
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct WorkerConfig {
     pub secrets: SecretsConfig,
     /// Its database is thrown away afterwards. Tasks may then work on a lake that is elsewhere, as long as they commit nothing.
     pub is_trial: bool,
+    /// Counts what this worker does.
+    pub tally: Tally,
 }
 
 impl WorkerConfig {
@@ -41,6 +44,7 @@ impl WorkerConfig {
             remembered_runs: 10_000,
             secrets: SecretsConfig::default(),
             is_trial: false,
+            tally: Tally::default(),
         }
     }
 }

@@ -323,6 +323,7 @@ impl<S: Hot> Driver<S> {
             self.obeyed.drain(..).for_each(|attempt| pulse.obeyed(attempt));
             pulse.running(self.held.len());
             self.offers.set_held(self.held.len());
+            self.config.tally.runs(self.held.len());
             // A hint that came while we were looking may be of something that we did not see.
             if woken.now_or_never().is_some() {
                 self.lanes.look();
@@ -358,6 +359,7 @@ impl<S: Hot> Driver<S> {
         }
         let kind = job.offer.version.plan.task(job.claimed.lease.task).isolation;
         self.lanes.begin(kind);
+        self.config.tally.begins();
         self.held.insert(attempt, Held { claimed: job.claimed, kind, cancel: job.cancel.clone(), stop: None });
         let (shared, done) = (self.shared.clone(), self.done.clone());
         self.bodies.spawn(async move {

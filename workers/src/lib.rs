@@ -28,6 +28,7 @@ pub mod program;
 mod retire;
 pub mod secrets;
 pub mod sim;
+mod tally;
 mod touched;
 mod watch;
 
@@ -43,3 +44,4 @@ pub use folder::{
 pub use logs::capture_layer;
 pub use offer::Offers;
 pub use secrets::{Secrets, SecretsConfig, VaultConfig};
+pub use tally::Tally;

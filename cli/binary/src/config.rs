@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use flags::config;
 use orch_core::network::{BasePath, Network};
 use orch_workers::Programs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -168,6 +169,13 @@ config! {
         alert_programs: Programs = "", "ORCH_ALERT_PROGRAMS";
     }
 
+    /// What a worker or a scheduler tells of itself.
+    MetricsFlags {
+        /// Address at which this process answers `GET /metrics` for Prometheus and `GET /healthz`: `127.0.0.1:9464`
+        #[clap(value_name = "HOST:PORT")]
+        metrics_address: Option<SocketAddr> = "", "ORCH_METRICS_ADDRESS";
+    }
+
     /// Where goes what was kept so long.
     ArchiveFlags {
         /// Folder that all processes see, or `s3://bucket/prefix`, for old rows and logs; without it they are dropped
@@ -221,6 +229,9 @@ config! {
     NoFlags {
         /// Keys that seal secrets in the database, with commas: the first seals, all open
         secret_key: Option<Secret> = "", "ORCH_SECRET_KEY";
+
+        /// What Prometheus sends to `metrics_address` as its bearer token; needed where other machines reach it
+        metrics_token: Option<Secret> = "", "ORCH_METRICS_TOKEN";
 
         /// Token for the vault
         vault_token: Option<Secret> = "", "ORCH_VAULT_TOKEN";
@@ -337,6 +348,11 @@ impl Config {
             self.vault_url.is_some() != self.vault_token.is_some(),
             "a vault needs both its address and a token".into(),
             "set `ORCH_VAULT_URL` and `ORCH_VAULT_TOKEN`",
+        );
+        refuse(
+            self.metrics_address.is_some_and(|at| !at.ip().is_loopback()) && self.metrics_token.is_none(),
+            "other machines reach `metrics_address`, and there is no token".into(),
+            "set `ORCH_METRICS_TOKEN`, or listen at 127.0.0.1",
         );
         let is_url = self.public_url.starts_with("https://") || self.public_url.starts_with("http://");
         refuse(

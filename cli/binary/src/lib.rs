@@ -15,6 +15,7 @@ pub mod files;
 pub mod found;
 pub mod logging;
 mod memory;
+mod metrics;
 pub mod names;
 pub mod output;
 pub mod parts;

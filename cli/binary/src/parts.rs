@@ -56,6 +56,11 @@ impl Parts {
         self.stop.clone()
     }
 
+    /// The pool that all parts share.
+    pub(crate) fn pool(&self) -> PgPool {
+        self.cold.clone()
+    }
+
     pub fn hints(&self) -> Hints {
         self.hints.clone()
     }

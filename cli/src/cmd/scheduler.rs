@@ -1,19 +1,22 @@
 //! `orch scheduler`.
 
 use crate::cx::Cx;
-use orch_binary::config::{ArchiveFlags, SchedulerFlags};
+use orch_binary::config::{ArchiveFlags, MetricsFlags, SchedulerFlags};
 use orch_binary::failure::Outcome;
 use orch_binary::parts::{self, Parts, Signals};
 use orch_binary::{logging, roles};
 
 /// Run a scheduler; any number of them work side by side
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orch scheduler --database-url postgres://orch@db/orch")]
+#[command(after_help = "Examples:\n  orch scheduler --database-url postgres://orch@db/orch\n  \
+    orch scheduler --metrics-address 127.0.0.1:9464")]
 pub(crate) struct Scheduler {
     #[command(flatten)]
     scheduler: SchedulerFlags,
     #[command(flatten)]
     archive: ArchiveFlags,
+    #[command(flatten)]
+    metrics: MetricsFlags,
 }
 
 impl Scheduler {
@@ -21,6 +24,7 @@ impl Scheduler {
         let config = cx.config_with(|given| {
             self.scheduler.add_to(given);
             self.archive.add_to(given);
+            self.metrics.add_to(given);
         })?;
         logging::start(&config)?;
         parts::block_on(async {
@@ -28,7 +32,10 @@ impl Scheduler {
             // Only now: a process that still waits for its database ends at the first signal.
             let mut signals = Signals::hear()?;
             let mut parts = Parts::new(&url, "orch scheduler", roles::SCHEDULER_CONNECTIONS)?;
-            parts.add_scheduler(roles::scheduler(&config, &url)?);
+            let scheduler = roles::scheduler(&config, &url)?;
+            let loops = scheduler.loops.clone();
+            parts.add_metrics(&config, "scheduler", move |text| loops.tell(text)).await?;
+            parts.add_scheduler(scheduler);
             parts.add_messenger(roles::messenger(&config, &url)?);
             parts.run(&mut signals).await
         })

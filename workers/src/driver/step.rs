@@ -134,6 +134,7 @@ impl<S: Hot> Driver<S> {
         for (attempt, finish) in finished {
             let Some(held) = self.held.remove(&attempt) else { continue };
             self.lanes.end(held.kind);
+            self.config.tally.ends();
             if let Some(order) = held.stop {
                 self.forget_output(&held.claimed.lease);
                 // Whoever gave the order has recorded how it ends; one that was cleared begins anew.

@@ -1,7 +1,7 @@
 //! `orch worker`.
 
 use crate::app::Cx;
-use crate::config::{DagFlags, FolderFlags, SecretFlags, WorkerFlags};
+use crate::config::{DagFlags, FolderFlags, MetricsFlags, SecretFlags, WorkerFlags};
 use crate::failure::Outcome;
 use crate::parts::{self, Parts, Signals};
 use crate::{files, logging, roles};
@@ -23,6 +23,8 @@ pub struct Worker {
     dags: DagFlags,
     #[command(flatten)]
     secrets: SecretFlags,
+    #[command(flatten)]
+    metrics: MetricsFlags,
     /// The structures of these DAGs count also where a living worker offers newer ones: to go back to an older binary
     #[arg(long)]
     take_over: bool,
@@ -41,6 +43,7 @@ impl Worker {
             self.folder.add_to(given);
             self.dags.add_to(given);
             self.secrets.add_to(given);
+            self.metrics.add_to(given);
         })?;
         logging::start(&config)?;
         // Only what was named: a data folder may be that of somebody's standalone.
@@ -67,7 +70,10 @@ impl Worker {
                 offers.let_grow();
             }
             let offers = Arc::new(offers);
-            parts.add_worker(roles::worker(&config, &url)?, offers.clone());
+            let worker = roles::worker(&config, &url)?;
+            let (tally, slots) = (worker.tally.clone(), worker.slots + worker.process_slots);
+            parts.add_metrics(&config, "worker", move |text| tally.tell(text, slots)).await?;
+            parts.add_worker(worker, offers.clone());
             parts.retire_when_told(offers.clone())?;
             parts.add_streams(streams, &bundle.name, &config)?;
             if let Some(sockets) = &self.sockets {

@@ -4,6 +4,8 @@ use super::value::Text;
 
 /// A field as it was declared.
 pub struct Field {
+    /// What the fields around it are about.
+    pub group: &'static str,
     /// In the file; the flag has `-` for `_`.
     pub key: &'static str,
     pub env: &'static str,
@@ -90,6 +92,7 @@ macro_rules! config {
         impl Config {
             pub const FIELDS: &'static [Field] = &[ $($(
                 Field {
+                    group: $group_about,
                     key: stringify!($name),
                     env: $env,
                     default: $default,

@@ -4,6 +4,7 @@ use orch_core::network::BasePath;
 use orch_core::network::Network;
 use orch_workers::Programs;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -182,6 +183,18 @@ impl Text for bool {
             "false" | "no" | "off" | "0" => Ok(false),
             _ => Err("`true` or `false`".into()),
         }
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Text for SocketAddr {
+    const FORM: &'static str = "HOST:PORT";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "address with a port, as `127.0.0.1:9464` or `[::1]:9464`".into())
     }
 
     fn show(&self) -> String {

@@ -83,9 +83,9 @@ impl World {
         self.home.path().join("processes.log")
     }
 
-    /// What the processes said on standard output and standard error.
+    /// What the processes said on standard output and standard error; nothing before one has begun.
     pub(crate) fn said(&self) -> String {
-        std::fs::read_to_string(self.said_path()).unwrap()
+        std::fs::read_to_string(self.said_path()).unwrap_or_default()
     }
 
     /// Processes of their own send no events.

@@ -1,0 +1,80 @@
+//! What each role tells Prometheus, read by Prometheus' own parser while tasks run.
+
+use crate::remote::PASSWORD;
+use crate::world::World;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+const PACKAGE: &str = "prometheus-client==0.26.0";
+const GUIDE: &str = include_str!("../../../../docs/guides/monitoring.md");
+const WIDE: &str = "dag_id: wide\ntasks:\n  it: {map: [1, 2, 3, 4, 5, 6, 7, 8], value: '{{ element }}'}\n";
+
+/// The names that are told there; `Err`: what the parser said.
+fn read(url: &str, secret: (&str, &str)) -> Result<BTreeSet<String>, String> {
+    let python = orch_test_support::venv("prometheus", &[PACKAGE]).join("python");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/metrics.py");
+    let read = Command::new(python).arg(script).arg(url).env(secret.0, secret.1).output().unwrap();
+    let names = String::from_utf8_lossy(&read.stdout).lines().map(ToOwned::to_owned).collect();
+    if read.status.success() { Ok(names) } else { Err(String::from_utf8_lossy(&read.stderr).into_owned()) }
+}
+
+/// Starts a role and gives where its metrics are.
+async fn start(world: &mut World, arguments: &[&str]) -> String {
+    let told = "metrics are at ";
+    let before = world.said().matches(told).count();
+    world.start(&[arguments, &["--metrics-address", "127.0.0.1:0"]].concat());
+    loop {
+        let said = world.said();
+        if let Some((_, rest)) = said.match_indices(told).nth(before).map(|(at, _)| said[at..].split_at(told.len())) {
+            return rest.split_whitespace().next().unwrap().to_owned();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn every_role_tells_prometheus_how_it_is() {
+    let mut world = World::new().await;
+    let folder = world.path().join("dag-files");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("wide.yaml"), WIDE).unwrap();
+    world.set("ORCH_DAGS_FOLDER", folder.to_str().unwrap());
+    world.set("ORCH_METRICS_TOKEN", "for prometheus");
+    let worker = start(&mut world, &["worker", "--paused-at-creation=false"]).await;
+    let scheduler = start(&mut world, &["scheduler"]).await;
+    let web = world.serve(PASSWORD).await + "/metrics";
+    world.wait_for(&["dags", "export", "wide"], |ended| ended.code == 0);
+    for run in 0..20 {
+        world.run(&["dags", "trigger", "wide", "--run-id", &format!("run-{run}")]).done();
+    }
+    let token = ("ORCH_METRICS_TOKEN", "for prometheus");
+    let of_worker = read(&worker, token).unwrap();
+    let of_scheduler = read(&scheduler, token).unwrap();
+    let of_web = read(&web, ("ORCH_PASSWORD", PASSWORD)).unwrap();
+    assert!(of_worker.contains("orch_worker_tries_started_total"), "{of_worker:?}");
+    assert!(of_scheduler.contains("orch_scheduler_rounds_total"), "{of_scheduler:?}");
+    assert!(of_web.contains("orch_dag_runs_running"), "{of_web:?}");
+    for name in of_worker.iter().chain(&of_scheduler).chain(&of_web) {
+        assert!(GUIDE.contains(&format!("`{name}`")), "{name} is not in docs/guides/monitoring.md");
+    }
+    let ended = world.run(&["config", "get-value", "metrics_token"]);
+    assert!(!ended.out.contains("for prometheus"), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn metrics_for_other_machines_need_a_token() {
+    let mut world = World::new().await;
+    let process = world.start(&["scheduler", "--metrics-address", "0.0.0.0:0"]);
+    assert_eq!(world.wait_for_end(process), Some(2));
+    let said = world.said();
+    assert!(said.contains("hint: set `ORCH_METRICS_TOKEN`, or listen at 127.0.0.1"), "{said}");
+
+    world.set("ORCH_METRICS_TOKEN", "for prometheus");
+    let url = start(&mut world, &["scheduler"]).await;
+    let refused = read(&url, ("ORCH_METRICS_TOKEN", "something")).unwrap_err();
+    assert!(refused.contains("HTTP Error 401"), "{refused}");
+    read(&url, ("ORCH_METRICS_TOKEN", "for prometheus")).unwrap();
+}
