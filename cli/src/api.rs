@@ -105,6 +105,12 @@ impl Api {
         Ok(())
     }
 
+    /// How all of it is at the moment.
+    pub(crate) async fn overview(&self) -> Result<Value, Failure> {
+        let seen = self.one("api/orch/v1/overview", |found| Some(found.clone())).await?;
+        seen.ok_or_else(|| Failure::new("this server is older than `orch top`").hint("install the same version there"))
+    }
+
     async fn get(&self, path: &str, query: &Query) -> Result<Answer, Failure> {
         self.ask("GET", &format!("api/v2/{path}{}", query.0), None).await
     }

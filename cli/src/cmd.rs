@@ -67,6 +67,7 @@ mod tasks_state;
 mod tasks_states_for_dag_run;
 mod tasks_why;
 mod teams;
+mod top;
 mod topics;
 mod topics_produce;
 mod topics_readers;
@@ -178,6 +179,7 @@ pub(crate) enum Command {
     /// Processes of orch: whether they live
     #[command(subcommand, visible_alias = "job")]
     Jobs(Jobs),
+    Top(top::Top),
     Teams(teams::Teams),
     Doctor(doctor::Doctor),
     Info(info::Info),
@@ -379,6 +381,7 @@ impl Command {
             Command::Users(users) => cx.config_of_database().and_then(|_| users.run(cx)),
             Command::Db(db) => cx.config_of_database().and_then(|_| db.run(cx)),
             Command::Jobs(jobs) => jobs.run(cx),
+            Command::Top(top) => block_on(top.run(cx)),
             Command::Teams(teams) => teams.run(),
             Command::Cron(Cron::Next(next)) => next.run(),
             Command::Config(config) => config.run(cx),

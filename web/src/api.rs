@@ -26,6 +26,7 @@ pub(crate) mod links;
 pub(crate) mod login;
 pub(crate) mod monitor;
 mod narrow;
+pub(crate) mod overview;
 pub(crate) mod presets;
 pub(crate) mod quality;
 pub(crate) mod readers;

@@ -59,6 +59,7 @@ const WRITTEN: &[Written] = &[
             ("GET", "/api/orch/v1/assets/dependencies", "Which DAGs produce which assets, read them and wait for them"),
             ("GET", "/api/orch/v1/assets/{asset_id}", "How fresh an asset is, who waits for it, and its lineage"),
             ("GET", "/api/orch/v1/assets/{asset_id}/checks", "What contracts found of the data of an asset"),
+            ("GET", "/api/orch/v1/overview", "How all of it is now: processes, slots, running runs, failing DAGs"),
             (
                 "GET",
                 "/api/orch/v1/quality",

@@ -20,6 +20,7 @@ mod dag_files;
 mod guide;
 mod guide_commands;
 mod live;
+mod metrics;
 mod much;
 mod new_project;
 mod official_client;
@@ -28,6 +29,7 @@ mod pools;
 mod random_files;
 #[path = "../../../../core/tests/support/recorded.rs"]
 mod recorded;
+mod reference;
 mod remote;
 mod schemathesis;
 mod secrets;

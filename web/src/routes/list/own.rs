@@ -92,6 +92,8 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::lake::PartitionPage>()
         .get("/api/orch/v1/lake/tables/{namespace}/{table}/snapshots", viewer, api::lake::snapshots)
         .gives::<api::lake::SnapshotPage>()
+        .get("/api/orch/v1/overview", viewer, api::overview::show)
+        .gives::<api::overview::Overview>()
         .get("/api/orch/v1/quality", viewer, api::quality::report)
         .gives::<api::quality::QualityReport>()
         .get("/api/orch/v1/sql", viewer, api::sql::list)
