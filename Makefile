@@ -10,7 +10,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 # Queries are checked against the committed .sqlx/, as on a machine without a database.
 export SQLX_OFFLINE ?= true
 
-.PHONY: help setup run engine build check test torture bench bench-engine bench-lake bench-peers lint fmt sqlx audit
+.PHONY: help setup run engine build dist check test torture bench bench-engine bench-lake bench-peers lint fmt sqlx audit
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ engine: setup ## Build target/release/orch: scheduler, web server, commands, the
 
 build: engine ## Build target/release/orch-pipelines too: the bundle with every DAG of dags/
 	@cargo build --release -p orch-control -p orch-dags
+
+dist: build ## Make an archive, a Debian package and a Python wheel in target/packages
+	@scripts/dist.sh
 
 check: setup ## Format, lints and tests of the engine's core, in minutes
 	@scripts/test.sh check

@@ -19,6 +19,7 @@ mod kafka;
 mod layers;
 mod logging;
 mod openweather;
+mod packages;
 mod python_client;
 mod queries;
 mod retail;

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Makes packages of built binaries: an archive, a Debian package, a Python wheel.
+#
+#   scripts/dist.sh                           of target/release, into target/packages
+#   scripts/dist.sh BINARIES PACKAGES --fast  of and into these folders, packed quickly: for tests
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+release=${CARGO_TARGET_DIR:-target}/release
+binaries=$(realpath "${1:-$release}")
+packages=${2:-${CARGO_TARGET_DIR:-target}/packages}
+[[ ${3:-} == --fast ]] && level=1 || level=9
+
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+machine=$(uname -m)
+mkdir -p "$packages"
+work=$(mktemp -d "$packages/work.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+# What all packages have: the binaries without what only a debugger reads, units, examples, and where to read on.
+mkdir "$work/bin"
+for name in orch orch-pipelines; do
+    strip -o "$work/bin/$name" "$binaries/$name"
+done
+
+archive() {
+    local folder=orch-$version-$machine-linux
+    mkdir "$work/$folder"
+    cp "$work"/bin/* README.md LICENSE CHANGELOG.md "$work/$folder"
+    cp -r deploy/systemd "$work/$folder/systemd"
+    tar -C "$work" -c "$folder" | gzip "-$level" > "$packages/$folder.tar.gz"
+    printf '%s\n' "$packages/$folder.tar.gz"
+}
+
+debian() {
+    if ! command -v dpkg-deb > /dev/null; then
+        printf 'no Debian package: dpkg-deb is not here\n' >&2
+        return
+    fi
+    local root=$work/debian architecture file depends
+    architecture=$(dpkg --print-architecture)
+    file=$packages/orch_${version}_$architecture.deb
+    mkdir -p "$root/DEBIAN" "$root/usr/bin" "$root/usr/share/doc/orch" "$root/usr/lib/systemd/system"
+    cp "$work"/bin/* "$root/usr/bin"
+    cp deploy/systemd/*.service "$root/usr/lib/systemd/system"
+    cp README.md CHANGELOG.md "$root/usr/share/doc/orch"
+    cp LICENSE "$root/usr/share/doc/orch/copyright"
+    # The C library that they were linked with, or a newer one; what else they load is in its package.
+    depends="libc6 (>= $(newest_glibc)), libgcc-s1"
+    if loads libssl.so.3; then depends="$depends, libssl3 | libssl3t64"; fi
+    sed -e "s/@VERSION@/$version/; s/@ARCHITECTURE@/$architecture/; s/@DEPENDS@/$depends/" \
+        -e "s/@SIZE@/$(du -sk "$root" | cut -f 1)/" deploy/debian/control > "$root/DEBIAN/control"
+    install -m 755 deploy/debian/postinst deploy/debian/prerm "$root/DEBIAN"
+    dpkg-deb --root-owner-group -Zgzip "-z$level" --build "$root" "$file" > /dev/null
+    printf '%s\n' "$file"
+}
+
+# The newest version of the C library that a symbol of the binaries asks for.
+newest_glibc() {
+    objdump -T "$work"/bin/* | grep -o 'GLIBC_2\.[0-9.]*' | sort -Vu | tail -n 1 | cut -d _ -f 2
+}
+
+loads() {
+    objdump -p "$work"/bin/* | grep -q "NEEDED *$1"
+}
+
+wheel() {
+    python3 scripts/wheel.py "$work/bin" "$packages" "$version" "$(newest_glibc)" "$level"
+}
+
+archive
+debian
+wheel
