@@ -66,7 +66,7 @@ impl Exception {
 
     /// Nothing is left to compare.
     fn is_whole(&self) -> bool {
-        self.is_refused() || self.over_api == "asks no server"
+        self.is_refused() || ["asks no server", "tells of other processes"].contains(&&*self.over_api)
     }
 }
 

@@ -60,6 +60,10 @@ async fn every_role_tells_prometheus_how_it_is() {
     for name in of_worker.iter().chain(&of_scheduler).chain(&of_web) {
         assert!(GUIDE.contains(&format!("`{name}`")), "{name} is not in docs/guides/monitoring.md");
     }
+    let top = world.run(&["top"]).done();
+    for line in [" DAGs", "scheduler", "worker", "web "] {
+        assert!(top.contains(line), "{line}: {top}");
+    }
     let ended = world.run(&["config", "get-value", "metrics_token"]);
     assert!(!ended.out.contains("for prometheus"), "{}", ended.out);
 }

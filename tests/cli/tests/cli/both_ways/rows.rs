@@ -398,8 +398,6 @@ pub(super) const ROWS: &[Row] = &[
     reads("version"),
     reads("completion bash"),
     wrong("completion cmd"),
-    reads("top").varies(&[Durations]),
-    reads("top --once").varies(&[Durations]),
     wrong("teams list"),
     reads("secrets generate-key").varies(&[Keys]),
     // These work on the database itself.
