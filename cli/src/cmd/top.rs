@@ -77,11 +77,10 @@ fn list<'a>(seen: &'a Value, key: &str) -> &'a [Value] {
 }
 
 fn headline(seen: &Value) -> String {
-    let failing = list(seen, "failing_dags").len();
-    let failing = if failing == 0 { String::new() } else { format!(", {failing} failing") };
     format!(
-        "{} DAGs{failing} · {} running runs · {} of {} slots busy · {} tasks ready · {} open approvals\n",
+        "DAGs {}, failing {} · runs {} · slots {} of {} · ready tasks {} · approvals {}\n",
         seen["dags"],
+        list(seen, "failing_dags").len(),
         seen["running_runs"],
         seen["busy_slots"],
         seen["slots"],

@@ -61,7 +61,7 @@ async fn every_role_tells_prometheus_how_it_is() {
         assert!(GUIDE.contains(&format!("`{name}`")), "{name} is not in docs/guides/monitoring.md");
     }
     let top = world.run(&["top"]).done();
-    for line in [" DAGs", "scheduler", "worker", "web "] {
+    for line in ["DAGs ", "scheduler", "worker", "web "] {
         assert!(top.contains(line), "{line}: {top}");
     }
     let ended = world.run(&["config", "get-value", "metrics_token"]);
