@@ -49,7 +49,7 @@ impl Turn {
             match tidy(&lake, table, now).await {
                 Ok(()) | Err(LakeError::NoTable { .. }) => {}
                 Err(error) => {
-                    tracing::warn!(%table, error = %error, "a table was not compacted; it is tried again later");
+                    tracing::warn!(%table, error = %error, "a table could not be compacted; it is tried again later");
                 }
             }
         }

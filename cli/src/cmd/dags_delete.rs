@@ -21,7 +21,8 @@ impl Delete {
         self.yes.agree(&format!("This deletes dag `{dag_id}` with all its runs and logs."))?;
         let runs = api.run_counts(&dag_id).await?.iter().map(|counted| counted.count).sum::<i64>();
         api.delete_dag(&dag_id).await?;
-        eprintln!("dag `{dag_id}` and {runs} runs are deleted");
+        let runs = if runs == 1 { "1 run".to_string() } else { format!("{runs} runs") };
+        eprintln!("deleted dag `{dag_id}` with {runs}");
         Ok(Exit::Done)
     }
 }

@@ -90,7 +90,7 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
             patterns(&mut all, &["name", "uri"]);
             all.extend([
                 param("dag_ids", Texts, "One of these DAGs names it"),
-                param("only_active", Flag, "A DAG that is still offered names it; true without it"),
+                param("only_active", Flag, "Only those that a DAG still names; true if not given"),
             ]);
             if path == "/api/orch/v1/assets" {
                 all.push(param("stale", Flag, "Only stale ones, or only others"));

@@ -437,7 +437,7 @@ const WRITTEN: &[Written] = &[
             ("GET", "/api/v2/jobs", "Schedulers and workers"),
             ("GET", "/api/v2/config", "What this server was told, secrets masked"),
             ("GET", "/api/v2/config/section/{section}/option/{option}", "One setting"),
-            ("GET", "/api/v2/importErrors", "DAG files that cannot be taken, with line and column"),
+            ("GET", "/api/v2/importErrors", "DAG files that cannot be loaded, with line and column"),
             ("GET", "/api/v2/importErrors/{import_error_id}", "One of them"),
             ("GET", "/api/v2/dagWarnings", "Warnings about DAGs: always empty"),
             ("GET", "/api/v2/plugins", "Plugins: always empty"),

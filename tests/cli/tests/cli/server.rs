@@ -138,7 +138,7 @@ async fn a_run_that_never_ends_is_cancelled() {
     let again = world.run(&["runs", "cancel", "long"]);
     assert_eq!((again.code, again.err.as_str()), (0, "run `long` is over already: failed\n"));
     let deleted = world.run(&["dags", "delete", "test_lingering", "--yes"]);
-    assert_eq!((deleted.code, deleted.err.as_str()), (0, "dag `test_lingering` and 1 runs are deleted\n"));
+    assert_eq!((deleted.code, deleted.err.as_str()), (0, "deleted dag `test_lingering` with 1 run\n"));
 }
 
 #[tokio::test]

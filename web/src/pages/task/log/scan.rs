@@ -73,7 +73,7 @@ pub(super) async fn scan(app: &App, run: Uuid, attempt: Uuid, wanted: &Wanted) -
             found.look(&chunks, &wanted);
             found
         });
-        found = looked.await.map_err(|error| Refusal::Broken(format!("a log was not searched: {error}")))?;
+        found = looked.await.map_err(|error| Refusal::Broken(format!("a log could not be searched: {error}")))?;
         if found.is_done {
             break;
         }
