@@ -17,6 +17,7 @@ mod children;
 mod clean;
 mod config;
 mod dag_files;
+mod first_day;
 mod guide;
 mod guide_commands;
 mod live;
