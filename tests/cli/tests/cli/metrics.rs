@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 const PACKAGE: &str = "prometheus-client==0.26.0";
 const GUIDE: &str = include_str!("../../../../docs/guides/monitoring.md");
@@ -26,13 +25,8 @@ async fn start(world: &mut World, arguments: &[&str]) -> String {
     let told = "metrics are at ";
     let before = world.said().matches(told).count();
     world.start(&[arguments, &["--metrics-address", "127.0.0.1:0"]].concat());
-    loop {
-        let said = world.said();
-        if let Some((_, rest)) = said.match_indices(told).nth(before).map(|(at, _)| said[at..].split_at(told.len())) {
-            return rest.split_whitespace().next().unwrap().to_owned();
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    world.wait_until_said_often(told, before + 1).await;
+    world.said().rsplit(told).next().unwrap().split_whitespace().next().unwrap().to_owned()
 }
 
 #[tokio::test]

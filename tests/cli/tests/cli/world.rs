@@ -90,8 +90,13 @@ impl World {
 
     /// Processes of their own send no events.
     pub(crate) async fn wait_until_said(&self, words: &str) {
+        self.wait_until_said_often(words, 1).await;
+    }
+
+    /// By so many of them, or so often by one.
+    pub(crate) async fn wait_until_said_often(&self, words: &str, times: usize) {
         let began = Instant::now();
-        while !self.said().contains(words) {
+        while self.said().matches(words).count() < times {
             assert!(began.elapsed() < PATIENCE, "nobody says {words:?}: {}", self.said());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
