@@ -25,7 +25,7 @@ pub struct SchedulerConfig {
     pub stuck_after: Duration,
     /// For what the loops are at when they are told to stop.
     pub farewell: Duration,
-    /// How its loops are, for whoever measures them.
+    /// The state of its loops, for metrics.
     pub loops: Loops,
 }
 

@@ -1,9 +1,9 @@
-//! What a worker has done since its process began, counted for whoever measures it.
+//! Counts what a worker has done since its process began, for metrics.
 
 use orch_spec::metrics::Text;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Shared between the worker and whoever asks: clones count together.
+/// Shared by the worker and its metrics: clones count together.
 #[derive(Debug, Clone, Default)]
 pub struct Tally(std::sync::Arc<Counts>);
 

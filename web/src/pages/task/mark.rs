@@ -1,5 +1,4 @@
-//! `…/tasks/{task_id}/{map_index}/mark`: somebody says how an instance ended. The page says first what follows. And `…/note`:
-//! somebody says something of it.
+//! `…/tasks/{task_id}/{map_index}/mark`: marks an instance, after a page that tells what follows. `…/note`: writes a note on it.
 
 use crate::api::task_instances::{Wish, carry_out, tell};
 use crate::extract::{Actor, Form, MappedPath, Note, Query, no_such_instance};
