@@ -9,6 +9,7 @@ mod backfills;
 mod clear;
 mod deadlines;
 mod kept;
+mod lake;
 mod logs;
 mod marks;
 mod presets;

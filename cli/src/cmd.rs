@@ -46,6 +46,7 @@ mod doctor;
 mod info;
 mod jobs_check;
 mod kept;
+mod lake;
 mod new;
 mod pools;
 mod pools_transfer;
@@ -154,6 +155,9 @@ pub(crate) enum Command {
     /// Approvals: what tasks ask people
     #[command(subcommand, visible_alias = "approval")]
     Approvals(Approvals),
+    /// The lake: its tables, and what keeps them fast and small
+    #[command(subcommand)]
+    Lake(Lake),
     Sql(sql::Sql),
     /// Connections to what lies outside: add, list, export, import
     #[command(subcommand, visible_alias = "connection")]
@@ -284,6 +288,15 @@ family!(Streams {
     Delete(streams::Delete),
 });
 
+family!(Lake {
+    Tables(lake::Tables),
+    Show(lake::Show),
+    Compact(lake::Compact),
+    Expire(lake::Expire),
+    Orphans(lake::Orphans),
+    Rollback(lake::Rollback),
+});
+
 family!(Assets {
     List(assets_list::List),
     Details(assets_list::Details),
@@ -373,6 +386,7 @@ impl Command {
             Command::Approvals(approvals) => approvals.run(cx),
             Command::Backfill(backfill) => backfill.run(cx),
             Command::Assets(assets) => assets.run(cx),
+            Command::Lake(lake) => lake.run(cx),
             Command::Sql(sql) => sql.run(cx),
             Command::Connections(connections) => connections.run(cx),
             Command::Variables(variables) => variables.run(cx),

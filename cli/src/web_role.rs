@@ -43,7 +43,6 @@ pub(crate) fn web(config: &Config, url: &str) -> Result<WebConfig, Failure> {
         trusted_proxies: config.trusted_proxies.clone(),
         rate_limit: config.rate_limit,
         connections_per_address: config.connections_per_address,
-        lake: secrets::lake(config, url)?,
         ..here(config, url)?
     })
 }
@@ -59,6 +58,7 @@ pub(crate) fn here(config: &Config, url: &str) -> Result<WebConfig, Failure> {
         test_connection: config.test_connection,
         reach: reach(config),
         archive: secrets::archive(config, Some(url))?,
+        lake: secrets::lake(config, url)?,
         ..WebConfig::new(url)
     })
 }

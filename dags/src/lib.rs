@@ -17,6 +17,7 @@ pub mod taxi_changes;
 pub mod taxi_source;
 mod topics;
 pub mod transactions;
+pub mod upkeep;
 pub mod users;
 pub mod weather;
 pub mod weather_events;
@@ -39,6 +40,7 @@ pub fn dags() -> Vec<Dag> {
         users::dags(),
         weather_events::dags(),
         openweather::dags(),
+        upkeep::dags(),
     ];
     pipelines.into_iter().flatten().collect()
 }

@@ -3,7 +3,7 @@
 
 use crate::publish::{To, beside};
 use chrono::{DateTime, Utc};
-use orch_lake::table::maintain::{Compaction, Expiry};
+use orch_lake::table::maintain::{self as work, Compaction, Expiry};
 use orch_lake::{Lake, LakeError, LakeResult, TableName};
 
 /// Commits from one turn to the next.
@@ -57,10 +57,10 @@ impl Turn {
 }
 
 async fn tidy(lake: &Lake, table: &TableName, now: DateTime<Utc>) -> LakeResult<()> {
-    lake.compact(table, &Compaction::new().min_files(MIN_FILES)).await?;
-    lake.merge_manifests(table).await?;
     let kept = lake.table(table).await?.property("history.expire.max-snapshot-age-ms").is_some();
-    let asked = if kept { Expiry::new() } else { Expiry::new().older_than(now).keep_last(KEEP) };
-    lake.expire(table, &asked, now).await?;
+    let expiry = if kept { Expiry::new() } else { Expiry::new().older_than(now).keep_last(KEEP) };
+    let compaction = Some(Compaction::new().min_files(MIN_FILES));
+    let asked = work::Upkeep { compaction, merge_manifests: true, expiry: Some(expiry), orphans: None };
+    lake.keep_up(table, &asked, None, now).await?;
     Ok(())
 }

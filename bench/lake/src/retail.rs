@@ -5,6 +5,7 @@ use crate::place::{folder, on_runtime};
 use crate::shop::{self, LARGE, Shop, key};
 use anyhow::Result;
 use futures::TryStreamExt as _;
+use orch_bench::process::{forget_peak, peak_of};
 use orch_bench::server::Server;
 use orch_bench::{Bench, Figure};
 use orch_dags::retail::gold::gold;
@@ -62,15 +63,29 @@ async fn transform(bucket: &Bucket) -> Result<()> {
 
 pub(crate) fn full_run(bench: &mut Bench) -> Result<Vec<Figure>> {
     let times = bench.times(5, 1);
-    let shop = shop_of(bench)?;
+    let shop = shop_of(bench, 1)?;
     let (_, took) = runs(bench, &[(MYSQL, &shop.connection.to_uri())], "retail_medallion", times)?;
     Ok(vec![Figure::median("retail_full_run_s", &took)])
+}
+
+/// The same for a shop twenty times as large. The memory is that of the process in which its tasks run.
+pub(crate) fn large_run(bench: &mut Bench) -> Result<Vec<Figure>> {
+    let (times, scale) = (bench.times(3, 1), bench.times(LARGE as usize, 1));
+    let shop = shop_of(bench, u32::try_from(scale)?)?;
+    bench.stop()?;
+    let server = Server::start_with(bench.data(), &[(MYSQL, &shop.connection.to_uri())])?;
+    forget_peak(server.pid())?;
+    let took = (0..times).map(|_| timed(&server, "retail_medallion")).collect::<Result<Vec<_>>>()?;
+    let peak = peak_of(server.pid())?;
+    server.stop()?;
+    let seconds = Figure::median("retail_x20_s", &took).with("scale", scale);
+    Ok(vec![seconds, Figure::new("retail_x20_rss_mb", peak, times).with("scale", scale)])
 }
 
 /// The pipelines by their SQL texts, on each engine.
 pub(crate) fn engines(bench: &mut Bench) -> Result<Vec<Figure>> {
     let times = bench.times(3, 1);
-    let shop = shop_of(bench)?;
+    let shop = shop_of(bench, 1)?;
     let mysql = shop.connection.to_uri();
     let sail = Sail::start();
     let runtime = tokio::runtime::Runtime::new()?;
@@ -88,10 +103,10 @@ pub(crate) fn engines(bench: &mut Bench) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-fn shop_of(bench: &Bench) -> Result<Shop> {
-    let files = folder(bench, "csv1")?;
+fn shop_of(bench: &Bench, scale: u32) -> Result<Shop> {
+    let files = folder(bench, if scale == 1 { "csv1" } else { "csv" })?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        shop::files(&files, 1).await?;
+        shop::files(&files, scale).await?;
         Ok(Shop::start(&files).await)
     })
 }
@@ -100,13 +115,14 @@ fn shop_of(bench: &Bench) -> Result<Shop> {
 fn runs(bench: &mut Bench, environment: &[(&str, &str)], dag: &'static str, times: usize) -> Result<(f64, Vec<f64>)> {
     bench.stop()?;
     let server = Server::start_with(bench.data(), environment)?;
-    let run = || {
-        let start = Instant::now();
-        server.succeed(dag)?;
-        anyhow::Ok(start.elapsed().as_secs_f64())
-    };
-    let first = run()?;
-    let took = (0..times).map(|_| run()).collect::<Result<_>>()?;
+    let first = timed(&server, dag)?;
+    let took = (0..times).map(|_| timed(&server, dag)).collect::<Result<_>>()?;
     server.stop()?;
     Ok((first, took))
+}
+
+fn timed(server: &Server, dag: &'static str) -> Result<f64> {
+    let start = Instant::now();
+    server.succeed(dag)?;
+    Ok(start.elapsed().as_secs_f64())
 }

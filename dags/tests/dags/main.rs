@@ -32,5 +32,6 @@ mod standalone;
 mod streams;
 mod taxi;
 mod taxi_changes;
+mod upkeep;
 mod weather;
 mod world;

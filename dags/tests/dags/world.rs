@@ -16,12 +16,13 @@ const LEASE: &str = "2s";
 /// The name of the lake where nobody gives it another.
 const CATALOG: &str = "orch";
 /// DAGs that would run by themselves, in the middle of whatever a test looks at.
-const BY_THEMSELVES: [&str; 12] = [
+const BY_THEMSELVES: [&str; 13] = [
     "batch_hourly_dag",
     "comprehensive_analytics_pipeline",
     "demand_forecast",
     "fare_prediction",
     "kafka_to_raw_dag",
+    "lake_upkeep",
     "logging_client",
     "nyc_weather_etl",
     "producer_weather_kafka",

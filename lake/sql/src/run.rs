@@ -209,7 +209,13 @@ impl Rows {
             biased;
             () = self.stop.cancelled() => LakeError::Cancelled,
             () = sleep_until(self.until) => LakeError::too_long(self.time),
-            part = self.parts.recv() => return part.unwrap_or_else(|| Err(broken_off())),
+            part = self.parts.recv() => match part {
+                Some(part) => return part,
+                // The other end looks at the same clock, and may see it first.
+                None if self.stop.is_cancelled() => LakeError::Cancelled,
+                None if Instant::now() >= self.until => LakeError::too_long(self.time),
+                None => broken_off(),
+            },
         };
         self.work.abort_all();
         Err(ended)

@@ -10,6 +10,7 @@ mod manifests;
 mod orphans;
 mod reach;
 mod statistics;
+mod upkeep;
 
 pub use compact::Compacted;
 pub use compact_plan::Compaction;
@@ -17,11 +18,13 @@ pub use expire::{Expired, Expiry};
 pub use manifests::Merged;
 pub use orphans::{Orphans, Removed};
 pub use statistics::{PartitionStatistics, Statistics};
+pub use upkeep::{Kept, Upkeep};
 
 use super::evolve::{Evolution, Naming};
 use super::{At, Change, Table, TableName};
 use crate::error::{LakeError, LakeResult};
 use crate::lake::Lake;
+use orch_sdk::task::Ctx;
 
 /// So often work is done again that others have overtaken. Each time a writer got on, so the table did.
 const TRIES: u32 = 10;
@@ -46,6 +49,14 @@ pub(crate) async fn until_committed<T, W: Future<Output = LakeResult<Option<(Cha
             Err(error) if tries < TRIES && overtaken(lake, &base, &error).await? => tries += 1,
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// With the name of the task whose change it is.
+fn signed(change: Change, by: Option<&Ctx>) -> Change {
+    match by {
+        Some(ctx) => change.by(ctx),
+        None => change,
     }
 }
 

@@ -19,8 +19,10 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use orch_store::dag::resolve;
 use orch_store::lake_view::{LakeError, LakePage, LakeTable, LakeView, SnapshotRow, TableId, TableRow};
 use orch_store::narrow;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 #[derive(Template)]
@@ -57,6 +59,20 @@ struct Line {
     updated: Option<parts::Ago>,
     made_by: Option<(String, String)>,
     problem: Option<String>,
+}
+
+/// The DAGs that look after tables, where a bundle has them.
+const UPKEEP: &str = "lake_upkeep";
+const ROLLBACK: &str = "lake_rollback";
+
+/// Whether the person may start a run of a DAG that is there.
+async fn can_start(app: &App, shell: &Shell, dag_id: &str) -> Result<bool, Refusal> {
+    Ok(shell.can_run() && resolve(&mut *app.pages().await?, dag_id).await?.is_some())
+}
+
+/// The form that starts it, filled in.
+fn form_of(dag_id: &str, conf: &Value) -> String {
+    format!("{}/trigger?conf={}", dag_href(dag_id), encoded(&conf.to_string()))
 }
 
 /// Where a table is shown.
@@ -142,6 +158,7 @@ pub(crate) struct Head {
     pub(crate) namespace: String,
     pub(crate) href: String,
     pub(crate) sql_href: String,
+    pub(crate) upkeep_href: Option<String>,
     pub(crate) tab: &'static str,
     pub(crate) format: String,
     pub(crate) rows: String,
@@ -166,6 +183,7 @@ impl Head {
             namespace: table.id.namespace.clone(),
             href: href(&table.id),
             sql_href: format!("/sql?sql={}", encoded(&sql)),
+            upkeep_href: None,
             tab,
             format: format!("Iceberg v{}", table.format_version),
             rows: format!("{} rows", parts::count(table.totals.rows)),
@@ -185,10 +203,12 @@ struct Found {
     head: Head,
 }
 
-async fn find(app: &App, names: &Names, tab: &'static str, now: Now) -> Result<Found, Refusal> {
+async fn find(app: &App, names: &Names, tab: &'static str, shell: &Shell) -> Result<Found, Refusal> {
     let (lake, id) = the_table(app, names).await?;
     let table = describe(&*lake, id).await?;
-    Ok(Found { head: Head::new(&table, tab, now), lake, table })
+    let form = || form_of(UPKEEP, &json!({ "tables": [table.id.to_string()] }));
+    let upkeep_href = can_start(app, shell, UPKEEP).await?.then(form);
+    Ok(Found { head: Head { upkeep_href, ..Head::new(&table, tab, shell.now) }, lake, table })
 }
 
 /// A page of a long list, from `?page=`, one longer than is shown: whether there is another is seen by that.

@@ -6,16 +6,17 @@
 use std::collections::HashSet;
 
 use iceberg::spec::Operation;
+use orch_sdk::task::Ctx;
 
 use super::compact_plan::{Candidate, Compaction, plan};
-use super::until_committed;
+use super::{signed, until_committed};
 use crate::{
     boxed,
     error::LakeResult,
     lake::Lake,
     table::plan::{DeleteIndex, PlannedFile},
     table::write::{Options, Writer},
-    table::{Change, Table, TableName},
+    table::{Change, File, Table, TableName},
 };
 
 /// What was written anew.
@@ -31,33 +32,53 @@ pub struct Compacted {
     pub deletes: u64,
 }
 
+/// What a compaction does with a table as it is.
+struct Planned {
+    files: Vec<PlannedFile>,
+    /// Indexes of the files that are read together.
+    bins: Vec<Vec<usize>>,
+    /// Delete files that apply to nothing any more.
+    dangling: Vec<File>,
+}
+
 impl Table {
     /// Writes files anew where it is worth it. Without such, the change is empty.
     #[boxed]
     pub async fn compact(&self, asked: &Compaction) -> LakeResult<Change> {
         let mut change = Change::new(self, Operation::Replace);
+        let planned = self.plan_compaction(asked).await?;
+        for bin in &planned.bins {
+            let read: Vec<PlannedFile> = bin.iter().map(|&index| planned.files[index].clone()).collect();
+            let rows = self.read_files(&read, None)?;
+            change.add.extend(Writer::new(self)?.write_all(rows).await?);
+            change.remove.extend(bin.iter().map(|&index| planned.files[index].file.file()));
+        }
+        change.remove.extend(planned.dangling);
+        change.sequence_number = self.current_snapshot().map(|snapshot| snapshot.sequence_number());
+        Ok(change)
+    }
+
+    /// Whether a compaction would do anything. No data file is opened.
+    pub(super) async fn needs_compaction(&self, asked: &Compaction) -> LakeResult<bool> {
+        let planned = self.plan_compaction(asked).await?;
+        Ok(!planned.bins.is_empty() || !planned.dangling.is_empty())
+    }
+
+    async fn plan_compaction(&self, asked: &Compaction) -> LakeResult<Planned> {
         let live = self.live(self.current_snapshot()).await?;
         let index = DeleteIndex::new(&live.deletes);
-        let planned = live.data.into_iter().map(|file| PlannedFile { deletes: index.of(&file), whole: true, file });
-        let files: Vec<PlannedFile> = planned.collect();
+        let files = live.data.into_iter().map(|file| PlannedFile { deletes: index.of(&file), whole: true, file });
+        let files: Vec<PlannedFile> = files.collect();
         let candidates: Vec<Candidate> =
             files.iter().enumerate().map(|(index, file)| self.candidate(index, file)).collect();
         let target = Options::of(self.metadata())?.target_file_bytes as u64;
-
-        let mut rewritten = HashSet::new();
-        for bin in plan(&candidates, asked, target) {
-            let read: Vec<PlannedFile> = bin.iter().map(|&index| files[index].clone()).collect();
-            let rows = self.read_files(&read, None)?;
-            change.add.extend(Writer::new(self)?.write_all(rows).await?);
-            change.remove.extend(bin.iter().map(|&index| files[index].file.file()));
-            rewritten.extend(bin);
-        }
+        let bins = plan(&candidates, asked, target);
+        let rewritten: HashSet<usize> = bins.iter().flatten().copied().collect();
         let stays = files.iter().enumerate().filter(|(index, _)| !rewritten.contains(index));
         let needed: HashSet<&str> = stays.flat_map(|(_, file)| &file.deletes).map(|delete| delete.path()).collect();
         let dangling = live.deletes.iter().filter(|delete| !needed.contains(delete.path()));
-        change.remove.extend(dangling.map(|delete| delete.file()));
-        change.sequence_number = self.current_snapshot().map(|snapshot| snapshot.sequence_number());
-        Ok(change)
+        let dangling = dangling.map(|delete| delete.file()).collect();
+        Ok(Planned { files, bins, dangling })
     }
 
     fn candidate(&self, index: usize, planned: &PlannedFile) -> Candidate {
@@ -78,10 +99,20 @@ impl Lake {
     /// Compacts a table until nothing is worth it any more, commit by commit.
     #[boxed]
     pub async fn compact(&self, name: &TableName, asked: &Compaction) -> LakeResult<Compacted> {
+        self.compact_by(name, asked, None).await
+    }
+
+    /// The same for a task, whose name is on the snapshots.
+    pub(super) async fn compact_by(
+        &self,
+        name: &TableName,
+        asked: &Compaction,
+        by: Option<&Ctx>,
+    ) -> LakeResult<Compacted> {
         let mut all = Compacted::default();
         loop {
             let done = until_committed(self, name, |base: Table| async move {
-                let change = base.compact(asked).await?;
+                let change = signed(base.compact(asked).await?, by);
                 let told = Compacted::of(&change);
                 Ok((!change.is_empty()).then_some((change, told)))
             });

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use iceberg::spec::Operation;
+use orch_sdk::task::Ctx;
 
-use super::until_committed;
+use super::{signed, until_committed};
 use crate::{
     boxed,
     error::LakeResult,
@@ -26,15 +27,20 @@ impl Table {
     #[boxed]
     pub async fn merge_manifests(&self) -> LakeResult<Change> {
         let mut change = Change::new(self, Operation::Replace);
-        let Some(current) = self.current_snapshot() else { return Ok(change) };
+        change.merge_manifests = self.small_manifests().await? > 1;
+        Ok(change)
+    }
+
+    /// How many small ones could become one, at most.
+    pub(super) async fn small_manifests(&self) -> LakeResult<usize> {
+        let Some(current) = self.current_snapshot() else { return Ok(0) };
         let list = self.lake().cache().list(self.iceberg(), current).await?;
         let target = target_bytes(self);
         let mut kinds: BTreeMap<(i32, i32), usize> = BTreeMap::new();
         for manifest in list.entries().iter().filter(|manifest| is_small(manifest, target)) {
             *kinds.entry((manifest.content as i32, manifest.partition_spec_id)).or_default() += 1;
         }
-        change.merge_manifests = kinds.values().any(|count| *count > 1);
-        Ok(change)
+        Ok(kinds.into_values().max().unwrap_or_default())
     }
 
     async fn count_manifests(&self) -> LakeResult<usize> {
@@ -47,8 +53,12 @@ impl Lake {
     /// Writes the manifests of a table anew as few.
     #[boxed]
     pub async fn merge_manifests(&self, name: &TableName) -> LakeResult<Merged> {
+        self.merge_manifests_by(name, None).await
+    }
+
+    pub(super) async fn merge_manifests_by(&self, name: &TableName, by: Option<&Ctx>) -> LakeResult<Merged> {
         let merged = until_committed(self, name, |base: Table| async move {
-            let change = base.merge_manifests().await?;
+            let change = signed(base.merge_manifests().await?, by);
             Ok((!change.is_empty()).then_some((change, ())))
         });
         match merged.await? {

@@ -7,5 +7,6 @@ mod conflict;
 mod partition;
 mod read;
 mod staging;
+mod upkeep;
 mod world;
 mod write;

@@ -86,7 +86,7 @@ const MOST_EARLIER: usize = 5;
 const LOOKED_THROUGH: i64 = 30;
 const MOST_CONF_CHARS: usize = 120;
 
-/// `?like=…`: filled in from an earlier run.
+/// `?like=…`: filled in from an earlier run; `?preset=…`, `?conf=…`: from a preset, from JSON.
 pub(crate) async fn show(
     State(app): State<App>,
     shell: Shell,
@@ -112,10 +112,15 @@ pub(crate) async fn show(
         wish.preset = Some(name.into());
         wish.keep_as = name.into();
     }
+    if let Some(text) = query.text("conf") {
+        wish.json = text.into();
+        conf = conf_of(&mut wish);
+    }
     drop(db);
     // What the form has no field for is only to be seen as JSON.
     let known = found.version.plan.spec.params_schema.as_ref().and_then(|schema| schema["properties"].as_object());
-    let as_json = known.is_none_or(|known| conf.keys().any(|name| !known.contains_key(name)));
+    let as_json =
+        wish.json_error.is_some() || known.is_none_or(|known| conf.keys().any(|name| !known.contains_key(name)));
     page(&app, shell, &found, StatusCode::OK, as_json, &conf, wish, &[]).await
 }
 

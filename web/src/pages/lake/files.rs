@@ -50,7 +50,7 @@ pub(crate) async fn show(
     mut query: Query,
 ) -> Result<Response, Refusal> {
     let turned = Turned::of(&mut query, OF_A_PAGE)?;
-    let Found { lake, table, head } = find(&app, &names, "files", shell.now).await?;
+    let Found { lake, table, head } = find(&app, &names, "files", &shell).await?;
     let mut rows = lake.files(table.id.clone(), None, turned.place()).await?;
     let (before, after) = turned.links(&mut rows, &format!("{}/files", head.href));
     let rows = if shell.can(READS_DATA) { rows } else { without_values(rows) };

@@ -27,7 +27,7 @@ struct LineagePage {
 const MOST_EDGES: i64 = 100;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> Result<Response, Refusal> {
-    let Found { table, head, .. } = find(&app, &names, "lineage", shell.now).await?;
+    let Found { table, head, .. } = find(&app, &names, "lineage", &shell).await?;
     let mut db = app.pages().await?;
     let known = find_asset(&mut db, &table.asset_uri).await?;
     let edges = edges_of_asset(&mut db, &table.asset_uri, MOST_EDGES).await?;

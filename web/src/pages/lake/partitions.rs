@@ -41,7 +41,7 @@ pub(crate) async fn show(
     mut query: Query,
 ) -> Result<Response, Refusal> {
     let turned = Turned::of(&mut query, OF_A_PAGE)?;
-    let Found { lake, table, head } = find(&app, &names, "partitions", shell.now).await?;
+    let Found { lake, table, head } = find(&app, &names, "partitions", &shell).await?;
     let mut rows = lake.partitions(table.id.clone(), turned.place()).await?;
     let (before, after) = turned.links(&mut rows, &format!("{}/partitions", head.href));
     let most = rows.iter().map(|row| row.totals.rows).max().unwrap_or_default();

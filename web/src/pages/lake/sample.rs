@@ -33,7 +33,7 @@ pub(crate) async fn show(
     shell: Shell,
     names: Names,
 ) -> Result<Response, Refusal> {
-    let Found { table, head, .. } = find(&app, &names, "sample", shell.now).await?;
+    let Found { table, head, .. } = find(&app, &names, "sample", &shell).await?;
     let sql = table.id.select(None, ROWS);
     let limits = QueryLimits { rows: ROWS, time: TIME, ..QueryLimits::default() };
     let began = Instant::now();

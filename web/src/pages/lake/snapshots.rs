@@ -1,6 +1,6 @@
 //! `/lake/{namespace}/{table}/snapshots`: what was written when, newest first, and the run that did.
 
-use super::{Found, Head, Turned, find, writer_of};
+use super::{Found, Head, ROLLBACK, Turned, can_start, find, form_of, writer_of};
 use crate::extract::{Names, Query};
 use crate::pages::{Shell, encoded, html};
 use crate::parts::{self, Now};
@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_store::lake_view::SnapshotRow;
+use serde_json::json;
 
 #[derive(Template)]
 #[template(path = "pages/lake/snapshots.html")]
@@ -34,6 +35,8 @@ pub(crate) struct SnapshotLine {
     pub(crate) files: String,
     pub(crate) total: String,
     pub(crate) sql: String,
+    /// The form that gives the table the rows of this snapshot.
+    pub(crate) back: Option<String>,
 }
 
 const OF_A_PAGE: usize = 50;
@@ -45,12 +48,15 @@ pub(crate) async fn show(
     mut query: Query,
 ) -> Result<Response, Refusal> {
     let turned = Turned::of(&mut query, OF_A_PAGE)?;
-    let Found { lake, table, head } = find(&app, &names, "snapshots", shell.now).await?;
+    let Found { lake, table, head } = find(&app, &names, "snapshots", &shell).await?;
     let mut rows = lake.snapshots(table.id.clone(), turned.place()).await?;
     let (before, after) = turned.links(&mut rows, &format!("{}/snapshots", head.href));
+    let can_roll_back = can_start(&app, &shell, ROLLBACK).await?;
     let snapshots = rows.into_iter().map(|row| {
-        let sql = table.id.select(Some(row.id), 100);
-        SnapshotLine { sql: format!("/sql?sql={}", encoded(&sql)), ..line(row, shell.now) }
+        let sql = format!("/sql?sql={}", encoded(&table.id.select(Some(row.id), 100)));
+        let form = || form_of(ROLLBACK, &json!({ "table": table.id.to_string(), "snapshot_id": row.id }));
+        let back = (can_roll_back && !row.is_current).then(form);
+        SnapshotLine { sql, back, ..line(row, shell.now) }
     });
     let page = SnapshotsPage { snapshots: snapshots.collect(), shell, head, before, after };
     html(StatusCode::OK, &page)
@@ -68,6 +74,7 @@ pub(super) fn line(row: SnapshotRow, now: Now) -> SnapshotLine {
         operation: row.operation,
         refs: row.refs,
         sql: String::new(),
+        back: None,
     }
 }
 

@@ -423,6 +423,12 @@ pub(super) const ROWS: &[Row] = &[
     // The lake is asked by another process of the server, or of the command.
     wrong("sql select -o json"),
     wrong("sql select"),
+    wrong("lake tables -o json"),
+    wrong("lake show retail.orders"),
+    wrong("lake compact retail.orders --min-files 2"),
+    wrong("lake expire --older-than 7d --keep-last 5"),
+    wrong("lake orphans --dry-run"),
+    wrong("lake rollback retail.orders 1"),
     // What goes at last.
     changes("dags delete more --yes"),
     wrong("dags delete more --yes"),

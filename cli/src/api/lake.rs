@@ -1,0 +1,42 @@
+//! The tables of the lake, and what runs of the DAGs that keep them say.
+
+use super::kept::Seen;
+use super::{Answer, Api, encoded, refused};
+use orch_binary::failure::Failure;
+use orch_store::lake_view::TableId;
+use orch_store::run::RunDetails;
+use serde_json::Value;
+
+const PATH: &str = "api/orch/v1/lake/tables";
+
+impl Api {
+    pub(crate) async fn list_tables(&self) -> Result<Vec<Seen>, Failure> {
+        let found = self.of_lake(PATH).await?;
+        let rows = found["tables"].as_array().into_iter().flatten().map(|row| row.as_object().cloned());
+        rows.collect::<Option<_>>().ok_or_else(|| self.strange())
+    }
+
+    /// With its newest snapshots.
+    pub(crate) async fn get_table(&self, id: &TableId, snapshots: usize) -> Result<Seen, Failure> {
+        let path = format!("{PATH}/{}/{}", encoded(&id.namespace), encoded(&id.name));
+        let mut table = self.of_lake(&path).await?;
+        let mut newest = self.of_lake(&format!("{path}/snapshots?limit={snapshots}")).await?;
+        table["newest_snapshots"] = newest["snapshots"].take();
+        table.as_object().cloned().ok_or_else(|| self.strange())
+    }
+
+    /// A lake that is not there says so itself, and so does a table.
+    async fn of_lake(&self, path: &str) -> Result<Value, Failure> {
+        match self.ask("GET", path, None).await? {
+            Answer::Found(found) => Ok(found),
+            Answer::Refused(_, words) => Err(refused(&words)),
+        }
+    }
+
+    /// What a task of a run gave. `None`: nothing.
+    pub(crate) async fn output(&self, run: &RunDetails, task_id: &str) -> Result<Option<Value>, Failure> {
+        let (dag_id, run_id, task_id) = (encoded(&run.dag_id), encoded(&run.run_id), encoded(task_id));
+        let path = format!("api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value");
+        self.one(&format!("{path}?deserialize=true"), |found| Some(found["value"].clone())).await
+    }
+}

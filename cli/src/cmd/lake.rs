@@ -1,0 +1,271 @@
+//! `orch lake tables`, `show`, `compact`, `expire`, `orphans` and `rollback`. What changes a table is a run of the DAG
+//! `lake_upkeep` or `lake_rollback`, so it is logged, audited and retried like all else.
+
+use super::kept::listing;
+use crate::api::{Api, DagChoice};
+use crate::cx::Cx;
+use orch_binary::failure::{Failure, Outcome};
+use orch_binary::output::{Format, FormatFlag, Listing, Record, print_line};
+use orch_binary::wait::{self, TimeoutFlag};
+use orch_spec::state::{RunState, TriggeredBy};
+use orch_store::lake_view::TableId;
+use orch_store::run::{NewRun, RunDetails};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+const UPKEEP: &str = "lake_upkeep";
+const ROLLBACK: &str = "lake_rollback";
+/// The task of `lake_upkeep` whose output is what was done.
+const REPORT: &str = "report";
+/// Snapshots that `show` tells.
+const NEWEST: usize = 10;
+const HOUR: u64 = 3_600;
+
+/// List the tables of the lake with their rows, files and snapshots
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch lake tables\n  orch lake tables -o json")]
+pub(crate) struct Tables {
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+/// Show a table: columns, partitions, properties, newest snapshots
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch lake show retail.orders_fact\n  orch lake show retail.orders_fact -o yaml")]
+pub(crate) struct Show {
+    table: TableId,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+/// Write small files of tables together and apply deletes
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orch lake compact retail.orders_fact\n  orch lake compact --min-files 2\n\nThe size of files is the table's \
+    property `write.target-file-size-bytes`. Without a table all are looked at, but those whose property `orch.upkeep` is `off`."
+)]
+pub(crate) struct Compact {
+    #[command(flatten)]
+    which: Which,
+    /// Leave a partition as it is that has fewer small files
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    min_files: Option<u32>,
+}
+
+/// Remove old snapshots of tables, with the files that only they reach
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orch lake expire retail.orders_fact --older-than 7d --keep-last 5\n  orch lake expire\n\nSnapshots with a tag or a \
+    branch stay, and so does the newest that says how far a source was read."
+)]
+pub(crate) struct Expire {
+    #[command(flatten)]
+    which: Which,
+    /// Snapshots older than this go (`12h`, `7d`); else as the property `history.expire.max-snapshot-age-ms` says: five days
+    #[arg(long, value_name = "TIME", value_parser = wait::time)]
+    older_than: Option<Duration>,
+    /// So many stay, however old
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    keep_last: Option<u32>,
+}
+
+/// Remove files in the folders of tables that no snapshot reaches
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orch lake orphans retail.orders_fact --dry-run\n  orch lake orphans --older-than 7d\n\nA writer that was killed leaves \
+    such files. Those of the last day are never touched: a write that is under way looks the same."
+)]
+pub(crate) struct Orphans {
+    #[command(flatten)]
+    which: Which,
+    /// Files older than this (`36h`, `7d`), a day at least; else three days
+    #[arg(long, value_name = "TIME", value_parser = wait::time)]
+    older_than: Option<Duration>,
+    /// Count them and remove none
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Give a table the rows of one of its older snapshots
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orch lake show retail.orders_fact\n  orch lake rollback retail.orders_fact 5764607523034234880\n\nThe newer \
+    snapshots stay until they expire: `select … for version as of` reads them, but no rollback leads to them."
+)]
+pub(crate) struct Rollback {
+    table: TableId,
+    snapshot_id: i64,
+    #[command(flatten)]
+    timeout: TimeoutFlag,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Which {
+    /// Tables such as `retail.orders_fact`; all without any
+    #[arg(value_name = "TABLE")]
+    tables: Vec<TableId>,
+    #[command(flatten)]
+    timeout: TimeoutFlag,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+impl Tables {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut tables = cx.api().await?.list_tables().await?;
+        for table in &mut tables {
+            let parts = ["namespace", "name"].map(|part| table[part].as_str().unwrap_or_default().to_owned());
+            table.insert("table".into(), json!(parts.join(".")));
+            let totals = table.get("totals").and_then(Value::as_object).cloned().unwrap_or_default();
+            table.extend(totals);
+            let written = table.get("last").and_then(|last| last.get("at")).cloned().unwrap_or_default();
+            table.insert("written_at".into(), written);
+        }
+        let columns = ["table", "rows", "bytes", "files", "delete_files", "snapshots", "written_at", "problem"];
+        listing(&tables, columns.map(|name| (name, name)), "no tables: tasks and streams make them")
+            .print(self.output.format)
+    }
+}
+
+/// What `show` tells of a table, in this order.
+const FIELDS: [&str; 10] = [
+    "location",
+    "format_version",
+    "columns",
+    "partitioned_by",
+    "key",
+    "properties",
+    "refs",
+    "totals",
+    "snapshots",
+    "updated_at",
+];
+
+impl Show {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let table = cx.api().await?.get_table(&self.table, NEWEST).await?;
+        let format = self.output.format;
+        let is_for_people = matches!(format, Format::Table | Format::Plain);
+        let of = |field| table.get(field).cloned().unwrap_or_default();
+        let said = |field| if is_for_people { json!(in_words(field, &of(field))) } else { of(field) };
+        let mut record = vec![("table", json!(self.table.to_string()))];
+        record.extend(FIELDS.map(|field| (field, said(field))));
+        let newest = of("newest_snapshots");
+        if !is_for_people {
+            record.push(("newest_snapshots", newest));
+            return Record::new(record).print(format);
+        }
+        Record::new(record).print(format)?;
+        print_line("")?;
+        let mut snapshots = Listing::new(
+            ["snapshot_id", "written_at", "operation", "added_rows", "removed_rows", "files", "made_by"],
+            "nothing was written yet",
+        );
+        for one in newest.as_array().into_iter().flatten() {
+            let made_by = ["dag_id", "run_id", "task_id"].map(|part| one["made_by"][part].as_str());
+            let made_by: Vec<&str> = made_by.into_iter().flatten().collect();
+            let [id, at, operation] = ["id", "at", "operation"].map(|field| one[field].clone());
+            let [added, removed] = ["added_rows", "removed_rows"].map(|field| one[field].clone());
+            let files = one["totals"]["files"].clone();
+            snapshots.add([id, at, operation, added, removed, files, json!(made_by.join(" "))]);
+        }
+        snapshots.print(format)
+    }
+}
+
+/// A field of a table on one line.
+fn in_words(field: &str, value: &Value) -> String {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let list = |words: &dyn Fn(&Value) -> String| {
+        value.as_array().into_iter().flatten().map(words).collect::<Vec<_>>().join(", ")
+    };
+    let pairs = |between: &str| {
+        let pairs = value.as_object().into_iter().flatten();
+        pairs.map(|(key, value)| format!("{key}{between}{}", text(value))).collect::<Vec<_>>().join(", ")
+    };
+    match field {
+        "columns" => list(&|column| format!("{} {}", text(&column["name"]), text(&column["type"]))),
+        "partitioned_by" => list(&|part| match part["transform"].as_str() {
+            Some("identity") => text(&part["column"]),
+            transform => format!("{}({})", transform.unwrap_or_default(), text(&part["column"])),
+        }),
+        "key" => list(&text),
+        "refs" => list(&|to| format!("{} = {}", text(&to["name"]), to["snapshot_id"])),
+        "properties" => pairs(" = "),
+        "totals" => pairs(" "),
+        _ => text(value),
+    }
+}
+
+impl Compact {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let columns = ["table", "files_before", "files_after", "bytes_before", "bytes_after", "deletes"];
+        self.which.keep_up(cx, json!({ "work": ["compact", "manifests"], "min_files": self.min_files }), columns).await
+    }
+}
+
+impl Expire {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let hours = self.older_than.map(hours);
+        let asked = json!({ "work": ["expire"], "older_than_hours": hours, "keep_last": self.keep_last });
+        self.which.keep_up(cx, asked, ["table", "snapshots", "removed_files"]).await
+    }
+}
+
+impl Orphans {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let hours = self.older_than.map(hours);
+        let asked = json!({ "work": ["orphans"], "older_than_hours": hours, "only_count": self.dry_run });
+        self.which.keep_up(cx, asked, ["table", "orphans", "orphan_bytes"]).await
+    }
+}
+
+impl Rollback {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let conf = json!({ "table": self.table.to_string(), "snapshot_id": self.snapshot_id });
+        let run = run_of(&cx.api().await?, ROLLBACK, conf, self.timeout).await?;
+        Ok(wait::outcome(&run))
+    }
+}
+
+impl Which {
+    async fn keep_up<const N: usize>(self, cx: &Cx, mut asked: Value, columns: [&'static str; N]) -> Outcome {
+        let tables: Vec<String> = self.tables.iter().map(ToString::to_string).collect();
+        asked["tables"] = json!(tables);
+        let api = cx.api().await?;
+        let run = run_of(&api, UPKEEP, asked, self.timeout).await?;
+        if run.state == RunState::Success {
+            let report = api.output(&run, REPORT).await?.unwrap_or_default();
+            let mut done = Listing::new(columns, "nothing to do");
+            for table in report.as_array().into_iter().flatten() {
+                done.add(columns.map(|column| table[column].clone()));
+            }
+            done.print(self.output.format)?;
+        }
+        Ok(wait::outcome(&run))
+    }
+}
+
+/// A run to its end. What was not asked for is left to the DAG.
+async fn run_of(api: &Api, dag_id: &str, conf: Value, timeout: TimeoutFlag) -> Result<RunDetails, Failure> {
+    api.check_at_work("start it with `orch standalone`")?;
+    let is_known = api.dags(&DagChoice::default()).await?.iter().any(|dag| dag.dag_id == dag_id && !dag.is_stale);
+    if !is_known {
+        return Err(Failure::new(format!("there is no DAG `{dag_id}`, which keeps the tables of a lake"))
+            .hint("it comes with the bundle `orch-pipelines`: build it with `make build`, and start a worker of it"));
+    }
+    let asked: Map<String, Value> = conf
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    let run = api.trigger(&NewRun { conf: Some(json!(asked)), ..NewRun::manual(dag_id, TriggeredBy::Cli) }).await?;
+    api.wait_for_run(run, timeout).await
+}
+
+/// Whole hours, and never fewer than was asked for.
+fn hours(time: Duration) -> u64 {
+    time.as_secs().div_ceil(HOUR)
+}

@@ -1,0 +1,285 @@
+//! The lake kept fast and small: `lake_upkeep` looks after every table once a day, or after those that a run names;
+//! `lake_rollback` gives a table the state of an older snapshot. `orch lake compact`, `expire`, `orphans` and `rollback` are
+//! runs of these.
+
+use crate::place::Place;
+use chrono::{DateTime, TimeDelta, Utc};
+use orch::prelude::*;
+use orch_lake::table::maintain::{Compaction, Expiry, Kept, Orphans, Upkeep};
+use orch_lake::table::{At, CommitStep};
+use orch_lake::{LakeError, Table, TableName};
+
+pub fn dags() -> Vec<Dag> {
+    vec![lake_upkeep(), lake_rollback()]
+}
+
+/// What is done for a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// Small files are written together, deletes are applied.
+    Compact,
+    /// Many small manifests become few.
+    Manifests,
+    /// Old snapshots go, with the files that only they reach.
+    Expire,
+    /// Files that no snapshot reaches go.
+    Orphans,
+}
+
+/// Which tables, and what is done for them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Asked {
+    /// Such as `retail.orders`. Without any all, but those whose property `orch.upkeep` is `off`.
+    pub tables: Vec<String>,
+    /// What is done for them.
+    pub work: Vec<Work>,
+    /// Compaction: a partition with fewer small files is left as it is. Without it the table's property `orch.upkeep.min-files`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2, max = 10_000))]
+    pub min_files: Option<u32>,
+    /// Snapshots, and files that no snapshot reaches, go when they are older than so many hours. Without it the table's
+    /// property `history.expire.max-snapshot-age-ms` (five days), and three days for files; a file is a day old at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 876_000))]
+    pub older_than_hours: Option<u32>,
+    /// So many snapshots stay, however old. Without it the table's property `history.expire.min-snapshots-to-keep`, or 20.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub keep_last: Option<u32>,
+    /// Count the files that no snapshot reaches, and remove none.
+    pub only_count: bool,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Asked {
+            tables: Vec::new(),
+            work: vec![Work::Compact, Work::Manifests, Work::Expire, Work::Orphans],
+            min_files: None,
+            older_than_hours: None,
+            keep_last: None,
+            only_count: false,
+        }
+    }
+}
+
+impl Asked {
+    fn asks(&self, work: Work) -> bool {
+        self.work.contains(&work)
+    }
+
+    /// For one table: what was not asked for is as the table says.
+    fn upkeep(&self, table: &Table, now: DateTime<Utc>) -> TaskResult<Upkeep> {
+        let age = self.older_than_hours.map(|hours| TimeDelta::hours(hours.into()));
+        let compaction = if self.asks(Work::Compact) { Some(self.compaction(table)?) } else { None };
+        let expiry = self.asks(Work::Expire).then(|| {
+            let expiry = self.keep_last.map_or(table.usual_expiry(), |count| Expiry::new().keep_last(count as usize));
+            age.map_or(expiry.clone(), |age| expiry.older_than(now - age))
+        });
+        let orphans = if self.asks(Work::Orphans) { Some(self.orphans(age)?) } else { None };
+        Ok(Upkeep { compaction, merge_manifests: self.asks(Work::Manifests), expiry, orphans })
+    }
+
+    fn compaction(&self, table: &Table) -> TaskResult<Compaction> {
+        match self.min_files {
+            Some(count) => Ok(Compaction::new().min_files(count as usize)),
+            None => Ok(table.usual_compaction()?),
+        }
+    }
+
+    fn orphans(&self, age: Option<TimeDelta>) -> TaskResult<Orphans> {
+        // Younger files may belong to a write that is under way; snapshots may be asked for by the hour in the same run.
+        let age = age.map(|age| if self.asks(Work::Expire) { age.max(TimeDelta::days(1)) } else { age });
+        let orphans = age.map_or(Ok(Orphans::new()), |age| Orphans::new().older_than(age))?;
+        Ok(if self.only_count { orphans.only_count() } else { orphans })
+    }
+}
+
+/// What came of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    table: String,
+    files_before: u64,
+    files_after: u64,
+    bytes_before: u64,
+    bytes_after: u64,
+    /// Delete files that were applied.
+    deletes: u64,
+    manifests_before: usize,
+    manifests_after: usize,
+    /// Snapshots that went, and files that only they reached.
+    snapshots: usize,
+    removed_files: u64,
+    orphans: u64,
+    orphan_bytes: u64,
+}
+
+impl Done {
+    fn of(table: String, kept: &Kept) -> Self {
+        let Kept { compacted, manifests, expired, orphans } = kept;
+        Done {
+            table,
+            files_before: compacted.files_before,
+            files_after: compacted.files_after,
+            bytes_before: compacted.bytes_before,
+            bytes_after: compacted.bytes_after,
+            deletes: compacted.deletes,
+            manifests_before: manifests.before,
+            manifests_after: manifests.after,
+            snapshots: expired.snapshots.len(),
+            removed_files: expired.files,
+            orphans: orphans.files,
+            orphan_bytes: orphans.bytes,
+        }
+    }
+
+    fn words(&self, only_count: bool) -> String {
+        let orphans = if only_count { "orphans found" } else { "orphans removed" };
+        format!(
+            "{}: files rewritten: {} as {}; snapshots expired: {}, with files: {}; {orphans}: {} ({} bytes)",
+            self.table,
+            self.files_before,
+            self.files_after,
+            self.snapshots,
+            self.removed_files,
+            self.orphans,
+            self.orphan_bytes
+        )
+    }
+}
+
+/// The tables that there is something to do for. Only their metadata is read.
+#[task(retries = 2, retry_delay = mins(1), timeout = hours(1))]
+async fn find_tables(ctx: Ctx, asked: Asked) -> TaskResult<Vec<String>> {
+    let place = Place::of(&ctx).await?;
+    let now = place.now().await?;
+    let names = if asked.tables.is_empty() {
+        place.lake.tables(None).await?
+    } else {
+        let parsed = asked.tables.iter().map(|name| Ok(name.parse::<TableName>()?));
+        parsed.collect::<TaskResult<Vec<_>>>().map_err(asked_wrongly)?
+    };
+    let mut found = Vec::new();
+    for name in &names {
+        let is_named = !asked.tables.is_empty();
+        match needs(&place, name, is_named, &asked, now).await {
+            Ok(true) => found.push(name.to_string()),
+            Ok(false) => {}
+            Err(error) if is_named => return Err(asked_wrongly(error)),
+            // One damaged table is no reason to leave the others.
+            Err(error) => ctx.warning(format!("table `{name}` is left alone: {error:#}")),
+        }
+    }
+    ctx.info(format!("{} of {} tables need upkeep", found.len(), names.len()));
+    Ok(found)
+}
+
+/// No further try finds a table that is not there, or reads a property that cannot be read.
+fn asked_wrongly(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<LakeError>() {
+        Some(of_lake) if of_lake.is_fatal() || matches!(of_lake, LakeError::NoTable { .. }) => {
+            fatal(of_lake.to_string())
+        }
+        _ => error,
+    }
+}
+
+async fn needs(place: &Place, name: &TableName, is_named: bool, asked: &Asked, now: DateTime<Utc>) -> TaskResult<bool> {
+    let table = place.lake.table(name).await?;
+    if !is_named && table.is_left_alone()? {
+        return Ok(false);
+    }
+    Ok(table.needs(&asked.upkeep(&table, now)?, now).await?)
+}
+
+/// One table. Writers go on meanwhile; what they change is seen, and then it is done again.
+#[task(retries = 2, retry_delay = mins(1), timeout = hours(6), max_active = 1)]
+async fn keep_up(ctx: Ctx, table: String, asked: Asked) -> TaskResult<Done> {
+    let place = Place::of(&ctx).await?;
+    let now = place.now().await?;
+    let name: TableName = table.parse()?;
+    let upkeep = asked.upkeep(&place.lake.table(&name).await?, now)?;
+    let done = Done::of(table, &place.lake.keep_up(&name, &upkeep, Some(&ctx), now).await?);
+    ctx.info(done.words(asked.only_count));
+    Ok(done)
+}
+
+/// All of them, for whoever waits for the run.
+#[task(trigger_rule = NoneFailed)]
+async fn report(done: Vec<Option<Done>>) -> TaskResult<Vec<Done>> {
+    Ok(done.into_iter().flatten().collect())
+}
+
+fn lake_upkeep() -> Dag {
+    dag("lake_upkeep")
+        .describe("Tables of the lake: small files written together, old snapshots and lost files removed")
+        .schedule("30 3 * * *")
+        .start("2024-01-01")
+        .tags(["lake"])
+        .owners(["orch"])
+        .max_active_runs(1)
+        .unpaused()
+        .build(|d| {
+            let asked = d.params::<Asked>();
+            let done = d.map(d.add(find_tables(asked)), |table| keep_up(table, asked));
+            d.add(report(done));
+        })
+}
+
+/// Back to which state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Back {
+    /// Such as `retail.orders`.
+    pub table: String,
+    /// The snapshot whose rows the table has again. It is one of its own history.
+    pub snapshot_id: i64,
+}
+
+/// The table changes if and only if this task is recorded as successful; DAGs that wait for the table begin.
+#[task]
+async fn roll_back(ctx: Ctx, to: Back) -> TaskResult<i64> {
+    let place = Place::of(&ctx).await?;
+    let back = async {
+        let table = place.lake.table(&to.table.parse()?).await?;
+        let change = table.roll_back(At::Snapshot(to.snapshot_id))?;
+        anyhow::Ok((table, change))
+    };
+    let (table, change) = back.await.map_err(asked_wrongly)?;
+    ctx.commit(CommitStep::new(&place.lake, vec![change]))?;
+    let uri = format!("lake://{}/{}", table.name().namespace(), table.name().name());
+    ctx.asset_event(&uri, serde_json::json!({ "snapshot_id": to.snapshot_id }))?;
+    ctx.info(format!("`{}` is as snapshot {} had it", to.table, to.snapshot_id));
+    Ok(to.snapshot_id)
+}
+
+fn lake_rollback() -> Dag {
+    dag("lake_rollback")
+        .describe("A table of the lake gets the rows of an older snapshot")
+        .tags(["lake"])
+        .owners(["orch"])
+        .unpaused()
+        .build(|d| {
+            d.add(roll_back(d.params::<Back>()));
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_dags_are_right_and_take_what_the_commands_send() {
+        for dag in dags() {
+            dag.check().unwrap_or_else(|problems| panic!("{problems:?}"));
+        }
+        let asked: Asked = serde_json::from_str(r#"{ "work": ["expire", "orphans"], "older_than_hours": 2 }"#).unwrap();
+        assert!(asked.tables.is_empty() && asked.asks(Work::Expire) && !asked.asks(Work::Compact));
+        assert!(asked.orphans(Some(TimeDelta::hours(2))).is_ok(), "beside snapshots by the hour files are a day old");
+        let alone = Asked { work: vec![Work::Orphans], ..Asked::default() };
+        let refused = alone.orphans(Some(TimeDelta::hours(2))).unwrap_err().to_string();
+        assert!(refused.contains("hint: wait a day"), "{refused}");
+    }
+}

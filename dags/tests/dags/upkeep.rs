@@ -1,0 +1,80 @@
+//! Tables looked after by command, as their owner would: seen, compacted, rolled back, expired, cleaned.
+
+use crate::standalone::Standalone;
+use serde_json::Value;
+
+const WEATHER: &str = "nyc_weather_etl";
+const TABLE: &str = "weather.hourly_weather";
+
+fn said(standalone: &Standalone, line: &str) -> Value {
+    answer(standalone, &line.split(' ').collect::<Vec<_>>())
+}
+
+fn answer(standalone: &Standalone, words: &[&str]) -> Value {
+    let ended = standalone.run(&[words, &["-o", "json"]].concat());
+    serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{words:?}: {error}: {ended:?}"))
+}
+
+/// Newest first.
+fn snapshots(standalone: &Standalone) -> Vec<i64> {
+    let table = said(standalone, &format!("lake show {TABLE}"));
+    let newest = table["newest_snapshots"].as_array().unwrap_or_else(|| panic!("{table}"));
+    newest.iter().map(|snapshot| snapshot["id"].as_i64().unwrap()).collect()
+}
+
+fn current(standalone: &Standalone) -> i64 {
+    let table = said(standalone, &format!("lake show {TABLE}"));
+    let newest = table["newest_snapshots"].as_array().unwrap().clone();
+    newest.iter().find(|snapshot| snapshot["is_current"] == true).unwrap()["id"].as_i64().unwrap()
+}
+
+fn rows(standalone: &Standalone) -> Value {
+    answer(standalone, &["sql", "select count(*) as n from weather.hourly_weather"])[0]["n"].clone()
+}
+
+#[test]
+fn tables_are_looked_after_by_command() {
+    let standalone = Standalone::start();
+    let done = ["dags", "list-runs", WEATHER, "--state", "success", "-o", "json"];
+    standalone.wait_for(&done, |ended| ended.out.contains("scheduled__"));
+    for _ in 0..5 {
+        standalone.run(&["dags", "trigger", WEATHER, "--wait"]).done();
+    }
+    let tables = said(&standalone, "lake tables");
+    let table = tables.as_array().unwrap().iter().find(|table| table["table"] == TABLE);
+    let table = table.unwrap_or_else(|| panic!("{tables}"));
+    assert!(table["rows"].as_u64().unwrap() > 0 && table["files"].as_u64().unwrap() > 0, "{table}");
+
+    let before = (rows(&standalone), snapshots(&standalone));
+    assert!(before.1.len() >= 6, "{before:?}");
+    // A row is overwritten by each run, so that files are whole days; all of them are small.
+    let compacted = said(&standalone, &format!("lake compact {TABLE} --min-files 2"));
+    let after = snapshots(&standalone);
+    if let Some(done) = compacted.get(0) {
+        assert!(done["files_before"].as_u64() > done["files_after"].as_u64(), "{compacted}");
+        assert!(after.len() > before.1.len(), "{after:?}");
+    }
+    assert_eq!(rows(&standalone), before.0);
+
+    // The oldest state, and the newest again.
+    let (oldest, newest) = (before.1.last().unwrap().to_string(), after[0].to_string());
+    standalone.run(&["lake", "rollback", TABLE, &oldest]).done();
+    assert_eq!(current(&standalone).to_string(), oldest);
+    let forward = standalone.run(&["lake", "rollback", TABLE, &newest]);
+    assert_eq!(forward.code, 1, "the newest is not in the history of the oldest: {forward:?}");
+
+    let expired = said(&standalone, &format!("lake expire {TABLE} --older-than 0s --keep-last 1"));
+    assert!(expired[0]["snapshots"].as_u64().unwrap() >= 5, "{expired}");
+    assert_eq!(snapshots(&standalone).len(), 1);
+    assert_eq!(said(&standalone, &format!("lake orphans {TABLE} --dry-run"))[0]["orphans"], 0);
+
+    // What is wrong is said, and the run that found it keeps it.
+    let nowhere = standalone.run(&["lake", "compact", "weather.nowhere"]);
+    assert!(nowhere.code == 1 && nowhere.err.contains("lake_upkeep"), "{nowhere:?}");
+    let young = standalone.run(&["lake", "orphans", TABLE, "--older-than", "1h"]);
+    assert_eq!(young.code, 1, "{young:?}");
+    assert_eq!(standalone.run(&["lake", "show", "weather.nowhere"]).code, 2);
+    let all = said(&standalone, "runs list");
+    let mine = all.as_array().unwrap().iter().filter(|run| run["dag_id"] == "lake_upkeep").count();
+    assert!(mine >= 5, "{all}");
+}

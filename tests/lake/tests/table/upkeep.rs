@@ -1,0 +1,78 @@
+//! A table that is written each hour, looked after once a day: what is left does not grow with its age.
+
+use crate::world::{World, by_state, many, named, world};
+use chrono::DateTime;
+use orch_lake::table::maintain::{Compaction, Expiry, Orphans, Upkeep};
+use orch_lake::{Table, TableDef};
+
+const DAYS: i64 = 4;
+/// Of the property `history.expire.max-snapshot-age-ms`: here days pass in seconds, and all but the last snapshots are old.
+const KEPT: usize = 3;
+
+fn everything(table: &Table) -> Upkeep {
+    Upkeep {
+        compaction: table.usual_compaction().ok(),
+        merge_manifests: true,
+        expiry: Some(table.usual_expiry()),
+        orphans: Some(Orphans::new()),
+    }
+}
+
+async fn a_day(world: &World, table: Table, first: i64) -> Table {
+    let mut table = table;
+    for hour in 0..24 {
+        let rows = many(first + hour * 6, 6);
+        let change = table.append(rows).await.expect("files are written");
+        table = change.commit(&world.lake).await.expect("nobody else writes").table;
+    }
+    table
+}
+
+#[tokio::test]
+async fn days_of_hourly_commits_leave_a_bounded_number_of_files() {
+    let world = world().await;
+    let definition = by_state()
+        .property("history.expire.max-snapshot-age-ms", "1")
+        .property("history.expire.min-snapshots-to-keep", KEPT.to_string())
+        .property("write.metadata.previous-versions-max", "10")
+        .property("write.metadata.delete-after-commit.enabled", "true");
+    let mut table = world.table("retail.orders", definition).await;
+    let mut left = Vec::new();
+    for day in 0..DAYS {
+        table = a_day(&world, table, day * 24 * 6).await;
+        let live = table.statistics().await.unwrap();
+        assert!(live.partitions.iter().all(|partition| partition.data_files >= 24), "{live:?}");
+        let now = DateTime::from_timestamp(4_000_000_000, 0).unwrap();
+        assert!(table.needs(&everything(&table), now).await.unwrap());
+        let kept = world.lake.keep_up(table.name(), &everything(&table), None, now).await.unwrap();
+        assert!(kept.compacted.files_before >= 72 && kept.compacted.files_after == 3, "{kept:?}");
+        table = world.lake.table(table.name()).await.unwrap();
+        assert_eq!(table.metadata().snapshots().len(), KEPT);
+        left.push((world.files(".parquet"), world.files(".avro")));
+        let only_now = Upkeep { orphans: None, ..everything(&table) };
+        assert!(!table.needs(&only_now, now).await.unwrap(), "what is done is done");
+    }
+    assert_eq!(table.count().await.unwrap(), 24 * 6 * DAYS as u64);
+    // The last snapshots keep their files: those of the day's commits, those that the compaction wrote, and from the second
+    // day on those of the compaction before it.
+    assert!(left[1..].iter().all(|files| *files == left[1]), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_table_says_how_it_is_looked_after() {
+    let world = world().await;
+    let with = |key: &str, value: &str| by_state().property(key, value);
+    let table = async |name: &str, definition: TableDef| world.table(&format!("retail.{name}"), definition).await;
+    let off = table("off", with("orch.upkeep", "off")).await;
+    assert!(off.is_left_alone().unwrap() && !table("usual", by_state()).await.is_left_alone().unwrap());
+    let odd = table("odd", with("orch.upkeep", "perhaps")).await;
+    let refused = odd.is_left_alone().unwrap_err().to_string();
+    assert_eq!(refused, "table `retail.odd` has the property `orch.upkeep` = `perhaps`\nhint: write `on` or `off`");
+    let few = table("few", with("orch.upkeep.min-files", "2")).await;
+    assert_eq!(few.usual_compaction().unwrap(), Compaction::new().min_files(2));
+    let many = table("many", with("orch.upkeep.min-files", "some")).await;
+    assert!(many.usual_compaction().unwrap_err().to_string().contains("a whole number"));
+    // Without a word of its own a table keeps twenty, however old.
+    let usual = world.lake.table(&named("retail.usual")).await.unwrap();
+    assert_eq!(usual.usual_expiry(), Expiry::new().keep_last(20));
+}
