@@ -15,6 +15,7 @@ mod strip;
 pub(crate) mod ticks;
 mod time;
 mod timeline;
+mod year;
 
 pub(crate) use crate::assets::url;
 pub(crate) use amount::{Meter, bytes, count, counted, exact, meter, share};
@@ -30,6 +31,7 @@ pub(crate) use now::Now;
 pub(crate) use strip::{Strip, as_state};
 pub(crate) use time::{Ago, Moment, Stamp, ago, clock, duration, exactly, moment};
 pub(crate) use timeline::{Timeline, dag_href};
+pub(crate) use year::{DayCount, Year};
 
 use askama::filters::HtmlSafe;
 use std::borrow::Cow;

@@ -1,6 +1,7 @@
 //! The pages of one DAG: what they share, that is its head with the switch, the facts and the tabs.
 
 pub(crate) mod backfills;
+pub(crate) mod calendar;
 pub(crate) mod code;
 pub(crate) mod details;
 pub(crate) mod graph;

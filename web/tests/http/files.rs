@@ -52,6 +52,7 @@ async fn no_page_loads_more_script_than_it_needs() {
         "/dags/chain/runs",
         "/dags/chain/backfills",
         "/dags/chain/overview",
+        "/dags/chain/calendar",
     ] {
         let page = browser.get(path).await;
         let scripts = page.html.split("<script type=\"module\" src=\"").skip(1);

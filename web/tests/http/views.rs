@@ -70,6 +70,40 @@ async fn the_overview_says_how_a_dag_is_and_which_task_fails() {
 }
 
 #[tokio::test]
+async fn the_calendar_shows_each_day_and_leads_to_bad_ones() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let mut browser = Browser::logged_in(&web).await;
+    let page = browser.get("/dags/chain/calendar").await;
+    assert!(
+        page.has("No runs in this year") && page.has("0 runs on 0 days, 0 days with a failed run"),
+        "{}",
+        page.html
+    );
+    // One each day back from today; the third one failed, and one is about a day before that on which it ran.
+    for _ in 0..4 {
+        web.trigger("chain").await;
+    }
+    let ended = "update dag_run d set run_after = now() - make_interval(days => n::int - 1),
+        logical_date = case when n = 4 then now() - interval '10 days' end,
+        state = case when n = 1 then 'running' when n = 3 then 'failed' else 'success' end::run_state
+        from (select id, row_number() over (order by id desc) as n from dag_run) r where r.id = d.id";
+    sqlx::raw_sql(ended).execute(&mut db).await.unwrap();
+    let days: Vec<String> = sqlx::query_scalar(
+        "select to_char((now() at time zone 'UTC')::date - day, 'YYYY-MM-DD') from unnest(array[0, 2, 3, 10]) day",
+    )
+    .fetch_all(&mut db)
+    .await
+    .unwrap();
+    let page = browser.get("/dags/chain/calendar").await;
+    assert!(page.has("4 runs on 4 days, 1 day with a failed run"), "{}", page.html);
+    for (day, said) in days.iter().zip(["1 run, 1 not over", "1 run, 1 failed", "no run", "1 run"]) {
+        assert!(page.has(&format!("<title>{day}: {said}</title>")), "{day}: {said}: {}", page.html);
+    }
+    assert!(page.has(&format!("/dags/chain/runs?q={}", days[1])), "{}", page.html);
+}
+
+#[tokio::test]
 async fn the_tasks_of_a_dag_have_their_last_state_and_are_filtered() {
     let web = Web::new().await;
     let mut db = web.db().await;

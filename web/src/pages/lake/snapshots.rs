@@ -3,14 +3,14 @@
 use super::{Found, Head, ROLLBACK, Turned, can_start, find, form_of, writer_of};
 use crate::extract::{Names, Query};
 use crate::pages::{Shell, encoded, html};
-use crate::parts::{self, Now};
+use crate::parts::{self, Chart, Look, Now};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_store::lake_view::SnapshotRow;
+use orch_store::lake_view::{SnapshotRow, TableTotals};
 use serde_json::json;
 
 #[derive(Template)]
@@ -19,6 +19,8 @@ struct SnapshotsPage {
     shell: Shell,
     head: Head,
     snapshots: Vec<SnapshotLine>,
+    /// How the table grew over the snapshots of this page: what is drawn, and the picture.
+    growth: Vec<(&'static str, Chart)>,
     before: Option<String>,
     after: Option<String>,
 }
@@ -40,6 +42,8 @@ pub(crate) struct SnapshotLine {
 }
 
 const OF_A_PAGE: usize = 50;
+/// A line needs some points.
+const FEW: usize = 4;
 
 pub(crate) async fn show(
     State(app): State<App>,
@@ -51,6 +55,7 @@ pub(crate) async fn show(
     let Found { lake, table, head } = find(&app, &names, "snapshots", &shell).await?;
     let mut rows = lake.snapshots(table.id.clone(), turned.place()).await?;
     let (before, after) = turned.links(&mut rows, &format!("{}/snapshots", head.href));
+    let growth = growth(&rows);
     let can_roll_back = can_start(&app, &shell, ROLLBACK).await?;
     let snapshots = rows.into_iter().map(|row| {
         let sql = format!("/sql?sql={}", encoded(&table.id.select(Some(row.id), 100)));
@@ -58,8 +63,22 @@ pub(crate) async fn show(
         let back = (can_roll_back && !row.is_current).then(form);
         SnapshotLine { sql, back, ..line(row, shell.now) }
     });
-    let page = SnapshotsPage { snapshots: snapshots.collect(), shell, head, before, after };
+    let page = SnapshotsPage { snapshots: snapshots.collect(), growth, shell, head, before, after };
     html(StatusCode::OK, &page)
+}
+
+/// Nothing of a few snapshots, which the list shows as well.
+fn growth(newest_first: &[SnapshotRow]) -> Vec<(&'static str, Chart)> {
+    if newest_first.len() < FEW {
+        return Vec::new();
+    }
+    let drawn = |title: &'static str, of: fn(&TableTotals) -> u64| {
+        let points = newest_first.iter().rev();
+        let points = points.map(|row| (row.at.format("%Y-%m-%d %H:%M:%S").to_string(), Some(of(&row.totals) as f64)));
+        Some((title, Chart::new(Look::Line, title.into(), points.collect())?))
+    };
+    let files = |totals: &TableTotals| totals.files + totals.delete_files;
+    [drawn("Rows", |totals| totals.rows), drawn("Files", files)].into_iter().flatten().collect()
 }
 
 pub(super) fn line(row: SnapshotRow, now: Now) -> SnapshotLine {

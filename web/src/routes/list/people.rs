@@ -46,6 +46,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .page("/dags/{dag_id}", viewer, pages::dag::grid::show)
         .page("/dags/{dag_id}/backfills", viewer, pages::dag::backfills::show)
         .form("/dags/{dag_id}/backfills", user, pages::dag::backfills::create)
+        .page("/dags/{dag_id}/calendar", viewer, pages::dag::calendar::show)
         .page("/dags/{dag_id}/code", viewer, pages::dag::code::show)
         .page("/dags/{dag_id}/delete", admin, pages::dag::details::ask_delete)
         .form("/dags/{dag_id}/delete", admin, pages::dag::details::delete)

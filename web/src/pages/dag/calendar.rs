@@ -1,0 +1,61 @@
+//! `/dags/{dag_id}/calendar`: a year of runs, day by day, and the days on which some failed.
+
+use super::{Head, find};
+use crate::extract::DagPath;
+use crate::pages::{Shell, html};
+use crate::parts::{self, DayCount, Year};
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::{NaiveDate, NaiveTime};
+use orch_spec::state::RunState;
+use orch_store::dag::{DayRuns, runs_by_day};
+use std::collections::BTreeMap;
+
+#[derive(Template)]
+#[template(path = "pages/dag/calendar.html")]
+struct CalendarPage {
+    shell: Shell,
+    head: Head,
+    year: Year,
+    /// With what happened on each, and its runs.
+    bad_days: Vec<(NaiveDate, String, String)>,
+    /// Said when there were more runs than are counted.
+    counted: Option<String>,
+}
+
+/// Of a DAG that runs each minute those of two weeks: counting a whole year would take a page too long.
+const MOST_RUNS: i64 = 20_000;
+const MOST_BAD_DAYS: usize = 20;
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): DagPath) -> Result<Response, Refusal> {
+    let mut db = app.pages().await?;
+    let found = find(&app, &mut db, &dag_id).await?;
+    let head = Head::new(&found, "calendar", shell.now);
+    let today = shell.now.at.date_naive();
+    let since = Year::first(today).and_time(NaiveTime::MIN).and_utc();
+    let rows = runs_by_day(&mut db, &found.row.dag_id, since, MOST_RUNS).await?;
+    drop(db);
+    let counted = rows.iter().map(|row| row.runs).sum::<i64>() >= MOST_RUNS;
+    let counted = counted.then(|| format!("the newest {} runs", parts::count(MOST_RUNS.unsigned_abs())));
+    let year = Year::new(today, by_day(&rows));
+    let bad = year.days().iter().rev().filter(|(_, count)| count.failed > 0).take(MOST_BAD_DAYS);
+    let bad_days = bad.map(|(day, count)| (*day, count.words(), format!("{}/runs?q={day}", head.href))).collect();
+    html(StatusCode::OK, &CalendarPage { shell, head, year, bad_days, counted })
+}
+
+fn by_day(rows: &[DayRuns]) -> BTreeMap<NaiveDate, DayCount> {
+    let mut days: BTreeMap<NaiveDate, DayCount> = BTreeMap::new();
+    for row in rows {
+        let count = days.entry(row.day).or_default();
+        match row.state {
+            RunState::Success => count.succeeded += row.runs,
+            RunState::Failed => count.failed += row.runs,
+            RunState::Queued | RunState::Running => count.open += row.runs,
+        }
+    }
+    days
+}
