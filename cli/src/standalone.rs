@@ -13,6 +13,7 @@ use orch_binary::beside::Beside;
 use orch_binary::config::{Config, Secret};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::found::Standalone;
+use orch_binary::output::counted;
 use orch_binary::parts::{self, Parts, Signals};
 use orch_binary::{files, logging, roles, secrets, socket};
 use orch_cluster::{Cluster, ClusterError};
@@ -203,7 +204,7 @@ async fn serve(
 fn announce(config: &Config, (workforce, folder): (&Workforce, &Path), web: Option<&str>, password: Option<&Password>) {
     let version = env!("CARGO_PKG_VERSION");
     match workforce {
-        Workforce::Worker(bundle, ..) => eprintln!("orch {version} is up with {} dags", bundle.dags().len()),
+        Workforce::Worker(bundle, ..) => eprintln!("orch {version} is up with {}", counted(bundle.dags().len(), "dag")),
         Workforce::Project(project, _) => {
             eprintln!("orch {version} is up for the project `{}` in {}", project.name, project.root.display());
         }

@@ -134,6 +134,13 @@ impl Record {
     }
 }
 
+/// `1 run`, `2 runs`.
+pub fn counted(count: impl std::fmt::Display, one: &str) -> String {
+    let count = count.to_string();
+    let plural = if count == "1" { "" } else { "s" };
+    format!("{count} {one}{plural}")
+}
+
 /// Writes to standard output. A reader that has seen enough (`| head`) is no failure.
 pub fn print(text: &str) -> Outcome {
     let mut stdout = std::io::stdout().lock();

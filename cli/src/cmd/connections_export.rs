@@ -3,6 +3,7 @@
 use super::kept::{told_of_export, write_privately};
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::output::counted;
 use orch_binary::secrets::keyring;
 use orch_document::kept::{FileFormat, Serialization, write_connections};
 use orch_store::connection::open;
@@ -54,7 +55,7 @@ impl Export {
         };
         told_of_export(&mut session, ("export_connections", all.len()), &self.file).await?;
         write_privately(&self.file, &write_connections(&all, format, serialization))?;
-        eprintln!("{} connections are exported", all.len());
+        eprintln!("exported {}", counted(all.len(), "connection"));
         Ok(Exit::Done)
     }
 

@@ -2,6 +2,7 @@
 
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Outcome};
+use orch_binary::output::counted;
 use orch_binary::person::YesFlag;
 
 /// Delete a DAG with all its runs and logs; one that is still in a binary comes back, without history
@@ -21,8 +22,7 @@ impl Delete {
         self.yes.agree(&format!("This deletes dag `{dag_id}` with all its runs and logs."))?;
         let runs = api.run_counts(&dag_id).await?.iter().map(|counted| counted.count).sum::<i64>();
         api.delete_dag(&dag_id).await?;
-        let runs = if runs == 1 { "1 run".to_string() } else { format!("{runs} runs") };
-        eprintln!("deleted dag `{dag_id}` with {runs}");
+        eprintln!("deleted dag `{dag_id}` with {}", counted(runs, "run"));
         Ok(Exit::Done)
     }
 }

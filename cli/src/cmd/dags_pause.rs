@@ -3,7 +3,7 @@
 use crate::api::{Api, DagChoice};
 use crate::cx::Cx;
 use orch_binary::failure::{Failure, Outcome};
-use orch_binary::output::{FormatFlag, Listing};
+use orch_binary::output::{FormatFlag, Listing, counted};
 use orch_binary::person::YesFlag;
 use regex_lite::Regex;
 use serde_json::json;
@@ -76,7 +76,7 @@ impl WhichDags {
                 Failure::new(format!("no dag matches `{}`", self.dag_id)).hint("list all with `orch dags list`")
             );
         }
-        self.yes.agree(&format!("This {verb} {} dags: {}.", ids.len(), ids.join(", ")))?;
+        self.yes.agree(&format!("This {verb} {}: {}.", counted(ids.len(), "dag"), ids.join(", ")))?;
         Ok(ids)
     }
 

@@ -3,6 +3,7 @@
 use crate::cx::Cx;
 use orch_binary::config::{DagFlags, FolderFlags};
 use orch_binary::failure::{Exit, Outcome};
+use orch_binary::output::counted;
 use orch_binary::{files, roles};
 use orch_workers::{FILES_BUNDLE, Folder, register_folder};
 
@@ -32,17 +33,17 @@ impl Reserialize {
         let mut session = cx.session().await?;
         if wanted(&bundle.name) {
             roles::register(&mut session.db, &bundle, config.paused_at_creation).await?;
-            eprintln!("bundle `{}`: {} dags", bundle.name, bundle.dags().len());
+            eprintln!("bundle `{}`: {}", bundle.name, counted(bundle.dags().len(), "dag"));
         }
         if wanted(FILES_BUNDLE)
             && let Some(path) = files::folder(&config)?
         {
             let mut folder = Folder::new(path, body_of);
             register_folder(&mut session.db, &mut folder, config.paused_at_creation).await?;
-            eprintln!("bundle `{FILES_BUNDLE}`: {} dags", folder.dags().count());
+            eprintln!("bundle `{FILES_BUNDLE}`: {}", counted(folder.dags().count(), "dag"));
             let broken = folder.report().iter().filter(|file| !file.problems.is_empty()).count();
             if broken > 0 {
-                eprintln!("{broken} files are broken: see `orch dags list-import-errors`");
+                eprintln!("broken: {}; see `orch dags list-import-errors`", counted(broken, "file"));
                 return Ok(Exit::Failed);
             }
         }

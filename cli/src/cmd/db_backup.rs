@@ -3,7 +3,7 @@
 use crate::backup::{Copier, listed};
 use crate::cx::Cx;
 use orch_binary::failure::{Failure, Outcome};
-use orch_binary::output::print_line;
+use orch_binary::output::{counted, print_line};
 use orch_binary::secrets;
 use orch_binary::session::Session;
 use orch_store::audit::Deed;
@@ -46,11 +46,11 @@ impl Backup {
         session.did(&Deed { event: "backup_db", extra: Some(extra), ..Deed::default() }).await?;
         let bytes = copier.dump(&self.file, &names).await?;
         eprintln!(
-            "{} dags, {} runs, {} connections and {} variables are in `{}` ({:.1} MB, schema version {})",
-            found.dags,
-            found.runs,
-            found.connections,
-            found.variables,
+            "{}, {}, {} and {} are in `{}` ({:.1} MB, schema version {})",
+            counted(found.dags, "dag"),
+            counted(found.runs, "run"),
+            counted(found.connections, "connection"),
+            counted(found.variables, "variable"),
             self.file.display(),
             bytes as f64 / 1e6,
             found.schema_version

@@ -3,6 +3,7 @@
 use crate::backup::{Copier, listed};
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::output::counted;
 use orch_binary::person::YesFlag;
 use orch_binary::secrets;
 use orch_binary::session::Session;
@@ -88,11 +89,11 @@ impl Restore {
         }
         let found = contents(&mut session.db).await?;
         eprintln!(
-            "{} dags, {} runs, {} connections and {} variables are restored from `{}`",
-            found.dags,
-            found.runs,
-            found.connections,
-            found.variables,
+            "{}, {}, {} and {} are restored from `{}`",
+            counted(found.dags, "dag"),
+            counted(found.runs, "run"),
+            counted(found.connections, "connection"),
+            counted(found.variables, "variable"),
             self.file.display()
         );
         let keys = secrets::keyring(&cx.config()?)?;
@@ -112,7 +113,11 @@ async fn held(session: &mut Session, more: &[String]) -> Result<String, Failure>
     let held = match guard::look(&mut session.db).await? {
         Schema::Fits => {
             let held = contents(&mut session.db).await?;
-            format!("{} dags, {} runs and all else of orch in this database", held.dags, held.runs)
+            format!(
+                "{}, {} and all else of orch in this database",
+                counted(held.dags, "dag"),
+                counted(held.runs, "run")
+            )
         }
         _ => "what is in the schemas `public` and `lake` of this database".into(),
     };

@@ -2,7 +2,7 @@
 
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
-use orch_binary::output::print_line;
+use orch_binary::output::{counted, print_line};
 use orch_binary::secrets::keyring;
 use orch_binary::session::did_in;
 use orch_store::audit::Deed;
@@ -42,8 +42,10 @@ impl Rotate {
         did_in(&mut transaction, &Deed { event: "rotate_secrets", extra: Some(extra), ..Deed::default() }).await?;
         transaction.commit().await?;
         eprintln!(
-            "{} connections and {} variables are sealed with the key {first}; {} were already",
-            done.connections, done.variables, done.current
+            "{} and {} are now sealed with the key {first}; sealed with it before: {}",
+            counted(done.connections, "connection"),
+            counted(done.variables, "variable"),
+            done.current
         );
         Ok(Exit::Done)
     }

@@ -5,7 +5,7 @@ use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::names;
-use orch_binary::output::{FormatFlag, Listing};
+use orch_binary::output::{FormatFlag, Listing, counted};
 use orch_binary::person::YesFlag;
 use orch_store::run::{RunDetails, RunFilter, Span};
 use regex_lite::Regex;
@@ -118,7 +118,11 @@ impl Clear {
         if self.dry_run || count == 0 {
             return Ok(Exit::Done);
         }
-        self.yes.agree(&format!("This clears {count} task instances in {} runs.", planned.len()))?;
+        self.yes.agree(&format!(
+            "This clears {} in {}.",
+            counted(count, "task instance"),
+            counted(planned.len(), "run")
+        ))?;
         for Planned { run, wish, .. } in &planned {
             if let Some(why) = api.clear(run, wish).await? {
                 eprintln!("run `{}` stays in its own version: {why}", run.run_id);

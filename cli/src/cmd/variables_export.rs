@@ -3,6 +3,7 @@
 use super::kept::{told_of_export, write_privately};
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Outcome};
+use orch_binary::output::counted;
 use orch_binary::secrets::keyring;
 use orch_document::kept::{WrittenVariable, write_variables};
 use orch_store::kept::{self, MOST_KEPT, Record, VARIABLE};
@@ -33,7 +34,7 @@ impl Export {
         let all = rows.iter().map(open).collect::<Result<Vec<_>, SecretError>>()?;
         told_of_export(&mut session, ("export_variables", many), &self.file).await?;
         write_privately(&self.file, &write_variables(all))?;
-        eprintln!("{many} variables are exported");
+        eprintln!("exported {}", counted(many, "variable"));
         Ok(Exit::Done)
     }
 }

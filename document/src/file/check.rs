@@ -81,6 +81,7 @@ impl Checker<'_, '_> {
 
     fn scalar(&mut self, node: &Node, value: &Value, shape: &'static Shape, what: &str) {
         let fits = match shape {
+            Shape::Nothing => value.is_null(),
             Shape::Flag => value.is_boolean(),
             Shape::Count => value.as_u64().is_some_and(|count| u32::try_from(count).is_ok()),
             Shape::Whole => value.as_i64().is_some_and(|whole| i32::try_from(whole).is_ok()),
@@ -327,6 +328,7 @@ fn expected(shape: &Shape) -> String {
         Shape::Text => "write a text; quote what looks like something else".into(),
         Shape::Template | Shape::Argument => "write a text; templates stand in quotes: `\"{{ params.x }}\"`".into(),
         Shape::Templates | Shape::Any | Shape::Param => "write any value".into(),
+        Shape::Nothing => "write `null`".into(),
         Shape::Flag => "write true or false".into(),
         Shape::Count => "write a whole number from 0".into(),
         Shape::Whole => "write a whole number".into(),

@@ -36,6 +36,8 @@ pub(super) enum Shape {
     Templates,
     /// Any value, taken as it is.
     Any,
+    /// `null`: as if the key were left out.
+    Nothing,
     Flag,
     /// A whole number from 0.
     Count,
@@ -71,7 +73,7 @@ impl Shape {
             (Shape::Any | Shape::Templates | Shape::Condition | Shape::Param, _) => true,
             (Shape::Object(_) | Shape::Table(_) | Shape::Tasks | Shape::Sensor, NodeKind::Map(_)) => true,
             (Shape::List(_), NodeKind::List(_)) => true,
-            (Shape::Flag, NodeKind::Scalar(Value::Bool(_))) => true,
+            (Shape::Nothing, NodeKind::Scalar(Value::Null)) | (Shape::Flag, NodeKind::Scalar(Value::Bool(_))) => true,
             (Shape::Count | Shape::Whole | Shape::Number, NodeKind::Scalar(Value::Number(_))) => true,
             (Shape::Time, NodeKind::Scalar(Value::Number(_) | Value::String(_))) => true,
             (

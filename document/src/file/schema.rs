@@ -63,6 +63,7 @@ fn shape(of: &Shape) -> Value {
         Shape::Text => json!({ "type": ["string", "number"] }),
         Shape::Template | Shape::Argument => json!({ "type": ["string", "number", "boolean"] }),
         Shape::Templates | Shape::Any | Shape::Param => json!({}),
+        Shape::Nothing => json!({ "type": "null" }),
         Shape::Flag => json!({ "type": "boolean" }),
         Shape::Count => json!({ "type": "integer", "minimum": 0 }),
         Shape::Whole => json!({ "type": "integer" }),

@@ -179,6 +179,16 @@ fn maps_are_over_lists_or_outputs() {
 }
 
 #[test]
+fn a_schedule_of_null_is_no_schedule() {
+    let dag = dag("dag_id: a\nschedule: null\ntasks:\n  t: {bash: 'true'}\n");
+    assert_eq!(dag.schedule, orch_spec::Schedule::Manual);
+    wrong(
+        "dag_id: a\nschedule: false\ntasks:\n  t: {bash: 'true'}\n",
+        &["2:11: `schedule` is a boolean / write a text"],
+    );
+}
+
+#[test]
 fn errors_have_a_line_and_a_hint() {
     let a = "dag_id: a\ntasks:\n  t: {bash: 'true'}\n";
     wrong("", &["0:0: the file is empty"]);

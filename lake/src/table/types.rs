@@ -29,7 +29,7 @@ pub(crate) fn plain_type(name: &str, data: &DataType) -> LakeResult<DataType> {
             DataType::Struct(fields.iter().map(|field| plain_field(field)).collect::<LakeResult<Vec<_>>>()?.into())
         }
         DataType::Decimal256(..) | DataType::Duration(_) | DataType::Interval(_) | DataType::Union(..) => {
-            let what = format!("column `{name}` has the type {data}, which Iceberg cannot keep");
+            let what = format!("column `{name}` has the type {data}, which Iceberg does not have");
             return Err(LakeError::input(what, "cast it: a decimal of at most 38 digits, a number, a text"));
         }
         other => other.clone(),

@@ -49,7 +49,7 @@ pub struct Mount {
     pub read_only: bool,
 }
 
-/// Runs a container to its end. Exit code 99 skips the task, every other than 0 fails the try. It gets the variables of `shell`.
+/// Runs a container to its end. Exit code 99 skips the task; any other code but 0 fails the try. It gets the variables of `shell`.
 #[track_caller]
 pub fn container<'d>(container: Container) -> Call<'d, ShellOutput> {
     container.call()

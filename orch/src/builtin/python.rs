@@ -39,7 +39,7 @@ pub struct PythonOutput {
     pub value: Value,
 }
 
-/// Runs a Python script. Exit code 99 skips the task, every other than 0 fails the try. The environment is that of `shell`.
+/// Runs a Python script. Exit code 99 skips the task; any other code but 0 fails the try. The environment is that of `shell`.
 #[track_caller]
 pub fn python<'d>(python: Python) -> Call<'d, PythonOutput> {
     python.call()

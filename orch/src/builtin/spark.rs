@@ -98,7 +98,7 @@ pub struct SparkSql {
     pub packages: Vec<String>,
 }
 
-/// Runs an application by `spark-submit`. Exit code 99 skips the task, every other than 0 fails the try.
+/// Runs an application by `spark-submit`. Exit code 99 skips the task; any other code but 0 fails the try.
 #[track_caller]
 pub fn spark<'d>(spark: Spark) -> Call<'d, PythonOutput> {
     spark.call()

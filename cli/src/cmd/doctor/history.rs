@@ -5,7 +5,7 @@ use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::names;
-use orch_binary::output::{Format, Listing, is_watched};
+use orch_binary::output::{Format, Listing, counted, is_watched};
 use orch_binary::session::Session;
 use orch_store::doctor::{VerifiedRun, WhichHistory, count_history, verify_history};
 use orch_store::version::Versions;
@@ -89,15 +89,15 @@ impl Tally {
     }
 
     fn tell(&self) {
-        let counted = match self.counted_only {
+        let by_hand = match self.counted_only {
             0 => String::new(),
             n => format!("; of {n} only the totals were compared: their results were changed by hand"),
         };
         match self.wrong {
-            0 => eprintln!("{} runs verified{counted}", self.runs),
+            0 => eprintln!("{} verified{by_hand}", counted(self.runs, "run")),
             wrong => {
-                let many = if self.differences == 1 { "difference" } else { "differences" };
-                eprintln!("{} {many} in {wrong} of {} runs{counted}", self.differences, self.runs);
+                let differences = counted(self.differences, "difference");
+                eprintln!("{differences} in {wrong} of {}{by_hand}", counted(self.runs, "run"));
             }
         }
     }

@@ -68,9 +68,12 @@ impl<'a> Layer<'a> {
             let keys = KeySet::of(&report.passed, key)?;
             self.facts = self.facts.clone().keys(table.name, keys);
         }
-        let rows_of = Batches::of(schema, report.passed.clone());
-        csv::write(&self.bucket, &self.object(table), rows_of, Csv::default()).await?;
-        self.replace(table, report.passed, properties).await?;
+        let (object, rows_of) = (self.object(table), Batches::of(schema, report.passed.clone()));
+        // Side by side: each keeps a processor busy.
+        let written = csv::write(&self.bucket, &object, rows_of, Csv::default());
+        let replaced = self.replacing(table, report.passed, properties);
+        let (_, change) = tokio::try_join!(written, replaced)?;
+        self.changes.push(change);
         if !report.quarantined.is_empty() || self.has_quarantine(table).await? {
             self.put_aside(table, report.quarantined).await?;
         }
@@ -96,13 +99,12 @@ impl<'a> Layer<'a> {
         Ok(report)
     }
 
-    async fn replace(&mut self, table: &Table, rows: Vec<RecordBatch>, more: &[(&str, String)]) -> TaskResult<()> {
+    async fn replacing(&self, table: &Table, rows: Vec<RecordBatch>, more: &[(&str, String)]) -> TaskResult<Change> {
         let definition = TableDef::of(&table.arrow())?;
         let now = self.place.lake.ensure(&table_name(table.name)?, &self.definition(table, definition)).await?;
         let rows = Batches::of(Arc::new(table.arrow()), rows);
         let change = now.overwrite(self.replaced(table), rows).await?.by(self.ctx);
-        self.changes.push(more.iter().fold(change, |change, (key, value)| change.property(*key, value)));
-        Ok(())
+        Ok(more.iter().fold(change, |change, (key, value)| change.property(*key, value)))
     }
 
     /// Of the same days as the rows that went in: a run again finds them here, or mended.

@@ -51,12 +51,13 @@ const TIMES: &[Shape] = &[
             "Besides the assets: a schedule by time",
         ),
     ]),
+    Shape::Nothing,
 ];
 
 pub(in crate::file) const DAG: &[Key] = &[
     required("dag_id", &Shape::Text, "Letters, digits, `_`, `.` and `-`"),
     key("description", &Shape::Text, "What the UI says about it"),
-    key("schedule", &Shape::Either(TIMES), "When runs are created; without it only when triggered"),
+    key("schedule", &Shape::Either(TIMES), "When runs are created; without it, or with `null`, only when triggered"),
     key("data_interval", &Shape::Flag, "A run covers the time from the tick before to its own, as in Airflow 2"),
     key("start", &Shape::Date, "No run before it; without a zone it is on the wall clock of the schedule"),
     key("end", &Shape::Date, "No run after it"),

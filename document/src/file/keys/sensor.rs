@@ -66,7 +66,7 @@ pub(in crate::file) const SENSORS: &[Key] = &[
                     &Shape::Time,
                     "Whatever run that ended at most so long before this one was due, or later",
                 ),
-                key("allowed", &TEXTS, "The states that are waited for; success without this"),
+                key("allowed", &TEXTS, "The states to wait for; `success` if left out"),
                 key("failed", &TEXTS, "The states that fail this task"),
                 key("skipped", &TEXTS, "The states that skip this task"),
             ]),

@@ -91,14 +91,14 @@ pub(in crate::file) const KINDS: &[TaskKind] = &[
         kind: "shell",
         shape: BASH_TASK,
         short: "command",
-        about: "A command of bash. Exit code 99 skips the task, every other than 0 fails the try",
+        about: "A command of bash. Exit code 99 skips the task; any other code but 0 fails the try",
     },
     TaskKind {
         name: "python",
         kind: "python",
         shape: PYTHON_TASK,
         short: "script",
-        about: "A Python script. Exit code 99 skips the task, every other than 0 fails the try",
+        about: "A Python script. Exit code 99 skips the task; any other code but 0 fails the try",
     },
     TaskKind {
         name: "sql",
@@ -161,7 +161,7 @@ pub(in crate::file) const KINDS: &[TaskKind] = &[
         kind: "spark",
         shape: Shape::Either(&[Shape::Object(SPARK), Shape::Template]),
         short: "application",
-        about: "An application, by `spark-submit` or beside a Spark Connect server. Exit code 99 skips the task, every other than 0 fails the try",
+        about: "An application, by `spark-submit` or beside a Spark Connect server. Exit code 99 skips the task; any other code but 0 fails the try",
     },
     TaskKind {
         name: "spark_sql",

@@ -233,7 +233,7 @@ fn numbered(field: &NestedField, last_id: &mut i32) -> NestedFieldRef {
 /// Engines that do not tell letters apart read these tables too.
 fn free(siblings: &[NestedFieldRef], name: &str) -> LakeResult<()> {
     if name.is_empty() || name.contains('.') {
-        return Err(LakeError::input(format!("`{name}` is no name for a column"), "leave out dots"));
+        return Err(LakeError::input(format!("`{name}` is not a valid name for a column"), "leave out dots"));
     }
     match siblings.iter().find(|field| field.name.eq_ignore_ascii_case(name)) {
         Some(taken) => Err(LakeError::input(

@@ -93,7 +93,7 @@ fn columns_keep_their_ids_whatever_they_are_called() {
 
     check(Columns::new().add("City", primitive(Int)), "there is a column `city` already");
     check(Columns::new().add("a.b", primitive(Int)), "there is no column `a`");
-    check(Columns::new().add("", primitive(Int)), "`` is no name for a column");
+    check(Columns::new().add("", primitive(Int)), "`` is not a valid name for a column");
     check(Columns::new().add("id.x", primitive(Int)), "`id` is a int and has no columns inside");
     check(Columns::new().add("tags.x", primitive(Int)), "`tags` is no struct");
     check(Columns::new().rename("amount", "city"), "there is a column `city` already");

@@ -20,7 +20,7 @@ fn a_standalone_is_backed_up_while_it_works_and_restored_in_an_empty_folder() {
     let file = home.path().join("monday.backup");
     let said = run(home.path(), ["db", "backup", path(&file)]);
     assert_eq!((said.code, said.out.trim()), (0, path(&file)), "{said:?}");
-    for words in ["1 connections and 1 variables are in", "not in it, so keep it yourself: the key in", "secret.key"] {
+    for words in ["1 connection and 1 variable are in", "not in it, so keep it yourself: the key in", "secret.key"] {
         assert!(said.err.contains(words), "{words}: {said:?}");
     }
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "logs and hashes of passwords are in it");
@@ -36,7 +36,7 @@ fn a_standalone_is_backed_up_while_it_works_and_restored_in_an_empty_folder() {
     let other = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
     let restored = run(other.path(), ["db", "restore", path(&file)]);
     assert_eq!(restored.code, 0, "an empty database is not asked about: {restored:?}");
-    assert!(restored.err.contains("1 connections and 1 variables are restored from"), "{restored:?}");
+    assert!(restored.err.contains("1 connection and 1 variable are restored from"), "{restored:?}");
     assert!(restored.err.contains("2 of its secrets cannot be opened with the keys that are here"), "{restored:?}");
     std::fs::copy(home.path().join("data/secret.key"), other.path().join("data/secret.key")).unwrap();
     let runs = run(other.path(), ["runs", "list", "-o", "json"]).json();

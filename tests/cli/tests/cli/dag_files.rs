@@ -72,7 +72,7 @@ async fn a_file_is_live_soon_and_its_last_good_version_stays() {
     let named = world.run(&["config", "get-value", "core", "dags_folder"]).done();
     assert_eq!(named.trim(), folder.to_str().unwrap());
     let again = world.run(&["dags", "reserialize", "-B", "dags-folder"]);
-    assert!(again.code == 1 && again.err.contains("`dags-folder`: 1 dags"), "{again:?}");
+    assert!(again.code == 1 && again.err.contains("`dags-folder`: 1 dag"), "{again:?}");
 
     put(&folder, "said.yaml", &saying("third"));
     world.wait_for(&["dags", "list-import-errors"], |ended| ended.code == 0);

@@ -251,7 +251,7 @@ async fn keys_are_rotated_and_a_wrong_key_says_what_to_do() {
     assert_eq!(world.run(&["secrets", "rotate"]).code, 2);
     world.set("ORCH_SECRET_KEY", format!("{new},{old}"));
     let rotated = world.run(&["secrets", "rotate"]);
-    assert!(rotated.err.starts_with("0 connections and 1 variables are sealed with the key"), "{rotated:?}");
+    assert!(rotated.err.starts_with("0 connections and 1 variable are now sealed with the key"), "{rotated:?}");
     world.set("ORCH_SECRET_KEY", &new);
     assert_eq!(world.run(&["variables", "get", "v"]).done(), "first\nsecond\n");
     world.set("ORCH_SECRET_KEY", "hush");
