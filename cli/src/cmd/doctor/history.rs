@@ -97,7 +97,7 @@ impl Tally {
             0 => eprintln!("{} verified{by_hand}", counted(self.runs, "run")),
             wrong => {
                 let differences = counted(self.differences, "difference");
-                eprintln!("{differences} in {wrong} of {}{by_hand}", counted(self.runs, "run"));
+                eprintln!("{differences} in {wrong} of {} runs{by_hand}", self.runs);
             }
         }
     }
