@@ -72,13 +72,14 @@ impl Asked {
 
     /// For one table: what was not asked for is as the table says.
     fn upkeep(&self, table: &Table, now: DateTime<Utc>) -> TaskResult<Upkeep> {
-        let age = self.older_than_hours.map(|hours| TimeDelta::hours(hours.into()));
         let compaction = if self.asks(Work::Compact) { Some(self.compaction(table)?) } else { None };
-        let expiry = self.asks(Work::Expire).then(|| {
+        // In the rounds over all tables one that must not be cleaned is no failure; whoever names it is told.
+        let may_clean = !self.tables.is_empty() || table.property("gc.enabled") != Some("false");
+        let expiry = (may_clean && self.asks(Work::Expire)).then(|| {
             let expiry = self.keep_last.map_or(table.usual_expiry(), |count| Expiry::new().keep_last(count as usize));
-            age.map_or(expiry.clone(), |age| expiry.older_than(now - age))
+            self.age().map_or(expiry.clone(), |age| expiry.older_than(now - age))
         });
-        let orphans = if self.asks(Work::Orphans) { Some(self.orphans(age)?) } else { None };
+        let orphans = if may_clean { self.orphans()? } else { None };
         Ok(Upkeep { compaction, merge_manifests: self.asks(Work::Manifests), expiry, orphans })
     }
 
@@ -89,11 +90,18 @@ impl Asked {
         }
     }
 
-    fn orphans(&self, age: Option<TimeDelta>) -> TaskResult<Orphans> {
+    fn age(&self) -> Option<TimeDelta> {
+        self.older_than_hours.map(|hours| TimeDelta::hours(hours.into()))
+    }
+
+    fn orphans(&self) -> TaskResult<Option<Orphans>> {
+        if !self.asks(Work::Orphans) {
+            return Ok(None);
+        }
         // Younger files may belong to a write that is under way; snapshots may be asked for by the hour in the same run.
-        let age = age.map(|age| if self.asks(Work::Expire) { age.max(TimeDelta::days(1)) } else { age });
+        let age = self.age().map(|age| if self.asks(Work::Expire) { age.max(TimeDelta::days(1)) } else { age });
         let orphans = age.map_or(Ok(Orphans::new()), |age| Orphans::new().older_than(age))?;
-        Ok(if self.only_count { orphans.only_count() } else { orphans })
+        Ok(Some(if self.only_count { orphans.only_count() } else { orphans }))
     }
 }
 
@@ -155,6 +163,8 @@ impl Done {
 async fn find_tables(ctx: Ctx, asked: Asked) -> TaskResult<Vec<String>> {
     let place = Place::of(&ctx).await?;
     let now = place.now().await?;
+    // An age that is too young is wrong for each table, and none of them would say so.
+    asked.orphans().map_err(asked_wrongly)?;
     let names = if asked.tables.is_empty() {
         place.lake.tables(None).await?
     } else {
@@ -206,7 +216,7 @@ async fn keep_up(ctx: Ctx, table: String, asked: Asked) -> TaskResult<Done> {
     Ok(done)
 }
 
-/// All of them, for whoever waits for the run.
+/// Lists what was done to each table. `orch lake` prints it.
 #[task(trigger_rule = NoneFailed)]
 async fn report(done: Vec<Option<Done>>) -> TaskResult<Vec<Done>> {
     Ok(done.into_iter().flatten().collect())
@@ -277,9 +287,9 @@ mod tests {
         }
         let asked: Asked = serde_json::from_str(r#"{ "work": ["expire", "orphans"], "older_than_hours": 2 }"#).unwrap();
         assert!(asked.tables.is_empty() && asked.asks(Work::Expire) && !asked.asks(Work::Compact));
-        assert!(asked.orphans(Some(TimeDelta::hours(2))).is_ok(), "beside snapshots by the hour files are a day old");
-        let alone = Asked { work: vec![Work::Orphans], ..Asked::default() };
-        let refused = alone.orphans(Some(TimeDelta::hours(2))).unwrap_err().to_string();
+        assert!(asked.orphans().is_ok(), "beside snapshots by the hour files are a day old");
+        let alone = Asked { work: vec![Work::Orphans], ..asked };
+        let refused = alone.orphans().unwrap_err().to_string();
         assert!(refused.contains("hint: wait a day"), "{refused}");
     }
 }

@@ -73,6 +73,9 @@ fn tables_are_looked_after_by_command() {
     assert!(nowhere.code == 1 && nowhere.err.contains("lake_upkeep"), "{nowhere:?}");
     let young = standalone.run(&["lake", "orphans", TABLE, "--older-than", "1h"]);
     assert_eq!(young.code, 1, "{young:?}");
+    assert_eq!(standalone.run(&["lake", "orphans", "--older-than", "1h"]).code, 1, "of all tables as well");
+    // A round over all tables, as each night.
+    standalone.run(&["dags", "trigger", "lake_upkeep", "--wait"]).done();
     assert_eq!(standalone.run(&["lake", "show", "weather.nowhere"]).code, 2);
     let all = said(&standalone, "runs list");
     let mine = all.as_array().unwrap().iter().filter(|run| run["dag_id"] == "lake_upkeep").count();

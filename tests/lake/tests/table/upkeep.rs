@@ -23,7 +23,7 @@ async fn a_day(world: &World, table: Table, first: i64) -> Table {
     for hour in 0..24 {
         let rows = many(first + hour * 6, 6);
         let change = table.append(rows).await.expect("files are written");
-        table = change.commit(&world.lake).await.expect("nobody else writes").table;
+        table = change.commit(&world.lake).await.expect("the commit succeeds").table;
     }
     table
 }
