@@ -21,7 +21,7 @@ mod versions;
 mod wait;
 
 pub(crate) use approvals::{AnswerWish, Asked};
-pub(crate) use ask::{DagChoice, Obstacle};
+pub(crate) use ask::Obstacle;
 pub(crate) use backfills::PlannedDate;
 pub(crate) use clear::{ClearWish, WouldClear};
 pub(crate) use kept::{Seen, connection_body, connection_of};
@@ -35,6 +35,7 @@ use orch_binary::config::{Config, Secret};
 use orch_binary::failure::Failure;
 use orch_binary::person;
 use orch_binary::session::{Server, Session};
+use orch_store::list::Search;
 use orch_web::Here;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -300,6 +301,11 @@ fn shown(text: &str) -> String {
 struct Query(String);
 
 impl Query {
+    /// What a list is asked for.
+    fn of(search: &Search) -> Query {
+        search.parameters().into_iter().fold(Query::default(), |query, (name, value)| query.with(&name, value))
+    }
+
     fn with(mut self, name: &str, value: impl std::fmt::Display) -> Query {
         let sign = if self.0.is_empty() { '?' } else { '&' };
         write!(self.0, "{sign}{name}={}", encoded(&value.to_string())).expect("writing to a string cannot fail");

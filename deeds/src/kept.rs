@@ -15,13 +15,18 @@ use orch_store::StoreError;
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
 use orch_store::kept::{self, Columns, Record, Table};
+use orch_store::list::{Column, Filter};
 use orch_store::seal::{Keyring, SecretError};
 use orch_wire::{Noun, Sent};
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
-/// All of them.
-pub static NOUNS: [&Noun; 4] = [POOL, CONNECTION, VARIABLE, TOPIC];
+/// All of them, with the columns of their lists.
+pub static NOUNS: [(&Noun, &[Column]); 4] =
+    [(POOL, Pool::COLUMNS), (CONNECTION, Connection::COLUMNS), (VARIABLE, Variable::COLUMNS), (TOPIC, Topic::COLUMNS)];
+
+const NAMED: &[Filter] = &[Filter::Pattern, Filter::Prefix];
+const DESCRIPTION: Column = Column::text("description", "description").by(&[Filter::Pattern]).nullable().sorted();
 
 pub const POOL: &Noun = Pool::NOUN;
 pub const CONNECTION: &Noun = Connection::NOUN;
@@ -35,6 +40,8 @@ const MASKS: &str = "`***` leaves what is stored.";
 pub trait Kept: Send + Sync + 'static {
     const NOUN: &'static Noun;
     const TABLE: &'static Table;
+    /// By what people narrow and sort its list.
+    const COLUMNS: &'static [Column];
     /// Given once a change is committed.
     const HINT: Option<Hint> = None;
     /// Columns that the audit log names beside the name.

@@ -14,6 +14,7 @@ macro_rules! words {
 
         impl $name {
             pub const ALL: &'static [$name] = &[$($name::$variant),+];
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
 
             pub const fn as_str(self) -> &'static str {
                 match self { $($name::$variant => $word,)+ }
@@ -39,7 +40,7 @@ macro_rules! words {
             fn from_str(word: &str) -> Result<Self, UnknownWord> {
                 match word {
                     $($word => Ok($name::$variant),)+
-                    _ => Err(UnknownWord { kind: stringify!($name), word: word.into(), known: &[$($word),+] }),
+                    _ => Err(UnknownWord { kind: stringify!($name), word: word.into(), known: $name::WORDS }),
                 }
             }
         }

@@ -6,7 +6,7 @@ mod list;
 mod tell;
 
 pub use gather::{NextAlert, gather_alerts, next_alert_in};
-pub use list::{AlertFilter, AlertRow, alert, alerts_of_run, count_alerts, list_alerts};
+pub use list::{ALERTS, AlertRow, alert, alerts_of_run, by};
 pub use tell::{tell_of_checks, tell_of_stale};
 
 use crate::{StoreError, StoreResult, boxed, step::json};

@@ -3,16 +3,14 @@
 
 mod search;
 
-pub use search::{ApprovalFilter, ApprovalOrder, ApprovalText, count_approvals, list_approvals};
+pub use search::{APPROVALS, by};
 
+use crate::list::Search;
 use crate::{StoreError, StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use orch_spec::approval::{Given, Question};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
-
-/// The most rows in one answer.
-const MOST_LISTED: i64 = 1_000;
 
 /// Where a question stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,8 +107,7 @@ fn read<T: serde::de::DeserializeOwned>(attempt: Uuid, text: &str) -> StoreResul
 /// The question of a try.
 #[boxed]
 pub async fn approval(db: &mut PgConnection, attempt: Uuid) -> StoreResult<Option<ApprovalRow>> {
-    let filter = ApprovalFilter { attempt: Some(attempt), ..ApprovalFilter::default() };
-    Ok(list_approvals(db, &filter, (0, 1)).await?.pop())
+    APPROVALS.first(db, &Search::default().and(by::ATTEMPT.is(attempt))).await
 }
 
 /// What an instance waits for now.

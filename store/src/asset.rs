@@ -15,17 +15,17 @@ mod queue;
 mod register;
 
 pub use begin::{begin_triggered_runs, dags_to_ask};
-pub use check::{CheckRow, CheckTrail, Finding, checks_of_asset, count_checks, keep_checks};
+pub use check::{CHECKS, CheckRow, CheckTrail, Finding, check_by, keep_checks};
 pub use distribute::distribute;
 pub use event::{
-    EventFilter, EventOrder, EventRow, NewEvent, TriggeredRun, UriEvent, add_event, add_event_of_uri, count_events,
-    list_events, runs_of_events, triggering_events,
+    EVENTS, EventRow, NewEvent, TriggeredRun, UriEvent, add_event, add_event_of_uri, event_by, runs_of_events,
+    triggering_events,
 };
 pub use freshness::{StaleAsset, mark_stale, stale_assets};
 pub use lineage::{Edge, edges_of_asset, edges_of_task};
 pub use list::{
-    AliasRow, AssetFilter, AssetOrder, AssetRow, Dependency, UseRow, aliases_of, count_aliases, count_assets,
-    dependencies, find_asset, get_alias, get_asset, list_aliases, list_assets, producers_of, uses_of,
+    ALIASES, ASSETS, AliasRow, AssetRow, Dependency, UseRow, aliases_of, by, dependencies, find_asset, get_alias,
+    get_asset, producers_of, uses_of,
 };
 pub use quality::{Look, WatchedAsset, findings_since, looks_at, newest_findings, watched_assets};
 pub use queue::{QueueFilter, QueuedRow, delete_queued, list_queued, what_dag_waits_for};

@@ -2,7 +2,7 @@
 
 mod search;
 
-pub use search::{AuditOrder, AuditSearch, AuditText, count_audit, search_audit};
+pub use search::{AUDIT, by, newest};
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
@@ -82,25 +82,6 @@ pub async fn endings(
         &ENDINGS.map(String::from),
         task_id,
         LOOKED_BACK
-    );
-    Ok(rows.fetch_all(db).await?)
-}
-
-/// Newest first; `before`: go on behind that id.
-#[boxed]
-pub async fn list_audit(
-    db: &mut PgConnection,
-    dag_id: Option<&str>,
-    before: Option<i64>,
-    most: i64,
-) -> StoreResult<Vec<AuditRow>> {
-    let rows = sqlx::query_as!(
-        AuditRow,
-        "select id, at, actor, event, dag_id, run_id, task_id, map_index, extra from audit
-        where ($1::text is null or dag_id = $1) and ($2::bigint is null or id < $2) order by id desc limit $3",
-        dag_id,
-        before,
-        most.clamp(0, 1_000)
     );
     Ok(rows.fetch_all(db).await?)
 }

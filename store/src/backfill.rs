@@ -8,5 +8,5 @@ mod pace;
 
 pub use change::{CancelBackfill, cancel_backfill, change_max_active_runs, pause_backfill};
 pub use create::{CreateBackfill, NewBackfill, Part, Planned, create_backfill, plan_backfill};
-pub use list::{BackfillDate, BackfillFilter, BackfillRow, count_backfills, get_backfill, list_backfills, list_dates};
+pub use list::{BACKFILLS, BackfillDate, BackfillRow, by, get_backfill, list_dates};
 pub use pace::{Paced, due_backfills, pace};

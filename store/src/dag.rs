@@ -9,8 +9,8 @@ mod search;
 pub use calendar::{DayRuns, runs_by_day};
 pub use favorite::{add_favorite, favorites, is_favorite, remove_favorite};
 pub use folder::{BundleDagRow, dags_of_bundle, set_stale, taken_by_others, versions_in_use};
-pub use list::{DagFilter, MOST_DAGS, count_dags, dag_ids_like, list_dags, tags};
-pub use search::{DagCondition, DagOrder, DagSearch, count_found_dags, search_dags};
+pub use list::{TAGS, dag_ids_like};
+pub use search::{DAGS, by};
 
 use crate::{StoreResult, boxed, run};
 use chrono::{DateTime, Utc};
@@ -45,20 +45,6 @@ pub struct DagRow {
     pub registered_at: DateTime<Utc>,
 }
 
-/// The columns of `DagRow`; what follows is the rest of the statement, on `dag d join dag_version v`.
-macro_rules! dag_rows {
-    ($rest:literal $(, $value:expr)* $(,)?) => {
-        sqlx::query_as!(
-            DagRow,
-            "select d.dag_id, d.version, v.number as version_number, d.description, d.tags, d.owners, d.aliases, d.bundle,
-              d.file, d.is_paused, d.is_stale, d.schedule_text, d.max_active_runs, d.max_consecutive_failed_runs,
-              d.next_run_after, d.next_logical_date, d.next_interval_start, d.next_interval_end, d.registered_at
-            from dag d join dag_version v on v.id = d.version " + $rest $(, $value)*
-        )
-    };
-}
-use dag_rows;
-
 /// How many runs of a DAG are in each state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunCount {
@@ -84,7 +70,15 @@ const MOST_NAMES: i64 = 5_000;
 
 #[boxed]
 pub async fn get_dag(db: &mut PgConnection, dag_id: &str) -> StoreResult<Option<DagRow>> {
-    Ok(dag_rows!("where d.dag_id = $1", dag_id).fetch_optional(db).await?)
+    let dag = sqlx::query_as!(
+        DagRow,
+        "select d.dag_id, d.version, v.number as version_number, d.description, d.tags, d.owners, d.aliases, d.bundle,
+              d.file, d.is_paused, d.is_stale, d.schedule_text, d.max_active_runs, d.max_consecutive_failed_runs,
+              d.next_run_after, d.next_logical_date, d.next_interval_start, d.next_interval_end, d.registered_at
+            from dag d join dag_version v on v.id = d.version where d.dag_id = $1",
+        dag_id
+    );
+    Ok(dag.fetch_optional(db).await?)
 }
 
 /// The id of a DAG by its id or one of its aliases.

@@ -3,7 +3,7 @@
 
 mod list;
 
-pub use list::{DeadlineFilter, DeadlineRow, count_deadlines, late_runs, list_deadlines};
+pub use list::{DEADLINES, DeadlineRow, by, late_runs};
 
 use crate::{
     StoreResult,

@@ -1,10 +1,12 @@
 //! DAG files that cannot be taken, one row a file. Workers that watch a folder write them; pages, the API and commands
 //! show them.
 
+use crate::list::List;
 use crate::{StoreError, StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use orch_spec::check::FileProblem;
 use serde_json::Value;
+use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
@@ -28,15 +30,42 @@ impl ImportErrorRow {
     }
 }
 
-/// Which errors; what is not said does not matter.
-#[derive(Debug, Clone, Default)]
-pub struct ImportErrorFilter {
-    pub id: Option<i32>,
-    pub bundle: Option<String>,
+/// The columns of import errors that people may ask by.
+pub mod by {
+    use crate::list::Column;
+    use crate::list::Filter::{Is, Pattern, Prefix};
+
+    pub const ID: Column = Column::whole("id", "id").sorted();
+    pub const FILE: Column = Column::text("filename", "file").by(&[Is, Pattern, Prefix]).about("Of that file").sorted();
+
+    pub(super) const ALL: &[Column] = &[
+        ID,
+        Column::whole("import_error_id", "id").sorted(),
+        Column::moment("timestamp", "at").sorted(),
+        FILE,
+        Column::text("bundle_name", "bundle").by(&[Is]).about("Of that bundle").sorted(),
+        Column::text("stacktrace", "problems::text").sorted(),
+    ];
 }
 
+/// By id, if nothing else is said.
+pub static IMPORT_ERRORS: List<ImportErrorRow> = List {
+    select: "id, bundle, file, at, problems",
+    from: "import_error",
+    joins: &[],
+    columns: by::ALL,
+    key: "id",
+    order: &[],
+    read: |row| {
+        let (id, bundle, file, at, problems) = <(i32, String, String, DateTime<Utc>, Value)>::from_row(row)?;
+        let problems = serde_json::from_value(problems);
+        let problems = problems.map_err(|e| StoreError::corrupt(format!("import error {id}: {e}")))?;
+        Ok(ImportErrorRow { id, bundle, file, at, problems })
+    },
+};
+
 /// More broken files than one mends at a time.
-pub const MOST_IMPORT_ERRORS: i64 = 1_000;
+const MOST_IMPORT_ERRORS: i64 = 1_000;
 
 /// From now on these files of the bundle are broken, and no others. One that is broken as before keeps its id and time.
 #[boxed]
@@ -64,26 +93,6 @@ pub async fn set_import_errors(
     .execute(db)
     .await?;
     Ok(())
-}
-
-/// By file.
-#[boxed]
-pub async fn list_import_errors(db: &mut PgConnection, filter: &ImportErrorFilter) -> StoreResult<Vec<ImportErrorRow>> {
-    let rows = sqlx::query!(
-        "select id, bundle, file, at, problems from import_error
-        where ($1::integer is null or id = $1) and ($2::text is null or bundle = $2) order by file, bundle limit $3",
-        filter.id,
-        filter.bundle,
-        MOST_IMPORT_ERRORS
-    );
-    let mut found = Vec::new();
-    for row in rows.fetch_all(db).await? {
-        let problems = |problems: Value| serde_json::from_value::<Vec<FileProblem>>(problems);
-        let problems =
-            problems(row.problems).map_err(|e| StoreError::corrupt(format!("import error {}: {e}", row.id)))?;
-        found.push(ImportErrorRow { id: row.id, bundle: row.bundle, file: row.file, at: row.at, problems });
-    }
-    Ok(found)
 }
 
 /// Bundles and files that are broken.

@@ -9,7 +9,7 @@ mod write;
 
 pub use record::Record;
 pub use rotate::{Rotated, count_locked, rotate};
-pub use search::Search;
+pub use search::find;
 pub use tables::{CONNECTION, POOL, TOPIC, VARIABLE};
 pub use write::{Columns, delete, insert, update};
 
@@ -23,8 +23,8 @@ pub struct Table {
     pub name: &'static str,
     /// The column that names a row.
     pub key: &'static str,
-    /// What is read: the table, or a query that adds what is counted.
-    pub source: &'static str,
+    /// What is read, called `r`: the table, or a query that adds what is counted.
+    pub from: &'static str,
     /// Columns with sealed values.
     pub sealed: &'static [&'static str],
     /// It has `created_at` and `updated_at`.
@@ -36,7 +36,7 @@ pub const MOST_KEPT: i64 = 10_000;
 
 #[boxed]
 pub async fn get(db: &mut PgConnection, table: &'static Table, name: &str) -> StoreResult<Option<Record>> {
-    let sql = format!("select to_jsonb(r) from ({}) r where r.{} = $1", table.source, table.key);
+    let sql = format!("select to_jsonb(r) from {} where r.{} = $1", table.from, table.key);
     one(db, table, sql, name).await
 }
 
@@ -60,10 +60,9 @@ pub async fn list(
     after: Option<&str>,
     most: i64,
 ) -> StoreResult<Vec<Record>> {
-    let Table { source, key, .. } = table;
-    let sql = format!(
-        "select to_jsonb(r) from ({source}) r where r.{key} > coalesce($1::text, '') order by r.{key} limit $2"
-    );
+    let Table { from, key, .. } = table;
+    let sql =
+        format!("select to_jsonb(r) from {from} where r.{key} > coalesce($1::text, '') order by r.{key} limit $2");
     let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(after).bind(most.clamp(0, MOST_KEPT));
     rows.fetch_all(db).await?.into_iter().map(|row: Value| Record::of(table, row)).collect()
 }

@@ -5,7 +5,7 @@ mod preview;
 mod sealed;
 mod write;
 
-pub use list::{OutputFilter, OutputOrder, OutputRow, count_outputs, list_outputs};
+pub use list::{OUTPUTS, OutputRow, by};
 pub use preview::{Preview, previews};
 pub use sealed::{opened, sealed, shown, shown_text};
 pub use write::{Place, change_output, create_output, delete_output};

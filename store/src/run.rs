@@ -15,12 +15,9 @@ pub use around::{Around, runs_around};
 pub use create::{CreateRun, NewRun, RunRow, create_run};
 pub use delete::{DeleteRun, delete_run, delete_runs};
 pub use end::{EndRun, cancel_run, set_run_state, time_out_run};
-pub use list::{
-    MOST_RUNS, RunDetails, RunFilter, Span, get_run, list_runs, recent_runs, run_by_uuid, set_note, still_open,
-};
+pub use list::{RunDetails, get_run, recent_runs, run_by_uuid, set_note, still_open};
 pub use relocate::{MoveRun, move_run};
-pub use search::{Compare, Direction, RunCondition, RunOrder, RunSearch, RunText, RunTime, count_found, search_runs};
-pub(crate) use search::{anywhere, at_the_beginning};
+pub use search::{RUNS, by, newest_of_dag};
 pub use start::start_queued_runs;
 
 use crate::{StoreError, StoreResult};

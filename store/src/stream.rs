@@ -14,8 +14,8 @@ pub use capture::{
     BinlogColumn, BinlogPosition, CapturePhase, CapturePosition, LogPosition, WithinTransaction, set_capture,
 };
 pub use people::{
-    FailedStream, PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, StreamState, delete_stream,
-    drop_old_minutes, failed_streams, get_stream, list_streams, minutes_of_stream, partitions_of_stream, pause_stream,
+    FailedStream, PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, StreamState, by, delete_stream,
+    drop_old_minutes, failed_streams, find_streams, get_stream, minutes_of_stream, partitions_of_stream, pause_stream,
     reset_stream, restart_stream, resume_stream,
 };
 pub use role::{StreamHost, StreamSource};

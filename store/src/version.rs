@@ -3,8 +3,7 @@
 mod list;
 
 pub use list::{
-    MOST_COUNTED, VersionFilter, VersionRow, count_versions, list_versions, runs_by_version, spec_of, structure,
-    workers_by_version,
+    MOST_COUNTED, VERSIONS, VersionRow, by, runs_by_version, spec_of, structure, version_of, workers_by_version,
 };
 
 use crate::{

@@ -11,11 +11,11 @@ use chrono::{DateTime, Utc};
 use orch_spec::metrics::{CONTENT_TYPE, Text};
 use orch_store::asset::stale_assets;
 use orch_store::clean::passes;
-use orch_store::kept::{POOL, Record, Search};
-use orch_store::name_pattern::NamePattern;
+use orch_store::kept::{POOL, Record, find};
+use orch_store::list::Search;
 use orch_store::overview::{MOST_MARKS, Pulse, failing, pulse};
 use orch_store::process::{ProcessRow, list_processes};
-use orch_store::stream::{StreamRow, list_streams};
+use orch_store::stream::{StreamRow, find_streams};
 use orch_store::worker::{WorkerRow, list_workers};
 use std::time::{Duration, Instant};
 
@@ -34,8 +34,8 @@ pub(crate) async fn show(State(app): State<App>) -> Result<Response, Refusal> {
         failing: failing(&mut db, MOST_MARKS).await?.len(),
         stale_assets: stale_assets(&mut db, MOST_MARKS).await?.len(),
         cleaning_fails: passes(&mut db).await?.is_some_and(|passes| passes.failing.is_some()),
-        pools: Search::default().list(&mut db, &POOL).await?,
-        streams: list_streams(&mut db, &NamePattern::default()).await?,
+        pools: find(&mut db, &POOL, &Search::default()).await?.rows,
+        streams: find_streams(&mut db, &Search::default()).await?.rows,
         processes: list_processes(&mut db).await?,
         workers: list_workers(&mut db).await?,
     };

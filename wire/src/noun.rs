@@ -24,8 +24,6 @@ pub struct Noun {
     pub path_key: &'static str,
     /// The first is its name.
     pub fields: &'static [Field],
-    /// Words to sort by, and the columns that they mean.
-    pub orders: &'static [(&'static str, &'static str)],
     pub patch: Patch,
     pub taken: Taken,
     /// Nothing of a body is sent back: it may hold a secret.
@@ -141,11 +139,6 @@ impl Noun {
     /// Names of fields that an update mask may hold.
     pub fn mask(&self) -> Vec<&'static str> {
         self.parts().filter(|field| !matches!(field.kind, Kind::Team)).map(|field| field.name).collect()
-    }
-
-    /// The column to sort by, for a word of `order_by`.
-    pub fn order(&self, word: &str) -> Option<&'static str> {
-        self.orders.iter().find(|(known, _)| *known == word).map(|(_, column)| *column)
     }
 
     /// What the route with this method and path does, in a line.

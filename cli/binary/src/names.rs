@@ -7,8 +7,9 @@ use orch_sdk::task::{Bundle, BundleDag};
 use orch_spec::DagSpec;
 use orch_spec::ids::{DagId, RunId, TaskId};
 use orch_spec::names::closest;
-use orch_store::run::{RunDetails, RunFilter, Span};
-use orch_store::{dag, run};
+use orch_store::dag;
+use orch_store::list::{Compare, Search};
+use orch_store::run::{RUNS, RunDetails, by, get_run, newest_of_dag};
 use sqlx::PgConnection;
 
 /// Runs whose names are compared with a mistyped one.
@@ -44,18 +45,17 @@ pub async fn run(db: &mut PgConnection, dag_id: &str, name: &str) -> Result<RunD
     if date.is_none() {
         RunId::new(name)?;
     }
-    if let Some(found) = run::get_run(db, dag_id, name).await? {
+    if let Some(found) = get_run(db, dag_id, name).await? {
         return Ok(found);
     }
     if let Some(date) = date {
-        let on_date = Span { from: Some(date), to: Some(date) };
-        let filter = RunFilter { dag_ids: Some(vec![dag_id.into()]), logical_date: on_date, ..RunFilter::default() };
-        if let Some(found) = run::list_runs(db, &filter, 1).await?.pop() {
+        let on_date = Compare::ON.map(|compare| by::LOGICAL_DATE.compare(compare, date));
+        let search = on_date.into_iter().fold(newest_of_dag(dag_id, 1), Search::and);
+        if let Some(found) = RUNS.first(db, &search).await? {
             return Ok(found);
         }
     }
-    let filter = RunFilter { dag_ids: Some(vec![dag_id.into()]), ..RunFilter::default() };
-    let recent = run::list_runs(db, &filter, RECENT_RUNS).await?;
+    let recent = RUNS.rows(db, &newest_of_dag(dag_id, RECENT_RUNS)).await?;
     Err(no_such_run(dag_id, name, &recent))
 }
 

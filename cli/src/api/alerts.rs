@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
 use orch_core::alert::{AlertKind, AlertState, Elements, Facts};
 use orch_spec::Notifier;
-use orch_store::alert::{AlertFilter, AlertRow, Retry};
+use orch_store::alert::{AlertRow, Retry};
+use orch_store::list::Search;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -66,19 +67,9 @@ fn row(value: &Value) -> Option<AlertRow> {
 
 impl Api {
     /// Newest first.
-    pub(crate) async fn alerts(&self, filter: &AlertFilter, most: i64) -> Result<Vec<AlertRow>, Failure> {
-        let query = || {
-            let words = [
-                ("state", filter.state.map(AlertState::as_str)),
-                ("kind", filter.kind.map(AlertKind::as_str)),
-                ("dag_id", filter.dag_id.as_deref()),
-                ("dag_run_id", filter.run_id.as_deref()),
-                ("task_id", filter.task_id.as_deref()),
-            ];
-            let words = words.into_iter().filter_map(|(name, word)| Some((name, word?)));
-            words.fold(Query::default(), |query, (name, word)| query.with(name, word))
-        };
-        self.pages_extra("alerts", "alerts", query, usize::try_from(most).unwrap_or_default(), row).await
+    pub(crate) async fn alerts(&self, search: &Search, most: i64) -> Result<Vec<AlertRow>, Failure> {
+        let most = usize::try_from(most).unwrap_or_default();
+        self.pages_extra("alerts", "alerts", || Query::of(search), most, row).await
     }
 
     pub(crate) async fn alert(&self, id: i64) -> Result<Option<AlertRow>, Failure> {

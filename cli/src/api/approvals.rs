@@ -4,7 +4,8 @@ use super::{Answer, Api, Query, encoded, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
 use orch_spec::approval::Given;
-use orch_store::approval::ApprovalFilter;
+use orch_store::approval::by;
+use orch_store::list::Search;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -77,16 +78,8 @@ fn asked(value: &Value) -> Option<Asked> {
 
 impl Api {
     /// Newest first.
-    pub(crate) async fn approvals(&self, filter: &ApprovalFilter, most: i64) -> Result<Vec<Asked>, Failure> {
-        let query = || {
-            let open = filter.is_open.map(|_| ("state", "awaiting_input"));
-            let of_dag = filter.dag_id.as_deref().map(|dag_id| ("dag_id", dag_id));
-            let newest_first = Some(("order_by", "-created_at"));
-            [open, of_dag, newest_first]
-                .into_iter()
-                .flatten()
-                .fold(Query::default(), |query, (name, word)| query.with(name, word))
-        };
+    pub(crate) async fn approvals(&self, search: &Search, most: i64) -> Result<Vec<Asked>, Failure> {
+        let query = || Query::of(&search.clone().by(by::ASKED_AT.descending()));
         let most = usize::try_from(most).unwrap_or_default();
         self.pages("dags/~/dagRuns/~/hitlDetails", "hitl_details", query, most, asked).await
     }

@@ -10,9 +10,10 @@ use orch_spec::ids::{DagId, RunId, TaskId};
 use orch_spec::names::closest;
 use orch_spec::schedule::isoformat;
 use orch_spec::state::RunState;
-use orch_store::dag::{DagRow, RunCount};
+use orch_store::dag::{self, DagRow, RunCount};
 use orch_store::instance::InstanceRow;
-use orch_store::run::{NewRun, RunDetails, RunFilter};
+use orch_store::list::{Compare, Search};
+use orch_store::run::{NewRun, RunDetails, by};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
@@ -20,13 +21,6 @@ use serde_json::{Value, json};
 const PAGE: usize = 100;
 /// Stands for all DAGs in a path.
 const ALL: &str = "~";
-
-/// Which DAGs; what is not said does not matter.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct DagChoice {
-    pub(crate) tags: Vec<String>,
-    pub(crate) paused: Option<bool>,
-}
 
 /// Something that stands in the way of a task instance.
 #[derive(Debug, Clone)]
@@ -39,12 +33,8 @@ pub(crate) struct Obstacle {
 
 impl Api {
     /// By id.
-    pub(crate) async fn dags(&self, choice: &DagChoice) -> Result<Vec<DagRow>, Failure> {
-        let query = || {
-            let query = Query::default().with("exclude_stale", false).with("order_by", "dag_id");
-            let query = query.with_all("tags", &choice.tags);
-            choice.paused.into_iter().fold(query, |query, paused| query.with("paused", paused))
-        };
+    pub(crate) async fn dags(&self, search: &Search) -> Result<Vec<DagRow>, Failure> {
+        let query = || Query::of(search).with(dag::by::LIVE.name, false);
         self.pages("dags", "dags", query, usize::MAX, read::dag).await
     }
 
@@ -54,7 +44,7 @@ impl Api {
         match self.get(&format!("dags/{}", encoded(name)), &Query::default()).await? {
             Answer::Found(dag) => read::dag(&dag).ok_or_else(|| self.strange()),
             Answer::Refused(404, _) => {
-                let known = self.dags(&DagChoice::default()).await?;
+                let known = self.dags(&Search::default()).await?;
                 let near = closest(name, known.iter().map(|dag| dag.dag_id.as_str()));
                 Err(names::no_such_dag(name, near))
             }
@@ -130,15 +120,15 @@ impl Api {
             Answer::Refused(404, _) => {}
             Answer::Refused(_, words) => return Err(refused(&words)),
         }
-        let of_dag = || RunFilter { dag_ids: Some(vec![dag_id.into()]), ..RunFilter::default() };
         if let Some(date) = date {
-            let mut filter = of_dag();
-            (filter.logical_date.from, filter.logical_date.to) = (Some(date), Some(date));
-            if let Some(found) = self.runs(&filter, 1).await?.pop() {
+            let on_date = Compare::ON.map(|compare| by::LOGICAL_DATE.compare(compare, date));
+            let search = on_date.into_iter().fold(Search::default(), Search::and);
+            if let Some(found) = self.runs(Some(dag_id), &search, 1).await?.pop() {
                 return Ok(found);
             }
         }
-        Err(names::no_such_run(dag_id, name, &self.runs(&of_dag(), names::RECENT_RUNS as usize).await?))
+        let recent = self.runs(Some(dag_id), &Search::default(), names::RECENT_RUNS as usize).await?;
+        Err(names::no_such_run(dag_id, name, &recent))
     }
 
     /// A run by `RUN` alone, if only one DAG has a run of that name, or by `DAG RUN`.
@@ -149,8 +139,7 @@ impl Api {
             _ => return Err(Failure::new("name a run: its dag and its id, or its id alone")),
         };
         RunId::new(name)?;
-        let query = || Query::default().with("run_id_prefix_pattern", name).with("order_by", "-run_after");
-        let mut found = self.pages(&format!("dags/{ALL}/dagRuns"), "dag_runs", query, PAGE, read::run).await?;
+        let mut found = self.runs(None, &Search::default().and(by::RUN_ID.begins([name])), PAGE).await?;
         found.retain(|run| run.run_id == *name);
         names::the_only_run(name, found)
     }
@@ -178,25 +167,16 @@ impl Api {
         }
     }
 
-    /// Newest first, at most so many.
-    pub(crate) async fn runs(&self, filter: &RunFilter, most: usize) -> Result<Vec<RunDetails>, Failure> {
-        let dag = match filter.dag_ids.as_deref() {
-            Some([dag_id]) => encoded(dag_id),
-            _ => ALL.into(),
-        };
-        let query = || {
-            let query = Query::default().with("order_by", "-run_after");
-            let query = query.with_all("state", &filter.states).with_all("run_type", &filter.run_types);
-            let times = [
-                ("run_after_gte", filter.run_after.from),
-                ("run_after_lte", filter.run_after.to),
-                ("logical_date_gte", filter.logical_date.from),
-                ("logical_date_lte", filter.logical_date.to),
-            ];
-            let times = times.into_iter().filter_map(|(name, at)| Some((name, at?)));
-            times.fold(query, |query, (name, at)| query.with(name, exactly(at)))
-        };
-        self.pages(&format!("dags/{dag}/dagRuns"), "dag_runs", query, most, read::run).await
+    /// Of one DAG or of all, newest first, at most so many.
+    pub(crate) async fn runs(
+        &self,
+        dag_id: Option<&str>,
+        search: &Search,
+        most: usize,
+    ) -> Result<Vec<RunDetails>, Failure> {
+        let query = || Query::of(&search.clone().by(by::RUN_AFTER.descending()));
+        let path = format!("dags/{}/dagRuns", dag_id.map_or(ALL.into(), encoded));
+        self.pages(&path, "dag_runs", query, most, read::run).await
     }
 
     /// In the order of the DAG.

@@ -6,7 +6,8 @@ use orch_binary::conf;
 use orch_binary::failure::Failure;
 use orch_core::backfill::{Dates, Reprocess, Step};
 use orch_spec::schedule::isoformat;
-use orch_store::backfill::{BackfillDate, BackfillFilter, BackfillRow, NewBackfill};
+use orch_store::backfill::{BackfillDate, BackfillRow, NewBackfill};
+use orch_store::list::Search;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -116,12 +117,8 @@ impl Api {
     }
 
     /// The newest first.
-    pub(crate) async fn backfills(&self, filter: &BackfillFilter, most: u16) -> Result<Vec<BackfillRow>, Failure> {
-        let query = || {
-            let query = Query::default().with("active", filter.active);
-            filter.dag_id.iter().fold(query, |query, dag_id| query.with("dag_id", dag_id))
-        };
-        self.pages_extra("backfills", "backfills", query, usize::from(most), row).await
+    pub(crate) async fn backfills(&self, search: &Search, most: u16) -> Result<Vec<BackfillRow>, Failure> {
+        self.pages_extra("backfills", "backfills", || Query::of(search), usize::from(most), row).await
     }
 
     pub(crate) async fn backfill(&self, id: i32) -> Result<BackfillRow, Failure> {

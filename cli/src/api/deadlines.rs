@@ -3,7 +3,7 @@
 use super::{Api, Query, encoded};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
-use orch_store::deadline::DeadlineFilter;
+use orch_store::list::Search;
 use orch_store::run::RunDetails;
 use serde::Deserialize;
 use serde_json::Value;
@@ -46,14 +46,15 @@ impl Api {
     /// Those of the newest runs first.
     pub(crate) async fn deadlines(
         &self,
-        filter: &DeadlineFilter,
+        search: &Search,
+        dag_id: Option<&str>,
         run: Option<&RunDetails>,
         most: i64,
     ) -> Result<Vec<DeadlineLine>, Failure> {
-        let dag_id = run.map(|run| run.dag_id.as_str()).or(filter.dag_id.as_deref()).unwrap_or("~");
+        let dag_id = run.map(|run| run.dag_id.as_str()).or(dag_id).unwrap_or("~");
         let run_id = run.map_or("~", |run| run.run_id.as_str());
         let path = format!("dags/{}/runs/{}/deadlines", encoded(dag_id), encoded(run_id));
-        let query = || filter.missed.into_iter().fold(Query::default(), |query, missed| query.with("missed", missed));
+        let query = || Query::of(search);
         self.pages_extra(&path, "deadlines", query, usize::try_from(most).unwrap_or_default(), line).await
     }
 }

@@ -8,7 +8,8 @@ use orch_core::alert::{AlertKind, AlertState};
 use orch_spec::Notifier;
 use orch_spec::ids::ConnectionId;
 use orch_spec::template::check_template;
-use orch_store::alert::{AlertFilter, AlertRow, Retry as Retried};
+use orch_store::alert::{AlertRow, Retry as Retried, by};
+use orch_store::list::Search;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -77,8 +78,13 @@ pub(crate) struct Test {
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let List { state, kind, dag_id, run_id, task_id, .. } = self;
-        let filter = AlertFilter { state, kind, dag_id, run_id, task_id, run: None };
-        let rows = cx.api().await?.alerts(&filter, self.limit).await?;
+        let search = Search::default()
+            .and(state.map(|state| by::STATE.is(state.as_str())))
+            .and(kind.map(|kind| by::KIND.is(kind.as_str())))
+            .and(dag_id.map(|id| by::DAG_ID.is(id)))
+            .and(run_id.map(|id| by::RUN_ID.is(id)))
+            .and(task_id.map(|id| by::TASK_ID.is(id)));
+        let rows = cx.api().await?.alerts(&search, self.limit).await?;
         listing(&rows).print(self.output.format)
     }
 }

@@ -7,7 +7,9 @@ use orch_binary::failure::{Exit, Outcome};
 use orch_binary::names::MapIndexFlag;
 use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_spec::approval::Given;
-use orch_store::approval::ApprovalFilter;
+use orch_spec::state::TaskState;
+use orch_store::approval::by;
+use orch_store::list::Search;
 use serde_json::{Map, Value, json};
 
 /// List what tasks ask people, newest first
@@ -49,9 +51,10 @@ pub(crate) struct Answer {
 
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let is_open = (!self.all).then_some(true);
-        let filter = ApprovalFilter { is_open, dag_id: self.dag_id, ..ApprovalFilter::default() };
-        let rows = cx.api().await?.approvals(&filter, self.limit).await?;
+        let search = Search::default()
+            .and((!self.all).then(|| by::STATE.is(TaskState::AwaitingInput.as_str())))
+            .and(self.dag_id.map(|id| by::DAG_ID.is(id)));
+        let rows = cx.api().await?.approvals(&search, self.limit).await?;
         listing(&rows).print(self.output.format)
     }
 }

@@ -3,7 +3,8 @@
 use crate::cx::Cx;
 use orch_binary::failure::Outcome;
 use orch_binary::output::{FormatFlag, Listing, moment};
-use orch_store::backfill::{BackfillFilter, BackfillRow};
+use orch_store::backfill::{BackfillRow, by};
+use orch_store::list::Search;
 use serde_json::json;
 
 /// List backfills, the newest first, with how far they are
@@ -40,8 +41,9 @@ impl List {
             Some(name) => Some(api.dag_id(name).await?),
             None => None,
         };
-        let filter = BackfillFilter { dag_id, active: self.active, ..BackfillFilter::default() };
-        listing(&api.backfills(&filter, self.limit).await?).print(self.output.format)
+        let search =
+            Search::default().and(dag_id.map(|id| by::DAG_ID.is(id))).and(self.active.then(|| by::ACTIVE.holds()));
+        listing(&api.backfills(&search, self.limit).await?).print(self.output.format)
     }
 }
 

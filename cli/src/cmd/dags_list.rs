@@ -1,10 +1,10 @@
 //! `orch dags list`.
 
-use crate::api::DagChoice;
 use crate::cx::Cx;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{Format, FormatFlag, Listing, moment};
-use orch_store::dag::DagRow;
+use orch_store::dag::{DagRow, by};
+use orch_store::list::Search;
 use serde_json::{Value, json};
 
 const COLUMNS: [&str; 14] = [
@@ -61,8 +61,10 @@ impl List {
     async fn of_server(&self, cx: &Cx) -> Result<Listing, Failure> {
         let mut listing =
             Listing::new(COLUMNS, "no dags: a worker registers those of its binary when it starts (`orch standalone`)");
-        let choice = DagChoice { tags: self.tags.clone(), paused: self.paused };
-        for dag in &cx.api().await?.dags(&choice).await? {
+        let search = Search::default()
+            .and((!self.tags.is_empty()).then(|| by::TAGS.any_of(self.tags.iter().cloned())))
+            .and(self.paused.map(|paused| by::PAUSED.is_so(paused)));
+        for dag in &cx.api().await?.dags(&search).await? {
             listing.add(row(dag));
         }
         Ok(listing)

@@ -7,7 +7,8 @@ use orch_binary::failure::{Failure, Outcome};
 use orch_binary::names;
 use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_spec::state::{RunState, RunType};
-use orch_store::run::{RunDetails, RunFilter, Span};
+use orch_store::list::{Compare, Search};
+use orch_store::run::{RunDetails, by};
 use serde_json::{Value, json};
 
 /// List the runs of a DAG, the newest first
@@ -58,18 +59,16 @@ impl ListRuns {
 
 impl WhichRuns {
     pub(super) async fn list(&self, api: &Api, dag_id: Option<String>, empty: String) -> Result<Listing, Failure> {
-        let kinds: Vec<RunType> = RunType::ALL.iter().copied().filter(|kind| *kind != RunType::Backfill).collect();
-        let filter = RunFilter {
-            dag_ids: dag_id.map(|id| vec![id]),
-            states: self.state.into_iter().collect(),
-            run_types: if self.no_backfill { kinds } else { Vec::new() },
-            run_after: Span { from: self.start_date, to: self.end_date },
-            ..RunFilter::default()
-        };
+        let kinds = RunType::WORDS.iter().copied().filter(|kind| *kind != RunType::Backfill.as_str());
+        let search = Search::default()
+            .and(self.state.map(|state| by::STATE.is(state.as_str())))
+            .and(self.no_backfill.then(|| by::RUN_TYPE.any_of(kinds)))
+            .and(self.start_date.map(|at| by::RUN_AFTER.compare(Compare::AtLeast, at)))
+            .and(self.end_date.map(|at| by::RUN_AFTER.compare(Compare::AtMost, at)));
         let columns = ["dag_id", "run_id", "state", "run_type", "run_after", "logical_date", "start_date", "end_date"];
         let mut listing = Listing::new(columns, empty);
         // One more than asked for tells whether there are more.
-        let runs = api.runs(&filter, self.limit.saturating_add(1)).await?;
+        let runs = api.runs(dag_id.as_deref(), &search, self.limit.saturating_add(1)).await?;
         runs.iter().take(self.limit).for_each(|run| listing.add(row(run)));
         if runs.len() > self.limit {
             eprintln!("there are more runs: ask for them with `--limit`");

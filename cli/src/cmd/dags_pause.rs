@@ -1,10 +1,11 @@
 //! `orch dags pause` and `orch dags unpause`: one DAG, or all that an expression matches.
 
-use crate::api::{Api, DagChoice};
+use crate::api::Api;
 use crate::cx::Cx;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, counted};
 use orch_binary::person::YesFlag;
+use orch_store::list::Search;
 use regex_lite::Regex;
 use serde_json::json;
 
@@ -69,7 +70,7 @@ impl WhichDags {
             Failure::new(format!("`{}` is not a regular expression: {error}", self.dag_id))
                 .hint("write one for the whole id, for example `example_.*`")
         })?;
-        let dags = api.dags(&DagChoice::default()).await?;
+        let dags = api.dags(&Search::default()).await?;
         let ids: Vec<String> = dags.into_iter().map(|dag| dag.dag_id).filter(|id| whole.is_match(id)).collect();
         if ids.is_empty() {
             return Err(

@@ -2,13 +2,14 @@
 //! `lake_upkeep` or `lake_rollback`, so it is logged, audited and retried like all else.
 
 use super::kept::listing;
-use crate::api::{Api, DagChoice};
+use crate::api::Api;
 use crate::cx::Cx;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{Format, FormatFlag, Listing, Record, print_line};
 use orch_binary::wait::{self, TimeoutFlag};
 use orch_spec::state::{RunState, TriggeredBy};
 use orch_store::lake_view::TableId;
+use orch_store::list::Search;
 use orch_store::run::{NewRun, RunDetails};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -249,7 +250,7 @@ impl Which {
 /// A run to its end. What was not asked for is left to the DAG.
 async fn run_of(api: &Api, dag_id: &str, conf: Value, timeout: TimeoutFlag) -> Result<RunDetails, Failure> {
     api.check_at_work("start it with `orch standalone`")?;
-    let is_known = api.dags(&DagChoice::default()).await?.iter().any(|dag| dag.dag_id == dag_id && !dag.is_stale);
+    let is_known = api.dags(&Search::default()).await?.iter().any(|dag| dag.dag_id == dag_id && !dag.is_stale);
     if !is_known {
         return Err(Failure::new(format!("there is no DAG `{dag_id}`, which keeps the tables of a lake"))
             .hint("it comes with the bundle `orch-pipelines`: build it with `make build`, and start a worker of it"));

@@ -3,7 +3,8 @@
 use crate::cx::Cx;
 use orch_binary::failure::Outcome;
 use orch_binary::output::{FormatFlag, Listing, moment};
-use orch_store::deadline::DeadlineFilter;
+use orch_store::deadline::by;
+use orch_store::list::Search;
 use serde_json::json;
 
 /// List by when runs are to be over, and by how much they keep or miss it; the newest runs first
@@ -27,16 +28,16 @@ pub(crate) struct Deadlines {
 impl Deadlines {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let api = cx.api().await?;
-        let mut filter = DeadlineFilter { missed: self.missed.then_some(true), ..DeadlineFilter::default() };
-        let mut run = None;
+        let search = Search::default().and(self.missed.then(|| by::MISSED.is_so(true)));
+        let (mut run, mut dag_id) = (None, None);
         match self.run.as_slice() {
             [dag, name] => run = Some(api.run(dag, name).await?),
-            [dag] => filter.dag_id = Some(api.dag_id(dag).await?),
+            [dag] => dag_id = Some(api.dag_id(dag).await?),
             _ => {}
         }
         let columns = ["dag_id", "run_id", "deadline", "due_at", "state", "seconds"];
         let mut listing = Listing::new(columns, "no such deadlines: a DAG names them with `.deadline(after_start(…))`");
-        for line in api.deadlines(&filter, run.as_ref(), self.limit).await? {
+        for line in api.deadlines(&search, dag_id.as_deref(), run.as_ref(), self.limit).await? {
             listing.add([
                 json!(line.dag_id),
                 json!(line.run_id),

@@ -1,13 +1,14 @@
 //! `orch tasks clear`: instances that are over begin anew, those that run are stopped and begin anew.
 
-use crate::api::{Api, ClearWish, DagChoice, WouldClear};
+use crate::api::{Api, ClearWish, WouldClear};
 use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::names;
 use orch_binary::output::{FormatFlag, Listing, counted};
 use orch_binary::person::YesFlag;
-use orch_store::run::{RunDetails, RunFilter, Span};
+use orch_store::list::{Compare, Search};
+use orch_store::run::{RunDetails, by};
 use regex_lite::Regex;
 use serde_json::json;
 use std::collections::HashMap;
@@ -137,7 +138,7 @@ impl Clear {
             return Ok(vec![api.dag_id(&self.dag_id).await?]);
         }
         let regex = regex(&self.dag_id).map_err(|error| Failure::new(format!("`{}`: {error}", self.dag_id)))?;
-        let mut dags = api.dags(&DagChoice::default()).await?;
+        let mut dags = api.dags(&Search::default()).await?;
         dags.retain(|dag| regex.is_match(&dag.dag_id));
         if dags.is_empty() {
             return Err(
@@ -152,20 +153,19 @@ impl Clear {
             Some(name) => Some(api.run_of(dag_id, name).await?),
             None => None,
         };
-        let run_after = match &named {
-            None => Span { from: self.start_date, to: self.end_date },
-            Some(run) => Span {
-                from: (!self.around.past).then_some(run.run_after),
-                to: (!self.around.future).then_some(run.run_after),
-            },
+        let (from, to) = match &named {
+            None => (self.start_date, self.end_date),
+            Some(run) => ((!self.around.past).then_some(run.run_after), (!self.around.future).then_some(run.run_after)),
         };
-        let filter = RunFilter { dag_ids: Some(vec![dag_id.into()]), run_after, ..RunFilter::default() };
-        let Some(run) = named else { return api.runs(&filter, usize::MAX).await };
+        let search = Search::default()
+            .and(from.map(|at| by::RUN_AFTER.compare(Compare::AtLeast, at)))
+            .and(to.map(|at| by::RUN_AFTER.compare(Compare::AtMost, at)));
+        let Some(run) = named else { return api.runs(Some(dag_id), &search, usize::MAX).await };
         if !self.around.past && !self.around.future {
             return Ok(vec![run]);
         }
         // The named one first, then the others, the earliest first.
-        let mut runs = api.runs(&filter, usize::MAX).await?;
+        let mut runs = api.runs(Some(dag_id), &search, usize::MAX).await?;
         runs.retain(|other| other.run_id != run.run_id);
         runs.push(run);
         runs.reverse();

@@ -1,12 +1,13 @@
 //! Connections. What people saw as `***` and send back as that stays as it is, unless the connection leads elsewhere from then on.
 //! What is not sent needs no key.
 
-use super::{Change, Kept, MASKS, Refused, checked};
+use super::{Change, DESCRIPTION, Kept, MASKS, NAMED, Refused, checked};
 use orch_sdk::secret::MASK;
 use orch_sdk::task::{self, Changed};
 use orch_spec::ids::ConnectionId;
 use orch_store::connection::{closed, columns, masked, open_extra, set, without_secrets};
 use orch_store::kept::{self, Record, Table};
+use orch_store::list::{Column, Filter};
 use orch_store::seal::Keyring;
 use orch_wire::Sent;
 use orch_wire::noun::{AppearsIn, Field, Kind, Noun, Patch, TEAM, Taken};
@@ -43,16 +44,6 @@ static NOUN: Noun = Noun {
             .only_in(AppearsIn::AnswersOfChanges)
             .about("After a change: the secrets that were dropped because the connection leads elsewhere now."),
     ],
-    orders: &[
-        ("conn_id", "conn_id"),
-        ("conn_type", "conn_type"),
-        ("description", "description"),
-        ("host", "host"),
-        ("port", "port"),
-        ("id", "created_at"),
-        ("team_name", "created_at"),
-        ("connection_id", "conn_id"),
-    ],
     patch: Patch::Whole {
         other_name: "The connection_id in the request body does not match the URL parameter",
         mask_is_checked: false,
@@ -69,6 +60,16 @@ static NOUN: Noun = Noun {
 impl Kept for Connection {
     const NOUN: &'static Noun = &NOUN;
     const TABLE: &'static Table = &kept::CONNECTION;
+    const COLUMNS: &'static [Column] = &[
+        Column::text("connection_id", "conn_id").by(NAMED).sorted(),
+        Column::text("conn_id", "conn_id").sorted(),
+        Column::text("conn_type", "conn_type").by(&[Filter::AnyOf]).about("Of one of these types").sorted(),
+        DESCRIPTION,
+        Column::text("host", "host").by(&[Filter::AnyOf]).about("On one of these hosts").nullable().sorted(),
+        Column::whole("port", "port").by(&[Filter::AnyOf]).about("At one of these ports").nullable().sorted(),
+        Column::text("id", "created_at").sorted(),
+        Column::text("team_name", "created_at").sorted(),
+    ];
     const AUDITED: &'static [&'static str] = &["conn_type"];
 
     fn change(old: Option<&Record>, sent: Sent, keys: &Keyring) -> Result<Change, Refused> {

@@ -1,9 +1,10 @@
 //! Pools. The default pool is always there.
 
-use super::{Change, Kept, Refused};
+use super::{Change, DESCRIPTION, Kept, NAMED, Refused};
 use orch_core::gates::{DEFAULT_POOL, MOST_POOL_NAME, check_pool_name};
 use orch_store::hint::Hint;
 use orch_store::kept::{self, Record, Table};
+use orch_store::list::{Column, Filter};
 use orch_store::seal::Keyring;
 use orch_wire::Sent;
 use orch_wire::noun::{AppearsIn, Field, Kind, Noun, Patch, TEAM, Taken};
@@ -32,7 +33,6 @@ static NOUN: Noun = Noun {
         Field::new("deferred_slots", Kind::Count).only_in(AppearsIn::Answers),
         TEAM,
     ],
-    orders: &[("id", "name"), ("pool", "name"), ("name", "name")],
     patch: Patch::Parts { name: "pool" },
     taken: Taken::Constraint,
     has_secrets: false,
@@ -46,6 +46,14 @@ static NOUN: Noun = Noun {
 impl Kept for Pool {
     const NOUN: &'static Noun = &NOUN;
     const TABLE: &'static Table = &kept::POOL;
+    const COLUMNS: &'static [Column] = &[
+        Column::text("pool_name", "name").by(NAMED),
+        Column::text("id", "name").sorted(),
+        Column::text("pool", "name").sorted(),
+        Column::text("name", "name").sorted(),
+        Column::whole("slots", "slots").by(&[Filter::AnyOf]).about("Of that many slots").sorted(),
+        DESCRIPTION,
+    ];
     /// Schedulers look whether there is room now.
     const HINT: Option<Hint> = Some(Hint::Due);
     const AUDITED: &'static [&'static str] = &["slots", "include_deferred"];

@@ -1,7 +1,8 @@
 //! Topics of the built-in log.
 
-use super::{Change, Kept, Refused};
+use super::{Change, DESCRIPTION, Kept, NAMED, Refused};
 use orch_store::kept::{self, Record, Table};
+use orch_store::list::{Column, Filter};
 use orch_store::seal::Keyring;
 use orch_wire::Sent;
 use orch_wire::noun::{AppearsIn, Field, Kind, Noun, Patch, Taken};
@@ -32,13 +33,6 @@ static NOUN: Noun = Noun {
         Field::new("last_record_at", Kind::Moment).only_in(AppearsIn::Answers),
         Field::new("created_at", Kind::Moment).only_in(AppearsIn::Answers),
     ],
-    orders: &[
-        ("name", "name"),
-        ("partitions", "partitions"),
-        ("records", "records"),
-        ("last_record_at", "last_record_at"),
-        ("created_at", "created_at"),
-    ],
     patch: Patch::Parts { name: "name" },
     taken: Taken::Text,
     has_secrets: false,
@@ -52,6 +46,15 @@ static NOUN: Noun = Noun {
 impl Kept for Topic {
     const NOUN: &'static Noun = &NOUN;
     const TABLE: &'static Table = &kept::TOPIC;
+    const COLUMNS: &'static [Column] = &[
+        Column::text("topic_name", "name").by(NAMED),
+        Column::text("name", "name").sorted(),
+        Column::whole("partitions", "partitions").by(&[Filter::AnyOf]).about("Of that many partitions").sorted(),
+        Column::whole("records", "records").sorted(),
+        Column::moment("last_record_at", "last_record_at").nullable().sorted(),
+        Column::moment("created_at", "created_at").sorted(),
+        DESCRIPTION,
+    ];
     const AUDITED: &'static [&'static str] = &["partitions", "retention_hours"];
 
     fn change(old: Option<&Record>, Sent { columns, .. }: Sent, _: &Keyring) -> Result<Change, Refused> {

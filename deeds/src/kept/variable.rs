@@ -1,9 +1,10 @@
 //! Variables. What people saw as `***` and send back as that stays as it is.
 
-use super::{Change, Kept, MASKS, Refused, checked};
+use super::{Change, DESCRIPTION, Kept, MASKS, NAMED, Refused, checked};
 use orch_sdk::secret::{MASK, is_sensitive, masked_variable, restored_variable};
 use orch_spec::ids::{MAX_ID_CHARS, check_variable_key};
 use orch_store::kept::{self, Record, Table};
+use orch_store::list::Column;
 use orch_store::seal::Keyring;
 use orch_wire::Sent;
 use orch_wire::noun::{AppearsIn, Field, Kind, Noun, Patch, TEAM, Taken};
@@ -28,14 +29,6 @@ static NOUN: Noun = Noun {
         TEAM,
     ],
     // Values are sealed, all of them, and there are no teams: nothing to sort by.
-    orders: &[
-        ("key", "key"),
-        ("id", "created_at"),
-        ("_val", "key"),
-        ("description", "description"),
-        ("is_encrypted", "created_at"),
-        ("team_name", "created_at"),
-    ],
     patch: Patch::Whole {
         other_name: "Invalid body, key from request body doesn't match uri parameter",
         mask_is_checked: true,
@@ -52,6 +45,15 @@ static NOUN: Noun = Noun {
 impl Kept for Variable {
     const NOUN: &'static Noun = &NOUN;
     const TABLE: &'static Table = &kept::VARIABLE;
+    const COLUMNS: &'static [Column] = &[
+        Column::text("variable_key", "key").by(NAMED),
+        Column::text("key", "key").sorted(),
+        Column::text("id", "created_at").sorted(),
+        Column::text("_val", "key").sorted(),
+        DESCRIPTION,
+        Column::text("is_encrypted", "created_at").sorted(),
+        Column::text("team_name", "created_at").sorted(),
+    ];
 
     fn change(old: Option<&Record>, Sent { name, mut columns }: Sent, keys: &Keyring) -> Result<Change, Refused> {
         if let Some(old) = old {

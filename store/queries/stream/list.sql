@@ -17,6 +17,5 @@ left join lateral (
 left join lateral (
     select sum(m.records) as records from stream_minute m where m.stream = s.name and m.minute > now() - interval '1 hour'
 ) m on true
-where ($1::text is null or s.name = $1) and ($2::text[] is null or s.name ilike any($2))
-    and ($3::text[] is null or s.name like any($3))
+where $1::text is null or s.name = $1
 order by s.name

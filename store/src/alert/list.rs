@@ -1,27 +1,57 @@
 //! Alerts as people see them.
 
 use super::{UNREADABLE, read};
+use crate::list::{List, Search};
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use orch_core::alert::{AlertKind, AlertState, Facts};
 use orch_spec::Notifier;
+use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// The most rows in one answer.
-const MOST_LISTED: i64 = 1_000;
+/// The columns of alerts that people may ask by, and others that pages use.
+pub mod by {
+    use crate::list::Filter::{Is, Range};
+    use crate::list::{Column, Words};
+    use orch_core::alert::{AlertKind, AlertState};
 
-/// Which alerts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AlertFilter {
-    pub state: Option<AlertState>,
-    pub kind: Option<AlertKind>,
-    pub dag_id: Option<String>,
-    pub run_id: Option<String>,
-    pub task_id: Option<String>,
+    const STATES: Words = Words { noun: "state", words: AlertState::WORDS };
+    const KINDS: Words = Words { noun: "kind", words: AlertKind::WORDS };
+
+    pub const ID: Column = Column::whole("alert_id", "id").sorted();
+    pub const STATE: Column =
+        Column::words("state", "state", STATES).by(&[Is]).about("Only alerts in that state").sorted();
+    pub const KIND: Column = Column::words("kind", "kind", KINDS).by(&[Is]).about("Only alerts of that kind").sorted();
+    pub const DAG_ID: Column = Column::text("dag_id", "dag_id").by(&[Is]).about("Of that DAG");
+    pub const RUN_ID: Column = Column::text("dag_run_id", "run_id").by(&[Is]).about("Of runs of that id");
+    pub const TASK_ID: Column = Column::text("task_id", "facts ->> 'task_id'").by(&[Is]).about("Of that task");
     /// The same as DAG and run id, by the index of runs.
-    pub run: Option<Uuid>,
+    pub const RUN: Column = Column::text("run", "run");
+
+    pub(super) const ALL: &[Column] = &[
+        ID,
+        STATE,
+        KIND,
+        DAG_ID,
+        RUN_ID,
+        TASK_ID,
+        Column::moment("created_at", "at").by(&[Range]).sorted(),
+        Column::moment("ended_at", "ended_at").by(&[Range]).nullable().sorted(),
+    ];
 }
+
+/// The newest first.
+pub static ALERTS: List<AlertRow> = List {
+    select: "id, key, kind, notifier::text as notifier, facts::text as facts, dag_id, run_id, logical_date, state, tries, due_at,
+        problem, at, ended_at",
+    from: "alert",
+    joins: &[],
+    columns: by::ALL,
+    key: "id",
+    order: &[by::ID.descending()],
+    read: |row| Columns::from_row(row)?.row(),
+};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlertRow {
@@ -43,6 +73,7 @@ pub struct AlertRow {
 }
 
 /// A row as it is read.
+#[derive(FromRow)]
 struct Columns {
     id: i64,
     key: String,
@@ -83,48 +114,6 @@ impl Columns {
     }
 }
 
-/// Newest first.
-#[boxed]
-pub async fn list_alerts(
-    db: &mut PgConnection,
-    filter: &AlertFilter,
-    (skip, most): (i64, i64),
-) -> StoreResult<Vec<AlertRow>> {
-    let rows = sqlx::query_as!(
-        Columns,
-        r#"select id, key, kind, notifier::text as "notifier!", facts::text as "facts!", dag_id, run_id, logical_date, state,
-          tries, due_at, problem, at, ended_at from alert
-        where ($1::text is null or state = $1) and ($2::text is null or kind = $2) and ($3::text is null or dag_id = $3)
-          and ($4::text is null or run_id = $4) and ($5::text is null or facts ->> 'task_id' = $5)
-          and ($6::uuid is null or run = $6) order by id desc limit $7 offset $8"#,
-        filter.state.map(AlertState::as_str),
-        filter.kind.map(AlertKind::as_str),
-        filter.dag_id,
-        filter.run_id,
-        filter.task_id,
-        filter.run,
-        most.clamp(0, MOST_LISTED),
-        skip.max(0)
-    );
-    rows.fetch_all(db).await?.into_iter().map(Columns::row).collect()
-}
-
-#[boxed]
-pub async fn count_alerts(db: &mut PgConnection, filter: &AlertFilter) -> StoreResult<i64> {
-    let count = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from alert where ($1::text is null or state = $1) and ($2::text is null or kind = $2)
-          and ($3::text is null or dag_id = $3) and ($4::text is null or run_id = $4)
-          and ($5::text is null or facts ->> 'task_id' = $5) and ($6::uuid is null or run = $6)"#,
-        filter.state.map(AlertState::as_str),
-        filter.kind.map(AlertKind::as_str),
-        filter.dag_id,
-        filter.run_id,
-        filter.task_id,
-        filter.run
-    );
-    Ok(count.fetch_one(db).await?)
-}
-
 /// How many alerts there are of a run, or of a task of it, and how many of these nobody has taken so far.
 #[boxed]
 pub async fn alerts_of_run(db: &mut PgConnection, run: Uuid, task_id: Option<&str>) -> StoreResult<(i64, i64)> {
@@ -141,11 +130,5 @@ pub async fn alerts_of_run(db: &mut PgConnection, run: Uuid, task_id: Option<&st
 /// One by its id.
 #[boxed]
 pub async fn alert(db: &mut PgConnection, id: i64) -> StoreResult<Option<AlertRow>> {
-    let row = sqlx::query_as!(
-        Columns,
-        r#"select id, key, kind, notifier::text as "notifier!", facts::text as "facts!", dag_id, run_id, logical_date, state,
-          tries, due_at, problem, at, ended_at from alert where id = $1"#,
-        id
-    );
-    row.fetch_optional(db).await?.map(Columns::row).transpose()
+    ALERTS.first(db, &Search::default().and(by::ID.is(id))).await
 }

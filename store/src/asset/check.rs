@@ -1,17 +1,16 @@
 //! What contracts found: kept with the outcome of the try that looked, success or failure, and read for people.
 
+use crate::list::List;
 use crate::{
     StoreError, StoreResult, boxed,
     completion::{CompletionStep, StepFuture},
 };
 use chrono::{DateTime, Utc};
 use orch_sdk::task::Ctx;
-use orch_spec::asset::{CheckOutcome, CheckResult, MAX_SAMPLE_CHARS};
+use orch_spec::asset::{CheckResult, MAX_SAMPLE_CHARS};
+use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
-
-/// The most rows in one answer.
-const MOST_LISTED: i64 = 1_000;
 
 /// The results of the checks of one asset, to be kept when its try ends, however it ends: `ctx.commit(trail)`.
 #[derive(Debug, Clone)]
@@ -114,38 +113,41 @@ pub struct Finding {
     pub check: CheckRow,
 }
 
-/// The checks of an asset by its URI, newest first; those of `outcome` only if one is given.
-#[boxed]
-pub async fn checks_of_asset(
-    db: &mut PgConnection,
-    uri: &str,
-    outcome: Option<CheckOutcome>,
-    (skip, most): (i64, i64),
-) -> StoreResult<Vec<CheckRow>> {
-    let rows = sqlx::query_as!(
-        Row,
-        "select id, uri, name, kind, policy, outcome, rows, bad, sample, dag_id, run_id, task_id, map_index, try_no, at
-        from asset_check where uri = $1 and ($2::text is null or outcome = $2) order by id desc limit $3 offset $4",
-        uri,
-        outcome.map(CheckOutcome::as_str),
-        most.clamp(0, MOST_LISTED),
-        skip.max(0)
-    );
-    rows.fetch_all(db).await?.into_iter().map(|row| Ok(row.finding()?.check)).collect()
+/// The columns of checks that people may ask by.
+pub mod check_by {
+    use crate::list::Filter::{Is, Must, Pattern, Prefix, Range};
+    use crate::list::{Column, Words};
+    use orch_spec::asset::CheckOutcome;
+
+    const OUTCOMES: Words = Words { noun: "outcome", words: CheckOutcome::WORDS };
+
+    pub const ID: Column = Column::whole("id", "id");
+    pub const URI: Column = Column::text("uri", "uri").by(&[Must]).about("Of the data at that URI");
+    pub const OUTCOME: Column =
+        Column::words("outcome", "outcome", OUTCOMES).by(&[Is]).about("Only checks that ended so");
+
+    const NAME: Column = Column::text("name", "name").by(&[Pattern, Prefix]).sorted();
+    const AT: Column = Column::moment("at", "at").by(&[Range]).sorted();
+    const DAG_ID: Column = Column::text("dag_id", "dag_id").by(&[Is]).about("Of that DAG").sorted();
+
+    pub(super) const ALL: &[Column] = &[OUTCOME, NAME, AT, DAG_ID];
+    /// Where no path says which data.
+    pub const OF_URI: &[Column] = &[OUTCOME, NAME, AT, DAG_ID, URI];
 }
 
-/// How many there are in all.
-#[boxed]
-pub async fn count_checks(db: &mut PgConnection, uri: &str, outcome: Option<CheckOutcome>) -> StoreResult<i64> {
-    let count = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from asset_check where uri = $1 and ($2::text is null or outcome = $2)"#,
-        uri,
-        outcome.map(CheckOutcome::as_str)
-    );
-    Ok(count.fetch_one(db).await?)
-}
+/// The newest first.
+pub static CHECKS: List<CheckRow> = List {
+    select: "id, uri, name, kind, policy, outcome, rows, bad, sample, dag_id, run_id, task_id, map_index, try_no, at",
+    from: "asset_check",
+    joins: &[],
+    columns: check_by::ALL,
+    key: "id",
+    order: &[check_by::ID.descending()],
+    read: |row| Ok(Row::from_row(row)?.finding()?.check),
+};
 
 /// As it stands in the table.
+#[derive(FromRow)]
 pub(super) struct Row {
     pub(super) id: i64,
     pub(super) uri: String,

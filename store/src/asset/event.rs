@@ -1,24 +1,19 @@
 //! Events of assets: lists of them, those that people and programs outside say, and the runs that came of them.
 
-use super::list::{contains, starts};
-use crate::{
-    StoreResult, boxed,
-    run::{Compare, word},
-};
+use crate::list::{Join, List, MOST_LISTED, Search};
+use crate::{StoreResult, boxed, run::word};
 use chrono::{DateTime, Utc};
 use orch_spec::asset::TriggeringEvent;
 use orch_spec::state::RunState;
 use serde_json::Value;
-use sqlx::QueryBuilder;
-use sqlx::postgres::{PgConnection, Postgres};
+use sqlx::FromRow;
+use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// The most rows in one answer.
-const MOST_LISTED: i64 = 1_000;
 /// What began one run, as its tasks are told.
 const MOST_TRIGGERING: i64 = 10_000;
 
-#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, FromRow)]
 pub struct EventRow {
     pub id: i64,
     /// None for a moment, of an asset nobody knew before.
@@ -37,112 +32,47 @@ pub struct EventRow {
     pub at: DateTime<Utc>,
 }
 
-/// Which events; what is not said does not matter.
-#[derive(Debug, Clone, Default)]
-pub struct EventFilter {
-    pub id: Option<i64>,
-    pub asset: Option<i32>,
-    pub source_dag_id: Option<String>,
-    pub source_run_id: Option<String>,
-    pub source_task_id: Option<String>,
-    pub source_map_index: Option<i32>,
-    pub name_contains: Option<Vec<String>>,
-    pub name_starts: Option<Vec<String>>,
-    pub at: Vec<(Compare, DateTime<Utc>)>,
+/// The columns of events that people may ask by, and others that pages use.
+pub mod event_by {
+    use crate::list::Column;
+    use crate::list::Filter::{Is, Pattern, Prefix, Range};
+
+    pub const ID: Column = Column::whole("id", "e.id");
+    pub const ASSET: Column = Column::whole("asset_id", "e.asset").by(&[Is]).about("Of that asset");
+    pub const AT: Column = Column::moment("timestamp", "e.at").by(&[Range]).sorted();
+    pub const SOURCE_TASK_ID: Column =
+        Column::text("source_task_id", "e.source_task_id").by(&[Is]).about("By that task").nullable().sorted();
+    pub const SOURCE_MAP_INDEX: Column = Column::whole("source_map_index", "e.source_map_index")
+        .by(&[Is])
+        .about("By that element; -1: not mapped")
+        .sorted();
     /// Said in this run.
-    pub source_run: Option<Uuid>,
-    /// Consumed by this run.
-    pub consumed_by: Option<Uuid>,
+    pub const SOURCE_RUN: Column = Column::text("source_run", "e.source_run");
+    pub const CONSUMED_BY: Column =
+        Column::text("consumed_by", "e.id in (select c.event from dag_run_event c where c.run = any($))");
+
+    pub(super) const ALL: &[Column] = &[
+        SOURCE_TASK_ID,
+        Column::text("source_dag_id", "e.source_dag_id").by(&[Is]).about("By a task of that DAG").nullable().sorted(),
+        Column::text("source_run_id", "e.source_run_id").by(&[Is]).about("In that run").nullable().sorted(),
+        SOURCE_MAP_INDEX,
+        AT,
+        Column::text("name", "a.name").by(&[Pattern, Prefix]).join("a"),
+        ASSET,
+    ];
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventOrder {
-    At,
-    SourceDag,
-    SourceRun,
-    SourceTask,
-    SourceMapIndex,
-}
-
-/// A page of them; `true` descends.
-#[boxed]
-pub async fn list_events(
-    db: &mut PgConnection,
-    filter: &EventFilter,
-    order: &[(EventOrder, bool)],
-    (skip, most): (i64, i64),
-) -> StoreResult<Vec<EventRow>> {
-    let mut query = QueryBuilder::<Postgres>::new(
-        "select e.id, e.asset, e.uri, a.name, a.group_name, e.alias, e.partition_key, e.rows, e.extra, e.source_dag_id,
-        e.source_run_id, e.source_task_id, e.source_map_index, e.at from asset_event e left join asset a on a.id = e.asset",
-    );
-    filter.push(&mut query);
-    query.push(" order by ");
-    for (order, descends) in order {
-        query.push(order.column()).push(if *descends { " desc nulls last, " } else { " asc nulls last, " });
-    }
-    // Of events of one moment the later one stands on the side of the later moments.
-    query.push(if order.first().is_some_and(|(_, descends)| *descends) { "e.id desc" } else { "e.id" });
-    query.push(" limit ").push_bind(most.clamp(0, MOST_LISTED)).push(" offset ").push_bind(skip.max(0));
-    Ok(query.build_query_as().fetch_all(db).await?)
-}
-
-/// How many there are in all.
-#[boxed]
-pub async fn count_events(db: &mut PgConnection, filter: &EventFilter) -> StoreResult<i64> {
-    let mut query =
-        QueryBuilder::<Postgres>::new("select count(*) from asset_event e left join asset a on a.id = e.asset");
-    filter.push(&mut query);
-    Ok(query.build_query_scalar().fetch_one(db).await?)
-}
-
-impl EventFilter {
-    fn push(&self, query: &mut QueryBuilder<Postgres>) {
-        query.push(" where true");
-        if let Some(id) = self.id {
-            query.push(" and e.id = ").push_bind(id);
-        }
-        if let Some(asset) = self.asset {
-            query.push(" and e.asset = ").push_bind(asset);
-        }
-        let texts = [
-            (" and e.source_dag_id = ", &self.source_dag_id),
-            (" and e.source_run_id = ", &self.source_run_id),
-            (" and e.source_task_id = ", &self.source_task_id),
-        ];
-        for (condition, text) in texts {
-            if let Some(text) = text {
-                query.push(condition).push_bind(text.clone());
-            }
-        }
-        if let Some(index) = self.source_map_index {
-            query.push(" and e.source_map_index = ").push_bind(index);
-        }
-        contains(query, "a.name", self.name_contains.as_deref());
-        starts(query, "a.name", self.name_starts.as_deref());
-        for (compare, at) in &self.at {
-            query.push(" and e.at").push(compare.sign()).push_bind(*at);
-        }
-        if let Some(run) = self.source_run {
-            query.push(" and e.source_run = ").push_bind(run);
-        }
-        if let Some(run) = self.consumed_by {
-            query.push(" and e.id in (select c.event from dag_run_event c where c.run = ").push_bind(run).push(")");
-        }
-    }
-}
-
-impl EventOrder {
-    const fn column(self) -> &'static str {
-        match self {
-            EventOrder::At => "e.at",
-            EventOrder::SourceDag => "e.source_dag_id",
-            EventOrder::SourceRun => "e.source_run_id",
-            EventOrder::SourceTask => "e.source_task_id",
-            EventOrder::SourceMapIndex => "e.source_map_index",
-        }
-    }
-}
+/// The oldest first, if nothing else is said. Of events of one moment the later one stands on the side of the later moments.
+pub static EVENTS: List<EventRow> = List {
+    select: "e.id, e.asset, e.uri, a.name, a.group_name, e.alias, e.partition_key, e.rows, e.extra, e.source_dag_id,
+        e.source_run_id, e.source_task_id, e.source_map_index, e.at",
+    from: "asset_event e",
+    joins: &[Join { name: "a", sql: "left join asset a on a.id = e.asset", with: "", is_read: true }],
+    columns: event_by::ALL,
+    key: "e.id",
+    order: &[event_by::AT.ascending()],
+    read: |row| Ok(EventRow::from_row(row)?),
+};
 
 /// An event that somebody says from outside of all runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -238,11 +168,11 @@ pub async fn runs_of_events(db: &mut PgConnection, events: &[i64]) -> StoreResul
 /// What began a run, as its tasks are told: oldest first.
 #[boxed]
 pub async fn triggering_events(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<TriggeringEvent>> {
-    let filter = EventFilter { consumed_by: Some(run), ..EventFilter::default() };
+    let consumed = Search::default().and(event_by::CONSUMED_BY.is(run));
     let mut events = Vec::new();
     let mut skip = 0;
     while skip < MOST_TRIGGERING {
-        let page = list_events(db, &filter, &[(EventOrder::At, false)], (skip, MOST_LISTED)).await?;
+        let page = EVENTS.rows(db, &consumed.clone().page(skip, MOST_LISTED)).await?;
         let last = (page.len() as i64) < MOST_LISTED;
         events.extend(page.into_iter().map(told));
         if last {

@@ -1,15 +1,13 @@
 //! Assets and aliases as people look for them.
 
+use crate::list::{Column, Filter, List, Search};
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::QueryBuilder;
-use sqlx::postgres::{PgConnection, Postgres};
+use sqlx::FromRow;
+use sqlx::postgres::PgConnection;
 
-/// The most rows in one answer.
-const MOST_LISTED: i64 = 1_000;
-
-#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, FromRow)]
 pub struct AssetRow {
     pub id: i32,
     pub uri: String,
@@ -25,132 +23,66 @@ pub struct AssetRow {
     pub updated_at: DateTime<Utc>,
 }
 
-/// Which assets; what is not said does not matter.
-#[derive(Debug, Clone, Default)]
-pub struct AssetFilter {
-    /// One of these is in its name, in any case.
-    pub name_contains: Option<Vec<String>>,
-    pub name_starts: Option<Vec<String>>,
-    pub uri_contains: Option<Vec<String>>,
-    pub uri_starts: Option<Vec<String>>,
-    /// One of these DAGs names it.
-    pub dag_ids: Vec<String>,
-    /// Some DAG that is still offered names it.
-    pub only_active: bool,
-    pub stale: Option<bool>,
+/// The columns of assets that people may ask by, and others that pages use.
+pub mod by {
+    use crate::list::Column;
+    use crate::list::Filter::{AnyOf, Is, Pattern, Prefix, Switch};
+
+    pub const ID: Column = Column::whole("id", "a.id").sorted();
+    pub const NAME: Column = Column::text("name", "a.name").by(&[Is, Pattern, Prefix]).about("Of that name").sorted();
+    pub const URI: Column = Column::text("uri", "a.uri").by(&[Is, Pattern, Prefix]).about("With that URI").sorted();
+    pub const LAST_EVENT: Column = Column::moment("last_event_at", "a.last_event_at").nullable().sorted();
+    pub const STALE: Column =
+        Column::flag("stale", "a.stale_since is not null").about("Only stale ones, or only others");
+    pub const ONLY_ACTIVE: Column = Column::flag(
+        "only_active",
+        "exists (select from asset_use u join dag d on d.dag_id = u.dag_id where u.asset = a.id and not d.is_stale)",
+    )
+    .by(&[Switch(true)])
+    .about("Only those that a DAG still names; true if not given");
+
+    pub(super) const ALL: &[Column] = &[
+        ID,
+        NAME,
+        URI,
+        Column::moment("created_at", "a.created_at").sorted(),
+        Column::moment("updated_at", "a.updated_at").sorted(),
+        LAST_EVENT,
+        Column::text("dag_ids", "exists (select from asset_use u where u.asset = a.id and u.dag_id = any($))")
+            .by(&[AnyOf])
+            .about("One of these DAGs names it"),
+        ONLY_ACTIVE,
+        STALE,
+    ];
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AssetOrder {
-    Id,
-    Name,
-    Uri,
-    CreatedAt,
-    UpdatedAt,
-    LastEvent,
-}
-
-const ASSET: &str =
-    "select a.id, a.uri, a.name, a.group_name, a.extra, a.fresh_within_ms, a.fresh_until, a.stale_since,
-    a.last_event, a.last_event_at, a.created_at, a.updated_at from asset a";
-
-/// A page of them; `true` descends.
-#[boxed]
-pub async fn list_assets(
-    db: &mut PgConnection,
-    filter: &AssetFilter,
-    order: &[(AssetOrder, bool)],
-    (skip, most): (i64, i64),
-) -> StoreResult<Vec<AssetRow>> {
-    let mut query = QueryBuilder::<Postgres>::new(ASSET);
-    filter.push(&mut query);
-    query.push(" order by ");
-    for (order, descends) in order {
-        query.push(order.column()).push(if *descends { " desc nulls last, " } else { " asc nulls last, " });
-    }
-    query.push("a.id limit ").push_bind(most.clamp(0, MOST_LISTED)).push(" offset ").push_bind(skip.max(0));
-    Ok(query.build_query_as().fetch_all(db).await?)
-}
-
-/// How many there are in all.
-#[boxed]
-pub async fn count_assets(db: &mut PgConnection, filter: &AssetFilter) -> StoreResult<i64> {
-    let mut query = QueryBuilder::<Postgres>::new("select count(*) from asset a");
-    filter.push(&mut query);
-    Ok(query.build_query_scalar().fetch_one(db).await?)
-}
+/// By id, if nothing else is said.
+pub static ASSETS: List<AssetRow> = List {
+    select: "a.id, a.uri, a.name, a.group_name, a.extra, a.fresh_within_ms, a.fresh_until, a.stale_since, a.last_event,
+        a.last_event_at, a.created_at, a.updated_at",
+    from: "asset a",
+    joins: &[],
+    columns: by::ALL,
+    key: "a.id",
+    order: &[],
+    read: |row| Ok(AssetRow::from_row(row)?),
+};
 
 #[boxed]
 pub async fn get_asset(db: &mut PgConnection, id: i32) -> StoreResult<Option<AssetRow>> {
-    let mut query = QueryBuilder::<Postgres>::new(ASSET);
-    query.push(" where a.id = ").push_bind(id);
-    Ok(query.build_query_as().fetch_optional(db).await?)
+    ASSETS.first(db, &Search::default().and(by::ID.is(id))).await
 }
 
 /// By its URI, else by its name: all that are called so.
 #[boxed]
 pub async fn find_asset(db: &mut PgConnection, text: &str) -> StoreResult<Vec<AssetRow>> {
-    for column in ["uri", "name"] {
-        let mut query = QueryBuilder::<Postgres>::new(ASSET);
-        query.push(" where a.").push(column).push(" = ").push_bind(text).push(" order by a.id limit 10");
-        let found: Vec<AssetRow> = query.build_query_as().fetch_all(&mut *db).await?;
+    for column in [by::URI, by::NAME] {
+        let found = ASSETS.rows(db, &Search::default().and(column.is(text)).page(0, 10)).await?;
         if !found.is_empty() {
             return Ok(found);
         }
     }
     Ok(Vec::new())
-}
-
-impl AssetFilter {
-    fn push(&self, query: &mut QueryBuilder<Postgres>) {
-        query.push(" where true");
-        contains(query, "a.name", self.name_contains.as_deref());
-        starts(query, "a.name", self.name_starts.as_deref());
-        contains(query, "a.uri", self.uri_contains.as_deref());
-        starts(query, "a.uri", self.uri_starts.as_deref());
-        if !self.dag_ids.is_empty() {
-            query.push(" and exists (select from asset_use u where u.asset = a.id and u.dag_id = any(");
-            query.push_bind(self.dag_ids.clone()).push("))");
-        }
-        if self.only_active {
-            query.push(
-                " and exists (select from asset_use u join dag d on d.dag_id = u.dag_id
-                where u.asset = a.id and not d.is_stale)",
-            );
-        }
-        if let Some(stale) = self.stale {
-            query.push(" and (a.stale_since is not null) = ").push_bind(stale);
-        }
-    }
-}
-
-/// `%` and `_` of a pattern are any text and any character, as in Airflow.
-pub(super) fn contains(query: &mut QueryBuilder<Postgres>, column: &str, parts: Option<&[String]>) {
-    if let Some(parts) = parts {
-        let patterns: Vec<String> = parts.iter().map(|part| format!("%{}%", part.replace('\\', "\\\\"))).collect();
-        query.push(" and ").push(column).push(" ilike any(").push_bind(patterns).push(")");
-    }
-}
-
-pub(super) fn starts(query: &mut QueryBuilder<Postgres>, column: &str, parts: Option<&[String]>) {
-    if let Some(parts) = parts {
-        let literal = |text: &String| text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_") + "%";
-        let patterns: Vec<String> = parts.iter().map(literal).collect();
-        query.push(" and ").push(column).push(" like any(").push_bind(patterns).push(")");
-    }
-}
-
-impl AssetOrder {
-    const fn column(self) -> &'static str {
-        match self {
-            AssetOrder::Id => "a.id",
-            AssetOrder::Name => "a.name",
-            AssetOrder::Uri => "a.uri",
-            AssetOrder::CreatedAt => "a.created_at",
-            AssetOrder::UpdatedAt => "a.updated_at",
-            AssetOrder::LastEvent => "a.last_event_at",
-        }
-    }
 }
 
 /// Where a DAG names an asset, or an alias.
@@ -192,37 +124,26 @@ pub async fn producers_of(db: &mut PgConnection, asset: i32) -> StoreResult<Vec<
     Ok(dags.fetch_all(db).await?)
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct AliasRow {
     pub id: i32,
     pub name: String,
     pub group_name: String,
 }
 
-/// A page of aliases, by id or by name.
-#[boxed]
-pub async fn list_aliases(
-    db: &mut PgConnection,
-    filter: &AssetFilter,
-    (by_name, descends): (bool, bool),
-    (skip, most): (i64, i64),
-) -> StoreResult<Vec<AliasRow>> {
-    let mut query = QueryBuilder::<Postgres>::new("select l.id, l.name, l.group_name from asset_alias l where true");
-    contains(&mut query, "l.name", filter.name_contains.as_deref());
-    starts(&mut query, "l.name", filter.name_starts.as_deref());
-    query.push(if by_name { " order by l.name" } else { " order by l.id" });
-    query.push(if descends { " desc" } else { " asc" });
-    query.push(" limit ").push_bind(most.clamp(0, MOST_LISTED)).push(" offset ").push_bind(skip.max(0));
-    Ok(query.build_query_as().fetch_all(db).await?)
-}
-
-#[boxed]
-pub async fn count_aliases(db: &mut PgConnection, filter: &AssetFilter) -> StoreResult<i64> {
-    let mut query = QueryBuilder::<Postgres>::new("select count(*) from asset_alias l where true");
-    contains(&mut query, "l.name", filter.name_contains.as_deref());
-    starts(&mut query, "l.name", filter.name_starts.as_deref());
-    Ok(query.build_query_scalar().fetch_one(db).await?)
-}
+/// By id, if nothing else is said.
+pub static ALIASES: List<AliasRow> = List {
+    select: "l.id, l.name, l.group_name",
+    from: "asset_alias l",
+    joins: &[],
+    columns: &[
+        Column::whole("id", "l.id").sorted(),
+        Column::text("name", "l.name").by(&[Filter::Pattern, Filter::Prefix]).sorted(),
+    ],
+    key: "l.id",
+    order: &[],
+    read: |row| Ok(AliasRow::from_row(row)?),
+};
 
 #[boxed]
 pub async fn get_alias(db: &mut PgConnection, id: i32) -> StoreResult<Option<AliasRow>> {

@@ -1,9 +1,11 @@
 //! Backfills as people see them, with how far they are.
 
+use crate::list::{List, Search};
 use crate::{StoreResult, boxed, run::word};
 use chrono::{DateTime, Utc};
 use orch_core::backfill::Reprocess;
 use serde_json::Value;
+use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
@@ -53,84 +55,108 @@ impl BackfillRow {
     }
 }
 
-/// Which backfills.
-#[derive(Debug, Clone, Default)]
-pub struct BackfillFilter {
-    pub dag_id: Option<String>,
-    pub id: Option<i32>,
-    /// Only those that are not over.
-    pub active: bool,
-    /// The oldest first.
-    pub ascending: bool,
+/// The columns of backfills that people may ask by.
+pub mod by {
+    use crate::list::Column;
+    use crate::list::Filter::{Is, Must, Range, Switch};
+
+    pub const ID: Column = Column::whole("id", "b.id").sorted();
+    pub const DAG_ID: Column = Column::text("dag_id", "b.dag_id").by(&[Is]).about("Of that DAG");
+    pub const ACTIVE: Column =
+        Column::flag("active", "b.completed_at is null").by(&[Switch(false)]).about("Only those that are not over");
+
+    pub(super) const ALL: &[Column] = &[
+        ID,
+        DAG_ID,
+        ACTIVE,
+        Column::moment("created_at", "b.created_at").by(&[Range]).sorted(),
+        Column::moment("completed_at", "b.completed_at").by(&[Range]).nullable().sorted(),
+    ];
+    /// As Airflow's list has them.
+    pub const OF_DAG: &[Column] = &[ID, DAG_ID.by(&[Must])];
 }
 
-/// Newest first, unless it is said otherwise.
-#[boxed]
-pub async fn list_backfills(
-    db: &mut PgConnection,
-    filter: &BackfillFilter,
-    most: i64,
-    skip: i64,
-) -> StoreResult<Vec<BackfillRow>> {
-    let rows = sqlx::query_file!(
-        "queries/backfill/list.sql",
-        filter.dag_id,
-        filter.id,
-        filter.active,
-        filter.ascending,
-        most.clamp(0, 1_000),
-        skip.max(0)
-    );
-    let rows = rows.fetch_all(db).await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(BackfillRow {
-                id: row.id,
-                dag_id: row.dag_id,
-                from_date: row.from_date,
-                to_date: row.to_date,
-                run_backwards: row.run_backwards,
-                reprocess: word(&row.reprocess)?,
-                max_active_runs: row.max_active_runs,
-                latest: row.latest,
-                conf: row.conf,
-                task_regex: row.task_regex,
-                with_upstream: row.with_upstream,
-                is_paused: row.is_paused,
-                is_cancelled: row.is_cancelled,
-                created_by: row.created_by,
-                created_at: row.created_at,
-                updated_at: row.updated_at,
-                completed_at: row.completed_at,
-                dag_is_paused: row.dag_is_paused,
-                planned: row.planned,
-                queued: row.queued,
-                running: row.running,
-                success: row.success,
-                failed: row.failed,
-                skipped: row.skipped,
-                dropped: row.dropped,
-            })
+/// The newest first, if nothing else is said. Of a date whose run is there the run's own state counts.
+pub static BACKFILLS: List<BackfillRow> = List {
+    select: "b.id, b.dag_id, b.from_date, b.to_date, b.run_backwards, b.reprocess, b.max_active_runs, b.latest, b.conf,
+        b.task_regex, b.with_upstream, b.is_paused, b.is_cancelled, b.created_by, b.created_at, b.updated_at, b.completed_at,
+        d.is_paused as dag_is_paused, (
+            select array[count(*) filter (where s.state = 'planned'), count(*) filter (where s.state = 'queued'),
+                count(*) filter (where s.state = 'running'), count(*) filter (where s.state = 'success'),
+                count(*) filter (where s.state = 'failed'), count(*) filter (where s.state = 'skipped'),
+                count(*) filter (where s.state = 'dropped')]
+            from (select case x.state when 'active' then coalesce(r.state::text, 'dropped') else x.state end as state
+                from backfill_run x left join dag_run r on x.state = 'active' and r.id = x.run where x.backfill = b.id) s
+        ) as counts",
+    from: "backfill b join dag d on d.dag_id = b.dag_id",
+    joins: &[],
+    columns: by::ALL,
+    key: "b.id",
+    order: &[by::ID.descending()],
+    read: |row| Columns::from_row(row)?.row(),
+};
+
+/// A row as it is read.
+#[derive(FromRow)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its author")]
+struct Columns {
+    id: i32,
+    dag_id: String,
+    from_date: DateTime<Utc>,
+    to_date: DateTime<Utc>,
+    run_backwards: bool,
+    reprocess: String,
+    max_active_runs: i32,
+    latest: bool,
+    conf: Option<Value>,
+    task_regex: Option<String>,
+    with_upstream: bool,
+    is_paused: bool,
+    is_cancelled: bool,
+    created_by: Option<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    completed_at: Option<DateTime<Utc>>,
+    dag_is_paused: bool,
+    counts: [i64; 7],
+}
+
+impl Columns {
+    fn row(self) -> StoreResult<BackfillRow> {
+        let [planned, queued, running, success, failed, skipped, dropped] = self.counts;
+        Ok(BackfillRow {
+            id: self.id,
+            dag_id: self.dag_id,
+            from_date: self.from_date,
+            to_date: self.to_date,
+            run_backwards: self.run_backwards,
+            reprocess: word(&self.reprocess)?,
+            max_active_runs: self.max_active_runs,
+            latest: self.latest,
+            conf: self.conf,
+            task_regex: self.task_regex,
+            with_upstream: self.with_upstream,
+            is_paused: self.is_paused,
+            is_cancelled: self.is_cancelled,
+            created_by: self.created_by,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            completed_at: self.completed_at,
+            dag_is_paused: self.dag_is_paused,
+            planned,
+            queued,
+            running,
+            success,
+            failed,
+            skipped,
+            dropped,
         })
-        .collect()
-}
-
-#[boxed]
-pub async fn count_backfills(db: &mut PgConnection, filter: &BackfillFilter) -> StoreResult<i64> {
-    let count = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from backfill b where ($1::text is null or b.dag_id = $1)
-          and ($2::integer is null or b.id = $2) and (not $3 or b.completed_at is null)"#,
-        filter.dag_id,
-        filter.id,
-        filter.active
-    );
-    Ok(count.fetch_one(db).await?)
+    }
 }
 
 #[boxed]
 pub async fn get_backfill(db: &mut PgConnection, id: i32) -> StoreResult<Option<BackfillRow>> {
-    let filter = BackfillFilter { id: Some(id), ..BackfillFilter::default() };
-    Ok(list_backfills(db, &filter, 1, 0).await?.pop())
+    BACKFILLS.first(db, &Search::default().and(by::ID.is(id))).await
 }
 
 /// A date of a backfill.

@@ -1,21 +1,68 @@
 //! Deadlines as people see them.
 
+use crate::list::List;
 use crate::{StoreResult, boxed, run::word};
 use chrono::{DateTime, Utc};
 use orch_core::deadline::{DeadlineState, Standing, standing};
 use orch_spec::{DeadlineFrom, deadline_words};
+use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// The most rows in one answer.
-const MOST_LISTED: i64 = 1_000;
+/// The columns of deadlines that people may ask by.
+pub mod by {
+    use crate::list::Column;
+    use crate::list::Filter::Range;
 
-/// Which deadlines.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DeadlineFilter {
-    pub run: Option<Uuid>,
-    pub dag_id: Option<String>,
-    pub missed: Option<bool>,
+    pub const RUN: Column = Column::text("run", "d.run");
+    pub const NTH: Column = Column::whole("nth", "d.nth");
+    pub const DAG_ID: Column = Column::text("dag_id", "r.dag_id");
+    pub const MISSED: Column = Column::flag("missed", "d.state = 'missed'").about("Only missed ones, or only others");
+
+    pub(super) const ALL: &[Column] = &[MISSED, Column::moment("due_at", "d.due_at").by(&[Range]).nullable().sorted()];
+}
+
+/// Those of the newest runs first, and in the order of their DAG.
+pub static DEADLINES: List<DeadlineRow> = List {
+    select: "r.dag_id, r.run_id, d.nth, d.counts_from, d.after_ms, d.due_at, d.state, r.created_at, r.ended_at, now() as now",
+    from: "deadline d join dag_run r on r.id = d.run",
+    joins: &[],
+    columns: by::ALL,
+    key: "d.run, d.nth",
+    order: &[by::RUN.descending(), by::NTH.ascending()],
+    read: |row| Columns::from_row(row)?.row(),
+};
+
+/// A row as it is read.
+#[derive(FromRow)]
+struct Columns {
+    dag_id: String,
+    run_id: String,
+    nth: i16,
+    counts_from: String,
+    after_ms: i64,
+    due_at: Option<DateTime<Utc>>,
+    state: String,
+    created_at: DateTime<Utc>,
+    ended_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+}
+
+impl Columns {
+    fn row(self) -> StoreResult<DeadlineRow> {
+        Ok(DeadlineRow {
+            dag_id: self.dag_id,
+            run_id: self.run_id,
+            nth: self.nth,
+            from: word(&self.counts_from)?,
+            after_ms: u64::try_from(self.after_ms).unwrap_or_default(),
+            due_at: self.due_at,
+            state: word(&self.state)?,
+            created_at: self.created_at,
+            ended_at: self.ended_at,
+            now: self.now,
+        })
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,57 +92,6 @@ impl DeadlineRow {
     pub fn words(&self) -> String {
         deadline_words(self.from, self.after_ms)
     }
-}
-
-/// Those of the newest runs first, and in the order of their DAG.
-#[boxed]
-pub async fn list_deadlines(
-    db: &mut PgConnection,
-    filter: &DeadlineFilter,
-    (skip, most): (i64, i64),
-) -> StoreResult<Vec<DeadlineRow>> {
-    let rows = sqlx::query!(
-        r#"select r.dag_id, r.run_id, d.nth, d.counts_from, d.after_ms, d.due_at, d.state, r.created_at, r.ended_at,
-          now() as "now!"
-        from deadline d join dag_run r on r.id = d.run
-        where ($1::uuid is null or d.run = $1) and ($2::text is null or r.dag_id = $2)
-          and ($3::boolean is null or (d.state = 'missed') = $3)
-        order by d.run desc, d.nth limit $4 offset $5"#,
-        filter.run,
-        filter.dag_id,
-        filter.missed,
-        most.clamp(0, MOST_LISTED),
-        skip.max(0)
-    );
-    let rows = rows.fetch_all(db).await?.into_iter();
-    rows.map(|row| {
-        Ok(DeadlineRow {
-            dag_id: row.dag_id,
-            run_id: row.run_id,
-            nth: row.nth,
-            from: word(&row.counts_from)?,
-            after_ms: u64::try_from(row.after_ms).unwrap_or_default(),
-            due_at: row.due_at,
-            state: word(&row.state)?,
-            created_at: row.created_at,
-            ended_at: row.ended_at,
-            now: row.now,
-        })
-    })
-    .collect()
-}
-
-#[boxed]
-pub async fn count_deadlines(db: &mut PgConnection, filter: &DeadlineFilter) -> StoreResult<i64> {
-    let count = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from deadline d join dag_run r on r.id = d.run
-        where ($1::uuid is null or d.run = $1) and ($2::text is null or r.dag_id = $2)
-          and ($3::boolean is null or (d.state = 'missed') = $3)"#,
-        filter.run,
-        filter.dag_id,
-        filter.missed
-    );
-    Ok(count.fetch_one(db).await?)
 }
 
 /// Those of these runs that missed a deadline.

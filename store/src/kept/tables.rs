@@ -5,19 +5,19 @@ use super::Table;
 pub static POOL: Table = Table {
     name: "pool",
     key: "name",
-    source: include_str!("../../queries/pool/counted.sql"),
+    from: concat!("(", include_str!("../../queries/pool/counted.sql"), ") r"),
     sealed: &[],
     has_moments: false,
 };
 
 /// Many variables are secrets, so all of them are sealed.
 pub static VARIABLE: Table =
-    Table { name: "variable", key: "key", source: "table variable", sealed: &["value"], has_moments: true };
+    Table { name: "variable", key: "key", from: "variable r", sealed: &["value"], has_moments: true };
 
 pub static CONNECTION: Table = Table {
     name: "connection",
     key: "conn_id",
-    source: "table connection",
+    from: "connection r",
     sealed: &["password", "extra"],
     has_moments: true,
 };
@@ -25,7 +25,7 @@ pub static CONNECTION: Table = Table {
 pub static TOPIC: Table = Table {
     name: "topic",
     key: "name",
-    source: include_str!("../../queries/topic/counted.sql"),
+    from: concat!("(", include_str!("../../queries/topic/counted.sql"), ") r"),
     sealed: &[],
     has_moments: true,
 };

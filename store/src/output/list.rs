@@ -1,11 +1,10 @@
 //! Outputs by their names, as people look at them.
 
-use crate::{StoreResult, boxed, name_pattern::NamePattern};
+use crate::list::List;
+use crate::narrow;
 use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
-use sqlx::QueryBuilder;
-use sqlx::postgres::{PgConnection, Postgres};
-use uuid::Uuid;
+use sqlx::FromRow;
 
 /// An output without its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,81 +15,47 @@ pub struct OutputRow {
     pub created_at: DateTime<Utc>,
 }
 
-/// Which outputs of a run; what is not said does not matter.
-#[derive(Debug, Clone, Default)]
-pub struct OutputFilter {
-    pub tasks: Option<Vec<TaskIdx>>,
-    pub map_index: Option<i32>,
-    pub key: Option<String>,
-    pub keys: NamePattern,
-    /// Each with whether it descends; at last in the order of the DAG, by element and key.
-    pub order: Vec<(OutputOrder, bool)>,
+/// The columns of outputs that people may ask by. All are of one DAG and one run.
+pub mod by {
+    use crate::list::Column;
+    use crate::list::Filter::{Is, Pattern, Prefix, Range};
+
+    pub const RUN: Column = Column::text("run_id", "run").sorted_by("task");
+    /// By its place in the plan of the run.
+    pub const TASK: Column = Column::whole("task_id", "task").sorted();
+    pub const MAP_INDEX: Column =
+        Column::whole("map_index", "map_index").by(&[Is]).about("Of that element; -1: not mapped").sorted();
+    pub const KEY: Column = Column::text("xcom_key", "key").by(&[Is, Pattern, Prefix]).about("Of that name");
+
+    pub(super) const ALL: &[Column] = &[
+        Column::text("key", "key").sorted(),
+        Column::text("dag_id", "task").sorted(),
+        RUN,
+        TASK,
+        MAP_INDEX,
+        Column::moment("timestamp", "created_at").sorted(),
+        Column::moment("run_after", "task").sorted(),
+        Column::whole("map_index_filter", "map_index").by(&[Is]).about("The same"),
+        KEY,
+        // What is asked of the run and of the names of its tasks is not in the table.
+        Column::moment("logical_date", "").by(&[Range]),
+        Column::moment("run_after", "").by(&[Range]),
+        Column::text("run_id", "").by(&[Pattern, Prefix]),
+        Column::text("dag_display_name", "").by(&[Pattern, Prefix]),
+        Column::text("task_id", "").by(&[Pattern, Prefix]),
+    ];
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutputOrder {
-    /// In the order of the DAG.
-    Task,
-    MapIndex,
-    Key,
-    Age,
-}
-
-impl OutputOrder {
-    fn column(self) -> &'static str {
-        match self {
-            OutputOrder::Task => "task",
-            OutputOrder::MapIndex => "map_index",
-            OutputOrder::Key => "key",
-            OutputOrder::Age => "created_at",
-        }
-    }
-}
-
-/// The most in one answer.
-const MOST_LISTED: i64 = 1_000;
-
-#[boxed]
-pub async fn list_outputs(
-    db: &mut PgConnection,
-    run: Uuid,
-    filter: &OutputFilter,
-    (skip, most): (i64, i64),
-) -> StoreResult<Vec<OutputRow>> {
-    let mut query = QueryBuilder::<Postgres>::new("select task, map_index, key, created_at from output");
-    filter.push(&mut query, run);
-    query.push(" order by ");
-    for (order, descends) in &filter.order {
-        query.push(order.column()).push(if *descends { " desc, " } else { ", " });
-    }
-    query.push("task, map_index, key offset ").push_bind(skip.max(0));
-    query.push(" limit ").push_bind(most.clamp(0, MOST_LISTED));
-    let rows: Vec<(i16, i32, String, DateTime<Utc>)> = query.build_query_as().fetch_all(db).await?;
-    let row = |(task, map_index, key, created_at)| OutputRow { task: task as TaskIdx, map_index, key, created_at };
-    Ok(rows.into_iter().map(row).collect())
-}
-
-/// How many there are in all.
-#[boxed]
-pub async fn count_outputs(db: &mut PgConnection, run: Uuid, filter: &OutputFilter) -> StoreResult<i64> {
-    let mut query = QueryBuilder::<Postgres>::new("select count(*) from output");
-    filter.push(&mut query, run);
-    Ok(query.build_query_scalar().fetch_one(db).await?)
-}
-
-impl OutputFilter {
-    fn push(&self, query: &mut QueryBuilder<Postgres>, run: Uuid) {
-        query.push(" where run = ").push_bind(run);
-        if let Some(tasks) = &self.tasks {
-            let tasks: Vec<i16> = tasks.iter().map(|task| *task as i16).collect();
-            query.push(" and task = any(").push_bind(tasks).push(")");
-        }
-        if let Some(index) = self.map_index {
-            query.push(" and map_index = ").push_bind(index);
-        }
-        if let Some(key) = &self.key {
-            query.push(" and key = ").push_bind(key.clone());
-        }
-        self.keys.push(query, "key");
-    }
-}
+/// In the order of the DAG, by element and key, if nothing else is said.
+pub static OUTPUTS: List<OutputRow> = List {
+    select: "task, map_index, key, created_at",
+    from: "output",
+    joins: &[],
+    columns: by::ALL,
+    key: "task, map_index, key",
+    order: &[],
+    read: |row| {
+        let (task, map_index, key, created_at) = <(i16, i32, String, DateTime<Utc>)>::from_row(row)?;
+        Ok(OutputRow { task: narrow::task(usize::try_from(task).unwrap_or_default()), map_index, key, created_at })
+    },
+};

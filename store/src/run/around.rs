@@ -1,7 +1,8 @@
 //! A run and those before and after it, which people mean when they clear or mark over past and future.
 
 use super::RunDetails;
-use super::search::{Compare, Direction, RunCondition, RunOrder, RunSearch, RunTime, search_runs};
+use super::search::{RUNS, by};
+use crate::list::{Compare, Search};
 use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
 
@@ -26,15 +27,10 @@ pub async fn runs_around(
     if !around.past && !around.future {
         return Ok(runs);
     }
-    let mut conditions = vec![RunCondition::Dags(vec![run.dag_id.clone()])];
-    if !around.future {
-        conditions.push(RunCondition::Time(RunTime::RunAfter, Compare::AtMost, run.run_after));
-    }
-    if !around.past {
-        conditions.push(RunCondition::Time(RunTime::RunAfter, Compare::AtLeast, run.run_after));
-    }
-    let order = vec![(RunOrder::Time(RunTime::RunAfter), Direction::Ascending)];
-    let others = search_runs(db, &RunSearch { conditions, order, most: most + 1, skip: 0 }).await?;
+    let at_most = (!around.future).then(|| by::RUN_AFTER.compare(Compare::AtMost, run.run_after));
+    let at_least = (!around.past).then(|| by::RUN_AFTER.compare(Compare::AtLeast, run.run_after));
+    let search = Search::default().and(by::DAG_ID.is(&run.dag_id)).and(at_most).and(at_least);
+    let others = RUNS.rows(db, &search.by(by::RUN_AFTER.ascending()).page(0, most + 1)).await?;
     runs.extend(others.into_iter().filter(|other| other.id != run.id));
     Ok(runs)
 }

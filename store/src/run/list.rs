@@ -140,29 +140,6 @@ impl Row {
     }
 }
 
-/// Times from and to, both included.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Span {
-    pub from: Option<DateTime<Utc>>,
-    pub to: Option<DateTime<Utc>>,
-}
-
-/// Which runs; what is not said does not matter. The REST API's many filters are `RunSearch`.
-#[derive(Debug, Clone, Default)]
-pub struct RunFilter {
-    pub dag_ids: Option<Vec<String>>,
-    pub run_ids: Option<Vec<String>>,
-    pub states: Vec<RunState>,
-    pub run_types: Vec<RunType>,
-    pub logical_date: Span,
-    pub run_after: Span,
-    /// Go on after this run, by `run_after` and id.
-    pub after: Option<(DateTime<Utc>, Uuid)>,
-}
-
-/// The most runs in one answer.
-pub const MOST_RUNS: i64 = 1_000;
-
 #[boxed]
 pub async fn get_run(db: &mut PgConnection, dag_id: &str, run_id: &str) -> StoreResult<Option<RunDetails>> {
     let row = run_rows!("where r.dag_id = $1 and r.run_id = $2", dag_id, run_id).fetch_optional(db).await?;
@@ -192,32 +169,6 @@ pub async fn recent_runs(db: &mut PgConnection, dag_ids: &[String], of_each: i64
         order by r.dag_id, r.run_after desc, r.id desc",
         dag_ids,
         of_each.clamp(0, 100)
-    );
-    rows.fetch_all(db).await?.into_iter().map(Row::details).collect()
-}
-
-/// By `run_after`, newest first.
-#[boxed]
-pub async fn list_runs(db: &mut PgConnection, filter: &RunFilter, most: i64) -> StoreResult<Vec<RunDetails>> {
-    let (after, id) = filter.after.unzip();
-    let rows = run_rows!(
-        "where ($1::text[] is null or r.dag_id = any($1)) and ($2::text[] is null or r.run_id = any($2))
-          and ($3::text[] = '{}' or r.state::text = any($3)) and ($4::text[] = '{}' or r.run_type::text = any($4))
-          and ($5::timestamptz is null or r.logical_date >= $5) and ($6::timestamptz is null or r.logical_date <= $6)
-          and ($7::timestamptz is null or r.run_after >= $7) and ($8::timestamptz is null or r.run_after <= $8)
-          and ($9::timestamptz is null or (r.run_after, r.id) < ($9, $10::uuid))
-        order by r.run_after desc, r.id desc limit $11",
-        filter.dag_ids.as_deref(),
-        filter.run_ids.as_deref(),
-        &filter.states.iter().map(|s| s.as_str().into()).collect::<Vec<String>>(),
-        &filter.run_types.iter().map(|t| t.as_str().into()).collect::<Vec<String>>(),
-        filter.logical_date.from,
-        filter.logical_date.to,
-        filter.run_after.from,
-        filter.run_after.to,
-        after,
-        id,
-        most.clamp(0, MOST_RUNS)
     );
     rows.fetch_all(db).await?.into_iter().map(Row::details).collect()
 }

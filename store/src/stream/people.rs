@@ -1,6 +1,7 @@
 //! Streams as people see and steer them.
 
-use crate::{StoreResult, boxed, name_pattern::NamePattern};
+use crate::list::{Cell, Column, Found, Search};
+use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -156,10 +157,48 @@ pub enum ResetTo {
     Time(DateTime<Utc>),
 }
 
-/// By name.
+/// The columns of streams that people may ask by. There are as many streams as people declare, and their state is known in
+/// the program only: all are read, and picked in memory.
+pub mod by {
+    use crate::list::Filter::{AnyOf, Pattern, Prefix};
+    use crate::list::{Column, Words};
+
+    const STATES: Words = Words { noun: "state", words: &["running", "paused", "failed", "unassigned"] };
+
+    pub const NAME: Column = Column::text("name", "").by(&[Pattern, Prefix]).sorted();
+
+    pub const ALL: &[Column] = &[
+        NAME,
+        Column::words("state", "", STATES).by(&[AnyOf]).about("In one of these states").sorted(),
+        Column::text("topic", "").sorted(),
+        Column::text("table", "").sorted(),
+        Column::whole("lag", "").sorted(),
+        Column::whole("records", "").sorted(),
+        Column::whole("records_last_hour", "").sorted(),
+        Column::moment("last_commit_at", "").sorted(),
+    ];
+}
+
+impl StreamRow {
+    fn cell(&self, column: &Column) -> Cell<'_> {
+        match column.name {
+            "name" => self.name.as_str().into(),
+            "state" => self.state().name().into(),
+            "topic" => self.topic().into(),
+            "table" => self.table().into(),
+            "lag" => self.lag.into(),
+            "records" => self.records.into(),
+            "records_last_hour" => self.records_last_hour.into(),
+            "last_commit_at" => self.last_commit_at.into(),
+            _ => Cell::Nothing,
+        }
+    }
+}
+
+/// By name, if nothing else is said.
 #[boxed]
-pub async fn list_streams(db: &mut PgConnection, names: &NamePattern) -> StoreResult<Vec<StreamRow>> {
-    find(db, None, names).await
+pub async fn find_streams(db: &mut PgConnection, search: &Search) -> StoreResult<Found<StreamRow>> {
+    Ok(search.pick(read(db, None).await?, StreamRow::cell))
 }
 
 /// A stream that does not run because of an error.
@@ -187,19 +226,11 @@ pub async fn failed_streams(db: &mut PgConnection, limit: i64) -> StoreResult<Ve
 
 #[boxed]
 pub async fn get_stream(db: &mut PgConnection, name: &str) -> StoreResult<Option<StreamRow>> {
-    Ok(find(db, Some(name), &NamePattern::default()).await?.pop())
+    Ok(read(db, Some(name)).await?.pop())
 }
 
-async fn find(db: &mut PgConnection, name: Option<&str>, names: &NamePattern) -> StoreResult<Vec<StreamRow>> {
-    let (contains, begins) = names.in_sql();
-    let found = sqlx::query_file_as!(
-        StreamRow,
-        "queries/stream/list.sql",
-        name,
-        contains.as_deref() as Option<&[String]>,
-        begins.as_deref() as Option<&[String]>
-    );
-    Ok(found.fetch_all(db).await?)
+async fn read(db: &mut PgConnection, name: Option<&str>) -> StoreResult<Vec<StreamRow>> {
+    Ok(sqlx::query_file_as!(StreamRow, "queries/stream/list.sql", name).fetch_all(db).await?)
 }
 
 #[boxed]

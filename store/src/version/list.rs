@@ -1,14 +1,16 @@
 //! The versions of DAGs as people see them, without or with their structure.
 
+use crate::list::{List, Search};
 use crate::{StoreError, StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use orch_spec::DagSpec;
 use serde_json::Value;
+use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
 
 /// A version in a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct VersionRow {
     pub id: i32,
     pub dag_id: String,
@@ -19,52 +21,38 @@ pub struct VersionRow {
     pub created_at: DateTime<Utc>,
 }
 
-/// Which versions; what is not said does not matter.
-#[derive(Debug, Clone, Default)]
-pub struct VersionFilter {
-    pub dag_id: Option<String>,
-    pub number: Option<i32>,
-    pub bundle: Option<String>,
-    pub newest_first: bool,
+/// The columns of versions that people may ask by.
+pub mod by {
+    use crate::list::Filter::{AnyOf, Is};
+    use crate::list::{Column, Kind};
+
+    pub const ID: Column = Column::whole("id", "id").sorted();
+    pub const DAG_ID: Column = Column::text("dag_id", "dag_id");
+    pub const NUMBER: Column = Column::whole("version_number", "number").by(&[AnyOf]).about("Of that number").sorted();
+
+    pub(super) const ALL: &[Column] = &[
+        ID,
+        NUMBER,
+        Column::text("bundle_name", "bundle").by(&[Is]).about("Of that bundle").sorted(),
+        Column::absent("bundle_version", Kind::Text).sorted(),
+    ];
 }
 
-/// The most versions in one answer.
-const MOST_LISTED: i64 = 1_000;
+/// In the order in which they came to be, if nothing else is said.
+pub static VERSIONS: List<VersionRow> = List {
+    select: "id, dag_id, number, hash, bundle, created_at",
+    from: "dag_version",
+    joins: &[],
+    columns: by::ALL,
+    key: "id",
+    order: &[],
+    read: |row| Ok(VersionRow::from_row(row)?),
+};
 
-/// In the order in which they came to be.
+/// One of a DAG.
 #[boxed]
-pub async fn list_versions(
-    db: &mut PgConnection,
-    filter: &VersionFilter,
-    (skip, most): (i64, i64),
-) -> StoreResult<Vec<VersionRow>> {
-    let rows = sqlx::query_as!(
-        VersionRow,
-        "select id, dag_id, number, hash, bundle, created_at from dag_version
-        where ($1::text is null or dag_id = $1) and ($2::integer is null or number = $2)
-          and ($3::text is null or bundle = $3)
-        order by case when $4::boolean then -id else id end offset $5 limit $6",
-        filter.dag_id,
-        filter.number,
-        filter.bundle,
-        filter.newest_first,
-        skip.max(0),
-        most.clamp(0, MOST_LISTED)
-    );
-    Ok(rows.fetch_all(db).await?)
-}
-
-/// How many there are in all.
-#[boxed]
-pub async fn count_versions(db: &mut PgConnection, filter: &VersionFilter) -> StoreResult<i64> {
-    let count = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from dag_version where ($1::text is null or dag_id = $1)
-          and ($2::integer is null or number = $2) and ($3::text is null or bundle = $3)"#,
-        filter.dag_id,
-        filter.number,
-        filter.bundle
-    );
-    Ok(count.fetch_one(db).await?)
+pub async fn version_of(db: &mut PgConnection, dag_id: &str, number: i32) -> StoreResult<Option<VersionRow>> {
+    VERSIONS.first(db, &Search::default().and(by::DAG_ID.is(dag_id)).and(by::NUMBER.is(number))).await
 }
 
 /// The structure of one version of a DAG, as it was registered.

@@ -9,14 +9,15 @@ use orch_spec::asset::{CheckOutcome, CheckPolicy, CheckResult};
 use orch_spec::state::{TaskState, TriggeredBy};
 use orch_spec::{DagSpec, Notifier};
 use orch_store::alert::{
-    AlertFilter, AlertRow, Retry, add_test_alert, alert_not_sent, alert_sent, claim_alerts, list_alerts, retry_alert,
-    tell_of_checks, tell_of_stale,
+    ALERTS, AlertRow, Retry, add_test_alert, alert_not_sent, alert_sent, claim_alerts, retry_alert, tell_of_checks,
+    tell_of_stale,
 };
 use orch_store::asset::{CheckTrail, keep_checks};
 use orch_store::clean::retire;
-use orch_store::deadline::{DeadlineFilter, count_deadlines, late_runs, list_deadlines, ring};
+use orch_store::deadline::{DEADLINES, by, late_runs, ring};
+use orch_store::list::Search;
 use orch_store::partition::Retention;
-use orch_store::run::{NewRun, RunCondition, RunSearch, cancel_run, create_run, search_runs, time_out_run};
+use orch_store::run::{self, NewRun, RUNS, cancel_run, create_run, time_out_run};
 use orch_store::step::{Claimed, Ended};
 use orch_store::version::Versions;
 use orch_store::worker::reap;
@@ -51,7 +52,7 @@ pub(crate) fn ended(spec: &DagSpec, claimed: &Claimed, state: TaskState) -> Ende
 }
 
 async fn all(db: &mut PgConnection) -> Vec<AlertRow> {
-    let mut all = list_alerts(db, &AlertFilter::default(), (0, 100)).await.expect("a list");
+    let mut all = ALERTS.rows(db, &Search::default()).await.expect("a list");
     all.reverse();
     all
 }
@@ -222,17 +223,16 @@ async fn a_deadline_rings_once_and_only_for_a_run_that_is_late() {
     assert_eq!(ring(&mut db, &versions, 100).await.unwrap().missed, []);
     assert_eq!(number(&mut db, "select count(*) from deadline where state = 'met'").await, 2);
     // As people see them: how each stands, which runs are late.
-    let of = DeadlineFilter { run: Some(dateless.id), ..DeadlineFilter::default() };
-    let rows = list_deadlines(&mut db, &of, (0, 10)).await.unwrap();
+    let rows = DEADLINES.rows(&mut db, &Search::default().and(by::RUN.is(dateless.id))).await.unwrap();
     let told: Vec<_> = rows.iter().map(|row| (row.nth, row.words(), row.standing().as_str())).collect();
     let (queued, started) = ("1 ms after it was queued".to_string(), "1 ms after it started".to_string());
     assert_eq!(told, [(0, queued, "missed"), (1, started, "missed"), (3, "1 h after it was queued".into(), "met")]);
-    let missed = DeadlineFilter { missed: Some(true), dag_id: Some("sales".into()), ..DeadlineFilter::default() };
-    assert_eq!(count_deadlines(&mut db, &missed).await.unwrap(), 5);
-    assert_eq!(list_deadlines(&mut db, &missed, (4, 10)).await.unwrap().len(), 1);
+    let missed = Search::default().and(by::MISSED.is_so(true)).and(by::DAG_ID.is("sales"));
+    assert_eq!(DEADLINES.count(&mut db, &missed).await.unwrap(), 5);
+    assert_eq!(DEADLINES.rows(&mut db, &missed.page(4, 10)).await.unwrap().len(), 1);
     assert_eq!(late_runs(&mut db, &[dateless.id, Uuid::nil()]).await.unwrap(), [dateless.id]);
-    let search = RunSearch { conditions: vec![RunCondition::Late], most: 10, ..RunSearch::default() };
-    assert_eq!(search_runs(&mut db, &search).await.unwrap().len(), 2);
+    let late = Search::default().and(run::by::LATE.holds());
+    assert_eq!(RUNS.rows(&mut db, &late).await.unwrap().len(), 2);
 }
 
 #[tokio::test]

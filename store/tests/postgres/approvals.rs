@@ -8,15 +8,13 @@ use orch_sdk::task::{OnTimeout, WaitEnd};
 use orch_spec::DagSpec;
 use orch_spec::approval::{Given, Question};
 use orch_spec::state::TaskState;
-use orch_store::alert::{AlertFilter, AlertRow, claim_alerts, list_alerts, retry_alert};
-use orch_store::approval::{
-    ApprovalFilter, ApprovalOrder, ApprovalText, Stand, answer_approval, approval, count_approvals, list_approvals,
-    open_question,
-};
+use orch_store::alert::{ALERTS, AlertRow, claim_alerts, retry_alert};
+use orch_store::approval::{APPROVALS, Stand, answer_approval, approval, by, open_question};
 use orch_store::clear::{ClearWish, clear_instances};
 use orch_store::doctor::vitals;
 use orch_store::due::wake_waiting;
-use orch_store::run::{Compare, Direction, MoveRun, move_run};
+use orch_store::list::{Compare, Search};
+use orch_store::run::{MoveRun, move_run};
 use orch_store::step::{Ended, Lease, NewWait, Request, Stepper};
 use orch_store::version::Versions;
 use orch_store::watch::{Watcher, resumed, take_due};
@@ -94,32 +92,37 @@ async fn a_question_is_open_and_nobody_looks() {
     assert!(take_due(&mut db, &watcher, 10).await.unwrap().is_empty());
     pass(&mut db, WEEK_MS - 60_000).await;
     assert_eq!(wake_waiting(&mut db, 10).await.unwrap(), 0, "its time is not over");
-    let any = ApprovalFilter::default;
-    let go = |words: &str| vec![(ApprovalText::Subject, vec!["nothing".to_string(), words.to_string()])];
-    for (filter, expected) in [
-        (ApprovalFilter { is_open: Some(true), is_answered: Some(false), ..any() }, 1),
-        (ApprovalFilter { is_open: Some(false), ..any() }, 0),
-        (ApprovalFilter { is_answered: Some(true), ..any() }, 0),
-        (ApprovalFilter { dag_id: Some("other".into()), ..any() }, 0),
-        (ApprovalFilter { contains: go("gO"), try_no: Some(1), map_index: Some(-1), is_last: true, ..any() }, 1),
-        (ApprovalFilter { starts_with: go("gO"), ..any() }, 0),
-        (ApprovalFilter { starts_with: go("Go"), task_id: Some("a".into()), ..any() }, 1),
-        (ApprovalFilter { contains: vec![(ApprovalText::Body, vec!["%".into()])], ..any() }, 0),
-        (ApprovalFilter { states: vec![TaskState::AwaitingInput], ..any() }, 1),
-        (ApprovalFilter { states: vec![TaskState::AwaitingInput, TaskState::Success], ..any() }, 1),
-        (ApprovalFilter { states: vec![TaskState::Success], ..any() }, 0),
-        (ApprovalFilter { given_by: Some(Vec::new()), ..any() }, 0),
+    let any = Search::default;
+    let (nobody, someone) = (Vec::<String>::new(), "nothing");
+    for (search, expected) in [
+        (any().and(by::OPEN.is_so(true)).and(by::ANSWERED.is_so(false)), 1),
+        (any().and(by::OPEN.is_so(false)), 0),
+        (any().and(by::ANSWERED.is_so(true)), 0),
+        (any().and(by::DAG_ID.is("other")), 0),
+        (
+            any()
+                .and(by::SUBJECT_SEARCH.contains([someone, "gO"]))
+                .and(by::TRY.is(1))
+                .and(by::MAP_INDEX.is(-1))
+                .and(by::LAST.holds()),
+            1,
+        ),
+        (any().and(by::SUBJECT_SEARCH.begins([someone, "gO"])), 0),
+        (any().and(by::SUBJECT_SEARCH.begins([someone, "Go"])).and(by::TASK_ID.is("a")), 1),
+        (any().and(by::BODY_SEARCH.contains(["%"])), 0),
+        (any().and(by::STATE.is("awaiting_input")), 1),
+        (any().and(by::STATE.any_of(["awaiting_input", "success"])), 1),
+        (any().and(by::STATE.is("success")), 0),
+        (any().and(by::ANSWERED_BY_ID.any_of(nobody)), 0),
         // Since then the clock went on.
-        (ApprovalFilter { asked: vec![(Compare::AtLeast, row.asked_at)], ..any() }, 0),
-        (ApprovalFilter { asked: vec![(Compare::Below, row.asked_at)], run_id: Some(row.run_id), ..any() }, 1),
+        (any().and(by::ASKED_AT.compare(Compare::AtLeast, row.asked_at)), 0),
+        (any().and(by::ASKED_AT.compare(Compare::Below, row.asked_at)).and(by::RUN_ID.is(row.run_id)), 1),
     ] {
-        assert_eq!(count_approvals(&mut db, &filter).await.unwrap(), expected, "{filter:?}");
-        assert_eq!(list_approvals(&mut db, &filter, (0, 10)).await.unwrap().len() as i64, expected, "{filter:?}");
+        assert_eq!(APPROVALS.count(&mut db, &search).await.unwrap(), expected, "{search:?}");
+        assert_eq!(APPROVALS.rows(&mut db, &search).await.unwrap().len() as i64, expected, "{search:?}");
     }
 }
 
-/// What was told, the oldest first.
-/// An open question waits for people, and for nothing that a scheduler should have done.
 #[tokio::test]
 async fn an_open_question_is_not_overdue_until_its_time_is_over() {
     let database = database().await;
@@ -134,7 +137,7 @@ async fn an_open_question_is_not_overdue_until_its_time_is_over() {
 }
 
 async fn told(db: &mut PgConnection) -> Vec<AlertRow> {
-    let mut all = list_alerts(db, &AlertFilter::default(), (0, 100)).await.expect("a list");
+    let mut all = ALERTS.rows(db, &Search::default()).await.expect("a list");
     all.reverse();
     all
 }
@@ -199,43 +202,38 @@ async fn questions_are_ordered_by_all_that_is_shown_of_them() {
     let again = hands.claim(10).await;
     let third = again.iter().find(|claimed| claimed.lease.attempt == attempts[2]).expect("it goes on");
     assert!(hands.end(third.lease, TaskState::Success).await);
-    use ApprovalOrder as By;
-    for (order, ascending, descending) in [
-        (By::Id, "bac", "cab"),
-        (By::AskedAt, "bac", "cab"),
-        (By::Subject, "abc", "cba"),
+    for (name, ascending, descending) in [
+        ("ti_id", "bac", "cab"),
+        ("created_at", "bac", "cab"),
+        ("subject", "abc", "cba"),
         // What has no value comes last either way.
-        (By::AnsweredAt, "acb", "cab"),
-        (By::AnsweredBy, "cab", "acb"),
-        (By::RunAfter, "bac", "cab"),
-        (By::DagId, "bac", "cab"),
-        (By::TaskId, "bac", "cab"),
-        (By::MapIndex, "bac", "cab"),
-        (By::Kind, "bac", "cab"),
+        ("responded_at", "acb", "cab"),
+        ("responded_by_user_name", "cab", "acb"),
+        ("run_after", "bac", "cab"),
+        ("dag_id", "bac", "cab"),
+        ("task_display_name", "bac", "cab"),
+        ("rendered_map_index", "bac", "cab"),
+        ("task_instance_operator", "bac", "cab"),
         // awaiting_input, running, success
-        (By::State, "bac", "cab"),
+        ("task_instance_state", "bac", "cab"),
     ] {
-        for (direction, expected) in [(Direction::Ascending, ascending), (Direction::Descending, descending)] {
-            let filter = ApprovalFilter { order: vec![(order, direction)], ..ApprovalFilter::default() };
-            let found = list_approvals(&mut db, &filter, (0, 10)).await.unwrap();
+        let column = APPROVALS.columns.iter().find(|column| column.is_sorted && column.name == name).unwrap();
+        for (order, expected) in [(column.ascending(), ascending), (column.descending(), descending)] {
+            let found = APPROVALS.rows(&mut db, &Search::default().by(order)).await.unwrap();
             let subjects: String = found.iter().map(|row| row.question.subject.as_str()).collect();
-            assert_eq!(subjects, expected, "{order:?} {direction:?}");
+            assert_eq!(subjects, expected, "{name} {:?}", order.direction);
         }
     }
-    for (states, expected) in [
-        (vec![TaskState::Success], "c"),
-        (vec![TaskState::Running, TaskState::Success], "ac"),
-        (vec![TaskState::Failed], ""),
-    ] {
-        let filter =
-            ApprovalFilter { states, order: vec![(By::Subject, Direction::Ascending)], ..ApprovalFilter::default() };
-        let found = list_approvals(&mut db, &filter, (0, 10)).await.unwrap();
-        assert_eq!(found.iter().map(|row| row.question.subject.as_str()).collect::<String>(), expected);
-        assert_eq!(count_approvals(&mut db, &filter).await.unwrap(), expected.len() as i64);
+    let by_subject = by::SUBJECT_SEARCH.ascending();
+    for (states, expected) in [(&["success"][..], "c"), (&["running", "success"], "ac"), (&["failed"], "")] {
+        let search = Search::default().and(by::STATE.any_of(states.iter().copied())).by(by_subject);
+        let found = APPROVALS.find(&mut db, &search).await.unwrap();
+        assert_eq!(found.rows.iter().map(|row| row.question.subject.as_str()).collect::<String>(), expected);
+        assert_eq!(APPROVALS.count(&mut db, &search).await.unwrap(), expected.len() as i64);
     }
-    let by = |user: &str| ApprovalFilter { given_by: Some(vec![user.into()]), ..ApprovalFilter::default() };
-    assert_eq!(count_approvals(&mut db, &by("zoe")).await.unwrap(), 1);
-    assert_eq!(count_approvals(&mut db, &by("bob")).await.unwrap(), 0);
+    let answered_by = |user: &str| Search::default().and(by::ANSWERED_BY_ID.is(user));
+    assert_eq!(APPROVALS.count(&mut db, &answered_by("zoe")).await.unwrap(), 1);
+    assert_eq!(APPROVALS.count(&mut db, &answered_by("bob")).await.unwrap(), 0);
 }
 
 #[tokio::test]

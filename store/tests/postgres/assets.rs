@@ -6,11 +6,12 @@ use orch_spec::asset::{AssetEvent, LineageEdge};
 use orch_spec::state::TaskState;
 use orch_store::StoreError;
 use orch_store::asset::{
-    AssetFilter, AssetOrder, NewEvent, QueueFilter, add_event, begin_triggered_runs, dags_to_ask, distribute,
-    edges_of_asset, list_assets, list_queued, mark_stale, runs_of_events, stale_assets, triggering_events, uses_of,
+    ASSETS, NewEvent, QueueFilter, add_event, begin_triggered_runs, by, dags_to_ask, distribute, edges_of_asset,
+    list_queued, mark_stale, runs_of_events, stale_assets, triggering_events, uses_of,
 };
 use orch_store::connect;
 use orch_store::dag::{pause, unpause};
+use orch_store::list::Search;
 use orch_store::run::RunRow;
 use orch_store::step::{Claimed, Ended, Mode, NextTry, Step, Stepper, Touched};
 use orch_store::version::Versions;
@@ -91,8 +92,8 @@ async fn a_registration_knows_where_assets_are_named() {
     };
     let both = [spec(json!([words, { "alias": "x" }])), consumer("c", &json!({ "assets": [{ "uri": "a" }] }))];
     register(&mut db, &both).await;
-    let by_uri = [(AssetOrder::Uri, false)];
-    let found = list_assets(&mut db, &AssetFilter::default(), &by_uri, (0, 10)).await.unwrap();
+    let by_uri = Search::default().by(by::URI.ascending());
+    let found = ASSETS.rows(&mut db, &by_uri).await.unwrap();
     let words = |f: &[orch_store::asset::AssetRow]| -> Vec<String> {
         f.iter().map(|a| format!("{} {} {} {} {:?}", a.uri, a.name, a.group_name, a.extra, a.fresh_within_ms)).collect()
     };
@@ -105,11 +106,10 @@ async fn a_registration_knows_where_assets_are_named() {
     register(&mut db, &both).await;
     assert_eq!(number(&mut db, "select count(*) from asset_use").await, 4);
     register(&mut db, &[spec(json!(["c"])), both[1].clone()]).await;
-    let found = list_assets(&mut db, &AssetFilter::default(), &by_uri, (0, 10)).await.unwrap();
+    let found = ASSETS.rows(&mut db, &by_uri).await.unwrap();
     assert_eq!(words(&found), ["a a asset {} None", "b b asset {} None", "c c asset {} None"]);
     register(&mut db, &[consumer("c", &json!("manual"))]).await;
-    let active = AssetFilter { only_active: true, ..AssetFilter::default() };
-    let found = list_assets(&mut db, &active, &by_uri, (0, 10)).await.unwrap();
+    let found = ASSETS.rows(&mut db, &by_uri.and(by::ONLY_ACTIVE.holds())).await.unwrap();
     assert_eq!(found.iter().map(|a| a.uri.as_str()).collect::<Vec<_>>(), ["b", "c"]);
 }
 

@@ -4,9 +4,10 @@ use crate::fixture::{database, number, one};
 use orch_sdk::task::{Ctx, MemoryHost, RunFacts, TryFacts};
 use orch_spec::asset::{CheckOutcome, CheckPolicy, CheckResult, MAX_SAMPLE_CHARS};
 use orch_store::asset::{
-    CheckTrail, checks_of_asset, count_checks, findings_since, keep_checks, looks_at, newest_findings, watched_assets,
+    CHECKS, CheckTrail, check_by, findings_since, keep_checks, looks_at, newest_findings, watched_assets,
 };
 use orch_store::clean::retire;
+use orch_store::list::Search;
 use orch_store::partition::Retention;
 use orch_store::progress::{self, NewProgress, Progress};
 use sqlx::postgres::PgConnection;
@@ -40,12 +41,14 @@ async fn checks_are_written_by_the_role_of_steps_which_reads_nothing() {
         assert!(refused.contains("permission denied"), "{table}: {refused}");
     }
     tx.commit().await.unwrap();
-    let all = checks_of_asset(&mut db, "lake://a", None, (0, 10)).await.unwrap();
+    let of = |uri: &str| Search::default().and(check_by::URI.is(uri));
+    let all = CHECKS.rows(&mut db, &of("lake://a")).await.unwrap();
     let names: Vec<_> = all.iter().map(|row| (row.result.name.as_str(), row.result.bad, row.try_no)).collect();
     assert_eq!(names, [("two", 3, 1), ("one", 0, 1)], "newest first");
     assert_eq!(all[0].result.sample, "x".repeat(MAX_SAMPLE_CHARS), "a long sample is cut");
-    assert_eq!(count_checks(&mut db, "lake://a", Some(CheckOutcome::Warn)).await.unwrap(), 1);
-    assert_eq!(count_checks(&mut db, "lake://b", None).await.unwrap(), 0);
+    let warned = of("lake://a").and(check_by::OUTCOME.is(CheckOutcome::Warn.as_str()));
+    assert_eq!(CHECKS.count(&mut db, &warned).await.unwrap(), 1);
+    assert_eq!(CHECKS.count(&mut db, &of("lake://b")).await.unwrap(), 0);
 }
 
 #[tokio::test]

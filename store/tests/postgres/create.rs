@@ -3,9 +3,10 @@
 use crate::fixture::{chain, dag, database, hot, number, one, register, trigger};
 use orch_spec::ids::RunId;
 use orch_spec::state::{RunState, TaskState, TriggeredBy};
-use orch_store::dag::{DagFilter, did_you_mean, get_dag, list_dags, pause, resolve, unpause};
+use orch_store::dag::{DAGS, by, did_you_mean, get_dag, pause, resolve, unpause};
 use orch_store::instance::{InstanceFilter, list_instances};
-use orch_store::run::{CreateRun, NewRun, RunFilter, create_run, get_run, list_runs, start_queued_runs};
+use orch_store::list::Search;
+use orch_store::run::{CreateRun, NewRun, RUNS, create_run, get_run, start_queued_runs};
 use orch_store::version::Versions;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -29,8 +30,8 @@ async fn a_structure_is_a_version_and_words_are_not() {
     assert_eq!(get_dag(&mut db, "d").await.unwrap().unwrap().version, changed[0].version_id);
     assert_eq!(resolve(&mut db, "old").await.unwrap().as_deref(), Some("d"));
     assert_eq!(did_you_mean(&mut db, "othr").await.unwrap(), ["other"]);
-    let tagged = DagFilter { tags: vec!["x".into()], ..DagFilter::default() };
-    assert_eq!(list_dags(&mut db, &tagged, 10).await.unwrap().len(), 1);
+    let tagged = Search::default().and(by::TAGS.is("x"));
+    assert_eq!(DAGS.rows(&mut db, &tagged).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -64,7 +65,7 @@ async fn a_run_begins_when_it_is_created() {
     assert_eq!(states, [("t0", TaskState::Queued, 1), ("t1", TaskState::None, 0), ("t2", TaskState::None, 0)]);
     let details = get_run(&mut db, "d", &run.run_id).await.unwrap().unwrap();
     assert_eq!((details.state, details.version_number), (RunState::Running, 1));
-    assert_eq!(list_runs(&mut db, &RunFilter::default(), 10).await.unwrap(), [details]);
+    assert_eq!(RUNS.rows(&mut db, &Search::default()).await.unwrap(), [details]);
 }
 
 #[tokio::test]

@@ -6,9 +6,9 @@ use orch_core::alert::AlertState;
 use orch_spec::DagSpec;
 use orch_spec::state::TaskState;
 use orch_store::alert::{
-    AlertFilter, AlertRow, alert_not_sent, alert_sent, alerts_of_run, claim_alerts, count_alerts, gather_alerts,
-    list_alerts, next_alert_in,
+    ALERTS, AlertRow, alert_not_sent, alert_sent, alerts_of_run, by, claim_alerts, gather_alerts, next_alert_in,
 };
+use orch_store::list::Search;
 use orch_store::run::RunRow;
 use orch_store::step::Claimed;
 use orch_store::version::Versions;
@@ -74,7 +74,7 @@ impl World {
     }
 
     async fn all(&mut self) -> Vec<AlertRow> {
-        let mut all = list_alerts(&mut self.db, &AlertFilter::default(), (0, 100)).await.expect("the database answers");
+        let mut all = ALERTS.rows(&mut self.db, &Search::default()).await.expect("the database answers");
         all.reverse();
         all
     }
@@ -149,8 +149,8 @@ async fn elements_that_fail_near_each_other_are_one_message_and_later_ones_the_n
     assert_eq!((alone.facts.map_index, alone.facts.elements), (Some(9), None));
     assert_eq!(alerts_of_run(&mut world.db, world.run.id, Some("each")).await.unwrap(), (3, 1));
     assert_eq!(alerts_of_run(&mut world.db, world.run.id, Some("last")).await.unwrap(), (0, 0));
-    let of_task = AlertFilter { task_id: Some("each".into()), run: Some(world.run.id), ..AlertFilter::default() };
-    assert_eq!(count_alerts(&mut world.db, &of_task).await.unwrap(), 3);
+    let of_task = Search::default().and(by::TASK_ID.is("each")).and(by::RUN.is(world.run.id));
+    assert_eq!(ALERTS.count(&mut world.db, &of_task).await.unwrap(), 3);
 
     // When the run is over nothing more comes.
     world.send_all().await;
@@ -210,7 +210,7 @@ async fn every_end_is_in_exactly_one_alert_whoever_gathers() {
     while let Some(ended) = gatherers.join_next().await {
         ended.unwrap();
     }
-    let rows = list_alerts(&mut world.db, &AlertFilter::default(), (0, 1_000)).await.unwrap();
+    let rows = ALERTS.rows(&mut world.db, &Search::default()).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.facts.count()).sum::<i64>(), ELEMENTS as i64);
     let wrong = "select count(*) from alert a where a.gather is not null
         and (select count(*) from alert_part p where p.alert = a.id) <> coalesce((a.facts -> 'elements' ->> 'count')::bigint, 1)";

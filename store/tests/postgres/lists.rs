@@ -2,11 +2,12 @@
 
 use crate::fixture::{Hands, chain, dag, database, one, register, trigger};
 use orch_spec::state::{RunState, TaskState};
-use orch_store::audit::{AuditOrder, AuditSearch, AuditText, Deed, count_audit, record, search_audit};
+use orch_store::audit::{AUDIT, Deed, by, record};
 use orch_store::dag::{RunCount, run_counts_of};
 use orch_store::instance::{InstanceFilter, count_instances, instances_of_runs, list_instances};
-use orch_store::output::{OutputFilter, count_outputs, list_outputs, put};
-use orch_store::version::{VersionFilter, Versions, count_versions, list_versions, structure};
+use orch_store::list::Search;
+use orch_store::output::{self, OUTPUTS, put};
+use orch_store::version::{self, VERSIONS, Versions, structure};
 use serde_json::json;
 use std::time::Duration;
 
@@ -16,17 +17,17 @@ async fn versions_are_listed_by_dag_and_number() {
     let mut db = one(&database).await;
     register(&mut db, &[chain("a", 1), chain("b", 1)]).await;
     register(&mut db, &[chain("a", 2), chain("b", 1)]).await;
-    let of_a = VersionFilter { dag_id: Some("a".into()), newest_first: true, ..VersionFilter::default() };
-    let numbers: Vec<i32> =
-        list_versions(&mut db, &of_a, (0, 10)).await.unwrap().into_iter().map(|version| version.number).collect();
-    assert_eq!(numbers, [2, 1]);
-    assert_eq!(count_versions(&mut db, &VersionFilter::default()).await.unwrap(), 3);
-    assert_eq!(list_versions(&mut db, &VersionFilter::default(), (2, 10)).await.unwrap().len(), 1);
+    let of_a = Search::default().and(version::by::DAG_ID.is("a")).by(version::by::ID.descending());
+    let found = VERSIONS.rows(&mut db, &of_a).await.unwrap();
+    assert_eq!(found.iter().map(|version| version.number).collect::<Vec<_>>(), [2, 1]);
+    let rest = VERSIONS.find(&mut db, &Search::default().page(2, 10)).await.unwrap();
+    assert_eq!((rest.rows.len(), rest.total), (1, 3));
+    let past_the_end = VERSIONS.find(&mut db, &Search::default().page(5, 10)).await.unwrap();
+    assert_eq!((past_the_end.rows.len(), past_the_end.total), (0, 3));
     let spec = structure(&mut db, "a", 2).await.unwrap().expect("it is there");
     assert_eq!(spec["tasks"].as_array().map(Vec::len), Some(2));
     let versions = Versions::default();
-    let ids: Vec<i32> =
-        list_versions(&mut db, &of_a, (0, 10)).await.unwrap().iter().map(|version| version.id).collect();
+    let ids: Vec<i32> = found.iter().map(|version| version.id).collect();
     versions.warm(&mut db, &ids).await.unwrap();
     assert!(ids.iter().all(|id| versions.known(*id).is_some_and(|version| version.dag_id == "a")));
     assert_eq!(structure(&mut db, "a", 3).await.unwrap(), None);
@@ -77,10 +78,10 @@ async fn outputs_are_listed_without_their_values() {
     for key in ["return_value", "extra"] {
         assert!(put(&mut db, lease, key, &json!(1)).await.unwrap());
     }
-    let all = list_outputs(&mut db, run, &OutputFilter::default(), (0, 10)).await.unwrap();
+    let of_run = Search::default().and(output::by::RUN.is(run));
+    let all = OUTPUTS.rows(&mut db, &of_run).await.unwrap();
     assert_eq!(all.iter().map(|output| output.key.as_str()).collect::<Vec<_>>(), ["extra", "return_value"]);
-    let other = OutputFilter { tasks: Some(vec![1]), ..OutputFilter::default() };
-    assert_eq!(count_outputs(&mut db, run, &other).await.unwrap(), 0);
+    assert_eq!(OUTPUTS.count(&mut db, &of_run.and(output::by::TASK.any_of([1, 2]))).await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -92,17 +93,16 @@ async fn the_audit_log_is_searched_by_what_is_asked() {
     {
         record(&mut db, &Deed { actor, event, dag_id: Some(dag_id), ..Deed::default() }).await.unwrap();
     }
-    let mut events = async |search: AuditSearch| {
-        let rows = search_audit(&mut db, &search, (0, 10)).await.unwrap();
-        assert_eq!(count_audit(&mut db, &search).await.unwrap(), rows.len() as i64);
+    let mut events = async |search: Search| {
+        let rows = AUDIT.rows(&mut db, &search).await.unwrap();
+        assert_eq!(AUDIT.count(&mut db, &search).await.unwrap(), rows.len() as i64);
         rows.into_iter().map(|row| row.event).collect::<Vec<_>>()
     };
-    let any = AuditSearch::default;
+    let any = Search::default;
     assert_eq!(events(any()).await, ["pause_dag", "clear_dag_run", "delete_dag"]);
-    assert_eq!(events(AuditSearch { actor: Some("bob".into()), ..any() }).await, ["clear_dag_run"]);
-    assert_eq!(events(AuditSearch { excluded: vec!["pause_dag".into()], descending: true, ..any() }).await.len(), 2);
-    let contains = vec![(AuditText::Event, vec!["DAG_".into()])];
-    assert_eq!(events(AuditSearch { contains, ..any() }).await, ["clear_dag_run"]);
-    let order = AuditOrder::Text(AuditText::Actor);
-    assert_eq!(events(AuditSearch { order, ..any() }).await, ["pause_dag", "delete_dag", "clear_dag_run"]);
+    assert_eq!(events(any().and(by::ACTOR.is("bob"))).await, ["clear_dag_run"]);
+    let others = any().and(by::NOT_EVENTS.none_of(vec!["pause_dag".into()])).by(by::ID.descending());
+    assert_eq!(events(others).await, ["delete_dag", "clear_dag_run"]);
+    assert_eq!(events(any().and(by::EVENT.contains(["DAG_"]))).await, ["clear_dag_run"]);
+    assert_eq!(events(any().by(by::ACTOR.ascending())).await, ["pause_dag", "delete_dag", "clear_dag_run"]);
 }

@@ -2,7 +2,7 @@
 
 use crate::fixture::{Hands, dag, database, hot, number, one, register, states};
 use orch_spec::state::{RunState, TaskState, TriggeredBy};
-use orch_store::audit::list_audit;
+use orch_store::audit::{AUDIT, by, newest};
 use orch_store::dag::{pause, unpause};
 use orch_store::due::{create_due_runs, due_dags};
 use orch_store::run::{CreateRun, NewRun, RunRow, cancel_run, create_run, run_by_uuid, start_queued_runs};
@@ -33,7 +33,7 @@ async fn state(db: &mut PgConnection, run: &RunRow) -> RunState {
 }
 
 async fn events(db: &mut PgConnection) -> Vec<String> {
-    let rows = list_audit(db, Some("d"), None, 100).await.expect("it can be read");
+    let rows = AUDIT.rows(db, &newest(100).and(by::DAG_ID.is("d"))).await.expect("it can be read");
     rows.into_iter().rev().map(|row| format!("{} {}", row.event, row.run_id.unwrap_or_default())).collect()
 }
 

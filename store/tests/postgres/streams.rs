@@ -3,12 +3,13 @@
 use crate::fixture::{database, one};
 use chrono::{DateTime, Utc};
 use orch_store::StoreError;
-use orch_store::name_pattern::NamePattern;
+use orch_store::list::Search;
 use orch_store::stream::{
     Beat, Beaten, Covered, Lease, NewStream, OpenWindow, PartitionOfStream, Progress, Reset, ResetTo, StartAt,
-    StreamRow, StreamState, WindowChanges, WindowSpan, beat, commit_stream, commit_windows, delete_stream, fail_stream,
-    failures_of, get_stream, left_behind, list_streams, minutes_of_stream, open_windows, partitions_of_stream,
-    pause_stream, register_streams, release_streams, reset_stream, restart_stream, resume_stream, start_stream,
+    StreamRow, StreamState, WindowChanges, WindowSpan, beat, by, commit_stream, commit_windows, delete_stream,
+    fail_stream, failures_of, find_streams, get_stream, left_behind, minutes_of_stream, open_windows,
+    partitions_of_stream, pause_stream, register_streams, release_streams, reset_stream, restart_stream, resume_stream,
+    start_stream,
 };
 use orch_store::topic::{NewRecord, get_topic, produce};
 use orch_test_support::TestDb;
@@ -237,14 +238,13 @@ async fn what_a_bundle_no_longer_declares_is_left_and_can_be_deleted() {
     assert_eq!(row(&mut db, "c").await.state(), StreamState::Paused, "as new streams are there");
     assert!(!delete_stream(&mut db, "b").await.unwrap(), "it is declared");
     assert!(delete_stream(&mut db, "a").await.unwrap() && !delete_stream(&mut db, "a").await.unwrap());
-    let names = async |db: &mut PgConnection, pattern: &NamePattern| {
-        list_streams(db, pattern).await.unwrap().into_iter().map(|row| row.name).collect::<Vec<_>>()
+    let names = async |db: &mut PgConnection, search: &Search| {
+        find_streams(db, search).await.unwrap().rows.into_iter().map(|row| row.name).collect::<Vec<_>>()
     };
-    assert_eq!(names(&mut db, &NamePattern::default()).await, ["b", "c"]);
-    let begins = NamePattern { begins: Some(vec!["c".into(), "_".into()]), ..NamePattern::default() };
-    assert_eq!(names(&mut db, &begins).await, ["c"]);
-    let contains = NamePattern { contains: Some(vec!["B".into()]), ..NamePattern::default() };
-    assert_eq!(names(&mut db, &contains).await, ["b"]);
+    let all = Search::default;
+    assert_eq!(names(&mut db, &all()).await, ["b", "c"]);
+    assert_eq!(names(&mut db, &all().and(by::NAME.begins(["c", "_"]))).await, ["c"]);
+    assert_eq!(names(&mut db, &all().and(by::NAME.contains(["B"]))).await, ["b"]);
 }
 
 #[tokio::test]

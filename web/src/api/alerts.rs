@@ -1,6 +1,6 @@
 //! `/api/orch/v1/alerts`: who was told what, who is to be told, and why somebody was not.
 
-use super::pages::{Page, words};
+use super::list::asked;
 use crate::extract::{Actor, JsonBody, Names, Query};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -10,29 +10,15 @@ use axum::http::StatusCode;
 use orch_spec::Notifier;
 use orch_spec::ids::ConnectionId;
 use orch_spec::template::check_template;
-use orch_store::alert::{AlertFilter, AlertRow, Retry, add_test_alert, alert, count_alerts, list_alerts, retry_alert};
+use orch_store::alert::{ALERTS, AlertRow, Retry, add_test_alert, alert, retry_alert};
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
+use orch_store::list::Found;
 use orch_wire::Problem;
 use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-
-pub(crate) const STATES: &[&str] = &["waiting", "sent", "failed"];
-pub(crate) const KINDS: &[&str] = &[
-    "run_success",
-    "run_failed",
-    "task_success",
-    "task_failed",
-    "task_retry",
-    "task_skipped",
-    "task_awaiting_input",
-    "deadline_missed",
-    "asset_stale",
-    "check_failed",
-    "test",
-];
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct AlertPage {
@@ -105,22 +91,8 @@ impl From<AlertRow> for AlertView {
 }
 
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<AlertPage>, Refusal> {
-    let page = Page::of(&mut query);
-    query.finish()?;
-    let filter = AlertFilter {
-        state: words(&query, "state", ("state", STATES))?.pop(),
-        kind: words(&query, "kind", ("kind", KINDS))?.pop(),
-        dag_id: query.text("dag_id").map(String::from),
-        run_id: query.text("dag_run_id").map(String::from),
-        task_id: query.text("task_id").map(String::from),
-        run: None,
-    };
-    let mut db = app.pages().await?;
-    let rows = list_alerts(&mut db, &filter, (page.offset, page.limit)).await?;
-    let total_entries = match page.total(rows.len()) {
-        Some(total) => total,
-        None => count_alerts(&mut db, &filter).await?,
-    };
+    let search = asked(&mut query, ALERTS.columns)?;
+    let Found { rows, total: total_entries } = ALERTS.find(&mut *app.pages().await?, &search).await?;
     Ok(Json(AlertPage { alerts: rows.into_iter().map(AlertView::from).collect(), total_entries }))
 }
 

@@ -8,7 +8,7 @@ mod materialize;
 mod queued;
 mod view;
 
-pub(crate) use checks::{CheckPage, OUTCOMES, list as list_checks, of_uri as checks_of_uri};
+pub(crate) use checks::{CheckPage, list as list_checks, of_uri as checks_of_uri};
 pub(crate) use dependencies::{DependencyPage, list as dependencies};
 pub(crate) use events::{
     EventPage, EventView, create as create_event, list as list_events, partition_key, say, upstream,
@@ -20,27 +20,20 @@ pub(crate) use queued::{
 };
 pub(crate) use view::{AliasPage, AliasView, AssetPage, AssetView, expression};
 
-use super::pages::{Page, orders, pattern, prefix_pattern};
+use super::list::asked;
 use crate::extract::{Names, Query};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
-use orch_store::asset::{
-    AssetFilter, AssetOrder, AssetRow, count_aliases, count_assets, get_alias, get_asset, list_aliases, list_assets,
-};
+use orch_store::asset::{ALIASES, ASSETS, AssetRow, get_alias, get_asset};
+use orch_store::list::Found;
 use sqlx::PgConnection;
 
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<AssetPage>, Refusal> {
-    let page = Page::of(&mut query);
-    let filter = filter(&mut query)?;
-    let order = orders(&query, order)?;
+    let search = asked(&mut query, ASSETS.columns)?;
     let mut db = app.pages().await?;
-    let rows = list_assets(&mut db, &filter, &order, (page.offset, page.limit)).await?;
-    let total_entries = match page.total(rows.len()) {
-        Some(total) => total,
-        None => count_assets(&mut db, &filter).await?,
-    };
+    let Found { rows, total: total_entries } = ASSETS.find(&mut db, &search).await?;
     Ok(Json(AssetPage { assets: view::views(&mut db, rows).await?, total_entries }))
 }
 
@@ -52,25 +45,8 @@ pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<Ass
 }
 
 pub(crate) async fn aliases(State(app): State<App>, mut query: Query) -> Result<Json<AliasPage>, Refusal> {
-    let page = Page::of(&mut query);
-    query.finish()?;
-    let filter = AssetFilter {
-        name_contains: pattern(&query, "name_pattern"),
-        name_starts: prefix_pattern(&query, "name_prefix_pattern"),
-        ..AssetFilter::default()
-    };
-    let order = orders(&query, |name| match name {
-        "id" => Some(false),
-        "name" => Some(true),
-        _ => None,
-    })?;
-    let order = order.first().copied().unwrap_or_default();
-    let mut db = app.pages().await?;
-    let rows = list_aliases(&mut db, &filter, order, (page.offset, page.limit)).await?;
-    let total_entries = match page.total(rows.len()) {
-        Some(total) => total,
-        None => count_aliases(&mut db, &filter).await?,
-    };
+    let search = asked(&mut query, ALIASES.columns)?;
+    let Found { rows, total: total_entries } = ALIASES.find(&mut *app.pages().await?, &search).await?;
     Ok(Json(AliasPage { asset_aliases: rows.into_iter().map(AliasView::from).collect(), total_entries }))
 }
 
@@ -81,32 +57,6 @@ pub(crate) async fn alias(State(app): State<App>, names: Names) -> Result<Json<A
     let id = i32::try_from(id).map_err(|_| missing())?;
     let found = get_alias(&mut *app.pages().await?, id).await?;
     found.map(|row| Json(row.into())).ok_or_else(missing)
-}
-
-/// The filters that both lists of assets have.
-fn filter(query: &mut Query) -> Result<AssetFilter, Refusal> {
-    let only_active = query.flag("only_active").unwrap_or(true);
-    query.finish()?;
-    Ok(AssetFilter {
-        name_contains: pattern(query, "name_pattern"),
-        name_starts: prefix_pattern(query, "name_prefix_pattern"),
-        uri_contains: pattern(query, "uri_pattern"),
-        uri_starts: prefix_pattern(query, "uri_prefix_pattern"),
-        dag_ids: query.all("dag_ids").map(String::from).collect(),
-        only_active,
-        stale: None,
-    })
-}
-
-fn order(name: &str) -> Option<AssetOrder> {
-    match name {
-        "id" => Some(AssetOrder::Id),
-        "name" => Some(AssetOrder::Name),
-        "uri" => Some(AssetOrder::Uri),
-        "created_at" => Some(AssetOrder::CreatedAt),
-        "updated_at" => Some(AssetOrder::UpdatedAt),
-        _ => None,
-    }
 }
 
 /// The asset that a path names.

@@ -11,7 +11,7 @@ pub(crate) use plan::{PlanView, plan};
 pub(crate) use progress::{BackfillProgress, BackfillProgressPage, list_all, progress};
 pub(crate) use view::{BackfillPage, BackfillView, DryRunPage};
 
-use super::pages::{Page, orders};
+use super::list::asked;
 use crate::extract::{Actor, Fields, JsonBody, Names, Query};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -22,10 +22,11 @@ use orch_core::backfill::{Action, BackfillRequest, Dates, Reprocess, Step};
 use orch_store::StoreError;
 use orch_store::audit::Deed;
 use orch_store::backfill::{
-    BackfillFilter, BackfillRow, CancelBackfill, CreateBackfill, NewBackfill, Part, cancel_backfill, count_backfills,
-    create_backfill, get_backfill, list_backfills, pause_backfill, plan_backfill,
+    BACKFILLS, BackfillRow, CancelBackfill, CreateBackfill, NewBackfill, Part, by, cancel_backfill, create_backfill,
+    get_backfill, pause_backfill, plan_backfill,
 };
 use orch_store::hint::Hint;
+use orch_store::list::Found;
 use orch_wire::Problem;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
@@ -35,20 +36,11 @@ use view::DryRunView;
 const USUAL_RUNS: i32 = 10;
 
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<BackfillPage>, Refusal> {
-    let page = Page::of(&mut query);
-    query.finish()?;
-    let Some(dag_id) = query.text("dag_id").map(String::from) else {
-        return Err(Problem::new("missing", "Field required").at(["query", "dag_id"]).into());
-    };
-    let order = orders(&query, |name| (name == "id").then_some(()))?;
-    let ascending = !order.first().is_some_and(|&((), descends)| descends);
-    let filter = BackfillFilter { dag_id: Some(dag_id), ascending, ..BackfillFilter::default() };
-    let mut db = app.pages().await?;
-    let rows = list_backfills(&mut db, &filter, page.limit, page.offset).await?;
-    let total_entries = match page.total(rows.len()) {
-        Some(total) => total,
-        None => count_backfills(&mut db, &filter).await?,
-    };
+    let mut search = asked(&mut query, by::OF_DAG)?;
+    if search.order.is_empty() {
+        search = search.by(by::ID.ascending());
+    }
+    let Found { rows, total: total_entries } = BACKFILLS.find(&mut *app.pages().await?, &search).await?;
     Ok(Json(BackfillPage { backfills: rows.into_iter().map(BackfillView::from).collect(), total_entries }))
 }
 

@@ -2,10 +2,12 @@
 //! wrong; a test holds these against what they take.
 #![expect(dead_code, reason = "only their schemas are used")]
 
+use crate::api::task_instances::choice;
 use crate::openapi::kept::BodyOf;
-use crate::openapi::queries::{INSTANCE_ORDERS, RUN_ORDERS, both_ways};
+use crate::openapi::queries::orders;
 use orch_deeds::Kept;
-use orch_spec::state::TaskState;
+use orch_spec::state::{RunState, TaskState};
+use orch_store::run::RUNS;
 use orch_wire::timestamp::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
@@ -20,21 +22,20 @@ const PARTITION_KEY: &str =
     r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
 
 fn run_order(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "anyOf": [{ "type": "string", "enum": both_ways(RUN_ORDERS) }, { "type": "null" }] })
+    json_schema!({ "anyOf": [{ "type": "string", "enum": orders(RUNS.columns) }, { "type": "null" }] })
 }
 
 fn instance_order(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "anyOf": [{ "type": "string", "enum": both_ways(INSTANCE_ORDERS) }, { "type": "null" }] })
+    json_schema!({ "anyOf": [{ "type": "string", "enum": orders(choice::COLUMNS) }, { "type": "null" }] })
 }
 
 fn task_states(_: &mut SchemaGenerator) -> Schema {
-    let words: Vec<&str> = TaskState::ALL.iter().map(|state| state.as_str()).collect();
-    let one = json_schema!({ "anyOf": [{ "type": "string", "enum": words }, { "type": "null" }] });
+    let one = json_schema!({ "anyOf": [{ "type": "string", "enum": TaskState::WORDS }, { "type": "null" }] });
     json_schema!({ "anyOf": [{ "type": "array", "items": one }, { "type": "null" }] })
 }
 
 fn run_states(_: &mut SchemaGenerator) -> Schema {
-    let one = json_schema!({ "anyOf": [{ "type": "string", "enum": ["queued", "running", "success", "failed"] }, { "type": "null" }] });
+    let one = json_schema!({ "anyOf": [{ "type": "string", "enum": RunState::WORDS }, { "type": "null" }] });
     json_schema!({ "anyOf": [{ "type": "array", "items": one }, { "type": "null" }] })
 }
 

@@ -11,8 +11,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
 use orch_deeds::stream::Steer;
-use orch_store::name_pattern::NamePattern;
-use orch_store::stream::{StreamRow, StreamState, list_streams};
+use orch_store::list::Search;
+use orch_store::stream::{StreamRow, StreamState, find_streams};
 use serde_json::{Map, Value, json};
 
 pub(crate) const PATH: &str = "/connectors";
@@ -22,7 +22,7 @@ const TASK: u32 = 0;
 
 /// Names; with `expand=status` or `expand=info` what is known of each.
 pub(crate) async fn list(State(app): State<App>, query: Query) -> Result<Json<Value>, Refusal> {
-    let rows = list_streams(&mut *app.pages().await?, &NamePattern::default()).await?;
+    let rows = find_streams(&mut *app.pages().await?, &Search::default()).await?.rows;
     let expands: Vec<&str> = query.all("expand").collect();
     if expands.is_empty() {
         return Ok(Json(rows.into_iter().map(|row| row.name).collect()));

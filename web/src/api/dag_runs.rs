@@ -16,7 +16,6 @@ pub(crate) use bulk::bulk;
 pub(crate) use change::{cancel, delete, patch};
 pub(crate) use clear::clear_run;
 pub(crate) use clear::clear_runs;
-pub(super) use list::{COMPARES, STATES, TIMES};
 pub(crate) use list::{DagRunPage, list};
 pub(crate) use relocate::move_to_newest;
 pub(crate) use result::{RunResult, trigger_and_wait};

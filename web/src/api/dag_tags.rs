@@ -1,7 +1,7 @@
 //! `GET /api/v2/dagTags`, `GET /api/v2/dagStats`, `GET /api/v2/dagSources/{dag_id}`: small lists about DAGs.
 
 use super::dags::find;
-use super::pages::{Page, orders, pattern, prefix_pattern};
+use super::list::asked;
 use crate::extract::{DagPath, Query};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -12,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use orch_document::file::{export, is_dag_of_file};
 use orch_spec::DagSpec;
 use orch_spec::state::RunState;
-use orch_store::dag::{run_counts_of, tags};
-use orch_store::narrow;
+use orch_store::dag::{TAGS, run_counts_of};
+use orch_store::list::Found;
 use orch_store::version::structure;
 use orch_wire::Problem;
 use schemars::JsonSchema;
@@ -23,7 +23,7 @@ use serde_json::json;
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TagPage {
     tags: Vec<String>,
-    total_entries: usize,
+    total_entries: i64,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -55,24 +55,8 @@ pub(crate) struct DagSource {
 }
 
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<TagPage>, Refusal> {
-    let page = Page::of(&mut query);
-    query.finish()?;
-    let descends = orders(&query, |name| (name == "name").then_some(()))?.first().is_some_and(|order| order.1);
-    let lower = |parts: Vec<String>| parts.into_iter().map(|part| part.to_lowercase()).collect::<Vec<_>>();
-    let parts = pattern(&query, "tag_name_pattern").map(lower);
-    let starts = prefix_pattern(&query, "tag_name_prefix_pattern");
-    let mut db = app.pages().await?;
-    let mut found = tags(&mut db).await?;
-    found.retain(|tag| {
-        let small = tag.to_lowercase();
-        parts.as_ref().is_none_or(|parts| parts.iter().any(|part| small.contains(part.trim_matches('%'))))
-            && starts.as_ref().is_none_or(|starts| starts.iter().any(|start| tag.starts_with(start)))
-    });
-    if descends {
-        found.reverse();
-    }
-    let total_entries = found.len();
-    let tags = found.into_iter().skip(narrow::size(page.offset)).take(narrow::size(page.limit)).collect();
+    let search = asked(&mut query, TAGS.columns)?;
+    let Found { rows: tags, total: total_entries } = TAGS.find(&mut *app.pages().await?, &search).await?;
     Ok(Json(TagPage { tags, total_entries }))
 }
 

@@ -9,8 +9,7 @@ pub(crate) use change::{delete, delete_of, patch, patch_all, set_paused};
 pub(crate) use details::details;
 pub(crate) use favorite::{favorite, unfavorite};
 
-use super::dag_runs::{COMPARES, STATES};
-use super::pages::{Page, orders, pattern, prefix_pattern, words};
+use super::list::asked;
 use crate::auth::Caller;
 use crate::extract::{DagPath, Query, no_such_dag};
 use crate::refusal::Refusal;
@@ -19,11 +18,10 @@ use axum::extract::State;
 use axum::{Extension, Json};
 pub(crate) use details::DagDetails;
 use orch_spec::ids::DagId;
-use orch_spec::state::RunState;
 use orch_store::StoreResult;
-use orch_store::dag::{DagCondition, DagOrder, DagRow, DagSearch, count_found_dags, get_dag, resolve, search_dags};
+use orch_store::dag::{DAGS, DagRow, by, get_dag, resolve};
 use orch_store::import_error::broken_files;
-use orch_store::run::RunTime;
+use orch_store::list::{Found, Search};
 use orch_store::version::Versions;
 use orch_wire::Problem;
 use schemars::JsonSchema;
@@ -44,10 +42,9 @@ pub(crate) async fn list(
     Extension(caller): Extension<Caller>,
     mut query: Query,
 ) -> Result<Json<DagPage>, Refusal> {
-    let page = Page::of(&mut query);
-    let search = selected(&mut query, page, &caller)?;
+    let search = selected(&mut query, &caller)?;
     let mut db = app.pages().await?;
-    let (rows, total_entries) = all(&mut db, &app.versions, &search, page).await?;
+    let Found { rows, total: total_entries } = all(&mut db, &app.versions, &search).await?;
     let broken = broken_files(&mut db).await?;
     let mut dags = Vec::with_capacity(rows.len());
     for row in rows {
@@ -56,84 +53,32 @@ pub(crate) async fn list(
     Ok(Json(DagPage { dags, total_entries }))
 }
 
+/// What a list of DAGs may be asked besides its columns.
+pub(crate) const TAGS: &str = "tags";
+pub(crate) const TAGS_MODE: &str = "tags_match_mode";
+pub(crate) const TAGS_MODES: &[&str] = &["any", "all"];
+pub(crate) const FAVORITE: &str = "is_favorite";
+
 /// Which DAGs a query means, and in which order.
-fn selected(query: &mut Query, page: Page, caller: &Caller) -> Result<DagSearch, Refusal> {
-    let (paused, exclude_stale) = (query.flag("paused"), query.flag("exclude_stale").unwrap_or(true));
-    let broken = query.flag("has_import_errors");
-    let (favorite, by_assets) = (query.flag("is_favorite"), query.flag("has_asset_schedule"));
-    let mut times = Vec::new();
-    for (name, time) in [("dag_run_start_date", RunTime::Started), ("dag_run_end_date", RunTime::Ended)] {
-        for (suffix, compare) in COMPARES {
-            times.extend(query.moment(&format!("{name}_{suffix}")).map(|at| (time, compare, at)));
-        }
-    }
-    query.finish()?;
-    if let Some(mode) = query.text("tags_match_mode").filter(|mode| !["any", "all"].contains(mode)) {
+fn selected(query: &mut Query, caller: &Caller) -> Result<Search, Refusal> {
+    let favorite = query.flag(FAVORITE);
+    let search = asked(query, DAGS.columns)?;
+    let mode = query.text(TAGS_MODE).unwrap_or(TAGS_MODES[0]);
+    if !TAGS_MODES.contains(&mode) {
         let problem = Problem::new("literal_error", "Input should be 'any' or 'all'");
-        return Err(problem.at(["query", "tags_match_mode"]).with_input(&json!(mode)).into());
+        return Err(problem.at(["query", TAGS_MODE]).with_input(&json!(mode)).into());
     }
-    let all = |name| query.all(name).map(String::from).collect::<Vec<_>>();
-    let mut conditions = Vec::new();
-    for name in ["dag_id", "dag_display_name"] {
-        conditions.extend(pattern(query, &format!("{name}_pattern")).map(DagCondition::Contains));
-        conditions.extend(prefix_pattern(query, &format!("{name}_prefix_pattern")).map(DagCondition::StartsWith));
-    }
-    let (tags, owners, timetables) = (all("tags"), all("owners"), all("timetable_type"));
-    if !timetables.is_empty() {
-        conditions.push(DagCondition::Timetable(timetables));
-    }
-    if !tags.is_empty() {
-        conditions.push(DagCondition::Tags(tags, query.text("tags_match_mode") == Some("all")));
-    }
-    if !owners.is_empty() {
-        conditions.push(DagCondition::Owners(owners));
-    }
-    conditions.extend(paused.map(DagCondition::Paused));
-    if exclude_stale {
-        conditions.push(DagCondition::Stale(false));
-    }
-    conditions.extend(query.text("bundle_name").map(|name| DagCondition::Bundle(name.into())));
-    conditions.extend(words(query, "last_dag_run_state", STATES)?.pop().map(DagCondition::LastState));
-    let states: Vec<RunState> = words(query, "dag_run_state", STATES)?;
-    if !states.is_empty() {
-        conditions.push(DagCondition::SomeState(states));
-    }
-    if !times.is_empty() {
-        conditions.push(DagCondition::SomeRun(times));
-    }
-    conditions.extend(favorite.map(|is| DagCondition::Favorite(caller.name.to_string(), is)));
-    conditions.extend(by_assets.map(DagCondition::AssetSchedule));
-    conditions.extend(pattern(query, "asset_dependency").map(DagCondition::NamesAsset));
-    conditions.extend(broken.map(DagCondition::ImportErrors));
-    // DAGs here have none of these.
-    let asked = |name: &&str| query.text(name).is_some_and(|text| !text.is_empty());
-    if ["bundle_version"].iter().any(asked) {
-        conditions.push(DagCondition::Never);
-    }
-    let order = orders(query, |name| match name {
-        "dag_id" | "dag_display_name" => Some(DagOrder::Id),
-        "next_dagrun" => Some(DagOrder::NextRun),
-        "state" | "last_run_state" => Some(DagOrder::LastState),
-        "start_date" | "last_run_start_date" => Some(DagOrder::LastStart),
-        _ => None,
-    })?;
-    Ok(DagSearch { conditions, order, most: page.limit, skip: page.offset })
+    let column = if mode == "all" { by::ALL_TAGS } else { by::TAGS };
+    let tags: Vec<String> = query.all(TAGS).map(String::from).collect();
+    let of_caller = |is: bool| if is { by::FAVORITE_OF } else { by::NOT_FAVORITE_OF }.is(&*caller.name);
+    Ok(search.and((!tags.is_empty()).then(|| column.any_of(tags))).and(favorite.map(of_caller)))
 }
 
 /// A page of them, and how many there are.
-async fn all(
-    db: &mut PgConnection,
-    versions: &Versions,
-    search: &DagSearch,
-    page: Page,
-) -> StoreResult<(Vec<DagRow>, i64)> {
-    let rows = search_dags(db, search).await?;
-    versions.warm(db, &rows.iter().map(|row| row.version).collect::<Vec<_>>()).await?;
-    let total = match page.total(rows.len()) {
-        Some(total) => total,
-        None => count_found_dags(db, search).await?,
-    };
-    Ok((rows, total))
+async fn all(db: &mut PgConnection, versions: &Versions, search: &Search) -> StoreResult<Found<DagRow>> {
+    let found = DAGS.find(db, search).await?;
+    versions.warm(db, &found.rows.iter().map(|row| row.version).collect::<Vec<_>>()).await?;
+    Ok(found)
 }
 
 pub(crate) async fn get(State(app): State<App>, DagPath(dag_id): DagPath) -> Result<Json<DagView>, Refusal> {

@@ -2,7 +2,7 @@
 //! asks for it (its routes are not part of its API).
 
 use super::dags::find;
-use super::pages::Page;
+use super::list::asked;
 use crate::extract::{DagPath, Dags, Query, Runs, no_such_run};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -10,7 +10,8 @@ use axum::Json;
 use axum::extract::State;
 use chrono::TimeDelta;
 use orch_spec::Deadline;
-use orch_store::deadline::{DeadlineFilter, DeadlineRow, count_deadlines, list_deadlines};
+use orch_store::deadline::{DEADLINES, DeadlineRow, by};
+use orch_store::list::Found;
 use orch_store::run::get_run;
 use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
@@ -93,25 +94,22 @@ impl DeadlineAlertView {
 
 /// Of a run, of all runs of a DAG, or of all: those of the newest runs first.
 pub(crate) async fn list(State(app): State<App>, runs: Runs, mut query: Query) -> Result<Json<DeadlinePage>, Refusal> {
-    let page = Page::of(&mut query);
-    let missed = query.flag("missed");
-    query.finish()?;
+    let mut search = asked(&mut query, DEADLINES.columns)?;
     let mut db = app.pages().await?;
-    let mut filter = DeadlineFilter { missed, ..DeadlineFilter::default() };
-    if let Dags::One(dag_id) = &runs.dags {
-        filter.dag_id = Some(find(&mut db, dag_id).await?.dag_id);
-    }
-    if let (Some(run_id), Some(dag_id)) = (&runs.run_id, &filter.dag_id) {
-        let run = get_run(&mut db, dag_id, run_id).await?;
-        filter.run = Some(run.ok_or_else(|| no_such_run(dag_id, run_id))?.id);
-    } else if let Some(run_id) = &runs.run_id {
-        return Err(no_such_run("~", run_id));
-    }
-    let rows = list_deadlines(&mut db, &filter, (page.offset, page.limit)).await?;
-    let total_entries = match page.total(rows.len()) {
-        Some(total) => total,
-        None => count_deadlines(&mut db, &filter).await?,
+    let dag_id = match &runs.dags {
+        Dags::One(dag_id) => Some(find(&mut db, dag_id).await?.dag_id),
+        Dags::All => None,
     };
+    search = match (&dag_id, &runs.run_id) {
+        (None, None) => search,
+        (Some(dag_id), None) => search.and(by::DAG_ID.is(dag_id)),
+        (Some(dag_id), Some(run_id)) => {
+            let run = get_run(&mut db, dag_id, run_id).await?;
+            search.and(by::RUN.is(run.ok_or_else(|| no_such_run(dag_id, run_id))?.id))
+        }
+        (None, Some(run_id)) => return Err(no_such_run("~", run_id)),
+    };
+    let Found { rows, total: total_entries } = DEADLINES.find(&mut db, &search).await?;
     Ok(Json(DeadlinePage { deadlines: rows.into_iter().map(DeadlineView::from).collect(), total_entries }))
 }
 

@@ -1,13 +1,14 @@
 //! Who did what, and from where: `/api/v2/eventLogs`.
 
-use super::pages::{Page, orders, pattern, prefix_pattern};
+use super::list::asked;
 use crate::auth::{Caller, Role};
 use crate::extract::{Names, Query};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::State;
 use axum::{Extension, Json};
-use orch_store::audit::{AuditOrder, AuditRow, AuditSearch, AuditText, count_audit, search_audit};
+use orch_store::audit::{AUDIT, AuditRow, by};
+use orch_store::list::{Found, Search};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -37,62 +38,13 @@ pub(crate) struct EventLogView {
     task_display_name: Option<String>,
 }
 
-const TEXTS: [(&str, AuditText); 5] = [
-    ("dag_id", AuditText::DagId),
-    ("task_id", AuditText::TaskId),
-    ("run_id", AuditText::RunId),
-    ("owner", AuditText::Actor),
-    ("event", AuditText::Event),
-];
-
 pub(crate) async fn list(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     mut query: Query,
 ) -> Result<Json<EventLogPage>, Refusal> {
-    let page = Page::of(&mut query);
-    let (before, after) = (query.moment("before"), query.moment("after"));
-    let map_index = query.whole_numbers("map_index").last().map(|&index| i32::try_from(index).unwrap_or(i32::MAX));
-    let try_number = query.whole_numbers("try_number").last().copied();
-    query.finish()?;
-    if try_number.is_some() {
-        // No entry is about one attempt.
-        return Ok(Json(EventLogPage { event_logs: Vec::new(), total_entries: 0 }));
-    }
-    let order = orders(&query, |name| match name {
-        "id" | "when" | "dttm" => Some(AuditOrder::Id),
-        name => TEXTS.iter().find(|(known, _)| *known == name).map(|(_, text)| AuditOrder::Text(*text)),
-    })?;
-    let (order, descending) = order.first().copied().unwrap_or_default();
-    let text = |name: &str| query.text(name).map(String::from);
-    let all = |name| query.all(name).map(String::from).collect();
-    let mut contains = Vec::new();
-    for (name, column) in TEXTS {
-        contains.extend(pattern(&query, &format!("{name}_pattern")).map(|parts| (column, parts)));
-        contains.extend(prefix_pattern(&query, &format!("{name}_prefix_pattern")).map(|parts| (column, parts)));
-    }
-    let search = AuditSearch {
-        id: None,
-        dag_id: text("dag_id"),
-        run_id: text("run_id"),
-        task_id: text("task_id"),
-        actor: text("owner"),
-        event: text("event"),
-        map_index,
-        included: all("included_events"),
-        excluded: all("excluded_events"),
-        before,
-        after,
-        contains,
-        order,
-        descending,
-    };
-    let mut db = app.pages().await?;
-    let rows = search_audit(&mut db, &search, (page.offset, page.limit)).await?;
-    let total_entries = match page.total(rows.len()) {
-        Some(total) => total,
-        None => count_audit(&mut db, &search).await?,
-    };
+    let search = asked(&mut query, AUDIT.columns)?;
+    let Found { rows, total: total_entries } = AUDIT.find(&mut *app.pages().await?, &search).await?;
     Ok(Json(EventLogPage { event_logs: rows.into_iter().map(|row| view(row, &caller)).collect(), total_entries }))
 }
 
@@ -103,8 +55,7 @@ pub(crate) async fn get(
 ) -> Result<Json<EventLogView>, Refusal> {
     let id: i64 = names.number("event_log_id")?;
     let mut db = app.hot().await?;
-    let search = AuditSearch { id: Some(id), ..AuditSearch::default() };
-    let found = search_audit(&mut db, &search, (0, 1)).await?.pop();
+    let found = AUDIT.first(&mut db, &Search::default().and(by::ID.is(id))).await?;
     let missing = || Refusal::not_found(format!("The Event Log with id: `{id}` not found"));
     found.map(|row| Json(view(row, &caller))).ok_or_else(missing)
 }

@@ -2,7 +2,7 @@
 
 mod list;
 
-pub(crate) use list::{ORDERS, list};
+pub(crate) use list::list;
 
 use super::task_instances::{OfRun, TaskInstanceView, TaskTryView, one_instance};
 use crate::extract::{Actor, JsonBody, Names};
@@ -15,8 +15,9 @@ use chrono::{DateTime, Utc};
 use list::with_instances;
 use orch_deeds::approval::{ANSWERED, answer};
 use orch_spec::approval::{FALLBACK, Given, Refused};
-use orch_store::approval::{ApprovalFilter, ApprovalRow, Stand, approval, list_approvals};
+use orch_store::approval::{APPROVALS, ApprovalRow, Stand, approval, by};
 use orch_store::instance::tries;
+use orch_store::list::Search;
 use orch_store::note::Notes;
 use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
@@ -131,15 +132,13 @@ async fn last_question(app: &App, names: &Names, try_no: Option<i16>) -> Result<
     let path = names.task()?;
     let map_index = names.number("map_index")?;
     let instance = one_instance(app, path, map_index).await?;
-    let filter = ApprovalFilter {
-        dag_id: Some(instance.run.dag_id.clone()),
-        run_id: Some(instance.run.run_id.clone()),
-        task_id: Some(instance.row.task_id.clone()),
-        map_index: Some(map_index),
-        try_no,
-        ..ApprovalFilter::default()
-    };
-    let found = list_approvals(&mut *app.pages().await?, &filter, (0, 1)).await?.pop();
+    let search = Search::default()
+        .and(by::DAG_ID.is(&instance.run.dag_id))
+        .and(by::RUN_ID.is(&instance.run.run_id))
+        .and(by::TASK_ID.is(&instance.row.task_id))
+        .and(by::MAP_INDEX.is(map_index))
+        .and(try_no.map(|try_no| by::TRY.is(i32::from(try_no))));
+    let found = APPROVALS.first(&mut *app.pages().await?, &search).await?;
     found.ok_or_else(|| {
         let of = &instance.path;
         Refusal::not_found(format!(

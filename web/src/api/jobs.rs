@@ -1,26 +1,24 @@
 //! `GET /api/v2/jobs`: schedulers and workers, alive or gone not long ago.
 
-use super::narrow::Span;
-use super::pages::{Page, orders};
+use super::list::asked;
 use crate::extract::Query;
 use crate::health::SCHEDULER_SILENT_SECS;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
-use chrono::{DateTime, Utc};
-use orch_store::narrow;
+use orch_store::list::Filter::{Is, Range};
+use orch_store::list::{Cell, Column, Found, Kind};
 use orch_store::process::{ProcessRow, list_processes};
 use orch_store::worker::{WorkerRow, list_workers};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::cmp::Ordering;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct JobPage {
     jobs: Vec<Job>,
-    total_entries: usize,
+    total_entries: i64,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -40,52 +38,47 @@ pub(crate) struct Job {
     alive: bool,
 }
 
+pub(crate) const COLUMNS: &[Column] = &[
+    Column::whole("id", "").sorted(),
+    // No job has one.
+    Column::text("dag_id", "").sorted(),
+    Column::text("state", "").sorted(),
+    Column::text("job_type", "").by(&[Is]).about("Exactly that").sorted(),
+    Column::moment("start_date", "").by(&[Range]).sorted(),
+    Column::moment("end_date", "").by(&[Range]).sorted(),
+    Column::moment("latest_heartbeat", "").sorted(),
+    Column::text("hostname", "").by(&[Is]).about("Exactly that").sorted(),
+    Column::text("unixname", "").sorted(),
+    Column::text("job_state", "").by(&[Is]).about("Exactly that"),
+    Column::flag("is_alive", "").about("Only what lives, or what does not"),
+    Column::absent("executor_class", Kind::Text),
+];
+
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<JobPage>, Refusal> {
-    let page = Page::of(&mut query);
-    let alive = query.flag("is_alive");
-    let (started, ended) = (Span::of(&mut query, "start_date"), Span::of(&mut query, "end_date"));
-    query.finish()?;
-    let orders = orders(&query, order)?;
+    let search = asked(&mut query, COLUMNS)?;
     let mut db = app.pages().await?;
     let schedulers = list_processes(&mut db).await?.into_iter().filter(|process| process.role == "scheduler");
     let mut jobs: Vec<Job> = schedulers.map(scheduler).collect();
     jobs.extend(list_workers(&mut db).await?.into_iter().map(worker));
-    let is = |name: &str, value: Option<&str>| query.text(name).is_none_or(|wanted| Some(wanted) == value);
-    jobs.retain(|job| {
-        alive.is_none_or(|alive| alive == job.alive)
-            && is("job_type", job.job_type.as_deref())
-            && is("job_state", job.state.as_deref())
-            && is("hostname", job.hostname.as_deref())
-            && is("executor_class", None)
-            && started.holds(job.start_date.map(|at| at.0))
-            && ended.holds(job.end_date.map(|at| at.0))
-    });
     jobs.sort_by_key(|job| job.id);
-    for (order, descends) in orders.into_iter().rev() {
-        jobs.sort_by(|one, other| if descends { order(other, one) } else { order(one, other) });
-    }
-    let total_entries = jobs.len();
-    let jobs = jobs.into_iter().skip(narrow::size(page.offset)).take(narrow::size(page.limit)).collect();
+    let Found { rows: jobs, total: total_entries } = search.pick(jobs, Job::cell);
     Ok(Json(JobPage { jobs, total_entries }))
 }
 
-fn order(name: &str) -> Option<fn(&Job, &Job) -> Ordering> {
-    match name {
-        "id" => Some(|one, other| one.id.cmp(&other.id)),
-        "state" => Some(|one, other| one.state.cmp(&other.state)),
-        "job_type" => Some(|one, other| one.job_type.cmp(&other.job_type)),
-        "hostname" => Some(|one, other| one.hostname.cmp(&other.hostname)),
-        "start_date" => Some(|one, other| moment(one.start_date).cmp(&moment(other.start_date))),
-        "end_date" => Some(|one, other| moment(one.end_date).cmp(&moment(other.end_date))),
-        "latest_heartbeat" => Some(|one, other| moment(one.latest_heartbeat).cmp(&moment(other.latest_heartbeat))),
-        // No job has one.
-        "dag_id" | "unixname" => Some(|_, _| Ordering::Equal),
-        _ => None,
+impl Job {
+    fn cell(&self, column: &Column) -> Cell<'_> {
+        match column.name {
+            "id" => self.id.into(),
+            "state" | "job_state" => self.state.as_deref().into(),
+            "job_type" => self.job_type.as_deref().into(),
+            "hostname" => self.hostname.as_deref().into(),
+            "start_date" => self.start_date.map(|at| at.0).into(),
+            "end_date" => self.end_date.map(|at| at.0).into(),
+            "latest_heartbeat" => self.latest_heartbeat.map(|at| at.0).into(),
+            "is_alive" => Cell::Flag(self.alive),
+            _ => Cell::Nothing,
+        }
     }
-}
-
-fn moment(at: Option<Timestamp>) -> Option<DateTime<Utc>> {
-    at.map(|Timestamp(at)| at)
 }
 
 fn scheduler(row: ProcessRow) -> Job {

@@ -1,7 +1,7 @@
 //! Named things that people keep: pools, variables, connections. One set of handlers for all of them, by the table of their fields
 //! (`orch_wire::Noun`) and the rules of the noun (`orch_deeds::Kept`).
 
-use super::pages::{Page, name_pattern, orders};
+use super::list::asked;
 use crate::auth::{Caller, Role};
 use crate::extract::{Actor, Fields, JsonBody, Names, Query, shown};
 use crate::refusal::Refusal;
@@ -10,7 +10,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use orch_deeds::{Kept, Refused, kept as deeds};
-use orch_store::kept::{self, Record, Search};
+use orch_store::kept::{self, Record};
+use orch_store::list::Found;
 use orch_store::seal::SecretError;
 use orch_wire::Sent;
 use orch_wire::noun::{AppearsIn, Patch, Purpose, Taken};
@@ -25,20 +26,8 @@ pub(crate) async fn list<K: Kept>(
     Extension(caller): Extension<Caller>,
     mut query: Query,
 ) -> Result<Json<Value>, Refusal> {
-    let page = Page::of(&mut query);
-    query.finish()?;
-    let search = Search {
-        names: name_pattern(&query, K::NOUN.path_key),
-        order: orders(&query, |word| K::NOUN.order(word))?,
-        skip: page.offset,
-        most: page.limit,
-    };
-    let mut db = app.pages().await?;
-    let rows = search.list(&mut db, K::TABLE).await?;
-    let total_entries = match page.total(rows.len()) {
-        Some(total) => total,
-        None => search.count(&mut db, K::TABLE).await?,
-    };
+    let search = asked(&mut query, K::COLUMNS)?;
+    let Found { rows, total: total_entries } = kept::find(&mut *app.pages().await?, K::TABLE, &search).await?;
     let views: Vec<_> = rows.iter().map(|row| view::<K>(&app, caller.role, row)).collect();
     Ok(Json(json!({ K::NOUN.many: views, "total_entries": total_entries })))
 }

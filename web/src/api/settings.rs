@@ -1,7 +1,7 @@
 //! `GET /api/v2/config`: what this server was told, secrets masked; and lists that are empty here but that Airflow's
 //! clients ask for.
 
-use super::pages::{Page, orders};
+use super::list::asked;
 use crate::extract::{Names, Query};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -9,11 +9,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use orch_wire::Problem;
+use orch_store::list::{Column, Filter, Words};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::fmt::Write as _;
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -122,22 +122,23 @@ pub(crate) struct ProviderPage {
     total_entries: i64,
 }
 
-const WARNINGS: [&str; 3] = ["asset conflict", "non-existent pool", "runtime varying value"];
+const WARNINGS: Words =
+    Words { noun: "warning_type", words: &["asset conflict", "non-existent pool", "runtime varying value"] };
+pub(crate) const WARNING_COLUMNS: &[Column] = &[
+    Column::text("dag_id", "").by(&[Filter::Is]).about("Of that DAG").sorted(),
+    Column::words("warning_type", "", WARNINGS).by(&[Filter::Is]).about("Of that kind").sorted(),
+    Column::text("message", "").sorted(),
+    Column::moment("timestamp", "").sorted(),
+];
 
 /// A page of what there is none of.
-fn empty<T: Default>(mut query: Query, orders_known: &[&str]) -> Result<Json<T>, Refusal> {
-    Page::of(&mut query);
-    query.finish()?;
-    orders(&query, |name| orders_known.contains(&name).then_some(()))?;
+fn empty<T: Default>(mut query: Query, columns: &'static [Column]) -> Result<Json<T>, Refusal> {
+    asked(&mut query, columns)?;
     Ok(Json(T::default()))
 }
 
 pub(crate) async fn dag_warnings(query: Query) -> Result<Json<DagWarningPage>, Refusal> {
-    if let Some(word) = query.text("warning_type").filter(|word| !WARNINGS.contains(word)) {
-        let msg = format!("Input should be one of '{}'", WARNINGS.join("', '"));
-        return Err(Problem::new("enum", msg).at(["query", "warning_type"]).with_input(&json!(word)).into());
-    }
-    empty(query, &["dag_id", "warning_type", "message", "timestamp"])
+    empty(query, WARNING_COLUMNS)
 }
 
 pub(crate) async fn plugins(query: Query) -> Result<Json<PluginPage>, Refusal> {

@@ -1,6 +1,6 @@
 //! `/api/orch/v1/streams`: how far streams are, and what people want of them.
 
-use super::pages::{Page, name_pattern, orders, words};
+use super::list::asked;
 use crate::extract::{Actor, JsonBody, Names, Query, shown};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -9,9 +9,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use orch_deeds::Refused;
 use orch_deeds::stream::{self as deeds, STEERED, Steer};
+use orch_store::list::Found;
 use orch_store::stream::{
-    PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, StreamState, get_stream, list_streams,
-    minutes_of_stream, partitions_of_stream,
+    PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, by, find_streams, get_stream, minutes_of_stream,
+    partitions_of_stream,
 };
 use orch_wire::Problem;
 use orch_wire::fields::{Fields, integer};
@@ -20,11 +21,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgConnection;
-use std::cmp::Ordering;
 
-pub(crate) const STATES: &[&str] = &["running", "paused", "failed", "unassigned"];
-pub(crate) const ORDERS: &[&str] =
-    &["name", "state", "topic", "table", "lag", "records", "records_last_hour", "last_commit_at"];
 /// What is kept of each minute.
 const MOST_HOURS: i64 = 24;
 pub(crate) const USUAL_HOURS: u32 = 3;
@@ -32,7 +29,7 @@ pub(crate) const USUAL_HOURS: u32 = 3;
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct StreamPage {
     streams: Vec<StreamView>,
-    total_entries: usize,
+    total_entries: i64,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -168,41 +165,10 @@ fn no_such_stream(name: &str) -> Refusal {
     Refusal::not_found(format!("The Stream with name: `{}` was not found", shown(name)))
 }
 
-/// There are as many as people declare, and their state is known in the program only: all are read and sorted here.
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<StreamPage>, Refusal> {
-    let page = Page::of(&mut query);
-    query.finish()?;
-    let states: Vec<StreamState> = words(&query, "state", ("state", STATES))?;
-    let orders = orders(&query, order)?;
-    let mut rows = list_streams(&mut *app.pages().await?, &name_pattern(&query, "name")).await?;
-    rows.retain(|row| states.is_empty() || states.contains(&row.state()));
-    rows.sort_by(|one, other| {
-        let by = |(compare, descends): &(Compare, bool)| {
-            if *descends { compare(other, one) } else { compare(one, other) }
-        };
-        orders.iter().map(by).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
-    });
-    let total_entries = rows.len();
-    let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);
-    let most = usize::try_from(page.limit).unwrap_or(usize::MAX);
-    let streams = rows.into_iter().skip(skip).take(most).map(StreamView::from).collect();
-    Ok(Json(StreamPage { streams, total_entries }))
-}
-
-type Compare = fn(&StreamRow, &StreamRow) -> Ordering;
-
-fn order(word: &str) -> Option<Compare> {
-    Some(match word {
-        "name" => |one, other| one.name.cmp(&other.name),
-        "state" => |one, other| one.state().name().cmp(other.state().name()),
-        "topic" => |one, other| one.topic().cmp(other.topic()),
-        "table" => |one, other| one.table().cmp(other.table()),
-        "lag" => |one, other| one.lag.cmp(&other.lag),
-        "records" => |one, other| one.records.cmp(&other.records),
-        "records_last_hour" => |one, other| one.records_last_hour.cmp(&other.records_last_hour),
-        "last_commit_at" => |one, other| one.last_commit_at.cmp(&other.last_commit_at),
-        _ => return None,
-    })
+    let search = asked(&mut query, by::ALL)?;
+    let Found { rows, total: total_entries } = find_streams(&mut *app.pages().await?, &search).await?;
+    Ok(Json(StreamPage { streams: rows.into_iter().map(StreamView::from).collect(), total_entries }))
 }
 
 pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<StreamDetails>, Refusal> {

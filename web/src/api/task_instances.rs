@@ -3,7 +3,7 @@
 //! What was not decided yet is listed too, with state null: made up from the structure of the run's version.
 
 mod bulk;
-mod choice;
+pub(crate) mod choice;
 mod clear;
 mod list;
 mod logs;
@@ -21,15 +21,13 @@ pub(crate) use meant::Wish;
 pub(crate) use tries::{get as get_try, list as list_tries, list_with_causes as list_tries_with_causes};
 
 use super::dag_runs::find;
-use crate::extract::{MappedPath, Query, TaskPath, no_such_instance};
+use crate::extract::{MappedPath, TaskPath, no_such_instance};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 pub(crate) use logs::LogPage;
 use orch_core::plan::{Plan, TaskIdx};
-use orch_spec::state::TaskState;
 use orch_store::instance::{InstanceFilter, InstanceRow, MOST_INSTANCES, get_instance, ledger, list_instances};
 use orch_store::note::notes_of;
 use orch_store::run::RunDetails;
@@ -119,17 +117,4 @@ pub(super) async fn rows_of(
             return Ok(rows);
         }
     }
-}
-
-/// `none` and `no_status` stand for what has no state yet.
-pub(super) fn states(query: &Query) -> Result<Vec<TaskState>, Refusal> {
-    let read = |word: &str| match word {
-        "no_status" | "null" => Ok(TaskState::None),
-        word => word.parse().map_err(|_| {
-            let known: Vec<&str> = TaskState::ALL.iter().map(|state| state.as_str()).collect();
-            let text = format!("Invalid value for state. Valid values are {}", known.join(", "));
-            Refusal::plain(StatusCode::UNPROCESSABLE_ENTITY, text)
-        }),
-    };
-    query.all("state").map(read).collect()
 }

@@ -7,7 +7,8 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use orch_document::diff::{Diff, FieldChange};
-use orch_store::version::{VersionFilter, VersionRow, list_versions, runs_by_version, spec_of, workers_by_version};
+use orch_store::list::Search;
+use orch_store::version::{VERSIONS, VersionRow, by, runs_by_version, spec_of, workers_by_version};
 use orch_wire::Problem;
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
@@ -69,14 +70,11 @@ struct EdgeView {
     to: String,
 }
 
-/// The most in one answer; there are as many as the structure ever changed.
-const MOST_VERSIONS: i64 = 1_000;
-
 pub(crate) async fn list(State(app): State<App>, DagPath(dag_id): DagPath) -> Result<Json<VersionPage>, Refusal> {
     let mut db = app.pages().await?;
     let dag = find(&mut db, &dag_id).await?;
-    let filter = VersionFilter { dag_id: Some(dag.dag_id.clone()), newest_first: true, ..VersionFilter::default() };
-    let found = list_versions(&mut db, &filter, (0, MOST_VERSIONS)).await?;
+    let search = Search::default().and(by::DAG_ID.is(&dag.dag_id)).by(by::ID.descending());
+    let found = VERSIONS.rows(&mut db, &search).await?;
     let runs = runs_by_version(&mut db, &dag.dag_id).await?;
     let ids: Vec<i32> = found.iter().map(|version| version.id).collect();
     let mut workers = workers_by_version(&mut db, &ids).await?;

@@ -2,14 +2,15 @@
 
 use super::dags::find;
 use super::ids::dag_version_uuid;
-use super::pages::{Page, orders};
+use super::list::asked;
 use crate::extract::{Dags, Names, Query, RunsPath};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use orch_store::version::{VersionFilter, VersionRow, count_versions, list_versions};
+use orch_store::list::Found;
+use orch_store::version::{VERSIONS, VersionRow, by, version_of};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -59,32 +60,12 @@ pub(crate) async fn list(
     RunsPath(dags): RunsPath,
     mut query: Query,
 ) -> Result<Json<DagVersionPage>, Refusal> {
-    let page = Page::of(&mut query);
-    let number = query.whole_numbers("version_number").last().copied();
-    query.finish()?;
-    let known = ["id", "version_number", "bundle_name", "bundle_version"];
-    let order = orders(&query, |name| known.contains(&name).then_some(()))?;
-    if query.text("bundle_version").is_some_and(|version| !version.is_empty()) {
-        // Bundles here have none.
-        return Ok(Json(DagVersionPage { dag_versions: Vec::new(), total_entries: 0 }));
-    }
+    let mut search = asked(&mut query, VERSIONS.columns)?;
     let mut db = app.pages().await?;
-    let dag_id = match dags {
-        Dags::All => None,
-        Dags::One(dag_id) => Some(find(&mut db, &dag_id).await?.dag_id),
-    };
-    let filter = VersionFilter {
-        dag_id,
-        // A number that no version can have is none's.
-        number: number.map(|number| i32::try_from(number).unwrap_or(-1)),
-        bundle: query.text("bundle_name").map(String::from),
-        newest_first: order.first().is_some_and(|((), descends)| *descends),
-    };
-    let found = list_versions(&mut db, &filter, (page.offset, page.limit)).await?;
-    let total_entries = match page.total(found.len()) {
-        Some(total) => total,
-        None => count_versions(&mut db, &filter).await?,
-    };
+    if let Dags::One(dag_id) = dags {
+        search = search.and(by::DAG_ID.is(find(&mut db, &dag_id).await?.dag_id));
+    }
+    let Found { rows: found, total: total_entries } = VERSIONS.find(&mut db, &search).await?;
     Ok(Json(DagVersionPage { dag_versions: found.iter().map(DagVersionView::of).collect(), total_entries }))
 }
 
@@ -93,7 +74,6 @@ pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<Dag
     let mut db = app.pages().await?;
     let dag_id = find(&mut db, &dag_id).await?.dag_id;
     let missing = format!("The DagVersion with dag_id: `{dag_id}` and version_number: `{number}` was not found");
-    let filter = VersionFilter { dag_id: Some(dag_id), number: Some(number), ..VersionFilter::default() };
-    let found = list_versions(&mut db, &filter, (0, 1)).await?.pop();
+    let found = version_of(&mut db, &dag_id, number).await?;
     found.map(|row| Json(DagVersionView::of(&row))).ok_or_else(|| Refusal::not_found(missing))
 }

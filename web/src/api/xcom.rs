@@ -6,8 +6,7 @@ use change::missing;
 pub(crate) use change::{create, delete, patch};
 
 use super::dag_runs::find;
-use super::narrow::{Span, fits};
-use super::pages::{Page, name_pattern, orders};
+use super::list::asked;
 use crate::extract::{Names, Query, RunPath};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -15,12 +14,15 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use orch_core::plan::{Plan, TaskIdx};
-use orch_store::output::{OutputFilter, OutputOrder, OutputRow, count_outputs, get as get_output, list_outputs, shown};
+use orch_store::list::{Cell, Column, Found, Search};
+use orch_store::narrow;
+use orch_store::output::{OUTPUTS, OutputRow, by, get as get_output, shown};
 use orch_store::run::RunDetails;
 use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
+use uuid::Uuid;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct XComPage {
@@ -51,49 +53,34 @@ pub(crate) struct XComValue {
 
 /// Of one task, or of all of the run with `~`.
 pub(crate) async fn list(State(app): State<App>, names: Names, mut query: Query) -> Result<Json<XComPage>, Refusal> {
-    let page = Page::of(&mut query);
-    let index = |query: &mut Query, name: &str| query.whole_numbers(name).last().copied();
-    let map_index = index(&mut query, "map_index").or(index(&mut query, "map_index_filter"));
-    let (logical_date, run_after) = (Span::of(&mut query, "logical_date"), Span::of(&mut query, "run_after"));
-    query.finish()?;
-    let order = orders(&query, |name| match name {
-        // All are of one DAG and one run.
-        "task_id" | "dag_id" | "run_id" | "run_after" => Some(OutputOrder::Task),
-        "map_index" => Some(OutputOrder::MapIndex),
-        "key" => Some(OutputOrder::Key),
-        "timestamp" => Some(OutputOrder::Age),
-        _ => None,
-    })?;
+    let mut search = asked(&mut query, OUTPUTS.columns)?;
     let run_path = run_of(&names)?;
     let mut db = app.pages().await?;
     let run = find(&mut db, &run_path).await?;
     let version = app.versions.get(&mut db, run.version).await?;
     let plan = &version.plan;
-    let is_run_meant = logical_date.holds(run.logical_date)
-        && run_after.holds(Some(run.run_after))
-        && fits(&name_pattern(&query, "run_id"), &run.run_id)
-        && fits(&name_pattern(&query, "dag_display_name"), &run.dag_id);
-    let (task, pattern) = (names.get("task_id"), name_pattern(&query, "task_id"));
-    let is_meant = |id: &str| is_run_meant && (task == "~" || task == id) && fits(&pattern, id);
-    let filter = OutputFilter {
-        tasks: Some(
-            (0..plan.tasks.len())
-                .filter_map(|index| TaskIdx::try_from(index).ok())
-                .filter(|index| is_meant(plan.task_id(*index)))
-                .collect(),
-        ),
-        map_index: map_index.map(|index| i32::try_from(index).unwrap_or(i32::MAX)),
-        key: query.text("xcom_key").map(String::from),
-        keys: name_pattern(&query, "xcom_key"),
-        order,
-    };
-    let rows = list_outputs(&mut db, run.id, &filter, (page.offset, page.limit)).await?;
-    let total_entries = match page.total(rows.len()) {
-        Some(total) => total,
-        None => count_outputs(&mut db, run.id, &filter).await?,
-    };
+    let (elsewhere, stored) = search.conditions.into_iter().partition(|one| one.column.sql.is_empty());
+    search.conditions = stored;
+    let elsewhere = Search { conditions: elsewhere, ..Search::default() };
+    let task = names.get("task_id");
+    let is_meant = |id: &str| (task == "~" || task == id) && elsewhere.fits(&(&run, id), cell);
+    let tasks = (0..narrow::task(plan.tasks.len())).filter(|place| is_meant(plan.task_id(*place)));
+    let search = search.and(by::RUN.is(run.id)).and(by::TASK.any_of(tasks.map(i64::from)));
+    let Found { rows, total: total_entries } = OUTPUTS.find(&mut db, &search).await?;
     let xcom_entries = rows.into_iter().map(|row| view(&run, plan, row)).collect();
     Ok(Json(XComPage { xcom_entries, total_entries }))
+}
+
+/// What is asked of the run and of the names of its tasks.
+fn cell<'a>((run, task_id): &'a (&RunDetails, &str), column: &Column) -> Cell<'a> {
+    match column.name {
+        "logical_date" => run.logical_date.into(),
+        "run_after" => run.run_after.into(),
+        "run_id" => run.run_id.as_str().into(),
+        "dag_display_name" => run.dag_id.as_str().into(),
+        "task_id" => (*task_id).into(),
+        _ => Cell::Nothing,
+    }
 }
 
 pub(crate) async fn get(State(app): State<App>, names: Names, mut query: Query) -> Result<Json<XComValue>, Refusal> {
@@ -110,8 +97,7 @@ pub(crate) async fn get(State(app): State<App>, names: Names, mut query: Query) 
     let run = find(&mut db, &path.run).await?;
     let version = app.versions.get(&mut db, run.version).await?;
     let task = version.plan.index_of(&path.task_id).ok_or_else(missing)?;
-    let filter = of_one(task, map_index, key);
-    let row = list_outputs(&mut db, run.id, &filter, (0, 1)).await?.pop().ok_or_else(missing)?;
+    let row = OUTPUTS.first(&mut db, &of_one(run.id, task, map_index, key)).await?.ok_or_else(missing)?;
     let value = get_output(&mut db, run.id, task, map_index, key).await?.ok_or_else(missing)?;
     let value = match shown(value) {
         Value::String(text) => Value::String(text),
@@ -122,9 +108,9 @@ pub(crate) async fn get(State(app): State<App>, names: Names, mut query: Query) 
 }
 
 /// One by its names.
-fn of_one(task: TaskIdx, map_index: i32, key: &str) -> OutputFilter {
-    let (tasks, map_index, key) = (Some(vec![task]), Some(map_index), Some(key.into()));
-    OutputFilter { tasks, map_index, key, ..OutputFilter::default() }
+fn of_one(run: Uuid, task: TaskIdx, map_index: i32, key: &str) -> Search {
+    let of_task = Search::default().and(by::RUN.is(run)).and(by::TASK.is(i64::from(task)));
+    of_task.and(by::MAP_INDEX.is(map_index)).and(by::KEY.is(key))
 }
 
 fn run_of(names: &Names) -> Result<RunPath, Refusal> {

@@ -96,6 +96,11 @@ impl Query {
         })
     }
 
+    /// What is wrong with it besides.
+    pub(crate) fn refuse(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
     /// Everything that was asked for could be read.
     pub(crate) fn finish(&mut self) -> Result<(), Refusal> {
         if self.problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid(std::mem::take(&mut self.problems))) }

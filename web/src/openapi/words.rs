@@ -11,7 +11,7 @@ pub(crate) type Line = (&'static str, &'static str, Cow<'static, str>);
 pub(crate) static GROUPS: LazyLock<Vec<(&'static str, Vec<Line>)>> = LazyLock::new(|| {
     let group = |(group, lines): &Written| {
         let written = lines.iter().map(|(method, path, line)| (*method, *path, Cow::from(*line)));
-        let nouns = NOUNS.into_iter().filter(|noun| noun.group == *group);
+        let nouns = NOUNS.into_iter().map(|(noun, _)| noun).filter(|noun| noun.group == *group);
         let of_noun = nouns.flat_map(|noun| {
             let routes =
                 [noun.path, noun.path_of_one].into_iter().flat_map(|path| METHODS.map(|method| (method, path)));

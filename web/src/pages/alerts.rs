@@ -3,7 +3,7 @@
 use super::home::task_href;
 use super::turned::Turned;
 use super::{Shell, encoded, html, see_other};
-use crate::api::alerts::{KINDS, STATES, send_again};
+use crate::api::alerts::send_again;
 use crate::extract::{Actor, Form, Query};
 use crate::parts::{self, dag_href};
 use crate::refusal::Refusal;
@@ -13,7 +13,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::alert::{AlertKind, AlertState, message};
-use orch_store::alert::{AlertFilter, AlertRow, list_alerts};
+use orch_store::alert::{ALERTS, AlertRow, by};
+use orch_store::list::{Column, Search};
 
 #[derive(Template)]
 #[template(path = "pages/alerts.html")]
@@ -57,22 +58,23 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let turned = Turned::to(&mut query, OF_A_PAGE);
     query.finish()?;
     let text = |name: &str| query.text(name).unwrap_or_default().trim().to_string();
-    let said = |text: &str| Some(text.to_string()).filter(|text| !text.is_empty());
     let filter =
         Filter { state: text("state"), kind: text("kind"), dag: text("dag"), run: text("run"), task: text("task") };
-    let search = AlertFilter {
+    let said = |text: &str, column: Column| (!text.is_empty()).then(|| column.is(text));
+    let search = Search::default()
         // A word of a stranger finds as much as none.
-        state: filter.state.parse::<AlertState>().ok(),
-        kind: filter.kind.parse::<AlertKind>().ok(),
-        dag_id: said(&filter.dag),
-        run_id: said(&filter.run),
-        task_id: said(&filter.task),
-        run: None,
-    };
-    let mut rows = list_alerts(&mut *app.pages().await?, &search, (turned.skip(), turned.most())).await?;
+        .and(filter.state.parse::<AlertState>().ok().map(|state| by::STATE.is(state.as_str())))
+        .and(filter.kind.parse::<AlertKind>().ok().map(|kind| by::KIND.is(kind.as_str())))
+        .and(said(&filter.dag, by::DAG_ID))
+        .and(said(&filter.run, by::RUN_ID))
+        .and(said(&filter.task, by::TASK_ID));
+    let mut rows = ALERTS.rows(&mut *app.pages().await?, &search.page(turned.skip(), turned.most())).await?;
     let (newer, older) = turned.cut(&mut rows, |page| format!("/alerts?{}page={page}", filter.query()));
     let lines = rows.into_iter().map(|row| line(row, &shell)).collect();
-    html(StatusCode::OK, &AlertsPage { shell, lines, filter, states: STATES, kinds: KINDS, newer, older })
+    html(
+        StatusCode::OK,
+        &AlertsPage { shell, lines, filter, states: AlertState::WORDS, kinds: AlertKind::WORDS, newer, older },
+    )
 }
 
 /// `POST /alerts/retry`: sends one at once.

@@ -14,7 +14,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_spec::approval::Person;
-use orch_store::approval::{ApprovalFilter, ApprovalRow, Stand, list_approvals};
+use orch_store::approval::{APPROVALS, ApprovalRow, Stand, by};
+use orch_store::list::Search;
 
 #[derive(Template)]
 #[template(path = "pages/approvals.html")]
@@ -48,10 +49,9 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let turned = Turned::to(&mut query, OF_A_PAGE);
     query.finish()?;
     let mut db = app.pages().await?;
-    let open = ApprovalFilter { is_open: Some(true), ..ApprovalFilter::default() };
-    let open = list_approvals(&mut db, &open, (0, MOST_OPEN)).await?;
-    let ended = ApprovalFilter { is_open: Some(false), ..ApprovalFilter::default() };
-    let mut ended = list_approvals(&mut db, &ended, (turned.skip(), turned.most())).await?;
+    let are = |open: bool| Search::default().and(by::OPEN.is_so(open));
+    let open = APPROVALS.rows(&mut db, &are(true).page(0, MOST_OPEN)).await?;
+    let mut ended = APPROVALS.rows(&mut db, &are(false).page(turned.skip(), turned.most())).await?;
     drop(db);
     let (newer, older) = turned.cut(&mut ended, |page| format!("/approvals?page={page}"));
     let (mine, others): (Vec<ApprovalRow>, Vec<ApprovalRow>) =

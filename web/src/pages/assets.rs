@@ -14,7 +14,8 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_store::asset::{AssetFilter, AssetOrder, AssetRow, UseRow, list_assets, uses_of};
+use orch_store::asset::{ASSETS, AssetRow, UseRow, by, uses_of};
+use orch_store::list::{Column, Search};
 
 #[derive(Template)]
 #[template(path = "pages/assets.html")]
@@ -57,17 +58,15 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     query.finish()?;
     let q = query.text("q").unwrap_or_default().trim().to_string();
     let stale = query.text("state") == Some("stale");
-    let filter = AssetFilter {
-        uri_contains: (!q.is_empty()).then(|| vec![q.clone()]),
-        stale: stale.then_some(true),
-        ..AssetFilter::default()
+    let named = |column: Column| {
+        let search = Search::default().and((!q.is_empty()).then(|| column.contains([&q])));
+        let search = search.and(stale.then(|| by::STALE.is_so(true))).by(by::NAME.ascending());
+        search.page(turned.skip(), turned.most())
     };
     let mut db = app.pages().await?;
-    let place = (turned.skip(), turned.most());
-    let mut rows = list_assets(&mut db, &filter, &[(AssetOrder::Name, false)], place).await?;
+    let mut rows = ASSETS.rows(&mut db, &named(by::URI)).await?;
     if rows.is_empty() && !q.is_empty() {
-        let by_name = AssetFilter { name_contains: filter.uri_contains.clone(), uri_contains: None, ..filter };
-        rows = list_assets(&mut db, &by_name, &[(AssetOrder::Name, false)], place).await?;
+        rows = ASSETS.rows(&mut db, &named(by::NAME)).await?;
     }
     let of = if stale { "&state=stale" } else { "" };
     let (before, after) = turned.cut(&mut rows, |page| format!("/assets?q={}{of}&page={page}", encoded(&q)));

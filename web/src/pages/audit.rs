@@ -12,7 +12,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, NaiveDateTime, Utc};
-use orch_store::audit::{AuditRow, AuditSearch, AuditText, search_audit};
+use orch_store::audit::{AUDIT, AuditRow, by};
+use orch_store::list::{Column, Compare, Search};
 use serde_json::Value;
 
 #[derive(Template)]
@@ -58,20 +59,17 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let text = |name: &str| query.text(name).unwrap_or_default().trim().to_string();
     let filter =
         Filter { who: text("who"), what: text("what"), dag: text("dag"), after: text("after"), before: text("before") };
-    let some = |text: &str| (!text.is_empty()).then(|| text.to_string());
-    // People say `clear run`; events are called `clear_dag_run`.
-    let contains = some(&filter.what.replace(' ', "_")).map(|part| (AuditText::Event, vec![part]));
-    let search = AuditSearch {
-        actor: some(&filter.who),
-        dag_id: some(&filter.dag),
-        after: moment(&filter.after)?,
-        before: moment(&filter.before)?,
-        contains: contains.into_iter().collect(),
-        descending: true,
-        ..AuditSearch::default()
-    };
+    let said = |text: &str, column: Column| (!text.is_empty()).then(|| column.is(text));
+    let search = Search::default()
+        .and(said(&filter.who, by::ACTOR))
+        .and(said(&filter.dag, by::DAG_ID))
+        // People say `clear run`; events are called `clear_dag_run`.
+        .and((!filter.what.is_empty()).then(|| by::EVENT.contains([filter.what.replace(' ', "_")])))
+        .and(moment(&filter.after)?.map(|at| by::AFTER.compare(Compare::Above, at)))
+        .and(moment(&filter.before)?.map(|at| by::BEFORE.compare(Compare::Below, at)))
+        .by(by::ID.descending());
     let mut db = app.pages().await?;
-    let mut rows = search_audit(&mut db, &search, (turned.skip(), turned.most())).await?;
+    let mut rows = AUDIT.rows(&mut db, &search.page(turned.skip(), turned.most())).await?;
     let (newer, older) = turned.cut(&mut rows, |page| format!("/audit?{}page={page}", filter.query()));
     let shows_addresses = shell.can(Role::Op);
     let page = AuditPage {

@@ -12,7 +12,8 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_store::backfill::{BackfillFilter, BackfillRow, list_backfills};
+use orch_store::backfill::{BACKFILLS, BackfillRow, by};
+use orch_store::list::Search;
 
 #[derive(Template)]
 #[template(path = "pages/backfills.html")]
@@ -65,8 +66,11 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
     let turned = Turned::to(&mut query, OF_A_PAGE);
     query.finish()?;
     let active = query.text("show") == Some("active");
-    let filter = BackfillFilter { dag_id: dag_id.map(String::from), active, ..BackfillFilter::default() };
-    let mut rows = list_backfills(&mut *app.pages().await?, &filter, turned.most(), turned.skip()).await?;
+    let search = Search::default()
+        .and(dag_id.map(|dag_id| by::DAG_ID.is(dag_id)))
+        .and(active.then(|| by::ACTIVE.holds()))
+        .page(turned.skip(), turned.most());
+    let mut rows = BACKFILLS.rows(&mut *app.pages().await?, &search).await?;
     let place = match dag_id {
         Some(dag_id) => format!("{}/backfills", parts::dag_href(dag_id)),
         None => "/backfills".into(),

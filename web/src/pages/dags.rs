@@ -13,7 +13,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_spec::state::RunState;
-use orch_store::dag::{DagFilter, DagRow, add_favorite, count_dags, favorites, list_dags, remove_favorite, resolve};
+use orch_store::dag::{DAGS, DagRow, add_favorite, by, favorites, remove_favorite, resolve};
+use orch_store::list::{Found, Search};
 use orch_store::overview::{RunMark, failing, last_runs, running_runs};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -76,7 +77,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let q = query.text("q").unwrap_or_default().trim().to_string();
     let asked = query.text("state").unwrap_or("all");
     let state = STATES.into_iter().find(|state| *state == asked).unwrap_or("all");
-    let mut filter = DagFilter { stale: Some(false), skip: (page - 1) * OF_A_PAGE, ..search(&q) };
+    let skip = (page - 1) * OF_A_PAGE;
+    let search = search(&q).and(by::LIVE.holds()).page(skip, OF_A_PAGE);
     let mut db = app.pages().await?;
     let (failed, running) = (failing(&mut db, MOST_OF_A_STATE).await?, running_runs(&mut db, MOST_OF_A_STATE).await?);
     let running: BTreeSet<String> = running.into_iter().map(|run| run.dag_id).collect();
@@ -85,15 +87,14 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
         Some(user) => favorites(&mut db, &user.name, MOST_OF_A_STATE).await?.into_iter().collect(),
         None => BTreeSet::new(),
     };
-    match state {
-        "favorites" => filter.ids = Some(liked.iter().cloned().collect()),
-        "failing" => filter.ids = Some(failed.into_iter().map(|run| run.dag_id).collect()),
-        "running" => filter.ids = Some(running.into_iter().collect()),
-        "paused" => filter.paused = Some(true),
-        _ => {}
-    }
-    let rows = list_dags(&mut db, &filter, OF_A_PAGE).await?;
-    let total = count_dags(&mut db, &filter).await?;
+    let of_state = match state {
+        "favorites" => Some(by::DAG_ID.any_of(liked.iter().cloned())),
+        "failing" => Some(by::DAG_ID.any_of(failed.into_iter().map(|run| run.dag_id))),
+        "running" => Some(by::DAG_ID.any_of(running)),
+        "paused" => Some(by::PAUSED.is_so(true)),
+        _ => None,
+    };
+    let Found { rows, total } = DAGS.find(&mut db, &search.and(of_state)).await?;
     let ids: Vec<String> = rows.iter().map(|row| row.dag_id.clone()).collect();
     let history = last_runs(&mut db, &ids, HISTORY as i64).await?;
     let mut by_dag: BTreeMap<&str, Vec<RunMark>> = BTreeMap::new();
@@ -108,11 +109,11 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let turned = |page: i64| format!("/dags?state={state}{rest}&page={page}");
     let page = DagsPage {
         lines: lines.collect(),
-        first: if shown == 0 { 0 } else { filter.skip + 1 },
-        last: filter.skip + shown,
+        first: if shown == 0 { 0 } else { skip + 1 },
+        last: skip + shown,
         total,
         back: (page > 1).then(|| turned(page - 1)),
-        on: (filter.skip + shown < total).then(|| turned(page + 1)),
+        on: (skip + shown < total).then(|| turned(page + 1)),
         all: shell.pulse.map_or(total, |pulse| pulse.dags),
         failing,
         running: running_count,
@@ -126,18 +127,18 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
 }
 
 /// `tag:…` and `owner:…` are what they say, the rest is a part of the name.
-fn search(q: &str) -> DagFilter {
-    let mut filter = DagFilter { all_tags: true, ..DagFilter::default() };
-    let mut name = Vec::new();
+fn search(q: &str) -> Search {
+    let mut search = Search::default();
+    let (mut owners, mut name) = (Vec::new(), Vec::new());
     for word in q.split_whitespace() {
         match word.split_once(':') {
-            Some(("tag", tag)) if !tag.is_empty() => filter.tags.push(tag.into()),
-            Some(("owner", owner)) if !owner.is_empty() => filter.owners.push(owner.into()),
+            Some(("tag", tag)) if !tag.is_empty() => search = search.and(by::TAGS.is(tag)),
+            Some(("owner", owner)) if !owner.is_empty() => owners.push(owner),
             _ => name.push(word),
         }
     }
-    filter.name_part = (!name.is_empty()).then(|| name.join(" "));
-    filter
+    let owned = (!owners.is_empty()).then(|| by::OWNERS.any_of(owners));
+    search.and(owned).and((!name.is_empty()).then(|| by::NAME.has(name.join(" "))))
 }
 
 fn line(row: DagRow, runs: &[RunMark], now: Now) -> Line {
@@ -213,9 +214,10 @@ mod tests {
 
     #[test]
     fn words_of_a_search_are_tags_owners_or_a_part_of_the_name() {
-        let filter = search("tag:retail  or owner:ada tag:gold ders tag:");
-        assert_eq!((filter.tags, filter.owners), (vec!["retail".into(), "gold".into()], vec!["ada".to_string()]));
-        assert_eq!(filter.name_part.as_deref(), Some("or ders tag:"));
-        assert_eq!(search("").name_part, None);
+        let asked = search("tag:retail or owner:ada tag:gold ders tag:").parameters();
+        let asked: Vec<(&str, &str)> = asked.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let named = ("dag_id_pattern", "or ders tag:");
+        assert_eq!(asked, [("tags", "retail"), ("tags", "gold"), ("owners", "ada"), named]);
+        assert!(search("").conditions.is_empty());
     }
 }

@@ -18,8 +18,9 @@ use orch_spec::state::RunState;
 use orch_store::asset::stale_assets;
 use orch_store::audit::{AuditRow, endings};
 use orch_store::clean::passes;
-use orch_store::import_error::{ImportErrorFilter, ImportErrorRow, list_import_errors};
+use orch_store::import_error::{IMPORT_ERRORS, ImportErrorRow, by};
 use orch_store::instance::ledgers;
+use orch_store::list::Search;
 use orch_store::overview::{
     MOST_MARKS, NextRun, Pulse, RunFailure, RunMark, failing, first_failures, last_runs, next_runs, running_runs,
     runs_since,
@@ -157,7 +158,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     });
     let streams: Vec<BrokenStream> = streams.collect();
     let broken = broken(&mut db, MOST_NEEDS, now).await?;
-    let files = list_import_errors(&mut db, &ImportErrorFilter::default()).await?;
+    let files = IMPORT_ERRORS.rows(&mut db, &Search::default().by(by::FILE.ascending())).await?;
     let files: Vec<BrokenFile> = files.into_iter().map(|error| view_file(error, now)).collect();
     let kept = passes(&mut db).await?.and_then(|passes| passes.failing).map(|failing| KeptTooLong {
         why: failing.error,

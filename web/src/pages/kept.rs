@@ -14,8 +14,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::gates::DEFAULT_POOL;
 use orch_deeds::{Connection, Kept, Pool, Topic, Variable};
-use orch_store::kept::{Record, Search};
-use orch_store::name_pattern::NamePattern;
+use orch_store::kept::{self, Record};
+use orch_store::list::Search;
 use serde_json::{Map, Value};
 
 /// Where the pages of a noun are, and what they say.
@@ -131,13 +131,10 @@ pub(crate) async fn listed<K: Pages>(app: &App, query: &mut Query) -> Result<Lis
     let turned = Turned::to(query, OF_A_PAGE);
     query.finish()?;
     let q = query.text("q").unwrap_or_default().trim().to_string();
-    let search = Search {
-        names: NamePattern { contains: (!q.is_empty()).then(|| vec![q.clone()]), begins: None },
-        skip: turned.skip(),
-        most: turned.most(),
-        ..Search::default()
-    };
-    let mut rows = search.list(&mut *app.pages().await?, K::TABLE).await?;
+    let name = K::COLUMNS[0];
+    let search = Search::default().and((!q.is_empty()).then(|| name.contains([&q])));
+    let found = kept::find(&mut *app.pages().await?, K::TABLE, &search.page(turned.skip(), turned.most())).await?;
+    let mut rows = found.rows;
     let (before, after) = turned.cut(&mut rows, |page| format!("{}?q={}&page={page}", K::LIST, encoded(&q)));
     Ok(Listed { q, rows, before, after })
 }

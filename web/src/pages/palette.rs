@@ -9,7 +9,8 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_store::dag::{DagFilter, list_dags};
+use orch_store::dag::{DAGS, by};
+use orch_store::list::Search;
 use orch_store::overview::last_runs;
 
 #[derive(Template)]
@@ -64,10 +65,9 @@ const PAGES: &[(&str, &str, &str)] = &[
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
     let q = query.text("q").unwrap_or_default().trim().to_lowercase();
-    let filter =
-        DagFilter { name_part: Some(q.clone()).filter(|q| !q.is_empty()), stale: Some(false), ..DagFilter::default() };
+    let search = Search::default().and(by::LIVE.holds()).and((!q.is_empty()).then(|| by::NAME.has(&q)));
     let mut db = app.pages().await?;
-    let rows = list_dags(&mut db, &filter, MOST_DAGS).await?;
+    let rows = DAGS.rows(&mut db, &search.page(0, MOST_DAGS)).await?;
     let ids: Vec<String> = rows.iter().map(|row| row.dag_id.clone()).collect();
     let runs = last_runs(&mut db, &ids, 1).await?;
     let dags = rows.iter().map(|row| {

@@ -26,11 +26,12 @@ use failure::Failure;
 use gantt::Gantt;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_spec::state::{RunState, RunType, TaskState};
-use orch_store::asset::{EventFilter, EventOrder, list_events};
+use orch_store::asset::{EVENTS, event_by};
 use orch_store::dag::{get_dag, resolve};
 use orch_store::instance::{
     InstanceFilter, Ledger, counts_when_over, ledger, old_tries, page_of_instances, state_counts,
 };
+use orch_store::list::Search;
 use orch_store::narrow;
 use orch_store::overview::places;
 use orch_store::run::{RunDetails, get_run};
@@ -237,8 +238,8 @@ async fn began_by(db: &mut PgConnection, run: &RunDetails, now: Now) -> Result<V
     if run.run_type != RunType::AssetTriggered {
         return Ok(Vec::new());
     }
-    let filter = EventFilter { consumed_by: Some(run.id), ..EventFilter::default() };
-    let events = list_events(db, &filter, &[(EventOrder::At, true)], (0, MOST_EVENTS)).await?;
+    let search = Search::default().and(event_by::CONSUMED_BY.is(run.id)).by(event_by::AT.descending());
+    let events = EVENTS.rows(db, &search.page(0, MOST_EVENTS)).await?;
     Ok(events.into_iter().map(|event| EventLine::new(event, &[], now)).collect())
 }
 

@@ -15,7 +15,8 @@ use axum::response::Response;
 use orch_spec::state::RunState;
 use orch_store::dag::dag_ids_like;
 use orch_store::deadline::late_runs;
-use orch_store::run::{Direction, RunCondition, RunDetails, RunOrder, RunSearch, RunText, search_runs};
+use orch_store::list::{Condition, Search};
+use orch_store::run::{RUNS, RunDetails, by};
 
 #[derive(Template)]
 #[template(path = "pages/runs.html")]
@@ -75,13 +76,13 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
 
 /// Runs of the DAGs whose ids hold the text. Where only a few do, their runs are found by the index; runs of many are found
 /// quickly anyway.
-async fn of_dags_like(app: &App, q: &str) -> Result<RunCondition, Refusal> {
+async fn of_dags_like(app: &App, q: &str) -> Result<Condition, Refusal> {
     let mut db = app.pages().await?;
     let dag_ids = dag_ids_like(&mut db, q, FEW_DAGS + 1).await?;
     Ok(match dag_ids.len() as i64 {
-        0 => RunCondition::Never,
-        1..=FEW_DAGS => RunCondition::Dags(dag_ids),
-        _ => RunCondition::Contains(RunText::DagId, vec![q.into()]),
+        0 => by::DAG_ID.never(),
+        1..=FEW_DAGS => by::DAG_ID.any_of(dag_ids),
+        _ => by::DAG_ID.contains([q]),
     })
 }
 
@@ -92,31 +93,21 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
     let q = query.text("q").unwrap_or_default().trim().to_string();
     let asked = query.text("state").unwrap_or("all");
     let (state, states) = STATES.into_iter().find(|(name, _)| *name == asked).unwrap_or(STATES[0]);
-    let mut conditions = Vec::new();
-    if let Some(dag_id) = dag_id {
-        conditions.push(RunCondition::Dags(vec![dag_id.into()]));
-    }
-    if !states.is_empty() {
-        conditions.push(RunCondition::States(states.to_vec()));
-    }
-    if state == LATE {
-        conditions.push(RunCondition::Late);
-    }
-    if !q.is_empty() {
+    let named = match dag_id {
+        _ if q.is_empty() => None,
         // An underscore stands for any character here: that finds more, never less.
-        conditions.push(match dag_id {
-            Some(_) => RunCondition::Contains(RunText::RunId, vec![q.clone()]),
-            None => of_dags_like(app, &q).await?,
-        });
-    }
-    let search = RunSearch {
-        conditions,
-        order: vec![(RunOrder::Id, Direction::Descending)],
-        most: turned.most(),
-        skip: turned.skip(),
+        Some(_) => Some(by::RUN_ID.contains([&q])),
+        None => Some(of_dags_like(app, &q).await?),
     };
+    let search = Search::default()
+        .and(dag_id.map(|dag_id| by::DAG_ID.is(dag_id)))
+        .and((!states.is_empty()).then(|| by::STATE.any_of(states.iter().map(|state| state.as_str()))))
+        .and((state == LATE).then(|| by::LATE.holds()))
+        .and(named)
+        .by(by::ID.descending())
+        .page(turned.skip(), turned.most());
     let mut db = app.pages().await?;
-    let mut runs = search_runs(&mut db, &search).await?;
+    let mut runs = RUNS.rows(&mut db, &search).await?;
     let href = dag_id.map_or("/runs".to_string(), |id| format!("{}/runs", dag_href(id)));
     let rest = if q.is_empty() { String::new() } else { format!("&q={}", encoded(&q)) };
     let (back, on) = turned.cut(&mut runs, |page| format!("{href}?state={state}{rest}&page={page}"));

@@ -11,8 +11,8 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_store::name_pattern::NamePattern;
-use orch_store::stream::{StreamRow, StreamState, list_streams};
+use orch_store::list::Search;
+use orch_store::stream::{StreamRow, StreamState, by, find_streams};
 
 #[derive(Template)]
 #[template(path = "pages/streams.html")]
@@ -48,8 +48,8 @@ pub(super) fn href(name: &str) -> String {
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
     let q = query.text("q").unwrap_or_default().trim().to_string();
-    let names = NamePattern { contains: (!q.is_empty()).then(|| vec![q.clone()]), begins: None };
-    let rows = list_streams(&mut *app.pages().await?, &names).await?;
+    let search = Search::default().and((!q.is_empty()).then(|| by::NAME.contains([&q])));
+    let rows = find_streams(&mut *app.pages().await?, &search).await?.rows;
     let has_failed = rows.iter().any(|row| row.state() == StreamState::Failed);
     let lines = rows.iter().map(|row| line(row, &shell)).collect();
     html(StatusCode::OK, &StreamsPage { shell, q, sign: if has_failed { parts::sign("failed") } else { "" }, lines })

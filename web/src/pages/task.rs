@@ -29,8 +29,9 @@ use orch_spec::Isolation;
 use orch_spec::state::TaskState;
 use orch_store::StoreError;
 use orch_store::approval::open_question;
-use orch_store::asset::{EventFilter, EventOrder, edges_of_task, list_events};
+use orch_store::asset::{EVENTS, edges_of_task, event_by};
 use orch_store::instance::{InstanceRow, TryRow, get_instance, tries};
+use orch_store::list::Search;
 use orch_store::live::{TryKey, look_at_tries};
 use orch_store::note::notes_of;
 use orch_store::output::{RETURN_VALUE, get as output, shown};
@@ -123,13 +124,12 @@ async fn touched(
     map_index: i32,
     now: parts::Now,
 ) -> Result<(Vec<EventLine>, Vec<EdgeLine>), Refusal> {
-    let filter = EventFilter {
-        source_run: Some(run.id),
-        source_task_id: Some(task_id.into()),
-        source_map_index: Some(map_index),
-        ..EventFilter::default()
-    };
-    let events = list_events(db, &filter, &[(EventOrder::At, true)], (0, MOST_TOUCHED)).await?;
+    let search = Search::default()
+        .and(event_by::SOURCE_RUN.is(run.id))
+        .and(event_by::SOURCE_TASK_ID.is(task_id))
+        .and(event_by::SOURCE_MAP_INDEX.is(map_index))
+        .by(event_by::AT.descending());
+    let events = EVENTS.rows(db, &search.page(0, MOST_TOUCHED)).await?;
     let mut edges = edges_of_task(db, run.id, Some(task_id), MOST_TOUCHED).await?;
     edges.retain(|edge| edge.map_index == map_index);
     let updates = events.into_iter().map(|event| EventLine::new(event, &[], now)).collect();

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use chrono::TimeDelta;
 use futures::StreamExt;
-use orch_store::audit::list_audit;
+use orch_store::audit::{AUDIT, newest};
 use orch_web::ADMIN;
 use serde_json::json;
 
@@ -44,7 +44,7 @@ async fn an_admin_adds_a_user_whose_password_is_shown_once() {
     }
     let short = [("username", "bob"), ("role", "user"), ("password", "short")];
     assert!(browser.submit("/users", "/users", &short).await.has("at least 8 characters"));
-    let mut rows = list_audit(&mut web.db().await, None, None, 10).await.unwrap();
+    let mut rows = AUDIT.rows(&mut web.db().await, &newest(10)).await.unwrap();
     rows.retain(|row| row.event != "log_in");
     assert_eq!(rows.len(), 1);
     assert_eq!((rows[0].actor.as_str(), rows[0].event.as_str()), (ADMIN, "create_user"));

@@ -6,7 +6,8 @@ use crate::pages::EVIL;
 use axum::http::{Method, StatusCode};
 use orch_spec::approval::Question;
 use orch_spec::state::TaskState;
-use orch_store::approval::{ApprovalFilter, list_approvals};
+use orch_store::approval::{APPROVALS, by};
+use orch_store::list::Search;
 use orch_store::mark::mark_instance;
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::get_run;
@@ -159,8 +160,8 @@ async fn pages_let_those_answer_whom_the_question_asks() {
         browser.log_in(name, PASSWORD, "/").await;
         for named in [&["eve", "ann"][..], &[]] {
             let run_id = ask(&web, &mut db, &asks(named)).await;
-            let filter = ApprovalFilter { run_id: Some(run_id.clone()), ..ApprovalFilter::default() };
-            let row = list_approvals(&mut db, &filter, (0, 1)).await.unwrap().remove(0);
+            let of_run = Search::default().and(by::RUN_ID.is(&run_id));
+            let row = APPROVALS.first(&mut db, &of_run).await.unwrap().unwrap();
             let place = format!("/approvals/{}", row.attempt);
             let may = may_answer(name, role, named);
             for address in [&place, &format!("/dags/asks/runs/{}/tasks/t", encoded(&run_id))] {

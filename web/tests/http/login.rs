@@ -6,7 +6,7 @@ use crate::log;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use chrono::TimeDelta;
-use orch_store::audit::list_audit;
+use orch_store::audit::{AUDIT, newest};
 use orch_web::{ADMIN, Admin, Password, ensure_admin};
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -37,7 +37,7 @@ async fn a_right_password_gives_a_token_and_a_wrong_one_says_nothing_more() {
 
 /// Each login and its end: who, what, how.
 async fn logins(web: &Web) -> Vec<[String; 3]> {
-    let mut rows = list_audit(&mut web.db().await, None, None, 100).await.unwrap();
+    let mut rows = AUDIT.rows(&mut web.db().await, &newest(100)).await.unwrap();
     rows.reverse();
     let said = rows.into_iter().filter(|row| row.event.contains("log_"));
     let said = said.map(|row| {

@@ -4,7 +4,7 @@ use crate::fixture::{PASSWORD, Web};
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use chrono::TimeDelta;
-use orch_store::audit::list_audit;
+use orch_store::audit::{AUDIT, newest};
 use orch_store::hint::Hints;
 use orch_web::{App, Peer, WebConfig, router};
 use std::net::IpAddr;
@@ -156,7 +156,7 @@ async fn a_proxy_says_who_the_client_is_and_nobody_else() {
     let with_cookie: Vec<_> = said.into_iter().chain([("cookie", session)]).collect();
     let form = format!("paused=true&form_token={token}");
     assert_eq!(ask(&web, Method::POST, "/orch/dags/chain/paused", &with_cookie, &form).await.0, StatusCode::SEE_OTHER);
-    let rows = list_audit(&mut web.db().await, None, None, 1).await.unwrap();
+    let rows = AUDIT.rows(&mut web.db().await, &newest(1)).await.unwrap();
     assert_eq!(rows[0].extra.as_ref().unwrap()["from"], "198.51.100.7");
     // Another name, a plain request of the proxy's client, a stranger who writes the same headers.
     let other = [("x-forwarded-host", "evil.example")];

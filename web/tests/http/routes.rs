@@ -31,7 +31,7 @@ fn usual(rule: &Rule) -> Role {
         "/api/orch/v1/topic-readers",
         "/connectors",
     ];
-    let keeps = NOUNS.iter().any(|noun| below(noun.path))
+    let keeps = NOUNS.iter().any(|(noun, _)| below(noun.path))
         || of_operators.into_iter().any(below)
         || path.contains("/xcomEntries");
     match *method {

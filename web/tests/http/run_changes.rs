@@ -3,6 +3,7 @@
 use crate::fixture::Web;
 use crate::shapes::{INSTANCE, RUN, assert_shape};
 use axum::http::{Method, StatusCode};
+use orch_store::audit::{AUDIT, newest};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -173,6 +174,6 @@ async fn a_key_is_bound_to_its_user_and_body() {
     assert_eq!((again.status, &again.body["dag_run_id"]), (StatusCode::OK, &first.body["dag_run_id"]));
     let other = send(json!({ "logical_date": null, "conf": { "a": 2 } })).await;
     assert_eq!(other.status, StatusCode::UNPROCESSABLE_ENTITY);
-    let rows = orch_store::audit::list_audit(&mut web.db().await, None, None, 10).await.unwrap();
+    let rows = AUDIT.rows(&mut web.db().await, &newest(10)).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.event.as_str()).collect::<Vec<_>>(), ["trigger_dag_run", "log_in"]);
 }

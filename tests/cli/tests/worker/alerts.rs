@@ -5,10 +5,11 @@ use orch::prelude::*;
 use orch_core::alert::AlertState;
 use orch_core::network::Reach;
 use orch_spec::Notifier;
-use orch_store::alert::{AlertFilter, AlertRow, add_test_alert, list_alerts};
-use orch_store::approval::{ApprovalFilter, answer_approval, list_approvals};
+use orch_store::alert::{ALERTS, AlertRow, add_test_alert};
+use orch_store::approval::{APPROVALS, answer_approval, by};
 use orch_store::connect;
 use orch_store::hint::Hint;
+use orch_store::list::Search;
 use orch_test_support::{Manner, Receiver};
 use orch_workers::{MessengerConfig, SecretsConfig, signature};
 use std::collections::HashMap;
@@ -52,7 +53,7 @@ fn sends_with(mut world: World, secrets: SecretsConfig, programs: &str, networks
 }
 
 async fn alerts(world: &World) -> Vec<AlertRow> {
-    list_alerts(&mut world.db.connect().await, &AlertFilter::default(), (0, 100)).await.unwrap()
+    ALERTS.rows(&mut world.db.connect().await, &Search::default()).await.unwrap()
 }
 
 async fn all_in(world: &World, many: usize, state: AlertState) -> Vec<AlertRow> {
@@ -151,8 +152,8 @@ async fn people_are_told_that_they_are_asked() {
     let run = world.trigger("report", None).await;
     let told = all_in(&world, 1, AlertState::Sent).await.remove(0);
     let mut db = world.db.connect().await;
-    let filter = ApprovalFilter { is_open: Some(true), ..ApprovalFilter::default() };
-    let asked = list_approvals(&mut db, &filter, (0, 1)).await.unwrap().remove(0);
+    let open = Search::default().and(by::OPEN.is_so(true));
+    let asked = APPROVALS.first(&mut db, &open).await.unwrap().unwrap();
     let letter = web.until("a letter", |all| all.len() == 1).await.remove(0);
     assert_eq!(letter.head["x-orch-alert"], "task_awaiting_input");
     let body: serde_json::Value = serde_json::from_str(&letter.body).unwrap();

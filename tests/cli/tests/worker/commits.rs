@@ -6,8 +6,9 @@ use orch::completion::{self, Outdated, StepFuture};
 use orch::prelude::*;
 use orch_spec::asset::{CheckOutcome, CheckPolicy, CheckResult};
 use orch_spec::state::TaskState;
-use orch_store::asset::{CheckTrail, checks_of_asset};
+use orch_store::asset::{CHECKS, CheckTrail, check_by};
 use orch_store::hint::Hint;
+use orch_store::list::Search;
 use orch_store::mark::{Mark, mark_instance};
 use orch_store::run::get_run;
 use orch_store::version::Versions;
@@ -481,7 +482,7 @@ async fn what_a_check_found_is_kept_though_the_task_failed() {
     world.runs_to("fails_with_a_check", "failed").await;
     assert!(world.published().await.is_empty());
     let mut db = world.db.connect().await;
-    let checks = checks_of_asset(&mut db, "lake://checked", None, (0, 10)).await.unwrap();
+    let checks = CHECKS.rows(&mut db, &Search::default().and(check_by::URI.is("lake://checked"))).await.unwrap();
     assert_eq!(checks.len(), 1);
     let check = &checks[0];
     assert_eq!(

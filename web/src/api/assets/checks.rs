@@ -2,21 +2,18 @@
 //! first. A contract may be about data that no DAG names: it has a URI and no id.
 
 use super::find;
-use crate::api::pages::{Page, words};
+use crate::api::list::asked;
 use crate::extract::{Names, Query};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
-use orch_spec::asset::CheckOutcome;
-use orch_store::asset::{CheckRow, checks_of_asset, count_checks};
-use orch_wire::Problem;
+use orch_store::asset::{CHECKS, CheckRow, check_by};
+use orch_store::list::{Found, Search};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::PgConnection;
-
-pub(crate) const OUTCOMES: &[&str] = &["pass", "warn", "fail", "quarantined"];
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct CheckPage {
@@ -71,31 +68,18 @@ impl From<CheckRow> for CheckView {
 }
 
 pub(crate) async fn list(State(app): State<App>, names: Names, mut query: Query) -> Result<Json<CheckPage>, Refusal> {
-    let choice = choice(&mut query)?;
+    let search = asked(&mut query, CHECKS.columns)?;
     let mut db = app.pages().await?;
     let asset = find(&mut db, &names).await?;
-    page_of(&mut db, &asset.uri, choice).await
+    page_of(&mut db, search.and(check_by::URI.is(asset.uri))).await
 }
 
 pub(crate) async fn of_uri(State(app): State<App>, mut query: Query) -> Result<Json<CheckPage>, Refusal> {
-    let choice = choice(&mut query)?;
-    let uri = query.text("uri").ok_or_else(|| Problem::new("missing", "Field required").at(["query", "uri"]))?;
-    page_of(&mut *app.pages().await?, uri, choice).await
+    let search = asked(&mut query, check_by::OF_URI)?;
+    page_of(&mut *app.pages().await?, search).await
 }
 
-type Choice = (Page, Option<CheckOutcome>);
-
-fn choice(query: &mut Query) -> Result<Choice, Refusal> {
-    let page = Page::of(query);
-    query.finish()?;
-    Ok((page, words(query, "outcome", ("outcome", OUTCOMES))?.pop()))
-}
-
-async fn page_of(db: &mut PgConnection, uri: &str, (page, outcome): Choice) -> Result<Json<CheckPage>, Refusal> {
-    let rows = checks_of_asset(db, uri, outcome, (page.offset, page.limit)).await?;
-    let total_entries = match page.total(rows.len()) {
-        Some(total) => total,
-        None => count_checks(db, uri, outcome).await?,
-    };
+async fn page_of(db: &mut PgConnection, search: Search) -> Result<Json<CheckPage>, Refusal> {
+    let Found { rows, total: total_entries } = CHECKS.find(db, &search).await?;
     Ok(Json(CheckPage { checks: rows.into_iter().map(CheckView::from).collect(), total_entries }))
 }

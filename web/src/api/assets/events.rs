@@ -1,7 +1,7 @@
 //! Events of assets: what updated them, and what came of it.
 
 use super::no_such_asset;
-use crate::api::pages::{Page, orders, pattern, prefix_pattern};
+use crate::api::list::asked;
 use crate::extract::{Actor, JsonBody, Names, Query, no_such_run};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -9,13 +9,11 @@ use axum::Json;
 use axum::extract::State;
 use orch_spec::asset::{AssetEvent, valid_name};
 use orch_store::StoreError;
-use orch_store::asset::{
-    EventFilter, EventOrder, EventRow, NewEvent, TriggeredRun, add_event, count_events, get_asset, list_events,
-    runs_of_events,
-};
+use orch_store::asset::{EVENTS, EventRow, NewEvent, TriggeredRun, add_event, event_by, get_asset, runs_of_events};
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
-use orch_store::run::{Compare, get_run};
+use orch_store::list::{Found, Search};
+use orch_store::run::get_run;
 use orch_wire::Problem;
 use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
@@ -25,12 +23,6 @@ use sqlx::{Connection, PgConnection};
 
 /// Airflow's bound.
 const MOST_KEY_CHARS: usize = 250;
-const COMPARES: [(&str, Compare); 4] = [
-    ("timestamp_gte", Compare::AtLeast),
-    ("timestamp_gt", Compare::Above),
-    ("timestamp_lte", Compare::AtMost),
-    ("timestamp_lt", Compare::Below),
-];
 /// Events of one run in one answer.
 const MOST_OF_RUN: i64 = 1_000;
 
@@ -73,47 +65,9 @@ struct CreatedRun {
 }
 
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<EventPage>, Refusal> {
-    let page = Page::of(&mut query);
-    let number = |query: &mut Query, name: &str| {
-        let number = query.whole_numbers(name).last().copied();
-        // What is out of range is nobody's.
-        number.map(|number| i32::try_from(number).unwrap_or(i32::MIN))
-    };
-    let (asset, source_map_index) = (number(&mut query, "asset_id"), number(&mut query, "source_map_index"));
-    let mut at = Vec::new();
-    for (name, compare) in COMPARES {
-        at.extend(query.moment(name).map(|moment| (compare, moment)));
-    }
-    query.finish()?;
-    let text = |name: &str| query.text(name).map(String::from);
-    let filter = EventFilter {
-        asset,
-        source_map_index,
-        at,
-        source_dag_id: text("source_dag_id"),
-        source_run_id: text("source_run_id"),
-        source_task_id: text("source_task_id"),
-        name_contains: pattern(&query, "name_pattern"),
-        name_starts: prefix_pattern(&query, "name_prefix_pattern"),
-        ..EventFilter::default()
-    };
-    let mut order = orders(&query, |name| match name {
-        "timestamp" => Some(EventOrder::At),
-        "source_dag_id" => Some(EventOrder::SourceDag),
-        "source_run_id" => Some(EventOrder::SourceRun),
-        "source_task_id" => Some(EventOrder::SourceTask),
-        "source_map_index" => Some(EventOrder::SourceMapIndex),
-        _ => None,
-    })?;
-    if order.is_empty() {
-        order.push((EventOrder::At, false));
-    }
+    let search = asked(&mut query, EVENTS.columns)?;
     let mut db = app.pages().await?;
-    let rows = list_events(&mut db, &filter, &order, (page.offset, page.limit)).await?;
-    let total_entries = match page.total(rows.len()) {
-        Some(total) => total,
-        None => count_events(&mut db, &filter).await?,
-    };
+    let Found { rows, total: total_entries } = EVENTS.find(&mut db, &search).await?;
     Ok(Json(EventPage { asset_events: views(&mut db, rows).await?, total_entries }))
 }
 
@@ -123,9 +77,8 @@ pub(crate) async fn upstream(State(app): State<App>, names: Names) -> Result<Jso
     let mut db = app.pages().await?;
     let run = get_run(&mut db, &path.dag_id, &path.run_id).await?;
     let run = run.ok_or_else(|| no_such_run(&path.dag_id, &path.run_id))?;
-    let filter = EventFilter { consumed_by: Some(run.id), ..EventFilter::default() };
-    let rows = list_events(&mut db, &filter, &[(EventOrder::At, false)], (0, MOST_OF_RUN)).await?;
-    let total_entries = count_events(&mut db, &filter).await?;
+    let search = Search::default().and(event_by::CONSUMED_BY.is(run.id)).page(0, MOST_OF_RUN);
+    let Found { rows, total: total_entries } = EVENTS.find(&mut db, &search).await?;
     Ok(Json(EventPage { asset_events: views(&mut db, rows).await?, total_entries }))
 }
 
@@ -151,9 +104,8 @@ pub(crate) async fn create(State(app): State<App>, actor: Actor, body: JsonBody)
     let mut db = app.pages().await?;
     let new = NewEvent { asset: id, partition_key, extra: Value::Object(extra) };
     let event = say(&app, &mut db, &actor, &new).await?.ok_or_else(|| no_such_asset(asset))?;
-    let filter = EventFilter { id: Some(event), ..EventFilter::default() };
-    let row = list_events(&mut db, &filter, &[(EventOrder::At, false)], (0, 1)).await?;
-    let view = views(&mut db, row).await?.pop();
+    let row = EVENTS.first(&mut db, &Search::default().and(event_by::ID.is(event))).await?;
+    let view = views(&mut db, row.into_iter().collect()).await?.pop();
     view.map(Json).ok_or_else(|| Refusal::Broken(format!("event {event} is gone")))
 }
 

@@ -1,15 +1,14 @@
 //! `/api/orch/v1/assets`: freshness, what DAGs still wait for, and lineage, for which Airflow's shapes have no place.
 
-use super::{filter, find, order};
-use crate::api::pages::{Page, orders};
+use super::find;
+use crate::api::list::asked;
 use crate::extract::{Names, Query, no_such_run};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
-use orch_store::asset::{
-    AssetRow, Edge, count_assets, edges_of_asset, edges_of_task, list_assets, uses_of, what_dag_waits_for,
-};
+use orch_store::asset::{ASSETS, AssetRow, Edge, edges_of_asset, edges_of_task, uses_of, what_dag_waits_for};
+use orch_store::list::Found;
 use orch_store::run::get_run;
 use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
@@ -108,17 +107,8 @@ impl From<AssetRow> for Freshness {
 }
 
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<ExtraPage>, Refusal> {
-    let page = Page::of(&mut query);
-    let stale = query.flag("stale");
-    let mut filter = filter(&mut query)?;
-    filter.stale = stale;
-    let order = orders(&query, order)?;
-    let mut db = app.pages().await?;
-    let rows = list_assets(&mut db, &filter, &order, (page.offset, page.limit)).await?;
-    let total_entries = match page.total(rows.len()) {
-        Some(total) => total,
-        None => count_assets(&mut db, &filter).await?,
-    };
+    let search = asked(&mut query, ASSETS.columns)?;
+    let Found { rows, total: total_entries } = ASSETS.find(&mut *app.pages().await?, &search).await?;
     Ok(Json(ExtraPage { assets: rows.into_iter().map(Freshness::from).collect(), total_entries }))
 }
 

@@ -1,13 +1,14 @@
 //! `/api/orch/v1/backfills`: of all DAGs, with how many dates are where, and what became of each date.
 
 use super::{find, id};
-use crate::api::pages::Page;
+use crate::api::list::{Page, asked};
 use crate::extract::{Names, Query};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
-use orch_store::backfill::{BackfillDate, BackfillFilter, BackfillRow, count_backfills, list_backfills, list_dates};
+use orch_store::backfill::{BACKFILLS, BackfillDate, BackfillRow, list_dates};
+use orch_store::list::Found;
 use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -74,17 +75,8 @@ pub(crate) struct BackfillProgressPage {
 
 /// Newest first.
 pub(crate) async fn list_all(State(app): State<App>, mut query: Query) -> Result<Json<BackfillProgressPage>, Refusal> {
-    let page = Page::of(&mut query);
-    let active = query.flag("active").unwrap_or(false);
-    query.finish()?;
-    let dag_id = query.text("dag_id").map(String::from);
-    let filter = BackfillFilter { dag_id, active, ..BackfillFilter::default() };
-    let mut db = app.pages().await?;
-    let rows = list_backfills(&mut db, &filter, page.limit, page.offset).await?;
-    let total_entries = match page.total(rows.len()) {
-        Some(total) => total,
-        None => count_backfills(&mut db, &filter).await?,
-    };
+    let search = asked(&mut query, BACKFILLS.columns)?;
+    let Found { rows, total: total_entries } = BACKFILLS.find(&mut *app.pages().await?, &search).await?;
     let backfills = rows.into_iter().map(|row| BackfillProgress::new(row, None)).collect();
     Ok(Json(BackfillProgressPage { backfills, total_entries }))
 }

@@ -1,7 +1,6 @@
 //! Changes of DAGs: paused or not, one or those that a list would show; and away with one.
 
 use super::{DagPage, all, find, selected, view};
-use crate::api::pages::Page;
 use crate::auth::Caller;
 use crate::extract::{Actor, DagPath, JsonBody, Query, no_such_dag};
 use crate::refusal::Refusal;
@@ -11,6 +10,7 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use orch_store::dag::DeleteDag;
 use orch_store::import_error::broken_files;
+use orch_store::list::Found;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
@@ -38,11 +38,10 @@ pub(crate) async fn patch_all(
     mut query: Query,
     body: JsonBody,
 ) -> Result<Json<DagPage>, Refusal> {
-    let page = Page::of(&mut query);
-    let search = selected(&mut query, page, &caller)?;
+    let search = selected(&mut query, &caller)?;
     let paused = read(&query, body)?;
     let mut db = app.pages().await?;
-    let (mut rows, total_entries) = all(&mut db, &app.versions, &search, page).await?;
+    let Found { mut rows, total: total_entries } = all(&mut db, &app.versions, &search).await?;
     let ids: Vec<String> = rows.iter().map(|row| row.dag_id.clone()).collect();
     set_paused(&app, &mut db, &actor, &ids, paused).await?;
     let broken = broken_files(&mut db).await?;

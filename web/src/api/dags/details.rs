@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use orch_spec::{DagSpec, Schedule};
 use orch_store::dag::{is_favorite, run_counts};
-use orch_store::version::{VersionFilter, list_versions};
+use orch_store::version::version_of;
 use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -55,12 +55,7 @@ pub(crate) async fn details(
     let version = app.versions.get(&mut db, row.version).await?;
     let counts = run_counts(&mut db, &row.dag_id).await?;
     let active = counts.iter().filter(|count| !count.state.is_finished()).map(|count| count.count).sum();
-    let filter = VersionFilter {
-        dag_id: Some(row.dag_id.clone()),
-        number: Some(row.version_number),
-        ..VersionFilter::default()
-    };
-    let latest = list_versions(&mut db, &filter, (0, 1)).await?.pop();
+    let latest = version_of(&mut db, &row.dag_id, row.version_number).await?;
     let latest = latest.map(|row| DagVersionView::of(&row));
     let spec = &version.plan.spec;
     let is_favorite = is_favorite(&mut db, &caller.name, &row.dag_id).await?;

@@ -15,10 +15,9 @@ use orch_core::select::Selection;
 use orch_core::transition::Selected;
 use orch_spec::state::TaskState;
 use orch_store::clear::ClearWish;
+use orch_store::list::{Compare, Search};
 use orch_store::narrow;
-use orch_store::run::{
-    Around, Compare, Direction, RunCondition, RunDetails, RunOrder, RunSearch, RunTime, runs_around, search_runs,
-};
+use orch_store::run::{Around, RUNS, RunDetails, by, runs_around};
 use orch_wire::Problem;
 use orch_wire::fields::integer;
 use serde_json::Value;
@@ -165,12 +164,11 @@ async fn meant(db: &mut PgConnection, dag_id: &str, wish: &Wish) -> Result<Vec<R
         let run = find(db, &RunPath::of(dag_id, run_id)?).await?;
         runs_around(db, &run, Around { past: wish.past, future: wish.future }, MOST_RUNS).await?
     } else {
-        let time = |compare| move |at| RunCondition::Time(RunTime::LogicalDate, compare, at);
-        let mut conditions = vec![RunCondition::Dags(vec![dag_id.into()])];
-        conditions.extend(wish.start.map(time(Compare::AtLeast)));
-        conditions.extend(wish.end.map(time(Compare::AtMost)));
-        let order = vec![(RunOrder::Time(RunTime::RunAfter), Direction::Ascending)];
-        search_runs(db, &RunSearch { conditions, order, most: MOST_RUNS + 1, skip: 0 }).await?
+        let search = Search::default()
+            .and(by::DAG_ID.is(dag_id))
+            .and(wish.start.map(|at| by::LOGICAL_DATE.compare(Compare::AtLeast, at)))
+            .and(wish.end.map(|at| by::LOGICAL_DATE.compare(Compare::AtMost, at)));
+        RUNS.rows(db, &search.by(by::RUN_AFTER.ascending()).page(0, MOST_RUNS + 1)).await?
     };
     if runs.len() as i64 > MOST_RUNS {
         let text = format!("more than {MOST_RUNS} runs are meant: name a time from `start_date` to `end_date`");

@@ -4,10 +4,10 @@
 //! instances of the runs that are meant, as many as `MOST_READ`, and picks among them: the answer then says in
 //! `total_entries_limit` that there may be more.
 
-use super::choice::{Choice, Order};
-use super::{OfRun, TaskInstancePage, states};
+use super::choice::{COLUMNS, Choice, Instance};
+use super::{OfRun, TaskInstancePage};
 use crate::api::dag_runs::find;
-use crate::api::pages::{Page, orders, orders_of};
+use crate::api::list::{Page, asked, asked_of_page, orders};
 use crate::extract::{Dags, JsonBody, Names, Query, RunPath, Runs, no_such_instance};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -16,11 +16,14 @@ use axum::extract::State;
 use orch_store::instance::{
     InstanceFilter, InstanceRow, RunInstances, count_instances, instances_of_runs, page_of_instances,
 };
+use orch_store::list::{MOST_LISTED, Search};
 use orch_store::narrow;
 use orch_store::note::notes_of;
-use orch_store::run::{Direction, RunCondition, RunDetails, RunOrder, RunSearch, search_runs};
+use orch_store::run::{RUNS, RunDetails, by};
+use orch_store::version::Version;
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Instances that are read for one answer.
@@ -36,10 +39,8 @@ pub(crate) async fn list(
     mut query: Query,
 ) -> Result<Json<TaskInstancePage>, Refusal> {
     let page = Page::with_cursor(&mut query)?;
-    let choice = Choice::of_query(&mut query)?;
-    let states = states(&query)?;
-    let order = orders(&query, Order::named)?;
-    let mut found = answer(&app, runs, (choice, states, order), page).await?;
+    let choice = Choice::new(asked_of_page(&mut query, COLUMNS, page)?);
+    let mut found = answer(&app, runs, choice).await?;
     (found.next_cursor, found.previous_cursor) = page.cursors(found.total_entries as i64);
     Ok(Json(found))
 }
@@ -51,11 +52,7 @@ pub(crate) async fn list_mapped(
     mut query: Query,
 ) -> Result<Json<TaskInstancePage>, Refusal> {
     let path = names.task()?;
-    let page = Page::of(&mut query);
-    let mut choice = Choice::of_query(&mut query)?;
-    choice.task_ids = Some(vec![path.task_id.to_string()]);
-    let states = states(&query)?;
-    let order = orders(&query, Order::named)?;
+    let choice = Choice::new(asked(&mut query, COLUMNS)?).of_task(&path.task_id);
     {
         let mut db = app.hot().await?;
         let run = find(&mut db, &path.run).await?;
@@ -67,7 +64,7 @@ pub(crate) async fn list_mapped(
     }
     let RunPath { dag_id, run_id } = path.run;
     let runs = Runs { dags: Dags::One(dag_id), run_id: Some(run_id) };
-    answer(&app, runs, (choice, states, order), page).await.map(Json)
+    answer(&app, runs, choice).await.map(Json)
 }
 
 pub(crate) async fn batch(
@@ -78,42 +75,30 @@ pub(crate) async fn batch(
     let mut fields = body.fields();
     let page = Page::new(fields.count("page_limit", USUAL), fields.count("page_offset", 0));
     let ordered = fields.text("order_by");
-    let (choice, states) = Choice::of_fields(&mut fields);
+    let conditions = Choice::conditions_of(&mut fields);
     fields.finish()?;
-    let order = orders_of(ordered.iter().map(String::as_str), Order::named)?;
-    answer(&app, runs, (choice, states, order), page).await.map(Json)
+    let order = orders(ordered.iter().map(String::as_str), COLUMNS)?;
+    let search = Search { conditions, order, skip: page.offset, most: page.limit };
+    answer(&app, runs, Choice::new(search)).await.map(Json)
 }
 
-type Wanted = (Choice, Vec<orch_spec::state::TaskState>, Vec<(Order, bool)>);
-
-async fn answer(app: &App, runs: Runs, wanted: Wanted, page: Page) -> Result<TaskInstancePage, Refusal> {
-    let (choice, states, order) = wanted;
+async fn answer(app: &App, runs: Runs, choice: Choice) -> Result<TaskInstancePage, Refusal> {
     let mut db = app.pages().await?;
-    let natural = order.iter().all(|(order, descends)| *order == Order::Natural && !descends);
     if let (Dags::One(dag_id), Some(run_id)) = (&runs.dags, &runs.run_id) {
         let path = RunPath { dag_id: dag_id.clone(), run_id: run_id.clone() };
         let run = find(&mut db, &path).await?;
-        if natural && choice.is_plain() {
-            return plain(app, &mut db, &run, choice, states, page).await;
-        }
-        return picked(app, &mut db, &[run], &choice, &states, &order, page).await;
+        return match choice.plain() {
+            Some(filter) => plain(app, &mut db, &run, &filter, choice.page()).await,
+            None => picked(app, &mut db, &[run], &choice).await,
+        };
     }
-    let mut conditions = choice.runs.clone();
-    match runs.dags {
-        Dags::All => {}
-        Dags::One(dag_id) => {
-            conditions.push(RunCondition::Dags(vec![crate::api::dags::find(&mut db, &dag_id).await?.dag_id]));
-        }
+    let mut search = Search { conditions: choice.runs.clone(), ..Search::default() };
+    if let Dags::One(dag_id) = runs.dags {
+        search = search.and(by::DAG_ID.is(crate::api::dags::find(&mut db, &dag_id).await?.dag_id));
     }
-    conditions.extend(runs.run_id.map(|run_id| RunCondition::Runs(vec![run_id.to_string()])));
-    let search = RunSearch {
-        conditions,
-        order: vec![(RunOrder::Id, Direction::Ascending)],
-        most: orch_store::run::MOST_RUNS,
-        skip: 0,
-    };
-    let found = search_runs(&mut db, &search).await?;
-    picked(app, &mut db, &found, &choice, &states, &order, page).await
+    search = search.and(runs.run_id.map(|run_id| by::RUN_ID.is(run_id.to_string())));
+    let found = RUNS.rows(&mut db, &search).await?;
+    picked(app, &mut db, &found, &choice).await
 }
 
 /// Of one run, in the order of the DAG.
@@ -121,19 +106,12 @@ async fn plain(
     app: &App,
     db: &mut PgConnection,
     run: &RunDetails,
-    choice: Choice,
-    states: Vec<orch_spec::state::TaskState>,
-    page: Page,
+    filter: &InstanceFilter,
+    (skip, most): (i64, i64),
 ) -> Result<TaskInstancePage, Refusal> {
-    let filter = InstanceFilter {
-        states,
-        task_ids: choice.task_ids,
-        map_index: choice.map_indexes.last().map(|&index| i32::try_from(index).unwrap_or(i32::MAX)),
-        after: None,
-    };
     let mut versions = app.versions.clone();
-    let part = (narrow::size(page.offset), narrow::size(page.limit));
-    let found = page_of_instances(db, &mut versions, run.id, &filter, part).await?;
+    let part = (narrow::size(skip), narrow::size(most));
+    let found = page_of_instances(db, &mut versions, run.id, filter, part).await?;
     let found = found.ok_or_else(|| Refusal::Broken(format!("run `{}` is gone", run.id)))?;
     let notes = notes_of(db, &[run.id]).await?;
     let of_run = OfRun { run, plan: &found.version.plan, notes: &notes };
@@ -147,14 +125,10 @@ async fn picked(
     db: &mut PgConnection,
     runs: &[RunDetails],
     choice: &Choice,
-    states: &[orch_spec::state::TaskState],
-    order: &[(Order, bool)],
-    page: Page,
 ) -> Result<TaskInstancePage, Refusal> {
     let mut versions = app.versions.clone();
-    let (mut read, mut more) = (0, runs.len() as i64 == orch_store::run::MOST_RUNS);
-    let mut found: Vec<(&RunDetails, InstanceRow)> = Vec::new();
-    let mut plans = std::collections::HashMap::new();
+    let (mut read, mut more) = (0, runs.len() as i64 == MOST_LISTED);
+    let mut found: Vec<(&RunDetails, Arc<Version>, InstanceRow)> = Vec::new();
     for some in runs.chunks(narrow::size(RUNS_AT_ONCE)) {
         let ids: Vec<Uuid> = some.iter().map(|run| run.id).collect();
         let count = count_instances(db, &mut versions, &ids).await?;
@@ -170,23 +144,26 @@ async fn picked(
         read += count;
         for RunInstances { run, version, instances } in instances_of_runs(db, &mut versions, &ids).await? {
             let Some(run) = some.iter().find(|known| known.id == run) else { continue };
-            plans.insert(run.id, version.plan.clone());
-            let fits = |row: &InstanceRow| {
-                (states.is_empty() || states.contains(&row.state)) && choice.fits(&version.plan, row)
-            };
-            found.extend(instances.into_iter().filter(fits).map(|row| (run, row)));
+            for row in instances {
+                let instance = Instance { run, plan: &version.plan, row };
+                if choice.fits(&instance) {
+                    found.push((run, version.clone(), instance.row));
+                }
+            }
         }
     }
-    if order.iter().any(|(order, _)| *order != Order::Natural) || order.first().is_some_and(|(_, descends)| *descends) {
-        found.sort_by(|a, b| Order::compare(order, a, b));
+    let mut found: Vec<_> =
+        found.iter().map(|(run, version, row)| Instance { run, plan: &version.plan, row: row.clone() }).collect();
+    if !choice.is_in_natural_order() {
+        found.sort_by(|one, other| choice.compare(one, other));
     }
     let total_entries = found.len();
-    let rows: Vec<_> = found.into_iter().skip(narrow::size(page.offset)).take(narrow::size(page.limit)).collect();
-    let of: Vec<Uuid> = rows.iter().map(|(run, _)| run.id).collect::<BTreeSet<_>>().into_iter().collect();
+    let (skip, most) = choice.page();
+    let shown: Vec<_> = found.into_iter().skip(narrow::size(skip)).take(narrow::size(most)).collect();
+    let of: Vec<Uuid> = shown.iter().map(|one| one.run.id).collect::<BTreeSet<_>>().into_iter().collect();
     let notes = notes_of(db, &of).await?;
-    let view =
-        |(run, row): (&RunDetails, InstanceRow)| OfRun { run, plan: &plans[&run.id], notes: &notes }.instance(row);
-    let task_instances = rows.into_iter().map(view).collect();
+    let view = |Instance { run, plan, row }: Instance<'_>| OfRun { run, plan, notes: &notes }.instance(row);
+    let task_instances = shown.into_iter().map(view).collect();
     let total_entries_limit = more.then_some(total_entries as i64);
     Ok(TaskInstancePage { task_instances, total_entries, total_entries_limit, ..TaskInstancePage::default() })
 }

@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use orch_store::StoreError;
 use orch_store::audit::Deed;
-use orch_store::output::{Place, RETURN_VALUE, change_output, create_output, delete_output, list_outputs};
+use orch_store::output::{OUTPUTS, Place, RETURN_VALUE, change_output, create_output, delete_output};
 use orch_wire::Problem;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
@@ -125,8 +125,7 @@ fn deed<'a>(event: &'a str, instance: &'a Instance, extra: &Value) -> Deed<'a> {
 
 async fn told(db: &mut PgConnection, instance: &Instance, key: String, value: Value) -> Result<XComValue, Refusal> {
     let (task, map_index) = (instance.row.task, instance.row.map_index);
-    let filter = of_one(task, map_index, &key);
-    let row = list_outputs(db, instance.run.id, &filter, (0, 1)).await?.pop();
+    let row = OUTPUTS.first(db, &of_one(instance.run.id, task, map_index, &key)).await?;
     let row = row.ok_or_else(|| missing(&key))?;
     Ok(XComValue { entry: view(&instance.run, &instance.version.plan, row), value })
 }

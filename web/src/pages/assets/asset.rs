@@ -16,9 +16,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_spec::AssetRef;
 use orch_store::asset::{
-    AssetRow, EventFilter, EventOrder, UseRow, aliases_of, checks_of_asset, count_events, edges_of_asset, list_events,
-    runs_of_events, uses_of, what_dag_waits_for,
+    AssetRow, CHECKS, EVENTS, UseRow, aliases_of, check_by, edges_of_asset, event_by, runs_of_events, uses_of,
+    what_dag_waits_for,
 };
+use orch_store::list::{Found, Search};
 
 #[derive(Template)]
 #[template(path = "pages/assets/asset.html")]
@@ -62,12 +63,12 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> 
     let row = find(&mut db, &names).await?;
     let uses = uses_of(&mut db, &[row.id]).await?;
     let aliases = aliases_of(&mut db, &[row.id]).await?;
-    let filter = EventFilter { asset: Some(row.id), ..EventFilter::default() };
-    let events = list_events(&mut db, &filter, &[(EventOrder::At, true)], (0, MOST_EVENTS)).await?;
-    let total = count_events(&mut db, &filter).await?;
+    let search = Search::default().and(event_by::ASSET.is(row.id)).by(event_by::AT.descending());
+    let Found { rows: events, total } = EVENTS.find(&mut db, &search.page(0, MOST_EVENTS)).await?;
     let runs = runs_of_events(&mut db, &events.iter().map(|event| event.id).collect::<Vec<_>>()).await?;
     let edges = edges_of_asset(&mut db, &row.uri, MOST_EDGES).await?;
-    let checks = checks_of_asset(&mut db, &row.uri, None, (0, MOST_CHECKS)).await?;
+    let search = Search::default().and(check_by::URI.is(&row.uri)).page(0, MOST_CHECKS);
+    let checks = CHECKS.rows(&mut db, &search).await?;
     let mut waiting = Vec::new();
     for scheduled in uses.iter().filter(|u| u.role == "schedule").take(MOST_DRAWN) {
         let waits = what_dag_waits_for(&mut db, &mut app.versions.clone(), &scheduled.dag_id).await?;

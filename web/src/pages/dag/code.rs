@@ -12,8 +12,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_document::diff::Diff;
+use orch_store::list::Search;
 use orch_store::narrow;
-use orch_store::version::{VersionFilter, list_versions, spec_of, structure};
+use orch_store::version::{VERSIONS, by, spec_of, structure};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -80,9 +81,8 @@ pub(crate) async fn show(
     let spec = structure(&mut db, &found.row.dag_id, number).await?.ok_or_else(missing)?;
     let before = if number > 1 { spec_of(&mut db, &found.row.dag_id, number - 1).await? } else { None };
     let diff = before.and_then(|before| Some(Diff::between(&before, &serde_json::from_value(spec.clone()).ok()?)));
-    let filter =
-        VersionFilter { dag_id: Some(found.row.dag_id.clone()), newest_first: true, ..VersionFilter::default() };
-    let mut versions = list_versions(&mut db, &filter, (0, MOST_VERSIONS + 1)).await?;
+    let search = Search::default().and(by::DAG_ID.is(&found.row.dag_id)).by(by::ID.descending());
+    let mut versions = VERSIONS.rows(&mut db, &search.page(0, MOST_VERSIONS + 1)).await?;
     let more_versions = versions.len() as i64 > MOST_VERSIONS;
     versions.truncate(narrow::size(MOST_VERSIONS));
     let head = Head::new(&found, "code", shell.now);

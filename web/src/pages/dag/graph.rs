@@ -23,8 +23,8 @@ use orch_spec::DagSpec;
 use orch_spec::state::TaskState;
 use orch_store::instance::{InstanceFilter, MOST_INSTANCES, list_instances, loudest_states};
 use orch_store::narrow;
-use orch_store::run::{RunDetails, RunFilter, get_run, list_runs};
-use orch_store::version::{VersionFilter, list_versions};
+use orch_store::run::{RUNS, RunDetails, get_run, newest_of_dag};
+use orch_store::version::version_of;
 use sqlx::PgConnection;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -189,8 +189,7 @@ pub(crate) async fn show(
     let found = find(&app, &mut db, &dag_id).await?;
     let head = Head::new(&found, "graph", shell.now);
     let mut view = View::new(&query, &head.href)?;
-    let filter = RunFilter { dag_ids: Some(vec![found.row.dag_id.clone()]), ..RunFilter::default() };
-    let mut runs = list_runs(&mut db, &filter, CHOICES).await?;
+    let mut runs = RUNS.rows(&mut db, &newest_of_dag(&found.row.dag_id, CHOICES)).await?;
     let run = match &view.run {
         // Neither a run that is not among the last ones nor none at all.
         Some(run_id) if !runs.iter().any(|run| run.run_id == *run_id) => {
@@ -256,8 +255,7 @@ async fn of_version(
         return Ok((Arc::clone(&found.version.plan), found.row.version_number));
     };
     let dag_id = &found.row.dag_id;
-    let filter = VersionFilter { dag_id: Some(dag_id.clone()), number: Some(number), ..VersionFilter::default() };
-    let row = list_versions(db, &filter, (0, 1)).await?.pop();
+    let row = version_of(db, dag_id, number).await?;
     let row = row.ok_or_else(|| Refusal::not_found(format!("`{dag_id}` has no version {number}")))?;
     Ok((app.versions.get(db, row.id).await?.plan.clone(), number))
 }

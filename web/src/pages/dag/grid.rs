@@ -16,7 +16,7 @@ use orch_spec::state::{RunState, RunType, TaskState};
 use orch_store::instance::{Ledger, ledgers, loudest_states};
 use orch_store::narrow;
 use orch_store::overview::RunMark;
-use orch_store::run::{RunDetails, RunFilter, list_runs};
+use orch_store::run::{RUNS, RunDetails, by, newest_of_dag};
 use orch_store::timing::usual_run;
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
@@ -100,12 +100,10 @@ pub(crate) async fn show(
     let (kind, run_types) = KINDS.into_iter().find(|(name, _)| *name == asked).unwrap_or(KINDS[0]);
     let mut db = app.pages().await?;
     let found = find(&app, &mut db, &dag_id).await?;
-    let filter = RunFilter {
-        dag_ids: Some(vec![found.row.dag_id.clone()]),
-        run_types: run_types.to_vec(),
-        ..RunFilter::default()
-    };
-    let mut runs = list_runs(&mut db, &filter, most).await?;
+    let of_type = run_types.iter().map(|run_type| run_type.as_str());
+    let search =
+        newest_of_dag(&found.row.dag_id, most).and((!run_types.is_empty()).then(|| by::RUN_TYPE.any_of(of_type)));
+    let mut runs = RUNS.rows(&mut db, &search).await?;
     runs.reverse();
     let ids: Vec<Uuid> = runs.iter().map(|run| run.id).collect();
     let ledgers: HashMap<Uuid, Ledger> = ledgers(&mut db, &mut app.versions.clone(), &ids).await?.into_iter().collect();

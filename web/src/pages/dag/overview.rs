@@ -14,12 +14,12 @@ use axum::response::Response;
 use orch_spec::schedule::{Bounds, Calendar, DataInterval};
 use orch_spec::state::{RunState, TaskState};
 use orch_store::asset::find_asset;
-use orch_store::audit::list_audit;
+use orch_store::audit::{self, AUDIT};
 use orch_store::deadline::late_runs;
 use orch_store::instance::ledgers;
 use orch_store::narrow;
 use orch_store::overview::RunMark;
-use orch_store::run::{RunDetails, RunFilter, list_runs};
+use orch_store::run::{RUNS, RunDetails, newest_of_dag};
 use orch_store::timing::usual_run;
 use sqlx::PgConnection;
 use std::collections::HashMap;
@@ -70,8 +70,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): 
     let found = find(&app, &mut db, &dag_id).await?;
     let now = shell.now;
     let head = Head::new(&found, "overview", now);
-    let filter = RunFilter { dag_ids: Some(vec![found.row.dag_id.clone()]), ..RunFilter::default() };
-    let runs = list_runs(&mut db, &filter, HISTORY).await?;
+    let runs = RUNS.rows(&mut db, &newest_of_dag(&found.row.dag_id, HISTORY)).await?;
     let marks: Vec<RunMark> = runs.iter().map(super::grid::mark).collect();
     let usual = usual_run(&mut db, &found.row.dag_id).await?;
     let failing = failing(&app, &mut db, &runs, &head.href, now).await?;
@@ -187,7 +186,7 @@ async fn waiting(db: &mut PgConnection, found: &Found) -> Result<Vec<WaitsFor>, 
 }
 
 async fn paused_by(db: &mut PgConnection, dag_id: &str, now: Now) -> Result<Option<(String, parts::Ago)>, Refusal> {
-    let deeds = list_audit(db, Some(dag_id), None, MOST_DEEDS).await?;
+    let deeds = AUDIT.rows(db, &audit::newest(MOST_DEEDS).and(audit::by::DAG_ID.is(dag_id))).await?;
     let deed = deeds.into_iter().find(|deed| deed.event == "pause_dag");
     Ok(deed.map(|deed| (deed.actor, parts::ago(deed.at, now))))
 }

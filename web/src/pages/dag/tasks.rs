@@ -16,7 +16,7 @@ use orch_spec::TaskSpec;
 use orch_spec::state::TaskState;
 use orch_store::instance::{Ledger, ledger, loudest_states};
 use orch_store::narrow;
-use orch_store::run::{RunDetails, RunFilter, list_runs};
+use orch_store::run::{RUNS, RunDetails, newest_of_dag};
 use orch_store::timing::usual_durations;
 use std::collections::HashMap;
 
@@ -80,15 +80,14 @@ pub(crate) async fn show(
         (0..narrow::task(plan.tasks.len())).filter(|at| wanted(&plan.spec.tasks[usize::from(*at)])).collect();
     let skip = (page - 1) * OF_A_PAGE;
     let shown: Vec<TaskIdx> = every.iter().copied().skip(skip).take(OF_A_PAGE).collect();
-    let filter = RunFilter { dag_ids: Some(vec![found.row.dag_id.clone()]), ..RunFilter::default() };
-    let runs = list_runs(&mut db, &filter, 1).await?;
-    let last = match runs.first() {
+    let run = RUNS.first(&mut db, &newest_of_dag(&found.row.dag_id, 1)).await?;
+    let last = match &run {
         Some(run) => last_states(&app, &mut db, run).await?,
         None => None,
     };
     let (dag_id, version) = (&found.row.dag_id, found.row.version);
     let usual: HashMap<TaskIdx, _> = usual_durations(&mut db, dag_id, version, &shown).await?.into_iter().collect();
-    let run_href = runs.first().map(|run| format!("{}/runs/{}", head.href, encoded(&run.run_id)));
+    let run_href = run.as_ref().map(|run| format!("{}/runs/{}", head.href, encoded(&run.run_id)));
     let lines = shown.iter().map(|&at| {
         let state = last.as_ref().zip(run_href.as_ref()).and_then(|(last, run_href)| last.of(&found, at, run_href));
         TaskLine { state, usual: usual.get(&at).map(|took| parts::duration(*took)), ..line(plan, at, &head.href) }
@@ -96,7 +95,7 @@ pub(crate) async fn show(
     let turned = |page: usize| format!("{}/tasks?q={}&page={page}", head.href, encoded(&q));
     let page = TasksPage {
         lines: lines.collect(),
-        last_run: run_href.zip(runs.first().map(|run| parts::ago(run.created_at, shell.now))),
+        last_run: run_href.zip(run.as_ref().map(|run| parts::ago(run.created_at, shell.now))),
         first: if shown.is_empty() { 0 } else { skip + 1 },
         last: skip + shown.len(),
         total: every.len(),

@@ -21,7 +21,7 @@ use orch_spec::params::{BadConf, parse_conf};
 use orch_spec::schedule::run_type_of;
 use orch_spec::state::{RunType, TriggeredBy};
 use orch_store::preset::{Preset, list_presets};
-use orch_store::run::{CreateRun, NewRun, RunFilter, create_run, get_run, list_runs};
+use orch_store::run::{CreateRun, NewRun, RUNS, create_run, get_run, newest_of_dag};
 use orch_store::timing::usual_run;
 use orch_wire::timestamp::moment_from;
 use serde_json::{Map, Value, json};
@@ -307,8 +307,7 @@ async fn presets(db: &mut PgConnection, dag_id: &str) -> Result<Vec<(String, Str
 
 /// The last runs with a conf, each conf once.
 async fn earlier(db: &mut PgConnection, found: &Found, shell: &Shell) -> Result<Vec<Earlier>, Refusal> {
-    let filter = RunFilter { dag_ids: Some(vec![found.row.dag_id.clone()]), ..RunFilter::default() };
-    let runs = list_runs(db, &filter, LOOKED_THROUGH).await?;
+    let runs = RUNS.rows(db, &newest_of_dag(&found.row.dag_id, LOOKED_THROUGH)).await?;
     let mut seen = Vec::new();
     let mut earlier = Vec::new();
     for run in runs {

@@ -13,8 +13,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_document::diff::{Diff, FieldChange};
+use orch_store::list::Search;
 use orch_store::narrow;
-use orch_store::version::{MOST_COUNTED, VersionFilter, list_versions, runs_by_version, workers_by_version};
+use orch_store::version::{MOST_COUNTED, VERSIONS, by, runs_by_version, workers_by_version};
 
 #[derive(Template)]
 #[template(path = "pages/dag/versions.html")]
@@ -73,9 +74,8 @@ pub(crate) async fn show(
     };
     let to = number("to", newest)?;
     let from = number("from", (to - 1).max(1))?;
-    let filter =
-        VersionFilter { dag_id: Some(found.row.dag_id.clone()), newest_first: true, ..VersionFilter::default() };
-    let mut versions = list_versions(&mut db, &filter, (0, MOST_VERSIONS + 1)).await?;
+    let search = Search::default().and(by::DAG_ID.is(&found.row.dag_id)).by(by::ID.descending());
+    let mut versions = VERSIONS.rows(&mut db, &search.page(0, MOST_VERSIONS + 1)).await?;
     let more = versions.len() as i64 > MOST_VERSIONS;
     versions.truncate(narrow::size(MOST_VERSIONS));
     let runs = runs_by_version(&mut db, &found.row.dag_id).await?;

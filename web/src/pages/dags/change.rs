@@ -10,7 +10,8 @@ use crate::state::App;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_store::dag::{DagFilter, DagRow, list_dags};
+use orch_store::dag::{DAGS, DagRow, by};
+use orch_store::list::Search;
 use sqlx::PgConnection;
 
 /// A page of the list.
@@ -21,8 +22,7 @@ async fn chosen<'a>(db: &mut PgConnection, ids: impl Iterator<Item = &'a str>) -
     if ids.len() > MOST_DAGS {
         return Err(Refusal::bad_request(format!("at most {MOST_DAGS} DAGs are changed at once")));
     }
-    let filter = DagFilter { ids: Some(ids), ..DagFilter::default() };
-    Ok(list_dags(db, &filter, MOST_DAGS as i64).await?)
+    Ok(DAGS.rows(db, &Search::default().and(by::DAG_ID.any_of(ids))).await?)
 }
 
 pub(crate) async fn ask(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {

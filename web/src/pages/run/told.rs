@@ -5,7 +5,8 @@ use crate::parts::{self, Fact, Now};
 use crate::refusal::Refusal;
 use orch_core::deadline::Standing;
 use orch_store::alert::alerts_of_run;
-use orch_store::deadline::{DeadlineFilter, DeadlineRow, list_deadlines};
+use orch_store::deadline::{DEADLINES, DeadlineRow, by};
+use orch_store::list::Search;
 use orch_store::run::RunDetails;
 use sqlx::PgConnection;
 
@@ -24,8 +25,7 @@ pub(crate) struct DeadlineLine {
 }
 
 pub(super) async fn deadlines(db: &mut PgConnection, run: &RunDetails, now: Now) -> Result<Vec<DeadlineLine>, Refusal> {
-    let filter = DeadlineFilter { run: Some(run.id), ..DeadlineFilter::default() };
-    let rows = list_deadlines(db, &filter, (0, MOST)).await?;
+    let rows = DEADLINES.rows(db, &Search::default().and(by::RUN.is(run.id)).page(0, MOST)).await?;
     Ok(rows.into_iter().map(|row| line(&row, now)).collect())
 }
 

@@ -15,8 +15,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_deeds::Topic;
 use orch_store::StoreResult;
-use orch_store::name_pattern::NamePattern;
-use orch_store::stream::list_streams;
+use orch_store::list;
+use orch_store::stream::find_streams;
 use orch_store::topic::reader::list_readers;
 use orch_store::topic::{NewRecord, RecordRow, list_partitions, partition_of};
 use serde_json::Value;
@@ -206,7 +206,7 @@ async fn page(
 
 /// Streams first.
 async fn readers(db: &mut PgConnection, topic: &str, shell: &Shell) -> StoreResult<Vec<ReaderLine>> {
-    let streams = list_streams(db, &NamePattern::default()).await?;
+    let streams = find_streams(db, &list::Search::default()).await?.rows;
     let streams = streams.into_iter().filter(|row| row.version.is_some() && row.topic() == topic && row.reads_log());
     let streams = streams.map(|row| ReaderLine {
         href: Some(streams::href(&row.name)),

@@ -1,0 +1,192 @@
+//! Lists that people look through. A list is a table of columns: what each of them is in SQL, and how people may narrow and
+//! sort by it. The statement, the parameters of the API, their description in `/openapi.json` and what commands send follow
+//! from it.
+//!
+//! A statement holds only what was asked for, so that each question is planned for itself. Its text is made of words of the
+//! program; every value is bound.
+
+mod column;
+mod memory;
+mod search;
+
+pub use column::{Column, Compare, Filter, Kind, Words};
+pub use memory::Cell;
+pub use search::{Condition, Direction, Order, Search, Test, Values};
+
+use crate::{StoreResult, boxed};
+use sqlx::QueryBuilder;
+use sqlx::postgres::{PgConnection, PgRow, Postgres};
+use std::collections::BTreeSet;
+
+/// The most rows in one answer.
+pub const MOST_LISTED: i64 = 1_000;
+
+#[derive(Debug)]
+pub struct List<R: 'static> {
+    /// What is read of a row: the words between `select` and `from`.
+    pub select: &'static str,
+    pub from: &'static str,
+    pub joins: &'static [Join],
+    /// Those that people may ask by. Others are for the program alone.
+    pub columns: &'static [Column],
+    /// Tells rows apart that are equal otherwise. It goes the way of the first order.
+    pub key: &'static str,
+    /// In which order rows stand if the question does not say.
+    pub order: &'static [Order],
+    pub read: fn(&PgRow) -> StoreResult<R>,
+}
+
+/// A table beside the one that is listed.
+#[derive(Debug)]
+pub struct Join {
+    pub name: &'static str,
+    pub sql: &'static str,
+    /// Before the `select`: what `sql` reads, computed once.
+    pub with: &'static str,
+    /// Every row is read with it; otherwise it is there only for columns that need it.
+    pub is_read: bool,
+}
+
+/// A page, and how many rows fit in all.
+#[derive(Debug)]
+pub struct Found<R> {
+    pub rows: Vec<R>,
+    pub total: i64,
+}
+
+impl<R: Send> List<R> {
+    /// A page of the rows that fit.
+    #[boxed]
+    pub async fn rows(&self, db: &mut PgConnection, search: &Search) -> StoreResult<Vec<R>> {
+        let rows = self.statement(search).build().fetch_all(db).await?;
+        rows.iter().map(self.read).collect()
+    }
+
+    /// How many fit in all.
+    #[boxed]
+    pub async fn count(&self, db: &mut PgConnection, search: &Search) -> StoreResult<i64> {
+        Ok(self.counting(search).build_query_scalar().fetch_one(db).await?)
+    }
+
+    /// A page of the rows that fit, and how many fit in all: counted only where the page does not say it.
+    #[boxed]
+    pub async fn find(&self, db: &mut PgConnection, search: &Search) -> StoreResult<Found<R>> {
+        let rows = self.rows(db, search).await?;
+        let found = rows.len() as i64;
+        let is_last = found < search.most && (found > 0 || search.skip == 0);
+        let total = if is_last { search.skip + found } else { self.count(db, search).await? };
+        Ok(Found { rows, total })
+    }
+
+    /// The first that fits.
+    #[boxed]
+    pub async fn first(&self, db: &mut PgConnection, search: &Search) -> StoreResult<Option<R>> {
+        let row = self.statement(&Search { most: 1, ..search.clone() }).build().fetch_optional(db).await?;
+        row.as_ref().map(self.read).transpose()
+    }
+
+    fn statement(&self, search: &Search) -> QueryBuilder<Postgres> {
+        let orders = if search.order.is_empty() { self.order } else { &search.order };
+        let asked = search.conditions.iter().map(|condition| condition.column.join);
+        let asked: BTreeSet<_> = asked.chain(orders.iter().map(|order| order.column.join)).collect();
+        let is_joined = |join: &Join| join.is_read || asked.contains(join.name);
+        let mut query = self.begin(self.select, is_joined);
+        search.push_conditions(&mut query);
+        query.push(" order by ");
+        for order in orders {
+            order.push(&mut query);
+            query.push(", ");
+        }
+        let direction = orders.first().map_or(Direction::Ascending, |order| order.direction);
+        query.push(self.key).push(direction.words(false));
+        query.push(" limit ").push_bind(search.most.clamp(0, MOST_LISTED));
+        query.push(" offset ").push_bind(search.skip.max(0));
+        query
+    }
+
+    fn counting(&self, search: &Search) -> QueryBuilder<Postgres> {
+        let asked = |join: &Join| search.conditions.iter().any(|condition| condition.column.join == join.name);
+        let mut query = self.begin("count(*)", asked);
+        search.push_conditions(&mut query);
+        query
+    }
+
+    fn begin(&self, select: &str, is_joined: impl Fn(&Join) -> bool) -> QueryBuilder<Postgres> {
+        let joins = || self.joins.iter().filter(|join| is_joined(join));
+        let mut query = QueryBuilder::new("");
+        joins().for_each(|join| {
+            query.push(join.with);
+        });
+        query.push("select ").push(select).push(" from ").push(self.from);
+        joins().for_each(|join| {
+            query.push(" ").push(join.sql);
+        });
+        query.push(" where true");
+        query
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::DateTime;
+
+    const STATE: Column = Column::words("state", "r.state", Words { noun: "state", words: &["queued", "failed"] })
+        .by(&[Filter::AnyOf])
+        .cast("run_state")
+        .also(|states| if states == ["failed"] { " and r.state = 'failed'" } else { "" })
+        .sorted_by("r.state::text");
+    const RUN_ID: Column = Column::text("run_id", "r.run_id").by(&[Filter::Pattern, Filter::Prefix]).sorted();
+    const CONF: Column = Column::text("conf", "m.conf::text").join("m").nullable().sorted();
+    const ASSET: Column =
+        Column::text("asset", "exists (select from a where a.name ilike any($) or a.uri ilike any($))");
+    const STARTED: Column =
+        Column::moment("started", "s.started_at").nullable().within("exists (select from s where $)");
+    const RUNS: List<()> = List {
+        select: "r.id",
+        from: "dag_run r",
+        joins: &[
+            Join { name: "v", sql: "join v on v.id = r.version", with: "", is_read: true },
+            Join { name: "m", sql: "left join m on m.run = r.id", with: "with m as (select 1) ", is_read: false },
+        ],
+        columns: &[STATE, RUN_ID, CONF],
+        key: "r.id",
+        order: &[],
+        read: |_| Ok(()),
+    };
+
+    fn sql(search: &Search) -> String {
+        RUNS.statement(search).sql().as_str().to_string()
+    }
+
+    #[test]
+    fn a_statement_holds_what_was_asked_for() {
+        let rest = "limit $1 offset $2";
+        assert_eq!(
+            sql(&Search::default()),
+            format!("select r.id from dag_run r join v on v.id = r.version where true order by r.id asc {rest}")
+        );
+        let search = Search::default().and(STATE.is("failed")).and(RUN_ID.contains(["a"])).by(CONF.descending());
+        let expected = "with m as (select 1) select r.id from dag_run r join v on v.id = r.version left join m on m.run = r.id \
+            where true and r.state = $1::text::run_state and r.state = 'failed' and r.run_id ilike any($2) \
+            order by m.conf::text desc nulls last, r.id desc limit $3 offset $4";
+        assert_eq!(sql(&search), expected);
+        let counted = RUNS.counting(&search);
+        let expected = "select count(*) from dag_run r where true and r.state = $1::text::run_state and r.state = 'failed' \
+            and r.run_id ilike any($2)";
+        assert_eq!(counted.sql().as_str(), expected);
+    }
+
+    #[test]
+    fn a_value_may_stand_in_several_places_and_conditions_of_one_row_stand_together() {
+        let at = DateTime::UNIX_EPOCH;
+        let search = Search::default()
+            .and(STARTED.compare(Compare::AtLeast, at))
+            .and(ASSET.contains(["a"]))
+            .and(STARTED.compare(Compare::Below, at))
+            .and(STATE.any_of(["queued", "failed"]));
+        let expected = "where true and exists (select from a where a.name ilike any($1) or a.uri ilike any($2)) \
+            and r.state = any($3::text[]::run_state[]) and exists (select from s where s.started_at >= $4 and s.started_at < $5)";
+        assert_eq!(RUNS.counting(&search).sql().as_str(), format!("select count(*) from dag_run r {expected}"));
+    }
+}

@@ -1,0 +1,234 @@
+//! What a list is asked: a page, an order, and conditions by the columns of the list (`orch_store::list`). `openapi/queries.rs`
+//! describes the same parameters by the same columns.
+
+use crate::extract::{Fields, Query};
+use crate::refusal::Refusal;
+use axum::http::StatusCode;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use chrono::{DateTime, Utc};
+use orch_store::list::{Column, Compare, Condition, Filter, Kind, Order, Search, Words};
+use orch_wire::Problem;
+
+/// Airflow's default.
+const USUAL: i64 = 50;
+/// What a cursor holds before its place.
+const CURSOR: &str = "place:";
+/// More is asked for page by page: Airflow's `maximum_page_limit`.
+const MOST: i64 = 100;
+/// Airflow's bound.
+const MOST_ORDERS: usize = 10;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Page {
+    pub(super) limit: i64,
+    pub(super) offset: i64,
+    /// Asked for by a cursor, so it is answered with those of its neighbours.
+    by_cursor: bool,
+}
+
+impl Page {
+    pub(super) fn new(limit: i64, offset: i64) -> Page {
+        Page { limit: limit.min(MOST), offset, by_cursor: false }
+    }
+
+    pub(super) fn of(query: &mut Query) -> Page {
+        Page::new(query.count("limit", USUAL), query.count("offset", 0))
+    }
+
+    /// Of a list that may also be asked for by `cursor`: empty for the first page, then what the answer said.
+    pub(super) fn with_cursor(query: &mut Query) -> Result<Page, Refusal> {
+        let page = Page::of(query);
+        let Some(cursor) = query.text("cursor") else { return Ok(page) };
+        let wrong = || Refusal::bad_request("Invalid cursor token: send `next_cursor` of an answer as it is");
+        let offset = match cursor {
+            "" => 0,
+            token => {
+                let bytes = BASE64.decode(token).map_err(|_| wrong())?;
+                let text = String::from_utf8(bytes).map_err(|_| wrong())?;
+                let place = text.strip_prefix(CURSOR).and_then(|place| place.parse::<u32>().ok());
+                place.map(i64::from).ok_or_else(wrong)?
+            }
+        };
+        Ok(Page { offset, by_cursor: true, ..page })
+    }
+
+    /// Of the next page and of the one before, where there are such.
+    pub(super) fn cursors(self, total: i64) -> (Option<String>, Option<String>) {
+        let token = |offset: i64| BASE64.encode(format!("{CURSOR}{offset}"));
+        let next = self.offset.saturating_add(self.limit);
+        let moves = self.by_cursor && self.limit > 0;
+        let before = (self.offset - self.limit).max(0);
+        ((moves && next < total).then(|| token(next)), (moves && self.offset > 0).then(|| token(before)))
+    }
+}
+
+/// The page, the order and the conditions that a query asks of a list with these columns.
+pub(super) fn asked(query: &mut Query, columns: &'static [Column]) -> Result<Search, Refusal> {
+    let page = Page::of(query);
+    asked_of_page(query, columns, page)
+}
+
+/// The same of a page that was read before.
+pub(super) fn asked_of_page(query: &mut Query, columns: &'static [Column], page: Page) -> Result<Search, Refusal> {
+    let mut conditions = Vec::new();
+    for column in columns {
+        for filter in column.filters {
+            read(query, *column, *filter, &mut conditions);
+        }
+    }
+    query.finish()?;
+    for column in columns {
+        if let Kind::Words(words) = column.kind {
+            conditions.extend(words_of(query, *column, words)?);
+        }
+    }
+    let order = orders(query.all("order_by"), columns)?;
+    Ok(Search { conditions, order, skip: page.offset, most: page.limit })
+}
+
+fn read(query: &mut Query, column: Column, filter: Filter, found: &mut Vec<Condition>) {
+    let name = column.name;
+    match (filter, column.kind) {
+        (Filter::Is | Filter::Must, Kind::Text) => {
+            if filter == Filter::Must && query.text(name).is_none() {
+                query.refuse(Problem::new("missing", "Field required").at(["query", name]));
+            }
+            found.extend(said(query, name).map(|text| column.is(text)));
+        }
+        (Filter::AnyOf, Kind::Text) => {
+            let texts: Vec<String> = query.all(name).map(String::from).collect();
+            found.extend((!texts.is_empty()).then(|| column.any_of(texts)));
+        }
+        (Filter::NoneOf, _) => {
+            let texts: Vec<String> = query.all(name).map(String::from).collect();
+            found.extend((!texts.is_empty()).then(|| column.none_of(texts)));
+        }
+        (Filter::Is, Kind::Whole) => {
+            found.extend(query.whole_numbers(name).last().map(|number| column.is(*number)));
+        }
+        (Filter::AnyOf, Kind::Whole) => {
+            let numbers = query.whole_numbers(name);
+            found.extend((!numbers.is_empty()).then(|| column.any_of(numbers)));
+        }
+        (Filter::Is, Kind::Flag) => found.extend(query.flag(name).map(|is| column.is_so(is))),
+        (Filter::Switch(usual), _) => {
+            found.extend(query.flag(name).unwrap_or(usual).then(|| column.holds()));
+        }
+        (Filter::Pattern, _) => {
+            found.extend(pattern(query, &format!("{name}_pattern")).map(|parts| column.contains(parts)));
+        }
+        (Filter::Prefix, _) => {
+            found.extend(prefix_pattern(query, &format!("{name}_prefix_pattern")).map(|starts| column.begins(starts)));
+        }
+        (Filter::Search, _) => found.extend(pattern(query, name).map(|parts| column.contains(parts))),
+        (Filter::Range, _) => found.extend(ranges(query, column)),
+        (Filter::Bound(compare), _) => found.extend(query.moment(name).map(|at| column.compare(compare, at))),
+        (Filter::Absent, Kind::Whole) => {
+            found.extend((!query.whole_numbers(name).is_empty()).then(|| column.never()));
+        }
+        (Filter::Absent, _) => found.extend(said(query, name).map(|_| column.never())),
+        // Words are read when everything else is known to be right.
+        (Filter::Is | Filter::AnyOf | Filter::Must, _) => {}
+    }
+}
+
+/// Both a query and the fields of a body have bounds.
+pub(super) trait Bounds {
+    fn moment_bound(&mut self, name: &str) -> Option<DateTime<Utc>>;
+    fn number_bound(&mut self, name: &str) -> Option<f64>;
+}
+
+impl Bounds for Query {
+    fn moment_bound(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        self.moment(name)
+    }
+
+    fn number_bound(&mut self, name: &str) -> Option<f64> {
+        self.number(name)
+    }
+}
+
+impl Bounds for Fields {
+    fn moment_bound(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        self.moment(name)
+    }
+
+    fn number_bound(&mut self, name: &str) -> Option<f64> {
+        self.number(name)
+    }
+}
+
+/// `…_gte`, `…_gt`, `…_lte` and `…_lt` of a column.
+pub(super) fn ranges(bounds: &mut impl Bounds, column: Column) -> Vec<Condition> {
+    let mut bound = |(end, compare): (&str, Compare)| {
+        let name = format!("{}_{end}", column.name);
+        if column.kind == Kind::Number {
+            bounds.number_bound(&name).map(|number| column.compare_number(compare, number))
+        } else {
+            bounds.moment_bound(&name).map(|at| column.compare(compare, at))
+        }
+    };
+    Compare::ALL.into_iter().filter_map(&mut bound).collect()
+}
+
+fn words_of(query: &Query, column: Column, words: Words) -> Result<Option<Condition>, Refusal> {
+    let takes = |filter: &Filter| matches!(filter, Filter::Is | Filter::AnyOf);
+    let Some(filter) = column.filters.iter().find(|filter| takes(filter)) else { return Ok(None) };
+    let mut found = query.all(column.name).map(|word| known(word, words)).collect::<Result<Vec<_>, _>>()?;
+    if *filter == Filter::Is {
+        found.drain(..found.len().saturating_sub(1));
+    }
+    Ok((!found.is_empty()).then(|| column.any_of(found)))
+}
+
+/// One that is unknown is refused with all that are known. `no_status` stands for what has no state yet.
+fn known(word: &str, words: Words) -> Result<&'static str, Refusal> {
+    let meant = if ["no_status", "null"].contains(&word) { "none" } else { word };
+    words.words.iter().find(|known| **known == meant).copied().ok_or_else(|| {
+        let text = format!("Invalid value for {}. Valid values are {}", words.noun, words.words.join(", "));
+        Refusal::plain(StatusCode::UNPROCESSABLE_ENTITY, text)
+    })
+}
+
+/// Orders by the columns that are sorted by. Both spellings are taken: repeated, and one list with commas.
+pub(super) fn orders<'a>(
+    words: impl Iterator<Item = &'a str>,
+    columns: &'static [Column],
+) -> Result<Vec<Order>, Refusal> {
+    let words: Vec<&str> = words.flat_map(|words| words.split(',')).map(str::trim).collect();
+    if words.len() > MOST_ORDERS {
+        let text =
+            format!("Ordering with more than {MOST_ORDERS} parameters is not allowed. Provided: {}", words.len());
+        return Err(Refusal::bad_request(text));
+    }
+    let read = |word: &str| {
+        let (name, descends) = word.strip_prefix('-').map_or((word, false), |name| (name, true));
+        let column = columns.iter().find(|column| column.is_sorted && column.name == name);
+        let column = column.ok_or_else(|| {
+            let name = name.chars().take(100).collect::<String>();
+            let text = format!("Ordering with '{name}' is disallowed or the attribute does not exist on the model");
+            Refusal::bad_request(text)
+        })?;
+        Ok(if descends { column.descending() } else { column.ascending() })
+    };
+    words.into_iter().map(read).collect()
+}
+
+/// What is asked for exactly; `~` and nothing are no question.
+fn said<'a>(query: &'a Query, name: &str) -> Option<&'a str> {
+    query.text(name).filter(|text| !text.is_empty() && *text != "~")
+}
+
+/// A pattern parameter: its alternatives, or nothing if it lets everything through.
+fn pattern(query: &Query, name: &str) -> Option<Vec<String>> {
+    let text = said(query, name)?;
+    let parts: Vec<String> = text.split('|').map(str::trim).filter(|part| !part.is_empty()).map(String::from).collect();
+    (!parts.is_empty() && !parts.iter().any(|part| part == "~")).then_some(parts)
+}
+
+/// The same for the beginning of a text. What is no letter or digit at its end does not count, as in Airflow.
+fn prefix_pattern(query: &Query, name: &str) -> Option<Vec<String>> {
+    let parts = pattern(query, name)?;
+    Some(parts.iter().map(|part| part.trim_end_matches(|c: char| !c.is_alphanumeric()).to_string()).collect())
+}
