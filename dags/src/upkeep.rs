@@ -73,7 +73,7 @@ impl Asked {
     /// For one table: what was not asked for is as the table says.
     fn upkeep(&self, table: &Table, now: DateTime<Utc>) -> TaskResult<Upkeep> {
         let compaction = if self.asks(Work::Compact) { Some(self.compaction(table)?) } else { None };
-        // In the rounds over all tables one that must not be cleaned is no failure; whoever names it is told.
+        // The nightly round skips a table that must not be cleaned. A person who names such a table gets the error.
         let may_clean = !self.tables.is_empty() || table.property("gc.enabled") != Some("false");
         let expiry = (may_clean && self.asks(Work::Expire)).then(|| {
             let expiry = self.keep_last.map_or(table.usual_expiry(), |count| Expiry::new().keep_last(count as usize));

@@ -73,7 +73,7 @@ impl<R: Send> List<R> {
     pub async fn find(&self, db: &mut PgConnection, search: &Search) -> StoreResult<Found<R>> {
         let rows = self.rows(db, search).await?;
         let found = rows.len() as i64;
-        let is_last = found < search.most && (found > 0 || search.skip == 0);
+        let is_last = found < search.most.min(MOST_LISTED) && (found > 0 || search.skip == 0);
         let total = if is_last { search.skip + found } else { self.count(db, search).await? };
         Ok(Found { rows, total })
     }

@@ -100,7 +100,7 @@ pub static APPROVALS: List<ApprovalRow> = List {
     select v.id as version, t.spec ->> 'task_id' as task_id, (t.place - 1)::smallint as task, t.spec ->> 'kind' as kind
     from dag_version v, json_array_elements(v.spec -> 'tasks') with ordinality as t (spec, place)
     where v.id in (select o.version from dag_run o where o.id in (select run from approval))) ",
-        // Nobody looks for a row of `ready` by its instance, so it has no index for that: joined, it is read once.
+        // `ready` has no index by instance. With a join the table is read once.
         sql: "left join place on place.version = r.version and place.task_id = a.task_id
     left join ready q on q.run = a.run and q.task = place.task and q.map_index = a.map_index",
         is_read: false,

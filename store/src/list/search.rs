@@ -1,7 +1,7 @@
 //! A question to a list: conditions that all hold, orders, and which page.
 
 use super::MOST_LISTED;
-use super::column::{Column, Compare};
+use super::column::{Column, Compare, Filter};
 use chrono::{DateTime, Utc};
 use sqlx::QueryBuilder;
 use sqlx::postgres::Postgres;
@@ -94,8 +94,12 @@ impl Search {
                 Test::NoneOf(texts) => texts.iter().for_each(|text| add("", text.clone())),
                 Test::Flag(is) => add("", is.to_string()),
                 Test::Holds | Test::Never => add("", true.to_string()),
+                Test::Moment(compare, at) if column.filters.contains(&Filter::Bound(*compare)) => {
+                    add("", at.to_rfc3339());
+                }
                 Test::Moment(compare, at) => add(compare.end(), at.to_rfc3339()),
                 Test::Number(compare, number) => add(compare.end(), number.to_string()),
+                Test::Contains(parts) if column.filters.contains(&Filter::Search) => add("", parts.join("|")),
                 Test::Contains(parts) => add("_pattern", parts.join("|")),
                 Test::Has(text) => add("_pattern", text.clone()),
                 Test::Begins(starts) => add("_prefix_pattern", starts.join("|")),

@@ -93,7 +93,7 @@ async fn a_question_is_open_and_nobody_looks() {
     pass(&mut db, WEEK_MS - 60_000).await;
     assert_eq!(wake_waiting(&mut db, 10).await.unwrap(), 0, "its time is not over");
     let any = Search::default;
-    let (nobody, someone) = (Vec::<String>::new(), "nothing");
+    let (no_users, other) = (Vec::<String>::new(), "nothing");
     for (search, expected) in [
         (any().and(by::OPEN.is_so(true)).and(by::ANSWERED.is_so(false)), 1),
         (any().and(by::OPEN.is_so(false)), 0),
@@ -101,19 +101,19 @@ async fn a_question_is_open_and_nobody_looks() {
         (any().and(by::DAG_ID.is("other")), 0),
         (
             any()
-                .and(by::SUBJECT_SEARCH.contains([someone, "gO"]))
+                .and(by::SUBJECT_SEARCH.contains([other, "gO"]))
                 .and(by::TRY.is(1))
                 .and(by::MAP_INDEX.is(-1))
                 .and(by::LAST.holds()),
             1,
         ),
-        (any().and(by::SUBJECT_SEARCH.begins([someone, "gO"])), 0),
-        (any().and(by::SUBJECT_SEARCH.begins([someone, "Go"])).and(by::TASK_ID.is("a")), 1),
+        (any().and(by::SUBJECT_SEARCH.begins([other, "gO"])), 0),
+        (any().and(by::SUBJECT_SEARCH.begins([other, "Go"])).and(by::TASK_ID.is("a")), 1),
         (any().and(by::BODY_SEARCH.contains(["%"])), 0),
         (any().and(by::STATE.is("awaiting_input")), 1),
         (any().and(by::STATE.any_of(["awaiting_input", "success"])), 1),
         (any().and(by::STATE.is("success")), 0),
-        (any().and(by::ANSWERED_BY_ID.any_of(nobody)), 0),
+        (any().and(by::ANSWERED_BY_ID.any_of(no_users)), 0),
         // Since then the clock went on.
         (any().and(by::ASKED_AT.compare(Compare::AtLeast, row.asked_at)), 0),
         (any().and(by::ASKED_AT.compare(Compare::Below, row.asked_at)).and(by::RUN_ID.is(row.run_id)), 1),
