@@ -20,7 +20,7 @@ async fn what_went_wrong_is_on_the_page_of_monitoring() {
         web.trigger("chain").await;
     }
     let mut db = web.db().await;
-    let ended = "update dag_run set state = 'success', started_at = now(), ended_at = now() + interval '61 seconds';
+    let ended = "update dag_run set state = 'success', started_at = now() - interval '61 seconds', ended_at = now();
         update dag_run set state = 'failed' where id = (select id from dag_run order by id desc limit 1);
         insert into deadline (run, nth, counts_from, after_ms, due_at, state)
             select id, 0, 'queued', 1, now(), 'missed' from dag_run order by id limit 1;
