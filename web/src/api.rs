@@ -5,7 +5,6 @@
 pub(crate) mod alerts;
 pub(crate) mod assets;
 pub(crate) mod backfills;
-pub(crate) mod bodies;
 pub(crate) mod connection_test;
 pub(crate) mod connectors;
 pub(crate) mod dag_runs;

@@ -8,9 +8,9 @@ mod path;
 mod query;
 
 pub(crate) use actor::Actor;
-pub(crate) use body::JsonBody;
+pub(crate) use body::{JsonBody, Secret, Typed};
 pub(crate) use form::Form;
-pub(crate) use orch_wire::fields::{Fields, Note};
+pub(crate) use orch_wire::Fields;
 pub(crate) use path::{
     DagPath, Dags, MappedPath, Names, RunPath, Runs, RunsPath, StaticPath, TaskPath, no_such_dag, no_such_instance,
     no_such_run, shown,

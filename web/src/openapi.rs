@@ -1,5 +1,5 @@
-//! `/openapi.json`: the routes of the list, with the types that handlers answer with. Nothing of it is written twice but
-//! the fields of bodies (`api/bodies.rs`) and the names in queries (`openapi/queries.rs`), which handlers read one by one.
+//! `/openapi.json`: the routes of the list, with the types that handlers take and answer with. Nothing of it is written twice but
+//! some names in queries (`openapi/queries.rs`), which handlers read one by one.
 
 pub(crate) mod kept;
 pub(crate) mod kinds;

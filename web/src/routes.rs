@@ -3,8 +3,7 @@
 
 mod list;
 
-use crate::api::bodies::BulkBodyOf;
-use crate::api::bulk::{BulkResponse, entities};
+use crate::api::bulk::{BulkBody, BulkResponse, entities};
 use crate::api::kept;
 use crate::auth::Role;
 use crate::base_path::{below, put_before};
@@ -161,7 +160,7 @@ impl Routes {
             .takes::<BodyOf<K>>()
             .creates::<ViewOf<K>>()
             .bulk(all, op, Role::Op, entities::<K>)
-            .takes::<BulkBodyOf<K>>()
+            .takes::<BulkBody<BodyOf<K>>>()
             .gives::<BulkResponse>()
             .get(one, viewer, kept::get::<K>)
             .gives::<ViewOf<K>>()

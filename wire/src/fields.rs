@@ -1,20 +1,12 @@
 //! The fields of a body, taken one by one. What is wrong with any of them is collected, so that one answer names all of it;
 //! a field that nobody took is one too many.
 
+use crate::body::{Body, Part};
 use crate::problem::Problem;
-use crate::timestamp::moment;
-use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 /// Larger ones are not exact as floats; no number of bits that is asked for has more.
 const MOST_WHOLE: f64 = 9e18;
-
-/// What is to be written; `None` takes away what was.
-#[derive(Debug, Clone)]
-pub struct Note(pub Option<String>);
-
-/// As long as a note may be in Airflow.
-const MOST_NOTE_CHARS: usize = 1_000;
 
 /// Every mistake in a request.
 #[derive(Debug)]
@@ -47,13 +39,32 @@ impl Fields {
         Fields { whole: Value::Null, left: body, echo: false, at: vec!["body".into()], problems: Vec::new() }
     }
 
-    /// A field that may be left out or null.
-    pub fn text(&mut self, name: &str) -> Option<String> {
-        self.optional(name, text)
+    /// Of an object in a body; what is wrong says where in it.
+    pub fn below(object: Map<String, Value>) -> Fields {
+        Fields { at: Vec::new(), ..Fields::new(object) }
     }
 
-    pub fn required_text(&mut self, name: &str) -> String {
-        self.required_checked(name, text)
+    /// A field of a body. None: it is missing or wrong, which is noted.
+    pub fn take<T: Part>(&mut self, name: &str) -> Option<T> {
+        let Some(value) = self.left.remove(name) else {
+            return T::left_out().or_else(|| {
+                self.miss(name);
+                None
+            });
+        };
+        let wrong = match T::read(value) {
+            Ok(value) => return Some(value),
+            Err(wrong) => wrong,
+        };
+        wrong.into_iter().for_each(|problem| self.note(problem.below(name)));
+        None
+    }
+
+    /// The whole body, of which these are all fields.
+    pub fn whole<B: Body>(mut self) -> Result<B, Invalid> {
+        let body = B::take(&mut self);
+        self.finish()?;
+        body.ok_or_else(|| Invalid(Vec::new()))
     }
 
     /// A field that is read in a way of its own.
@@ -69,172 +80,13 @@ impl Fields {
         self.read(name, &value, read).unwrap_or_default()
     }
 
-    pub fn moment(&mut self, name: &str) -> Option<DateTime<Utc>> {
-        self.optional(name, moment)
-    }
-
-    /// The key must be there, even with null.
-    pub fn required_moment(&mut self, name: &str) -> Option<DateTime<Utc>> {
-        if self.require(name) { self.moment(name) } else { None }
-    }
-
-    pub fn flag(&mut self, name: &str) -> Option<bool> {
-        self.optional(name, flag)
-    }
-
-    pub fn required_flag(&mut self, name: &str) -> bool {
-        self.required_checked(name, flag)
-    }
-
     pub fn has(&self, name: &str) -> bool {
         self.left.contains_key(name)
     }
 
-    /// A whole number that is not below zero.
-    pub fn count(&mut self, name: &str, otherwise: i64) -> i64 {
-        let read = |value: &Value| match integer(value) {
-            Some(number) if number >= 0 => Ok(number),
-            Some(_) => Err(Problem::new("greater_than_equal", "Input should be greater than or equal to 0")
-                .with_ctx(serde_json::json!({ "ge": 0 }))
-                .with_input(value)),
-            None => Err(Problem::new("int_type", "Input should be a valid integer").with_input(value)),
-        };
-        self.optional(name, read).unwrap_or(otherwise)
-    }
-
-    pub fn number(&mut self, name: &str) -> Option<f64> {
-        let unlike = |value: &Value| Problem::new("float_type", "Input should be a valid number").with_input(value);
-        self.optional(name, |value| value.as_f64().ok_or_else(|| unlike(value)))
-    }
-
-    /// A list of which each entry is read by itself.
-    pub fn list<T>(&mut self, name: &str, read: impl Fn(&Value) -> Result<T, Problem>) -> Option<Vec<T>> {
-        let value = self.left.remove(name).filter(|value| !value.is_null())?;
-        let Value::Array(entries) = &value else {
-            let problem = Problem::new("list_type", "Input should be a valid list").with_input(&value);
-            self.say_at(problem, [name.into()]);
-            return None;
-        };
-        let mut found = Vec::with_capacity(entries.len());
-        for (place, entry) in entries.iter().enumerate() {
-            match read(entry) {
-                Ok(entry) => found.push(entry),
-                Err(problem) => self.say_at(problem, [name.into(), place.into()]),
-            }
-        }
-        Some(found)
-    }
-
-    /// A list of objects, each read field by field; null is none.
-    pub fn objects<T>(&mut self, name: &str, read: impl Fn(&mut Fields) -> T) -> Option<Vec<T>> {
-        let value = self.left.remove(name).filter(|value| !value.is_null())?;
-        let Value::Array(entries) = value else {
-            let problem = Problem::new("list_type", "Input should be a valid list").with_input(&value);
-            self.say_at(problem, [name.into()]);
-            return None;
-        };
-        let mut found = Vec::with_capacity(entries.len());
-        for (place, entry) in entries.into_iter().enumerate() {
-            let at = self.at.iter().cloned().chain([name.into(), place.into()]).collect();
-            match entry {
-                Value::Object(left) => {
-                    let whole = Value::Object(left.clone());
-                    let mut fields = Fields { left, whole, echo: self.echo, at, problems: Vec::new() };
-                    found.push(read(&mut fields));
-                    fields.refuse_the_rest();
-                    self.problems.append(&mut fields.problems);
-                }
-                other => {
-                    let problem = Problem::new("model_attributes_type", "Input should be a valid dictionary or object");
-                    self.problems.push(problem.with_input(&other).at(at));
-                }
-            }
-        }
-        Some(found)
-    }
-
-    /// The same where the list must be there.
-    pub fn required_objects<T>(&mut self, name: &str, read: impl Fn(&mut Fields) -> T) -> Vec<T> {
-        if !self.require(name) {
-            return Vec::new();
-        }
-        if self.left.get(name).is_some_and(Value::is_null) {
-            self.left.remove(name);
-            self.say_at(Problem::new("list_type", "Input should be a valid list"), [name.into()]);
-            return Vec::new();
-        }
-        self.objects(name, read).unwrap_or_default()
-    }
-
-    /// Any JSON; the key must be there.
-    pub fn required_value(&mut self, name: &str) -> Value {
-        if self.require(name) { self.left.remove(name).unwrap_or_default() } else { Value::Null }
-    }
-
-    /// A whole number of 32 bits.
-    pub fn whole(&mut self, name: &str) -> Option<i32> {
-        let read = |value: &Value| match integer(value).map(i32::try_from) {
-            Some(Ok(number)) => Ok(number),
-            _ => Err(Problem::new("int_type", "Input should be a valid integer").with_input(value)),
-        };
-        self.optional(name, read)
-    }
-
-    /// One of these words.
-    pub fn word(&mut self, name: &str, known: &[&'static str]) -> Option<&'static str> {
-        self.optional(name, |value| one_of(value, known))
-    }
-
-    pub fn required_word(&mut self, name: &str, known: &[&'static str]) -> Option<&'static str> {
-        if !self.require(name) {
-            return None;
-        }
-        let left = self.left.get_mut(name).map(std::mem::take).unwrap_or_default();
-        // Null is none of the words either.
-        let shown = if left.is_null() { Value::String(String::new()) } else { left };
-        self.left.insert(name.into(), shown);
-        self.word(name, known)
-    }
-
-    /// Texts in a list stand for objects with this one field.
-    pub fn wrap_texts(&mut self, name: &str, field: &str) {
-        if let Some(Value::Array(entries)) = self.left.get_mut(name) {
-            for entry in entries.iter_mut().filter(|entry| entry.is_string()) {
-                *entry = Value::Object(Map::from_iter([(field.to_string(), entry.take())]));
-            }
-        }
-    }
-
-    /// What people write, as long as Airflow takes it.
-    pub fn note(&mut self) -> Option<String> {
-        let read = |value: &Value| {
-            let note = text(value)?;
-            let long = note.chars().count() > MOST_NOTE_CHARS;
-            let msg = format!("String should have at most {MOST_NOTE_CHARS} characters");
-            if long { Err(Problem::new("string_too_long", msg).with_input(value)) } else { Ok(note) }
-        };
-        self.optional("note", read)
-    }
-
-    pub fn texts(&mut self, name: &str) -> Option<Vec<String>> {
-        self.list(name, text)
-    }
-
-    pub fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
-        let value = self.left.remove(name)?;
-        match value {
-            Value::Null => None,
-            Value::Object(map) => Some(map),
-            other => {
-                let problem = Problem::new("dict_type", "Input should be a valid dictionary");
-                self.read(name, &other, |value| Err(problem.with_input(value)))
-            }
-        }
-    }
-
     /// What does not hold between fields.
     pub fn refuse(&mut self, problem: Problem) {
-        self.say_at(problem, []);
+        self.note(problem);
     }
 
     /// All fields were taken, and nothing is wrong with them.
@@ -246,17 +98,20 @@ impl Fields {
     fn refuse_the_rest(&mut self) {
         for (name, value) in std::mem::take(&mut self.left) {
             let problem = Problem::new("extra_forbidden", "Extra inputs are not permitted");
-            self.say_at(problem.with_input(&value), [name.into()]);
+            self.note(problem.with_input(&value).below(name));
         }
     }
 
     fn require(&mut self, name: &str) -> bool {
         let there = self.left.contains_key(name);
         if !there {
-            let problem = Problem::new("missing", "Field required").with_input(&self.whole);
-            self.say_at(problem, [name.into()]);
+            self.miss(name);
         }
         there
+    }
+
+    fn miss(&mut self, name: &str) {
+        self.note(Problem::new("missing", "Field required").with_input(&self.whole).below(name));
     }
 
     fn optional<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, Problem>) -> Option<T> {
@@ -265,16 +120,13 @@ impl Fields {
     }
 
     fn read<T>(&mut self, name: &str, value: &Value, read: impl FnOnce(&Value) -> Result<T, Problem>) -> Option<T> {
-        read(value).map_err(|problem| self.say_at(problem, [name.into()])).ok()
+        read(value).map_err(|problem| self.note(problem.below(name))).ok()
     }
 
-    fn say_at<const N: usize>(&mut self, problem: Problem, place: [Value; N]) {
-        let place = self.at.iter().cloned().chain(place).collect::<Vec<_>>();
-        let mut problem = problem.at(place);
-        if !self.echo {
-            problem.input = Value::Null;
-        }
-        self.problems.push(problem);
+    fn note(&mut self, problem: Problem) {
+        let loc = self.at.iter().chain(&problem.loc).cloned().collect();
+        let input = if self.echo { problem.input } else { Value::Null };
+        self.problems.push(Problem { loc, input, ..problem });
     }
 }
 

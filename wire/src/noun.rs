@@ -6,7 +6,7 @@ mod schema;
 
 pub use kind::Kind;
 
-use crate::fields::Fields;
+use crate::fields::{Fields, text};
 use crate::problem::Problem;
 use serde_json::Value;
 
@@ -109,16 +109,6 @@ impl Field {
 /// There are no teams: Airflow's field is always null.
 pub const TEAM: Field = Field::new("team_name", Kind::Team);
 
-/// What is read of a body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// A new one, with all that it needs.
-    Create,
-    Change,
-    /// Only its name has to be there.
-    Delete,
-}
-
 /// A body as it was read: the name, and values by the column that they set.
 #[derive(Clone, Default)]
 pub struct Sent {
@@ -158,31 +148,41 @@ impl Noun {
         }
     }
 
-    /// Reads a body. `mask`: only these fields count; empty: all. What is wrong is gathered in `fields`.
-    pub fn read(&self, fields: &mut Fields, purpose: Purpose, mask: &[&str]) -> Sent {
+    /// Reads a body with all that one needs. What is wrong is gathered in `fields`.
+    pub fn read(&self, fields: &mut Fields) -> Sent {
         let key = self.name();
-        let name = match purpose {
-            Purpose::Delete => fields.required_text(key.name),
-            _ => fields.required_checked(key.name, |value| key.kind.read(value)).as_str().unwrap_or_default().into(),
-        };
-        Sent { name, columns: self.columns(fields, purpose != Purpose::Delete, mask) }
+        let name = fields.required_checked(key.name, |value| key.kind.read(value));
+        Sent { name: name.as_str().unwrap_or_default().into(), columns: self.columns(fields, true) }
+    }
+
+    /// Reads a body of which only the name has to be there.
+    pub fn read_name(&self, fields: &mut Fields) -> Sent {
+        Sent { name: fields.required_checked(self.name().name, text), columns: self.columns(fields, false) }
     }
 
     /// Reads the body of a change of the one that the path names.
-    pub fn read_change(&self, fields: &mut Fields, path: &str, mask: &[&str]) -> Sent {
+    pub fn read_change(&self, fields: &mut Fields, path: &str) -> Sent {
         match self.patch {
-            Patch::Whole { .. } => self.read(fields, Purpose::Change, mask),
+            Patch::Whole { .. } => self.read(fields),
             Patch::Parts { name } => {
-                if fields.text(name).is_some_and(|named| named != path) {
+                if fields.checked(name, text).is_some_and(|named| named != path) {
                     let noun = self.one.to_lowercase();
                     fields.refuse(Problem::value(format!("{name}: the name of a {noun} cannot be changed")));
                 }
-                Sent { name: path.into(), columns: self.columns(fields, false, mask) }
+                Sent { name: path.into(), columns: self.columns(fields, false) }
             }
         }
     }
 
-    fn columns(&self, fields: &mut Fields, is_whole: bool, mask: &[&str]) -> Vec<(&'static str, Value)> {
+    /// What was sent, as far as the mask names it; all without names.
+    pub fn masked<S: AsRef<str>>(&self, mut sent: Sent, mask: &[S]) -> Sent {
+        let named = |field: &Field| mask.is_empty() || mask.iter().any(|name| name.as_ref() == field.name);
+        let counts: Vec<&str> = self.parts().filter(|field| named(field)).map(|field| field.column).collect();
+        sent.columns.retain(|(column, _)| counts.contains(column));
+        sent
+    }
+
+    fn columns(&self, fields: &mut Fields, is_whole: bool) -> Vec<(&'static str, Value)> {
         let mut columns = Vec::new();
         for field in self.parts() {
             let is_there = fields.has(field.name);
@@ -192,8 +192,7 @@ impl Noun {
                 // Null takes away what may be missing, and says nothing of the rest.
                 fields.checked(field.name, |value| field.kind.read(value)).or(field.kind.empty().filter(|_| is_there))
             };
-            let counts = mask.is_empty() || mask.contains(&field.name);
-            if let Some(value) = value.filter(|_| counts && !matches!(field.kind, Kind::Team)) {
+            if let Some(value) = value.filter(|_| !matches!(field.kind, Kind::Team)) {
                 columns.push((field.column, value));
             }
         }

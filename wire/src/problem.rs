@@ -36,6 +36,13 @@ impl Problem {
         self
     }
 
+    /// In a field or an entry of what it was said of.
+    #[must_use]
+    pub fn below(self, place: impl Into<Value>) -> Problem {
+        let loc = std::iter::once(place.into()).chain(self.loc.iter().cloned()).collect();
+        Problem { loc, ..self }
+    }
+
     #[must_use]
     pub fn with_input(mut self, input: &Value) -> Problem {
         self.input = echo(input);

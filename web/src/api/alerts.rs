@@ -1,7 +1,7 @@
 //! `/api/orch/v1/alerts`: who was told what, who is to be told, and why somebody was not.
 
 use super::list::asked;
-use crate::extract::{Actor, JsonBody, Names, Query};
+use crate::extract::{Actor, Names, Query, Typed};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -14,11 +14,12 @@ use orch_store::alert::{ALERTS, AlertRow, Retry, add_test_alert, alert, retry_al
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
 use orch_store::list::Found;
-use orch_wire::Problem;
+use orch_wire::fields::text;
 use orch_wire::timestamp::{Timestamp, stamp};
+use orch_wire::{Problem, body, part};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct AlertPage {
@@ -126,28 +127,49 @@ pub(crate) async fn send_again(app: &App, actor: &Actor, id: i64) -> Result<Aler
     Ok(row)
 }
 
+part! {
+    struct ConnectionName(String); |value| {
+        let id = text(value)?;
+        ConnectionId::new(&id).map_err(|error| Problem::value(error.to_string()))?;
+        Ok(id)
+    };
+    { "type": "string", "minLength": 1, "maxLength": 250 }
+}
+
+part! {
+    struct AlertText(String); |value| {
+        let text = text(value)?;
+        check_template(&text).map_err(Problem::value)?;
+        Ok(text)
+    };
+    { "type": "string" }
+}
+
+body! {
+    pub(crate) struct AlertTestBody {
+        connection_id: ConnectionName,
+        /// One line, with fields in braces.
+        subject: Option<AlertText>,
+        /// With fields in braces.
+        message: Option<AlertText>,
+        /// Of an e-mail: to these instead of those that the connection names.
+        to: Option<Vec<String>>,
+    }
+}
+
 /// Sends one that tells of nothing: its state says whether the connection leads to somebody.
 pub(crate) async fn test(
     State(app): State<App>,
     actor: Actor,
-    body: JsonBody,
+    Typed(body): Typed<AlertTestBody>,
 ) -> Result<(StatusCode, Json<AlertView>), Refusal> {
-    let mut fields = body.fields();
-    let connection = fields.required_checked("connection_id", |value| {
-        let id = orch_wire::fields::text(value)?;
-        ConnectionId::new(&id).map_err(|error| Problem::value(error.to_string()))?;
-        Ok(id)
-    });
-    let template = |value: &Value| {
-        let text = orch_wire::fields::text(value)?;
-        check_template(&text).map_err(Problem::value)?;
-        Ok(text)
+    let notifier = Notifier {
+        connection: body.connection_id.0,
+        subject: body.subject.map(|subject| subject.0),
+        message: body.message.map(|message| message.0),
+        to: body.to.unwrap_or_default(),
+        ..Notifier::default()
     };
-    let subject = fields.checked("subject", template);
-    let message = fields.checked("message", template);
-    let to = fields.texts("to").unwrap_or_default();
-    fields.finish()?;
-    let notifier = Notifier { connection, subject, message, to, ..Notifier::default() };
     Ok((StatusCode::CREATED, Json(send_test(&app, &actor, notifier).await?.into())))
 }
 

@@ -11,10 +11,11 @@ mod view;
 pub(crate) use checks::{CheckPage, list as list_checks, of_uri as checks_of_uri};
 pub(crate) use dependencies::{DependencyPage, list as dependencies};
 pub(crate) use events::{
-    EventPage, EventView, create as create_event, list as list_events, partition_key, say, upstream,
+    CreateAssetEventsBody, EventPage, EventView, PartitionKey, create as create_event, list as list_events, say,
+    upstream,
 };
 pub(crate) use extras::{ExtraPage, ExtraView, LineagePage, get as extra, lineage_of_run, list as list_extra};
-pub(crate) use materialize::{materialize, producer, run_of};
+pub(crate) use materialize::{MaterializeAssetBody, materialize, producer, run_of};
 pub(crate) use queued::{
     QueuedPage, QueuedView, delete_of_asset, delete_of_dag, delete_one, of_asset, of_dag, one as queued_one,
 };

@@ -12,12 +12,13 @@ pub(crate) use progress::{BackfillProgress, BackfillProgressPage, list_all, prog
 pub(crate) use view::{BackfillPage, BackfillView, DryRunPage};
 
 use super::list::asked;
-use crate::extract::{Actor, Fields, JsonBody, Names, Query};
+use crate::extract::{Actor, Names, Query, Typed};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
 use orch_core::backfill::{Action, BackfillRequest, Dates, Reprocess, Step};
 use orch_store::StoreError;
 use orch_store::audit::Deed;
@@ -27,8 +28,11 @@ use orch_store::backfill::{
 };
 use orch_store::hint::Hint;
 use orch_store::list::Found;
-use orch_wire::Problem;
-use serde_json::{Value, json};
+use orch_wire::body::IfSent;
+use orch_wire::fields::integer;
+use orch_wire::timestamp::{Timestamp, moment_schema};
+use orch_wire::{Problem, body, one_of, part};
+use serde_json::{Map, Value, json};
 use sqlx::{Connection, PgConnection};
 use view::DryRunView;
 
@@ -52,9 +56,9 @@ pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<Bac
 pub(crate) async fn create(
     State(app): State<App>,
     actor: Actor,
-    body: JsonBody,
+    Typed(body): Typed<BackfillPostBody>,
 ) -> Result<Json<BackfillView>, Refusal> {
-    let mut new = read(body.fields())?;
+    let mut new = NewBackfill::try_from(body)?;
     new.user = Some(actor.name.to_string());
     let mut db = app.pages().await?;
     let id = make(&app, &mut db, &actor, &new).await?;
@@ -73,8 +77,11 @@ pub(crate) async fn make(app: &App, db: &mut PgConnection, actor: &Actor, new: &
     Ok(id)
 }
 
-pub(crate) async fn dry_run(State(app): State<App>, body: JsonBody) -> Result<Json<DryRunPage>, Refusal> {
-    let new = read(body.fields())?;
+pub(crate) async fn dry_run(
+    State(app): State<App>,
+    Typed(body): Typed<BackfillPostBody>,
+) -> Result<Json<DryRunPage>, Refusal> {
+    let new = NewBackfill::try_from(body)?;
     let mut db = app.pages().await?;
     let planned = match plan_backfill(&mut db, &mut app.versions.clone(), &new).await? {
         CreateBackfill::NoDate => Vec::new(),
@@ -188,57 +195,92 @@ pub(crate) fn done<T>(dag_id: &str, outcome: CreateBackfill<T>) -> Result<T, Ref
     }
 }
 
-/// Airflow's `BackfillPostBody`, and what there is beyond it.
-fn read(mut fields: Fields) -> Result<NewBackfill, Refusal> {
-    let dag_id = fields.required_text("dag_id");
-    let dates = dates(&mut fields);
-    let reprocess = fields.word("reprocess_behavior", &["failed", "completed", "none"]);
-    let backwards = fields.flag("run_backwards").unwrap_or(false);
-    let conf = fields.object("dag_run_conf").map(Value::Object);
-    let max_active_runs = fields.whole("max_active_runs").unwrap_or(USUAL_RUNS);
-    let latest = fields.flag("run_on_latest_version").unwrap_or(true);
-    let regex = fields.text("task_regex");
-    let ignores = fields.flag("ignore_dependencies").unwrap_or(false);
-    if max_active_runs < 1 {
-        fields.refuse(Problem::value("max_active_runs: at least one run must be allowed"));
-    }
-    fields.finish()?;
-    let reprocess = reprocess.and_then(|word| word.parse().ok()).unwrap_or(Reprocess::None);
-    Ok(NewBackfill {
-        dag_id,
-        wish: BackfillRequest { dates, reprocess, backwards },
-        conf: conf.filter(|conf| conf.as_object().is_some_and(|map| !map.is_empty())),
-        max_active_runs,
-        latest,
-        part: regex.map(|regex| Part { regex, upstream: !ignores }),
-        user: None,
-    })
+one_of! {
+    struct ReprocessWord(Reprocess): "failed", "completed", "none"
 }
 
-/// From one to another, or one by one.
-fn dates(fields: &mut Fields) -> Dates {
-    let step = fields.word("step", &["hourly", "daily"]).and_then(|word| word.parse::<Step>().ok());
-    let Some(each) = fields.list("dates", orch_wire::timestamp::moment) else {
-        let (from, to) = (moment(fields, "from_date"), moment(fields, "to_date"));
-        return Dates::Range { from, to, step };
+one_of! {
+    struct StepWord(Step): "hourly", "daily"
+}
+
+part! {
+    struct RunsAtOnce(i32); |value: &Value| {
+        let runs = integer(value).and_then(|runs| i32::try_from(runs).ok());
+        let runs = runs.ok_or_else(|| Problem::new("int_type", "Input should be a valid integer").with_input(value))?;
+        if runs < 1 { Err(Problem::value("max_active_runs: at least one run must be allowed")) } else { Ok(runs) }
     };
-    let range = (fields.moment("from_date"), fields.moment("to_date"));
-    if range != (None, None) || step.is_some() || each.is_empty() {
-        fields.refuse(Problem::value("either `dates`, at least one, or `from_date` and `to_date`"));
+    { "type": "integer", "minimum": 1, "maximum": i32::MAX }
+}
+
+body! {
+    /// `from_date` and `to_date`, or `dates`.
+    pub(crate) struct BackfillPostBody {
+        dag_id: String,
+        from_date: IfSent<Option<Timestamp>>,
+        to_date: IfSent<Option<Timestamp>>,
+        /// Instead of the two: exactly these.
+        dates: Option<Vec<Timestamp>>,
+        /// The dates of a DAG without a schedule.
+        step: Option<StepWord>,
+        run_backwards: Option<bool>,
+        dag_run_conf: Option<Map<String, Value>>,
+        reprocess_behavior: Option<ReprocessWord>,
+        max_active_runs: Option<RunsAtOnce>,
+        run_on_latest_version: Option<bool>,
+        /// Only tasks whose ids contain a match, and what they wait for.
+        task_regex: Option<String>,
+        /// Without what they wait for.
+        ignore_dependencies: Option<bool>,
     }
-    Dates::Each(each)
+    rule |body: &BackfillPostBody| body.dates().map(|_| ());
+    schema json!({ "anyOf": [
+        { "required": ["from_date", "to_date"], "properties": {
+            "from_date": moment_schema(), "to_date": moment_schema(), "dates": { "type": "null" } } },
+        { "required": ["dates"], "properties": {
+            "dates": { "type": "array", "minItems": 1 }, "from_date": false, "to_date": false, "step": false } },
+    ] });
+}
+
+impl BackfillPostBody {
+    /// From one to another, or one by one.
+    fn dates(&self) -> Result<Dates, Problem> {
+        let step = self.step.as_ref().map(|step| step.0);
+        let Some(each) = &self.dates else {
+            let (from, to) = (moment("from_date", &self.from_date)?, moment("to_date", &self.to_date)?);
+            return Ok(Dates::Range { from, to, step });
+        };
+        let ranges = [&self.from_date, &self.to_date].into_iter().any(|end| end.0.flatten().is_some());
+        if ranges || step.is_some() || each.is_empty() {
+            return Err(Problem::value("either `dates`, at least one, or `from_date` and `to_date`"));
+        }
+        Ok(Dates::Each(each.iter().map(|date| date.0).collect()))
+    }
 }
 
 /// A moment that must be there, and not null.
-fn moment(fields: &mut Fields, name: &str) -> chrono::DateTime<chrono::Utc> {
-    let there = fields.has(name);
-    match fields.required_moment(name) {
-        Some(at) => at,
-        None => {
-            if there {
-                fields.refuse(Problem::value(format!("{name}: a date is needed")));
-            }
-            chrono::DateTime::UNIX_EPOCH
-        }
+fn moment(name: &str, sent: &IfSent<Option<Timestamp>>) -> Result<DateTime<Utc>, Problem> {
+    match sent.0 {
+        Some(Some(Timestamp(at))) => Ok(at),
+        Some(None) => Err(Problem::value(format!("{name}: a date is needed"))),
+        None => Err(Problem::new("missing", "Field required").below(name)),
+    }
+}
+
+impl TryFrom<BackfillPostBody> for NewBackfill {
+    type Error = Refusal;
+
+    fn try_from(body: BackfillPostBody) -> Result<NewBackfill, Refusal> {
+        let reprocess = body.reprocess_behavior.as_ref().map_or(Reprocess::None, |word| word.0);
+        let wish = BackfillRequest { dates: body.dates()?, reprocess, backwards: body.run_backwards.unwrap_or(false) };
+        let upstream = !body.ignore_dependencies.unwrap_or(false);
+        Ok(NewBackfill {
+            dag_id: body.dag_id,
+            wish,
+            conf: body.dag_run_conf.filter(|conf| !conf.is_empty()).map(Value::Object),
+            max_active_runs: body.max_active_runs.map_or(USUAL_RUNS, |runs| runs.0),
+            latest: body.run_on_latest_version.unwrap_or(true),
+            part: body.task_regex.map(|regex| Part { regex, upstream }),
+            user: None,
+        })
     }
 }

@@ -2,8 +2,9 @@
 //! `BulkResponse`. What fails is told beside what was done; each entity is carried out by itself.
 
 use super::kept;
-use crate::extract::{Actor, Fields, JsonBody, Names};
+use crate::extract::{Actor, JsonBody, Names};
 use crate::guard::MayDelete;
+use crate::openapi::kept::BodyOf;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::State;
@@ -12,13 +13,14 @@ use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use orch_deeds::Kept;
 use orch_store::StoreError;
-use orch_wire::Problem;
-use orch_wire::Sent;
-use orch_wire::noun::Purpose;
-use schemars::JsonSchema;
+use orch_wire::body::Part;
+use orch_wire::{Body, Fields, Problem, body, one_of};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sqlx::{Connection, PgConnection};
+use std::borrow::Cow;
+use std::str::FromStr;
 
 /// Entities of one request.
 const MOST_ENTITIES: usize = 1_000;
@@ -36,6 +38,19 @@ pub(super) enum Existing {
     Fail,
     Skip,
     Overwrite,
+}
+
+impl FromStr for Existing {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Existing, ()> {
+        match word {
+            "fail" => Ok(Existing::Fail),
+            "skip" => Ok(Existing::Skip),
+            "overwrite" => Ok(Existing::Overwrite),
+            _ => Err(()),
+        }
+    }
 }
 
 /// Things of one kind of change.
@@ -65,41 +80,153 @@ struct BulkActionResponse {
     dropped_secrets: Vec<String>,
 }
 
-/// The actions of a body. `id` is the field that a delete may name alone; `read` reads an entity under a mask of fields.
-pub(super) fn actions<E>(
-    mut fields: Fields,
-    id: &'static str,
-    read: impl Fn(&mut Fields, Kind, &[&str]) -> E,
-) -> Result<Vec<Action<E>>, Refusal> {
-    let actions = fields.required_objects("actions", |fields| {
-        let kind = match fields.required_word("action", &["create", "update", "delete"]) {
-            Some("create") => Kind::Create,
-            Some("delete") => Kind::Delete,
-            _ => Kind::Update,
-        };
-        let mask = if kind == Kind::Update { fields.texts("update_mask").unwrap_or_default() } else { Vec::new() };
-        let mask: Vec<&str> = mask.iter().map(String::as_str).collect();
-        let (mut existing, mut skips) = (Existing::Fail, false);
-        if kind == Kind::Create {
-            existing = match fields.word("action_on_existence", &["fail", "skip", "overwrite"]) {
-                Some("skip") => Existing::Skip,
-                Some("overwrite") => Existing::Overwrite,
-                _ => Existing::Fail,
-            };
-        } else {
-            skips = fields.word("action_on_non_existence", &["fail", "skip"]) == Some("skip");
+/// Something of which a body names many: what each kind of change needs to know of one.
+pub(crate) trait Entity: Sized {
+    /// The field that a deletion may name alone.
+    const ID: &'static str;
+    type Create: Part + JsonSchema + Into<Self>;
+    type Update: Part + JsonSchema;
+    type Delete: Part + JsonSchema + Into<Self>;
+
+    fn body_name() -> Cow<'static, str>;
+
+    /// Only the fields that the mask names count; all without names.
+    fn updated(update: Self::Update, mask: &[String]) -> Result<Self, Problem>;
+}
+
+/// `{"actions": […]}`
+pub(crate) struct BulkBody<E>(pub(super) Vec<Action<E>>);
+
+impl<E: Entity> Body for BulkBody<E> {
+    fn take(fields: &mut Fields) -> Option<Self> {
+        let actions: Vec<Action<E>> = fields.take("actions")?;
+        if actions.iter().map(|action| action.entities.len()).sum::<usize>() > MOST_ENTITIES {
+            fields.refuse(Problem::value(format!("a request changes at most {MOST_ENTITIES} entities")));
         }
-        if kind == Kind::Delete {
-            fields.wrap_texts("entities", id);
-        }
-        let entities = fields.required_objects("entities", |fields| read(fields, kind, &mask));
-        Action { kind, entities, existing, skips }
-    });
-    if actions.iter().map(|action| action.entities.len()).sum::<usize>() > MOST_ENTITIES {
-        fields.refuse(Problem::value(format!("a request changes at most {MOST_ENTITIES} entities")));
+        Some(BulkBody(actions))
     }
-    fields.finish()?;
-    Ok(actions)
+}
+
+impl<E: Entity> JsonSchema for BulkBody<E> {
+    fn schema_name() -> Cow<'static, str> {
+        E::body_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        // Of entities of one kind: no other body may share them by their names.
+        let actions = [
+            Creation::<E>::json_schema(generator),
+            Update::<E>::json_schema(generator),
+            Deletion::<E>::json_schema(generator),
+        ];
+        json_schema!({ "type": "object", "required": ["actions"],
+            "properties": { "actions": { "type": "array", "items": { "oneOf": actions } } } })
+    }
+}
+
+one_of! {
+    struct Create(String): "create"
+}
+
+one_of! {
+    struct Change(String): "update"
+}
+
+one_of! {
+    struct Delete(String): "delete"
+}
+
+one_of! {
+    struct OnExistence(Existing): "fail", "skip", "overwrite"
+}
+
+one_of! {
+    struct OnNonExistence(String): "fail", "skip"
+}
+
+body! {
+    struct Creation<E: Entity> {
+        action: Create,
+        entities: Vec<E::Create>,
+        action_on_existence: Option<OnExistence>,
+    }
+}
+
+body! {
+    struct Update<E: Entity> {
+        action: Change,
+        entities: Vec<E::Update>,
+        action_on_non_existence: Option<OnNonExistence>,
+        update_mask: Option<Vec<String>>,
+    }
+}
+
+body! {
+    struct Deletion<E: Entity> {
+        action: Delete,
+        entities: Vec<Named<E>>,
+        action_on_non_existence: Option<OnNonExistence>,
+    }
+}
+
+/// By its name, or with its fields.
+struct Named<E: Entity>(E::Delete);
+
+impl<E: Entity> Part for Named<E> {
+    fn read(value: Value) -> Result<Self, Vec<Problem>> {
+        let entity = if value.is_string() { json!({ E::ID: value }) } else { value };
+        Part::read(entity).map(Named)
+    }
+}
+
+impl<E: Entity> JsonSchema for Named<E> {
+    fn schema_name() -> Cow<'static, str> {
+        "Named".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "type": "string" }, generator.subschema_for::<E::Delete>()] })
+    }
+}
+
+impl<E: Entity> Part for Action<E> {
+    fn read(value: Value) -> Result<Self, Vec<Problem>> {
+        let skips = |absent: Option<OnNonExistence>| absent.is_some_and(|absent| absent.0 == "skip");
+        match value["action"].as_str() {
+            Some("create") => {
+                let read = Creation::<E>::read(value)?;
+                let existing = read.action_on_existence.map_or(Existing::Fail, |existing| existing.0);
+                let entities = read.entities.into_iter().map(Into::into).collect();
+                Ok(Action { kind: Kind::Create, entities, existing, skips: false })
+            }
+            Some("delete") => {
+                let read = Deletion::<E>::read(value)?;
+                let entities = read.entities.into_iter().map(|named| named.0.into()).collect();
+                let skips = skips(read.action_on_non_existence);
+                Ok(Action { kind: Kind::Delete, entities, existing: Existing::Fail, skips })
+            }
+            Some("update") | None => {
+                let read = Update::<E>::read(value)?;
+                let mask = read.update_mask.unwrap_or_default();
+                let updated = |(place, update)| {
+                    let of_place = |problem: Problem| vec![problem.below(place).below("entities")];
+                    E::updated(update, &mask).map_err(of_place)
+                };
+                let entities = read.entities.into_iter().enumerate().map(updated).collect::<Result<_, _>>()?;
+                let skips = skips(read.action_on_non_existence);
+                Ok(Action { kind: Kind::Update, entities, existing: Existing::Fail, skips })
+            }
+            Some(_) => Err(vec![unknown(&value["action"]).below("action")]),
+        }
+    }
+}
+
+fn unknown(action: &Value) -> Problem {
+    Problem::new("enum", "Input should be one of 'create', 'update', 'delete'").with_input(action)
 }
 
 /// Deleting asks for what the rule of the route says.
@@ -116,7 +243,7 @@ pub(super) struct Request<'a> {
 }
 
 /// Something below the names of a path that is changed by itself.
-pub(super) trait Part: Sync {
+pub(super) trait Changed: Sync {
     /// Gives the key under which the answer names it.
     fn change(
         &self,
@@ -127,7 +254,7 @@ pub(super) trait Part: Sync {
 }
 
 /// Does with each entity what is wished of it, whatever becomes of the others.
-pub(super) async fn one_by_one<E: Part>(
+pub(super) async fn one_by_one<E: Changed>(
     of: &Request<'_>,
     may_delete: MayDelete,
     actions: &[Action<E>],
@@ -153,14 +280,7 @@ pub(crate) async fn entities<K: Kept>(
     Extension(may_delete): Extension<MayDelete>,
     body: JsonBody,
 ) -> Result<Json<BulkResponse>, Refusal> {
-    let actions = actions(kept::fields::<K>(body), K::NOUN.name().name, |fields, kind, masked| {
-        let purpose = match kind {
-            Kind::Create => Purpose::Create,
-            Kind::Update => Purpose::Change,
-            Kind::Delete => Purpose::Delete,
-        };
-        K::NOUN.read(fields, purpose, masked)
-    })?;
+    let BulkBody(actions) = kept::fields::<K>(body).whole::<BulkBody<BodyOf<K>>>()?;
     let answer = carry_out::<K>(&app, &actor, may_delete, actions).await?;
     kept::done::<K>(&app);
     Ok(Json(answer))
@@ -171,14 +291,14 @@ async fn carry_out<K: Kept>(
     app: &App,
     actor: &Actor,
     may_delete: MayDelete,
-    actions: Vec<Action<Sent>>,
+    actions: Vec<Action<BodyOf<K>>>,
 ) -> Result<BulkResponse, Refusal> {
     may(may_delete, &actions)?;
     let mut db = app.pages().await?;
     let mut answer = BulkResponse::default();
     for mut action in actions {
         answer.begin(&action);
-        for sent in std::mem::take(&mut action.entities) {
+        for BodyOf { sent, .. } in std::mem::take(&mut action.entities) {
             let name = sent.name.clone();
             let mut tx = db.begin().await.map_err(StoreError::from)?;
             let is_there = match (action.kind, action.existing) {

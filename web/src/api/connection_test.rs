@@ -4,19 +4,19 @@
 use super::kept::fields;
 use crate::auth::Caller;
 use crate::extract::JsonBody;
+use crate::openapi::kept::BodyOf;
 use crate::refusal::Refusal;
 use crate::state::App;
 use crate::trial::try_connection;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
+use orch_deeds::Connection as Noun;
 use orch_deeds::kept::applied;
-use orch_deeds::{Connection as Noun, Kept as _};
 use orch_sdk::task::Connection;
 use orch_store::connection::open;
 use orch_store::kept;
 use orch_wire::Sent;
-use orch_wire::noun::Purpose;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -35,9 +35,7 @@ pub(crate) async fn test(
     Extension(caller): Extension<Caller>,
     body: JsonBody,
 ) -> Result<Json<ConnectionTest>, Refusal> {
-    let mut fields = fields::<Noun>(body);
-    let sent = Noun::NOUN.read(&mut fields, Purpose::Create, &[]);
-    fields.finish()?;
+    let sent = fields::<Noun>(body).whole::<BodyOf<Noun>>()?.sent;
     if !app.config.test_connection {
         return Err(Refusal::plain(StatusCode::FORBIDDEN, DISABLED));
     }

@@ -11,16 +11,15 @@ mod trigger;
 mod view;
 mod wait;
 
-pub(crate) use batch::batch;
-pub(crate) use bulk::bulk;
-pub(crate) use change::{cancel, delete, patch};
-pub(crate) use clear::clear_run;
-pub(crate) use clear::clear_runs;
+pub(crate) use batch::{DAGRunsBatchBody, batch};
+pub(crate) use bulk::{RunEntity, bulk};
+pub(crate) use change::{DAGRunPatchBody, cancel, delete, patch};
+pub(crate) use clear::{BulkDAGRunClearBody, DAGRunClearBody, clear_run, clear_runs};
 pub(crate) use list::{DagRunPage, list};
 pub(crate) use relocate::move_to_newest;
-pub(crate) use result::{RunResult, trigger_and_wait};
-pub(crate) use trigger::trigger;
-pub(super) use trigger::{create_of, read_new};
+pub(crate) use result::{RunResult, TriggerAndWaitBody, trigger_and_wait};
+pub(super) use trigger::{NewRunFields, create_of};
+pub(crate) use trigger::{TriggerDAGRunPostBody, trigger};
 pub(crate) use wait::wait;
 
 use crate::extract::{RunPath, no_such_run};

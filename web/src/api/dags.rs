@@ -5,7 +5,7 @@ mod details;
 mod favorite;
 mod view;
 
-pub(crate) use change::{delete, delete_of, patch, patch_all, set_paused};
+pub(crate) use change::{DAGPatchBody, delete, delete_of, patch, patch_all, set_paused};
 pub(crate) use details::details;
 pub(crate) use favorite::{favorite, unfavorite};
 

@@ -5,7 +5,7 @@ mod list;
 pub(crate) use list::list;
 
 use super::task_instances::{OfRun, TaskInstanceView, TaskTryView, one_instance};
-use crate::extract::{Actor, JsonBody, Names};
+use crate::extract::{Actor, Names, Typed};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -19,6 +19,8 @@ use orch_store::approval::{APPROVALS, ApprovalRow, Stand, approval, by};
 use orch_store::instance::tries;
 use orch_store::list::Search;
 use orch_store::note::Notes;
+use orch_wire::body;
+use orch_wire::body::ListOf;
 use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -169,19 +171,23 @@ pub(crate) async fn get_try(State(app): State<App>, names: Names) -> Result<Json
     Ok(Json(HitlTryView { question: row.into(), task_instance }))
 }
 
+body! {
+    pub(crate) struct HitlBody {
+        chosen_options: ListOf<String, 1, { usize::MAX }>,
+        params_input: Option<Map<String, Value>>,
+    }
+}
+
 /// Answers. Of several people the first one counts, and the others are told so.
 pub(crate) async fn patch(
     State(app): State<App>,
     actor: Actor,
     names: Names,
-    body: JsonBody,
+    Typed(body): Typed<HitlBody>,
 ) -> Result<Json<HitlAnswer>, Refusal> {
-    let mut fields = body.fields();
-    let chosen_options = fields.texts("chosen_options").unwrap_or_default();
-    let params_input = fields.object("params_input").unwrap_or_default();
-    fields.finish()?;
     let row = last_question(&app, &names, None).await?;
-    let (responded_at, given) = give(&app, &actor, &row, Given { chosen_options, params_input }).await?;
+    let given = Given { chosen_options: body.chosen_options.0, params_input: body.params_input.unwrap_or_default() };
+    let (responded_at, given) = give(&app, &actor, &row, given).await?;
     Ok(Json(HitlAnswer {
         responded_by: HitlUser::named(&actor.name),
         responded_at: Timestamp(responded_at),

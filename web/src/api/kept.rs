@@ -4,6 +4,7 @@
 use super::list::asked;
 use crate::auth::{Caller, Role};
 use crate::extract::{Actor, Fields, JsonBody, Names, Query, shown};
+use crate::openapi::kept::BodyOf;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::State;
@@ -14,7 +15,7 @@ use orch_store::kept::{self, Record};
 use orch_store::list::Found;
 use orch_store::seal::SecretError;
 use orch_wire::Sent;
-use orch_wire::noun::{AppearsIn, Patch, Purpose, Taken};
+use orch_wire::noun::{AppearsIn, Patch, Taken};
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
@@ -47,9 +48,7 @@ pub(crate) async fn create<K: Kept>(
     actor: Actor,
     body: JsonBody,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
-    let mut fields = fields::<K>(body);
-    let sent = K::NOUN.read(&mut fields, Purpose::Create, &[]);
-    fields.finish()?;
+    let sent = fields::<K>(body).whole::<BodyOf<K>>()?.sent;
     let (record, _) = save::<K>(&app, &actor, true, sent).await?;
     Ok((StatusCode::CREATED, Json(view::<K>(&app, caller.role, &record).into())))
 }
@@ -65,8 +64,9 @@ pub(crate) async fn patch<K: Kept>(
     let name = names.get(K::NOUN.path_key);
     let mask: Vec<&str> = query.all("update_mask").collect();
     let mut fields = fields::<K>(body);
-    let sent = K::NOUN.read_change(&mut fields, name, &mask);
+    let sent = K::NOUN.read_change(&mut fields, name);
     fields.finish()?;
+    let sent = K::NOUN.masked(sent, &mask);
     if let Patch::Whole { other_name, mask_is_checked } = K::NOUN.patch {
         if sent.name != name {
             return Err(Refusal::bad_request(other_name));

@@ -8,12 +8,20 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, Utc};
 use orch_store::list::{Column, Compare, Condition, Filter, Kind, Order, Search, Words};
-use orch_wire::Problem;
+use orch_wire::body::Count;
+use orch_wire::timestamp::Timestamp;
+use orch_wire::{Body, Problem};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::Map;
+use std::borrow::Cow;
+use std::marker::PhantomData;
 
 /// Airflow's default.
 const USUAL: i64 = 50;
 /// What a cursor holds before its place.
 const CURSOR: &str = "place:";
+/// Airflow's default of a list that is asked for in a body.
+const USUAL_IN_BODY: i64 = 100;
 /// More is asked for page by page: Airflow's `maximum_page_limit`.
 const MOST: i64 = 100;
 /// Airflow's bound.
@@ -28,12 +36,17 @@ pub(super) struct Page {
 }
 
 impl Page {
-    pub(super) fn new(limit: i64, offset: i64) -> Page {
+    fn new(limit: i64, offset: i64) -> Page {
         Page { limit: limit.min(MOST), offset, by_cursor: false }
     }
 
     pub(super) fn of(query: &mut Query) -> Page {
         Page::new(query.count("limit", USUAL), query.count("offset", 0))
+    }
+
+    /// Of a list that is asked for in a body.
+    pub(super) fn of_body(limit: Option<Count>, offset: Option<Count>) -> Page {
+        Page::new(limit.map_or(USUAL_IN_BODY, |limit| limit.0), offset.map_or(0, |offset| offset.0))
     }
 
     /// Of a list that may also be asked for by `cursor`: empty for the first page, then what the answer said.
@@ -151,11 +164,48 @@ impl Bounds for Query {
 
 impl Bounds for Fields {
     fn moment_bound(&mut self, name: &str) -> Option<DateTime<Utc>> {
-        self.moment(name)
+        self.take::<Option<Timestamp>>(name).flatten().map(|at| at.0)
     }
 
     fn number_bound(&mut self, name: &str) -> Option<f64> {
-        self.number(name)
+        self.take::<Option<f64>>(name).flatten()
+    }
+}
+
+/// Columns whose bounds a body may hold.
+pub(super) trait Columns {
+    const COLUMNS: &[Column];
+}
+
+/// The bounds of these columns in a body.
+pub(super) struct Ranges<C> {
+    pub(super) conditions: Vec<Condition>,
+    of: PhantomData<C>,
+}
+
+impl<C: Columns> Body for Ranges<C> {
+    fn take(fields: &mut Fields) -> Option<Self> {
+        let conditions = C::COLUMNS.iter().flat_map(|column| ranges(fields, *column)).collect();
+        Some(Ranges { conditions, of: PhantomData })
+    }
+}
+
+impl<C: Columns> JsonSchema for Ranges<C> {
+    fn schema_name() -> Cow<'static, str> {
+        "Ranges".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut properties = Map::new();
+        for column in C::COLUMNS {
+            let schema = match column.kind {
+                Kind::Number => Option::<f64>::json_schema(generator),
+                _ => Option::<Timestamp>::json_schema(generator),
+            };
+            properties
+                .extend(Compare::ALL.map(|(end, _)| (format!("{}_{end}", column.name), schema.clone().to_value())));
+        }
+        json_schema!({ "type": "object", "properties": properties })
     }
 }
 

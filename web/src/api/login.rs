@@ -1,15 +1,23 @@
 //! `POST /auth/token`: a name and a password for a token. `POST /auth/logout`: its end.
 
 use crate::auth::{Origin, Password};
-use crate::extract::{JsonBody, Peer};
+use crate::extract::{Peer, Secret};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use orch_wire::body;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
+
+body! {
+    pub(crate) struct LoginBody {
+        username: String,
+        password: String,
+    }
+}
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Token {
@@ -18,13 +26,23 @@ pub(crate) struct Token {
 
 type Answer = Result<(StatusCode, Json<Token>), Refusal>;
 
-pub(crate) async fn token(State(app): State<App>, peer: Peer, headers: HeaderMap, body: JsonBody) -> Answer {
+pub(crate) async fn token(
+    State(app): State<App>,
+    peer: Peer,
+    headers: HeaderMap,
+    Secret(body): Secret<LoginBody>,
+) -> Answer {
     let lifetime = app.config.token_lifetime;
     log_in(&app, (peer, &headers), body, lifetime).await
 }
 
 /// The same for a person at a terminal: it expires sooner.
-pub(crate) async fn cli_token(State(app): State<App>, peer: Peer, headers: HeaderMap, body: JsonBody) -> Answer {
+pub(crate) async fn cli_token(
+    State(app): State<App>,
+    peer: Peer,
+    headers: HeaderMap,
+    Secret(body): Secret<LoginBody>,
+) -> Answer {
     let lifetime = app.config.cli_token_lifetime;
     log_in(&app, (peer, &headers), body, lifetime).await
 }
@@ -35,10 +53,8 @@ pub(crate) async fn log_out(State(app): State<App>, Peer(ip): Peer, headers: Hea
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn log_in(app: &App, (Peer(ip), headers): (Peer, &HeaderMap), body: JsonBody, lifetime: Duration) -> Answer {
-    let mut fields = body.secret_fields();
-    let (name, password) = (fields.required_text("username"), fields.required_text("password"));
-    fields.finish()?;
+async fn log_in(app: &App, (Peer(ip), headers): (Peer, &HeaderMap), body: LoginBody, lifetime: Duration) -> Answer {
+    let LoginBody { username: name, password } = body;
     let access_token =
         app.auth.log_in(&app.hot, (&name, Password::new(password)), Origin { ip, headers }, lifetime).await?;
     Ok((StatusCode::CREATED, Json(Token { access_token })))

@@ -1,7 +1,7 @@
 //! `/api/orch/v1/dags/{dag_id}/presets`: sets of params that people gave a name.
 
 use super::dags::find;
-use crate::extract::{Actor, DagPath, JsonBody, Names};
+use crate::extract::{Actor, DagPath, Names, Typed};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -12,10 +12,11 @@ use orch_store::audit::Deed;
 use orch_store::preset::{
     KeepPreset, MOST_PRESETS, Preset, delete_preset, get_preset, keep_preset, list_presets, wrong_name,
 };
+use orch_wire::body;
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sqlx::{Connection, PgConnection};
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -52,18 +53,21 @@ pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<Pre
     Ok(Json(named(&mut db, &dag.dag_id, name).await?.into()))
 }
 
+body! {
+    pub(crate) struct PresetBody {
+        conf: Option<Map<String, Value>>,
+    }
+}
+
 pub(crate) async fn put(
     State(app): State<App>,
     actor: Actor,
     names: Names,
-    body: JsonBody,
+    Typed(PresetBody { conf }): Typed<PresetBody>,
 ) -> Result<Json<PresetView>, Refusal> {
-    let mut fields = body.fields();
-    let conf = fields.object("conf").unwrap_or_default();
-    fields.finish()?;
     let mut db = app.pages().await?;
     let (dag, name) = (find(&mut db, &names.dag()?).await?, names.get("preset_name"));
-    keep(&mut db, &actor, (&dag.dag_id, name), &Value::Object(conf)).await?;
+    keep(&mut db, &actor, (&dag.dag_id, name), &Value::Object(conf.unwrap_or_default())).await?;
     Ok(Json(named(&mut db, &dag.dag_id, name).await?.into()))
 }
 

@@ -1,7 +1,7 @@
 //! `/api/orch/v1/topic-readers`: how far tasks have read topics, and from where they go on.
 
-use super::streams::place;
-use crate::extract::{Actor, JsonBody, Names, Query, shown};
+use super::streams::SeekReaderBody;
+use crate::extract::{Actor, Names, Query, Typed, shown};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -74,9 +74,9 @@ pub(crate) async fn seek(
     State(app): State<App>,
     actor: Actor,
     names: Names,
-    body: JsonBody,
+    Typed(body): Typed<SeekReaderBody>,
 ) -> Result<Json<ReaderPage>, Refusal> {
-    let (to, partition) = place(body.fields())?;
+    let (to, partition) = body.place();
     let name = names.get("reader_name");
     let done = app.in_transaction(async |tx| {
         sought(tx, &actor, name, to.clone(), partition).await.map_err(|why| refusal(name, why))

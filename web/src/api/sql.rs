@@ -2,7 +2,7 @@
 
 use crate::auth::{Caller, Role};
 use crate::download::{Form, stream};
-use crate::extract::{Actor, Fields, JsonBody, Names, Query};
+use crate::extract::{Actor, Names, Query, Typed};
 use crate::queries::{Asked, MOST_FILE_ROWS, MOST_ROWS, MOST_TIME, begin};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -12,11 +12,12 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use orch_store::lake_view::{Answer, QueryLimits, collect_answer};
 use orch_store::query_history::{MOST_KEPT, QueryRow, cancel_query, list_queries};
-use orch_wire::Problem;
+use orch_wire::body::Count;
 use orch_wire::timestamp::{Timestamp, stamp};
+use orch_wire::{Problem, body, one_of, part};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -71,20 +72,44 @@ pub(crate) async fn list(
     Ok(Json(QueryPage { queries: rows.into_iter().map(Into::into).collect() }))
 }
 
-/// Runs one and answers with its rows. The answer is whole, or a file that is written while rows come.
-pub(crate) async fn run(State(app): State<App>, actor: Actor, body: JsonBody) -> Result<Response, Refusal> {
-    let (began, mut fields) = (Instant::now(), body.fields());
-    let sql = fields.required_text("sql");
-    let form = fields.word("format", &["json", "csv", "safe_csv", "jsonl"]);
-    let form = form.and_then(Form::of);
-    let limits = limits(&mut fields, if form.is_some() { MOST_FILE_ROWS } else { MOST_ROWS });
-    let id = fields.checked("query_id", |value| {
+one_of! {
+    struct FormWord(String): "json", "csv", "safe_csv", "jsonl"
+}
+
+part! {
+    struct QueryId(Uuid); |value: &Value| {
         let id = value.as_str().and_then(|text| text.parse().ok());
         id.ok_or_else(|| Problem::new("uuid_parsing", "Input should be a valid UUID").with_input(value))
-    });
-    fields.finish()?;
-    let id = id.unwrap_or_else(Uuid::new_v4);
-    let running = begin(&app, &actor, Asked { id, sql, limits }).await?;
+    };
+    { "type": "string", "format": "uuid" }
+}
+
+body! {
+    pub(crate) struct SqlBody {
+        /// Reads only: `select`, `explain`, `show`, `describe`.
+        sql: String,
+        /// At most so many rows; 1,000 without it.
+        limit: Option<Count>,
+        /// It ends after so long; 30 without it, no more than 300.
+        timeout_seconds: Option<f64>,
+        /// The whole answer, or a file that is written while rows come.
+        format: Option<FormWord>,
+        /// To cancel it by before it answers.
+        query_id: Option<QueryId>,
+    }
+}
+
+/// Runs one and answers with its rows. The answer is whole, or a file that is written while rows come.
+pub(crate) async fn run(
+    State(app): State<App>,
+    actor: Actor,
+    Typed(body): Typed<SqlBody>,
+) -> Result<Response, Refusal> {
+    let began = Instant::now();
+    let form = body.format.as_ref().and_then(|word| Form::of(&word.0));
+    let limits = limits(&body, if form.is_some() { MOST_FILE_ROWS } else { MOST_ROWS });
+    let id = body.query_id.map_or_else(Uuid::new_v4, |id| id.0);
+    let running = begin(&app, &actor, Asked { id, sql: body.sql, limits }).await?;
     match form {
         Some(form) => Ok(stream(running, form)),
         None => {
@@ -94,12 +119,11 @@ pub(crate) async fn run(State(app): State<App>, actor: Actor, body: JsonBody) ->
     }
 }
 
-fn limits(fields: &mut Fields, most_rows: usize) -> QueryLimits {
+fn limits(body: &SqlBody, most_rows: usize) -> QueryLimits {
     let usual = QueryLimits::default();
     let bytes = if most_rows == MOST_FILE_ROWS { usize::MAX } else { usual.bytes };
-    let rows = fields.count("limit", i64::try_from(usual.rows).unwrap_or(i64::MAX));
-    let rows = usize::try_from(rows).unwrap_or(most_rows).min(most_rows);
-    let seconds = fields.number("timeout_seconds").unwrap_or(usual.time.as_secs_f64());
+    let rows = body.limit.map_or(usual.rows, |limit| usize::try_from(limit.0).unwrap_or(most_rows)).min(most_rows);
+    let seconds = body.timeout_seconds.unwrap_or(usual.time.as_secs_f64());
     QueryLimits { rows, bytes, time: time(seconds) }
 }
 

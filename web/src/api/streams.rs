@@ -1,7 +1,7 @@
 //! `/api/orch/v1/streams`: how far streams are, and what people want of them.
 
 use super::list::asked;
-use crate::extract::{Actor, JsonBody, Names, Query, shown};
+use crate::extract::{Actor, Names, Query, Typed, shown};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -14,9 +14,9 @@ use orch_store::stream::{
     PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, by, find_streams, get_stream, minutes_of_stream,
     partitions_of_stream,
 };
-use orch_wire::Problem;
-use orch_wire::fields::{Fields, integer};
-use orch_wire::timestamp::{Timestamp, moment, stamp};
+use orch_wire::fields::integer;
+use orch_wire::timestamp::{Timestamp, moment, moment_schema, stamp};
+use orch_wire::{Problem, body, part};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -216,30 +216,58 @@ pub(crate) async fn restart(State(app): State<App>, actor: Actor, names: Names) 
     Ok(Json(steer(&app, &actor, names.get("stream_name"), &Steer::Restart).await?.into()))
 }
 
+part! {
+    /// Where a stream or a reader goes on reading.
+    struct Place(ResetTo); reset_to;
+    { "anyOf": [
+        { "type": "string", "enum": ["earliest", "latest"],
+            "description": "The oldest record that is kept, or what comes from now on." },
+        { "type": "object", "required": ["offset"], "properties": { "offset": { "type": "integer", "minimum": 0 } } },
+        { "type": "object", "required": ["time"], "properties": { "time": moment_schema() },
+            "description": "The first record that is not older." },
+    ] }
+}
+
+part! {
+    struct Partition(i32); |value: &Value| {
+        let number = integer(value).and_then(|number| i32::try_from(number).ok()).filter(|number| *number >= 0);
+        number.ok_or_else(|| Problem::value("partition: partitions are numbered from 0").with_input(value))
+    };
+    { "type": "integer", "minimum": 0, "maximum": i32::MAX }
+}
+
+body! {
+    pub(crate) struct SeekReaderBody {
+        to: Place,
+        /// Of this partition only; an offset needs it where there are several.
+        partition: Option<Partition>,
+    }
+}
+
+impl SeekReaderBody {
+    pub(super) fn place(self) -> (ResetTo, Option<i32>) {
+        (self.to.0, self.partition.map(|partition| partition.0))
+    }
+}
+
+body! {
+    pub(crate) struct ResetStreamBody {
+        /// Also empties the table, in the moment in which the stream begins anew.
+        empty_table: Option<bool>,
+        ..to: SeekReaderBody,
+    }
+}
+
 pub(crate) async fn reset(
     State(app): State<App>,
     actor: Actor,
     names: Names,
-    body: JsonBody,
+    Typed(body): Typed<ResetStreamBody>,
 ) -> Result<Json<StreamView>, Refusal> {
-    let mut fields = body.fields();
-    let empty_table = fields.flag("empty_table").unwrap_or(false);
-    let (to, partition) = place(fields)?;
-    let steered =
-        steer(&app, &actor, names.get("stream_name"), &Steer::Reset(Reset { partition, to, empty_table })).await?;
+    let (to, partition) = body.to.place();
+    let reset = Reset { partition, to, empty_table: body.empty_table.unwrap_or(false) };
+    let steered = steer(&app, &actor, names.get("stream_name"), &Steer::Reset(reset)).await?;
     Ok(Json(steered.into()))
-}
-
-/// `to` and `partition`: where reading goes on. There are no other fields left.
-pub(super) fn place(mut fields: Fields) -> Result<(ResetTo, Option<i32>), Refusal> {
-    let to = fields.required_checked("to", |value| reset_to(value).map(Some));
-    let partition = fields.whole("partition");
-    if partition.is_some_and(|partition| partition < 0) {
-        fields.refuse(Problem::value("partition: partitions are numbered from 0"));
-    }
-    fields.finish()?;
-    let Some(to) = to else { return Err(Problem::new("missing", "Field required").at(["body", "to"]).into()) };
-    Ok((to, partition))
 }
 
 fn reset_to(value: &Value) -> Result<ResetTo, Problem> {

@@ -2,7 +2,7 @@
 
 use crate::api::lake::READS_DATA;
 use crate::auth::Role;
-use crate::extract::{Actor, Fields, JsonBody, Names, Query, shown};
+use crate::extract::{Actor, Names, Query, Secret, shown};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -18,8 +18,9 @@ use orch_store::topic::{
     self, MOST_RECORD_BYTES, NewRecord, PartitionRow, Placed, ProduceError, ReadFrom, RecordRow, Topic, find_key,
     list_partitions, newest_offset, offset_at, read_records,
 };
-use orch_wire::Problem;
+use orch_wire::body::ListOf;
 use orch_wire::timestamp::{Timestamp, stamp};
+use orch_wire::{Problem, body, part};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -237,18 +238,56 @@ pub(crate) fn readable(bytes: Option<Vec<u8>>) -> (Option<String>, Option<String
     }
 }
 
+part! {
+    /// What is not text is kept as its JSON.
+    struct RecordValue(Vec<u8>); |value| Ok(as_bytes(value)); {}
+}
+
+part! {
+    struct Base64Value(Vec<u8>); |value: &Value| {
+        let decoded = value.as_str().and_then(|text| BASE64.decode(text).ok());
+        decoded.ok_or_else(|| Problem::value("value_base64: it is not base64"))
+    };
+    { "type": "string", "contentEncoding": "base64" }
+}
+
+part! {
+    struct Headers(Map<String, Value>); |value: &Value| match value {
+        Value::Object(headers) if headers.values().all(Value::is_string) => Ok(headers.clone()),
+        _ => Err(Problem::value("headers: an object of texts")),
+    };
+    { "type": "object", "additionalProperties": { "type": "string" } }
+}
+
+body! {
+    /// Without a value it is a tombstone, and needs a key.
+    pub(crate) struct NewRecordBody {
+        key: Option<String>,
+        /// What is not text is kept as its JSON.
+        value: Option<RecordValue>,
+        /// Instead of `value`: any bytes.
+        value_base64: Option<Base64Value>,
+        /// Texts by name.
+        headers: Option<Headers>,
+        /// Without it the key decides, as Kafka's own producers do.
+        partition: Option<i32>,
+    }
+    rule can_be_kept;
+}
+
+body! {
+    pub(crate) struct RecordsBody {
+        records: ListOf<NewRecordBody, 1, MOST_NEW>,
+    }
+}
+
 pub(crate) async fn produce(
     State(app): State<App>,
     actor: Actor,
     names: Names,
-    body: JsonBody,
+    Secret(body): Secret<RecordsBody>,
 ) -> Result<(StatusCode, Json<PlacedPage>), Refusal> {
-    let mut fields = body.secret_fields();
-    let records = fields.required_objects("records", new_record);
-    if records.is_empty() || records.len() > MOST_NEW {
-        fields.refuse(Problem::value(format!("records: 1 to {MOST_NEW} records")));
-    }
-    fields.finish()?;
+    let records: Vec<NewRecord> = body.records.0.into_iter().map(new_record).collect();
     let placed = produce_all(&app, &actor, names.get("topic_name"), &records).await?;
     let view = |placed: Placed| PlacedView {
         partition: placed.partition,
@@ -279,30 +318,28 @@ fn refusal(topic: &str, error: ProduceError) -> Refusal {
     }
 }
 
-/// A value that is not text is kept as its JSON; without one the record is a tombstone.
-fn new_record(fields: &mut Fields) -> NewRecord {
-    let value = fields.checked("value", |value| Ok(as_bytes(value)));
-    let binary = fields.checked("value_base64", |value| {
-        let decoded = value.as_str().and_then(|text| BASE64.decode(text).ok());
-        decoded.ok_or_else(|| Problem::value("value_base64: it is not base64"))
-    });
-    let key = fields.text("key").map(String::into_bytes);
-    let partition = fields.whole("partition").map(|partition| i16::try_from(partition).unwrap_or(-1));
-    let headers = fields.checked("headers", |value| match value {
-        Value::Object(headers) if headers.values().all(Value::is_string) => Ok(headers.clone()),
-        _ => Err(Problem::value("headers: an object of texts")),
-    });
-    if value.is_some() && binary.is_some() {
-        fields.refuse(Problem::value("value or value_base64: one of the two"));
+fn can_be_kept(record: &NewRecordBody) -> Result<(), Problem> {
+    let (text, binary) = (record.value.as_ref().map(|value| value.0.len()), &record.value_base64);
+    let bytes = match (text, binary.as_ref().map(|value| value.0.len())) {
+        (Some(_), Some(_)) => return Err(Problem::value("value or value_base64: one of the two")),
+        (text, binary) => text.or(binary),
+    };
+    match bytes {
+        None if record.key.is_none() => Err(Problem::value("a record without a value is a tombstone, and needs a key")),
+        Some(bytes) if bytes > MOST_RECORD_BYTES => {
+            Err(Problem::value(format!("a record has {MOST_RECORD_BYTES} bytes at most")))
+        }
+        _ => Ok(()),
     }
-    let value = value.or(binary);
-    if value.is_none() && key.is_none() {
-        fields.refuse(Problem::value("a record without a value is a tombstone, and needs a key"));
+}
+
+fn new_record(body: NewRecordBody) -> NewRecord {
+    NewRecord {
+        key: body.key.map(String::into_bytes),
+        value: body.value.map(|value| value.0).or(body.value_base64.map(|value| value.0)),
+        headers: body.headers.map(|headers| headers.0).unwrap_or_default(),
+        partition: body.partition.map(|partition| i16::try_from(partition).unwrap_or(-1)),
     }
-    if value.as_ref().is_some_and(|value| value.len() > MOST_RECORD_BYTES) {
-        fields.refuse(Problem::value(format!("a record has {MOST_RECORD_BYTES} bytes at most")));
-    }
-    NewRecord { key, value, headers: headers.unwrap_or_default(), partition }
 }
 
 fn as_bytes(value: &Value) -> Vec<u8> {

@@ -3,7 +3,7 @@
 mod change;
 
 use change::missing;
-pub(crate) use change::{create, delete, patch};
+pub(crate) use change::{XComCreateBody, XComUpdateBody, create, delete, patch};
 
 use super::dag_runs::find;
 use super::list::asked;

@@ -5,8 +5,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use orch_spec::params::MAX_CONF_BYTES;
-use orch_wire::Fields;
-use orch_wire::Problem;
+use orch_wire::{Body as TypedBody, Fields, Problem};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -19,13 +18,18 @@ const MOST_DEPTH: usize = 64;
 const MOST_TIME: Duration = Duration::from_secs(10);
 
 /// An object, as every body of the API is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct JsonBody(Map<String, Value>);
 
 impl JsonBody {
     /// Its fields, to be taken one by one.
     pub(crate) fn fields(self) -> Fields {
         Fields::new(self.0)
+    }
+
+    /// As the type that the route is described with.
+    pub(crate) fn read<B: TypedBody>(self) -> Result<B, Refusal> {
+        Ok(self.fields().whole()?)
     }
 
     /// The same for the same JSON, however it is written.
@@ -46,6 +50,29 @@ impl<S: Sync> FromRequest<S> for JsonBody {
         let is_json = is_json(request.headers());
         let bytes = read(request).await?;
         JsonBody::parse(&bytes, is_json)
+    }
+}
+
+/// A body of the type that the route is described with.
+pub(crate) struct Typed<B>(pub(crate) B);
+
+impl<B: TypedBody, S: Sync> FromRequest<S> for Typed<B> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        <JsonBody as FromRequest<S>>::from_request(request, state).await?.read().map(Typed)
+    }
+}
+
+/// The same of a body that holds a secret: nothing of it comes back.
+pub(crate) struct Secret<B>(pub(crate) B);
+
+impl<B: TypedBody, S: Sync> FromRequest<S> for Secret<B> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let body = <JsonBody as FromRequest<S>>::from_request(request, state).await?;
+        Ok(Secret(body.secret_fields().whole()?))
     }
 }
 

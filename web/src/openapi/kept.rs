@@ -1,13 +1,20 @@
-//! The schemas of a noun, from the table of its fields.
+//! The bodies and schemas of a noun, from the table of its fields.
 
+use crate::api::bulk::Entity;
 use orch_deeds::Kept;
+use orch_wire::{Body, Fields, Problem, Sent};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
 /// What makes one.
-pub(crate) struct BodyOf<K>(PhantomData<K>);
+pub(crate) struct BodyOf<K> {
+    pub(crate) sent: Sent,
+    of: PhantomData<K>,
+}
+/// What names one.
+pub(crate) struct NameOf<K>(Sent, PhantomData<K>);
 /// What changes one.
 pub(crate) struct PatchOf<K>(PhantomData<K>);
 /// One in an answer.
@@ -17,6 +24,52 @@ pub(crate) struct PageOf<K>(PhantomData<K>);
 
 fn schema(of: Value) -> Schema {
     of.try_into().expect("a noun describes objects")
+}
+
+impl<K: Kept> Body for BodyOf<K> {
+    fn take(fields: &mut Fields) -> Option<Self> {
+        Some(BodyOf { sent: K::NOUN.read(fields), of: PhantomData })
+    }
+}
+
+impl<K: Kept> Body for NameOf<K> {
+    fn take(fields: &mut Fields) -> Option<Self> {
+        Some(NameOf(K::NOUN.read_name(fields), PhantomData))
+    }
+}
+
+impl<K: Kept> From<NameOf<K>> for BodyOf<K> {
+    fn from(NameOf(sent, of): NameOf<K>) -> Self {
+        BodyOf { sent, of }
+    }
+}
+
+/// Many named things of one kind.
+impl<K: Kept> Entity for BodyOf<K> {
+    const ID: &'static str = K::NOUN.fields[0].name;
+    type Create = BodyOf<K>;
+    type Update = BodyOf<K>;
+    type Delete = NameOf<K>;
+
+    fn body_name() -> Cow<'static, str> {
+        format!("Bulk{}sBody", K::NOUN.one).into()
+    }
+
+    fn updated(update: BodyOf<K>, mask: &[String]) -> Result<BodyOf<K>, Problem> {
+        Ok(BodyOf { sent: K::NOUN.masked(update.sent, mask), of: PhantomData })
+    }
+}
+
+impl<K: Kept> JsonSchema for NameOf<K> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}NameBody", K::NOUN.one).into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let mut body = schema(K::NOUN.body_schema());
+        body.insert("required".into(), vec![K::NOUN.name().name].into());
+        body
+    }
 }
 
 impl<K: Kept> JsonSchema for BodyOf<K> {

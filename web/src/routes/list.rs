@@ -7,7 +7,6 @@ mod people;
 mod runs;
 
 use super::{Access, Routes};
-use crate::api::bodies;
 use crate::auth::Role;
 use crate::state::App;
 use crate::{api, assets, behind, health, metrics};
@@ -19,10 +18,10 @@ pub(super) fn routes(app: &App) -> Routes {
     let op = Login(Role::Op);
     let routes = Routes::new(app)
         .post("/auth/token", Open, api::login::token)
-        .takes::<bodies::LoginBody>()
+        .takes::<api::login::LoginBody>()
         .creates::<api::login::Token>()
         .post("/auth/token/cli", Open, api::login::cli_token)
-        .takes::<bodies::LoginBody>()
+        .takes::<api::login::LoginBody>()
         .creates::<api::login::Token>()
         .post("/auth/logout", viewer, api::login::log_out)
         .gives_nothing()

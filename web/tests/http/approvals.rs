@@ -83,7 +83,7 @@ async fn a_question_is_read_and_answered_once() {
     for (body, expected) in [
         (answers(json!(["Maybe"]), json!(1)), 400),
         (answers(json!(["Approve", "Reject"]), json!(1)), 400),
-        (answers(json!([]), json!(1)), 400),
+        (answers(json!([]), json!(1)), 422),
         (answers(json!(["Approve"]), json!(0)), 400),
         (json!({ "chosen_options": "Approve" }), 422),
     ] {

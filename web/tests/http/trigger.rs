@@ -159,8 +159,8 @@ async fn each_bad_body_is_told_what_is_wrong_with_it() {
         (
             json!({ "dag_run_id": 1, "conf": 2, "extra": 3 }),
             vec![
-                ("string_type", "dag_run_id"),
                 ("missing", "logical_date"),
+                ("string_type", "dag_run_id"),
                 ("dict_type", "conf"),
                 ("extra_forbidden", "extra"),
             ],

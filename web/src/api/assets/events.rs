@@ -2,7 +2,7 @@
 
 use super::no_such_asset;
 use crate::api::list::asked;
-use crate::extract::{Actor, JsonBody, Names, Query, no_such_run};
+use crate::extract::{Actor, Names, Query, Typed, no_such_run};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -14,13 +14,17 @@ use orch_store::audit::Deed;
 use orch_store::hint::Hint;
 use orch_store::list::{Found, Search};
 use orch_store::run::get_run;
-use orch_wire::Problem;
+use orch_wire::fields::text;
 use orch_wire::timestamp::{Timestamp, stamp};
+use orch_wire::{Problem, body, part};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sqlx::{Connection, PgConnection};
 
+/// A partition key as people may give it.
+const PARTITION_KEY: &str =
+    r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
 /// Airflow's bound.
 const MOST_KEY_CHARS: usize = 250;
 /// Events of one run in one answer.
@@ -82,22 +86,46 @@ pub(crate) async fn upstream(State(app): State<App>, names: Names) -> Result<Jso
     Ok(Json(EventPage { asset_events: views(&mut db, rows).await?, total_entries }))
 }
 
-/// Somebody outside updated an asset.
-pub(crate) async fn create(State(app): State<App>, actor: Actor, body: JsonBody) -> Result<Json<EventView>, Refusal> {
-    let mut fields = body.fields();
-    let asset = fields.required_checked("asset_id", |value| {
-        let number = orch_wire::fields::integer(value);
-        number.ok_or_else(|| Problem::new("int_type", "Input should be a valid integer").with_input(value))
-    });
-    let partition_key = partition_key(&mut fields);
-    let mut extra = fields.object("extra").unwrap_or_default();
-    // Teams are not known here, so nobody can be left out.
-    fields.object("access_control");
-    let event = AssetEvent::of("asset").extra(Value::Object(extra.clone()));
-    if let Some(problem) = event.problem() {
-        fields.refuse(Problem::value(problem));
+part! {
+    pub(crate) struct PartitionKey(String); |value| {
+        let key = text(value)?;
+        if !valid_name(&key) || key.chars().count() > MOST_KEY_CHARS {
+            return Err(Problem::value(format!("partition_key: 1 to {MOST_KEY_CHARS} characters that can be seen")));
+        }
+        Ok(key)
+    };
+    { "type": "string", "maxLength": MOST_KEY_CHARS, "pattern": PARTITION_KEY }
+}
+
+part! {
+    /// What an event says beside its asset.
+    struct Extra(Map<String, Value>); |value: &Value| {
+        let extra = value.as_object().cloned();
+        let extra = extra.ok_or_else(|| Problem::new("dict_type", "Input should be a valid dictionary").with_input(value))?;
+        let problem = AssetEvent::of("asset").extra(Value::Object(extra.clone())).problem();
+        problem.map_or(Ok(extra), |problem| Err(Problem::value(problem)))
+    };
+    { "type": "object", "additionalProperties": true }
+}
+
+body! {
+    pub(crate) struct CreateAssetEventsBody {
+        asset_id: i64,
+        partition_key: Option<PartitionKey>,
+        extra: Option<Extra>,
+        /// Read and not used: there are no teams.
+        access_control: Option<Map<String, Value>>,
     }
-    fields.finish()?;
+}
+
+/// Somebody outside updated an asset.
+pub(crate) async fn create(
+    State(app): State<App>,
+    actor: Actor,
+    Typed(body): Typed<CreateAssetEventsBody>,
+) -> Result<Json<EventView>, Refusal> {
+    let CreateAssetEventsBody { asset_id: asset, partition_key, extra, access_control: _ } = body;
+    let (partition_key, mut extra) = (partition_key.map(|key| key.0), extra.map(|extra| extra.0).unwrap_or_default());
     let id = i32::try_from(asset).unwrap_or(-1);
     // As Airflow marks them.
     extra.insert("from_rest_api".into(), true.into());
@@ -125,16 +153,6 @@ pub(crate) async fn say(
     tx.commit().await.map_err(StoreError::from)?;
     app.hints.give(Hint::Asset);
     Ok(event)
-}
-
-/// A partition key of a body, as Airflow bounds it.
-pub(crate) fn partition_key(fields: &mut crate::extract::Fields) -> Option<String> {
-    let key = fields.text("partition_key")?;
-    if !valid_name(&key) || key.chars().count() > MOST_KEY_CHARS {
-        let text = format!("partition_key: 1 to {MOST_KEY_CHARS} characters that can be seen");
-        fields.refuse(Problem::value(text));
-    }
-    Some(key)
 }
 
 async fn views(db: &mut PgConnection, rows: Vec<EventRow>) -> Result<Vec<EventView>, Refusal> {

@@ -1,8 +1,8 @@
 //! `POST /api/v2/assets/{asset_id}/materialize`: runs the one DAG that produces an asset.
 
 use super::find;
-use crate::api::dag_runs::{DagRunView, create_of, read_new};
-use crate::extract::{Actor, Fields, JsonBody, Names};
+use crate::api::dag_runs::{DagRunView, NewRunFields, create_of};
+use crate::extract::{Actor, JsonBody, Names};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -12,8 +12,16 @@ use orch_spec::ids::DagId;
 use orch_spec::state::RunType;
 use orch_store::asset::producers_of;
 use orch_store::run::RunDetails;
-use serde_json::Map;
+use orch_wire::body;
+use orch_wire::timestamp::Timestamp;
 use sqlx::PgConnection;
+
+body! {
+    pub(crate) struct MaterializeAssetBody {
+        logical_date: Option<Timestamp>,
+        ..new: NewRunFields,
+    }
+}
 
 pub(crate) async fn materialize(
     State(app): State<App>,
@@ -30,8 +38,8 @@ pub(crate) async fn run_of(
     names: &Names,
     body: Option<JsonBody>,
 ) -> Result<RunDetails, Refusal> {
-    let fields = body.map_or_else(|| Fields::new(Map::new()), JsonBody::fields);
-    let mut new = read_new("", fields, Fields::moment)?;
+    let body = body.unwrap_or_default().read::<MaterializeAssetBody>()?;
+    let mut new = body.new.run_of("", body.logical_date)?;
     let dag_id = {
         let mut db = app.pages().await?;
         let asset = find(&mut db, names).await?;

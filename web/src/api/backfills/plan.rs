@@ -1,13 +1,13 @@
 //! `POST /api/orch/v1/backfills/dry_run`: what would be done for each date, and why nothing.
 
-use super::{done, read};
-use crate::extract::JsonBody;
+use super::{BackfillPostBody, done};
+use crate::extract::Typed;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use orch_core::backfill::{Action, Date};
-use orch_store::backfill::plan_backfill;
+use orch_store::backfill::{NewBackfill, plan_backfill};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -45,8 +45,11 @@ impl From<(Date, Action)> for PlannedView {
     }
 }
 
-pub(crate) async fn plan(State(app): State<App>, body: JsonBody) -> Result<Json<PlanView>, Refusal> {
-    let new = read(body.fields())?;
+pub(crate) async fn plan(
+    State(app): State<App>,
+    Typed(body): Typed<BackfillPostBody>,
+) -> Result<Json<PlanView>, Refusal> {
+    let new = NewBackfill::try_from(body)?;
     let mut db = app.pages().await?;
     let planned = done(&new.dag_id, plan_backfill(&mut db, &mut app.versions.clone(), &new).await?)?;
     let dates: Vec<PlannedView> = planned.dates.into_iter().map(PlannedView::from).collect();

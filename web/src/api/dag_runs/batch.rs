@@ -1,52 +1,63 @@
 //! `POST /api/v2/dags/{dag_id}/dagRuns/list`: the list, asked for in a body.
 
 use super::list::{DagRunPage, page_of};
-use crate::api::list::{Page, orders, ranges};
-use crate::extract::{JsonBody, RunsPath};
+use crate::api::list::{Columns, Page, Ranges, orders};
+use crate::extract::{RunsPath, Typed};
+use crate::openapi::queries::orders as order_words;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use orch_spec::state::RunState;
-use orch_store::list::Search;
+use orch_store::list::{Column, Search};
 use orch_store::run::{RUNS, by};
-use orch_wire::Problem;
+use orch_wire::body::{Count, word};
 use orch_wire::fields::text;
-use serde_json::Value;
+use orch_wire::{body, part};
 
-/// Airflow's default.
-const USUAL: i64 = 100;
+part! {
+    struct RunOrder(String); text; { "type": "string", "enum": order_words(RUNS.columns) }
+}
+
+part! {
+    struct RunStateWord(RunState);
+    |value| word(value, RunState::WORDS);
+    { "type": "string", "enum": RunState::WORDS }
+}
+
+#[derive(Debug)]
+struct RunRanges;
+
+impl Columns for RunRanges {
+    const COLUMNS: &[Column] = &[by::RUN_AFTER, by::LOGICAL_DATE, by::STARTED, by::ENDED, by::DURATION];
+}
+
+body! {
+    pub(crate) struct DAGRunsBatchBody {
+        order_by: Option<RunOrder>,
+        page_offset: Option<Count>,
+        page_limit: Option<Count>,
+        dag_ids: Option<Vec<String>>,
+        states: Option<Vec<Option<RunStateWord>>>,
+        conf_contains: Option<String>,
+        ..within: Ranges<RunRanges>,
+    }
+}
 
 pub(crate) async fn batch(
     State(app): State<App>,
     RunsPath(dags): RunsPath,
-    body: JsonBody,
+    Typed(body): Typed<DAGRunsBatchBody>,
 ) -> Result<Json<DagRunPage>, Refusal> {
-    let mut fields = body.fields();
-    let page = Page::new(fields.count("page_limit", USUAL), fields.count("page_offset", 0));
-    let ordered = fields.text("order_by");
-    let mut conditions = Vec::new();
-    conditions.extend(fields.texts("dag_ids").map(|ids| by::DAG_ID.any_of(ids)));
+    let page = Page::of_body(body.page_limit, body.page_offset);
+    let mut conditions = body.within.conditions;
+    conditions.extend(body.dag_ids.map(|ids| by::DAG_ID.any_of(ids)));
     // Every run has a state: null finds none.
-    let states = fields.list("states", state).map(|states| states.into_iter().flatten().collect::<Vec<_>>());
+    let states = body.states.map(|states| states.into_iter().flatten().map(|state| state.0.as_str()));
     conditions.extend(states.map(|states| by::STATE.any_of(states)));
-    for column in [by::RUN_AFTER, by::LOGICAL_DATE, by::STARTED, by::ENDED, by::DURATION] {
-        conditions.extend(ranges(&mut fields, column));
-    }
-    let part = fields.text("conf_contains").filter(|part| !part.is_empty());
+    let part = body.conf_contains.filter(|part| !part.is_empty());
     conditions.extend(part.map(|part| by::CONF_CONTAINS.contains([part])));
-    fields.finish()?;
-    let order = orders(ordered.iter().map(String::as_str), RUNS.columns)?;
+    let order = orders(body.order_by.iter().map(|order| &*order.0), RUNS.columns)?;
     let search = Search { conditions, order, skip: page.offset, most: page.limit };
     page_of(&app, dags, search, page).await.map(Json)
-}
-
-fn state(value: &Value) -> Result<Option<&'static str>, Problem> {
-    if value.is_null() {
-        return Ok(None);
-    }
-    let state = text(value)?.parse::<RunState>().map_err(|error| {
-        Problem::new("enum", format!("Input should be {}", error.known.join(", "))).with_input(value)
-    })?;
-    Ok(Some(state.as_str()))
 }

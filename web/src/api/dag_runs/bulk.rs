@@ -1,9 +1,9 @@
 //! `PATCH /api/v2/dags/{dag_id}/dagRuns`: many runs changed or deleted by one request.
 
-use super::change::{Change, remove, tell};
+use super::change::{DAGRunPatchBody, remove, tell};
 use super::find;
-use crate::api::bulk::{BulkResponse, Kind, Part, Request, actions, named, one_by_one};
-use crate::extract::{Actor, JsonBody, Names, RunPath};
+use crate::api::bulk::{BulkBody, BulkResponse, Changed, Entity, Kind, Request, named, one_by_one};
+use crate::extract::{Actor, Names, RunPath, Typed};
 use crate::guard::MayDelete;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -11,12 +11,31 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use orch_store::StoreError;
+use orch_wire::{Problem, body};
 use sqlx::{Connection, PgConnection};
+use std::borrow::Cow;
 
-struct Entity {
-    dag_id: Option<String>,
-    run_id: String,
-    change: Change,
+body! {
+    pub(crate) struct RunEntity {
+        dag_run_id: String,
+        dag_id: Option<String>,
+        ..change: DAGRunPatchBody,
+    }
+}
+
+impl Entity for RunEntity {
+    const ID: &'static str = "dag_run_id";
+    type Create = RunEntity;
+    type Update = RunEntity;
+    type Delete = RunEntity;
+
+    fn body_name() -> Cow<'static, str> {
+        "BulkDAGRunsBody".into()
+    }
+
+    fn updated(update: RunEntity, mask: &[String]) -> Result<RunEntity, Problem> {
+        Ok(RunEntity { change: update.change.masked(mask), ..update })
+    }
 }
 
 pub(crate) async fn bulk(
@@ -24,26 +43,21 @@ pub(crate) async fn bulk(
     actor: Actor,
     Extension(may_delete): Extension<MayDelete>,
     names: Names,
-    body: JsonBody,
+    Typed(BulkBody(actions)): Typed<BulkBody<RunEntity>>,
 ) -> Result<Json<BulkResponse>, Refusal> {
-    let actions = actions(body.fields(), "dag_run_id", |fields, _, mask| Entity {
-        dag_id: fields.text("dag_id"),
-        run_id: fields.required_text("dag_run_id"),
-        change: Change::read(fields, mask),
-    })?;
     let of = Request { app: &app, actor: &actor, names: &names };
     let answer = one_by_one(&of, may_delete, &actions).await?;
     tell(&app);
     Ok(Json(answer))
 }
 
-impl Part for Entity {
+impl Changed for RunEntity {
     async fn change(&self, of: &Request<'_>, db: &mut PgConnection, kind: Kind) -> Result<String, Refusal> {
         if kind == Kind::Create {
             let text = "runs are not created in bulk: trigger them one by one";
             return Err(Refusal::plain(StatusCode::METHOD_NOT_ALLOWED, text));
         }
-        let path = path(of.names.get("dag_id"), self.dag_id.as_deref(), &self.run_id)?;
+        let path = path(of.names.get("dag_id"), self.dag_id.as_deref(), &self.dag_run_id)?;
         let run = find(db, &path).await?;
         if kind == Kind::Delete {
             remove(of.app, db, of.actor, &run).await?;

@@ -2,7 +2,7 @@
 
 use super::find;
 use super::view::DagRunView;
-use crate::extract::{Actor, Fields, JsonBody, Note, Query, RunPath, no_such_run};
+use crate::extract::{Actor, Query, RunPath, Typed, no_such_run};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -12,24 +12,30 @@ use orch_core::transition::RunEnd;
 use orch_spec::state::RunState;
 use orch_store::StoreError;
 use orch_store::run::{DeleteRun, EndRun, RunDetails};
+use orch_wire::body::{IfSent, NoteText};
+use orch_wire::{body, one_of};
 use sqlx::{Connection, PgConnection};
 
-/// Airflow's `DAGRunPatchBody`.
-#[derive(Debug, Default)]
-pub(super) struct Change {
-    state: Option<RunState>,
-    note: Option<Note>,
+one_of! {
+    /// What people may say of a run.
+    pub(in crate::api) struct RunEndWord(RunState): "queued", "success", "failed"
 }
 
-impl Change {
-    /// `masked`: only these fields count; empty: all.
-    pub(super) fn read(fields: &mut Fields, masked: &[&str]) -> Change {
-        let counts = |name: &str| masked.is_empty() || masked.contains(&name);
-        let noted = fields.has("note") && counts("note");
-        let state = fields.word("state", &["queued", "success", "failed"]);
-        let note = fields.note();
-        let state = state.filter(|_| counts("state")).and_then(|word| word.parse().ok());
-        Change { state, note: noted.then_some(Note(note)) }
+body! {
+    pub(crate) struct DAGRunPatchBody {
+        state: Option<RunEndWord>,
+        note: IfSent<Option<NoteText>>,
+    }
+}
+
+impl DAGRunPatchBody {
+    /// Only these fields count; all without names.
+    pub(super) fn masked<S: AsRef<str>>(self, mask: &[S]) -> DAGRunPatchBody {
+        let counts = |name: &str| mask.is_empty() || mask.iter().any(|field| field.as_ref() == name);
+        DAGRunPatchBody {
+            state: self.state.filter(|_| counts("state")),
+            note: IfSent(self.note.0.filter(|_| counts("note"))),
+        }
     }
 
     /// In a transaction of the caller, who tells the others when it is committed.
@@ -40,11 +46,11 @@ impl Change {
         actor: &Actor,
         run: &RunDetails,
     ) -> Result<(), Refusal> {
-        if let Some(state) = self.state {
+        if let Some(RunEndWord(state)) = self.state {
             set_state(app, tx, actor, run, state).await?;
         }
-        if let Some(Note(note)) = &self.note {
-            orch_deeds::run::note(tx, actor, run, note.as_deref()).await?;
+        if let Some(note) = &self.note.0 {
+            orch_deeds::run::note(tx, actor, run, note.as_ref().map(|note| &*note.0)).await?;
         }
         Ok(())
     }
@@ -60,11 +66,9 @@ pub(crate) async fn patch(
     actor: Actor,
     path: RunPath,
     query: Query,
-    body: JsonBody,
+    Typed(body): Typed<DAGRunPatchBody>,
 ) -> Result<Json<DagRunView>, Refusal> {
-    let mut fields = body.fields();
-    let change = Change::read(&mut fields, &query.all("update_mask").collect::<Vec<_>>());
-    fields.finish()?;
+    let change = body.masked(&query.all("update_mask").collect::<Vec<_>>());
     let mut db = app.pages().await?;
     let run = find(&mut db, &path).await?;
     let mut tx = db.begin().await.map_err(StoreError::from)?;

@@ -1,11 +1,11 @@
 //! `POST …/dagRuns/{dag_run_id}/clear` and `POST …/clearDagRuns`: runs run again, or what would.
 
-use super::bulk::path;
+use super::bulk::{RunEntity, path};
 use super::find;
 use super::list::DagRunPage;
 use super::view::DagRunView;
 use crate::api::clearing::{Clearing, clear, preview};
-use crate::extract::{Actor, Fields, JsonBody, Names, RunPath};
+use crate::extract::{Actor, JsonBody, Names, RunPath, Typed};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -16,37 +16,54 @@ use orch_core::transition::Selected;
 use orch_spec::state::TaskState;
 use orch_store::clear::ClearWish;
 use orch_store::narrow;
-use orch_wire::Problem;
+use orch_wire::body::{ListOf, NoteText};
+use orch_wire::fields::flag;
+use orch_wire::{Problem, body, part};
+use serde_json::Value;
 use sqlx::PgConnection;
 
 /// Runs that one request may clear.
 const MOST_RUNS: usize = 100;
-/// What picks runs of partitioned DAGs: none is, so none is picked.
-const PARTITIONS: [&str; 3] = ["partition_key", "partition_date_start", "partition_date_end"];
 
-/// Airflow's `DAGRunClearBody`.
-struct Wish {
-    dry_run: bool,
-    only_failed: bool,
-    latest: bool,
-    note: Option<String>,
+part! {
+    /// What is not supported.
+    struct NotTrue(bool); |value: &Value| {
+        let why = "only_new is not supported: clear with run_on_latest_version";
+        if flag(value)? { Err(Problem::value(why)) } else { Ok(false) }
+    };
+    { "enum": [false] }
 }
 
-impl Wish {
-    fn read(fields: &mut Fields) -> Wish {
-        let dry_run = fields.flag("dry_run").unwrap_or(true);
-        let only_failed = fields.flag("only_failed").unwrap_or(false);
-        let only_new = fields.flag("only_new").unwrap_or(false);
-        let latest = fields.flag("run_on_latest_version").unwrap_or(false);
-        if only_new {
-            let why = if only_failed {
-                "only_failed and only_new cannot both be true"
-            } else {
-                "only_new is not supported: clear with run_on_latest_version"
-            };
-            fields.refuse(Problem::value(why));
-        }
-        Wish { dry_run, only_failed, latest, note: fields.note() }
+part! {
+    /// What picks runs of partitioned DAGs: none is, so none is picked.
+    struct NoPartition(()); |_: &Value| Err(Problem::value("the DAG is not partitioned")); { "type": "null" }
+}
+
+body! {
+    pub(crate) struct DAGRunClearBody {
+        dry_run: Option<bool>,
+        only_failed: Option<bool>,
+        /// Not supported: clear with `run_on_latest_version`.
+        only_new: Option<NotTrue>,
+        run_on_latest_version: Option<bool>,
+        note: Option<NoteText>,
+    }
+}
+
+body! {
+    pub(crate) struct BulkDAGRunClearBody {
+        /// Their states and notes do not count: a clear says its note once, for all.
+        dag_runs: ListOf<RunEntity, 1, MOST_RUNS>,
+        partition_key: Option<NoPartition>,
+        partition_date_start: Option<NoPartition>,
+        partition_date_end: Option<NoPartition>,
+        ..clear: DAGRunClearBody,
+    }
+}
+
+impl DAGRunClearBody {
+    fn is_dry(&self) -> bool {
+        self.dry_run.unwrap_or(true)
     }
 
     async fn clearing(self, app: &App, db: &mut PgConnection, paths: &[RunPath]) -> Result<Clearing, Refusal> {
@@ -57,11 +74,11 @@ impl Wish {
             let tasks =
                 (0..narrow::task(version.plan.tasks.len())).map(|task| Selected { task, index: None }).collect();
             let failed = || vec![TaskState::Failed, TaskState::UpstreamFailed];
-            let states = if self.only_failed { failed() } else { Vec::new() };
+            let states = if self.only_failed == Some(true) { failed() } else { Vec::new() };
             let (selection, version) = (Selection { tasks, ..Selection::default() }, Some(run.version));
             runs.push((run, ClearWish { selection, version, states }));
         }
-        let (latest, run_note) = (self.latest, self.note);
+        let (latest, run_note) = (self.run_on_latest_version.unwrap_or(false), self.note.map(|note| note.0));
         Ok(Clearing { runs, latest, run_note, instance_note: None, event: "clear_dag_run", refuse_running: false })
     }
 }
@@ -70,14 +87,11 @@ pub(crate) async fn clear_run(
     State(app): State<App>,
     actor: Actor,
     path: RunPath,
-    body: JsonBody,
+    Typed(body): Typed<DAGRunClearBody>,
 ) -> Result<Response, Refusal> {
-    let mut fields = body.fields();
-    let wish = Wish::read(&mut fields);
-    fields.finish()?;
-    let dry_run = wish.dry_run;
+    let dry_run = body.is_dry();
     let mut db = app.pages().await?;
-    let clearing = wish.clearing(&app, &mut db, std::slice::from_ref(&path)).await?;
+    let clearing = body.clearing(&app, &mut db, std::slice::from_ref(&path)).await?;
     if dry_run {
         return Ok(Json(preview(&app, &mut db, &clearing).await?).into_response());
     }
@@ -85,7 +99,7 @@ pub(crate) async fn clear_run(
     Ok(Json(DagRunView::from(find(&mut db, &path).await?)).into_response())
 }
 
-/// Airflow's `BulkDAGRunClearBody`: all of the runs or none.
+/// All of the runs or none.
 pub(crate) async fn clear_runs(
     State(app): State<App>,
     actor: Actor,
@@ -93,32 +107,14 @@ pub(crate) async fn clear_runs(
     body: JsonBody,
 ) -> Result<Response, Refusal> {
     names.dags()?;
-    let mut fields = body.fields();
-    let wish = Wish::read(&mut fields);
-    let named = fields.objects("dag_runs", |fields| {
-        let named = (fields.text("dag_id"), fields.required_text("dag_run_id"));
-        // Airflow's entity has these too; a clear says them once, for all.
-        fields.word("state", &["queued", "success", "failed"]);
-        fields.note();
-        named
-    });
-    for name in PARTITIONS {
-        if fields.text(name).is_some() {
-            fields.refuse(Problem::value(format!("{name}: the DAG is not partitioned")));
-        }
+    let body: BulkDAGRunClearBody = body.read()?;
+    let mut paths = Vec::with_capacity(body.dag_runs.0.len());
+    for run in &body.dag_runs.0 {
+        paths.push(path(names.get("dag_id"), run.dag_id.as_deref(), &run.dag_run_id)?);
     }
-    let named = named.unwrap_or_default();
-    if named.is_empty() || named.len() > MOST_RUNS {
-        fields.refuse(Problem::value(format!("dag_runs names 1 to {MOST_RUNS} runs")));
-    }
-    fields.finish()?;
-    let mut paths = Vec::with_capacity(named.len());
-    for (dag_id, run_id) in &named {
-        paths.push(path(names.get("dag_id"), dag_id.as_deref(), run_id)?);
-    }
-    let dry_run = wish.dry_run;
+    let dry_run = body.clear.is_dry();
     let mut db = app.pages().await?;
-    let clearing = wish.clearing(&app, &mut db, &paths).await?;
+    let clearing = body.clear.clearing(&app, &mut db, &paths).await?;
     if dry_run {
         return Ok(Json(preview(&app, &mut db, &clearing).await?).into_response());
     }

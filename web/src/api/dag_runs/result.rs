@@ -1,10 +1,10 @@
 //! `POST /api/orch/v1/dags/{dag_id}/trigger`: a run, its end and what its tasks gave, in one request.
 
-use super::trigger::{REPLAYED, create};
+use super::trigger::{NewRunFields, REPLAYED, create};
 use super::view::DagRunView;
 use super::wait::{outputs, until_over};
 use crate::ends::Wait;
-use crate::extract::{Actor, DagPath, Fields, JsonBody, Query};
+use crate::extract::{Actor, DagPath, JsonBody, Query};
 use crate::pages::encoded;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -13,7 +13,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use orch_store::run::run_by_uuid;
-use orch_wire::Problem;
+use orch_wire::timestamp::Timestamp;
+use orch_wire::{Problem, body};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -35,6 +36,14 @@ pub(crate) struct RunResult {
     results: Map<String, Value>,
 }
 
+body! {
+    /// Like `TriggerDAGRunPostBody`; nothing of it must be there.
+    pub(crate) struct TriggerAndWaitBody {
+        logical_date: Option<Timestamp>,
+        ..new: NewRunFields,
+    }
+}
+
 /// 200 with the end of the run; 202 with the run when it takes longer.
 pub(crate) async fn trigger_and_wait(
     State(app): State<App>,
@@ -52,7 +61,10 @@ pub(crate) async fn trigger_and_wait(
         return Err(problem.at(["query", "wait"]).with_input(&json!(seconds)).into());
     }
     let latest = Instant::now() + Duration::from_secs_f64(seconds);
-    let (mut run, known) = create(&app, &actor, &dag_id, &headers, body, Fields::moment).await?;
+    let digest = body.digest();
+    let body: TriggerAndWaitBody = body.read()?;
+    let new = body.new.run_of(&dag_id, body.logical_date)?;
+    let (mut run, known) = create(&app, &actor, (&dag_id, &headers, digest), new).await?;
     let known = known.then_some(REPLAYED);
     let end = Wait::of(&app, run.id);
     if until_over(&app, &end, latest).await? {

@@ -2,21 +2,23 @@
 
 use super::alias;
 use super::view::DagRunView;
-use crate::api::assets::partition_key;
-use crate::extract::{Actor, DagPath, Fields, JsonBody, no_such_dag};
+use crate::api::assets::PartitionKey;
+use crate::extract::{Actor, DagPath, JsonBody, no_such_dag};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
 use orch_spec::ids::{DagId, RunId};
 use orch_spec::schedule::{DataInterval, run_type_of};
 use orch_spec::state::{RunType, TriggeredBy};
 use orch_store::run::{CreateRun, NewRun, RunDetails, create_run, run_by_uuid};
-use orch_wire::Problem;
-use serde_json::Value;
+use orch_wire::body::{Bare, NoteText};
+use orch_wire::fields::text;
+use orch_wire::timestamp::Timestamp;
+use orch_wire::{Problem, body, part};
+use serde_json::{Map, Value};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The run was there already.
@@ -25,6 +27,38 @@ pub(super) const REPLAYED: [(HeaderName, HeaderValue); 1] =
 /// Longer keys are no keys: a uuid has 36 characters.
 const MOST_KEY_CHARS: usize = 255;
 
+/// A run's id as people may give it.
+const RUN_ID: &str = "^[A-Za-z0-9_.:+-][A-Za-z0-9_.~:+-]{0,249}$";
+
+part! {
+    struct NewRunId(String); text; { "type": "string", "pattern": RUN_ID }
+}
+
+body! {
+    /// What a new run may be told, but for its logical date.
+    pub(in crate::api) struct NewRunFields {
+        dag_run_id: Option<NewRunId>,
+        data_interval_start: Option<Timestamp>,
+        data_interval_end: Option<Timestamp>,
+        run_after: Option<Timestamp>,
+        conf: Option<Map<String, Value>>,
+        note: Option<NoteText>,
+        partition_key: Option<PartitionKey>,
+    }
+    rule |body: &NewRunFields| {
+        let why = "Either both data_interval_start and data_interval_end must be provided or both must be None";
+        let both = body.data_interval_start.is_some() == body.data_interval_end.is_some();
+        if both { Ok(()) } else { Err(Problem::value(why)) }
+    };
+}
+
+body! {
+    pub(crate) struct TriggerDAGRunPostBody {
+        logical_date: Bare<Timestamp>,
+        ..new: NewRunFields,
+    }
+}
+
 pub(crate) async fn trigger(
     State(app): State<App>,
     actor: Actor,
@@ -32,21 +66,20 @@ pub(crate) async fn trigger(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Refusal> {
-    let (run, known) = create(&app, &actor, &dag_id, &headers, body, Fields::required_moment).await?;
+    let digest = body.digest();
+    let body: TriggerDAGRunPostBody = body.read()?;
+    let new = body.new.run_of(&dag_id, body.logical_date.0)?;
+    let (run, known) = create(&app, &actor, (&dag_id, &headers, digest), new).await?;
     Ok((known.then_some(REPLAYED), Json(DagRunView::from(run))).into_response())
 }
 
-/// The run of a body, and whether it was created before under the same key.
+/// The run that a request with this body asks for, and whether it was created before under the same key.
 pub(super) async fn create(
     app: &App,
     actor: &Actor,
-    dag_id: &DagId,
-    headers: &HeaderMap,
-    body: JsonBody,
-    date: impl FnOnce(&mut Fields, &str) -> Option<DateTime<Utc>>,
+    (dag_id, headers, digest): (&DagId, &HeaderMap, Vec<u8>),
+    mut new: NewRun,
 ) -> Result<(RunDetails, bool), Refusal> {
-    let digest = body.digest();
-    let mut new = read_new(dag_id, body.fields(), date)?;
     new.user = Some(actor.name.to_string());
     new.triggered_by = actor.through;
     new.deed = Some(actor.extra());
@@ -97,31 +130,21 @@ pub(in crate::api) async fn create_of(
     }
 }
 
-/// Airflow's `TriggerDAGRunPostBody`.
-pub(in crate::api) fn read_new(
-    dag_id: &str,
-    mut fields: Fields,
-    date: impl FnOnce(&mut Fields, &str) -> Option<DateTime<Utc>>,
-) -> Result<NewRun, Refusal> {
-    let run_id = fields.text("dag_run_id");
-    let start = fields.moment("data_interval_start");
-    let end = fields.moment("data_interval_end");
-    let logical_date = date(&mut fields, "logical_date");
-    let run_after = fields.moment("run_after");
-    let conf = fields.object("conf").map(Value::Object);
-    let note = fields.note();
-    let partition_key = partition_key(&mut fields);
-    if start.is_some() != end.is_some() {
-        let why = "Either both data_interval_start and data_interval_end must be provided or both must be None";
-        fields.refuse(Problem::value(why));
+impl NewRunFields {
+    pub(in crate::api) fn run_of(self, dag_id: &str, logical_date: Option<Timestamp>) -> Result<NewRun, Refusal> {
+        let ends = self.data_interval_start.zip(self.data_interval_end);
+        Ok(NewRun {
+            run_id: self.dag_run_id.map(|id| manual_id(&id.0)).transpose()?,
+            logical_date: logical_date.map(|at| at.0),
+            interval: ends.map(|(Timestamp(start), Timestamp(end))| DataInterval { start, end }),
+            run_after: self.run_after.map(|at| at.0),
+            // An empty conf is the same as none and costs a row less.
+            conf: self.conf.filter(|conf| !conf.is_empty()).map(Value::Object),
+            note: self.note.map(|note| note.0),
+            partition_key: self.partition_key.map(|key| key.0),
+            ..NewRun::manual(dag_id, TriggeredBy::RestApi)
+        })
     }
-    fields.finish()?;
-    let interval = start.zip(end).map(|(start, end)| DataInterval { start, end });
-    let run_id = run_id.map(|id| manual_id(&id)).transpose()?;
-    // An empty conf is the same as none and costs a row less.
-    let conf = conf.filter(|conf| conf.as_object().is_some_and(|map| !map.is_empty()));
-    let new = NewRun::manual(dag_id, TriggeredBy::RestApi);
-    Ok(NewRun { run_id, logical_date, interval, run_after, conf, note, partition_key, ..new })
 }
 
 /// Names of the shape that schedules and backfills give are theirs.

@@ -11,8 +11,15 @@ use axum::{Extension, Json};
 use orch_store::dag::DeleteDag;
 use orch_store::import_error::broken_files;
 use orch_store::list::Found;
+use orch_wire::body;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
+
+body! {
+    pub(crate) struct DAGPatchBody {
+        is_paused: bool,
+    }
+}
 
 pub(crate) async fn patch(
     State(app): State<App>,
@@ -76,15 +83,12 @@ pub(crate) async fn delete_of(db: &mut PgConnection, actor: &Actor, dag_id: &str
     }
 }
 
-/// Airflow's `DAGPatchBody`.
 fn read(query: &Query, body: JsonBody) -> Result<bool, Refusal> {
-    let mut fields = body.fields();
-    let paused = fields.required_flag("is_paused");
-    fields.finish()?;
+    let DAGPatchBody { is_paused } = body.read()?;
     if query.all("update_mask").any(|field| field != "is_paused") {
         return Err(Refusal::bad_request("Only `is_paused` field can be updated through the REST API"));
     }
-    Ok(paused)
+    Ok(is_paused)
 }
 
 pub(crate) async fn set_paused(

@@ -1,18 +1,18 @@
 //! Which task instances a list means, and in which order. What is about their runs is asked of Postgres; what is about
 //! themselves is picked in memory, since instances that wait stand in the ledger of their run only.
 
-use crate::api::list::ranges;
-use crate::extract::Fields;
+use crate::api::list::{Columns, Page, Ranges};
+use crate::openapi::queries::orders;
 use orch_core::plan::Plan;
 use orch_spec::state::TaskState;
 use orch_store::instance::{InstanceFilter, InstanceRow};
 use orch_store::list::Filter::{AnyOf, Pattern, Prefix, Range};
 use orch_store::list::{Cell, Column, Condition, Direction, Kind, Search, Test, Values, Words};
 use orch_store::run::{RunDetails, by};
-use orch_wire::Problem;
+use orch_wire::body::{Count, word};
 use orch_wire::fields::text;
 use orch_wire::timestamp::seconds_between;
-use serde_json::Value;
+use orch_wire::{body, part};
 use std::cmp::Ordering;
 
 const STATES: Words = Words { noun: "state", words: TaskState::WORDS };
@@ -67,33 +67,72 @@ pub(super) struct Choice {
     own: Search,
 }
 
+part! {
+    struct InstanceOrder(String); text; { "type": "string", "enum": orders(COLUMNS) }
+}
+
+part! {
+    struct TaskStateWord(TaskState); |value| word(value, TaskState::WORDS);
+    { "type": "string", "enum": TaskState::WORDS }
+}
+
+#[derive(Debug)]
+struct InstanceRanges;
+
+impl Columns for InstanceRanges {
+    const COLUMNS: &[Column] = &[by::RUN_AFTER, by::LOGICAL_DATE, STARTED, ENDED, DURATION];
+}
+
+body! {
+    pub(crate) struct TaskInstancesBatchBody {
+        dag_ids: Option<Vec<String>>,
+        dag_run_ids: Option<Vec<String>>,
+        task_ids: Option<Vec<String>>,
+        state: Option<Vec<Option<TaskStateWord>>>,
+        pool: Option<Vec<String>>,
+        queue: Option<Vec<String>>,
+        executor: Option<Vec<String>>,
+        page_offset: Option<Count>,
+        page_limit: Option<Count>,
+        order_by: Option<InstanceOrder>,
+        ..within: Ranges<InstanceRanges>,
+    }
+}
+
+impl TaskInstancesBatchBody {
+    pub(super) fn page(&self) -> Page {
+        Page::of_body(self.page_limit, self.page_offset)
+    }
+
+    pub(super) fn order(&self) -> impl Iterator<Item = &str> {
+        self.order_by.iter().map(|order| &*order.0)
+    }
+
+    pub(super) fn conditions(self) -> Vec<Condition> {
+        let mut found = self.within.conditions;
+        for (column, texts) in [
+            (by::DAG_ID, self.dag_ids),
+            (by::RUN_ID, self.dag_run_ids),
+            (TASK_ID, self.task_ids),
+            (POOL, self.pool),
+            (QUEUE, self.queue),
+        ] {
+            found.extend(texts.map(|texts| column.any_of(texts)));
+        }
+        let state = |word: Option<TaskStateWord>| word.map_or(TaskState::None, |word| word.0).as_str();
+        let states = self.state.filter(|states| !states.is_empty());
+        found.extend(states.map(|states| STATE.any_of(states.into_iter().map(state))));
+        let executors = self.executor.filter(|executors| !executors.is_empty());
+        found.extend(executors.map(|_| EXECUTOR.never()));
+        found
+    }
+}
+
 impl Choice {
     pub(super) fn new(mut search: Search) -> Choice {
         let (own, runs) = search.conditions.into_iter().partition(|one| one.column.sql.is_empty() || is_never(one));
         search.conditions = own;
         Choice { runs, own: search }
-    }
-
-    /// Airflow's `TaskInstancesBatchBody`, without its page and order.
-    pub(super) fn conditions_of(fields: &mut Fields) -> Vec<Condition> {
-        let mut found = Vec::new();
-        for (name, column) in [
-            ("dag_ids", by::DAG_ID),
-            ("dag_run_ids", by::RUN_ID),
-            ("task_ids", TASK_ID),
-            ("pool", POOL),
-            ("queue", QUEUE),
-        ] {
-            found.extend(fields.texts(name).map(|texts| column.any_of(texts)));
-        }
-        let states = fields.list("state", state).filter(|states| !states.is_empty());
-        found.extend(states.map(|states| STATE.any_of(states)));
-        for column in [by::RUN_AFTER, by::LOGICAL_DATE, STARTED, ENDED, DURATION] {
-            found.extend(ranges(fields, column));
-        }
-        let executors = fields.texts("executor").filter(|executors| !executors.is_empty());
-        found.extend(executors.map(|_| EXECUTOR.never()));
-        found
     }
 
     /// Only instances of that task.
@@ -195,14 +234,4 @@ impl Instance<'_> {
             _ => Cell::Nothing,
         }
     }
-}
-
-fn state(value: &Value) -> Result<&'static str, Problem> {
-    if value.is_null() {
-        return Ok(TaskState::None.as_str());
-    }
-    let state = text(value)?.parse::<TaskState>().map_err(|error| {
-        Problem::new("enum", format!("Input should be one of {}", error.known.join(", "))).with_input(value)
-    })?;
-    Ok(state.as_str())
 }

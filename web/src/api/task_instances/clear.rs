@@ -1,15 +1,15 @@
 //! `POST /api/v2/dags/{dag_id}/clearTaskInstances`: which instances of which runs begin anew.
 
 use super::TaskInstancePage;
+use super::mark::Reach;
 use crate::api::clearing::{Clearing, clear, preview};
 use crate::api::dag_runs::find;
-use crate::extract::{Actor, DagPath, Fields, JsonBody, RunPath};
+use crate::extract::{Actor, DagPath, RunPath, Typed};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use chrono::{DateTime, Utc};
 use orch_core::plan::Plan;
 use orch_core::select::Selection;
 use orch_core::transition::Selected;
@@ -18,58 +18,66 @@ use orch_store::clear::ClearWish;
 use orch_store::list::{Compare, Search};
 use orch_store::narrow;
 use orch_store::run::{Around, RUNS, RunDetails, by, runs_around};
-use orch_wire::Problem;
+use orch_wire::body::{ListOf, NoteText};
 use orch_wire::fields::integer;
+use orch_wire::timestamp::Timestamp;
+use orch_wire::{Problem, body, part};
 use serde_json::Value;
 use sqlx::PgConnection;
 
 /// Runs that one request may clear in.
 const MOST_RUNS: i64 = 200;
 
-/// Airflow's `ClearTaskInstancesBody`.
-#[expect(clippy::struct_excessive_bools, reason = "the fields are Airflow's")]
-struct Wish {
-    dry_run: bool,
-    start: Option<DateTime<Utc>>,
-    end: Option<DateTime<Utc>>,
-    states: Vec<TaskState>,
+part! {
     /// A task, or one element of it.
-    tasks: Option<Vec<(String, Option<i32>)>>,
-    run_id: Option<String>,
-    upstream: bool,
-    downstream: bool,
-    future: bool,
-    past: bool,
-    latest: bool,
-    refuse_running: bool,
-    /// Runs that are over may run again.
-    reset_runs: bool,
-    note: Option<String>,
+    struct TaskChoice((String, Option<i32>)); task;
+    { "anyOf": [{ "type": "string" }, { "type": "array", "minItems": 2, "maxItems": 2,
+        "prefixItems": [{ "type": "string" }, { "type": "integer", "minimum": i32::MIN, "maximum": i32::MAX }] }] }
+}
+
+body! {
+    pub(crate) struct ClearTaskInstancesBody {
+        dry_run: Option<bool>,
+        start_date: Option<Timestamp>,
+        end_date: Option<Timestamp>,
+        only_failed: Option<bool>,
+        only_running: Option<bool>,
+        /// Runs that are over may run again.
+        reset_dag_runs: Option<bool>,
+        task_ids: Option<ListOf<TaskChoice, 1, { usize::MAX }>>,
+        dag_run_id: Option<String>,
+        run_on_latest_version: Option<bool>,
+        prevent_running_task: Option<bool>,
+        note: Option<NoteText>,
+        ..reach: Reach,
+    }
+    rule makes_sense;
 }
 
 pub(crate) async fn clear_chosen(
     State(app): State<App>,
     actor: Actor,
     DagPath(dag_id): DagPath,
-    body: JsonBody,
+    Typed(body): Typed<ClearTaskInstancesBody>,
 ) -> Result<Json<TaskInstancePage>, Refusal> {
-    let wish = read(body.fields())?;
+    let is_dry = body.dry_run.unwrap_or(true);
     let mut db = app.pages().await?;
     let dag = crate::api::dags::find(&mut db, &dag_id).await?;
     let mut runs = Vec::new();
-    let mut known = vec![false; wish.tasks.as_ref().map_or(0, Vec::len)];
-    for run in meant(&mut db, &dag.dag_id, &wish).await? {
+    let mut known = vec![false; body.tasks().map_or(0, <[_]>::len)];
+    for run in meant(&mut db, &dag.dag_id, &body).await? {
         let version = app.versions.get(&mut db, run.version).await?;
-        let selection = selection(&version.plan, &wish, &mut known);
-        let wish = ClearWish { selection, version: Some(run.version), states: wish.states.clone() };
+        let selection = selection(&version.plan, &body, &mut known);
+        let wish = ClearWish { selection, version: Some(run.version), states: body.states() };
         runs.push((run, wish));
     }
-    if let (Some(tasks), Some(place), false) = (&wish.tasks, known.iter().position(|known| !known), runs.is_empty()) {
-        return Err(Refusal::not_found(format!("Task with ID '{}' not found", tasks[place].0.escape_debug())));
+    if let (Some(tasks), Some(place), false) = (body.tasks(), known.iter().position(|known| !known), runs.is_empty()) {
+        return Err(Refusal::not_found(format!("Task with ID '{}' not found", tasks[place].0.0.escape_debug())));
     }
-    let (latest, refuse_running) = (wish.latest, wish.refuse_running);
+    let latest = body.run_on_latest_version.unwrap_or(false);
+    let refuse_running = body.prevent_running_task.unwrap_or(false);
     if let (false, false, Some((run, _))) =
-        (wish.reset_runs, wish.dry_run, runs.iter().find(|(run, _)| run.state.is_finished()))
+        (body.reset_dag_runs.unwrap_or(true), is_dry, runs.iter().find(|(run, _)| run.state.is_finished()))
     {
         let text = format!("run `{}` is over: with `reset_dag_runs: false` nothing of it could run again", run.run_id);
         return Err(Refusal::plain(StatusCode::CONFLICT, text));
@@ -78,70 +86,49 @@ pub(crate) async fn clear_chosen(
         runs,
         latest,
         run_note: None,
-        instance_note: wish.note,
+        instance_note: body.note.map(|note| note.0),
         event: "clear_task_instances",
         refuse_running,
     };
-    let page = if wish.dry_run {
-        preview(&app, &mut db, &clearing).await?
-    } else {
-        clear(&app, &mut db, &actor, &clearing).await?
-    };
+    let page =
+        if is_dry { preview(&app, &mut db, &clearing).await? } else { clear(&app, &mut db, &actor, &clearing).await? };
     Ok(Json(page))
 }
 
-fn read(mut fields: Fields) -> Result<Wish, Refusal> {
-    let dry_run = fields.flag("dry_run").unwrap_or(true);
-    let (start, end) = (fields.moment("start_date"), fields.moment("end_date"));
-    let only_failed = fields.flag("only_failed");
-    let only_running = fields.flag("only_running").unwrap_or(false);
-    let reset_runs = fields.flag("reset_dag_runs").unwrap_or(true);
-    let tasks = fields.list("task_ids", task);
-    let run_id = fields.text("dag_run_id");
-    let mut flag = |name| fields.flag(name).unwrap_or(false);
-    let (upstream, downstream) = (flag("include_upstream"), flag("include_downstream"));
-    let (future, past) = (flag("include_future"), flag("include_past"));
-    let (latest, refuse_running) = (flag("run_on_latest_version"), flag("prevent_running_task"));
-    let note = fields.note();
+fn makes_sense(body: &ClearTaskInstancesBody) -> Result<(), Problem> {
+    let ends = (body.start_date.map(|at| at.0), body.end_date.map(|at| at.0));
+    let is = |flag: Option<bool>| flag == Some(true);
     for (wrong, why) in [
-        (only_failed == Some(true) && only_running, "only_failed and only_running both are set to True"),
-        (start.zip(end).is_some_and(|(start, end)| end < start), "end_date is sooner than start_date"),
+        (is(body.only_failed) && is(body.only_running), "only_failed and only_running both are set to True"),
+        (ends.0.zip(ends.1).is_some_and(|(start, end)| end < start), "end_date is sooner than start_date"),
         (
-            run_id.is_some() && (start.is_some() || end.is_some()),
+            body.dag_run_id.is_some() && ends != (None, None),
             "Exactly one of dag_run_id or (start_date and end_date) must be provided",
         ),
-        (tasks.as_ref().is_some_and(Vec::is_empty), "task_ids list should have at least 1 element."),
         (
-            run_id.is_none() && (future || past),
+            body.dag_run_id.is_none() && (is(body.reach.include_future) || is(body.reach.include_past)),
             "dag_run_id is required when include_past or include_future is set to True",
         ),
     ] {
         if wrong {
-            fields.refuse(Problem::value(why));
+            return Err(Problem::value(why));
         }
     }
-    fields.finish()?;
-    let states = match (only_running, only_failed.unwrap_or(true)) {
-        (true, _) => vec![TaskState::Running],
-        (false, true) => vec![TaskState::Failed, TaskState::UpstreamFailed],
-        (false, false) => Vec::new(),
-    };
-    Ok(Wish {
-        dry_run,
-        start,
-        end,
-        states,
-        tasks,
-        run_id,
-        upstream,
-        downstream,
-        future,
-        past,
-        latest,
-        refuse_running,
-        reset_runs,
-        note,
-    })
+    Ok(())
+}
+
+impl ClearTaskInstancesBody {
+    fn states(&self) -> Vec<TaskState> {
+        match (self.only_running.unwrap_or(false), self.only_failed.unwrap_or(true)) {
+            (true, _) => vec![TaskState::Running],
+            (false, true) => vec![TaskState::Failed, TaskState::UpstreamFailed],
+            (false, false) => Vec::new(),
+        }
+    }
+
+    fn tasks(&self) -> Option<&[TaskChoice]> {
+        self.task_ids.as_ref().map(|tasks| &*tasks.0)
+    }
 }
 
 fn task(value: &Value) -> Result<(String, Option<i32>), Problem> {
@@ -159,15 +146,17 @@ fn task(value: &Value) -> Result<(String, Option<i32>), Problem> {
     }
 }
 
-async fn meant(db: &mut PgConnection, dag_id: &str, wish: &Wish) -> Result<Vec<RunDetails>, Refusal> {
-    let runs = if let Some(run_id) = &wish.run_id {
+async fn meant(db: &mut PgConnection, dag_id: &str, body: &ClearTaskInstancesBody) -> Result<Vec<RunDetails>, Refusal> {
+    let flag = |flag: Option<bool>| flag.unwrap_or(false);
+    let runs = if let Some(run_id) = &body.dag_run_id {
         let run = find(db, &RunPath::of(dag_id, run_id)?).await?;
-        runs_around(db, &run, Around { past: wish.past, future: wish.future }, MOST_RUNS).await?
+        let around = Around { past: flag(body.reach.include_past), future: flag(body.reach.include_future) };
+        runs_around(db, &run, around, MOST_RUNS).await?
     } else {
         let search = Search::default()
             .and(by::DAG_ID.is(dag_id))
-            .and(wish.start.map(|at| by::LOGICAL_DATE.compare(Compare::AtLeast, at)))
-            .and(wish.end.map(|at| by::LOGICAL_DATE.compare(Compare::AtMost, at)));
+            .and(body.start_date.map(|at| by::LOGICAL_DATE.compare(Compare::AtLeast, at.0)))
+            .and(body.end_date.map(|at| by::LOGICAL_DATE.compare(Compare::AtMost, at.0)));
         RUNS.rows(db, &search.by(by::RUN_AFTER.ascending()).page(0, MOST_RUNS + 1)).await?
     };
     if runs.len() as i64 > MOST_RUNS {
@@ -178,12 +167,12 @@ async fn meant(db: &mut PgConnection, dag_id: &str, wish: &Wish) -> Result<Vec<R
 }
 
 /// `known`: which of the named tasks some run has.
-fn selection(plan: &Plan, wish: &Wish, known: &mut [bool]) -> Selection {
-    let tasks = match &wish.tasks {
+fn selection(plan: &Plan, body: &ClearTaskInstancesBody, known: &mut [bool]) -> Selection {
+    let tasks = match body.tasks() {
         None => (0..narrow::task(plan.tasks.len())).map(|task| Selected { task, index: None }).collect(),
         Some(named) => {
             let mut tasks = Vec::new();
-            for ((id, index), known) in named.iter().zip(known) {
+            for (TaskChoice((id, index)), known) in named.iter().zip(known) {
                 if let Some(task) = plan.index_of(id) {
                     *known = true;
                     tasks.push(Selected { task, index: *index });
@@ -192,5 +181,7 @@ fn selection(plan: &Plan, wish: &Wish, known: &mut [bool]) -> Selection {
             tasks
         }
     };
-    Selection { tasks, upstream: wish.upstream, downstream: wish.downstream }
+    let flag = |flag: Option<bool>| flag.unwrap_or(false);
+    let (upstream, downstream) = (flag(body.reach.include_upstream), flag(body.reach.include_downstream));
+    Selection { tasks, upstream, downstream }
 }

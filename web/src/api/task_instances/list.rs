@@ -4,11 +4,11 @@
 //! instances of the runs that are meant, as many as `MOST_READ`, and picks among them: the answer then says in
 //! `total_entries_limit` that there may be more.
 
-use super::choice::{COLUMNS, Choice, Instance};
+use super::choice::{COLUMNS, Choice, Instance, TaskInstancesBatchBody};
 use super::{OfRun, TaskInstancePage};
 use crate::api::dag_runs::find;
 use crate::api::list::{Page, asked, asked_of_page, orders};
-use crate::extract::{Dags, JsonBody, Names, Query, RunPath, Runs, no_such_instance};
+use crate::extract::{Dags, Names, Query, RunPath, Runs, Typed, no_such_instance};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -30,8 +30,6 @@ use uuid::Uuid;
 const MOST_READ: usize = 20_000;
 /// Runs that are read at once.
 const RUNS_AT_ONCE: i64 = 100;
-/// Airflow's default of the batch.
-const USUAL: i64 = 100;
 
 pub(crate) async fn list(
     State(app): State<App>,
@@ -70,15 +68,10 @@ pub(crate) async fn list_mapped(
 pub(crate) async fn batch(
     State(app): State<App>,
     runs: Runs,
-    body: JsonBody,
+    Typed(body): Typed<TaskInstancesBatchBody>,
 ) -> Result<Json<TaskInstancePage>, Refusal> {
-    let mut fields = body.fields();
-    let page = Page::new(fields.count("page_limit", USUAL), fields.count("page_offset", 0));
-    let ordered = fields.text("order_by");
-    let conditions = Choice::conditions_of(&mut fields);
-    fields.finish()?;
-    let order = orders(ordered.iter().map(String::as_str), COLUMNS)?;
-    let search = Search { conditions, order, skip: page.offset, most: page.limit };
+    let (page, order) = (body.page(), orders(body.order(), COLUMNS)?);
+    let search = Search { conditions: body.conditions(), order, skip: page.offset, most: page.limit };
     answer(&app, runs, Choice::new(search)).await.map(Json)
 }
 

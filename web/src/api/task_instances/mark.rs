@@ -1,9 +1,9 @@
 //! `PATCH …/taskInstances/{task_id}` and `…/taskGroupInstances/{group_id}`: somebody says how instances ended, or writes a
 //! note on them; with `dry_run`, which those would be.
 
-use super::meant::{Meant, Target, Wish, meant};
+use super::meant::{Meant, Note, Target, Wish, meant};
 use super::{Instance, OfRun, TaskInstancePage, rows_of};
-use crate::extract::{Actor, Fields, JsonBody, Names, Note, Query, RunPath};
+use crate::extract::{Actor, Names, Query, RunPath, Typed};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -18,18 +18,77 @@ use orch_store::instance::InstanceRow;
 use orch_store::mark::{Mark, ask_again, mark_instance};
 use orch_store::note::{notes_of, set_notes};
 use orch_store::run::{RunDetails, start_queued_runs};
-use orch_wire::Problem;
-use serde_json::json;
+use orch_wire::body::{IfSent, NoteText};
+use orch_wire::fields::text;
+use orch_wire::{Problem, body, part};
+use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
+
+part! {
+    /// What people may say of a task instance.
+    struct MarkWord(TaskState); |value: &Value| {
+        let word = text(value)?;
+        let state = ENDS.iter().find(|state| state.as_str() == word);
+        state.copied().ok_or_else(|| unlike(&word).with_input(value))
+    };
+    { "type": "string", "enum": ENDS.map(TaskState::as_str) }
+}
+
+const ENDS: [TaskState; 3] = [TaskState::Success, TaskState::Failed, TaskState::Skipped];
+
+fn unlike(word: &str) -> Problem {
+    Problem::value(format!("'{word}' is not one of ['success', 'failed', 'skipped']"))
+}
+
+body! {
+    /// How far a change goes from the task that is named.
+    pub(crate) struct Reach {
+        include_upstream: Option<bool>,
+        include_downstream: Option<bool>,
+        include_future: Option<bool>,
+        include_past: Option<bool>,
+    }
+}
+
+body! {
+    pub(crate) struct PatchTaskInstanceBody {
+        new_state: Option<MarkWord>,
+        note: IfSent<Option<NoteText>>,
+        ..reach: Reach,
+    }
+    schema json!({ "anyOf": [
+        { "required": ["new_state"], "properties": { "new_state": { "type": "string" } } },
+        { "required": ["note"] },
+    ] });
+}
+
+impl PatchTaskInstanceBody {
+    /// Only the fields that the mask names count; all without names.
+    pub(super) fn wish<S: AsRef<str>>(self, mask: &[S]) -> Result<Wish, Problem> {
+        let counts = |name: &str| mask.is_empty() || mask.iter().any(|field| field.as_ref() == name);
+        let note = self.note.0.filter(|_| counts("note")).map(|note| Note(note.map(|note| note.0)));
+        if self.new_state.is_none() && note.is_none() && mask.is_empty() {
+            return Err(unlike("None"));
+        }
+        Ok(Wish {
+            state: self.new_state.map(|state| state.0).filter(|_| counts("new_state")),
+            note,
+            upstream: self.reach.include_upstream.unwrap_or(false),
+            downstream: self.reach.include_downstream.unwrap_or(false),
+            future: self.reach.include_future.unwrap_or(false),
+            past: self.reach.include_past.unwrap_or(false),
+        })
+    }
+}
 
 pub(crate) async fn patch(
     State(app): State<App>,
     actor: Actor,
     names: Names,
     mut query: Query,
-    body: JsonBody,
+    Typed(body): Typed<PatchTaskInstanceBody>,
 ) -> Result<Json<TaskInstancePage>, Refusal> {
-    let wish = read(&query, body)?;
+    let wish = wish(&query, body)?;
     let (path, target) = target(&names, &mut query)?;
     let mut db = app.pages().await?;
     let meant = meant(&app, &mut db, (&path, &target), &wish).await?;
@@ -44,9 +103,9 @@ pub(crate) async fn dry_run(
     State(app): State<App>,
     names: Names,
     mut query: Query,
-    body: JsonBody,
+    Typed(body): Typed<PatchTaskInstanceBody>,
 ) -> Result<Json<TaskInstancePage>, Refusal> {
-    let wish = read(&query, body)?;
+    let wish = wish(&query, body)?;
     let (path, target) = target(&names, &mut query)?;
     let mut db = app.pages().await?;
     let meant = meant(&app, &mut db, (&path, &target), &wish).await?;
@@ -58,35 +117,8 @@ pub(crate) fn tell(app: &App) {
     [Hint::Stop, Hint::Run, Hint::Ready].into_iter().for_each(|hint| app.hints.give(hint));
 }
 
-fn read(query: &Query, body: JsonBody) -> Result<Wish, Refusal> {
-    let masked: Vec<&str> = query.all("update_mask").collect();
-    let mut fields = body.fields();
-    let wish = wish(&mut fields, &masked);
-    fields.finish()?;
-    Ok(wish)
-}
-
-/// `masked`: only these fields count; empty: all.
-pub(super) fn wish(fields: &mut Fields, masked: &[&str]) -> Wish {
-    let counts = |name: &str| masked.is_empty() || masked.contains(&name);
-    let noted = fields.has("note") && counts("note");
-    let (word, note) = (fields.text("new_state"), fields.note());
-    let state = match word.as_deref() {
-        Some("success") => Some(TaskState::Success),
-        Some("failed") => Some(TaskState::Failed),
-        Some("skipped") => Some(TaskState::Skipped),
-        None if noted || !masked.is_empty() => None,
-        other => {
-            let why = format!("'{}' is not one of ['success', 'failed', 'skipped']", other.unwrap_or("None"));
-            fields.refuse(Problem::value(why).with_input(&json!(word)));
-            None
-        }
-    };
-    let mut flag = |name| fields.flag(name).unwrap_or(false);
-    let (upstream, downstream) = (flag("include_upstream"), flag("include_downstream"));
-    let (future, past) = (flag("include_future"), flag("include_past"));
-    let state = state.filter(|_| counts("new_state"));
-    Wish { state, note: noted.then_some(Note(note)), upstream, downstream, future, past }
+fn wish(query: &Query, body: PatchTaskInstanceBody) -> Result<Wish, Refusal> {
+    Ok(body.wish(&query.all("update_mask").collect::<Vec<_>>()).map_err(|problem| problem.below("body"))?)
 }
 
 /// What a path names.

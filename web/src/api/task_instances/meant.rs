@@ -2,7 +2,7 @@
 
 use super::{one_instance, rows_of};
 use crate::api::dag_runs::find;
-use crate::extract::{Note, RunPath, TaskPath, no_such_instance};
+use crate::extract::{RunPath, TaskPath, no_such_instance};
 use crate::refusal::Refusal;
 use crate::state::App;
 use orch_core::plan::{Plan, TaskIdx};
@@ -20,7 +20,7 @@ const MOST_MARKED: usize = 1_000;
 /// Runs before or after the one that is named.
 const MOST_RUNS: i64 = 100;
 
-/// What somebody says of instances: Airflow's `PatchTaskInstanceBody`.
+/// What somebody says of instances.
 #[derive(Debug, Clone, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "the fields are Airflow's")]
 pub(crate) struct Wish {
@@ -32,6 +32,10 @@ pub(crate) struct Wish {
     pub(crate) future: bool,
     pub(crate) past: bool,
 }
+
+/// What is to be written; `None` takes away what was.
+#[derive(Debug, Clone)]
+pub(crate) struct Note(pub(crate) Option<String>);
 
 /// What is named in a run.
 #[derive(Debug, Clone)]

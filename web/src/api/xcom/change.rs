@@ -3,7 +3,7 @@
 
 use super::{XComValue, of_one, view};
 use crate::api::task_instances::{Instance, one_instance};
-use crate::extract::{Actor, JsonBody, Names, Query, shown};
+use crate::extract::{Actor, Names, Query, Typed, shown};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -12,29 +12,47 @@ use axum::http::StatusCode;
 use orch_store::StoreError;
 use orch_store::audit::Deed;
 use orch_store::output::{OUTPUTS, Place, RETURN_VALUE, change_output, create_output, delete_output};
-use orch_wire::Problem;
+use orch_wire::fields::text;
+use orch_wire::{Problem, body, part};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
 /// Airflow's bound.
 const MOST_KEY_CHARS: usize = 512;
 
-/// Airflow's `XComCreateBody`.
+part! {
+    /// The name of an output.
+    pub(crate) struct OutputKey(String); |value| {
+        let key = text(value)?;
+        let fits = (1..=MOST_KEY_CHARS).contains(&key.chars().count());
+        if fits { Ok(key) } else { Err(Problem::value(format!("a key has 1 to {MOST_KEY_CHARS} characters"))) }
+    };
+    { "type": "string", "minLength": 1, "maxLength": MOST_KEY_CHARS }
+}
+
+body! {
+    pub(crate) struct XComCreateBody {
+        key: OutputKey,
+        value: Value,
+        map_index: Option<i32>,
+    }
+}
+
+body! {
+    pub(crate) struct XComUpdateBody {
+        value: Value,
+        map_index: Option<i32>,
+    }
+}
+
 pub(crate) async fn create(
     State(app): State<App>,
     actor: Actor,
     names: Names,
-    body: JsonBody,
+    Typed(body): Typed<XComCreateBody>,
 ) -> Result<(StatusCode, Json<XComValue>), Refusal> {
-    let mut fields = body.fields();
-    let key = fields.required_text("key");
-    let value = fields.required_value("value");
-    let map_index = fields.whole("map_index").unwrap_or(-1);
-    if !(1..=MOST_KEY_CHARS).contains(&key.chars().count()) {
-        fields.refuse(Problem::value(format!("a key has 1 to {MOST_KEY_CHARS} characters")));
-    }
-    fields.finish()?;
-    let instance = one_instance(&app, names.task()?, map_index).await?;
+    let XComCreateBody { key: OutputKey(key), value, map_index } = body;
+    let instance = one_instance(&app, names.task()?, map_index.unwrap_or(-1)).await?;
     free(&instance, &key)?;
     let mut db = app.pages().await?;
     let mut tx = db.begin().await.map_err(StoreError::from)?;
@@ -47,19 +65,14 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Json(told(&mut db, &instance, key, value).await?)))
 }
 
-/// Airflow's `XComUpdateBody`.
 pub(crate) async fn patch(
     State(app): State<App>,
     actor: Actor,
     names: Names,
-    body: JsonBody,
+    Typed(XComUpdateBody { value, map_index }): Typed<XComUpdateBody>,
 ) -> Result<Json<XComValue>, Refusal> {
-    let mut fields = body.fields();
-    let value = fields.required_value("value");
-    let map_index = fields.whole("map_index").unwrap_or(-1);
-    fields.finish()?;
     let key = names.get("xcom_key");
-    let instance = one_instance(&app, names.task()?, map_index).await?;
+    let instance = one_instance(&app, names.task()?, map_index.unwrap_or(-1)).await?;
     free(&instance, key)?;
     let mut db = app.pages().await?;
     let mut tx = db.begin().await.map_err(StoreError::from)?;

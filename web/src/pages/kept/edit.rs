@@ -11,7 +11,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_wire::noun::{Field, Kind, Purpose};
+use orch_wire::noun::{Field, Kind};
 use serde_json::{Map, Value};
 
 #[derive(Template)]
@@ -92,7 +92,7 @@ pub(crate) async fn submit<K: Pages>(
         sent.insert(K::NOUN.name().name.into(), own.into());
     }
     let mut fields = Fields::new(sent.clone());
-    let read = K::NOUN.read(&mut fields, Purpose::Create, &[]);
+    let read = K::NOUN.read(&mut fields);
     let saved = match fields.finish() {
         Ok(()) => save::<K>(&app, &actor, own.is_empty(), read).await.map(drop),
         Err(invalid) => Err(invalid.into()),

@@ -1,7 +1,6 @@
 //! Airflow's paths but those below a DAG's runs, sorted.
 
 use crate::api;
-use crate::api::bodies;
 use crate::auth::Role;
 use crate::openapi::kept::BodyOf;
 use crate::routes::{Access, Routes};
@@ -25,12 +24,12 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/v2/assets/events", viewer, api::assets::list_events)
         .gives::<api::assets::EventPage>()
         .post("/api/v2/assets/events", user, api::assets::create_event)
-        .takes::<bodies::CreateAssetEventsBody>()
+        .takes::<api::assets::CreateAssetEventsBody>()
         .gives::<api::assets::EventView>()
         .get("/api/v2/assets/{asset_id}", viewer, api::assets::get)
         .gives::<api::assets::AssetView>()
         .post("/api/v2/assets/{asset_id}/materialize", user, api::assets::materialize)
-        .takes::<bodies::MaterializeAssetBody>()
+        .takes::<api::assets::MaterializeAssetBody>()
         .gives::<api::dag_runs::DagRunView>()
         .get("/api/v2/assets/{asset_id}/queuedEvents", viewer, api::assets::of_asset)
         .gives::<api::assets::QueuedPage>()
@@ -39,10 +38,10 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/v2/backfills", viewer, api::backfills::list)
         .gives::<api::backfills::BackfillPage>()
         .post("/api/v2/backfills", user, api::backfills::create)
-        .takes::<bodies::BackfillPostBody>()
+        .takes::<api::backfills::BackfillPostBody>()
         .gives::<api::backfills::BackfillView>()
         .post("/api/v2/backfills/dry_run", user, api::backfills::dry_run)
-        .takes::<bodies::BackfillPostBody>()
+        .takes::<api::backfills::BackfillPostBody>()
         .gives::<api::backfills::DryRunPage>()
         .get("/api/v2/backfills/{backfill_id}", viewer, api::backfills::get)
         .gives::<api::backfills::BackfillView>()
@@ -71,12 +70,12 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/v2/dags", viewer, api::dags::list)
         .gives::<api::dags::DagPage>()
         .patch("/api/v2/dags", user, api::dags::patch_all)
-        .takes::<bodies::DAGPatchBody>()
+        .takes::<api::dags::DAGPatchBody>()
         .gives::<api::dags::DagPage>()
         .get("/api/v2/dags/{dag_id}", viewer, api::dags::get)
         .gives::<api::dags::DagView>()
         .patch("/api/v2/dags/{dag_id}", user, api::dags::patch)
-        .takes::<bodies::DAGPatchBody>()
+        .takes::<api::dags::DAGPatchBody>()
         .gives::<api::dags::DagView>()
         .delete("/api/v2/dags/{dag_id}", admin, api::dags::delete)
         .get("/api/v2/dags/{dag_id}/details", viewer, api::dags::details)

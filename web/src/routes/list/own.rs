@@ -1,7 +1,6 @@
 //! What only orch has, sorted by path.
 
 use crate::api;
-use crate::api::bodies;
 use crate::auth::Role;
 use crate::routes::{Access, Routes};
 use Access::Login;
@@ -16,7 +15,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/orch/v1/alerts", viewer, api::alerts::list)
         .gives::<api::alerts::AlertPage>()
         .post("/api/orch/v1/alerts/test", op, api::alerts::test)
-        .takes::<bodies::AlertTestBody>()
+        .takes::<api::alerts::AlertTestBody>()
         .creates::<api::alerts::AlertView>()
         .get("/api/orch/v1/alerts/{alert_id}", viewer, api::alerts::get)
         .gives::<api::alerts::AlertView>()
@@ -35,7 +34,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/orch/v1/backfills", viewer, api::backfills::list_all)
         .gives::<api::backfills::BackfillProgressPage>()
         .post("/api/orch/v1/backfills/dry_run", user, api::backfills::plan)
-        .takes::<bodies::BackfillPostBody>()
+        .takes::<api::backfills::BackfillPostBody>()
         .gives::<api::backfills::PlanView>()
         .get("/api/orch/v1/backfills/{backfill_id}", viewer, api::backfills::progress)
         .gives::<api::backfills::BackfillProgress>()
@@ -48,7 +47,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/orch/v1/dags/{dag_id}/presets/{preset_name}", viewer, api::presets::get)
         .gives::<api::presets::PresetView>()
         .put("/api/orch/v1/dags/{dag_id}/presets/{preset_name}", user, api::presets::put)
-        .takes::<bodies::PresetBody>()
+        .takes::<api::presets::PresetBody>()
         .gives::<api::presets::PresetView>()
         .delete("/api/orch/v1/dags/{dag_id}/presets/{preset_name}", user, api::presets::delete)
         .gives_nothing()
@@ -73,7 +72,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why", viewer, api::why::why)
         .gives::<api::why::WhyView>()
         .post("/api/orch/v1/dags/{dag_id}/trigger", user, api::dag_runs::trigger_and_wait)
-        .takes::<bodies::TriggerAndWaitBody>()
+        .takes::<api::dag_runs::TriggerAndWaitBody>()
         .gives::<api::dag_runs::RunResult>()
         .get("/api/orch/v1/dashboards", viewer, api::dashboards::list)
         .gives::<api::dashboards::DashboardPage>()
@@ -99,7 +98,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/orch/v1/sql", viewer, api::sql::list)
         .gives::<api::sql::QueryPage>()
         .post("/api/orch/v1/sql", op, api::sql::run)
-        .takes::<bodies::SqlBody>()
+        .takes::<api::sql::SqlBody>()
         .gives::<api::sql::SqlAnswer>()
         .delete("/api/orch/v1/sql/{query_id}", op, api::sql::cancel)
         .gives_nothing()
@@ -114,7 +113,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .post("/api/orch/v1/streams/{stream_name}/pause", op, api::streams::pause)
         .gives::<api::streams::StreamView>()
         .post("/api/orch/v1/streams/{stream_name}/reset", op, api::streams::reset)
-        .takes::<bodies::ResetStreamBody>()
+        .takes::<api::streams::ResetStreamBody>()
         .gives::<api::streams::StreamView>()
         .post("/api/orch/v1/streams/{stream_name}/restart", op, api::streams::restart)
         .gives::<api::streams::StreamView>()
@@ -125,7 +124,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .delete("/api/orch/v1/topic-readers/{reader_name}", op, api::readers::delete)
         .gives_nothing()
         .post("/api/orch/v1/topic-readers/{reader_name}/seek", op, api::readers::seek)
-        .takes::<bodies::SeekReaderBody>()
+        .takes::<api::streams::SeekReaderBody>()
         .gives::<api::readers::ReaderPage>()
         .kept::<Topic>()
         .get("/api/orch/v1/topics/{topic_name}/partitions", viewer, api::topics::partitions)
@@ -133,6 +132,6 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/orch/v1/topics/{topic_name}/records", Login(api::topics::READS_RECORDS), api::topics::records)
         .gives::<api::topics::RecordPage>()
         .post("/api/orch/v1/topics/{topic_name}/records", user, api::topics::produce)
-        .takes::<bodies::RecordsBody>()
+        .takes::<api::topics::RecordsBody>()
         .creates::<api::topics::PlacedPage>()
 }

@@ -1,7 +1,6 @@
 //! Airflow's paths of runs and task instances.
 
 use crate::api;
-use crate::api::bodies;
 use crate::api::task_instances::{TaskInstancePage, TaskInstanceView};
 use crate::auth::Role;
 use crate::routes::{Access, Routes};
@@ -15,30 +14,30 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/v2/dags/{dag_id}/dagRuns", viewer, api::dag_runs::list)
         .gives::<api::dag_runs::DagRunPage>()
         .post("/api/v2/dags/{dag_id}/dagRuns", user, api::dag_runs::trigger)
-        .takes::<bodies::TriggerDAGRunPostBody>()
+        .takes::<api::dag_runs::TriggerDAGRunPostBody>()
         .gives::<api::dag_runs::DagRunView>()
         .bulk("/api/v2/dags/{dag_id}/dagRuns", user, Role::Op, api::dag_runs::bulk)
-        .takes::<bodies::BulkDAGRunsBody>()
+        .takes::<api::bulk::BulkBody<api::dag_runs::RunEntity>>()
         .gives::<api::bulk::BulkResponse>()
         .post("/api/v2/dags/{dag_id}/clearDagRuns", user, api::dag_runs::clear_runs)
-        .takes::<bodies::BulkDAGRunClearBody>()
+        .takes::<api::dag_runs::BulkDAGRunClearBody>()
         .post("/api/v2/dags/{dag_id}/clearTaskInstances", user, api::task_instances::clear_chosen)
-        .takes::<bodies::ClearTaskInstancesBody>()
+        .takes::<api::task_instances::ClearTaskInstancesBody>()
         .gives::<TaskInstancePage>()
         .get("/api/v2/dags/{dag_id}/dagRuns/list", viewer, api::dag_runs::get)
         .gives::<api::dag_runs::DagRunView>()
         .post("/api/v2/dags/{dag_id}/dagRuns/list", viewer, api::dag_runs::batch)
-        .takes::<bodies::DAGRunsBatchBody>()
+        .takes::<api::dag_runs::DAGRunsBatchBody>()
         .gives::<api::dag_runs::DagRunPage>()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", viewer, api::dag_runs::get)
         .gives::<api::dag_runs::DagRunView>()
         .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", user, api::dag_runs::patch)
-        .takes::<bodies::DAGRunPatchBody>()
+        .takes::<api::dag_runs::DAGRunPatchBody>()
         .gives::<api::dag_runs::DagRunView>()
         .delete("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", op, api::dag_runs::delete)
         .gives_nothing()
         .post("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/clear", user, api::dag_runs::clear_run)
-        .takes::<bodies::DAGRunClearBody>()
+        .takes::<api::dag_runs::DAGRunClearBody>()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/upstreamAssetEvents", viewer, api::assets::upstream)
         .gives::<api::assets::EventPage>()
         .get("/api/v2/dags/{dag_id}/assets/queuedEvents", viewer, api::assets::of_dag)
@@ -55,21 +54,21 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", viewer, api::task_instances::list)
         .gives::<TaskInstancePage>()
         .bulk("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", user, Role::Op, api::task_instances::bulk)
-        .takes::<bodies::BulkTaskInstancesBody>()
+        .takes::<api::bulk::BulkBody<api::task_instances::InstanceEntity>>()
         .gives::<api::bulk::BulkResponse>()
         .patch(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskGroupInstances/{group_id}",
             user,
             api::task_instances::patch,
         )
-        .takes::<bodies::PatchTaskInstanceBody>()
+        .takes::<api::task_instances::PatchTaskInstanceBody>()
         .gives::<TaskInstancePage>()
         .patch(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskGroupInstances/{group_id}/dry_run",
             user,
             api::task_instances::dry_run,
         )
-        .takes::<bodies::PatchTaskInstanceBody>()
+        .takes::<api::task_instances::PatchTaskInstanceBody>()
         .gives::<TaskInstancePage>()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}", viewer, api::task_instances::get)
         .gives::<TaskInstanceView>()
@@ -82,20 +81,20 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list", viewer, api::task_instances::get)
         .gives::<TaskInstanceView>()
         .post("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list", viewer, api::task_instances::batch)
-        .takes::<bodies::TaskInstancesBatchBody>()
+        .takes::<api::task_instances::TaskInstancesBatchBody>()
         .gives::<TaskInstancePage>()
         .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list", user, api::task_instances::patch)
-        .takes::<bodies::PatchTaskInstanceBody>()
+        .takes::<api::task_instances::PatchTaskInstanceBody>()
         .gives::<TaskInstancePage>()
         .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}", user, api::task_instances::patch)
-        .takes::<bodies::PatchTaskInstanceBody>()
+        .takes::<api::task_instances::PatchTaskInstanceBody>()
         .gives::<TaskInstancePage>()
         .patch(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/dry_run",
             user,
             api::task_instances::dry_run,
         )
-        .takes::<bodies::PatchTaskInstanceBody>()
+        .takes::<api::task_instances::PatchTaskInstanceBody>()
         .gives::<TaskInstancePage>()
         .get(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/dependencies",
@@ -108,14 +107,14 @@ pub(super) fn routes(routes: Routes) -> Routes {
             user,
             api::task_instances::patch,
         )
-        .takes::<bodies::PatchTaskInstanceBody>()
+        .takes::<api::task_instances::PatchTaskInstanceBody>()
         .gives::<TaskInstancePage>()
         .patch(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/dry_run",
             user,
             api::task_instances::dry_run,
         )
-        .takes::<bodies::PatchTaskInstanceBody>()
+        .takes::<api::task_instances::PatchTaskInstanceBody>()
         .gives::<TaskInstancePage>()
         .get(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/dependencies",
@@ -179,7 +178,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
             viewer,
             api::hitl::patch,
         )
-        .takes::<bodies::HitlBody>()
+        .takes::<api::hitl::HitlBody>()
         .gives::<api::hitl::HitlAnswer>()
         .get(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails/tries/{try_number}",
@@ -196,14 +195,14 @@ pub(super) fn routes(routes: Routes) -> Routes {
         )
         .gives::<api::xcom::XComValue>()
         .post("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries", op, api::xcom::create)
-        .takes::<bodies::XComCreateBody>()
+        .takes::<api::xcom::XComCreateBody>()
         .creates::<api::xcom::XComValue>()
         .patch(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
             op,
             api::xcom::patch,
         )
-        .takes::<bodies::XComUpdateBody>()
+        .takes::<api::xcom::XComUpdateBody>()
         .gives::<api::xcom::XComValue>()
         .delete(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",

@@ -1,0 +1,297 @@
+//! What a field of a body may hold.
+
+use crate::fields::{flag, integer, one_of, text};
+use crate::problem::Problem;
+use crate::timestamp::{Timestamp, moment};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+use std::str::FromStr;
+
+/// What a field may hold: how it is read. How it is described is its `JsonSchema`.
+pub trait Part: Sized {
+    /// What stands for a field that was left out; none where it must be there.
+    fn left_out() -> Option<Self> {
+        None
+    }
+
+    /// What is wrong says where from here on.
+    fn read(value: Value) -> Result<Self, Vec<Problem>>;
+}
+
+/// A field may be left out, or null.
+impl<T: Part> Part for Option<T> {
+    fn left_out() -> Option<Self> {
+        Some(None)
+    }
+
+    fn read(value: Value) -> Result<Self, Vec<Problem>> {
+        if value.is_null() { Ok(None) } else { T::read(value).map(Some) }
+    }
+}
+
+/// A list of which each entry is read by itself.
+impl<T: Part> Part for Vec<T> {
+    fn read(value: Value) -> Result<Self, Vec<Problem>> {
+        let Value::Array(entries) = value else {
+            return Err(vec![Problem::new("list_type", "Input should be a valid list").with_input(&value)]);
+        };
+        let mut found = Vec::with_capacity(entries.len());
+        let mut problems = Vec::new();
+        for (place, entry) in entries.into_iter().enumerate() {
+            match T::read(entry) {
+                Ok(entry) => found.push(entry),
+                Err(wrong) => problems.extend(wrong.into_iter().map(|problem| problem.below(place))),
+            }
+        }
+        if problems.is_empty() { Ok(found) } else { Err(problems) }
+    }
+}
+
+impl Part for Map<String, Value> {
+    fn read(value: Value) -> Result<Self, Vec<Problem>> {
+        match value {
+            Value::Object(map) => Ok(map),
+            other => Err(vec![Problem::new("dict_type", "Input should be a valid dictionary").with_input(&other)]),
+        }
+    }
+}
+
+/// Any JSON.
+impl Part for Value {
+    fn read(value: Value) -> Result<Self, Vec<Problem>> {
+        Ok(value)
+    }
+}
+
+/// Types that are read by a function of one value.
+macro_rules! read_by {
+    ($($part:ty: $read:expr;)*) => {
+        $(impl Part for $part {
+            fn read(value: Value) -> Result<Self, Vec<Problem>> {
+                ($read)(&value).map_err(|problem| vec![problem])
+            }
+        })*
+    };
+}
+
+read_by! {
+    String: text;
+    bool: flag;
+    i32: whole;
+    i64: long;
+    f64: number;
+    Timestamp: |value: &Value| moment(value).map(Timestamp);
+    Count: count;
+    NoteText: note;
+}
+
+/// A part of a body that is a type of its own: what it holds, how that is read from one value, and its JSON Schema.
+#[macro_export]
+macro_rules! part {
+    ($(#[doc = $about:literal])* $vis:vis struct $name:ident($inner:ty); $read:expr; $($schema:tt)+) => {
+        $(#[doc = $about])*
+        #[derive(Debug, Clone)]
+        $vis struct $name($vis $inner);
+
+        impl $crate::body::Part for $name {
+            fn read(value: $crate::serde_json::Value) -> Result<$name, Vec<$crate::Problem>> {
+                ($read)(&value).map($name).map_err(|problem| vec![problem])
+            }
+        }
+
+        impl $crate::schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut $crate::schemars::SchemaGenerator) -> $crate::schemars::Schema {
+                $crate::schemars::json_schema!($($schema)+)
+            }
+        }
+    };
+}
+
+/// A part of a body that is one of a few words, and stands for a value of another type.
+#[macro_export]
+macro_rules! one_of {
+    ($(#[doc = $about:literal])* $vis:vis struct $name:ident($inner:ty): $($word:literal),+) => {
+        $crate::part! {
+            $(#[doc = $about])*
+            $vis struct $name($inner);
+            |value| $crate::body::word::<$inner>(value, &[$($word),+]);
+            { "type": "string", "enum": [$($word),+] }
+        }
+    };
+}
+
+/// One of these words, as what it stands for.
+pub fn word<T: FromStr>(value: &Value, known: &[&'static str]) -> Result<T, Problem> {
+    let word = one_of(value, known)?;
+    word.parse().map_err(|_| Problem::value(format!("'{word}' is not known")).with_input(value))
+}
+
+/// A field that must be there, even with null.
+#[derive(Debug, Clone)]
+pub struct Bare<T>(pub Option<T>);
+
+impl<T: Part> Part for Bare<T> {
+    fn read(value: Value) -> Result<Self, Vec<Problem>> {
+        Part::read(value).map(Bare)
+    }
+}
+
+/// A field of which it matters whether it was sent.
+#[derive(Debug, Clone)]
+pub struct IfSent<T>(pub Option<T>);
+
+impl<T: Part> Part for IfSent<T> {
+    fn left_out() -> Option<Self> {
+        Some(IfSent(None))
+    }
+
+    fn read(value: Value) -> Result<Self, Vec<Problem>> {
+        T::read(value).map(|value| IfSent(Some(value)))
+    }
+}
+
+/// A list of `LEAST` to `MOST` entries.
+#[derive(Debug, Clone)]
+pub struct ListOf<T, const LEAST: usize, const MOST: usize>(pub Vec<T>);
+
+impl<T: Part, const LEAST: usize, const MOST: usize> Part for ListOf<T, LEAST, MOST> {
+    fn read(value: Value) -> Result<Self, Vec<Problem>> {
+        let list = Vec::<T>::read(value)?;
+        let wrong = |kind, ctx: &str, bound: &str, many: usize| {
+            let items = if many == 1 { "item" } else { "items" };
+            let msg = format!("List should have at {bound} {many} {items} after validation, not {}", list.len());
+            Err(vec![Problem::new(kind, msg).with_ctx(json!({ ctx: many, "actual_length": list.len() }))])
+        };
+        match list.len() {
+            few if few < LEAST => wrong("too_short", "min_length", "least", LEAST),
+            many if many > MOST => wrong("too_long", "max_length", "most", MOST),
+            _ => Ok(ListOf(list)),
+        }
+    }
+}
+
+impl<T: JsonSchema, const LEAST: usize, const MOST: usize> JsonSchema for ListOf<T, LEAST, MOST> {
+    fn schema_name() -> Cow<'static, str> {
+        Vec::<T>::schema_name()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = Vec::<T>::json_schema(generator);
+        schema.insert("minItems".into(), LEAST.into());
+        if MOST < usize::MAX {
+            schema.insert("maxItems".into(), MOST.into());
+        }
+        schema
+    }
+}
+
+/// Described as what is in it.
+macro_rules! described_as {
+    ($($name:ident: $inner:ty;)*) => {
+        $(impl<T: JsonSchema> JsonSchema for $name<T> {
+            fn schema_name() -> Cow<'static, str> {
+                <$inner>::schema_name()
+            }
+
+            fn inline_schema() -> bool {
+                <$inner>::inline_schema()
+            }
+
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                <$inner>::json_schema(generator)
+            }
+        })*
+    };
+}
+
+described_as! {
+    Bare: Option<T>;
+    IfSent: T;
+}
+
+/// A whole number that is not below zero.
+#[derive(Debug, Clone, Copy)]
+pub struct Count(pub i64);
+
+impl JsonSchema for Count {
+    fn schema_name() -> Cow<'static, str> {
+        "Count".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "format": "int64", "minimum": 0 })
+    }
+}
+
+/// What people write, as long as Airflow takes it.
+#[derive(Debug, Clone)]
+pub struct NoteText(pub String);
+
+/// As long as a note may be in Airflow.
+const MOST_NOTE_CHARS: usize = 1_000;
+
+impl JsonSchema for NoteText {
+    fn schema_name() -> Cow<'static, str> {
+        "NoteText".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "maxLength": MOST_NOTE_CHARS })
+    }
+}
+
+fn note(value: &Value) -> Result<NoteText, Problem> {
+    let note = text(value)?;
+    if note.chars().count() > MOST_NOTE_CHARS {
+        let msg = format!("String should have at most {MOST_NOTE_CHARS} characters");
+        return Err(Problem::new("string_too_long", msg).with_input(value));
+    }
+    Ok(NoteText(note))
+}
+
+fn unlike(value: &Value) -> Problem {
+    Problem::new("int_type", "Input should be a valid integer").with_input(value)
+}
+
+fn long(value: &Value) -> Result<i64, Problem> {
+    integer(value).ok_or_else(|| unlike(value))
+}
+
+fn whole(value: &Value) -> Result<i32, Problem> {
+    i32::try_from(long(value)?).map_err(|_| unlike(value))
+}
+
+fn count(value: &Value) -> Result<Count, Problem> {
+    match long(value)? {
+        number if number >= 0 => Ok(Count(number)),
+        _ => Err(Problem::new("greater_than_equal", "Input should be greater than or equal to 0")
+            .with_ctx(json!({ "ge": 0 }))
+            .with_input(value)),
+    }
+}
+
+fn number(value: &Value) -> Result<f64, Problem> {
+    let unlike = || Problem::new("float_type", "Input should be a valid number").with_input(value);
+    value.as_f64().ok_or_else(unlike)
+}
