@@ -21,9 +21,8 @@ use orch_wire::{Noun, Sent};
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
-/// All of them, with the columns of their lists.
-pub static NOUNS: [(&Noun, &[Column]); 4] =
-    [(POOL, Pool::COLUMNS), (CONNECTION, Connection::COLUMNS), (VARIABLE, Variable::COLUMNS), (TOPIC, Topic::COLUMNS)];
+/// All of them.
+pub static NOUNS: [&Noun; 4] = [POOL, CONNECTION, VARIABLE, TOPIC];
 
 const NAMED: &[Filter] = &[Filter::Pattern, Filter::Prefix];
 const DESCRIPTION: Column = Column::text("description", "description").by(&[Filter::Pattern]).nullable().sorted();

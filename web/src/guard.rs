@@ -6,7 +6,7 @@ use crate::arrival::Arrival;
 use crate::auth::{Caller, Role};
 use crate::extract::{Peer, Query};
 use crate::limit::{CHEAP, DEAR, Who};
-use crate::openapi::queries::queries;
+use crate::openapi::kinds::Param;
 use crate::pages::{self, Asked};
 use crate::refusal::{Cause, Refusal, chain};
 use crate::routes::{Access, Door, Rule};
@@ -120,6 +120,8 @@ fn answers_to(host: &str, allowed: &[String]) -> bool {
 pub(crate) struct Gate {
     pub(crate) app: App,
     pub(crate) rule: Rule,
+    /// What it reads of its query.
+    pub(crate) query: Arc<[Param]>,
 }
 
 /// After routing: lets in whom the rule allows, and logs why the route failed if it did.
@@ -156,7 +158,7 @@ fn cost(rule: &Rule) -> u32 {
 }
 
 fn spend(gate: &Gate, user: &Arc<str>) -> Result<(), Refusal> {
-    let Gate { app, rule } = gate;
+    let Gate { app, rule, .. } = gate;
     let taken = app.limits.take(&Who::User(user.clone()), cost(rule), app.config.clock.now());
     taken.map_err(|retry_after| Refusal::TooMany { retry_after })
 }
@@ -183,7 +185,7 @@ async fn through_api(gate: &Gate, mut request: Request, next: Next) -> Response 
             Err(refusal) => Err(spend_of_nobody(gate, &request, CHEAP).err().unwrap_or(refusal)),
         },
     };
-    let admitted = admitted.and_then(|caller| check_query(&gate.rule, request.uri().query()).map(|()| caller));
+    let admitted = admitted.and_then(|caller| check_query(gate, request.uri().query()).map(|()| caller));
     match admitted {
         Ok(Some(caller)) => {
             request.extensions_mut().insert(MayDelete(gate.rule.deletes.is_none_or(|role| caller.role >= role)));
@@ -197,9 +199,8 @@ async fn through_api(gate: &Gate, mut request: Request, next: Next) -> Response 
 
 /// A parameter that the route does not read is refused with the names of those that it reads: a filter with a typing mistake would
 /// otherwise answer with everything. Probes may add what they like.
-fn check_query(rule: &Rule, query: Option<&str>) -> Result<(), Refusal> {
+fn check_query(Gate { rule, query: known, .. }: &Gate, query: Option<&str>) -> Result<(), Refusal> {
     let Some(query) = query.filter(|_| rule.path.starts_with("/api/")) else { return Ok(()) };
-    let known = queries(rule.method.as_str(), rule.path);
     let problem = |name: &str| {
         let names: Vec<&str> = known.iter().map(|param| &*param.name).collect();
         let msg = match names.as_slice() {

@@ -1,59 +1,65 @@
-//! `/openapi.json`: the routes of the list, with the types that handlers take and answer with. Nothing of it is written twice but
-//! some names in queries (`openapi/queries.rs`), which handlers read one by one.
+//! `/openapi.json`: the routes of the list, with the types that handlers take and answer with. What a route reads of its query
+//! is named in the list too, and handlers read it name by name.
 
 pub(crate) mod kept;
 pub(crate) mod kinds;
 pub(crate) mod queries;
-pub(crate) mod words;
 
-use crate::routes::{Access, Rule};
+use crate::routes::{Access, Rule, described};
 use axum::http::Method;
 use kinds::Param;
-use queries::queries;
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 
-type Make = fn(&mut SchemaGenerator) -> Schema;
+pub(crate) type Make = fn(&mut SchemaGenerator) -> Schema;
 
-/// What a route takes and gives, beside its rule.
+/// What a route does, takes and gives, beside its rule.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shape {
-    body: Option<Make>,
-    answer: Answer,
+    pub(crate) group: &'static str,
+    /// What it does, for people.
+    pub(crate) line: Cow<'static, str>,
+    pub(crate) query: Vec<Param>,
+    pub(crate) body: Option<Make>,
+    /// It takes a key with which a request may be sent twice.
+    pub(crate) has_key: bool,
+    pub(crate) answer: Answer,
+    /// Another type of what it answers with.
+    pub(crate) also: Option<&'static str>,
+    /// It may answer 202.
+    pub(crate) may_be_late: bool,
 }
 
 #[derive(Debug, Clone, Default)]
-enum Answer {
+pub(crate) enum Answer {
     /// JSON of a shape that is not said.
     #[default]
     Any,
     Json(Make),
     Created(Make),
+    /// Events, one after the other.
+    Events,
     /// 204.
     Nothing,
+    /// 307.
+    Elsewhere,
 }
 
 impl Shape {
-    pub(crate) fn takes<T: JsonSchema>(&mut self) {
-        self.body = Some(SchemaGenerator::subschema_for::<T>);
-    }
-
-    pub(crate) fn gives<T: JsonSchema>(&mut self) {
-        self.answer = Answer::Json(SchemaGenerator::subschema_for::<T>);
-    }
-
-    pub(crate) fn creates<T: JsonSchema>(&mut self) {
-        self.answer = Answer::Created(SchemaGenerator::subschema_for::<T>);
-    }
-
-    pub(crate) fn gives_nothing(&mut self) {
-        self.answer = Answer::Nothing;
+    pub(crate) fn of(group: &'static str) -> Shape {
+        Shape { group, ..Shape::default() }
     }
 }
 
+/// `/openapi.json`.
+pub(crate) fn description() -> Value {
+    document(&described())
+}
+
 /// The whole document. Pages for browsers are not in it.
-pub(crate) fn document(routes: &[(Rule, Shape)]) -> Value {
+fn document(routes: &[(Rule, Shape)]) -> Value {
     let settings = || SchemaSettings::draft2020_12().with(|s| s.definitions_path = "/components/schemas".into());
     let mut bodies = settings().for_deserialize().into_generator();
     let mut answers = settings().for_serialize().into_generator();
@@ -120,15 +126,14 @@ const WITH_BODY: [(&str, &str); 2] = [("408", "The body took too long to arrive"
 const LOGGED_IN: [(&str, &str); 2] = [("401", "Not logged in"), ("403", "The role of this user is too low")];
 
 fn operation(rule: &Rule, shape: &Shape, bodies: &mut SchemaGenerator, answers: &mut SchemaGenerator) -> Value {
-    let method = rule.method.as_str();
     let changes = rule.method != Method::GET;
     let mut operation = Map::new();
     operation.insert("operationId".into(), json!(operation_id(rule)));
-    if let Some((group, line)) = words::line(method, rule.path) {
-        operation.insert("tags".into(), json!([group]));
-        operation.insert("summary".into(), json!(line));
+    if !shape.line.is_empty() {
+        operation.insert("tags".into(), json!([shape.group]));
+        operation.insert("summary".into(), json!(shape.line));
     }
-    let mut responses = answers_of(rule, shape, answers);
+    let mut responses = answers_of(shape, answers);
     let mut refuse = |refusals: &[(&str, &str)]| {
         for (status, text) in refusals {
             responses.entry(*status).or_insert_with(|| refused(status, text));
@@ -138,7 +143,7 @@ fn operation(rule: &Rule, shape: &Shape, bodies: &mut SchemaGenerator, answers: 
     if changes {
         refuse(&[("409", "It contradicts what is there")]);
     }
-    if TEXT_TOO.contains(&rule.path) || rule.path.ends_with("/logs/{try_number}") {
+    if shape.also.is_some_and(|also| also == "text/plain" || rule.path.ends_with("/logs/{try_number}")) {
         refuse(&[("406", "It cannot be had in that form")]);
     }
     if let Some(make) = shape.body {
@@ -154,49 +159,43 @@ fn operation(rule: &Rule, shape: &Shape, bodies: &mut SchemaGenerator, answers: 
     } else if changes {
         refuse(&LOGGED_IN[..1]);
     }
-    operation.insert("parameters".into(), Value::Array(parameters(method, rule.path)));
+    operation.insert("parameters".into(), Value::Array(parameters(rule.path, shape)));
     operation.insert("responses".into(), Value::Object(responses));
     Value::Object(operation)
 }
 
-/// These give text too, to whoever accepts that.
-const TEXT_TOO: [&str; 3] =
-    ["/api/v2/config", "/api/v2/config/section/{section}/option/{option}", "/api/v2/dagSources/{dag_id}"];
-
-fn answers_of(rule: &Rule, shape: &Shape, answers: &mut SchemaGenerator) -> Map<String, Value> {
+fn answers_of(shape: &Shape, answers: &mut SchemaGenerator) -> Map<String, Value> {
+    let mut made = |make: &Make| make(answers).to_value();
+    let place = json!({ "Location": { "required": true, "schema": { "type": "string" } } });
     let done = |schema: Value| {
         let mut content = Map::from_iter([("application/json".to_string(), json!({ "schema": schema }))]);
-        if TEXT_TOO.contains(&rule.path) {
-            content.insert("text/plain".into(), json!({ "schema": { "type": "string" } }));
-        }
-        if rule.path == "/api/orch/v1/events" {
-            let events = json!({ "text/event-stream": { "schema": { "type": "string" } } });
-            return json!({ "description": "Done", "content": events });
-        }
-        if rule.path.ends_with("/wait") || rule.path.ends_with("/logs/{try_number}") {
-            content.insert("application/x-ndjson".into(), json!({ "schema": {} }));
-        }
+        content.extend(shape.also.map(|also| (also.to_string(), json!({ "schema": also_schema(also) }))));
         json!({ "description": "Done", "content": content })
     };
     let mut responses = Map::new();
-    let mut say = |status: &str, answer: Value| responses.insert(status.to_string(), answer);
-    match shape.answer {
-        _ if rule.path.starts_with("/api/v2/auth/") => say(
-            "307",
-            json!({ "description": "Go there", "headers": { "Location": { "required": true, "schema": { "type": "string" } } } }),
-        ),
-        Answer::Any => say("200", done(json!({}))),
-        Answer::Json(make) => say("200", done(make(answers).to_value())),
-        Answer::Created(make) => say("201", done(make(answers).to_value())),
-        Answer::Nothing => say("204", json!({ "description": "Done" })),
+    let (status, answer) = match &shape.answer {
+        Answer::Any => ("200", done(json!({}))),
+        Answer::Json(make) => ("200", done(made(make))),
+        Answer::Created(make) => ("201", done(made(make))),
+        Answer::Events => {
+            let events = json!({ "text/event-stream": { "schema": { "type": "string" } } });
+            ("200", json!({ "description": "Done", "content": events }))
+        }
+        Answer::Nothing => ("204", json!({ "description": "Done" })),
+        Answer::Elsewhere => ("307", json!({ "description": "Go there", "headers": place })),
     };
-    if let (Answer::Json(make), true) = (&shape.answer, rule.path.ends_with("/trigger")) {
-        let mut late = done(make(answers).to_value());
+    if shape.may_be_late {
+        let mut late = answer.clone();
         late["description"] = json!("It is still running: ask for the run at `Location`");
-        late["headers"] = json!({ "Location": { "required": true, "schema": { "type": "string" } } });
-        say("202", late);
+        late["headers"] = place;
+        responses.insert("202".into(), late);
     }
+    responses.insert(status.into(), answer);
     responses
+}
+
+fn also_schema(kind: &str) -> Value {
+    if kind == "text/plain" { json!({ "type": "string" }) } else { json!({}) }
 }
 
 fn refused(status: &str, text: &str) -> Value {
@@ -217,12 +216,12 @@ fn refused(status: &str, text: &str) -> Value {
     answer
 }
 
-fn parameters(method: &str, path: &str) -> Vec<Value> {
+fn parameters(path: &str, shape: &Shape) -> Vec<Value> {
     let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let in_path = names.map(|name| json!({ "name": name, "in": "path", "required": true, "description": about(name), "schema": in_path(name) }));
     let mut all: Vec<Value> = in_path.collect();
-    all.extend(queries(method, path).iter().map(Param::described));
-    if method == "POST" && (path.ends_with("/dagRuns") || path.ends_with("/trigger")) {
+    all.extend(shape.query.iter().map(Param::described));
+    if shape.has_key {
         let about = "The same key with the same body gives the same run, however often it is sent";
         all.push(json!({ "name": "Idempotency-Key", "in": "header", "required": false, "description": about,
             "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" } }));

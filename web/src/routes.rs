@@ -10,7 +10,9 @@ use crate::base_path::{below, put_before};
 use crate::compress::compress;
 use crate::guard::{Gate, gate, guard};
 use crate::openapi::kept::{BodyOf, PageOf, PatchOf, ViewOf};
-use crate::openapi::{Shape, document};
+use crate::openapi::kinds::Param;
+use crate::openapi::queries::{listed, mask};
+use crate::openapi::{Answer, Shape};
 use crate::pages::{self, Asked};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -24,8 +26,8 @@ use axum::routing::{MethodFilter, on};
 use futures::future::BoxFuture;
 use list::routes;
 use orch_deeds::Kept;
-use schemars::JsonSchema;
-use serde_json::Value;
+use schemars::{JsonSchema, SchemaGenerator};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Who may use a route.
@@ -59,9 +61,14 @@ pub struct Rule {
 
 /// The server without a network.
 pub fn router(app: &App) -> Router {
-    let routes = routes(app);
-    let inner = routes
-        .router
+    let mut inner: Router<App> = Router::new();
+    for Route { rule, handler, shape } in routes().routes {
+        let filter = MethodFilter::try_from(rule.method.clone()).expect("axum knows the methods of the list");
+        let path = rule.path;
+        let gate_of_route = Gate { app: app.clone(), rule, query: shape.query.into() };
+        inner = inner.route(path, on(filter, handler).route_layer(from_fn_with_state(gate_of_route, gate)));
+    }
+    let inner = inner
         .fallback(no_such_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(app.config.base_path.clone(), put_before))
@@ -71,15 +78,14 @@ pub fn router(app: &App) -> Router {
     below(&app.config.base_path, inner)
 }
 
-/// `/openapi.json`.
-pub(crate) fn description(app: &App) -> Value {
-    let Routes { rules, shapes, .. } = routes(app);
-    document(&rules.into_iter().zip(shapes).collect::<Vec<_>>())
+/// Every route in the order of the list.
+pub(crate) fn described() -> Vec<(Rule, Shape)> {
+    routes().routes.into_iter().map(|route| (route.rule, route.shape)).collect()
 }
 
 /// Who may use which route.
-pub fn rules(app: &App) -> Vec<Rule> {
-    routes(app).rules
+pub fn rules() -> Vec<Rule> {
+    routes().routes.into_iter().map(|route| route.rule).collect()
 }
 
 async fn no_such_route(State(app): State<App>, request: Request) -> Response {
@@ -98,43 +104,49 @@ async fn wrong_method() -> Refusal {
     Refusal::plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
 }
 
+struct Route {
+    rule: Rule,
+    handler: AnyHandler,
+    shape: Shape,
+}
+
+#[derive(Default)]
 struct Routes {
-    app: App,
-    router: Router<App>,
-    rules: Vec<Rule>,
-    /// Of the same routes.
-    shapes: Vec<Shape>,
+    routes: Vec<Route>,
+    /// Of the routes that follow.
+    group: &'static str,
 }
 
 impl Routes {
-    fn new(app: &App) -> Routes {
-        Routes { app: app.clone(), router: Router::new(), rules: Vec::new(), shapes: Vec::new() }
+    /// What people read the following routes under.
+    fn group(self, group: &'static str) -> Routes {
+        Routes { group, ..self }
     }
 
     fn get<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
-        self.add((Method::GET, MethodFilter::GET), path, (access, Door::Api), handler)
+        self.add(Method::GET, path, (access, Door::Api), handler)
     }
 
     fn post<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
-        self.add((Method::POST, MethodFilter::POST), path, (access, Door::Api), handler)
+        self.add(Method::POST, path, (access, Door::Api), handler)
     }
 
     /// Something to look at.
     fn page<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
-        self.add((Method::GET, MethodFilter::GET), path, (access, Door::Page), handler)
+        self.add(Method::GET, path, (access, Door::Page), handler)
     }
 
     /// What a page sends back.
     fn form<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
-        self.add((Method::POST, MethodFilter::POST), path, (access, Door::Page), handler)
+        self.add(Method::POST, path, (access, Door::Page), handler)
     }
 
     fn patch<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
-        self.add((Method::PATCH, MethodFilter::PATCH), path, (access, Door::Api), handler)
+        self.add(Method::PATCH, path, (access, Door::Api), handler)
     }
 
     fn put<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
-        self.add((Method::PUT, MethodFilter::PUT), path, (access, Door::Api), handler)
+        self.add(Method::PUT, path, (access, Door::Api), handler)
     }
 
     /// Many things changed by one request; what its body deletes asks for a role of its own, of which the handler hears by
@@ -147,76 +159,120 @@ impl Routes {
         handler: H,
     ) -> Routes {
         let rule = Rule { method: Method::PATCH, path, access, door: Door::Api, deletes: Some(deletes) };
-        self.add_rule(rule, MethodFilter::PATCH, AnyHandler::new(handler))
+        self.add_rule(rule, AnyHandler::new(handler))
     }
 
     /// Named things that people keep: read by everyone who is logged in, changed by operators.
     fn kept<K: Kept>(self) -> Routes {
         let (viewer, op) = (Access::Login(Role::Viewer), Access::Login(Role::Op));
         let (all, one) = (K::NOUN.path, K::NOUN.path_of_one);
+        let does = |method: &str, path: &str| K::NOUN.line(method, path).unwrap_or_default();
         self.get(all, viewer, kept::list::<K>)
+            .does(does("GET", all))
+            .asks(listed(K::COLUMNS))
             .gives::<PageOf<K>>()
             .post(all, op, kept::create::<K>)
+            .does(does("POST", all))
             .takes::<BodyOf<K>>()
             .creates::<ViewOf<K>>()
             .bulk(all, op, Role::Op, entities::<K>)
+            .does(does("PATCH", all))
             .takes::<BulkBody<BodyOf<K>>>()
             .gives::<BulkResponse>()
             .get(one, viewer, kept::get::<K>)
+            .does(does("GET", one))
             .gives::<ViewOf<K>>()
             .patch(one, op, kept::patch::<K>)
+            .does(does("PATCH", one))
+            .asks([mask(K::NOUN.mask())])
             .takes::<PatchOf<K>>()
             .gives::<ViewOf<K>>()
             .delete(one, op, kept::delete::<K>)
+            .does(does("DELETE", one))
             .gives_nothing()
     }
 
     fn delete<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
-        self.add((Method::DELETE, MethodFilter::DELETE), path, (access, Door::Api), handler)
+        self.add(Method::DELETE, path, (access, Door::Api), handler)
+    }
+
+    /// What the last route does, in a line.
+    fn does(self, line: impl Into<Cow<'static, str>>) -> Routes {
+        self.shape(|shape| shape.line = line.into())
+    }
+
+    /// What the last route reads of its query; another parameter is refused.
+    fn asks(self, params: impl IntoIterator<Item = Param>) -> Routes {
+        self.shape(|shape| shape.query.extend(params))
     }
 
     /// What the body of the last route holds.
     fn takes<T: JsonSchema>(self) -> Routes {
-        self.shape(Shape::takes::<T>)
+        self.shape(|shape| shape.body = Some(SchemaGenerator::subschema_for::<T>))
+    }
+
+    /// The last route takes a key with which it may be sent twice.
+    fn with_key(self) -> Routes {
+        self.shape(|shape| shape.has_key = true)
     }
 
     /// What the last route answers with.
     fn gives<T: JsonSchema>(self) -> Routes {
-        self.shape(Shape::gives::<T>)
+        self.shape(|shape| shape.answer = Answer::Json(SchemaGenerator::subschema_for::<T>))
     }
 
     fn creates<T: JsonSchema>(self) -> Routes {
-        self.shape(Shape::creates::<T>)
+        self.shape(|shape| shape.answer = Answer::Created(SchemaGenerator::subschema_for::<T>))
     }
 
+    /// 204.
     fn gives_nothing(self) -> Routes {
-        self.shape(Shape::gives_nothing)
+        self.shape(|shape| shape.answer = Answer::Nothing)
+    }
+
+    /// 307.
+    fn leads_elsewhere(self) -> Routes {
+        self.shape(|shape| shape.answer = Answer::Elsewhere)
+    }
+
+    fn gives_events(self) -> Routes {
+        self.shape(|shape| shape.answer = Answer::Events)
+    }
+
+    /// Or text, to those who accept that.
+    fn or_text(self) -> Routes {
+        self.shape(|shape| shape.also = Some("text/plain"))
+    }
+
+    /// Or lines of JSON.
+    fn or_lines(self) -> Routes {
+        self.shape(|shape| shape.also = Some("application/x-ndjson"))
+    }
+
+    /// Or 202, where it takes longer than the caller waits.
+    fn or_later(self) -> Routes {
+        self.shape(|shape| shape.may_be_late = true)
     }
 
     fn shape(mut self, say: impl FnOnce(&mut Shape)) -> Routes {
-        if let Some(shape) = self.shapes.last_mut() {
-            say(shape);
+        if let Some(route) = self.routes.last_mut() {
+            say(&mut route.shape);
         }
         self
     }
 
     fn add<H: Handler<T, App>, T: 'static>(
         self,
-        (method, filter): (Method, MethodFilter),
+        method: Method,
         path: &'static str,
         (access, door): (Access, Door),
         handler: H,
     ) -> Routes {
-        self.add_rule(Rule { method, path, access, door, deletes: None }, filter, AnyHandler::new(handler))
+        self.add_rule(Rule { method, path, access, door, deletes: None }, AnyHandler::new(handler))
     }
 
-    fn add_rule(mut self, rule: Rule, filter: MethodFilter, handler: AnyHandler) -> Routes {
-        let path = rule.path;
-        let gate_of_route = Gate { app: self.app.clone(), rule: rule.clone() };
-        let handler = on(filter, handler).route_layer(from_fn_with_state(gate_of_route, gate));
-        self.router = self.router.route(path, handler);
-        self.rules.push(rule);
-        self.shapes.push(Shape::default());
+    fn add_rule(mut self, rule: Rule, handler: AnyHandler) -> Routes {
+        self.routes.push(Route { rule, handler, shape: Shape::of(self.group) });
         self
     }
 }

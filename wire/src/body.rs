@@ -1,9 +1,9 @@
 //! Bodies of requests. `body!` makes a struct of which each field is said once: a handler gets it filled, and `/openapi.json`
 //! describes it. All that is wrong with a body is told in one answer.
 
-mod part;
+mod field_type;
 
-pub use part::{Bare, Count, IfSent, ListOf, NoteText, Part, word};
+pub use field_type::{AtLeast, Bare, Count, FieldType, IfSent, ListOf, NoteText, TextOf, word};
 
 use crate::fields::Fields;
 use crate::problem::Problem;
@@ -17,7 +17,7 @@ pub trait Body: Sized + JsonSchema {
 }
 
 /// A body in a body.
-impl<B: Body> Part for B {
+impl<B: Body> FieldType for B {
     fn read(value: Value) -> Result<B, Vec<Problem>> {
         match value {
             Value::Object(map) => Fields::below(map).whole().map_err(|invalid| invalid.0),
@@ -85,7 +85,7 @@ macro_rules! body {
     (
         $(#[doc = $about:literal])*
         $vis:vis struct $name:ident$(<$of:ident: $bound:path>)? {
-            $($(#[doc = $field_about:literal])* $field:ident: $part:ty,)*
+            $($(#[doc = $field_about:literal])* $field:ident: $kind:ty,)*
             $(..$shared:ident: $body:ty,)*
         }
         $(rule $rule:expr;)?
@@ -93,13 +93,13 @@ macro_rules! body {
     ) => {
         $(#[doc = $about])*
         $vis struct $name$(<$of: $bound>)? {
-            $($(#[doc = $field_about])* $vis $field: $part,)*
+            $($(#[doc = $field_about])* $vis $field: $kind,)*
             $($vis $shared: $body,)*
         }
 
         impl$(<$of: $bound>)? $crate::Body for $name$(<$of>)? {
             fn take(fields: &mut $crate::Fields) -> Option<Self> {
-                $(let $field = fields.take::<$part>(stringify!($field));)*
+                $(let $field = fields.take::<$kind>(stringify!($field));)*
                 $(let $shared = <$body as $crate::Body>::take(fields);)*
                 let body = $name { $($field: $field?,)* $($shared: $shared?,)* };
                 $(if let Err(problem) = ($rule)(&body) {
@@ -118,8 +118,8 @@ macro_rules! body {
                 let fields = vec![$($crate::body::Described {
                     name: stringify!($field),
                     about: concat!($($field_about, "\n",)*),
-                    is_required: <$part as $crate::body::Part>::left_out().is_none(),
-                    schema: generator.subschema_for::<$part>(),
+                    is_required: <$kind as $crate::body::FieldType>::left_out().is_none(),
+                    schema: generator.subschema_for::<$kind>(),
                 },)*];
                 let shared = vec![$($crate::body::shared::<$body>(generator),)*];
                 #[allow(unused_mut, unused_assignments, reason = "a body without a rule has no more to say")]

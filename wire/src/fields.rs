@@ -1,7 +1,7 @@
 //! The fields of a body, taken one by one. What is wrong with any of them is collected, so that one answer names all of it;
 //! a field that nobody took is one too many.
 
-use crate::body::{Body, Part};
+use crate::body::{Body, FieldType};
 use crate::problem::Problem;
 use serde_json::{Map, Value};
 
@@ -45,7 +45,7 @@ impl Fields {
     }
 
     /// A field of a body. None: it is missing or wrong, which is noted.
-    pub fn take<T: Part>(&mut self, name: &str) -> Option<T> {
+    pub fn take<T: FieldType>(&mut self, name: &str) -> Option<T> {
         let Some(value) = self.left.remove(name) else {
             return T::left_out().or_else(|| {
                 self.miss(name);

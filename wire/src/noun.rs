@@ -28,8 +28,6 @@ pub struct Noun {
     pub taken: Taken,
     /// Nothing of a body is sent back: it may hold a secret.
     pub has_secrets: bool,
-    /// Under which `/openapi.json` has its routes.
-    pub group: &'static str,
     /// Said there of its bodies, and behind the words for a list, a change and a deletion.
     pub about: &'static str,
     pub about_list: &'static str,

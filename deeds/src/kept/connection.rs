@@ -50,7 +50,6 @@ static NOUN: Noun = Noun {
     },
     taken: Taken::Constraint,
     has_secrets: true,
-    group: "Connections and variables",
     about: MASKS,
     about_list: "secrets are `***`, and viewers see no values",
     about_change: "`***` leaves what is stored",

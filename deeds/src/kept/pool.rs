@@ -36,7 +36,6 @@ static NOUN: Noun = Noun {
     patch: Patch::Parts { name: "pool" },
     taken: Taken::Constraint,
     has_secrets: false,
-    group: "Pools",
     about: "",
     about_list: "taken and free slots are counted",
     about_change: "its name stays",

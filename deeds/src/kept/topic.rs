@@ -36,7 +36,6 @@ static NOUN: Noun = Noun {
     patch: Patch::Parts { name: "name" },
     taken: Taken::Text,
     has_secrets: false,
-    group: "Topics",
     about: "",
     about_list: "of the built-in log",
     about_change: "its name stays",

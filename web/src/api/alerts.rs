@@ -16,7 +16,7 @@ use orch_store::hint::Hint;
 use orch_store::list::Found;
 use orch_wire::fields::text;
 use orch_wire::timestamp::{Timestamp, stamp};
-use orch_wire::{Problem, body, part};
+use orch_wire::{Problem, body, field_type};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
@@ -127,7 +127,7 @@ pub(crate) async fn send_again(app: &App, actor: &Actor, id: i64) -> Result<Aler
     Ok(row)
 }
 
-part! {
+field_type! {
     struct ConnectionName(String); |value| {
         let id = text(value)?;
         ConnectionId::new(&id).map_err(|error| Problem::value(error.to_string()))?;
@@ -136,7 +136,7 @@ part! {
     { "type": "string", "minLength": 1, "maxLength": 250 }
 }
 
-part! {
+field_type! {
     struct AlertText(String); |value| {
         let text = text(value)?;
         check_template(&text).map_err(Problem::value)?;

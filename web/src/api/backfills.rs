@@ -28,10 +28,9 @@ use orch_store::backfill::{
 };
 use orch_store::hint::Hint;
 use orch_store::list::Found;
-use orch_wire::body::IfSent;
-use orch_wire::fields::integer;
+use orch_wire::body::{AtLeast, IfSent};
 use orch_wire::timestamp::{Timestamp, moment_schema};
-use orch_wire::{Problem, body, one_of, part};
+use orch_wire::{Problem, body, one_of};
 use serde_json::{Map, Value, json};
 use sqlx::{Connection, PgConnection};
 use view::DryRunView;
@@ -203,15 +202,6 @@ one_of! {
     struct StepWord(Step): "hourly", "daily"
 }
 
-part! {
-    struct RunsAtOnce(i32); |value: &Value| {
-        let runs = integer(value).and_then(|runs| i32::try_from(runs).ok());
-        let runs = runs.ok_or_else(|| Problem::new("int_type", "Input should be a valid integer").with_input(value))?;
-        if runs < 1 { Err(Problem::value("max_active_runs: at least one run must be allowed")) } else { Ok(runs) }
-    };
-    { "type": "integer", "minimum": 1, "maximum": i32::MAX }
-}
-
 body! {
     /// `from_date` and `to_date`, or `dates`.
     pub(crate) struct BackfillPostBody {
@@ -225,7 +215,7 @@ body! {
         run_backwards: Option<bool>,
         dag_run_conf: Option<Map<String, Value>>,
         reprocess_behavior: Option<ReprocessWord>,
-        max_active_runs: Option<RunsAtOnce>,
+        max_active_runs: Option<AtLeast<1>>,
         run_on_latest_version: Option<bool>,
         /// Only tasks whose ids contain a match, and what they wait for.
         task_regex: Option<String>,

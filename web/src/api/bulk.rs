@@ -13,7 +13,7 @@ use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use orch_deeds::Kept;
 use orch_store::StoreError;
-use orch_wire::body::Part;
+use orch_wire::body::FieldType;
 use orch_wire::{Body, Fields, Problem, body, one_of};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
@@ -84,9 +84,9 @@ struct BulkActionResponse {
 pub(crate) trait Entity: Sized {
     /// The field that a deletion may name alone.
     const ID: &'static str;
-    type Create: Part + JsonSchema + Into<Self>;
-    type Update: Part + JsonSchema;
-    type Delete: Part + JsonSchema + Into<Self>;
+    type Create: FieldType + JsonSchema + Into<Self>;
+    type Update: FieldType + JsonSchema;
+    type Delete: FieldType + JsonSchema + Into<Self>;
 
     fn body_name() -> Cow<'static, str>;
 
@@ -172,10 +172,10 @@ body! {
 /// By its name, or with its fields.
 struct Named<E: Entity>(E::Delete);
 
-impl<E: Entity> Part for Named<E> {
+impl<E: Entity> FieldType for Named<E> {
     fn read(value: Value) -> Result<Self, Vec<Problem>> {
         let entity = if value.is_string() { json!({ E::ID: value }) } else { value };
-        Part::read(entity).map(Named)
+        FieldType::read(entity).map(Named)
     }
 }
 
@@ -193,7 +193,7 @@ impl<E: Entity> JsonSchema for Named<E> {
     }
 }
 
-impl<E: Entity> Part for Action<E> {
+impl<E: Entity> FieldType for Action<E> {
     fn read(value: Value) -> Result<Self, Vec<Problem>> {
         let skips = |absent: Option<OnNonExistence>| absent.is_some_and(|absent| absent.0 == "skip");
         match value["action"].as_str() {

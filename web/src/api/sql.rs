@@ -14,7 +14,7 @@ use orch_store::lake_view::{Answer, QueryLimits, collect_answer};
 use orch_store::query_history::{MOST_KEPT, QueryRow, cancel_query, list_queries};
 use orch_wire::body::Count;
 use orch_wire::timestamp::{Timestamp, stamp};
-use orch_wire::{Problem, body, one_of, part};
+use orch_wire::{Problem, body, field_type, one_of};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -76,7 +76,7 @@ one_of! {
     struct FormWord(String): "json", "csv", "safe_csv", "jsonl"
 }
 
-part! {
+field_type! {
     struct QueryId(Uuid); |value: &Value| {
         let id = value.as_str().and_then(|text| text.parse().ok());
         id.ok_or_else(|| Problem::new("uuid_parsing", "Input should be a valid UUID").with_input(value))

@@ -14,9 +14,10 @@ use orch_store::stream::{
     PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, by, find_streams, get_stream, minutes_of_stream,
     partitions_of_stream,
 };
+use orch_wire::body::AtLeast;
 use orch_wire::fields::integer;
 use orch_wire::timestamp::{Timestamp, moment, moment_schema, stamp};
-use orch_wire::{Problem, body, part};
+use orch_wire::{Problem, body, field_type};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -216,7 +217,7 @@ pub(crate) async fn restart(State(app): State<App>, actor: Actor, names: Names) 
     Ok(Json(steer(&app, &actor, names.get("stream_name"), &Steer::Restart).await?.into()))
 }
 
-part! {
+field_type! {
     /// Where a stream or a reader goes on reading.
     struct Place(ResetTo); reset_to;
     { "anyOf": [
@@ -228,19 +229,11 @@ part! {
     ] }
 }
 
-part! {
-    struct Partition(i32); |value: &Value| {
-        let number = integer(value).and_then(|number| i32::try_from(number).ok()).filter(|number| *number >= 0);
-        number.ok_or_else(|| Problem::value("partition: partitions are numbered from 0").with_input(value))
-    };
-    { "type": "integer", "minimum": 0, "maximum": i32::MAX }
-}
-
 body! {
     pub(crate) struct SeekReaderBody {
         to: Place,
         /// Of this partition only; an offset needs it where there are several.
-        partition: Option<Partition>,
+        partition: Option<AtLeast<0>>,
     }
 }
 

@@ -71,6 +71,10 @@ pub(crate) struct Structure {
     spec: Value,
 }
 
+/// By what tasks are sorted.
+pub(crate) const ORDERS: &[&str] =
+    &["task_id", "task_display_name", "retries", "queue", "pool", "priority_weight", "operator_name", "trigger_rule"];
+
 pub(crate) async fn list(
     State(app): State<App>,
     DagPath(dag_id): DagPath,
@@ -84,6 +88,7 @@ pub(crate) async fn list(
     let version = app.versions.get(&mut db, dag.version).await?;
     let plan = &version.plan;
     let mut tasks: Vec<TaskView> = (0..narrow::task(plan.tasks.len())).map(|task| view(plan, task)).collect();
+    // `ORDERS` names them.
     match order {
         "task_id" | "task_display_name" => tasks.sort_by(|a, b| a.task_id.cmp(&b.task_id)),
         "retries" => tasks.sort_by_key(|task| task.retries),

@@ -20,7 +20,7 @@ use orch_store::topic::{
 };
 use orch_wire::body::ListOf;
 use orch_wire::timestamp::{Timestamp, stamp};
-use orch_wire::{Problem, body, part};
+use orch_wire::{Problem, body, field_type};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -238,12 +238,12 @@ pub(crate) fn readable(bytes: Option<Vec<u8>>) -> (Option<String>, Option<String
     }
 }
 
-part! {
+field_type! {
     /// What is not text is kept as its JSON.
     struct RecordValue(Vec<u8>); |value| Ok(as_bytes(value)); {}
 }
 
-part! {
+field_type! {
     struct Base64Value(Vec<u8>); |value: &Value| {
         let decoded = value.as_str().and_then(|text| BASE64.decode(text).ok());
         decoded.ok_or_else(|| Problem::value("value_base64: it is not base64"))
@@ -251,7 +251,7 @@ part! {
     { "type": "string", "contentEncoding": "base64" }
 }
 
-part! {
+field_type! {
     struct Headers(Map<String, Value>); |value: &Value| match value {
         Value::Object(headers) if headers.values().all(Value::is_string) => Ok(headers.clone()),
         _ => Err(Problem::value("headers: an object of texts")),

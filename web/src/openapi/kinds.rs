@@ -47,6 +47,10 @@ pub(crate) fn param(name: impl Into<Cow<'static, str>>, kind: Kind, about: &'sta
 }
 
 impl Param {
+    pub(crate) fn required(self) -> Param {
+        Param { required: true, ..self }
+    }
+
     pub(crate) fn described(&self) -> Value {
         json!({ "name": self.name, "in": "query", "required": self.required, "description": self.about,
             "schema": self.kind.schema() })

@@ -2,13 +2,11 @@
 //! on one page, so that a browser's own search finds everything.
 
 use super::{Shell, html};
-use crate::openapi::words::{GROUPS, Line};
+use crate::openapi::{Shape, description};
 use crate::parts;
 use crate::refusal::Refusal;
-use crate::routes::description;
-use crate::state::App;
+use crate::routes::{Rule, described};
 use askama::Template;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::Value;
@@ -29,9 +27,9 @@ struct Group {
 
 struct Operation {
     id: String,
-    method: &'static str,
+    method: String,
     path: &'static str,
-    line: &'static str,
+    line: String,
     who: String,
     /// Where it stands, its name, what it may hold, what it does.
     params: Vec<[String; 4]>,
@@ -45,22 +43,25 @@ struct Operation {
 /// It follows from the code alone.
 static GROUPS_DRAWN: OnceLock<Vec<Group>> = OnceLock::new();
 
-pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Response, Refusal> {
-    let groups = GROUPS_DRAWN.get_or_init(|| drawn(&description(&app)));
+pub(crate) async fn show(shell: Shell) -> Result<Response, Refusal> {
+    let groups = GROUPS_DRAWN.get_or_init(|| drawn(&description()));
     html(StatusCode::OK, &ReferencePage { shell, groups })
 }
 
 fn drawn(document: &Value) -> Vec<Group> {
-    let group = |(name, lines): &'static (&'static str, Vec<Line>)| Group {
-        id: id_of(name),
-        name,
-        operations: lines.iter().filter_map(|line| operation(document, line)).collect(),
-    };
-    GROUPS.iter().map(group).collect()
+    let routes = described();
+    let groups = routes.chunk_by(|(_, one), (_, next)| one.group == next.group);
+    let groups = groups.map(|routes| Group {
+        id: id_of(routes[0].1.group),
+        name: routes[0].1.group,
+        operations: routes.iter().filter_map(|route| operation(document, route)).collect(),
+    });
+    groups.filter(|group| !group.operations.is_empty()).collect()
 }
 
-fn operation(document: &Value, (method, path, line): &'static Line) -> Option<Operation> {
-    let found = document["paths"][path].get(method.to_lowercase())?;
+fn operation(document: &Value, (Rule { method, path, .. }, Shape { line, .. }): &(Rule, Shape)) -> Option<Operation> {
+    let (method, path) = (method.to_string(), *path);
+    let found = document["paths"].get(path)?.get(method.to_lowercase())?;
     let text = |value: &Value| value.as_str().unwrap_or_default().replace('`', "");
     let params = found["parameters"].as_array().into_iter().flatten();
     let body = &found["requestBody"]["content"]["application/json"]["schema"];
@@ -68,9 +69,8 @@ fn operation(document: &Value, (method, path, line): &'static Line) -> Option<Op
     let done = ["200", "201"].map(|status| &answers[status]["content"]["application/json"]["schema"]);
     Some(Operation {
         id: id_of(&format!("{method} {path}")),
-        method,
         path,
-        line,
+        line: line.to_string(),
         who: found["description"].as_str().unwrap_or("Everybody, also without logging in.").into(),
         params: params
             .map(|p| [text(&p["in"]), text(&p["name"]), kind(document, &p["schema"]), text(&p["description"])])
@@ -83,7 +83,8 @@ fn operation(document: &Value, (method, path, line): &'static Line) -> Option<Op
             .flatten()
             .map(|(status, answer)| [status.clone(), text(&answer["description"])])
             .collect(),
-        curl: curl(method, path, body.is_object()),
+        curl: curl(&method, path, body.is_object()),
+        method,
     })
 }
 

@@ -76,7 +76,7 @@ async fn every_route_lets_in_whom_its_rule_names_and_nobody_else() {
         }
         let mut browser = Browser::new(&web);
         let mut token = None;
-        for rule in rules(&web.app) {
+        for rule in rules() {
             // Some routes end the login they are asked with.
             if let Some(name) = &name {
                 let is_in = browser.get("/account").await.status == StatusCode::OK;
@@ -133,7 +133,7 @@ async fn looking_changes_nothing() {
     let mut browser = Browser::logged_in(&web).await;
     let before = digests(&mut db).await;
     assert!(before.len() > 20);
-    for rule in rules(&web.app).into_iter().filter(|rule| rule.method == Method::GET) {
+    for rule in rules().into_iter().filter(|rule| rule.method == Method::GET) {
         let path = rule.path.replace("{dag_id}", "chain").replace("{dag_run_id}", &run).replace("{task_id}", "t0");
         let path =
             path.replace("{map_index}", "-1").replace("{user_name}", "admin").replace("{xcom_key}", "return_value");
@@ -171,7 +171,7 @@ async fn a_question_about_one_dag_neither_shows_nor_changes_one_of_a_like_name()
     let before = state(&mut db).await;
     assert_eq!(before.len(), others.len());
     let mut browser = Browser::logged_in(&web).await;
-    for rule in rules(&web.app).into_iter().filter(|rule| rule.path.contains("{dag_id}") && !never_ends(rule)) {
+    for rule in rules().into_iter().filter(|rule| rule.path.contains("{dag_id}") && !never_ends(rule)) {
         let path = rule.path.replace("{dag_id}", "a").replace("{dag_run_id}", "run-0").replace("{task_id}", "t0");
         let path = path.replace("{map_index}", "-1").replace(['{', '}'], "");
         // Runs of the others are not found below `a` either.

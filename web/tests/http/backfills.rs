@@ -129,7 +129,7 @@ async fn what_cannot_be_is_refused_in_words() {
         (with("from_date", Value::Null), 422, "from_date: a date is needed"),
         (with("dag_run_conf", json!({ "table": 7 })), 422, "`table` is an integer, not a string"),
         (with("dag_run_conf", json!([])), 422, "valid dictionary"),
-        (with("max_active_runs", json!(0)), 422, "at least one run must be allowed"),
+        (with("max_active_runs", json!(0)), 422, "greater than or equal to 1"),
         (with("reprocess_behavior", json!("all")), 422, "Input should be one of"),
         (with("task_regex", json!("(")), 422, "the regular expression cannot be read"),
         (with("task_regex", json!("nothing")), 422, "no task of dag `params` matches"),

@@ -59,7 +59,7 @@ fn values(schema: &Value) -> Vec<String> {
 async fn every_field_that_is_sent_is_a_column_of_its_table() {
     let web = Web::new().await;
     let described = web.get("/openapi.json").await.body;
-    for (noun, _) in NOUNS {
+    for noun in NOUNS {
         let table = noun.one.to_lowercase();
         let sql = "select column_name::text from information_schema.columns where table_name = $1";
         let columns: Vec<String> = sqlx::query_scalar(sql).bind(&table).fetch_all(&mut web.db().await).await.unwrap();

@@ -69,7 +69,7 @@ async fn every_route_of_the_api_is_described_once() {
     let web = Web::new().await;
     let document = web.get("/openapi.json").await.body;
     let mut ids = BTreeSet::new();
-    for rule in rules(&web.app).iter().filter(|rule| rule.path.starts_with("/api/")) {
+    for rule in rules().iter().filter(|rule| rule.path.starts_with("/api/")) {
         let operation = &document["paths"][rule.path][rule.method.as_str().to_lowercase()];
         let id = operation["operationId"].as_str().unwrap_or_else(|| panic!("{} {}", rule.method, rule.path));
         assert!(ids.insert(id.to_string()), "{id} is there twice");
@@ -94,9 +94,7 @@ async fn every_route_of_the_api_is_described_once() {
 async fn a_parameter_that_a_route_does_not_read_is_refused_with_those_that_it_reads() {
     let web = Web::new().await;
     let document = web.get("/openapi.json").await.body;
-    for rule in
-        rules(&web.app).iter().filter(|rule| rule.path.starts_with("/api/") && rule.path != "/api/orch/v1/events")
-    {
+    for rule in rules().iter().filter(|rule| rule.path.starts_with("/api/") && rule.path != "/api/orch/v1/events") {
         let parts = rule.path.split('/').map(|part| if part.starts_with('{') { "1" } else { part });
         let path = format!("{}?odd_name=1", parts.collect::<Vec<_>>().join("/"));
         let answer = web.change(rule.method.clone(), &path, &Value::Null).await;
@@ -198,7 +196,7 @@ pub(crate) fn is_as_described(document: &Value, (method, route): (&str, &str), a
 async fn every_field_of_a_described_body_is_taken_and_no_other() {
     let web = Web::new().await;
     let document = web.get("/openapi.json").await.body;
-    for rule in rules(&web.app).iter().filter(|rule| rule.path.starts_with("/api/")) {
+    for rule in rules().iter().filter(|rule| rule.path.starts_with("/api/")) {
         let operation = &document["paths"][rule.path][rule.method.as_str().to_lowercase()];
         let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
         if !schema.is_object() {

@@ -180,7 +180,7 @@ async fn a_stream_is_moved_to_where_a_person_says() {
         (json!({ "to": { "offset": -1 } }), 422, "from 0 on"),
         (json!({ "to": { "offset": "1" } }), 422, "from 0 on"),
         (json!({ "to": { "time": "soon" } }), 422, "valid datetime"),
-        (json!({ "to": "latest", "partition": -1 }), 422, "numbered from 0"),
+        (json!({ "to": "latest", "partition": -1 }), 422, "greater than or equal to 0"),
         (json!({ "to": "latest", "odd": 1 }), 422, "Extra inputs"),
         (json!({ "to": { "offset": 1 } }), 409, "name the partition"),
         (json!({ "to": "earliest", "partition": 0, "empty_table": true }), 409, "leave the partition out"),

@@ -7,9 +7,8 @@ use crate::remote::PASSWORD;
 use crate::standalone::{Standalone, db_of};
 use crate::streams;
 use axum::http::Method;
-use orch_store::hint::Hints;
 use orch_test_support::browser::drive;
-use orch_web::{App, Door, WebConfig, rules};
+use orch_web::{Door, rules};
 use tempfile::TempDir;
 
 /// Nothing answers its query here: `dags/tests` looks at those that are drawn.
@@ -89,13 +88,12 @@ impl World {
     }
 }
 
-/// The routes that people look at. Call it where a runtime is: pools of connections belong to one.
+/// The routes that people look at.
 fn pages() -> Vec<&'static str> {
-    let app = App::new(WebConfig::new("postgres://localhost/nowhere"), Hints::new()).unwrap();
     // A stream is no page, logs and the description of the API are downloaded, the palette is a part of others.
     let looked_at =
         |path: &str| !["/events", "/log", "/palette", "/export", ".json"].iter().any(|end| path.ends_with(end));
-    let pages = rules(&app).into_iter().filter(|rule| rule.door == Door::Page && rule.method == Method::GET);
+    let pages = rules().into_iter().filter(|rule| rule.door == Door::Page && rule.method == Method::GET);
     pages.map(|rule| rule.path).filter(|path| looked_at(path)).collect()
 }
 

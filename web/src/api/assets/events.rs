@@ -16,7 +16,7 @@ use orch_store::list::{Found, Search};
 use orch_store::run::get_run;
 use orch_wire::fields::text;
 use orch_wire::timestamp::{Timestamp, stamp};
-use orch_wire::{Problem, body, part};
+use orch_wire::{Problem, body, field_type};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -86,7 +86,7 @@ pub(crate) async fn upstream(State(app): State<App>, names: Names) -> Result<Jso
     Ok(Json(EventPage { asset_events: views(&mut db, rows).await?, total_entries }))
 }
 
-part! {
+field_type! {
     pub(crate) struct PartitionKey(String); |value| {
         let key = text(value)?;
         if !valid_name(&key) || key.chars().count() > MOST_KEY_CHARS {
@@ -97,7 +97,7 @@ part! {
     { "type": "string", "maxLength": MOST_KEY_CHARS, "pattern": PARTITION_KEY }
 }
 
-part! {
+field_type! {
     /// What an event says beside its asset.
     struct Extra(Map<String, Value>); |value: &Value| {
         let extra = value.as_object().cloned();

@@ -13,13 +13,13 @@ use orch_store::list::{Column, Search};
 use orch_store::run::{RUNS, by};
 use orch_wire::body::{Count, word};
 use orch_wire::fields::text;
-use orch_wire::{body, part};
+use orch_wire::{body, field_type};
 
-part! {
+field_type! {
     struct RunOrder(String); text; { "type": "string", "enum": order_words(RUNS.columns) }
 }
 
-part! {
+field_type! {
     struct RunStateWord(RunState);
     |value| word(value, RunState::WORDS);
     { "type": "string", "enum": RunState::WORDS }

@@ -18,14 +18,14 @@ use orch_store::clear::ClearWish;
 use orch_store::narrow;
 use orch_wire::body::{ListOf, NoteText};
 use orch_wire::fields::flag;
-use orch_wire::{Problem, body, part};
+use orch_wire::{Problem, body, field_type};
 use serde_json::Value;
 use sqlx::PgConnection;
 
 /// Runs that one request may clear.
 const MOST_RUNS: usize = 100;
 
-part! {
+field_type! {
     /// What is not supported.
     struct NotTrue(bool); |value: &Value| {
         let why = "only_new is not supported: clear with run_on_latest_version";
@@ -34,7 +34,7 @@ part! {
     { "enum": [false] }
 }
 
-part! {
+field_type! {
     /// What picks runs of partitioned DAGs: none is, so none is picked.
     struct NoPartition(()); |_: &Value| Err(Problem::value("the DAG is not partitioned")); { "type": "null" }
 }

@@ -17,7 +17,7 @@ use orch_store::run::{CreateRun, NewRun, RunDetails, create_run, run_by_uuid};
 use orch_wire::body::{Bare, NoteText};
 use orch_wire::fields::text;
 use orch_wire::timestamp::Timestamp;
-use orch_wire::{Problem, body, part};
+use orch_wire::{Problem, body, field_type};
 use serde_json::{Map, Value};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -30,7 +30,7 @@ const MOST_KEY_CHARS: usize = 255;
 /// A run's id as people may give it.
 const RUN_ID: &str = "^[A-Za-z0-9_.:+-][A-Za-z0-9_.~:+-]{0,249}$";
 
-part! {
+field_type! {
     struct NewRunId(String); text; { "type": "string", "pattern": RUN_ID }
 }
 

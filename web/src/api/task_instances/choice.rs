@@ -12,7 +12,7 @@ use orch_store::run::{RunDetails, by};
 use orch_wire::body::{Count, word};
 use orch_wire::fields::text;
 use orch_wire::timestamp::seconds_between;
-use orch_wire::{body, part};
+use orch_wire::{body, field_type};
 use std::cmp::Ordering;
 
 const STATES: Words = Words { noun: "state", words: TaskState::WORDS };
@@ -67,11 +67,11 @@ pub(super) struct Choice {
     own: Search,
 }
 
-part! {
+field_type! {
     struct InstanceOrder(String); text; { "type": "string", "enum": orders(COLUMNS) }
 }
 
-part! {
+field_type! {
     struct TaskStateWord(TaskState); |value| word(value, TaskState::WORDS);
     { "type": "string", "enum": TaskState::WORDS }
 }

@@ -21,14 +21,14 @@ use orch_store::run::{Around, RUNS, RunDetails, by, runs_around};
 use orch_wire::body::{ListOf, NoteText};
 use orch_wire::fields::integer;
 use orch_wire::timestamp::Timestamp;
-use orch_wire::{Problem, body, part};
+use orch_wire::{Problem, body, field_type};
 use serde_json::Value;
 use sqlx::PgConnection;
 
 /// Runs that one request may clear in.
 const MOST_RUNS: i64 = 200;
 
-part! {
+field_type! {
     /// A task, or one element of it.
     struct TaskChoice((String, Option<i32>)); task;
     { "anyOf": [{ "type": "string" }, { "type": "array", "minItems": 2, "maxItems": 2,

@@ -20,11 +20,11 @@ use orch_store::note::{notes_of, set_notes};
 use orch_store::run::{RunDetails, start_queued_runs};
 use orch_wire::body::{IfSent, NoteText};
 use orch_wire::fields::text;
-use orch_wire::{Problem, body, part};
+use orch_wire::{Problem, body, field_type};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
-part! {
+field_type! {
     /// What people may say of a task instance.
     struct MarkWord(TaskState); |value: &Value| {
         let word = text(value)?;

@@ -12,27 +12,17 @@ use axum::http::StatusCode;
 use orch_store::StoreError;
 use orch_store::audit::Deed;
 use orch_store::output::{OUTPUTS, Place, RETURN_VALUE, change_output, create_output, delete_output};
-use orch_wire::fields::text;
-use orch_wire::{Problem, body, part};
+use orch_wire::body;
+use orch_wire::body::TextOf;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
 /// Airflow's bound.
 const MOST_KEY_CHARS: usize = 512;
 
-part! {
-    /// The name of an output.
-    pub(crate) struct OutputKey(String); |value| {
-        let key = text(value)?;
-        let fits = (1..=MOST_KEY_CHARS).contains(&key.chars().count());
-        if fits { Ok(key) } else { Err(Problem::value(format!("a key has 1 to {MOST_KEY_CHARS} characters"))) }
-    };
-    { "type": "string", "minLength": 1, "maxLength": MOST_KEY_CHARS }
-}
-
 body! {
     pub(crate) struct XComCreateBody {
-        key: OutputKey,
+        key: TextOf<1, MOST_KEY_CHARS>,
         value: Value,
         map_index: Option<i32>,
     }
@@ -51,7 +41,7 @@ pub(crate) async fn create(
     names: Names,
     Typed(body): Typed<XComCreateBody>,
 ) -> Result<(StatusCode, Json<XComValue>), Refusal> {
-    let XComCreateBody { key: OutputKey(key), value, map_index } = body;
+    let XComCreateBody { key: TextOf(key), value, map_index } = body;
     let instance = one_instance(&app, names.task()?, map_index.unwrap_or(-1)).await?;
     free(&instance, &key)?;
     let mut db = app.pages().await?;

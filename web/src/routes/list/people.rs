@@ -13,6 +13,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
     let op = Login(Role::Op);
     let admin = Login(Role::Admin);
     routes
+        .group("")
         .page("/", viewer, pages::home::show)
         .page("/account", viewer, pages::account::show)
         .form("/account/logins/{login_id}/end", viewer, pages::account::change::end_login)

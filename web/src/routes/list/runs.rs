@@ -1,213 +1,145 @@
-//! Airflow's paths of runs and task instances.
+//! Runs of DAGs, backfills, alerts and deadlines.
 
 use crate::api;
-use crate::api::task_instances::{TaskInstancePage, TaskInstanceView};
 use crate::auth::Role;
+use crate::openapi::kinds::{Kind, Param, param};
+use crate::openapi::queries::{listed, mask, page, with_cursor};
 use crate::routes::{Access, Routes};
 use Access::Login;
+use orch_store::alert::ALERTS;
+use orch_store::backfill::{self, BACKFILLS};
+use orch_store::deadline::DEADLINES;
+use orch_store::run::RUNS;
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let viewer = Login(Role::Viewer);
     let user = Login(Role::User);
     let op = Login(Role::Op);
     routes
+        .group("Runs")
+        .post("/api/v2/dags/{dag_id}/clearDagRuns", user, api::dag_runs::clear_runs)
+        .does("Lets many runs begin anew, or says what would")
+        .takes::<api::dag_runs::BulkDAGRunClearBody>()
         .get("/api/v2/dags/{dag_id}/dagRuns", viewer, api::dag_runs::list)
+        .does("Lists runs of a DAG, or of all with `~`")
+        .asks(with_cursor(RUNS.columns))
         .gives::<api::dag_runs::DagRunPage>()
         .post("/api/v2/dags/{dag_id}/dagRuns", user, api::dag_runs::trigger)
+        .does("Triggers a run")
         .takes::<api::dag_runs::TriggerDAGRunPostBody>()
         .gives::<api::dag_runs::DagRunView>()
+        .with_key()
         .bulk("/api/v2/dags/{dag_id}/dagRuns", user, Role::Op, api::dag_runs::bulk)
+        .does("Changes or deletes many runs")
         .takes::<api::bulk::BulkBody<api::dag_runs::RunEntity>>()
         .gives::<api::bulk::BulkResponse>()
-        .post("/api/v2/dags/{dag_id}/clearDagRuns", user, api::dag_runs::clear_runs)
-        .takes::<api::dag_runs::BulkDAGRunClearBody>()
-        .post("/api/v2/dags/{dag_id}/clearTaskInstances", user, api::task_instances::clear_chosen)
-        .takes::<api::task_instances::ClearTaskInstancesBody>()
-        .gives::<TaskInstancePage>()
         .get("/api/v2/dags/{dag_id}/dagRuns/list", viewer, api::dag_runs::get)
+        .does("The run that is called `list`")
         .gives::<api::dag_runs::DagRunView>()
         .post("/api/v2/dags/{dag_id}/dagRuns/list", viewer, api::dag_runs::batch)
+        .does("Lists runs, asked for in a body")
         .takes::<api::dag_runs::DAGRunsBatchBody>()
         .gives::<api::dag_runs::DagRunPage>()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", viewer, api::dag_runs::get)
+        .does("A run")
         .gives::<api::dag_runs::DagRunView>()
         .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", user, api::dag_runs::patch)
+        .does("Marks a run, or writes a note on it")
+        .asks([mask(&["state", "note"])])
         .takes::<api::dag_runs::DAGRunPatchBody>()
         .gives::<api::dag_runs::DagRunView>()
         .delete("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", op, api::dag_runs::delete)
+        .does("Deletes a run that does not run")
         .gives_nothing()
         .post("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/clear", user, api::dag_runs::clear_run)
+        .does("Lets a run begin anew, or says what would")
         .takes::<api::dag_runs::DAGRunClearBody>()
-        .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/upstreamAssetEvents", viewer, api::assets::upstream)
-        .gives::<api::assets::EventPage>()
-        .get("/api/v2/dags/{dag_id}/assets/queuedEvents", viewer, api::assets::of_dag)
-        .gives::<api::assets::QueuedPage>()
-        .delete("/api/v2/dags/{dag_id}/assets/queuedEvents", user, api::assets::delete_of_dag)
-        .gives_nothing()
-        .get("/api/v2/dags/{dag_id}/assets/{asset_id}/queuedEvents", viewer, api::assets::queued_one)
-        .gives::<api::assets::QueuedView>()
-        .delete("/api/v2/dags/{dag_id}/assets/{asset_id}/queuedEvents", user, api::assets::delete_one)
-        .gives_nothing()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait", viewer, api::dag_runs::wait)
-        .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/hitlDetails", viewer, api::hitl::list)
-        .gives::<api::hitl::HitlPage>()
-        .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", viewer, api::task_instances::list)
-        .gives::<TaskInstancePage>()
-        .bulk("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", user, Role::Op, api::task_instances::bulk)
-        .takes::<api::bulk::BulkBody<api::task_instances::InstanceEntity>>()
-        .gives::<api::bulk::BulkResponse>()
-        .patch(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskGroupInstances/{group_id}",
-            user,
-            api::task_instances::patch,
-        )
-        .takes::<api::task_instances::PatchTaskInstanceBody>()
-        .gives::<TaskInstancePage>()
-        .patch(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskGroupInstances/{group_id}/dry_run",
-            user,
-            api::task_instances::dry_run,
-        )
-        .takes::<api::task_instances::PatchTaskInstanceBody>()
-        .gives::<TaskInstancePage>()
-        .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}", viewer, api::task_instances::get)
-        .gives::<TaskInstanceView>()
-        .get(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}",
-            viewer,
-            api::task_instances::get_mapped,
-        )
-        .gives::<TaskInstanceView>()
-        .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list", viewer, api::task_instances::get)
-        .gives::<TaskInstanceView>()
-        .post("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list", viewer, api::task_instances::batch)
-        .takes::<api::task_instances::TaskInstancesBatchBody>()
-        .gives::<TaskInstancePage>()
-        .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list", user, api::task_instances::patch)
-        .takes::<api::task_instances::PatchTaskInstanceBody>()
-        .gives::<TaskInstancePage>()
-        .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}", user, api::task_instances::patch)
-        .takes::<api::task_instances::PatchTaskInstanceBody>()
-        .gives::<TaskInstancePage>()
-        .patch(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/dry_run",
-            user,
-            api::task_instances::dry_run,
-        )
-        .takes::<api::task_instances::PatchTaskInstanceBody>()
-        .gives::<TaskInstancePage>()
-        .get(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/dependencies",
-            viewer,
-            api::task_instances::dependencies,
-        )
-        .gives::<api::why::Dependencies>()
-        .patch(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}",
-            user,
-            api::task_instances::patch,
-        )
-        .takes::<api::task_instances::PatchTaskInstanceBody>()
-        .gives::<TaskInstancePage>()
-        .patch(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/dry_run",
-            user,
-            api::task_instances::dry_run,
-        )
-        .takes::<api::task_instances::PatchTaskInstanceBody>()
-        .gives::<TaskInstancePage>()
-        .get(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/dependencies",
-            viewer,
-            api::task_instances::dependencies,
-        )
-        .gives::<api::why::Dependencies>()
-        .get(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/listMapped",
-            viewer,
-            api::task_instances::list_mapped,
-        )
-        .gives::<TaskInstancePage>()
-        .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/links", viewer, api::links::extra)
-        .gives::<api::links::ExtraLinks>()
-        .get(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/externalLogUrl/{try_number}",
-            viewer,
-            api::links::external_log,
-        )
-        .gives::<api::links::ExternalLog>()
-        .get(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/logs/{try_number}",
-            viewer,
-            api::task_instances::logs,
-        )
-        .gives::<api::task_instances::LogPage>()
-        .get(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/tries",
-            viewer,
-            api::task_instances::list_tries,
-        )
-        .gives::<api::task_instances::TryPage>()
-        .get(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/tries/{task_try_number}",
-            viewer,
-            api::task_instances::get_try,
-        )
-        .gives::<api::task_instances::TaskTryView>()
-        .get(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/tries",
-            viewer,
-            api::task_instances::list_tries,
-        )
-        .gives::<api::task_instances::TryPage>()
-        .get(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/tries/{task_try_number}",
-            viewer,
-            api::task_instances::get_try,
-        )
-        .gives::<api::task_instances::TaskTryView>()
-        .get(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails",
-            viewer,
-            api::hitl::get,
-        )
-        .gives::<api::hitl::HitlView>()
-        // The question itself says whom it asks: those it names, whatever their role.
-        .patch(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails",
-            viewer,
-            api::hitl::patch,
-        )
-        .takes::<api::hitl::HitlBody>()
-        .gives::<api::hitl::HitlAnswer>()
-        .get(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails/tries/{try_number}",
-            viewer,
-            api::hitl::get_try,
-        )
-        .gives::<api::hitl::HitlTryView>()
-        .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries", viewer, api::xcom::list)
-        .gives::<api::xcom::XComPage>()
-        .get(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
-            viewer,
-            api::xcom::get,
-        )
-        .gives::<api::xcom::XComValue>()
-        .post("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries", op, api::xcom::create)
-        .takes::<api::xcom::XComCreateBody>()
-        .creates::<api::xcom::XComValue>()
-        .patch(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
-            op,
-            api::xcom::patch,
-        )
-        .takes::<api::xcom::XComUpdateBody>()
-        .gives::<api::xcom::XComValue>()
-        .delete(
-            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
-            op,
-            api::xcom::delete,
-        )
-        .gives_nothing()
+        .does("Waits for the end of a run")
+        .asks([param("interval", Kind::Seconds, "Between two lines").required(), results()])
+        .or_lines()
+        .post("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/cancel", user, api::dag_runs::cancel)
+        .does("Stops a run: it fails, and what runs of it ends")
+        .gives::<api::dag_runs::DagRunView>()
+        .get("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/lineage", viewer, api::assets::lineage_of_run)
+        .does("Which ways data took in a run")
+        .gives::<api::assets::LineagePage>()
+        .post("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/move", user, api::dag_runs::move_to_newest)
+        .does("Moves a run to the newest version of its DAG")
+        .gives::<api::dag_runs::DagRunView>()
+        .post("/api/orch/v1/dags/{dag_id}/trigger", user, api::dag_runs::trigger_and_wait)
+        .does("Triggers a run, waits for its end, and answers with what its tasks gave")
+        .asks([param("wait", Kind::UpTo(300), "So long for the end of the run; 30 without it"), results()])
+        .takes::<api::dag_runs::TriggerAndWaitBody>()
+        .gives::<api::dag_runs::RunResult>()
+        .with_key()
+        .or_later()
+        .get("/api/orch/v1/events", viewer, api::events::follow)
+        .does("Runs and task instances that come into another state, and troubles with data, as server-sent events")
+        .asks([param("dag_id", Kind::Texts, "Only of these DAGs"), param("run_id", Kind::Texts, "Only of these runs")])
+        .gives_events()
+        .group("Backfills")
+        .get("/api/orch/v1/backfills", viewer, api::backfills::list_all)
+        .does("Lists backfills with how far they are")
+        .asks(listed(BACKFILLS.columns))
+        .gives::<api::backfills::BackfillProgressPage>()
+        .get("/api/v2/backfills", viewer, api::backfills::list)
+        .does("Lists backfills of a DAG")
+        .asks(listed(backfill::by::OF_DAG))
+        .gives::<api::backfills::BackfillPage>()
+        .post("/api/v2/backfills", user, api::backfills::create)
+        .does("Creates a backfill: runs for dates that are past")
+        .takes::<api::backfills::BackfillPostBody>()
+        .gives::<api::backfills::BackfillView>()
+        .post("/api/orch/v1/backfills/dry_run", user, api::backfills::plan)
+        .does("What a backfill would do for each date, and why not")
+        .takes::<api::backfills::BackfillPostBody>()
+        .gives::<api::backfills::PlanView>()
+        .post("/api/v2/backfills/dry_run", user, api::backfills::dry_run)
+        .does("The runs that a backfill would make or begin anew")
+        .takes::<api::backfills::BackfillPostBody>()
+        .gives::<api::backfills::DryRunPage>()
+        .get("/api/orch/v1/backfills/{backfill_id}", viewer, api::backfills::progress)
+        .does("A backfill with what became of its dates")
+        .asks(page())
+        .gives::<api::backfills::BackfillProgress>()
+        .get("/api/v2/backfills/{backfill_id}", viewer, api::backfills::get)
+        .does("A backfill")
+        .gives::<api::backfills::BackfillView>()
+        .put("/api/v2/backfills/{backfill_id}/cancel", user, api::backfills::cancel)
+        .does("Ends a backfill: dates without a run get none")
+        .asks([param("stop_running", Kind::Flag, "Also ends what runs; without it only what waits")])
+        .gives::<api::backfills::BackfillView>()
+        .put("/api/v2/backfills/{backfill_id}/pause", user, api::backfills::pause)
+        .does("Creates no more runs for now")
+        .gives::<api::backfills::BackfillView>()
+        .put("/api/v2/backfills/{backfill_id}/unpause", user, api::backfills::unpause)
+        .does("Goes on")
+        .gives::<api::backfills::BackfillView>()
+        .group("Alerts and deadlines")
+        .get("/api/orch/v1/alerts", viewer, api::alerts::list)
+        .does("Lists who was told what, and who is to be told")
+        .asks(listed(ALERTS.columns))
+        .gives::<api::alerts::AlertPage>()
+        .post("/api/orch/v1/alerts/test", op, api::alerts::test)
+        .does("Sends an alert that tells of nothing over a connection")
+        .takes::<api::alerts::AlertTestBody>()
+        .creates::<api::alerts::AlertView>()
+        .get("/api/orch/v1/alerts/{alert_id}", viewer, api::alerts::get)
+        .does("An alert, and why it was not taken")
+        .gives::<api::alerts::AlertView>()
+        .post("/api/orch/v1/alerts/{alert_id}/retry", op, api::alerts::retry)
+        .does("Sends an alert at once that waits or was given up")
+        .gives::<api::alerts::AlertView>()
+        .get("/api/orch/v1/dags/{dag_id}/deadlineAlerts", viewer, api::deadlines::of_dag)
+        .does("The deadlines that a DAG names for each of its runs")
+        .gives::<api::deadlines::DeadlineAlertPage>()
+        .get("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/deadlines", viewer, api::deadlines::list)
+        .does("The deadlines of a run and whether they were met, or all runs with `~`")
+        .asks(listed(DEADLINES.columns))
+        .gives::<api::deadlines::DeadlinePage>()
+}
+
+fn results() -> Param {
+    param("result", Kind::Texts, "Tasks whose outputs come with the end")
 }

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::str::FromStr;
 
 /// What a field may hold: how it is read. How it is described is its `JsonSchema`.
-pub trait Part: Sized {
+pub trait FieldType: Sized {
     /// What stands for a field that was left out; none where it must be there.
     fn left_out() -> Option<Self> {
         None
@@ -20,7 +20,7 @@ pub trait Part: Sized {
 }
 
 /// A field may be left out, or null.
-impl<T: Part> Part for Option<T> {
+impl<T: FieldType> FieldType for Option<T> {
     fn left_out() -> Option<Self> {
         Some(None)
     }
@@ -31,7 +31,7 @@ impl<T: Part> Part for Option<T> {
 }
 
 /// A list of which each entry is read by itself.
-impl<T: Part> Part for Vec<T> {
+impl<T: FieldType> FieldType for Vec<T> {
     fn read(value: Value) -> Result<Self, Vec<Problem>> {
         let Value::Array(entries) = value else {
             return Err(vec![Problem::new("list_type", "Input should be a valid list").with_input(&value)]);
@@ -48,7 +48,7 @@ impl<T: Part> Part for Vec<T> {
     }
 }
 
-impl Part for Map<String, Value> {
+impl FieldType for Map<String, Value> {
     fn read(value: Value) -> Result<Self, Vec<Problem>> {
         match value {
             Value::Object(map) => Ok(map),
@@ -58,7 +58,7 @@ impl Part for Map<String, Value> {
 }
 
 /// Any JSON.
-impl Part for Value {
+impl FieldType for Value {
     fn read(value: Value) -> Result<Self, Vec<Problem>> {
         Ok(value)
     }
@@ -66,8 +66,8 @@ impl Part for Value {
 
 /// Types that are read by a function of one value.
 macro_rules! read_by {
-    ($($part:ty: $read:expr;)*) => {
-        $(impl Part for $part {
+    ($($kind:ty: $read:expr;)*) => {
+        $(impl FieldType for $kind {
             fn read(value: Value) -> Result<Self, Vec<Problem>> {
                 ($read)(&value).map_err(|problem| vec![problem])
             }
@@ -82,19 +82,17 @@ read_by! {
     i64: long;
     f64: number;
     Timestamp: |value: &Value| moment(value).map(Timestamp);
-    Count: count;
-    NoteText: note;
 }
 
-/// A part of a body that is a type of its own: what it holds, how that is read from one value, and its JSON Schema.
+/// A type of field: what it holds, how that is read from a value, and its JSON Schema.
 #[macro_export]
-macro_rules! part {
+macro_rules! field_type {
     ($(#[doc = $about:literal])* $vis:vis struct $name:ident($inner:ty); $read:expr; $($schema:tt)+) => {
         $(#[doc = $about])*
         #[derive(Debug, Clone)]
         $vis struct $name($vis $inner);
 
-        impl $crate::body::Part for $name {
+        impl $crate::body::FieldType for $name {
             fn read(value: $crate::serde_json::Value) -> Result<$name, Vec<$crate::Problem>> {
                 ($read)(&value).map($name).map_err(|problem| vec![problem])
             }
@@ -116,11 +114,11 @@ macro_rules! part {
     };
 }
 
-/// A part of a body that is one of a few words, and stands for a value of another type.
+/// A type of field that holds one of a few words, each of which stands for a value of another type.
 #[macro_export]
 macro_rules! one_of {
     ($(#[doc = $about:literal])* $vis:vis struct $name:ident($inner:ty): $($word:literal),+) => {
-        $crate::part! {
+        $crate::field_type! {
             $(#[doc = $about])*
             $vis struct $name($inner);
             |value| $crate::body::word::<$inner>(value, &[$($word),+]);
@@ -139,9 +137,9 @@ pub fn word<T: FromStr>(value: &Value, known: &[&'static str]) -> Result<T, Prob
 #[derive(Debug, Clone)]
 pub struct Bare<T>(pub Option<T>);
 
-impl<T: Part> Part for Bare<T> {
+impl<T: FieldType> FieldType for Bare<T> {
     fn read(value: Value) -> Result<Self, Vec<Problem>> {
-        Part::read(value).map(Bare)
+        FieldType::read(value).map(Bare)
     }
 }
 
@@ -149,7 +147,7 @@ impl<T: Part> Part for Bare<T> {
 #[derive(Debug, Clone)]
 pub struct IfSent<T>(pub Option<T>);
 
-impl<T: Part> Part for IfSent<T> {
+impl<T: FieldType> FieldType for IfSent<T> {
     fn left_out() -> Option<Self> {
         Some(IfSent(None))
     }
@@ -163,7 +161,7 @@ impl<T: Part> Part for IfSent<T> {
 #[derive(Debug, Clone)]
 pub struct ListOf<T, const LEAST: usize, const MOST: usize>(pub Vec<T>);
 
-impl<T: Part, const LEAST: usize, const MOST: usize> Part for ListOf<T, LEAST, MOST> {
+impl<T: FieldType, const LEAST: usize, const MOST: usize> FieldType for ListOf<T, LEAST, MOST> {
     fn read(value: Value) -> Result<Self, Vec<Problem>> {
         let list = Vec::<T>::read(value)?;
         let wrong = |kind, ctx: &str, bound: &str, many: usize| {
@@ -226,48 +224,77 @@ described_as! {
 #[derive(Debug, Clone, Copy)]
 pub struct Count(pub i64);
 
-impl JsonSchema for Count {
-    fn schema_name() -> Cow<'static, str> {
-        "Count".into()
-    }
+/// A whole number of 32 bits that is not below `LEAST`.
+#[derive(Debug, Clone, Copy)]
+pub struct AtLeast<const LEAST: i32>(pub i32);
 
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "integer", "format": "int64", "minimum": 0 })
-    }
-}
+/// A text of `LEAST` to `MOST` characters.
+#[derive(Debug, Clone)]
+pub struct TextOf<const LEAST: usize, const MOST: usize>(pub String);
 
 /// What people write, as long as Airflow takes it.
-#[derive(Debug, Clone)]
-pub struct NoteText(pub String);
+pub type NoteText = TextOf<0, 1_000>;
 
-/// As long as a note may be in Airflow.
-const MOST_NOTE_CHARS: usize = 1_000;
-
-impl JsonSchema for NoteText {
-    fn schema_name() -> Cow<'static, str> {
-        "NoteText".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "maxLength": MOST_NOTE_CHARS })
+impl FieldType for Count {
+    fn read(value: Value) -> Result<Self, Vec<Problem>> {
+        bounded(&value, 0).map(Count).map_err(|problem| vec![problem])
     }
 }
 
-fn note(value: &Value) -> Result<NoteText, Problem> {
-    let note = text(value)?;
-    if note.chars().count() > MOST_NOTE_CHARS {
-        let msg = format!("String should have at most {MOST_NOTE_CHARS} characters");
-        return Err(Problem::new("string_too_long", msg).with_input(value));
+impl<const LEAST: i32> FieldType for AtLeast<LEAST> {
+    fn read(value: Value) -> Result<Self, Vec<Problem>> {
+        let number = bounded(&value, LEAST.into()).map_err(|problem| vec![problem])?;
+        i32::try_from(number).map(AtLeast).map_err(|_| vec![unlike(&value)])
     }
-    Ok(NoteText(note))
+}
+
+impl<const LEAST: usize, const MOST: usize> FieldType for TextOf<LEAST, MOST> {
+    fn read(value: Value) -> Result<Self, Vec<Problem>> {
+        let text = String::read(value)?;
+        let wrong = |kind, ctx: &str, bound: &str, many: usize| {
+            let characters = if many == 1 { "character" } else { "characters" };
+            let msg = format!("String should have at {bound} {many} {characters}");
+            Err(vec![Problem::new(kind, msg).with_ctx(json!({ ctx: many })).with_input(&json!(text))])
+        };
+        match text.chars().count() {
+            few if few < LEAST => wrong("string_too_short", "min_length", "least", LEAST),
+            many if many > MOST => wrong("string_too_long", "max_length", "most", MOST),
+            _ => Ok(TextOf(text)),
+        }
+    }
+}
+
+/// What JSON Schema says of types that are described where they stand.
+macro_rules! described_here {
+    ($(<$(const $bound:ident: $kind:ty),*> $name:ty: $schema:tt;)*) => {
+        $(impl<$(const $bound: $kind),*> JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        })*
+    };
+}
+
+described_here! {
+    <> Count: { "type": "integer", "format": "int64", "minimum": 0 };
+    <const LEAST: i32> AtLeast<LEAST>: { "type": "integer", "format": "int32", "minimum": LEAST };
+    <const LEAST: usize, const MOST: usize> TextOf<LEAST, MOST>:
+        { "type": "string", "minLength": LEAST, "maxLength": MOST };
+}
+
+fn bounded(value: &Value, least: i64) -> Result<i64, Problem> {
+    let number = long(value)?;
+    let msg = format!("Input should be greater than or equal to {least}");
+    let below = || Problem::new("greater_than_equal", msg).with_ctx(json!({ "ge": least })).with_input(value);
+    if number < least { Err(below()) } else { Ok(number) }
 }
 
 fn unlike(value: &Value) -> Problem {
@@ -280,15 +307,6 @@ fn long(value: &Value) -> Result<i64, Problem> {
 
 fn whole(value: &Value) -> Result<i32, Problem> {
     i32::try_from(long(value)?).map_err(|_| unlike(value))
-}
-
-fn count(value: &Value) -> Result<Count, Problem> {
-    match long(value)? {
-        number if number >= 0 => Ok(Count(number)),
-        _ => Err(Problem::new("greater_than_equal", "Input should be greater than or equal to 0")
-            .with_ctx(json!({ "ge": 0 }))
-            .with_input(value)),
-    }
 }
 
 fn number(value: &Value) -> Result<f64, Problem> {

@@ -1,0 +1,22 @@
+//! Pools, connections and variables.
+
+use crate::api;
+use crate::auth::Role;
+use crate::openapi::kept::BodyOf;
+use crate::routes::{Access, Routes};
+use Access::Login;
+use orch_deeds::{Connection, Pool, Variable};
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    let op = Login(Role::Op);
+    routes
+        .group("Pools")
+        .kept::<Pool>()
+        .group("Connections and variables")
+        .kept::<Connection>()
+        .kept::<Variable>()
+        .post("/api/v2/connections/test", op, api::connection_test::test)
+        .does("Tries a connection, if this server may")
+        .takes::<BodyOf<Connection>>()
+        .gives::<api::connection_test::ConnectionTest>()
+}

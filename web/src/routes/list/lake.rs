@@ -1,0 +1,65 @@
+//! Tables of the lake, SQL, dashboards, and what bundles serve.
+
+use crate::auth::Role;
+use crate::openapi::kinds::{Kind, Param, param};
+use crate::routes::{Access, Routes};
+use crate::{api, behind};
+use Access::{Login, Open};
+use orch_store::lake_view::LakeTable;
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    let viewer = Login(Role::Viewer);
+    let op = Login(Role::Op);
+    routes
+        .group("The lake")
+        .get("/catalog/{*path}", Open, behind::catalog)
+        .post("/catalog/{*path}", Open, behind::catalog)
+        .delete("/catalog/{*path}", Open, behind::catalog)
+        .get("/serving", Open, behind::to_docs)
+        .get("/serving/", Open, behind::to_docs)
+        .get("/serving/{*path}", Open, behind::serving)
+        .get("/api/orch/v1/dashboards", viewer, api::dashboards::list)
+        .does("Lists dashboards")
+        .gives::<api::dashboards::DashboardPage>()
+        .get("/api/orch/v1/dashboards/{dashboard_name}", viewer, api::dashboards::get)
+        .does("The rows of each panel of a dashboard, or the problem of its query")
+        .asks([param("filter", Kind::Texts, "The value of a filter, as in `day:2026-11-20`")])
+        .gives::<api::dashboards::DashboardRows>()
+        .get("/api/orch/v1/lake/tables", viewer, api::lake::list)
+        .does("Lists the tables of the lake with their sizes")
+        .gives::<api::lake::TablePage>()
+        .get("/api/orch/v1/lake/tables/{namespace}/{table}", viewer, api::lake::get)
+        .does("A table: columns, partitions, properties, refs")
+        .gives::<LakeTable>()
+        .get("/api/orch/v1/lake/tables/{namespace}/{table}/files", viewer, api::lake::files)
+        .does("The files that a snapshot is made of")
+        .asks(lake_page())
+        .asks([param("snapshot_id", Kind::Wholes, "Of that snapshot; of the newest without it")])
+        .gives::<api::lake::FilePage>()
+        .get("/api/orch/v1/lake/tables/{namespace}/{table}/partitions", viewer, api::lake::partitions)
+        .does("What is in each partition")
+        .asks(lake_page())
+        .gives::<api::lake::PartitionPage>()
+        .get("/api/orch/v1/lake/tables/{namespace}/{table}/snapshots", viewer, api::lake::snapshots)
+        .does("What was written when, and the run that did, newest first")
+        .asks(lake_page())
+        .gives::<api::lake::SnapshotPage>()
+        .get("/api/orch/v1/sql", viewer, api::sql::list)
+        .does("Your own queries, newest first")
+        .asks([param("limit", Kind::Count(50), "At most so many; no more than 200")])
+        .gives::<api::sql::QueryPage>()
+        .post("/api/orch/v1/sql", op, api::sql::run)
+        .does("Asks the lake in SQL")
+        .takes::<api::sql::SqlBody>()
+        .gives::<api::sql::SqlAnswer>()
+        .delete("/api/orch/v1/sql/{query_id}", op, api::sql::cancel)
+        .does("Cancels a query that runs")
+        .gives_nothing()
+}
+
+fn lake_page() -> [Param; 2] {
+    [
+        param("limit", Kind::Count(100), "At most so many; no more than 1,000"),
+        param("offset", Kind::Count(0), "Leave out so many"),
+    ]
+}

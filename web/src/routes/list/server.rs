@@ -1,0 +1,81 @@
+//! The server itself: logging in, health, settings, the audit log.
+
+use crate::auth::Role;
+use crate::openapi::kinds::{Kind, param};
+use crate::openapi::queries::{listed, page};
+use crate::routes::{Access, Routes};
+use crate::{api, assets, health, metrics};
+use Access::{Login, Open};
+use orch_store::audit::AUDIT;
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    let viewer = Login(Role::Viewer);
+    let admin = Login(Role::Admin);
+    routes
+        .group("Logging in")
+        .post("/auth/logout", viewer, api::login::log_out)
+        .gives_nothing()
+        .post("/auth/token", Open, api::login::token)
+        .does("A token for a name and a password")
+        .takes::<api::login::LoginBody>()
+        .creates::<api::login::Token>()
+        .post("/auth/token/cli", Open, api::login::cli_token)
+        .does("A token that expires sooner, for a person at a terminal")
+        .takes::<api::login::LoginBody>()
+        .creates::<api::login::Token>()
+        .get("/api/v2/auth/login", Open, api::entrance::login)
+        .does("Leads a browser to the login")
+        .asks([param("next", Kind::Address, "To go to afterwards")])
+        .leads_elsewhere()
+        .get("/api/v2/auth/logout", Open, api::entrance::logout)
+        .does("Leads a browser to where it logs out")
+        .leads_elsewhere()
+        .group("The server")
+        .get("/healthz", Open, health::alive)
+        .does("Is this process up?")
+        .get("/metrics", viewer, metrics::show)
+        .does("How all of orch is, for Prometheus")
+        .get("/openapi.json", viewer, api::described::openapi)
+        .does("This API as a program reads it")
+        .get("/readyz", Open, health::ready)
+        .does("Can it work?")
+        .get("/static/{hash}/{name}", Open, assets::serve)
+        .get("/api/v2/config", admin, api::settings::all)
+        .does("What this server was told, secrets masked")
+        .asks([param("section", Kind::Word(&["orch"]), "There is one section")])
+        .gives::<api::settings::Config>()
+        .or_text()
+        .get("/api/v2/config/section/{section}/option/{option}", admin, api::settings::one)
+        .does("One setting")
+        .gives::<api::settings::Config>()
+        .or_text()
+        .get("/api/v2/eventLogs", viewer, api::event_logs::list)
+        .does("The audit log: who did what, from where")
+        .asks(listed(AUDIT.columns))
+        .gives::<api::event_logs::EventLogPage>()
+        .get("/api/v2/eventLogs/{event_log_id}", viewer, api::event_logs::get)
+        .does("A line of the audit log")
+        .gives::<api::event_logs::EventLogView>()
+        .get("/api/v2/jobs", viewer, api::jobs::list)
+        .does("Schedulers and workers")
+        .asks(listed(api::jobs::COLUMNS))
+        .gives::<api::jobs::JobPage>()
+        .get("/api/v2/monitor/health", Open, api::monitor::health)
+        .does("How the parts are")
+        .get("/api/orch/v1/overview", viewer, api::overview::show)
+        .does("How all of it is now: processes, slots, running runs, failing DAGs")
+        .gives::<api::overview::Overview>()
+        .get("/api/v2/plugins", viewer, api::settings::plugins)
+        .does("Plugins: always empty")
+        .asks(page())
+        .gives::<api::settings::PluginPage>()
+        .get("/api/v2/plugins/importErrors", viewer, api::settings::plugin_errors)
+        .does("Plugins that could not be read: always empty")
+        .gives::<api::settings::PluginErrorPage>()
+        .get("/api/v2/providers", viewer, api::settings::providers)
+        .does("Providers: always empty")
+        .asks(page())
+        .gives::<api::settings::ProviderPage>()
+        .get("/api/v2/version", Open, api::monitor::version)
+        .does("Which orch this is")
+}

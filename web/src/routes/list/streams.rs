@@ -1,0 +1,83 @@
+//! Topics of the built-in log, and streams.
+
+use crate::api;
+use crate::auth::Role;
+use crate::openapi::kinds::{Kind, param};
+use crate::openapi::queries::listed;
+use crate::routes::{Access, Routes};
+use Access::Login;
+use orch_deeds::Topic;
+use orch_store::stream;
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    let viewer = Login(Role::Viewer);
+    let user = Login(Role::User);
+    let op = Login(Role::Op);
+    routes
+        .group("Topics")
+        .kept::<Topic>()
+        .get("/api/orch/v1/topic-readers", viewer, api::readers::list)
+        .does("Lists how far tasks have read topics, partition by partition")
+        .asks([param("topic_name", Kind::Text, "Of this topic")])
+        .gives::<api::readers::ReaderPage>()
+        .delete("/api/orch/v1/topic-readers/{reader_name}", op, api::readers::delete)
+        .does("Forgets a reader: it begins as a new one")
+        .gives_nothing()
+        .post("/api/orch/v1/topic-readers/{reader_name}/seek", op, api::readers::seek)
+        .does("Lets a reader go on from another place of its topic")
+        .takes::<api::streams::SeekReaderBody>()
+        .gives::<api::readers::ReaderPage>()
+        .get("/api/orch/v1/topics/{topic_name}/partitions", viewer, api::topics::partitions)
+        .does("Lists the partitions of a topic with their first and next offsets")
+        .gives::<api::topics::TopicPartitionPage>()
+        .get("/api/orch/v1/topics/{topic_name}/records", Login(api::topics::READS_RECORDS), api::topics::records)
+        .does("Reads records of a partition, in the order of their offsets")
+        .asks([
+            param("partition", Kind::Count(0), "Of this partition"),
+            param("offset", Kind::Place, "From this offset on; the newest records without it"),
+            param("at", Kind::Moment, "From the first record on that is not older, where no offset is named"),
+            param("key", Kind::Text, "The newest records with this key, among the last 100,000 of the partition"),
+            param("limit", Kind::Count(50), "Maximum number of records; no more than 1,000"),
+            param("wait", Kind::UpTo(20), "Where there is no record yet: seconds to wait for one"),
+        ])
+        .gives::<api::topics::RecordPage>()
+        .post("/api/orch/v1/topics/{topic_name}/records", user, api::topics::produce)
+        .does("Appends records: all of them, or none")
+        .takes::<api::topics::RecordsBody>()
+        .creates::<api::topics::PlacedPage>()
+        .group("Streams")
+        .get("/connectors", viewer, api::connectors::list)
+        .get("/connectors/{stream_name}", viewer, api::connectors::get)
+        .put("/connectors/{stream_name}/pause", op, api::connectors::pause)
+        .post("/connectors/{stream_name}/restart", op, api::connectors::restart)
+        .put("/connectors/{stream_name}/resume", op, api::connectors::resume)
+        .get("/connectors/{stream_name}/status", viewer, api::connectors::status)
+        .post("/connectors/{stream_name}/tasks/{task}/restart", op, api::connectors::restart_task)
+        .get("/api/orch/v1/streams", viewer, api::streams::list)
+        .does("Lists streams with their state and lag")
+        .asks(listed(stream::by::ALL))
+        .gives::<api::streams::StreamPage>()
+        .get("/api/orch/v1/streams/{stream_name}", viewer, api::streams::get)
+        .does("A stream with the offsets of its partitions")
+        .gives::<api::streams::StreamDetails>()
+        .delete("/api/orch/v1/streams/{stream_name}", op, api::streams::delete)
+        .does("Forgets a stream that no bundle declares, and its offsets; its table stays")
+        .gives_nothing()
+        .get("/api/orch/v1/streams/{stream_name}/minutes", viewer, api::streams::minutes)
+        .does("Records and lag of a stream, minute by minute")
+        .asks([param("hours", Kind::Count(api::streams::USUAL_HOURS), "Of the last hours; no more than 24")])
+        .gives::<api::streams::StreamMinutePage>()
+        .post("/api/orch/v1/streams/{stream_name}/pause", op, api::streams::pause)
+        .does("Pauses a stream")
+        .gives::<api::streams::StreamView>()
+        .post("/api/orch/v1/streams/{stream_name}/reset", op, api::streams::reset)
+        .does("Lets a stream go on reading from another place of its topic")
+        .takes::<api::streams::ResetStreamBody>()
+        .gives::<api::streams::StreamView>()
+        .post("/api/orch/v1/streams/{stream_name}/restart", op, api::streams::restart)
+        .does("Begins a stream anew from its last commit, also one that failed")
+        .gives::<api::streams::StreamView>()
+        .post("/api/orch/v1/streams/{stream_name}/resume", op, api::streams::resume)
+        .does("Lets a paused stream go on")
+        .gives::<api::streams::StreamView>()
+}
