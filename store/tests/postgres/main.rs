@@ -32,7 +32,7 @@ mod relocate;
 mod rollout;
 mod rollover;
 mod secrets;
-#[path = "../../../core/tests/support/shapes.rs"]
+#[path = "../../../core/tests/rules/support/shapes.rs"]
 mod shapes;
 mod streams;
 mod topics;

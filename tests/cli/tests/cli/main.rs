@@ -28,7 +28,7 @@ mod official_client;
 mod offline;
 mod pools;
 mod random_files;
-#[path = "../../../../core/tests/support/recorded.rs"]
+#[path = "../../../../core/tests/rules/support/recorded.rs"]
 mod recorded;
 mod reference;
 mod remote;

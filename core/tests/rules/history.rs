@@ -1,8 +1,6 @@
 //! What the transition did is what an audit says follows, for every DAG, every outcome and every order, at any moment.
 
-#[path = "support/shapes.rs"]
-mod shapes;
-
+use crate::shapes::{outcome, shapes, spec};
 use orch_core::branch;
 use orch_core::history::{History, Over, Place, judge};
 use orch_core::model::Model;
@@ -10,7 +8,6 @@ use orch_core::plan::{Edge, Plan, PlanTask};
 use orch_core::transition::Outcome;
 use orch_spec::state::TaskState;
 use proptest::prelude::*;
-use shapes::{outcome, shapes, spec};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 

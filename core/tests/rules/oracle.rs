@@ -1,17 +1,14 @@
 //! Our decisions beside Airflow 3.3.2's own, as recorded in `tests/oracle/` (its README says how and what is in them).
 
-#[path = "support/recorded.rs"]
-mod recorded;
-
+use crate::recorded::{
+    Case, Cases, Over, Played, file, is_mapped, is_otherwise_on_purpose, maps_over_elements_that_gave_nothing, play,
+    random, table,
+};
 use orch_core::plan::Plan;
 use orch_core::rule::{Counts, Decision, decide, decide_setups};
 use orch_document::file::parse;
 use orch_spec::state::TaskState;
 use orch_spec::{DagSpec, GroupSpec, MapSpec, Source, TaskSpec, TriggerRule};
-use recorded::{
-    Case, Cases, Over, Played, file, is_mapped, is_otherwise_on_purpose, maps_over_elements_that_gave_nothing, play,
-    random, table,
-};
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;

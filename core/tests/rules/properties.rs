@@ -1,16 +1,13 @@
 //! What must hold for every DAG, every outcome and every order: a run ends, nothing is decided twice, counters are the
 //! sums of the rows, limits hold, and events that arrive together or one by one end alike.
 
-#[path = "support/shapes.rs"]
-mod shapes;
-
+use crate::shapes::{outcome, shapes, spec};
 use orch_core::branch;
 use orch_core::model::Model;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::transition::{Outcome, Selected};
 use orch_spec::state::{RunState, TaskState};
 use proptest::prelude::*;
-use shapes::{outcome, shapes, spec};
 use std::sync::Arc;
 
 /// Everything that must hold between two steps.
