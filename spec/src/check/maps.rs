@@ -45,11 +45,11 @@ fn map_problems(dag: &Checked<'_>, map: &MapSpec) -> Vec<(String, String)> {
         match source {
             Source::Value(Value::Array(_)) | Source::List(_) => {}
             Source::Value(other) => {
-                found.push((format!("it maps over {other}, which is no list"), "give a list".into()));
+                found.push((format!("it maps over {other}, which is not a list"), "give a list".into()));
             }
             Source::Params => {
                 found.push((
-                    "it maps over the params, which are no list".into(),
+                    "it maps over the params, which are not a list".into(),
                     "map over the output of a task".into(),
                 ));
             }

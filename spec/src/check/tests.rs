@@ -291,7 +291,7 @@ fn elements_stay_in_their_map() {
 
 #[test]
 fn maps_are_over_lists_and_not_in_maps() {
-    check_task(json!({ "map": { "each": { "value": 5 } } }), "t: it maps over 5, which is no list / give a list");
+    check_task(json!({ "map": { "each": { "value": 5 } } }), "t: it maps over 5, which is not a list / give a list");
     check_task(json!({ "map": { "zip": [] } }), "t: it maps over nothing / give a list");
     check_task(
         json!({ "map": { "zip": [{ "value": [1, 2] }, { "value": [1] }] } }),
