@@ -53,6 +53,8 @@ struct TopicPartitionView {
     first_offset: i64,
     /// Of the next record.
     next_offset: i64,
+    /// That are kept.
+    records: i64,
     last_record_at: Option<Timestamp>,
 }
 
@@ -107,6 +109,7 @@ pub(crate) async fn partitions(State(app): State<App>, names: Names) -> Result<J
         partition: row.partition,
         first_offset: row.first_offset,
         next_offset: row.next_offset,
+        records: row.next_offset - row.first_offset,
         last_record_at: stamp(row.last_at),
     };
     let partitions = list_partitions(&mut db, &topic).await?.into_iter().map(view).collect();
