@@ -7,7 +7,7 @@ pub use field_type::{AtLeast, Bare, Count, FieldType, IfSent, ListOf, NoteText, 
 
 use crate::fields::Fields;
 use crate::problem::Problem;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
 /// Fields that belong together: a body, an entry of a list in it, or what several bodies share.
@@ -38,7 +38,7 @@ pub struct Described {
 }
 
 /// The schema of a body: its fields, those that it shares with others, and what else holds of it.
-pub fn described(about: &str, fields: Vec<Described>, shared: Vec<Schema>, more: &Value) -> Schema {
+pub fn described(about: &str, fields: Vec<Described>, shared: Vec<Schema>, more: &[Value]) -> Schema {
     let mut properties = Map::new();
     let mut required = Vec::new();
     for Described { name, about, is_required, schema } in fields {
@@ -62,7 +62,7 @@ pub fn described(about: &str, fields: Vec<Described>, shared: Vec<Schema>, more:
     if !required.is_empty() {
         schema.insert("required".into(), required.into());
     }
-    for (name, value) in more.as_object().into_iter().flatten() {
+    for (name, value) in more.iter().filter_map(Value::as_object).flatten() {
         schema.insert(name.clone(), value.clone());
     }
     schema
@@ -71,11 +71,6 @@ pub fn described(about: &str, fields: Vec<Described>, shared: Vec<Schema>, more:
 /// The lines of a comment as one.
 fn paragraph(comment: &str) -> String {
     comment.lines().map(str::trim).collect::<Vec<_>>().join(" ").trim().to_string()
-}
-
-/// The schema of a body that others share.
-pub fn shared<B: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
-    B::json_schema(generator)
 }
 
 /// A struct that is read from the body of a request: `name: what it may hold`, then `..name: Body` for fields that several bodies
@@ -121,11 +116,8 @@ macro_rules! body {
                     is_required: <$kind as $crate::body::FieldType>::left_out().is_none(),
                     schema: generator.subschema_for::<$kind>(),
                 },)*];
-                let shared = vec![$($crate::body::shared::<$body>(generator),)*];
-                #[allow(unused_mut, unused_assignments, reason = "a body without a rule has no more to say")]
-                let mut more = $crate::serde_json::Value::Null;
-                $(more = $more;)?
-                $crate::body::described(concat!($($about, "\n",)*), fields, shared, &more)
+                let shared = vec![$(<$body as $crate::schemars::JsonSchema>::json_schema(generator),)*];
+                $crate::body::described(concat!($($about, "\n",)*), fields, shared, &[$($more)?])
             }
         }
     };
@@ -135,6 +127,7 @@ macro_rules! body {
 mod tests {
     use super::*;
     use crate::fields::Invalid;
+    use schemars::SchemaGenerator;
 
     body! {
         /// What two bodies share.
