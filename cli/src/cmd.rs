@@ -6,6 +6,7 @@ mod assets_checks;
 mod assets_events;
 mod assets_list;
 mod assets_materialize;
+mod assets_quality;
 mod backfill_change;
 mod backfill_create;
 mod backfill_list;
@@ -304,6 +305,7 @@ family!(Assets {
     Events(assets_events::Events),
     Emit(assets_events::Emit),
     Checks(assets_checks::Checks),
+    Quality(assets_quality::Quality),
 });
 
 family!(Alerts {

@@ -82,6 +82,7 @@ fn every_command_explains_itself_with_an_example() {
         "assets events",
         "assets emit",
         "assets checks",
+        "assets quality",
         "dags show-dependencies",
         "dags list-import-errors",
         "dags report",

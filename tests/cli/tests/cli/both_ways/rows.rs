@@ -372,6 +372,8 @@ pub(super) const ROWS: &[Row] = &[
     reads("assets checks test://relayed"),
     reads("assets checks test://relayed --outcome warn --limit 1"),
     wrong("assets checks nothing"),
+    reads("assets quality"),
+    reads("assets quality --trouble"),
     changes("assets emit --name source --extra {\"why\":1} --partition tue"),
     wrong("assets emit --name source --extra [1]"),
     wrong("assets details --uri a&b=c/..?"),
