@@ -120,7 +120,7 @@ fn answers_to(host: &str, allowed: &[String]) -> bool {
 pub(crate) struct Gate {
     pub(crate) app: App,
     pub(crate) rule: Rule,
-    /// What it reads of its query.
+    /// Its query parameters.
     pub(crate) query: Arc<[Param]>,
 }
 

@@ -113,12 +113,12 @@ struct Route {
 #[derive(Default)]
 struct Routes {
     routes: Vec<Route>,
-    /// Of the routes that follow.
+    /// The heading of the routes that follow.
     group: &'static str,
 }
 
 impl Routes {
-    /// What people read the following routes under.
+    /// The heading of the routes that follow, in `/docs`.
     fn group(self, group: &'static str) -> Routes {
         Routes { group, ..self }
     }
@@ -196,12 +196,12 @@ impl Routes {
         self.add(Method::DELETE, path, (access, Door::Api), handler)
     }
 
-    /// What the last route does, in a line.
+    /// Describes the last route in one line.
     fn does(self, line: impl Into<Cow<'static, str>>) -> Routes {
         self.shape(|shape| shape.line = line.into())
     }
 
-    /// What the last route reads of its query; another parameter is refused.
+    /// The query parameters of the last route. Any other parameter is refused.
     fn asks(self, params: impl IntoIterator<Item = Param>) -> Routes {
         self.shape(|shape| shape.query.extend(params))
     }
@@ -211,7 +211,7 @@ impl Routes {
         self.shape(|shape| shape.body = Some(SchemaGenerator::subschema_for::<T>))
     }
 
-    /// The last route takes a key with which it may be sent twice.
+    /// The last route takes the header `Idempotency-Key`.
     fn with_key(self) -> Routes {
         self.shape(|shape| shape.has_key = true)
     }
@@ -239,17 +239,17 @@ impl Routes {
         self.shape(|shape| shape.answer = Answer::Events)
     }
 
-    /// Or text, to those who accept that.
+    /// The last route also answers with plain text, if the client accepts it.
     fn or_text(self) -> Routes {
         self.shape(|shape| shape.also = Some("text/plain"))
     }
 
-    /// Or lines of JSON.
+    /// The last route also answers with lines of JSON.
     fn or_lines(self) -> Routes {
         self.shape(|shape| shape.also = Some("application/x-ndjson"))
     }
 
-    /// Or 202, where it takes longer than the caller waits.
+    /// The last route may answer 202 before the work is done.
     fn or_later(self) -> Routes {
         self.shape(|shape| shape.may_be_late = true)
     }

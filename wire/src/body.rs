@@ -1,22 +1,22 @@
-//! Bodies of requests. `body!` makes a struct of which each field is said once: a handler gets it filled, and `/openapi.json`
-//! describes it. All that is wrong with a body is told in one answer.
+//! Request bodies. `body!` declares a struct: handlers receive it filled, and `/openapi.json` describes it by the same fields. One answer
+//! names every mistake in a body.
 
 mod field_type;
 
-pub use field_type::{AtLeast, Bare, Count, FieldType, IfSent, ListOf, NoteText, TextOf, word};
+pub use field_type::{AtLeast, Bare, Count, FieldType, IfSent, ListOf, NonEmpty, NoteText, TextOf, word};
 
 use crate::fields::Fields;
 use crate::problem::Problem;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
-/// Fields that belong together: a body, an entry of a list in it, or what several bodies share.
+/// A set of fields: a body, an entry of a list in a body, or fields that several bodies share.
 pub trait Body: Sized + JsonSchema {
-    /// None where something is wrong, which `fields` knows then.
+    /// Reads the fields. `None`: a field is wrong, and `fields` holds the problem.
     fn take(fields: &mut Fields) -> Option<Self>;
 }
 
-/// A body in a body.
+/// A body may be a field of another body.
 impl<B: Body> FieldType for B {
     fn read(value: Value) -> Result<B, Vec<Problem>> {
         match value {
@@ -29,7 +29,7 @@ impl<B: Body> FieldType for B {
     }
 }
 
-/// What is said of a field in `/openapi.json`.
+/// A field as `/openapi.json` describes it.
 pub struct Described {
     pub name: &'static str,
     pub about: &'static str,
@@ -37,7 +37,7 @@ pub struct Described {
     pub schema: Schema,
 }
 
-/// The schema of a body: its fields, those that it shares with others, and what else holds of it.
+/// The schema of a body: its own fields, the fields that it shares with other bodies, and further keywords of JSON Schema.
 pub fn described(about: &str, fields: Vec<Described>, shared: Vec<Schema>, more: &[Value]) -> Schema {
     let mut properties = Map::new();
     let mut required = Vec::new();
@@ -68,13 +68,13 @@ pub fn described(about: &str, fields: Vec<Described>, shared: Vec<Schema>, more:
     schema
 }
 
-/// The lines of a comment as one.
+/// Joins the lines of a comment.
 fn paragraph(comment: &str) -> String {
     comment.lines().map(str::trim).collect::<Vec<_>>().join(" ").trim().to_string()
 }
 
-/// A struct that is read from the body of a request: `name: what it may hold`, then `..name: Body` for fields that several bodies
-/// share. `rule` is a function that says what does not hold between the fields; `schema` is what the description says of that.
+/// Declares a request body. `name: Type` is a field; `..name: Body` includes the fields of another body. `rule` checks fields against each
+/// other, and `schema` adds keywords to the JSON Schema.
 #[macro_export]
 macro_rules! body {
     (
@@ -121,6 +121,11 @@ macro_rules! body {
             }
         }
     };
+}
+
+/// Whether an update mask names the field. An empty mask names all.
+pub fn counts<S: AsRef<str>>(mask: &[S], name: &str) -> bool {
+    mask.is_empty() || mask.iter().any(|named| named.as_ref() == name)
 }
 
 #[cfg(test)]

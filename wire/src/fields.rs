@@ -39,12 +39,12 @@ impl Fields {
         Fields { whole: Value::Null, left: body, echo: false, at: vec!["body".into()], problems: Vec::new() }
     }
 
-    /// Of an object in a body; what is wrong says where in it.
+    /// Of an object inside a body. Problems have their places relative to it.
     pub fn below(object: Map<String, Value>) -> Fields {
         Fields { at: Vec::new(), ..Fields::new(object) }
     }
 
-    /// A field of a body. None: it is missing or wrong, which is noted.
+    /// Takes a field. `None`: it is missing or wrong, and the problem is noted.
     pub fn take<T: FieldType>(&mut self, name: &str) -> Option<T> {
         let Some(value) = self.left.remove(name) else {
             return T::left_out().or_else(|| {
@@ -60,10 +60,11 @@ impl Fields {
         None
     }
 
-    /// The whole body, of which these are all fields.
+    /// Reads a whole body, and refuses fields that it does not have.
     pub fn whole<B: Body>(mut self) -> Result<B, Invalid> {
         let body = B::take(&mut self);
         self.finish()?;
+        // A body that was not read has noted a problem, and `finish` has returned it.
         body.ok_or_else(|| Invalid(Vec::new()))
     }
 

@@ -6,6 +6,7 @@ mod schema;
 
 pub use kind::Kind;
 
+use crate::body::counts;
 use crate::fields::{Fields, text};
 use crate::problem::Problem;
 use serde_json::Value;
@@ -172,11 +173,11 @@ impl Noun {
         }
     }
 
-    /// What was sent, as far as the mask names it; all without names.
+    /// Drops the fields that the mask does not name. An empty mask names all.
     pub fn masked<S: AsRef<str>>(&self, mut sent: Sent, mask: &[S]) -> Sent {
-        let named = |field: &Field| mask.is_empty() || mask.iter().any(|name| name.as_ref() == field.name);
-        let counts: Vec<&str> = self.parts().filter(|field| named(field)).map(|field| field.column).collect();
-        sent.columns.retain(|(column, _)| counts.contains(column));
+        let named: Vec<&str> =
+            self.parts().filter(|field| counts(mask, field.name)).map(|field| field.column).collect();
+        sent.columns.retain(|(column, _)| named.contains(column));
         sent
     }
 

@@ -1,8 +1,9 @@
 //! Bodies that change many things at once, and the answer that says what became of each: Airflow's `BulkBody` and
 //! `BulkResponse`. What fails is told beside what was done; each entity is carried out by itself.
 
+use super::dag_runs::tell;
 use super::kept;
-use crate::extract::{Actor, JsonBody, Names};
+use crate::extract::{Actor, JsonBody, Names, Typed};
 use crate::guard::MayDelete;
 use crate::openapi::kept::BodyOf;
 use crate::refusal::Refusal;
@@ -13,7 +14,7 @@ use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use orch_deeds::Kept;
 use orch_store::StoreError;
-use orch_wire::body::FieldType;
+use orch_wire::body::{FieldType, word};
 use orch_wire::{Body, Fields, Problem, body, one_of};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
@@ -26,18 +27,35 @@ use std::str::FromStr;
 const MOST_ENTITIES: usize = 1_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Create,
     Update,
     Delete,
 }
 
-/// What becomes of something that is to be created and is there already.
+/// What becomes of an entity that is to be created and exists, or that is to be changed and does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Existing {
     Fail,
     Skip,
     Overwrite,
+}
+
+impl Kind {
+    const WORDS: [&str; 3] = ["create", "update", "delete"];
+}
+
+impl FromStr for Kind {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Kind, ()> {
+        match word {
+            "create" => Ok(Kind::Create),
+            "update" => Ok(Kind::Update),
+            "delete" => Ok(Kind::Delete),
+            _ => Err(()),
+        }
+    }
 }
 
 impl FromStr for Existing {
@@ -80,9 +98,9 @@ struct BulkActionResponse {
     dropped_secrets: Vec<String>,
 }
 
-/// Something of which a body names many: what each kind of change needs to know of one.
+/// An entity of a bulk request: the bodies that create, update and delete one.
 pub(crate) trait Entity: Sized {
-    /// The field that a deletion may name alone.
+    /// The field with the id: a deletion may send the id in place of an object.
     const ID: &'static str;
     type Create: FieldType + JsonSchema + Into<Self>;
     type Update: FieldType + JsonSchema;
@@ -90,7 +108,7 @@ pub(crate) trait Entity: Sized {
 
     fn body_name() -> Cow<'static, str>;
 
-    /// Only the fields that the mask names count; all without names.
+    /// Drops the fields that the mask does not name. An empty mask names all.
     fn updated(update: Self::Update, mask: &[String]) -> Result<Self, Problem>;
 }
 
@@ -113,7 +131,7 @@ impl<E: Entity> JsonSchema for BulkBody<E> {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        // Of entities of one kind: no other body may share them by their names.
+        // Inline: the schemas differ from entity to entity under the same names.
         let actions = [
             Creation::<E>::json_schema(generator),
             Update::<E>::json_schema(generator),
@@ -125,15 +143,15 @@ impl<E: Entity> JsonSchema for BulkBody<E> {
 }
 
 one_of! {
-    struct Create(String): "create"
+    struct CreateWord(Kind): "create"
 }
 
 one_of! {
-    struct Change(String): "update"
+    struct UpdateWord(Kind): "update"
 }
 
 one_of! {
-    struct Delete(String): "delete"
+    struct DeleteWord(Kind): "delete"
 }
 
 one_of! {
@@ -141,12 +159,12 @@ one_of! {
 }
 
 one_of! {
-    struct OnNonExistence(String): "fail", "skip"
+    struct OnNonExistence(Existing): "fail", "skip"
 }
 
 body! {
     struct Creation<E: Entity> {
-        action: Create,
+        action: CreateWord,
         entities: Vec<E::Create>,
         action_on_existence: Option<OnExistence>,
     }
@@ -154,7 +172,7 @@ body! {
 
 body! {
     struct Update<E: Entity> {
-        action: Change,
+        action: UpdateWord,
         entities: Vec<E::Update>,
         action_on_non_existence: Option<OnNonExistence>,
         update_mask: Option<Vec<String>>,
@@ -163,13 +181,13 @@ body! {
 
 body! {
     struct Deletion<E: Entity> {
-        action: Delete,
+        action: DeleteWord,
         entities: Vec<Named<E>>,
         action_on_non_existence: Option<OnNonExistence>,
     }
 }
 
-/// By its name, or with its fields.
+/// An id, or an object with the id.
 struct Named<E: Entity>(E::Delete);
 
 impl<E: Entity> FieldType for Named<E> {
@@ -195,21 +213,23 @@ impl<E: Entity> JsonSchema for Named<E> {
 
 impl<E: Entity> FieldType for Action<E> {
     fn read(value: Value) -> Result<Self, Vec<Problem>> {
-        let skips = |absent: Option<OnNonExistence>| absent.is_some_and(|absent| absent.0 == "skip");
-        match value["action"].as_str() {
-            Some("create") => {
+        let skips = |absent: Option<OnNonExistence>| absent.is_some_and(|absent| absent.0 == Existing::Skip);
+        // Without an action, an update says that it is missing.
+        let kind = value.get("action").map_or(Ok(Kind::Update), |action| word(action, &Kind::WORDS));
+        match kind.map_err(|problem| vec![problem.below("action")])? {
+            Kind::Create => {
                 let read = Creation::<E>::read(value)?;
                 let existing = read.action_on_existence.map_or(Existing::Fail, |existing| existing.0);
                 let entities = read.entities.into_iter().map(Into::into).collect();
                 Ok(Action { kind: Kind::Create, entities, existing, skips: false })
             }
-            Some("delete") => {
+            Kind::Delete => {
                 let read = Deletion::<E>::read(value)?;
                 let entities = read.entities.into_iter().map(|named| named.0.into()).collect();
                 let skips = skips(read.action_on_non_existence);
                 Ok(Action { kind: Kind::Delete, entities, existing: Existing::Fail, skips })
             }
-            Some("update") | None => {
+            Kind::Update => {
                 let read = Update::<E>::read(value)?;
                 let mask = read.update_mask.unwrap_or_default();
                 let updated = |(place, update)| {
@@ -220,13 +240,8 @@ impl<E: Entity> FieldType for Action<E> {
                 let skips = skips(read.action_on_non_existence);
                 Ok(Action { kind: Kind::Update, entities, existing: Existing::Fail, skips })
             }
-            Some(_) => Err(vec![unknown(&value["action"]).below("action")]),
         }
     }
-}
-
-fn unknown(action: &Value) -> Problem {
-    Problem::new("enum", "Input should be one of 'create', 'update', 'delete'").with_input(action)
 }
 
 /// Deleting asks for what the rule of the route says.
@@ -236,14 +251,14 @@ fn may<E>(MayDelete(may_delete): MayDelete, actions: &[Action<E>]) -> Result<(),
 }
 
 /// What a request is about, beside its entities.
-pub(super) struct Request<'a> {
+pub(crate) struct Request<'a> {
     pub(super) app: &'a App,
     pub(super) actor: &'a Actor,
     pub(super) names: &'a Names,
 }
 
-/// Something below the names of a path that is changed by itself.
-pub(super) trait Changed: Sync {
+/// A run or an instance below the names of a path: it is changed by itself.
+pub(crate) trait Changed: Entity + Send + Sync {
     /// Gives the key under which the answer names it.
     fn change(
         &self,
@@ -253,24 +268,28 @@ pub(super) trait Changed: Sync {
     ) -> impl Future<Output = Result<String, Refusal>> + Send;
 }
 
-/// Does with each entity what is wished of it, whatever becomes of the others.
-pub(super) async fn one_by_one<E: Changed>(
-    of: &Request<'_>,
-    may_delete: MayDelete,
-    actions: &[Action<E>],
-) -> Result<BulkResponse, Refusal> {
-    may(may_delete, actions)?;
-    of.names.dags()?;
-    let mut db = of.app.pages().await?;
+/// Changes each entity by itself, whatever becomes of the others.
+pub(crate) async fn one_by_one<E: Changed>(
+    State(app): State<App>,
+    actor: Actor,
+    Extension(may_delete): Extension<MayDelete>,
+    names: Names,
+    Typed(BulkBody(actions)): Typed<BulkBody<E>>,
+) -> Result<Json<BulkResponse>, Refusal> {
+    may(may_delete, &actions)?;
+    names.dags()?;
+    let of = Request { app: &app, actor: &actor, names: &names };
+    let mut db = app.pages().await?;
     let mut answer = BulkResponse::default();
-    for action in actions {
+    for action in &actions {
         answer.begin(action);
         for entity in &action.entities {
-            let done = entity.change(of, &mut db, action.kind).await;
+            let done = entity.change(&of, &mut db, action.kind).await;
             answer.note(action, done)?;
         }
     }
-    Ok(answer)
+    tell(&app);
+    Ok(Json(answer))
 }
 
 /// `PATCH` of a list of named things.

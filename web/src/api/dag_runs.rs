@@ -12,8 +12,8 @@ mod view;
 mod wait;
 
 pub(crate) use batch::{DAGRunsBatchBody, batch};
-pub(crate) use bulk::{RunEntity, bulk};
-pub(crate) use change::{DAGRunPatchBody, cancel, delete, patch};
+pub(crate) use bulk::RunEntity;
+pub(crate) use change::{DAGRunPatchBody, cancel, delete, patch, tell};
 pub(crate) use clear::{BulkDAGRunClearBody, DAGRunClearBody, clear_run, clear_runs};
 pub(crate) use list::{DagRunPage, list};
 pub(crate) use relocate::move_to_newest;

@@ -20,7 +20,7 @@ use orch_store::instance::tries;
 use orch_store::list::Search;
 use orch_store::note::Notes;
 use orch_wire::body;
-use orch_wire::body::ListOf;
+use orch_wire::body::NonEmpty;
 use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -173,7 +173,7 @@ pub(crate) async fn get_try(State(app): State<App>, names: Names) -> Result<Json
 
 body! {
     pub(crate) struct HitlBody {
-        chosen_options: ListOf<String, 1, { usize::MAX }>,
+        chosen_options: NonEmpty<String>,
         params_input: Option<Map<String, Value>>,
     }
 }

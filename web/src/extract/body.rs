@@ -27,7 +27,7 @@ impl JsonBody {
         Fields::new(self.0)
     }
 
-    /// As the type that the route is described with.
+    /// Reads it as the type by which the route is described.
     pub(crate) fn read<B: TypedBody>(self) -> Result<B, Refusal> {
         Ok(self.fields().whole()?)
     }
@@ -53,7 +53,7 @@ impl<S: Sync> FromRequest<S> for JsonBody {
     }
 }
 
-/// A body of the type that the route is described with.
+/// A body of the type by which the route is described.
 pub(crate) struct Typed<B>(pub(crate) B);
 
 impl<B: TypedBody, S: Sync> FromRequest<S> for Typed<B> {
@@ -64,7 +64,7 @@ impl<B: TypedBody, S: Sync> FromRequest<S> for Typed<B> {
     }
 }
 
-/// The same of a body that holds a secret: nothing of it comes back.
+/// The same for a body that holds a secret: answers repeat nothing of it.
 pub(crate) struct Secret<B>(pub(crate) B);
 
 impl<B: TypedBody, S: Sync> FromRequest<S> for Secret<B> {

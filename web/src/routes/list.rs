@@ -1,5 +1,5 @@
-//! The list itself: every route with who may use it, what it does, what it takes and gives, and who answers. The API comes by
-//! groups, as people read it at `/docs`; then come the pages. A route without a rule cannot be written down.
+//! The list of routes: each with its role, description, parameters, body, answer and handler. The routes of the API are grouped by
+//! subject, in the order of `/docs`; then come the pages. A route without a role cannot be added.
 
 mod assets;
 mod dags;

@@ -1,4 +1,4 @@
-//! What a field of a body may hold.
+//! The types of fields in request bodies.
 
 use crate::fields::{flag, integer, one_of, text};
 use crate::problem::Problem;
@@ -8,18 +8,18 @@ use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::str::FromStr;
 
-/// What a field may hold: how it is read. How it is described is its `JsonSchema`.
+/// A type of field, and how it is read. Its `JsonSchema` describes it.
 pub trait FieldType: Sized {
-    /// What stands for a field that was left out; none where it must be there.
+    /// The value of a field that was left out. `None`: the field is required.
     fn left_out() -> Option<Self> {
         None
     }
 
-    /// What is wrong says where from here on.
+    /// Each problem has its place relative to this value.
     fn read(value: Value) -> Result<Self, Vec<Problem>>;
 }
 
-/// A field may be left out, or null.
+/// An optional field: it may be left out, or be null.
 impl<T: FieldType> FieldType for Option<T> {
     fn left_out() -> Option<Self> {
         Some(None)
@@ -30,7 +30,7 @@ impl<T: FieldType> FieldType for Option<T> {
     }
 }
 
-/// A list of which each entry is read by itself.
+/// A list: each entry is read, and every wrong entry is a problem.
 impl<T: FieldType> FieldType for Vec<T> {
     fn read(value: Value) -> Result<Self, Vec<Problem>> {
         let Value::Array(entries) = value else {
@@ -64,7 +64,7 @@ impl FieldType for Value {
     }
 }
 
-/// Types that are read by a function of one value.
+/// Implements types that one function reads.
 macro_rules! read_by {
     ($($kind:ty: $read:expr;)*) => {
         $(impl FieldType for $kind {
@@ -84,7 +84,7 @@ read_by! {
     Timestamp: |value: &Value| moment(value).map(Timestamp);
 }
 
-/// A type of field: what it holds, how that is read from a value, and its JSON Schema.
+/// Declares a type of field: the type that it holds, the function that reads it, and its JSON Schema.
 #[macro_export]
 macro_rules! field_type {
     ($(#[doc = $about:literal])* $vis:vis struct $name:ident($inner:ty); $read:expr; $($schema:tt)+) => {
@@ -114,7 +114,7 @@ macro_rules! field_type {
     };
 }
 
-/// A type of field that holds one of a few words, each of which stands for a value of another type.
+/// Declares a type of field that takes one of a few words and parses it.
 #[macro_export]
 macro_rules! one_of {
     ($(#[doc = $about:literal])* $vis:vis struct $name:ident($inner:ty): $($word:literal),+) => {
@@ -127,13 +127,13 @@ macro_rules! one_of {
     };
 }
 
-/// One of these words, as what it stands for.
+/// Parses a value that has to be one of these words.
 pub fn word<T: FromStr>(value: &Value, known: &[&'static str]) -> Result<T, Problem> {
     let word = one_of(value, known)?;
     word.parse().map_err(|_| Problem::value(format!("'{word}' is not known")).with_input(value))
 }
 
-/// A field that must be there, even with null.
+/// A required field that may be null.
 #[derive(Debug, Clone)]
 pub struct Bare<T>(pub Option<T>);
 
@@ -143,7 +143,7 @@ impl<T: FieldType> FieldType for Bare<T> {
     }
 }
 
-/// A field of which it matters whether it was sent.
+/// An optional field that tells null from left out.
 #[derive(Debug, Clone)]
 pub struct IfSent<T>(pub Option<T>);
 
@@ -156,6 +156,9 @@ impl<T: FieldType> FieldType for IfSent<T> {
         T::read(value).map(|value| IfSent(Some(value)))
     }
 }
+
+/// A list of at least one entry.
+pub type NonEmpty<T> = ListOf<T, 1, { usize::MAX }>;
 
 /// A list of `LEAST` to `MOST` entries.
 #[derive(Debug, Clone)]
@@ -196,7 +199,7 @@ impl<T: JsonSchema, const LEAST: usize, const MOST: usize> JsonSchema for ListOf
     }
 }
 
-/// Described as what is in it.
+/// Wrappers that are described like the type that they wrap.
 macro_rules! described_as {
     ($($name:ident: $inner:ty;)*) => {
         $(impl<T: JsonSchema> JsonSchema for $name<T> {
@@ -232,7 +235,7 @@ pub struct AtLeast<const LEAST: i32>(pub i32);
 #[derive(Debug, Clone)]
 pub struct TextOf<const LEAST: usize, const MOST: usize>(pub String);
 
-/// What people write, as long as Airflow takes it.
+/// A note, within Airflow's limit.
 pub type NoteText = TextOf<0, 1_000>;
 
 impl FieldType for Count {
@@ -264,7 +267,7 @@ impl<const LEAST: usize, const MOST: usize> FieldType for TextOf<LEAST, MOST> {
     }
 }
 
-/// What JSON Schema says of types that are described where they stand.
+/// Implements `JsonSchema` for types whose schema stands inline.
 macro_rules! described_here {
     ($(<$(const $bound:ident: $kind:ty),*> $name:ty: $schema:tt;)*) => {
         $(impl<$(const $bound: $kind),*> JsonSchema for $name {

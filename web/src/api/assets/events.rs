@@ -98,7 +98,7 @@ field_type! {
 }
 
 field_type! {
-    /// What an event says beside its asset.
+    /// The extra of an asset event.
     struct Extra(Map<String, Value>); |value: &Value| {
         let extra = value.as_object().cloned();
         let extra = extra.ok_or_else(|| Problem::new("dict_type", "Input should be a valid dictionary").with_input(value))?;
@@ -118,7 +118,7 @@ body! {
     }
 }
 
-/// Somebody outside updated an asset.
+/// Creates an asset event, for an update that no task of orch made.
 pub(crate) async fn create(
     State(app): State<App>,
     actor: Actor,

@@ -1,15 +1,11 @@
 //! `PATCH /api/v2/dags/{dag_id}/dagRuns`: many runs changed or deleted by one request.
 
-use super::change::{DAGRunPatchBody, remove, tell};
+use super::change::{DAGRunPatchBody, remove};
 use super::find;
-use crate::api::bulk::{BulkBody, BulkResponse, Changed, Entity, Kind, Request, named, one_by_one};
-use crate::extract::{Actor, Names, RunPath, Typed};
-use crate::guard::MayDelete;
+use crate::api::bulk::{Changed, Entity, Kind, Request, named};
+use crate::extract::RunPath;
 use crate::refusal::Refusal;
-use crate::state::App;
-use axum::extract::State;
 use axum::http::StatusCode;
-use axum::{Extension, Json};
 use orch_store::StoreError;
 use orch_wire::{Problem, body};
 use sqlx::{Connection, PgConnection};
@@ -36,19 +32,6 @@ impl Entity for RunEntity {
     fn updated(update: RunEntity, mask: &[String]) -> Result<RunEntity, Problem> {
         Ok(RunEntity { change: update.change.masked(mask), ..update })
     }
-}
-
-pub(crate) async fn bulk(
-    State(app): State<App>,
-    actor: Actor,
-    Extension(may_delete): Extension<MayDelete>,
-    names: Names,
-    Typed(BulkBody(actions)): Typed<BulkBody<RunEntity>>,
-) -> Result<Json<BulkResponse>, Refusal> {
-    let of = Request { app: &app, actor: &actor, names: &names };
-    let answer = one_by_one(&of, may_delete, &actions).await?;
-    tell(&app);
-    Ok(Json(answer))
 }
 
 impl Changed for RunEntity {

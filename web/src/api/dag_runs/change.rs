@@ -12,12 +12,12 @@ use orch_core::transition::RunEnd;
 use orch_spec::state::RunState;
 use orch_store::StoreError;
 use orch_store::run::{DeleteRun, EndRun, RunDetails};
-use orch_wire::body::{IfSent, NoteText};
+use orch_wire::body::{IfSent, NoteText, counts};
 use orch_wire::{body, one_of};
 use sqlx::{Connection, PgConnection};
 
 one_of! {
-    /// What people may say of a run.
+    /// The states that a person may set for a run.
     pub(in crate::api) struct RunEndWord(RunState): "queued", "success", "failed"
 }
 
@@ -29,12 +29,11 @@ body! {
 }
 
 impl DAGRunPatchBody {
-    /// Only these fields count; all without names.
+    /// Drops the fields that the mask does not name. An empty mask names all.
     pub(super) fn masked<S: AsRef<str>>(self, mask: &[S]) -> DAGRunPatchBody {
-        let counts = |name: &str| mask.is_empty() || mask.iter().any(|field| field.as_ref() == name);
         DAGRunPatchBody {
-            state: self.state.filter(|_| counts("state")),
-            note: IfSent(self.note.0.filter(|_| counts("note"))),
+            state: self.state.filter(|_| counts(mask, "state")),
+            note: IfSent(self.note.0.filter(|_| counts(mask, "note"))),
         }
     }
 
@@ -56,8 +55,8 @@ impl DAGRunPatchBody {
     }
 }
 
-/// Whoever waits for work, for the end of a run or for an order to stop.
-pub(super) fn tell(app: &App) {
+/// Wakes workers that wait for work, those who wait for the end of a run, and workers that have to stop a try.
+pub(crate) fn tell(app: &App) {
     orch_deeds::run::ENDED.into_iter().for_each(|hint| app.hints.give(hint));
 }
 

@@ -1,15 +1,11 @@
 //! `PATCH …/taskInstances`: many task instances marked or written on by one request.
 
-use super::mark::{PatchTaskInstanceBody, Reach, carry_out, tell};
+use super::mark::{PatchTaskInstanceBody, Reach, carry_out};
 use super::meant::{Target, Wish, meant};
-use crate::api::bulk::{BulkBody, BulkResponse, Changed, Entity, Kind, Request, named, one_by_one};
-use crate::extract::{Actor, Names, RunPath, Typed, no_such_instance};
-use crate::guard::MayDelete;
+use crate::api::bulk::{Changed, Entity, Kind, Request, named};
+use crate::extract::{RunPath, no_such_instance};
 use crate::refusal::Refusal;
-use crate::state::App;
-use axum::extract::State;
 use axum::http::StatusCode;
-use axum::{Extension, Json};
 use orch_spec::ids::TaskId;
 use orch_store::StoreError;
 use orch_wire::body::NoteText;
@@ -70,19 +66,6 @@ impl Entity for InstanceEntity {
     fn updated(update: BulkTaskInstanceUpdate, mask: &[String]) -> Result<InstanceEntity, Problem> {
         Ok(InstanceEntity { place: update.place, wish: Some(update.change.wish(mask)?) })
     }
-}
-
-pub(crate) async fn bulk(
-    State(app): State<App>,
-    actor: Actor,
-    Extension(may_delete): Extension<MayDelete>,
-    names: Names,
-    Typed(BulkBody(actions)): Typed<BulkBody<InstanceEntity>>,
-) -> Result<Json<BulkResponse>, Refusal> {
-    let of = Request { app: &app, actor: &actor, names: &names };
-    let answer = one_by_one(&of, may_delete, &actions).await?;
-    tell(&app);
-    Ok(Json(answer))
 }
 
 impl Changed for InstanceEntity {

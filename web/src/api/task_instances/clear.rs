@@ -18,7 +18,7 @@ use orch_store::clear::ClearWish;
 use orch_store::list::{Compare, Search};
 use orch_store::narrow;
 use orch_store::run::{Around, RUNS, RunDetails, by, runs_around};
-use orch_wire::body::{ListOf, NoteText};
+use orch_wire::body::{NonEmpty, NoteText};
 use orch_wire::fields::integer;
 use orch_wire::timestamp::Timestamp;
 use orch_wire::{Problem, body, field_type};
@@ -44,7 +44,7 @@ body! {
         only_running: Option<bool>,
         /// Runs that are over may run again.
         reset_dag_runs: Option<bool>,
-        task_ids: Option<ListOf<TaskChoice, 1, { usize::MAX }>>,
+        task_ids: Option<NonEmpty<TaskChoice>>,
         dag_run_id: Option<String>,
         run_on_latest_version: Option<bool>,
         prevent_running_task: Option<bool>,

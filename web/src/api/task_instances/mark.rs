@@ -3,6 +3,7 @@
 
 use super::meant::{Meant, Note, Target, Wish, meant};
 use super::{Instance, OfRun, TaskInstancePage, rows_of};
+use crate::api::dag_runs::tell;
 use crate::extract::{Actor, Names, Query, RunPath, Typed};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -13,19 +14,18 @@ use orch_core::plan::TaskIdx;
 use orch_spec::state::TaskState;
 use orch_store::StoreError;
 use orch_store::audit::Deed;
-use orch_store::hint::Hint;
 use orch_store::instance::InstanceRow;
 use orch_store::mark::{Mark, ask_again, mark_instance};
 use orch_store::note::{notes_of, set_notes};
 use orch_store::run::{RunDetails, start_queued_runs};
-use orch_wire::body::{IfSent, NoteText};
+use orch_wire::body::{IfSent, NoteText, counts};
 use orch_wire::fields::text;
 use orch_wire::{Problem, body, field_type};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
 field_type! {
-    /// What people may say of a task instance.
+    /// The states that a person may set for a task instance.
     struct MarkWord(TaskState); |value: &Value| {
         let word = text(value)?;
         let state = ENDS.iter().find(|state| state.as_str() == word);
@@ -63,15 +63,14 @@ body! {
 }
 
 impl PatchTaskInstanceBody {
-    /// Only the fields that the mask names count; all without names.
+    /// An empty mask names all fields.
     pub(super) fn wish<S: AsRef<str>>(self, mask: &[S]) -> Result<Wish, Problem> {
-        let counts = |name: &str| mask.is_empty() || mask.iter().any(|field| field.as_ref() == name);
-        let note = self.note.0.filter(|_| counts("note")).map(|note| Note(note.map(|note| note.0)));
+        let note = self.note.0.filter(|_| counts(mask, "note")).map(|note| Note(note.map(|note| note.0)));
         if self.new_state.is_none() && note.is_none() && mask.is_empty() {
             return Err(unlike("None"));
         }
         Ok(Wish {
-            state: self.new_state.map(|state| state.0).filter(|_| counts("new_state")),
+            state: self.new_state.map(|state| state.0).filter(|_| counts(mask, "new_state")),
             note,
             upstream: self.reach.include_upstream.unwrap_or(false),
             downstream: self.reach.include_downstream.unwrap_or(false),
@@ -110,11 +109,6 @@ pub(crate) async fn dry_run(
     let mut db = app.pages().await?;
     let meant = meant(&app, &mut db, (&path, &target), &wish).await?;
     shown(&app, &mut db, &meant).await.map(Json)
-}
-
-/// Whoever waits for work, for the end of a run or for an order to stop.
-pub(crate) fn tell(app: &App) {
-    [Hint::Stop, Hint::Run, Hint::Ready].into_iter().for_each(|hint| app.hints.give(hint));
 }
 
 fn wish(query: &Query, body: PatchTaskInstanceBody) -> Result<Wish, Refusal> {

@@ -20,7 +20,7 @@ const MOST_MARKED: usize = 1_000;
 /// Runs before or after the one that is named.
 const MOST_RUNS: i64 = 100;
 
-/// What somebody says of instances.
+/// A change of task instances: a state, a note, or both.
 #[derive(Debug, Clone, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "the fields are Airflow's")]
 pub(crate) struct Wish {

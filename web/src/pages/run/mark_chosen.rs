@@ -3,7 +3,8 @@
 use super::change::{ChangePage, href};
 use super::tasks::{picks, same_version};
 use super::{RunHead, find, the_ledger};
-use crate::api::task_instances::{Wish, carry_out, tell};
+use crate::api::dag_runs::tell;
+use crate::api::task_instances::{Wish, carry_out};
 use crate::extract::{Actor, Form, Query, RunPath};
 use crate::pages::task::mark::{ENDS, wished};
 use crate::pages::{Shell, html, see_other};

@@ -1,6 +1,7 @@
 //! `…/tasks/{task_id}/{map_index}/mark`: marks an instance, after a page that tells what follows. `…/note`: writes a note on it.
 
-use crate::api::task_instances::{Note, Wish, carry_out, tell};
+use crate::api::dag_runs::tell;
+use crate::api::task_instances::{Note, Wish, carry_out};
 use crate::extract::{Actor, Form, MappedPath, Query, no_such_instance};
 use crate::pages::home::task_href;
 use crate::pages::run::change::{ChangePage, href, patched, said};

@@ -39,7 +39,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .does("Lists task instances; `~` for all DAGs or runs")
         .asks(with_cursor(COLUMNS))
         .gives::<TaskInstancePage>()
-        .bulk("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", user, Role::Op, api::task_instances::bulk)
+        .bulk("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", user, Role::Op, api::bulk::one_by_one::<api::task_instances::InstanceEntity>)
         .does("Marks many task instances, or writes notes on them")
         .takes::<api::bulk::BulkBody<api::task_instances::InstanceEntity>>()
         .gives::<api::bulk::BulkResponse>()
@@ -107,7 +107,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails", viewer, api::hitl::get)
         .does("What a task asks people, and what was answered")
         .gives::<api::hitl::HitlView>()
-        // The question itself says whom it asks: those it names, whatever their role.
+        // A question names the users who may answer it, whatever their role.
         .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails", viewer, api::hitl::patch)
         .does("Answers what a task asks; the first answer counts. The users it names may answer, whatever their role; without names, all users")
         .takes::<api::hitl::HitlBody>()

@@ -29,7 +29,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .takes::<api::dag_runs::TriggerDAGRunPostBody>()
         .gives::<api::dag_runs::DagRunView>()
         .with_key()
-        .bulk("/api/v2/dags/{dag_id}/dagRuns", user, Role::Op, api::dag_runs::bulk)
+        .bulk("/api/v2/dags/{dag_id}/dagRuns", user, Role::Op, api::bulk::one_by_one::<api::dag_runs::RunEntity>)
         .does("Changes or deletes many runs")
         .takes::<api::bulk::BulkBody<api::dag_runs::RunEntity>>()
         .gives::<api::bulk::BulkResponse>()
