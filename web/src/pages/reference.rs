@@ -95,8 +95,8 @@ fn fields(document: &Value, schema: &Value) -> Vec<[String; 3]> {
     let properties = schema["properties"].as_object().into_iter().flatten();
     properties
         .map(|(name, field)| {
-            let about = field["description"].as_str().unwrap_or_default();
-            let must = if required.contains(&name.as_str()) { "must be there. " } else { "" };
+            let about = field["description"].as_str().unwrap_or_default().replace('`', "");
+            let must = if required.contains(&name.as_str()) { "Required. " } else { "" };
             [name.clone(), kind(document, field), format!("{must}{about}")]
         })
         .collect()
@@ -111,9 +111,9 @@ fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
 fn kind(document: &Value, schema: &Value) -> String {
     let schema = resolved(document, schema);
     if let Some(words) = schema["enum"].as_array() {
-        let words: Vec<String> =
-            words.iter().map(|word| word.as_str().map_or_else(|| word.to_string(), into)).collect();
-        return words.into_iter().filter(|word| !word.starts_with('-')).collect::<Vec<_>>().join(", ");
+        let words = words.iter().filter(|word| !word.is_null());
+        let words = words.map(|word| word.as_str().map_or_else(|| word.to_string(), into));
+        return words.filter(|word| !word.starts_with('-')).collect::<Vec<_>>().join(", ");
     }
     if let Some(choices) = schema["anyOf"].as_array().or(schema["oneOf"].as_array()) {
         let kinds: Vec<String> = choices.iter().map(|choice| kind(document, choice)).collect();

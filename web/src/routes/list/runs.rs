@@ -17,9 +17,6 @@ pub(super) fn routes(routes: Routes) -> Routes {
     let op = Login(Role::Op);
     routes
         .group("Runs")
-        .post("/api/v2/dags/{dag_id}/clearDagRuns", user, api::dag_runs::clear_runs)
-        .does("Lets many runs begin anew, or says what would")
-        .takes::<api::dag_runs::BulkDAGRunClearBody>()
         .get("/api/v2/dags/{dag_id}/dagRuns", viewer, api::dag_runs::list)
         .does("Lists runs of a DAG, or of all with `~`")
         .asks(with_cursor(RUNS.columns))
@@ -54,6 +51,9 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .post("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/clear", user, api::dag_runs::clear_run)
         .does("Lets a run begin anew, or says what would")
         .takes::<api::dag_runs::DAGRunClearBody>()
+        .post("/api/v2/dags/{dag_id}/clearDagRuns", user, api::dag_runs::clear_runs)
+        .does("Lets many runs begin anew, or says what would")
+        .takes::<api::dag_runs::BulkDAGRunClearBody>()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait", viewer, api::dag_runs::wait)
         .does("Waits for the end of a run")
         .asks([param("interval", Kind::Seconds, "Between two lines").required(), results()])

@@ -13,8 +13,6 @@ pub(super) fn routes(routes: Routes) -> Routes {
     let admin = Login(Role::Admin);
     routes
         .group("Logging in")
-        .post("/auth/logout", viewer, api::login::log_out)
-        .gives_nothing()
         .post("/auth/token", Open, api::login::token)
         .does("A token for a name and a password")
         .takes::<api::login::LoginBody>()
@@ -23,6 +21,8 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .does("A token that expires sooner, for a person at a terminal")
         .takes::<api::login::LoginBody>()
         .creates::<api::login::Token>()
+        .post("/auth/logout", viewer, api::login::log_out)
+        .gives_nothing()
         .get("/api/v2/auth/login", Open, api::entrance::login)
         .does("Leads a browser to the login")
         .asks([param("next", Kind::Address, "To go to afterwards")])
