@@ -40,6 +40,13 @@ macro_rules! setter {
             self
         }
     };
+    ($about:literal, $key:ident: Name, $field:ident: $stored:ty) => {
+        #[doc = $about]
+        pub fn $key(mut self, text: impl Into<String>) -> Self {
+            self.spec.$field = Some(text.into());
+            self
+        }
+    };
     ($about:literal, $key:ident: Most, $field:ident: $stored:ty) => {
         #[doc = $about]
         pub fn $key(mut self, count: u32) -> Self {
