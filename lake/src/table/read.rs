@@ -4,7 +4,7 @@ use super::filter::Bound;
 use super::plan::{Plan, PlannedFile};
 use super::{Filter, Table};
 use crate::{
-    batches::Batches,
+    batches::{BATCH_ROWS, Batches},
     boxed,
     error::{LakeError, LakeResult},
 };
@@ -119,11 +119,8 @@ impl Table {
         let tasks = files.iter().map(|file| file.task(schema, &asked, filter)).collect::<LakeResult<Vec<_>>>()?;
         let fields = field_ids.iter().filter_map(|id| schema.as_struct().field_by_id(*id).cloned());
         let given = Arc::new(schema_to_arrow_schema(&Schema::builder().with_fields(fields).build()?)?);
-        let mut reader = self.iceberg().reader_builder();
-        if let Some(rows) = batch_size {
-            reader = reader.with_batch_size(rows);
-        }
-        let batches = reader.build().read(stream::iter(tasks.into_iter().map(Ok)).boxed())?.stream();
+        let reader = self.iceberg().reader_builder().with_batch_size(batch_size.unwrap_or(BATCH_ROWS)).build();
+        let batches = reader.read(stream::iter(tasks.into_iter().map(Ok)).boxed())?.stream();
         let schema = given.clone();
         let batches = batches.map(move |batch| Ok(plain(&batch.map_err(LakeError::from)?, &given)?));
         Ok(Batches::new(schema, batches))

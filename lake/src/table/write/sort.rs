@@ -1,0 +1,96 @@
+//! Rows of a table that declares an order. As many as fit into memory are sorted at a time and go into files of their own,
+//! so that each file is in order as a whole. While they are written the next ones come in.
+
+use super::File;
+use super::spread::Spread;
+use crate::batches::BATCH_ROWS;
+use crate::error::{LakeError, LakeResult};
+use arrow::array::RecordBatch;
+use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
+use iceberg::spec::{NullOrder, Schema, SortDirection, SortOrder};
+use tokio::task::JoinSet;
+
+/// Rows that are sorted at once.
+const SORT_BYTES: usize = 64 << 20;
+
+pub(super) struct Sorter {
+    order: Order,
+    /// Writes nothing itself: each part of the rows goes into files of its own.
+    spread: Spread,
+    waiting: Vec<RecordBatch>,
+    bytes: usize,
+    /// One part at a time: it holds its rows.
+    writing: JoinSet<LakeResult<Vec<File>>>,
+    done: Vec<File>,
+}
+
+/// By which columns rows are sorted.
+struct Order {
+    id: Option<i32>,
+    columns: Vec<(String, SortOptions)>,
+}
+
+impl Sorter {
+    pub(super) fn new(order: &SortOrder, schema: &Schema, spread: Spread) -> Self {
+        let columns = order.fields.iter().filter_map(|field| {
+            let options = SortOptions {
+                descending: field.direction == SortDirection::Descending,
+                nulls_first: field.null_order == NullOrder::First,
+            };
+            Some((schema.name_by_field_id(field.source_id)?.to_owned(), options))
+        });
+        let order = Order { id: i32::try_from(order.order_id).ok(), columns: columns.collect() };
+        Self { order, spread, waiting: vec![], bytes: 0, writing: JoinSet::new(), done: vec![] }
+    }
+
+    pub(super) async fn take(&mut self, batch: RecordBatch) -> LakeResult<()> {
+        self.bytes += batch.get_array_memory_size();
+        self.waiting.push(batch);
+        if self.bytes >= SORT_BYTES { self.write().await } else { Ok(()) }
+    }
+
+    /// All files.
+    pub(super) async fn close(mut self) -> LakeResult<Vec<File>> {
+        self.write().await?;
+        self.written().await?;
+        Ok(self.done)
+    }
+
+    /// Sorts what waits, and begins to write it.
+    async fn write(&mut self) -> LakeResult<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let rows = self.order.sorted(&std::mem::take(&mut self.waiting))?;
+        self.bytes = 0;
+        self.written().await?;
+        let (id, mut spread) = (self.order.id, self.spread.anew());
+        self.writing.spawn(async move {
+            for from in (0..rows.num_rows()).step_by(BATCH_ROWS) {
+                spread.write(&rows.slice(from, BATCH_ROWS.min(rows.num_rows() - from))).await?;
+            }
+            spread.close(id).await
+        });
+        Ok(())
+    }
+
+    /// Waits for what is written.
+    async fn written(&mut self) -> LakeResult<()> {
+        while let Some(files) = self.writing.join_next().await {
+            self.done.extend(files.map_err(|error| LakeError::Source(error.into()))??);
+        }
+        Ok(())
+    }
+}
+
+impl Order {
+    fn sorted(&self, rows: &[RecordBatch]) -> LakeResult<RecordBatch> {
+        let rows = concat_batches(rows[0].schema_ref(), rows)?;
+        // Other transforms keep the order of the column itself, or are no order that is of use.
+        let columns = self.columns.iter().filter_map(|(name, options)| {
+            Some(SortColumn { values: rows.column_by_name(name)?.clone(), options: Some(*options) })
+        });
+        let places = lexsort_to_indices(&columns.collect::<Vec<_>>(), None)?;
+        Ok(take_record_batch(&rows, &places)?)
+    }
+}

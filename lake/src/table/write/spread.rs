@@ -1,0 +1,121 @@
+//! Rows into the files of their partitions, some of which are open at once.
+
+use super::split::Splitter;
+use super::{File, FileBuilder, Folders, Table, file_builder};
+use crate::error::{LakeError, LakeResult};
+use arrow::array::RecordBatch;
+use iceberg::spec::{DataContentType, PartitionKey, PartitionSpecRef, SchemaRef, Struct};
+use iceberg::writer::file_writer::ParquetWriterBuilder;
+use iceberg::writer::file_writer::location_generator::DefaultFileNameGenerator;
+use iceberg::writer::file_writer::rolling_writer::RollingFileWriter;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Files open at the same time; beyond it the one that rows went into least lately is closed.
+const OPEN_FILES: usize = 32;
+
+type OpenFile = RollingFileWriter<ParquetWriterBuilder, Folders, DefaultFileNameGenerator>;
+
+pub(super) struct Spread {
+    schema: SchemaRef,
+    spec: PartitionSpecRef,
+    splitter: Option<Arc<Splitter>>,
+    /// The partition of all rows where they are not split: a null for each field.
+    whole: Struct,
+    builder: FileBuilder,
+    open: HashMap<Struct, Open>,
+    /// Counts batches.
+    clock: u64,
+    done: Vec<File>,
+}
+
+struct Open {
+    file: OpenFile,
+    used: u64,
+}
+
+impl Spread {
+    pub(super) fn new(table: &Table) -> LakeResult<Self> {
+        let (schema, spec) = (table.schema().clone(), table.metadata().default_partition_spec().clone());
+        let splitter = if spec.is_unpartitioned() { None } else { Some(Arc::new(Splitter::new(&schema, &spec)?)) };
+        let open = if splitter.is_some() { OPEN_FILES } else { 1 };
+        Ok(Self {
+            builder: file_builder(table, &schema, "data", open)?,
+            whole: spec.fields().iter().map(|_| None).collect(),
+            schema,
+            spec,
+            splitter,
+            open: HashMap::new(),
+            clock: 0,
+            done: vec![],
+        })
+    }
+
+    /// For more files of the same table, of which none is open.
+    pub(super) fn anew(&self) -> Self {
+        Self {
+            schema: self.schema.clone(),
+            spec: self.spec.clone(),
+            splitter: self.splitter.clone(),
+            whole: self.whole.clone(),
+            builder: self.builder.clone(),
+            open: HashMap::new(),
+            clock: 0,
+            done: vec![],
+        }
+    }
+
+    pub(super) async fn write(&mut self, batch: &RecordBatch) -> LakeResult<()> {
+        let parts = match &self.splitter {
+            None => vec![(self.whole.clone(), batch.clone())],
+            Some(splitter) => splitter.split(batch)?,
+        };
+        for (partition, rows) in parts {
+            self.clock += 1;
+            if !self.open.contains_key(&partition) {
+                if self.open.len() >= OPEN_FILES {
+                    self.close_one().await?;
+                }
+                self.open.insert(partition.clone(), Open { file: self.builder.build(), used: 0 });
+            }
+            let key = self.splitter.as_ref().map(|_| self.key(&partition));
+            if let Some(open) = self.open.get_mut(&partition) {
+                open.used = self.clock;
+                open.file.write(&key, &rows).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All files. Their rows are in this order, if they are in one.
+    pub(super) async fn close(mut self, sort_order: Option<i32>) -> LakeResult<Vec<File>> {
+        for (partition, open) in std::mem::take(&mut self.open) {
+            self.finish(partition, open.file, sort_order).await?;
+        }
+        Ok(self.done)
+    }
+
+    fn key(&self, partition: &Struct) -> PartitionKey {
+        PartitionKey::new(self.spec.as_ref().clone(), self.schema.clone(), partition.clone())
+    }
+
+    async fn close_one(&mut self) -> LakeResult<()> {
+        let oldest = self.open.iter().min_by_key(|(_, open)| open.used).map(|(partition, _)| partition.clone());
+        match oldest.and_then(|partition| self.open.remove_entry(&partition)) {
+            Some((partition, open)) => self.finish(partition, open.file, None).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn finish(&mut self, partition: Struct, file: OpenFile, sort_order: Option<i32>) -> LakeResult<()> {
+        for mut data in file.close().await? {
+            data.content(DataContentType::Data).partition(partition.clone()).partition_spec_id(self.spec.spec_id());
+            if let Some(order) = sort_order {
+                data.sort_order_id(order);
+            }
+            let data = data.build().map_err(|error| LakeError::Source(error.into()))?;
+            self.done.push(File { data, spec_id: self.spec.spec_id() });
+        }
+        Ok(())
+    }
+}
