@@ -25,7 +25,15 @@ fn gold_is_made() -> Asset {
 }
 
 fn retail_dag(id: &str, description: &str) -> DagBuilder {
-    dag(id).describe(description).start("2025-01-01").tags(["retail"]).owners(["airflow"])
+    dag(id)
+        .describe(description)
+        .start("2025-01-01")
+        .tags(["retail"])
+        .owners(["airflow"])
+        .runbook(
+            "Read the log of the task that failed. If it names a server, mend it on the page Connections. Then clear the task: \
+             what it wrote before is replaced.",
+        )
 }
 
 /// Source, raw, silver, gold, Postgres in one DAG. By hand, by a backfill of order dates, or whenever you schedule it.

@@ -39,6 +39,9 @@ macro_rules! dag_options {
             /// Whether it waits for somebody to unpause it when it is first seen.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             paused: Paused, paused_at_creation: Option<bool>;
+            /// What to do when a run failed, in Markdown, or a link to it; the page of a failed run shows it.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            runbook: Name, runbook: Option<String>;
         }
     };
 }

@@ -14,7 +14,7 @@ pub(crate) mod told;
 use super::assets::lines::EventLine;
 use super::{Shell, encoded, html};
 use crate::extract::{Query, RunPath, no_such_run};
-use crate::parts::{self, Fact, Now, dag_href};
+use crate::parts::{self, Fact, Markdown, Now, dag_href};
 use crate::refusal::Refusal;
 use crate::state::{App, Inner};
 use askama::Template;
@@ -74,6 +74,7 @@ struct RunPage {
     on: Option<String>,
     parked: Option<Parked>,
     failure: Option<Failure>,
+    runbook: Option<Markdown>,
     waits: Option<String>,
     facts: Vec<(&'static str, Fact)>,
     /// By when it was to be over; and if it is late and at work, by how much and for which of them.
@@ -212,6 +213,7 @@ pub(crate) async fn show(
         total: found.total,
         counts,
         parked: Parked::of(&mut db, &run, shell.now).await?,
+        runbook: plan.spec.runbook.as_deref().and_then(parts::markdown),
         failure,
         waits,
         facts,

@@ -65,13 +65,14 @@ async fn a_worker_that_was_lost_on_the_way_is_not_the_reason() {
 async fn a_mapped_task_that_failed_says_how_many_elements_did_and_the_first_error() {
     let web = Web::new().await;
     let mut db = web.db().await;
-    let wide = dag(json!({ "dag_id": "wide", "paused_at_creation": false, "tasks": [
+    let wide = dag(json!({ "dag_id": "wide", "paused_at_creation": false, "runbook": "Ask **Ada** first.", "tasks": [
         { "task_id": "each", "kind": "rust", "map": { "each": { "value": [1, 2, 3] } } } ] }));
     register_bundle(&mut db, &NewBundle { name: "wide".into(), dags: vec![wide] }, false).await.expect("it registers");
     let run_id = web.trigger("wide").await;
     let run = key_of(&mut db, "wide", &run_id).await;
     let of_run = format!("/dags/wide/runs/{}", encoded(&run_id));
     let mut browser = Browser::logged_in(&web).await;
+    assert!(!browser.get(&of_run).await.has("Ada"), "nothing failed yet");
     for ended in 0..3 {
         let going = browser.get(&format!("{of_run}/tasks/each")).await;
         assert!(going.has(&format!("{ended} of 3 elements are over")) && !going.has("Try 0"), "{}", going.html);
@@ -86,6 +87,7 @@ async fn a_mapped_task_that_failed_says_how_many_elements_did_and_the_first_erro
     assert!(!task.has("marked"), "{}", task.html);
     let banner = browser.get(&of_run).await;
     assert!(banner.has("each failed: 2 of 3 elements.") && banner.has("of element 1: boom 1"), "{}", banner.html);
+    assert!(banner.has("Ask <strong>Ada</strong> first."), "{}", banner.html);
     let home = browser.get("/").await;
     assert!(home.has("2 of 3 elements failed, first [1]: boom 1"), "{}", home.html);
 }
