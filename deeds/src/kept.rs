@@ -1,10 +1,12 @@
 //! Named things that people keep come, change and go by one shape: what is particular to a noun is in its `Kept`.
 
+mod announcement;
 mod connection;
 mod pool;
 mod topic;
 mod variable;
 
+pub use announcement::{Announcement, IS_OVER};
 pub use connection::{Connection, applied};
 pub use pool::Pool;
 pub use topic::Topic;
@@ -22,7 +24,7 @@ use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
 /// All of them.
-pub static NOUNS: [&Noun; 4] = [POOL, CONNECTION, VARIABLE, TOPIC];
+pub static NOUNS: [&Noun; 5] = [POOL, CONNECTION, VARIABLE, TOPIC, ANNOUNCEMENT];
 
 const NAMED: &[Filter] = &[Filter::Pattern, Filter::Prefix];
 const DESCRIPTION: Column = Column::text("description", "description").by(&[Filter::Pattern]).nullable().sorted();
@@ -31,6 +33,7 @@ pub const POOL: &Noun = Pool::NOUN;
 pub const CONNECTION: &Noun = Connection::NOUN;
 pub const VARIABLE: &Noun = Variable::NOUN;
 pub const TOPIC: &Noun = Topic::NOUN;
+pub const ANNOUNCEMENT: &Noun = Announcement::NOUN;
 
 /// Said of nouns with secrets.
 const MASKS: &str = "`***` leaves what is stored.";

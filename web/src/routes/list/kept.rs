@@ -1,10 +1,11 @@
-//! Pools, connections and variables.
+//! Pools, connections, variables and announcements.
 
 use crate::api;
 use crate::auth::Role;
 use crate::openapi::kept::BodyOf;
 use crate::routes::{Access, Routes};
 use Access::Login;
+use orch_deeds::kept::Announcement;
 use orch_deeds::{Connection, Pool, Variable};
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -19,4 +20,6 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .does("Tries a connection, if this server may")
         .takes::<BodyOf<Connection>>()
         .gives::<api::connection_test::ConnectionTest>()
+        .group("Announcements")
+        .kept::<Announcement>()
 }

@@ -1,0 +1,56 @@
+//! What operators tell everyone who opens the home page.
+
+use super::{Kept, NAMED};
+use orch_store::kept::Table;
+use orch_store::list::Column;
+use orch_wire::noun::{AppearsIn, Field, Kind, Noun, Patch, Taken};
+
+pub struct Announcement;
+
+static NOUN: Noun = Noun {
+    one: "Announcement",
+    many: "announcements",
+    path: "/api/orch/v1/announcements",
+    path_of_one: "/api/orch/v1/announcements/{announcement_name}",
+    path_key: "announcement_name",
+    fields: &[
+        Field::new("name", Kind::Name { most: 250, pattern: None, check: check_name }),
+        Field::new("message", Kind::Word { usual: |message| message.trim().into() }).required().about("In Markdown."),
+        Field::new("until", Kind::Moment).about("When it disappears; without it when it is deleted."),
+        Field::new("created_at", Kind::Moment).only_in(AppearsIn::Answers),
+    ],
+    patch: Patch::Parts { name: "name" },
+    taken: Taken::Text,
+    has_secrets: false,
+    about: "",
+    about_list: "which the home page shows",
+    about_change: "its name stays",
+    about_delete: "",
+};
+
+static TABLE: Table =
+    Table { name: "announcement", key: "name", from: "announcement r", sealed: &[], has_moments: true };
+
+/// The home page no longer shows it.
+pub const IS_OVER: Column = Column::flag("is_over", "coalesce(until <= now(), false)");
+
+impl Kept for Announcement {
+    const NOUN: &'static Noun = &NOUN;
+    const TABLE: &'static Table = &TABLE;
+    const COLUMNS: &'static [Column] = &[
+        Column::text("announcement_name", "name").by(NAMED),
+        Column::text("name", "name").sorted(),
+        IS_OVER,
+        Column::moment("until", "until").nullable().sorted(),
+        Column::moment("created_at", "created_at").sorted(),
+    ];
+    const AUDITED: &'static [&'static str] = &["message", "until"];
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.is_empty() || !name.chars().all(is_plain) {
+        return Err("an announcement is named with letters, digits, `.`, `_` and `-`".into());
+    }
+    Ok(())
+}

@@ -1,0 +1,3 @@
+drop table announcement;
+
+update schema_guard set version = 33;
