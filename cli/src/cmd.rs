@@ -1,6 +1,7 @@
 //! The tree of commands. Each is a file: what it takes, one call into the engine, what it prints.
 
 mod alerts;
+mod announcements;
 mod approvals;
 mod assets_checks;
 mod assets_events;
@@ -138,6 +139,9 @@ pub(crate) enum Command {
     /// Pools: slots that tasks of all DAGs share
     #[command(subcommand, visible_alias = "pool")]
     Pools(Pools),
+    /// Announcements: messages that the home page shows everyone
+    #[command(subcommand, visible_alias = "announcement")]
+    Announcements(Announcements),
     /// Topics: logs of records that tasks append to and streams read
     #[command(subcommand, visible_alias = "topic")]
     Topics(Topics),
@@ -266,6 +270,12 @@ family!(Pools {
     Import(pools_transfer::Import),
 });
 
+family!(Announcements {
+    List(announcements::List),
+    Set(announcements::Set),
+    Delete(announcements::Delete),
+});
+
 family!(Topics {
     List(topics::List),
     Show(topics::Show),
@@ -382,6 +392,7 @@ impl Command {
             Command::Tasks(tasks) => tasks.run(cx),
             Command::Runs(runs) => runs.run(cx),
             Command::Pools(pools) => pools.run(cx),
+            Command::Announcements(announcements) => announcements.run(cx),
             Command::Topics(topics) => topics.run(cx),
             Command::Streams(streams) => streams.run(cx),
             Command::Alerts(alerts) => alerts.run(cx),

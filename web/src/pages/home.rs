@@ -5,7 +5,7 @@ use super::run::failure::{elements_failed, ended_by, in_words};
 use super::{Shell, encoded, html};
 use crate::bundle_state::Notice;
 use crate::extract::Query;
-use crate::parts::{self, Bars, Now, Timeline, dag_href};
+use crate::parts::{self, Bars, Markdown, Now, Timeline, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -13,6 +13,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::TimeDelta;
+use orch_deeds::Kept as _;
+use orch_deeds::kept::{Announcement, IS_OVER};
 use orch_spec::check::FileProblem;
 use orch_spec::state::RunState;
 use orch_store::asset::stale_assets;
@@ -20,6 +22,7 @@ use orch_store::audit::{AuditRow, endings};
 use orch_store::clean::passes;
 use orch_store::import_error::{IMPORT_ERRORS, ImportErrorRow, by};
 use orch_store::instance::ledgers;
+use orch_store::kept;
 use orch_store::list::Search;
 use orch_store::overview::{
     MOST_MARKS, NextRun, Pulse, RunFailure, RunMark, failing, first_failures, last_runs, next_runs, running_runs,
@@ -44,6 +47,7 @@ struct HomePage {
     streams: Vec<BrokenStream>,
     broken: Vec<Broken>,
     files: Vec<BrokenFile>,
+    announcements: Vec<Markdown>,
     kept: Option<KeptTooLong>,
     bundle: Option<Notice>,
     range: &'static str,
@@ -165,6 +169,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         times: failing.times,
         since: parts::ago(failing.since, now),
     });
+    let announcements = Search::default().and(IS_OVER.is_so(false)).page(0, MOST_NEEDS as i64);
+    let announcements = kept::find(&mut db, Announcement::TABLE, &announcements).await?.rows;
     let more_needs = failed.len() > MOST_NEEDS;
     failed.truncate(MOST_NEEDS);
     let runs: Vec<_> = failed.iter().map(|run| (run.dag_id.clone(), run.run_id.clone())).collect();
@@ -186,6 +192,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         streams,
         broken,
         files,
+        announcements: announcements.iter().filter_map(|one| parts::markdown(one.text("message")?)).collect(),
         kept,
         bundle: app.config.bundle.as_ref().and_then(|bundle| bundle.borrow().notice()),
         more_needs,

@@ -5,6 +5,7 @@
 mod access;
 mod account;
 mod alerts;
+mod announcements;
 mod approvals;
 mod assets;
 mod audit;

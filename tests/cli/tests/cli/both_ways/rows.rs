@@ -227,6 +227,12 @@ pub(super) const ROWS: &[Row] = &[
     wrong("backfill show 9"),
     wrong("backfill create --dag-id example_chian --date 2026-01-01"),
     wrong("backfill create --dag-id example_params --date 2026-01-01 --dag-run-conf {\"limit\":-1}"),
+    // Announcements.
+    reads("announcements list"),
+    changes("announcements set late **tomorrow** --until 2100-01-01"),
+    changes("announcements set late today"),
+    changes("announcements delete late"),
+    wrong("announcements delete late"),
     // Pools.
     reads("pools list"),
     changes("pools set shop 4 few --include-deferred"),
