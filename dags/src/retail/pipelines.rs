@@ -31,8 +31,8 @@ fn retail_dag(id: &str, description: &str) -> DagBuilder {
         .tags(["retail"])
         .owners(["airflow"])
         .runbook(
-            "Read the log of the task that failed. If it names a server, mend it on the page Connections. Then clear the task: \
-             what it wrote before is replaced.",
+            "Read the log of the failed task. If a server did not answer, check its connection on the page Connections. Then clear \
+             the task: it replaces what it wrote before.",
         )
 }
 
