@@ -54,7 +54,7 @@ impl Set {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let body = json!({ "name": self.name, "message": self.message, "until": self.until });
         cx.api().await?.set_kept(ANNOUNCEMENT, &[body], Existing::Overwrite).await?;
-        eprintln!("the home page shows `{}`", self.name);
+        eprintln!("announcement `{}` is set", self.name);
         Ok(Exit::Done)
     }
 }

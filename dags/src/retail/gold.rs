@@ -22,9 +22,9 @@ pub fn gold(silver: &[Made]) -> PolarsResult<Vec<Made>> {
         let made = silver.iter().find(|made| made.table.name == name).expect("silver has all its tables");
         made.frame.clone().lazy().select(columns.iter().copied().map(col).collect::<Vec<_>>())
     });
-    let facts = with(facts, &customers, "customer_id", &["customer_state"]);
-    let facts = with(facts, &products, "product_id", &["category_id"]);
-    let facts = with(facts, &categories, "category_id", &["department_id"]);
+    let facts = attach(facts, &customers, "customer_id", &["customer_state"]);
+    let facts = attach(facts, &products, "product_id", &["category_id"]);
+    let facts = attach(facts, &categories, "category_id", &["department_id"]);
     let facts = facts.with_column(col("order_date").cast(DataType::Date).alias("date")).collect()?.lazy();
     let departments = categories.clone().unique(Some(by_name(["department_id"], true, false)), UniqueKeepStrategy::Any);
     let made = |table: &'static super::schema::Table| {
@@ -33,24 +33,24 @@ pub fn gold(silver: &[Made]) -> PolarsResult<Vec<Made>> {
             "orders_time_series" => by(&["date"]).agg([orders(), revenue()]),
             "sales_by_customer" => {
                 let sums = by(&["customer_id"]).agg([orders(), revenue()]);
-                with(sums, &customers, "customer_id", &["customer_fname", "customer_lname"])
+                attach(sums, &customers, "customer_id", &["customer_fname", "customer_lname"])
             }
             "sales_by_state" => by(&["customer_state"]).agg([orders(), revenue()]),
             "sales_by_department" => {
                 let sums = by(&["department_id"]).agg([quantity(), revenue()]);
-                with(sums, &departments, "department_id", &["department_name"])
+                attach(sums, &departments, "department_id", &["department_name"])
             }
             "sales_by_product" => {
                 let sums = by(&["product_id"]).agg([quantity(), revenue()]);
-                with(sums, &products, "product_id", &["product_name"])
+                attach(sums, &products, "product_id", &["product_name"])
             }
             "sales_by_category" => {
                 let sums = by(&["category_id"]).agg([quantity(), revenue()]);
-                with(sums, &categories, "category_id", &["category_name"])
+                attach(sums, &categories, "category_id", &["category_name"])
             }
             "sales_by_department_daily" => {
                 let sums = by(&["date", "department_id"]).agg([quantity(), revenue(), orders()]);
-                with(sums, &departments, "department_id", &["department_name"])
+                attach(sums, &departments, "department_id", &["department_name"])
             }
             other => unreachable!("`{other}` is no table of the gold layer"),
         };
@@ -59,9 +59,9 @@ pub fn gold(silver: &[Made]) -> PolarsResult<Vec<Made>> {
     GOLD.iter().map(made).collect()
 }
 
-/// Rows with what a dimension says of their key now. A fact may have been read long before the dimensions, which are read whole each time:
-/// of a fact only the keys count. What a dimension no longer has is without.
-fn with(rows: LazyFrame, dimension: &LazyFrame, key: &str, columns: &[&str]) -> LazyFrame {
+/// Adds columns of a dimension, as it is now, by its key. Facts may be older than the dimensions, so only their keys count. Where the
+/// dimension no longer has the key, the columns are null.
+fn attach(rows: LazyFrame, dimension: &LazyFrame, key: &str, columns: &[&str]) -> LazyFrame {
     let named = [vec![col(key).alias("its_key")], columns.iter().copied().map(col).collect()].concat();
     left(rows, dimension.clone().select(named), key, "its_key").drop(by_name(["its_key"], true, false))
 }

@@ -37,7 +37,7 @@ const TARGET_FILE_BYTES: usize = 512 << 20;
 pub struct Options {
     pub target_file_bytes: usize,
     pub row_group_bytes: usize,
-    /// In a table that declares an order a reader finds its rows in a few groups, if they are small.
+    /// Limited in tables that declare an order: queries find what they ask for in a few small groups.
     pub row_group_rows: Option<usize>,
     pub compression: Compression,
 }

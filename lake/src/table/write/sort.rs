@@ -1,5 +1,5 @@
-//! Rows of a table that declares an order. As many as fit into memory are sorted at a time and go into files of their own,
-//! so that each file is in order as a whole. While they are written the next ones come in.
+//! Sorting the rows of a table that declares an order. As many as fit into memory are sorted at a time and go into files of
+//! their own, so each file is sorted. The next rows are read while these are written.
 
 use super::File;
 use super::spread::Spread;
@@ -15,11 +15,11 @@ const SORT_BYTES: usize = 64 << 20;
 
 pub(super) struct Sorter {
     order: Order,
-    /// Writes nothing itself: each part of the rows goes into files of its own.
+    /// Never written to: each sorted part goes into a copy of it, with files of its own.
     spread: Spread,
     waiting: Vec<RecordBatch>,
     bytes: usize,
-    /// One part at a time: it holds its rows.
+    /// At most one part, since it is held in memory.
     writing: JoinSet<LakeResult<Vec<File>>>,
     done: Vec<File>,
 }

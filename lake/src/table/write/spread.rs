@@ -51,7 +51,7 @@ impl Spread {
         })
     }
 
-    /// For more files of the same table, of which none is open.
+    /// The same without any files.
     pub(super) fn anew(&self) -> Self {
         Self {
             schema: self.schema.clone(),
@@ -87,7 +87,7 @@ impl Spread {
         Ok(())
     }
 
-    /// All files. Their rows are in this order, if they are in one.
+    /// Closes all files, and says of each that its rows are in this sort order.
     pub(super) async fn close(mut self, sort_order: Option<i32>) -> LakeResult<Vec<File>> {
         for (partition, open) in std::mem::take(&mut self.open) {
             self.finish(partition, open.file, sort_order).await?;
