@@ -83,9 +83,11 @@ impl World {
         self.home.path().join("processes.log")
     }
 
-    /// What the processes said on standard output and standard error; nothing before one has begun.
+    /// What the processes said on standard output and standard error, in whole lines: a process writes one in pieces.
     pub(crate) fn said(&self) -> String {
-        std::fs::read_to_string(self.said_path()).unwrap_or_default()
+        let mut said = std::fs::read_to_string(self.said_path()).unwrap_or_default();
+        said.truncate(said.rfind('\n').map_or(0, |end| end + 1));
+        said
     }
 
     /// Processes of their own send no events.
