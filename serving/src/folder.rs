@@ -4,15 +4,12 @@
 //! what is wrong with it is an import error, as that of a DAG file.
 
 use crate::endpoint::{ByPath, Endpoint, Published};
-use orch_document::file::{MAX_FILE_BYTES, is_endpoint_file};
-use orch_spec::check::FileProblem;
+use orch_document::file::is_endpoint_file;
+use orch_document::folder::{Broken, Files, problem_of_file};
 use orch_store::import_error::set_import_errors;
-use orch_workers::{Seen, Stamp, scan};
 use sqlx::PgPool;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -22,20 +19,16 @@ const BUNDLE: &str = "published-queries";
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const HINT: &str = "mend the file: it is read again when it changes";
-
-type Broken = BTreeMap<String, Vec<FileProblem>>;
+const NO_FOLDER: &str = "name another as `ORCH_ENDPOINTS_FOLDER`";
 
 /// Watches the folder, and says which endpoints there are. `own`: those of the binary, which files do not replace.
 pub(crate) async fn watch(folder: PathBuf, own: Arc<ByPath>, pool: PgPool, changes: watch::Sender<Arc<ByPath>>) {
-    let mut files = Files::default();
+    let mut files = endpoints_of(folder);
     let mut untold = None;
     loop {
-        let look = tokio::task::spawn_blocking({
-            let folder = folder.clone();
-            move || {
-                let is_changed = files.look(&folder);
-                (files, is_changed)
-            }
+        let look = tokio::task::spawn_blocking(move || {
+            let is_changed = files.look();
+            (files, is_changed)
         });
         let is_changed;
         match look.await {
@@ -46,7 +39,7 @@ pub(crate) async fn watch(folder: PathBuf, own: Arc<ByPath>, pool: PgPool, chang
             }
         }
         if is_changed {
-            let (endpoints, broken) = files.published(&own);
+            let (endpoints, broken) = published(&files, &own);
             tracing::info!(
                 endpoints = endpoints.len() - own.len(),
                 broken = broken.len(),
@@ -69,100 +62,29 @@ async fn tell(pool: &PgPool, broken: &Broken) -> orch_store::StoreResult<()> {
     set_import_errors(&mut *pool.acquire().await?, BUNDLE, broken).await
 }
 
-/// The files as they were read last.
-#[derive(Default)]
-struct Files {
-    files: BTreeMap<String, Known>,
-    unreadable: BTreeMap<String, String>,
+fn endpoints_of(folder: PathBuf) -> Files<Arc<Published>> {
+    Files::new(folder, is_endpoint_file, |file, _, bytes| {
+        let read = Endpoint::parse(file, bytes).and_then(Published::new);
+        read.map(Arc::new).map_err(|text| vec![problem_of_file(file, &text, HINT)])
+    })
 }
 
-struct Known {
-    stamp: Stamp,
-    /// Clocks of file systems are coarse: a file that changed is read at the next look, too.
-    is_settled: bool,
-    /// The last version without a mistake.
-    published: Option<Arc<Published>>,
-    problem: Option<String>,
-}
-
-impl Files {
-    /// `true`: they say something else than before.
-    fn look(&mut self, folder: &Path) -> bool {
-        let Seen { files, unreadable } = scan(folder, is_endpoint_file);
-        let mut is_changed = unreadable != self.unreadable;
-        if unreadable.is_empty() {
-            let before = self.files.len();
-            self.files.retain(|file, _| files.contains_key(file));
-            is_changed |= self.files.len() < before;
+/// All endpoints, and the files that are broken. Of two with one path the binary's or the first by file has it.
+fn published(files: &Files<Arc<Published>>, own: &ByPath) -> (ByPath, Broken) {
+    let (mut found, mut broken) = (own.clone(), files.broken(NO_FOLDER));
+    let mut firsts: BTreeMap<&str, &str> = BTreeMap::new();
+    for (file, published) in files.known().filter_map(|(file, known)| Some((file, known.good.as_ref()?))) {
+        let path = published.endpoint.path.as_str();
+        if found.contains_key(path) {
+            let other = firsts.get(path).map_or("the binary".into(), |first| format!("`{first}`"));
+            let text = format!("{other} has an endpoint `{path}` already\nhint: give one of the two another `path`");
+            broken.entry(file.into()).or_default().push(problem_of_file(file, &text, HINT));
+        } else {
+            firsts.insert(path, file);
+            found.insert(path.into(), published.clone());
         }
-        self.unreadable = unreadable;
-        for (file, stamp) in files {
-            let known = self.files.get(&file);
-            if known.is_some_and(|known| known.stamp == stamp && known.is_settled) {
-                continue;
-            }
-            let is_settled = known.is_some_and(|known| known.stamp == stamp);
-            let before = known.map(|known| (known.published.clone(), known.problem.clone()));
-            let (published, problem) = match read(folder, &file) {
-                Ok(published) => (Some(Arc::new(published)), None),
-                Err(problem) => (before.as_ref().and_then(|(last, _)| last.clone()), Some(problem)),
-            };
-            is_changed |= !before.is_some_and(|(last, was)| {
-                was == problem
-                    && last.as_ref().map(|last| &last.endpoint) == published.as_ref().map(|now| &now.endpoint)
-            });
-            self.files.insert(file, Known { stamp, is_settled, published, problem });
-        }
-        is_changed
     }
-
-    /// All endpoints, and the files that are broken. Of two with one path the binary's or the first by file has it.
-    fn published(&self, own: &ByPath) -> (ByPath, Broken) {
-        let (mut found, mut broken) = (own.clone(), Broken::new());
-        let mut files: BTreeMap<&str, &str> = BTreeMap::new();
-        for (folder, error) in &self.unreadable {
-            let name = if folder.is_empty() { "." } else { folder };
-            let problem = problem(
-                name,
-                &format!("the folder cannot be read: {error}\nhint: name another as `ORCH_ENDPOINTS_FOLDER`"),
-            );
-            broken.insert(name.into(), vec![problem]);
-        }
-        for (file, known) in &self.files {
-            let mut problems: Vec<FileProblem> = known.problem.iter().map(|text| problem(file, text)).collect();
-            if let Some(published) = &known.published {
-                let path = published.endpoint.path.as_str();
-                if found.contains_key(path) {
-                    let other = files.get(path).map_or("the binary".into(), |first| format!("`{first}`"));
-                    problems.push(problem(
-                        file,
-                        &format!("{other} has an endpoint `{path}` already\nhint: give one of the two another `path`"),
-                    ));
-                } else {
-                    files.insert(path, file);
-                    found.insert(path.into(), published.clone());
-                }
-            }
-            if !problems.is_empty() {
-                broken.insert(file.clone(), problems);
-            }
-        }
-        (found, broken)
-    }
-}
-
-fn read(folder: &Path, file: &str) -> Result<Published, String> {
-    let mut bytes = Vec::new();
-    File::open(folder.join(file))
-        .and_then(|open| open.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("the file cannot be read: {error}"))?;
-    Endpoint::parse(file, &bytes).and_then(Published::new)
-}
-
-/// `text` may end in a hint of its own.
-fn problem(file: &str, text: &str) -> FileProblem {
-    let (message, hint) = text.split_once("\nhint: ").unwrap_or((text, HINT));
-    FileProblem { file: file.into(), line: 0, column: 0, message: message.into(), hint: hint.into() }
+    (found, broken)
 }
 
 #[cfg(test)]
@@ -185,8 +107,9 @@ mod tests {
             "/own".to_owned(),
             Arc::new(Published::new(Endpoint::parse("own", text("/own", "a.own").as_bytes()).unwrap()).unwrap()),
         )]);
-        let mut files = Files::default();
-        assert!(!files.look(folder.path()), "there is nothing yet");
+        let mut files = endpoints_of(folder.path().into());
+        assert!(files.look(), "nobody has looked yet");
+        assert!(!files.look(), "there is nothing yet");
 
         std::fs::create_dir(folder.path().join("shop")).unwrap();
         write("shop/a.endpoint.yaml", &text("/a", "t.one"));
@@ -195,12 +118,12 @@ mod tests {
             r#"{"path": "/b", "about": "b", "sql": "select n from t.b", "columns": [{"name": "n", "type": "integer"}]}"#,
         );
         write("a_dag.yaml", "dag_id: no endpoint");
-        assert!(files.look(folder.path()));
-        let (found, broken) = files.published(&own);
+        assert!(files.look());
+        let (found, broken) = published(&files, &own);
         assert_eq!(found.keys().map(String::as_str).collect::<Vec<_>>(), ["/a", "/b", "/own"]);
         assert_eq!(found["/a"].tables[0].to_string(), "t.one");
         assert_eq!(broken, Broken::new());
-        assert!(!files.look(folder.path()), "read once more, and the same");
+        assert!(!files.look(), "read once more, and the same");
 
         write(
             "shop/a.endpoint.yaml",
@@ -208,8 +131,8 @@ mod tests {
         );
         write("c.endpoint.yaml", &text("/own", "t.c"));
         write("d.endpoint.yaml", &text("/b", "t.d"));
-        assert!(files.look(folder.path()));
-        let (found, broken) = files.published(&own);
+        assert!(files.look());
+        let (found, broken) = published(&files, &own);
         assert_eq!(sql(&found, "/a"), "select n from t.one", "the last good one is served on");
         assert_eq!((sql(&found, "/own"), sql(&found, "/b")), ("select n from a.own", "select n from t.b"));
         let said: Vec<String> = broken.values().flatten().map(|one| format!("{}: {}", one.file, one.message)).collect();
@@ -221,14 +144,14 @@ mod tests {
 
         write("shop/a.endpoint.yaml", &text("/a", "t.three"));
         std::fs::remove_file(folder.path().join("b.endpoint.json")).unwrap();
-        assert!(files.look(folder.path()));
-        let (found, broken) = files.published(&own);
+        assert!(files.look());
+        let (found, broken) = published(&files, &own);
         assert_eq!((sql(&found, "/a"), sql(&found, "/b")), ("select n from t.three", "select n from t.d"));
         assert_eq!(broken.keys().collect::<Vec<_>>(), ["c.endpoint.yaml"]);
 
         std::fs::remove_dir_all(folder.path()).unwrap();
-        assert!(files.look(folder.path()));
-        let (found, broken) = files.published(&own);
+        assert!(files.look());
+        let (found, broken) = published(&files, &own);
         assert!(found.contains_key("/a"), "what could not be looked at is not gone");
         assert!(broken["."][0].hint.contains("ORCH_ENDPOINTS_FOLDER"));
     }

@@ -5,7 +5,6 @@
 //! takes nothing away: the last good version of its DAGs stays. Versions that runs still need are offered from their
 //! structure alone, whatever became of their files.
 
-mod scan;
 mod state;
 
 use crate::{boxed, offer::Offers};
@@ -19,11 +18,10 @@ use orch_store::hint::{Hint, Hints};
 use orch_store::import_error::set_import_errors;
 use orch_store::registry::{NewBundle, prepare, register_files, versions_of};
 use orch_store::version::Version;
-pub use scan::{Seen, Stamp, scan};
 use sqlx::{PgConnection, PgPool};
 pub use state::{FileReport, Folder};
 use state::{Found, Standing};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -186,7 +184,7 @@ async fn show(db: &mut PgConnection, standing: &mut Standing) -> StoreResult<()>
     let missing = before.filter(|row| !standing.dashboards.contains_key(&row.name) && standing.keeps(&row.file));
     shown.extend(missing.map(|row| NewDashboard { name: row.name, file: row.file, spec: row.spec }));
     for (name, bundle) in set_dashboards(db, FILES_BUNDLE, &shown).await? {
-        standing.refuse_dashboard(&name, format!("bundle `{bundle}` has a dashboard `{name}` already"));
+        standing.refuse_dashboard(&name, &format!("bundle `{bundle}` has a dashboard `{name}` already"));
     }
     Ok(())
 }
@@ -230,6 +228,3 @@ async fn offer_stored(
     offers.join(joining);
     Ok(())
 }
-
-/// A map of files to what is wrong with them.
-type Broken = BTreeMap<String, Vec<orch_spec::check::FileProblem>>;

@@ -37,10 +37,7 @@ pub(crate) use async_recursion::async_recursion as boxed;
 pub use child::run_attempt;
 pub use config::WorkerConfig;
 pub use driver::run;
-pub use folder::{
-    BodyOf, FILES_BUNDLE, FileReport, Folder, FolderConfig, Seen, Stamp, of_dashboard, register_folder, scan,
-    watch_folder,
-};
+pub use folder::{BodyOf, FILES_BUNDLE, FileReport, Folder, FolderConfig, of_dashboard, register_folder, watch_folder};
 pub use logs::capture_layer;
 pub use offer::Offers;
 pub use secrets::{Secrets, SecretsConfig, VaultConfig};

@@ -68,16 +68,7 @@ const ARROWS: [(&str, &[&str]); 30] = [
     ("orch-streams", &["orch-lake", "orch-store", "orch-sdk"]),
     (
         "orch-serving",
-        &[
-            "orch-document",
-            "orch-lake",
-            "orch-lake-sql",
-            "orch-spec",
-            "orch-store",
-            "orch-sdk",
-            "orch-wire",
-            "orch-workers",
-        ],
+        &["orch-document", "orch-lake", "orch-lake-sql", "orch-store", "orch-sdk", "orch-wire", "orch-workers"],
     ),
     ("orch-examples", &["orch"]),
     ("orch-forecast", &[]),

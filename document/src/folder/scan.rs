@@ -11,7 +11,7 @@ const MOST_DEPTH: usize = 16;
 
 /// A file that looks the same is not read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
+pub(super) struct Stamp {
     modified_ns: i128,
     size: u64,
     inode: u64,
@@ -26,15 +26,15 @@ impl Stamp {
 
 /// What a look gave.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub(super) struct Seen {
     /// By path below the folder.
-    pub files: BTreeMap<String, Stamp>,
+    pub(super) files: BTreeMap<String, Stamp>,
     /// Folders that cannot be read, and why.
-    pub unreadable: BTreeMap<String, String>,
+    pub(super) unreadable: BTreeMap<String, String>,
 }
 
 /// All files below a folder whose names are wanted. `""` is the folder itself.
-pub fn scan(folder: &Path, is_wanted: fn(&str) -> bool) -> Seen {
+pub(super) fn scan(folder: &Path, is_wanted: fn(&str) -> bool) -> Seen {
     let mut seen = Seen::default();
     let mut open = vec![(String::new(), 0)];
     while let Some((below, depth)) = open.pop() {
