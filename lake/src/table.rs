@@ -31,6 +31,7 @@ pub use plan::{LiveFile, Plan, PlannedFile};
 pub use read::{At, Scan};
 pub use rewrite::RowMode;
 pub use step::CommitStep;
+pub use types::plain_types;
 pub use write::Options;
 
 use crate::{

@@ -13,6 +13,7 @@ mod exact;
 mod files;
 mod metadata;
 mod parse;
+mod row_expressions;
 mod run;
 mod scan;
 mod session;
@@ -24,6 +25,7 @@ mod tables;
 mod values;
 mod view;
 
+pub use row_expressions::RowExpressions;
 pub use source::{Opened, source};
 pub use statements::{Open, Statements};
 pub use tables::{Reads, reads_of};

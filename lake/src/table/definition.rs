@@ -1,6 +1,6 @@
 //! What a table is to be when it is made: columns, key, partitions, order, place, properties.
 
-use super::types::plain_field;
+use super::types::plain_types;
 use crate::error::{LakeError, LakeResult};
 use arrow::datatypes::Schema as ArrowSchema;
 use iceberg::TableCreation;
@@ -42,8 +42,7 @@ impl TableDef {
     /// The columns of batches with this schema. Types that Iceberg does not have become those that hold their values
     /// (`UInt32` is a long, nanoseconds are microseconds).
     pub fn of(schema: &ArrowSchema) -> LakeResult<Self> {
-        let fields = schema.fields().iter().map(|field| plain_field(field)).collect::<LakeResult<Vec<_>>>()?;
-        let schema = arrow_schema_to_schema_auto_assign_ids(&ArrowSchema::new(fields))?;
+        let schema = arrow_schema_to_schema_auto_assign_ids(&plain_types(schema)?)?;
         let fields = schema.as_struct().fields().iter().map(|field| field.as_ref().clone()).collect();
         Ok(Self { fields, ..Self::default() })
     }

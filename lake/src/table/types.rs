@@ -4,7 +4,7 @@ use super::definition::no_column;
 use crate::error::{LakeError, LakeResult};
 use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use std::sync::Arc;
 
 /// The type that Iceberg keeps for it, without loss where there is one.
@@ -34,6 +34,14 @@ pub(crate) fn plain_type(name: &str, data: &DataType) -> LakeResult<DataType> {
         }
         other => other.clone(),
     })
+}
+
+/// The columns with types that Iceberg has.
+///
+/// # Errors
+/// There is none for a column.
+pub fn plain_types(schema: &Schema) -> LakeResult<Schema> {
+    Ok(Schema::new(schema.fields().iter().map(|field| plain_field(field)).collect::<LakeResult<Vec<_>>>()?))
 }
 
 pub(crate) fn plain_field(field: &Field) -> LakeResult<Field> {
