@@ -8,8 +8,8 @@ mod filter;
 
 pub use filter::{Filter, FilterType, FilterValue};
 
-use crate::file::{check_dashboard, problem_at};
-use crate::yaml::node::{self, Mark, Node};
+use crate::file::{problem_at, read_dashboard, stem};
+use crate::yaml::node::{Mark, Node};
 use orch_spec::check::FileProblem;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +21,8 @@ pub(crate) const ROLES: &[&str] = &["viewer", "user", "op", "admin"];
 const MOST_PANELS: usize = 60;
 const MOST_FILTERS: usize = 12;
 const MOST_NAME: usize = 100;
-/// What the names of files with dashboards end in.
-const ENDINGS: [&str; 3] = [".dashboard.yaml", ".dashboard.yml", ".dashboard.json"];
+/// In the names of files.
+const KIND: &str = "dashboard";
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Dashboard {
@@ -103,13 +103,7 @@ pub(crate) fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D
 
 /// Is this the name of a file with a dashboard?
 pub fn is_dashboard_file(name: &str) -> bool {
-    stem(name).is_some()
-}
-
-/// The name of such a file without its folder and its ending.
-fn stem(file: &str) -> Option<&str> {
-    let name = file.rsplit('/').next().unwrap_or(file);
-    ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).filter(|stem| !stem.is_empty())
+    stem(name, KIND).is_some()
 }
 
 impl Dashboard {
@@ -118,18 +112,12 @@ impl Dashboard {
     /// # Errors
     /// Everything that is wrong with it, each with its line and column.
     pub fn read(file: &str, bytes: &[u8]) -> Result<Dashboard, Vec<FileProblem>> {
-        let wrong = |mark: Mark, message: String, hint: &str| vec![problem_at(file, mark, message, hint)];
-        let documents = node::read(file, bytes).map_err(|(mark, message, hint)| wrong(mark, message, &hint))?;
-        let [document] = documents.as_slice() else {
-            let message = format!("the file has {} documents", documents.len());
-            return Err(wrong(Mark::NONE, message, "write one dashboard into each file"));
-        };
-        check_dashboard(file, document)?;
+        let document = &read_dashboard(file, bytes)?;
         let read = serde_json::from_value(document.json());
-        let mut dashboard: Dashboard =
-            read.map_err(|error| wrong(document.mark, error.to_string(), "see the guide of dashboards"))?;
+        let mut dashboard: Dashboard = read
+            .map_err(|error| vec![problem_at(file, document.mark, error.to_string(), "see the guide of dashboards")])?;
         if dashboard.name.is_empty() {
-            dashboard.name = stem(file).unwrap_or_default().into();
+            dashboard.name = stem(file, KIND).unwrap_or_default().into();
         }
         dashboard.name_panels();
         let problems = dashboard.problems(file, document);
@@ -222,7 +210,8 @@ impl PanelType {
     }
 }
 
-fn is_name(name: &str) -> bool {
+/// Letters, digits, `_` and `-`.
+pub(crate) fn is_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     (1..=MOST_NAME).contains(&name.len()) && name.bytes().all(is_plain)
 }

@@ -20,6 +20,9 @@ pub use options::options_for_guide;
 pub use schema::json_schema;
 pub use task::{FILE_TASK, is_dag_of_file, is_of_file};
 
+pub(crate) use check::time_ms as millis_of;
+
+use crate::stream::is_stream_file;
 use crate::yaml::node;
 use node::{Mark, Node};
 use orch_spec::check::{FileProblem, Problem};
@@ -39,18 +42,24 @@ pub fn problem_of_task(task: &TaskSpec, message: impl Into<String>) -> FileProbl
     }
 }
 
-/// What the names of files with published queries end in.
-const ENDPOINT_ENDINGS: [&str; 3] = [".endpoint.yaml", ".endpoint.yml", ".endpoint.json"];
-
 /// Is this the name of a DAG file?
 pub fn is_dag_file(name: &str) -> bool {
     let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
-    !name.starts_with('.') && !is_endpoint_file(name) && matches!(ending.as_deref(), Some("yaml" | "yml" | "json"))
+    let is_other = is_endpoint_file(name) || is_stream_file(name);
+    !name.starts_with('.') && !is_other && matches!(ending.as_deref(), Some("yaml" | "yml" | "json"))
 }
 
 /// Is this the name of a file with a published query?
 pub fn is_endpoint_file(name: &str) -> bool {
-    !name.starts_with('.') && ENDPOINT_ENDINGS.iter().any(|ending| name.ends_with(ending))
+    stem(name, "endpoint").is_some()
+}
+
+/// `shop` of `folder/shop.dashboard.yaml`, if that is a file of the kind.
+pub(crate) fn stem<'a>(file: &'a str, kind: &str) -> Option<&'a str> {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    let (name, ending) = name.rsplit_once('.')?;
+    let stem = name.strip_suffix(kind)?.strip_suffix('.')?;
+    (["yaml", "yml", "json"].contains(&ending) && !stem.is_empty() && !stem.starts_with('.')).then_some(stem)
 }
 
 /// The DAGs of a file, which is taken as a whole or not at all. `folder`: where it is; scripts that it names are seen from
@@ -93,11 +102,39 @@ pub fn parse(file: &str, folder: &str, bytes: &[u8]) -> Result<Vec<DagSpec>, Vec
     }
 }
 
-/// Holds a dashboard against its table of keys.
-pub(crate) fn check_dashboard(file: &str, document: &Node) -> Result<(), Vec<FileProblem>> {
+/// The document of a file with a dashboard, which is held against its table of keys.
+pub(crate) fn read_dashboard(file: &str, bytes: &[u8]) -> Result<Node, Vec<FileProblem>> {
+    read_one(file, bytes, keys::DASHBOARD, "dashboard")
+}
+
+/// The same for a stream.
+pub(crate) fn read_stream(file: &str, bytes: &[u8]) -> Result<Node, Vec<FileProblem>> {
+    read_one(file, bytes, keys::STREAM, "stream")
+}
+
+/// For the guide.
+#[cfg(test)]
+pub(crate) fn stream_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    keys::STREAM.iter().map(|key| (key.name, key.about))
+}
+
+fn read_one(file: &str, bytes: &[u8], keys: &'static [keys::Key], kind: &str) -> Result<Node, Vec<FileProblem>> {
     let mut problems = Problems { file, found: Vec::new() };
-    check::dashboard(document, &mut problems);
-    if problems.found.is_empty() { Ok(()) } else { Err(problems.found) }
+    match node::read(file, bytes).map(|mut documents| (documents.pop(), documents.len())) {
+        Ok((Some(document), 0)) => {
+            check::keys(&document, keys, &format!("a {kind}"), &mut problems);
+            if problems.found.is_empty() {
+                return Ok(document);
+            }
+        }
+        Ok((last, before)) => {
+            let several = before + usize::from(last.is_some());
+            let message = format!("the file has {several} documents");
+            problems.add(Mark::NONE, message, format!("write one {kind} into each file"));
+        }
+        Err((mark, message, hint)) => problems.add(mark, message, hint),
+    }
+    Err(problems.found)
 }
 
 pub(crate) fn problem_at(file: &str, at: Mark, message: impl Into<String>, hint: impl Into<String>) -> FileProblem {
@@ -105,16 +142,16 @@ pub(crate) fn problem_at(file: &str, at: Mark, message: impl Into<String>, hint:
 }
 
 /// What is wrong with a file, as far as it is read.
-struct Problems<'a> {
-    file: &'a str,
-    found: Vec<FileProblem>,
+pub(crate) struct Problems<'a> {
+    pub(crate) file: &'a str,
+    pub(crate) found: Vec<FileProblem>,
 }
 
 /// What else is wrong would be a wall of text.
 const MOST_PROBLEMS: usize = 50;
 
 impl Problems<'_> {
-    fn add(&mut self, at: Mark, message: impl Into<String>, hint: impl Into<String>) {
+    pub(crate) fn add(&mut self, at: Mark, message: impl Into<String>, hint: impl Into<String>) {
         if self.found.len() < MOST_PROBLEMS {
             self.found.push(problem_at(self.file, at, message, hint));
         }

@@ -12,8 +12,9 @@ pub(super) fn document(document: &Node, problems: &mut Problems<'_>) {
     Checker { problems }.object(document, &[keys::DAG, keys::DAG_OPTIONS], "a DAG");
 }
 
-pub(super) fn dashboard(document: &Node, problems: &mut Problems<'_>) {
-    Checker { problems }.object(document, &[keys::DASHBOARD], "a dashboard");
+/// A document of another kind; `whose`: for the sentence.
+pub(super) fn keys(document: &Node, keys: &'static [Key], whose: &str, problems: &mut Problems<'_>) {
+    Checker { problems }.object(document, &[keys], whose);
 }
 
 struct Checker<'a, 'p> {
@@ -291,7 +292,7 @@ pub(super) fn text_of(value: &Value) -> String {
 }
 
 /// `5m`, or seconds as a number.
-pub(super) fn time_ms(value: &Value) -> Option<u64> {
+pub(crate) fn time_ms(value: &Value) -> Option<u64> {
     if let Some(seconds) = value.as_f64() {
         let ms = seconds * 1e3;
         return (ms.is_finite() && (0.0..1e18).contains(&ms)).then_some(ms.round() as u64);

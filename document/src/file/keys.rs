@@ -4,6 +4,7 @@
 mod dag;
 mod dashboard;
 mod sensor;
+mod stream;
 mod task;
 mod work;
 
@@ -11,6 +12,7 @@ pub(super) use super::options::{DAG_OPTIONS, OPTIONS};
 pub(super) use dag::{ASSET, DAG};
 pub(super) use dashboard::DASHBOARD;
 pub(super) use sensor::{SENSOR, SENSORS};
+pub(super) use stream::STREAM;
 pub(super) use task::{GROUP, TASK};
 pub(super) use work::KINDS;
 
@@ -140,4 +142,9 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("parameters", "params"),
     ("trigger_dag_id", "dag_id"),
     ("wait_for_completion", "wait"),
+    ("filter", "where"),
+    ("select", "columns"),
+    ("schema", "fields"),
+    ("checks", "contract"),
+    ("primary_key", "key"),
 ];

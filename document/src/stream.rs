@@ -1,0 +1,411 @@
+//! Streams as files: one document is one stream. In a folder of DAG files they are those named `….stream.yaml`.
+//!
+//! What is said here is data. Whether expressions and types can be carried out is found by what runs streams.
+
+use crate::dashboard::{is_name, texts};
+use crate::file::{Problems, millis_of, problem_at, read_stream, stem};
+use crate::yaml::node::{Node, NodeKind};
+use orch_spec::check::FileProblem;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub(crate) const STARTS: &[&str] = &["earliest", "latest"];
+pub(crate) const POLICIES: &[&str] = &["quarantine", "warn", "fail"];
+pub(crate) const RUNS: &[&str] = &["record", "batch", "key"];
+pub(crate) const DATABASES: &[&str] = &["postgres", "mysql"];
+/// In the names of files.
+const KIND: &str = "stream";
+const TYPES: &str = "types are `text`, `integer`, `number`, `decimal(10, 2)`, `boolean`, `date`, `timestamp` and `local_timestamp`; \
+     `{…}` is an object with fields, `[…]` a list of one type. Within `{…}` quote what has a comma";
+
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the file")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StreamFile {
+    #[serde(default)]
+    pub name: String,
+    #[serde(default)]
+    pub description: String,
+    pub connection: Option<String>,
+    #[serde(default)]
+    pub topic: String,
+    pub partitions: Option<u32>,
+    #[serde(default)]
+    pub start: Start,
+    /// In the order of the file, as columns and measures are.
+    #[serde(skip_deserializing)]
+    pub fields: Vec<(String, FieldType)>,
+    #[serde(default)]
+    pub ignore_unknown_fields: bool,
+    #[serde(default)]
+    pub numbers_as_text: bool,
+    #[serde(default, deserialize_with = "flag_or_object")]
+    pub changes: Option<Changes>,
+    #[serde(skip_deserializing)]
+    pub columns: Vec<(String, String)>,
+    #[serde(rename = "where")]
+    pub filter: Option<String>,
+    #[serde(default)]
+    pub contract: Vec<Check>,
+    pub table: Option<String>,
+    pub postgres: Option<PostgresTable>,
+    pub runs: Option<RunsOf>,
+    #[serde(default, deserialize_with = "texts")]
+    pub key: Vec<String>,
+    pub newest_by: Option<String>,
+    #[serde(default, deserialize_with = "texts")]
+    pub partition_by: Vec<String>,
+    #[serde(default, deserialize_with = "texts")]
+    pub sort_by: Vec<String>,
+    #[serde(default)]
+    pub properties: BTreeMap<String, Value>,
+    pub windows: Option<Windows>,
+    #[serde(default)]
+    pub delete_on_tombstone: bool,
+    pub capture: Option<Capture>,
+    #[serde(default, deserialize_with = "time")]
+    pub commit_every: Option<Duration>,
+    #[serde(default)]
+    pub paused: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    #[default]
+    Earliest,
+    Latest,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldType {
+    Text,
+    Integer,
+    Number,
+    Decimal(u8, i8),
+    Boolean,
+    Date,
+    Timestamp,
+    /// Without a time zone.
+    LocalTimestamp,
+    List(Box<FieldType>),
+    Object(Vec<(String, FieldType)>),
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Changes {
+    pub decimals_as_bytes: bool,
+    pub times_in_milliseconds: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    #[serde(default, deserialize_with = "texts")]
+    pub not_null: Vec<String>,
+    pub between: Option<Between>,
+    #[serde(default, deserialize_with = "texts")]
+    pub unique: Vec<String>,
+    pub fresh: Option<Fresh>,
+    pub or: Option<Policy>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    Quarantine,
+    Warn,
+    Fail,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Between {
+    pub column: String,
+    pub least: Option<Value>,
+    pub most: Option<Value>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fresh {
+    pub column: String,
+    #[serde(default, deserialize_with = "time")]
+    pub within: Option<Duration>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostgresTable {
+    pub connection: String,
+    pub table: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunsOf {
+    pub dag: String,
+    #[serde(default)]
+    pub per: Per,
+    pub most_open: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Per {
+    #[default]
+    Record,
+    Batch,
+    Key,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Windows {
+    #[serde(default, deserialize_with = "time")]
+    pub tumbling: Option<Duration>,
+    pub hopping: Option<Hopping>,
+    #[serde(default, deserialize_with = "time")]
+    pub session: Option<Duration>,
+    #[serde(default, deserialize_with = "texts")]
+    pub by: Vec<String>,
+    pub at: String,
+    #[serde(default, deserialize_with = "time")]
+    pub allow_late: Option<Duration>,
+    #[serde(skip_deserializing)]
+    pub measures: Vec<(String, Measure)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hopping {
+    #[serde(default, deserialize_with = "time")]
+    pub size: Option<Duration>,
+    #[serde(default, deserialize_with = "time")]
+    pub every: Option<Duration>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    Count,
+    Sum(String),
+    Average(String),
+    Least(String),
+    Greatest(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capture {
+    pub database: Database,
+    pub connection: String,
+    #[serde(deserialize_with = "texts")]
+    pub tables: Vec<String>,
+    pub topics: Option<String>,
+    pub slot: Option<String>,
+    pub publication: Option<String>,
+    pub server_id: Option<u32>,
+    #[serde(default)]
+    pub leave_out: BTreeMap<String, OneOrMore>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Database {
+    Postgres,
+    Mysql,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OneOrMore(#[serde(deserialize_with = "texts")] pub Vec<String>);
+
+/// Is this the name of a file with a stream?
+pub fn is_stream_file(name: &str) -> bool {
+    stem(name, KIND).is_some()
+}
+
+fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let said = Option::<Value>::deserialize(from)?;
+    Ok(said.as_ref().and_then(millis_of).map(Duration::from_millis))
+}
+
+/// `true` is an object without keys.
+fn flag_or_object<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Changes>, D::Error> {
+    match Value::deserialize(from)? {
+        Value::Bool(said) => Ok(said.then(Changes::default)),
+        object => serde_json::from_value(object).map(Some).map_err(serde::de::Error::custom),
+    }
+}
+
+impl StreamFile {
+    /// Reads one that is written in YAML or JSON.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its line and column.
+    pub fn read(file: &str, bytes: &[u8]) -> Result<StreamFile, Vec<FileProblem>> {
+        let document = &read_stream(file, bytes)?;
+        let read = serde_json::from_value(document.json());
+        let mut stream: StreamFile =
+            read.map_err(|error| vec![problem_at(file, document.mark, error.to_string(), "see the guide of streams")])?;
+        if stream.name.is_empty() {
+            stream.name = stem(file, KIND).unwrap_or_default().into();
+        }
+        let mut problems = Problems { file, found: Vec::new() };
+        stream.fields = types(document.get("fields"), &mut problems);
+        stream.columns = texts_of(document.get("columns"));
+        if let Some(windows) = &mut stream.windows {
+            windows.measures =
+                measures(document.get("windows").and_then(|windows| windows.get("measures")), &mut problems);
+        }
+        stream.check(document, &mut problems);
+        if problems.found.is_empty() { Ok(stream) } else { Err(problems.found) }
+    }
+
+    /// What no shape can refuse.
+    fn check(&self, document: &Node, problems: &mut Problems<'_>) {
+        let mark_of = |key: &str| document.get(key).map_or(document.mark, |node| node.mark);
+        let sinks = ["table", "postgres", "runs"].into_iter().filter(|key| document.get(key).is_some()).count();
+        if !is_name(&self.name) {
+            let message = format!("`{}` is no name of a stream", self.name);
+            problems.add(mark_of("name"), message, "write `name:` with letters, digits, `_` and `-`");
+        }
+        if self.capture.is_some() {
+            let allowed = ["name", "description", "connection", "partitions", "capture", "commit_every", "paused"];
+            for (key, _) in document.entries().iter().filter(|(key, _)| !allowed.contains(&key.text.as_str())) {
+                let hint = "leave it out, and read the topics by another stream";
+                problems.add(key.mark, format!("a stream with `capture` has no `{}`", key.text), hint);
+            }
+            return;
+        }
+        if self.topic.is_empty() {
+            problems.add(document.mark, "a stream has no `topic`", "name the topic that it reads");
+        }
+        if sinks != 1 {
+            let hint = "write one of `table`, `postgres` and `runs`";
+            problems.add(document.mark, format!("a stream has one place for its rows, and this one has {sinks}"), hint);
+        }
+        if self.fields.is_empty() && self.runs.is_none() && problems.found.is_empty() {
+            problems.add(mark_of("fields"), "a stream has no `fields`", "say what its records are: `city: text`");
+        }
+        for key in ["partition_by", "sort_by", "properties"] {
+            if document.get(key).is_some() && self.table.is_none() {
+                problems.add(mark_of(key), format!("`{key}` is for tables of the lake"), "leave it out");
+            }
+        }
+        let of_rows = ["columns", "where", "key", "newest_by", "windows", "delete_on_tombstone", "changes"];
+        for key in of_rows.into_iter().filter(|key| self.runs.is_some() && document.get(key).is_some()) {
+            problems.add(
+                mark_of(key),
+                format!("a stream with `runs` has no `{key}`"),
+                "leave it out: a run gets the record as it is",
+            );
+        }
+        if self.delete_on_tombstone && (self.key.len() != 1 || self.windows.is_some() || self.changes.is_some()) {
+            let hint = "write `key` with one column, without `windows` and `changes`";
+            problems.add(mark_of("delete_on_tombstone"), "tombstones delete by one key", hint);
+        }
+        if self.newest_by.is_some() && (self.key.is_empty() || self.changes.is_some()) {
+            let hint = "write `key`, without `changes`, whose order is that of the source";
+            problems.add(mark_of("newest_by"), "`newest_by` is for a table with one row for each key", hint);
+        }
+        if let Some(windows) = &self.windows {
+            let shapes = [windows.tumbling.is_some(), windows.hopping.is_some(), windows.session.is_some()];
+            if shapes.into_iter().filter(|is_there| *is_there).count() != 1 {
+                let hint = "write one of `tumbling`, `hopping` and `session`";
+                problems.add(mark_of("windows"), "windows have one shape", hint);
+            }
+            if !self.key.is_empty() || self.changes.is_some() {
+                let hint = "leave out `key` and `changes`: the key is `by` with `window_start`";
+                problems.add(mark_of("windows"), "windows say themselves what the key is", hint);
+            }
+        }
+        let checks = document.get("contract").map_or(&[][..], Node::items);
+        for (check, node) in self.contract.iter().zip(checks) {
+            let rules =
+                [!check.not_null.is_empty(), check.between.is_some(), !check.unique.is_empty(), check.fresh.is_some()];
+            if rules.into_iter().filter(|is_there| *is_there).count() != 1 {
+                let hint = "write one of `not_null`, `between`, `unique` and `fresh` into each";
+                problems.add(node.mark, "a check has one rule", hint);
+            }
+            if check.fresh.is_some() && check.or == Some(Policy::Quarantine) {
+                problems.add(node.mark, "no single row can be put aside by `fresh`", "write `or: warn` or `or: fail`");
+            }
+        }
+    }
+}
+
+/// Names and texts in the order of the file.
+fn texts_of(node: Option<&Node>) -> Vec<(String, String)> {
+    let entries = node.map_or(&[][..], Node::entries);
+    let text = |node: &Node| node.text().map_or_else(|| node.json().to_string(), str::to_owned);
+    entries.iter().map(|(key, node)| (key.text.clone(), text(node))).collect()
+}
+
+fn types(node: Option<&Node>, problems: &mut Problems<'_>) -> Vec<(String, FieldType)> {
+    let entries = node.map_or(&[][..], Node::entries);
+    let typed = entries.iter().map(|(key, node)| Some((key.text.clone(), field_type(&key.text, node, problems)?)));
+    typed.flatten().collect()
+}
+
+fn field_type(name: &str, node: &Node, problems: &mut Problems<'_>) -> Option<FieldType> {
+    let found = match &node.kind {
+        NodeKind::Map(entries) if !entries.is_empty() => return Some(FieldType::Object(types(Some(node), problems))),
+        NodeKind::List(items) => match items.as_slice() {
+            [inner] => return field_type(name, inner, problems).map(|inner| FieldType::List(Box::new(inner))),
+            _ => None,
+        },
+        _ => node.text().and_then(plain_type),
+    };
+    if found.is_none() {
+        problems.add(node.mark, format!("field `{name}` has no type that there is"), TYPES);
+    }
+    found
+}
+
+fn measures(node: Option<&Node>, problems: &mut Problems<'_>) -> Vec<(String, Measure)> {
+    let mut measures = Vec::new();
+    for (key, node) in node.map_or(&[][..], Node::entries) {
+        match node.text().and_then(measure) {
+            Some(measure) => measures.push((key.text.clone(), measure)),
+            None => {
+                let hint = "measures are `count`, `sum(x)`, `average(x)`, `least(x)` and `greatest(x)`";
+                problems.add(node.mark, format!("`{}` measures nothing that there is", key.text), hint);
+            }
+        }
+    }
+    measures
+}
+
+fn plain_type(word: &str) -> Option<FieldType> {
+    Some(match word {
+        "text" => FieldType::Text,
+        "integer" => FieldType::Integer,
+        "number" => FieldType::Number,
+        "boolean" => FieldType::Boolean,
+        "date" => FieldType::Date,
+        "timestamp" => FieldType::Timestamp,
+        "local_timestamp" => FieldType::LocalTimestamp,
+        other => {
+            let (precision, scale) = argument(other, "decimal")?.split_once(',')?;
+            let (precision, scale): (u8, i8) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
+            let fits = (1..=38).contains(&precision) && (0..=38).contains(&scale) && scale.unsigned_abs() <= precision;
+            return fits.then_some(FieldType::Decimal(precision, scale));
+        }
+    })
+}
+
+fn measure(text: &str) -> Option<Measure> {
+    let of = |name| argument(text, name).map(str::to_owned);
+    match text {
+        "count" => Some(Measure::Count),
+        _ => of("sum")
+            .map(Measure::Sum)
+            .or_else(|| of("average").map(Measure::Average))
+            .or_else(|| of("least").map(Measure::Least).or_else(|| of("greatest").map(Measure::Greatest))),
+    }
+}
+
+/// What stands in the brackets of `name(…)`.
+pub fn argument<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let inner = text.trim().strip_prefix(name)?.trim_start().strip_prefix('(')?.strip_suffix(')')?.trim();
+    (!inner.is_empty()).then_some(inner)
+}
+
+#[cfg(test)]
+mod tests;
