@@ -11,6 +11,7 @@ use arrow::array::RecordBatch;
 use iceberg::spec::PrimitiveType;
 use orch_lake::contract::quarantine_of;
 use orch_lake::table::CommitStep;
+use orch_lake::table::evolve::Columns;
 use orch_lake::{Batches, Change, Filter, Lake, LakeError, LakeResult, Table, TableDef, TableName};
 use orch_sdk::task::TaskResult;
 use orch_store::stream::{Lease, Progress, StartAt, start_stream};
@@ -33,7 +34,7 @@ impl LakeTarget {
         at: &[StartAt],
         empties: bool,
     ) -> TaskResult<Vec<(i32, i64)>> {
-        self.lake.ensure(&self.table.name, &self.table.definition).await?;
+        self.prepare().await?;
         let mut changes = Vec::new();
         if empties {
             for name in [self.table.name.clone(), beside(&self.table.name)?] {
@@ -56,6 +57,22 @@ impl LakeTarget {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Makes the table, or gives it the columns that the stream has by now; rows that are there have null in them.
+    async fn prepare(&self) -> LakeResult<()> {
+        let LakeTable { name, definition, .. } = &self.table;
+        if let Some(table) = self.lake.find(name).await? {
+            let schema = table.schema();
+            let missing = definition.fields().iter().filter(|field| schema.field_by_name(&field.name).is_none());
+            let added = missing.filter(|field| !field.required).fold(None, |added: Option<Columns>, field| {
+                Some(added.unwrap_or_default().add(&field.name, *field.field_type.clone()))
+            });
+            if let Some(columns) = added {
+                self.lake.evolve(name, columns).await?;
+            }
+        }
+        self.lake.ensure(name, definition).await.map(drop)
     }
 
     /// `true`: DAGs may wait for the table.
