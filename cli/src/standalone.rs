@@ -189,8 +189,13 @@ async fn serve(
         Workforce::Worker(_, _, variables) => {
             if let Some(beside) = Beside::of(config) {
                 let mut place = Place { sockets, ..Place::without_files(config, variables, url) };
-                let endpoints = config.endpoints_folder.as_ref().unwrap_or(folder);
-                place.variables.push(("ORCH_ENDPOINTS_FOLDER", absolute(endpoints)));
+                // Those of its own kinds are read by the bundle.
+                let kinds = [
+                    ("ORCH_ENDPOINTS_FOLDER", &config.endpoints_folder),
+                    ("ORCH_STREAMS_FOLDER", &config.streams_folder),
+                ];
+                let folders = kinds.map(|(name, named)| (name, absolute(named.as_ref().unwrap_or(folder))));
+                place.variables.extend(folders);
                 parts.add(run_worker(beside, place, bundle, parts.stop_token()));
             }
         }

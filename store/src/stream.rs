@@ -55,6 +55,21 @@ pub async fn register_streams(
     Ok(())
 }
 
+/// Which of these names other bundles have, and which bundles.
+#[boxed]
+pub async fn streams_of_others(
+    db: &mut PgConnection,
+    bundle: &str,
+    names: &[String],
+) -> StoreResult<Vec<(String, String)>> {
+    let rows = sqlx::query!(
+        "select name, bundle from stream where name = any($1) and bundle <> $2 and version is not null",
+        names,
+        bundle
+    );
+    Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.name, row.bundle)).collect())
+}
+
 /// A stream and the epoch under which a process runs it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lease {

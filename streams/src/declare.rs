@@ -3,6 +3,7 @@
 use crate::capture::Capture;
 use crate::changes::{Changes, LSN};
 use crate::decode::{Json, Transform};
+use crate::file::shown;
 use crate::publish::quarantine_topic;
 use crate::runs::{Runs, RunsOf};
 use crate::windows::Windows;
@@ -13,7 +14,7 @@ use orch_lake::contract::Contract;
 use orch_lake::{TableDef, TableName};
 use orch_sdk::task::TaskResult;
 use orch_store::stream::NewStream;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -60,6 +61,8 @@ pub struct Stream {
     pub(crate) capture: Option<Capture>,
     is_paused: bool,
     description: String,
+    /// Of a stream of a file: all that it says.
+    pub(crate) written: Option<Value>,
 }
 
 /// Where a stream begins that has committed nothing.
@@ -185,6 +188,7 @@ impl Stream {
             capture: None,
             is_paused: false,
             description: String::new(),
+            written: None,
         }
     }
 
@@ -412,15 +416,20 @@ impl Stream {
 
     /// As it is registered.
     pub(crate) fn registered(&self) -> NewStream {
-        let registered = self.declared();
-        let mut spec = registered.spec;
+        let mut spec = self.spec();
+        // Whatever changes in a file makes another version of its stream.
+        let written = self.written.as_ref().map(Value::to_string).unwrap_or_default();
+        let version = hash(&format!("{spec}{written}"));
+        for (name, value) in self.written.iter().flat_map(shown) {
+            spec[name] = value;
+        }
         if self.is_paused {
             spec["paused_at_creation"] = true.into();
         }
-        NewStream { spec, ..registered }
+        NewStream { name: self.name.clone(), version, spec }
     }
 
-    fn declared(&self) -> NewStream {
+    fn spec(&self) -> Value {
         if let Some(capture) = &self.capture {
             let mut spec = capture.spec(&self.name);
             spec.insert("connection".into(), self.connection.as_str().into());
@@ -428,8 +437,7 @@ impl Stream {
             if !self.description.is_empty() {
                 spec.insert("description".into(), self.description.as_str().into());
             }
-            let spec = serde_json::Value::Object(spec);
-            return NewStream { name: self.name.clone(), version: hash(&spec.to_string()), spec };
+            return Value::Object(spec);
         }
         let fields = self.json.schema.fields().iter();
         let fields: Vec<_> = fields.map(|field| format!("{} {}", field.name(), plain(field.data_type()))).collect();
@@ -477,7 +485,7 @@ impl Stream {
         for (name, value) in self.windows.iter().flat_map(Windows::spec) {
             spec[name] = value;
         }
-        NewStream { name: self.name.clone(), version: hash(&spec.to_string()), spec }
+        spec
     }
 }
 

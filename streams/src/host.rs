@@ -17,6 +17,7 @@ use orch_store::{StoreError, StoreResult};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -34,24 +35,40 @@ const OLD_MINUTES_EVERY: Duration = Duration::from_hours(1);
 pub(crate) type OpenLake = dyn Fn(&[Connection]) -> TaskResult<Lake> + Send + Sync;
 
 /// What all streams of a binary share.
-pub(crate) struct Declared {
-    pub(crate) streams: HashMap<String, Arc<Stream>>,
-    pub(crate) registered: Vec<NewStream>,
+#[derive(Clone)]
+pub(crate) struct Means {
     pub(crate) lake_connections: &'static [&'static str],
     pub(crate) open_lake: Arc<OpenLake>,
 }
 
-/// Runs them until the host stops.
+/// Streams of one bundle, by name.
+pub(crate) struct Declared {
+    pub(crate) streams: HashMap<String, Arc<Stream>>,
+    pub(crate) registered: Vec<NewStream>,
+    means: Means,
+}
+
+impl Declared {
+    pub(crate) fn new(streams: Vec<Stream>, means: Means) -> Declared {
+        let registered = streams.iter().map(Stream::registered).collect();
+        let streams = streams.into_iter().map(|stream| (stream.name.clone(), Arc::new(stream))).collect();
+        Declared { streams, registered, means }
+    }
+
+    fn version_of(&self, name: &str) -> Option<&str> {
+        self.registered.iter().find(|stream| stream.name == name).map(|stream| stream.version.as_str())
+    }
+}
+
+/// Runs them until the host stops. What is declared may change: streams that change are ended and begin anew.
 ///
 /// # Errors
 /// The schema is not the one this binary knows.
-pub(crate) async fn host(host: StreamHost, declared: Arc<Declared>) -> StoreResult<()> {
+pub(crate) async fn host(host: StreamHost, declared: watch::Receiver<Arc<Declared>>, ends: LogEnds) -> StoreResult<()> {
     let process = format!("{}:{}", host.name, Uuid::new_v4().simple());
-    let (ends, look) = LogEnds::watch(host.pool.clone(), host.hints.clone());
     let mut party =
-        Party { host: host.clone(), declared, process, ends, running: JoinSet::new(), leases: HashMap::new() };
+        Party { host: host.clone(), declared, process, ends, running: JoinSet::new(), held: HashMap::new() };
     let done = tokio::select! {
-        () = look => Ok(()),
         done = party.beat_on() => done,
         () = host.stop.cancelled() => Ok(()),
     };
@@ -64,12 +81,20 @@ pub(crate) async fn host(host: StreamHost, declared: Arc<Declared>) -> StoreResu
 
 struct Party {
     host: StreamHost,
-    declared: Arc<Declared>,
+    declared: watch::Receiver<Arc<Declared>>,
     process: String,
     ends: LogEnds,
     running: JoinSet<()>,
-    /// What each of them is, and what ends it.
-    leases: HashMap<Id, (Lease, DropGuard)>,
+    held: HashMap<Id, Held>,
+}
+
+/// A stream that this process runs.
+struct Held {
+    lease: Lease,
+    /// As it was declared when it began.
+    version: String,
+    /// Ends it.
+    _stop: DropGuard,
 }
 
 impl Party {
@@ -100,6 +125,7 @@ impl Party {
             tokio::select! {
                 () = steered => {}
                 () = next => {}
+                Ok(()) = self.declared.changed() => is_registered = false,
                 Some(ended) = self.running.join_next_with_id() => self.ended(ended),
             }
         }
@@ -107,8 +133,8 @@ impl Party {
 
     async fn register(&self) -> StoreResult<()> {
         let mut db = self.host.pool.acquire().await?;
-        let host = &self.host;
-        register_streams(&mut db, &host.bundle, &self.declared.registered, host.paused_at_creation).await
+        let (host, declared) = (&self.host, self.declared.borrow().clone());
+        register_streams(&mut db, &host.bundle, &declared.registered, host.paused_at_creation).await
     }
 
     async fn clean(&self) -> StoreResult<()> {
@@ -120,34 +146,38 @@ impl Party {
     }
 
     async fn beat(&mut self) -> StoreResult<()> {
-        let held: Vec<Lease> = self.leases.values().map(|(lease, _)| lease.clone()).collect();
+        let declared = self.declared.borrow().clone();
+        // One that is declared otherwise by now is ended, and taken again at this beat.
+        self.held.retain(|_, held| declared.version_of(&held.lease.name) == Some(held.version.as_str()));
+        let held: Vec<Lease> = self.held.values().map(|held| held.lease.clone()).collect();
         let said = Beat {
             bundle: &self.host.bundle,
             process: &self.process,
-            offered: &self.declared.registered,
+            offered: &declared.registered,
             held: &held,
             room: i64::try_from(MOST.saturating_sub(held.len())).unwrap_or(0),
             lease: self.host.lease,
         };
         let beaten = beat(&mut *self.host.pool.acquire().await?, &said).await?;
-        self.leases.retain(|_, (lease, _)| {
-            let is_kept = beaten.kept.contains(lease);
+        self.held.retain(|_, held| {
+            let is_kept = beaten.kept.contains(&held.lease);
             if !is_kept {
-                tracing::info!(stream = lease.name, "the stream is no longer this process's");
+                tracing::info!(stream = held.lease.name, "the stream is no longer this process's");
             }
             is_kept
         });
         for lease in beaten.taken {
-            self.start(lease);
+            self.start(lease, &declared);
         }
         Ok(())
     }
 
-    fn start(&mut self, lease: Lease) {
-        let Some(stream) = self.declared.streams.get(&lease.name).cloned() else { return };
+    fn start(&mut self, lease: Lease, declared: &Declared) {
+        let Some(stream) = declared.streams.get(&lease.name).cloned() else { return };
+        let version = declared.version_of(&lease.name).unwrap_or_default().to_owned();
         tracing::info!(stream = lease.name, epoch = lease.epoch, topic = stream.topic, "a stream begins");
         let stop = CancellationToken::new();
-        let (host, declared, ends) = (self.host.clone(), self.declared.clone(), self.ends.clone());
+        let (host, means, ends) = (self.host.clone(), declared.means.clone(), self.ends.clone());
         let (mine, stopped) = (lease.clone(), stop.clone());
         let work = async move {
             // A task of its own, so that a panic in a transformation is told like any other failure.
@@ -161,7 +191,7 @@ impl Party {
                     let target = capture::Target::open(pool, of_work, hints, &topics)?;
                     return capture::run(stream, captured, source, target).await;
                 }
-                let opened = open(&to_open, &declared, &ends, &stream, of_work).await?;
+                let opened = open(&to_open, &means, &ends, &stream, of_work).await?;
                 run::run(stream, opened.target, opened.reader).await
             });
             let ended = tokio::select! {
@@ -176,12 +206,12 @@ impl Party {
             }
         };
         let id = self.running.spawn(work).id();
-        self.leases.insert(id, (lease, stop.drop_guard()));
+        self.held.insert(id, Held { lease, version, _stop: stop.drop_guard() });
     }
 
     fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
         let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-        self.leases.remove(&id);
+        self.held.remove(&id);
     }
 }
 
@@ -190,20 +220,14 @@ struct Opened {
     reader: Box<dyn topic::TopicReader>,
 }
 
-async fn open(
-    host: &StreamHost,
-    declared: &Declared,
-    ends: &LogEnds,
-    stream: &Stream,
-    lease: Lease,
-) -> TaskResult<Opened> {
+async fn open(host: &StreamHost, means: &Means, ends: &LogEnds, stream: &Stream, lease: Lease) -> TaskResult<Opened> {
     let to = match &stream.sink {
         Some(Sink::Lake(table)) => {
             let mut connections = Vec::new();
-            for id in declared.lake_connections {
+            for id in means.lake_connections {
                 connections.push((host.find)(id).await?);
             }
-            let lake = (declared.open_lake)(&connections)?;
+            let lake = (means.open_lake)(&connections)?;
             check_home(host, &lake, &table.name.to_string()).await?;
             To::Lake(Box::new(LakeTarget { lake, table: table.clone() }))
         }

@@ -5,6 +5,8 @@
 //!
 //! `capture` goes the other way: changes of a database become records of topics.
 //!
+//! `file` reads streams that are written in YAML, `folder` watches them.
+//!
 //! `topic` reads, `decode` and `sort` make rows of records, `publish` commits them, `run` is one stream at work, `host` the
 //! streams of a process.
 
@@ -12,6 +14,8 @@ mod capture;
 mod changes;
 mod declare;
 mod decode;
+mod file;
+mod folder;
 mod gone;
 mod host;
 mod latest;

@@ -1,14 +1,16 @@
 //! The streams of a binary, as it hands them to whatever runs it.
 
 use crate::declare::Stream;
-use crate::host::{Declared, OpenLake, host};
+use crate::folder;
+use crate::host::{Declared, Means, host};
+use crate::topic::LogEnds;
 use orch_lake::Lake;
 use orch_sdk::task::{Connection, TaskResult};
 use orch_store::stream::{StreamHost, StreamSource};
 use orch_store::{StoreError, StoreResult};
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// Streams share these threads among themselves: decoding holds up no task of the process.
 const THREADS: usize = 2;
@@ -22,28 +24,42 @@ pub fn source(
     lake_connections: &'static [&'static str],
     open_lake: impl Fn(&[Connection]) -> TaskResult<Lake> + Send + Sync + 'static,
 ) -> StreamSource {
-    let open_lake: Arc<OpenLake> = Arc::new(open_lake);
+    let means = Means { lake_connections, open_lake: Arc::new(open_lake) };
     StreamSource::new(move |asked| {
-        let declared = declared(streams(), lake_connections, open_lake.clone());
-        Box::pin(on_own_threads(asked, Arc::new(declared)))
+        let streams = streams();
+        check(&streams);
+        Box::pin(on_own_threads(asked, streams, means.clone()))
     })
 }
 
-fn declared(streams: Vec<Stream>, lake_connections: &'static [&'static str], open_lake: Arc<OpenLake>) -> Declared {
-    let mut declared = Declared { streams: HashMap::new(), registered: Vec::new(), lake_connections, open_lake };
+fn check(streams: &[Stream]) {
+    let mut names = HashSet::new();
     for stream in streams {
         if let Err(wrong) = stream.check() {
             panic!("{wrong}");
         }
-        declared.registered.push(stream.registered());
-        let name = stream.name.clone();
-        let twice = declared.streams.insert(name.clone(), Arc::new(stream));
-        assert!(twice.is_none(), "two streams are called `{name}`");
+        assert!(names.insert(stream.name()), "two streams are called `{}`", stream.name());
     }
-    declared
 }
 
-async fn on_own_threads(asked: StreamHost, declared: Arc<Declared>) -> StoreResult<()> {
+/// The streams of the binary, and those of the folder.
+async fn run(asked: StreamHost, streams: Vec<Stream>, means: Means) -> StoreResult<()> {
+    let (ends, look) = LogEnds::watch(asked.pool.clone(), asked.hints.clone());
+    let (_unchanged, declared) = watch::channel(Arc::new(Declared::new(streams, means.clone())));
+    let of_files = async {
+        match asked.folder.clone() {
+            Some(folder) => folder::run(asked.clone(), folder, means, ends.clone()).await,
+            None => Ok(()),
+        }
+    };
+    let of_binary = host(asked.clone(), declared, ends.clone());
+    tokio::select! {
+        done = async { tokio::try_join!(of_binary, of_files) } => done.map(drop),
+        () = look => Ok(()),
+    }
+}
+
+async fn on_own_threads(asked: StreamHost, streams: Vec<Stream>, means: Means) -> StoreResult<()> {
     let io = |error| StoreError::from(sqlx::Error::Io(error));
     let (tell, told) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -53,7 +69,7 @@ async fn on_own_threads(asked: StreamHost, declared: Arc<Declared>) -> StoreResu
         .build()
         .map_err(io)?;
     let thread = std::thread::Builder::new().name("orch-streams".into()).spawn(move || {
-        let done = runtime.block_on(host(asked, declared));
+        let done = runtime.block_on(run(asked, streams, means));
         runtime.shutdown_background();
         // Nothing waits any more when the process ends at once.
         drop(tell.send(done));

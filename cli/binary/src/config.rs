@@ -140,6 +140,10 @@ config! {
         /// Folder of published queries to watch, files named `….endpoint.yaml`; the folder of DAG files without it
         #[clap(value_name = "FOLDER")]
         endpoints_folder: Option<PathBuf> = "", "ORCH_ENDPOINTS_FOLDER";
+
+        /// Folder of streams to watch, files named `….stream.yaml`; the folder of DAG files without it
+        #[clap(value_name = "FOLDER")]
+        streams_folder: Option<PathBuf> = "", "ORCH_STREAMS_FOLDER";
     }
 
     /// What becomes of DAGs that are new here.

@@ -127,6 +127,7 @@ impl Parts {
             mask: |text| orch_workers::mask::mask(text).into_owned(),
             lease: config.lease,
             paused_at_creation: config.paused_at_creation,
+            folder: config.streams_folder.clone().or_else(|| config.dags_folder.clone()),
             stop: self.retired.clone(),
         };
         self.running.spawn(async move { Ok(streams.run(host).await?) });

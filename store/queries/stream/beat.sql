@@ -1,5 +1,5 @@
--- Renews the leases of a process and gives it streams that nobody runs. What it runs and is not named in the answer it has lost:
--- paused, restarted, taken, or declared anew by another binary.
+-- Renews the leases of a process and gives it streams that nobody runs, or that it has let go of. What it runs and is not named in the
+-- answer it has lost: paused, restarted, taken, or declared anew by another binary.
 with offered as (select * from unnest($3::text[], $4::text[]) as o (name, version)),
 held as (select * from unnest($5::text[], $6::bigint[]) as h (name, epoch)),
 renewed as (
@@ -9,8 +9,8 @@ renewed as (
 ),
 free as (
     select s.name from stream s join offered o on o.name = s.name and o.version = s.version
-    where s.bundle = $1 and not s.is_paused and coalesce(s.lease_until < now(), true) and coalesce(s.retry_at <= now(), true)
-        and s.name not in (select name from held)
+    where s.bundle = $1 and not s.is_paused and (s.process = $2 or coalesce(s.lease_until < now(), true))
+        and coalesce(s.retry_at <= now(), true) and s.name not in (select name from held)
     order by s.name limit greatest($7::bigint, 0) for update of s skip locked
 ),
 taken as (

@@ -4,6 +4,7 @@ use crate::{StoreResult, boxed, hint::Hints, lake_view::FindConnection};
 use orch_sdk::task::BoxFuture;
 use sqlx::PgPool;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,8 @@ pub struct StreamHost {
     /// A process that is silent for so long has lost its streams.
     pub lease: Duration,
     pub paused_at_creation: bool,
+    /// Where files with streams are, if anywhere.
+    pub folder: Option<PathBuf>,
     pub stop: CancellationToken,
 }
 

@@ -5,6 +5,7 @@
 mod capture;
 mod changes;
 mod file;
+mod folder;
 mod once;
 mod reading;
 mod runs;

@@ -15,7 +15,7 @@ use orch_streams::{Stream, source};
 use orch_test_support::TestDb;
 use sqlx::postgres::PgListener;
 use sqlx::{Connection as _, PgConnection, PgPool};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -39,6 +39,8 @@ pub(crate) struct World {
     hints: Hints,
     /// Besides the warehouse and the built-in log.
     pub(crate) connections: Vec<Connection>,
+    /// Where files with streams are.
+    pub(crate) files: Option<PathBuf>,
 }
 
 /// A process that runs streams.
@@ -52,12 +54,14 @@ pub(crate) async fn world() -> World {
     // A stream commits without telling anyone, so the database does.
     sqlx::raw_sql(
         "create function tell() returns trigger language plpgsql as $$ begin notify moved; return null; end $$;
-        create trigger tell after insert or update on stream for each statement execute function tell()",
+        create trigger tell after insert or update on stream for each statement execute function tell();
+        create trigger tell after insert or update or delete on import_error for each statement execute function tell()",
     )
     .execute(&mut db.connect().await)
     .await
     .expect("the trigger is made");
-    World { db, folder: tempfile::tempdir().expect("a temporary folder"), hints: Hints::new(), connections: Vec::new() }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    World { db, folder, hints: Hints::new(), connections: Vec::new(), files: None }
 }
 
 /// Readings: `{"id": 1, "city": "Oslo"}` → `test.readings`.
@@ -92,13 +96,18 @@ impl World {
 
     /// Starts a process that has this stream.
     pub(crate) fn host(&self, stream: &Stream) -> Host {
+        self.host_of(vec![stream.clone()])
+    }
+
+    /// Starts a process that has these streams, and those of the folder of files.
+    pub(crate) fn host_of(&self, streams: Vec<Stream>) -> Host {
         let (warehouse, others) = (self.db.url(), self.connections.clone());
-        let (stream, url, folder) = (stream.clone(), self.db.url(), self.folder.path().to_owned());
+        let (url, folder) = (self.db.url(), self.folder.path().to_owned());
         let open_lake = move |_: &[Connection]| {
             let catalog = orch_store::connect::pool(&url, "orch lake", 4)?;
             Ok(lake(catalog, &folder))
         };
-        let source = source(move || vec![stream.clone()], &["lake"], open_lake);
+        let source = source(move || streams.clone(), &["lake"], open_lake);
         let stop = CancellationToken::new();
         let host = StreamHost {
             bundle: "test".into(),
@@ -116,6 +125,7 @@ impl World {
             mask: str::to_owned,
             lease: Duration::from_millis(600),
             paused_at_creation: false,
+            folder: self.files.clone(),
             stop: stop.clone(),
         };
         let mut running = JoinSet::new();
@@ -208,23 +218,34 @@ impl World {
         get_stream(&mut self.db().await, "readings").await.expect("it works")
     }
 
-    /// Until the stream is as the test wants it: it is looked at whenever its row moves.
+    /// Until the stream is as the test wants it.
     #[track_caller]
     pub(crate) fn until(&self, holds: impl Fn(&StreamRow) -> bool) -> impl Future<Output = StreamRow> {
+        self.until_so(async move |world: &World| world.row().await.filter(|row| holds(row)))
+    }
+
+    /// Until there is what the test wants: it is asked for whenever a stream or an import error moves.
+    #[track_caller]
+    pub(crate) fn until_so<T>(&self, find: impl AsyncFn(&World) -> Option<T>) -> impl Future<Output = T> {
         let caller = std::panic::Location::caller();
         async move {
             let mut moved = PgListener::connect(&self.db.url()).await.expect("the server is there");
             moved.listen("moved").await.expect("it listens");
             let until = Instant::now() + PATIENCE;
             loop {
-                let row = self.row().await;
-                if let Some(row) = row.as_ref().filter(|row| holds(row)) {
-                    return row.clone();
+                if let Some(found) = find(self).await {
+                    return found;
                 }
                 let heard = tokio::time::timeout_at(until, moved.recv()).await;
-                assert!(heard.is_ok(), "it does not come to that ({caller}): {row:?}");
+                assert!(heard.is_ok(), "it does not come to that ({caller}): {:?}", self.row().await);
             }
         }
+    }
+
+    /// What is wrong with files, as people read it.
+    pub(crate) async fn import_errors(&self) -> String {
+        let told = sqlx::query_scalar("select coalesce(string_agg(problems::text, ' '), '') from import_error");
+        told.fetch_one(&mut self.db().await).await.expect("it works")
     }
 
     pub(crate) async fn rows(&self, table: &str) -> Vec<RecordBatch> {

@@ -65,7 +65,7 @@ const ARROWS: [(&str, &[&str]); 30] = [
     ("orch-lake-operators", &["orch", "orch-lake", "orch-sdk"]),
     ("orch-lake-rest", &["orch-lake", "orch-store", "orch-sdk"]),
     ("orch-lake-sql", &["orch-lake", "orch-store", "orch-sdk"]),
-    ("orch-streams", &["orch-lake", "orch-store", "orch-sdk"]),
+    ("orch-streams", &["orch-document", "orch-lake", "orch-lake-sql", "orch-spec", "orch-store", "orch-sdk"]),
     (
         "orch-serving",
         &["orch-document", "orch-lake", "orch-lake-sql", "orch-store", "orch-sdk", "orch-wire", "orch-workers"],

@@ -1,0 +1,165 @@
+//! Streams of files: those named `….stream.yaml` in the folder of DAG files, taken as they are written while the process runs.
+//!
+//! A file that is broken stops nothing: the last good version of its stream runs on, and what is wrong is an import error.
+
+use crate::declare::Stream;
+use crate::host::{Declared, Means, host};
+use crate::topic::LogEnds;
+use orch_document::folder::{Broken, Files, problem_of_file};
+use orch_document::stream::is_stream_file;
+use orch_store::StoreResult;
+use orch_store::import_error::set_import_errors;
+use orch_store::stream::{StreamHost, register_streams, streams_of_others};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Streams of files are a bundle of their own, beside that of the binary.
+const BUNDLE: &str = "streams-folder";
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const NO_FOLDER: &str = "name another as `ORCH_STREAMS_FOLDER`";
+const ANOTHER_NAME: &str = "give one of the two another `name`";
+
+/// Runs the streams of a folder until the host stops.
+pub(crate) async fn run(asked: StreamHost, folder: PathBuf, means: Means, ends: LogEnds) -> StoreResult<()> {
+    let asked = StreamHost { bundle: BUNDLE.into(), ..asked };
+    let (changes, mut declared) = watch::channel(Arc::new(Declared::new(Vec::new(), means.clone())));
+    let watching = watch_files(asked.clone(), folder, means, changes);
+    let running = async {
+        // Most folders have no streams, and cost nothing.
+        while declared.borrow_and_update().streams.is_empty() {
+            if declared.changed().await.is_err() {
+                return Ok(());
+            }
+        }
+        host(asked.clone(), declared, ends).await
+    };
+    tokio::select! {
+        () = watching => Ok(()),
+        done = running => done,
+        () = asked.stop.cancelled() => Ok(()),
+    }
+}
+
+async fn watch_files(asked: StreamHost, folder: PathBuf, means: Means, changes: watch::Sender<Arc<Declared>>) {
+    let mut files = streams_of(folder);
+    let mut is_behind = false;
+    loop {
+        let look = tokio::task::spawn_blocking(move || {
+            let is_changed = files.look();
+            (files, is_changed)
+        });
+        let is_changed;
+        match look.await {
+            Ok(looked) => (files, is_changed) = looked,
+            Err(error) => {
+                tracing::error!(%error, "looking at the files of streams panicked; those that are known run on");
+                return std::future::pending().await;
+            }
+        }
+        if is_changed || is_behind {
+            is_behind = match bring(&asked, &files, &means, &changes).await {
+                Ok(()) => false,
+                Err(error) => {
+                    tracing::warn!(%error, "what the files of streams say could not be recorded");
+                    true
+                }
+            };
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn streams_of(folder: PathBuf) -> Files<Stream> {
+    Files::new(folder, is_stream_file, |file, _, bytes| Stream::read(file, bytes))
+}
+
+/// Hands what the files say to the host, and what is wrong with them to people.
+async fn bring(
+    asked: &StreamHost,
+    files: &Files<Stream>,
+    means: &Means,
+    changes: &watch::Sender<Arc<Declared>>,
+) -> StoreResult<()> {
+    let mut db = asked.pool.acquire().await?;
+    let mut broken = files.broken(NO_FOLDER);
+    let mut found = declared(files, &mut broken);
+    let names: Vec<String> = found.keys().cloned().collect();
+    for (name, bundle) in streams_of_others(&mut db, BUNDLE, &names).await? {
+        if let Some((file, _)) = found.remove(&name) {
+            refuse(&mut broken, file, &format!("bundle `{bundle}` has a stream `{name}` already"));
+        }
+    }
+    tracing::info!(streams = found.len(), broken = broken.len(), "the files of streams were read");
+    let streams = found.into_values().map(|(_, stream)| stream.clone()).collect();
+    let declared = Declared::new(streams, means.clone());
+    // Also where the host does not run yet: a stream whose file is gone is declared no more.
+    register_streams(&mut db, BUNDLE, &declared.registered, asked.paused_at_creation).await?;
+    set_import_errors(&mut db, BUNDLE, &broken).await?;
+    changes.send_replace(Arc::new(declared));
+    Ok(())
+}
+
+/// By name, with their files. Of two with one name the first by file has it.
+fn declared<'a>(files: &'a Files<Stream>, broken: &mut Broken) -> BTreeMap<String, (&'a str, &'a Stream)> {
+    let mut found: BTreeMap<String, (&str, &Stream)> = BTreeMap::new();
+    for (file, stream) in files.known().filter_map(|(file, known)| Some((file, known.good.as_ref()?))) {
+        match found.get(stream.name()) {
+            Some((first, _)) => refuse(broken, file, &format!("`{first}` has a stream `{}` already", stream.name())),
+            None => drop(found.insert(stream.name().into(), (file, stream))),
+        }
+    }
+    found
+}
+
+fn refuse(broken: &mut Broken, file: &str, message: &str) {
+    broken.entry(file.into()).or_default().push(problem_of_file(file, message, ANOTHER_NAME));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READINGS: &str = "topic: weather\nfields: {city: text}\ntable: weather.readings\n";
+
+    #[test]
+    fn files_come_and_go_and_broken_ones_stop_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let mut files = streams_of(folder.path().into());
+        let mut look = move || {
+            files.look();
+            let mut broken = files.broken(NO_FOLDER);
+            let found = declared(&files, &mut broken);
+            let topics = found.values().map(|(_, stream)| format!("{} {}", stream.name(), stream.topic)).collect();
+            let said = broken.into_values().flatten().map(|problem| problem.to_string()).collect();
+            (topics, said)
+        };
+        let nothing: (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+        assert_eq!(look(), nothing);
+
+        std::fs::create_dir(folder.path().join("a")).unwrap();
+        write("a/readings.stream.yaml", READINGS);
+        write("a.yaml", "dag_id: no_stream");
+        assert_eq!(look(), (vec!["readings weather".into()], Vec::new()));
+
+        write(
+            "a/readings.stream.yaml",
+            &READINGS.replace("weather\n", "other\n").replace("{city: text}", "{city: txt}"),
+        );
+        write("b.stream.json", r#"{"name": "readings", "topic": "b", "fields": {"a": "text"}, "table": "a.b"}"#);
+        let (topics, said) = look();
+        assert_eq!(topics, ["readings weather"], "the last good one runs on");
+        assert!(
+            said[0].contains("field `city` has no type") && said[0].contains("a/readings.stream.yaml:2:16"),
+            "{said:?}"
+        );
+        assert!(said[1].contains("`a/readings.stream.yaml` has a stream `readings` already"), "{said:?}");
+
+        std::fs::remove_file(folder.path().join("a/readings.stream.yaml")).unwrap();
+        assert_eq!(look(), (vec!["readings b".into()], Vec::new()));
+    }
+}
