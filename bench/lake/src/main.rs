@@ -11,6 +11,7 @@ mod retail;
 mod serving;
 mod shop;
 mod sources;
+mod streams;
 mod tables;
 mod taxi;
 
@@ -19,7 +20,7 @@ use orch_bench::{Group, Suite};
 use std::process::ExitCode;
 
 /// What is promised, for two cores with the servers beside.
-const TARGETS: [Target; 26] = [
+const TARGETS: [Target; 32] = [
     memory("stream10m_rss_mb", 512.0),
     speed("mysql_parquet_rows_per_s", 1_500_000.0),
     speed("mysql_iceberg_rows_per_s", 1_000_000.0),
@@ -46,11 +47,18 @@ const TARGETS: [Target; 26] = [
     memory("serving_rss_mb", 512.0),
     time("catalog_commit_p95_ms", "ms", 15.0),
     time("catalog_page_ms", "ms", 100.0),
+    Target { must: None, ..speed("kafka_bare_records_per_s", 0.0) },
+    speed("kafka_iceberg_records_per_s", 500_000.0),
+    speed("kafka_iceberg_yaml_records_per_s", 300_000.0),
+    memory("kafka_iceberg_rss_mb", 256.0),
+    speed("kafka_upsert_rows_per_s", 40_000.0),
+    time("kafka_freshness_p95_ms", "ms", 1_000.0),
 ];
 
 /// What streams goes first: the most memory that a process ever had is never forgotten whole.
-const GROUPS: [Group; 13] = [
+const GROUPS: [Group; 14] = [
     Group { rows: &["stream10m_rss_mb"], measure: sources::stream },
+    Group { rows: &KAFKA, measure: streams::kafka },
     Group { rows: &["taxi3m_s", "taxi3m_rss_mb"], measure: taxi::month },
     Group { rows: &["mysql_parquet_rows_per_s", "mysql_iceberg_rows_per_s"], measure: sources::copy },
     Group { rows: &["iceberg_commit_p50_ms", "iceberg_upsert1000_p50_ms"], measure: tables::commits },
@@ -63,6 +71,15 @@ const GROUPS: [Group; 13] = [
     Group { rows: &["retail_full_run_s"], measure: retail::full_run },
     Group { rows: &["retail_x20_s", "retail_x20_rss_mb"], measure: retail::large_run },
     Group { rows: &["retail_local_s", "retail_sail_s", "retail_spark_s"], measure: retail::engines },
+];
+
+const KAFKA: [&str; 6] = [
+    "kafka_bare_records_per_s",
+    "kafka_iceberg_records_per_s",
+    "kafka_iceberg_yaml_records_per_s",
+    "kafka_iceberg_rss_mb",
+    "kafka_upsert_rows_per_s",
+    "kafka_freshness_p95_ms",
 ];
 
 const LAKE: Suite = Suite {

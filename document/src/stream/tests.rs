@@ -71,7 +71,10 @@ fn mistakes_are_told_with_their_place() {
             READINGS.replace("decimal(10, 2)", "money"),
             "field `price` has no type that there is\n  at folder/readings.stream.yaml:8:10",
         ),
-        (READINGS.replace("where:", "filter:"), "a stream has no key `filter`\n  at folder/readings.stream.yaml:13:1\nhint: here it is called `where`"),
+        (
+            READINGS.replace("where:", "filter:"),
+            "a stream has no key `filter`\n  at folder/readings.stream.yaml:13:1\nhint: here it is called `where`",
+        ),
         (READINGS.replace("table: weather.readings\n", ""), "one place for its rows, and this one has 0"),
         (READINGS.replace("key: city\n", ""), "`newest_by` is for a table with one row for each key"),
         (READINGS.replace("or: warn", "or: quarantine"), "no single row can be put aside by `fresh`"),

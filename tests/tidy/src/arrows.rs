@@ -96,6 +96,8 @@ const ARROWS: [(&str, &[&str]); 30] = [
             "orch-dags",
             "orch-lake",
             "orch-sdk",
+            "orch-store",
+            "orch-streams",
             "orch-test-lake",
             "orch-test-support",
         ],
