@@ -20,7 +20,7 @@ use orch_bench::{Group, Suite};
 use std::process::ExitCode;
 
 /// What is promised, for two cores with the servers beside.
-const TARGETS: [Target; 32] = [
+const TARGETS: [Target; 36] = [
     memory("stream10m_rss_mb", 512.0),
     speed("mysql_parquet_rows_per_s", 1_500_000.0),
     speed("mysql_iceberg_rows_per_s", 1_000_000.0),
@@ -53,12 +53,17 @@ const TARGETS: [Target; 32] = [
     memory("kafka_iceberg_rss_mb", 256.0),
     speed("kafka_upsert_rows_per_s", 40_000.0),
     time("kafka_freshness_p95_ms", "ms", 1_000.0),
+    speed("cdc_snapshot_rows_per_s", 1_000_000.0),
+    speed("cdc_changes_per_s", 50_000.0),
+    memory("cdc_rss_mb", 300.0),
+    time("cdc_lag_p95_ms", "ms", 1_000.0),
 ];
 
 /// What streams goes first: the most memory that a process ever had is never forgotten whole.
-const GROUPS: [Group; 14] = [
+const GROUPS: [Group; 15] = [
     Group { rows: &["stream10m_rss_mb"], measure: sources::stream },
-    Group { rows: &KAFKA, measure: streams::kafka },
+    Group { rows: &KAFKA, measure: streams::kafka::rows },
+    Group { rows: &CHANGES, measure: streams::changes::rows },
     Group { rows: &["taxi3m_s", "taxi3m_rss_mb"], measure: taxi::month },
     Group { rows: &["mysql_parquet_rows_per_s", "mysql_iceberg_rows_per_s"], measure: sources::copy },
     Group { rows: &["iceberg_commit_p50_ms", "iceberg_upsert1000_p50_ms"], measure: tables::commits },
@@ -81,6 +86,8 @@ const KAFKA: [&str; 6] = [
     "kafka_upsert_rows_per_s",
     "kafka_freshness_p95_ms",
 ];
+
+const CHANGES: [&str; 4] = ["cdc_snapshot_rows_per_s", "cdc_changes_per_s", "cdc_rss_mb", "cdc_lag_p95_ms"];
 
 const LAKE: Suite = Suite {
     name: "orch-bench-lake",

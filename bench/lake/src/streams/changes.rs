@@ -1,0 +1,123 @@
+//! Changes of a table of Postgres, captured and carried out on a table of the lake by streams: no Kafka, no Debezium.
+
+use super::World;
+use crate::place::{catalog, folder, on_runtime};
+use anyhow::{Context as _, Result, ensure};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use orch_bench::process::{forget_peak, peak_of};
+use orch_bench::{Bench, Figure, percentile};
+use orch_lake::TableDef;
+use orch_sdk::task::Connection;
+use orch_streams::{Capture, Changes, Stream};
+use orch_test_support::PrivateServer;
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, Executor as _};
+use std::time::{Duration, Instant};
+
+const CAPTURE: &str = "shop";
+const MIRROR: &str = "shop_orders";
+/// Updates of one transaction.
+const A_TRANSACTION: u64 = 1_000;
+/// Of the changes whose delay is measured.
+const A_SECOND: u64 = 5_000;
+const TICK: Duration = Duration::from_millis(100);
+const COMMIT: Duration = Duration::from_millis(250);
+
+pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
+    let (rows, changes) = (bench.times(1_000_000, 20_000) as u64, bench.times(500_000, 10_000) as u64);
+    let seconds = bench.times(20, 2) as u64;
+    let (url, warehouse) = (catalog(bench)?, folder(bench, "changes")?);
+    on_runtime(async {
+        let shop = PrivateServer::with_changes().await;
+        let topics = Connection { id: "topics".into(), conn_type: "log".into(), ..Connection::default() };
+        let source = Connection::from_uri(CAPTURE, &shop.url())?;
+        let world = World::new(url, warehouse, vec![topics, source]).await?;
+        let mut db = PgConnection::connect(&shop.url()).await?;
+        db.execute("create table orders (id bigint primary key, customer_id int, total numeric(10, 2), note text, ordered_at timestamptz)").await?;
+        let insert = "insert into orders
+            select n, n % 1000, n % 10000 / 100.0, 'note ' || n, now() from generate_series(1, $1::bigint) n";
+        sqlx::query(insert).bind(rows as i64).execute(&mut db).await?;
+
+        forget_peak(std::process::id())?;
+        let snapshot = world.captured(rows, rows).await?;
+        update(&mut db, rows, changes).await?;
+        let changed = world.captured(rows + changes, changes).await?;
+        let peak = peak_of(std::process::id())?;
+        let delays = world.delays(&mut db, (rows, rows + changes), seconds).await?;
+        let figure = |name, rate: f64, many: u64| Figure::new(name, rate, 1).with("rows", many);
+        Ok(vec![
+            figure("cdc_snapshot_rows_per_s", snapshot.0, rows).with("mirrored_per_s", snapshot.1),
+            figure("cdc_changes_per_s", changed.1, changes).with("captured_per_s", changed.0),
+            Figure::new("cdc_rss_mb", peak, 1),
+            Figure::new("cdc_lag_p95_ms", percentile(&delays, 0.95), delays.len()).with("changes_per_s", A_SECOND),
+        ])
+    })
+}
+
+fn streams() -> Vec<Stream> {
+    let field = |name, of| Field::new(name, of, true);
+    let row = Schema::new(vec![
+        field("id", DataType::Int64),
+        field("customer_id", DataType::Int32),
+        field("total", DataType::Decimal128(10, 2)),
+        field("note", DataType::Utf8),
+        field("ordered_at", DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))),
+    ]);
+    let table = TableDef::of(&row).expect("the lake has these types").key(["id"]);
+    let name = "bench.orders".parse().expect("it is a name");
+    let capture = Capture::postgres(CAPTURE).tables(["public.orders"]).topics(CAPTURE);
+    let mirror = Stream::new(MIRROR).topic("shop.orders").changes(Changes::of(row)).mirror(name, table, &["id"]);
+    vec![Stream::new(CAPTURE).capture(capture).commit_every(COMMIT), mirror.commit_every(COMMIT)]
+}
+
+/// Rows of all parts of the table.
+async fn update(db: &mut PgConnection, rows: u64, changes: u64) -> Result<()> {
+    let sql = "update orders set total = total + 1, note = 'changed ' || id
+        where id in (select 1 + (n * ($1 / $3) + $2) % $1 from generate_series(0, $3 - 1) n)";
+    for number in 0..changes / A_TRANSACTION {
+        let query = sqlx::query(sql).bind(rows as i64).bind(number as i64).bind(A_TRANSACTION as i64);
+        let done = query.execute(&mut *db).await?.rows_affected();
+        ensure!(done == A_TRANSACTION, "{done} rows were updated");
+    }
+    Ok(())
+}
+
+impl World {
+    /// Records a second into the topic, and from the database into the table of the lake.
+    async fn captured(&self, all: u64, records: u64) -> Result<(f64, f64)> {
+        let running = self.start(streams());
+        let mirror = self.until(MIRROR, all).await?;
+        let capture = self.until(CAPTURE, all).await?;
+        running.end().await;
+        ensure!(mirror.quarantined == 0, "{} records are in quarantine", mirror.quarantined);
+        let from = capture.started_at.context("it has run")?;
+        let rate = |to: Option<chrono::DateTime<chrono::Utc>>| {
+            let seconds = (to.context("it has committed")? - from).as_seconds_f64();
+            anyhow::Ok(records as f64 / seconds)
+        };
+        Ok((rate(capture.last_commit_at)?, rate(mirror.last_commit_at)?))
+    }
+
+    /// From a commit at the source until the change is in the table, in milliseconds, while changes come all the time.
+    async fn delays(&self, db: &mut PgConnection, (rows, before): (u64, u64), seconds: u64) -> Result<Vec<f64>> {
+        let running = self.start(streams());
+        let a_tick = A_SECOND * TICK.as_millis() as u64 / 1_000;
+        let (mut took, mut done, mut at) = (Vec::new(), before, Instant::now());
+        while done < before + A_SECOND * seconds {
+            let sql = "update orders set total = total + 1 where id > $1 and id <= $1 + $2";
+            let query = sqlx::query(sql).bind((done % rows) as i64).bind(a_tick as i64);
+            done += query.execute(&mut *db).await?.rows_affected();
+            let start = Instant::now();
+            if ((done - before) / a_tick).is_multiple_of(10) {
+                self.until(MIRROR, done).await?;
+                took.push(start.elapsed().as_secs_f64() * 1e3);
+            }
+            at += TICK;
+            tokio::time::sleep(at.saturating_duration_since(Instant::now())).await;
+        }
+        running.end().await;
+        // The first one waited for the streams to begin.
+        took.remove(0);
+        Ok(took)
+    }
+}
