@@ -1,5 +1,6 @@
 //! One load, from the first row to the commit: copy into a table that only this transaction sees, then move over what
-//! differs. The target is locked for the second part only, and only against other writers.
+//! differs. The target is locked for the second part only, and only against other writers. Where there is no target yet, it is itself
+//! the table that only this transaction sees.
 
 use super::target::{self, State};
 use super::types::{names, quoted};
@@ -9,7 +10,7 @@ use crate::source::postgres::without_rows;
 use anyhow::Context;
 use arrow::datatypes::SchemaRef;
 use bytes::BytesMut;
-use futures::{SinkExt, StreamExt};
+use futures::{SinkExt, StreamExt, stream};
 use orch_sdk::task::{Connection, TaskResult, fatal};
 use std::pin::pin;
 use tokio_postgres::Client;
@@ -44,18 +45,54 @@ pub(super) async fn load(load: &Load, connection: &Connection, batches: Batches,
         return Ok(loaded_before(load, rows));
     }
     begin(&db).await?;
-    let (rows, bytes) = copy(load, &schema, batches, &db).await?;
-    shared::ensure(&load.schema, load.once.as_ref().map(|_| &ledger::TABLE), connection, &db)
-        .await
-        .with_context(|| format!("loading {}", load.name()))?;
-    target::lock(load, &db).await.with_context(|| format!("another load has {}", load.name()))?;
-    if let Some(rows) = ledger::find(load, &db).await? {
-        return Ok(loaded_before(load, rows));
+    let batches = begun(batches).await.map_err(without_rows).with_context(|| format!("loading {}", load.name()))?;
+    let is_first = how == How::Replace && make_first(load, &schema, connection, &db).await?;
+    let (rows, bytes, written);
+    if is_first {
+        (rows, bytes) = copy(load, &load.name(), batches, &db).await?;
+        // An index over rows that are there is sorted once; one that grows with them costs as much as the rows.
+        target::add_key(load, &db).await.map_err(|error| refused(load, error))?;
+        target::show(load, &db).await?;
+        written = rows;
+    } else {
+        stage(&schema, &db).await?;
+        (rows, bytes) = copy(load, STAGING, batches, &db).await?;
+        take(load, connection, &db).await?;
+        if let Some(rows) = ledger::find(load, &db).await? {
+            return Ok(loaded_before(load, rows));
+        }
+        written = settle(load, &schema, how, &db).await?;
     }
-    let written = settle(load, &schema, how, &db).await?;
     ledger::record(load, rows, &db).await?;
     db.batch_execute("commit").await.with_context(|| format!("it is not known whether {} was loaded", load.name()))?;
     Ok(Loaded { table: format!("{}.{}", load.schema, load.table), rows, written, bytes, was_loaded: false })
+}
+
+/// Once the first rows are there: a source that fails at once leaves no schema behind.
+async fn begun(mut batches: Batches) -> TaskResult<Batches> {
+    let (schema, first) = (batches.schema(), batches.next().await.transpose()?);
+    Ok(Batches::new(schema, stream::iter(first.map(Ok)).chain(batches)))
+}
+
+/// The schema, and the name of the table until the end of the transaction.
+async fn take(load: &Load, connection: &Connection, db: &Client) -> TaskResult<()> {
+    shared::ensure(&load.schema, load.once.as_ref().map(|_| &ledger::TABLE), connection, db)
+        .await
+        .with_context(|| format!("loading {}", load.name()))?;
+    target::lock(load, db).await.with_context(|| format!("another load has {}", load.name()))
+}
+
+/// Makes the table, without its key, if there is none. Another load that came first has made one.
+async fn make_first(load: &Load, schema: &SchemaRef, connection: &Connection, db: &Client) -> TaskResult<bool> {
+    if !target::is_missing(load, db).await? {
+        return Ok(false);
+    }
+    take(load, connection, db).await?;
+    let is_missing = target::is_missing(load, db).await?;
+    if is_missing {
+        target::create(load, schema, db).await?;
+    }
+    Ok(is_missing)
 }
 
 /// A transaction that rows are copied in. A caller that leaves before the commit drops the session, and the transaction with it.
@@ -67,7 +104,8 @@ pub(super) async fn begin(db: &Client) -> TaskResult<()> {
 pub(super) async fn put(load: &Load, batches: Batches, how: How, db: &Client) -> TaskResult<u64> {
     let schema = batches.schema();
     check(load, &schema, how)?;
-    copy(load, &schema, batches, db).await?;
+    stage(&schema, db).await?;
+    copy(load, STAGING, batches, db).await?;
     target::lock(load, db).await.with_context(|| format!("another load has {}", load.name()))?;
     let written = settle(load, &schema, how, db).await?;
     db.batch_execute(&format!("drop table {STAGING}")).await?;
@@ -106,15 +144,21 @@ fn check(load: &Load, schema: &SchemaRef, how: How) -> TaskResult<()> {
     Ok(())
 }
 
-/// All rows into the staging table: how many, and how many bytes were sent.
-async fn copy(load: &Load, schema: &SchemaRef, batches: Batches, db: &Client) -> TaskResult<(u64, u64)> {
-    copied(schema, batches, db).await.map_err(without_rows).with_context(|| format!("loading {}", load.name()))
+/// A table that only this transaction sees.
+async fn stage(schema: &SchemaRef, db: &Client) -> TaskResult<()> {
+    let columns = schema.fields().iter().map(|field| target::column(field)).collect::<TaskResult<Vec<_>>>()?;
+    Ok(db.batch_execute(&format!("create temp table orch_staging ({}) on commit drop", columns.join(", "))).await?)
 }
 
-async fn copied(schema: &SchemaRef, mut batches: Batches, db: &Client) -> TaskResult<(u64, u64)> {
-    let columns = schema.fields().iter().map(|field| target::column(field)).collect::<TaskResult<Vec<_>>>()?;
-    db.batch_execute(&format!("create temp table orch_staging ({}) on commit drop", columns.join(", "))).await?;
-    let mut sink = pin!(db.copy_in(&format!("copy {STAGING} from stdin (format binary)")).await?);
+/// All rows into a table: how many, and how many bytes were sent.
+async fn copy(load: &Load, into: &str, batches: Batches, db: &Client) -> TaskResult<(u64, u64)> {
+    copied(into, batches, db).await.map_err(without_rows).with_context(|| format!("loading {}", load.name()))
+}
+
+async fn copied(into: &str, mut batches: Batches, db: &Client) -> TaskResult<(u64, u64)> {
+    let columns: Vec<String> = batches.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let sql = format!("copy {into} ({}) from stdin (format binary)", names(&columns));
+    let mut sink = pin!(db.copy_in(&sql).await?);
     let (mut rows, mut bytes) = (0, 0);
     let mut chunk = BytesMut::with_capacity(CHUNK * 2);
     chunk.extend_from_slice(encode::HEAD);

@@ -6,7 +6,7 @@ use super::types::{names, quoted, type_of};
 use crate::source::postgres::declared_columns;
 use arrow::datatypes::{Field, SchemaRef};
 use orch_sdk::task::{TaskResult, fatal};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Error};
 
 /// How the table is after [`prepare`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,11 +22,16 @@ pub(super) async fn lock(load: &Load, db: &Client) -> TaskResult<()> {
     Ok(())
 }
 
+pub(super) async fn is_missing(load: &Load, db: &Client) -> TaskResult<bool> {
+    Ok(db.query_one("select to_regclass($1) is null", &[&load.name()]).await?.get(0))
+}
+
 /// Makes the table fit the rows.
 pub(super) async fn prepare(load: &Load, schema: &SchemaRef, db: &Client) -> TaskResult<State> {
     let there = declared_columns(db, &load.name()).await?;
     if there.is_empty() {
         create(load, schema, db).await?;
+        add_key(load, db).await?;
         return Ok(State::New);
     }
     let name = load.name();
@@ -57,15 +62,17 @@ pub(super) async fn prepare(load: &Load, schema: &SchemaRef, db: &Client) -> Tas
     Ok(State::Known)
 }
 
-async fn create(load: &Load, schema: &SchemaRef, db: &Client) -> TaskResult<()> {
-    let mut parts: Vec<String> = Vec::with_capacity(schema.fields().len() + 1);
-    for field in schema.fields() {
-        parts.push(column(field)?);
+/// Without its key.
+pub(super) async fn create(load: &Load, schema: &SchemaRef, db: &Client) -> TaskResult<()> {
+    let columns = schema.fields().iter().map(|field| column(field)).collect::<TaskResult<Vec<_>>>()?;
+    Ok(db.batch_execute(&format!("create table {} ({})", load.name(), columns.join(", "))).await?)
+}
+
+pub(super) async fn add_key(load: &Load, db: &Client) -> Result<(), Error> {
+    if load.key.is_empty() {
+        return Ok(());
     }
-    if !load.key.is_empty() {
-        parts.push(format!("primary key ({})", names(&load.key)));
-    }
-    Ok(db.batch_execute(&format!("create table {} ({})", load.name(), parts.join(", "))).await?)
+    db.batch_execute(&format!("alter table {} add primary key ({})", load.name(), names(&load.key))).await
 }
 
 /// As it is declared in a table.
