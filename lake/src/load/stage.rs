@@ -13,8 +13,8 @@ use bytes::BytesMut;
 use futures::{SinkExt, StreamExt, stream};
 use orch_sdk::task::{Connection, TaskResult, fatal};
 use std::pin::pin;
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error};
 
 /// Sent at once.
 const CHUNK: usize = 1 << 18;
@@ -25,6 +25,8 @@ const NO_IDLE_LIMIT: &str = "set local idle_in_transaction_session_timeout = 0";
 /// The staging table has no statistics, and for millions of rows only a hash join is right.
 const NO_NESTED_LOOPS: &str = "set local enable_nestloop = off";
 const STAGING: &str = "pg_temp.orch_staging";
+/// From here on staged rows are put in the order of their key by an index: a join that knows it sorts no whole rows.
+const MANY: u64 = 100_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum How {
@@ -61,7 +63,7 @@ pub(super) async fn load(load: &Load, connection: &Connection, batches: Batches,
         if let Some(rows) = ledger::find(load, &db).await? {
             return Ok(loaded_before(load, rows));
         }
-        written = settle(load, &schema, how, &db).await?;
+        written = settle(load, &schema, how, rows, &db).await?;
     }
     ledger::record(load, rows, &db).await?;
     db.batch_execute("commit").await.with_context(|| format!("it is not known whether {} was loaded", load.name()))?;
@@ -105,20 +107,20 @@ pub(super) async fn put(load: &Load, batches: Batches, how: How, db: &Client) ->
     let schema = batches.schema();
     check(load, &schema, how)?;
     stage(&schema, db).await?;
-    copy(load, STAGING, batches, db).await?;
+    let (rows, _) = copy(load, STAGING, batches, db).await?;
     target::lock(load, db).await.with_context(|| format!("another load has {}", load.name()))?;
-    let written = settle(load, &schema, how, db).await?;
+    let written = settle(load, &schema, how, rows, db).await?;
     db.batch_execute(&format!("drop table {STAGING}")).await?;
     Ok(written)
 }
 
-/// From the staging table to the target, which is made fit for the rows. Gives how many rows changed.
-async fn settle(load: &Load, schema: &SchemaRef, how: How, db: &Client) -> TaskResult<u64> {
+/// From the staging table, which has so many rows, to the target, which is made fit for them. Gives how many rows changed.
+async fn settle(load: &Load, schema: &SchemaRef, how: How, rows: u64, db: &Client) -> TaskResult<u64> {
     let state = target::prepare(load, schema, db).await?;
     db.batch_execute(&format!("lock table {} in share row exclusive mode", load.name()))
         .await
         .with_context(|| format!("another task writes into {}", load.name()))?;
-    let written = move_over(load, schema, how, state, db).await.map_err(|error| refused(load, error))?;
+    let written = move_over(load, schema, how, (state, rows), db).await.map_err(|error| refused(load, error))?;
     target::show(load, db).await?;
     Ok(written)
 }
@@ -247,9 +249,14 @@ async fn move_over(
     load: &Load,
     schema: &SchemaRef,
     how: How,
-    state: State,
+    (state, rows): (State, u64),
     db: &Client,
-) -> Result<u64, tokio_postgres::Error> {
+) -> Result<u64, Error> {
+    let is_compared = how == How::Replace && state == State::Known && !load.key.is_empty();
+    if is_compared && rows >= MANY {
+        let key = names(&load.key);
+        db.batch_execute(&format!("create index on {STAGING} ({key}); analyze {STAGING} ({key})")).await?;
+    }
     let mut written = 0;
     for sql in statements(load, schema, how, state) {
         // Rows that were deleted come back changed, or were nobody's: what is inserted or updated counts.
@@ -260,7 +267,7 @@ async fn move_over(
     Ok(written)
 }
 
-fn refused(load: &Load, error: tokio_postgres::Error) -> anyhow::Error {
+fn refused(load: &Load, error: Error) -> anyhow::Error {
     let (name, key) = (load.name(), load.key.join(", "));
     let Some(refusal) = error.as_db_error() else {
         return anyhow::Error::new(error).context(format!("loading {name}"));

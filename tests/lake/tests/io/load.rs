@@ -45,6 +45,20 @@ async fn a_table_is_made_typed_and_becomes_what_is_loaded() {
 }
 
 #[tokio::test]
+async fn many_rows_are_compared_as_few_are() {
+    let connection = database().await;
+    let db = connect(&connection).await.expect("the server answers");
+    let rows = |from: i64, price: i128| (from..from + 120_000).map(move |id| (id, None, price)).collect::<Vec<_>>();
+    assert_eq!(replace(load(), &connection, &rows(0, 100)).await.written, 120_000);
+    assert_eq!(replace(load(), &connection, &rows(0, 100)).await.written, 0, "nothing differs");
+    let mut changed = rows(10, 100);
+    changed[5].2 = 200;
+    assert_eq!(replace(load(), &connection, &changed).await.written, 11, "ten came, and one has another price");
+    let there = "select count(*) || ' ' || min(id) || ' ' || max(id) || ' ' || max(price) from retail.sales";
+    assert_eq!(ask(&db, there).await, ["120000 10 120009 2.00"]);
+}
+
+#[tokio::test]
 async fn views_grants_and_indexes_stay_and_show_the_new_rows() {
     let connection = database().await;
     let db = connect(&connection).await.expect("the server answers");
