@@ -55,6 +55,17 @@ pub async fn register_streams(
     Ok(())
 }
 
+/// What a bundle declares by now.
+#[boxed]
+pub async fn streams_of_bundle(db: &mut PgConnection, bundle: &str) -> StoreResult<Vec<NewStream>> {
+    let query = sqlx::query_as!(
+        NewStream,
+        r#"select name, version as "version!", spec from stream where bundle = $1 and version is not null"#,
+        bundle
+    );
+    Ok(query.fetch_all(db).await?)
+}
+
 /// Which of these names other bundles have, and which bundles.
 #[boxed]
 pub async fn streams_of_others(

@@ -61,8 +61,9 @@ pub struct Stream {
     pub(crate) capture: Option<Capture>,
     is_paused: bool,
     description: String,
-    /// Of a stream of a file: all that it says.
+    /// Of a stream of a file: all that it says, and where it is.
     pub(crate) written: Option<Value>,
+    file: String,
 }
 
 /// Where a stream begins that has committed nothing.
@@ -189,6 +190,7 @@ impl Stream {
             is_paused: false,
             description: String::new(),
             written: None,
+            file: String::new(),
         }
     }
 
@@ -414,6 +416,11 @@ impl Stream {
         }
     }
 
+    /// Below the folder of files.
+    pub(crate) fn in_file(self, file: &str) -> Stream {
+        Stream { file: file.into(), ..self }
+    }
+
     /// As it is registered.
     pub(crate) fn registered(&self) -> NewStream {
         let mut spec = self.spec();
@@ -422,6 +429,9 @@ impl Stream {
         let version = hash(&format!("{spec}{written}"));
         for (name, value) in self.written.iter().flat_map(shown) {
             spec[name] = value;
+        }
+        if !self.file.is_empty() {
+            spec["file"] = self.file.as_str().into();
         }
         if self.is_paused {
             spec["paused_at_creation"] = true.into();

@@ -9,7 +9,7 @@ use orch_document::folder::{Broken, Files, problem_of_file};
 use orch_document::stream::is_stream_file;
 use orch_store::StoreResult;
 use orch_store::import_error::set_import_errors;
-use orch_store::stream::{StreamHost, register_streams, streams_of_others};
+use orch_store::stream::{NewStream, StreamHost, register_streams, streams_of_bundle, streams_of_others};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,17 +30,17 @@ pub(crate) async fn run(asked: StreamHost, folder: PathBuf, means: Means, ends: 
     let watching = watch_files(asked.clone(), folder, means, changes);
     let running = async {
         // Most folders have no streams, and cost nothing.
-        while declared.borrow_and_update().streams.is_empty() {
-            if declared.changed().await.is_err() {
-                return Ok(());
-            }
+        let some = declared.wait_for(|declared| !declared.streams.is_empty());
+        tokio::select! {
+            Ok(_) = some => {}
+            () = asked.stop.cancelled() => return Ok(()),
         }
-        host(asked.clone(), declared, ends).await
+        host(asked.clone(), declared.clone(), ends).await
     };
     tokio::select! {
         () = watching => Ok(()),
+        // It gives its streams back before it ends.
         done = running => done,
-        () = asked.stop.cancelled() => Ok(()),
     }
 }
 
@@ -94,13 +94,20 @@ async fn bring(
         }
     }
     tracing::info!(streams = found.len(), broken = broken.len(), "the files of streams were read");
-    let streams = found.into_values().map(|(_, stream)| stream.clone()).collect();
-    let declared = Declared::new(streams, means.clone());
+    // What this process cannot read another one may run, as it was when it could be read.
+    let mut kept = streams_of_bundle(&mut db, BUNDLE).await?;
+    kept.retain(|known| !found.contains_key(&known.name) && is_of(known, &broken));
+    let streams = found.into_values().map(|(file, stream)| stream.clone().in_file(file)).collect();
+    let declared = Declared::new(streams, means.clone()).keeping(kept);
     // Also where the host does not run yet: a stream whose file is gone is declared no more.
-    register_streams(&mut db, BUNDLE, &declared.registered, asked.paused_at_creation).await?;
+    register_streams(&mut db, BUNDLE, &declared.registered(), asked.paused_at_creation).await?;
     set_import_errors(&mut db, BUNDLE, &broken).await?;
     changes.send_replace(Arc::new(declared));
     Ok(())
+}
+
+fn is_of(known: &NewStream, broken: &Broken) -> bool {
+    known.spec["file"].as_str().is_some_and(|file| broken.contains_key(file))
 }
 
 /// By name, with their files. Of two with one name the first by file has it.

@@ -44,19 +44,30 @@ pub(crate) struct Means {
 /// Streams of one bundle, by name.
 pub(crate) struct Declared {
     pub(crate) streams: HashMap<String, Arc<Stream>>,
-    pub(crate) registered: Vec<NewStream>,
+    offered: Vec<NewStream>,
+    /// Those that only others can run.
+    kept: Vec<NewStream>,
     means: Means,
 }
 
 impl Declared {
     pub(crate) fn new(streams: Vec<Stream>, means: Means) -> Declared {
-        let registered = streams.iter().map(Stream::registered).collect();
+        let offered = streams.iter().map(Stream::registered).collect();
         let streams = streams.into_iter().map(|stream| (stream.name.clone(), Arc::new(stream))).collect();
-        Declared { streams, registered, means }
+        Declared { streams, offered, kept: Vec::new(), means }
+    }
+
+    /// With streams that are declared still, though this process cannot run them.
+    pub(crate) fn keeping(self, kept: Vec<NewStream>) -> Declared {
+        Declared { kept, ..self }
+    }
+
+    pub(crate) fn registered(&self) -> Vec<NewStream> {
+        self.offered.iter().chain(&self.kept).cloned().collect()
     }
 
     fn version_of(&self, name: &str) -> Option<&str> {
-        self.registered.iter().find(|stream| stream.name == name).map(|stream| stream.version.as_str())
+        self.offered.iter().find(|stream| stream.name == name).map(|stream| stream.version.as_str())
     }
 }
 
@@ -134,7 +145,7 @@ impl Party {
     async fn register(&self) -> StoreResult<()> {
         let mut db = self.host.pool.acquire().await?;
         let (host, declared) = (&self.host, self.declared.borrow().clone());
-        register_streams(&mut db, &host.bundle, &declared.registered, host.paused_at_creation).await
+        register_streams(&mut db, &host.bundle, &declared.registered(), host.paused_at_creation).await
     }
 
     async fn clean(&self) -> StoreResult<()> {
@@ -153,7 +164,7 @@ impl Party {
         let said = Beat {
             bundle: &self.host.bundle,
             process: &self.process,
-            offered: &declared.registered,
+            offered: &declared.offered,
             held: &held,
             room: i64::try_from(MOST.saturating_sub(held.len())).unwrap_or(0),
             lease: self.host.lease,

@@ -1,7 +1,7 @@
 //! Streams that are files.
 
 use crate::world::{World, readings, text, world};
-use orch_store::stream::StreamState;
+use orch_store::stream::{StreamState, get_stream};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -74,7 +74,20 @@ async fn a_stream_of_a_file_follows_its_file() {
     world.until_told("`city`: ").await;
     world.produce(&[text(r#"{"id":4,"city":"Bergen"}"#, 0)]).await;
     let still = world.until(|row| row.records == 6).await;
-    assert_eq!((still.version, still.epoch), (row.version, row.epoch), "it runs on");
+    assert_eq!((&still.version, still.epoch), (&row.version, row.epoch), "it runs on");
+
+    // A process that begins now cannot read the file, and declares no other stream in its place.
+    host.end().await;
+    let beside = CITIES.replace("name: readings", "name: beside").replace("test.readings", "test.beside");
+    files.write("beside.stream.yaml", &beside);
+    let host = world.host_of(Vec::new());
+    let is_taken = async |world: &World| {
+        let beside = get_stream(&mut world.db().await, "beside").await.unwrap();
+        beside.filter(|row| row.is_leased)
+    };
+    world.until_so(is_taken).await;
+    let waiting = world.row().await.unwrap();
+    assert_eq!((&waiting.version, waiting.state()), (&row.version, StreamState::Unassigned));
 
     // Without its file it ends, and it goes on where it was when the file comes back.
     std::fs::remove_file(files.path("readings.stream.yaml")).unwrap();
