@@ -17,6 +17,40 @@ pub(crate) const RUNS: &[&str] = &["record", "batch", "key"];
 pub(crate) const DATABASES: &[&str] = &["postgres", "mysql"];
 /// In the names of files.
 const KIND: &str = "stream";
+const OF_THE_LAKE: &[&str] = &["partition_by", "sort_by", "properties"];
+const NOT_FOR_RUNS: &[&str] = &[
+    "columns",
+    "where",
+    "key",
+    "newest_by",
+    "windows",
+    "delete_on_tombstone",
+    "changes",
+    "partition_by",
+    "sort_by",
+    "properties",
+];
+const NOT_FOR_CAPTURES: &[&str] = &[
+    "topic",
+    "start",
+    "fields",
+    "ignore_unknown_fields",
+    "numbers_as_text",
+    "changes",
+    "columns",
+    "where",
+    "contract",
+    "table",
+    "postgres",
+    "runs",
+    "key",
+    "newest_by",
+    "partition_by",
+    "sort_by",
+    "properties",
+    "windows",
+    "delete_on_tombstone",
+];
 const TYPES: &str = "types are `text`, `integer`, `number`, `decimal(10, 2)`, `boolean`, `date`, `timestamp` and `local_timestamp`; \
      `{…}` is an object with fields, `[…]` a list of one type. Within `{…}` quote what has a comma";
 
@@ -260,74 +294,97 @@ impl StreamFile {
     /// What no shape can refuse.
     fn check(&self, document: &Node, problems: &mut Problems<'_>) {
         let mark_of = |key: &str| document.get(key).map_or(document.mark, |node| node.mark);
-        let sinks = ["table", "postgres", "runs"].into_iter().filter(|key| document.get(key).is_some()).count();
         if !is_name(&self.name) {
-            let message = format!("`{}` is no name of a stream", self.name);
+            let message = format!("`{}` is not a name for a stream", self.name);
             problems.add(mark_of("name"), message, "write `name:` with letters, digits, `_` and `-`");
         }
-        if self.capture.is_some() {
-            let allowed = ["name", "description", "connection", "partitions", "capture", "commit_every", "paused"];
-            for (key, _) in document.entries().iter().filter(|(key, _)| !allowed.contains(&key.text.as_str())) {
-                let hint = "leave it out, and read the topics by another stream";
-                problems.add(key.mark, format!("a stream with `capture` has no `{}`", key.text), hint);
-            }
-            return;
+        let foreign: (&str, &[&str], &str) = match (&self.capture, &self.runs, &self.table) {
+            (Some(_), _, _) => ("capture", NOT_FOR_CAPTURES, "leave it out, and read the topics by another stream"),
+            (None, Some(_), _) => ("runs", NOT_FOR_RUNS, "leave it out: a run gets the record as it is"),
+            (None, None, None) => ("postgres", OF_THE_LAKE, "leave it out: it is for tables of the lake"),
+            (None, None, Some(_)) => ("table", &[], ""),
+        };
+        let (with, keys, hint) = foreign;
+        for (key, _) in document.entries().iter().filter(|(key, _)| keys.contains(&key.text.as_str())) {
+            problems.add(key.mark, format!("a stream with `{with}` has no `{}`", key.text), hint);
         }
-        if self.topic.is_empty() {
-            problems.add(document.mark, "a stream has no `topic`", "name the topic that it reads");
-        }
-        if sinks != 1 {
-            let hint = "write one of `table`, `postgres` and `runs`";
-            problems.add(document.mark, format!("a stream has one place for its rows, and this one has {sinks}"), hint);
-        }
-        if self.fields.is_empty() && self.runs.is_none() && problems.found.is_empty() {
-            problems.add(mark_of("fields"), "a stream has no `fields`", "say what its records are: `city: text`");
-        }
-        for key in ["partition_by", "sort_by", "properties"] {
-            if document.get(key).is_some() && self.table.is_none() {
-                problems.add(mark_of(key), format!("`{key}` is for tables of the lake"), "leave it out");
-            }
-        }
-        let of_rows = ["columns", "where", "key", "newest_by", "windows", "delete_on_tombstone", "changes"];
-        for key in of_rows.into_iter().filter(|key| self.runs.is_some() && document.get(key).is_some()) {
-            problems.add(
-                mark_of(key),
-                format!("a stream with `runs` has no `{key}`"),
-                "leave it out: a run gets the record as it is",
-            );
-        }
-        if self.delete_on_tombstone && (self.key.len() != 1 || self.windows.is_some() || self.changes.is_some()) {
-            let hint = "write `key` with one column, without `windows` and `changes`";
-            problems.add(mark_of("delete_on_tombstone"), "tombstones delete by one key", hint);
-        }
-        if self.newest_by.is_some() && (self.key.is_empty() || self.changes.is_some()) {
-            let hint = "write `key`, without `changes`, whose order is that of the source";
-            problems.add(mark_of("newest_by"), "`newest_by` is for a table with one row for each key", hint);
+        if self.capture.is_none() {
+            self.check_reader(document, problems);
         }
         if let Some(windows) = &self.windows {
             let shapes = [windows.tumbling.is_some(), windows.hopping.is_some(), windows.session.is_some()];
-            if shapes.into_iter().filter(|is_there| *is_there).count() != 1 {
+            if count(shapes) != 1 {
                 let hint = "write one of `tumbling`, `hopping` and `session`";
-                problems.add(mark_of("windows"), "windows have one shape", hint);
-            }
-            if !self.key.is_empty() || self.changes.is_some() {
-                let hint = "leave out `key` and `changes`: the key is `by` with `window_start`";
-                problems.add(mark_of("windows"), "windows say themselves what the key is", hint);
+                problems.add(mark_of("windows"), "`windows` needs exactly one shape", hint);
             }
         }
         let checks = document.get("contract").map_or(&[][..], Node::items);
         for (check, node) in self.contract.iter().zip(checks) {
             let rules =
                 [!check.not_null.is_empty(), check.between.is_some(), !check.unique.is_empty(), check.fresh.is_some()];
-            if rules.into_iter().filter(|is_there| *is_there).count() != 1 {
+            if count(rules) != 1 {
                 let hint = "write one of `not_null`, `between`, `unique` and `fresh` into each";
-                problems.add(node.mark, "a check has one rule", hint);
+                problems.add(node.mark, "a check needs exactly one rule", hint);
             }
             if check.fresh.is_some() && check.or == Some(Policy::Quarantine) {
-                problems.add(node.mark, "no single row can be put aside by `fresh`", "write `or: warn` or `or: fail`");
+                problems.add(node.mark, "`fresh` cannot quarantine single rows", "write `or: warn` or `or: fail`");
             }
         }
     }
+
+    /// A stream that reads a topic.
+    fn check_reader(&self, document: &Node, problems: &mut Problems<'_>) {
+        let is_keyed = !self.key.is_empty() && self.windows.is_none() && self.changes.is_none();
+        let has_own_key = self.windows.is_some() && (!self.key.is_empty() || self.changes.is_some());
+        let is_mirror = self.changes.is_some() && !self.key.is_empty();
+        let sinks = count([self.table.is_some(), self.postgres.is_some(), self.runs.is_some()]);
+        let rules = [
+            ("topic", self.topic.is_empty(), "a stream needs a `topic`", "name the topic that it reads"),
+            (
+                "table",
+                sinks != 1,
+                "a stream needs exactly one of `table`, `postgres` and `runs`",
+                "say where its rows go; a record that goes to two places needs two streams",
+            ),
+            (
+                "fields",
+                document.get("fields").is_none() && self.runs.is_none(),
+                "a stream needs `fields`",
+                "say what its records are: `fields: {city: text}`",
+            ),
+            (
+                "delete_on_tombstone",
+                self.delete_on_tombstone && !(is_keyed && self.key.len() == 1),
+                "`delete_on_tombstone` needs a key of one column",
+                "write `key`, without `windows` and `changes`",
+            ),
+            (
+                "newest_by",
+                self.newest_by.is_some() && !is_keyed,
+                "`newest_by` needs a table with one row for each key",
+                "write `key`, without `windows` and `changes`",
+            ),
+            (
+                if self.columns.is_empty() { "where" } else { "columns" },
+                is_mirror && (!self.columns.is_empty() || self.filter.is_some()),
+                "a mirror has the rows of its source as they are",
+                "leave out `columns` and `where`; or leave out `key`: then each change is a row",
+            ),
+            (
+                "windows",
+                has_own_key,
+                "`windows` set the key themselves",
+                "leave out `key` and `changes`: the key is `by` and `window_start`",
+            ),
+        ];
+        for (key, _, message, hint) in rules.into_iter().filter(|(_, is_wrong, ..)| *is_wrong) {
+            problems.add(document.get(key).map_or(document.mark, |node| node.mark), message, hint);
+        }
+    }
+}
+
+fn count<const N: usize>(are_there: [bool; N]) -> usize {
+    are_there.into_iter().filter(|is_there| *is_there).count()
 }
 
 /// Names and texts in the order of the file.
@@ -353,7 +410,7 @@ fn field_type(name: &str, node: &Node, problems: &mut Problems<'_>) -> Option<Fi
         _ => node.text().and_then(plain_type),
     };
     if found.is_none() {
-        problems.add(node.mark, format!("field `{name}` has no type that there is"), TYPES);
+        problems.add(node.mark, format!("field `{name}` has an unknown type"), TYPES);
     }
     found
 }
@@ -365,7 +422,7 @@ fn measures(node: Option<&Node>, problems: &mut Problems<'_>) -> Vec<(String, Me
             Some(measure) => measures.push((key.text.clone(), measure)),
             None => {
                 let hint = "measures are `count`, `sum(x)`, `average(x)`, `least(x)` and `greatest(x)`";
-                problems.add(node.mark, format!("`{}` measures nothing that there is", key.text), hint);
+                problems.add(node.mark, format!("`{}` has an unknown measure", key.text), hint);
             }
         }
     }
@@ -391,13 +448,17 @@ fn plain_type(word: &str) -> Option<FieldType> {
 }
 
 fn measure(text: &str) -> Option<Measure> {
-    let of = |name| argument(text, name).map(str::to_owned);
-    match text {
-        "count" => Some(Measure::Count),
-        _ => of("sum")
-            .map(Measure::Sum)
-            .or_else(|| of("average").map(Measure::Average))
-            .or_else(|| of("least").map(Measure::Least).or_else(|| of("greatest").map(Measure::Greatest))),
+    if text == "count" {
+        return Some(Measure::Count);
+    }
+    let (name, _) = text.split_once('(')?;
+    let of = argument(text, name)?.to_owned();
+    match name.trim() {
+        "sum" => Some(Measure::Sum(of)),
+        "average" => Some(Measure::Average(of)),
+        "least" => Some(Measure::Least(of)),
+        "greatest" => Some(Measure::Greatest(of)),
+        _ => None,
     }
 }
 

@@ -82,11 +82,11 @@ fn made_of(said: &StreamFile) -> Result<Stream, String> {
         return Ok(runs.most_open.into_iter().fold(stream, Stream::most_open_runs));
     }
     let (stream, rows) = with_expressions(stream, said, record)?;
+    let stream = with_contract(stream, said, &rows)?;
     let (stream, table) = match &said.windows {
         Some(windows) => (stream.windows(windows_of(windows)), of_windows(windows, &rows)?),
         None => (stream, rows),
     };
-    let stream = with_contract(stream, said)?;
     into_table(stream, said, &table)
 }
 
@@ -172,12 +172,15 @@ fn with_what_was_done(definition: TableDef, rows: &SchemaRef) -> TableDef {
     missing.fold(definition, |definition, (name, of)| definition.optional(name, of))
 }
 
-fn with_contract(stream: Stream, said: &StreamFile) -> Result<Stream, String> {
+fn with_contract(stream: Stream, said: &StreamFile, rows: &SchemaRef) -> Result<Stream, String> {
     if said.contract.is_empty() {
         return Ok(stream);
     }
     let mut contract = Contract::of(uri(said)).key(said.key.clone());
     for check in &said.contract {
+        let ranged = check.between.iter().map(|between| &between.column);
+        let named = ranged.chain(check.fresh.iter().map(|fresh| &fresh.column)).chain(&check.not_null);
+        named.chain(&check.unique).try_for_each(|name| find(rows, name, "contract").map(drop))?;
         let usual = if check.fresh.is_some() { Policy::Warn } else { Policy::Quarantine };
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         contract = match check {
@@ -187,7 +190,7 @@ fn with_contract(stream: Stream, said: &StreamFile) -> Result<Stream, String> {
                 (None, Some(most)) => contract.at_most(&between.column, text(most)),
                 (None, None) => {
                     let column = &between.column;
-                    return Err(format!("`between` of `{column}` has no end\nhint: write `least`, `most`, or both"));
+                    return Err(format!("`between` of `{column}` has no bound\nhint: write `least`, `most`, or both"));
                 }
             },
             said::Check { fresh: Some(fresh), .. } => {
@@ -258,7 +261,7 @@ fn capture(said: &said::Capture, partitions: Option<u32>) -> Result<Capture, Str
         ("leave_out", !said.leave_out.is_empty() && is_postgres),
     ];
     if let Some((key, _)) = foreign.into_iter().find(|(_, is_there)| *is_there) {
-        return Err(format!("`{key}` is for another kind of database\nhint: leave it out"));
+        return Err(format!("`{key}` does not belong to this kind of database\nhint: leave it out"));
     }
     let of = if is_postgres { Capture::postgres } else { Capture::mysql };
     let mut capture = of(said.connection.clone()).tables(said.tables.iter().map(String::as_str));
@@ -325,7 +328,7 @@ fn partition(text: &str) -> Result<(String, Transform), String> {
     if text.contains('(') {
         let hint =
             "write a column, or `year`, `month`, `day` or `hour` of one, `bucket(16, id)` or `truncate(4, name)`";
-        return Err(format!("`partition_by` has `{text}`, by which no table is partitioned\nhint: {hint}"));
+        return Err(format!("`partition_by` does not know `{text}`\nhint: {hint}"));
     }
     Ok((text.trim().to_owned(), Transform::Identity))
 }
@@ -339,7 +342,7 @@ fn find<'a>(rows: &'a Schema, name: &str, key: &str) -> Result<&'a Field, String
 }
 
 fn whole<T: TryFrom<u32>>(many: u32, key: &str) -> Result<T, String> {
-    T::try_from(many).map_err(|_| format!("`{key}` is {many}, which is too many\nhint: write a smaller number"))
+    T::try_from(many).map_err(|_| format!("`{key}` is too large: {many}\nhint: write a smaller number"))
 }
 
 #[cfg(test)]

@@ -101,13 +101,16 @@ impl Planner {
         let expression = self.state.create_logical_expr(sql, &self.schema)?;
         expression.apply(|part| match part {
             Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable => {
-                plan_err!("`{}` gives another value each time, and records may be read again", call.name())
+                plan_err!(
+                    "`{}` gives another value each time, but a record that is read again must give the same row",
+                    call.name()
+                )
             }
             Expr::AggregateFunction(_) | Expr::WindowFunction(_) => {
-                plan_err!("an expression sees one row: `windows` add up several")
+                plan_err!("an expression sees one row; `windows` add up several")
             }
             Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_) => {
-                plan_err!("an expression sees the row, and no table")
+                plan_err!("an expression sees one row and no table")
             }
             _ => Ok(TreeNodeRecursion::Continue),
         })?;

@@ -84,11 +84,12 @@ fn mistakes_that_no_table_of_keys_finds_are_told() {
             "newest_by: celsius",
             "which `newest_by` names\n  at readings.stream.yaml\nhint: the columns are `city`, `fahrenheit`, `at`",
         ),
-        ("bucket(16, city)", "week(at)", "by which no table is partitioned"),
+        ("bucket(16, city)", "week(at)", "`partition_by` does not know `week(at)`"),
+        ("[city, at]", "[city, day]", "the rows have no column `day`, which `contract` names"),
         ("bucket(16, city)", "month(day)", "the rows have no column `day`"),
         ("weather.readings", "readings", "`table`: "),
         ("least: -100, most: 140", "column2: a", "`between` has no key"),
-        ("{column: fahrenheit, least: -100, most: 140}", "{column: fahrenheit}", "has no end"),
+        ("{column: fahrenheit, least: -100, most: 140}", "{column: fahrenheit}", "has no bound"),
     ] {
         let text = READINGS.replace(what, instead);
         assert_ne!(text, READINGS, "{what}");
@@ -96,7 +97,7 @@ fn mistakes_that_no_table_of_keys_finds_are_told() {
         assert!(told.contains(said), "{told}");
     }
     let told = read("capture: {database: mysql, connection: a, tables: a.b, slot: c}\n").expect_err("no slot");
-    assert!(told.contains("`slot` is for another kind of database"), "{told}");
+    assert!(told.contains("`slot` does not belong to this kind of database"), "{told}");
 }
 
 #[test]
