@@ -108,7 +108,7 @@ mod tests {
             Arc::new(Published::new(Endpoint::parse("own", text("/own", "a.own").as_bytes()).unwrap()).unwrap()),
         )]);
         let mut files = endpoints_of(folder.path().into());
-        assert!(files.look(), "nobody has looked yet");
+        assert!(files.look(), "the first look is news");
         assert!(!files.look(), "there is nothing yet");
 
         std::fs::create_dir(folder.path().join("shop")).unwrap();

@@ -84,7 +84,7 @@ async fn take(load: &Load, connection: &Connection, db: &Client) -> TaskResult<(
     target::lock(load, db).await.with_context(|| format!("another load has {}", load.name()))
 }
 
-/// Makes the table, without its key, if there is none. Another load that came first has made one.
+/// Creates the table without its key. `false`: it exists, perhaps because another load was faster.
 async fn make_first(load: &Load, schema: &SchemaRef, connection: &Connection, db: &Client) -> TaskResult<bool> {
     if !target::is_missing(load, db).await? {
         return Ok(false);

@@ -39,7 +39,7 @@ pub(crate) fn plain_type(name: &str, data: &DataType) -> LakeResult<DataType> {
 /// The columns with types that Iceberg has.
 ///
 /// # Errors
-/// There is none for a column.
+/// Iceberg has no type for a column.
 pub fn plain_types(schema: &Schema) -> LakeResult<Schema> {
     Ok(Schema::new(schema.fields().iter().map(|field| plain_field(field)).collect::<LakeResult<Vec<_>>>()?))
 }

@@ -1,5 +1,5 @@
--- Renews the leases of a process and gives it streams that nobody runs, or that it has let go of. What it runs and is not named in the
--- answer it has lost: paused, restarted, taken, or declared anew by another binary.
+-- Renews the leases of a process, and leases it streams that no process runs or that it stopped itself. It has lost each stream that it
+-- runs and that the answer does not name: a person paused or restarted it, or another binary took it or declared it anew.
 with offered as (select * from unnest($3::text[], $4::text[]) as o (name, version)),
 held as (select * from unnest($5::text[], $6::bigint[]) as h (name, epoch)),
 renewed as (
