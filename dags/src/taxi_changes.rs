@@ -38,7 +38,7 @@ pub fn streams() -> Vec<Stream> {
         .append(named("trips_cdc"), trail_table());
     let trips = of("taxi_trips", "The trips that the database has", TRIPS_TOPIC, trip())
         .partitions(TRIPS_PARTITIONS)
-        .mirror(named("trips"), mirror(&trip()).partition("pickup_datetime", Transform::Day), &["id"]);
+        .mirror(named("trips"), trips_table(), &["id"]);
     let payment_types =
         of("taxi_payment_types", "The ways to pay that the database has", PAYMENT_TYPES_TOPIC, lookup()).mirror(
             named("payment_types"),
@@ -102,6 +102,13 @@ fn mirror(row: &Schema) -> TableDef {
     ]
     .into_iter()
     .fold(table, |table, (name, data)| table.optional(name, data))
+}
+
+fn trips_table() -> TableDef {
+    mirror(&trip()).partition("pickup_datetime", Transform::Day).history(
+        "select op, event_ts, tx_id, pickup_datetime, dropoff_datetime, passenger_count, trip_distance, payment_type, fare_amount, tip_amount, \
+         total_amount, updated_at from taxi_cdc.trips_cdc where id = {id} order by kafka_offset",
+    )
 }
 
 fn trail_table() -> TableDef {

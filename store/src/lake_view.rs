@@ -5,12 +5,14 @@
 
 mod answers;
 mod chart;
+mod history;
 mod query;
 mod table;
 mod text;
 
 pub use answers::{AnswerKey, Answers, Kept};
 pub use chart::is_time;
+pub use history::HISTORY;
 pub use query::{
     Answer, Cell, Chunk, MOST_SQL_BYTES, Query, QueryLimits, QueryRows, ResultColumn, Seen, Sources, SqlValue,
     SqlValues, cell_bytes, collect_answer,

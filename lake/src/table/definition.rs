@@ -8,7 +8,7 @@ use iceberg::arrow::arrow_schema_to_schema_auto_assign_ids;
 use iceberg::spec::{
     NestedField, NullOrder, Schema, SortDirection, SortField, SortOrder, Transform, Type, UnboundPartitionSpec,
 };
-use orch_store::lake_view::CHART;
+use orch_store::lake_view::{CHART, HISTORY};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -103,6 +103,13 @@ impl TableDef {
     #[must_use]
     pub fn chart(self, sql: &str) -> Self {
         self.property(CHART, sql)
+    }
+
+    /// What was done to one of its rows: a query in which `{id}` stands for the value that the row has in column `id`. The sample of the
+    /// table leads to it.
+    #[must_use]
+    pub fn history(self, sql: &str) -> Self {
+        self.property(HISTORY, sql)
     }
 
     pub(crate) fn wanted_location(&self) -> Option<&str> {

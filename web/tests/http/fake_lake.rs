@@ -3,7 +3,7 @@
 use chrono::DateTime;
 use orch_sdk::task::BoxFuture;
 use orch_store::lake_view::{
-    CHART, Cell, Chunk, ColumnRange, DataFile, FileKind, LakeDoor, LakeError, LakePage, LakeResult, LakeTable,
+    CHART, Cell, Chunk, ColumnRange, DataFile, FileKind, HISTORY, LakeDoor, LakeError, LakePage, LakeResult, LakeTable,
     LakeView, MadeBy, PartitionColumn, PartitionRow, Query, QueryRows, RefKind, ResultColumn, Seen, SnapshotRef,
     SnapshotRow, Sources, TableColumn, TableId, TableRow, TableTotals,
 };
@@ -86,6 +86,7 @@ impl FakeLake {
                 ("s3.secret-access-key".into(), "hush".into()),
                 ("note".into(), self.words.into()),
                 (CHART.into(), "select state, total from retail.orders".into()),
+                (HISTORY.into(), "select * from retail.orders_cdc where state = {state}".into()),
             ]),
             refs: vec![SnapshotRef { name: self.words.into(), kind: RefKind::Tag, snapshot_id: 1 }],
             totals: TOTALS,

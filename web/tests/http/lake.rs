@@ -66,7 +66,15 @@ async fn the_pages_of_a_table_show_what_the_lake_says() {
         ("/files", &["0-CO.parquet", "state=CO", "ALABAMA", "22 kB", "?page=2"]),
         ("/files?page=3", &["22 kB", "?page=2"]),
         ("/lineage", &["lake://retail/orders", "No way is known yet"]),
-        ("/sample", &["12.50", "3 rows in", "1 of 2 files (22 kB)"]),
+        (
+            "/sample",
+            &[
+                "12.50",
+                "3 rows in",
+                "1 of 2 files (22 kB)",
+                "/sql?sql=select%20*%20from%20retail.orders_cdc%20where%20state%20%3D%20%27CA%27",
+            ],
+        ),
     ] {
         let page = browser.get(&format!("{TABLE}{path}")).await;
         assert_eq!(page.status, 200, "{path}: {}", page.html);

@@ -38,6 +38,6 @@ pub(crate) async fn show(
     let limits = QueryLimits { rows: ROWS, time: TIME, ..QueryLimits::default() };
     let began = Instant::now();
     let running = begin(&app, &actor, Asked { id: Uuid::new_v4(), sql, limits }).await?;
-    let results = Results::new(collect_answer(Box::new(running), began).await?);
+    let results = Results::of_table(collect_answer(Box::new(running), began).await?, &table);
     html(StatusCode::OK, &SamplePage { shell, head, results })
 }

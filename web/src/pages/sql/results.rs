@@ -1,8 +1,9 @@
 //! The rows of an answer as a table, and two of its columns as a picture.
 
 use super::Wish;
+use crate::pages::encoded;
 use crate::parts::{self, Chart, Look};
-use orch_store::lake_view::{Answer, Cell, ResultColumn, cell_text};
+use orch_store::lake_view::{Answer, Cell, LakeTable, ResultColumn, cell_text};
 use serde_json::Value;
 
 /// Of a value in a table; the rest is in the file.
@@ -10,13 +11,19 @@ const CELL_CHARS: usize = 300;
 
 pub(crate) struct Results {
     pub(crate) columns: Vec<ResultColumn>,
-    pub(crate) rows: Vec<Vec<Shown>>,
+    pub(crate) rows: Vec<Row>,
     pub(crate) chart: Option<Chart>,
     /// Why there is no picture although one was asked for.
     pub(crate) no_chart: Option<String>,
     /// `12 rows in 38 ms, 1 of 31 files (2.1 MB)`.
     pub(crate) words: String,
     pub(crate) more: bool,
+}
+
+pub(crate) struct Row {
+    pub(crate) cells: Vec<Shown>,
+    /// The query for its history, in the console.
+    pub(crate) history_href: Option<String>,
 }
 
 /// A cell of a table.
@@ -46,14 +53,30 @@ impl Results {
         let noun = if answer.rows.len() == 1 { "row" } else { "rows" };
         let words = format!("{} {noun} in {:.0} ms{files}", parts::count(answer.rows.len() as u64), answer.duration_ms);
         let columns = answer.columns;
-        let rows = answer.rows.iter().map(|row| {
-            row.iter().zip(&columns).map(|(cell, column)| Shown {
-                text: parts::short(&cell_text(cell), CELL_CHARS).into_owned(),
-                is_null: cell.is_null(),
-                is_number: column.is_number,
-            })
-        });
-        Results { rows: rows.map(Iterator::collect).collect(), columns, chart, no_chart, words, more: answer.more }
+        let shown = |(cell, column): (&Cell, &ResultColumn)| Shown {
+            text: parts::short(&cell_text(cell), CELL_CHARS).into_owned(),
+            is_null: cell.is_null(),
+            is_number: column.is_number,
+        };
+        let rows = answer
+            .rows
+            .iter()
+            .map(|row| Row { cells: row.iter().zip(&columns).map(shown).collect(), history_href: None });
+        Results { rows: rows.collect(), columns, chart, no_chart, words, more: answer.more }
+    }
+
+    /// Rows of a table as it is: each leads to its history, where the table says it.
+    pub(crate) fn of_table(answer: Answer, table: &LakeTable) -> Results {
+        let histories = answer.rows.iter().map(|row| table.history_of(row, &answer.columns)).collect::<Vec<_>>();
+        let mut results = Results::new(answer);
+        for (row, sql) in results.rows.iter_mut().zip(histories) {
+            row.history_href = sql.map(|sql| format!("/sql?sql={}", encoded(&sql)));
+        }
+        results
+    }
+
+    pub(crate) fn has_histories(&self) -> bool {
+        self.rows.iter().any(|row| row.history_href.is_some())
     }
 }
 
