@@ -38,12 +38,10 @@ impl LakeTable {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::{PartitionColumn, TableId, TableTotals};
+    use super::super::table::{PartitionColumn, TableId};
     use super::*;
-    use std::collections::BTreeMap;
 
     fn table(columns: &[(&str, &str)], key: &[&str], by: &[&str]) -> LakeTable {
-        let id = TableId::new("nyc", "trips");
         let column = |(place, (name, data_type)): (usize, &(&str, &str))| TableColumn {
             id: crate::narrow::int(place),
             name: (*name).into(),
@@ -57,22 +55,10 @@ mod tests {
             transform: "identity".into(),
         };
         LakeTable {
-            asset_uri: id.asset_uri(),
-            id,
-            uuid: String::new(),
-            format_version: 2,
-            location: String::new(),
-            schema_id: 0,
-            schemas: 1,
             columns: columns.iter().enumerate().map(column).collect(),
             partitioned_by: by.iter().map(part).collect(),
             key: key.iter().map(|name| (*name).into()).collect(),
-            properties: BTreeMap::new(),
-            refs: Vec::new(),
-            totals: TableTotals::default(),
-            snapshots: 0,
-            last: None,
-            updated_at: chrono::DateTime::UNIX_EPOCH,
+            ..LakeTable::empty(TableId::new("nyc", "trips"))
         }
     }
 

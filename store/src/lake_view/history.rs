@@ -39,32 +39,15 @@ fn literal(cell: &Cell, column: &ResultColumn) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::{TableId, TableTotals};
+    use super::super::table::TableId;
     use super::*;
-    use chrono::DateTime;
     use serde_json::json;
 
     fn history(sql: Option<&str>, row: &[Cell]) -> Option<String> {
         let column =
             |name: &str, is_number: bool| ResultColumn { name: name.into(), data_type: String::new(), is_number };
-        let table = LakeTable {
-            id: TableId::new("shop", "orders"),
-            uuid: String::new(),
-            format_version: 2,
-            location: String::new(),
-            asset_uri: String::new(),
-            schema_id: 0,
-            schemas: 1,
-            columns: Vec::new(),
-            partitioned_by: Vec::new(),
-            key: Vec::new(),
-            properties: sql.map(|sql| (HISTORY.to_owned(), sql.to_owned())).into_iter().collect(),
-            refs: Vec::new(),
-            totals: TableTotals::default(),
-            snapshots: 0,
-            last: None,
-            updated_at: DateTime::UNIX_EPOCH,
-        };
+        let mut table = LakeTable::empty(TableId::new("shop", "orders"));
+        table.properties.extend(sql.map(|sql| (HISTORY.to_owned(), sql.to_owned())));
         table.history_of(row, &[column("id", true), column("city", false)])
     }
 

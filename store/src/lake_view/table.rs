@@ -142,6 +142,31 @@ pub struct LakeTable {
     pub updated_at: DateTime<Utc>,
 }
 
+#[cfg(test)]
+impl LakeTable {
+    /// Without columns and rows.
+    pub(super) fn empty(id: TableId) -> LakeTable {
+        LakeTable {
+            asset_uri: id.asset_uri(),
+            id,
+            uuid: String::new(),
+            format_version: 2,
+            location: String::new(),
+            schema_id: 0,
+            schemas: 1,
+            columns: Vec::new(),
+            partitioned_by: Vec::new(),
+            key: Vec::new(),
+            properties: BTreeMap::new(),
+            refs: Vec::new(),
+            totals: TableTotals::default(),
+            snapshots: 0,
+            last: None,
+            updated_at: DateTime::UNIX_EPOCH,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TableColumn {
     pub id: i32,
