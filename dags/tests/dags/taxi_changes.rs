@@ -87,4 +87,9 @@ fn assert_trips_are_golden(world: &World) {
     // What is behind a trip.
     let one = "select count(*), max(source_ts_ms) = (select __source_ts_ms from taxi_cdc.trips where id = 109) from taxi_cdc.trips_cdc where id = 109";
     assert!(sql(one).trim_end().ends_with(",true"), "{}", sql(one));
+    let table = world.run(&["lake", "show", "taxi_cdc.trips", "-o", "json"]).done();
+    let table: serde_json::Value = serde_json::from_str(&table).unwrap();
+    let history = table["properties"]["orch.history"].as_str().unwrap().replace("{id}", "109");
+    let told = sql(&history).lines().count() - 1;
+    assert!(told > 0 && sql(one).contains(&format!("\n{told},")), "{told} lines of {}", sql(one));
 }
