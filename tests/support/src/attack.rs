@@ -142,7 +142,8 @@ fn is_query_process(pid: u32, server: u32) -> bool {
     read("cmdline").contains("answer-queries") && read("status").contains(&parent)
 }
 
-fn status_mb(pid: u32, line: &str) -> Option<u64> {
+/// What a line of a process's status says. `None`: the process is gone.
+pub fn status_mb(pid: u32, line: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|one| one.strip_prefix(line))?;
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kb| kb / 1024)

@@ -3,6 +3,7 @@
 
 use crate::remote::PASSWORD;
 use crate::world::World;
+use orch_test_support::attack::status_mb;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -138,7 +139,9 @@ async fn a_log_of_84_mb_with_a_line_of_20_mb_is_shown_from_its_end_and_costs_no_
     world.start(&["scheduler"]);
     let web = web(&mut world, port);
     world.wait_for(&["dags", "list", "-o", "plain"], |ended| ended.out.contains("test_shouting"));
-    let without_log = [worker, web].map(|pid| (pid, peak_kilobytes(pid)));
+    // With the pages of the program, which are there before a log is.
+    let peak_mb = |pid| status_mb(pid, "VmHWM:").unwrap();
+    let without_log = [worker, web].map(|pid| (pid, peak_mb(pid)));
     assert_eq!(world.run(&["dags", "trigger", "test_shouting", "--run-id", "loud", "--wait"]).code, 0);
     let browser = Browser::log_in(port);
     let task = "/dags/test_shouting/runs/loud/tasks/shout";
@@ -155,17 +158,7 @@ async fn a_log_of_84_mb_with_a_line_of_20_mb_is_shown_from_its_end_and_costs_no_
     assert!(found.contains("1 found") || found.contains("1 of 1"), "{found}");
     assert!(found.contains("<mark>the last line</mark>"));
     for (pid, before) in without_log {
-        let peak = peak_kilobytes(pid);
-        assert!(
-            peak - before < 120_000,
-            "process {pid} had {before} kB in memory before the log, and {peak} kB with it"
-        );
+        let peak = peak_mb(pid);
+        assert!(peak - before < 120, "process {pid} had {before} MB in memory before the log, and {peak} MB with it");
     }
-}
-
-/// The most memory that a process has had so far, with the pages of its program.
-fn peak_kilobytes(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    peak.split_whitespace().next().unwrap().parse().unwrap()
 }
