@@ -4,6 +4,7 @@
 
 use super::shared::{self, SharedTable};
 use super::stage::{self, How};
+use super::target;
 use super::{Load, Session, connect, ensure_database};
 use crate::{batches::Batches, boxed};
 use anyhow::Context as _;
@@ -191,7 +192,7 @@ impl Follower {
 
 /// A table that is not there is empty.
 async fn empty(load: &Load, db: &Client) -> TaskResult<()> {
-    if db.query_one("select to_regclass($1) is not null", &[&load.name()]).await?.get(0) {
+    if target::is_there(load, db).await? {
         db.batch_execute(&format!("delete from {}", load.name())).await?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! What was loaded: a row for each target and key in the target's schema, written in the transaction of the load.
 
 use super::Load;
-use super::shared::SharedTable;
+use super::shared::{self, SharedTable};
 use anyhow::bail;
 use orch_sdk::task::{Ctx, TaskResult};
 use tokio_postgres::Client;
@@ -32,14 +32,10 @@ fn name(load: &Load) -> String {
     TABLE.name_in(&load.schema)
 }
 
-async fn is_there(load: &Load, db: &Client) -> TaskResult<bool> {
-    Ok(db.query_one("select to_regclass($1) is not null", &[&name(load)]).await?.get(0))
-}
-
 /// Rows of an earlier load for the same; `None`: it is to be done. Takes no lock, so it is asked again by [`record`].
 pub(super) async fn find(load: &Load, db: &Client) -> TaskResult<Option<u64>> {
     let Some(once) = &load.once else { return Ok(None) };
-    if !is_there(load, db).await? {
+    if !shared::is_there(&load.schema, TABLE.name, db).await? {
         return Ok(None);
     }
     let sql =

@@ -24,6 +24,14 @@ impl SharedTable {
     }
 }
 
+/// Whether there is such a table as of this statement. `to_regclass` would not say: a session goes on knowing within a transaction
+/// that a name was free, and does not hear that another one has committed it, if nothing else asks the catalog.
+pub(super) async fn is_there(schema: &str, table: &str, db: &Client) -> Result<bool, Error> {
+    let there = "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = $1 and c.relname = $2)";
+    Ok(db.query_one(there, &[&schema, &table]).await?.get(0))
+}
+
 /// Makes what is missing. `db` only looks: what it has begun is not disturbed.
 pub(super) async fn ensure(
     schema: &str,

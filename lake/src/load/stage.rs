@@ -86,15 +86,15 @@ async fn take(load: &Load, connection: &Connection, db: &Client) -> TaskResult<(
 
 /// Creates the table without its key. `false`: it exists, perhaps because another load was faster.
 async fn make_first(load: &Load, schema: &SchemaRef, connection: &Connection, db: &Client) -> TaskResult<bool> {
-    if !target::is_missing(load, db).await? {
+    if target::is_there(load, db).await? {
         return Ok(false);
     }
     take(load, connection, db).await?;
-    let is_missing = target::is_missing(load, db).await?;
-    if is_missing {
+    let is_there = target::is_there(load, db).await?;
+    if !is_there {
         target::create(load, schema, db).await?;
     }
-    Ok(is_missing)
+    Ok(!is_there)
 }
 
 /// A transaction that rows are copied in. A caller that leaves before the commit drops the session, and the transaction with it.

@@ -1,8 +1,8 @@
 //! The table that rows go to: made where it is missing, widened by new columns, refused where its types are others.
 //! Names of tables and columns cannot be bound; all of them are quoted.
 
-use super::Load;
 use super::types::{names, quoted, type_of};
+use super::{Load, shared};
 use crate::source::postgres::declared_columns;
 use arrow::datatypes::{Field, SchemaRef};
 use orch_sdk::task::{TaskResult, fatal};
@@ -22,8 +22,8 @@ pub(super) async fn lock(load: &Load, db: &Client) -> TaskResult<()> {
     Ok(())
 }
 
-pub(super) async fn is_missing(load: &Load, db: &Client) -> TaskResult<bool> {
-    Ok(db.query_one("select to_regclass($1) is null", &[&load.name()]).await?.get(0))
+pub(super) async fn is_there(load: &Load, db: &Client) -> TaskResult<bool> {
+    Ok(shared::is_there(&load.schema, &load.table, db).await?)
 }
 
 /// Makes the table fit the rows.

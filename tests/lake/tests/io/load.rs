@@ -195,17 +195,35 @@ async fn one_try_loads_once_and_one_that_was_taken_over_loads_nothing() {
 
 #[tokio::test]
 async fn loads_at_once_are_done_one_after_the_other() {
+    for has_schema in [false, true] {
+        let connection = database().await;
+        let db = connect(&connection).await.expect("the server answers");
+        if has_schema {
+            run(&db, "create schema retail").await;
+        }
+        let one = |id: i64| {
+            let connection = connection.clone();
+            async move { load().replace(&connection, some(&[(id, None, 100), (id + 10, None, 100)])).await }
+        };
+        let all = futures::future::join_all((1..=8).map(one)).await;
+        assert!(all.iter().all(|loaded| loaded.as_ref().is_ok_and(|loaded| loaded.rows == 2)), "{all:?}");
+        let left = ask(&db, "select id::text from retail.sales order by sales.id").await;
+        let numbers: Vec<i64> = left.iter().map(|id| id.parse().expect("a number")).collect();
+        assert!(numbers.len() == 2 && numbers[1] == numbers[0] + 10, "{numbers:?}: one load as a whole");
+    }
+}
+
+#[tokio::test]
+async fn what_many_load_at_once_for_one_key_is_loaded_once() {
     let connection = database().await;
     let db = connect(&connection).await.expect("the server answers");
-    let one = |id: i64| {
+    run(&db, "create schema retail").await;
+    let all = futures::future::join_all((1..=8).map(|id| {
         let connection = connection.clone();
-        async move { load().replace(&connection, some(&[(id, None, 100), (id + 10, None, 100)])).await }
-    };
-    let all = futures::future::join_all((1..=8).map(one)).await;
-    assert!(all.iter().all(|loaded| loaded.as_ref().is_ok_and(|loaded| loaded.rows == 2)), "{all:?}");
-    let left = ask(&db, "select id::text from retail.sales order by sales.id").await;
-    let numbers: Vec<i64> = left.iter().map(|id| id.parse().expect("a number")).collect();
-    assert!(numbers.len() == 2 && numbers[1] == numbers[0] + 10, "{numbers:?}: one load as a whole");
+        async move { load().once(Once::key("snapshot 7")).replace(&connection, some(&[(id, None, 100)])).await }
+    }));
+    let fresh = all.await.into_iter().map(|loaded| loaded.expect("it can be loaded")).filter(|it| !it.was_loaded);
+    assert_eq!(fresh.count(), 1);
 }
 
 #[tokio::test]
