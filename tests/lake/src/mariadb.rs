@@ -1,14 +1,14 @@
 //! MariaDB for tests: one server for all tests of a binary, a database for each; or a server of one's own, to be
-//! killed. Data lives in a temporary folder and nothing waits for the disk. A shell between us and the server ends it
-//! when this process is gone, however it went.
+//! killed. Data lives in a temporary folder and nothing waits for the disk.
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use nix::unistd::{Uid, User, chown};
 use orch_sdk::task::Connection;
+use orch_test_support::Guarded;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -18,23 +18,10 @@ const START_TIMEOUT: Duration = Duration::from_mins(1);
 const ACCOUNT: &str = "retail";
 const PASSWORD: &str = "pa@ss:w/rd";
 
-/// `$1` is the folder, the rest the server. It ends when nobody holds the other end of our input.
-const GUARD: &str = r#"
-trap '' HUP INT TERM
-folder=$1
-shift
-"$@" < /dev/null > "$folder/log" 2>&1 &
-server=$!
-read -r _
-kill -9 "$server"
-wait "$server"
-rm -rf "$folder"
-"#;
-
 /// A running server.
 #[derive(Debug)]
 pub struct MariaDb {
-    guard: Child,
+    guard: Guarded,
     port: u16,
     folder: TempDir,
 }
@@ -82,8 +69,7 @@ impl MariaDb {
                     return server;
                 }
                 Err(error) if begun.elapsed() > START_TIMEOUT => {
-                    let log = std::fs::read_to_string(server.folder.path().join("log")).unwrap_or_default();
-                    panic!("MariaDB does not start: {error}\n{log}");
+                    panic!("MariaDB does not start: {error}\n{}", server.guard.said());
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
@@ -148,13 +134,6 @@ impl AsRef<MariaDb> for MariaDb {
     }
 }
 
-impl Drop for MariaDb {
-    fn drop(&mut self) {
-        drop(self.guard.stdin.take()); // tells the guard
-        self.guard.wait().expect("the guard ends");
-    }
-}
-
 fn prepare(set: &[String]) -> MariaDb {
     let folder = tempfile::Builder::new().prefix("orch-mariadb-").tempdir().expect("a temporary folder can be made");
     let data = folder.path().join("data");
@@ -177,10 +156,8 @@ fn prepare(set: &[String]) -> MariaDb {
     // Free now; the server takes it in a moment.
     let port =
         TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free").port();
-    let guard = Command::new("sh")
-        .args(["-c", GUARD, "guard"])
-        .arg(folder.path())
-        .arg(program(&["mariadbd", "mysqld"]))
+    let mut server = Command::new(program(&["mariadbd", "mysqld"]));
+    server
         .args(["--no-defaults", "--skip-name-resolve", "--bind-address=127.0.0.1"])
         .args(set)
         .args(["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=128M", "--max-connections=100"])
@@ -191,13 +168,8 @@ fn prepare(set: &[String]) -> MariaDb {
         .arg(format!("--port={port}"))
         .arg(format!("--ssl-cert={}", cert.display()))
         .arg(format!("--ssl-key={}", key.display()))
-        .args(&account)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("a shell can be started");
-    MariaDb { guard, port, folder }
+        .args(&account);
+    MariaDb { guard: Guarded::start(folder.path(), &server), port, folder }
 }
 
 /// The server does not run as root: then it is somebody else, who needs the folder.

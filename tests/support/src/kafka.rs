@@ -1,18 +1,18 @@
 //! Apache Kafka for tests: one broker for all tests of a binary, each with topics of its own; or a broker of one's own, to be
-//! killed. Data lives in a temporary folder. A shell between us and the broker ends it when this process is gone, however it went.
+//! killed. Data lives in a temporary folder.
 //!
 //! The jars come from Maven once and are kept below the target folder, with an archive of loaded classes that makes a
 //! start take two seconds.
 
 use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+use crate::guarded::Guarded;
 use crate::maven::fetch_jars;
 use crate::ports::free_ports;
 use crate::shared::{hex, target};
@@ -38,27 +38,13 @@ const JAVA: [&str; 7] = [
     "-Djava.awt.headless=true",
 ];
 
-/// `$1` is the folder, the rest the broker. It ends when the other end of our input is closed or says something; when it was
-/// closed, the data go too.
-const GUARD: &str = r#"
-trap '' HUP INT TERM
-folder=$1
-shift
-"$@" < /dev/null >> "$folder/output" 2>&1 &
-broker=$!
-read -r word
-kill -9 "$broker"
-wait "$broker"
-[ "$word" = keep ] || rm -rf "$folder"
-"#;
-
 /// A broker.
 #[derive(Debug)]
 pub struct Kafka {
     id: usize,
     installed: Installed,
     /// `None` while it is down.
-    guard: Option<Child>,
+    guard: Option<Guarded>,
     ports: Ports,
     folder: TempDir,
 }
@@ -118,9 +104,8 @@ impl Kafka {
 
     /// As a power cut does. Its data stay.
     pub fn kill(&mut self) {
-        if let Some(mut guard) = self.guard.take() {
-            guard.stdin.take().expect("it is a pipe").write_all(b"keep\n").expect("the guard reads");
-            guard.wait().expect("the guard ends");
+        if let Some(guard) = self.guard.take() {
+            guard.kill();
         }
     }
 
@@ -131,44 +116,15 @@ impl Kafka {
     }
 
     fn launch(&mut self) {
-        std::fs::write(self.output(), "").expect("the folder can be written");
-        let guard = Command::new("sh")
-            .args(["-c", GUARD, "guard"])
-            .arg(self.folder.path())
-            .args(self.installed.java())
-            .arg(format!("-XX:SharedArchiveFile={}", self.installed.archive().display()))
-            .arg("kafka.Kafka")
-            .arg(self.folder.path().join("server.properties"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("a shell can be started");
-        self.guard = Some(guard);
+        let mut broker = java(&self.installed);
+        broker.arg(format!("-XX:SharedArchiveFile={}", self.installed.archive().display()));
+        broker.arg("kafka.Kafka").arg(self.folder.path().join("server.properties"));
+        self.guard = Some(Guarded::start(self.folder.path(), &broker));
     }
 
     async fn wait_until_started(&self) {
-        let begun = Instant::now();
-        loop {
-            let told = std::fs::read_to_string(self.output()).unwrap_or_default();
-            if told.contains(STARTED) {
-                return;
-            }
-            assert!(begun.elapsed() < START_TIMEOUT, "Kafka does not start:\n{told}");
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    fn output(&self) -> PathBuf {
-        self.folder.path().join("output")
-    }
-}
-
-impl Drop for Kafka {
-    fn drop(&mut self) {
-        if let Some(mut guard) = self.guard.take() {
-            drop(guard.stdin.take()); // tells the guard
-            guard.wait().expect("the guard ends");
+        if let Some(guard) = &self.guard {
+            guard.until_said(STARTED).await;
         }
     }
 }
@@ -182,14 +138,6 @@ struct Installed {
 impl Installed {
     fn archive(&self) -> PathBuf {
         self.folder.join("classes.jsa")
-    }
-
-    /// What is the same for each program of Kafka. The archive asks for the same class path.
-    fn java(&self) -> Vec<String> {
-        let mut command: Vec<String> = [&["java"][..], &JAVA].concat().into_iter().map(Into::into).collect();
-        command.push(format!("-Dlog4j2.configurationFile={}", self.folder.join("log4j2.xml").display()));
-        command.extend(["-cp".into(), format!("{}/*", self.folder.join("jars").display())]);
-        command
     }
 }
 
@@ -247,10 +195,12 @@ fn archive_classes(installed: &Installed) {
     assert!(started && installed.archive().exists(), "Kafka could not be prepared:\n{output}");
 }
 
+/// What is the same for each program of Kafka. The archive asks for the same class path.
 fn java(installed: &Installed) -> Command {
-    let words = installed.java();
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]);
+    let mut command = Command::new("java");
+    command.args(JAVA);
+    command.arg(format!("-Dlog4j2.configurationFile={}", installed.folder.join("log4j2.xml").display()));
+    command.arg("-cp").arg(format!("{}/*", installed.folder.join("jars").display()));
     command
 }
 

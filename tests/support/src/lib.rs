@@ -6,6 +6,7 @@
 //! - [`Receiver`]: a web server or a mail server that alerts are sent to, and that can be down.
 //! - [`attack`]: requests that must not harm a server.
 //! - [`browser`]: pages in a real one.
+//! - [`Guarded`]: a program that ends with this process.
 //! - [`guide`]: what guides show.
 //! - [`Kafka`]: a broker of Apache Kafka, shared by the tests of a binary or one's own.
 //! - [`jars`]: programs of Java that others wrote.
@@ -20,6 +21,7 @@
 pub mod attack;
 pub mod browser;
 mod database;
+mod guarded;
 pub mod guide;
 mod kafka;
 mod maven;
@@ -34,6 +36,7 @@ mod spark;
 mod venv;
 
 pub use database::TestDb;
+pub use guarded::Guarded;
 pub use kafka::{Kafka, kafka};
 pub use maven::jars;
 pub use patience::until;

@@ -1,30 +1,23 @@
-//! Sail for tests: a server of Spark Connect without Java. A shell between us and it ends it when this process is gone, however
-//! it went.
+//! Sail for tests: a server of Spark Connect without Java.
 
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
+use tempfile::TempDir;
+
+use crate::guarded::Guarded;
 use crate::patience::until;
 use crate::ports::free_ports;
 use crate::venv::data_python;
 
-/// `$1` is the program, `$2` its port. It ends when the other end of our input is closed.
-const GUARD: &str = r#"
-trap '' HUP INT TERM
-"$1" spark server --port "$2" < /dev/null &
-server=$!
-read -r _
-kill -9 "$server"
-wait
-"#;
-
 /// A server of one test.
 #[derive(Debug)]
 pub struct Sail {
-    guard: Child,
+    _guard: Guarded,
     python: PathBuf,
     port: u16,
+    _folder: TempDir,
 }
 
 impl Sail {
@@ -32,17 +25,12 @@ impl Sail {
     pub fn start() -> Sail {
         let python = data_python();
         let [port] = free_ports();
-        let guard = Command::new("sh")
-            .args(["-c", GUARD, "guard"])
-            .arg(python.with_file_name("sail"))
-            .arg(port.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("a shell can be started");
+        let folder = tempfile::Builder::new().prefix("orch-sail-").tempdir().expect("a temporary folder can be made");
+        let mut server = Command::new(python.with_file_name("sail"));
+        server.args(["spark", "server", "--port", &port.to_string()]);
+        let guard = Guarded::start(folder.path(), &server);
         until("Sail", || TcpStream::connect(("127.0.0.1", port)).map_err(|error| error.to_string()));
-        Sail { guard, python, port }
+        Sail { _guard: guard, python, port, _folder: folder }
     }
 
     /// A connection to it as JSON.
@@ -52,12 +40,5 @@ impl Sail {
             r#"{{"conn_type": "spark_connect", "host": "127.0.0.1", "port": {port},
             "extra": {{"conf": {{"spark.pyspark.python": "{python}"}}}}}}"#
         )
-    }
-}
-
-impl Drop for Sail {
-    fn drop(&mut self) {
-        drop(self.guard.stdin.take()); // tells the guard
-        self.guard.wait().expect("the guard ends");
     }
 }

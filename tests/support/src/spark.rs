@@ -1,15 +1,14 @@
-//! Apache Spark for tests: a standalone master and a worker, shared by the tests of a binary. A shell between us and them ends
-//! them when this process is gone, however it went.
+//! Apache Spark for tests: a standalone master and a worker, shared by the tests of a binary.
 //!
 //! Spark comes as the Python package, the jars it needs beside that by Maven, both once below the target folder.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+use crate::guarded::Guarded;
 use crate::maven::jars;
 use crate::ports::free_ports;
 use crate::venv::venv;
@@ -18,38 +17,21 @@ use crate::venv::venv;
 const PACKAGE: &str = "pyspark==4.1.4";
 const POM: &str = include_str!("spark/pom.xml");
 
-const START_TIMEOUT: Duration = Duration::from_mins(3);
-const LOOK: Duration = Duration::from_millis(20);
 const REGISTERED: &str = "Successfully registered with master";
 
 /// Little memory, the quick compiler and one thread for garbage.
 const JAVA: &str = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xss512k";
 
-/// `$1` is the folder, `$2` the program that starts classes, `$3` the port of the master and `$4` that of the worker. Both end
-/// when the other end of our input is closed, and then the folder goes.
-const GUARD: &str = r#"
-trap '' HUP INT TERM
-"$2" org.apache.spark.deploy.master.Master --host 127.0.0.1 --port "$3" --webui-port 0 < /dev/null > "$1/master" 2>&1 &
-master=$!
-"$2" org.apache.spark.deploy.worker.Worker --host 127.0.0.1 --port "$4" --webui-port 0 --cores 2 --memory 1g \
-  --work-dir "$1/work" "spark://127.0.0.1:$3" < /dev/null > "$1/worker" 2>&1 &
-worker=$!
-read -r _
-kill -9 "$worker" "$master"
-wait
-rm -rf "$1"
-"#;
-
 /// A master and a worker.
 #[derive(Debug)]
 pub struct Spark {
-    guard: Child,
+    guards: [Guarded; 2],
     home: PathBuf,
     python: PathBuf,
     jars: Vec<String>,
     master: u16,
     worker: u16,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 /// The cluster that all tests of this binary share.
@@ -62,15 +44,8 @@ impl Spark {
     async fn start() -> Spark {
         let started = tokio::task::spawn_blocking(launch).await;
         let spark = started.expect("starting a cluster does not panic");
-        let begun = Instant::now();
-        loop {
-            let said = std::fs::read_to_string(spark.folder.path().join("worker")).unwrap_or_default();
-            if said.contains(REGISTERED) {
-                return spark;
-            }
-            assert!(begun.elapsed() < START_TIMEOUT, "Spark does not start:\n{said}");
-            tokio::time::sleep(LOOK).await;
-        }
+        spark.guards[0].until_said(REGISTERED).await;
+        spark
     }
 
     /// `spark://127.0.0.1:20000`
@@ -101,13 +76,6 @@ impl Spark {
     }
 }
 
-impl Drop for Spark {
-    fn drop(&mut self) {
-        drop(self.guard.stdin.take()); // tells the guard
-        self.guard.wait().expect("the guard ends");
-    }
-}
-
 /// Those whose command lines have all of these words.
 fn processes(words: &[&str]) -> Vec<u32> {
     let listed = Command::new("ps").args(["-A", "-ww", "-o", "pid=,args="]).output();
@@ -124,21 +92,27 @@ fn launch() -> Spark {
     let [master, worker] = free_ports();
     let folder =
         tempfile::Builder::new().prefix("orch-spark-cluster-").tempdir().expect("a temporary folder can be made");
-    let guard = Command::new("sh")
-        .args(["-c", GUARD, "guard"])
-        .arg(folder.path())
-        .arg(home.join("bin/spark-class"))
-        .args([master.to_string(), worker.to_string()])
-        .env("SPARK_HOME", &home)
-        .env("SPARK_LOCAL_IP", "127.0.0.1")
-        .env("SPARK_DAEMON_MEMORY", "256m")
-        .env("SPARK_DAEMON_JAVA_OPTS", JAVA)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("a shell can be started");
-    Spark { guard, home, python: programs.join("python"), jars, master, worker, folder }
+    let class = |name: &str, port: u16| {
+        let mut class = Command::new(home.join("bin/spark-class"));
+        class.arg(format!("org.apache.spark.deploy.{name}"));
+        class.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--webui-port", "0"]);
+        class.envs([("SPARK_HOME", home.as_os_str()), ("SPARK_LOCAL_IP", "127.0.0.1".as_ref())]);
+        class.envs([("SPARK_DAEMON_MEMORY", "256m"), ("SPARK_DAEMON_JAVA_OPTS", JAVA)]);
+        class
+    };
+    let start = |name: &str, class: &Command| {
+        let own = folder.path().join(name);
+        std::fs::create_dir(&own).expect("the folder can be written");
+        Guarded::start(&own, class)
+    };
+    let guards = {
+        let (first, mut second) = (class("master.Master", master), class("worker.Worker", worker));
+        let work = folder.path().join("work");
+        second.args(["--cores", "2", "--memory", "1g", "--work-dir"]).arg(work);
+        second.arg(format!("spark://127.0.0.1:{master}"));
+        [start("worker", &second), start("master", &first)]
+    };
+    Spark { guards, python: programs.join("python"), home, jars, master, worker, _folder: folder }
 }
 
 /// Where the package has put Spark.
