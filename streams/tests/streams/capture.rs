@@ -1,6 +1,7 @@
 //! Changes of a real Postgres, and of a real MariaDB, come to topics, each once, whatever ends in the middle.
 
 mod copies;
+mod debezium;
 mod elsewhere;
 mod mysql;
 mod scenes;
@@ -11,7 +12,7 @@ mod values;
 use crate::world::{COMMIT, Host, SOURCE, World, world};
 use orch_sdk::task::Connection;
 use orch_store::stream::{Reset, ResetTo, StreamRow, reset_stream};
-use orch_store::topic::{ReadFrom, RecordRow, get_topic, list_partitions, read_records};
+use orch_store::topic::{ReadFrom, get_topic, list_partitions, read_records};
 use orch_streams::{Capture, Stream};
 use orch_test_support::PrivateServer;
 use serde_json::Value;
@@ -65,7 +66,11 @@ pub(super) fn capture(what: Capture) -> Stream {
 
 /// A Postgres.
 pub(super) async fn shop(tables: &str) -> Shop {
-    let (mut world, source) = tokio::join!(world(), PrivateServer::with_changes());
+    shop_at(PrivateServer::with_changes().await, tables).await
+}
+
+async fn shop_at(source: PrivateServer, tables: &str) -> Shop {
+    let mut world = world().await;
     world.connections.push(Connection::from_uri(SOURCE, &source.url()).unwrap());
     let shop = Shop { world, source };
     shop.run(tables).await;
@@ -108,7 +113,9 @@ impl<S> Shop<S> {
                 let read = read_records(&mut db, &topic, from).await.unwrap();
                 let Some(last) = read.last() else { break };
                 offset = last.offset + 1;
-                told.extend(read.iter().map(|record| Told::of(partition, record)));
+                told.extend(read.iter().map(|record| {
+                    Told::of(partition, record.key.as_deref(), record.value.as_deref().unwrap(), record.headers.clone())
+                }));
             }
         }
         told
@@ -190,17 +197,17 @@ fn is_of(told: &Told, id: i64) -> bool {
 }
 
 impl Told {
-    fn of(partition: i16, record: &RecordRow) -> Told {
-        let mut value: Value = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap();
+    fn of(partition: i16, key: Option<&[u8]>, value: &[u8], headers: Option<Value>) -> Told {
+        let mut value: Value = serde_json::from_slice(value).unwrap();
         let mut take = |name: &str| value[name].take();
         Told {
             partition,
-            key: record.key.clone().map(|key| String::from_utf8(key).unwrap()),
+            key: key.map(|key| String::from_utf8(key.to_vec()).unwrap()),
             op: take("op").as_str().unwrap().into(),
             before: take("before"),
             after: take("after"),
             source: take("source"),
-            headers: record.headers.clone(),
+            headers,
         }
     }
 

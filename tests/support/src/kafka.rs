@@ -18,7 +18,7 @@ use crate::ports::free_ports;
 use crate::shared::{hex, target};
 
 const POM: &str = include_str!("kafka/pom.xml");
-const LOG4J: &str = include_str!("kafka/log4j2.xml");
+pub(crate) const LOG4J: &str = include_str!("kafka/log4j2.xml");
 
 const START_TIMEOUT: Duration = Duration::from_mins(3);
 const LOOK: Duration = Duration::from_millis(20);
@@ -28,7 +28,7 @@ const LOGIN: &str = "streams";
 const PASSWORD: &str = "pa@ss:w/rd";
 
 /// Little memory, the quick compiler and one thread for garbage: a broker for a few thousand records.
-const JAVA: [&str; 7] = [
+pub(crate) const JAVA: [&str; 7] = [
     "-Xms128m",
     "-Xmx128m",
     "-Xss512k",
@@ -301,6 +301,7 @@ broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 num.network.threads=2
 num.io.threads=4
+group.min.session.timeout.ms=1000
 log.cleaner.dedupe.buffer.size=8388608
 log.segment.bytes=134217728
 "
@@ -318,6 +319,6 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn write(path: &Path, content: &str) {
+pub(crate) fn write(path: &Path, content: &str) {
     std::fs::write(path, content).unwrap_or_else(|error| panic!("cannot write `{}`: {error}", path.display()));
 }

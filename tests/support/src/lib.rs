@@ -6,6 +6,7 @@
 //! - [`Receiver`]: a web server or a mail server that alerts are sent to, and that can be down.
 //! - [`attack`]: requests that must not harm a server.
 //! - [`browser`]: pages in a real one.
+//! - [`Connect`]: Kafka Connect with the connectors of Debezium.
 //! - [`Guarded`]: a program that ends with this process.
 //! - [`guide`]: what guides show.
 //! - [`Kafka`]: a broker of Apache Kafka, shared by the tests of a binary or one's own.
@@ -20,6 +21,7 @@
 
 pub mod attack;
 pub mod browser;
+mod connect;
 mod database;
 mod guarded;
 pub mod guide;
@@ -35,6 +37,7 @@ mod shared;
 mod spark;
 mod venv;
 
+pub use connect::Connect;
 pub use database::TestDb;
 pub use guarded::Guarded;
 pub use kafka::{Kafka, kafka};

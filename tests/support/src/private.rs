@@ -46,12 +46,17 @@ impl PrivateServer {
 
     /// One that tells of the changes of its tables.
     pub async fn with_changes() -> Self {
-        Self::with(Settings::without_durability().set("wal_level", "logical")).await
+        Self::with(changes()).await
+    }
+
+    /// Such a one that is reached by TCP, for programs that know no sockets in folders.
+    pub async fn with_changes_over_tcp() -> Self {
+        Self::in_folder(&long_name(), changes()).await
     }
 
     /// One that is reached by TCP, as servers elsewhere are: the name of its folder is too long for a socket.
     pub async fn over_tcp() -> Self {
-        Self::in_folder(&format!("orch-{}-", "over-tcp".repeat(12)), Settings::without_durability()).await
+        Self::in_folder(&long_name(), Settings::without_durability()).await
     }
 
     async fn in_folder(prefix: &str, settings: Settings) -> Self {
@@ -113,6 +118,15 @@ impl PrivateServer {
         }
         blocking(move || server.wait()).await.expect("the server can be waited for");
     }
+}
+
+fn changes() -> Settings {
+    Settings::without_durability().set("wal_level", "logical")
+}
+
+/// Of a folder that no socket fits in.
+fn long_name() -> String {
+    format!("orch-{}-", "over-tcp".repeat(12))
 }
 
 impl Drop for PrivateServer {

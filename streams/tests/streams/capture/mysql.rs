@@ -16,14 +16,14 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// A database at a server, and how it is reached.
-struct Database<S> {
+pub(super) struct Database<S> {
     server: S,
     connection: Connection,
 }
 
 type Shared = Shop<Database<&'static MariaDb>>;
-type Maria = Database<MariaDb>;
-type Own = Shop<Maria>;
+pub(super) type Maria = Database<MariaDb>;
+pub(super) type Own = Shop<Maria>;
 
 const ITEMS: &str = Maria::ITEMS;
 
@@ -43,7 +43,7 @@ async fn shop(tables: &str) -> Shared {
 }
 
 /// At a server that a test may set and restart as it likes.
-async fn own_shop(tables: &str) -> Own {
+pub(super) async fn own_shop(tables: &str) -> Own {
     let server = MariaDb::with_changes(77).await;
     let connection = server.database().await;
     at(server, connection, tables).await

@@ -105,7 +105,8 @@ impl Source for PrivateServer {
     }
 
     async fn cut(&self) {
-        let cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'orch capture%'";
+        let cut = "select pg_terminate_backend(pid) from pg_stat_activity
+            where application_name like 'orch capture%' or backend_type = 'walsender'";
         PrivateServer::run(&mut self.session().await, cut).await;
     }
 

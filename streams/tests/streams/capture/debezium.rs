@@ -1,0 +1,259 @@
+//! Debezium reads a real Postgres and a real MariaDB into a real Kafka, and streams follow its topics. It tells again what it told, it
+//! is killed, and so is what reads it: the tables are those of the sources, and the trail has each record once.
+
+use super::source::{Source, transaction};
+use super::{Dice, Shop, Told, is_of, mysql, replay};
+use crate::world::{COMMIT, Host, named};
+use arrow::datatypes::{DataType, Field, Schema};
+use iceberg::spec::PrimitiveType;
+use orch_lake::TableDef;
+use orch_sdk::task::Connection;
+use orch_store::stream::{get_stream, restart_stream};
+use orch_streams::topic::kafka::{KafkaProducer, KafkaTopic};
+use orch_streams::topic::{Most, Position, TopicReader as _};
+use orch_streams::{Changes, OFFSET, OP, Records, Stream};
+use orch_test_support::{Connect, Kafka, PrivateServer, kafka};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::Instant;
+
+const BROKER: &str = "events";
+const TRANSACTIONS: usize = 10_000;
+/// Much longer than a worker needs to come back.
+const PATIENCE: Duration = Duration::from_mins(2);
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// A source, the topic that a connector fills from it, and the processes that follow the topic.
+struct Followed<S: Source> {
+    shop: Shop<S>,
+    connector: &'static str,
+    topic: String,
+    dice: Dice,
+    session: S::Session,
+    hosts: Vec<Host>,
+}
+
+fn broker(kafka: &Kafka) -> Connection {
+    Connection::from_uri(BROKER, &format!("kafka://{}", kafka.address())).unwrap()
+}
+
+/// What the topic tells, as a row each; and the table that it tells of. Worlds know the latter by its name.
+fn streams(topic: &str) -> Vec<Stream> {
+    let row = ["id", "n"].map(|name| Field::new(name, DataType::Int64, true));
+    let row = Schema::new([&row[..], &[Field::new("note", DataType::Utf8, true)]].concat());
+    let table = |table: TableDef| table.optional("n", PrimitiveType::Long).optional("note", PrimitiveType::String);
+    let trail = TableDef::new().optional(OFFSET, PrimitiveType::Long).optional(OP, PrimitiveType::String);
+    let trail = table(trail.optional("id", PrimitiveType::Long));
+    let follow =
+        |name: &str| Stream::new(name).topic(topic).at(BROKER).commit_every(COMMIT).changes(Changes::of(row.clone()));
+    vec![
+        follow("trail").append(named("test.trail"), trail),
+        follow("readings").mirror(
+            named("test.mirror"),
+            table(TableDef::new().required("id", PrimitiveType::Long)),
+            &["id"],
+        ),
+    ]
+}
+
+impl<S: Source> Followed<S> {
+    async fn new(mut shop: Shop<S>, connector: &'static str, topic: String, connect: &Connect, config: Value) -> Self {
+        let kafka = kafka().await;
+        shop.world.connections.push(broker(kafka));
+        KafkaProducer::open(&broker(kafka)).unwrap().create_topic(&topic, 1).await.unwrap();
+        shop.run("insert into item values (1, 1, 'was there'), (2, 2, null)").await;
+        connect.put(connector, &config.to_string()).await;
+        let session = shop.source.session().await;
+        let dice = Dice(0x5eed);
+        let mut followed = Followed { shop, connector, topic, dice, session, hosts: Vec::new() };
+        followed.hosts = vec![followed.host(), followed.host()];
+        followed.until_told(connect, |told| told.len() >= 2).await;
+        followed
+    }
+
+    fn host(&self) -> Host {
+        self.shop.world.host_of(streams(&self.topic))
+    }
+
+    async fn transact(&mut self) {
+        S::run(&mut self.session, &transaction::<S>(&mut self.dice)).await;
+    }
+
+    async fn trouble(&mut self, connect: &Connect) {
+        let mut orch = self.shop.world.db().await;
+        match self.dice.below(5) {
+            0 => {
+                let name = if self.dice.below(2) == 0 { "trail" } else { "readings" };
+                restart_stream(&mut orch, name).await.unwrap();
+                self.shop.world.steered();
+            }
+            1 => {
+                let cut = "select pg_terminate_backend(pid) from pg_stat_activity
+                    where datname = current_database() and application_name like 'orch%'";
+                sqlx::raw_sql(cut).execute(&mut orch).await.unwrap();
+            }
+            2 => {
+                self.hosts.remove(0).end().await;
+                self.hosts.push(self.host());
+            }
+            3 => self.shop.source.cut().await,
+            _ => connect.restart(self.connector, "").await,
+        }
+        self.shop.try_again().await;
+    }
+
+    /// An item that comes and goes is in the topic, and so is all before it.
+    async fn until_told_to(&mut self, connect: &Connect, id: i64) {
+        S::run(&mut self.session, &format!("insert into item values ({id}, 0, 'm')")).await;
+        S::run(&mut self.session, &format!("delete from item where id = {id}")).await;
+        self.until_told(connect, |told| told.iter().any(|(_, told)| told.op == "d" && is_of(told, id))).await;
+    }
+
+    /// What the topic has so far, with offsets and without tombstones, and how many records it has.
+    async fn until_told(&self, connect: &Connect, holds: impl Fn(&[(i64, Told)]) -> bool) -> (Vec<(i64, Told)>, i64) {
+        let mut topic = KafkaTopic::open(&broker(kafka().await), &self.topic).unwrap();
+        topic.bounds().await.unwrap();
+        topic.seek(&[Position { partition: 0, offset: 0 }]).await.unwrap();
+        let (mut told, mut next, until) = (Vec::new(), 0, Instant::now() + PATIENCE);
+        while !holds(&told) {
+            let mut records = Records::default();
+            let silence = Instant::now() + SILENCE;
+            topic.read(&mut records, Most { records: 100_000, bytes: 64 << 20 }, silence).await.unwrap();
+            if records.is_empty() {
+                // A session at MariaDB that is cut in the middle of an event ends its task until a person comes.
+                connect.restart(self.connector, "&onlyFailed=true").await;
+            }
+            for record in records.iter() {
+                next = record.offset + 1;
+                if let Some(value) = record.value {
+                    told.push((record.offset, Told::of(0, record.key, value, None)));
+                }
+            }
+            let is_late = Instant::now() > until;
+            assert!(!is_late, "only {next} records came: {}", connect.status(self.connector).await);
+        }
+        (told, next)
+    }
+
+    /// Nothing is missing, and nothing is there twice. Gives how many records told what was told before.
+    async fn ends_right(mut self, connect: &Connect) -> usize {
+        self.until_told_to(connect, -1).await;
+        let (told, records) = self
+            .until_told(connect, |told| told.last().is_some_and(|(_, told)| told.op == "d" && is_of(told, -1)))
+            .await;
+        // The first time that each change is told: a reader to whom this fits has missed none.
+        let mut known = BTreeSet::new();
+        let first =
+            told.iter().filter(|(_, told)| known.insert((told.source_position(), told.op.clone(), told.key.clone())));
+        let first: Vec<Told> = first.map(|(_, told)| told.clone()).collect();
+        let wanted = self.shop.source.rows("item").await;
+        assert_eq!(replay(&first), wanted, "{}: what Debezium told", self.connector);
+
+        self.shop.try_again().await;
+        for name in ["trail", "readings"] {
+            let row = self.shop.world.until_so(async |world| {
+                let row = get_stream(&mut world.db().await, name).await.unwrap();
+                row.filter(|row| row.records >= records)
+            });
+            let row = row.await;
+            assert_eq!((row.records, row.quarantined), (records, 0), "{}: what `{name}` counts", self.connector);
+        }
+        let text = |value: &Value| match value {
+            Value::Null => "-".to_owned(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let line = |row: &Value| ["id", "n", "note"].map(|name| text(&row[name])).join(" ");
+        let mut lines: Vec<String> = wanted.values().map(line).collect();
+        lines.sort();
+        assert_eq!(self.shop.world.lines("test.mirror", &["id", "n", "note"]).await, lines, "{}", self.connector);
+        let mut trail: Vec<String> = told.iter().map(|(offset, told)| format!("{offset} {}", told.op)).collect();
+        trail.sort();
+        assert_eq!(self.shop.world.lines("test.trail", &[OFFSET, OP]).await, trail, "{}", self.connector);
+        for host in self.hosts {
+            host.end().await;
+        }
+        eprintln!("{}: {} changes, {} told again", self.connector, first.len(), told.len() - first.len());
+        told.len() - first.len()
+    }
+}
+
+impl Told {
+    /// Where the change is in the log of its source, as text.
+    fn source_position(&self) -> String {
+        ["lsn", "file", "pos", "row"].map(|name| self.source[name].to_string()).join(" ")
+    }
+}
+
+/// What is the same for both kinds of source.
+fn config(own: Value) -> Value {
+    let mut all = json!({
+        "skipped.operations": "none",
+        "poll.interval.ms": "20",
+        "retriable.restart.connector.wait.ms": "200",
+        "errors.max.retries": "-1",
+        "database.hostname": "127.0.0.1",
+    });
+    let Value::Object(own) = own else { panic!("{own} is no configuration") };
+    all.as_object_mut().unwrap().extend(own);
+    all
+}
+
+async fn postgres(connect: &Connect) -> Followed<PrivateServer> {
+    let shop = super::shop_at(PrivateServer::with_changes_over_tcp().await, PrivateServer::ITEMS).await;
+    let at = shop.world.connections[0].clone();
+    let config = config(json!({
+        "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
+        "database.port": at.port.map(|port| port.to_string()),
+        "database.user": at.login,
+        "database.password": at.password,
+        "database.dbname": at.schema,
+        "plugin.name": "pgoutput",
+        "publication.autocreate.mode": "filtered",
+        "table.include.list": "public.item",
+        "topic.prefix": "postgres",
+    }));
+    Followed::new(shop, "postgres", "postgres.public.item".into(), connect, config).await
+}
+
+async fn mariadb(connect: &Connect) -> Followed<mysql::Maria> {
+    let shop = mysql::own_shop(mysql::Maria::ITEMS).await;
+    let at = shop.world.connections[0].clone();
+    let database = at.schema.clone().unwrap();
+    let config = config(json!({
+        "connector.class": "io.debezium.connector.mariadb.MariaDbConnector",
+        "database.port": at.port.map(|port| port.to_string()),
+        "database.user": at.login,
+        "database.password": at.password,
+        "database.server.id": "9001",
+        "database.include.list": database,
+        "connect.keep.alive.interval.ms": "500",
+        "schema.history.internal.kafka.bootstrap.servers": kafka().await.address(),
+        "schema.history.internal.kafka.topic": "mariadb-history",
+        "topic.prefix": "mariadb",
+    }));
+    Followed::new(shop, "mariadb", format!("mariadb.{database}.item"), connect, config).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_debezium_tells_again_and_again_makes_the_tables_of_the_sources() {
+    let mut connect = Connect::start(kafka().await).await;
+    let (mut postgres, mut mariadb) = tokio::join!(postgres(&connect), mariadb(&connect));
+    for nth in 1..=TRANSACTIONS {
+        tokio::join!(postgres.transact(), mariadb.transact());
+        if nth % 500 == 0 {
+            tokio::join!(postgres.trouble(&connect), mariadb.trouble(&connect));
+        }
+        if nth % 2_500 == 1_250 {
+            // It has told more than it has noted.
+            let marker = 1_000 + i64::try_from(nth).unwrap();
+            tokio::join!(postgres.until_told_to(&connect, marker), mariadb.until_told_to(&connect, marker));
+            connect.kill();
+            connect.start_again().await;
+        }
+    }
+    for again in [postgres.ends_right(&connect).await, mariadb.ends_right(&connect).await] {
+        assert!(again > 100, "a worker that is killed tells much again, but only {again} records were");
+    }
+}
