@@ -47,12 +47,12 @@ pub(super) async fn each_change_is_told_once<S: Source>(shop: &Shop<S>) -> Vec<T
     let mut trouble = Trouble { shop, stream, hosts };
     shop.until_following().await;
     let mut db = shop.source.session().await;
-    for nth in 0..2_000_i64 {
+    for nth in 0..10_000_i64 {
         S::run(&mut db, &transaction::<S>(&mut dice)).await;
-        if nth % 40 == 39 {
+        if nth % 200 == 199 {
             trouble.happens(&mut dice).await;
         }
-        if nth % 400 == 399 {
+        if nth % 2_000 == 1_999 {
             let marker = 1_000 + nth;
             let both = format!("insert into item values ({marker}, 0, 'm'); delete from item where id = {marker}");
             S::run(&mut db, &both).await;
