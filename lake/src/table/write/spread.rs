@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// Files open at the same time; beyond it the one that rows went into least lately is closed.
 const OPEN_FILES: usize = 32;
+/// A file that none of so many rows went into is closed: of rows that come day by day only the last days are held in memory.
+const IDLE_ROWS: u64 = 1_000_000;
 
 type OpenFile = RollingFileWriter<ParquetWriterBuilder, Folders, DefaultFileNameGenerator>;
 
@@ -24,7 +26,7 @@ pub(super) struct Spread {
     whole: Struct,
     builder: FileBuilder,
     open: HashMap<Struct, Open>,
-    /// Counts batches.
+    /// Counts rows.
     clock: u64,
     done: Vec<File>,
 }
@@ -71,7 +73,7 @@ impl Spread {
             Some(splitter) => splitter.split(batch)?,
         };
         for (partition, rows) in parts {
-            self.clock += 1;
+            self.clock += rows.num_rows() as u64;
             if !self.open.contains_key(&partition) {
                 if self.open.len() >= OPEN_FILES {
                     self.close_one().await?;
@@ -83,6 +85,9 @@ impl Spread {
                 open.used = self.clock;
                 open.file.write(&key, &rows).await?;
             }
+        }
+        while self.open.values().any(|open| open.used + IDLE_ROWS < self.clock) {
+            self.close_one().await?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use crate::world::{by_state, definition, many, named, orders, rows_of, text, world};
 use arrow::array::{Array, Int32Array, Int64Array, LargeStringArray, RecordBatch, StringArray};
 use iceberg::spec::{Operation, PrimitiveType};
+use orch_lake::batches::Batches;
 use orch_lake::table::At;
 use orch_lake::{Filter, Lake, Table, TableDef};
 use std::sync::Arc;
@@ -260,4 +261,20 @@ async fn more_partitions_than_open_files_are_written_within_bounds() {
     assert_eq!(table.count().await.unwrap(), 1000);
     let again = world.lake.table(&named("retail.orders")).await.unwrap();
     assert_eq!(again.plan(&Filter::lt("id", 20)).await.unwrap().files.len(), 2);
+}
+
+/// Rows that come day by day are not held until the last day is there, and those that come mixed go into one file each.
+#[tokio::test]
+async fn a_file_that_a_million_rows_went_past_is_closed() {
+    let world = world().await;
+    let by_id = definition().partition("id", iceberg::spec::Transform::Truncate(600_000));
+    let mixed = definition().partition("state", iceberg::spec::Transform::Identity);
+    for (name, definition, files) in [("retail.by_id", by_id, 4), ("retail.mixed", mixed, 3)] {
+        let table = world.table(name, definition).await;
+        let lots = (0..18).map(|lot| many(lot * 100_000, 100_000)).chain([many(0, 10)]).map(Ok);
+        let rows = Batches::new(table.arrow_schema().unwrap(), futures::stream::iter(lots));
+        let table = table.append(rows).await.unwrap().commit(&world.lake).await.unwrap().table;
+        assert_eq!(table.files(&At::Now).await.unwrap().files.len(), files, "{name}");
+        assert_eq!(table.count().await.unwrap(), 1_800_010);
+    }
 }
