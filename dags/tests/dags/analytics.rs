@@ -185,7 +185,8 @@ async fn assert_as_duckdb_says(world: &World, date: (&str, u32)) {
     let python = orch_test_support::data_python();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dags/analytics/expected.py");
     let (first, last) = days_of(date);
-    let said = Command::new(python).arg(script).arg(&folder).args([first, last]).args(trips).output().unwrap();
+    let said =
+        Command::new(python).arg("-B").arg(script).arg(&folder).args([first, last]).args(trips).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
     assert!(said.status.success(), "{date:?}: {out}\n{err}");
 }
