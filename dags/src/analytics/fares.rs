@@ -6,12 +6,12 @@ use super::demand::{day_of_week, distance, encoded, is_weekend};
 use super::grid::{Grid, HOUR, hour_of};
 use super::options::{DAY, Days};
 use super::sources::{Hours, Trip, Weather, Zone, Zones};
-use super::table::{Table, computed, date, int, maybe_number, number, text, truth};
+use super::table::{Table, computed, date, int, maybe_number, number, truth, written};
 use chrono::{DateTime, NaiveDateTime, Timelike as _};
 use iceberg::spec::Transform::Identity;
 use sha2::{Digest as _, Sha256};
 use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 /// So far back a row looks.
@@ -22,7 +22,9 @@ const HASH_BYTES: usize = 6;
 /// One trip.
 #[derive(Debug)]
 pub struct Fare {
-    id: String,
+    hash: u64,
+    /// Of trips that are the same in everything: 1 for the first.
+    twin: u32,
     trip: Trip,
     at: NaiveDateTime,
     from: Arc<Zone>,
@@ -34,6 +36,16 @@ pub struct Fare {
 }
 
 impl Fare {
+    /// The city gives its trips no number: vendor, time, and a hash of all there is. Of those that are the same in everything the
+    /// second one ends in `_2`.
+    fn write_id(&self, to: &mut dyn Write) -> fmt::Result {
+        if let Some(vendor) = self.trip.vendor {
+            write!(to, "{vendor}")?;
+        }
+        write!(to, "_{}_{:012x}", self.trip.pickup.div_euclid(1_000_000), self.hash)?;
+        if self.twin > 1 { write!(to, "_{}", self.twin) } else { Ok(()) }
+    }
+
     fn fare(&self) -> f64 {
         self.trip.fare as f64 / 100.0
     }
@@ -78,7 +90,7 @@ pub static FARES: Table<Fare> = Table {
     partition: &[("feature_date", Identity)],
     day: "feature_date",
     columns: &[
-        text("trip_id", |of| &of.id),
+        written("trip_id", Fare::write_id),
         number("fare_amount", Fare::fare),
         number("trip_distance", Fare::miles),
         number("trip_duration_minutes", |of| of.trip.minutes()),
@@ -110,70 +122,134 @@ pub static FARES: Table<Fare> = Table {
             group by 1 order by 1",
 };
 
-/// The fares of a span of time before now, by something that trips have in common. Time only goes forward.
-struct Recent<K> {
-    span: i64,
-    of: HashMap<K, (VecDeque<(i64, i64)>, i64)>,
+/// The fares of a span of time before now. Time only goes forward.
+#[derive(Clone, Default)]
+struct Recent {
+    fares: VecDeque<(i64, i64)>,
+    sum: i64,
 }
 
-impl<K: Eq + Hash> Recent<K> {
-    fn of(span: i64) -> Recent<K> {
-        Recent { span, of: HashMap::new() }
-    }
-
-    /// How many there were, and their mean.
-    fn before(&mut self, key: &K, now: i64) -> (usize, Option<f64>) {
-        let Some((fares, sum)) = self.of.get_mut(key) else { return (0, None) };
-        while let Some((_, fare)) = fares.pop_front_if(|(at, _)| *at < now - self.span) {
-            *sum -= fare;
+impl Recent {
+    /// How many there were in that span, and their mean.
+    fn before(&mut self, now: i64, span: i64) -> (usize, Option<f64>) {
+        while let Some((_, fare)) = self.fares.pop_front_if(|(at, _)| *at < now - span) {
+            self.sum -= fare;
         }
-        (fares.len(), (!fares.is_empty()).then(|| *sum as f64 / 100.0 / fares.len() as f64))
+        let count = self.fares.len();
+        (count, (count > 0).then(|| self.sum as f64 / 100.0 / count as f64))
     }
 
-    fn add(&mut self, key: K, now: i64, fare: i64) {
-        let (fares, sum) = self.of.entry(key).or_default();
-        fares.push_back((now, fare));
-        *sum += fare;
+    fn add(&mut self, now: i64, fare: i64) {
+        self.fares.push_back((now, fare));
+        self.sum += fare;
     }
 }
 
-/// The trips of these days, by the time they began. Given are those of the week before them too.
-pub fn of_days(mut trips: Vec<Trip>, weather: &Hours, zones: &Zones, days: Days) -> Vec<Fare> {
-    let mut grid = Grid::new(history(days), zones.all().len());
-    trips.iter().for_each(|trip| grid.add(zones.place(trip.from), trip.pickup));
-    trips.retain(|trip| zones.place(trip.from).is_some() && zones.place(trip.to).is_some());
-    trips.retain(|trip| trip.fare > 0 && trip.distance > 0);
-    trips.sort_by_key(|trip| trip.pickup);
-    let (mut routes, mut pickups) = (Recent::of(HISTORY_DAYS * DAY), Recent::of(HOUR));
-    let (mut rows, mut alike) = (Vec::new(), HashMap::new());
-    // Trips that begin in the same moment know nothing of each other.
-    for together in trips.chunk_by(|one, other| one.pickup == other.pickup) {
-        alike.clear();
-        for trip in together.iter().filter(|trip| days.has(trip.day())) {
-            let (Some(from), Some(to)) = (zones.get(trip.from), zones.get(trip.to)) else { continue };
-            let (_, route_7d) = routes.before(&(trip.from, trip.to), trip.pickup);
-            let (count, zone_1h) = pickups.before(&trip.from, trip.pickup);
-            let hour = hour_of(trip.pickup);
-            let usual =
-                zones.place(trip.from).and_then(|zone| grid.over(zone, hour - HISTORY_DAYS * 24..hour).busy_mean());
-            rows.push(Fare {
-                id: id(trip, &mut alike),
-                trip: *trip,
-                at: DateTime::from_timestamp_micros(trip.pickup).unwrap_or_default().naive_utc(),
-                from: from.clone(),
-                to: to.clone(),
-                weather: weather.get(&hour).cloned(),
-                route_7d,
-                zone_1h,
-                surge: surge(count + 1, usual),
-            });
-        }
-        for trip in together {
-            routes.add((trip.from, trip.to), trip.pickup, trip.fare);
-            pickups.add(trip.from, trip.pickup, trip.fare);
+/// A trip between zones of the list.
+struct Placed {
+    trip: Trip,
+    from: usize,
+    to: usize,
+}
+
+/// What the trips so far say of those to come. Days are told one after the other, each with all of its trips.
+pub struct Known {
+    zones: Zones,
+    weather: Hours,
+    grid: Grid,
+    /// From each zone to each.
+    routes: Vec<Recent>,
+    pickups: Vec<Recent>,
+    /// Of each zone, for the hour that was asked last: the trips of an hour with trips in the week before.
+    usual: Vec<(i64, Option<f64>)>,
+    /// Of the hour that was asked last.
+    weather_now: (i64, Option<Arc<Weather>>),
+}
+
+impl Known {
+    /// For rows of these days, told those of the week before too.
+    pub fn new(days: Days, zones: Zones, weather: Hours) -> Known {
+        let count = zones.all().len();
+        Known {
+            grid: Grid::new(history(days), count),
+            routes: vec![Recent::default(); count * count],
+            pickups: vec![Recent::default(); count],
+            usual: vec![(i64::MIN, None); count],
+            weather_now: (i64::MIN, None),
+            zones,
+            weather,
         }
     }
-    rows
+
+    /// A day that only those after it look back to.
+    pub fn learn(&mut self, trips: Vec<Trip>) {
+        for placed in self.placed(trips) {
+            self.add(&placed);
+        }
+    }
+
+    /// The rows of a day, by the time the trips began.
+    pub fn rows(&mut self, trips: Vec<Trip>) -> Vec<Fare> {
+        let placed = self.placed(trips);
+        let (mut rows, mut alike, mut text) = (Vec::with_capacity(placed.len()), HashMap::new(), Vec::new());
+        // Trips that begin in the same moment know nothing of each other.
+        for together in placed.chunk_by(|one, other| one.trip.pickup == other.trip.pickup) {
+            alike.clear();
+            for placed in together {
+                let hash = hash(&placed.trip, &mut text);
+                let twin = match together.len() {
+                    1 => 1,
+                    _ => *alike.entry((placed.trip.vendor, hash)).and_modify(|count| *count += 1).or_insert(1),
+                };
+                rows.push(self.row(placed, hash, twin));
+            }
+            together.iter().for_each(|placed| self.add(placed));
+        }
+        rows
+    }
+
+    fn placed(&mut self, trips: Vec<Trip>) -> Vec<Placed> {
+        let mut placed = Vec::with_capacity(trips.len());
+        for trip in trips {
+            let (from, to) = (self.zones.place(trip.from), self.zones.place(trip.to));
+            self.grid.add(from, trip.pickup);
+            if let (Some(from), Some(to), true) = (from, to, trip.fare > 0 && trip.distance > 0) {
+                placed.push(Placed { trip, from, to });
+            }
+        }
+        placed.sort_by_key(|placed| placed.trip.pickup);
+        placed
+    }
+
+    fn row(&mut self, &Placed { trip, from, to }: &Placed, hash: u64, twin: u32) -> Fare {
+        let (now, hour) = (trip.pickup, hour_of(trip.pickup));
+        let (_, route_7d) = self.routes[from * self.pickups.len() + to].before(now, HISTORY_DAYS * DAY);
+        let (count, zone_1h) = self.pickups[from].before(now, HOUR);
+        if self.usual[from].0 != hour {
+            self.usual[from] = (hour, self.grid.over(from, hour - HISTORY_DAYS * 24..hour).busy_mean());
+        }
+        if self.weather_now.0 != hour {
+            self.weather_now = (hour, self.weather.get(&hour).cloned());
+        }
+        Fare {
+            hash,
+            twin,
+            trip,
+            at: DateTime::from_timestamp_micros(now).unwrap_or_default().naive_utc(),
+            from: self.zones.all()[from].clone(),
+            to: self.zones.all()[to].clone(),
+            weather: self.weather_now.1.clone(),
+            route_7d,
+            zone_1h,
+            surge: surge(count + 1, self.usual[from].1),
+        }
+    }
+
+    fn add(&mut self, Placed { trip, from, to }: &Placed) {
+        let count = self.pickups.len();
+        self.routes[from * count + to].add(trip.pickup, trip.fare);
+        self.pickups[*from].add(trip.pickup, trip.fare);
+    }
 }
 
 /// Trips of the last hour, this one included, against those of an hour with trips in the week before.
@@ -185,17 +261,21 @@ fn surge(count: usize, usual: Option<f64>) -> f64 {
     }
 }
 
-/// The city gives its trips no number: vendor, time, and a hash of all there is. Of those that are the same in everything the
-/// second one ends in `_2`.
-fn id(trip: &Trip, alike: &mut HashMap<String, u32>) -> String {
-    let Trip { pickup, dropoff, from, to, vendor, passengers, distance, fare, tip, total } = trip;
-    let vendor = vendor.map_or_else(String::new, |vendor| vendor.to_string());
-    let tip = tip.map_or_else(String::new, |tip| tip.to_string());
-    let all = format!("{vendor}|{pickup}|{dropoff}|{from}|{to}|{passengers}|{distance}|{fare}|{tip}|{total}");
-    let hash = Sha256::digest(all).iter().take(HASH_BYTES).fold(0_u64, |hash, byte| (hash << 8) | u64::from(*byte));
-    let id = format!("{vendor}_{}_{hash:012x}", pickup.div_euclid(1_000_000));
-    let count = alike.entry(id.clone()).and_modify(|count| *count += 1).or_insert(1);
-    if *count > 1 { format!("{id}_{count}") } else { id }
+/// Of all there is of a trip.
+fn hash(trip: &Trip, text: &mut Vec<u8>) -> u64 {
+    let Trip { pickup, dropoff, from, to, vendor, passengers, distance, fare, tip, total } = *trip;
+    text.clear();
+    let [vendor, from, to, passengers] = [vendor, Some(from), Some(to), Some(passengers)].map(|it| it.map(i64::from));
+    let (pickup, dropoff, distance, fare, total) =
+        (Some(pickup), Some(dropoff), Some(distance), Some(fare), Some(total));
+    for part in [vendor, pickup, dropoff, from, to, passengers, distance, fare, tip, total] {
+        if let Some(part) = part {
+            text.extend_from_slice(itoa::Buffer::new().format(part).as_bytes());
+        }
+        text.push(b'|');
+    }
+    text.pop();
+    Sha256::digest(text).iter().take(HASH_BYTES).fold(0_u64, |hash, byte| (hash << 8) | u64::from(*byte))
 }
 
 /// The days whose trips the rows of some days are made of.
@@ -228,7 +308,10 @@ mod tests {
             trip(start, 500),
             trip(start + 4_000, 100),
         ];
-        let rows = of_days(trips, &Hours::new(), &zones, days);
+        let mut known = Known::new(days, zones, Hours::new());
+        let (before, today) = trips.into_iter().partition(|trip: &Trip| trip.day() < days.first);
+        known.learn(before);
+        let rows = known.rows(today);
         let known: Vec<_> = rows.iter().map(|row| (row.trip.fare, row.route_7d, row.zone_1h)).collect();
         assert_eq!(
             known,
@@ -239,7 +322,12 @@ mod tests {
                 (100, Some(19.0 / 3.0), None),
             ]
         );
-        assert!(rows[1].id.strip_suffix("_2") == Some(rows[0].id.as_str()) && rows[0].id.starts_with("2_691200_"));
+        let [id, twin] = [&rows[0], &rows[1]].map(|row| {
+            let mut id = String::new();
+            row.write_id(&mut id).expect("text takes everything");
+            id
+        });
+        assert!(twin.strip_suffix("_2") == Some(id.as_str()) && id.starts_with("2_691200_"), "{id} {twin}");
         let factors =
             [(4, Some(2.0)), (1, Some(2.5)), (3, Some(2.0)), (9, None)].map(|(count, usual)| surge(count, usual));
         assert_eq!(format!("{factors:?}"), "[1.2, 0.8, 1.0, 1.0]");

@@ -19,6 +19,7 @@ pub fn hour_of(micros: i64) -> i64 {
 pub struct Grid {
     hours: Range<i64>,
     zones: usize,
+    /// Zone by zone, each with all hours.
     counts: Vec<u32>,
     /// Of each day whether there was a trip.
     known: Vec<bool>,
@@ -53,12 +54,18 @@ impl Grid {
 
     /// What is known of some hours.
     pub fn over(&self, zone: usize, hours: Range<i64>) -> Sums {
-        let mut sums = Sums::default();
-        for count in hours.filter_map(|hour| self.demand(zone, hour)) {
-            sums.hours += 1;
-            sums.busy += i64::from(count > 0);
-            sums.trips += count;
-            sums.squares += count * count;
+        let (mut sums, mut from) = (Sums::default(), hours.start.max(self.hours.start));
+        let end = hours.end.min(self.hours.end);
+        while from < end {
+            // Of one day all hours are known, or none.
+            let next = end.min(from + HOURS_A_DAY - (from - self.hours.start) % HOURS_A_DAY);
+            if self.is_known(from)
+                && let Some(at) = self.place(zone, from)
+            {
+                let counts = &self.counts[at..][..usize::try_from(next - from).unwrap_or_default()];
+                sums.add(counts);
+            }
+            from = next;
         }
         sums
     }
@@ -69,8 +76,9 @@ impl Grid {
     }
 
     fn place(&self, zone: usize, hour: i64) -> Option<usize> {
-        let hour = usize::try_from(hour - self.hours.start).ok()?;
-        (zone < self.zones).then_some(hour * self.zones + zone).filter(|at| *at < self.counts.len())
+        let hours = usize::try_from(self.hours.end - self.hours.start).ok()?;
+        let hour = usize::try_from(hour - self.hours.start).ok().filter(|hour| *hour < hours)?;
+        (zone < self.zones).then_some(zone * hours + hour)
     }
 }
 
@@ -85,6 +93,15 @@ pub struct Sums {
 }
 
 impl Sums {
+    fn add(&mut self, counts: &[u32]) {
+        for count in counts.iter().map(|count| i64::from(*count)) {
+            self.hours += 1;
+            self.busy += i64::from(count > 0);
+            self.trips += count;
+            self.squares += count * count;
+        }
+    }
+
     pub fn mean(self) -> Option<f64> {
         (self.hours > 0).then(|| self.trips as f64 / self.hours as f64)
     }

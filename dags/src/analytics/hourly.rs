@@ -7,6 +7,7 @@ use super::table::{Table, computed, date, int, long, maybe_number, number, text,
 use chrono::{Datelike as _, NaiveDate};
 use iceberg::spec::Transform::Identity;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What the weather of an hour is called that nothing is known of.
@@ -86,23 +87,25 @@ fn mean(sum: f64, of: i64) -> Option<f64> {
 /// Trips of some days, by hour and zone.
 #[derive(Debug)]
 pub struct Cells {
-    days: Days,
+    /// From the first midnight to the last.
+    days: Range<i64>,
     of: BTreeMap<(i64, i32), Cell>,
 }
 
 impl Cells {
     pub fn new(days: Days) -> Cells {
-        Cells { days, of: BTreeMap::new() }
+        let (from, end) = days.micros();
+        Cells { days: from..end, of: BTreeMap::new() }
     }
 
     /// A trip counts where and when it began. Where it ended it counts in the hour it ended, if it began on that day or the
     /// one before.
     pub fn add(&mut self, trip: &Trip) {
-        if self.days.has(trip.day()) {
+        if self.days.contains(&trip.pickup) {
             self.of.entry((hour_of(trip.pickup), trip.from)).or_default().add(trip);
         }
         let days_later = trip.dropoff.div_euclid(DAY) - trip.pickup.div_euclid(DAY);
-        if (0..=1).contains(&days_later) && self.days.has(day_of(trip.dropoff)) {
+        if (0..=1).contains(&days_later) && self.days.contains(&trip.dropoff) {
             self.of.entry((hour_of(trip.dropoff), trip.to)).or_default().dropoffs += 1;
         }
     }

@@ -4,7 +4,7 @@ use chrono::{NaiveDate, TimeDelta};
 use orch::prelude::*;
 use orch_lake::Filter;
 
-/// A month: of a whole city some gigabytes of rows in memory, at most.
+/// A month: a run of many would keep the next one waiting.
 const MOST_DAYS: u32 = 31;
 /// Microseconds.
 pub const DAY: i64 = 86_400_000_000;

@@ -223,21 +223,9 @@ fn rings(text: &str) -> Option<Vec<Vec<Point>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analytics::sources::Zone;
-    use crate::weather::zones;
 
     fn city() -> Zones {
-        let zone = |zone: zones::Zone| Zone {
-            id: zone.location_id,
-            kind: zone.kind().into(),
-            is_tourist_area: zone.is_tourist_area(),
-            is_business_district: zone.is_business_district(),
-            borough: zone.borough,
-            name: zone.zone,
-            centre: zone.centre,
-            outline: zone.outline,
-        };
-        Zones::of(zones::zones().expect("they are in the binary").into_iter().map(zone).collect())
+        Zones::of_the_city().expect("they are in the binary")
     }
 
     #[test]

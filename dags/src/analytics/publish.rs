@@ -4,13 +4,18 @@ use super::sources;
 use super::table::Table;
 use crate::place::Place;
 use crate::weather::schema::ZONES;
+use anyhow::anyhow;
 use chrono::{DateTime, Utc};
 use orch::prelude::*;
 use orch_lake::batches::Batches;
-use orch_lake::contract::{Facts, Report};
+use orch_lake::contract::{CheckTrail, Contract, Facts, Report, verdict};
 use orch_lake::table::CommitStep;
 use orch_lake::{Change, Filter};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use tokio::runtime::Handle;
+
+const ROWS_AT_ONCE: usize = 16_384;
 
 /// Rows by table.
 pub type Published = BTreeMap<String, u64>;
@@ -36,6 +41,50 @@ impl Publish<'_> {
     pub(crate) async fn replace<R>(&mut self, table: &Table<R>, rows: Filter, report: Report) -> TaskResult<()> {
         let (target, batches) = self.checked(table, report).await?;
         self.changes.push(target.overwrite(rows, batches).await?.by(self.ctx));
+        Ok(())
+    }
+
+    /// The same for more rows than memory should hold: `make` gives a lot after the other, each is checked and written while the
+    /// next is made. What it gives to says `false` when nobody takes any more.
+    pub(crate) async fn replace_while_made<R: Send>(
+        &mut self,
+        table: &'static Table<R>,
+        rows: Filter,
+        contract: Contract,
+        make: impl FnOnce(&dyn Fn(Vec<R>) -> bool) -> TaskResult<()> + Send + 'static,
+    ) -> TaskResult<()> {
+        let target = self.place.lake.ensure(&table.id()?, &table.definition()?).await?;
+        let (facts, now, checked) = (self.facts.clone(), self.now, Arc::new(Mutex::new(None)));
+        let (uri, place) = (contract.uri().to_owned(), checked.clone());
+        let batches = Batches::read_ahead(table.schema(), move |taker| async move {
+            let (give, lots) = mpsc::sync_channel(1);
+            let making = tokio::task::spawn_blocking(move || make(&|lot| give.send(lot).is_ok()));
+            let handle = Handle::current();
+            let checking = tokio::task::spawn_blocking(move || {
+                let (mut checker, mut count) = (contract.begin(&facts)?, 0);
+                for lot in lots {
+                    for rows in lot.chunks(ROWS_AT_ONCE) {
+                        let passed = checker.look(&table.batch(rows, now)?)?.passed;
+                        count += passed.num_rows() as u64;
+                        if !handle.block_on(taker.take(passed)) {
+                            return Ok(None);
+                        }
+                    }
+                }
+                TaskResult::Ok(Some((checker.end(), count)))
+            });
+            let found = checking.await.map_err(|error| anyhow!(error))??;
+            making.await.map_err(|error| anyhow!(error))??;
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = found;
+            Ok(())
+        });
+        let change = target.overwrite(rows, batches).await?.by(self.ctx);
+        let checked = checked.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (findings, count) = checked.context("the rows of a table broke off")?;
+        self.ctx.commit(CheckTrail::new(self.ctx, &uri, findings.clone()))?;
+        verdict(&uri, &findings).map_err(|broken| fatal(broken.to_string()))?;
+        self.published.insert(table.uri(), count);
+        self.changes.push(change);
         Ok(())
     }
 

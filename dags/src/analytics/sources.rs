@@ -8,6 +8,7 @@ use crate::place::Place;
 use crate::taxi::control;
 use crate::taxi::schema::HUNDREDTHS;
 use crate::weather::schema::{HOURLY, ZONES};
+use crate::weather::zones;
 use arrow::array::{Array as _, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, RecordBatch, StringArray};
 use arrow::compute::{CastOptions, cast, cast_with_options, max};
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, TimeUnit};
@@ -86,25 +87,58 @@ impl Zone {
 
 /// All zones, by number.
 #[derive(Debug, Clone, Default)]
-pub struct Zones(Vec<Arc<Zone>>);
+pub struct Zones {
+    all: Vec<Arc<Zone>>,
+    /// Where the zones of low numbers are in the list: each trip is asked several times. The city has 265.
+    places: Vec<Option<usize>>,
+}
+
+const LOW_NUMBERS: i32 = 1_024;
 
 impl Zones {
     pub fn of(mut zones: Vec<Zone>) -> Zones {
         zones.sort_by_key(|zone| zone.id);
-        Zones(zones.into_iter().map(Arc::new).collect())
+        let mut all = Zones { all: zones.into_iter().map(Arc::new).collect(), places: Vec::new() };
+        all.places = (0..LOW_NUMBERS).map(|id| all.search(id)).collect();
+        all
+    }
+
+    /// Those that `nyc_weather_etl` loads.
+    ///
+    /// # Errors
+    /// Never: they are in the binary.
+    pub fn of_the_city() -> TaskResult<Zones> {
+        let zone = |zone: zones::Zone| Zone {
+            id: zone.location_id,
+            kind: zone.kind().into(),
+            is_tourist_area: zone.is_tourist_area(),
+            is_business_district: zone.is_business_district(),
+            borough: zone.borough,
+            name: zone.zone,
+            centre: zone.centre,
+            outline: zone.outline,
+        };
+        Ok(Zones::of(zones::zones()?.into_iter().map(zone).collect()))
     }
 
     pub fn all(&self) -> &[Arc<Zone>] {
-        &self.0
+        &self.all
     }
 
     /// The place of a zone in the list.
     pub fn place(&self, id: i32) -> Option<usize> {
-        self.0.binary_search_by_key(&id, |zone| zone.id).ok()
+        match usize::try_from(id).ok().and_then(|id| self.places.get(id)) {
+            Some(place) => *place,
+            None => self.search(id),
+        }
+    }
+
+    fn search(&self, id: i32) -> Option<usize> {
+        self.all.binary_search_by_key(&id, |zone| zone.id).ok()
     }
 
     pub fn get(&self, id: i32) -> Option<&Arc<Zone>> {
-        self.place(id).map(|at| &self.0[at])
+        self.place(id).map(|at| &self.all[at])
     }
 
     /// For checks that something refers to a zone.
@@ -112,7 +146,7 @@ impl Zones {
     /// # Errors
     /// Never: it is one column of numbers.
     pub fn keys(&self) -> TaskResult<KeySet> {
-        let ids: ArrayRef = Arc::new(Int32Array::from_iter_values(self.0.iter().map(|zone| zone.id)));
+        let ids: ArrayRef = Arc::new(Int32Array::from_iter_values(self.all.iter().map(|zone| zone.id)));
         Ok(KeySet::of(&[RecordBatch::try_from_iter([("location_id", ids)])?], &["location_id"])?)
     }
 }

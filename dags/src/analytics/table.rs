@@ -2,7 +2,7 @@
 //! batches follow from it.
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    ArrayRef, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, StringBuilder,
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef, TimeUnit};
@@ -10,6 +10,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use iceberg::spec::Transform;
 use orch::TaskResult;
 use orch_lake::{LakeResult, TableDef, TableName};
+use std::fmt;
 use std::sync::Arc;
 
 /// A column, told from rows of one kind.
@@ -26,6 +27,8 @@ enum Told<R: 'static> {
     Clock(fn(&R) -> NaiveDateTime),
     Moment(fn(&R) -> DateTime<Utc>),
     Text(fn(&R) -> &str),
+    /// A text that a row does not keep.
+    Written(fn(&R, &mut dyn fmt::Write) -> fmt::Result),
     Truth(fn(&R) -> bool),
     Int(fn(&R) -> i32),
     MaybeInt(fn(&R) -> Option<i32>),
@@ -57,6 +60,10 @@ columns! {
     maybe_long: MaybeLong(Option<i64>);
     number: Number(f64);
     maybe_number: MaybeNumber(Option<f64>);
+}
+
+pub const fn written<R>(name: &'static str, write: fn(&R, &mut dyn fmt::Write) -> fmt::Result) -> Column<R> {
+    Column { name, told: Told::Written(write) }
 }
 
 pub const fn computed<R>(name: &'static str) -> Column<R> {
@@ -115,7 +122,7 @@ impl<R> Column<R> {
             Told::Date(_) => (DataType::Date32, false),
             Told::Clock(_) => (micros(None), false),
             Told::Moment(_) | Told::Computed => (micros(Some("+00:00")), false),
-            Told::Text(_) => (DataType::Utf8, false),
+            Told::Text(_) | Told::Written(_) => (DataType::Utf8, false),
             Told::Truth(_) => (DataType::Boolean, false),
             Told::Int(_) => (DataType::Int32, false),
             Told::MaybeInt(_) => (DataType::Int32, true),
@@ -140,6 +147,14 @@ impl<R> Column<R> {
             Told::Moment(of) => Arc::new(moments(rows.iter().map(|row| of(row).timestamp_micros()).collect())),
             Told::Computed => Arc::new(moments(vec![now.timestamp_micros(); rows.len()])),
             Told::Text(of) => Arc::new(StringArray::from_iter_values(rows.iter().map(of))),
+            Told::Written(write) => {
+                let mut texts = StringBuilder::new();
+                for row in rows {
+                    write(row, &mut texts).expect("a builder takes all text");
+                    texts.append_value(""); // ends what was written
+                }
+                Arc::new(texts.finish())
+            }
             Told::Truth(of) => Arc::new(rows.iter().map(|row| Some(of(row))).collect::<BooleanArray>()),
             Told::Int(of) => Arc::new(Int32Array::from_iter_values(rows.iter().map(of))),
             Told::MaybeInt(of) => Arc::new(rows.iter().map(of).collect::<Int32Array>()),

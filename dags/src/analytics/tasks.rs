@@ -3,7 +3,7 @@
 
 use super::contracts;
 use super::demand::{self, FEATURES, ML_FEATURES};
-use super::fares::{self, FARES};
+use super::fares::{self, FARES, Fare, Known};
 use super::grid::Grid;
 use super::hourly::{self, CORRELATION, Cells, PERFORMANCE};
 use super::options::{Analytics, Days};
@@ -19,6 +19,7 @@ use orch::prelude::*;
 use orch_lake::contract::Contract;
 use orch_lake::frame::blocking;
 use serde_json::Value;
+use tokio::runtime::Handle;
 
 /// The DAGs that fill what is read here.
 const SOURCES: [&str; 2] = ["nyc_taxi_iceberg_etl", "nyc_weather_etl"];
@@ -165,11 +166,9 @@ pub async fn ml_features(ctx: Ctx, available: Option<Available>) -> TaskResult<P
     let mut publish = Publish::begin(&ctx, &place).await?;
     let Read { zones, weather, grid } = Read::of(&ctx, &place, days).await?;
     let forecasts = made_before(&place, days).await?;
-    let trips = sources::trips_table(&place).await?;
-    let mut all = Vec::new();
-    sources::each_trip(&ctx, &trips, fares::history(days), |trip| all.push(trip)).await?;
     let (facts, now) = (publish.facts.clone(), publish.now);
-    let [features, fares] = blocking(move |stop| {
+    let mut known = Known::new(days, zones.clone(), weather.clone());
+    let features = blocking(move |stop| {
         let mut features = Vec::new();
         for day in days.each() {
             stop.check()?;
@@ -177,14 +176,24 @@ pub async fn ml_features(ctx: Ctx, available: Option<Available>) -> TaskResult<P
             rows.iter_mut().for_each(|row| row.foretell(&forecasts));
             features.push(ML_FEATURES.batch(&rows, now)?);
         }
-        let features = contracts::ml_features().check(&features, &facts)?;
-        let fares = fares::of_days(all, &weather, &zones, days);
-        stop.check()?;
-        Ok([features, contracts::fares().check(&[FARES.batch(&fares, now)?], &facts)?])
+        Ok(contracts::ml_features().check(&features, &facts)?)
     })
     .await?;
     publish.replace(&ML_FEATURES, days.rows(ML_FEATURES.day), features).await?;
-    publish.replace(&FARES, days.rows(FARES.day), fares).await?;
+    let (trips, reading, handle) = (sources::trips_table(&place).await?, ctx.clone(), Handle::current());
+    let fares = move |give: &dyn Fn(Vec<Fare>) -> bool| {
+        for day in fares::history(days).each() {
+            let (mut all, only) = (Vec::new(), Days { first: day, last: day });
+            handle.block_on(sources::each_trip(&reading, &trips, only, |trip| all.push(trip)))?;
+            if !days.has(day) {
+                known.learn(all);
+            } else if !give(known.rows(all)) {
+                break;
+            }
+        }
+        Ok(())
+    };
+    publish.replace_while_made(&FARES, days.rows(FARES.day), contracts::fares(), fares).await?;
     publish.end()
 }
 
