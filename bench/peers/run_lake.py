@@ -4,6 +4,8 @@ mysql URL FOLDER        a table of MySQL into Parquet: connectorx + polars, pand
 tables POSTGRES FOLDER  Iceberg commits and upserts: PyIceberg, its catalog in Postgres
 retail FOLDER           CSV files → silver → gold in memory: polars, DuckDB, Sail, Spark
 taxi POSTGRES FOLDER FILE  a month of trips, cleaned, into Iceberg by year and month: pandas + PyIceberg, Spark
+analytics FOLDER WAREHOUSE FIRST LAST  the analytics of these days from the files of the lake into Parquet: DuckDB, pandas
+points FOLDER FILE  which zone each point of a file lies in: geopandas
 
 Each runs once before it counts; the figure is the median. Spark and Sail keep their session: their start is told beside.
 """
@@ -360,6 +362,186 @@ def taxi_spark(_postgres, folder, path):
     session.stop()
 
 
+# --- trips, weather and zones → analytics -----------------------------------------------------------------------------
+
+TRIPS = {
+    "pickup_datetime": "pickup",
+    "dropoff_datetime": "dropoff",
+    "pickup_location_id": "pu",
+    "dropoff_location_id": "dest",
+    "vendor_id": "vendor",
+    "passenger_count": "passengers",
+    "trip_distance": "distance",
+    "fare_amount": "fare",
+    "tip_amount": "tip",
+    "total_amount": "total",
+}
+
+
+def analytics(folder, warehouse, first, last):
+    """Each in a process of its own, so that its memory is its own."""
+    import multiprocessing
+
+    for peer, work in [("DuckDB", analytics_duckdb), ("pandas", analytics_pandas)]:
+        child = multiprocessing.get_context("spawn").Process(target=guarded, args=(peer, Part(work, folder, warehouse, first, last)))
+        child.start()
+        child.join()
+
+
+def told_of_month(peer, work):
+    import resource
+
+    say(peer, "analytics3m_s", seconds(work, 1))
+    say(peer, "analytics3m_rss_mb", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def analytics_duckdb(folder, warehouse, first, last):
+    import duckdb
+
+    sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../dags/tests/dags/analytics"))
+    from tables import EXPECTED, prepare
+
+    def files(table):
+        return f"read_parquet('{warehouse}/{table}/data/**/*.parquet', hive_partitioning = false)"
+
+    def work():
+        db = duckdb.connect()
+        db.execute("set timezone = 'UTC'")
+        columns = ", ".join(f"{column} as {name}" for column, name in TRIPS.items())
+        db.execute(f"create table trips as select {columns} from {files('nyc_taxi/trips')}")
+        db.execute(f"create table zones as select * from {files('reference/taxi_zones')}")
+        db.execute(
+            f"""create table weather as select make_timestamp("year", "month", "day", "hour", 0, 0) as hour,
+            weather_condition as condition, temperature_celsius as temperature, humidity_percent as humidity,
+            wind_speed_kmh as wind from {files('weather/hourly_weather')} where location = 'New York'
+            qualify row_number() over (partition by "year", "month", "day", "hour" order by load_date desc, "timestamp" desc) = 1"""
+        )
+        db.execute("create table forecasts (zone int, hour timestamp, demand double, sure double)")
+        prepare(db, first, last)
+        for table, (_, select) in EXPECTED.items():
+            db.execute(f"copy ({select}) to '{folder}/{table}.parquet'")
+        db.close()
+
+    told_of_month("DuckDB", work)
+
+
+def analytics_pandas(folder, warehouse, first, last):
+    """As people write it down with pandas: the same columns that cost something, without hashes as names of trips."""
+    import glob
+
+    import numpy as np
+    import pandas as pd
+
+    def read(table, columns=None):
+        paths = glob.glob(f"{warehouse}/{table}/data/**/*.parquet", recursive=True)
+        return pd.concat([pd.read_parquet(path, columns=columns, partitioning=None) for path in paths], ignore_index=True)
+
+    def correlation(trips, weather):
+        hours = trips.assign(minutes=(trips.dropoff - trips.pickup).dt.total_seconds() / 60).groupby("hour")
+        sums = hours.agg(
+            total_trips=("fare", "size"),
+            avg_trip_distance=("distance", "mean"),
+            avg_fare_amount=("fare", "mean"),
+            avg_tip_amount=("tip", "mean"),
+            avg_trip_duration_minutes=("minutes", "mean"),
+            pickup_zone_diversity=("pu", "nunique"),
+        )
+        return sums.join(weather)
+
+    def performance(trips, weather, zones):
+        ups = trips.assign(share=trips.tip / trips.fare * 100).groupby(["pu", "hour"])
+        ups = ups.agg(pickups=("fare", "size"), fare=("fare", "mean"), share=("share", "mean"), distance=("distance", "mean"))
+        downs = trips.assign(slot=trips.dropoff.dt.floor("h")).groupby(["dest", "slot"]).size().rename("dropoffs")
+        downs.index.names = ["pu", "hour"]
+        both = ups.join(downs, how="outer").fillna({"pickups": 0, "dropoffs": 0}).reset_index()
+        both["day"] = both.hour.dt.date
+        usual = both[both.pickups > 0].groupby(["pu", "day"]).pickups.mean().rename("usual").reset_index()
+        both = both.merge(usual, on=["pu", "day"], how="left").merge(weather, left_on="hour", right_index=True, how="left")
+        both["peak"] = (both.pickups / both.usual).fillna(1.0)
+        return both.merge(zones[["location_id", "zone", "borough", "zone_type"]], left_on="pu", right_on="location_id")
+
+    def demand(trips, weather, zones):
+        counts = trips.groupby(["hour", "pu"]).size().unstack(fill_value=0)
+        hours = pd.date_range(counts.index.min().floor("D"), counts.index.max(), freq="h")
+        counts = counts.reindex(index=hours, columns=zones.location_id, fill_value=0)
+        places = zones.set_index("location_id")
+        spread = np.hypot(
+            places.latitude.to_numpy()[:, None] - places.latitude.to_numpy(), places.longitude.to_numpy()[:, None] - places.longitude.to_numpy()
+        )
+        np.fill_diagonal(spread, np.inf)
+        near = np.argsort(np.nan_to_num(spread, nan=np.inf), axis=1)[:, :5]
+        before = counts.shift(1)
+        columns = {f"ago_{ago}": counts.shift(ago) for ago in (1, 2, 3, 24, 168)}
+        columns |= {
+            "n": counts,
+            "mean_7d": before.rolling(168, min_periods=1).mean(),
+            "mean_30d": before.rolling(720, min_periods=1).mean(),
+            "std_7d": before.rolling(168, min_periods=2).std(),
+            "nearby": pd.DataFrame(before.to_numpy()[:, near].sum(axis=2), index=hours, columns=counts.columns),
+        }
+        long = pd.concat({name: frame.stack() for name, frame in columns.items()}, axis=1)
+        long.index.names = ["hour", "location_id"]
+        long = long.reset_index().merge(weather, left_on="hour", right_index=True, how="left")
+        return long.merge(zones.drop(columns=["geometry"]), on="location_id")
+
+    def fares(trips, weather, zones):
+        trips = trips.sort_values("pickup", ignore_index=True)
+        by_time = trips.set_index("pickup")
+        route = by_time.groupby(["pu", "dest"]).fare.rolling("7D", closed="left").mean()
+        around = by_time.groupby("pu").fare.rolling("1h", closed="left").agg(["mean", "count"])
+        order = trips.sort_values(["pu", "dest"], kind="stable").index
+        trips.loc[order, "route_7d"] = route.to_numpy()
+        order = trips.sort_values("pu", kind="stable").index
+        trips.loc[order, ["zone_1h", "before"]] = around.to_numpy()
+        busy = trips.groupby(["pu", "hour"]).size().rename("n").reset_index("pu").groupby("pu").n
+        usual = busy.rolling("168h", closed="left").mean().rename("usual").reset_index()
+        trips = trips.merge(usual, on=["pu", "hour"], how="left").merge(weather, left_on="hour", right_index=True, how="left")
+        places = zones.set_index("location_id")[["borough", "zone_type", "latitude", "longitude"]]
+        trips = trips.merge(places.add_suffix("_a"), left_on="pu", right_index=True).merge(places.add_suffix("_b"), left_on="dest", right_index=True)
+        trips["km"] = np.hypot(trips.latitude_a - trips.latitude_b, trips.longitude_a - trips.longitude_b) * 111
+        surge = (trips.before + 1) / trips.usual
+        trips["surge"] = np.select([surge > 1.5, surge < 0.5], [1.2, 0.8], 1.0)
+        trips["minutes"] = (trips.dropoff - trips.pickup).dt.total_seconds() / 60
+        trips["speed"] = np.where(trips.minutes > 0, trips.distance / (trips.minutes / 60), 0)
+        trips["rush"] = trips.pickup.dt.hour.isin([7, 8, 9, 17, 18, 19])
+        trips["weekend"] = trips.pickup.dt.dayofweek >= 5
+        return trips
+
+    def work():
+        trips = read("nyc_taxi/trips", list(TRIPS)).rename(columns=TRIPS)
+        trips = trips.astype({name: "float64" for name in ("distance", "fare", "tip", "total")})
+        trips["hour"] = trips.pickup.dt.floor("h")
+        trips = trips[trips.pickup.between(first, pd.Timestamp(last) + pd.Timedelta(days=1), inclusive="left")]
+        zones = read("reference/taxi_zones")
+        weather = read("weather/hourly_weather").query("location == 'New York'")
+        weather["at"] = pd.to_datetime(weather[["year", "month", "day", "hour"]])
+        weather = weather.sort_values(["load_date", "timestamp"]).drop_duplicates("at", keep="last").set_index("at")
+        weather = weather[["weather_condition", "temperature_celsius", "humidity_percent", "wind_speed_kmh"]]
+        correlation(trips, weather).to_parquet(f"{folder}/correlation.parquet")
+        performance(trips, weather, zones).to_parquet(f"{folder}/performance.parquet")
+        demand(trips, weather, zones).to_parquet(f"{folder}/demand.parquet")
+        fares(trips, weather, zones).to_parquet(f"{folder}/fares.parquet")
+
+    told_of_month("pandas", work)
+
+
+def points(folder, path):
+    import geopandas
+    import pandas as pd
+    import shapely
+
+    zones = pd.read_csv(os.path.join(folder, "zones.csv"))
+    zones = geopandas.GeoDataFrame(zones[["id"]], geometry=[shapely.from_geojson(text) for text in zones.outline])
+    places = pd.read_csv(path)
+
+    def work():
+        frame = geopandas.GeoDataFrame(geometry=geopandas.points_from_xy(places.longitude, places.latitude))
+        frame.sjoin(zones, predicate="within")
+
+    say("geopandas", "zone_points_per_s", len(places) / seconds(work, 1))
+
+
 if __name__ == "__main__":
     logging.disable(logging.WARNING)
-    {"mysql": mysql, "tables": tables, "retail": retail, "taxi": taxi}[sys.argv[1]](*sys.argv[2:])
+    parts = {"mysql": mysql, "tables": tables, "retail": retail, "taxi": taxi, "analytics": analytics, "points": points}
+    parts[sys.argv[1]](*sys.argv[2:])

@@ -23,6 +23,9 @@ ROWS = [
     "silver_gold_ms",
     "taxi3m_s",
     "taxi3m_rss_mb",
+    "analytics3m_s",
+    "analytics3m_rss_mb",
+    "zone_points_per_s",
 ]
 
 

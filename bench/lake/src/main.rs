@@ -3,6 +3,7 @@
 
 #![expect(clippy::cast_precision_loss, reason = "figures of some digits are made from counts and nanoseconds")]
 
+mod analytics;
 mod bucket;
 mod endpoint;
 mod peers;
@@ -20,7 +21,7 @@ use orch_bench::{Group, Suite};
 use std::process::ExitCode;
 
 /// What is promised, for two cores with the servers beside.
-const TARGETS: [Target; 36] = [
+const TARGETS: [Target; 41] = [
     memory("stream10m_rss_mb", 512.0),
     speed("mysql_parquet_rows_per_s", 1_500_000.0),
     speed("mysql_iceberg_rows_per_s", 1_000_000.0),
@@ -42,6 +43,9 @@ const TARGETS: [Target; 36] = [
     time("taxi3m_s", "s", 6.0),
     memory("taxi3m_rss_mb", 1_024.0),
     time("taxi_increment_ratio", "×", 1.3),
+    time("analytics3m_s", "s", 5.0),
+    memory("analytics3m_rss_mb", 1_024.0),
+    speed("zone_points_per_s", 2_000_000.0),
     time("serving_cached_p95_ms", "ms", 20.0),
     time("serving_distinct_p95_ms", "ms", 250.0),
     memory("serving_rss_mb", 512.0),
@@ -57,10 +61,12 @@ const TARGETS: [Target; 36] = [
     speed("cdc_changes_per_s", 50_000.0),
     memory("cdc_rss_mb", 300.0),
     time("cdc_lag_p95_ms", "ms", 1_000.0),
+    Target { must: None, ..speed("debezium_snapshot_rows_per_s", 0.0) },
+    Target { must: None, ..speed("debezium_changes_per_s", 0.0) },
 ];
 
 /// What streams goes first: the most memory that a process ever had is never forgotten whole.
-const GROUPS: [Group; 15] = [
+const GROUPS: [Group; 17] = [
     Group { rows: &["stream10m_rss_mb"], measure: sources::stream },
     Group { rows: &KAFKA, measure: streams::kafka::rows },
     Group { rows: &CHANGES, measure: streams::changes::rows },
@@ -70,6 +76,8 @@ const GROUPS: [Group; 15] = [
     Group { rows: &["commit6_s3_0ms_s", "commit6_s3_50ms_s", "commit6_s3_150ms_s"], measure: bucket::commits },
     Group { rows: &["compaction_rows_per_s", "scan_rows_per_s"], measure: tables::reads },
     Group { rows: &["taxi_increment_ratio"], measure: taxi::increment },
+    Group { rows: &["analytics3m_s", "analytics3m_rss_mb"], measure: analytics::month },
+    Group { rows: &["zone_points_per_s"], measure: analytics::points },
     Group { rows: &["serving_cached_p95_ms", "serving_distinct_p95_ms", "serving_rss_mb"], measure: serving::load },
     Group { rows: &["catalog_commit_p95_ms", "catalog_page_ms"], measure: endpoint::requests },
     Group { rows: &["silver_gold_ms", "silver_gold_x20_s"], measure: retail::silver_gold },
@@ -87,7 +95,14 @@ const KAFKA: [&str; 6] = [
     "kafka_freshness_p95_ms",
 ];
 
-const CHANGES: [&str; 4] = ["cdc_snapshot_rows_per_s", "cdc_changes_per_s", "cdc_rss_mb", "cdc_lag_p95_ms"];
+const CHANGES: [&str; 6] = [
+    "cdc_snapshot_rows_per_s",
+    "cdc_changes_per_s",
+    "cdc_rss_mb",
+    "cdc_lag_p95_ms",
+    "debezium_snapshot_rows_per_s",
+    "debezium_changes_per_s",
+];
 
 const LAKE: Suite = Suite {
     name: "orch-bench-lake",

@@ -2,6 +2,7 @@
 //! (`bench/peers/install.sh lake`); what they print goes to the table of `bench/peers/table.py`.
 
 use anyhow::{Context, Result, bail};
+use std::ffi::OsString;
 use std::fs::File;
 use std::process::{Command, Stdio};
 
@@ -9,11 +10,19 @@ use std::process::{Command, Stdio};
 const PYTHON: &str = "ORCH_BENCH_LAKE_PYTHON";
 const RESULTS: &str = "ORCH_BENCH_LAKE_RESULTS";
 
+#[expect(clippy::disallowed_methods, reason = "a bench is told by its script what else to run")]
+fn asked() -> Option<(OsString, OsString)> {
+    Some((std::env::var_os(PYTHON)?, std::env::var_os(RESULTS)?))
+}
+
+/// Whether files for peers are worth writing.
+pub(crate) fn are_asked() -> bool {
+    asked().is_some()
+}
+
 /// Runs one part of `bench/peers/run_lake.py`, if peers are asked for.
 pub(crate) fn run(part: &str, arguments: &[&str]) -> Result<()> {
-    #[expect(clippy::disallowed_methods, reason = "a bench is told by its script what else to run")]
-    let (python, results) = (std::env::var_os(PYTHON), std::env::var_os(RESULTS));
-    let (Some(python), Some(results)) = (python, results) else { return Ok(()) };
+    let Some((python, results)) = asked() else { return Ok(()) };
     let results = File::options().create(true).append(true).open(&results).context("cannot keep what peers print")?;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../peers/run_lake.py");
     eprintln!("  and its peers");

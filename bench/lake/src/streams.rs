@@ -1,6 +1,7 @@
 //! Streams of this process, as a worker runs them.
 
 pub(crate) mod changes;
+mod debezium;
 pub(crate) mod kafka;
 
 use crate::place::lake;

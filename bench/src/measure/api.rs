@@ -39,8 +39,12 @@ impl Api {
     }
 
     pub(crate) fn trigger(&self, dag_id: &'static str, conf: &Value) -> Result<RunHandle> {
+        self.trigger_at(dag_id, None, conf)
+    }
+
+    pub(crate) fn trigger_at(&self, dag_id: &'static str, date: Option<&str>, conf: &Value) -> Result<RunHandle> {
         let path = format!("/api/v2/dags/{dag_id}/dagRuns");
-        let answer = self.post(&path, &json!({ "logical_date": null, "conf": conf }))?;
+        let answer = self.post(&path, &json!({ "logical_date": date, "conf": conf }))?;
         let run_id = answer["dag_run_id"].as_str().context("the answer has no `dag_run_id`")?;
         Ok(RunHandle { dag_id, run_id: run_id.to_owned() })
     }

@@ -143,6 +143,12 @@ impl Server {
         self.run(dag_id, &json!({}), 1).map(drop)
     }
 
+    /// The same with a conf, as of a moment.
+    pub fn succeed_at(&self, dag_id: &'static str, date: Option<&str>, conf: &Value) -> Result<()> {
+        let run = self.api.trigger_at(dag_id, date, conf)?;
+        self.api.wait(&run, Duration::from_millis(1), Duration::from_mins(5))
+    }
+
     /// What bodies noted since the last dump.
     pub(crate) fn dump(&self, number: &mut u32) -> Result<Dump> {
         *number += 1;

@@ -86,6 +86,12 @@ impl Connect {
         assert!(matches!(status_of(&answer), Some(202 | 204 | 409)), "{answer}\n{}", self.said());
     }
 
+    /// Lets a connector `stop`, its positions noted, or `resume`.
+    pub async fn steer(&self, connector: &str, word: &str) {
+        let answer = self.ask("PUT", &format!("/connectors/{connector}/{word}"), "").await;
+        assert!(matches!(status_of(&answer), Some(202 | 204)), "{answer}\n{}", self.said());
+    }
+
     /// What it says of a connector, and what it has written.
     pub async fn status(&self, connector: &str) -> String {
         let told = self.ask("GET", &format!("/connectors/{connector}/status"), "").await;

@@ -1,6 +1,8 @@
-//! Changes of a table of Postgres, captured and carried out on a table of the lake by streams: no Kafka, no Debezium.
+//! Changes of a table of Postgres, captured and carried out on a table of the lake by streams: no Kafka, no Debezium. Then Debezium
+//! reads the same table into a topic of Kafka, which is the first half of that.
 
 use super::World;
+use super::debezium::Debezium;
 use crate::place::{catalog, folder, on_runtime};
 use anyhow::{Context as _, Result, ensure};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
@@ -28,7 +30,7 @@ pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
     let seconds = bench.times(20, 2) as u64;
     let (url, warehouse) = (catalog(bench)?, folder(bench, "changes")?);
     on_runtime(async {
-        let shop = PrivateServer::with_changes().await;
+        let shop = PrivateServer::with_changes_over_tcp().await;
         let topics = Connection { id: "topics".into(), conn_type: "log".into(), ..Connection::default() };
         let source = Connection::from_uri(CAPTURE, &shop.url())?;
         let world = World::new(url, warehouse, vec![topics, source]).await?;
@@ -44,12 +46,17 @@ pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
         let changed = world.captured(rows + changes, changes).await?;
         let peak = peak_of(std::process::id())?;
         let delays = world.delays(&mut db, (rows, rows + changes), seconds).await?;
+        let debezium = Debezium::start(&world.connections[1]).await?;
+        let snapshot_there = debezium.rate(0, rows).await?;
+        let changes_there = debezium.catches_up(rows, changes, update(&mut db, rows, changes)).await?;
         let figure = |name, rate: f64, many: u64| Figure::new(name, rate, 1).with("rows", many);
         Ok(vec![
             figure("cdc_snapshot_rows_per_s", snapshot.0, rows).with("mirrored_per_s", snapshot.1),
             figure("cdc_changes_per_s", changed.1, changes).with("captured_per_s", changed.0),
             Figure::new("cdc_rss_mb", peak, 1),
             Figure::new("cdc_lag_p95_ms", percentile(&delays, 0.95), delays.len()).with("changes_per_s", A_SECOND),
+            figure("debezium_snapshot_rows_per_s", snapshot_there, rows),
+            figure("debezium_changes_per_s", changes_there, changes),
         ])
     })
 }
