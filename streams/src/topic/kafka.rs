@@ -86,8 +86,8 @@ impl KafkaTopic {
         let settings = Settings::of(connection)?;
         let asks = Client::open(&settings)?;
         Ok(KafkaTopic {
+            topic: settings.topic(topic).into(),
             settings,
-            topic: topic.into(),
             asks,
             reads: None,
             next: Vec::new(),

@@ -1,9 +1,10 @@
 //! Records that are written, and topics that are created.
 
-use super::world::{PATIENCE, World, read, record};
-use orch_sdk::task::TaskError;
+use super::world::{PATIENCE, World, connection, read, record, seek};
+use orch_sdk::task::{Connection, TaskError};
 use orch_store::topic::{NewRecord, partition_of};
 use orch_streams::topic::TopicReader as _;
+use orch_streams::topic::kafka::{KafkaProducer, KafkaTopic};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{BorrowedMessage, Headers as _};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
@@ -69,4 +70,20 @@ async fn a_topic_is_created_once() {
     let world = World::new(4).await;
     assert!(!world.producer.create_topic(&world.topic, 9).await.unwrap());
     assert_eq!(world.open().bounds().await.unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn a_topic_may_have_another_name_at_the_cluster() {
+    let world = World::new(1).await;
+    let extra = [("topics".to_string(), json!({ "readings": world.topic, "gone": "nowhere" }))].into_iter().collect();
+    let connection = Connection { extra, ..connection(world.broker) };
+    let producer = KafkaProducer::open(&connection).unwrap();
+    assert!(!producer.create_topic("readings", 1).await.unwrap(), "it is there");
+    producer.produce("readings", &[record(0, "a")]).await.unwrap();
+    let mut reader = KafkaTopic::open(&connection, "readings").unwrap();
+    assert_eq!(reader.bounds().await.unwrap()[0].next, 1);
+    seek(&mut reader, &[(0, 0)]).await;
+    assert_eq!(read(&mut reader, 1).await, [(0, 0, "a".to_string())]);
+    let missing = KafkaTopic::open(&connection, "gone").unwrap().bounds().await.unwrap_err().to_string();
+    assert!(missing.contains("has no topic `nowhere`"), "{missing}");
 }

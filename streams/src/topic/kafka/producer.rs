@@ -44,6 +44,7 @@ impl KafkaProducer {
     /// # Errors
     /// After an error some records may have been written, and others may still be.
     pub async fn produce(&self, topic: &str, records: &[NewRecord]) -> TaskResult<()> {
+        let topic = self.settings.topic(topic);
         let mut sent = VecDeque::with_capacity(records.len());
         for record in records {
             let headers = headers(record);
@@ -96,6 +97,7 @@ impl KafkaProducer {
 
     /// Whether it was created; otherwise there already is one of that name.
     pub async fn create_topic(&self, name: &str, partitions: i32) -> TaskResult<bool> {
+        let name = self.settings.topic(name);
         let admin: AdminClient<DefaultClientContext> = self.settings.admin()?;
         let options = AdminOptions::new().request_timeout(Some(ANSWER_WITHIN)).operation_timeout(Some(ANSWER_WITHIN));
         let created = admin.create_topics(&[NewTopic::new(name, partitions, REPLICAS)], &options).await;

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 const PORT: u16 = 9092;
 const BROKERS: &str = "bootstrap.servers";
+/// In the extra, and not one of librdkafka's: what the cluster calls topics that streams and tasks call otherwise.
+const TOPICS: &str = "topics";
 
 /// Settings that are the same for every stream and producer, each with what happens instead.
 const DECIDED: [(&str, &str); 17] = [
@@ -67,6 +69,7 @@ const DELIVERED_WITHIN: (&str, &str) = ("message.timeout.ms", "60000");
 pub(super) struct Settings {
     connection: String,
     own: BTreeMap<String, String>,
+    topics: BTreeMap<String, String>,
 }
 
 impl Settings {
@@ -89,7 +92,8 @@ impl Settings {
                 own.insert("sasl.mechanism".into(), "PLAIN".into());
             }
         }
-        for (name, value) in &connection.extra {
+        let topics = connection.extra.get(TOPICS).map_or(Ok(BTreeMap::new()), |topics| names(id, topics))?;
+        for (name, value) in connection.extra.iter().filter(|(name, _)| *name != TOPICS) {
             if let Some((_, instead)) = DECIDED.iter().find(|(decided, _)| decided == name) {
                 return Err(fatal(format!(
                     "connection `{id}` sets `{name}`, which streams decide: {instead}\nhint: remove `{name}` from its extra"
@@ -107,7 +111,12 @@ impl Settings {
             // OpenSSL is built in and knows no folder of the system by itself.
             own.insert("ssl.ca.location".into(), "probe".into());
         }
-        Ok(Settings { connection: id.clone(), own })
+        Ok(Settings { connection: id.clone(), own, topics })
+    }
+
+    /// What the cluster calls a topic.
+    pub(super) fn topic<'a>(&'a self, name: &'a str) -> &'a str {
+        self.topics.get(name).map_or(name, String::as_str)
     }
 
     pub(super) fn brokers(&self) -> &str {
@@ -162,6 +171,18 @@ impl Settings {
 
 fn broker(host: &str, port: u16) -> String {
     if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+fn names(id: &str, topics: &Value) -> TaskResult<BTreeMap<String, String>> {
+    let names = topics.as_object().and_then(|topics| {
+        topics.iter().map(|(name, there)| Some((name.clone(), there.as_str()?.to_owned()))).collect()
+    });
+    names.ok_or_else(|| {
+        fatal(format!(
+            "connection `{id}` sets `{TOPICS}` to something else than names\nhint: write `{{\"{TOPICS}\": {{\"openweather\": \
+             \"weather\"}}}}` into its extra: what is called `openweather` here is the topic `weather` of the cluster"
+        ))
+    })
 }
 
 fn text(id: &str, name: &str, value: &Value) -> TaskResult<String> {
@@ -245,6 +266,19 @@ mod tests {
         );
         let list = refused(&connection(json!({ "fetch.min.bytes": [1] })));
         assert!(list.contains("`fetch.min.bytes`"), "{list}");
+    }
+
+    #[test]
+    fn a_cluster_may_call_topics_otherwise() {
+        let connection = |topics: Value| connection(json!({ TOPICS: topics }));
+        let renamed = connection(json!({ "openweather": "weather" }));
+        check(&renamed, &[(BROKERS, "broker:9092")]);
+        let settings = Settings::of(&renamed).expect("it has what is needed");
+        assert_eq!(["openweather", "users"].map(|name| settings.topic(name)), ["weather", "users"]);
+        for wrong in [json!("weather"), json!({ "openweather": 1 }), json!(["weather"])] {
+            let problem = refused(&connection(wrong));
+            assert!(problem.contains("sets `topics`") && problem.contains("hint: "), "{problem}");
+        }
     }
 
     #[test]
