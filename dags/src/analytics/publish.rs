@@ -44,8 +44,8 @@ impl Publish<'_> {
         Ok(())
     }
 
-    /// The same for more rows than memory should hold: `make` gives a lot after the other, each is checked and written while the
-    /// next is made. What it gives to says `false` when nobody takes any more.
+    /// The same for more rows than memory should hold: `make` gives one lot of rows after the other, and each is checked and
+    /// written while the next is made. `false`: the write has failed, and no more rows are needed.
     pub(crate) async fn replace_while_made<R: Send>(
         &mut self,
         table: &'static Table<R>,

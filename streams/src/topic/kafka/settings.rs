@@ -179,8 +179,8 @@ fn names(id: &str, topics: &Value) -> TaskResult<BTreeMap<String, String>> {
     });
     names.ok_or_else(|| {
         fatal(format!(
-            "connection `{id}` sets `{TOPICS}` to something else than names\nhint: write `{{\"{TOPICS}\": {{\"openweather\": \
-             \"weather\"}}}}` into its extra: what is called `openweather` here is the topic `weather` of the cluster"
+            "`{TOPICS}` in the extra of connection `{id}` is no object of names\nhint: with `{{\"{TOPICS}\": {{\"openweather\": \
+             \"weather\"}}}}` the topic `openweather` is called `weather` at the cluster"
         ))
     })
 }
@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(["openweather", "users"].map(|name| settings.topic(name)), ["weather", "users"]);
         for wrong in [json!("weather"), json!({ "openweather": 1 }), json!(["weather"])] {
             let problem = refused(&connection(wrong));
-            assert!(problem.contains("sets `topics`") && problem.contains("hint: "), "{problem}");
+            assert!(problem.contains("no object of names") && problem.contains("hint: "), "{problem}");
         }
     }
 
