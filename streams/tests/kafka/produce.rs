@@ -75,7 +75,7 @@ async fn a_topic_is_created_once() {
 #[tokio::test]
 async fn a_topic_may_have_another_name_at_the_cluster() {
     let world = World::new(1).await;
-    let extra = [("topics".to_string(), json!({ "readings": world.topic, "gone": "nowhere" }))].into_iter().collect();
+    let extra = [("topics".to_string(), json!({ "readings": world.topic, "gone": "never-made" }))].into_iter().collect();
     let connection = Connection { extra, ..connection(world.broker) };
     let producer = KafkaProducer::open(&connection).unwrap();
     assert!(!producer.create_topic("readings", 1).await.unwrap(), "it is there");
@@ -85,5 +85,5 @@ async fn a_topic_may_have_another_name_at_the_cluster() {
     seek(&mut reader, &[(0, 0)]).await;
     assert_eq!(read(&mut reader, 1).await, [(0, 0, "a".to_string())]);
     let missing = KafkaTopic::open(&connection, "gone").unwrap().bounds().await.unwrap_err().to_string();
-    assert!(missing.contains("has no topic `nowhere`"), "{missing}");
+    assert!(missing.contains("has no topic `never-made`"), "{missing}");
 }
