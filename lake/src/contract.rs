@@ -201,6 +201,11 @@ impl Contract {
         self.add([Rule::RowsChange { least, most }])
     }
 
+    /// Each check in words, with what becomes of data that does not fit: `city is not null (quarantine)`.
+    pub fn checks(&self) -> Vec<String> {
+        self.checks.iter().map(|check| format!("{} ({})", check.rule.name(), check.policy)).collect()
+    }
+
     pub fn uri(&self) -> &str {
         &self.uri
     }

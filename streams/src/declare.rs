@@ -486,6 +486,9 @@ impl Stream {
                 }
             }
         }
+        if let Some(contract) = &self.contract {
+            spec["checks"] = json!(contract.checks());
+        }
         if self.json.changes.is_some() {
             spec["values"] = "changes".into();
         }

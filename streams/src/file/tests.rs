@@ -29,6 +29,7 @@ fn a_file_says_what_rust_would() {
     assert_eq!(registered.spec["write"], "upsert");
     assert_eq!(registered.spec["columns"][1], "fahrenheit = celsius * 1.8 + 32");
     assert_eq!(registered.spec["fields"][1], "celsius number");
+    assert_eq!(registered.spec["checks"][2], "fahrenheit is between -100 and 140 (quarantine)");
     let same = read(&format!("# by day\n{READINGS}")).expect("it is right").registered();
     assert_eq!(same.version, registered.version, "a comment makes no version");
     for (what, instead) in [("<> 'nowhere'", "= 'London'"), ("least: -100", "least: 0"), ("bucket(16", "bucket(8")] {
