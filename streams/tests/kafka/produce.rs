@@ -75,7 +75,8 @@ async fn a_topic_is_created_once() {
 #[tokio::test]
 async fn a_topic_may_have_another_name_at_the_cluster() {
     let world = World::new(1).await;
-    let extra = [("topics".to_string(), json!({ "readings": world.topic, "gone": "never-made" }))].into_iter().collect();
+    let extra =
+        [("topics".to_string(), json!({ "readings": world.topic, "gone": "never-made" }))].into_iter().collect();
     let connection = Connection { extra, ..connection(world.broker) };
     let producer = KafkaProducer::open(&connection).unwrap();
     assert!(!producer.create_topic("readings", 1).await.unwrap(), "it is there");
