@@ -18,7 +18,7 @@ const DAG: &str = "comprehensive_analytics_pipeline";
 const FIRST_DAY: &str = "2025-02-01";
 const LAST_DAY: &str = "2025-02-28";
 const DAYS: u32 = 28;
-/// Around the outlines of all zones: west, south, and how far they reach.
+/// A box around all zones: where longitude and latitude begin, and how many degrees they go on.
 const CITY: [(f64, f64); 2] = [(-74.26, 0.56), (40.49, 0.43)];
 
 /// The DAGs of trips and weather fill the lake from their samples; then a run of the analytics over all days of the month.
@@ -80,7 +80,7 @@ pub(crate) fn points(bench: &mut Bench) -> Result<Vec<Figure>> {
     Ok(vec![Figure::median("zone_points_per_s", &rates).with("rows", count).with("in_a_zone", share)])
 }
 
-/// As files that everybody reads.
+/// Writes zones and points as CSV for the peers.
 fn write_points(outlines: &Path, zones: &Zones, file: &Path, points: &[(f64, f64)]) -> Result<()> {
     let mut outlines = BufWriter::new(File::create(outlines)?);
     writeln!(outlines, "id,outline")?;

@@ -152,7 +152,7 @@ struct Placed {
     to: usize,
 }
 
-/// What the trips so far say of those to come. Days are told one after the other, each with all of its trips.
+/// What earlier trips say of later ones. Days come one after the other, each with all of its trips.
 pub struct Known {
     zones: Zones,
     weather: Hours,
@@ -160,14 +160,14 @@ pub struct Known {
     /// From each zone to each.
     routes: Vec<Recent>,
     pickups: Vec<Recent>,
-    /// Of each zone, for the hour that was asked last: the trips of an hour with trips in the week before.
+    /// Of each zone the hour that was asked last, and how many trips an hour with trips had in the week before it.
     usual: Vec<(i64, Option<f64>)>,
-    /// Of the hour that was asked last.
+    /// The weather of the hour that was asked last.
     weather_now: (i64, Option<Arc<Weather>>),
 }
 
 impl Known {
-    /// For rows of these days, told those of the week before too.
+    /// For rows of these days. The days of the week before them have to be learnt first.
     pub fn new(days: Days, zones: Zones, weather: Hours) -> Known {
         let count = zones.all().len();
         Known {
@@ -181,7 +181,7 @@ impl Known {
         }
     }
 
-    /// A day that only those after it look back to.
+    /// Takes in a day that gets no rows, since later days look back to it.
     pub fn learn(&mut self, trips: Vec<Trip>) {
         for placed in self.placed(trips) {
             self.add(&placed);
@@ -261,7 +261,7 @@ fn surge(count: usize, usual: Option<f64>) -> f64 {
     }
 }
 
-/// Of all there is of a trip.
+/// The first bytes of SHA-256 over all columns of a trip.
 fn hash(trip: &Trip, text: &mut Vec<u8>) -> u64 {
     let Trip { pickup, dropoff, from, to, vendor, passengers, distance, fare, tip, total } = *trip;
     text.clear();

@@ -89,7 +89,7 @@ impl Zone {
 #[derive(Debug, Clone, Default)]
 pub struct Zones {
     all: Vec<Arc<Zone>>,
-    /// Where the zones of low numbers are in the list: each trip is asked several times. The city has 265.
+    /// The places in `all` of the zones with numbers below `LOW_NUMBERS`, since each trip needs several. The city has 265 zones.
     places: Vec<Option<usize>>,
 }
 
@@ -103,7 +103,7 @@ impl Zones {
         all
     }
 
-    /// Those that `nyc_weather_etl` loads.
+    /// The zones that `nyc_weather_etl` loads.
     ///
     /// # Errors
     /// Never: they are in the binary.

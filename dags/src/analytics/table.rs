@@ -27,7 +27,7 @@ enum Told<R: 'static> {
     Clock(fn(&R) -> NaiveDateTime),
     Moment(fn(&R) -> DateTime<Utc>),
     Text(fn(&R) -> &str),
-    /// A text that a row does not keep.
+    /// A text that is written into the column and not stored in the row.
     Written(fn(&R, &mut dyn fmt::Write) -> fmt::Result),
     Truth(fn(&R) -> bool),
     Int(fn(&R) -> i32),

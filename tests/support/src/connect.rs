@@ -71,7 +71,7 @@ impl Connect {
             let answer = self.ask("PUT", &format!("/connectors/{connector}/config"), config).await;
             match status_of(&answer) {
                 Some(201) => return,
-                // It is about something else at the moment.
+                // It assigns tasks at the moment, and no event tells when it has.
                 Some(409) if begun.elapsed() < PATIENCE => tokio::time::sleep(LOOK).await,
                 _ => panic!("{answer}\n{}", self.said()),
             }

@@ -31,7 +31,7 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// Starts it. What it says is written into the folder.
+    /// Starts it. Its output goes to a file of the folder.
     pub fn start(folder: &Path, program: &Command) -> Guarded {
         std::fs::write(folder.join(OUTPUT), "").expect("the folder can be written");
         let shell = Command::new("sh")
@@ -48,11 +48,12 @@ impl Guarded {
         Guarded { shell, folder: folder.to_owned() }
     }
 
+    /// Its output so far.
     pub fn said(&self) -> String {
         std::fs::read_to_string(self.folder.join(OUTPUT)).unwrap_or_default()
     }
 
-    /// Waits for these words of it.
+    /// Waits until it has written these words. It is a process of its own and sends no events, so its output is looked at.
     pub async fn until_said(&self, words: &str) {
         let begun = Instant::now();
         while !self.said().contains(words) {

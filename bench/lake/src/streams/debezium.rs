@@ -19,7 +19,7 @@ pub(super) struct Debezium {
 }
 
 impl Debezium {
-    /// It reads what is there first.
+    /// A broker, Connect, and a connector that begins with a snapshot.
     pub(super) async fn start(source: &Connection) -> Result<Debezium> {
         let broker = Kafka::start().await;
         let topics = Connection::from_uri("topics", &format!("kafka://{}", broker.address()))?;
@@ -70,6 +70,7 @@ impl Debezium {
             if bounds.first().context("it has a partition")?.next >= records as i64 {
                 return Ok(());
             }
+            // A broker tells no end offsets by itself, and reading the records would take time from what is measured.
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }

@@ -110,7 +110,8 @@ impl<S: Source> Followed<S> {
         self.until_told(connect, |told| told.iter().any(|(_, told)| told.op == "d" && is_of(told, id))).await;
     }
 
-    /// What the topic has so far, with offsets and without tombstones, and how many records it has.
+    /// Reads the topic until its changes are as the test wants them. Gives them with their offsets, and how many records there are with
+    /// tombstones.
     async fn until_told(&self, connect: &Connect, holds: impl Fn(&[(i64, Told)]) -> bool) -> (Vec<(i64, Told)>, i64) {
         let mut topic = KafkaTopic::open(&broker(kafka().await), &self.topic).unwrap();
         topic.bounds().await.unwrap();
@@ -142,7 +143,7 @@ impl<S: Source> Followed<S> {
         let (told, records) = self
             .until_told(connect, |told| told.last().is_some_and(|(_, told)| told.op == "d" && is_of(told, -1)))
             .await;
-        // The first time that each change is told: a reader to whom this fits has missed none.
+        // Each change once. `replay` holds each against the row as it was, so a change that is missing is noticed.
         let mut known = BTreeSet::new();
         let first =
             told.iter().filter(|(_, told)| known.insert((told.source_position(), told.op.clone(), told.key.clone())));
