@@ -1,12 +1,15 @@
 //! Postgres: a table or a query as a stream of batches, by `copy` in its binary form.
 
+mod columns;
 mod decode;
 pub mod replication;
 mod session;
+mod visible;
 
 pub use decode::type_of;
 pub(crate) use session::without_rows;
 pub use session::{Session, connect};
+pub use visible::Visible;
 
 use crate::{
     batches::{BATCH_ROWS, Batches},
@@ -36,12 +39,19 @@ pub struct Read {
 #[derive(Debug, Clone)]
 enum What {
     Table { schema: String, table: String },
+    Columns { schema: String, table: String, columns: SchemaRef },
     Query(String),
 }
 
 impl Read {
     pub fn table(schema: &str, table: &str) -> Read {
         Read::new(What::Table { schema: schema.into(), table: table.into() })
+    }
+
+    /// Columns of a table as these types, whichever the table has; null in those that it has not. NaN of a decimal and infinite times
+    /// are null as well.
+    pub fn columns(schema: &str, table: &str, columns: SchemaRef) -> Read {
+        Read::new(What::Columns { schema: schema.into(), table: table.into(), columns })
     }
 
     /// What a statement gives. It takes no params: `copy` has none.
@@ -67,12 +77,34 @@ impl Read {
         self
     }
 
-    fn statement(&self) -> String {
+    async fn prepare(&self, db: &Client, connection: &Connection) -> TaskResult<(SchemaRef, String)> {
         match &self.what {
-            What::Table { schema, table } => format!("select * from {}", name_of(schema, table)),
+            What::Table { schema, table } => {
+                let has = declared(db, connection, schema, table).await?;
+                Ok((self.schema(has)?, format!("select * from {}", name_of(schema, table))))
+            }
+            What::Columns { schema, table, columns } => {
+                let has = declared(db, connection, schema, table).await?;
+                let has = |name: &String| has.iter().find(|(has, ..)| has == name).map(|(_, has, _)| has.as_str());
+                let given = columns.fields().iter().map(|field| columns::expression(field, has(field.name())));
+                let given = given.collect::<TaskResult<Vec<_>>>()?.join(", ");
+                Ok((columns.clone(), format!("select {given} from {}", name_of(schema, table))))
+            }
             // What follows a comment at the end of the statement must stand on a line of its own.
-            What::Query(statement) => format!("{statement}\n"),
+            What::Query(statement) => Ok((self.schema(described(db, statement).await?)?, format!("{statement}\n"))),
         }
+    }
+
+    fn schema(&self, columns: Declared) -> TaskResult<SchemaRef> {
+        let fields = columns.into_iter().map(|(name, has, required)| {
+            let cast = self.casts.get(&name).cloned();
+            let kept = match cast {
+                Some(cast) => cast,
+                None => decode::type_of(&has).ok_or_else(|| unreadable(&name, &has))?,
+            };
+            Ok(Field::new(name, kept, !required))
+        });
+        Ok(Arc::new(Schema::new(fields.collect::<TaskResult<Vec<Field>>>()?)))
     }
 }
 
@@ -87,9 +119,28 @@ fn name_of(schema: &str, table: &str) -> String {
 #[boxed]
 pub async fn read(connection: &Connection, read: Read) -> TaskResult<Batches> {
     let db = connect(connection).await?;
-    let schema = schema(&db, connection, &read).await?;
+    begin(db, connection, read).await
+}
+
+/// The same, and which transactions of the server the rows are of.
+///
+/// # Errors
+/// As [`read`].
+#[boxed]
+pub async fn copy(connection: &Connection, read: Read) -> TaskResult<(Visible, Batches)> {
+    let db = connect(connection).await?;
+    // What is visible may be in the log before it is on the disk of a server, so positions on the disk are too early.
+    let seen = "select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end
+        || ' ' || pg_current_snapshot()";
+    db.batch_execute("begin isolation level repeatable read read only").await?;
+    let seen: String = db.query_one(seen, &[]).await?.get(0);
+    Ok((seen.parse()?, begin(db, connection, read).await?))
+}
+
+async fn begin(db: Session, connection: &Connection, read: Read) -> TaskResult<Batches> {
+    let (schema, statement) = read.prepare(&db, connection).await?;
     let mut rows = Rows::of(schema.clone(), read.batch_rows)?;
-    let copy = format!("copy ({}) to stdout (format binary)", read.statement());
+    let copy = format!("copy ({statement}) to stdout (format binary)");
     Ok(Batches::read_ahead(schema, |taker| async move {
         let mut pieces = pin!(db.copy_out(&copy).await?);
         while let Some(piece) = pieces.next().await {
@@ -105,22 +156,6 @@ pub async fn read(connection: &Connection, read: Read) -> TaskResult<Batches> {
         }
         Ok(())
     }))
-}
-
-async fn schema(db: &Client, connection: &Connection, read: &Read) -> TaskResult<SchemaRef> {
-    let columns = match &read.what {
-        What::Table { schema, table } => declared(db, connection, schema, table).await?,
-        What::Query(statement) => described(db, statement).await?,
-    };
-    let fields = columns.into_iter().map(|(name, has, required)| {
-        let cast = read.casts.get(&name).cloned();
-        let kept = match cast {
-            Some(cast) => cast,
-            None => decode::type_of(&has).ok_or_else(|| unreadable(&name, &has))?,
-        };
-        Ok(Field::new(name, kept, !required))
-    });
-    Ok(Arc::new(Schema::new(fields.collect::<TaskResult<Vec<Field>>>()?)))
 }
 
 fn unreadable(name: &str, has: &str) -> anyhow::Error {
