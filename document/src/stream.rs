@@ -26,6 +26,7 @@ const NOT_FOR_RUNS: &[&str] = &[
     "windows",
     "delete_on_tombstone",
     "changes",
+    "snapshot_from",
     "partition_by",
     "sort_by",
     "properties",
@@ -50,6 +51,7 @@ const NOT_FOR_CAPTURES: &[&str] = &[
     "properties",
     "windows",
     "delete_on_tombstone",
+    "snapshot_from",
 ];
 const TYPES: &str = "types are `text`, `integer`, `number`, `decimal(10, 2)`, `boolean`, `date`, `timestamp` and `local_timestamp`; \
      `{…}` is an object with fields, `[…]` a list of one type. Within `{…}` quote what has a comma";
@@ -98,6 +100,7 @@ pub struct StreamFile {
     #[serde(default)]
     pub delete_on_tombstone: bool,
     pub capture: Option<Capture>,
+    pub snapshot_from: Option<PostgresTable>,
     #[serde(default, deserialize_with = "time")]
     pub commit_every: Option<Duration>,
     #[serde(default)]
@@ -234,6 +237,8 @@ pub struct Capture {
     pub topics: Option<String>,
     pub slot: Option<String>,
     pub publication: Option<String>,
+    #[serde(default)]
+    pub snapshot_by_mirrors: bool,
     pub server_id: Option<u32>,
     #[serde(default)]
     pub leave_out: BTreeMap<String, OneOrMore>,

@@ -43,6 +43,7 @@ pub struct Capture {
     /// Of tables that have another number.
     partitions_of: BTreeMap<String, i16>,
     pub(crate) prepare: Option<Arc<Prepare>>,
+    pub(crate) snapshot_by_mirrors: bool,
 }
 
 /// Which database it is, and what only its kind has.
@@ -86,6 +87,7 @@ impl Capture {
             partitions: 1,
             partitions_of: BTreeMap::new(),
             prepare: None,
+            snapshot_by_mirrors: false,
         }
     }
 
@@ -145,6 +147,12 @@ impl Capture {
     pub fn partitions_of(mut self, table: &str, many: i16) -> Capture {
         self.partitions_of.insert(self.full(table.into()), many);
         self
+    }
+
+    /// Of Postgres: rows that are there do not go through the topics, which begin with the changes. A record tells mirrors with
+    /// [`Stream::snapshot_from`](crate::Stream::snapshot_from) to copy the table: many times as fast.
+    pub fn snapshot_by_mirrors(self) -> Capture {
+        Capture { snapshot_by_mirrors: true, ..self }
     }
 
     /// Called before the tables are looked for. It may make those that are missing.
@@ -216,6 +224,9 @@ impl Capture {
             () if matches!(&self.kind, Kind::MySql { left_out, .. } if left_out.keys().any(|table| !self.tables.contains(table))) => {
                 Some("leaves out columns of a table that it does not capture".into())
             }
+            () if self.snapshot_by_mirrors && matches!(self.kind, Kind::MySql { .. }) => {
+                Some("leaves the snapshot to mirrors, which copy tables of Postgres only".into())
+            }
             () if slot.is_empty() || slot.len() > LONGEST_NAME || !slot.chars().all(is_plain) => {
                 Some(format!("has the slot `{slot}`: use up to 63 small letters, digits and `_`"))
             }
@@ -256,8 +267,9 @@ impl Capture {
                 own
             }
         };
+        let snapshot = self.snapshot_by_mirrors.then(|| ("snapshot_by_mirrors".into(), true.into()));
         let object = |value| if let Value::Object(fields) = value { fields } else { Map::new() };
-        object(told).into_iter().chain(object(own)).collect()
+        object(told).into_iter().chain(object(own)).chain(snapshot).collect()
     }
 }
 
@@ -297,6 +309,7 @@ mod tests {
             (capture().slot("Slot"), "small letters"),
             (capture().tables(["b.x"]), "two tables of one name"),
             (capture().partitions(0), "0 partitions"),
+            (Capture::mysql("db").tables(["a.x"]).snapshot_by_mirrors(), "tables of Postgres only"),
             (capture().partitions_of("a.x", 65), "65 partitions"),
             (capture().partitions_of("a.y", 2), "does not capture"),
             (capture().tables(["a.tä"]), "no name of a topic"),

@@ -40,6 +40,11 @@ const UNAVAILABLE: &str = "__unavailable";
 /// The key that the row had before, as JSON.
 const OLD_KEY: &str = "__old_key";
 
+/// What `op` says of a message in the log of the source, which is no change of a row.
+pub(crate) const MARK: &str = "m";
+/// The message by which a capture leaves the snapshot to mirrors.
+pub(crate) const SNAPSHOT_MARK: &str = "orch.snapshot";
+
 /// Columns that are made of a change, beside those of its row.
 pub(crate) fn is_of_change(column: &str) -> bool {
     column.starts_with("__")
@@ -211,6 +216,12 @@ struct Envelope<'a> {
     source: Option<Source>,
     #[serde(borrow)]
     op: Option<Cow<'a, str>>,
+    message: Option<Message>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    prefix: String,
 }
 
 #[derive(Deserialize)]
@@ -298,11 +309,12 @@ fn of_envelope(envelope: Envelope<'_>) -> Result<(Told, Row<'_>), String> {
         "c" | "u" | "r" => envelope.after,
         "d" => envelope.before,
         "t" => None,
+        MARK if envelope.message.is_some_and(|message| message.prefix == SNAPSHOT_MARK) => None,
         other => return Err(format!("its `op` is `{other}`, which is no change of a row")),
     };
     let row = match row.filter(|row| row.get() != "null") {
         Some(row) => serde_json::from_str(row.get()).map_err(|error| error.to_string())?,
-        None if matches!(op.as_ref(), "d" | "t") => Row::new(),
+        None if matches!(op.as_ref(), "d" | "t" | MARK) => Row::new(),
         None => return Err("it has no `after`".into()),
     };
     let mut told = Told { op: op.into_owned(), ..Told::default() };

@@ -6,6 +6,7 @@ use crate::decode::{Json, Transform};
 use crate::file::shown;
 use crate::publish::quarantine_topic;
 use crate::runs::{Runs, RunsOf};
+use crate::snapshot::SnapshotFrom;
 use crate::windows::Windows;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
@@ -59,6 +60,7 @@ pub struct Stream {
     pub(crate) commit: CommitAt,
     /// It writes topics, and reads none.
     pub(crate) capture: Option<Capture>,
+    pub(crate) snapshot: Option<SnapshotFrom>,
     is_paused: bool,
     description: String,
     /// Of a stream of a file: all that it says, and where it is.
@@ -187,6 +189,7 @@ impl Stream {
             sink: None,
             commit: CommitAt::default(),
             capture: None,
+            snapshot: None,
             is_paused: false,
             description: String::new(),
             written: None,
@@ -295,6 +298,13 @@ impl Stream {
         Stream { sink: Some(Sink::Lake(LakeTable { name: table, definition, write })), ..self }
     }
 
+    /// Of a mirror in the lake: the table that its topic tells of, as `schema.table` of a connection to Postgres. It is copied where the capture
+    /// leaves the snapshot to mirrors ([`Capture::snapshot_by_mirrors`]).
+    pub fn snapshot_from(self, connection: impl Into<String>, table: impl Into<String>) -> Stream {
+        let from = SnapshotFrom { connection: connection.into(), table: table.into() };
+        Stream { snapshot: Some(from), ..self }
+    }
+
     /// As [`Stream::append`], to a table of the Postgres database that a connection names. The table (`weather` or `schema.weather`) is
     /// created when it is missing, and grows with the columns of the rows.
     pub fn append_postgres(self, connection: &str, table: &str) -> Stream {
@@ -386,6 +396,12 @@ impl Stream {
         }
         if self.mirrors() && (self.json.changes.is_none() || self.windows.is_some()) {
             return wrong("mirrors a table: that needs `.changes(…)`, and no windows");
+        }
+        let is_mirrored_as_it_is = self.mirrors() && self.transform.is_none() && self.contract.is_none();
+        if self.snapshot.is_some() && !(is_mirrored_as_it_is && matches!(self.sink, Some(Sink::Lake(_)))) {
+            return wrong(
+                "copies the table of its source: that needs a mirror in the lake, without a transformation and checks",
+            );
         }
         if self.json.changes.is_some() && self.deletes {
             return wrong("reads changes, which tell of deleted rows: leave out `.delete_on_tombstone()`");
@@ -491,6 +507,10 @@ impl Stream {
         }
         if self.json.changes.is_some() {
             spec["values"] = "changes".into();
+        }
+        if let Some(from) = &self.snapshot {
+            spec["snapshot_from"] = from.table.as_str().into();
+            spec["snapshot_connection"] = from.connection.as_str().into();
         }
         if self.deletes {
             spec["tombstones"] = "delete".into();

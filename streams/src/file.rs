@@ -119,6 +119,9 @@ fn with_expressions(stream: Stream, said: &StreamFile, record: SchemaRef) -> Res
 }
 
 fn into_table(mut stream: Stream, said: &StreamFile, rows: &SchemaRef) -> Result<Stream, String> {
+    if let Some(from) = &said.snapshot_from {
+        stream = stream.snapshot_from(&from.connection, &from.table);
+    }
     if said.delete_on_tombstone {
         stream = stream.delete_on_tombstone();
     }
@@ -257,6 +260,7 @@ fn capture(said: &said::Capture, partitions: Option<u32>) -> Result<Capture, Str
     let foreign = [
         ("slot", said.slot.is_some() && !is_postgres),
         ("publication", said.publication.is_some() && !is_postgres),
+        ("snapshot_by_mirrors", said.snapshot_by_mirrors && !is_postgres),
         ("server_id", said.server_id.is_some() && is_postgres),
         ("leave_out", !said.leave_out.is_empty() && is_postgres),
     ];
@@ -269,6 +273,9 @@ fn capture(said: &said::Capture, partitions: Option<u32>) -> Result<Capture, Str
     capture = said.slot.iter().fold(capture, Capture::slot);
     capture = said.publication.iter().fold(capture, Capture::publication);
     capture = said.server_id.into_iter().fold(capture, Capture::server_id);
+    if said.snapshot_by_mirrors {
+        capture = capture.snapshot_by_mirrors();
+    }
     if let Some(many) = partitions {
         capture = capture.partitions(whole(many, "partitions")?);
     }

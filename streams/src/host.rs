@@ -4,6 +4,7 @@ use crate::capture;
 use crate::declare::{Sink, Stream};
 use crate::publish::{LakeTarget, PostgresTarget, RunsTarget, Target, To};
 use crate::run;
+use crate::snapshot::Snapshot;
 use crate::topic::{self, LogEnds};
 use orch_lake::Lake;
 use orch_sdk::task::{Connection, TaskError, TaskResult, fatal};
@@ -240,7 +241,14 @@ async fn open(host: &StreamHost, means: &Means, ends: &LogEnds, stream: &Stream,
             }
             let lake = (means.open_lake)(&connections)?;
             check_home(host, &lake, &table.name.to_string()).await?;
-            To::Lake(Box::new(LakeTarget { lake, table: table.clone() }))
+            let snapshot = match &stream.snapshot {
+                Some(from) => {
+                    let connection = (host.find)(&from.connection).await?;
+                    Some(Snapshot::of(from, connection, stream.json.schema.clone())?)
+                }
+                None => None,
+            };
+            To::Lake(Box::new(LakeTarget { lake, table: table.clone(), snapshot }))
         }
         Some(Sink::Postgres(table)) => {
             let connection = (host.find)(&table.connection).await?;

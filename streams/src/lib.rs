@@ -24,6 +24,7 @@ mod reading;
 mod records;
 mod run;
 mod runs;
+mod snapshot;
 mod sort;
 mod source;
 pub mod topic;

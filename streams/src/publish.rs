@@ -15,7 +15,7 @@ use crate::sort::PutAside;
 use crate::windows::fold;
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use chrono::{DateTime, Utc};
-use orch_sdk::task::TaskResult;
+use orch_sdk::task::{TaskResult, fatal};
 use orch_store::hint::{Hint, Hints};
 use orch_store::stream::{
     Covered, Lease, Left, Progress, StartAt, WindowChanges, commit_stream, commit_windows, start_stream,
@@ -40,6 +40,8 @@ pub(crate) struct Lot {
     pub(crate) windows: Option<WindowChanges>,
     /// Rows that tombstones delete.
     pub(crate) gone: Vec<Gone>,
+    /// Of a mirror: before this its table is copied from the source.
+    pub(crate) is_marked: bool,
 }
 
 impl Lot {
@@ -97,6 +99,9 @@ impl Target {
                 (lot.rows, lot.merged, lot.windows) = (vec![folded.rows], folded.merged, Some(folded.changes));
             }
         }
+        if lot.is_marked {
+            self.copy(stream, &lot).await?;
+        }
         let lot = &lot;
         let progress = Progress {
             covered: lot.covered.clone(),
@@ -124,6 +129,17 @@ impl Target {
         Ok(())
     }
 
+    /// The table becomes what the source has. The offsets stay.
+    async fn copy(&self, stream: &Stream, lot: &Lot) -> TaskResult<()> {
+        let To::Lake(lake) = &self.to else {
+            return Err(no_snapshot(stream));
+        };
+        if lake.copy(self, stream, lot).await? {
+            self.hints.give(Hint::Asset);
+        }
+        Ok(())
+    }
+
     /// Moves what the database of orch knows of the stream. `true`: DAGs may wait for the table.
     async fn commit(&self, tx: &mut PgConnection, lot: &Lot, progress: &Progress) -> TaskResult<bool> {
         // First the fence: from here on nothing takes the stream away until this commits.
@@ -133,6 +149,14 @@ impl Target {
         }
         Ok(is_asset_updated)
     }
+}
+
+fn no_snapshot(stream: &Stream) -> anyhow::Error {
+    fatal(format!(
+        "topic `{}` says that its mirrors copy the table, and stream `{}` does not say from where\n\
+         hint: declare it with `.snapshot_from(…)`, or let the capture read the rows into its topics",
+        stream.topic, stream.name
+    ))
 }
 
 /// As rows of the table beside that of the stream.

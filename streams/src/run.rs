@@ -199,11 +199,13 @@ async fn gather(
             lot.calls.extend(sorted.calls);
             lot.gone.extend(sorted.gone);
             lot.aside.extend(sorted.aside);
+            lot.is_marked |= sorted.is_marked;
             bytes += records.bytes();
             moving += records.moving();
             records.clear();
         }
-        let is_full = bytes >= stream.commit.bytes
+        let is_full = lot.is_marked
+            || bytes >= stream.commit.bytes
             || usize::try_from(lot.records).is_ok_and(|records| records >= stream.commit.records);
         let is_whole = !stream.mirrors() || moving <= 0 || Instant::now() >= until + stream.commit.every;
         if !is_whole || (!is_full && Instant::now() < until) {

@@ -62,6 +62,8 @@ pub(crate) struct Sorted {
     pub(crate) calls: Vec<Call>,
     /// Rows of the table that are deleted.
     pub(crate) gone: Vec<Gone>,
+    /// Of a mirror: its table is to be copied from the source.
+    pub(crate) is_marked: bool,
 }
 
 /// What rows are held against.
@@ -80,10 +82,11 @@ pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now
     if stream.starts_runs() && stream.json.schema.fields().is_empty() {
         let (calls, aside) = calls(records, None);
         let rows = RecordBatch::new_empty(stream.json.schema.clone());
-        return Ok(Sorted { rows, aside, calls, gone: Vec::new() });
+        return Ok(Sorted { rows, aside, calls, gone: Vec::new(), is_marked: false });
     }
     let Decoded { mut rows, bad } = decode(records, &stream.json, stream.transform.as_deref())?;
     let (mut aside, mut gone) = (Vec::new(), Vec::new());
+    let is_marked = take_marks(stream, &mut rows)?;
     for bad in bad {
         let Some(record) = records.get(bad.nth) else { continue };
         match Gone::of(&record) {
@@ -151,9 +154,9 @@ pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now
         let kept = (0..rows.num_rows()).map(|row| (partitions.value(row), offsets.value(row))).collect();
         let (calls, unfit) = calls(records, Some(&kept));
         aside.extend(unfit);
-        return Ok(Sorted { rows: rows.slice(0, 0), aside, calls, gone });
+        return Ok(Sorted { rows: rows.slice(0, 0), aside, calls, gone, is_marked });
     }
-    Ok(Sorted { rows, aside, calls: Vec::new(), gone })
+    Ok(Sorted { rows, aside, calls: Vec::new(), gone, is_marked })
 }
 
 /// As they came.
@@ -164,6 +167,19 @@ fn in_order(stream: &Stream, rows: &RecordBatch, others: &RecordBatch) -> TaskRe
     places.sort_unstable_by_key(|row| (partitions.value(*row), offsets.value(*row)));
     let places: UInt64Array = places.into_iter().map(|row| Some(row as u64)).collect();
     Ok(take_record_batch(&all, &places)?)
+}
+
+/// Takes marks out of the rows. `true`: there are some, and they are for this stream.
+fn take_marks(stream: &Stream, rows: &mut RecordBatch) -> TaskResult<bool> {
+    if stream.json.changes.is_none() {
+        return Ok(false);
+    }
+    let are_marks = changes::which(rows, &[changes::MARK]);
+    if are_marks.true_count() == 0 {
+        return Ok(false);
+    }
+    *rows = filter_record_batch(rows, &arrow::compute::not(&are_marks)?)?;
+    Ok(stream.mirrors())
 }
 
 fn split_by_key(rows: &RecordBatch, key: &[String]) -> TaskResult<(RecordBatch, RecordBatch)> {

@@ -1,6 +1,7 @@
 //! Changes of rows as records: Debezium's envelope as JSON, without its schema. What a source says of itself and how it writes values is
 //! its own ([`Table`]). Pure.
 
+use crate::changes::{MARK, SNAPSHOT_MARK};
 use orch_sdk::task::{TaskResult, fatal};
 use orch_store::topic::{MOST_RECORD_BYTES, NewRecord};
 use serde_json::{Map, Value};
@@ -46,6 +47,8 @@ pub(super) enum RowChange<C> {
     Update(Option<Old<C>>, Vec<C>),
     Delete(Old<C>),
     Truncate,
+    /// Nothing was done: mirrors copy the table from here on.
+    Mark,
 }
 
 /// What is told of a row before a change.
@@ -93,6 +96,7 @@ pub(super) fn records<T: Table>(
             Ok(vec![telling.record(key, telling.event("d", Some(&old), None))?])
         }
         RowChange::Truncate => Ok(vec![telling.record(None, telling.event("t", None, None))?]),
+        RowChange::Mark => Ok(vec![telling.record(None, telling.event(MARK, None, None))?]),
     }
 }
 
@@ -162,6 +166,11 @@ impl<T: Table> Telling<'_, T> {
         }
         out.extend_from_slice(b",\"source\":");
         self.table.write_source(&mut out, self.origin);
+        if op == MARK {
+            out.extend_from_slice(
+                format!(",\"message\":{{\"prefix\":\"{SNAPSHOT_MARK}\",\"content\":\"\"}}").as_bytes(),
+            );
+        }
         out.extend_from_slice(format!(",\"op\":\"{op}\",\"ts_ms\":{}}}", self.now_ms).as_bytes());
         out
     }

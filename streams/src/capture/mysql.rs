@@ -106,24 +106,6 @@ impl MySql {
         })
     }
 
-    fn of_snapshot(&self, name: &str, change: Change, of: OfSnapshot) -> TaskResult<NewRecord> {
-        let table = self.tables.get(name).context("a table that was not looked for")?;
-        let is_told: Vec<bool> = table.columns.iter().map(|column| !table.left_out.contains(&column.name)).collect();
-        let place = self.groups.place();
-        let origin = Origin {
-            is_mariadb: self.source.settings.is_mariadb,
-            server_id: self.source.settings.server_id,
-            gtid: None,
-            file: &place.file,
-            pos: place.pos,
-            row: 0,
-            at_ms: of.now_ms,
-            snapshot: of.place,
-        };
-        let at = At { name: &table.name, columns: &table.columns, is_told: &is_told };
-        records(&at, change, &origin, of.now_ms)?.pop().context("a row without a record")
-    }
-
     /// How rows look from here on.
     async fn map(&mut self, map: TableMap) -> TaskResult<()> {
         let is_it = |table: &Caught| table.name.database == map.database && table.name.table == map.name;
@@ -226,7 +208,7 @@ impl MySql {
 
 impl Source for MySql {
     type Sent = Sent;
-    type Row = Vec<Cell>;
+    type Cell = Cell;
 
     async fn open(wanted: Wanted) -> TaskResult<MySql> {
         let Wanted { stream, capture, connection, since } = wanted;
@@ -335,12 +317,22 @@ impl Source for MySql {
         Ok(())
     }
 
-    fn read(&self, table: &str, row: Vec<Cell>, of: OfSnapshot) -> TaskResult<NewRecord> {
-        self.of_snapshot(table, RowChange::Read(row), of)
-    }
-
-    fn emptied(&self, table: &str, of: OfSnapshot) -> TaskResult<NewRecord> {
-        self.of_snapshot(table, RowChange::Truncate, of)
+    fn record(&self, name: &str, change: Change, of: OfSnapshot) -> TaskResult<NewRecord> {
+        let table = self.tables.get(name).context("a table that was not looked for")?;
+        let is_told: Vec<bool> = table.columns.iter().map(|column| !table.left_out.contains(&column.name)).collect();
+        let place = self.groups.place();
+        let origin = Origin {
+            is_mariadb: self.source.settings.is_mariadb,
+            server_id: self.source.settings.server_id,
+            gtid: None,
+            file: &place.file,
+            pos: place.pos,
+            row: 0,
+            at_ms: of.now_ms,
+            snapshot: of.place,
+        };
+        let at = At { name: &table.name, columns: &table.columns, is_told: &is_told };
+        records(&at, change, &origin, of.now_ms)?.pop().context("a row without a record")
     }
 
     async fn resume(&mut self, known: &CapturePosition) -> TaskResult<Reached> {

@@ -11,14 +11,14 @@ use super::Capture;
 use super::envelope::{RowChange, records};
 use super::lot::Lot;
 use super::source::{Begin, OfSnapshot, Reached, Source, Wanted};
-use anyhow::Context as _;
-use orch_lake::source::postgres::replication::{self, CaughtTable, Message, Sent, Tuple, row_of_copy};
+use anyhow::{Context as _, bail};
+use orch_lake::source::postgres::replication::{self, CaughtTable, Cell, Message, Sent, Tuple, row_of_copy};
 use orch_sdk::task::TaskResult;
 use orch_store::stream::{CapturePosition, Left, LogPosition};
 use orch_store::topic::NewRecord;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use table::{At, Caught, Change, Origin};
+use table::{At, Caught, Origin};
 use tables::{followed, published, with_key};
 use transactions::Transactions;
 
@@ -55,20 +55,11 @@ impl Postgres {
     fn at(&self) -> LogPosition {
         LogPosition::Slot { slot: self.slot() }
     }
-
-    fn of_snapshot(&self, table: &str, change: Change, of: OfSnapshot) -> TaskResult<NewRecord> {
-        let found = self.tables.get(table).context("a table that was not looked for")?;
-        let caught = Caught { relation: found.relation(), topic: String::new() };
-        let (database, lsn, OfSnapshot { now_ms, place }) = (self.database.as_str(), self.lsn, of);
-        let origin = Origin { database, xid: None, previous: lsn, lsn, at_ms: now_ms, snapshot: place };
-        let record = records(&At(&caught), change, &origin, now_ms)?.pop();
-        record.context("a row without a record")
-    }
 }
 
 impl Source for Postgres {
     type Sent = Sent;
-    type Row = Tuple;
+    type Cell = Cell;
 
     async fn open(wanted: Wanted) -> TaskResult<Postgres> {
         let Wanted { stream, capture, connection, .. } = wanted;
@@ -109,6 +100,14 @@ impl Source for Postgres {
 
     async fn find_tables(&mut self) -> TaskResult<BTreeMap<String, u32>> {
         let tables = published(&mut self.source, &self.capture, &self.stream).await?;
+        let filtered = tables.found.values().find(|table| table.filter.is_some());
+        if let (true, Some(table)) = (self.capture.snapshot_by_mirrors, filtered) {
+            bail!(
+                "the publication has only some rows of table `{}`, and a copy would have all\n\
+                 hint: take `where` out of the publication, or `.snapshot_by_mirrors()` out of the capture; it is looked for again by itself",
+                table.full_name()
+            );
+        }
         self.known = tables.numbers();
         self.tables = tables.found;
         Ok(self.known.clone())
@@ -141,12 +140,13 @@ impl Source for Postgres {
         self.source.end_snapshot().await
     }
 
-    fn read(&self, table: &str, row: Tuple, of: OfSnapshot) -> TaskResult<NewRecord> {
-        self.of_snapshot(table, RowChange::Read(row), of)
-    }
-
-    fn emptied(&self, table: &str, of: OfSnapshot) -> TaskResult<NewRecord> {
-        self.of_snapshot(table, RowChange::Truncate, of)
+    fn record(&self, table: &str, change: RowChange<Cell>, of: OfSnapshot) -> TaskResult<NewRecord> {
+        let found = self.tables.get(table).context("a table that was not looked for")?;
+        let caught = Caught { relation: found.relation(), topic: String::new() };
+        let (database, lsn, OfSnapshot { now_ms, place }) = (self.database.as_str(), self.lsn, of);
+        let origin = Origin { database, xid: None, previous: lsn, lsn, at_ms: now_ms, snapshot: place };
+        let record = records(&At(&caught), change, &origin, now_ms)?.pop();
+        record.context("a row without a record")
     }
 
     async fn resume(&mut self, known: &CapturePosition) -> TaskResult<Reached> {

@@ -1,5 +1,6 @@
 //! One capture at work: the snapshot, if it has none, and then the changes. It reads on while it publishes what was read.
 
+use super::envelope::RowChange;
 use super::lot::Lot;
 use super::publish::{Part, Target};
 use super::source::{Begin, OfSnapshot, Reached, Source, Wanted};
@@ -119,26 +120,12 @@ impl<S: Source> AtWork<S> {
         tracing::info!(stream, is_again, "the tables are read: it waits for transactions that are open at the source");
         let reached = self.source.begin_snapshot().await?;
         self.reached(reached);
-        let mut last: Option<(String, S::Row)> = None;
-        for name in self.position.tables.clone().into_keys() {
-            // The rows of an earlier snapshot may be gone from the source. Among several partitions nothing would say which rows came first.
-            if is_again && self.capture.partitions_for(&name) == 1 {
-                let record = self.source.emptied(&name, self.of_snapshot("true"))?;
-                self.tell(&name, record).await?;
-            }
-            self.source.begin_table(&name).await?;
-            // The last row of all is marked, so each waits for the next one.
-            while let Some(row) = self.source.next_row().await? {
-                if let Some((name, row)) = last.replace((name.clone(), row)) {
-                    let record = self.source.read(&name, row, self.of_snapshot("true"))?;
-                    self.tell(&name, record).await?;
-                }
-            }
-        }
-        self.source.end_snapshot().await?;
-        if let Some((name, row)) = last {
-            let record = self.source.read(&name, row, self.of_snapshot("last"))?;
-            self.tell(&name, record).await?;
+        let tables: Vec<String> = self.position.tables.keys().cloned().collect();
+        if self.capture.snapshot_by_mirrors {
+            self.source.end_snapshot().await?;
+            self.mark(&tables).await?;
+        } else {
+            self.read_tables(tables, is_again).await?;
         }
         self.finish().await?;
         self.position.phase = CapturePhase::Changes;
@@ -146,6 +133,40 @@ impl<S: Source> AtWork<S> {
         self.publish();
         self.finish().await?;
         tracing::info!(stream, "all rows that were there are read; the changes follow");
+        Ok(())
+    }
+
+    /// Mirrors of the tables copy them.
+    async fn mark(&mut self, tables: &[String]) -> TaskResult<()> {
+        for name in tables {
+            let mark = self.source.record(name, RowChange::Mark, self.of_snapshot("true"))?;
+            self.tell(name, mark).await?;
+        }
+        Ok(())
+    }
+
+    async fn read_tables(&mut self, tables: Vec<String>, is_again: bool) -> TaskResult<()> {
+        let mut last: Option<(String, Vec<S::Cell>)> = None;
+        for name in tables {
+            // The rows of an earlier snapshot may be gone from the source. Among several partitions nothing would say which rows came first.
+            if is_again && self.capture.partitions_for(&name) == 1 {
+                let record = self.source.record(&name, RowChange::Truncate, self.of_snapshot("true"))?;
+                self.tell(&name, record).await?;
+            }
+            self.source.begin_table(&name).await?;
+            // The last row of all is marked, so each waits for the next one.
+            while let Some(row) = self.source.next_row().await? {
+                if let Some((name, row)) = last.replace((name.clone(), row)) {
+                    let record = self.source.record(&name, RowChange::Read(row), self.of_snapshot("true"))?;
+                    self.tell(&name, record).await?;
+                }
+            }
+        }
+        self.source.end_snapshot().await?;
+        if let Some((name, row)) = last {
+            let record = self.source.record(&name, RowChange::Read(row), self.of_snapshot("last"))?;
+            self.tell(&name, record).await?;
+        }
         Ok(())
     }
 

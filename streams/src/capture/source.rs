@@ -2,6 +2,7 @@
 //! does the rest, which is the same for all.
 
 use super::Capture;
+use super::envelope::RowChange;
 use super::lot::Lot;
 use chrono::{DateTime, Utc};
 use orch_sdk::task::{Connection, TaskResult};
@@ -44,8 +45,8 @@ pub(super) struct Wanted {
 pub(super) trait Source: Sized + Send {
     /// What the server sends while changes are followed.
     type Sent: Send;
-    /// A row of the snapshot.
-    type Row: Send;
+    /// A value of a row.
+    type Cell: Send;
 
     /// # Errors
     /// With what a person can do about it.
@@ -76,15 +77,12 @@ pub(super) trait Source: Sized + Send {
     fn begin_table(&mut self, name: &str) -> impl Future<Output = TaskResult<()>> + Send;
 
     /// The next row of the table; `None` after the last one.
-    fn next_row(&mut self) -> impl Future<Output = TaskResult<Option<Self::Row>>> + Send;
+    fn next_row(&mut self) -> impl Future<Output = TaskResult<Option<Vec<Self::Cell>>>> + Send;
 
     fn end_snapshot(&mut self) -> impl Future<Output = TaskResult<()>> + Send;
 
-    /// What a row of the snapshot becomes. The last one of all says that it is.
-    fn read(&self, table: &str, row: Self::Row, of: OfSnapshot) -> TaskResult<NewRecord>;
-
-    /// Says that a table is empty before its rows follow.
-    fn emptied(&self, table: &str, of: OfSnapshot) -> TaskResult<NewRecord>;
+    /// What the snapshot tells of a table: its rows, that it is empty before they follow, or that mirrors copy it.
+    fn record(&self, table: &str, change: RowChange<Self::Cell>, of: OfSnapshot) -> TaskResult<NewRecord>;
 
     /// Finds the tables again that a snapshot has read.
     ///

@@ -71,6 +71,11 @@ fn windows_changes_and_captures_have_the_tables_that_they_need() {
     assert_eq!((&all["write"], &all["values"]), (&"append".into(), &"changes".into()));
     let capture = read("capture: {database: postgres, connection: shop_db, tables: [public.orders], topics: shop}\n");
     assert!(!capture.expect("it is right").registered().spec["captures"].is_null());
+    let copied = "topic: shop.orders\nfields: {id: integer}\nchanges: true\nkey: id\ntable: mirror.orders\n\
+                  snapshot_from: {connection: shop_db, table: public.orders}\n";
+    assert_eq!(read(copied).expect("it is right").registered().spec["snapshot_from"], "public.orders");
+    let checked = format!("{copied}contract: [{{not_null: id}}]\n");
+    assert!(read(&checked).expect_err("a copy is not checked").contains("without a transformation and checks"));
     assert!(read("topic: o\nruns: {dag: process_order, most_open: 3}\n").is_ok());
 }
 

@@ -1,22 +1,27 @@
 //! Into a table of the lake: the snapshot, the rows that were put aside and the offsets change in one transaction, since the catalog
 //! is in the database of orch.
 
-use super::{Lot, Target, quarantined};
+use super::{Lot, Target, no_snapshot, quarantined};
 use crate::changes::{Mirrored, is_of_change, mirror};
-use crate::declare::{HowWritten, LakeTable, Stream};
+use crate::declare::{HowWritten, LakeTable, Sink, Stream};
 use crate::decode::{OFFSET, PARTITION};
 use crate::gone::Deleted;
 use crate::latest;
+use crate::snapshot::{Snapshot, not_copied};
+use anyhow::Context as _;
 use arrow::array::RecordBatch;
+use iceberg::TableUpdate;
 use iceberg::spec::PrimitiveType;
 use orch_lake::contract::quarantine_of;
 use orch_lake::table::CommitStep;
 use orch_lake::table::evolve::Columns;
 use orch_lake::{Batches, Change, Filter, Lake, LakeError, LakeResult, Table, TableDef, TableName};
 use orch_sdk::task::TaskResult;
-use orch_store::stream::{Lease, Progress, StartAt, start_stream};
+use orch_store::stream::{Covered, Lease, Progress, StartAt, start_stream};
 use serde_json::{Map, json};
 
+/// Of a table: what a mirror has copied from its source.
+const COPIED: &str = "orch.mirror.copied";
 /// Other writers may be faster so often before the stream gives up and begins anew.
 const TRIES: u32 = 20;
 
@@ -24,6 +29,8 @@ const TRIES: u32 = 20;
 pub(crate) struct LakeTarget {
     pub(crate) lake: Lake,
     pub(crate) table: LakeTable,
+    /// Of a mirror that copies the table of its source.
+    pub(crate) snapshot: Option<Snapshot>,
 }
 
 impl LakeTarget {
@@ -95,6 +102,34 @@ impl LakeTarget {
 
     async fn try_publish(&self, target: &Target, stream: &Stream, lot: &Lot, progress: &Progress) -> TaskResult<bool> {
         let changes = self.changes(stream, &target.lease, lot).await?;
+        self.commit(target, lot, progress, changes).await
+    }
+
+    /// `true`: DAGs may wait for the table.
+    pub(super) async fn copy(&self, target: &Target, stream: &Stream, lot: &Lot) -> TaskResult<bool> {
+        let snapshot = self.snapshot.as_ref().ok_or_else(|| no_snapshot(stream))?;
+        let table = self.lake.table(&self.table.name).await?;
+        tracing::info!(stream = stream.name, from = snapshot.table, "the table is copied from its source");
+        let (copied, rows) = snapshot.copy().await?;
+        let mut change = table.overwrite(Filter::All, rows).await?;
+        let updates = [(COPIED.to_owned(), copied.to_string())].into();
+        change.updates.push(TableUpdate::SetProperties { updates });
+        let rows = change.added_rows();
+        let covered: Vec<_> = lot.covered.iter().map(|one| Covered { to: one.from, ..*one }).collect();
+        let progress = Progress {
+            asset: stream.sink.as_ref().map(Sink::asset).unwrap_or_default(),
+            rows: i64::try_from(rows).unwrap_or(i64::MAX),
+            covered,
+            ..Progress::default()
+        };
+        let change =
+            change.property("orch.stream", &stream.name).property("orch.stream.snapshot_from", &snapshot.table);
+        let is_asset_updated = self.commit(target, &Lot::default(), &progress, vec![change]).await?;
+        tracing::info!(stream = stream.name, rows, "the table is copied; the changes follow");
+        Ok(is_asset_updated)
+    }
+
+    async fn commit(&self, target: &Target, lot: &Lot, progress: &Progress, changes: Vec<Change>) -> TaskResult<bool> {
         let mut step = CommitStep::new(&self.lake, changes);
         loop {
             step.stage().await?;
@@ -111,6 +146,17 @@ impl LakeTarget {
         }
     }
 
+    /// Without what the table has by its copy.
+    fn not_copied(&self, table: &Table, lot: &[RecordBatch]) -> TaskResult<Vec<RecordBatch>> {
+        match table.metadata().properties().get(COPIED).filter(|_| self.snapshot.is_some()) {
+            Some(copied) => {
+                let copied = copied.parse().with_context(|| format!("the property `{COPIED}` of the table"))?;
+                lot.iter().map(|changes| not_copied(&copied, changes)).collect()
+            }
+            None => Ok(lot.to_vec()),
+        }
+    }
+
     async fn changes(&self, stream: &Stream, lease: &Lease, lot: &Lot) -> TaskResult<Vec<Change>> {
         let mut changes = Vec::new();
         if lot.changes_rows() {
@@ -118,7 +164,8 @@ impl LakeTarget {
             let change = match &self.table.write {
                 HowWritten::Append => append(&table, lot).await?,
                 HowWritten::Mirror { key } => {
-                    let Mirrored { rows, gone, is_emptied } = mirror(&table, stream, &lot.rows, key).await?;
+                    let changes = self.not_copied(&table, &lot.rows)?;
+                    let Mirrored { rows, gone, is_emptied } = mirror(&table, stream, &changes, key).await?;
                     let rows = plain(&table, &rows)?;
                     if is_emptied {
                         table.overwrite(Filter::All, rows).await?

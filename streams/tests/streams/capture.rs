@@ -1,5 +1,6 @@
 //! Changes of a real Postgres, and of a real MariaDB, come to topics, each once, whatever ends in the middle.
 
+mod by_mirrors;
 mod copies;
 mod debezium;
 mod elsewhere;

@@ -64,8 +64,14 @@ const CAPTURE: &[Key] = &[
     key("topics", &Shape::Text, "How the names of topics begin; the id of the connection without this"),
     key("slot", &Shape::Text, "Of Postgres: the slot by which the server keeps its log for this stream"),
     key("publication", &Shape::Text, "Of Postgres: the publication of the tables"),
+    key("snapshot_by_mirrors", &Shape::Flag, "Of Postgres: rows that are there are copied by mirrors, not by topics"),
     key("server_id", &Shape::Count, "Of MySQL: the number by which the server knows its readers"),
     key("leave_out", &Shape::Table(&TEXTS), "Of MySQL: columns of a table that are in no record"),
+];
+
+const SNAPSHOT_FROM: &[Key] = &[
+    required("connection", &Shape::Text, "The connection of the database"),
+    required("table", &Shape::Text, "The table, as in `public.orders`"),
 ];
 
 pub(in crate::file) const STREAM: &[Key] = &[
@@ -103,6 +109,11 @@ pub(in crate::file) const STREAM: &[Key] = &[
     key("sort_by", &TEXTS, "Of a table of the lake: how rows are sorted in each file"),
     key("properties", &Shape::Table(&Shape::Text), "Of a table of the lake"),
     key("windows", &Shape::Object(WINDOWS), "Rows are added up in windows of time"),
+    key(
+        "snapshot_from",
+        &Shape::Object(SNAPSHOT_FROM),
+        "Of a mirror: the table that it copies where the capture says `snapshot_by_mirrors`",
+    ),
     key("delete_on_tombstone", &Shape::Flag, "A record without a value deletes the row of its key"),
     key("capture", &Shape::Object(CAPTURE), "It brings changes of a database into topics, and reads none"),
     key("commit_every", &Shape::Time, "How long rows wait for others before they are published; 1s without this"),
