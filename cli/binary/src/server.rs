@@ -14,9 +14,12 @@ use crate::{
     session::Session,
 };
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::map_request;
 use axum::serve::Listener;
 use chrono::{DateTime, Utc};
 use clap::Args as _;
+use orch_http::read_to_the_end;
 use orch_sdk::task::{BoxFuture, Connection, TaskResult, fatal};
 use orch_store::connect;
 use orch_store::hint::{Hint, Hints};
@@ -152,7 +155,8 @@ where
     L: Listener,
     L::Addr: std::fmt::Debug,
 {
-    Ok(axum::serve(listener, app?).with_graceful_shutdown(stop.cancelled_owned()).await?)
+    let app = app?.layer(map_request(async |request: Request| request.map(read_to_the_end)));
+    Ok(axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await?)
 }
 
 /// Where a server listens.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::workspace::{assert_none, members, metadata, packages, text};
 
 /// Every package and what of ours it may depend on. A new package gets a line here, with thought.
-const ARROWS: [(&str, &[&str]); 30] = [
+const ARROWS: [(&str, &[&str]); 31] = [
     ("orch-spec", &[]),
     ("orch-core", &["orch-spec"]),
     ("orch-sdk", &["orch-spec"]),
@@ -16,11 +16,16 @@ const ARROWS: [(&str, &[&str]); 30] = [
     ("orch-scheduler", &["orch-store", "orch-core", "orch-spec"]),
     ("orch-workers", &["orch-store", "orch-core", "orch-document", "orch-sdk", "orch-spec"]),
     ("orch-deeds", &["orch-wire", "orch-store", "orch-core", "orch-sdk", "orch-spec"]),
-    ("orch-web", &["orch-deeds", "orch-wire", "orch-store", "orch-core", "orch-document", "orch-sdk", "orch-spec"]),
+    ("orch-http", &[]),
+    (
+        "orch-web",
+        &["orch-http", "orch-deeds", "orch-wire", "orch-store", "orch-core", "orch-document", "orch-sdk", "orch-spec"],
+    ),
     ("orch-cluster", &[]),
     (
         "orch-binary",
         &[
+            "orch-http",
             "orch-scheduler",
             "orch-workers",
             "orch-store",
@@ -116,7 +121,7 @@ const FOR_TESTS: [&str; 3] = ["orch-test-support", "orch-test-lake", "orch-examp
 const IN_TESTS: [(&str, &str); 1] = [("orch-core", "orch-document")];
 
 /// The packages that must build and test in seconds, and what would end that.
-const ENGINE: [&str; 18] = [
+const ENGINE: [&str; 19] = [
     "orch-spec",
     "orch-core",
     "orch-sdk",
@@ -127,6 +132,7 @@ const ENGINE: [&str; 18] = [
     "orch-deeds",
     "orch-scheduler",
     "orch-workers",
+    "orch-http",
     "orch-web",
     "orch-cluster",
     "orch-binary",

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use orch_http::read_to_the_end;
 use orch_store::narrow;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -109,7 +110,7 @@ impl Door {
         request: hyper::Request<Incoming>,
         peer: SocketAddr,
     ) -> Result<axum::response::Response, Infallible> {
-        let mut request = request.map(Body::new);
+        let mut request = request.map(|body| read_to_the_end(Body::new(body)));
         request.extensions_mut().insert(Peer(peer.ip().to_canonical()));
         let mut router = self.router;
         Ok(router.call(request).await.unwrap_or_else(|never| match never {}))
