@@ -132,7 +132,12 @@ pub async fn copy(connection: &Connection, read: Read) -> TaskResult<(Visible, B
     // What is visible may be in the log before it is on the disk of a server, so positions on the disk are too early.
     let seen = "select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end
         || ' ' || pg_current_snapshot()";
-    db.batch_execute("begin isolation level repeatable read read only").await?;
+    // As a text a value looks as it does in replication, whatever the database is set to.
+    db.batch_execute(
+        "begin isolation level repeatable read read only; set local datestyle = 'ISO'; set local intervalstyle = 'postgres';
+        set local timezone = 'UTC'; set local extra_float_digits = 3",
+    )
+    .await?;
     let seen: String = db.query_one(seen, &[]).await?.get(0);
     Ok((seen.parse()?, begin(db, connection, read).await?))
 }

@@ -124,16 +124,16 @@ impl<S: Source> AtWork<S> {
         if self.capture.snapshot_by_mirrors {
             self.source.end_snapshot().await?;
             self.mark(&tables).await?;
+            tracing::info!(stream, "mirrors are told to copy the tables; the changes follow");
         } else {
             self.read_tables(tables, is_again).await?;
+            tracing::info!(stream, "all rows that were there are read; the changes follow");
         }
         self.finish().await?;
         self.position.phase = CapturePhase::Changes;
         self.lot.touch();
         self.publish();
-        self.finish().await?;
-        tracing::info!(stream, "all rows that were there are read; the changes follow");
-        Ok(())
+        self.finish().await
     }
 
     /// Mirrors of the tables copy them.

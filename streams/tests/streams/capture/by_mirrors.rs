@@ -77,10 +77,20 @@ async fn write(db: &mut PgConnection, dice: &mut Dice, writer: u64) {
     PrivateServer::run(db, &sql).await;
 }
 
-/// Others write all the time; sessions break, processes end, the slot is lost and the capture begins anew.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_copy_and_the_changes_make_the_table_whatever_breaks() {
-    let shop = shop(ITEMS).await;
+    a_copy_and_changes_make_the_table(&shop(ITEMS).await, 1).await;
+}
+
+/// A row that gets another key goes to another partition, in no order with its changes, so these tell all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_a_copied_table_are_spread_over_partitions() {
+    let items = format!("{ITEMS} alter table item replica identity full;");
+    a_copy_and_changes_make_the_table(&shop(&items).await, 2).await;
+}
+
+/// Others write all the time; sessions break, processes end, the slot is lost and the capture begins anew.
+async fn a_copy_and_changes_make_the_table(shop: &Shop, partitions: i16) {
     shop.run("insert into item select id, 0, repeat(id::text, 2000) from generate_series(0, 599) id").await;
     let stop = CancellationToken::new();
     let mut writers: JoinSet<u64> = JoinSet::new();
@@ -96,7 +106,7 @@ async fn the_copy_and_the_changes_make_the_table_whatever_breaks() {
         });
     }
     let (mut dice, mut orch) = (Dice(0x5eed), shop.world.db().await);
-    let mut hosts = vec![shop.start(2), shop.start(2)];
+    let mut hosts = vec![shop.start(partitions), shop.start(partitions)];
     for turn in 0..12 {
         shop.until_snapshot(1 + turn / 4).await;
         let told = shop.world.row().await.unwrap().records;
@@ -113,7 +123,7 @@ async fn the_copy_and_the_changes_make_the_table_whatever_breaks() {
             }
             _ => {
                 hosts.remove(0).end().await;
-                hosts.push(shop.start(2));
+                hosts.push(shop.start(partitions));
             }
         }
         shop.try_again().await;
@@ -123,7 +133,7 @@ async fn the_copy_and_the_changes_make_the_table_whatever_breaks() {
             hosts.remove(0).end().await;
             hosts.remove(0).end().await;
             shop.drop_slot().await;
-            hosts = vec![shop.start(2), shop.start(2)];
+            hosts = vec![shop.start(partitions), shop.start(partitions)];
             shop.failure(|error| error.contains("is gone from the server")).await;
             shop.reset().await;
         }
@@ -146,7 +156,9 @@ async fn the_copy_and_the_changes_make_the_table_whatever_breaks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_has_the_values_that_records_would_tell() {
     let shop = shop(
-        "create type mood as enum ('fine', 'bad');
+        "alter database orch set datestyle = 'German'; alter database orch set intervalstyle = 'iso_8601';
+        alter database orch set timezone = 'Asia/Kolkata'; set timezone = 'UTC';
+        create type mood as enum ('fine', 'bad');
         create table every (id bigint primary key, small smallint, number integer, part real, double double precision, loose numeric,
             exact numeric(8,2), yes boolean, note text, code char(5), at timestamp, instant timestamptz, moment timestamptz, day date,
             clock time, bytes bytea, coded bytea, document jsonb, tags text[], who uuid, spirit mood, span interval);
