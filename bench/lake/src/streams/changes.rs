@@ -16,8 +16,13 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Executor as _};
 use std::time::{Duration, Instant};
 
+/// The connection of the database.
+const SOURCE: &str = "shop_db";
 const CAPTURE: &str = "shop";
 const MIRROR: &str = "shop_orders";
+/// A capture whose topic has the rows of the snapshot, and a mirror that reads them there.
+const TOLD: &str = "told";
+const MIRROR_OF_TOLD: &str = "told_orders";
 /// Updates of one transaction.
 const A_TRANSACTION: u64 = 1_000;
 /// Of the changes whose delay is measured.
@@ -32,7 +37,7 @@ pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
     on_runtime(async {
         let shop = PrivateServer::with_changes_over_tcp().await;
         let topics = Connection { id: "topics".into(), conn_type: "log".into(), ..Connection::default() };
-        let source = Connection::from_uri(CAPTURE, &shop.url())?;
+        let source = Connection::from_uri(SOURCE, &shop.url())?;
         let world = World::new(url, warehouse, vec![topics, source]).await?;
         let mut db = PgConnection::connect(&shop.url()).await?;
         db.execute("create table orders (id bigint primary key, customer_id int, total numeric(10, 2), note text, ordered_at timestamptz)").await?;
@@ -40,18 +45,21 @@ pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
             select n, n % 1000, n % 10000 / 100.0, 'note ' || n, now() from generate_series(1, $1::bigint) n";
         sqlx::query(insert).bind(rows as i64).execute(&mut db).await?;
 
+        let told = world.rates(through_the_topic(), rows, rows).await?;
+        db.execute("select pg_drop_replication_slot('orch_told')").await?;
         forget_peak(std::process::id())?;
-        let snapshot = world.captured(rows, rows).await?;
+        // Their one record is the mark.
+        let copied = world.rates(by_the_mirror(), 1, rows).await?;
         update(&mut db, rows, changes).await?;
-        let changed = world.captured(rows + changes, changes).await?;
+        let changed = world.rates(by_the_mirror(), 1 + changes, changes).await?;
         let peak = peak_of(std::process::id())?;
-        let delays = world.delays(&mut db, (rows, rows + changes), seconds).await?;
+        let delays = world.delays(&mut db, (rows, 1 + changes), seconds).await?;
         let debezium = Debezium::start(&world.connections[1]).await?;
         let snapshot_there = debezium.rate(0, rows).await?;
         let changes_there = debezium.catches_up(rows, changes, update(&mut db, rows, changes)).await?;
         let figure = |name, rate: f64, many: u64| Figure::new(name, rate, 1).with("rows", many);
         Ok(vec![
-            figure("cdc_snapshot_rows_per_s", snapshot.0, rows).with("mirrored_per_s", snapshot.1),
+            figure("cdc_snapshot_rows_per_s", copied.1, rows).with("through_the_topic_per_s", told.1),
             figure("cdc_changes_per_s", changed.1, changes).with("captured_per_s", changed.0),
             Figure::new("cdc_rss_mb", peak, 1),
             Figure::new("cdc_lag_p95_ms", percentile(&delays, 0.95), delays.len()).with("changes_per_s", A_SECOND),
@@ -61,7 +69,18 @@ pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
     })
 }
 
-fn streams() -> Vec<Stream> {
+fn by_the_mirror() -> [Stream; 2] {
+    let capture = Capture::postgres(SOURCE).tables(["public.orders"]).topics(CAPTURE).snapshot_by_mirrors();
+    let capture = Stream::new(CAPTURE).capture(capture).commit_every(COMMIT);
+    [capture, mirror(MIRROR, CAPTURE).snapshot_from(SOURCE, "public.orders")]
+}
+
+fn through_the_topic() -> [Stream; 2] {
+    let capture = Capture::postgres(SOURCE).tables(["public.orders"]).topics(TOLD);
+    [Stream::new(TOLD).capture(capture).commit_every(COMMIT), mirror(MIRROR_OF_TOLD, TOLD)]
+}
+
+fn mirror(name: &str, topics: &str) -> Stream {
     let field = |name, of| Field::new(name, of, true);
     let row = Schema::new(vec![
         field("id", DataType::Int64),
@@ -71,10 +90,8 @@ fn streams() -> Vec<Stream> {
         field("ordered_at", DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))),
     ]);
     let table = TableDef::of(&row).expect("the lake has these types").key(["id"]);
-    let name = "bench.orders".parse().expect("it is a name");
-    let capture = Capture::postgres(CAPTURE).tables(["public.orders"]).topics(CAPTURE);
-    let mirror = Stream::new(MIRROR).topic("shop.orders").changes(Changes::of(row)).mirror(name, table, &["id"]);
-    vec![Stream::new(CAPTURE).capture(capture).commit_every(COMMIT), mirror.commit_every(COMMIT)]
+    let stream = Stream::new(name).topic(format!("{topics}.orders")).changes(Changes::of(row)).commit_every(COMMIT);
+    stream.mirror(format!("bench.{name}").parse().expect("it is a name"), table, &["id"])
 }
 
 /// Rows of all parts of the table.
@@ -90,24 +107,25 @@ async fn update(db: &mut PgConnection, rows: u64, changes: u64) -> Result<()> {
 }
 
 impl World {
-    /// Records a second into the topic, and from the database into the table of the lake.
-    async fn captured(&self, all: u64, records: u64) -> Result<(f64, f64)> {
-        let running = self.start(streams());
-        let mirror = self.until(MIRROR, all).await?;
-        let capture = self.until(CAPTURE, all).await?;
+    /// Rows a second into the topic, and from the database into the table of the lake, until a capture and its mirror have read `all`.
+    async fn rates(&self, streams: [Stream; 2], all: u64, rows: u64) -> Result<(f64, f64)> {
+        let [capture, mirror] = streams.each_ref().map(|stream| stream.name().to_owned());
+        let running = self.start(streams.to_vec());
+        let mirror = self.until(&mirror, all).await?;
+        let capture = self.until(&capture, all).await?;
         running.end().await;
         ensure!(mirror.quarantined == 0, "{} records are in quarantine", mirror.quarantined);
         let from = capture.started_at.context("it has run")?;
         let rate = |to: Option<chrono::DateTime<chrono::Utc>>| {
             let seconds = (to.context("it has committed")? - from).as_seconds_f64();
-            anyhow::Ok(records as f64 / seconds)
+            anyhow::Ok(rows as f64 / seconds)
         };
         Ok((rate(capture.last_commit_at)?, rate(mirror.last_commit_at)?))
     }
 
     /// From a commit at the source until the change is in the table, in milliseconds, while changes come all the time.
     async fn delays(&self, db: &mut PgConnection, (rows, before): (u64, u64), seconds: u64) -> Result<Vec<f64>> {
-        let running = self.start(streams());
+        let running = self.start(by_the_mirror().to_vec());
         let a_tick = A_SECOND * TICK.as_millis() as u64 / 1_000;
         let (mut took, mut done, mut at) = (Vec::new(), before, Instant::now());
         while done < before + A_SECOND * seconds {
