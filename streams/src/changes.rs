@@ -221,7 +221,7 @@ struct Envelope<'a> {
 
 #[derive(Deserialize)]
 struct Message {
-    prefix: String,
+    prefix: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -309,7 +309,7 @@ fn of_envelope(envelope: Envelope<'_>) -> Result<(Told, Row<'_>), String> {
         "c" | "u" | "r" => envelope.after,
         "d" => envelope.before,
         "t" => None,
-        MARK if envelope.message.is_some_and(|message| message.prefix == SNAPSHOT_MARK) => None,
+        MARK if envelope.message.is_some_and(|message| message.prefix.as_deref() == Some(SNAPSHOT_MARK)) => None,
         other => return Err(format!("its `op` is `{other}`, which is no change of a row")),
     };
     let row = match row.filter(|row| row.get() != "null") {
