@@ -14,7 +14,6 @@ use crate::{
     session::Session,
 };
 use axum::Router;
-use axum::extract::Request;
 use axum::middleware::map_request;
 use axum::serve::Listener;
 use chrono::{DateTime, Utc};
@@ -155,7 +154,7 @@ where
     L: Listener,
     L::Addr: std::fmt::Debug,
 {
-    let app = app?.layer(map_request(async |request: Request| request.map(read_to_the_end)));
+    let app = app?.layer(map_request(async |request| read_to_the_end(request)));
     Ok(axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await?)
 }
 

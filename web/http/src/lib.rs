@@ -1,4 +1,4 @@
-//! What all servers of orch do with a request, whoever answers it.
+//! How servers of orch read requests.
 
 mod unread;
 

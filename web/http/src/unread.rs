@@ -3,6 +3,8 @@
 //! connection goes on.
 
 use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::header;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use std::pin::Pin;
@@ -15,9 +17,13 @@ const MOST_BYTES: usize = 1 << 20;
 /// A rest that takes longer is held back on purpose.
 const MOST_TIME: Duration = Duration::from_secs(5);
 
-/// The same body. What is not read of it when it is dropped is read then, if it is not too much.
-pub fn read_to_the_end(body: Body) -> Body {
-    if body.is_end_stream() { body } else { Body::new(Unread(body)) }
+/// The same request. What is not read of its body when that is dropped is read then, if it is not too much.
+pub fn read_to_the_end(request: Request) -> Request {
+    // A client that waits to be asked for its body has not sent it, and to read it would be to ask.
+    if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
+        return request;
+    }
+    request.map(|body| Body::new(Unread(body)))
 }
 
 struct Unread(Body);
@@ -61,7 +67,6 @@ async fn read(mut rest: Body) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::extract::Request;
     use axum::http::StatusCode;
     use axum::middleware::map_request;
     use axum::{Router, serve};
@@ -74,7 +79,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let app = Router::new().fallback(async || StatusCode::UNAUTHORIZED);
-        let app = app.layer(map_request(async |request: Request| request.map(read_to_the_end)));
+        let app = app.layer(map_request(async |request| read_to_the_end(request)));
         let mut serving = JoinSet::new();
         serving.spawn(async move { serve(listener, app).await.unwrap() });
         (client, serving)
@@ -87,8 +92,8 @@ mod tests {
         answer.lines().next().map(str::to_owned)
     }
 
-    async fn post(client: &mut TcpStream, bytes: usize) {
-        let head = format!("POST / HTTP/1.1\r\nHost: orch\r\nContent-Length: {bytes}\r\n\r\n");
+    async fn post(client: &mut TcpStream, bytes: usize, more: &str) {
+        let head = format!("POST / HTTP/1.1\r\nHost: orch\r\nContent-Length: {bytes}\r\n{more}\r\n");
         client.write_all(head.as_bytes()).await.unwrap();
     }
 
@@ -96,7 +101,7 @@ mod tests {
     async fn a_connection_goes_on_after_an_answer_to_a_part_of_a_request() {
         let (mut client, _serving) = server().await;
         for _ in 0..3 {
-            post(&mut client, 20).await;
+            post(&mut client, 20, "").await;
             assert_eq!(answer(&mut client).await.as_deref(), Some("HTTP/1.1 401 Unauthorized"));
             client.write_all(&[b'x'; 20]).await.unwrap();
         }
@@ -105,10 +110,17 @@ mod tests {
     #[tokio::test]
     async fn a_large_rest_is_not_read() {
         let (mut client, _serving) = server().await;
-        post(&mut client, 4 * MOST_BYTES).await;
+        post(&mut client, 4 * MOST_BYTES, "").await;
         assert!(answer(&mut client).await.is_some());
         let more = vec![b'x'; 1 << 16];
         while client.write_all(&more).await.is_ok() {}
         assert_eq!(answer(&mut client).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_client_is_not_asked_for_a_body_that_is_refused() {
+        let (mut client, _serving) = server().await;
+        post(&mut client, 20, "Expect: 100-continue\r\n").await;
+        assert_eq!(answer(&mut client).await.as_deref(), Some("HTTP/1.1 401 Unauthorized"));
     }
 }

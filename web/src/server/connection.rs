@@ -110,7 +110,7 @@ impl Door {
         request: hyper::Request<Incoming>,
         peer: SocketAddr,
     ) -> Result<axum::response::Response, Infallible> {
-        let mut request = request.map(|body| read_to_the_end(Body::new(body)));
+        let mut request = read_to_the_end(request.map(Body::new));
         request.extensions_mut().insert(Peer(peer.ip().to_canonical()));
         let mut router = self.router;
         Ok(router.call(request).await.unwrap_or_else(|never| match never {}))
