@@ -1,12 +1,16 @@
 //! The rows that a table of a database has, all at once. A mirror begins with them where its capture leaves the snapshot to mirrors.
 
 use crate::changes::{LSN, TX_ID};
-use arrow::array::{Array as _, AsArray as _, BooleanArray, RecordBatch};
+use anyhow::Context as _;
+use arrow::array::{AsArray as _, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int64Type, SchemaRef};
 use orch_lake::Batches;
 use orch_lake::source::postgres::{self, Read, Visible};
 use orch_sdk::task::{Connection, TaskResult, fatal};
+
+/// The property of a mirrored table that says what its copy has: see [`Visible`].
+pub(crate) const COPIED: &str = "orch.mirror.copied";
 
 /// A table, as it is declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,15 +49,19 @@ impl Snapshot {
     }
 }
 
-/// Changes that are not of what was copied: those have been carried out.
-pub(crate) fn not_copied(copied: &Visible, changes: &RecordBatch) -> TaskResult<RecordBatch> {
+/// Changes without those that the copy has. `copied`: as the table says.
+pub(crate) fn not_copied(copied: &str, lot: &[RecordBatch]) -> TaskResult<Vec<RecordBatch>> {
+    let copied: Visible = copied.parse().with_context(|| format!("the property `{COPIED}` of the table"))?;
+    lot.iter().map(|changes| without(&copied, changes)).collect()
+}
+
+fn without(copied: &Visible, changes: &RecordBatch) -> TaskResult<RecordBatch> {
     let column = |name: &str| changes.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
     let (Some(lsns), Some(transactions)) = (column(LSN), column(TX_ID)) else { return Ok(changes.clone()) };
-    let is_copied = |row: usize| {
-        let lsn = (!lsns.is_null(row)).then(|| u64::try_from(lsns.value(row)).ok()).flatten();
-        let transaction = (!transactions.is_null(row)).then(|| u32::try_from(transactions.value(row)).ok()).flatten();
-        lsn.zip(transaction).is_some_and(|(lsn, transaction)| copied.has(lsn, transaction))
-    };
-    let kept: BooleanArray = (0..changes.num_rows()).map(|row| Some(!is_copied(row))).collect();
-    if kept.false_count() == 0 { Ok(changes.clone()) } else { Ok(filter_record_batch(changes, &kept)?) }
+    let is_new = lsns.iter().zip(transactions).map(|(lsn, transaction)| {
+        let lsn = lsn.and_then(|lsn| u64::try_from(lsn).ok());
+        let transaction = transaction.and_then(|transaction| u32::try_from(transaction).ok());
+        Some(!lsn.zip(transaction).is_some_and(|(lsn, transaction)| copied.has(lsn, transaction)))
+    });
+    Ok(filter_record_batch(changes, &is_new.collect::<BooleanArray>())?)
 }

@@ -7,8 +7,7 @@ use crate::declare::{HowWritten, LakeTable, Sink, Stream};
 use crate::decode::{OFFSET, PARTITION};
 use crate::gone::Deleted;
 use crate::latest;
-use crate::snapshot::{Snapshot, not_copied};
-use anyhow::Context as _;
+use crate::snapshot::{COPIED, Snapshot, not_copied};
 use arrow::array::RecordBatch;
 use iceberg::TableUpdate;
 use iceberg::spec::PrimitiveType;
@@ -20,8 +19,6 @@ use orch_sdk::task::TaskResult;
 use orch_store::stream::{Covered, Lease, Progress, StartAt, start_stream};
 use serde_json::{Map, json};
 
-/// Of a table: what a mirror has copied from its source.
-const COPIED: &str = "orch.mirror.copied";
 /// Other writers may be faster so often before the stream gives up and begins anew.
 const TRIES: u32 = 20;
 
@@ -146,17 +143,6 @@ impl LakeTarget {
         }
     }
 
-    /// Without what the table has by its copy.
-    fn not_copied(&self, table: &Table, lot: &[RecordBatch]) -> TaskResult<Vec<RecordBatch>> {
-        match table.metadata().properties().get(COPIED).filter(|_| self.snapshot.is_some()) {
-            Some(copied) => {
-                let copied = copied.parse().with_context(|| format!("the property `{COPIED}` of the table"))?;
-                lot.iter().map(|changes| not_copied(&copied, changes)).collect()
-            }
-            None => Ok(lot.to_vec()),
-        }
-    }
-
     async fn changes(&self, stream: &Stream, lease: &Lease, lot: &Lot) -> TaskResult<Vec<Change>> {
         let mut changes = Vec::new();
         if lot.changes_rows() {
@@ -164,8 +150,10 @@ impl LakeTarget {
             let change = match &self.table.write {
                 HowWritten::Append => append(&table, lot).await?,
                 HowWritten::Mirror { key } => {
-                    let changes = self.not_copied(&table, &lot.rows)?;
-                    let Mirrored { rows, gone, is_emptied } = mirror(&table, stream, &changes, key).await?;
+                    let copied = table.metadata().properties().get(COPIED).filter(|_| self.snapshot.is_some());
+                    let new = copied.map(|copied| not_copied(copied, &lot.rows)).transpose()?;
+                    let changes = new.as_ref().unwrap_or(&lot.rows);
+                    let Mirrored { rows, gone, is_emptied } = mirror(&table, stream, changes, key).await?;
                     let rows = plain(&table, &rows)?;
                     if is_emptied {
                         table.overwrite(Filter::All, rows).await?
