@@ -1,5 +1,6 @@
 //! A capture leaves the snapshot to the mirrors: they copy the table, and carry out on it what was changed since the mark.
 
+use super::scenes::{update, writers};
 use super::source::Source as _;
 use super::{Dice, Shop, capture, lines, shop};
 use crate::world::{COMMIT, Host, SOURCE, named};
@@ -9,9 +10,6 @@ use orch_lake::TableDef;
 use orch_store::stream::{get_stream, restart_stream};
 use orch_streams::{Capture, Changes, OP, Stream};
 use orch_test_support::PrivateServer;
-use sqlx::PgConnection;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 /// Large values are told only where they change.
 const ITEMS: &str = "create table item (id integer primary key, n integer not null, note text);
@@ -59,22 +57,19 @@ impl Shop {
     }
 }
 
-/// One statement on rows that no other writer has: some get another key, and most do not tell their large value.
-async fn write(db: &mut PgConnection, dice: &mut Dice, writer: u64) {
+/// Some rows get another key, and most changes do not tell the large value.
+fn statement(dice: &mut Dice, writer: u64) -> String {
     let mut own = || dice.below(400) * 2 + writer;
     let (id, other) = (own(), own());
     let n = dice.below(1_000);
-    let sql = match dice.below(8) {
+    match dice.below(8) {
         0 => format!("delete from item where id = {id}"),
         1 | 2 => format!(
             "insert into item values ({id}, {n}, repeat('{n}', 2000)) on conflict (id) do update set n = excluded.n, note = excluded.note"
         ),
         3 | 4 => PrivateServer::move_key(id, other),
-        _ => {
-            format!("begin; update item set n = n + 1 where id = {id}; update item set n = {n} where id = {id}; commit")
-        }
-    };
-    PrivateServer::run(db, &sql).await;
+        _ => update(id, n),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,19 +87,7 @@ async fn changes_of_a_copied_table_are_spread_over_partitions() {
 /// Others write all the time; sessions break, processes end, the slot is lost and the capture begins anew.
 async fn a_copy_and_changes_make_the_table(shop: &Shop, partitions: i16) {
     shop.run("insert into item select id, 0, repeat(id::text, 2000) from generate_series(0, 599) id").await;
-    let stop = CancellationToken::new();
-    let mut writers: JoinSet<u64> = JoinSet::new();
-    for writer in 0..2_u64 {
-        let (stop, mut db) = (stop.clone(), shop.source.session().await);
-        writers.spawn(async move {
-            let (mut dice, mut many) = (Dice(7 + writer), 0);
-            while !stop.is_cancelled() {
-                write(&mut db, &mut dice, writer).await;
-                many += 1;
-            }
-            many
-        });
-    }
+    let (writers, stop) = writers(shop, statement).await;
     let (mut dice, mut orch) = (Dice(0x5eed), shop.world.db().await);
     let mut hosts = vec![shop.start(partitions), shop.start(partitions)];
     for turn in 0..12 {
@@ -248,5 +231,17 @@ async fn a_mark_is_for_mirrors_that_know_the_table() {
     let trail = get_stream(&mut shop.world.db().await, "trail").await.unwrap().unwrap();
     assert_eq!((trail.records, trail.quarantined), (2, 0));
     assert_eq!(lines(&shop.told("item").await)[0], "m - null");
+    host.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publication_of_some_rows_is_not_copied() {
+    let shop = shop(ITEMS).await;
+    shop.run("create publication orch_readings for table item where (id > 1)").await;
+    let host = shop.world.host_of(vec![capture_of_items(1)]);
+    let error = shop.failure(|error| error.contains("only some rows of table `public.item`")).await;
+    assert!(error.contains("take `where` out of the publication"), "{error}");
+    shop.run("alter publication orch_readings set table item").await;
+    shop.until_following().await;
     host.end().await;
 }

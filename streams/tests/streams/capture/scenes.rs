@@ -74,29 +74,44 @@ pub(super) async fn each_change_is_told_once<S: Source>(shop: &Shop<S>) -> Vec<T
     told
 }
 
-/// Of the rows that were there and of the changes none is missing, and none is told by both.
-pub(super) async fn the_snapshot_and_the_changes_fit<S: Source>(shop: &Shop<S>) {
-    shop.run(&format!("insert into item select id, 0, 'old' from {}", S::ids(0, 4_999))).await;
-    let stop = CancellationToken::new();
-    let mut writers: JoinSet<u64> = JoinSet::new();
+/// Two sessions that write all the time until they are stopped. They have rows of their own, so that none waits for the other. Gives how many
+/// statements each has run.
+pub(super) async fn writers<S: Source>(
+    shop: &Shop<S>,
+    statement: fn(&mut Dice, u64) -> String,
+) -> (JoinSet<u64>, CancellationToken) {
+    let (mut writers, stop) = (JoinSet::new(), CancellationToken::new());
     for writer in 0..2_u64 {
         let (stop, mut db) = (stop.clone(), shop.source.session().await);
         writers.spawn(async move {
             let (mut dice, mut many) = (Dice(77 + writer), 0);
             while !stop.is_cancelled() {
-                // Writers have rows of their own, so that none waits for the other.
-                let (id, n) = (dice.below(2_500) * 2 + writer, dice.below(1_000));
-                let sql = match dice.below(6) {
-                    0 => format!("delete from item where id = {id}"),
-                    1 => S::upsert(id, n),
-                    _ => format!("begin; update item set n = n + 1 where id = {id}; update item set n = {n} where id = {id}; commit"),
-                };
-                S::run(&mut db, &sql).await;
+                S::run(&mut db, &statement(&mut dice, writer)).await;
                 many += 1;
             }
             many
         });
     }
+    (writers, stop)
+}
+
+/// A transaction in which a row has another number for a while.
+pub(super) fn update(id: u64, n: u64) -> String {
+    format!("begin; update item set n = n + 1 where id = {id}; update item set n = {n} where id = {id}; commit")
+}
+
+/// Of the rows that were there and of the changes none is missing, and none is told by both.
+pub(super) async fn the_snapshot_and_the_changes_fit<S: Source>(shop: &Shop<S>) {
+    shop.run(&format!("insert into item select id, 0, 'old' from {}", S::ids(0, 4_999))).await;
+    let (writers, stop) = writers(shop, |dice, writer| {
+        let (id, n) = (dice.below(2_500) * 2 + writer, dice.below(1_000));
+        match dice.below(6) {
+            0 => format!("delete from item where id = {id}"),
+            1 => S::upsert(id, n),
+            _ => update(id, n),
+        }
+    })
+    .await;
     let host = shop.host(&items::<S>());
     shop.until_following().await;
     let of_snapshot = shop.world.row().await.unwrap().records;
