@@ -20,5 +20,5 @@ pub(crate) async fn publish(ctx: &Ctx, topic: &str, partitions: i32, records: Ve
     if let Err(error) = producer.create_topic(topic, partitions).await {
         ctx.debug(format!("{error:#}"));
     }
-    producer.produce(topic, &records).await
+    producer.produce(topic, &records).await.map(drop)
 }

@@ -14,6 +14,7 @@ pub mod backfill;
 pub mod backup;
 pub mod clean;
 pub mod clear;
+pub mod cluster;
 pub mod completion;
 pub mod connect;
 pub mod connection;

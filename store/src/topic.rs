@@ -4,6 +4,7 @@
 //! Offsets of a partition are given in the order of commits and have no gaps: a writer holds the row of the partition until it
 //! commits. A reader that has seen an offset never finds another one below it later.
 
+mod bytes;
 mod partitioner;
 mod produce;
 pub mod reader;
@@ -15,6 +16,7 @@ pub use retention::drop_old_records;
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 
@@ -43,12 +45,14 @@ pub struct PartitionRow {
     pub last_at: Option<DateTime<Utc>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordRow {
     pub offset: i64,
     pub at: DateTime<Utc>,
+    #[serde(with = "bytes")]
     pub key: Option<Vec<u8>>,
     /// `None`: a tombstone, which says that the key is gone.
+    #[serde(with = "bytes")]
     pub value: Option<Vec<u8>>,
     pub headers: Option<Value>,
 }
@@ -147,4 +151,14 @@ pub async fn newest_offset(db: &mut PgConnection, topic: &Topic, partition: i16,
 #[boxed]
 pub async fn offset_at(db: &mut PgConnection, topic: &Topic, partition: i16, at: DateTime<Utc>) -> StoreResult<i64> {
     Ok(sqlx::query_file_scalar!("queries/topic/offset_at.sql", topic.no, partition, at).fetch_one(db).await?)
+}
+
+/// What is said of a partition that a topic does not have.
+pub fn no_such_partition(partition: i64, many: usize) -> String {
+    format!("there is no partition {partition}: the topic has {many}, from 0")
+}
+
+/// What is said of an offset whose record is gone.
+pub fn no_longer_kept(offset: i64, partition: i64, first: i64) -> String {
+    format!("offset {offset} of partition {partition} is gone: the oldest record that is kept has offset {first}")
 }

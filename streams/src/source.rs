@@ -3,9 +3,9 @@
 use crate::declare::Stream;
 use crate::folder;
 use crate::host::{Declared, Means, host};
-use crate::topic::LogEnds;
+use crate::topic::{LogEnds, kafka};
 use orch_lake::Lake;
-use orch_sdk::task::{Connection, TaskResult};
+use orch_sdk::task::{BoxFuture, Connection, TaskResult};
 use orch_store::stream::{StreamHost, StreamSource};
 use orch_store::{StoreError, StoreResult};
 use std::collections::HashSet;
@@ -25,11 +25,12 @@ pub fn source(
     open_lake: impl Fn(&[Connection]) -> TaskResult<Lake> + Send + Sync + 'static,
 ) -> StreamSource {
     let means = Means { lake_connections, open_lake: Arc::new(open_lake) };
-    StreamSource::new(move |asked| {
+    let run = move |asked| -> BoxFuture<StoreResult<()>> {
         let streams = streams();
         check(&streams);
         Box::pin(on_own_threads(asked, streams, means.clone()))
-    })
+    };
+    StreamSource::new(run, Arc::new(|at, question| Box::pin(kafka::answer(at, question))))
 }
 
 fn check(streams: &[Stream]) {

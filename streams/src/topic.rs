@@ -6,6 +6,7 @@ mod log;
 
 pub use file::FileTopic;
 pub use log::{AskEnds, LogEnds, LogTopic};
+pub use orch_store::cluster::{Bounds, KAFKA};
 
 use self::kafka::KafkaTopic;
 use crate::records::Records;
@@ -17,8 +18,6 @@ use tokio::time::Instant;
 
 /// The type of a connection to the built-in log.
 pub const LOG: &str = "log";
-/// The type of a connection to Apache Kafka.
-pub const KAFKA: &str = "kafka";
 
 /// The type of a connection to a file of recorded records.
 pub const FILE: &str = "file";
@@ -51,14 +50,6 @@ pub async fn open(
 pub struct Position {
     pub partition: i32,
     pub offset: i64,
-}
-
-/// What a partition holds: offsets from `first` on, below `next`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
-    pub partition: i32,
-    pub first: i64,
-    pub next: i64,
 }
 
 /// How much one read may bring. One record is brought whatever its size.

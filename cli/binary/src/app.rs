@@ -78,7 +78,7 @@ pub fn run<T: CommandLine>(bundle: BundleSource) -> ExitCode {
         return orch_workers::run_attempt(|dag_id| bundle.build().ok()?.dag(dag_id).cloned(), body_of);
     }
     if arguments.get(1).is_some_and(|first| first == ANSWER_QUERIES) {
-        return answer_queries(&bundle.lake());
+        return answer_queries(&bundle.lake(), &bundle.streams());
     }
     if arguments.get(1).is_some_and(|first| first == TELL_CONNECTIONS) {
         return tell_connections(&bundle.connections());

@@ -1,4 +1,5 @@
-//! The lake in processes of its own: what a query does to its process it does to nothing else.
+//! The lake in processes of its own: what a query does to its process it does to nothing else. Clusters are asked by such processes too,
+//! because their clients come with the bundle; those answer no queries.
 //!
 //! This binary, or the bundle beside it, is started as `answer-queries`. Such a process answers one question at a time, within limits of memory and
 //! processor time that the system enforces. A query that is cancelled, or takes too long, is ended with its process; the
@@ -13,8 +14,9 @@ pub(crate) use process::ANSWER_QUERIES;
 
 use crate::beside::Beside;
 use crate::config::Config;
-use frame::{FromProcess, Question};
+use frame::{FromProcess, Question, ToProcess};
 use orch_sdk::task::BoxFuture;
+use orch_store::cluster::ClusterDoor;
 use orch_store::lake_view::{
     Chunk, DataFile, FindConnection, LakeDoor, LakeError, LakePage, LakeResult, LakeTable, LakeView, PartitionRow,
     Query, QueryRows, ResultColumn, Seen, SnapshotRow, Sources, TableId, TableRow,
@@ -43,20 +45,15 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// The way to the lake of this binary or of its bundle, by connections that are found so.
 pub(crate) fn door(config: &Config, find: Arc<FindConnection>) -> LakeDoor {
-    let program = match Beside::of(config) {
-        _ if config.lake.is_there() => Program::Own,
-        Some(beside) if beside.is_named || beside.path.exists() => Program::Bundle(beside.path),
-        _ => return LakeDoor::none(),
-    };
-    let pool = Pool {
-        program,
-        find,
-        idle: Mutex::default(),
-        queries: Arc::new(Semaphore::new(QUERIES)),
-        lists: Arc::new(Semaphore::new(LISTS)),
-    };
-    let lake: Arc<dyn LakeView> = Arc::new(QueryProcesses(Arc::new(pool)));
+    let Some(pool) = Pool::of(config, find) else { return LakeDoor::none() };
+    let lake: Arc<dyn LakeView> = Arc::new(QueryProcesses(pool));
     LakeDoor::new(Arc::new(move || Box::pin(ready(Ok(lake.clone())))))
+}
+
+/// The way to clusters, by processes of their own: those that answer queries have no passwords of clusters.
+pub(crate) fn cluster_door(config: &Config, find: Arc<FindConnection>) -> ClusterDoor {
+    let Some(pool) = Pool::of(config, find.clone()) else { return ClusterDoor::default() };
+    ClusterDoor::new(find, Arc::new(move |at, question| Box::pin(pool.clone().list(ToProcess::Cluster(at, question)))))
 }
 
 struct QueryProcesses(Arc<Pool>);
@@ -71,6 +68,22 @@ struct Pool {
 }
 
 impl Pool {
+    /// `None`: neither this binary nor one beside it has a lake.
+    fn of(config: &Config, find: Arc<FindConnection>) -> Option<Arc<Pool>> {
+        let program = match Beside::of(config) {
+            _ if config.lake.is_there() => Program::Own,
+            Some(beside) if beside.is_named || beside.path.exists() => Program::Bundle(beside.path),
+            _ => return None,
+        };
+        Some(Arc::new(Pool {
+            program,
+            find,
+            idle: Mutex::default(),
+            queries: Arc::new(Semaphore::new(QUERIES)),
+            lists: Arc::new(Semaphore::new(LISTS)),
+        }))
+    }
+
     fn idle(&self) -> MutexGuard<'_, Vec<Process>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -94,7 +107,7 @@ impl Pool {
     }
 
     /// Asks a process, an idle one if there is one.
-    async fn ask(&self, question: &Question) -> LakeResult<(Process, FromProcess)> {
+    async fn ask(&self, question: &ToProcess) -> LakeResult<(Process, FromProcess)> {
         if let Some(mut process) = self.take() {
             match process.ask(question, &*self.find).await {
                 Ok(first) => return Ok((process, first)),
@@ -108,7 +121,8 @@ impl Pool {
     }
 
     /// A question that is no query.
-    async fn list<T: DeserializeOwned>(self: Arc<Self>, question: Question) -> LakeResult<T> {
+    async fn list<T: DeserializeOwned>(self: Arc<Self>, question: impl Into<ToProcess>) -> LakeResult<T> {
+        let question = question.into();
         let _turn = turn(&self.lists).await?;
         let asked = timeout(LIST_TIME, self.ask(&question)).await;
         let (process, answer) = asked.unwrap_or_else(|_| Err(LakeError::too_long(LIST_TIME)))?;
@@ -126,7 +140,7 @@ impl Pool {
         let turn = turn(&self.queries).await?;
         let time = query.limits.time;
         let until = Instant::now() + time + GRACE;
-        let question = Question::Query(query);
+        let question = Question::Query(query).into();
         let (process, first) = tokio::select! {
             biased;
             () = stop.cancelled() => return Err(LakeError::Cancelled),

@@ -7,6 +7,7 @@ use crate::found::Standalone;
 use crate::query_process;
 use orch_sdk::task::{Connection, DefaultConnections};
 use orch_store::archive::ArchiveDoor;
+use orch_store::cluster::ClusterDoor;
 use orch_store::lake_view::{FindConnection, LakeDoor};
 use orch_store::seal::{Keyring, SecretError};
 use orch_workers::{Secrets, SecretsConfig, VaultConfig, mask};
@@ -136,6 +137,11 @@ pub fn sources_of_server(config: &Config) -> Result<SecretsConfig, Failure> {
 /// The way to the lake of this binary or of its bundle, by the connections that tasks would find.
 pub fn lake(config: &Config, database_url: &str) -> Result<LakeDoor, Failure> {
     Ok(query_process::door(config, finder(config, database_url)?))
+}
+
+/// The way to clusters such as Kafka, by the connections that streams and tasks would find.
+pub fn clusters(config: &Config, database_url: &str) -> Result<ClusterDoor, Failure> {
+    Ok(query_process::cluster_door(config, finder(config, database_url)?))
 }
 
 pub fn lake_by(config: &Config, secrets: Secrets) -> LakeDoor {

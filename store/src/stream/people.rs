@@ -92,6 +92,12 @@ impl StreamRow {
         self.topic_identity.as_deref().is_some_and(|identity| identity.starts_with("log:"))
     }
 
+    /// The connection to the cluster that its topic is in, if it is in one.
+    pub fn cluster(&self) -> Option<&str> {
+        self.topic_identity.as_deref().filter(|identity| identity.starts_with("kafka/"))?;
+        self.spec["connection"].as_str()
+    }
+
     pub fn topic(&self) -> &str {
         self.spec["topic"].as_str().unwrap_or_default()
     }

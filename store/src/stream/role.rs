@@ -1,5 +1,7 @@
-//! The way of a process to the streams of its binary. What runs them knows tables and brokers, which the engine does not.
+//! The way of a process to the streams of its binary, and to the clusters that they read. What runs them knows tables and brokers, which
+//! the engine does not.
 
+use crate::cluster::AskCluster;
 use crate::{StoreResult, boxed, hint::Hints, lake_view::FindConnection};
 use orch_sdk::task::BoxFuture;
 use sqlx::PgPool;
@@ -33,24 +35,35 @@ type Run = dyn Fn(StreamHost) -> BoxFuture<StoreResult<()>> + Send + Sync;
 
 /// The streams of a binary. Most have none.
 #[derive(Clone, Default)]
-pub struct StreamSource(Option<Arc<Run>>);
+pub struct StreamSource {
+    run: Option<Arc<Run>>,
+    ask: Option<Arc<AskCluster>>,
+}
 
 impl StreamSource {
-    /// `run` registers the streams and runs them until the host stops.
-    pub fn new(run: impl Fn(StreamHost) -> BoxFuture<StoreResult<()>> + Send + Sync + 'static) -> Self {
-        StreamSource(Some(Arc::new(run)))
+    /// `run` registers the streams and runs them until the host stops; `ask` answers questions about topics of clusters.
+    pub fn new(
+        run: impl Fn(StreamHost) -> BoxFuture<StoreResult<()>> + Send + Sync + 'static,
+        ask: Arc<AskCluster>,
+    ) -> Self {
+        StreamSource { run: Some(Arc::new(run)), ask: Some(ask) }
     }
 
     pub fn is_there(&self) -> bool {
-        self.0.is_some()
+        self.run.is_some()
     }
 
     #[boxed]
     pub async fn run(&self, host: StreamHost) -> StoreResult<()> {
-        match &self.0 {
+        match &self.run {
             Some(run) => run(host).await,
             None => Ok(()),
         }
+    }
+
+    /// What answers questions about topics of clusters.
+    pub fn clusters(&self) -> Option<Arc<AskCluster>> {
+        self.ask.clone()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Records on their way into a topic.
 
-use super::{MOST_RECORD_BYTES, get_topic, partition_of};
+use super::{MOST_RECORD_BYTES, bytes, get_topic, partition_of};
 use crate::{
     StoreError, StoreResult, boxed,
     completion::{Commit, CompletionStep, StepFuture},
@@ -8,16 +8,18 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 use orch_sdk::task::{Ctx, TaskResult, fatal};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// A record to append.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct NewRecord {
+    #[serde(with = "bytes")]
     pub key: Option<Vec<u8>>,
     /// `None`: a tombstone, which says that the key is gone.
+    #[serde(with = "bytes")]
     pub value: Option<Vec<u8>>,
     /// Texts by name.
     pub headers: Map<String, Value>,

@@ -6,9 +6,11 @@
 
 mod client;
 mod identity;
+mod look;
 mod producer;
 mod settings;
 
+pub(crate) use look::answer;
 pub use producer::KafkaProducer;
 
 use self::client::{Client, Consumer};

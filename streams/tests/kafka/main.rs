@@ -4,6 +4,7 @@
 
 mod cluster;
 mod errors;
+mod look;
 mod positions;
 mod produce;
 mod read;

@@ -1,6 +1,7 @@
 //! What a server and a query process say to each other: JSON, a line each.
 
 use orch_sdk::task::Connection;
+use orch_store::cluster::ClusterQuestion;
 use orch_store::lake_view::{Chunk, LakeError, LakePage, Query, ResultColumn, Seen, TableId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,6 +24,7 @@ pub(super) enum Question {
 #[serde(rename_all = "snake_case")]
 pub(super) enum ToProcess {
     Question(Question),
+    Cluster(Connection, ClusterQuestion),
     /// The answer to `FromProcess::Connection`, or the error of the lookup.
     Connection(Result<Connection, String>),
 }
@@ -42,4 +44,10 @@ pub(super) enum FromProcess {
     /// The answer to every question but a query.
     Answer(Value),
     Failed(LakeError),
+}
+
+impl From<Question> for ToProcess {
+    fn from(question: Question) -> ToProcess {
+        ToProcess::Question(question)
+    }
 }

@@ -6,8 +6,10 @@ use crate::memory::status_bytes;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{RLIM_INFINITY, Resource, UsageWho, getrusage, setrlimit};
 use nix::sys::signal::{Signal, raise};
-use orch_sdk::task::fatal;
+use orch_sdk::task::{Connection, fatal};
+use orch_store::cluster::ClusterQuestion;
 use orch_store::lake_view::{FindConnection, LakeDoor, LakeError, LakeResult, LakeSource};
+use orch_store::stream::StreamSource;
 use serde::Serialize;
 use std::io::{BufRead as _, Write as _};
 use std::process::ExitCode;
@@ -27,7 +29,7 @@ const LIST_TIME: Duration = Duration::from_mins(1);
 const NICENESS: i32 = 5;
 
 /// The whole life of a query process.
-pub(crate) fn answer_queries(lake: &LakeSource) -> ExitCode {
+pub(crate) fn answer_queries(lake: &LakeSource, streams: &StreamSource) -> ExitCode {
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_dumpable(false).ok(); // it holds the connections of the lake
     yield_to_others();
@@ -37,7 +39,7 @@ pub(crate) fn answer_queries(lake: &LakeSource) -> ExitCode {
     let (sender, inbox) = mpsc::channel(1);
     drop(std::thread::Builder::new().name("orch-server-pipe".into()).spawn(move || listen(&sender)));
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(serve(lake, inbox)),
+        Ok(runtime) => runtime.block_on(serve(lake, streams, inbox)),
         Err(_) => ExitCode::from(2),
     }
 }
@@ -55,13 +57,17 @@ fn listen(sender: &mpsc::Sender<ToProcess>) {
 
 type Inbox = mpsc::Receiver<ToProcess>;
 
-async fn serve(lake: &LakeSource, inbox: Inbox) -> ExitCode {
+async fn serve(lake: &LakeSource, streams: &StreamSource, inbox: Inbox) -> ExitCode {
     let inbox = Arc::new(Mutex::new(inbox));
     let door = lake.door(finding(inbox.clone()));
     loop {
         let next = timeout(IDLE, async { inbox.lock().await.recv().await }).await;
-        let Ok(Some(ToProcess::Question(question))) = next else { return ExitCode::SUCCESS };
-        say(&answer(&door, question).await.unwrap_or_else(FromProcess::Failed));
+        let answered = match next {
+            Ok(Some(ToProcess::Question(question))) => answer(&door, question).await,
+            Ok(Some(ToProcess::Cluster(at, question))) => ask_cluster(streams, at, question).await,
+            _ => return ExitCode::SUCCESS,
+        };
+        say(&answered.unwrap_or_else(FromProcess::Failed));
     }
 }
 
@@ -77,6 +83,16 @@ fn finding(inbox: Arc<Mutex<Inbox>>) -> Arc<FindConnection> {
             }
         })
     })
+}
+
+/// What it reads is limited by the question; the threads of a client, one for each broker, would count as its memory.
+async fn ask_cluster(streams: &StreamSource, at: Connection, question: ClusterQuestion) -> LakeResult<FromProcess> {
+    limit_processor(LIST_TIME);
+    let Some(ask) = streams.clusters() else {
+        let text = "the bundle beside this server has no streams, and no client of clusters comes with it";
+        return Err(LakeError::NotFound(text.into()));
+    };
+    ask(at, question).await.map(FromProcess::Answer)
 }
 
 async fn answer(door: &LakeDoor, question: Question) -> LakeResult<FromProcess> {

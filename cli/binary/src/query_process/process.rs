@@ -1,6 +1,6 @@
 //! One query process, as the server sees it.
 
-use super::frame::{FromProcess, Question, ToProcess};
+use super::frame::{FromProcess, ToProcess};
 use super::inside::MOST_BYTES;
 use crate::memory::status_bytes;
 use orch_store::lake_view::{FindConnection, LakeError};
@@ -81,8 +81,8 @@ impl Process {
     }
 
     /// Asks, and gives the first frame of the answer.
-    pub(super) async fn ask(&mut self, question: &Question, find: &FindConnection) -> Result<FromProcess, Gone> {
-        if self.send(&ToProcess::Question(question.clone())).await.is_err() {
+    pub(super) async fn ask(&mut self, question: &ToProcess, find: &FindConnection) -> Result<FromProcess, Gone> {
+        if self.send(question).await.is_err() {
             return Err(self.gone().await);
         }
         self.next(find).await

@@ -65,12 +65,18 @@ pub(super) fn hear(consumer: &Consumer) {
 /// What librdkafka told.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Option<(Option<RDKafkaErrorCode>, String)>>,
 }
 
 impl Told {
     fn last(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone().map(|(_, reason)| reason)
+    }
+
+    /// The cluster refused the account, in its words.
+    pub(super) fn denial(&self) -> Option<String> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        trouble.filter(|(code, _)| *code == Some(RDKafkaErrorCode::Authentication)).map(|(_, reason)| reason)
     }
 }
 
@@ -84,8 +90,9 @@ impl ClientContext for Told {
         tracing::debug!(%error, "librdkafka: {reason}");
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         // That all brokers are gone follows from what was said about the last of them.
-        if trouble.is_none() || error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
-            *trouble = Some(reason.into());
+        let code = error.rdkafka_error_code();
+        if trouble.is_none() || code != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *trouble = Some((code, reason.into()));
         }
     }
 }

@@ -4,13 +4,15 @@ use super::client::Told;
 use super::settings::Settings;
 use super::{ANSWER_WITHIN, plain};
 use anyhow::{Context as _, anyhow};
+use chrono::DateTime;
 use orch_sdk::task::{Connection, TaskResult, fatal};
+use orch_store::cluster::ClusterPlace;
 use orch_store::topic::NewRecord;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::future_producer::DeliveryFuture;
+use rdkafka::producer::future_producer::{Delivery, DeliveryFuture};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -39,13 +41,14 @@ impl KafkaProducer {
         Ok(KafkaProducer { settings, producer })
     }
 
-    /// Returns when all replicas have all records. Those with one key stay in order.
+    /// Returns when all replicas have all records, with where they are. Those with one key stay in order.
     ///
     /// # Errors
     /// After an error some records may have been written, and others may still be.
-    pub async fn produce(&self, topic: &str, records: &[NewRecord]) -> TaskResult<()> {
+    pub async fn produce(&self, topic: &str, records: &[NewRecord]) -> TaskResult<Vec<ClusterPlace>> {
         let topic = self.settings.topic(topic);
         let mut sent = VecDeque::with_capacity(records.len());
+        let mut placed = Vec::with_capacity(records.len());
         for record in records {
             let headers = headers(record);
             let mut next = of(topic, record, headers);
@@ -58,7 +61,7 @@ impl KafkaProducer {
                     Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
                         next = refused;
                         match sent.pop_front() {
-                            Some(delivery) => self.delivered(topic, delivery).await?,
+                            Some(delivery) => placed.push(self.delivered(topic, delivery).await?),
                             None => sleep(QUEUE_IS_FULL).await,
                         }
                     }
@@ -67,14 +70,17 @@ impl KafkaProducer {
             }
         }
         for delivery in sent {
-            self.delivered(topic, delivery).await?;
+            placed.push(self.delivered(topic, delivery).await?);
         }
-        Ok(())
+        Ok(placed)
     }
 
-    async fn delivered(&self, topic: &str, delivery: DeliveryFuture) -> TaskResult<()> {
+    async fn delivered(&self, topic: &str, delivery: DeliveryFuture) -> TaskResult<ClusterPlace> {
         match delivery.await.context("the producer ended before its records were delivered")? {
-            Ok(_) => Ok(()),
+            Ok(Delivery { partition, offset, timestamp }) => {
+                let at = timestamp.to_millis().and_then(DateTime::from_timestamp_millis).unwrap_or_default();
+                Ok(ClusterPlace { partition, offset, at })
+            }
             Err((error, _)) => Err(self.undelivered(topic, error)),
         }
     }

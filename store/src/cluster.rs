@@ -1,0 +1,156 @@
+//! Topics of a cluster such as Kafka, as people look at them. Clients of clusters are in bundles only: a process of the bundle answers,
+//! and is given the connection with each question.
+
+use crate::boxed;
+use crate::lake_view::{FindConnection, LakeError, LakeResult};
+use crate::topic::{NewRecord, RecordRow};
+use chrono::{DateTime, Utc};
+use orch_sdk::task::{BoxFuture, Connection, TaskError};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fmt;
+use std::sync::Arc;
+
+/// The type of connections to Apache Kafka.
+pub const KAFKA: &str = "kafka";
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum ClusterQuestion {
+    Topics,
+    Bounds(String),
+    Read(String, ReadAt),
+    Produce(String, Vec<NewRecord>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterTopic {
+    pub name: String,
+    pub partitions: Vec<Bounds>,
+}
+
+/// What a partition holds: offsets from `first` on, below `next`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    pub partition: i32,
+    pub first: i64,
+    pub next: i64,
+}
+
+/// Which records a person wants to see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Which {
+    From(i64),
+    At(DateTime<Utc>),
+    Newest,
+    /// The newest with that key.
+    Key(String),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReadAt {
+    /// `None`: the one that the key belongs to, or the first.
+    pub partition: Option<i32>,
+    pub which: Which,
+    pub most: usize,
+}
+
+/// Records of one partition, and where all partitions are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClusterRecords {
+    pub partitions: Vec<Bounds>,
+    /// The one that was read.
+    pub bounds: Bounds,
+    pub records: Vec<RecordRow>,
+    /// Where the next read goes on.
+    pub next: i64,
+}
+
+/// Where a record was placed in a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterPlace {
+    pub partition: i32,
+    pub offset: i64,
+    pub at: DateTime<Utc>,
+}
+
+/// Answers a question with the JSON of what `ClusterDoor` says for it.
+pub type AskCluster = dyn Fn(Connection, ClusterQuestion) -> BoxFuture<LakeResult<Value>> + Send + Sync;
+
+/// The way of a process to clusters, if it has one.
+#[derive(Clone, Default)]
+pub struct ClusterDoor(Option<(Arc<FindConnection>, Arc<AskCluster>)>);
+
+impl ClusterDoor {
+    pub fn new(find: Arc<FindConnection>, ask: Arc<AskCluster>) -> ClusterDoor {
+        ClusterDoor(Some((find, ask)))
+    }
+
+    fn open(&self) -> LakeResult<&(Arc<FindConnection>, Arc<AskCluster>)> {
+        self.0.as_ref().ok_or_else(|| {
+            let text = "this server cannot ask clusters: their clients come with a bundle, and none is beside it\n\
+                hint: build `orch-pipelines` with `make build`, or name a bundle with `ORCH_BUNDLE`";
+            LakeError::NotFound(text.into())
+        })
+    }
+
+    /// The connection to a cluster, as streams and tasks find it.
+    ///
+    /// # Errors
+    /// There is none of that id, or it leads to something else.
+    #[boxed]
+    pub async fn connection(&self, id: &str) -> LakeResult<Connection> {
+        let (find, _) = self.open()?;
+        let connection = find(id).await.map_err(|error| match TaskError::from(error) {
+            fatal @ TaskError::Fatal { .. } => LakeError::NotFound(fatal.to_string()),
+            other => LakeError::Unavailable(other.to_string()),
+        })?;
+        if connection.conn_type == KAFKA {
+            return Ok(connection);
+        }
+        let text =
+            format!("connection `{id}` is of type `{}`: topics are in one of type `{KAFKA}`", connection.conn_type);
+        Err(LakeError::NotFound(text))
+    }
+
+    /// By name.
+    #[boxed]
+    pub async fn topics(&self, at: Connection) -> LakeResult<Vec<ClusterTopic>> {
+        self.ask(at, ClusterQuestion::Topics).await
+    }
+
+    /// Of all partitions, by number.
+    #[boxed]
+    pub async fn bounds(&self, at: Connection, topic: &str) -> LakeResult<Vec<Bounds>> {
+        self.ask(at, ClusterQuestion::Bounds(topic.into())).await
+    }
+
+    #[boxed]
+    pub async fn read(&self, at: Connection, topic: &str, from: ReadAt) -> LakeResult<ClusterRecords> {
+        self.ask(at, ClusterQuestion::Read(topic.into(), from)).await
+    }
+
+    /// In the order of the records. After an error some of them may be there.
+    #[boxed]
+    pub async fn produce(&self, at: Connection, topic: &str, records: Vec<NewRecord>) -> LakeResult<Vec<ClusterPlace>> {
+        self.ask(at, ClusterQuestion::Produce(topic.into(), records)).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, at: Connection, question: ClusterQuestion) -> LakeResult<T> {
+        let (_, ask) = self.open()?;
+        let answer = ask(at, question).await?;
+        serde_json::from_value(answer).map_err(|error| LakeError::Unavailable(error.to_string()))
+    }
+}
+
+impl fmt::Debug for ClusterDoor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "ClusterDoor" } else { "ClusterDoor(none)" })
+    }
+}
+
+/// What the cluster calls a topic that streams and tasks call so: the extra of a connection may say.
+pub fn name_at<'a>(connection: &'a Connection, topic: &'a str) -> &'a str {
+    let names = connection.extra.get("topics").and_then(|names| names.get(topic));
+    names.and_then(Value::as_str).unwrap_or(topic)
+}

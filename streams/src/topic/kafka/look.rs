@@ -1,0 +1,263 @@
+//! A cluster as people look at it: which topics it has, how far they go, their records, and records that a person appends.
+//!
+//! Each question has a client of its own. Whoever asks may have chosen the address, so the answer does not tell what else is there.
+
+use super::client::{Client, Consumer, hear};
+use super::producer::KafkaProducer;
+use super::settings::Settings;
+use super::{ANSWER_WITHIN, NOT_READ, failure, partitions, pass_over_markers, plain};
+use chrono::DateTime;
+use orch_sdk::task::{Connection, TaskError};
+use orch_store::cluster::{Bounds, ClusterQuestion, ClusterRecords, ClusterTopic, ReadAt, Which};
+use orch_store::lake_view::{LakeError, LakeResult};
+use orch_store::topic::{KEYS_LOOKED_AT, RecordRow, no_longer_kept, no_such_partition, partition_of};
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::message::{BorrowedMessage, Headers as _};
+use rdkafka::{Message as _, Offset, TopicPartitionList};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// For the records of one answer, once the cluster has told where they are.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Keys and values of one answer; a single record may have more.
+const MOST_BYTES: usize = 4 << 20;
+
+/// Answers as `ClusterDoor` expects it.
+pub(crate) async fn answer(at: Connection, question: ClusterQuestion) -> LakeResult<Value> {
+    let settings = Settings::of(&at).map_err(refused)?;
+    match question {
+        ClusterQuestion::Topics => ask(settings, Look::topics).await,
+        ClusterQuestion::Bounds(topic) => ask(settings, move |look| look.bounds(&topic)).await,
+        ClusterQuestion::Read(topic, from) => ask(settings, move |look| look.read(&topic, &from)).await,
+        ClusterQuestion::Produce(topic, records) => {
+            // A producer would create a topic that is not there.
+            let name = topic.clone();
+            ask(settings, move |look| look.bounds(&name)).await?;
+            let producer = KafkaProducer::open(&at).map_err(refused)?;
+            json(&producer.produce(&topic, &records).await.map_err(refused)?)
+        }
+    }
+}
+
+async fn ask<T: Serialize + 'static>(
+    settings: Settings,
+    question: impl FnOnce(&Look) -> LakeResult<T> + Send + 'static,
+) -> LakeResult<Value> {
+    let asked = tokio::task::spawn_blocking(move || {
+        let client = Client::open(&settings).map_err(refused)?;
+        let look = Look { settings, consumer: client.share(), _closes: client };
+        json(&question(&look)?)
+    });
+    asked.await.unwrap_or_else(|_| Err(LakeError::Unavailable("a question to Kafka ended early".into())))
+}
+
+fn json(answer: &impl Serialize) -> LakeResult<Value> {
+    serde_json::to_value(answer).map_err(|error| LakeError::Unavailable(error.to_string()))
+}
+
+/// A connection or a record that does not fit is for a person; other errors may be gone at the next try.
+fn refused(error: anyhow::Error) -> LakeError {
+    match TaskError::from(error) {
+        fatal @ TaskError::Fatal { .. } => LakeError::Refused(fatal.to_string()),
+        other => LakeError::Unavailable(other.to_string()),
+    }
+}
+
+struct Look {
+    settings: Settings,
+    consumer: Arc<Consumer>,
+    _closes: Client,
+}
+
+impl Look {
+    fn topics(&self) -> LakeResult<Vec<ClusterTopic>> {
+        let metadata = self.consumer.fetch_metadata(None, ANSWER_WITHIN).map_err(|error| self.told(&plain(error)))?;
+        let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
+        let mut found: BTreeMap<&str, Vec<Bounds>> = topics.clone().map(|topic| (topic.name(), Vec::new())).collect();
+        let all = topics.flat_map(|topic| topic.partitions().iter().map(|partition| (topic.name(), partition.id())));
+        for (topic, bounds) in self.ends(&all.collect::<Vec<_>>())? {
+            found.entry(topic).or_default().push(bounds);
+        }
+        Ok(found.into_iter().map(|(name, partitions)| ClusterTopic { name: name.into(), partitions }).collect())
+    }
+
+    fn bounds(&self, topic: &str) -> LakeResult<Vec<Bounds>> {
+        let topic = self.settings.topic(topic);
+        let found = partitions(&self.consumer, topic).map_err(|error| self.told(&error))?;
+        let found = found.ok_or_else(|| {
+            LakeError::NotFound(format!("Kafka at `{}` has no topic `{topic}`", self.settings.brokers()))
+        })?;
+        let all: Vec<_> = found.into_iter().map(|partition| (topic, partition)).collect();
+        Ok(self.ends(&all)?.into_iter().map(|(_, bounds)| bounds).collect())
+    }
+
+    /// Where partitions begin and end, each broker being asked twice. Those without a leader are left out.
+    fn ends<'a>(&self, partitions: &[(&'a str, i32)]) -> LakeResult<Vec<(&'a str, Bounds)>> {
+        let (first, next) = (self.offsets(partitions, Offset::Beginning)?, self.offsets(partitions, Offset::End)?);
+        let bounds = partitions.iter().filter_map(|&(topic, partition)| {
+            let key = (topic.to_owned(), partition);
+            Some((topic, Bounds { partition, first: *first.get(&key)?, next: *next.get(&key)? }))
+        });
+        Ok(bounds.collect())
+    }
+
+    fn offsets(&self, partitions: &[(&str, i32)], which: Offset) -> LakeResult<BTreeMap<(String, i32), i64>> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        let added = partitions.iter().try_for_each(|(topic, partition)| {
+            // In the place of a moment, the beginning and the end mean what they say.
+            list.add_partition_offset(topic, *partition, which)
+        });
+        let asked = added.and_then(|()| self.consumer.offsets_for_times(list, ANSWER_WITHIN));
+        let found = asked.map_err(|error| self.told(&plain(error)))?;
+        let found = found.elements().into_iter().filter_map(|one| match (one.error(), one.offset()) {
+            (Ok(()), Offset::Offset(offset)) => Some(((one.topic().to_owned(), one.partition()), offset)),
+            _ => None,
+        });
+        Ok(found.collect())
+    }
+
+    fn read(&self, topic: &str, from: &ReadAt) -> LakeResult<ClusterRecords> {
+        let partitions = self.bounds(topic)?;
+        let topic = self.settings.topic(topic);
+        let of_key = |key: &str| {
+            let many = i16::try_from(partitions.len()).unwrap_or(i16::MAX);
+            partition_of(key.as_bytes(), many).into()
+        };
+        let partition = from.partition.unwrap_or_else(|| match &from.which {
+            Which::Key(key) => of_key(key),
+            _ => 0,
+        });
+        let Some(&bounds) = partitions.iter().find(|bounds| bounds.partition == partition) else {
+            return Err(LakeError::NotFound(no_such_partition(partition.into(), partitions.len())));
+        };
+        let back = |most: i64| bounds.first.max(bounds.next - most);
+        let begin = match &from.which {
+            Which::From(offset) if *offset < bounds.first => {
+                return Err(LakeError::NotFound(no_longer_kept(*offset, partition.into(), bounds.first)));
+            }
+            Which::From(offset) => *offset,
+            Which::At(at) => self.offset_at(topic, bounds, at.timestamp_millis())?,
+            Which::Newest => back(i64::try_from(from.most).unwrap_or(i64::MAX)),
+            Which::Key(_) => back(KEYS_LOOKED_AT),
+        };
+        let (records, next) = self.records(topic, Bounds { first: begin, ..bounds }, from)?;
+        Ok(ClusterRecords { partitions, bounds, records: records.into(), next })
+    }
+
+    fn offset_at(&self, topic: &str, bounds: Bounds, ms: i64) -> LakeResult<i64> {
+        // What is below zero is no moment.
+        let found = self.offsets(&[(topic, bounds.partition)], Offset::Offset(ms.max(0)))?;
+        // After the last record there is no offset.
+        Ok(found.into_values().next().unwrap_or(bounds.next))
+    }
+
+    /// Those of the offsets from `first` on, below `next`, that are wanted; and where the next read goes on.
+    fn records(&self, topic: &str, span: Bounds, from: &ReadAt) -> LakeResult<(VecDeque<RecordRow>, i64)> {
+        let mut list = TopicPartitionList::new();
+        let assigned = list
+            .add_partition_offset(topic, span.partition, Offset::Offset(span.first))
+            .and_then(|()| self.consumer.assign(&list));
+        assigned.map_err(|error| self.told(&plain(error)))?;
+        let place = usize::try_from(span.partition).unwrap_or_default();
+        let mut next = vec![NOT_READ; place + 1];
+        next[place] = span.first;
+        let (mut found, mut bytes, until) = (VecDeque::new(), 0, Instant::now() + READ_WITHIN);
+        while next[place] < span.next && from.most > 0 {
+            match self.consumer.poll(LOOK_AGAIN) {
+                Some(Ok(message)) if message.offset() >= span.next => break,
+                Some(Ok(message)) => {
+                    next[place] = message.offset() + 1;
+                    match &from.which {
+                        Which::Key(key) if message.key() != Some(key.as_bytes()) => {}
+                        Which::Key(_) => {
+                            found.push_back(row(&message));
+                            // The newest are wanted.
+                            if found.len() > from.most {
+                                found.pop_front();
+                            }
+                        }
+                        _ => {
+                            bytes += message.payload_len() + message.key_len();
+                            found.push_back(row(&message));
+                            if found.len() >= from.most || bytes >= MOST_BYTES {
+                                break;
+                            }
+                        }
+                    }
+                }
+                Some(Err(error)) => {
+                    if failure(error.clone()).is_some() {
+                        return Err(self.told(&plain(error)));
+                    }
+                }
+                None => pass_over_markers(&self.consumer, &mut next),
+            }
+            if Instant::now() > until {
+                return self.in_time(found, next[place], from);
+            }
+        }
+        Ok((found, next[place]))
+    }
+
+    /// What there is when the time is over.
+    fn in_time(&self, found: VecDeque<RecordRow>, next: i64, from: &ReadAt) -> LakeResult<(VecDeque<RecordRow>, i64)> {
+        match from.which {
+            Which::Key(_) => Err(LakeError::TooDear(format!(
+                "the last {KEYS_LOOKED_AT} records were not read within {} s\nhint: look by offset or by time",
+                READ_WITHIN.as_secs()
+            ))),
+            _ if found.is_empty() => Err(self.silent()),
+            _ => Ok((found, next)),
+        }
+    }
+
+    fn silent(&self) -> LakeError {
+        let (brokers, seconds) = (self.settings.brokers(), ANSWER_WITHIN.as_secs());
+        hear(&self.consumer);
+        let problem = self.consumer.context().denial();
+        let problem = problem.map_or_else(String::new, |problem| format!(": {problem}"));
+        LakeError::Unavailable(format!(
+            "Kafka at `{brokers}` does not answer within {seconds} s{problem}\n\
+             hint: see that it runs and that the connection has its address, its login and `security.protocol`"
+        ))
+    }
+
+    fn told(&self, error: &anyhow::Error) -> LakeError {
+        use RDKafkaErrorCode as Code;
+        match error.downcast_ref::<Code>() {
+            Some(code @ (Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)) => {
+                LakeError::Refused(format!(
+                    "Kafka at `{}` does not allow it: {code}\nhint: grant READ and DESCRIBE to the account of the connection",
+                    self.settings.brokers()
+                ))
+            }
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+                LakeError::NotFound(format!("Kafka at `{}` has no such topic", self.settings.brokers()))
+            }
+            _ => {
+                tracing::debug!("{error:#}");
+                self.silent()
+            }
+        }
+    }
+}
+
+fn row(message: &BorrowedMessage<'_>) -> RecordRow {
+    let text = |value: Option<&[u8]>| value.map(|value| Value::from(String::from_utf8_lossy(value)));
+    let headers = message.headers().map(|headers| {
+        let pairs = headers.iter().map(|header| (header.key.to_owned(), text(header.value).unwrap_or_default()));
+        Value::Object(pairs.collect::<Map<_, _>>())
+    });
+    RecordRow {
+        offset: message.offset(),
+        at: message.timestamp().to_millis().and_then(DateTime::from_timestamp_millis).unwrap_or_default(),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers,
+    }
+}
