@@ -59,6 +59,7 @@ pub(crate) fn here(config: &Config, url: &str) -> Result<WebConfig, Failure> {
         reach: reach(config),
         archive: secrets::archive(config, Some(url))?,
         lake: secrets::lake(config, url)?,
+        clusters: secrets::clusters(config, url)?,
         ..WebConfig::new(url)
     })
 }

@@ -1,6 +1,7 @@
 //! Records that a person appends to a topic.
 
 use crate::{Actor, boxed};
+use orch_store::StoreResult;
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
 use orch_store::topic::{NewRecord, Placed, ProduceError, produce};
@@ -9,6 +10,8 @@ use sqlx::PgConnection;
 
 /// For streams and those who follow the topic.
 pub const PRODUCED: Hint = Hint::Topic;
+
+const PRODUCE: &str = "produce_records";
 
 /// Appends all of them, or none. The audit log names the topic and how many, not what is in them.
 #[boxed]
@@ -20,6 +23,18 @@ pub async fn append(
 ) -> Result<Vec<Placed>, ProduceError> {
     // Before the records: their partitions are locked from there on.
     let extra = json!({ "topic": topic, "records": records.len() });
-    actor.did(tx, Deed { event: "produce_records", extra: Some(extra), ..Deed::default() }).await?;
+    actor.did(tx, Deed { event: PRODUCE, extra: Some(extra), ..Deed::default() }).await?;
     produce(tx, topic, records).await
+}
+
+/// Writes down that a person appends to a topic of a cluster, by the connection that leads there.
+#[boxed]
+pub async fn note_append_at(
+    tx: &mut PgConnection,
+    actor: &Actor,
+    (connection, topic): (&str, &str),
+    records: usize,
+) -> StoreResult<()> {
+    let extra = json!({ "connection": connection, "topic": topic, "records": records });
+    actor.did(tx, Deed { event: PRODUCE, extra: Some(extra), ..Deed::default() }).await
 }

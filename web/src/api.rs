@@ -5,6 +5,7 @@
 pub(crate) mod alerts;
 pub(crate) mod assets;
 pub(crate) mod backfills;
+pub(crate) mod clusters;
 pub(crate) mod connection_test;
 pub(crate) mod connectors;
 pub(crate) mod dag_runs;

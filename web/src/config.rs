@@ -6,6 +6,7 @@ use crate::tls::Tls;
 use orch_core::network::{BasePath, Network, Reach};
 use orch_sdk::task::{DefaultConnections, Installation};
 use orch_store::archive::ArchiveDoor;
+use orch_store::cluster::ClusterDoor;
 use orch_store::lake_view::LakeDoor;
 use orch_store::seal::Keyring;
 use std::fmt;
@@ -55,6 +56,8 @@ pub struct WebConfig {
     pub reach: Reach,
     /// The way to the lake, if this binary or its bundle has one.
     pub lake: LakeDoor,
+    /// The way to clusters such as Kafka, if there is one.
+    pub clusters: ClusterDoor,
     /// Where servers of the bundle beside this server listen for it: a folder of sockets.
     pub sockets: Option<PathBuf>,
     /// How the bundle is that runs beside this server, if one should.
@@ -90,6 +93,7 @@ impl WebConfig {
             test_connection: false,
             reach: Reach::default(),
             lake: LakeDoor::none(),
+            clusters: ClusterDoor::default(),
             sockets: None,
             bundle: None,
             archive: ArchiveDoor::default(),
@@ -131,6 +135,7 @@ impl fmt::Debug for WebConfig {
             .field("test_connection", &self.test_connection)
             .field("reach", &self.reach)
             .field("lake", &self.lake)
+            .field("clusters", &self.clusters)
             .field("archive", &self.archive)
             .finish_non_exhaustive()
     }

@@ -26,6 +26,8 @@ const MOST_CHARS: usize = 300;
 /// Airflow's words.
 const DONE: &str = "Connection successfully tested";
 
+const KAFKA_PORT: u16 = 9092;
+
 /// The same for a port that is closed, filtered or not there: a test is no way to look for open ones.
 const UNREACHABLE: &str = "cannot be reached within 5 s";
 
@@ -43,6 +45,20 @@ pub async fn try_connection(connection: &Connection, reach: &Reach) -> Result<St
     let masker = Masker::of(connection.secrets());
     let safe = |text: String| masker.mask(&text).chars().take(MOST_CHARS).collect::<String>();
     ended.map(safe).map_err(safe)
+}
+
+/// Whether a cluster may be asked: each of its brokers that the connection names has addresses that `reach` allows. Says which has none.
+pub(crate) async fn reachable(connection: &Connection, reach: &Reach) -> Result<(), String> {
+    let said = ["bootstrap.servers", "metadata.broker.list"].map(|name| connection.extra_field(name));
+    let said = said.into_iter().flatten().filter_map(|said| said.as_str());
+    let host = connection.host.iter().map(|host| format!("{host}:{}", connection.port.unwrap_or(KAFKA_PORT)));
+    for broker in host.chain(said.flat_map(|said| said.split(',')).map(String::from)) {
+        let broker = broker.rsplit_once("://").map_or(broker.as_str(), |(_, rest)| rest).trim();
+        let (host, port) = broker.rsplit_once(':').unwrap_or((broker, ""));
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        resolved(host, port.parse().unwrap_or(KAFKA_PORT), reach).await?;
+    }
+    Ok(())
 }
 
 /// The addresses of a host that may be reached, at least one.
@@ -167,7 +183,7 @@ fn usual_port(conn_type: &str) -> Option<u16> {
         "oracle" => 1521,
         "redis" => 6379,
         "mongo" => 27017,
-        "kafka" => 9092,
+        "kafka" => KAFKA_PORT,
         "ssh" | "sftp" => 22,
         "ftp" => 21,
         "smtp" => 25,

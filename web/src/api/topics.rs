@@ -13,10 +13,11 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Utc};
 use orch_deeds::topic::{PRODUCED, append};
 use orch_sdk::secret::masked_variable;
+use orch_store::cluster::{Bounds, Which};
 use orch_store::hint::Hint;
 use orch_store::topic::{
     self, MOST_RECORD_BYTES, NewRecord, PartitionRow, Placed, ProduceError, ReadFrom, RecordRow, Topic, find_key,
-    list_partitions, newest_offset, offset_at, read_records,
+    list_partitions, newest_offset, no_longer_kept, no_such_partition, offset_at, read_records,
 };
 use orch_wire::body::ListOf;
 use orch_wire::timestamp::{Timestamp, stamp};
@@ -46,9 +47,23 @@ pub(crate) struct TopicPartitionPage {
     partitions: Vec<TopicPartitionView>,
 }
 
+/// Of a cluster, which does not tell when a record came last.
+impl From<Vec<Bounds>> for TopicPartitionPage {
+    fn from(partitions: Vec<Bounds>) -> TopicPartitionPage {
+        let view = |Bounds { partition, first, next }| TopicPartitionView {
+            partition,
+            first_offset: first,
+            next_offset: next,
+            records: next - first,
+            last_record_at: None,
+        };
+        TopicPartitionPage { partitions: partitions.into_iter().map(view).collect() }
+    }
+}
+
 #[derive(Debug, Serialize, JsonSchema)]
 struct TopicPartitionView {
-    partition: i16,
+    partition: i32,
     /// Of the oldest record that is kept.
     first_offset: i64,
     /// Of the next record.
@@ -70,7 +85,7 @@ pub(crate) struct RecordPage {
 /// A key or value that is not text is sent as base64. What its name marks as secret inside JSON is `***`.
 #[derive(Debug, Serialize, JsonSchema)]
 struct RecordView {
-    partition: i16,
+    partition: i32,
     offset: i64,
     timestamp: Timestamp,
     key: Option<String>,
@@ -88,7 +103,7 @@ pub(crate) struct PlacedPage {
 
 #[derive(Debug, Serialize, JsonSchema)]
 struct PlacedView {
-    partition: i16,
+    partition: i32,
     offset: i64,
     timestamp: Timestamp,
 }
@@ -106,7 +121,7 @@ pub(crate) async fn partitions(State(app): State<App>, names: Names) -> Result<J
     let mut db = app.pages().await?;
     let topic = named(&mut db, names.get("topic_name")).await?;
     let view = |row: PartitionRow| TopicPartitionView {
-        partition: row.partition,
+        partition: row.partition.into(),
         first_offset: row.first_offset,
         next_offset: row.next_offset,
         records: row.next_offset - row.first_offset,
@@ -116,20 +131,10 @@ pub(crate) async fn partitions(State(app): State<App>, names: Names) -> Result<J
     Ok(Json(TopicPartitionPage { partitions }))
 }
 
-/// Which records a reader wants.
-#[derive(Debug, Clone)]
-pub(crate) enum Which {
-    From(i64),
-    At(DateTime<Utc>),
-    Newest,
-    /// The newest with that key.
-    Key(String),
-}
-
 /// Records, and the partition that they are of.
 pub(crate) struct Found {
     pub(crate) records: Vec<RecordRow>,
-    pub(crate) partition: PartitionRow,
+    pub(crate) bounds: Bounds,
     /// Where the next read goes on.
     pub(crate) next: i64,
 }
@@ -144,20 +149,16 @@ pub(crate) async fn find(
 ) -> Result<Found, Refusal> {
     let partitions = list_partitions(db, topic).await?;
     let Some(row) = partitions.into_iter().find(|row| i64::from(row.partition) == partition) else {
-        let text = format!("there is no partition {partition}: the topic has {}, from 0", topic.partitions);
-        return Err(Refusal::not_found(text));
+        return Err(Refusal::not_found(no_such_partition(partition, topic.partitions.unsigned_abs().into())));
     };
+    let bounds = Bounds { partition: row.partition.into(), first: row.first_offset, next: row.next_offset };
     let offset = match which {
         Which::Key(key) => {
             let records = find_key(db, topic, row.partition, key.as_bytes(), most).await?;
-            return Ok(Found { records, next: row.next_offset, partition: row });
+            return Ok(Found { records, next: bounds.next, bounds });
         }
-        Which::From(offset) if *offset < row.first_offset => {
-            let text = format!(
-                "offset {offset} of partition {partition} is gone: the oldest record that is kept has offset {}",
-                row.first_offset
-            );
-            return Err(Refusal::not_found(text));
+        Which::From(offset) if *offset < bounds.first => {
+            return Err(Refusal::not_found(no_longer_kept(*offset, partition, bounds.first)));
         }
         Which::From(offset) => *offset,
         Which::At(at) => offset_at(db, topic, row.partition, *at).await?,
@@ -166,14 +167,18 @@ pub(crate) async fn find(
     let from = ReadFrom { partition: row.partition, offset, most, most_bytes: MOST_BYTES };
     let records = read_records(db, topic, from).await?;
     let next = records.last().map_or(offset, |record| record.offset + 1);
-    Ok(Found { records, partition: row, next })
+    Ok(Found { records, bounds, next })
 }
 
-pub(crate) async fn records(
-    State(app): State<App>,
-    names: Names,
-    mut query: Query,
-) -> Result<Json<RecordPage>, Refusal> {
+/// What a request says about the records that it wants.
+pub(crate) struct Wanted {
+    pub(crate) partition: i64,
+    pub(crate) which: Which,
+    pub(crate) most: i64,
+    pub(crate) until: Instant,
+}
+
+pub(crate) fn wanted(query: &mut Query) -> Result<Wanted, Refusal> {
     let (partition, most) = (query.count("partition", 0), query.count("limit", USUAL).min(MOST));
     let offset = query.text("offset").is_some().then(|| query.count("offset", 0));
     let at = query.moment("at");
@@ -189,7 +194,15 @@ pub(crate) async fn records(
         (None, None, Some(at)) => Which::At(at),
         (None, None, None) => Which::Newest,
     };
-    let until = Instant::now() + Duration::from_secs_f64(wait);
+    Ok(Wanted { partition, which, most, until: Instant::now() + Duration::from_secs_f64(wait) })
+}
+
+pub(crate) async fn records(
+    State(app): State<App>,
+    names: Names,
+    mut query: Query,
+) -> Result<Json<RecordPage>, Refusal> {
+    let Wanted { partition, which, most, until } = wanted(&mut query)?;
     loop {
         let hints = app.hints.clone();
         // Armed before the look.
@@ -206,14 +219,20 @@ pub(crate) async fn records(
             () = produced => false,
         };
         if is_over {
-            let end_offset = found.partition.next_offset.max(found.next);
-            let records = found.records.into_iter().map(|row| view(found.partition.partition, row)).collect();
-            return Ok(Json(RecordPage { records, next_offset: found.next, end_offset }));
+            return Ok(Json(found.into()));
         }
     }
 }
 
-fn view(partition: i16, row: RecordRow) -> RecordView {
+impl From<Found> for RecordPage {
+    fn from(found: Found) -> RecordPage {
+        let end_offset = found.bounds.next.max(found.next);
+        let records = found.records.into_iter().map(|row| view(found.bounds.partition, row)).collect();
+        RecordPage { records, next_offset: found.next, end_offset }
+    }
+}
+
+fn view(partition: i32, row: RecordRow) -> RecordView {
     let (key, key_base64) = readable(row.key);
     let (value, value_base64) = readable(row.value);
     let headers = match row.headers {
@@ -284,20 +303,27 @@ body! {
     }
 }
 
+impl RecordsBody {
+    pub(crate) fn records(self) -> Vec<NewRecord> {
+        self.records.0.into_iter().map(new_record).collect()
+    }
+}
+
+/// Where records are now, each as partition, offset and time.
+pub(crate) fn created(placed: impl Iterator<Item = (i32, i64, DateTime<Utc>)>) -> (StatusCode, Json<PlacedPage>) {
+    let placed = placed.map(|(partition, offset, at)| PlacedView { partition, offset, timestamp: Timestamp(at) });
+    (StatusCode::CREATED, Json(PlacedPage { placed: placed.collect() }))
+}
+
 pub(crate) async fn produce(
     State(app): State<App>,
     actor: Actor,
     names: Names,
     Secret(body): Secret<RecordsBody>,
 ) -> Result<(StatusCode, Json<PlacedPage>), Refusal> {
-    let records: Vec<NewRecord> = body.records.0.into_iter().map(new_record).collect();
-    let placed = produce_all(&app, &actor, names.get("topic_name"), &records).await?;
-    let view = |placed: Placed| PlacedView {
-        partition: placed.partition,
-        offset: placed.offset,
-        timestamp: Timestamp(placed.at),
-    };
-    Ok((StatusCode::CREATED, Json(PlacedPage { placed: placed.into_iter().map(view).collect() })))
+    let placed = produce_all(&app, &actor, names.get("topic_name"), &body.records()).await?;
+    let place = |placed: Placed| (placed.partition.into(), placed.offset, placed.at);
+    Ok(created(placed.into_iter().map(place)))
 }
 
 pub(crate) async fn produce_all(

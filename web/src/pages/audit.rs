@@ -101,7 +101,8 @@ impl Filter {
 }
 
 /// As browsers send the field: in UTC, with or without seconds.
-fn moment(text: &str) -> Result<Option<DateTime<Utc>>, Refusal> {
+/// Of a field for date and time; UTC.
+pub(super) fn moment(text: &str) -> Result<Option<DateTime<Utc>>, Refusal> {
     if text.is_empty() {
         return Ok(None);
     }

@@ -55,7 +55,12 @@ const ADMIN: [Entry; 8] = [
 
 impl Entry {
     fn is_current(&self, shell: &Shell) -> bool {
-        shell.is_in(self.section) || (self.section == "lake" && shell.is_in("sql"))
+        let also = match self.section {
+            "lake" => "sql",
+            "topics" => "clusters",
+            section => section,
+        };
+        shell.is_in(self.section) || shell.is_in(also)
     }
 
     fn is_shown(&self, shell: &Shell) -> bool {

@@ -1,9 +1,11 @@
-//! `/topics`: the topics of the built-in log.
+//! `/topics`: the topics of the built-in log, and the way to those of clusters.
 
+pub(crate) mod cluster;
 pub(crate) mod topic;
 
 use super::kept::{Listed, Pages, listed};
 use super::{Shell, encoded, html};
+use crate::api::topics::READS_RECORDS;
 use crate::extract::Query;
 use crate::parts;
 use crate::refusal::Refusal;
@@ -21,6 +23,8 @@ struct TopicsPage {
     shell: Shell,
     q: String,
     lines: Vec<Line>,
+    /// The page of each, and its connection.
+    clusters: Vec<(String, String)>,
     before: Option<String>,
     after: Option<String>,
 }
@@ -44,7 +48,8 @@ fn href(name: &str) -> String {
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
     let Listed { q, rows, before, after } = listed::<Topic>(&app, &mut query).await?;
     let lines = rows.iter().map(|row| line(row, &shell)).collect();
-    html(StatusCode::OK, &TopicsPage { shell, q, lines, before, after })
+    let clusters = if shell.can(READS_RECORDS) { cluster::known(&mut *app.pages().await?).await? } else { Vec::new() };
+    html(StatusCode::OK, &TopicsPage { shell, q, lines, clusters, before, after })
 }
 
 fn line(row: &Record, shell: &Shell) -> Line {

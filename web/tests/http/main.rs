@@ -13,6 +13,7 @@ mod backfills;
 mod behind;
 mod browser;
 mod bulk;
+mod clusters;
 mod connections;
 mod counted;
 mod dag_runs;

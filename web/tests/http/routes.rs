@@ -11,6 +11,9 @@ use serde_json::json;
 /// The page of a topic leaves the records out where the reader may not see them.
 const RECORDS: &str = "/api/orch/v1/topics/{topic_name}/records";
 
+/// Topics of a cluster, which is not ours.
+const CLUSTER: &str = "/connections/{connection_id}/topics";
+
 /// What a route asks for by what it does; a rule that asks for another role is named here, with thought.
 fn usual(rule: &Rule) -> Role {
     let (path, method) = (rule.path, &rule.method);
@@ -21,6 +24,7 @@ fn usual(rule: &Rule) -> Role {
         "/api/orch/v1/sql",
         "/api/orch/v1/alerts",
         "/alerts",
+        "/clusters",
         "/connections",
         "/variables",
         "/pools",
@@ -35,6 +39,8 @@ fn usual(rule: &Rule) -> Role {
         || of_operators.into_iter().any(below)
         || path.contains("/xcomEntries");
     match *method {
+        // What else is at a cluster is nobody's business but of those who keep its connection.
+        _ if path.contains(CLUSTER) || below("/clusters") => Role::Op,
         // Settings and users are nobody else's.
         _ if below("/users") || below("/api/v2/config") => Role::Admin,
         Method::DELETE if path == "/api/v2/dags/{dag_id}" => Role::Admin,
@@ -247,8 +253,9 @@ async fn no_route_of_the_api_lets_a_lower_role_in() {
                 Access::Login(least) => role >= least,
             };
             assert_eq!(forbidden, !may, "{} {} for {role}: {}", rule.method, rule.path, answer.body);
-            // What only reads is never for more than readers, but for the settings and the records of topics.
-            let is_kept_back = rule.path.starts_with("/api/v2/config") || rule.path == RECORDS;
+            // What only reads is never for more than readers, but for the settings, the records of topics, and clusters.
+            let is_kept_back =
+                rule.path.starts_with("/api/v2/config") || rule.path == RECORDS || rule.path.contains(CLUSTER);
             let reads = rule.method == Method::GET && !is_kept_back;
             assert!(may || !reads, "{} {} for {role}", rule.method, rule.path);
         }

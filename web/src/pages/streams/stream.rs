@@ -4,6 +4,7 @@
 use super::{count, href, icon_of};
 use crate::api::streams::{USUAL_HOURS, declared, forget, named, steer};
 use crate::extract::{Actor, Form, Names};
+use crate::pages::topics::cluster;
 use crate::pages::{Shell, encoded, html, lake, see_other};
 use crate::parts::{self, Chart, Look, Now};
 use crate::refusal::Refusal;
@@ -30,7 +31,7 @@ struct StreamPage {
     state: parts::State,
     said: &'static str,
     sign: &'static str,
-    /// Of a topic of the built-in log.
+    /// `None`: its topic is a file, or not known yet.
     topic_href: Option<String>,
     /// What it keeps: a table, or a DAG whose runs it starts.
     target: &'static str,
@@ -157,7 +158,10 @@ async fn page(
         state: parts::bare(icon),
         said: state.name(),
         sign: parts::sign(icon),
-        topic_href: row.reads_log().then(|| format!("/topics/{}/records", encoded(row.topic()))),
+        topic_href: match row.cluster() {
+            Some(id) => Some(cluster::topic_href(id, row.topic())).filter(|_| !row.is_capture()),
+            None => row.reads_log().then(|| format!("/topics/{}/records", encoded(row.topic()))),
+        },
         target: if dag.is_some() { "Runs of" } else { "Table" },
         table_href: dag.map(|dag| format!("/dags/{}", encoded(dag))).or_else(|| table.as_ref().map(lake::href)),
         quarantine_href: beside

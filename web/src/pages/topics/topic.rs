@@ -1,9 +1,11 @@
-//! `/topics/{topic_name}/records`: the partitions of a topic, its records, and a form that appends one.
+//! `/topics/{topic_name}/records`: the partitions of a topic, its records, and a form that appends one. Topics of clusters have the same
+//! page (`cluster`).
 
 use super::href;
 use crate::api::kept::stored;
-use crate::api::topics::{Found, READS_RECORDS, Which, find, named, produce_all, readable};
+use crate::api::topics::{Found, READS_RECORDS, find, named, produce_all, readable};
 use crate::extract::{Actor, Form, Names, Query};
+use crate::pages::audit::moment;
 use crate::pages::kept::Pages;
 use crate::pages::{Shell, html, see_other, streams};
 use crate::parts;
@@ -15,10 +17,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_deeds::Topic;
 use orch_store::StoreResult;
+use orch_store::cluster::{Bounds, Which};
 use orch_store::list;
-use orch_store::stream::find_streams;
-use orch_store::topic::reader::list_readers;
-use orch_store::topic::{NewRecord, RecordRow, list_partitions, partition_of};
+use orch_store::stream::{StreamRow, find_streams};
+use orch_store::topic::reader::{ReaderRow, list_readers};
+use orch_store::topic::{NewRecord, PartitionRow, RecordRow, list_partitions, partition_of};
 use serde_json::Value;
 use sqlx::PgConnection;
 
@@ -26,15 +29,7 @@ use sqlx::PgConnection;
 #[template(path = "pages/topics/topic.html")]
 struct TopicPage {
     shell: Shell,
-    name: String,
-    href: String,
-    edit_href: String,
-    description: String,
-    kept: String,
-    partitions: Vec<PartitionLine>,
-    /// Streams, and readers of tasks.
-    readers: Vec<ReaderLine>,
-    /// What is looked for.
+    shown: Shown,
     search: Search,
     /// Nothing: this person may not read records.
     records: Option<Vec<RecordLine>>,
@@ -44,27 +39,63 @@ struct TopicPage {
     wish: Wish,
 }
 
-struct PartitionLine {
-    partition: i16,
-    href: String,
-    is_shown: bool,
-    first_offset: i64,
-    next_offset: i64,
-    newest: Option<parts::Ago>,
+/// What is shown of a topic, wherever it is.
+pub(super) struct Shown {
+    pub(super) name: String,
+    pub(super) href: String,
+    /// The cluster that it is in, and its page.
+    pub(super) cluster: Option<(String, String)>,
+    pub(super) edit_href: Option<String>,
+    pub(super) facts: Vec<String>,
+    pub(super) partitions: Vec<PartitionLine>,
+    /// Streams, and readers of tasks.
+    pub(super) readers: Vec<ReaderLine>,
+    pub(super) can_produce: bool,
+    pub(super) found: Option<Found>,
 }
 
-struct ReaderLine {
+pub(super) struct PartitionLine {
+    pub(super) partition: i32,
+    pub(super) href: String,
+    pub(super) is_shown: bool,
+    pub(super) first_offset: i64,
+    pub(super) next_offset: i64,
+    pub(super) newest: Option<parts::Ago>,
+}
+
+pub(super) struct ReaderLine {
     name: String,
     href: Option<String>,
     lag: i64,
     moved: Option<parts::Ago>,
 }
 
+/// What is looked for.
 #[derive(Default)]
-struct Search {
-    partition: i64,
-    key: String,
-    offset: String,
+pub(super) struct Search {
+    pub(super) partition: i64,
+    pub(super) key: String,
+    offset: Option<i64>,
+    /// As it was typed.
+    at: String,
+}
+
+impl Search {
+    pub(super) fn of(mut query: Query) -> Result<Search, Refusal> {
+        let partition = query.count("partition", 0);
+        query.finish()?;
+        let text = |name: &str| query.text(name).unwrap_or_default().trim().to_string();
+        Ok(Search { partition, key: text("key"), offset: text("offset").parse().ok(), at: text("at") })
+    }
+
+    pub(super) fn which(&self) -> Result<Which, Refusal> {
+        Ok(match (self.offset, moment(&self.at)?) {
+            _ if !self.key.is_empty() => Which::Key(self.key.clone()),
+            (Some(offset), _) => Which::From(offset),
+            (None, Some(at)) => Which::At(at),
+            (None, None) => Which::Newest,
+        })
+    }
 }
 
 struct RecordLine {
@@ -81,12 +112,15 @@ struct RecordLine {
 
 /// What the form for a record holds.
 #[derive(Default)]
-struct Wish {
+pub(super) struct Wish {
     key: String,
     value: String,
 }
 
-const OF_A_PAGE: i64 = 50;
+/// What the form says, and what is wrong with it.
+pub(super) type Wished = (Wish, Option<String>);
+
+pub(super) const OF_A_PAGE: i64 = 50;
 /// Of a value, in the list.
 const MOST_BRIEF: usize = 140;
 /// Of a value that is opened; the API gives all of it.
@@ -96,14 +130,9 @@ pub(crate) async fn show(
     State(app): State<App>,
     shell: Shell,
     names: Names,
-    mut query: Query,
+    query: Query,
 ) -> Result<Response, Refusal> {
-    let partition = query.count("partition", 0);
-    let offset = query.text("offset").filter(|text| !text.trim().is_empty()).and_then(|text| text.trim().parse().ok());
-    query.finish()?;
-    let key = query.text("key").unwrap_or_default().to_string();
-    let search = Search { partition, key, offset: offset.map_or_else(String::new, |offset: i64| offset.to_string()) };
-    page(&app, shell, names.get("topic_name"), (search, offset), (Wish::default(), None)).await
+    page(&app, shell, names.get("topic_name"), Search::of(query)?, Wished::default()).await
 }
 
 /// Appends the record of the form.
@@ -115,24 +144,11 @@ pub(crate) async fn produce(
     form: Form,
 ) -> Result<Response, Refusal> {
     let name = names.get("topic_name");
-    let key = form.text("key").unwrap_or_default().to_string();
-    // Browsers send line ends as forms have them.
-    let value = form.text("value").unwrap_or_default().replace("\r\n", "\n");
-    let refused = async |problem: String| {
-        let wish = Wish { key: key.clone(), value: value.clone() };
-        page(&app, shell.clone(), name, (Search::default(), None), (wish, Some(problem))).await
-    };
-    if value.trim_start().starts_with(['{', '[']) {
-        if let Err(error) = serde_json::from_str::<Value>(&value) {
-            return refused(format!("The value is not valid JSON: see line {}.", error.line())).await;
-        }
-    } else if value.is_empty() && key.is_empty() {
-        return refused("A record needs a value; without one it is a tombstone, and needs a key.".into()).await;
-    }
-    let record = NewRecord {
-        key: (!key.is_empty()).then(|| key.clone().into_bytes()),
-        value: (!value.is_empty()).then(|| value.clone().into_bytes()),
-        ..NewRecord::default()
+    let (wish, record) = wished(&form);
+    let refused = async |problem: String| page(&app, shell, name, Search::default(), (wish, Some(problem))).await;
+    let record = match record {
+        Ok(record) => record,
+        Err(problem) => return refused(problem).await,
     };
     match produce_all(&app, &actor, name, &[record]).await {
         Ok(placed) => {
@@ -144,70 +160,101 @@ pub(crate) async fn produce(
     }
 }
 
-async fn page(
-    app: &App,
-    shell: Shell,
-    name: &str,
-    (search, offset): (Search, Option<i64>),
-    (wish, problem): (Wish, Option<String>),
-) -> Result<Response, Refusal> {
+/// The record of a form, or what is wrong with it.
+pub(super) fn wished(form: &Form) -> (Wish, Result<NewRecord, String>) {
+    let key = form.text("key").unwrap_or_default().to_string();
+    // Browsers send line ends as forms have them.
+    let value = form.text("value").unwrap_or_default().replace("\r\n", "\n");
+    let json = value.trim_start().starts_with(['{', '[']).then(|| serde_json::from_str::<Value>(&value));
+    let record = match json {
+        Some(Err(error)) => Err(format!("The value is not valid JSON: see line {}.", error.line())),
+        None if value.is_empty() && key.is_empty() => {
+            Err("A record needs a value; without one it is a tombstone, and needs a key.".into())
+        }
+        _ => Ok(NewRecord {
+            key: (!key.is_empty()).then(|| key.clone().into_bytes()),
+            value: (!value.is_empty()).then(|| value.clone().into_bytes()),
+            ..NewRecord::default()
+        }),
+    };
+    (Wish { key, value }, record)
+}
+
+async fn page(app: &App, shell: Shell, name: &str, mut search: Search, wished: Wished) -> Result<Response, Refusal> {
     let row = stored::<Topic>(app, name).await?;
     let mut db = app.pages().await?;
     let topic = named(&mut db, name).await?;
     let partitions = list_partitions(&mut db, &topic).await?;
     // A key says which partition it is in, if its producer left that to it.
-    let partition = if search.key.is_empty() {
-        search.partition
+    if !search.key.is_empty() {
+        search.partition = partition_of(search.key.as_bytes(), topic.partitions).into();
+    }
+    let shown = partitions.iter().find(|row| i64::from(row.partition) == search.partition);
+    let which = match (search.which()?, shown) {
+        // What is gone since the page was made is passed over.
+        (Which::From(offset), Some(row)) => Which::From(offset.max(row.first_offset)),
+        (which, _) => which,
+    };
+    let found = if shell.can(READS_RECORDS) {
+        Some(find(&mut db, &topic, search.partition, &which, OF_A_PAGE).await?)
     } else {
-        partition_of(search.key.as_bytes(), topic.partitions).into()
+        None
     };
-    let first = partitions.iter().find(|row| i64::from(row.partition) == partition).map_or(0, |row| row.first_offset);
-    let which = match offset {
-        _ if !search.key.is_empty() => Which::Key(search.key.clone()),
-        Some(offset) => Which::From(offset.max(first)),
-        None => Which::Newest,
-    };
-    let found =
-        if shell.can(READS_RECORDS) { Some(find(&mut db, &topic, partition, &which, OF_A_PAGE).await?) } else { None };
-    let at = |offset: i64| format!("{}?partition={partition}&offset={}", href(name), offset.max(first));
-    let (older, newer) = found.as_ref().filter(|_| search.key.is_empty()).map_or((None, None), |found| {
-        let begin = found.records.first().map_or(found.next, |record| record.offset);
-        let older = (begin > first).then(|| at(begin - OF_A_PAGE));
-        (older, (found.next < found.partition.next_offset).then(|| at(found.next)))
-    });
-    let line = |row: &orch_store::topic::PartitionRow| PartitionLine {
-        partition: row.partition,
+    let line = |row: &PartitionRow| PartitionLine {
+        partition: row.partition.into(),
         href: format!("{}?partition={}", href(name), row.partition),
-        is_shown: i64::from(row.partition) == partition,
+        is_shown: i64::from(row.partition) == search.partition,
         first_offset: row.first_offset,
         next_offset: row.next_offset,
         newest: row.last_at.map(|at| parts::ago(at, shell.now)),
     };
-    let readers = readers(&mut db, name, &shell).await?;
-    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    let page = TopicPage {
+    let description = row.text("description").filter(|text| !text.is_empty()).map(String::from);
+    let kept = match super::kept(row.whole("retention_hours")) {
+        kept if kept == "for ever" => "records are kept for ever".into(),
+        kept => format!("records are kept for {kept}"),
+    };
+    let of_it = |row: &StreamRow| row.topic() == name && row.reads_log();
+    let shown = Shown {
         name: name.into(),
         href: href(name),
-        edit_href: Topic::href(name),
-        description: row.text("description").unwrap_or_default().into(),
-        kept: super::kept(row.whole("retention_hours")),
+        cluster: None,
+        edit_href: shell.can_operate().then(|| Topic::href(name)),
+        facts: description.into_iter().chain([kept]).collect(),
         partitions: partitions.iter().map(line).collect(),
-        readers,
-        records: found.map(|Found { records, .. }| records.into_iter().rev().map(|row| record(row, &shell)).collect()),
-        search: Search { partition, ..search },
-        newer,
-        older,
-        problem,
-        wish,
-        shell,
+        readers: readers(&mut db, (of_it, |row| row.topic == name), &shell).await?,
+        can_produce: shell.can_run(),
+        found,
     };
-    html(status, &page)
+    render(shell, shown, search, wished)
 }
 
-/// Streams first.
-async fn readers(db: &mut PgConnection, topic: &str, shell: &Shell) -> StoreResult<Vec<ReaderLine>> {
+pub(super) fn render(
+    shell: Shell,
+    mut shown: Shown,
+    search: Search,
+    (wish, problem): Wished,
+) -> Result<Response, Refusal> {
+    let found = shown.found.take();
+    let partition = search.partition;
+    let (older, newer) = found.as_ref().filter(|_| search.key.is_empty()).map_or((None, None), |found| {
+        let Bounds { first, next, .. } = found.bounds;
+        let at = |offset: i64| format!("{}?partition={partition}&offset={}", shown.href, offset.max(first));
+        let begin = found.records.first().map_or(found.next, |record| record.offset);
+        ((begin > first).then(|| at(begin - OF_A_PAGE)), (found.next < next).then(|| at(found.next)))
+    });
+    let records = found.map(|Found { records, .. }| records.into_iter().rev().map(|row| record(row, &shell)).collect());
+    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    html(status, &TopicPage { shell, shown, search, records, newer, older, problem, wish })
+}
+
+/// Streams first. Both are chosen by a function.
+pub(super) async fn readers(
+    db: &mut PgConnection,
+    (is_stream, is_reader): (impl Fn(&StreamRow) -> bool, impl Fn(&ReaderRow) -> bool),
+    shell: &Shell,
+) -> StoreResult<Vec<ReaderLine>> {
     let streams = find_streams(db, &list::Search::default()).await?.rows;
-    let streams = streams.into_iter().filter(|row| row.version.is_some() && row.topic() == topic && row.reads_log());
+    let streams = streams.into_iter().filter(|row| row.version.is_some() && is_stream(row));
     let streams = streams.map(|row| ReaderLine {
         href: Some(streams::href(&row.name)),
         lag: row.lag,
@@ -215,7 +262,7 @@ async fn readers(db: &mut PgConnection, topic: &str, shell: &Shell) -> StoreResu
         name: row.name,
     });
     let mut lines: Vec<ReaderLine> = streams.collect();
-    for row in list_readers(db, Some(topic)).await? {
+    for row in list_readers(db, None).await?.into_iter().filter(is_reader) {
         let lag = row.end_offset - row.next_offset;
         // A row for each partition, by name.
         match lines.last_mut().filter(|line| line.href.is_none() && line.name == row.name) {

@@ -1,5 +1,6 @@
 //! For people at a browser.
 
+use crate::api::topics::READS_RECORDS;
 use crate::auth::Role;
 use crate::pages::kept;
 use crate::routes::{Access, Routes};
@@ -11,6 +12,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
     let viewer = Login(Role::Viewer);
     let user = Login(Role::User);
     let op = Login(Role::Op);
+    let reads_records = Login(READS_RECORDS);
     let admin = Login(Role::Admin);
     routes
         .group("")
@@ -41,6 +43,9 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .page("/connections/export", op, pages::connections::transfer::export)
         .page("/connections/import", op, pages::connections::transfer::ask_import)
         .form("/connections/import", op, pages::connections::transfer::import)
+        .page("/clusters/{connection_id}", reads_records, pages::topics::cluster::show)
+        .page("/clusters/{connection_id}/{topic_name}", reads_records, pages::topics::cluster::records)
+        .form("/clusters/{connection_id}/{topic_name}", reads_records, pages::topics::cluster::produce)
         .page("/dags", viewer, pages::dags::show)
         .page("/dags/change", user, pages::dags::change::ask)
         .form("/dags/change", user, pages::dags::change::change)

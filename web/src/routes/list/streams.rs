@@ -2,7 +2,7 @@
 
 use crate::api;
 use crate::auth::Role;
-use crate::openapi::kinds::{Kind, param};
+use crate::openapi::kinds::{Kind, Param, param};
 use crate::openapi::queries::listed;
 use crate::routes::{Access, Routes};
 use Access::Login;
@@ -13,25 +13,45 @@ pub(super) fn routes(routes: Routes) -> Routes {
     let viewer = Login(Role::Viewer);
     let user = Login(Role::User);
     let op = Login(Role::Op);
+    let reads_records = Login(api::topics::READS_RECORDS);
     routes
         .group("Topics")
         .kept::<Topic>()
         .get("/api/orch/v1/topics/{topic_name}/partitions", viewer, api::topics::partitions)
         .does("Lists the partitions of a topic with their first and next offsets")
         .gives::<api::topics::TopicPartitionPage>()
-        .get("/api/orch/v1/topics/{topic_name}/records", Login(api::topics::READS_RECORDS), api::topics::records)
+        .get("/api/orch/v1/topics/{topic_name}/records", reads_records, api::topics::records)
         .does("Reads records of a partition, in the order of their offsets")
-        .asks([
-            param("partition", Kind::Count(0), "Of this partition"),
-            param("offset", Kind::Place, "From this offset on; the newest records without it"),
-            param("at", Kind::Moment, "From the first record on that is not older, where no offset is named"),
-            param("key", Kind::Text, "The newest records with this key, among the last 100,000 of the partition"),
-            param("limit", Kind::Count(50), "Maximum number of records; no more than 1,000"),
-            param("wait", Kind::UpTo(20), "Where there is no record yet: seconds to wait for one"),
-        ])
+        .asks(records())
         .gives::<api::topics::RecordPage>()
         .post("/api/orch/v1/topics/{topic_name}/records", user, api::topics::produce)
         .does("Appends records: all of them, or none")
+        .takes::<api::topics::RecordsBody>()
+        .creates::<api::topics::PlacedPage>()
+        .get("/api/orch/v1/connections/{connection_id}/topics", reads_records, api::clusters::list)
+        .does("Lists the topics of a cluster that a connection leads to")
+        .gives::<api::clusters::ClusterTopicPage>()
+        .get(
+            "/api/orch/v1/connections/{connection_id}/topics/{topic_name}/partitions",
+            reads_records,
+            api::clusters::partitions,
+        )
+        .does("Lists the partitions of a topic of a cluster with their first and next offsets")
+        .gives::<api::topics::TopicPartitionPage>()
+        .get(
+            "/api/orch/v1/connections/{connection_id}/topics/{topic_name}/records",
+            reads_records,
+            api::clusters::records,
+        )
+        .does("Reads records of a partition of a topic of a cluster, in the order of their offsets")
+        .asks(records())
+        .gives::<api::topics::RecordPage>()
+        .post(
+            "/api/orch/v1/connections/{connection_id}/topics/{topic_name}/records",
+            reads_records,
+            api::clusters::produce,
+        )
+        .does("Appends records to a topic of a cluster; after an error some may be there")
         .takes::<api::topics::RecordsBody>()
         .creates::<api::topics::PlacedPage>()
         .get("/api/orch/v1/topic-readers", viewer, api::readers::list)
@@ -80,4 +100,16 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .put("/connectors/{stream_name}/resume", op, api::connectors::resume)
         .get("/connectors/{stream_name}/status", viewer, api::connectors::status)
         .post("/connectors/{stream_name}/tasks/{task}/restart", op, api::connectors::restart_task)
+}
+
+/// Which records of a topic are wanted.
+fn records() -> [Param; 6] {
+    [
+        param("partition", Kind::Count(0), "Of this partition"),
+        param("offset", Kind::Place, "From this offset on; the newest records without it"),
+        param("at", Kind::Moment, "From the first record on that is not older, where no offset is named"),
+        param("key", Kind::Text, "The newest records with this key, among the last 100,000 of the partition"),
+        param("limit", Kind::Count(50), "Maximum number of records; no more than 1,000"),
+        param("wait", Kind::UpTo(20), "Where there is no record yet: seconds to wait for one"),
+    ]
 }

@@ -1,0 +1,112 @@
+//! `/api/orch/v1/connections/{connection_id}/topics/…`: the topics of a cluster such as Kafka, their records, and new ones.
+
+use super::topics::{Found, PlacedPage, RecordPage, RecordsBody, TopicPartitionPage, Wanted, created, wanted};
+use crate::extract::{Actor, Names, Query, Secret};
+use crate::refusal::Refusal;
+use crate::state::App;
+use crate::trial::reachable;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use orch_deeds::topic::note_append_at;
+use orch_sdk::task::Connection;
+use orch_store::cluster::{ClusterPlace, ClusterRecords, ClusterTopic, ReadAt};
+use orch_store::kept;
+use orch_store::topic::NewRecord;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Clusters tell nobody when a record comes: they are asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ClusterTopicPage {
+    topics: Vec<ClusterTopicView>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct ClusterTopicView {
+    name: String,
+    partitions: usize,
+    /// From the first one that is kept to the last. Not each has a record: topics are compacted, and transactions leave marks.
+    offsets: i64,
+}
+
+/// The connection to a cluster. One that a person has added leads no further than a test of it.
+pub(crate) async fn at(app: &App, id: &str) -> Result<Connection, Refusal> {
+    let connection = app.config.clusters.connection(id).await?;
+    if kept::get(&mut *app.pages().await?, &kept::CONNECTION, id).await?.is_some() {
+        reachable(&connection, &app.config.reach).await.map_err(Refusal::bad_request)?;
+    }
+    Ok(connection)
+}
+
+/// Its partitions, and the offsets that they keep.
+pub(crate) fn size(topic: &ClusterTopic) -> (usize, i64) {
+    (topic.partitions.len(), topic.partitions.iter().map(|bounds| bounds.next - bounds.first).sum())
+}
+
+pub(crate) async fn list(State(app): State<App>, names: Names) -> Result<Json<ClusterTopicPage>, Refusal> {
+    let at = at(&app, names.get("connection_id")).await?;
+    let view = |topic: ClusterTopic| {
+        let (partitions, offsets) = size(&topic);
+        ClusterTopicView { name: topic.name, partitions, offsets }
+    };
+    let topics = app.config.clusters.topics(at).await?.into_iter().map(view).collect();
+    Ok(Json(ClusterTopicPage { topics }))
+}
+
+pub(crate) async fn partitions(State(app): State<App>, names: Names) -> Result<Json<TopicPartitionPage>, Refusal> {
+    let at = at(&app, names.get("connection_id")).await?;
+    Ok(Json(app.config.clusters.bounds(at, names.get("topic_name")).await?.into()))
+}
+
+pub(crate) async fn records(
+    State(app): State<App>,
+    names: Names,
+    mut query: Query,
+) -> Result<Json<RecordPage>, Refusal> {
+    let Wanted { partition, which, most, until } = wanted(&mut query)?;
+    let at = at(&app, names.get("connection_id")).await?;
+    // A number that no partition has is told as one.
+    let partition = Some(i32::try_from(partition).unwrap_or(i32::MAX));
+    let from = ReadAt { partition, which, most: usize::try_from(most).unwrap_or_default() };
+    loop {
+        let found = app.config.clusters.read(at.clone(), names.get("topic_name"), from.clone()).await?;
+        if !found.records.is_empty() || from.most == 0 || Instant::now() + ASK_AGAIN > until {
+            return Ok(Json(Found::from(found).into()));
+        }
+        sleep(ASK_AGAIN).await;
+    }
+}
+
+impl From<ClusterRecords> for Found {
+    fn from(found: ClusterRecords) -> Found {
+        Found { records: found.records, bounds: found.bounds, next: found.next }
+    }
+}
+
+pub(crate) async fn produce(
+    State(app): State<App>,
+    actor: Actor,
+    names: Names,
+    Secret(body): Secret<RecordsBody>,
+) -> Result<(StatusCode, Json<PlacedPage>), Refusal> {
+    let at = at(&app, names.get("connection_id")).await?;
+    let placed = produce_at(&app, &actor, at, names.get("topic_name"), body.records()).await?;
+    Ok(created(placed.into_iter().map(|placed| (placed.partition, placed.offset, placed.at))))
+}
+
+/// Written down before anything is sent: the cluster does not take part in our transactions.
+pub(crate) async fn produce_at(
+    app: &App,
+    actor: &Actor,
+    at: Connection,
+    topic: &str,
+    records: Vec<NewRecord>,
+) -> Result<Vec<ClusterPlace>, Refusal> {
+    app.in_transaction(async |tx| Ok(note_append_at(tx, actor, (&at.id, topic), records.len()).await?)).await?;
+    Ok(app.config.clusters.produce(at, topic, records).await?)
+}

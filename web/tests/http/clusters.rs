@@ -1,0 +1,164 @@
+//! Topics of a cluster by page and by API: who may see them, where they may be, and what is written down. What a real cluster answers is
+//! tested with the client (`streams`) and with the process that has it (`dags`).
+
+use crate::browser::Browser;
+use crate::fixture::{PASSWORD, Web};
+use axum::http::Method;
+use chrono::DateTime;
+use orch_sdk::task::{Connection, fatal};
+use orch_store::cluster::{Bounds, ClusterDoor, ClusterPlace, ClusterQuestion, ClusterRecords, ClusterTopic, Which};
+use orch_store::lake_view::LakeError;
+use orch_store::topic::RecordRow;
+use serde_json::json;
+use std::sync::{Arc, Mutex};
+
+const API: &str = "/api/orch/v1/connections/events/topics";
+const PAGE: &str = "/clusters/events";
+const PARTITIONS: [Bounds; 2] =
+    [Bounds { partition: 0, first: 10, next: 200 }, Bounds { partition: 1, first: 0, next: 1 }];
+
+type Asked = Arc<Mutex<Vec<ClusterQuestion>>>;
+
+/// A cluster with the topic `weather`, and what it was asked.
+fn door() -> (ClusterDoor, Asked) {
+    let asked = Asked::default();
+    let heard = asked.clone();
+    let find = |id: &str| {
+        let uri = if id == "events" || id == "inside" { "kafka://127.0.0.1:9092" } else { "postgres://db" };
+        let found = if id == "nothing" { Err(fatal("there is no connection `nothing`")) } else { Ok(uri) };
+        let found = found.and_then(|uri| Ok(Connection::from_uri(id, uri)?));
+        Box::pin(std::future::ready(found)) as orch_sdk::task::BoxFuture<_>
+    };
+    let answer = move |_, question: ClusterQuestion| {
+        heard.lock().unwrap().push(question.clone());
+        let answer = match question {
+            ClusterQuestion::Topics => {
+                json!([ClusterTopic { name: "weather".into(), partitions: PARTITIONS.to_vec() }])
+            }
+            ClusterQuestion::Bounds(_) => json!(PARTITIONS),
+            ClusterQuestion::Read(_, from) if from.partition == Some(7) => {
+                return Box::pin(std::future::ready(Err(LakeError::NotFound(
+                    "there is no partition 7: the topic has 2, from 0".into(),
+                )))) as orch_sdk::task::BoxFuture<_>;
+            }
+            ClusterQuestion::Read(..) => json!(ClusterRecords {
+                partitions: PARTITIONS.to_vec(),
+                bounds: PARTITIONS[0],
+                records: vec![record(120)],
+                next: 121,
+            }),
+            ClusterQuestion::Produce(..) => {
+                json!([ClusterPlace { partition: 1, offset: 1, at: DateTime::UNIX_EPOCH }])
+            }
+        };
+        Box::pin(std::future::ready(Ok(answer)))
+    };
+    (ClusterDoor::new(Arc::new(find), Arc::new(answer)), asked)
+}
+
+fn record(offset: i64) -> RecordRow {
+    RecordRow {
+        offset,
+        at: DateTime::UNIX_EPOCH,
+        key: Some("<London>".into()),
+        value: Some(r#"{"temp": 11, "token": "s3cret"}"#.into()),
+        headers: Some(json!({ "from": "a station" })),
+    }
+}
+
+async fn web() -> (Web, Asked) {
+    let mut web = Web::new().await;
+    let (door, asked) = door();
+    web.restart(|config| config.clusters = door);
+    (web, asked)
+}
+
+#[tokio::test]
+async fn the_topics_of_a_cluster_are_listed_read_and_appended_to() {
+    let (web, asked) = web().await;
+    let topics = web.get(API).await.body;
+    assert_eq!(topics, json!({ "topics": [{ "name": "weather", "partitions": 2, "offsets": 191 }] }));
+    let partitions = web.get(&format!("{API}/weather/partitions")).await.body;
+    assert_eq!(partitions["partitions"][0]["first_offset"], 10);
+    let records = web.get(&format!("{API}/weather/records?partition=0&at=2026-11-26T06:00:00Z")).await.body;
+    assert_eq!((&records["next_offset"], &records["end_offset"]), (&json!(121), &json!(200)));
+    assert_eq!(records["records"][0]["value"], r#"{"temp":11,"token":"***"}"#);
+    let body = json!({ "records": [{ "key": "k", "value": { "temp": 1 } }] });
+    let placed = web.change(Method::POST, &format!("{API}/weather/records"), &body).await;
+    assert_eq!((placed.status.as_u16(), &placed.body["placed"][0]["partition"]), (201, &json!(1)));
+    assert_eq!(web.deeds().await, ["produce_records"]);
+
+    let asked = asked.lock().unwrap();
+    let [_, _, ClusterQuestion::Read(_, from), ClusterQuestion::Produce(topic, sent)] = &asked[..] else {
+        panic!("{asked:?}")
+    };
+    assert!(matches!(from.which, Which::At(_)) && from.partition == Some(0) && from.most == 50, "{from:?}");
+    assert_eq!((topic.as_str(), sent[0].value.as_deref()), ("weather", Some(&br#"{"temp":1}"#[..])));
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_is_refused_with_the_reason() {
+    let (web, _) = web().await;
+    for (path, status, words) in [
+        ("nothing/topics", 404, "there is no connection `nothing`"),
+        ("warehouse/topics", 404, "connection `warehouse` is of type `postgres`: topics are in one of type `kafka`"),
+        ("events/topics/weather/records?partition=7", 404, "there is no partition 7: the topic has 2, from 0"),
+    ] {
+        let answer = web.get(&format!("/api/orch/v1/connections/{path}")).await;
+        assert_eq!((answer.status.as_u16(), &answer.body["detail"]), (status, &json!(words)), "{path}");
+    }
+    // One that a person has added leads to no place beside the server.
+    let inside = json!({ "connection_id": "inside", "conn_type": "kafka", "host": "127.0.0.1" });
+    assert_eq!(web.change(Method::POST, "/api/v2/connections", &inside).await.status.as_u16(), 201);
+    let refused = web.get("/api/orch/v1/connections/inside/topics").await;
+    let words = refused.body["detail"].as_str().unwrap_or_default();
+    assert!(refused.status.as_u16() == 400 && words.contains("its address is not public"), "{refused:?}");
+    // Without a bundle there is no client.
+    let bare = Web::new().await;
+    let words = bare.get(API).await.body["detail"].as_str().unwrap_or_default().to_owned();
+    assert!(words.starts_with("this server cannot ask clusters"), "{words}");
+}
+
+#[tokio::test]
+async fn only_those_who_may_read_data_see_a_cluster() {
+    let (web, asked) = web().await;
+    for role in ["viewer", "user"] {
+        web.add_user(role, role).await;
+        let token = web.log_in(role, PASSWORD).await.unwrap();
+        for path in [API.to_owned(), format!("{API}/weather/records")] {
+            let answer = web.send(Method::GET, &path, Some(&token), None).await;
+            assert_eq!(answer.status.as_u16(), 403, "{role} {path}");
+        }
+        let mut browser = Browser::new(&web);
+        browser.log_in(role, PASSWORD, "/").await;
+        assert_eq!(browser.get(PAGE).await.status.as_u16(), 403, "{role}");
+    }
+    assert!(asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_pages_of_a_cluster_show_what_it_has() {
+    let (web, asked) = web().await;
+    let added = json!({ "connection_id": "added", "conn_type": "kafka", "host": "kafka.example.com" });
+    assert_eq!(web.change(Method::POST, "/api/v2/connections", &added).await.status.as_u16(), 201);
+    let mut browser = Browser::logged_in(&web).await;
+    assert!(browser.get("/topics").await.links().contains(&"/clusters/added".to_owned()));
+    let list = browser.get(PAGE).await;
+    assert!(list.has("1 topic") && list.links().contains(&format!("{PAGE}/weather")), "{}", list.html);
+    assert!(browser.get(&format!("{PAGE}?q=nothing")).await.has("No topic has “nothing” in its name."));
+
+    let page = format!("{PAGE}/weather");
+    let shown = browser.get(&format!("{page}?partition=0&offset=120")).await;
+    for words in ["&#60;London&#62;", "from: a station", "***", "?partition=0&#38;offset=121", "?partition=1"] {
+        assert!(shown.has(words), "{words}: {}", shown.html);
+    }
+    assert!(!shown.has("s3cret"), "{}", shown.html);
+    let bad = browser.submit(&page, &page, &[("key", ""), ("value", "{\"a\": ")]).await;
+    assert!(bad.status.as_u16() == 422 && bad.has("The value is not valid JSON: see line 1."), "{}", bad.html);
+    let went = browser.submit(&page, &page, &[("key", "k"), ("value", "v")]).await;
+    assert_eq!(went.location(), format!("{page}?partition=1"));
+    browser.get(&format!("{page}?partition=1&key=k")).await;
+    let asked = asked.lock().unwrap();
+    let Some(ClusterQuestion::Read(_, by_key)) = asked.last() else { panic!("{asked:?}") };
+    assert_eq!((&by_key.which, by_key.partition), (&Which::Key("k".into()), None), "the key says where it is");
+}
