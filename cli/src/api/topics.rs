@@ -11,11 +11,13 @@ const READERS: &str = "api/orch/v1/topic-readers";
 const NO_TOPIC: &str = "The Topic with name";
 
 /// What to read of a partition.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct ReadFrom {
     pub(crate) partition: i64,
-    /// The newest records without it.
+    /// The newest records without any of these.
     pub(crate) offset: Option<i64>,
+    pub(crate) at: Option<String>,
+    pub(crate) key: Option<String>,
     pub(crate) limit: i64,
     /// Seconds to wait for a first record.
     pub(crate) wait: u32,
@@ -28,20 +30,65 @@ pub(crate) struct Records {
     pub(crate) next_offset: i64,
 }
 
+/// Where topics are: in the built-in log, or in a cluster.
+#[derive(Debug, clap::Args)]
+pub(crate) struct At {
+    /// The connection to a cluster such as Kafka; without it topics are those of the built-in log
+    #[arg(long, value_name = "ID")]
+    connection: Option<String>,
+}
+
+impl At {
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// `None`: the built-in log.
+    fn cluster(&self) -> Option<String> {
+        let id = self.connection.as_deref()?;
+        Some(format!("api/orch/v1/connections/{}/topics", encoded(id)))
+    }
+
+    fn path(&self, topic: &str) -> String {
+        match self.cluster() {
+            Some(topics) => format!("{topics}/{}", encoded(topic)),
+            None => path_of_one(TOPIC, topic),
+        }
+    }
+}
+
 impl Api {
-    /// `None`: there is no such topic.
-    pub(crate) async fn list_partitions(&self, topic: &str) -> Result<Option<Vec<Seen>>, Failure> {
-        let path = format!("{}/partitions", path_of_one(TOPIC, topic));
+    pub(crate) async fn list_topics(&self, at: &At) -> Result<Vec<Seen>, Failure> {
+        let Some(path) = at.cluster() else { return self.list_kept(TOPIC).await };
+        self.objects(&self.of_cluster(&path).await?["topics"])
+    }
+
+    /// What a cluster answers. Why it does not is said in the words of the server.
+    async fn of_cluster(&self, path: &str) -> Result<Value, Failure> {
+        match self.ask("GET", path, None).await? {
+            Answer::Found(found) => Ok(found),
+            Answer::Refused(_, words) => Err(refused(&words)),
+        }
+    }
+
+    /// `None`: the built-in log has no such topic.
+    pub(crate) async fn list_partitions(&self, at: &At, topic: &str) -> Result<Option<Vec<Seen>>, Failure> {
+        let path = format!("{}/partitions", at.path(topic));
+        if at.is_cluster() {
+            return self.objects(&self.of_cluster(&path).await?["partitions"]).map(Some);
+        }
         let Some(found) = self.one(&path, |found| Some(found.clone())).await? else { return Ok(None) };
         self.objects(&found["partitions"]).map(Some)
     }
 
     /// `None`: there is no such topic.
-    pub(crate) async fn read_records(&self, topic: &str, from: ReadFrom) -> Result<Option<Records>, Failure> {
+    pub(crate) async fn read_records(&self, at: &At, topic: &str, from: &ReadFrom) -> Result<Option<Records>, Failure> {
         let query =
             Query::default().with("partition", from.partition).with("limit", from.limit).with("wait", from.wait);
         let query = from.offset.into_iter().fold(query, |query, offset| query.with("offset", offset));
-        let path = format!("{}/records{}", path_of_one(TOPIC, topic), query.0);
+        let query = from.at.iter().fold(query, |query, at| query.with("at", at));
+        let query = from.key.iter().fold(query, |query, key| query.with("key", key));
+        let path = format!("{}/records{}", at.path(topic), query.0);
         let found = match self.ask("GET", &path, None).await? {
             Answer::Found(found) => found,
             // The topic is there, and has no such partition or no longer that record.
@@ -53,11 +100,12 @@ impl Api {
         Ok(Some(Records { records: self.objects(&found["records"])?, next_offset }))
     }
 
-    /// Appends all of them, or none. `None`: there is no such topic.
-    pub(crate) async fn produce(&self, topic: &str, records: &[Value]) -> Result<Option<usize>, Failure> {
-        let path = format!("{}/records", path_of_one(TOPIC, topic));
+    /// Appends all of them, or none in the built-in log. `None`: it has no such topic.
+    pub(crate) async fn produce(&self, at: &At, topic: &str, records: &[Value]) -> Result<Option<usize>, Failure> {
+        let path = format!("{}/records", at.path(topic));
         match self.ask("POST", &path, Some(&json!({ "records": records }))).await? {
             Answer::Found(done) => self.objects(&done["placed"]).map(|placed| Some(placed.len())),
+            Answer::Refused(404, words) if !words.starts_with(NO_TOPIC) => Err(refused(&words)),
             Answer::Refused(404, _) => Ok(None),
             Answer::Refused(_, words) => Err(refused(&words)),
         }

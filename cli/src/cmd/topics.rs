@@ -1,6 +1,7 @@
 //! `orch topics list`, `show`, `create`, `set` and `delete`.
 
 use super::kept::{delete, listing, no_such};
+use crate::api::At;
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::FormatFlag;
@@ -9,8 +10,12 @@ use serde_json::{Map, Value, json};
 
 /// List topics with how many records they hold
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orch topics list\n  orch topics list -o json")]
+#[command(
+    after_help = "Examples:\n  orch topics list\n  orch topics list -o json\n  orch topics list --connection events"
+)]
 pub(crate) struct List {
+    #[command(flatten)]
+    at: At,
     #[command(flatten)]
     output: FormatFlag,
 }
@@ -21,6 +26,8 @@ pub(crate) struct List {
 pub(crate) struct Show {
     #[arg(value_name = "TOPIC")]
     name: String,
+    #[command(flatten)]
+    at: At,
     #[command(flatten)]
     output: FormatFlag,
 }
@@ -82,6 +89,11 @@ impl Size {
 
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let topics = cx.api().await?.list_topics(&self.at).await?;
+        if self.at.is_cluster() {
+            let columns = [("topic", "name"), ("partitions", "partitions"), ("offsets", "offsets")];
+            return listing(&topics, columns, "the cluster has no topics").print(self.output.format);
+        }
         let empty = "no topics: create one with `orch topics create NAME`";
         let columns = [
             ("topic", "name"),
@@ -91,13 +103,13 @@ impl List {
             ("last_record_at", "last_record_at"),
             ("description", "description"),
         ];
-        listing(&cx.api().await?.list_kept(TOPIC).await?, columns, empty).print(self.output.format)
+        listing(&topics, columns, empty).print(self.output.format)
     }
 }
 
 impl Show {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let partitions = cx.api().await?.list_partitions(&self.name).await?;
+        let partitions = cx.api().await?.list_partitions(&self.at, &self.name).await?;
         let partitions = partitions.ok_or_else(|| no_such(TOPIC, &self.name))?;
         let columns = ["partition", "first_offset", "next_offset", "last_record_at"].map(|name| (name, name));
         listing(&partitions, columns, "no partitions").print(self.output.format)

@@ -1,6 +1,7 @@
 //! `orch topics produce`: appends lines of standard input to a topic, or one record.
 
 use super::kept::no_such;
+use crate::api::At;
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_deeds::kept::TOPIC;
@@ -11,7 +12,8 @@ use std::io::BufRead as _;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch topics produce weather '{\"city\": \"London\", \"temp\": 11}'\n  \
     orch topics produce users --key 7 '{\"name\": \"Ada\"}'\n  orch topics produce weather < readings.jsonl\n  \
-    orch topics produce users --key-separator ':' < keyed.txt")]
+    orch topics produce users --key-separator ':' < keyed.txt\n  \
+    orch topics produce weather '{\"temp\": 11}' --connection events")]
 pub(crate) struct Produce {
     #[arg(value_name = "TOPIC")]
     name: String,
@@ -27,6 +29,8 @@ pub(crate) struct Produce {
     /// The partition; without it the key decides
     #[arg(long, value_name = "NUMBER")]
     partition: Option<i16>,
+    #[command(flatten)]
+    at: At,
 }
 
 /// Records of one request, and bytes of their values: a body has about a megabyte.
@@ -37,7 +41,7 @@ impl Produce {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let api = cx.api().await?;
         let send = async |records: &[Value]| {
-            let appended = api.produce(&self.name, records).await?;
+            let appended = api.produce(&self.at, &self.name, records).await?;
             appended.ok_or_else(|| no_such(TOPIC, &self.name))
         };
         if let Some(value) = &self.value {

@@ -1,7 +1,7 @@
 //! `orch topics tail`: the newest records of a topic, and those that come.
 
 use super::kept::no_such;
-use crate::api::{Api, ReadFrom, Records, Seen};
+use crate::api::{Api, At, ReadFrom, Records, Seen};
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::print_line;
@@ -11,7 +11,9 @@ use serde_json::Value;
 /// Print the newest records of a topic
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch topics tail weather\n  orch topics tail weather -f\n  \
-    orch topics tail users --partition 2 --from-offset 1000 -n 50\n  orch topics tail weather --json | jq .value")]
+    orch topics tail users --partition 2 --from-offset 1000 -n 50\n  orch topics tail weather --json | jq .value\n  \
+    orch topics tail users --partition 0 --key 7\n  \
+    orch topics tail weather --connection events --from-time 2026-11-26T06:00:00Z")]
 pub(crate) struct Tail {
     #[arg(value_name = "TOPIC")]
     name: String,
@@ -24,12 +26,20 @@ pub(crate) struct Tail {
     /// From this offset on instead of the newest
     #[arg(long, value_name = "OFFSET")]
     from_offset: Option<i64>,
+    /// From the first record that is not older
+    #[arg(long, value_name = "TIME", conflicts_with = "from_offset")]
+    from_time: Option<String>,
+    /// Only those with this key, among the last 100,000 of a partition
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["from_offset", "from_time", "follow"])]
+    key: Option<String>,
     /// Go on with records that come
     #[arg(short, long)]
     follow: bool,
     /// A JSON object for each record
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    at: At,
 }
 
 /// Of one read while following.
@@ -41,13 +51,20 @@ const WAIT_ONE_OF_MANY: u32 = 1;
 impl Tail {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let api = cx.api().await?;
-        let partitions = api.list_partitions(&self.name).await?.ok_or_else(|| no_such(TOPIC, &self.name))?;
+        let partitions = api.list_partitions(&self.at, &self.name).await?.ok_or_else(|| no_such(TOPIC, &self.name))?;
         let all = partitions.iter().filter_map(|row| row.get("partition").and_then(Value::as_i64));
         let wanted: Vec<i64> = self.partition.map_or_else(|| all.collect(), |partition| vec![partition]);
         let mut next = Vec::with_capacity(wanted.len());
         for &partition in &wanted {
-            let from = ReadFrom { partition, offset: self.from_offset, limit: self.records, wait: 0 };
-            next.push(self.read(&api, from).await?.next_offset);
+            let from = ReadFrom {
+                partition,
+                offset: self.from_offset,
+                at: self.from_time.clone(),
+                key: self.key.clone(),
+                limit: self.records,
+                wait: 0,
+            };
+            next.push(self.read(&api, &from).await?.next_offset);
         }
         if self.follow { self.go_on(&api, &wanted, next).await } else { Ok(Exit::Done) }
     }
@@ -60,22 +77,22 @@ impl Tail {
             let mut is_quiet = true;
             for (place, &partition) in partitions.iter().enumerate() {
                 // All are asked; the one whose turn it is waits, once nothing was new anywhere.
-                let from = ReadFrom { partition, offset: Some(next[place]), limit: BATCH, wait: 0 };
-                let found = self.read(api, from).await?;
+                let from = ReadFrom { partition, offset: Some(next[place]), limit: BATCH, ..ReadFrom::default() };
+                let found = self.read(api, &from).await?;
                 is_quiet &= found.records.is_empty();
                 next[place] = found.next_offset;
             }
             if is_quiet {
                 turn = (turn + 1) % partitions.len();
-                let from =
-                    ReadFrom { partition: partitions[turn], offset: Some(next[turn]), limit: BATCH, wait: patience };
-                next[turn] = self.read(api, from).await?.next_offset;
+                let (partition, offset) = (partitions[turn], Some(next[turn]));
+                let from = ReadFrom { partition, offset, limit: BATCH, wait: patience, ..ReadFrom::default() };
+                next[turn] = self.read(api, &from).await?.next_offset;
             }
         }
     }
 
-    async fn read(&self, api: &Api, from: ReadFrom) -> Result<Records, Failure> {
-        let found = api.read_records(&self.name, from).await?.ok_or_else(|| no_such(TOPIC, &self.name))?;
+    async fn read(&self, api: &Api, from: &ReadFrom) -> Result<Records, Failure> {
+        let found = api.read_records(&self.at, &self.name, from).await?.ok_or_else(|| no_such(TOPIC, &self.name))?;
         for record in &found.records {
             print_line(&if self.json { Value::Object(record.clone()).to_string() } else { line(record) })?;
         }

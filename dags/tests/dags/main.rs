@@ -6,6 +6,7 @@ mod analytics;
 mod archive;
 mod browser;
 mod catalog;
+mod clusters;
 mod compose;
 mod dashboards;
 mod data;

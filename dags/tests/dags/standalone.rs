@@ -17,7 +17,14 @@ pub(crate) struct Standalone {
 
 impl Standalone {
     pub(crate) fn start() -> Standalone {
+        Standalone::start_with("")
+    }
+
+    /// With this `orch.toml`.
+    pub(crate) fn start_with(settings: &str) -> Standalone {
         let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
+        std::fs::create_dir(home.path().join("data")).unwrap();
+        std::fs::write(home.path().join("data/orch.toml"), settings).unwrap();
         let mut child = command(home.path())
             .args(["standalone", "--port", "0", "--admin-password", PASSWORD])
             .stdout(Stdio::piped())
