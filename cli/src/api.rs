@@ -28,7 +28,7 @@ pub(crate) use kept::{Seen, connection_body, connection_of};
 pub(crate) use logs::{LogPlace, OldLog, Try};
 pub(crate) use marks::{Instance, MarkWish};
 pub(crate) use sql::SqlAnswer;
-pub(crate) use topics::{At, ReadFrom, Records};
+pub(crate) use topics::{ReadFrom, Records, TopicsAt};
 
 use crate::web_role;
 use orch_binary::config::{Config, Secret};

@@ -39,7 +39,7 @@ pub struct Bounds {
 
 /// Which records a person wants to see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Which {
+pub enum WhichRecords {
     From(i64),
     At(DateTime<Utc>),
     Newest,
@@ -51,7 +51,7 @@ pub enum Which {
 pub struct ReadAt {
     /// `None`: the one that the key belongs to, or the first.
     pub partition: Option<i32>,
-    pub which: Which,
+    pub which: WhichRecords,
     pub most: usize,
 }
 

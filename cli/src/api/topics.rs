@@ -32,13 +32,13 @@ pub(crate) struct Records {
 
 /// Where topics are: in the built-in log, or in a cluster.
 #[derive(Debug, clap::Args)]
-pub(crate) struct At {
+pub(crate) struct TopicsAt {
     /// The connection to a cluster such as Kafka; without it topics are those of the built-in log
     #[arg(long, value_name = "ID")]
     connection: Option<String>,
 }
 
-impl At {
+impl TopicsAt {
     pub(crate) fn is_cluster(&self) -> bool {
         self.connection.is_some()
     }
@@ -58,7 +58,7 @@ impl At {
 }
 
 impl Api {
-    pub(crate) async fn list_topics(&self, at: &At) -> Result<Vec<Seen>, Failure> {
+    pub(crate) async fn list_topics(&self, at: &TopicsAt) -> Result<Vec<Seen>, Failure> {
         let Some(path) = at.cluster() else { return self.list_kept(TOPIC).await };
         self.objects(&self.of_cluster(&path).await?["topics"])
     }
@@ -72,7 +72,7 @@ impl Api {
     }
 
     /// `None`: the built-in log has no such topic.
-    pub(crate) async fn list_partitions(&self, at: &At, topic: &str) -> Result<Option<Vec<Seen>>, Failure> {
+    pub(crate) async fn list_partitions(&self, at: &TopicsAt, topic: &str) -> Result<Option<Vec<Seen>>, Failure> {
         let path = format!("{}/partitions", at.path(topic));
         if at.is_cluster() {
             return self.objects(&self.of_cluster(&path).await?["partitions"]).map(Some);
@@ -82,7 +82,12 @@ impl Api {
     }
 
     /// `None`: there is no such topic.
-    pub(crate) async fn read_records(&self, at: &At, topic: &str, from: &ReadFrom) -> Result<Option<Records>, Failure> {
+    pub(crate) async fn read_records(
+        &self,
+        at: &TopicsAt,
+        topic: &str,
+        from: &ReadFrom,
+    ) -> Result<Option<Records>, Failure> {
         let query =
             Query::default().with("partition", from.partition).with("limit", from.limit).with("wait", from.wait);
         let query = from.offset.into_iter().fold(query, |query, offset| query.with("offset", offset));
@@ -101,7 +106,12 @@ impl Api {
     }
 
     /// Appends all of them, or none in the built-in log. `None`: it has no such topic.
-    pub(crate) async fn produce(&self, at: &At, topic: &str, records: &[Value]) -> Result<Option<usize>, Failure> {
+    pub(crate) async fn produce(
+        &self,
+        at: &TopicsAt,
+        topic: &str,
+        records: &[Value],
+    ) -> Result<Option<usize>, Failure> {
         let path = format!("{}/records", at.path(topic));
         match self.ask("POST", &path, Some(&json!({ "records": records }))).await? {
             Answer::Found(done) => self.objects(&done["placed"]).map(|placed| Some(placed.len())),

@@ -1,7 +1,7 @@
 //! `orch topics list`, `show`, `create`, `set` and `delete`.
 
 use super::kept::{delete, listing, no_such};
-use crate::api::At;
+use crate::api::TopicsAt;
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::FormatFlag;
@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 )]
 pub(crate) struct List {
     #[command(flatten)]
-    at: At,
+    at: TopicsAt,
     #[command(flatten)]
     output: FormatFlag,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Show {
     #[arg(value_name = "TOPIC")]
     name: String,
     #[command(flatten)]
-    at: At,
+    at: TopicsAt,
     #[command(flatten)]
     output: FormatFlag,
 }

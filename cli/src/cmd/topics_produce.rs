@@ -1,7 +1,7 @@
 //! `orch topics produce`: appends lines of standard input to a topic, or one record.
 
 use super::kept::no_such;
-use crate::api::At;
+use crate::api::TopicsAt;
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_deeds::kept::TOPIC;
@@ -30,7 +30,7 @@ pub(crate) struct Produce {
     #[arg(long, value_name = "NUMBER")]
     partition: Option<i16>,
     #[command(flatten)]
-    at: At,
+    at: TopicsAt,
 }
 
 /// Records of one request, and bytes of their values: a body has about a megabyte.

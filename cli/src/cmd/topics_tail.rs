@@ -1,7 +1,7 @@
 //! `orch topics tail`: the newest records of a topic, and those that come.
 
 use super::kept::no_such;
-use crate::api::{Api, At, ReadFrom, Records, Seen};
+use crate::api::{Api, ReadFrom, Records, Seen, TopicsAt};
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::print_line;
@@ -39,7 +39,7 @@ pub(crate) struct Tail {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    at: At,
+    at: TopicsAt,
 }
 
 /// Of one read while following.

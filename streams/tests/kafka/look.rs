@@ -3,7 +3,7 @@
 use super::world::{End, World, connection, encrypted, record};
 use chrono::TimeDelta;
 use orch_sdk::task::Connection;
-use orch_store::cluster::{Bounds, ClusterDoor, ClusterRecords, ReadAt, Which};
+use orch_store::cluster::{Bounds, ClusterDoor, ClusterRecords, ReadAt, WhichRecords};
 use orch_store::lake_view::{LakeError, LakeResult};
 use orch_store::topic::NewRecord;
 use orch_test_support::kafka;
@@ -17,7 +17,7 @@ fn door() -> ClusterDoor {
     ClusterDoor::new(Arc::new(find), streams.clusters().unwrap())
 }
 
-async fn read(world: &World, partition: Option<i32>, which: Which, most: usize) -> LakeResult<ClusterRecords> {
+async fn read(world: &World, partition: Option<i32>, which: WhichRecords, most: usize) -> LakeResult<ClusterRecords> {
     door().read(connection(world.broker), &world.topic, ReadAt { partition, which, most }).await
 }
 
@@ -48,29 +48,29 @@ async fn records_are_found_by_offset_by_time_and_by_key() {
     for value in ["a", "b", "c", "d"] {
         world.produce(0, [value]).await;
     }
-    let all = read(&world, Some(0), Which::From(0), 10).await.unwrap();
+    let all = read(&world, Some(0), WhichRecords::From(0), 10).await.unwrap();
     assert_eq!(values(&all), ["a", "b", "c", "d"]);
     let third = all.records[2].at;
     // Perhaps all were sent within a millisecond.
     let older = all.records.iter().filter(|record| record.at < third).count();
     for (which, expected) in [
-        (Which::Newest, &["c", "d"][..]),
-        (Which::From(1), &["b", "c"]),
-        (Which::At(third), &["a", "b", "c", "d"][older..older + 2]),
-        (Which::At(all.records[3].at + TimeDelta::hours(1)), &[]),
+        (WhichRecords::Newest, &["c", "d"][..]),
+        (WhichRecords::From(1), &["b", "c"]),
+        (WhichRecords::At(third), &["a", "b", "c", "d"][older..older + 2]),
+        (WhichRecords::At(all.records[3].at + TimeDelta::hours(1)), &[]),
     ] {
         let found = read(&world, Some(0), which.clone(), 2).await.unwrap();
         assert_eq!(values(&found), expected, "{which:?}");
         assert_eq!(found.bounds, Bounds { partition: 0, first: 0, next: 4 });
         assert_eq!(found.partitions.len(), 2);
     }
-    assert_eq!(read(&world, Some(0), Which::From(1), 2).await.unwrap().next, 3);
+    assert_eq!(read(&world, Some(0), WhichRecords::From(1), 2).await.unwrap().next, 3);
 
     let keyed = |value: &str| NewRecord { value: Some(value.into()), ..NewRecord::default() }.key("user");
     let records = ["1", "2", "3"].map(keyed);
     let others = [record(0, "x").key("other"), record(1, "y").key("other")];
     world.producer.produce(&world.topic, &[&records[..], &others[..]].concat()).await.unwrap();
-    let found = read(&world, None, Which::Key("user".into()), 2).await.unwrap();
+    let found = read(&world, None, WhichRecords::Key("user".into()), 2).await.unwrap();
     assert_eq!(values(&found), ["2", "3"]);
     assert_eq!(text(found.records[0].key.as_deref()), "user");
 }
@@ -85,7 +85,7 @@ async fn what_a_person_appends_is_read_with_its_headers() {
     ];
     let placed = door().produce(connection(world.broker), &world.topic, records).await.unwrap();
     assert_eq!(placed.iter().map(|one| (one.partition, one.offset)).collect::<Vec<_>>(), [(1, 0), (1, 1)]);
-    let found = read(&world, Some(1), Which::Newest, 10).await.unwrap();
+    let found = read(&world, Some(1), WhichRecords::Newest, 10).await.unwrap();
     assert_eq!(found.records[0].at, placed[0].at);
     assert_eq!(found.records[0].headers, Some(json!({ "from": "a test" })));
     assert_eq!((found.records[1].key.as_deref(), &found.records[1].value), (Some(&[0, 255][..]), &None));
@@ -98,11 +98,11 @@ async fn of_transactions_what_was_committed_is_shown() {
     drop(world.transaction(&["c"], End::Abort).await);
     let open = world.transaction(&["d"], End::StaysOpen).await;
     // Offsets 2, 4 and those of aborted records hold nothing to see.
-    let found = read(&world, Some(0), Which::From(0), 10).await.unwrap();
+    let found = read(&world, Some(0), WhichRecords::From(0), 10).await.unwrap();
     assert_eq!(values(&found), ["a", "b"]);
     assert_eq!((found.next, found.bounds.next), (5, 5));
     open.commit().await;
-    assert_eq!(values(&read(&world, Some(0), Which::Newest, 3).await.unwrap()), ["d"]);
+    assert_eq!(values(&read(&world, Some(0), WhichRecords::Newest, 3).await.unwrap()), ["d"]);
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn a_read_of_large_records_ends_at_its_size() {
     let world = World::new(1).await;
     let large = "x".repeat(900_000);
     world.produce(0, [large.as_str(); 8]).await;
-    let found = read(&world, Some(0), Which::From(0), 50).await.unwrap();
+    let found = read(&world, Some(0), WhichRecords::From(0), 50).await.unwrap();
     assert_eq!((found.records.len(), found.next), (5, 5));
 }
 
@@ -123,9 +123,9 @@ async fn what_is_not_there_is_said() {
         Err(LakeError::NotFound(text)) => text,
         other => panic!("{other:?}"),
     };
-    let gone = told(read(&world, Some(0), Which::From(0), 1).await);
+    let gone = told(read(&world, Some(0), WhichRecords::From(0), 1).await);
     assert_eq!(gone, "offset 0 of partition 0 is gone: the oldest record that is kept has offset 1");
-    let none = told(read(&world, Some(7), Which::Newest, 1).await);
+    let none = told(read(&world, Some(7), WhichRecords::Newest, 1).await);
     assert_eq!(none, "there is no partition 7: the topic has 2, from 0");
     let nowhere = door().produce(connection(world.broker), "not-there", vec![record(0, "v")]).await;
     let Err(LakeError::NotFound(text)) = nowhere else { panic!("{nowhere:?}") };

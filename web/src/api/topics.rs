@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Utc};
 use orch_deeds::topic::{PRODUCED, append};
 use orch_sdk::secret::masked_variable;
-use orch_store::cluster::{Bounds, Which};
+use orch_store::cluster::{Bounds, WhichRecords};
 use orch_store::hint::Hint;
 use orch_store::topic::{
     self, MOST_RECORD_BYTES, NewRecord, PartitionRow, Placed, ProduceError, ReadFrom, RecordRow, Topic, find_key,
@@ -144,7 +144,7 @@ pub(crate) async fn find(
     db: &mut PgConnection,
     topic: &Topic,
     partition: i64,
-    which: &Which,
+    which: &WhichRecords,
     most: i64,
 ) -> Result<Found, Refusal> {
     let partitions = list_partitions(db, topic).await?;
@@ -153,16 +153,16 @@ pub(crate) async fn find(
     };
     let bounds = Bounds { partition: row.partition.into(), first: row.first_offset, next: row.next_offset };
     let offset = match which {
-        Which::Key(key) => {
+        WhichRecords::Key(key) => {
             let records = find_key(db, topic, row.partition, key.as_bytes(), most).await?;
             return Ok(Found { records, next: bounds.next, bounds });
         }
-        Which::From(offset) if *offset < bounds.first => {
+        WhichRecords::From(offset) if *offset < bounds.first => {
             return Err(Refusal::not_found(no_longer_kept(*offset, partition, bounds.first)));
         }
-        Which::From(offset) => *offset,
-        Which::At(at) => offset_at(db, topic, row.partition, *at).await?,
-        Which::Newest => newest_offset(db, topic, row.partition, most).await?,
+        WhichRecords::From(offset) => *offset,
+        WhichRecords::At(at) => offset_at(db, topic, row.partition, *at).await?,
+        WhichRecords::Newest => newest_offset(db, topic, row.partition, most).await?,
     };
     let from = ReadFrom { partition: row.partition, offset, most, most_bytes: MOST_BYTES };
     let records = read_records(db, topic, from).await?;
@@ -173,7 +173,7 @@ pub(crate) async fn find(
 /// What a request says about the records that it wants.
 pub(crate) struct Wanted {
     pub(crate) partition: i64,
-    pub(crate) which: Which,
+    pub(crate) which: WhichRecords,
     pub(crate) most: i64,
     pub(crate) until: Instant,
 }
@@ -189,10 +189,10 @@ pub(crate) fn wanted(query: &mut Query) -> Result<Wanted, Refusal> {
         return Err(problem.at(["query", "wait"]).with_input(&json!(wait)).into());
     }
     let which = match (query.text("key"), offset, at) {
-        (Some(key), ..) => Which::Key(key.into()),
-        (None, Some(offset), _) => Which::From(offset),
-        (None, None, Some(at)) => Which::At(at),
-        (None, None, None) => Which::Newest,
+        (Some(key), ..) => WhichRecords::Key(key.into()),
+        (None, Some(offset), _) => WhichRecords::From(offset),
+        (None, None, Some(at)) => WhichRecords::At(at),
+        (None, None, None) => WhichRecords::Newest,
     };
     Ok(Wanted { partition, which, most, until: Instant::now() + Duration::from_secs_f64(wait) })
 }

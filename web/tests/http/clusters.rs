@@ -6,7 +6,9 @@ use crate::fixture::{PASSWORD, Web};
 use axum::http::Method;
 use chrono::DateTime;
 use orch_sdk::task::{Connection, fatal};
-use orch_store::cluster::{Bounds, ClusterDoor, ClusterPlace, ClusterQuestion, ClusterRecords, ClusterTopic, Which};
+use orch_store::cluster::{
+    Bounds, ClusterDoor, ClusterPlace, ClusterQuestion, ClusterRecords, ClusterTopic, WhichRecords,
+};
 use orch_store::lake_view::LakeError;
 use orch_store::topic::RecordRow;
 use serde_json::json;
@@ -92,7 +94,7 @@ async fn the_topics_of_a_cluster_are_listed_read_and_appended_to() {
     let [_, _, ClusterQuestion::Read(_, from), ClusterQuestion::Produce(topic, sent)] = &asked[..] else {
         panic!("{asked:?}")
     };
-    assert!(matches!(from.which, Which::At(_)) && from.partition == Some(0) && from.most == 50, "{from:?}");
+    assert!(matches!(from.which, WhichRecords::At(_)) && from.partition == Some(0) && from.most == 50, "{from:?}");
     assert_eq!((topic.as_str(), sent[0].value.as_deref()), ("weather", Some(&br#"{"temp":1}"#[..])));
 }
 
@@ -160,5 +162,5 @@ async fn the_pages_of_a_cluster_show_what_it_has() {
     browser.get(&format!("{page}?partition=1&key=k")).await;
     let asked = asked.lock().unwrap();
     let Some(ClusterQuestion::Read(_, by_key)) = asked.last() else { panic!("{asked:?}") };
-    assert_eq!((&by_key.which, by_key.partition), (&Which::Key("k".into()), None), "the key says where it is");
+    assert_eq!((&by_key.which, by_key.partition), (&WhichRecords::Key("k".into()), None), "the key says where it is");
 }

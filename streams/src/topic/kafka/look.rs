@@ -8,7 +8,7 @@ use super::settings::Settings;
 use super::{ANSWER_WITHIN, NOT_READ, failure, partitions, pass_over_markers, plain};
 use chrono::DateTime;
 use orch_sdk::task::{Connection, TaskError};
-use orch_store::cluster::{Bounds, ClusterQuestion, ClusterRecords, ClusterTopic, ReadAt, Which};
+use orch_store::cluster::{Bounds, ClusterQuestion, ClusterRecords, ClusterTopic, ReadAt, WhichRecords};
 use orch_store::lake_view::{LakeError, LakeResult};
 use orch_store::topic::{KEYS_LOOKED_AT, RecordRow, no_longer_kept, no_such_partition, partition_of};
 use rdkafka::consumer::Consumer as _;
@@ -20,9 +20,12 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::time::timeout;
 
 /// For the records of one answer, once the cluster has told where they are.
 const READ_WITHIN: Duration = Duration::from_secs(10);
+/// For the records of a person. The server ends a process that takes longer than half a minute.
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Keys and values of one answer; a single record may have more.
 const MOST_BYTES: usize = 4 << 20;
@@ -39,7 +42,14 @@ pub(crate) async fn answer(at: Connection, question: ClusterQuestion) -> LakeRes
             let name = topic.clone();
             ask(settings, move |look| look.bounds(&name)).await?;
             let producer = KafkaProducer::open(&at).map_err(refused)?;
-            json(&producer.produce(&topic, &records).await.map_err(refused)?)
+            let Ok(placed) = timeout(WRITE_WITHIN, producer.produce(&topic, &records)).await else {
+                return Err(LakeError::Unavailable(format!(
+                    "Kafka did not acknowledge the records within {} s: some may be there\nhint: look at the end of the topic \
+                     before they are appended again",
+                    WRITE_WITHIN.as_secs()
+                )));
+            };
+            json(&placed.map_err(refused)?)
         }
     }
 }
@@ -129,7 +139,7 @@ impl Look {
             partition_of(key.as_bytes(), many).into()
         };
         let partition = from.partition.unwrap_or_else(|| match &from.which {
-            Which::Key(key) => of_key(key),
+            WhichRecords::Key(key) => of_key(key),
             _ => 0,
         });
         let Some(&bounds) = partitions.iter().find(|bounds| bounds.partition == partition) else {
@@ -137,13 +147,13 @@ impl Look {
         };
         let back = |most: i64| bounds.first.max(bounds.next - most);
         let begin = match &from.which {
-            Which::From(offset) if *offset < bounds.first => {
+            WhichRecords::From(offset) if *offset < bounds.first => {
                 return Err(LakeError::NotFound(no_longer_kept(*offset, partition.into(), bounds.first)));
             }
-            Which::From(offset) => *offset,
-            Which::At(at) => self.offset_at(topic, bounds, at.timestamp_millis())?,
-            Which::Newest => back(i64::try_from(from.most).unwrap_or(i64::MAX)),
-            Which::Key(_) => back(KEYS_LOOKED_AT),
+            WhichRecords::From(offset) => *offset,
+            WhichRecords::At(at) => self.offset_at(topic, bounds, at.timestamp_millis())?,
+            WhichRecords::Newest => back(i64::try_from(from.most).unwrap_or(i64::MAX)),
+            WhichRecords::Key(_) => back(KEYS_LOOKED_AT),
         };
         let (records, next) = self.records(topic, Bounds { first: begin, ..bounds }, from)?;
         Ok(ClusterRecords { partitions, bounds, records: records.into(), next })
@@ -173,8 +183,8 @@ impl Look {
                 Some(Ok(message)) => {
                     next[place] = message.offset() + 1;
                     match &from.which {
-                        Which::Key(key) if message.key() != Some(key.as_bytes()) => {}
-                        Which::Key(_) => {
+                        WhichRecords::Key(key) if message.key() != Some(key.as_bytes()) => {}
+                        WhichRecords::Key(_) => {
                             found.push_back(row(&message));
                             // The newest are wanted.
                             if found.len() > from.most {
@@ -207,7 +217,7 @@ impl Look {
     /// What there is when the time is over.
     fn in_time(&self, found: VecDeque<RecordRow>, next: i64, from: &ReadAt) -> LakeResult<(VecDeque<RecordRow>, i64)> {
         match from.which {
-            Which::Key(_) => Err(LakeError::TooDear(format!(
+            WhichRecords::Key(_) => Err(LakeError::TooDear(format!(
                 "the last {KEYS_LOOKED_AT} records were not read within {} s\nhint: look by offset or by time",
                 READ_WITHIN.as_secs()
             ))),

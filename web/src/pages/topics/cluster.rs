@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_deeds::{Connection, Kept as _};
 use orch_store::StoreResult;
-use orch_store::cluster::{ClusterTopic, KAFKA, ReadAt, Which, name_at};
+use orch_store::cluster::{ClusterTopic, KAFKA, ReadAt, WhichRecords, name_at};
 use orch_store::kept;
 use orch_store::list;
 use orch_store::stream::{StreamRow, find_streams};
@@ -123,7 +123,7 @@ async fn page(app: &App, shell: Shell, names: &Names, mut search: Search, wished
     let which = search.which()?;
     // A key says which partition it is in, if its producer left that to it.
     let partition = match which {
-        Which::Key(_) => None,
+        WhichRecords::Key(_) => None,
         _ => Some(i32::try_from(search.partition).unwrap_or(i32::MAX)),
     };
     let from = ReadAt { partition, which, most: usize::try_from(OF_A_PAGE).unwrap_or_default() };

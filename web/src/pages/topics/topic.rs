@@ -17,7 +17,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_deeds::Topic;
 use orch_store::StoreResult;
-use orch_store::cluster::{Bounds, Which};
+use orch_store::cluster::{Bounds, WhichRecords};
 use orch_store::list;
 use orch_store::stream::{StreamRow, find_streams};
 use orch_store::topic::reader::{ReaderRow, list_readers};
@@ -88,12 +88,12 @@ impl Search {
         Ok(Search { partition, key: text("key"), offset: text("offset").parse().ok(), at: text("at") })
     }
 
-    pub(super) fn which(&self) -> Result<Which, Refusal> {
+    pub(super) fn which(&self) -> Result<WhichRecords, Refusal> {
         Ok(match (self.offset, moment(&self.at)?) {
-            _ if !self.key.is_empty() => Which::Key(self.key.clone()),
-            (Some(offset), _) => Which::From(offset),
-            (None, Some(at)) => Which::At(at),
-            (None, None) => Which::Newest,
+            _ if !self.key.is_empty() => WhichRecords::Key(self.key.clone()),
+            (Some(offset), _) => WhichRecords::From(offset),
+            (None, Some(at)) => WhichRecords::At(at),
+            (None, None) => WhichRecords::Newest,
         })
     }
 }
@@ -192,7 +192,7 @@ async fn page(app: &App, shell: Shell, name: &str, mut search: Search, wished: W
     let shown = partitions.iter().find(|row| i64::from(row.partition) == search.partition);
     let which = match (search.which()?, shown) {
         // What is gone since the page was made is passed over.
-        (Which::From(offset), Some(row)) => Which::From(offset.max(row.first_offset)),
+        (WhichRecords::From(offset), Some(row)) => WhichRecords::From(offset.max(row.first_offset)),
         (which, _) => which,
     };
     let found = if shell.can(READS_RECORDS) {
