@@ -74,8 +74,8 @@ const found = new Map(routes.map(({ path }) => [path, []]));
   troubles.push(...seen);
   await context.close();
 }
-// In a binary without a lake no table of one is led to.
-const isMissed = (route) => query || !route.startsWith('/lake/{');
+// In a binary without a lake no table of one is led to, and without a cluster of Kafka none of its topics.
+const isMissed = (route) => query || !(route.startsWith('/lake/{') || route.startsWith('/clusters/{'));
 for (const [route, pages] of found) if (!pages.length && isMissed(route)) troubles.push(`no link leads to ${route}`);
 
 // How does each kind look?
