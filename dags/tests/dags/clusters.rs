@@ -1,12 +1,13 @@
-//! Topics of Kafka by the command line: a process of the bundle asks the cluster, because `orch` has no client of it.
+//! Topics of Kafka by commands and on pages: a process of the bundle asks the cluster, because `orch` has no client of it.
 
-use crate::standalone::Standalone;
+use crate::standalone::{PASSWORD, Standalone};
 use orch::Connection;
 use orch_streams::topic::kafka::KafkaProducer;
+use orch_test_support::browser::drive;
 use orch_test_support::kafka;
 
 #[tokio::test]
-async fn topics_of_kafka_are_seen_and_appended_to_by_commands() {
+async fn topics_of_kafka_are_seen_and_appended_to() {
     let broker = kafka().await.address();
     let uri = format!("kafka://{broker}");
     let producer = KafkaProducer::open(&Connection::from_uri("events", &uri).unwrap()).unwrap();
@@ -38,4 +39,12 @@ async fn topics_of_kafka_are_seen_and_appended_to_by_commands() {
 
     let other = standalone.run(&["topics", "list", "--connection", "buckets"]);
     assert!(other.code == 2 && other.err.contains("topics are in one of type `kafka`"), "{other:?}");
+
+    let list = |all: &[&str]| serde_json::to_string(all).unwrap();
+    let settings = [
+        ("ORCH_ROUTES", list(&["/", "/login", "/clusters/{connection_id}", "/clusters/{connection_id}/{topic_name}"])),
+        ("ORCH_STARTS", list(&["/clusters/events"])),
+        ("ORCH_WITHIN", list(&["/clusters"])),
+    ];
+    drive("walk.mjs", &[], (&standalone.url, PASSWORD), "screens-clusters", &settings);
 }
