@@ -97,7 +97,7 @@ impl ClusterDoor {
     /// The connection to a cluster, as streams and tasks find it.
     ///
     /// # Errors
-    /// There is none of that id, or it leads to something else.
+    /// The connection does not exist, or its type is not `kafka`.
     #[boxed]
     pub async fn connection(&self, id: &str) -> LakeResult<Connection> {
         let (find, _) = self.open()?;

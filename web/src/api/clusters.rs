@@ -18,7 +18,7 @@ use serde::Serialize;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Clusters tell nobody when a record comes: they are asked again.
+/// Clusters send no notice of new records, so they are polled.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -30,11 +30,11 @@ pub(crate) struct ClusterTopicPage {
 struct ClusterTopicView {
     name: String,
     partitions: usize,
-    /// From the first one that is kept to the last. Not each has a record: topics are compacted, and transactions leave marks.
+    /// From the first offset that is kept to the last. There may be fewer records: compaction removes some, and markers of transactions take offsets.
     offsets: i64,
 }
 
-/// The connection to a cluster. One that a person has added leads no further than a test of it.
+/// Finds the connection to a cluster. If a person added it, its brokers have to be addresses that a connection test may reach.
 pub(crate) async fn at(app: &App, id: &str) -> Result<Connection, Refusal> {
     let connection = app.config.clusters.connection(id).await?;
     if kept::get(&mut *app.pages().await?, &kept::CONNECTION, id).await?.is_some() {
@@ -70,7 +70,7 @@ pub(crate) async fn records(
 ) -> Result<Json<RecordPage>, Refusal> {
     let Wanted { partition, which, most, until } = wanted(&mut query)?;
     let at = at(&app, names.get("connection_id")).await?;
-    // A number that no partition has is told as one.
+    // A number above the range of partitions is refused by the cluster's process as missing.
     let partition = Some(i32::try_from(partition).unwrap_or(i32::MAX));
     let from = ReadAt { partition, which, most: usize::try_from(most).unwrap_or_default() };
     loop {
@@ -99,7 +99,7 @@ pub(crate) async fn produce(
     Ok(created(placed.into_iter().map(|placed| (placed.partition, placed.offset, placed.at))))
 }
 
-/// Written down before anything is sent: the cluster does not take part in our transactions.
+/// Writes the audit log before it sends: the cluster does not take part in our transactions.
 pub(crate) async fn produce_at(
     app: &App,
     actor: &Actor,

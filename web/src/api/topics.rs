@@ -47,7 +47,7 @@ pub(crate) struct TopicPartitionPage {
     partitions: Vec<TopicPartitionView>,
 }
 
-/// Of a cluster, which does not tell when a record came last.
+/// Clusters do not say when the last record came.
 impl From<Vec<Bounds>> for TopicPartitionPage {
     fn from(partitions: Vec<Bounds>) -> TopicPartitionPage {
         let view = |Bounds { partition, first, next }| TopicPartitionView {
@@ -309,7 +309,7 @@ impl RecordsBody {
     }
 }
 
-/// Where records are now, each as partition, offset and time.
+/// The answer for appended records, each given as partition, offset and time.
 pub(crate) fn created(placed: impl Iterator<Item = (i32, i64, DateTime<Utc>)>) -> (StatusCode, Json<PlacedPage>) {
     let placed = placed.map(|(partition, offset, at)| PlacedView { partition, offset, timestamp: Timestamp(at) });
     (StatusCode::CREATED, Json(PlacedPage { placed: placed.collect() }))

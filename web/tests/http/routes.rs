@@ -39,7 +39,7 @@ fn usual(rule: &Rule) -> Role {
         || of_operators.into_iter().any(below)
         || path.contains("/xcomEntries");
     match *method {
-        // What else is at a cluster is nobody's business but of those who keep its connection.
+        // A cluster may have topics of other teams: only those who manage connections see it.
         _ if path.contains(CLUSTER) || below("/clusters") => Role::Op,
         // Settings and users are nobody else's.
         _ if below("/users") || below("/api/v2/config") => Role::Admin,

@@ -1,6 +1,6 @@
-//! A cluster as people look at it: which topics it has, how far they go, their records, and records that a person appends.
+//! Answers questions of people about a cluster: its topics, their offsets and records. Appends records, too.
 //!
-//! Each question has a client of its own. Whoever asks may have chosen the address, so the answer does not tell what else is there.
+//! Each question opens a client of its own. An operator may have chosen the address, so errors do not reveal what listens there.
 
 use super::client::{Client, Consumer, hear};
 use super::producer::KafkaProducer;
@@ -70,7 +70,7 @@ fn json(answer: &impl Serialize) -> LakeResult<Value> {
     serde_json::to_value(answer).map_err(|error| LakeError::Unavailable(error.to_string()))
 }
 
-/// A connection or a record that does not fit is for a person; other errors may be gone at the next try.
+/// Fatal errors need a person: the connection or a record is wrong. Other errors may be gone at the next try.
 fn refused(error: anyhow::Error) -> LakeError {
     match TaskError::from(error) {
         fatal @ TaskError::Fatal { .. } => LakeError::Refused(fatal.to_string()),
@@ -119,7 +119,7 @@ impl Look {
     fn offsets(&self, partitions: &[(&str, i32)], which: Offset) -> LakeResult<BTreeMap<(String, i32), i64>> {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         let added = partitions.iter().try_for_each(|(topic, partition)| {
-            // In the place of a moment, the beginning and the end mean what they say.
+            // Kafka takes these two in place of a timestamp.
             list.add_partition_offset(topic, *partition, which)
         });
         let asked = added.and_then(|()| self.consumer.offsets_for_times(list, ANSWER_WITHIN));
@@ -160,13 +160,13 @@ impl Look {
     }
 
     fn offset_at(&self, topic: &str, bounds: Bounds, ms: i64) -> LakeResult<i64> {
-        // What is below zero is no moment.
+        // Kafka reads timestamps below zero as beginning and end.
         let found = self.offsets(&[(topic, bounds.partition)], Offset::Offset(ms.max(0)))?;
-        // After the last record there is no offset.
+        // No offset: all records are older.
         Ok(found.into_values().next().unwrap_or(bounds.next))
     }
 
-    /// Those of the offsets from `first` on, below `next`, that are wanted; and where the next read goes on.
+    /// Reads the wanted records with offsets from `first` to `next`. Returns them with the offset of the next read.
     fn records(&self, topic: &str, span: Bounds, from: &ReadAt) -> LakeResult<(VecDeque<RecordRow>, i64)> {
         let mut list = TopicPartitionList::new();
         let assigned = list
@@ -186,7 +186,7 @@ impl Look {
                         WhichRecords::Key(key) if message.key() != Some(key.as_bytes()) => {}
                         WhichRecords::Key(_) => {
                             found.push_back(row(&message));
-                            // The newest are wanted.
+                            // Keeps the newest.
                             if found.len() > from.most {
                                 found.pop_front();
                             }
@@ -214,7 +214,7 @@ impl Look {
         Ok((found, next[place]))
     }
 
-    /// What there is when the time is over.
+    /// The result when time ran out before the last offset.
     fn in_time(&self, found: VecDeque<RecordRow>, next: i64, from: &ReadAt) -> LakeResult<(VecDeque<RecordRow>, i64)> {
         match from.which {
             WhichRecords::Key(_) => Err(LakeError::TooDear(format!(

@@ -30,7 +30,7 @@ struct ClusterPage {
     href: String,
     q: String,
     lines: Vec<Line>,
-    /// That the cluster has, whatever is looked for.
+    /// Number of topics in the cluster, also when a search shows fewer.
     total: usize,
 }
 
@@ -41,7 +41,7 @@ struct Line {
     offsets: i64,
 }
 
-/// Shown at once; the rest is found by name.
+/// Most topics on one page; others are found by name.
 const MOST: usize = 500;
 
 /// The page of a cluster.
@@ -54,7 +54,8 @@ pub(in crate::pages) fn topic_href(id: &str, topic: &str) -> String {
     format!("{}/{}", href(id), encoded(topic))
 }
 
-/// The clusters that streams read and those of connections that people have added, by their connections. Others have pages as well.
+/// Clusters that streams read, and those of stored connections: the page and the connection of each. A connection of the environment has a page, too, but
+/// no link leads to it until a stream reads it.
 pub(super) async fn known(db: &mut PgConnection) -> StoreResult<Vec<(String, String)>> {
     let streams = find_streams(db, &list::Search::default()).await?.rows;
     let mut ids: BTreeSet<String> = streams.iter().filter_map(|row| row.cluster()).map(String::from).collect();

@@ -191,7 +191,7 @@ async fn page(app: &App, shell: Shell, name: &str, mut search: Search, wished: W
     }
     let shown = partitions.iter().find(|row| i64::from(row.partition) == search.partition);
     let which = match (search.which()?, shown) {
-        // What is gone since the page was made is passed over.
+        // Records may have been deleted since the page was loaded.
         (WhichRecords::From(offset), Some(row)) => WhichRecords::From(offset.max(row.first_offset)),
         (which, _) => which,
     };
@@ -247,7 +247,7 @@ pub(super) fn render(
     html(status, &TopicPage { shell, shown, search, records, newer, older, problem, wish })
 }
 
-/// Streams first. Both are chosen by a function.
+/// Lists streams first, then readers of tasks. The two functions say which belong to the topic.
 pub(super) async fn readers(
     db: &mut PgConnection,
     (is_stream, is_reader): (impl Fn(&StreamRow) -> bool, impl Fn(&ReaderRow) -> bool),
