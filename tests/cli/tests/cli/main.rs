@@ -1,6 +1,7 @@
 //! The command line as people and scripts meet it: exit code, standard output, standard error.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+mod answers;
 mod approvals;
 mod assets;
 mod audited;
@@ -32,7 +33,6 @@ mod random_files;
 mod recorded;
 mod reference;
 mod remote;
-mod schemathesis;
 mod secrets;
 mod server;
 mod sessions;

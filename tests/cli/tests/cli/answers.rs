@@ -1,6 +1,7 @@
 //! Schemathesis against `/openapi.json` of a real server, with data that fits and data that does not: no answer is a failure
 //! of the server, and every answer is as it is described. It is installed once, below the target folder; without Python or
-//! the package index the test fails with the command that is missing.
+//! the package index the test fails with the command that is missing. It takes minutes on one core, so that its module has a name by
+//! which it begins among the first: begun late, it runs on when no other test is left.
 
 use crate::binary::run;
 use crate::remote::{PASSWORD, token};
