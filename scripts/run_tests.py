@@ -30,8 +30,6 @@ WAITING = {"orch-cli-tests::cli", "orch-dags::dags"}
 # At a time, each with a thread per core. With three of them two cores were always busy, and tests that wait for others late.
 SIDE_BY_SIDE = 2
 THREADS = os.cpu_count()
-# What begins first where no times are known, as on a new machine: begun last, it runs on when nothing is left to run beside it.
-LONG = ["orch-streams::streams", "orch-web::http"]
 # A binary that hangs must not hide what the others found.
 PATIENCE = 1800
 TIMES = "target/test-times.json"
@@ -171,7 +169,7 @@ def main():
     except (OSError, ValueError):
         times = {}
     # A binary without a recorded time may be slow.
-    binaries.sort(key=lambda binary: (-times.get(binary[0], 1e9), binary[0] not in LONG))
+    binaries.sort(key=lambda binary: -times.get(binary[0], 1e9))
     together = [binary for binary in binaries if binary[0] not in ALONE]
     alone = [binary for binary in binaries if binary[0] in ALONE]
     with memory():
