@@ -13,6 +13,8 @@
 //! - [`jars`]: programs of Java that others wrote.
 //! - [`Sail`]: a server of Spark Connect.
 //! - [`Spark`]: a master and a worker of Apache Spark.
+//! - [`proxy`]: a bad network before Postgres.
+//! - [`rng`]: chance that a seed gives again.
 //! - [`until`]: what processes do comes, or the test fails.
 //! - [`data_python`], [`venv`]: a Python with packages, for clients that others wrote and for answers computed a second time.
 //!
@@ -31,7 +33,9 @@ mod patience;
 mod ports;
 pub mod previous;
 mod private;
+pub mod proxy;
 mod receiver;
+pub mod rng;
 mod sail;
 mod shared;
 mod spark;

@@ -9,8 +9,6 @@ pub mod check;
 pub mod dags;
 pub mod ledger;
 pub mod limited;
-pub mod proxy;
-pub mod rng;
 pub mod role;
 pub mod script;
 pub mod told;

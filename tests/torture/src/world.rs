@@ -5,12 +5,12 @@ mod load;
 
 use crate::check::{self, Verdict};
 use crate::ledger;
-use crate::rng::Rng;
 use crate::role::{Role, ledger_in, processes_of};
 use crate::watch::Watch;
 use database::Database;
 use orch_store::hint::Hints;
 use orch_store::version::Versions;
+use orch_test_support::rng::Rng;
 use sqlx::PgPool;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -2,11 +2,11 @@
 
 use super::{Triggered, World};
 use crate::dags;
-use crate::rng::Rng;
 use orch_spec::state::TriggeredBy;
 use orch_store::hint::Hint;
 use orch_store::run::{CreateRun, NewRun, create_run};
 use orch_store::{StoreError, StoreResult, connect};
+use orch_test_support::rng::Rng;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use uuid::Uuid;

@@ -9,7 +9,7 @@ mod network;
 mod schedulers;
 mod workers;
 
-use orch_torture::rng::Rng;
+use orch_test_support::rng::Rng;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_orch-torture");

@@ -1,8 +1,8 @@
 //! Connections break at the worst moment, or fall silent.
 
 use super::{PROGRAM, length, seeds};
+use orch_test_support::proxy::{Cut, Network, Proxy, Statement};
 use orch_torture::dags;
-use orch_torture::proxy::{Cut, Network, Proxy, Statement};
 use orch_torture::world::{LEASE, SchedulerOptions, WorkerOptions, World, Zombies};
 use std::time::Duration;
 
