@@ -64,7 +64,7 @@ export async function signIn(page, name = 'admin', password = ORCH_PASSWORD) {
 
 /** What axe-core has against the page as it is now. */
 export async function violations(page, rules = {}) {
-  await page.evaluate(axe);
+  if (!(await page.evaluate(() => 'axe' in globalThis))) await page.evaluate(axe);
   const { violations } = await page.evaluate((rules) => globalThis.axe.run({ resultTypes: ['violations'], ...rules }), rules);
   return violations.map(({ id, nodes }) => `axe ${id} ×${nodes.length}: ${nodes[0].html.slice(0, 160)} ${nodes[0].failureSummary.replace(/\s+/g, ' ').slice(0, 200)}`);
 }
