@@ -135,18 +135,12 @@ impl<S> Shop<S> {
                     return value;
                 }
                 if row.retry_at.is_some() {
-                    self.try_again().await;
+                    self.world.try_again().await;
                 }
             }
             let heard = tokio::time::timeout_at(until, moved.recv()).await;
             assert!(heard.is_ok() && Instant::now() < until, "it does not come to that: {what}: {row:#?}");
         }
-    }
-
-    async fn try_again(&self) {
-        let again = "update stream set retry_at = null where retry_at is not null and retry_at < 'infinity'";
-        sqlx::query(again).execute(&mut self.world.db().await).await.unwrap();
-        self.world.steered();
     }
 
     /// Until the topic of a table ends with such a record.

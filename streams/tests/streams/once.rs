@@ -6,6 +6,8 @@ use iceberg::spec::PrimitiveType;
 use orch_lake::TableDef;
 use orch_store::topic::NewRecord;
 use orch_streams::Stream;
+use orch_test_support::proxy::{Cut, Proxy, Statement};
+use orch_test_support::rng::Rng;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -30,6 +32,37 @@ async fn each_record_is_there_once_whatever_breaks() {
     let records = world.break_while(&readings(), World::produce_ids).await;
     assert_eq!(world.ids().await, (0..records).collect::<Vec<_>>());
     assert_covered(&world, records).await;
+}
+
+/// A stream that gets no answer to its commit does not know whether it was done. It begins again where the database says.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_record_is_there_once_when_answers_to_commits_are_lost() {
+    const LOTS: i64 = 40;
+    const LOT: i64 = 20;
+    let mut world = world().await;
+    world.topic().await;
+    let proxy = world.proxy.insert(Proxy::start(&world.db.url(), Rng::new(0x5eed)).await);
+    proxy.cut_one_in(2);
+    let host = world.host(&readings());
+    for lot in 1..=LOTS {
+        world.produce_ids((lot - 1) * LOT..lot * LOT).await;
+        let published = world.until_so(async |world: &World| {
+            let row = world.row().await?;
+            if row.retry_at.is_some() {
+                world.try_again().await;
+            }
+            (row.records >= lot * LOT).then_some(row)
+        });
+        assert_eq!(published.await.records, lot * LOT, "what the stream counts");
+    }
+    host.end().await;
+    let cuts = world.proxy.as_ref().unwrap().cuts();
+    for cut in [Cut::Before, Cut::After] {
+        let commits = cuts.get(&(Statement::Commit, cut)).copied().unwrap_or_default();
+        assert!(commits >= 5, "too few commits were cut: {cuts:?}");
+    }
+    assert_eq!(world.ids().await, (0..LOTS * LOT).collect::<Vec<_>>());
+    assert_covered(&world, LOTS * LOT).await;
 }
 
 /// From the history of the table alone: ranges follow each other, and together they are all records.

@@ -13,6 +13,7 @@ use orch_store::stream::{StreamHost, StreamRow, get_stream, restart_stream};
 use orch_store::topic::{NewRecord, ensure_topic, produce};
 use orch_streams::{Stream, source};
 use orch_test_support::TestDb;
+use orch_test_support::proxy::Proxy;
 use sqlx::postgres::PgListener;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub(crate) struct World {
     pub(crate) db: TestDb,
     folder: TempDir,
     hints: Hints,
+    /// Between processes and the database, if anything is.
+    pub(crate) proxy: Option<Proxy>,
     /// Besides the warehouse and the built-in log.
     pub(crate) connections: Vec<Connection>,
     /// Where files with streams are.
@@ -61,7 +64,7 @@ pub(crate) async fn world() -> World {
     .await
     .expect("the trigger is made");
     let folder = tempfile::tempdir().expect("a temporary folder");
-    World { db, folder, hints: Hints::new(), connections: Vec::new(), files: None }
+    World { db, folder, hints: Hints::new(), proxy: None, connections: Vec::new(), files: None }
 }
 
 /// Readings: `{"id": 1, "city": "Oslo"}` → `test.readings`.
@@ -101,8 +104,10 @@ impl World {
 
     /// Starts a process that has these streams, and those of the folder of files.
     pub(crate) fn host_of(&self, streams: Vec<Stream>) -> Host {
-        let (warehouse, others) = (self.db.url(), self.connections.clone());
-        let (url, folder) = (self.db.url(), self.folder.path().to_owned());
+        let url = self.proxy.as_ref().map_or_else(|| self.db.url(), Proxy::url);
+        let (warehouse, others) = (url.clone(), self.connections.clone());
+        let pool = orch_store::connect::pool(&url, "orch streams", 4).expect("it works");
+        let folder = self.folder.path().to_owned();
         let open_lake = move |_: &[Connection]| {
             let catalog = orch_store::connect::pool(&url, "orch lake", 4)?;
             Ok(lake(catalog, &folder))
@@ -112,7 +117,7 @@ impl World {
         let host = StreamHost {
             bundle: "test".into(),
             name: "host".into(),
-            pool: orch_store::connect::pool(&self.db.url(), "orch streams", 4).expect("it works"),
+            pool,
             hints: self.hints.clone(),
             find: Arc::new(move |id| {
                 let connection = match others.iter().find(|one| one.id == id) {
@@ -176,9 +181,7 @@ impl World {
                     .execute(&mut db)
                     .await
                     .expect("they end");
-                    // What failed is tried at once; this is not about how long it waits.
-                    sqlx::query("update stream set retry_at = null").execute(&mut db).await.expect("it works");
-                    self.steered();
+                    self.try_again().await;
                 }
                 1 => {
                     restart_stream(&mut db, "readings").await.expect("it works");
@@ -194,8 +197,7 @@ impl World {
                 self.until(|row| row.records >= lot * LOT / 2).await;
             }
         }
-        sqlx::query("update stream set retry_at = null").execute(&mut db).await.expect("it works");
-        self.steered();
+        self.try_again().await;
         let row = self.until(|row| row.records >= LOTS * LOT).await;
         assert_eq!(row.records, LOTS * LOT, "what the stream counts");
         assert!(row.epoch > LOTS / 4, "it was taken away often: {}", row.epoch);
@@ -203,6 +205,13 @@ impl World {
             host.end().await;
         }
         row.records
+    }
+
+    /// What failed is tried at once: tests are not about how long it waits.
+    pub(crate) async fn try_again(&self) {
+        let again = "update stream set retry_at = null where retry_at is not null and retry_at < 'infinity'";
+        sqlx::query(again).execute(&mut self.db().await).await.expect("it works");
+        self.steered();
     }
 
     pub(crate) fn steered(&self) {

@@ -109,7 +109,7 @@ async fn a_copy_and_changes_make_the_table(shop: &Shop, partitions: i16) {
                 hosts.push(shop.start(partitions));
             }
         }
-        shop.try_again().await;
+        shop.world.try_again().await;
         shop.until_records(told + 100).await;
         if turn % 4 == 3 && turn < 11 {
             // The changes of that time are lost, and the next copy has what they left.
@@ -123,7 +123,7 @@ async fn a_copy_and_changes_make_the_table(shop: &Shop, partitions: i16) {
     }
     stop.cancel();
     assert!(writers.join_all().await.into_iter().all(|many| many > 100), "they wrote all the time");
-    shop.try_again().await;
+    shop.world.try_again().await;
     shop.until_mirrored().await;
     let row = get_stream(&mut orch, "mirror").await.unwrap().unwrap();
     assert_eq!(row.quarantined, 0, "{row:?}");

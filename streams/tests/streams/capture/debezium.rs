@@ -32,6 +32,11 @@ struct Followed<S: Source> {
     dice: Dice,
     session: S::Session,
     hosts: Vec<Host>,
+    reader: KafkaTopic,
+    /// The changes read from the topic so far, with their offsets.
+    told: Vec<(i64, Told)>,
+    /// How many records they were, tombstones among them.
+    records: i64,
 }
 
 fn broker(kafka: &Kafka) -> Connection {
@@ -65,8 +70,11 @@ impl<S: Source> Followed<S> {
         shop.run("insert into item values (1, 1, 'was there'), (2, 2, null)").await;
         connect.put(connector, &config.to_string()).await;
         let session = shop.source.session().await;
-        let dice = Dice(0x5eed);
-        let mut followed = Followed { shop, connector, topic, dice, session, hosts: Vec::new() };
+        let mut reader = KafkaTopic::open(&broker(kafka), &topic).unwrap();
+        reader.bounds().await.unwrap();
+        reader.seek(&[Position { partition: 0, offset: 0 }]).await.unwrap();
+        let (dice, hosts, told) = (Dice(0x5eed), Vec::new(), Vec::new());
+        let mut followed = Followed { shop, connector, topic, dice, session, hosts, reader, told, records: 0 };
         followed.hosts = vec![followed.host(), followed.host()];
         followed.until_told(connect, |told| told.len() >= 2).await;
         followed
@@ -100,7 +108,7 @@ impl<S: Source> Followed<S> {
             3 => self.shop.source.cut().await,
             _ => connect.restart(self.connector, "").await,
         }
-        self.shop.try_again().await;
+        self.shop.world.try_again().await;
     }
 
     /// An item that comes and goes is in the topic, and so is all before it.
@@ -110,39 +118,33 @@ impl<S: Source> Followed<S> {
         self.until_told(connect, |told| told.iter().any(|(_, told)| told.op == "d" && is_of(told, id))).await;
     }
 
-    /// Reads the topic until its changes are as the test wants them. Gives them with their offsets, and how many records there are with
-    /// tombstones.
-    async fn until_told(&self, connect: &Connect, holds: impl Fn(&[(i64, Told)]) -> bool) -> (Vec<(i64, Told)>, i64) {
-        let mut topic = KafkaTopic::open(&broker(kafka().await), &self.topic).unwrap();
-        topic.bounds().await.unwrap();
-        topic.seek(&[Position { partition: 0, offset: 0 }]).await.unwrap();
-        let (mut told, mut next, until) = (Vec::new(), 0, Instant::now() + PATIENCE);
-        while !holds(&told) {
+    /// Reads on in the topic until its changes are as the test wants them.
+    async fn until_told(&mut self, connect: &Connect, holds: impl Fn(&[(i64, Told)]) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !holds(&self.told) {
             let mut records = Records::default();
             let silence = Instant::now() + SILENCE;
-            topic.read(&mut records, Most { records: 100_000, bytes: 64 << 20 }, silence).await.unwrap();
+            self.reader.read(&mut records, Most { records: 100_000, bytes: 64 << 20 }, silence).await.unwrap();
             if records.is_empty() {
                 // A session at MariaDB that is cut in the middle of an event ends its task until a person comes.
                 connect.restart(self.connector, "&onlyFailed=true").await;
             }
             for record in records.iter() {
-                next = record.offset + 1;
+                self.records = record.offset + 1;
                 if let Some(value) = record.value {
-                    told.push((record.offset, Told::of(0, record.key, value, None)));
+                    self.told.push((record.offset, Told::of(0, record.key, value, None)));
                 }
             }
-            let is_late = Instant::now() > until;
-            assert!(!is_late, "only {next} records came: {}", connect.status(self.connector).await);
+            let (is_late, count) = (Instant::now() > until, self.records);
+            assert!(!is_late, "only {count} records came: {}", connect.status(self.connector).await);
         }
-        (told, next)
     }
 
     /// Nothing is missing, and nothing is there twice. Gives how many records told what was told before.
     async fn ends_right(mut self, connect: &Connect) -> usize {
         self.until_told_to(connect, -1).await;
-        let (told, records) = self
-            .until_told(connect, |told| told.last().is_some_and(|(_, told)| told.op == "d" && is_of(told, -1)))
-            .await;
+        self.until_told(connect, |told| told.last().is_some_and(|(_, told)| told.op == "d" && is_of(told, -1))).await;
+        let (told, records) = (self.told, self.records);
         // Each change once. `replay` holds each against the row as it was, so a change that is missing is noticed.
         let mut known = BTreeSet::new();
         let first =
@@ -151,7 +153,7 @@ impl<S: Source> Followed<S> {
         let wanted = self.shop.source.rows("item").await;
         assert_eq!(replay(&first), wanted, "{}: what Debezium told", self.connector);
 
-        self.shop.try_again().await;
+        self.shop.world.try_again().await;
         for name in ["trail", "readings"] {
             let row = self.shop.world.until_so(async |world| {
                 let row = get_stream(&mut world.db().await, name).await.unwrap();

@@ -36,7 +36,7 @@ impl<S: Source> Trouble<'_, S> {
                 self.hosts.push(self.shop.host(&self.stream));
             }
         }
-        self.shop.try_again().await;
+        self.shop.world.try_again().await;
     }
 }
 

@@ -133,7 +133,7 @@ async fn compressed_logs_are_read_and_odd_letters_are_named() {
     assert!(error.contains("column `odd`") && error.contains(".leave_out("), "{error}");
     host.end().await;
     let host = shop.host(&super::capture(Capture::mysql(SOURCE).tables(["item"]).leave_out("item", ["odd"])));
-    shop.try_again().await;
+    shop.world.try_again().await;
     shop.until_following().await;
     shop.run("insert into item values (1, 1, repeat('x', 500), 'a'); update item set n = 2; delete from item").await;
     let told = shop.until_last("item", |told| told.op == "d").await;
