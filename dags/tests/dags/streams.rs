@@ -3,6 +3,7 @@
 use crate::data;
 use crate::golden::assert_golden;
 use crate::world::World;
+use orch_test_support::rng::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -29,9 +30,9 @@ async fn the_logged_weather_is_golden_whatever_is_killed() {
     assert_eq!(world.streamed("logging_weather", 12_000).await, 0);
     assert_logged_is_golden(&world);
     the_queries_of_the_document_are_answered(&world);
-    // The topic from its beginning once more.
-    world.run(&["streams", "reset", "logging_weather", "--to-earliest", "--empty-table"]).done();
-    assert_eq!(world.streamed("logging_weather", 24_000).await, 0);
+    // The topic from its beginning once more, with kills on the way.
+    let published = world.killed_often(worker, "logging_weather", &["--empty-table"]).await;
+    assert_eq!(world.streamed("logging_weather", published + 12_000).await, 0);
     assert_logged_is_golden(&world);
 }
 
@@ -85,9 +86,9 @@ async fn users_are_golden_whatever_is_killed() {
     // Those without an id.
     assert_eq!(world.streamed("users_mesh", 6_000).await, 23);
     assert_users_are_golden(&world);
-    // All of it once more changes nothing: later equals win, and they are the same.
-    world.run(&["streams", "reset", "users_mesh", "--to-earliest"]).done();
-    world.streamed("users_mesh", 12_000).await;
+    // All of it once more, with kills on the way, changes nothing: later equals win, and they are the same.
+    let published = world.killed_often(worker, "users_mesh", &[]).await;
+    world.streamed("users_mesh", published + 6_000).await;
     assert_users_are_golden(&world);
 }
 
@@ -116,6 +117,12 @@ pub(crate) fn assert_close(found: &str, golden: &str, numbers_from: usize) {
     assert_eq!(rounded(found), rounded(&golden));
 }
 
+/// Of the worker of a stream, while its topic is read from the beginning once more.
+#[expect(clippy::disallowed_methods, reason = "it says how long a test takes")]
+fn kills() -> usize {
+    if std::env::var_os("ORCH_TEST_LONG").is_some() { 200 } else { 1 }
+}
+
 /// Nothing that a test waits for takes so long.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// A stream commits without telling anyone, so the database does.
@@ -127,6 +134,30 @@ impl World {
     pub(crate) fn produce(&self, topic: &str, flags: &[&str], lines: &[&str]) {
         let said = self.run_with_input(&[&["topics", "produce", topic], flags].concat(), &(lines.join("\n") + "\n"));
         said.done();
+    }
+
+    /// Kills the worker again and again while the stream reads its topic from the beginning: after its lease, while it reads, between
+    /// commits. At last it is left alone. Gives how many records were published by then.
+    async fn killed_often(&mut self, mut worker: u32, stream: &str, flags: &[&str]) -> i64 {
+        let mut dice = Rng::new(0x5eed);
+        let reset = [&["streams", "reset", stream, "--to-earliest"], flags].concat();
+        for _ in 0..kills() {
+            self.kill(worker);
+            self.run(&reset).done();
+            let mut moved = self.listen("moved").await;
+            worker = self.start_worker();
+            for _ in 0..=dice.below(4) {
+                let heard = tokio::time::timeout(PATIENCE, moved.recv()).await;
+                assert!(heard.is_ok(), "the stream does not move: {}", self.said());
+            }
+        }
+        self.kill(worker);
+        // It waits for a commit that the server is still at.
+        self.run(&reset).done();
+        let published = sqlx::query_scalar("select records from stream where name = $1").bind(stream);
+        let published = published.fetch_one(&mut self.db().await).await.unwrap();
+        self.start_worker();
+        published
     }
 
     /// Until the stream has published so many records: it is looked at whenever its row moves. Gives how many of them went to
