@@ -30,7 +30,7 @@ async fn the_logged_weather_is_golden_whatever_is_killed() {
     assert_eq!(world.streamed("logging_weather", 12_000).await, 0);
     assert_logged_is_golden(&world);
     the_queries_of_the_document_are_answered(&world);
-    // The topic from its beginning once more, with kills on the way.
+    // The topic from its beginning once more; workers are killed first.
     let published = world.killed_often(worker, "logging_weather", &["--empty-table"]).await;
     assert_eq!(world.streamed("logging_weather", published + 12_000).await, 0);
     assert_logged_is_golden(&world);
@@ -86,7 +86,7 @@ async fn users_are_golden_whatever_is_killed() {
     // Those without an id.
     assert_eq!(world.streamed("users_mesh", 6_000).await, 23);
     assert_users_are_golden(&world);
-    // All of it once more, with kills on the way, changes nothing: later equals win, and they are the same.
+    // All of it once more changes nothing: later equals win, and they are the same. Workers are killed first.
     let published = world.killed_often(worker, "users_mesh", &[]).await;
     world.streamed("users_mesh", published + 6_000).await;
     assert_users_are_golden(&world);
@@ -117,7 +117,7 @@ pub(crate) fn assert_close(found: &str, golden: &str, numbers_from: usize) {
     assert_eq!(rounded(found), rounded(&golden));
 }
 
-/// Of the worker of a stream, while its topic is read from the beginning once more.
+/// How often the worker of a stream is killed.
 #[expect(clippy::disallowed_methods, reason = "it says how long a test takes")]
 fn kills() -> usize {
     if std::env::var_os("ORCH_TEST_LONG").is_some() { 200 } else { 1 }
@@ -136,8 +136,8 @@ impl World {
         said.done();
     }
 
-    /// Kills the worker again and again while the stream reads its topic from the beginning: after its lease, while it reads, between
-    /// commits. At last it is left alone. Gives how many records were published by then.
+    /// Lets the stream read its topic from the beginning, and kills its worker after one to four moves of any stream, again and again.
+    /// The last worker is left alone. Gives how many records were published before it began.
     async fn killed_often(&mut self, mut worker: u32, stream: &str, flags: &[&str]) -> i64 {
         let mut dice = Rng::new(0x5eed);
         let reset = [&["streams", "reset", stream, "--to-earliest"], flags].concat();
@@ -152,7 +152,7 @@ impl World {
             }
         }
         self.kill(worker);
-        // It waits for a commit that the server is still at.
+        // The server may still be at the last commit of the worker: the command waits for it.
         self.run(&reset).done();
         let published = sqlx::query_scalar("select records from stream where name = $1").bind(stream);
         let published = published.fetch_one(&mut self.db().await).await.unwrap();
