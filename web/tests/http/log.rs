@@ -2,7 +2,9 @@
 
 use std::io::Write;
 use std::sync::{Mutex, Once, PoisonError};
-use tracing::Level;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 static ONCE: Once = Once::new();
@@ -22,8 +24,10 @@ impl Write for Lines {
 
 pub(crate) fn capture() {
     ONCE.call_once(|| {
-        let lines = tracing_subscriber::fmt().with_max_level(Level::TRACE).with_ansi(false).with_writer(|| Lines);
-        lines.init();
+        // The tests read pages with it; it tells each letter.
+        let targets = Targets::new().with_default(LevelFilter::TRACE).with_target("html5ever", LevelFilter::OFF);
+        let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| Lines);
+        tracing_subscriber::registry().with(targets).with(lines).init();
     });
 }
 
