@@ -8,6 +8,7 @@ use crate::routes::router;
 use crate::state::App;
 use crate::{WebConfig, WebResult};
 use connection::Door;
+use futures::future::BoxFuture;
 use orch_store::hint::Hints;
 use orch_store::process::{Role, forget_process, heartbeat, register_process};
 pub(crate) use places::network_of;
@@ -24,7 +25,19 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 const HEARTBEAT: Duration = Duration::from_mins(1);
 
 /// Answers requests on `listener` until `stop`, then lets those that are open end within the grace period.
-pub async fn serve(config: WebConfig, hints: Hints, listener: TcpListener, stop: CancellationToken) -> WebResult<()> {
+///
+/// Boxed, since rustc makes the code of every `pub async fn` in each build of its crate: here all pages, for tests that call
+/// none of them.
+pub fn serve(
+    config: WebConfig,
+    hints: Hints,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> BoxFuture<'static, WebResult<()>> {
+    Box::pin(answer(config, hints, listener, stop))
+}
+
+async fn answer(config: WebConfig, hints: Hints, listener: TcpListener, stop: CancellationToken) -> WebResult<()> {
     let grace = config.grace;
     let app = App::new(config, hints)?;
     let door = Door::new(router(&app), app.config.tls.as_ref(), stop.clone());
