@@ -76,12 +76,3 @@ const LAKE: [&str; 2] = [connections::LAKE, connections::BUCKETS];
 pub fn lake() -> LakeSource {
     orch_lake_sql::source(orch_lake_sql::SqlLimits::default(), &LAKE, place::look)
 }
-
-/// The tasks that a task waits for, in the order of their names.
-#[cfg(test)]
-fn upstreams(dag: &Dag, id: &str) -> String {
-    let task = dag.tasks().iter().find(|task| task.task_id == id).unwrap_or_else(|| panic!("{id}"));
-    let mut upstreams = task.upstreams();
-    upstreams.sort_unstable();
-    upstreams.join(" ")
-}

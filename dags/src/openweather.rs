@@ -79,18 +79,3 @@ pub fn dags() -> Vec<Dag> {
     });
     vec![producer, raw, five, hourly]
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_declared_fits_together() {
-        for stream in streams() {
-            stream.check().unwrap();
-        }
-        for dag in dags() {
-            dag.check().unwrap_or_else(|problems| panic!("{problems:?}"));
-        }
-    }
-}

@@ -53,10 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_declared_fits_together() {
-        let streams = streams();
-        assert_eq!(streams.len(), 7);
-        streams.iter().for_each(|stream| stream.check().unwrap());
+    fn passwords_are_left_out() {
         assert!(!format!("{:?}", row(&RAW[1])).contains("password"));
     }
 }

@@ -133,15 +133,3 @@ fn trail(changes: &RecordBatch) -> TaskResult<RecordBatch> {
     }
     Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_declared_fits_together() {
-        for stream in streams() {
-            stream.check().unwrap();
-        }
-    }
-}

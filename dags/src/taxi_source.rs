@@ -161,16 +161,3 @@ fn taxi_db_generator() -> Dag {
             d.add(write_trips());
         })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_declared_fits_together() {
-        streams().iter().for_each(|stream| stream.check().unwrap());
-        for dag in dags() {
-            dag.check().unwrap_or_else(|problems| panic!("{problems:?}"));
-        }
-    }
-}

@@ -281,10 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_dags_are_right_and_take_what_the_commands_send() {
-        for dag in dags() {
-            dag.check().unwrap_or_else(|problems| panic!("{problems:?}"));
-        }
+    fn it_takes_what_the_commands_send() {
         let asked: Asked = serde_json::from_str(r#"{ "work": ["expire", "orphans"], "older_than_hours": 2 }"#).unwrap();
         assert!(asked.tables.is_empty() && asked.asks(Work::Expire) && !asked.asks(Work::Compact));
         assert!(asked.orphans().is_ok(), "beside snapshots by the hour files are a day old");

@@ -88,16 +88,3 @@ pub fn dags() -> Vec<Dag> {
         });
     vec![producer, silence]
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_declared_fits_together() {
-        stream().check().unwrap();
-        for dag in dags() {
-            dag.check().unwrap_or_else(|problems| panic!("{problems:?}"));
-        }
-    }
-}

@@ -46,23 +46,6 @@ fn comprehensive_analytics_pipeline() -> Dag {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstreams;
-
-    #[test]
-    fn the_dag_is_that_of_the_document() {
-        let dag = comprehensive_analytics_pipeline();
-        dag.check().unwrap_or_else(|problems| panic!("{problems:?}"));
-        assert_eq!(dag.spec().max_active_runs, Some(1));
-        for (id, expected) in [
-            ("wait_for_sources", ""),
-            ("check_availability", "wait_for_sources"),
-            ("analytics_transform", "check_availability"),
-            ("realtime_cdc", "check_availability"),
-            ("ml_features", "analytics_transform check_availability realtime_cdc"),
-        ] {
-            assert_eq!(upstreams(&dag, id), expected, "{id}");
-        }
-    }
 
     #[test]
     fn keys_days_and_partitions_are_columns_that_are_never_null() {

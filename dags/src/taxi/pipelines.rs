@@ -32,22 +32,3 @@ fn nyc_taxi_iceberg_etl() -> Dag {
         d.add(update_control_table(published));
     })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn it_has_the_tasks_of_the_document_in_their_order() {
-        let dag = nyc_taxi_iceberg_etl();
-        dag.check().unwrap_or_else(|problems| panic!("{problems:?}"));
-        let mut tasks: Vec<(usize, &str)> =
-            dag.tasks().iter().map(|task| (task.upstreams().len(), task.task_id.as_str())).collect();
-        tasks.sort_unstable();
-        assert_eq!(tasks[0].1, "extract_taxi_data");
-        let ids: Vec<&str> = dag.tasks().iter().map(|task| task.task_id.as_str()).collect();
-        assert_eq!(ids, ["extract_taxi_data", "validate_data", "process_to_iceberg", "update_control_table"]);
-        assert!(dag.tasks().iter().all(|task| !task.doc.is_empty()));
-        assert_eq!(dag.spec().max_active_runs, Some(1));
-    }
-}

@@ -48,26 +48,3 @@ fn nyc_cross_checks() -> Dag {
             d.add(trips_against_zones().inlet(asset("lake://nyc_taxi/trips")).inlet(asset(&ZONES.uri())));
         })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::upstreams;
-
-    #[test]
-    fn the_dag_is_that_of_the_document() {
-        for dag in dags() {
-            dag.check().unwrap_or_else(|problems| panic!("{problems:?}"));
-        }
-        let dag = nyc_weather_etl();
-        for (id, expected) in [
-            ("fetch_weather", ""),
-            ("create_locations", ""),
-            ("validate", "create_locations fetch_weather"),
-            ("weather_to_iceberg", "validate"),
-            ("location_to_iceberg", "validate"),
-        ] {
-            assert_eq!(upstreams(&dag, id), expected, "{id}");
-        }
-    }
-}

@@ -10,6 +10,7 @@ mod clusters;
 mod compose;
 mod dashboards;
 mod data;
+mod declared;
 mod elsewhere;
 mod first_starts;
 mod forecast;
