@@ -3,7 +3,7 @@
 use crate::data;
 use crate::golden::assert_golden;
 use crate::world::World;
-use orch_test_support::rng::Rng;
+use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -120,8 +120,44 @@ pub(crate) fn assert_close(found: &str, golden: &str, numbers_from: usize) {
 /// How often the worker of a stream is killed.
 #[expect(clippy::disallowed_methods, reason = "it says how long a test takes")]
 fn kills() -> usize {
-    if std::env::var_os("ORCH_TEST_LONG").is_some() { 200 } else { 1 }
+    if std::env::var_os("ORCH_TEST_LONG").is_some() { 200 } else { Moment::ALL.len() }
 }
+
+/// When the worker of a stream is killed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Moment {
+    /// It has the stream, and has published nothing.
+    Leased,
+    /// The database is in the transaction that publishes; files are written.
+    Committing,
+    /// The transaction is committed. The worker may not have its answer.
+    Committed,
+}
+
+impl Moment {
+    const ALL: [Moment; 3] = [Moment::Leased, Moment::Committing, Moment::Committed];
+
+    /// Whether it has come for stream `$1`, which had `$2` records. The one who asks holds the gate.
+    const fn sql(self) -> &'static str {
+        match self {
+            Moment::Leased => "select process is not null and records = $2 from stream where name = $1",
+            Moment::Committing => {
+                "select records = $2 and exists
+                  (select from pg_stat_activity
+                    where datname = current_database() and pg_backend_pid() = any (pg_blocking_pids(pid)))
+                from stream where name = $1"
+            }
+            Moment::Committed => "select records > $2 from stream where name = $1",
+        }
+    }
+}
+
+/// Transactions that publish wait until nobody holds the lock of their stream's name.
+const GATE: &str = "
+    create or replace function pass() returns trigger language plpgsql as
+      $$ begin perform pg_advisory_xact_lock_shared(hashtext(new.name)); return null; end $$;
+    create or replace trigger gate after update on stream for each row
+      when (new.records > old.records) execute function pass()";
 
 /// Nothing that a test waits for takes so long.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -136,28 +172,51 @@ impl World {
         said.done();
     }
 
-    /// Lets the stream read its topic from the beginning, and kills its worker after one to four moves of any stream, again and again.
-    /// The last worker is left alone. Gives how many records were published before it began.
-    async fn killed_often(&mut self, mut worker: u32, stream: &str, flags: &[&str]) -> i64 {
-        let mut dice = Rng::new(0x5eed);
+    /// Lets the stream read its topic from the beginning and kills its worker, again and again, at each moment in turn. The last
+    /// worker is left alone. Gives how many records were published before it began.
+    async fn killed_often(&mut self, worker: u32, stream: &str, flags: &[&str]) -> i64 {
         let reset = [&["streams", "reset", stream, "--to-earliest"], flags].concat();
-        for _ in 0..kills() {
-            self.kill(worker);
-            self.run(&reset).done();
-            let mut moved = self.listen("moved").await;
-            worker = self.start_worker();
-            for _ in 0..=dice.below(4) {
-                let heard = tokio::time::timeout(PATIENCE, moved.recv()).await;
-                assert!(heard.is_ok(), "the stream does not move: {}", self.said());
-            }
-        }
+        let mut db = self.db().await;
+        sqlx::raw_sql(GATE).execute(&mut db).await.unwrap();
         self.kill(worker);
-        // The server may still be at the last commit of the worker: the command waits for it.
         self.run(&reset).done();
-        let published = sqlx::query_scalar("select records from stream where name = $1").bind(stream);
-        let published = published.fetch_one(&mut self.db().await).await.unwrap();
+        let mut published = published(&mut db, stream).await;
+        for moment in Moment::ALL.into_iter().cycle().take(kills()) {
+            sqlx::query("select pg_advisory_lock(hashtext($1))").bind(stream).execute(&mut db).await.unwrap();
+            let worker = self.start_worker();
+            if moment == Moment::Committed {
+                self.until(Moment::Committing, &mut db, stream, published).await;
+                sqlx::query("select pg_advisory_unlock_all()").execute(&mut db).await.unwrap();
+            }
+            self.until(moment, &mut db, stream, published).await;
+            self.kill(worker);
+            sqlx::query("select pg_advisory_unlock_all()").execute(&mut db).await.unwrap();
+            // The server may still be at the last transaction of the worker: the command waits for it.
+            self.run(&reset).done();
+            let before = published;
+            published = self::published(&mut db, stream).await;
+            assert_eq!(
+                published > before,
+                moment == Moment::Committed,
+                "{moment:?}: {before} records, {published} records"
+            );
+        }
         self.start_worker();
         published
+    }
+
+    async fn until(&self, moment: Moment, db: &mut PgConnection, stream: &str, published: i64) {
+        let until = Instant::now() + PATIENCE;
+        while !sqlx::query_scalar::<_, bool>(moment.sql())
+            .bind(stream)
+            .bind(published)
+            .fetch_one(&mut *db)
+            .await
+            .unwrap()
+        {
+            assert!(Instant::now() < until, "{moment:?} does not come: {}", self.said());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     /// Until the stream has published so many records: it is looked at whenever its row moves. Gives how many of them went to
@@ -187,4 +246,8 @@ impl World {
             assert!(heard.is_ok(), "{row:?}\n{}", self.said());
         }
     }
+}
+
+async fn published(db: &mut PgConnection, stream: &str) -> i64 {
+    sqlx::query_scalar("select records from stream where name = $1").bind(stream).fetch_one(db).await.unwrap()
 }
