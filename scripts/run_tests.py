@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the test binaries of the workspace side by side, and the doc tests after them.
+"""Runs the test binaries of the workspace side by side, and the doc tests beside them.
 
 usage: run_tests.py [--only NAME,…] [--no-doc] -- CARGO…
     CARGO: how cargo is called up to `test`, and its packages. NAME: a package, or `package::target`.
@@ -31,7 +31,7 @@ WAITING = {"orch-cli-tests::cli", "orch-dags::dags"}
 SIDE_BY_SIDE = 2
 THREADS = os.cpu_count()
 # A binary that hangs must not hide what the others found.
-PATIENCE = 1800
+PATIENCE = 7200 if "ORCH_TEST_LONG" in os.environ else 1800
 TIMES = "target/test-times.json"
 # Where files are kept in memory. A whole run has less than 4 GB there at a time.
 MEMORY = "/dev/shm"
@@ -174,10 +174,10 @@ def main():
     alone = [binary for binary in binaries if binary[0] in ALONE]
     with memory():
         with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as threads:
-            ended = list(threads.map(run, together))
-        ended += [run(binary) for binary in alone]
-    if not asked.no_doc and not asked.only:
-        ended.append(doc_tests(asked.cargo))
+            side_by_side = [threads.submit(run, binary) for binary in together]
+            if not asked.no_doc and not asked.only:
+                side_by_side.append(threads.submit(doc_tests, asked.cargo))
+        ended = [one.result() for one in side_by_side] + [run(binary) for binary in alone]
 
     passed = failed = 0
     broken = []
