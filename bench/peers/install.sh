@@ -51,7 +51,7 @@ graphile) node_packages "graphile-worker@${GRAPHILE_VERSION:-0.17.3}" ;;
 # The work of the data plane: whoever reads MySQL, writes Iceberg, or makes sums of CSV files.
 lake)
     python_packages connectorx polars pandas pymysql "sqlalchemy<2.1" pyarrow "dlt[filesystem]" psycopg2-binary \
-        "pyiceberg[sql-postgres,pyarrow]" duckdb geopandas pysail "pyspark[connect]==4.0.1"
+        "pyiceberg[sql-postgres,pyarrow]" duckdb geopandas confluent-kafka pysail "pyspark[connect]==4.0.1"
     ;;
 *)
     echo "no peer \`$peer\`; there are airflow, prefect, dagster, dbos, restate, graphile, lake" >&2

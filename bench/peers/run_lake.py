@@ -5,39 +5,20 @@ tables POSTGRES FOLDER  Iceberg commits and upserts: PyIceberg, its catalog in P
 retail FOLDER           CSV files → silver → gold in memory: polars, DuckDB, Sail, Spark
 taxi POSTGRES FOLDER FILE  a month of trips, cleaned, into Iceberg by year and month: pandas + PyIceberg, Spark
 analytics FOLDER WAREHOUSE FIRST LAST  the analytics of these days from the files of the lake into Parquet: DuckDB, pandas
+topic ADDRESS TOPIC RECORDS POSTGRES FOLDER  a topic of Kafka into Iceberg: PyIceberg, Spark
 points FOLDER FILE  which zone each point of a file lies in: geopandas
 
 Each runs once before it counts; the figure is the median. Spark and Sail keep their session: their start is told beside.
 """
 
-import json
 import logging
 import os
 import shutil
-import statistics
 import sys
 import time
 
-
-def say(peer, name, value, **settings):
-    print(json.dumps({"peer": peer, "name": name, "value": value, "settings": settings}), flush=True)
-
-
-def seconds(work, times):
-    took = []
-    for _ in range(times + 1):
-        start = time.perf_counter()
-        work()
-        took.append(time.perf_counter() - start)
-    return statistics.median(took[1:])
-
-
-def guarded(peer, work):
-    """One peer that cannot be measured does not hide the others."""
-    try:
-        work()
-    except Exception as error:  # noqa: BLE001
-        print(f"{peer}: {type(error).__name__}: {error}", file=sys.stderr)
+from figures import each_alone, guarded, say, seconds
+from topic import topic
 
 
 # --- MySQL → Parquet --------------------------------------------------------------------------------------------------
@@ -254,23 +235,8 @@ RENAMED = {
 
 
 def taxi(postgres, folder, path):
-    """As the documents of the pipeline do it; each in a process of its own, so that its memory is its own."""
-    import multiprocessing
-
-    for peer, work in [("pandas + PyIceberg", taxi_pandas), ("Spark", taxi_spark)]:
-        child = multiprocessing.get_context("spawn").Process(target=guarded, args=(peer, Part(work, postgres, folder, path)))
-        child.start()
-        child.join()
-
-
-class Part:
-    """What a process of its own is given to do."""
-
-    def __init__(self, work, *arguments):
-        self.work, self.arguments = work, arguments
-
-    def __call__(self):
-        self.work(*self.arguments)
+    """As the documents of the pipeline do it."""
+    each_alone([("pandas + PyIceberg", taxi_pandas), ("Spark", taxi_spark)], postgres, folder, path)
 
 
 def taxi_pandas(postgres, folder, path):
@@ -379,13 +345,7 @@ TRIPS = {
 
 
 def analytics(folder, warehouse, first, last):
-    """Each in a process of its own, so that its memory is its own."""
-    import multiprocessing
-
-    for peer, work in [("DuckDB", analytics_duckdb), ("pandas", analytics_pandas)]:
-        child = multiprocessing.get_context("spawn").Process(target=guarded, args=(peer, Part(work, folder, warehouse, first, last)))
-        child.start()
-        child.join()
+    each_alone([("DuckDB", analytics_duckdb), ("pandas", analytics_pandas)], folder, warehouse, first, last)
 
 
 def told_of_month(peer, work):
@@ -543,5 +503,5 @@ def points(folder, path):
 
 if __name__ == "__main__":
     logging.disable(logging.WARNING)
-    parts = {"mysql": mysql, "tables": tables, "retail": retail, "taxi": taxi, "analytics": analytics, "points": points}
+    parts = {"mysql": mysql, "tables": tables, "retail": retail, "taxi": taxi, "analytics": analytics, "topic": topic, "points": points}
     parts[sys.argv[1]](*sys.argv[2:])

@@ -26,6 +26,8 @@ ROWS = [
     "analytics3m_s",
     "analytics3m_rss_mb",
     "zone_points_per_s",
+    "kafka_iceberg_records_per_s",
+    "kafka_iceberg_rss_mb",
 ]
 
 

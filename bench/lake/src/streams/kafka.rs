@@ -1,6 +1,7 @@
 //! From a topic of Kafka to tables of the lake, with the broker beside them on the same machine.
 
 use super::World;
+use crate::peers;
 use crate::place::{catalog, folder, on_runtime};
 use anyhow::{Result, ensure};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
@@ -40,6 +41,7 @@ pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
     let records = bench.times(4_000_000, 100_000) as u64;
     let (upserts, tries) = (bench.times(1_000_000, 20_000) as u64, bench.times(50, 3));
     let (url, warehouse) = (catalog(bench)?, folder(bench, "streams")?);
+    let of_peers = (url.clone(), folder(bench, "topic_of_peers")?.display().to_string());
     on_runtime(async {
         let kafka = Kafka::start().await;
         let topics = Connection::from_uri("topics", &format!("kafka://{}", kafka.address()))?;
@@ -57,6 +59,7 @@ pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
         let in_yaml = world.rate(&of_file, records, records).await?;
         let upserted = world.upserts(&producer, upserts).await?;
         let fresh = world.freshness(&producer, tries).await?;
+        peers::run("topic", &[&kafka.address(), TOPIC, &records.to_string(), &of_peers.0, &of_peers.1])?;
         let of = |name, rate: f64| Figure::new(name, rate, 1).with("records", records).with("of_bare", rate / bare);
         Ok(vec![
             Figure::new("kafka_bare_records_per_s", bare, 1).with("records", records),
