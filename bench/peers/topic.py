@@ -1,4 +1,4 @@
-"""A topic of Kafka into a table of Iceberg, exactly once: the offsets are written down with each commit."""
+"""A topic of Kafka into a table of Iceberg, each record once: offsets are kept with each commit. The topic is long, so no peer warms up."""
 
 import io
 import json
