@@ -137,7 +137,7 @@ enum Moment {
 impl Moment {
     const ALL: [Moment; 3] = [Moment::Leased, Moment::Committing, Moment::Committed];
 
-    /// Whether it has come for stream `$1`, which had `$2` records. The one who asks holds the gate.
+    /// Whether it has come for stream `$1`, which had `$2` records. Run it on the connection that holds the advisory lock.
     const fn sql(self) -> &'static str {
         match self {
             Moment::Leased => "select process is not null and records = $2 from stream where name = $1",
@@ -152,7 +152,7 @@ impl Moment {
     }
 }
 
-/// Transactions that publish wait until nobody holds the lock of their stream's name.
+/// A transaction that publishes records waits while a test holds the advisory lock of its stream.
 const GATE: &str = "
     create or replace function pass() returns trigger language plpgsql as
       $$ begin perform pg_advisory_xact_lock_shared(hashtext(new.name)); return null; end $$;
@@ -205,6 +205,7 @@ impl World {
         published
     }
 
+    /// Asks again and again: Postgres sends no event when a transaction begins to wait, and notifications only after the commit.
     async fn until(&self, moment: Moment, db: &mut PgConnection, stream: &str, published: i64) {
         let until = Instant::now() + PATIENCE;
         while !sqlx::query_scalar::<_, bool>(moment.sql())
