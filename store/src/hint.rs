@@ -43,12 +43,24 @@ pub enum Hint {
     Alert = 64,
     /// Records were appended to a topic.
     Topic = 128,
-    /// A person steered a stream: processes that run streams look at what they may run.
+    /// A person steered a stream, or its shares are open: processes that run streams look at what they may run.
     Stream = 256,
+    /// A share of a stream has written files, or some were published: the other side looks.
+    Lot = 512,
 }
 
-const ALL: [Hint; 9] =
-    [Hint::Ready, Hint::Due, Hint::Run, Hint::Stop, Hint::Asset, Hint::Watch, Hint::Alert, Hint::Topic, Hint::Stream];
+const ALL: [Hint; 10] = [
+    Hint::Ready,
+    Hint::Due,
+    Hint::Run,
+    Hint::Stop,
+    Hint::Asset,
+    Hint::Watch,
+    Hint::Alert,
+    Hint::Topic,
+    Hint::Stream,
+    Hint::Lot,
+];
 
 /// Gives and takes hints. Cheap to clone; one for each process.
 #[derive(Debug, Clone, Default)]
@@ -67,6 +79,7 @@ struct Inner {
     alert: Notify,
     topic: Notify,
     stream: Notify,
+    lot: Notify,
     /// Given here and not yet told to other processes: bits of `Hint`.
     untold: AtomicU16,
     tell: Notify,
@@ -89,6 +102,7 @@ impl Hints {
             Hint::Alert => &self.inner.alert,
             Hint::Topic => &self.inner.topic,
             Hint::Stream => &self.inner.stream,
+            Hint::Lot => &self.inner.lot,
         }
     }
 

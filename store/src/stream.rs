@@ -8,6 +8,7 @@ mod capture;
 mod people;
 mod role;
 mod runs;
+mod share;
 mod window;
 
 pub use capture::{
@@ -20,10 +21,15 @@ pub use people::{
 };
 pub use role::{StreamHost, StreamSource};
 pub use runs::{RecordRun, Started, StartedRun, open_runs, set_started, start_run, started_runs};
+pub use share::{
+    NewLot, PlaceOfShare, ShareBeat, ShareLease, SharesBeaten, WaitingLot, beat_shares, hand_over, open_shares,
+    place_of_share, take_lots, waiting_lots, waiting_of_share,
+};
 pub use window::{OpenWindow, WindowChanges, WindowSpan, commit_windows, open_windows};
 
 use crate::{StoreError, StoreResult, boxed};
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
@@ -228,7 +234,7 @@ pub async fn start_stream(
 }
 
 /// Offsets that a commit covers: from `from` on, below `to`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Covered {
     pub partition: i32,
     pub from: i64,
@@ -318,9 +324,9 @@ pub async fn failures_of(db: &mut PgConnection, name: &str) -> StoreResult<u32> 
 #[boxed]
 pub async fn release_streams(db: &mut PgConnection, process: &str) -> StoreResult<()> {
     sqlx::query!("update stream set process = null, lease_until = null where process = $1", process)
-        .execute(db)
+        .execute(&mut *db)
         .await?;
-    Ok(())
+    share::release_shares(db, process).await
 }
 
 /// The end of each partition of the built-in log, by topic and partition.

@@ -122,6 +122,15 @@ pub struct PartitionOfStream {
     pub partition: i32,
     pub next_offset: i64,
     pub end_offset: i64,
+    /// That reads it now: the name of a worker, and what tells its processes apart.
+    pub process: Option<String>,
+}
+
+impl PartitionOfStream {
+    /// The name of the worker that reads it now.
+    pub fn worker(&self) -> Option<&str> {
+        Some(self.process.as_deref()?.rsplit_once(':')?.0)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -308,5 +317,7 @@ pub async fn delete_stream(tx: &mut PgConnection, name: &str) -> StoreResult<boo
 #[boxed]
 pub async fn drop_old_minutes(db: &mut PgConnection) -> StoreResult<u64> {
     let dropped = sqlx::query!("delete from stream_minute where minute < now() - interval '25 hours'");
-    Ok(dropped.execute(db).await?.rows_affected())
+    let dropped = dropped.execute(&mut *db).await?.rows_affected();
+    super::share::forget_processes(db).await?;
+    Ok(dropped)
 }

@@ -34,6 +34,7 @@ mod rollover;
 mod secrets;
 #[path = "../../../core/tests/rules/support/shapes.rs"]
 mod shapes;
+mod stream_shares;
 mod streams;
 mod topics;
 mod upkeep;

@@ -18,16 +18,16 @@ use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-const LONG: Duration = Duration::from_hours(1);
+pub(crate) const LONG: Duration = Duration::from_hours(1);
 /// It is over when the next statement begins.
-const OVER: Duration = Duration::ZERO;
+pub(crate) const OVER: Duration = Duration::ZERO;
 
 fn stream(name: &str, version: &str) -> NewStream {
     let spec = json!({ "topic": "events", "table": format!("shop.{name}") });
     NewStream { name: name.into(), version: version.into(), spec }
 }
 
-async fn with_streams(names: &[&str]) -> (TestDb, PgConnection, Vec<NewStream>) {
+pub(crate) async fn with_streams(names: &[&str]) -> (TestDb, PgConnection, Vec<NewStream>) {
     let database = database().await;
     let mut db = one(&database).await;
     let streams: Vec<NewStream> = names.iter().map(|name| stream(name, "1")).collect();
@@ -47,13 +47,13 @@ async fn beat_of(
 }
 
 /// The only stream there is, taken by `process`.
-async fn take(db: &mut PgConnection, process: &str, offered: &[NewStream]) -> Lease {
+pub(crate) async fn take(db: &mut PgConnection, process: &str, offered: &[NewStream]) -> Lease {
     let mut taken = beat_of(db, process, offered, &[], LONG).await.taken;
     assert_eq!(taken.len(), 1, "it is free");
     taken.remove(0)
 }
 
-async fn start(db: &mut PgConnection, lease: &Lease, partitions: i32) {
+pub(crate) async fn start(db: &mut PgConnection, lease: &Lease, partitions: i32) {
     let at = |partition| StartAt { partition, offset: 0, end_offset: 100, moves: false };
     let at: Vec<StartAt> = (0..partitions).map(at).collect();
     let placed = start_stream(db, lease, "log:1", &at).await.expect("it starts");
@@ -82,7 +82,7 @@ async fn offsets(db: &mut PgConnection, name: &str) -> Vec<i64> {
     partitions.into_iter().map(|one| one.next_offset).collect()
 }
 
-fn is_fenced<T: std::fmt::Debug>(done: &Result<T, StoreError>) -> bool {
+pub(crate) fn is_fenced<T: std::fmt::Debug>(done: &Result<T, StoreError>) -> bool {
     matches!(done, Err(StoreError::FenceLost))
 }
 
@@ -275,7 +275,8 @@ async fn the_lag_of_a_topic_of_the_built_in_log_is_that_of_the_log_itself() {
     produce(&mut db, "events", &[record("4")]).await.unwrap();
     assert_eq!(row(&mut db, "a").await.lag, 2, "also while it does not run");
     let partitions = partitions_of_stream(&mut db, "a").await.unwrap();
-    assert_eq!(partitions, [PartitionOfStream { partition: 0, next_offset: 2, end_offset: 4 }]);
+    let expected = PartitionOfStream { partition: 0, next_offset: 2, end_offset: 4, process: None };
+    assert_eq!(partitions, [expected], "nobody reads it while it is paused");
 }
 
 fn at(second: i64) -> DateTime<Utc> {

@@ -130,6 +130,8 @@ struct StreamPartitionView {
     /// Of the next record that comes into the topic.
     end_offset: i64,
     lag: i64,
+    /// That reads it now: the name of a worker, and what tells its processes apart.
+    process: Option<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -175,11 +177,12 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
 pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<StreamDetails>, Refusal> {
     let mut db = app.pages().await?;
     let row = named(&mut db, names.get("stream_name")).await?;
-    let view = |PartitionOfStream { partition, next_offset, end_offset }| StreamPartitionView {
+    let view = |PartitionOfStream { partition, next_offset, end_offset, process }| StreamPartitionView {
         partition,
         next_offset,
         end_offset,
         lag: end_offset - next_offset,
+        process,
     };
     let partitions = partitions_of_stream(&mut db, &row.name).await?.into_iter().map(view).collect();
     Ok(Json(StreamDetails { stream: row.into(), partitions }))

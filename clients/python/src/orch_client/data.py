@@ -344,6 +344,7 @@ class StreamPartition:
     next_offset: int
     end_offset: int
     lag: int
+    process: str | None = None
 
 
 @dataclass
