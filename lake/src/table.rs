@@ -21,6 +21,7 @@ mod step;
 mod types;
 mod upsert;
 mod write;
+mod written;
 
 pub use change::{Change, Committed, File, KEY_PROPERTY, Region};
 pub use definition::{TableDef, partition_name};
@@ -33,6 +34,7 @@ pub use rewrite::RowMode;
 pub use step::CommitStep;
 pub use types::plain_types;
 pub use write::Options;
+pub use written::WrittenFile;
 
 use crate::{
     boxed,
