@@ -19,6 +19,7 @@ pub(crate) const DATABASES: &[&str] = &["postgres", "mysql"];
 const KIND: &str = "stream";
 const OF_THE_LAKE: &[&str] = &["partition_by", "sort_by", "properties"];
 const NOT_FOR_RUNS: &[&str] = &[
+    "shares",
     "columns",
     "where",
     "key",
@@ -33,6 +34,7 @@ const NOT_FOR_RUNS: &[&str] = &[
 ];
 const NOT_FOR_CAPTURES: &[&str] = &[
     "topic",
+    "shares",
     "start",
     "fields",
     "ignore_unknown_fields",
@@ -67,6 +69,7 @@ pub struct StreamFile {
     #[serde(default)]
     pub topic: String,
     pub partitions: Option<u32>,
+    pub shares: Option<u32>,
     #[serde(default)]
     pub start: Start,
     /// In the order of the file, as columns and measures are.

@@ -24,6 +24,9 @@ use std::time::Duration;
 /// The id of the connection that says where topics are, unless a stream names another.
 pub const TOPICS: &str = "topics";
 
+/// A process that is alone reads all of them.
+const MOST_SHARES: i32 = 64;
+
 /// Of a DAG that records start, unless the stream says otherwise.
 const MOST_OPEN_RUNS: i32 = 16;
 
@@ -49,6 +52,8 @@ pub struct Stream {
     pub(crate) topic: String,
     /// The topic is created with so many when it is missing.
     pub(crate) partitions: i32,
+    /// Processes read it side by side, if there are several.
+    pub(crate) shares: i32,
     pub(crate) start: Start,
     pub(crate) json: Json,
     pub(crate) transform: Option<Arc<Transform>>,
@@ -180,6 +185,7 @@ impl Stream {
             connection: TOPICS.into(),
             topic: String::new(),
             partitions: 1,
+            shares: 1,
             start: Start::Earliest,
             json: Json { schema: Arc::new(Schema::empty()), ignores_unknown: false, coerces: false, changes: None },
             transform: None,
@@ -225,6 +231,12 @@ impl Stream {
     /// With how many the topic is created when it is missing. One otherwise.
     pub fn partitions(self, many: i32) -> Stream {
         Stream { partitions: many, ..self }
+    }
+
+    /// Its partitions are dealt out into so many shares, which the processes of its bundle read side by side. Of a stream that appends to
+    /// a table of the lake. One process reads everything otherwise.
+    pub fn shares(self, many: i32) -> Stream {
+        Stream { shares: many, ..self }
     }
 
     /// Where it begins as long as it has committed nothing: with the oldest record that is kept, unless this says otherwise.
@@ -403,6 +415,16 @@ impl Stream {
                 "copies the table of its source: that needs a mirror in the lake, without a transformation and checks",
             );
         }
+        let appends_to_lake =
+            matches!(&self.sink, Some(Sink::Lake(table)) if matches!(table.write, HowWritten::Append));
+        if self.shares > 1 && !(appends_to_lake && self.windows.is_none()) {
+            return wrong(
+                "is read in shares: that needs `.append(…)`, since other tables depend on the order of commits",
+            );
+        }
+        if !(1..=MOST_SHARES).contains(&self.shares) {
+            return wrong(&format!("is read in {} shares: 1 to {MOST_SHARES} are possible", self.shares));
+        }
         if self.json.changes.is_some() && self.deletes {
             return wrong("reads changes, which tell of deleted rows: leave out `.delete_on_tombstone()`");
         }
@@ -476,6 +498,9 @@ impl Stream {
         });
         if !self.description.is_empty() {
             spec["description"] = self.description.as_str().into();
+        }
+        if self.shares > 1 {
+            spec["shares"] = self.shares.into();
         }
         if let Some(sink) = &self.sink {
             spec["table"] = sink.table().into();

@@ -57,6 +57,9 @@ fn made_of(said: &StreamFile) -> Result<Stream, String> {
         return Ok(stream.capture(capture(captured, said.partitions)?));
     }
     stream = stream.topic(&said.topic).partitions(whole(said.partitions.unwrap_or(1), "partitions")?);
+    if let Some(many) = said.shares {
+        stream = stream.shares(whole(many, "shares")?);
+    }
     stream = stream.start(match said.start {
         said::Start::Earliest => Start::Earliest,
         said::Start::Latest => Start::Latest,

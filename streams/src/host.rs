@@ -1,9 +1,13 @@
 //! The streams of a process: it takes those that no process runs, renews what it has, and lets go of what it has lost.
 
+mod works;
+
+use self::works::Works;
 use crate::capture;
 use crate::declare::{Sink, Stream};
 use crate::publish::{LakeTarget, PostgresTarget, RunsTarget, Target, To};
 use crate::run;
+use crate::shares;
 use crate::snapshot::Snapshot;
 use crate::topic::{self, LogEnds};
 use orch_lake::Lake;
@@ -11,17 +15,15 @@ use orch_sdk::task::{Connection, TaskError, TaskResult, fatal};
 use orch_store::hint::Hint;
 use orch_store::identity::identity;
 use orch_store::stream::{
-    Beat, Lease, NewStream, StreamHost, beat, drop_old_minutes, fail_stream, failures_of, register_streams,
-    release_streams,
+    Beat, Lease, NewStream, ShareBeat, ShareLease, StreamHost, beat, beat_shares, drop_old_minutes, fail_stream,
+    failures_of, register_streams, release_streams,
 };
 use orch_store::{StoreError, StoreResult};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 /// Streams that one process runs.
@@ -46,6 +48,8 @@ pub(crate) struct Means {
 pub(crate) struct Declared {
     pub(crate) streams: HashMap<String, Arc<Stream>>,
     offered: Vec<NewStream>,
+    /// Of those, what has shares.
+    shared: Vec<NewStream>,
     /// Those that only others can run.
     kept: Vec<NewStream>,
     means: Means,
@@ -54,8 +58,9 @@ pub(crate) struct Declared {
 impl Declared {
     pub(crate) fn new(streams: Vec<Stream>, means: Means) -> Declared {
         let offered = streams.iter().map(Stream::registered).collect();
+        let shared = streams.iter().filter(|stream| stream.shares > 1).map(Stream::registered).collect();
         let streams = streams.into_iter().map(|stream| (stream.name.clone(), Arc::new(stream))).collect();
-        Declared { streams, offered, kept: Vec::new(), means }
+        Declared { streams, offered, shared, kept: Vec::new(), means }
     }
 
     /// With streams that are declared still, though this process cannot run them.
@@ -78,13 +83,14 @@ impl Declared {
 /// The schema is not the one this binary knows.
 pub(crate) async fn host(host: StreamHost, declared: watch::Receiver<Arc<Declared>>, ends: LogEnds) -> StoreResult<()> {
     let process = format!("{}:{}", host.name, Uuid::new_v4().simple());
-    let mut party =
-        Party { host: host.clone(), declared, process, ends, running: JoinSet::new(), held: HashMap::new() };
+    let (streams, shares) = (Works::default(), Works::default());
+    let mut party = Party { host: host.clone(), declared, process, ends, streams, shares };
     let done = tokio::select! {
         done = party.beat_on() => done,
         () = host.stop.cancelled() => Ok(()),
     };
-    party.running.shutdown().await;
+    party.streams.end().await;
+    party.shares.end().await;
     if let Err(error) = party.release().await {
         tracing::debug!(%error, "streams were not given back: others take them when the lease is over");
     }
@@ -96,17 +102,8 @@ struct Party {
     declared: watch::Receiver<Arc<Declared>>,
     process: String,
     ends: LogEnds,
-    running: JoinSet<()>,
-    held: HashMap<Id, Held>,
-}
-
-/// A stream that this process runs.
-struct Held {
-    lease: Lease,
-    /// As it was declared when it began.
-    version: String,
-    /// Ends it.
-    _stop: DropGuard,
+    streams: Works<Lease>,
+    shares: Works<ShareLease>,
 }
 
 impl Party {
@@ -138,7 +135,8 @@ impl Party {
                 () = steered => {}
                 () = next => {}
                 Ok(()) = self.declared.changed() => is_registered = false,
-                Some(ended) = self.running.join_next_with_id() => self.ended(ended),
+                () = self.streams.ended() => {}
+                () = self.shares.ended() => {}
             }
         }
     }
@@ -159,9 +157,9 @@ impl Party {
 
     async fn beat(&mut self) -> StoreResult<()> {
         let declared = self.declared.borrow().clone();
-        // One that is declared otherwise by now is ended, and taken again at this beat.
-        self.held.retain(|_, held| declared.version_of(&held.lease.name) == Some(held.version.as_str()));
-        let held: Vec<Lease> = self.held.values().map(|held| held.lease.clone()).collect();
+        // What is declared otherwise by now is ended, and taken again at this beat.
+        self.streams.keep(|lease, version| declared.version_of(&lease.name) == Some(version));
+        let held = self.streams.leases();
         let said = Beat {
             bundle: &self.host.bundle,
             process: &self.process,
@@ -170,16 +168,28 @@ impl Party {
             room: i64::try_from(MOST.saturating_sub(held.len())).unwrap_or(0),
             lease: self.host.lease,
         };
-        let beaten = beat(&mut *self.host.pool.acquire().await?, &said).await?;
-        self.held.retain(|_, held| {
-            let is_kept = beaten.kept.contains(&held.lease);
-            if !is_kept {
-                tracing::info!(stream = held.lease.name, "the stream is no longer this process's");
-            }
-            is_kept
-        });
+        let mut db = self.host.pool.acquire().await?;
+        let beaten = beat(&mut db, &said).await?;
+        self.streams.keep(|lease, _| beaten.kept.contains(lease));
         for lease in beaten.taken {
             self.start(lease, &declared);
+        }
+        self.shares.keep(|lease, version| declared.version_of(&lease.stream.name) == Some(version));
+        let held = self.shares.leases();
+        if declared.shared.is_empty() && held.is_empty() {
+            return Ok(());
+        }
+        let said = ShareBeat {
+            bundle: &self.host.bundle,
+            process: &self.process,
+            offered: &declared.shared,
+            held: &held,
+            lease: self.host.lease,
+        };
+        let beaten = beat_shares(&mut db, &said).await?;
+        self.shares.keep(|lease, _| beaten.kept.contains(lease));
+        for lease in beaten.taken {
+            self.start_share(lease, &declared);
         }
         Ok(())
     }
@@ -188,42 +198,38 @@ impl Party {
         let Some(stream) = declared.streams.get(&lease.name).cloned() else { return };
         let version = declared.version_of(&lease.name).unwrap_or_default().to_owned();
         tracing::info!(stream = lease.name, epoch = lease.epoch, topic = stream.topic, "a stream begins");
-        let stop = CancellationToken::new();
         let (host, means, ends) = (self.host.clone(), declared.means.clone(), self.ends.clone());
-        let (mine, stopped) = (lease.clone(), stop.clone());
+        let (told, mine) = (host.clone(), lease.clone());
+        let of_work = lease.clone();
         let work = async move {
-            // A task of its own, so that a panic in a transformation is told like any other failure.
-            let mut inner = JoinSet::new();
-            let (of_work, to_open) = (mine.clone(), host.clone());
-            inner.spawn(async move {
-                if let Some(captured) = stream.capture.clone() {
-                    let source = (to_open.find)(&captured.connection).await?;
-                    let topics = (to_open.find)(&stream.connection).await?;
-                    let (pool, hints) = (to_open.pool.clone(), to_open.hints.clone());
-                    let target = capture::Target::open(pool, of_work, hints, &topics)?;
-                    return capture::run(stream, captured, source, target).await;
-                }
-                let opened = open(&to_open, &means, &ends, &stream, of_work).await?;
-                run::run(stream, opened.target, opened.reader).await
-            });
-            let ended = tokio::select! {
-                ended = inner.join_next() => ended,
-                () = stopped.cancelled() => None,
-            };
-            inner.shutdown().await;
-            match ended {
-                Some(Ok(Err(error))) => tell(&host, &mine, error).await,
-                Some(Err(panic)) => tell(&host, &mine, anyhow::anyhow!("it panicked: {panic}")).await,
-                Some(Ok(Ok(()))) | None => {}
+            if let Some(captured) = stream.capture.clone() {
+                let source = (host.find)(&captured.connection).await?;
+                let topics = (host.find)(&stream.connection).await?;
+                let target = capture::Target::open(host.pool.clone(), of_work, host.hints.clone(), &topics)?;
+                return capture::run(stream, captured, source, target).await;
             }
+            let Opened { target, reader } = open(&host, &means, &ends, &stream, of_work).await?;
+            if stream.shares > 1 {
+                return shares::lead(stream, target, reader).await;
+            }
+            run::run(stream, target, reader).await
         };
-        let id = self.running.spawn(work).id();
-        self.held.insert(id, Held { lease, version, _stop: stop.drop_guard() });
+        self.streams.start(lease, version, work, move |error| async move { tell(&told, &mine, error).await });
     }
 
-    fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
-        let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-        self.held.remove(&id);
+    fn start_share(&mut self, lease: ShareLease, declared: &Declared) {
+        let Some(stream) = declared.streams.get(&lease.stream.name).cloned() else { return };
+        let version = declared.version_of(&lease.stream.name).unwrap_or_default().to_owned();
+        tracing::info!(stream = lease.stream.name, epoch = lease.stream.epoch, share = lease.share, "a share begins");
+        let (host, means, ends) = (self.host.clone(), declared.means.clone(), self.ends.clone());
+        let (told, mine) = (host.clone(), lease.stream.clone());
+        let of_work = lease.clone();
+        let work = async move {
+            let Opened { target, reader } = open(&host, &means, &ends, &stream, of_work.stream.clone()).await?;
+            shares::read(stream, target, reader, of_work).await
+        };
+        // A stream fails with any of its shares: it begins anew, and opens all of them again.
+        self.shares.start(lease, version, work, move |error| async move { tell(&told, &mine, error).await });
     }
 }
 

@@ -7,8 +7,8 @@
 //!
 //! `file` reads streams that are written in YAML, `folder` watches them.
 //!
-//! `topic` reads, `decode` and `sort` make rows of records, `publish` commits them, `run` is one stream at work, `host` the
-//! streams of a process.
+//! `topic` reads, `decode` and `sort` make rows of records, `publish` commits them, `run` is one stream at work, `shares` one
+//! that several processes read, `host` the streams of a process.
 
 mod capture;
 mod changes;
@@ -24,6 +24,7 @@ mod reading;
 mod records;
 mod run;
 mod runs;
+mod shares;
 mod snapshot;
 mod sort;
 mod source;

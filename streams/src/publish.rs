@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use orch_sdk::task::{TaskResult, fatal};
 use orch_store::hint::{Hint, Hints};
 use orch_store::stream::{
-    Covered, Lease, Left, Progress, StartAt, WindowChanges, commit_stream, commit_windows, start_stream,
+    Covered, Lease, Left, Progress, StartAt, WindowChanges, commit_stream, commit_windows, start_stream, take_lots,
 };
 use sqlx::{PgConnection, PgPool};
 use std::sync::Arc;
@@ -42,6 +42,8 @@ pub(crate) struct Lot {
     pub(crate) gone: Vec<Gone>,
     /// Of a mirror: before this its table is copied from the source.
     pub(crate) is_marked: bool,
+    /// What shares have handed over, by id.
+    pub(crate) taken: Vec<i64>,
 }
 
 impl Lot {
@@ -144,6 +146,7 @@ impl Target {
     async fn commit(&self, tx: &mut PgConnection, lot: &Lot, progress: &Progress) -> TaskResult<bool> {
         // First the fence: from here on nothing takes the stream away until this commits.
         let is_asset_updated = commit_stream(tx, &self.lease, progress).await?;
+        take_lots(tx, &lot.taken).await?;
         if let Some(windows) = &lot.windows {
             commit_windows(tx, &self.lease.name, windows).await?;
         }

@@ -21,19 +21,41 @@ use tokio::time::Instant;
 /// Records that are decoded at once.
 const CHUNK: Most = Most { records: 16_384, bytes: 4 << 20 };
 /// Nothing came for so long: offsets that hold no record are written down, and new partitions are looked for.
-const QUIET: Duration = Duration::from_mins(5);
+pub(crate) const QUIET: Duration = Duration::from_mins(5);
 /// The ends of a topic tell people how far behind the stream is.
 const LOOK_AT_ENDS: Duration = Duration::from_mins(1);
 
 /// Runs until it fails: a stream has no end.
 pub(crate) async fn run(stream: Arc<Stream>, target: Target, mut reader: Box<dyn TopicReader>) -> TaskResult<()> {
     let now = Clock::of(&target.pool).await?;
-    let mut at = begin(&stream, &target, reader.as_mut()).await?;
     let mut upkeep = Upkeep::of(&target.to);
+    loop {
+        let mut at = settle(&stream, &target, reader.as_mut()).await?;
+        reader.seek(&at.positions()).await?;
+        read_on(&stream, reader.as_mut(), &mut at, &now, |lot| {
+            let (stream, target, moment, tidy) = (stream.clone(), target.clone(), now.now(), upkeep.turn());
+            async move {
+                target.publish(&stream, lot).await?;
+                tidy.run(moment).await;
+                Ok(())
+            }
+        })
+        .await?;
+    }
+}
+
+/// Reads while what was read before is published. Ends when the topic has more partitions than are read.
+pub(crate) async fn read_on<F: Future<Output = TaskResult<()>> + Send + 'static>(
+    stream: &Stream,
+    reader: &mut dyn TopicReader,
+    at: &mut Place,
+    now: &Clock,
+    mut publish: impl FnMut(Lot) -> F,
+) -> TaskResult<()> {
     let mut publishing: JoinSet<TaskResult<()>> = JoinSet::new();
     loop {
         let lot = {
-            let mut gathering = pin!(gather(&stream, reader.as_mut(), &mut at, &now));
+            let mut gathering = pin!(gather(stream, reader, at, now));
             loop {
                 tokio::select! {
                     lot = &mut gathering => break lot?,
@@ -44,21 +66,13 @@ pub(crate) async fn run(stream: Arc<Stream>, target: Target, mut reader: Box<dyn
         while let Some(done) = publishing.join_next().await {
             done??;
         }
-        let Some(lot) = lot else {
-            at = begin(&stream, &target, reader.as_mut()).await?;
-            continue;
-        };
-        let (stream, target, moment, tidy) = (stream.clone(), target.clone(), now.now(), upkeep.turn());
-        publishing.spawn(async move {
-            target.publish(&stream, lot).await?;
-            tidy.run(moment).await;
-            Ok(())
-        });
+        let Some(lot) = lot else { return Ok(()) };
+        publishing.spawn(publish(lot));
     }
 }
 
-/// Where a stream is in its topic, by partition.
-struct Place {
+/// Where a stream, or a share of one, is in its topic, by partition.
+pub(crate) struct Place {
     /// Of the topic that the offsets belong to.
     topic_identity: String,
     /// The next lot begins here.
@@ -67,12 +81,32 @@ struct Place {
     ends: BTreeMap<i32, i64>,
     seen: Instant,
     time: EventTime,
+    /// The other partitions are read by others.
+    is_of_share: bool,
 }
 
 impl Place {
-    fn new(topic_identity: String, placed: &[(i32, i64)], bounds: &[Bounds], time: EventTime) -> Place {
+    pub(crate) fn new(identity: String, placed: &[(i32, i64)], bounds: &[Bounds], time: EventTime) -> Place {
         let ends = bounds.iter().map(|one| (one.partition, one.next)).collect();
-        Place { topic_identity, next: placed.iter().copied().collect(), ends, seen: Instant::now(), time }
+        let next = placed.iter().copied().collect();
+        Place { topic_identity: identity, next, ends, seen: Instant::now(), time, is_of_share: false }
+    }
+
+    pub(crate) fn of_a_share(self) -> Place {
+        Place { is_of_share: true, ..self }
+    }
+
+    pub(crate) fn partitions(&self) -> usize {
+        self.next.len()
+    }
+
+    fn positions(&self) -> Vec<Position> {
+        self.next.iter().map(|(&partition, &offset)| Position { partition, offset }).collect()
+    }
+
+    /// Whether the topic has partitions, as last seen, that nobody reads.
+    fn has_new_partitions(&self) -> bool {
+        !self.is_of_share && self.ends.len() > self.next.len()
     }
 
     async fn look(&mut self, reader: &mut dyn TopicReader) -> TaskResult<()> {
@@ -95,8 +129,8 @@ impl Place {
     }
 }
 
-/// Settles where to read on, and goes there.
-async fn begin(stream: &Stream, target: &Target, reader: &mut dyn TopicReader) -> TaskResult<Place> {
+/// Settles where to read on.
+pub(crate) async fn settle(stream: &Stream, target: &Target, reader: &mut dyn TopicReader) -> TaskResult<Place> {
     let identity = reader.identity().await?;
     let bounds = reader.bounds().await?;
     let left = left_behind(&mut *target.pool.acquire().await?, &target.lease).await?;
@@ -127,7 +161,15 @@ async fn begin(stream: &Stream, target: &Target, reader: &mut dyn TopicReader) -
         starts.push(StartAt { partition, offset, end_offset: next, moves: wanted.moves });
     }
     let placed = target.start(&left, &identity, &starts).await?;
-    for (partition, offset) in &placed {
+    ensure_kept(stream, &placed, &bounds)?;
+    let is_moved = starts.iter().any(|one| one.moves);
+    let time = if is_moved { EventTime::default() } else { EventTime::of(&left) };
+    Ok(Place::new(identity, &placed, &bounds, time))
+}
+
+/// Whether the topic still has what is to be read next.
+pub(crate) fn ensure_kept(stream: &Stream, placed: &[(i32, i64)], bounds: &[Bounds]) -> TaskResult<()> {
+    for (partition, offset) in placed {
         let bounds = bounds.iter().find(|one| one.partition == *partition);
         if let Some(Bounds { first, next, .. }) = bounds.filter(|one| !(one.first..=one.next).contains(offset)) {
             return Err(fatal(format!(
@@ -138,11 +180,7 @@ async fn begin(stream: &Stream, target: &Target, reader: &mut dyn TopicReader) -
             )));
         }
     }
-    let positions: Vec<_> = placed.iter().map(|&(partition, offset)| Position { partition, offset }).collect();
-    reader.seek(&positions).await?;
-    let is_moved = starts.iter().any(|one| one.moves);
-    let time = if is_moved { EventTime::default() } else { EventTime::of(&left) };
-    Ok(Place::new(identity, &placed, &bounds, time))
+    Ok(())
 }
 
 /// Where a partition is to begin.
@@ -186,7 +224,9 @@ async fn gather(
     loop {
         // A row that gets another key goes and comes in one lot, if both are there in time: its new row may need values of the old one.
         let end = if stream.mirrors() && moving > 0 { until + stream.commit.every } else { until };
-        reader.read(&mut records, CHUNK, end).await?;
+        let left = usize::try_from(lot.records).map_or(0, |read| stream.commit.records.saturating_sub(read));
+        let most = Most { records: CHUNK.records.min(left.max(1)), ..CHUNK };
+        reader.read(&mut records, most, end).await?;
         if !records.is_empty() {
             if lot.records == 0 {
                 until = Instant::now() + stream.commit.every;
@@ -221,7 +261,7 @@ async fn gather(
             return Ok(Some(lot));
         }
         at.look(reader).await?;
-        if at.ends.len() > at.next.len() {
+        if at.has_new_partitions() {
             return Ok(None);
         }
         until = Instant::now() + QUIET;

@@ -4,7 +4,7 @@ use super::kept::listing;
 use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Exit, Failure, Outcome};
-use orch_binary::output::{FormatFlag, Record};
+use orch_binary::output::{Format, FormatFlag, Record};
 use serde_json::{Value, json};
 
 /// List streams with their state and lag
@@ -139,10 +139,24 @@ impl Show {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let found = cx.api().await?.get_stream(&self.name).await?.ok_or_else(|| no_such(&self.name))?;
         let is_told = |field: &&str| *field != "capture" || found.get(*field).is_some();
-        let words = FIELDS.into_iter().filter(is_told);
-        let words = words.map(|field| (field, found.get(field).cloned().unwrap_or_default()));
+        let is_for_people = matches!(self.output.format, Format::Table | Format::Plain);
+        let words = FIELDS.into_iter().filter(is_told).map(|field| {
+            let value = found.get(field).cloned().unwrap_or_default();
+            let value = if is_for_people && field == "partitions" { in_words(&value) } else { value };
+            (field, value)
+        });
         Record::new(words.collect::<Vec<_>>()).print(self.output.format)
     }
+}
+
+/// Where a stream is in each partition, and the worker that reads it.
+fn in_words(partitions: &Value) -> Value {
+    let said = partitions.as_array().into_iter().flatten().map(|one| {
+        let worker = one["process"].as_str().and_then(|process| process.rsplit_once(':'));
+        let by = worker.map(|(worker, _)| format!(" by {worker}")).unwrap_or_default();
+        format!("{}: {} of {}{by}", one["partition"], one["next_offset"], one["end_offset"])
+    });
+    said.collect::<Vec<_>>().join(", ").into()
 }
 
 impl Pause {

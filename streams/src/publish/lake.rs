@@ -12,12 +12,14 @@ use arrow::array::RecordBatch;
 use iceberg::TableUpdate;
 use iceberg::spec::PrimitiveType;
 use orch_lake::contract::quarantine_of;
-use orch_lake::table::CommitStep;
 use orch_lake::table::evolve::Columns;
+use orch_lake::table::{CommitStep, WrittenFile};
 use orch_lake::{Batches, Change, Filter, Lake, LakeError, LakeResult, Table, TableDef, TableName};
 use orch_sdk::task::TaskResult;
-use orch_store::stream::{Covered, Lease, Progress, StartAt, start_stream};
+use orch_store::hint::Hint;
+use orch_store::stream::{Covered, Lease, Progress, StartAt, WaitingLot, start_stream};
 use serde_json::{Map, json};
+use std::collections::BTreeMap;
 
 /// Other writers may be faster so often before the stream gives up and begins anew.
 const TRIES: u32 = 20;
@@ -181,22 +183,73 @@ impl LakeTarget {
             let table = self.lake.ensure(&beside(&self.table.name)?, &quarantine()).await?;
             changes.push(table.append(quarantined(&stream.topic, &lot.aside)?).await?);
         }
-        let offsets: Map<_, _> = lot
-            .covered
-            .iter()
-            .map(|one| (one.partition.to_string(), json!({ "from": one.from, "to": one.to })))
-            .collect();
-        let offsets = serde_json::Value::Object(offsets).to_string();
-        // For those who look at the table: what counts is in Postgres, in the same transaction.
-        let signed = changes.into_iter().map(|change| {
-            change
-                .property("orch.stream", &stream.name)
-                .property("orch.stream.topic", &stream.topic)
-                .property("orch.stream.epoch", lease.epoch.to_string())
-                .property(format!("orch.stream.{}.offsets", stream.name), &offsets)
-        });
-        Ok(signed.collect())
+        Ok(signed(changes, stream, lease, &lot.covered))
     }
+
+    /// Writes the rows of a share into files that no snapshot has.
+    pub(crate) async fn write(&self, stream: &Stream, lease: &Lease, lot: &Lot) -> TaskResult<serde_json::Value> {
+        let changes = self.changes(stream, lease, lot).await?;
+        let written = changes.iter().map(|change| Ok((change.table().to_string(), change.written()?)));
+        Ok(serde_json::to_value(written.collect::<LakeResult<Written>>()?)?)
+    }
+
+    /// Publishes the files of lots that shares have handed over.
+    pub(crate) async fn publish_written(
+        &self,
+        target: &Target,
+        stream: &Stream,
+        lots: &[WaitingLot],
+    ) -> TaskResult<()> {
+        let mut files = Written::new();
+        let mut progress =
+            Progress { asset: stream.sink.as_ref().map(Sink::asset).unwrap_or_default(), ..<_>::default() };
+        let mut covered: BTreeMap<i32, Covered> = BTreeMap::new();
+        for WaitingLot { lot, .. } in lots {
+            for (table, written) in serde_json::from_value::<Written>(lot.files.clone())? {
+                files.entry(table).or_default().extend(written);
+            }
+            for one in &lot.covered {
+                let all = covered.entry(one.partition).or_insert(*one);
+                (all.to, all.end_offset) = (one.to, one.end_offset);
+            }
+            progress.records += lot.records;
+            progress.quarantined += lot.quarantined;
+            progress.last_record_at = progress.last_record_at.max(lot.last_record_at);
+        }
+        progress.covered = covered.into_values().collect();
+        let mut changes = Vec::new();
+        for (table, written) in &files {
+            let change = self.lake.table(&table.parse()?).await?.append_written(written)?;
+            if *change.table() == self.table.name {
+                progress.rows = i64::try_from(change.added_rows()).unwrap_or(i64::MAX);
+            }
+            changes.push(change);
+        }
+        let changes = signed(changes, stream, &target.lease, &progress.covered);
+        let lot = Lot { taken: lots.iter().map(|lot| lot.id).collect(), ..Lot::default() };
+        if self.commit(target, &lot, &progress, changes).await? {
+            target.hints.give(Hint::Asset);
+        }
+        Ok(())
+    }
+}
+
+/// Files of shares, by table.
+type Written = BTreeMap<String, Vec<WrittenFile>>;
+
+/// Says in the snapshots what they are of. For those who look at the table: what counts is in Postgres, in the same transaction.
+fn signed(changes: Vec<Change>, stream: &Stream, lease: &Lease, covered: &[Covered]) -> Vec<Change> {
+    let offsets: Map<_, _> =
+        covered.iter().map(|one| (one.partition.to_string(), json!({ "from": one.from, "to": one.to }))).collect();
+    let offsets = serde_json::Value::Object(offsets).to_string();
+    let signed = changes.into_iter().map(|change| {
+        change
+            .property("orch.stream", &stream.name)
+            .property("orch.stream.topic", &stream.topic)
+            .property("orch.stream.epoch", lease.epoch.to_string())
+            .property(format!("orch.stream.{}.offsets", stream.name), &offsets)
+    });
+    signed.collect()
 }
 
 fn is_overtaken(error: &anyhow::Error) -> bool {

@@ -9,6 +9,7 @@ mod folder;
 mod once;
 mod reading;
 mod runs;
+mod shares;
 mod steer;
 mod windows;
 mod world;

@@ -4,12 +4,14 @@ use crate::world::{WAREHOUSE, World, named, readings, stream, text, world};
 use arrow::datatypes::{DataType, Field, Schema};
 use iceberg::spec::PrimitiveType;
 use orch_lake::TableDef;
+use orch_lake::table::At;
 use orch_store::topic::NewRecord;
-use orch_streams::Stream;
+use orch_streams::{CommitAt, Stream};
 use orch_test_support::proxy::{Cut, Proxy, Statement};
 use orch_test_support::rng::Rng;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_come_to_the_table_in_the_order_of_their_partitions() {
@@ -25,25 +27,44 @@ async fn records_come_to_the_table_in_the_order_of_their_partitions() {
     host.end().await;
 }
 
-/// Of 4,000 records none is lost and none is there twice, and the snapshots cover the offsets without a hole.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_record_is_there_once_whatever_breaks() {
+    whatever_breaks(&readings()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_record_is_there_once_whatever_breaks_of_a_stream_in_shares() {
+    whatever_breaks(&readings().shares(2)).await;
+}
+
+/// Of 4,000 records none is lost and none is there twice, and the snapshots cover the offsets without a hole.
+async fn whatever_breaks(stream: &Stream) {
     let world = world().await;
-    let records = world.break_while(&readings(), World::produce_ids).await;
+    let records = world.break_while(stream, World::produce_ids).await;
     assert_eq!(world.ids().await, (0..records).collect::<Vec<_>>());
     assert_covered(&world, records).await;
 }
 
-/// A stream that gets no answer to its commit does not know whether it was done. It begins again where the database says.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_record_is_there_once_when_answers_to_commits_are_lost() {
+    answers_are_lost(&readings(), 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_record_is_there_once_when_answers_to_a_stream_in_shares_are_lost() {
+    // A lot takes twice as many transactions.
+    answers_are_lost(&readings().shares(2), 4).await;
+}
+
+/// A stream that gets no answer to its commit does not know whether it was done. It begins again where the database says.
+async fn answers_are_lost(stream: &Stream, one_in: usize) {
     const LOTS: i64 = 40;
     const LOT: i64 = 20;
     let mut world = world().await;
     world.topic().await;
     let proxy = world.proxy.insert(Proxy::start(&world.db.url(), Rng::new(0x5eed)).await);
-    proxy.cut_one_in(2);
-    let host = world.host(&readings());
+    proxy.cut_one_in(one_in);
+    let host = world.host(stream);
     for lot in 1..=LOTS {
         world.produce_ids((lot - 1) * LOT..lot * LOT).await;
         let published = world.until_so(async |world: &World| {
@@ -86,6 +107,11 @@ async fn assert_covered(world: &World, records: i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_row_goes_to_quarantine_with_where_it_was() {
+    poison(&readings()).await;
+    poison(&readings().shares(2)).await;
+}
+
+async fn poison(stream: &Stream) {
     let world = world().await;
     world.topic().await;
     let poison = [r#"{"id":"x"}"#, "\0", r#"{"id":1,"more":true}"#, "[]", r#"{"city":"no id"}"#];
@@ -93,7 +119,7 @@ async fn what_is_no_row_goes_to_quarantine_with_where_it_was() {
     records.extend(poison.iter().map(|value| text(value, 0)));
     records.push(text(r#"{"id":2,"city":"last"}"#, 0));
     world.produce(&records).await;
-    let host = world.host(&readings());
+    let host = world.host(stream);
     let row = world.until(|row| row.records == 7).await;
     assert_eq!((row.quarantined, row.failures), (5, 0));
     assert_eq!(world.ids().await, [1, 2]);
@@ -201,22 +227,48 @@ async fn a_tombstone_deletes_the_row_of_its_key() {
     }
 }
 
-/// Each lot is a commit; files and snapshots stay few.
+/// How many commits follow each other: a day of one a second in the long tests.
+#[expect(clippy::disallowed_methods, reason = "it says how long a test takes")]
+fn commits() -> i64 {
+    if std::env::var_os("ORCH_TEST_LONG").is_some() { 86_400 } else { 2_000 }
+}
+
+/// Two records make a commit, and the next follows at once. Files, manifests and snapshots stay few, and the last commits take no longer
+/// than the first.
 #[tokio::test(flavor = "multi_thread")]
-async fn many_small_commits_leave_few_files() {
+async fn many_small_commits_leave_few_files_and_take_no_longer() {
+    const STEP: i64 = 100;
     let world = world().await;
     world.topic().await;
-    let host = world.host(&readings().commit_every(std::time::Duration::ZERO));
-    let mut ids = 0;
-    while world.row().await.is_none_or(|row| row.commits < 310) {
-        world.produce_ids(ids..ids + 2).await;
-        ids += 2;
+    let each = CommitAt { every: Duration::ZERO, records: 2, ..CommitAt::default() };
+    let host = world.host(&readings().commit_at(each));
+    let mut steps = Vec::new();
+    for step in 0..commits() / STEP {
+        let begun = Instant::now();
+        world.produce_ids(step * 2 * STEP..(step + 1) * 2 * STEP).await;
+        world.until(|row| row.records == (step + 1) * 2 * STEP).await;
+        steps.push(begun.elapsed());
+        let table = world.lake().table(&named("test.readings")).await.unwrap();
+        let files = table.files(&At::Now).await.unwrap().files.len();
+        let snapshot = table.current_snapshot().expect("it has rows");
+        let list = table.iceberg().manifest_list_reader(snapshot).load().await.unwrap();
+        let (manifests, snapshots) = (list.entries().len(), table.snapshots().len());
+        assert!(
+            files < 250 && manifests < 250 && snapshots < 250,
+            "{files} files, {manifests} manifests, {snapshots} snapshots"
+        );
     }
-    world.until(|row| row.records == ids).await;
+    let row = world.row().await.unwrap();
+    assert!(row.commits >= commits(), "{} commits", row.commits);
     host.end().await;
-    let table = world.lake().table(&named("test.readings")).await.unwrap();
-    let files = table.files(&orch_lake::table::At::Now).await.unwrap().files.len();
-    assert!(files < 150, "{files} files");
-    assert!(table.snapshots().len() < 250, "{} snapshots", table.snapshots().len());
-    assert_eq!(world.ids().await, (0..ids).collect::<Vec<_>>());
+    let (first, last) = steps.split_at(steps.len() / 2);
+    let (first, last) = (median(first), median(last));
+    assert!(last < first * 2, "{STEP} commits took {first:?} in the first half, and {last:?} in the second");
+    assert_eq!(world.ids().await, (0..commits() * 2).collect::<Vec<_>>());
+}
+
+fn median(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    times[times.len() / 2]
 }

@@ -80,6 +80,11 @@ pub(in crate::file) const STREAM: &[Key] = &[
     key("connection", &Shape::Text, "The connection that says where topics are; `topics` without this"),
     key("topic", &Shape::Text, "The topic that it reads"),
     key("partitions", &Shape::Count, "With how many a topic is created that is missing; 1 without this"),
+    key(
+        "shares",
+        &Shape::Count,
+        "Into how many shares partitions are dealt out, which processes read side by side; 1 without this",
+    ),
     key("start", &Shape::Word(STARTS), "Where it begins when it has read nothing; `earliest` without this"),
     key("fields", &Shape::Table(&Shape::Any), "The fields of a record and their types"),
     key("ignore_unknown_fields", &Shape::Flag, "Fields that are not named are passed over"),

@@ -1,0 +1,88 @@
+//! What a process runs under leases: streams, or shares of them. Each is a task of its own, which ends with its lease.
+
+use orch_sdk::task::TaskResult;
+use std::collections::HashMap;
+use std::fmt::Debug;
+use tokio::task::{Id, JoinSet};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// What this process runs, by lease.
+pub(super) struct Works<L> {
+    running: JoinSet<()>,
+    held: HashMap<Id, Held<L>>,
+}
+
+struct Held<L> {
+    lease: L,
+    /// Of the stream, as it was declared when this began.
+    version: String,
+    /// Ends it.
+    _stop: DropGuard,
+}
+
+impl<L> Default for Works<L> {
+    fn default() -> Self {
+        Works { running: JoinSet::new(), held: HashMap::new() }
+    }
+}
+
+impl<L: Clone + PartialEq + Debug> Works<L> {
+    pub(super) fn leases(&self) -> Vec<L> {
+        self.held.values().map(|held| held.lease.clone()).collect()
+    }
+
+    /// Ends what no longer holds, by its lease and the version of its stream.
+    pub(super) fn keep(&mut self, holds: impl Fn(&L, &str) -> bool) {
+        self.held.retain(|_, held| {
+            let holds = holds(&held.lease, &held.version);
+            if !holds {
+                tracing::info!(lease = ?held.lease, "it is ended here: it was taken away, or is declared otherwise by now");
+            }
+            holds
+        });
+    }
+
+    pub(super) async fn end(&mut self) {
+        self.running.shutdown().await;
+    }
+
+    /// Runs until it is lost; `failed` is told why it ended otherwise.
+    pub(super) fn start<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        lease: L,
+        version: String,
+        work: impl Future<Output = TaskResult<()>> + Send + 'static,
+        failed: impl FnOnce(anyhow::Error) -> F + Send + 'static,
+    ) {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let guarded = async move {
+            // A task of its own, so that a panic in a transformation is told like any other failure.
+            let mut inner = JoinSet::new();
+            inner.spawn(work);
+            let ended = tokio::select! {
+                ended = inner.join_next() => ended,
+                () = stopped.cancelled() => None,
+            };
+            inner.shutdown().await;
+            match ended {
+                Some(Ok(Err(error))) => failed(error).await,
+                Some(Err(panic)) => failed(anyhow::anyhow!("it panicked: {panic}")).await,
+                Some(Ok(Ok(()))) | None => {}
+            }
+        };
+        let id = self.running.spawn(guarded).id();
+        self.held.insert(id, Held { lease, version, _stop: stop.drop_guard() });
+    }
+
+    /// Waits until one has ended.
+    pub(super) async fn ended(&mut self) {
+        match self.running.join_next_with_id().await {
+            Some(ended) => {
+                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+                self.held.remove(&id);
+            }
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A stream whose partitions are dealt out to several processes. Each share reads its partitions and writes their rows to files; the
+//! process that has the stream reads nothing and publishes what shares have written, in one snapshot each time. So the table has one
+//! writer, and offsets move in its transaction as those of any other stream.
+
+use crate::declare::Stream;
+use crate::publish::{LakeTarget, Target, To};
+use crate::run::{Clock, Place, QUIET, ensure_kept, read_on, settle};
+use crate::topic::{Position, TopicReader, ensure_same_topic};
+use crate::upkeep::Upkeep;
+use crate::windows::EventTime;
+use anyhow::anyhow;
+use orch_sdk::task::TaskResult;
+use orch_store::hint::Hint;
+use orch_store::stream::{NewLot, ShareLease, hand_over, open_shares, place_of_share, waiting_lots, waiting_of_share};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// Lots that a share may be ahead of what is published.
+const AHEAD: i64 = 2;
+/// A hint may be lost.
+const LISTEN: Duration = Duration::from_secs(10);
+
+/// Publishes what shares write. Ends when the topic has more partitions than were dealt out.
+pub(crate) async fn lead(stream: Arc<Stream>, target: Target, mut reader: Box<dyn TopicReader>) -> TaskResult<()> {
+    let lake = lake_of(&stream, &target)?;
+    let now = Clock::of(&target.pool).await?;
+    let at = settle(&stream, &target, reader.as_mut()).await?;
+    open_shares(&mut *target.pool.acquire().await?, &target.lease, stream.shares).await?;
+    target.hints.give(Hint::Stream);
+    let mut upkeep = Upkeep::of(&target.to);
+    let mut looked = Instant::now();
+    loop {
+        let told = target.hints.on(Hint::Lot).notified();
+        let lots = waiting_lots(&mut *target.pool.acquire().await?, &target.lease).await?;
+        if !lots.is_empty() {
+            let next = Instant::now() + stream.commit.every;
+            lake.publish_written(&target, &stream, &lots).await?;
+            target.hints.give(Hint::Lot);
+            upkeep.turn().run(now.now()).await;
+            sleep_until(next).await;
+            continue;
+        }
+        if looked.elapsed() >= QUIET {
+            if reader.bounds().await?.len() > at.partitions() {
+                return Ok(());
+            }
+            looked = Instant::now();
+        }
+        tokio::select! {
+            () = told => {}
+            () = sleep(LISTEN) => {}
+        }
+    }
+}
+
+/// Reads the partitions of a share and hands over what it has written of them, until it fails: a stream has no end.
+pub(crate) async fn read(
+    stream: Arc<Stream>,
+    target: Target,
+    mut reader: Box<dyn TopicReader>,
+    share: ShareLease,
+) -> TaskResult<()> {
+    let lake = Arc::new(lake_of(&stream, &target)?.clone());
+    let now = Clock::of(&target.pool).await?;
+    let found = place_of_share(&mut *target.pool.acquire().await?, &share, stream.shares).await?;
+    let Some(found) = found else {
+        // There are fewer partitions than shares, or the share is lost, which the next beat tells.
+        return std::future::pending().await;
+    };
+    ensure_same_topic(reader.as_mut(), &stream.topic, &found.topic_identity).await?;
+    let bounds = reader.bounds().await?;
+    ensure_kept(&stream, &found.positions, &bounds)?;
+    let positions: Vec<_> = found.positions.iter().map(|&(partition, offset)| Position { partition, offset }).collect();
+    reader.seek(&positions).await?;
+    let mut at = Place::new(found.topic_identity, &found.positions, &bounds, EventTime::default()).of_a_share();
+    read_on(&stream, reader.as_mut(), &mut at, &now, |lot| {
+        let (stream, target, lake, share) = (stream.clone(), target.clone(), lake.clone(), share.clone());
+        async move {
+            let lot = NewLot {
+                files: lake.write(&stream, &target.lease, &lot).await?,
+                covered: lot.covered,
+                records: lot.records,
+                quarantined: i64::try_from(lot.aside.len()).unwrap_or(i64::MAX),
+                last_record_at: lot.last_record_at,
+            };
+            let handed = hand_over(&mut *target.pool.acquire().await?, &share, &lot).await;
+            // Also where the answer was lost: the lot may be there.
+            target.hints.give(Hint::Lot);
+            let mut waiting = handed?;
+            while waiting > AHEAD {
+                let told = target.hints.on(Hint::Lot).notified();
+                waiting = waiting_of_share(&mut *target.pool.acquire().await?, &share).await?;
+                if waiting > AHEAD {
+                    tokio::select! {
+                        () = told => {}
+                        () = sleep(LISTEN) => {}
+                    }
+                }
+            }
+            Ok(())
+        }
+    })
+    .await
+}
+
+fn lake_of<'a>(stream: &Stream, target: &'a Target) -> TaskResult<&'a LakeTarget> {
+    match &target.to {
+        To::Lake(lake) => Ok(lake),
+        To::Postgres(_) | To::Runs(_) => Err(anyhow!("stream `{}` has shares and no table in the lake", stream.name)),
+    }
+}
