@@ -5,7 +5,7 @@ use orch_store::audit::Deed;
 use orch_store::hint::Hint;
 use orch_store::stream::{
     Reset, ResetTo, StreamRow, delete_stream, get_stream, partitions_of_stream, pause_stream, reset_stream,
-    restart_stream, resume_stream,
+    restart_share, restart_stream, resume_stream,
 };
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -20,6 +20,7 @@ const EMPTY_OF_ALL: &str = "the rows of all partitions are in one table: it is e
 const ONLY_ANEW: &str = "a stream that captures changes has nowhere to go but to a new snapshot: reset it to the earliest, and leave the \
     partition and the empty table out";
 const NO_SUCH_PARTITION: &str = "the stream reads no partition of that number";
+const NO_SUCH_SHARE: &str = "the stream has no share of that number: they count from 0";
 
 /// What a person wants of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum Steer {
     Pause,
     Resume,
     Restart,
+    /// One share of it, or all of it where it does not run.
+    RestartShare(i32),
     Reset(Reset),
 }
 
@@ -38,6 +41,14 @@ pub async fn steer(tx: &mut PgConnection, actor: &Actor, name: &str, steer: &Ste
         Steer::Pause => ("pause_stream", pause_stream(tx, name).await?),
         Steer::Resume => ("resume_stream", resume_stream(tx, name).await?),
         Steer::Restart => ("restart_stream", restart_stream(tx, name).await?),
+        Steer::RestartShare(share) => {
+            let row = get_stream(tx, name).await?.ok_or(Refused::NotFound)?;
+            if !(0..row.shares()).contains(share) {
+                return Err(Refused::Rule(NO_SUCH_SHARE));
+            }
+            extra["share"] = json!(share);
+            ("restart_stream", restart_share(tx, name, *share).await? || restart_stream(tx, name).await?)
+        }
         Steer::Reset(reset) => {
             check(tx, name, reset).await?;
             extra["to"] = serde_json::to_value(&reset.to).unwrap_or_default();

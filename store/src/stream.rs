@@ -22,8 +22,8 @@ pub use people::{
 pub use role::{StreamHost, StreamSource};
 pub use runs::{RecordRun, Started, StartedRun, open_runs, set_started, start_run, started_runs};
 pub use share::{
-    NewLot, PlaceOfShare, ShareBeat, ShareLease, SharesBeaten, WaitingLot, beat_shares, hand_over, open_shares,
-    place_of_share, take_lots, waiting_lots, waiting_of_share,
+    NewLot, PlaceOfShare, ShareBeat, ShareLease, ShareOfStream, SharesBeaten, WaitingLot, beat_shares, hand_over,
+    open_shares, place_of_share, restart_share, shares_of_streams, take_lots, waiting_lots, waiting_of_share,
 };
 pub use window::{OpenWindow, WindowChanges, WindowSpan, commit_windows, open_windows};
 

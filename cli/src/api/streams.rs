@@ -27,7 +27,7 @@ impl Api {
         self.one(&path_of_one(name), |found| found.as_object().cloned()).await
     }
 
-    /// `pause`, `resume`, `restart` or `reset` with its body. `None`: there is no such stream.
+    /// `pause`, `resume`, `restart`, `shares/0/restart` or `reset` with its body. `None`: there is no such stream.
     pub(crate) async fn steer_stream(
         &self,
         name: &str,

@@ -51,10 +51,13 @@ pub(crate) struct Resume {
 
 /// Begin a stream anew from its last commit, also one that failed
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orch streams restart weather")]
+#[command(after_help = "Examples:\n  orch streams restart weather\n  orch streams restart weather --share 1")]
 pub(crate) struct Restart {
     #[arg(value_name = "STREAM")]
     name: String,
+    /// Only this share of a stream that several processes read; the others read on
+    #[arg(long, value_name = "NUMBER")]
+    share: Option<u16>,
 }
 
 /// Let a stream go on reading from another place of its topic
@@ -173,7 +176,13 @@ impl Resume {
 
 impl Restart {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        steer(cx, &self.name, ("restart", None), "is restarted").await
+        match self.share {
+            None => steer(cx, &self.name, ("restart", None), "is restarted").await,
+            Some(share) => {
+                let done = format!("goes on with share {share} restarted");
+                steer(cx, &self.name, (&format!("shares/{share}/restart"), None), &done).await
+            }
+        }
     }
 }
 

@@ -106,6 +106,11 @@ impl StreamRow {
         self.spec["table"].as_str().unwrap_or_default()
     }
 
+    /// Into how many its partitions are dealt out.
+    pub fn shares(&self) -> i32 {
+        self.spec["shares"].as_i64().and_then(|many| i32::try_from(many).ok()).unwrap_or(1)
+    }
+
     /// Its source is a database, and its topics are what it writes.
     pub fn is_capture(&self) -> bool {
         !self.spec["captures"].is_null()

@@ -196,6 +196,40 @@ pub async fn take_lots(tx: &mut PgConnection, ids: &[i64]) -> StoreResult<()> {
     }
 }
 
+/// A share of a stream that runs, and the process that reads it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShareOfStream {
+    pub stream: String,
+    pub share: i32,
+    pub process: Option<String>,
+}
+
+/// Of one stream or of all, in their order.
+#[boxed]
+pub async fn shares_of_streams(db: &mut PgConnection, name: Option<&str>) -> StoreResult<Vec<ShareOfStream>> {
+    let shares = sqlx::query_as!(
+        ShareOfStream,
+        r#"select h.stream, h.share, case when h.lease_until > now() then h.process end as process
+        from stream_share h join stream s on s.name = h.stream and s.epoch = h.epoch
+        where $1::text is null or h.stream = $1 order by h.stream, h.share"#,
+        name
+    );
+    Ok(shares.fetch_all(db).await?)
+}
+
+/// Its process lets go of it, and the one that takes it begins behind what it has handed over. `false`: the stream does not run, or has no
+/// such share.
+#[boxed]
+pub async fn restart_share(tx: &mut PgConnection, name: &str, share: i32) -> StoreResult<bool> {
+    let restarted = sqlx::query!(
+        "update stream_share h set term = h.term + 1, process = null, lease_until = null
+        from stream s where s.name = h.stream and s.epoch = h.epoch and s.lease_until > now() and h.stream = $1 and h.share = $2",
+        name,
+        share
+    );
+    Ok(restarted.execute(tx).await?.rows_affected() > 0)
+}
+
 /// Gives back the shares of a process that ends, and lets the others have its part.
 #[boxed]
 pub(super) async fn release_shares(db: &mut PgConnection, process: &str) -> StoreResult<()> {

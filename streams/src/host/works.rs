@@ -36,7 +36,7 @@ impl<L: Clone + PartialEq + Debug> Works<L> {
         self.held.retain(|_, held| {
             let holds = holds(&held.lease, &held.version);
             if !holds {
-                tracing::info!(lease = ?held.lease, "it is ended here: it was taken away, or is declared otherwise by now");
+                tracing::info!(lease = ?held.lease, "this process no longer runs it: the lease is lost, or it is declared otherwise by now");
             }
             holds
         });

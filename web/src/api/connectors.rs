@@ -1,5 +1,5 @@
-//! `/connectors`: streams in the shapes of Kafka Connect's REST API, for tools that know it. One process reads all partitions of a
-//! stream, so a stream has the one task 0, and to restart that task is to restart the stream.
+//! `/connectors`: streams in the shapes of Kafka Connect's REST API, for tools that know it. The tasks of a stream are its shares; one
+//! without shares has the task 0, and to restart that task is to restart the stream.
 
 use super::streams::{declared, named, steer};
 use crate::extract::{Actor, Names, Query};
@@ -12,23 +12,22 @@ use axum::http::{StatusCode, header};
 use axum::response::Response;
 use orch_deeds::stream::Steer;
 use orch_store::list::Search;
-use orch_store::stream::{StreamRow, StreamState, find_streams};
+use orch_store::stream::{ShareOfStream, StreamRow, StreamState, find_streams, shares_of_streams};
 use serde_json::{Map, Value, json};
 
 pub(crate) const PATH: &str = "/connectors";
 
-/// The only task of a stream.
-const TASK: u32 = 0;
-
 /// Names; with `expand=status` or `expand=info` what is known of each.
 pub(crate) async fn list(State(app): State<App>, query: Query) -> Result<Json<Value>, Refusal> {
-    let rows = find_streams(&mut *app.pages().await?, &Search::default()).await?.rows;
+    let mut db = app.pages().await?;
+    let rows = find_streams(&mut db, &Search::default()).await?.rows;
     let expands: Vec<&str> = query.all("expand").collect();
     if expands.is_empty() {
         return Ok(Json(rows.into_iter().map(|row| row.name).collect()));
     }
+    let shares = shares_of_streams(&mut db, None).await?;
     let of = |row: &StreamRow| {
-        let known = [("status", status_of(row)), ("info", info_of(row))];
+        let known = [("status", status_of(row, &shares)), ("info", info_of(row))];
         known.into_iter().filter(|(name, _)| expands.contains(name)).map(|(name, of)| (name.to_string(), of)).collect()
     };
     Ok(Json(Value::Object(rows.iter().map(|row| (row.name.clone(), Value::Object(of(row)))).collect())))
@@ -39,15 +38,19 @@ pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<Val
 }
 
 pub(crate) async fn status(State(app): State<App>, names: Names) -> Result<Json<Value>, Refusal> {
-    Ok(Json(status_of(&named(&mut *app.pages().await?, names.get("stream_name")).await?)))
+    let mut db = app.pages().await?;
+    let row = named(&mut db, names.get("stream_name")).await?;
+    Ok(Json(status_of(&row, &shares_of_streams(&mut db, Some(&row.name)).await?)))
 }
 
 fn info_of(row: &StreamRow) -> Value {
     // A connector's config has texts only.
     let mut config: Map<String, Value> = declared(row).map(|(name, text)| (name.clone(), text.into())).collect();
-    let own = [("name", &*row.name), ("connector.class", "orch"), ("topics", row.topic()), ("tasks.max", "1")];
+    let tasks_max = row.shares().to_string();
+    let own = [("name", &*row.name), ("connector.class", "orch"), ("topics", row.topic()), ("tasks.max", &tasks_max)];
     config.extend(own.map(|(name, text)| (name.to_string(), text.into())));
-    json!({ "name": row.name, "config": config, "tasks": [{ "connector": row.name, "task": TASK }], "type": direction(row) })
+    let tasks: Vec<Value> = (0..row.shares()).map(|task| json!({ "connector": row.name, "task": task })).collect();
+    json!({ "name": row.name, "config": config, "tasks": tasks, "type": direction(row) })
 }
 
 /// A capture brings changes into topics, and every other stream takes records out of one.
@@ -55,19 +58,33 @@ fn direction(row: &StreamRow) -> &'static str {
     if row.is_capture() { "source" } else { "sink" }
 }
 
-fn status_of(row: &StreamRow) -> Value {
-    let state = match row.state() {
+fn status_of(row: &StreamRow, shares: &[ShareOfStream]) -> Value {
+    let state = in_upper_case(row.state());
+    let worker = row.process.as_deref().unwrap_or_default();
+    let task = |number: i32| {
+        let share = shares.iter().find(|one| one.stream == row.name && one.share == number);
+        let (state, worker) = match share.map(|share| share.process.as_deref()) {
+            Some(None) if row.state() == StreamState::Running => (in_upper_case(StreamState::Unassigned), ""),
+            Some(Some(process)) => (state, process),
+            _ => (state, worker),
+        };
+        let mut task = json!({ "id": number, "state": state, "worker_id": worker });
+        if let (StreamState::Failed, Some(error)) = (row.state(), &row.error) {
+            task["trace"] = json!(error);
+        }
+        task
+    };
+    let tasks: Vec<Value> = (0..row.shares()).map(task).collect();
+    json!({ "name": row.name, "connector": { "state": state, "worker_id": worker }, "tasks": tasks, "type": direction(row) })
+}
+
+fn in_upper_case(state: StreamState) -> &'static str {
+    match state {
         StreamState::Running => "RUNNING",
         StreamState::Paused => "PAUSED",
         StreamState::Failed => "FAILED",
         StreamState::Unassigned => "UNASSIGNED",
-    };
-    let worker = row.process.as_deref().unwrap_or_default();
-    let mut task = json!({ "id": TASK, "state": state, "worker_id": worker });
-    if let (StreamState::Failed, Some(error)) = (row.state(), &row.error) {
-        task["trace"] = json!(error);
     }
-    json!({ "name": row.name, "connector": { "state": state, "worker_id": worker }, "tasks": [task], "type": direction(row) })
 }
 
 pub(crate) async fn restart(State(app): State<App>, actor: Actor, names: Names) -> Result<StatusCode, Refusal> {
@@ -76,10 +93,13 @@ pub(crate) async fn restart(State(app): State<App>, actor: Actor, names: Names) 
 }
 
 pub(crate) async fn restart_task(State(app): State<App>, actor: Actor, names: Names) -> Result<StatusCode, Refusal> {
-    if names.number::<u32>("task")? != TASK {
-        return Err(Refusal::not_found("Unknown task: a stream has the task 0 and no other"));
+    let (name, task) = (names.get("stream_name"), names.number::<i32>("task")?);
+    let shares = named(&mut *app.pages().await?, name).await?.shares();
+    if !(0..shares).contains(&task) {
+        return Err(Refusal::not_found(format!("Unknown task: the stream has the tasks 0 to {}", shares - 1)));
     }
-    restart(State(app), actor, names).await
+    steer(&app, &actor, name, &Steer::RestartShare(task)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(crate) async fn pause(State(app): State<App>, actor: Actor, names: Names) -> Result<StatusCode, Refusal> {

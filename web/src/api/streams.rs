@@ -220,6 +220,15 @@ pub(crate) async fn restart(State(app): State<App>, actor: Actor, names: Names) 
     Ok(Json(steer(&app, &actor, names.get("stream_name"), &Steer::Restart).await?.into()))
 }
 
+pub(crate) async fn restart_share(
+    State(app): State<App>,
+    actor: Actor,
+    names: Names,
+) -> Result<Json<StreamView>, Refusal> {
+    let share = Steer::RestartShare(names.number("share")?);
+    Ok(Json(steer(&app, &actor, names.get("stream_name"), &share).await?.into()))
+}
+
 field_type! {
     /// Where a stream or a reader goes on reading.
     struct Place(ResetTo); reset_to;

@@ -7,8 +7,8 @@ use crate::fixture::{PASSWORD, Web};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use orch_store::stream::{
-    Beat, Covered, Lease, NewStream, Progress, StartAt, beat, commit_stream, fail_stream, get_stream, left_behind,
-    register_streams, set_capture, start_stream,
+    Beat, Covered, Lease, NewStream, Progress, ShareBeat, StartAt, beat, beat_shares, commit_stream, fail_stream,
+    get_stream, left_behind, open_shares, place_of_share, register_streams, set_capture, start_stream,
 };
 use orch_store::topic::{NewRecord, get_topic, produce};
 use serde_json::{Value, json};
@@ -87,8 +87,8 @@ async fn streams_are_listed_by_state_name_and_order_page_by_page() {
 async fn a_stream_says_how_far_it_is_and_why_it_failed() {
     let (web, mut db, lease) = with_streams().await;
     let running = web.get(&format!("{PATH}/running")).await.body;
-    let offsets = json!([{ "partition": 0, "next_offset": 2, "end_offset": 3, "lag": 1 },
-        { "partition": 1, "next_offset": 0, "end_offset": 2, "lag": 2 }]);
+    let offsets = json!([{ "partition": 0, "next_offset": 2, "end_offset": 3, "lag": 1, "process": "worker-1@host" },
+        { "partition": 1, "next_offset": 0, "end_offset": 2, "lag": 2, "process": "worker-1@host" }]);
     assert_eq!((&running["state"], &running["partitions"]), (&json!("running"), &offsets));
     for (field, value) in [
         ("lag", json!(3)),
@@ -316,6 +316,57 @@ async fn tools_for_kafka_connect_find_connectors() {
     let stranger = web.send(Method::GET, "/connectors", None, None).await;
     assert_eq!((stranger.status.as_u16(), &stranger.body["error_code"]), (401, &json!(401)));
     assert_eq!(stranger.headers["www-authenticate"], "Bearer");
+}
+
+#[tokio::test]
+async fn the_tasks_of_a_stream_are_its_shares() {
+    let (web, mut db, _) = with_streams().await;
+    let mut wide = stream("wide", "weather");
+    wide.spec["shares"] = json!(2);
+    let declared = [wide];
+    register_streams(&mut db, "wide", &declared, false).await.unwrap();
+    let process = Beat { bundle: "wide", process: "lead:1", offered: &declared, held: &[], room: 9, lease: LONG };
+    let lease = beat(&mut db, &process).await.unwrap().taken.remove(0);
+    let at = [0, 1].map(|partition| StartAt { partition, offset: 0, end_offset: 0, moves: false });
+    start_stream(&mut db, &lease, "kafka/x", &at).await.unwrap();
+    open_shares(&mut db, &lease, 2).await.unwrap();
+    let held = ShareBeat { bundle: "wide", process: "one:2", offered: &declared, held: &[], lease: LONG };
+    let held = beat_shares(&mut db, &held).await.unwrap().taken;
+
+    let info = web.get("/connectors/wide").await.body;
+    let tasks = json!([{ "connector": "wide", "task": 0 }, { "connector": "wide", "task": 1 }]);
+    assert_eq!((&info["config"]["tasks.max"], &info["tasks"]), (&json!("2"), &tasks));
+    // Of one share the process lets go, and the other reads on.
+    let path = "/connectors/wide/tasks/1/restart";
+    assert_eq!(web.send(Method::POST, path, Some(&web.token), None).await.status, StatusCode::NO_CONTENT);
+    let status = web.get("/connectors/wide/status").await.body;
+    let tasks = json!([
+        { "id": 0, "state": "RUNNING", "worker_id": "one:2" },
+        { "id": 1, "state": "UNASSIGNED", "worker_id": "" },
+    ]);
+    let connector = json!({ "state": "RUNNING", "worker_id": "lead:1" });
+    assert_eq!((&status["tasks"], &status["connector"]), (&tasks, &connector));
+    assert!(place_of_share(&mut db, &held[0], 2).await.unwrap().is_some());
+    assert_eq!(place_of_share(&mut db, &held[1], 2).await.unwrap(), None);
+    let page = Browser::logged_in(&web).await.get("/streams/wide").await;
+    for part in ["Read by", "<td class=\"value\">one</td>", "<td class=\"value\">no worker</td>"] {
+        assert!(page.has(part), "{part} is not in {}", page.html);
+    }
+    assert_eq!(web.post(&format!("{PATH}/wide/shares/1/restart"), &json!(null)).await.status, StatusCode::OK);
+    let none = web.post(&format!("{PATH}/wide/shares/2/restart"), &json!(null)).await;
+    assert_eq!(none.status, StatusCode::CONFLICT, "{}", none.body);
+    let none = web.send(Method::POST, "/connectors/wide/tasks/2/restart", Some(&web.token), None).await;
+    assert_eq!(none.body, json!({ "error_code": 404, "message": "Unknown task: the stream has the tasks 0 to 1" }));
+    // Where it does not run, all of it begins anew.
+    fail_stream(&mut db, &lease, "the disk is full", None).await.unwrap();
+    let failed = web.get("/connectors/wide/status").await.body;
+    assert_eq!(
+        (&failed["tasks"][1]["state"], &failed["tasks"][1]["trace"]),
+        (&json!("FAILED"), &json!("the disk is full"))
+    );
+    assert_eq!(web.send(Method::POST, path, Some(&web.token), None).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(get_stream(&mut db, "wide").await.unwrap().unwrap().failures, 0);
+    assert!(left_behind(&mut db, &lease).await.is_err());
 }
 
 #[tokio::test]

@@ -303,6 +303,8 @@ pub(super) const ROWS: &[Row] = &[
     changes("streams resume readings"),
     wrong("streams resume nothing"),
     changes("streams restart broken"),
+    changes("streams restart readings --share 0"),
+    wrong("streams restart readings --share 1"),
     wrong("streams restart nothing"),
     changes("streams reset readings --to-earliest"),
     changes("streams reset readings --to-earliest --empty-table"),
