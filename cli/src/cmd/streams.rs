@@ -176,13 +176,14 @@ impl Resume {
 
 impl Restart {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        match self.share {
-            None => steer(cx, &self.name, ("restart", None), "is restarted").await,
-            Some(share) => {
-                let done = format!("goes on with share {share} restarted");
-                steer(cx, &self.name, (&format!("shares/{share}/restart"), None), &done).await
-            }
-        }
+        let name = &self.name;
+        let Some(share) = self.share else {
+            return steer(cx, name, ("restart", None), "is restarted").await;
+        };
+        let verb = format!("shares/{share}/restart");
+        cx.api().await?.steer_stream(name, &verb, None).await?.ok_or_else(|| no_such(name))?;
+        eprintln!("share {share} of stream `{name}` is restarted");
+        Ok(Exit::Done)
     }
 }
 

@@ -19,11 +19,11 @@ pub struct WrittenFile {
 impl Change {
     /// The files of an append, for another process to commit.
     pub fn written(&self) -> LakeResult<Vec<WrittenFile>> {
-        let said = |file: &File| {
-            let partition = self.base.partition_type(file.spec_id)?;
-            let text = say_file(file.data.clone(), &partition, self.base.metadata().format_version())?;
-            let file_text = RawValue::from_string(text).map_err(|error| LakeError::source(error.into()))?;
-            Ok(WrittenFile { spec_id: file.spec_id, file: file_text })
+        let said = |File { data, spec_id }: &File| {
+            let partition = self.base.partition_type(*spec_id)?;
+            let text = say_file(data.clone(), &partition, self.base.metadata().format_version())?;
+            let file = RawValue::from_string(text).map_err(|error| LakeError::source(error.into()))?;
+            Ok(WrittenFile { spec_id: *spec_id, file })
         };
         self.add.iter().map(said).collect()
     }
