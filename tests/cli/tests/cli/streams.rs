@@ -66,9 +66,11 @@ async fn a_stream_is_listed_looked_into_steered_and_deleted() {
     assert_eq!(shown(&world, "readings")["state"], "paused");
     world.run(&["streams", "resume", "readings"]).done();
     let readings = shown(&world, "readings");
-    let offsets = json!([{ "partition": 0, "next_offset": 17, "end_offset": 20, "lag": 3 },
-        { "partition": 1, "next_offset": 18, "end_offset": 20, "lag": 2 }]);
+    let offsets = json!([{ "partition": 0, "next_offset": 17, "end_offset": 20, "lag": 3, "process": null },
+        { "partition": 1, "next_offset": 18, "end_offset": 20, "lag": 2, "process": null }]);
     assert_eq!((&readings["state"], &readings["partitions"]), (&json!("unassigned"), &offsets));
+    let table = world.run(&["streams", "show", "readings"]).done();
+    assert!(table.contains("0: 17 of 20, 1: 18 of 20"), "{table}");
 
     for (flags, to) in [
         (&["--to-earliest"][..], json!({ "to": "earliest" })),
