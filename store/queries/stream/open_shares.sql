@@ -1,5 +1,5 @@
--- Opens the shares of a stream for whoever takes them, if it is still this epoch's. Shares of an older epoch, and what they handed over
--- and nobody published, are gone.
+-- Opens the shares of a stream for the processes that take them, if it is still this epoch's. Shares of an older epoch are gone, with the
+-- lots that they handed over and the stream did not publish.
 with mine as (select name, epoch from stream where name = $1 and epoch = $2 for update),
 gone as (delete from stream_lot l using mine m where l.stream = m.name),
 closed as (delete from stream_share h using mine m where h.stream = m.name and h.share >= $3),

@@ -276,7 +276,7 @@ async fn the_lag_of_a_topic_of_the_built_in_log_is_that_of_the_log_itself() {
     assert_eq!(row(&mut db, "a").await.lag, 2, "also while it does not run");
     let partitions = partitions_of_stream(&mut db, "a").await.unwrap();
     let expected = PartitionOfStream { partition: 0, next_offset: 2, end_offset: 4, process: None };
-    assert_eq!(partitions, [expected], "nobody reads it while it is paused");
+    assert_eq!(partitions, [expected], "no process reads it while it is paused");
 }
 
 fn at(second: i64) -> DateTime<Utc> {
