@@ -21,7 +21,7 @@ use tokio::time::Instant;
 /// Records that are decoded at once.
 const CHUNK: Most = Most { records: 16_384, bytes: 4 << 20 };
 /// Nothing came for so long: offsets that hold no record are written down, and new partitions are looked for.
-pub(crate) const QUIET: Duration = Duration::from_mins(5);
+const QUIET: Duration = Duration::from_mins(5);
 /// The ends of a topic tell people how far behind the stream is.
 const LOOK_AT_ENDS: Duration = Duration::from_mins(1);
 
@@ -100,11 +100,11 @@ impl Place {
         self.next.len()
     }
 
-    fn positions(&self) -> Vec<Position> {
+    pub(crate) fn positions(&self) -> Vec<Position> {
         self.next.iter().map(|(&partition, &offset)| Position { partition, offset }).collect()
     }
 
-    /// Whether the topic has partitions, as last seen, that nobody reads.
+    /// Whether the topic, as last seen, has partitions that were added since the stream began.
     fn has_new_partitions(&self) -> bool {
         !self.is_of_share && self.ends.len() > self.next.len()
     }
@@ -219,13 +219,18 @@ async fn gather(
     clock: &Clock,
 ) -> TaskResult<Option<Lot>> {
     let mut lot = Lot::default();
+    // Seen while the last lot was read: a busy stream is never quiet.
+    if at.has_new_partitions() {
+        return Ok(None);
+    }
     let (mut records, mut bytes, mut moving) = (Records::default(), 0, 0);
     let mut until = Instant::now() + QUIET;
     loop {
         // A row that gets another key goes and comes in one lot, if both are there in time: its new row may need values of the old one.
         let end = if stream.mirrors() && moving > 0 { until + stream.commit.every } else { until };
         let left = usize::try_from(lot.records).map_or(0, |read| stream.commit.records.saturating_sub(read));
-        let most = Most { records: CHUNK.records.min(left.max(1)), ..CHUNK };
+        // A lot that is full and waits for the other half of a move takes what comes.
+        let most = if left == 0 { CHUNK } else { Most { records: CHUNK.records.min(left), ..CHUNK } };
         reader.read(&mut records, most, end).await?;
         if !records.is_empty() {
             if lot.records == 0 {
@@ -350,7 +355,13 @@ mod tests {
         let clock = Clock { then: DateTime::UNIX_EPOCH, asked: Instant::now() };
         let (identity, bounds) = (reader.identity().await?, reader.bounds().await?);
         let mut at = Place::new(identity, &[(0, reader.next)], &bounds, EventTime::default());
-        gather(&stream, &mut reader, &mut at, &clock).await
+        let lot = gather(&stream, &mut reader, &mut at, &clock).await?;
+        // A partition is added while records keep coming.
+        at.ends.insert(1, 0);
+        reader.next = 2;
+        let after = gather(&stream, &mut reader, &mut at, &clock).await?;
+        assert!(after.is_none(), "the new partition is read, too");
+        Ok(lot)
     }
 
     #[tokio::test(start_paused = true)]

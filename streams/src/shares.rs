@@ -4,8 +4,8 @@
 
 use crate::declare::Stream;
 use crate::publish::{LakeTarget, Target, To};
-use crate::run::{Clock, Place, QUIET, ensure_kept, read_on, settle};
-use crate::topic::{Position, TopicReader, ensure_same_topic};
+use crate::run::{Clock, Place, ensure_kept, read_on, settle};
+use crate::topic::{TopicReader, ensure_same_topic};
 use crate::upkeep::Upkeep;
 use crate::windows::EventTime;
 use anyhow::anyhow;
@@ -18,8 +18,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 /// Lots that a share may be ahead of what is published.
 const AHEAD: i64 = 2;
-/// A hint may be lost.
-const LISTEN: Duration = Duration::from_secs(10);
+/// A hint may be lost. A quiet stream asks seldom, and a share that waits for room soon.
+const LISTEN: Duration = Duration::from_mins(2);
+const ASK_FOR_ROOM: Duration = Duration::from_secs(10);
+/// With `LISTEN` within five minutes, as of any stream.
+const LOOK_FOR_PARTITIONS: Duration = Duration::from_mins(3);
 
 /// Publishes what shares write. Ends when the topic has more partitions than were dealt out.
 pub(crate) async fn lead(stream: Arc<Stream>, target: Target, mut reader: Box<dyn TopicReader>) -> TaskResult<()> {
@@ -31,6 +34,12 @@ pub(crate) async fn lead(stream: Arc<Stream>, target: Target, mut reader: Box<dy
     let mut upkeep = Upkeep::of(&target.to);
     let mut looked = Instant::now();
     loop {
+        if looked.elapsed() >= LOOK_FOR_PARTITIONS {
+            if reader.bounds().await?.len() > at.partitions() {
+                return Ok(());
+            }
+            looked = Instant::now();
+        }
         let told = target.hints.on(Hint::Lot).notified();
         let lots = waiting_lots(&mut *target.pool.acquire().await?, &target.lease).await?;
         if !lots.is_empty() {
@@ -40,12 +49,6 @@ pub(crate) async fn lead(stream: Arc<Stream>, target: Target, mut reader: Box<dy
             upkeep.turn().run(now.now()).await;
             sleep_until(next).await;
             continue;
-        }
-        if looked.elapsed() >= QUIET {
-            if reader.bounds().await?.len() > at.partitions() {
-                return Ok(());
-            }
-            looked = Instant::now();
         }
         tokio::select! {
             () = told => {}
@@ -68,12 +71,13 @@ pub(crate) async fn read(
         // There are fewer partitions than shares, or the share is lost, which the next beat tells.
         return std::future::pending().await;
     };
+    // The process before may have died between a lot and its hint.
+    target.hints.give(Hint::Lot);
     ensure_same_topic(reader.as_mut(), &stream.topic, &found.topic_identity).await?;
     let bounds = reader.bounds().await?;
     ensure_kept(&stream, &found.positions, &bounds)?;
-    let positions: Vec<_> = found.positions.iter().map(|&(partition, offset)| Position { partition, offset }).collect();
-    reader.seek(&positions).await?;
     let mut at = Place::new(found.topic_identity, &found.positions, &bounds, EventTime::default()).of_a_share();
+    reader.seek(&at.positions()).await?;
     read_on(&stream, reader.as_mut(), &mut at, &now, |lot| {
         let (stream, target, lake, share) = (stream.clone(), target.clone(), lake.clone(), share.clone());
         async move {
@@ -94,7 +98,7 @@ pub(crate) async fn read(
                 if waiting > AHEAD {
                     tokio::select! {
                         () = told => {}
-                        () = sleep(LISTEN) => {}
+                        () = sleep(ASK_FOR_ROOM) => {}
                     }
                 }
             }
