@@ -113,5 +113,9 @@ const LAKE: Suite = Suite {
 };
 
 fn main() -> ExitCode {
-    orch_bench::main(&LAKE)
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [streams::kafka::FILL, address, records] => streams::kafka::fill(address, records),
+        _ => orch_bench::main(&LAKE),
+    }
 }

@@ -17,6 +17,7 @@ use orch_streams::topic::kafka::{KafkaProducer, KafkaTopic};
 use orch_streams::topic::{Most, Position, TopicReader as _};
 use orch_streams::{Records, Stream};
 use orch_test_support::Kafka;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,17 +47,19 @@ pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
         let kafka = Kafka::start().await;
         let topics = Connection::from_uri("topics", &format!("kafka://{}", kafka.address()))?;
         let world = World::new(url, warehouse, vec![topics.clone()]).await?;
-        let producer = KafkaProducer::open(&topics)?;
-        producer.create_topic(TOPIC, PARTITIONS).await?;
-        produce(&producer, TOPIC, 0..records, |n| n).await?;
+        // By another process: this one is to have read nothing and written nothing before its memory is looked at.
+        let filled =
+            Command::new(std::env::current_exe()?).args([FILL, &kafka.address(), &records.to_string()]).status()?;
+        ensure!(filled.success(), "the topic is not filled: {filled}");
 
-        let bare = bare(&topics, records).await?;
         forget_peak(std::process::id())?;
         let in_rust = world.rate(&in_rust(), records, records).await?;
         let peak = peak_of(std::process::id())?;
         let of_file = Stream::read("of_a_file.stream.yaml", IN_YAML.as_bytes());
         let of_file = of_file.map_err(|problems| anyhow::anyhow!("{}", problems[0]))?;
         let in_yaml = world.rate(&of_file, records, records).await?;
+        let bare = bare(&topics, records).await?;
+        let producer = KafkaProducer::open(&topics)?;
         let upserted = world.upserts(&producer, upserts).await?;
         let fresh = world.freshness(&producer, tries).await?;
         peers::run("topic", &[&kafka.address(), TOPIC, &records.to_string(), &of_peers.0, &of_peers.1])?;
@@ -70,6 +73,24 @@ pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
             Figure::new("kafka_freshness_p95_ms", percentile(&fresh, 0.95), fresh.len()).with("commit_every_ms", 500),
         ])
     })
+}
+
+/// The program that this one runs to fill the topic, by this word.
+pub(crate) const FILL: &str = "fill-topic";
+
+pub(crate) fn fill(address: &str, records: &str) -> ExitCode {
+    let filled = on_runtime(async {
+        let producer = KafkaProducer::open(&Connection::from_uri("topics", &format!("kafka://{address}"))?)?;
+        producer.create_topic(TOPIC, PARTITIONS).await?;
+        produce(&producer, TOPIC, 0..records.parse()?, |n| n).await
+    });
+    match filled {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn fields() -> Vec<Field> {
