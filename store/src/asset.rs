@@ -22,7 +22,7 @@ pub use event::{
     triggering_events,
 };
 pub use freshness::{StaleAsset, mark_stale, stale_assets};
-pub use lineage::{Edge, edges_of_asset, edges_of_task};
+pub use lineage::{Edge, Flow, edges_of_asset, edges_of_task, flows};
 pub use list::{
     ALIASES, ASSETS, AliasRow, AssetRow, Dependency, UseRow, aliases_of, by, dependencies, find_asset, get_alias,
     get_asset, producers_of, uses_of,

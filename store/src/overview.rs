@@ -49,6 +49,7 @@ pub async fn pulse(db: &mut PgConnection) -> StoreResult<Pulse> {
 /// A run as a mark on a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunMark {
+    pub id: Uuid,
     pub dag_id: String,
     pub run_id: String,
     pub state: RunState,
@@ -65,7 +66,7 @@ pub const MOST_MARKS: i64 = 5_000;
 macro_rules! marks {
     ($db:expr, $rest:literal $(, $value:expr)* $(,)?) => {{
         let rows = sqlx::query!(
-            r#"select r.dag_id as "dag_id!", r.run_id as "run_id!", r.state::text as "state!",
+            r#"select r.id as "id!", r.dag_id as "dag_id!", r.run_id as "run_id!", r.state::text as "state!",
               r.run_type::text as "run_type!", r.run_after as "run_after!", r.created_at as "created_at!", r.started_at,
               r.ended_at "# + $rest
             $(, $value)*
@@ -75,6 +76,7 @@ macro_rules! marks {
         rows.into_iter()
             .map(|row| {
                 Ok(RunMark {
+                    id: row.id,
                     dag_id: row.dag_id,
                     run_id: row.run_id,
                     state: run::word(&row.state)?,

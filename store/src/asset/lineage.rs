@@ -54,3 +54,32 @@ pub async fn edges_of_task(
     );
     Ok(edges.fetch_all(db).await?)
 }
+
+/// A task makes this data or takes it, as its DAG says or as the task recorded.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Flow {
+    pub dag_id: String,
+    /// Empty: runs of the DAG start when this data is updated.
+    pub task_id: String,
+    pub uri: String,
+    pub is_made: bool,
+}
+
+/// Each once: all that DAGs declare, and what is in the `recent` ways that were recorded last.
+#[boxed]
+pub async fn flows(db: &mut PgConnection, recent: i64) -> StoreResult<Vec<Flow>> {
+    let flows = sqlx::query_as!(
+        Flow,
+        r#"select distinct f.dag_id as "dag_id!", f.task_id as "task_id!", f.uri as "uri!", f.is_made as "is_made!"
+        from (
+          select u.dag_id, u.task_id, a.uri, u.role = 'outlet' as is_made from asset_use u
+          left join asset_alias_asset l on l.alias = u.alias join asset a on a.id = coalesce(u.asset, l.asset)
+          union all
+          select w.dag_id, w.task_id, e.uri, e.is_made
+          from (select dag_id, task_id, from_uri, to_uri from lineage order by at desc limit $1) w,
+            lateral (values (w.from_uri, false), (w.to_uri, true)) e (uri, is_made)) f
+        join dag d on d.dag_id = f.dag_id where not d.is_stale order by 1, 2, 3, 4"#,
+        recent
+    );
+    Ok(flows.fetch_all(db).await?)
+}

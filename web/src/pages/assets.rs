@@ -2,6 +2,7 @@
 
 pub(crate) mod asset;
 pub(crate) mod change;
+pub(crate) mod lineage;
 pub(crate) mod lines;
 
 use super::turned::Turned;

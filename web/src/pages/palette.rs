@@ -47,6 +47,7 @@ const PAGES: &[(&str, &str, &str)] = &[
     ("group", "Pools", "/pools"),
     ("asset", "Assets", "/assets"),
     ("asset", "Stale assets", "/assets?state=stale"),
+    ("dag", "Lineage", "/assets/lineage"),
     ("check", "Quality", "/quality"),
     ("clock", "Monitoring", "/monitoring"),
     ("lake", "Lake", "/lake"),

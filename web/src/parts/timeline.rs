@@ -197,10 +197,12 @@ impl HtmlSafe for Timeline {}
 mod tests {
     use super::*;
     use orch_spec::state::RunType;
+    use uuid::Uuid;
 
     fn run(dag_id: &str, minute: i64, state: RunState) -> RunMark {
         let at = DateTime::from_timestamp(1_800_000_000 - minute * 60, 0).expect("a moment");
         RunMark {
+            id: Uuid::nil(),
             dag_id: dag_id.into(),
             run_id: format!("r+{minute}"),
             state,

@@ -329,7 +329,7 @@ async fn pages_say_who_waits_for_what_and_what_is_stale() {
     assert!(list.has(&orders));
     let page = browser.get(&orders).await;
     for text in
-        ["It was not updated yet", "0 of 2 assets updated", "waits for it", "make", "Say it was updated", "Make it"]
+        ["It was not updated yet", "0 of 2 assets updated", "<title>make.t</title>", "Say it was updated", "Make it"]
     {
         assert!(page.has(text), "{text}: {}", page.html);
     }
@@ -357,4 +357,32 @@ async fn pages_say_who_waits_for_what_and_what_is_stale() {
     assert!(browser.get("/assets?state=stale").await.has("orders"));
     assert!(browser.get(&orders).await.has("It is stale."));
     assert_eq!(browser.get("/assets/9999").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn lineage_is_drawn_across_dags() {
+    let web = web().await;
+    let mut browser = Browser::logged_in(&web).await;
+    let all = ["both", "lake://lines", "lake://orders", "lake://raw", "make.t", "parts"];
+    for (query, expected) in [
+        ("", &all[..]),
+        ("?of=lake://raw&reach=down", &["both", "lake://orders", "lake://raw", "make.t", "parts"]),
+        ("?of=orders&reach=up", &["lake://orders", "lake://raw", "make.t"]),
+        ("?of=make", &["both", "lake://orders", "lake://raw", "make.t", "parts"]),
+        ("?of=both&reach=up", &["both", "lake://lines", "lake://orders", "lake://raw", "make.t"]),
+        ("?of=lake://lines&reach=up", &["lake://lines"]),
+        ("?of=nothing", &[]),
+    ] {
+        let page = browser.get(&format!("/assets/lineage{query}")).await;
+        let drawn = all.into_iter().filter(|name| page.has(&format!("<title>{name}</title>")));
+        assert_eq!(drawn.collect::<Vec<_>>(), expected, "{query}: {}", page.html);
+    }
+    assert!(browser.get("/assets/lineage?of=%3Cb%3E").await.has("Nothing is known of “&#60;b&#62;”"));
+    // Each box leads to what is around it, and the one that is looked at to its page.
+    let orders = format!("/assets/{}", id(&web, "orders").await);
+    let page = browser.get("/assets/lineage?of=orders").await;
+    assert!(page.has("href=\"/assets/lineage?of=lake%3A%2F%2Fraw\""), "{}", page.html);
+    assert!(page.has(&format!("href=\"{orders}\" aria-current=\"true\"")), "{}", page.html);
+    assert!(page.has(&format!("<a class=\"btn bare tiny\" href=\"{orders}\">Open its page</a>")), "{}", page.html);
+    assert!(page.has("table of the lake") && page.has("class=\"wire wait\""), "{}", page.html);
 }

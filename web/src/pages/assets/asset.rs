@@ -1,11 +1,11 @@
 //! `/assets/{asset_id}`: who makes an asset and who waits for it, its updates, and where its data came from.
 
+use super::lineage::{self, Known};
 use super::lines::{CheckLine, EdgeLine, EventLine};
 use super::{fresh, href};
 use crate::api::assets::{find, producer};
 use crate::extract::Names;
-use crate::graph::{Edge, Graph, Node, lay_out};
-use crate::pages::dag::graph::drawing::{Drawing, Shown};
+use crate::pages::dag::graph::drawing::Drawing;
 use crate::pages::{Shell, html};
 use crate::parts::{self, dag_href};
 use crate::refusal::Refusal;
@@ -16,7 +16,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_spec::AssetRef;
 use orch_store::asset::{
-    AssetRow, CHECKS, EVENTS, UseRow, aliases_of, check_by, edges_of_asset, event_by, runs_of_events, uses_of,
+    AssetRow, CHECKS, EVENTS, aliases_of, check_by, edges_of_asset, event_by, runs_of_events, uses_of,
     what_dag_waits_for,
 };
 use orch_store::list::{Found, Search};
@@ -32,6 +32,7 @@ struct AssetPage {
     /// Why it is red, if it is.
     stale: Option<(parts::Ago, String)>,
     drawing: Option<Drawing>,
+    lineage_href: String,
     waiting: Vec<WaitingDag>,
     events: Vec<EventLine>,
     total: i64,
@@ -53,10 +54,10 @@ const MOST_EVENTS: i64 = 50;
 const MOST_EDGES: i64 = 50;
 /// Results of all checks together.
 const MOST_CHECKS: i64 = 1_000;
-/// DAGs in the picture, on each side.
-const MOST_DRAWN: usize = 20;
-/// Characters of a name in the picture.
-const MOST_LETTERS: usize = 17;
+/// DAGs that wait for it.
+const MOST_WAITING: usize = 20;
+/// In the picture: tasks that make it or read it, and what they do that with.
+const STEPS: usize = 2;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> Result<Response, Refusal> {
     let mut db = app.pages().await?;
@@ -70,7 +71,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> 
     let search = Search::default().and(check_by::URI.is(&row.uri)).page(0, MOST_CHECKS);
     let checks = CHECKS.rows(&mut db, &search).await?;
     let mut waiting = Vec::new();
-    for scheduled in uses.iter().filter(|u| u.role == "schedule").take(MOST_DRAWN) {
+    for scheduled in uses.iter().filter(|u| u.role == "schedule").take(MOST_WAITING) {
         let waits = what_dag_waits_for(&mut db, &mut app.versions.clone(), &scheduled.dag_id).await?;
         let words = in_words(&waits);
         waiting.push(WaitingDag { href: dag_href(&scheduled.dag_id), dag_id: scheduled.dag_id.clone(), words });
@@ -86,7 +87,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> 
             );
             (parts::ago(since, shell.now), last)
         }),
-        drawing: drawing(&row, &uses),
+        drawing: Known::read(&mut db).await?.near(&app, &mut db, &row.uri, STEPS, shell.now).await?,
+        lineage_href: lineage::href(&row.uri),
         events: events.into_iter().map(|event| EventLine::new(event, &runs, shell.now)).collect(),
         edges: edges.into_iter().map(|edge| EdgeLine::new(edge, shell.now)).collect(),
         checks: CheckLine::all(&checks, shell.now),
@@ -123,53 +125,4 @@ fn facts(row: &AssetRow, aliases: &[String]) -> Vec<(&'static str, String)> {
     ];
     facts.retain(|(_, value)| !value.is_empty());
     facts
-}
-
-/// Tasks that make it on the left, DAGs that wait for it and tasks that read it on the right.
-fn drawing(row: &AssetRow, uses: &[UseRow]) -> Option<Drawing> {
-    let of = |role: &'static str| uses.iter().filter(move |u| u.role == role).take(MOST_DRAWN);
-    let makers: Vec<Side> = of("outlet").map(|u| Side::task(u, &u.task_id)).collect();
-    let readers =
-        of("schedule").map(|u| Side::task(u, "waits for it")).chain(of("inlet").map(|u| Side::task(u, &u.task_id)));
-    let readers: Vec<Side> = readers.collect();
-    if makers.is_empty() && readers.is_empty() {
-        return None;
-    }
-    // A layout goes from the first to the last: what makes it stands before it.
-    let here = makers.len();
-    let edges = (0..makers.len()).map(|from| (from, here)).chain((0..readers.len()).map(|at| (here, here + 1 + at)));
-    let edges = edges.map(|(from, to)| Edge { from, to, is_lenient: false }).collect();
-    let itself = Side { id: row.uri.clone(), label: row.name.clone(), detail: "asset".into(), href: href(row.id) };
-    let sides: Vec<Side> = makers.into_iter().chain([itself]).chain(readers).collect();
-    let node = |side: &Side| Node {
-        id: side.id.clone(),
-        label: shortened(&side.label),
-        detail: String::new(),
-        group: None,
-        is_mapped: false,
-    };
-    let graph = Graph { nodes: sides.iter().map(node).collect(), edges, groups: Vec::new() };
-    let shown = |side: Side| Shown { state: None, detail: shortened(&side.detail), href: side.href };
-    let nodes = sides.into_iter().map(shown).collect();
-    Some(Drawing { layout: lay_out(&graph), graph, nodes, zoom: 100, chosen: Some(here) })
-}
-
-/// Whoever stands beside an asset in the picture, or the asset itself.
-struct Side {
-    id: String,
-    label: String,
-    detail: String,
-    href: String,
-}
-
-impl Side {
-    fn task(of: &UseRow, detail: &str) -> Side {
-        let id = if of.task_id.is_empty() { of.dag_id.clone() } else { format!("{}.{}", of.dag_id, of.task_id) };
-        Side { id, label: of.dag_id.clone(), detail: detail.into(), href: dag_href(&of.dag_id) }
-    }
-}
-
-fn shortened(text: &str) -> String {
-    let short: String = text.chars().take(MOST_LETTERS).collect();
-    if short.len() < text.len() { format!("{short}…") } else { short }
 }

@@ -6,7 +6,7 @@ pub(in crate::pages) mod drawing;
 
 use super::{Found, Head, find};
 use crate::extract::{DagPath, Query, no_such_run};
-use crate::graph::{Flow, Graph, Layout, Node, lay_out_along};
+use crate::graph::{Flow, Graph, Layout, Node};
 use crate::pages::home::task_href;
 use crate::pages::run::the_ledger;
 use crate::pages::{Shell, encoded, html};
@@ -17,7 +17,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use drawing::{Drawing, Shown};
+use drawing::{Drawing, Shown, laid_out};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_spec::DagSpec;
 use orch_spec::state::TaskState;
@@ -261,7 +261,7 @@ async fn of_version(
 }
 
 async fn of_dag(plan: &Arc<Plan>, href: &str, view: &View) -> Result<Option<Drawing>, Refusal> {
-    let laid = laid_out(&plan.spec, view.wanted(plan)?, view.flow()).await?;
+    let laid = graph_of(&plan.spec, view.wanted(plan)?, view.flow()).await?;
     Ok(drawing(laid, view, |node| Shown {
         state: None,
         detail: node.detail.clone(),
@@ -291,7 +291,7 @@ async fn of_run(
     let rows = list_instances(db, &mut versions, run.id, &filter, MOST_INSTANCES).await?.unwrap_or_default();
     let rows: HashMap<u16, _> = rows.into_iter().map(|row| (row.task, row)).collect();
     let run_href = format!("{href}/runs/{}", encoded(&run.run_id));
-    let laid = laid_out(&plan.spec, view.wanted(&plan)?, view.flow()).await?;
+    let laid = graph_of(&plan.spec, view.wanted(&plan)?, view.flow()).await?;
     let drawing = drawing(laid, view, |node| {
         let Some(task) = plan.index_of(&node.id) else {
             return Shown { state: None, detail: node.detail.clone(), href: run_href.clone() };
@@ -318,8 +318,7 @@ async fn of_run(
     Ok((drawing, plan))
 }
 
-/// Away from the threads that answer: a large graph takes milliseconds.
-async fn laid_out(
+async fn graph_of(
     spec: &Arc<DagSpec>,
     wanted: Option<BTreeSet<String>>,
     flow: Flow,
@@ -328,26 +327,22 @@ async fn laid_out(
         return Ok(None);
     }
     let spec = Arc::clone(spec);
-    let laid = tokio::task::spawn_blocking(move || {
-        let graph = match wanted {
-            None => Graph::of(&spec),
-            Some(wanted) => {
-                let mut some = DagSpec::clone(&spec);
-                some.tasks.retain(|task| wanted.contains(&task.task_id));
-                Graph::of(&some)
-            }
-        };
-        let layout = lay_out_along(&graph, flow);
-        (graph, layout)
-    });
-    laid.await.map(Some).map_err(|error| Refusal::Broken(format!("a graph cannot be laid out: {error}")))
+    let graph = move || match wanted {
+        None => Graph::of(&spec),
+        Some(wanted) => {
+            let mut some = DagSpec::clone(&spec);
+            some.tasks.retain(|task| wanted.contains(&task.task_id));
+            Graph::of(&some)
+        }
+    };
+    laid_out(graph, flow).await.map(Some)
 }
 
 fn drawing(laid: Option<(Graph, Layout)>, view: &View, shown: impl Fn(&Node) -> Shown) -> Option<Drawing> {
     let (graph, layout) = laid?;
     let nodes = graph.nodes.iter().map(shown).collect();
     let chosen = graph.nodes.iter().position(|node| node.id == view.task);
-    Some(Drawing { graph, layout, nodes, zoom: view.zoom, chosen })
+    Some(Drawing { name: "Task graph", graph, layout, nodes, zoom: view.zoom, chosen })
 }
 
 #[cfg(test)]

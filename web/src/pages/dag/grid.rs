@@ -144,6 +144,7 @@ pub(crate) async fn show(
 
 pub(super) fn mark(run: &RunDetails) -> RunMark {
     RunMark {
+        id: run.id,
         dag_id: run.dag_id.clone(),
         run_id: run.run_id.clone(),
         state: run.state,

@@ -2,7 +2,9 @@
 
 use super::{Found, Head, find};
 use crate::extract::Names;
+use crate::pages::assets::lineage::{self, Known};
 use crate::pages::assets::lines::EdgeLine;
+use crate::pages::dag::graph::drawing::Drawing;
 use crate::pages::{Shell, assets, html};
 use crate::parts;
 use crate::refusal::Refusal;
@@ -19,19 +21,26 @@ struct LineagePage {
     shell: Shell,
     head: Head,
     uri: String,
+    drawing: Option<Drawing>,
+    lineage_href: String,
     /// What tasks know it as.
     assets: Vec<(String, String)>,
     edges: Vec<EdgeLine>,
 }
 
 const MOST_EDGES: i64 = 100;
+/// In the picture: tasks that make the table or read it, what they do that with, and the same once more.
+const STEPS: usize = 4;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> Result<Response, Refusal> {
     let Found { table, head, .. } = find(&app, &names, "lineage", &shell).await?;
     let mut db = app.pages().await?;
     let known = find_asset(&mut db, &table.asset_uri).await?;
     let edges = edges_of_asset(&mut db, &table.asset_uri, MOST_EDGES).await?;
+    let drawing = Known::read(&mut db).await?.near(&app, &mut db, &table.asset_uri, STEPS, shell.now).await?;
     let page = LineagePage {
+        drawing,
+        lineage_href: lineage::href(&table.asset_uri),
         assets: known.into_iter().map(|row| (row.name, assets::href(row.id))).collect(),
         edges: edges.into_iter().map(|edge| EdgeLine::new(edge, shell.now)).collect(),
         uri: table.asset_uri,

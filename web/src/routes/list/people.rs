@@ -23,6 +23,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .form("/account/tokens", viewer, pages::account::change::add)
         .form("/account/tokens/{token_id}/revoke", viewer, pages::account::change::revoke)
         .page("/assets", viewer, pages::assets::show)
+        .page("/assets/lineage", viewer, pages::assets::lineage::show)
         .page("/assets/{asset_id}", viewer, pages::assets::asset::show)
         .form("/assets/{asset_id}/make", user, pages::assets::change::make)
         .form("/assets/{asset_id}/update", user, pages::assets::change::update)

@@ -1,12 +1,15 @@
 //! The picture of a graph: boxes of groups, wires, and nodes that lead to what they show.
 
-use crate::graph::{Graph, Layout, Node, Rect};
+use crate::graph::{Flow, Graph, Layout, Node, Rect, lay_out_along};
 use crate::parts::{self, Escaped, url};
+use crate::refusal::Refusal;
 use askama::filters::HtmlSafe;
 use orch_spec::state::TaskState;
 use std::fmt;
 
 pub(in crate::pages) struct Drawing {
+    /// Of what it is a picture.
+    pub(in crate::pages) name: &'static str,
     pub(in crate::pages) graph: Graph,
     pub(in crate::pages) layout: Layout,
     /// In the order of the nodes.
@@ -23,13 +26,27 @@ pub(in crate::pages) struct Shown {
     pub(in crate::pages) href: String,
 }
 
+/// Away from the threads that answer: a large graph takes milliseconds.
+pub(in crate::pages) async fn laid_out(
+    graph: impl FnOnce() -> Graph + Send + 'static,
+    flow: Flow,
+) -> Result<(Graph, Layout), Refusal> {
+    let laid = tokio::task::spawn_blocking(move || {
+        let graph = graph();
+        let layout = lay_out_along(&graph, flow);
+        (graph, layout)
+    });
+    laid.await.map_err(|error| Refusal::Broken(format!("a graph cannot be laid out: {error}")))
+}
+
 impl fmt::Display for Drawing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Layout { width, height, .. } = self.layout;
         let (wide, tall) = (width * self.zoom / 100, height * self.zoom / 100);
         write!(
             f,
-            r#"<svg width="{wide}" height="{tall}" viewBox="0 0 {width} {height}" role="group" aria-label="Task graph">"#
+            r#"<svg width="{wide}" height="{tall}" viewBox="0 0 {width} {height}" role="group" aria-label="{}">"#,
+            self.name
         )?;
         let groups = self.graph.groups.iter().enumerate().zip(&self.layout.groups).filter(|(_, rect)| rect.width > 0);
         for ((at, group), Rect { x, y, width, height }) in groups {
