@@ -10,6 +10,7 @@ use uuid::Uuid;
 /// When the instances of a task of a run waited and worked: their current tries, those that began.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskSpan {
+    pub run: Uuid,
     pub task: TaskIdx,
     pub instances: i64,
     pub first_queued: Option<DateTime<Utc>>,
@@ -25,28 +26,31 @@ pub struct TaskSpan {
 /// Of a wide map so many elements are looked at from each end: they begin in order, so these are the first and the last.
 const ENDS: i32 = 1_000;
 
-/// Of these tasks, given with the length of their maps, in the order of the DAG.
+/// Of these tasks, given with their runs and the length of their maps, by run and in the order of the DAG.
 #[boxed]
-pub async fn spans(db: &mut PgConnection, run: Uuid, tasks: &[(TaskIdx, Option<i32>)]) -> StoreResult<Vec<TaskSpan>> {
-    let (places, lens): (Vec<i16>, Vec<i32>) = tasks.iter().map(|(task, len)| (*task as i16, len.unwrap_or(0))).unzip();
+pub async fn spans(db: &mut PgConnection, tasks: &[(Uuid, TaskIdx, Option<i32>)]) -> StoreResult<Vec<TaskSpan>> {
+    let runs: Vec<Uuid> = tasks.iter().map(|(run, _, _)| *run).collect();
+    let (places, lens): (Vec<i16>, Vec<i32>) =
+        tasks.iter().map(|(_, task, len)| (*task as i16, len.unwrap_or(0))).unzip();
     let rows = sqlx::query!(
-        r#"select w.task as "task!", case when w.len > 2 * $4 then w.len else count(*) end as "instances!",
+        r#"select w.run as "run!", w.task as "task!", case when w.len > 2 * $4 then w.len else count(*) end as "instances!",
           min(i.queued_at) as first_queued, min(i.started_at) as "first_started!",
           case when bool_and(i.ended_at is not null) then max(i.ended_at) end as last_ended, max(i.lost_no) as "lost_no!",
           coalesce(bool_or(i.state in ('queued', 'up_for_reschedule', 'deferred', 'awaiting_input')), false) as "waits!"
-        from unnest($2::smallint[], $3::integer[]) as w (task, len), lateral (
-          select queued_at, started_at, ended_at, lost_no, state from task_instance where task_instance.run = $1
+        from unnest($1::uuid[], $2::smallint[], $3::integer[]) as w (run, task, len), lateral (
+          select queued_at, started_at, ended_at, lost_no, state from task_instance where task_instance.run = w.run
             and task_instance.task = w.task and map_index < $4 and started_at is not null
           union all
-          select queued_at, started_at, ended_at, lost_no, state from task_instance where task_instance.run = $1
+          select queued_at, started_at, ended_at, lost_no, state from task_instance where task_instance.run = w.run
             and task_instance.task = w.task and map_index >= greatest($4, w.len - $4) and started_at is not null) i
-        group by w.task, w.len order by w.task"#,
-        run,
+        group by w.run, w.task, w.len order by w.run, w.task"#,
+        &runs,
         &places,
         &lens,
         ENDS
     );
     let rows = rows.fetch_all(db).await?.into_iter().map(|row| TaskSpan {
+        run: row.run,
         task: row.task as TaskIdx,
         instances: row.instances,
         first_queued: row.first_queued,

@@ -4,6 +4,7 @@
 mod amount;
 mod ansi;
 mod bars;
+mod cells;
 mod chart;
 mod durations;
 mod fact;
@@ -21,8 +22,9 @@ pub(crate) use crate::assets::url;
 pub(crate) use amount::{Meter, bytes, count, counted, exact, meter, share};
 pub(crate) use ansi::{Marked, find_in, plain};
 pub(crate) use bars::Bars;
+pub(crate) use cells::{Cell, Cells};
 pub(crate) use chart::{Chart, Look, MOST_POINTS, MOST_SERIES, Sample, Series};
-pub(crate) use durations::Durations;
+pub(crate) use durations::{Bar, Durations};
 pub(crate) use fact::Fact;
 pub(crate) use icon::{Score, State, bare, favicon, icon, mark, sign, state, words};
 pub(crate) use map::{Map, Region, Shade};

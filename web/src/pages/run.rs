@@ -190,8 +190,8 @@ pub(crate) async fn show(
     let ledger = the_ledger(&app, &mut db, &run).await?;
     let failure = Failure::of(&app, &mut db, &run, &head, &ledger).await?;
     let lens: Vec<_> =
-        (0..narrow::task(plan.tasks.len())).map(|task| (task, ledger.run.len(plan.task(task)))).collect();
-    let spans = spans(&mut db, run.id, &lens).await?;
+        (0..narrow::task(plan.tasks.len())).map(|task| (run.id, task, ledger.run.len(plan.task(task)))).collect();
+    let spans = spans(&mut db, &lens).await?;
     let gated = gated(&found.version);
     let of = spent::Of { plan, run: &run, spans: &spans, old: &old, gated: &gated };
     let spent = Spent::of(&of, shell.now);

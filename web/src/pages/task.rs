@@ -1,6 +1,7 @@
 //! `/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}` and `…/{map_index}`: what a task instance says, what it gave, its
 //! tries, and why it is as it is.
 
+mod around;
 mod inputs;
 pub(crate) mod log;
 pub(crate) mod mark;
@@ -84,7 +85,9 @@ struct TaskPage {
     is_open: bool,
     /// It can be stopped by itself.
     stop_href: Option<String>,
-    element_links: Vec<(String, String)>,
+    /// Those of a mapped task, and how many there are.
+    elements: Option<(parts::Cells, i64)>,
+    over_runs: Option<parts::Durations>,
 }
 
 struct TryLink {
@@ -237,9 +240,17 @@ async fn page(
         }
         _ => None,
     };
-    let links =
-        (0..elements.unwrap_or(0).min(100)).map(|index| (index.to_string(), task_href(&head.href, &task_id, index)));
-    let element_links = links.collect();
+    let over_runs = match map_index {
+        0.. => None,
+        _ => around::over_runs(&app, &mut db, &run.dag_id, &task_id, shell.now).await?,
+    };
+    let elements = match elements {
+        Some(len) => {
+            let of = (run.id, head.href.as_str(), task_id.as_str());
+            Some((around::elements(&mut db, &mut versions, &ledger, of, shell.now).await?, i64::from(len)))
+        }
+        None => None,
+    };
     let page = TaskPage {
         log_note,
         lost: chosen.map_or(0, |one| one.lost_no),
@@ -274,7 +285,8 @@ async fn page(
         environment: environment(&run, planned, chosen, said.map(|said| said.in_words()), alerts),
         output: value.map(|value| shortened(format!("{value:#}"))),
         is_open: !instance.state.is_finished() && !run.state.is_finished(),
-        element_links,
+        elements,
+        over_runs,
         span,
         try_no,
         live: match log.as_ref().and_then(|log| log.at) {

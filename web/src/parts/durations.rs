@@ -1,4 +1,4 @@
-//! How long the last runs of a DAG took, as wide bars that lead to them, with a line where they usually end.
+//! How long the last runs of a DAG took, or one task in them, as wide bars that lead to them, with a line where they usually end.
 
 use super::icon::words;
 use super::{Escaped, Now, duration};
@@ -6,7 +6,6 @@ use crate::pages::encoded;
 use crate::parts::dag_href;
 use askama::filters::HtmlSafe;
 use chrono::TimeDelta;
-use orch_spec::state::RunState;
 use orch_store::overview::RunMark;
 use std::fmt;
 
@@ -22,29 +21,43 @@ pub(crate) struct Durations {
 }
 
 #[derive(Debug, Clone)]
-struct Bar {
-    state: RunState,
+pub(crate) struct Bar {
+    state: &'static str,
     took: TimeDelta,
     href: String,
     title: String,
 }
 
+impl Bar {
+    pub(crate) fn new(run: &RunMark, now: Now) -> Bar {
+        let took = run.started_at.map_or(TimeDelta::zero(), |at| run.ended_at.unwrap_or(now.at) - at);
+        let href = format!("{}/runs/{}", dag_href(&run.dag_id), encoded(&run.run_id));
+        Bar::part_of(run, run.state.as_str(), took, href, now)
+    }
+
+    /// A part of a run, such as a task.
+    pub(crate) fn part_of(run: &RunMark, state: &'static str, took: TimeDelta, href: String, now: Now) -> Bar {
+        let at = now.written(run.started_at.unwrap_or(run.created_at), "%-d %b %H:%M");
+        Bar { state, took, href, title: format!("{at}, {}, {}", words(state), duration(took)) }
+    }
+
+    /// How long it took, if it went well.
+    pub(crate) fn of_success(&self) -> Option<TimeDelta> {
+        (self.state == "success").then_some(self.took)
+    }
+}
+
 impl Durations {
-    /// Runs newest first.
-    pub(crate) fn new(runs: &[RunMark], usual: Option<TimeDelta>, now: Now, places: usize) -> Durations {
-        let bars = runs.iter().take(places).rev().map(|run| {
-            let took = run.started_at.map_or(TimeDelta::zero(), |at| run.ended_at.unwrap_or(now.at) - at);
-            let at = now.written(run.started_at.unwrap_or(run.created_at), "%-d %b %H:%M");
-            Bar {
-                state: run.state,
-                took,
-                href: format!("{}/runs/{}", dag_href(&run.dag_id), encoded(&run.run_id)),
-                title: format!("{at}, {}, {}", words(run.state.as_str()), duration(took)),
-            }
-        });
-        let bars: Vec<Bar> = bars.collect();
+    /// Newest first.
+    pub(crate) fn new(bars: impl Iterator<Item = Bar>, usual: Option<TimeDelta>, places: usize) -> Durations {
+        let mut bars: Vec<Bar> = bars.take(places).collect();
+        bars.reverse();
         let longest = bars.iter().map(|bar| bar.took).max().unwrap_or_default();
         Durations { bars, places, longest, usual }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bars.len()
     }
 }
 
@@ -72,7 +85,7 @@ impl fmt::Display for Durations {
         let left = self.places - self.bars.len();
         for (place, bar) in self.bars.iter().enumerate() {
             let (x, width) = (Percent((left + place) * step), Percent(step * 3 / 4));
-            let (state, tall, title) = (bar.state.as_str(), tall(bar.took), Escaped(&bar.title));
+            let (state, tall, title) = (bar.state, tall(bar.took), Escaped(&bar.title));
             write!(
                 f,
                 r#"<a href="{}" aria-label="{title}"><title>{title}</title><rect class="hit" x="{x}" y="0" width="{width}" height="{}"/><rect class="b s-{state}" x="{x}" y="{}" width="{width}" height="{tall}" rx="2"/>"#,

@@ -170,6 +170,9 @@ async fn a_form_says_first_what_it_would_do_and_the_page_of_a_backfill_has_its_b
         "{:?}",
         page.links()
     );
+    let cells = page.html.split(r#"<ol class="cells" aria-label="Dates">"#).nth(1).expect("its dates are drawn");
+    assert_eq!(cells.split("</ol>").next().map(|cells| cells.matches("<li>").count()), Some(3), "{}", page.html);
+    assert!(page.has(r#"aria-label="2026-01-03 02:00:00: no status""#), "{}", page.html);
     assert!(browser.get("/backfills").await.has("Backfill 1") && browser.get(place).await.has("Backfill 1"));
     for (button, said) in [("pause", "paused"), ("unpause", "running"), ("stop", "cancelled")] {
         let done = browser.submit("/backfills/1", "/backfills/1", &[("do", button)]).await;

@@ -85,6 +85,21 @@ async fn a_mapped_task_that_failed_says_how_many_elements_did_and_the_first_erro
     let task = browser.get(&format!("{of_run}/tasks/each")).await;
     assert!(task.has("2 of 3 elements failed.") && task.has("The first error, of element 1: boom 1"), "{}", task.html);
     assert!(!task.has("marked"), "{}", task.html);
+    let drawn: Vec<_> =
+        task.html.split(r#"<a class="cell s-"#).skip(1).filter_map(|cell| cell.split(' ').next()).collect();
+    assert_eq!(drawn, ["failed", "failed", "success"], "those that failed come first: {}", task.html);
+    assert!(task.has(r#"/tasks/each/2" title="[2]: failed, "#), "{}", task.html);
+    assert!(!task.has("In the last"), "there is one run: {}", task.html);
+    let again = web.trigger("wide").await;
+    let again = key_of(&mut db, "wide", &again).await;
+    let lease = web.claim(&mut db, again).await;
+    web.end(&mut db, lease, TaskState::Success, &[]).await;
+    let task = browser.get(&format!("{of_run}/tasks/each")).await;
+    assert!(
+        task.has("In the last 2 runs") && task.has(&format!(r#"href="{of_run}/tasks/each" aria-label="#)),
+        "{}",
+        task.html
+    );
     let banner = browser.get(&of_run).await;
     assert!(banner.has("each failed: 2 of 3 elements.") && banner.has("of element 1: boom 1"), "{}", banner.html);
     assert!(banner.has("Ask <strong>Ada</strong> first."), "{}", banner.html);

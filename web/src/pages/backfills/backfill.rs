@@ -31,6 +31,8 @@ struct BackfillPage {
     created: parts::Ago,
     completed: Option<parts::Ago>,
     conf: Option<String>,
+    /// All dates, or the first of very many.
+    strip: parts::Cells,
     lines: Vec<Line>,
     first: Option<String>,
     on: Option<String>,
@@ -46,6 +48,8 @@ struct Line {
 }
 
 const OF_A_PAGE: i64 = 100;
+/// Dates in the picture.
+const MOST_DRAWN: i64 = 1_500;
 
 pub(crate) async fn show(
     State(app): State<App>,
@@ -61,6 +65,7 @@ pub(crate) async fn show(
     let mut dates = list_dates(&mut db, id, after, OF_A_PAGE + 1).await?;
     let more = dates.len() as i64 > OF_A_PAGE;
     dates.truncate(narrow::size(OF_A_PAGE));
+    let drawn = list_dates(&mut db, id, 0, MOST_DRAWN).await?;
     let (word, said) = standing(&row);
     let on = dates.last().filter(|_| more).map(|last| format!("{}?after={}", href(id), last.ordinal));
     let page = BackfillPage {
@@ -75,6 +80,7 @@ pub(crate) async fn show(
         created: parts::ago(row.created_at, shell.now),
         completed: row.completed_at.map(|at| parts::ago(at, shell.now)),
         conf: row.conf.as_ref().map(|conf| format!("{conf:#}")),
+        strip: parts::Cells::new("Dates", drawn.iter().map(|date| cell(date, &row.dag_id)).collect()),
         lines: dates.into_iter().map(|date| line(date, &row.dag_id)).collect(),
         first: (after > 0).then(|| href(id)),
         on,
@@ -85,17 +91,29 @@ pub(crate) async fn show(
     html(StatusCode::OK, &page)
 }
 
+/// The state whose sign stands for what became of a date.
+fn state_of(date: &BackfillDate) -> &'static str {
+    match (date.state.parse::<RunState>(), date.state.as_str()) {
+        (Ok(state), _) => state.as_str(),
+        (Err(_), "skipped") => "skipped",
+        (Err(_), "dropped") => "removed",
+        (Err(_), _) => "none",
+    }
+}
+
+fn cell(date: &BackfillDate, dag_id: &str) -> parts::Cell {
+    parts::Cell {
+        name: day(date.logical_date),
+        state: state_of(date),
+        took: date.started_at.zip(date.ended_at).map(|(start, end)| end - start),
+        href: date.run_id.as_ref().map(|run_id| run_href(dag_id, run_id)),
+    }
+}
+
 fn line(date: BackfillDate, dag_id: &str) -> Line {
-    let run_state: Option<RunState> = date.state.parse().ok();
-    let state = match (run_state, date.state.as_str()) {
-        (Some(state), _) => parts::state(state.as_str()),
-        (None, "skipped") => parts::state("skipped"),
-        (None, "dropped") => parts::state("removed"),
-        (None, _) => parts::state("none"),
-    };
     Line {
         date: day(date.logical_date),
-        state,
+        state: parts::state(state_of(&date)),
         why: date.why.unwrap_or_default(),
         run: date.run_id.map(|run_id| (run_href(dag_id, &run_id), run_id)),
         took: date.started_at.zip(date.ended_at).map(|(start, end)| parts::duration(end - start)),

@@ -4,7 +4,7 @@ use super::{Found, Head, details, find, know_it};
 use crate::extract::DagPath;
 use crate::pages::home::task_href;
 use crate::pages::{Shell, assets, encoded, html};
-use crate::parts::{self, Durations, Now};
+use crate::parts::{self, Bar, Durations, Now};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -79,7 +79,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): 
     let ids: Vec<Uuid> = runs.iter().map(|run| run.id).collect();
     let late = late_runs(&mut db, &ids).await?.len();
     let page = OverviewPage {
-        durations: Durations::new(&marks, usual, now, narrow::size(HISTORY)),
+        durations: Durations::new(marks.iter().map(|run| Bar::new(run, now)), usual, narrow::size(HISTORY)),
         runs: runs.len(),
         upcoming: upcoming(&found, UPCOMING, now),
         facts: facts(&found, &runs, late),

@@ -339,7 +339,16 @@ mod tests {
 
     fn span(task: TaskIdx, queued: i64, started: i64, ended: i64) -> TaskSpan {
         let (first_queued, first_started, last_ended) = (Some(at(queued)), at(started), Some(at(ended)));
-        TaskSpan { task, instances: 1, first_queued, first_started, last_ended, lost_no: 0, waits: false }
+        TaskSpan {
+            run: Uuid::nil(),
+            task,
+            instances: 1,
+            first_queued,
+            first_started,
+            last_ended,
+            lost_no: 0,
+            waits: false,
+        }
     }
 
     #[test]
