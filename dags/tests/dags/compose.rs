@@ -1,5 +1,7 @@
 //! compose.yml and what it mounts: read as what they are, and held against what the binary expects.
 
+mod native;
+
 use orch_sdk::task::Connection;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -306,7 +306,7 @@ pub(crate) fn command(home: &Path) -> Command {
     without_settings(Command::new(orch), home)
 }
 
-fn bundle(home: &Path) -> Command {
+pub(crate) fn bundle(home: &Path) -> Command {
     without_settings(Command::new(env!("CARGO_BIN_EXE_orch-pipelines")), home)
 }
 

@@ -52,10 +52,15 @@ impl Behaviour {
 
 impl S3Server {
     pub async fn start() -> S3Server {
+        S3Server::start_for(ACCESS_KEY, SECRET_KEY).await
+    }
+
+    /// With keys of one's own.
+    pub async fn start_for(access_key: &str, secret_key: &str) -> S3Server {
         let folder = tempfile::Builder::new().prefix("orch-s3-").tempdir().expect("a temporary folder can be made");
         let files = FileSystem::new(folder.path()).expect("a folder can be served");
         let mut service = S3ServiceBuilder::new(files);
-        service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        service.set_auth(SimpleAuth::from_single(access_key, secret_key));
         let service = service.build();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));

@@ -82,6 +82,29 @@ impl Kafka {
         brokers
     }
 
+    /// A broker with settings of one's own, which are told its folder and three ports: `address` is at the first.
+    pub async fn configured(settings: impl FnOnce(&Path, [u16; 3]) -> String + Send + 'static) -> Kafka {
+        let prepared = tokio::task::spawn_blocking(move || {
+            let (installed, folder, ports) = (install(), temporary(), Ports::free());
+            let properties = folder.path().join("server.properties");
+            let Ports { plain, encrypted, controller } = ports;
+            write(&properties, &settings(folder.path(), [plain, encrypted, controller]));
+            format_storage(&installed, &properties);
+            Kafka { id: 1, installed, guard: None, ports, folder }
+        });
+        let mut broker = prepared.await.expect("preparing a broker does not panic");
+        broker.launch();
+        broker.wait_until_started().await;
+        broker
+    }
+
+    /// One of Kafka's own programs, by its class.
+    pub fn program(&self, class: &str) -> Command {
+        let mut program = java(&self.installed);
+        program.arg(class);
+        program
+    }
+
     /// As Kafka numbers it within its cluster.
     pub fn id(&self) -> usize {
         self.id
@@ -163,15 +186,7 @@ fn archive_classes(installed: &Installed) {
     let folder = temporary();
     let ports = Ports::free();
     let properties = configure(folder.path(), 1, &[ports]);
-    let format = [
-        "kafka.tools.StorageTool",
-        "format",
-        "--cluster-id",
-        "orchorchorchorchorchog",
-        "--config",
-        properties.to_str().expect("a path in UTF-8"),
-    ];
-    run(java(installed).args(format));
+    format_storage(installed, &properties);
     let storage = installed.folder.join("storage");
     std::fs::create_dir_all(&storage).expect("the folder can be written");
     copy(&folder.path().join("log"), &storage);
@@ -193,6 +208,11 @@ fn archive_classes(installed: &Installed) {
     broker.wait().expect("it ends");
     let output = std::fs::read_to_string(folder.path().join("output")).unwrap_or_default();
     assert!(started && installed.archive().exists(), "Kafka could not be prepared:\n{output}");
+}
+
+fn format_storage(installed: &Installed, properties: &Path) {
+    let words = ["kafka.tools.StorageTool", "format", "--cluster-id", "orchorchorchorchorchog", "--config"];
+    run(java(installed).args(words).arg(properties));
 }
 
 /// What is the same for each program of Kafka. The archive asks for the same class path.

@@ -54,6 +54,12 @@ impl PrivateServer {
         Self::in_folder(&long_name(), changes()).await
     }
 
+    /// One that is reached by TCP, with these settings of `postgresql.conf`.
+    pub async fn over_tcp_with(set: &[(&str, &str)]) -> Self {
+        let settings = set.iter().fold(Settings::without_durability(), |all, (name, value)| all.set(name, value));
+        Self::in_folder(&long_name(), settings).await
+    }
+
     /// One that is reached by TCP, as servers elsewhere are: the name of its folder is too long for a socket.
     pub async fn over_tcp() -> Self {
         Self::in_folder(&long_name(), Settings::without_durability()).await

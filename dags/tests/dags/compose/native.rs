@@ -1,0 +1,235 @@
+//! The services of compose.yml, started here without containers: each with its own command, environment, mounted scripts and
+//! health check, in which only hosts, ports and paths of containers are replaced. Metabase and MinIO cannot be had from package
+//! registries: an S3 server of the tests stands for MinIO, with its account.
+
+use super::{compose, environment, filled, names, root, texts};
+use crate::http::ask;
+use crate::world::{Ended, bundle, command};
+use orch_test_lake::{MariaDb, S3Server};
+use orch_test_support::{Guarded, Kafka, PrivateServer, until};
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use yaml_rust2::Yaml;
+
+/// The file, its secrets, and what stands for what in a container.
+struct Stack {
+    compose: Yaml,
+    secrets: BTreeMap<String, String>,
+    moved: Vec<(String, String)>,
+}
+
+impl Stack {
+    fn service(&self, name: &str) -> &Yaml {
+        &self.compose["services"][name]
+    }
+
+    fn replace(&mut self, there: impl Into<String>, here: impl Into<String>) {
+        self.moved.push((there.into(), here.into()));
+    }
+
+    /// As it is said in a container, said here.
+    fn here(&self, text: &str) -> String {
+        // `$$` is a dollar, whatever follows it.
+        let text = filled(&text.replace("$$", "\0"), &self.secrets).replace('\0', "$");
+        self.moved.iter().fold(text, |text, (there, here)| text.replace(there, here))
+    }
+
+    fn environment(&self, service: &str) -> Vec<(String, String)> {
+        let environment = &self.service(service)["environment"];
+        let value = |name: &str| self.here(environment[name].as_str().unwrap());
+        names(environment).into_iter().map(|name| (name.to_owned(), value(name))).collect()
+    }
+
+    fn value(&self, service: &str, name: &str) -> String {
+        self.here(self.service(service)["environment"][name].as_str().unwrap())
+    }
+
+    /// Asks as Compose does, until the service is healthy.
+    fn until_healthy(&self, service: &str, environment: &[(&str, &str)]) {
+        let ["CMD-SHELL", test] = texts(&self.service(service)["healthcheck"]["test"])[..] else {
+            panic!("{service} has no check for a shell")
+        };
+        until(&format!("{service} to be healthy"), || {
+            let mut shell = shell(&self.here(test));
+            let output = shell.envs(self.environment(service)).envs(environment.iter().copied()).output().unwrap();
+            if output.status.success() { Ok(()) } else { Err(format!("{output:?}")) }
+        });
+    }
+
+    async fn postgres(&mut self) -> PrivateServer {
+        let command = texts(&self.service("postgres")["command"]);
+        let ["postgres", settings @ ..] = &command[..] else { panic!("{command:?}") };
+        let set: Vec<(&str, &str)> = settings.chunks(2).map(|pair| pair[1].split_once('=').unwrap()).collect();
+        assert!(settings.chunks(2).all(|pair| pair[0] == "-c"), "{settings:?}");
+        let server = PrivateServer::over_tcp_with(&set).await;
+        // Role and database are called as the image makes them; the password is set as it would.
+        let address = server.url().split_once('@').unwrap().1.split_once('/').unwrap().0.to_owned();
+        assert_eq!((self.value("postgres", "POSTGRES_USER"), self.value("postgres", "POSTGRES_DB")), owner());
+        let password = self.value("postgres", "POSTGRES_PASSWORD");
+        let mut psql = Command::new("psql");
+        psql.args(["-q", "-v", "ON_ERROR_STOP=1", "-d", &server.url(), "-c"]);
+        psql.arg(format!("alter role orch password '{password}'"));
+        done(psql.args(["-f", root().join("deploy/postgres/databases.sql").to_str().unwrap()]));
+        let port = address.split_once(':').unwrap().1;
+        self.until_healthy("postgres", &[("PGHOST", "127.0.0.1"), ("PGPORT", port)]);
+        self.replace("postgres:5432", address);
+        server
+    }
+
+    async fn mysql(&mut self) -> MariaDb {
+        let server = MariaDb::start().await;
+        let value = |name| self.value("mysql", name);
+        let (database, user, password) = (value("MYSQL_DATABASE"), value("MYSQL_USER"), value("MYSQL_PASSWORD"));
+        let account = format!(
+            "create database {database};\ncreate user {user}@'%' identified by '{password}';\n\
+             grant all on {database}.* to {user}@'%';\n"
+        );
+        server.run(&server.connection("mysql"), &account).await;
+        let tables = std::fs::read_to_string(root().join("deploy/mysql/1-tables.sql")).unwrap();
+        server.run(&server.connection(&database), &tables).await;
+        // The script stands in the image's own, whose function it calls, and finds its files in folders that are mounted.
+        let files = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(files.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let port = server.port().to_string();
+        let rows = std::fs::read_to_string(root().join("deploy/mysql/2-rows.sh")).unwrap();
+        let rows = rows.replace("/retail/", &format!("{}/", crate::data::folder().display()));
+        let rows = rows.replace("/var/lib/mysql-files", files.path().to_str().unwrap());
+        let client = format!("mysql --no-defaults --host=127.0.0.1 --port={port} --user=root");
+        let script = format!("set -euo pipefail\ndocker_process_sql() {{ {client} \"$@\"; }}\n{rows}");
+        done(Command::new("bash").arg("-c").arg(script).envs(self.environment("mysql")));
+        self.until_healthy("mysql", &[("MYSQL_TCP_PORT", &port)]);
+        self.replace("mysql:3306", format!("127.0.0.1:{port}"));
+        server
+    }
+
+    /// The image makes `node.id=1` of `KAFKA_NODE_ID: "1"`.
+    async fn kafka(&mut self, folder: &Path) -> Kafka {
+        let environment = self.environment("kafka");
+        let broker = Kafka::configured(move |data, [inside, outside, controller]| {
+            let at = |text: &str| {
+                let moved = text.replace("INSIDE://:9092", &format!("INSIDE://127.0.0.1:{inside}"));
+                let moved = moved.replace("OUTSIDE://:29092", &format!("OUTSIDE://127.0.0.1:{outside}"));
+                let moved = moved.replace("kafka:9092", &format!("127.0.0.1:{inside}"));
+                let moved = moved.replace("localhost:9092", &format!("localhost:{outside}"));
+                moved
+                    .replace("9093", &controller.to_string())
+                    .replace("/var/lib/kafka/data", data.join("log").to_str().unwrap())
+            };
+            let setting = |(name, value): &(String, String)| {
+                let name = name.strip_prefix("KAFKA_").unwrap().to_lowercase().replace('_', ".");
+                format!("{name}={}\n", at(value))
+            };
+            // The tests' Java has less memory than the image's.
+            let small = "log.cleaner.dedupe.buffer.size=8388608\n".to_owned();
+            environment.iter().map(setting).chain([small]).collect()
+        })
+        .await;
+        // Its programs are scripts there, and classes here.
+        let program = broker.program("org.apache.kafka.tools.TopicCommand");
+        let words: Vec<&str> = program.get_args().filter_map(|word| word.to_str()).collect();
+        let script = folder.join("kafka-topics.sh");
+        std::fs::write(&script, format!("#!/bin/sh\nexec java '{}' \"$@\"\n", words.join("' '"))).unwrap();
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        self.replace("/opt/kafka/bin/kafka-topics.sh", script.to_str().unwrap());
+        self.replace("kafka:9092", broker.address());
+        self.replace("localhost:9092", broker.address());
+        self.until_healthy("kafka", &[]);
+        assert_eq!(texts(&self.service("kafka-topics")["entrypoint"]), ["bash", "-euc"]);
+        done(Command::new("bash").arg("-euc").arg(self.here(texts(&self.service("kafka-topics")["command"])[0])));
+        broker
+    }
+
+    async fn minio(&mut self) -> S3Server {
+        let value = |name| self.value("minio", name);
+        let server = S3Server::start_for(&value("MINIO_ROOT_USER"), &value("MINIO_ROOT_PASSWORD")).await;
+        self.replace("minio:9000", server.endpoint().trim_start_matches("http://"));
+        server
+    }
+
+    /// A container of our image: the entrypoint is the binary, and the command its words. Any port will do.
+    fn command(&self, service: &str, home: &Path) -> Command {
+        let mut command = match texts(&self.service(service)["entrypoint"])[..] {
+            [] => command(home),
+            ["orch-pipelines"] => bundle(home),
+            ref other => panic!("{other:?}"),
+        };
+        command.args(texts(&self.service(service)["command"])).args(["--port", "0"]).envs(self.environment(service));
+        command
+    }
+}
+
+/// As the Postgres of the tests calls its role and its database.
+fn owner() -> (String, String) {
+    ("orch".into(), "orch".into())
+}
+
+fn shell(script: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(script).stdin(Stdio::null());
+    shell
+}
+
+/// What it says; it must succeed.
+#[track_caller]
+fn done(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A server in a folder of its own, when it is up, and where.
+async fn started(folder: &Path, command: &Command) -> (Guarded, String) {
+    std::fs::create_dir(folder).unwrap();
+    let server = Guarded::start(folder, command);
+    server.until_said("http://").await;
+    let said = server.said();
+    let address = said.split_once("http://").unwrap().1.split_whitespace().next().unwrap();
+    let port = address.rsplit_once(':').unwrap().1.to_owned();
+    (server, format!("127.0.0.1:{port}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_services_work_together() {
+    let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
+    let mut stack = Stack { compose: compose(), secrets: environment(), moved: Vec::new() };
+    let _postgres = stack.postgres().await;
+    let _mysql = stack.mysql().await;
+    let _minio = stack.minio().await;
+    let _kafka = stack.kafka(home.path()).await;
+
+    let (orch, at) = started(&home.path().join("orch"), &stack.command("orch", home.path())).await;
+    assert_eq!(ask(&at, "/healthz", &[]).status, 200);
+    let (_logging, logging) = {
+        let command = stack.command("logging-server", home.path());
+        let started = started(&home.path().join("logging"), &command).await;
+        stack.replace("logging-server:9998", &started.1);
+        started
+    };
+    let (_serving, serving) = started(&home.path().join("serving"), &stack.command("serving", home.path())).await;
+    assert_eq!(ask(&serving, "/health", &[]).status, 200);
+
+    // As `docker compose exec orch orch …`.
+    let run = |words: &[&str]| {
+        let mut command = command(home.path());
+        Ended::of(&command.args(words).envs(stack.environment("orch")).output().unwrap())
+    };
+    until("the pipelines", || {
+        let listed = run(&["dags", "list", "-o", "plain"]);
+        if listed.out.contains("retail_medallion") { Ok(()) } else { Err(format!("{listed:?}\n{}", orch.said())) }
+    });
+    run(&["dags", "trigger", "retail_medallion", "--wait"]).done();
+    let mut psql = Command::new("psql");
+    let warehouse = stack.value("orch", "ORCH_CONN_RETAIL_POSTGRES");
+    psql.args(["-At", "-d", &warehouse, "-c"]);
+    let loaded = done(psql.arg("select count(*) from retail.orders_fact"));
+    assert_eq!(loaded.trim(), "172198");
+
+    assert_eq!(ask(&logging, "/log?city=Compose&temperature=7.5", &[]).status, 200);
+    until("the reading in its table", || {
+        let read = run(&["sql", "select temperature from default.weather where city = 'Compose'", "-o", "csv"]);
+        if read.out.contains("7.5") { Ok(()) } else { Err(format!("{read:?}\n{}", orch.said())) }
+    });
+    run(&["doctor"]).done();
+}
