@@ -91,8 +91,11 @@ def test_events_go_on_when_the_connection_breaks(orch: Orch, relay: Relay) -> No
 def test_why_names_what_a_task_waits_for(orch: Orch) -> None:
     run_id = orch.trigger(_ASKS).dag_run_id
     (publish,) = orch.why(_ASKS, run_id, "publish")
-    assert "limits" in publish.summary and [upstream.task_id for upstream in publish.upstream] == ["limits", "approved"]
-    assert [why.task_id for why in orch.why(_ASKS, run_id)] == ["limits", "approved", "publish"]
+    # The first task ends by itself, at any moment.
+    assert "limits" in publish.summary or "approved" in publish.summary
+    assert [upstream.task_id for upstream in publish.upstream] == ["limits", "approved"]
+    waits = [why.task_id for why in orch.why(_ASKS, run_id)]
+    assert waits in (["limits", "approved", "publish"], ["approved", "publish"])
     with pytest.raises(TimeoutError, match=r"is not over after 0\.2 s"):
         orch.wait(_ASKS, run_id, timeout=0.2)
     orch.cancel(_ASKS, run_id)
