@@ -63,7 +63,7 @@ impl Known {
         Ok(Known { map: Map::of(&flows, &streams), streams })
     }
 
-    /// A picture of what is that many steps from some data; none if nothing is.
+    /// A picture of what is that many steps from some data; none if nothing is, or too much.
     pub(in crate::pages) async fn near(
         &self,
         app: &Inner,
@@ -96,8 +96,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     }
     let around = if of.is_empty() { None } else { Some(known.map.around(&here, reach, usize::MAX)) };
     let shown = around.as_ref().unwrap_or(&known.map);
-    let (things, is_too_much) = (shown.things().len(), shown.things().len() > MOST_THINGS);
-    let drawing = if is_too_much { None } else { draw(&app, &mut db, shown, &here, &known.streams, shell.now).await? };
+    let things = shown.things().len();
+    let drawing = draw(&app, &mut db, shown, &here, &known.streams, shell.now).await?;
     let mut names: BTreeSet<String> = known.map.things().iter().map(Thing::name).collect();
     names.extend(known.map.things().iter().filter_map(|thing| match thing {
         Thing::Task(dag_id, _) => Some(dag_id.clone()),
@@ -148,7 +148,7 @@ async fn draw(
     now: Now,
 ) -> Result<Option<Drawing>, Refusal> {
     let things: Vec<&Thing> = map.in_order();
-    if things.is_empty() {
+    if things.is_empty() || things.len() > MOST_THINGS {
         return Ok(None);
     }
     let assets = assets(db, &things).await?;
