@@ -24,6 +24,7 @@ mod throughput;
 mod ticks;
 mod topic;
 
+pub use idle::{Still, stand_still};
 pub use stats::percentile;
 
 use std::collections::BTreeMap;

@@ -19,6 +19,7 @@ use orch_store::stream::{
     failures_of, register_streams, release_streams,
 };
 use orch_store::{StoreError, StoreResult};
+use sqlx::{Connection as _, PgConnection};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,7 +85,7 @@ impl Declared {
 pub(crate) async fn host(host: StreamHost, declared: watch::Receiver<Arc<Declared>>, ends: LogEnds) -> StoreResult<()> {
     let process = format!("{}:{}", host.name, Uuid::new_v4().simple());
     let (streams, shares) = (Works::default(), Works::default());
-    let mut party = Party { host: host.clone(), declared, process, ends, streams, shares };
+    let mut party = Party { host: host.clone(), declared, process, ends, streams, shares, session: None };
     let done = tokio::select! {
         done = party.beat_on() => done,
         () = host.stop.cancelled() => Ok(()),
@@ -104,6 +105,8 @@ struct Party {
     ends: LogEnds,
     streams: Works<Lease>,
     shares: Works<ShareLease>,
+    /// Of the beats, which are all that an idle process does. A pool asks a question each time a session is given back.
+    session: Option<PgConnection>,
 }
 
 impl Party {
@@ -155,7 +158,24 @@ impl Party {
         release_streams(&mut *self.host.pool.acquire().await?, &self.process).await
     }
 
+    /// The session of the beats, if it is alive, or another one. One that failed is not given back.
+    async fn session(&mut self) -> StoreResult<PgConnection> {
+        if let Some(mut db) = self.session.take()
+            && db.ping().await.is_ok()
+        {
+            return Ok(db);
+        }
+        Ok(self.host.pool.acquire().await?.detach())
+    }
+
     async fn beat(&mut self) -> StoreResult<()> {
+        let mut db = self.session().await?;
+        self.beat_by(&mut db).await?;
+        self.session = Some(db);
+        Ok(())
+    }
+
+    async fn beat_by(&mut self, db: &mut PgConnection) -> StoreResult<()> {
         let declared = self.declared.borrow().clone();
         // What is declared otherwise by now is ended, and taken again at this beat.
         self.streams.keep(|lease, version| declared.version_of(&lease.name) == Some(version));
@@ -168,8 +188,7 @@ impl Party {
             room: i64::try_from(MOST.saturating_sub(held.len())).unwrap_or(0),
             lease: self.host.lease,
         };
-        let mut db = self.host.pool.acquire().await?;
-        let beaten = beat(&mut db, &said).await?;
+        let beaten = beat(db, &said).await?;
         self.streams.keep(|lease, _| beaten.kept.contains(lease));
         for lease in beaten.taken {
             self.start(lease, &declared);
@@ -186,7 +205,7 @@ impl Party {
             held: &held,
             lease: self.host.lease,
         };
-        let beaten = beat_shares(&mut db, &said).await?;
+        let beaten = beat_shares(db, &said).await?;
         self.shares.keep(|lease, _| beaten.kept.contains(lease));
         for lease in beaten.taken {
             self.start_share(lease, &declared);

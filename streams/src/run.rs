@@ -20,7 +20,8 @@ use tokio::time::Instant;
 
 /// Records that are decoded at once.
 const CHUNK: Most = Most { records: 16_384, bytes: 4 << 20 };
-/// Nothing came for so long: offsets that hold no record are written down, and new partitions are looked for.
+/// Nothing came for so long: offsets that hold no record are written down, and new partitions are looked for. Longer than
+/// [`LOOK_AT_ENDS`], so the ends have just been seen by then.
 const QUIET: Duration = Duration::from_mins(5);
 /// The ends of a topic tell people how far behind the stream is.
 const LOOK_AT_ENDS: Duration = Duration::from_mins(1);
@@ -265,7 +266,6 @@ async fn gather(
             lot.watermarks = at.time.watermarks();
             return Ok(Some(lot));
         }
-        at.look(reader).await?;
         if at.has_new_partitions() {
             return Ok(None);
         }
@@ -302,6 +302,7 @@ mod tests {
     struct Replaced {
         same_for: usize,
         next: i64,
+        looks: usize,
     }
 
     impl TopicReader for Replaced {
@@ -312,6 +313,7 @@ mod tests {
         }
 
         fn bounds(&mut self) -> BoxFuture<'_, TaskResult<Vec<Bounds>>> {
+            self.looks += 1;
             Box::pin(async { Ok(vec![Bounds { partition: 0, first: 0, next: 3 }]) })
         }
 
@@ -348,10 +350,14 @@ mod tests {
         }
     }
 
-    async fn gathered(mut reader: Replaced) -> TaskResult<Option<Lot>> {
+    fn users() -> Stream {
         let fields = Schema::new(vec![Field::new("id", DataType::Int64, true)]);
         let table = "db.users".parse().unwrap();
-        let stream = Stream::new("users").topic("users").json(fields).append(table, TableDef::new());
+        Stream::new("users").topic("users").json(fields).append(table, TableDef::new())
+    }
+
+    async fn gathered(mut reader: Replaced) -> TaskResult<Option<Lot>> {
+        let stream = users();
         let clock = Clock { then: DateTime::UNIX_EPOCH, asked: Instant::now() };
         let (identity, bounds) = (reader.identity().await?, reader.bounds().await?);
         let mut at = Place::new(identity, &[(0, reader.next)], &bounds, EventTime::default());
@@ -366,9 +372,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_lot_of_a_topic_that_was_created_again_is_not_published() {
-        let lot = gathered(Replaced { same_for: 2, next: 2 }).await.unwrap();
+        let lot = gathered(Replaced { same_for: 2, next: 2, looks: 0 }).await.unwrap();
         assert_eq!(lot.unwrap().records, 1);
-        let error = gathered(Replaced { same_for: 1, next: 2 }).await.unwrap_err();
+        let error = gathered(Replaced { same_for: 1, next: 2, looks: 0 }).await.unwrap_err();
         assert_eq!(error.to_string(), "topic `users` was created again while it was read");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_stream_looks_at_its_topic_once_in_five_minutes() {
+        let mut reader = Replaced { same_for: 1, next: 3, looks: 0 };
+        let clock = Clock { then: DateTime::UNIX_EPOCH, asked: Instant::now() };
+        let bounds = [Bounds { partition: 0, first: 0, next: 3 }];
+        let mut at = Place::new("kafka/a/users/1".into(), &[(0, 3)], &bounds, EventTime::default());
+        let stream = users();
+        let quiet = gather(&stream, &mut reader, &mut at, &clock);
+        tokio::time::timeout(Duration::from_mins(62), quiet).await.unwrap_err();
+        assert_eq!(reader.looks, 12);
     }
 }

@@ -21,7 +21,7 @@ use orch_bench::{Group, Suite};
 use std::process::ExitCode;
 
 /// What is promised, for two cores with the servers beside.
-const TARGETS: [Target; 41] = [
+const TARGETS: [Target; 43] = [
     memory("stream10m_rss_mb", 512.0),
     speed("mysql_parquet_rows_per_s", 1_500_000.0),
     speed("mysql_iceberg_rows_per_s", 1_000_000.0),
@@ -57,6 +57,8 @@ const TARGETS: [Target; 41] = [
     memory("kafka_iceberg_rss_mb", 256.0),
     speed("kafka_upsert_rows_per_s", 40_000.0),
     time("kafka_freshness_p95_ms", "ms", 1_000.0),
+    time("quiet_streams_statements_per_min", "/min", 30.0),
+    time("quiet_streams_cpu_percent", "%", 1.0),
     speed("cdc_snapshot_rows_per_s", 1_000_000.0),
     speed("cdc_changes_per_s", 50_000.0),
     memory("cdc_rss_mb", 300.0),
@@ -66,10 +68,11 @@ const TARGETS: [Target; 41] = [
 ];
 
 /// What streams goes first: the most memory that a process ever had is never forgotten whole.
-const GROUPS: [Group; 17] = [
+const GROUPS: [Group; 18] = [
     Group { rows: &["stream10m_rss_mb"], measure: sources::stream },
     Group { rows: &KAFKA, measure: streams::kafka::rows },
     Group { rows: &CHANGES, measure: streams::changes::rows },
+    Group { rows: &["quiet_streams_statements_per_min", "quiet_streams_cpu_percent"], measure: streams::quiet::rows },
     Group { rows: &["taxi3m_s", "taxi3m_rss_mb"], measure: taxi::month },
     Group { rows: &["mysql_parquet_rows_per_s", "mysql_iceberg_rows_per_s"], measure: sources::copy },
     Group { rows: &["iceberg_commit_p50_ms", "iceberg_upsert1000_p50_ms"], measure: tables::commits },

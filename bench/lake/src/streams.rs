@@ -3,6 +3,7 @@
 pub(crate) mod changes;
 mod debezium;
 pub(crate) mod kafka;
+pub(crate) mod quiet;
 
 use crate::place::lake;
 use anyhow::{Context as _, Result, ensure};

@@ -3,7 +3,6 @@
 //! Statements are counted in the server's log, which is told to hold them all for the time: transactions as
 //! `pg_stat_database` counts them hold those of autovacuum too and hide what one transaction sends.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -13,7 +12,7 @@ use sqlx::postgres::PgConnection;
 use super::process::Processes;
 use super::{Bench, Figure, log, pause};
 use crate::dags::Beside;
-use crate::measure::server::Server;
+use crate::measure::server::{DataDir, Server};
 
 const IDLE_DAGS: u32 = 200;
 /// Statements of which a reader hears.
@@ -23,24 +22,41 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
     bench.stop()?;
     let (settle, seconds) = (bench.times(10, 3), bench.times(60, 15));
     let server = Server::start(&bench.data, Beside { idle: IDLE_DAGS, ..Beside::default() })?;
-    let log_file = bench.data.data().join("postgres.log");
-    let figures = stand_still(&server, &log_file, settle as u64, seconds as u64)?;
+    let still = stand_still(&bench.data, &server, settle as u64, seconds as u64)?;
     server.stop()?;
-    Ok(figures)
+    Ok(vec![
+        Figure::new("idle_rss_mb", still.rss_mb, 1).with("dags", IDLE_DAGS),
+        Figure::new("idle_cpu_percent", still.cpu_percent, 1)
+            .with("seconds", seconds)
+            .with("postgres_cpu_percent", still.postgres_cpu_percent),
+        Figure::new("idle_queries_per_min", still.statements_per_min, 1).with("seconds", seconds),
+    ])
 }
 
-fn stand_still(server: &Server, log_file: &PathBuf, settle: u64, seconds: u64) -> Result<Vec<Figure>> {
+/// What an installation costs while nothing is asked of it.
+#[derive(Debug)]
+pub struct Still {
+    pub rss_mb: f64,
+    /// Of one core.
+    pub cpu_percent: f64,
+    pub postgres_cpu_percent: f64,
+    pub statements_per_min: f64,
+}
+
+/// Looks on for so many seconds, after so many in which the installation comes to rest.
+pub fn stand_still(data: &DataDir, server: &Server, settle: u64, seconds: u64) -> Result<Still> {
+    let log_file = data.data().join("postgres.log");
     pause::pause(Duration::from_secs(settle))?;
     log_statements(&server.database_url, true)?;
     pause::pause(Duration::from_millis(300))?;
-    let read = || std::fs::read(log_file).with_context(|| format!("cannot read `{}`", log_file.display()));
+    let read = || std::fs::read(&log_file).with_context(|| format!("cannot read `{}`", log_file.display()));
     let already = read()?.len();
 
     let processes = Processes::of(server.pid())?;
     let (start, before) = (Instant::now(), processes.cpu_seconds());
     pause::pause(Duration::from_secs(seconds))?;
     let (took, after) = (start.elapsed().as_secs_f64(), processes.cpu_seconds());
-    let rss = Processes::of(server.pid())?.rss_mb()?;
+    let rss_mb = Processes::of(server.pid())?.rss_mb()?;
     let log = read()?;
     log_statements(&server.database_url, false)?;
 
@@ -52,13 +68,12 @@ fn stand_still(server: &Server, log_file: &PathBuf, settle: u64, seconds: u64) -
     }
     let percent = |before: f64, after: f64| (after - before) / took * 100.0;
     let count: usize = statements.values().sum();
-    Ok(vec![
-        Figure::new("idle_rss_mb", rss, 1).with("dags", IDLE_DAGS),
-        Figure::new("idle_cpu_percent", percent(before.0, after.0), 1)
-            .with("seconds", seconds)
-            .with("postgres_cpu_percent", percent(before.1, after.1)),
-        Figure::new("idle_queries_per_min", count as f64 * 60.0 / took, 1).with("seconds", seconds),
-    ])
+    Ok(Still {
+        rss_mb,
+        cpu_percent: percent(before.0, after.0),
+        postgres_cpu_percent: percent(before.1, after.1),
+        statements_per_min: count as f64 * 60.0 / took,
+    })
 }
 
 /// Tells the server to log every statement, or not any more.

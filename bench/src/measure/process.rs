@@ -57,12 +57,12 @@ impl Processes {
     }
 }
 
-/// The peak is counted from now on.
 /// The most memory that one process had, without its children.
 pub fn peak_of(pid: u32) -> Result<f64> {
     status_mb(pid, "VmHWM:")
 }
 
+/// The peak is counted from now on.
 pub fn forget_peak(pid: u32) -> Result<()> {
     let path = format!("/proc/{pid}/clear_refs");
     std::fs::write(&path, "5").with_context(|| format!("cannot write `{path}`"))

@@ -8,7 +8,7 @@ use orch_sdk::task::{TaskResult, fatal};
 use orch_store::hint::{Hint, Hints};
 use orch_store::stream::ends_of_log;
 use orch_store::topic::{self, ReadFrom, Topic};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -164,9 +164,8 @@ impl LogTopic {
     }
 
     /// The topic as it is now, which may have more partitions.
-    async fn look(&mut self) -> TaskResult<()> {
-        let found = topic::get_topic(&mut *self.pool.acquire().await?, &self.name).await?;
-        match found {
+    async fn look(&mut self, db: &mut PgConnection) -> TaskResult<()> {
+        match topic::get_topic(db, &self.name).await? {
             Some(found) if found.no == self.topic.no => {
                 self.topic = found;
                 Ok(())
@@ -187,8 +186,9 @@ impl TopicReader for LogTopic {
 
     fn bounds(&mut self) -> BoxFuture<'_, TaskResult<Vec<Bounds>>> {
         Box::pin(async {
-            self.look().await?;
-            let rows = topic::list_partitions(&mut *self.pool.acquire().await?, &self.topic).await?;
+            let mut db = self.pool.acquire().await?;
+            self.look(&mut db).await?;
+            let rows = topic::list_partitions(&mut db, &self.topic).await?;
             let bounds = rows.into_iter().map(|row| Bounds {
                 partition: i32::from(row.partition),
                 first: row.first_offset,

@@ -1,0 +1,52 @@
+//! What streams cost while nothing comes: an installation without, and the same with files of streams.
+
+use anyhow::{Result, ensure};
+use orch_bench::server::Server;
+use orch_bench::{Bench, Figure, pause, stand_still};
+use sqlx::{Connection as _, PgConnection};
+use std::time::Duration;
+
+const STREAMS: usize = 20;
+const SETTLE_SECONDS: u64 = 20;
+/// Files are read within a second or two, and streams begin one after the other.
+const PATIENCE: Duration = Duration::from_mins(1);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
+    bench.stop()?;
+    // A quiet stream looks at its topic each five minutes.
+    let seconds = bench.times(600, 30) as u64;
+    let server = Server::start_with(bench.data(), &[])?;
+    let steer = |sql: &'static str| -> Result<i64> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut db = PgConnection::connect(&server.database_url).await?;
+            Ok(sqlx::query_scalar(sql).fetch_one(&mut db).await?)
+        })
+    };
+    let paused = steer("with paused as (update dag set is_paused = true returning 1) select count(*) from paused")?;
+    ensure!(paused > 0, "there are no DAGs");
+    let without = stand_still(bench.data(), &server, SETTLE_SECONDS, seconds)?;
+
+    let folder = bench.data().data().join("dags");
+    for number in 0..STREAMS {
+        let text = format!("topic: quiet_{number}\nfields: {{id: integer, city: text}}\ntable: bench.quiet_{number}\n");
+        std::fs::write(folder.join(format!("quiet_{number}.stream.yaml")), text)?;
+    }
+    let begin = "with begun as (
+            update stream set is_paused = false where name like 'quiet\\_%' and is_paused returning 1
+        ) select count(*) from stream where name like 'quiet\\_%' and process is not null";
+    pause::until("waiting for the streams", LOOK_EVERY, PATIENCE, || {
+        Ok((steer(begin)? == STREAMS as i64).then_some(()))
+    })?;
+    let with = stand_still(bench.data(), &server, SETTLE_SECONDS, seconds)?;
+    server.stop()?;
+    let row = |name, with: f64, without: f64| {
+        Figure::new(name, with - without, 1).with("streams", STREAMS).with("seconds", seconds).with("without", without)
+    };
+    let cpu = |one: &orch_bench::Still| one.cpu_percent + one.postgres_cpu_percent;
+    Ok(vec![
+        row("quiet_streams_statements_per_min", with.statements_per_min, without.statements_per_min),
+        row("quiet_streams_cpu_percent", cpu(&with), cpu(&without)),
+    ])
+}
