@@ -11,26 +11,32 @@ use crate::error::LakeResult;
 use crate::table::TableName;
 use async_trait::async_trait;
 use futures::future::try_join_all;
+use iceberg::spec::TableMetadata;
 use iceberg::{TableRequirement, TableUpdate};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-/// Names of tables and where their metadata is. Ours is in Postgres; REST, Glue and Hive Metastore fit behind it.
+/// Names of tables and where their metadata is. Ours is in Postgres; those of others answer by REST.
 #[async_trait]
 pub trait Catalog: Debug + Send + Sync {
     /// Under which its tables are known: one Postgres holds several catalogs.
     fn name(&self) -> &str;
 
-    /// The location of the table's metadata.
-    async fn load(&self, table: &TableName) -> LakeResult<Option<String>>;
-
-    /// The same for several tables, in their order.
-    async fn locations(&self, tables: &[TableName]) -> LakeResult<Vec<Option<String>>> {
-        try_join_all(tables.iter().map(|table| self.load(table))).await
+    /// It writes the metadata of tables itself, and says where they are. Else they are written before it is told of them.
+    fn writes_metadata(&self) -> bool {
+        false
     }
 
-    /// Adds a table whose metadata was written. The namespace need not exist.
-    async fn create(&self, table: &TableName, location: &str) -> LakeResult<()>;
+    async fn load(&self, table: &TableName) -> LakeResult<Option<Located>>;
+
+    /// Where the metadata of several tables are, in the order of the tables.
+    async fn locations(&self, tables: &[TableName]) -> LakeResult<Vec<Option<String>>> {
+        let location = async |table| Ok(self.load(table).await?.map(|found| found.location));
+        try_join_all(tables.iter().map(location)).await
+    }
+
+    /// Adds a table. The namespace need not exist.
+    async fn create(&self, new: &NewTable<'_>) -> LakeResult<Located>;
 
     /// Takes the name away, not the files. `false`: there was none.
     async fn drop_table(&self, table: &TableName) -> LakeResult<bool>;
@@ -68,6 +74,32 @@ pub trait Catalog: Debug + Send + Sync {
 
 pub type Properties = BTreeMap<String, String>;
 
+/// A table as its catalog knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// Of its metadata.
+    pub location: String,
+    /// From a catalog that tells them; else they are in the file at `location`.
+    pub metadata: Option<Box<TableMetadata>>,
+}
+
+impl Located {
+    pub fn at(location: impl Into<String>) -> Located {
+        Located { location: location.into(), metadata: None }
+    }
+}
+
+/// A table to be added.
+#[derive(Debug, Clone, Copy)]
+pub struct NewTable<'a> {
+    pub table: &'a TableName,
+    pub metadata: &'a TableMetadata,
+    /// Where they were written, for a catalog that does not write them itself.
+    pub location: &'a str,
+    /// Where the files of the table have to be, if not where they usually are.
+    pub folder: Option<&'a str>,
+}
+
 /// One commit, as every kind of catalog needs it: those that keep a location take `next`, those that write the metadata
 /// themselves (REST) take the updates.
 #[derive(Debug, Clone, Copy)]
@@ -79,9 +111,10 @@ pub struct Swap<'a> {
     pub updates: &'a [TableUpdate],
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Swapped {
-    Done,
+    /// With the table as it is now, from a catalog that writes the metadata itself; else it is at `next`.
+    Done(Option<Located>),
     /// The table was not at `base`: somebody was faster, or it is gone.
     Moved,
 }

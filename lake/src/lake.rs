@@ -6,7 +6,7 @@ pub(crate) mod home;
 use crate::{
     boxed,
     bucket::{self, Bucket},
-    catalog::{Catalog, PgCatalog, no_table},
+    catalog::{Catalog, Located, NewTable, PgCatalog, no_table},
     error::{LakeError, LakeResult},
     storage::Storages,
     table::cache::Cache,
@@ -119,16 +119,24 @@ impl Lake {
     #[boxed]
     pub async fn find(&self, name: &TableName) -> LakeResult<Option<Table>> {
         match self.0.catalog.load(name).await? {
-            Some(location) => Ok(Some(self.table_at(name, &location).await?)),
+            Some(found) => Ok(Some(self.located(name, found).await?)),
             None => Ok(None),
         }
+    }
+
+    pub(crate) async fn located(&self, name: &TableName, found: Located) -> LakeResult<Table> {
+        let Located { location, metadata } = found;
+        let metadata = match metadata {
+            Some(metadata) => self.0.cache.keep_metadata(&location, *metadata),
+            None => self.0.cache.metadata(&self.0.io, &location).await?,
+        };
+        Table::new(self, name, &location, metadata)
     }
 
     /// The table as one metadata file has it.
     #[boxed]
     pub async fn table_at(&self, name: &TableName, location: &str) -> LakeResult<Table> {
-        let metadata = self.0.cache.metadata(&self.0.io, location).await?;
-        Table::new(self, name, location, metadata)
+        self.located(name, Located::at(location)).await
     }
 
     /// Makes a new, empty table.
@@ -137,16 +145,24 @@ impl Lake {
     /// `LakeError::TableExists`; or the definition contradicts itself.
     #[boxed]
     pub async fn create(&self, name: &TableName, definition: &TableDef) -> LakeResult<Table> {
-        let creation = definition.creation(name.name(), self.folder_for(name, definition.wanted_location()).await?)?;
+        let (catalog, folder) = (self.catalog(), definition.wanted_location());
+        let home = if catalog.writes_metadata() { None } else { Some(self.folder_for(name, folder).await?) };
+        let creation = definition.creation(name.name(), home.unwrap_or_default())?;
         let metadata = TableMetadataBuilder::from_table_creation(creation)?.build()?.metadata;
-        let location = self.write_new(metadata).await?;
-        if let Err(error) = self.0.catalog.create(name, &location).await {
-            if let LakeError::TableExists { .. } = error {
-                self.0.io.delete(&location).await?;
-            }
-            return Err(error);
+        if catalog.writes_metadata() {
+            let made = catalog.create(&NewTable { table: name, metadata: &metadata, location: "", folder }).await?;
+            return self.located(name, made).await;
         }
-        self.table_at(name, &location).await
+        let location = self.write_new(metadata.clone()).await?;
+        match catalog.create(&NewTable { table: name, metadata: &metadata, location: &location, folder }).await {
+            Ok(made) => self.located(name, made).await,
+            Err(error) => {
+                if let LakeError::TableExists { .. } = error {
+                    self.0.io.delete(&location).await?;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Writes the metadata of a new table, and says where they are. No name leads to them yet.

@@ -75,7 +75,7 @@ impl View {
             Swap { table: &self.name, base: &self.location, next: &next.location, requirements: &[], updates: &[] };
         let mut db = catalog.pool().acquire().await?;
         match catalog.swap_on(&mut db, &swap).await? {
-            Swapped::Done => Ok(next),
+            Swapped::Done(_) => Ok(next),
             Swapped::Moved => {
                 lake.io().delete(&next.location).await?;
                 Err(LakeError::conflict(&self.name, "the view has another version by now"))

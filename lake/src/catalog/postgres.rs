@@ -6,7 +6,7 @@ mod namespaces;
 
 pub use entries::{EntryType, Renamed};
 
-use super::{Catalog, Properties, Swap, Swapped};
+use super::{Catalog, Located, NewTable, Properties, Swap, Swapped};
 use crate::{
     boxed,
     error::{LakeError, LakeResult},
@@ -44,7 +44,7 @@ impl PgCatalog {
         );
         let update = update.bind(swap.next).bind(swap.base).bind(&self.name);
         let done = update.bind(swap.table.namespace()).bind(swap.table.name()).execute(db).await?;
-        Ok(if done.rows_affected() == 1 { Swapped::Done } else { Swapped::Moved })
+        Ok(if done.rows_affected() == 1 { Swapped::Done(None) } else { Swapped::Moved })
     }
 
     async fn declare_on(&self, db: &mut PgConnection, namespace: &str, properties: &Properties) -> LakeResult<()> {
@@ -74,13 +74,14 @@ impl Catalog for PgCatalog {
         &self.name
     }
 
-    async fn load(&self, table: &TableName) -> LakeResult<Option<String>> {
-        let location = sqlx::query_scalar(
+    async fn load(&self, table: &TableName) -> LakeResult<Option<Located>> {
+        let location = sqlx::query_scalar::<_, String>(
             "select metadata_location from lake.iceberg_tables
              where catalog_name = $1 and table_namespace = $2 and table_name = $3
                and coalesce(iceberg_type, 'TABLE') = 'TABLE'",
         );
-        Ok(location.bind(&self.name).bind(table.namespace()).bind(table.name()).fetch_optional(&self.pool).await?)
+        let location = location.bind(&self.name).bind(table.namespace()).bind(table.name());
+        Ok(location.fetch_optional(&self.pool).await?.map(Located::at))
     }
 
     async fn locations(&self, tables: &[TableName]) -> LakeResult<Vec<Option<String>>> {
@@ -96,11 +97,11 @@ impl Catalog for PgCatalog {
         Ok(locations.bind(&self.name).bind(namespaces).bind(names).fetch_all(&self.pool).await?)
     }
 
-    async fn create(&self, table: &TableName, location: &str) -> LakeResult<()> {
-        if self.add(EntryType::Table, table, location).await? {
-            return Ok(());
+    async fn create(&self, new: &NewTable<'_>) -> LakeResult<Located> {
+        if self.add(EntryType::Table, new.table, new.location).await? {
+            return Ok(Located::at(new.location));
         }
-        Err(LakeError::TableExists { table: table.clone() })
+        Err(LakeError::TableExists { table: new.table.clone() })
     }
 
     async fn drop_table(&self, table: &TableName) -> LakeResult<bool> {

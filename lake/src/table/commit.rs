@@ -90,7 +90,8 @@ pub(crate) async fn commit(lake: &Lake, change: Change) -> LakeResult<Committed>
             };
         }
         if let Found::Committed(snapshot_id) = look(&change, &staged_at, &head) {
-            let already = !staged_at.iter().any(|location| seen(&head, location));
+            let is_of_this = head.metadata().snapshot_by_id(change.snapshot_id).is_some();
+            let already = !is_of_this && !staged_at.iter().any(|location| seen(&head, location));
             return Ok(Committed { snapshot_id, already, table: head, retries: attempt });
         }
         if change.is_empty() {
@@ -99,8 +100,11 @@ pub(crate) async fn commit(lake: &Lake, change: Change) -> LakeResult<Committed>
         conflict::check(&change, &head).await?;
         let staged = stage(&change, &head).await?;
         match lake.catalog().swap(&staged.swap()).await {
-            Ok(Swapped::Done) => {
-                let table = staged.table(lake)?;
+            Ok(Swapped::Done(written)) => {
+                let table = match written {
+                    Some(written) => lake.located(change.table(), written).await?,
+                    None => staged.table(lake)?,
+                };
                 return Ok(Committed { table, snapshot_id, already: false, retries: attempt });
             }
             Ok(Swapped::Moved) => staged.discard(lake).await,
@@ -146,8 +150,12 @@ pub(crate) async fn stage(change: &Change, base: &Table) -> LakeResult<Staged> {
             None => LakeResult::Ok(()),
         }
     };
-    try_join(write_list, lake.write_metadata(&built.metadata, &location)).await?;
-    files.push(location.to_string());
+    if lake.catalog().writes_metadata() {
+        write_list.await?;
+    } else {
+        try_join(write_list, lake.write_metadata(&built.metadata, &location)).await?;
+        files.push(location.to_string());
+    }
     let mut requirements = change.requirements.clone();
     requirements.push(TableRequirement::UuidMatch { uuid: base.metadata().uuid() });
     if change.makes_snapshot() {

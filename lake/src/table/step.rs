@@ -143,7 +143,7 @@ impl OfTable {
     async fn swap(&mut self, catalog: &PgCatalog, db: &mut PgConnection) -> LakeResult<()> {
         for part in &mut self.parts {
             let swapped = match &part.state {
-                State::Done => Swapped::Done,
+                State::Done => Swapped::Done(None),
                 State::Unprepared => Swapped::Moved,
                 State::Staged(staged) => catalog.swap_on(db, &staged.swap()).await?,
             };

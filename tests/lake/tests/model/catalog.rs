@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use orch_lake::catalog::{Catalog, Properties, Swap, Swapped};
+use orch_lake::catalog::{Catalog, Located, NewTable, Properties, Swap, Swapped};
 use orch_lake::{LakeError, LakeResult, TableName};
 
 /// What becomes of the next swap.
@@ -43,13 +43,13 @@ impl Catalog for MemoryCatalog {
         "memory"
     }
 
-    async fn load(&self, table: &TableName) -> LakeResult<Option<String>> {
-        Ok(self.tables().get(table).cloned())
+    async fn load(&self, table: &TableName) -> LakeResult<Option<Located>> {
+        Ok(self.tables().get(table).map(Located::at))
     }
 
-    async fn create(&self, table: &TableName, location: &str) -> LakeResult<()> {
-        self.tables().insert(table.clone(), location.to_owned());
-        Ok(())
+    async fn create(&self, new: &NewTable<'_>) -> LakeResult<Located> {
+        self.tables().insert(new.table.clone(), new.location.to_owned());
+        Ok(Located::at(new.location))
     }
 
     async fn drop_table(&self, table: &TableName) -> LakeResult<bool> {
@@ -91,7 +91,7 @@ impl Catalog for MemoryCatalog {
         let swapped = match tables.get_mut(swap.table) {
             Some(location) if location == swap.base => {
                 swap.next.clone_into(location);
-                Swapped::Done
+                Swapped::Done(None)
             }
             _ => Swapped::Moved,
         };

@@ -3,7 +3,7 @@
 use crate::world::{named, open, orders, rows_of, world};
 use async_trait::async_trait;
 use orch_lake::bucket::Options;
-use orch_lake::catalog::{Catalog, PgCatalog, Properties, Swap, Swapped};
+use orch_lake::catalog::{Catalog, Located, NewTable, PgCatalog, Properties, Swap, Swapped};
 use orch_lake::table::CommitStep;
 use orch_lake::{Lake, LakeError, LakeResult, TableName};
 use orch_sdk::task::{Ctx, MemoryHost, TaskError};
@@ -59,11 +59,11 @@ impl Catalog for Lossy {
     fn name(&self) -> &str {
         self.inner.name()
     }
-    async fn load(&self, table: &TableName) -> LakeResult<Option<String>> {
+    async fn load(&self, table: &TableName) -> LakeResult<Option<Located>> {
         self.inner.load(table).await
     }
-    async fn create(&self, table: &TableName, location: &str) -> LakeResult<()> {
-        self.inner.create(table, location).await
+    async fn create(&self, new: &NewTable<'_>) -> LakeResult<Located> {
+        self.inner.create(new).await
     }
     async fn drop_table(&self, table: &TableName) -> LakeResult<bool> {
         self.inner.drop_table(table).await
