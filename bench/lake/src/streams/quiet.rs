@@ -1,4 +1,4 @@
-//! What streams cost while nothing comes: an installation without, and the same with files of streams.
+//! What streams cost while nothing comes: an installation in which all DAGs and streams are paused, and the same with files of streams.
 
 use anyhow::{Result, ensure};
 use orch_bench::server::Server;
@@ -16,7 +16,9 @@ pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
     bench.stop()?;
     // A quiet stream looks at its topic each five minutes.
     let seconds = bench.times(600, 30) as u64;
-    let server = Server::start_with(bench.data(), &[])?;
+    // Streams run in the process of a bundle, which this program is, too.
+    let bundle = std::env::current_exe()?;
+    let server = Server::start_with(bench.data(), &[("ORCH_BUNDLE", &bundle.to_string_lossy())])?;
     let steer = |sql: &'static str| -> Result<i64> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -24,7 +26,13 @@ pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
             Ok(sqlx::query_scalar(sql).fetch_one(&mut db).await?)
         })
     };
-    let paused = steer("with paused as (update dag set is_paused = true returning 1) select count(*) from paused")?;
+    pause::until("waiting for the bundle", LOOK_EVERY, PATIENCE, || {
+        Ok((steer("select count(*) from stream")? > 0).then_some(()))
+    })?;
+    let paused = steer(
+        "with dags as (update dag set is_paused = true returning 1), streams as (update stream set is_paused = true)
+         select count(*) from dags",
+    )?;
     ensure!(paused > 0, "there are no DAGs");
     let without = stand_still(bench.data(), &server, SETTLE_SECONDS, seconds)?;
 
