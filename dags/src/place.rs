@@ -6,8 +6,8 @@
 use crate::connections::{BUCKETS, LAKE};
 use chrono::{DateTime, Utc};
 use orch::{Connection, Ctx, TaskResult, fatal};
+use orch_lake::Lake;
 use orch_lake::bucket::{Bucket, Buckets};
-use orch_lake::{Lake, LakeConfig};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use tokio::sync::OnceCell;
 
@@ -49,8 +49,8 @@ impl Place {
     /// Nothing is asked yet.
     fn open(lake: &Connection, buckets: &Connection) -> TaskResult<Place> {
         let buckets = Buckets::of(buckets)?;
-        let config = LakeConfig::of(lake, buckets.options())?;
-        Ok(Place { lake: Lake::open(config)?, buckets, at_home: Arc::default() })
+        let lake = Lake::of(lake, buckets.options())?;
+        Ok(Place { lake, buckets, at_home: Arc::default() })
     }
 
     /// The time of the catalog's database: a run of a backfill has an old one of its own.

@@ -2,10 +2,12 @@
 //! location; everything else about a table is in files that never change.
 
 mod postgres;
+mod rest;
 
 pub(crate) use postgres::no_table;
 
 pub use postgres::{EntryType, PgCatalog, Renamed};
+pub use rest::RestCatalog;
 
 use crate::error::LakeResult;
 use crate::table::TableName;

@@ -28,6 +28,9 @@ pub enum LakeError {
     Source(#[source] anyhow::Error),
     #[error("the catalog of the lake did not answer as it should")]
     Catalog(#[source] sqlx::Error),
+    /// A catalog over HTTP did not answer, or not as it should: what was asked of it may have been done.
+    #[error("the catalog at `{address}` {why}\nhint: see whether it is up, and what its log says")]
+    Unanswered { address: String, why: String },
     #[error("a file of the lake cannot be read or written")]
     Iceberg(#[source] iceberg::Error),
     #[error("a folder of the lake cannot be looked into")]

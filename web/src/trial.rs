@@ -37,6 +37,7 @@ pub async fn try_connection(connection: &Connection, reach: &Reach) -> Result<St
         match connection.conn_type.as_str() {
             "postgres" => postgres(connection, reach).await,
             "http" | "https" => http(connection, reach).await,
+            "iceberg" => iceberg(connection, reach).await,
             _ => tcp(connection, reach).await,
         }
     };
@@ -119,6 +120,34 @@ async fn http(connection: &Connection, reach: &Reach) -> Result<String, String> 
         let password = connection.password.as_deref().unwrap_or_default();
         format!("Basic {}", BASE64.encode(format!("{login}:{password}")))
     });
+    match status(url, authorization, reach).await? {
+        good @ 100..=399 => Ok(format!("{DONE}: HTTP {good}")),
+        other => Err(format!("it answers HTTP {other}")),
+    }
+}
+
+/// Asks for the settings that a catalog has for its clients. No token is fetched for an account.
+async fn iceberg(connection: &Connection, reach: &Reach) -> Result<String, String> {
+    let host = connection.host.as_deref().filter(|host| !host.is_empty()).ok_or("it has no host")?;
+    let base = if host.contains("://") {
+        host.trim_end_matches('/').to_string()
+    } else {
+        let port = connection.port.map(|port| format!(":{port}")).unwrap_or_default();
+        let path = connection.schema.as_deref().unwrap_or_default();
+        format!("http://{host}{port}/{path}").trim_end_matches('/').to_string()
+    };
+    let token = connection.extra_field("token").and_then(|token| token.as_str());
+    let has_account = token.is_none() && connection.password.is_some();
+    match status(format!("{base}/v1/config"), token.map(|token| format!("Bearer {token}")), reach).await? {
+        good @ 200..=299 => Ok(format!("{DONE}: HTTP {good}")),
+        // The warehouse may have to be named, or a token is wanted.
+        asked @ (400 | 401) if asked == 400 || has_account => Ok(format!("{DONE}: it answers; no login was tried")),
+        other => Err(format!("it answers HTTP {other}")),
+    }
+}
+
+/// What the server at an address answers, without following it elsewhere.
+async fn status(url: String, authorization: Option<String>, reach: &Reach) -> Result<u16, String> {
     let reaching = Reaching(reach.clone());
     let asked = tokio::task::spawn_blocking(move || {
         let config = ureq::Agent::config_builder()
@@ -136,8 +165,7 @@ async fn http(connection: &Connection, reach: &Reach) -> Result<String, String> 
         request.call().map(|answer| answer.status().as_u16())
     });
     match asked.await {
-        Ok(Ok(status @ 100..=399)) => Ok(format!("{DONE}: HTTP {status}")),
-        Ok(Ok(status)) => Err(format!("it answers HTTP {status}")),
+        Ok(Ok(status)) => Ok(status),
         Ok(Err(
             ureq::Error::Io(_) | ureq::Error::HostNotFound | ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed,
         )) => Err(format!("it {UNREACHABLE}")),

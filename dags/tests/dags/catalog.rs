@@ -4,8 +4,10 @@ use crate::http::ask;
 use crate::world::World;
 use arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
-use orch_lake::Batches;
-use orch_test_support::jars;
+use orch::Connection;
+use orch_lake::bucket::Options;
+use orch_lake::{Batches, Lake};
+use orch_test_support::iceberg_kit;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -13,8 +15,6 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 const SERVER: [&str; 3] = ["catalog", "--port", "0"];
-/// Iceberg's own tests of catalogs, and what they need.
-const KIT: &str = include_str!("catalog/pom.xml");
 const OUTSIDE: &str = include_str!("catalog/outside.py");
 /// Those that are for catalogs of another kind. With the first schema, namespaces have one part; names have no points or slashes.
 const NOT_FOR_US: usize = 12;
@@ -36,7 +36,7 @@ async fn the_compatibility_kit_of_iceberg_passes() {
     let mut world = World::new().await.with_any_location();
     let token = world.add_key("op", "all").await;
     let (_, address) = world.start_server(&SERVER);
-    let jars = jars("iceberg-kit", KIT);
+    let jars = iceberg_kit();
     let all: Vec<String> =
         std::fs::read_dir(&jars).unwrap().map(|jar| jar.unwrap().path().display().to_string()).collect();
     let console = all.iter().find(|jar| jar.contains("junit-platform-console-standalone")).unwrap();
@@ -92,6 +92,25 @@ async fn clients_from_outside_work_on_the_tables_of_orch() {
     let batches = lake.table(&name).await.unwrap().scan().columns(["id"]).collect().await.unwrap();
     let ids = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec());
     assert_eq!(ids.collect::<BTreeSet<i64>>(), (0..32).chain(100..116).collect());
+
+    // As the lake of another orch: by a token that may write, and by one that may not.
+    let lake_by = |token: &str| {
+        let connection = json!({ "conn_type": "iceberg", "host": url, "extra": { "token": token } });
+        Lake::of(&Connection::parse("far", &connection.to_string()).unwrap(), &Options::default()).unwrap()
+    };
+    let (ours, theirs) = (lake_by(&op), lake_by(&viewer));
+    let rows = || RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![200])) as ArrayRef)]).unwrap();
+    let append = async |lake: &Lake| {
+        let table = lake.table(&name).await.unwrap();
+        assert_eq!(table.count().await.unwrap(), 48);
+        table.append(Batches::from(rows())).await.unwrap().commit(lake).await
+    };
+    let refused = append(&theirs).await.unwrap_err();
+    assert!(refused.is_fatal() && refused.to_string().contains("connection `far`"), "{refused}");
+    let committed = append(&ours).await.unwrap();
+    assert_eq!(lake.table(&name).await.unwrap().metadata_location(), committed.table.metadata_location());
+    assert_eq!(ours.tables(Some("retail")).await.unwrap(), lake.tables(Some("retail")).await.unwrap());
+
     let event = "select rows, extra->>'client' like 'PyIceberg%', extra->>'operation' from asset_event
         where uri = 'lake://retail/sales_by_state' and source_run is null";
     let events: Vec<(i64, bool, String)> = sqlx::query_as(event).fetch_all(&mut world.db().await).await.unwrap();

@@ -1,10 +1,16 @@
-//! A connection `lake` whose catalog is not in the database of orch: no commit of a task could succeed.
+//! A connection `lake` whose catalog is not in the database of orch: no task could commit its tables with its outcome.
 
 use crate::world::{Ended, World, command};
-use orch_test_support::{Durability, TestDb, private_server};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use iceberg::spec::PrimitiveType;
+use orch::Connection;
+use orch_lake::bucket::Options;
+use orch_lake::{Batches, Lake, TableDef};
+use orch_test_support::{Durability, IcebergCatalog, TestDb, private_server};
 use serde_json::json;
 use sqlx::migrate::Migrator;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lake_in_another_postgres_is_refused_before_a_task_reads_or_writes_anything() {
@@ -21,19 +27,48 @@ async fn a_lake_in_another_postgres_is_refused_before_a_task_reads_or_writes_any
         world.set("ORCH_CONN_RETAIL_MYSQL", "mysql://root@127.0.0.1:1/retail");
         let world = world.at_work();
 
-        world.trigger("retail_medallion", "far", &json!({})).failed();
-        let log = world.log("retail_medallion", "raw.ingest_orders", "far");
-        for part in [
-            "connection `lake` leads to another database than that of orch",
-            "hint: put the catalog into the metadata database of orch",
-            "`ORCH_DATABASE_URL`",
-        ] {
-            assert!(log.contains(part), "{log}");
-        }
-        let states = world.run(&["tasks", "states-for-dag-run", "retail_medallion", "far", "-o", "json"]).done();
-        let states: Vec<serde_json::Value> = serde_json::from_str(&states).unwrap();
-        let ingest = states.iter().find(|task| task["task_id"] == "raw.ingest_orders").unwrap();
-        assert_eq!((&ingest["state"], &ingest["try_number"]), (&json!("failed"), &json!(1)), "another try cannot help");
+        is_refused(
+            &world,
+            &[
+                "connection `lake` leads to another database than that of orch",
+                "hint: put the catalog into the metadata database of orch",
+                "`ORCH_DATABASE_URL`",
+            ],
+        );
         assert!(!world.path().join("data/buckets").exists() && !warehouse.exists(), "nothing was written");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lake_in_a_catalog_over_http_is_read_and_refused_to_tasks_that_commit_with_their_outcome() {
+    let server = IcebergCatalog::start().await;
+    let uri = format!("iceberg://{}", server.address());
+    let lake = Lake::of(&Connection::parse("lake", &uri).unwrap(), &Options::default()).unwrap();
+    let definition = TableDef::new().required("id", PrimitiveType::Long);
+    let table = lake.create(&"retail.counted".parse().unwrap(), &definition).await.unwrap();
+    let rows = RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![3, 4])) as ArrayRef)]).unwrap();
+    table.append(Batches::from(rows)).await.unwrap().commit(&lake).await.unwrap();
+
+    let mut world = World::new().await;
+    world.set("ORCH_CONN_LAKE", uri);
+    world.set("ORCH_CONN_RETAIL_MYSQL", "mysql://root@127.0.0.1:1/retail");
+    let sum = world.run(&["sql", "select sum(id) as s from retail.counted", "-o", "csv"]).done();
+    assert_eq!(sum.replace("\r\n", "\n"), "s\n7\n");
+    let tables = world.run(&["sql", "show tables from retail", "-o", "csv"]).done();
+    assert!(tables.contains("counted"), "{tables}");
+    let world = world.at_work();
+    is_refused(&world, &["connection `lake` leads to a catalog that answers over HTTP", "hint: "]);
+}
+
+/// A run that asks for nothing else before.
+fn is_refused(world: &World, said: &[&str]) {
+    world.trigger("retail_medallion", "far", &json!({})).failed();
+    let log = world.log("retail_medallion", "raw.ingest_orders", "far");
+    for part in said {
+        assert!(log.contains(part), "{log}");
+    }
+    let states = world.run(&["tasks", "states-for-dag-run", "retail_medallion", "far", "-o", "json"]).done();
+    let states: Vec<serde_json::Value> = serde_json::from_str(&states).unwrap();
+    let ingest = states.iter().find(|task| task["task_id"] == "raw.ingest_orders").unwrap();
+    assert_eq!((&ingest["state"], &ingest["try_number"]), (&json!("failed"), &json!(1)), "another try cannot help");
 }

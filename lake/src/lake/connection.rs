@@ -1,10 +1,13 @@
-//! A lake by a connection: a Postgres database with the catalog in it, and in `extra` where new tables go.
+//! A lake by a connection: a Postgres database with the catalog in it, and in `extra` where new tables go; or a catalog of
+//! others, of the type `iceberg`.
 
-use super::LakeConfig;
+use super::{Lake, LakeConfig};
 use crate::bucket::Options;
+use crate::catalog::RestCatalog;
 use orch_sdk::task::{Connection, TaskResult, fatal};
 use orch_store::connect;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Under which tables are known, unless the connection says another name in `catalog`.
@@ -15,6 +18,21 @@ const SESSIONS: u32 = 8;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Nobody needs one: it is closed, and an idle process holds none.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+
+impl Lake {
+    /// Files are reached as `storage` says. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// A fatal error when the connection is for something else, or lacks what is needed.
+    pub fn of(connection: &Connection, storage: &Options) -> TaskResult<Lake> {
+        if connection.conn_type == RestCatalog::CONN_TYPE {
+            let catalog = RestCatalog::of(connection)?;
+            let warehouse = catalog.warehouse().to_owned();
+            return Ok(Lake::with_catalog(Arc::new(catalog), storage.clone(), &warehouse)?);
+        }
+        Ok(Lake::open(LakeConfig::of(connection, storage)?)?)
+    }
+}
 
 impl LakeConfig {
     /// `postgres://orch:secret@db/orch?warehouse=s3%3A%2F%2Flakehouse`; files are reached as `storage` says. Nothing is asked

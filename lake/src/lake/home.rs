@@ -11,15 +11,19 @@ pub(crate) const HINT: &str = "put the catalog into the metadata database of orc
 
 impl Lake {
     /// To be asked before a task does anything else: what it has written by the time `ctx.commit` is refused was in vain.
-    /// `connection` is the one that the lake was opened by. In tests and trials, and of a catalog that is not in Postgres,
-    /// nothing is asked.
+    /// `connection` is the one that the lake was opened by. In tests and trials nothing is asked.
     ///
     /// # Errors
     /// A fatal error when the catalog is in another database; one that is tried again when a database does not answer.
     #[boxed]
     pub async fn check_home(&self, ctx: &Ctx, connection: &str) -> TaskResult<()> {
-        let Some(catalog) = self.catalog().postgres() else { return Ok(()) };
         let Some(home) = ctx.host().home().await? else { return Ok(()) };
+        let Some(catalog) = self.catalog().postgres() else {
+            return Err(fatal(format!(
+                "connection `{connection}` leads to a catalog that answers over HTTP, so a task cannot commit its tables with its outcome\n\
+                 hint: {HINT}; a task of your own commits there by `change.once(key).commit(&lake)`"
+            )));
+        };
         let mut db = catalog.pool().acquire().await?;
         let found = identity(&mut db).await?;
         drop(db);

@@ -1,7 +1,7 @@
 //! HTTP: answers and downloads from servers that fail now and then. What may pass is asked again, with pauses that
 //! double, are not all of one length, and are never shorter than the server asks for; what cannot is told at once.
 
-mod patience;
+pub(crate) mod patience;
 
 use crate::{
     boxed,

@@ -301,7 +301,7 @@ async fn connections_are_tried_where_that_is_allowed() {
     let mut answers = tokio::task::JoinSet::new();
     answers.spawn(async move {
         let mut seen = Vec::new();
-        for status in ["200 OK", "401 Unauthorized"] {
+        for status in ["200 OK", "401 Unauthorized", "200 OK", "401 Unauthorized", "401 Unauthorized"] {
             let (mut stream, _) = listener.accept().await.unwrap();
             // The one that was only opened and closed comes first.
             let mut text = vec![0; 4096];
@@ -322,7 +322,17 @@ async fn connections_are_tried_where_that_is_allowed() {
         (true, "Connection successfully tested: HTTP 200".into())
     );
     assert_eq!(test(&web, of("http", account)).await, (false, "it answers HTTP 401".into()));
+    let catalog = |more: Value| of("iceberg", json!({ "schema": "catalog", "extra": more.to_string() }));
+    let token = json!({ "token": "hush4" });
+    assert_eq!(test(&web, catalog(token.clone())).await, (true, "Connection successfully tested: HTTP 200".into()));
+    assert_eq!(test(&web, catalog(token)).await, (false, "it answers HTTP 401".into()));
+    let mut account = catalog(json!({}));
+    account.as_object_mut().unwrap().extend([("login".into(), json!("me")), ("password".into(), json!("hush1"))]);
+    let (well, words) = test(&web, account).await;
+    assert!(well && words.ends_with("no login was tried"), "{words}");
     let seen = answers.join_next().await.unwrap().unwrap();
+    assert!(seen[2].starts_with("GET /catalog/v1/config ") && seen[2].contains("Bearer hush4"), "{}", seen[2]);
+    assert!(!seen[4].contains("hush1"), "{}", seen[4]);
     assert!(seen[0].to_lowercase().contains("authorization: basic"), "{}", seen[0]);
 
     let database = orch_sdk::task::Connection::from_uri("own", &web.database.url()).unwrap();
@@ -360,6 +370,7 @@ async fn a_test_reaches_nothing_that_is_not_public_and_tells_closed_ports_from_n
         ("http", "http://[::ffff:127.0.0.1]"),
         ("http", "http://2130706433"),
         ("http", "http://user@169.254.169.254"),
+        ("iceberg", "http://localhost"),
         ("mysql", "localhost"),
         ("mysql", "0.0.0.0"),
         ("postgres", "127.0.0.1"),

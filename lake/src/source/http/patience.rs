@@ -9,9 +9,9 @@ use std::time::Duration;
 const MOST_PAUSE: Duration = Duration::from_mins(2);
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
-    pub(super) times: u32,
-    pub(super) first: Duration,
+pub(crate) struct Patience {
+    pub(crate) times: u32,
+    pub(crate) first: Duration,
 }
 
 impl Default for Patience {
@@ -47,7 +47,7 @@ impl Patience {
         if asked >= self.times || wanted.is_some_and(|wanted| wanted > MOST_PAUSE) {
             return Turn::GiveUp(anyhow!("{said}, asked {} times", asked + 1));
         }
-        let pause = self.pause(asked, dice());
+        let pause = self.next(asked);
         Turn::Again(wanted.map_or(pause, |wanted| wanted.max(pause)), said)
     }
 
@@ -56,7 +56,12 @@ impl Patience {
         if asked >= self.times {
             return Turn::GiveUp(anyhow::Error::new(error).context(format!("{said}, asked {} times", asked + 1)));
         }
-        Turn::Again(self.pause(asked, dice()), said)
+        Turn::Again(self.next(asked), said)
+    }
+
+    /// After it was asked so often in vain.
+    pub(crate) fn next(&self, asked: u32) -> Duration {
+        self.pause(asked, dice())
     }
 
     /// Doubles each time; between half of it and all of it, so that many who failed together do not come together

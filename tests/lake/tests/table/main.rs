@@ -6,6 +6,7 @@ mod commit;
 mod conflict;
 mod partition;
 mod read;
+mod rest;
 mod staging;
 mod upkeep;
 mod world;

@@ -40,7 +40,7 @@ const PLAIN: Kind = Kind {
 
 const DATABASE: Kind = Kind { schema: "Database", ..PLAIN };
 
-pub(super) const KINDS: [Kind; 12] = [
+pub(super) const KINDS: [Kind; 13] = [
     Kind {
         conn_type: "postgres",
         label: "Postgres",
@@ -75,6 +75,21 @@ pub(super) const KINDS: [Kind; 12] = [
             extra("sasl.mechanism", "Mechanism", "SCRAM-SHA-512"),
         ],
         ..PLAIN
+    },
+    Kind {
+        conn_type: "iceberg",
+        label: "Iceberg REST catalog",
+        host: "Address",
+        port: "",
+        login: "Client id",
+        password: "Client secret",
+        schema: "",
+        extras: &[
+            extra("token", "Token", "instead of id and secret"),
+            extra("warehouse", "Warehouse", "as the catalog calls it"),
+            extra("oauth2_server_uri", "Token server", "if the catalog gives no tokens itself"),
+            extra("scope", "Scope", "catalog"),
+        ],
     },
     Kind {
         conn_type: "sftp",

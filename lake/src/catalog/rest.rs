@@ -1,0 +1,236 @@
+//! Catalogs of others that speak Iceberg's REST protocol, and the one of another orch. They write the metadata of tables
+//! themselves: a commit sends what is to change, and what must still be so.
+
+mod client;
+mod message;
+
+use self::client::{Answer, Client, Request};
+use self::message::{CreateTable, DeclareNamespace, Loaded, LoadedNamespace, Rename, TablePlace, Update};
+use super::{Catalog, Located, NewTable, Properties, Swap, Swapped, no_table};
+use crate::error::{LakeError, LakeResult};
+use crate::table::TableName;
+use async_trait::async_trait;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use orch_sdk::task::{Connection, TaskResult};
+use reqwest::Method;
+use std::collections::BTreeMap;
+
+/// Namespaces that are asked for at the same time.
+const AT_ONCE: usize = 8;
+
+#[derive(Debug)]
+pub struct RestCatalog {
+    client: Client,
+    name: String,
+}
+
+impl RestCatalog {
+    /// As Airflow calls connections to such catalogs.
+    pub const CONN_TYPE: &str = "iceberg";
+
+    /// `host` is the address, with the login as client id and the password as client secret, or a `token` in `extra`. Nothing
+    /// is asked yet.
+    ///
+    /// # Errors
+    /// A fatal error when the connection does not lead to any server.
+    pub fn of(connection: &Connection) -> TaskResult<RestCatalog> {
+        Ok(RestCatalog { client: Client::of(connection)?, name: connection.id.clone() })
+    }
+
+    /// As the server calls it. Empty: the server has one.
+    pub fn warehouse(&self) -> &str {
+        self.client.warehouse()
+    }
+
+    async fn ask(&self, method: Method, path: &[&str]) -> LakeResult<Answer> {
+        self.client.ask(&Request::new(method, path)).await
+    }
+
+    async fn declare_one(&self, namespace: &str, properties: &Properties) -> LakeResult<()> {
+        let wanted = DeclareNamespace { namespace: namespace.split('.').collect(), properties };
+        let answer = self.client.ask(&Request::new(Method::POST, &["namespaces"]).with(&wanted)?).await?;
+        match answer.status {
+            200 | 204 => Ok(()),
+            409 if properties.is_empty() => Ok(()),
+            409 => {
+                let update = serde_json::json!({ "updates": properties });
+                let path = ["namespaces", &self.client.joined(namespace).await?, "properties"];
+                let answer = self.client.ask(&Request::new(Method::POST, &path).with(&update)?).await?;
+                if answer.is_good() { Ok(()) } else { Err(self.client.refused(&answer)) }
+            }
+            _ => Err(self.client.refused(&answer)),
+        }
+    }
+
+    /// Below another one, or those that are below none.
+    async fn children(&self, parent: Option<&str>) -> LakeResult<Vec<String>> {
+        let mut request = Request::new(Method::GET, &["namespaces"]);
+        if let Some(parent) = parent {
+            request = request.query("parent", self.client.joined(parent).await?);
+        }
+        let lists: Vec<message::Namespaces> = self.client.pages(request).await?;
+        let names = lists.into_iter().flat_map(|list| list.namespaces);
+        // Parts with points in them cannot be told from two parts: such namespaces are not for us.
+        Ok(names.filter(|parts| parts.iter().all(|part| !part.contains('.'))).map(|parts| parts.join(".")).collect())
+    }
+
+    async fn names_of_namespaces(&self) -> LakeResult<Vec<String>> {
+        let (mut all, mut level) = (Vec::new(), self.children(None).await?);
+        while !level.is_empty() {
+            let below = stream::iter(level.clone()).map(async |parent| self.children(Some(&parent)).await);
+            let below: Vec<Vec<String>> = below.buffered(AT_ONCE).try_collect().await?;
+            all.append(&mut level);
+            level = below.into_iter().flatten().filter(|name| !all.contains(name)).collect();
+        }
+        all.sort();
+        Ok(all)
+    }
+
+    async fn tables_of(&self, namespace: &str) -> LakeResult<Vec<TableName>> {
+        let path = ["namespaces", &self.client.joined(namespace).await?, "tables"];
+        let lists: Vec<message::Tables> = self.client.pages(Request::new(Method::GET, &path)).await?;
+        let places = lists.into_iter().flat_map(|list| list.identifiers);
+        let mut names: Vec<TableName> = places.filter_map(|place| place.name().ok()).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    async fn create_in(&self, wanted: &CreateTable<'_>, namespace: &str) -> LakeResult<Answer> {
+        let path = ["namespaces", &self.client.joined(namespace).await?, "tables"];
+        self.client.ask(&Request::new(Method::POST, &path).with(wanted)?).await
+    }
+
+    async fn path_of(&self, table: &TableName) -> LakeResult<[String; 4]> {
+        let namespace = self.client.joined(table.namespace()).await?;
+        Ok(["namespaces".into(), namespace, "tables".into(), table.name().into()])
+    }
+
+    fn located(&self, table: &TableName, answer: &Answer) -> LakeResult<Located> {
+        let loaded: Loaded = self.client.read(answer, || format!("table `{table}`"))?;
+        Ok(Located { location: loaded.metadata_location, metadata: Some(Box::new(loaded.metadata)) })
+    }
+}
+
+#[async_trait]
+impl Catalog for RestCatalog {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn writes_metadata(&self) -> bool {
+        true
+    }
+
+    async fn load(&self, table: &TableName) -> LakeResult<Option<Located>> {
+        let answer = self.ask(Method::GET, &self.path_of(table).await?.each_ref().map(String::as_str)).await?;
+        match answer.status {
+            404 => Ok(None),
+            _ if answer.is_good() => Ok(Some(self.located(table, &answer)?)),
+            _ => Err(self.client.refused(&answer)),
+        }
+    }
+
+    async fn create(&self, new: &NewTable<'_>) -> LakeResult<Located> {
+        let (table, namespace) = (new.table, new.table.namespace());
+        let wanted = CreateTable::of(new);
+        let mut answer = self.create_in(&wanted, namespace).await?;
+        if answer.status == 404 {
+            self.declare(namespace, &Properties::new()).await?;
+            answer = self.create_in(&wanted, namespace).await?;
+        }
+        match answer.status {
+            409 => Err(LakeError::TableExists { table: table.clone() }),
+            _ if answer.is_good() => self.located(table, &answer),
+            _ => Err(self.client.refused(&answer)),
+        }
+    }
+
+    async fn drop_table(&self, table: &TableName) -> LakeResult<bool> {
+        let path = self.path_of(table).await?;
+        let request = Request::new(Method::DELETE, &path.each_ref().map(String::as_str));
+        let answer = self.client.ask(&request.query("purgeRequested", "false")).await?;
+        match answer.status {
+            404 => Ok(false),
+            _ if answer.is_good() => Ok(true),
+            _ => Err(self.client.refused(&answer)),
+        }
+    }
+
+    async fn rename(&self, from: &TableName, to: &TableName) -> LakeResult<()> {
+        let wanted = Rename { source: TablePlace::of(from), destination: TablePlace::of(to) };
+        let request = Request::new(Method::POST, &["tables", "rename"]).with(&wanted)?;
+        let mut answer = self.client.ask(&request).await?;
+        if answer.status == 404 && self.load(from).await?.is_some() {
+            self.declare(to.namespace(), &Properties::new()).await?;
+            answer = self.client.ask(&request).await?;
+        }
+        match answer.status {
+            404 => Err(no_table(from, &self.name)),
+            409 => Err(LakeError::TableExists { table: to.clone() }),
+            _ if answer.is_good() => Ok(()),
+            _ => Err(self.client.refused(&answer)),
+        }
+    }
+
+    async fn tables(&self, namespace: Option<&str>) -> LakeResult<Vec<TableName>> {
+        if let Some(namespace) = namespace {
+            return self.tables_of(namespace).await;
+        }
+        let all = stream::iter(self.names_of_namespaces().await?).map(async |one| self.tables_of(&one).await);
+        let mut all: Vec<TableName> = all.buffered(AT_ONCE).try_concat().await?;
+        all.sort();
+        Ok(all)
+    }
+
+    async fn namespaces(&self) -> LakeResult<BTreeMap<String, Properties>> {
+        let all = stream::iter(self.names_of_namespaces().await?).map(async |name| {
+            let answer = self.ask(Method::GET, &["namespaces", &self.client.joined(&name).await?]).await?;
+            match answer.status {
+                404 => Ok(None), // it was dropped meanwhile
+                _ if answer.is_good() => {
+                    let loaded: LoadedNamespace = self.client.read(&answer, || format!("namespace `{name}`"))?;
+                    Ok(Some((name, loaded.properties.unwrap_or_default())))
+                }
+                _ => Err(self.client.refused(&answer)),
+            }
+        });
+        all.buffered(AT_ONCE).try_filter_map(async |one| Ok(one)).try_collect().await
+    }
+
+    async fn declare(&self, namespace: &str, properties: &Properties) -> LakeResult<()> {
+        // Some servers want those above it first.
+        for (end, _) in namespace.match_indices('.') {
+            self.declare_one(&namespace[..end], &Properties::new()).await?;
+        }
+        self.declare_one(namespace, properties).await
+    }
+
+    async fn drop_namespace(&self, namespace: &str) -> LakeResult<bool> {
+        let answer = self.ask(Method::DELETE, &["namespaces", &self.client.joined(namespace).await?]).await?;
+        match answer.status {
+            404 => Ok(false),
+            409 => {
+                let what = format!("namespace `{namespace}` is not empty");
+                Err(LakeError::input(what, "drop its tables and views first"))
+            }
+            _ if answer.is_good() => Ok(true),
+            _ => Err(self.client.refused(&answer)),
+        }
+    }
+
+    async fn swap(&self, swap: &Swap<'_>) -> LakeResult<Swapped> {
+        let update =
+            Update { identifier: TablePlace::of(swap.table), requirements: swap.requirements, updates: swap.updates };
+        let path = self.path_of(swap.table).await?;
+        let request = Request::new(Method::POST, &path.each_ref().map(String::as_str)).with(&update)?;
+        let answer = self.client.ask(&request).await?;
+        match answer.status {
+            // Whoever was faster, or took the table away, is seen at the next look.
+            404 | 409 => Ok(Swapped::Moved),
+            _ if answer.is_good() => Ok(Swapped::Done(Some(self.located(swap.table, &answer)?))),
+            // What another branch has got meanwhile may be why.
+            400 if self.load(swap.table).await?.is_none_or(|now| now.location != swap.base) => Ok(Swapped::Moved),
+            _ => Err(self.client.refused(&answer)),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Tables in a catalog of others: the reference server of Iceberg, over HTTP.
+
+use crate::world::{by_state, definition, many, named, orders, rows_of};
+use chrono::DateTime;
+use iceberg::spec::{PrimitiveType, Type};
+use orch_lake::bucket::Options;
+use orch_lake::catalog::Properties;
+use orch_lake::table::evolve::{Columns, Properties as TableProperties};
+use orch_lake::table::maintain::{Expiry, Upkeep};
+use orch_lake::{Filter, Lake, LakeError, Table, TableName};
+use orch_sdk::task::Connection;
+use orch_test_support::IcebergCatalog;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+fn lake_at(address: &str) -> Lake {
+    let connection = Connection::parse("lake", &format!("iceberg://{address}")).expect("a URI of a connection");
+    Lake::of(&connection, &Options::default()).expect("it leads to a catalog")
+}
+
+async fn appended(table: &Table, rows: &[(i64, &str, i32, i128)]) -> Table {
+    let change = table.append(orders(rows)).await.expect("files are written");
+    change.commit(table.lake()).await.expect("the commit succeeds").table
+}
+
+#[tokio::test]
+async fn tables_of_another_catalog_are_made_written_and_kept_up() {
+    let server = IcebergCatalog::start().await;
+    let lake = lake_at(&server.address());
+    let name = named("prod.retail.orders");
+    assert!(lake.find(&name).await.unwrap().is_none(), "there is no namespace yet");
+    let table = lake.ensure(&name, &by_state().property("owner", "shop")).await.unwrap();
+    assert_eq!((table.key(), table.property("owner")), (vec!["id".to_owned()], Some("shop")));
+    assert!(table.metadata().location().starts_with(&format!("{}", server.warehouse().display())));
+
+    let table = appended(&table, &[(1, "CA", 1, 100), (2, "NY", 2, 200)]).await;
+    let upserted = table.upsert(&["id"], orders(&[(2, "NY", 3, 250), (3, "TX", 3, 300)])).await.unwrap();
+    let table = upserted.commit(&lake).await.unwrap().table;
+    let table = table.delete(Filter::eq("state", "CA")).await.unwrap().commit(&lake).await.unwrap().table;
+    let expected = ["2 NY 1970-01-04 2.50", "3 TX 1970-01-04 3.00"];
+    assert_eq!(rows_of(&table).await, expected);
+
+    lake.evolve(&name, Columns::new().add("note", Type::Primitive(PrimitiveType::String))).await.unwrap();
+    let table = lake.evolve(&name, TableProperties::new().set("owner", "another")).await.unwrap();
+    assert_eq!(table.property("owner"), Some("another"));
+    let later = DateTime::from_timestamp(4_000_000_000, 0).unwrap();
+    let upkeep = Upkeep {
+        compaction: table.usual_compaction().ok(),
+        merge_manifests: true,
+        expiry: Some(Expiry::new().older_than(later).keep_last(1)),
+        orphans: None,
+    };
+    lake.keep_up(&name, &upkeep, None, later).await.unwrap();
+
+    // What another process sees of it.
+    let other = lake_at(&server.address());
+    let table = other.table(&name).await.unwrap();
+    assert_eq!(table.metadata().snapshots().len(), 1);
+    assert_eq!(rows_of(&table).await, ["2 NY 1970-01-04 2.50 -", "3 TX 1970-01-04 3.00 -"]);
+
+    let moved = named("archive.old_orders");
+    lake.rename(&name, &moved).await.unwrap();
+    assert_eq!(lake.tables(None).await.unwrap(), std::slice::from_ref(&moved));
+    assert!(matches!(lake.rename(&name, &moved).await, Err(LakeError::NoTable { .. })));
+    assert!(matches!(lake.create(&moved, &definition()).await, Err(LakeError::TableExists { .. })));
+    assert!(lake.drop(&moved).await.unwrap() && !lake.drop(&moved).await.unwrap());
+}
+
+#[tokio::test]
+async fn namespaces_of_another_catalog_are_declared_and_dropped() {
+    let server = IcebergCatalog::start().await;
+    let lake = lake_at(&server.address());
+    let catalog = lake.catalog();
+    let owner = |name: &str| Properties::from([("owner".to_owned(), name.to_owned())]);
+    catalog.declare("prod.retail", &owner("shop")).await.unwrap();
+    catalog.declare("prod.retail", &owner("another")).await.unwrap();
+    let found = catalog.namespaces().await.unwrap();
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["prod", "prod.retail"]);
+    assert_eq!(found["prod.retail"]["owner"], "another");
+    for number in 0..3 {
+        lake.create(&named(&format!("prod.retail.t{number}")), &definition()).await.unwrap();
+    }
+    let tables = lake.tables(Some("prod.retail")).await.unwrap();
+    assert_eq!(tables.iter().map(TableName::name).collect::<Vec<_>>(), ["t0", "t1", "t2"]);
+    let refused = catalog.drop_namespace("prod.retail").await.unwrap_err();
+    assert!(refused.to_string().contains("`prod.retail` is not empty"), "{refused}");
+    for table in &tables {
+        assert!(lake.purge(table).await.unwrap());
+    }
+    assert!(catalog.drop_namespace("prod.retail").await.unwrap());
+    assert!(!catalog.drop_namespace("prod.retail").await.unwrap());
+    assert!(lake.tables(Some("prod.retail")).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_writers_at_another_catalog_lose_nothing() {
+    let server = IcebergCatalog::start().await;
+    let lake = lake_at(&server.address());
+    let name = named("retail.orders");
+    lake.create(&name, &definition()).await.unwrap();
+    let mut writers = JoinSet::new();
+    for writer in 0..16 {
+        let (lake, name) = (lake_at(&server.address()), name.clone());
+        writers.spawn(async move {
+            for round in 0..2 {
+                appended(&lake.table(&name).await.unwrap(), &[(writer * 10 + round, "CA", 1, 1)]).await;
+            }
+        });
+    }
+    while let Some(done) = writers.join_next().await {
+        done.unwrap();
+    }
+    let table = lake.table(&name).await.unwrap();
+    assert_eq!((rows_of(&table).await.len(), table.metadata().snapshots().len()), (32, 32));
+}
+
+/// Hands requests on, and loses answers to commits: the client sees a connection that breaks.
+struct Losing {
+    address: String,
+    losses: Arc<AtomicU32>,
+    _handing_on: JoinSet<()>,
+}
+
+impl Losing {
+    async fn before(server: String) -> Losing {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound").to_string();
+        let losses = Arc::new(AtomicU32::new(0));
+        let mut handing_on = JoinSet::new();
+        let left = losses.clone();
+        handing_on.spawn(async move {
+            let mut clients = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(&server).await.expect("the server answers");
+                clients.spawn(hand_on(client, server, left.clone()));
+            }
+        });
+        Losing { address, losses, _handing_on: handing_on }
+    }
+}
+
+async fn hand_on(mut client: TcpStream, mut server: TcpStream, losses: Arc<AtomicU32>) {
+    let (mut sent, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    let mut is_commit = false;
+    loop {
+        tokio::select! {
+            read = client.read(&mut sent) => {
+                let count = read.unwrap_or(0);
+                is_commit |= String::from_utf8_lossy(&sent[..count]).contains("assert-table-uuid");
+                if count == 0 || server.write_all(&sent[..count]).await.is_err() {
+                    return;
+                }
+            }
+            read = server.read(&mut answered) => {
+                let count = read.unwrap_or(0);
+                let one_less = |left: u32| left.checked_sub(1);
+                let is_lost = is_commit && losses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok();
+                if count == 0 || is_lost || client.write_all(&answered[..count]).await.is_err() {
+                    return;
+                }
+                is_commit = false;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_answer_was_lost_on_the_way_is_found() {
+    let server = IcebergCatalog::start().await;
+    let losing = Losing::before(server.address()).await;
+    let lake = lake_at(&losing.address);
+    let mut table = lake.create(&named("retail.orders"), &definition()).await.unwrap();
+    for round in 0..5 {
+        losing.losses.store(1, Ordering::Relaxed);
+        let change = table.append(many(round * 10, 10)).await.unwrap();
+        let committed = change.commit(&lake).await.unwrap();
+        assert_eq!(losing.losses.load(Ordering::Relaxed), 0, "an answer was lost");
+        assert!(committed.retries == 1 && !committed.already);
+        table = committed.table;
+    }
+    assert_eq!((rows_of(&table).await.len(), table.metadata().snapshots().len()), (50, 5));
+}
+
+#[tokio::test]
+async fn a_catalog_that_is_not_there_is_named() {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let error = lake_at(&nobody.to_string()).tables(None).await.unwrap_err();
+    assert!(error.to_string().starts_with(&format!("the catalog at `http://{nobody}/` does not answer")), "{error}");
+    assert!(!error.is_fatal());
+    let server = IcebergCatalog::start().await;
+    let error = lake_at(&format!("{}/elsewhere", server.address())).tables(None).await.unwrap_err();
+    assert!(error.is_fatal() && error.to_string().contains("connection `lake`"), "{error}");
+}
