@@ -225,7 +225,7 @@ impl Catalog for RestCatalog {
         let request = Request::new(Method::POST, &path.each_ref().map(String::as_str)).with(&update)?;
         let answer = self.client.ask(&request).await?;
         match answer.status {
-            // Whoever was faster, or took the table away, is seen at the next look.
+            // Another writer was faster, or dropped the table: the next look shows which.
             404 | 409 => Ok(Swapped::Moved),
             _ if answer.is_good() => Ok(Swapped::Done(Some(self.located(swap.table, &answer)?))),
             // What another branch has got meanwhile may be why.

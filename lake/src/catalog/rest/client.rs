@@ -19,7 +19,7 @@ const MOST_BYTES: usize = 256 << 20;
 const PATIENCE: Patience = Patience { times: 3, first: Duration::from_millis(200) };
 /// Before a token ends another one is fetched.
 const EARLY: Duration = Duration::from_secs(30);
-/// Of a token that does not say when it ends.
+/// A token is used for an hour at most, whatever the server says of it.
 const TOKEN_LIFE: Duration = Duration::from_hours(1);
 /// Between the parts of a namespace, unless the server says otherwise.
 const SEPARATOR: &str = "\u{1f}";
@@ -130,7 +130,7 @@ impl Client {
             }
             _ => Access::Open,
         };
-        // With somebody's secrets no redirect is followed.
+        // A request with secrets follows no redirect.
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
@@ -299,7 +299,7 @@ impl Client {
             Err(error) => return Err(self.unanswered(format!("gives no token: {}", reason(&error)))),
         };
         let told: Token = self.read(&answer, || "a token".into())?;
-        let life = told.expires_in.map_or(TOKEN_LIFE, Duration::from_secs).saturating_sub(EARLY);
+        let life = told.expires_in.map_or(TOKEN_LIFE, Duration::from_secs).min(TOKEN_LIFE).saturating_sub(EARLY);
         *held = Some((told.access_token.clone(), Instant::now() + life));
         Ok(told.access_token)
     }

@@ -186,9 +186,9 @@ async fn a_commit_whose_answer_was_lost_on_the_way_is_found() {
 
 #[tokio::test]
 async fn a_catalog_that_is_not_there_is_named() {
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let error = lake_at(&nobody.to_string()).tables(None).await.unwrap_err();
-    assert!(error.to_string().starts_with(&format!("the catalog at `http://{nobody}/` does not answer")), "{error}");
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let error = lake_at(&closed.to_string()).tables(None).await.unwrap_err();
+    assert!(error.to_string().starts_with(&format!("the catalog at `http://{closed}/` does not answer")), "{error}");
     assert!(!error.is_fatal());
     let server = IcebergCatalog::start().await;
     let error = lake_at(&format!("{}/elsewhere", server.address())).tables(None).await.unwrap_err();
