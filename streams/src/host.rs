@@ -16,7 +16,7 @@ use orch_store::hint::Hint;
 use orch_store::identity::identity;
 use orch_store::stream::{
     Beat, Lease, NewStream, ShareBeat, ShareLease, StreamHost, beat, beat_shares, drop_old_minutes, fail_stream,
-    failures_of, register_streams, release_streams,
+    failures_of, left_behind, register_streams, release_streams,
 };
 use orch_store::{StoreError, StoreResult};
 use sqlx::{Connection as _, PgConnection};
@@ -258,6 +258,11 @@ struct Opened {
 }
 
 async fn open(host: &StreamHost, means: &Means, ends: &LogEnds, stream: &Stream, lease: Lease) -> TaskResult<Opened> {
+    // Tells the stream from another one of its name: of another orch, or one that was deleted.
+    let owner = async || {
+        let left = left_behind(&mut *host.pool.acquire().await?, &lease).await?;
+        TaskResult::Ok(left.created_at.to_rfc3339())
+    };
     let to = match &stream.sink {
         Some(Sink::Lake(table)) => {
             let mut connections = Vec::new();
@@ -265,7 +270,12 @@ async fn open(host: &StreamHost, means: &Means, ends: &LogEnds, stream: &Stream,
                 connections.push((host.find)(id).await?);
             }
             let lake = (means.open_lake)(&connections)?;
-            check_home(host, &lake, &table.name.to_string()).await?;
+            let owned_by = if is_home(host, &lake).await? {
+                None
+            } else {
+                check_elsewhere(stream)?;
+                Some(owner().await?)
+            };
             let snapshot = match &stream.snapshot {
                 Some(from) => {
                     let connection = (host.find)(&from.connection).await?;
@@ -273,11 +283,11 @@ async fn open(host: &StreamHost, means: &Means, ends: &LogEnds, stream: &Stream,
                 }
                 None => None,
             };
-            To::Lake(Box::new(LakeTarget { lake, table: table.clone(), snapshot }))
+            To::Lake(Box::new(LakeTarget { lake, table: table.clone(), snapshot, owner: owned_by }))
         }
         Some(Sink::Postgres(table)) => {
             let connection = (host.find)(&table.connection).await?;
-            To::Postgres(Box::new(PostgresTarget::new(&connection, table, &lease.name, lease.epoch)))
+            To::Postgres(Box::new(PostgresTarget::new(&connection, table, &lease, &owner().await?)))
         }
         Some(Sink::Runs(runs)) => To::Runs(RunsTarget::new(runs)),
         None => return Err(fatal(format!("stream `{}` has no table", stream.name))),
@@ -289,18 +299,30 @@ async fn open(host: &StreamHost, means: &Means, ends: &LogEnds, stream: &Stream,
     Ok(Opened { target, reader })
 }
 
-/// Offsets and tables change in one transaction, so the catalog has to be in the database of orch.
-async fn check_home(host: &StreamHost, lake: &Lake, table: &str) -> TaskResult<()> {
-    let elsewhere = || {
-        fatal(format!(
-            "the catalog of table `{table}` is not in the database of orch, so a stream cannot keep it\n\
-             hint: put the catalog into the metadata database of orch"
-        ))
-    };
-    let catalog = lake.catalog().postgres().ok_or_else(elsewhere)?;
+/// Whether the catalog is in the database of orch, so that offsets and tables can change in one transaction.
+async fn is_home(host: &StreamHost, lake: &Lake) -> TaskResult<bool> {
+    let Some(catalog) = lake.catalog().postgres() else { return Ok(false) };
+    let home = || async { TaskResult::Ok(identity(&mut *host.pool.acquire().await?).await?) };
+    let before = home().await?;
     let there = identity(&mut *catalog.pool().acquire().await?).await?;
-    // A server that was restarted between the two questions is another one to the first: it is asked again at the next try.
-    if identity(&mut *host.pool.acquire().await?).await? == there { Ok(()) } else { Err(elsewhere()) }
+    // A server that was restarted in between is another one to the first question: it is asked again at the next try.
+    anyhow::ensure!(home().await? == before, "the database was restarted");
+    Ok(there == before)
+}
+
+fn check_elsewhere(stream: &Stream) -> TaskResult<()> {
+    let what = if stream.shares > 1 {
+        "is read by several processes"
+    } else if stream.snapshot.is_some() {
+        "copies a table"
+    } else {
+        return Ok(());
+    };
+    Err(fatal(format!(
+        "stream `{}` {what}, and the catalog of its table is not in the database of orch\n\
+         hint: put the catalog into the metadata database of orch, or declare the stream without that",
+        stream.name
+    )))
 }
 
 /// Writes down why a stream ended, and when it is tried again.

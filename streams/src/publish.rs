@@ -1,5 +1,6 @@
 //! A lot of rows becomes a part of the table, with the rows that were put aside and the offsets: all of it once, or nothing.
 
+mod elsewhere;
 mod lake;
 mod postgres;
 mod runs;
@@ -11,10 +12,14 @@ pub(crate) use runs::{RunsTarget, quarantine_topic};
 use crate::declare::{Sink, Stream};
 use crate::gone::Gone;
 use crate::runs::Call;
-use crate::sort::PutAside;
+use crate::sort::{PutAside, origin};
 use crate::windows::fold;
-use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::compute::filter_record_batch;
 use chrono::{DateTime, Utc};
+use orch_lake::load::Offsets;
 use orch_sdk::task::{TaskResult, fatal};
 use orch_store::hint::{Hint, Hints};
 use orch_store::stream::{
@@ -78,7 +83,7 @@ impl Target {
             To::Lake(lake) => lake.start(self, topic_identity, at, empties).await,
             To::Runs(_) => self.place(topic_identity, at).await,
             To::Postgres(postgres) => {
-                postgres.claim(&left.created_at.to_rfc3339(), at, empties).await?;
+                postgres.claim(at, empties).await?;
                 self.place(topic_identity, at).await
             }
         }
@@ -119,10 +124,7 @@ impl Target {
             To::Lake(lake) => lake.publish(self, stream, lot, &progress).await?,
             To::Postgres(postgres) => {
                 postgres.publish(stream, lot).await?;
-                let mut tx = self.pool.begin().await?;
-                let is_asset_updated = self.commit(&mut tx, lot, &progress).await?;
-                tx.commit().await?;
-                is_asset_updated
+                self.follow(lot, &progress).await?
             }
         };
         if is_asset_updated {
@@ -140,6 +142,14 @@ impl Target {
             self.hints.give(Hint::Asset);
         }
         Ok(())
+    }
+
+    /// Moves it after a table that is elsewhere.
+    async fn follow(&self, lot: &Lot, progress: &Progress) -> TaskResult<bool> {
+        let mut tx = self.pool.begin().await?;
+        let is_asset_updated = self.commit(&mut tx, lot, progress).await?;
+        tx.commit().await?;
+        Ok(is_asset_updated)
     }
 
     /// Moves what the database of orch knows of the stream. `true`: DAGs may wait for the table.
@@ -160,6 +170,21 @@ fn no_snapshot(stream: &Stream) -> anyhow::Error {
          hint: declare it with `.snapshot_from(…)`, or let the capture read the rows into its topics",
         stream.topic, stream.name
     ))
+}
+
+/// Rows of records that a table elsewhere does not have yet. A window that is written again is as it was.
+fn unknown(stream: &Stream, rows: &RecordBatch, known: &Offsets) -> TaskResult<RecordBatch> {
+    if stream.windows.is_some() {
+        return Ok(rows.clone());
+    }
+    let (partitions, offsets) = origin(stream, rows)?;
+    let is_unknown = |row: usize| is_new(known, partitions.value(row), offsets.value(row));
+    let keep: BooleanArray = (0..rows.num_rows()).map(|row| Some(is_unknown(row))).collect();
+    Ok(filter_record_batch(rows, &keep)?)
+}
+
+fn is_new(known: &Offsets, partition: i32, offset: i64) -> bool {
+    known.get(&partition).is_none_or(|next| offset >= *next)
 }
 
 /// As rows of the table beside that of the stream.

@@ -31,6 +31,7 @@ pub struct Follower {
     connection: Connection,
     schema: String,
     stream: String,
+    owner: String,
     epoch: i64,
     /// Kept from one publication to the next.
     session: Arc<Mutex<Option<Session>>>,
@@ -59,8 +60,6 @@ pub struct Part {
 /// What a stream does when it begins.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
-    /// Tells the stream from another one of its name: of another orch, or one that was deleted.
-    pub owner: &'a str,
     /// Where a person moved partitions to.
     pub moved: &'a [(i32, i64)],
     /// Tables whose rows go.
@@ -68,11 +67,13 @@ pub struct Claim<'a> {
 }
 
 impl Follower {
-    pub fn new(connection: &Connection, schema: &str, stream: &str, epoch: i64) -> Follower {
+    /// `owner` tells the stream from another one of its name: of another orch, or one that was deleted.
+    pub fn new(connection: &Connection, schema: &str, stream: &str, owner: &str, epoch: i64) -> Follower {
         Follower {
             connection: connection.clone(),
             schema: schema.into(),
             stream: stream.into(),
+            owner: owner.into(),
             epoch,
             session: Arc::default(),
         }
@@ -91,9 +92,9 @@ impl Follower {
             let first = format!(
                 "insert into {table} (stream, owner, epoch, offsets) values ($1, $2, $3, '{{}}') on conflict do nothing"
             );
-            db.execute(&first, &[&self.stream, &claim.owner, &self.epoch]).await?;
+            db.execute(&first, &[&self.stream, &self.owner, &self.epoch]).await?;
             let (owner, epoch, mut offsets) = self.known(db).await?;
-            if owner != claim.owner {
+            if owner != self.owner {
                 if claim.moved.is_empty() {
                     return Err(fatal(format!(
                         "the tables in schema `{}` are kept by another stream `{}`: of another orch, or one that was deleted\n\
@@ -110,7 +111,7 @@ impl Follower {
                 empty(load, db).await?;
             }
             let claimed = format!("update {table} set owner = $2, epoch = $3, offsets = $4 where stream = $1");
-            db.execute(&claimed, &[&self.stream, &claim.owner, &self.epoch, &text(&offsets)]).await?;
+            db.execute(&claimed, &[&self.stream, &self.owner, &self.epoch, &text(&offsets)]).await?;
             Ok(())
         })
         .await
@@ -120,15 +121,15 @@ impl Follower {
     /// rows of records below these, unless they may be written again.
     ///
     /// # Errors
-    /// `StoreError::FenceLost`: one with a higher epoch has published. A fatal error: the tables have less than they had.
+    /// `StoreError::FenceLost`: they are claimed by another process. A fatal error: the tables have less than they had.
     pub async fn publish(
         &self,
         covered: &[(i32, i64, i64)],
         parts: impl FnOnce(&Offsets) -> TaskResult<Vec<Part>>,
     ) -> TaskResult<()> {
         self.within(async |db| {
-            let (_, epoch, mut offsets) = self.known(db).await?;
-            if epoch != self.epoch {
+            let (owner, epoch, mut offsets) = self.known(db).await?;
+            if owner != self.owner || epoch != self.epoch {
                 return Err(StoreError::FenceLost.into());
             }
             let behind = covered.iter().find(|(partition, from, _)| offsets.get(partition).is_some_and(|at| at < from));

@@ -62,6 +62,8 @@ pub struct Change {
     /// What else is to change with it; alone, when there is no snapshot to be made.
     pub updates: Vec<TableUpdate>,
     pub requirements: Vec<TableRequirement>,
+    /// What a property of the table has to say at the moment of the commit; nothing, if it must not be there.
+    pub expects: Option<(String, Option<String>)>,
     pub branch: String,
     /// It is right for the very state it was made of, and is not laid onto another.
     pub base_only: bool,
@@ -97,6 +99,7 @@ impl Change {
             properties: BTreeMap::new(),
             updates: vec![],
             requirements: vec![],
+            expects: None,
             branch: MAIN_BRANCH.to_owned(),
             base_only: false,
             merge_manifests: false,
@@ -138,6 +141,14 @@ impl Change {
         self.property(KEY_PROPERTY, key)
     }
 
+    /// Sets a property of the table with it, and commits only while that says what it said before. It makes a snapshot even without rows: a catalog
+    /// over HTTP refuses a commit for another snapshot that came in between, not for another property.
+    pub fn moves(mut self, property: &str, from: Option<&str>, to: String) -> Self {
+        self.updates.push(TableUpdate::SetProperties { updates: [(property.to_owned(), to)].into() });
+        self.expects = Some((property.to_owned(), from.map(str::to_owned)));
+        self
+    }
+
     /// Not to be laid onto any other state of the table than the one it was made of.
     pub fn on_base_only(mut self) -> Self {
         self.base_only = true;
@@ -155,13 +166,13 @@ impl Change {
         data.map(|file| file.data.record_count()).sum()
     }
 
-    /// Is there anything to be done? An append of no rows makes no snapshot.
+    /// Is there anything to be done? An append of no rows makes no snapshot unless it [moves](Self::moves) a property.
     pub fn is_empty(&self) -> bool {
         !self.makes_snapshot() && self.updates.is_empty()
     }
 
     pub(crate) fn makes_snapshot(&self) -> bool {
-        !self.add.is_empty() || !self.remove.is_empty() || self.merge_manifests
+        !self.add.is_empty() || !self.remove.is_empty() || self.merge_manifests || self.expects.is_some()
     }
 
     /// Makes it part of the table now. Other writers who were faster are no error as long as what this one read is still

@@ -1,6 +1,7 @@
-//! Into a table of the lake: the snapshot, the rows that were put aside and the offsets change in one transaction, since the catalog
+//! Into a table of the lake: the snapshot, the rows that were put aside and the offsets change in one transaction, if the catalog
 //! is in the database of orch.
 
+use super::elsewhere;
 use super::{Lot, Target, no_snapshot, quarantined};
 use crate::changes::{Mirrored, is_of_change, mirror};
 use crate::declare::{HowWritten, LakeTable, Sink, Stream};
@@ -30,6 +31,8 @@ pub(crate) struct LakeTarget {
     pub(crate) table: LakeTable,
     /// Of a mirror that copies the table of its source.
     pub(crate) snapshot: Option<Snapshot>,
+    /// As whom the stream keeps a table whose catalog is not in the database of orch.
+    pub(crate) owner: Option<String>,
 }
 
 impl LakeTarget {
@@ -41,6 +44,10 @@ impl LakeTarget {
         empties: bool,
     ) -> TaskResult<Vec<(i32, i64)>> {
         self.prepare().await?;
+        if let Some(owner) = &self.owner {
+            elsewhere::claim(self, &target.lease, owner, at, empties).await?;
+            return target.place(topic_identity, at).await;
+        }
         let mut changes = Vec::new();
         if empties {
             for name in [self.table.name.clone(), beside(&self.table.name)?] {
@@ -100,6 +107,10 @@ impl LakeTarget {
     }
 
     async fn try_publish(&self, target: &Target, stream: &Stream, lot: &Lot, progress: &Progress) -> TaskResult<bool> {
+        if let Some(owner) = &self.owner {
+            elsewhere::publish(self, &target.lease, owner, stream, lot).await?;
+            return target.follow(lot, progress).await;
+        }
         let changes = self.changes(stream, &target.lease, lot).await?;
         self.commit(target, lot, progress, changes).await
     }
@@ -145,7 +156,7 @@ impl LakeTarget {
         }
     }
 
-    async fn changes(&self, stream: &Stream, lease: &Lease, lot: &Lot) -> TaskResult<Vec<Change>> {
+    pub(super) async fn changes(&self, stream: &Stream, lease: &Lease, lot: &Lot) -> TaskResult<Vec<Change>> {
         let mut changes = Vec::new();
         if lot.changes_rows() {
             let table = self.lake.table(&self.table.name).await?;
@@ -237,7 +248,8 @@ impl LakeTarget {
 /// Files of shares, by table.
 type Written = BTreeMap<String, Vec<WrittenFile>>;
 
-/// Says in the snapshots what they are of. For those who look at the table: what counts is in Postgres, in the same transaction.
+/// Says in the snapshots what they are of, for those who look at the table. What counts is in Postgres, in the same transaction, or in a
+/// property of a table that is elsewhere.
 fn signed(changes: Vec<Change>, stream: &Stream, lease: &Lease, covered: &[Covered]) -> Vec<Change> {
     let offsets: Map<_, _> =
         covered.iter().map(|one| (one.partition.to_string(), json!({ "from": one.from, "to": one.to }))).collect();

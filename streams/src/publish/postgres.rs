@@ -1,19 +1,17 @@
 //! Into tables of a Postgres database: rows and offsets change in one transaction there. The offsets in the database of orch follow; after a
 //! crash between the two the stream reads some records again, and leaves out those that the table has.
 
-use super::{Lot, quarantined};
+use super::{Lot, is_new, quarantined, unknown};
 use crate::changes::{is_of_change, mirror_alone};
 use crate::declare::{HowWritten, PostgresTable, Stream};
 use crate::decode::{OFFSET, PARTITION};
 use crate::gone::Deleted;
 use crate::latest;
-use crate::sort::origin;
-use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::RecordBatch;
 use orch_lake::contract::quarantine_of;
 use orch_lake::load::{Claim, Follower, Load, Offsets, Part, Put};
 use orch_sdk::task::{Connection, TaskResult};
-use orch_store::stream::StartAt;
+use orch_store::stream::{Lease, StartAt};
 
 #[derive(Debug, Clone)]
 pub(crate) struct PostgresTarget {
@@ -22,8 +20,8 @@ pub(crate) struct PostgresTarget {
 }
 
 impl PostgresTarget {
-    pub(crate) fn new(connection: &Connection, table: &PostgresTable, stream: &str, epoch: i64) -> PostgresTarget {
-        let follower = Follower::new(connection, &table.schema, stream, epoch);
+    pub(crate) fn new(connection: &Connection, table: &PostgresTable, lease: &Lease, owner: &str) -> PostgresTarget {
+        let follower = Follower::new(connection, &table.schema, &lease.name, owner, lease.epoch);
         PostgresTarget { follower, table: table.clone() }
     }
 
@@ -43,10 +41,10 @@ impl PostgresTarget {
         Load::into(&self.table.schema, &quarantine_of(&self.table.name))
     }
 
-    pub(super) async fn claim(&self, owner: &str, at: &[StartAt], empties: bool) -> TaskResult<()> {
+    pub(super) async fn claim(&self, at: &[StartAt], empties: bool) -> TaskResult<()> {
         let moved: Vec<_> = at.iter().filter(|one| one.moves).map(|one| (one.partition, one.offset)).collect();
         let emptied = if empties { vec![self.load(), self.quarantine()] } else { Vec::new() };
-        self.follower.claim(&Claim { owner, moved: &moved, emptied: &emptied }).await
+        self.follower.claim(&Claim { moved: &moved, emptied: &emptied }).await
     }
 
     pub(super) async fn publish(&self, stream: &Stream, lot: &Lot) -> TaskResult<()> {
@@ -59,13 +57,9 @@ impl PostgresTarget {
         if let Some(merged) = &lot.merged {
             parts.push(Part { load: self.load(), put: Put::Delete, rows: merged.clone() });
         }
-        let mut rows = Vec::new();
-        for batch in &lot.rows {
-            // A window that is written again is as it was.
-            rows.push(if stream.windows.is_some() { batch.clone() } else { unknown(stream, batch, known)? });
-        }
-        let is_unknown = |partition: i32, offset: i64| known.get(&partition).is_none_or(|next| offset >= *next);
-        let deleted = Deleted::of(lot.gone.iter().filter(|one| is_unknown(one.partition, one.offset)));
+        let rows = lot.rows.iter().map(|batch| unknown(stream, batch, known));
+        let mut rows = rows.collect::<TaskResult<Vec<_>>>()?;
+        let deleted = Deleted::of(lot.gone.iter().filter(|one| is_new(known, one.partition, one.offset)));
         if let (HowWritten::Upsert { key, .. }, Some(first)) = (&self.table.write, rows.first())
             && let [column] = key.as_slice()
             && let Some(keys) = deleted.keys(column, first.schema().field_with_name(column)?.data_type(), None)?
@@ -76,7 +70,7 @@ impl PostgresTarget {
             }
         }
         parts.extend(self.rows(stream, &rows)?);
-        let aside: Vec<_> = lot.aside.iter().filter(|one| is_unknown(one.partition, one.offset)).cloned().collect();
+        let aside: Vec<_> = lot.aside.iter().filter(|one| is_new(known, one.partition, one.offset)).cloned().collect();
         if !aside.is_empty() {
             let rows = quarantined(&stream.topic, &aside)?;
             parts.push(Part { load: self.quarantine(), put: Put::Append, rows });
@@ -107,14 +101,6 @@ impl PostgresTarget {
             }
         })
     }
-}
-
-/// Rows of records that the table does not have yet.
-fn unknown(stream: &Stream, rows: &RecordBatch, known: &Offsets) -> TaskResult<RecordBatch> {
-    let (partitions, offsets) = origin(stream, rows)?;
-    let is_unknown = |row: usize| known.get(&partitions.value(row)).is_none_or(|next| offsets.value(row) >= *next);
-    let keep: BooleanArray = (0..rows.num_rows()).map(|row| Some(is_unknown(row))).collect();
-    Ok(filter_record_batch(rows, &keep)?)
 }
 
 fn is_origin(column: &str) -> bool {

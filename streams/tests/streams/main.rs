@@ -4,6 +4,7 @@
 
 mod capture;
 mod changes;
+mod elsewhere;
 mod file;
 mod folder;
 mod once;

@@ -1,6 +1,6 @@
 //! Each record is in the table once, whatever ends in the middle.
 
-use crate::world::{WAREHOUSE, World, named, readings, stream, text, world};
+use crate::world::{Elsewhere, WAREHOUSE, World, named, readings, stream, text, world};
 use arrow::datatypes::{DataType, Field, Schema};
 use iceberg::spec::PrimitiveType;
 use orch_lake::TableDef;
@@ -8,7 +8,6 @@ use orch_lake::table::At;
 use orch_store::topic::NewRecord;
 use orch_streams::{CommitAt, Stream};
 use orch_test_support::proxy::{Cut, Proxy, Statement};
-use orch_test_support::rng::Rng;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -29,17 +28,16 @@ async fn records_come_to_the_table_in_the_order_of_their_partitions() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_record_is_there_once_whatever_breaks() {
-    whatever_breaks(&readings()).await;
+    whatever_breaks(world().await, &readings()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_record_is_there_once_whatever_breaks_of_a_stream_in_shares() {
-    whatever_breaks(&readings().shares(2)).await;
+    whatever_breaks(world().await, &readings().shares(2)).await;
 }
 
 /// Of 4,000 records none is lost and none is there twice, and the snapshots cover the offsets without a hole.
-async fn whatever_breaks(stream: &Stream) {
-    let world = world().await;
+pub(crate) async fn whatever_breaks(world: World, stream: &Stream) {
     let records = world.break_while(stream, World::produce_ids).await;
     assert_eq!(world.ids().await, (0..records).collect::<Vec<_>>());
     assert_covered(&world, records).await;
@@ -47,23 +45,21 @@ async fn whatever_breaks(stream: &Stream) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_record_is_there_once_when_answers_to_commits_are_lost() {
-    answers_are_lost(&readings(), 2).await;
+    answers_are_lost(world().await, &readings(), 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_record_is_there_once_when_answers_to_a_stream_in_shares_are_lost() {
     // A lot takes twice as many transactions.
-    answers_are_lost(&readings().shares(2), 4).await;
+    answers_are_lost(world().await, &readings().shares(2), 4).await;
 }
 
 /// A stream that gets no answer to its commit does not know whether it was done. It begins again where the database says.
-async fn answers_are_lost(stream: &Stream, one_in: usize) {
+pub(crate) async fn answers_are_lost(mut world: World, stream: &Stream, one_in: usize) {
     const LOTS: i64 = 40;
     const LOT: i64 = 20;
-    let mut world = world().await;
     world.topic().await;
-    let proxy = world.proxy.insert(Proxy::start(&world.db.url(), Rng::new(0x5eed)).await);
-    proxy.cut_one_in(one_in);
+    world.cut_one_in(one_in).await;
     let host = world.host(stream);
     for lot in 1..=LOTS {
         world.produce_ids((lot - 1) * LOT..lot * LOT).await;
@@ -77,10 +73,18 @@ async fn answers_are_lost(stream: &Stream, one_in: usize) {
         assert_eq!(published.await.records, lot * LOT, "what the stream counts");
     }
     host.end().await;
-    let cuts = world.proxy.as_ref().unwrap().cuts();
-    for cut in [Cut::Before, Cut::After] {
-        let commits = cuts.get(&(Statement::Commit, cut)).copied().unwrap_or_default();
-        assert!(commits >= 5, "too few commits were cut: {cuts:?}");
+    // The lake in another database is asked to swap without a transaction.
+    let catalog = match &world.elsewhere {
+        Some(Elsewhere::Database(_, proxy)) => proxy.as_ref(),
+        _ => None,
+    };
+    let proxies = [(world.proxy.as_ref(), Statement::Commit), (catalog, Statement::Other)];
+    for (proxy, statement) in proxies {
+        let Some(cuts) = proxy.map(Proxy::cuts) else { continue };
+        for cut in [Cut::Before, Cut::After] {
+            let commits = cuts.get(&(statement, cut)).copied().unwrap_or_default();
+            assert!(commits >= 5, "too few commits were cut: {cuts:?}");
+        }
     }
     assert_eq!(world.ids().await, (0..LOTS * LOT).collect::<Vec<_>>());
     assert_covered(&world, LOTS * LOT).await;
@@ -107,12 +111,11 @@ async fn assert_covered(world: &World, records: i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_row_goes_to_quarantine_with_where_it_was() {
-    poison(&readings()).await;
-    poison(&readings().shares(2)).await;
+    poison(world().await, &readings()).await;
+    poison(world().await, &readings().shares(2)).await;
 }
 
-async fn poison(stream: &Stream) {
-    let world = world().await;
+pub(crate) async fn poison(world: World, stream: &Stream) {
     world.topic().await;
     let poison = [r#"{"id":"x"}"#, "\0", r#"{"id":1,"more":true}"#, "[]", r#"{"city":"no id"}"#];
     let mut records = vec![text(r#"{"id":1,"city":"first"}"#, 0)];
@@ -177,7 +180,7 @@ async fn a_table_with_a_key_has_the_newest_row_of_each() {
 }
 
 /// Users by id, the oldest of each by age, in the lake and in Postgres.
-fn users_that_may_go() -> [Stream; 2] {
+pub(crate) fn users_that_may_go() -> [Stream; 2] {
     let fields = [Field::new("id", DataType::Utf8, true), Field::new("age", DataType::Int64, true)];
     let users = stream().json(Schema::new(fields.to_vec())).delete_on_tombstone();
     let table = TableDef::new().required("id", PrimitiveType::String).optional("age", PrimitiveType::Long).key(["id"]);
@@ -187,44 +190,45 @@ fn users_that_may_go() -> [Stream; 2] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tombstone_deletes_the_row_of_its_key() {
-    for (nth, stream) in users_that_may_go().into_iter().enumerate() {
-        let world = world().await;
-        world.topic().await;
-        let host = world.host(&stream);
-        let user = |id: i64, age: i64| text(&format!(r#"{{"id":"{id}","age":{age}}}"#), 0);
-        let tombstone = |key: Option<&str>| {
-            let record = NewRecord { partition: Some(0), ..NewRecord::default() };
-            key.map_or_else(|| record.clone(), |key| record.clone().key(key))
-        };
-        world.produce(&[user(1, 5), user(2, 7), user(3, 1), user(5, 5)]).await;
-        world.until(|row| row.records == 4).await;
-        // What comes after a tombstone is a new row, however old.
-        world
-            .produce(&[
-                tombstone(Some("1")),
-                user(1, 2),
-                user(2, 9),
-                tombstone(Some("2")),
-                tombstone(Some("4")),
-                user(5, 4),
-                tombstone(None),
-            ])
-            .await;
-        let row = world.until(|row| row.records == 11).await;
-        assert_eq!((row.quarantined, row.failures), (1, 0), "{:?}", row.error);
-        // A lot of tombstones alone.
-        world.produce(&[tombstone(Some("3"))]).await;
-        world.until(|row| row.records == 12).await;
-        let lines = match nth {
-            0 => world.lines("test.readings", &["id", "age"]).await,
-            _ => sqlx::query_scalar("select id || ' ' || age from mart.readings order by id")
-                .fetch_all(&mut world.db().await)
-                .await
-                .unwrap(),
-        };
-        assert_eq!(lines, ["1 2", "5 5"]);
-        host.end().await;
-    }
+    let [lake, postgres] = users_that_may_go();
+    let in_lake = async |world: &World| world.lines("test.readings", &["id", "age"]).await;
+    tombstones(world().await, &lake, in_lake).await;
+    let in_postgres = async |world: &World| {
+        let lines = sqlx::query_scalar("select id || ' ' || age from mart.readings order by id");
+        lines.fetch_all(&mut world.db().await).await.expect("there is a table")
+    };
+    tombstones(world().await, &postgres, in_postgres).await;
+}
+
+pub(crate) async fn tombstones(world: World, users: &Stream, lines: impl AsyncFn(&World) -> Vec<String>) {
+    world.topic().await;
+    let host = world.host(users);
+    let user = |id: i64, age: i64| text(&format!(r#"{{"id":"{id}","age":{age}}}"#), 0);
+    let tombstone = |key: Option<&str>| {
+        let record = NewRecord { partition: Some(0), ..NewRecord::default() };
+        key.map_or_else(|| record.clone(), |key| record.clone().key(key))
+    };
+    world.produce(&[user(1, 5), user(2, 7), user(3, 1), user(5, 5)]).await;
+    world.until(|row| row.records == 4).await;
+    // What comes after a tombstone is a new row, however old.
+    world
+        .produce(&[
+            tombstone(Some("1")),
+            user(1, 2),
+            user(2, 9),
+            tombstone(Some("2")),
+            tombstone(Some("4")),
+            user(5, 4),
+            tombstone(None),
+        ])
+        .await;
+    let row = world.until(|row| row.records == 11).await;
+    assert_eq!((row.quarantined, row.failures), (1, 0), "{:?}", row.error);
+    // A lot of tombstones alone.
+    world.produce(&[tombstone(Some("3"))]).await;
+    world.until(|row| row.records == 12).await;
+    assert_eq!(lines(&world).await, ["1 2", "5 5"]);
+    host.end().await;
 }
 
 /// How many commits follow each other: a day of one a second in the long tests.

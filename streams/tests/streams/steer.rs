@@ -4,7 +4,7 @@ use crate::world::{World, named, readings, world};
 use orch_store::stream::{Reset, ResetTo, StreamState, pause_stream, reset_stream, restart_stream, resume_stream};
 use orch_streams::Start;
 
-async fn reset(world: &World, to: ResetTo, empty_table: bool) {
+pub(crate) async fn reset(world: &World, to: ResetTo, empty_table: bool) {
     let reset = Reset { partition: None, to, empty_table };
     assert!(reset_stream(&mut world.db().await, "readings", &reset).await.expect("the database is there"));
     world.steered();
@@ -31,7 +31,10 @@ async fn a_paused_stream_rests_and_goes_on_where_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_reads_again_and_can_build_the_table_anew() {
-    let world = world().await;
+    reads_again(world().await).await;
+}
+
+pub(crate) async fn reads_again(world: World) {
     world.topic().await;
     let host = world.host(&readings());
     world.produce_ids(0..10).await;

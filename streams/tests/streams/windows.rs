@@ -22,7 +22,7 @@ fn timed() -> Stream {
 }
 
 /// One a second, each partition with its seconds in another order: out of order by 20 s at most.
-async fn produce_timed(world: &World, ids: std::ops::Range<i64>) {
+pub(crate) async fn produce_timed(world: &World, ids: std::ops::Range<i64>) {
     let records: Vec<_> = ids.map(|id| text(&reading(id, moment(id)), id)).collect();
     world.produce(&records).await;
 }
@@ -37,7 +37,7 @@ fn reading(id: i64, second: i64) -> String {
 }
 
 /// Of the readings of all ids, by minute: `city minute count sum`.
-fn by_minute(ids: std::ops::Range<i64>) -> String {
+pub(crate) fn by_minute(ids: std::ops::Range<i64>) -> String {
     let mut windows: BTreeMap<(String, i64), (i64, i64)> = BTreeMap::new();
     for id in ids {
         let window = windows.entry((format!("c{}", id % 3), moment(id) / 60)).or_default();
@@ -56,14 +56,14 @@ async fn minutes(world: &World) -> String {
     sqlx::query_scalar(lines).fetch_one(&mut world.db().await).await.expect("there is a table")
 }
 
-fn minutes_in_postgres() -> Stream {
+/// How many readings a city has in each minute, and the sum of their ids.
+pub(crate) fn of_minutes() -> Stream {
     let windows = Windows::tumbling(Duration::from_mins(1)).by(&["city"]).at("at").allow_late(Duration::from_mins(1));
-    timed().windows(windows.count("n").sum("id", "total")).upsert_postgres(
-        WAREHOUSE,
-        "mart.readings",
-        &["city", "window_start"],
-        None,
-    )
+    timed().windows(windows.count("n").sum("id", "total"))
+}
+
+fn minutes_in_postgres() -> Stream {
+    of_minutes().upsert_postgres(WAREHOUSE, "mart.readings", &["city", "window_start"], None)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,8 +12,9 @@ use orch_store::hint::{Hint, Hints};
 use orch_store::stream::{StreamHost, StreamRow, get_stream, restart_stream};
 use orch_store::topic::{NewRecord, ensure_topic, produce};
 use orch_streams::{Stream, source};
-use orch_test_support::TestDb;
 use orch_test_support::proxy::Proxy;
+use orch_test_support::rng::Rng;
+use orch_test_support::{IcebergCatalog, TestDb};
 use sqlx::postgres::PgListener;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use std::path::{Path, PathBuf};
@@ -36,6 +37,8 @@ pub(crate) const SOURCE: &str = "shop";
 
 pub(crate) struct World {
     pub(crate) db: TestDb,
+    /// The catalog of the lake, if it is not in that database.
+    pub(crate) elsewhere: Option<Elsewhere>,
     folder: TempDir,
     hints: Hints,
     /// Between processes and the database, if anything is.
@@ -44,6 +47,12 @@ pub(crate) struct World {
     pub(crate) connections: Vec<Connection>,
     /// Where files with streams are.
     pub(crate) files: Option<PathBuf>,
+}
+
+pub(crate) enum Elsewhere {
+    /// With what is between it and processes, if anything is.
+    Database(TestDb, Option<Proxy>),
+    Server(IcebergCatalog),
 }
 
 /// A process that runs streams.
@@ -64,7 +73,7 @@ pub(crate) async fn world() -> World {
     .await
     .expect("the trigger is made");
     let folder = tempfile::tempdir().expect("a temporary folder");
-    World { db, folder, hints: Hints::new(), proxy: None, connections: Vec::new(), files: None }
+    World { db, elsewhere: None, folder, hints: Hints::new(), proxy: None, connections: Vec::new(), files: None }
 }
 
 /// Readings: `{"id": 1, "city": "Oslo"}` → `test.readings`.
@@ -88,9 +97,39 @@ fn lake(catalog: PgPool, folder: &Path) -> Lake {
     Lake::open(config).expect("a folder is a warehouse")
 }
 
+fn lake_at(address: &str) -> Lake {
+    let connection = Connection::from_uri("lake", &format!("iceberg://{address}")).expect("it is a URI");
+    Lake::of(&connection, &Options::default()).expect("it leads to a catalog")
+}
+
 impl World {
+    /// The catalog of its lake is in a database of its own.
+    pub(crate) async fn with_catalog_elsewhere(mut self) -> World {
+        self.elsewhere = Some(Elsewhere::Database(TestDb::new(&MIGRATOR).await, None));
+        self
+    }
+
+    /// Its lake is in a catalog that answers over HTTP.
+    pub(crate) async fn with_catalog_over_http(mut self) -> World {
+        self.elsewhere = Some(Elsewhere::Server(IcebergCatalog::start().await));
+        self
+    }
+
     pub(crate) fn lake(&self) -> Lake {
-        lake(self.db.pool(), self.folder.path())
+        match &self.elsewhere {
+            None => lake(self.db.pool(), self.folder.path()),
+            Some(Elsewhere::Database(db, _)) => lake(db.pool(), self.folder.path()),
+            Some(Elsewhere::Server(server)) => lake_at(&server.address()),
+        }
+    }
+
+    /// From now on processes get no answer to one in so many of their writes, here and in the catalog.
+    pub(crate) async fn cut_one_in(&mut self, many: usize) {
+        let proxy = async |db: &TestDb| Proxy::start(&db.url(), Rng::new(0x5eed)).await;
+        self.proxy.insert(proxy(&self.db).await).cut_one_in(many);
+        if let Some(Elsewhere::Database(db, between)) = &mut self.elsewhere {
+            between.insert(proxy(db).await).cut_one_in(many);
+        }
     }
 
     pub(crate) async fn db(&self) -> PgConnection {
@@ -108,9 +147,16 @@ impl World {
         let (warehouse, others) = (url.clone(), self.connections.clone());
         let pool = orch_store::connect::pool(&url, "orch streams", 4).expect("it works");
         let folder = self.folder.path().to_owned();
+        let (database, server) = match &self.elsewhere {
+            None => (url, None),
+            Some(Elsewhere::Database(db, proxy)) => (proxy.as_ref().map_or_else(|| db.url(), Proxy::url), None),
+            Some(Elsewhere::Server(server)) => (url, Some(server.address())),
+        };
         let open_lake = move |_: &[Connection]| {
-            let catalog = orch_store::connect::pool(&url, "orch lake", 4)?;
-            Ok(lake(catalog, &folder))
+            Ok(match &server {
+                Some(address) => lake_at(address),
+                None => lake(orch_store::connect::pool(&database, "orch lake", 4)?, &folder),
+            })
         };
         let source = source(move || streams.clone(), &["lake"], open_lake);
         let stop = CancellationToken::new();
@@ -169,6 +215,10 @@ impl World {
         self.topic().await;
         let mut hosts: Vec<Host> = vec![self.host(stream), self.host(stream)];
         let mut db = self.db().await;
+        let catalog = match &self.elsewhere {
+            Some(Elsewhere::Database(db, _)) => Some(db.name().to_owned()),
+            _ => None,
+        };
         for lot in 0..LOTS {
             produce(self, lot * LOT..(lot + 1) * LOT).await;
             match lot % 4 {
@@ -176,8 +226,9 @@ impl World {
                     // Of the catalog, of the streams, and of the session at the table's database.
                     sqlx::query(
                         "select pg_terminate_backend(pid) from pg_stat_activity
-                        where datname = current_database() and pid <> pg_backend_pid() and application_name like 'orch%'",
+                        where datname in (current_database(), $1) and pid <> pg_backend_pid() and application_name like 'orch%'",
                     )
+                    .bind(&catalog)
                     .execute(&mut db)
                     .await
                     .expect("they end");

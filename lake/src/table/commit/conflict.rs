@@ -22,6 +22,11 @@ pub(crate) async fn check(change: &Change, head: &Table) -> LakeResult<()> {
     if change.base_only && change.base.metadata_location() != head.metadata_location() {
         return conflict("it is no longer what this change was made of".to_owned());
     }
+    if let Some((property, said)) = &change.expects
+        && head.property(property) != said.as_deref()
+    {
+        return conflict(format!("its property `{property}` says something else now"));
+    }
     if before.current_schema_id() != now.current_schema_id() && change.add.iter().any(File::is_data) {
         let fields = now.current_schema().as_struct().fields();
         let lacks =
