@@ -93,7 +93,7 @@ pub(super) async fn claim(
         next.extend(moved());
         let change = if empties { table.delete(Filter::All).await? } else { table.append_written([])? };
         let read = Read { owner: owner.into(), epoch: lease.epoch, next };
-        known.moved(change, &read)?.commit(&to.lake).await?;
+        known.moved(change.property("orch.stream", &lease.name), &read)?.commit(&to.lake).await?;
     }
     Ok(())
 }
