@@ -147,10 +147,10 @@ async fn draw(
     rows: &[StreamRow],
     now: Now,
 ) -> Result<Option<Drawing>, Refusal> {
-    let things: Vec<&Thing> = map.in_order();
-    if things.is_empty() || things.len() > MOST_THINGS {
+    if map.things().is_empty() || map.things().len() > MOST_THINGS {
         return Ok(None);
     }
+    let things: Vec<&Thing> = map.in_order();
     let assets = assets(db, &things).await?;
     let tasks = last_tasks(app, db, &things).await?;
     let mut shown = Vec::new();

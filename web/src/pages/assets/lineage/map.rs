@@ -31,6 +31,13 @@ enum Way {
     Start,
 }
 
+/// Of a DAG: those that some data comes into, and those that make some.
+#[derive(Debug, Clone, Default)]
+struct Tasks<'a> {
+    take: BTreeSet<&'a Thing>,
+    make: BTreeSet<&'a Thing>,
+}
+
 /// Which side of a thing is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::pages) enum Reach {
@@ -93,10 +100,15 @@ impl Map {
             let (task, data) = (Thing::Task(flow.dag_id.clone(), flow.task_id.clone()), Thing::data(&flow.uri));
             if flow.is_made { map.add(task, data, Way::Data) } else { map.add(data, task, Way::Data) }
         }
-        streams.iter().for_each(|stream| map.add_stream(stream));
-        for flow in flows.iter().filter(|flow| flow.task_id.is_empty()) {
-            map.add_start(&Thing::data(&flow.uri), &flow.dag_id);
+        let mut starts: Vec<(Thing, String)> = Vec::new();
+        for stream in streams {
+            map.add_stream(stream);
+            let dag_id = stream.spec["starts_runs_of"].as_str();
+            starts.extend(dag_id.map(|dag_id| (Thing::Stream(stream.name.clone()), dag_id.to_owned())));
         }
+        let waiting = flows.iter().filter(|flow| flow.task_id.is_empty());
+        starts.extend(waiting.map(|flow| (Thing::data(&flow.uri), flow.dag_id.clone())));
+        map.add_starts(starts);
         // Where a task reads what it makes as well, the picture says that it makes it.
         let made: BTreeSet<(Thing, Thing)> = map.ways.keys().cloned().collect();
         map.ways.retain(|(from, to), _| !matches!(from, Thing::Data(_)) || !made.contains(&(to.clone(), from.clone())));
@@ -128,31 +140,41 @@ impl Map {
             return;
         }
         topics().for_each(|topic| self.add(topic, stream.clone(), Way::Data));
-        match (row.spec["starts_runs_of"].as_str(), row.lake_table()) {
-            (Some(dag_id), _) => self.add_start(&stream, dag_id),
-            (None, Some("")) => {}
-            (None, Some(table)) => {
-                self.add(stream, Thing::Data(format!("lake://{}", table.replacen('.', "/", 1))), Way::Data);
-            }
-            (None, None) => self.add(stream, Thing::Data(in_postgres(row.table())), Way::Data),
+        match row.lake_table() {
+            _ if row.spec["starts_runs_of"].is_string() => {}
+            Some("") => {}
+            Some(table) => self.add(stream, Thing::Data(format!("lake://{}", table.replacen('.', "/", 1))), Way::Data),
+            None => self.add(stream, Thing::Data(in_postgres(row.table())), Way::Data),
         }
     }
 
     /// Runs of a DAG begin with those of its tasks of which no other data is known to come in.
-    fn add_start(&mut self, from: &Thing, dag_id: &str) {
-        let is_own = |thing: &Thing| matches!(thing, Thing::Task(of, _) if of == dag_id);
-        let takes: BTreeSet<&Thing> = self.ways.keys().map(|(_, to)| to).filter(|to| is_own(to)).collect();
-        if takes.iter().any(|task| self.ways.contains_key(&(from.clone(), (*task).clone()))) {
-            return;
+    fn add_starts(&mut self, starts: Vec<(Thing, String)>) {
+        let mut tasks: BTreeMap<&str, Tasks<'_>> = BTreeMap::new();
+        for (from, to) in self.ways.keys() {
+            if let Thing::Task(dag_id, _) = to {
+                tasks.entry(dag_id).or_default().take.insert(to);
+            }
+            if let Thing::Task(dag_id, _) = from {
+                tasks.entry(dag_id).or_default().make.insert(from);
+            }
         }
-        let makes = self.ways.keys().map(|(maker, _)| maker).filter(|maker| is_own(maker));
-        let mut first: BTreeSet<Thing> = makes.filter(|maker| !takes.contains(maker)).cloned().collect();
-        if first.is_empty() && takes.is_empty() {
-            first.insert(Thing::Dag(dag_id.into()));
-        } else if first.is_empty() {
-            first = takes.into_iter().cloned().collect();
+        let mut ways = Vec::new();
+        for (from, dag_id) in starts {
+            let Tasks { take, make } = tasks.get(dag_id.as_str()).cloned().unwrap_or_default();
+            if take.iter().any(|task| self.ways.contains_key(&(from.clone(), (*task).clone()))) {
+                continue;
+            }
+            let mut first: Vec<Thing> = make.difference(&take).copied().cloned().collect();
+            if first.is_empty() {
+                first = take.into_iter().cloned().collect();
+            }
+            if first.is_empty() {
+                first.push(Thing::Dag(dag_id));
+            }
+            ways.extend(first.into_iter().map(|task| (from.clone(), task)));
         }
-        first.into_iter().for_each(|task| self.add(from.clone(), task, Way::Start));
+        ways.into_iter().for_each(|(from, task)| self.add(from, task, Way::Start));
     }
 
     pub(in crate::pages) fn things(&self) -> &BTreeSet<Thing> {
@@ -294,6 +316,21 @@ mod tests {
             Thing::data("lake://silver/orders"),
         ];
         assert_eq!(*after.things(), expected.into());
+    }
+
+    #[test]
+    fn each_of_several_data_that_a_dag_waits_for_leads_to_the_same_tasks() {
+        let flows = [
+            flow("report", "", "lake://a/b", false),
+            flow("report", "", "lake://c/d", false),
+            flow("report", "rates", "http://rates/eur", false),
+            flow("report", "sum", "lake://gold/daily", true),
+        ];
+        let map = Map::of(&flows, &[]);
+        for uri in ["lake://a/b", "lake://c/d"] {
+            let next = map.around(&map.called(uri), Reach::Down, 1);
+            assert_eq!(*next.things(), [task("report", "sum"), Thing::data(uri)].into(), "{uri}");
+        }
     }
 
     #[test]
