@@ -8,7 +8,7 @@ use orch_test_support::browser::drive;
 use orch_test_support::guide::{examples, guide};
 use serde_json::json;
 
-const ROUTES: [&str; 15] = [
+const ROUTES: [&str; 16] = [
     "/",
     "/login",
     "/assets",
@@ -19,6 +19,7 @@ const ROUTES: [&str; 15] = [
     "/lake/{namespace}/{table}",
     "/lake/{namespace}/{table}/files",
     "/lake/{namespace}/{table}/lineage",
+    "/lake/{namespace}/{table}/nulls",
     "/lake/{namespace}/{table}/partitions",
     "/lake/{namespace}/{table}/sample",
     "/lake/{namespace}/{table}/snapshots",

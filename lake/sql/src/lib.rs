@@ -12,6 +12,7 @@ mod error;
 mod exact;
 mod files;
 mod metadata;
+mod nulls;
 mod parse;
 mod row_expressions;
 mod run;

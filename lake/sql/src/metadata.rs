@@ -1,11 +1,13 @@
-//! What is known about a table, as tables: `"orders$snapshots"`, `"orders$files"`, `"orders$partitions"` and
-//! `"orders$refs"`.
+//! What is known about a table, as tables: `"orders$snapshots"`, `"orders$files"`, `"orders$partitions"`, `"orders$nulls"`
+//! and `"orders$refs"`.
 
 use crate::describe::{refs, snapshots};
 use crate::files::{files, partitions};
+use crate::nulls::nulls;
 use arrow::array::{
     ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
 };
+use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use iceberg::table::Table;
@@ -17,6 +19,7 @@ pub(crate) enum MetadataTable {
     Snapshots,
     Files,
     Partitions,
+    Nulls,
     Refs,
 }
 
@@ -26,9 +29,10 @@ impl MetadataTable {
             "snapshots" => MetadataTable::Snapshots,
             "files" => MetadataTable::Files,
             "partitions" => MetadataTable::Partitions,
+            "nulls" => MetadataTable::Nulls,
             "refs" => MetadataTable::Refs,
             other => {
-                let hint = "there are `$snapshots`, `$files`, `$partitions` and `$refs`";
+                let hint = "there are `$snapshots`, `$files`, `$partitions`, `$nulls` and `$refs`";
                 return Err(LakeError::NotFound(format!(
                     "nothing is known as `{other}` about table `{table}`\nhint: {hint}"
                 )));
@@ -48,6 +52,7 @@ pub(crate) async fn metadata_table(
         MetadataTable::Refs => ref_columns(table),
         MetadataTable::Files => file_columns(table, snapshot_id).await?,
         MetadataTable::Partitions => partition_columns(table, snapshot_id).await?,
+        MetadataTable::Nulls => null_columns(table, snapshot_id).await?,
     };
     let broken = |error: &dyn std::fmt::Display| LakeError::Unavailable(error.to_string());
     let columns = columns.into_iter().map(|(name, array)| (name, array, true));
@@ -66,13 +71,17 @@ fn counts(counts: impl Iterator<Item = u64>) -> ArrayRef {
     Arc::new(UInt64Array::from_iter_values(counts))
 }
 
+fn moments(moments: impl Iterator<Item = DateTime<Utc>>) -> ArrayRef {
+    let micros = TimestampMicrosecondArray::from_iter_values(moments.map(|at| at.timestamp_micros()));
+    Arc::new(micros.with_timezone("+00:00"))
+}
+
 fn snapshot_columns(rows: &[SnapshotRow]) -> Columns {
-    let at = TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| row.at.timestamp_micros()));
     let by = |of: fn(&MadeBy) -> Option<&str>| texts(rows.iter().map(move |row| row.made_by.as_ref().and_then(of)));
     vec![
         ("snapshot_id", Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.id)))),
         ("parent_id", Arc::new(rows.iter().map(|row| row.parent_id).collect::<Int64Array>())),
-        ("committed_at", Arc::new(at.with_timezone("+00:00"))),
+        ("committed_at", moments(rows.iter().map(|row| row.at))),
         ("operation", texts(rows.iter().map(|row| Some(row.operation.as_str())))),
         ("is_current", Arc::new(rows.iter().map(|row| Some(row.is_current)).collect::<BooleanArray>())),
         ("added_rows", counts(rows.iter().map(|row| row.added_rows))),
@@ -103,6 +112,17 @@ async fn file_columns(table: &Table, snapshot_id: Option<i64>) -> LakeResult<Col
         ("partition", texts(rows.iter().map(|row| Some(row.partition.as_str())))),
         ("rows", counts(rows.iter().map(|row| row.rows))),
         ("bytes", counts(rows.iter().map(|row| row.bytes))),
+    ])
+}
+
+async fn null_columns(table: &Table, snapshot_id: Option<i64>) -> LakeResult<Columns> {
+    let rows = nulls(table, snapshot_id).await?;
+    Ok(vec![
+        ("snapshot_id", Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.snapshot_id)))),
+        ("committed_at", moments(rows.iter().map(|row| row.at))),
+        ("column_name", texts(rows.iter().map(|row| Some(row.column.as_str())))),
+        ("nulls", counts(rows.iter().map(|row| row.nulls))),
+        ("rows", counts(rows.iter().map(|row| row.rows))),
     ])
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod files;
 pub(crate) mod lineage;
+pub(crate) mod nulls;
 pub(crate) mod partitions;
 pub(crate) mod picture;
 pub(crate) mod sample;

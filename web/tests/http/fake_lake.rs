@@ -181,12 +181,18 @@ impl LakeView for FakeLake {
                 data_type: data_type.into(),
                 is_number,
             };
-            let columns = vec![column("state", "varchar", false), column("total", "decimal(9, 2)", true)];
-            let all: Vec<Vec<Cell>> = vec![
+            let mut columns = vec![column("state", "varchar", false), column("total", "decimal(9, 2)", true)];
+            let mut all: Vec<Vec<Cell>> = vec![
                 vec![json!("CA"), json!("12.50")],
                 vec![json!(words), json!("7.25")],
                 vec![Value::Null, json!("1")],
             ];
+            if query.sql.contains("$nulls") {
+                columns = ["snapshot_id", "committed_at", "column_name", "nulls", "rows"]
+                    .map(|name| column(name, "", false))
+                    .into();
+                all = nulls_of(words);
+            }
             let is_cut = all.len() > query.limits.rows;
             let rows = all.into_iter().take(query.limits.rows).collect();
             let waits = query.sql.starts_with("wait");
@@ -194,6 +200,17 @@ impl LakeView for FakeLake {
             Ok(rows)
         })
     }
+}
+
+/// As `$nulls` has them, the newest snapshot first: of one column none, of the other more and more.
+fn nulls_of(words: &str) -> Vec<Vec<Cell>> {
+    let of = |snapshot: usize, nulls: usize| {
+        let at = format!("2026-11-2{snapshot}T06:00:00Z");
+        [(String::from("order_id"), 0), (words.to_owned(), nulls)].map(|(column, nulls)| {
+            vec![json!(snapshot.to_string()), json!(at), json!(column), json!(nulls), json!(100)]
+        })
+    };
+    [of(3, 25), of(2, 10), of(1, 5)].into_iter().flatten().collect()
 }
 
 struct FakeRows {

@@ -66,6 +66,7 @@ async fn the_pages_of_a_table_show_what_the_lake_says() {
         ("/files", &["0-CO.parquet", "state=CO", "ALABAMA", "22 kB", "?page=2"]),
         ("/files?page=3", &["22 kB", "?page=2"]),
         ("/lineage", &["lake://retail/orders", "No way is known yet"]),
+        ("/nulls", &["order_id", "25.00 %", "+20.00", "<svg class=\"chart\"", "Without nulls", "orders%24nulls"]),
         (
             "/sample",
             &[
@@ -253,7 +254,7 @@ async fn what_is_in_the_lake_stays_text_on_its_pages() {
     for path in ["/lake", "/sql"] {
         assert_eq!(problems(&browser.get(path).await.html), Vec::<String>::new(), "{path}");
     }
-    for tab in ["", "/partitions", "/snapshots", "/files", "/lineage", "/sample"] {
+    for tab in ["", "/partitions", "/snapshots", "/files", "/lineage", "/sample", "/nulls"] {
         let page = browser.get(&format!("{TABLE}{tab}")).await;
         assert_eq!(page.status, 200, "{tab}: {}", page.html);
         assert_eq!(problems(&page.html), Vec::<String>::new(), "{tab}");

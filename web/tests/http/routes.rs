@@ -57,7 +57,7 @@ fn usual(rule: &Rule) -> Role {
             }
         }
         // They read data, as SQL does.
-        Method::GET if path.ends_with("/sample") || path == RECORDS => Role::Op,
+        Method::GET if path.ends_with("/sample") || path.ends_with("/nulls") || path == RECORDS => Role::Op,
         Method::GET => Role::Viewer,
         // Who may start a run may append a record.
         Method::POST if path.ends_with("/{topic_name}/records") => Role::User,

@@ -68,6 +68,24 @@ async fn what_is_known_about_a_table_can_be_asked() {
 }
 
 #[tokio::test]
+async fn nulls_are_counted_by_column_and_snapshot() {
+    let world = World::with_orders().await;
+    let name = named("retail.orders");
+    let columns = Columns::new().add("note", Type::Primitive(PrimitiveType::String));
+    let table = world.lake.evolve(&name, columns).await.expect("a column can be added");
+    // What was written before the column has no value of it.
+    commit(&world.lake, &table, orders(900..930)).await;
+    let lines = ["id 0 900", "note 900 900", "id 0 930", "note 930 930"];
+    let asked = "select column_name, nulls, rows from retail.\"orders$nulls\" where column_name in ('id', 'note') \
+                 order by rows, column_name";
+    assert_eq!(world.lines(asked).await, lines);
+    // The state of a snapshot, and of those before it.
+    let first = table.current_snapshot().expect("there is one").snapshot_id();
+    let then = format!("select count(distinct snapshot_id) from retail.\"orders$nulls\" for version as of {first}");
+    assert_eq!(world.lines(&then).await, ["1"]);
+}
+
+#[tokio::test]
 async fn a_column_that_was_just_added_or_renamed_is_there_before_anything_is_written() {
     let world = World::with_orders().await;
     let name = named("retail.orders");

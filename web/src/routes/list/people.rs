@@ -103,6 +103,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .page("/lake/{namespace}/{table}", viewer, pages::lake::table::show)
         .page("/lake/{namespace}/{table}/files", viewer, pages::lake::files::show)
         .page("/lake/{namespace}/{table}/lineage", viewer, pages::lake::lineage::show)
+        .page("/lake/{namespace}/{table}/nulls", op, pages::lake::nulls::show)
         .page("/lake/{namespace}/{table}/partitions", viewer, pages::lake::partitions::show)
         .page("/lake/{namespace}/{table}/sample", op, pages::lake::sample::show)
         .page("/lake/{namespace}/{table}/snapshots", viewer, pages::lake::snapshots::show)
