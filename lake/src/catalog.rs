@@ -9,6 +9,7 @@ pub(crate) use postgres::no_table;
 pub use postgres::{EntryType, PgCatalog, Renamed};
 pub use rest::RestCatalog;
 
+use crate::bucket;
 use crate::error::LakeResult;
 use crate::table::TableName;
 use async_trait::async_trait;
@@ -83,11 +84,22 @@ pub struct Located {
     pub location: String,
     /// From a catalog that tells them; else they are in the file at `location`.
     pub metadata: Option<Box<TableMetadata>>,
+    /// How its files are reached, where the catalog gives keys for them.
+    pub keys: Vec<LentKeys>,
+}
+
+/// Keys of the storage for the files whose locations begin with `prefix`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LentKeys {
+    pub prefix: String,
+    pub options: bucket::Options,
+    /// In milliseconds; `None`: the catalog does not say when they end.
+    pub end_at: Option<i64>,
 }
 
 impl Located {
     pub fn at(location: impl Into<String>) -> Located {
-        Located { location: location.into(), metadata: None }
+        Located { location: location.into(), metadata: None, keys: Vec::new() }
     }
 }
 

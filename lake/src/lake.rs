@@ -10,8 +10,10 @@ use crate::{
     error::{LakeError, LakeResult},
     storage::Storages,
     table::cache::Cache,
+    table::now,
     table::{Table, TableDef, TableName},
 };
+use chrono::{DateTime, Utc};
 use iceberg::io::{FileIO, FileIOBuilder};
 use iceberg::spec::{TableMetadata, TableMetadataBuilder};
 use iceberg::{MetadataLocation, Runtime};
@@ -41,7 +43,7 @@ pub struct Lake(Arc<Inner>);
 struct Inner {
     catalog: Arc<dyn Catalog>,
     io: FileIO,
-    storage: bucket::Options,
+    storages: Storages,
     warehouse: String,
     cache: Cache,
     runtime: Runtime,
@@ -69,8 +71,9 @@ impl Lake {
     pub fn with_catalog(catalog: Arc<dyn Catalog>, storage: bucket::Options, warehouse: &str) -> LakeResult<Self> {
         let warehouse = warehouse.trim_end_matches('/').to_owned();
         let runtime = Runtime::try_current()?;
-        let io = FileIOBuilder::new(Arc::new(Storages::new(storage.clone()))).build();
-        Ok(Self(Arc::new(Inner { catalog, io, storage, warehouse, cache: Cache::default(), runtime })))
+        let storages = Storages::new(storage);
+        let io = FileIOBuilder::new(Arc::new(storages.clone())).build();
+        Ok(Self(Arc::new(Inner { catalog, io, storages, warehouse, cache: Cache::default(), runtime })))
     }
 
     pub fn catalog(&self) -> &Arc<dyn Catalog> {
@@ -83,12 +86,12 @@ impl Lake {
 
     /// What is at some place of the lake, such as a table's folder.
     pub(crate) fn bucket(&self, location: &str) -> bucket::Result<Bucket> {
-        Bucket::open(location, &self.0.storage)
+        Bucket::open(location, &self.0.storages.options_at(location))
     }
 
     /// How the server of the files is reached, if they are in a bucket.
     pub fn storage(&self) -> &bucket::Options {
-        &self.0.storage
+        self.0.storages.options()
     }
 
     pub fn warehouse(&self) -> &str {
@@ -101,6 +104,13 @@ impl Lake {
 
     pub(crate) fn runtime(&self) -> &Runtime {
         &self.0.runtime
+    }
+
+    /// The time of the catalog's database. Of a catalog over HTTP, which has no clock for its clients, that of this process.
+    #[boxed]
+    pub async fn now(&self) -> LakeResult<DateTime<Utc>> {
+        let Some(catalog) = self.0.catalog.postgres() else { return Ok(now()) };
+        Ok(sqlx::query_scalar("select now()").fetch_one(catalog.pool()).await?)
     }
 
     /// The table as it is now.
@@ -125,7 +135,10 @@ impl Lake {
     }
 
     pub(crate) async fn located(&self, name: &TableName, found: Located) -> LakeResult<Table> {
-        let Located { location, metadata } = found;
+        let Located { location, metadata, keys } = found;
+        for keys in keys {
+            self.0.storages.lend(keys)?;
+        }
         let metadata = match metadata {
             Some(metadata) => self.0.cache.keep_metadata(&location, *metadata),
             None => self.0.cache.metadata(&self.0.io, &location).await?,

@@ -2,7 +2,11 @@
 //! objects. A file in a folder is on the disk when its writer is closed: the catalog never names one that a power failure
 //! could take back.
 
+mod lent;
+
+use self::lent::{Lent, LentBucket};
 use crate::bucket::{self, Bucket, Upload};
+use crate::catalog::LentKeys;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -22,18 +26,41 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) struct Storages {
     #[serde(skip)]
     options: bucket::Options,
+    #[serde(skip)]
+    lent: Lent,
 }
 
 impl Storages {
     pub(crate) fn new(options: bucket::Options) -> Self {
-        Self { options }
+        Self { options, lent: Lent::default() }
+    }
+
+    pub(crate) fn options(&self) -> &bucket::Options {
+        &self.options
+    }
+
+    /// For one place.
+    pub(crate) fn options_at(&self, location: &str) -> bucket::Options {
+        self.lent.at(location).map_or_else(|| self.options.clone(), |lent| lent.keys.options)
+    }
+
+    /// From now on files at such locations are reached with these keys, and with those of the lake no more. Where they do not name the server it
+    /// is that of the lake.
+    ///
+    /// # Errors
+    /// They are for no bucket.
+    pub(crate) fn lend(&self, mut keys: LentKeys) -> bucket::Result<()> {
+        keys.options.endpoint = keys.options.endpoint.or_else(|| self.options.endpoint.clone());
+        keys.options.region = keys.options.region.or_else(|| self.options.region.clone());
+        self.lent.lend(keys)
     }
 }
 
 #[typetag::serde(name = "orch_storages")]
 impl StorageFactory for Storages {
     fn build(&self, _: &StorageConfig) -> Result<Arc<dyn Storage>> {
-        let storage = LakeStorage { options: self.options.clone(), ..LakeStorage::default() };
+        let (options, lent) = (self.options.clone(), self.lent.clone());
+        let storage = LakeStorage { options, lent, ..LakeStorage::default() };
         Ok(Arc::new(storage))
     }
 }
@@ -42,6 +69,8 @@ impl StorageFactory for Storages {
 struct LakeStorage {
     #[serde(skip)]
     options: bucket::Options,
+    #[serde(skip)]
+    lent: Lent,
     #[serde(skip)]
     folders: LocalFsStorage,
     /// By what their locations begin with.
@@ -61,11 +90,13 @@ impl LakeStorage {
         if scheme == "file" {
             return Ok(Place::Folder(&self.folders));
         }
-        // Others call the same thing s3a or s3n.
         let ("s3" | "s3a" | "s3n", Some((name, key))) = (scheme, rest.split_once('/')) else {
             let what = format!("`{path}` is no file that can be reached: it must be `file://…` or `s3://bucket/…`");
             return Err(Error::new(ErrorKind::FeatureUnsupported, what));
         };
+        if let Some(LentBucket { bucket, .. }) = self.lent.at(path) {
+            return Ok(Place::Bucket { bucket, key });
+        }
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = match buckets.get(name) {
             Some(bucket) => bucket.clone(),

@@ -23,6 +23,8 @@ mod upsert;
 mod write;
 mod written;
 
+pub(crate) use commit::now;
+
 pub use change::{Change, Committed, File, KEY_PROPERTY, Region};
 pub use definition::{TableDef, partition_name};
 pub use filter::{Filter, Op, Value};

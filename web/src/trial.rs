@@ -128,14 +128,7 @@ async fn http(connection: &Connection, reach: &Reach) -> Result<String, String> 
 
 /// Asks for the settings that a catalog has for its clients. No token is fetched for an account.
 async fn iceberg(connection: &Connection, reach: &Reach) -> Result<String, String> {
-    let host = connection.host.as_deref().filter(|host| !host.is_empty()).ok_or("it has no host")?;
-    let base = if host.contains("://") {
-        host.trim_end_matches('/').to_string()
-    } else {
-        let port = connection.port.map(|port| format!(":{port}")).unwrap_or_default();
-        let path = connection.schema.as_deref().unwrap_or_default();
-        format!("http://{host}{port}/{path}").trim_end_matches('/').to_string()
-    };
+    let base = connection.http_address().ok_or("it has no host")?;
     let token = connection.extra_field("token").and_then(|token| token.as_str());
     let has_account = token.is_none() && connection.password.is_some();
     match status(format!("{base}/v1/config"), token.map(|token| format!("Bearer {token}")), reach).await? {

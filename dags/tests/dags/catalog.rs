@@ -4,9 +4,11 @@ use crate::http::ask;
 use crate::world::World;
 use arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
+use iceberg::spec::PrimitiveType;
 use orch::Connection;
 use orch_lake::bucket::Options;
-use orch_lake::{Batches, Lake};
+use orch_lake::{Batches, Lake, TableDef};
+use orch_test_lake::S3Server;
 use orch_test_support::iceberg_kit;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -115,4 +117,41 @@ async fn clients_from_outside_work_on_the_tables_of_orch() {
         where uri = 'lake://retail/sales_by_state' and source_run is null";
     let events: Vec<(i64, bool, String)> = sqlx::query_as(event).fetch_all(&mut world.db().await).await.unwrap();
     assert_eq!(events, [(1, true, "append".to_owned())]);
+}
+
+/// Of a lake of another orch, whose own keys are for another server.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_reached_with_the_keys_that_a_catalog_lends() {
+    let storage = S3Server::start().await;
+    storage.make_bucket("lakehouse");
+    let mut world = World::new().await;
+    world.set("ORCH_CONN_BUCKETS", storage.connection().to_uri());
+    let url = world.database_url();
+    let sign = if url.contains('?') { '&' } else { '?' };
+    let lake = |gives: &str| format!("{url}{sign}warehouse=s3%3A%2F%2Flakehouse%2Fwarehouse{gives}");
+    let token = world.add_key("op", "all").await;
+    let name = "lent.counted".parse().unwrap();
+    let rows = || RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![7])) as ArrayRef)]).unwrap();
+    for (gives, is_lent) in [("", false), ("&give_keys=true", true)] {
+        world.set("ORCH_CONN_LAKE", lake(gives));
+        let (server, address) = world.start_server(&SERVER);
+        let connection =
+            json!({ "conn_type": "iceberg", "host": format!("http://{address}"), "extra": { "token": token } });
+        let far = Connection::parse("far", &connection.to_string()).unwrap();
+        let wrong = Options {
+            endpoint: Some(storage.endpoint().into()),
+            access_key: Some("its own".into()),
+            secret_key: Some("wrong here".into()),
+            ..Options::default()
+        };
+        let far = Lake::of(&far, &wrong).unwrap();
+        let table = far.ensure(&name, &TableDef::new().required("id", PrimitiveType::Long)).await.unwrap();
+        let appended = async { table.append(Batches::from(rows())).await?.commit(&far).await }.await;
+        assert_eq!(appended.is_ok(), is_lent, "{appended:?}");
+        if is_lent {
+            let read = far.table(&name).await.unwrap().scan().collect().await.unwrap();
+            assert_eq!(read[0].column(0), rows().column(0));
+        }
+        world.kill(server);
+    }
 }

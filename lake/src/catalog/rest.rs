@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use orch_sdk::task::{Connection, TaskResult};
 use reqwest::Method;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Namespaces that are asked for at the same time.
 const AT_ONCE: usize = 8;
@@ -75,15 +75,14 @@ impl RestCatalog {
     }
 
     async fn names_of_namespaces(&self) -> LakeResult<Vec<String>> {
-        let (mut all, mut level) = (Vec::new(), self.children(None).await?);
+        let (mut all, mut level) = (BTreeSet::new(), self.children(None).await?);
         while !level.is_empty() {
             let below = stream::iter(level.clone()).map(async |parent| self.children(Some(&parent)).await);
             let below: Vec<Vec<String>> = below.buffered(AT_ONCE).try_collect().await?;
-            all.append(&mut level);
+            all.extend(level);
             level = below.into_iter().flatten().filter(|name| !all.contains(name)).collect();
         }
-        all.sort();
-        Ok(all)
+        Ok(all.into_iter().collect())
     }
 
     async fn tables_of(&self, namespace: &str) -> LakeResult<Vec<TableName>> {
@@ -107,7 +106,8 @@ impl RestCatalog {
 
     fn located(&self, table: &TableName, answer: &Answer) -> LakeResult<Located> {
         let loaded: Loaded = self.client.read(answer, || format!("table `{table}`"))?;
-        Ok(Located { location: loaded.metadata_location, metadata: Some(Box::new(loaded.metadata)) })
+        let keys = loaded.keys();
+        Ok(Located { location: loaded.metadata_location, metadata: Some(Box::new(loaded.metadata)), keys })
     }
 }
 

@@ -175,6 +175,7 @@ pub(crate) async fn stage(change: &Change, base: &Table) -> LakeResult<Staged> {
 
 pub(crate) use conflict::check as check_conflicts;
 pub(crate) use manifests::{is_small, target_bytes};
+pub(crate) use snapshot::now;
 
 /// The snapshot that a commit onto the branch follows. A branch that is not there begins at what readers see.
 pub(crate) fn branch_head<'a>(metadata: &'a TableMetadata, branch: &str) -> Option<&'a SnapshotRef> {

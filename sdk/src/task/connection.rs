@@ -52,6 +52,18 @@ impl Connection {
         self.extra.get(name).or_else(|| self.extra.get(&format!("extra__{}__{name}", self.conn_type)))
     }
 
+    /// Where a service over HTTP is: `host` with its protocol is all of it, else `port` and `schema`, its path, belong to it. `None`: it has
+    /// no host.
+    pub fn http_address(&self) -> Option<String> {
+        let host = self.host.as_deref().filter(|host| !host.is_empty())?;
+        if host.contains("://") {
+            return Some(host.trim_end_matches('/').to_owned());
+        }
+        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        let path = self.schema.as_deref().unwrap_or_default();
+        Some(format!("http://{host}{port}/{path}").trim_end_matches('/').to_owned())
+    }
+
     /// Everything in it that nobody may read in a log: the password and the sensitive fields of `extra`.
     pub fn secrets(&self) -> Vec<String> {
         let mut secrets: Vec<String> = self.password.iter().cloned().collect();

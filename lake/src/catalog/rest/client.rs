@@ -24,6 +24,8 @@ const TOKEN_LIFE: Duration = Duration::from_hours(1);
 /// Between the parts of a namespace, unless the server says otherwise.
 const SEPARATOR: &str = "\u{1f}";
 const PAGE: &str = "1000";
+/// Servers that make keys of the storage give them to those who ask.
+const DELEGATION: (&str, &str) = ("x-iceberg-access-delegation", "vended-credentials");
 /// What a server says of a refusal, at most.
 const MOST_SAID: usize = 300;
 
@@ -262,7 +264,7 @@ impl Client {
     }
 
     async fn ask_once(&self, request: &Request, url: &Url) -> LakeResult<Result<Answer, reqwest::Error>> {
-        let mut sent = self.http.request(request.method.clone(), url.clone());
+        let mut sent = self.http.request(request.method.clone(), url.clone()).header(DELEGATION.0, DELEGATION.1);
         if let Some(body) = &request.body {
             sent = sent.header("content-type", "application/json").body(body.clone());
         }
@@ -342,18 +344,11 @@ fn reason(error: &reqwest::Error) -> String {
     if error.is_timeout() { "it took too long".into() } else { source.to_string() }
 }
 
-/// `host` with its protocol is the whole address; else port and path are in their fields.
 fn base_of(connection: &Connection) -> TaskResult<Url> {
     let id = &connection.id;
-    let host = connection.host.as_deref().filter(|host| !host.is_empty());
-    let host =
-        host.ok_or_else(|| fatal(format!("connection `{id}` has no host\nhint: write the address of the catalog")))?;
-    let text = if host.contains("://") {
-        host.to_owned()
-    } else {
-        let port = connection.port.map(|port| format!(":{port}")).unwrap_or_default();
-        format!("http://{host}{port}/{}", connection.schema.as_deref().unwrap_or_default())
-    };
+    let address = connection.http_address();
+    let text = address
+        .ok_or_else(|| fatal(format!("connection `{id}` has no host\nhint: write the address of the catalog")))?;
     match Url::parse(&text) {
         Ok(url) if !url.username().is_empty() || url.password().is_some() => Err(fatal(format!(
             "the host of connection `{id}` has an account in it\nhint: write client id and secret as login and password"

@@ -1,11 +1,13 @@
 //! What is sent and answered, as Iceberg's REST protocol has it.
 
-use crate::catalog::{NewTable, Properties};
+use crate::bucket::Options;
+use crate::catalog::{LentKeys, NewTable, Properties};
 use crate::error::LakeResult;
 use crate::table::TableName;
 use iceberg::spec::{PartitionSpec, Schema, SortOrder, TableMetadata};
 use iceberg::{TableRequirement, TableUpdate};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 
 #[derive(Debug, Deserialize)]
@@ -105,6 +107,48 @@ pub(super) struct Rename {
 pub(super) struct Loaded {
     pub(super) metadata_location: String,
     pub(super) metadata: TableMetadata,
+    #[serde(default)]
+    config: Settings,
+    #[serde(default)]
+    storage_credentials: Vec<Credential>,
+}
+
+type Settings = HashMap<String, Value>;
+
+#[derive(Debug, Deserialize)]
+struct Credential {
+    prefix: String,
+    config: Settings,
+}
+
+impl Loaded {
+    /// Older servers have keys for the table among its settings.
+    pub(super) fn keys(&self) -> Vec<LentKeys> {
+        let location = self.metadata.location();
+        let given = self.storage_credentials.iter().filter_map(|one| lent(&one.prefix, location, &one.config));
+        let keys: Vec<LentKeys> = given.collect();
+        if keys.is_empty() { lent(location, location, &self.config).into_iter().collect() } else { keys }
+    }
+}
+
+/// Keys for all of S3 are taken for those of the table.
+fn lent(prefix: &str, location: &str, settings: &Settings) -> Option<LentKeys> {
+    let text = |name: &str| settings.get(name).and_then(Value::as_str).map(str::to_owned);
+    let options = Options {
+        endpoint: text("s3.endpoint"),
+        region: text("s3.region").or_else(|| text("client.region")),
+        access_key: Some(text("s3.access-key-id")?),
+        secret_key: Some(text("s3.secret-access-key")?),
+        session_token: text("s3.session-token"),
+        virtual_host: text("s3.path-style-access").as_deref() == Some("false"),
+    };
+    let end_at = text("s3.session-token-expires-at-ms").and_then(|at| at.parse().ok());
+    let names_bucket = |place: &str| {
+        let bucket = place.strip_prefix("s3").and_then(|rest| rest.split_once("://")).map(|(_, bucket)| bucket);
+        bucket.is_some_and(|bucket| !bucket.is_empty() && !bucket.starts_with('/'))
+    };
+    let prefix = [prefix, location].into_iter().find(|place| names_bucket(place))?;
+    Some(LentKeys { prefix: prefix.to_owned(), options, end_at })
 }
 
 /// The server says where the files of the table are, unless `location` does.
@@ -144,4 +188,34 @@ pub(super) struct Update<'a> {
     pub(super) identifier: TablePlace,
     pub(super) requirements: &'a [TableRequirement],
     pub(super) updates: &'a [TableUpdate],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn keys_are_for_the_place_that_the_catalog_names() {
+        let keys = |prefix: &str, settings: Value| {
+            lent(prefix, "s3://lake/orders", &serde_json::from_value(settings).expect("an object"))
+        };
+        let given = json!({
+            "s3.access-key-id": "key", "s3.secret-access-key": "hush", "s3.session-token": "token", "s3.endpoint": "http://minio:9000",
+            "client.region": "eu-west-1", "s3.path-style-access": "true", "s3.session-token-expires-at-ms": "1760000000000", "more": [1],
+        });
+        let all = keys("s3://lake/orders/2026", given.clone()).expect("there are keys");
+        assert_eq!((all.prefix.as_str(), all.end_at), ("s3://lake/orders/2026", Some(1_760_000_000_000)));
+        let options = &all.options;
+        assert_eq!(
+            (options.endpoint.as_deref(), options.region.as_deref()),
+            (Some("http://minio:9000"), Some("eu-west-1"))
+        );
+        assert!(!options.virtual_host && !format!("{all:?}").contains("hush"));
+        for root in ["s3", "s3://", ""] {
+            assert_eq!(keys(root, given.clone()).expect("there are keys").prefix, "s3://lake/orders", "{root}");
+        }
+        assert_eq!(keys("s3", json!({ "s3.endpoint": "http://minio:9000" })), None);
+        assert_eq!(lent("gs://lake", "gs://lake/orders", &serde_json::from_value(given).expect("an object")), None);
+    }
 }

@@ -5,6 +5,7 @@ use super::manifests::Manifests;
 use super::summary::summary;
 use crate::error::{LakeError, LakeResult};
 use crate::table::{Change, File, Table};
+use chrono::{DateTime, Utc};
 use futures::future::{try_join, try_join_all};
 use iceberg::spec::{
     FormatVersion, ManifestContentType, ManifestFile, ManifestListWriter, Snapshot, SnapshotRef, Summary,
@@ -47,7 +48,7 @@ pub(super) async fn make(change: &Change, base: &Table) -> LakeResult<Made> {
         .with_snapshot_id(change.snapshot_id)
         .with_parent_snapshot_id(parent.map(|parent| parent.snapshot_id()))
         .with_sequence_number(metadata.next_sequence_number())
-        .with_timestamp_ms(now_ms().max(metadata.last_updated_ms()))
+        .with_timestamp_ms(now().timestamp_millis().max(metadata.last_updated_ms()))
         .with_manifest_list(path.clone())
         .with_summary(summary)
         .with_schema_id(metadata.current_schema_id());
@@ -137,6 +138,6 @@ async fn list_of(
 }
 
 #[expect(clippy::disallowed_methods, reason = "the time of a snapshot is its writer's; iceberg orders them by it")]
-fn now_ms() -> i64 {
-    chrono::Utc::now().timestamp_millis()
+pub(crate) fn now() -> DateTime<Utc> {
+    Utc::now()
 }
