@@ -5,7 +5,7 @@
 
 use crate::connections::{BUCKETS, LAKE};
 use chrono::{DateTime, Utc};
-use orch::{Connection, Ctx, TaskResult, fatal};
+use orch::{Connection, Ctx, TaskResult};
 use orch_lake::Lake;
 use orch_lake::bucket::{Bucket, Buckets};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -18,7 +18,7 @@ const KEPT: usize = 4;
 pub(crate) struct Place {
     pub(crate) lake: Lake,
     pub(crate) buckets: Buckets,
-    /// The catalog is in the database of orch. Asked once.
+    /// Tasks can commit there. Asked once.
     at_home: Arc<OnceCell<()>>,
 }
 
@@ -53,12 +53,9 @@ impl Place {
         Ok(Place { lake, buckets, at_home: Arc::default() })
     }
 
-    /// The time of the catalog's database: a run of a backfill has an old one of its own.
+    /// Not the time of the run: a backfill has an old one of its own.
     pub(crate) async fn now(&self) -> TaskResult<DateTime<Utc>> {
-        let Some(catalog) = self.lake.catalog().postgres() else {
-            return Err(fatal("the catalog of the lake is not in Postgres, so it has no clock"));
-        };
-        Ok(sqlx::query_scalar("select now()").fetch_one(catalog.pool()).await?)
+        Ok(self.lake.now().await?)
     }
 
     /// A bucket, made if it is not there.

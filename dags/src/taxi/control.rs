@@ -62,7 +62,10 @@ pub struct Entry {
 /// The server cannot be reached, or this user may not make the table.
 pub async fn open(lake: &Lake) -> TaskResult<PoolConnection<Postgres>> {
     let Some(catalog) = lake.catalog().postgres() else {
-        return Err(fatal("the catalog of the lake is not in Postgres, so `lake.etl_control` has no place"));
+        return Err(fatal(
+            "the catalog of the lake is not in Postgres, so `lake.etl_control` has no place\n\
+             hint: put the catalog into the metadata database of orch",
+        ));
     };
     let mut db = catalog.pool().acquire().await?;
     let is_there = sqlx::query_scalar("select to_regclass('lake.etl_control') is not null");

@@ -64,7 +64,10 @@ pub(super) fn note(told: HashMap<String, Told>) -> impl CompletionStep {
 
 async fn open(place: &Place) -> TaskResult<PoolConnection<Postgres>> {
     let Some(catalog) = place.lake.catalog().postgres() else {
-        return Err(fatal("the catalog of the lake is not in Postgres, so `lake.weather_told` has no place"));
+        return Err(fatal(
+            "the catalog of the lake is not in Postgres, so `lake.weather_told` has no place\n\
+             hint: put the catalog into the metadata database of orch",
+        ));
     };
     let mut db = catalog.pool().acquire().await?;
     let is_there = sqlx::query_scalar("select to_regclass('lake.weather_told') is not null");

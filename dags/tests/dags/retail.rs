@@ -5,6 +5,7 @@ mod faults;
 mod months;
 mod runs;
 
+pub(crate) use self::runs::killed_at_every_stage;
 use crate::golden::{RAW, assert_golden, csv};
 use crate::shop;
 use crate::world::World;

@@ -17,6 +17,8 @@ use uuid::Uuid;
 
 /// The snapshot property by which a commit that was tried twice is known.
 pub const KEY_PROPERTY: &str = "orch.key";
+/// The try of a task that made a change.
+const ATTEMPT: &str = "orch.attempt";
 
 /// A file of the table and the partition spec it was written under.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,7 +131,7 @@ impl Change {
             .property("orch.run_id", ctx.run_id())
             .property("orch.task_id", ctx.task_id())
             .property("orch.try_number", ctx.try_number().to_string())
-            .property("orch.attempt", ctx.attempt().to_string());
+            .property(ATTEMPT, ctx.attempt().to_string());
         match ctx.map_index() {
             Some(index) => change.property("orch.map_index", index.to_string()),
             None => change,
@@ -139,6 +141,15 @@ impl Change {
     /// Commits at most once under this key: if the table has a snapshot with it, the commit does nothing.
     pub fn once(self, key: impl Into<String>) -> Self {
         self.property(KEY_PROPERTY, key)
+    }
+
+    /// Once for the try of the task that made it, if it says so and has no other key. `number` tells it from other changes of the table.
+    pub(crate) fn once_of_try(self, number: usize) -> Self {
+        let key = self.properties.get(ATTEMPT).map(|attempt| format!("{attempt}/{number}"));
+        match key.filter(|_| !self.properties.contains_key(KEY_PROPERTY)) {
+            Some(key) => self.once(key),
+            None => self,
+        }
     }
 
     /// Sets a property of the table with it, and commits only while that says what it said before. It makes a snapshot even without rows: a catalog

@@ -1,6 +1,8 @@
 //! Commits as a part of a task's completion: the tables change exactly if the task's success is recorded, in the same
 //! Postgres transaction. All files are written before that transaction begins; in it only rows of the catalog are
 //! compared and swapped, and no file is read or written. If another writer was faster the step asks to prepare again.
+//!
+//! A catalog that answers over HTTP is no part of a transaction: there the tables are committed before it, each once for the try.
 
 use super::commit::{Found, Staged, check_conflicts, look, pause, stage};
 use super::{Change, TableName};
@@ -78,6 +80,24 @@ impl CommitStep {
             try_join_all(tables.iter_mut().map(|table| table.stage(&self.lake))).await?;
         }
         Ok(())
+    }
+
+    /// Publishes the tables before the outcome is recorded, one after the other. A worker that takes the try over finds what is there by its
+    /// key.
+    async fn commit_apart(&mut self) -> LakeResult<()> {
+        for table in &mut self.tables {
+            for (number, part) in table.parts.iter_mut().enumerate() {
+                if !matches!(part.state, State::Done) {
+                    part.change.clone().once_of_try(number).commit(&self.lake).await?;
+                    part.state = State::Done;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_apart(&self) -> bool {
+        self.lake.catalog().postgres().is_none()
     }
 
     /// Publishes what was staged, on any transaction of the database that the catalog is in. Whoever began it commits it.
@@ -181,11 +201,11 @@ impl CompletionStep for CommitStep {
     }
 
     fn prepare(&mut self) -> StepFuture<'_> {
-        Box::pin(async move { for_task(self.stage().await) })
+        Box::pin(async move { for_task(if self.is_apart() { self.commit_apart().await } else { self.stage().await }) })
     }
 
     fn run<'a>(&'a mut self, db: &'a mut PgConnection) -> StepFuture<'a> {
-        Box::pin(async move { for_task(self.swap_on(db).await) })
+        Box::pin(async move { for_task(if self.is_apart() { Ok(()) } else { self.swap_on(db).await }) })
     }
 }
 

@@ -50,7 +50,11 @@ async fn mysql_to_s3_to_postgres_is_golden_and_a_second_run_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_killed_at_every_stage_leaves_golden_tables() {
-    let mut world = World::new().await;
+    killed_at_every_stage(World::new().await).await;
+}
+
+/// Gives the world as it is then.
+pub(crate) async fn killed_at_every_stage(mut world: World) -> World {
     world.set("ORCH_CONN_RETAIL_MYSQL", shop::whole().await.to_uri());
     let mut world = world.at_work();
     let mut worker = world.first_worker();
@@ -69,6 +73,7 @@ async fn a_worker_that_is_killed_at_every_stage_leaves_golden_tables() {
     let facts: i64 =
         sqlx::query_scalar("select count(*) from retail.orders_fact").fetch_one(&mut world.db().await).await.unwrap();
     assert_eq!(facts, 172_198);
+    world
 }
 
 #[tokio::test(flavor = "multi_thread")]

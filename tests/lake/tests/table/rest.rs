@@ -5,11 +5,14 @@ use chrono::DateTime;
 use iceberg::spec::{PrimitiveType, Type};
 use orch_lake::bucket::Options;
 use orch_lake::catalog::Properties;
+use orch_lake::table::CommitStep;
 use orch_lake::table::evolve::{Columns, Properties as TableProperties};
 use orch_lake::table::maintain::{Expiry, Upkeep};
 use orch_lake::{Filter, Lake, LakeError, Table, TableName};
-use orch_sdk::task::Connection;
-use orch_test_support::IcebergCatalog;
+use orch_sdk::task::{Connection, Ctx, TaskError};
+use orch_store::MIGRATOR;
+use orch_store::completion::CompletionStep as _;
+use orch_test_support::{IcebergCatalog, TestDb};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -93,6 +96,45 @@ async fn namespaces_of_another_catalog_are_declared_and_dropped() {
     assert!(catalog.drop_namespace("prod.retail").await.unwrap());
     assert!(!catalog.drop_namespace("prod.retail").await.unwrap());
     assert!(lake.tables(Some("prod.retail")).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_task_leaves_to_commit_is_there_once_for_its_try() {
+    let server = IcebergCatalog::start().await;
+    let lake = lake_at(&server.address());
+    let name = named("retail.orders");
+    let table = lake.create(&name, &definition()).await.unwrap();
+    let (ctx, home) = (Ctx::test(), TestDb::new(&MIGRATOR).await);
+    // Rows go in and others come, in one step; the outcome is recorded in a database that knows nothing of the table.
+    let step = async |of_try: Option<&str>| {
+        let changes =
+            [table.append(orders(&[(1, "CA", 1, 100)])).await, table.append(orders(&[(2, "NY", 2, 200)])).await];
+        let changes = changes.map(|change| {
+            let change = change.unwrap().by(&ctx);
+            of_try.into_iter().fold(change, |change, attempt| change.property("orch.attempt", attempt))
+        });
+        CommitStep::new(&lake, changes.into())
+    };
+    let rows = async || rows_of(&lake.table(&name).await.unwrap()).await.len();
+    let mut first = step(None).await;
+    first.prepare().await.unwrap();
+    assert_eq!(rows().await, 2);
+    let mut tx = home.pool().begin().await.unwrap();
+    first.run(&mut tx).await.unwrap();
+    // The transaction is rolled back, another step wants to prepare again, and then the worker is lost: another one does it all once more.
+    tx.rollback().await.unwrap();
+    first.prepare().await.unwrap();
+    step(None).await.prepare().await.unwrap();
+    assert_eq!(rows().await, 2);
+    // Another try is another one.
+    step(Some("cleared")).await.prepare().await.unwrap();
+    assert_eq!((rows().await, lake.table(&name).await.unwrap().metadata().snapshots().len()), (4, 4));
+    // What it relied on has changed: it is to be tried again.
+    let deleting = table.refresh().await.unwrap().delete(Filter::eq("state", "CA")).await.unwrap().by(&ctx);
+    appended(&table.refresh().await.unwrap(), &[(3, "CA", 1, 100)]).await;
+    let mut late = CommitStep::new(&lake, vec![deleting.property("orch.attempt", "late")]);
+    let error = late.prepare().await.unwrap_err();
+    assert!(!matches!(TaskError::from(error), TaskError::Fatal { .. }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
