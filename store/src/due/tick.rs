@@ -40,8 +40,7 @@ pub async fn create_due_runs(
 ) -> StoreResult<Vec<RunRow>> {
     let mut tx = db.begin().await?;
     let dag = sqlx::query!(
-        r#"select now() as "now!", version, overlap = 'queue' as "waits!",
-          max_active_runs - active_runs(dag_id, max_active_runs) as "room!"
+        r#"select now() as "now!", version, overlap = 'queue' as "waits!"
         from dag where dag_id = $1 and next_run_after <= now() and not is_paused and not is_stale
         for no key update skip locked"#,
         dag_id
@@ -54,7 +53,7 @@ pub async fn create_due_runs(
     let spec = version.plan.spec.clone();
     let mut last = last_interval(&mut tx, dag_id).await?;
     // Where runs do not wait for a place, each date has its run, whatever becomes of it.
-    let room = if dag.waits { most.min(narrow::size(dag.room)) } else { most };
+    let room = if dag.waits { most.min(room(&mut tx, dag_id).await?) } else { most };
     let (mut created, mut taken) = (Vec::new(), 0);
     let next = loop {
         let next = next_run(&spec, last, dag.now)?;
@@ -78,6 +77,15 @@ pub async fn create_due_runs(
     set_next(&mut tx, dag_id, next).await?;
     tx.commit().await?;
     Ok(created)
+}
+
+/// Asked when the row is locked: a statement that locks it sees the runs from before it waited for another scheduler.
+async fn room(db: &mut PgConnection, dag_id: &str) -> StoreResult<usize> {
+    let room = sqlx::query_scalar!(
+        r#"select max_active_runs - active_runs(dag_id, max_active_runs) as "room!" from dag where dag_id = $1"#,
+        dag_id
+    );
+    Ok(narrow::size(room.fetch_one(db).await?))
 }
 
 fn next_run(spec: &DagSpec, last: Option<DataInterval>, now: DateTime<Utc>) -> StoreResult<Option<NextRun>> {

@@ -145,3 +145,22 @@ async fn a_schedule_goes_on_though_a_run_is_late() {
         assert_eq!(found.join(" "), expected, "{overlap}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schedulers_side_by_side_leave_a_dag_no_more_runs_than_it_has_room_for() {
+    let database = database().await;
+    let (mut db, mut other) = (one(&database).await, one(&database).await);
+    registered(&mut db, &json!({ "schedule": "continuous", "start": "2026-01-01T00:00:00Z" })).await;
+    let (mut versions, mut others) = (Versions::default(), Versions::default());
+    for _ in 0..200 {
+        let (first, second) = tokio::join!(
+            create_due_runs(&mut db, &mut versions, "d", 32),
+            create_due_runs(&mut other, &mut others, "d", 32)
+        );
+        assert!(first.unwrap().len() + second.unwrap().len() <= 1, "one run at a time");
+        sqlx::query("update dag_run set state = 'success', ended_at = now() where state in ('queued', 'running')")
+            .execute(&mut db)
+            .await
+            .unwrap();
+    }
+}
