@@ -117,7 +117,7 @@ fn the_examples_of_the_guide_are_answered(shop: &Shop) {
     let text = lines.collect::<Vec<_>>().join("\n");
     let statements = text.split(';').map(str::trim).filter(|statement| !statement.is_empty());
     let statements: Vec<String> = statements.map(Into::into).chain(shell).collect();
-    assert_eq!(statements.len(), 11, "{statements:?}");
+    assert_eq!(statements.len(), 12, "{statements:?}");
     let snapshot = shop.sql(&["select snapshot_id from retail.\"orders_fact$snapshots\"", "-o", "csv"]);
     let snapshot = snapshot.lines().nth(1).unwrap();
     for statement in statements {
