@@ -31,7 +31,7 @@ pub(crate) struct LakeTarget {
     pub(crate) table: LakeTable,
     /// Of a mirror that copies the table of its source.
     pub(crate) snapshot: Option<Snapshot>,
-    /// As whom the stream keeps a table whose catalog is not in the database of orch.
+    /// Tells the stream from another one of its name. Only if the catalog of the table is not in the database of orch.
     pub(crate) owner: Option<String>,
 }
 

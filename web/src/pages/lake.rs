@@ -12,8 +12,9 @@ pub(crate) mod table;
 use super::{Shell, encoded, html, streams};
 use crate::api::lake::{READS_DATA, describe, the_table};
 use crate::behind;
-use crate::extract::Names;
+use crate::extract::{Actor, Names};
 use crate::parts::{self, Meter, Now, dag_href};
+use crate::queries::{Asked, begin};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -21,10 +22,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_store::dag::resolve;
-use orch_store::lake_view::{LakeError, LakePage, LakeTable, LakeView, SnapshotRow, TableId, TableRow};
+use orch_store::lake_view::{
+    Answer, LakeError, LakePage, LakeTable, LakeView, QueryLimits, SnapshotRow, TableId, TableRow, collect_answer,
+};
 use orch_store::narrow;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 #[derive(Template)]
 #[template(path = "pages/lake.html")]
@@ -66,9 +71,20 @@ struct Line {
 const UPKEEP: &str = "lake_upkeep";
 const ROLLBACK: &str = "lake_rollback";
 
+/// Of a query that a page of a table asks.
+const TIME: Duration = Duration::from_secs(10);
+
 /// Whether the person may start a run of a DAG that is there.
 async fn can_start(app: &App, shell: &Shell, dag_id: &str) -> Result<bool, Refusal> {
     Ok(shell.can_run() && resolve(&mut *app.pages().await?, dag_id).await?.is_some())
+}
+
+/// What a page of a table asks by SQL. It is a query like any other: limited, and written down.
+async fn ask(app: &App, actor: &Actor, sql: String, rows: usize) -> Result<Answer, Refusal> {
+    let limits = QueryLimits { rows, time: TIME, ..QueryLimits::default() };
+    let began = Instant::now();
+    let running = begin(app, actor, Asked { id: Uuid::new_v4(), sql, limits }).await?;
+    Ok(collect_answer(Box::new(running), began).await?)
 }
 
 /// The form that starts it, filled in.

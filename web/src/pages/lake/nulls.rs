@@ -1,20 +1,17 @@
 //! `/lake/{namespace}/{table}/nulls`: which part of each column is null, and how that changed over the snapshots.
 
-use super::{Found, Head, find};
+use super::{Found, Head, ask, find};
 use crate::extract::{Actor, Names};
 use crate::pages::{Shell, encoded, html};
 use crate::parts::{self, Chart, Look, MOST_SERIES, Meter, Sample, Series};
-use crate::queries::{Asked, begin};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_store::lake_view::{Cell, QueryLimits, TableId, cell_text, collect_answer};
+use orch_store::lake_view::{Cell, TableId, cell_text};
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
-use uuid::Uuid;
 
 #[derive(Template)]
 #[template(path = "pages/lake/nulls.html")]
@@ -42,7 +39,6 @@ struct Line {
 
 /// Columns times snapshots.
 const ROWS: usize = 20_000;
-const TIME: Duration = Duration::from_secs(10);
 const TITLE: &str = "Nulls in % of the rows";
 /// A line needs some points.
 const FEW: usize = 3;
@@ -57,10 +53,7 @@ pub(crate) async fn show(
     let of_nulls = TableId::new(&table.id.namespace, format!("{}$nulls", table.id.name));
     let sql = of_nulls.select(None, ROWS);
     let sql_href = format!("/sql?sql={}", encoded(&sql));
-    let limits = QueryLimits { rows: ROWS, time: TIME, ..QueryLimits::default() };
-    let began = Instant::now();
-    let running = begin(&app, &actor, Asked { id: Uuid::new_v4(), sql, limits }).await?;
-    let mut rows = collect_answer(Box::new(running), began).await?.rows;
+    let mut rows = ask(&app, &actor, sql, ROWS).await?.rows;
     rows.reverse();
     let Over { moments, columns } = Over::of(&rows);
     let (some, full): (Vec<_>, Vec<_>) =
