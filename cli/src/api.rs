@@ -36,7 +36,7 @@ use orch_binary::failure::Failure;
 use orch_binary::person;
 use orch_binary::session::{Server, Session};
 use orch_store::list::Search;
-use orch_web::Here;
+use orch_web::InProcessApi;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -66,7 +66,7 @@ enum Door {
     /// Over a network; the header that says who asks.
     Http(ureq::Agent, Option<String>),
     /// In this process, on a database that it can open.
-    Here(Box<Here>, Server),
+    Here(Box<InProcessApi>, Server),
 }
 
 /// What the server said to a question that it understood.
@@ -95,7 +95,8 @@ impl Api {
     /// The API in this process. A person who can open the database may do all that a server may.
     pub(crate) fn here(config: &Config, session: Session) -> Result<Api, Failure> {
         let (db, server) = session.into_parts();
-        let here = Here::new(web_role::here(config, &server.url)?, &person::name(), db).map_err(web_role::failure)?;
+        let here =
+            InProcessApi::new(web_role::here(config, &server.url)?, &person::name(), db).map_err(web_role::failure)?;
         Ok(Api { door: Door::Here(Box::new(here), server), base: "the database".into() })
     }
 

@@ -19,7 +19,7 @@ use orch_store::hint::Hint;
 use orch_store::kept::{self, Columns, Record, Table};
 use orch_store::list::{Column, Filter};
 use orch_store::seal::{Keyring, SecretError};
-use orch_wire::{Noun, Sent};
+use orch_wire::{Noun, NounBody};
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
@@ -50,7 +50,7 @@ pub trait Kept: Send + Sync + 'static {
     const AUDITED: &'static [&'static str] = &[];
 
     /// The columns to write where `sent` arrives at what is stored.
-    fn change(_old: Option<&Record>, sent: Sent, _keys: &Keyring) -> Result<Change, Refused> {
+    fn change(_old: Option<&Record>, sent: NounBody, _keys: &Keyring) -> Result<Change, Refused> {
         Ok(Change { columns: sent.columns, dropped: Vec::new() })
     }
 
@@ -97,7 +97,12 @@ impl From<StoreError> for Refused {
 }
 
 /// Adds one.
-pub async fn add<K: Kept>(tx: &mut PgConnection, actor: &Actor, keys: &Keyring, sent: Sent) -> Result<Record, Refused> {
+pub async fn add<K: Kept>(
+    tx: &mut PgConnection,
+    actor: &Actor,
+    keys: &Keyring,
+    sent: NounBody,
+) -> Result<Record, Refused> {
     let name = sent.name.clone();
     let Change { columns, .. } = K::change(None, sent, keys)?;
     // Null leaves it to the default of the column.
@@ -113,7 +118,7 @@ pub async fn change<K: Kept>(
     tx: &mut PgConnection,
     actor: &Actor,
     keys: &Keyring,
-    sent: Sent,
+    sent: NounBody,
 ) -> Result<(Record, Vec<String>), Refused> {
     let name = sent.name.clone();
     let old = kept::lock(tx, K::TABLE, &name).await?.ok_or(Refused::NotFound)?;

@@ -2,11 +2,11 @@
 
 use crate::endpoint::{ByPath, Endpoint, Published, Shape, by_path};
 use crate::folder;
-use crate::format::{self, Format, Found};
+use crate::format::{self, EndpointRows, Format};
 use crate::key::role;
 use crate::openapi;
 use crate::postgres::Databases;
-use crate::values::{self, Asked, read_default};
+use crate::values::{self, EndpointRequest, read_default};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -273,8 +273,8 @@ impl Api {
         serde_json::to_vec(&found).map_err(|error| Refusal::broken(&error.into()))
     }
 
-    async fn ask_lake(&self, endpoint: &Endpoint, asked: Asked, versions: &[u8]) -> Result<Ready, LakeError> {
-        let Asked { mut values, format } = asked;
+    async fn ask_lake(&self, endpoint: &Endpoint, asked: EndpointRequest, versions: &[u8]) -> Result<Ready, LakeError> {
+        let EndpointRequest { mut values, format } = asked;
         for (param, sql) in endpoint.defaults_to_ask(&values) {
             let key = AnswerKey::of(&[b"default", sql.as_bytes(), versions]);
             let Ready(found) = self.answers.get(key, self.default(sql, endpoint.timeout())).await?;
@@ -284,15 +284,15 @@ impl Api {
         let Answer { columns, rows, more, .. } =
             self.ask(&endpoint.sql, values, (endpoint.most_rows(), endpoint.timeout())).await?;
         let columns = columns.into_iter().map(|column| column.name).collect();
-        self.write(endpoint, format, Found { columns, rows, more }).await
+        self.write(endpoint, format, EndpointRows { columns, rows, more }).await
     }
 
-    async fn ask_database(&self, id: &str, endpoint: &Endpoint, asked: Asked) -> Result<Ready, LakeError> {
+    async fn ask_database(&self, id: &str, endpoint: &Endpoint, asked: EndpointRequest) -> Result<Ready, LakeError> {
         let found = self.databases.ask(id, endpoint, asked.values).await?;
         self.write(endpoint, asked.format, found).await
     }
 
-    async fn write(&self, endpoint: &Endpoint, format: Format, found: Found) -> Result<Ready, LakeError> {
+    async fn write(&self, endpoint: &Endpoint, format: Format, found: EndpointRows) -> Result<Ready, LakeError> {
         if found.more && endpoint.shape == Shape::Rows {
             return Err(too_many(endpoint));
         }

@@ -46,7 +46,7 @@ impl Format {
 }
 
 /// What the query of an endpoint gave.
-pub(crate) struct Found {
+pub(crate) struct EndpointRows {
     pub(crate) columns: Vec<String>,
     pub(crate) rows: Vec<Vec<Cell>>,
     /// There were more rows than the limits.

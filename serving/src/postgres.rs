@@ -2,7 +2,7 @@
 //! changed, so no answer is kept.
 
 use crate::endpoint::{Endpoint, Param, ParamType};
-use crate::format::Found;
+use crate::format::EndpointRows;
 use crate::values::read_default;
 use orch_lake_sql::{Placeholder, placeholders};
 use orch_sdk::task::TaskError;
@@ -81,7 +81,12 @@ impl Databases {
     }
 
     /// What the query of an endpoint gives. If the caller goes away, the server ends the query at its time.
-    pub(crate) async fn ask(&self, id: &str, endpoint: &Endpoint, values: SqlValues) -> Result<Found, LakeError> {
+    pub(crate) async fn ask(
+        &self,
+        id: &str,
+        endpoint: &Endpoint,
+        values: SqlValues,
+    ) -> Result<EndpointRows, LakeError> {
         let connection = (self.find)(id).await;
         let pool = connection.and_then(|connection| self.pools.of(connection));
         let pool = pool.map_err(|error| LakeError::Unavailable(format!("{error:#}")))?;
@@ -116,7 +121,7 @@ async fn answer(
     db: &mut PgConnection,
     (id, endpoint): (&str, &Endpoint),
     mut values: SqlValues,
-) -> Result<Found, LakeError> {
+) -> Result<EndpointRows, LakeError> {
     for (param, sql) in endpoint.defaults_to_ask(&values) {
         let query = numbered(sql, &[]).map_err(LakeError::Refused)?;
         let found = rows(db, (id, &query), &SqlValues::new(), 1).await?;
@@ -132,7 +137,7 @@ async fn rows(
     (id, query): (&str, &Numbered),
     values: &SqlValues,
     most: usize,
-) -> Result<Found, LakeError> {
+) -> Result<EndpointRows, LakeError> {
     let wrong = |error| match TaskError::from(error) {
         wrong @ TaskError::Fatal { .. } => LakeError::Refused(wrong.to_string()),
         other => unreachable(id, &other),
@@ -151,7 +156,7 @@ async fn rows(
     let Rows { columns, rows, more, .. } = found;
     let cells = |mut row: Value| columns.iter().map(|column| row[column].take()).collect();
     let rows = rows.into_iter().map(cells).collect();
-    Ok(Found { columns, rows, more })
+    Ok(EndpointRows { columns, rows, more })
 }
 
 /// What the server says of a table or a schema that is not there yet.

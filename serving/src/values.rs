@@ -12,7 +12,7 @@ const MOST_TEXT_CHARS: usize = 1_000;
 
 /// What an endpoint was asked.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Asked {
+pub(crate) struct EndpointRequest {
     /// Of each parameter that was sent or has a default.
     pub(crate) values: SqlValues,
     pub(crate) format: Format,
@@ -20,7 +20,7 @@ pub(crate) struct Asked {
 
 /// # Errors
 /// Every parameter that is missing, unknown, there twice or of another type.
-pub(crate) fn read(endpoint: &Endpoint, query: &str) -> Result<Asked, Vec<Problem>> {
+pub(crate) fn read(endpoint: &Endpoint, query: &str) -> Result<EndpointRequest, Vec<Problem>> {
     let (mut values, mut problems, mut format) = (SqlValues::new(), Vec::new(), Format::Json);
     let mut seen = Vec::new();
     for (name, text) in form_urlencoded::parse(query.as_bytes()) {
@@ -57,7 +57,7 @@ pub(crate) fn read(endpoint: &Endpoint, query: &str) -> Result<Asked, Vec<Proble
             values.insert(param.name.clone(), SqlValue::Null);
         }
     }
-    if problems.is_empty() { Ok(Asked { values, format }) } else { Err(problems) }
+    if problems.is_empty() { Ok(EndpointRequest { values, format }) } else { Err(problems) }
 }
 
 pub(crate) fn read_value(param: &Param, text: &str) -> Result<SqlValue, Problem> {

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use token::{Claims, Signer, TokenError};
 use tokio::sync::OnceCell;
-use users::{Known, Users};
+use users::{ActiveUser, Users};
 
 /// A signed-in user, as handlers see one.
 #[derive(Debug, Clone)]
@@ -88,13 +88,13 @@ impl Auth {
         pool: &PgPool,
         (name, password): (&str, Password),
         (kind, from): (SessionKind, IpAddr),
-    ) -> Result<(String, Known), Refusal> {
+    ) -> Result<(String, ActiveUser), Refusal> {
         let now = self.clock.now();
         self.failures.begin(name, from, now).map_err(|retry_after| Refusal::TooManyLogins { retry_after })?;
         let user = users::read(pool, name).await?;
         let hash = user.as_ref().map(|user| user.password_hash.clone());
         let right = self.hasher.matches(password, hash).await?;
-        let known = user.as_ref().map(Known::of).transpose()?.flatten();
+        let known = user.as_ref().map(ActiveUser::of).transpose()?.flatten();
         let Some((user, known)) = user.zip(known).filter(|_| right) else {
             tracing::warn!(user.name = %name.escape_debug(), client.ip = %from, "a login failed");
             if self.failures.may_be_noted(now) {

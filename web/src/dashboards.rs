@@ -8,7 +8,7 @@ mod ask;
 mod mark;
 mod values;
 
-pub(crate) use ask::{Asked, Found, Rows, ask, the_rows};
+pub(crate) use ask::{DashboardAnswers, DashboardSources, Rows, ask, the_rows};
 pub(crate) use mark::{Marks, mark, mark_by_now};
 pub(crate) use values::Field;
 
@@ -98,19 +98,19 @@ impl Dashboards {
 
 /// A dashboard with where it is declared.
 #[derive(Debug, Clone)]
-pub(crate) struct Shown {
+pub(crate) struct LoadedDashboard {
     pub(crate) dashboard: Dashboard,
     pub(crate) row: DashboardRow,
 }
 
-impl Shown {
+impl LoadedDashboard {
     /// `None`: another release wrote it, in words that this one does not know.
-    fn of(row: DashboardRow) -> Option<Shown> {
+    fn of(row: DashboardRow) -> Option<LoadedDashboard> {
         let dashboard = serde_json::from_value(row.spec.clone());
         let dashboard = dashboard
             .inspect_err(|error| tracing::warn!(%error, dashboard.name = row.name, "a dashboard cannot be read"))
             .ok()?;
-        Some(Shown { dashboard, row })
+        Some(LoadedDashboard { dashboard, row })
     }
 
     /// Its readers have this role or a higher one.
@@ -120,16 +120,16 @@ impl Shown {
 }
 
 /// Those that a person with this role may read, by name.
-pub(crate) async fn list(app: &App, role: Role) -> Result<Vec<Shown>, Refusal> {
+pub(crate) async fn list(app: &App, role: Role) -> Result<Vec<LoadedDashboard>, Refusal> {
     let rows = list_dashboards(&mut *app.pages().await?).await?;
-    Ok(rows.into_iter().filter_map(Shown::of).filter(|shown| shown.role() <= role).collect())
+    Ok(rows.into_iter().filter_map(LoadedDashboard::of).filter(|shown| shown.role() <= role).collect())
 }
 
 /// The dashboard of this name, for a person with this role.
-pub(crate) async fn find(app: &App, name: &str, role: Role) -> Result<Shown, Refusal> {
+pub(crate) async fn find(app: &App, name: &str, role: Role) -> Result<LoadedDashboard, Refusal> {
     // No name has a NUL, and Postgres takes none.
     let row = if name.contains('\0') { None } else { get_dashboard(&mut *app.pages().await?, name).await? };
-    let shown = row.and_then(Shown::of).ok_or_else(|| {
+    let shown = row.and_then(LoadedDashboard::of).ok_or_else(|| {
         Refusal::not_found(format!(
             "there is no dashboard `{}`: `/dashboards` lists all there are",
             extract::shown(name)

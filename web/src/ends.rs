@@ -13,12 +13,12 @@ use uuid::Uuid;
 pub(crate) struct Ends {
     /// How many wait for each run.
     waited: Mutex<HashMap<Uuid, usize>>,
-    last: tokio::sync::Mutex<Option<Look>>,
+    last: tokio::sync::Mutex<Option<OpenRunsSnapshot>>,
 }
 
 /// What was found when somebody looked.
 #[derive(Debug)]
-struct Look {
+struct OpenRunsSnapshot {
     began: Instant,
     open: HashSet<Uuid>,
 }
@@ -47,7 +47,7 @@ impl Wait {
                 let began = Instant::now();
                 let runs: Vec<Uuid> = self.app.ends.waited().keys().copied().collect();
                 let mut db = self.app.hot().await?;
-                Look { began, open: still_open(&mut db, &runs).await?.into_iter().collect() }
+                OpenRunsSnapshot { began, open: still_open(&mut db, &runs).await?.into_iter().collect() }
             }
         };
         let over = !look.open.contains(&self.run);

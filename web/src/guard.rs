@@ -5,9 +5,9 @@ use crate::api::connectors;
 use crate::arrival::Arrival;
 use crate::auth::{Caller, Role};
 use crate::extract::{Peer, Query};
-use crate::limit::{CHEAP, DEAR, Who};
+use crate::limit::{CHEAP, DEAR, RateLimitKey};
 use crate::openapi::kinds::Param;
-use crate::pages::{self, Asked};
+use crate::pages::{self, PageRequest};
 use crate::refusal::{Cause, Refusal, chain};
 use crate::routes::{Access, Door, Rule};
 use crate::state::App;
@@ -159,7 +159,7 @@ fn cost(rule: &Rule) -> u32 {
 
 fn spend(gate: &Gate, user: &Arc<str>) -> Result<(), Refusal> {
     let Gate { app, rule, .. } = gate;
-    let taken = app.limits.take(&Who::User(user.clone()), cost(rule), app.config.clock.now());
+    let taken = app.limits.take(&RateLimitKey::User(user.clone()), cost(rule), app.config.clock.now());
     taken.map_err(|retry_after| Refusal::TooMany { retry_after })
 }
 
@@ -167,7 +167,7 @@ fn spend(gate: &Gate, user: &Arc<str>) -> Result<(), Refusal> {
 fn spend_of_nobody(gate: &Gate, request: &Request, cost: u32) -> Result<(), Refusal> {
     let (app, peer) = (&gate.app, request.extensions().get::<Peer>());
     let Some(Peer(address)) = peer else { return Ok(()) };
-    let taken = app.limits.take(&Who::at(*address), cost, app.config.clock.now());
+    let taken = app.limits.take(&RateLimitKey::at(*address), cost, app.config.clock.now());
     taken.map_err(|retry_after| Refusal::TooMany { retry_after })
 }
 
@@ -223,7 +223,7 @@ pub(crate) struct MayDelete(pub(crate) bool);
 async fn through_page(gate: &Gate, mut request: Request, next: Next) -> Response {
     let app = &gate.app;
     let session = app.auth.session(&app.hot, request.headers(), app.config.cookie()).await;
-    let asked = Asked::of(&request, session.as_ref().ok().cloned());
+    let asked = PageRequest::of(&request, session.as_ref().ok().cloned());
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
     let admitted = match (gate.rule.access, session) {
         _ if changes && !is_own_page(&request) => Err(Refusal::plain(

@@ -18,17 +18,17 @@ use std::sync::Arc;
 use tower::ServiceExt as _;
 
 #[derive(Debug)]
-pub struct Here {
+pub struct InProcessApi {
     app: App,
     router: Router,
     caller: Caller,
 }
 
-impl Here {
+impl InProcessApi {
     /// `name`: who is written down for what is done. `db` is used before any other connection is opened.
-    pub fn new(config: WebConfig, name: &str, db: PgConnection) -> WebResult<Here> {
+    pub fn new(config: WebConfig, name: &str, db: PgConnection) -> WebResult<InProcessApi> {
         let app = App::for_one_caller(config, Hints::new(), db)?;
-        Ok(Here {
+        Ok(InProcessApi {
             router: router(&app),
             app,
             caller: Caller { name: name.into(), role: Role::Admin, through: TriggeredBy::Cli },

@@ -46,7 +46,7 @@ pub use clock::Clock;
 pub use config::WebConfig;
 pub use error::{WebError, WebResult};
 pub use extract::Peer;
-pub use here::Here;
+pub use here::InProcessApi;
 pub use routes::{Access, Door, Rule, router, rules};
 pub use server::serve;
 pub use state::App;

@@ -21,14 +21,14 @@ pub(crate) const CHEAP: u32 = 1;
 pub(crate) const DEAR: u32 = 10;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Who {
+pub(crate) enum RateLimitKey {
     User(Arc<str>),
     Address(IpAddr),
 }
 
-impl Who {
-    pub(crate) fn at(address: IpAddr) -> Who {
-        Who::Address(network_of(address))
+impl RateLimitKey {
+    pub(crate) fn at(address: IpAddr) -> RateLimitKey {
+        RateLimitKey::Address(network_of(address))
     }
 }
 
@@ -36,7 +36,7 @@ impl Who {
 pub(crate) struct Limits {
     /// Points a second for a user; 0: no limit.
     per_second: f64,
-    buckets: Mutex<HashMap<Who, Bucket>>,
+    buckets: Mutex<HashMap<RateLimitKey, Bucket>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,10 +51,10 @@ impl Limits {
     }
 
     /// Takes points, or says how long to wait for them.
-    pub(crate) fn take(&self, who: &Who, cost: u32, now: DateTime<Utc>) -> Result<(), Duration> {
+    pub(crate) fn take(&self, who: &RateLimitKey, cost: u32, now: DateTime<Utc>) -> Result<(), Duration> {
         let rate = match who {
-            Who::User(_) => self.per_second,
-            Who::Address(_) => self.per_second * OF_NOBODY,
+            RateLimitKey::User(_) => self.per_second,
+            RateLimitKey::Address(_) => self.per_second * OF_NOBODY,
         };
         if rate <= 0.0 {
             return Ok(());
@@ -89,11 +89,11 @@ mod tests {
     #[test]
     fn a_burst_is_let_through_and_then_the_rate_counts() {
         let (limits, now) = (Limits::new(10), DateTime::<Utc>::default());
-        let ada = Who::User("ada".into());
+        let ada = RateLimitKey::User("ada".into());
         assert_eq!((0..100).filter(|_| limits.take(&ada, CHEAP, now).is_ok()).count(), 100);
         assert_eq!(limits.take(&ada, CHEAP, now), Err(Duration::from_millis(100)));
         assert_eq!(limits.take(&ada, DEAR, now), Err(Duration::from_secs(1)));
-        assert!(limits.take(&Who::User("bob".into()), CHEAP, now).is_ok(), "each has a bucket");
+        assert!(limits.take(&RateLimitKey::User("bob".into()), CHEAP, now).is_ok(), "each has a bucket");
         assert!(limits.take(&ada, DEAR, now + TimeDelta::seconds(1)).is_ok());
         assert!(limits.take(&ada, CHEAP, now + TimeDelta::seconds(1)).is_err());
     }
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn nobody_has_a_tenth_and_one_network_is_one_place() {
         let (limits, now) = (Limits::new(10), DateTime::<Utc>::default());
-        let of_network = |host: u16| Who::at(IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, host]));
+        let of_network = |host: u16| RateLimitKey::at(IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, host]));
         assert_eq!((0..20).filter(|host| limits.take(&of_network(*host), CHEAP, now).is_ok()).count(), 10);
         assert!((0..1_000).all(|_| Limits::new(0).take(&of_network(1), DEAR, now).is_ok()), "no limit");
     }
@@ -110,7 +110,7 @@ mod tests {
     fn what_is_remembered_has_a_limit() {
         let (limits, now) = (Limits::new(10), DateTime::<Utc>::default());
         for i in 0..u32::try_from(MOST_BUCKETS + 10).expect("they are few") {
-            assert!(limits.take(&Who::Address(IpAddr::from(i.to_be_bytes())), CHEAP, now).is_ok());
+            assert!(limits.take(&RateLimitKey::Address(IpAddr::from(i.to_be_bytes())), CHEAP, now).is_ok());
         }
         assert!(limits.buckets.lock().expect("no panic").len() <= MOST_BUCKETS);
     }

@@ -8,7 +8,7 @@ mod feed;
 mod stream;
 mod watch;
 
-pub(crate) use feed::Told;
+pub(crate) use feed::FeedEvent;
 pub(crate) use stream::answer;
 pub(crate) use watch::{mark_of, mark_of_all};
 
@@ -61,7 +61,7 @@ pub(crate) enum Event {
     GoesOn,
     Over,
     /// What changed since the last look.
-    Told(Arc<[Told]>),
+    Told(Arc<[FeedEvent]>),
 }
 
 /// New lines of a log, drawn once for all who follow it.
@@ -81,13 +81,13 @@ pub(crate) struct At {
 
 #[derive(Debug, Default)]
 pub(crate) struct Live {
-    things: Mutex<Things>,
+    things: Mutex<WatchedQueues>,
     followers: Followers,
     tasks: Mutex<JoinSet<()>>,
 }
 
 #[derive(Debug, Default)]
-struct Things {
+struct WatchedQueues {
     queues: HashMap<Watched, broadcast::Sender<Event>>,
     is_watched: bool,
 }

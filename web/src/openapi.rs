@@ -25,7 +25,7 @@ pub(crate) struct Shape {
     pub(crate) body: Option<Make>,
     /// It takes the header `Idempotency-Key`.
     pub(crate) has_key: bool,
-    pub(crate) answer: Answer,
+    pub(crate) answer: ResponseShape,
     /// A second content type of its answer.
     pub(crate) also: Option<&'static str>,
     /// It may answer 202.
@@ -33,7 +33,7 @@ pub(crate) struct Shape {
 }
 
 #[derive(Debug, Clone, Default)]
-pub(crate) enum Answer {
+pub(crate) enum ResponseShape {
     /// JSON of a shape that is not said.
     #[default]
     Any,
@@ -174,15 +174,15 @@ fn answers_of(shape: &Shape, answers: &mut SchemaGenerator) -> Map<String, Value
     };
     let mut responses = Map::new();
     let (status, answer) = match &shape.answer {
-        Answer::Any => ("200", done(json!({}))),
-        Answer::Json(make) => ("200", done(made(make))),
-        Answer::Created(make) => ("201", done(made(make))),
-        Answer::Events => {
+        ResponseShape::Any => ("200", done(json!({}))),
+        ResponseShape::Json(make) => ("200", done(made(make))),
+        ResponseShape::Created(make) => ("201", done(made(make))),
+        ResponseShape::Events => {
             let events = json!({ "text/event-stream": { "schema": { "type": "string" } } });
             ("200", json!({ "description": "Done", "content": events }))
         }
-        Answer::Nothing => ("204", json!({ "description": "Done" })),
-        Answer::Elsewhere => ("307", json!({ "description": "Go there", "headers": place })),
+        ResponseShape::Nothing => ("204", json!({ "description": "Done" })),
+        ResponseShape::Elsewhere => ("307", json!({ "description": "Go there", "headers": place })),
     };
     if shape.may_be_late {
         let mut late = answer.clone();

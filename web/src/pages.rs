@@ -42,9 +42,9 @@ pub(crate) mod variables;
 pub(crate) mod workers;
 pub(crate) mod zone;
 
-pub(crate) use shell::{Asked, Shell};
+pub(crate) use shell::{PageRequest, Shell};
 
-use crate::refusal::{Refusal, Said};
+use crate::refusal::{Refusal, RefusalText};
 use crate::state::App;
 use askama::Template;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -91,7 +91,7 @@ pub(crate) fn encoded(text: &str) -> String {
 }
 
 /// To the page where people log in, and from there back to where they wanted to go.
-pub(crate) fn to_login(asked: &Asked, changes: bool) -> Response {
+pub(crate) fn to_login(asked: &PageRequest, changes: bool) -> Response {
     if changes || asked.path == "/" {
         return see_other("/login");
     }
@@ -104,8 +104,8 @@ pub(crate) fn wants_html(headers: &HeaderMap) -> bool {
 }
 
 /// What was refused, as a page that says why and where to go from there.
-pub(crate) async fn readable(app: &App, asked: &Asked, response: Response) -> Response {
-    let Some(Said(words)) = response.extensions().get().cloned() else { return response };
+pub(crate) async fn readable(app: &App, asked: &PageRequest, response: Response) -> Response {
+    let Some(RefusalText(words)) = response.extensions().get().cloned() else { return response };
     let (mut parts, _) = response.into_parts();
     let shell = Shell::new(app, asked).await;
     match error::page(app, shell, &parts, &words).await {

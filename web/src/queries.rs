@@ -55,7 +55,7 @@ impl Queries {
 
 /// What somebody wants to know.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct QueryRequest {
     /// Chosen by whoever asks, so that it can be cancelled before it answers.
     pub(crate) id: Uuid,
     pub(crate) sql: String,
@@ -63,21 +63,21 @@ pub(crate) struct Asked {
 }
 
 /// A query whose rows come. Dropped before they have ended, it is cancelled.
-pub(crate) struct Running {
+pub(crate) struct RunningQuery {
     columns: Vec<ResultColumn>,
-    parts: mpsc::Receiver<LakeResult<Part>>,
+    parts: mpsc::Receiver<LakeResult<ResultPart>>,
     is_cut: bool,
     seen: Seen,
     _stop: DropGuard,
 }
 
-enum Part {
+enum ResultPart {
     Rows(Chunk),
     End { is_cut: bool, seen: Seen },
 }
 
 /// Begins a query, written down in the history of its user and in the audit log before anything of it is carried out.
-pub(crate) async fn begin(app: &App, actor: &Actor, asked: Asked) -> Result<Running, Refusal> {
+pub(crate) async fn begin(app: &App, actor: &Actor, asked: QueryRequest) -> Result<RunningQuery, Refusal> {
     let sql = asked.sql.trim();
     if sql.is_empty() || sql.len() > MOST_SQL_BYTES || sql.contains('\0') {
         let text = if sql.is_empty() { "there is no SQL to run".into() } else { too_long() };
@@ -92,14 +92,14 @@ pub(crate) async fn begin(app: &App, actor: &Actor, asked: Asked) -> Result<Runn
     app.queries.spawn(carry(app.clone(), asked.id, (lake, query), stop.clone(), (head, sender)));
     let stop = stop.drop_guard();
     let columns = columns.await.map_err(|_| Refusal::Broken("a query broke off".into()))??;
-    Ok(Running { columns, parts, is_cut: false, seen: Seen::default(), _stop: stop })
+    Ok(RunningQuery { columns, parts, is_cut: false, seen: Seen::default(), _stop: stop })
 }
 
 fn too_long() -> String {
     format!("SQL has at most {} kB, and no NUL character", MOST_SQL_BYTES / 1024)
 }
 
-async fn note(app: &App, actor: &Actor, asked: &Asked) -> Result<(), Refusal> {
+async fn note(app: &App, actor: &Actor, asked: &QueryRequest) -> Result<(), Refusal> {
     let mut db = app.pages().await?;
     let mut tx = db.begin().await.map_err(StoreError::from)?;
     if !begin_query(&mut tx, asked.id, &actor.name, &asked.sql, asked.limits.time + GRACE).await? {
@@ -117,7 +117,7 @@ async fn carry(
     id: Uuid,
     (lake, query): (Arc<dyn LakeView>, Query),
     stop: CancellationToken,
-    (head, parts): (Head, mpsc::Sender<LakeResult<Part>>),
+    (head, parts): (Head, mpsc::Sender<LakeResult<ResultPart>>),
 ) {
     let mut head = Some(head);
     let ended = tokio::select! {
@@ -149,18 +149,18 @@ async fn read(
     query: Query,
     stop: &CancellationToken,
     head: &mut Option<Head>,
-    parts: &mpsc::Sender<LakeResult<Part>>,
-) -> LakeResult<(Part, u64)> {
+    parts: &mpsc::Sender<LakeResult<ResultPart>>,
+) -> LakeResult<(ResultPart, u64)> {
     let mut rows = lake.query(query, stop.clone()).await?;
     let told = head.take().is_some_and(|head| head.send(Ok(rows.columns().to_vec())).is_ok());
     let mut count = 0;
     while let Some(chunk) = rows.next().await? {
         count += chunk.len() as u64;
-        if !told || parts.send(Ok(Part::Rows(chunk))).await.is_err() {
+        if !told || parts.send(Ok(ResultPart::Rows(chunk))).await.is_err() {
             return Err(LakeError::Cancelled);
         }
     }
-    Ok((Part::End { is_cut: rows.is_cut(), seen: rows.seen() }, count))
+    Ok((ResultPart::End { is_cut: rows.is_cut(), seen: rows.seen() }, count))
 }
 
 /// Ends when somebody wants the query to end. A database that is away is asked again.
@@ -176,7 +176,7 @@ async fn cancelled(app: &App, id: Uuid) {
     }
 }
 
-impl QueryRows for Running {
+impl QueryRows for RunningQuery {
     fn columns(&self) -> &[ResultColumn] {
         &self.columns
     }
@@ -184,8 +184,8 @@ impl QueryRows for Running {
     fn next(&mut self) -> Pin<Box<dyn Future<Output = LakeResult<Option<Chunk>>> + Send + '_>> {
         Box::pin(async {
             match self.parts.recv().await {
-                Some(Ok(Part::Rows(chunk))) => Ok(Some(chunk)),
-                Some(Ok(Part::End { is_cut, seen })) => {
+                Some(Ok(ResultPart::Rows(chunk))) => Ok(Some(chunk)),
+                Some(Ok(ResultPart::End { is_cut, seen })) => {
                     (self.is_cut, self.seen) = (is_cut, seen);
                     Ok(None)
                 }

@@ -60,7 +60,7 @@ pub(crate) struct Cause {
 
 /// The words of an answer, for pages, which say them in HTML.
 #[derive(Debug, Clone)]
-pub(crate) struct Said(pub Arc<str>);
+pub(crate) struct RefusalText(pub Arc<str>);
 
 impl Refusal {
     pub(crate) fn plain(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Refusal {
@@ -100,7 +100,7 @@ impl From<Problem> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let said = Said(self.words().into());
+        let said = RefusalText(self.words().into());
         let mut response = self.into_json();
         response.extensions_mut().insert(said);
         response

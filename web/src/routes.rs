@@ -12,8 +12,8 @@ use crate::guard::{Gate, gate, guard};
 use crate::openapi::kept::{BodyOf, PageOf, PatchOf, ViewOf};
 use crate::openapi::kinds::Param;
 use crate::openapi::queries::{listed, mask};
-use crate::openapi::{Answer, Shape};
-use crate::pages::{self, Asked};
+use crate::openapi::{ResponseShape, Shape};
+use crate::pages::{self, PageRequest};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Router;
@@ -97,7 +97,7 @@ async fn no_such_route(State(app): State<App>, request: Request) -> Response {
         return refusal.into_response();
     }
     let session = app.auth.session(&app.hot, request.headers(), app.config.cookie()).await.ok();
-    pages::readable(&app, &Asked::of(&request, session), refusal.into_response()).await
+    pages::readable(&app, &PageRequest::of(&request, session), refusal.into_response()).await
 }
 
 async fn wrong_method() -> Refusal {
@@ -218,25 +218,25 @@ impl Routes {
 
     /// What the last route answers with.
     fn gives<T: JsonSchema>(self) -> Routes {
-        self.shape(|shape| shape.answer = Answer::Json(SchemaGenerator::subschema_for::<T>))
+        self.shape(|shape| shape.answer = ResponseShape::Json(SchemaGenerator::subschema_for::<T>))
     }
 
     fn creates<T: JsonSchema>(self) -> Routes {
-        self.shape(|shape| shape.answer = Answer::Created(SchemaGenerator::subschema_for::<T>))
+        self.shape(|shape| shape.answer = ResponseShape::Created(SchemaGenerator::subschema_for::<T>))
     }
 
     /// 204.
     fn gives_nothing(self) -> Routes {
-        self.shape(|shape| shape.answer = Answer::Nothing)
+        self.shape(|shape| shape.answer = ResponseShape::Nothing)
     }
 
     /// 307.
     fn leads_elsewhere(self) -> Routes {
-        self.shape(|shape| shape.answer = Answer::Elsewhere)
+        self.shape(|shape| shape.answer = ResponseShape::Elsewhere)
     }
 
     fn gives_events(self) -> Routes {
-        self.shape(|shape| shape.answer = Answer::Events)
+        self.shape(|shape| shape.answer = ResponseShape::Events)
     }
 
     /// The last route also answers with plain text, if the client accepts it.

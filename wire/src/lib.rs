@@ -9,7 +9,7 @@ pub mod timestamp;
 
 pub use body::Body;
 pub use fields::{Fields, Invalid};
-pub use noun::{Field, Noun, Sent};
+pub use noun::{Field, Noun, NounBody};
 pub use problem::Problem;
 
 // For the macros of `body`.

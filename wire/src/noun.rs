@@ -4,7 +4,7 @@
 mod kind;
 mod schema;
 
-pub use kind::Kind;
+pub use kind::FieldKind;
 
 use crate::body::counts;
 use crate::fields::{Fields, text};
@@ -26,7 +26,7 @@ pub struct Noun {
     /// The first is its name.
     pub fields: &'static [Field],
     pub patch: Patch,
-    pub taken: Taken,
+    pub taken: NameConflict,
     /// Nothing of a body is sent back: it may hold a secret.
     pub has_secrets: bool,
     /// Said there of its bodies, and behind the words for a list, a change and a deletion.
@@ -38,7 +38,7 @@ pub struct Noun {
 
 /// How Airflow refuses a name that is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
+pub enum NameConflict {
     /// As a text.
     Text,
     /// As the unique constraint of its database.
@@ -65,7 +65,7 @@ pub struct Field {
     pub name: &'static str,
     /// As it is stored.
     pub column: &'static str,
-    pub kind: Kind,
+    pub kind: FieldKind,
     pub about: &'static str,
     pub is_required: bool,
     pub appears_in: AppearsIn,
@@ -80,7 +80,7 @@ pub enum AppearsIn {
 }
 
 impl Field {
-    pub const fn new(name: &'static str, kind: Kind) -> Field {
+    pub const fn new(name: &'static str, kind: FieldKind) -> Field {
         Field { name, column: name, kind, about: "", is_required: false, appears_in: AppearsIn::BodiesAndAnswers }
     }
 
@@ -106,11 +106,11 @@ impl Field {
 }
 
 /// There are no teams: Airflow's field is always null.
-pub const TEAM: Field = Field::new("team_name", Kind::Team);
+pub const TEAM: Field = Field::new("team_name", FieldKind::Team);
 
 /// A body as it was read: the name, and values by the column that they set.
 #[derive(Clone, Default)]
-pub struct Sent {
+pub struct NounBody {
     pub name: String,
     pub columns: Vec<(&'static str, Value)>,
 }
@@ -127,7 +127,7 @@ impl Noun {
 
     /// Names of fields that an update mask may hold.
     pub fn mask(&self) -> Vec<&'static str> {
-        self.parts().filter(|field| !matches!(field.kind, Kind::Team)).map(|field| field.name).collect()
+        self.parts().filter(|field| !matches!(field.kind, FieldKind::Team)).map(|field| field.name).collect()
     }
 
     /// What the route with this method and path does, in a line.
@@ -148,19 +148,19 @@ impl Noun {
     }
 
     /// Reads a body with all that one needs. What is wrong is gathered in `fields`.
-    pub fn read(&self, fields: &mut Fields) -> Sent {
+    pub fn read(&self, fields: &mut Fields) -> NounBody {
         let key = self.name();
         let name = fields.required_checked(key.name, |value| key.kind.read(value));
-        Sent { name: name.as_str().unwrap_or_default().into(), columns: self.columns(fields, true) }
+        NounBody { name: name.as_str().unwrap_or_default().into(), columns: self.columns(fields, true) }
     }
 
     /// Reads a body of which only the name has to be there.
-    pub fn read_name(&self, fields: &mut Fields) -> Sent {
-        Sent { name: fields.required_checked(self.name().name, text), columns: self.columns(fields, false) }
+    pub fn read_name(&self, fields: &mut Fields) -> NounBody {
+        NounBody { name: fields.required_checked(self.name().name, text), columns: self.columns(fields, false) }
     }
 
     /// Reads the body of a change of the one that the path names.
-    pub fn read_change(&self, fields: &mut Fields, path: &str) -> Sent {
+    pub fn read_change(&self, fields: &mut Fields, path: &str) -> NounBody {
         match self.patch {
             Patch::Whole { .. } => self.read(fields),
             Patch::Parts { name } => {
@@ -168,13 +168,13 @@ impl Noun {
                     let noun = self.one.to_lowercase();
                     fields.refuse(Problem::value(format!("{name}: the name of a {noun} cannot be changed")));
                 }
-                Sent { name: path.into(), columns: self.columns(fields, false) }
+                NounBody { name: path.into(), columns: self.columns(fields, false) }
             }
         }
     }
 
     /// Drops the fields that the mask does not name. An empty mask names all.
-    pub fn masked<S: AsRef<str>>(&self, mut sent: Sent, mask: &[S]) -> Sent {
+    pub fn masked<S: AsRef<str>>(&self, mut sent: NounBody, mask: &[S]) -> NounBody {
         let named: Vec<&str> =
             self.parts().filter(|field| counts(mask, field.name)).map(|field| field.column).collect();
         sent.columns.retain(|(column, _)| named.contains(column));
@@ -191,7 +191,7 @@ impl Noun {
                 // Null takes away what may be missing, and says nothing of the rest.
                 fields.checked(field.name, |value| field.kind.read(value)).or(field.kind.empty().filter(|_| is_there))
             };
-            if let Some(value) = value.filter(|_| !matches!(field.kind, Kind::Team)) {
+            if let Some(value) = value.filter(|_| !matches!(field.kind, FieldKind::Team)) {
                 columns.push((field.column, value));
             }
         }

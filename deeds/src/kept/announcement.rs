@@ -3,7 +3,7 @@
 use super::{Kept, NAMED};
 use orch_store::kept::Table;
 use orch_store::list::Column;
-use orch_wire::noun::{AppearsIn, Field, Kind, Noun, Patch, Taken};
+use orch_wire::noun::{AppearsIn, Field, FieldKind, NameConflict, Noun, Patch};
 
 pub struct Announcement;
 
@@ -14,13 +14,15 @@ static NOUN: Noun = Noun {
     path_of_one: "/api/orch/v1/announcements/{announcement_name}",
     path_key: "announcement_name",
     fields: &[
-        Field::new("name", Kind::Name { most: 250, pattern: None, check: check_name }),
-        Field::new("message", Kind::Word { usual: |message| message.trim().into() }).required().about("In Markdown."),
-        Field::new("until", Kind::Moment).about("When it disappears; without it when it is deleted."),
-        Field::new("created_at", Kind::Moment).only_in(AppearsIn::Answers),
+        Field::new("name", FieldKind::Name { most: 250, pattern: None, check: check_name }),
+        Field::new("message", FieldKind::Word { usual: |message| message.trim().into() })
+            .required()
+            .about("In Markdown."),
+        Field::new("until", FieldKind::Moment).about("When it disappears; without it when it is deleted."),
+        Field::new("created_at", FieldKind::Moment).only_in(AppearsIn::Answers),
     ],
     patch: Patch::Parts { name: "name" },
-    taken: Taken::Text,
+    taken: NameConflict::Text,
     has_secrets: false,
     about: "",
     about_list: "which the home page shows",

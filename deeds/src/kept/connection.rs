@@ -9,8 +9,8 @@ use orch_store::connection::{closed, columns, masked, open_extra, set, without_s
 use orch_store::kept::{self, Record, Table};
 use orch_store::list::{Column, Filter};
 use orch_store::seal::Keyring;
-use orch_wire::Sent;
-use orch_wire::noun::{AppearsIn, Field, Kind, Noun, Patch, TEAM, Taken};
+use orch_wire::NounBody;
+use orch_wire::noun::{AppearsIn, Field, FieldKind, NameConflict, Noun, Patch, TEAM};
 use serde_json::{Map, Value, json};
 
 pub struct Connection;
@@ -24,23 +24,23 @@ static NOUN: Noun = Noun {
     fields: &[
         Field::new(
             "connection_id",
-            Kind::Name {
+            FieldKind::Name {
                 most: 200,
                 pattern: Some("^[A-Za-z0-9_.-]{1,200}$"),
                 check: |id| checked(ConnectionId::new(id)),
             },
         )
         .column("conn_id"),
-        Field::new("conn_type", Kind::Word { usual: task::Connection::normal_type }).required(),
-        Field::new("description", Kind::FilledText),
-        Field::new("host", Kind::FilledText),
-        Field::new("login", Kind::FilledText),
-        Field::new("schema", Kind::FilledText),
-        Field::new("port", Kind::Port),
-        Field::new("password", Kind::FilledText).about("`***` in answers, if there is one."),
-        Field::new("extra", Kind::Object).about("A JSON object in a text."),
+        Field::new("conn_type", FieldKind::Word { usual: task::Connection::normal_type }).required(),
+        Field::new("description", FieldKind::FilledText),
+        Field::new("host", FieldKind::FilledText),
+        Field::new("login", FieldKind::FilledText),
+        Field::new("schema", FieldKind::FilledText),
+        Field::new("port", FieldKind::Port),
+        Field::new("password", FieldKind::FilledText).about("`***` in answers, if there is one."),
+        Field::new("extra", FieldKind::Object).about("A JSON object in a text."),
         TEAM,
-        Field::new("dropped_secrets", Kind::Names)
+        Field::new("dropped_secrets", FieldKind::Names)
             .only_in(AppearsIn::AnswersOfChanges)
             .about("After a change: the secrets that were dropped because the connection leads elsewhere now."),
     ],
@@ -48,7 +48,7 @@ static NOUN: Noun = Noun {
         other_name: "The connection_id in the request body does not match the URL parameter",
         mask_is_checked: false,
     },
-    taken: Taken::Constraint,
+    taken: NameConflict::Constraint,
     has_secrets: true,
     about: MASKS,
     about_list: "secrets are `***`, and viewers see no values",
@@ -71,7 +71,7 @@ impl Kept for Connection {
     ];
     const AUDITED: &'static [&'static str] = &["conn_type"];
 
-    fn change(old: Option<&Record>, sent: Sent, keys: &Keyring) -> Result<Change, Refused> {
+    fn change(old: Option<&Record>, sent: NounBody, keys: &Keyring) -> Result<Change, Refused> {
         let Some(old) = old else {
             let nothing = task::Connection { id: sent.name.clone(), ..task::Connection::default() };
             return Ok(Change { columns: columns(&applied(sent, &nothing).connection), dropped: Vec::new() });
@@ -122,7 +122,7 @@ impl Connection {
 }
 
 /// The connection once the change is made. What is not sent stays; a secret stays as long as it leads to the same place.
-pub fn applied(sent: Sent, stored: &task::Connection) -> Changed {
+pub fn applied(sent: NounBody, stored: &task::Connection) -> Changed {
     // As people see it: a secret that they do not send is `***` there.
     let mut new = stored.masked();
     for (column, value) in sent.columns {

@@ -6,8 +6,8 @@ use orch_store::hint::Hint;
 use orch_store::kept::{self, Record, Table};
 use orch_store::list::{Column, Filter};
 use orch_store::seal::Keyring;
-use orch_wire::Sent;
-use orch_wire::noun::{AppearsIn, Field, Kind, Noun, Patch, TEAM, Taken};
+use orch_wire::NounBody;
+use orch_wire::noun::{AppearsIn, Field, FieldKind, NameConflict, Noun, Patch, TEAM};
 
 pub struct Pool;
 
@@ -20,21 +20,21 @@ static NOUN: Noun = Noun {
     fields: &[
         Field::new(
             "name",
-            Kind::Name { most: MOST_POOL_NAME, pattern: None, check: |name| Ok(check_pool_name(name)?) },
+            FieldKind::Name { most: MOST_POOL_NAME, pattern: None, check: |name| Ok(check_pool_name(name)?) },
         ),
-        Field::new("slots", Kind::Whole { least: -1, most: i32::MAX }).required().about("-1: infinite."),
-        Field::new("description", Kind::Text),
-        Field::new("include_deferred", Kind::Flag),
-        Field::new("occupied_slots", Kind::Count).only_in(AppearsIn::Answers),
-        Field::new("running_slots", Kind::Count).only_in(AppearsIn::Answers),
-        Field::new("queued_slots", Kind::Count).only_in(AppearsIn::Answers),
-        Field::new("scheduled_slots", Kind::Count).only_in(AppearsIn::Answers),
-        Field::new("open_slots", Kind::Count).only_in(AppearsIn::Answers).about("-1: infinite."),
-        Field::new("deferred_slots", Kind::Count).only_in(AppearsIn::Answers),
+        Field::new("slots", FieldKind::Whole { least: -1, most: i32::MAX }).required().about("-1: infinite."),
+        Field::new("description", FieldKind::Text),
+        Field::new("include_deferred", FieldKind::Flag),
+        Field::new("occupied_slots", FieldKind::Count).only_in(AppearsIn::Answers),
+        Field::new("running_slots", FieldKind::Count).only_in(AppearsIn::Answers),
+        Field::new("queued_slots", FieldKind::Count).only_in(AppearsIn::Answers),
+        Field::new("scheduled_slots", FieldKind::Count).only_in(AppearsIn::Answers),
+        Field::new("open_slots", FieldKind::Count).only_in(AppearsIn::Answers).about("-1: infinite."),
+        Field::new("deferred_slots", FieldKind::Count).only_in(AppearsIn::Answers),
         TEAM,
     ],
     patch: Patch::Parts { name: "pool" },
-    taken: Taken::Constraint,
+    taken: NameConflict::Constraint,
     has_secrets: false,
     about: "",
     about_list: "taken and free slots are counted",
@@ -57,7 +57,7 @@ impl Kept for Pool {
     const HINT: Option<Hint> = Some(Hint::Due);
     const AUDITED: &'static [&'static str] = &["slots", "include_deferred"];
 
-    fn change(old: Option<&Record>, Sent { name, columns }: Sent, _: &Keyring) -> Result<Change, Refused> {
+    fn change(old: Option<&Record>, NounBody { name, columns }: NounBody, _: &Keyring) -> Result<Change, Refused> {
         let description = columns.iter().find(|(column, _)| *column == "description");
         if let (DEFAULT_POOL, Some(old), Some((_, new))) = (name.as_str(), old, description)
             && new != old.get("description")

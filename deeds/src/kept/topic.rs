@@ -4,8 +4,8 @@ use super::{Change, DESCRIPTION, Kept, NAMED, Refused};
 use orch_store::kept::{self, Record, Table};
 use orch_store::list::{Column, Filter};
 use orch_store::seal::Keyring;
-use orch_wire::Sent;
-use orch_wire::noun::{AppearsIn, Field, Kind, Noun, Patch, Taken};
+use orch_wire::NounBody;
+use orch_wire::noun::{AppearsIn, Field, FieldKind, NameConflict, Noun, Patch};
 
 /// As Kafka names topics.
 const NAMES: &str = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,248}$";
@@ -23,18 +23,18 @@ static NOUN: Noun = Noun {
     path_of_one: "/api/orch/v1/topics/{topic_name}",
     path_key: "topic_name",
     fields: &[
-        Field::new("name", Kind::Name { most: MOST_NAME, pattern: Some(NAMES), check: check_topic_name }),
-        Field::new("partitions", Kind::Whole { least: 1, most: MOST_PARTITIONS })
+        Field::new("name", FieldKind::Name { most: MOST_NAME, pattern: Some(NAMES), check: check_topic_name }),
+        Field::new("partitions", FieldKind::Whole { least: 1, most: MOST_PARTITIONS })
             .about("How many; there may be more later, never fewer. 1 if nothing is said."),
-        Field::new("retention_hours", Kind::Whole { least: -1, most: MOST_HOURS })
+        Field::new("retention_hours", FieldKind::Whole { least: -1, most: MOST_HOURS })
             .about("How long a record is kept; -1: for ever. 168 if nothing is said."),
-        Field::new("description", Kind::Text),
-        Field::new("records", Kind::Count).only_in(AppearsIn::Answers),
-        Field::new("last_record_at", Kind::Moment).only_in(AppearsIn::Answers),
-        Field::new("created_at", Kind::Moment).only_in(AppearsIn::Answers),
+        Field::new("description", FieldKind::Text),
+        Field::new("records", FieldKind::Count).only_in(AppearsIn::Answers),
+        Field::new("last_record_at", FieldKind::Moment).only_in(AppearsIn::Answers),
+        Field::new("created_at", FieldKind::Moment).only_in(AppearsIn::Answers),
     ],
     patch: Patch::Parts { name: "name" },
-    taken: Taken::Text,
+    taken: NameConflict::Text,
     has_secrets: false,
     about: "",
     about_list: "of the built-in log",
@@ -56,7 +56,7 @@ impl Kept for Topic {
     ];
     const AUDITED: &'static [&'static str] = &["partitions", "retention_hours"];
 
-    fn change(old: Option<&Record>, Sent { columns, .. }: Sent, _: &Keyring) -> Result<Change, Refused> {
+    fn change(old: Option<&Record>, NounBody { columns, .. }: NounBody, _: &Keyring) -> Result<Change, Refused> {
         let number =
             |name: &str| columns.iter().find(|(column, _)| *column == name).and_then(|(_, value)| value.as_i64());
         if number("retention_hours") == Some(0) {

@@ -6,8 +6,8 @@ use orch_spec::ids::{MAX_ID_CHARS, check_variable_key};
 use orch_store::kept::{self, Record, Table};
 use orch_store::list::Column;
 use orch_store::seal::Keyring;
-use orch_wire::Sent;
-use orch_wire::noun::{AppearsIn, Field, Kind, Noun, Patch, TEAM, Taken};
+use orch_wire::NounBody;
+use orch_wire::noun::{AppearsIn, Field, FieldKind, NameConflict, Noun, Patch, TEAM};
 use serde_json::{Map, Value, json};
 
 pub struct Variable;
@@ -21,11 +21,11 @@ static NOUN: Noun = Noun {
     fields: &[
         Field::new(
             "key",
-            Kind::Name { most: MAX_ID_CHARS, pattern: None, check: |key| checked(check_variable_key(key)) },
+            FieldKind::Name { most: MAX_ID_CHARS, pattern: None, check: |key| checked(check_variable_key(key)) },
         ),
-        Field::new("value", Kind::AnyText).required().about("What is not text is kept as its JSON."),
-        Field::new("description", Kind::Text),
-        Field::new("is_encrypted", Kind::Flag).only_in(AppearsIn::Answers),
+        Field::new("value", FieldKind::AnyText).required().about("What is not text is kept as its JSON."),
+        Field::new("description", FieldKind::Text),
+        Field::new("is_encrypted", FieldKind::Flag).only_in(AppearsIn::Answers),
         TEAM,
     ],
     // Values are sealed, all of them, and there are no teams: nothing to sort by.
@@ -33,7 +33,7 @@ static NOUN: Noun = Noun {
         other_name: "Invalid body, key from request body doesn't match uri parameter",
         mask_is_checked: true,
     },
-    taken: Taken::Text,
+    taken: NameConflict::Text,
     has_secrets: true,
     about: MASKS,
     about_list: "secrets are `***`, and viewers see no values",
@@ -54,7 +54,11 @@ impl Kept for Variable {
         Column::text("team_name", "created_at").sorted(),
     ];
 
-    fn change(old: Option<&Record>, Sent { name, mut columns }: Sent, keys: &Keyring) -> Result<Change, Refused> {
+    fn change(
+        old: Option<&Record>,
+        NounBody { name, mut columns }: NounBody,
+        keys: &Keyring,
+    ) -> Result<Change, Refused> {
         if let Some(old) = old {
             // A secret that the person was not shown needs no key to stay.
             columns.retain(|(column, sent)| !(*column == "value" && sent == MASK && is_sensitive(&name)));

@@ -27,7 +27,7 @@ use std::str::FromStr;
 const MOST_ENTITIES: usize = 1_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum BulkActionType {
     Create,
     Update,
     Delete,
@@ -41,18 +41,18 @@ pub(super) enum Existing {
     Overwrite,
 }
 
-impl Kind {
+impl BulkActionType {
     const WORDS: [&str; 3] = ["create", "update", "delete"];
 }
 
-impl FromStr for Kind {
+impl FromStr for BulkActionType {
     type Err = ();
 
-    fn from_str(word: &str) -> Result<Kind, ()> {
+    fn from_str(word: &str) -> Result<BulkActionType, ()> {
         match word {
-            "create" => Ok(Kind::Create),
-            "update" => Ok(Kind::Update),
-            "delete" => Ok(Kind::Delete),
+            "create" => Ok(BulkActionType::Create),
+            "update" => Ok(BulkActionType::Update),
+            "delete" => Ok(BulkActionType::Delete),
             _ => Err(()),
         }
     }
@@ -73,7 +73,7 @@ impl FromStr for Existing {
 
 /// Things of one kind of change.
 pub(super) struct Action<E> {
-    pub(super) kind: Kind,
+    pub(super) kind: BulkActionType,
     pub(super) entities: Vec<E>,
     pub(super) existing: Existing,
     /// What is not there is passed over.
@@ -143,15 +143,15 @@ impl<E: Entity> JsonSchema for BulkBody<E> {
 }
 
 one_of! {
-    struct CreateWord(Kind): "create"
+    struct CreateWord(BulkActionType): "create"
 }
 
 one_of! {
-    struct UpdateWord(Kind): "update"
+    struct UpdateWord(BulkActionType): "update"
 }
 
 one_of! {
-    struct DeleteWord(Kind): "delete"
+    struct DeleteWord(BulkActionType): "delete"
 }
 
 one_of! {
@@ -215,21 +215,22 @@ impl<E: Entity> FieldType for Action<E> {
     fn read(value: Value) -> Result<Self, Vec<Problem>> {
         let skips = |absent: Option<OnNonExistence>| absent.is_some_and(|absent| absent.0 == Existing::Skip);
         // Without an action, an update says that it is missing.
-        let kind = value.get("action").map_or(Ok(Kind::Update), |action| word(action, &Kind::WORDS));
+        let kind =
+            value.get("action").map_or(Ok(BulkActionType::Update), |action| word(action, &BulkActionType::WORDS));
         match kind.map_err(|problem| vec![problem.below("action")])? {
-            Kind::Create => {
+            BulkActionType::Create => {
                 let read = Creation::<E>::read(value)?;
                 let existing = read.action_on_existence.map_or(Existing::Fail, |existing| existing.0);
                 let entities = read.entities.into_iter().map(Into::into).collect();
-                Ok(Action { kind: Kind::Create, entities, existing, skips: false })
+                Ok(Action { kind: BulkActionType::Create, entities, existing, skips: false })
             }
-            Kind::Delete => {
+            BulkActionType::Delete => {
                 let read = Deletion::<E>::read(value)?;
                 let entities = read.entities.into_iter().map(|named| named.0.into()).collect();
                 let skips = skips(read.action_on_non_existence);
-                Ok(Action { kind: Kind::Delete, entities, existing: Existing::Fail, skips })
+                Ok(Action { kind: BulkActionType::Delete, entities, existing: Existing::Fail, skips })
             }
-            Kind::Update => {
+            BulkActionType::Update => {
                 let read = Update::<E>::read(value)?;
                 let mask = read.update_mask.unwrap_or_default();
                 let updated = |(place, update)| {
@@ -238,7 +239,7 @@ impl<E: Entity> FieldType for Action<E> {
                 };
                 let entities = read.entities.into_iter().enumerate().map(updated).collect::<Result<_, _>>()?;
                 let skips = skips(read.action_on_non_existence);
-                Ok(Action { kind: Kind::Update, entities, existing: Existing::Fail, skips })
+                Ok(Action { kind: BulkActionType::Update, entities, existing: Existing::Fail, skips })
             }
         }
     }
@@ -246,7 +247,7 @@ impl<E: Entity> FieldType for Action<E> {
 
 /// Deleting asks for what the rule of the route says.
 fn may<E>(MayDelete(may_delete): MayDelete, actions: &[Action<E>]) -> Result<(), Refusal> {
-    let deletes = actions.iter().any(|action| action.kind == Kind::Delete);
+    let deletes = actions.iter().any(|action| action.kind == BulkActionType::Delete);
     if deletes && !may_delete { Err(Refusal::Forbidden) } else { Ok(()) }
 }
 
@@ -264,7 +265,7 @@ pub(crate) trait Changed: Entity + Send + Sync {
         &self,
         of: &Request<'_>,
         db: &mut PgConnection,
-        kind: Kind,
+        kind: BulkActionType,
     ) -> impl Future<Output = Result<String, Refusal>> + Send;
 }
 
@@ -321,16 +322,18 @@ async fn carry_out<K: Kept>(
             let name = sent.name.clone();
             let mut tx = db.begin().await.map_err(StoreError::from)?;
             let is_there = match (action.kind, action.existing) {
-                (Kind::Create, Existing::Skip | Existing::Overwrite) => {
+                (BulkActionType::Create, Existing::Skip | Existing::Overwrite) => {
                     orch_store::kept::get(&mut tx, K::TABLE, &name).await?.is_some()
                 }
                 _ => false,
             };
             let done = match action.kind {
-                Kind::Delete => kept::remove::<K>(&mut tx, actor, &name).await.map(|()| Vec::new()),
-                Kind::Create if is_there && action.existing == Existing::Skip => continue,
-                Kind::Create if !is_there => kept::add::<K>(app, &mut tx, actor, sent).await.map(|_| Vec::new()),
-                Kind::Create | Kind::Update => {
+                BulkActionType::Delete => kept::remove::<K>(&mut tx, actor, &name).await.map(|()| Vec::new()),
+                BulkActionType::Create if is_there && action.existing == Existing::Skip => continue,
+                BulkActionType::Create if !is_there => {
+                    kept::add::<K>(app, &mut tx, actor, sent).await.map(|_| Vec::new())
+                }
+                BulkActionType::Create | BulkActionType::Update => {
                     kept::change::<K>(app, &mut tx, actor, sent).await.map(|(_, dropped)| dropped)
                 }
             };
@@ -352,9 +355,9 @@ impl BulkResponse {
     /// Notes what became of an entity; what the server could not do ends the whole request. Gives the list of dropped secrets.
     fn note<E>(&mut self, action: &Action<E>, done: Result<String, Refusal>) -> Result<&mut Vec<String>, Refusal> {
         let of = match action.kind {
-            Kind::Create => &mut self.create,
-            Kind::Update => &mut self.update,
-            Kind::Delete => &mut self.delete,
+            BulkActionType::Create => &mut self.create,
+            BulkActionType::Update => &mut self.update,
+            BulkActionType::Delete => &mut self.delete,
         };
         let of = of.get_or_insert_default();
         match done {
@@ -376,9 +379,9 @@ impl BulkResponse {
     /// It was asked for, with nothing in it.
     fn begin<E>(&mut self, action: &Action<E>) {
         let of = match action.kind {
-            Kind::Create => &mut self.create,
-            Kind::Update => &mut self.update,
-            Kind::Delete => &mut self.delete,
+            BulkActionType::Create => &mut self.create,
+            BulkActionType::Update => &mut self.update,
+            BulkActionType::Delete => &mut self.delete,
         };
         of.get_or_insert_default();
     }

@@ -1,6 +1,8 @@
 //! `/api/orch/v1/connections/{connection_id}/topics/…`: the topics of a cluster such as Kafka, their records, and new ones.
 
-use super::topics::{Found, PlacedPage, RecordPage, RecordsBody, TopicPartitionPage, Wanted, created, wanted};
+use super::topics::{
+    PartitionRecords, PlacedPage, RecordPage, RecordsBody, RecordsQuery, TopicPartitionPage, created, wanted,
+};
 use crate::extract::{Actor, Names, Query, Secret};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -68,7 +70,7 @@ pub(crate) async fn records(
     names: Names,
     mut query: Query,
 ) -> Result<Json<RecordPage>, Refusal> {
-    let Wanted { partition, which, most, until } = wanted(&mut query)?;
+    let RecordsQuery { partition, which, most, until } = wanted(&mut query)?;
     let at = at(&app, names.get("connection_id")).await?;
     // A number above the range of partitions is refused by the cluster's process as missing.
     let partition = Some(i32::try_from(partition).unwrap_or(i32::MAX));
@@ -76,15 +78,15 @@ pub(crate) async fn records(
     loop {
         let found = app.config.clusters.read(at.clone(), names.get("topic_name"), from.clone()).await?;
         if !found.records.is_empty() || from.most == 0 || Instant::now() + ASK_AGAIN > until {
-            return Ok(Json(Found::from(found).into()));
+            return Ok(Json(PartitionRecords::from(found).into()));
         }
         sleep(ASK_AGAIN).await;
     }
 }
 
-impl From<ClusterRecords> for Found {
-    fn from(found: ClusterRecords) -> Found {
-        Found { records: found.records, bounds: found.bounds, next: found.next }
+impl From<ClusterRecords> for PartitionRecords {
+    fn from(found: ClusterRecords) -> PartitionRecords {
+        PartitionRecords { records: found.records, bounds: found.bounds, next: found.next }
     }
 }
 

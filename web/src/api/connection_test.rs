@@ -16,7 +16,7 @@ use orch_deeds::kept::applied;
 use orch_sdk::task::Connection;
 use orch_store::connection::open;
 use orch_store::kept;
-use orch_wire::Sent;
+use orch_wire::NounBody;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -49,7 +49,7 @@ pub(crate) async fn test(
 }
 
 /// What was sent, with what is stored in the place of `***`.
-async fn meant(app: &App, sent: Sent) -> Result<Connection, Refusal> {
+async fn meant(app: &App, sent: NounBody) -> Result<Connection, Refusal> {
     let record = kept::get(&mut *app.pages().await?, &kept::CONNECTION, &sent.name).await?;
     let Some(record) = record else {
         let nothing = Connection { id: sent.name.clone(), ..Connection::default() };

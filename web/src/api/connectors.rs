@@ -3,7 +3,7 @@
 
 use super::streams::{declared, named, steer};
 use crate::extract::{Actor, Names, Query};
-use crate::refusal::{Refusal, Said};
+use crate::refusal::{Refusal, RefusalText};
 use crate::state::App;
 use axum::Json;
 use axum::body::Body;
@@ -114,7 +114,7 @@ pub(crate) async fn resume(State(app): State<App>, actor: Actor, names: Names) -
 
 /// A refusal of these routes as Connect says it.
 pub(crate) fn in_words_of_connect(response: Response) -> Response {
-    let Some(Said(words)) = response.extensions().get().cloned() else { return response };
+    let Some(RefusalText(words)) = response.extensions().get().cloned() else { return response };
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
     let body = json!({ "error_code": parts.status.as_u16(), "message": &*words });

@@ -1,7 +1,7 @@
 //! `/api/orch/v1/dashboards`: dashboards, and the rows of their panels as JSON.
 
 use crate::auth::Caller;
-use crate::dashboards::{self, Rows, Shown, the_rows};
+use crate::dashboards::{self, LoadedDashboard, Rows, the_rows};
 use crate::extract::{Names, Query};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -58,8 +58,8 @@ struct PanelRows {
     problem: Option<String>,
 }
 
-impl From<&Shown> for DashboardView {
-    fn from(Shown { dashboard, row }: &Shown) -> Self {
+impl From<&LoadedDashboard> for DashboardView {
+    fn from(LoadedDashboard { dashboard, row }: &LoadedDashboard) -> Self {
         DashboardView {
             name: dashboard.name.clone(),
             title: dashboard.title.clone(),
@@ -105,7 +105,7 @@ pub(crate) async fn get(
 const AT: [&str; 2] = ["query", "filter"];
 
 /// `filter=day:2026-11-20`, as the page would be asked.
-fn filters(shown: &Shown, query: &Query) -> Result<Query, Refusal> {
+fn filters(shown: &LoadedDashboard, query: &Query) -> Result<Query, Refusal> {
     let mut given = form_urlencoded::Serializer::new(String::new());
     for text in query.all("filter") {
         let (name, value) = text.split_once(':').unwrap_or((text, ""));

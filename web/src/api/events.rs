@@ -5,7 +5,7 @@
 
 use crate::auth::Caller;
 use crate::extract::Query;
-use crate::live::{Counted, Event, Told, Watched};
+use crate::live::{Counted, Event, FeedEvent, Watched};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Extension;
@@ -97,7 +97,7 @@ impl Listener {
         }
     }
 
-    fn wants(&self, told: &Told) -> bool {
+    fn wants(&self, told: &FeedEvent) -> bool {
         let among = |wanted: &[String], id: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == id);
         among(&self.dag_ids, &told.dag_id) && among(&self.run_ids, &told.run_id)
     }

@@ -14,8 +14,8 @@ use orch_deeds::{Kept, Refused, kept as deeds};
 use orch_store::kept::{self, Record};
 use orch_store::list::Found;
 use orch_store::seal::SecretError;
-use orch_wire::Sent;
-use orch_wire::noun::{AppearsIn, Patch, Taken};
+use orch_wire::NounBody;
+use orch_wire::noun::{AppearsIn, NameConflict, Patch};
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
@@ -111,7 +111,7 @@ pub(crate) async fn add<K: Kept>(
     app: &App,
     tx: &mut PgConnection,
     actor: &Actor,
-    sent: Sent,
+    sent: NounBody,
 ) -> Result<Record, Refusal> {
     let name = sent.name.clone();
     deeds::add::<K>(tx, actor, &app.config.keys, sent).await.map_err(|refused| refusal::<K>(&name, refused))
@@ -122,7 +122,7 @@ pub(crate) async fn change<K: Kept>(
     app: &App,
     tx: &mut PgConnection,
     actor: &Actor,
-    sent: Sent,
+    sent: NounBody,
 ) -> Result<(Record, Vec<String>), Refusal> {
     let name = sent.name.clone();
     deeds::change::<K>(tx, actor, &app.config.keys, sent).await.map_err(|refused| refusal::<K>(&name, refused))
@@ -137,7 +137,7 @@ pub(crate) async fn save<K: Kept>(
     app: &App,
     actor: &Actor,
     is_new: bool,
-    sent: Sent,
+    sent: NounBody,
 ) -> Result<(Record, Vec<String>), Refusal> {
     let saved = app.in_transaction(async |tx| {
         if is_new {
@@ -167,8 +167,8 @@ fn refusal<K: Kept>(name: &str, refused: Refused) -> Refusal {
         Refused::Taken => {
             let text = format!("{} already exists", named());
             match noun.taken {
-                Taken::Text => Refusal::plain(StatusCode::CONFLICT, text),
-                Taken::Constraint => Refusal::Taken(text),
+                NameConflict::Text => Refusal::plain(StatusCode::CONFLICT, text),
+                NameConflict::Constraint => Refusal::Taken(text),
             }
         }
         Refused::Rule(why) => Refusal::bad_request(why),

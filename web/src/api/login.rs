@@ -24,14 +24,14 @@ pub(crate) struct Token {
     access_token: String,
 }
 
-type Answer = Result<(StatusCode, Json<Token>), Refusal>;
+type TokenReply = Result<(StatusCode, Json<Token>), Refusal>;
 
 pub(crate) async fn token(
     State(app): State<App>,
     peer: Peer,
     headers: HeaderMap,
     Secret(body): Secret<LoginBody>,
-) -> Answer {
+) -> TokenReply {
     let lifetime = app.config.token_lifetime;
     log_in(&app, (peer, &headers), body, lifetime).await
 }
@@ -42,7 +42,7 @@ pub(crate) async fn cli_token(
     peer: Peer,
     headers: HeaderMap,
     Secret(body): Secret<LoginBody>,
-) -> Answer {
+) -> TokenReply {
     let lifetime = app.config.cli_token_lifetime;
     log_in(&app, (peer, &headers), body, lifetime).await
 }
@@ -53,7 +53,7 @@ pub(crate) async fn log_out(State(app): State<App>, Peer(ip): Peer, headers: Hea
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn log_in(app: &App, (Peer(ip), headers): (Peer, &HeaderMap), body: LoginBody, lifetime: Duration) -> Answer {
+async fn log_in(app: &App, (Peer(ip), headers): (Peer, &HeaderMap), body: LoginBody, lifetime: Duration) -> TokenReply {
     let LoginBody { username: name, password } = body;
     let access_token =
         app.auth.log_in(&app.hot, (&name, Password::new(password)), Origin { ip, headers }, lifetime).await?;

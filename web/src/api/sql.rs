@@ -3,7 +3,7 @@
 use crate::auth::{Caller, Role};
 use crate::download::{Form, stream};
 use crate::extract::{Actor, Names, Query, Typed};
-use crate::queries::{Asked, MOST_FILE_ROWS, MOST_ROWS, MOST_TIME, begin};
+use crate::queries::{MOST_FILE_ROWS, MOST_ROWS, MOST_TIME, QueryRequest, begin};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::State;
@@ -109,7 +109,7 @@ pub(crate) async fn run(
     let form = body.format.as_ref().and_then(|word| Form::of(&word.0));
     let limits = limits(&body, if form.is_some() { MOST_FILE_ROWS } else { MOST_ROWS });
     let id = body.query_id.map_or_else(Uuid::new_v4, |id| id.0);
-    let running = begin(&app, &actor, Asked { id, sql: body.sql, limits }).await?;
+    let running = begin(&app, &actor, QueryRequest { id, sql: body.sql, limits }).await?;
     match form {
         Some(form) => Ok(stream(running, form)),
         None => {

@@ -18,7 +18,7 @@ pub(crate) use clear::{ClearTaskInstancesBody, clear_chosen};
 pub(crate) use list::{batch, list, list_mapped};
 pub(crate) use logs::logs;
 pub(crate) use mark::{PatchTaskInstanceBody, carry_out, dependencies, dry_run, patch};
-pub(crate) use meant::{Note, Wish};
+pub(crate) use meant::{Note, TaskInstancePatch};
 pub(crate) use tries::{get as get_try, list as list_tries, list_with_causes as list_tries_with_causes};
 
 use super::dag_runs::find;

@@ -132,7 +132,7 @@ pub(crate) async fn partitions(State(app): State<App>, names: Names) -> Result<J
 }
 
 /// Records, and the partition that they are of.
-pub(crate) struct Found {
+pub(crate) struct PartitionRecords {
     pub(crate) records: Vec<RecordRow>,
     pub(crate) bounds: Bounds,
     /// Where the next read goes on.
@@ -146,7 +146,7 @@ pub(crate) async fn find(
     partition: i64,
     which: &WhichRecords,
     most: i64,
-) -> Result<Found, Refusal> {
+) -> Result<PartitionRecords, Refusal> {
     let partitions = list_partitions(db, topic).await?;
     let Some(row) = partitions.into_iter().find(|row| i64::from(row.partition) == partition) else {
         return Err(Refusal::not_found(no_such_partition(partition, topic.partitions.unsigned_abs().into())));
@@ -155,7 +155,7 @@ pub(crate) async fn find(
     let offset = match which {
         WhichRecords::Key(key) => {
             let records = find_key(db, topic, row.partition, key.as_bytes(), most).await?;
-            return Ok(Found { records, next: bounds.next, bounds });
+            return Ok(PartitionRecords { records, next: bounds.next, bounds });
         }
         WhichRecords::From(offset) if *offset < bounds.first => {
             return Err(Refusal::not_found(no_longer_kept(*offset, partition, bounds.first)));
@@ -167,18 +167,18 @@ pub(crate) async fn find(
     let from = ReadFrom { partition: row.partition, offset, most, most_bytes: MOST_BYTES };
     let records = read_records(db, topic, from).await?;
     let next = records.last().map_or(offset, |record| record.offset + 1);
-    Ok(Found { records, bounds, next })
+    Ok(PartitionRecords { records, bounds, next })
 }
 
 /// What a request says about the records that it wants.
-pub(crate) struct Wanted {
+pub(crate) struct RecordsQuery {
     pub(crate) partition: i64,
     pub(crate) which: WhichRecords,
     pub(crate) most: i64,
     pub(crate) until: Instant,
 }
 
-pub(crate) fn wanted(query: &mut Query) -> Result<Wanted, Refusal> {
+pub(crate) fn wanted(query: &mut Query) -> Result<RecordsQuery, Refusal> {
     let (partition, most) = (query.count("partition", 0), query.count("limit", USUAL).min(MOST));
     let offset = query.text("offset").is_some().then(|| query.count("offset", 0));
     let at = query.moment("at");
@@ -194,7 +194,7 @@ pub(crate) fn wanted(query: &mut Query) -> Result<Wanted, Refusal> {
         (None, None, Some(at)) => WhichRecords::At(at),
         (None, None, None) => WhichRecords::Newest,
     };
-    Ok(Wanted { partition, which, most, until: Instant::now() + Duration::from_secs_f64(wait) })
+    Ok(RecordsQuery { partition, which, most, until: Instant::now() + Duration::from_secs_f64(wait) })
 }
 
 pub(crate) async fn records(
@@ -202,7 +202,7 @@ pub(crate) async fn records(
     names: Names,
     mut query: Query,
 ) -> Result<Json<RecordPage>, Refusal> {
-    let Wanted { partition, which, most, until } = wanted(&mut query)?;
+    let RecordsQuery { partition, which, most, until } = wanted(&mut query)?;
     loop {
         let hints = app.hints.clone();
         // Armed before the look.
@@ -224,8 +224,8 @@ pub(crate) async fn records(
     }
 }
 
-impl From<Found> for RecordPage {
-    fn from(found: Found) -> RecordPage {
+impl From<PartitionRecords> for RecordPage {
+    fn from(found: PartitionRecords) -> RecordPage {
         let end_offset = found.bounds.next.max(found.next);
         let records = found.records.into_iter().map(|row| view(found.bounds.partition, row)).collect();
         RecordPage { records, next_offset: found.next, end_offset }

@@ -21,11 +21,11 @@ const MOST_REMEMBERED: usize = 10_000;
 
 #[derive(Debug, Default)]
 pub(super) struct ApiTokens {
-    seen: Mutex<HashMap<Hash, Seen>>,
+    seen: Mutex<HashMap<Hash, CachedToken>>,
 }
 
 /// When it was looked for, and what was found.
-type Seen = (DateTime<Utc>, Option<TokenRow>);
+type CachedToken = (DateTime<Utc>, Option<TokenRow>);
 
 /// A token that was made just now: shown once.
 pub(crate) struct FreshToken {

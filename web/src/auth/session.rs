@@ -3,7 +3,7 @@
 //! The cookie is 256 random bits; the database keeps its hash. A session ends at logout, with a new password, with its
 //! user, and after its time; other servers notice within a second. Logins of programs are kept in the same way.
 
-use super::{Auth, Caller, Known, Password, WRONG_LOGIN};
+use super::{ActiveUser, Auth, Caller, Password, WRONG_LOGIN};
 use crate::refusal::Refusal;
 use axum::http::{HeaderMap, header};
 use base64::Engine;
@@ -80,11 +80,11 @@ impl Session {
 
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    seen: Mutex<HashMap<Hash, Seen>>,
+    seen: Mutex<HashMap<Hash, CachedSession>>,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct CachedSession {
     at: DateTime<Utc>,
     session: Option<SessionRow>,
 }
@@ -110,7 +110,7 @@ impl Sessions {
         if seen.len() >= MOST_SESSIONS {
             seen.clear();
         }
-        seen.insert(hash, Seen { at: now, session: session.clone() });
+        seen.insert(hash, CachedSession { at: now, session: session.clone() });
         Ok(session)
     }
 
@@ -142,7 +142,7 @@ impl Auth {
     pub(super) async fn keep(
         &self,
         pool: &PgPool,
-        (user, known): (&str, &Known),
+        (user, known): (&str, &ActiveUser),
         (kind, token): (SessionKind, &str),
         from: Origin<'_>,
         lifetime: Duration,

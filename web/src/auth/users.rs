@@ -18,29 +18,29 @@ const MOST_USERS: usize = 10_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Users {
-    seen: Mutex<HashMap<String, Seen>>,
+    seen: Mutex<HashMap<String, CachedUser>>,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct CachedUser {
     at: DateTime<Utc>,
-    user: Option<Known>,
+    user: Option<ActiveUser>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Known {
+pub(super) struct ActiveUser {
     pub(super) role: Role,
     /// Follows from the hash of the password and the generation, and says nothing about them.
     pub(super) stamp: String,
     pub(super) generation: i32,
 }
 
-impl Known {
+impl ActiveUser {
     /// `None`: a disabled user is nobody.
-    pub(super) fn of(user: &UserRow) -> Result<Option<Known>, Refusal> {
+    pub(super) fn of(user: &UserRow) -> Result<Option<ActiveUser>, Refusal> {
         let role = user.role.parse().map_err(|e| StoreError::corrupt(format!("user `{}`: {e}", user.name)))?;
         let stamp = stamp(&user.password_hash, user.generation);
-        Ok((!user.is_disabled).then_some(Known { role, stamp, generation: user.generation }))
+        Ok((!user.is_disabled).then_some(ActiveUser { role, stamp, generation: user.generation }))
     }
 }
 
@@ -58,7 +58,12 @@ impl Users {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
-    pub(super) async fn get(&self, pool: &PgPool, name: &str, now: DateTime<Utc>) -> Result<Option<Known>, Refusal> {
+    pub(super) async fn get(
+        &self,
+        pool: &PgPool,
+        name: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<ActiveUser>, Refusal> {
         {
             let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(seen) = seen.get(name)
@@ -67,12 +72,12 @@ impl Users {
                 return Ok(seen.user.clone());
             }
         }
-        let user = read(pool, name).await?.as_ref().map(Known::of).transpose()?.flatten();
+        let user = read(pool, name).await?.as_ref().map(ActiveUser::of).transpose()?.flatten();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() >= MOST_USERS {
             seen.clear();
         }
-        seen.insert(name.into(), Seen { at: now, user: user.clone() });
+        seen.insert(name.into(), CachedUser { at: now, user: user.clone() });
         Ok(user)
     }
 }

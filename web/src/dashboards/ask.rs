@@ -1,7 +1,7 @@
 //! The queries of a dashboard and their answers: kept ones at once, others when they are there.
 
 use super::values::{self, Values};
-use super::{Outcome, Shown};
+use super::{LoadedDashboard, Outcome};
 use crate::extract::Query as Given;
 use crate::state::App;
 use orch_document::dashboard::Panel;
@@ -28,7 +28,7 @@ const FAILED_FOR: Duration = Duration::from_secs(30);
 const MOST_TURNS: usize = 15;
 
 /// What a dashboard shows.
-pub(crate) struct Found {
+pub(crate) struct DashboardAnswers {
     pub(crate) values: Values,
     /// One for each panel.
     pub(crate) panels: Vec<Rows>,
@@ -49,30 +49,30 @@ pub(crate) enum Rows {
 
 /// Of which query the sources are wanted.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Wanted<'a> {
+pub(super) enum DashboardQuery<'a> {
     Default(&'a str),
     Choices(&'a str),
     Panel(&'a Panel),
 }
 
-impl Wanted<'_> {
+impl DashboardQuery<'_> {
     fn sql(&self) -> &str {
         match self {
-            Wanted::Default(sql) | Wanted::Choices(sql) => sql,
-            Wanted::Panel(panel) => &panel.sql,
+            DashboardQuery::Default(sql) | DashboardQuery::Choices(sql) => sql,
+            DashboardQuery::Panel(panel) => &panel.sql,
         }
     }
 }
 
 /// A dashboard whose tables were looked up.
-pub(crate) struct Asked<'a> {
+pub(crate) struct DashboardSources<'a> {
     app: &'a App,
     name: &'a str,
     sources: Vec<(String, LakeResult<Sources>)>,
 }
 
 /// All queries of a dashboard, with nothing in place of values: what they read does not depend on them.
-pub(super) fn queries(shown: &Shown) -> Vec<Query> {
+pub(super) fn queries(shown: &LoadedDashboard) -> Vec<Query> {
     let filters = &shown.dashboard.filters;
     let nothing: SqlValues = filters.iter().map(|filter| (filter.name.clone(), SqlValue::Null)).collect();
     let of_filters = filters.iter().flat_map(|filter| [&filter.default_sql, &filter.choices_sql]).flatten();
@@ -85,18 +85,18 @@ pub(super) fn queries(shown: &Shown) -> Vec<Query> {
 ///
 /// # Errors
 /// The lake cannot be asked at all.
-async fn look_up<'a>(app: &'a App, shown: &'a Shown) -> LakeResult<Asked<'a>> {
+async fn look_up<'a>(app: &'a App, shown: &'a LoadedDashboard) -> LakeResult<DashboardSources<'a>> {
     let queries = queries(shown);
     let names: Vec<String> = queries.iter().map(|query| query.sql.clone()).collect();
     let sources = app.config.lake.open().await?.sources(queries).await?;
-    Ok(Asked { app, name: &shown.dashboard.name, sources: names.into_iter().zip(sources).collect() })
+    Ok(DashboardSources { app, name: &shown.dashboard.name, sources: names.into_iter().zip(sources).collect() })
 }
 
 /// A dashboard with the values that were sent, as far as it is there in a moment.
 ///
 /// # Errors
 /// The lake cannot be asked at all.
-pub(crate) async fn ask(app: &App, shown: &Shown, given: &Given) -> LakeResult<Found> {
+pub(crate) async fn ask(app: &App, shown: &LoadedDashboard, given: &Given) -> LakeResult<DashboardAnswers> {
     found(app, shown, given, &shown.dashboard.panels, PATIENCE).await
 }
 
@@ -104,28 +104,39 @@ pub(crate) async fn ask(app: &App, shown: &Shown, given: &Given) -> LakeResult<F
 ///
 /// # Errors
 /// The lake cannot be asked at all.
-pub(crate) async fn the_rows(app: &App, shown: &Shown, given: &Given, panels: &[Panel]) -> LakeResult<Found> {
+pub(crate) async fn the_rows(
+    app: &App,
+    shown: &LoadedDashboard,
+    given: &Given,
+    panels: &[Panel],
+) -> LakeResult<DashboardAnswers> {
     found(app, shown, given, panels, PATIENCE_OF_ROWS).await
 }
 
-async fn found(app: &App, shown: &Shown, given: &Given, panels: &[Panel], patience: Duration) -> LakeResult<Found> {
+async fn found(
+    app: &App,
+    shown: &LoadedDashboard,
+    given: &Given,
+    panels: &[Panel],
+    patience: Duration,
+) -> LakeResult<DashboardAnswers> {
     let asked = look_up(app, shown).await?;
     let values = values::read(&asked, shown, given).await;
     if !values.are_right() {
-        return Ok(Found { panels: vec![Rows::Unasked; panels.len()], values });
+        return Ok(DashboardAnswers { panels: vec![Rows::Unasked; panels.len()], values });
     }
     // All are begun before the first is waited for.
-    let begun: Vec<Begun> = panels.iter().map(|panel| asked.begin(Wanted::Panel(panel), &values.sql)).collect();
+    let begun: Vec<Begun> = panels.iter().map(|panel| asked.begin(DashboardQuery::Panel(panel), &values.sql)).collect();
     let until = tokio::time::Instant::now() + patience;
     let mut rows = Vec::with_capacity(begun.len());
     for one in begun {
         rows.push(one.wait(until).await);
     }
-    Ok(Found { values, panels: rows })
+    Ok(DashboardAnswers { values, panels: rows })
 }
 
 /// The texts of the first column of a query without values; nothing if it has no answer.
-pub(super) async fn first_column(asked: &Asked<'_>, wanted: Wanted<'_>) -> Vec<String> {
+pub(super) async fn first_column(asked: &DashboardSources<'_>, wanted: DashboardQuery<'_>) -> Vec<String> {
     let until = tokio::time::Instant::now() + PATIENCE_OF_VALUES;
     let Rows::Here(answer) = asked.begin(wanted, &SqlValues::new()).wait(until).await else { return Vec::new() };
     let rows = answer.as_ref().as_ref().map_or(&[][..], |answer| &answer.rows);
@@ -153,8 +164,8 @@ impl Begun {
     }
 }
 
-impl Asked<'_> {
-    fn begin(&self, wanted: Wanted<'_>, values: &SqlValues) -> Begun {
+impl DashboardSources<'_> {
+    fn begin(&self, wanted: DashboardQuery<'_>, values: &SqlValues) -> Begun {
         let sql = wanted.sql().trim();
         let sources = match self.sources.iter().find(|(known, _)| known == sql) {
             Some((_, Ok(sources))) => sources,

@@ -4,7 +4,7 @@
 //! Who looks for all live pages waits for no lake: the last number that is known is told, and the next one is asked for.
 
 use super::ask::queries;
-use super::{Shown, find};
+use super::{LoadedDashboard, find};
 use crate::auth::Role;
 use crate::state::App;
 use std::collections::HashMap;
@@ -17,10 +17,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// By name: what is known of dashboards that are followed.
 #[derive(Debug, Default)]
-pub(crate) struct Marks(Mutex<HashMap<Arc<str>, Known>>);
+pub(crate) struct Marks(Mutex<HashMap<Arc<str>, CachedMark>>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct CachedMark {
     /// Without what came late.
     mark: Option<u64>,
     /// When it was asked for last; `None`: it is being asked for.
@@ -28,7 +28,7 @@ struct Known {
 }
 
 impl Marks {
-    fn known(&self) -> MutexGuard<'_, HashMap<Arc<str>, Known>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<Arc<str>, CachedMark>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -36,7 +36,7 @@ impl Marks {
     fn last(&self, name: &Arc<str>) -> (Option<u64>, bool) {
         let mut known = self.known();
         let Some(one) = known.get_mut(name) else {
-            known.insert(name.clone(), Known::default());
+            known.insert(name.clone(), CachedMark::default());
             return (None, true);
         };
         let is_due = one.asked.is_some_and(|at| at.elapsed() >= LOOK_EVERY);
@@ -51,7 +51,7 @@ impl Marks {
         // Nobody follows those any more.
         known.retain(|_, one| one.asked.is_none_or(|at| at.elapsed() < LOOK_EVERY * 60));
         let before = known.get(name).and_then(|one| one.mark);
-        known.insert(name.clone(), Known { mark: mark.or(before), asked: Some(Instant::now()) });
+        known.insert(name.clone(), CachedMark { mark: mark.or(before), asked: Some(Instant::now()) });
     }
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn mark_by_now(app: &App, name: &Arc<str>) -> Option<i64> {
 }
 
 /// The number as it is.
-pub(crate) async fn mark(app: &App, shown: &Shown) -> i64 {
+pub(crate) async fn mark(app: &App, shown: &LoadedDashboard) -> i64 {
     with_late(app, &shown.dashboard.name, of(app, shown).await)
 }
 
@@ -84,7 +84,7 @@ fn with_late(app: &App, name: &str, mark: u64) -> i64 {
 }
 
 /// What is away has a number too: a page that says so is drawn again when it is back.
-async fn of(app: &App, shown: &Shown) -> u64 {
+async fn of(app: &App, shown: &LoadedDashboard) -> u64 {
     let mut hasher = DefaultHasher::new();
     shown.row.updated_at.timestamp_micros().hash(&mut hasher);
     let asked = async { app.config.lake.open().await?.sources(queries(shown)).await };

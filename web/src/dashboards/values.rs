@@ -1,8 +1,8 @@
 //! The values that a reader chose: read from the address by their types, or the defaults. What is wrong is said beside its field, and
 //! no query is asked until it is mended.
 
-use super::ask::{Wanted, first_column};
-use super::{Asked, Shown};
+use super::ask::{DashboardQuery, first_column};
+use super::{DashboardSources, LoadedDashboard};
 use crate::extract::Query;
 use orch_document::dashboard::{Filter, FilterType, FilterValue};
 use orch_store::lake_view::{SqlValue, SqlValues};
@@ -46,7 +46,7 @@ impl Values {
 }
 
 /// Reads the values from what was sent. Defaults and choices that are queries are asked first, and waited for.
-pub(super) async fn read(asked: &Asked<'_>, shown: &Shown, given: &Query) -> Values {
+pub(super) async fn read(asked: &DashboardSources<'_>, shown: &LoadedDashboard, given: &Query) -> Values {
     let mut values = Values::default();
     for filter in &shown.dashboard.filters {
         let chosen = given.text(&filter.name).map(str::trim).filter(|text| !text.is_empty());
@@ -56,7 +56,7 @@ pub(super) async fn read(asked: &Asked<'_>, shown: &Shown, given: &Query) -> Val
         };
         let read = filter.read(&text);
         let choices = match &filter.choices_sql {
-            Some(sql) => first_column(asked, Wanted::Choices(sql)).await,
+            Some(sql) => first_column(asked, DashboardQuery::Choices(sql)).await,
             None => filter.choices.clone(),
         };
         values.sql.insert(filter.name.clone(), read.as_ref().map_or(SqlValue::Null, sql_value));
@@ -65,9 +65,9 @@ pub(super) async fn read(asked: &Asked<'_>, shown: &Shown, given: &Query) -> Val
     values
 }
 
-async fn default(asked: &Asked<'_>, filter: &Filter) -> String {
+async fn default(asked: &DashboardSources<'_>, filter: &Filter) -> String {
     let Some(sql) = &filter.default_sql else { return filter.default_text().unwrap_or_default() };
-    let mut text = first_column(asked, Wanted::Default(sql)).await.into_iter().next().unwrap_or_default();
+    let mut text = first_column(asked, DashboardQuery::Default(sql)).await.into_iter().next().unwrap_or_default();
     if filter.data_type == FilterType::Date {
         // Of a moment the day.
         text.truncate(text.char_indices().nth(10).map_or(text.len(), |(end, _)| end));

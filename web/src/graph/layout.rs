@@ -2,7 +2,7 @@
 //! around it as one box, so that nothing ever lies on what does not belong to it.
 
 use super::Graph;
-use super::level::{Block, Item, Level};
+use super::level::{Block, Level, LevelItem};
 use orch_store::narrow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -116,7 +116,7 @@ fn block(graph: &Graph, group: Option<usize>, flow: Flow) -> Block {
     for (at, node) in graph.nodes.iter().enumerate().filter(|(_, node)| node.group == group) {
         let width = NODE_WIDTH.max(label(node) * LETTER_WIDTH + LABEL_ROOM);
         let rect = Rect { x: 0, y: 0, width, height: NODE_HEIGHT };
-        level.add(Item::of_node(at, if flow == Flow::Down { rect.turned() } else { rect }));
+        level.add(LevelItem::of_node(at, if flow == Flow::Down { rect.turned() } else { rect }));
     }
     for (at, edge) in graph.edges.iter().enumerate() {
         level.connect(at, edge.from, edge.to);
@@ -125,7 +125,7 @@ fn block(graph: &Graph, group: Option<usize>, flow: Flow) -> Block {
 }
 
 /// A block with the frame of its group around it.
-fn framed(group: usize, mut inner: Block, flow: Flow) -> Item {
+fn framed(group: usize, mut inner: Block, flow: Flow) -> LevelItem {
     let (sides, ends) = (2 * GROUP_SIDE, GROUP_TOP + GROUP_BOTTOM);
     let (width, height) = match flow {
         Flow::Right => {
@@ -140,7 +140,7 @@ fn framed(group: usize, mut inner: Block, flow: Flow) -> Item {
     };
     inner.groups.push((group, Rect { x: 0, y: 0, width, height }));
     (inner.width, inner.height) = (width, height);
-    Item { block: inner }
+    LevelItem { block: inner }
 }
 
 fn spread(block: &Block, (x, y): (i32, i32), layout: &mut Layout, bends: &mut HashMap<usize, Vec<Rect>>) {

@@ -24,13 +24,13 @@ pub(super) struct Block {
 
 /// What stands in a level: a node or a box.
 #[derive(Debug, Clone)]
-pub(super) struct Item {
+pub(super) struct LevelItem {
     pub(super) block: Block,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Level {
-    items: Vec<Item>,
+    items: Vec<LevelItem>,
     /// In which item a node stands.
     places: HashMap<usize, usize>,
     /// Edges between items, by both.
@@ -72,9 +72,11 @@ impl Block {
     }
 }
 
-impl Item {
-    pub(super) fn of_node(node: usize, rect: Rect) -> Item {
-        Item { block: Block { width: rect.width, height: rect.height, nodes: vec![(node, rect)], ..Block::default() } }
+impl LevelItem {
+    pub(super) fn of_node(node: usize, rect: Rect) -> LevelItem {
+        LevelItem {
+            block: Block { width: rect.width, height: rect.height, nodes: vec![(node, rect)], ..Block::default() },
+        }
     }
 
     /// The width of a node; a box has none.
@@ -107,7 +109,7 @@ impl Item {
 
 impl Level {
     /// Items come in any order: who holds an earlier node stands before.
-    pub(super) fn add(&mut self, item: Item) {
+    pub(super) fn add(&mut self, item: LevelItem) {
         let at = self.items.partition_point(|other| other.first() < item.first());
         self.items.insert(at, item);
         self.places.clear();
@@ -212,11 +214,11 @@ impl Level {
     }
 
     fn assemble(self, ranks: &[usize], order: &[Vec<usize>], tops: &[i32], ways: &[Way]) -> Block {
-        let widest = |rank: &Vec<usize>, of: fn(&Item) -> i32| {
+        let widest = |rank: &Vec<usize>, of: fn(&LevelItem) -> i32| {
             rank.iter().filter_map(|&vertex| self.items.get(vertex)).map(of).max().unwrap_or(0)
         };
         let widths: Vec<i32> = order.iter().map(|rank| widest(rank, |item| item.block.width)).collect();
-        let node_widths: Vec<i32> = order.iter().map(|rank| widest(rank, Item::node_width)).collect();
+        let node_widths: Vec<i32> = order.iter().map(|rank| widest(rank, LevelItem::node_width)).collect();
         let mut lefts = Vec::with_capacity(widths.len());
         let mut right = -RANK_GAP;
         for width in &widths {

@@ -21,7 +21,7 @@ const MOST_RUNS: usize = 1_000;
 
 /// One change, as it goes over the wire.
 #[derive(Debug, Clone)]
-pub(crate) struct Told {
+pub(crate) struct FeedEvent {
     pub(crate) dag_id: Arc<str>,
     pub(crate) run_id: Arc<str>,
     pub(crate) event: Bytes,
@@ -40,7 +40,7 @@ pub(super) struct Feed {
 
 impl Feed {
     /// Nothing at the first look: that is how things are, not what changed.
-    pub(super) async fn look(&mut self, app: &App) -> StoreResult<Vec<Told>> {
+    pub(super) async fn look(&mut self, app: &App) -> StoreResult<Vec<FeedEvent>> {
         let mut db = app.pages().await?;
         let now = database_clock(&mut db).await?;
         let first = self.since.is_none();
@@ -49,7 +49,7 @@ impl Feed {
         let known: Vec<Uuid> = self.runs.iter().filter(|(_, state)| under_way(state)).map(|(run, _)| *run).collect();
         let runs = runs_to_tell(&mut db, &known, since - OVERLAP).await?;
         let changed = |run: &&RunChange| self.runs.get(&run.run) != Some(&run.state);
-        let mut told: Vec<Told> = Vec::new();
+        let mut told: Vec<FeedEvent> = Vec::new();
         let mut moving: Vec<Uuid> = Vec::new();
         for run in &runs {
             let is_new = changed(&run);
@@ -86,7 +86,12 @@ impl Feed {
     }
 
     /// Checks that did not pass, and assets that became stale.
-    async fn troubles(&mut self, db: &mut PgConnection, since: DateTime<Utc>, first: bool) -> StoreResult<Vec<Told>> {
+    async fn troubles(
+        &mut self,
+        db: &mut PgConnection,
+        since: DateTime<Utc>,
+        first: bool,
+    ) -> StoreResult<Vec<FeedEvent>> {
         let findings = findings_since(db, since).await?;
         let stale = stale_assets(db, MOST_STALE).await?;
         let mut told = Vec::new();
@@ -101,13 +106,18 @@ impl Feed {
     }
 }
 
-fn tell_run(run: &RunChange) -> Told {
+fn tell_run(run: &RunChange) -> FeedEvent {
     let data = json!({ "dag_id": run.dag_id, "dag_run_id": run.run_id, "state": run.state,
         "start_date": moment(run.started_at), "end_date": moment(run.ended_at) });
     told(run, "run", &data)
 }
 
-async fn tell_instance(app: &App, db: &mut PgConnection, run: &RunChange, of: &InstanceChange) -> StoreResult<Told> {
+async fn tell_instance(
+    app: &App,
+    db: &mut PgConnection,
+    run: &RunChange,
+    of: &InstanceChange,
+) -> StoreResult<FeedEvent> {
     let version = app.versions.get(db, run.version).await?;
     let task = of.task.cast_unsigned();
     let task_id = version.plan.tasks.get(usize::from(task)).map(|_| version.plan.task_id(task));
@@ -117,27 +127,27 @@ async fn tell_instance(app: &App, db: &mut PgConnection, run: &RunChange, of: &I
     Ok(told(run, "task", &data))
 }
 
-fn tell_check(of: &Finding) -> Told {
+fn tell_check(of: &Finding) -> FeedEvent {
     let (check, result) = (&of.check, &of.check.result);
     let data = json!({ "uri": of.uri, "name": result.name, "kind": result.kind, "outcome": result.outcome.to_string(),
         "rows": result.rows, "rows_bad": result.bad, "sample": result.sample, "dag_id": check.dag_id,
         "dag_run_id": check.run_id, "task_id": check.task_id, "map_index": check.map_index,
         "try_number": check.try_no, "at": moment(Some(check.at)) });
     let event = format!("event: check\ndata: {data}\n\n").into();
-    Told { dag_id: check.dag_id.as_str().into(), run_id: check.run_id.as_str().into(), event }
+    FeedEvent { dag_id: check.dag_id.as_str().into(), run_id: check.run_id.as_str().into(), event }
 }
 
 /// No DAG's: whoever follows some DAGs only does not hear it.
-fn tell_stale(asset: &StaleAsset) -> Told {
+fn tell_stale(asset: &StaleAsset) -> FeedEvent {
     let data = json!({ "uri": asset.uri, "name": asset.name, "asset_id": asset.id, "since": moment(Some(asset.since)),
         "last_update": moment(asset.last_event_at) });
     let event = format!("event: stale\ndata: {data}\n\n").into();
-    Told { dag_id: "".into(), run_id: "".into(), event }
+    FeedEvent { dag_id: "".into(), run_id: "".into(), event }
 }
 
-fn told(run: &RunChange, kind: &str, data: &Value) -> Told {
+fn told(run: &RunChange, kind: &str, data: &Value) -> FeedEvent {
     let event = format!("event: {kind}\ndata: {data}\n\n").into();
-    Told { dag_id: run.dag_id.as_str().into(), run_id: run.run_id.as_str().into(), event }
+    FeedEvent { dag_id: run.dag_id.as_str().into(), run_id: run.run_id.as_str().into(), event }
 }
 
 fn moment(at: Option<DateTime<Utc>>) -> Option<String> {

@@ -46,7 +46,7 @@ pub(crate) struct Follower {
     /// What the page shows: the revision, and where its log ends.
     mark: i64,
     at: Option<At>,
-    step: Step,
+    step: FollowerPhase,
     owes: bool,
     told: Instant,
     spoke: Instant,
@@ -54,7 +54,7 @@ pub(crate) struct Follower {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum FollowerPhase {
     First,
     CatchUp,
     Follow,
@@ -82,7 +82,7 @@ pub(crate) fn answer(
         app,
         headers,
         watched,
-        step: Step::First,
+        step: FollowerPhase::First,
         owes: shown != mark,
         told: now.checked_sub(PACE).unwrap_or(now),
         spoke: now,
@@ -110,18 +110,18 @@ impl Follower {
 
     async fn wait(&mut self) -> Option<Bytes> {
         match self.step {
-            Step::First => {
-                self.step = Step::CatchUp;
+            FollowerPhase::First => {
+                self.step = FollowerPhase::CatchUp;
                 return Some(Bytes::from_static(RETRY.as_bytes()));
             }
-            Step::CatchUp => {
-                self.step = Step::Follow;
+            FollowerPhase::CatchUp => {
+                self.step = FollowerPhase::Follow;
                 if let Some(lines) = self.catch_up().await {
                     return Some(lines);
                 }
             }
-            Step::Follow => {}
-            Step::Over => return None,
+            FollowerPhase::Follow => {}
+            FollowerPhase::Over => return None,
         }
         let stopping = self.app.stopping.clone();
         loop {
@@ -166,7 +166,7 @@ impl Follower {
                     }
                     Ok(Event::Told(_)) => {}
                     Ok(Event::Over) => {
-                        self.step = Step::Over;
+                        self.step = FollowerPhase::Over;
                         return Some(Bytes::from_static(b"event: over\ndata: \n\n"));
                     }
                     // Read too slowly: what was missed is read again, at once and only once.

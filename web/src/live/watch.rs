@@ -42,7 +42,7 @@ const TOLD_AGAIN: Duration = Duration::from_millis(1_500);
 const SHIPPED_WITHIN: Duration = Duration::from_millis(1_500);
 
 #[derive(Debug, Clone, Copy)]
-struct Seen {
+struct WatchedState {
     mark: i64,
     /// Of a log.
     at: At,
@@ -53,7 +53,7 @@ type Queue = Sender<Event>;
 
 struct Watcher {
     app: App,
-    seen: HashMap<Watched, Seen>,
+    seen: HashMap<Watched, WatchedState>,
     changed_at: Instant,
     looked_at_all: Option<Instant>,
     /// Only as long as somebody follows it.
@@ -224,7 +224,7 @@ impl Watcher {
     fn tell_mark(&mut self, watched: &Watched, mark: i64, queue: &Queue) {
         let now = Instant::now();
         let at = At { place: Place::START, lines: 0 };
-        let seen = self.seen.entry(watched.clone()).or_insert(Seen { mark: !mark, at, since: now });
+        let seen = self.seen.entry(watched.clone()).or_insert(WatchedState { mark: !mark, at, since: now });
         if seen.mark != mark {
             (seen.mark, seen.since) = (mark, now);
             self.changed_at = now;

@@ -2,7 +2,7 @@
 
 use crate::api::bulk::Entity;
 use orch_deeds::Kept;
-use orch_wire::{Body, Fields, Problem, Sent};
+use orch_wire::{Body, Fields, NounBody, Problem};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -10,11 +10,11 @@ use std::marker::PhantomData;
 
 /// What makes one.
 pub(crate) struct BodyOf<K> {
-    pub(crate) sent: Sent,
+    pub(crate) sent: NounBody,
     of: PhantomData<K>,
 }
 /// What names one.
-pub(crate) struct NameOf<K>(Sent, PhantomData<K>);
+pub(crate) struct NameOf<K>(NounBody, PhantomData<K>);
 /// What changes one.
 pub(crate) struct PatchOf<K>(PhantomData<K>);
 /// One in an answer.

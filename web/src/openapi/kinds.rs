@@ -7,13 +7,13 @@ use std::borrow::Cow;
 #[derive(Debug, Clone)]
 pub(crate) struct Param {
     pub(crate) name: Cow<'static, str>,
-    pub(crate) kind: Kind,
+    pub(crate) kind: QueryParamType,
     pub(crate) about: &'static str,
     pub(crate) required: bool,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum Kind {
+pub(crate) enum QueryParamType {
     Flag,
     Number,
     /// Of seconds, above zero.
@@ -42,7 +42,7 @@ pub(crate) enum Kind {
     Token,
 }
 
-pub(crate) fn param(name: impl Into<Cow<'static, str>>, kind: Kind, about: &'static str) -> Param {
+pub(crate) fn param(name: impl Into<Cow<'static, str>>, kind: QueryParamType, about: &'static str) -> Param {
     Param { name: name.into(), kind, about, required: false }
 }
 
@@ -57,35 +57,35 @@ impl Param {
     }
 }
 
-impl Kind {
+impl QueryParamType {
     fn schema(&self) -> Value {
         let list = |items: Value| json!({ "type": "array", "items": items });
         match self {
-            Kind::Flag => json!({ "type": "boolean" }),
-            Kind::Number => json!({ "type": "number" }),
-            Kind::Seconds => json!({ "type": "number", "exclusiveMinimum": 0 }),
-            Kind::UpTo(most) => json!({ "type": "number", "minimum": 0, "maximum": most }),
-            Kind::Count(usual) => {
+            QueryParamType::Flag => json!({ "type": "boolean" }),
+            QueryParamType::Number => json!({ "type": "number" }),
+            QueryParamType::Seconds => json!({ "type": "number", "exclusiveMinimum": 0 }),
+            QueryParamType::UpTo(most) => json!({ "type": "number", "minimum": 0, "maximum": most }),
+            QueryParamType::Count(usual) => {
                 json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX, "default": usual })
             }
-            Kind::Place => json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX }),
-            Kind::Index => json!({ "type": "integer", "minimum": i64::MIN, "maximum": i64::MAX }),
-            Kind::Small => json!({ "type": "integer", "minimum": i32::MIN, "maximum": i32::MAX }),
-            Kind::Address => json!({ "type": "string", "pattern": ADDRESS }),
-            Kind::Wholes => list(json!({ "type": "integer", "minimum": i64::MIN, "maximum": i64::MAX })),
-            Kind::Moment => moment_schema().to_value(),
-            Kind::Text => json!({ "type": "string" }),
-            Kind::Texts => list(json!({ "type": "string" })),
-            Kind::Word(words) => json!({ "type": "string", "enum": words }),
-            Kind::Words(words) => list(json!({ "type": "string", "enum": words })),
-            Kind::Orders(names) => {
+            QueryParamType::Place => json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX }),
+            QueryParamType::Index => json!({ "type": "integer", "minimum": i64::MIN, "maximum": i64::MAX }),
+            QueryParamType::Small => json!({ "type": "integer", "minimum": i32::MIN, "maximum": i32::MAX }),
+            QueryParamType::Address => json!({ "type": "string", "pattern": ADDRESS }),
+            QueryParamType::Wholes => list(json!({ "type": "integer", "minimum": i64::MIN, "maximum": i64::MAX })),
+            QueryParamType::Moment => moment_schema().to_value(),
+            QueryParamType::Text => json!({ "type": "string" }),
+            QueryParamType::Texts => list(json!({ "type": "string" })),
+            QueryParamType::Word(words) => json!({ "type": "string", "enum": words }),
+            QueryParamType::Words(words) => list(json!({ "type": "string", "enum": words })),
+            QueryParamType::Orders(names) => {
                 let mut schema = list(json!({ "type": "string", "enum": both_ways(names) }));
                 schema["maxItems"] = json!(10);
                 schema
             }
-            Kind::Order(names) => json!({ "type": "string", "enum": both_ways(names) }),
-            Kind::Cursor => json!({ "type": "string", "enum": [""] }),
-            Kind::Token => json!({ "type": "string", "enum": [""] }),
+            QueryParamType::Order(names) => json!({ "type": "string", "enum": both_ways(names) }),
+            QueryParamType::Cursor => json!({ "type": "string", "enum": [""] }),
+            QueryParamType::Token => json!({ "type": "string", "enum": [""] }),
         }
     }
 }

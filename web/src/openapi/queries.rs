@@ -1,8 +1,10 @@
 //! What several routes read of their query. Handlers read it name by name; a parameter that a route does not name is refused,
 //! and Schemathesis holds what is named against what handlers take.
 
-use super::kinds::Kind::{Count, Cursor, Flag, Index, Moment, Number, Orders, Text, Texts, Wholes, Word, Words};
-use super::kinds::{Kind, Param, both_ways, param};
+use super::kinds::QueryParamType::{
+    Count, Cursor, Flag, Index, Moment, Number, Orders, Text, Texts, Wholes, Word, Words,
+};
+use super::kinds::{Param, QueryParamType, both_ways, param};
 use orch_store::list::{Column, Compare, Filter, Kind as ColumnKind};
 use std::borrow::Cow;
 
@@ -34,7 +36,7 @@ pub(crate) fn listed(columns: &'static [Column]) -> Vec<Param> {
 
 fn filtered(all: &mut Vec<Param>, column: &Column, filter: Filter) {
     let Column { name, about, .. } = *column;
-    let bounds = |kind: &Kind, words: [&'static str; 4]| {
+    let bounds = |kind: &QueryParamType, words: [&'static str; 4]| {
         let named = Compare::ALL.iter().map(|(end, _)| format!("{name}_{end}"));
         named.zip(words).map(|(name, about)| param(name, kind.clone(), about)).collect::<Vec<_>>()
     };

@@ -4,7 +4,7 @@ pub(crate) mod change;
 
 use super::{Shell, html};
 use crate::auth::{Hash, Session};
-use crate::parts::{self, Now};
+use crate::parts::{self, ZonedNow};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -21,7 +21,7 @@ struct AccountPage {
     shell: Shell,
     logins: Vec<Login>,
     tokens: Vec<Token>,
-    ended: Ended,
+    ended: AccountNotices,
     /// What the form for a new token holds.
     token_name: String,
     lifetimes: [(&'static str, &'static str); 5],
@@ -48,7 +48,7 @@ struct Token {
 
 /// What became of a change, for the page to say.
 #[derive(Default)]
-pub(super) struct Ended {
+pub(super) struct AccountNotices {
     /// Of the form for the password.
     password: Option<String>,
     password_is_new: bool,
@@ -70,7 +70,7 @@ pub(crate) async fn show(
     Extension(session): Extension<Session>,
     shell: Shell,
 ) -> Result<Response, Refusal> {
-    page(&app, shell, &session, StatusCode::OK, (Ended::default(), "")).await
+    page(&app, shell, &session, StatusCode::OK, (AccountNotices::default(), "")).await
 }
 
 pub(super) async fn page(
@@ -78,7 +78,7 @@ pub(super) async fn page(
     shell: Shell,
     session: &Session,
     status: StatusCode,
-    (ended, token_name): (Ended, &str),
+    (ended, token_name): (AccountNotices, &str),
 ) -> Result<Response, Refusal> {
     let (name, now) = (&session.caller.name, shell.now);
     let mut db = app.pages().await?;
@@ -95,7 +95,7 @@ pub(super) async fn page(
     html(status, &page)
 }
 
-fn login(row: ListedSession, own: &Hash, now: Now) -> Login {
+fn login(row: ListedSession, own: &Hash, now: ZonedNow) -> Login {
     let is_cut = row.user_agent.chars().count() > MOST_AGENT_CHARS;
     let mut agent: String = row.user_agent.chars().take(MOST_AGENT_CHARS).collect();
     if is_cut {
@@ -112,7 +112,7 @@ fn login(row: ListedSession, own: &Hash, now: Now) -> Login {
     }
 }
 
-fn token(row: ListedToken, now: Now) -> Token {
+fn token(row: ListedToken, now: ZonedNow) -> Token {
     Token {
         href: format!("/account/tokens/{}/revoke", row.id),
         name: row.name,

@@ -4,7 +4,7 @@ use super::turned::Turned;
 use super::{Shell, encoded, html};
 use crate::auth::Role;
 use crate::extract::Query;
-use crate::parts::{self, Now, dag_href};
+use crate::parts::{self, ZonedNow, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -112,7 +112,7 @@ pub(super) fn moment(text: &str) -> Result<Option<DateTime<Utc>>, Refusal> {
     read.map(|at| Some(at.and_utc())).ok_or_else(wrong)
 }
 
-fn line(row: AuditRow, now: Now, shows_addresses: bool) -> Line {
+fn line(row: AuditRow, now: ZonedNow, shows_addresses: bool) -> Line {
     let mut on = Vec::new();
     if let Some(dag_id) = &row.dag_id {
         let href = dag_href(dag_id);

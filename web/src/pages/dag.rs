@@ -14,7 +14,7 @@ pub(crate) mod versions;
 
 use crate::extract::no_such_dag;
 use crate::pages::assets::asset::in_words;
-use crate::parts::{self, Now, dag_href};
+use crate::parts::{self, ZonedNow, dag_href};
 use crate::refusal::Refusal;
 use crate::state::Inner;
 use orch_core::asset::Waiting;
@@ -62,7 +62,7 @@ pub(crate) struct Head {
 }
 
 /// A DAG with its structure.
-pub(crate) struct Found {
+pub(crate) struct LoadedDag {
     pub(crate) row: DagRow,
     pub(crate) version: Arc<Version>,
     pub(crate) places: Places,
@@ -73,7 +73,7 @@ pub(crate) struct Found {
 }
 
 /// By id or alias.
-pub(crate) async fn find(app: &Inner, db: &mut PgConnection, dag_id: &DagId) -> Result<Found, Refusal> {
+pub(crate) async fn find(app: &Inner, db: &mut PgConnection, dag_id: &DagId) -> Result<LoadedDag, Refusal> {
     let mut row = get_dag(db, dag_id).await?;
     if row.is_none()
         && let Some(named) = resolve(db, dag_id).await?
@@ -88,12 +88,12 @@ pub(crate) async fn find(app: &Inner, db: &mut PgConnection, dag_id: &DagId) -> 
         Some(_) => what_dag_waits_for(db, &mut app.versions.clone(), &row.dag_id).await?,
         None => Vec::new(),
     };
-    Ok(Found { row, version, places, last, waiting })
+    Ok(LoadedDag { row, version, places, last, waiting })
 }
 
 impl Head {
-    pub(crate) fn new(found: &Found, tab: &'static str, now: Now) -> Head {
-        let Found { row, version, places, last, waiting } = found;
+    pub(crate) fn new(found: &LoadedDag, tab: &'static str, now: ZonedNow) -> Head {
+        let LoadedDag { row, version, places, last, waiting } = found;
         let state = last.as_ref().map_or("", |run| run.state.as_str());
         let tags = row.tags.iter().map(|tag| (tag.clone(), format!("/dags?q=tag:{}", super::encoded(tag))));
         Head {

@@ -5,7 +5,7 @@ pub(crate) mod change;
 use super::{Shell, encoded, html, see_other};
 use crate::api::dags::set_paused as set_paused_of;
 use crate::extract::{Actor, DagPath, Form, Query, no_such_dag};
-use crate::parts::{self, Bars, Now, dag_href};
+use crate::parts::{self, Bars, ZonedNow, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -141,7 +141,7 @@ fn search(q: &str) -> Search {
     search.and(owned).and((!name.is_empty()).then(|| by::NAME.has(name.join(" "))))
 }
 
-fn line(row: DagRow, runs: &[RunMark], now: Now) -> Line {
+fn line(row: DagRow, runs: &[RunMark], now: ZonedNow) -> Line {
     let tags = row.tags.into_iter().map(|tag| {
         let href = format!("/dags?q=tag:{}", encoded(&tag));
         (tag, href)
@@ -162,7 +162,7 @@ fn line(row: DagRow, runs: &[RunMark], now: Now) -> Line {
     }
 }
 
-pub(super) fn latest(runs: &[RunMark], now: Now) -> Option<Latest> {
+pub(super) fn latest(runs: &[RunMark], now: ZonedNow) -> Option<Latest> {
     let run = runs.first()?;
     let took = run.started_at.map(|at| parts::duration(run.ended_at.unwrap_or(now.at) - at));
     Some(Latest {

@@ -5,7 +5,7 @@ pub(crate) mod export;
 mod panel;
 
 use super::{Shell, encoded, html};
-use crate::dashboards::{Shown, list};
+use crate::dashboards::{LoadedDashboard, list};
 use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -44,7 +44,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
     html(StatusCode::OK, &DashboardsPage { shell, lines, may_read_data })
 }
 
-fn line(Shown { dashboard, row }: Shown, shell: &Shell) -> Line {
+fn line(LoadedDashboard { dashboard, row }: LoadedDashboard, shell: &Shell) -> Line {
     let noun = if dashboard.panels.len() == 1 { "panel" } else { "panels" };
     Line {
         href: href(&dashboard.name),

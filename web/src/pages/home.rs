@@ -5,7 +5,7 @@ use super::run::failure::{elements_failed, ended_by, in_words};
 use super::{Shell, encoded, html};
 use crate::bundle_state::Notice;
 use crate::extract::Query;
-use crate::parts::{self, Bars, Markdown, Now, Timeline, dag_href};
+use crate::parts::{self, Bars, Markdown, Timeline, ZonedNow, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -52,8 +52,8 @@ struct HomePage {
     bundle: Option<Notice>,
     range: &'static str,
     timeline: Timeline,
-    running: Vec<Running>,
-    next: Vec<Next>,
+    running: Vec<RunningRunLine>,
+    next: Vec<NextRunLine>,
     has_dags: bool,
 }
 
@@ -103,7 +103,7 @@ struct KeptTooLong {
     since: parts::Ago,
 }
 
-struct Running {
+struct RunningRunLine {
     dag_id: String,
     run_id: String,
     href: String,
@@ -113,7 +113,7 @@ struct Running {
     is_late: bool,
 }
 
-struct Next {
+struct NextRunLine {
     dag_id: String,
     href: String,
     schedule: String,
@@ -206,7 +206,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     html(StatusCode::OK, &page)
 }
 
-fn view_file(error: ImportErrorRow, now: Now) -> BrokenFile {
+fn view_file(error: ImportErrorRow, now: ZonedNow) -> BrokenFile {
     let place = |problem: &FileProblem| match problem.line {
         0 => String::new(),
         line => format!("line {line}:{} ", problem.column),
@@ -271,7 +271,7 @@ async fn needs(
     failed: &[RunMark],
     why: &[RunFailure],
     by_dag: &BTreeMap<&str, Vec<RunMark>>,
-    now: Now,
+    now: ZonedNow,
 ) -> Result<Vec<Need>, Refusal> {
     let mut needs = Vec::with_capacity(failed.len());
     let mapped: Vec<_> = why.iter().filter(|why| why.map_index >= 0).map(|why| why.run).collect();
@@ -316,10 +316,10 @@ fn is_of(deed: &AuditRow, run: &RunMark) -> bool {
     deed.dag_id.as_ref() == Some(&run.dag_id) && deed.run_id.as_ref() == Some(&run.run_id)
 }
 
-fn view_running(run: &RunMark, usual: Option<TimeDelta>, now: Now) -> Running {
+fn view_running(run: &RunMark, usual: Option<TimeDelta>, now: ZonedNow) -> RunningRunLine {
     let took = run.started_at.map_or(TimeDelta::zero(), |at| now - at);
     let percent = usual.map(|usual| (took.num_milliseconds() * 100 / usual.num_milliseconds().max(1)).clamp(0, 100));
-    Running {
+    RunningRunLine {
         href: format!("{}/runs/{}", dag_href(&run.dag_id), encoded(&run.run_id)),
         dag_id: run.dag_id.clone(),
         run_id: run.run_id.clone(),
@@ -330,8 +330,8 @@ fn view_running(run: &RunMark, usual: Option<TimeDelta>, now: Now) -> Running {
     }
 }
 
-fn view_next(next: NextRun, now: Now) -> Next {
-    Next {
+fn view_next(next: NextRun, now: ZonedNow) -> NextRunLine {
+    NextRunLine {
         href: dag_href(&next.dag_id),
         dag_id: next.dag_id,
         schedule: next.schedule_text,

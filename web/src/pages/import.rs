@@ -20,7 +20,7 @@ struct ImportPage {
     format: FileFormat,
     overwrites: bool,
     problem: Option<String>,
-    done: Option<Done>,
+    done: Option<ImportReport>,
 }
 
 /// What is imported there.
@@ -36,7 +36,7 @@ pub(crate) trait Takes {
     const WHAT: &'static Imported;
     type All: Send;
 
-    fn read(wish: &Wish) -> Result<Self::All, String>;
+    fn read(wish: &ImportForm) -> Result<Self::All, String>;
 
     fn take_over(
         app: &App,
@@ -44,11 +44,16 @@ pub(crate) trait Takes {
         actor: &Actor,
         all: Self::All,
         overwrites: bool,
-    ) -> impl Future<Output = Result<Done, Refusal>> + Send;
+    ) -> impl Future<Output = Result<ImportReport, Refusal>> + Send;
 }
 
 /// Takes over all of it, or nothing, and tells what became of it.
-pub(crate) async fn import<T: Takes>(app: &App, actor: &Actor, shell: Shell, wish: Wish) -> Result<Response, Refusal> {
+pub(crate) async fn import<T: Takes>(
+    app: &App,
+    actor: &Actor,
+    shell: Shell,
+    wish: ImportForm,
+) -> Result<Response, Refusal> {
     let ended = match T::read(&wish) {
         Ok(all) => {
             let mut db = app.pages().await?;
@@ -69,7 +74,7 @@ pub(crate) async fn import<T: Takes>(app: &App, actor: &Actor, shell: Shell, wis
 
 /// What became of the file.
 #[derive(Debug, Default)]
-pub(crate) struct Done {
+pub(crate) struct ImportReport {
     pub(crate) added: Vec<String>,
     pub(crate) changed: Vec<String>,
     /// They are there already and stay as they are.
@@ -78,7 +83,7 @@ pub(crate) struct Done {
     pub(crate) without_secrets: Vec<String>,
 }
 
-impl Done {
+impl ImportReport {
     fn lines(&self) -> Vec<(&'static str, String)> {
         let lines = [
             ("Added", &self.added),
@@ -92,16 +97,16 @@ impl Done {
 }
 
 /// The form as it was sent.
-pub(crate) struct Wish {
+pub(crate) struct ImportForm {
     text: String,
     format: FileFormat,
     pub(crate) overwrites: bool,
 }
 
-impl Wish {
-    pub(crate) fn of(form: &Form) -> Wish {
+impl ImportForm {
+    pub(crate) fn of(form: &Form) -> ImportForm {
         let format = FileFormat::ALL.into_iter().find(|format| Some(format.as_str()) == form.text("format"));
-        Wish {
+        ImportForm {
             text: form.text("text").unwrap_or_default().to_string(),
             format: format.unwrap_or(FileFormat::Json),
             overwrites: form.text("overwrite").is_some(),
@@ -120,7 +125,12 @@ pub(crate) fn ask(shell: Shell, what: &'static Imported) -> Result<Response, Ref
 }
 
 /// After an attempt. The text is not shown again: it may hold secrets.
-fn tell(shell: Shell, what: &'static Imported, wish: &Wish, ended: Result<Done, String>) -> Result<Response, Refusal> {
+fn tell(
+    shell: Shell,
+    what: &'static Imported,
+    wish: &ImportForm,
+    ended: Result<ImportReport, String>,
+) -> Result<Response, Refusal> {
     let (status, problem, done) = match ended {
         Ok(done) => (StatusCode::OK, None, Some(done)),
         Err(words) => (StatusCode::UNPROCESSABLE_ENTITY, Some(words), None),

@@ -13,8 +13,8 @@ use super::{Shell, encoded, html, streams};
 use crate::api::lake::{READS_DATA, describe, the_table};
 use crate::behind;
 use crate::extract::{Actor, Names};
-use crate::parts::{self, Meter, Now, dag_href};
-use crate::queries::{Asked, begin};
+use crate::parts::{self, Meter, ZonedNow, dag_href};
+use crate::queries::{QueryRequest, begin};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -83,7 +83,7 @@ async fn can_start(app: &App, shell: &Shell, dag_id: &str) -> Result<bool, Refus
 async fn ask(app: &App, actor: &Actor, sql: String, rows: usize) -> Result<Answer, Refusal> {
     let limits = QueryLimits { rows, time: TIME, ..QueryLimits::default() };
     let began = Instant::now();
-    let running = begin(app, actor, Asked { id: Uuid::new_v4(), sql, limits }).await?;
+    let running = begin(app, actor, QueryRequest { id: Uuid::new_v4(), sql, limits }).await?;
     Ok(collect_answer(Box::new(running), began).await?)
 }
 
@@ -130,7 +130,7 @@ fn words(tables: &[TableRow]) -> String {
     format!("{} {noun}, {} rows in {}", tables.len(), parts::count(rows), parts::bytes(bytes))
 }
 
-fn namespaces(tables: Vec<TableRow>, now: Now) -> Vec<Namespace> {
+fn namespaces(tables: Vec<TableRow>, now: ZonedNow) -> Vec<Namespace> {
     let largest = tables.iter().map(|table| table.totals.bytes).max().unwrap_or_default();
     let mut namespaces: Vec<Namespace> = Vec::new();
     for table in tables {
@@ -144,7 +144,7 @@ fn namespaces(tables: Vec<TableRow>, now: Now) -> Vec<Namespace> {
     namespaces
 }
 
-fn line(table: TableRow, largest: u64, now: Now) -> Line {
+fn line(table: TableRow, largest: u64, now: ZonedNow) -> Line {
     Line {
         href: href(&table.id),
         rows: parts::count(table.totals.rows),
@@ -187,7 +187,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    fn new(table: &LakeTable, tab: &'static str, now: Now) -> Head {
+    fn new(table: &LakeTable, tab: &'static str, now: ZonedNow) -> Head {
         let by = table.partitioned_by.iter().map(|part| match part.transform.as_str() {
             "identity" => part.column.clone(),
             transform => format!("{transform}({})", part.column),
@@ -214,18 +214,18 @@ impl Head {
 }
 
 /// A table with its head, for one of its pages.
-struct Found {
+struct LoadedTable {
     lake: Arc<dyn LakeView>,
     table: LakeTable,
     head: Head,
 }
 
-async fn find(app: &App, names: &Names, tab: &'static str, shell: &Shell) -> Result<Found, Refusal> {
+async fn find(app: &App, names: &Names, tab: &'static str, shell: &Shell) -> Result<LoadedTable, Refusal> {
     let (lake, id) = the_table(app, names).await?;
     let table = describe(&*lake, id).await?;
     let form = || form_of(UPKEEP, &json!({ "tables": [table.id.to_string()] }));
     let upkeep_href = can_start(app, shell, UPKEEP).await?.then(form);
-    Ok(Found { head: Head { upkeep_href, ..Head::new(&table, tab, shell.now) }, lake, table })
+    Ok(LoadedTable { head: Head { upkeep_href, ..Head::new(&table, tab, shell.now) }, lake, table })
 }
 
 /// A page of a long list, from `?page=`, one longer than is shown: whether there is another is seen by that.

@@ -3,7 +3,7 @@
 use super::streams::{self, icon_of};
 use super::{Shell, html};
 use crate::health::SCHEDULER_SILENT_SECS;
-use crate::parts::{self, Chart, Look, Now, dag_href};
+use crate::parts::{self, Chart, ChartType, ZonedNow, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -162,13 +162,13 @@ fn figures(hours: &[Hour], assets: &[WatchedAsset], streams: &[StreamRow], worke
     ]
 }
 
-fn charts(hours: &[Hour], now: Now) -> Vec<(&'static str, Chart)> {
+fn charts(hours: &[Hour], now: ZonedNow) -> Vec<(&'static str, Chart)> {
     let chart = |title: &'static str, of: fn(&Hour) -> i64| {
         if hours.iter().all(|hour| of(hour) == 0) {
             return None;
         }
         let points = hours.iter().map(|hour| (now.written(hour.hour, "%Y-%m-%d %H:%M"), Some(of(hour) as f64)));
-        Some((title, Chart::new(Look::Bars, title.into(), points.collect())?))
+        Some((title, Chart::new(ChartType::Bars, title.into(), points.collect())?))
     };
     let all = [
         chart("Rows that tasks wrote, hour by hour", |hour| hour.rows),
@@ -179,7 +179,7 @@ fn charts(hours: &[Hour], now: Now) -> Vec<(&'static str, Chart)> {
 }
 
 /// The names of the weeks, and the DAGs with theirs.
-fn levels(rows: &[DagWeek], now: Now) -> (Vec<String>, Vec<DagLine>) {
+fn levels(rows: &[DagWeek], now: ZonedNow) -> (Vec<String>, Vec<DagLine>) {
     let mut weeks: Vec<DateTime<Utc>> = rows.iter().map(|row| row.week).collect();
     weeks.sort_unstable();
     weeks.dedup();
@@ -192,7 +192,7 @@ fn levels(rows: &[DagWeek], now: Now) -> (Vec<String>, Vec<DagLine>) {
     (weeks.iter().map(|week| week_name(*week, now)).collect(), dags)
 }
 
-fn week_name(monday: DateTime<Utc>, now: Now) -> String {
+fn week_name(monday: DateTime<Utc>, now: ZonedNow) -> String {
     now.written(monday, "%-d %b")
 }
 
@@ -218,7 +218,7 @@ fn length(seconds: f64) -> TimeDelta {
 }
 
 /// What is stale, then what was updated the longest ago.
-fn stalest(mut assets: Vec<WatchedAsset>, now: Now) -> Vec<AssetLine> {
+fn stalest(mut assets: Vec<WatchedAsset>, now: ZonedNow) -> Vec<AssetLine> {
     assets.retain(|asset| asset.fresh_within_ms.is_some());
     assets.sort_by_key(|asset| (asset.stale_since.is_none(), asset.last_event_at));
     let line = |asset: WatchedAsset| AssetLine {
@@ -232,7 +232,7 @@ fn stalest(mut assets: Vec<WatchedAsset>, now: Now) -> Vec<AssetLine> {
 }
 
 /// What has failed, then what is the farthest behind.
-fn slowest(rows: &[StreamRow], now: Now) -> Vec<StreamLine> {
+fn slowest(rows: &[StreamRow], now: ZonedNow) -> Vec<StreamLine> {
     let mut rows: Vec<&StreamRow> = rows.iter().filter(|row| row.state() != StreamState::Paused).collect();
     rows.sort_by_key(|row| (row.state() != StreamState::Failed, std::cmp::Reverse(row.lag)));
     let line = |row: &StreamRow| StreamLine {
@@ -274,7 +274,7 @@ fn largest(processes: &[ProcessRow], workers: &[WorkerRow]) -> Vec<ProcessLine> 
     lines
 }
 
-fn check_line(week: &CheckWeek, now: Now) -> CheckLine {
+fn check_line(week: &CheckWeek, now: ZonedNow) -> CheckLine {
     CheckLine {
         week: week_name(week.week, now),
         state: parts::bare(if week.failed == 0 { "success" } else { "failed" }),
@@ -284,7 +284,7 @@ fn check_line(week: &CheckWeek, now: Now) -> CheckLine {
     }
 }
 
-fn alert_line(row: &AlertCount, now: Now) -> AlertLine {
+fn alert_line(row: &AlertCount, now: ZonedNow) -> AlertLine {
     AlertLine { what: parts::words(&row.kind), alerts: row.alerts, lost: row.lost, last: parts::ago(row.last, now) }
 }
 
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn weeks_that_a_dag_has_not_are_left_free() {
-        let now = Now::utc(DateTime::UNIX_EPOCH + TimeDelta::weeks(10));
+        let now = ZonedNow::utc(DateTime::UNIX_EPOCH + TimeDelta::weeks(10));
         let row = |dag: &str, week: i64, failed, late| DagWeek {
             dag_id: dag.into(),
             week: DateTime::UNIX_EPOCH + TimeDelta::weeks(week),

@@ -17,8 +17,8 @@ use orch_store::overview::last_runs;
 #[template(path = "pages/palette.html")]
 struct Palette {
     dags: Vec<Dag>,
-    actions: Vec<Item>,
-    pages: Vec<Item>,
+    actions: Vec<PaletteItem>,
+    pages: Vec<PaletteItem>,
 }
 
 struct Dag {
@@ -28,7 +28,7 @@ struct Dag {
     words: String,
 }
 
-struct Item {
+struct PaletteItem {
     icon: &'static str,
     words: String,
     href: String,
@@ -81,13 +81,13 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         Dag { name: row.dag_id.clone(), href: dag_href(&row.dag_id), state: parts::bare(state), words }
     });
     let named = if q.is_empty() || !shell.can_run() { &[][..] } else { &ids[..ids.len().min(MOST_ACTIONS)] };
-    let actions = named.iter().map(|id| Item {
+    let actions = named.iter().map(|id| PaletteItem {
         icon: "play",
         words: format!("Trigger {id}…"),
         href: format!("{}/trigger", dag_href(id)),
     });
     let pages = PAGES.iter().filter(|(_, words, _)| words.to_lowercase().contains(&q));
-    let pages = pages.map(|&(icon, words, href)| Item { icon, words: words.into(), href: href.into() });
+    let pages = pages.map(|&(icon, words, href)| PaletteItem { icon, words: words.into(), href: href.into() });
     let page = Palette { dags: dags.collect(), actions: actions.collect(), pages: pages.collect() };
     html(StatusCode::OK, &page)
 }

@@ -4,7 +4,7 @@
 use super::assets::lines::FindingLine;
 use super::home::task_href;
 use super::{Shell, encoded, html};
-use crate::parts::{self, Now, Strip, dag_href};
+use crate::parts::{self, Strip, ZonedNow, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -137,7 +137,7 @@ fn sentence(all: &[Quality]) -> String {
     }
 }
 
-fn line(one: Quality, tables: &[TableRow], now: Now) -> Line {
+fn line(one: Quality, tables: &[TableRow], now: ZonedNow) -> Line {
     let id = TableId::of_asset(&one.asset.uri);
     let of_lake = |id: &TableId| tables.iter().find(|table| table.id == *id);
     let table = id.as_ref().and_then(of_lake).map(|table| super::lake::href(&table.id));
@@ -196,7 +196,7 @@ pub(crate) struct Broken {
 }
 
 /// One line for each asset, at most so many.
-pub(crate) async fn broken(db: &mut PgConnection, most: usize, now: Now) -> Result<Vec<Broken>, Refusal> {
+pub(crate) async fn broken(db: &mut PgConnection, most: usize, now: ZonedNow) -> Result<Vec<Broken>, Refusal> {
     let assets = watched_assets(db, MOST_LINES).await?;
     let uris: Vec<String> = assets.iter().map(|asset| asset.uri.clone()).collect();
     let findings = newest_findings(db, &uris).await?;

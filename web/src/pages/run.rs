@@ -14,7 +14,7 @@ pub(crate) mod told;
 use super::assets::lines::EventLine;
 use super::{Shell, encoded, html};
 use crate::extract::{Query, RunPath, no_such_run};
-use crate::parts::{self, Fact, Markdown, Now, dag_href};
+use crate::parts::{self, Fact, Markdown, ZonedNow, dag_href};
 use crate::refusal::Refusal;
 use crate::state::{App, Inner};
 use askama::Template;
@@ -103,7 +103,7 @@ const MOST_EVENTS: i64 = 50;
 const MOST_OLD_TRIES: i64 = 2_000;
 
 impl RunHead {
-    pub(crate) fn new(run: &RunDetails, now: Now) -> RunHead {
+    pub(crate) fn new(run: &RunDetails, now: ZonedNow) -> RunHead {
         let dag_href = dag_href(&run.dag_id);
         let date = run.logical_date.unwrap_or(run.run_after);
         let clock = |at| now.written(at, "%H:%M:%S");
@@ -236,7 +236,7 @@ pub(crate) async fn show(
 }
 
 /// The updates that began a run which assets began.
-async fn began_by(db: &mut PgConnection, run: &RunDetails, now: Now) -> Result<Vec<EventLine>, Refusal> {
+async fn began_by(db: &mut PgConnection, run: &RunDetails, now: ZonedNow) -> Result<Vec<EventLine>, Refusal> {
     if run.run_type != RunType::AssetTriggered {
         return Ok(Vec::new());
     }
@@ -280,7 +280,7 @@ async fn counts(app: &Inner, db: &mut PgConnection, run: &RunDetails) -> Result<
 }
 
 /// Why a run has not begun.
-async fn waits(db: &mut PgConnection, run: &RunDetails, now: Now) -> Result<Option<String>, Refusal> {
+async fn waits(db: &mut PgConnection, run: &RunDetails, now: ZonedNow) -> Result<Option<String>, Refusal> {
     if run.state != RunState::Queued {
         return Ok(None);
     }
@@ -298,7 +298,7 @@ async fn waits(db: &mut PgConnection, run: &RunDetails, now: Now) -> Result<Opti
     }))
 }
 
-fn facts(run: &RunDetails, now: Now) -> Vec<(&'static str, Fact)> {
+fn facts(run: &RunDetails, now: ZonedNow) -> Vec<(&'static str, Fact)> {
     let at = |at: Option<DateTime<Utc>>| Fact::from(at.map(|at| parts::exactly(at, now)));
     let by = match &run.triggered_by_user {
         Some(user) => format!("{user}, {}", parts::words(&run.triggered_by)),

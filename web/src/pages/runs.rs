@@ -5,7 +5,7 @@ pub(crate) mod change;
 use super::turned::Turned;
 use super::{Shell, encoded, html};
 use crate::extract::Query;
-use crate::parts::{self, Now, dag_href};
+use crate::parts::{self, ZonedNow, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -126,7 +126,7 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
     })
 }
 
-fn line(is_late: bool, run: RunDetails, now: Now) -> RunLine {
+fn line(is_late: bool, run: RunDetails, now: ZonedNow) -> RunLine {
     let dag_href = dag_href(&run.dag_id);
     RunLine {
         href: format!("{dag_href}/runs/{}", encoded(&run.run_id)),

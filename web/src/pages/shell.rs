@@ -2,7 +2,7 @@
 
 use super::zone;
 use crate::auth::{Role, Session, cookie_of};
-use crate::parts::Now;
+use crate::parts::ZonedNow;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::{FromRequestParts, Request};
@@ -15,23 +15,23 @@ use std::sync::Arc;
 
 /// What a request says of the frame, kept while the request itself is used up.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct PageRequest {
     /// With the query.
     pub(crate) path: String,
     pub(crate) session: Option<Session>,
     theme: Option<&'static str>,
-    zone: Option<zone::Wish>,
+    zone: Option<zone::ZoneCookie>,
 }
 
-impl Asked {
-    pub(crate) fn of(request: &Request, session: Option<Session>) -> Asked {
-        Asked::new(request.uri(), request.headers(), session)
+impl PageRequest {
+    pub(crate) fn of(request: &Request, session: Option<Session>) -> PageRequest {
+        PageRequest::new(request.uri(), request.headers(), session)
     }
 
-    fn new(uri: &Uri, headers: &HeaderMap, session: Option<Session>) -> Asked {
+    fn new(uri: &Uri, headers: &HeaderMap, session: Option<Session>) -> PageRequest {
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_string();
         let theme = cookie_of(headers, "theme").and_then(|theme| ["light", "dark"].into_iter().find(|t| *t == theme));
-        Asked { path, session, theme, zone: zone::wish(headers) }
+        PageRequest { path, session, theme, zone: zone::wish(headers) }
     }
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Shell {
     pub(crate) path: String,
     pub(crate) pulse: Option<Pulse>,
     /// With the zone in which times are written.
-    pub(crate) now: Now,
+    pub(crate) now: ZonedNow,
     /// Follows the browser: the script of the page may put another zone there.
     pub(crate) follows_browser: bool,
 }
@@ -57,14 +57,14 @@ pub(crate) struct User {
 }
 
 impl Shell {
-    pub(crate) async fn new(app: &App, asked: &Asked) -> Shell {
+    pub(crate) async fn new(app: &App, asked: &PageRequest) -> Shell {
         let user = asked.session.as_ref().map(|session| User {
             name: session.caller.name.clone(),
             role: session.caller.role,
             form_token: session.form_token(),
         });
         let pulse = if user.is_some() { app.pulse().await } else { None };
-        let now = Now { at: app.config.clock.now(), zone: asked.zone.map_or(Tz::UTC, |wish| wish.zone) };
+        let now = ZonedNow { at: app.config.clock.now(), zone: asked.zone.map_or(Tz::UTC, |wish| wish.zone) };
         let follows_browser = asked.zone.is_none_or(|wish| wish.follows_browser);
         Shell { user, theme: asked.theme, path: asked.path.clone(), pulse, now, follows_browser }
     }
@@ -123,6 +123,6 @@ impl FromRequestParts<App> for Shell {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
         let session = parts.extensions.get::<Session>().cloned();
-        Ok(Shell::new(app, &Asked::new(&parts.uri, &parts.headers, session)).await)
+        Ok(Shell::new(app, &PageRequest::new(&parts.uri, &parts.headers, session)).await)
     }
 }

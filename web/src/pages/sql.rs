@@ -28,7 +28,7 @@ struct SqlPage {
     may_run: bool,
     /// Of the query that the form will send: its cancel button names it.
     query_id: Uuid,
-    wish: Wish,
+    wish: SqlForm,
     results: Option<Results>,
     problem: Option<Closed>,
     tables: Vec<(String, String)>,
@@ -38,7 +38,7 @@ struct SqlPage {
 
 /// What the form holds.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Wish {
+pub(crate) struct SqlForm {
     pub(crate) sql: String,
     pub(crate) limit: String,
     pub(crate) chart: String,
@@ -70,7 +70,7 @@ const ROW_CHOICES: [&str; 3] = ["100", "500", "1000"];
 
 /// `?sql=` fills the editor, `?query=` takes a query of one's history.
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
-    let mut wish = Wish { sql: query.text("sql").unwrap_or_default().into(), ..Wish::default() };
+    let mut wish = SqlForm { sql: query.text("sql").unwrap_or_default().into(), ..SqlForm::default() };
     if let (Some(Ok(id)), Some(user)) = (query.text("query").map(str::parse::<Uuid>), &shell.user)
         && let Some(row) = get_query(&mut *app.pages().await?, id, &user.name).await?
     {
@@ -83,7 +83,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
 async fn page(
     app: &App,
     shell: Shell,
-    mut wish: Wish,
+    mut wish: SqlForm,
     status: StatusCode,
     outcome: Option<Result<Results, Closed>>,
 ) -> Result<Response, Refusal> {

@@ -24,7 +24,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use inputs::Input;
-use log::{Item, Log, View};
+use log::{Log, LogItem, View};
 use orch_core::plan::PlanTask;
 use orch_spec::Isolation;
 use orch_spec::state::TaskState;
@@ -41,7 +41,7 @@ use orch_store::why::why as why_not;
 use sqlx::PgConnection;
 use std::fmt::Write;
 use uuid::Uuid;
-use why::Why;
+use why::StateExplanation;
 
 #[derive(Template)]
 #[template(path = "pages/task.html")]
@@ -62,7 +62,7 @@ struct TaskPage {
     log: Option<Log>,
     /// Where an old log was found, or why it was not.
     log_note: Option<String>,
-    why: Why,
+    why: StateExplanation,
     /// What its author says of it.
     doc: Option<parts::Markdown>,
     /// What it asks people, while it does.
@@ -125,7 +125,7 @@ async fn touched(
     run: &RunDetails,
     task_id: &str,
     map_index: i32,
-    now: parts::Now,
+    now: parts::ZonedNow,
 ) -> Result<(Vec<EventLine>, Vec<EdgeLine>), Refusal> {
     let search = Search::default()
         .and(event_by::SOURCE_RUN.is(run.id))
@@ -254,7 +254,7 @@ async fn page(
     let page = TaskPage {
         log_note,
         lost: chosen.map_or(0, |one| one.lost_no),
-        why: Why::of(&ledger, &instance, (&tries, &beyond), &run, shell.now, &blocked),
+        why: StateExplanation::of(&ledger, &instance, (&tries, &beyond), &run, shell.now, &blocked),
         state: instance.state.as_str(),
         worker: instance.hostname.clone().map(|host| format!("{host}, worker {}", instance.worker.unwrap_or(0))),
         queue: planned.queue.clone(),

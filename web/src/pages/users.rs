@@ -26,7 +26,7 @@ struct UsersPage {
     shell: Shell,
     lines: Vec<Line>,
     /// What the form for a new user holds.
-    wish: Wish,
+    wish: NewUserForm,
     problem: Option<String>,
     fresh: Option<FreshPassword>,
 }
@@ -43,7 +43,7 @@ struct Line {
     created: parts::Ago,
 }
 
-struct Wish {
+struct NewUserForm {
     name: String,
     full_name: String,
     email: String,
@@ -62,7 +62,7 @@ pub(crate) fn user_href(name: &str) -> String {
 }
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Response, Refusal> {
-    let wish = Wish { name: String::new(), full_name: String::new(), email: String::new(), role: Role::Viewer };
+    let wish = NewUserForm { name: String::new(), full_name: String::new(), email: String::new(), role: Role::Viewer };
     list(&app, shell, wish, None).await
 }
 
@@ -70,7 +70,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
 async fn list(
     app: &App,
     shell: Shell,
-    wish: Wish,
+    wish: NewUserForm,
     ended: Option<Result<FreshPassword, (StatusCode, String)>>,
 ) -> Result<Response, Refusal> {
     let users = list_users(&mut *app.pages().await?, shell.now.at).await?;
@@ -105,7 +105,7 @@ fn line(user: ListedUser, own: Option<&str>, shell: &Shell) -> Result<Line, Refu
 pub(crate) async fn add(State(app): State<App>, actor: Actor, shell: Shell, form: Form) -> Result<Response, Refusal> {
     let text = |name| form.text(name).unwrap_or_default().trim().to_string();
     let role: Role = text("role").parse().map_err(Refusal::bad_request)?;
-    let wish = Wish { name: text("username"), full_name: text("full_name"), email: text("email"), role };
+    let wish = NewUserForm { name: text("username"), full_name: text("full_name"), email: text("email"), role };
     let refused = |wish, words: &str| (wish, Some(Err((StatusCode::UNPROCESSABLE_ENTITY, format!("{words}.")))));
     let (wish, ended) = match chosen_password(&form, &wish.name) {
         _ if let Err(words) = check_user_name(&wish.name) => refused(wish, words),
@@ -131,7 +131,7 @@ pub(crate) async fn add(State(app): State<App>, actor: Actor, shell: Shell, form
                     return Ok(super::see_other("/users"));
                 }
                 let fresh = FreshPassword { user: wish.name, password };
-                let wish = Wish { name: String::new(), full_name: String::new(), email: String::new(), role };
+                let wish = NewUserForm { name: String::new(), full_name: String::new(), email: String::new(), role };
                 (wish, Some(Ok(fresh)))
             } else {
                 drop(tx);

@@ -4,7 +4,7 @@ mod pace;
 
 use super::{Shell, encoded, html};
 use crate::health::SCHEDULER_SILENT_SECS;
-use crate::parts::{self, Now, dag_href};
+use crate::parts::{self, ZonedNow, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -131,7 +131,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
 }
 
 /// What runs, with the worker that runs it.
-async fn jobs(app: &App, db: &mut PgConnection, now: Now) -> Result<Vec<(i32, Job)>, Refusal> {
+async fn jobs(app: &App, db: &mut PgConnection, now: ZonedNow) -> Result<Vec<(i32, Job)>, Refusal> {
     let mut jobs = Vec::new();
     for row in running_instances(db, MOST_INSTANCES).await? {
         let version = app.versions.get(db, row.version).await?;
@@ -149,7 +149,7 @@ async fn jobs(app: &App, db: &mut PgConnection, now: Now) -> Result<Vec<(i32, Jo
     Ok(jobs)
 }
 
-fn worker(row: WorkerRow, jobs: Vec<(i32, Job)>, now: Now) -> Worker {
+fn worker(row: WorkerRow, jobs: Vec<(i32, Job)>, now: ZonedNow) -> Worker {
     let is_late = row.expires_at < now.at;
     let (state, said) = match row.state.as_str() {
         "running" if is_late => ("failed", "silent"),
@@ -180,7 +180,7 @@ fn worker(row: WorkerRow, jobs: Vec<(i32, Job)>, now: Now) -> Worker {
     }
 }
 
-fn process(row: ProcessRow, silent_secs: f64, now: Now) -> Process {
+fn process(row: ProcessRow, silent_secs: f64, now: ZonedNow) -> Process {
     let is_alive = row.silent_secs < silent_secs;
     Process {
         place: format!("{} · pid {}", row.hostname, row.pid),
@@ -208,7 +208,7 @@ fn kept(app: &App) -> Vec<(&'static str, String)> {
     kept
 }
 
-fn cleanup(row: CleanupRow, now: Now) -> Cleanup {
+fn cleanup(row: CleanupRow, now: ZonedNow) -> Cleanup {
     let week = row.week.map_or_else(String::new, |week| format!(", week of {week}"));
     let about = if row.week.is_some() && row.how != "rolled over" { "about " } else { "" };
     Cleanup {

@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 
 /// What a browser asks for with its cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Wish {
+pub(crate) struct ZoneCookie {
     pub(crate) zone: Tz,
     pub(crate) follows_browser: bool,
 }
@@ -27,10 +27,10 @@ pub(crate) fn of_server() -> Option<Tz> {
     *OF_SERVER
 }
 
-pub(crate) fn wish(headers: &HeaderMap) -> Option<Wish> {
+pub(crate) fn wish(headers: &HeaderMap) -> Option<ZoneCookie> {
     let text = cookie_of(headers, "zone")?;
     let name = text.strip_prefix('~');
-    Some(Wish { zone: known(name.unwrap_or(text))?, follows_browser: name.is_some() })
+    Some(ZoneCookie { zone: known(name.unwrap_or(text))?, follows_browser: name.is_some() })
 }
 
 /// Names of places, and UTC. Whatever else the tables hold (`EST`, `Etc/GMT+5`) says less than it seems to.

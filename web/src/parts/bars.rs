@@ -1,7 +1,7 @@
 //! The last runs of a DAG as bars: the height is the time they took, an underline says what was no success. Newest right.
 
 use super::icon::words;
-use super::{Escaped, Now, duration};
+use super::{Escaped, ZonedNow, duration};
 use askama::filters::HtmlSafe;
 use chrono::TimeDelta;
 use orch_spec::state::RunState;
@@ -19,7 +19,7 @@ pub(crate) struct Bars {
 
 impl Bars {
     /// Runs newest first; `now` for those that are not over. `places`: as wide as for that many.
-    pub(crate) fn new(of: &str, runs: &[RunMark], now: Now, places: usize) -> Bars {
+    pub(crate) fn new(of: &str, runs: &[RunMark], now: ZonedNow, places: usize) -> Bars {
         let took = |run: &RunMark| run.started_at.map_or(TimeDelta::zero(), |at| run.ended_at.unwrap_or(now.at) - at);
         let bars = runs.iter().take(places).rev().map(|run| (run.state, took(run))).collect();
         Bars { of: of.into(), bars, places, step: 6, height: 26 }

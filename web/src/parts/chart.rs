@@ -31,7 +31,7 @@ const TWO_WORDS: f64 = 0.45;
 const THIN: f64 = 0.002;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum ChartType {
     Bars,
     Line,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Series {
 /// What is drawn: a word and a number of each series for each point, in order.
 #[derive(Debug, Clone)]
 pub(crate) struct Chart {
-    look: Look,
+    look: ChartType,
     title: String,
     words: Vec<String>,
     series: Vec<Series>,
@@ -61,7 +61,7 @@ pub(crate) struct Chart {
 
 impl Chart {
     /// `None`: there is nothing to draw. Points without a number are left out.
-    pub(crate) fn new(look: Look, title: String, points: Vec<(String, Option<f64>)>) -> Option<Chart> {
+    pub(crate) fn new(look: ChartType, title: String, points: Vec<(String, Option<f64>)>) -> Option<Chart> {
         let numbered =
             points.into_iter().filter_map(|(word, number)| Some((word, Some(number.filter(|n| n.is_finite())?))));
         let (words, values) = numbered.take(MOST_POINTS).unzip();
@@ -70,7 +70,7 @@ impl Chart {
 
     /// The same of several series over the same words.
     pub(crate) fn of_series(
-        look: Look,
+        look: ChartType,
         title: String,
         mut words: Vec<String>,
         mut series: Vec<Series>,
@@ -245,12 +245,12 @@ fn runs<T>(values: &[Option<T>]) -> Vec<Range<usize>> {
 /// How a series is drawn, for the legend.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
-    look: Look,
+    look: ChartType,
     nth: usize,
 }
 
 impl Sample {
-    pub(crate) fn of(look: Look, nth: usize) -> Sample {
+    pub(crate) fn of(look: ChartType, nth: usize) -> Sample {
         Sample { look, nth }
     }
 }
@@ -260,8 +260,8 @@ impl fmt::Display for Sample {
         let shade = Shade(self.nth);
         f.write_str(r#"<svg width="28" height="10" aria-hidden="true">"#)?;
         match self.look {
-            Look::Line => write!(f, r#"<polyline class="curve s-ink{shade}" points="0,5 28,5"/></svg>"#),
-            Look::Bars => write!(f, r#"<rect class="b s-ink{shade}" x="9" width="10" height="10"/></svg>"#),
+            ChartType::Line => write!(f, r#"<polyline class="curve s-ink{shade}" points="0,5 28,5"/></svg>"#),
+            ChartType::Bars => write!(f, r#"<rect class="b s-ink{shade}" x="9" width="10" height="10"/></svg>"#),
         }
     }
 }
@@ -278,8 +278,8 @@ impl fmt::Display for Chart {
         )?;
         self.axes(f)?;
         match self.look {
-            Look::Bars => self.bars(f)?,
-            Look::Line => self.lines(f)?,
+            ChartType::Bars => self.bars(f)?,
+            ChartType::Line => self.lines(f)?,
         }
         f.write_str("</svg>")
     }
@@ -291,14 +291,15 @@ impl HtmlSafe for Chart {}
 mod tests {
     use super::*;
 
-    fn chart(look: Look, numbers: &[Option<f64>]) -> Option<Chart> {
+    fn chart(look: ChartType, numbers: &[Option<f64>]) -> Option<Chart> {
         let points = numbers.iter().enumerate().map(|(place, number)| (format!("<p{place}>"), *number));
         Chart::new(look, "a & b".into(), points.collect())
     }
 
     #[test]
     fn bars_stand_on_zero_and_words_stay_text() {
-        let drawn = chart(Look::Bars, &[Some(10.0), None, Some(-10.0), Some(0.0)]).expect("three points").to_string();
+        let drawn =
+            chart(ChartType::Bars, &[Some(10.0), None, Some(-10.0), Some(0.0)]).expect("three points").to_string();
         assert_eq!(drawn.matches("<rect").count(), 3);
         // Zero is in the middle between the top (12) and the bottom (200).
         assert!(drawn.contains(r#"y="12.0""#) && drawn.contains(r#"height="94.0""#), "{drawn}");
@@ -312,7 +313,7 @@ mod tests {
     fn times_stand_to_scale_and_lines_at_round_numbers() {
         let at = |hour: u32, number: f64| (format!("2026-11-20 {hour:02}:00:00"), Some(number));
         let points = vec![at(1, 3.0), at(2, 17.0), at(6, 4.0), at(11, 11.0)];
-        let drawn = Chart::new(Look::Line, "t".into(), points).expect("four points").to_string();
+        let drawn = Chart::new(ChartType::Line, "t".into(), points).expect("four points").to_string();
         // Eleven hours from the first to the end of the last: each is a place of its own.
         assert!(
             drawn.contains(r#"points="45.5,"#) && drawn.contains(" 136.4,") && drawn.contains(" 500.0,"),
@@ -326,7 +327,7 @@ mod tests {
             assert!(drawn.contains(&format!(">{number}</text>")), "{number}: {drawn}");
         }
         let unordered = vec![at(2, 1.0), at(1, 2.0)];
-        let drawn = Chart::new(Look::Line, "t".into(), unordered).expect("two points").to_string();
+        let drawn = Chart::new(ChartType::Line, "t".into(), unordered).expect("two points").to_string();
         assert!(drawn.contains(r#"points="250.0,"#), "{drawn}");
     }
 
@@ -334,7 +335,7 @@ mod tests {
     fn words_that_would_meet_on_a_phone_are_for_wide_screens() {
         let hours = (0..48).map(|hour| format!("2026-11-{:02} {:02}:00", 21 + (hour + 22) / 24, (hour + 22) % 24));
         let points = hours.map(|hour| (hour, Some(1.0))).collect();
-        let drawn = Chart::new(Look::Bars, "t".into(), points).expect("two days").to_string();
+        let drawn = Chart::new(ChartType::Bars, "t".into(), points).expect("two days").to_string();
         let words = drawn.split("<text ").filter(|word| word.contains(">11-2"));
         let on_phones: Vec<_> = words.filter(|word| !word.contains("only-wide")).collect();
         assert!(
@@ -369,22 +370,23 @@ mod tests {
             series("<a>", &[Some(1.0), None, Some(3.0)], &[]),
             series("b", &[None, Some(4.0), Some(5.0)], &[None, Some((3.0, 6.0)), Some((4.0, 7.5))]),
         ];
-        let drawn = Chart::of_series(Look::Line, "t".into(), words.clone(), all.clone()).expect("points").to_string();
+        let drawn =
+            Chart::of_series(ChartType::Line, "t".into(), words.clone(), all.clone()).expect("points").to_string();
         // A point alone is drawn twice, a line is broken where a value is missing.
         assert_eq!((drawn.matches("curve dot s-ink\"").count(), drawn.matches("curve s-ink k1").count()), (2, 1));
         assert_eq!((drawn.matches("<polygon").count(), drawn.matches("class=\"hit\"").count()), (1, 3));
         assert!(drawn.contains("2026-11-22, &#60;a&#62;: 3, b: 5 (4 to 7.5)</title>"), "{drawn}");
         assert!(drawn.contains(">8</text>"), "the band has room: {drawn}");
-        let bars = Chart::of_series(Look::Bars, "t".into(), words, all).expect("points").to_string();
+        let bars = Chart::of_series(ChartType::Bars, "t".into(), words, all).expect("points").to_string();
         assert_eq!((bars.matches("<rect").count(), bars.matches(" k1").count()), (4, 2));
-        assert!(Sample::of(Look::Line, 2).to_string().contains("k2"));
+        assert!(Sample::of(ChartType::Line, 2).to_string().contains("k2"));
     }
 
     #[test]
     fn a_line_has_a_point_for_each_number_and_nothing_is_drawn_of_nothing() {
-        let drawn = chart(Look::Line, &[Some(1.0), Some(f64::NAN), Some(3.0)]).expect("two points").to_string();
+        let drawn = chart(ChartType::Line, &[Some(1.0), Some(f64::NAN), Some(3.0)]).expect("two points").to_string();
         assert!(drawn.contains(r#"points="250.0,137.3 750.0,12.0 ""#), "{drawn}");
-        assert!(chart(Look::Line, &[None, None]).is_none() && chart(Look::Bars, &[]).is_none());
-        assert!(chart(Look::Bars, &[Some(0.0)]).expect("one point").to_string().contains(r#"height="1.0""#));
+        assert!(chart(ChartType::Line, &[None, None]).is_none() && chart(ChartType::Bars, &[]).is_none());
+        assert!(chart(ChartType::Bars, &[Some(0.0)]).expect("one point").to_string().contains(r#"height="1.0""#));
     }
 }

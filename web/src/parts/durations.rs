@@ -1,7 +1,7 @@
 //! How long the last runs of a DAG took, or one task in them, as wide bars that lead to them, with a line where they usually end.
 
 use super::icon::words;
-use super::{Escaped, Now, duration};
+use super::{Escaped, ZonedNow, duration};
 use crate::pages::encoded;
 use crate::parts::dag_href;
 use askama::filters::HtmlSafe;
@@ -29,14 +29,14 @@ pub(crate) struct Bar {
 }
 
 impl Bar {
-    pub(crate) fn new(run: &RunMark, now: Now) -> Bar {
+    pub(crate) fn new(run: &RunMark, now: ZonedNow) -> Bar {
         let took = run.started_at.map_or(TimeDelta::zero(), |at| run.ended_at.unwrap_or(now.at) - at);
         let href = format!("{}/runs/{}", dag_href(&run.dag_id), encoded(&run.run_id));
         Bar::part_of(run, run.state.as_str(), took, href, now)
     }
 
     /// A part of a run, such as a task.
-    pub(crate) fn part_of(run: &RunMark, state: &'static str, took: TimeDelta, href: String, now: Now) -> Bar {
+    pub(crate) fn part_of(run: &RunMark, state: &'static str, took: TimeDelta, href: String, now: ZonedNow) -> Bar {
         let at = now.written(run.started_at.unwrap_or(run.created_at), "%-d %b %H:%M");
         Bar { state, took, href, title: format!("{at}, {}, {}", words(state), duration(took)) }
     }

@@ -24,11 +24,11 @@ impl HtmlSafe for Icon {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct State {
     word: &'static str,
-    how: How,
+    how: StateStyle,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum How {
+enum StateStyle {
     /// Icon and word.
     Full,
     /// The icon, which says its word.
@@ -38,15 +38,15 @@ enum How {
 }
 
 pub(crate) fn state(word: &'static str) -> State {
-    State { word, how: How::Full }
+    State { word, how: StateStyle::Full }
 }
 
 pub(crate) fn mark(word: &'static str) -> State {
-    State { word, how: How::Mark }
+    State { word, how: StateStyle::Mark }
 }
 
 pub(crate) fn bare(word: &'static str) -> State {
-    State { word, how: How::Bare }
+    State { word, how: StateStyle::Bare }
 }
 
 /// A state as people say it.
@@ -80,14 +80,14 @@ impl fmt::Display for State {
         let word = if self.word == "none" { "no_status" } else { self.word };
         let (icons, said) = (url("icons.svg"), words(self.word));
         match self.how {
-            How::Full => write!(
+            StateStyle::Full => write!(
                 f,
                 r#"<span class="st"><svg class="si s-{word}" aria-hidden="true"><use href="{icons}#s-{word}"/></svg>{said}</span>"#
             ),
-            How::Bare => {
+            StateStyle::Bare => {
                 write!(f, r#"<svg class="si s-{word}" aria-hidden="true"><use href="{icons}#s-{word}"/></svg>"#)
             }
-            How::Mark => write!(
+            StateStyle::Mark => write!(
                 f,
                 r#"<svg class="si s-{word}" role="img" aria-label="{said}"><use href="{icons}#s-{word}"/></svg>"#
             ),

@@ -6,15 +6,15 @@ use chrono_tz::Tz;
 use std::ops::{Add, Sub};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Now {
+pub(crate) struct ZonedNow {
     pub(crate) at: DateTime<Utc>,
     pub(crate) zone: Tz,
 }
 
-impl Now {
+impl ZonedNow {
     #[cfg(test)]
-    pub(crate) fn utc(at: DateTime<Utc>) -> Now {
-        Now { at, zone: Tz::UTC }
+    pub(crate) fn utc(at: DateTime<Utc>) -> ZonedNow {
+        ZonedNow { at, zone: Tz::UTC }
     }
 
     /// A moment as clocks show it where the reader is.
@@ -51,7 +51,7 @@ impl Now {
     }
 }
 
-impl Sub<DateTime<Utc>> for Now {
+impl Sub<DateTime<Utc>> for ZonedNow {
     type Output = TimeDelta;
 
     fn sub(self, earlier: DateTime<Utc>) -> TimeDelta {
@@ -59,15 +59,15 @@ impl Sub<DateTime<Utc>> for Now {
     }
 }
 
-impl Sub<Now> for DateTime<Utc> {
+impl Sub<ZonedNow> for DateTime<Utc> {
     type Output = TimeDelta;
 
-    fn sub(self, now: Now) -> TimeDelta {
+    fn sub(self, now: ZonedNow) -> TimeDelta {
         self - now.at
     }
 }
 
-impl Sub<TimeDelta> for Now {
+impl Sub<TimeDelta> for ZonedNow {
     type Output = DateTime<Utc>;
 
     fn sub(self, by: TimeDelta) -> DateTime<Utc> {
@@ -75,7 +75,7 @@ impl Sub<TimeDelta> for Now {
     }
 }
 
-impl Add<TimeDelta> for Now {
+impl Add<TimeDelta> for ZonedNow {
     type Output = DateTime<Utc>;
 
     fn add(self, by: TimeDelta) -> DateTime<Utc> {
@@ -96,7 +96,7 @@ mod tests {
             ("Asia/Kolkata", "2027-01-15 13:30:00 +05:30", "Kolkata +5:30"),
             ("America/New_York", "2027-01-15 03:00:00 -05:00", "New York −5"),
         ] {
-            let now = Now { at, zone: zone.parse().expect("a zone") };
+            let now = ZonedNow { at, zone: zone.parse().expect("a zone") };
             assert_eq!((now.exactly(at).as_str(), now.place().as_str()), (written, place));
         }
     }

@@ -1,6 +1,6 @@
 //! Times and durations as people read them. The exact time in UTC is always in the title.
 
-use super::Now;
+use super::ZonedNow;
 use askama::filters::HtmlSafe;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::fmt;
@@ -9,10 +9,10 @@ use std::fmt;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ago {
     at: DateTime<Utc>,
-    now: Now,
+    now: ZonedNow,
 }
 
-pub(crate) fn ago(at: DateTime<Utc>, now: Now) -> Ago {
+pub(crate) fn ago(at: DateTime<Utc>, now: ZonedNow) -> Ago {
     Ago { at, now }
 }
 
@@ -35,10 +35,10 @@ impl HtmlSafe for Ago {}
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     at: DateTime<Utc>,
-    now: Now,
+    now: ZonedNow,
 }
 
-pub(crate) fn moment(at: DateTime<Utc>, now: Now) -> Moment {
+pub(crate) fn moment(at: DateTime<Utc>, now: ZonedNow) -> Moment {
     Moment { at, now }
 }
 
@@ -77,12 +77,12 @@ pub(crate) struct Stamp {
 }
 
 /// The time of a day, to the second.
-pub(crate) fn clock(at: DateTime<Utc>, now: Now) -> Stamp {
+pub(crate) fn clock(at: DateTime<Utc>, now: ZonedNow) -> Stamp {
     Stamp { at, words: now.written(at, "%H:%M:%S") }
 }
 
 /// Day, time to the second and zone.
-pub(crate) fn exactly(at: DateTime<Utc>, now: Now) -> Stamp {
+pub(crate) fn exactly(at: DateTime<Utc>, now: ZonedNow) -> Stamp {
     Stamp { at, words: now.exactly(at) }
 }
 
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn times_are_relative_or_absolute_with_the_exact_one_in_the_title() {
-        let now = Now::utc(DateTime::from_timestamp(1_800_000_000, 0).expect("a moment"));
+        let now = ZonedNow::utc(DateTime::from_timestamp(1_800_000_000, 0).expect("a moment"));
         let at = |seconds| now + TimeDelta::seconds(seconds);
         let said = |seconds| {
             let html = ago(at(seconds), now).to_string();

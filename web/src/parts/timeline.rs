@@ -2,7 +2,7 @@
 //! the drawing stays small however many there are.
 
 use super::icon::words;
-use super::{Escaped, Now, duration};
+use super::{Escaped, ZonedNow, duration};
 use crate::pages::encoded;
 use askama::filters::HtmlSafe;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
@@ -20,7 +20,7 @@ const MOST_ROWS: usize = 12;
 #[derive(Debug, Clone)]
 pub(crate) struct Timeline {
     from: DateTime<Utc>,
-    now: Now,
+    now: ZonedNow,
     to: DateTime<Utc>,
     pub(crate) rows: Vec<Row>,
     /// DAGs that did not fit.
@@ -48,7 +48,7 @@ struct Mark {
 
 impl Timeline {
     /// Runs in any order; those DAGs come first that failed, then those that ran last.
-    pub(crate) fn new(runs: &[RunMark], next: &[NextRun], now: Now, past: TimeDelta) -> Timeline {
+    pub(crate) fn new(runs: &[RunMark], next: &[NextRun], now: ZonedNow, past: TimeDelta) -> Timeline {
         let (from, to) = (now - past, now + past / 6);
         let mut by_dag: BTreeMap<&str, Vec<&RunMark>> = BTreeMap::new();
         runs.iter().for_each(|run| by_dag.entry(&run.dag_id).or_default().push(run));
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn runs_that_would_touch_are_one_band_and_others_are_links() {
-        let now = Now::utc(DateTime::from_timestamp(1_800_000_000, 0).expect("a moment"));
+        let now = ZonedNow::utc(DateTime::from_timestamp(1_800_000_000, 0).expect("a moment"));
         let mut runs: Vec<_> = (0..300).map(|minute| run("often", minute, RunState::Success)).collect();
         runs.push(run("rare", 100, RunState::Failed));
         runs.push(run("rare", 900, RunState::Success));
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn more_dags_than_fit_leave_out_those_that_ran_longest_ago() {
-        let now = Now::utc(DateTime::from_timestamp(1_800_000_000, 0).expect("a moment"));
+        let now = ZonedNow::utc(DateTime::from_timestamp(1_800_000_000, 0).expect("a moment"));
         let runs: Vec<_> = (0..20).map(|i| run(&format!("d{i:02}"), i, RunState::Success)).collect();
         let timeline = Timeline::new(&runs, &[], now, TimeDelta::hours(24));
         assert_eq!((timeline.rows.len(), timeline.more), (MOST_ROWS, 8));

@@ -2,7 +2,7 @@
 //! not proved itself yet.
 
 use super::patient::Patient;
-use super::places::Place;
+use super::places::ConnectionPermit;
 use crate::extract::Peer;
 use crate::tls::Tls;
 use axum::Router;
@@ -49,7 +49,7 @@ impl Door {
     }
 
     /// Until the connection ends, which frees its place.
-    pub(super) async fn answer(self, stream: TcpStream, peer: SocketAddr, place: Place) {
+    pub(super) async fn answer(self, stream: TcpStream, peer: SocketAddr, place: ConnectionPermit) {
         // Answers are written whole: waiting for more to send would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection was gone before it began");

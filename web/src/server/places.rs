@@ -34,7 +34,7 @@ pub(super) struct Places {
 
 /// One connection; its place is free when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionPermit {
     of: Option<(Places, IpAddr)>,
 }
 
@@ -48,9 +48,9 @@ impl Places {
     }
 
     /// `None`: that address has all it may have.
-    pub(super) fn take(&self, address: IpAddr) -> Option<Place> {
+    pub(super) fn take(&self, address: IpAddr) -> Option<ConnectionPermit> {
         if self.proxies.iter().any(|network| network.contains(address)) {
-            return Some(Place { of: None });
+            return Some(ConnectionPermit { of: None });
         }
         let address = network_of(address);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,7 +59,7 @@ impl Places {
             return None;
         }
         *count += 1;
-        Some(Place { of: Some((self.clone(), address)) })
+        Some(ConnectionPermit { of: Some((self.clone(), address)) })
     }
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let Some((places, address)) = &self.of else { return };
         let mut taken = places.taken.lock().unwrap_or_else(PoisonError::into_inner);

@@ -88,7 +88,7 @@ fn table() -> Vec<Attack> {
     all
 }
 
-struct Running {
+struct AttackedServer {
     address: SocketAddr,
     stop: CancellationToken,
     server: JoinSet<()>,
@@ -96,8 +96,8 @@ struct Running {
     keys: Keyring,
 }
 
-impl Running {
-    async fn new(change: impl FnOnce(&mut WebConfig)) -> Running {
+impl AttackedServer {
+    async fn new(change: impl FnOnce(&mut WebConfig)) -> AttackedServer {
         let db = TestDb::new(&MIGRATOR).await;
         let mut own = db.connect().await;
         ensure_admin(&mut own, Some(&Password::new(PASSWORD))).await.expect("there is an admin");
@@ -116,7 +116,7 @@ impl Running {
         let (stop, mut server) = (CancellationToken::new(), JoinSet::new());
         let stopped = stop.clone();
         server.spawn(async move { serve(config, Hints::new(), listener, stopped).await.expect("it ends well") });
-        Running { address, stop, server, db, keys }
+        AttackedServer { address, stop, server, db, keys }
     }
 
     async fn post(&self, path: &str, kind: &str, body: &str) -> String {
@@ -168,7 +168,7 @@ fn a_server_withstands_operators_and_strangers() {
 }
 
 async fn operators() {
-    let running = Running::new(|_| {}).await;
+    let running = AttackedServer::new(|_| {}).await;
     running.target().await.withstands(&table()).await;
     let mut db = connect::one(&running.db.url(), "test").await.expect("the server is there");
     let row = get(&mut db, &CONNECTION, "canary").await.expect("it can be read").expect("it is there");
@@ -179,7 +179,7 @@ async fn operators() {
 
 /// Hundreds at once: few are compared at a time, some wait, the rest is asked to come back.
 async fn strangers_who_log_in() {
-    let running = Running::new(|config| config.rate_limit = 0).await;
+    let running = AttackedServer::new(|config| config.rate_limit = 0).await;
     let mut asked = JoinSet::new();
     for n in 0..300 {
         let body = json!({ "username": format!("nobody{n}"), "password": "wrong" }).to_string();
@@ -199,7 +199,7 @@ async fn strangers_who_log_in() {
 
 /// Two addresses with as many connections as they get, each with an answer that it never reads: a third one is served.
 async fn strangers_who_never_read() {
-    let running = Running::new(|_| {}).await;
+    let running = AttackedServer::new(|_| {}).await;
     let mut held = Vec::new();
     for from in [2, 3] {
         for _ in 0..600 {

@@ -1,7 +1,7 @@
 //! Backfills over the API: Airflow's operations in Airflow's shape, and what there is beyond them.
 
 use crate::browser::Browser;
-use crate::fixture::{Answer, Web};
+use crate::fixture::{JsonReply, Web};
 use crate::shapes::{BACKFILL, assert_shape};
 use axum::http::{Method, StatusCode};
 use orch_store::backfill::{due_backfills, pace};
@@ -24,7 +24,7 @@ async fn go(web: &Web) {
     }
 }
 
-async fn put(web: &Web, path: &str) -> Answer {
+async fn put(web: &Web, path: &str) -> JsonReply {
     web.change(Method::PUT, path, &Value::Null).await
 }
 

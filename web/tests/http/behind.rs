@@ -1,7 +1,7 @@
 //! Servers of the bundle under `/serving` and `/catalog`: what they are told of a request, and what they are not.
 
 use crate::browser::Browser;
-use crate::fixture::{Answer, Web};
+use crate::fixture::{JsonReply, Web};
 use axum::http::{HeaderMap, Method, Request, StatusCode, Uri};
 use axum::response::IntoResponse;
 use axum::{Json, Router};
@@ -42,7 +42,7 @@ async fn web_before(behind: &Behind) -> Web {
     web
 }
 
-async fn ask(web: &Web, path: &str, headers: &[(&str, &str)]) -> Answer {
+async fn ask(web: &Web, path: &str, headers: &[(&str, &str)]) -> JsonReply {
     let mut request = Request::builder().uri(path).header("host", "localhost");
     for (name, value) in headers {
         request = request.header(*name, *value);

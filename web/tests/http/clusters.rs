@@ -19,11 +19,11 @@ const PAGE: &str = "/clusters/events";
 const PARTITIONS: [Bounds; 2] =
     [Bounds { partition: 0, first: 10, next: 200 }, Bounds { partition: 1, first: 0, next: 1 }];
 
-type Asked = Arc<Mutex<Vec<ClusterQuestion>>>;
+type QuestionLog = Arc<Mutex<Vec<ClusterQuestion>>>;
 
 /// A cluster with the topic `weather`, and what it was asked.
-fn door() -> (ClusterDoor, Asked) {
-    let asked = Asked::default();
+fn door() -> (ClusterDoor, QuestionLog) {
+    let asked = QuestionLog::default();
     let heard = asked.clone();
     let find = |id: &str| {
         let uri = if id == "events" || id == "inside" { "kafka://127.0.0.1:9092" } else { "postgres://db" };
@@ -68,7 +68,7 @@ fn record(offset: i64) -> RecordRow {
     }
 }
 
-async fn web() -> (Web, Asked) {
+async fn web() -> (Web, QuestionLog) {
     let mut web = Web::new().await;
     let (door, asked) = door();
     web.restart(|config| config.clusters = door);

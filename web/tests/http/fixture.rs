@@ -43,7 +43,7 @@ pub(crate) struct Web {
 }
 
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct JsonReply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
@@ -126,7 +126,7 @@ impl Web {
         assert_eq!(gone.expect("it can be deleted").rows_affected(), 1);
     }
 
-    pub(crate) async fn log_in(&self, name: &str, password: &str) -> Result<String, Answer> {
+    pub(crate) async fn log_in(&self, name: &str, password: &str) -> Result<String, JsonReply> {
         let body = json!({ "username": name, "password": password });
         let answer = self.send(Method::POST, "/auth/token", None, Some(body.to_string())).await;
         match answer.body["access_token"].as_str() {
@@ -135,11 +135,11 @@ impl Web {
         }
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> JsonReply {
         self.send(Method::GET, path, Some(&self.token), None).await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> JsonReply {
         self.send(Method::POST, path, Some(&self.token), Some(body.to_string())).await
     }
 
@@ -177,12 +177,12 @@ impl Web {
         folded.expect("the run is folded");
     }
 
-    pub(crate) async fn post_owned(&self, path: &'static str, body: Value) -> Answer {
+    pub(crate) async fn post_owned(&self, path: &'static str, body: Value) -> JsonReply {
         self.post(path, &body).await
     }
 
     /// Any other method, with or without a body.
-    pub(crate) async fn change(&self, method: Method, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn change(&self, method: Method, path: &str, body: &Value) -> JsonReply {
         let body = if body.is_null() { None } else { Some(body.to_string()) };
         self.send(method, path, Some(&self.token), body).await
     }
@@ -208,7 +208,13 @@ impl Web {
         answer.body["dag_run_id"].as_str().expect("a run id").into()
     }
 
-    pub(crate) async fn send(&self, method: Method, path: &str, token: Option<&str>, body: Option<String>) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<String>,
+    ) -> JsonReply {
         let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -217,10 +223,10 @@ impl Web {
         self.answer(request.body(Body::from(body.unwrap_or_default())).expect("a request")).await
     }
 
-    pub(crate) async fn answer(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn answer(&self, request: Request<Body>) -> JsonReply {
         let Bytes { status, headers, bytes } = self.bytes(request).await;
         let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes)));
-        Answer { status, headers, body }
+        JsonReply { status, headers, body }
     }
 
     /// An answer that may go on for long.

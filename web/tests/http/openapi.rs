@@ -1,6 +1,6 @@
 //! `/openapi.json` against the routes, the answers and the bodies that handlers take.
 
-use crate::fixture::{Answer, Web};
+use crate::fixture::{JsonReply, Web};
 use axum::http::Method;
 use orch_web::rules;
 use serde_json::{Map, Value, json};
@@ -185,7 +185,7 @@ async fn answers_are_as_described() {
 }
 
 /// An answer of a route has the shape that the document says.
-pub(crate) fn is_as_described(document: &Value, (method, route): (&str, &str), answer: &Answer) {
+pub(crate) fn is_as_described(document: &Value, (method, route): (&str, &str), answer: &JsonReply) {
     assert_eq!(answer.status, 200, "{route}: {}", answer.body);
     let schema = &document["paths"][route][method]["responses"]["200"]["content"]["application/json"]["schema"];
     assert!(schema.is_object(), "{route} is not described");

@@ -13,25 +13,25 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const SOON: Duration = Duration::from_secs(5);
 
-pub(crate) struct Running {
+pub(crate) struct TestServer {
     at: SocketAddr,
     stop: CancellationToken,
     server: JoinSet<WebResult<()>>,
 }
 
-impl Running {
-    async fn new(web: &Web) -> Running {
-        Running::with(web, |config| config).await
+impl TestServer {
+    async fn new(web: &Web) -> TestServer {
+        TestServer::with(web, |config| config).await
     }
 
-    pub(crate) async fn with(web: &Web, change: impl FnOnce(WebConfig) -> WebConfig) -> Running {
+    pub(crate) async fn with(web: &Web, change: impl FnOnce(WebConfig) -> WebConfig) -> TestServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let (at, stop) = (listener.local_addr().expect("it is bound"), CancellationToken::new());
         let config = WebConfig { grace: Duration::from_millis(300), ..WebConfig::new(web.database.url()) };
         let config = change(config);
         let mut server = JoinSet::new();
         server.spawn(serve(config, Hints::new(), listener, stop.clone()));
-        Running { at, stop, server }
+        TestServer { at, stop, server }
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {
@@ -57,7 +57,7 @@ pub(crate) const HEALTHZ: &str = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r
 #[tokio::test]
 async fn a_connection_stays_for_the_next_request() {
     let web = Web::new().await;
-    let running = Running::new(&web).await;
+    let running = TestServer::new(&web).await;
     let mut stream = running.connect().await;
     for _ in 0..3 {
         assert!(ask(&mut stream, HEALTHZ).await.starts_with("HTTP/1.1 200"));
@@ -68,7 +68,7 @@ async fn a_connection_stays_for_the_next_request() {
 #[tokio::test]
 async fn a_trigger_over_the_network_works_with_a_token() {
     let web = Web::new().await;
-    let running = Running::new(&web).await;
+    let running = TestServer::new(&web).await;
     let mut stream = running.connect().await;
     let body = r#"{"logical_date": null}"#;
     let request = format!(
@@ -86,7 +86,7 @@ async fn a_trigger_over_the_network_works_with_a_token() {
 #[tokio::test]
 async fn headers_without_end_are_refused() {
     let web = Web::new().await;
-    let running = Running::new(&web).await;
+    let running = TestServer::new(&web).await;
     let mut stream = running.connect().await;
     let long = format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "y".repeat(20_000));
     assert!(ask(&mut stream, &long).await.starts_with("HTTP/1.1 431"));
@@ -98,7 +98,7 @@ async fn headers_without_end_are_refused() {
 #[tokio::test]
 async fn a_request_for_two_hosts_is_refused() {
     let web = Web::new().await;
-    let running = Running::new(&web).await;
+    let running = TestServer::new(&web).await;
     let mut stream = running.connect().await;
     let two = "GET /healthz HTTP/1.1\r\nhost: localhost\r\nhost: evil.example\r\n\r\n";
     assert!(ask(&mut stream, two).await.starts_with("HTTP/1.1 400"));
@@ -108,7 +108,7 @@ async fn a_request_for_two_hosts_is_refused() {
 #[tokio::test]
 async fn stopping_cuts_connections_that_do_not_end() {
     let web = Web::new().await;
-    let running = Running::new(&web).await;
+    let running = TestServer::new(&web).await;
     let (mut idle, mut dawdling) = (running.connect().await, running.connect().await);
     assert!(ask(&mut idle, HEALTHZ).await.starts_with("HTTP/1.1 200"));
     let head =
@@ -123,7 +123,7 @@ async fn stopping_cuts_connections_that_do_not_end() {
 #[tokio::test]
 async fn a_server_shows_itself_while_it_lives() {
     let web = Web::new().await;
-    let running = Running::new(&web).await;
+    let running = TestServer::new(&web).await;
     let mut db = web.db().await;
     let count = "select count(*) from process where role = 'web'";
     let shown = async {

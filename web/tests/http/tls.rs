@@ -1,7 +1,7 @@
 //! The server's own https: by files that may change while it runs, for one version of HTTP and the other.
 
 use crate::fixture::Web;
-use crate::server::{HEALTHZ, Running, SOON, ask};
+use crate::server::{HEALTHZ, SOON, TestServer, ask};
 use orch_web::{Tls, WebConfig};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use std::path::Path;
@@ -28,7 +28,7 @@ fn load(folder: &Path) -> orch_web::WebResult<Tls> {
     Tls::load(&folder.join("cert.pem"), &folder.join("key.pem"))
 }
 
-async fn connect(running: &Running, trusted: &str, version: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
+async fn connect(running: &TestServer, trusted: &str, version: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(trusted.as_bytes()).unwrap()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
@@ -44,7 +44,7 @@ async fn https_is_spoken_with_a_certificate_that_may_change() {
     let (web, folder) = (Web::new().await, TempDir::new().unwrap());
     let first = certify(folder.path());
     let tls = load(folder.path()).unwrap();
-    let running = Running::with(&web, |config| WebConfig { tls: Some(tls), https: true, ..config }).await;
+    let running = TestServer::with(&web, |config| WebConfig { tls: Some(tls), https: true, ..config }).await;
     let mut stream = connect(&running, &first, b"http/1.1").await.expect("it is trusted");
     let answer = ask(&mut stream, HEALTHZ).await;
     assert!(

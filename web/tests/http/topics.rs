@@ -1,7 +1,7 @@
 //! Topics by the API and by page: records go in and come out, in order, and what is secret in them is masked.
 
 use crate::browser::Browser;
-use crate::fixture::{Answer, Web};
+use crate::fixture::{JsonReply, Web};
 use axum::http::Method;
 use orch_store::topic::drop_old_records;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ async fn produce(web: &Web, topic: &str, records: Value) -> Value {
     send(web, Method::POST, &format!("{PATH}/{topic}/records"), &json!({ "records": records }), 201).await
 }
 
-async fn read(web: &Web, topic: &str, query: &str) -> Answer {
+async fn read(web: &Web, topic: &str, query: &str) -> JsonReply {
     web.get(&format!("{PATH}/{topic}/records?{query}")).await
 }
 

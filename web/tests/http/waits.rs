@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 const CHAIN: &str = "/api/orch/v1/dags/chain/trigger";
 
-async fn send(web: &Web, path: &str, key: Option<&str>, body: &Value) -> crate::fixture::Answer {
+async fn send(web: &Web, path: &str, key: Option<&str>, body: &Value) -> crate::fixture::JsonReply {
     let mut request = Request::post(path).header("host", "localhost").header("content-type", "application/json");
     request = request.header("authorization", format!("Bearer {}", web.token));
     if let Some(key) = key {

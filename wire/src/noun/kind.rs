@@ -6,7 +6,7 @@ use crate::timestamp::{Timestamp, moment, moment_schema, rewritten};
 use serde_json::{Value, json};
 
 #[derive(Debug, Clone, Copy)]
-pub enum Kind {
+pub enum FieldKind {
     /// A name, with what is wrong with it in words.
     Name {
         most: usize,
@@ -47,34 +47,36 @@ pub enum Kind {
 
 const NO_TEAMS: &str = "team_name cannot be set when multi_team mode is disabled. Please contact your administrator.";
 
-impl Kind {
+impl FieldKind {
     /// A value that is not null, as it is kept.
     pub(super) fn read(self, value: &Value) -> Result<Value, Problem> {
         match self {
-            Kind::Name { most, pattern, check } => name(value, most, pattern, check),
-            Kind::Text => text(value).map(Value::from),
-            Kind::FilledText => text(value).map(|text| if text.is_empty() { Value::Null } else { text.into() }),
-            Kind::Word { usual } => match text(value)? {
+            FieldKind::Name { most, pattern, check } => name(value, most, pattern, check),
+            FieldKind::Text => text(value).map(Value::from),
+            FieldKind::FilledText => text(value).map(|text| if text.is_empty() { Value::Null } else { text.into() }),
+            FieldKind::Word { usual } => match text(value)? {
                 text if text.trim().is_empty() => Err(Problem::value("it must not be empty")),
                 text => Ok(usual(&text).into()),
             },
-            Kind::OneOf { words } => one_of(value, words).map(Value::from),
-            Kind::Moment => moment(value).map(|at| json!(Timestamp(at))),
-            Kind::Whole { least, most } => whole(value, i64::from(least)..=i64::from(most)),
-            Kind::Flag => flag(value).map(Value::from),
-            Kind::Port => whole(value, 0..=i64::from(u16::MAX)),
-            Kind::AnyText => Ok(value.as_str().map_or_else(|| value.to_string().into(), Value::from)),
-            Kind::Object => object(value),
-            Kind::Team => Err(Problem::value(NO_TEAMS)),
-            Kind::Count | Kind::Names => Err(Problem::new("extra_forbidden", "Extra inputs are not permitted")),
+            FieldKind::OneOf { words } => one_of(value, words).map(Value::from),
+            FieldKind::Moment => moment(value).map(|at| json!(Timestamp(at))),
+            FieldKind::Whole { least, most } => whole(value, i64::from(least)..=i64::from(most)),
+            FieldKind::Flag => flag(value).map(Value::from),
+            FieldKind::Port => whole(value, 0..=i64::from(u16::MAX)),
+            FieldKind::AnyText => Ok(value.as_str().map_or_else(|| value.to_string().into(), Value::from)),
+            FieldKind::Object => object(value),
+            FieldKind::Team => Err(Problem::value(NO_TEAMS)),
+            FieldKind::Count | FieldKind::Names => {
+                Err(Problem::new("extra_forbidden", "Extra inputs are not permitted"))
+            }
         }
     }
 
     /// What null makes of it, where it may be taken away.
     pub(super) fn empty(self) -> Option<Value> {
         match self {
-            Kind::Text | Kind::FilledText | Kind::Port | Kind::Moment => Some(Value::Null),
-            Kind::Object => Some(json!({})),
+            FieldKind::Text | FieldKind::FilledText | FieldKind::Port | FieldKind::Moment => Some(Value::Null),
+            FieldKind::Object => Some(json!({})),
             _ => None,
         }
     }
@@ -82,7 +84,7 @@ impl Kind {
     /// A column as it is answered.
     pub fn shown(self, stored: &Value) -> Value {
         match self {
-            Kind::Moment => rewritten(stored),
+            FieldKind::Moment => rewritten(stored),
             _ => stored.clone(),
         }
     }
@@ -90,22 +92,22 @@ impl Kind {
     /// Without `null`, which the caller adds.
     pub(super) fn schema(self) -> Value {
         match self {
-            Kind::Name { pattern: Some(pattern), .. } => json!({ "type": "string", "pattern": pattern }),
-            Kind::Name { most, .. } => json!({ "type": "string", "minLength": 1, "maxLength": most }),
-            Kind::Word { .. } => json!({ "type": "string", "minLength": 1 }),
-            Kind::Text | Kind::FilledText => json!({ "type": "string" }),
-            Kind::OneOf { words } => json!({ "type": "string", "enum": words }),
-            Kind::Moment => moment_schema().to_value(),
-            Kind::Whole { least, most } => {
+            FieldKind::Name { pattern: Some(pattern), .. } => json!({ "type": "string", "pattern": pattern }),
+            FieldKind::Name { most, .. } => json!({ "type": "string", "minLength": 1, "maxLength": most }),
+            FieldKind::Word { .. } => json!({ "type": "string", "minLength": 1 }),
+            FieldKind::Text | FieldKind::FilledText => json!({ "type": "string" }),
+            FieldKind::OneOf { words } => json!({ "type": "string", "enum": words }),
+            FieldKind::Moment => moment_schema().to_value(),
+            FieldKind::Whole { least, most } => {
                 json!({ "type": "integer", "format": "int32", "minimum": least, "maximum": most })
             }
-            Kind::Count => json!({ "type": "integer", "format": "int64" }),
-            Kind::Flag => json!({ "type": "boolean" }),
-            Kind::Port => json!({ "type": "integer", "format": "uint16", "minimum": 0, "maximum": u16::MAX }),
-            Kind::AnyText => json!({}),
-            Kind::Object => json!({ "type": "string", "contentMediaType": "application/json" }),
-            Kind::Team => json!({ "type": "null", "default": null }),
-            Kind::Names => json!({ "type": "array", "items": { "type": "string" } }),
+            FieldKind::Count => json!({ "type": "integer", "format": "int64" }),
+            FieldKind::Flag => json!({ "type": "boolean" }),
+            FieldKind::Port => json!({ "type": "integer", "format": "uint16", "minimum": 0, "maximum": u16::MAX }),
+            FieldKind::AnyText => json!({}),
+            FieldKind::Object => json!({ "type": "string", "contentMediaType": "application/json" }),
+            FieldKind::Team => json!({ "type": "null", "default": null }),
+            FieldKind::Names => json!({ "type": "array", "items": { "type": "string" } }),
         }
     }
 }
@@ -164,15 +166,21 @@ mod tests {
     #[test]
     fn moments_are_kept_and_shown_in_utc() {
         let sent = json!("2026-11-22T14:00:00+01:00");
-        assert_eq!(Kind::Moment.read(&sent).ok(), Some(json!("2026-11-22T13:00:00Z")));
-        assert_eq!(Kind::Moment.shown(&json!("2026-11-22T13:00:00.5+00:00")), json!("2026-11-22T13:00:00.500000Z"));
-        assert_eq!((Kind::Moment.shown(&Value::Null), Kind::Moment.empty()), (Value::Null, Some(Value::Null)));
-        assert!(Kind::Moment.read(&json!("2026-11-22")).is_err(), "it has no zone");
+        assert_eq!(FieldKind::Moment.read(&sent).ok(), Some(json!("2026-11-22T13:00:00Z")));
+        assert_eq!(
+            FieldKind::Moment.shown(&json!("2026-11-22T13:00:00.5+00:00")),
+            json!("2026-11-22T13:00:00.500000Z")
+        );
+        assert_eq!(
+            (FieldKind::Moment.shown(&Value::Null), FieldKind::Moment.empty()),
+            (Value::Null, Some(Value::Null))
+        );
+        assert!(FieldKind::Moment.read(&json!("2026-11-22")).is_err(), "it has no zone");
     }
 
     #[test]
     fn one_of_some_words_is_never_another_one_and_never_missing() {
-        let kind = Kind::OneOf { words: &["info", "error"] };
+        let kind = FieldKind::OneOf { words: &["info", "error"] };
         assert_eq!(kind.read(&json!("error")).ok(), Some(json!("error")));
         for other in [json!("Error"), json!(""), json!(1)] {
             assert!(kind.read(&other).is_err(), "{other}");

@@ -1,6 +1,6 @@
 //! What `/openapi.json` says of a noun.
 
-use super::{AppearsIn, Field, Kind, Noun, Patch};
+use super::{AppearsIn, Field, FieldKind, Noun, Patch};
 use serde_json::{Map, Value, json};
 
 impl Noun {
@@ -42,7 +42,7 @@ impl Noun {
 impl Field {
     fn described(&self, is_nullable: bool) -> Value {
         let mut schema = self.kind.schema();
-        if is_nullable && !matches!(self.kind, Kind::Team) {
+        if is_nullable && !matches!(self.kind, FieldKind::Team) {
             if let Some(kinds) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {
                 kinds.push(json!({ "type": "null" }));
             } else if let Some(of) = schema.get("type").cloned() {
@@ -57,11 +57,12 @@ impl Field {
 
     /// The rules for what is sent are not those for what is answered.
     fn answered(&self) -> Value {
-        let is_there = matches!(self.kind, Kind::Name { .. } | Kind::Flag | Kind::Count | Kind::OneOf { .. });
+        let is_there =
+            matches!(self.kind, FieldKind::Name { .. } | FieldKind::Flag | FieldKind::Count | FieldKind::OneOf { .. });
         let is_nullable = !self.is_required && !is_there;
         let mut schema = match self.kind {
-            Kind::Team | Kind::AnyText => json!({ "type": ["string", "null"] }),
-            Kind::Moment => json!({ "type": ["string", "null"], "format": "date-time" }),
+            FieldKind::Team | FieldKind::AnyText => json!({ "type": ["string", "null"] }),
+            FieldKind::Moment => json!({ "type": ["string", "null"], "format": "date-time" }),
             _ => self.described(is_nullable),
         };
         if let Some(schema) = schema.as_object_mut() {

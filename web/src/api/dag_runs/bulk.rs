@@ -2,7 +2,7 @@
 
 use super::change::{DAGRunPatchBody, remove};
 use super::find;
-use crate::api::bulk::{Changed, Entity, Kind, Request, named};
+use crate::api::bulk::{BulkActionType, Changed, Entity, Request, named};
 use crate::extract::RunPath;
 use crate::refusal::Refusal;
 use axum::http::StatusCode;
@@ -35,14 +35,14 @@ impl Entity for RunEntity {
 }
 
 impl Changed for RunEntity {
-    async fn change(&self, of: &Request<'_>, db: &mut PgConnection, kind: Kind) -> Result<String, Refusal> {
-        if kind == Kind::Create {
+    async fn change(&self, of: &Request<'_>, db: &mut PgConnection, kind: BulkActionType) -> Result<String, Refusal> {
+        if kind == BulkActionType::Create {
             let text = "runs are not created in bulk: trigger them one by one";
             return Err(Refusal::plain(StatusCode::METHOD_NOT_ALLOWED, text));
         }
         let path = path(of.names.get("dag_id"), self.dag_id.as_deref(), &self.dag_run_id)?;
         let run = find(db, &path).await?;
-        if kind == Kind::Delete {
+        if kind == BulkActionType::Delete {
             remove(of.app, db, of.actor, &run).await?;
         } else {
             let mut tx = db.begin().await.map_err(StoreError::from)?;

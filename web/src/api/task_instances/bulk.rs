@@ -1,8 +1,8 @@
 //! `PATCH …/taskInstances`: many task instances marked or written on by one request.
 
 use super::mark::{PatchTaskInstanceBody, Reach, carry_out};
-use super::meant::{Target, Wish, meant};
-use crate::api::bulk::{Changed, Entity, Kind, Request, named};
+use super::meant::{Target, TaskInstancePatch, meant};
+use crate::api::bulk::{BulkActionType, Changed, Entity, Request, named};
 use crate::extract::{RunPath, no_such_instance};
 use crate::refusal::Refusal;
 use axum::http::StatusCode;
@@ -44,7 +44,7 @@ body! {
 pub(crate) struct InstanceEntity {
     place: Place,
     /// Nothing is wished of what is created or deleted.
-    wish: Option<Wish>,
+    wish: Option<TaskInstancePatch>,
 }
 
 impl From<BulkTaskInstanceBody> for InstanceEntity {
@@ -69,7 +69,7 @@ impl Entity for InstanceEntity {
 }
 
 impl Changed for InstanceEntity {
-    async fn change(&self, of: &Request<'_>, db: &mut PgConnection, _: Kind) -> Result<String, Refusal> {
+    async fn change(&self, of: &Request<'_>, db: &mut PgConnection, _: BulkActionType) -> Result<String, Refusal> {
         let place = &self.place;
         let Some(wish) = &self.wish else {
             let text = "task instances come and go with their run: clear them, or delete the run";

@@ -1,7 +1,7 @@
 //! `PATCH …/taskInstances/{task_id}` and `…/taskGroupInstances/{group_id}`: somebody says how instances ended, or writes a
 //! note on them; with `dry_run`, which those would be.
 
-use super::meant::{Meant, Note, Target, Wish, meant};
+use super::meant::{InstancesOfRun, Note, Target, TaskInstancePatch, meant};
 use super::{Instance, OfRun, TaskInstancePage, rows_of};
 use crate::api::dag_runs::tell;
 use crate::extract::{Actor, Names, Query, RunPath, Typed};
@@ -64,12 +64,12 @@ body! {
 
 impl PatchTaskInstanceBody {
     /// An empty mask names all fields.
-    pub(super) fn wish<S: AsRef<str>>(self, mask: &[S]) -> Result<Wish, Problem> {
+    pub(super) fn wish<S: AsRef<str>>(self, mask: &[S]) -> Result<TaskInstancePatch, Problem> {
         let note = self.note.0.filter(|_| counts(mask, "note")).map(|note| Note(note.map(|note| note.0)));
         if self.new_state.is_none() && note.is_none() && mask.is_empty() {
             return Err(unlike("None"));
         }
-        Ok(Wish {
+        Ok(TaskInstancePatch {
             state: self.new_state.map(|state| state.0).filter(|_| counts(mask, "new_state")),
             note,
             upstream: self.reach.include_upstream.unwrap_or(false),
@@ -111,7 +111,7 @@ pub(crate) async fn dry_run(
     shown(&app, &mut db, &meant).await.map(Json)
 }
 
-fn wish(query: &Query, body: PatchTaskInstanceBody) -> Result<Wish, Refusal> {
+fn wish(query: &Query, body: PatchTaskInstanceBody) -> Result<TaskInstancePatch, Refusal> {
     Ok(body.wish(&query.all("update_mask").collect::<Vec<_>>()).map_err(|problem| problem.below("body"))?)
 }
 
@@ -135,8 +135,8 @@ pub(crate) async fn carry_out(
     app: &App,
     tx: &mut PgConnection,
     actor: &Actor,
-    meant: &[Meant],
-    wish: &Wish,
+    meant: &[InstancesOfRun],
+    wish: &TaskInstancePatch,
 ) -> Result<(), Refusal> {
     for (run, instances) in meant {
         if let Some(state) = wish.state {
@@ -220,7 +220,7 @@ async fn mark(
     }
 }
 
-async fn shown(app: &App, db: &mut PgConnection, meant: &[Meant]) -> Result<TaskInstancePage, Refusal> {
+async fn shown(app: &App, db: &mut PgConnection, meant: &[InstancesOfRun]) -> Result<TaskInstancePage, Refusal> {
     let mut page = TaskInstancePage::default();
     for (run, instances) in meant {
         let version = app.versions.get(db, run.version).await?;

@@ -23,7 +23,7 @@ const MOST_RUNS: i64 = 100;
 /// A change of task instances: a state, a note, or both.
 #[derive(Debug, Clone, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "the fields are Airflow's")]
-pub(crate) struct Wish {
+pub(crate) struct TaskInstancePatch {
     /// How they ended; `None`: nothing is said of that.
     pub(crate) state: Option<TaskState>,
     pub(crate) note: Option<Note>,
@@ -47,9 +47,9 @@ pub(super) enum Target {
 }
 
 /// A run with those of its instances that are meant.
-pub(crate) type Meant = (RunDetails, Vec<(TaskIdx, i32)>);
+pub(crate) type InstancesOfRun = (RunDetails, Vec<(TaskIdx, i32)>);
 
-impl Wish {
+impl TaskInstancePatch {
     /// Nothing would change of an instance in that state.
     fn is_met(&self, state: TaskState) -> bool {
         self.note.is_none() && self.state.is_none_or(|wished| wished == state)
@@ -61,8 +61,8 @@ pub(super) async fn meant(
     app: &App,
     db: &mut PgConnection,
     (path, target): (&RunPath, &Target),
-    wish: &Wish,
-) -> Result<Vec<Meant>, Refusal> {
+    wish: &TaskInstancePatch,
+) -> Result<Vec<InstancesOfRun>, Refusal> {
     if let Target::Task(task_id, Some(index)) = target {
         // It must be there.
         one_instance(app, TaskPath { run: path.clone(), task_id: task_id.clone() }, *index).await?;
@@ -94,7 +94,7 @@ async fn in_run(
     db: &mut PgConnection,
     run: &RunDetails,
     (path, target): (&RunPath, &Target),
-    wish: &Wish,
+    wish: &TaskInstancePatch,
 ) -> Result<Vec<(TaskIdx, i32)>, Refusal> {
     let mut versions = app.versions.clone();
     let gone = || crate::extract::no_such_run(&run.dag_id, &run.run_id);
@@ -154,7 +154,7 @@ fn missing(path: &RunPath, target: &Target) -> Refusal {
 }
 
 /// The tasks, and what is asked for above and below them, in the order of the DAG.
-fn related(plan: &Plan, seeds: &[TaskIdx], wish: &Wish) -> BTreeSet<TaskIdx> {
+fn related(plan: &Plan, seeds: &[TaskIdx], wish: &TaskInstancePatch) -> BTreeSet<TaskIdx> {
     let mut found = relatives(plan, seeds, wish.upstream, wish.downstream);
     found.extend(seeds);
     found

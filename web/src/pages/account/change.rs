@@ -1,6 +1,6 @@
 //! What people do to their own account. A password is changed by whoever knows the old one; a token is shown once.
 
-use super::{Ended, LIFETIMES, page};
+use super::{AccountNotices, LIFETIMES, page};
 use crate::auth::{FreshToken, Password, Session, is_wrong_login};
 use crate::extract::{Actor, Form, Names, Peer};
 use crate::pages::{Shell, see_other};
@@ -33,7 +33,7 @@ pub(crate) async fn password(
     let name = session.caller.name.clone();
     let (old, new) = (Password::new(text("old")), Password::new(text("new")));
     let refused = async |status, words: String| {
-        let ended = Ended { password: Some(words), ..Ended::default() };
+        let ended = AccountNotices { password: Some(words), ..AccountNotices::default() };
         page(&app, shell.clone(), &session, status, (ended, "")).await
     };
     if text("new") != text("again") {
@@ -82,7 +82,7 @@ pub(crate) async fn password(
     tx.commit().await.map_err(StoreError::from)?;
     drop(db);
     app.auth.changed(&name);
-    let ended = Ended { password_is_new: true, ..Ended::default() };
+    let ended = AccountNotices { password_is_new: true, ..AccountNotices::default() };
     page(&app, shell.clone(), &session, StatusCode::OK, (ended, "")).await
 }
 
@@ -127,7 +127,7 @@ pub(crate) async fn add(
         return Err(Refusal::bad_request("`scope` is none of the choices"));
     };
     let refused = async |status, words: String| {
-        let ended = Ended { token: Some(words), ..Ended::default() };
+        let ended = AccountNotices { token: Some(words), ..AccountNotices::default() };
         page(&app, shell.clone(), &session, status, (ended, token_name)).await
     };
     if token_name.is_empty() || token_name.chars().count() > MOST_NAME_CHARS {
@@ -147,7 +147,7 @@ pub(crate) async fn add(
             tx.commit().await.map_err(StoreError::from)?;
             drop(db);
             let fresh_is_for_queries = scope == TokenScope::Serving;
-            let ended = Ended { fresh: Some(fresh.text), fresh_is_for_queries, ..Ended::default() };
+            let ended = AccountNotices { fresh: Some(fresh.text), fresh_is_for_queries, ..AccountNotices::default() };
             page(&app, shell.clone(), &session, StatusCode::OK, (ended, "")).await
         }
         AddToken::Taken => refused(StatusCode::CONFLICT, format!("There is a token `{token_name}` already.")).await,

@@ -1,6 +1,6 @@
 //! `/assets/{asset_id}`: who makes an asset and who waits for it, its updates, and where its data came from.
 
-use super::lineage::{self, Known};
+use super::lineage::{self, LineageGraph};
 use super::lines::{CheckLine, EdgeLine, EventLine};
 use super::{fresh, href};
 use crate::api::assets::{find, producer};
@@ -87,7 +87,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> 
             );
             (parts::ago(since, shell.now), last)
         }),
-        drawing: Known::read(&mut db).await?.near(&app, &mut db, &row.uri, STEPS, shell.now).await?,
+        drawing: LineageGraph::read(&mut db).await?.near(&app, &mut db, &row.uri, STEPS, shell.now).await?,
         lineage_href: lineage::href(&row.uri),
         events: events.into_iter().map(|event| EventLine::new(event, &runs, shell.now)).collect(),
         edges: edges.into_iter().map(|edge| EdgeLine::new(edge, shell.now)).collect(),

@@ -6,10 +6,10 @@ pub(in crate::pages) mod map;
 use super::fresh;
 use crate::extract::Query;
 use crate::graph::Flow::Right;
-use crate::pages::dag::graph::drawing::{Drawing, Shown, laid_out};
+use crate::pages::dag::graph::drawing::{Drawing, DrawnNode, laid_out};
 use crate::pages::home::task_href;
 use crate::pages::{Shell, encoded, html, streams};
-use crate::parts::{self, Now, dag_href};
+use crate::parts::{self, ZonedNow, dag_href};
 use crate::refusal::Refusal;
 use crate::state::{App, Inner};
 use askama::Template;
@@ -51,16 +51,16 @@ const MOST_NAMES: usize = 1_000;
 const REACHES: [(&str, Reach); 3] = [("both", Reach::Both), ("up", Reach::Up), ("down", Reach::Down)];
 
 /// What is known of all data.
-pub(in crate::pages) struct Known {
+pub(in crate::pages) struct LineageGraph {
     map: Map,
     streams: Vec<StreamRow>,
 }
 
-impl Known {
-    pub(in crate::pages) async fn read(db: &mut PgConnection) -> Result<Known, Refusal> {
+impl LineageGraph {
+    pub(in crate::pages) async fn read(db: &mut PgConnection) -> Result<LineageGraph, Refusal> {
         let flows = flows(db, RECENT).await?;
         let streams = find_streams(db, &Search::default()).await?.rows;
-        Ok(Known { map: Map::of(&flows, &streams), streams })
+        Ok(LineageGraph { map: Map::of(&flows, &streams), streams })
     }
 
     /// A picture of what is that many steps from some data; none if nothing is, or too much.
@@ -70,7 +70,7 @@ impl Known {
         db: &mut PgConnection,
         uri: &str,
         steps: usize,
-        now: Now,
+        now: ZonedNow,
     ) -> Result<Option<Drawing>, Refusal> {
         let here = BTreeSet::from([Thing::data(uri)]);
         draw(app, db, &self.map.around(&here, Reach::Both, steps), &here, &self.streams, now).await
@@ -88,7 +88,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let (word, reach) = REACHES.into_iter().find(|(word, _)| *word == asked).unwrap_or(REACHES[0]);
     query.finish()?;
     let mut db = app.pages().await?;
-    let known = Known::read(&mut db).await?;
+    let known = LineageGraph::read(&mut db).await?;
     let mut here = known.map.called(&of);
     if here.is_empty() && !of.is_empty() {
         let named = ASSETS.rows(&mut db, &Search::default().and(by::NAME.is(&of)).page(0, 10)).await?;
@@ -145,7 +145,7 @@ async fn draw(
     map: &Map,
     here: &BTreeSet<Thing>,
     rows: &[StreamRow],
-    now: Now,
+    now: ZonedNow,
 ) -> Result<Option<Drawing>, Refusal> {
     if map.things().is_empty() || map.things().len() > MOST_THINGS {
         return Ok(None);
@@ -169,7 +169,7 @@ async fn draw(
                 None => (None, parts::short(dag_id, MOST_DETAIL).into_owned(), page),
             },
         };
-        shown.push(Shown { state, detail, href: page.unwrap_or_else(|| href(&thing.name())) });
+        shown.push(DrawnNode { state, detail, href: page.unwrap_or_else(|| href(&thing.name())) });
     }
     let details = things.iter().zip(&shown).map(|(thing, shown)| (*thing, shown.detail.clone())).collect();
     let chosen = things.iter().position(|thing| here.len() == 1 && here.contains(*thing));
@@ -212,7 +212,7 @@ async fn last_tasks<'a>(
 fn of_data(
     uri: &str,
     row: Option<&AssetRow>,
-    now: Now,
+    now: ZonedNow,
     page: Option<String>,
 ) -> (Option<TaskState>, String, Option<String>) {
     let kind = match uri.split_once("://").map_or("", |(scheme, _)| scheme) {

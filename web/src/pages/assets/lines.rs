@@ -2,7 +2,7 @@
 
 use crate::pages::encoded;
 use crate::pages::home::task_href;
-use crate::parts::{self, Now, dag_href};
+use crate::parts::{self, ZonedNow, dag_href};
 use orch_spec::asset::{CheckOutcome, CheckResult};
 use orch_store::asset::{CheckRow, Edge, EventRow, Finding, TriggeredRun};
 use orch_store::progress::thousands;
@@ -57,7 +57,7 @@ const MOST_EXTRA: usize = 200;
 const MOST_SAMPLE: usize = 160;
 
 impl EventLine {
-    pub(crate) fn new(row: EventRow, runs: &[TriggeredRun], now: Now) -> EventLine {
+    pub(crate) fn new(row: EventRow, runs: &[TriggeredRun], now: ZonedNow) -> EventLine {
         let mine = runs.iter().filter(|run| run.event == row.id);
         let run_href = |dag_id: &str, run_id: &str| format!("{}/runs/{}", dag_href(dag_id), encoded(run_id));
         let runs = mine.map(|run| (run.dag_id.clone(), run_href(&run.dag_id, &run.run_id))).collect();
@@ -107,7 +107,7 @@ fn counted(found: &CheckResult) -> String {
 
 impl CheckLine {
     /// One for each check, by its results newest first; what broke last comes first.
-    pub(crate) fn all(rows: &[CheckRow], now: Now) -> Vec<CheckLine> {
+    pub(crate) fn all(rows: &[CheckRow], now: ZonedNow) -> Vec<CheckLine> {
         let mut names: Vec<&str> = Vec::new();
         for row in rows {
             if !names.contains(&row.result.name.as_str()) {
@@ -120,7 +120,7 @@ impl CheckLine {
         lines
     }
 
-    fn new<'a>(mut rows: impl Iterator<Item = &'a CheckRow> + Clone, now: Now) -> Option<CheckLine> {
+    fn new<'a>(mut rows: impl Iterator<Item = &'a CheckRow> + Clone, now: ZonedNow) -> Option<CheckLine> {
         let outcomes = rows.clone().map(|row| row.result.outcome);
         let last = rows.next()?;
         let found = &last.result;
@@ -139,7 +139,7 @@ impl CheckLine {
 }
 
 impl EdgeLine {
-    pub(crate) fn new(edge: Edge, now: Now) -> EdgeLine {
+    pub(crate) fn new(edge: Edge, now: ZonedNow) -> EdgeLine {
         let run_href = format!("{}/runs/{}", dag_href(&edge.dag_id), encoded(&edge.run_id));
         EdgeLine {
             task: (format!("{}.{}", edge.dag_id, edge.task_id), task_href(&run_href, &edge.task_id, edge.map_index)),

@@ -1,6 +1,6 @@
 //! What the form of a connection sends.
 
-use super::edit::{Ended, Wish, page, saved};
+use super::edit::{ConnectionForm, ConnectionNotice, page, saved};
 use super::kinds;
 use crate::api::kept::{save, stored};
 use crate::extract::{Actor, Form, Query};
@@ -19,15 +19,15 @@ use orch_store::kept::Columns;
 use serde_json::{Map, Value, json};
 
 /// The form, and what is wrong with it.
-struct Sent {
-    wish: Wish,
+struct ConnectionSubmission {
+    wish: ConnectionForm,
     /// `None`: the one that is stored stays.
     password: Option<Value>,
     problem: Option<String>,
 }
 
-impl Sent {
-    fn of(form: &Form, own_id: &str) -> Sent {
+impl ConnectionSubmission {
+    fn of(form: &Form, own_id: &str) -> ConnectionSubmission {
         let text = |name: &str| form.text(name).unwrap_or_default().trim().to_string();
         let id = if own_id.is_empty() { text("id") } else { own_id.to_string() };
         let mut problem = None;
@@ -74,7 +74,7 @@ impl Sent {
             "" => None,
             password => Some(password.into()),
         };
-        let wish = Wish {
+        let wish = ConnectionForm {
             id,
             conn_type,
             description: text("description"),
@@ -85,12 +85,12 @@ impl Sent {
             extra,
             broken_extra,
         };
-        Sent { wish, password, problem }
+        ConnectionSubmission { wish, password, problem }
     }
 
     fn columns(&self) -> Columns {
         let part = |text: &String| json!(Some(text).filter(|text| !text.is_empty()));
-        let Wish { conn_type, description, host, login, schema, port, extra, .. } = &self.wish;
+        let ConnectionForm { conn_type, description, host, login, schema, port, extra, .. } = &self.wish;
         let mut columns = vec![
             ("conn_type", json!(conn_type)),
             ("description", part(description)),
@@ -105,9 +105,9 @@ impl Sent {
     }
 
     /// To be shown again, without any secret that was typed.
-    fn shown(self) -> Wish {
+    fn shown(self) -> ConnectionForm {
         let typed = Reached { extra: self.wish.extra, host: Some(self.wish.host), ..Reached::default() }.masked();
-        Wish { extra: typed.extra, host: typed.host.unwrap_or_default(), ..self.wish }
+        ConnectionForm { extra: typed.extra, host: typed.host.unwrap_or_default(), ..self.wish }
     }
 }
 
@@ -120,19 +120,19 @@ pub(crate) async fn submit(
     form: Form,
 ) -> Result<Response, Refusal> {
     let own_id = query.text("id").unwrap_or_default();
-    let sent = Sent::of(&form, own_id);
+    let sent = ConnectionSubmission::of(&form, own_id);
     let row = match own_id {
         "" => None,
         id => Some(stored::<Kept>(&app, id).await?),
     };
     if let Some(problem) = sent.problem.clone() {
-        return page(&app, shell, row.as_ref(), sent.shown(), Some(Ended::Problem(problem)));
+        return page(&app, shell, row.as_ref(), sent.shown(), Some(ConnectionNotice::Problem(problem)));
     }
     let id = sent.wish.id.clone();
-    let new = orch_wire::Sent { name: id.clone(), columns: sent.columns() };
+    let new = orch_wire::NounBody { name: id.clone(), columns: sent.columns() };
     match save::<Kept>(&app, &actor, row.is_none(), new).await {
         Ok((_, dropped)) if !dropped.is_empty() => {
-            return saved(&app, shell, &id, Some(Ended::Dropped(dropped.join(", ")))).await;
+            return saved(&app, shell, &id, Some(ConnectionNotice::Dropped(dropped.join(", ")))).await;
         }
         Ok(_) => {}
         Err(refusal @ (Refusal::Taken(_) | Refusal::Plain { status: StatusCode::CONFLICT, .. })) => {
@@ -140,7 +140,7 @@ pub(crate) async fn submit(
                 Refusal::Taken(_) => format!("There is a connection `{id}` already."),
                 other => other.words(),
             };
-            return page(&app, shell, row.as_ref(), sent.shown(), Some(Ended::Problem(words)));
+            return page(&app, shell, row.as_ref(), sent.shown(), Some(ConnectionNotice::Problem(words)));
         }
         Err(refusal) => return Err(refusal),
     }
@@ -151,10 +151,10 @@ pub(crate) async fn submit(
     Ok(see_other("/connections"))
 }
 
-async fn tried(app: &App, id: &str) -> Result<Ended, Refusal> {
+async fn tried(app: &App, id: &str) -> Result<ConnectionNotice, Refusal> {
     let record = stored::<Kept>(app, id).await?;
     Ok(match try_connection(&open(&record, &app.config.keys)?, &app.config.reach).await {
-        Ok(words) => Ended::Tried(true, words),
-        Err(words) => Ended::Tried(false, words),
+        Ok(words) => ConnectionNotice::Tried(true, words),
+        Err(words) => ConnectionNotice::Tried(false, words),
     })
 }

@@ -2,7 +2,7 @@
 //! the page: an empty field leaves the one that is stored. In `extra` secrets stand as `***`, and stay what they are while
 //! they stand so.
 
-use super::kinds::{self, Extra, KINDS, Kind};
+use super::kinds::{self, ConnectionFieldLabels, Extra, KINDS};
 use crate::api::kept::stored;
 use crate::extract::Query;
 use crate::pages::kept::Pages;
@@ -27,18 +27,18 @@ struct EditPage {
     id: String,
     href: String,
     delete_href: String,
-    kind: Kind,
-    wish: Wish,
+    kind: ConnectionFieldLabels,
+    wish: ConnectionForm,
     has_password: bool,
     /// A line for each field that the type has there.
     extras: Vec<(Extra, String)>,
     may_try: bool,
     has_key: bool,
-    ended: Option<Ended>,
+    ended: Option<ConnectionNotice>,
 }
 
 /// What became of the form.
-pub(super) enum Ended {
+pub(super) enum ConnectionNotice {
     Problem(String),
     /// It was saved, and these secrets belonged to the place it led to before.
     Dropped(String),
@@ -48,7 +48,7 @@ pub(super) enum Ended {
 
 /// What the form holds.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Wish {
+pub(super) struct ConnectionForm {
     pub(super) id: String,
     pub(super) conn_type: String,
     pub(super) description: String,
@@ -61,9 +61,9 @@ pub(super) struct Wish {
     pub(super) broken_extra: Option<String>,
 }
 
-impl Wish {
-    fn of(shown: Connection) -> Wish {
-        Wish {
+impl ConnectionForm {
+    fn of(shown: Connection) -> ConnectionForm {
+        ConnectionForm {
             id: shown.id,
             conn_type: shown.conn_type,
             description: shown.description.unwrap_or_default(),
@@ -77,7 +77,7 @@ impl Wish {
     }
 
     /// What has no line of its own, as JSON.
-    fn rest(&self, kind: &Kind) -> String {
+    fn rest(&self, kind: &ConnectionFieldLabels) -> String {
         if let Some(broken) = &self.broken_extra {
             return broken.clone();
         }
@@ -93,15 +93,20 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         Some(id) => saved(&app, shell, id, None).await,
         None => {
             let conn_type = query.text("type").unwrap_or_default().to_string();
-            page(&app, shell, None, Wish { conn_type, ..Wish::default() }, None)
+            page(&app, shell, None, ConnectionForm { conn_type, ..ConnectionForm::default() }, None)
         }
     }
 }
 
 /// One that is there, as it is stored.
-pub(super) async fn saved(app: &App, shell: Shell, id: &str, ended: Option<Ended>) -> Result<Response, Refusal> {
+pub(super) async fn saved(
+    app: &App,
+    shell: Shell,
+    id: &str,
+    ended: Option<ConnectionNotice>,
+) -> Result<Response, Refusal> {
     let row = stored::<Kept>(app, id).await?;
-    let wish = Wish::of(Kept::visible(&row, &app.config.keys, true));
+    let wish = ConnectionForm::of(Kept::visible(&row, &app.config.keys, true));
     page(app, shell, Some(&row), wish, ended)
 }
 
@@ -110,14 +115,14 @@ pub(super) fn page(
     app: &App,
     shell: Shell,
     row: Option<&Record>,
-    wish: Wish,
-    ended: Option<Ended>,
+    wish: ConnectionForm,
+    ended: Option<ConnectionNotice>,
 ) -> Result<Response, Refusal> {
     let kind = kinds::of(&wish.conn_type);
     let id = row.map_or_else(String::new, |row| row.name().into());
     let value = |extra: &Extra| wish.extra.get(extra.name).and_then(Value::as_str).unwrap_or_default().to_string();
     let status = match &ended {
-        Some(Ended::Problem(_)) => StatusCode::UNPROCESSABLE_ENTITY,
+        Some(ConnectionNotice::Problem(_)) => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::OK,
     };
     let page = EditPage {

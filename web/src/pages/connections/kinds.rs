@@ -11,7 +11,7 @@ pub(super) struct Extra {
 
 /// How a type calls the parts; an empty name: it has no use for that one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kind {
+pub(super) struct ConnectionFieldLabels {
     pub(super) conn_type: &'static str,
     pub(super) label: &'static str,
     pub(super) host: &'static str,
@@ -27,7 +27,7 @@ const fn extra(name: &'static str, label: &'static str, placeholder: &'static st
 }
 
 /// All parts as Airflow calls them.
-const PLAIN: Kind = Kind {
+const PLAIN: ConnectionFieldLabels = ConnectionFieldLabels {
     conn_type: "",
     label: "",
     host: "Host",
@@ -38,18 +38,23 @@ const PLAIN: Kind = Kind {
     extras: &[],
 };
 
-const DATABASE: Kind = Kind { schema: "Database", ..PLAIN };
+const DATABASE: ConnectionFieldLabels = ConnectionFieldLabels { schema: "Database", ..PLAIN };
 
-pub(super) const KINDS: [Kind; 13] = [
-    Kind {
+pub(super) const KINDS: [ConnectionFieldLabels; 13] = [
+    ConnectionFieldLabels {
         conn_type: "postgres",
         label: "Postgres",
         extras: &[extra("sslmode", "TLS", "prefer, require, verify-full")],
         ..DATABASE
     },
-    Kind { conn_type: "mysql", label: "MySQL", extras: &[extra("charset", "Character set", "utf8mb4")], ..DATABASE },
-    Kind { conn_type: "http", label: "HTTP", schema: "Protocol", ..PLAIN },
-    Kind {
+    ConnectionFieldLabels {
+        conn_type: "mysql",
+        label: "MySQL",
+        extras: &[extra("charset", "Character set", "utf8mb4")],
+        ..DATABASE
+    },
+    ConnectionFieldLabels { conn_type: "http", label: "HTTP", schema: "Protocol", ..PLAIN },
+    ConnectionFieldLabels {
         conn_type: "aws",
         label: "AWS, S3",
         host: "",
@@ -63,7 +68,7 @@ pub(super) const KINDS: [Kind; 13] = [
             extra("role_arn", "Role", "arn:aws:iam::…"),
         ],
     },
-    Kind {
+    ConnectionFieldLabels {
         conn_type: "kafka",
         label: "Kafka",
         host: "",
@@ -76,7 +81,7 @@ pub(super) const KINDS: [Kind; 13] = [
         ],
         ..PLAIN
     },
-    Kind {
+    ConnectionFieldLabels {
         conn_type: "iceberg",
         label: "Iceberg REST catalog",
         host: "Address",
@@ -91,18 +96,30 @@ pub(super) const KINDS: [Kind; 13] = [
             extra("scope", "Scope", "catalog"),
         ],
     },
-    Kind {
+    ConnectionFieldLabels {
         conn_type: "sftp",
         label: "SFTP",
         schema: "",
         extras: &[extra("key_file", "Key file", "on the worker: /run/secrets/id_ed25519")],
         ..PLAIN
     },
-    Kind { conn_type: "ftp", label: "FTP", schema: "", ..PLAIN },
-    Kind { conn_type: "smtp", label: "Mail", schema: "", extras: &[extra("from_email", "From", "")], ..PLAIN },
-    Kind { conn_type: "redis", label: "Redis", schema: "", extras: &[extra("db", "Number", "0")], ..PLAIN },
-    Kind { conn_type: "mssql", label: "SQL Server", ..DATABASE },
-    Kind {
+    ConnectionFieldLabels { conn_type: "ftp", label: "FTP", schema: "", ..PLAIN },
+    ConnectionFieldLabels {
+        conn_type: "smtp",
+        label: "Mail",
+        schema: "",
+        extras: &[extra("from_email", "From", "")],
+        ..PLAIN
+    },
+    ConnectionFieldLabels {
+        conn_type: "redis",
+        label: "Redis",
+        schema: "",
+        extras: &[extra("db", "Number", "0")],
+        ..PLAIN
+    },
+    ConnectionFieldLabels { conn_type: "mssql", label: "SQL Server", ..DATABASE },
+    ConnectionFieldLabels {
         conn_type: "spark",
         label: "Spark",
         host: "Master",
@@ -115,7 +132,7 @@ pub(super) const KINDS: [Kind; 13] = [
         ],
         ..PLAIN
     },
-    Kind {
+    ConnectionFieldLabels {
         conn_type: "spark_connect",
         label: "Spark Connect",
         login: "User",
@@ -127,6 +144,6 @@ pub(super) const KINDS: [Kind; 13] = [
 ];
 
 /// What the form asks for.
-pub(super) fn of(conn_type: &str) -> Kind {
+pub(super) fn of(conn_type: &str) -> ConnectionFieldLabels {
     KINDS.into_iter().find(|kind| kind.conn_type == conn_type).unwrap_or(PLAIN)
 }

@@ -2,7 +2,7 @@
 
 use crate::api::kept::{add, change};
 use crate::extract::{Actor, Form, Query};
-use crate::pages::import::{self, Done, Imported, Takes, Wish, ask};
+use crate::pages::import::{self, ImportForm, ImportReport, Imported, Takes, ask};
 use crate::pages::{Shell, attachment};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -15,7 +15,7 @@ use orch_sdk::task::Connection as Reached;
 use orch_spec::ids::ConnectionId;
 use orch_store::connection::columns;
 use orch_store::kept::{self, CONNECTION, Columns, MOST_KEPT};
-use orch_wire::Sent;
+use orch_wire::NounBody;
 use serde_json::json;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ pub(crate) async fn import(
     shell: Shell,
     form: Form,
 ) -> Result<Response, Refusal> {
-    import::import::<Connections>(&app, &actor, shell, Wish::of(&form)).await
+    import::import::<Connections>(&app, &actor, shell, ImportForm::of(&form)).await
 }
 
 struct Connections;
@@ -45,7 +45,7 @@ impl Takes for Connections {
     const WHAT: &'static Imported = &WHAT;
     type All = BTreeMap<String, Reached>;
 
-    fn read(wish: &Wish) -> Result<Self::All, String> {
+    fn read(wish: &ImportForm) -> Result<Self::All, String> {
         let all = wish.document().connections().map_err(|error| error.to_string())?;
         for (id, connection) in &all {
             ConnectionId::new(id).map_err(|error| error.to_string())?;
@@ -62,15 +62,15 @@ impl Takes for Connections {
         actor: &Actor,
         all: Self::All,
         overwrites: bool,
-    ) -> Result<Done, Refusal> {
-        let mut done = Done::default();
+    ) -> Result<ImportReport, Refusal> {
+        let mut done = ImportReport::default();
         for (id, mut new) in all {
             let is_there = kept::get(tx, &CONNECTION, &id).await?.is_some();
             if is_there && !overwrites {
                 done.kept.push(id);
             } else if is_there {
                 let (_, dropped) =
-                    change::<Kept>(app, tx, actor, Sent { name: id.clone(), columns: sent(&new) }).await?;
+                    change::<Kept>(app, tx, actor, NounBody { name: id.clone(), columns: sent(&new) }).await?;
                 if !dropped.is_empty() {
                     done.without_secrets.push(id.clone());
                 }
@@ -79,7 +79,7 @@ impl Takes for Connections {
                 if leave_out_masks(&mut new) {
                     done.without_secrets.push(id.clone());
                 }
-                add::<Kept>(app, tx, actor, Sent { name: id.clone(), columns: sent(&new) }).await?;
+                add::<Kept>(app, tx, actor, NounBody { name: id.clone(), columns: sent(&new) }).await?;
                 done.added.push(id);
             }
         }

@@ -1,7 +1,7 @@
 //! `/dags/{dag_id}/backfills`: its backfills, and a form for another one that says first what it would do.
 
 use super::trigger::date;
-use super::{Found, Head, find};
+use super::{Head, LoadedDag, find};
 use crate::api::backfills::{done, make};
 use crate::extract::{Actor, DagPath, Form, Query};
 use crate::pages::backfills::{List, day, href, list};
@@ -143,7 +143,7 @@ fn typed(form: &Form) -> Typed {
     }
 }
 
-fn new(found: &Found, typed: &Typed, actor: &Actor) -> Result<NewBackfill, String> {
+fn new(found: &LoadedDag, typed: &Typed, actor: &Actor) -> Result<NewBackfill, String> {
     let moment = |text: &str| date(text).ok_or_else(|| format!("`{text}` is no date: write it like 2026-11-20."));
     let dates = if typed.each.is_empty() {
         if typed.from.is_empty() || typed.to.is_empty() {
@@ -176,7 +176,7 @@ fn new(found: &Found, typed: &Typed, actor: &Actor) -> Result<NewBackfill, Strin
     })
 }
 
-fn is_scheduled(found: &Found) -> bool {
+fn is_scheduled(found: &LoadedDag) -> bool {
     matches!(found.version.plan.spec.schedule, Schedule::Cron { .. } | Schedule::EveryMs(_))
 }
 
@@ -203,7 +203,7 @@ fn preview(planned: Planned) -> Preview {
 async fn page(
     app: &App,
     shell: Shell,
-    found: &Found,
+    found: &LoadedDag,
     query: Query,
     status: StatusCode,
     typed: Typed,

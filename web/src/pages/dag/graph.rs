@@ -4,20 +4,20 @@
 
 pub(in crate::pages) mod drawing;
 
-use super::{Found, Head, find};
+use super::{Head, LoadedDag, find};
 use crate::extract::{DagPath, Query, no_such_run};
 use crate::graph::{Flow, Graph, Layout, Node};
 use crate::pages::home::task_href;
 use crate::pages::run::the_ledger;
 use crate::pages::{Shell, encoded, html};
-use crate::parts::{self, Now};
+use crate::parts::{self, ZonedNow};
 use crate::refusal::Refusal;
 use crate::state::{App, Inner};
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use drawing::{Drawing, Shown, laid_out};
+use drawing::{Drawing, DrawnNode, laid_out};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_spec::DagSpec;
 use orch_spec::state::TaskState;
@@ -248,7 +248,7 @@ fn names(plan: &Plan) -> Vec<String> {
 async fn of_version(
     app: &Inner,
     db: &mut PgConnection,
-    found: &Found,
+    found: &LoadedDag,
     number: Option<i32>,
 ) -> Result<(Arc<Plan>, i32), Refusal> {
     let Some(number) = number.filter(|number| *number != found.row.version_number) else {
@@ -262,7 +262,7 @@ async fn of_version(
 
 async fn of_dag(plan: &Arc<Plan>, href: &str, view: &View) -> Result<Option<Drawing>, Refusal> {
     let laid = graph_of(&plan.spec, view.wanted(plan)?, view.flow()).await?;
-    Ok(drawing(laid, view, |node| Shown {
+    Ok(drawing(laid, view, |node| DrawnNode {
         state: None,
         detail: node.detail.clone(),
         href: format!("{href}/tasks?q={0}#{0}", encoded(&node.id)),
@@ -275,7 +275,7 @@ async fn of_run(
     run: &RunDetails,
     href: &str,
     view: &View,
-    now: Now,
+    now: ZonedNow,
 ) -> Result<(Option<Drawing>, Arc<Plan>), Refusal> {
     let ledger = the_ledger(app, db, run).await?;
     let plan = Arc::clone(&ledger.version.plan);
@@ -294,7 +294,7 @@ async fn of_run(
     let laid = graph_of(&plan.spec, view.wanted(&plan)?, view.flow()).await?;
     let drawing = drawing(laid, view, |node| {
         let Some(task) = plan.index_of(&node.id) else {
-            return Shown { state: None, detail: node.detail.clone(), href: run_href.clone() };
+            return DrawnNode { state: None, detail: node.detail.clone(), href: run_href.clone() };
         };
         let settled = ledger.run.task(task);
         let state = if settled.is_finished() { settled } else { *loud.get(&task).unwrap_or(&settled) };
@@ -309,7 +309,7 @@ async fn of_run(
             TaskState::UpstreamFailed => Some("never started".into()),
             _ => counts.or(took),
         };
-        Shown {
+        DrawnNode {
             state: Some(state),
             detail: said.unwrap_or_else(|| node.detail.clone()),
             href: task_href(&run_href, &node.id, -1),
@@ -338,7 +338,7 @@ async fn graph_of(
     laid_out(graph, flow).await.map(Some)
 }
 
-fn drawing(laid: Option<(Graph, Layout)>, view: &View, shown: impl Fn(&Node) -> Shown) -> Option<Drawing> {
+fn drawing(laid: Option<(Graph, Layout)>, view: &View, shown: impl Fn(&Node) -> DrawnNode) -> Option<Drawing> {
     let (graph, layout) = laid?;
     let nodes = graph.nodes.iter().map(shown).collect();
     let chosen = graph.nodes.iter().position(|node| node.id == view.task);

@@ -1,10 +1,10 @@
 //! `/dags/{dag_id}`: its last runs against its tasks, drawn by the server: a column for each run, a row for each task.
 
-use super::{Found, Head, find, know_it};
+use super::{Head, LoadedDag, find, know_it};
 use crate::extract::{DagPath, Query};
 use crate::pages::home::task_href;
 use crate::pages::{Shell, encoded, html};
-use crate::parts::{self, Now};
+use crate::parts::{self, ZonedNow};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -156,7 +156,7 @@ pub(super) fn mark(run: &RunDetails) -> RunMark {
     }
 }
 
-fn summary(run: &RunDetails, href: &str, now: Now) -> Summary {
+fn summary(run: &RunDetails, href: &str, now: ZonedNow) -> Summary {
     Summary {
         state: parts::state(run.state.as_str()),
         href: format!("{href}/runs/{}", encoded(&run.run_id)),
@@ -165,11 +165,11 @@ fn summary(run: &RunDetails, href: &str, now: Now) -> Summary {
     }
 }
 
-fn took(run: &RunDetails, now: Now) -> TimeDelta {
+fn took(run: &RunDetails, now: ZonedNow) -> TimeDelta {
     run.started_at.map_or(TimeDelta::zero(), |at| run.ended_at.unwrap_or(now.at) - at)
 }
 
-fn columns(runs: &[RunDetails], href: &str, longest: TimeDelta, now: Now) -> Vec<Column> {
+fn columns(runs: &[RunDetails], href: &str, longest: TimeDelta, now: ZonedNow) -> Vec<Column> {
     let mut last_day = None;
     let mut since_day = 0;
     let column = |run: &RunDetails| {
@@ -202,7 +202,7 @@ fn columns(runs: &[RunDetails], href: &str, longest: TimeDelta, now: Now) -> Vec
 }
 
 fn rows(
-    found: &Found,
+    found: &LoadedDag,
     runs: &[RunDetails],
     ledgers: &HashMap<Uuid, Ledger>,
     loud: &HashMap<(Uuid, u16), TaskState>,

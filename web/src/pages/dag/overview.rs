@@ -1,10 +1,10 @@
 //! `/dags/{dag_id}/overview`: what a DAG is, when it runs, how its last runs went, and which of its tasks fail.
 
-use super::{Found, Head, details, find, know_it};
+use super::{Head, LoadedDag, details, find, know_it};
 use crate::extract::DagPath;
 use crate::pages::home::task_href;
 use crate::pages::{Shell, assets, encoded, html};
-use crate::parts::{self, Bar, Durations, Now};
+use crate::parts::{self, Bar, Durations, ZonedNow};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -94,7 +94,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): 
     html(StatusCode::OK, &page)
 }
 
-fn sentence(found: &Found, runs: &[RunDetails], usual: Option<String>, now: Now) -> (String, String) {
+fn sentence(found: &LoadedDag, runs: &[RunDetails], usual: Option<String>, now: ZonedNow) -> (String, String) {
     let alone = usual.as_ref().map(|usual| format!("Usually {usual}.")).unwrap_or_default();
     let usually = usual.map(|usual| format!(", usually {usual}")).unwrap_or_default();
     let took = |run: &RunDetails| run.started_at.map(|at| parts::duration(run.ended_at.unwrap_or(now.at) - at));
@@ -137,7 +137,7 @@ async fn failing(
     db: &mut PgConnection,
     runs: &[RunDetails],
     href: &str,
-    now: Now,
+    now: ZonedNow,
 ) -> Result<Vec<Failing>, Refusal> {
     let bad: Vec<Uuid> = runs.iter().filter(|run| run.state == RunState::Failed).map(|run| run.id).collect();
     if bad.is_empty() {
@@ -172,7 +172,7 @@ async fn failing(
     Ok(found)
 }
 
-async fn waiting(db: &mut PgConnection, found: &Found) -> Result<Vec<WaitsFor>, Refusal> {
+async fn waiting(db: &mut PgConnection, found: &LoadedDag) -> Result<Vec<WaitsFor>, Refusal> {
     let mut waiting = Vec::with_capacity(found.waiting.len());
     for one in &found.waiting {
         let asset = match one.of.uri() {
@@ -185,14 +185,18 @@ async fn waiting(db: &mut PgConnection, found: &Found) -> Result<Vec<WaitsFor>, 
     Ok(waiting)
 }
 
-async fn paused_by(db: &mut PgConnection, dag_id: &str, now: Now) -> Result<Option<(String, parts::Ago)>, Refusal> {
+async fn paused_by(
+    db: &mut PgConnection,
+    dag_id: &str,
+    now: ZonedNow,
+) -> Result<Option<(String, parts::Ago)>, Refusal> {
     let deeds = AUDIT.rows(db, &audit::newest(MOST_DEEDS).and(audit::by::DAG_ID.is(dag_id))).await?;
     let deed = deeds.into_iter().find(|deed| deed.event == "pause_dag");
     Ok(deed.map(|deed| (deed.actor, parts::ago(deed.at, now))))
 }
 
 /// When it will run, soonest first; nothing without a schedule of times.
-pub(super) fn upcoming(found: &Found, most: usize, now: Now) -> Vec<(parts::Moment, parts::Ago)> {
+pub(super) fn upcoming(found: &LoadedDag, most: usize, now: ZonedNow) -> Vec<(parts::Moment, parts::Ago)> {
     let (row, spec) = (&found.row, &found.version.plan.spec);
     // A schedule that cannot be read was refused when the DAG was registered.
     let calendar = Calendar::new(&spec.schedule, spec.timetable).ok().filter(Calendar::is_timed);
@@ -205,7 +209,7 @@ pub(super) fn upcoming(found: &Found, most: usize, now: Now) -> Vec<(parts::Mome
     times.map(|at| (parts::moment(at, now), parts::ago(at, now))).collect()
 }
 
-fn facts(found: &Found, runs: &[RunDetails], late: usize) -> Vec<(&'static str, String)> {
+fn facts(found: &LoadedDag, runs: &[RunDetails], late: usize) -> Vec<(&'static str, String)> {
     let (row, spec) = (&found.row, &found.version.plan.spec);
     let over: Vec<&RunDetails> = runs.iter().filter(|run| run.state.is_finished()).collect();
     let went_well = over.len() - failed(&over);

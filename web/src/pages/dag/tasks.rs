@@ -1,6 +1,6 @@
 //! `/dags/{dag_id}/tasks`: its tasks as a table: what each is, when it runs, how it went last and how long it takes.
 
-use super::{Found, Head, find};
+use super::{Head, LoadedDag, find};
 use crate::extract::{DagPath, Query};
 use crate::pages::home::task_href;
 use crate::pages::{Shell, encoded, html};
@@ -124,7 +124,7 @@ async fn last_states(app: &App, db: &mut sqlx::PgConnection, run: &RunDetails) -
 
 impl LastStates {
     /// The run may be of a version that did not have the task, or had it elsewhere.
-    fn of(&self, found: &Found, at: TaskIdx, run_href: &str) -> Option<(parts::State, String)> {
+    fn of(&self, found: &LoadedDag, at: TaskIdx, run_href: &str) -> Option<(parts::State, String)> {
         let task_id = found.version.plan.task_id(at);
         let plan = &self.ledger.version.plan;
         let task = plan.index_of(task_id)?;

@@ -3,7 +3,7 @@
 
 pub(crate) mod fields;
 
-use super::{Found, Head, find, know_it};
+use super::{Head, LoadedDag, find, know_it};
 use crate::api::presets::{forget, keep, named};
 use crate::extract::{Actor, DagPath, Form, Query, no_such_run};
 use crate::pages::{Shell, encoded, html, see_other};
@@ -35,7 +35,7 @@ struct TriggerPage {
     as_json: bool,
     has_schema: bool,
     fields: Vec<Field>,
-    wish: Wish,
+    wish: TriggerForm,
     /// What belongs to no field.
     problems: Vec<String>,
     command: String,
@@ -61,7 +61,7 @@ struct Earlier {
 
 /// What was typed besides the params.
 #[derive(Debug, Clone, Default)]
-struct Wish {
+struct TriggerForm {
     json: String,
     json_error: Option<String>,
     note: String,
@@ -95,7 +95,7 @@ pub(crate) async fn show(
 ) -> Result<Response, Refusal> {
     let mut db = app.pages().await?;
     let found = find(&app, &mut db, &dag_id).await?;
-    let mut wish = Wish::default();
+    let mut wish = TriggerForm::default();
     let mut conf = Map::new();
     if let Some(run_id) = query.text("like") {
         let like = get_run(&mut db, &found.row.dag_id, run_id).await?.ok_or_else(|| no_such_run(&dag_id, run_id))?;
@@ -134,14 +134,14 @@ pub(crate) async fn trigger(
     let mut db = app.hot().await?;
     let found = find(&app, &mut db, &dag_id).await?;
     let text = |name: &str| form.text(name).unwrap_or_default().trim().to_string();
-    let mut wish = Wish {
+    let mut wish = TriggerForm {
         json: form.text("conf").unwrap_or_default().into(),
         note: text("note"),
         run_id: text("run_id"),
         logical_date: text("logical_date"),
         run_after: text("run_after"),
         keep_as: text("keep_as"),
-        ..Wish::default()
+        ..TriggerForm::default()
     };
     let was_json = form.text("as") == Some("json");
     let empty = json!({});
@@ -194,7 +194,7 @@ pub(crate) async fn trigger(
 }
 
 /// The JSON that was typed; why it is none stands beside it.
-fn conf_of(wish: &mut Wish) -> Map<String, Value> {
+fn conf_of(wish: &mut TriggerForm) -> Map<String, Value> {
     if wish.json.trim().is_empty() {
         return Map::new();
     }
@@ -208,7 +208,7 @@ fn conf_of(wish: &mut Wish) -> Map<String, Value> {
     }
 }
 
-fn new_run(wish: &mut Wish, dag_id: &str, actor: &Actor, conf: &Map<String, Value>) -> Option<NewRun> {
+fn new_run(wish: &mut TriggerForm, dag_id: &str, actor: &Actor, conf: &Map<String, Value>) -> Option<NewRun> {
     let mut new = NewRun::manual(dag_id, TriggeredBy::Ui);
     new.user = Some(actor.name.to_string());
     new.deed = Some(actor.extra());
@@ -248,11 +248,11 @@ pub(crate) fn date(text: &str) -> Option<DateTime<Utc>> {
 async fn page(
     app: &App,
     shell: Shell,
-    found: &Found,
+    found: &LoadedDag,
     status: StatusCode,
     as_json: bool,
     conf: &Map<String, Value>,
-    mut wish: Wish,
+    mut wish: TriggerForm,
     bad: &[BadConf],
 ) -> Result<Response, Refusal> {
     let spec = &found.version.plan.spec;
@@ -306,7 +306,7 @@ async fn presets(db: &mut PgConnection, dag_id: &str) -> Result<Vec<(String, Str
 }
 
 /// The last runs with a conf, each conf once.
-async fn earlier(db: &mut PgConnection, found: &Found, shell: &Shell) -> Result<Vec<Earlier>, Refusal> {
+async fn earlier(db: &mut PgConnection, found: &LoadedDag, shell: &Shell) -> Result<Vec<Earlier>, Refusal> {
     let runs = RUNS.rows(db, &newest_of_dag(&found.row.dag_id, LOOKED_THROUGH)).await?;
     let mut seen = Vec::new();
     let mut earlier = Vec::new();
@@ -331,7 +331,7 @@ async fn earlier(db: &mut PgConnection, found: &Found, shell: &Shell) -> Result<
 }
 
 /// The same for a terminal.
-fn command(dag_id: &str, conf: &Map<String, Value>, wish: &Wish) -> String {
+fn command(dag_id: &str, conf: &Map<String, Value>, wish: &TriggerForm) -> String {
     let mut words = vec![format!("orch dags trigger {dag_id}")];
     let mut add = |option: &str, value: &str| words.push(format!("{option} {}", quoted(value)));
     if !conf.is_empty() {
@@ -361,7 +361,7 @@ mod tests {
     fn a_command_is_one_whatever_was_typed() {
         let conf = json!({ "who": "it's $(me)" });
         let (logical_date, run_after) = ("2026-11-20T06:00".into(), "2026-11-21 22:00".into());
-        let wish = Wish { run_id: "r".into(), logical_date, run_after, ..Wish::default() };
+        let wish = TriggerForm { run_id: "r".into(), logical_date, run_after, ..TriggerForm::default() };
         let expected = "orch dags trigger d \\\n  --conf '{\"who\":\"it'\\''s $(me)\"}' \\\n  --run-id 'r' \\\n  \
             --logical-date '2026-11-20T06:00:00Z' \\\n  --run-after '2026-11-21T22:00:00Z'";
         assert_eq!(command("d", conf.as_object().unwrap(), &wish), expected);

@@ -4,7 +4,7 @@
 use super::href;
 use super::panel::{Drawn, Figure, drawn};
 use crate::auth::Caller;
-use crate::dashboards::{Field, Found, Rows, Shown, ask, find, mark};
+use crate::dashboards::{DashboardAnswers, Field, LoadedDashboard, Rows, ask, find, mark};
 use crate::extract::{Names, Query};
 use crate::live::{Watched, answer};
 use crate::pages::lake::{Closed, closed};
@@ -90,7 +90,7 @@ pub(crate) async fn show(
     };
     let href = href(&shown.dashboard.name);
     let (fields, blocks, is_right) = match found {
-        Some(Found { values, panels }) => {
+        Some(DashboardAnswers { values, panels }) => {
             let query = values.query();
             let shots: Vec<Shot> = shown
                 .dashboard
@@ -104,7 +104,7 @@ pub(crate) async fn show(
         }
         None => (Vec::new(), Vec::new(), true),
     };
-    let Shown { dashboard, row } = shown;
+    let LoadedDashboard { dashboard, row } = shown;
     let page = DashboardPage {
         is_coming: blocks.iter().any(Block::is_coming),
         live: format!("{href}/events?mark={mark}"),

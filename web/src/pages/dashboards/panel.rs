@@ -2,7 +2,7 @@
 //! numbers in a table as well.
 
 use crate::pages::sql::results::as_number;
-use crate::parts::{self, Chart, Look, MOST_POINTS, MOST_SERIES, Map, Meter, Region, Sample, Series};
+use crate::parts::{self, Chart, ChartType, MOST_POINTS, MOST_SERIES, Map, Meter, Region, Sample, Series};
 use askama::filters::HtmlSafe;
 use orch_document::dashboard::{Panel, PanelType};
 use orch_store::lake_view::{Answer, Cell, ResultColumn, cell_text, is_time};
@@ -83,10 +83,10 @@ pub(super) fn drawn(panel: &Panel, answer: &Answer) -> Drawn {
         PanelType::Figure => drawn.figure = Some(figure(panel, answer)),
         PanelType::Table => drawn.is_table = true,
         PanelType::Map => add_map(&mut drawn, panel, answer),
-        PanelType::Lines => add_chart(&mut drawn, Look::Line, panel, answer),
+        PanelType::Lines => add_chart(&mut drawn, ChartType::Line, panel, answer),
         PanelType::Bars => match ranks(panel, answer) {
             Some(ranks) => drawn.ranks = ranks,
-            None => add_chart(&mut drawn, Look::Bars, panel, answer),
+            None => add_chart(&mut drawn, ChartType::Bars, panel, answer),
         },
     }
     drawn
@@ -189,7 +189,7 @@ fn ranks(panel: &Panel, answer: &Answer) -> Option<Vec<Rank>> {
     Some(answer.rows.iter().zip(&numbers).take(MOST_ROWS).map(rank).collect())
 }
 
-fn add_chart(drawn: &mut Drawn, look: Look, panel: &Panel, answer: &Answer) {
+fn add_chart(drawn: &mut Drawn, look: ChartType, panel: &Panel, answer: &Answer) {
     let (words, series) = match place(answer, panel.series.as_ref()) {
         Some(by) => series_by(panel, answer, by),
         None => series_of_columns(panel, answer),

@@ -11,7 +11,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_wire::noun::{Field, Kind};
+use orch_wire::noun::{Field, FieldKind};
 use serde_json::{Map, Value};
 
 #[derive(Template)]
@@ -51,10 +51,10 @@ impl InputKind {
     /// What a form can ask for.
     fn of(field: &Field) -> Option<InputKind> {
         match field.kind {
-            Kind::Name { most, .. } => Some(InputKind::Name { most }),
-            Kind::Text | Kind::FilledText => Some(InputKind::Text),
-            Kind::Whole { least, most } => Some(InputKind::Whole { least, most }),
-            Kind::Flag => Some(InputKind::Flag),
+            FieldKind::Name { most, .. } => Some(InputKind::Name { most }),
+            FieldKind::Text | FieldKind::FilledText => Some(InputKind::Text),
+            FieldKind::Whole { least, most } => Some(InputKind::Whole { least, most }),
+            FieldKind::Flag => Some(InputKind::Flag),
             _ => None,
         }
     }

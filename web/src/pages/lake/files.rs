@@ -1,6 +1,6 @@
 //! `/lake/{namespace}/{table}/files`: the files of the newest snapshot, with what they say of their columns.
 
-use super::{Found, Head, READS_DATA, Turned, find};
+use super::{Head, LoadedTable, READS_DATA, Turned, find};
 use crate::api::lake::without_values;
 use crate::extract::{Names, Query};
 use crate::pages::{Shell, html};
@@ -50,7 +50,7 @@ pub(crate) async fn show(
     mut query: Query,
 ) -> Result<Response, Refusal> {
     let turned = Turned::of(&mut query, OF_A_PAGE)?;
-    let Found { lake, table, head } = find(&app, &names, "files", &shell).await?;
+    let LoadedTable { lake, table, head } = find(&app, &names, "files", &shell).await?;
     let mut rows = lake.files(table.id.clone(), None, turned.place()).await?;
     let (before, after) = turned.links(&mut rows, &format!("{}/files", head.href));
     let rows = if shell.can(READS_DATA) { rows } else { without_values(rows) };

@@ -1,8 +1,8 @@
 //! `/lake/{namespace}/{table}/lineage`: the asset of a table, and which ways its data took.
 
-use super::{Found, Head, find};
+use super::{Head, LoadedTable, find};
 use crate::extract::Names;
-use crate::pages::assets::lineage::{self, Known};
+use crate::pages::assets::lineage::{self, LineageGraph};
 use crate::pages::assets::lines::EdgeLine;
 use crate::pages::dag::graph::drawing::Drawing;
 use crate::pages::{Shell, assets, html};
@@ -33,11 +33,11 @@ const MOST_EDGES: i64 = 100;
 const STEPS: usize = 4;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> Result<Response, Refusal> {
-    let Found { table, head, .. } = find(&app, &names, "lineage", &shell).await?;
+    let LoadedTable { table, head, .. } = find(&app, &names, "lineage", &shell).await?;
     let mut db = app.pages().await?;
     let known = find_asset(&mut db, &table.asset_uri).await?;
     let edges = edges_of_asset(&mut db, &table.asset_uri, MOST_EDGES).await?;
-    let drawing = Known::read(&mut db).await?.near(&app, &mut db, &table.asset_uri, STEPS, shell.now).await?;
+    let drawing = LineageGraph::read(&mut db).await?.near(&app, &mut db, &table.asset_uri, STEPS, shell.now).await?;
     let page = LineagePage {
         drawing,
         lineage_href: lineage::href(&table.asset_uri),

@@ -1,9 +1,9 @@
 //! `/lake/{namespace}/{table}/nulls`: which part of each column is null, and how that changed over the snapshots.
 
-use super::{Found, Head, ask, find};
+use super::{Head, LoadedTable, ask, find};
 use crate::extract::{Actor, Names};
 use crate::pages::{Shell, encoded, html};
-use crate::parts::{self, Chart, Look, MOST_SERIES, Meter, Sample, Series};
+use crate::parts::{self, Chart, ChartType, MOST_SERIES, Meter, Sample, Series};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -49,7 +49,7 @@ pub(crate) async fn show(
     shell: Shell,
     names: Names,
 ) -> Result<Response, Refusal> {
-    let Found { table, head, .. } = find(&app, &names, "nulls", &shell).await?;
+    let LoadedTable { table, head, .. } = find(&app, &names, "nulls", &shell).await?;
     let of_nulls = TableId::new(&table.id.namespace, format!("{}$nulls", table.id.name));
     let sql = of_nulls.select(None, ROWS);
     let sql_href = format!("/sql?sql={}", encoded(&sql));
@@ -61,8 +61,12 @@ pub(crate) async fn show(
     let snapshots = moments.len();
     let series = most_changed(&some);
     let page = NullsPage {
-        legend: series.iter().enumerate().map(|(nth, one)| (Sample::of(Look::Line, nth), one.name.clone())).collect(),
-        chart: (snapshots >= FEW).then(|| Chart::of_series(Look::Line, TITLE.into(), moments, series)).flatten(),
+        legend: series
+            .iter()
+            .enumerate()
+            .map(|(nth, one)| (Sample::of(ChartType::Line, nth), one.name.clone()))
+            .collect(),
+        chart: (snapshots >= FEW).then(|| Chart::of_series(ChartType::Line, TITLE.into(), moments, series)).flatten(),
         lines: some.iter().map(Column::line).collect(),
         full: full.into_iter().map(|column| column.name).collect(),
         snapshots,

@@ -1,9 +1,9 @@
 //! `/lake/{namespace}/{table}/partitions`: how much is in each partition, as bars.
 
-use super::{Found, Head, Turned, find};
+use super::{Head, LoadedTable, Turned, find};
 use crate::extract::{Names, Query};
 use crate::pages::{Shell, html};
-use crate::parts::{self, Chart, Look, Meter};
+use crate::parts::{self, Chart, ChartType, Meter};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -41,12 +41,13 @@ pub(crate) async fn show(
     mut query: Query,
 ) -> Result<Response, Refusal> {
     let turned = Turned::of(&mut query, OF_A_PAGE)?;
-    let Found { lake, table, head } = find(&app, &names, "partitions", &shell).await?;
+    let LoadedTable { lake, table, head } = find(&app, &names, "partitions", &shell).await?;
     let mut rows = lake.partitions(table.id.clone(), turned.place()).await?;
     let (before, after) = turned.links(&mut rows, &format!("{}/partitions", head.href));
     let most = rows.iter().map(|row| row.totals.rows).max().unwrap_or_default();
     let points = rows.iter().map(|row| (row.partition.clone(), Some(row.totals.rows as f64))).collect();
-    let chart = (rows.len() > 1).then(|| Chart::new(Look::Bars, "Rows of each partition".into(), points)).flatten();
+    let chart =
+        (rows.len() > 1).then(|| Chart::new(ChartType::Bars, "Rows of each partition".into(), points)).flatten();
     let lines = rows.into_iter().map(|row| Line {
         rows: parts::count(row.totals.rows),
         meter: parts::meter(row.totals.rows, most),

@@ -2,7 +2,7 @@
 //! over its first time, or how many rows each day has. For those who may read data; a picture that takes too long is left
 //! out.
 
-use crate::pages::sql::Wish;
+use crate::pages::sql::SqlForm;
 use crate::pages::sql::results::draw;
 use crate::parts::Chart;
 use orch_store::lake_view::{CHART, LakeError, LakeTable, LakeView, Query, QueryLimits, collect_answer, is_time};
@@ -43,6 +43,6 @@ async fn ask(lake: &dyn LakeView, sql: &str) -> Result<(String, Option<Chart>), 
     let is_time = answer.columns.first().is_some_and(|column| is_time(&column.data_type));
     let look = if is_time { "line" } else { "bar" };
     let title = answer.columns.get(1).map(|column| column.name.replace('_', " ")).unwrap_or_default();
-    let wish = Wish { chart: look.into(), ..Wish::default() };
+    let wish = SqlForm { chart: look.into(), ..SqlForm::default() };
     Ok((title, draw(&answer, &wish).ok().flatten()))
 }

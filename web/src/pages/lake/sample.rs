@@ -1,6 +1,6 @@
 //! `/lake/{namespace}/{table}/sample`: some rows of a table, for those who may read data.
 
-use super::{Found, Head, ask, find};
+use super::{Head, LoadedTable, ask, find};
 use crate::extract::{Actor, Names};
 use crate::pages::sql::results::Results;
 use crate::pages::{Shell, html};
@@ -28,7 +28,7 @@ pub(crate) async fn show(
     shell: Shell,
     names: Names,
 ) -> Result<Response, Refusal> {
-    let Found { table, head, .. } = find(&app, &names, "sample", &shell).await?;
+    let LoadedTable { table, head, .. } = find(&app, &names, "sample", &shell).await?;
     let sql = table.id.select(None, ROWS);
     let results = Results::of_table(ask(&app, &actor, sql, ROWS).await?, &table);
     html(StatusCode::OK, &SamplePage { shell, head, results })

@@ -1,9 +1,9 @@
 //! `/lake/{namespace}/{table}/snapshots`: what was written when, newest first, and the run that did.
 
-use super::{Found, Head, ROLLBACK, Turned, can_start, find, form_of, writer_of};
+use super::{Head, LoadedTable, ROLLBACK, Turned, can_start, find, form_of, writer_of};
 use crate::extract::{Names, Query};
 use crate::pages::{Shell, encoded, html};
-use crate::parts::{self, Chart, Look, Now};
+use crate::parts::{self, Chart, ChartType, ZonedNow};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -52,7 +52,7 @@ pub(crate) async fn show(
     mut query: Query,
 ) -> Result<Response, Refusal> {
     let turned = Turned::of(&mut query, OF_A_PAGE)?;
-    let Found { lake, table, head } = find(&app, &names, "snapshots", &shell).await?;
+    let LoadedTable { lake, table, head } = find(&app, &names, "snapshots", &shell).await?;
     let mut rows = lake.snapshots(table.id.clone(), turned.place()).await?;
     let (before, after) = turned.links(&mut rows, &format!("{}/snapshots", head.href));
     let growth = growth(&rows);
@@ -75,13 +75,13 @@ fn growth(newest_first: &[SnapshotRow]) -> Vec<(&'static str, Chart)> {
     let drawn = |title: &'static str, of: fn(&TableTotals) -> u64| {
         let points = newest_first.iter().rev();
         let points = points.map(|row| (row.at.format("%Y-%m-%d %H:%M:%S").to_string(), Some(of(&row.totals) as f64)));
-        Some((title, Chart::new(Look::Line, title.into(), points.collect())?))
+        Some((title, Chart::new(ChartType::Line, title.into(), points.collect())?))
     };
     let files = |totals: &TableTotals| totals.files + totals.delete_files;
     [drawn("Rows", |totals| totals.rows), drawn("Files", files)].into_iter().flatten().collect()
 }
 
-pub(super) fn line(row: SnapshotRow, now: Now) -> SnapshotLine {
+pub(super) fn line(row: SnapshotRow, now: ZonedNow) -> SnapshotLine {
     SnapshotLine {
         id: row.id,
         at: parts::moment(row.at, now),

@@ -1,7 +1,7 @@
 //! `/lake/{namespace}/{table}`: the columns of a table, what it is divided by, and its newest snapshots.
 
 use super::picture::{Picture, picture};
-use super::{Found, Head, READS_DATA, find};
+use super::{Head, LoadedTable, READS_DATA, find};
 use crate::extract::Names;
 use crate::pages::lake::snapshots::{SnapshotLine, line};
 use crate::pages::{Shell, encoded, html};
@@ -43,7 +43,7 @@ struct Column {
 const NEWEST: usize = 5;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> Result<Response, Refusal> {
-    let Found { lake, table, head } = find(&app, &names, "schema", &shell).await?;
+    let LoadedTable { lake, table, head } = find(&app, &names, "schema", &shell).await?;
     let picture = if shell.can(READS_DATA) { picture(&*lake, &table).await } else { None };
     let newest = lake.snapshots(table.id.clone(), LakePage { skip: 0, most: NEWEST }).await?;
     let schema = format!("{} columns, schema {}", table.columns.len(), table.schema_id);

@@ -45,7 +45,7 @@ struct Choices {
 }
 
 /// What one run has to do with a clear.
-struct Part {
+struct RunToClear {
     run: RunDetails,
     version: Arc<Version>,
     cleared: ClearCount,
@@ -202,19 +202,19 @@ async fn preview(
     path: &RunPath,
     run: &RunDetails,
     choices: &Choices,
-) -> Result<Vec<Part>, Refusal> {
+) -> Result<Vec<RunToClear>, Refusal> {
     let mut versions = app.versions.clone();
     let mut parts = Vec::new();
     for (run, wish) in wishes(app, db, path, run, choices).await? {
         let version = versions.get(db, run.version).await?;
         if let Some(cleared) = count_clear(db, &mut versions, run.id, &wish, SHOWN as i64).await? {
-            parts.push(Part { run, version, cleared });
+            parts.push(RunToClear { run, version, cleared });
         }
     }
     Ok(parts)
 }
 
-fn count(parts: &[Part]) -> usize {
+fn count(parts: &[RunToClear]) -> usize {
     parts.iter().map(|part| part.cleared.count).sum()
 }
 

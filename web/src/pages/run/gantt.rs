@@ -3,7 +3,7 @@
 
 use crate::pages::encoded;
 use crate::pages::home::task_href;
-use crate::parts::{self, Escaped, Now, ticks};
+use crate::parts::{self, Escaped, ZonedNow, ticks};
 use askama::filters::HtmlSafe;
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_core::plan::TaskIdx;
@@ -94,7 +94,7 @@ pub(super) struct Of<'a> {
 }
 
 impl Gantt {
-    pub(super) fn new(of: &Of<'_>, now: Now) -> Gantt {
+    pub(super) fn new(of: &Of<'_>, now: ZonedNow) -> Gantt {
         let Of { run, instances, .. } = of;
         let from = run.started_at.unwrap_or(run.created_at);
         let last = instances.iter().filter_map(|instance| instance.ended_at).max();
@@ -121,7 +121,7 @@ impl Gantt {
 }
 
 /// The row above the elements of a mapped task: from the first that began to the last that ended.
-fn whole(of: &Of<'_>, first: &InstanceRow, scale: &Scale, axis: &Axis, now: Now) -> Row {
+fn whole(of: &Of<'_>, first: &InstanceRow, scale: &Scale, axis: &Axis, now: ZonedNow) -> Row {
     let Some(span) = of.spans.iter().find(|span| span.task == first.task) else {
         let drawing = Drawing::new(format!("{}: none of its elements began", first.task_id), axis);
         return whole_row(of, first, drawing);
@@ -163,7 +163,7 @@ impl Drawing {
     }
 }
 
-fn row(instance: &InstanceRow, before: &[&OldTry], scale: &Scale, axis: &Axis, href: &str, now: Now) -> Row {
+fn row(instance: &InstanceRow, before: &[&OldTry], scale: &Scale, axis: &Axis, href: &str, now: ZonedNow) -> Row {
     let name = match instance.map_index {
         index if index >= 0 => format!("[{index}]"),
         _ => instance.task_id.clone(),
@@ -175,7 +175,7 @@ fn row(instance: &InstanceRow, before: &[&OldTry], scale: &Scale, axis: &Axis, h
     let mut drawing = Drawing::new(format!("{} {name}: {}{said}", instance.task_id, parts::words(state)), axis);
     drawing.words = words(instance, now);
     let mut ended: Option<(i64, DateTime<Utc>)> = None;
-    for (number, Try { queued, started, end, state, lost_no }) in tries.iter().enumerate() {
+    for (number, DrawnTry { queued, started, end, state, lost_no }) in tries.iter().enumerate() {
         let Some(started) = started else { continue };
         let from = scale.place(*started).min(WHOLE - THIN);
         let to = scale.place(end.unwrap_or(now.at)).clamp(from + THIN, WHOLE);
@@ -229,7 +229,7 @@ fn row(instance: &InstanceRow, before: &[&OldTry], scale: &Scale, axis: &Axis, h
 }
 
 /// A try as it is drawn.
-struct Try {
+struct DrawnTry {
     queued: Option<DateTime<Utc>>,
     started: Option<DateTime<Utc>>,
     end: Option<DateTime<Utc>>,
@@ -237,17 +237,17 @@ struct Try {
     lost_no: i16,
 }
 
-fn tries(instance: &InstanceRow, before: &[&OldTry]) -> Vec<Try> {
-    let old = before.iter().map(|one| Try {
+fn tries(instance: &InstanceRow, before: &[&OldTry]) -> Vec<DrawnTry> {
+    let old = before.iter().map(|one| DrawnTry {
         queued: one.queued_at,
         started: one.started_at,
         end: one.ended_at,
         state: one.state,
         lost_no: one.lost_no,
     });
-    let mut tries: Vec<Try> = old.collect();
+    let mut tries: Vec<DrawnTry> = old.collect();
     if instance.started_at.is_some() && !before.iter().any(|one| one.started_at == instance.started_at) {
-        tries.push(Try {
+        tries.push(DrawnTry {
             queued: instance.queued_at,
             started: instance.started_at,
             end: instance.ended_at,
@@ -258,7 +258,7 @@ fn tries(instance: &InstanceRow, before: &[&OldTry]) -> Vec<Try> {
     tries
 }
 
-fn note(tries: &[Try]) -> String {
+fn note(tries: &[DrawnTry]) -> String {
     let lost: i16 = tries.iter().map(|one| one.lost_no).sum();
     let lost = match lost {
         0 => None,
@@ -270,7 +270,7 @@ fn note(tries: &[Try]) -> String {
 }
 
 /// What a row says that has no bar.
-fn words(instance: &InstanceRow, now: Now) -> Option<String> {
+fn words(instance: &InstanceRow, now: ZonedNow) -> Option<String> {
     match instance.state {
         TaskState::UpstreamFailed => Some("did not start: a task before it failed".into()),
         TaskState::Skipped if instance.started_at.is_none() => Some("not needed in this run".into()),
@@ -283,7 +283,7 @@ fn words(instance: &InstanceRow, now: Now) -> Option<String> {
     }
 }
 
-fn axis(scale: &Scale, now: Now) -> Axis {
+fn axis(scale: &Scale, now: ZonedNow) -> Axis {
     let whole = scale.whole.num_milliseconds();
     let step = ticks::millis(whole, 5);
     let mut ticks = vec![(0, now.written(scale.from, "%H:%M:%S"))];

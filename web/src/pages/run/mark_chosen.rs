@@ -4,7 +4,7 @@ use super::change::{ChangePage, href};
 use super::tasks::{picks, same_version};
 use super::{RunHead, find, the_ledger};
 use crate::api::dag_runs::tell;
-use crate::api::task_instances::{Wish, carry_out};
+use crate::api::task_instances::{TaskInstancePatch, carry_out};
 use crate::extract::{Actor, Form, Query, RunPath};
 use crate::pages::task::mark::{ENDS, wished};
 use crate::pages::{Shell, html, see_other};
@@ -74,7 +74,7 @@ pub(crate) async fn ask(
 }
 
 pub(crate) async fn mark(State(app): State<App>, actor: Actor, path: RunPath, form: Form) -> Result<Response, Refusal> {
-    let wish = Wish { state: Some(wished(&form)?), ..Wish::default() };
+    let wish = TaskInstancePatch { state: Some(wished(&form)?), ..TaskInstancePatch::default() };
     let mut db = app.hot().await?;
     let run = find(&mut db, &path).await?;
     let version = the_ledger(&app, &mut db, &run).await?.version;

@@ -1,6 +1,6 @@
 //! A run that is parked: why, and since when.
 
-use crate::parts::{self, Ago, Now};
+use crate::parts::{self, Ago, ZonedNow};
 use crate::refusal::Refusal;
 use orch_store::parked::parked_run;
 use orch_store::run::RunDetails;
@@ -12,7 +12,7 @@ pub(super) struct Parked {
 }
 
 impl Parked {
-    pub(super) async fn of(db: &mut PgConnection, run: &RunDetails, now: Now) -> Result<Option<Parked>, Refusal> {
+    pub(super) async fn of(db: &mut PgConnection, run: &RunDetails, now: ZonedNow) -> Result<Option<Parked>, Refusal> {
         let parked = parked_run(db, run.id).await?;
         Ok(parked.map(|parked| Parked { since: parts::ago(parked.since, now), why: parked.why }))
     }

@@ -2,7 +2,7 @@
 //! a limit, wait between two tries, begin again after a worker was lost. What is left of the time is orch's own. What was
 //! before a clear is no part of it: nobody knows what for the run lay still.
 
-use crate::parts::{self, Now};
+use crate::parts::{self, ZonedNow};
 use askama::filters::HtmlSafe;
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_core::plan::{Plan, TaskIdx};
@@ -45,7 +45,7 @@ const PAUSE: TimeDelta = TimeDelta::seconds(1);
 
 /// One go at a task.
 #[derive(Debug, Clone, Copy)]
-struct Try {
+struct TrySpan {
     queued: Option<DateTime<Utc>>,
     started: DateTime<Utc>,
     ended: Option<DateTime<Utc>>,
@@ -57,39 +57,39 @@ struct Try {
     waits: bool,
 }
 
-impl Try {
+impl TrySpan {
     fn began(&self) -> DateTime<Utc> {
         self.queued.map_or(self.started, |queued| queued.min(self.started))
     }
 
-    fn old(of: &OldTry) -> Option<Try> {
+    fn old(of: &OldTry) -> Option<TrySpan> {
         let retried = of.state == TaskState::UpForRetry;
         let OldTry { queued_at: queued, ended_at: ended, .. } = *of;
-        Some(Try { queued, started: of.started_at?, ended, lost: of.lost_no > 0, retried, waits: false })
+        Some(TrySpan { queued, started: of.started_at?, ended, lost: of.lost_no > 0, retried, waits: false })
     }
 
-    fn current(of: &TaskSpan) -> Try {
+    fn current(of: &TaskSpan) -> TrySpan {
         let TaskSpan { first_queued: queued, first_started: started, last_ended: ended, .. } = *of;
-        Try { queued, started, ended, lost: of.lost_no > 0, retried: false, waits: of.waits }
+        TrySpan { queued, started, ended, lost: of.lost_no > 0, retried: false, waits: of.waits }
     }
 }
 
 /// The tries of a task since it was last cleared.
 struct Tries {
-    all: Vec<Try>,
+    all: Vec<TrySpan>,
     was_cleared: bool,
 }
 
 impl Tries {
     /// Elements work beside each other; only what is not mapped has tries one after the other.
     fn new(plan: &Plan, span: &TaskSpan, old: &[&OldTry]) -> Tries {
-        let current = Try::current(span);
+        let current = TrySpan::current(span);
         if plan.task(span.task).map.is_some() {
             return Tries { all: vec![current], was_cleared: false };
         }
         let cleared = old.iter().rposition(|one| one.state != TaskState::UpForRetry);
         let since = &old[cleared.map_or(0, |last| last + 1)..];
-        let mut all: Vec<Try> = since.iter().filter_map(|one| Try::old(one)).collect();
+        let mut all: Vec<TrySpan> = since.iter().filter_map(|one| TrySpan::old(one)).collect();
         // As long as a retry waits for its time, the try before it is both: history, and what the instance has.
         if all.last().is_none_or(|last| last.started != current.started) {
             all.push(current);
@@ -101,7 +101,7 @@ impl Tries {
         self.all[0].began()
     }
 
-    fn last(&self) -> &Try {
+    fn last(&self) -> &TrySpan {
         &self.all[self.all.len() - 1]
     }
 }
@@ -118,7 +118,7 @@ pub(super) struct Of<'a> {
 
 impl Spent {
     /// None: nothing has begun.
-    pub(super) fn of(of: &Of<'_>, now: Now) -> Option<Spent> {
+    pub(super) fn of(of: &Of<'_>, now: ZonedNow) -> Option<Spent> {
         let mut old: HashMap<TaskIdx, Vec<&OldTry>> = HashMap::new();
         of.old.iter().for_each(|one| old.entry(one.task).or_default().push(one));
         let known = of.spans.iter().filter(|span| usize::from(span.task) < of.plan.tasks.len());
@@ -163,7 +163,7 @@ impl Spent {
     }
 
     /// Counts a try after the one that ended at `last`; its own end.
-    fn follow(&mut self, one: &Try, last: Option<DateTime<Utc>>, now: Now) -> DateTime<Utc> {
+    fn follow(&mut self, one: &TrySpan, last: Option<DateTime<Utc>>, now: ZonedNow) -> DateTime<Utc> {
         let ended = one.ended.unwrap_or(now.at);
         let began = one.began();
         if let Some(last) = last {
@@ -231,7 +231,7 @@ impl Spent {
 }
 
 /// The tasks that each began when the one before ended, back from the one that ended last.
-fn path(plan: &Plan, tries: &HashMap<TaskIdx, Tries>, now: Now) -> Option<Vec<TaskIdx>> {
+fn path(plan: &Plan, tries: &HashMap<TaskIdx, Tries>, now: ZonedNow) -> Option<Vec<TaskIdx>> {
     let ended = |task: TaskIdx| tries[&task].last().ended.unwrap_or(now.at);
     let mut path = vec![tries.keys().copied().max_by_key(|task| (ended(*task), *task))?];
     while let Some(&task) = path.last() {
@@ -363,7 +363,7 @@ mod tests {
         let said = spent.against(&plan(), &[(2, seconds(4)), (0, seconds(8))]);
         assert_eq!(said.as_deref(), Some("slow worked 20 s, usually 4.0 s."));
         let nothing = Of { plan: &plan(), run: &run(), spans: &[], old: &[], gated: &[] };
-        assert_eq!(Spent::of(&nothing, Now::utc(at(61))), None);
+        assert_eq!(Spent::of(&nothing, ZonedNow::utc(at(61))), None);
     }
 
     fn old(task: TaskIdx, state: TaskState, from: i64) -> OldTry {
@@ -374,7 +374,7 @@ mod tests {
     /// Nothing is gated but the last task.
     fn of_run(run: &RunDetails, spans: &[TaskSpan], old: &[OldTry]) -> Spent {
         let of = Of { plan: &plan(), run, spans, old, gated: &[3] };
-        Spent::of(&of, Now::utc(at(61))).expect("it began")
+        Spent::of(&of, ZonedNow::utc(at(61))).expect("it began")
     }
 
     /// In seconds, what there is.

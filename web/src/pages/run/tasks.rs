@@ -5,7 +5,7 @@ use super::{FILTERS, RunHead, find};
 use crate::extract::{Query, RunPath, no_such_run};
 use crate::pages::home::task_href;
 use crate::pages::{Shell, encoded, html};
-use crate::parts::{self, Now};
+use crate::parts::{self, ZonedNow};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -140,7 +140,7 @@ pub(crate) async fn show(
     html(StatusCode::OK, &page)
 }
 
-fn line(row: &InstanceRow, kind: &str, href: &str, now: Now) -> Line {
+fn line(row: &InstanceRow, kind: &str, href: &str, now: ZonedNow) -> Line {
     let name = if row.map_index >= 0 { format!("{} [{}]", row.task_id, row.map_index) } else { row.task_id.clone() };
     let waited = row.queued_at.zip(row.started_at).map(|(queued, started)| started - queued);
     Line {

@@ -1,7 +1,7 @@
 //! By when a run was to be over, and who was told of it.
 
 use crate::pages::encoded;
-use crate::parts::{self, Fact, Now};
+use crate::parts::{self, Fact, ZonedNow};
 use crate::refusal::Refusal;
 use orch_core::deadline::Standing;
 use orch_store::alert::alerts_of_run;
@@ -24,12 +24,16 @@ pub(crate) struct DeadlineLine {
     late_by: Option<String>,
 }
 
-pub(super) async fn deadlines(db: &mut PgConnection, run: &RunDetails, now: Now) -> Result<Vec<DeadlineLine>, Refusal> {
+pub(super) async fn deadlines(
+    db: &mut PgConnection,
+    run: &RunDetails,
+    now: ZonedNow,
+) -> Result<Vec<DeadlineLine>, Refusal> {
     let rows = DEADLINES.rows(db, &Search::default().and(by::RUN.is(run.id)).page(0, MOST)).await?;
     Ok(rows.into_iter().map(|row| line(&row, now)).collect())
 }
 
-fn line(row: &DeadlineRow, now: Now) -> DeadlineLine {
+fn line(row: &DeadlineRow, now: ZonedNow) -> DeadlineLine {
     let standing = row.standing();
     let by = standing.by().map(parts::duration).unwrap_or_default();
     let (sign, said) = match standing {

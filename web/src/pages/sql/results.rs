@@ -1,8 +1,8 @@
 //! The rows of an answer as a table, and two of its columns as a picture.
 
-use super::Wish;
+use super::SqlForm;
 use crate::pages::encoded;
-use crate::parts::{self, Chart, Look};
+use crate::parts::{self, Chart, ChartType};
 use orch_store::lake_view::{Answer, Cell, LakeTable, ResultColumn, cell_text};
 use serde_json::Value;
 
@@ -21,13 +21,13 @@ pub(crate) struct Results {
 }
 
 pub(crate) struct Row {
-    pub(crate) cells: Vec<Shown>,
+    pub(crate) cells: Vec<ResultCell>,
     /// The query for its history, in the console.
     pub(crate) history_href: Option<String>,
 }
 
 /// A cell of a table.
-pub(crate) struct Shown {
+pub(crate) struct ResultCell {
     pub(crate) text: String,
     pub(crate) is_null: bool,
     pub(crate) is_number: bool,
@@ -35,11 +35,11 @@ pub(crate) struct Shown {
 
 impl Results {
     pub(crate) fn new(answer: Answer) -> Results {
-        Results::with_chart(answer, &Wish::default())
+        Results::with_chart(answer, &SqlForm::default())
     }
 
     /// With the picture that somebody wishes.
-    pub(crate) fn with_chart(answer: Answer, wish: &Wish) -> Results {
+    pub(crate) fn with_chart(answer: Answer, wish: &SqlForm) -> Results {
         let (chart, no_chart) = match draw(&answer, wish) {
             Ok(chart) => (chart, None),
             Err(why) => (None, Some(why)),
@@ -53,7 +53,7 @@ impl Results {
         let noun = if answer.rows.len() == 1 { "row" } else { "rows" };
         let words = format!("{} {noun} in {:.0} ms{files}", parts::count(answer.rows.len() as u64), answer.duration_ms);
         let columns = answer.columns;
-        let shown = |(cell, column): (&Cell, &ResultColumn)| Shown {
+        let shown = |(cell, column): (&Cell, &ResultColumn)| ResultCell {
             text: parts::short(&cell_text(cell), CELL_CHARS).into_owned(),
             is_null: cell.is_null(),
             is_number: column.is_number,
@@ -81,10 +81,10 @@ impl Results {
 }
 
 /// The picture that is wished for; `Err`: why there is none.
-pub(crate) fn draw(answer: &Answer, wish: &Wish) -> Result<Option<Chart>, String> {
+pub(crate) fn draw(answer: &Answer, wish: &SqlForm) -> Result<Option<Chart>, String> {
     let look = match wish.chart.as_str() {
-        "bar" => Look::Bars,
-        "line" => Look::Line,
+        "bar" => ChartType::Bars,
+        "line" => ChartType::Line,
         _ => return Ok(None),
     };
     let place = |name: &str| answer.columns.iter().position(|column| column.name == name);
@@ -136,7 +136,7 @@ mod tests {
             ("bar", "state", "total", Ok(Some("total by state"))),
             ("bar", "id", "state", Err("A picture needs a column of numbers.")),
         ] {
-            let wish = Wish { chart: chart.into(), x: x.into(), y: y.into(), ..Wish::default() };
+            let wish = SqlForm { chart: chart.into(), x: x.into(), y: y.into(), ..SqlForm::default() };
             let found = draw(&answer(), &wish).map(|chart| chart.map(|chart| chart.to_string()));
             match drawn {
                 Ok(title) => {

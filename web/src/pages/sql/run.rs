@@ -1,14 +1,14 @@
 //! What the console sends: a query to run, to be kept as a file, or to be ended.
 
 use super::results::Results;
-use super::{Wish, page, with_sql};
+use super::{SqlForm, page, with_sql};
 use crate::api::sql::wish_cancelled;
 use crate::auth::Caller;
 use crate::download::{Form as File, stream};
 use crate::extract::{Actor, Form, Names};
 use crate::pages::lake::Closed;
 use crate::pages::{Shell, see_other};
-use crate::queries::{Asked, MOST_FILE_ROWS, begin};
+use crate::queries::{MOST_FILE_ROWS, QueryRequest, begin};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Extension;
@@ -42,9 +42,9 @@ pub(crate) async fn run(State(app): State<App>, actor: Actor, shell: Shell, form
     }
 }
 
-async fn results(app: &App, actor: &Actor, asked: Asked, wish: &Wish) -> Result<Results, Refusal> {
+async fn results(app: &App, actor: &Actor, asked: QueryRequest, wish: &SqlForm) -> Result<Results, Refusal> {
     let began = Instant::now();
-    let again = Asked { id: Uuid::new_v4(), ..asked.clone() };
+    let again = QueryRequest { id: Uuid::new_v4(), ..asked.clone() };
     let running = match begin(app, actor, asked).await {
         // The form was sent before: the browser went back to it.
         Err(Refusal::Plain { status: StatusCode::CONFLICT, .. }) => begin(app, actor, again).await?,
@@ -53,15 +53,15 @@ async fn results(app: &App, actor: &Actor, asked: Asked, wish: &Wish) -> Result<
     Ok(Results::with_chart(collect_answer(Box::new(running), began).await?, wish))
 }
 
-fn wish(form: &Form) -> Wish {
+fn wish(form: &Form) -> SqlForm {
     let text = |name: &str| form.text(name).unwrap_or_default().to_string();
-    Wish { sql: text("sql"), limit: text("limit"), chart: text("chart"), x: text("x"), y: text("y") }
+    SqlForm { sql: text("sql"), limit: text("limit"), chart: text("chart"), x: text("x"), y: text("y") }
 }
 
 /// With the id of the form, so that its cancel button knows it.
-fn asked(form: &Form, sql: &str, limits: QueryLimits) -> Asked {
+fn asked(form: &Form, sql: &str, limits: QueryLimits) -> QueryRequest {
     let id = form.text("query_id").and_then(|id| id.parse().ok()).unwrap_or_else(Uuid::new_v4);
-    Asked { id, sql: sql.into(), limits }
+    QueryRequest { id, sql: sql.into(), limits }
 }
 
 /// `POST /sql/download`: all rows as a file.
@@ -69,7 +69,7 @@ pub(crate) async fn download(State(app): State<App>, actor: Actor, form: Form) -
     let file = if form.text("format") == Some("json") { File::Json } else { File::Csv };
     let limits = QueryLimits { rows: MOST_FILE_ROWS, bytes: usize::MAX, ..QueryLimits::default() };
     // The page stays as it is, so its id may have been used.
-    let asked = Asked { id: Uuid::new_v4(), ..asked(&form, form.text("sql").unwrap_or_default(), limits) };
+    let asked = QueryRequest { id: Uuid::new_v4(), ..asked(&form, form.text("sql").unwrap_or_default(), limits) };
     Ok(stream(begin(&app, &actor, asked).await?, file))
 }
 

@@ -6,7 +6,7 @@ use crate::api::streams::{USUAL_HOURS, declared, forget, named, steer};
 use crate::extract::{Actor, Form, Names};
 use crate::pages::topics::cluster;
 use crate::pages::{Shell, encoded, html, lake, see_other};
-use crate::parts::{self, Chart, Look, Now};
+use crate::parts::{self, Chart, ChartType, ZonedNow};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -52,12 +52,12 @@ struct StreamPage {
     hours: u32,
     /// Why what the form asked for was refused, and what it asked for.
     problem: Option<String>,
-    wish: Wish,
+    wish: StreamResetForm,
 }
 
 /// What the form for another place holds.
 #[derive(Default)]
-struct Wish {
+struct StreamResetForm {
     to: String,
     offset: String,
     time: String,
@@ -66,7 +66,7 @@ struct Wish {
 }
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> Result<Response, Refusal> {
-    page(&app, shell, names.get("stream_name"), (Wish::default(), None)).await
+    page(&app, shell, names.get("stream_name"), (StreamResetForm::default(), None)).await
 }
 
 /// `POST`: pauses, lets go on, restarts, moves or forgets it.
@@ -85,7 +85,7 @@ pub(crate) async fn steer_it(
         Some("reset") => {
             let text = |name| form.text(name).unwrap_or_default().trim().to_string();
             let [to, offset, time, partition] = ["to", "offset", "time", "partition"].map(text);
-            let wish = Wish { to, offset, time, partition, empty_table: form.text("empty_table").is_some() };
+            let wish = StreamResetForm { to, offset, time, partition, empty_table: form.text("empty_table").is_some() };
             let refused = match wish.read() {
                 Ok(reset) => match steer(&app, &actor, name, &Steer::Reset(reset)).await {
                     Ok(_) => return Ok(see_other(&href(name))),
@@ -106,7 +106,7 @@ pub(crate) async fn steer_it(
     Ok(see_other(&href(name)))
 }
 
-impl Wish {
+impl StreamResetForm {
     fn read(&self) -> Result<Reset, &'static str> {
         let to = match self.to.as_str() {
             "earliest" => ResetTo::Earliest,
@@ -136,7 +136,7 @@ async fn page(
     app: &App,
     shell: Shell,
     name: &str,
-    (wish, problem): (Wish, Option<String>),
+    (wish, problem): (StreamResetForm, Option<String>),
 ) -> Result<Response, Refusal> {
     let mut db = app.pages().await?;
     let row = named(&mut db, name).await?;
@@ -221,7 +221,7 @@ fn title(field: &str) -> String {
 }
 
 /// Where a stream goes on, in words.
-fn place(reset: &Reset, now: Now) -> String {
+fn place(reset: &Reset, now: ZonedNow) -> String {
     let from = match &reset.to {
         ResetTo::Earliest => "the oldest record that is kept".to_string(),
         ResetTo::Latest => "what came since then".into(),
@@ -236,7 +236,7 @@ fn place(reset: &Reset, now: Now) -> String {
 }
 
 /// Records of each minute and the lag at its end. A minute without a commit has no records, and the lag of the one before.
-fn charts(minutes: &[StreamMinute], row: &StreamRow, now: Now) -> Option<[(&'static str, Chart); 2]> {
+fn charts(minutes: &[StreamMinute], row: &StreamRow, now: ZonedNow) -> Option<[(&'static str, Chart); 2]> {
     let first = minutes.first()?.minute;
     let known: HashMap<DateTime<Utc>, &StreamMinute> = minutes.iter().map(|minute| (minute.minute, minute)).collect();
     let last = now.at.duration_trunc(TimeDelta::minutes(1)).ok()?.max(first);
@@ -252,8 +252,8 @@ fn charts(minutes: &[StreamMinute], row: &StreamRow, now: Now) -> Option<[(&'sta
         at += TimeDelta::minutes(1);
     }
     Some([
-        ("Records a minute", Chart::new(Look::Bars, "Records a minute".into(), records)?),
-        ("Lag", Chart::new(Look::Line, "Records not yet in the table, minute by minute".into(), lags)?),
+        ("Records a minute", Chart::new(ChartType::Bars, "Records a minute".into(), records)?),
+        ("Lag", Chart::new(ChartType::Line, "Records not yet in the table, minute by minute".into(), lags)?),
     ])
 }
 
@@ -265,8 +265,9 @@ mod tests {
     fn a_form_says_where_to_go_on_or_what_is_wrong_with_it() {
         let read = |to: &str, value: &str, partition: &str| {
             let text = String::from;
-            let wish = Wish { to: text(to), offset: text(value), time: text(value), ..Wish::default() };
-            Wish { partition: text(partition), ..wish }.read()
+            let wish =
+                StreamResetForm { to: text(to), offset: text(value), time: text(value), ..StreamResetForm::default() };
+            StreamResetForm { partition: text(partition), ..wish }.read()
         };
         let six = DateTime::from_timestamp(1_795_327_200, 0).expect("it is a time");
         for (to, value, partition, meant) in [

@@ -2,7 +2,7 @@
 
 use crate::pages::encoded;
 use crate::pages::home::task_href;
-use crate::parts::{Bar, Cell, Cells, Durations, Now, dag_href};
+use crate::parts::{Bar, Cell, Cells, Durations, ZonedNow, dag_href};
 use crate::refusal::Refusal;
 use crate::state::Inner;
 use chrono::TimeDelta;
@@ -31,7 +31,7 @@ pub(super) async fn over_runs(
     db: &mut PgConnection,
     dag_id: &str,
     task_id: &str,
-    now: Now,
+    now: ZonedNow,
 ) -> Result<Option<Durations>, Refusal> {
     let runs = last_runs(db, &[dag_id.to_string()], RUNS).await?;
     let ids: Vec<Uuid> = runs.iter().map(|run| run.id).collect();
@@ -70,7 +70,7 @@ pub(super) async fn elements(
     versions: &mut Versions,
     ledger: &Ledger,
     (run, run_href, task_id): (Uuid, &str, &str),
-    now: Now,
+    now: ZonedNow,
 ) -> Result<Cells, Refusal> {
     let of_task = InstanceFilter { task_ids: Some(vec![task_id.to_string()]), ..InstanceFilter::default() };
     let plan = &ledger.version.plan;

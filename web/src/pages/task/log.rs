@@ -6,7 +6,7 @@ mod line;
 mod scan;
 
 pub(crate) use download::download;
-pub(crate) use line::{Item, drawn_in_zone};
+pub(crate) use line::{LogItem, drawn_in_zone};
 
 use line::Line;
 
@@ -23,7 +23,7 @@ use orch_spec::TaskSpec;
 use orch_store::instance::TryRow;
 use orch_store::log::{Chunk, Place, Window, window, window_until};
 use orch_store::narrow;
-use scan::{Counts, Found, Keep, Wanted, scan};
+use scan::{Counts, Keep, LogFilter, LogMatches, scan};
 use std::fmt::Write;
 use uuid::Uuid;
 
@@ -59,7 +59,7 @@ pub(crate) struct View {
 #[derive(Debug)]
 pub(crate) struct Log {
     pub(crate) view: View,
-    pub(crate) items: Vec<Item>,
+    pub(crate) items: Vec<LogItem>,
     /// Of all.
     pub(crate) total: i64,
     /// Links to what stands before and behind this.
@@ -90,7 +90,7 @@ pub(crate) struct Search {
 }
 
 /// Lines with their numbers, as they are stored.
-struct Shown {
+struct LogWindow {
     lines: Vec<(i64, String)>,
     total: i64,
     earlier: bool,
@@ -104,7 +104,7 @@ struct Shown {
 #[derive(Template)]
 #[template(path = "parts/log_fragment.html")]
 struct Fragment {
-    items: Vec<Item>,
+    items: Vec<LogItem>,
 }
 
 impl View {
@@ -175,7 +175,7 @@ pub(crate) async fn first_error(app: &App, run: Uuid, one: &TryRow, view: &View)
     if !view.to_error {
         return Ok(None);
     }
-    let wanted = Wanted { levels: vec!["error"], keep: Keep::First, ..Wanted::default() };
+    let wanted = LogFilter { levels: vec!["error"], keep: Keep::First, ..LogFilter::default() };
     let found = scan(app, run, one.attempt, &wanted).await?;
     let number = found.kept.front().map(|(number, _)| *number);
     Ok(number.map(|number| format!("?try={}&from={}#L{number}", one.try_no, (number - CONTEXT).max(1))))
@@ -193,7 +193,7 @@ pub(crate) async fn load(
     let found = if view.query.is_empty() {
         None
     } else {
-        let wanted = Wanted { levels: view.levels.clone(), needle: view.query.clone(), keep: Keep::Nothing };
+        let wanted = LogFilter { levels: view.levels.clone(), needle: view.query.clone(), keep: Keep::Nothing };
         Some(scan(app, run, one.attempt, &wanted).await?)
     };
     let search = found.as_ref().map(|found| search_of(found, &mut view));
@@ -241,7 +241,7 @@ pub(crate) async fn load(
         before: ends.0.filter(|_| shown.earlier).map(|first| format!("{base}&until={first}")),
         after: ends.1.filter(|_| shown.later).map(|last| format!("{base}&from={}", last + 1)),
         total: shown.total,
-        items: if view.levels.is_empty() { grouped(lines) } else { lines.into_iter().map(Item::Line).collect() },
+        items: if view.levels.is_empty() { grouped(lines) } else { lines.into_iter().map(LogItem::Line).collect() },
         first_error,
         levels,
         search,
@@ -261,7 +261,7 @@ fn began_again(one: &TryRow, looks: bool) -> Option<&'static str> {
 }
 
 /// What was found in words, and the view moved to the line that was chosen.
-fn search_of(found: &Found, view: &mut View) -> Search {
+fn search_of(found: &LogMatches, view: &mut View) -> Search {
     let hits = found.hits.len() as i64;
     let link = |hit: i64| {
         let number = usize::try_from(hit - 1).ok().and_then(|place| found.hits.get(place))?;
@@ -287,7 +287,7 @@ fn search_of(found: &Found, view: &mut View) -> Search {
 }
 
 /// A window of all lines.
-async fn lines_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<Shown, Refusal> {
+async fn lines_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<LogWindow, Refusal> {
     let mut db = app.pages().await?;
     // A short log is shown whole wherever one wants to begin: an address with a line then shows what stands around it.
     let mut end = if view.until > 0 { view.until } else { i64::MAX };
@@ -311,7 +311,7 @@ async fn lines_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<Sh
     let kept = if first > 1 { fits(lines.iter()) } else { fits(lines.iter().rev()) };
     let lines = if first > 1 { &lines[..kept] } else { &lines[lines.len() - kept..] };
     let last = lines.last().map_or(upto, |(number, stands_for, _)| number + stands_for - 1);
-    Ok(Shown {
+    Ok(LogWindow {
         earlier: lines.first().is_some_and(|(number, ..)| *number > 1),
         later: last < total,
         end: (view.until == 0 && last >= total).then_some(end_place),
@@ -322,15 +322,16 @@ async fn lines_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<Sh
 }
 
 /// Lines of some levels out of the whole log.
-async fn chosen_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<(Shown, Counts), Refusal> {
+async fn chosen_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<(LogWindow, Counts), Refusal> {
     let keep = match (view.until, view.from) {
         (1.., _) => Keep::Until(view.until),
         (_, 1..) => Keep::From(view.from),
         _ => Keep::Until(i64::MAX),
     };
     let end = window_until(&mut *app.pages().await?, run, attempt, i64::MAX, 1).await?;
-    let found = scan(app, run, attempt, &Wanted { levels: view.levels.clone(), needle: String::new(), keep }).await?;
-    let shown = Shown {
+    let found =
+        scan(app, run, attempt, &LogFilter { levels: view.levels.clone(), needle: String::new(), keep }).await?;
+    let shown = LogWindow {
         end: (!found.later).then(|| end.chunks.last().map_or(Place::START, Chunk::place)),
         lines: found.kept.into(),
         total: end.total,
@@ -391,6 +392,6 @@ pub(crate) fn fragment(chunks: &[Chunk], total: i64) -> String {
     let kept: Vec<(i64, i64, &str)> = numbered.into_iter().map(|(number, text, of)| (number, of, text)).collect();
     let fits = fits(kept.iter().rev()).min(MOST_NEW_LINES);
     let lines = kept[kept.len() - fits..].iter();
-    let items = lines.map(|(number, _, text)| Item::Line(Line::of(*number, text, "", LINE_CHARS))).collect();
+    let items = lines.map(|(number, _, text)| LogItem::Line(Line::of(*number, text, "", LINE_CHARS))).collect();
     Fragment { items }.render().unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 //! `…/tasks/{task_id}/{map_index}/mark`: marks an instance, after a page that tells what follows. `…/note`: writes a note on it.
 
 use crate::api::dag_runs::tell;
-use crate::api::task_instances::{Note, Wish, carry_out};
+use crate::api::task_instances::{Note, TaskInstancePatch, carry_out};
 use crate::extract::{Actor, Form, MappedPath, Query, no_such_instance};
 use crate::pages::home::task_href;
 use crate::pages::run::change::{ChangePage, href, patched, said};
@@ -77,7 +77,7 @@ pub(crate) async fn mark(
     path: MappedPath,
     form: Form,
 ) -> Result<Response, Refusal> {
-    carry(&app, &actor, &path, &Wish { state: Some(wished(&form)?), ..Wish::default() }).await
+    carry(&app, &actor, &path, &TaskInstancePatch { state: Some(wished(&form)?), ..TaskInstancePatch::default() }).await
 }
 
 /// `POST …/note`: an empty one takes away what was said.
@@ -87,10 +87,11 @@ pub(crate) async fn note(
     path: MappedPath,
     form: Form,
 ) -> Result<Response, Refusal> {
-    carry(&app, &actor, &path, &Wish { note: Some(Note(said(&form)?)), ..Wish::default() }).await
+    carry(&app, &actor, &path, &TaskInstancePatch { note: Some(Note(said(&form)?)), ..TaskInstancePatch::default() })
+        .await
 }
 
-async fn carry(app: &App, actor: &Actor, path: &MappedPath, wish: &Wish) -> Result<Response, Refusal> {
+async fn carry(app: &App, actor: &Actor, path: &MappedPath, wish: &TaskInstancePatch) -> Result<Response, Refusal> {
     let MappedPath { task, map_index } = path;
     let mut db = app.hot().await?;
     let run = find(&mut db, &task.run).await?;

@@ -1,7 +1,7 @@
 //! Why a task instance is as it is: one sentence, and the checklist that proves it.
 
 use crate::pages::run::failure::{Beyond, elements_failed, in_words};
-use crate::parts::{self, Now};
+use crate::parts::{self, ZonedNow};
 use orch_core::plan::Plan;
 use orch_core::run::Run;
 use orch_core::why::Reason;
@@ -11,7 +11,7 @@ use orch_store::run::RunDetails;
 use orch_store::why::{Holder, Why as Blocked};
 
 #[derive(Debug)]
-pub(super) struct Why {
+pub(super) struct StateExplanation {
     pub(super) sentence: String,
     pub(super) more: String,
     pub(super) checks: Vec<Check>,
@@ -31,15 +31,15 @@ const MOST_CHECKS: usize = 12;
 /// Of those who hold what it waits for.
 const MOST_HOLDERS: usize = 3;
 
-impl Why {
+impl StateExplanation {
     pub(super) fn of(
         ledger: &Ledger,
         instance: &InstanceRow,
         (tries, beyond): (&[TryRow], &Beyond),
         run: &RunDetails,
-        now: Now,
+        now: ZonedNow,
         blocked: &[Blocked],
-    ) -> Why {
+    ) -> StateExplanation {
         let plan = &ledger.version.plan;
         let planned = plan.task(instance.task);
         let upstream: Vec<(u16, TaskState)> =
@@ -95,7 +95,7 @@ impl Why {
             let state = ledger.run.task(edge.task);
             check(state.as_str(), plan.task_id(edge.task), String::new())
         });
-        Why { sentence, more, checks, behind: behind.collect() }
+        StateExplanation { sentence, more, checks, behind: behind.collect() }
     }
 }
 
@@ -185,7 +185,7 @@ fn sentence(
     (tries, beyond): (&[TryRow], &Beyond),
     run: &RunDetails,
     upstream: &[(u16, TaskState)],
-    now: Now,
+    now: ZonedNow,
 ) -> (String, String) {
     let named = |wanted: &dyn Fn(TaskState) -> bool| {
         let names: Vec<_> =

@@ -1,8 +1,8 @@
 //! `/clusters/{connection_id}`: the topics of a cluster, and the page of each.
 
-use super::topic::{OF_A_PAGE, PartitionLine, Search, Shown, Wished, readers, render, wished};
+use super::topic::{CheckedRecordForm, OF_A_PAGE, PartitionLine, Search, TopicSummary, readers, render, wished};
 use crate::api::clusters::{at, produce_at, size};
-use crate::api::topics::Found;
+use crate::api::topics::PartitionRecords;
 use crate::extract::{Actor, Form, Names, Query};
 use crate::pages::{Shell, encoded, html, see_other};
 use crate::parts;
@@ -90,7 +90,7 @@ pub(crate) async fn records(
     names: Names,
     query: Query,
 ) -> Result<Response, Refusal> {
-    page(&app, shell, &names, Search::of(query)?, Wished::default()).await
+    page(&app, shell, &names, Search::of(query)?, CheckedRecordForm::default()).await
 }
 
 pub(crate) async fn produce(
@@ -118,7 +118,13 @@ pub(crate) async fn produce(
     }
 }
 
-async fn page(app: &App, shell: Shell, names: &Names, mut search: Search, wished: Wished) -> Result<Response, Refusal> {
+async fn page(
+    app: &App,
+    shell: Shell,
+    names: &Names,
+    mut search: Search,
+    wished: CheckedRecordForm,
+) -> Result<Response, Refusal> {
     let (id, name) = (names.get("connection_id"), names.get("topic_name"));
     let at = at(app, id).await?;
     let which = search.which()?;
@@ -145,7 +151,7 @@ async fn page(app: &App, shell: Shell, names: &Names, mut search: Search, wished
         |row: &StreamRow| row.cluster() == Some(id) && is_it(row.topic()),
         |row: &ReaderRow| row.connection == id && is_it(&row.topic),
     );
-    let shown = Shown {
+    let shown = TopicSummary {
         name: name.into(),
         cluster: Some((id.into(), self::href(id))),
         edit_href: None,
@@ -153,7 +159,7 @@ async fn page(app: &App, shell: Shell, names: &Names, mut search: Search, wished
         partitions: lines.collect(),
         readers: readers(&mut *app.pages().await?, of_it, &shell).await?,
         can_produce: true,
-        found: Some(Found::from(found)),
+        found: Some(PartitionRecords::from(found)),
         href,
     };
     render(shell, shown, search, wished)

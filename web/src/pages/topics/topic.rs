@@ -3,7 +3,7 @@
 
 use super::href;
 use crate::api::kept::stored;
-use crate::api::topics::{Found, READS_RECORDS, find, named, produce_all, readable};
+use crate::api::topics::{PartitionRecords, READS_RECORDS, find, named, produce_all, readable};
 use crate::extract::{Actor, Form, Names, Query};
 use crate::pages::audit::moment;
 use crate::pages::kept::Pages;
@@ -29,18 +29,18 @@ use sqlx::PgConnection;
 #[template(path = "pages/topics/topic.html")]
 struct TopicPage {
     shell: Shell,
-    shown: Shown,
+    shown: TopicSummary,
     search: Search,
     /// Nothing: this person may not read records.
     records: Option<Vec<RecordLine>>,
     newer: Option<String>,
     older: Option<String>,
     problem: Option<String>,
-    wish: Wish,
+    wish: RecordForm,
 }
 
 /// What is shown of a topic, wherever it is.
-pub(super) struct Shown {
+pub(super) struct TopicSummary {
     pub(super) name: String,
     pub(super) href: String,
     /// The cluster that it is in, and its page.
@@ -51,7 +51,7 @@ pub(super) struct Shown {
     /// Streams, and readers of tasks.
     pub(super) readers: Vec<ReaderLine>,
     pub(super) can_produce: bool,
-    pub(super) found: Option<Found>,
+    pub(super) found: Option<PartitionRecords>,
 }
 
 pub(super) struct PartitionLine {
@@ -112,13 +112,13 @@ struct RecordLine {
 
 /// What the form for a record holds.
 #[derive(Default)]
-pub(super) struct Wish {
+pub(super) struct RecordForm {
     key: String,
     value: String,
 }
 
 /// What the form says, and what is wrong with it.
-pub(super) type Wished = (Wish, Option<String>);
+pub(super) type CheckedRecordForm = (RecordForm, Option<String>);
 
 pub(super) const OF_A_PAGE: i64 = 50;
 /// Of a value, in the list.
@@ -132,7 +132,7 @@ pub(crate) async fn show(
     names: Names,
     query: Query,
 ) -> Result<Response, Refusal> {
-    page(&app, shell, names.get("topic_name"), Search::of(query)?, Wished::default()).await
+    page(&app, shell, names.get("topic_name"), Search::of(query)?, CheckedRecordForm::default()).await
 }
 
 /// Appends the record of the form.
@@ -161,7 +161,7 @@ pub(crate) async fn produce(
 }
 
 /// The record of a form, or what is wrong with it.
-pub(super) fn wished(form: &Form) -> (Wish, Result<NewRecord, String>) {
+pub(super) fn wished(form: &Form) -> (RecordForm, Result<NewRecord, String>) {
     let key = form.text("key").unwrap_or_default().to_string();
     // Browsers send line ends as forms have them.
     let value = form.text("value").unwrap_or_default().replace("\r\n", "\n");
@@ -177,10 +177,16 @@ pub(super) fn wished(form: &Form) -> (Wish, Result<NewRecord, String>) {
             ..NewRecord::default()
         }),
     };
-    (Wish { key, value }, record)
+    (RecordForm { key, value }, record)
 }
 
-async fn page(app: &App, shell: Shell, name: &str, mut search: Search, wished: Wished) -> Result<Response, Refusal> {
+async fn page(
+    app: &App,
+    shell: Shell,
+    name: &str,
+    mut search: Search,
+    wished: CheckedRecordForm,
+) -> Result<Response, Refusal> {
     let row = stored::<Topic>(app, name).await?;
     let mut db = app.pages().await?;
     let topic = named(&mut db, name).await?;
@@ -214,7 +220,7 @@ async fn page(app: &App, shell: Shell, name: &str, mut search: Search, wished: W
         kept => format!("records are kept for {kept}"),
     };
     let of_it = |row: &StreamRow| row.topic() == name && row.reads_log();
-    let shown = Shown {
+    let shown = TopicSummary {
         name: name.into(),
         href: href(name),
         cluster: None,
@@ -230,9 +236,9 @@ async fn page(app: &App, shell: Shell, name: &str, mut search: Search, wished: W
 
 pub(super) fn render(
     shell: Shell,
-    mut shown: Shown,
+    mut shown: TopicSummary,
     search: Search,
-    (wish, problem): Wished,
+    (wish, problem): CheckedRecordForm,
 ) -> Result<Response, Refusal> {
     let found = shown.found.take();
     let partition = search.partition;
@@ -242,7 +248,8 @@ pub(super) fn render(
         let begin = found.records.first().map_or(found.next, |record| record.offset);
         ((begin > first).then(|| at(begin - OF_A_PAGE)), (found.next < next).then(|| at(found.next)))
     });
-    let records = found.map(|Found { records, .. }| records.into_iter().rev().map(|row| record(row, &shell)).collect());
+    let records = found
+        .map(|PartitionRecords { records, .. }| records.into_iter().rev().map(|row| record(row, &shell)).collect());
     let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     html(status, &TopicPage { shell, shown, search, records, newer, older, problem, wish })
 }

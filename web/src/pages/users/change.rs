@@ -1,7 +1,7 @@
 //! What admins do to a user: another role, a new password, disabled or enabled, deleted. Each is written down in the
 //! transaction that does it, and is seen by this server at once, by the others within a second.
 
-use super::user::{Ended, find, no_such_user, page};
+use super::user::{UserNotice, find, no_such_user, page};
 use super::{FreshPassword, chosen_password, user_href};
 use crate::auth::Role;
 use crate::extract::{Actor, Form, Names};
@@ -61,7 +61,7 @@ pub(crate) async fn password(
     let (password, is_made_up) = match chosen_password(&form, name) {
         Ok(chosen) => chosen,
         Err(words) => {
-            let problem = Ended::Problem(StatusCode::UNPROCESSABLE_ENTITY, format!("{words}."));
+            let problem = UserNotice::Problem(StatusCode::UNPROCESSABLE_ENTITY, format!("{words}."));
             return page(&app, shell, name, Some(problem)).await;
         }
     };
@@ -69,7 +69,7 @@ pub(crate) async fn password(
     let deed = ("reset_password", json!({ "user": name }));
     let changed = carry_out(&app, &actor, deed, async |db| reset_password(db, name, &hash).await).await?;
     if changed == UserChange::Done && is_made_up {
-        let fresh = Ended::Fresh(FreshPassword { user: name.into(), password });
+        let fresh = UserNotice::Fresh(FreshPassword { user: name.into(), password });
         return page(&app, shell, name, Some(fresh)).await;
     }
     told(&app, shell, name, changed).await
@@ -144,7 +144,7 @@ async fn told(app: &App, shell: Shell, name: &str, changed: UserChange) -> Resul
         UserChange::NoSuchUser => Err(no_such_user(name)),
         UserChange::LastAdmin => {
             let words = format!("`{name}` is the last admin who can log in: make another user an admin first.");
-            page(app, shell, name, Some(Ended::Problem(StatusCode::CONFLICT, words))).await
+            page(app, shell, name, Some(UserNotice::Problem(StatusCode::CONFLICT, words))).await
         }
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct UserPage {
 }
 
 /// What became of a change, for the page to say.
-pub(super) enum Ended {
+pub(super) enum UserNotice {
     Fresh(FreshPassword),
     Problem(StatusCode, String),
 }
@@ -43,14 +43,14 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> 
     page(&app, shell, names.get("user_name"), None).await
 }
 
-pub(super) async fn page(app: &App, shell: Shell, name: &str, ended: Option<Ended>) -> Result<Response, Refusal> {
+pub(super) async fn page(app: &App, shell: Shell, name: &str, ended: Option<UserNotice>) -> Result<Response, Refusal> {
     let user = find(app, &shell, name).await?;
     let role = user.role.parse().map_err(|error| Refusal::Broken(format!("user `{}`: {error}", user.name)))?;
     let is_self = shell.user.as_ref().is_some_and(|own| *own.name == *user.name);
     let (status, problem, fresh) = match ended {
         None => (StatusCode::OK, None, None),
-        Some(Ended::Fresh(fresh)) => (StatusCode::OK, None, Some(fresh)),
-        Some(Ended::Problem(status, words)) => (status, Some(words), None),
+        Some(UserNotice::Fresh(fresh)) => (StatusCode::OK, None, Some(fresh)),
+        Some(UserNotice::Problem(status, words)) => (status, Some(words), None),
     };
     let page = UserPage {
         href: user_href(&user.name),

@@ -1,6 +1,6 @@
 //! What the form of a variable sends.
 
-use super::edit::{Wish, page};
+use super::edit::{VariableForm, page};
 use crate::api::kept::save;
 use crate::extract::{Actor, Form, Query};
 use crate::pages::{Shell, see_other};
@@ -12,7 +12,7 @@ use axum::response::Response;
 use orch_deeds::Variable;
 use orch_sdk::secret::{MASK, masked_variable};
 use orch_spec::ids::check_variable_key;
-use orch_wire::Sent;
+use orch_wire::NounBody;
 use serde_json::{Value, json};
 
 /// `POST /variables/edit`: `?key=` changes that one, without it a new one is added.
@@ -33,7 +33,7 @@ pub(crate) async fn submit(
     let keeps = !own_key.is_empty() && value.is_empty() && form.text("kept").is_some();
     let refused = |shell: Shell, problem: String| {
         let shown = if keeps { MASK.into() } else { masked_variable(key, &value) };
-        let wish = Wish { key: key.into(), value: shown, description: description.clone(), is_json };
+        let wish = VariableForm { key: key.into(), value: shown, description: description.clone(), is_json };
         page(&app, shell, own_key, wish, Some(problem))
     };
     if let Err(bad) = check_variable_key(key) {
@@ -49,7 +49,7 @@ pub(crate) async fn submit(
     if !keeps {
         columns.push(("value", json!(value)));
     }
-    match save::<Variable>(&app, &actor, own_key.is_empty(), Sent { name: key.into(), columns }).await {
+    match save::<Variable>(&app, &actor, own_key.is_empty(), NounBody { name: key.into(), columns }).await {
         Ok(_) => Ok(see_other("/variables")),
         Err(refusal @ Refusal::Plain { status: StatusCode::CONFLICT, .. }) => refused(shell, refusal.words()),
         Err(refusal) => Err(refusal),

@@ -23,7 +23,7 @@ struct EditPage {
     key: String,
     href: String,
     delete_href: String,
-    wish: Wish,
+    wish: VariableForm,
     /// The value is not shown.
     is_kept: bool,
     has_key: bool,
@@ -32,7 +32,7 @@ struct EditPage {
 
 /// What the form holds.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Wish {
+pub(super) struct VariableForm {
     pub(super) key: String,
     pub(super) value: String,
     pub(super) description: String,
@@ -43,14 +43,14 @@ pub(super) struct Wish {
 /// `?key=` one that is there, or a new one.
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
     let Some(key) = query.text("key").filter(|key| !key.is_empty()) else {
-        return page(&app, shell, "", Wish::default(), None);
+        return page(&app, shell, "", VariableForm::default(), None);
     };
     let row = stored::<Variable>(&app, key).await?;
     let value = Variable::visible(&row, &app.config.keys, true);
     let is_json =
         value.trim_start().starts_with(['{', '[']) && serde_json::from_str::<serde_json::Value>(&value).is_ok();
     let description = row.text("description").unwrap_or_default().into();
-    let wish = Wish { key: row.name().into(), value, description, is_json };
+    let wish = VariableForm { key: row.name().into(), value, description, is_json };
     page(&app, shell, key, wish, None)
 }
 
@@ -59,7 +59,7 @@ pub(super) fn page(
     app: &App,
     shell: Shell,
     key: &str,
-    wish: Wish,
+    wish: VariableForm,
     problem: Option<String>,
 ) -> Result<Response, Refusal> {
     let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
@@ -67,7 +67,7 @@ pub(super) fn page(
     let page = EditPage {
         href: if key.is_empty() { "/variables/edit".into() } else { Variable::href(key) },
         delete_href: Variable::delete_href(key),
-        wish: Wish { value: if is_kept { String::new() } else { wish.value }, ..wish },
+        wish: VariableForm { value: if is_kept { String::new() } else { wish.value }, ..wish },
         key: key.into(),
         is_kept,
         has_key: !app.config.keys.is_empty(),

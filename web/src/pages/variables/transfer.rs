@@ -2,7 +2,7 @@
 
 use crate::api::kept::{add, change};
 use crate::extract::{Actor, Form};
-use crate::pages::import::{self, Done, Imported, Takes, Wish, ask};
+use crate::pages::import::{self, ImportForm, ImportReport, Imported, Takes, ask};
 use crate::pages::{Shell, attachment};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -13,7 +13,7 @@ use orch_document::kept::{WrittenVariable, write_variables};
 use orch_sdk::secret::MASK;
 use orch_spec::ids::check_variable_key;
 use orch_store::kept::{self, MOST_KEPT, VARIABLE};
-use orch_wire::Sent;
+use orch_wire::NounBody;
 use serde_json::json;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ pub(crate) async fn import(
     shell: Shell,
     form: Form,
 ) -> Result<Response, Refusal> {
-    import::import::<Variables>(&app, &actor, shell, Wish::of(&form)).await
+    import::import::<Variables>(&app, &actor, shell, ImportForm::of(&form)).await
 }
 
 struct Variables;
@@ -43,7 +43,7 @@ impl Takes for Variables {
     const WHAT: &'static Imported = &WHAT;
     type All = BTreeMap<String, WrittenVariable>;
 
-    fn read(wish: &Wish) -> Result<Self::All, String> {
+    fn read(wish: &ImportForm) -> Result<Self::All, String> {
         let all = wish.document().variables().map_err(|error| error.to_string())?;
         all.keys().try_for_each(|key| check_variable_key(key).map_err(|error| error.to_string()))?;
         Ok(all)
@@ -55,8 +55,8 @@ impl Takes for Variables {
         actor: &Actor,
         all: Self::All,
         overwrites: bool,
-    ) -> Result<Done, Refusal> {
-        let mut done = Done::default();
+    ) -> Result<ImportReport, Refusal> {
+        let mut done = ImportReport::default();
         for (key, WrittenVariable { value, description }) in all {
             let is_there = kept::get(tx, &VARIABLE, &key).await?.is_some();
             if is_there && !overwrites {
@@ -70,7 +70,7 @@ impl Takes for Variables {
             let mut columns = vec![("value", json!(value))];
             // Without a description the old one stays, as at the command line.
             columns.extend(description.map(|text| ("description", json!(text))));
-            let sent = Sent { name: key.clone(), columns };
+            let sent = NounBody { name: key.clone(), columns };
             if is_there {
                 change::<Variable>(app, tx, actor, sent).await?;
                 done.changed.push(key);

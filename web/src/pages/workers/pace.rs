@@ -1,6 +1,6 @@
 //! How soon tasks began lately and how many slots were busy, interval by interval. Pure: of the task instances that it is given.
 
-use crate::parts::{self, Chart, Look, Now, Sample, Series};
+use crate::parts::{self, Chart, ChartType, Sample, Series, ZonedNow};
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_store::monitor::Start;
 
@@ -27,7 +27,7 @@ struct Interval {
 }
 
 /// `None`: nothing began.
-pub(super) fn pace(starts: &[Start], now: Now) -> Option<Pace> {
+pub(super) fn pace(starts: &[Start], now: ZonedNow) -> Option<Pace> {
     let intervals = intervals(starts, now.at);
     let mut all: Vec<TimeDelta> = intervals.iter().flat_map(|interval| interval.delays.iter().copied()).collect();
     all.sort_unstable();
@@ -42,9 +42,9 @@ pub(super) fn pace(starts: &[Start], now: Now) -> Option<Pace> {
     let both = vec![delays("median", 50), delays("95 %", 95)];
     Some(Pace {
         words: format!("median {}, 95 % within {}", said(50)?, said(95)?),
-        delays: Chart::of_series(Look::Line, "Milliseconds until a task began".into(), words(), both)?,
-        legend: vec![(Sample::of(Look::Line, 0), "median"), (Sample::of(Look::Line, 1), "95 %")],
-        busy: Chart::of_series(Look::Bars, "Busy slots, on average".into(), words(), vec![busy])?,
+        delays: Chart::of_series(ChartType::Line, "Milliseconds until a task began".into(), words(), both)?,
+        legend: vec![(Sample::of(ChartType::Line, 0), "median"), (Sample::of(ChartType::Line, 1), "95 %")],
+        busy: Chart::of_series(ChartType::Bars, "Busy slots, on average".into(), words(), vec![busy])?,
     })
 }
 
@@ -135,8 +135,8 @@ mod tests {
 
     #[test]
     fn nothing_is_drawn_of_nothing() {
-        assert!(pace(&[], Now::utc(at(0))).is_none());
-        let drawn = pace(&[start(0, 250, Some(900))], Now::utc(at(1_000))).unwrap();
+        assert!(pace(&[], ZonedNow::utc(at(0))).is_none());
+        let drawn = pace(&[start(0, 250, Some(900))], ZonedNow::utc(at(1_000))).unwrap();
         assert_eq!(drawn.words, "median 250 ms, 95 % within 250 ms");
     }
 }

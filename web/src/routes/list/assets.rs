@@ -2,7 +2,7 @@
 
 use crate::api;
 use crate::auth::Role;
-use crate::openapi::kinds::{Kind, Param, param};
+use crate::openapi::kinds::{Param, QueryParamType, param};
 use crate::openapi::queries::listed;
 use crate::routes::{Access, Routes};
 use Access::Login;
@@ -90,5 +90,5 @@ pub(super) fn routes(routes: Routes) -> Routes {
 }
 
 fn queued_before() -> Param {
-    param("before", Kind::Moment, "Only what was queued earlier")
+    param("before", QueryParamType::Moment, "Only what was queued earlier")
 }

@@ -2,7 +2,7 @@
 
 use crate::api;
 use crate::auth::Role;
-use crate::openapi::kinds::{Kind, Param, param};
+use crate::openapi::kinds::{Param, QueryParamType, param};
 use crate::openapi::queries::{listed, mask};
 use crate::routes::{Access, Routes};
 use Access::Login;
@@ -49,8 +49,8 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/orch/v1/dags/{dag_id}/diff", viewer, api::version_history::diff)
         .does("What is different between two versions of a DAG")
         .asks([
-            param("from", Kind::Small, "A version's number; that before `to` without it"),
-            param("to", Kind::Small, "A version's number; the newest without it"),
+            param("from", QueryParamType::Small, "A version's number; that before `to` without it"),
+            param("to", QueryParamType::Small, "A version's number; the newest without it"),
         ])
         .gives::<api::version_history::DiffView>()
         .post("/api/v2/dags/{dag_id}/favorite", viewer, api::dags::favorite)
@@ -71,11 +71,11 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives_nothing()
         .get("/api/orch/v1/dags/{dag_id}/structure", viewer, api::tasks::whole)
         .does("The whole structure of a DAG, or of a version of it")
-        .asks([param("version_number", Kind::Small, "Of that version; of the newest without it")])
+        .asks([param("version_number", QueryParamType::Small, "Of that version; of the newest without it")])
         .gives::<api::tasks::Structure>()
         .get("/api/v2/dags/{dag_id}/tasks", viewer, api::tasks::list)
         .does("The tasks of a DAG")
-        .asks([param("order_by", Kind::Order(api::tasks::ORDERS), "By what; a minus turns it round")])
+        .asks([param("order_by", QueryParamType::Order(api::tasks::ORDERS), "By what; a minus turns it round")])
         .gives::<api::tasks::TaskPage>()
         .get("/api/v2/dags/{dag_id}/tasks/{task_id}", viewer, api::tasks::get)
         .does("A task")
@@ -88,12 +88,12 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::version_history::VersionPage>()
         .get("/api/v2/dagSources/{dag_id}", viewer, api::dag_tags::source)
         .does("The structure of a version, as JSON text")
-        .asks([param("version_number", Kind::Small, "The newest without it")])
+        .asks([param("version_number", QueryParamType::Small, "The newest without it")])
         .gives::<api::dag_tags::DagSource>()
         .or_text()
         .get("/api/v2/dagStats", viewer, api::dag_tags::stats)
         .does("How many runs are in each state")
-        .asks([param("dag_ids", Kind::Texts, "All without it")])
+        .asks([param("dag_ids", QueryParamType::Texts, "All without it")])
         .gives::<api::dag_tags::StatsPage>()
         .get("/api/v2/dagTags", viewer, api::dag_tags::list)
         .does("All tags")
@@ -119,9 +119,9 @@ pub(super) fn routes(routes: Routes) -> Routes {
 fn dags() -> Vec<Param> {
     let mut all = listed(DAGS.columns);
     all.extend([
-        param(api::dags::TAGS, Kind::Texts, "With these tags"),
-        param(api::dags::TAGS_MODE, Kind::Word(api::dags::TAGS_MODES), "One of the tags, or all"),
-        param(api::dags::FAVORITE, Kind::Flag, "The caller's favorites, or all others"),
+        param(api::dags::TAGS, QueryParamType::Texts, "With these tags"),
+        param(api::dags::TAGS_MODE, QueryParamType::Word(api::dags::TAGS_MODES), "One of the tags, or all"),
+        param(api::dags::FAVORITE, QueryParamType::Flag, "The caller's favorites, or all others"),
     ]);
     all
 }

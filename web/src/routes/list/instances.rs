@@ -4,7 +4,7 @@ use crate::api;
 use crate::api::task_instances::choice::COLUMNS;
 use crate::api::task_instances::{TaskInstancePage, TaskInstanceView};
 use crate::auth::Role;
-use crate::openapi::kinds::{Kind, param};
+use crate::openapi::kinds::{QueryParamType, param};
 use crate::openapi::queries::{listed, map_index, mask, with_cursor};
 use crate::routes::{Access, Routes};
 use Access::Login;
@@ -56,7 +56,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<TaskInstancePage>()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/links", viewer, api::links::extra)
         .does("Links of a task instance: always empty")
-        .asks([map_index(), param("try_number", Kind::Wholes, "Of that try")])
+        .asks([map_index(), param("try_number", QueryParamType::Wholes, "Of that try")])
         .gives::<api::links::ExtraLinks>()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/listMapped", viewer, api::task_instances::list_mapped)
         .does("The elements of a mapped task")
@@ -132,7 +132,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .group("Logs and outputs")
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/logs/{try_number}", viewer, api::task_instances::logs)
         .does("The log of a try, as JSON a part at a time or as lines of JSON")
-        .asks([map_index(), param("full_content", Kind::Flag, "More of it at once"), param("token", Kind::Token, "Go on where an answer ended")])
+        .asks([map_index(), param("full_content", QueryParamType::Flag, "More of it at once"), param("token", QueryParamType::Token, "Go on where an answer ended")])
         .gives::<api::task_instances::LogPage>()
         .or_lines()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/externalLogUrl/{try_number}", viewer, api::links::external_log)
@@ -149,7 +149,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .creates::<api::xcom::XComValue>()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}", viewer, api::xcom::get)
         .does("A value")
-        .asks([map_index(), param("stringify", Kind::Flag, "The value as text"), param("deserialize", Kind::Flag, "Values are JSON either way")])
+        .asks([map_index(), param("stringify", QueryParamType::Flag, "The value as text"), param("deserialize", QueryParamType::Flag, "Values are JSON either way")])
         .gives::<api::xcom::XComValue>()
         .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}", op, api::xcom::patch)
         .does("Changes a value")

@@ -1,7 +1,7 @@
 //! Tables of the lake, SQL, dashboards, and what bundles serve.
 
 use crate::auth::Role;
-use crate::openapi::kinds::{Kind, Param, param};
+use crate::openapi::kinds::{Param, QueryParamType, param};
 use crate::routes::{Access, Routes};
 use crate::{api, behind};
 use Access::{Login, Open};
@@ -21,7 +21,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/orch/v1/lake/tables/{namespace}/{table}/files", viewer, api::lake::files)
         .does("The files that a snapshot is made of")
         .asks(lake_page())
-        .asks([param("snapshot_id", Kind::Wholes, "Of that snapshot; of the newest without it")])
+        .asks([param("snapshot_id", QueryParamType::Wholes, "Of that snapshot; of the newest without it")])
         .gives::<api::lake::FilePage>()
         .get("/api/orch/v1/lake/tables/{namespace}/{table}/partitions", viewer, api::lake::partitions)
         .does("What is in each partition")
@@ -33,7 +33,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::lake::SnapshotPage>()
         .get("/api/orch/v1/sql", viewer, api::sql::list)
         .does("Your own queries, newest first")
-        .asks([param("limit", Kind::Count(50), "At most so many; no more than 200")])
+        .asks([param("limit", QueryParamType::Count(50), "At most so many; no more than 200")])
         .gives::<api::sql::QueryPage>()
         .post("/api/orch/v1/sql", op, api::sql::run)
         .does("Asks the lake in SQL")
@@ -47,7 +47,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::dashboards::DashboardPage>()
         .get("/api/orch/v1/dashboards/{dashboard_name}", viewer, api::dashboards::get)
         .does("The rows of each panel of a dashboard, or the problem of its query")
-        .asks([param("filter", Kind::Texts, "The value of a filter, as in `day:2026-11-20`")])
+        .asks([param("filter", QueryParamType::Texts, "The value of a filter, as in `day:2026-11-20`")])
         .gives::<api::dashboards::DashboardRows>()
         .get("/catalog/{*path}", Open, behind::catalog)
         .post("/catalog/{*path}", Open, behind::catalog)
@@ -59,7 +59,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
 
 fn lake_page() -> [Param; 2] {
     [
-        param("limit", Kind::Count(100), "At most so many; no more than 1,000"),
-        param("offset", Kind::Count(0), "Leave out so many"),
+        param("limit", QueryParamType::Count(100), "At most so many; no more than 1,000"),
+        param("offset", QueryParamType::Count(0), "Leave out so many"),
     ]
 }

@@ -2,7 +2,7 @@
 
 use crate::api;
 use crate::auth::Role;
-use crate::openapi::kinds::{Kind, Param, param};
+use crate::openapi::kinds::{Param, QueryParamType, param};
 use crate::openapi::queries::{listed, mask, page, with_cursor};
 use crate::routes::{Access, Routes};
 use Access::Login;
@@ -56,7 +56,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .takes::<api::dag_runs::BulkDAGRunClearBody>()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait", viewer, api::dag_runs::wait)
         .does("Waits for the end of a run")
-        .asks([param("interval", Kind::Seconds, "Between two lines").required(), results()])
+        .asks([param("interval", QueryParamType::Seconds, "Between two lines").required(), results()])
         .or_lines()
         .post("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/cancel", user, api::dag_runs::cancel)
         .does("Stops a run: it fails, and what runs of it ends")
@@ -69,14 +69,17 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::dag_runs::DagRunView>()
         .post("/api/orch/v1/dags/{dag_id}/trigger", user, api::dag_runs::trigger_and_wait)
         .does("Triggers a run, waits for its end, and answers with what its tasks gave")
-        .asks([param("wait", Kind::UpTo(300), "So long for the end of the run; 30 without it"), results()])
+        .asks([param("wait", QueryParamType::UpTo(300), "So long for the end of the run; 30 without it"), results()])
         .takes::<api::dag_runs::TriggerAndWaitBody>()
         .gives::<api::dag_runs::RunResult>()
         .with_key()
         .or_later()
         .get("/api/orch/v1/events", viewer, api::events::follow)
         .does("Runs and task instances that come into another state, and troubles with data, as server-sent events")
-        .asks([param("dag_id", Kind::Texts, "Only of these DAGs"), param("run_id", Kind::Texts, "Only of these runs")])
+        .asks([
+            param("dag_id", QueryParamType::Texts, "Only of these DAGs"),
+            param("run_id", QueryParamType::Texts, "Only of these runs"),
+        ])
         .gives_events()
         .group("Backfills")
         .get("/api/orch/v1/backfills", viewer, api::backfills::list_all)
@@ -108,7 +111,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::backfills::BackfillView>()
         .put("/api/v2/backfills/{backfill_id}/cancel", user, api::backfills::cancel)
         .does("Ends a backfill: dates without a run get none")
-        .asks([param("stop_running", Kind::Flag, "Also ends what runs; without it only what waits")])
+        .asks([param("stop_running", QueryParamType::Flag, "Also ends what runs; without it only what waits")])
         .gives::<api::backfills::BackfillView>()
         .put("/api/v2/backfills/{backfill_id}/pause", user, api::backfills::pause)
         .does("Creates no more runs for now")
@@ -141,5 +144,5 @@ pub(super) fn routes(routes: Routes) -> Routes {
 }
 
 fn results() -> Param {
-    param("result", Kind::Texts, "Tasks whose outputs come with the end")
+    param("result", QueryParamType::Texts, "Tasks whose outputs come with the end")
 }

@@ -1,7 +1,7 @@
 //! The server itself: logging in, health, settings, the audit log.
 
 use crate::auth::Role;
-use crate::openapi::kinds::{Kind, param};
+use crate::openapi::kinds::{QueryParamType, param};
 use crate::openapi::queries::{listed, page};
 use crate::routes::{Access, Routes};
 use crate::{api, assets, health, metrics};
@@ -25,7 +25,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives_nothing()
         .get("/api/v2/auth/login", Open, api::entrance::login)
         .does("Leads a browser to the login")
-        .asks([param("next", Kind::Address, "To go to afterwards")])
+        .asks([param("next", QueryParamType::Address, "To go to afterwards")])
         .leads_elsewhere()
         .get("/api/v2/auth/logout", Open, api::entrance::logout)
         .does("Leads a browser to where it logs out")
@@ -42,7 +42,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/static/{hash}/{name}", Open, assets::serve)
         .get("/api/v2/config", admin, api::settings::all)
         .does("What this server was told, secrets masked")
-        .asks([param("section", Kind::Word(&["orch"]), "There is one section")])
+        .asks([param("section", QueryParamType::Word(&["orch"]), "There is one section")])
         .gives::<api::settings::Config>()
         .or_text()
         .get("/api/v2/config/section/{section}/option/{option}", admin, api::settings::one)

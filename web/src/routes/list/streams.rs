@@ -2,7 +2,7 @@
 
 use crate::api;
 use crate::auth::Role;
-use crate::openapi::kinds::{Kind, Param, param};
+use crate::openapi::kinds::{Param, QueryParamType, param};
 use crate::openapi::queries::listed;
 use crate::routes::{Access, Routes};
 use Access::Login;
@@ -56,7 +56,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .creates::<api::topics::PlacedPage>()
         .get("/api/orch/v1/topic-readers", viewer, api::readers::list)
         .does("Lists how far tasks have read topics, partition by partition")
-        .asks([param("topic_name", Kind::Text, "Of this topic")])
+        .asks([param("topic_name", QueryParamType::Text, "Of this topic")])
         .gives::<api::readers::ReaderPage>()
         .delete("/api/orch/v1/topic-readers/{reader_name}", op, api::readers::delete)
         .does("Forgets a reader: it begins as a new one")
@@ -78,7 +78,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives_nothing()
         .get("/api/orch/v1/streams/{stream_name}/minutes", viewer, api::streams::minutes)
         .does("Records and lag of a stream, minute by minute")
-        .asks([param("hours", Kind::Count(api::streams::USUAL_HOURS), "Of the last hours; no more than 24")])
+        .asks([param("hours", QueryParamType::Count(api::streams::USUAL_HOURS), "Of the last hours; no more than 24")])
         .gives::<api::streams::StreamMinutePage>()
         .post("/api/orch/v1/streams/{stream_name}/pause", op, api::streams::pause)
         .does("Pauses a stream")
@@ -108,11 +108,11 @@ pub(super) fn routes(routes: Routes) -> Routes {
 /// Which records of a topic are wanted.
 fn records() -> [Param; 6] {
     [
-        param("partition", Kind::Count(0), "Of this partition"),
-        param("offset", Kind::Place, "From this offset on; the newest records without it"),
-        param("at", Kind::Moment, "From the first record on that is not older, where no offset is named"),
-        param("key", Kind::Text, "The newest records with this key, among the last 100,000 of the partition"),
-        param("limit", Kind::Count(50), "Maximum number of records; no more than 1,000"),
-        param("wait", Kind::UpTo(20), "Where there is no record yet: seconds to wait for one"),
+        param("partition", QueryParamType::Count(0), "Of this partition"),
+        param("offset", QueryParamType::Place, "From this offset on; the newest records without it"),
+        param("at", QueryParamType::Moment, "From the first record on that is not older, where no offset is named"),
+        param("key", QueryParamType::Text, "The newest records with this key, among the last 100,000 of the partition"),
+        param("limit", QueryParamType::Count(50), "Maximum number of records; no more than 1,000"),
+        param("wait", QueryParamType::UpTo(20), "Where there is no record yet: seconds to wait for one"),
     ]
 }

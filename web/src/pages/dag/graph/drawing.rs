@@ -13,14 +13,14 @@ pub(in crate::pages) struct Drawing {
     pub(in crate::pages) graph: Graph,
     pub(in crate::pages) layout: Layout,
     /// In the order of the nodes.
-    pub(in crate::pages) nodes: Vec<Shown>,
+    pub(in crate::pages) nodes: Vec<DrawnNode>,
     /// In percent.
     pub(in crate::pages) zoom: i32,
     /// The node that was asked for.
     pub(in crate::pages) chosen: Option<usize>,
 }
 
-pub(in crate::pages) struct Shown {
+pub(in crate::pages) struct DrawnNode {
     pub(in crate::pages) state: Option<TaskState>,
     pub(in crate::pages) detail: String,
     pub(in crate::pages) href: String,
@@ -83,7 +83,7 @@ impl fmt::Display for Drawing {
 
 impl HtmlSafe for Drawing {}
 
-fn of_node(f: &mut fmt::Formatter<'_>, node: &Node, shown: &Shown, rect: Rect, is_chosen: bool) -> fmt::Result {
+fn of_node(f: &mut fmt::Formatter<'_>, node: &Node, shown: &DrawnNode, rect: Rect, is_chosen: bool) -> fmt::Result {
     let Rect { x, y, width, height } = rect;
     let state = match shown.state {
         None => "ink",

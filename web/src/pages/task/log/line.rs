@@ -33,7 +33,7 @@ pub(crate) struct Line {
 }
 
 #[derive(Debug)]
-pub(crate) enum Item {
+pub(crate) enum LogItem {
     Line(Line),
     Group(Group),
 }
@@ -169,25 +169,25 @@ impl Group {
 
 /// Folds what belongs together. A group with an error or with something that is searched for starts open, and so does one
 /// that has not ended yet.
-pub(super) fn grouped(lines: Vec<Line>) -> Vec<Item> {
-    let mut items: Vec<Item> = Vec::new();
+pub(super) fn grouped(lines: Vec<Line>) -> Vec<LogItem> {
+    let mut items: Vec<LogItem> = Vec::new();
     let mut open = false;
     for line in lines {
         if let Some(title) = line.text.text.strip_prefix(GROUP) {
             let title = if title.trim().is_empty() { "Group" } else { title.trim() };
             let group = Group { number: line.number, title: title.into(), is_open: false, lines: Vec::new() };
-            items.push(Item::Group(group));
+            items.push(LogItem::Group(group));
             open = true;
         } else if line.text.text.starts_with(GROUP_ENDS) && open {
             open = false;
-        } else if let Some(Item::Group(group)) = items.last_mut().filter(|_| open) {
+        } else if let Some(LogItem::Group(group)) = items.last_mut().filter(|_| open) {
             group.is_open |= line.class == "error" || line.text.is_hit();
             group.lines.push(line);
         } else {
-            items.push(Item::Line(line));
+            items.push(LogItem::Line(line));
         }
     }
-    if let Some(Item::Group(last)) = items.last_mut().filter(|_| open) {
+    if let Some(LogItem::Group(last)) = items.last_mut().filter(|_| open) {
         last.is_open = true;
     }
     items
@@ -240,9 +240,9 @@ mod tests {
                 let level = if text.starts_with('!') { "error" } else { "info" };
                 Line::of(number, &format!(r#"{{"level":"{level}","event":"{text}"}}"#), "fee", LINE_CHARS)
             });
-            let shape = |item: &Item| match item {
-                Item::Line(line) => line.number.to_string(),
-                Item::Group(group) => {
+            let shape = |item: &LogItem| match item {
+                LogItem::Line(line) => line.number.to_string(),
+                LogItem::Group(group) => {
                     format!(
                         "{}:{}{}({})",
                         group.number,

@@ -21,7 +21,7 @@ const MOST_HITS: usize = 10_000;
 
 /// What is looked for.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Wanted {
+pub(super) struct LogFilter {
     /// Empty: all.
     pub(super) levels: Vec<&'static str>,
     /// Empty: nothing is searched.
@@ -44,7 +44,7 @@ pub(super) enum Keep {
 pub(super) type Counts = BTreeMap<&'static str, usize>;
 
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct LogMatches {
     /// Lines with the needle.
     pub(super) count: i64,
     pub(super) hits: Vec<i64>,
@@ -58,9 +58,9 @@ pub(super) struct Found {
     lines: i64,
 }
 
-pub(super) async fn scan(app: &App, run: Uuid, attempt: Uuid, wanted: &Wanted) -> Result<Found, Refusal> {
+pub(super) async fn scan(app: &App, run: Uuid, attempt: Uuid, wanted: &LogFilter) -> Result<LogMatches, Refusal> {
     let turn = TURNS.acquire().await.map_err(|_| Refusal::Broken("it is never closed".into()))?;
-    let (mut found, mut place) = (Found::default(), Place::START);
+    let (mut found, mut place) = (LogMatches::default(), Place::START);
     loop {
         let chunks = {
             let mut db = app.pages().await?;
@@ -82,8 +82,8 @@ pub(super) async fn scan(app: &App, run: Uuid, attempt: Uuid, wanted: &Wanted) -
     Ok(found)
 }
 
-impl Found {
-    fn look(&mut self, chunks: &[Chunk], wanted: &Wanted) {
+impl LogMatches {
+    fn look(&mut self, chunks: &[Chunk], wanted: &LogFilter) {
         let needle = Needle::of(&wanted.needle);
         for chunk in chunks {
             if self.is_done {
@@ -113,7 +113,7 @@ impl Found {
     }
 
     fn keep(&mut self, number: i64, stored: &str, keep: Keep) {
-        let full = |found: &Found| found.kept.len() > MOST_LINES || found.kept_bytes > narrow::size(WINDOW_BYTES);
+        let full = |found: &LogMatches| found.kept.len() > MOST_LINES || found.kept_bytes > narrow::size(WINDOW_BYTES);
         match keep {
             Keep::Nothing => {}
             Keep::First => {
@@ -184,11 +184,11 @@ mod tests {
         Chunk { lease_no: 1, seq, lines, created_at: chrono::DateTime::UNIX_EPOCH, body: body.into() }
     }
 
-    fn look(wanted: &Wanted) -> Found {
+    fn look(wanted: &LogFilter) -> LogMatches {
         let line = |level: &str, text: &str| format!("{{\"event\":{text:?},\"level\":\"{level}\"}}\n");
         let first = line("info", "the Fee is 3") + &line("error", "no \"fee\" here") + &line("info", "level");
         let last = line("warning", "fe\u{1b}[1me") + &line("error", "second");
-        let mut found = Found::default();
+        let mut found = LogMatches::default();
         found.look(&[chunk(0, 3, &first), chunk(1, 90, &line("warning", "90 lines are left out"))], wanted);
         found.look(&[chunk(2, 2, &last.replace("\\u{1b}", "\\u001b"))], wanted);
         found
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn a_search_counts_lines_and_keeps_their_numbers_over_a_gap() {
         let search = |needle: &str, levels: &[&'static str]| {
-            let wanted = Wanted { needle: needle.into(), levels: levels.to_vec(), keep: Keep::Nothing };
+            let wanted = LogFilter { needle: needle.into(), levels: levels.to_vec(), keep: Keep::Nothing };
             let found = look(&wanted);
             assert_eq!(found.count, found.hits.len() as i64);
             found.hits
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn lines_of_a_level_are_kept_from_a_line_or_up_to_one() {
         let kept = |keep, levels: &[&'static str]| {
-            let found = look(&Wanted { needle: String::new(), levels: levels.to_vec(), keep });
+            let found = look(&LogFilter { needle: String::new(), levels: levels.to_vec(), keep });
             let numbers: Vec<i64> = found.kept.iter().map(|(number, _)| *number).collect();
             (numbers, found.earlier, found.later)
         };
