@@ -82,7 +82,7 @@ pub fn dags() -> Vec<Dag> {
 #[task(retries = 2)]
 async fn log_weather(ctx: Ctx) -> TaskResult<usize> {
     let at = ctx.logical_date().unwrap_or_else(|| ctx.run_after());
-    let readings: Vec<Reading> = readings(at).collect();
+    let readings: Vec<ClientReading> = readings(at).collect();
     let server = ctx.connection(LOGGING_SERVER).await?;
     if ["http", "https"].contains(&server.conn_type.as_str()) {
         let http = Http::of(&server)?.within(ANSWER_WITHIN);
@@ -96,25 +96,25 @@ async fn log_weather(ctx: Ctx) -> TaskResult<usize> {
     Ok(readings.len())
 }
 
-fn asked(reading: &Reading) -> String {
+fn asked(reading: &ClientReading) -> String {
     let mut query = Serializer::new(String::new());
     query.append_pair("city", reading.city).append_pair("temperature", &reading.temperature);
     format!("log?{}", query.finish())
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Reading {
+struct ClientReading {
     city: &'static str,
     temperature: String,
     ts: String,
 }
 
-fn readings(at: DateTime<Utc>) -> impl Iterator<Item = Reading> {
+fn readings(at: DateTime<Utc>) -> impl Iterator<Item = ClientReading> {
     let (minute, ts) = (at.timestamp().cast_unsigned() / 60, at.format("%Y-%m-%d-%H").to_string());
     (0..A_MINUTE).map(move |nth| {
         let random = scramble(minute * A_MINUTE + nth);
         let hundredths = random % 12_001;
-        Reading {
+        ClientReading {
             city: CITIES[(random >> 32) as usize % CITIES.len()],
             temperature: format!("{}.{:02}", hundredths / 100, hundredths % 100),
             ts: ts.clone(),

@@ -15,42 +15,42 @@ use tokio::sync::OnceCell;
 const KEPT: usize = 4;
 
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(crate) struct Lakehouse {
     pub(crate) lake: Lake,
     pub(crate) buckets: Buckets,
     /// Tasks can commit there. Asked once.
     at_home: Arc<OnceCell<()>>,
 }
 
-type Kept = Vec<((Connection, Connection), Place)>;
-static OPEN: LazyLock<Mutex<Kept>> = LazyLock::new(Mutex::default);
+type OpenedLakehouses = Vec<((Connection, Connection), Lakehouse)>;
+static OPEN: LazyLock<Mutex<OpenedLakehouses>> = LazyLock::new(Mutex::default);
 
-impl Place {
+impl Lakehouse {
     /// # Errors
     /// A fatal error when a connection is missing, is for something else, or leads to a catalog in another database than that
     /// of orch.
-    pub(crate) async fn of(ctx: &Ctx) -> TaskResult<Place> {
-        let place = Place::known((ctx.connection(LAKE).await?, ctx.connection(BUCKETS).await?))?;
+    pub(crate) async fn of(ctx: &Ctx) -> TaskResult<Lakehouse> {
+        let place = Lakehouse::known((ctx.connection(LAKE).await?, ctx.connection(BUCKETS).await?))?;
         place.at_home.get_or_try_init(|| place.lake.check_home(ctx, LAKE)).await?;
         Ok(place)
     }
 
-    fn known(from: (Connection, Connection)) -> TaskResult<Place> {
+    fn known(from: (Connection, Connection)) -> TaskResult<Lakehouse> {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, place)) = open.iter().find(|(known, _)| *known == from) {
             return Ok(place.clone());
         }
-        let place = Place::open(&from.0, &from.1)?;
+        let place = Lakehouse::open(&from.0, &from.1)?;
         open.truncate(KEPT - 1);
         open.insert(0, (from, place.clone()));
         Ok(place)
     }
 
     /// Nothing is asked yet.
-    fn open(lake: &Connection, buckets: &Connection) -> TaskResult<Place> {
+    fn open(lake: &Connection, buckets: &Connection) -> TaskResult<Lakehouse> {
         let buckets = Buckets::of(buckets)?;
         let lake = Lake::of(lake, buckets.options())?;
-        Ok(Place { lake, buckets, at_home: Arc::default() })
+        Ok(Lakehouse { lake, buckets, at_home: Arc::default() })
     }
 
     /// Not the time of the run: a backfill has an old one of its own.
@@ -78,12 +78,12 @@ async fn made(buckets: &Buckets, name: &str) -> TaskResult<Bucket> {
 /// The lake for streams.
 pub(crate) fn lake(connections: &[Connection]) -> TaskResult<Lake> {
     let [lake, buckets] = connections else { return Err(anyhow::anyhow!("a lake needs two connections")) };
-    Ok(Place::known((lake.clone(), buckets.clone()))?.lake)
+    Ok(Lakehouse::known((lake.clone(), buckets.clone()))?.lake)
 }
 
 /// The lake for whoever only looks: of the connections of a lake and of buckets.
 pub(crate) fn look(connections: &[Connection]) -> TaskResult<orch_lake_sql::Opened> {
     let [lake, buckets] = connections else { return Err(anyhow::anyhow!("a lake needs two connections")) };
     let warehouse = lake.extra_field("warehouse").and_then(|warehouse| warehouse.as_str()).unwrap_or_default();
-    Ok(orch_lake_sql::Opened { lake: Place::open(lake, buckets)?.lake, place: warehouse.into() })
+    Ok(orch_lake_sql::Opened { lake: Lakehouse::open(lake, buckets)?.lake, place: warehouse.into() })
 }

@@ -2,10 +2,10 @@
 //! `lake_rollback` gives a table the state of an older snapshot. `orch lake compact`, `expire`, `orphans` and `rollback` are
 //! runs of these.
 
-use crate::place::Place;
+use crate::place::Lakehouse;
 use chrono::{DateTime, TimeDelta, Utc};
 use orch::prelude::*;
-use orch_lake::table::maintain::{Compaction, Expiry, Kept, Orphans, Upkeep};
+use orch_lake::table::maintain::{Compaction, Expiry, Orphans, Upkeep, UpkeepReport};
 use orch_lake::table::{At, CommitStep};
 use orch_lake::{LakeError, Table, TableName};
 
@@ -125,8 +125,8 @@ pub struct Done {
 }
 
 impl Done {
-    fn of(table: String, kept: &Kept) -> Self {
-        let Kept { compacted, manifests, expired, orphans } = kept;
+    fn of(table: String, kept: &UpkeepReport) -> Self {
+        let UpkeepReport { compacted, manifests, expired, orphans } = kept;
         Done {
             table,
             files_before: compacted.files_before,
@@ -161,7 +161,7 @@ impl Done {
 /// The tables that there is something to do for. Only their metadata is read.
 #[task(retries = 2, retry_delay = mins(1), timeout = hours(1))]
 async fn find_tables(ctx: Ctx, asked: Asked) -> TaskResult<Vec<String>> {
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let now = place.now().await?;
     // An age that is too young is wrong for each table, and none of them would say so.
     asked.orphans().map_err(asked_wrongly)?;
@@ -196,7 +196,13 @@ fn asked_wrongly(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-async fn needs(place: &Place, name: &TableName, is_named: bool, asked: &Asked, now: DateTime<Utc>) -> TaskResult<bool> {
+async fn needs(
+    place: &Lakehouse,
+    name: &TableName,
+    is_named: bool,
+    asked: &Asked,
+    now: DateTime<Utc>,
+) -> TaskResult<bool> {
     let table = place.lake.table(name).await?;
     if !is_named && table.is_left_alone()? {
         return Ok(false);
@@ -207,7 +213,7 @@ async fn needs(place: &Place, name: &TableName, is_named: bool, asked: &Asked, n
 /// One table. Writers go on meanwhile; what they change is seen, and then it is done again.
 #[task(retries = 2, retry_delay = mins(1), timeout = hours(6), max_active = 1)]
 async fn keep_up(ctx: Ctx, table: String, asked: Asked) -> TaskResult<Done> {
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let now = place.now().await?;
     let name: TableName = table.parse()?;
     let upkeep = asked.upkeep(&place.lake.table(&name).await?, now)?;
@@ -251,7 +257,7 @@ pub struct Back {
 /// The table changes if and only if this task is recorded as successful; DAGs that wait for the table begin.
 #[task]
 async fn roll_back(ctx: Ctx, to: Back) -> TaskResult<i64> {
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let back = async {
         let table = place.lake.table(&to.table.parse()?).await?;
         let change = table.roll_back(At::Snapshot(to.snapshot_id))?;

@@ -1,7 +1,7 @@
 //! What is known of an hour to come when a forecast is made: the calendar, and the hours before the origin.
 
 use crate::calendar::{DAY, WEEK, date, hour_of_day, hour_of_week, is_holiday, is_weekend};
-use crate::series::{Past, Series};
+use crate::series::{PastSeries, Series};
 use chrono::TimeDelta;
 
 /// So many hours ahead a forecast goes. The same hour a week before is always known then.
@@ -31,14 +31,14 @@ pub const COUNT: usize = 15;
 
 /// One hour, as a forecast sees it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Seen {
+pub struct HourFeatures {
     pub features: [f64; COUNT],
     /// The logarithm of what the profile of the week says: where the trees begin.
     pub start: f64,
 }
 
 /// An hour at or after the origin.
-pub fn seen(past: &Past<'_>, hour: i64) -> Seen {
+pub fn seen(past: &PastSeries<'_>, hour: i64) -> HourFeatures {
     let (origin, day) = (past.origin, date(hour));
     let known = |(sum, hours): (f64, f64)| if hours > 0.0 { sum / hours } else { f64::NAN };
     let sum_of = |hours: &mut dyn Iterator<Item = i64>, around: i64| {
@@ -73,11 +73,11 @@ pub fn seen(past: &Past<'_>, hour: i64) -> Seen {
         last_week / level,
         level,
     ];
-    Seen { features, start: profile.max(1e-3).ln() }
+    HourFeatures { features, start: profile.max(1e-3).ln() }
 }
 
 /// As many as in the same hour a week before: what a forecast has to be better than.
-pub fn naive(past: &Past<'_>, hour: i64) -> Option<f64> {
+pub fn naive(past: &PastSeries<'_>, hour: i64) -> Option<f64> {
     past.at(hour - WEEK)
 }
 

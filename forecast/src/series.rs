@@ -40,19 +40,19 @@ impl Series {
     }
 
     /// What was known when the hour `origin` began.
-    pub fn before(&self, origin: i64) -> Past<'_> {
-        Past { series: self, origin }
+    pub fn before(&self, origin: i64) -> PastSeries<'_> {
+        PastSeries { series: self, origin }
     }
 }
 
 /// A series up to some hour: nothing of that hour or of a later one can be read.
 #[derive(Debug, Clone, Copy)]
-pub struct Past<'a> {
+pub struct PastSeries<'a> {
     series: &'a Series,
     pub origin: i64,
 }
 
-impl Past<'_> {
+impl PastSeries<'_> {
     pub fn at(&self, hour: i64) -> Option<f64> {
         (hour < self.origin).then(|| self.series.at(hour))?
     }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 /// What was written into an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
+pub struct WrittenObject {
     pub location: String,
     pub rows: u64,
     pub bytes: u64,
@@ -34,7 +34,7 @@ trait Encode: Send + Sized + 'static {
 }
 
 /// The object is there when all rows are in it; when the rows break off it is not.
-async fn write(bucket: &Bucket, key: &str, mut batches: Batches, mut encode: impl Encode) -> TaskResult<Written> {
+async fn write(bucket: &Bucket, key: &str, mut batches: Batches, mut encode: impl Encode) -> TaskResult<WrittenObject> {
     let mut upload = bucket.upload(key)?;
     let mut rows = 0;
     loop {
@@ -59,7 +59,7 @@ async fn write(bucket: &Bucket, key: &str, mut batches: Batches, mut encode: imp
     }
     let rest = blocking(move |_| encode.end()).await?;
     upload.write(rest).await?;
-    Ok(Written { location: bucket.location(key), rows, bytes: upload.finish().await? })
+    Ok(WrittenObject { location: bucket.location(key), rows, bytes: upload.finish().await? })
 }
 
 /// A format's way to read: pieces that end anywhere, then an empty one.

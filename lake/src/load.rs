@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::source::postgres::{Session, connect};
 pub use database::{CREATE_DATABASE, ensure_database};
-pub use follow::{Claim, Follower, Offsets, Part, Put};
+pub use follow::{Claim, Follower, Offsets, Put, TableBatch};
 pub use ledger::Once;
 pub(crate) use types::quoted;
 
@@ -106,7 +106,7 @@ impl Load {
     /// The source breaks, a row does not fit, or the server refuses: then the table is as it was.
     #[boxed]
     pub async fn replace(&self, connection: &Connection, batches: Batches) -> TaskResult<Loaded> {
-        stage::load(self, connection, batches, stage::How::Replace).await
+        stage::load(self, connection, batches, stage::LoadMode::Replace).await
     }
 
     /// Rows join the table; one whose key is there takes its place, unless that has a newer [`Load::version`].
@@ -115,7 +115,7 @@ impl Load {
     /// As [`Load::replace`]; and there must be a key.
     #[boxed]
     pub async fn upsert(&self, connection: &Connection, batches: Batches) -> TaskResult<Loaded> {
-        stage::load(self, connection, batches, stage::How::Upsert).await
+        stage::load(self, connection, batches, stage::LoadMode::Upsert).await
     }
 
     /// As it is written in statements.

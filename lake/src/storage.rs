@@ -79,23 +79,23 @@ struct LakeStorage {
 }
 
 /// Where a file is.
-enum Place<'a> {
+enum FileLocation<'a> {
     Folder(&'a LocalFsStorage),
     Bucket { bucket: Bucket, key: &'a str },
 }
 
 impl LakeStorage {
-    fn place<'a>(&'a self, path: &'a str) -> Result<Place<'a>> {
-        let Some((scheme, rest)) = path.split_once("://") else { return Ok(Place::Folder(&self.folders)) };
+    fn place<'a>(&'a self, path: &'a str) -> Result<FileLocation<'a>> {
+        let Some((scheme, rest)) = path.split_once("://") else { return Ok(FileLocation::Folder(&self.folders)) };
         if scheme == "file" {
-            return Ok(Place::Folder(&self.folders));
+            return Ok(FileLocation::Folder(&self.folders));
         }
         let ("s3" | "s3a" | "s3n", Some((name, key))) = (scheme, rest.split_once('/')) else {
             let what = format!("`{path}` is no file that can be reached: it must be `file://…` or `s3://bucket/…`");
             return Err(Error::new(ErrorKind::FeatureUnsupported, what));
         };
         if let Some(LentBucket { bucket, .. }) = self.lent.at(path) {
-            return Ok(Place::Bucket { bucket, key });
+            return Ok(FileLocation::Bucket { bucket, key });
         }
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = match buckets.get(name) {
@@ -106,7 +106,7 @@ impl LakeStorage {
                 bucket
             }
         };
-        Ok(Place::Bucket { bucket, key })
+        Ok(FileLocation::Bucket { bucket, key })
     }
 }
 
@@ -123,15 +123,15 @@ fn failed(error: bucket::Error) -> Error {
 impl Storage for LakeStorage {
     async fn exists(&self, path: &str) -> Result<bool> {
         match self.place(path)? {
-            Place::Folder(folder) => folder.exists(path).await,
-            Place::Bucket { bucket, key } => Ok(bucket.find(key).await.map_err(failed)?.is_some()),
+            FileLocation::Folder(folder) => folder.exists(path).await,
+            FileLocation::Bucket { bucket, key } => Ok(bucket.find(key).await.map_err(failed)?.is_some()),
         }
     }
 
     async fn metadata(&self, path: &str) -> Result<FileMetadata> {
         match self.place(path)? {
-            Place::Folder(folder) => folder.metadata(path).await,
-            Place::Bucket { bucket, key } => match bucket.find(key).await.map_err(failed)? {
+            FileLocation::Folder(folder) => folder.metadata(path).await,
+            FileLocation::Bucket { bucket, key } => match bucket.find(key).await.map_err(failed)? {
                 Some(entry) => Ok(FileMetadata { size: entry.bytes }),
                 None => Err(failed(bucket::Error::NotFound { location: path.to_owned() })),
             },
@@ -140,33 +140,33 @@ impl Storage for LakeStorage {
 
     async fn read(&self, path: &str) -> Result<Bytes> {
         match self.place(path)? {
-            Place::Folder(folder) => folder.read(path).await,
-            Place::Bucket { bucket, key } => bucket.get(key).await.map_err(failed),
+            FileLocation::Folder(folder) => folder.read(path).await,
+            FileLocation::Bucket { bucket, key } => bucket.get(key).await.map_err(failed),
         }
     }
 
     async fn reader(&self, path: &str) -> Result<Box<dyn FileRead>> {
         match self.place(path)? {
-            Place::Folder(folder) => folder.reader(path).await,
-            Place::Bucket { bucket, key } => Ok(Box::new(ObjectRead { bucket, key: key.to_owned() })),
+            FileLocation::Folder(folder) => folder.reader(path).await,
+            FileLocation::Bucket { bucket, key } => Ok(Box::new(ObjectRead { bucket, key: key.to_owned() })),
         }
     }
 
     async fn write(&self, path: &str, content: Bytes) -> Result<()> {
         match self.place(path)? {
-            Place::Folder(folder) => {
+            FileLocation::Folder(folder) => {
                 let mut file = folder.writer(path).await?;
                 file.write(content).await?;
                 file.close().await
             }
-            Place::Bucket { bucket, key } => bucket.put(key, content).await.map_err(failed),
+            FileLocation::Bucket { bucket, key } => bucket.put(key, content).await.map_err(failed),
         }
     }
 
     async fn writer(&self, path: &str) -> Result<Box<dyn FileWrite>> {
         match self.place(path)? {
-            Place::Folder(folder) => folder.writer(path).await,
-            Place::Bucket { bucket, key } => {
+            FileLocation::Folder(folder) => folder.writer(path).await,
+            FileLocation::Bucket { bucket, key } => {
                 let upload = bucket.upload(key).map_err(failed)?;
                 Ok(Box::new(ObjectWrite { upload: Some(upload) }))
             }
@@ -175,15 +175,15 @@ impl Storage for LakeStorage {
 
     async fn delete(&self, path: &str) -> Result<()> {
         match self.place(path)? {
-            Place::Folder(folder) => folder.delete(path).await,
-            Place::Bucket { bucket, key } => bucket.delete(key).await.map_err(failed),
+            FileLocation::Folder(folder) => folder.delete(path).await,
+            FileLocation::Bucket { bucket, key } => bucket.delete(key).await.map_err(failed),
         }
     }
 
     async fn delete_prefix(&self, path: &str) -> Result<()> {
         match self.place(path)? {
-            Place::Folder(folder) => folder.delete_prefix(path).await,
-            Place::Bucket { bucket, key } => bucket.delete_all(key).await.map(drop).map_err(failed),
+            FileLocation::Folder(folder) => folder.delete_prefix(path).await,
+            FileLocation::Bucket { bucket, key } => bucket.delete_all(key).await.map(drop).map_err(failed),
         }
     }
 

@@ -6,7 +6,7 @@ use arrow::array::{AsArray as _, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int64Type, SchemaRef};
 use orch_lake::Batches;
-use orch_lake::source::postgres::{self, Read, Visible};
+use orch_lake::source::postgres::{self, PostgresSource, Visible};
 use orch_sdk::task::{Connection, TaskResult, fatal};
 
 /// The property of a mirrored table that says what its copy has: see [`Visible`].
@@ -45,7 +45,7 @@ impl Snapshot {
 
     pub(crate) async fn copy(&self) -> TaskResult<(Visible, Batches)> {
         let (schema, table) = self.table.split_once('.').unwrap_or(("public", &self.table));
-        postgres::copy(&self.connection, Read::columns(schema, table, self.columns.clone())).await
+        postgres::copy(&self.connection, PostgresSource::columns(schema, table, self.columns.clone())).await
     }
 }
 

@@ -8,7 +8,7 @@ use orch_bench::process::{forget_peak, peak_of};
 use orch_bench::{Bench, Figure};
 use orch_lake::bucket::{Bucket, Options};
 use orch_lake::format::parquet;
-use orch_lake::source::mysql::{Read, read};
+use orch_lake::source::mysql::{MysqlSource, read};
 use orch_lake::{Filter, TableDef};
 use std::time::Instant;
 
@@ -53,8 +53,8 @@ pub(crate) fn copy(bench: &mut Bench) -> Result<Vec<Figure>> {
     })
 }
 
-fn items() -> Read {
-    Read::table(TABLE).money()
+fn items() -> MysqlSource {
+    MysqlSource::table(TABLE).money()
 }
 
 /// Ten million rows through this process, which has done nothing else.
@@ -64,7 +64,7 @@ pub(crate) fn stream(bench: &mut Bench) -> Result<Vec<Figure>> {
         shop::files(&files, LARGE).await?;
         let shop = Shop::start(&files).await;
         let lake = lake(&url, &target).await?;
-        let all = || Read::query(THRICE).money();
+        let all = || MysqlSource::query(THRICE).money();
         let schema = read(&shop.connection, all()).await?.schema();
         let table = lake.ensure(&"bench.streamed".parse()?, &TableDef::of(&schema)?).await?;
         let pid = std::process::id();

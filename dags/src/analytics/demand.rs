@@ -217,13 +217,13 @@ pub static ML_FEATURES: Table<Demand> = Table {
 };
 
 /// What is usual in each zone before a day.
-struct Usual {
+struct ZoneBaselines {
     popularity: Vec<Option<i32>>,
     confidence: Vec<Option<f64>>,
 }
 
-impl Usual {
-    fn before(grid: &Grid, zones: usize, day: NaiveDate) -> Usual {
+impl ZoneBaselines {
+    fn before(grid: &Grid, zones: usize, day: NaiveDate) -> ZoneBaselines {
         let first = hour_of(micros_of(day));
         let sums: Vec<_> = (0..zones).map(|zone| grid.over(zone, first - MONTH..first)).collect();
         let mut order: Vec<usize> = (0..zones).collect();
@@ -233,7 +233,7 @@ impl Usual {
         for (rank, zone) in order.into_iter().enumerate().filter(|(_, zone)| sums[*zone].hours > 0) {
             popularity[zone] = i32::try_from(bucket(rank, zones, POPULARITY)).ok();
         }
-        Usual { popularity, confidence: (0..zones).map(|zone| confidence(grid, zone, first)).collect() }
+        ZoneBaselines { popularity, confidence: (0..zones).map(|zone| confidence(grid, zone, first)).collect() }
     }
 }
 
@@ -275,7 +275,7 @@ pub fn of_day(grid: &Grid, weather: &Hours, zones: &Zones, day: NaiveDate) -> Ve
     if !grid.is_known(first) {
         return Vec::new();
     }
-    let usual = Usual::before(grid, zones.all().len(), day);
+    let usual = ZoneBaselines::before(grid, zones.all().len(), day);
     let near = nearby(zones);
     let row = |at: usize, hour: i64| {
         let week = grid.over(at, hour - WEEK..hour);

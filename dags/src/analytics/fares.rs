@@ -153,7 +153,7 @@ struct Placed {
 }
 
 /// What earlier trips say of later ones. Days come one after the other, each with all of its trips.
-pub struct Known {
+pub struct FareHistory {
     zones: Zones,
     weather: Hours,
     grid: Grid,
@@ -166,11 +166,11 @@ pub struct Known {
     weather_now: (i64, Option<Arc<Weather>>),
 }
 
-impl Known {
+impl FareHistory {
     /// For rows of these days. The days of the week before them have to be learnt first.
-    pub fn new(days: Days, zones: Zones, weather: Hours) -> Known {
+    pub fn new(days: Days, zones: Zones, weather: Hours) -> FareHistory {
         let count = zones.all().len();
-        Known {
+        FareHistory {
             grid: Grid::new(history(days), count),
             routes: vec![Recent::default(); count * count],
             pickups: vec![Recent::default(); count],
@@ -308,7 +308,7 @@ mod tests {
             trip(start, 500),
             trip(start + 4_000, 100),
         ];
-        let mut known = Known::new(days, zones, Hours::new());
+        let mut known = FareHistory::new(days, zones, Hours::new());
         let (before, today) = trips.into_iter().partition(|trip: &Trip| trip.day() < days.first);
         known.learn(before);
         let rows = known.rows(today);

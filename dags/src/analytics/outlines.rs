@@ -15,7 +15,7 @@ const SQUARES_A_DEGREE: f64 = 400.0;
 const MOST_DEGREES: f64 = 5.0;
 
 /// Longitude and latitude.
-pub type Point = (f64, f64);
+pub type GeoPoint = (f64, f64);
 
 #[derive(Debug)]
 pub struct Outlines {
@@ -30,10 +30,10 @@ pub struct Outlines {
 #[derive(Debug)]
 struct Outline {
     id: i32,
-    rings: Vec<Vec<Point>>,
+    rings: Vec<Vec<GeoPoint>>,
     /// The lines that touch a row of squares, from the first row on: a ray along a row crosses no others.
     first_row: usize,
-    by_row: Vec<Vec<(Point, Point)>>,
+    by_row: Vec<Vec<(GeoPoint, GeoPoint)>>,
 }
 
 /// Zones by their place in the list.
@@ -64,7 +64,7 @@ impl Index {
         Index::over(outlined.map(|(id, text)| read(id, text)).collect::<TaskResult<_>>()?)
     }
 
-    fn over(zones: Vec<(i32, Vec<Vec<Point>>)>) -> TaskResult<Index> {
+    fn over(zones: Vec<(i32, Vec<Vec<GeoPoint>>)>) -> TaskResult<Index> {
         let points = || zones.iter().flat_map(|(_, rings)| rings.iter().flatten());
         let west = points().map(|point| point.0).fold(f64::INFINITY, f64::min);
         let south = points().map(|point| point.1).fold(f64::INFINITY, f64::min);
@@ -100,7 +100,7 @@ impl Index {
     }
 
     /// The number of the zone that a point lies in.
-    pub fn zone(&self, point: Point) -> Option<i32> {
+    pub fn zone(&self, point: GeoPoint) -> Option<i32> {
         let of = &self.outlines;
         let found = match of.squares[of.square(point)?] {
             Square::Outside => None,
@@ -115,7 +115,7 @@ impl Index {
 }
 
 impl Outlines {
-    fn square(&self, (longitude, latitude): Point) -> Option<usize> {
+    fn square(&self, (longitude, latitude): GeoPoint) -> Option<usize> {
         if !(longitude >= self.west && latitude >= self.south) {
             return None;
         }
@@ -123,13 +123,13 @@ impl Outlines {
         (x < self.columns && y < self.rows).then_some(y * self.columns + x)
     }
 
-    fn middle(&self, square: usize) -> Point {
+    fn middle(&self, square: usize) -> GeoPoint {
         let part = |at: usize| (at as f64 + 0.5) / SQUARES_A_DEGREE;
         (self.west + part(square % self.columns), self.south + part(square / self.columns))
     }
 
     /// The first of some zones that a point lies in.
-    fn among(&self, point: Point, mut zones: impl Iterator<Item = usize>) -> Option<u16> {
+    fn among(&self, point: GeoPoint, mut zones: impl Iterator<Item = usize>) -> Option<u16> {
         let row = square(point.1, self.south);
         zones.find(|zone| self.zones[*zone].has(point, row)).and_then(|zone| u16::try_from(zone).ok())
     }
@@ -161,9 +161,10 @@ fn square(at: f64, first: f64) -> usize {
 }
 
 impl Outline {
-    fn of(id: i32, rings: Vec<Vec<Point>>, south: f64) -> Outline {
-        let rows =
-            |line: &(Point, Point)| (square(line.0.1.min(line.1.1), south), square(line.0.1.max(line.1.1), south));
+    fn of(id: i32, rings: Vec<Vec<GeoPoint>>, south: f64) -> Outline {
+        let rows = |line: &(GeoPoint, GeoPoint)| {
+            (square(line.0.1.min(line.1.1), south), square(line.0.1.max(line.1.1), south))
+        };
         let mut outline = Outline { id, rings, first_row: usize::MAX, by_row: Vec::new() };
         let lines: Vec<_> = outline.lines().collect();
         outline.first_row = lines.iter().map(|line| rows(line).0).min().unwrap_or_default();
@@ -177,27 +178,27 @@ impl Outline {
     }
 
     /// The last point of a ring is its first one again.
-    fn lines(&self) -> impl Iterator<Item = (Point, Point)> {
+    fn lines(&self) -> impl Iterator<Item = (GeoPoint, GeoPoint)> {
         self.rings.iter().flat_map(|ring| ring.windows(2).map(|line| (line[0], line[1])))
     }
 
     /// Whether a point of a row lies in it.
-    fn has(&self, point: Point, row: usize) -> bool {
+    fn has(&self, point: GeoPoint, row: usize) -> bool {
         let lines = row.checked_sub(self.first_row).and_then(|row| self.by_row.get(row));
         lines.is_some_and(|lines| is_within(point, lines.iter().copied()))
     }
 }
 
 /// Rays to the east cross the lines around a point an odd number of times: islands and holes count themselves.
-fn is_within((x, y): Point, lines: impl Iterator<Item = (Point, Point)>) -> bool {
-    let crosses = |(one, other): (Point, Point)| {
+fn is_within((x, y): GeoPoint, lines: impl Iterator<Item = (GeoPoint, GeoPoint)>) -> bool {
+    let crosses = |(one, other): (GeoPoint, GeoPoint)| {
         (one.1 > y) != (other.1 > y) && x < (other.0 - one.0) * (y - one.1) / (other.1 - one.1) + one.0
     };
     lines.filter(|line| crosses(*line)).count() % 2 == 1
 }
 
 /// The rings of a `Polygon` or `MultiPolygon`, as `GeoJSON` writes them.
-fn rings(text: &str) -> Option<Vec<Vec<Point>>> {
+fn rings(text: &str) -> Option<Vec<Vec<GeoPoint>>> {
     let geometry: Value = serde_json::from_str(text).ok()?;
     let coordinates = geometry["coordinates"].as_array()?;
     let polygons: Vec<&Value> = match geometry["type"].as_str()? {
@@ -206,7 +207,7 @@ fn rings(text: &str) -> Option<Vec<Vec<Point>>> {
         _ => return None,
     };
     let ring = |ring: &Value| {
-        let mut points: Vec<Point> = ring
+        let mut points: Vec<GeoPoint> = ring
             .as_array()?
             .iter()
             .map(|point| Some((point[0].as_f64()?, point[1].as_f64()?)))
@@ -232,8 +233,9 @@ mod tests {
     fn the_grid_says_what_all_lines_say() {
         let zones = city();
         let index = Index::of(&zones).expect("outlines");
-        let by_lines =
-            |point: Point| index.outlines.zones.iter().find(|zone| is_within(point, zone.lines())).map(|zone| zone.id);
+        let by_lines = |point: GeoPoint| {
+            index.outlines.zones.iter().find(|zone| is_within(point, zone.lines())).map(|zone| zone.id)
+        };
         // Spread evenly: a generator of a fixed seed.
         let mut state = 7_u64;
         let mut part = || {

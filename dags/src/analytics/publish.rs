@@ -2,7 +2,7 @@
 
 use super::sources;
 use super::table::Table;
-use crate::place::Place;
+use crate::place::Lakehouse;
 use crate::weather::schema::ZONES;
 use anyhow::anyhow;
 use chrono::{DateTime, Utc};
@@ -23,7 +23,7 @@ pub type Published = BTreeMap<String, u64>;
 /// The changes of one task, until all are there.
 pub(crate) struct Publish<'a> {
     ctx: &'a Ctx,
-    place: &'a Place,
+    place: &'a Lakehouse,
     pub(crate) now: DateTime<Utc>,
     pub(crate) facts: Facts,
     changes: Vec<Change>,
@@ -31,7 +31,7 @@ pub(crate) struct Publish<'a> {
 }
 
 impl Publish<'_> {
-    pub(crate) async fn begin<'a>(ctx: &'a Ctx, place: &'a Place) -> TaskResult<Publish<'a>> {
+    pub(crate) async fn begin<'a>(ctx: &'a Ctx, place: &'a Lakehouse) -> TaskResult<Publish<'a>> {
         let now = place.now().await?;
         let facts = Facts::at(now).keys(ZONES.uri(), sources::zones(place).await?.keys()?);
         Ok(Publish { ctx, place, now, facts, changes: Vec::new(), published: Published::new() })

@@ -2,7 +2,7 @@
 //! that is changed counts again, as it did for the document.
 
 use super::options::Days;
-use super::outlines::{Index, Point};
+use super::outlines::{GeoPoint, Index};
 use super::table::{Table, computed, int, long, maybe_int, maybe_number, moment, number};
 use chrono::{DateTime, Utc};
 use iceberg::spec::Transform;
@@ -22,8 +22,8 @@ pub struct Event {
     pub distance: i64,
     pub fare: i64,
     pub total: i64,
-    pub pickup: Option<Point>,
-    pub dropoff: Option<Point>,
+    pub pickup: Option<GeoPoint>,
+    pub dropoff: Option<GeoPoint>,
 }
 
 /// What happened in a zone in five minutes.

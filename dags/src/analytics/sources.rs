@@ -4,7 +4,7 @@
 use super::grid::{HOUR, hour_of};
 use super::options::{Days, day_of};
 use super::realtime::Event;
-use crate::place::Place;
+use crate::place::Lakehouse;
 use crate::taxi::control;
 use crate::taxi::schema::HUNDREDTHS;
 use crate::weather::schema::{HOURLY, ZONES};
@@ -167,18 +167,18 @@ pub type Hours = HashMap<i64, Arc<Weather>>;
 ///
 /// # Errors
 /// The lake cannot be asked.
-pub(crate) async fn filled(place: &Place, name: &str) -> TaskResult<Option<Table>> {
+pub(crate) async fn filled(place: &Lakehouse, name: &str) -> TaskResult<Option<Table>> {
     Ok(place.lake.find(&name.parse()?).await?.filter(|table| table.current_snapshot().is_some()))
 }
 
-pub(crate) async fn needed(place: &Place, name: &str, made_by: &str) -> TaskResult<Table> {
+pub(crate) async fn needed(place: &Lakehouse, name: &str, made_by: &str) -> TaskResult<Table> {
     let missing = || fatal(format!("`{name}` is not in the lake, or empty\nhint: run `{made_by}`, which fills it"));
     filled(place, name).await?.ok_or_else(missing)
 }
 
 /// # Errors
 /// The lake has no trips, or cannot be asked.
-pub(crate) async fn trips_table(place: &Place) -> TaskResult<Table> {
+pub(crate) async fn trips_table(place: &Lakehouse) -> TaskResult<Table> {
     needed(place, TRIPS, "nyc_taxi_iceberg_etl").await
 }
 
@@ -187,7 +187,7 @@ pub(crate) async fn trips_table(place: &Place) -> TaskResult<Table> {
 ///
 /// # Errors
 /// No trips were loaded, or the lake cannot be read.
-pub(crate) async fn newest_day(place: &Place) -> TaskResult<NaiveDate> {
+pub(crate) async fn newest_day(place: &Lakehouse) -> TaskResult<NaiveDate> {
     let summary = needed(place, SUMMARY, "nyc_taxi_iceberg_etl").await?;
     let mut db = control::open(&place.lake).await?;
     let loaded = control::last_month(&mut db).await?.map(|month| month.next().first());
@@ -264,13 +264,13 @@ pub async fn each_pickup(
 ///
 /// # Errors
 /// The table is not there.
-pub(crate) async fn zones(place: &Place) -> TaskResult<Zones> {
+pub(crate) async fn zones(place: &Lakehouse) -> TaskResult<Zones> {
     zones_of(&zones_table(place).await?).await
 }
 
 /// # Errors
 /// The table is not there.
-pub(crate) async fn zones_table(place: &Place) -> TaskResult<Table> {
+pub(crate) async fn zones_table(place: &Lakehouse) -> TaskResult<Table> {
     needed(place, &format!("{}.{}", ZONES.namespace, ZONES.name), "nyc_weather_etl").await
 }
 
@@ -315,7 +315,7 @@ pub(crate) async fn zones_of(table: &Table) -> TaskResult<Zones> {
 ///
 /// # Errors
 /// The lake cannot be read.
-pub(crate) async fn weather(place: &Place, days: Days) -> TaskResult<Hours> {
+pub(crate) async fn weather(place: &Lakehouse, days: Days) -> TaskResult<Hours> {
     let Some(table) = filled(place, &format!("{}.{}", HOURLY.namespace, HOURLY.name)).await? else {
         return Ok(Hours::new());
     };

@@ -17,11 +17,11 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Column<R: 'static> {
     pub name: &'static str,
-    told: Told<R>,
+    told: ColumnSource<R>,
 }
 
 #[derive(Debug)]
-enum Told<R: 'static> {
+enum ColumnSource<R: 'static> {
     Date(fn(&R) -> NaiveDate),
     /// On the clocks of New York, without a zone, as trips have it.
     Clock(fn(&R) -> NaiveDateTime),
@@ -43,7 +43,7 @@ enum Told<R: 'static> {
 macro_rules! columns {
     ($($make:ident: $kind:ident($gives:ty);)+) => {$(
         pub const fn $make<R>(name: &'static str, from: fn(&R) -> $gives) -> Column<R> {
-            Column { name, told: Told::$kind(from) }
+            Column { name, told: ColumnSource::$kind(from) }
         }
     )+};
 }
@@ -63,11 +63,11 @@ columns! {
 }
 
 pub const fn written<R>(name: &'static str, write: fn(&R, &mut dyn fmt::Write) -> fmt::Result) -> Column<R> {
-    Column { name, told: Told::Written(write) }
+    Column { name, told: ColumnSource::Written(write) }
 }
 
 pub const fn computed<R>(name: &'static str) -> Column<R> {
-    Column { name, told: Told::Computed }
+    Column { name, told: ColumnSource::Computed }
 }
 
 /// A table of rows of one kind.
@@ -119,17 +119,17 @@ impl<R> Column<R> {
     fn field(&self) -> Field {
         let micros = |zone: Option<&str>| DataType::Timestamp(TimeUnit::Microsecond, zone.map(Into::into));
         let (kind, null) = match self.told {
-            Told::Date(_) => (DataType::Date32, false),
-            Told::Clock(_) => (micros(None), false),
-            Told::Moment(_) | Told::Computed => (micros(Some("+00:00")), false),
-            Told::Text(_) | Told::Written(_) => (DataType::Utf8, false),
-            Told::Truth(_) => (DataType::Boolean, false),
-            Told::Int(_) => (DataType::Int32, false),
-            Told::MaybeInt(_) => (DataType::Int32, true),
-            Told::Long(_) => (DataType::Int64, false),
-            Told::MaybeLong(_) => (DataType::Int64, true),
-            Told::Number(_) => (DataType::Float64, false),
-            Told::MaybeNumber(_) => (DataType::Float64, true),
+            ColumnSource::Date(_) => (DataType::Date32, false),
+            ColumnSource::Clock(_) => (micros(None), false),
+            ColumnSource::Moment(_) | ColumnSource::Computed => (micros(Some("+00:00")), false),
+            ColumnSource::Text(_) | ColumnSource::Written(_) => (DataType::Utf8, false),
+            ColumnSource::Truth(_) => (DataType::Boolean, false),
+            ColumnSource::Int(_) => (DataType::Int32, false),
+            ColumnSource::MaybeInt(_) => (DataType::Int32, true),
+            ColumnSource::Long(_) => (DataType::Int64, false),
+            ColumnSource::MaybeLong(_) => (DataType::Int64, true),
+            ColumnSource::Number(_) => (DataType::Float64, false),
+            ColumnSource::MaybeNumber(_) => (DataType::Float64, true),
         };
         Field::new(self.name, kind, null)
     }
@@ -137,17 +137,17 @@ impl<R> Column<R> {
     fn array(&self, rows: &[R], now: DateTime<Utc>) -> ArrayRef {
         let moments = |micros: Vec<i64>| TimestampMicrosecondArray::from(micros).with_timezone("+00:00");
         match &self.told {
-            Told::Date(of) => {
+            ColumnSource::Date(of) => {
                 Arc::new(Date32Array::from_iter_values(rows.iter().map(|row| Date32Type::from_naive_date(of(row)))))
             }
-            Told::Clock(of) => {
+            ColumnSource::Clock(of) => {
                 let micros = rows.iter().map(|row| of(row).and_utc().timestamp_micros());
                 Arc::new(TimestampMicrosecondArray::from_iter_values(micros))
             }
-            Told::Moment(of) => Arc::new(moments(rows.iter().map(|row| of(row).timestamp_micros()).collect())),
-            Told::Computed => Arc::new(moments(vec![now.timestamp_micros(); rows.len()])),
-            Told::Text(of) => Arc::new(StringArray::from_iter_values(rows.iter().map(of))),
-            Told::Written(write) => {
+            ColumnSource::Moment(of) => Arc::new(moments(rows.iter().map(|row| of(row).timestamp_micros()).collect())),
+            ColumnSource::Computed => Arc::new(moments(vec![now.timestamp_micros(); rows.len()])),
+            ColumnSource::Text(of) => Arc::new(StringArray::from_iter_values(rows.iter().map(of))),
+            ColumnSource::Written(write) => {
                 let mut texts = StringBuilder::new();
                 for row in rows {
                     write(row, &mut texts).expect("a builder takes all text");
@@ -155,13 +155,13 @@ impl<R> Column<R> {
                 }
                 Arc::new(texts.finish())
             }
-            Told::Truth(of) => Arc::new(rows.iter().map(|row| Some(of(row))).collect::<BooleanArray>()),
-            Told::Int(of) => Arc::new(Int32Array::from_iter_values(rows.iter().map(of))),
-            Told::MaybeInt(of) => Arc::new(rows.iter().map(of).collect::<Int32Array>()),
-            Told::Long(of) => Arc::new(Int64Array::from_iter_values(rows.iter().map(of))),
-            Told::MaybeLong(of) => Arc::new(rows.iter().map(of).collect::<Int64Array>()),
-            Told::Number(of) => Arc::new(Float64Array::from_iter_values(rows.iter().map(of))),
-            Told::MaybeNumber(of) => Arc::new(rows.iter().map(of).collect::<Float64Array>()),
+            ColumnSource::Truth(of) => Arc::new(rows.iter().map(|row| Some(of(row))).collect::<BooleanArray>()),
+            ColumnSource::Int(of) => Arc::new(Int32Array::from_iter_values(rows.iter().map(of))),
+            ColumnSource::MaybeInt(of) => Arc::new(rows.iter().map(of).collect::<Int32Array>()),
+            ColumnSource::Long(of) => Arc::new(Int64Array::from_iter_values(rows.iter().map(of))),
+            ColumnSource::MaybeLong(of) => Arc::new(rows.iter().map(of).collect::<Int64Array>()),
+            ColumnSource::Number(of) => Arc::new(Float64Array::from_iter_values(rows.iter().map(of))),
+            ColumnSource::MaybeNumber(of) => Arc::new(rows.iter().map(of).collect::<Float64Array>()),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::contracts;
 use super::demand::{self, FEATURES, ML_FEATURES};
-use super::fares::{self, FARES, Fare, Known};
+use super::fares::{self, FARES, Fare, FareHistory};
 use super::grid::Grid;
 use super::hourly::{self, CORRELATION, Cells, PERFORMANCE};
 use super::options::{Analytics, Days};
@@ -12,7 +12,7 @@ use super::publish::{Publish, Published};
 use super::realtime::{self, ACTIVITY, AGGREGATIONS, Windows};
 use super::sources::{self, CHANGES, Hours, Zones};
 use crate::forecast::made::made_before;
-use crate::place::Place;
+use crate::place::Lakehouse;
 use arrow::array::RecordBatch;
 use chrono::TimeDelta;
 use orch::prelude::*;
@@ -44,7 +44,7 @@ pub async fn wait_for_sources(ctx: Ctx, asked: Analytics) -> TaskResult<Value> {
         ctx.info(format!("the sources are there: {runs}"));
         return Ok(runs);
     }
-    let since = Place::of(&ctx).await?.now().await? - TimeDelta::hours(asked.sources_within_hours.into());
+    let since = Lakehouse::of(&ctx).await?.now().await? - TimeDelta::hours(asked.sources_within_hours.into());
     let loaded = SOURCES.map(|dag| wait::dag(dag, wait::Which::EndedSince(since)).awaited());
     ctx.info(format!("waits for runs of {} that ended well since {since}", SOURCES.join(" and ")));
     Err(defer(wait::all(loaded).poke_every(secs(15)).timeout(mins(asked.wait_minutes.into()))))
@@ -54,7 +54,7 @@ pub async fn wait_for_sources(ctx: Ctx, asked: Analytics) -> TaskResult<Value> {
 /// told, and a change log that is missing is no mistake.
 #[task(retries = 2, retry_delay = secs(10), timeout = mins(10))]
 pub async fn check_availability(ctx: Ctx, asked: Analytics) -> TaskResult<Available> {
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let date = asked.asked_date()?;
     let newest = match date {
         Some(date) => date,
@@ -96,10 +96,10 @@ pub async fn check_availability(ctx: Ctx, asked: Analytics) -> TaskResult<Availa
 /// `zone_performance_metrics` and `demand_prediction_features`. Replaces the days of the run, in all three at once.
 #[task(retries = 5, retry_delay = secs(2), retry_backoff = 2.0, timeout = hours(1))]
 pub async fn analytics_transform(ctx: Ctx, available: Available) -> TaskResult<Published> {
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let days = available.days;
     let mut publish = Publish::begin(&ctx, &place).await?;
-    let Read { zones, weather, grid } = Read::of(&ctx, &place, days).await?;
+    let DemandInputs { zones, weather, grid } = DemandInputs::of(&ctx, &place, days).await?;
     let trips = sources::trips_table(&place).await?;
     let mut cells = Cells::new(days);
     sources::each_trip(&ctx, &trips, days.and_before(1), |trip| cells.add(&trip)).await?;
@@ -131,7 +131,7 @@ pub async fn analytics_transform(ctx: Ctx, available: Available) -> TaskResult<P
 /// where no change log is.
 #[task(retries = 5, retry_delay = secs(2), retry_backoff = 2.0, timeout = hours(1))]
 pub async fn realtime_cdc(ctx: Ctx, available: Available) -> TaskResult<Published> {
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let (Some(days), Some(changes)) = (available.changes, sources::filled(&place, CHANGES).await?) else {
         return Err(skip(format!("`{CHANGES}` is not there, so there are no changes to compute anything of")));
     };
@@ -161,13 +161,13 @@ pub async fn realtime_cdc(ctx: Ctx, available: Available) -> TaskResult<Publishe
 pub async fn ml_features(ctx: Ctx, available: Option<Available>) -> TaskResult<Published> {
     // It runs also where the changes were skipped, so that the engine cannot promise it the days.
     let available = available.ok_or_else(|| skip("no days were found to compute"))?;
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let days = available.days;
     let mut publish = Publish::begin(&ctx, &place).await?;
-    let Read { zones, weather, grid } = Read::of(&ctx, &place, days).await?;
+    let DemandInputs { zones, weather, grid } = DemandInputs::of(&ctx, &place, days).await?;
     let forecasts = made_before(&place, days).await?;
     let (facts, now) = (publish.facts.clone(), publish.now);
-    let mut known = Known::new(days, zones.clone(), weather.clone());
+    let mut known = FareHistory::new(days, zones.clone(), weather.clone());
     let features = blocking(move |stop| {
         let mut features = Vec::new();
         for day in days.each() {
@@ -198,20 +198,20 @@ pub async fn ml_features(ctx: Ctx, available: Option<Available>) -> TaskResult<P
 }
 
 /// The zones, the weather of some days, and the demand of these and of all that they look back to.
-struct Read {
+struct DemandInputs {
     zones: Zones,
     weather: Hours,
     grid: Grid,
 }
 
-impl Read {
-    async fn of(ctx: &Ctx, place: &Place, days: Days) -> TaskResult<Read> {
+impl DemandInputs {
+    async fn of(ctx: &Ctx, place: &Lakehouse, days: Days) -> TaskResult<DemandInputs> {
         let zones = sources::zones(place).await?;
         let weather = sources::weather(place, days).await?;
         let history = demand::history(days);
         let mut grid = Grid::new(history, zones.all().len());
         let trips = sources::trips_table(place).await?;
         sources::each_pickup(ctx, &trips, history, |pickup, zone| grid.add(zones.place(zone), pickup)).await?;
-        Ok(Read { zones, weather, grid })
+        Ok(DemandInputs { zones, weather, grid })
     }
 }

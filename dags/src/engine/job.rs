@@ -8,7 +8,7 @@ use orch_lake::bucket::{Bucket, Options};
 use orch_lake::contract::Contract;
 use orch_lake::format::csv::{self, Csv};
 use orch_lake::format::parquet;
-use orch_lake_sql::Open;
+use orch_lake_sql::BatchSource;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ pub(crate) struct View {
     pub(crate) name: &'static str,
     pub(crate) schema: SchemaRef,
     /// How this process reads them.
-    pub(crate) open: Open,
+    pub(crate) open: BatchSource,
     /// How others do; `None`: only this process can.
     pub(crate) outside: Option<Outside>,
 }
@@ -85,7 +85,7 @@ impl View {
     ) -> View {
         let locations = keys.iter().map(|key| bucket.location(key)).collect();
         let (here, typed) = (bucket.clone(), schema.clone());
-        let open: Open = Arc::new(move || {
+        let open: BatchSource = Arc::new(move || {
             let (bucket, schema, keys) = (here.clone(), typed.clone(), keys.clone());
             async move { Ok(read_all(bucket, format, keys, schema)) }.boxed()
         });

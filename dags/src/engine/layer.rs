@@ -21,7 +21,7 @@ const ABANDONED: chrono::Duration = chrono::Duration::days(1);
 
 /// A table of a layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Made {
+pub(crate) struct LayerTable {
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
     /// The same rows have the same one, whichever engine wrote them.
@@ -34,7 +34,7 @@ pub(crate) struct Made {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Layer {
     pub(crate) engine: String,
-    pub(crate) tables: BTreeMap<String, Made>,
+    pub(crate) tables: BTreeMap<String, LayerTable>,
 }
 
 impl Layer {
@@ -50,7 +50,7 @@ impl Layer {
     pub(crate) async fn make(ctx: &Ctx, job: &Job) -> TaskResult<Layer> {
         let layer = Layer::give(ctx, job, async |layer| publish(ctx, job, layer).await).await?;
         for (name, table) in &layer.tables {
-            let Made { rows, bytes, hash, .. } = table;
+            let LayerTable { rows, bytes, hash, .. } = table;
             let bucket = job.bucket.url();
             ctx.info(format!("`{bucket}/{name}`: {rows} rows, {bytes} bytes, content {}", &hash[..16]));
         }
@@ -100,7 +100,7 @@ impl Layer {
         Ok(read_all(bucket.clone(), table.format, table.objects.clone(), schema))
     }
 
-    fn table(&self, bucket: &Bucket, name: &str) -> TaskResult<&Made> {
+    fn table(&self, bucket: &Bucket, name: &str) -> TaskResult<&LayerTable> {
         self.tables.get(name).ok_or_else(|| fatal(format!("`{}` has no table `{name}`", bucket.url())))
     }
 }
@@ -135,7 +135,7 @@ async fn make(ctx: &Ctx, job: &Job) -> TaskResult<Layer> {
 }
 
 /// Reads back what an engine wrote: it is there, has the right types, no null where none may be, and keeps its contract.
-async fn written(ctx: &Ctx, job: &Job, target: &Target) -> TaskResult<Made> {
+async fn written(ctx: &Ctx, job: &Job, target: &Target) -> TaskResult<LayerTable> {
     let mut entries = job.bucket.list_all(&job.place_of(target)).await?;
     // Beside them are marks and checksums of Hadoop.
     entries.retain(|entry| entry.key.rsplit('/').next().is_some_and(|name| !name.starts_with(['_', '.'])));
@@ -157,7 +157,7 @@ async fn written(ctx: &Ctx, job: &Job, target: &Target) -> TaskResult<Made> {
     ctx.commit(CheckTrail::new(ctx, uri, found))?;
     verdict.map_err(|broken| fatal(broken.to_string()))?;
     let bytes = entries.iter().map(|entry| entry.bytes).sum();
-    Ok(Made { rows: hash.rows, bytes, hash: hash.text(), format: job.format, objects })
+    Ok(LayerTable { rows: hash.rows, bytes, hash: hash.text(), format: job.format, objects })
 }
 
 /// Puts the objects into the folders of their tables, then the word that they count in the place of those before.

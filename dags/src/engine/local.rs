@@ -7,7 +7,7 @@ use futures::{FutureExt as _, TryStreamExt as _};
 use orch::{Ctx, TaskResult};
 use orch_lake::batches::Batches;
 use orch_lake::format::csv::{self, Csv};
-use orch_lake::format::{Written, parquet};
+use orch_lake::format::{WrittenObject, parquet};
 use orch_lake::frame::conform;
 use orch_lake_sql::Statements;
 
@@ -42,7 +42,7 @@ impl Engine for Local {
     }
 }
 
-async fn write(ctx: &Ctx, job: &Job, target: &Target, statements: &Statements) -> TaskResult<Written> {
+async fn write(ctx: &Ctx, job: &Job, target: &Target, statements: &Statements) -> TaskResult<WrittenObject> {
     let rows = statements.rows(&target.statement).await?.told(ctx);
     let schema = target.schema.clone();
     let fit = move |batch| {

@@ -26,7 +26,7 @@ pub(super) struct OnSpark {
 
 /// The last line of the application.
 #[derive(Deserialize)]
-struct Said {
+struct ApplicationOutput {
     rows: Rows,
 }
 
@@ -49,7 +49,7 @@ impl Engine for OnSpark {
     fn write<'a>(&'a self, ctx: &'a Ctx, job: &'a Job) -> BoxFuture<'a, TaskResult<Rows>> {
         async move {
             let said = submission(job)?.submit_script(ctx, APPLICATION).await?;
-            let said: Said = serde_json::from_value(said.value)
+            let said: ApplicationOutput = serde_json::from_value(said.value)
                 .map_err(|_| fatal("the application did not say how many rows it wrote"))?;
             Ok(said.rows)
         }

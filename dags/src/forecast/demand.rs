@@ -1,6 +1,6 @@
 //! The rows of a forecast: how many trips will begin in each zone, and in each borough, in each of the next 168 hours.
 
-use super::known::Known;
+use super::known::DemandHistory;
 use crate::analytics::demand::weather_impact;
 use crate::analytics::grid::HOUR;
 use crate::analytics::sources::{Hours, Zone};
@@ -127,7 +127,7 @@ impl Used {
 
 /// The 168 hours after what is known, by the model where it is good, else as a week before. An hour of which the week before
 /// is not known either has no row.
-pub fn forecast(known: &Known, used: Option<&Used>, weather: &Hours) -> (Vec<ZoneHour>, Vec<BoroughHour>) {
+pub fn forecast(known: &DemandHistory, used: Option<&Used>, weather: &Hours) -> (Vec<ZoneHour>, Vec<BoroughHour>) {
     let (_, origin) = known.hours();
     let reference = known.days.last;
     let at = |ahead: i32| {
@@ -183,7 +183,7 @@ pub fn forecast(known: &Known, used: Option<&Used>, weather: &Hours) -> (Vec<Zon
 }
 
 /// The mean of the same hour of the last four weeks.
-fn usual(known: &Known, zone: usize, hour: i64) -> Option<f64> {
+fn usual(known: &DemandHistory, zone: usize, hour: i64) -> Option<f64> {
     let counts: Vec<i64> = (1..=4).filter_map(|week| known.grid.demand(zone, hour - week * WEEK)).collect();
     (!counts.is_empty()).then(|| counts.iter().sum::<i64>() as f64 / counts.len() as f64)
 }
@@ -201,7 +201,7 @@ mod tests {
     const DAYS: i64 = 7 * 40;
 
     /// Two zones of Queens: more trips by day, most of them in the second zone, and chance that comes again.
-    fn known(days: Days) -> Known {
+    fn known(days: Days) -> DemandHistory {
         let zones = Zones::of(vec![Zone::numbered(1), Zone::numbered(2)]);
         let mut grid = Grid::new(days, 2);
         let first = days.micros().0;
@@ -211,10 +211,10 @@ mod tests {
                 grid.add(Some(usize::from(trip > 0)), first + hour * HOUR);
             }
         }
-        Known { zones, grid, days, snapshots: Snapshots::new() }
+        DemandHistory { zones, grid, days, snapshots: Snapshots::new() }
     }
 
-    fn used(known: &Known) -> Used {
+    fn used(known: &DemandHistory) -> Used {
         let (first, end) = known.hours();
         let plan = Plan { first, end, held_out_weeks: 4, calibration_weeks: 4 };
         Used { version: "v".into(), model: Model::fit(&known.boroughs(), plan).expect("a model") }

@@ -1,7 +1,7 @@
 //! Forecasts against what came: how far off they were each day, and hours in which far more or fewer trips began than a
 //! forecast held possible.
 
-use super::made::SaidOf;
+use super::made::BoroughForecasts;
 use crate::analytics::grid::HOUR;
 use crate::analytics::hourly::split;
 use crate::analytics::table::{Table, clock, computed, date, int, long, maybe_number, number, text, truth};
@@ -113,7 +113,7 @@ pub static ANOMALIES: Table<Unusual> = Table {
 };
 
 /// What became of forecasts. Hours that are not known are left out.
-pub fn judge(said: &SaidOf, actual: &BTreeMap<String, Series>) -> (Vec<Day>, Vec<Unusual>) {
+pub fn judge(said: &BoroughForecasts, actual: &BTreeMap<String, Series>) -> (Vec<Day>, Vec<Unusual>) {
     let mut days: BTreeMap<(NaiveDate, &str), Day> = BTreeMap::new();
     // Errors of a week before, and how many.
     let mut naive: BTreeMap<(NaiveDate, &str), (f64, f64)> = BTreeMap::new();
@@ -154,11 +154,11 @@ pub fn judge(said: &SaidOf, actual: &BTreeMap<String, Series>) -> (Vec<Day>, Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forecast::made::Said;
+    use crate::forecast::made::BoroughForecast;
 
     #[test]
     fn a_day_far_off_is_drift_and_an_hour_beyond_the_band_is_unusual() {
-        let said = |demand: f64| Said {
+        let said = |demand: f64| BoroughForecast {
             reference: 0,
             demand,
             of_99: Some((demand - 5.0, demand + 5.0)),

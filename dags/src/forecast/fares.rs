@@ -9,7 +9,7 @@ use crate::analytics::options::Days;
 use crate::analytics::publish::{Publish, Published};
 use crate::analytics::sources::{self, filled, needed};
 use crate::analytics::table::{Table, computed, date, maybe_number, number, text};
-use crate::place::Place;
+use crate::place::Lakehouse;
 use arrow::array::{Array as _, AsArray, Float64Array, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type, Float64Type};
@@ -79,7 +79,7 @@ pub static TRIPS: Table<Unusual> = Table {
 #[task(retries = 2, retry_delay = secs(10), timeout = hours(1))]
 pub async fn train_fares(ctx: Ctx, asked: Fares) -> TaskResult<NaiveDate> {
     let asked = asked.checked()?;
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let Some(table) = filled(&place, FEATURES).await? else {
         return Err(skip(format!(
             "`{FEATURES}` has no trips yet\nhint: run `comprehensive_analytics_pipeline`, which fills it"
@@ -150,7 +150,7 @@ pub async fn train_fares(ctx: Ctx, asked: Fares) -> TaskResult<NaiveDate> {
 /// in a city can be: `ml.trip_anomalies`. Replaces these days.
 #[task(retries = 5, retry_delay = secs(2), retry_backoff = 2.0, timeout = hours(1))]
 pub async fn flag_trips(ctx: Ctx, asked: Fares, reference: NaiveDate) -> TaskResult<Published> {
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let versions = models::versions(&place, NAME, &NAMES, reference).await?;
     let used = match models::newest_good(&versions) {
         None => None,

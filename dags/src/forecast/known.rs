@@ -3,7 +3,7 @@
 use crate::analytics::grid::{Grid, hour_of};
 use crate::analytics::options::Days;
 use crate::analytics::sources::{self, TRIPS, Zones};
-use crate::place::Place;
+use crate::place::Lakehouse;
 use crate::weather::schema::ZONES;
 use orch::prelude::*;
 use orch_forecast::series::Series;
@@ -14,17 +14,17 @@ pub type Snapshots = BTreeMap<String, i64>;
 
 /// Trips by zone and hour.
 #[derive(Debug)]
-pub struct Known {
+pub struct DemandHistory {
     pub zones: Zones,
     pub grid: Grid,
     pub days: Days,
     pub snapshots: Snapshots,
 }
 
-impl Known {
+impl DemandHistory {
     /// # Errors
     /// The tables are not there, or cannot be read.
-    pub(crate) async fn read(ctx: &Ctx, place: &Place, days: Days) -> TaskResult<Known> {
+    pub(crate) async fn read(ctx: &Ctx, place: &Lakehouse, days: Days) -> TaskResult<DemandHistory> {
         let (trips, listed) = (sources::trips_table(place).await?, sources::zones_table(place).await?);
         let zones = sources::zones_of(&listed).await?;
         let mut grid = Grid::new(days, zones.all().len());
@@ -33,7 +33,7 @@ impl Known {
         let listed_as = format!("{}.{}", ZONES.namespace, ZONES.name);
         let snapshots = [(TRIPS.to_owned(), snapshot(&trips)), (listed_as, snapshot(&listed))];
         let snapshots = snapshots.into_iter().filter_map(|(name, id)| Some((name, id?))).collect();
-        Ok(Known { zones, grid, days, snapshots })
+        Ok(DemandHistory { zones, grid, days, snapshots })
     }
 
     /// The first hour that is known, and the first one that is not.

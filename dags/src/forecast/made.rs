@@ -6,7 +6,7 @@ use crate::analytics::grid::hour_of;
 use crate::analytics::options::Days;
 use crate::analytics::sources::{filled, ints, longs};
 use crate::analytics::table::Table;
-use crate::place::Place;
+use crate::place::Lakehouse;
 use arrow::array::{Array as _, AsArray as _, Float64Array};
 use arrow::datatypes::{Date32Type, Float64Type};
 use orch::TaskResult;
@@ -24,7 +24,7 @@ fn rows_of<R>(table: &Table<R>, days: Days) -> Filter {
 ///
 /// # Errors
 /// The lake cannot be read.
-pub(crate) async fn made_before(place: &Place, days: Days) -> TaskResult<Forecasts> {
+pub(crate) async fn made_before(place: &Lakehouse, days: Days) -> TaskResult<Forecasts> {
     let Some(table) = filled(place, "ml.demand_forecast").await? else { return Ok(Forecasts::new()) };
     let columns = ["reference_date", "location_id", "prediction_hour", "predicted_demand", "confidence_score"];
     let mut newest: HashMap<(i32, i64), (i32, Foretold)> = HashMap::new();
@@ -50,7 +50,7 @@ fn number(column: &Float64Array, at: usize) -> Option<f64> {
 
 /// What a forecast said of a borough and an hour.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Said {
+pub struct BoroughForecast {
     pub reference: i32,
     pub demand: f64,
     pub of_99: Option<(f64, f64)>,
@@ -59,13 +59,13 @@ pub struct Said {
 }
 
 /// By hour and borough.
-pub type SaidOf = BTreeMap<(i64, String), Said>;
+pub type BoroughForecasts = BTreeMap<(i64, String), BoroughForecast>;
 
 /// The same for boroughs. `None`: no forecast has an hour of these days.
 ///
 /// # Errors
 /// The lake cannot be read.
-pub(crate) async fn boroughs_before(place: &Place, days: Days) -> TaskResult<Option<SaidOf>> {
+pub(crate) async fn boroughs_before(place: &Lakehouse, days: Days) -> TaskResult<Option<BoroughForecasts>> {
     let Some(table) = filled(place, "ml.borough_forecast").await? else { return Ok(None) };
     let columns = [
         "reference_date",
@@ -77,14 +77,14 @@ pub(crate) async fn boroughs_before(place: &Place, days: Days) -> TaskResult<Opt
         "expected_error",
         "model_version",
     ];
-    let mut newest = SaidOf::new();
+    let mut newest = BoroughForecasts::new();
     for batch in table.scan().columns(columns).filter(rows_of(&BOROUGHS, days)).collect().await? {
         let reference = batch.column(0).as_primitive::<Date32Type>();
         let [borough, version] = [1, 7].map(|at| batch.column(at).as_string::<i32>());
         let hour = longs(batch.column(2))?;
         let [demand, lower, upper, error] = [3, 4, 5, 6].map(|at| batch.column(at).as_primitive::<Float64Type>());
         for at in 0..batch.num_rows() {
-            let said = Said {
+            let said = BoroughForecast {
                 reference: reference.value(at),
                 demand: demand.value(at),
                 of_99: number(lower, at).zip(number(upper, at)),

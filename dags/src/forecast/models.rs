@@ -5,7 +5,7 @@
 use crate::analytics::sources::filled;
 use crate::analytics::table::{Table, computed, date, long, number, text};
 use crate::forecast::known::Snapshots;
-use crate::place::Place;
+use crate::place::Lakehouse;
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 use chrono::{NaiveDate, TimeDelta};
@@ -108,7 +108,7 @@ struct Artefact<M> {
 
 /// Where the file of a version is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
+pub struct ModelFile {
     pub version: String,
     pub artefact: String,
     pub sha256: String,
@@ -119,12 +119,12 @@ pub struct Written {
 /// # Errors
 /// The lake cannot be written to.
 pub(crate) async fn write<M: Serialize>(
-    place: &Place,
+    place: &Lakehouse,
     name: &str,
     reference: NaiveDate,
     snapshots: &Snapshots,
     model: M,
-) -> TaskResult<Written> {
+) -> TaskResult<ModelFile> {
     let (name_of, kind) = (name.to_owned(), KIND.to_owned());
     let artefact = Artefact { name: name_of, kind, training_snapshots: snapshots.clone(), model };
     let content = serde_json::to_vec(&artefact)?;
@@ -134,7 +134,7 @@ pub(crate) async fn write<M: Serialize>(
     let artefact = format!("{}/_models/{name}/{version}.json", place.lake.warehouse());
     let file = place.lake.io().new_output(&artefact)?;
     file.write(content.into()).await?;
-    Ok(Written { version, artefact, sha256 })
+    Ok(ModelFile { version, artefact, sha256 })
 }
 
 fn hash(content: &[u8]) -> String {
@@ -143,7 +143,7 @@ fn hash(content: &[u8]) -> String {
 
 /// A version, as the table has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct ModelVersion {
     pub version: String,
     pub reference: NaiveDate,
     trained_at: i64,
@@ -157,7 +157,12 @@ pub struct Found {
 ///
 /// # Errors
 /// The table cannot be read.
-pub(crate) async fn versions(place: &Place, name: &str, features: &[&str], until: NaiveDate) -> TaskResult<Vec<Found>> {
+pub(crate) async fn versions(
+    place: &Lakehouse,
+    name: &str,
+    features: &[&str],
+    until: NaiveDate,
+) -> TaskResult<Vec<ModelVersion>> {
     let Some(table) = filled(place, "ml.models").await? else { return Ok(Vec::new()) };
     // In the order of the table: columns of one type are given in the order of the file, whatever was asked for.
     let columns = ["version", "reference_date", "trained_at", "state", "parameters", "artefact", "artefact_sha256"];
@@ -171,7 +176,7 @@ pub(crate) async fn versions(place: &Place, name: &str, features: &[&str], until
         (0..batch.num_rows())
             .filter(|at| reads(parameters.value(*at), features))
             .filter_map(|at| {
-                Some(Found {
+                Some(ModelVersion {
                     version: version.value(at).into(),
                     reference: Date32Type::to_naive_date_opt(reference.value(at))?,
                     trained_at: trained_at.value(at),
@@ -192,12 +197,12 @@ fn reads(parameters: &str, features: &[&str]) -> bool {
 }
 
 /// The newest of all, whether it is good or not.
-pub fn newest(versions: &[Found]) -> Option<&Found> {
+pub fn newest(versions: &[ModelVersion]) -> Option<&ModelVersion> {
     versions.iter().max_by_key(|of| (of.reference, of.trained_at, &of.version))
 }
 
 /// The one that is used: the newest of those that are good.
-pub fn newest_good(versions: &[Found]) -> Option<&Found> {
+pub fn newest_good(versions: &[ModelVersion]) -> Option<&ModelVersion> {
     versions.iter().filter(|of| of.is_good).max_by_key(|of| (of.reference, of.trained_at, &of.version))
 }
 
@@ -205,7 +210,7 @@ pub fn newest_good(versions: &[Found]) -> Option<&Found> {
 ///
 /// # Errors
 /// Its file is not there, or is not the one that was written.
-pub(crate) async fn read<M: DeserializeOwned>(place: &Place, found: &Found) -> TaskResult<M> {
+pub(crate) async fn read<M: DeserializeOwned>(place: &Lakehouse, found: &ModelVersion) -> TaskResult<M> {
     let content = place.lake.io().new_input(&found.artefact)?.read().await?;
     if hash(&content) != found.sha256 {
         return Err(fatal(format!(
@@ -223,7 +228,7 @@ mod tests {
 
     #[test]
     fn the_newest_good_version_is_used_and_a_bad_one_never() {
-        let found = |version: &str, reference: &str, trained_at, is_good| Found {
+        let found = |version: &str, reference: &str, trained_at, is_good| ModelVersion {
             version: version.into(),
             reference: reference.parse().expect("a day"),
             trained_at,
@@ -237,7 +242,7 @@ mod tests {
             found("first", "2019-03-08", 2, true),
             found("bad", "2019-03-15", 4, false),
         ];
-        let names = |of: Option<&Found>| of.map(|of| of.version.clone());
+        let names = |of: Option<&ModelVersion>| of.map(|of| of.version.clone());
         assert_eq!(
             (names(newest(&versions)), names(newest_good(&versions))),
             (Some("bad".into()), Some("again".into()))

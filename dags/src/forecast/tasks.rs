@@ -3,7 +3,7 @@
 use super::contracts;
 use super::demand::{BOROUGHS, DEMAND, Used, forecast};
 use super::drift::{ANOMALIES, DRIFT, judge};
-use super::known::Known;
+use super::known::DemandHistory;
 use super::made::boroughs_before;
 use super::models::{self, MODELS, State, Version};
 use super::options::{Forecast, asked_date, until};
@@ -11,7 +11,7 @@ use crate::analytics::grid::HOUR;
 use crate::analytics::options::{Days, day_of};
 use crate::analytics::publish::{Publish, Published};
 use crate::analytics::sources::{self, TRIPS};
-use crate::place::Place;
+use crate::place::Lakehouse;
 use chrono::{NaiveDate, TimeDelta};
 use orch::prelude::*;
 use orch_forecast::demand::{Model, Plan, SETTINGS, TooLittle};
@@ -49,7 +49,7 @@ pub enum Training {
 #[task(retries = 2, retry_delay = secs(10), timeout = mins(10))]
 pub async fn look_at_history(ctx: Ctx, asked: Forecast) -> TaskResult<History> {
     let asked = asked.checked()?;
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     if sources::filled(&place, TRIPS).await?.is_none() {
         return Err(skip(format!("`{TRIPS}` has no trips yet\nhint: run `nyc_taxi_iceberg_etl`, which fills it")));
     }
@@ -70,7 +70,7 @@ pub async fn look_at_history(ctx: Ctx, asked: Forecast) -> TaskResult<History> {
 /// may be too little; then the forecast is as a week before.
 #[task(retries = 2, retry_delay = secs(10), timeout = hours(2))]
 pub async fn train_demand(ctx: Ctx, asked: Forecast, history: History) -> TaskResult<Training> {
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let versions = models::versions(&place, NAME, &NAMES, history.reference).await?;
     if let Some(newest) = models::newest(&versions) {
         let age = (history.reference - newest.reference).num_days();
@@ -79,7 +79,7 @@ pub async fn train_demand(ctx: Ctx, asked: Forecast, history: History) -> TaskRe
             return Ok(Training::Kept);
         }
     }
-    let known = Known::read(&ctx, &place, history.days).await?;
+    let known = DemandHistory::read(&ctx, &place, history.days).await?;
     let (first, end) = known.hours();
     let weeks = i64::from(asked.held_out_weeks);
     let plan = Plan { first, end, held_out_weeks: weeks, calibration_weeks: weeks };
@@ -146,7 +146,7 @@ fn too_little(missing: &TooLittle, weeks: i64) -> String {
 }
 
 /// Writes down a version.
-pub(super) async fn add(ctx: &Ctx, place: &Place, version: Version) -> TaskResult<Published> {
+pub(super) async fn add(ctx: &Ctx, place: &Lakehouse, version: Version) -> TaskResult<Published> {
     let mut publish = Publish::begin(ctx, place).await?;
     let report = contracts::models().check(&[MODELS.batch(&[version], publish.now)?], &publish.facts)?;
     publish.upsert(&MODELS, report).await?;
@@ -157,7 +157,7 @@ pub(super) async fn add(ctx: &Ctx, place: &Place, version: Version) -> TaskResul
 /// `ml.borough_forecast`. Replaces what was foretold from that date.
 #[task(retries = 5, retry_delay = secs(2), retry_backoff = 2.0, timeout = hours(1))]
 pub async fn predict_demand(ctx: Ctx, history: History, training: Training) -> TaskResult<Published> {
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let reference = history.reference;
     let versions = models::versions(&place, NAME, &NAMES, reference).await?;
     let used = match models::newest_good(&versions) {
@@ -171,7 +171,7 @@ pub async fn predict_demand(ctx: Ctx, history: History, training: Training) -> T
         Some(used) => ctx.info(format!("foretold by version {}", used.version)),
         None => ctx.warning(format!("no good model is there ({training:?}): foretold as a week before")),
     }
-    let known = Known::read(&ctx, &place, until(reference, LOOK_BACK / 24 + 1)).await?;
+    let known = DemandHistory::read(&ctx, &place, until(reference, LOOK_BACK / 24 + 1)).await?;
     let next = Days { first: reference + TimeDelta::days(1), last: reference + TimeDelta::days(HORIZON / 24) };
     let weather = sources::weather(&place, next).await?;
     let mut publish = Publish::begin(&ctx, &place).await?;
@@ -192,12 +192,12 @@ pub async fn predict_demand(ctx: Ctx, history: History, training: Training) -> T
 /// `ml.anomalies`, a row for each hour outside the band of 99 %. Skipped until a forecast has an hour of these days.
 #[task(retries = 5, retry_delay = secs(2), retry_backoff = 2.0, timeout = hours(1))]
 pub async fn judge_forecasts(ctx: Ctx, asked: Forecast, history: History) -> TaskResult<Published> {
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let days = until(history.reference, asked.judged_days.into());
     let Some(said) = boroughs_before(&place, days).await? else {
         return Err(skip(format!("no forecast has an hour from {} to {}", days.first, days.last)));
     };
-    let known = Known::read(&ctx, &place, days.and_before(7)).await?;
+    let known = DemandHistory::read(&ctx, &place, days.and_before(7)).await?;
     let (drift, unusual) = judge(&said, &known.boroughs());
     for told in drift.iter().filter_map(super::drift::Day::told) {
         ctx.warning(told);

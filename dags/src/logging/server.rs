@@ -55,7 +55,7 @@ async fn health() -> Json<Health> {
 }
 
 async fn log(State(logger): State<Arc<Logger>>, RawQuery(query): RawQuery) -> Response {
-    let asked = match Asked::of(query.as_deref().unwrap_or_default()) {
+    let asked = match LogRequest::of(query.as_deref().unwrap_or_default()) {
         Ok(asked) => asked,
         Err(message) => return refused(StatusCode::BAD_REQUEST, message),
     };
@@ -78,9 +78,9 @@ fn refused(status: StatusCode, message: &'static str) -> Response {
 
 impl Logger {
     /// Returns when the record is there.
-    async fn write(&self, asked: Asked) -> TaskResult<Reading> {
+    async fn write(&self, asked: LogRequest) -> TaskResult<LoggedReading> {
         let ts = self.serving.now().await?.format("%Y-%m-%d-%H").to_string();
-        let reading = Reading { city: asked.city, temperature: asked.temperature, ts };
+        let reading = LoggedReading { city: asked.city, temperature: asked.temperature, ts };
         let records = [NewRecord::json(&reading)?];
         match &self.kafka {
             Some(kafka) => drop(kafka.produce(TOPIC, &records).await?),
@@ -91,14 +91,14 @@ impl Logger {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Asked {
+struct LogRequest {
     city: String,
     temperature: String,
 }
 
-impl Asked {
+impl LogRequest {
     /// Of a parameter that is there several times the first counts.
-    fn of(query: &str) -> Result<Asked, &'static str> {
+    fn of(query: &str) -> Result<LogRequest, &'static str> {
         let value = |wanted: &str| {
             let mut pairs = form_urlencoded::parse(query.as_bytes());
             pairs
@@ -115,13 +115,13 @@ impl Asked {
         if city.chars().chain(temperature.chars()).any(char::is_control) {
             return Err("Parameters must not have control characters");
         }
-        Ok(Asked { city, temperature })
+        Ok(LogRequest { city, temperature })
     }
 }
 
 /// As it is in the topic and in the answer.
 #[derive(Debug, Serialize)]
-struct Reading {
+struct LoggedReading {
     city: String,
     temperature: String,
     /// The hour, in UTC.
@@ -132,7 +132,7 @@ struct Reading {
 struct Logged {
     status: &'static str,
     message: &'static str,
-    data: Reading,
+    data: LoggedReading,
 }
 
 #[derive(Debug, Serialize)]
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn both_parameters_are_needed_and_have_a_length() {
-        let asked = |city: &str, temperature: &str| Asked { city: city.into(), temperature: temperature.into() };
+        let asked = |city: &str, temperature: &str| LogRequest { city: city.into(), temperature: temperature.into() };
         let long = |many: usize| format!("city={}&temperature=1", "x".repeat(many));
         for (query, expected) in [
             ("city=New+York&temperature=72.5", Ok(asked("New York", "72.5"))),
@@ -163,12 +163,12 @@ mod tests {
             ("city=a%00&temperature=1", Err("Parameters must not")),
             ("city=a&temperature=1%0A", Err("Parameters must not")),
         ] {
-            match (Asked::of(query), expected) {
+            match (LogRequest::of(query), expected) {
                 (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{query}"),
                 (Err(found), Err(words)) => assert!(found.starts_with(words), "{query}: {found}"),
                 (found, expected) => panic!("{query}: {found:?}, not {expected:?}"),
             }
         }
-        assert!(Asked::of(&long(MOST_CITY_CHARS)).is_ok() && Asked::of(&long(MOST_CITY_CHARS + 1)).is_err());
+        assert!(LogRequest::of(&long(MOST_CITY_CHARS)).is_ok() && LogRequest::of(&long(MOST_CITY_CHARS + 1)).is_err());
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 /// An answer with what the producer adds to it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(super) struct Answer {
+pub(super) struct OpenWeatherResponse {
     pub(super) name: Option<String>,
     #[serde(default)]
     pub(super) coord: Coord,
@@ -49,21 +49,21 @@ pub(super) struct Clouds {
 
 /// A reading of a city, with both of its times.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Reading {
+pub(super) struct CityReading {
     pub(super) city: String,
     pub(super) measured_at: DateTime<Utc>,
     pub(super) ingested_at: DateTime<Utc>,
-    pub(super) answer: Answer,
+    pub(super) answer: OpenWeatherResponse,
 }
 
-impl Reading {
+impl CityReading {
     /// `None`: it is no reading of a city.
-    pub(super) fn of(value: &[u8]) -> Option<Reading> {
-        let mut answer: Answer = serde_json::from_slice(value).ok()?;
+    pub(super) fn of(value: &[u8]) -> Option<CityReading> {
+        let mut answer: OpenWeatherResponse = serde_json::from_slice(value).ok()?;
         let city = answer.name.take().filter(|city| !answer.is_error && !city.is_empty() && !city.contains('\0'))?;
         let measured_at = DateTime::from_timestamp(answer.dt?, 0)?;
         let ingested_at = answer.ingested.map_or(measured_at, |at| at.and_utc());
-        Some(Reading { city, measured_at, ingested_at, answer })
+        Some(CityReading { city, measured_at, ingested_at, answer })
     }
 }
 
@@ -74,14 +74,14 @@ mod tests {
     #[test]
     fn a_reading_has_a_city_and_a_time() {
         let told = br#"{"name":"London","coord":{"lon":-0.1},"main":{"temp":285.5,"humidity":90},"dt":1756684794,"_ingest_ts":"2025-09-01T00:00:07.000000","cod":200}"#;
-        let reading = Reading::of(told).unwrap();
+        let reading = CityReading::of(told).unwrap();
         assert_eq!(
             (reading.city.as_str(), reading.answer.main.temp, reading.answer.coord.lat),
             ("London", Some(285.5), None)
         );
         assert_eq!(reading.ingested_at.to_rfc3339(), "2025-09-01T00:00:07+00:00");
         assert_eq!(reading.measured_at.timestamp(), 1_756_684_794);
-        let undated = Reading::of(br#"{"name":"London","dt":1756684794}"#).unwrap();
+        let undated = CityReading::of(br#"{"name":"London","dt":1756684794}"#).unwrap();
         assert_eq!(undated.ingested_at, undated.measured_at);
         for no_reading in [
             r#"{"_error":true,"status_code":401,"city":"London"}"#,
@@ -91,7 +91,7 @@ mod tests {
             "[]",
             "",
         ] {
-            assert_eq!(Reading::of(no_reading.as_bytes()), None, "{no_reading}");
+            assert_eq!(CityReading::of(no_reading.as_bytes()), None, "{no_reading}");
         }
     }
 }

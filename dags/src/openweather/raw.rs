@@ -1,10 +1,10 @@
 //! The topic → the raw table: flat columns, and the answers as they came. Offsets and rows are kept in the transaction that records
 //! the success of the task, so each record is there once.
 
-use super::answer::Reading;
+use super::answer::CityReading;
 use super::{RAW_BUCKET, TOPIC};
 use crate::connections::TOPICS;
-use crate::place::Place;
+use crate::place::Lakehouse;
 use arrow::array::{
     ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
@@ -30,7 +30,7 @@ pub(super) fn table() -> TableName {
 pub(super) const INGESTED: &str = "ingest_ts";
 pub(super) const MEASURED: &str = "dt";
 
-pub(super) async fn ensure(place: &Place) -> TaskResult<Table> {
+pub(super) async fn ensure(place: &Lakehouse) -> TaskResult<Table> {
     let definition = TableDef::new()
         .required("city", PrimitiveType::String)
         .optional("lon", PrimitiveType::Double)
@@ -66,7 +66,7 @@ pub(super) struct Read {
 /// Appends what came since the last run that succeeded.
 #[task(retries = 1, retry_delay = mins(1), timeout = mins(30))]
 pub async fn kafka_to_raw_once(ctx: Ctx) -> TaskResult<Read> {
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let raw = ensure(&place).await?;
     let mut topic = TopicReading::of(&ctx, READER, TOPICS, TOPIC).await?.most(MOST_RECORDS);
     let (mut batches, mut read) = (Vec::new(), Read::default());
@@ -87,7 +87,7 @@ fn rows(records: &Records, read: &mut Read) -> TaskResult<RecordBatch> {
     let mut readings = Vec::new();
     for record in records.iter() {
         let value = record.value.unwrap_or_default();
-        match (Reading::of(value), std::str::from_utf8(value)) {
+        match (CityReading::of(value), std::str::from_utf8(value)) {
             (Some(reading), Ok(text)) => readings.push((reading, text, record.partition, record.offset)),
             _ => read.refused += 1,
         }
@@ -97,10 +97,10 @@ fn rows(records: &Records, read: &mut Read) -> TaskResult<RecordBatch> {
         let day = reading.ingested_at.date_naive();
         read.days = Some(read.days.map_or((day, day), |(first, last)| (first.min(day), last.max(day))));
     }
-    let number = |of: fn(&Reading) -> Option<f64>| -> ArrayRef {
+    let number = |of: fn(&CityReading) -> Option<f64>| -> ArrayRef {
         Arc::new(readings.iter().map(|(reading, ..)| of(reading)).collect::<Float64Array>())
     };
-    let time = |of: fn(&Reading) -> DateTime<Utc>| -> ArrayRef {
+    let time = |of: fn(&CityReading) -> DateTime<Utc>| -> ArrayRef {
         let micros = readings.iter().map(|(reading, ..)| of(reading).timestamp_micros());
         Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("+00:00"))
     };

@@ -53,14 +53,14 @@ pub(super) fn answer_of(sample: Sample, city: &str, at: DateTime<Utc>) -> TaskRe
 
 #[cfg(test)]
 mod tests {
-    use super::super::answer::Reading;
+    use super::super::answer::CityReading;
     use super::*;
 
     #[test]
     fn an_answer_reads_like_one_of_the_api() {
         let at = "2026-11-22T20:15:00Z".parse().expect("a time");
         let answer = answer_of(Sample::default(), "London", at).expect("an answer");
-        let reading = Reading::of(answer.to_string().as_bytes()).expect("a reading");
+        let reading = CityReading::of(answer.to_string().as_bytes()).expect("a reading");
         assert_eq!((reading.city.as_str(), reading.measured_at), ("London", at));
         assert!((220.0..330.0).contains(&reading.answer.main.temp.expect("degrees")), "{answer}");
         assert_ne!(answer["main"], answer_of(Sample::default(), "Atlantis", at).expect("an answer")["main"]);

@@ -4,7 +4,7 @@
 use super::SILVER_BUCKET;
 use super::raw::{INGESTED, MEASURED, ensure};
 use crate::connections::RETAIL_POSTGRES;
-use crate::place::Place;
+use crate::place::Lakehouse;
 use arrow::array::{
     Array as _, ArrayRef, AsArray as _, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
@@ -98,7 +98,7 @@ pub async fn weather_hourly_batch(ctx: Ctx, days: Days) -> TaskResult<Counted> {
 
 async fn count(ctx: &Ctx, days: &Days, views: &[View], load: Load, has_grain: bool) -> TaskResult<Counted> {
     let days = days.all(ctx.run_after())?;
-    let place = Place::of(ctx).await?;
+    let place = Lakehouse::of(ctx).await?;
     let raw = ensure(&place).await?;
     let silver = place.bucket(SILVER_BUCKET).await?;
     let mut found = Vec::new();

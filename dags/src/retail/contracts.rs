@@ -1,7 +1,7 @@
 //! What must hold of each table before anybody sees it. A row without its key stops the task; one of the facts without what
 //! is summed up, or with an amount that cannot be, is put aside with the reason; what is only strange is told.
 
-use super::schema::{Column, Kind, Null, Table};
+use super::schema::{Column, Null, RetailColumnType, Table};
 use super::tasks::{RAW_BUCKET, object_uri, table_uri};
 use orch_lake::contract::{Contract, Policy};
 
@@ -37,7 +37,7 @@ pub fn contract(table: &Table) -> Contract {
         _ => table
             .columns
             .iter()
-            .filter(|column| column.kind == Kind::Money)
+            .filter(|column| column.kind == RetailColumnType::Money)
             .fold(contract, |contract, column| contract.at_least(column.name, "0.00").or(Policy::Warn)),
     }
 }

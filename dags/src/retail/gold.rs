@@ -2,7 +2,7 @@
 //! source to the sum, so every cent is there.
 
 use super::schema::GOLD;
-use super::silver::{Made, left, shaped};
+use super::silver::{TableFrame, left, shaped};
 use polars::prelude::*;
 
 /// The silver tables that gold is made of, and what it reads of each.
@@ -17,7 +17,7 @@ pub const SOURCES: [(&str, &[&str]); 4] = [
 ];
 
 /// All tables of the layer, in the order of `GOLD`.
-pub fn gold(silver: &[Made]) -> PolarsResult<Vec<Made>> {
+pub fn gold(silver: &[TableFrame]) -> PolarsResult<Vec<TableFrame>> {
     let [facts, customers, products, categories] = SOURCES.map(|(name, columns)| {
         let made = silver.iter().find(|made| made.table.name == name).expect("silver has all its tables");
         made.frame.clone().lazy().select(columns.iter().copied().map(col).collect::<Vec<_>>())
@@ -54,7 +54,7 @@ pub fn gold(silver: &[Made]) -> PolarsResult<Vec<Made>> {
             }
             other => unreachable!("`{other}` is no table of the gold layer"),
         };
-        Ok(Made { table, frame: shaped(table.name, sums).collect()? })
+        Ok(TableFrame { table, frame: shaped(table.name, sums).collect()? })
     };
     GOLD.iter().map(made).collect()
 }

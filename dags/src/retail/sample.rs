@@ -12,7 +12,7 @@ use super::days::Days;
 use super::schema::{MONEY, Table};
 use arrow::array::{ArrayRef, Decimal128Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::error::ArrowError;
-use shop::{Item, Order, Shop};
+use shop::{Order, OrderItem, Shop};
 use std::sync::Arc;
 
 /// As all readers.
@@ -71,7 +71,7 @@ impl Sample {
                     ]
                 },
             ),
-            _ => chunks(table, shop.items().filter(move |item| days.hold(item.date)), |rows: &[Item]| {
+            _ => chunks(table, shop.items().filter(move |item| days.hold(item.date)), |rows: &[OrderItem]| {
                 vec![
                     ints(rows, |i| i.id),
                     ints(rows, |i| i.order),

@@ -9,7 +9,7 @@ pub const MONEY: (usize, usize) = (12, 2);
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum RetailColumnType {
     Int,
     Long,
     Text,
@@ -29,7 +29,7 @@ pub enum Null {
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: RetailColumnType,
     pub null: Null,
 }
 
@@ -44,24 +44,24 @@ pub struct Table {
     pub columns: &'static [Column],
 }
 
-const fn column(name: &'static str, kind: Kind) -> Column {
+const fn column(name: &'static str, kind: RetailColumnType) -> Column {
     Column { name, kind, null: Null::Never }
 }
 
 const fn int(name: &'static str) -> Column {
-    column(name, Kind::Int)
+    column(name, RetailColumnType::Int)
 }
 
 const fn long(name: &'static str) -> Column {
-    column(name, Kind::Long)
+    column(name, RetailColumnType::Long)
 }
 
 const fn text(name: &'static str) -> Column {
-    column(name, Kind::Text)
+    column(name, RetailColumnType::Text)
 }
 
 const fn money(name: &'static str) -> Column {
-    column(name, Kind::Money)
+    column(name, RetailColumnType::Money)
 }
 
 impl Column {
@@ -74,8 +74,8 @@ const fn table(name: &'static str, doc: &'static str, key: &'static [&'static st
     Table { name, doc, key, by_month: None, columns: of }
 }
 
-const DATE: Column = column("date", Kind::Day);
-const ORDER_DATE: Column = column("order_date", Kind::Time);
+const DATE: Column = column("date", RetailColumnType::Day);
+const ORDER_DATE: Column = column("order_date", RetailColumnType::Time);
 /// Of what was sold; a product without a category was sold, too.
 const CATEGORY: [Column; 2] = [int("category_id").or_null(), text("category_name").or_null()];
 const DEPARTMENT: [Column; 2] = [int("department_id").or_null(), text("department_name").or_null()];
@@ -257,26 +257,26 @@ pub fn lake(name: &str) -> Option<&'static Table> {
     SILVER.iter().chain(&GOLD).find(|table| table.name == name)
 }
 
-impl Kind {
+impl RetailColumnType {
     pub fn arrow(self) -> Arrow {
         match self {
-            Kind::Int => Arrow::Int32,
-            Kind::Long => Arrow::Int64,
-            Kind::Text => Arrow::Utf8,
-            Kind::Money => Arrow::Decimal128(MONEY.0 as u8, MONEY.1 as i8),
-            Kind::Time => Arrow::Timestamp(ArrowUnit::Microsecond, None),
-            Kind::Day => Arrow::Date32,
+            RetailColumnType::Int => Arrow::Int32,
+            RetailColumnType::Long => Arrow::Int64,
+            RetailColumnType::Text => Arrow::Utf8,
+            RetailColumnType::Money => Arrow::Decimal128(MONEY.0 as u8, MONEY.1 as i8),
+            RetailColumnType::Time => Arrow::Timestamp(ArrowUnit::Microsecond, None),
+            RetailColumnType::Day => Arrow::Date32,
         }
     }
 
     pub fn frame(self) -> DataType {
         match self {
-            Kind::Int => DataType::Int32,
-            Kind::Long => DataType::Int64,
-            Kind::Text => DataType::String,
-            Kind::Money => DataType::Decimal(MONEY.0, MONEY.1),
-            Kind::Time => DataType::Datetime(TimeUnit::Microseconds, None),
-            Kind::Day => DataType::Date,
+            RetailColumnType::Int => DataType::Int32,
+            RetailColumnType::Long => DataType::Int64,
+            RetailColumnType::Text => DataType::String,
+            RetailColumnType::Money => DataType::Decimal(MONEY.0, MONEY.1),
+            RetailColumnType::Time => DataType::Datetime(TimeUnit::Microseconds, None),
+            RetailColumnType::Day => DataType::Date,
         }
     }
 }
@@ -328,8 +328,8 @@ mod tests {
         for column in RAW.iter().chain(&SILVER).chain(&GOLD).flat_map(|table| table.columns) {
             let text = column.name.ends_with("zipcode");
             let money = ["revenue", "subtotal", "price"].iter().any(|word| column.name.ends_with(word));
-            assert!(!text || column.kind == Kind::Text, "{}", column.name);
-            assert_eq!(money, column.kind == Kind::Money, "{}", column.name);
+            assert!(!text || column.kind == RetailColumnType::Text, "{}", column.name);
+            assert_eq!(money, column.kind == RetailColumnType::Money, "{}", column.name);
         }
     }
 }

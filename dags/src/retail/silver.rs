@@ -16,7 +16,7 @@ pub struct Raw {
 
 /// A table and what belongs into it.
 #[derive(Debug, Clone)]
-pub struct Made {
+pub struct TableFrame {
     pub table: &'static Table,
     pub frame: DataFrame,
 }
@@ -37,7 +37,7 @@ impl Raw {
 }
 
 /// All tables of the layer, in the order of `SILVER`.
-pub fn silver(raw: &Raw) -> PolarsResult<Vec<Made>> {
+pub fn silver(raw: &Raw) -> PolarsResult<Vec<TableFrame>> {
     let [items, orders] = [&raw.order_items, &raw.orders].map(|frame| frame.clone().lazy());
     let customers = customer_dim(raw.customers.clone().lazy()).collect()?;
     let departments = department_dim(raw.departments.clone().lazy()).collect()?;
@@ -46,7 +46,7 @@ pub fn silver(raw: &Raw) -> PolarsResult<Vec<Made>> {
     let dimensions = [&customers, &products, &categories].map(|frame| frame.clone().lazy());
     let facts = orders_fact(items, orders, dimensions).collect()?;
     let frames = [customers, departments, categories, products, facts];
-    Ok(SILVER.iter().zip(frames).map(|(table, frame)| Made { table, frame }).collect())
+    Ok(SILVER.iter().zip(frames).map(|(table, frame)| TableFrame { table, frame }).collect())
 }
 
 /// The password stays behind; names lose the blanks around them.

@@ -10,7 +10,7 @@ use orch::{Connection, TaskResult, fatal};
 use orch_lake::Lake;
 use orch_lake::batches::Batches;
 use orch_lake::frame::conform;
-use orch_lake::source::mysql::{Read, Server};
+use orch_lake::source::mysql::{MysqlSource, Server};
 use std::sync::Arc;
 
 /// Batches of the sample that wait to be taken.
@@ -88,20 +88,20 @@ fn of_table(table: &Table) -> String {
     format!("table `{}` of the source", table.name)
 }
 
-fn statement(table: &Table, days: Days) -> Read {
+fn statement(table: &Table, days: Days) -> MysqlSource {
     let columns = || table.columns.iter().map(|column| column.name);
     let bounds = [(days.from, "order_date >= ?"), (days.until, "order_date < ?")];
     let bounds: Vec<_> = bounds.into_iter().filter_map(|(day, condition)| Some((day?, condition))).collect();
     let condition = bounds.iter().map(|bound| bound.1).collect::<Vec<_>>().join(" and ");
     let read = match table.name {
         _ if bounds.is_empty() || !BY_DAY.contains(&table.name) => {
-            return Read::table(table.name).columns(columns()).money();
+            return MysqlSource::table(table.name).columns(columns()).money();
         }
-        "orders" => Read::table(table.name).columns(columns()).filter(&condition),
+        "orders" => MysqlSource::table(table.name).columns(columns()).filter(&condition),
         // An item has the date of its order.
         name => {
             let columns = columns().map(|column| format!("i.{column}")).collect::<Vec<_>>().join(", ");
-            Read::query(&format!(
+            MysqlSource::query(&format!(
                 "select {columns} from {name} i join orders on order_id = order_item_order_id where {condition}"
             ))
         }

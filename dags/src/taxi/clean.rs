@@ -26,7 +26,7 @@ const DAYS_BEFORE_1970: i32 = 719_163;
 
 /// What was found in the rows of a file. A row may count more than once; `dropped` counts each once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Found {
+pub struct CleaningCounts {
     pub rows: u64,
     pub dropped: u64,
     pub no_time: u64,
@@ -49,7 +49,7 @@ pub struct Cleaner {
     month: (i64, i64),
     loaded_at: i64,
     schema: SchemaRef,
-    pub found: Found,
+    pub found: CleaningCounts,
 }
 
 impl Cleaner {
@@ -69,7 +69,7 @@ impl Cleaner {
             month: month.micros(),
             loaded_at,
             schema,
-            found: Found::default(),
+            found: CleaningCounts::default(),
         }
     }
 
@@ -253,10 +253,16 @@ mod tests {
         let month = Month::parse("2019-01").expect("a month");
         let mut cleaner = Cleaner::new("file:///x.parquet", "x", mapping, month, 7);
         let trips = cleaner.batch(&rows).expect("they can be read");
-        let one =
-            |rows| Found { rows, dropped: 7, no_time: 1, null_passenger: 1, zero_passenger: 1, ..Found::default() };
-        let found = Found { many_passengers: 1, bad_distance: 1, bad_fare: 1, bad_total: 1, ..one(9) };
-        assert_eq!(cleaner.found, Found { negative_duration: 1, out_of_month: 1, ..found });
+        let one = |rows| CleaningCounts {
+            rows,
+            dropped: 7,
+            no_time: 1,
+            null_passenger: 1,
+            zero_passenger: 1,
+            ..CleaningCounts::default()
+        };
+        let found = CleaningCounts { many_passengers: 1, bad_distance: 1, bad_fare: 1, bad_total: 1, ..one(9) };
+        assert_eq!(cleaner.found, CleaningCounts { negative_duration: 1, out_of_month: 1, ..found });
         let ints = |name: &str| trips[name].as_primitive::<arrow::datatypes::Int32Type>().values().to_vec();
         assert_eq!((ints("year"), ints("month"), ints("day")), (vec![2019, 2018], vec![1, 12], vec![1, 31]));
         assert!(trips["tip_amount"].is_null(1) && trips.schema() == cleaner.schema());

@@ -1,7 +1,7 @@
 //! What must hold of trips before anybody sees them. A place that is none is put aside, with the reason; what is only
 //! strange is told. There is no check that trips are unique: the city gives them no number, and two may be alike.
 
-use super::clean::Found;
+use super::clean::CleaningCounts;
 use super::schema::daily_summary;
 use super::table_uri;
 use orch_lake::contract::{CheckOutcome, CheckResult, Contract, Policy};
@@ -47,7 +47,7 @@ pub fn summary() -> Contract {
 }
 
 /// What the rules found that no check of rows asks for.
-pub fn findings(found: &Found, zones: Zones) -> Vec<CheckResult> {
+pub fn findings(found: &CleaningCounts, zones: Zones) -> Vec<CheckResult> {
     let told = |name: &str, kind: &str, bad: u64, sample: String| CheckResult {
         name: name.into(),
         kind: kind.into(),

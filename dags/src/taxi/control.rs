@@ -1,7 +1,7 @@
 //! `lake.etl_control`: which file was loaded when, with which content and how many rows. It lies beside the catalog of
 //! the lake, so that a row of it is written in the transaction that publishes the tables.
 
-use super::clean::Found;
+use super::clean::CleaningCounts;
 use super::month::Month;
 use super::raw::RawFile;
 use anyhow::anyhow;
@@ -51,7 +51,7 @@ pub struct Entry {
     /// In the table.
     pub rows: u64,
     pub quarantined: u64,
-    pub found: Found,
+    pub found: CleaningCounts,
     /// Another file has the same content, and is in the table.
     pub is_duplicate: bool,
 }

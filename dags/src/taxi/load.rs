@@ -2,9 +2,9 @@
 //! up anew, and rows that do not fit put aside. Files are written; nobody sees them before the changes are committed,
 //! together.
 
-use super::clean::{Cleaner, Found};
+use super::clean::{Cleaner, CleaningCounts};
 use super::contracts::{self, ZONES, Zones};
-use super::raw::{self, RawFile, Seen};
+use super::raw::{self, RawFile, RawFileSummary};
 use super::schema::{Column, daily_summary, trips};
 use super::{NAMESPACE, daily};
 use anyhow::{Context, anyhow};
@@ -42,7 +42,7 @@ pub struct Loaded {
     pub findings: Vec<(String, Vec<CheckResult>)>,
     pub rows: u64,
     pub quarantined: u64,
-    pub found: Found,
+    pub found: CleaningCounts,
     /// That are summed up anew.
     pub days: BTreeSet<NaiveDate>,
 }
@@ -50,7 +50,7 @@ pub struct Loaded {
 /// What came of the rows of a file, besides those that went into the table.
 #[derive(Debug, Default)]
 struct Swept {
-    found: Found,
+    found: CleaningCounts,
     quarantined: Vec<RecordBatch>,
     findings: Vec<CheckResult>,
     sums: Vec<DataFrame>,
@@ -186,7 +186,7 @@ async fn swept(
     ctx: &Ctx,
     bucket: &Bucket,
     (file, now): (&RawFile, DateTime<Utc>),
-    seen: &Seen,
+    seen: &RawFileSummary,
     zones: Option<KeySet>,
 ) -> TaskResult<(Batches, Arc<Mutex<Option<Swept>>>)> {
     let rows = raw::rows(bucket, file, seen).await?.told(ctx);

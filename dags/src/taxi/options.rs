@@ -36,7 +36,7 @@ impl Default for Taxi {
 
 /// The months of one run, in order.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum RunMonths {
     /// A month that is not there is a mistake.
     Named(Vec<Month>),
     /// The first that is not there ends them.
@@ -46,16 +46,21 @@ pub enum Wanted {
 impl Taxi {
     /// # Errors
     /// A fatal error when something is named that is no month, or none is.
-    pub fn wanted(&self, logical: Option<NaiveDate>, known: Option<Month>, now: DateTime<Utc>) -> TaskResult<Wanted> {
+    pub fn wanted(
+        &self,
+        logical: Option<NaiveDate>,
+        known: Option<Month>,
+        now: DateTime<Utc>,
+    ) -> TaskResult<RunMonths> {
         if !self.months.is_empty() {
             let mut months = self.months.iter().map(|month| Month::parse(month)).collect::<TaskResult<Vec<_>>>()?;
             months.sort_unstable();
             months.dedup();
-            return Ok(Wanted::Named(months));
+            return Ok(RunMonths::Named(months));
         }
         match (self.mode, logical) {
-            (Mode::Due, _) => Ok(Wanted::Due(due(known, now, self.at_most as usize))),
-            (Mode::Month, Some(day)) => Ok(Wanted::Named(vec![Month::of(day)])),
+            (Mode::Due, _) => Ok(RunMonths::Due(due(known, now, self.at_most as usize))),
+            (Mode::Month, Some(day)) => Ok(RunMonths::Named(vec![Month::of(day)])),
             (Mode::Month, None) => Err(fatal(
                 "mode `month` without a month\nhint: name `months` in the run's conf, or give the run a logical date",
             )),
@@ -85,8 +90,8 @@ mod tests {
                 months.iter().fold(kind.to_string(), |words, month| format!("{words} {month}"))
             };
             let found = match options.wanted(logical, known, now) {
-                Ok(Wanted::Named(months)) => words("Named", months),
-                Ok(Wanted::Due(months)) => words("Due", months),
+                Ok(RunMonths::Named(months)) => words("Named", months),
+                Ok(RunMonths::Due(months)) => words("Due", months),
                 Err(_) => "no".into(),
             };
             assert_eq!(found, expected, "{params}");

@@ -32,7 +32,7 @@ pub struct RawFile {
 
 /// What a file is, without its rows.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct RawFileSummary {
     pub mapping: Mapping,
     /// Names and types of its columns, in its own order; of a CSV those of the columns that are known.
     schema: SchemaRef,
@@ -57,7 +57,7 @@ async fn is_parquet(bucket: &Bucket, file: &RawFile) -> TaskResult<bool> {
 ///
 /// # Errors
 /// A fatal error when the file is not whole, lacks a column, or has one of a type that cannot be.
-pub async fn see(bucket: &Bucket, file: &RawFile) -> TaskResult<Seen> {
+pub async fn see(bucket: &Bucket, file: &RawFile) -> TaskResult<RawFileSummary> {
     let location = bucket.location(&file.key);
     let object = bucket.find(&file.key).await?.filter(|object| object.bytes == file.bytes);
     let Some(object) = object else {
@@ -74,7 +74,7 @@ pub async fn see(bucket: &Bucket, file: &RawFile) -> TaskResult<Seen> {
         // Only these are read.
         mapping.found.iter_mut().enumerate().for_each(|(at, found)| found.at = at);
         let nulls = vec![None; mapping.found.len()];
-        return Ok(Seen { mapping, schema, rows: None, nulls, object });
+        return Ok(RawFileSummary { mapping, schema, rows: None, nulls, object });
     }
     let look = parquet::look(bucket, &file.key).await?;
     let names: Vec<String> = look.schema.fields().iter().map(|field| field.name().clone()).collect();
@@ -88,14 +88,14 @@ pub async fn see(bucket: &Bucket, file: &RawFile) -> TaskResult<Seen> {
         return Err(fatal(format!("`{location}` {}", unfit.join(", "))));
     }
     let nulls = mapping.found.iter().map(|found| look.nulls[found.at]).collect();
-    Ok(Seen { mapping, schema: look.schema, rows: Some(look.rows), nulls, object })
+    Ok(RawFileSummary { mapping, schema: look.schema, rows: Some(look.rows), nulls, object })
 }
 
 /// The rows of a file, as `seen` says.
 ///
 /// # Errors
 /// It cannot be opened; later, in the stream: a line that does not fit.
-pub async fn rows(bucket: &Bucket, file: &RawFile, seen: &Seen) -> TaskResult<Batches> {
+pub async fn rows(bucket: &Bucket, file: &RawFile, seen: &RawFileSummary) -> TaskResult<Batches> {
     if is_parquet(bucket, file).await? {
         parquet::read(bucket, &file.key).await
     } else {
@@ -103,7 +103,7 @@ pub async fn rows(bucket: &Bucket, file: &RawFile, seen: &Seen) -> TaskResult<Ba
     }
 }
 
-impl Seen {
+impl RawFileSummary {
     /// After its rows were read: are they all of one file?
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use orch::{TaskResult, fatal};
 pub const HUNDREDTHS: (u8, i8) = (12, 2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum TaxiColumnType {
     Int,
     /// Dollars or miles, exact to the hundredth.
     Amount,
@@ -41,14 +41,14 @@ pub enum Null {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Column {
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: TaxiColumnType,
     pub need: Need,
     pub null: Null,
     /// What else it was called, in small letters and digits.
     pub also: &'static [&'static str],
 }
 
-const fn column(name: &'static str, kind: Kind, also: &'static [&'static str]) -> Column {
+const fn column(name: &'static str, kind: TaxiColumnType, also: &'static [&'static str]) -> Column {
     Column { name, kind, need: Need::Always, null: Null::Allowed, also }
 }
 
@@ -64,41 +64,41 @@ impl Column {
 
 /// In the order of the table.
 pub static COLUMNS: [Column; 20] = [
-    column("vendor_id", Kind::Int, &["vendor", "vendorname"]),
+    column("vendor_id", TaxiColumnType::Int, &["vendor", "vendorname"]),
     column(
         "pickup_datetime",
-        Kind::Time,
+        TaxiColumnType::Time,
         &["tpeppickupdatetime", "lpeppickupdatetime", "trippickupdatetime", "pickupat"],
     )
     .never_null(),
     column(
         "dropoff_datetime",
-        Kind::Time,
+        TaxiColumnType::Time,
         &["tpepdropoffdatetime", "lpepdropoffdatetime", "tripdropoffdatetime", "dropoffat"],
     )
     .never_null(),
-    column("passenger_count", Kind::Int, &["passengers"]).never_null(),
-    column("trip_distance", Kind::Amount, &["distance"]).never_null(),
-    column("rate_code_id", Kind::Int, &["ratecode"]),
-    column("store_and_fwd_flag", Kind::Text, &["storeandforward", "storeandforwardflag"]),
-    column("pickup_location_id", Kind::Int, &["pulocationid"]).never_null(),
-    column("dropoff_location_id", Kind::Int, &["dolocationid"]).never_null(),
-    column("payment_type", Kind::Int, &[]),
-    column("fare_amount", Kind::Amount, &["fareamt", "fare"]).never_null(),
-    column("extra", Kind::Amount, &["surcharge"]),
-    column("mta_tax", Kind::Amount, &[]),
-    column("tip_amount", Kind::Amount, &["tipamt", "tip"]),
-    column("tolls_amount", Kind::Amount, &["tollsamt", "tolls"]),
-    column("improvement_surcharge", Kind::Amount, &[]),
-    column("total_amount", Kind::Amount, &["totalamt", "total"]).never_null(),
-    column("congestion_surcharge", Kind::Amount, &[]).since(Need::Sometimes),
-    column("airport_fee", Kind::Amount, &[]).since(Need::Sometimes),
-    column("cbd_congestion_fee", Kind::Amount, &[]).since(Need::Later),
+    column("passenger_count", TaxiColumnType::Int, &["passengers"]).never_null(),
+    column("trip_distance", TaxiColumnType::Amount, &["distance"]).never_null(),
+    column("rate_code_id", TaxiColumnType::Int, &["ratecode"]),
+    column("store_and_fwd_flag", TaxiColumnType::Text, &["storeandforward", "storeandforwardflag"]),
+    column("pickup_location_id", TaxiColumnType::Int, &["pulocationid"]).never_null(),
+    column("dropoff_location_id", TaxiColumnType::Int, &["dolocationid"]).never_null(),
+    column("payment_type", TaxiColumnType::Int, &[]),
+    column("fare_amount", TaxiColumnType::Amount, &["fareamt", "fare"]).never_null(),
+    column("extra", TaxiColumnType::Amount, &["surcharge"]),
+    column("mta_tax", TaxiColumnType::Amount, &[]),
+    column("tip_amount", TaxiColumnType::Amount, &["tipamt", "tip"]),
+    column("tolls_amount", TaxiColumnType::Amount, &["tollsamt", "tolls"]),
+    column("improvement_surcharge", TaxiColumnType::Amount, &[]),
+    column("total_amount", TaxiColumnType::Amount, &["totalamt", "total"]).never_null(),
+    column("congestion_surcharge", TaxiColumnType::Amount, &[]).since(Need::Sometimes),
+    column("airport_fee", TaxiColumnType::Amount, &[]).since(Need::Sometimes),
+    column("cbd_congestion_fee", TaxiColumnType::Amount, &[]).since(Need::Later),
 ];
 
 /// A column of a file that is one of ours.
 #[derive(Debug, Clone, Copy)]
-pub struct Found {
+pub struct MappedColumn {
     pub column: &'static Column,
     /// Its place in the file.
     pub at: usize,
@@ -108,7 +108,7 @@ pub struct Found {
 #[derive(Debug, Clone)]
 pub struct Mapping {
     /// In the order of the table.
-    pub found: Vec<Found>,
+    pub found: Vec<MappedColumn>,
     /// Names of the file that nobody knows.
     pub unknown: Vec<String>,
 }
@@ -122,7 +122,7 @@ pub fn mapping(location: &str, names: &[String]) -> TaskResult<Mapping> {
         let is_it = |name: &String| *name == fold(column.name) || column.also.contains(&name.as_str());
         let mut places = folded.iter().enumerate().filter(|(_, name)| is_it(name)).map(|(at, _)| at);
         match (places.next(), places.next()) {
-            (Some(at), None) => found.push(Found { column, at }),
+            (Some(at), None) => found.push(MappedColumn { column, at }),
             (Some(one), Some(other)) => {
                 wrong.push(format!("has `{}` and `{}`, which are both `{}`", names[one], names[other], column.name));
             }
@@ -153,32 +153,32 @@ impl Mapping {
     }
 }
 
-impl Kind {
+impl TaxiColumnType {
     pub fn arrow(self) -> DataType {
         match self {
-            Kind::Int => DataType::Int32,
-            Kind::Amount => DataType::Decimal128(HUNDREDTHS.0, HUNDREDTHS.1),
-            Kind::Time => DataType::Timestamp(TimeUnit::Microsecond, None),
-            Kind::Text => DataType::Utf8,
+            TaxiColumnType::Int => DataType::Int32,
+            TaxiColumnType::Amount => DataType::Decimal128(HUNDREDTHS.0, HUNDREDTHS.1),
+            TaxiColumnType::Time => DataType::Timestamp(TimeUnit::Microsecond, None),
+            TaxiColumnType::Text => DataType::Utf8,
         }
     }
 
     /// As a text is read: numbers that are whole may be written as `1.0`.
     pub fn text(self) -> DataType {
         match self {
-            Kind::Int | Kind::Amount => DataType::Float64,
-            Kind::Time | Kind::Text => self.arrow(),
+            TaxiColumnType::Int | TaxiColumnType::Amount => DataType::Float64,
+            TaxiColumnType::Time | TaxiColumnType::Text => self.arrow(),
         }
     }
 
     pub fn iceberg(self) -> Type {
         Type::Primitive(match self {
-            Kind::Int => PrimitiveType::Int,
-            Kind::Amount => {
+            TaxiColumnType::Int => PrimitiveType::Int,
+            TaxiColumnType::Amount => {
                 PrimitiveType::Decimal { precision: HUNDREDTHS.0.into(), scale: HUNDREDTHS.1.unsigned_abs().into() }
             }
-            Kind::Time => PrimitiveType::Timestamp,
-            Kind::Text => PrimitiveType::String,
+            TaxiColumnType::Time => PrimitiveType::Timestamp,
+            TaxiColumnType::Text => PrimitiveType::String,
         })
     }
 
@@ -187,10 +187,10 @@ impl Kind {
         let of = if let DataType::Dictionary(_, values) = of { values } else { of };
         match self {
             _ if of.is_null() => true,
-            Kind::Int => of.is_integer() || of.is_floating(),
-            Kind::Amount => of.is_numeric(),
-            Kind::Time => matches!(of, DataType::Timestamp(..)),
-            Kind::Text => matches!(of, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
+            TaxiColumnType::Int => of.is_integer() || of.is_floating(),
+            TaxiColumnType::Amount => of.is_numeric(),
+            TaxiColumnType::Time => matches!(of, DataType::Timestamp(..)),
+            TaxiColumnType::Text => matches!(of, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
         }
     }
 }

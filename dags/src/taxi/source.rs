@@ -23,14 +23,14 @@ const USUAL: &str = "yellow_tripdata_YYYY-MM.parquet";
 
 #[derive(Debug, Clone)]
 pub struct Source {
-    kind: Kind,
+    kind: TaxiBackend,
     template: String,
     /// Before the path, for people.
     place: String,
 }
 
 #[derive(Debug, Clone)]
-enum Kind {
+enum TaxiBackend {
     Server(Box<Http>),
     Folder(Bucket),
     Sample(Sample),
@@ -57,16 +57,16 @@ impl Source {
         let (kind, place) = match connection.conn_type.as_str() {
             "http" | "https" => {
                 let place = if host.contains("://") { host } else { format!("{}://{host}", connection.conn_type) };
-                (Kind::Server(Box::new(Http::of(&connection)?)), place)
+                (TaxiBackend::Server(Box::new(Http::of(&connection)?)), place)
             }
             "file" => {
                 let said = connection.extra_field("path").and_then(Value::as_str);
                 let path = said.or(connection.schema.as_deref()).unwrap_or_default().trim_matches('/');
                 let bucket = Bucket::open(&format!("file:///{path}"), &Options::default());
                 let bucket = bucket.with_context(|| format!("connection `{id}`"))?;
-                (Kind::Folder(bucket), format!("file:///{path}"))
+                (TaxiBackend::Folder(bucket), format!("file:///{path}"))
             }
-            "sample" => (Kind::Sample(Sample::of(&connection)?), "sample://taxi".into()),
+            "sample" => (TaxiBackend::Sample(Sample::of(&connection)?), "sample://taxi".into()),
             other => {
                 let hint = "hint: write `https://host?template=…`, `file:///folder?template=…` or `sample://taxi`";
                 return Err(fatal(format!("connection `{id}` is of type `{other}`\n{hint}")));
@@ -99,9 +99,9 @@ impl Source {
         let path = self.path(month);
         let key = key_of(&path, month);
         let pieces = match &self.kind {
-            Kind::Server(http) => http.get_if_there(ctx, &path).await?,
-            Kind::Folder(folder) => pieces_of(folder, &path).await?,
-            Kind::Sample(sample) => {
+            TaxiBackend::Server(http) => http.get_if_there(ctx, &path).await?,
+            TaxiBackend::Folder(folder) => pieces_of(folder, &path).await?,
+            TaxiBackend::Sample(sample) => {
                 if !sample.has(month, now) {
                     return Ok(None);
                 }

@@ -2,14 +2,14 @@
 
 use super::control::{self, Entry};
 use super::load::{Loaded, leave_out, load, table_name};
-use super::options::{Taxi, Wanted};
+use super::options::{RunMonths, Taxi};
 use super::raw::{RawFile, rows, see};
 use super::schema::Column;
 use super::source::Source;
 use super::typed::{Unfit, typed};
 use super::{RAW_BUCKET, table_uri};
 use crate::connections::NYC_TAXI;
-use crate::place::Place;
+use crate::place::Lakehouse;
 use arrow::array::Array as _;
 use futures::TryStreamExt as _;
 use orch::prelude::*;
@@ -53,15 +53,15 @@ fn object_uri(file: &RawFile) -> String {
 /// published yet ends them, without an error; one that is named, or four months old, has to be there.
 #[task(retries = 3, retry_delay = secs(10), retry_backoff = 2.0, timeout = hours(2))]
 pub async fn extract_taxi_data(ctx: Ctx, options: Taxi) -> TaskResult<Vec<RawFile>> {
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let source = Source::of(&ctx.connection(NYC_TAXI).await?)?;
     let mut db = control::open(&place.lake).await?;
     let (known, now) = (control::last_month(&mut db).await?, control::now(&mut db).await?);
     drop(db);
     let wanted = options.wanted(ctx.logical_date().map(|date| date.date_naive()), known, now)?;
     let (months, are_named) = match wanted {
-        Wanted::Named(months) => (months, true),
-        Wanted::Due(months) => (months, false),
+        RunMonths::Named(months) => (months, true),
+        RunMonths::Due(months) => (months, false),
     };
     let bucket = place.bucket(RAW_BUCKET).await?;
     let mut files = Vec::new();
@@ -97,7 +97,7 @@ pub async fn extract_taxi_data(ctx: Ctx, options: Taxi) -> TaskResult<Vec<RawFil
 /// read, of a Parquet file what it says of itself.
 #[task(retries = 1, retry_delay = secs(5), timeout = hours(1))]
 pub async fn validate_data(ctx: Ctx, file: RawFile) -> TaskResult<Validated> {
-    let bucket = Place::of(&ctx).await?.bucket(RAW_BUCKET).await?;
+    let bucket = Lakehouse::of(&ctx).await?.bucket(RAW_BUCKET).await?;
     let seen = see(&bucket, &file).await?;
     let columns: Vec<&'static Column> = seen.mapping.found.iter().map(|found| found.column).collect();
     let mut counted: Vec<u64> = seen.nulls.iter().map(|nulls| nulls.unwrap_or_default()).collect();
@@ -168,7 +168,7 @@ fn checks(file: &RawFile, unknown: &[String], rows: u64) -> Vec<CheckResult> {
 #[task(retries = 8, retry_delay = secs(2), retry_backoff = 1.5, timeout = hours(1), max_active = 2)]
 pub async fn process_to_iceberg(ctx: Ctx, valid: Validated) -> TaskResult<Published> {
     let Validated { file, .. } = valid;
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let bucket = place.bucket(RAW_BUCKET).await?;
     let mut db = control::open(&place.lake).await?;
     let duplicate_of = control::same_content(&mut db, &file).await?;
@@ -211,7 +211,7 @@ pub async fn process_to_iceberg(ctx: Ctx, valid: Validated) -> TaskResult<Publis
 /// run begins after their months.
 #[task(retries = 3, retry_delay = secs(5), timeout = mins(30))]
 pub async fn update_control_table(ctx: Ctx, published: Vec<Published>) -> TaskResult<u64> {
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let mut db = control::open(&place.lake).await?;
     let trips = place.lake.table(&table_name("trips")?).await?;
     let (mut done, mut all) = (Vec::new(), 0);

@@ -1,7 +1,7 @@
 //! Columns of a file as the types of the table. Nothing is lost on the way: a value that does not fit is told with its
 //! row, and never with what it says.
 
-use super::schema::{Column, HUNDREDTHS, Kind};
+use super::schema::{Column, HUNDREDTHS, TaxiColumnType};
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Int32Array, PrimitiveArray, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type};
@@ -39,9 +39,9 @@ pub fn typed(values: &ArrayRef, column: &Column) -> Result<ArrayRef, Unfit> {
     if *values.data_type() == DataType::Float64 {
         let numbers = values.as_primitive::<Float64Type>();
         return match column.kind {
-            Kind::Int => whole(numbers),
-            Kind::Amount => hundredths(numbers),
-            Kind::Time | Kind::Text => Ok(cast(&values, &wanted)?),
+            TaxiColumnType::Int => whole(numbers),
+            TaxiColumnType::Amount => hundredths(numbers),
+            TaxiColumnType::Time | TaxiColumnType::Text => Ok(cast(&values, &wanted)?),
         };
     }
     // What cannot be said in the other type becomes null.

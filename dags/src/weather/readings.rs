@@ -37,7 +37,7 @@ impl Condition {
 
 /// In the units of the table.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Reading {
+pub struct WeatherReading {
     pub hour: DateTime<Utc>,
     pub temperature_celsius: f64,
     pub condition: Condition,
@@ -53,13 +53,13 @@ pub struct Reading {
 pub struct Series {
     location: Location,
     zone: Tz,
-    readings: BTreeMap<DateTime<Utc>, Reading>,
+    readings: BTreeMap<DateTime<Utc>, WeatherReading>,
 }
 
 impl Series {
     /// # Errors
     /// Nobody knows the zone of the place.
-    pub fn of(location: Location, readings: impl IntoIterator<Item = Reading>) -> TaskResult<Series> {
+    pub fn of(location: Location, readings: impl IntoIterator<Item = WeatherReading>) -> TaskResult<Series> {
         let zone = location.clock()?;
         Ok(Series { location, zone, readings: readings.into_iter().map(|reading| (reading.hour, reading)).collect() })
     }
@@ -69,7 +69,7 @@ impl Series {
     }
 
     /// By hour.
-    pub fn readings(&self) -> impl Iterator<Item = &Reading> {
+    pub fn readings(&self) -> impl Iterator<Item = &WeatherReading> {
         self.readings.values()
     }
 
@@ -83,24 +83,24 @@ impl Series {
 /// # Errors
 /// Never for series of ours: the columns are those of the schema.
 pub fn rows(all: &[Series], loaded_at: DateTime<Utc>) -> TaskResult<RecordBatch> {
-    let lines: Vec<(&Location, Clock, &Reading)> = all
+    let lines: Vec<(&Location, Clock, &WeatherReading)> = all
         .iter()
         .flat_map(|series| {
             let clock = |hour| Clock::at(hour, series.zone);
             series.readings.values().map(move |reading| (&series.location, clock(reading.hour), reading))
         })
         .collect();
-    let number = |of: &dyn Fn(&Reading) -> Option<f64>| -> ArrayRef {
+    let number = |of: &dyn Fn(&WeatherReading) -> Option<f64>| -> ArrayRef {
         Arc::new(lines.iter().map(|(_, _, reading)| of(reading)).collect::<Float64Array>())
     };
     let int = |of: fn(&Clock) -> i32| -> ArrayRef {
         Arc::new(Int32Array::from_iter_values(lines.iter().map(|(_, clock, _)| of(clock))))
     };
-    let time = |of: &dyn Fn(&Reading) -> DateTime<Utc>| -> ArrayRef {
+    let time = |of: &dyn Fn(&WeatherReading) -> DateTime<Utc>| -> ArrayRef {
         let micros = lines.iter().map(|(_, _, reading)| of(reading).timestamp_micros());
         Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("+00:00"))
     };
-    let text = |of: &dyn Fn(&Location, &Reading) -> String| -> ArrayRef {
+    let text = |of: &dyn Fn(&Location, &WeatherReading) -> String| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(lines.iter().map(|(location, _, reading)| of(location, reading))))
     };
     let place = |of: fn(&Location) -> f64| -> ArrayRef {

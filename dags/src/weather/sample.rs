@@ -3,7 +3,7 @@
 
 use super::hours::Clock;
 use super::options::Location;
-use super::readings::{Condition, Reading, tenths};
+use super::readings::{Condition, WeatherReading, tenths};
 use crate::retail::sample::dice::Dice;
 use chrono::{DateTime, Datelike as _, Utc};
 use chrono_tz::Tz;
@@ -36,7 +36,7 @@ impl Default for Sample {
 }
 
 impl Sample {
-    pub fn reading(self, location: &Location, zone: Tz, hour: DateTime<Utc>) -> Reading {
+    pub fn reading(self, location: &Location, zone: Tz, hour: DateTime<Utc>) -> WeatherReading {
         let mut dice = Dice::new(self.seed, &format!("{}/{}", location.name, hour.timestamp()));
         let clock = Clock::at(hour, zone);
         let year = (f64::from(hour.ordinal()) - COLDEST_DAY) / 365.25;
@@ -61,7 +61,7 @@ impl Sample {
         };
         let sun = (TAU * (f64::from(clock.hour) - 13.0) / 24.0).cos().max(0.0);
         let shade = if condition == Condition::Clear { 8.0 } else { 3.0 };
-        Reading {
+        WeatherReading {
             hour,
             temperature_celsius: tenths(temperature),
             condition,
@@ -100,8 +100,9 @@ mod tests {
         }
         let snow = year.iter().filter(|reading| reading.condition == Condition::Snow);
         assert!(snow.clone().all(|reading| reading.temperature_celsius <= 0.0));
-        let mean =
-            |part: &[Reading]| part.iter().map(|reading| reading.temperature_celsius).sum::<f64>() / part.len() as f64;
+        let mean = |part: &[WeatherReading]| {
+            part.iter().map(|reading| reading.temperature_celsius).sum::<f64>() / part.len() as f64
+        };
         assert!(mean(&year[4_000..4_700]) > mean(&year[..700]) + 15.0, "summers are warmer");
     }
 }

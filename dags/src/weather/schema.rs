@@ -12,13 +12,13 @@ pub struct Table {
     pub name: &'static str,
     pub key: &'static [&'static str],
     partition: &'static [&'static str],
-    columns: &'static [(&'static str, Kind, Null)],
+    columns: &'static [(&'static str, WeatherColumnType, Null)],
     /// What the page of the table draws, in SQL: a word and a number in each row.
     chart: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum WeatherColumnType {
     /// A moment, on the UTC clock.
     Time,
     Text,
@@ -33,8 +33,8 @@ enum Null {
     Allowed,
 }
 
-use Kind::{Int, Number, Text, Time, Truth};
 use Null::{Allowed, Never};
+use WeatherColumnType::{Int, Number, Text, Time, Truth};
 
 pub const HOURLY: Table = Table {
     namespace: "weather",
@@ -104,7 +104,8 @@ impl Table {
     }
 
     pub fn arrow(&self) -> SchemaRef {
-        let field = |(name, kind, null): &(&str, Kind, Null)| Field::new(*name, kind.arrow(), *null == Allowed);
+        let field =
+            |(name, kind, null): &(&str, WeatherColumnType, Null)| Field::new(*name, kind.arrow(), *null == Allowed);
         Arc::new(Schema::new(self.columns.iter().map(field).collect::<Vec<_>>()))
     }
 
@@ -122,7 +123,7 @@ impl Table {
     }
 }
 
-impl Kind {
+impl WeatherColumnType {
     fn arrow(self) -> DataType {
         match self {
             Time => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),

@@ -1,7 +1,7 @@
 //! The shapes that weather comes in, as one table: where each API is asked, and where in its answer each column stands.
 
 use super::hours::hour_of;
-use super::readings::{Condition, Reading};
+use super::readings::{Condition, WeatherReading};
 use chrono::DateTime;
 use serde_json::Value;
 use std::ops::RangeInclusive;
@@ -15,7 +15,7 @@ pub struct Shape {
     pub path: &'static str,
     /// The parameter that carries the key.
     pub key: &'static str,
-    pub place: Place,
+    pub place: LocationParams,
     pub asked: &'static [(&'static str, &'static str)],
     /// Parameters beside the name of a city (`q=NAME`). `None`: it knows coordinates only.
     pub by_name: Option<&'static [(&'static str, &'static str)]>,
@@ -31,7 +31,7 @@ pub struct Shape {
 
 /// How a place is named.
 #[derive(Debug, Clone, Copy)]
-pub enum Place {
+pub enum LocationParams {
     /// `lat=…&lon=…`
     Two(&'static str, &'static str),
     /// `q=LAT,LON`
@@ -86,7 +86,7 @@ pub const SHAPES: [Shape; 3] = [
         host: "api.openweathermap.org",
         path: "data/2.5/weather",
         key: "appid",
-        place: Place::Two("lat", "lon"),
+        place: LocationParams::Two("lat", "lon"),
         asked: &[],
         by_name: Some(&[]),
         archive: None,
@@ -108,7 +108,7 @@ pub const SHAPES: [Shape; 3] = [
         host: "api.weatherapi.com",
         path: "v1/current.json",
         key: "key",
-        place: Place::One("q"),
+        place: LocationParams::One("q"),
         asked: &[("aqi", "no")],
         by_name: Some(&[("aqi", "yes")]),
         archive: None,
@@ -142,7 +142,7 @@ pub const SHAPES: [Shape; 3] = [
         host: "api.open-meteo.com",
         path: "v1/forecast",
         key: "apikey",
-        place: Place::Two("latitude", "longitude"),
+        place: LocationParams::Two("latitude", "longitude"),
         asked: &[
             (
                 "hourly",
@@ -209,7 +209,7 @@ impl Shape {
     ///
     /// # Errors
     /// Time, temperature or condition are not where they should be.
-    pub fn read(&self, answer: &Value, units: Units) -> Result<Vec<Reading>, Unfit> {
+    pub fn read(&self, answer: &Value, units: Units) -> Result<Vec<WeatherReading>, Unfit> {
         match self.tells {
             Tells::Now => Ok(vec![self.reading(answer, None, units)?.ok_or_else(|| self.unfit(Temperature, "null"))?]),
             Tells::Hours => {
@@ -221,7 +221,7 @@ impl Shape {
         }
     }
 
-    fn reading(&self, answer: &Value, place: Option<usize>, units: Units) -> Result<Option<Reading>, Unfit> {
+    fn reading(&self, answer: &Value, place: Option<usize>, units: Units) -> Result<Option<WeatherReading>, Unfit> {
         let at = |pointer: &str| place.map_or_else(|| pointer.to_owned(), |place| format!("{pointer}/{place}"));
         let whole = |pointer: &str| {
             let field = at(pointer);
@@ -249,7 +249,7 @@ impl Shape {
         let code = whole(self.condition)?;
         let condition = self.codes.iter().find(|(codes, _)| codes.contains(&code));
         let unknown = || Unfit::new(at(self.condition), format!("unknown code {code}"));
-        Ok(Some(Reading {
+        Ok(Some(WeatherReading {
             hour: hour_of(time),
             temperature_celsius,
             condition: condition.ok_or_else(unknown)?.1,

@@ -3,9 +3,9 @@
 
 use super::hours::hours_until;
 use super::options::Location;
-use super::readings::{Reading, Series};
+use super::readings::{Series, WeatherReading};
 use super::sample::Sample;
-use super::shapes::{Place, SHAPES, Shape, Tells, Units};
+use super::shapes::{LocationParams, SHAPES, Shape, Tells, Units};
 use chrono::{DateTime, TimeDelta, Utc};
 use form_urlencoded::Serializer;
 use orch::prelude::*;
@@ -144,7 +144,7 @@ impl Source {
 }
 
 impl Api {
-    async fn ask(&self, ctx: &Ctx, location: &Location, hours: Hours) -> TaskResult<Vec<Reading>> {
+    async fn ask(&self, ctx: &Ctx, location: &Location, hours: Hours) -> TaskResult<Vec<WeatherReading>> {
         let (http, path) = self.request(location, hours);
         let shown = http.shown(&path);
         let answer = http.bytes(ctx, &path).await?;
@@ -196,10 +196,10 @@ impl Api {
         let mut query = Serializer::new(String::new());
         let (latitude, longitude) = (location.latitude.to_string(), location.longitude.to_string());
         match self.shape.place {
-            Place::Two(first, second) => {
+            LocationParams::Two(first, second) => {
                 query.append_pair(first, &latitude).append_pair(second, &longitude);
             }
-            Place::One(name) => {
+            LocationParams::One(name) => {
                 query.append_pair(name, &format!("{latitude},{longitude}"));
             }
         }

@@ -2,10 +2,10 @@
 
 use super::cities::{Cities, check};
 use super::sample::answer_of;
-use super::told::{self, Told};
+use super::told::{self, LastReading};
 use super::{PARTITIONS, TOPIC};
 use crate::connections::WEATHER_API;
-use crate::place::Place;
+use crate::place::Lakehouse;
 use crate::topics::publish;
 use crate::weather::source::Source;
 use orch::prelude::*;
@@ -17,7 +17,7 @@ const ASKED_AT: &str = "ingest_timestamp_ms";
 
 /// What became of the cities.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct PollSummary {
     pub produced: usize,
     /// Nothing new was told of them.
     pub unchanged: usize,
@@ -27,9 +27,9 @@ pub(super) struct Asked {
 
 /// Asks for each city. One that is not answered holds up no other.
 #[task(retries = 2, retry_delay = secs(5), timeout = mins(5))]
-pub async fn ask_weather(ctx: Ctx, wish: Cities) -> TaskResult<Asked> {
+pub async fn ask_weather(ctx: Ctx, wish: Cities) -> TaskResult<PollSummary> {
     check(&wish.cities)?;
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let source = Source::of(&ctx.connection(WEATHER_API).await?)?;
     let known = told::last(&place, &wish.cities).await?;
     let (mut records, mut news, mut unanswered, mut last_error) = (Vec::new(), HashMap::new(), Vec::new(), None);
@@ -68,7 +68,7 @@ pub async fn ask_weather(ctx: Ctx, wish: Cities) -> TaskResult<Asked> {
         publish(&ctx, TOPIC, PARTITIONS, records).await?;
         ctx.commit(told::note(news))?;
     }
-    Ok(Asked { produced, unchanged, unanswered })
+    Ok(PollSummary { produced, unchanged, unanswered })
 }
 
 async fn answer(ctx: &Ctx, source: &Source, city: &str) -> TaskResult<Option<Value>> {
@@ -79,9 +79,9 @@ async fn answer(ctx: &Ctx, source: &Source, city: &str) -> TaskResult<Option<Val
 }
 
 /// `None`: the answer does not say which reading it is. It is told all the same, and the contract of the table judges it.
-fn reading_of(answer: &Value, city: &str) -> Option<Told> {
+fn reading_of(answer: &Value, city: &str) -> Option<LastReading> {
     let last_updated_epoch = answer.pointer("/current/last_updated_epoch")?.as_i64()?;
-    Some(Told { city_name: name_of(answer).unwrap_or(city).replace('\0', ""), last_updated_epoch })
+    Some(LastReading { city_name: name_of(answer).unwrap_or(city).replace('\0', ""), last_updated_epoch })
 }
 
 fn name_of(answer: &Value) -> Option<&str> {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub(super) const KEY: [&str; 2] = ["city_name", "event_timestamp_ms"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum EventColumnType {
     Text,
     Whole,
     Number,
@@ -25,10 +25,10 @@ enum Kind {
     Long,
 }
 
-use Kind::{Long, Number, Seconds, Text, Truth, Whole};
+use EventColumnType::{Long, Number, Seconds, Text, Truth, Whole};
 
 /// Column, where it is in an answer, what it is there. An answer may have more, and may lack any of them.
-const COLUMNS: [(&str, &str, Kind); 33] = [
+const COLUMNS: [(&str, &str, EventColumnType); 33] = [
     ("city_name", "location.name", Text),
     ("region", "location.region", Text),
     ("country", "location.country", Text),
@@ -64,7 +64,7 @@ const COLUMNS: [(&str, &str, Kind); 33] = [
     ("ingest_timestamp_ms", "ingest_timestamp_ms", Long),
 ];
 
-impl Kind {
+impl EventColumnType {
     fn read_as(self) -> DataType {
         match self {
             Text => DataType::Utf8,
@@ -103,7 +103,7 @@ pub(super) fn record() -> Schema {
     Schema::new(fields(&paths.iter().map(|(path, kind)| (path.as_slice(), *kind)).collect::<Vec<_>>()))
 }
 
-fn fields(paths: &[(&[&str], Kind)]) -> Fields {
+fn fields(paths: &[(&[&str], EventColumnType)]) -> Fields {
     let mut names: Vec<&str> = Vec::new();
     for (path, _) in paths {
         if !names.contains(&path[0]) {
@@ -111,7 +111,7 @@ fn fields(paths: &[(&[&str], Kind)]) -> Fields {
         }
     }
     let field = |name: &str| {
-        let inside: Vec<(&[&str], Kind)> =
+        let inside: Vec<(&[&str], EventColumnType)> =
             paths.iter().filter(|(path, _)| path[0] == name).map(|(path, kind)| (&path[1..], *kind)).collect();
         let data = match inside.as_slice() {
             [([], kind)] => kind.read_as(),

@@ -2,7 +2,7 @@
 
 use super::cities::{Watched, check};
 use super::{table, told};
-use crate::place::Place;
+use crate::place::Lakehouse;
 use arrow::array::AsArray as _;
 use arrow::datatypes::Int64Type;
 use chrono::{DateTime, SecondsFormat, TimeDelta};
@@ -16,7 +16,7 @@ use std::collections::HashMap;
 #[task(timeout = mins(5))]
 pub async fn cities_are_heard(ctx: Ctx, wish: Watched) -> TaskResult<usize> {
     check(&wish.cities)?;
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let Some(table) = place.lake.find(&table()).await?.filter(|table| table.current_snapshot().is_some()) else {
         return Err(skip("nothing was told yet"));
     };

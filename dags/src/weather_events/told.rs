@@ -1,7 +1,7 @@
 //! `lake.weather_told`: which reading of a city the producer told last. It is beside the catalog of the lake, so that a row of it
 //! changes in the transaction that records the success of the task, as the records of the built-in log do.
 
-use crate::place::Place;
+use crate::place::Lakehouse;
 use orch::completion::{CompletionStep, step};
 use orch::prelude::*;
 use sqlx::pool::PoolConnection;
@@ -28,25 +28,25 @@ const MAKE: &str = "
 
 /// A reading that was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct LastReading {
     pub(super) city_name: String,
     pub(super) last_updated_epoch: i64,
 }
 
 /// What was told last of each of these cities.
-pub(super) async fn last(place: &Place, cities: &[String]) -> TaskResult<HashMap<String, Told>> {
+pub(super) async fn last(place: &Lakehouse, cities: &[String]) -> TaskResult<HashMap<String, LastReading>> {
     let mut db = open(place).await?;
     let rows: Vec<(String, String, i64)> =
         sqlx::query_as("select city, city_name, last_updated_epoch from lake.weather_told where city = any($1)")
             .bind(cities)
             .fetch_all(&mut *db)
             .await?;
-    let told = |(city, city_name, last_updated_epoch)| (city, Told { city_name, last_updated_epoch });
+    let told = |(city, city_name, last_updated_epoch)| (city, LastReading { city_name, last_updated_epoch });
     Ok(rows.into_iter().map(told).collect())
 }
 
 /// Notes them when the task succeeds.
-pub(super) fn note(told: HashMap<String, Told>) -> impl CompletionStep {
+pub(super) fn note(told: HashMap<String, LastReading>) -> impl CompletionStep {
     step(format!("note {} readings in `lake.weather_told`", told.len()), move |db| {
         let told = told.clone();
         Box::pin(async move {
@@ -62,7 +62,7 @@ pub(super) fn note(told: HashMap<String, Told>) -> impl CompletionStep {
     })
 }
 
-async fn open(place: &Place) -> TaskResult<PoolConnection<Postgres>> {
+async fn open(place: &Lakehouse) -> TaskResult<PoolConnection<Postgres>> {
     let Some(catalog) = place.lake.catalog().postgres() else {
         return Err(fatal(
             "the catalog of the lake is not in Postgres, so `lake.weather_told` has no place\n\

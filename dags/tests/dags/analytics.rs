@@ -10,7 +10,7 @@ use crate::world::World;
 use arrow::array::{RecordBatch, TimestampMicrosecondArray};
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_dags::weather::options::Weather;
-use orch_dags::weather::readings::{Condition, Reading, Series, rows};
+use orch_dags::weather::readings::{Condition, Series, WeatherReading, rows};
 use orch_dags::weather::schema::HOURLY;
 use orch_lake::Filter;
 use orch_lake::batches::Batches;
@@ -58,7 +58,7 @@ async fn add_weather(world: &World) {
     let conditions = [Condition::Clear, Condition::Cloudy, Condition::Rain, Condition::Snow, Condition::Fog];
     let reading = |hour: DateTime<Utc>, shift: i64| {
         let number = hour.timestamp() / 3_600 + shift;
-        Reading {
+        WeatherReading {
             hour,
             temperature_celsius: (number % 47 - 12) as f64 + 0.1,
             condition: conditions[usize::try_from(number / 2 % 5).unwrap()],

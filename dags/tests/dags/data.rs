@@ -43,7 +43,7 @@ fn frame(table: &Table) -> PolarsResult<DataFrame> {
 fn typed(column: &schema::Column) -> Expr {
     // An empty text is one here.
     let written = col(column.name).fill_null(lit(""));
-    if column.kind == schema::Kind::Time {
+    if column.kind == schema::RetailColumnType::Time {
         let format = StrptimeOptions { format: Some("%Y-%m-%d %H:%M:%S%.f".into()), ..StrptimeOptions::default() };
         return written.str().to_datetime(Some(TimeUnit::Microseconds), None, format, lit("raise"));
     }

@@ -2,7 +2,7 @@
 //! and tasks commit to it before their outcome.
 
 use crate::retail::killed_at_every_stage;
-use crate::world::{Ended, World, command};
+use crate::world::{FinishedCommand, World, command};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use iceberg::spec::PrimitiveType;
 use orch::Connection;
@@ -22,7 +22,7 @@ async fn a_lake_in_another_postgres_is_refused_before_a_task_reads_or_writes_any
     for url in [server.url(), beside.url()] {
         let mut world = World::new().await;
         let migrate = command(world.path()).env("ORCH_DATABASE_URL", &url).args(["db", "migrate"]).output();
-        Ended::of(&migrate.unwrap()).done();
+        FinishedCommand::of(&migrate.unwrap()).done();
         let warehouse = world.path().join("warehouse");
         world.set("ORCH_CONN_LAKE", format!("{url}&warehouse=file://{}", warehouse.display()));
         // No server listens there: a task that asks the source fails with another error.

@@ -3,14 +3,14 @@
 use crate::data;
 use orch_dags::retail::gold::gold;
 use orch_dags::retail::schema;
-use orch_dags::retail::silver::{Made, Raw, silver};
+use orch_dags::retail::silver::{Raw, TableFrame, silver};
 use polars::prelude::*;
 use std::sync::LazyLock;
 
 pub(crate) static RAW: LazyLock<Raw> = LazyLock::new(data::raw);
-static SILVER: LazyLock<Vec<Made>> = LazyLock::new(|| silver(&RAW).unwrap());
+static SILVER: LazyLock<Vec<TableFrame>> = LazyLock::new(|| silver(&RAW).unwrap());
 
-fn made<'m>(layer: &'m [Made], name: &str) -> &'m DataFrame {
+fn made<'m>(layer: &'m [TableFrame], name: &str) -> &'m DataFrame {
     &layer.iter().find(|made| made.table.name == name).unwrap().frame
 }
 
@@ -80,7 +80,7 @@ fn what_others_would_ask_of_silver_is_golden_too() {
     let daily = facts
         .filter(done)
         .group_by([col("order_date").cast(DataType::Date).alias("date")])
-        .agg([col("order_item_subtotal").sum().cast(schema::Kind::Money.frame()).alias("revenue")])
+        .agg([col("order_item_subtotal").sum().cast(schema::RetailColumnType::Money.frame()).alias("revenue")])
         .sort(["date"], SortMultipleOptions::default());
     assert_golden("daily_revenue_complete_closed", &csv(daily.collect().unwrap()));
     let statuses = RAW

@@ -1,6 +1,6 @@
 //! The logging server: a real process, real HTTP, and the record in the table; over the built-in log and over Kafka.
 
-use crate::http::{Answer, ask};
+use crate::http::{PlainResponse, ask};
 use crate::world::World;
 use orch_test_support::guide::{examples, guide};
 use orch_test_support::kafka;
@@ -10,7 +10,7 @@ const SERVER: [&str; 3] = ["logging-server", "--port", "0"];
 
 /// Status and body.
 fn get(address: &str, path: &str) -> (u16, String) {
-    let Answer { status, body, .. } = ask(address, path, &[]);
+    let PlainResponse { status, body, .. } = ask(address, path, &[]);
     (status, body)
 }
 

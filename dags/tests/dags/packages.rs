@@ -42,9 +42,9 @@ fn of_kind<'a>(made: &'a [PathBuf], kind: &str) -> &'a Path {
     found.unwrap_or_else(|| panic!("no {kind} among {made:?}"))
 }
 
-struct Running(Child);
+struct RunningStandalone(Child);
 
-impl Drop for Running {
+impl Drop for RunningStandalone {
     fn drop(&mut self) {
         nix::sys::signal::kill(
             nix::unistd::Pid::from_raw(self.0.id().cast_signed()),
@@ -59,7 +59,7 @@ impl Drop for Running {
 fn runs_retail(orch: &Path, home: &Path) {
     let mut standalone = alone(orch, home);
     standalone.args(["standalone", "--port", "0"]).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut running = Running(standalone.spawn().unwrap());
+    let mut running = RunningStandalone(standalone.spawn().unwrap());
     std::io::BufReader::new(running.0.stdout.take().unwrap()).lines().next().unwrap().unwrap();
     until("its bundle to join", || {
         let listed = said(alone(orch, home).args(["dags", "list", "-o", "plain"]));

@@ -4,7 +4,7 @@
 use crate::analytics::{DAG, world_of};
 use crate::dashboards::trips_and_weather_are_as_duckdb_says;
 use crate::data;
-use crate::http::{Answer, ask};
+use crate::http::{PlainResponse, ask};
 use crate::world::World;
 use orch_lake::Filter;
 use orch_serving::Endpoint;
@@ -20,15 +20,15 @@ const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 const ZONES: &str = "/api/v1/analytics/zones?start_date=2019-01-03&end_date=2019-01-05&limit=3";
 const STATS: &str = "/api/v1/dashboard/stats?day=2019-01-05";
 
-fn get(address: &str, path: &str, key: &str) -> Answer {
+fn get(address: &str, path: &str, key: &str) -> PlainResponse {
     ask(address, path, &[&format!("X-API-Key: {key}")])
 }
 
-fn json(answer: &Answer) -> Value {
+fn json(answer: &PlainResponse) -> Value {
     serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {} {}", answer.head, answer.body))
 }
 
-fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
+fn header<'a>(answer: &'a PlainResponse, name: &str) -> &'a str {
     let found = answer.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
     found.unwrap_or_else(|| panic!("no `{name}`: {}", answer.head))
 }

@@ -1,7 +1,7 @@
 //! `orch sql` and the lake's API, as people use them, over tables that the pipelines made.
 
 use crate::standalone::{PASSWORD, Standalone, run_in};
-use crate::world::{Ended, command};
+use crate::world::{FinishedCommand, command};
 use orch_test_support::guide::{examples, guide};
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
@@ -19,7 +19,7 @@ impl Shop {
         shop
     }
 
-    fn run(&self, arguments: &[&str]) -> Ended {
+    fn run(&self, arguments: &[&str]) -> FinishedCommand {
         self.0.run(arguments)
     }
 
@@ -87,7 +87,7 @@ fn tables_of_the_pipelines_are_asked_from_a_shell_and_over_the_api() {
     let remote = |arguments: &[&str]| {
         let mut command = command(elsewhere.path());
         command.env("ORCH_API_URL", &shop.0.url).env("ORCH_API_TOKEN", &token).arg("sql").args(arguments);
-        Ended::of(&command.output().unwrap())
+        FinishedCommand::of(&command.output().unwrap())
     };
     assert_eq!(remote(&[COUNT, "-o", "csv"]).done(), csv);
     let refused = remote(&["drop table retail.orders_fact"]);

@@ -1,6 +1,6 @@
 //! `orch standalone` with a folder of its own and the bundle beside it, as `make run` starts them.
 
-use crate::world::{Ended, command};
+use crate::world::{FinishedCommand, command};
 use orch_test_support::until;
 use std::io::BufRead as _;
 use std::path::Path;
@@ -39,7 +39,7 @@ impl Standalone {
     }
 
     /// Runs a command until it says what is waited for.
-    pub(crate) fn wait_for(&self, arguments: &[&str], is_it: impl Fn(&Ended) -> bool) {
+    pub(crate) fn wait_for(&self, arguments: &[&str], is_it: impl Fn(&FinishedCommand) -> bool) {
         until(&format!("what {arguments:?} is to say"), || {
             let ended = self.run(arguments);
             if is_it(&ended) { Ok(()) } else { Err(format!("{ended:?}")) }
@@ -50,7 +50,7 @@ impl Standalone {
         self.child.id()
     }
 
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn run(&self, arguments: &[&str]) -> FinishedCommand {
         run_in(self.home.path(), arguments)
     }
 }
@@ -63,6 +63,6 @@ impl Drop for Standalone {
     }
 }
 
-pub(crate) fn run_in(home: &Path, arguments: &[&str]) -> Ended {
-    Ended::of(&command(home).args(arguments).output().unwrap())
+pub(crate) fn run_in(home: &Path, arguments: &[&str]) -> FinishedCommand {
+    FinishedCommand::of(&command(home).args(arguments).output().unwrap())
 }

@@ -40,7 +40,7 @@ pub(crate) struct World {
 }
 
 /// How a command ended.
-pub(crate) struct Ended {
+pub(crate) struct FinishedCommand {
     pub(crate) code: i32,
     pub(crate) out: String,
     pub(crate) err: String,
@@ -153,16 +153,16 @@ impl World {
         command
     }
 
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
-        Ended::of(&self.command(arguments).output().unwrap())
+    pub(crate) fn run(&self, arguments: &[&str]) -> FinishedCommand {
+        FinishedCommand::of(&self.command(arguments).output().unwrap())
     }
 
     /// The same with a text on its standard input.
-    pub(crate) fn run_with_input(&self, arguments: &[&str], input: &str) -> Ended {
+    pub(crate) fn run_with_input(&self, arguments: &[&str], input: &str) -> FinishedCommand {
         let mut command = self.command(arguments);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        Ended::of(&child.wait_with_output().unwrap())
+        FinishedCommand::of(&child.wait_with_output().unwrap())
     }
 
     /// Starts a run that is to end well; what failed is told.
@@ -180,7 +180,7 @@ impl World {
     }
 
     #[track_caller]
-    fn assert_good(&self, dag: &str, run: &str, ended: &Ended) {
+    fn assert_good(&self, dag: &str, run: &str, ended: &FinishedCommand) {
         if ended.code == 0 {
             return;
         }
@@ -192,12 +192,17 @@ impl World {
     }
 
     /// Starts a run and waits for its end.
-    pub(crate) fn trigger(&self, dag: &str, run: &str, conf: &Value) -> Ended {
+    pub(crate) fn trigger(&self, dag: &str, run: &str, conf: &Value) -> FinishedCommand {
         self.run(&["dags", "trigger", dag, "--run-id", run, "--conf", &conf.to_string(), "--wait"])
     }
 
     /// Runs a command until it says what is waited for.
-    pub(crate) fn wait_for(&self, what: &str, arguments: &[&str], is_it: impl Fn(&Ended) -> bool) -> Ended {
+    pub(crate) fn wait_for(
+        &self,
+        what: &str,
+        arguments: &[&str],
+        is_it: impl Fn(&FinishedCommand) -> bool,
+    ) -> FinishedCommand {
         until(what, || {
             let ended = self.run(arguments);
             if is_it(&ended) { Ok(ended) } else { Err(format!("{ended:?}\n{}", self.said())) }
@@ -321,11 +326,11 @@ fn without_settings(mut command: Command, home: &Path) -> Command {
     command
 }
 
-impl Ended {
-    pub(crate) fn of(output: &Output) -> Ended {
+impl FinishedCommand {
+    pub(crate) fn of(output: &Output) -> FinishedCommand {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let code = output.status.code().unwrap_or_else(|| panic!("it was killed: {}", output.status));
-        Ended { code, out: text(&output.stdout), err: text(&output.stderr) }
+        FinishedCommand { code, out: text(&output.stdout), err: text(&output.stderr) }
     }
 
     /// It did what was asked; what it printed.
@@ -342,7 +347,7 @@ impl Ended {
     }
 }
 
-impl fmt::Debug for Ended {
+impl fmt::Debug for FinishedCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "exit code {}\n--- stdout\n{}--- stderr\n{}", self.code, self.out, self.err)
     }

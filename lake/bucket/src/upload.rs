@@ -16,12 +16,12 @@ pub struct Upload {
     bucket: Bucket,
     key: String,
     /// None after a piece could not be written.
-    sent: Option<Sent>,
+    sent: Option<UploadState>,
     bytes: u64,
 }
 
 #[derive(Debug)]
-enum Sent {
+enum UploadState {
     /// Nothing yet: less than a part.
     Nothing(Vec<Bytes>),
     Parts(WriteMultipart),
@@ -29,7 +29,7 @@ enum Sent {
 
 impl Upload {
     pub(super) fn new(bucket: Bucket, key: String) -> Upload {
-        Upload { bucket, key, sent: Some(Sent::Nothing(vec![])), bytes: 0 }
+        Upload { bucket, key, sent: Some(UploadState::Nothing(vec![])), bytes: 0 }
     }
 
     /// How many bytes were given so far.
@@ -43,7 +43,7 @@ impl Upload {
         self.bytes += piece.len() as u64;
         let pieces = match &mut self.sent {
             None => return Err(self.given_up()),
-            Some(Sent::Parts(writer)) => {
+            Some(UploadState::Parts(writer)) => {
                 if let Err(source) = writer.wait_for_capacity(PARTS_AT_ONCE).await {
                     let error = self.failed(source);
                     self.remove().await;
@@ -52,7 +52,7 @@ impl Upload {
                 writer.put(piece);
                 return Ok(());
             }
-            Some(Sent::Nothing(pieces)) => {
+            Some(UploadState::Nothing(pieces)) => {
                 pieces.push(piece);
                 if self.bytes < PART_BYTES as u64 {
                     return Ok(());
@@ -67,7 +67,7 @@ impl Upload {
         for piece in pieces {
             writer.put(piece);
         }
-        self.sent = Some(Sent::Parts(writer));
+        self.sent = Some(UploadState::Parts(writer));
         Ok(())
     }
 
@@ -78,11 +78,11 @@ impl Upload {
     pub async fn finish(mut self) -> Result<u64> {
         let done = match self.sent.take() {
             None => return Err(self.given_up()),
-            Some(Sent::Nothing(pieces)) => {
+            Some(UploadState::Nothing(pieces)) => {
                 let content: PutPayload = pieces.into_iter().collect();
                 self.bucket.store.put(&self.bucket.path(&self.key)?, content).await
             }
-            Some(Sent::Parts(writer)) => writer.finish().await,
+            Some(UploadState::Parts(writer)) => writer.finish().await,
         };
         done.map_err(|source| self.failed(source))?;
         Ok(self.bytes)
@@ -94,7 +94,7 @@ impl Upload {
     }
 
     async fn remove(&mut self) {
-        let Some(Sent::Parts(writer)) = self.sent.take() else { return };
+        let Some(UploadState::Parts(writer)) = self.sent.take() else { return };
         if let Err(error) = writer.abort().await {
             let location = self.bucket.location(&self.key);
             tracing::warn!(location, %error, "what was sent of an object that was given up stays");

@@ -1,7 +1,7 @@
 //! Objects from one bucket to another, each whole or not at all. A try that follows a failed one copies what is
 //! missing.
 
-use crate::rows::Place;
+use crate::rows::ObjectLocation;
 use anyhow::bail;
 use futures::{StreamExt, TryStreamExt};
 use orch::{BoxFuture, Call, Ctx, Operator, TaskResult};
@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct BucketToBucket {
     /// Its key may be a pattern.
-    pub from: Place,
+    pub from: ObjectLocation,
     /// Its key is put before the names of the objects; one that has a slash at its end, or is empty, is a folder.
-    pub to: Place,
+    pub to: ObjectLocation,
     /// Nothing to copy fails the task.
     #[serde(default)]
     pub required: bool,
@@ -34,7 +34,7 @@ pub struct Copied {
 /// Copies objects. One that is there with the same size and is no older than its source, to the second as servers tell it, is
 /// left.
 #[track_caller]
-pub fn bucket_to_bucket<'d>(from: Place, to: Place) -> Call<'d, Copied> {
+pub fn bucket_to_bucket<'d>(from: ObjectLocation, to: ObjectLocation) -> Call<'d, Copied> {
     BucketToBucket { from, to, required: false }.call()
 }
 

@@ -1,9 +1,9 @@
 //! Tables and queries of MySQL as objects of a bucket.
 
-use crate::rows::{Format, Place};
+use crate::rows::{Format, ObjectLocation};
 use orch::{BoxFuture, Call, Ctx, Operator, TaskResult, fatal};
-use orch_lake::format::Written;
-use orch_lake::source::mysql::{self, Read};
+use orch_lake::format::WrittenObject;
+use orch_lake::source::mysql::{self, MysqlSource};
 use serde::{Deserialize, Serialize};
 
 /// What is read, and where it goes.
@@ -20,7 +20,7 @@ pub struct MysqlToBucket {
     /// Amounts are kept in `float` and `double` columns: they become `decimal(12, 2)`.
     #[serde(default)]
     pub money: bool,
-    pub to: Place,
+    pub to: ObjectLocation,
     /// What the ending of the key says, without this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
@@ -29,17 +29,17 @@ pub struct MysqlToBucket {
 /// Reads a table or a query into an object. The bucket is made if it is missing; the object is there when all rows
 /// are in it.
 #[track_caller]
-pub fn mysql_to_bucket<'d>(transfer: MysqlToBucket) -> Call<'d, Written> {
+pub fn mysql_to_bucket<'d>(transfer: MysqlToBucket) -> Call<'d, WrittenObject> {
     transfer.call()
 }
 
 impl MysqlToBucket {
-    pub fn table(connection: &str, table: &str, to: Place) -> MysqlToBucket {
+    pub fn table(connection: &str, table: &str, to: ObjectLocation) -> MysqlToBucket {
         let (connection, table) = (connection.into(), Some(table.into()));
         MysqlToBucket { connection, table, query: None, money: false, to, format: None }
     }
 
-    pub fn query(connection: &str, query: &str, to: Place) -> MysqlToBucket {
+    pub fn query(connection: &str, query: &str, to: ObjectLocation) -> MysqlToBucket {
         let (connection, query) = (connection.into(), Some(query.into()));
         MysqlToBucket { connection, table: None, query, money: false, to, format: None }
     }
@@ -59,10 +59,10 @@ impl MysqlToBucket {
     }
 }
 
-async fn go(transfer: MysqlToBucket, ctx: &Ctx) -> TaskResult<Written> {
+async fn go(transfer: MysqlToBucket, ctx: &Ctx) -> TaskResult<WrittenObject> {
     let read = match (&transfer.table, &transfer.query) {
-        (Some(table), None) => Read::table(table),
-        (None, Some(query)) => Read::query(query),
+        (Some(table), None) => MysqlSource::table(table),
+        (None, Some(query)) => MysqlSource::query(query),
         _ => return Err(fatal("a `mysql_to_bucket` task needs a `table` or a `query`, not both")),
     };
     let format = Format::of(transfer.format, &transfer.to.key)?;
@@ -77,9 +77,9 @@ async fn go(transfer: MysqlToBucket, ctx: &Ctx) -> TaskResult<Written> {
 
 impl Operator for MysqlToBucket {
     const KIND: &'static str = "mysql_to_bucket";
-    type Output = Written;
+    type Output = WrittenObject;
 
-    fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<Written>> {
+    fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<WrittenObject>> {
         Box::pin(async move { go(self, &ctx).await })
     }
 }

@@ -13,7 +13,7 @@ pub use between_buckets::{BucketToBucket, Copied, bucket_to_bucket};
 pub use from_mysql::{MysqlToBucket, mysql_to_bucket};
 pub use mysql::{Mysql, MysqlQueries, MysqlServer, MysqlWait, mysql, mysql_query};
 pub use object::{BucketObjects, ObjectWait, bucket_object};
-pub use rows::{Format, Place};
+pub use rows::{Format, ObjectLocation};
 pub use to_postgres::{BucketToPostgres, bucket_to_postgres, load_to_postgres};
 
 use orch::{Operator, body_from};

@@ -1,6 +1,6 @@
 //! Waits for objects of a bucket.
 
-use crate::rows::Place;
+use crate::rows::ObjectLocation;
 use orch::wait::read;
 use orch::{Awaited, BoxFuture, Condition, Deferral, Eyes, Look, Wait, fatal};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[serde(deny_unknown_fields)]
 pub struct ObjectWait {
     /// Its key may be a pattern.
-    pub place: Place,
+    pub place: ObjectLocation,
     /// So many of them.
     #[serde(default = "one")]
     pub least: usize,
@@ -26,7 +26,7 @@ fn one() -> usize {
 }
 
 /// Until an object is there, or one that fits a pattern: gives the locations, in order.
-pub fn bucket_object(place: Place) -> ObjectWait {
+pub fn bucket_object(place: ObjectLocation) -> ObjectWait {
     ObjectWait { place, least: one(), min_bytes: 0 }
 }
 

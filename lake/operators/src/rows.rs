@@ -5,7 +5,7 @@ use orch::{Connection, Ctx, TaskResult, fatal};
 use orch_lake::batches::Batches;
 use orch_lake::bucket::{Bucket, Buckets};
 use orch_lake::format::csv::Csv;
-use orch_lake::format::{Written, csv, json, parquet};
+use orch_lake::format::{WrittenObject, csv, json, parquet};
 use orch_lake::source::postgres::type_of;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// An object of a bucket; where a pattern is allowed, `*` and `?` stand for letters of one part of its key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Place {
+pub struct ObjectLocation {
     /// The id of a connection of type `file` or `s3`.
     #[serde(default = "buckets")]
     pub connection: String,
@@ -35,15 +35,15 @@ pub enum Format {
     Parquet,
 }
 
-impl Place {
+impl ObjectLocation {
     /// Of the connection `buckets`.
-    pub fn new(bucket: &str, key: &str) -> Place {
-        Place { connection: buckets(), bucket: bucket.into(), key: key.into() }
+    pub fn new(bucket: &str, key: &str) -> ObjectLocation {
+        ObjectLocation { connection: buckets(), bucket: bucket.into(), key: key.into() }
     }
 
     /// Of another connection.
     #[must_use]
-    pub fn of(mut self, connection: &str) -> Place {
+    pub fn of(mut self, connection: &str) -> ObjectLocation {
         self.connection = connection.into();
         self
     }
@@ -72,7 +72,7 @@ impl Format {
         }
     }
 
-    pub(crate) async fn write(self, bucket: &Bucket, key: &str, rows: Batches) -> TaskResult<Written> {
+    pub(crate) async fn write(self, bucket: &Bucket, key: &str, rows: Batches) -> TaskResult<WrittenObject> {
         match self {
             Format::Csv => csv::write(bucket, key, rows, Csv::default()).await,
             Format::JsonLines => json::write(bucket, key, rows).await,

@@ -1,6 +1,6 @@
 //! Objects of a bucket as tables of Postgres.
 
-use crate::rows::{Format, Place, schema};
+use crate::rows::{Format, ObjectLocation, schema};
 use orch::{BoxFuture, Call, Ctx, Operator, TaskResult};
 use orch_lake::load::{Load, Loaded};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BucketToPostgres {
-    pub from: Place,
+    pub from: ObjectLocation,
     /// What the ending of the key says, without this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
@@ -47,7 +47,7 @@ pub fn bucket_to_postgres<'d>(transfer: BucketToPostgres) -> Call<'d, Loaded> {
 }
 
 /// The same, for what is one table to everybody: `load_to_postgres("retail_postgres", "retail", "sales", from)`.
-pub fn load_to_postgres(connection: &str, schema: &str, table: &str, from: Place) -> BucketToPostgres {
+pub fn load_to_postgres(connection: &str, schema: &str, table: &str, from: ObjectLocation) -> BucketToPostgres {
     BucketToPostgres {
         from,
         format: None,

@@ -1,6 +1,6 @@
 //! Who asks, and what they may do. Viewers read; changing tables needs the role `op`.
 
-use crate::refusal::{Answer, Refusal};
+use crate::refusal::{Refusal, RestResult};
 use crate::router::Api;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -23,7 +23,7 @@ pub(crate) struct Reader {
 pub(crate) struct Writer(pub(crate) Reader);
 
 impl Reader {
-    async fn of(api: &Api, headers: &HeaderMap) -> Answer<Reader> {
+    async fn of(api: &Api, headers: &HeaderMap) -> RestResult<Reader> {
         let text = |name: HeaderName| headers.get(name)?.to_str().ok();
         let client = text(header::USER_AGENT).unwrap_or_default().to_owned();
         if api.is_behind_web
@@ -52,7 +52,7 @@ impl Reader {
 impl FromRequestParts<Arc<Api>> for Reader {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Answer<Reader> {
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> RestResult<Reader> {
         Reader::of(api, &parts.headers).await
     }
 }
@@ -60,7 +60,7 @@ impl FromRequestParts<Arc<Api>> for Reader {
 impl FromRequestParts<Arc<Api>> for Writer {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Answer<Writer> {
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> RestResult<Writer> {
         let reader = Reader::of(api, &parts.headers).await?;
         if reader.may_write() {
             return Ok(Writer(reader));

@@ -3,7 +3,7 @@
 
 use crate::access::Writer;
 use crate::names::{self, Identifier};
-use crate::refusal::{Answer, Refusal};
+use crate::refusal::{Refusal, RestResult};
 use crate::router::{Api, DONE, body};
 use crate::tables::{NameInPath, is_free, table_of};
 use axum::Json;
@@ -28,7 +28,7 @@ use std::sync::Arc;
 const TRIES: u32 = 50;
 
 #[derive(Debug, Deserialize)]
-struct Sent {
+struct CommitTableRequest {
     identifier: Option<Identifier>,
     #[serde(default)]
     requirements: Vec<TableRequirement>,
@@ -36,19 +36,19 @@ struct Sent {
 }
 
 /// What is to become of a table.
-struct Wanted {
+struct RequestedCommit {
     name: TableName,
     requirements: Vec<TableRequirement>,
     updates: Vec<TableUpdate>,
 }
 
-impl Wanted {
-    fn of(name: TableName, sent: Sent) -> Wanted {
-        Wanted { name, requirements: sent.requirements, updates: sent.updates }
+impl RequestedCommit {
+    fn of(name: TableName, sent: CommitTableRequest) -> RequestedCommit {
+        RequestedCommit { name, requirements: sent.requirements, updates: sent.updates }
     }
 
     /// The places of files that it names; `table` is the one that is there.
-    fn check_places(&self, api: &Api, table: Option<&Table>) -> Answer<()> {
+    fn check_places(&self, api: &Api, table: Option<&Table>) -> RestResult<()> {
         self.updates.iter().try_for_each(|update| match update {
             TableUpdate::SetLocation { location } => api.allowed(location, table),
             TableUpdate::AddSnapshot { snapshot } => api.allowed(snapshot.manifest_list(), table),
@@ -80,8 +80,8 @@ pub(crate) async fn commit(
     Writer(writer): Writer,
     Path((namespace, name)): NameInPath,
     sent: Bytes,
-) -> Answer<Json<Value>> {
-    let wanted = Wanted::of(names::table(&namespace, &name)?, body(&sent)?);
+) -> RestResult<Json<Value>> {
+    let wanted = RequestedCommit::of(names::table(&namespace, &name)?, body(&sent)?);
     let table = if wanted.creates() {
         create(&api, wanted, &writer.client).await?
     } else {
@@ -95,7 +95,7 @@ pub(crate) async fn commit(
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Transaction {
-    table_changes: Vec<Sent>,
+    table_changes: Vec<CommitTableRequest>,
 }
 
 /// Several tables, all or none of them.
@@ -103,23 +103,23 @@ pub(crate) async fn transaction(
     State(api): State<Arc<Api>>,
     Writer(writer): Writer,
     sent: Bytes,
-) -> Answer<StatusCode> {
+) -> RestResult<StatusCode> {
     let Transaction { table_changes } = body(&sent)?;
     let wanted = table_changes.into_iter().map(|sent| {
         let Some(identifier) = &sent.identifier else {
             return Err(Refusal::input("a table of the transaction has no identifier"));
         };
-        Ok(Wanted::of(identifier.table()?, sent))
+        Ok(RequestedCommit::of(identifier.table()?, sent))
     });
-    let wanted: Vec<Wanted> = wanted.collect::<Answer<_>>()?;
-    if wanted.iter().any(Wanted::creates) {
+    let wanted: Vec<RequestedCommit> = wanted.collect::<RestResult<_>>()?;
+    if wanted.iter().any(RequestedCommit::creates) {
         return Err(Refusal::input("a transaction changes tables that are there: create the others first"));
     }
     change(&api, wanted, &writer.client).await?;
     Ok(DONE)
 }
 
-async fn change(api: &Api, wanted: Vec<Wanted>, client: &str) -> Answer<()> {
+async fn change(api: &Api, wanted: Vec<RequestedCommit>, client: &str) -> RestResult<()> {
     let mut changes = Vec::with_capacity(wanted.len());
     for one in &wanted {
         let table = table_of(api, &one.name).await?;
@@ -145,7 +145,7 @@ async fn change(api: &Api, wanted: Vec<Wanted>, client: &str) -> Answer<()> {
     Err(Refusal::conflict(format!("others were faster {TRIES} times in a row")))
 }
 
-async fn done(api: &Api, tx: sqlx::Transaction<'_, sqlx::Postgres>, is_asset_updated: bool) -> Answer<()> {
+async fn done(api: &Api, tx: sqlx::Transaction<'_, sqlx::Postgres>, is_asset_updated: bool) -> RestResult<()> {
     tx.commit().await.map_err(|error| Refusal::unknown(&error.into()))?;
     if is_asset_updated {
         api.hints.give(Hint::Asset);
@@ -154,7 +154,7 @@ async fn done(api: &Api, tx: sqlx::Transaction<'_, sqlx::Postgres>, is_asset_upd
 }
 
 /// A table with all that a client has prepared for it.
-async fn create(api: &Api, wanted: Wanted, client: &str) -> Answer<Table> {
+async fn create(api: &Api, wanted: RequestedCommit, client: &str) -> RestResult<Table> {
     let name = &wanted.name;
     api.namespace(name.namespace()).await?;
     wanted.check_places(api, None)?;
@@ -174,7 +174,7 @@ async fn create(api: &Api, wanted: Wanted, client: &str) -> Answer<Table> {
 }
 
 /// What the updates make of nothing. The first schema, order and partitioning are what the table begins with.
-fn created(updates: Vec<TableUpdate>) -> Answer<TableMetadata> {
+fn created(updates: Vec<TableUpdate>) -> RestResult<TableMetadata> {
     let (mut schema, mut spec, mut order): (Option<Schema>, Option<UnboundPartitionSpec>, Option<SortOrder>) =
         (None, None, None);
     let (mut location, mut version, mut others) = (None, FormatVersion::V2, Vec::new());
@@ -199,7 +199,7 @@ fn created(updates: Vec<TableUpdate>) -> Answer<TableMetadata> {
 }
 
 /// Writes down that the table has new rows, if it is an asset. `true`: DAGs may wait for it.
-async fn tell(tx: &mut PgConnection, wanted: &Wanted, client: &str) -> Answer<bool> {
+async fn tell(tx: &mut PgConnection, wanted: &RequestedCommit, client: &str) -> RestResult<bool> {
     let Some(snapshot) = wanted.published() else { return Ok(false) };
     let summary = snapshot.summary();
     let rows = summary.additional_properties.get("added-records").and_then(|rows| rows.parse().ok());

@@ -1,6 +1,6 @@
 //! Names of namespaces and tables as paths and bodies have them, and pages of them.
 
-use crate::refusal::{Answer, Refusal};
+use crate::refusal::{Refusal, RestResult};
 use orch_lake::TableName;
 use serde::{Deserialize, Serialize};
 
@@ -11,11 +11,11 @@ const USUAL: i64 = 1_000;
 const MOST: i64 = 10_000;
 
 /// A namespace as a path has it, in the spelling of the catalog: parts joined by points.
-pub(crate) fn namespace(path: &str) -> Answer<String> {
+pub(crate) fn namespace(path: &str) -> RestResult<String> {
     joined(&path.split(SEPARATOR).map(str::to_owned).collect::<Vec<_>>())
 }
 
-pub(crate) fn joined(parts: &[String]) -> Answer<String> {
+pub(crate) fn joined(parts: &[String]) -> RestResult<String> {
     if parts.is_empty() || parts.iter().any(|part| part.is_empty() || part.contains('.')) {
         return Err(Refusal::input(format!(
             "`{}` is no name of a namespace here: its parts must not be empty or have points in them",
@@ -29,7 +29,7 @@ pub(crate) fn parts(namespace: &str) -> Vec<&str> {
     namespace.split('.').collect()
 }
 
-pub(crate) fn table(namespace_in_path: &str, name: &str) -> Answer<TableName> {
+pub(crate) fn table(namespace_in_path: &str, name: &str) -> RestResult<TableName> {
     Ok(TableName::new(namespace(namespace_in_path)?, name)?)
 }
 
@@ -45,7 +45,7 @@ impl Identifier {
         Identifier { namespace, name: name.name().to_owned() }
     }
 
-    pub(crate) fn table(&self) -> Answer<TableName> {
+    pub(crate) fn table(&self) -> RestResult<TableName> {
         Ok(TableName::new(joined(&self.namespace)?, &self.name)?)
     }
 }
@@ -70,7 +70,7 @@ impl Paging {
     }
 
     /// Clients that never ask for pages get everything.
-    pub(crate) fn most(&self) -> Answer<i64> {
+    pub(crate) fn most(&self) -> RestResult<i64> {
         match (self.page_size, &self.page_token) {
             (Some(size), _) if size < 1 => Err(Refusal::input(format!("pageSize is {size}, and must be 1 or more"))),
             (Some(size), _) => Ok(size.min(MOST)),
@@ -80,7 +80,7 @@ impl Paging {
     }
 
     /// The names of the page, of one more than that, and the token of the next one.
-    pub(crate) fn cut<T>(&self, mut names: Vec<T>, last: impl Fn(&T) -> &str) -> Answer<(Vec<T>, Option<String>)> {
+    pub(crate) fn cut<T>(&self, mut names: Vec<T>, last: impl Fn(&T) -> &str) -> RestResult<(Vec<T>, Option<String>)> {
         let most = usize::try_from(self.most()?).unwrap_or(usize::MAX);
         if names.len() <= most {
             return Ok((names, None));

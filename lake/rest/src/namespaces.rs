@@ -2,7 +2,7 @@
 
 use crate::access::{Reader, Writer};
 use crate::names::{self, Paging};
-use crate::refusal::{Answer, Refusal};
+use crate::refusal::{Refusal, RestResult};
 use crate::router::{Api, body};
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -25,7 +25,7 @@ pub(crate) async fn list(
     _: Reader,
     Query(within): Query<Within>,
     Query(paging): Query<Paging>,
-) -> Answer<Json<Value>> {
+) -> RestResult<Json<Value>> {
     let parent = match within.parent.as_deref().filter(|parent| !parent.is_empty()) {
         Some(parent) => Some(names::namespace(parent)?),
         None => None,
@@ -58,7 +58,7 @@ struct New {
     properties: Properties,
 }
 
-pub(crate) async fn create(State(api): State<Arc<Api>>, _: Writer, sent: Bytes) -> Answer<Json<Value>> {
+pub(crate) async fn create(State(api): State<Arc<Api>>, _: Writer, sent: Bytes) -> RestResult<Json<Value>> {
     let New { namespace, properties } = body(&sent)?;
     let name = names::joined(&namespace)?;
     if api.catalog.namespace(&name).await?.is_some() {
@@ -68,18 +68,22 @@ pub(crate) async fn create(State(api): State<Arc<Api>>, _: Writer, sent: Bytes) 
     Ok(Json(json!({ "namespace": namespace, "properties": properties })))
 }
 
-pub(crate) async fn show(State(api): State<Arc<Api>>, _: Reader, Path(path): Path<String>) -> Answer<Json<Value>> {
+pub(crate) async fn show(State(api): State<Arc<Api>>, _: Reader, Path(path): Path<String>) -> RestResult<Json<Value>> {
     let name = names::namespace(&path)?;
     let properties = api.namespace(&name).await?;
     Ok(Json(json!({ "namespace": names::parts(&name), "properties": properties })))
 }
 
-pub(crate) async fn is_there(State(api): State<Arc<Api>>, _: Reader, Path(path): Path<String>) -> Answer<StatusCode> {
+pub(crate) async fn is_there(
+    State(api): State<Arc<Api>>,
+    _: Reader,
+    Path(path): Path<String>,
+) -> RestResult<StatusCode> {
     api.namespace(&names::namespace(&path)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(crate) async fn remove(State(api): State<Arc<Api>>, _: Writer, Path(path): Path<String>) -> Answer<StatusCode> {
+pub(crate) async fn remove(State(api): State<Arc<Api>>, _: Writer, Path(path): Path<String>) -> RestResult<StatusCode> {
     let name = names::namespace(&path)?;
     api.namespace(&name).await?;
     if api.catalog.has_entries(&name).await? {
@@ -102,7 +106,7 @@ pub(crate) async fn change(
     _: Writer,
     Path(path): Path<String>,
     sent: Bytes,
-) -> Answer<Json<Value>> {
+) -> RestResult<Json<Value>> {
     let name = names::namespace(&path)?;
     let Changed { removals, updates } = body(&sent)?;
     if let Some(both) = removals.iter().find(|key| updates.contains_key(*key)) {

@@ -14,7 +14,7 @@ pub(crate) struct Refusal {
     message: String,
 }
 
-pub(crate) type Answer<T = Response> = Result<T, Refusal>;
+pub(crate) type RestResult<T = Response> = Result<T, Refusal>;
 
 impl Refusal {
     fn new(status: StatusCode, exception: &'static str, message: impl Into<String>) -> Refusal {

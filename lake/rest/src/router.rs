@@ -1,7 +1,7 @@
 //! The paths of the protocol.
 
 use crate::access::Reader;
-use crate::refusal::{Answer, Refusal};
+use crate::refusal::{Refusal, RestResult};
 use crate::{commit, namespaces, tables, views};
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
@@ -123,12 +123,12 @@ const ENDPOINTS: [&str; 26] = [
 ];
 
 #[derive(Debug, Deserialize)]
-struct Wanted {
+struct ConfigQuery {
     warehouse: Option<String>,
 }
 
 /// What a client is to know before it asks for anything. Its warehouse is the name of the catalog or the place of its files.
-async fn config(State(api): State<Arc<Api>>, _: Reader, Query(wanted): Query<Wanted>) -> Answer<Json<Value>> {
+async fn config(State(api): State<Arc<Api>>, _: Reader, Query(wanted): Query<ConfigQuery>) -> RestResult<Json<Value>> {
     let (name, place) = (api.catalog.name(), api.lake.warehouse());
     if let Some(other) = wanted.warehouse
         && !other.is_empty()
@@ -141,19 +141,19 @@ async fn config(State(api): State<Arc<Api>>, _: Reader, Query(wanted): Query<Wan
 }
 
 /// What a body says.
-pub(crate) fn body<T: DeserializeOwned>(sent: &[u8]) -> Answer<T> {
+pub(crate) fn body<T: DeserializeOwned>(sent: &[u8]) -> RestResult<T> {
     serde_json::from_slice(sent).map_err(|error| Refusal::input(format!("the body cannot be read: {error}")))
 }
 
 impl Api {
     /// The properties of a namespace.
-    pub(crate) async fn namespace(&self, name: &str) -> Answer<Properties> {
+    pub(crate) async fn namespace(&self, name: &str) -> RestResult<Properties> {
         self.catalog.namespace(name).await?.ok_or_else(|| Refusal::no_namespace(name))
     }
 
     /// A place of files that a client names. On this machine only the warehouse is written to, and the folder where a table is
     /// already, unless the connection says otherwise: a client with a token is not a person who may write anywhere.
-    pub(crate) fn allowed(&self, location: &str, table: Option<&Table>) -> Answer<()> {
+    pub(crate) fn allowed(&self, location: &str, table: Option<&Table>) -> RestResult<()> {
         let is_folder = location.starts_with("file:") || !location.contains("://");
         let warehouse = self.lake.warehouse();
         let is_below = |folder: &str| location.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));

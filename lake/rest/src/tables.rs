@@ -2,7 +2,7 @@
 
 use crate::access::{Reader, Writer};
 use crate::names::{self, Identifier, Paging, Rename};
-use crate::refusal::{Answer, Refusal};
+use crate::refusal::{Refusal, RestResult};
 use crate::router::{Api, DONE, body};
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -31,12 +31,12 @@ pub(crate) async fn list(
     _: Reader,
     Path(path): Path<String>,
     Query(paging): Query<Paging>,
-) -> Answer<Json<Value>> {
+) -> RestResult<Json<Value>> {
     page(&api, EntryType::Table, &path, &paging).await
 }
 
 /// Names of a namespace.
-pub(crate) async fn page(api: &Api, of: EntryType, path: &str, paging: &Paging) -> Answer<Json<Value>> {
+pub(crate) async fn page(api: &Api, of: EntryType, path: &str, paging: &Paging) -> RestResult<Json<Value>> {
     let namespace = names::namespace(path)?;
     let found = api.catalog.names_after(of, &namespace, paging.after(), paging.most()?.saturating_add(1)).await?;
     if found.is_empty() {
@@ -48,7 +48,7 @@ pub(crate) async fn page(api: &Api, of: EntryType, path: &str, paging: &Paging) 
 }
 
 /// The name stands for nothing yet.
-pub(crate) async fn is_free(api: &Api, of: EntryType, name: &TableName) -> Answer<()> {
+pub(crate) async fn is_free(api: &Api, of: EntryType, name: &TableName) -> RestResult<()> {
     match api.catalog.entry(name).await?.map(|(found, _)| found) {
         None => Ok(()),
         Some(found) if found == of => Err(Refusal::exists(format!("{of:?} already exists: {name}"))),
@@ -70,7 +70,7 @@ struct New {
 }
 
 impl New {
-    async fn metadata(self, api: &Api, name: &TableName) -> Answer<TableMetadata> {
+    async fn metadata(self, api: &Api, name: &TableName) -> RestResult<TableMetadata> {
         if let Some(location) = &self.location {
             api.allowed(location, None)?;
         }
@@ -103,14 +103,14 @@ pub(crate) async fn create(
     Path(path): Path<String>,
     headers: HeaderMap,
     sent: Bytes,
-) -> Answer {
+) -> RestResult {
     let new: New = body(&sent)?;
     let name = names::table(&path, &new.name)?;
     api.namespace(name.namespace()).await?;
     is_free(&api, EntryType::Table, &name).await?;
     let is_staged = new.stage_create;
     let metadata = new.metadata(&api, &name).await?;
-    let asked = Asked { reader: &writer, headers: &headers };
+    let asked = TableRequest { reader: &writer, headers: &headers };
     if is_staged {
         return Ok(asked.loaded(&api, None, &metadata));
     }
@@ -119,7 +119,7 @@ pub(crate) async fn create(
     Ok(asked.table(&api, &api.lake.table_at(&name, &location).await?))
 }
 
-async fn add(api: &Api, name: &TableName, location: &str) -> Answer<()> {
+async fn add(api: &Api, name: &TableName, location: &str) -> RestResult<()> {
     if api.catalog.add(EntryType::Table, name, location).await? {
         return Ok(());
     }
@@ -142,7 +142,7 @@ pub(crate) async fn register(
     Path(path): Path<String>,
     headers: HeaderMap,
     sent: Bytes,
-) -> Answer {
+) -> RestResult {
     let Registered { name, metadata_location: location, overwrite } = body(&sent)?;
     let name = names::table(&path, &name)?;
     api.namespace(name.namespace()).await?;
@@ -152,7 +152,7 @@ pub(crate) async fn register(
     }
     let table = api.lake.table_at(&name, &location).await?;
     add(&api, &name, &location).await?;
-    Ok(Asked { reader: &writer, headers: &headers }.table(&api, &table))
+    Ok(TableRequest { reader: &writer, headers: &headers }.table(&api, &table))
 }
 
 pub(crate) async fn load(
@@ -160,7 +160,7 @@ pub(crate) async fn load(
     reader: Reader,
     Path((namespace, name)): NameInPath,
     headers: HeaderMap,
-) -> Answer {
+) -> RestResult {
     let table = table_of(&api, &names::table(&namespace, &name)?).await?;
     let tag = tag(table.metadata_location());
     if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
@@ -171,11 +171,11 @@ pub(crate) async fn load(
     if !api.lake.io().exists(location).await? {
         return Err(Refusal::no_file(location));
     }
-    Ok(Asked { reader: &reader, headers: &headers }.table(&api, &table))
+    Ok(TableRequest { reader: &reader, headers: &headers }.table(&api, &table))
 }
 
 /// The table that a name stands for.
-pub(crate) async fn table_of(api: &Api, name: &TableName) -> Answer<Table> {
+pub(crate) async fn table_of(api: &Api, name: &TableName) -> RestResult<Table> {
     Ok(api.lake.table(name).await?)
 }
 
@@ -187,7 +187,7 @@ pub(crate) async fn is_there(
     State(api): State<Arc<Api>>,
     _: Reader,
     Path((namespace, name)): NameInPath,
-) -> Answer<StatusCode> {
+) -> RestResult<StatusCode> {
     let name = names::table(&namespace, &name)?;
     match api.catalog.load(&name).await? {
         Some(_) => Ok(DONE),
@@ -207,7 +207,7 @@ pub(crate) async fn remove(
     _: Writer,
     Path((namespace, name)): NameInPath,
     Query(removal): Query<Removal>,
-) -> Answer<StatusCode> {
+) -> RestResult<StatusCode> {
     let name = names::table(&namespace, &name)?;
     let lake: &Lake = &api.lake;
     // Python writes `True`.
@@ -216,7 +216,7 @@ pub(crate) async fn remove(
     if was_there { Ok(DONE) } else { Err(Refusal::no_table(&name)) }
 }
 
-pub(crate) async fn rename(State(api): State<Arc<Api>>, _: Writer, sent: Bytes) -> Answer<StatusCode> {
+pub(crate) async fn rename(State(api): State<Arc<Api>>, _: Writer, sent: Bytes) -> RestResult<StatusCode> {
     rename_entry(&api, EntryType::Table, &sent, Refusal::no_table).await
 }
 
@@ -225,7 +225,7 @@ pub(crate) async fn rename_entry(
     of: EntryType,
     sent: &[u8],
     missing: fn(&TableName) -> Refusal,
-) -> Answer<StatusCode> {
+) -> RestResult<StatusCode> {
     let Rename { source, destination } = body(sent)?;
     let (from, to) = (source.table()?, destination.table()?);
     match api.catalog.entry(&from).await? {
@@ -249,7 +249,7 @@ pub(crate) async fn metrics(
     _: Reader,
     Path((namespace, name)): NameInPath,
     sent: Bytes,
-) -> Answer<StatusCode> {
+) -> RestResult<StatusCode> {
     let name = names::table(&namespace, &name)?;
     let report: Value = body(&sent)?;
     if api.catalog.load(&name).await?.is_none() {
@@ -263,19 +263,19 @@ pub(crate) async fn credentials(
     State(api): State<Arc<Api>>,
     reader: Reader,
     Path((namespace, name)): NameInPath,
-) -> Answer<Json<Value>> {
+) -> RestResult<Json<Value>> {
     let table = table_of(&api, &names::table(&namespace, &name)?).await?;
     let given = json!({ "prefix": table.metadata().location(), "config": api.storage(&reader, true) });
     Ok(Json(json!({ "storage-credentials": [given] })))
 }
 
 /// Who asks for a table, and how.
-pub(crate) struct Asked<'a> {
+pub(crate) struct TableRequest<'a> {
     pub(crate) reader: &'a Reader,
     pub(crate) headers: &'a HeaderMap,
 }
 
-impl Asked<'_> {
+impl TableRequest<'_> {
     pub(crate) fn table(&self, api: &Api, table: &Table) -> Response {
         let location = table.metadata_location();
         let tag = [(header::ETAG, tag(location))];

@@ -2,7 +2,7 @@
 
 use crate::access::{Reader, Writer};
 use crate::names::{self, Paging};
-use crate::refusal::{Answer, Refusal};
+use crate::refusal::{Refusal, RestResult};
 use crate::router::{Api, DONE, body};
 use crate::tables::{NameInPath, Registered, is_free, page, rename_entry};
 use axum::Json;
@@ -27,7 +27,7 @@ pub(crate) async fn list(
     _: Reader,
     Path(path): Path<String>,
     Query(paging): Query<Paging>,
-) -> Answer<Json<Value>> {
+) -> RestResult<Json<Value>> {
     page(&api, EntryType::View, &path, &paging).await
 }
 
@@ -46,7 +46,7 @@ pub(crate) async fn create(
     _: Writer,
     Path(path): Path<String>,
     sent: Bytes,
-) -> Answer<Json<Value>> {
+) -> RestResult<Json<Value>> {
     let new: New = body(&sent)?;
     let name = names::table(&path, &new.name)?;
     api.namespace(name.namespace()).await?;
@@ -62,7 +62,7 @@ pub(crate) async fn create(
     loaded(&view)
 }
 
-async fn add(api: &Api, view: &View) -> Answer<()> {
+async fn add(api: &Api, view: &View) -> RestResult<()> {
     if view.add(&api.catalog).await? {
         return Ok(());
     }
@@ -75,7 +75,7 @@ pub(crate) async fn register(
     _: Writer,
     Path(path): Path<String>,
     sent: Bytes,
-) -> Answer<Json<Value>> {
+) -> RestResult<Json<Value>> {
     let Registered { name, metadata_location, .. } = body(&sent)?;
     let name = names::table(&path, &name)?;
     api.namespace(name.namespace()).await?;
@@ -90,7 +90,7 @@ pub(crate) async fn load(
     State(api): State<Arc<Api>>,
     _: Reader,
     Path((namespace, name)): NameInPath,
-) -> Answer<Json<Value>> {
+) -> RestResult<Json<Value>> {
     loaded(&view_of(&api, &names::table(&namespace, &name)?).await?)
 }
 
@@ -98,29 +98,29 @@ pub(crate) async fn is_there(
     State(api): State<Arc<Api>>,
     _: Reader,
     Path((namespace, name)): NameInPath,
-) -> Answer<StatusCode> {
+) -> RestResult<StatusCode> {
     location_of(&api, &names::table(&namespace, &name)?).await?;
     Ok(DONE)
 }
 
-async fn location_of(api: &Api, name: &TableName) -> Answer<String> {
+async fn location_of(api: &Api, name: &TableName) -> RestResult<String> {
     match api.catalog.entry(name).await? {
         Some((EntryType::View, location)) => Ok(location),
         _ => Err(Refusal::no_view(name)),
     }
 }
 
-async fn view_of(api: &Api, name: &TableName) -> Answer<View> {
+async fn view_of(api: &Api, name: &TableName) -> RestResult<View> {
     let location = location_of(api, name).await?;
     Ok(View::read(&api.lake, name, &location).await?)
 }
 
-fn loaded(view: &View) -> Answer<Json<Value>> {
+fn loaded(view: &View) -> RestResult<Json<Value>> {
     Ok(Json(json!({ "metadata-location": view.location, "metadata": view.json()?, "config": {} })))
 }
 
 #[derive(Debug, Deserialize)]
-struct Sent {
+struct CommitViewRequest {
     #[serde(default)]
     requirements: Vec<Requirement>,
     updates: Vec<ViewUpdate>,
@@ -138,9 +138,9 @@ pub(crate) async fn change(
     _: Writer,
     Path((namespace, name)): NameInPath,
     sent: Bytes,
-) -> Answer<Json<Value>> {
+) -> RestResult<Json<Value>> {
     let name = names::table(&namespace, &name)?;
-    let Sent { requirements, updates } = body(&sent)?;
+    let CommitViewRequest { requirements, updates } = body(&sent)?;
     for update in &updates {
         if let ViewUpdate::SetLocation { location } = update {
             api.allowed(location, None)?;
@@ -165,11 +165,11 @@ pub(crate) async fn remove(
     State(api): State<Arc<Api>>,
     _: Writer,
     Path((namespace, name)): NameInPath,
-) -> Answer<StatusCode> {
+) -> RestResult<StatusCode> {
     let name = names::table(&namespace, &name)?;
     if api.catalog.remove(EntryType::View, &name).await? { Ok(DONE) } else { Err(Refusal::no_view(&name)) }
 }
 
-pub(crate) async fn rename(State(api): State<Arc<Api>>, _: Writer, sent: Bytes) -> Answer<StatusCode> {
+pub(crate) async fn rename(State(api): State<Arc<Api>>, _: Writer, sent: Bytes) -> RestResult<StatusCode> {
     rename_entry(&api, EntryType::View, &sent, Refusal::no_view).await
 }

@@ -157,10 +157,10 @@ pub(crate) fn check_size(statement: &Statement) -> LakeResult<()> {
 
 /// The queries that are open, outermost first.
 #[derive(Default)]
-struct Sizes(Vec<Open>);
+struct Sizes(Vec<OpenQuery>);
 
 #[derive(Default)]
-struct Open {
+struct OpenQuery {
     relations: usize,
     /// Names of common table expressions whose queries are still to come, the next one last.
     to_come: Vec<String>,
@@ -180,7 +180,7 @@ impl Visitor for Sizes {
                 return ControlFlow::Break(error);
             }
         }
-        self.0.push(Open { relations: selects.len().max(1), to_come, known: HashMap::new() });
+        self.0.push(OpenQuery { relations: selects.len().max(1), to_come, known: HashMap::new() });
         ControlFlow::Continue(())
     }
 

@@ -28,7 +28,7 @@ mod view;
 
 pub use row_expressions::RowExpressions;
 pub use source::{Opened, source};
-pub use statements::{Open, Statements};
+pub use statements::{BatchSource, Statements};
 pub use tables::{Reads, reads_of};
 pub use values::{Placeholder, placeholders};
 pub use view::{SqlLake, SqlLimits};

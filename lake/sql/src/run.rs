@@ -35,7 +35,7 @@ const AHEAD: usize = 2;
 const SLICE_BYTES: u64 = 1 << 20;
 
 /// What comes of a query, one after the other.
-enum Part {
+enum QueryOutput {
     Columns(Vec<ResultColumn>),
     Rows(Chunk),
     End { is_cut: bool },
@@ -55,7 +55,7 @@ async fn carry(
     means: Means,
     query: Query,
     (until, stop): (Instant, CancellationToken),
-    parts: mpsc::Sender<LakeResult<Part>>,
+    parts: mpsc::Sender<LakeResult<QueryOutput>>,
 ) {
     let told = async {
         if let Err(error) = work(&means, &query, &parts).await {
@@ -71,10 +71,10 @@ async fn carry(
     }
 }
 
-async fn work(means: &Means, query: &Query, parts: &mpsc::Sender<LakeResult<Part>>) -> LakeResult<()> {
+async fn work(means: &Means, query: &Query, parts: &mpsc::Sender<LakeResult<QueryOutput>>) -> LakeResult<()> {
     let mut stream = planned(means, query).await?;
     let gone = |_| LakeError::Cancelled;
-    parts.send(Ok(Part::Columns(columns(&stream.schema())))).await.map_err(gone)?;
+    parts.send(Ok(QueryOutput::Columns(columns(&stream.schema())))).await.map_err(gone)?;
     let (mut left, mut bytes) = (query.limits.rows, query.limits.bytes);
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(|error| of_query(&error))?;
@@ -89,14 +89,14 @@ async fn work(means: &Means, query: &Query, parts: &mpsc::Sender<LakeResult<Part
             left -= kept;
             bytes = bytes.saturating_sub(size_of(&chunk));
             if !chunk.is_empty() {
-                parts.send(Ok(Part::Rows(chunk))).await.map_err(gone)?;
+                parts.send(Ok(QueryOutput::Rows(chunk))).await.map_err(gone)?;
             }
             if is_cut {
-                return parts.send(Ok(Part::End { is_cut })).await.map_err(gone);
+                return parts.send(Ok(QueryOutput::End { is_cut })).await.map_err(gone);
             }
         }
     }
-    parts.send(Ok(Part::End { is_cut: false })).await.map_err(gone)
+    parts.send(Ok(QueryOutput::End { is_cut: false })).await.map_err(gone)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` is given")]
@@ -178,7 +178,7 @@ fn pausing(node: Arc<dyn ExecutionPlan>) -> Transformed<Arc<dyn ExecutionPlan>> 
 /// same.
 pub(crate) struct Rows {
     columns: Vec<ResultColumn>,
-    parts: mpsc::Receiver<LakeResult<Part>>,
+    parts: mpsc::Receiver<LakeResult<QueryOutput>>,
     is_cut: bool,
     looked: Arc<Looked>,
     until: Instant,
@@ -198,13 +198,13 @@ impl Rows {
         work.spawn_on(carry(means, query, (until, stop.clone()), sender), there);
         let mut rows = Rows { columns: vec![], parts, is_cut: false, looked, until, time, stop, work };
         match rows.part().await? {
-            Part::Columns(columns) => rows.columns = columns,
-            Part::Rows(_) | Part::End { .. } => return Err(LakeError::Cancelled),
+            QueryOutput::Columns(columns) => rows.columns = columns,
+            QueryOutput::Rows(_) | QueryOutput::End { .. } => return Err(LakeError::Cancelled),
         }
         Ok(rows)
     }
 
-    async fn part(&mut self) -> LakeResult<Part> {
+    async fn part(&mut self) -> LakeResult<QueryOutput> {
         let ended = tokio::select! {
             biased;
             () = self.stop.cancelled() => LakeError::Cancelled,
@@ -235,12 +235,12 @@ impl QueryRows for Rows {
     fn next(&mut self) -> Pin<Box<dyn Future<Output = LakeResult<Option<Chunk>>> + Send + '_>> {
         Box::pin(async {
             match self.part().await? {
-                Part::Rows(chunk) => Ok(Some(chunk)),
-                Part::End { is_cut } => {
+                QueryOutput::Rows(chunk) => Ok(Some(chunk)),
+                QueryOutput::End { is_cut } => {
                     self.is_cut = is_cut;
                     Ok(None)
                 }
-                Part::Columns(_) => Err(broken_off()),
+                QueryOutput::Columns(_) => Err(broken_off()),
             }
         })
     }

@@ -126,7 +126,7 @@ struct Namespace {
 
 /// What a name in a query asks for: a table, how it was, or what is known about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Wanted<'a> {
+struct QueriedTable<'a> {
     table: &'a str,
     /// Behind an `@`.
     version: Option<&'a str>,
@@ -134,10 +134,10 @@ struct Wanted<'a> {
     about: Option<&'a str>,
 }
 
-fn wanted(name: &str) -> Wanted<'_> {
+fn wanted(name: &str) -> QueriedTable<'_> {
     let (rest, version) = name.split_once('@').map_or((name, None), |(rest, version)| (rest, Some(version)));
     let (table, about) = rest.split_once('$').map_or((rest, None), |(table, about)| (table, Some(about)));
-    Wanted { table, version, about }
+    QueriedTable { table, version, about }
 }
 
 #[async_trait]
@@ -160,8 +160,11 @@ impl SchemaProvider for Namespace {
 
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
         // A table may be called like that itself.
-        let asked =
-            if self.tables.contains(name) { Wanted { table: name, version: None, about: None } } else { wanted(name) };
+        let asked = if self.tables.contains(name) {
+            QueriedTable { table: name, version: None, about: None }
+        } else {
+            wanted(name)
+        };
         if !self.tables.contains(asked.table) {
             if FUNCTIONS.contains(&name) {
                 return Ok(None);
@@ -173,7 +176,7 @@ impl SchemaProvider for Namespace {
 }
 
 impl Namespace {
-    async fn provider(&self, asked: &Wanted<'_>) -> LakeResult<Arc<dyn TableProvider>> {
+    async fn provider(&self, asked: &QueriedTable<'_>) -> LakeResult<Arc<dyn TableProvider>> {
         let name = TableName::new(&self.name, asked.table).map_err(of_lake)?;
         let loaded = self.lake.table(&name).await.map_err(of_lake)?;
         let table = loaded.iceberg();
@@ -265,7 +268,8 @@ mod tests {
 
     #[test]
     fn a_name_may_say_a_version_and_what_is_asked_about_it() {
-        let check = |name, table, version, about| assert_eq!(wanted(name), Wanted { table, version, about }, "{name}");
+        let check =
+            |name, table, version, about| assert_eq!(wanted(name), QueriedTable { table, version, about }, "{name}");
         check("orders", "orders", None, None);
         check("orders@snapshot:5", "orders", Some("snapshot:5"), None);
         check("orders$snapshots", "orders", None, Some("snapshots"));

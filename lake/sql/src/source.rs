@@ -13,14 +13,14 @@ pub struct Opened {
     pub place: String,
 }
 
-type Kept = Option<(Vec<Connection>, Arc<SqlLake>)>;
+type CachedLake = Option<(Vec<Connection>, Arc<SqlLake>)>;
 
 /// What `Binary::lake` takes. `open` gets the connections `ids` in that order, on the threads that will do its work.
 pub fn source<F>(limits: SqlLimits, ids: &'static [&'static str], open: F) -> LakeSource
 where
     F: Fn(&[Connection]) -> anyhow::Result<Opened> + Clone + Send + Sync + 'static,
 {
-    let kept: Arc<Mutex<Kept>> = Arc::default();
+    let kept: Arc<Mutex<CachedLake>> = Arc::default();
     LakeSource::new(move |find| {
         let (kept, open) = (kept.clone(), open.clone());
         Box::pin(async move {
@@ -37,7 +37,7 @@ where
     })
 }
 
-fn known(kept: &Mutex<Kept>, connections: &[Connection]) -> Option<Arc<dyn LakeView>> {
+fn known(kept: &Mutex<CachedLake>, connections: &[Connection]) -> Option<Arc<dyn LakeView>> {
     let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
     let (_, lake) = kept.as_ref().filter(|(known, _)| known == connections)?;
     let lake: Arc<dyn LakeView> = lake.clone();

@@ -16,7 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Reads the rows of a view, each time anew.
-pub type Open = Arc<dyn Fn() -> BoxFuture<'static, TaskResult<Batches>> + Send + Sync>;
+pub type BatchSource = Arc<dyn Fn() -> BoxFuture<'static, TaskResult<Batches>> + Send + Sync>;
 
 /// Named rows, and what can be asked of them.
 pub struct Statements {
@@ -35,7 +35,7 @@ impl Statements {
     ///
     /// # Errors
     /// The name is taken.
-    pub fn view(&self, name: &str, schema: SchemaRef, open: Open) -> TaskResult<()> {
+    pub fn view(&self, name: &str, schema: SchemaRef, open: BatchSource) -> TaskResult<()> {
         let table = StreamingTable::try_new(schema.clone(), vec![Arc::new(View { schema, open })]).map_err(told)?;
         self.context.register_table(name, Arc::new(table)).map_err(told)?;
         Ok(())
@@ -70,7 +70,7 @@ impl fmt::Debug for Statements {
 
 struct View {
     schema: SchemaRef,
-    open: Open,
+    open: BatchSource,
 }
 
 impl fmt::Debug for View {
@@ -122,7 +122,7 @@ mod tests {
     use arrow::array::{Int64Array, RecordBatch};
     use arrow::datatypes::{DataType, Field, Schema};
 
-    fn numbers() -> (SchemaRef, Open) {
+    fn numbers() -> (SchemaRef, BatchSource) {
         let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
         let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![1, 2, 3]))]);
         let batch = batch.expect("a batch");
@@ -145,7 +145,7 @@ mod tests {
     async fn what_cannot_be_read_is_the_error_of_its_source() {
         let statements = Statements::default();
         let (schema, _) = numbers();
-        let open: Open = Arc::new(|| std::future::ready(Err(anyhow::anyhow!("the object is gone"))).boxed());
+        let open: BatchSource = Arc::new(|| std::future::ready(Err(anyhow::anyhow!("the object is gone"))).boxed());
         statements.view("numbers", schema, open).expect("a view");
         let rows = statements.rows("SELECT sum(n) FROM numbers").await.expect("a statement").collect().await;
         assert_eq!(rows.expect_err("it is gone").to_string(), "the object is gone");

@@ -4,7 +4,7 @@
 mod client;
 mod message;
 
-use self::client::{Answer, Client, Request};
+use self::client::{CatalogResponse, Client, Request};
 use self::message::{CreateTable, DeclareNamespace, Loaded, LoadedNamespace, Rename, TablePlace, Update};
 use super::{Catalog, Located, NewTable, Properties, Swap, Swapped, no_table};
 use crate::error::{LakeError, LakeResult};
@@ -42,7 +42,7 @@ impl RestCatalog {
         self.client.warehouse()
     }
 
-    async fn ask(&self, method: Method, path: &[&str]) -> LakeResult<Answer> {
+    async fn ask(&self, method: Method, path: &[&str]) -> LakeResult<CatalogResponse> {
         self.client.ask(&Request::new(method, path)).await
     }
 
@@ -94,7 +94,7 @@ impl RestCatalog {
         Ok(names)
     }
 
-    async fn create_in(&self, wanted: &CreateTable<'_>, namespace: &str) -> LakeResult<Answer> {
+    async fn create_in(&self, wanted: &CreateTable<'_>, namespace: &str) -> LakeResult<CatalogResponse> {
         let path = ["namespaces", &self.client.joined(namespace).await?, "tables"];
         self.client.ask(&Request::new(Method::POST, &path).with(wanted)?).await
     }
@@ -104,7 +104,7 @@ impl RestCatalog {
         Ok(["namespaces".into(), namespace, "tables".into(), table.name().into()])
     }
 
-    fn located(&self, table: &TableName, answer: &Answer) -> LakeResult<Located> {
+    fn located(&self, table: &TableName, answer: &CatalogResponse) -> LakeResult<Located> {
         let loaded: Loaded = self.client.read(answer, || format!("table `{table}`"))?;
         let keys = loaded.keys();
         Ok(Located { location: loaded.metadata_location, metadata: Some(Box::new(loaded.metadata)), keys })

@@ -3,7 +3,7 @@
 //! the way.
 
 use super::gzip::Unpack;
-use super::{Decode, Encode, Written};
+use super::{Decode, Encode, WrittenObject};
 use crate::{
     batches::{BATCH_ROWS, Batches},
     boxed,
@@ -222,7 +222,7 @@ fn typed(text: &StringArray, field: &Field) -> Result<ArrayRef, (usize, String)>
 /// # Errors
 /// The rows break off, or the object cannot be written; then it is not there.
 #[boxed]
-pub async fn write(bucket: &Bucket, key: &str, batches: Batches, csv: Csv) -> TaskResult<Written> {
+pub async fn write(bucket: &Bucket, key: &str, batches: Batches, csv: Csv) -> TaskResult<WrittenObject> {
     let schema = batches.schema();
     super::write(bucket, key, batches, Writer { csv, schema, is_begun: false }).await
 }

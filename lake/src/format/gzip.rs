@@ -8,11 +8,11 @@ use std::io::Write as _;
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 pub(super) struct Unpack {
-    how: How,
+    how: GzipState,
     location: String,
 }
 
-enum How {
+enum GzipState {
     /// Nothing came yet.
     Unknown,
     Plain,
@@ -21,27 +21,28 @@ enum How {
 
 impl Unpack {
     pub(super) fn new(location: &str) -> Unpack {
-        Unpack { how: How::Unknown, location: location.into() }
+        Unpack { how: GzipState::Unknown, location: location.into() }
     }
 
     /// What is known to be in it so far.
     pub(super) fn piece(&mut self, piece: &Bytes) -> TaskResult<Bytes> {
-        if matches!(self.how, How::Unknown) {
+        if matches!(self.how, GzipState::Unknown) {
             let is_packed = piece.starts_with(&MAGIC);
-            self.how = if is_packed { How::Packed(Box::new(MultiGzDecoder::new(Vec::new()))) } else { How::Plain };
+            self.how =
+                if is_packed { GzipState::Packed(Box::new(MultiGzDecoder::new(Vec::new()))) } else { GzipState::Plain };
         }
         match &mut self.how {
-            How::Packed(decoder) => match decoder.write_all(piece).and_then(|()| decoder.flush()) {
+            GzipState::Packed(decoder) => match decoder.write_all(piece).and_then(|()| decoder.flush()) {
                 Ok(()) => Ok(std::mem::take(decoder.get_mut()).into()),
                 Err(error) => Err(self.broken(&error)),
             },
-            How::Unknown | How::Plain => Ok(piece.clone()),
+            GzipState::Unknown | GzipState::Plain => Ok(piece.clone()),
         }
     }
 
     /// The rest.
     pub(super) fn end(&mut self) -> TaskResult<Bytes> {
-        let How::Packed(decoder) = &mut self.how else { return Ok(Bytes::new()) };
+        let GzipState::Packed(decoder) = &mut self.how else { return Ok(Bytes::new()) };
         match decoder.try_finish() {
             Ok(()) => Ok(std::mem::take(decoder.get_mut()).into()),
             Err(error) => Err(self.broken(&error)),

@@ -1,7 +1,7 @@
 //! JSON lines: an object each, typed by the schema they are read with. Fields that the schema does not name are left
 //! out.
 
-use super::{Decode, Encode, Written};
+use super::{Decode, Encode, WrittenObject};
 use crate::{
     batches::{BATCH_ROWS, Batches},
     boxed,
@@ -113,7 +113,7 @@ fn said(error: &ArrowError, schema: &SchemaRef) -> String {
 /// # Errors
 /// The rows break off, or the object cannot be written; then it is not there.
 #[boxed]
-pub async fn write(bucket: &Bucket, key: &str, batches: Batches) -> TaskResult<Written> {
+pub async fn write(bucket: &Bucket, key: &str, batches: Batches) -> TaskResult<WrittenObject> {
     super::write(bucket, key, batches, Writer).await
 }
 

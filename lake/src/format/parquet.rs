@@ -1,6 +1,6 @@
 //! Parquet, with zstd. Reading asks the store for the columns and row groups it needs, one after the other.
 
-use super::{Encode, Written};
+use super::{Encode, WrittenObject};
 use crate::{
     batches::{BATCH_ROWS, Batches},
     boxed,
@@ -81,7 +81,7 @@ pub async fn read_as(bucket: &Bucket, key: &str, schema: SchemaRef) -> TaskResul
 
 /// What an object says of itself, without its rows.
 #[derive(Debug, Clone)]
-pub struct Look {
+pub struct ParquetFooter {
     pub schema: SchemaRef,
     pub rows: u64,
     /// Of each column, where its writer counted them.
@@ -93,7 +93,7 @@ pub struct Look {
 /// # Errors
 /// As [`read`].
 #[boxed]
-pub async fn look(bucket: &Bucket, key: &str) -> TaskResult<Look> {
+pub async fn look(bucket: &Bucket, key: &str) -> TaskResult<ParquetFooter> {
     let builder = open(bucket, key).await?;
     let (schema, leaves) = (builder.schema().clone(), builder.parquet_schema());
     let mut nulls = vec![Some(0); schema.fields().len()];
@@ -104,7 +104,7 @@ pub async fn look(bucket: &Bucket, key: &str) -> TaskResult<Look> {
         *of = of.zip(counted).map(|(one, more)| one + more);
     }
     let rows = groups.iter().map(|group| group.num_rows().unsigned_abs()).sum();
-    Ok(Look { schema, rows, nulls })
+    Ok(ParquetFooter { schema, rows, nulls })
 }
 
 async fn open(bucket: &Bucket, key: &str) -> TaskResult<ParquetRecordBatchStreamBuilder<ParquetObjectReader>> {
@@ -143,7 +143,7 @@ fn broken(error: ParquetError, location: &str) -> anyhow::Error {
 /// # Errors
 /// The rows break off, or the object cannot be written; then it is not there.
 #[boxed]
-pub async fn write(bucket: &Bucket, key: &str, batches: Batches) -> TaskResult<Written> {
+pub async fn write(bucket: &Bucket, key: &str, batches: Batches) -> TaskResult<WrittenObject> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(GROUP_ROWS))

@@ -3,7 +3,7 @@
 //! Its row in `orch_stream`, in the schema of the target, is its fence: it holds the greatest epoch that has written, and a lower one is refused.
 
 use super::shared::{self, SharedTable};
-use super::stage::{self, How};
+use super::stage::{self, LoadMode};
 use super::target;
 use super::{Load, Session, connect, ensure_database};
 use crate::{batches::Batches, boxed};
@@ -51,7 +51,7 @@ pub enum Put {
 
 /// Rows for one table.
 #[derive(Debug, Clone)]
-pub struct Part {
+pub struct TableBatch {
     pub load: Load,
     pub put: Put,
     pub rows: RecordBatch,
@@ -125,7 +125,7 @@ impl Follower {
     pub async fn publish(
         &self,
         covered: &[(i32, i64, i64)],
-        parts: impl FnOnce(&Offsets) -> TaskResult<Vec<Part>>,
+        parts: impl FnOnce(&Offsets) -> TaskResult<Vec<TableBatch>>,
     ) -> TaskResult<()> {
         self.within(async |db| {
             let (owner, epoch, mut offsets) = self.known(db).await?;
@@ -141,11 +141,11 @@ impl Follower {
                     self.stream, offsets[partition], self.stream, offsets[partition]
                 )));
             }
-            for Part { load, put, rows } in parts(&offsets)? {
+            for TableBatch { load, put, rows } in parts(&offsets)? {
                 let how = match put {
-                    Put::Append => How::Append,
-                    Put::Latest => How::Latest,
-                    Put::Delete => How::Delete,
+                    Put::Append => LoadMode::Append,
+                    Put::Latest => LoadMode::Latest,
+                    Put::Delete => LoadMode::Delete,
                     Put::Empty => {
                         empty(&load, db).await?;
                         continue;

@@ -29,7 +29,7 @@ const STAGING: &str = "pg_temp.orch_staging";
 const MANY: u64 = 100_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum How {
+pub(super) enum LoadMode {
     Replace,
     Upsert,
     Append,
@@ -39,7 +39,7 @@ pub(super) enum How {
     Delete,
 }
 
-pub(super) async fn load(load: &Load, connection: &Connection, batches: Batches, how: How) -> TaskResult<Loaded> {
+pub(super) async fn load(load: &Load, connection: &Connection, batches: Batches, how: LoadMode) -> TaskResult<Loaded> {
     let schema = batches.schema();
     check(load, &schema, how)?;
     let db = super::connect(connection).await?;
@@ -48,7 +48,7 @@ pub(super) async fn load(load: &Load, connection: &Connection, batches: Batches,
     }
     begin(&db).await?;
     let batches = begun(batches).await.map_err(without_rows).with_context(|| format!("loading {}", load.name()))?;
-    let is_first = how == How::Replace && make_first(load, &schema, connection, &db).await?;
+    let is_first = how == LoadMode::Replace && make_first(load, &schema, connection, &db).await?;
     let (rows, bytes, written);
     if is_first {
         (rows, bytes) = copy(load, &load.name(), batches, &db).await?;
@@ -103,7 +103,7 @@ pub(super) async fn begin(db: &Client) -> TaskResult<()> {
 }
 
 /// Copies rows and moves them over, in a transaction of the caller that may do this several times. Gives how many rows changed.
-pub(super) async fn put(load: &Load, batches: Batches, how: How, db: &Client) -> TaskResult<u64> {
+pub(super) async fn put(load: &Load, batches: Batches, how: LoadMode, db: &Client) -> TaskResult<u64> {
     let schema = batches.schema();
     check(load, &schema, how)?;
     stage(&schema, db).await?;
@@ -115,7 +115,7 @@ pub(super) async fn put(load: &Load, batches: Batches, how: How, db: &Client) ->
 }
 
 /// From the staging table, which has so many rows, to the target, which is made fit for them. Gives how many rows changed.
-async fn settle(load: &Load, schema: &SchemaRef, how: How, rows: u64, db: &Client) -> TaskResult<u64> {
+async fn settle(load: &Load, schema: &SchemaRef, how: LoadMode, rows: u64, db: &Client) -> TaskResult<u64> {
     let state = target::prepare(load, schema, db).await?;
     db.batch_execute(&format!("lock table {} in share row exclusive mode", load.name()))
         .await
@@ -129,11 +129,11 @@ fn loaded_before(load: &Load, rows: u64) -> Loaded {
     Loaded { table: format!("{}.{}", load.schema, load.table), rows, written: 0, bytes: 0, was_loaded: true }
 }
 
-fn check(load: &Load, schema: &SchemaRef, how: How) -> TaskResult<()> {
-    if matches!(how, How::Upsert | How::Latest | How::Delete) && load.key.is_empty() {
+fn check(load: &Load, schema: &SchemaRef, how: LoadMode) -> TaskResult<()> {
+    if matches!(how, LoadMode::Upsert | LoadMode::Latest | LoadMode::Delete) && load.key.is_empty() {
         return Err(fatal(format!("an upsert into {} needs a key\nhint: `.key([\"id\"])`", load.name())));
     }
-    let version = load.version.as_ref().filter(|_| how != How::Delete);
+    let version = load.version.as_ref().filter(|_| how != LoadMode::Delete);
     for column in load.key.iter().chain(version) {
         if schema.column_with_name(column).is_none() {
             let known = schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
@@ -181,7 +181,7 @@ async fn copied(into: &str, mut batches: Batches, db: &Client) -> TaskResult<(u6
 }
 
 /// The statements that make the target what it should be, in order. Pure.
-fn statements(load: &Load, schema: &SchemaRef, how: How, state: State) -> Vec<String> {
+fn statements(load: &Load, schema: &SchemaRef, how: LoadMode, state: State) -> Vec<String> {
     let (name, key) = (load.name(), names(&load.key));
     let all: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
     let all_names = names(&all);
@@ -196,9 +196,9 @@ fn statements(load: &Load, schema: &SchemaRef, how: How, state: State) -> Vec<St
         format!("update set {}", set.join(", "))
     };
     match (how, state) {
-        (How::Append, _) | (How::Replace, State::New) => vec![insert],
-        (How::Delete, _) => vec![format!("delete from {name} t using {STAGING} s where {same_key}")],
-        (How::Latest, _) => {
+        (LoadMode::Append, _) | (LoadMode::Replace, State::New) => vec![insert],
+        (LoadMode::Delete, _) => vec![format!("delete from {name} t using {STAGING} s where {same_key}")],
+        (LoadMode::Latest, _) => {
             let action = match &load.version {
                 _ if rest.is_empty() => "nothing".into(),
                 Some(version) => {
@@ -211,9 +211,9 @@ fn statements(load: &Load, schema: &SchemaRef, how: How, state: State) -> Vec<St
                 "insert into {name} as t ({all_names}) select {all_names} from {STAGING} on conflict ({key}) do {action}"
             )]
         }
-        (How::Replace, State::Known) if load.key.is_empty() => vec![format!("delete from {name}"), insert],
+        (LoadMode::Replace, State::Known) if load.key.is_empty() => vec![format!("delete from {name}"), insert],
         // Only what differs is written: the same rows again cost two joins, and leave no dead rows behind.
-        (How::Replace, State::Known) => {
+        (LoadMode::Replace, State::Known) => {
             let same = if rest.is_empty() {
                 same_key.clone()
             } else {
@@ -224,7 +224,7 @@ fn statements(load: &Load, schema: &SchemaRef, how: How, state: State) -> Vec<St
                 format!("{insert} s where not exists (select from {name} t where {same_key})"),
             ]
         }
-        (How::Upsert, _) => {
+        (LoadMode::Upsert, _) => {
             let newest = match &load.version {
                 Some(version) => format!(
                     "insert into {name} as t ({all_names}) select distinct on ({key}) {all_names} from {STAGING} \
@@ -248,11 +248,11 @@ fn statements(load: &Load, schema: &SchemaRef, how: How, state: State) -> Vec<St
 async fn move_over(
     load: &Load,
     schema: &SchemaRef,
-    how: How,
+    how: LoadMode,
     (state, rows): (State, u64),
     db: &Client,
 ) -> Result<u64, Error> {
-    let is_compared = how == How::Replace && state == State::Known && !load.key.is_empty();
+    let is_compared = how == LoadMode::Replace && state == State::Known && !load.key.is_empty();
     if is_compared && rows >= MANY {
         let key = names(&load.key);
         db.batch_execute(&format!("create index on {STAGING} ({key}); analyze {STAGING} ({key})")).await?;
@@ -260,7 +260,7 @@ async fn move_over(
     let mut written = 0;
     for sql in statements(load, schema, how, state) {
         // Rows that were deleted come back changed, or were nobody's: what is inserted or updated counts.
-        let is_prepared = how == How::Replace && sql.starts_with("delete");
+        let is_prepared = how == LoadMode::Replace && sql.starts_with("delete");
         let rows = db.execute(&sql, &[]).await?;
         written += if is_prepared { 0 } else { rows };
     }
@@ -308,26 +308,26 @@ mod tests {
     #[test]
     fn only_what_differs_is_written_where_there_is_a_key() {
         let load = Load::into("s", "t").key(["id"]);
-        let sql = statements(&load, &schema(), How::Replace, State::Known);
+        let sql = statements(&load, &schema(), LoadMode::Replace, State::Known);
         let expected = "delete from \"s\".\"t\" t where not exists (select from pg_temp.orch_staging s where \
                         s.\"id\" = t.\"id\" and (s.\"v\", s.\"n\") is not distinct from (t.\"v\", t.\"n\"))";
         assert_eq!(sql[0], expected);
-        assert_eq!(statements(&load, &schema(), How::Replace, State::New).len(), 1);
-        let whole = statements(&Load::into("s", "t"), &schema(), How::Replace, State::Known);
+        assert_eq!(statements(&load, &schema(), LoadMode::Replace, State::New).len(), 1);
+        let whole = statements(&Load::into("s", "t"), &schema(), LoadMode::Replace, State::Known);
         assert_eq!(whole[0], "delete from \"s\".\"t\"");
     }
 
     #[test]
     fn of_two_that_are_equally_old_the_later_one_counts() {
         let load = Load::into("s", "t").key(["id"]).version("v");
-        let sql = &statements(&load, &schema(), How::Latest, State::Known)[0];
+        let sql = &statements(&load, &schema(), LoadMode::Latest, State::Known)[0];
         assert!(sql.ends_with("where t.\"v\" is null or excluded.\"v\" >= t.\"v\""), "{sql}");
     }
 
     #[test]
     fn an_upsert_keeps_what_is_newer() {
         let load = Load::into("s", "t").key(["id"]).version("v");
-        let sql = &statements(&load, &schema(), How::Upsert, State::Known)[0];
+        let sql = &statements(&load, &schema(), LoadMode::Upsert, State::Known)[0];
         assert!(sql.contains("distinct on (\"id\")") && sql.contains("order by \"id\", \"v\" desc"), "{sql}");
         assert!(sql.ends_with("where excluded.\"v\" > t.\"v\""), "{sql}");
     }

@@ -11,7 +11,7 @@ mod numbers;
 mod session;
 mod tls;
 
-pub use ask::Answer;
+pub use ask::StatementResult;
 pub use session::Server;
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use columns::Columns;
-use errors::{Asked, told};
+use errors::{ErrorSubject, told};
 use mysql_async::prelude::Queryable;
 use mysql_async::{BinaryProtocol, Params, QueryResult, Value};
 use orch_sdk::task::{Connection, TaskResult};
@@ -30,8 +30,8 @@ use std::collections::BTreeMap;
 
 /// What is read, and as which types.
 #[derive(Debug, Clone)]
-pub struct Read {
-    from: What,
+pub struct MysqlSource {
+    from: MysqlRelation,
     columns: Vec<String>,
     filter: Option<String>,
     params: Vec<Value>,
@@ -41,7 +41,7 @@ pub struct Read {
 }
 
 #[derive(Debug, Clone)]
-enum What {
+enum MysqlRelation {
     Table(String),
     Query(String),
 }
@@ -51,23 +51,23 @@ enum What {
 /// # Errors
 /// The server cannot be reached, refuses the account, or has no such table or column.
 #[boxed]
-pub async fn read(connection: &Connection, read: Read) -> TaskResult<Batches> {
+pub async fn read(connection: &Connection, read: MysqlSource) -> TaskResult<Batches> {
     Server::of(connection)?.read(read).await
 }
 
-impl Read {
+impl MysqlSource {
     /// All rows of a table: `orders`, or `retail.orders` of another database.
-    pub fn table(name: &str) -> Read {
-        Read::new(What::Table(name.into()))
+    pub fn table(name: &str) -> MysqlSource {
+        MysqlSource::new(MysqlRelation::Table(name.into()))
     }
 
     /// What a statement gives, with `?` where a param goes.
-    pub fn query(statement: &str) -> Read {
-        Read::new(What::Query(statement.into()))
+    pub fn query(statement: &str) -> MysqlSource {
+        MysqlSource::new(MysqlRelation::Query(statement.into()))
     }
 
-    fn new(from: What) -> Read {
-        Read {
+    fn new(from: MysqlRelation) -> MysqlSource {
+        MysqlSource {
             from,
             columns: Vec::new(),
             filter: None,
@@ -80,21 +80,21 @@ impl Read {
 
     /// Only these columns of the table, in this order.
     #[must_use]
-    pub fn columns<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Read {
+    pub fn columns<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> MysqlSource {
         self.columns = names.into_iter().map(Into::into).collect();
         self
     }
 
     /// Only some rows of the table: `order_id > ?`, with a param for each `?`.
     #[must_use]
-    pub fn filter(mut self, condition: &str) -> Read {
+    pub fn filter(mut self, condition: &str) -> MysqlSource {
         self.filter = Some(condition.into());
         self
     }
 
     /// The next `?`.
     #[must_use]
-    pub fn param(mut self, value: impl Into<Value>) -> Read {
+    pub fn param(mut self, value: impl Into<Value>) -> MysqlSource {
         self.params.push(value.into());
         self
     }
@@ -102,29 +102,29 @@ impl Read {
     /// Amounts are kept in `float` and `double` columns: they become `decimal(12, 2)`, rounded from what the column
     /// holds (299.98 is kept as 299.9800109863281).
     #[must_use]
-    pub fn money(mut self) -> Read {
+    pub fn money(mut self) -> MysqlSource {
         self.is_money = true;
         self
     }
 
     /// One column as another type than the server's.
     #[must_use]
-    pub fn cast(mut self, column: &str, to: DataType) -> Read {
+    pub fn cast(mut self, column: &str, to: DataType) -> MysqlSource {
         self.casts.insert(column.into(), to);
         self
     }
 
     /// Rows in a batch.
     #[must_use]
-    pub fn batch_rows(mut self, rows: usize) -> Read {
+    pub fn batch_rows(mut self, rows: usize) -> MysqlSource {
         self.batch_rows = rows.max(1);
         self
     }
 
     fn statement(&self) -> String {
         match &self.from {
-            What::Query(statement) => statement.trim().trim_end_matches(';').to_string(),
-            What::Table(table) => {
+            MysqlRelation::Query(statement) => statement.trim().trim_end_matches(';').to_string(),
+            MysqlRelation::Table(table) => {
                 let names: Vec<String> = self.columns.iter().map(|name| quoted(name)).collect();
                 let names = if names.is_empty() { "*".to_string() } else { names.join(", ") };
                 let filter = self.filter.as_ref().map_or(String::new(), |filter| format!(" where {filter}"));
@@ -134,10 +134,10 @@ impl Read {
         }
     }
 
-    fn asked(&self) -> Asked<'_> {
+    fn asked(&self) -> ErrorSubject<'_> {
         match &self.from {
-            What::Query(_) => Asked::Query,
-            What::Table(table) => Asked::Table(table),
+            MysqlRelation::Query(_) => ErrorSubject::Query,
+            MysqlRelation::Table(table) => ErrorSubject::Table(table),
         }
     }
 }
@@ -158,7 +158,7 @@ impl Server {
     /// # Errors
     /// As the function [`read`].
     #[boxed]
-    pub async fn read(&self, read: Read) -> TaskResult<Batches> {
+    pub async fn read(&self, read: MysqlSource) -> TaskResult<Batches> {
         let mut session = self.session().await?;
         let statement = match session.conn().prep(read.statement()).await {
             Ok(statement) => statement,
@@ -167,7 +167,7 @@ impl Server {
         let columns = Columns::of(&statement.columns(), &read)?;
         let schema = columns.schema();
         let mut reading =
-            Reading { session, columns, rows: 0, batch_rows: read.batch_rows, what: read.asked().to_string() };
+            MysqlCursor { session, columns, rows: 0, batch_rows: read.batch_rows, what: read.asked().to_string() };
         let server = self.clone();
         // The server may think for long before its first row: whoever takes the rows waits for it, and may stop to.
         Ok(Batches::read_ahead(schema, |taker| async move {
@@ -189,7 +189,7 @@ impl Server {
     /// # Errors
     /// The server cannot be reached, refuses the account, or has no such table or column.
     #[boxed]
-    pub async fn schema(&self, read: &Read) -> TaskResult<SchemaRef> {
+    pub async fn schema(&self, read: &MysqlSource) -> TaskResult<SchemaRef> {
         let mut session = self.session().await?;
         match session.conn().prep(read.statement()).await {
             Ok(statement) => Ok(Columns::of(&statement.columns(), read)?.schema()),
@@ -199,7 +199,7 @@ impl Server {
 }
 
 /// A result on its way.
-struct Reading {
+struct MysqlCursor {
     session: Session,
     columns: Columns,
     rows: u64,
@@ -207,7 +207,7 @@ struct Reading {
     what: String,
 }
 
-impl Reading {
+impl MysqlCursor {
     /// The next batch, and whether more may follow.
     async fn batch(&mut self) -> TaskResult<(RecordBatch, bool)> {
         // The connection knows that it is in the middle of a result; this goes on reading it.
@@ -230,10 +230,11 @@ mod tests {
 
     #[test]
     fn a_table_is_read_by_a_statement_with_quoted_names() {
-        let read = Read::table("retail.orders").columns(["order_id", "odd`name"]).filter("order_id > ?").param(7);
+        let read =
+            MysqlSource::table("retail.orders").columns(["order_id", "odd`name"]).filter("order_id > ?").param(7);
         let expected = "select `order_id`, `odd``name` from `retail`.`orders` where order_id > ?";
         assert_eq!(read.statement(), expected);
-        assert_eq!(Read::table("orders").statement(), "select * from `orders`");
-        assert_eq!(Read::query("select 1; ").statement(), "select 1");
+        assert_eq!(MysqlSource::table("orders").statement(), "select * from `orders`");
+        assert_eq!(MysqlSource::query("select 1; ").statement(), "select 1");
     }
 }

@@ -30,60 +30,60 @@ pub(crate) const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 /// What is read, and as which types.
 #[derive(Debug, Clone)]
-pub struct Read {
-    what: What,
+pub struct PostgresSource {
+    what: PostgresRelation,
     casts: BTreeMap<String, DataType>,
     batch_rows: usize,
 }
 
 #[derive(Debug, Clone)]
-enum What {
+enum PostgresRelation {
     Table { schema: String, table: String },
     Columns { schema: String, table: String, columns: SchemaRef },
     Query(String),
 }
 
-impl Read {
-    pub fn table(schema: &str, table: &str) -> Read {
-        Read::new(What::Table { schema: schema.into(), table: table.into() })
+impl PostgresSource {
+    pub fn table(schema: &str, table: &str) -> PostgresSource {
+        PostgresSource::new(PostgresRelation::Table { schema: schema.into(), table: table.into() })
     }
 
     /// Columns of a table as these types, whichever the table has; null in those that it has not. NaN of a decimal and infinite times
     /// are null as well.
-    pub fn columns(schema: &str, table: &str, columns: SchemaRef) -> Read {
-        Read::new(What::Columns { schema: schema.into(), table: table.into(), columns })
+    pub fn columns(schema: &str, table: &str, columns: SchemaRef) -> PostgresSource {
+        PostgresSource::new(PostgresRelation::Columns { schema: schema.into(), table: table.into(), columns })
     }
 
     /// What a statement gives. It takes no params: `copy` has none.
-    pub fn query(statement: &str) -> Read {
-        Read::new(What::Query(statement.trim().trim_end_matches(';').into()))
+    pub fn query(statement: &str) -> PostgresSource {
+        PostgresSource::new(PostgresRelation::Query(statement.trim().trim_end_matches(';').into()))
     }
 
-    fn new(what: What) -> Read {
-        Read { what, casts: BTreeMap::new(), batch_rows: BATCH_ROWS }
+    fn new(what: PostgresRelation) -> PostgresSource {
+        PostgresSource { what, casts: BTreeMap::new(), batch_rows: BATCH_ROWS }
     }
 
     /// How a column of a query is read: `numeric` without its precision needs this.
     #[must_use]
-    pub fn cast(mut self, column: &str, to: DataType) -> Read {
+    pub fn cast(mut self, column: &str, to: DataType) -> PostgresSource {
         self.casts.insert(column.into(), to);
         self
     }
 
     /// Rows in a batch.
     #[must_use]
-    pub fn batch_rows(mut self, rows: usize) -> Read {
+    pub fn batch_rows(mut self, rows: usize) -> PostgresSource {
         self.batch_rows = rows.max(1);
         self
     }
 
     async fn prepare(&self, db: &Client, connection: &Connection) -> TaskResult<(SchemaRef, String)> {
         match &self.what {
-            What::Table { schema, table } => {
+            PostgresRelation::Table { schema, table } => {
                 let has = declared(db, connection, schema, table).await?;
                 Ok((self.schema(has)?, format!("select * from {}", name_of(schema, table))))
             }
-            What::Columns { schema, table, columns } => {
+            PostgresRelation::Columns { schema, table, columns } => {
                 let has = declared(db, connection, schema, table).await?;
                 let has = |name: &String| has.iter().find(|(has, ..)| has == name).map(|(_, has, _)| has.as_str());
                 let given = columns.fields().iter().map(|field| columns::expression(field, has(field.name())));
@@ -91,7 +91,9 @@ impl Read {
                 Ok((columns.clone(), format!("select {given} from {}", name_of(schema, table))))
             }
             // What follows a comment at the end of the statement must stand on a line of its own.
-            What::Query(statement) => Ok((self.schema(described(db, statement).await?)?, format!("{statement}\n"))),
+            PostgresRelation::Query(statement) => {
+                Ok((self.schema(described(db, statement).await?)?, format!("{statement}\n")))
+            }
         }
     }
 
@@ -117,7 +119,7 @@ fn name_of(schema: &str, table: &str) -> String {
 /// # Errors
 /// As [`connect`]; there is no such table, the statement is wrong, or a type cannot be read.
 #[boxed]
-pub async fn read(connection: &Connection, read: Read) -> TaskResult<Batches> {
+pub async fn read(connection: &Connection, read: PostgresSource) -> TaskResult<Batches> {
     let db = connect(connection).await?;
     begin(db, connection, read).await
 }
@@ -127,7 +129,7 @@ pub async fn read(connection: &Connection, read: Read) -> TaskResult<Batches> {
 /// # Errors
 /// As [`read`].
 #[boxed]
-pub async fn copy(connection: &Connection, read: Read) -> TaskResult<(Visible, Batches)> {
+pub async fn copy(connection: &Connection, read: PostgresSource) -> TaskResult<(Visible, Batches)> {
     let db = connect(connection).await?;
     // What is visible may be in the log before it is on the disk of a server, so positions on the disk are too early.
     let seen = "select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end
@@ -142,7 +144,7 @@ pub async fn copy(connection: &Connection, read: Read) -> TaskResult<(Visible, B
     Ok((seen.parse()?, begin(db, connection, read).await?))
 }
 
-async fn begin(db: Session, connection: &Connection, read: Read) -> TaskResult<Batches> {
+async fn begin(db: Session, connection: &Connection, read: PostgresSource) -> TaskResult<Batches> {
     let (schema, statement) = read.prepare(&db, connection).await?;
     let mut rows = Rows::of(schema.clone(), read.batch_rows)?;
     let copy = format!("copy ({statement}) to stdout (format binary)");

@@ -22,14 +22,14 @@ pub(crate) type Loaded = Vec<(ManifestFile, Arc<Manifest>)>;
 
 #[derive(Debug)]
 pub(crate) struct Cache {
-    metadata: Kept<TableMetadata>,
-    lists: Kept<ManifestList>,
-    manifests: Kept<Manifest>,
+    metadata: LruCache<TableMetadata>,
+    lists: LruCache<ManifestList>,
+    manifests: LruCache<Manifest>,
 }
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { metadata: Kept::new(SNAPSHOTS), lists: Kept::new(ENTRIES), manifests: Kept::new(ENTRIES) }
+        Self { metadata: LruCache::new(SNAPSHOTS), lists: LruCache::new(ENTRIES), manifests: LruCache::new(ENTRIES) }
     }
 }
 
@@ -87,27 +87,27 @@ impl Cache {
 
 /// What was used last stays, up to a weight.
 #[derive(Debug)]
-struct Kept<T> {
+struct LruCache<T> {
     limit: usize,
     state: Mutex<State<T>>,
 }
 
 #[derive(Debug)]
 struct State<T> {
-    items: HashMap<String, Item<T>>,
+    items: HashMap<String, CacheEntry<T>>,
     weight: usize,
     /// Counts uses.
     clock: u64,
 }
 
 #[derive(Debug)]
-struct Item<T> {
+struct CacheEntry<T> {
     value: Arc<T>,
     weight: usize,
     used: u64,
 }
 
-impl<T> Kept<T> {
+impl<T> LruCache<T> {
     fn new(limit: usize) -> Self {
         Self { limit, state: Mutex::new(State { items: HashMap::new(), weight: 0, clock: 0 }) }
     }
@@ -127,7 +127,7 @@ impl<T> Kept<T> {
         let value = Arc::new(value);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.clock += 1;
-        let item = Item { value: value.clone(), weight, used: state.clock };
+        let item = CacheEntry { value: value.clone(), weight, used: state.clock };
         state.weight += weight;
         if let Some(before) = state.items.insert(location.to_owned(), item) {
             state.weight -= before.weight;
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_was_used_last_stays() {
-        let kept = Kept::new(100);
+        let kept = LruCache::new(100);
         kept.keep("old", 1, 30);
         kept.keep("used", 2, 20);
         assert!(kept.get("old").is_some());

@@ -89,7 +89,7 @@ pub(crate) async fn commit(lake: &Lake, change: Change) -> LakeResult<Committed>
                 Err(error) => return Err(error),
             };
         }
-        if let Found::Committed(snapshot_id) = look(&change, &staged_at, &head) {
+        if let EarlierCommit::Committed(snapshot_id) = look(&change, &staged_at, &head) {
             let is_of_this = head.metadata().snapshot_by_id(change.snapshot_id).is_some();
             let already = !is_of_this && !staged_at.iter().any(|location| seen(&head, location));
             return Ok(Committed { snapshot_id, already, table: head, retries: attempt });
@@ -184,28 +184,29 @@ pub(crate) fn branch_head<'a>(metadata: &'a TableMetadata, branch: &str) -> Opti
 
 /// Is a change in the table already?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum EarlierCommit {
     Nothing,
     /// Under this snapshot, if it made one.
     Committed(Option<i64>),
 }
 
 /// Looks for the change by the id of its snapshot, by its key, or by where it was staged.
-pub(crate) fn look(change: &Change, staged_at: &[String], head: &Table) -> Found {
+pub(crate) fn look(change: &Change, staged_at: &[String], head: &Table) -> EarlierCommit {
     if head.metadata().snapshot_by_id(change.snapshot_id).is_some() {
-        return Found::Committed(Some(change.snapshot_id));
+        return EarlierCommit::Committed(Some(change.snapshot_id));
     }
     if let (Some(key), Some(newest)) =
         (change.properties.get(KEY_PROPERTY), branch_head(head.metadata(), &change.branch))
     {
         let with_key = ancestors_of(&head.metadata_ref(), newest.snapshot_id())
             .find(|snapshot| snapshot.summary().additional_properties.get(KEY_PROPERTY) == Some(key));
-        return with_key.map_or(Found::Nothing, |snapshot| Found::Committed(Some(snapshot.snapshot_id())));
+        return with_key
+            .map_or(EarlierCommit::Nothing, |snapshot| EarlierCommit::Committed(Some(snapshot.snapshot_id())));
     }
     if !change.makes_snapshot() && staged_at.iter().any(|location| seen(head, location)) {
-        return Found::Committed(None);
+        return EarlierCommit::Committed(None);
     }
-    Found::Nothing
+    EarlierCommit::Nothing
 }
 
 /// Was the table at this location, now or before?

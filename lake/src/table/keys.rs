@@ -23,12 +23,12 @@ pub struct Keys {
     columns: Vec<Column>,
     converter: RowConverter,
     rows: HashSet<Box<[u8]>>,
-    known: Vec<Known>,
+    known: Vec<KeyColumnValues>,
 }
 
 /// Of one column.
 #[derive(Debug, Clone)]
-struct Known {
+struct KeyColumnValues {
     least: Option<PrimitiveLiteral>,
     greatest: Option<PrimitiveLiteral>,
     /// Nothing beyond `LISTED`.
@@ -45,7 +45,7 @@ impl Keys {
         let fields =
             columns.iter().map(|column| Ok(SortField::new(type_to_arrow_type(&Type::Primitive(column.data.clone()))?)));
         let converter = RowConverter::new(fields.collect::<LakeResult<_>>()?)?;
-        let known = Known { least: None, greatest: None, listed: Some(HashSet::new()) };
+        let known = KeyColumnValues { least: None, greatest: None, listed: Some(HashSet::new()) };
         Ok(Self { known: vec![known; columns.len()], columns, converter, rows: HashSet::new() })
     }
 
@@ -137,7 +137,7 @@ impl Keys {
     }
 }
 
-impl Known {
+impl KeyColumnValues {
     fn learn(&mut self, values: &ArrayRef, data: &PrimitiveType) -> LakeResult<()> {
         for literal in arrow_primitive_to_literal(values, &Type::Primitive(data.clone()))? {
             let Some(Literal::Primitive(value)) = literal else { continue };

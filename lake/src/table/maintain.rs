@@ -18,7 +18,7 @@ pub use expire::{Expired, Expiry};
 pub use manifests::Merged;
 pub use orphans::{Orphans, Removed};
 pub use statistics::{PartitionStatistics, Statistics};
-pub use upkeep::{Kept, Upkeep};
+pub use upkeep::{Upkeep, UpkeepReport};
 
 use super::evolve::{Evolution, Naming};
 use super::{At, Change, Table, TableName};

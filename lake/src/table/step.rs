@@ -4,7 +4,7 @@
 //!
 //! A catalog that answers over HTTP is no part of a transaction: there the tables are committed before it, each once for the try.
 
-use super::commit::{Found, Staged, check_conflicts, look, pause, stage};
+use super::commit::{EarlierCommit, Staged, check_conflicts, look, pause, stage};
 use super::{Change, TableName};
 use crate::{
     boxed,
@@ -35,13 +35,13 @@ pub struct CommitStep {
 #[derive(Debug)]
 struct OfTable {
     name: TableName,
-    parts: Vec<Part>,
+    parts: Vec<StepChange>,
     /// How often another writer was faster.
     outdated: u32,
 }
 
 #[derive(Debug)]
-struct Part {
+struct StepChange {
     change: Change,
     state: State,
     /// The transaction did not find the table where it was staged.
@@ -61,7 +61,7 @@ impl CommitStep {
         changes.sort_by(|one, other| one.table().cmp(other.table()));
         let mut tables: Vec<OfTable> = vec![];
         for change in changes {
-            let part = Part { state: State::Unprepared, change, moved: false };
+            let part = StepChange { state: State::Unprepared, change, moved: false };
             match tables.last_mut() {
                 Some(last) if last.name == *part.change.table() => last.parts.push(part),
                 _ => tables.push(OfTable { name: part.change.table().clone(), parts: vec![part], outdated: 0 }),
@@ -144,7 +144,7 @@ impl OfTable {
                     };
                     // A commit whose answer was lost is the table by now.
                     let staged_at: Vec<_> = staged.iter().map(|staged| staged.location().to_owned()).collect();
-                    if part.change.is_empty() || look(&part.change, &staged_at, &head) != Found::Nothing {
+                    if part.change.is_empty() || look(&part.change, &staged_at, &head) != EarlierCommit::Nothing {
                         part.state = State::Done;
                         continue;
                     }
@@ -176,7 +176,7 @@ impl OfTable {
     }
 }
 
-impl Part {
+impl StepChange {
     /// Gives the table as the next change of it finds it.
     fn keep(&mut self, staged: Box<Staged>, lake: &Lake) -> LakeResult<super::Table> {
         let table = staged.table(lake)?;

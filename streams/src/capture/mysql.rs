@@ -13,7 +13,7 @@ use super::source::{Begin, OfSnapshot, Reached, Source, Wanted};
 use anyhow::{Context as _, anyhow};
 use groups::Groups;
 use orch_lake::source::mysql::binlog::{
-    self, Cell, Event, From, Name, NotInTheLog, Place, Sent, TableMap, bytes_behind,
+    self, BinlogCoordinates, BinlogEvent, Cell, Event, From, Name, NotInTheLog, TableMap, bytes_behind,
 };
 use orch_sdk::task::{TaskResult, fatal};
 use orch_store::stream::{BinlogColumn, BinlogPosition, CapturePosition, Left, LogPosition};
@@ -51,9 +51,9 @@ struct Here {
 }
 
 impl MySql {
-    fn position(&self, place: &Place) -> LogPosition {
+    fn position(&self, place: &BinlogCoordinates) -> LogPosition {
         let columns = self.tables.iter().map(|(name, table)| (name.clone(), table.known.clone())).collect();
-        let Place { file, pos, gtid } = place.clone();
+        let BinlogCoordinates { file, pos, gtid } = place.clone();
         LogPosition::Binlog(BinlogPosition { file, pos, gtid, columns })
     }
 
@@ -207,7 +207,7 @@ impl MySql {
 }
 
 impl Source for MySql {
-    type Sent = Sent;
+    type Sent = BinlogEvent;
     type Cell = Cell;
 
     async fn open(wanted: Wanted) -> TaskResult<MySql> {
@@ -352,7 +352,7 @@ impl Source for MySql {
             self.tables.insert(name.clone(), table);
         }
         self.missing = known.missing.iter().cloned().collect();
-        let place = Place { file: at.file.clone(), pos: at.pos, gtid: at.gtid.clone() };
+        let place = BinlogCoordinates { file: at.file.clone(), pos: at.pos, gtid: at.gtid.clone() };
         self.groups = Groups::new(&place, (known.lsn, known.within), !self.by_gtid);
         Ok(self.reached())
     }
@@ -365,13 +365,13 @@ impl Source for MySql {
         begun.map_err(|error| self.lost(error))
     }
 
-    async fn next(&mut self) -> TaskResult<Sent> {
+    async fn next(&mut self) -> TaskResult<BinlogEvent> {
         let sent = self.source.next().await;
         sent.map_err(|error| self.lost(error))
     }
 
-    async fn take(&mut self, sent: Sent, now_ms: i64, lot: &mut Lot) -> TaskResult<()> {
-        let Sent { event, at_s, server_id, end_pos, bytes } = sent;
+    async fn take(&mut self, sent: BinlogEvent, now_ms: i64, lot: &mut Lot) -> TaskResult<()> {
+        let BinlogEvent { event, at_s, server_id, end_pos, bytes } = sent;
         let begins = self.groups.read(end_pos, bytes);
         let here = Here { begins, at_ms: i64::from(at_s) * 1_000, now_ms, server_id };
         match event {

@@ -12,7 +12,9 @@ use super::envelope::{RowChange, records};
 use super::lot::Lot;
 use super::source::{Begin, OfSnapshot, Reached, Source, Wanted};
 use anyhow::{Context as _, bail};
-use orch_lake::source::postgres::replication::{self, CaughtTable, Cell, Message, Sent, Tuple, row_of_copy};
+use orch_lake::source::postgres::replication::{
+    self, CaughtTable, Cell, Message, ReplicationMessage, Tuple, row_of_copy,
+};
 use orch_sdk::task::TaskResult;
 use orch_store::stream::{CapturePosition, Left, LogPosition};
 use orch_store::topic::NewRecord;
@@ -58,7 +60,7 @@ impl Postgres {
 }
 
 impl Source for Postgres {
-    type Sent = Sent;
+    type Sent = ReplicationMessage;
     type Cell = Cell;
 
     async fn open(wanted: Wanted) -> TaskResult<Postgres> {
@@ -164,13 +166,13 @@ impl Source for Postgres {
         self.source.follow(&self.slot(), &publication, from.lsn).await
     }
 
-    async fn next(&mut self) -> TaskResult<Sent> {
+    async fn next(&mut self) -> TaskResult<ReplicationMessage> {
         self.source.next().await
     }
 
-    async fn take(&mut self, sent: Sent, now_ms: i64, lot: &mut Lot) -> TaskResult<()> {
+    async fn take(&mut self, sent: ReplicationMessage, now_ms: i64, lot: &mut Lot) -> TaskResult<()> {
         match sent {
-            Sent::Change { message: Message::Relation(relation), .. } => {
+            ReplicationMessage::Change { message: Message::Relation(relation), .. } => {
                 if self.transactions.captures(&relation) {
                     let publication = self.capture.publication_of(&self.stream);
                     let found = match relation.identity {
@@ -182,8 +184,8 @@ impl Source for Postgres {
                     self.transactions.learn(relation);
                 }
             }
-            Sent::Change { lsn, message, .. } => self.transactions.take(lsn, message, now_ms, lot)?,
-            Sent::Alive { lsn, wants_answer } => {
+            ReplicationMessage::Change { lsn, message, .. } => self.transactions.take(lsn, message, now_ms, lot)?,
+            ReplicationMessage::Alive { lsn, wants_answer } => {
                 self.sent = lsn;
                 if wants_answer {
                     self.source.confirm(self.confirmed).await?;

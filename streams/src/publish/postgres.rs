@@ -9,7 +9,7 @@ use crate::gone::Deleted;
 use crate::latest;
 use arrow::array::RecordBatch;
 use orch_lake::contract::quarantine_of;
-use orch_lake::load::{Claim, Follower, Load, Offsets, Part, Put};
+use orch_lake::load::{Claim, Follower, Load, Offsets, Put, TableBatch};
 use orch_sdk::task::{Connection, TaskResult};
 use orch_store::stream::{Lease, StartAt};
 
@@ -52,10 +52,10 @@ impl PostgresTarget {
         self.follower.publish(&covered, |known| self.parts(stream, lot, known)).await
     }
 
-    fn parts(&self, stream: &Stream, lot: &Lot, known: &Offsets) -> TaskResult<Vec<Part>> {
+    fn parts(&self, stream: &Stream, lot: &Lot, known: &Offsets) -> TaskResult<Vec<TableBatch>> {
         let mut parts = Vec::new();
         if let Some(merged) = &lot.merged {
-            parts.push(Part { load: self.load(), put: Put::Delete, rows: merged.clone() });
+            parts.push(TableBatch { load: self.load(), put: Put::Delete, rows: merged.clone() });
         }
         let rows = lot.rows.iter().map(|batch| unknown(stream, batch, known));
         let mut rows = rows.collect::<TaskResult<Vec<_>>>()?;
@@ -64,7 +64,7 @@ impl PostgresTarget {
             && let [column] = key.as_slice()
             && let Some(keys) = deleted.keys(column, first.schema().field_with_name(column)?.data_type(), None)?
         {
-            parts.push(Part { load: self.load(), put: Put::Delete, rows: keys });
+            parts.push(TableBatch { load: self.load(), put: Put::Delete, rows: keys });
             for batch in &mut rows {
                 *batch = deleted.leave(stream, batch, column)?;
             }
@@ -73,16 +73,16 @@ impl PostgresTarget {
         let aside: Vec<_> = lot.aside.iter().filter(|one| is_new(known, one.partition, one.offset)).cloned().collect();
         if !aside.is_empty() {
             let rows = quarantined(&stream.topic, &aside)?;
-            parts.push(Part { load: self.quarantine(), put: Put::Append, rows });
+            parts.push(TableBatch { load: self.quarantine(), put: Put::Append, rows });
         }
         Ok(parts)
     }
 
-    fn rows(&self, stream: &Stream, rows: &[RecordBatch]) -> TaskResult<Vec<Part>> {
+    fn rows(&self, stream: &Stream, rows: &[RecordBatch]) -> TaskResult<Vec<TableBatch>> {
         if rows.iter().all(|rows| rows.num_rows() == 0) {
             return Ok(Vec::new());
         }
-        let part = |put, rows| Part { load: self.load(), put, rows };
+        let part = |put, rows| TableBatch { load: self.load(), put, rows };
         Ok(match &self.table.write {
             HowWritten::Append => vec![part(Put::Append, without(&latest::one_batch(rows)?, is_origin)?)],
             HowWritten::Upsert { key, newest_by } => {

@@ -47,7 +47,7 @@ pub(super) struct Order {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Item {
+pub(super) struct OrderItem {
     pub(super) id: i32,
     pub(super) order: i32,
     pub(super) date: NaiveDate,
@@ -104,7 +104,8 @@ impl Shop {
         let Sample { seed, scale } = self.sample;
         let (mut dice, mut sizes) = (Dice::new(seed, "orders"), Dice::new(seed, "sizes"));
         let calendar = Calendar::new(seed, ORDERS * scale);
-        let mut left = Left { orders: ORDERS * scale, filled: ORDERS_WITH_ITEMS * scale, items: ITEMS * scale };
+        let mut left =
+            RemainingOrders { orders: ORDERS * scale, filled: ORDERS_WITH_ITEMS * scale, items: ITEMS * scale };
         (1..=ORDERS * scale).map(move |id| {
             let status = dice.weighted(&words::STATUSES, |status| status.1).0;
             let order =
@@ -113,7 +114,7 @@ impl Shop {
         })
     }
 
-    pub(super) fn items(&self) -> impl Iterator<Item = Item> + Send + 'static {
+    pub(super) fn items(&self) -> impl Iterator<Item = OrderItem> + Send + 'static {
         let mut dice = Dice::new(self.sample.seed, "items");
         let (best, others) = (self.best.clone(), self.others.clone());
         let lines =
@@ -122,7 +123,7 @@ impl Shop {
             let offer =
                 if dice.below(1_000) < OTHERS { *dice.pick(&others) } else { *dice.weighted(&best, |o| o.weight) };
             let quantity = if offer.price > DEAR { 1 } else { dice.between(1, 5) as i32 };
-            Item { id, order, date, product: offer.product, quantity, price: offer.price }
+            OrderItem { id, order, date, product: offer.product, quantity, price: offer.price }
         })
     }
 }
@@ -165,13 +166,13 @@ fn buyer(dice: &mut Dice, customers: u32) -> i32 {
 }
 
 /// What the orders to come must have between them, so that the sums are exact.
-struct Left {
+struct RemainingOrders {
     orders: u32,
     filled: u32,
     items: u32,
 }
 
-impl Left {
+impl RemainingOrders {
     /// How many items the next order has.
     fn take(&mut self, dice: &mut Dice) -> u32 {
         let is_filled = dice.below(self.orders) < self.filled;

@@ -5,7 +5,7 @@ use crate::connections::{BUCKETS, RETAIL_MYSQL, RETAIL_POSTGRES};
 use crate::engine::{Format, Job, Layer, Outside, Target, View};
 use crate::retail::days::Days;
 use crate::retail::extract::BY_DAY;
-use crate::retail::schema::{GOLD, Kind, RAW, SILVER, Table};
+use crate::retail::schema::{GOLD, RAW, RetailColumnType, SILVER, Table};
 use crate::retail::source::Source;
 use crate::retail::tasks::object_uri;
 use futures::FutureExt as _;
@@ -137,7 +137,7 @@ async fn next_layer(
 fn contract(bucket: &str, table: &Table) -> Contract {
     let key = || table.key.iter().copied();
     let contract = Contract::of(object_uri(bucket, table.name)).key(key()).unique(key());
-    let amounts = table.columns.iter().filter(|column| column.kind == Kind::Money);
+    let amounts = table.columns.iter().filter(|column| column.kind == RetailColumnType::Money);
     amounts.fold(contract, |contract, column| contract.at_least(column.name, "0.00").or(Policy::Warn))
 }
 

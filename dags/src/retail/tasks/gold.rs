@@ -2,10 +2,10 @@
 
 use super::publish::{Layer, Published, table_name};
 use super::{GOLD_BUCKET, table_uri};
-use crate::place::Place;
+use crate::place::Lakehouse;
 use crate::retail::gold::{SOURCES, gold};
 use crate::retail::schema::{self, Table};
-use crate::retail::silver::Made;
+use crate::retail::silver::TableFrame;
 use arrow::array::RecordBatch;
 use orch::prelude::*;
 use orch_lake::frame::{blocking, from_batches};
@@ -16,7 +16,7 @@ use polars::prelude::DataFrame;
 /// They are computed anew each time: some ten thousand rows, and nothing of an earlier run can be wrong in them.
 #[task(retries = 3, retry_delay = secs(5), retry_backoff = 2.0, timeout = hours(1))]
 pub async fn generate_gold_tables(ctx: Ctx) -> TaskResult<Published> {
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let mut read = Vec::new();
     for (name, columns) in SOURCES {
         let table = schema::lake(name).ok_or_else(|| fatal(format!("the lake has no table `{name}` of retail")))?;
@@ -27,7 +27,8 @@ pub async fn generate_gold_tables(ctx: Ctx) -> TaskResult<Published> {
         read.push((table, batches));
     }
     let made = blocking(move |_| {
-        let silver = read.iter().map(|(table, batches)| made(table, batches)).collect::<TaskResult<Vec<Made>>>()?;
+        let silver =
+            read.iter().map(|(table, batches)| made(table, batches)).collect::<TaskResult<Vec<TableFrame>>>()?;
         Ok(gold(&silver)?)
     });
     let mut layer = Layer::new(&ctx, &place, GOLD_BUCKET, Vec::new()).await?;
@@ -43,12 +44,12 @@ pub async fn generate_gold_tables(ctx: Ctx) -> TaskResult<Published> {
     Ok(published)
 }
 
-fn made(table: &'static Table, batches: &[RecordBatch]) -> TaskResult<Made> {
+fn made(table: &'static Table, batches: &[RecordBatch]) -> TaskResult<TableFrame> {
     let frame = match batches {
         [] => DataFrame::empty_with_schema(&table.frame()),
         some => from_batches(some)?,
     };
-    Ok(Made { table, frame })
+    Ok(TableFrame { table, frame })
 }
 
 /// What each table is made of.

@@ -3,7 +3,7 @@
 use super::twice::twice;
 use super::{RAW_BUCKET, object_uri, silver};
 use crate::connections::RETAIL_MYSQL;
-use crate::place::Place;
+use crate::place::Lakehouse;
 use crate::retail::days::Days;
 use crate::retail::extract::{BY_DAY, Extract};
 use crate::retail::options::{From, Mode, Retail};
@@ -20,7 +20,7 @@ use orch_lake::format::parquet;
 #[task(retries = 2, retry_delay = secs(10), retry_backoff = 2.0, timeout = hours(1))]
 pub async fn ingest(ctx: Ctx, table: String, hand_over: Option<String>, options: Retail) -> TaskResult<Extract> {
     let table = schema::raw(&table).ok_or_else(|| fatal(format!("the shop has no table `{table}`")))?;
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let source = match options.source {
         From::Shop => Source::of(&ctx.connection(RETAIL_MYSQL).await?)?,
         From::Changes => Source::Changes(place.lake.clone()),
@@ -48,7 +48,7 @@ pub async fn ingest(ctx: Ctx, table: String, hand_over: Option<String>, options:
     Ok(extract)
 }
 
-async fn days(ctx: &Ctx, place: &Place, options: &Retail) -> TaskResult<Days> {
+async fn days(ctx: &Ctx, place: &Lakehouse, options: &Retail) -> TaskResult<Days> {
     let logical_day = ctx.logical_date().map(|date| date.date_naive());
     let known = match options.mode {
         Mode::Incremental => silver::known_until(place).await?,

@@ -3,7 +3,7 @@
 use super::publish::table_name;
 use super::{NAMESPACE, loaded_uri, table_uri};
 use crate::connections::RETAIL_POSTGRES;
-use crate::place::Place;
+use crate::place::Lakehouse;
 use crate::retail::schema;
 use orch::prelude::*;
 use orch_lake::load::{Load, Loaded, ensure_database};
@@ -13,7 +13,7 @@ use orch_lake::load::{Load, Loaded, ensure_database};
 #[task(retries = 3, retry_delay = secs(5), retry_backoff = 2.0, timeout = hours(1))]
 pub async fn load(ctx: Ctx, table: String) -> TaskResult<Loaded> {
     let table = schema::lake(&table).ok_or_else(|| fatal(format!("the lake has no table `{table}` of retail")))?;
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let target = ctx.connection(RETAIL_POSTGRES).await?;
     ensure_database(&target).await?;
     let now = place.lake.table(&table_name(table.name)?).await?;

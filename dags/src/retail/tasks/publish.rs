@@ -1,11 +1,11 @@
 //! Publishing tables of a layer: all of them in the one transaction that records the success of the task, or none.
 
 use super::{NAMESPACE, table_uri};
-use crate::place::Place;
+use crate::place::Lakehouse;
 use crate::retail::contracts::contract;
 use crate::retail::days::Days;
 use crate::retail::schema::Table;
-use crate::retail::silver::Made;
+use crate::retail::silver::TableFrame;
 use arrow::array::RecordBatch;
 use iceberg::spec::Transform;
 use orch::prelude::*;
@@ -28,7 +28,7 @@ pub struct Published {
 /// The tables of a layer on their way.
 pub(super) struct Layer<'a> {
     ctx: &'a Ctx,
-    place: &'a Place,
+    place: &'a Lakehouse,
     bucket: Bucket,
     facts: Facts,
     /// Of the table that is kept by day: which days are replaced.
@@ -42,7 +42,12 @@ pub(super) fn table_name(name: &str) -> TaskResult<TableName> {
 }
 
 impl<'a> Layer<'a> {
-    pub(super) async fn new(ctx: &'a Ctx, place: &'a Place, bucket: &str, days: Vec<Days>) -> TaskResult<Layer<'a>> {
+    pub(super) async fn new(
+        ctx: &'a Ctx,
+        place: &'a Lakehouse,
+        bucket: &str,
+        days: Vec<Days>,
+    ) -> TaskResult<Layer<'a>> {
         Ok(Layer {
             ctx,
             place,
@@ -55,8 +60,8 @@ impl<'a> Layer<'a> {
     }
 
     /// Holds the rows to the contract of their table and writes their files. Nobody sees them before [`Layer::publish`].
-    pub(super) async fn add(&mut self, made: Made, properties: &[(&str, String)]) -> TaskResult<()> {
-        let Made { table, frame } = made;
+    pub(super) async fn add(&mut self, made: TableFrame, properties: &[(&str, String)]) -> TaskResult<()> {
+        let TableFrame { table, frame } = made;
         // Whether a value may be missing is for the contract to say.
         let (schema, or_null) = (Arc::new(table.arrow()), Arc::new(table.arrow_or_null()));
         let batches = blocking(move |_| to_batches(frame, &or_null)).await?;

@@ -2,12 +2,12 @@
 
 use super::publish::{Layer, Published, table_name};
 use super::{RAW_BUCKET, SILVER_BUCKET, object_uri, table_uri};
-use crate::place::Place;
+use crate::place::Lakehouse;
 use crate::retail::contracts::order_items;
 use crate::retail::days::Days;
 use crate::retail::extract::{Extract, Extracts, known_until as advanced, last_words};
 use crate::retail::schema::{self, RAW, SILVER};
-use crate::retail::silver::{Made, Raw, silver};
+use crate::retail::silver::{Raw, TableFrame, silver};
 use chrono::NaiveDate;
 use orch::prelude::*;
 use orch_lake::bucket::Bucket;
@@ -46,7 +46,7 @@ pub async fn transform_newest(ctx: Ctx) -> TaskResult<Published> {
 }
 
 /// The last day up to which all orders are in the lake; `None` while nothing is.
-pub(super) async fn known_until(place: &Place) -> TaskResult<Option<NaiveDate>> {
+pub(super) async fn known_until(place: &Lakehouse) -> TaskResult<Option<NaiveDate>> {
     let Some(table) = place.lake.find(&table_name("orders_fact")?).await? else { return Ok(None) };
     let metadata = table.metadata();
     let mut snapshot = metadata.current_snapshot();
@@ -61,7 +61,7 @@ pub(super) async fn known_until(place: &Place) -> TaskResult<Option<NaiveDate>> 
 }
 
 async fn publish(ctx: &Ctx, extracts: Vec<Extracts>) -> TaskResult<Published> {
-    let place = Place::of(ctx).await?;
+    let place = Lakehouse::of(ctx).await?;
     let bucket = place.bucket(RAW_BUCKET).await?;
     // What came before the last full one is all in that.
     let begin = extracts.iter().rposition(|one| one.days().is_all()).unwrap_or(0);
@@ -153,7 +153,7 @@ fn fitting(frame: DataFrame, table: &schema::Table, location: &str) -> TaskResul
 }
 
 /// The layer: dimensions as the newest extract has them, and of each day the facts of the last extract that holds it.
-fn transform(parts: &[Raw], days: &[Days]) -> TaskResult<Vec<Made>> {
+fn transform(parts: &[Raw], days: &[Days]) -> TaskResult<Vec<TableFrame>> {
     let mut layer = Vec::new();
     let mut facts: Vec<DataFrame> = Vec::new();
     for (number, raw) in parts.iter().enumerate() {
@@ -161,7 +161,7 @@ fn transform(parts: &[Raw], days: &[Days]) -> TaskResult<Vec<Made>> {
         let made = layer.pop().ok_or_else(|| fatal("the silver layer has no facts"))?;
         let frame = made.frame;
         facts.push(if parts.len() == 1 && days[0].is_all() { frame } else { its_days(&frame, days, number)? });
-        layer.push(Made { table: made.table, frame: DataFrame::empty() });
+        layer.push(TableFrame { table: made.table, frame: DataFrame::empty() });
     }
     let mut all = facts.remove(0);
     for more in &facts {
@@ -181,7 +181,7 @@ fn its_days(facts: &DataFrame, days: &[Days], number: usize) -> TaskResult<DataF
     Ok(facts.filter(&kept)?)
 }
 
-fn newest_day(made: &[Made]) -> TaskResult<Option<NaiveDate>> {
+fn newest_day(made: &[TableFrame]) -> TaskResult<Option<NaiveDate>> {
     let Some(facts) = made.last() else { return Ok(None) };
     let dates = facts.frame.column("order_date")?.cast(&DataType::Date)?;
     Ok(dates.date()?.as_date_iter().flatten().max())

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 /// Batches that the faster of the two may be ahead.
 const AHEAD: usize = 2;
 
-type Sent = TaskResult<RecordBatch>;
+type SentBatch = TaskResult<RecordBatch>;
 
 /// Both are there with all rows, or the error of the first that failed; a writer whose rows break off writes nothing.
 ///
@@ -22,7 +22,7 @@ pub(super) async fn twice<A, B>(
     other: impl AsyncFnOnce(Batches) -> TaskResult<B>,
 ) -> TaskResult<(A, B)> {
     let schema = rows.schema();
-    let ((first, one_rows), (second, other_rows)) = (channel::<Sent>(AHEAD), channel::<Sent>(AHEAD));
+    let ((first, one_rows), (second, other_rows)) = (channel::<SentBatch>(AHEAD), channel::<SentBatch>(AHEAD));
     let batches = |receive| Batches::new(schema.clone(), futures::stream::unfold(receive, next));
     let pump = async move {
         let error = loop {
@@ -53,12 +53,12 @@ pub(super) async fn twice<A, B>(
 
 const BROKEN_OFF: &str = "the rows broke off";
 
-async fn break_off(sender: &Sender<Sent>) {
+async fn break_off(sender: &Sender<SentBatch>) {
     // Whoever has failed already does not listen.
     drop(sender.send(Err(anyhow!(BROKEN_OFF))).await);
 }
 
-async fn next(mut receive: Receiver<Sent>) -> Option<(Sent, Receiver<Sent>)> {
+async fn next(mut receive: Receiver<SentBatch>) -> Option<(SentBatch, Receiver<SentBatch>)> {
     Some((receive.recv().await?, receive))
 }
 
@@ -73,7 +73,8 @@ mod tests {
         let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int32, false)]));
         let batch = schema.clone();
         let batch = move |n| RecordBatch::try_new(batch.clone(), vec![Arc::new(Int32Array::from(vec![n]))]);
-        let made: Vec<Sent> = of.into_iter().map(|n| n.map_err(|e| anyhow!(e)).and_then(|n| Ok(batch(n)?))).collect();
+        let made: Vec<SentBatch> =
+            of.into_iter().map(|n| n.map_err(|e| anyhow!(e)).and_then(|n| Ok(batch(n)?))).collect();
         Batches::new(schema, futures::stream::iter(made))
     }
 

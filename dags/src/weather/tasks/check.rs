@@ -2,7 +2,7 @@
 
 use super::BUCKET;
 use super::fetch::{Fetched, Listed};
-use crate::place::Place;
+use crate::place::Lakehouse;
 use crate::weather::contracts;
 use crate::weather::hours::hour_of;
 use crate::weather::schema::{HOURLY, Table, ZONES};
@@ -49,7 +49,7 @@ pub struct Checked {
 /// that are missing are told. What was found stands on the pages of the tables, however this ends.
 #[task(retries = 2, retry_delay = secs(5), timeout = mins(30))]
 pub async fn validate(ctx: Ctx, weather: Fetched, zones: Listed) -> TaskResult<Checked> {
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let bucket = place.bucket(BUCKET).await?;
     if !weather.missing.is_empty() {
         let named: Vec<&str> = weather.missing.iter().take(MOST_NAMED).map(String::as_str).collect();
@@ -80,7 +80,7 @@ async fn read(bucket: &Bucket, key: &str, table: &Table) -> TaskResult<Vec<Recor
 }
 
 /// What the table knows of the time before these rows.
-async fn known_weather(ctx: &Ctx, place: &Place, rows: &[RecordBatch]) -> TaskResult<Facts> {
+async fn known_weather(ctx: &Ctx, place: &Lakehouse, rows: &[RecordBatch]) -> TaskResult<Facts> {
     let facts = Facts::at(hour_of(ctx.run_after()));
     let Some(table) = place.lake.find(&HOURLY.id()?).await? else { return Ok(facts) };
     let Some(first) = rows.iter().filter_map(|batch| min(times(batch))).min().and_then(moment) else {

@@ -2,7 +2,7 @@
 
 use super::{BUCKET, object_uri};
 use crate::connections::WEATHER_API;
-use crate::place::Place;
+use crate::place::Lakehouse;
 use crate::weather::hours::{hour_of, missing};
 use crate::weather::options::Weather;
 use crate::weather::source::{Hours, Source};
@@ -37,7 +37,7 @@ pub struct Listed {
 #[task(retries = 3, retry_delay = secs(5), retry_backoff = 2.0, timeout = mins(30))]
 pub async fn fetch_weather(ctx: Ctx, wish: Weather) -> TaskResult<Fetched> {
     wish.check()?;
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let source = Source::of(&ctx.connection(WEATHER_API).await?)?;
     let last = hour_of(ctx.run_after());
     let hours = Hours { last, count: wish.hours, now: place.now().await? };
@@ -60,7 +60,7 @@ pub async fn fetch_weather(ctx: Ctx, wish: Weather) -> TaskResult<Fetched> {
 /// Puts the zones of the city into the bucket.
 #[task(retries = 3, retry_delay = secs(5), retry_backoff = 2.0, timeout = mins(10))]
 pub async fn create_locations(ctx: Ctx) -> TaskResult<Listed> {
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let all = zones::zones()?;
     let object = String::from("fetched/taxi_zones.parquet");
     let rows = write(&place, &object, zones::rows(&all, ctx.run_after())?).await?;
@@ -72,7 +72,7 @@ fn written(hour: DateTime<Utc>) -> String {
     hour.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-async fn write(place: &Place, key: &str, rows: RecordBatch) -> TaskResult<u64> {
+async fn write(place: &Lakehouse, key: &str, rows: RecordBatch) -> TaskResult<u64> {
     let bucket = place.bucket(BUCKET).await?;
     Ok(parquet::write(&bucket, key, Batches::of(rows.schema(), vec![rows])).await?.rows)
 }

@@ -2,7 +2,7 @@
 
 use super::check::{Checked, Lot};
 use super::{BUCKET, object_uri};
-use crate::place::Place;
+use crate::place::Lakehouse;
 use crate::weather::schema::{HOURLY, Table, ZONES};
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
@@ -31,7 +31,7 @@ pub struct Published {
 /// Replaces the hours that were told, place by place, and leaves all others. Twice the same hours are the same table.
 #[task(retries = 5, retry_delay = secs(2), retry_backoff = 2.0, timeout = mins(30))]
 pub async fn weather_to_iceberg(ctx: Ctx, checked: Checked) -> TaskResult<Published> {
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let bucket = place.bucket(BUCKET).await?;
     let lot = &checked.weather;
     let rows: Vec<RecordBatch> =
@@ -50,7 +50,7 @@ pub async fn weather_to_iceberg(ctx: Ctx, checked: Checked) -> TaskResult<Publis
 /// Publishes the list of zones, if it is another than the table has.
 #[task(retries = 5, retry_delay = secs(2), retry_backoff = 2.0, timeout = mins(10))]
 pub async fn location_to_iceberg(ctx: Ctx, checked: Checked) -> TaskResult<Published> {
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let bucket = place.bucket(BUCKET).await?;
     let table = place.lake.ensure(&ZONES.id()?, &ZONES.definition()?).await?;
     let now = table.current_snapshot().map(|snapshot| &snapshot.summary().additional_properties);
@@ -65,7 +65,7 @@ pub async fn location_to_iceberg(ctx: Ctx, checked: Checked) -> TaskResult<Publi
     publish(&ctx, &place, &ZONES, &checked.zones, changes)
 }
 
-fn publish(ctx: &Ctx, place: &Place, table: &Table, lot: &Lot, changes: Vec<Change>) -> TaskResult<Published> {
+fn publish(ctx: &Ctx, place: &Lakehouse, table: &Table, lot: &Lot, changes: Vec<Change>) -> TaskResult<Published> {
     ctx.commit(CommitStep::new(&place.lake, changes))?;
     let uri = table.uri();
     ctx.emit(AssetEvent::of(&*uri).rows(lot.rows))?;
@@ -97,7 +97,12 @@ fn aside_schema() -> SchemaRef {
 }
 
 /// `None` where nothing was put aside, now or ever.
-async fn quarantine(ctx: &Ctx, place: &Place, replaced: Filter, rows: Vec<RecordBatch>) -> TaskResult<Option<Change>> {
+async fn quarantine(
+    ctx: &Ctx,
+    place: &Lakehouse,
+    replaced: Filter,
+    rows: Vec<RecordBatch>,
+) -> TaskResult<Option<Change>> {
     let name = TableName::new(HOURLY.namespace, quarantine_of(HOURLY.name))?;
     if rows.is_empty() && place.lake.find(&name).await?.is_none() {
         return Ok(None);

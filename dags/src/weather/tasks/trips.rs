@@ -1,6 +1,6 @@
 //! Across sources: what one pipeline wrote against what another one did.
 
-use crate::place::Place;
+use crate::place::Lakehouse;
 use crate::weather::contracts::trips_against_zones as contract;
 use crate::weather::schema::ZONES;
 use futures::TryStreamExt as _;
@@ -11,7 +11,7 @@ use orch_lake::{Table, TableName};
 /// Looks whether every trip begins and ends in a zone that the city knows. It only tells: the trips stay where they are.
 #[task(retries = 2, retry_delay = secs(5), timeout = hours(1))]
 pub async fn trips_against_zones(ctx: Ctx) -> TaskResult<u64> {
-    let place = Place::of(&ctx).await?;
+    let place = Lakehouse::of(&ctx).await?;
     let trips = filled(&place, &"nyc_taxi.trips".parse()?).await?;
     let (Some(trips), Some(zones)) = (trips, filled(&place, &ZONES.id()?).await?) else {
         return Err(skip("the trips and the zones are not both in the lake yet"));
@@ -36,6 +36,6 @@ pub async fn trips_against_zones(ctx: Ctx) -> TaskResult<u64> {
 }
 
 /// A table with at least one snapshot.
-async fn filled(place: &Place, name: &TableName) -> TaskResult<Option<Table>> {
+async fn filled(place: &Lakehouse, name: &TableName) -> TaskResult<Option<Table>> {
     Ok(place.lake.find(name).await?.filter(|table| table.current_snapshot().is_some()))
 }

@@ -4,7 +4,7 @@
 
 use super::{compose, environment, filled, names, root, texts};
 use crate::http::ask;
-use crate::world::{Ended, bundle, command};
+use crate::world::{FinishedCommand, bundle, command};
 use orch_test_lake::{MariaDb, S3Server};
 use orch_test_support::{Guarded, Kafka, PrivateServer, until};
 use std::collections::BTreeMap;
@@ -213,7 +213,7 @@ async fn its_services_work_together() {
     // As `docker compose exec orch orch …`.
     let run = |words: &[&str]| {
         let mut command = command(home.path());
-        Ended::of(&command.args(words).envs(stack.environment("orch")).output().unwrap())
+        FinishedCommand::of(&command.args(words).envs(stack.environment("orch")).output().unwrap())
     };
     until("the pipelines", || {
         let listed = run(&["dags", "list", "-o", "plain"]);

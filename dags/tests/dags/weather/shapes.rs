@@ -6,14 +6,14 @@ use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use orch::{Connection, Ctx};
 use orch_dags::weather::hours::{hour_of, hours_until};
 use orch_dags::weather::options::Weather;
-use orch_dags::weather::readings::{Condition, Reading, Series, rows};
+use orch_dags::weather::readings::{Condition, Series, WeatherReading, rows};
 use orch_dags::weather::source::{Hours, Source};
 use serde_json::json;
 
 /// Hour, condition, degrees, per cent, hectopascal, km/h, km, UV.
-type Told = (&'static str, Condition, [Option<f64>; 6]);
+type ExpectedReading = (&'static str, Condition, [Option<f64>; 6]);
 
-const WEATHER_API: [Told; 6] = [
+const WEATHER_API: [ExpectedReading; 6] = [
     ("2021-12-15T01:00", Condition::Cloudy, [Some(11.0), Some(87.0), Some(1028.0), Some(15.1), Some(10.0), Some(1.0)]),
     ("2024-01-01T15:00", Condition::Rain, [Some(7.4), Some(86.0), Some(1001.0), Some(14.0), Some(9.0), Some(2.0)]),
     ("2024-12-01T17:00", Condition::Clear, [Some(0.2), Some(43.0), Some(1019.0), Some(24.1), Some(16.0), Some(1.2)]),
@@ -22,7 +22,7 @@ const WEATHER_API: [Told; 6] = [
     ("2022-12-22T17:00", Condition::Clear, [Some(-1.0), Some(80.0), Some(1028.0), Some(29.9), Some(10.0), Some(1.0)]),
 ];
 
-const OPEN_WEATHER: [Told; 4] = [
+const OPEN_WEATHER: [ExpectedReading; 4] = [
     ("2017-01-30T15:00", Condition::Rain, [Some(7.17), Some(81.0), Some(1012.0), Some(14.76), Some(10.0), None]),
     ("2019-06-12T14:00", Condition::Clear, [Some(9.4), Some(100.0), Some(1023.0), Some(5.4), Some(16.09), None]),
     ("2019-07-13T16:00", Condition::Clear, [Some(19.0), Some(63.0), Some(1013.0), Some(7.2), Some(10.0), None]),
@@ -40,7 +40,7 @@ async fn asked_until(api: &Api, shape: &str, more: &str, last: DateTime<Utc>) ->
     source.series(&Ctx::test(), &wish.locations[0], hours).await.unwrap()
 }
 
-fn told(reading: &Reading) -> (String, Condition, [Option<f64>; 6]) {
+fn told(reading: &WeatherReading) -> (String, Condition, [Option<f64>; 6]) {
     let numbers = [
         Some(reading.temperature_celsius),
         reading.humidity_percent,

@@ -101,12 +101,12 @@ impl Request {
 }
 
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct CatalogResponse {
     pub(super) status: u16,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl CatalogResponse {
     pub(super) fn is_good(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -186,7 +186,7 @@ impl Client {
         })
     }
 
-    pub(super) async fn ask(&self, request: &Request) -> LakeResult<Answer> {
+    pub(super) async fn ask(&self, request: &Request) -> LakeResult<CatalogResponse> {
         let prefix = &self.setup().await?.prefix;
         self.ask_at(request, &format!("v1/{prefix}")).await
     }
@@ -216,13 +216,17 @@ impl Client {
         }
     }
 
-    pub(super) fn read<T: DeserializeOwned>(&self, answer: &Answer, what: impl Fn() -> String) -> LakeResult<T> {
+    pub(super) fn read<T: DeserializeOwned>(
+        &self,
+        answer: &CatalogResponse,
+        what: impl Fn() -> String,
+    ) -> LakeResult<T> {
         serde_json::from_slice(&answer.body)
             .map_err(|error| self.unanswered(format!("tells of {} in a way that is not understood: {error}", what())))
     }
 
     /// An answer that nothing can be made of.
-    pub(super) fn refused(&self, answer: &Answer) -> LakeError {
+    pub(super) fn refused(&self, answer: &CatalogResponse) -> LakeError {
         let (status, said) = (answer.status, said(answer));
         if status >= 500 || status == 429 {
             return self.unanswered(format!("answers {status}{said}"));
@@ -240,7 +244,7 @@ impl Client {
     }
 
     /// Asks again what is safe to be asked again, and what the server says it did not do.
-    async fn ask_at(&self, request: &Request, prefix: &str) -> LakeResult<Answer> {
+    async fn ask_at(&self, request: &Request, prefix: &str) -> LakeResult<CatalogResponse> {
         let mut url = below(&self.base, prefix.split('/').chain(request.path.iter().map(String::as_str)));
         if !request.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&request.query);
@@ -263,7 +267,7 @@ impl Client {
         }
     }
 
-    async fn ask_once(&self, request: &Request, url: &Url) -> LakeResult<Result<Answer, reqwest::Error>> {
+    async fn ask_once(&self, request: &Request, url: &Url) -> LakeResult<Result<CatalogResponse, reqwest::Error>> {
         let mut sent = self.http.request(request.method.clone(), url.clone()).header(DELEGATION.0, DELEGATION.1);
         if let Some(body) = &request.body {
             sent = sent.header("content-type", "application/json").body(body.clone());
@@ -316,7 +320,7 @@ impl Client {
 }
 
 /// The answer to its end. `None`: it is too large.
-async fn whole(sent: RequestBuilder) -> Result<Option<Answer>, reqwest::Error> {
+async fn whole(sent: RequestBuilder) -> Result<Option<CatalogResponse>, reqwest::Error> {
     let mut answer = sent.send().await?;
     let (status, mut body) = (answer.status().as_u16(), Vec::new());
     while let Some(piece) = answer.chunk().await? {
@@ -325,11 +329,11 @@ async fn whole(sent: RequestBuilder) -> Result<Option<Answer>, reqwest::Error> {
             return Ok(None);
         }
     }
-    Ok(Some(Answer { status, body }))
+    Ok(Some(CatalogResponse { status, body }))
 }
 
 /// Why it refuses, in its words.
-fn said(answer: &Answer) -> String {
+fn said(answer: &CatalogResponse) -> String {
     let said = serde_json::from_slice::<Failed>(&answer.body).map(|failed| failed.error.message);
     let said: String = said.unwrap_or_default().chars().filter(|c| !c.is_control()).take(MOST_SAID).collect();
     if said.is_empty() { said } else { format!(": {said}") }

@@ -1,6 +1,6 @@
 //! One statement whose answer is small: rows as JSON, for operators and conditions.
 
-use super::errors::{Asked, told};
+use super::errors::{ErrorSubject, told};
 use super::{Server, as_text};
 use anyhow::bail;
 use mysql_async::prelude::Queryable;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// What a statement gave.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
+pub struct StatementResult {
     pub columns: Vec<String>,
     /// An object each.
     pub rows: Vec<Value>,
@@ -35,14 +35,14 @@ impl Server {
         most_rows: usize,
         limit: Duration,
         stopped: impl Future<Output = ()>,
-    ) -> TaskResult<Answer> {
+    ) -> TaskResult<StatementResult> {
         let mut session = self.session().await?;
         let id = session.conn().id();
         let params: Vec<mysql_async::Value> = params.iter().map(param).collect();
         let ended = tokio::select! {
             answer = ask(session.conn(), statement, params, most_rows) => match answer {
                 Ok(answer) => return Ok(answer),
-                Err(error) => return Err(told(error, self, &mut session, &Asked::Query).await),
+                Err(error) => return Err(told(error, self, &mut session, &ErrorSubject::Query).await),
             },
             () = stopped => "cancelled".to_string(),
             () = tokio::time::sleep(limit) => format!("the statement takes longer than {} s", limit.as_secs_f64()),
@@ -60,12 +60,12 @@ async fn ask(
     statement: &str,
     params: Vec<mysql_async::Value>,
     most_rows: usize,
-) -> mysql_async::Result<Answer> {
+) -> mysql_async::Result<StatementResult> {
     let mut result: QueryResult<'_, '_, BinaryProtocol> = conn.exec_iter(statement, Params::from(params)).await?;
     let columns: Vec<String> = result.columns_ref().iter().map(|column| column.name_str().into_owned()).collect();
     let (mut rows, mut more) = (Vec::new(), false);
     if columns.is_empty() {
-        return Ok(Answer { columns, rows, more, affected: result.affected_rows() });
+        return Ok(StatementResult { columns, rows, more, affected: result.affected_rows() });
     }
     while let Some(row) = result.next().await? {
         if rows.len() == most_rows {
@@ -74,7 +74,7 @@ async fn ask(
         }
         rows.push(object(&row));
     }
-    Ok(Answer { columns, affected: rows.len() as u64, rows, more })
+    Ok(StatementResult { columns, affected: rows.len() as u64, rows, more })
 }
 
 fn param(value: &Value) -> mysql_async::Value {

@@ -10,7 +10,7 @@ mod snapshot;
 mod statement;
 
 pub use cells::{Cell, Change, changes};
-pub use column::{Charset, Column, Kind, columns_of};
+pub use column::{BinlogType, Charset, Column, columns_of};
 pub use event::{Event, Gtid, Op, Rows, TableMap};
 pub use logs::{Log, bytes_behind};
 pub use statement::{Name, Statement};
@@ -45,7 +45,7 @@ pub struct Settings {
 
 /// A place between two events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct BinlogCoordinates {
     pub file: String,
     pub pos: u64,
     /// What MariaDB has committed before, as it writes it: `0-1-100,1-1-5`.
@@ -54,7 +54,7 @@ pub struct Place {
 
 /// An event, and where it lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sent {
+pub struct BinlogEvent {
     pub event: Event,
     /// Of the clock of the server, in seconds since 1970.
     pub at_s: u32,
@@ -67,7 +67,7 @@ pub struct Sent {
 /// Where the server begins to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From<'a> {
-    Place(&'a Place),
+    Place(&'a BinlogCoordinates),
     /// Behind the transactions with these numbers, in whatever file that is.
     Gtid(&'a str),
 }
@@ -233,7 +233,7 @@ impl Source {
 
     /// What the server sends next. A call that is dropped has lost nothing.
     #[boxed]
-    pub async fn next(&mut self) -> TaskResult<Sent> {
+    pub async fn next(&mut self) -> TaskResult<BinlogEvent> {
         let stream = self.stream.as_mut().context("changes are not followed")?;
         let sent = match stream.next().await {
             Some(Ok(sent)) => sent,
@@ -248,7 +248,7 @@ impl Source {
         let is_artificial = header.flags_raw() & 0x20 != 0;
         let end_pos = if is_artificial { 0 } else { header.log_pos() };
         let (at_s, server_id, bytes) = (header.timestamp(), header.server_id(), header.event_size());
-        Ok(Sent { event, at_s, server_id, end_pos, bytes })
+        Ok(BinlogEvent { event, at_s, server_id, end_pos, bytes })
     }
 
     /// Why the server does not do it, with what a person can do.

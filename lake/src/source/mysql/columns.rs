@@ -2,7 +2,7 @@
 //! into.
 
 use super::numbers::{day_of, parsed, power, rounded};
-use super::{Read, as_text};
+use super::{MysqlSource, as_text};
 use arrow::array::{
     ArrayRef, BinaryBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder, Int32Builder,
     Int64Builder, RecordBatch, RecordBatchOptions, StringBuilder, TimestampMicrosecondBuilder,
@@ -43,7 +43,7 @@ enum Builder {
 }
 
 impl Columns {
-    pub(super) fn of(given: &[Column], read: &Read) -> TaskResult<Columns> {
+    pub(super) fn of(given: &[Column], read: &MysqlSource) -> TaskResult<Columns> {
         for name in read.casts.keys() {
             if !given.iter().any(|column| column.name_str() == name.as_str()) {
                 return Err(fatal(format!("there is no column `{name}` to be read as another type")));
@@ -78,7 +78,7 @@ impl Columns {
     }
 }
 
-fn field(column: &Column, read: &Read) -> Field {
+fn field(column: &Column, read: &MysqlSource) -> Field {
     let name = column.name_str();
     let own = type_of(column);
     let kept = match read.casts.get(name.as_ref()) {

@@ -11,16 +11,16 @@ use std::fmt;
 const MOST_NAMES: usize = 20;
 
 /// What was asked for.
-pub(super) enum Asked<'a> {
+pub(super) enum ErrorSubject<'a> {
     Table(&'a str),
     Query,
 }
 
-impl fmt::Display for Asked<'_> {
+impl fmt::Display for ErrorSubject<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Asked::Table(table) => write!(f, "table `{table}`"),
-            Asked::Query => f.write_str("the query"),
+            ErrorSubject::Table(table) => write!(f, "table `{table}`"),
+            ErrorSubject::Query => f.write_str("the query"),
         }
     }
 }
@@ -43,19 +43,24 @@ pub(super) fn unreachable(error: Error, server: &Server) -> anyhow::Error {
 }
 
 /// Why a statement cannot be done.
-pub(super) async fn told(error: Error, server: &Server, session: &mut Session, asked: &Asked<'_>) -> anyhow::Error {
+pub(super) async fn told(
+    error: Error,
+    server: &Server,
+    session: &mut Session,
+    asked: &ErrorSubject<'_>,
+) -> anyhow::Error {
     let id = server.id();
     let Error::Server(refused) = &error else {
         return broken(error, &asked.to_string(), 0);
     };
     let message = &refused.message;
     match (refused.code, asked) {
-        (1146 | 1051, Asked::Table(table)) => {
+        (1146 | 1051, ErrorSubject::Table(table)) => {
             let sql = "select table_name from information_schema.tables where table_schema = ? order by table_name";
             let hint = names(session, sql, &[database(server, table)]).await;
             fatal(format!("connection `{id}` has no table `{table}`: {message}\nhint: its tables are {hint}"))
         }
-        (1054, Asked::Table(table)) => {
+        (1054, ErrorSubject::Table(table)) => {
             let bare = table.rsplit('.').next().unwrap_or(table).to_string();
             let sql = "select column_name from information_schema.columns \
                        where table_schema = ? and table_name = ? order by ordinal_position";

@@ -51,7 +51,7 @@ pub struct Slot {
 
 /// What the server sends while changes are followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sent {
+pub enum ReplicationMessage {
     Change {
         lsn: u64,
         message: Message,
@@ -202,17 +202,17 @@ impl Source {
 
     /// What the server sends next. A call that is dropped has lost nothing.
     #[boxed]
-    pub async fn next(&mut self) -> TaskResult<Sent> {
+    pub async fn next(&mut self) -> TaskResult<ReplicationMessage> {
         let mut piece = self.wire.piece().await?.context("the server has ended the replication")?;
         let bytes = piece.len();
         match piece.try_get_u8()? {
             b'w' => {
                 let (lsn, _end, _sent_at) = (piece.try_get_u64()?, piece.try_get_u64()?, piece.try_get_i64()?);
-                Ok(Sent::Change { lsn, message: Message::parse(piece)?, bytes })
+                Ok(ReplicationMessage::Change { lsn, message: Message::parse(piece)?, bytes })
             }
             b'k' => {
                 let (lsn, _sent_at) = (piece.try_get_u64()?, piece.try_get_i64()?);
-                Ok(Sent::Alive { lsn, wants_answer: piece.try_get_u8()? == 1 })
+                Ok(ReplicationMessage::Alive { lsn, wants_answer: piece.try_get_u8()? == 1 })
             }
             other => Err(anyhow!("the server sends something that orch does not know: `{}`", char::from(other))),
         }

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 /// Manifests that are written at the same time; each is a few megabytes at most.
 pub(super) const WRITTEN_AT_ONCE: usize = 8;
 
-pub(super) struct Made {
+pub(super) struct NewSnapshot {
     pub(super) snapshot: Snapshot,
     /// It has all manifests and is still to be closed, beside what else is to be written.
     pub(super) list: ManifestListWriter,
@@ -23,7 +23,7 @@ pub(super) struct Made {
     pub(super) files: Vec<String>,
 }
 
-pub(super) async fn make(change: &Change, base: &Table) -> LakeResult<Made> {
+pub(super) async fn make(change: &Change, base: &Table) -> LakeResult<NewSnapshot> {
     let metadata = base.metadata();
     if metadata.format_version() == FormatVersion::V1 {
         let what = format!("table `{}` is of format version 1, which is only read", base.name());
@@ -58,7 +58,7 @@ pub(super) async fn make(change: &Change, base: &Table) -> LakeResult<Made> {
     };
     let mut files = manifests.into_written();
     files.push(path);
-    Ok(Made { snapshot, list, files })
+    Ok(NewSnapshot { snapshot, list, files })
 }
 
 /// The manifests of the files that come.

@@ -15,11 +15,11 @@ use crate::error::{LakeError, LakeResult};
 /// `element` and `value` inside of lists and maps.
 #[derive(Debug, Clone, Default)]
 pub struct Columns {
-    steps: Vec<Step>,
+    steps: Vec<ColumnChange>,
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+enum ColumnChange {
     Add { path: String, kind: Type, doc: Option<String> },
     Rename { path: String, to: String },
     Widen { path: String, to: PrimitiveType },
@@ -36,44 +36,44 @@ impl Columns {
     /// A column at the end of its table or struct. Rows that are there have null in it.
     #[must_use]
     pub fn add(self, path: impl Into<String>, kind: Type) -> Self {
-        self.then(Step::Add { path: path.into(), kind, doc: None })
+        self.then(ColumnChange::Add { path: path.into(), kind, doc: None })
     }
 
     #[must_use]
     pub fn add_documented(self, path: impl Into<String>, kind: Type, doc: impl Into<String>) -> Self {
-        self.then(Step::Add { path: path.into(), kind, doc: Some(doc.into()) })
+        self.then(ColumnChange::Add { path: path.into(), kind, doc: Some(doc.into()) })
     }
 
     /// `to` is the new name alone, without a path: a column stays where it is.
     #[must_use]
     pub fn rename(self, path: impl Into<String>, to: impl Into<String>) -> Self {
-        self.then(Step::Rename { path: path.into(), to: to.into() })
+        self.then(ColumnChange::Rename { path: path.into(), to: to.into() })
     }
 
     /// int to long, float to double, a decimal to more digits before the point.
     #[must_use]
     pub fn widen(self, path: impl Into<String>, to: PrimitiveType) -> Self {
-        self.then(Step::Widen { path: path.into(), to })
+        self.then(ColumnChange::Widen { path: path.into(), to })
     }
 
     /// Nulls are allowed from now on.
     #[must_use]
     pub fn make_optional(self, path: impl Into<String>) -> Self {
-        self.then(Step::Optional { path: path.into() })
+        self.then(ColumnChange::Optional { path: path.into() })
     }
 
     #[must_use]
     pub fn document(self, path: impl Into<String>, doc: impl Into<String>) -> Self {
-        self.then(Step::Document { path: path.into(), doc: doc.into() })
+        self.then(ColumnChange::Document { path: path.into(), doc: doc.into() })
     }
 
     /// Nobody sees the column any more, but older snapshots still have it.
     #[must_use]
     pub fn drop(self, path: impl Into<String>) -> Self {
-        self.then(Step::Drop { path: path.into() })
+        self.then(ColumnChange::Drop { path: path.into() })
     }
 
-    fn then(mut self, step: Step) -> Self {
+    fn then(mut self, step: ColumnChange) -> Self {
         self.steps.push(step);
         self
     }
@@ -99,15 +99,15 @@ impl Columns {
     }
 }
 
-impl Step {
+impl ColumnChange {
     fn path(&self) -> &str {
         match self {
-            Step::Add { path, .. }
-            | Step::Rename { path, .. }
-            | Step::Widen { path, .. }
-            | Step::Optional { path }
-            | Step::Document { path, .. }
-            | Step::Drop { path } => path,
+            ColumnChange::Add { path, .. }
+            | ColumnChange::Rename { path, .. }
+            | ColumnChange::Widen { path, .. }
+            | ColumnChange::Optional { path }
+            | ColumnChange::Document { path, .. }
+            | ColumnChange::Drop { path } => path,
         }
     }
 
@@ -120,7 +120,7 @@ impl Step {
         metadata: &TableMetadata,
     ) -> LakeResult<()> {
         let path = self.path();
-        if let Step::Add { kind, doc, .. } = self {
+        if let ColumnChange::Add { kind, doc, .. } = self {
             free(siblings, name)?;
             let mut field = NestedField::optional(0, name, kind.clone());
             field.doc.clone_from(doc);
@@ -130,24 +130,24 @@ impl Step {
         let place = siblings.iter().position(|field| field.name == name).ok_or_else(|| unknown(path, siblings))?;
         let mut field = NestedField::clone(&siblings[place]);
         match self {
-            Step::Add { .. } => {}
-            Step::Rename { to, .. } => {
+            ColumnChange::Add { .. } => {}
+            ColumnChange::Rename { to, .. } => {
                 if to != name {
                     free(siblings, to)?;
                 }
                 field.name.clone_from(to);
             }
-            Step::Widen { to, .. } => {
+            ColumnChange::Widen { to, .. } => {
                 widens(path, &field.field_type, to)?;
                 not_in_partitions(metadata, path, field.id, |transform| !matches!(transform, Transform::Bucket(_)))?;
                 field.field_type = Box::new(Type::Primitive(to.clone()));
             }
-            Step::Optional { .. } => {
+            ColumnChange::Optional { .. } => {
                 not_in_key(metadata, path, field.id, "be null")?;
                 field.required = false;
             }
-            Step::Document { doc, .. } => field.doc = Some(doc.clone()),
-            Step::Drop { .. } => {
+            ColumnChange::Document { doc, .. } => field.doc = Some(doc.clone()),
+            ColumnChange::Drop { .. } => {
                 not_in_key(metadata, path, field.id, "be dropped")?;
                 not_in_partitions(metadata, path, field.id, |_| true)?;
                 not_sorted_by(metadata, path, field.id)?;

@@ -32,7 +32,7 @@ pub struct Upkeep {
 
 /// What was done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct UpkeepReport {
     pub compacted: Compacted,
     pub manifests: Merged,
     pub expired: Expired,
@@ -109,8 +109,8 @@ impl Lake {
         asked: &Upkeep,
         by: Option<&Ctx>,
         now: DateTime<Utc>,
-    ) -> LakeResult<Kept> {
-        let mut kept = Kept::default();
+    ) -> LakeResult<UpkeepReport> {
+        let mut kept = UpkeepReport::default();
         if let Some(compaction) = &asked.compaction {
             kept.compacted = self.compact_by(name, compaction, by).await?;
         }

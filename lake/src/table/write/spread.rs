@@ -25,13 +25,13 @@ pub(super) struct Spread {
     /// The partition of all rows where they are not split: a null for each field.
     whole: Struct,
     builder: FileBuilder,
-    open: HashMap<Struct, Open>,
+    open: HashMap<Struct, OpenPartition>,
     /// Counts rows.
     clock: u64,
     done: Vec<File>,
 }
 
-struct Open {
+struct OpenPartition {
     file: OpenFile,
     used: u64,
 }
@@ -78,7 +78,7 @@ impl Spread {
                 if self.open.len() >= OPEN_FILES {
                     self.close_one().await?;
                 }
-                self.open.insert(partition.clone(), Open { file: self.builder.build(), used: 0 });
+                self.open.insert(partition.clone(), OpenPartition { file: self.builder.build(), used: 0 });
             }
             let key = self.splitter.as_ref().map(|_| self.key(&partition));
             if let Some(open) = self.open.get_mut(&partition) {

@@ -1,7 +1,7 @@
 //! Where a reader of a binlog is: behind the last group of events that it took whole, and within the next one. A group is a transaction,
 //! or a statement that is one. Pure.
 
-use orch_lake::source::mysql::binlog::{Gtid, Place, domains};
+use orch_lake::source::mysql::binlog::{BinlogCoordinates, Gtid, domains};
 use orch_store::stream::WithinTransaction;
 use std::collections::BTreeMap;
 
@@ -41,7 +41,11 @@ struct Open {
 
 impl Groups {
     /// From a place on. `is_there`: its file is the one that the server sends.
-    pub(super) fn new(place: &Place, (lsn, within): (u64, Option<WithinTransaction>), is_there: bool) -> Groups {
+    pub(super) fn new(
+        place: &BinlogCoordinates,
+        (lsn, within): (u64, Option<WithinTransaction>),
+        is_there: bool,
+    ) -> Groups {
         Groups {
             file: place.file.clone(),
             taken: (place.file.clone(), place.pos),
@@ -56,9 +60,9 @@ impl Groups {
     }
 
     /// Behind the last group.
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn place(&self) -> BinlogCoordinates {
         let gtid = self.numbers.values().map(String::as_str).collect::<Vec<_>>().join(",");
-        Place { file: self.taken.0.clone(), pos: self.taken.1, gtid }
+        BinlogCoordinates { file: self.taken.0.clone(), pos: self.taken.1, gtid }
     }
 
     pub(super) fn is_between(&self) -> bool {
@@ -185,7 +189,7 @@ mod tests {
     use super::*;
 
     fn at(pos: u64, within: Option<u64>) -> Groups {
-        let place = Place { file: "b.1".into(), pos, gtid: "0-1-7,2-1-1".into() };
+        let place = BinlogCoordinates { file: "b.1".into(), pos, gtid: "0-1-7,2-1-1".into() };
         let within = within.map(|changes| WithinTransaction { commit_lsn: 1_000, changes });
         Groups::new(&place, (1_000, within), true)
     }
@@ -195,7 +199,7 @@ mod tests {
     }
 
     fn place(groups: &Groups) -> (String, u64, u64, Option<u64>) {
-        let Place { file, pos, .. } = groups.place();
+        let BinlogCoordinates { file, pos, .. } = groups.place();
         (file, pos, groups.lsn, groups.within.map(|within| within.changes))
     }
 
@@ -247,7 +251,7 @@ mod tests {
     /// At another server of the same history the file and the place are others.
     #[test]
     fn a_place_that_was_found_by_its_number_counts_on() {
-        let place = Place { file: "b.9".into(), pos: 700, gtid: "0-1-7".into() };
+        let place = BinlogCoordinates { file: "b.9".into(), pos: 700, gtid: "0-1-7".into() };
         let mut groups = Groups::new(&place, (1_000, None), false);
         groups.rotate("other.1".into(), true);
         let begins = groups.read(90, 30);

@@ -9,7 +9,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema};
 use orch_lake::batches::Batches;
 use orch_lake::load::{Load, connect};
-use orch_lake::source::postgres::{Read, read};
+use orch_lake::source::postgres::{PostgresSource, read};
 use std::sync::Arc;
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn what_reads_and_what_loads_agree_about_a_million_rows() {
     let connection = database().await;
     let query = "select n::bigint as id, 'name ' || n as name, (n % 100000 / 100.0)::numeric(12,2) as price \
                  from generate_series(1, 1000000) n";
-    let query = Read::query(query).cast("price", DataType::Decimal128(12, 2));
+    let query = PostgresSource::query(query).cast("price", DataType::Decimal128(12, 2));
     let rows = read(&connection, query).await.expect("rows");
     let loaded = Load::into("retail", "million").replace(&connection, rows).await.expect("it can be loaded");
     assert_eq!((loaded.rows, loaded.written), (1_000_000, 1_000_000));

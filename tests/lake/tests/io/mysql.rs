@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use orch_lake::batches::Batches;
 use orch_lake::bucket::{Bucket, Options};
 use orch_lake::format::parquet;
-use orch_lake::source::mysql::{Read, Server, read};
+use orch_lake::source::mysql::{MysqlSource, Server, read};
 use orch_sdk::task::{Connection, MemoryHost, TaskResult};
 use orch_test_lake::{MariaDb, mariadb};
 use serde_json::json;
@@ -41,7 +41,7 @@ async fn rows(batches: Batches) -> Vec<String> {
 #[tokio::test]
 async fn a_table_has_the_types_of_the_server() {
     let (_, connection) = retail().await;
-    let orders = read(&connection, Read::table("orders")).await.expect("it is there");
+    let orders = read(&connection, MysqlSource::table("orders")).await.expect("it is there");
     let moment = |zone: Option<&str>| DataType::Timestamp(TimeUnit::Microsecond, zone.map(Into::into));
     let expected = [
         ("order_id", DataType::Int64, false),
@@ -71,10 +71,11 @@ async fn a_table_has_the_types_of_the_server() {
 #[tokio::test]
 async fn floats_are_read_as_money_where_that_is_asked_for() {
     let (_, connection) = retail().await;
-    let items = read(&connection, Read::table("order_items").money()).await.expect("it is there");
+    let items = read(&connection, MysqlSource::table("order_items").money()).await.expect("it is there");
     assert_eq!(rows(items).await, ["1 | 1 | 1 | 299.98", "2 | 2 | -5 | 199.99", "3 | 2 | 127 | 250.00"]);
-    let wanted =
-        Read::table("order_items").columns(["order_item_subtotal"]).cast("order_item_subtotal", DataType::Float64);
+    let wanted = MysqlSource::table("order_items")
+        .columns(["order_item_subtotal"])
+        .cast("order_item_subtotal", DataType::Float64);
     let one = read(&connection, wanted.filter("order_item_id = ?").param(1)).await.expect("it is there");
     assert_eq!(rows(one).await, ["299.9800109863281"]);
 }
@@ -82,11 +83,11 @@ async fn floats_are_read_as_money_where_that_is_asked_for() {
 #[tokio::test]
 async fn a_query_is_read_with_its_params() {
     let (_, connection) = retail().await;
-    let query = Read::query(
+    let query = MysqlSource::query(
         "select order_item_order_id as o, count(*) as n from order_items where order_item_id > ? group by 1",
     );
     assert_eq!(rows(read(&connection, query.param(1)).await.expect("rows")).await, ["2 | 2"]);
-    let none = read(&connection, Read::query("select 1 as n from order_items where false")).await.expect("rows");
+    let none = read(&connection, MysqlSource::query("select 1 as n from order_items where false")).await.expect("rows");
     assert_eq!(none.collect().await.expect("a batch").num_rows(), 0);
 }
 
@@ -98,14 +99,14 @@ async fn what_is_wrong_is_told_with_its_names_and_not_tried_again() {
         change(&mut connection);
         connection
     };
-    let table = || Read::table("orders");
+    let table = || MysqlSource::table("orders");
     for (connection, what, told) in [
-        (connection.clone(), Read::table("order"), "has no table `order`: "),
-        (connection.clone(), Read::table("order"), "hint: its tables are `orders`, `order_items`"),
+        (connection.clone(), MysqlSource::table("order"), "has no table `order`: "),
+        (connection.clone(), MysqlSource::table("order"), "hint: its tables are `orders`, `order_items`"),
         (connection.clone(), table().columns(["order_id", "cost"]), "table `orders`"),
         (connection.clone(), table().columns(["cost"]), "hint: its columns are `order_id`, `order_date`"),
         (connection.clone(), table().cast("cost", DataType::Int32), "there is no column `cost`"),
-        (connection.clone(), Read::query("selec 1"), "refuses the query"),
+        (connection.clone(), MysqlSource::query("selec 1"), "refuses the query"),
         (on(|c| c.password = Some("hush".into())), table(), "refuses connection `retail_mysql`"),
         (on(|c| c.schema = Some("none".into())), table(), "none"),
         (on(|c| c.conn_type = "postgres".into()), table(), "not `mysql`"),
@@ -124,10 +125,10 @@ async fn values_that_do_not_fit_are_told_with_column_and_row() {
     let odd = "create table odd (d date, n bigint);\nset sql_mode = '';
         insert into odd values ('2020-01-01', 1), ('0000-00-00', 5000000000);\n";
     server.run(&connection, odd).await;
-    let dates = read(&connection, Read::table("odd").columns(["d"])).await.expect("it is there").collect().await;
+    let dates = read(&connection, MysqlSource::table("odd").columns(["d"])).await.expect("it is there").collect().await;
     let said = words(&dates.expect_err("that is no day"));
     assert!(said.contains("column `d`, row 2") && said.contains("`0000-00-00` is no date"), "{said}");
-    let numbers = Read::table("odd").columns(["n"]).cast("n", DataType::Int32);
+    let numbers = MysqlSource::table("odd").columns(["n"]).cast("n", DataType::Int32);
     let said =
         words(&read(&connection, numbers).await.expect("it is there").collect().await.expect_err("it is too large"));
     assert!(said.contains("column `n`, row 2: `5000000000` is no number of 32 bits"), "{said}");
@@ -136,7 +137,7 @@ async fn values_that_do_not_fit_are_told_with_column_and_row() {
 #[tokio::test]
 async fn a_server_that_is_not_there_is_told_and_may_come_back() {
     let nobody = Connection::from_uri("retail_mysql", "mysql://me:hush@127.0.0.1:1/db").expect("a URI");
-    let error = read(&nobody, Read::table("orders")).await.expect_err("nobody listens there");
+    let error = read(&nobody, MysqlSource::table("orders")).await.expect_err("nobody listens there");
     let said = words(&error);
     assert!(said.contains("cannot reach the MySQL server of connection `retail_mysql` at 127.0.0.1:1"), "{said}");
     assert!(!said.contains("hush") && !is_fatal(error), "{said}");
@@ -153,7 +154,7 @@ async fn a_million_rows_go_into_parquet_in_flat_memory() {
     let bucket = Bucket::open(&format!("file://{}", folder.path().display()), &Options::default()).expect("a folder");
     let before = resident_mb();
     let host = MemoryHost::new();
-    let million = read(&connection, Read::query(MILLION)).await.expect("rows").told(&host.ctx());
+    let million = read(&connection, MysqlSource::query(MILLION)).await.expect("rows").told(&host.ctx());
     let written = parquet::write(&bucket, "million.parquet", million).await.expect("it can be written");
     let grown = resident_mb().saturating_sub(before);
     assert_eq!(written.rows, 1_000_000);
@@ -174,7 +175,7 @@ async fn a_session_is_encrypted_when_its_connection_says_so() {
         connection
     };
     let cipher = async |connection: &Connection| {
-        let status = Read::query(
+        let status = MysqlSource::query(
             "select length(variable_value) > 0 as is_encrypted from information_schema.session_status where variable_name = 'Ssl_cipher'",
         );
         let rows = read(connection, status).await?.collect().await?;
@@ -195,11 +196,11 @@ async fn a_reader_that_is_dropped_ends_its_query_at_the_server() {
     let server = mariadb().await;
     let connection = server.database().await;
     let endless = "select a.seq, 'a reader that is dropped' as mark from seq_0_to_9999999 a, seq_0_to_9999999 b";
-    let mut rows = read(&connection, Read::query(endless)).await.expect("rows");
+    let mut rows = read(&connection, MysqlSource::query(endless)).await.expect("rows");
     assert!(rows.try_next().await.expect("a batch").is_some());
     let running = || async {
         let like = "select id from information_schema.processlist where info like 'select a.seq, ''a reader that%'";
-        let found = read(&connection, Read::query(like)).await.expect("rows").collect().await.expect("rows");
+        let found = read(&connection, MysqlSource::query(like)).await.expect("rows").collect().await.expect("rows");
         found.num_rows()
     };
     assert_eq!(running().await, 1);
@@ -213,7 +214,7 @@ async fn a_reader_that_is_dropped_ends_its_query_at_the_server() {
 async fn a_cancelled_task_stops_reading_also_from_a_silent_server() {
     let (_, connection) = retail().await;
     let host = MemoryHost::new();
-    let slow = Read::query("select order_item_id, sleep(100) as s from order_items").batch_rows(1);
+    let slow = MysqlSource::query("select order_item_id, sleep(100) as s from order_items").batch_rows(1);
     let mut rows = read(&connection, slow).await.expect("rows").told(&host.ctx());
     let (next, ()) = tokio::join!(rows.try_next(), async { host.cancel() });
     assert!(words(&next.expect_err("it was cancelled")).contains("cancelled after 0 rows"));
@@ -224,7 +225,7 @@ async fn a_server_that_is_killed_breaks_the_stream() {
     let server = MariaDb::start().await;
     let connection = server.database().await;
     let endless = "select a.seq from seq_0_to_9999999 a, seq_0_to_9999999 b";
-    let mut rows = read(&connection, Read::query(endless)).await.expect("rows");
+    let mut rows = read(&connection, MysqlSource::query(endless)).await.expect("rows");
     assert!(rows.try_next().await.expect("a batch").is_some());
     drop(server);
     let error = loop {
@@ -242,7 +243,7 @@ async fn a_server_that_is_killed_breaks_the_stream() {
 async fn the_schema_is_told_without_reading() {
     let (_, connection) = retail().await;
     let server = Server::of(&connection).expect("it is MySQL");
-    let schema = server.schema(&Read::table("order_items").money()).await.expect("it is there");
+    let schema = server.schema(&MysqlSource::table("order_items").money()).await.expect("it is there");
     assert_eq!(schema.field(3).data_type(), &DataType::Decimal128(12, 2));
 }
 

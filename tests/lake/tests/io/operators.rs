@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use orch::{BoxFuture, Connection, Eyes, Look, MemoryHost, Operator, TaskResult, Wait, fatal};
 use orch_lake::load::connect;
 use orch_lake_operators::{
-    BucketObjects, BucketToBucket, Mysql, MysqlQueries, MysqlToBucket, Place, bucket_object, load_to_postgres,
+    BucketObjects, BucketToBucket, Mysql, MysqlQueries, MysqlToBucket, ObjectLocation, bucket_object, load_to_postgres,
     mysql_query,
 };
 use orch_sdk::task::{Awaited, RunSeen};
@@ -61,18 +61,18 @@ async fn a_table_goes_by_a_bucket_into_postgres() {
         MemoryHost::new().with_connection(source).with_connection(s3.connection()).with_connection(target.clone());
     let ctx = host.ctx();
 
-    let raw = MysqlToBucket::table("retail_mysql", "orders", Place::new("raw", "day/orders.csv")).money();
+    let raw = MysqlToBucket::table("retail_mysql", "orders", ObjectLocation::new("raw", "day/orders.csv")).money();
     let written = raw.run(ctx.clone()).await.expect("it can be written");
     assert_eq!((written.rows, written.location.as_str()), (2, "s3://raw/day/orders.csv"));
     assert_eq!(host.last_progress().0, 2);
 
-    let (from, to) = (Place::new("raw", "day/*.csv"), Place::new("silver", "in/"));
+    let (from, to) = (ObjectLocation::new("raw", "day/*.csv"), ObjectLocation::new("silver", "in/"));
     let copy = BucketToBucket { from, to, required: true };
     let copied = copy.clone().run(ctx.clone()).await.expect("it can be copied");
     assert_eq!((copied.objects, copied.copied), (vec!["s3://silver/in/orders.csv".to_string()], 1));
     assert_eq!(copy.run(ctx.clone()).await.expect("again").copied, 0, "what is there is left");
 
-    let load = load_to_postgres("retail_postgres", "retail", "orders", Place::new("silver", "in/orders.csv"))
+    let load = load_to_postgres("retail_postgres", "retail", "orders", ObjectLocation::new("silver", "in/orders.csv"))
         .column("order_id", "bigint not null")
         .column("total", "numeric(12,2)")
         .column("zip", "text")
@@ -91,7 +91,7 @@ async fn what_an_operator_lacks_is_told_and_not_tried_again() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let files = Connection::from_uri("buckets", &format!("file://{}", folder.path().display())).expect("a URI");
     let ctx = MemoryHost::new().with_connection(files).ctx();
-    let place = |key: &str| Place::new("raw", key);
+    let place = |key: &str| ObjectLocation::new("raw", key);
     let load = |key: &str| load_to_postgres("pg", "retail", "t", place(key));
     for (load, told) in
         [(load("a.txt"), "names no format"), (load("a.csv").column("id", "money"), "column `id` cannot be a `money`")]
@@ -152,7 +152,7 @@ async fn objects_and_answers_are_waited_for() {
     let source = server.database().await;
     server.run(&source, ORDERS).await;
     let connections = [source, s3.connection()];
-    let objects = || bucket_object(Place::new("raw", "day/*.csv")).least(2).min_bytes(3);
+    let objects = || bucket_object(ObjectLocation::new("raw", "day/*.csv")).least(2).min_bytes(3);
     let see = |wait| look(&BucketObjects, wait, &connections);
     assert_eq!(see(objects()).await.expect("a look"), None, "nobody has made the bucket");
     let bucket = orch_lake::bucket::Buckets::of(&connections[1]).and_then(|all| all.bucket("raw")).expect("a bucket");

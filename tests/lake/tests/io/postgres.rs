@@ -3,7 +3,7 @@
 use crate::support::{ask, database, is_fatal, lines, run, words};
 use arrow::datatypes::DataType;
 use futures::TryStreamExt;
-use orch_lake::source::postgres::{Read, connect, read};
+use orch_lake::source::postgres::{PostgresSource, connect, read};
 use orch_sdk::task::Connection;
 use orch_test_support::PrivateServer;
 use std::time::Duration;
@@ -24,7 +24,12 @@ const TABLE: &str = "create table t (
 #[tokio::test]
 async fn every_plain_type_is_read() {
     let connection = with(TABLE).await;
-    let rows = read(&connection, Read::table("public", "t")).await.expect("it is there").collect().await.expect("rows");
+    let rows = read(&connection, PostgresSource::table("public", "t"))
+        .await
+        .expect("it is there")
+        .collect()
+        .await
+        .expect("rows");
     let first = "true | -2 | 4 | 8 | 0.5 | 0.25 | -299.98 | ä | c | 00ff | 000000000000000000000000000000ff | \
                  1969-12-31 | 12:00:00 | 2013-07-25T00:00:00.250 | 2014-01-01T10:00:00Z";
     assert_eq!(lines(&rows), [first, "- | - | 5 | - | - | - | - | - | - | - | - | - | - | - | -"]);
@@ -34,7 +39,7 @@ async fn every_plain_type_is_read() {
 #[tokio::test]
 async fn a_column_of_a_query_has_the_type_its_table_declares() {
     let connection = with(TABLE).await;
-    let query = Read::query("select n, c, n * 2 > 0 as b from t where n is not null");
+    let query = PostgresSource::query("select n, c, n * 2 > 0 as b from t where n is not null");
     let rows = read(&connection, query).await.expect("it is there").collect().await.expect("rows");
     assert_eq!(lines(&rows), ["-299.98 | c | false"]);
     assert_eq!(*rows.schema().field(0).data_type(), DataType::Decimal128(12, 2));
@@ -43,7 +48,9 @@ async fn a_column_of_a_query_has_the_type_its_table_declares() {
 #[tokio::test]
 async fn a_query_is_read_in_batches() {
     let connection = with("create table t ()").await;
-    let query = Read::query("select n, n::text as t, n / 4::numeric as q from generate_series(1, 100000) n -- all\n;");
+    let query = PostgresSource::query(
+        "select n, n::text as t, n / 4::numeric as q from generate_series(1, 100000) n -- all\n;",
+    );
     let query = query.cast("q", DataType::Decimal128(12, 2)).batch_rows(30_000);
     let batches: Vec<_> = read(&connection, query).await.expect("rows").try_collect().await.expect("rows");
     assert_eq!(
@@ -57,10 +64,14 @@ async fn a_query_is_read_in_batches() {
 async fn what_is_wrong_is_told_with_its_names_and_not_tried_again() {
     let connection = with("create table t (n numeric, xs integer[]); create table good (n integer)").await;
     let wrong = Connection { schema: Some("none".into()), ..connection.clone() };
-    let query = Read::query;
+    let query = PostgresSource::query;
     for (connection, what, told) in [
-        (&connection, Read::table("public", "none"), "has no table `public.none`\nhint: its tables are good, t"),
-        (&connection, Read::table("public", "t"), "column `n` of type `numeric` has no type here\nhint:"),
+        (
+            &connection,
+            PostgresSource::table("public", "none"),
+            "has no table `public.none`\nhint: its tables are good, t",
+        ),
+        (&connection, PostgresSource::table("public", "t"), "column `n` of type `numeric` has no type here\nhint:"),
         (&connection, query("select 1 from none"), "refuses the query: relation \"none\" does not exist"),
         (&connection, query("select xs from t"), "column `xs`"),
         (&wrong, query("select 1"), "refuses connection `retail_postgres`"),
@@ -79,7 +90,8 @@ async fn what_is_wrong_is_told_with_its_names_and_not_tried_again() {
 #[tokio::test]
 async fn an_error_in_the_middle_ends_the_stream() {
     let connection = with("create table t ()").await;
-    let rows = read(&connection, Read::query("select 1 / (50000 - n) as x from generate_series(1, 100000) n")).await;
+    let rows =
+        read(&connection, PostgresSource::query("select 1 / (50000 - n) as x from generate_series(1, 100000) n")).await;
     let error = rows.expect("it begins").collect().await.expect_err("it divides by zero");
     assert!(words(&error).contains("division by zero"), "{}", words(&error));
 }

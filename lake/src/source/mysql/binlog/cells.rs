@@ -1,7 +1,7 @@
 //! Values of rows, as the binlog has them and as a query gives them: the same value is the same [`Cell`]. Pure.
 
 use super::bytes::Bytes;
-use super::column::{Column, Kind};
+use super::column::{BinlogType, Column};
 use super::event::is_set;
 use super::event::{Op, Rows, TableMap};
 use crate::source::mysql::numbers::day_of;
@@ -150,10 +150,10 @@ fn value(data: &mut Bytes<'_>, (kind, meta): (u8, &[u8]), column: &Column) -> Ta
     })
 }
 
-fn integer(data: &mut Bytes<'_>, bytes: usize, kind: &Kind) -> TaskResult<Cell> {
+fn integer(data: &mut Bytes<'_>, bytes: usize, kind: &BinlogType) -> TaskResult<Cell> {
     let number = data.number(bytes)?;
     Ok(match kind {
-        Kind::Number { is_unsigned: true } => Cell::UInt(number),
+        BinlogType::Number { is_unsigned: true } => Cell::UInt(number),
         _ => Cell::Int(sign_extended(number, bytes)),
     })
 }
@@ -238,20 +238,20 @@ fn time(data: &mut Bytes<'_>, digits: u8) -> TaskResult<Cell> {
 }
 
 /// One bit is yes or no; more are bytes, the lowest first, as Debezium writes them.
-fn bit(bytes: &[u8], kind: &Kind) -> Cell {
+fn bit(bytes: &[u8], kind: &BinlogType) -> Cell {
     match kind {
-        Kind::Bit { width: 1 } => Cell::Bool(bytes.last().is_some_and(|byte| byte & 1 == 1)),
+        BinlogType::Bit { width: 1 } => Cell::Bool(bytes.last().is_some_and(|byte| byte & 1 == 1)),
         _ => Cell::Bytes(bytes.iter().rev().copied().collect()),
     }
 }
 
-fn word(number: u64, kind: &Kind) -> TaskResult<Cell> {
+fn word(number: u64, kind: &BinlogType) -> TaskResult<Cell> {
     let missing = || anyhow!("it has a word that the column does not have any more");
     match kind {
         // MySQL writes 0 for a text that the column does not know.
-        Kind::Enum(_) if number == 0 => Ok(Cell::Text(String::new())),
-        Kind::Enum(words) => words.get(number as usize - 1).cloned().map(Cell::Text).ok_or_else(missing),
-        Kind::Set(words) => {
+        BinlogType::Enum(_) if number == 0 => Ok(Cell::Text(String::new())),
+        BinlogType::Enum(words) => words.get(number as usize - 1).cloned().map(Cell::Text).ok_or_else(missing),
+        BinlogType::Set(words) => {
             let is_known = words.len() >= 64 || number >> words.len() == 0;
             ensure!(is_known, missing());
             let found = words.iter().enumerate().filter(|(place, _)| number & (1 << place) != 0);
@@ -262,18 +262,18 @@ fn word(number: u64, kind: &Kind) -> TaskResult<Cell> {
 }
 
 /// Letters or bytes.
-fn text(bytes: &[u8], kind: &Kind) -> TaskResult<Cell> {
+fn text(bytes: &[u8], kind: &BinlogType) -> TaskResult<Cell> {
     Ok(match kind {
-        Kind::Text(charset) => Cell::Text(charset.decode(bytes)?),
+        BinlogType::Text(charset) => Cell::Text(charset.decode(bytes)?),
         // Zeros at its end are not written.
-        Kind::Bytes { width } => {
+        BinlogType::Bytes { width } => {
             let mut bytes = bytes.to_vec();
             bytes.resize(bytes.len().max(*width), 0);
             Cell::Bytes(bytes)
         }
-        Kind::Inet4 => Cell::Text(Ipv4Addr::from(fixed::<4>(bytes)?).to_string()),
-        Kind::Inet6 => Cell::Text(Ipv6Addr::from(fixed::<16>(bytes)?).to_string()),
-        Kind::Uuid => Cell::Text(uuid(fixed(bytes)?)),
+        BinlogType::Inet4 => Cell::Text(Ipv4Addr::from(fixed::<4>(bytes)?).to_string()),
+        BinlogType::Inet6 => Cell::Text(Ipv6Addr::from(fixed::<16>(bytes)?).to_string()),
+        BinlogType::Uuid => Cell::Text(uuid(fixed(bytes)?)),
         _ => bail!("it has letters or bytes, and the column is of another type"),
     })
 }
@@ -307,19 +307,19 @@ fn json(bytes: &[u8]) -> TaskResult<Cell> {
 pub(super) fn of_query(value: Value, column: &Column) -> TaskResult<Cell> {
     let cell = match (value, &column.kind) {
         (Value::NULL, _) => Some(Cell::Null),
-        (Value::Int(number), Kind::Number { is_unsigned: true }) => u64::try_from(number).ok().map(Cell::UInt),
+        (Value::Int(number), BinlogType::Number { is_unsigned: true }) => u64::try_from(number).ok().map(Cell::UInt),
         (Value::Int(number), _) => Some(Cell::Int(number)),
-        (Value::UInt(number), Kind::Number { is_unsigned: true }) => Some(Cell::UInt(number)),
+        (Value::UInt(number), BinlogType::Number { is_unsigned: true }) => Some(Cell::UInt(number)),
         (Value::UInt(number), _) => i64::try_from(number).ok().map(Cell::Int),
         (Value::Float(number), _) => Some(Cell::Float(number)),
         (Value::Double(number), _) => Some(Cell::Double(number)),
-        (Value::Date(year, month, day, ..), Kind::Date) => {
+        (Value::Date(year, month, day, ..), BinlogType::Date) => {
             Some(day_of(year, month, day).map_or(Cell::Null, Cell::Date))
         }
         (Value::Date(year, month, day, hours, minutes, seconds, micros), kind) => {
             let at = datetime(day_of(year, month, day), (hours.into(), minutes.into(), seconds.into()), micros.into());
             Some(match (at, kind) {
-                (Cell::Datetime(at), Kind::Timestamp) => Cell::Timestamp(at),
+                (Cell::Datetime(at), BinlogType::Timestamp) => Cell::Timestamp(at),
                 (at, _) => at,
             })
         }
@@ -328,9 +328,9 @@ pub(super) fn of_query(value: Value, column: &Column) -> TaskResult<Cell> {
             let whole = ((hours * 60 + i64::from(minutes)) * 60 + i64::from(seconds)) * 1_000_000 + i64::from(micros);
             Some(Cell::Time(if is_negative { -whole } else { whole }))
         }
-        (Value::Bytes(bytes), Kind::Bit { .. }) => Some(bit(&bytes, &column.kind)),
-        (Value::Bytes(bytes), Kind::Bytes { .. }) => Some(Cell::Bytes(bytes)),
-        (Value::Bytes(bytes), Kind::Json) => {
+        (Value::Bytes(bytes), BinlogType::Bit { .. }) => Some(bit(&bytes, &column.kind)),
+        (Value::Bytes(bytes), BinlogType::Bytes { .. }) => Some(Cell::Bytes(bytes)),
+        (Value::Bytes(bytes), BinlogType::Json) => {
             let value: serde_json::Value = serde_json::from_slice(&bytes)?;
             Some(Cell::Text(value.to_string()))
         }

@@ -9,12 +9,12 @@ use orch_sdk::task::TaskResult;
 pub struct Column {
     pub name: String,
     pub is_key: bool,
-    pub kind: Kind,
+    pub kind: BinlogType,
 }
 
 /// What its values are. How the binlog writes them is said there with each table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum BinlogType {
     Number {
         is_unsigned: bool,
     },
@@ -59,13 +59,13 @@ impl Column {
     /// # Errors
     /// Its values cannot be read from the binlog.
     pub fn of(name: &str, is_key: bool, kind: &str, charset: Option<&str>) -> TaskResult<Column> {
-        let found = Kind::of(kind, charset).map_err(|why| anyhow!("column `{name}` ({kind}) {why}"))?;
+        let found = BinlogType::of(kind, charset).map_err(|why| anyhow!("column `{name}` ({kind}) {why}"))?;
         Ok(Column { name: name.into(), is_key, kind: found })
     }
 }
 
-impl Kind {
-    fn of(text: &str, charset: Option<&str>) -> Result<Kind, String> {
+impl BinlogType {
+    fn of(text: &str, charset: Option<&str>) -> Result<BinlogType, String> {
         let end = text.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(text.len());
         let (word, rest) = text.split_at(end);
         let size = || rest.strip_prefix('(').and_then(|rest| rest.split(')').next()?.parse().ok());
@@ -79,29 +79,29 @@ impl Kind {
         }
         Ok(match word {
             "tinyint" | "smallint" | "mediumint" | "int" | "bigint" => {
-                Kind::Number { is_unsigned: rest.contains("unsigned") }
+                BinlogType::Number { is_unsigned: rest.contains("unsigned") }
             }
-            "float" | "double" => Kind::Float,
-            "decimal" => Kind::Decimal,
+            "float" | "double" => BinlogType::Float,
+            "decimal" => BinlogType::Decimal,
             "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" => {
-                Kind::Text(Charset::of(charset.unwrap_or("utf8mb4"))?)
+                BinlogType::Text(Charset::of(charset.unwrap_or("utf8mb4"))?)
             }
-            "binary" => Kind::Bytes { width: size().unwrap_or(1) },
+            "binary" => BinlogType::Bytes { width: size().unwrap_or(1) },
             "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "geometry" | "point" | "linestring"
             | "polygon" | "multipoint" | "multilinestring" | "multipolygon" | "geometrycollection"
-            | "geomcollection" | "vector" => Kind::Bytes { width: 0 },
-            "bit" => Kind::Bit { width: size().unwrap_or(1) },
-            "enum" => Kind::Enum(words(rest)),
-            "set" => Kind::Set(words(rest)),
-            "date" => Kind::Date,
-            "time" => Kind::Time,
-            "datetime" => Kind::Datetime,
-            "timestamp" => Kind::Timestamp,
-            "year" => Kind::Year,
-            "json" => Kind::Json,
-            "inet4" => Kind::Inet4,
-            "inet6" => Kind::Inet6,
-            "uuid" => Kind::Uuid,
+            | "geomcollection" | "vector" => BinlogType::Bytes { width: 0 },
+            "bit" => BinlogType::Bit { width: size().unwrap_or(1) },
+            "enum" => BinlogType::Enum(words(rest)),
+            "set" => BinlogType::Set(words(rest)),
+            "date" => BinlogType::Date,
+            "time" => BinlogType::Time,
+            "datetime" => BinlogType::Datetime,
+            "timestamp" => BinlogType::Timestamp,
+            "year" => BinlogType::Year,
+            "json" => BinlogType::Json,
+            "inet4" => BinlogType::Inet4,
+            "inet6" => BinlogType::Inet6,
+            "uuid" => BinlogType::Uuid,
             _ => return Err("is of a type that orch does not know".into()),
         })
     }
@@ -110,20 +110,20 @@ impl Kind {
     fn is_written_as(&self, wire: u8, meta: &[u8]) -> bool {
         let real = if wire == 254 && matches!(meta.first(), Some(247 | 248)) { meta[0] } else { wire };
         match self {
-            Kind::Number { .. } => matches!(real, 1 | 2 | 3 | 8 | 9),
-            Kind::Float => matches!(real, 4 | 5),
-            Kind::Decimal => real == 246,
-            Kind::Text(_) | Kind::Bytes { .. } => matches!(real, 15 | 242 | 249..=255),
-            Kind::Inet4 | Kind::Inet6 | Kind::Uuid => matches!(real, 15 | 253 | 254),
-            Kind::Bit { .. } => real == 16,
-            Kind::Enum(_) => real == 247,
-            Kind::Set(_) => real == 248,
-            Kind::Date => matches!(real, 10 | 14),
-            Kind::Time => matches!(real, 11 | 19),
-            Kind::Datetime => matches!(real, 12 | 18),
-            Kind::Timestamp => matches!(real, 7 | 17),
-            Kind::Year => real == 13,
-            Kind::Json => real == 245,
+            BinlogType::Number { .. } => matches!(real, 1 | 2 | 3 | 8 | 9),
+            BinlogType::Float => matches!(real, 4 | 5),
+            BinlogType::Decimal => real == 246,
+            BinlogType::Text(_) | BinlogType::Bytes { .. } => matches!(real, 15 | 242 | 249..=255),
+            BinlogType::Inet4 | BinlogType::Inet6 | BinlogType::Uuid => matches!(real, 15 | 253 | 254),
+            BinlogType::Bit { .. } => real == 16,
+            BinlogType::Enum(_) => real == 247,
+            BinlogType::Set(_) => real == 248,
+            BinlogType::Date => matches!(real, 10 | 14),
+            BinlogType::Time => matches!(real, 11 | 19),
+            BinlogType::Datetime => matches!(real, 12 | 18),
+            BinlogType::Timestamp => matches!(real, 7 | 17),
+            BinlogType::Year => real == 13,
+            BinlogType::Json => real == 245,
         }
     }
 }
@@ -234,7 +234,7 @@ pub fn columns_of(table: &TableMap, known: &[Column]) -> Option<Vec<Column>> {
         texts += usize::from(is_text);
         let found = known.iter().find(|column| column.name == *name && fits(column, place));
         let kind = match (found, wire) {
-            (_, 1..=3 | 8 | 9) => Kind::Number { is_unsigned },
+            (_, 1..=3 | 8 | 9) => BinlogType::Number { is_unsigned },
             (Some(found), _) => found.kind.clone(),
             (None, _) => unknown((*wire, meta), collation)?,
         };
@@ -244,19 +244,19 @@ pub fn columns_of(table: &TableMap, known: &[Column]) -> Option<Vec<Column>> {
 }
 
 /// Of a column that the catalog has no more. Its words, if it is an enum or a set, are gone with it.
-fn unknown((wire, meta): (u8, &[u8]), collation: Option<usize>) -> Option<Kind> {
+fn unknown((wire, meta): (u8, &[u8]), collation: Option<usize>) -> Option<BinlogType> {
     match (wire, collation) {
-        (_, Some(63)) => Some(Kind::Bytes { width: 0 }),
-        (_, Some(collation)) => Charset::of_collation(collation).map(Kind::Text),
-        (4 | 5, _) => Some(Kind::Float),
-        (246, _) => Some(Kind::Decimal),
-        (10 | 14, _) => Some(Kind::Date),
-        (11 | 19, _) => Some(Kind::Time),
-        (12 | 18, _) => Some(Kind::Datetime),
-        (7 | 17, _) => Some(Kind::Timestamp),
-        (13, _) => Some(Kind::Year),
-        (16, _) => Some(Kind::Bit { width: usize::from(meta[1]) * 8 + usize::from(meta[0]) }),
-        (245, _) => Some(Kind::Json),
+        (_, Some(63)) => Some(BinlogType::Bytes { width: 0 }),
+        (_, Some(collation)) => Charset::of_collation(collation).map(BinlogType::Text),
+        (4 | 5, _) => Some(BinlogType::Float),
+        (246, _) => Some(BinlogType::Decimal),
+        (10 | 14, _) => Some(BinlogType::Date),
+        (11 | 19, _) => Some(BinlogType::Time),
+        (12 | 18, _) => Some(BinlogType::Datetime),
+        (7 | 17, _) => Some(BinlogType::Timestamp),
+        (13, _) => Some(BinlogType::Year),
+        (16, _) => Some(BinlogType::Bit { width: usize::from(meta[1]) * 8 + usize::from(meta[0]) }),
+        (245, _) => Some(BinlogType::Json),
         _ => None,
     }
 }
@@ -284,12 +284,12 @@ mod tests {
     #[test]
     fn kinds_are_read_from_what_the_catalog_says() {
         for (text, kind) in [
-            ("int(10) unsigned", Kind::Number { is_unsigned: true }),
-            ("tinyint(1)", Kind::Number { is_unsigned: false }),
-            ("enum('a','it''s',',')", Kind::Enum(vec!["a".into(), "it's".into(), ",".into()])),
-            ("binary(16)", Kind::Bytes { width: 16 }),
-            ("bit(12)", Kind::Bit { width: 12 }),
-            ("datetime(6)", Kind::Datetime),
+            ("int(10) unsigned", BinlogType::Number { is_unsigned: true }),
+            ("tinyint(1)", BinlogType::Number { is_unsigned: false }),
+            ("enum('a','it''s',',')", BinlogType::Enum(vec!["a".into(), "it's".into(), ",".into()])),
+            ("binary(16)", BinlogType::Bytes { width: 16 }),
+            ("bit(12)", BinlogType::Bit { width: 12 }),
+            ("datetime(6)", BinlogType::Datetime),
         ] {
             assert_eq!(column("c", text).kind, kind);
         }
@@ -320,16 +320,16 @@ mod tests {
         assert_eq!(columns_of(&table(&[(3, &[])], None), &known), None);
         assert_eq!(columns_of(&table(&[(3, &[]), (18, &[6])], None), &known), None);
         let found = columns_of(&table(&[(8, &[]), (10, &[])], Some(&["x", "b"])), &known).unwrap();
-        let number = Kind::Number { is_unsigned: true };
+        let number = BinlogType::Number { is_unsigned: true };
         assert_eq!(found[0], Column { name: "x".into(), is_key: true, kind: number });
-        assert_eq!((found[1].name.as_str(), &found[1].kind), ("b", &Kind::Date));
+        assert_eq!((found[1].name.as_str(), &found[1].kind), ("b", &BinlogType::Date));
         // Of a column that is gone by now the letters are known by how they compare, and the words of an enum by nothing.
         let texts: [(u8, &[u8]); 3] = [(252, &[2]), (252, &[2]), (252, &[2])];
         let kinds = |many: usize, names: &[&str]| {
             let found = columns_of(&table(&texts[..many], Some(names)), &known)?;
             Some(found.into_iter().map(|column| column.kind).collect::<Vec<_>>())
         };
-        assert_eq!(kinds(2, &["x", "y"]), Some(vec![Kind::Text(Charset::Utf8), Kind::Bytes { width: 0 }]));
+        assert_eq!(kinds(2, &["x", "y"]), Some(vec![BinlogType::Text(Charset::Utf8), BinlogType::Bytes { width: 0 }]));
         assert_eq!(kinds(3, &["x", "y", "z"]), None);
         assert_eq!(columns_of(&table(&[(254, &[247, 1])], Some(&["x"])), &known), None);
     }

@@ -2,7 +2,7 @@
 //! Of tables whose engine has no transactions (`MyISAM`, `Aria`) it is the rows that are there when they are read.
 
 use super::cells::of_query;
-use super::{Cell, Column, Name, Place, Source};
+use super::{BinlogCoordinates, Cell, Column, Name, Source};
 use crate::{boxed, source::mysql::quoted};
 use anyhow::Context as _;
 use mysql_async::prelude::Queryable;
@@ -19,7 +19,7 @@ impl Source {
     /// MariaDB says itself which place fits. MySQL is locked for the moment that it takes to look; if the account may not, the place is
     /// looked for first, and what commits between the two is in the snapshot and told as a change too.
     #[boxed]
-    pub async fn begin_snapshot(&mut self) -> TaskResult<Place> {
+    pub async fn begin_snapshot(&mut self) -> TaskResult<BinlogCoordinates> {
         let mut session = self.server.session().await?;
         let conn = session.conn();
         // Without this the mode of the server may fill texts up with blanks.
@@ -30,7 +30,7 @@ impl Source {
             place.map_err(|error| self.refused(error))?.context("the server does not say where its log ends")?;
         self.snapshot = Some(session);
         let gtid = if self.settings.is_mariadb { self.gtid_at(&place.file, place.pos).await? } else { None };
-        Ok(Place { gtid: gtid.unwrap_or_default(), ..place })
+        Ok(BinlogCoordinates { gtid: gtid.unwrap_or_default(), ..place })
     }
 
     /// Begins to read the rows of a table, within the snapshot.
@@ -74,16 +74,20 @@ impl Source {
 }
 
 /// The server notes, with the snapshot, where its log was.
-async fn of_mariadb(conn: &mut Conn) -> Result<Option<Place>, Error> {
+async fn of_mariadb(conn: &mut Conn) -> Result<Option<BinlogCoordinates>, Error> {
     conn.query_drop(BEGIN).await?;
     let status: Vec<(String, String)> = conn.query("show status like 'binlog_snapshot_%'").await?;
     let of =
         |name: &str| status.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone());
     let (file, pos) = (of("binlog_snapshot_file"), of("binlog_snapshot_position"));
-    Ok(file.zip(pos.and_then(|pos| pos.parse().ok())).map(|(file, pos)| Place { file, pos, gtid: String::new() }))
+    Ok(file.zip(pos.and_then(|pos| pos.parse().ok())).map(|(file, pos)| BinlogCoordinates {
+        file,
+        pos,
+        gtid: String::new(),
+    }))
 }
 
-async fn of_mysql(conn: &mut Conn) -> Result<Option<Place>, Error> {
+async fn of_mysql(conn: &mut Conn) -> Result<Option<BinlogCoordinates>, Error> {
     let locked = conn.query_drop("flush tables with read lock").await;
     match locked {
         Ok(()) => {
@@ -102,13 +106,13 @@ async fn of_mysql(conn: &mut Conn) -> Result<Option<Place>, Error> {
     }
 }
 
-async fn end_of_log(conn: &mut Conn) -> Result<Option<Place>, Error> {
+async fn end_of_log(conn: &mut Conn) -> Result<Option<BinlogCoordinates>, Error> {
     // MySQL 8.4 has another word for it.
     let found: Result<Option<Row>, _> = conn.query_first("show master status").await;
     let row = match found {
         Err(Error::Server(refused)) if refused.code == 1064 => conn.query_first("show binary log status").await?,
         found => found?,
     };
-    let place = |row: &Row| Some(Place { file: row.get(0)?, pos: row.get(1)?, gtid: String::new() });
+    let place = |row: &Row| Some(BinlogCoordinates { file: row.get(0)?, pos: row.get(1)?, gtid: String::new() });
     Ok(row.as_ref().and_then(place))
 }
