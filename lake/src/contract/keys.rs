@@ -1,12 +1,13 @@
 //! Sets of keys, for what must be unique and for what must be there elsewhere.
 //!
 //! A key is kept as a fingerprint of 128 bits, whatever its columns are: that two different ones of a billion are taken for
-//! the same is less likely than a broken memory bit. Numbers and texts are compared by what they say, not by their width.
+//! the same is less likely than a broken memory bit. A single whole number is its own fingerprint. Numbers and texts are
+//! compared by what they say, not by their width.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, Int64Type, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
 use std::collections::HashSet;
@@ -14,6 +15,11 @@ use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
 
 /// A set of more would take more than a quarter of a gigabyte, and twice that while it grows.
 pub(super) const MOST_KEYS: usize = 14_000_000;
+
+/// Odd, so that no two numbers have the same product; and neighbours, as keys mostly are, have products far apart.
+const SCATTER: u64 = 0x9e37_79b9_7f4a_7c15;
+/// No number's fingerprint.
+const NO_NUMBER: u128 = 1 << 64;
 
 /// The keys of a table, or those that were seen so far.
 #[derive(Debug, Clone)]
@@ -89,6 +95,9 @@ impl KeySet {
         }
         let alike = columns.iter().zip(&self.types).map(|(column, of)| cast(column, of));
         let alike = alike.collect::<Result<Vec<_>, _>>()?;
+        if let [DataType::Int64] = self.types[..] {
+            return Ok(numbers(&columns[0], &alike[0]));
+        }
         let fields = self.types.iter().map(|of| SortField::new(of.clone())).collect();
         let rows = RowConverter::new(fields)?.convert_columns(&alike)?;
         // What cannot be said in the type of the keys is none of them, and not nothing.
@@ -99,6 +108,16 @@ impl KeySet {
         };
         Ok((0..rows.num_rows()).map(print).collect())
     }
+}
+
+/// The fingerprints of whole numbers. `alike` are the same values as `given`, null where they are no whole numbers.
+fn numbers(given: &ArrayRef, alike: &ArrayRef) -> Vec<Option<u128>> {
+    let nulls = given.logical_nulls();
+    let print = |(row, number): (usize, Option<i64>)| {
+        let whole = nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+        whole.then(|| number.map_or(NO_NUMBER, |number| u128::from(number.cast_unsigned().wrapping_mul(SCATTER))))
+    };
+    alike.as_primitive::<Int64Type>().iter().enumerate().map(print).collect()
 }
 
 /// Valid where no column is null.
@@ -166,6 +185,22 @@ mod tests {
         let views: ArrayRef = Arc::new(StringViewArray::from(vec!["a", "x", "c", "d"]));
         let unknown = keys.unknown(&[wide, views]).expect("they can be compared");
         assert_eq!(unknown, BooleanArray::from(vec![false, true, true, false]));
+    }
+
+    #[test]
+    fn a_whole_number_is_found_whatever_its_type_and_what_is_none_is_not() {
+        let ids: ArrayRef = Arc::new(Int64Array::from(vec![Some(0), Some(-1), Some(i64::MAX), Some(i64::MIN), None]));
+        let mut keys = KeySet::for_columns(std::slice::from_ref(&ids));
+        let all = BooleanArray::from(vec![true; 5]);
+        assert_eq!(keys.repeated(std::slice::from_ref(&ids), &all).expect("they are keys").true_count(), 0);
+        assert_eq!(keys.repeated(&[ids], &all).expect("they are keys").true_count(), 4, "a null is no key");
+        let narrow: ArrayRef = Arc::new(Int32Array::from(vec![Some(0), Some(-1), Some(7), None]));
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["0", "-1", "seven", "1e3"]));
+        for column in [narrow, texts] {
+            let unknown = keys.unknown(std::slice::from_ref(&column)).expect("they can be compared");
+            let expected = [false, false, true, column.is_valid(3)];
+            assert_eq!(unknown, BooleanArray::from(expected.to_vec()), "{}", column.data_type());
+        }
     }
 
     #[test]
