@@ -2,6 +2,7 @@
 //! all of them at once.
 
 use crate::boxed;
+use crate::frame::blocking;
 use arrow::array::{Array, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -62,6 +63,30 @@ impl Batches {
             }
         });
         Batches::new(schema, stream)
+    }
+
+    /// What an iterator makes, one item after the other on a thread for what computes, while those before are taken.
+    pub fn made<L>(schema: SchemaRef, mut lots: L) -> Batches
+    where
+        L: Iterator<Item = TaskResult<Vec<RecordBatch>>> + Send + 'static,
+    {
+        Batches::read_ahead(schema, |taker| async move {
+            loop {
+                // Never waits for room there: those that take the batches may need a thread to compute, too.
+                let (back, lot) = blocking(move |_| {
+                    let lot = lots.next();
+                    Ok((lots, lot))
+                })
+                .await?;
+                lots = back;
+                let Some(lot) = lot else { return Ok(()) };
+                for batch in lot? {
+                    if !taker.take(batch).await {
+                        return Ok(());
+                    }
+                }
+            }
+        })
     }
 
     /// All rows as one batch: only where they are known to be few.

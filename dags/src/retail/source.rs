@@ -13,9 +13,6 @@ use orch_lake::frame::conform;
 use orch_lake::source::mysql::{MysqlSource, Server};
 use std::sync::Arc;
 
-/// Batches of the sample that wait to be taken.
-const AHEAD: usize = 2;
-
 #[derive(Debug, Clone)]
 pub enum Source {
     MySql(Server),
@@ -66,7 +63,10 @@ impl Source {
                 let fit = move |batch| conform(&batch?, &wanted).map_err(|error| error.context(of_table(table)));
                 Ok(Batches::new(schema, rows.map(fit)))
             }
-            Source::Sample(sample) => Ok(made(*sample, table, days)),
+            Source::Sample(sample) => {
+                let batches = sample.rows(table, days).map(|batch| Ok(vec![batch?]));
+                Ok(Batches::made(Arc::new(table.arrow()), batches))
+            }
             Source::Changes(lake) => changes::read(lake, table, days).await,
         }
     }
@@ -107,28 +107,6 @@ fn statement(table: &Table, days: Days) -> MysqlSource {
         }
     };
     bounds.into_iter().fold(read.money(), |read, (day, _)| read.param(day.to_string()))
-}
-
-/// Made on a thread of its own: a batch takes longer than others may wait.
-fn made(sample: Sample, table: &'static Table, days: Days) -> Batches {
-    let (send, receive) = tokio::sync::mpsc::channel(AHEAD);
-    let making = tokio::task::spawn_blocking(move || {
-        for batch in sample.rows(table, days) {
-            // Nobody wants more: the task was stopped.
-            if send.blocking_send(batch).is_err() {
-                return;
-            }
-        }
-    });
-    let stream = futures::stream::unfold((receive, Some(making)), |(mut receive, mut making)| async move {
-        if let Some(batch) = receive.recv().await {
-            return Some((batch.map_err(Into::into), (receive, making)));
-        }
-        // The end, or a panic: then what came is not all.
-        let ended = making.take()?.await;
-        ended.err().map(|error| (Err(error.into()), (receive, None)))
-    });
-    Batches::new(Arc::new(table.arrow()), stream)
 }
 
 #[cfg(test)]

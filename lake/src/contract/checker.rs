@@ -29,7 +29,7 @@ pub struct Checked {
 }
 
 /// A lot, sorted, and what was found in it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     pub(super) uri: String,
     pub passed: Vec<RecordBatch>,

@@ -4,7 +4,10 @@
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::csv::ReaderBuilder;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use futures::StreamExt;
+use orch_lake::batches::Batches;
 use orch_lake::contract::{Contract, ContractError, Facts, KeySet, Outliers, Policy, REASON, Report, Stats};
+use orch_sdk::task::TaskResult;
 use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,8 +62,41 @@ fn check(contract: &Contract, facts: &Facts, text: &str, expected: &[&str]) {
     // The same rows one by one: the same findings.
     let cut: Vec<RecordBatch> = (0..all.num_rows()).map(|row| all.slice(row, 1)).collect();
     if !cut.is_empty() {
-        assert_eq!(said(&contract.check(&cut, facts).unwrap()), expected, "row by row: {text}");
+        let row_by_row = contract.check(&cut, facts).unwrap();
+        assert_eq!(said(&row_by_row), expected, "row by row: {text}");
+        assert_eq!(on_the_way(contract, facts, cut), row_by_row, "on their way: {text}");
     }
+}
+
+/// The same report of rows that were checked on their way.
+fn on_the_way(contract: &Contract, facts: &Facts, batches: Vec<RecordBatch>) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let _entered = runtime.enter();
+    let (passing, pending) = contract.clone().check_on_the_way(facts.clone(), batches.into());
+    let taken: Vec<TaskResult<RecordBatch>> = runtime.block_on(StreamExt::collect(passing));
+    let mut report = pending.take().unwrap();
+    let broken = report.ok().err().map(|error| error.to_string());
+    let mut errors = Vec::new();
+    for batch in taken {
+        assert!(errors.is_empty(), "nothing comes after an error");
+        match batch {
+            Ok(batch) => report.passed.push(batch),
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    assert_eq!(errors, Vec::from_iter(broken), "a lot that breaks the contract ends in its error");
+    report
+}
+
+#[tokio::test]
+async fn rows_that_break_off_leave_no_report() {
+    let rows = rows("id:int/1/2");
+    let broken = futures::stream::iter([Ok(rows.clone()), Err(anyhow::anyhow!("the server is gone"))]);
+    let rows = Batches::new(rows.schema(), broken);
+    let (passing, pending) = orders().not_null(["id"]).check_on_the_way(facts(), rows);
+    let taken: Vec<TaskResult<RecordBatch>> = StreamExt::collect(passing).await;
+    let [Ok(_), Err(error)] = &taken[..] else { panic!("{taken:?}") };
+    assert_eq!((error.to_string().as_str(), pending.take().is_none()), ("the server is gone", true));
 }
 
 fn orders() -> Contract {
