@@ -36,17 +36,89 @@ impl Raw {
     }
 }
 
+/// The layer: its dimensions, in the order of `SILVER`, and the facts that follow them there.
+#[derive(Debug)]
+pub struct Silver {
+    pub dimensions: Vec<TableFrame>,
+    pub facts: OrderFacts,
+}
+
+impl Silver {
+    /// # Errors
+    /// A column is missing or has another type.
+    pub fn of(raw: Raw) -> PolarsResult<Silver> {
+        let customers = customer_dim(raw.customers.lazy()).collect()?;
+        let departments = department_dim(raw.departments.lazy()).collect()?;
+        let categories = category_dim(raw.categories.lazy(), departments.clone().lazy()).collect()?;
+        let products = product_dim(raw.products.lazy(), categories.clone().lazy()).collect()?;
+        let facts = OrderFacts {
+            items: by_key(raw.order_items)?,
+            orders: raw.orders,
+            dimensions: [&customers, &products, &categories].map(DataFrame::clone),
+            next: 0,
+        };
+        let frames = [customers, departments, categories, products];
+        let dimensions = SILVER.iter().zip(frames).map(|(table, frame)| TableFrame { table, frame }).collect();
+        Ok(Silver { dimensions, facts })
+    }
+}
+
 /// All tables of the layer, in the order of `SILVER`.
+///
+/// # Errors
+/// As [`Silver::of`].
 pub fn silver(raw: &Raw) -> PolarsResult<Vec<TableFrame>> {
-    let [items, orders] = [&raw.order_items, &raw.orders].map(|frame| frame.clone().lazy());
-    let customers = customer_dim(raw.customers.clone().lazy()).collect()?;
-    let departments = department_dim(raw.departments.clone().lazy()).collect()?;
-    let categories = category_dim(raw.categories.clone().lazy(), departments.clone().lazy()).collect()?;
-    let products = product_dim(raw.products.clone().lazy(), categories.clone().lazy()).collect()?;
-    let dimensions = [&customers, &products, &categories].map(|frame| frame.clone().lazy());
-    let facts = orders_fact(items, orders, dimensions).collect()?;
-    let frames = [customers, departments, categories, products, facts];
-    Ok(SILVER.iter().zip(frames).map(|(table, frame)| TableFrame { table, frame }).collect())
+    let Silver { mut dimensions, facts } = Silver::of(raw.clone())?;
+    let frame = facts.reduce(|all, lot| all?.vstack(&lot?)).expect("the facts have a lot");
+    dimensions.push(TableFrame { table: &SILVER[dimensions.len()], frame: frame? });
+    Ok(dimensions)
+}
+
+/// Items that become facts at once. A fact is three times as wide as its item.
+const LOT: usize = 1 << 17;
+
+/// The facts by their key, in lots. There is always one, if only with the columns.
+#[derive(Debug)]
+pub struct OrderFacts {
+    /// By their key.
+    items: DataFrame,
+    orders: DataFrame,
+    /// Customers, products, categories.
+    dimensions: [DataFrame; 3],
+    /// The first item of the next lot.
+    next: usize,
+}
+
+impl Iterator for OrderFacts {
+    type Item = PolarsResult<DataFrame>;
+
+    fn next(&mut self) -> Option<PolarsResult<DataFrame>> {
+        let begin = self.next;
+        self.next = begin + LOT;
+        let is_over = begin > 0 && begin >= self.items.height();
+        (!is_over).then(|| self.lot(self.items.slice(i64::try_from(begin).unwrap_or(i64::MAX), LOT)))
+    }
+}
+
+impl OrderFacts {
+    fn lot(&self, items: DataFrame) -> PolarsResult<DataFrame> {
+        // Items that were sold together have neighbouring numbers, as their orders have: the rest need not be joined.
+        let ids = items.column("order_item_order_id")?.i32()?;
+        let orders = match ids.min().zip(ids.max()) {
+            Some((first, last)) => {
+                let id = || col("order_id");
+                self.orders.clone().lazy().filter(id().gt_eq(lit(first)).and(id().lt_eq(lit(last))))
+            }
+            None => self.orders.clear().lazy(),
+        };
+        orders_fact(items.lazy(), orders, self.dimensions.each_ref().map(|frame| frame.clone().lazy())).collect()
+    }
+}
+
+/// As the source mostly gives them already.
+fn by_key(items: DataFrame) -> PolarsResult<DataFrame> {
+    let is_in_order = items.column("order_item_id")?.i32()?.iter().is_sorted();
+    if is_in_order { Ok(items) } else { items.sort(["order_item_id"], SortMultipleOptions::default()) }
 }
 
 /// The password stays behind; names lose the blanks around them.

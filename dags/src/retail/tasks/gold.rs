@@ -10,6 +10,7 @@ use arrow::array::RecordBatch;
 use orch::prelude::*;
 use orch_lake::frame::{blocking, from_batches};
 use polars::prelude::DataFrame;
+use std::iter::once;
 
 /// Makes all gold tables of silver as it is now, and publishes them in one commit.
 ///
@@ -33,7 +34,7 @@ pub async fn generate_gold_tables(ctx: Ctx) -> TaskResult<Published> {
     });
     let mut layer = Layer::new(&ctx, &place, GOLD_BUCKET, Vec::new()).await?;
     for one in made.await? {
-        layer.add(one, &[]).await?;
+        layer.add(one.table, once(Ok(one.frame)), |change| change).await?;
     }
     let published = layer.publish()?;
     for (table, rows) in &published.tables {

@@ -1,5 +1,6 @@
 //! Publishing tables of a layer: all of them in the one transaction that records the success of the task, or none.
 
+use super::twice::twice;
 use super::{NAMESPACE, table_uri};
 use crate::place::Lakehouse;
 use crate::retail::contracts::contract;
@@ -7,15 +8,17 @@ use crate::retail::days::Days;
 use crate::retail::schema::Table;
 use crate::retail::silver::TableFrame;
 use arrow::array::RecordBatch;
+use futures::StreamExt as _;
 use iceberg::spec::Transform;
 use orch::prelude::*;
-use orch_lake::batches::Batches;
+use orch_lake::batches::{BATCH_ROWS, Batches};
 use orch_lake::bucket::Bucket;
-use orch_lake::contract::{Facts, KeySet, Report, quarantine_of};
+use orch_lake::contract::{Facts, KeySet, quarantine_of};
 use orch_lake::format::csv::{self, Csv};
-use orch_lake::frame::{blocking, conform, to_batches};
+use orch_lake::frame::{batches_of, conform, to_batches};
 use orch_lake::table::CommitStep;
 use orch_lake::{Change, Filter, TableDef, TableName};
+use polars::prelude::DataFrame;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -59,31 +62,49 @@ impl<'a> Layer<'a> {
         })
     }
 
-    /// Holds the rows to the contract of their table and writes their files. Nobody sees them before [`Layer::publish`].
-    pub(super) async fn add(&mut self, made: TableFrame, properties: &[(&str, String)]) -> TaskResult<()> {
-        let TableFrame { table, frame } = made;
+    /// What is added later may refer to the rows of this table.
+    pub(super) fn refer_to(&mut self, made: &TableFrame) -> TaskResult<()> {
+        if let Some(key) = made.table.required_key() {
+            let (_, keys) = batches_of(made.frame.select(key.iter().copied())?)?;
+            self.facts = self.facts.clone().keys(made.table.name, KeySet::of(&keys, key)?);
+        }
+        Ok(())
+    }
+
+    /// Holds the rows, which come in lots, to the contract of their table and writes their files. Nobody sees them before
+    /// [`Layer::publish`].
+    pub(super) async fn add(
+        &mut self,
+        table: &'static Table,
+        lots: impl Iterator<Item = TaskResult<DataFrame>> + Send + 'static,
+        finish: impl FnOnce(Change) -> Change,
+    ) -> TaskResult<()> {
         // Whether a value may be missing is for the contract to say.
         let (schema, or_null) = (Arc::new(table.arrow()), Arc::new(table.arrow_or_null()));
-        let batches = blocking(move |_| to_batches(frame, &or_null)).await?;
-        let mut report = self.checked(table, &batches)?;
-        report.passed = report.passed.iter().map(|batch| conform(batch, &schema)).collect::<TaskResult<_>>()?;
-        let rows = report.rows_passed() as u64;
-        // What comes after may refer to it.
-        if let Some(key) = table.required_key() {
-            let keys = KeySet::of(&report.passed, key)?;
-            self.facts = self.facts.clone().keys(table.name, keys);
-        }
-        let (object, rows_of) = (self.object(table), Batches::of(schema, report.passed.clone()));
+        let wanted = or_null.clone();
+        let rows = Batches::made(or_null, lots.map(move |lot| Ok(in_batches(&to_batches(lot?, &wanted)?))));
+        let (passing, pending) = contract(table).check_on_the_way(self.facts.clone(), rows);
+        let wanted = schema.clone();
+        let passing = Batches::new(schema, passing.map(move |batch| conform(&batch?, &wanted)));
         // Side by side: each keeps a processor busy.
-        let written = csv::write(&self.bucket, &object, rows_of, Csv::default());
-        let replaced = self.replacing(table, report.passed, properties);
-        let (_, change) = tokio::try_join!(written, replaced)?;
-        self.changes.push(change);
-        if !report.quarantined.is_empty() || self.has_quarantine(table).await? {
-            self.put_aside(table, report.quarantined).await?;
+        let written = twice(
+            passing.told_from(self.ctx, self.published.values().sum(), 0),
+            async |rows| csv::write(&self.bucket, &self.object(table), rows, Csv::default()).await,
+            async |rows| self.replacing(table, rows).await,
+        )
+        .await;
+        let report = pending.take();
+        if let Some(report) = &report {
+            self.ctx.commit(report.trail(self.ctx))?;
+            report.ok().map_err(|broken| fatal(broken.to_string()))?;
         }
-        self.published.insert(table.name.into(), rows);
-        self.ctx.progress(self.published.values().sum(), 0);
+        let (csv, change) = written?;
+        self.changes.push(finish(change));
+        let quarantined = report.map(|report| report.quarantined).unwrap_or_default();
+        if !quarantined.is_empty() || self.has_quarantine(table).await? {
+            self.put_aside(table, quarantined).await?;
+        }
+        self.published.insert(table.name.into(), csv.rows);
         Ok(())
     }
 
@@ -97,19 +118,10 @@ impl<'a> Layer<'a> {
         Ok(Published { tables: self.published })
     }
 
-    fn checked(&self, table: &Table, batches: &[RecordBatch]) -> TaskResult<Report> {
-        let report = contract(table).check(batches, &self.facts)?;
-        self.ctx.commit(report.trail(self.ctx))?;
-        report.ok().map_err(|broken| fatal(broken.to_string()))?;
-        Ok(report)
-    }
-
-    async fn replacing(&self, table: &Table, rows: Vec<RecordBatch>, more: &[(&str, String)]) -> TaskResult<Change> {
+    async fn replacing(&self, table: &Table, rows: Batches) -> TaskResult<Change> {
         let definition = TableDef::of(&table.arrow())?;
         let now = self.place.lake.ensure(&table_name(table.name)?, &self.definition(table, definition)).await?;
-        let rows = Batches::of(Arc::new(table.arrow()), rows);
-        let change = now.overwrite(self.replaced(table), rows).await?.by(self.ctx);
-        Ok(more.iter().fold(change, |change, (key, value)| change.property(*key, value)))
+        Ok(now.overwrite(self.replaced(table), rows).await?.by(self.ctx))
     }
 
     /// Of the same days as the rows that went in: a run again finds them here, or mended.
@@ -163,4 +175,13 @@ impl<'a> Layer<'a> {
         };
         self.days.iter().map(window).reduce(Filter::or).unwrap_or(Filter::All)
     }
+}
+
+/// In pieces, so that a few of them at once are some megabytes.
+fn in_batches(lot: &[RecordBatch]) -> Vec<RecordBatch> {
+    let pieces = lot.iter().flat_map(|batch| {
+        let starts = (0..batch.num_rows().max(1)).step_by(BATCH_ROWS);
+        starts.map(|start| batch.slice(start, BATCH_ROWS.min(batch.num_rows() - start)))
+    });
+    pieces.collect()
 }

@@ -7,18 +7,22 @@ use crate::retail::contracts::order_items;
 use crate::retail::days::Days;
 use crate::retail::extract::{Extract, Extracts, known_until as advanced, last_words};
 use crate::retail::schema::{self, RAW, SILVER};
-use crate::retail::silver::{Raw, TableFrame, silver};
+use crate::retail::silver::{OrderFacts, Raw, Silver, TableFrame};
 use chrono::NaiveDate;
 use orch::prelude::*;
+use orch_lake::Change;
 use orch_lake::bucket::Bucket;
 use orch_lake::contract::{Facts, KeySet};
 use orch_lake::format::parquet::frame_of;
 use orch_lake::frame::{batches_of, blocking};
 use polars::prelude::*;
 use std::collections::HashMap;
+use std::iter::once;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The last day up to which all orders are known, in the snapshots of `orders_fact`.
 const KNOWN_UNTIL: &str = "retail.known-until";
+const FACTS: &str = "orders_fact";
 
 /// Makes the silver layer of what the ingests of this run extracted, and publishes its five tables in one commit.
 ///
@@ -47,7 +51,7 @@ pub async fn transform_newest(ctx: Ctx) -> TaskResult<Published> {
 
 /// The last day up to which all orders are in the lake; `None` while nothing is.
 pub(super) async fn known_until(place: &Lakehouse) -> TaskResult<Option<NaiveDate>> {
-    let Some(table) = place.lake.find(&table_name("orders_fact")?).await? else { return Ok(None) };
+    let Some(table) = place.lake.find(&table_name(FACTS)?).await? else { return Ok(None) };
     let metadata = table.metadata();
     let mut snapshot = metadata.current_snapshot();
     // Snapshots of others (compaction) say nothing of it.
@@ -74,19 +78,27 @@ async fn publish(ctx: &Ctx, extracts: Vec<Extracts>) -> TaskResult<Published> {
     let last = extracts.last().map(Extracts::rows).unwrap_or_default();
     ctx.info(format!("{last} rows in the newest of {} extracts", extracts.len()));
 
-    let windows = days.clone();
-    let made = blocking(move |_| transform(&parts, &windows)).await?;
-    let newest = newest_day(&made)?;
-    let mut known = known_until(&place).await?;
-    for days in &days {
-        known = advanced(known, *days, newest);
+    let (made, windows) = (blocking(move |_| all(parts)).await?, days.clone());
+    let known = known_until(&place).await?;
+    let mut layer = Layer::new(ctx, &place, SILVER_BUCKET, days.clone()).await?;
+    for one in made.dimensions {
+        layer.refer_to(&one)?;
+        layer.add(one.table, once(Ok(one.frame)), |change| change).await?;
     }
-    let mut layer = Layer::new(ctx, &place, SILVER_BUCKET, days).await?;
-    for one in made {
-        let is_fact = one.table.by_month.is_some();
-        let property = known.filter(|_| is_fact).map(|day| (KNOWN_UNTIL, day.to_string()));
-        layer.add(one, property.as_slice()).await?;
-    }
+    let newest = Arc::new(Mutex::new(None));
+    let seen = newest.clone();
+    let facts = made.facts.into_iter().enumerate().flat_map(move |(number, facts)| {
+        let windows = windows.clone();
+        facts.map(move |lot| its_days(lot?, &windows, number))
+    });
+    let facts = facts.inspect(move |lot| see_newest(lot.as_ref().ok(), &seen));
+    let table = schema::lake(FACTS).ok_or_else(|| fatal(format!("the lake has no table `{FACTS}` of retail")))?;
+    let with_known_day = |change: Change| {
+        let newest = *newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = days.iter().fold(known, |known, days| advanced(known, *days, newest));
+        known.into_iter().fold(change, |change, day| change.property(KNOWN_UNTIL, day.to_string()))
+    };
+    layer.add(table, facts, with_known_day).await?;
     let published = layer.publish()?;
     for table in &RAW {
         let of = SILVER.iter().filter(|silver| sources(silver.name).contains(&table.name));
@@ -152,37 +164,39 @@ fn fitting(frame: DataFrame, table: &schema::Table, location: &str) -> TaskResul
     Ok(frame)
 }
 
-/// The layer: dimensions as the newest extract has them, and of each day the facts of the last extract that holds it.
-fn transform(parts: &[Raw], days: &[Days]) -> TaskResult<Vec<TableFrame>> {
-    let mut layer = Vec::new();
-    let mut facts: Vec<DataFrame> = Vec::new();
-    for (number, raw) in parts.iter().enumerate() {
-        layer = silver(raw)?;
-        let made = layer.pop().ok_or_else(|| fatal("the silver layer has no facts"))?;
-        let frame = made.frame;
-        facts.push(if parts.len() == 1 && days[0].is_all() { frame } else { its_days(&frame, days, number)? });
-        layer.push(TableFrame { table: made.table, frame: DataFrame::empty() });
+/// The layer of several extracts.
+struct Layers {
+    /// As the newest extract has them.
+    dimensions: Vec<TableFrame>,
+    /// Of each extract, oldest first.
+    facts: Vec<OrderFacts>,
+}
+
+fn all(extracts: Vec<Raw>) -> TaskResult<Layers> {
+    let mut layers = Layers { dimensions: Vec::new(), facts: Vec::new() };
+    for raw in extracts {
+        let Silver { dimensions, facts } = Silver::of(raw)?;
+        layers.dimensions = dimensions;
+        layers.facts.push(facts);
     }
-    let mut all = facts.remove(0);
-    for more in &facts {
-        all.vstack_mut(more)?;
-    }
-    if let Some(made) = layer.last_mut() {
-        made.frame = all;
-    }
-    Ok(layer)
+    Ok(layers)
 }
 
 /// The facts of the days about which this extract has the last word.
-fn its_days(facts: &DataFrame, days: &[Days], number: usize) -> TaskResult<DataFrame> {
+fn its_days(facts: DataFrame, days: &[Days], number: usize) -> TaskResult<DataFrame> {
+    if days.len() == 1 && days[0].is_all() {
+        return Ok(facts);
+    }
     let dates = facts.column("order_date")?.cast(&DataType::Date)?;
     let kept: BooleanChunked =
         dates.date()?.as_date_iter().map(|day| day.is_some_and(|day| last_words(days, number, day))).collect();
     Ok(facts.filter(&kept)?)
 }
 
-fn newest_day(made: &[TableFrame]) -> TaskResult<Option<NaiveDate>> {
-    let Some(facts) = made.last() else { return Ok(None) };
-    let dates = facts.frame.column("order_date")?.cast(&DataType::Date)?;
-    Ok(dates.date()?.as_date_iter().flatten().max())
+/// Remembers the newest day of a lot of facts, if it is the newest so far.
+fn see_newest(facts: Option<&DataFrame>, newest: &Mutex<Option<NaiveDate>>) {
+    let dates = facts.and_then(|facts| facts.column("order_date").ok()?.cast(&DataType::Date).ok());
+    let day = dates.and_then(|dates| dates.date().ok()?.as_date_iter().flatten().max());
+    let mut newest = newest.lock().unwrap_or_else(PoisonError::into_inner);
+    *newest = day.max(*newest);
 }
