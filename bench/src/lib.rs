@@ -10,7 +10,7 @@ pub mod measure;
 
 use std::process::ExitCode;
 
-pub use measure::{Bench, Figure, Group, Still, Suite, pause, percentile, process, server, stand_still, targets};
+pub use measure::{Bench, Figure, Group, IdleUsage, Suite, pause, percentile, process, server, stand_still, targets};
 
 /// The engine's rows.
 pub const ENGINE: Suite = Suite {

@@ -24,7 +24,7 @@ mod throughput;
 mod ticks;
 mod topic;
 
-pub use idle::{Still, stand_still};
+pub use idle::{IdleUsage, stand_still};
 pub use stats::percentile;
 
 use std::collections::BTreeMap;
@@ -169,7 +169,7 @@ impl Bench {
 
 pub(crate) fn main(suite: &Suite) -> ExitCode {
     let options = Options::parse_from(std::env::args_os().skip(1));
-    match run(suite, &options) {
+    match run_suite(suite, &options) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -180,7 +180,7 @@ pub(crate) fn main(suite: &Suite) -> ExitCode {
 }
 
 /// Whether everything that was asked for was measured and keeps its promise.
-fn run(suite: &Suite, options: &Options) -> Result<bool> {
+fn run_suite(suite: &Suite, options: &Options) -> Result<bool> {
     let wanted = wanted(suite, &options.rows)?;
     pause::listen()?;
     let data = DataDir::new(options.data_root.as_deref())?;

@@ -48,5 +48,5 @@ pub fn command_line() -> clap::Command {
 
 /// Does what the command line says. The only function a binary needs.
 pub fn main(bundle: BundleSource) -> ExitCode {
-    app::run::<App>(bundle)
+    app::run_binary::<App>(bundle)
 }

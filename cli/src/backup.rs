@@ -57,7 +57,7 @@ impl Copier {
         command.args(["--format=custom", "--no-owner", "--no-privileges"]);
         command.args(SCHEMAS.map(|schema| format!("--schema={schema}")));
         command.args(more.iter().map(|schema| format!("--schema={}", exactly(schema)))).stdout(out);
-        let done = match run(&mut command).await {
+        let done = match run_program(&mut command).await {
             Ok(_) => file.sync_all().and_then(|()| std::fs::rename(&unfinished, path)).map_err(failed()),
             Err(failure) => Err(failure),
         };
@@ -74,7 +74,7 @@ impl Copier {
     pub(crate) async fn label(&self, path: &Path) -> Result<Label, Failure> {
         let mut command = self.command("pg_restore")?;
         command.args(["--data-only", "--table=schema_guard", "--file=-"]).arg(path).stdout(Stdio::piped());
-        let said = run(&mut command).await?;
+        let said = run_program(&mut command).await?;
         label(&said).ok_or_else(|| {
             Failure::new(format!("`{}` is no backup of orch", path.display())).hint("`orch db backup FILE` writes one")
         })
@@ -90,7 +90,7 @@ impl Copier {
     async fn list(&self, path: &Path) -> Result<String, Failure> {
         let mut list = self.command("pg_restore")?;
         list.arg("--list").arg(path).stdout(Stdio::piped());
-        run(&mut list).await
+        run_program(&mut list).await
     }
 
     /// All of it or nothing. The schema `public` has to be there and empty.
@@ -102,7 +102,7 @@ impl Copier {
         let mut command = self.command("pg_restore")?;
         command.args(["--no-owner", "--no-privileges", "--single-transaction", "--exit-on-error", "--use-list"]);
         command.arg(file.path()).arg(format!("--dbname={}", self.database())).arg(path).stdout(Stdio::null());
-        run(&mut command).await.map(drop)
+        run_program(&mut command).await.map(drop)
     }
 
     fn database(&self) -> &str {
@@ -155,7 +155,7 @@ fn label(said: &str) -> Option<Label> {
 }
 
 /// What it wrote to standard output; what it said is the failure.
-async fn run(command: &mut Command) -> Result<String, Failure> {
+async fn run_program(command: &mut Command) -> Result<String, Failure> {
     let program = command.as_std().get_program().to_string_lossy().into_owned();
     let child = command.stderr(Stdio::piped()).spawn().map_err(Failure::io(format!("cannot run `{program}`")))?;
     let ended = child.wait_with_output().await.map_err(Failure::io(format!("cannot wait for `{program}`")))?;

@@ -22,7 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(300);
 const COPIES: &str = "dev";
 
 /// Builds and runs the project until `stop`; then its workers end, too.
-pub(crate) async fn run(project: Project, place: Place, stop: CancellationToken) -> Result<(), Failure> {
+pub(crate) async fn run_project(project: Project, place: Place, stop: CancellationToken) -> Result<(), Failure> {
     let mut staff = Staff::new(project.name.clone(), place).with_copies(COPIES)?;
     let mut watch = Watch::default();
     while !stop.is_cancelled() {

@@ -60,7 +60,7 @@ enum Workforce {
 }
 
 /// The whole life of a standalone.
-pub(crate) fn run(cx: &Cx, config: &Config, web: Web, work: Work) -> Outcome {
+pub(crate) fn run_standalone(cx: &Cx, config: &Config, web: Web, work: Work) -> Outcome {
     logging::start(config)?;
     let phases = Phases { began: cx.began };
     let listener = match web {
@@ -184,7 +184,7 @@ async fn serve(
     match workforce {
         Workforce::Project(project, variables) => {
             let place = Place { sockets, ..Place::new(config, variables, url, folder) };
-            parts.add(dev::run(project.clone(), place, parts.stop_token()));
+            parts.add(dev::run_project(project.clone(), place, parts.stop_token()));
         }
         Workforce::Worker(_, _, variables) => {
             if let Some(beside) = Beside::of(config) {
@@ -200,7 +200,7 @@ async fn serve(
             }
         }
     }
-    let outcome = parts.run(&mut signals).await;
+    let outcome = parts.run_until_ended(&mut signals).await;
     phases.tell("it is down");
     outcome
 }

@@ -5,7 +5,7 @@ use orch::{LogLevel, MemoryHost, RunFacts, ShellOutput, TaskError, TryFacts};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-async fn run(command: &str) -> Result<ShellOutput, TaskError> {
+async fn run_command(command: &str) -> Result<ShellOutput, TaskError> {
     shell(command).run_alone(Ctx::test()).await
 }
 
@@ -22,20 +22,20 @@ async fn the_last_line_is_the_output_and_all_lines_are_logged() {
 
 #[tokio::test]
 async fn the_exit_code_decides() {
-    let failed = run("exit 3").await.expect_err("it failed");
+    let failed = run_command("exit 3").await.expect_err("it failed");
     assert_eq!(failed, TaskError::retryable("exit code 3, without any output"));
-    assert!(matches!(run("exit 99").await, Err(TaskError::Skipped { .. })));
-    assert!(matches!(run("no_such_program_anywhere").await, Err(TaskError::Retryable { .. })));
-    assert!(matches!(run("kill -9 $$").await, Err(TaskError::Retryable { .. })));
+    assert!(matches!(run_command("exit 99").await, Err(TaskError::Skipped { .. })));
+    assert!(matches!(run_command("no_such_program_anywhere").await, Err(TaskError::Retryable { .. })));
+    assert!(matches!(run_command("kill -9 $$").await, Err(TaskError::Retryable { .. })));
 }
 
 #[tokio::test]
 async fn a_failure_says_what_the_command_wrote_last_and_never_its_text() {
-    let failed = run("echo starting; echo 'mount: no such disk' >&2; exit 32").await.expect_err("it failed");
+    let failed = run_command("echo starting; echo 'mount: no such disk' >&2; exit 32").await.expect_err("it failed");
     assert_eq!(failed.to_string(), "exit code 32: mount: no such disk");
-    let quiet = run("echo '2 of 7 checks failed'; exit 1").await.expect_err("it failed");
+    let quiet = run_command("echo '2 of 7 checks failed'; exit 1").await.expect_err("it failed");
     assert_eq!(quiet.to_string(), "exit code 1, nothing on stderr; the end of its output: 2 of 7 checks failed");
-    let killed = run("echo 'out of memory' >&2; kill -9 $$").await.expect_err("it failed");
+    let killed = run_command("echo 'out of memory' >&2; kill -9 $$").await.expect_err("it failed");
     assert!(killed.to_string().ends_with("(SIGKILL): out of memory"), "{killed}");
 }
 
@@ -58,7 +58,7 @@ async fn a_line_without_end_is_cut_and_not_kept_in_memory() {
 
 #[tokio::test]
 async fn what_is_left_in_the_background_does_not_hold_the_task() {
-    let done = tokio::time::timeout(Duration::from_secs(20), run("sleep 60 & echo $!")).await;
+    let done = tokio::time::timeout(Duration::from_secs(20), run_command("sleep 60 & echo $!")).await;
     let child = done.expect("the task ended").expect("and well").last_line;
     assert!(std::process::Command::new("kill").arg(&child).status().is_ok_and(|s| s.success()), "it runs on");
 }

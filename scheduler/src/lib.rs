@@ -61,7 +61,7 @@ pub struct Scheduler;
 impl Scheduler {
     /// Runs until `stop`. The database may come and go meanwhile. An error means that the process should end.
     #[boxed]
-    pub async fn run(
+    pub async fn run_loops(
         config: SchedulerConfig,
         cold: PgPool,
         hints: Hints,
@@ -74,7 +74,7 @@ impl Scheduler {
         let _end = stop.clone().drop_guard();
         let shared = Shared { config: config.clone(), cold, hints, board: board.clone(), stop: stop.clone() };
         let mut loops: JoinSet<&'static str> = JoinSet::new();
-        loops.spawn(lookout::run(shared.clone()));
+        loops.spawn(lookout::run_lookout(shared.clone()));
         loops.spawn(drive(runs::Runs::default(), shared.clone()));
         loops.spawn(assets::listen(shared.clone()));
         loops.spawn(drive(assets::Assets::default(), shared.clone()));
@@ -82,7 +82,7 @@ impl Scheduler {
         loops.spawn(drive(admit::Admit::default(), shared.clone()));
         loops.spawn(drive(deadlines::Deadlines::default(), shared.clone()));
         loops.spawn(drive(mend::Mend::default(), shared.clone()));
-        loops.spawn(retire::run(shared.clone()));
+        loops.spawn(retire::run_retire_loop(shared.clone()));
         loops.spawn(drive(upkeep::Upkeep::default(), shared));
         let result = tokio::select! {
             stuck = board.watch(config.stuck_after) => Err(stuck),

@@ -19,7 +19,7 @@ pub(crate) const WHILE_PARKED: Duration = Duration::from_secs(1);
 /// What is due in a moment is looked at when it is surely due.
 const SLACK: Duration = Duration::from_millis(1);
 
-pub(crate) async fn run(shared: Shared) -> &'static str {
+pub(crate) async fn run_lookout(shared: Shared) -> &'static str {
     let mut lookout = Lookout { process: None, pauses: PauseDetector::default(), paused: false, slept: Duration::ZERO };
     let mut link = Link::new("lookout");
     let mut upkeep_at = Instant::now();

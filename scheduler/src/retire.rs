@@ -14,7 +14,7 @@ const MOST_NAMED: usize = 20;
 const FIRST_PAUSE: Duration = Duration::from_mins(1);
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
-pub(crate) async fn run(shared: Shared) -> &'static str {
+pub(crate) async fn run_retire_loop(shared: Shared) -> &'static str {
     loop {
         tokio::select! {
             () = shared.stop.cancelled() => return "retire",

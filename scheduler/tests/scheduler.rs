@@ -53,7 +53,7 @@ impl House {
         };
         for _ in 0..schedulers {
             let cold = connect::cold(&self.database.url(), "orch scheduler", 4).expect("the URL is right");
-            self.schedulers.spawn(Scheduler::run(config.clone(), cold, self.hints.clone(), self.stop.clone()));
+            self.schedulers.spawn(Scheduler::run_loops(config.clone(), cold, self.hints.clone(), self.stop.clone()));
         }
     }
 

@@ -45,7 +45,7 @@ async fn two_hundred_schedules_that_fire_together_have_their_runs_before_the_nex
     let config = SchedulerConfig::new(database.url());
     let cold = connect::cold(&database.url(), "orch scheduler", 4).expect("the URL is right");
     let mut schedulers = JoinSet::new();
-    schedulers.spawn(Scheduler::run(config, cold, Hints::new(), stop.clone()));
+    schedulers.spawn(Scheduler::run_loops(config, cold, Hints::new(), stop.clone()));
 
     // The tick before the start is due at once, so it does not count.
     let since: DateTime<Utc> = sqlx::query_scalar("select now()").fetch_one(&mut db).await.expect("a time");

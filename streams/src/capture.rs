@@ -11,7 +11,7 @@ mod run;
 mod source;
 
 pub(crate) use publish::Target;
-pub(crate) use run::run;
+pub(crate) use run::run_capture;
 
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
@@ -37,7 +37,7 @@ const MOST_PARTITIONS: i16 = 64;
 pub struct Capture {
     pub(crate) connection: String,
     pub(crate) tables: Vec<String>,
-    kind: Kind,
+    kind: CaptureDatabase,
     prefix: Option<String>,
     partitions: i16,
     /// Of tables that have another number.
@@ -48,7 +48,7 @@ pub struct Capture {
 
 /// Which database it is, and what only its kind has.
 #[derive(Clone)]
-enum Kind {
+enum CaptureDatabase {
     Postgres {
         slot: Option<String>,
         publication: Option<String>,
@@ -65,7 +65,7 @@ type Prepare = dyn Fn(Connection) -> BoxFuture<'static, TaskResult<()>> + Send +
 impl Capture {
     /// The database of a connection. Its server has `wal_level = logical`, and its account the attribute REPLICATION.
     pub fn postgres(connection: impl Into<String>) -> Capture {
-        Capture::of(connection.into(), Kind::Postgres { slot: None, publication: None })
+        Capture::of(connection.into(), CaptureDatabase::Postgres { slot: None, publication: None })
     }
 
     /// The server of a connection, MySQL or MariaDB. It writes a binlog of rows, and its account has REPLICATION SLAVE.
@@ -75,10 +75,10 @@ impl Capture {
     /// Stream::new("shop").capture(Capture::mysql("shop_db").tables(["retail_db.orders", "retail_db.customers"]).topics("shop"));
     /// ```
     pub fn mysql(connection: impl Into<String>) -> Capture {
-        Capture::of(connection.into(), Kind::MySql { server_id: None, left_out: BTreeMap::new() })
+        Capture::of(connection.into(), CaptureDatabase::MySql { server_id: None, left_out: BTreeMap::new() })
     }
 
-    fn of(connection: String, kind: Kind) -> Capture {
+    fn of(connection: String, kind: CaptureDatabase) -> Capture {
         Capture {
             connection,
             tables: Vec::new(),
@@ -101,7 +101,7 @@ impl Capture {
 
     /// Of Postgres: the slot by which the server keeps its log for this stream, `orch_` and the name of the stream otherwise.
     pub fn slot(mut self, name: impl Into<String>) -> Capture {
-        if let Kind::Postgres { slot, .. } = &mut self.kind {
+        if let CaptureDatabase::Postgres { slot, .. } = &mut self.kind {
             *slot = Some(name.into());
         }
         self
@@ -109,7 +109,7 @@ impl Capture {
 
     /// Of Postgres: the publication of the tables, the name of the slot otherwise. It is created when it is missing and the account may.
     pub fn publication(mut self, name: impl Into<String>) -> Capture {
-        if let Kind::Postgres { publication, .. } = &mut self.kind {
+        if let CaptureDatabase::Postgres { publication, .. } = &mut self.kind {
             *publication = Some(name.into());
         }
         self
@@ -117,7 +117,7 @@ impl Capture {
 
     /// Of MySQL: the number by which the server knows its readers. No other reader or replica may have it. Made of the stream otherwise.
     pub fn server_id(mut self, number: u32) -> Capture {
-        if let Kind::MySql { server_id, .. } = &mut self.kind {
+        if let CaptureDatabase::MySql { server_id, .. } = &mut self.kind {
             *server_id = Some(number);
         }
         self
@@ -126,7 +126,7 @@ impl Capture {
     /// Of MySQL: columns of a table that are in no record, such as passwords. In Postgres the publication says that.
     pub fn leave_out<C: Into<String>>(mut self, table: &str, columns: impl IntoIterator<Item = C>) -> Capture {
         let table = self.full(table.into());
-        if let Kind::MySql { left_out, .. } = &mut self.kind {
+        if let CaptureDatabase::MySql { left_out, .. } = &mut self.kind {
             left_out.entry(table).or_default().extend(columns.into_iter().map(Into::into));
         }
         self
@@ -168,7 +168,7 @@ impl Capture {
     }
 
     pub(crate) fn slot_of(&self, stream: &str) -> String {
-        let given = if let Kind::Postgres { slot, .. } = &self.kind { slot.clone() } else { None };
+        let given = if let CaptureDatabase::Postgres { slot, .. } = &self.kind { slot.clone() } else { None };
         given.unwrap_or_else(|| {
             let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
             "orch_".chars().chain(stream.chars().map(plain)).take(LONGEST_NAME).collect()
@@ -176,7 +176,8 @@ impl Capture {
     }
 
     pub(crate) fn publication_of(&self, stream: &str) -> String {
-        let given = if let Kind::Postgres { publication, .. } = &self.kind { publication.clone() } else { None };
+        let given =
+            if let CaptureDatabase::Postgres { publication, .. } = &self.kind { publication.clone() } else { None };
         given.unwrap_or_else(|| self.slot_of(stream))
     }
 
@@ -187,7 +188,7 @@ impl Capture {
 
     /// Made of the stream and of when it was declared first, so that streams of one name in two installations have two numbers.
     pub(crate) fn server_id_of(&self, stream: &str, since: DateTime<Utc>) -> u32 {
-        let given = if let Kind::MySql { server_id, .. } = &self.kind { *server_id } else { None };
+        let given = if let CaptureDatabase::MySql { server_id, .. } = &self.kind { *server_id } else { None };
         given.unwrap_or_else(|| {
             let hash = Sha256::digest(format!("{stream} {}", since.timestamp_micros()));
             let number = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
@@ -198,15 +199,15 @@ impl Capture {
 
     pub(crate) fn left_out_of(&self, table: &str) -> BTreeSet<String> {
         match &self.kind {
-            Kind::MySql { left_out, .. } => left_out.get(table).cloned().unwrap_or_default(),
-            Kind::Postgres { .. } => BTreeSet::new(),
+            CaptureDatabase::MySql { left_out, .. } => left_out.get(table).cloned().unwrap_or_default(),
+            CaptureDatabase::Postgres { .. } => BTreeSet::new(),
         }
     }
 
     fn full(&self, table: String) -> String {
         match self.kind {
-            Kind::Postgres { .. } if !table.contains('.') => format!("public.{table}"),
-            Kind::Postgres { .. } | Kind::MySql { .. } => table,
+            CaptureDatabase::Postgres { .. } if !table.contains('.') => format!("public.{table}"),
+            CaptureDatabase::Postgres { .. } | CaptureDatabase::MySql { .. } => table,
         }
     }
 
@@ -221,10 +222,14 @@ impl Capture {
         many.retain(|many| !(1..=MOST_PARTITIONS).contains(many));
         match () {
             () if self.tables.is_empty() => Some("captures no table: call `.tables(…)`".into()),
-            () if matches!(&self.kind, Kind::MySql { left_out, .. } if left_out.keys().any(|table| !self.tables.contains(table))) => {
+            () if matches!(
+                &self.kind,
+                CaptureDatabase::MySql { left_out, .. } if left_out.keys().any(|table| !self.tables.contains(table))
+            ) =>
+            {
                 Some("leaves out columns of a table that it does not capture".into())
             }
-            () if self.snapshot_by_mirrors && matches!(self.kind, Kind::MySql { .. }) => {
+            () if self.snapshot_by_mirrors && matches!(self.kind, CaptureDatabase::MySql { .. }) => {
                 Some("leaves the snapshot to mirrors, which copy tables of Postgres only".into())
             }
             () if slot.is_empty() || slot.len() > LONGEST_NAME || !slot.chars().all(is_plain) => {
@@ -253,10 +258,10 @@ impl Capture {
             "partitions": self.tables.iter().map(|table| self.partitions_for(table)).collect::<Vec<_>>(),
         });
         let own = match &self.kind {
-            Kind::Postgres { .. } => json!({
+            CaptureDatabase::Postgres { .. } => json!({
                 "captures": "postgres", "slot": self.slot_of(stream), "publication": self.publication_of(stream),
             }),
-            Kind::MySql { server_id, left_out } => {
+            CaptureDatabase::MySql { server_id, left_out } => {
                 let mut own = json!({ "captures": "mysql" });
                 if let Some(number) = server_id {
                     own["server_id"] = json!(number);

@@ -173,7 +173,7 @@ fn of_column(name: &str, why: &str) -> ArrowError {
 
 /// What a record says beside the row.
 #[derive(Debug, Default)]
-struct Told {
+struct ChangeMetadata {
     op: String,
     source_ts_ms: Option<i64>,
     db: Option<String>,
@@ -185,9 +185,9 @@ struct Told {
     old_key: Option<String>,
 }
 
-fn columns_of(told: &[Told]) -> [ArrayRef; 10] {
-    let text = |of: fn(&Told) -> Option<&str>| Arc::new(told.iter().map(of).collect::<StringArray>());
-    let long = |of: fn(&Told) -> Option<i64>| Arc::new(told.iter().map(of).collect::<Int64Array>());
+fn columns_of(told: &[ChangeMetadata]) -> [ArrayRef; 10] {
+    let text = |of: fn(&ChangeMetadata) -> Option<&str>| Arc::new(told.iter().map(of).collect::<StringArray>());
+    let long = |of: fn(&ChangeMetadata) -> Option<i64>| Arc::new(told.iter().map(of).collect::<Int64Array>());
     let at = told.iter().map(|one| one.source_ts_ms?.checked_mul(1_000)).collect::<TimestampMicrosecondArray>();
     [
         text(|one| Some(&one.op)),
@@ -247,7 +247,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn read(&mut self, record: &Record<'_>) -> Result<(Told, Vec<Value>), String> {
+    fn read(&mut self, record: &Record<'_>) -> Result<(ChangeMetadata, Vec<Value>), String> {
         let text = std::str::from_utf8(record.value.unwrap_or_default()).map_err(|error| error.to_string())?;
         let mut envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let (mut text, mut schema) = (text, None);
@@ -282,7 +282,7 @@ impl Reader<'_> {
     }
 
     /// In the order of the columns.
-    fn values(&self, mut row: Row<'_>, told: &mut Told) -> Result<Vec<Value>, String> {
+    fn values(&self, mut row: Row<'_>, told: &mut ChangeMetadata) -> Result<Vec<Value>, String> {
         let wires = self.known.as_ref().map_or(&self.changes.wires, |(_, wires)| wires);
         let mut unavailable = Vec::new();
         let mut values = Vec::with_capacity(wires.len());
@@ -303,7 +303,7 @@ impl Reader<'_> {
     }
 }
 
-fn of_envelope(envelope: Envelope<'_>) -> Result<(Told, Row<'_>), String> {
+fn of_envelope(envelope: Envelope<'_>) -> Result<(ChangeMetadata, Row<'_>), String> {
     let Some(op) = envelope.op else { return Err("it has no `op`".into()) };
     let row = match op.as_ref() {
         "c" | "u" | "r" => envelope.after,
@@ -317,7 +317,7 @@ fn of_envelope(envelope: Envelope<'_>) -> Result<(Told, Row<'_>), String> {
         None if matches!(op.as_ref(), "d" | "t" | MARK) => Row::new(),
         None => return Err("it has no `after`".into()),
     };
-    let mut told = Told { op: op.into_owned(), ..Told::default() };
+    let mut told = ChangeMetadata { op: op.into_owned(), ..ChangeMetadata::default() };
     if let Some(source) = envelope.source {
         let of_binlog = |file: String| format!("{file}:{}:{}", source.pos.unwrap_or(0), source.row.unwrap_or(0));
         told.position = source.sequence.or_else(|| source.file.map(of_binlog));
@@ -328,7 +328,7 @@ fn of_envelope(envelope: Envelope<'_>) -> Result<(Told, Row<'_>), String> {
 }
 
 /// The row itself, with what was done to it beside its columns.
-fn flattened(text: &str) -> Result<(Told, Row<'_>), String> {
+fn flattened(text: &str) -> Result<(ChangeMetadata, Row<'_>), String> {
     let mut row: Row<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let is_deleted = row.get("__deleted").is_some_and(|value| value == "true" || value == true);
     let said = |row: &Row<'_>, name: &str| row.get(name).and_then(|value| value.as_str().map(str::to_owned));
@@ -337,13 +337,13 @@ fn flattened(text: &str) -> Result<(Told, Row<'_>), String> {
         return Err("it has neither `op` nor `__op` or `__deleted`, so it tells no change".into());
     }
     let long = |name: &str| row.get(name).and_then(Value::as_i64);
-    let told = Told {
+    let told = ChangeMetadata {
         op: if is_deleted { "d".into() } else { op.unwrap_or_else(|| "u".into()) },
         source_ts_ms: long(SOURCE_TS_MS),
         lsn: long(LSN),
         db: said(&row, "__db").or_else(|| said(&row, SOURCE_DB)),
         table: said(&row, "__table").or_else(|| said(&row, SOURCE_TABLE)),
-        ..Told::default()
+        ..ChangeMetadata::default()
     };
     row.retain(|name, _| !is_of_change(name));
     Ok((told, row))

@@ -24,7 +24,7 @@ const NO_FOLDER: &str = "name another as `ORCH_STREAMS_FOLDER`";
 const ANOTHER_NAME: &str = "give one of the two another `name`";
 
 /// Runs the streams of a folder until the host stops.
-pub(crate) async fn run(asked: StreamHost, folder: PathBuf, means: Means, ends: LogEnds) -> StoreResult<()> {
+pub(crate) async fn run_folder(asked: StreamHost, folder: PathBuf, means: Means, ends: LogEnds) -> StoreResult<()> {
     let asked = StreamHost { bundle: BUNDLE.into(), ..asked };
     let (changes, mut declared) = watch::channel(Arc::new(Declared::new(Vec::new(), means.clone())));
     let watching = watch_files(asked.clone(), folder, means, changes);

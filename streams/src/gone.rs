@@ -11,20 +11,20 @@ use std::collections::{HashMap, HashSet};
 
 /// A tombstone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Gone {
+pub(crate) struct Tombstone {
     /// The key of the record, which is the value of the key's column.
     key: String,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
 }
 
-impl Gone {
+impl Tombstone {
     /// # Errors
     /// Why it deletes nothing.
-    pub(crate) fn of(record: &Record<'_>) -> Result<Gone, &'static str> {
+    pub(crate) fn of(record: &Record<'_>) -> Result<Tombstone, &'static str> {
         let key = record.key.ok_or("it has neither a value nor a key, so it is not known which row it deletes")?;
         let key = std::str::from_utf8(key).map_err(|_| "it has no value, and its key is no text")?;
-        Ok(Gone { key: key.to_owned(), partition: record.partition, offset: record.offset })
+        Ok(Tombstone { key: key.to_owned(), partition: record.partition, offset: record.offset })
     }
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Deleted<'a>(HashMap<&'a str, (i32, i64)>);
 
 impl<'a> Deleted<'a> {
     /// In the order in which they came.
-    pub(crate) fn of(gone: impl IntoIterator<Item = &'a Gone>) -> Deleted<'a> {
+    pub(crate) fn of(gone: impl IntoIterator<Item = &'a Tombstone>) -> Deleted<'a> {
         Deleted(gone.into_iter().map(|one| (one.key.as_str(), (one.partition, one.offset))).collect())
     }
 
@@ -110,8 +110,8 @@ mod tests {
     use arrow::datatypes::Int64Type;
     use std::sync::Arc;
 
-    fn gone(key: &str, offset: i64) -> Gone {
-        Gone { key: key.into(), partition: 0, offset }
+    fn gone(key: &str, offset: i64) -> Tombstone {
+        Tombstone { key: key.into(), partition: 0, offset }
     }
 
     fn rows(all: &[(i64, i64)]) -> RecordBatch {

@@ -225,13 +225,13 @@ impl Party {
                 let source = (host.find)(&captured.connection).await?;
                 let topics = (host.find)(&stream.connection).await?;
                 let target = capture::Target::open(host.pool.clone(), of_work, host.hints.clone(), &topics)?;
-                return capture::run(stream, captured, source, target).await;
+                return capture::run_capture(stream, captured, source, target).await;
             }
             let Opened { target, reader } = open(&host, &means, &ends, &stream, of_work).await?;
             if stream.shares > 1 {
                 return shares::lead(stream, target, reader).await;
             }
-            run::run(stream, target, reader).await
+            run::run_stream(stream, target, reader).await
         };
         self.streams.start(lease, version, work, move |error| async move { tell(&told, &mine, error).await });
     }

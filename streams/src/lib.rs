@@ -36,7 +36,7 @@ pub use capture::Capture;
 pub use changes::{Changes, EVENT_TS, LSN, OP, POSITION, SOURCE_DB, SOURCE_TABLE, SOURCE_TS_MS, TX_ID};
 pub use declare::{CommitAt, Start, Stream, TOPICS};
 pub use decode::{OFFSET, PARTITION};
-pub use reading::Reading;
+pub use reading::TopicReading;
 pub use records::{Record, Records};
 pub use runs::Runs;
 pub use source::source;

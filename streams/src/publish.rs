@@ -10,7 +10,7 @@ pub(crate) use postgres::PostgresTarget;
 pub(crate) use runs::{RunsTarget, quarantine_topic};
 
 use crate::declare::{Sink, Stream};
-use crate::gone::Gone;
+use crate::gone::Tombstone;
 use crate::runs::Call;
 use crate::sort::{PutAside, origin};
 use crate::windows::fold;
@@ -44,7 +44,7 @@ pub(crate) struct Lot {
     pub(crate) merged: Option<RecordBatch>,
     pub(crate) windows: Option<WindowChanges>,
     /// Rows that tombstones delete.
-    pub(crate) gone: Vec<Gone>,
+    pub(crate) gone: Vec<Tombstone>,
     /// Of a mirror: before this its table is copied from the source.
     pub(crate) is_marked: bool,
     /// What shares have handed over, by id.

@@ -25,9 +25,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 ///
 /// ```
 /// # use orch_sdk::task::{Ctx, TaskResult};
-/// # use orch_streams::{Reading, TOPICS};
+/// # use orch_streams::{TOPICS, TopicReading};
 /// async fn archive(ctx: Ctx) -> TaskResult<()> {
-///     let mut reading = Reading::of(&ctx, "weather_archive", TOPICS, "weather").await?.most(100_000);
+///     let mut reading = TopicReading::of(&ctx, "weather_archive", TOPICS, "weather").await?.most(100_000);
 ///     while let Some(records) = reading.next(&ctx).await? {
 ///         for record in records.iter() {
 ///             ctx.debug(format!("{}: {:?}", record.offset, record.value));
@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// }
 /// ```
 #[must_use = "nothing is read before `next`, and the next try reads the same again unless `done` is called"]
-pub struct Reading {
+pub struct TopicReading {
     topic: Box<dyn TopicReader>,
     /// Keeps what the reader of a topic of the built-in log knows of its end.
     _ends: AskEnds,
@@ -55,13 +55,13 @@ struct Begun {
     ranges: BTreeMap<i32, Range<i64>>,
 }
 
-impl Reading {
+impl TopicReading {
     /// `reader`: the name under which it is kept how far the topic was read; one that has read nothing begins with the oldest record.
     /// `connection` says where the topic is, as for a stream. In the built-in log a topic that is missing is created.
     ///
     /// # Errors
     /// A fatal error when the topic is not the one that was read before, or when records are gone that were not read.
-    pub async fn of(ctx: &Ctx, reader: &str, connection: &str, topic: &str) -> TaskResult<Reading> {
+    pub async fn of(ctx: &Ctx, reader: &str, connection: &str, topic: &str) -> TaskResult<TopicReading> {
         let pool = database(ctx)?;
         let at = ctx.connection(connection).await?;
         let found = find_reader(&mut *pool.acquire().await?, reader).await?;
@@ -87,12 +87,12 @@ impl Reading {
             begun.ranges.iter().map(|(partition, range)| (*partition, range.start)).collect();
         let positions: Vec<_> = reached.iter().map(|(&partition, &offset)| Position { partition, offset }).collect();
         opened.seek(&positions).await?;
-        Ok(Reading { topic: opened, _ends: ask, begun, reached, most: None, read: 0 })
+        Ok(TopicReading { topic: opened, _ends: ask, begun, reached, most: None, read: 0 })
     }
 
     /// No more records than this; the next run reads the others.
-    pub fn most(self, records: usize) -> Reading {
-        Reading { most: Some(records), ..self }
+    pub fn most(self, records: usize) -> TopicReading {
+        TopicReading { most: Some(records), ..self }
     }
 
     /// The next records, those of a partition in their order. `None`: that was all.
@@ -187,11 +187,11 @@ async fn begin(mut to: Move, found: &Found, topic: &mut dyn TopicReader, bounds:
     for one in bounds {
         let Bounds { partition, first, next } = *one;
         let start = match place(&to, found, partition)? {
-            Place::Known(offset) => offset,
-            Place::To(ResetTo::Earliest) => first,
-            Place::To(ResetTo::Latest) => next,
-            Place::To(ResetTo::Offset(offset)) => offset,
-            Place::To(ResetTo::Time(at)) => topic.offset_at(partition, at).await?,
+            StartPosition::Known(offset) => offset,
+            StartPosition::To(ResetTo::Earliest) => first,
+            StartPosition::To(ResetTo::Latest) => next,
+            StartPosition::To(ResetTo::Offset(offset)) => offset,
+            StartPosition::To(ResetTo::Time(at)) => topic.offset_at(partition, at).await?,
         };
         if !(first..=next).contains(&start) {
             return Err(fatal(format!(
@@ -208,26 +208,26 @@ async fn begin(mut to: Move, found: &Found, topic: &mut dyn TopicReader, bounds:
     Ok(Begun { to, ranges })
 }
 
-enum Place {
+enum StartPosition {
     /// Where the last success has ended.
     Known(i64),
     To(ResetTo),
 }
 
-fn place(to: &Move, found: &Found, partition: i32) -> TaskResult<Place> {
+fn place(to: &Move, found: &Found, partition: i32) -> TaskResult<StartPosition> {
     let seek = found.seek_to.as_ref();
     let is_other = found.topic_identity.as_ref().is_some_and(|known| *known != to.topic_identity);
     let known = found.positions.iter().find(|(of, _)| *of == partition);
     match (seek.filter(|seek| seek.partition.is_none_or(|named| named == partition)), known) {
-        (Some(seek), _) => Ok(Place::To(seek.to.clone())),
+        (Some(seek), _) => Ok(StartPosition::To(seek.to.clone())),
         (None, _) if is_other && seek.is_none() => Err(fatal(format!(
             "topic `{}` is not the one that reader `{}` has read so far: it was deleted and created again, or the connection leads \
              elsewhere, so its offsets mean other records\n\
              hint: begin with it by `orch topics seek {} --to-earliest`, or `--to-latest`",
             to.topic, to.reader, to.reader
         ))),
-        (None, Some((_, offset))) if !is_other => Ok(Place::Known(*offset)),
-        (None, _) => Ok(Place::To(ResetTo::Earliest)),
+        (None, Some((_, offset))) if !is_other => Ok(StartPosition::Known(*offset)),
+        (None, _) => Ok(StartPosition::To(ResetTo::Earliest)),
     }
 }
 

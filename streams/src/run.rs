@@ -3,7 +3,7 @@
 use crate::declare::{Start, Stream};
 use crate::publish::{Lot, Target};
 use crate::records::Records;
-use crate::sort::{Now, sort};
+use crate::sort::{SortContext, sort};
 use crate::topic::{Bounds, Most, Position, TopicReader, ensure_same_topic};
 use crate::upkeep::Upkeep;
 use crate::windows::EventTime;
@@ -27,7 +27,11 @@ const QUIET: Duration = Duration::from_mins(5);
 const LOOK_AT_ENDS: Duration = Duration::from_mins(1);
 
 /// Runs until it fails: a stream has no end.
-pub(crate) async fn run(stream: Arc<Stream>, target: Target, mut reader: Box<dyn TopicReader>) -> TaskResult<()> {
+pub(crate) async fn run_stream(
+    stream: Arc<Stream>,
+    target: Target,
+    mut reader: Box<dyn TopicReader>,
+) -> TaskResult<()> {
     let now = Clock::of(&target.pool).await?;
     let mut upkeep = Upkeep::of(&target.to);
     loop {
@@ -37,7 +41,7 @@ pub(crate) async fn run(stream: Arc<Stream>, target: Target, mut reader: Box<dyn
             let (stream, target, moment, tidy) = (stream.clone(), target.clone(), now.now(), upkeep.turn());
             async move {
                 target.publish(&stream, lot).await?;
-                tidy.run(moment).await;
+                tidy.tidy_tables(moment).await;
                 Ok(())
             }
         })
@@ -49,7 +53,7 @@ pub(crate) async fn run(stream: Arc<Stream>, target: Target, mut reader: Box<dyn
 pub(crate) async fn read_on<F: Future<Output = TaskResult<()>> + Send + 'static>(
     stream: &Stream,
     reader: &mut dyn TopicReader,
-    at: &mut Place,
+    at: &mut TopicPosition,
     now: &Clock,
     mut publish: impl FnMut(Lot) -> F,
 ) -> TaskResult<()> {
@@ -73,7 +77,7 @@ pub(crate) async fn read_on<F: Future<Output = TaskResult<()>> + Send + 'static>
 }
 
 /// Where a stream, or a share of one, is in its topic, by partition.
-pub(crate) struct Place {
+pub(crate) struct TopicPosition {
     /// Of the topic that the offsets belong to.
     topic_identity: String,
     /// The next lot begins here.
@@ -86,15 +90,15 @@ pub(crate) struct Place {
     is_of_share: bool,
 }
 
-impl Place {
-    pub(crate) fn new(identity: String, placed: &[(i32, i64)], bounds: &[Bounds], time: EventTime) -> Place {
+impl TopicPosition {
+    pub(crate) fn new(identity: String, placed: &[(i32, i64)], bounds: &[Bounds], time: EventTime) -> TopicPosition {
         let ends = bounds.iter().map(|one| (one.partition, one.next)).collect();
         let next = placed.iter().copied().collect();
-        Place { topic_identity: identity, next, ends, seen: Instant::now(), time, is_of_share: false }
+        TopicPosition { topic_identity: identity, next, ends, seen: Instant::now(), time, is_of_share: false }
     }
 
-    pub(crate) fn of_a_share(self) -> Place {
-        Place { is_of_share: true, ..self }
+    pub(crate) fn of_a_share(self) -> TopicPosition {
+        TopicPosition { is_of_share: true, ..self }
     }
 
     pub(crate) fn partitions(&self) -> usize {
@@ -131,7 +135,11 @@ impl Place {
 }
 
 /// Settles where to read on.
-pub(crate) async fn settle(stream: &Stream, target: &Target, reader: &mut dyn TopicReader) -> TaskResult<Place> {
+pub(crate) async fn settle(
+    stream: &Stream,
+    target: &Target,
+    reader: &mut dyn TopicReader,
+) -> TaskResult<TopicPosition> {
     let identity = reader.identity().await?;
     let bounds = reader.bounds().await?;
     let left = left_behind(&mut *target.pool.acquire().await?, &target.lease).await?;
@@ -165,7 +173,7 @@ pub(crate) async fn settle(stream: &Stream, target: &Target, reader: &mut dyn To
     ensure_kept(stream, &placed, &bounds)?;
     let is_moved = starts.iter().any(|one| one.moves);
     let time = if is_moved { EventTime::default() } else { EventTime::of(&left) };
-    Ok(Place::new(identity, &placed, &bounds, time))
+    Ok(TopicPosition::new(identity, &placed, &bounds, time))
 }
 
 /// Whether the topic still has what is to be read next.
@@ -185,30 +193,30 @@ pub(crate) fn ensure_kept(stream: &Stream, placed: &[(i32, i64)], bounds: &[Boun
 }
 
 /// Where a partition is to begin.
-struct Wanted {
+struct PartitionStart {
     place: ResetTo,
     /// Also if the stream has been there.
     moves: bool,
 }
 
-fn wanted(stream: &Stream, left: &Left, identity: &str, partition: &Bounds) -> TaskResult<Wanted> {
+fn wanted(stream: &Stream, left: &Left, identity: &str, partition: &Bounds) -> TaskResult<PartitionStart> {
     let is_other = left.topic_identity.as_deref().is_some_and(|known| known != identity);
     let reset = left.reset_to.as_ref();
     let concerns = |reset: &&Reset| reset.partition.is_none_or(|named| named == partition.partition);
     match reset.filter(concerns) {
-        Some(reset) => Ok(Wanted { place: reset.to.clone(), moves: true }),
+        Some(reset) => Ok(PartitionStart { place: reset.to.clone(), moves: true }),
         None if is_other && reset.is_none() => Err(fatal(format!(
             "topic `{}` is not the one that the stream has read so far: it was deleted and created again, or the connection \
              leads elsewhere, so its offsets mean other records\n\
              hint: begin with it by `orch streams reset {} --to-earliest`, or `--to-latest`",
             stream.topic, stream.name
         ))),
-        None if is_other => Ok(Wanted { place: ResetTo::Earliest, moves: true }),
+        None if is_other => Ok(PartitionStart { place: ResetTo::Earliest, moves: true }),
         // A partition that came while the stream was there is read from its beginning.
         None if left.positions.is_empty() && stream.start == Start::Latest => {
-            Ok(Wanted { place: ResetTo::Latest, moves: false })
+            Ok(PartitionStart { place: ResetTo::Latest, moves: false })
         }
-        None => Ok(Wanted { place: ResetTo::Earliest, moves: false }),
+        None => Ok(PartitionStart { place: ResetTo::Earliest, moves: false }),
     }
 }
 
@@ -216,7 +224,7 @@ fn wanted(stream: &Stream, left: &Left, identity: &str, partition: &Bounds) -> T
 async fn gather(
     stream: &Stream,
     reader: &mut dyn TopicReader,
-    at: &mut Place,
+    at: &mut TopicPosition,
     clock: &Clock,
 ) -> TaskResult<Option<Lot>> {
     let mut lot = Lot::default();
@@ -237,7 +245,7 @@ async fn gather(
             if lot.records == 0 {
                 until = Instant::now() + stream.commit.every;
             }
-            let facts = Now { at: clock.now(), partitions: at.next.len() };
+            let facts = SortContext { at: clock.now(), partitions: at.next.len() };
             let sorted = sort(stream, &records, &mut at.time, facts)?;
             lot.records += i64::try_from(records.len()).unwrap_or(i64::MAX);
             lot.last_record_at = lot.last_record_at.max(records.iter().filter_map(|record| record.at()).max());
@@ -360,7 +368,7 @@ mod tests {
         let stream = users();
         let clock = Clock { then: DateTime::UNIX_EPOCH, asked: Instant::now() };
         let (identity, bounds) = (reader.identity().await?, reader.bounds().await?);
-        let mut at = Place::new(identity, &[(0, reader.next)], &bounds, EventTime::default());
+        let mut at = TopicPosition::new(identity, &[(0, reader.next)], &bounds, EventTime::default());
         let lot = gather(&stream, &mut reader, &mut at, &clock).await?;
         // A partition is added while records keep coming.
         at.ends.insert(1, 0);
@@ -383,7 +391,7 @@ mod tests {
         let mut reader = Replaced { same_for: 1, next: 3, looks: 0 };
         let clock = Clock { then: DateTime::UNIX_EPOCH, asked: Instant::now() };
         let bounds = [Bounds { partition: 0, first: 0, next: 3 }];
-        let mut at = Place::new("kafka/a/users/1".into(), &[(0, 3)], &bounds, EventTime::default());
+        let mut at = TopicPosition::new("kafka/a/users/1".into(), &[(0, 3)], &bounds, EventTime::default());
         let stream = users();
         let quiet = gather(&stream, &mut reader, &mut at, &clock);
         tokio::time::timeout(Duration::from_mins(62), quiet).await.unwrap_err();

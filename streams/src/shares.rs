@@ -4,7 +4,7 @@
 
 use crate::declare::Stream;
 use crate::publish::{LakeTarget, Target, To};
-use crate::run::{Clock, Place, ensure_kept, read_on, settle};
+use crate::run::{Clock, TopicPosition, ensure_kept, read_on, settle};
 use crate::topic::{TopicReader, ensure_same_topic};
 use crate::upkeep::Upkeep;
 use crate::windows::EventTime;
@@ -46,7 +46,7 @@ pub(crate) async fn lead(stream: Arc<Stream>, target: Target, mut reader: Box<dy
             let next = Instant::now() + stream.commit.every;
             lake.publish_written(&target, &stream, &lots).await?;
             target.hints.give(Hint::Lot);
-            upkeep.turn().run(now.now()).await;
+            upkeep.turn().tidy_tables(now.now()).await;
             sleep_until(next).await;
             continue;
         }
@@ -76,7 +76,7 @@ pub(crate) async fn read(
     ensure_same_topic(reader.as_mut(), &stream.topic, &found.topic_identity).await?;
     let bounds = reader.bounds().await?;
     ensure_kept(&stream, &found.positions, &bounds)?;
-    let mut at = Place::new(found.topic_identity, &found.positions, &bounds, EventTime::default()).of_a_share();
+    let mut at = TopicPosition::new(found.topic_identity, &found.positions, &bounds, EventTime::default()).of_a_share();
     reader.seek(&at.positions()).await?;
     read_on(&stream, reader.as_mut(), &mut at, &now, |lot| {
         let (stream, target, lake, share) = (stream.clone(), target.clone(), lake.clone(), share.clone());

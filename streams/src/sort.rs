@@ -3,7 +3,7 @@
 use crate::changes;
 use crate::declare::Stream;
 use crate::decode::{Decoded, OFFSET, PARTITION, decode};
-use crate::gone::Gone;
+use crate::gone::Tombstone;
 use crate::records::{Record, Records};
 use crate::runs::{Call, calls};
 use crate::windows::EventTime;
@@ -61,14 +61,14 @@ pub(crate) struct Sorted {
     /// Of a stream that starts runs, the records of those rows.
     pub(crate) calls: Vec<Call>,
     /// Rows of the table that are deleted.
-    pub(crate) gone: Vec<Gone>,
+    pub(crate) gone: Vec<Tombstone>,
     /// Of a mirror: its table is to be copied from the source.
     pub(crate) is_marked: bool,
 }
 
 /// What rows are held against.
 #[derive(Clone, Copy)]
-pub(crate) struct Now {
+pub(crate) struct SortContext {
     pub(crate) at: DateTime<Utc>,
     /// That the topic has.
     pub(crate) partitions: usize,
@@ -78,7 +78,7 @@ pub(crate) struct Now {
 ///
 /// # Errors
 /// A check fails whose policy is that; or the transformation took the origin of the rows away.
-pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now: Now) -> TaskResult<Sorted> {
+pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now: SortContext) -> TaskResult<Sorted> {
     if stream.starts_runs() && stream.json.schema.fields().is_empty() {
         let (calls, aside) = calls(records, None);
         let rows = RecordBatch::new_empty(stream.json.schema.clone());
@@ -89,7 +89,7 @@ pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now
     let is_marked = take_marks(stream, &mut rows)?;
     for bad in bad {
         let Some(record) = records.get(bad.nth) else { continue };
-        match Gone::of(&record) {
+        match Tombstone::of(&record) {
             _ if !stream.deletes || record.value.is_some() => aside.push(PutAside::of(&record, bad.reason)),
             Ok(one) => gone.push(one),
             Err(reason) => aside.push(PutAside::of(&record, reason.into())),
@@ -260,7 +260,7 @@ mod tests {
                 has_new_key: false,
             });
         }
-        sort(stream, &records, &mut EventTime::default(), Now { at: DateTime::UNIX_EPOCH, partitions: 1 })
+        sort(stream, &records, &mut EventTime::default(), SortContext { at: DateTime::UNIX_EPOCH, partitions: 1 })
     }
 
     #[test]

@@ -44,12 +44,12 @@ fn check(streams: &[Stream]) {
 }
 
 /// The streams of the binary, and those of the folder.
-async fn run(asked: StreamHost, streams: Vec<Stream>, means: Means) -> StoreResult<()> {
+async fn run_all_streams(asked: StreamHost, streams: Vec<Stream>, means: Means) -> StoreResult<()> {
     let (ends, look) = LogEnds::watch(asked.pool.clone(), asked.hints.clone());
     let (_unchanged, declared) = watch::channel(Arc::new(Declared::new(streams, means.clone())));
     let of_files = async {
         match asked.folder.clone() {
-            Some(folder) => folder::run(asked.clone(), folder, means, ends.clone()).await,
+            Some(folder) => folder::run_folder(asked.clone(), folder, means, ends.clone()).await,
             None => Ok(()),
         }
     };
@@ -70,7 +70,7 @@ async fn on_own_threads(asked: StreamHost, streams: Vec<Stream>, means: Means) -
         .build()
         .map_err(io)?;
     let thread = std::thread::Builder::new().name("orch-streams".into()).spawn(move || {
-        let done = runtime.block_on(run(asked, streams, means));
+        let done = runtime.block_on(run_all_streams(asked, streams, means));
         runtime.shutdown_background();
         // Nothing waits any more when the process ends at once.
         drop(tell.send(done));

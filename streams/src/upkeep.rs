@@ -43,7 +43,7 @@ impl Upkeep {
 
 impl Turn {
     /// What goes wrong here is told and done the next time: the rows are published already.
-    pub(crate) async fn run(self, now: DateTime<Utc>) {
+    pub(crate) async fn tidy_tables(self, now: DateTime<Utc>) {
         let Some((lake, tables)) = self.0 else { return };
         for table in &tables {
             match tidy(&lake, table, now).await {

@@ -49,11 +49,11 @@ pub(crate) struct Measure {
     pub(crate) name: String,
     /// The column of the rows; rows are counted without one.
     pub(crate) of: Option<String>,
-    pub(crate) kind: Kind,
+    pub(crate) kind: MeasureKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum MeasureKind {
     Count,
     Sum,
     Least,
@@ -100,26 +100,26 @@ impl Windows {
 
     /// How many records there are.
     pub fn count(self, name: impl Into<String>) -> Windows {
-        self.measure(Kind::Count, None, name.into())
+        self.measure(MeasureKind::Count, None, name.into())
     }
 
     pub fn sum(self, of: &str, name: impl Into<String>) -> Windows {
-        self.measure(Kind::Sum, Some(of), name.into())
+        self.measure(MeasureKind::Sum, Some(of), name.into())
     }
 
     pub fn least(self, of: &str, name: impl Into<String>) -> Windows {
-        self.measure(Kind::Least, Some(of), name.into())
+        self.measure(MeasureKind::Least, Some(of), name.into())
     }
 
     pub fn greatest(self, of: &str, name: impl Into<String>) -> Windows {
-        self.measure(Kind::Greatest, Some(of), name.into())
+        self.measure(MeasureKind::Greatest, Some(of), name.into())
     }
 
     pub fn average(self, of: &str, name: impl Into<String>) -> Windows {
-        self.measure(Kind::Average, Some(of), name.into())
+        self.measure(MeasureKind::Average, Some(of), name.into())
     }
 
-    fn measure(mut self, kind: Kind, of: Option<&str>, name: String) -> Windows {
+    fn measure(mut self, kind: MeasureKind, of: Option<&str>, name: String) -> Windows {
         self.measures.push(Measure { name, of: of.map(str::to_owned), kind });
         self
     }
@@ -179,14 +179,14 @@ fn shown(duration: Duration) -> String {
     format!("{} {unit}", millis / size)
 }
 
-impl Kind {
+impl MeasureKind {
     fn name(self) -> &'static str {
         match self {
-            Kind::Count => "count",
-            Kind::Sum => "sum",
-            Kind::Least => "least",
-            Kind::Greatest => "greatest",
-            Kind::Average => "average",
+            MeasureKind::Count => "count",
+            MeasureKind::Sum => "sum",
+            MeasureKind::Least => "least",
+            MeasureKind::Greatest => "greatest",
+            MeasureKind::Average => "average",
         }
     }
 }

@@ -204,7 +204,7 @@ impl Sender {
             "slackwebhook" | "slack" => webhook::slack(http, connection, message).await,
             "http" | "https" | "webhook" => webhook::generic(http, connection, message).await,
             "smtp" | "email" => email::send(connection, message, to, reach).await,
-            "command" => command::run(&self.programs, connection, message).await,
+            "command" => command::run_alert_program(&self.programs, connection, message).await,
             other => Err(format!(
                 "connection `{}` is of type `{other}`, which sends no alerts\nhint: notifiers take `slackwebhook`, \
                  `webhook`, `http`, `smtp` and `command`",

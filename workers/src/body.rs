@@ -103,7 +103,7 @@ pub(crate) struct Job {
     pub(crate) cancel: CancellationToken,
 }
 
-pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
+pub(crate) async fn run_body(job: &Job, shared: &Shared) -> Finish {
     let task = job.claimed.lease.task;
     let plan = &job.offer.version.plan;
     let spec = &plan.spec.tasks[usize::from(task)];
@@ -138,7 +138,7 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
         };
         let memory_mb = spec.options.memory_mb.unwrap_or(shared.process_memory_mb);
         let given = match plan.task(task).isolation {
-            Isolation::Process => child::run(job, &ctx, inputs, &log, memory_mb).await,
+            Isolation::Process => child::run_in_child(job, &ctx, inputs, &log, memory_mb).await,
             Isolation::InProcess => {
                 let limit = memory::Limit::new(memory_mb);
                 let given = memory::LIMIT.scope(limit.clone(), body.call(ctx, inputs)).await;

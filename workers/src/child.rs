@@ -81,7 +81,7 @@ impl Family {
 }
 
 /// Runs one attempt in a child and gives what its body gave.
-pub(crate) async fn run(
+pub(crate) async fn run_in_child(
     job: &Job,
     ctx: &Ctx,
     inputs: Vec<Value>,

@@ -108,7 +108,7 @@ pub(crate) struct Driver<S> {
 /// Runs a worker until `stop`, then drains: nothing new is claimed, what runs has the grace period, the rest is released
 /// for others.
 #[boxed]
-pub async fn run(
+pub async fn drive_worker(
     config: WorkerConfig,
     offers: Arc<Offers>,
     cold: PgPool,
@@ -130,7 +130,7 @@ pub async fn run(
     });
     let stop_shipping = CancellationToken::new();
     let mut shipping_task = JoinSet::new();
-    shipping_task.spawn(shipping.run(stop_shipping.clone()));
+    shipping_task.spawn(shipping.ship_until_stopped(stop_shipping.clone()));
     let mut backoff = Backoff::of(std::process::id());
     let result = loop {
         match life(&config, &offers, &shared, &hints, &stop).await {
@@ -194,7 +194,7 @@ async fn life(
     let (heartbeat, pulse) = Heartbeat::begin(config, offers, &queues.all(), hints).await?;
     let mut watching = JoinSet::new();
     let watch = Watch::new(&shared.cold, heartbeat.worker(), &queues, &shared.outlook, hints);
-    watching.spawn(watch.run(stop.clone()));
+    watching.spawn(watch.watch_until_stopped(stop.clone()));
     watching.spawn(tell_joined(shared.cold.clone(), offers.clone(), heartbeat.worker(), hints.clone()));
     watching.spawn(retire::when_asked(
         shared.cold.clone(),
@@ -363,7 +363,7 @@ impl<S: Hot> Driver<S> {
         self.held.insert(attempt, Held { claimed: job.claimed, kind, cancel: job.cancel.clone(), stop: None });
         let (shared, done) = (self.shared.clone(), self.done.clone());
         self.bodies.spawn(async move {
-            let finish = body::run(&job, &shared).await;
+            let finish = body::run_body(&job, &shared).await;
             // The driver is gone only when this incarnation is: then nobody may record it.
             drop(done.send((attempt, finish)).await);
         });

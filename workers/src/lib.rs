@@ -36,7 +36,7 @@ pub use alerts::{MessengerConfig, Programs, send_alerts, signature};
 pub(crate) use async_recursion::async_recursion as boxed;
 pub use child::run_attempt;
 pub use config::WorkerConfig;
-pub use driver::run;
+pub use driver::drive_worker;
 pub use folder::{BodyOf, FILES_BUNDLE, FileReport, Folder, FolderConfig, of_dashboard, register_folder, watch_folder};
 pub use logs::capture_layer;
 pub use offer::Offers;

@@ -82,7 +82,7 @@ impl Watch {
         }
     }
 
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn watch_until_stopped(mut self, stop: CancellationToken) {
         let hints = self.hints.clone();
         while !stop.is_cancelled() {
             let mut woken = std::pin::pin!(hints.on(Hint::Watch).notified());

@@ -44,7 +44,7 @@ pub(crate) fn month(bench: &mut Bench) -> Result<Vec<Figure>> {
     server.stop()?;
     let (warehouse, written) = (bench.data().data().join("lake"), folder(bench, "analytics")?);
     let [warehouse, written] = [warehouse, written].map(|path| path.display().to_string());
-    peers::run("analytics", &[&written, &warehouse, FIRST_DAY, LAST_DAY])?;
+    peers::run_peer("analytics", &[&written, &warehouse, FIRST_DAY, LAST_DAY])?;
     Ok(vec![
         Figure::median("analytics3m_s", &took).with("rows", trips),
         Figure::new("analytics3m_rss_mb", peak, times + 1).with("rows", trips),
@@ -74,7 +74,7 @@ pub(crate) fn points(bench: &mut Bench) -> Result<Vec<Figure>> {
         let folder = folder(bench, "points")?;
         let file = folder.join("points.csv");
         write_points(&folder.join("zones.csv"), &zones, &file, &points[..count / 5])?;
-        peers::run("points", &[&folder.display().to_string(), &file.display().to_string()])?;
+        peers::run_peer("points", &[&folder.display().to_string(), &file.display().to_string()])?;
     }
     let share = found as f64 / count as f64;
     Ok(vec![Figure::median("zone_points_per_s", &rates).with("rows", count).with("in_a_zone", share)])

@@ -21,7 +21,7 @@ pub(crate) fn are_asked() -> bool {
 }
 
 /// Runs one part of `bench/peers/run_lake.py`, if peers are asked for.
-pub(crate) fn run(part: &str, arguments: &[&str]) -> Result<()> {
+pub(crate) fn run_peer(part: &str, arguments: &[&str]) -> Result<()> {
     let Some((python, results)) = asked() else { return Ok(()) };
     let results = File::options().create(true).append(true).open(&results).context("cannot keep what peers print")?;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../peers/run_lake.py");

@@ -37,7 +37,7 @@ pub(crate) fn silver_gold(bench: &mut Bench) -> Result<Vec<Figure>> {
                 took.push(start.elapsed().as_secs_f64() * 1e3);
             }
         }
-        peers::run("retail", &[&folder_of_small])?;
+        peers::run_peer("retail", &[&folder_of_small])?;
         let start = Instant::now();
         transform(&large).await?;
         let seconds = start.elapsed().as_secs_f64();

@@ -49,7 +49,7 @@ impl Shop {
     pub(crate) async fn start(files: &Path) -> Shop {
         let server = MariaDb::start().await;
         let connection = server.database().await;
-        server.run(&connection, TABLES).await;
+        server.run_statements(&connection, TABLES).await;
         for table in &RAW {
             let load = format!(
                 "load data infile '{}' into table {} character set utf8mb4 fields terminated by ',' \
@@ -57,7 +57,7 @@ impl Shop {
                 files.join(key(table)).display(),
                 table.name
             );
-            server.run(&connection, &load).await;
+            server.run_statements(&connection, &load).await;
         }
         Shop { connection, _server: server }
     }

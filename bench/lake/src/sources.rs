@@ -45,7 +45,7 @@ pub(crate) fn copy(bench: &mut Bench) -> Result<Vec<Figure>> {
                 to_table.push(rows as f64 / iceberg);
             }
         }
-        peers::run("mysql", &[&shop.connection.to_uri(), &target.display().to_string()])?;
+        peers::run_peer("mysql", &[&shop.connection.to_uri(), &target.display().to_string()])?;
         Ok(vec![
             Figure::median("mysql_parquet_rows_per_s", &to_parquet).with("rows", rows),
             Figure::median("mysql_iceberg_rows_per_s", &to_table).with("rows", rows),

@@ -35,7 +35,7 @@ impl World {
         Ok(World { url, pool, warehouse, connections })
     }
 
-    fn start(&self, streams: Vec<Stream>) -> Running {
+    fn start(&self, streams: Vec<Stream>) -> RunningStreams {
         let (url, warehouse, connections) = (self.url.clone(), self.warehouse.clone(), self.connections.clone());
         let open = move |_: &[Connection]| lake_of(&url, &warehouse);
         let source = source(move || streams.clone(), &[], open);
@@ -57,8 +57,8 @@ impl World {
             stop: stop.clone(),
         };
         let mut running = JoinSet::new();
-        running.spawn(async move { source.run(host).await });
-        Running { running, stop }
+        running.spawn(async move { source.run_streams(host).await });
+        RunningStreams { running, stop }
     }
 
     /// Until the stream has read so many records since it is there.
@@ -89,12 +89,12 @@ fn lake_of(url: &str, warehouse: &Path) -> Result<Lake> {
     tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(lake(&url, &warehouse)))
 }
 
-struct Running {
+struct RunningStreams {
     running: JoinSet<orch_store::StoreResult<()>>,
     stop: CancellationToken,
 }
 
-impl Running {
+impl RunningStreams {
     async fn end(mut self) {
         self.stop.cancel();
         while self.running.join_next().await.is_some() {}

@@ -82,7 +82,7 @@ pub(crate) fn commits(bench: &mut Bench) -> Result<Vec<Figure>> {
             }
         }
         anyhow::ensure!(large.count().await? == ROWS as u64, "an upsert of known keys adds no row");
-        peers::run("tables", &[&url, &folder.display().to_string()])?;
+        peers::run_peer("tables", &[&url, &folder.display().to_string()])?;
         let swap = Figure::median("iceberg_commit_p50_ms", &alone).value;
         Ok(vec![
             Figure::median("iceberg_commit_p50_ms", &whole).with("without_the_data_file", swap),

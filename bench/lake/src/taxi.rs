@@ -82,7 +82,7 @@ pub(crate) fn month(bench: &mut Bench) -> Result<Vec<Figure>> {
         let there = lake.table(&table_name("trips")?).await?.count().await?;
         anyhow::ensure!(there == rows, "{there} trips in the table, {rows} were loaded");
         let path = folder.join("raw").join(&file.key);
-        peers::run("taxi", &[&url, &folder.display().to_string(), path.to_str().context("a path of text")?])?;
+        peers::run_peer("taxi", &[&url, &folder.display().to_string(), path.to_str().context("a path of text")?])?;
         let megabytes = file.bytes as f64 / 1e6;
         Ok(vec![
             Figure::median("taxi3m_s", &took).with("rows", trips).with("trips", rows).with("file_mb", megabytes),

@@ -24,7 +24,7 @@ const OF_ONE_USER: usize = 50;
 const PAGES: usize = 40;
 
 #[derive(Default)]
-struct Heard {
+struct FollowerCounters {
     bytes: AtomicU64,
     opened: AtomicUsize,
     lines: AtomicU64,
@@ -52,7 +52,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
                 .then(|| between(&page, "data-live=\"", "\"").map(|path| path.replace("&#38;", "&"))))
         })??;
     process::forget_peak(pid)?;
-    let heard = Arc::new(Heard::default());
+    let heard = Arc::new(FollowerCounters::default());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut followers = JoinSet::new();
     // A user may have so many streams at a time.
@@ -101,7 +101,7 @@ fn person(bench: &mut Bench, number: usize) -> Result<String> {
 }
 
 /// A stream that is read as it comes, or hardly at all.
-async fn follow(host: &str, path: &str, cookie: &str, slow: bool, heard: &Heard) -> Result<()> {
+async fn follow(host: &str, path: &str, cookie: &str, slow: bool, heard: &FollowerCounters) -> Result<()> {
     let mut stream = TcpStream::connect(host).await?;
     let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\ncookie: {cookie}\r\naccept: text/event-stream\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;

@@ -35,7 +35,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
 
 /// What an installation costs while nothing is asked of it.
 #[derive(Debug)]
-pub struct Still {
+pub struct IdleUsage {
     pub rss_mb: f64,
     /// Of one core.
     pub cpu_percent: f64,
@@ -44,7 +44,7 @@ pub struct Still {
 }
 
 /// Looks on for so many seconds, after so many in which the installation comes to rest.
-pub fn stand_still(data: &DataDir, server: &Server, settle: u64, seconds: u64) -> Result<Still> {
+pub fn stand_still(data: &DataDir, server: &Server, settle: u64, seconds: u64) -> Result<IdleUsage> {
     let log_file = data.data().join("postgres.log");
     pause::pause(Duration::from_secs(settle))?;
     log_statements(&server.database_url, true)?;
@@ -68,7 +68,7 @@ pub fn stand_still(data: &DataDir, server: &Server, settle: u64, seconds: u64) -
     }
     let percent = |before: f64, after: f64| (after - before) / took * 100.0;
     let count: usize = statements.values().sum();
-    Ok(Still {
+    Ok(IdleUsage {
         rss_mb,
         cpu_percent: percent(before.0, after.0),
         postgres_cpu_percent: percent(before.1, after.1),

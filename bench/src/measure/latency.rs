@@ -36,7 +36,7 @@ pub(crate) fn chain100(bench: &mut Bench) -> Result<Vec<Figure>> {
     let repetitions = bench.times(15, 5);
     let (mut p50, mut p95) = (Vec::new(), Vec::new());
     for number in 0..=repetitions {
-        let (_, notes) = run(bench, "chain100", 100, 100)?;
+        let (_, notes) = run_undisturbed(bench, "chain100", 100, 100)?;
         if number > 0 {
             let gaps = gaps(&notes);
             p50.push(stats::median(&gaps));
@@ -51,7 +51,7 @@ pub(crate) fn chain100(bench: &mut Bench) -> Result<Vec<Figure>> {
 pub(crate) fn chain_gaps(bench: &mut Bench, dag_id: &'static str, repetitions: usize) -> Result<Vec<f64>> {
     let mut p50 = Vec::new();
     for number in 0..=repetitions {
-        let (_, notes) = run(bench, dag_id, 100, 100)?;
+        let (_, notes) = run_undisturbed(bench, dag_id, 100, 100)?;
         if number > 0 {
             p50.push(stats::median(&gaps(&notes)));
         }
@@ -73,7 +73,7 @@ pub(crate) fn asset_to_start(bench: &mut Bench) -> Result<Vec<Figure>> {
     let repetitions = bench.times(50, 15);
     let server = bench.running()?;
     for number in 1..=repetitions as u64 + 1 {
-        server.run("update", &json!({}), 10)?;
+        server.trigger_until_ended("update", &json!({}), 10)?;
         pause::until("waiting for the run that follows", Duration::from_millis(20), PATIENCE, || {
             Ok((server.api.ended_well("follow")? >= number).then_some(()))
         })?;
@@ -172,7 +172,7 @@ fn totals(
 ) -> Result<Vec<f64>> {
     let mut totals = Vec::new();
     for number in 0..=repetitions {
-        let (asked, notes) = run(bench, dag_id, tasks, quiet_ms)?;
+        let (asked, notes) = run_undisturbed(bench, dag_id, tasks, quiet_ms)?;
         let end = notes.iter().map(|note| note.end).max().context("no body ran")?;
         if number > 0 {
             totals.push(clock::millis_between(asked, end));
@@ -182,8 +182,8 @@ fn totals(
 }
 
 /// One run alone on the machine: when it was asked for, and its bodies in the order of their starts.
-fn run(bench: &mut Bench, dag_id: &'static str, tasks: usize, quiet_ms: u64) -> Result<(u64, Vec<Note>)> {
-    let (asked, run) = bench.running()?.run(dag_id, &json!({}), quiet_ms)?;
+fn run_undisturbed(bench: &mut Bench, dag_id: &'static str, tasks: usize, quiet_ms: u64) -> Result<(u64, Vec<Note>)> {
+    let (asked, run) = bench.running()?.trigger_until_ended(dag_id, &json!({}), quiet_ms)?;
     let mut notes = dump(bench)?.notes;
     notes.retain(|note| note.run_id == run.run_id);
     ensure!(notes.len() == tasks, "{} bodies of `{dag_id}` ran, not {tasks}", notes.len());

@@ -103,9 +103,9 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
 
 /// The run with the wide map, and the rest of the installation.
 fn prepare(server: &Server, quick: bool) -> Result<(String, Seeded)> {
-    server.run("idle_000", &json!({}), 100)?;
-    server.run("fan1000", &json!({}), 200)?;
-    let (_, wide) = server.run("map", &json!({ "elements": 100_000 }), 500)?;
+    server.trigger_until_ended("idle_000", &json!({}), 100)?;
+    server.trigger_until_ended("fan1000", &json!({}), 200)?;
+    let (_, wide) = server.trigger_until_ended("map", &json!({ "elements": 100_000 }), 500)?;
     let seeded = seed::seed(&server.database_url, quick).context("the installation could not be filled")?;
     Ok((wide.run_id, seeded))
 }

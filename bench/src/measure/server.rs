@@ -131,7 +131,12 @@ impl Server {
     }
 
     /// Triggers a run and waits for it; gives the moment before the trigger.
-    pub(crate) fn run(&self, dag_id: &'static str, conf: &Value, quiet_ms: u64) -> Result<(u64, RunHandle)> {
+    pub(crate) fn trigger_until_ended(
+        &self,
+        dag_id: &'static str,
+        conf: &Value,
+        quiet_ms: u64,
+    ) -> Result<(u64, RunHandle)> {
         let asked = clock::now();
         let run = self.api.trigger(dag_id, conf)?;
         self.api.wait(&run, Duration::from_millis(quiet_ms), Duration::from_mins(2))?;
@@ -140,7 +145,7 @@ impl Server {
 
     /// Triggers a run and waits until it has succeeded.
     pub fn succeed(&self, dag_id: &'static str) -> Result<()> {
-        self.run(dag_id, &json!({}), 1).map(drop)
+        self.trigger_until_ended(dag_id, &json!({}), 1).map(drop)
     }
 
     /// The same with a conf, as of a moment.
@@ -153,7 +158,7 @@ impl Server {
     pub(crate) fn dump(&self, number: &mut u32) -> Result<Dump> {
         *number += 1;
         let file = format!("dump_{number}");
-        self.run("bench_dump", &json!({ "file": file }), 10)?;
+        self.trigger_until_ended("bench_dump", &json!({ "file": file }), 10)?;
         let path = self.dumps.join(file);
         let content = std::fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
         std::fs::remove_file(path)?;

@@ -48,7 +48,7 @@ pub(crate) fn map100k(bench: &mut Bench) -> Result<Vec<Figure>> {
 /// One map of so many elements; seconds from the trigger to the end of the task after it.
 fn sized(bench: &mut Bench, elements: u32) -> Result<f64> {
     let server = bench.running()?;
-    let (asked, run) = server.run("map", &json!({ "elements": elements }), 200)?;
+    let (asked, run) = server.trigger_until_ended("map", &json!({ "elements": elements }), 200)?;
     let Bench { server, dumps, .. } = bench;
     let dump = server.as_ref().context("it just ran something")?.dump(dumps)?;
     ensure!(dump.counted.count == u64::from(elements), "{} elements ran, not {elements}", dump.counted.count);

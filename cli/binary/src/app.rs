@@ -67,7 +67,7 @@ pub trait CommandLine: Parser {
 }
 
 /// The whole life of a binary: one of those that are no commands, or the command that the command line names.
-pub fn run<T: CommandLine>(bundle: BundleSource) -> ExitCode {
+pub fn run_binary<T: CommandLine>(bundle: BundleSource) -> ExitCode {
     let began = Instant::now();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if let Some(ended) = orch_workers::program::supervise_if_asked(&arguments) {

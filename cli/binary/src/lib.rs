@@ -40,5 +40,5 @@ use std::process::ExitCode;
 
 /// Does what the command line of a bundle says.
 pub fn main(bundle: BundleSource) -> ExitCode {
-    app::run::<cmd::Bundled>(bundle)
+    app::run_binary::<cmd::Bundled>(bundle)
 }

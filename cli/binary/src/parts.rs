@@ -67,7 +67,7 @@ impl Parts {
 
     pub fn add_worker(&mut self, config: WorkerConfig, offers: Arc<Offers>) {
         let (cold, hints, stop) = self.shared();
-        self.running.spawn(async move { Ok(orch_workers::run(config, offers, cold, hints, stop).await?) });
+        self.running.spawn(async move { Ok(orch_workers::drive_worker(config, offers, cold, hints, stop).await?) });
     }
 
     /// The worker with these offers retires when the process is sent SIGUSR1.
@@ -130,7 +130,7 @@ impl Parts {
             folder: config.streams_folder.clone().or_else(|| config.dags_folder.clone()),
             stop: self.retired.clone(),
         };
-        self.running.spawn(async move { Ok(streams.run(host).await?) });
+        self.running.spawn(async move { Ok(streams.run_streams(host).await?) });
         Ok(())
     }
 
@@ -142,7 +142,7 @@ impl Parts {
 
     pub fn add_scheduler(&mut self, config: SchedulerConfig) {
         let (cold, hints, stop) = self.shared();
-        self.running.spawn(async move { Scheduler::run(config, cold, hints, stop).await.map_err(Failure::from) });
+        self.running.spawn(async move { Scheduler::run_loops(config, cold, hints, stop).await.map_err(Failure::from) });
     }
 
     /// Sends alerts, beside a scheduler.
@@ -157,7 +157,7 @@ impl Parts {
 
     /// Runs until all parts have ended. The first signal asks them to, the second does not ask.
     #[boxed]
-    pub async fn run(mut self, signals: &mut Signals) -> Outcome {
+    pub async fn run_until_ended(mut self, signals: &mut Signals) -> Outcome {
         let carry_until = CancellationToken::new();
         let _end_of_carrying = carry_until.clone().drop_guard();
         let (hints, cold, url) = (self.hints.clone(), self.cold.clone(), self.url.clone());

@@ -88,7 +88,7 @@ impl BundleServer {
                 serve(listener, build.await, stop).await.map_err(|error| Failure::told(error.as_ref()))
             });
             eprintln!("{} is up: http://{address}", self.name);
-            parts.run(&mut signals).await
+            parts.run_until_ended(&mut signals).await
         })
     }
 

@@ -43,7 +43,7 @@ impl Trial {
 
 /// Does `work` while a worker and a scheduler are there for this DAG, and `then` when they have gone: until then a worker may
 /// keep lines of logs.
-pub(crate) fn run<T>(
+pub(crate) fn run_trial<T>(
     dag: &BundleDag,
     secrets: SecretsConfig,
     work: impl AsyncFnOnce(&mut Trial) -> Result<T, Failure>,
@@ -80,7 +80,7 @@ pub(crate) fn run<T>(
             stop.cancel();
             worked
         };
-        let (parts, worked) = tokio::join!(parts.run(&mut signals), working);
+        let (parts, worked) = tokio::join!(parts.run_until_ended(&mut signals), working);
         let worked = parts.and(worked)?;
         then(&mut trial.session, worked).await
     })

@@ -35,7 +35,7 @@ pub(crate) fn initialize(home: &Home, settings: &Settings) -> Result<(), Cluster
         .arg(passage.path(INITIAL_PASSWORD))
         .args(["--username", NAME, "--encoding=UTF8", "--locale=C", "--auth-local=trust", "--auth-host=scram-sha-256"])
         .args((!settings.is_durable()).then_some("--no-sync"));
-    run(home, &mut initdb, "")?;
+    run_server_program(home, &mut initdb, "")?;
     std::fs::remove_file(&password_copy).map_err(ClusterError::io("remove", &password_copy))?;
 
     let mut single = home.command("postgres");
@@ -45,7 +45,7 @@ pub(crate) fn initialize(home: &Home, settings: &Settings) -> Result<(), Cluster
         .arg("-D")
         .arg(passage.path(UNFINISHED))
         .arg("template1");
-    run(home, &mut single, &format!("create database {NAME};\n"))?;
+    run_server_program(home, &mut single, &format!("create database {NAME};\n"))?;
 
     include_settings(&unfinished.join("postgresql.conf"))?;
     let data = home.data();
@@ -75,7 +75,7 @@ fn include_settings(config: &Path) -> Result<(), ClusterError> {
         .map_err(ClusterError::io("write", config))
 }
 
-fn run(home: &Home, command: &mut Command, input: &str) -> Result<(), ClusterError> {
+fn run_server_program(home: &Home, command: &mut Command, input: &str) -> Result<(), ClusterError> {
     let program = Path::new(command.get_program()).to_owned();
     let mut child = command
         .stdin(Stdio::piped())

@@ -21,7 +21,7 @@ fn orch(home: &Path) -> Command {
     command
 }
 
-fn run(home: &Path, arguments: &[&str]) -> Output {
+fn run_orch(home: &Path, arguments: &[&str]) -> Output {
     orch(home).args(arguments).output().unwrap()
 }
 
@@ -36,9 +36,9 @@ fn it_runs_the_examples_and_says_what_needs_a_bundle() {
         .unwrap();
     let url = std::io::BufReader::new(standalone.stdout.take().unwrap()).lines().next();
     assert!(url.unwrap().unwrap().starts_with("http://127.0.0.1:"));
-    let ran = run(home.path(), &["dags", "trigger", "example_hello", "--wait"]);
+    let ran = run_orch(home.path(), &["dags", "trigger", "example_hello", "--wait"]);
     assert!(ran.status.success(), "{ran:?}");
-    let asked = run(home.path(), &["sql", "select 1"]);
+    let asked = run_orch(home.path(), &["sql", "select 1"]);
     let said = String::from_utf8_lossy(&asked.stderr);
     assert!(
         asked.status.code() == Some(2) && said.contains("hint: build `orch-pipelines` with `make build`"),

@@ -43,6 +43,6 @@ impl Dev {
         let project = block_on_value(Project::find(&self.project, self.bin.as_deref()))?;
         let project = Project { is_release: self.release, ..project };
         let web = if self.no_web { Web::Absent } else { Web::Served };
-        standalone::run(cx, &config, web, Work::OfProject(project, variables))
+        standalone::run_standalone(cx, &config, web, Work::OfProject(project, variables))
     }
 }

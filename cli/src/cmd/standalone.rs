@@ -27,6 +27,6 @@ impl Standalone {
             given.defaults.push(("paused_at_creation", "false"));
         })?;
         let web = if self.no_web { Web::Absent } else { Web::Served };
-        standalone::run(cx, &config, web, Work::OfThisBinary(variables))
+        standalone::run_standalone(cx, &config, web, Work::OfThisBinary(variables))
     }
 }

@@ -50,7 +50,7 @@ impl Web {
             let mut parts = Parts::new(&url, "orch web", roles::WEB_CONNECTIONS)?;
             web_role::add(&mut parts, web_role::web(&config, &url)?, listener);
             eprintln!("orch web is up: {}", web_role::address_for_people(&config, address));
-            parts.run(&mut signals).await
+            parts.run_until_ended(&mut signals).await
         })
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn check(plan: &Plan, history: &History) -> Vec<Difference> {
         for order in [by_revision, by_time] {
             let mut first = BTreeSet::new();
             for _ in 0..MOST_ORDERS {
-                let (late, found) = Replay::of(&plan, history, end).run(order, &first);
+                let (late, found) = Replay::of(&plan, history, end).replay_ended(order, &first);
                 if found.is_empty() {
                     return found;
                 }
@@ -112,7 +112,11 @@ impl<'a> Replay<'a> {
     }
 
     /// What could not be folded, and what is not as it follows. Those in `first` go before the others when they can.
-    fn run<K: Ord>(mut self, order: impl Fn(&Ended) -> K, first: &BTreeSet<Place>) -> (Vec<Place>, Vec<Difference>) {
+    fn replay_ended<K: Ord>(
+        mut self,
+        order: impl Fn(&Ended) -> K,
+        first: &BTreeSet<Place>,
+    ) -> (Vec<Place>, Vec<Difference>) {
         let over = self.history.over.iter().filter(|(place, over)| over.ran && !self.cut.contains(*place));
         let mut ended: Vec<Ended> = over.map(|(place, over)| (*place, *over)).collect();
         ended.sort_by_key(|one| (!first.contains(&one.0), order(one)));

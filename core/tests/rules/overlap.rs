@@ -20,7 +20,7 @@ fn by_customer(overlap: &str) -> DagSpec {
 }
 
 /// `acme` is a live run for that customer, `-` one for none, `(acme)` one of a backfill.
-fn run(spec: &DagSpec, text: &str) -> Running {
+fn running_of(spec: &DagSpec, text: &str) -> Running {
     let name = text.trim_matches(['(', ')']);
     let conf = if name == "-" { json!({}) } else { json!({ "customer": name }) };
     Running { keys: keys(spec, Some(&conf)), is_backfill: text.starts_with('(') }
@@ -29,7 +29,7 @@ fn run(spec: &DagSpec, text: &str) -> Running {
 /// What becomes of the last one, of a DAG that lets `most` run.
 #[track_caller]
 fn check(spec: &DagSpec, most: usize, runs: &str, expected: &str) {
-    let mut runs: Vec<Running> = runs.split_whitespace().map(|text| run(spec, text)).collect();
+    let mut runs: Vec<Running> = runs.split_whitespace().map(|text| running_of(spec, text)).collect();
     let new = runs.pop().expect("one that would begin");
     let said = match begin(spec, most, &runs, &new) {
         Begin::Now => "now".into(),

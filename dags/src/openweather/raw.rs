@@ -14,7 +14,7 @@ use orch::TriggerWish;
 use orch::prelude::*;
 use orch_lake::table::CommitStep;
 use orch_lake::{Table, TableDef, TableName};
-use orch_streams::{Reading as TopicReading, Records};
+use orch_streams::{Records, TopicReading};
 use std::sync::Arc;
 
 /// The name under which it is kept how far the topic was read.

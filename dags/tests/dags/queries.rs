@@ -3,7 +3,7 @@
 use crate::standalone::{PASSWORD, Standalone};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use orch_test_support::attack::{Attack, Sent, Target, ask, query_processes, status_of};
+use orch_test_support::attack::{Attack, RequestBody, Target, ask, query_processes, status_of};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -95,7 +95,7 @@ fn body(answer: &str) -> Value {
 }
 
 fn attack(name: &'static str, sql: impl Into<String>) -> Attack {
-    let body = Sent::Json(json!({ "sql": sql.into(), "timeout_seconds": 5 }).to_string());
+    let body = RequestBody::Json(json!({ "sql": sql.into(), "timeout_seconds": 5 }).to_string());
     Attack { name, method: "POST", path: PATH.into(), body, may_answer: &[200, 400, 413] }
 }
 

@@ -50,7 +50,7 @@ async fn fill(server: &MariaDb, connection: &Connection) {
             table.name
         );
     }
-    server.run(connection, &script).await;
+    server.run_statements(connection, &script).await;
 }
 
 /// A database of one's own with the orders of a month.
@@ -66,13 +66,13 @@ pub(crate) async fn month() -> Connection {
         "insert into orders select * from {from}.orders where order_date >= '{first}' and order_date < '{end}';\n\
          insert into order_items select i.* from {from}.order_items i join orders on order_id = order_item_order_id;\n"
     );
-    run(&connection, &script).await;
+    run_statements(&connection, &script).await;
     connection
 }
 
 /// What somebody does to the shop.
-pub(crate) async fn run(connection: &Connection, statements: &str) {
-    mariadb().await.run(connection, statements).await;
+pub(crate) async fn run_statements(connection: &Connection, statements: &str) {
+    mariadb().await.run_statements(connection, statements).await;
 }
 
 /// The same data as frames, with the orders of some days.

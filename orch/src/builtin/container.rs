@@ -129,7 +129,7 @@ impl Container {
         let mut command = process::command(ctx, &runtime)?;
         command.envs(&self.env).args(self.arguments(&name, &variables));
         let leftover = Leftover { runtime: runtime.clone(), name: Some(name.clone()) };
-        let ended = process::run(ctx, command, &runtime, None).await;
+        let ended = process::run_process(ctx, command, &runtime, None).await;
         leftover.remove().await;
         let ended = ended?;
         match ended.status.code() {

@@ -34,7 +34,7 @@ pub fn body_of_task(task: &TaskSpec) -> Result<TaskFn, String> {
         Box::pin(async move {
             let names = names(&ctx, &inputs, values, &variables).await?;
             let config = template::render(&config, &names).map_err(fatal)?;
-            Ok(Some(kind.run(config, ctx).await?))
+            Ok(Some(kind.run_task(config, ctx).await?))
         })
     }))
 }
@@ -66,7 +66,7 @@ impl Kind {
         }
     }
 
-    async fn run(self, config: Value, ctx: Ctx) -> Result<Value, TaskError> {
+    async fn run_task(self, config: Value, ctx: Ctx) -> Result<Value, TaskError> {
         match self {
             Kind::Operator(kind) => operate(&kind, config, ctx).await,
             Kind::Value => Ok(config.get("value").cloned().unwrap_or_default()),

@@ -88,7 +88,7 @@ pub(super) enum Meaning {
 pub(super) type Read<'r> = &'r (dyn Fn(LogLevel, &str) -> Meaning + Sync);
 
 /// Runs it to its end. `input` is what it reads; without any, nothing.
-pub(super) async fn run(ctx: &Ctx, command: Command, name: &str, input: Option<String>) -> TaskResult<Ended> {
+pub(super) async fn run_process(ctx: &Ctx, command: Command, name: &str, input: Option<String>) -> TaskResult<Ended> {
     run_read(ctx, command, name, input, None).await
 }
 

@@ -83,7 +83,7 @@ impl Python {
         };
         // Lines come as they are printed, not when a buffer is full.
         command.env("PYTHONUNBUFFERED", "1").arg(file).args(&self.args).envs(&self.env);
-        let ended = process::run(ctx, command, &interpreter, self.script).await?;
+        let ended = process::run_process(ctx, command, &interpreter, self.script).await?;
         match ended.status.code() {
             Some(0) => {
                 let last_line = ended.last_line()?;

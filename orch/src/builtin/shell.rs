@@ -54,7 +54,7 @@ impl Operator for Shell {
     }
 
     fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<ShellOutput>> {
-        Box::pin(async move { run(&ctx, &self).await })
+        Box::pin(async move { run_shell(&ctx, &self).await })
     }
 }
 
@@ -66,7 +66,7 @@ fn id_of(command: &str) -> String {
     if id.is_empty() { "shell".into() } else { id }
 }
 
-async fn run(ctx: &Ctx, task: &Shell) -> TaskResult<ShellOutput> {
+async fn run_shell(ctx: &Ctx, task: &Shell) -> TaskResult<ShellOutput> {
     let (line, shell) = (task.command.as_str(), task.shell.as_deref().unwrap_or("sh"));
     let mut command = process::command(ctx, shell)?;
     command.args(["-c", line]).envs(&task.env);
@@ -77,7 +77,7 @@ async fn run(ctx: &Ctx, task: &Shell) -> TaskResult<ShellOutput> {
     if let Some(folder) = &task.workdir {
         command.current_dir(folder);
     }
-    let ended = process::run(ctx, command, shell, None).await?;
+    let ended = process::run_process(ctx, command, shell, None).await?;
     match ended.status.code() {
         Some(0) => Ok(ShellOutput { last_line: ended.last_line()? }),
         Some(SKIP_CODE) => Err(skip(format!("the command ended with exit code {SKIP_CODE}"))),

@@ -72,7 +72,7 @@ pub async fn record(
 ) -> Result<(), Unrecorded> {
     let mut tx = db.begin_with(BEGIN).await?;
     let mut at_work = String::new();
-    let Ok(done) = timeout(LIMIT, run(&mut tx, steps, &mut at_work)).await else {
+    let Ok(done) = timeout(LIMIT, run_steps(&mut tx, steps, &mut at_work)).await else {
         return Err(Unrecorded::TooSlow { step: at_work });
     };
     if let Err(error) = done {
@@ -94,7 +94,7 @@ pub async fn record(
 }
 
 /// `at_work` is the name of the step that was begun last.
-async fn run(
+async fn run_steps(
     db: &mut PgConnection,
     steps: &mut [Box<dyn CompletionStep>],
     at_work: &mut String,

@@ -70,7 +70,7 @@ pub(super) fn read(rows: &[PgRow]) -> StoreResult<Reply> {
         match row.try_get::<i16, _>(0)? {
             0 => reply.moved.push(row.try_get(1)?),
             1 => reply.claimed.push(claimed(row)?),
-            2 => match run(row) {
+            2 => match run_of_row(row) {
                 Ok(known) => reply.runs.push(known),
                 Err(error) => reply.unreadable.push((row.try_get(1)?, error.in_full())),
             },
@@ -108,7 +108,7 @@ fn place(task: i32) -> TaskIdx {
     TaskIdx::try_from(task).unwrap_or(TaskIdx::MAX)
 }
 
-fn run(row: &PgRow) -> StoreResult<KnownRun> {
+fn run_of_row(row: &PgRow) -> StoreResult<KnownRun> {
     let run_type: String = row.try_get(14)?;
     Ok(KnownRun {
         run: row.try_get(1)?,

@@ -54,7 +54,7 @@ impl StreamSource {
     }
 
     #[boxed]
-    pub async fn run(&self, host: StreamHost) -> StoreResult<()> {
+    pub async fn run_streams(&self, host: StreamHost) -> StoreResult<()> {
         match &self.run {
             Some(run) => run(host).await,
             None => Ok(()),

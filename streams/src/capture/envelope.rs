@@ -75,38 +75,38 @@ pub(super) fn records<T: Table>(
     origin: &T::Origin,
     now_ms: i64,
 ) -> TaskResult<Vec<NewRecord>> {
-    let telling = Telling { table, origin, now_ms };
+    let writer = EnvelopeWriter { table, origin, now_ms };
     match change {
         RowChange::Read(row) => {
-            let key = telling.key(&row);
-            Ok(vec![telling.record(key, telling.event("r", None, Some(&row)))?])
+            let key = writer.key(&row);
+            Ok(vec![writer.record(key, writer.event("r", None, Some(&row)))?])
         }
         RowChange::Insert(row) => {
-            let key = telling.key(&row);
-            Ok(vec![telling.record(key, telling.event("c", None, Some(&row)))?])
+            let key = writer.key(&row);
+            Ok(vec![writer.record(key, writer.event("c", None, Some(&row)))?])
         }
         RowChange::Update(old, mut row) => {
             if let Some(Old::Full(before)) = &old {
                 table.fill(&mut row, before);
             }
-            telling.update(old.as_ref(), &row)
+            writer.update(old.as_ref(), &row)
         }
         RowChange::Delete(old) => {
-            let key = telling.key(old.cells());
-            Ok(vec![telling.record(key, telling.event("d", Some(&old), None))?])
+            let key = writer.key(old.cells());
+            Ok(vec![writer.record(key, writer.event("d", Some(&old), None))?])
         }
-        RowChange::Truncate => Ok(vec![telling.record(None, telling.event("t", None, None))?]),
-        RowChange::Mark => Ok(vec![telling.record(None, telling.event(MARK, None, None))?]),
+        RowChange::Truncate => Ok(vec![writer.record(None, writer.event("t", None, None))?]),
+        RowChange::Mark => Ok(vec![writer.record(None, writer.event(MARK, None, None))?]),
     }
 }
 
-struct Telling<'a, T: Table> {
+struct EnvelopeWriter<'a, T: Table> {
     table: &'a T,
     origin: &'a T::Origin,
     now_ms: i64,
 }
 
-impl<T: Table> Telling<'_, T> {
+impl<T: Table> EnvelopeWriter<'_, T> {
     /// With another key it is another row: the old one goes, and the new one comes.
     fn update(&self, old: Option<&Old<T::Cell>>, row: &[T::Cell]) -> TaskResult<Vec<NewRecord>> {
         let key = self.key(row);

@@ -9,7 +9,7 @@ mod table;
 use super::Capture;
 use super::envelope::{Old, RowChange, records};
 use super::lot::Lot;
-use super::source::{Begin, OfSnapshot, Reached, Source, Wanted};
+use super::source::{Begin, CaptureRequest, OfSnapshot, Reached, Source};
 use anyhow::{Context as _, anyhow};
 use groups::Groups;
 use orch_lake::source::mysql::binlog::{
@@ -43,7 +43,7 @@ pub(super) struct MySql {
 
 /// Where an event lies.
 #[derive(Debug, Clone, Copy)]
-struct Here {
+struct BinlogEventPosition {
     begins: u64,
     at_ms: i64,
     now_ms: i64,
@@ -135,7 +135,7 @@ impl MySql {
         Ok(())
     }
 
-    fn rows(&mut self, rows: &binlog::Rows, here: Here, lot: &mut Lot) -> TaskResult<()> {
+    fn rows(&mut self, rows: &binlog::Rows, here: BinlogEventPosition, lot: &mut Lot) -> TaskResult<()> {
         let Some(Some(table)) = self.maps.get(&rows.table).cloned() else { return Ok(()) };
         if self.groups.is_xa() {
             return Err(fatal(format!(
@@ -168,7 +168,7 @@ impl MySql {
     }
 
     /// Of a change that is read from the log.
-    fn origin(&self, here: Here, row: usize) -> Origin<'_> {
+    fn origin(&self, here: BinlogEventPosition, row: usize) -> Origin<'_> {
         Origin {
             is_mariadb: self.source.settings.is_mariadb,
             server_id: here.server_id,
@@ -181,7 +181,13 @@ impl MySql {
         }
     }
 
-    fn tell(&self, table: &OfRows, change: Change, (here, row): (Here, usize), lot: &mut Lot) -> TaskResult<()> {
+    fn tell(
+        &self,
+        table: &OfRows,
+        change: Change,
+        (here, row): (BinlogEventPosition, usize),
+        lot: &mut Lot,
+    ) -> TaskResult<()> {
         let origin = self.origin(here, row);
         for record in records(&At::of(table), change, &origin, here.now_ms)? {
             lot.push(&table.topic, record);
@@ -210,8 +216,8 @@ impl Source for MySql {
     type Sent = BinlogEvent;
     type Cell = Cell;
 
-    async fn open(wanted: Wanted) -> TaskResult<MySql> {
-        let Wanted { stream, capture, connection, since } = wanted;
+    async fn open(request: CaptureRequest) -> TaskResult<MySql> {
+        let CaptureRequest { stream, capture, connection, since } = request;
         if connection.conn_type == "sample" {
             return Err(fatal(format!(
                 "connection `{}` is a sample, whose rows are made and never change: there is no binlog to capture\n\
@@ -373,7 +379,7 @@ impl Source for MySql {
     async fn take(&mut self, sent: BinlogEvent, now_ms: i64, lot: &mut Lot) -> TaskResult<()> {
         let BinlogEvent { event, at_s, server_id, end_pos, bytes } = sent;
         let begins = self.groups.read(end_pos, bytes);
-        let here = Here { begins, at_ms: i64::from(at_s) * 1_000, now_ms, server_id };
+        let here = BinlogEventPosition { begins, at_ms: i64::from(at_s) * 1_000, now_ms, server_id };
         match event {
             Event::Gtid(gtid) => self.groups.begin(Some((&gtid, server_id)), begins),
             Event::Query { database, text } => self.statement((&text, &database), here, lot).await?,

@@ -10,7 +10,7 @@ mod value;
 use super::Capture;
 use super::envelope::{RowChange, records};
 use super::lot::Lot;
-use super::source::{Begin, OfSnapshot, Reached, Source, Wanted};
+use super::source::{Begin, CaptureRequest, OfSnapshot, Reached, Source};
 use anyhow::{Context as _, bail};
 use orch_lake::source::postgres::replication::{
     self, CaughtTable, Cell, Message, ReplicationMessage, Tuple, row_of_copy,
@@ -63,8 +63,8 @@ impl Source for Postgres {
     type Sent = ReplicationMessage;
     type Cell = Cell;
 
-    async fn open(wanted: Wanted) -> TaskResult<Postgres> {
-        let Wanted { stream, capture, connection, .. } = wanted;
+    async fn open(request: CaptureRequest) -> TaskResult<Postgres> {
+        let CaptureRequest { stream, capture, connection, .. } = request;
         let mut source = replication::Source::open(&connection, &session_of(&stream)).await?;
         let found = source.identity().await?;
         let identity = format!("postgres:{}/{}/{}", found.system, found.database, capture.slot_of(&stream));

@@ -29,7 +29,7 @@ pub(crate) struct Target {
 }
 
 /// A lot with where the capture is when it is published.
-pub(super) struct Part {
+pub(super) struct PositionedLot {
     pub(super) lot: Lot,
     /// Where the last part has ended.
     pub(super) from: u64,
@@ -93,8 +93,8 @@ impl Target {
 
     /// # Errors
     /// `StoreError::FenceLost` if the stream is no longer this process's: nothing was published, or, in Kafka, once too often.
-    pub(super) async fn publish(&self, part: Part) -> TaskResult<u64> {
-        let Part { lot, from, position, written } = part;
+    pub(super) async fn publish(&self, part: PositionedLot) -> TaskResult<u64> {
+        let PositionedLot { lot, from, position, written } = part;
         if let Some(kafka) = &self.kafka {
             for (topic, records) in &lot.records {
                 kafka.produce(topic, records).await?;

@@ -2,9 +2,9 @@
 
 use super::envelope::RowChange;
 use super::lot::Lot;
-use super::publish::{Part, Target};
-use super::source::{Begin, OfSnapshot, Reached, Source, Wanted};
-use super::{Capture, Kind, mysql, postgres};
+use super::publish::{PositionedLot, Target};
+use super::source::{Begin, CaptureRequest, OfSnapshot, Reached, Source};
+use super::{Capture, CaptureDatabase, mysql, postgres};
 use crate::declare::Stream;
 use crate::run::Clock;
 use anyhow::{Context as _, bail};
@@ -25,15 +25,17 @@ const SILENCE: Duration = Duration::from_mins(2);
 const IDLE_COMMIT: Duration = Duration::from_mins(1);
 
 /// Runs until it fails: a stream has no end.
-pub(crate) async fn run(
+pub(crate) async fn run_capture(
     stream: Arc<Stream>,
     capture: Capture,
     connection: Connection,
     target: Target,
 ) -> TaskResult<()> {
     match capture.kind {
-        Kind::Postgres { .. } => capture_from::<postgres::Postgres>(stream, capture, connection, target).await,
-        Kind::MySql { .. } => capture_from::<mysql::MySql>(stream, capture, connection, target).await,
+        CaptureDatabase::Postgres { .. } => {
+            capture_from::<postgres::Postgres>(stream, capture, connection, target).await
+        }
+        CaptureDatabase::MySql { .. } => capture_from::<mysql::MySql>(stream, capture, connection, target).await,
     }
 }
 
@@ -50,8 +52,9 @@ async fn capture_from<S: Source>(
     }
     let left = target.left().await?;
     let capture = Arc::new(capture);
-    let wanted = Wanted { stream: stream.name.clone(), capture: capture.clone(), connection, since: left.created_at };
-    let mut source = S::open(wanted).await?;
+    let request =
+        CaptureRequest { stream: stream.name.clone(), capture: capture.clone(), connection, since: left.created_at };
+    let mut source = S::open(request).await?;
     let begin = source.decide(&left).await?;
     let known = left.capture;
     let position = CapturePosition {
@@ -197,7 +200,8 @@ impl<S: Source> AtWork<S> {
     fn publish(&mut self) {
         let lot = std::mem::take(&mut self.lot);
         self.position.lag_ms = lot.at_ms.map(|at_ms| (self.now_ms() - at_ms).max(0));
-        let part = Part { lot, from: self.from, position: self.position.clone(), written: self.source.written() };
+        let part =
+            PositionedLot { lot, from: self.from, position: self.position.clone(), written: self.source.written() };
         self.from = self.position.lsn;
         let target = self.target.clone();
         self.publishing.spawn(async move { target.publish(part).await });

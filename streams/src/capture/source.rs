@@ -33,7 +33,7 @@ pub(super) struct Reached {
 
 /// What a source is opened for.
 #[derive(Debug, Clone)]
-pub(super) struct Wanted {
+pub(super) struct CaptureRequest {
     pub(super) stream: String,
     pub(super) capture: Arc<Capture>,
     pub(super) connection: Connection,
@@ -50,7 +50,7 @@ pub(super) trait Source: Sized + Send {
 
     /// # Errors
     /// With what a person can do about it.
-    fn open(wanted: Wanted) -> impl Future<Output = TaskResult<Self>> + Send;
+    fn open(request: CaptureRequest) -> impl Future<Output = TaskResult<Self>> + Send;
 
     /// The database and its log. In another one positions mean something else.
     fn identity(&self) -> String;

@@ -65,11 +65,11 @@ pub(crate) fn mirror_alone(
     let mut outcome = outcome(&changes, key, &mut sorter)?;
     let mut left: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     for ((row, column), known) in &outcome.fills {
-        if matches!(known, Known::Table(_)) {
+        if matches!(known, FillSource::Table(_)) {
             left.entry(*row).or_default().push(column.clone());
         }
     }
-    let filled = fill(stream, &changes, &outcome, &Found::default())?;
+    let filled = fill(stream, &changes, &outcome, &TableRows::default())?;
     let mut by_columns: BTreeMap<Vec<String>, Vec<usize>> = BTreeMap::new();
     for (nth, row) in outcome.rows.iter().enumerate() {
         by_columns.entry(left.remove(row).unwrap_or_default()).or_default().push(nth);
@@ -90,7 +90,7 @@ type Key = Box<[u8]>;
 
 /// Where the value of a column is that a change does not tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Known {
+enum FillSource {
     /// In this row of the lot.
     Lot(usize),
     /// In the table, in the first of these rows that is there.
@@ -124,11 +124,11 @@ struct Outcome {
     gone: Vec<usize>,
     is_emptied: bool,
     /// By row and column.
-    fills: BTreeMap<(usize, String), Known>,
+    fills: BTreeMap<(usize, String), FillSource>,
 }
 
 #[derive(Clone, Copy)]
-enum Last {
+enum LastChange {
     Row(usize),
     /// With the row of the lot that it was, if it was there.
     Gone {
@@ -137,11 +137,11 @@ enum Last {
     },
 }
 
-impl Last {
+impl LastChange {
     fn row(self) -> Option<usize> {
         match self {
-            Last::Row(row) => Some(row),
-            Last::Gone { was, .. } => was,
+            LastChange::Row(row) => Some(row),
+            LastChange::Gone { was, .. } => was,
         }
     }
 }
@@ -159,7 +159,7 @@ fn outcome(changes: &RecordBatch, key: &[String], sorter: &mut Sorter) -> TaskRe
     let lsns = lsns(changes);
     let keys = sorter.keys(changes)?;
     let mut outcome = Outcome::default();
-    let mut lasts: HashMap<Key, Last> = HashMap::new();
+    let mut lasts: HashMap<Key, LastChange> = HashMap::new();
     for row in 0..changes.num_rows() {
         let own: Key = keys.row(row).as_ref().into();
         match ops.value(row) {
@@ -171,7 +171,7 @@ fn outcome(changes: &RecordBatch, key: &[String], sorter: &mut Sorter) -> TaskRe
             }
             "d" => {
                 let was = lasts.get(&own).and_then(|last| last.row());
-                lasts.insert(own, Last::Gone { was, by: row });
+                lasts.insert(own, LastChange::Gone { was, by: row });
                 continue;
             }
             _ => {}
@@ -182,25 +182,25 @@ fn outcome(changes: &RecordBatch, key: &[String], sorter: &mut Sorter) -> TaskRe
             let candidate = |key: &Key, is_since| Candidate { key: key.clone(), lsn: lsn_at(lsns, row), is_since };
             for column in unavailable.value(row).split(',') {
                 let known = match lasts.get(before).and_then(|last| last.row()) {
-                    Some(was) => outcome.fills.get(&(was, column.to_owned())).cloned().unwrap_or(Known::Lot(was)),
-                    None => Known::Table(vec![candidate(before, false)]),
+                    Some(was) => outcome.fills.get(&(was, column.to_owned())).cloned().unwrap_or(FillSource::Lot(was)),
+                    None => FillSource::Table(vec![candidate(before, false)]),
                 };
                 let known = match known {
-                    Known::Table(mut candidates) => {
+                    FillSource::Table(mut candidates) => {
                         candidates.insert(0, candidate(&own, true));
-                        Known::Table(candidates)
+                        FillSource::Table(candidates)
                     }
-                    known @ Known::Lot(_) => known,
+                    known @ FillSource::Lot(_) => known,
                 };
                 outcome.fills.insert((row, column.to_owned()), known);
             }
         }
-        lasts.insert(own, Last::Row(row));
+        lasts.insert(own, LastChange::Row(row));
     }
     for last in lasts.into_values() {
         match last {
-            Last::Row(row) => outcome.rows.push(row),
-            Last::Gone { by, .. } => outcome.gone.push(by),
+            LastChange::Row(row) => outcome.rows.push(row),
+            LastChange::Gone { by, .. } => outcome.gone.push(by),
         }
     }
     outcome.rows.sort_unstable();
@@ -237,7 +237,7 @@ fn lsn_at(lsns: Option<&Int64Array>, row: usize) -> Option<i64> {
 
 /// A row of the table, or one that it had.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct TableRowRef {
     batch: usize,
     row: usize,
     lsn: Option<i64>,
@@ -245,17 +245,17 @@ struct Place {
 
 /// Rows of the table by their keys, the latest first.
 #[derive(Default)]
-struct Found {
+struct TableRows {
     batches: Vec<RecordBatch>,
-    places: HashMap<Key, Vec<Place>>,
+    places: HashMap<Key, Vec<TableRowRef>>,
 }
 
-impl Found {
+impl TableRows {
     fn add(&mut self, batches: Vec<RecordBatch>, sorter: &mut Sorter) -> TaskResult<()> {
         for rows in batches {
             let (keys, lsns) = (sorter.keys(&rows)?, lsns(&rows));
             for row in 0..rows.num_rows() {
-                let place = Place { batch: self.batches.len(), row, lsn: lsn_at(lsns, row) };
+                let place = TableRowRef { batch: self.batches.len(), row, lsn: lsn_at(lsns, row) };
                 self.places.entry(keys.row(row).as_ref().into()).or_default().push(place);
             }
             self.batches.push(rows);
@@ -269,7 +269,7 @@ impl Found {
         self.place(if is_moved { &candidates[..1] } else { candidates }).is_some()
     }
 
-    fn place(&self, candidates: &[Candidate]) -> Option<Place> {
+    fn place(&self, candidates: &[Candidate]) -> Option<TableRowRef> {
         candidates.iter().find_map(|candidate| {
             self.places.get(&candidate.key)?.iter().find(|place| candidate.fits(place.lsn)).copied()
         })
@@ -277,13 +277,13 @@ impl Found {
 }
 
 /// The rows that stay, with values that the changes do not tell. One that is found nowhere is null.
-fn fill(stream: &Stream, changes: &RecordBatch, outcome: &Outcome, found: &Found) -> TaskResult<RecordBatch> {
+fn fill(stream: &Stream, changes: &RecordBatch, outcome: &Outcome, found: &TableRows) -> TaskResult<RecordBatch> {
     let rows = take_record_batch(changes, &places(&outcome.rows))?;
     let schema = rows.schema();
     let mut columns = rows.columns().to_vec();
     for (nth, field) in schema.fields().iter().enumerate() {
         let of_column = outcome.fills.iter().filter(|((_, column), _)| column == field.name());
-        let fills: HashMap<usize, &Known> = of_column.map(|((row, _), known)| (*row, known)).collect();
+        let fills: HashMap<usize, &FillSource> = of_column.map(|((row, _), known)| (*row, known)).collect();
         if fills.is_empty() {
             continue;
         }
@@ -295,9 +295,9 @@ fn fill(stream: &Stream, changes: &RecordBatch, outcome: &Outcome, found: &Found
         }
         let place = |row: &usize| match fills.get(row) {
             None => (0, *row),
-            Some(Known::Lot(was)) => (0, *was),
-            Some(Known::Table(candidates)) => match found.place(candidates) {
-                Some(Place { batch, row, .. }) => (batch + 1, row),
+            Some(FillSource::Lot(was)) => (0, *was),
+            Some(FillSource::Table(candidates)) => match found.place(candidates) {
+                Some(TableRowRef { batch, row, .. }) => (batch + 1, row),
                 None => {
                     let (stream, column) = (&stream.name, field.name());
                     tracing::debug!(stream, column, "a change does not tell a value that is not found either");
@@ -313,10 +313,10 @@ fn fill(stream: &Stream, changes: &RecordBatch, outcome: &Outcome, found: &Found
 }
 
 /// The rows that values are taken from. One whose key another lot has taken away is in a snapshot from before that.
-async fn find(table: &Table, outcome: &Outcome, sorter: &mut Sorter) -> TaskResult<Found> {
-    let mut found = Found::default();
+async fn find(table: &Table, outcome: &Outcome, sorter: &mut Sorter) -> TaskResult<TableRows> {
+    let mut found = TableRows::default();
     let wanted = outcome.fills.values().filter_map(|known| match known {
-        Known::Table(candidates) if !outcome.is_emptied => Some(candidates.as_slice()),
+        FillSource::Table(candidates) if !outcome.is_emptied => Some(candidates.as_slice()),
         _ => None,
     });
     let wanted: Vec<&[Candidate]> = wanted.collect();
@@ -392,8 +392,8 @@ mod tests {
             let mut rows = self.0.last().cloned().unwrap_or_default();
             let large = |row: usize| match outcome.fills.get(&(row, "large".to_owned())) {
                 None => events[row].large,
-                Some(Known::Lot(was)) => events[*was].large,
-                Some(Known::Table(candidates)) => {
+                Some(FillSource::Lot(was)) => events[*was].large,
+                Some(FillSource::Table(candidates)) => {
                     let fitting = |rows: &Snapshot, candidate: &Candidate| {
                         let key = sorter.columns_of(&[&candidate.key]).unwrap();
                         let key = key.column(0).as_primitive::<Int64Type>().value(0);

@@ -9,10 +9,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// What this process runs, by lease.
 pub(super) struct Works<L> {
     running: JoinSet<()>,
-    held: HashMap<Id, Held<L>>,
+    held: HashMap<Id, LeasedWork<L>>,
 }
 
-struct Held<L> {
+struct LeasedWork<L> {
     lease: L,
     /// Of the stream, as it was declared when this began.
     version: String,
@@ -72,7 +72,7 @@ impl<L: Clone + PartialEq + Debug> Works<L> {
             }
         };
         let id = self.running.spawn(guarded).id();
-        self.held.insert(id, Held { lease, version, _stop: stop.drop_guard() });
+        self.held.insert(id, LeasedWork { lease, version, _stop: stop.drop_guard() });
     }
 
     /// Waits until one has ended.

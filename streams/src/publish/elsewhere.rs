@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 /// How far a table has read the topic of a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Read {
+struct ReadProgress {
     /// Tells the stream from another one of its name.
     owner: String,
     /// The greatest that has written: a lower one is refused.
@@ -24,23 +24,23 @@ struct Read {
 }
 
 /// What the property of a table says.
-struct Known {
+struct ReadProgressProperty {
     property: String,
     text: Option<String>,
-    read: Read,
+    read: ReadProgress,
 }
 
-impl Known {
-    fn of(table: Option<&Table>, lease: &Lease) -> TaskResult<Known> {
+impl ReadProgressProperty {
+    fn of(table: Option<&Table>, lease: &Lease) -> TaskResult<ReadProgressProperty> {
         let property = format!("orch.stream.{}.read", lease.name);
         let text = table.and_then(|table| table.property(&property)).map(str::to_owned);
         let read = match &text {
             Some(text) => {
                 serde_json::from_str(text).with_context(|| format!("the property `{property}` of the table"))?
             }
-            None => Read::default(),
+            None => ReadProgress::default(),
         };
-        Ok(Known { property, text, read })
+        Ok(ReadProgressProperty { property, text, read })
     }
 
     fn check_not_behind(&self, covered: &[Covered], lease: &Lease) -> TaskResult<()> {
@@ -57,7 +57,7 @@ impl Known {
     }
 
     /// Commits only while the property says what it said when it was read.
-    fn moved(&self, change: Change, to: &Read) -> TaskResult<Change> {
+    fn moved(&self, change: Change, to: &ReadProgress) -> TaskResult<Change> {
         Ok(change.moves(&self.property, self.text.as_deref(), serde_json::to_string(to)?))
     }
 }
@@ -76,7 +76,7 @@ pub(super) async fn claim(
     let moved = || at.iter().filter(|one| one.moves).map(|one| (one.partition, one.offset));
     for name in [to.table.name.clone(), beside(&to.table.name)?] {
         let Some(table) = to.lake.find(&name).await? else { continue };
-        let known = Known::of(Some(&table), lease)?;
+        let known = ReadProgressProperty::of(Some(&table), lease)?;
         let mut next = known.read.next.clone();
         if known.text.is_some() && known.read.owner != owner {
             if moved().next().is_none() {
@@ -92,7 +92,7 @@ pub(super) async fn claim(
         }
         next.extend(moved());
         let change = if empties { table.delete(Filter::All).await? } else { table.append_written([])? };
-        let read = Read { owner: owner.into(), epoch: lease.epoch, next };
+        let read = ReadProgress { owner: owner.into(), epoch: lease.epoch, next };
         known.moved(change.property("orch.stream", &lease.name), &read)?.commit(&to.lake).await?;
     }
     Ok(())
@@ -106,8 +106,8 @@ pub(super) async fn claim(
 pub(super) async fn publish(to: &LakeTarget, lease: &Lease, owner: &str, stream: &Stream, lot: &Lot) -> TaskResult<()> {
     let aside = to.lake.find(&beside(&to.table.name)?).await?;
     let table = to.lake.table(&to.table.name).await?;
-    let known = Known::of(Some(&table), lease)?;
-    let mut of_aside = Known::of(aside.as_ref(), lease)?;
+    let known = ReadProgressProperty::of(Some(&table), lease)?;
+    let mut of_aside = ReadProgressProperty::of(aside.as_ref(), lease)?;
     let is_mine = known.read.owner == owner && known.read.epoch == lease.epoch;
     if !is_mine || (of_aside.read.owner == owner && of_aside.read.epoch > lease.epoch) {
         return Err(StoreError::FenceLost.into());
@@ -135,7 +135,7 @@ pub(super) async fn publish(to: &LakeTarget, lease: &Lease, owner: &str, stream:
     }
     for change in changes {
         let before = if *change.table() == to.table.name { &known } else { &of_aside };
-        let mut read = Read { owner: owner.into(), epoch: lease.epoch, next: before.read.next.clone() };
+        let mut read = ReadProgress { owner: owner.into(), epoch: lease.epoch, next: before.read.next.clone() };
         for one in &lot.covered {
             let next = read.next.entry(one.partition).or_insert(one.to);
             *next = one.to.max(*next);

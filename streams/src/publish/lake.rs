@@ -201,7 +201,7 @@ impl LakeTarget {
     pub(crate) async fn write(&self, stream: &Stream, lease: &Lease, lot: &Lot) -> TaskResult<serde_json::Value> {
         let changes = self.changes(stream, lease, lot).await?;
         let written = changes.iter().map(|change| Ok((change.table().to_string(), change.written()?)));
-        Ok(serde_json::to_value(written.collect::<LakeResult<Written>>()?)?)
+        Ok(serde_json::to_value(written.collect::<LakeResult<FilesByTable>>()?)?)
     }
 
     /// Publishes the files of lots that shares have handed over.
@@ -211,12 +211,12 @@ impl LakeTarget {
         stream: &Stream,
         lots: &[WaitingLot],
     ) -> TaskResult<()> {
-        let mut files = Written::new();
+        let mut files = FilesByTable::new();
         let mut progress =
             Progress { asset: stream.sink.as_ref().map(Sink::asset).unwrap_or_default(), ..<_>::default() };
         let mut covered: BTreeMap<i32, Covered> = BTreeMap::new();
         for WaitingLot { lot, .. } in lots {
-            for (table, written) in serde_json::from_value::<Written>(lot.files.clone())? {
+            for (table, written) in serde_json::from_value::<FilesByTable>(lot.files.clone())? {
                 files.entry(table).or_default().extend(written);
             }
             for one in &lot.covered {
@@ -246,7 +246,7 @@ impl LakeTarget {
 }
 
 /// Files of shares, by table.
-type Written = BTreeMap<String, Vec<WrittenFile>>;
+type FilesByTable = BTreeMap<String, Vec<WrittenFile>>;
 
 /// Says in the snapshots what they are of, for those who look at the table. What counts is in Postgres, in the same transaction, or in a
 /// property of a table that is elsewhere.

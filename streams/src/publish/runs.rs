@@ -34,7 +34,7 @@ pub(crate) struct RunsTarget {
 }
 
 /// What became of a part of a lot.
-struct Done {
+struct RunStartOutcome {
     hints: Vec<Hint>,
     is_aside: bool,
 }
@@ -53,7 +53,8 @@ impl RunsTarget {
             let (now, later) = calls.split_at(many);
             let covered = reached(&lot.covered, &next, now, later.is_empty());
             let aside: Vec<_> = lot.aside.iter().filter(|one| is_in(&covered, one.partition, one.offset)).collect();
-            let part = Part { stream, calls: now, aside, covered: &covered, last_record_at: lot.last_record_at };
+            let part =
+                RunCallBatch { stream, calls: now, aside, covered: &covered, last_record_at: lot.last_record_at };
             let done = self.start(target, part).await?;
             done.hints.into_iter().for_each(|hint| target.hints.give(hint));
             if done.is_aside {
@@ -90,8 +91,8 @@ impl RunsTarget {
         )
     }
 
-    async fn start(&self, target: &Target, part: Part<'_>) -> TaskResult<Done> {
-        let Part { stream, calls, covered, .. } = &part;
+    async fn start(&self, target: &Target, part: RunCallBatch<'_>) -> TaskResult<RunStartOutcome> {
+        let RunCallBatch { stream, calls, covered, .. } = &part;
         let name = &target.lease.name;
         let mut tx = target.pool.begin().await?;
         let identity = left_behind(&mut tx, &target.lease).await?.topic_identity.unwrap_or_default();
@@ -137,11 +138,11 @@ impl RunsTarget {
         tx.commit().await?;
         hints.sort_unstable_by_key(|hint| *hint as u16);
         hints.dedup();
-        Ok(Done { hints, is_aside: !aside.is_empty() })
+        Ok(RunStartOutcome { hints, is_aside: !aside.is_empty() })
     }
 }
 
-struct Part<'a> {
+struct RunCallBatch<'a> {
     stream: &'a Stream,
     calls: &'a [Call],
     aside: Vec<&'a PutAside>,

@@ -27,7 +27,7 @@ pub struct FileTopic {
     path: PathBuf,
     topic: String,
     form: Form,
-    held: Option<Held>,
+    held: Option<LoadedFile>,
     /// By partition, where the next read begins.
     next: BTreeMap<i32, i64>,
 }
@@ -43,14 +43,14 @@ enum Form {
 
 /// The file as it was.
 #[derive(Debug)]
-struct Held {
-    seen: Seen,
+struct LoadedFile {
+    seen: FileStamp,
     records: Records,
     /// By partition, offsets and where their records are.
     places: BTreeMap<i32, Vec<(i64, usize)>>,
 }
 
-type Seen = (u64, Option<SystemTime>);
+type FileStamp = (u64, Option<SystemTime>);
 
 impl FileTopic {
     /// Nothing is read yet.
@@ -76,7 +76,7 @@ impl FileTopic {
     }
 
     /// The file as it is now.
-    async fn look(&mut self) -> TaskResult<&Held> {
+    async fn look(&mut self) -> TaskResult<&LoadedFile> {
         let (path, topic, form) = (self.path.clone(), self.topic.clone(), self.form);
         let known = self.held.as_ref().map(|held| held.seen);
         let found = tokio::task::spawn_blocking(move || {
@@ -85,7 +85,7 @@ impl FileTopic {
             TaskResult::Ok(if is_new { Some(hold(&path, &topic, form, seen)?) } else { None })
         });
         if let Some(held) = found.await.context("reading a file ended early")?? {
-            let first = |held: &Held| held.records.get(0).and_then(|first| Some(first.value?.to_vec()));
+            let first = |held: &LoadedFile| held.records.get(0).and_then(|first| Some(first.value?.to_vec()));
             if self.held.as_ref().is_some_and(|before| first(before).is_some() && first(before) != first(&held)) {
                 return Err(anyhow!("file `{}` was replaced while it was read", self.path.display()));
             }
@@ -115,12 +115,12 @@ impl FileTopic {
     }
 }
 
-fn seen(path: &Path) -> TaskResult<Seen> {
+fn seen(path: &Path) -> TaskResult<FileStamp> {
     let found = std::fs::metadata(path).with_context(|| format!("file `{}` cannot be read", path.display()))?;
     Ok((found.len(), found.modified().ok()))
 }
 
-fn hold(path: &Path, topic: &str, form: Form, seen: Seen) -> TaskResult<Held> {
+fn hold(path: &Path, topic: &str, form: Form, seen: FileStamp) -> TaskResult<LoadedFile> {
     let cannot = || format!("file `{}` cannot be read", path.display());
     let file = File::open(path).with_context(cannot)?;
     let mut bytes = Vec::new();
@@ -133,7 +133,7 @@ fn hold(path: &Path, topic: &str, form: Form, seen: Seen) -> TaskResult<Held> {
     if many.with_context(cannot)? as u64 > MOST_BYTES {
         return Err(fatal(format!("file `{}` has more than {MOST_BYTES} bytes\nhint: split it", path.display())));
     }
-    let mut held = Held { seen, records: Records::default(), places: BTreeMap::new() };
+    let mut held = LoadedFile { seen, records: Records::default(), places: BTreeMap::new() };
     for (number, line) in (0..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
         let text = line.trim_ascii();
         // The last line may be under way.
@@ -158,7 +158,7 @@ fn hold(path: &Path, topic: &str, form: Form, seen: Seen) -> TaskResult<Held> {
     Ok(held)
 }
 
-impl Held {
+impl LoadedFile {
     fn add(&mut self, record: &Record<'_>) -> Result<(), String> {
         let places = self.places.entry(record.partition).or_default();
         if places.last().is_some_and(|(last, _)| *last >= record.offset) {

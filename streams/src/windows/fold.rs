@@ -1,7 +1,7 @@
 //! Adds the rows of a lot to the windows that the stream has.
 
 use super::late::{CLOSED, event_times};
-use super::{Kind, Measure, Shape, WINDOW_END, WINDOW_START, Windows};
+use super::{Measure, MeasureKind, Shape, WINDOW_END, WINDOW_START, Windows};
 use arrow::array::{
     Array as _, ArrayRef, AsArray as _, Float64Array, Int64Array, PrimitiveArray, RecordBatch, StringArray,
     TimestampMicrosecondArray,
@@ -35,7 +35,7 @@ pub(crate) async fn fold(
     watermarks: Vec<(i32, DateTime<Utc>)>,
 ) -> TaskResult<Option<Folded>> {
     let Some(first) = lot.iter().find(|rows| rows.num_rows() > 0) else { return Ok(None) };
-    let mut added = Open::default();
+    let mut added = OpenWindows::default();
     for rows in lot {
         added.add(windows, rows)?;
     }
@@ -56,30 +56,30 @@ type Key = Vec<String>;
 
 /// Windows by key and start.
 #[derive(Debug, Default)]
-struct Open(BTreeMap<Key, BTreeMap<i64, Window>>);
+struct OpenWindows(BTreeMap<Key, BTreeMap<i64, Window>>);
 
 #[derive(Debug, Clone, PartialEq)]
 struct Window {
     end: i64,
     /// One for each measure.
-    seen: Vec<Seen>,
+    seen: Vec<MeasureAccumulator>,
 }
 
 /// Values so far: how many, and their sum, least or greatest.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-struct Seen {
+struct MeasureAccumulator {
     many: i64,
     value: f64,
 }
 
-impl Seen {
-    fn add(&mut self, kind: Kind, other: Seen) {
+impl MeasureAccumulator {
+    fn add(&mut self, kind: MeasureKind, other: MeasureAccumulator) {
         self.value = match kind {
             _ if other.many == 0 => self.value,
             _ if self.many == 0 => other.value,
-            Kind::Count | Kind::Sum | Kind::Average => self.value + other.value,
-            Kind::Least => self.value.min(other.value),
-            Kind::Greatest => self.value.max(other.value),
+            MeasureKind::Count | MeasureKind::Sum | MeasureKind::Average => self.value + other.value,
+            MeasureKind::Least => self.value.min(other.value),
+            MeasureKind::Greatest => self.value.max(other.value),
         };
         self.many += other.many;
     }
@@ -94,7 +94,7 @@ impl Window {
     }
 }
 
-impl Open {
+impl OpenWindows {
     fn add(&mut self, windows: &Windows, rows: &RecordBatch) -> TaskResult<()> {
         let at = event_times(windows, rows)?;
         let closed = column(rows, CLOSED)?.as_primitive::<Int64Type>().clone();
@@ -103,11 +103,11 @@ impl Open {
         for row in 0..rows.num_rows() {
             let key: Key = keys.iter().map(|column| column.value(row).to_owned()).collect();
             let seen = values.iter().map(|column| match column {
-                None => Seen { many: 1, value: 0.0 },
-                Some(column) if column.is_valid(row) => Seen { many: 1, value: column.value(row) },
-                Some(_) => Seen::default(),
+                None => MeasureAccumulator { many: 1, value: 0.0 },
+                Some(column) if column.is_valid(row) => MeasureAccumulator { many: 1, value: column.value(row) },
+                Some(_) => MeasureAccumulator::default(),
             });
-            let seen: Vec<Seen> = seen.collect();
+            let seen: Vec<MeasureAccumulator> = seen.collect();
             let own = self.0.entry(key).or_default();
             // Of several windows the first ones may be closed.
             let open = windows.shape.windows(at.value(row)).filter(|(_, end)| *end > closed.value(row));
@@ -205,7 +205,7 @@ fn put(own: &mut BTreeMap<i64, Window>, windows: &Windows, mut start: i64, mut w
     }
 }
 
-fn read(windows: &Windows, state: &Value) -> TaskResult<Vec<Seen>> {
+fn read(windows: &Windows, state: &Value) -> TaskResult<Vec<MeasureAccumulator>> {
     let seen = windows.measures.iter().map(|measure| {
         let known = state.get(&measure.name).and_then(|known| Some((known.get(0)?.as_i64()?, known.get(1)?.as_f64()?)));
         let (many, value) = known.ok_or_else(|| {
@@ -215,7 +215,7 @@ fn read(windows: &Windows, state: &Value) -> TaskResult<Vec<Seen>> {
                 measure.name
             ))
         })?;
-        Ok(Seen { many, value })
+        Ok(MeasureAccumulator { many, value })
     });
     seen.collect()
 }
@@ -252,13 +252,13 @@ fn times(micros: impl Iterator<Item = i64>) -> ArrayRef {
     Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("+00:00"))
 }
 
-fn measured(kind: Kind, seen: impl Iterator<Item = Seen>) -> ArrayRef {
-    let value = |seen: Seen| match kind {
-        Kind::Average => seen.value / seen.many as f64,
-        Kind::Count | Kind::Sum | Kind::Least | Kind::Greatest => seen.value,
+fn measured(kind: MeasureKind, seen: impl Iterator<Item = MeasureAccumulator>) -> ArrayRef {
+    let value = |seen: MeasureAccumulator| match kind {
+        MeasureKind::Average => seen.value / seen.many as f64,
+        MeasureKind::Count | MeasureKind::Sum | MeasureKind::Least | MeasureKind::Greatest => seen.value,
     };
     match kind {
-        Kind::Count => Arc::new(Int64Array::from_iter_values(seen.map(|seen| seen.many))),
+        MeasureKind::Count => Arc::new(Int64Array::from_iter_values(seen.map(|seen| seen.many))),
         _ => Arc::new(seen.map(|seen| (seen.many > 0).then(|| value(seen))).collect::<Float64Array>()),
     }
 }
@@ -293,7 +293,7 @@ mod tests {
         shape.by(&["city"]).at("ts").count("n").average("temp", "mean").least("temp", "low").greatest("temp", "high")
     }
 
-    fn lines(open: &Open) -> Vec<String> {
+    fn lines(open: &OpenWindows) -> Vec<String> {
         let all = open.all().map(|(key, start, window)| {
             let seen: Vec<_> = window.seen.iter().map(|seen| format!("{}/{}", seen.many, seen.value)).collect();
             format!("{} {}-{} {}", key.join(","), start / SECOND, window.end / SECOND, seen.join(" "))
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn values_are_added_up_by_key_and_window() {
         let windows = measured_windows(Windows::tumbling(Duration::from_secs(10)));
-        let mut open = Open::default();
+        let mut open = OpenWindows::default();
         open.add(&windows, &rows(&[("a", 1, Some(3.0)), ("b", 2, None), ("a", 9, Some(5.0)), ("a", 10, Some(7.0))], 0))
             .unwrap();
         assert_eq!(lines(&open), ["a 0-10 2/0 2/8 2/3 2/5", "a 10-20 1/0 1/7 1/7 1/7", "b 0-10 1/0 0/0 0/0 0/0"]);
@@ -323,14 +323,14 @@ mod tests {
             let windows = measured_windows(shape);
             let all: Vec<_> =
                 (0..60).map(|nth: i64| (["a", "b"][nth as usize % 2], nth * 37 % 101, Some(nth as f64))).collect();
-            let mut whole = Open::default();
+            let mut whole = OpenWindows::default();
             whole.add(&windows, &rows(&all, -100)).unwrap();
             for cut in [1, 20, 59] {
-                let mut first = Open::default();
+                let mut first = OpenWindows::default();
                 first.add(&windows, &rows(&all[..cut], -100)).unwrap();
                 let mut table: BTreeMap<(Key, i64), Window> =
                     first.all().map(|(key, start, window)| ((key.clone(), start), window.clone())).collect();
-                let mut second = Open::default();
+                let mut second = OpenWindows::default();
                 second.add(&windows, &rows(&all[cut..], -100)).unwrap();
                 let merged = second.join(&windows, first.written(&windows).unwrap()).unwrap();
                 table.retain(|place, _| !merged.contains(place));
@@ -345,9 +345,9 @@ mod tests {
     #[test]
     fn sessions_that_a_late_record_joins_become_one() {
         let windows = measured_windows(Windows::session(Duration::from_secs(5)));
-        let mut known = Open::default();
+        let mut known = OpenWindows::default();
         known.add(&windows, &rows(&[("a", 0, None), ("a", 8, None), ("a", 30, None)], -100)).unwrap();
-        let mut open = Open::default();
+        let mut open = OpenWindows::default();
         open.add(&windows, &rows(&[("a", 4, None)], -100)).unwrap();
         let merged = open.join(&windows, known.written(&windows).unwrap()).unwrap();
         assert_eq!(lines(&open), ["a 0-13 3/0 0/0 0/0 0/0"]);
@@ -357,7 +357,7 @@ mod tests {
     #[test]
     fn a_record_goes_to_those_of_its_windows_that_are_open() {
         let windows = measured_windows(Windows::hopping(Duration::from_secs(10), Duration::from_secs(5)));
-        let mut open = Open::default();
+        let mut open = OpenWindows::default();
         open.add(&windows, &rows(&[("a", 12, Some(1.0))], 15)).unwrap();
         assert_eq!(lines(&open), ["a 10-20 1/0 1/1 1/1 1/1"]);
     }

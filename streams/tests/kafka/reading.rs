@@ -6,22 +6,22 @@ use orch_store::MIGRATOR;
 use orch_store::completion::{CompletionStep, left};
 use orch_store::stream::{Reset, ResetTo};
 use orch_store::topic::reader::seek_reader;
-use orch_streams::Reading;
+use orch_streams::TopicReading;
 use orch_test_support::TestDb;
 use sqlx::Connection as _;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-struct Try {
+struct KafkaReadAttempt {
     values: Vec<String>,
     covered: BTreeMap<i32, Range<i64>>,
     steps: Vec<Box<dyn CompletionStep>>,
 }
 
-async fn reading(world: &World, db: &TestDb, most: usize) -> TaskResult<Try> {
+async fn reading(world: &World, db: &TestDb, most: usize) -> TaskResult<KafkaReadAttempt> {
     let host = MemoryHost::new().with_connection(connection(world.broker)).with_database(db.pool());
     let ctx = host.ctx();
-    let mut reading = Reading::of(&ctx, "archive", "events", &world.topic).await?.most(most);
+    let mut reading = TopicReading::of(&ctx, "archive", "events", &world.topic).await?.most(most);
     let mut values = Vec::new();
     while let Some(records) = reading.next(&ctx).await? {
         let value = |value: Option<&[u8]>| String::from_utf8(value.unwrap_or_default().to_vec()).unwrap();
@@ -30,10 +30,10 @@ async fn reading(world: &World, db: &TestDb, most: usize) -> TaskResult<Try> {
     values.sort();
     let covered = reading.covered();
     reading.done(&ctx).await?;
-    Ok(Try { values, covered, steps: left(&host) })
+    Ok(KafkaReadAttempt { values, covered, steps: left(&host) })
 }
 
-async fn succeed(db: &TestDb, mut done: Try) -> TaskResult<()> {
+async fn succeed(db: &TestDb, mut done: KafkaReadAttempt) -> TaskResult<()> {
     let mut db = db.connect().await;
     let mut tx = db.begin().await?;
     for step in &mut done.steps {

@@ -34,7 +34,7 @@ pub(super) struct Shop<S = PrivateServer> {
 
 /// A record as Debezium's readers see it.
 #[derive(Debug, Clone)]
-pub(super) struct Told {
+pub(super) struct CapturedRecord {
     partition: i16,
     key: Option<String>,
     op: String,
@@ -74,7 +74,7 @@ async fn shop_at(source: PrivateServer, tables: &str) -> Shop {
     let mut world = world().await;
     world.connections.push(Connection::from_uri(SOURCE, &source.url()).unwrap());
     let shop = Shop { world, source };
-    shop.run(tables).await;
+    shop.run_statements(tables).await;
     shop
 }
 
@@ -89,20 +89,20 @@ impl Shop {
 
 impl<S: Source> Shop<S> {
     /// Statements at the source.
-    async fn run(&self, sql: &str) {
+    async fn run_statements(&self, sql: &str) {
         S::run(&mut self.source.session().await, sql).await;
     }
 
     /// What was told until an item that is inserted now.
-    async fn until_the_end(&self) -> Vec<Told> {
-        self.run("insert into item values (-1, 0, 'the end')").await;
+    async fn until_the_end(&self) -> Vec<CapturedRecord> {
+        self.run_statements("insert into item values (-1, 0, 'the end')").await;
         self.until_last("item", |told| is_of(told, -1)).await
     }
 }
 
 impl<S> Shop<S> {
     /// What the topic of a table has, partition by partition.
-    async fn told(&self, table: &str) -> Vec<Told> {
+    async fn told(&self, table: &str) -> Vec<CapturedRecord> {
         let mut db = self.world.db().await;
         let Some(topic) = get_topic(&mut db, &format!("{SOURCE}.{table}")).await.unwrap() else { return Vec::new() };
         let mut told = Vec::new();
@@ -115,7 +115,12 @@ impl<S> Shop<S> {
                 let Some(last) = read.last() else { break };
                 offset = last.offset + 1;
                 told.extend(read.iter().map(|record| {
-                    Told::of(partition, record.key.as_deref(), record.value.as_deref().unwrap(), record.headers.clone())
+                    CapturedRecord::of(
+                        partition,
+                        record.key.as_deref(),
+                        record.value.as_deref().unwrap(),
+                        record.headers.clone(),
+                    )
                 }));
             }
         }
@@ -144,7 +149,7 @@ impl<S> Shop<S> {
     }
 
     /// Until the topic of a table ends with such a record.
-    async fn until_last(&self, table: &str, is_last: impl Fn(&Told) -> bool) -> Vec<Told> {
+    async fn until_last(&self, table: &str, is_last: impl Fn(&CapturedRecord) -> bool) -> Vec<CapturedRecord> {
         self.until("the last record", async |_| {
             let told = self.told(table).await;
             told.last().is_some_and(&is_last).then_some(told)
@@ -187,15 +192,15 @@ fn key(id: i64) -> String {
     format!(r#"{{"id":{id}}}"#)
 }
 
-fn is_of(told: &Told, id: i64) -> bool {
+fn is_of(told: &CapturedRecord, id: i64) -> bool {
     told.key == Some(key(id))
 }
 
-impl Told {
-    fn of(partition: i16, key: Option<&[u8]>, value: &[u8], headers: Option<Value>) -> Told {
+impl CapturedRecord {
+    fn of(partition: i16, key: Option<&[u8]>, value: &[u8], headers: Option<Value>) -> CapturedRecord {
         let mut value: Value = serde_json::from_slice(value).unwrap();
         let mut take = |name: &str| value[name].take();
-        Told {
+        CapturedRecord {
             partition,
             key: key.map(|key| String::from_utf8(key.to_vec()).unwrap()),
             op: take("op").as_str().unwrap().into(),
@@ -213,12 +218,12 @@ impl Told {
     }
 }
 
-pub(super) fn lines(told: &[Told]) -> Vec<String> {
-    told.iter().map(Told::line).collect()
+pub(super) fn lines(told: &[CapturedRecord]) -> Vec<String> {
+    told.iter().map(CapturedRecord::line).collect()
 }
 
 /// What a reader has who follows the records. Each has to fit what was there: a change that is missing, or is there twice, does not.
-pub(super) fn replay(told: &[Told]) -> BTreeMap<String, Value> {
+pub(super) fn replay(told: &[CapturedRecord]) -> BTreeMap<String, Value> {
     let mut rows: BTreeMap<String, Value> = BTreeMap::new();
     for one in told {
         let key = one.key.clone().unwrap_or_default();

@@ -6,7 +6,7 @@ use flate2::write::GzEncoder;
 use orch_sdk::task::{Connection, MemoryHost, TaskError, TaskResult};
 use orch_store::completion::left;
 use orch_streams::topic::{Bounds, FileTopic, TopicReader};
-use orch_streams::{Reading, Records};
+use orch_streams::{Records, TopicReading};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 use std::io::Write as _;
@@ -32,7 +32,7 @@ impl World {
     async fn replayed(&self, extra: &Value) -> TaskResult<Vec<String>> {
         let host = MemoryHost::new().with_connection(connection(extra)).with_database(self.db.pool());
         let ctx = host.ctx();
-        let mut reading = Reading::of(&ctx, "replay", "recorded", "users").await?;
+        let mut reading = TopicReading::of(&ctx, "replay", "recorded", "users").await?;
         let mut read = Vec::new();
         while let Some(records) = reading.next(&ctx).await? {
             read.extend(values(&records));

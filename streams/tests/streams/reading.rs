@@ -5,13 +5,13 @@ use orch_sdk::task::{Connection, Ctx, MemoryHost, TaskError};
 use orch_store::completion::{CompletionStep, left};
 use orch_store::stream::{Reset, ResetTo};
 use orch_store::topic::reader::{ReaderRow, delete_reader, list_readers, seek_reader};
-use orch_streams::{Reading, TOPICS};
+use orch_streams::{TOPICS, TopicReading};
 use sqlx::Connection as _;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// What a try has read, and what it leaves for the moment of its success.
-struct Try {
+struct LogReadAttempt {
     ids: Vec<String>,
     covered: BTreeMap<i32, Range<i64>>,
     steps: Vec<Box<dyn CompletionStep>>,
@@ -25,13 +25,13 @@ impl World {
         (host, ctx)
     }
 
-    async fn reading(&self, most: Option<usize>) -> Result<Try, TaskError> {
+    async fn reading(&self, most: Option<usize>) -> Result<LogReadAttempt, TaskError> {
         self.try_reading(most).await.map_err(TaskError::from)
     }
 
-    async fn try_reading(&self, most: Option<usize>) -> anyhow::Result<Try> {
+    async fn try_reading(&self, most: Option<usize>) -> anyhow::Result<LogReadAttempt> {
         let (host, ctx) = self.task();
-        let mut reading = Reading::of(&ctx, "archive", TOPICS, "readings").await?;
+        let mut reading = TopicReading::of(&ctx, "archive", TOPICS, "readings").await?;
         if let Some(most) = most {
             reading = reading.most(most);
         }
@@ -42,10 +42,10 @@ impl World {
         }
         let covered = reading.covered();
         reading.done(&ctx).await?;
-        Ok(Try { ids, covered, steps: left(&host) })
+        Ok(LogReadAttempt { ids, covered, steps: left(&host) })
     }
 
-    async fn succeed(&self, mut done: Try) -> Result<(), String> {
+    async fn succeed(&self, mut done: LogReadAttempt) -> Result<(), String> {
         let mut db = self.db().await;
         let mut tx = db.begin().await.unwrap();
         for step in &mut done.steps {
@@ -70,7 +70,7 @@ impl World {
     }
 }
 
-fn sorted(read: &Try) -> Vec<i64> {
+fn sorted(read: &LogReadAttempt) -> Vec<i64> {
     let mut ids: Vec<i64> = read.ids.iter().map(|id| id.parse().unwrap()).collect();
     ids.sort_unstable();
     ids
@@ -248,6 +248,6 @@ async fn another_topic_and_missing_records_are_for_a_person() {
 async fn a_task_without_the_database_of_orch_is_told_so() {
     let (host, connection) = (MemoryHost::new(), Connection { conn_type: "log".into(), ..Connection::default() });
     let ctx = host.with_connection(connection).ctx();
-    let refused = Reading::of(&ctx, "archive", TOPICS, "readings").await.err().unwrap();
+    let refused = TopicReading::of(&ctx, "archive", TOPICS, "readings").await.err().unwrap();
     assert!(refused.to_string().contains("with_database"), "{refused}");
 }

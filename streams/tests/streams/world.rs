@@ -180,7 +180,7 @@ impl World {
             stop: stop.clone(),
         };
         let mut running = JoinSet::new();
-        running.spawn(async move { source.run(host).await.expect("it works") });
+        running.spawn(async move { source.run_streams(host).await.expect("it works") });
         Host { stop, running }
     }
 

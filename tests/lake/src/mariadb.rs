@@ -89,7 +89,7 @@ impl MariaDb {
     pub async fn database(&self) -> Connection {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        self.run(&self.connection("mysql"), &format!("create database {name}")).await;
+        self.run_statements(&self.connection("mysql"), &format!("create database {name}")).await;
         self.connection(&name)
     }
 
@@ -119,7 +119,7 @@ impl MariaDb {
     }
 
     /// Statements, with `;` at the end of each line that ends one.
-    pub async fn run(&self, connection: &Connection, statements: &str) {
+    pub async fn run_statements(&self, connection: &Connection, statements: &str) {
         let mut conn = self.session(connection).await;
         for statement in statements.split(";\n").filter(|statement| !statement.trim().is_empty()) {
             conn.query_drop(statement).await.unwrap_or_else(|error| panic!("`{statement}` failed: {error}"));

@@ -24,7 +24,7 @@ use crate::faults::{Fate, Faults, Lost, Mutant};
 use crate::rng::Rng;
 use crate::script::Script;
 use crate::trace::Trace;
-use locks::{Lock, Locks, Taken};
+use locks::{Lock, LockOutcome, Locks};
 use orch_store::connect::STATEMENT_TIMEOUT;
 use orch_store::{StoreError, StoreResult};
 use std::future::Future;
@@ -123,15 +123,15 @@ impl Database {
         loop {
             let freed = self.freed.notified();
             let look = match self.with(|s| s.locks.take(txn, lock, Instant::now())) {
-                Taken::Yes => return Ok(()),
-                Taken::Busy(evict_at) => evict_at.map_or(deadline, |at| at.min(deadline)),
-                Taken::Deadlock { expected } => {
+                LockOutcome::Yes => return Ok(()),
+                LockOutcome::Busy(evict_at) => evict_at.map_or(deadline, |at| at.min(deadline)),
+                LockOutcome::Deadlock { expected } => {
                     if !expected {
                         self.with(|s| s.books.fail(format!("deadlock at {lock:?}")));
                     }
                     return Err(try_again());
                 }
-                Taken::Gone => return Err(unreachable()),
+                LockOutcome::Gone => return Err(unreachable()),
             };
             if Instant::now() >= deadline {
                 return Err(timed_out());

@@ -22,7 +22,7 @@ pub(crate) struct Gates {
 const HEARD: Duration = Duration::from_millis(1);
 
 impl Gates {
-    pub(crate) fn freeze(&self, why: Still) {
+    pub(crate) fn freeze(&self, why: PauseReason) {
         self.unaware.store(true, Ordering::Relaxed);
         self.driver.close(why);
         self.pulse.close(why);
@@ -32,11 +32,11 @@ impl Gates {
     pub(crate) async fn thaw(&self, driver_first: bool, between: Duration) {
         let both = [&self.driver, &self.pulse];
         let [first, second] = if driver_first { both } else { [both[1], both[0]] };
-        first.open(Still::Frozen);
+        first.open(PauseReason::Frozen);
         pause(between).await;
         // Frozen again meanwhile, it is so with both threads.
-        if !first.stands(Still::Frozen) {
-            second.open(Still::Frozen);
+        if !first.stands(PauseReason::Frozen) {
+            second.open(PauseReason::Frozen);
         }
         self.come_to().await;
     }
@@ -44,17 +44,17 @@ impl Gates {
     /// The driver stands still from now on, until that is over; the pulse beats.
     pub(crate) fn busy(self, time: Duration) -> impl Future<Output = ()> {
         self.unaware.store(true, Ordering::Relaxed);
-        self.driver.close(Still::Busy);
+        self.driver.close(PauseReason::Busy);
         async move {
             pause(time).await;
-            self.driver.open(Still::Busy);
+            self.driver.open(PauseReason::Busy);
             self.come_to().await;
         }
     }
 
     /// Whatever kept it busy is over.
     pub(crate) fn be_idle(&self) {
-        self.driver.open(Still::Busy);
+        self.driver.open(PauseReason::Busy);
     }
 
     /// It stands still or has just stood still: it may not know that it was given up.
@@ -73,7 +73,7 @@ impl Gates {
 
 /// Why a thread stands still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Still {
+pub(crate) enum PauseReason {
     /// Its process does.
     Frozen,
     /// A body keeps its turn to itself.
@@ -88,7 +88,7 @@ pub(crate) struct Gate(Mutex<Standing>);
 
 #[derive(Default)]
 struct Standing {
-    why: BTreeSet<Still>,
+    why: BTreeSet<PauseReason>,
     wake: Vec<Waker>,
 }
 
@@ -97,12 +97,12 @@ impl Gate {
         self.0.lock().expect("nothing panics while holding it")
     }
 
-    fn close(&self, why: Still) {
+    fn close(&self, why: PauseReason) {
         self.standing().why.insert(why);
     }
 
     /// This is no reason any more; another one may be left.
-    fn open(&self, why: Still) {
+    fn open(&self, why: PauseReason) {
         let mut standing = self.standing();
         standing.why.remove(&why);
         if standing.why.is_empty() {
@@ -112,7 +112,7 @@ impl Gate {
         }
     }
 
-    fn stands(&self, why: Still) -> bool {
+    fn stands(&self, why: PauseReason) -> bool {
         self.standing().why.contains(&why)
     }
 

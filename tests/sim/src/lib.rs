@@ -21,7 +21,7 @@ mod trace;
 mod world;
 
 pub use faults::Mutant;
-pub use world::{Report, Wish, simulate};
+pub use world::{Report, SimulationOptions, simulate};
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -52,7 +52,7 @@ fn on_all_cores(
             if seed >= seeds.end || stop.load(Ordering::Relaxed) {
                 return wrong;
             }
-            let report = simulate(&Wish { seed, mutant, ..Wish::default() });
+            let report = simulate(&SimulationOptions { seed, mutant, ..SimulationOptions::default() });
             if report.violation.is_some() {
                 went_wrong(&report);
                 wrong.push(report);

@@ -1,7 +1,7 @@
 //! Simulates seeds: `cargo run -p orch-sim -- --seed 42 --trace`, or many at once with `--count`.
 
 use clap::Parser;
-use orch_sim::{Mutant, Report, Wish, simulate, simulate_many};
+use orch_sim::{Mutant, Report, SimulationOptions, simulate, simulate_many};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -31,7 +31,8 @@ fn planted(name: &str) -> Result<Mutant, String> {
 fn main() -> ExitCode {
     let options = Options::parse();
     let wrong = if options.count == 1 {
-        let report = simulate(&Wish { seed: options.seed, whole_trace: options.trace, mutant: options.mutant });
+        let report =
+            simulate(&SimulationOptions { seed: options.seed, whole_trace: options.trace, mutant: options.mutant });
         print(&report);
         usize::from(report.violation.is_some())
     } else {

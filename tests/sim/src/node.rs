@@ -1,4 +1,4 @@
-//! A worker's process: registers, lives, begins again after a loss, as `workers::run` does. It can be frozen: everything in
+//! A worker's process: registers, lives, begins again after a loss, as `workers::drive_worker` does. It can be frozen: everything in
 //! it stands still, while what it has sent arrives and the time goes on. When it thaws, its two threads go on one after
 //! the other. Or a body keeps all but the pulse from going on.
 

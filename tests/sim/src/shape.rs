@@ -6,7 +6,7 @@ use orch_spec::{DagSpec, GroupSpec, Limit, MapSpec, OnLost, Options, Role, Sourc
 use serde_json::{Map, json};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Kind {
+enum RandomTaskKind {
     Plain,
     Literal(usize),
     OverOutput,
@@ -22,24 +22,26 @@ pub(crate) fn random_dag(dag_id: &str, gated: bool, rng: &mut Rng) -> DagSpec {
     let many = if wide { rng.between(8, 20) } else { rng.between(1, 10) } as usize;
     dag.max_active_tasks = rng.chance(250).then(|| rng.between(1, 4) as u32);
     dag.max_active_runs = rng.chance(300).then(|| rng.between(1, 2) as u32);
-    let mut kinds: Vec<Kind> = Vec::new();
+    let mut kinds: Vec<RandomTaskKind> = Vec::new();
     for i in 0..many {
         let named = upstreams(i, wide, rng);
         let kind = kind(i, &named, &kinds, rng);
         let mut task: TaskSpec = serde_json::from_value(json!({ "task_id": "x", "kind": "rust" })).expect("a task");
-        let id = |n: usize| if kinds[n] == Kind::InGroup { format!("g.t{n}") } else { format!("t{n}") };
-        let first = |wanted: &dyn Fn(Kind) -> bool| {
+        let id = |n: usize| if kinds[n] == RandomTaskKind::InGroup { format!("g.t{n}") } else { format!("t{n}") };
+        let first = |wanted: &dyn Fn(RandomTaskKind) -> bool| {
             let found = named.iter().find(|&&n| wanted(kinds[n]));
             id(*found.expect("`kind` has looked for it"))
         };
         task.map = match kind {
-            Kind::Literal(n) => Some(MapSpec::Each(Source::Value(json!(vec![0; n])))),
-            Kind::OverOutput => Some(MapSpec::Each(Source::Output(first(&|k| k == Kind::Plain)))),
-            Kind::OverElements => Some(MapSpec::Each(Source::Outputs(first(&|k| k != Kind::Plain)))),
-            Kind::Plain | Kind::InGroup => None,
+            RandomTaskKind::Literal(n) => Some(MapSpec::Each(Source::Value(json!(vec![0; n])))),
+            RandomTaskKind::OverOutput => Some(MapSpec::Each(Source::Output(first(&|k| k == RandomTaskKind::Plain)))),
+            RandomTaskKind::OverElements => {
+                Some(MapSpec::Each(Source::Outputs(first(&|k| k != RandomTaskKind::Plain))))
+            }
+            RandomTaskKind::Plain | RandomTaskKind::InGroup => None,
         };
-        task.task_id = if kind == Kind::InGroup { format!("g.t{i}") } else { format!("t{i}") };
-        task.group_id = (kind == Kind::InGroup).then(|| "g".into());
+        task.task_id = if kind == RandomTaskKind::InGroup { format!("g.t{i}") } else { format!("t{i}") };
+        task.group_id = (kind == RandomTaskKind::InGroup).then(|| "g".into());
         task.after = named.iter().map(|&n| id(n)).collect();
         task.role = match rng.below(12) {
             0 => Role::Setup,
@@ -54,8 +56,8 @@ pub(crate) fn random_dag(dag_id: &str, gated: bool, rng: &mut Rng) -> DagSpec {
         kinds.push(kind);
         dag.tasks.push(task);
     }
-    if kinds.contains(&Kind::InGroup) {
-        let over = if kinds[0] == Kind::Plain && dag.tasks[0].kind == "rust" && rng.chance(500) {
+    if kinds.contains(&RandomTaskKind::InGroup) {
+        let over = if kinds[0] == RandomTaskKind::Plain && dag.tasks[0].kind == "rust" && rng.chance(500) {
             Source::Output("t0".into())
         } else {
             Source::Value(json!([1, 2, 3]))
@@ -98,18 +100,22 @@ fn upstreams(i: usize, wide: bool, rng: &mut Rng) -> Vec<usize> {
     named
 }
 
-fn kind(i: usize, named: &[usize], kinds: &[Kind], rng: &mut Rng) -> Kind {
+fn kind(i: usize, named: &[usize], kinds: &[RandomTaskKind], rng: &mut Rng) -> RandomTaskKind {
     let wish = match rng.below(11) {
-        0..=4 => Kind::Plain,
-        5 => Kind::Literal(rng.below(5)),
-        6 => Kind::OverOutput,
-        7 => Kind::OverElements,
-        _ => Kind::InGroup,
+        0..=4 => RandomTaskKind::Plain,
+        5 => RandomTaskKind::Literal(rng.below(5)),
+        6 => RandomTaskKind::OverOutput,
+        7 => RandomTaskKind::OverElements,
+        _ => RandomTaskKind::InGroup,
     };
     match wish {
-        Kind::InGroup if i == 0 => Kind::Plain,
-        Kind::OverOutput if !named.iter().any(|&n| kinds[n] == Kind::Plain) => Kind::Plain,
-        Kind::OverElements if !named.iter().any(|&n| kinds[n] != Kind::Plain) => Kind::Literal(2),
+        RandomTaskKind::InGroup if i == 0 => RandomTaskKind::Plain,
+        RandomTaskKind::OverOutput if !named.iter().any(|&n| kinds[n] == RandomTaskKind::Plain) => {
+            RandomTaskKind::Plain
+        }
+        RandomTaskKind::OverElements if !named.iter().any(|&n| kinds[n] != RandomTaskKind::Plain) => {
+            RandomTaskKind::Literal(2)
+        }
         wish => wish,
     }
 }

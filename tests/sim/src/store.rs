@@ -7,7 +7,7 @@ mod users;
 pub(crate) use admission::Turn;
 
 use crate::database::locks::Lock;
-use crate::database::workers::Why;
+use crate::database::workers::TakeAwayReason;
 use crate::database::{Session, Transaction};
 use crate::faults::Mutant;
 use orch_core::run::{Elements, Run};
@@ -279,13 +279,13 @@ impl Session {
     async fn release(&self, worker: i32) -> StoreResult<()> {
         let mut tx = self.begin();
         tx.lock(move |_, _| (vec![Lock::Worker(worker)], ()), |_, _, ()| ()).await?;
-        self.take_away(tx, vec![worker], Why::Released).await.map(drop)
+        self.take_away(tx, vec![worker], TakeAwayReason::Released).await.map(drop)
     }
 
     /// `store::worker::give_back`.
     async fn give_back(&self, worker: i32, has: &[Uuid]) -> StoreResult<Vec<Uuid>> {
         let tx = self.begin();
-        self.take_away(tx, vec![worker], Why::NeverBegun { has: has.to_vec() }).await
+        self.take_away(tx, vec![worker], TakeAwayReason::NeverBegun { has: has.to_vec() }).await
     }
 
     /// `store::worker::reap`. Gives the runs to fold; `None`: nobody is lost.
@@ -303,7 +303,7 @@ impl Session {
         if lost.is_empty() {
             return Ok(None);
         }
-        self.take_away(tx, lost, Why::Lost).await.map(Some)
+        self.take_away(tx, lost, TakeAwayReason::Lost).await.map(Some)
     }
 
     /// `store::worker::sweep_orphans`.
@@ -313,10 +313,10 @@ impl Session {
             return Ok(None);
         }
         let tx = self.begin();
-        self.take_away(tx, workers, Why::Lost).await.map(Some)
+        self.take_away(tx, workers, TakeAwayReason::Lost).await.map(Some)
     }
 
-    async fn take_away(&self, mut tx: Transaction, workers: Vec<i32>, why: Why) -> StoreResult<Vec<Uuid>> {
+    async fn take_away(&self, mut tx: Transaction, workers: Vec<i32>, why: TakeAwayReason) -> StoreResult<Vec<Uuid>> {
         let theirs = workers.clone();
         let runs = tx.lock(
             move |s, _| {
@@ -329,7 +329,7 @@ impl Session {
         let theirs = workers.clone();
         let kept = why.clone();
         let found = tx.lock(move |s, _| s.to_take(&runs, &theirs, &kept), |s, _, found| s.still_theirs(found)).await?;
-        if matches!(why, Why::Lost) && !found.is_empty() {
+        if matches!(why, TakeAwayReason::Lost) && !found.is_empty() {
             self.db.taking.notify_waiters();
         }
         tx.pause_at(20).await;

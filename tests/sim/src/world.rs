@@ -37,7 +37,7 @@ const PEACE: Duration = Duration::from_mins(5);
 
 /// What to simulate.
 #[derive(Debug, Clone, Default)]
-pub struct Wish {
+pub struct SimulationOptions {
     pub seed: u64,
     /// Keep every line of the trace.
     pub whole_trace: bool,
@@ -59,7 +59,7 @@ pub struct Report {
 }
 
 /// Simulates a seed. The same wish gives the same report.
-pub fn simulate(wish: &Wish) -> Report {
+pub fn simulate(wish: &SimulationOptions) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime without any driver but the clock can be made");
     runtime.block_on(async {
@@ -105,7 +105,7 @@ struct World {
 }
 
 impl World {
-    fn new(wish: &Wish) -> World {
+    fn new(wish: &SimulationOptions) -> World {
         let mut rng = Rng::new(wish.seed);
         let faults = Faults::random(&mut rng, wish.mutant);
         let script = Script(rng.number());

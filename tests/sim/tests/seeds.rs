@@ -1,6 +1,6 @@
 //! The simulation over many seeds; each planted mistake is noticed; a seed replays to the letter.
 
-use orch_sim::{Mutant, Report, Wish, simulate, simulate_many, simulate_until_wrong};
+use orch_sim::{Mutant, Report, SimulationOptions, simulate, simulate_many, simulate_until_wrong};
 
 /// 500 take some seconds on two cores.
 fn seeds() -> u64 {
@@ -27,7 +27,7 @@ fn whatever_goes_wrong_every_run_ends_as_the_core_says() {
 #[test]
 fn a_seed_replays_to_the_letter() {
     for seed in 0..20 {
-        let [first, second] = [(); 2].map(|()| simulate(&Wish { seed, whole_trace: true, mutant: None }));
+        let [first, second] = [(); 2].map(|()| simulate(&SimulationOptions { seed, whole_trace: true, mutant: None }));
         assert_eq!(first.trace, second.trace, "seed {seed}");
         assert_eq!((first.hash, first.events), (second.hash, second.events), "seed {seed}");
         assert_eq!((first.took, first.violation), (second.took, second.violation), "seed {seed}");

@@ -25,12 +25,12 @@ pub struct Attack {
     pub name: &'static str,
     pub method: &'static str,
     pub path: String,
-    pub body: Sent,
+    pub body: RequestBody,
     pub may_answer: &'static [u16],
 }
 
 #[derive(Debug, Clone)]
-pub enum Sent {
+pub enum RequestBody {
     Nothing,
     Json(String),
     /// Names and values; the token of the form comes by itself.
@@ -94,9 +94,9 @@ impl Target {
 
     fn request(&self, attack: &Attack) -> String {
         let (kind, body) = match &attack.body {
-            Sent::Nothing => ("", String::new()),
-            Sent::Json(body) => ("application/json", body.clone()),
-            Sent::Form(fields) => {
+            RequestBody::Nothing => ("", String::new()),
+            RequestBody::Json(body) => ("application/json", body.clone()),
+            RequestBody::Form(fields) => {
                 let token = [("form_token", self.form_token.clone())];
                 let all = fields.iter().chain(&token).map(|(name, value)| format!("{name}={}", encoded(value)));
                 ("application/x-www-form-urlencoded", all.collect::<Vec<_>>().join("&"))

@@ -212,7 +212,7 @@ fn archive_classes(installed: &Installed) {
 
 fn format_storage(installed: &Installed, properties: &Path) {
     let words = ["kafka.tools.StorageTool", "format", "--cluster-id", "orchorchorchorchorchog", "--config"];
-    run(java(installed).args(words).arg(properties));
+    run_java(java(installed).args(words).arg(properties));
 }
 
 /// What is the same for each program of Kafka. The archive asks for the same class path.
@@ -224,7 +224,7 @@ fn java(installed: &Installed) -> Command {
     command
 }
 
-fn run(command: &mut Command) {
+fn run_java(command: &mut Command) {
     let done = command.output().unwrap_or_else(|error| {
         panic!("Java cannot be started: {error}\nhint: run `scripts/setup.sh test`, or `apt-get install default-jre-headless`")
     });

@@ -129,9 +129,9 @@ fn bundle(version: u32, ticking_since: Option<&str>) -> Bundle {
     orch::bundle("torture", dags).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
-type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+type ProcessResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-async fn worker(args: Worker, stop: CancellationToken, running: &mut JoinSet<()>) -> Ended {
+async fn worker(args: Worker, stop: CancellationToken, running: &mut JoinSet<()>) -> ProcessResult {
     let bundle = bundle(args.version, args.ticking_since.as_deref());
     let offers = loop {
         match offers(&args.url, &bundle).await {
@@ -145,7 +145,7 @@ async fn worker(args: Worker, stop: CancellationToken, running: &mut JoinSet<()>
     let mut config = WorkerConfig::new(args.url);
     (config.name, config.slots) = (args.name, args.slots);
     (config.lease, config.grace) = (Duration::from_millis(args.lease_ms), Duration::from_millis(args.grace_ms));
-    Ok(orch_workers::run(config, offers, cold, hints, stop).await?)
+    Ok(orch_workers::drive_worker(config, offers, cold, hints, stop).await?)
 }
 
 /// Registers the bundle, as every worker does when it starts.
@@ -162,7 +162,7 @@ async fn offers(url: &str, bundle: &Bundle) -> StoreResult<Offers> {
     Ok(offers)
 }
 
-async fn scheduler(args: SchedulerArgs, stop: CancellationToken, running: &mut JoinSet<()>) -> Ended {
+async fn scheduler(args: SchedulerArgs, stop: CancellationToken, running: &mut JoinSet<()>) -> ProcessResult {
     if let Some(at) = args.at_nanos {
         tokio::time::sleep(Duration::from_nanos(at).saturating_sub(ledger::now())).await;
     }
@@ -183,7 +183,7 @@ async fn scheduler(args: SchedulerArgs, stop: CancellationToken, running: &mut J
     let mut config = SchedulerConfig::new(args.url);
     config.stale_after = Duration::from_millis(args.stale_after_ms);
     config.upkeep_every = Duration::from_millis(args.upkeep_every_ms);
-    Ok(Scheduler::run(config, cold, hints, stop).await?)
+    Ok(Scheduler::run_loops(config, cold, hints, stop).await?)
 }
 
 fn carried_hints(url: &str, stop: &CancellationToken, running: &mut JoinSet<()>) -> Hints {

@@ -12,12 +12,12 @@ const EVERY: Duration = Duration::from_millis(150);
 
 #[derive(Debug)]
 pub struct Watch {
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<ObservedState>>,
     running: JoinSet<()>,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct ObservedState {
     instances: HashMap<(Uuid, i16, i32), Row>,
     runs: HashMap<Uuid, RunState>,
     violations: Vec<String>,
@@ -34,7 +34,7 @@ struct Row {
 
 impl Watch {
     pub fn start(pool: PgPool) -> Watch {
-        let seen = Arc::new(Mutex::new(Seen::default()));
+        let seen = Arc::new(Mutex::new(ObservedState::default()));
         let mut running = JoinSet::new();
         let watched = seen.clone();
         running.spawn(async move {
@@ -57,11 +57,11 @@ impl Watch {
     }
 }
 
-type Look = (Vec<(Uuid, RunState)>, Vec<((Uuid, i16, i32), Row)>);
+type StateSample = (Vec<(Uuid, RunState)>, Vec<((Uuid, i16, i32), Row)>);
 type Columns = (Uuid, i16, i32, Uuid, i16, i32, Option<String>);
 
 /// One statement for each table: rows of one are as of one moment.
-async fn look(pool: &PgPool) -> sqlx::Result<Look> {
+async fn look(pool: &PgPool) -> sqlx::Result<StateSample> {
     let mut db = pool.acquire().await?;
     let instances: Vec<Columns> = sqlx::query_as(
         "select run, task, map_index, attempt, try_no, lease_no, state::text from task_instance
@@ -78,8 +78,8 @@ async fn look(pool: &PgPool) -> sqlx::Result<Look> {
     Ok((runs, instances.into_iter().map(row).collect()))
 }
 
-impl Seen {
-    fn compare(&mut self, (runs, instances): Look) {
+impl ObservedState {
+    fn compare(&mut self, (runs, instances): StateSample) {
         self.looks += 1;
         for (instance, row) in instances {
             if let Some(before) = self.instances.insert(instance, row.clone()) {

@@ -100,7 +100,7 @@ body! {
 }
 
 /// Runs one and answers with its rows. The answer is whole, or a file that is written while rows come.
-pub(crate) async fn run(
+pub(crate) async fn run_query(
     State(app): State<App>,
     actor: Actor,
     Typed(body): Typed<SqlBody>,

@@ -66,13 +66,13 @@ pub(super) async fn watch(app: App) {
     let stopping = app.stopping.clone();
     let mut watcher = Watcher { app, seen: HashMap::new(), changed_at: now, looked_at_all: None, feed: None };
     tokio::select! {
-        () = watcher.run() => {}
+        () = watcher.watch_followed() => {}
         () = stopping.cancelled() => {}
     }
 }
 
 impl Watcher {
-    async fn run(&mut self) {
+    async fn watch_followed(&mut self) {
         let hints = self.app.hints.clone();
         loop {
             // Armed before the look.

@@ -199,7 +199,7 @@ mod tests {
     use orch_spec::state::RunType;
     use uuid::Uuid;
 
-    fn run(dag_id: &str, minute: i64, state: RunState) -> RunMark {
+    fn run_mark(dag_id: &str, minute: i64, state: RunState) -> RunMark {
         let at = DateTime::from_timestamp(1_800_000_000 - minute * 60, 0).expect("a moment");
         RunMark {
             id: Uuid::nil(),
@@ -217,9 +217,9 @@ mod tests {
     #[test]
     fn runs_that_would_touch_are_one_band_and_others_are_links() {
         let now = ZonedNow::utc(DateTime::from_timestamp(1_800_000_000, 0).expect("a moment"));
-        let mut runs: Vec<_> = (0..300).map(|minute| run("often", minute, RunState::Success)).collect();
-        runs.push(run("rare", 100, RunState::Failed));
-        runs.push(run("rare", 900, RunState::Success));
+        let mut runs: Vec<_> = (0..300).map(|minute| run_mark("often", minute, RunState::Success)).collect();
+        runs.push(run_mark("rare", 100, RunState::Failed));
+        runs.push(run_mark("rare", 900, RunState::Success));
         let timeline = Timeline::new(&runs, &[], now, TimeDelta::hours(24));
         let html = timeline.to_string();
         assert_eq!(html.matches("<a ").count(), 3, "{html}");
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn more_dags_than_fit_leave_out_those_that_ran_longest_ago() {
         let now = ZonedNow::utc(DateTime::from_timestamp(1_800_000_000, 0).expect("a moment"));
-        let runs: Vec<_> = (0..20).map(|i| run(&format!("d{i:02}"), i, RunState::Success)).collect();
+        let runs: Vec<_> = (0..20).map(|i| run_mark(&format!("d{i:02}"), i, RunState::Success)).collect();
         let timeline = Timeline::new(&runs, &[], now, TimeDelta::hours(24));
         assert_eq!((timeline.rows.len(), timeline.more), (MOST_ROWS, 8));
         assert!(timeline.rows.iter().all(|row| row.dag_id.as_str() < "d12"));

@@ -10,7 +10,7 @@ use orch_store::seal::Keyring;
 use orch_store::user::{NewUser, add_user};
 use orch_store::{MIGRATOR, connect};
 use orch_test_support::TestDb;
-use orch_test_support::attack::{Attack, Sent, Target, ask, status_of};
+use orch_test_support::attack::{Attack, RequestBody, Target, ask, status_of};
 use orch_web::{Password, WebConfig, ensure_admin, hash_password, serve};
 use serde_json::json;
 use std::net::SocketAddr;
@@ -25,12 +25,12 @@ const SECRET: &str = "planted-7d02aa";
 const REFUSED: &[u16] = &[400, 403, 404, 413, 422];
 
 fn form(name: &'static str, path: &str, format: &str, text: String) -> Attack {
-    let body = Sent::Form(vec![("text", text), ("format", format.into()), ("overwrite", "on".into())]);
+    let body = RequestBody::Form(vec![("text", text), ("format", format.into()), ("overwrite", "on".into())]);
     Attack { name, method: "POST", path: path.into(), body, may_answer: REFUSED }
 }
 
 fn api(name: &'static str, method: &'static str, path: &str, body: &impl ToString) -> Attack {
-    Attack { name, method, path: path.into(), body: Sent::Json(body.to_string()), may_answer: REFUSED }
+    Attack { name, method, path: path.into(), body: RequestBody::Json(body.to_string()), may_answer: REFUSED }
 }
 
 fn table() -> Vec<Attack> {
@@ -81,7 +81,7 @@ fn table() -> Vec<Attack> {
             name: "a query that is too long",
             method: "GET",
             path: format!("/api/v2/variables?variable_key_pattern={}", "%25".repeat(3_000)),
-            body: Sent::Nothing,
+            body: RequestBody::Nothing,
             may_answer: &[414],
         },
     ]);

@@ -14,7 +14,11 @@ const MOST_WORDS: usize = 200;
 /// Of what a program says on standard error; the rest is read and forgotten.
 const MOST_STDERR: u64 = 4 * 1024;
 
-pub(super) async fn run(programs: &Programs, connection: &Connection, message: &Message) -> Result<(), String> {
+pub(super) async fn run_alert_program(
+    programs: &Programs,
+    connection: &Connection,
+    message: &Message,
+) -> Result<(), String> {
     let name = connection.host.as_deref().unwrap_or_default();
     let program = programs.get(name).ok_or_else(|| {
         let id = &connection.id;

@@ -64,7 +64,7 @@ pub(crate) fn shipping(cold: PgPool) -> (Shipper, Shipping) {
 }
 
 impl Shipping {
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn ship_until_stopped(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             tokio::select! {
                 first = self.queue.recv() => match first {

@@ -88,7 +88,7 @@ impl World {
         let config = WorkerConfig { slots: 64, lease: Duration::from_secs(10), ..WorkerConfig::new(database.url()) };
         let cold = connect::cold(&database.url(), "orch worker pool", 3).unwrap();
         let mut running = JoinSet::new();
-        running.spawn(orch_workers::run(config, Arc::new(offers), cold, hints.clone(), stop.clone()));
+        running.spawn(orch_workers::drive_worker(config, Arc::new(offers), cold, hints.clone(), stop.clone()));
         World { db, database, hints, stop, running }
     }
 

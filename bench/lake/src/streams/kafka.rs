@@ -62,7 +62,7 @@ pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
         let producer = KafkaProducer::open(&topics)?;
         let upserted = world.upserts(&producer, upserts).await?;
         let fresh = world.freshness(&producer, tries).await?;
-        peers::run("topic", &[&kafka.address(), TOPIC, &records.to_string(), &of_peers.0, &of_peers.1])?;
+        peers::run_peer("topic", &[&kafka.address(), TOPIC, &records.to_string(), &of_peers.0, &of_peers.1])?;
         let of = |name, rate: f64| Figure::new(name, rate, 1).with("records", records).with("of_bare", rate / bare);
         Ok(vec![
             Figure::new("kafka_bare_records_per_s", bare, 1).with("records", records),

@@ -52,7 +52,7 @@ pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
     let row = |name, with: f64, without: f64| {
         Figure::new(name, with - without, 1).with("streams", STREAMS).with("seconds", seconds).with("without", without)
     };
-    let cpu = |one: &orch_bench::Still| one.cpu_percent + one.postgres_cpu_percent;
+    let cpu = |one: &orch_bench::IdleUsage| one.cpu_percent + one.postgres_cpu_percent;
     Ok(vec![
         row("quiet_streams_statements_per_min", with.statements_per_min, without.statements_per_min),
         row("quiet_streams_cpu_percent", cpu(&with), cpu(&without)),

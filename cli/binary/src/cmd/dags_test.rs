@@ -69,7 +69,7 @@ impl Test {
             let run = trial.details(run.id).await?;
             wait::for_run(&mut trial.session.db, &run, timeout).await
         };
-        trial::run(dag, secrets::sources_of_server(&cx.config()?)?, work, async |session: &mut Session, run| {
+        trial::run_trial(dag, secrets::sources_of_server(&cx.config()?)?, work, async |session: &mut Session, run| {
             self.report(session, &run).await?;
             Ok(wait::ended(&run))
         })

@@ -82,7 +82,7 @@ impl Worker {
             if let Some(folder) = folder {
                 parts.add_folder(roles::folder(&config, folder, body_of), offers);
             }
-            parts.run(&mut signals).await
+            parts.run_until_ended(&mut signals).await
         })
     }
 }

@@ -86,9 +86,9 @@ impl Stack {
             "create database {database};\ncreate user {user}@'%' identified by '{password}';\n\
              grant all on {database}.* to {user}@'%';\n"
         );
-        server.run(&server.connection("mysql"), &account).await;
+        server.run_statements(&server.connection("mysql"), &account).await;
         let tables = std::fs::read_to_string(root().join("deploy/mysql/1-tables.sql")).unwrap();
-        server.run(&server.connection(&database), &tables).await;
+        server.run_statements(&server.connection(&database), &tables).await;
         // The script stands in the image's own, whose function it calls, and finds its files in folders that are mounted.
         let files = tempfile::tempdir().unwrap();
         std::fs::set_permissions(files.path(), std::fs::Permissions::from_mode(0o755)).unwrap();

@@ -22,7 +22,7 @@ update order_items set order_item_id = 1 where order_item_id = -1;
 #[tokio::test(flavor = "multi_thread")]
 async fn gold_is_golden_by_the_changes_of_the_source() {
     let (server, connection) = shop::whole_with_changes().await;
-    server.run(&connection, DAMAGE).await;
+    server.run_statements(&connection, DAMAGE).await;
     let mut world = World::new().await;
     world.set("ORCH_CONN_RETAIL_MYSQL", connection.to_uri());
     let world = world.at_work();
@@ -38,7 +38,7 @@ async fn gold_is_golden_by_the_changes_of_the_source() {
     for (stream, records) in [("retail_order_items", 170_477), ("retail_orders", 68_883)] {
         assert_eq!(world.streamed(stream, records).await, 0);
     }
-    server.run(&connection, REPAIR).await;
+    server.run_statements(&connection, REPAIR).await;
     for (stream, records) in [
         ("retail_order_items", 172_198 + 4),
         ("retail_orders", 68_883 + 500),

@@ -67,14 +67,14 @@ async fn a_broken_source_is_named_and_publishes_nothing() {
     let mut last = String::new();
     for (number, (what, harm, failing, words, mend)) in FAULTS.into_iter().enumerate() {
         let run = format!("bad_{number}");
-        shop::run(&shop, &format!("{harm};\n")).await;
+        shop::run_statements(&shop, &format!("{harm};\n")).await;
         world.trigger("retail_medallion", &run, &full()).failed();
         let log = world.log("retail_medallion", &task(failing), &run);
         for word in words {
             assert!(log.contains(word), "{what}: `{word}` is not in\n{log}");
         }
         assert_eq!(snapshots(&world).await, before, "{what}: something was published");
-        shop::run(&shop, &format!("{mend};\n")).await;
+        shop::run_statements(&shop, &format!("{mend};\n")).await;
         last = run;
     }
     // The same run, mended.
@@ -96,7 +96,7 @@ async fn nulls_of_the_source_are_told_or_put_aside_and_everything_else_is_publis
         "alter table order_items modify order_item_subtotal float null",
         "update order_items set order_item_subtotal = null where order_item_order_id = 25880 limit 1",
     ] {
-        shop::run(&shop, &format!("{harm};\n")).await;
+        shop::run_statements(&shop, &format!("{harm};\n")).await;
     }
     world.good("retail_medallion", "nulls", &full());
     let aside = "select order_id, order_item_subtotal is null as missing, quarantine_reason

@@ -29,7 +29,7 @@ async fn a_month_day_by_day_is_the_month_at_once() {
     assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
 
     // A day again, and a day on which somebody took an order back.
-    shop::run(
+    shop::run_statements(
         &shop,
         "delete from order_items where order_item_order_id = 25880;\ndelete from orders where order_id = 25880;\n",
     )
@@ -70,7 +70,8 @@ async fn who_was_renamed_has_the_new_name_in_all_of_gold() {
             ("categories", "category_name"),
             ("departments", "department_name"),
         ] {
-            shop::run(&shop, &format!("update {table} set {column} = concat('1', left({column}, 40));\n")).await;
+            shop::run_statements(&shop, &format!("update {table} set {column} = concat('1', left({column}, 40));\n"))
+                .await;
         }
         raw.customers = renamed(&raw.customers, "customer_lname");
         raw.products = renamed(&raw.products, "product_name");
@@ -85,7 +86,7 @@ async fn who_was_renamed_has_the_new_name_in_all_of_gold() {
 async fn increments_come_to_the_same_as_everything_at_once() {
     let shop = shop::month().await;
     let whole = shop::whole().await.schema.clone().unwrap();
-    shop::run(
+    shop::run_statements(
         &shop,
         "delete i from order_items i join orders on order_id = order_item_order_id where order_date >= '2014-01-15';\n\
          delete from orders where order_date >= '2014-01-15';\n",
@@ -97,7 +98,7 @@ async fn increments_come_to_the_same_as_everything_at_once() {
     assert_gold_is(&world, &month_of("2014-01-15")).await;
 
     let rest = "order_date >= '2014-01-15' and order_date < '2014-02-01'";
-    shop::run(
+    shop::run_statements(
         &shop,
         &format!(
             "insert into orders select * from {whole}.orders where {rest};\n\

@@ -22,12 +22,12 @@ pub(super) struct Groups {
     is_found: bool,
     /// Behind the last event.
     end: u64,
-    open: Option<Open>,
+    open: Option<OpenGroup>,
 }
 
 /// A group whose end has not come yet.
 #[derive(Debug, Default)]
-struct Open {
+struct OpenGroup {
     begins: u64,
     gtid: Option<String>,
     domain: Option<u32>,
@@ -110,7 +110,7 @@ impl Groups {
 
     pub(super) fn begin(&mut self, gtid: Option<(&Gtid, u32)>, at: u64) {
         let known = self.within.map_or(0, |within| within.changes);
-        let mut open = Open { begins: self.base.wrapping_add(at), known, ..Open::default() };
+        let mut open = OpenGroup { begins: self.base.wrapping_add(at), known, ..OpenGroup::default() };
         match gtid {
             Some((Gtid::MariaDb { domain, sequence, is_alone, is_prepared }, server_id)) => {
                 open.gtid = Some(format!("{domain}-{server_id}-{sequence}"));
@@ -133,7 +133,7 @@ impl Groups {
         self.ensure_open(at);
     }
 
-    fn ensure_open(&mut self, at: u64) -> &mut Open {
+    fn ensure_open(&mut self, at: u64) -> &mut OpenGroup {
         if self.open.is_none() {
             self.begin(None, at);
         }

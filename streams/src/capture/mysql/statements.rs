@@ -1,7 +1,7 @@
 //! What statements of a binlog of rows do to the tables of a capture.
 
 use super::table::At;
-use super::{Here, MySql};
+use super::{BinlogEventPosition, MySql};
 use crate::capture::envelope::{RowChange, records};
 use crate::capture::lot::Lot;
 use orch_lake::source::mysql::binlog::{Name, Statement};
@@ -11,7 +11,7 @@ impl MySql {
     pub(super) async fn statement(
         &mut self,
         (text, database): (&str, &str),
-        here: Here,
+        here: BinlogEventPosition,
         lot: &mut Lot,
     ) -> TaskResult<()> {
         let statement = Statement::parse(text, database);
@@ -68,7 +68,7 @@ impl MySql {
         self.tables.iter().find(|(_, table)| table.name == *name).map(|(name, _)| name.clone())
     }
 
-    fn emptied(&mut self, name: &Name, here: Here, lot: &mut Lot) -> TaskResult<()> {
+    fn emptied(&mut self, name: &Name, here: BinlogEventPosition, lot: &mut Lot) -> TaskResult<()> {
         let Some(name) = self.captured(name) else { return Ok(()) };
         if !self.groups.is_new() {
             return Ok(());
@@ -84,7 +84,7 @@ impl MySql {
     }
 
     /// With a table its rows are gone.
-    fn dropped(&mut self, names: &[Name], here: Here, lot: &mut Lot) -> TaskResult<()> {
+    fn dropped(&mut self, names: &[Name], here: BinlogEventPosition, lot: &mut Lot) -> TaskResult<()> {
         for name in names {
             self.emptied(name, here, lot)?;
             if let Some(gone) = self.captured(name) {

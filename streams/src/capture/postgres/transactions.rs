@@ -20,12 +20,12 @@ pub(super) struct Transactions {
     pub(super) lsn: u64,
     /// The part of the next transaction that was taken.
     pub(super) within: Option<WithinTransaction>,
-    open: Option<Open>,
+    open: Option<UncommittedTransaction>,
 }
 
 /// A transaction whose commit has not come yet.
 #[derive(Debug, Clone, Copy)]
-struct Open {
+struct UncommittedTransaction {
     commit_lsn: u64,
     at_ms: i64,
     xid: u32,
@@ -113,7 +113,7 @@ impl Transactions {
             }
             _ => 0,
         };
-        self.open = Some(Open { commit_lsn, at_ms, xid, changes: 0, known });
+        self.open = Some(UncommittedTransaction { commit_lsn, at_ms, xid, changes: 0, known });
         Ok(())
     }
 

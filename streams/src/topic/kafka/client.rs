@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 /// One event each.
 const MOST_SAID: usize = 32;
 
-pub(super) type Consumer = BaseConsumer<Told>;
+pub(super) type Consumer = BaseConsumer<KafkaErrorContext>;
 
 /// Closes itself on a thread that may block: the connections of a consumer are closed one after the other.
 pub(super) struct Client {
@@ -24,7 +24,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn open(settings: &Settings) -> TaskResult<Client> {
-        let mut consumer: Consumer = settings.consumer(Told::default())?;
+        let mut consumer: Consumer = settings.consumer(KafkaErrorContext::default())?;
         let woken = Arc::new(Notify::new());
         let wakes = woken.clone();
         consumer.set_nonempty_callback(move || wakes.notify_one());
@@ -64,11 +64,11 @@ pub(super) fn hear(consumer: &Consumer) {
 
 /// What librdkafka told.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct KafkaErrorContext {
     trouble: Mutex<Option<(Option<RDKafkaErrorCode>, String)>>,
 }
 
-impl Told {
+impl KafkaErrorContext {
     fn last(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone().map(|(_, reason)| reason)
     }
@@ -80,7 +80,7 @@ impl Told {
     }
 }
 
-impl ClientContext for Told {
+impl ClientContext for KafkaErrorContext {
     /// Its errors come back as errors of calls too, and are recorded there.
     fn log(&self, level: RDKafkaLogLevel, part: &str, line: &str) {
         tracing::debug!(kafka.level = ?level, kafka.part = part, "librdkafka: {line}");
@@ -97,4 +97,4 @@ impl ClientContext for Told {
     }
 }
 
-impl ConsumerContext for Told {}
+impl ConsumerContext for KafkaErrorContext {}

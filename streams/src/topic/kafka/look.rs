@@ -34,7 +34,7 @@ const MOST_BYTES: usize = 4 << 20;
 pub(crate) async fn answer(at: Connection, question: ClusterQuestion) -> LakeResult<Value> {
     let settings = Settings::of(&at).map_err(refused)?;
     match question {
-        ClusterQuestion::Topics => ask(settings, Look::topics).await,
+        ClusterQuestion::Topics => ask(settings, ClusterInspector::topics).await,
         ClusterQuestion::Bounds(topic) => ask(settings, move |look| look.bounds(&topic)).await,
         ClusterQuestion::Read(topic, from) => ask(settings, move |look| look.read(&topic, &from)).await,
         ClusterQuestion::Produce(topic, records) => {
@@ -56,11 +56,11 @@ pub(crate) async fn answer(at: Connection, question: ClusterQuestion) -> LakeRes
 
 async fn ask<T: Serialize + 'static>(
     settings: Settings,
-    question: impl FnOnce(&Look) -> LakeResult<T> + Send + 'static,
+    question: impl FnOnce(&ClusterInspector) -> LakeResult<T> + Send + 'static,
 ) -> LakeResult<Value> {
     let asked = tokio::task::spawn_blocking(move || {
         let client = Client::open(&settings).map_err(refused)?;
-        let look = Look { settings, consumer: client.share(), _closes: client };
+        let look = ClusterInspector { settings, consumer: client.share(), _closes: client };
         json(&question(&look)?)
     });
     asked.await.unwrap_or_else(|_| Err(LakeError::Unavailable("a question to Kafka ended early".into())))
@@ -78,13 +78,13 @@ fn refused(error: anyhow::Error) -> LakeError {
     }
 }
 
-struct Look {
+struct ClusterInspector {
     settings: Settings,
     consumer: Arc<Consumer>,
     _closes: Client,
 }
 
-impl Look {
+impl ClusterInspector {
     fn topics(&self) -> LakeResult<Vec<ClusterTopic>> {
         let metadata = self.consumer.fetch_metadata(None, ANSWER_WITHIN).map_err(|error| self.told(&plain(error)))?;
         let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());

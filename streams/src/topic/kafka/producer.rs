@@ -1,6 +1,6 @@
 //! Records on their way into a topic of Kafka, and topics that are created.
 
-use super::client::Told;
+use super::client::KafkaErrorContext;
 use super::settings::Settings;
 use super::{ANSWER_WITHIN, plain};
 use anyhow::{Context as _, anyhow};
@@ -27,7 +27,7 @@ const REPLICAS: TopicReplication<'_> = TopicReplication::Fixed(-1);
 /// Writes records that all replicas have. A record that is sent again because an answer was lost is written once.
 pub struct KafkaProducer {
     settings: Settings,
-    producer: FutureProducer<Told>,
+    producer: FutureProducer<KafkaErrorContext>,
 }
 
 impl KafkaProducer {
@@ -37,7 +37,7 @@ impl KafkaProducer {
     /// A fatal error for a connection that is not one to Kafka, or that has settings which a producer decides by itself.
     pub fn open(connection: &Connection) -> TaskResult<KafkaProducer> {
         let settings = Settings::of(connection)?;
-        let producer = settings.producer(Told::default())?;
+        let producer = settings.producer(KafkaErrorContext::default())?;
         Ok(KafkaProducer { settings, producer })
     }
 

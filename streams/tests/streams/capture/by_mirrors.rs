@@ -86,7 +86,7 @@ async fn changes_of_a_copied_table_are_spread_over_partitions() {
 
 /// Others write all the time; sessions break, processes end, the slot is lost and the capture begins anew.
 async fn a_copy_and_changes_make_the_table(shop: &Shop, partitions: i16) {
-    shop.run("insert into item select id, 0, repeat(id::text, 2000) from generate_series(0, 599) id").await;
+    shop.run_statements("insert into item select id, 0, repeat(id::text, 2000) from generate_series(0, 599) id").await;
     let (writers, stop) = writers(shop, statement).await;
     let (mut dice, mut orch) = (Dice(0x5eed), shop.world.db().await);
     let mut hosts = vec![shop.start(partitions), shop.start(partitions)];
@@ -204,7 +204,7 @@ async fn a_copy_has_the_values_that_records_would_tell() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mark_is_for_mirrors_that_know_the_table() {
     let shop = shop(ITEMS).await;
-    shop.run("insert into item values (1, 1, 'there')").await;
+    shop.run_statements("insert into item values (1, 1, 'there')").await;
     let trail = columns(TableDef::new().optional("id", PrimitiveType::Long).optional(OP, PrimitiveType::String));
     let trail = follow("trail").append(named("test.trail"), trail);
     let table = TableDef::new().required("id", PrimitiveType::Long);
@@ -222,7 +222,7 @@ async fn a_mark_is_for_mirrors_that_know_the_table() {
     assert!(mirror.contains("declare it with `.snapshot_from(…)`"), "{mirror}");
     assert!(unfit.contains("cannot cast type integer to bytea"), "{unfit}");
     shop.until_following().await;
-    shop.run("insert into item values (2, 2, 'new')").await;
+    shop.run_statements("insert into item values (2, 2, 'new')").await;
     let kept = async |world: &crate::world::World| {
         let lines = world.lines("test.trail", &["id", "n", "note", OP]).await;
         (!lines.is_empty()).then_some(lines)
@@ -237,11 +237,11 @@ async fn a_mark_is_for_mirrors_that_know_the_table() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publication_of_some_rows_is_not_copied() {
     let shop = shop(ITEMS).await;
-    shop.run("create publication orch_readings for table item where (id > 1)").await;
+    shop.run_statements("create publication orch_readings for table item where (id > 1)").await;
     let host = shop.world.host_of(vec![capture_of_items(1)]);
     let error = shop.failure(|error| error.contains("only some rows of table `public.item`")).await;
     assert!(error.contains("take `where` out of the publication"), "{error}");
-    shop.run("alter publication orch_readings set table item").await;
+    shop.run_statements("alter publication orch_readings set table item").await;
     shop.until_following().await;
     host.end().await;
 }

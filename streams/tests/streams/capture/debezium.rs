@@ -2,7 +2,7 @@
 //! is killed, and so is what reads it: the tables are those of the sources, and the trail has each record once.
 
 use super::source::{Source, transaction};
-use super::{Dice, Shop, Told, is_of, mysql, replay};
+use super::{CapturedRecord, Dice, Shop, is_of, mysql, replay};
 use crate::world::{COMMIT, Host, named};
 use arrow::datatypes::{DataType, Field, Schema};
 use iceberg::spec::PrimitiveType;
@@ -34,7 +34,7 @@ struct Followed<S: Source> {
     hosts: Vec<Host>,
     reader: KafkaTopic,
     /// The changes read from the topic so far, with their offsets.
-    told: Vec<(i64, Told)>,
+    told: Vec<(i64, CapturedRecord)>,
     /// How many records they were, tombstones among them.
     records: i64,
 }
@@ -67,7 +67,7 @@ impl<S: Source> Followed<S> {
         let kafka = kafka().await;
         shop.world.connections.push(broker(kafka));
         KafkaProducer::open(&broker(kafka)).unwrap().create_topic(&topic, 1).await.unwrap();
-        shop.run("insert into item values (1, 1, 'was there'), (2, 2, null)").await;
+        shop.run_statements("insert into item values (1, 1, 'was there'), (2, 2, null)").await;
         connect.put(connector, &config.to_string()).await;
         let session = shop.source.session().await;
         let mut reader = KafkaTopic::open(&broker(kafka), &topic).unwrap();
@@ -119,7 +119,7 @@ impl<S: Source> Followed<S> {
     }
 
     /// Reads on in the topic until its changes are as the test wants them.
-    async fn until_told(&mut self, connect: &Connect, holds: impl Fn(&[(i64, Told)]) -> bool) {
+    async fn until_told(&mut self, connect: &Connect, holds: impl Fn(&[(i64, CapturedRecord)]) -> bool) {
         let until = Instant::now() + PATIENCE;
         while !holds(&self.told) {
             let mut records = Records::default();
@@ -132,7 +132,7 @@ impl<S: Source> Followed<S> {
             for record in records.iter() {
                 self.records = record.offset + 1;
                 if let Some(value) = record.value {
-                    self.told.push((record.offset, Told::of(0, record.key, value, None)));
+                    self.told.push((record.offset, CapturedRecord::of(0, record.key, value, None)));
                 }
             }
             let (is_late, count) = (Instant::now() > until, self.records);
@@ -149,7 +149,7 @@ impl<S: Source> Followed<S> {
         let mut known = BTreeSet::new();
         let first =
             told.iter().filter(|(_, told)| known.insert((told.source_position(), told.op.clone(), told.key.clone())));
-        let first: Vec<Told> = first.map(|(_, told)| told.clone()).collect();
+        let first: Vec<CapturedRecord> = first.map(|(_, told)| told.clone()).collect();
         let wanted = self.shop.source.rows("item").await;
         assert_eq!(replay(&first), wanted, "{}: what Debezium told", self.connector);
 
@@ -182,7 +182,7 @@ impl<S: Source> Followed<S> {
     }
 }
 
-impl Told {
+impl CapturedRecord {
     /// Where the change is in the log of its source, as text.
     fn source_position(&self) -> String {
         ["lsn", "file", "pos", "row"].map(|name| self.source[name].to_string()).join(" ")

@@ -21,11 +21,11 @@ async fn a_copy_made_of_a_topic_of_kafka_is_the_table() {
     let mut shop = shop(PrivateServer::ITEMS).await;
     let cluster = Connection::from_uri("cluster", &format!("kafka://{}", kafka().await.address())).unwrap();
     shop.world.connections.push(cluster.clone());
-    shop.run("insert into item select n, n, 'before' from generate_series(1, 500) n").await;
+    shop.run_statements("insert into item select n, n, 'before' from generate_series(1, 500) n").await;
     let host = shop.host(&items::<PrivateServer>().at("cluster"));
     shop.until_following().await;
     for nth in 0..40 {
-        shop.run(&format!(
+        shop.run_statements(&format!(
             "begin; update item set n = n + {nth} where id % 10 = {}; delete from item where id = {nth}; \
              insert into item values ({}, {nth}, 'after'); commit",
             nth % 10,
@@ -37,7 +37,7 @@ async fn a_copy_made_of_a_topic_of_kafka_is_the_table() {
             shop.world.steered();
         }
     }
-    shop.run("insert into item values (-1, 0, 'the end')").await;
+    shop.run_statements("insert into item values (-1, 0, 'the end')").await;
     let mut topic = KafkaTopic::open(&cluster, "shop.item").unwrap();
     topic.seek(&[Position { partition: 0, offset: 0 }]).await.unwrap();
     let until = Instant::now() + PATIENCE;

@@ -5,7 +5,7 @@ mod states;
 mod values;
 
 use super::source::Source;
-use super::{Shop, Told, capture, key};
+use super::{CapturedRecord, Shop, capture, key};
 use crate::world::{SOURCE, world};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -54,7 +54,7 @@ async fn at<S: AsRef<MariaDb>>(server: S, connection: Connection, tables: &str) 
     let connection = Connection { id: SOURCE.into(), ..connection };
     world.connections.push(connection.clone());
     let shop = Shop { world, source: Database { server, connection } };
-    shop.run(tables).await;
+    shop.run_statements(tables).await;
     shop
 }
 
@@ -111,12 +111,12 @@ impl<S: AsRef<MariaDb>> Source for Database<S> {
         format!("replace into item values ({id}, {n}, 'replaced')")
     }
 
-    fn position(told: &Told) -> Self::Position {
+    fn position(told: &CapturedRecord) -> Self::Position {
         let source = &told.source;
         (source["file"].as_str().unwrap().to_owned(), source["pos"].as_u64(), source["row"].as_u64())
     }
 
-    fn transaction_of(told: &Told) -> String {
+    fn transaction_of(told: &CapturedRecord) -> String {
         told.source["gtid"].to_string()
     }
 }

@@ -1,7 +1,7 @@
 //! What holds of every kind of source.
 
 use super::source::{Source, transaction};
-use super::{Dice, Shop, Told, capture, is_of, items, lines, replay};
+use super::{CapturedRecord, Dice, Shop, capture, is_of, items, lines, replay};
 use crate::world::Host;
 use orch_store::stream::restart_stream;
 use orch_streams::Stream;
@@ -30,7 +30,7 @@ impl<S: Source> Trouble<'_, S> {
                     where datname = current_database() and application_name = 'orch streams'";
                 sqlx::raw_sql(cut).execute(&mut orch).await.unwrap();
             }
-            3 => self.shop.run(S::NEXT_FILE).await,
+            3 => self.shop.run_statements(S::NEXT_FILE).await,
             _ => {
                 self.hosts.remove(0).end().await;
                 self.hosts.push(self.shop.host(&self.stream));
@@ -41,7 +41,7 @@ impl<S: Source> Trouble<'_, S> {
 }
 
 /// Sessions at both ends break, people restart the stream and processes end, and no change is missing or there twice.
-pub(super) async fn each_change_is_told_once<S: Source>(shop: &Shop<S>) -> Vec<Told> {
+pub(super) async fn each_change_is_told_once<S: Source>(shop: &Shop<S>) -> Vec<CapturedRecord> {
     let (mut dice, stream) = (Dice(0x5eed), items::<S>());
     let hosts = vec![shop.host(&stream), shop.host(&stream)];
     let mut trouble = Trouble { shop, stream, hosts };
@@ -102,7 +102,7 @@ pub(super) fn update(id: u64, n: u64) -> String {
 
 /// Of the rows that were there and of the changes none is missing, and none is told by both.
 pub(super) async fn the_snapshot_and_the_changes_fit<S: Source>(shop: &Shop<S>) {
-    shop.run(&format!("insert into item select id, 0, 'old' from {}", S::ids(0, 4_999))).await;
+    shop.run_statements(&format!("insert into item select id, 0, 'old' from {}", S::ids(0, 4_999))).await;
     let (writers, stop) = writers(shop, |dice, writer| {
         let (id, n) = (dice.below(2_500) * 2 + writer, dice.below(1_000));
         match dice.below(6) {
@@ -131,7 +131,7 @@ pub(super) async fn the_snapshot_and_the_changes_fit<S: Source>(shop: &Shop<S>) 
 pub(super) async fn a_large_transaction_is_told_in_parts<S: Source>(shop: &Shop<S>) {
     let host = shop.host(&items::<S>());
     shop.until_following().await;
-    shop.run(&format!("insert into item select id, id, repeat('x', 100) from {}", S::ids(1, 100_000))).await;
+    shop.run_statements(&format!("insert into item select id, id, repeat('x', 100) from {}", S::ids(1, 100_000))).await;
     let mut cuts = BTreeSet::new();
     shop.until("three parts of it", async |row| {
         let within = row.capture.as_ref()?["within"]["changes"].as_u64()?;
@@ -173,7 +173,7 @@ pub(super) async fn a_key_stays_in_its_partition<S: Source>(shop: &Shop<S>) {
 
 /// Cut off, a snapshot begins again, and the copies end as the table is.
 pub(super) async fn a_snapshot_that_is_cut_off_begins_again<S: Source>(shop: &Shop<S>) {
-    shop.run(&format!("insert into item select id, id, repeat('y', 200) from {}", S::ids(1, 60_000))).await;
+    shop.run_statements(&format!("insert into item select id, id, repeat('y', 200) from {}", S::ids(1, 60_000))).await;
     let host = shop.host(&items::<S>());
     shop.until("a part of it", async |row| {
         (row.records > 0 && row.capture.as_ref()?["phase"] == "snapshot").then_some(())
@@ -182,7 +182,7 @@ pub(super) async fn a_snapshot_that_is_cut_off_begins_again<S: Source>(shop: &Sh
     host.end().await;
     let part = shop.world.row().await.unwrap().records;
     assert!((1..60_000).contains(&part), "{part}");
-    shop.run("delete from item where id <= 5").await;
+    shop.run_statements("delete from item where id <= 5").await;
     let host = shop.host(&items::<S>());
     shop.until_following().await;
     let told = shop.told("item").await;
@@ -200,9 +200,9 @@ pub(super) async fn a_reset_recovers_from<S: Source>(shop: &Shop<S>, lost: &str)
     let row = shop.world.row().await.unwrap();
     assert!(row.waits_for_restart, "{row:?}");
     shop.reset().await;
-    shop.run("insert into item values (4, 4, null)").await;
+    shop.run_statements("insert into item values (4, 4, null)").await;
     shop.until_snapshot(2).await;
-    shop.run("insert into item values (5, 5, null)").await;
+    shop.run_statements("insert into item values (5, 5, null)").await;
     let told = shop.until_last("item", |told| is_of(told, 5)).await;
     // What was there is gone from the copies first: one of the rows is no longer there.
     assert_eq!(told.iter().position(|one| one.op == "t"), Some(2), "{:?}", lines(&told));

@@ -1,6 +1,6 @@
 //! A database whose changes are captured: what the scenes need of it, in its own SQL.
 
-use super::{Dice, Told};
+use super::{CapturedRecord, Dice};
 use orch_streams::Capture;
 use orch_test_support::PrivateServer;
 use serde_json::Value;
@@ -42,9 +42,9 @@ pub(crate) trait Source: Sized {
     /// What only this kind of database has.
     fn own_statement(id: u64, n: u64) -> String;
 
-    fn position(told: &Told) -> Self::Position;
+    fn position(told: &CapturedRecord) -> Self::Position;
 
-    fn transaction_of(told: &Told) -> String;
+    fn transaction_of(told: &CapturedRecord) -> String;
 }
 
 /// Some statements on five keys; parts of it, or all, are undone.
@@ -127,12 +127,12 @@ impl Source for PrivateServer {
     }
 
     /// Last commit, and the place of the change.
-    fn position(told: &Told) -> Vec<u64> {
+    fn position(told: &CapturedRecord) -> Vec<u64> {
         let both: Vec<String> = serde_json::from_str(told.source["sequence"].as_str().unwrap()).unwrap();
         both.iter().map(|lsn| lsn.parse().unwrap()).collect()
     }
 
-    fn transaction_of(told: &Told) -> String {
+    fn transaction_of(told: &CapturedRecord) -> String {
         told.source["txId"].to_string()
     }
 }

@@ -13,12 +13,12 @@ const ITEMS: &str = PrivateServer::ITEMS;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_is_gone_is_said_and_a_reset_recovers() {
     let shop = shop(ITEMS).await;
-    shop.run("insert into item values (1, 1, null), (2, 2, null)").await;
+    shop.run_statements("insert into item values (1, 1, null), (2, 2, null)").await;
     let host = shop.host(&items::<PrivateServer>());
     shop.until_records(2).await;
     host.end().await;
     shop.drop_slot().await;
-    shop.run("delete from item where id = 1; insert into item values (3, 3, null)").await;
+    shop.run_statements("delete from item where id = 1; insert into item values (3, 3, null)").await;
     scenes::a_reset_recovers_from(&shop, "gone from the server").await;
 }
 
@@ -30,8 +30,8 @@ async fn a_slot_that_another_one_moved_is_said() {
     shop.until_following().await;
     host.end().await;
     shop.drop_slot().await;
-    shop.run("insert into item values (1, 1, null)").await;
-    shop.run("select pg_create_logical_replication_slot('orch_readings', 'pgoutput')").await;
+    shop.run_statements("insert into item values (1, 1, null)").await;
+    shop.run_statements("select pg_create_logical_replication_slot('orch_readings', 'pgoutput')").await;
     let host = shop.host(&items::<PrivateServer>());
     shop.failure(|error| error.contains("was moved or made anew")).await;
     host.end().await;
@@ -62,17 +62,17 @@ async fn tables_that_cannot_be_captured_are_named() {
     let host = shop.host(&capture(Capture::postgres(SOURCE).tables(["bare"])));
     let error = shop.failure(|error| error.contains("nothing that tells its rows apart")).await;
     assert!(error.contains("alter table public.bare replica identity full"), "{error}");
-    shop.run("drop table bare").await;
+    shop.run_statements("drop table bare").await;
     shop.failure(|error| error.contains("has no table `public.bare`")).await;
-    shop.run("create table bare (a integer primary key); insert into bare values (1)").await;
+    shop.run_statements("create table bare (a integer primary key); insert into bare values (1)").await;
     shop.until_records(1).await;
     host.end().await;
     // One that was created again is another table, and one that is gone takes nothing with it.
-    shop.run("drop table bare").await;
+    shop.run_statements("drop table bare").await;
     let host = shop.host(&capture(Capture::postgres(SOURCE).tables(["bare"])));
     shop.until("it goes on", async |row| (row.capture.as_ref()?["missing"][0] == "public.bare").then_some(())).await;
     host.end().await;
-    shop.run("create table bare (a integer primary key)").await;
+    shop.run_statements("create table bare (a integer primary key)").await;
     let host = shop.host(&capture(Capture::postgres(SOURCE).tables(["bare"])));
     shop.failure(|error| error.contains("declared or created after the tables were read")).await;
     host.end().await;
@@ -82,7 +82,7 @@ async fn tables_that_cannot_be_captured_are_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_with_a_password_captures_what_is_published() {
     let mut shop = shop(ITEMS).await;
-    shop.run("create role reader login replication password 'secret'; grant select on item to reader; insert into item values (1, 1, null)").await;
+    shop.run_statements("create role reader login replication password 'secret'; grant select on item to reader; insert into item values (1, 1, null)").await;
     let file: String = sqlx::query_scalar("show hba_file").fetch_one(&mut shop.source.session().await).await.unwrap();
     // The server names its folder by a file that it has open.
     let file = file.replace("/proc/self/", &format!("/proc/{}/", shop.source.pid().unwrap()));
@@ -90,7 +90,7 @@ async fn an_account_with_a_password_captures_what_is_published() {
     let with_password =
         "local all reader scram-sha-256\nlocal replication reader scram-sha-256\nhost all reader all scram-sha-256\n";
     std::fs::write(&file, format!("{with_password}{others}")).unwrap();
-    shop.run("select pg_reload_conf()").await;
+    shop.run_statements("select pg_reload_conf()").await;
     let account = |password: &str| {
         let own = Connection::from_uri(SOURCE, &shop.source.url()).unwrap();
         Connection { login: Some("reader".into()), password: Some(password.into()), ..own }
@@ -105,7 +105,7 @@ async fn an_account_with_a_password_captures_what_is_published() {
     let host = shop.host(&items::<PrivateServer>());
     let error = shop.failure(|error| error.contains("the tables are not published")).await;
     assert!(error.contains(r#"create publication "orch_readings" for table "public"."item""#), "{error}");
-    shop.run("create publication orch_readings for table item").await;
+    shop.run_statements("create publication orch_readings for table item").await;
     shop.until_records(1).await;
     host.end().await;
 }

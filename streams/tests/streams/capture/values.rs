@@ -1,6 +1,6 @@
 //! What records say of rows.
 
-use super::{Told, capture, lines, shop};
+use super::{CapturedRecord, capture, lines, shop};
 use crate::world::SOURCE;
 use orch_streams::Capture;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ async fn values_are_written_as_debezium_does() {
     .await;
     let host = shop.host(&all(&["every"]));
     shop.until_following().await;
-    shop.run(
+    shop.run_statements(
         "create temp table copied as select * from every; alter table copied drop twice; delete from every;
         insert into every select * from copied order by id",
     )
@@ -67,14 +67,15 @@ async fn a_key_that_changes_and_large_values_that_do_not() {
     let host = shop.host(&all(&["plain", "whole"]));
     shop.until_following().await;
     for table in ["plain", "whole"] {
-        shop.run(&format!(
+        shop.run_statements(&format!(
             "insert into {table} values (1, 1, repeat('x', 5000)); update {table} set n = 2 where id = 1;
             update {table} set id = 7 where id = 1; update {table} set large = 'small' where id = 7; delete from {table}"
         ))
         .await;
     }
     let large = "x".repeat(5_000);
-    let short = |told: &[Told]| lines(told).iter().map(|line| line.replace(&large, "LARGE")).collect::<Vec<_>>();
+    let short =
+        |told: &[CapturedRecord]| lines(told).iter().map(|line| line.replace(&large, "LARGE")).collect::<Vec<_>>();
     let told = shop.until_last("plain", |told| told.op == "d" && told.key.as_deref() == Some(r#"{"id":7}"#)).await;
     let unknown = "__debezium_unavailable_value";
     let expected = [
@@ -110,7 +111,7 @@ async fn columns_come_and_go_and_are_renamed() {
     // Changes of before, as they are read after the key was renamed.
     let ended = host;
     ended.end().await;
-    shop.run(
+    shop.run_statements(
         "update item set a = 'y'; alter table item add b integer default 5; update item set a = 'z';
         alter table item rename a to c; alter table item rename id to number; update item set c = 'w';
         alter table item drop b; insert into item values (2, 'v'); alter table item rename to thing; truncate thing; insert into thing values (3, 'u')",
@@ -142,7 +143,7 @@ async fn tables_without_a_key_and_truncations_stay_in_order() {
     .await;
     let host = shop.host(&capture(Capture::postgres(SOURCE).tables(["keyless", "other"]).partitions(3)));
     shop.until_following().await;
-    shop.run("update keyless set a = 2; begin; insert into other values (5); truncate keyless, other; insert into keyless values (3); commit").await;
+    shop.run_statements("update keyless set a = 2; begin; insert into other values (5); truncate keyless, other; insert into keyless values (3); commit").await;
     let told = shop.until_last("keyless", |told| told.after["a"] == 3).await;
     let expected =
         [r#"r - {"a":1}"#, r#"r - {"a":1}"#, r#"u - {"a":2}"#, r#"u - {"a":2}"#, "t - null", r#"c - {"a":3}"#];

@@ -1,7 +1,7 @@
 //! People are asked by a task of a DAG file, and take a week: real processes, a worker that is killed, a new version of the
 //! file, answers over HTTP, and defaults for whoever did not answer.
 
-use crate::binary::{Ended, command};
+use crate::binary::{CommandOutput, command};
 use crate::live::{free_port, web};
 use crate::remote::{PASSWORD, token_of};
 use crate::world::World;
@@ -64,7 +64,7 @@ async fn an_approval_waits_a_week_through_restarts_and_a_new_version_without_a_s
         assert_eq!(world.run(&["dags", "trigger", "asking", "--run-id", run]).code, 0);
     }
     let open = ["approvals", "list", "-o", "json"];
-    let asked = |ended: &Ended| ended.out.matches("\"Publish ").count();
+    let asked = |ended: &CommandOutput| ended.out.matches("\"Publish ").count();
     world.wait_for(&open, |ended| asked(ended) == 3);
     let state = world.run(&["tasks", "state", "asking", "approved", "yes"]).out;
     assert_eq!(state.trim(), "awaiting_input");
@@ -95,7 +95,7 @@ async fn an_approval_waits_a_week_through_restarts_and_a_new_version_without_a_s
     let by = |name: &str, arguments: &[&str]| {
         let mut command = command(world.path());
         command.env("ORCH_API_URL", &url).env("ORCH_API_TOKEN", token_of(&url, name));
-        Ended::of(&command.args(arguments).output().unwrap())
+        CommandOutput::of(&command.args(arguments).output().unwrap())
     };
     let remote = |arguments: &[&str]| by("admin", arguments);
     assert_eq!(asked(&remote(&open)), 3);

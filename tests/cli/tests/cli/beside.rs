@@ -1,6 +1,6 @@
 //! A bundle beside a standalone: its DAGs run in its own process, which may be missing, be built later, or be killed.
 
-use crate::binary::{Ended, command, run, without_settings};
+use crate::binary::{CommandOutput, command, run, without_settings};
 use crate::live::Browser;
 use crate::remote::PASSWORD;
 use crate::standalone::Standalone;
@@ -16,34 +16,34 @@ const BUNDLE: &str = env!("CARGO_BIN_EXE_orch-bundle-under-test");
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A standalone that was told of a bundle, which may not be there.
-struct Both {
+struct StandaloneWithBundle {
     home: TempDir,
     standalone: Standalone,
 }
 
-impl Both {
-    fn start(bundle: impl FnOnce(&Path) -> std::path::PathBuf) -> Both {
+impl StandaloneWithBundle {
+    fn start(bundle: impl FnOnce(&Path) -> std::path::PathBuf) -> StandaloneWithBundle {
         let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
         let mut command = command(home.path());
         command.env("ORCH_BUNDLE", bundle(home.path()));
         let standalone = Standalone::start_by(command, &["--admin-password", PASSWORD]);
-        Both { home, standalone }
+        StandaloneWithBundle { home, standalone }
     }
 
-    fn with_bundle() -> Both {
-        Both::start(|_| BUNDLE.into())
+    fn with_bundle() -> StandaloneWithBundle {
+        StandaloneWithBundle::start(|_| BUNDLE.into())
     }
 
-    fn run(&self, arguments: &[&str]) -> Ended {
+    fn orch(&self, arguments: &[&str]) -> CommandOutput {
         let mut command = command(self.home.path());
-        Ended::of(&command.env("ORCH_BUNDLE", BUNDLE).args(arguments).output().unwrap())
+        CommandOutput::of(&command.env("ORCH_BUNDLE", BUNDLE).args(arguments).output().unwrap())
     }
 
     /// What a command says once it says this. Processes of their own send no events.
     fn says(&self, arguments: &[&str], word: &str) -> String {
         let began = Instant::now();
         loop {
-            let ended = self.run(arguments);
+            let ended = self.orch(arguments);
             if ended.out.contains(word) {
                 return ended.out;
             }
@@ -81,13 +81,13 @@ fn is_well(browser: &Browser) {
 
 #[test]
 fn the_dags_of_a_bundle_run_in_its_own_process_with_the_connections_it_brings() {
-    let both = Both::with_bundle();
+    let both = StandaloneWithBundle::with_bundle();
     both.joined();
-    both.run(&["dags", "trigger", "test_bundled", "--run-id", "one", "--wait"]).done();
+    both.orch(&["dags", "trigger", "test_bundled", "--run-id", "one", "--wait"]).done();
     both.says(&["tasks", "logs", "test_bundled", "tell", "one"], "the bundle works in data");
     assert_ne!(both.processes("one"), [both.standalone.pid()]);
-    assert!(both.run(&["connections", "list", "-o", "plain"]).done().contains("bundled_place"));
-    let found = both.run(&["connections", "get", "bundled_place", "-o", "json"]).json();
+    assert!(both.orch(&["connections", "list", "-o", "plain"]).done().contains("bundled_place"));
+    let found = both.orch(&["connections", "get", "bundled_place", "-o", "json"]).json();
     assert_eq!(found["conn_type"], "place", "{found}");
     let page = both.browser().get("/connections");
     assert!(page.contains("bundled_place"), "{page}");
@@ -95,16 +95,16 @@ fn the_dags_of_a_bundle_run_in_its_own_process_with_the_connections_it_brings() 
 
 #[test]
 fn a_bundle_that_is_killed_comes_back_and_its_run_goes_on() {
-    let both = Both::with_bundle();
+    let both = StandaloneWithBundle::with_bundle();
     both.joined();
     let socket = both.home.path().join("until");
     let until = UnixListener::bind(&socket).unwrap();
     let conf = serde_json::json!({ "until": socket }).to_string();
-    both.run(&["dags", "trigger", "test_bundled", "--run-id", "cut", "--conf", &conf]).done();
+    both.orch(&["dags", "trigger", "test_bundled", "--run-id", "cut", "--conf", &conf]).done();
     let before = both.processes("cut");
     kill(before[0], Signal::SIGKILL).unwrap();
     drop(until);
-    both.run(&["runs", "wait", "test_bundled", "cut"]).done();
+    both.orch(&["runs", "wait", "test_bundled", "cut"]).done();
     let after = both.processes("cut");
     assert!(after.len() > before.len() && after.last() != before.last(), "{before:?} {after:?}");
     is_well(&both.browser());
@@ -112,7 +112,7 @@ fn a_bundle_that_is_killed_comes_back_and_its_run_goes_on() {
 
 #[test]
 fn a_bundle_that_is_built_later_is_announced_and_joins() {
-    let both = Both::start(|home| home.join("later"));
+    let both = StandaloneWithBundle::start(|home| home.join("later"));
     let browser = both.browser();
     let place = both.home.path().join("later");
     let missing = browser.get_when("/", "The pipelines are missing");
@@ -135,7 +135,7 @@ fn a_bundle_that_is_built_later_is_announced_and_joins() {
     std::fs::write(&copied, "#!/bin/sh\nexit 3\n").unwrap();
     std::fs::set_permissions(&copied, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     std::fs::rename(&copied, &place).unwrap();
-    both.run(&["dags", "trigger", "test_bundled", "--wait"]).done();
+    both.orch(&["dags", "trigger", "test_bundled", "--wait"]).done();
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_bundle_has_what_needs_its_bodies_and_says_where_the_rest_is() {
     let home = tempfile::tempdir().unwrap();
     let bundle = |arguments: &[&str]| {
         let mut command = without_settings(Command::new(BUNDLE), home.path());
-        Ended::of(&command.args(arguments).output().unwrap())
+        CommandOutput::of(&command.args(arguments).output().unwrap())
     };
     let ran = bundle(&["dags", "test", "test_bundled"]);
     assert!(ran.code == 0 && ran.err.contains("the bundle works in orch-test-"), "{ran:?}");

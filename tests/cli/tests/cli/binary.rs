@@ -9,23 +9,23 @@ use std::process::{Command, Output, Stdio};
 
 /// How a command ended. Compared as one text: the code, then what it printed, then what it said.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub(crate) struct CommandOutput {
     pub(crate) code: i32,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
-impl fmt::Debug for Ended {
+impl fmt::Debug for CommandOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "exit code {}\n--- stdout\n{}--- stderr\n{}", self.code, self.out, self.err)
     }
 }
 
-impl Ended {
-    pub(crate) fn of(output: &Output) -> Ended {
+impl CommandOutput {
+    pub(crate) fn of(output: &Output) -> CommandOutput {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it prints UTF-8");
         let code = output.status.code().unwrap_or_else(|| panic!("it was killed: {}", output.status));
-        Ended { code, out: text(&output.stdout), err: text(&output.stderr) }
+        CommandOutput { code, out: text(&output.stdout), err: text(&output.stderr) }
     }
 
     /// It did what was asked; what it printed.
@@ -50,7 +50,7 @@ impl Ended {
 
     /// It was carried out and the thing failed.
     #[track_caller]
-    pub(crate) fn failed(self) -> Ended {
+    pub(crate) fn failed(self) -> CommandOutput {
         assert_eq!(self.code, 1, "{self:?}");
         self
     }
@@ -71,12 +71,12 @@ pub(crate) fn without_settings(mut command: Command, home: &Path) -> Command {
     command
 }
 
-pub(crate) fn run<A: AsRef<OsStr>>(home: &Path, arguments: impl IntoIterator<Item = A>) -> Ended {
-    Ended::of(&command(home).args(arguments).output().unwrap())
+pub(crate) fn run<A: AsRef<OsStr>>(home: &Path, arguments: impl IntoIterator<Item = A>) -> CommandOutput {
+    CommandOutput::of(&command(home).args(arguments).output().unwrap())
 }
 
 /// With something on standard input.
-pub(crate) fn run_with(home: &Path, environment: &[(&str, String)], input: &[u8], arguments: &[&str]) -> Ended {
+pub(crate) fn run_with(home: &Path, environment: &[(&str, String)], input: &[u8], arguments: &[&str]) -> CommandOutput {
     let mut command = command(home);
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -84,7 +84,7 @@ pub(crate) fn run_with(home: &Path, environment: &[(&str, String)], input: &[u8]
     // Who refuses early does not read to the end.
     let written = child.stdin.take().unwrap().write_all(input);
     assert!(written.is_ok() || input.len() > 1 << 16);
-    Ended::of(&child.wait_with_output().unwrap())
+    CommandOutput::of(&child.wait_with_output().unwrap())
 }
 
 /// A text without what differs from run to run.

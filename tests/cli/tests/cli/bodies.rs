@@ -1,7 +1,7 @@
 //! Programs that tasks start: they end with their worker and at their limits, with everything that descends from them;
 //! what they say arrives whatever happens to the connection of the logs; and what they can find out is bounded.
 
-use crate::binary::{Ended, command, plain, run};
+use crate::binary::{CommandOutput, command, plain, run};
 use crate::standalone::Standalone;
 use crate::world::World;
 use sqlx::{Connection as _, PgConnection};
@@ -146,7 +146,7 @@ async fn cut_logs(world: &World) {
     db.close().await.unwrap();
 }
 
-fn says(word: &str) -> impl Fn(&Ended) -> bool {
+fn says(word: &str) -> impl Fn(&CommandOutput) -> bool {
     move |ended| ended.out.contains(word)
 }
 

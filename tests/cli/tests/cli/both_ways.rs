@@ -4,10 +4,10 @@
 mod rows;
 mod seed;
 
-use crate::binary::Ended;
+use crate::binary::CommandOutput;
 use clap::Command;
 use regex_lite::Regex;
-use rows::{Kind, ROWS, Row, Varies};
+use rows::{CommandEffect, ROWS, Row, Varies};
 use seed::Pair;
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -104,7 +104,7 @@ fn every_command_has_a_row_or_a_reason() {
         let whole = whole.find(|one| one.leaves(&all).iter().any(|(leaf, _)| leaf == name));
         let of_it: Vec<&Row> =
             ROWS.iter().filter(|row| leaf_of(row.line, &all).is_some_and(|(leaf, _)| leaf == name)).collect();
-        let needs_database = of_it.iter().any(|row| row.kind == Kind::NeedsDatabase);
+        let needs_database = of_it.iter().any(|row| row.kind == CommandEffect::NeedsDatabase);
         let is_compared = !of_it.is_empty() && !needs_database;
         match whole {
             None if !is_compared => writeln!(problems, "`{name}` has no row and no reason in ARCHITECTURE").unwrap(),
@@ -116,15 +116,16 @@ fn every_command_has_a_row_or_a_reason() {
         }
     }
     let family = |row: &Row| row.line.split(' ').next().unwrap().to_owned();
-    let of_kind = |kind: Kind| ROWS.iter().filter(move |row| row.kind == kind).map(family).collect::<BTreeSet<_>>();
-    let named = &of_kind(Kind::Changes) - &of_kind(Kind::Wrong);
+    let of_kind =
+        |kind: CommandEffect| ROWS.iter().filter(move |row| row.kind == kind).map(family).collect::<BTreeSet<_>>();
+    let named = &of_kind(CommandEffect::Changes) - &of_kind(CommandEffect::Wrong);
     assert_eq!((problems.as_str(), named), ("", BTreeSet::new()), "families without a wrong use");
 }
 
 /// A row of the audit log.
-type Written = (String, String, Option<String>, Option<String>, Option<String>, Option<Value>);
+type AuditLogRow = (String, String, Option<String>, Option<String>, Option<String>, Option<Value>);
 
-async fn written(db: &mut PgConnection, since: &mut i64) -> Vec<Written> {
+async fn written(db: &mut PgConnection, since: &mut i64) -> Vec<AuditLogRow> {
     let text = "select actor, event, dag_id, run_id, task_id, extra from audit where id > $1 order by id";
     let rows = sqlx::query_as(text).bind(*since).fetch_all(&mut *db).await.unwrap();
     *since = sqlx::query_scalar("select coalesce(max(id), 0) from audit").fetch_one(db).await.unwrap();
@@ -153,7 +154,7 @@ fn plain(text: &str, row: &Row, home: &str) -> String {
 }
 
 /// What one way did, as a text to compare.
-fn account(row: &Row, home: &Path, ended: &Ended, audit: &[Written]) -> String {
+fn account(row: &Row, home: &Path, ended: &CommandOutput, audit: &[AuditLogRow]) -> String {
     plain(&format!("{ended:?}--- audit\n{audit:#?}"), row, home.to_str().unwrap())
 }
 
@@ -168,11 +169,11 @@ fn difference(line: &str, expected: &str, told: &str) -> String {
 }
 
 /// What is wrong with a row that both ways agree on.
-fn problem_of(row: &Row, ended: &Ended, audit: &[Written]) -> Option<String> {
+fn problem_of(row: &Row, ended: &CommandOutput, audit: &[AuditLogRow]) -> Option<String> {
     let is_expected = match row.kind {
-        Kind::Changes => !audit.is_empty(),
-        Kind::Reads => audit.is_empty(),
-        Kind::Wrong | Kind::NeedsDatabase => audit.is_empty() && ended.out.is_empty(),
+        CommandEffect::Changes => !audit.is_empty(),
+        CommandEffect::Reads => audit.is_empty(),
+        CommandEffect::Wrong | CommandEffect::NeedsDatabase => audit.is_empty() && ended.out.is_empty(),
     };
     (!is_expected || ended.code != row.code)
         .then(|| format!("`orch {}` is {:?} with code {}: {ended:?}--- audit\n{audit:?}", row.line, row.kind, row.code))
@@ -193,7 +194,7 @@ async fn every_command_does_the_same_both_ways() {
             pair.start_schedulers();
         }
         let mut lines = vec![row.line.to_owned()];
-        if row.kind == Kind::Reads && has_option(command, "output") {
+        if row.kind == CommandEffect::Reads && has_option(command, "output") {
             lines.push(format!("{} -o json", row.line));
         }
         for line in lines {
@@ -207,7 +208,7 @@ async fn every_command_does_the_same_both_ways() {
             let (local, remote) = std::thread::scope(|scope| {
                 let remote = scope.spawn(|| pair.over_api(&there));
                 // What works on the database itself is not to be compared, and some of it would reset the database.
-                let local = (row.kind != Kind::NeedsDatabase).then(|| pair.local.run(&here));
+                let local = (row.kind != CommandEffect::NeedsDatabase).then(|| pair.local.run(&here));
                 (local, remote.join().unwrap())
             });
             let local_audit = written(&mut local_db, &mut local_since).await;

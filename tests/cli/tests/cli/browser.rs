@@ -30,45 +30,56 @@ impl World {
         let standalone = Standalone::start(home.path(), &["--admin-password", PASSWORD]);
         let world = World { home, standalone };
         for (dag, run_id) in [("test_second_try", "broken"), ("test_failing", "failed")] {
-            assert_eq!(world.run(&["dags", "trigger", dag, "--run-id", run_id, "--wait"]), 1);
+            assert_eq!(world.exit_code_of(&["dags", "trigger", dag, "--run-id", run_id, "--wait"]), 1);
         }
         world
     }
 
-    fn run(&self, arguments: &[&str]) -> i32 {
+    fn exit_code_of(&self, arguments: &[&str]) -> i32 {
         run(self.home.path(), arguments).code
     }
 
     /// Enough runs for lists, bars and grids.
     fn with_history(self) -> World {
         // It asks, and nobody answers.
-        assert_eq!(self.run(&["dags", "trigger", "example_approval"]), 0);
+        assert_eq!(self.exit_code_of(&["dags", "trigger", "example_approval"]), 0);
         for dag in ["example_chain", "example_diamond", "example_map", "example_branch", "example_setup_teardown"] {
             for _ in 0..6 {
-                assert_eq!(self.run(&["dags", "trigger", dag]), 0);
+                assert_eq!(self.exit_code_of(&["dags", "trigger", dag]), 0);
             }
-            assert_eq!(self.run(&["dags", "trigger", dag, "--wait"]), 0);
+            assert_eq!(self.exit_code_of(&["dags", "trigger", dag, "--wait"]), 0);
         }
-        assert_eq!(self.run(&["dags", "trigger", "example_retry", "--wait"]), 0);
-        assert_eq!(self.run(&["dags", "trigger", "example_map", "--run-id", "mapped", "--wait"]), 0);
-        assert_eq!(self.run(&["dags", "trigger", "test_lingering", "--run-id", "running"]), 0);
+        assert_eq!(self.exit_code_of(&["dags", "trigger", "example_retry", "--wait"]), 0);
+        assert_eq!(self.exit_code_of(&["dags", "trigger", "example_map", "--run-id", "mapped", "--wait"]), 0);
+        assert_eq!(self.exit_code_of(&["dags", "trigger", "test_lingering", "--run-id", "running"]), 0);
         assert_eq!(
-            self.run(&["connections", "add", "sales", "--conn-uri", "postgres://me@db.example.com/shop?a=b"]),
+            self.exit_code_of(&["connections", "add", "sales", "--conn-uri", "postgres://me@db.example.com/shop?a=b"]),
             0
         );
-        assert_eq!(self.run(&["variables", "set", "limits", "{\"rows\": 42, \"password\": \"x\"}"]), 0);
-        assert_eq!(self.run(&["pools", "set", "crm", "3", "what the shop bears"]), 0);
+        assert_eq!(self.exit_code_of(&["variables", "set", "limits", "{\"rows\": 42, \"password\": \"x\"}"]), 0);
+        assert_eq!(self.exit_code_of(&["pools", "set", "crm", "3", "what the shop bears"]), 0);
         assert_eq!(
-            self.run(&["topics", "create", "weather", "--partitions", "2", "--description", "readings by city"]),
+            self.exit_code_of(&[
+                "topics",
+                "create",
+                "weather",
+                "--partitions",
+                "2",
+                "--description",
+                "readings by city"
+            ]),
             0
         );
         for (city, reading) in
             [("London", "{\"city\": \"London\", \"temp\": 11.5, \"token\": \"x\"}"), ("Oslo", "-3"), ("Oslo", "")]
         {
-            assert_eq!(self.run(&["topics", "produce", "weather", "--partition", "0", "--key", city, reading]), 0);
+            assert_eq!(
+                self.exit_code_of(&["topics", "produce", "weather", "--partition", "0", "--key", city, reading]),
+                0
+            );
         }
         let days = ["--from-date", "2026-01-01", "--to-date", "2026-01-02"];
-        assert_eq!(self.run(&[&["backfill", "create", "--dag-id", "example_hello"], &days[..]].concat()), 0);
+        assert_eq!(self.exit_code_of(&[&["backfill", "create", "--dag-id", "example_hello"], &days[..]].concat()), 0);
         self
     }
 

@@ -25,7 +25,7 @@ struct Visitor {
     pass: String,
 }
 
-struct Answer {
+struct RawResponse {
     status: u16,
     head: String,
     body: String,
@@ -33,7 +33,7 @@ struct Answer {
 
 impl Visitor {
     /// HTTP 1.0: the answer comes in one piece.
-    fn send(&self, request: &str, body: &str) -> Answer {
+    fn send(&self, request: &str, body: &str) -> RawResponse {
         let mut stream = TcpStream::connect(&self.host).unwrap();
         let is_stream = request.split(['?', ' ']).any(|part| part.ends_with("/events"));
         stream.set_read_timeout(Some(if is_stream { LISTENED } else { Duration::from_secs(30) })).unwrap();
@@ -51,7 +51,7 @@ impl Visitor {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        Answer { status, head: head.into(), body: body.into() }
+        RawResponse { status, head: head.into(), body: body.into() }
     }
 
     fn with_cookie(host: &str, name: &str) -> Visitor {
@@ -73,7 +73,7 @@ impl Visitor {
         }
     }
 
-    fn get(&self, path: &str) -> Answer {
+    fn get(&self, path: &str) -> RawResponse {
         self.send(&format!("GET {path}"), "")
     }
 }

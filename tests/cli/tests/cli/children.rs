@@ -7,7 +7,7 @@ use crate::world::World;
 async fn a_child_speaks_and_one_that_takes_too_much_memory_is_ended() {
     let world = World::at_work().await;
     assert_eq!(world.run(&["dags", "trigger", "example_process", "--run-id", "small", "--wait"]).code, 0);
-    let said = |ended: &crate::binary::Ended| ended.out.contains("are filled");
+    let said = |ended: &crate::binary::CommandOutput| ended.out.contains("are filled");
     let log = world.wait_for(&["tasks", "logs", "example_process", "fill", "small"], said);
     assert!(log.out.contains("what a child prints is its log"), "{log:?}");
 

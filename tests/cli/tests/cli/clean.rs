@@ -1,6 +1,6 @@
 //! Old rows by command, psql, and whether processes live.
 
-use crate::binary::{Ended, command};
+use crate::binary::{CommandOutput, command};
 use crate::live::{Browser, free_port, web};
 use crate::world::World;
 use orch_spec::DagSpec;
@@ -220,7 +220,7 @@ async fn a_shell_opens_at_the_database_without_showing_the_password() {
     let ask = |sql: &str| {
         let mut shell = command(world.path());
         shell.env("ORCH_DATABASE_URL", world.url()).args(["db", "shell", "--", "-X", "-A", "-t", "-c", sql]);
-        Ended::of(&shell.output().unwrap())
+        CommandOutput::of(&shell.output().unwrap())
     };
     assert_eq!(ask("select count(*) from dag_run").done(), "0\n");
     assert_eq!(ask("select nonsense").code, 1);

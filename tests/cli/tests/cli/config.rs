@@ -1,6 +1,6 @@
 //! Where settings come from.
 
-use crate::binary::{Ended, command, run};
+use crate::binary::{CommandOutput, command, run};
 
 #[test]
 fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
@@ -11,7 +11,8 @@ fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
         .unwrap();
     let mut command = command(home.path());
     command.env("ORCH_PORT", "2222").env("ORCH_LEASE", "30s").env("ORCH_SLOTS", "");
-    let listed = Ended::of(&command.args(["config", "list", "--port", "3333", "-o", "json"]).output().unwrap()).json();
+    let listed =
+        CommandOutput::of(&command.args(["config", "list", "--port", "3333", "-o", "json"]).output().unwrap()).json();
     let of = |key: &str| {
         let row = listed.as_array().unwrap().iter().find(|row| row["key"] == key).unwrap();
         (row["value"].as_str().unwrap().to_owned(), row["source"].as_str().unwrap().to_owned())
@@ -29,7 +30,7 @@ fn secrets_are_never_shown() {
     let home = tempfile::tempdir().unwrap();
     let mut command = command(home.path());
     command.env("ORCH_ADMIN_PASSWORD", "geheim").env("ORCH_DATABASE_URL", "postgres://me:geheim@127.0.0.1:1/x");
-    let listed = Ended::of(&command.args(["config", "list"]).output().unwrap());
+    let listed = CommandOutput::of(&command.args(["config", "list"]).output().unwrap());
     assert!(listed.out.contains("postgres://me:***@127.0.0.1:1/x"), "{listed:?}");
     let url = "postgres://me:geheim@127.0.0.1:1/x";
     let asked = run(home.path(), ["dags", "list", "--database-url", url]);
@@ -46,7 +47,7 @@ fn all_that_is_wrong_is_told_at_once() {
     std::fs::write(&file, "prt = 1\nslots = 0.5\n").unwrap();
     let mut command = command(home.path());
     command.env("ORCH_PORT", "99999").arg("--config").arg(&file).args(["config", "list", "--lease", "5"]);
-    let refused = Ended::of(&command.output().unwrap()).refused();
+    let refused = CommandOutput::of(&command.output().unwrap()).refused();
     assert_eq!(
         refused,
         "error: `<path>` has an unknown key `prt`\nhint: did you mean `port`?\n\

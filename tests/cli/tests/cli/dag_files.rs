@@ -77,7 +77,7 @@ async fn a_file_is_live_soon_and_its_last_good_version_stays() {
     put(&folder, "said.yaml", &saying("third"));
     world.wait_for(&["dags", "list-import-errors"], |ended| ended.code == 0);
     fs::remove_file(folder.join("said.yaml")).unwrap();
-    let is_stale = |ended: &crate::binary::Ended| {
+    let is_stale = |ended: &crate::binary::CommandOutput| {
         ended.out.lines().any(|l| l.starts_with("said ") && l.contains("True") || l.contains("true"))
     };
     world.wait_for(&["dags", "list", "-o", "plain", "--columns", "dag_id,is_stale"], is_stale);
@@ -109,7 +109,7 @@ async fn a_dashboard_that_is_dropped_into_the_folder_is_there_and_its_last_good_
     assert_eq!(titles().await, "orders First");
     put(&folder, FILE, &shop("Third"));
     fs::write(folder.join("b.dashboard.yaml"), shop("Twice").replace("panels", "name: orders\npanels")).unwrap();
-    let told = |ended: &crate::binary::Ended| ended.out.contains("there is a dashboard `orders` already");
+    let told = |ended: &crate::binary::CommandOutput| ended.out.contains("there is a dashboard `orders` already");
     world.wait_for(&["dags", "list-import-errors", "-o", "json"], told);
     // Of two with one name the first by path has it.
     assert_eq!(titles().await, "orders Twice");

@@ -1,6 +1,6 @@
 //! Every command of the guides is one that the binary understands.
 
-use crate::binary::{Ended, command};
+use crate::binary::{CommandOutput, command};
 use std::path::Path;
 
 /// The `orch` commands of a guide, as a shell would split them.
@@ -35,7 +35,7 @@ fn commands_of_the_guides_parse() {
         for mut words in commands(&std::fs::read_to_string(&path).unwrap()) {
             // Help is shown once the words before it are understood.
             words.push("--help".into());
-            let ended = Ended::of(&command(home.path()).args(&words).output().unwrap());
+            let ended = CommandOutput::of(&command(home.path()).args(&words).output().unwrap());
             assert!(ended.code == 0 && ended.out.contains("Usage: "), "{}: orch {words:?}: {ended:?}", path.display());
             seen += 1;
         }
@@ -48,12 +48,13 @@ fn plain_http_beyond_this_machine_is_refused_with_the_ways_out() {
     let home = tempfile::tempdir().unwrap();
     for command_name in ["web", "standalone"] {
         let arguments = [command_name, "--host", "0.0.0.0", "--port", "0"];
-        let refused = Ended::of(&command(home.path()).args(arguments).output().unwrap()).refused();
+        let refused = CommandOutput::of(&command(home.path()).args(arguments).output().unwrap()).refused();
         assert!(refused.starts_with("error: plain http at `0.0.0.0` would send passwords"), "{refused}");
         for way in ["--ssl-cert", "--trusted-proxies", "--insecure-http"] {
             assert!(refused.contains(way), "{refused}");
         }
     }
-    let half = Ended::of(&command(home.path()).args(["web", "--ssl-cert", "a.pem"]).output().unwrap()).refused();
+    let half =
+        CommandOutput::of(&command(home.path()).args(["web", "--ssl-cert", "a.pem"]).output().unwrap()).refused();
     assert!(half.contains("`ssl_cert` and `ssl_key` are not both named"), "{half}");
 }

@@ -117,7 +117,7 @@ async fn a_page_goes_on_where_it_was_when_the_web_server_comes_back_and_the_run_
     world.stop(first);
     while events.lines().is_some() {}
     let before = world.run(&["tasks", "logs", "test_talking", "talk", "long"]).done().lines().count();
-    let longer = |ended: &crate::binary::Ended| ended.out.lines().count() > before;
+    let longer = |ended: &crate::binary::CommandOutput| ended.out.lines().count() > before;
     world.wait_for(&["tasks", "logs", "test_talking", "talk", "long"], longer);
     assert_eq!(world.run(&["tasks", "state", "test_talking", "talk", "long"]).done(), "running\n");
 

@@ -3,7 +3,7 @@
 //! Cargo's place is taken by a script that compiles the project with the crates which this test run was built with: cargo
 //! itself would build all of them once more, with the features that the project asks for, which takes minutes.
 
-use crate::binary::{Ended, command, run};
+use crate::binary::{CommandOutput, command, run};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use orch_test_support::until;
@@ -80,7 +80,7 @@ fn what_is_edited_runs_next_and_what_is_under_way_goes_on() {
     dev.hear("worker my-pipelines-2 is at work");
     dev.hear("worker my-pipelines-1 has ended");
     orch(&["dags", "trigger", "daily_sales", "--run-id", "under-way"]).done();
-    let is_held = |ended: &Ended| ended.out.contains("running");
+    let is_held = |ended: &CommandOutput| ended.out.contains("running");
     wait_for(home.path(), &["tasks", "state", "daily_sales", "hold", "under-way"], is_held);
 
     edit(&project, "fn daily_sales() -> Dag {", "fn daily_sales() -> Dog {");
@@ -270,7 +270,7 @@ fn edit(project: &Path, from: &str, to: &str) {
     std::fs::write(&path, source.replacen(from, to, 1)).unwrap();
 }
 
-fn wait_for(home: &Path, arguments: &[&str], is_it: impl Fn(&Ended) -> bool) {
+fn wait_for(home: &Path, arguments: &[&str], is_it: impl Fn(&CommandOutput) -> bool) {
     until(&format!("what {arguments:?} is to say"), || {
         let ended = run(home, arguments);
         if is_it(&ended) { Ok(()) } else { Err(format!("{ended:?}")) }

@@ -3,7 +3,7 @@
 use crate::binary::{plain, run};
 use std::path::Path;
 
-fn orch(arguments: &[&str]) -> crate::binary::Ended {
+fn orch(arguments: &[&str]) -> crate::binary::CommandOutput {
     run(Path::new("/nonexistent"), arguments)
 }
 

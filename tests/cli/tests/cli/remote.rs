@@ -6,7 +6,7 @@ mod instances;
 mod nouns;
 mod versions;
 
-use crate::binary::{Ended, command, plain, run};
+use crate::binary::{CommandOutput, command, plain, run};
 use crate::standalone::{Standalone, db_of};
 use sqlx::postgres::PgConnection;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -55,19 +55,19 @@ impl World {
     }
 
     /// At the database.
-    fn local(&self, arguments: &[&str]) -> Ended {
+    fn local(&self, arguments: &[&str]) -> CommandOutput {
         run(self.home.path(), arguments)
     }
 
     /// Over the API, from a folder that knows no database.
-    fn remote(&self, arguments: &[&str]) -> Ended {
+    fn remote(&self, arguments: &[&str]) -> CommandOutput {
         self.with_token(&self.token, arguments)
     }
 
-    fn with_token(&self, token: &str, arguments: &[&str]) -> Ended {
+    fn with_token(&self, token: &str, arguments: &[&str]) -> CommandOutput {
         let mut command = command(self.elsewhere.path());
         command.env("ORCH_API_URL", &self.standalone.url).env("ORCH_API_TOKEN", token).args(arguments);
-        let ended = Ended::of(&command.output().unwrap());
+        let ended = CommandOutput::of(&command.output().unwrap());
         assert!(!format!("{ended:?}").contains(token), "{arguments:?} shows the token");
         ended
     }
@@ -78,7 +78,7 @@ impl World {
 
     /// Both say the same, but for times that pass.
     #[track_caller]
-    fn both(&self, arguments: &[&str]) -> Ended {
+    fn both(&self, arguments: &[&str]) -> CommandOutput {
         let (local, remote) = (self.local(arguments), self.remote(arguments));
         assert_eq!(local, remote, "{arguments:?}");
         remote

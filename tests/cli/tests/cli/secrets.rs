@@ -1,6 +1,6 @@
 //! Connections, variables and the keys that seal them; and that nothing secret comes out anywhere.
 
-use crate::binary::Ended;
+use crate::binary::CommandOutput;
 use crate::world::World;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -389,7 +389,7 @@ async fn a_vault_is_asked_first_and_its_failures_are_named_without_the_token() {
     );
     assert_eq!(world.run(&["variables", "get", "my key"]).done(), "from the vault\n");
     assert_eq!(get(&world, "later")["host"], "database", "who fails is passed over");
-    let refused = |ended: Ended| {
+    let refused = |ended: CommandOutput| {
         let words = ended.refused();
         assert!(!words.contains("planted") && !words.contains("hush"), "{words}");
         words
@@ -427,7 +427,7 @@ async fn what_the_binary_brings_is_found_last_and_shown_with_where_it_is_from() 
     world.start(&["scheduler"]);
     world.wait_for(&["dags", "list", "-o", "plain"], |ended| ended.out.contains("test_counting"));
     assert_eq!(world.run(&["dags", "trigger", "test_counting", "--run-id", "one", "--wait"]).code, 0);
-    let said = |ended: &crate::binary::Ended| ended.out.contains("1,200,000 rows, 34.5 MB");
+    let said = |ended: &crate::binary::CommandOutput| ended.out.contains("1,200,000 rows, 34.5 MB");
     world.wait_for(&["tasks", "logs", "test_counting", "count_rows", "one"], said);
 
     // Anybody else goes before it.

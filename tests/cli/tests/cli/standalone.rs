@@ -1,6 +1,6 @@
 //! `orch standalone` from its first start to its last, with everything that happens to a process on the way.
 
-use crate::binary::{Ended, command, plain, run};
+use crate::binary::{CommandOutput, command, plain, run};
 use crate::world::read_until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -182,7 +182,7 @@ fn another_server_can_be_named() {
     let standalone = Standalone::start(home.path(), &["--database-url", &db.url(), "--no-web"]);
     assert!(!home.path().join("data/postgres").exists(), "no private server is made");
     // Commands find the named server by the folder.
-    let ended: Ended = run(home.path(), ["dags", "trigger", "example_chain", "--wait"]);
+    let ended: CommandOutput = run(home.path(), ["dags", "trigger", "example_chain", "--wait"]);
     assert_eq!(ended.code, 0, "{ended:?}");
     let second = run(home.path(), ["standalone", "--port", "0", "--database-url", &db.url()]).refused();
     assert!(plain(&second).starts_with("error: the data folder `<path>` is in use by "), "{second}");

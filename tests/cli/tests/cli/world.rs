@@ -1,6 +1,6 @@
 //! A database of a test's own, with a worker and a scheduler on it where the test needs them.
 
-use crate::binary::{Ended, command, run_with};
+use crate::binary::{CommandOutput, command, run_with};
 use orch_test_support::{TestDb, until};
 use std::io::{BufRead as _, BufReader};
 use std::process::Child;
@@ -112,15 +112,15 @@ impl World {
         self.db.connect().await
     }
 
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn run(&self, arguments: &[&str]) -> CommandOutput {
         self.run_at(&["--database-url", &self.db.url()], arguments)
     }
 
     /// `server`: the flags that name it.
-    pub(crate) fn run_at(&self, server: &[&str], arguments: &[&str]) -> Ended {
+    pub(crate) fn run_at(&self, server: &[&str], arguments: &[&str]) -> CommandOutput {
         let mut command = command(self.home.path());
         command.envs(self.environment.iter().cloned()).args(arguments).args(server);
-        Ended::of(&command.output().unwrap())
+        CommandOutput::of(&command.output().unwrap())
     }
 
     /// Another one with the same settings over a copy of the database, and nobody at work.
@@ -138,14 +138,14 @@ impl World {
         said.split_once(up).unwrap().1.split_whitespace().next().unwrap().to_owned()
     }
 
-    pub(crate) fn run_with(&self, input: &[u8], arguments: &[&str]) -> Ended {
+    pub(crate) fn run_with(&self, input: &[u8], arguments: &[&str]) -> CommandOutput {
         let url = self.db.url();
         let arguments: Vec<&str> = arguments.iter().copied().chain(["--database-url", &url]).collect();
         run_with(self.home.path(), &self.environment, input, &arguments)
     }
 
     /// Runs a command until it says what is waited for.
-    pub(crate) fn wait_for(&self, arguments: &[&str], is_it: impl Fn(&Ended) -> bool) -> Ended {
+    pub(crate) fn wait_for(&self, arguments: &[&str], is_it: impl Fn(&CommandOutput) -> bool) -> CommandOutput {
         until(&format!("what {arguments:?} is to say"), || {
             let ended = self.run(arguments);
             if is_it(&ended) { Ok(ended) } else { Err(format!("{ended:?}")) }

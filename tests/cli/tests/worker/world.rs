@@ -49,7 +49,7 @@ impl World {
             change(&mut config);
             let (offers, hints, stop) = (offers.clone(), hints.clone(), stop.clone());
             let cold = connect::cold(&db.url(), "orch worker pool", 3).unwrap();
-            running.spawn(async move { orch_workers::run(config, offers, cold, hints, stop).await.unwrap() });
+            running.spawn(async move { orch_workers::drive_worker(config, offers, cold, hints, stop).await.unwrap() });
         }
         World { db, hints, stop, running }
     }
@@ -59,7 +59,7 @@ impl World {
         let config = SchedulerConfig::new(self.db.url());
         let (hints, stop) = (self.hints.clone(), self.stop.clone());
         let cold = connect::cold(&self.db.url(), "orch scheduler", 4).unwrap();
-        self.running.spawn(async move { Scheduler::run(config, cold, hints, stop).await.unwrap() });
+        self.running.spawn(async move { Scheduler::run_loops(config, cold, hints, stop).await.unwrap() });
         self
     }
 

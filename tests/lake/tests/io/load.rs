@@ -1,6 +1,6 @@
 //! Loads into Postgres: what is there after them, beside them, and when they fail.
 
-use crate::support::{ask, database, field, is_fatal, run, sales, sales_schema, schema, words};
+use crate::support::{ask, database, execute_sql, field, is_fatal, sales, sales_schema, schema, words};
 use arrow::datatypes::DataType;
 use futures::StreamExt;
 use orch_lake::batches::Batches;
@@ -64,10 +64,10 @@ async fn views_grants_and_indexes_stay_and_show_the_new_rows() {
     let db = connect(&connection).await.expect("the server answers");
     replace(load().alias("sale"), &connection, &[(1, None, 100)]).await;
     let role = format!("reader_{}", connection.schema.as_deref().unwrap_or_default());
-    run(&db, &format!("create role {role}")).await;
-    run(&db, &format!("grant usage on schema retail to {role}; grant select on retail.sales to {role}")).await;
-    run(&db, "create view public.mine as select id * 2 as twice from retail.sales").await;
-    run(&db, "create index byname on retail.sales (name)").await;
+    execute_sql(&db, &format!("create role {role}")).await;
+    execute_sql(&db, &format!("grant usage on schema retail to {role}; grant select on retail.sales to {role}")).await;
+    execute_sql(&db, "create view public.mine as select id * 2 as twice from retail.sales").await;
+    execute_sql(&db, "create index byname on retail.sales (name)").await;
     replace(load().alias("sale"), &connection, &[(5, None, 100)]).await;
     assert_eq!(ask(&db, "select id::text from retail.sale").await, ["5"]);
     assert_eq!(ask(&db, "select twice::text from public.mine").await, ["10"]);
@@ -75,9 +75,9 @@ async fn views_grants_and_indexes_stay_and_show_the_new_rows() {
         ask(&db, "select indexname::text from pg_indexes where tablename = 'sales' order by 1").await,
         ["byname", "sales_pkey"]
     );
-    run(&db, &format!("set role {role}")).await;
+    execute_sql(&db, &format!("set role {role}")).await;
     assert_eq!(ask(&db, "select id::text from retail.sales").await, ["5"]);
-    run(&db, &format!("reset role; drop owned by {role}; drop role {role}")).await;
+    execute_sql(&db, &format!("reset role; drop owned by {role}; drop role {role}")).await;
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn readers_see_the_old_rows_without_waiting_until_the_new_ones_are_there()
     let connection = database().await;
     replace(load(), &connection, &[(1, None, 100), (2, None, 200)]).await;
     let reader = connect(&connection).await.expect("the server answers");
-    run(&reader, "set lock_timeout = '1s'").await;
+    execute_sql(&reader, "set lock_timeout = '1s'").await;
     // The load is in the middle of its rows while the reader looks.
     let (go_on, gate) = tokio::sync::oneshot::channel::<()>();
     let (begun, is_begun) = tokio::sync::oneshot::channel::<()>();
@@ -100,14 +100,14 @@ async fn readers_see_the_old_rows_without_waiting_until_the_new_ones_are_there()
         is_begun.await.expect("the load begins");
         assert_eq!(ask(&reader, ALL).await.len(), 2);
         // One that looks twice sees the same twice, whatever happens between.
-        run(&reader, "begin isolation level repeatable read").await;
+        execute_sql(&reader, "begin isolation level repeatable read").await;
         assert_eq!(ask(&reader, ALL).await.len(), 2);
         go_on.send(()).expect("the load waits");
     };
     let (loaded, ()) = tokio::join!(loaded, looking);
     assert_eq!(loaded.expect("it can be loaded").written, 1);
     assert_eq!(ask(&reader, ALL).await.len(), 2);
-    run(&reader, "commit").await;
+    execute_sql(&reader, "commit").await;
     assert_eq!(ask(&reader, ALL).await, ["7 - 7.00"]);
 }
 
@@ -138,7 +138,7 @@ async fn what_the_table_or_the_rows_lack_is_told_by_its_column() {
     let connection = database().await;
     let db = connect(&connection).await.expect("the server answers");
     replace(load(), &connection, &[(1, None, 100)]).await;
-    run(&db, "alter table retail.sales alter price type text").await;
+    execute_sql(&db, "alter table retail.sales alter price type text").await;
     let changed = load().replace(&connection, some(&[(1, None, 1)])).await.expect_err("its type is another");
     let said = words(&changed);
     assert!(
@@ -146,7 +146,11 @@ async fn what_the_table_or_the_rows_lack_is_told_by_its_column() {
         "{said}"
     );
     assert!(is_fatal(changed));
-    run(&db, "drop table retail.sales; create table retail.sales (id bigint primary key, must integer not null)").await;
+    execute_sql(
+        &db,
+        "drop table retail.sales; create table retail.sales (id bigint primary key, must integer not null)",
+    )
+    .await;
     let said = words(&load().replace(&connection, some(&[(1, None, 1)])).await.expect_err("a column is missing"));
     assert!(said.contains("column `must` of \"retail\".\"sales\" must not be null"), "{said}");
     for (load, told) in [
@@ -157,7 +161,7 @@ async fn what_the_table_or_the_rows_lack_is_told_by_its_column() {
         let said = words(&load.upsert(&connection, some(&[(1, None, 1)])).await.expect_err("it cannot work"));
         assert!(said.contains(told), "{said}");
     }
-    run(&db, "create table retail.taken (n integer); drop table retail.sales").await;
+    execute_sql(&db, "create table retail.taken (n integer); drop table retail.sales").await;
     let said =
         words(&load().alias("taken").replace(&connection, some(&[(1, None, 1)])).await.expect_err("it is taken"));
     assert!(said.contains("but there is a table by that name"), "{said}");
@@ -199,7 +203,7 @@ async fn loads_at_once_are_done_one_after_the_other() {
         let connection = database().await;
         let db = connect(&connection).await.expect("the server answers");
         if has_schema {
-            run(&db, "create schema retail").await;
+            execute_sql(&db, "create schema retail").await;
         }
         let one = |id: i64| {
             let connection = connection.clone();
@@ -217,7 +221,7 @@ async fn loads_at_once_are_done_one_after_the_other() {
 async fn what_many_load_at_once_for_one_key_is_loaded_once() {
     let connection = database().await;
     let db = connect(&connection).await.expect("the server answers");
-    run(&db, "create schema retail").await;
+    execute_sql(&db, "create schema retail").await;
     let all = futures::future::join_all((1..=8).map(|id| {
         let connection = connection.clone();
         async move { load().once(Once::key("snapshot 7")).replace(&connection, some(&[(id, None, 100)])).await }
@@ -255,7 +259,7 @@ async fn a_schema_that_another_session_is_making_is_no_failure() {
     let other = connect(&connection).await.expect("the server answers");
     // In a transaction of its own the other one would see the same sessions again and again.
     let watcher = connect(&connection).await.expect("the server answers");
-    run(&other, "begin; create schema retail").await;
+    execute_sql(&other, "begin; create schema retail").await;
     let (begun, is_begun) = tokio::sync::oneshot::channel::<()>();
     let rows = futures::stream::once(async move {
         begun.send(()).ok();
@@ -269,7 +273,7 @@ async fn a_schema_that_another_session_is_making_is_no_failure() {
         let waits = "select count(*)::text from pg_stat_activity where datname = current_database() \
                      and wait_event_type = 'Lock'";
         while ask(&watcher, waits).await != ["1"] {}
-        run(&other, "commit").await;
+        execute_sql(&other, "commit").await;
     };
     let (loaded, ()) = tokio::join!(loaded, committing);
     assert_eq!(loaded.expect("it can be loaded").written, 1);

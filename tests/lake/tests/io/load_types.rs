@@ -1,6 +1,6 @@
 //! Loads into Postgres: what becomes of the types of rows.
 
-use crate::support::{ask, database, run, sales, sales_schema};
+use crate::support::{ask, database, execute_sql, sales, sales_schema};
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray, Float32Array,
     Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, LargeStringArray, RecordBatch, StringViewArray,
@@ -45,7 +45,7 @@ async fn every_plain_type_arrives_as_the_server_writes_it() {
         .replace(&connection, Batches::of(batch.schema(), vec![batch]))
         .await
         .expect("it can be loaded");
-    run(&db, "set timezone = 'UTC'").await;
+    execute_sql(&db, "set timezone = 'UTC'").await;
     let row = ask(
         &db,
         "select concat_ws(' | ', b, i1, i2, i4, u4, i8, f4, f8, n, t, y, u, d, h, m, z) from \"odd \"\"name\"\"\"",

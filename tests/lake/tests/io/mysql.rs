@@ -30,7 +30,7 @@ insert into orders values
 async fn retail() -> (&'static MariaDb, Connection) {
     let server = mariadb().await;
     let connection = server.database().await;
-    server.run(&connection, RETAIL).await;
+    server.run_statements(&connection, RETAIL).await;
     (server, connection)
 }
 
@@ -124,7 +124,7 @@ async fn values_that_do_not_fit_are_told_with_column_and_row() {
     let (server, connection) = retail().await;
     let odd = "create table odd (d date, n bigint);\nset sql_mode = '';
         insert into odd values ('2020-01-01', 1), ('0000-00-00', 5000000000);\n";
-    server.run(&connection, odd).await;
+    server.run_statements(&connection, odd).await;
     let dates = read(&connection, MysqlSource::table("odd").columns(["d"])).await.expect("it is there").collect().await;
     let said = words(&dates.expect_err("that is no day"));
     assert!(said.contains("column `d`, row 2") && said.contains("`0000-00-00` is no date"), "{said}");

@@ -56,7 +56,7 @@ const ORDERS: &str = "create table orders (order_id int not null primary key, to
 async fn a_table_goes_by_a_bucket_into_postgres() {
     let (server, s3, target) = (mariadb().await, S3Server::start().await, database().await);
     let source = server.database().await;
-    server.run(&source, ORDERS).await;
+    server.run_statements(&source, ORDERS).await;
     let host =
         MemoryHost::new().with_connection(source).with_connection(s3.connection()).with_connection(target.clone());
     let ctx = host.ctx();
@@ -110,7 +110,7 @@ async fn what_an_operator_lacks_is_told_and_not_tried_again() {
 async fn a_statement_gives_its_rows_as_json() {
     let server = mariadb().await;
     let source = server.database().await;
-    server.run(&source, ORDERS).await;
+    server.run_statements(&source, ORDERS).await;
     let ctx = MemoryHost::new().with_connection(source).ctx();
     let run = |mysql: Mysql| mysql.run(ctx.clone());
     let mysql = |statement: &str| Mysql::new("retail_mysql", statement);
@@ -150,7 +150,7 @@ async fn a_statement_that_is_stopped_ends_at_the_server() {
 async fn objects_and_answers_are_waited_for() {
     let (server, s3) = (mariadb().await, S3Server::start().await);
     let source = server.database().await;
-    server.run(&source, ORDERS).await;
+    server.run_statements(&source, ORDERS).await;
     let connections = [source, s3.connection()];
     let objects = || bucket_object(ObjectLocation::new("raw", "day/*.csv")).least(2).min_bytes(3);
     let see = |wait| look(&BucketObjects, wait, &connections);

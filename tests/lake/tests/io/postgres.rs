@@ -1,6 +1,6 @@
 //! Postgres as a source.
 
-use crate::support::{ask, database, is_fatal, lines, run, words};
+use crate::support::{ask, database, execute_sql, is_fatal, lines, words};
 use arrow::datatypes::DataType;
 use futures::TryStreamExt;
 use orch_lake::source::postgres::{PostgresSource, connect, read};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 async fn with(statements: &str) -> Connection {
     let connection = database().await;
-    run(&connect(&connection).await.expect("the server answers"), statements).await;
+    execute_sql(&connect(&connection).await.expect("the server answers"), statements).await;
     connection
 }
 
@@ -115,10 +115,10 @@ async fn a_session_is_as_safe_as_its_sslmode_says() {
         format!("copy ({lines}) to program 'umask 077; cat > {name}';")
     };
     let db = connect(&plain).await.expect("the server answers");
-    run(&db, &write("server.crt", &own.cert.pem())).await;
-    run(&db, &write("server.key", &own.signing_key.serialize_pem())).await;
-    run(&db, "alter system set ssl = on").await;
-    run(&db, "select pg_reload_conf()").await;
+    execute_sql(&db, &write("server.crt", &own.cert.pem())).await;
+    execute_sql(&db, &write("server.key", &own.signing_key.serialize_pem())).await;
+    execute_sql(&db, "alter system set ssl = on").await;
+    execute_sql(&db, "select pg_reload_conf()").await;
 
     let with = |mode: &str, root: Option<&String>| {
         let root = root.map_or(String::new(), |root| format!("&sslrootcert={root}"));

@@ -51,7 +51,7 @@ pub(crate) async fn database() -> Connection {
     let server = postgres().await;
     let name = format!("test_{}_io{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let admin = Connection::from_uri("admin", &server.url()).expect("a URI");
-    run(&connect(&admin).await.expect("the server answers"), &format!("create database {name}")).await;
+    execute_sql(&connect(&admin).await.expect("the server answers"), &format!("create database {name}")).await;
     Connection::from_uri("retail_postgres", &server.url_of(&name)).expect("a URI")
 }
 
@@ -75,6 +75,6 @@ pub(crate) async fn ask(db: &Session, sql: &str) -> Vec<String> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-pub(crate) async fn run(db: &Session, sql: &str) {
+pub(crate) async fn execute_sql(db: &Session, sql: &str) {
     db.batch_execute(sql).await.unwrap_or_else(|e| panic!("`{sql}`: {e:?}"));
 }

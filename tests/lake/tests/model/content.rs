@@ -6,7 +6,7 @@ use orch_test_lake::rows::Rows;
 
 /// What a column of the model holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ModelColumnType {
     Int,
     Long,
     Text,
@@ -16,7 +16,7 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Column {
     pub(crate) name: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: ModelColumnType,
     /// Outlives the name.
     pub(crate) id: u32,
 }

@@ -30,23 +30,23 @@ async fn whatever_is_done_the_table_holds_what_the_model_holds() {
     };
     for seed in seeds {
         let world = World::new(seed).await.unwrap();
-        let mut told = Told { seed, world };
+        let mut sequence = SequenceUnderTest { seed, world };
         for _ in 0..STEPS {
-            let done = told.world.step().await;
+            let done = sequence.world.step().await;
             done.unwrap_or_else(|error| panic!("{error:?}"));
         }
-        let cleaned = told.world.clean().await;
+        let cleaned = sequence.world.clean().await;
         cleaned.unwrap_or_else(|error| panic!("{error:?}"));
     }
 }
 
 /// Says what was done when a sequence fails.
-struct Told {
+struct SequenceUnderTest {
     seed: u64,
     world: World,
 }
 
-impl Drop for Told {
+impl Drop for SequenceUnderTest {
     #[expect(clippy::print_stderr, reason = "the output of a test that fails")]
     fn drop(&mut self) {
         if std::thread::panicking() {

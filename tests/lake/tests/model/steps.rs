@@ -9,13 +9,13 @@ use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
 use super::catalog::Fault;
-use super::content::{Column, Content, Kind, Row};
+use super::content::{Column, Content, ModelColumnType, Row};
 
 /// Names with all that paths and filters could stumble over.
 const CITIES: [&str; 6] = ["Oslo", "New York", "Köln", "a/b=c%20d", "São Paulo & co", "東京"];
 
 #[derive(Debug, Clone)]
-pub(crate) enum Step {
+pub(crate) enum ModelStep {
     Write(Write),
     /// Files that are written and never committed.
     Abandon(Write),
@@ -37,24 +37,24 @@ pub(crate) enum Step {
         publish: bool,
     },
     /// Both are made of the same state of the table; one commits after the other.
-    Race(Box<Step>, Box<Step>),
+    Race(Box<ModelStep>, Box<ModelStep>),
     /// Appends that commit at the same time.
     Crowd(Vec<Write>),
     /// The answer to the commit is lost.
-    Lost(Fault, Box<Step>),
+    Lost(Fault, Box<ModelStep>),
 }
 
 #[derive(Debug, Clone)]
 pub(crate) enum Write {
     Append { rows: Vec<(i64, Row)> },
     Upsert { rows: Vec<(i64, Row)> },
-    Delete { which: Which },
-    Overwrite { which: Which, rows: Vec<(i64, Row)> },
+    Delete { which: RowPredicate },
+    Overwrite { which: RowPredicate, rows: Vec<(i64, Row)> },
 }
 
 /// Rows that are meant, by a column's id so that a rename changes nothing.
 #[derive(Debug, Clone)]
-pub(crate) enum Which {
+pub(crate) enum RowPredicate {
     Below(i64),
     Is { column: u32, name: String, value: String },
     Key(i64),
@@ -69,20 +69,20 @@ pub(crate) enum Evolve {
     Partition(Vec<(String, Transform)>),
 }
 
-impl Which {
+impl RowPredicate {
     pub(crate) fn filter(&self) -> Filter {
         match self {
-            Which::Below(limit) => Filter::lt("id", *limit),
-            Which::Key(key) => Filter::eq("id", *key),
-            Which::Is { name, value, .. } => Filter::eq(name, value.as_str()),
+            RowPredicate::Below(limit) => Filter::lt("id", *limit),
+            RowPredicate::Key(key) => Filter::eq("id", *key),
+            RowPredicate::Is { name, value, .. } => Filter::eq(name, value.as_str()),
         }
     }
 
     pub(crate) fn holds(&self, id: i64, row: &Row) -> bool {
         match self {
-            Which::Below(limit) => id < *limit,
-            Which::Key(key) => id == *key,
-            Which::Is { column, value, .. } => row.get(column) == Some(value),
+            RowPredicate::Below(limit) => id < *limit,
+            RowPredicate::Key(key) => id == *key,
+            RowPredicate::Is { column, value, .. } => row.get(column) == Some(value),
         }
     }
 }
@@ -125,7 +125,7 @@ impl Evolve {
                     .columns
                     .iter_mut()
                     .filter(|column| column.id == *id)
-                    .for_each(|column| column.kind = Kind::Long);
+                    .for_each(|column| column.kind = ModelColumnType::Long);
             }
             Evolve::Drop { id, .. } => {
                 content.columns.retain(|column| column.id != *id);
@@ -136,13 +136,13 @@ impl Evolve {
     }
 }
 
-impl Kind {
+impl ModelColumnType {
     pub(crate) fn iceberg(self) -> Type {
         Type::Primitive(match self {
-            Kind::Int => PrimitiveType::Int,
-            Kind::Long => PrimitiveType::Long,
-            Kind::Text => PrimitiveType::String,
-            Kind::Decimal => PrimitiveType::Decimal { precision: 10, scale: 2 },
+            ModelColumnType::Int => PrimitiveType::Int,
+            ModelColumnType::Long => PrimitiveType::Long,
+            ModelColumnType::Text => PrimitiveType::String,
+            ModelColumnType::Decimal => PrimitiveType::Decimal { precision: 10, scale: 2 },
         })
     }
 }
@@ -169,40 +169,40 @@ impl Dice {
         if from.is_empty() { None } else { Some(from[self.below(from.len())].clone()) }
     }
 
-    pub(crate) fn step(&mut self, content: &Content) -> Step {
+    pub(crate) fn step(&mut self, content: &Content) -> ModelStep {
         match self.below(100) {
-            0..40 => Step::Write(self.write(content)),
-            40..44 => Step::Abandon(self.write(content)),
-            44..52 => self.evolve(content).map_or(Step::MergeManifests, Step::Evolve),
+            0..40 => ModelStep::Write(self.write(content)),
+            40..44 => ModelStep::Abandon(self.write(content)),
+            44..52 => self.evolve(content).map_or(ModelStep::MergeManifests, ModelStep::Evolve),
             52..60 => self.compact(),
-            60 => Step::MergeManifests,
-            61 | 62 => Step::Mode(["copy-on-write", "merge-on-read"][self.below(2)]),
-            63..67 => Step::Expire { keep: 1 + self.below(3) },
-            67..70 => Step::RemoveOrphans,
-            70..73 => Step::Tag,
-            73..75 => Step::DropTag,
-            75..77 => Step::RollBack,
-            77..80 => Step::Audit { write: self.write(content), publish: self.below(2) == 0 },
-            80..92 => Step::Race(Box::new(self.racer(content)), Box::new(self.racer(content))),
-            92..94 => Step::Crowd((0..2 + self.below(3)).map(|_| self.append(content)).collect()),
+            60 => ModelStep::MergeManifests,
+            61 | 62 => ModelStep::Mode(["copy-on-write", "merge-on-read"][self.below(2)]),
+            63..67 => ModelStep::Expire { keep: 1 + self.below(3) },
+            67..70 => ModelStep::RemoveOrphans,
+            70..73 => ModelStep::Tag,
+            73..75 => ModelStep::DropTag,
+            75..77 => ModelStep::RollBack,
+            77..80 => ModelStep::Audit { write: self.write(content), publish: self.below(2) == 0 },
+            80..92 => ModelStep::Race(Box::new(self.racer(content)), Box::new(self.racer(content))),
+            92..94 => ModelStep::Crowd((0..2 + self.below(3)).map(|_| self.append(content)).collect()),
             _ => {
                 let fault = if self.below(2) == 0 { Fault::Refused } else { Fault::AnswerLost };
-                Step::Lost(fault, Box::new(self.racer(content)))
+                ModelStep::Lost(fault, Box::new(self.racer(content)))
             }
         }
     }
 
-    fn racer(&mut self, content: &Content) -> Step {
+    fn racer(&mut self, content: &Content) -> ModelStep {
         match self.below(10) {
-            0..6 => Step::Write(self.write(content)),
+            0..6 => ModelStep::Write(self.write(content)),
             6..9 => self.compact(),
-            _ => self.evolve(content).map_or_else(|| self.compact(), Step::Evolve),
+            _ => self.evolve(content).map_or_else(|| self.compact(), ModelStep::Evolve),
         }
     }
 
-    fn compact(&mut self) -> Step {
+    fn compact(&mut self) -> ModelStep {
         let compaction = Compaction::new().min_files(2 + self.below(3));
-        Step::Compact(match self.below(3) {
+        ModelStep::Compact(match self.below(3) {
             0 => compaction,
             // Deletes that stay beside their files, and files that wait for the next time.
             1 => compaction.ignore_deletes(),
@@ -228,7 +228,7 @@ impl Dice {
             _ => {
                 let (which, mut rows) = (self.which(content), self.rows(content));
                 // Rows that come are of those that go, or others could not tell what is replaced.
-                if let Which::Is { column, value, .. } = &which {
+                if let RowPredicate::Is { column, value, .. } = &which {
                     rows.iter_mut().for_each(|(_, row)| drop(row.insert(*column, value.clone())));
                 } else {
                     rows.clear();
@@ -257,10 +257,10 @@ impl Dice {
             if self.below(5) > 0 {
                 let number = self.below(50);
                 let value = match column.kind {
-                    Kind::Text => CITIES[number % CITIES.len()].to_owned(),
-                    Kind::Decimal => format!("{number}.{:02}", self.below(100)),
-                    Kind::Int => number.to_string(),
-                    Kind::Long => (number as i64 * 10_000_000_000).to_string(),
+                    ModelColumnType::Text => CITIES[number % CITIES.len()].to_owned(),
+                    ModelColumnType::Decimal => format!("{number}.{:02}", self.below(100)),
+                    ModelColumnType::Int => number.to_string(),
+                    ModelColumnType::Long => (number as i64 * 10_000_000_000).to_string(),
                 };
                 row.insert(column.id, value);
             }
@@ -268,16 +268,17 @@ impl Dice {
         row
     }
 
-    fn which(&mut self, content: &Content) -> Which {
+    fn which(&mut self, content: &Content) -> RowPredicate {
         let keys: Vec<i64> = content.rows.keys().copied().collect();
-        let texts: Vec<Column> = content.columns.iter().filter(|column| column.kind == Kind::Text).cloned().collect();
+        let texts: Vec<Column> =
+            content.columns.iter().filter(|column| column.kind == ModelColumnType::Text).cloned().collect();
         match (self.below(3), self.of(&texts)) {
             (0, Some(column)) => {
                 let value = CITIES[self.below(CITIES.len())].to_owned();
-                Which::Is { column: column.id, name: column.name, value }
+                RowPredicate::Is { column: column.id, name: column.name, value }
             }
-            (1, _) => Which::Below(self.of(&keys[..keys.len() / 2]).unwrap_or(0)),
-            _ => Which::Key(self.of(&keys).unwrap_or(0)),
+            (1, _) => RowPredicate::Below(self.of(&keys[..keys.len() / 2]).unwrap_or(0)),
+            _ => RowPredicate::Key(self.of(&keys).unwrap_or(0)),
         }
     }
 
@@ -288,12 +289,12 @@ impl Dice {
         let column = self.of(content.columns.get(1..).unwrap_or_default());
         match self.below(6) {
             0 | 1 => {
-                let kind = [Kind::Int, Kind::Text, Kind::Decimal][self.below(3)];
+                let kind = [ModelColumnType::Int, ModelColumnType::Text, ModelColumnType::Decimal][self.below(3)];
                 Some(Evolve::Add(Column { name: format!("column_{id}"), kind, id }))
             }
             2 => column.map(|column| Evolve::Rename { id: column.id, from: column.name, to: format!("renamed_{id}") }),
             3 => column
-                .filter(|column| column.kind == Kind::Int)
+                .filter(|column| column.kind == ModelColumnType::Int)
                 .map(|column| Evolve::Widen { id: column.id, name: column.name }),
             4 => column.map(|column| Evolve::Drop { id: column.id, name: column.name }),
             _ => {

@@ -12,8 +12,8 @@ use orch_lake::{Change, Committed, Lake, LakeError, LakeResult, Table, TableDef,
 use orch_test_lake::rows::{batch, printed};
 
 use super::catalog::{Fault, MemoryCatalog};
-use super::content::{Column, Content, Kind};
-use super::steps::{Dice, Evolve, Step, Write, texts};
+use super::content::{Column, Content, ModelColumnType};
+use super::steps::{Dice, Evolve, ModelStep, Write, texts};
 
 pub(crate) struct World {
     lake: Lake,
@@ -44,8 +44,11 @@ impl World {
         let catalog = Arc::new(MemoryCatalog::default());
         let lake = Lake::with_catalog(catalog.clone(), Options::default(), &warehouse)?;
         let column = |id: u32, name: &str, kind| Column { name: name.into(), kind, id };
-        let columns =
-            vec![column(1, "city", Kind::Text), column(2, "amount", Kind::Int), column(3, "price", Kind::Decimal)];
+        let columns = vec![
+            column(1, "city", ModelColumnType::Text),
+            column(2, "amount", ModelColumnType::Int),
+            column(3, "price", ModelColumnType::Decimal),
+        ];
         let content = Content { columns, ..Content::default() };
         let definition = TableDef::new().required("id", iceberg::spec::PrimitiveType::Long).key(["id"]);
         let definition = content
@@ -72,26 +75,26 @@ impl World {
         Ok(())
     }
 
-    async fn act(&mut self, step: &Step) -> LakeResult<()> {
+    async fn act(&mut self, step: &ModelStep) -> LakeResult<()> {
         let table = self.table().await?;
         match step {
-            Step::Write(_) | Step::Evolve(_) | Step::Compact(_) => {
+            ModelStep::Write(_) | ModelStep::Evolve(_) | ModelStep::Compact(_) => {
                 let (change, effect) = self.prepare(step, &table).await?;
                 let committed = change.commit(&self.lake).await?;
                 self.done(&committed, &effect);
             }
-            Step::Abandon(write) => drop(self.write(write, &table).await?),
-            Step::Mode(mode) => {
+            ModelStep::Abandon(write) => drop(self.write(write, &table).await?),
+            ModelStep::Mode(mode) => {
                 drop(self.lake.evolve(&self.name, Properties::new().set("write.merge.mode", *mode)).await?);
             }
-            Step::MergeManifests => drop(self.lake.merge_manifests(&self.name).await?),
-            Step::Expire { keep } => {
+            ModelStep::MergeManifests => drop(self.lake.merge_manifests(&self.name).await?),
+            ModelStep::Expire { keep } => {
                 let expiry = Expiry::new().keep_last(*keep).older_than(far());
                 self.lake.expire(&self.name, &expiry, far()).await?;
                 self.check_all().await?;
             }
-            Step::RemoveOrphans => self.clean().await?,
-            Step::Tag => {
+            ModelStep::RemoveOrphans => self.clean().await?,
+            ModelStep::Tag => {
                 if table.current_snapshot().is_some() {
                     let (name, at) = (format!("tag-{}", self.trace.len()), At::Now);
                     let naming = Naming::Tag { name: name.clone(), at, retention: Retention::default() };
@@ -99,14 +102,14 @@ impl World {
                     self.tags.insert(name, table.current_snapshot().unwrap().snapshot_id());
                 }
             }
-            Step::DropTag => {
+            ModelStep::DropTag => {
                 if let Some((name, _)) = self.tags.pop_first() {
                     self.lake.evolve(&self.name, Naming::Drop { name }).await?;
                 }
             }
-            Step::RollBack => self.roll_back(&table).await?,
-            Step::Audit { write, publish } => self.audit(write, *publish, &table).await?,
-            Step::Race(first, second) => {
+            ModelStep::RollBack => self.roll_back(&table).await?,
+            ModelStep::Audit { write, publish } => self.audit(write, *publish, &table).await?,
+            ModelStep::Race(first, second) => {
                 let (first, effect) = self.prepare(first, &table).await?;
                 let (second, later) = self.prepare(second, &table).await?;
                 let committed = first.commit(&self.lake).await?;
@@ -117,18 +120,18 @@ impl World {
                     Err(error) => return Err(error),
                 }
             }
-            Step::Crowd(writes) => self.crowd(writes, &table).await?,
-            Step::Lost(fault, step) => self.lost(*fault, step, &table).await?,
+            ModelStep::Crowd(writes) => self.crowd(writes, &table).await?,
+            ModelStep::Lost(fault, step) => self.lost(*fault, step, &table).await?,
         }
         Ok(())
     }
 
     /// The files of a step, and what it does once it is committed.
-    async fn prepare(&self, step: &Step, table: &Table) -> LakeResult<(Change, Effect)> {
+    async fn prepare(&self, step: &ModelStep, table: &Table) -> LakeResult<(Change, Effect)> {
         let (change, effect) = match step {
-            Step::Write(write) => (self.write(write, table).await?, Effect::Write(write.clone())),
-            Step::Evolve(evolve) => (table.evolve(evolve.evolution())?, Effect::Evolve(evolve.clone())),
-            Step::Compact(compaction) => (table.compact(compaction).await?, Effect::None),
+            ModelStep::Write(write) => (self.write(write, table).await?, Effect::Write(write.clone())),
+            ModelStep::Evolve(evolve) => (table.evolve(evolve.evolution())?, Effect::Evolve(evolve.clone())),
+            ModelStep::Compact(compaction) => (table.compact(compaction).await?, Effect::None),
             other => unreachable!("{other:?} does not race"),
         };
         // One that found nothing to do was done when it looked.
@@ -216,7 +219,7 @@ impl World {
     }
 
     /// A lost answer is found out about; a commit that was not done is done.
-    async fn lost(&mut self, fault: Fault, step: &Step, table: &Table) -> LakeResult<()> {
+    async fn lost(&mut self, fault: Fault, step: &ModelStep, table: &Table) -> LakeResult<()> {
         let (change, effect) = self.prepare(step, table).await?;
         self.catalog.lose(fault);
         let committed = change.commit(&self.lake).await?;

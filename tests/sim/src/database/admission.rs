@@ -1,7 +1,7 @@
 //! Gates: what is taken, who waits for it, who is let in (`store::admission`, statement by statement).
 
 use super::locks::Lock;
-use super::tables::{Place, Slot, Try};
+use super::tables::{PendingTry, PendingTryKey, Slot};
 use super::{Snapshot, State};
 use crate::faults::Mutant;
 use chrono::{DateTime, Utc};
@@ -17,13 +17,13 @@ use uuid::Uuid;
 const MOST_OF_LINE: usize = 1_000;
 
 /// Slots of a try.
-pub(crate) type Gone = (Uuid, String);
+pub(crate) type StaleSlot = (Uuid, String);
 
 /// A try that waits to be let in.
 #[derive(Debug, Clone)]
 pub(crate) struct AtGate {
     seq: u64,
-    of: Try,
+    of: PendingTry,
     pub(crate) gates: Arc<Gates>,
     pub(crate) holds: Vec<String>,
 }
@@ -42,7 +42,7 @@ impl State {
     }
 
     /// `recount.sql`: what tries hold that live no more.
-    pub(crate) fn recount(&self) -> Vec<Gone> {
+    pub(crate) fn recount(&self) -> Vec<StaleSlot> {
         let t = &self.tables;
         if self.is_mutant(Mutant::SlotsStay) {
             return Vec::new();
@@ -63,7 +63,7 @@ impl State {
     }
 
     /// `house.sql`, after `gone` went.
-    pub(crate) fn house(&self, gone: &[Gone]) -> House {
+    pub(crate) fn house(&self, gone: &[StaleSlot]) -> House {
         let mut house = House { now: DateTime::<Utc>::UNIX_EPOCH, ..House::default() };
         house.pools.extend(self.tables.pools.iter().map(|(name, slots)| (name.clone(), *slots)));
         for (key, slot) in self.tables.slots.iter().filter(|(key, _)| !gone.contains(key)) {
@@ -98,13 +98,13 @@ impl State {
     pub(crate) fn take_at_gates(&mut self, goes: Vec<Goes>, seen: Snapshot) -> Vec<Goes> {
         let still = |s: &Self, one: &AtGate| s.tables.ready.get(&one.seq).is_some_and(|(_, t)| *t == one.of);
         let free = |(one, _): &Goes| {
-            still(self, one) && self.locks.take_if_free(seen.txn, &Lock::Place(Place::Ready(one.seq)))
+            still(self, one) && self.locks.take_if_free(seen.txn, &Lock::Place(PendingTryKey::Ready(one.seq)))
         };
         goes.into_iter().filter(free).collect()
     }
 
     /// `let_in.sql`, and the slots that are free again.
-    pub(crate) fn let_in(&mut self, goes: &[Goes], gone: &[Gone]) -> usize {
+    pub(crate) fn let_in(&mut self, goes: &[Goes], gone: &[StaleSlot]) -> usize {
         self.tables.slots.retain(|key, _| !gone.contains(key));
         let mut many = 0;
         for (one, needs) in goes {

@@ -2,7 +2,7 @@
 //! statement's snapshot shows them, which may be older than their rows are by now.
 
 use super::locks::Lock;
-use super::tables::{Place, Try};
+use super::tables::{PendingTry, PendingTryKey};
 use super::{Snapshot, State};
 use crate::faults::Mutant;
 use chrono::{DateTime, Utc};
@@ -20,7 +20,7 @@ impl State {
         // As the statement's snapshot shows it: it may have been given up since.
         let runs = self.tables.workers.get(&worker).is_some_and(|w| w.since.is_none_or(|at| at > seen.commits));
         let Some(claim) = claim.filter(|c| c.most > 0 && runs) else { return (Vec::new(), Vec::new()) };
-        let fits = |t: &Try| claim.queues.contains(&t.queue) && claim.versions.contains(&t.version);
+        let fits = |t: &PendingTry| claim.queues.contains(&t.queue) && claim.versions.contains(&t.version);
         let mut found: Vec<(Reverse<i32>, u64)> = self
             .tables
             .ready
@@ -37,7 +37,7 @@ impl State {
                 break;
             }
             let twice = self.is_mutant(Mutant::ClaimLeavesRow);
-            if twice || self.locks.take_if_free(seen.txn, &Lock::Place(Place::Ready(seq))) {
+            if twice || self.locks.take_if_free(seen.txn, &Lock::Place(PendingTryKey::Ready(seq))) {
                 picked.push(seq);
             }
         }
@@ -48,7 +48,7 @@ impl State {
 
     /// The priority of the most urgent try that waits for a claim like this one.
     pub(super) fn most_urgent(&self, claim: &Claim, seen: Snapshot) -> Option<i32> {
-        let fits = |t: &Try| claim.queues.contains(&t.queue) && claim.versions.contains(&t.version);
+        let fits = |t: &PendingTry| claim.queues.contains(&t.queue) && claim.versions.contains(&t.version);
         let seen = self.tables.ready.values().filter(|(since, t)| *since <= seen.commits && fits(t));
         seen.map(|(_, t)| t.priority).max()
     }

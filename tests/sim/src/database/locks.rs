@@ -1,6 +1,6 @@
 //! Row locks, as Postgres keeps them: held until the transaction ends, waited for in turn, with a look for deadlocks.
 
-use super::tables::{Key, Place};
+use super::tables::{Key, PendingTryKey};
 use orch_store::connect::HOT_IDLE_IN_TRANSACTION;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
@@ -13,7 +13,7 @@ pub(crate) enum Lock {
     Run(Uuid),
     Instance(Key),
     /// A row of `ready`, `waiting` or `held`.
-    Place(Place),
+    Place(PendingTryKey),
     /// The one row of `admission`.
     Admission,
 }
@@ -44,7 +44,7 @@ pub(crate) struct Locks {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub(crate) enum LockOutcome {
     Yes,
     /// Somebody holds it; look again by then at the latest, for its holder may be ended.
     Busy(Option<Instant>),
@@ -82,16 +82,20 @@ impl Locks {
         }
     }
 
-    pub(crate) fn take(&mut self, txn: u64, lock: &Lock, now: Instant) -> Taken {
+    pub(crate) fn take(&mut self, txn: u64, lock: &Lock, now: Instant) -> LockOutcome {
         if !self.is_open(txn) {
-            return Taken::Gone;
+            return LockOutcome::Gone;
         }
         if let Some(&holder) = self.holders.get(lock).filter(|&&holder| holder != txn) {
             let evict_at = self.txns[&holder].evict_at();
             if evict_at.is_none_or(|at| at > now) {
                 self.txns.get_mut(&txn).expect("looked for above").waits_for = Some(lock.clone());
                 let expected = matches!(lock, Lock::Place(_)) || self.holds_places(txn);
-                return if self.waits_for_itself(txn) { Taken::Deadlock { expected } } else { Taken::Busy(evict_at) };
+                return if self.waits_for_itself(txn) {
+                    LockOutcome::Deadlock { expected }
+                } else {
+                    LockOutcome::Busy(evict_at)
+                };
             }
             self.close(holder);
         }
@@ -99,7 +103,7 @@ impl Locks {
         let txn = self.txns.get_mut(&txn).expect("looked for above");
         txn.waits_for = None;
         txn.locks.insert(lock.clone());
-        Taken::Yes
+        LockOutcome::Yes
     }
 
     fn holds_places(&self, txn: u64) -> bool {
@@ -113,7 +117,7 @@ impl Locks {
         if holder.is_some_and(|holder| self.txns[holder].evict_at().is_none_or(|at| at > now)) {
             return false;
         }
-        self.take(txn, lock, now) == Taken::Yes
+        self.take(txn, lock, now) == LockOutcome::Yes
     }
 
     fn waits_for_itself(&self, start: u64) -> bool {

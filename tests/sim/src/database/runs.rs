@@ -1,7 +1,7 @@
 //! Runs that come to be and begin, outcomes that wait for their fold, tries that wait for their time.
 
 use super::locks::Lock;
-use super::tables::{Instance, Key, Place, RunRow, Try};
+use super::tables::{Instance, Key, PendingTry, PendingTryKey, RunRow};
 use super::{Snapshot, State};
 use crate::faults::Mutant;
 use orch_core::model::Model;
@@ -155,7 +155,9 @@ impl State {
     pub(crate) fn due(&mut self, seen: Snapshot) -> Vec<Key> {
         let due: Vec<Key> =
             self.tables.waiting.iter().filter(|(_, w)| w.wake_at <= seen.now).map(|(key, _)| *key).collect();
-        due.into_iter().filter(|key| self.locks.take_if_free(seen.txn, &Lock::Place(Place::Waiting(*key)))).collect()
+        due.into_iter()
+            .filter(|key| self.locks.take_if_free(seen.txn, &Lock::Place(PendingTryKey::Waiting(*key))))
+            .collect()
     }
 
     /// What waited for its time is claimable.
@@ -171,6 +173,6 @@ impl State {
     }
 }
 
-fn new_try(version: &Arc<Version>, run: Uuid, rev: i32, instance: (TaskIdx, i32)) -> Try {
+fn new_try(version: &Arc<Version>, run: Uuid, rev: i32, instance: (TaskIdx, i32)) -> PendingTry {
     super::step::first_try(&version.new_try(RunAt { run, rev, run_type: RunType::Manual }, instance))
 }

@@ -1,6 +1,6 @@
 //! The statement of `store::step`, part by part in the order of its text: all of it or nothing.
 
-use super::tables::{Instance, Key, Try, Unfolded, Waiting, in_a_while};
+use super::tables::{Instance, Key, PendingTry, Unfolded, Waiting, in_a_while};
 use super::{Snapshot, State, unreachable};
 use crate::check::{Grant, is_legal};
 use crate::faults::Mutant;
@@ -140,7 +140,7 @@ impl State {
             if retry && !self.tables.history.insert((key, row.attempt)) {
                 self.books.fail(format!("a try of {key:?} became history twice"));
             }
-            let again = Try {
+            let again = PendingTry {
                 key,
                 attempt: next.attempt,
                 version: next.version,
@@ -176,7 +176,7 @@ impl State {
         self.tables.unfolded.push(Unfolded { id, key, state, list_len, skip, xid, recorded: seen.now });
     }
 
-    pub(crate) fn enqueue(&mut self, new: Try) {
+    pub(crate) fn enqueue(&mut self, new: PendingTry) {
         let seq = self.tables.next();
         self.tables.ready.insert(seq, (self.commits, new));
     }
@@ -215,7 +215,7 @@ impl State {
     }
 
     /// The first try of an instance, but in a run that was cleared perhaps the next one.
-    fn next_try(&self, new: &NewTry, cleared: bool) -> Try {
+    fn next_try(&self, new: &NewTry, cleared: bool) -> PendingTry {
         let mut next = first_try(new);
         let before = self.tables.instances.get(&next.key).filter(|_| cleared).map_or(0, |row| row.try_no);
         (next.try_no, next.max_tries) = (before.saturating_add(1), before.saturating_add(new.retries));
@@ -239,7 +239,7 @@ impl State {
     }
 
     /// A worker has it from now on.
-    pub(crate) fn give(&mut self, taken: &Try, worker: i32) {
+    pub(crate) fn give(&mut self, taken: &PendingTry, worker: i32) {
         let grant = Grant { attempt: taken.attempt, lease_no: taken.lease_no, worker };
         self.books.granted(taken.key, grant, taken.try_no);
         if self.tables.instances.contains_key(&taken.key) {
@@ -263,8 +263,8 @@ pub(crate) fn key_of(lease: &Lease) -> Key {
 }
 
 /// The first try of an instance.
-pub(crate) fn first_try(new: &NewTry) -> Try {
-    Try {
+pub(crate) fn first_try(new: &NewTry) -> PendingTry {
+    PendingTry {
         key: (new.run, new.task, new.map_index),
         attempt: new.attempt,
         version: new.version,

@@ -31,12 +31,12 @@ pub(crate) struct RunRow {
     pub(crate) run: Run,
     pub(crate) fold_xmin: u64,
     /// What older snapshots see.
-    pub(crate) past: Vec<Past>,
+    pub(crate) past: Vec<RunRowVersion>,
 }
 
 /// A run's row as it was since some commit.
 #[derive(Debug, Clone)]
-pub(crate) struct Past {
+pub(crate) struct RunRowVersion {
     pub(crate) since: u64,
     pub(crate) rev: i32,
     pub(crate) version: i32,
@@ -59,7 +59,7 @@ pub(crate) struct Instance {
 
 /// A row of `ready`, `held` or `waiting`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Try {
+pub(crate) struct PendingTry {
     pub(crate) key: Key,
     pub(crate) attempt: Uuid,
     pub(crate) version: i32,
@@ -80,7 +80,7 @@ pub(crate) struct Slot {
 
 /// Which row of those an instance waits in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
+pub(crate) enum PendingTryKey {
     /// By `seq`.
     Ready(u64),
     Waiting(Key),
@@ -98,7 +98,7 @@ pub(crate) struct Order {
 
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    pub(crate) of: Try,
+    pub(crate) of: PendingTry,
     pub(crate) wake_at: Instant,
 }
 
@@ -137,8 +137,8 @@ pub(crate) struct Tables {
     pub(crate) runs: BTreeMap<Uuid, RunRow>,
     pub(crate) instances: BTreeMap<Key, Instance>,
     /// By `seq`, with the commit that made the row visible.
-    pub(crate) ready: BTreeMap<u64, (u64, Try)>,
-    pub(crate) held: BTreeMap<Key, Try>,
+    pub(crate) ready: BTreeMap<u64, (u64, PendingTry)>,
+    pub(crate) held: BTreeMap<Key, PendingTry>,
     pub(crate) waiting: BTreeMap<Key, Waiting>,
     pub(crate) unfolded: Vec<Unfolded>,
     pub(crate) workers: BTreeMap<i32, WorkerRow>,
@@ -168,10 +168,10 @@ impl Tables {
     }
 
     /// Where instances of a run wait.
-    pub(crate) fn places_of(&self, run: Uuid) -> Vec<(Place, Try)> {
-        let ready = self.ready.iter().map(|(seq, (_, t))| (Place::Ready(*seq), t));
-        let waiting = self.waiting.iter().map(|(key, w)| (Place::Waiting(*key), &w.of));
-        let held = self.held.iter().map(|(key, t)| (Place::Held(*key), t));
+    pub(crate) fn places_of(&self, run: Uuid) -> Vec<(PendingTryKey, PendingTry)> {
+        let ready = self.ready.iter().map(|(seq, (_, t))| (PendingTryKey::Ready(*seq), t));
+        let waiting = self.waiting.iter().map(|(key, w)| (PendingTryKey::Waiting(*key), &w.of));
+        let held = self.held.iter().map(|(key, t)| (PendingTryKey::Held(*key), t));
         let all = ready.chain(waiting).chain(held).filter(|(_, t)| t.key.0 == run);
         all.map(|(place, t)| (place, t.clone())).collect()
     }
@@ -215,13 +215,13 @@ impl RunRow {
             self.past.remove(0);
         }
         let (rev, version, clear_number) = (self.rev, self.version.id, self.clear_number);
-        self.past.push(Past { since, rev, version, clear_number, run: self.run.clone() });
+        self.past.push(RunRowVersion { since, rev, version, clear_number, run: self.run.clone() });
     }
 
     /// As a snapshot taken after commit `seen` shows it.
-    pub(crate) fn as_of(&self, seen: u64) -> Past {
+    pub(crate) fn as_of(&self, seen: u64) -> RunRowVersion {
         let old = self.past.iter().rev().find(|past| past.since <= seen);
-        old.cloned().unwrap_or_else(|| Past {
+        old.cloned().unwrap_or_else(|| RunRowVersion {
             since: seen,
             rev: self.rev,
             version: self.version.id,

@@ -2,7 +2,7 @@
 //! (`store::run::relocate`). Here is what their commits write; `store::users` is what leads there.
 
 use super::locks::Lock;
-use super::tables::{Instance, Key, Order, Place, Try, Waiting};
+use super::tables::{Instance, Key, Order, PendingTry, PendingTryKey, Waiting};
 use super::{Snapshot, State};
 use crate::check::renumber;
 use crate::faults::Mutant;
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 /// What waited where; a waiting one with its time.
-pub(crate) type Waited = (Place, Try, Option<Instant>);
+pub(crate) type Waited = (PendingTryKey, PendingTry, Option<Instant>);
 
 /// A run at rest (`store::run::quiet`).
 #[derive(Debug, Clone, Default)]
@@ -46,20 +46,20 @@ pub(crate) struct Clearing {
 
 impl State {
     /// Where instances of a run wait, without those that are taken already, and the locks on that.
-    pub(crate) fn waits(&self, run: Uuid, taken: &[Place]) -> (Vec<Lock>, Vec<(Place, Try)>) {
+    pub(crate) fn waits(&self, run: Uuid, taken: &[PendingTryKey]) -> (Vec<Lock>, Vec<(PendingTryKey, PendingTry)>) {
         let found: Vec<_> =
             self.tables.places_of(run).into_iter().filter(|(place, _)| !taken.contains(place)).collect();
         (found.iter().map(|(place, _)| Lock::Place(*place)).collect(), found)
     }
 
     /// Of these what still is as it was.
-    pub(crate) fn still_waits(&self, found: Vec<(Place, Try)>) -> Vec<Waited> {
+    pub(crate) fn still_waits(&self, found: Vec<(PendingTryKey, PendingTry)>) -> Vec<Waited> {
         let t = &self.tables;
-        let still = |(place, was): (Place, Try)| {
+        let still = |(place, was): (PendingTryKey, PendingTry)| {
             let (now, wake_at) = match place {
-                Place::Ready(seq) => (&t.ready.get(&seq)?.1, None),
-                Place::Waiting(key) => (&t.waiting.get(&key)?.of, Some(t.waiting[&key].wake_at)),
-                Place::Held(key) => (t.held.get(&key)?, None),
+                PendingTryKey::Ready(seq) => (&t.ready.get(&seq)?.1, None),
+                PendingTryKey::Waiting(key) => (&t.waiting.get(&key)?.of, Some(t.waiting[&key].wake_at)),
+                PendingTryKey::Held(key) => (t.held.get(&key)?, None),
             };
             (*now == was).then_some((place, was, wake_at))
         };
@@ -74,9 +74,9 @@ impl State {
     fn take_places(&mut self, waited: &[Waited]) {
         for (place, _, _) in waited {
             match place {
-                Place::Ready(seq) => drop(self.tables.ready.remove(seq)),
-                Place::Waiting(key) => drop(self.tables.waiting.remove(key)),
-                Place::Held(key) => drop(self.tables.held.remove(key)),
+                PendingTryKey::Ready(seq) => drop(self.tables.ready.remove(seq)),
+                PendingTryKey::Waiting(key) => drop(self.tables.waiting.remove(key)),
+                PendingTryKey::Held(key) => drop(self.tables.held.remove(key)),
             }
         }
     }
@@ -268,10 +268,10 @@ impl State {
         for (place, of, wake_at) in &at_rest.waited {
             let Some(key) = at(of.key) else { continue };
             let (version, queue) = (to.id, to.place(key.1));
-            let again = Try { key, version, queue, priority: to.plan.task(key.1).priority, ..of.clone() };
+            let again = PendingTry { key, version, queue, priority: to.plan.task(key.1).priority, ..of.clone() };
             if let Some(wake_at) = *wake_at {
                 self.tables.waiting.insert(key, Waiting { of: again, wake_at });
-            } else if matches!(place, Place::Held(_)) {
+            } else if matches!(place, PendingTryKey::Held(_)) {
                 self.tables.held.insert(key, again);
             } else {
                 self.enqueue(again);

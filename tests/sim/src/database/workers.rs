@@ -1,7 +1,7 @@
 //! Workers' rows: registration, heartbeat, and what becomes of the instances of one that is gone (`store::worker`).
 
 use super::locks::Lock;
-use super::tables::{Instance, Key, Order, Try, Unfolded, WorkerRow, WorkerState};
+use super::tables::{Instance, Key, Order, PendingTry, Unfolded, WorkerRow, WorkerState};
 use super::{Snapshot, State};
 use crate::faults::Mutant;
 use orch_core::transition::Outcome;
@@ -16,11 +16,11 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 /// An instance that its worker no longer has, as it was when it was locked.
-pub(crate) type Taken = (Key, Instance);
+pub(crate) type LockedInstance = (Key, Instance);
 
 /// Why instances are taken from a worker.
 #[derive(Debug, Clone)]
-pub(crate) enum Why {
+pub(crate) enum TakeAwayReason {
     Lost,
     Released,
     /// It does not know of them: all but these attempts.
@@ -29,12 +29,12 @@ pub(crate) enum Why {
     },
 }
 
-impl Why {
+impl TakeAwayReason {
     pub(crate) fn word(&self) -> &'static str {
         match self {
-            Why::Lost => "lost",
-            Why::Released => "released",
-            Why::NeverBegun { .. } => "never begun",
+            TakeAwayReason::Lost => "lost",
+            TakeAwayReason::Released => "released",
+            TakeAwayReason::NeverBegun { .. } => "never begun",
         }
     }
 }
@@ -66,7 +66,7 @@ impl State {
             row.since.get_or_insert(self.commits);
         }
         row.expires_at = seen.now + lease;
-        let fits = |t: &Try| row.queues.contains(&t.queue) && row.versions.contains(&t.version);
+        let fits = |t: &PendingTry| row.queues.contains(&t.queue) && row.versions.contains(&t.version);
         let ready_waiting = self.tables.ready.values().any(|(_, t)| fits(t));
         let orders = self.tables.orders.iter().filter(|o| o.worker == worker).map(Order::told);
         HeartbeatAnswer { stop_orders: orders.collect(), ready_waiting, ..HeartbeatAnswer::default() }
@@ -88,11 +88,11 @@ impl State {
     }
 
     /// These stopped, or are given up.
-    pub(crate) fn worker_gone(&mut self, workers: &[i32], why: &Why) {
+    pub(crate) fn worker_gone(&mut self, workers: &[i32], why: &TakeAwayReason) {
         let state = match why {
-            Why::Lost => WorkerState::Lost,
-            Why::Released => WorkerState::Stopped,
-            Why::NeverBegun { has } => {
+            TakeAwayReason::Lost => WorkerState::Lost,
+            TakeAwayReason::Released => WorkerState::Stopped,
+            TakeAwayReason::NeverBegun { has } => {
                 return self.tables.orders.retain(|o| !workers.contains(&o.worker) || has.contains(&o.attempt));
             }
         };
@@ -130,11 +130,16 @@ impl State {
     }
 
     /// What they have in these runs, and the locks on it.
-    pub(crate) fn to_take(&self, runs: &[Uuid], workers: &[i32], why: &Why) -> (Vec<Lock>, Vec<Taken>) {
-        let found: Vec<Taken> = self
+    pub(crate) fn to_take(
+        &self,
+        runs: &[Uuid],
+        workers: &[i32],
+        why: &TakeAwayReason,
+    ) -> (Vec<Lock>, Vec<LockedInstance>) {
+        let found: Vec<LockedInstance> = self
             .instances_of_workers(workers)
             .filter(|(key, _)| runs.contains(&key.0))
-            .filter(|(_, i)| !matches!(why, Why::NeverBegun { has } if has.contains(&i.attempt)))
+            .filter(|(_, i)| !matches!(why, TakeAwayReason::NeverBegun { has } if has.contains(&i.attempt)))
             .map(|(key, i)| (*key, i.clone()))
             .collect();
         let locks = if self.is_mutant(Mutant::ReapWithoutLock) {
@@ -146,7 +151,7 @@ impl State {
     }
 
     /// Of these the ones that still are as they were, now that they are locked.
-    pub(crate) fn still_theirs(&self, mut found: Vec<Taken>) -> Vec<Taken> {
+    pub(crate) fn still_theirs(&self, mut found: Vec<LockedInstance>) -> Vec<LockedInstance> {
         let same = |now: &Instance, was: &Instance| {
             now.state == was.state && now.worker == was.worker && now.lease_no == was.lease_no
         };
@@ -177,14 +182,14 @@ impl State {
     }
 
     /// Whether the leases of all these can grow; otherwise the statement writes nothing.
-    pub(crate) fn can_take_away(&self, found: &[Taken]) -> StoreResult<()> {
+    pub(crate) fn can_take_away(&self, found: &[LockedInstance]) -> StoreResult<()> {
         found.iter().try_for_each(|(key, _)| self.lease_can_grow(key, 1))
     }
 
     /// Gives instances to others: the same try with a new lease, or failed if it was lost too often. Gives the runs with
     /// something to fold.
-    pub(crate) fn take_away(&mut self, found: Vec<Taken>, why: &Why, seen: Snapshot) -> Vec<Uuid> {
-        let lost = matches!(why, Why::Lost);
+    pub(crate) fn take_away(&mut self, found: Vec<LockedInstance>, why: &TakeAwayReason, seen: Snapshot) -> Vec<Uuid> {
+        let lost = matches!(why, TakeAwayReason::Lost);
         let mut failed = BTreeSet::new();
         for (key, was) in found {
             let Some(row) = self.tables.instances.get(&key).cloned() else { continue };
@@ -197,7 +202,7 @@ impl State {
             let planned = version.plan.task(key.1);
             let over = match planned.on_lost {
                 OnLost::Retry(most) => lost && row.lost_no as u16 >= most,
-                OnLost::Fail => !matches!(why, Why::NeverBegun { .. }),
+                OnLost::Fail => !matches!(why, TakeAwayReason::NeverBegun { .. }),
             };
             self.books.taken_away(key, was.worker.unwrap_or(0));
             let attempt = self.trace.attempt(row.attempt);
@@ -215,7 +220,7 @@ impl State {
                 failed.insert(key.0);
             } else {
                 self.set_state(key, TaskState::Queued);
-                self.enqueue(Try {
+                self.enqueue(PendingTry {
                     key,
                     attempt: row.attempt,
                     version: version.id,

@@ -2,7 +2,7 @@
 
 use super::{LEASE, World};
 use crate::database::{Database, pause};
-use crate::gate::Still;
+use crate::gate::PauseReason;
 use std::future::Future;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -44,7 +44,7 @@ impl World {
             0 => self.kill(node),
             1 => {
                 self.freeze(node);
-                self.nodes[node].gates.freeze(Still::Gone);
+                self.nodes[node].gates.freeze(PauseReason::Gone);
             }
             _ => {
                 self.cut(node);
@@ -61,7 +61,7 @@ impl World {
     }
 
     fn freeze(&mut self, node: usize) {
-        self.nodes[node].gates.freeze(Still::Frozen);
+        self.nodes[node].gates.freeze(PauseReason::Frozen);
         self.db.with(|s| s.books.bodies.excuse(node));
         self.say(format_args!("node {node} is frozen"));
     }

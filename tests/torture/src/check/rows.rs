@@ -84,8 +84,8 @@ impl Rows {
             let row = InstanceRow { attempt, try_no, lease_no, state: state(word.as_deref()) };
             instances.entry(run).or_default().insert((task as TaskIdx, index), row);
         }
-        type Try = (Uuid, i16, i32, Uuid, i16, i32, Option<String>);
-        let rows: Vec<Try> = sqlx::query_as(
+        type AttemptColumns = (Uuid, i16, i32, Uuid, i16, i32, Option<String>);
+        let rows: Vec<AttemptColumns> = sqlx::query_as(
             "select run, task, map_index, attempt, try_no, lease_no, state::text from attempt order by try_no",
         )
         .fetch_all(&mut *db)

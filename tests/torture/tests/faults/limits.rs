@@ -104,25 +104,25 @@ fn in_order(seed: u64, runs: &[Uuid], stays: &[Stay<'_>]) {
 }
 
 /// When a try was let in, when it ended, and whether anybody lost it meanwhile.
-type Held = (DateTime<Utc>, DateTime<Utc>, bool);
+type SlotHold = (DateTime<Utc>, DateTime<Utc>, bool);
 
 /// The last tries of some tasks, recomputed from what the database remembers: when it let them in, by the clock that it
 /// decided by. A busy machine may begin them much later, and all at once.
-async fn held(world: &World, tasks: &[&str]) -> Vec<Held> {
+async fn held(world: &World, tasks: &[&str]) -> Vec<SlotHold> {
     let dag = limited::dags().remove(0).into_bundle_dag().expect("the dag is right");
     let plan = Plan::new(dag.spec).expect("it can be planned");
     let mut held = Vec::new();
     for task in tasks {
         let sql = "select queued_at, ended_at, lost_no > 0 or lease_no > 1 from task_instance where task = $1";
         let index = plan.index_of(task).expect("both dags have it") as i16;
-        let rows: Vec<Held> = sqlx::query_as(sql).bind(index).fetch_all(world.pool()).await.expect("rows");
+        let rows: Vec<SlotHold> = sqlx::query_as(sql).bind(index).fetch_all(world.pool()).await.expect("rows");
         held.extend(rows);
     }
     held
 }
 
 /// The most slots that were taken at one moment.
-fn most_held(held: &[Held]) -> i32 {
+fn most_held(held: &[SlotHold]) -> i32 {
     let mut moments: Vec<_> = held.iter().flat_map(|(from, until, _)| [(*from, 1), (*until, -1)]).collect();
     moments.sort_unstable();
     let counts = moments.iter().scan(0, |now, (_, weight)| {
@@ -133,7 +133,7 @@ fn most_held(held: &[Held]) -> i32 {
 }
 
 /// What a lost worker had begun begins again without being let in by the rate again, so it is left out.
-fn rate(seed: u64, held: &[Held]) {
+fn rate(seed: u64, held: &[SlotHold]) {
     let mut let_in: Vec<_> = held.iter().filter(|(.., lost)| !lost).map(|(at, ..)| *at).collect();
     let_in.sort_unstable();
     let most = RATE as usize;

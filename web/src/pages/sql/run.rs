@@ -24,7 +24,12 @@ const USUAL_ROWS: usize = 100;
 const MOST_ROWS: usize = 1_000;
 
 /// `POST /sql`: the console with the results, or with what is wrong with the query.
-pub(crate) async fn run(State(app): State<App>, actor: Actor, shell: Shell, form: Form) -> Result<Response, Refusal> {
+pub(crate) async fn show_results(
+    State(app): State<App>,
+    actor: Actor,
+    shell: Shell,
+    form: Form,
+) -> Result<Response, Refusal> {
     let wish = wish(&form);
     let rows = wish.limit.parse().unwrap_or(USUAL_ROWS).min(MOST_ROWS);
     let limits = QueryLimits { rows, ..QueryLimits::default() };

@@ -35,7 +35,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .does("Your own queries, newest first")
         .asks([param("limit", QueryParamType::Count(50), "At most so many; no more than 200")])
         .gives::<api::sql::QueryPage>()
-        .post("/api/orch/v1/sql", op, api::sql::run)
+        .post("/api/orch/v1/sql", op, api::sql::run_query)
         .does("Asks the lake in SQL")
         .takes::<api::sql::SqlBody>()
         .gives::<api::sql::SqlAnswer>()

@@ -122,7 +122,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .page("/runs/change", user, pages::runs::change::ask)
         .form("/runs/change", user, pages::runs::change::change)
         .page("/sql", viewer, pages::sql::show)
-        .form("/sql", op, pages::sql::run::run)
+        .form("/sql", op, pages::sql::run::show_results)
         .form("/sql/download", op, pages::sql::run::download)
         .form("/sql/{query_id}/cancel", op, pages::sql::run::cancel)
         .page("/streams", viewer, pages::streams::show)

@@ -61,10 +61,10 @@ async fn a_replica_that_is_promoted_is_followed_by_gtid() {
     let stream = items();
     let running = shop.host(&stream);
     shop.until_following().await;
-    shop.run("insert into item values (1, 1, null), (2, 2, null); update item set n = 3 where id = 1").await;
+    shop.run_statements("insert into item values (1, 1, null), (2, 2, null); update item set n = 3 where id = 1").await;
     shop.until_records(3).await;
     running.end().await;
-    shop.run("delete from item where id = 2; insert into item values (4, 4, null)").await;
+    shop.run_statements("delete from item where id = 2; insert into item values (4, 4, null)").await;
     let at: String = shop.source.session().await.query_first("select @@gtid_binlog_pos").await.unwrap().unwrap();
     let caught_up: Option<i64> = db.exec_first("select master_gtid_wait(?, 60)", (at.as_str(),)).await.unwrap();
     assert_eq!(caught_up, Some(0));
@@ -72,7 +72,7 @@ async fn a_replica_that_is_promoted_is_followed_by_gtid() {
     shop.source.server = replica;
     shop.source.connection.port = Some(shop.source.server.port());
     shop.world.connections = vec![shop.source.connection.clone()];
-    shop.run("update item set n = 5 where id = 4").await;
+    shop.run_statements("update item set n = 5 where id = 4").await;
     let running = shop.host(&stream);
     let told = shop.until_last("item", |told| told.op == "u" && is_of(told, 4)).await;
     assert_eq!(replay(&told), shop.source.rows("item").await);
@@ -84,7 +84,7 @@ async fn a_replica_that_is_promoted_is_followed_by_gtid() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mirrors_in_the_lake_and_in_postgres_end_as_the_source_is() {
     let shop = shop(ITEMS).await;
-    shop.run("insert into item select seq, 0, 'old' from seq_0_to_99").await;
+    shop.run_statements("insert into item select seq, 0, 'old' from seq_0_to_99").await;
     let topic = format!("{SOURCE}.item");
     let mirror = |name: &str| {
         let row = Schema::new(vec![
@@ -99,7 +99,7 @@ async fn mirrors_in_the_lake_and_in_postgres_end_as_the_source_is() {
     shop.until_following().await;
     let mut dice = Dice(11);
     for _ in 0..200 {
-        shop.run(&transaction::<Maria>(&mut dice)).await;
+        shop.run_statements(&transaction::<Maria>(&mut dice)).await;
     }
     shop.until_the_end().await;
     capturing.end().await;

@@ -14,13 +14,13 @@ async fn is_mended(shop: &Own, says: &str, hint: &str, mend: &str) {
     let error = shop.failure(|error| error.contains(says)).await;
     assert!(error.contains(hint), "{error}");
     assert!(!shop.world.row().await.unwrap().waits_for_restart, "it is tried again");
-    shop.run(mend).await;
+    shop.run_statements(mend).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_of_the_server_that_do_not_fit_are_said() {
     let shop = own_shop(ITEMS).await;
-    shop.run("set global binlog_format = 'MIXED'").await;
+    shop.run_statements("set global binlog_format = 'MIXED'").await;
     let host = shop.host(&items());
     is_mended(
         &shop,
@@ -38,14 +38,14 @@ async fn settings_of_the_server_that_do_not_fit_are_said() {
     .await;
     shop.until_following().await;
     // One session goes its own way: what it has done cannot be read, and is not passed over.
-    shop.run("insert into item values (1, 1, 'a')").await;
-    shop.run("set session binlog_row_image = 'MINIMAL'; update item set n = 2 where id = 1").await;
+    shop.run_statements("insert into item values (1, 1, 'a')").await;
+    shop.run_statements("set session binlog_row_image = 'MINIMAL'; update item set n = 2 where id = 1").await;
     let error = shop.failure(|error| error.contains("parts of rows")).await;
     assert!(error.contains("orch streams reset readings --to-earliest"), "{error}");
     assert!(shop.world.row().await.unwrap().waits_for_restart);
     shop.reset().await;
     shop.until_snapshot(2).await;
-    shop.run("set session binlog_format = 'STATEMENT'; update item set n = 3 where id = 1").await;
+    shop.run_statements("set session binlog_format = 'STATEMENT'; update item set n = 3 where id = 1").await;
     let error = shop.failure(|error| error.contains("a statement is in the log instead of the rows")).await;
     assert!(error.contains("update item set n = 3") && error.contains("--to-earliest"), "{error}");
     shop.reset().await;
@@ -79,13 +79,13 @@ async fn a_server_without_a_binlog_and_a_sample_say_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_binlog_that_was_purged_is_said_and_a_reset_recovers() {
     let shop = own_shop(ITEMS).await;
-    shop.run("insert into item values (1, 1, null), (2, 2, null)").await;
+    shop.run_statements("insert into item values (1, 1, null), (2, 2, null)").await;
     let host = shop.host(&items());
     shop.until_records(2).await;
     shop.until_following().await;
     host.end().await;
-    shop.run("delete from item where id = 1; insert into item values (3, 3, null); flush binary logs").await;
-    shop.run("insert into item values (6, 6, null); flush binary logs").await;
+    shop.run_statements("delete from item where id = 1; insert into item values (3, 3, null); flush binary logs").await;
+    shop.run_statements("insert into item values (6, 6, null); flush binary logs").await;
     // A session that still reads keeps its file.
     let mut db = shop.source.session().await;
     loop {
@@ -98,8 +98,8 @@ async fn a_binlog_that_was_purged_is_said_and_a_reset_recovers() {
     }
     scenes::a_reset_recovers_from(&shop, "changes are lost").await;
     // A log that begins anew has files of the same names.
-    shop.run("reset master").await;
-    shop.run("insert into item values (7, 7, null)").await;
+    shop.run_statements("reset master").await;
+    shop.run_statements("insert into item values (7, 7, null)").await;
     let host = shop.host(&items());
     shop.failure(|error| error.contains("changes are lost")).await;
     host.end().await;
@@ -115,7 +115,7 @@ async fn a_snapshot_of_a_binlog_that_is_cut_off_begins_again() {
 async fn an_account_needs_two_rights() {
     let mut shop = own_shop(ITEMS).await;
     let database = shop.source.connection.schema.clone().unwrap();
-    shop.run(&format!("create user reader@'%' identified by 'secret'; grant select on {database}.* to reader@'%'; insert into item values (1, 1, null)")).await;
+    shop.run_statements(&format!("create user reader@'%' identified by 'secret'; grant select on {database}.* to reader@'%'; insert into item values (1, 1, null)")).await;
     let account = |password: &str| Connection {
         login: Some("reader".into()),
         password: Some(password.into()),
@@ -132,11 +132,11 @@ async fn an_account_needs_two_rights() {
     let host = shop.host(&items());
     let error = shop.failure(|error| error.contains("may not read the binlog")).await;
     assert!(error.contains("grant replication slave"), "{error}");
-    shop.run("grant binlog monitor on *.* to reader@'%'").await;
+    shop.run_statements("grant binlog monitor on *.* to reader@'%'").await;
     shop.until("the snapshot", async |row| (row.records == 1).then_some(())).await;
     shop.failure(|error| error.contains("may not read the binlog")).await;
-    shop.run("grant replication slave on *.* to reader@'%'").await;
-    shop.run("insert into item values (2, 2, null)").await;
+    shop.run_statements("grant replication slave on *.* to reader@'%'").await;
+    shop.run_statements("insert into item values (2, 2, null)").await;
     shop.until_last("item", |told| is_of(told, 2)).await;
     host.end().await;
 }
@@ -149,24 +149,27 @@ async fn tables_that_come_go_and_change_their_names() {
     let host = shop.host(&both);
     let error = shop.failure(|error| error.contains("has no table `later`")).await;
     assert!(error.contains("looked for again by itself"), "{error}");
-    shop.run(
+    shop.run_statements(
         "create table later (id int primary key, n int not null, note text); insert into later values (1, 1, 'a')",
     )
     .await;
     shop.until_following().await;
-    shop.run("drop table later").await;
+    shop.run_statements("drop table later").await;
     shop.until("it is gone", async |row| (row.capture.as_ref()?["missing"][0] == "later").then_some(())).await;
-    shop.run(
+    shop.run_statements(
         "create table later (id int primary key, n int not null, note text) as select 2 as id, 2 as n, 'b' as note",
     )
     .await;
     let told = shop.until_last("later", |told| is_of(told, 2)).await;
     assert_eq!(lines(&told).iter().map(|line| &line[..1]).collect::<String>(), "rtc");
     shop.until("it is back", async |row| row.capture.as_ref()?["missing"].is_null().then_some(())).await;
-    shop.run("create or replace table later (id int primary key, other text); insert into later values (3, 'c')").await;
+    shop.run_statements(
+        "create or replace table later (id int primary key, other text); insert into later values (3, 'c')",
+    )
+    .await;
     let told = shop.until_last("later", |told| is_of(told, 3)).await;
     assert_eq!(lines(&told)[3..], ["t - null".to_string(), format!(r#"c {} {{"id":3,"other":"c"}}"#, key(3))]);
-    shop.run("rename table later to former").await;
+    shop.run_statements("rename table later to former").await;
     let error = shop.failure(|error| error.contains("was renamed to")).await;
     assert!(error.contains("--to-earliest"), "{error}");
     host.end().await;
@@ -178,12 +181,15 @@ async fn columns_of_a_binlog_come_and_go_and_are_renamed() {
     let shop = shop("create table item (id int primary key, a text); insert into item values (1, 'x')").await;
     let host = shop.host(&items());
     shop.until_following().await;
-    shop.run("update item set a = 'y'; alter table item add b int unsigned default 5; update item set a = 'z'").await;
+    shop.run_statements(
+        "update item set a = 'y'; alter table item add b int unsigned default 5; update item set a = 'z'",
+    )
+    .await;
     shop.until_last("item", |told| told.after["a"] == "z").await;
     host.end().await;
     // What comes now is read when the columns are others again; the log names none of them.
-    shop.run("update item set b = 4000000000; alter table item drop b, add c date first").await;
-    shop.run("update item set c = '2026-11-23'").await;
+    shop.run_statements("update item set b = 4000000000; alter table item drop b, add c date first").await;
+    shop.run_statements("update item set c = '2026-11-23'").await;
     let host = shop.host(&items());
     let told = shop.until_last("item", |told| told.after["c"] == 20_780).await;
     let expected = [
@@ -198,7 +204,7 @@ async fn columns_of_a_binlog_come_and_go_and_are_renamed() {
     // Two changes at once: the catalog knows the last one only. Without names the rows between them cannot be told.
     let two =
         "alter table item add d int; update item set d = 1; alter table item drop d, drop c; update item set a = 'w'";
-    shop.run(two).await;
+    shop.run_statements(two).await;
     let host = shop.host(&items());
     let error = shop.failure(|error| error.contains("was changed again")).await;
     assert!(error.contains("binlog_row_metadata = 'FULL'") && error.contains("--to-earliest"), "{error}");
@@ -211,13 +217,13 @@ async fn columns_of_a_binlog_come_and_go_and_are_renamed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_binlog_that_names_columns_is_exact() {
     let shop = own_shop("create table item (id int unsigned primary key, a text)").await;
-    shop.run("set global binlog_row_metadata = 'FULL'").await;
+    shop.run_statements("set global binlog_row_metadata = 'FULL'").await;
     let host = shop.host(&items());
     shop.until_following().await;
-    shop.run("insert into item values (4000000000, 'x')").await;
+    shop.run_statements("insert into item values (4000000000, 'x')").await;
     shop.until_records(1).await;
     host.end().await;
-    shop.run(
+    shop.run_statements(
         "alter table item add d bigint unsigned, add e varchar(9); update item set d = 18446744073709551615, e = 'é'; \
         alter table item drop d, drop e, rename column a to b; update item set b = 'w'",
     )
@@ -246,12 +252,16 @@ async fn changes_that_the_log_does_not_tell_are_said() {
     .await;
     let host = shop.host(&items());
     shop.until_following().await;
-    shop.run("insert into item values (1, 1, null), (2, 2, null); alter table item truncate partition p0").await;
+    shop.run_statements("insert into item values (1, 1, null), (2, 2, null); alter table item truncate partition p0")
+        .await;
     shop.failure(|error| error.contains("came or went without being told")).await;
     shop.reset().await;
     shop.until_snapshot(2).await;
     assert_eq!(replay(&shop.told("item").await), shop.source.rows("item").await);
-    shop.run("xa start 'x'; insert into item values (7, 7, null); xa end 'x'; xa prepare 'x'; xa rollback 'x'").await;
+    shop.run_statements(
+        "xa start 'x'; insert into item values (7, 7, null); xa end 'x'; xa prepare 'x'; xa rollback 'x'",
+    )
+    .await;
     shop.failure(|error| error.contains("transaction of XA")).await;
     host.end().await;
 }

@@ -29,11 +29,11 @@ const ROWS: &str = r#"set time_zone = '+00:00'; set sql_mode = '';
 #[tokio::test(flavor = "multi_thread")]
 async fn values_of_mariadb_are_written_as_debezium_does() {
     let shop = shop(EVERY).await;
-    shop.run(ROWS).await;
+    shop.run_statements(ROWS).await;
     let host = shop.host(&of(&["item"]));
     shop.until_following().await;
-    shop.run("create table copied as select * from item; delete from item").await;
-    shop.run("set sql_mode = ''; insert into item select * from copied order by id").await;
+    shop.run_statements("create table copied as select * from item; delete from item").await;
+    shop.run_statements("set sql_mode = ''; insert into item select * from copied order by id").await;
     let told = shop.until_last("item", |told| told.op == "c" && told.key == Some(key(4))).await;
     let of = |op: &str| told.iter().filter(|one| one.op == op).map(|one| one.after.clone()).collect::<Vec<_>>();
     for (one, other) in of("r").iter().zip(of("c")) {
@@ -99,7 +99,7 @@ async fn keys_and_columns_that_are_left_out() {
     let stream = super::capture(Capture::mysql(SOURCE).tables(["item", "keyless"]).leave_out("item", ["secret"]));
     let host = shop.host(&stream);
     shop.until_following().await;
-    shop.run(
+    shop.run_statements(
         "insert into item values (1, 'a', 1, 'hidden'); update item set part = 'b', n = 2; update item set secret = 'other';
         delete from item; insert into keyless (a) values (1), (1); update keyless set a = 2 limit 1; truncate keyless",
     )
@@ -127,7 +127,7 @@ async fn keys_and_columns_that_are_left_out() {
 async fn compressed_logs_are_read_and_odd_letters_are_named() {
     let shop =
         own_shop("create table item (id int primary key, n int, note text, odd varchar(9) character set sjis)").await;
-    shop.run("set global log_bin_compress = on; set global log_bin_compress_min_len = 10").await;
+    shop.run_statements("set global log_bin_compress = on; set global log_bin_compress_min_len = 10").await;
     let host = shop.host(&of(&["item"]));
     let error = shop.failure(|error| error.contains("charset sjis")).await;
     assert!(error.contains("column `odd`") && error.contains(".leave_out("), "{error}");
@@ -135,7 +135,10 @@ async fn compressed_logs_are_read_and_odd_letters_are_named() {
     let host = shop.host(&super::capture(Capture::mysql(SOURCE).tables(["item"]).leave_out("item", ["odd"])));
     shop.world.try_again().await;
     shop.until_following().await;
-    shop.run("insert into item values (1, 1, repeat('x', 500), 'a'); update item set n = 2; delete from item").await;
+    shop.run_statements(
+        "insert into item values (1, 1, repeat('x', 500), 'a'); update item set n = 2; delete from item",
+    )
+    .await;
     let told = shop.until_last("item", |told| told.op == "d").await;
     assert_eq!(told.iter().map(|one| one.op.as_str()).collect::<String>(), "cud");
     assert_eq!(told[1].after, json!({ "id": 1, "n": 2, "note": "x".repeat(500) }));

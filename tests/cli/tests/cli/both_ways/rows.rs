@@ -3,7 +3,7 @@
 
 /// What a row is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum CommandEffect {
     /// Asked as it is written and with `-o json`, where the command has it. Nothing is written into the audit log.
     Reads,
     /// Something is written into the audit log.
@@ -30,29 +30,29 @@ pub(super) enum Varies {
 pub(super) struct Row {
     /// Words with one space between them; `''` is an empty one, `{home}` is a folder of each world's own.
     pub(super) line: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: CommandEffect,
     pub(super) code: i32,
     pub(super) varies: &'static [Varies],
 }
 
-const fn row(line: &'static str, kind: Kind, code: i32) -> Row {
+const fn row(line: &'static str, kind: CommandEffect, code: i32) -> Row {
     Row { line, kind, code, varies: &[] }
 }
 
 const fn reads(line: &'static str) -> Row {
-    row(line, Kind::Reads, 0)
+    row(line, CommandEffect::Reads, 0)
 }
 
 const fn changes(line: &'static str) -> Row {
-    row(line, Kind::Changes, 0)
+    row(line, CommandEffect::Changes, 0)
 }
 
 const fn wrong(line: &'static str) -> Row {
-    row(line, Kind::Wrong, 2)
+    row(line, CommandEffect::Wrong, 2)
 }
 
 const fn needs_database(line: &'static str) -> Row {
-    row(line, Kind::NeedsDatabase, 2)
+    row(line, CommandEffect::NeedsDatabase, 2)
 }
 
 impl Row {

@@ -1,7 +1,7 @@
 //! Two worlds that are equal to the byte: one is prepared with a worker and a scheduler at work, both are killed, and its
 //! database is copied. Commands of the one open the database; those of the other ask a web server over the copy.
 
-use crate::binary::Ended;
+use crate::binary::CommandOutput;
 use crate::remote::alerts::receiver;
 use crate::remote::{PASSWORD, token_of};
 use crate::world::World;
@@ -51,7 +51,7 @@ impl Pair {
         Pair { local, remote, url, _open: open }
     }
 
-    pub(super) fn over_api(&self, arguments: &[&str]) -> Ended {
+    pub(super) fn over_api(&self, arguments: &[&str]) -> CommandOutput {
         self.remote.run_at(&["--api-url", &self.url], arguments)
     }
 

@@ -1,7 +1,7 @@
 //! Alerts and trials of connections, over the API and at the database.
 
 use super::World;
-use crate::binary::{Ended, command};
+use crate::binary::{CommandOutput, command};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -77,7 +77,7 @@ fn connections_are_tried_only_where_somebody_allows_it() {
     let test = |id: &str, allowed: &str| {
         let mut command = command(world.home.path());
         command.env("ORCH_TEST_CONNECTION", allowed).env("ORCH_TEST_NETWORKS", "127.0.0.0/8");
-        Ended::of(&command.args(["connections", "test", id]).output().unwrap())
+        CommandOutput::of(&command.args(["connections", "test", id]).output().unwrap())
     };
     let alert = ["alerts", "test", "shop"];
     assert!(world.both(&alert).refused().contains("testing alerts is switched off"));

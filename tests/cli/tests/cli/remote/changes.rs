@@ -1,7 +1,7 @@
 //! What commands change: the same output, exit code and audit at a database and over the API.
 
 use super::World;
-use crate::binary::{Ended, plain};
+use crate::binary::{CommandOutput, plain};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use std::fs;
@@ -21,10 +21,10 @@ const CHANGES: [[&str; 2]; 11] = [
     ["tasks clear example_chain -s 2020-01-01 --run-on-latest-version --yes", "runs wait far"],
 ];
 
-type Written = (String, Option<String>, Option<String>, Option<String>, Option<Value>);
+type AuditedChange = (String, Option<String>, Option<String>, Option<String>, Option<Value>);
 
 /// What was written down since the last time.
-async fn written(db: &mut PgConnection, since: &mut i64) -> Vec<Written> {
+async fn written(db: &mut PgConnection, since: &mut i64) -> Vec<AuditedChange> {
     let text = "select event, dag_id, run_id, task_id, extra from audit where id > $1 order by id";
     let rows = sqlx::query_as(text).bind(*since).fetch_all(&mut *db).await.unwrap();
     *since = sqlx::query_scalar("select max(id) from audit").fetch_one(db).await.unwrap();
@@ -40,7 +40,7 @@ async fn changes_are_told_and_written_down_the_same_both_ways() {
     written(&mut db, &mut since).await;
     for [change, back] in CHANGES {
         let words = |line: &'static str| line.split(' ').collect::<Vec<_>>();
-        let both = |way: &dyn Fn(&[&str]) -> Ended| [way(&words(change)), way(&words(back))].map(timeless);
+        let both = |way: &dyn Fn(&[&str]) -> CommandOutput| [way(&words(change)), way(&words(back))].map(timeless);
         let local = (both(&|words| world.local(words)), written(&mut db, &mut since).await);
         let remote = (both(&|words| world.remote(words)), written(&mut db, &mut since).await);
         assert_eq!(local, remote, "{change}");
@@ -48,8 +48,8 @@ async fn changes_are_told_and_written_down_the_same_both_ways() {
     }
 }
 
-fn timeless(ended: Ended) -> Ended {
-    Ended { err: plain(&ended.err), ..ended }
+fn timeless(ended: CommandOutput) -> CommandOutput {
+    CommandOutput { err: plain(&ended.err), ..ended }
 }
 
 /// Two DAGs of two versions each, paused: of the first of them each has two runs that are over and two that wait for their
@@ -93,13 +93,13 @@ async fn runs_come_to_another_version_the_same_both_ways() {
         ("tasks clear more --run-on-latest-version --yes -i over-", "1 task instances were cleared\n".to_owned()),
     ] {
         // Each way has a run of its own.
-        let told = |way: &dyn Fn(&[&str]) -> Ended, nth: &str| {
+        let told = |way: &dyn Fn(&[&str]) -> CommandOutput, nth: &str| {
             let line = format!("{change}{nth}");
             let ended = way(&line.split(' ').collect::<Vec<_>>());
             let text = |text: &str| text.replace(&format!("-{nth}"), "-N");
             (ended.code, text(&ended.out), text(&ended.err))
         };
-        let deeds = |rows: Vec<Written>| rows.into_iter().map(|row| (row.0, row.1, row.4)).collect::<Vec<_>>();
+        let deeds = |rows: Vec<AuditedChange>| rows.into_iter().map(|row| (row.0, row.1, row.4)).collect::<Vec<_>>();
         let local = (told(&|words| world.local(words), "a"), deeds(written(&mut db, &mut since).await));
         let remote = (told(&|words| world.remote(words), "b"), deeds(written(&mut db, &mut since).await));
         assert_eq!(local, remote, "{change}");

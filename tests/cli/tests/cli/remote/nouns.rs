@@ -2,14 +2,14 @@
 //! same of it.
 
 use super::World;
-use crate::binary::Ended;
+use crate::binary::CommandOutput;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl World {
     /// Asks at the database until it is so.
-    pub(super) fn until(&self, arguments: &[&str], is_it: impl Fn(&Ended) -> bool) {
+    pub(super) fn until(&self, arguments: &[&str], is_it: impl Fn(&CommandOutput) -> bool) {
         let began = Instant::now();
         loop {
             let ended = self.local(arguments);
