@@ -20,12 +20,12 @@ mod topics;
 mod versions;
 mod wait;
 
-pub(crate) use approvals::{AnswerWish, Asked};
+pub(crate) use approvals::{AnswerWish, ApprovalRequest};
 pub(crate) use ask::Obstacle;
 pub(crate) use backfills::PlannedDate;
 pub(crate) use clear::{ClearWish, WouldClear};
-pub(crate) use kept::{Seen, connection_body, connection_of};
-pub(crate) use logs::{LogPlace, OldLog, Try};
+pub(crate) use kept::{ApiObject, connection_body, connection_of};
+pub(crate) use logs::{LogPlace, OldLog, TaskTry};
 pub(crate) use marks::{Instance, MarkWish};
 pub(crate) use sql::SqlAnswer;
 pub(crate) use topics::{ReadFrom, Records, TopicsAt};
@@ -70,7 +70,7 @@ enum Door {
 }
 
 /// What the server said to a question that it understood.
-enum Answer {
+enum ApiReply {
     Found(Value),
     /// 400, 403, 404, 409, 413, 422: the status and the words.
     Refused(u16, String),
@@ -121,29 +121,29 @@ impl Api {
         serde_json::from_value(found[list].take()).map_err(|_| self.strange())
     }
 
-    async fn get(&self, path: &str, query: &Query) -> Result<Answer, Failure> {
+    async fn get(&self, path: &str, query: &Query) -> Result<ApiReply, Failure> {
         self.ask("GET", &format!("api/v2/{path}{}", query.0), None).await
     }
 
     /// What only orch has.
-    async fn get_extra(&self, path: &str) -> Result<Answer, Failure> {
+    async fn get_extra(&self, path: &str) -> Result<ApiReply, Failure> {
         self.ask("GET", &format!("api/orch/v1/{path}"), None).await
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+    async fn post(&self, path: &str, body: &Value) -> Result<ApiReply, Failure> {
         self.change("POST", path, Some(body)).await
     }
 
-    async fn change(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+    async fn change(&self, method: &str, path: &str, body: Option<&Value>) -> Result<ApiReply, Failure> {
         self.ask(method, &format!("api/v2/{path}"), body).await
     }
 
     /// What only orch has.
-    async fn change_extra(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+    async fn change_extra(&self, method: &str, path: &str, body: Option<&Value>) -> Result<ApiReply, Failure> {
         self.ask(method, &format!("api/orch/v1/{path}"), body).await
     }
 
-    async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+    async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<ApiReply, Failure> {
         self.ask_within(WHOLE_ANSWER, method, path, body).await
     }
 
@@ -153,7 +153,7 @@ impl Api {
         method: &str,
         path: &str,
         body: Option<&Value>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<ApiReply, Failure> {
         let (status, text) = match &self.door {
             Door::Here(here, _) => here.ask(method, path, body).await.map_err(web_role::failure)?,
             Door::Http(agent, authorization) => {
@@ -173,12 +173,12 @@ impl Api {
         self.answer(status, &text)
     }
 
-    fn answer(&self, status: u16, text: &str) -> Result<Answer, Failure> {
+    fn answer(&self, status: u16, text: &str) -> Result<ApiReply, Failure> {
         let body: Option<Value> = serde_json::from_str(text).ok();
         let detail = body.as_ref().and_then(|body| body.get("detail"));
         match (status, body.as_ref(), detail) {
-            (200..=299, Some(Value::Object(_) | Value::Null), _) => Ok(Answer::Found(body.unwrap_or_default())),
-            (204, ..) => Ok(Answer::Found(Value::Null)),
+            (200..=299, Some(Value::Object(_) | Value::Null), _) => Ok(ApiReply::Found(body.unwrap_or_default())),
+            (204, ..) => Ok(ApiReply::Found(Value::Null)),
             (401, _, Some(detail)) => Err(self.not_logged_in(&words(detail))),
             // It is no question of roles: nobody may.
             (403, _, Some(detail)) if words(detail).starts_with(SWITCHED_OFF) => {
@@ -186,10 +186,10 @@ impl Api {
                     .hint("the server takes `ORCH_TEST_CONNECTION=true`"))
             }
             // Nor here: others are asked, and the server says who.
-            (403, _, Some(detail)) if words(detail) != FORBIDDEN => Ok(Answer::Refused(status, words(detail))),
+            (403, _, Some(detail)) if words(detail) != FORBIDDEN => Ok(ApiReply::Refused(status, words(detail))),
             (403, _, Some(_)) => Err(Failure::new(format!("the token may not do that at `{}`", self.base))
                 .hint("log in as a user with a higher role: viewers read, users start runs, ops change connections and variables")),
-            (400 | 404 | 409 | 413 | 422, _, Some(detail)) => Ok(Answer::Refused(status, words(detail))),
+            (400 | 404 | 409 | 413 | 422, _, Some(detail)) => Ok(ApiReply::Refused(status, words(detail))),
             (500..=599, Some(body), Some(detail)) => Err(self.failed(status, body, &words(detail))),
             _ => Err(Failure::new(format!("`{}` answers, but not as an orch server does (HTTP {status})", self.base))
                 .hint("name the address at which `orch web` or `orch standalone` listens, such as `http://host:8080`")),

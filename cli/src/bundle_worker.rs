@@ -1,7 +1,7 @@
 //! The worker of the bundle beside a standalone. It begins when its binary is there, begins again when it ended, and gives way to
 //! a new one when the binary was built again. Nothing that it does ends the standalone.
 
-use crate::staff::{Place, Staff};
+use crate::staff::{Staff, WorkerEnvironment};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use orch_binary::beside::{Beside, Facts, facts};
@@ -21,7 +21,7 @@ const PROGRESS: &str = "building";
 /// Until `stop`; then its workers end, too.
 pub(crate) async fn run_worker(
     beside: Beside,
-    place: Place,
+    place: WorkerEnvironment,
     state: Sender<BundleState>,
     stop: CancellationToken,
 ) -> Result<(), Failure> {

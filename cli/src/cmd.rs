@@ -229,7 +229,7 @@ family!(Tasks {
     Cancel(tasks_mark::Cancel),
     Test(tasks_test::Test),
     Logs(tasks_logs::Logs),
-    Why(tasks_why::Why),
+    Why(tasks_why::TasksWhy),
     FailedDeps(tasks_why::FailedDeps),
 });
 
@@ -326,7 +326,7 @@ family!(Alerts {
 
 family!(Approvals {
     List(approvals::List),
-    Answer(approvals::Answer),
+    Answer(approvals::AnswerApproval),
 });
 
 family!(Connections {
@@ -371,7 +371,7 @@ family!(Jobs {
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Cron {
-    Next(cron_next::Next),
+    Next(cron_next::CronNext),
 }
 
 family!(ConfigCommand {

@@ -9,7 +9,7 @@ mod watched;
 
 pub(crate) use cargo::Project;
 
-use crate::staff::{Place, Staff};
+use crate::staff::{Staff, WorkerEnvironment};
 use orch_binary::failure::Failure;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -22,7 +22,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(300);
 const COPIES: &str = "dev";
 
 /// Builds and runs the project until `stop`; then its workers end, too.
-pub(crate) async fn run_project(project: Project, place: Place, stop: CancellationToken) -> Result<(), Failure> {
+pub(crate) async fn run_project(
+    project: Project,
+    place: WorkerEnvironment,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
     let mut staff = Staff::new(project.name.clone(), place).with_copies(COPIES)?;
     let mut watch = Watch::default();
     while !stop.is_cancelled() {

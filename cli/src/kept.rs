@@ -1,6 +1,6 @@
 //! Connections and variables with their secrets, which no API gives: by commands that have the database and its keys.
 
-use crate::api::{Seen, connection_of};
+use crate::api::{ApiObject, connection_of};
 use crate::cx::Cx;
 use orch_binary::failure::Failure;
 use orch_binary::secrets::{keyring, sources_of_server};
@@ -19,7 +19,7 @@ pub(crate) type VariableSeen = (String, Option<String>, Option<String>);
 
 /// How much of what is secret is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum SecretVisibility {
     /// Nothing is opened.
     Closed,
     Open,
@@ -62,7 +62,10 @@ impl Cx {
 
     /// The connections of the database, and the default connections of the binary that the database has no entry for; each by
     /// name. A server that is asked over HTTP does not tell its default connections.
-    pub(crate) async fn connections(&self, look: Look) -> Result<(Vec<Connection>, Vec<Connection>), Failure> {
+    pub(crate) async fn connections(
+        &self,
+        look: SecretVisibility,
+    ) -> Result<(Vec<Connection>, Vec<Connection>), Failure> {
         if let Some(api) = self.remote()? {
             let all = api.list_kept(nouns::CONNECTION).await?;
             return Ok((all.iter().map(connection_of).collect::<Result<_, _>>()?, Vec::new()));
@@ -71,9 +74,10 @@ impl Cx {
         let mut session = Session::open(&config).await?;
         let (keys, sources) = (keyring(&config)?, sources_of_server(&config)?);
         let rows = kept::list(&mut session.db, &kept::CONNECTION, None, MOST_KEPT).await?;
-        let seen = rows.iter().map(|row| if look == Look::Open { open(row, &keys) } else { Ok(closed(row)) });
+        let seen =
+            rows.iter().map(|row| if look == SecretVisibility::Open { open(row, &keys) } else { Ok(closed(row)) });
         let kept = seen.collect::<Result<Vec<_>, SecretError>>()?;
-        if look == Look::Open {
+        if look == SecretVisibility::Open {
             shows(&mut session, "show_connections", kept.len()).await?;
         }
         let mut defaults = sources.defaults.of(&sources.installation(&session.url)).await.unwrap_or_else(|problem| {
@@ -86,10 +90,10 @@ impl Cx {
     }
 
     /// All of them by key.
-    pub(crate) async fn variables(&self, look: Look) -> Result<Vec<VariableSeen>, Failure> {
-        if look == Look::Closed || self.remote()?.is_some() {
+    pub(crate) async fn variables(&self, look: SecretVisibility) -> Result<Vec<VariableSeen>, Failure> {
+        if look == SecretVisibility::Closed || self.remote()?.is_some() {
             let seen = self.api().await?.list_kept(nouns::VARIABLE).await?;
-            let text = |one: &Seen, field: &str| one.get(field).and_then(Value::as_str).map(String::from);
+            let text = |one: &ApiObject, field: &str| one.get(field).and_then(Value::as_str).map(String::from);
             let read = |one| (text(&one, "key").unwrap_or_default(), text(&one, "value"), text(&one, "description"));
             return Ok(seen.into_iter().map(read).collect());
         }

@@ -27,7 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const MOST_RETIRING: usize = 8;
 
 /// Where the workers work.
-pub(crate) struct Place {
+pub(crate) struct WorkerEnvironment {
     pub(crate) database_url: String,
     /// As the command was given it.
     pub(crate) variables: Vec<(&'static str, String)>,
@@ -36,21 +36,25 @@ pub(crate) struct Place {
     pub(crate) sockets: Option<PathBuf>,
 }
 
-impl Place {
+impl WorkerEnvironment {
     /// `given`: what the command line said.
     pub(crate) fn new(
         config: &Config,
         given: &[(&'static str, String)],
         database_url: &str,
         dags_folder: &Path,
-    ) -> Place {
-        let mut place = Place::without_files(config, given, database_url);
+    ) -> WorkerEnvironment {
+        let mut place = WorkerEnvironment::without_files(config, given, database_url);
         place.variables.push(("ORCH_DAGS_FOLDER", absolute(dags_folder)));
         place
     }
 
     /// Other workers run the DAG files.
-    pub(crate) fn without_files(config: &Config, given: &[(&'static str, String)], database_url: &str) -> Place {
+    pub(crate) fn without_files(
+        config: &Config,
+        given: &[(&'static str, String)],
+        database_url: &str,
+    ) -> WorkerEnvironment {
         let mut variables = given.to_vec();
         variables.extend([
             ("ORCH_DAGS_FOLDER", String::new()),
@@ -61,7 +65,12 @@ impl Place {
         // The key of the folder: the workers are told of a database, so they would not look there.
         let key_file = config.secret_key_file.as_ref().filter(|_| config.secret_key.is_none());
         variables.extend(key_file.map(|file| ("ORCH_SECRET_KEY_FILE", absolute(file))));
-        Place { database_url: database_url.into(), variables, data_dir: config.data_dir.clone(), sockets: None }
+        WorkerEnvironment {
+            database_url: database_url.into(),
+            variables,
+            data_dir: config.data_dir.clone(),
+            sockets: None,
+        }
     }
 }
 
@@ -71,7 +80,7 @@ pub(crate) fn absolute(path: &Path) -> String {
 
 pub(crate) struct Staff {
     name: String,
-    place: Place,
+    place: WorkerEnvironment,
     /// Each worker has a copy of its binary in here, where builds would replace the original in place.
     copies: Option<PathBuf>,
     number: u32,
@@ -115,7 +124,7 @@ enum Started {
 
 impl Staff {
     /// Their binary is run where it is.
-    pub(crate) fn new(name: impl Into<String>, place: Place) -> Staff {
+    pub(crate) fn new(name: impl Into<String>, place: WorkerEnvironment) -> Staff {
         Staff {
             name: name.into(),
             place,

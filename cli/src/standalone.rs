@@ -7,7 +7,7 @@
 use crate::bundle_worker::run_worker;
 use crate::cx::Cx;
 use crate::dev::{self, Project};
-use crate::staff::{Place, absolute};
+use crate::staff::{WorkerEnvironment, absolute};
 use crate::web_role;
 use orch_binary::beside::Beside;
 use orch_binary::config::{Config, Secret};
@@ -183,12 +183,13 @@ async fn serve(
     // It says what it does, so after the rest.
     match workforce {
         Workforce::Project(project, variables) => {
-            let place = Place { sockets, ..Place::new(config, variables, url, folder) };
+            let place = WorkerEnvironment { sockets, ..WorkerEnvironment::new(config, variables, url, folder) };
             parts.add(dev::run_project(project.clone(), place, parts.stop_token()));
         }
         Workforce::Worker(_, _, variables) => {
             if let Some(beside) = Beside::of(config) {
-                let mut place = Place { sockets, ..Place::without_files(config, variables, url) };
+                let mut place =
+                    WorkerEnvironment { sockets, ..WorkerEnvironment::without_files(config, variables, url) };
                 // Those of its own kinds are read by the bundle.
                 let kinds = [
                     ("ORCH_ENDPOINTS_FOLDER", &config.endpoints_folder),

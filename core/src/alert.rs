@@ -85,7 +85,7 @@ pub struct Facts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asset: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub asked: Option<Asked>,
+    pub asked: Option<AlertQuestion>,
     /// Where people reach the server, before the paths of links; whoever sends knows it. Empty: links are paths.
     #[serde(skip)]
     pub address: String,
@@ -110,7 +110,7 @@ impl Facts {
 /// What people are asked, as far as they are told.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Asked {
+pub struct AlertQuestion {
     /// The try that asks: it is answered under this id.
     pub id: Uuid,
     pub subject: String,
@@ -196,7 +196,7 @@ pub fn of_question(dag_id: &str, task: &TaskSpec, asks: TryAsks<'_>) -> Vec<NewA
         try_number: Some(asks.try_number),
         state: TaskState::AwaitingInput.to_string(),
         reason: shortened(&question.subject),
-        asked: Some(Asked {
+        asked: Some(AlertQuestion {
             id: asks.attempt,
             subject: question.subject.clone(),
             body: question.body.as_deref().unwrap_or_default().chars().take(MOST_BODY_CHARS).collect(),

@@ -19,7 +19,7 @@ pub struct Gates {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over_runs: Option<OverRuns>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub past: Option<Past>,
+    pub past: Option<PastDependency>,
 }
 
 /// A limit as it is counted.
@@ -55,7 +55,7 @@ pub struct OverRuns {
 /// What must have gone well in the run before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Past {
+pub enum PastDependency {
     Task,
     TaskAndDownstream,
 }
@@ -81,8 +81,8 @@ impl Gates {
     pub fn of(dag_id: &str, task: &TaskSpec, params_schema: Option<&Value>) -> Gates {
         let o = &task.options;
         let past = match (o.depends_on_past, o.wait_for_downstream) {
-            (_, Some(true)) => Some(Past::TaskAndDownstream),
-            (Some(true), _) => Some(Past::Task),
+            (_, Some(true)) => Some(PastDependency::TaskAndDownstream),
+            (Some(true), _) => Some(PastDependency::Task),
             _ => None,
         };
         let whole = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);

@@ -21,7 +21,7 @@ const MOST_ELEMENTS: i32 = 2_000_000;
 const MOST_DIFFERENCES: usize = 100;
 
 /// A task, and the index of its element; −1: not mapped.
-pub type Place = (TaskIdx, i32);
+pub type TaskElement = (TaskIdx, i32);
 
 /// All that is stored about a run and what happened in it.
 #[derive(Debug, Clone)]
@@ -33,17 +33,17 @@ pub struct History {
     /// Cleared, moved to another version or marked by somebody: a replay may differ although nothing is wrong.
     pub changed: bool,
     /// Instances that are over and in the ledger.
-    pub over: BTreeMap<Place, Over>,
+    pub over: BTreeMap<TaskElement, Over>,
     /// Queued, running, waiting, or over and not yet in the ledger.
-    pub in_flight: BTreeSet<Place>,
+    pub in_flight: BTreeSet<TaskElement>,
     /// Kept aside by a limit.
-    pub held: BTreeSet<Place>,
+    pub held: BTreeSet<TaskElement>,
     /// Instances that stand in two places where there must be one.
-    pub twice: BTreeSet<Place>,
+    pub twice: BTreeSet<TaskElement>,
     /// Lengths of the lists that are mapped over, as the outputs have them.
     pub list_lens: HashMap<TaskIdx, i32>,
     /// What tasks gave that may tell others not to run.
-    pub outputs: HashMap<Place, Value>,
+    pub outputs: HashMap<TaskElement, Value>,
 }
 
 /// How an instance ended.
@@ -110,7 +110,7 @@ impl Difference {
         Difference { task: None, index: -1, what: what.into(), stored, follows }
     }
 
-    fn of((task, index): Place, what: &str, stored: impl fmt::Display, follows: impl fmt::Display) -> Difference {
+    fn of((task, index): TaskElement, what: &str, stored: impl fmt::Display, follows: impl fmt::Display) -> Difference {
         let (stored, follows) = (stored.to_string(), follows.to_string());
         Difference { task: Some(task), index, what: what.into(), stored, follows }
     }

@@ -12,7 +12,7 @@ pub type Keys = Vec<Option<String>>;
 
 /// A run that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Running {
+pub struct ActiveRun {
     pub keys: Keys,
     /// It counts for the keys, but not for the limit of the DAG, and nobody cancels it for another one.
     pub is_backfill: bool,
@@ -44,12 +44,12 @@ pub fn keys(spec: &DagSpec, conf: Option<&Value>) -> Keys {
 }
 
 /// `running`: oldest first. `most`: of the DAG, backfills aside.
-pub fn begin(spec: &DagSpec, most: usize, running: &[Running], new: &Running) -> Begin {
+pub fn begin(spec: &DagSpec, most: usize, running: &[ActiveRun], new: &ActiveRun) -> Begin {
     let mut cancelled: Vec<usize> = Vec::new();
     let mut blocked = false;
     let mut waits = false;
-    let of_dag = |run: &Running| !run.is_backfill;
-    let mut limit = |most: usize, counts: &dyn Fn(&Running) -> bool| {
+    let of_dag = |run: &ActiveRun| !run.is_backfill;
+    let mut limit = |most: usize, counts: &dyn Fn(&ActiveRun) -> bool| {
         let there: Vec<usize> = (0..running.len()).filter(|&at| counts(&running[at])).collect();
         let left = there.iter().filter(|at| !cancelled.contains(at)).count();
         blocked |= there.len() >= most;

@@ -2,7 +2,7 @@
 
 use crate::{Actor, boxed};
 use chrono::{DateTime, Utc};
-use orch_spec::approval::Given;
+use orch_spec::approval::ApprovalInput;
 use orch_store::StoreResult;
 use orch_store::approval::{ApprovalRow, answer_approval};
 use orch_store::audit::Deed;
@@ -19,7 +19,7 @@ pub async fn answer(
     tx: &mut PgConnection,
     actor: &Actor,
     row: &ApprovalRow,
-    given: &Given,
+    given: &ApprovalInput,
 ) -> StoreResult<Option<DateTime<Utc>>> {
     let at = answer_approval(tx, row.attempt, given, &actor.name).await?;
     if at.is_some() {

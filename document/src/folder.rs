@@ -4,7 +4,7 @@ mod scan;
 
 use crate::file::MAX_FILE_BYTES;
 use orch_spec::check::FileProblem;
-use scan::{Seen, Stamp, scan};
+use scan::{FolderScan, Stamp, scan};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
@@ -19,10 +19,10 @@ const SETTLES_IN: Duration = Duration::from_secs(2);
 pub type Broken = BTreeMap<String, Vec<FileProblem>>;
 
 /// What a file says, by its name below the folder, its place and its bytes.
-type Read<T> = dyn Fn(&str, &Path, &[u8]) -> Result<T, Vec<FileProblem>> + Send;
+type FileParser<T> = dyn Fn(&str, &Path, &[u8]) -> Result<T, Vec<FileProblem>> + Send;
 
 /// A file as it was read last.
-pub struct Known<T> {
+pub struct CachedFile<T> {
     stamp: Stamp,
     /// When it is read once more.
     settles_at: Option<Instant>,
@@ -37,8 +37,8 @@ pub struct Known<T> {
 pub struct Files<T> {
     folder: PathBuf,
     is_wanted: fn(&str) -> bool,
-    read: Box<Read<T>>,
-    files: BTreeMap<String, Known<T>>,
+    read: Box<FileParser<T>>,
+    files: BTreeMap<String, CachedFile<T>>,
     unreadable: BTreeMap<String, String>,
     is_looked_at: bool,
 }
@@ -55,7 +55,7 @@ impl<T> Files<T> {
 
     /// Looks at the folder. `true`: it says something else than before, or this is the first look.
     pub fn look(&mut self) -> bool {
-        let Seen { files, unreadable } = scan(&self.folder, self.is_wanted);
+        let FolderScan { files, unreadable } = scan(&self.folder, self.is_wanted);
         let mut is_changed = !self.is_looked_at || unreadable != self.unreadable;
         (self.is_looked_at, self.unreadable) = (true, unreadable);
         let before = self.files.len();
@@ -67,7 +67,7 @@ impl<T> Files<T> {
         is_changed |= self.files.len() < before;
         for (file, stamp) in files {
             let known = self.files.get(&file);
-            let is_due = |known: &Known<T>| known.settles_at.is_some_and(|at| Instant::now() >= at);
+            let is_due = |known: &CachedFile<T>| known.settles_at.is_some_and(|at| Instant::now() >= at);
             if known.is_none_or(|known| known.stamp != stamp || is_due(known)) {
                 let is_new = known.is_none_or(|known| known.stamp != stamp);
                 let settles_at = is_new.then(|| Instant::now() + SETTLES_IN);
@@ -78,7 +78,7 @@ impl<T> Files<T> {
     }
 
     /// By their names below the folder.
-    pub fn known(&self) -> impl Iterator<Item = (&str, &Known<T>)> {
+    pub fn known(&self) -> impl Iterator<Item = (&str, &CachedFile<T>)> {
         self.files.iter().map(|(file, known)| (file.as_str(), known))
     }
 
@@ -125,7 +125,7 @@ impl<T> Files<T> {
             Err(problems) => (self.files.remove(&file).and_then(|known| known.good), problems),
         };
         let took = began.elapsed();
-        self.files.insert(file, Known { stamp, settles_at, bytes_hash, took, good, problems });
+        self.files.insert(file, CachedFile { stamp, settles_at, bytes_hash, took, good, problems });
         true
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct Graph {
 }
 
 /// What is being added, for the words of a problem and for which elements it may use.
-struct Place {
+struct NodeContext {
     task_id: Option<String>,
     map: Option<MapNumber>,
     at: Location,
@@ -45,7 +45,7 @@ impl Graph {
 
     pub(crate) fn open_group(&mut self, group: Group, outer: Option<usize>, over: Option<Over>, at: Location) -> usize {
         let group_id = self.path(outer, &group.name);
-        let place = Place { task_id: None, map: None, at };
+        let place = NodeContext { task_id: None, map: None, at };
         let map = over.map(|over| self.map_spec(over, &place));
         self.groups.push(GroupSpec { group_id, map, doc: group.doc, location: place.at, extra: Map::new() });
         self.groups.len() - 1
@@ -59,7 +59,7 @@ impl Graph {
         at: Location,
     ) -> usize {
         let task_id = self.path(group, &draft.id);
-        let place = Place { task_id: Some(task_id.clone()), map: over.as_ref().map(|(map, _)| *map), at };
+        let place = NodeContext { task_id: Some(task_id.clone()), map: over.as_ref().map(|(map, _)| *map), at };
         let mut inputs = Vec::with_capacity(draft.inputs.len());
         for input in draft.inputs {
             let (name, type_name) = (input.name.into(), short(input.type_name));
@@ -105,7 +105,7 @@ impl Graph {
 
     pub(crate) fn set_params(&mut self, type_name: &'static str, schema: Value, at: Location) {
         if self.params.as_ref().is_some_and(|(other, _)| *other != type_name) {
-            let place = Place { task_id: None, map: None, at };
+            let place = NodeContext { task_id: None, map: None, at };
             let message = "params are declared twice with different types".into();
             self.problem(&place, message, "use one params struct for the DAG");
         }
@@ -133,9 +133,9 @@ impl Graph {
         group.map_or_else(|| name.into(), |g| format!("{}.{name}", self.groups[g].group_id))
     }
 
-    fn map_spec(&mut self, over: Over, place: &Place) -> MapSpec {
+    fn map_spec(&mut self, over: Over, place: &NodeContext) -> MapSpec {
         // A list is no place for the elements of the map that it makes.
-        let place = Place { task_id: place.task_id.clone(), map: None, at: place.at.clone() };
+        let place = NodeContext { task_id: place.task_id.clone(), map: None, at: place.at.clone() };
         match over {
             Over::Each(wire) => MapSpec::Each(self.source(wire, &place)),
             Over::Zip(wires) => MapSpec::Zip(self.sources(wires, &place)),
@@ -143,11 +143,11 @@ impl Graph {
         }
     }
 
-    fn sources(&mut self, wires: Vec<Wire>, place: &Place) -> Vec<Source> {
+    fn sources(&mut self, wires: Vec<Wire>, place: &NodeContext) -> Vec<Source> {
         wires.into_iter().map(|wire| self.source(wire, place)).collect()
     }
 
-    fn source(&mut self, wire: Wire, place: &Place) -> Source {
+    fn source(&mut self, wire: Wire, place: &NodeContext) -> Source {
         let named = |id: Option<String>, source: fn(String) -> Source| id.map_or_else(nothing, source);
         match wire {
             Wire::Value(value) => Source::Value(self.json(value, "an input", place)),
@@ -160,7 +160,7 @@ impl Graph {
         }
     }
 
-    fn element(&mut self, map: MapNumber, part: Option<usize>, place: &Place) -> Source {
+    fn element(&mut self, map: MapNumber, part: Option<usize>, place: &NodeContext) -> Source {
         match self.maps[map] {
             Some(group) => Source::Element { group: Some(self.groups[group].group_id.clone()), part },
             None if place.map == Some(map) => Source::Element { group: None, part },
@@ -174,7 +174,7 @@ impl Graph {
         }
     }
 
-    fn task_id(&mut self, number: usize, place: &Place) -> Option<String> {
+    fn task_id(&mut self, number: usize, place: &NodeContext) -> Option<String> {
         if number == NO_TASK {
             let message = "it waits for the element of a map as if it were a task".into();
             self.problem(place, message, "wait for the task that gave the list");
@@ -183,14 +183,14 @@ impl Graph {
         Some(self.tasks[number].task_id.clone())
     }
 
-    fn json(&mut self, value: Result<Value, String>, what: &str, place: &Place) -> Value {
+    fn json(&mut self, value: Result<Value, String>, what: &str, place: &NodeContext) -> Value {
         value.unwrap_or_else(|error| {
             self.problem(place, format!("{what} is not JSON: {error}"), "map keys must be strings");
             Value::Null
         })
     }
 
-    fn problem(&mut self, place: &Place, message: String, hint: &str) {
+    fn problem(&mut self, place: &NodeContext, message: String, hint: &str) {
         self.problems.push(Problem {
             dag_id: self.dag_id.clone(),
             task_id: place.task_id.clone(),

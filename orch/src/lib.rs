@@ -61,9 +61,9 @@ pub use orch_binary::{
 pub use orch_document::dashboard::Dashboard;
 pub use orch_macros::{sensor, task};
 pub use orch_sdk::task::{
-    Awaited, BoxFuture, Bundle, BundleDag, Condition, Connection, Ctx, Deferral, Eyes, Host, Installation, LogLevel,
-    Look, MemoryHost, OnTimeout, Resumed, RunFacts, TaskError, TaskResult, TriggerWish, Triggered, TryFacts, WaitEnd,
-    defer, fatal, skip,
+    Awaited, BoxFuture, Bundle, BundleDag, Condition, ConditionResult, Connection, Ctx, Deferral, Eyes, Host,
+    Installation, LogLevel, MemoryHost, OnTimeout, Resumed, RunFacts, TaskError, TaskResult, TriggerWish, Triggered,
+    TryFacts, WaitEnd, defer, fatal, skip,
 };
 pub use orch_sdk::wait::{self, Wait};
 pub use orch_spec::approval::{APPROVE, Answer, Question, REJECT};

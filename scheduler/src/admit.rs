@@ -2,7 +2,7 @@
 //! a pool that grew, a run before that somebody marked.
 
 use crate::board::Board;
-use crate::rounds::{Left, Shared, Work};
+use crate::rounds::{RemainingWork, Shared, Work};
 use orch_store::StoreResult;
 use orch_store::admission::admit_and_recount;
 use orch_store::hint::Hint;
@@ -22,12 +22,12 @@ impl Work for Admit {
         &board.admit
     }
 
-    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<Left> {
+    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<RemainingWork> {
         let admitted = admit_and_recount(db, &self.versions).await?;
         if admitted.many > 0 {
             shared.hints.give(Hint::Ready);
         }
         shared.board.set_gate_opens(admitted.again_in);
-        Ok(Left::Nothing)
+        Ok(RemainingWork::Nothing)
     }
 }

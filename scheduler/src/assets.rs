@@ -4,7 +4,7 @@
 //! Called by a hint within milliseconds of an update, and by the lookout in any case.
 
 use crate::board::Board;
-use crate::rounds::{Left, Shared, Work, item};
+use crate::rounds::{RemainingWork, Shared, Work, item};
 use orch_store::StoreResult;
 use orch_store::alert::{tell_of_checks, tell_of_stale};
 use orch_store::asset::{begin_triggered_runs, dags_to_ask, distribute};
@@ -32,7 +32,7 @@ impl Work for Assets {
         &board.assets
     }
 
-    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<Left> {
+    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<RemainingWork> {
         let distributed = distribute(db, EVENTS).await?;
         let begun = self.begin(db, shared).await?;
         let failed = tell_of_checks(db, &self.versions, BATCH).await?;
@@ -42,7 +42,7 @@ impl Work for Assets {
         if begun > 0 {
             shared.board.look.notify_one();
         }
-        Ok(if distributed as i64 == EVENTS { Left::More } else { Left::Nothing })
+        Ok(if distributed as i64 == EVENTS { RemainingWork::More } else { RemainingWork::Nothing })
     }
 }
 

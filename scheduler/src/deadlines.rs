@@ -1,7 +1,7 @@
 //! Sees which runs were not over in time, once each, and leaves the alerts that their DAGs ask for.
 
 use crate::board::Board;
-use crate::rounds::{Left, Shared, Work};
+use crate::rounds::{RemainingWork, Shared, Work};
 use orch_store::StoreResult;
 use orch_store::audit::{Deed, record};
 use orch_store::deadline::ring;
@@ -25,7 +25,7 @@ impl Work for Deadlines {
         &board.deadlines
     }
 
-    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<Left> {
+    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<RemainingWork> {
         let rung = ring(db, &self.versions, BATCH).await?;
         for (dag_id, run_id) in &rung.missed {
             tracing::warn!(dag.name = dag_id, run.id = run_id, "a run is not over in time");
@@ -38,6 +38,6 @@ impl Work for Deadlines {
         }
         // Runs that have started have their time now: it may be soon.
         shared.board.look.notify_one();
-        Ok(if rung.looked as i64 == BATCH { Left::More } else { Left::Nothing })
+        Ok(if rung.looked as i64 == BATCH { RemainingWork::More } else { RemainingWork::Nothing })
     }
 }

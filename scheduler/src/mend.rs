@@ -1,7 +1,7 @@
 //! Takes over for the dead: outcomes that nobody folded, instances whose worker is lost.
 
 use crate::board::Board;
-use crate::rounds::{Left, Shared, Work, item};
+use crate::rounds::{RemainingWork, Shared, Work, item};
 use orch_spec::state::RunState;
 use orch_store::StoreResult;
 use orch_store::dag::pause_after_failures;
@@ -31,7 +31,7 @@ impl Work for Mend {
         &board.mend
     }
 
-    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<Left> {
+    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<RemainingWork> {
         if let Some(awake_since) = shared.board.awake_since() {
             let reaped = reap_since(db, &mut self.versions, awake_since).await?;
             if !reaped.workers.is_empty() {
@@ -50,7 +50,7 @@ impl Work for Mend {
         if !left.is_empty() {
             shared.board.look.notify_one();
         }
-        Ok(Left::Nothing)
+        Ok(RemainingWork::Nothing)
     }
 }
 

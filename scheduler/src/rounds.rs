@@ -33,7 +33,7 @@ pub(crate) struct Shared {
 
 /// Whether a round left something to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Left {
+pub(crate) enum RemainingWork {
     Nothing,
     More,
 }
@@ -46,7 +46,11 @@ pub(crate) trait Work: Send {
     fn called(board: &Board) -> &Notify;
 
     /// One idempotent step from what the database says, bounded in size.
-    fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> impl Future<Output = StoreResult<Left>> + Send;
+    fn round(
+        &mut self,
+        db: &mut PgConnection,
+        shared: &Shared,
+    ) -> impl Future<Output = StoreResult<RemainingWork>> + Send;
 }
 
 /// Runs a loop until it is told to stop.
@@ -65,9 +69,9 @@ pub(crate) async fn drive<W: Work>(mut work: W, shared: Shared) -> &'static str 
                 left = limited(work.round(db, &shared)) => left,
             };
             match link.end(&shared, left).await {
-                Some(Left::Nothing) => break,
-                Some(Left::More) | None if shared.stop.is_cancelled() => return W::NAME,
-                Some(Left::More) | None => {}
+                Some(RemainingWork::Nothing) => break,
+                Some(RemainingWork::More) | None if shared.stop.is_cancelled() => return W::NAME,
+                Some(RemainingWork::More) | None => {}
             }
         }
     }

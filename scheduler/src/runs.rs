@@ -2,7 +2,7 @@
 //! over.
 
 use crate::board::Board;
-use crate::rounds::{Left, Shared, Work, item};
+use crate::rounds::{RemainingWork, Shared, Work, item};
 use orch_store::StoreResult;
 use orch_store::backfill::{due_backfills, pace};
 use orch_store::dag::pause_after_failures;
@@ -32,7 +32,7 @@ impl Work for Runs {
         &board.runs
     }
 
-    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<Left> {
+    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<RemainingWork> {
         let ended = self.end(db, shared).await?;
         let created = self.create(db, shared).await?;
         let started = self.start(db, shared).await?;
@@ -41,7 +41,7 @@ impl Work for Runs {
             shared.board.look.notify_one();
         }
         // What is left is due still, so the lookout calls again at once.
-        Ok(Left::Nothing)
+        Ok(RemainingWork::Nothing)
     }
 }
 

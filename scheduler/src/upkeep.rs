@@ -3,7 +3,7 @@
 
 use crate::board::Board;
 use crate::mend::fold;
-use crate::rounds::{Left, Shared, Work, item};
+use crate::rounds::{RemainingWork, Shared, Work, item};
 use orch_store::audit::{Deed, record};
 use orch_store::clean::pass_due;
 use orch_store::due::{mark_stale_dags, queued_too_long, stranded_runs};
@@ -40,7 +40,7 @@ impl Work for Upkeep {
         &board.upkeep
     }
 
-    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<Left> {
+    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<RemainingWork> {
         // A little less than the pace at which it is called, or every second turn would be missed.
         let every = shared.config.upkeep_every.mul_f64(0.9);
         if duty_due(db, "upkeep", every).await? {
@@ -60,7 +60,7 @@ impl Work for Upkeep {
         if is_turn || pass_due(db).await? {
             shared.board.retire.notify_one();
         }
-        Ok(Left::Nothing)
+        Ok(RemainingWork::Nothing)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Makes claimable what has waited long enough: retries, and sensors between two looks.
 
 use crate::board::Board;
-use crate::rounds::{Left, Shared, Work};
+use crate::rounds::{RemainingWork, Shared, Work};
 use orch_store::StoreResult;
 use orch_store::due::wake_waiting;
 use orch_store::hint::Hint;
@@ -20,12 +20,12 @@ impl Work for Wake {
         &board.wake
     }
 
-    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<Left> {
+    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<RemainingWork> {
         let woken = wake_waiting(db, BATCH).await?;
         if woken > 0 {
             shared.hints.give(Hint::Ready);
             shared.board.look.notify_one();
         }
-        Ok(if woken == BATCH as u64 { Left::More } else { Left::Nothing })
+        Ok(if woken == BATCH as u64 { RemainingWork::More } else { RemainingWork::Nothing })
     }
 }

@@ -7,7 +7,7 @@ use orch_spec::state::{TaskState, TriggeredBy};
 use orch_store::hint::{Hint, Hints};
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::{CreateRun, NewRun, create_run};
-use orch_store::step::{Claim, Claimed, Ended, Mode, NextTry, Step, Stepper};
+use orch_store::step::{Claim, Claimed, EndedTry, Mode, NextTry, Stepper, WorkerStep};
 use orch_store::version::Versions;
 use orch_store::worker::{NewWorker, reap, register_worker};
 use orch_store::{MIGRATOR, connect};
@@ -126,14 +126,14 @@ struct Hands {
 impl Hands {
     async fn claim(&mut self) -> Vec<Claimed> {
         let claim = Claim { most: 100, queues: Arc::new([1]), versions: Arc::new([self.version]) };
-        let step = Step { claim: Some(claim), ..Step::default() };
+        let step = WorkerStep { claim: Some(claim), ..WorkerStep::default() };
         self.stepper.send(&mut self.db, &step, self.id).await.expect("a claim").claimed
     }
 
     /// Records an end and dies before it is folded.
     async fn record(&mut self, claimed: &Claimed, state: TaskState, next: Option<NextTry>) {
-        let ended = Ended { next, ..Ended::new(claimed.lease, state) };
-        let step = Step { ended: vec![ended], mode: Mode::Record, ..Step::default() };
+        let ended = EndedTry { next, ..EndedTry::new(claimed.lease, state) };
+        let step = WorkerStep { ended: vec![ended], mode: Mode::Record, ..WorkerStep::default() };
         let reply = self.stepper.send(&mut self.db, &step, self.id).await.expect("a record");
         assert_eq!(reply.accepted.len(), 1);
     }

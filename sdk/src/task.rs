@@ -12,7 +12,7 @@ mod host;
 mod memory;
 
 pub use bundle::{Bundle, BundleDag};
-pub use condition::{Condition, Conditions, Eyes, Look, RunSeen};
+pub use condition::{Condition, ConditionResult, Conditions, Eyes, RunSeen};
 pub use connection::{BadConnection, Changed, Connection};
 pub use context::{Ctx, RunFacts, TryFacts};
 pub use default_connections::{DefaultConnections, Installation};

@@ -17,7 +17,7 @@ mod time;
 
 pub use file::{FileWait, file};
 pub use http::{HttpWait, http, url};
-pub use runs::{RunWait, Which, dag, run, task};
+pub use runs::{RunSelector, RunWait, dag, run, task};
 pub use several::{all, any, several};
 pub use sql::{SqlWait, is_truthy, sql};
 pub use time::{TimeWait, Wake, after, at, time_of_day, wake};

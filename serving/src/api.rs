@@ -18,7 +18,7 @@ use chrono::SecondsFormat;
 use orch_lake::{Lake, TableName};
 use orch_sdk::task::TaskResult;
 use orch_store::lake_view::{
-    Answer, AnswerKey, Answers, FindConnection, Kept, LakeDoor, LakeError, Query, QueryLimits, SqlValues,
+    AnswerKey, Answers, FindConnection, Kept, LakeDoor, LakeError, Query, QueryAnswer, QueryLimits, SqlValues,
     collect_answer,
 };
 use orch_store::stream::now;
@@ -281,7 +281,7 @@ impl Api {
             let found = serde_json::from_slice(&found).unwrap_or_default();
             values.insert(param.name.clone(), read_default(param, &found)?);
         }
-        let Answer { columns, rows, more, .. } =
+        let QueryAnswer { columns, rows, more, .. } =
             self.ask(&endpoint.sql, values, (endpoint.most_rows(), endpoint.timeout())).await?;
         let columns = columns.into_iter().map(|column| column.name).collect();
         self.write(endpoint, format, EndpointRows { columns, rows, more }).await
@@ -319,7 +319,12 @@ impl Api {
         Ok(Ready(value.to_string().into()))
     }
 
-    async fn ask(&self, sql: &str, values: SqlValues, (rows, time): (usize, Duration)) -> Result<Answer, LakeError> {
+    async fn ask(
+        &self,
+        sql: &str,
+        values: SqlValues,
+        (rows, time): (usize, Duration),
+    ) -> Result<QueryAnswer, LakeError> {
         let limits = QueryLimits { rows, bytes: MOST_ANSWER_BYTES, time };
         let query = Query { values, ..Query::new(sql, limits) };
         let began = Instant::now();

@@ -61,7 +61,7 @@ fn is_false(flag: &bool) -> bool {
 
 /// What somebody chose and typed in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Given {
+pub struct ApprovalInput {
     pub chosen_options: Vec<String>,
     #[serde(default)]
     pub params_input: Map<String, Value>,
@@ -177,16 +177,16 @@ impl Question {
     }
 
     /// What is taken when there is no answer in time. `None`: the task fails then.
-    pub fn fallback(&self) -> Option<Given> {
+    pub fn fallback(&self) -> Option<ApprovalInput> {
         let chosen_options = self.defaults.clone()?;
-        Some(Given { chosen_options, params_input: self.filled(Map::new()) })
+        Some(ApprovalInput { chosen_options, params_input: self.filled(Map::new()) })
     }
 
     /// What counts of an answer: with the defaults of what was not typed in.
     ///
     /// # Errors
     /// Why it does not count.
-    pub fn answered(&self, given: Given) -> Result<Given, Refused> {
+    pub fn answered(&self, given: ApprovalInput) -> Result<ApprovalInput, Refused> {
         self.chosen(&given.chosen_options)?;
         let params_input = self.filled(given.params_input);
         if self.params.is_null() {
@@ -196,7 +196,7 @@ impl Question {
         } else if let Some(wrong) = violations(&self.params, &Value::Object(params_input.clone())).first() {
             return Err(Refused::Params(wrong.to_string()));
         }
-        Ok(Given { params_input, ..given })
+        Ok(ApprovalInput { params_input, ..given })
     }
 
     /// Who is named is asked, whatever the role; with nobody named, whoever may start runs.

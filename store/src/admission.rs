@@ -279,7 +279,7 @@ impl Facts {
         let confs = confs(db, &runs.into_iter().collect::<Vec<_>>()).await?;
         let mut wanted = Vec::new();
         for c in candidates {
-            wanted.extend(lines[&c.line].gates.past.map(|gate| past::Wanted {
+            wanted.extend(lines[&c.line].gates.past.map(|gate| past::TaskAwaitingPast {
                 run: c.run,
                 task: c.task,
                 version: c.version,

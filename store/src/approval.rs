@@ -8,7 +8,7 @@ pub use search::{APPROVALS, by};
 use crate::list::Search;
 use crate::{StoreError, StoreResult, boxed};
 use chrono::{DateTime, Utc};
-use orch_spec::approval::{Given, Question};
+use orch_spec::approval::{ApprovalInput, Question};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
@@ -48,7 +48,7 @@ pub struct ApprovalRow {
     pub asked_at: DateTime<Utc>,
     pub give_up_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
-    pub given: Option<Given>,
+    pub given: Option<ApprovalInput>,
     pub given_by: Option<String>,
     pub stand: Stand,
 }
@@ -137,7 +137,7 @@ pub async fn open_question(
 pub async fn answer_approval(
     db: &mut PgConnection,
     attempt: Uuid,
-    given: &Given,
+    given: &ApprovalInput,
     by: &str,
 ) -> StoreResult<Option<DateTime<Utc>>> {
     let text = serde_json::to_string(given).map_err(|error| StoreError::corrupt(error.to_string()))?;

@@ -7,6 +7,6 @@ mod list;
 mod pace;
 
 pub use change::{CancelBackfill, cancel_backfill, change_max_active_runs, pause_backfill};
-pub use create::{CreateBackfill, NewBackfill, Part, Planned, create_backfill, plan_backfill};
+pub use create::{BackfillTasks, CreateBackfill, NewBackfill, Planned, create_backfill, plan_backfill};
 pub use list::{BACKFILLS, BackfillDate, BackfillRow, by, get_backfill, list_dates};
 pub use pace::{Paced, due_backfills, pace};

@@ -22,7 +22,7 @@ pub use retire::{retire, retire_to};
 pub use table::Table;
 
 pub(crate) use archived::{columns, count_rows};
-pub(crate) use record::{How, Mark};
+pub(crate) use record::{Mark, RowDisposal};
 pub(crate) use weeks::{Change, leaf_is_there, patiently};
 
 use crate::{StoreError, StoreResult, boxed};
@@ -36,7 +36,7 @@ pub(crate) const LOCK_TIMEOUT: &str = "set local lock_timeout = '250ms'";
 
 /// What is to go.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct CleanRequest {
     pub before: DateTime<Utc>,
     pub tables: Vec<Table>,
     /// Only of these DAGs; empty: of all.
@@ -59,10 +59,10 @@ pub enum Goes {
     Dropped,
 }
 
-impl Wish {
-    pub fn of(tables: &[Table], before: DateTime<Utc>, goes: Goes, actor: &str) -> Wish {
+impl CleanRequest {
+    pub fn of(tables: &[Table], before: DateTime<Utc>, goes: Goes, actor: &str) -> CleanRequest {
         let (only, except) = (Vec::new(), Vec::new());
-        Wish { before, tables: tables.to_vec(), only, except, batch: 1_000, goes, actor: actor.into() }
+        CleanRequest { before, tables: tables.to_vec(), only, except, batch: 1_000, goes, actor: actor.into() }
     }
 
     /// Rows of all DAGs: weeks can go as a whole.
@@ -87,7 +87,7 @@ pub struct Cleaned {
 /// # Errors
 /// Somebody else cleans; a partition could not be locked for a long time. What was done stays done.
 #[boxed]
-pub async fn clean(db: &mut PgConnection, wish: &Wish, tell: &mut Tell<'_>) -> StoreResult<()> {
+pub async fn clean(db: &mut PgConnection, wish: &CleanRequest, tell: &mut Tell<'_>) -> StoreResult<()> {
     begin(db).await?;
     let cleaned = carry_out(db, wish, tell).await;
     end(db).await?;
@@ -97,7 +97,7 @@ pub async fn clean(db: &mut PgConnection, wish: &Wish, tell: &mut Tell<'_>) -> S
 /// Hears of each thing that was done.
 pub type Tell<'a> = dyn FnMut(&Cleaned) + Send + 'a;
 
-async fn carry_out(db: &mut PgConnection, wish: &Wish, tell: &mut Tell<'_>) -> StoreResult<()> {
+async fn carry_out(db: &mut PgConnection, wish: &CleanRequest, tell: &mut Tell<'_>) -> StoreResult<()> {
     let stamp = now(db).await?.format("%Y%m%d%H%M%S%3f").to_string();
     // One for all: rows of a log go with their run, and with old logs, into the same archived table.
     let mut mover = rows::Mover::new(wish, &stamp);

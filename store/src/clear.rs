@@ -5,7 +5,7 @@ use crate::{
     StoreError, StoreResult, boxed, narrow,
     refold::{Keep, carry_out, fold_loading, fold_run},
     run_lock,
-    step::{Mode, Step, Stepper},
+    step::{Mode, Stepper, WorkerStep},
     version::{Version, Versions},
 };
 use orch_core::plan::TaskIdx;
@@ -48,7 +48,7 @@ pub struct Cleared {
 
 /// Whether what is looked at must not change until it is cleared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
+enum InstanceLocking {
     Only,
     AndLock,
 }
@@ -65,7 +65,8 @@ pub async fn would_clear(
     wish.is_of(version)?;
     let version = versions.get(db, version).await?;
     // Looking locks nothing: a run with 100,000 elements would stand still for it.
-    let instances = instances(db, run, &wish.selection.resolve(&version.plan), &wish.states, Look::Only).await?;
+    let instances =
+        instances(db, run, &wish.selection.resolve(&version.plan), &wish.states, InstanceLocking::Only).await?;
     let stopping = instances.iter().any(|i| i.2 == TaskState::Running);
     Ok(Some(Cleared { instances, stopping, revived }))
 }
@@ -162,18 +163,18 @@ pub async fn clear_instances(
     let found = loop {
         if !events.is_empty() && !ledger.state.is_finished() {
             let (to, effects) = fold_loading(&mut tx, &version, run, &ledger, &events).await?;
-            let mut step = Step { mode: Mode::Locked { fold_xmin }, cleared: true, ..Step::default() };
+            let mut step = WorkerStep { mode: Mode::Locked { fold_xmin }, cleared: true, ..WorkerStep::default() };
             carry_out(&mut step, &version, at, to.clone(), effects, Keep::NOTHING);
             stepper.send(&mut tx, &step, 0).await?;
             (ledger, at.rev) = (to, at.rev + 1);
         }
-        let found = instances(&mut tx, run, &selection, &wish.states, Look::AndLock).await?;
+        let found = instances(&mut tx, run, &selection, &wish.states, InstanceLocking::AndLock).await?;
         (events, fold_xmin) = run_lock::take_unfolded(&mut tx, run).await.map(|(e, xmin)| (e, xmin.max(fold_xmin)))?;
         if events.is_empty() {
             break found;
         }
     };
-    let mut step = Step { mode: Mode::Locked { fold_xmin }, cleared: true, ..Step::default() };
+    let mut step = WorkerStep { mode: Mode::Locked { fold_xmin }, cleared: true, ..WorkerStep::default() };
     if found.is_empty() {
         tx.commit().await?;
         return Ok(Some(Cleared::default()));
@@ -239,10 +240,10 @@ async fn instances(
     run: Uuid,
     selected: &[Selected],
     states: &[TaskState],
-    look: Look,
+    look: InstanceLocking,
 ) -> StoreResult<Vec<(TaskIdx, i32, TaskState)>> {
     let tasks: Vec<i16> = selected.iter().map(|s| s.task as i16).collect();
-    if look == Look::AndLock {
+    if look == InstanceLocking::AndLock {
         // In the order of whoever wakes them: what waits, then its instance.
         sqlx::query!(
             "select from waiting where run = $1 and task = any($2) order by task, map_index for update",

@@ -105,15 +105,15 @@ pub fn step<F>(name: impl Into<String>, run: F) -> impl CompletionStep
 where
     F: for<'a> FnMut(&'a mut PgConnection) -> StepFuture<'a> + Send + 'static,
 {
-    Written { name: name.into(), run }
+    ClosureStep { name: name.into(), run }
 }
 
-struct Written<F> {
+struct ClosureStep<F> {
     name: String,
     run: F,
 }
 
-impl<F> CompletionStep for Written<F>
+impl<F> CompletionStep for ClosureStep<F>
 where
     F: for<'a> FnMut(&'a mut PgConnection) -> StepFuture<'a> + Send + 'static,
 {

@@ -35,30 +35,30 @@ const HOT_SETTINGS: [(&str, &str); 4] = [
     ("jit", "off"),
 ];
 
-/// Where a session leads, and its name there. Settings are told by a statement once it stands ([`Told`]): a pooler refuses
+/// Where a session leads, and its name there. Settings are told by a statement once it stands ([`SessionSettings`]): a pooler refuses
 /// them in the first message.
 pub fn options(url: &str, name: &str) -> StoreResult<PgConnectOptions> {
     Ok(PgConnectOptions::from_str(url)?.application_name(name).extra_float_digits(None).disable_statement_logging())
 }
 
 /// What a session is told before anything else.
-struct Told(String);
+struct SessionSettings(String);
 
-impl Told {
-    fn ordinary() -> Told {
-        Told::with(IDLE_IN_TRANSACTION, &[])
+impl SessionSettings {
+    fn ordinary() -> SessionSettings {
+        SessionSettings::with(IDLE_IN_TRANSACTION, &[])
     }
 
     /// For loops whose locks others wait for.
-    fn of_rounds() -> Told {
-        Told::with(HOT_IDLE_IN_TRANSACTION, &[])
+    fn of_rounds() -> SessionSettings {
+        SessionSettings::with(HOT_IDLE_IN_TRANSACTION, &[])
     }
 
-    fn hot(idle_in_transaction: Duration) -> Told {
-        Told::with(idle_in_transaction, &HOT_SETTINGS)
+    fn hot(idle_in_transaction: Duration) -> SessionSettings {
+        SessionSettings::with(idle_in_transaction, &HOT_SETTINGS)
     }
 
-    fn with(idle_in_transaction: Duration, more: &[(&str, &str)]) -> Told {
+    fn with(idle_in_transaction: Duration, more: &[(&str, &str)]) -> SessionSettings {
         let limits = [
             ("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string()),
             ("idle_in_transaction_session_timeout", idle_in_transaction.as_millis().to_string()),
@@ -67,7 +67,7 @@ impl Told {
         ];
         let limits = limits.iter().map(|(name, value)| format!("set {name} = {value};"));
         let others = KEEPALIVES.iter().chain(more).map(|(name, value)| format!("set {name} = {value};"));
-        Told(limits.chain(others).collect())
+        SessionSettings(limits.chain(others).collect())
     }
 
     async fn tell(&self, db: &mut PgConnection) -> sqlx::Result<()> {
@@ -78,16 +78,20 @@ impl Told {
 /// One connection with the settings of the hot path. Its statements live as long as it does.
 #[boxed]
 pub async fn hot(url: &str, name: &str) -> StoreResult<PgConnection> {
-    connected(&options(url, name)?.statement_cache_capacity(HOT_STATEMENTS), &Told::hot(HOT_IDLE_IN_TRANSACTION)).await
+    connected(
+        &options(url, name)?.statement_cache_capacity(HOT_STATEMENTS),
+        &SessionSettings::hot(HOT_IDLE_IN_TRANSACTION),
+    )
+    .await
 }
 
 /// One ordinary connection.
 #[boxed]
 pub async fn one(url: &str, name: &str) -> StoreResult<PgConnection> {
-    connected(&options(url, name)?, &Told::ordinary()).await
+    connected(&options(url, name)?, &SessionSettings::ordinary()).await
 }
 
-async fn connected(options: &PgConnectOptions, told: &Told) -> StoreResult<PgConnection> {
+async fn connected(options: &PgConnectOptions, told: &SessionSettings) -> StoreResult<PgConnection> {
     let connecting = async {
         let mut db = PgConnection::connect_with(options).await?;
         told.tell(&mut db).await?;
@@ -107,21 +111,21 @@ const PING_AFTER: Duration = Duration::from_secs(1);
 
 /// A small pool with the settings of the hot path, for what must be quick whenever it comes: its connections stay.
 pub fn hot_pool(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
-    let pool = small(size, Told::hot(IDLE_IN_TRANSACTION)).idle_timeout(None).max_lifetime(None);
+    let pool = small(size, SessionSettings::hot(IDLE_IN_TRANSACTION)).idle_timeout(None).max_lifetime(None);
     Ok(pool.connect_lazy_with(options(url, name)?.statement_cache_capacity(HOT_STATEMENTS)))
 }
 
 /// A small pool that connects when first used.
 pub fn pool(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
-    Ok(small(size, Told::ordinary()).connect_lazy_with(options(url, name)?))
+    Ok(small(size, SessionSettings::ordinary()).connect_lazy_with(options(url, name)?))
 }
 
 /// The pool of a process: whatever is neither hot nor has to go on when the others wait takes its connections from here.
 pub fn cold(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
-    Ok(small(size, Told::of_rounds()).connect_lazy_with(options(url, name)?))
+    Ok(small(size, SessionSettings::of_rounds()).connect_lazy_with(options(url, name)?))
 }
 
-fn small(size: u32, told: Told) -> PgPoolOptions {
+fn small(size: u32, told: SessionSettings) -> PgPoolOptions {
     let told = Arc::new(told);
     pool_options()
         .max_connections(size)

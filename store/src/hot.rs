@@ -7,7 +7,7 @@ use crate::{
     StoreResult, admission, boxed, clear, connect, dag, parked,
     refold::{self, Folded, Keep},
     run,
-    step::{Lease, Reply, Step, Stepper},
+    step::{Lease, Reply, Stepper, WorkerStep},
     version::{Version, Versions},
     worker,
 };
@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 pub trait Hot: Send {
     /// Carries out a step for `worker`; all of it or nothing.
-    fn step(&mut self, step: &Step, worker: i32) -> impl Future<Output = StoreResult<Reply>> + Send;
+    fn step(&mut self, step: &WorkerStep, worker: i32) -> impl Future<Output = StoreResult<Reply>> + Send;
 
     /// Folds what is recorded and not yet in the ledger, under the run's lock. Some tries `worker` keeps.
     fn fold_run(
@@ -91,7 +91,7 @@ impl PgHot {
 }
 
 impl Hot for PgHot {
-    async fn step(&mut self, step: &Step, worker: i32) -> StoreResult<Reply> {
+    async fn step(&mut self, step: &WorkerStep, worker: i32) -> StoreResult<Reply> {
         self.stepper.send(&mut self.db, step, worker).await
     }
 

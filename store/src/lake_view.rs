@@ -14,8 +14,8 @@ pub use answers::{AnswerKey, Answers, Kept};
 pub use chart::is_time;
 pub use history::HISTORY;
 pub use query::{
-    Answer, Cell, Chunk, MOST_SQL_BYTES, Query, QueryLimits, QueryRows, ResultColumn, Seen, Sources, SqlValue,
-    SqlValues, cell_bytes, collect_answer,
+    Cell, Chunk, MOST_SQL_BYTES, Query, QueryAnswer, QueryLimits, QueryRows, ResultColumn, ScanProgress, Sources,
+    SqlValue, SqlValues, cell_bytes, collect_answer,
 };
 pub use table::{
     CHART, ColumnRange, DataFile, FileKind, LakePage, LakeTable, MadeBy, PartitionColumn, PartitionRow, RefKind,

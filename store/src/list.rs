@@ -9,7 +9,7 @@ mod column;
 mod memory;
 mod search;
 
-pub use column::{Column, Compare, Filter, Kind, Words};
+pub use column::{Column, Compare, Filter, ListColumnType, Words};
 pub use memory::Cell;
 pub use search::{Condition, Direction, Order, Search, Test, Values};
 
@@ -49,7 +49,7 @@ pub struct Join {
 
 /// A page, and how many rows fit in all.
 #[derive(Debug)]
-pub struct Found<R> {
+pub struct ListPage<R> {
     pub rows: Vec<R>,
     pub total: i64,
 }
@@ -70,12 +70,12 @@ impl<R: Send> List<R> {
 
     /// A page of the rows that fit, and how many fit in all: counted only where the page does not say it.
     #[boxed]
-    pub async fn find(&self, db: &mut PgConnection, search: &Search) -> StoreResult<Found<R>> {
+    pub async fn find(&self, db: &mut PgConnection, search: &Search) -> StoreResult<ListPage<R>> {
         let rows = self.rows(db, search).await?;
         let found = rows.len() as i64;
         let is_last = found < search.most.min(MOST_LISTED) && (found > 0 || search.skip == 0);
         let total = if is_last { search.skip + found } else { self.count(db, search).await? };
-        Ok(Found { rows, total })
+        Ok(ListPage { rows, total })
     }
 
     /// The first that fits.

@@ -2,7 +2,7 @@
 
 use crate::{
     StoreResult, boxed,
-    log::{Chunk, Place},
+    log::{Chunk, LogCursor},
 };
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
@@ -40,8 +40,8 @@ pub struct TryLook {
 }
 
 impl TryLook {
-    pub fn end(&self) -> Option<Place> {
-        Some(Place { lease_no: self.end_lease?, seq: self.end_seq? })
+    pub fn end(&self) -> Option<LogCursor> {
+        Some(LogCursor { lease_no: self.end_lease?, seq: self.end_seq? })
     }
 }
 
@@ -146,7 +146,13 @@ pub struct News {
 
 /// The last chunks behind a place, as many as fit into `most_bytes` (at least one).
 #[boxed]
-pub async fn news(db: &mut PgConnection, run: Uuid, attempt: Uuid, after: Place, most_bytes: i64) -> StoreResult<News> {
+pub async fn news(
+    db: &mut PgConnection,
+    run: Uuid,
+    attempt: Uuid,
+    after: LogCursor,
+    most_bytes: i64,
+) -> StoreResult<News> {
     let rows = sqlx::query!(
         r#"with behind as (
           select lease_no, seq, sum(lines) over () as all_lines,

@@ -45,20 +45,20 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    pub fn place(&self) -> Place {
-        Place { lease_no: self.lease_no, seq: self.seq }
+    pub fn place(&self) -> LogCursor {
+        LogCursor { lease_no: self.lease_no, seq: self.seq }
     }
 }
 
 /// A place in the log of an attempt; the next read goes on behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct LogCursor {
     pub lease_no: i32,
     pub seq: i32,
 }
 
-impl Place {
-    pub const START: Place = Place { lease_no: 0, seq: -1 };
+impl LogCursor {
+    pub const START: LogCursor = LogCursor { lease_no: 0, seq: -1 };
 }
 
 /// Keeps chunks of any number of attempts. One that was kept already is kept once.
@@ -109,7 +109,7 @@ pub async fn read(
     db: &mut PgConnection,
     run: Uuid,
     attempt: Uuid,
-    after: Place,
+    after: LogCursor,
     most_bytes: i64,
 ) -> StoreResult<Vec<Chunk>> {
     let chunks = sqlx::query_as!(
@@ -146,9 +146,9 @@ pub async fn tail(db: &mut PgConnection, run: Uuid, attempt: Uuid, most: i64) ->
 
 /// Where a log ends for now; `None`: nothing is written yet.
 #[boxed]
-pub async fn end(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreResult<Option<Place>> {
+pub async fn end(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreResult<Option<LogCursor>> {
     let place = sqlx::query_as!(
-        Place,
+        LogCursor,
         r#"select lease_no as "lease_no!", seq as "seq!" from kept_log where run = $1 and attempt = $2
         order by lease_no desc, seq desc limit 1"#,
         run,
@@ -159,7 +159,7 @@ pub async fn end(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreResult
 
 /// How many lines a log has up to a place, without reading its text.
 #[boxed]
-pub async fn lines_upto(db: &mut PgConnection, run: Uuid, attempt: Uuid, place: Place) -> StoreResult<i64> {
+pub async fn lines_upto(db: &mut PgConnection, run: Uuid, attempt: Uuid, place: LogCursor) -> StoreResult<i64> {
     let lines = sqlx::query_scalar!(
         r#"select coalesce(sum(lines), 0) as "lines!" from kept_log
         where run = $1 and attempt = $2 and (lease_no, seq) <= ($3, $4)"#,

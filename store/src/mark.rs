@@ -9,7 +9,7 @@ use crate::{
     StoreError, StoreResult, boxed,
     refold::{Keep, carry_out, fold_loading, fold_run},
     run_lock,
-    step::{Mode, Step, Stepper},
+    step::{Mode, Stepper, WorkerStep},
     version::Versions,
 };
 use chrono::{DateTime, Utc};
@@ -33,7 +33,7 @@ pub enum Mark {
 }
 
 /// What there is of an instance.
-struct Found {
+struct MarkableInstance {
     /// It was queued or waited for a time; it does not any more.
     waited: bool,
     /// A limit kept it aside; it does not any more.
@@ -159,7 +159,8 @@ async fn mark_locked(
         begin_anew(db, run, (task, map_index), next).await?;
     }
     write(db, run, (task, map_index), to, locked.rev + 1).await?;
-    let mut step = Step { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, cleared: true, ..Step::default() };
+    let mut step =
+        WorkerStep { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, cleared: true, ..WorkerStep::default() };
     carry_out(&mut step, &version, at, marked, effects, Keep::NOTHING);
     Stepper::default().send(db, &step, 0).await?;
     Ok(Some(Mark::Marked(was)))
@@ -167,7 +168,12 @@ async fn mark_locked(
 
 /// Takes the instance away from whoever could claim or wake it, with its slots, and locks its row. Claims and wake-ups do
 /// not take the run's lock: `None` when it is just being moved.
-async fn take(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -> StoreResult<Option<Found>> {
+async fn take(
+    db: &mut PgConnection,
+    run: Uuid,
+    task: TaskIdx,
+    map_index: i32,
+) -> StoreResult<Option<MarkableInstance>> {
     let taken = sqlx::query!(
         r#"with rdy as (delete from ready where run = $1 and task = $2 and map_index = $3
           returning attempt, try_no, max_tries, queued_at),
@@ -219,7 +225,7 @@ async fn take(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -
         }),
     });
     let waited = taken.as_ref().is_some_and(|taken| taken.waited);
-    Ok(Some(Found { waited, held: taken.is_some() && !waited, state, next }))
+    Ok(Some(MarkableInstance { waited, held: taken.is_some() && !waited, state, next }))
 }
 
 /// The row becomes that of the next try, which never began. What was cleared while it ran is history only from now on, and

@@ -4,7 +4,7 @@
 use crate::{
     StoreError, StoreResult, boxed, parked,
     run_lock::{self, LockedRun},
-    step::{Mode, Move, RunAt, Step, Stepper},
+    step::{Mode, Move, RunAt, Stepper, WorkerStep},
     version::{Version, Versions},
 };
 use orch_core::alert::of_run;
@@ -87,7 +87,7 @@ async fn try_fold(
         return Ok(Some(Folded { version, rev, clear_number, ledger, moved: false, kept: Vec::new(), queued: false }));
     }
     let (ledger, effects) = fold_loading(&mut tx, &version, run, &locked.ledger, &locked.events).await?;
-    let mut step = Step { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, ..Step::default() };
+    let mut step = WorkerStep { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, ..WorkerStep::default() };
     step.cleared = locked.clear_number > 0;
     let keep = if step.cleared { Keep::NOTHING } else { *keep };
     carry_out(&mut step, &version, locked.at(run), ledger.clone(), effects, keep);
@@ -119,7 +119,7 @@ pub async fn fold_loading(
 
 /// Adds to a step what a transition from the run `at` a revision asks for: the ledger, who is told, and a place for each try
 /// that comes to be. Tries that a worker does not keep are queued, and so are those that have to be let in first.
-pub fn carry_out(step: &mut Step, version: &Version, at: RunAt, to: Run, effects: Effects, keep: Keep<'_>) {
+pub fn carry_out(step: &mut WorkerStep, version: &Version, at: RunAt, to: Run, effects: Effects, keep: Keep<'_>) {
     let RunAt { run, rev, .. } = at;
     let moved = RunAt { rev: rev + 1, ..at };
     for instance in effects.ready {

@@ -5,7 +5,7 @@ use crate::{
     StoreError, StoreResult,
     archive::{Archive, ArchiveDoor, ArchiveError, Pack, PackLine, holds, unpack},
     boxed,
-    clean::{Change, Cleaned, How, Mark, leaf_is_there, patiently},
+    clean::{Change, Cleaned, Mark, RowDisposal, leaf_is_there, patiently},
     leaf::Leaf,
     log::Chunk,
     narrow,
@@ -52,7 +52,7 @@ async fn roll_over(
     leaf: &str,
     actor: &str,
 ) -> StoreResult<Option<Cleaned>> {
-    let mut writer = Writer { archive, week: Leaf::at(week.monday), pack: None, seen: Seen::default() };
+    let mut writer = Writer { archive, week: Leaf::at(week.monday), pack: None, seen: PartitionDigest::default() };
     let mut after = (Uuid::nil(), Uuid::nil(), i32::MIN, i32::MIN);
     loop {
         let rows = chunks_after(db, leaf, after).await?;
@@ -72,7 +72,7 @@ async fn roll_over(
         actor,
         table: "log_chunk",
         week: Some(week.monday.date_naive()),
-        how: if seen.rows > 0 { How::RolledOver } else { How::Dropped },
+        how: if seen.rows > 0 { RowDisposal::RolledOver } else { RowDisposal::Dropped },
         rows: Some(seen.rows),
         place: (seen.rows > 0).then_some(&*place),
     };
@@ -106,7 +106,7 @@ struct Row {
 
 /// What tells rows of a partition from others: chunks are added and taken away, but never changed once their run is over.
 #[derive(Debug, Clone, Copy, Default)]
-struct Seen {
+struct PartitionDigest {
     rows: i64,
     marks: i64,
 }
@@ -126,12 +126,12 @@ struct Writer<'a> {
     archive: &'a dyn Archive,
     week: Leaf,
     pack: Option<Pack>,
-    seen: Seen,
+    seen: PartitionDigest,
 }
 
 impl Writer<'_> {
     async fn add(&mut self, row: Row) -> StoreResult<()> {
-        self.seen = Seen { rows: self.seen.rows + 1, marks: self.seen.marks ^ row.mark };
+        self.seen = PartitionDigest { rows: self.seen.rows + 1, marks: self.seen.marks ^ row.mark };
         if self.pack.as_ref().is_some_and(|pack| !pack.takes(row.run, row.attempt)) {
             self.put().await?;
         }
@@ -148,7 +148,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    async fn finish(mut self) -> StoreResult<Seen> {
+    async fn finish(mut self) -> StoreResult<PartitionDigest> {
         self.put().await?;
         Ok(self.seen)
     }
@@ -160,7 +160,7 @@ fn folder(week: Leaf, run: Uuid) -> String {
 
 /// Where the log of a try is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kept {
+pub enum LogStorage {
     /// In the database, or it said nothing.
     Here,
     /// It came from the archive, and stays for a day.
@@ -180,10 +180,10 @@ pub async fn recall(
     run: Uuid,
     attempt: Uuid,
     now: DateTime<Utc>,
-) -> StoreResult<Kept> {
+) -> StoreResult<LogStorage> {
     let made = Leaf::moment(run);
     if now - made < TimeDelta::weeks(1) {
-        return Ok(Kept::Here);
+        return Ok(LogStorage::Here);
     }
     let rolled = sqlx::query!(
         r#"select (select c.place from cleanup c where c.how = 'rolled over' and c.week = date_trunc('week', $3::timestamptz at time zone 'UTC')::date
@@ -196,11 +196,11 @@ pub async fn recall(
     )
     .fetch_one(&mut *db)
     .await?;
-    let Some(place) = rolled.place.filter(|_| !rolled.is_here) else { return Ok(Kept::Here) };
+    let Some(place) = rolled.place.filter(|_| !rolled.is_here) else { return Ok(LogStorage::Here) };
     if rolled.is_recalled {
-        return Ok(Kept::Recalled { place });
+        return Ok(LogStorage::Recalled { place });
     }
-    let Some(archive) = archive.open().await? else { return Ok(Kept::Away { place }) };
+    let Some(archive) = archive.open().await? else { return Ok(LogStorage::Away { place }) };
     let folder = folder(Leaf::at(made), run);
     let keys: Vec<String> = archive.list(folder).await?.into_iter().filter(|key| holds(key, attempt)).collect();
     let mut is_found = false;
@@ -212,7 +212,7 @@ pub async fn recall(
         is_found |= !chunks.is_empty();
         put_back(db, run, attempt, &chunks).await?;
     }
-    Ok(if is_found { Kept::Recalled { place } } else { Kept::Here })
+    Ok(if is_found { LogStorage::Recalled { place } } else { LogStorage::Here })
 }
 
 async fn put_back(db: &mut PgConnection, run: Uuid, attempt: Uuid, chunks: &[Chunk]) -> StoreResult<()> {

@@ -42,7 +42,7 @@ pub struct Lease {
 
 /// How a try ended, as far as the engine is concerned.
 #[derive(Debug, Clone)]
-pub struct Ended {
+pub struct EndedTry {
     pub lease: Lease,
     /// `success`, `failed`, `skipped`: for good. `up_for_retry`, `up_for_reschedule`, `deferred`, `awaiting_input`: see `next`.
     pub state: TaskState,
@@ -174,9 +174,9 @@ pub struct Claim {
 
 /// Everything one step writes.
 #[derive(Debug, Clone, Default)]
-pub struct Step {
+pub struct WorkerStep {
     pub moves: Vec<Move>,
-    pub ended: Vec<Ended>,
+    pub ended: Vec<EndedTry>,
     /// Tries this worker goes on with at once.
     pub keep: Vec<NewTry>,
     /// Tries for whoever comes.
@@ -215,7 +215,7 @@ pub struct Stepper {
 impl Stepper {
     /// Carries out a step for `worker`. An empty step is not sent.
     #[boxed]
-    pub async fn send(&mut self, db: &mut PgConnection, step: &Step, worker: i32) -> StoreResult<Reply> {
+    pub async fn send(&mut self, db: &mut PgConnection, step: &WorkerStep, worker: i32) -> StoreResult<Reply> {
         let shape = sql::shape(step);
         if shape == 0 {
             return Ok(Reply::default());
@@ -242,10 +242,10 @@ impl NewWait {
     }
 }
 
-impl Ended {
+impl EndedTry {
     /// An end that leaves nothing but its state.
-    pub fn new(lease: Lease, state: TaskState) -> Ended {
-        Ended {
+    pub fn new(lease: Lease, state: TaskState) -> EndedTry {
+        EndedTry {
             lease,
             state,
             try_no: 0,
@@ -267,13 +267,13 @@ impl Ended {
 
     /// The same end, failed for good and told in words of our own: what it said cannot be written.
     #[must_use]
-    pub fn unrecordable(&self) -> Ended {
+    pub fn unrecordable(&self) -> EndedTry {
         let words = "how this try ended cannot be recorded: a value of it does not fit the database".to_string();
-        Ended {
+        EndedTry {
             rev: self.rev,
             try_no: self.try_no,
             failure: Some(Failure::new(UNRECORDABLE, [words])),
-            ..Ended::new(self.lease, TaskState::Failed)
+            ..EndedTry::new(self.lease, TaskState::Failed)
         }
     }
 

@@ -143,7 +143,7 @@ pub async fn beat(db: &mut PgConnection, beat: &Beat<'_>) -> StoreResult<Beaten>
 
 /// What is known of a stream when a process begins to run it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Left {
+pub struct StreamCheckpoint {
     pub created_at: DateTime<Utc>,
     pub topic_identity: Option<String>,
     pub reset_to: Option<Reset>,
@@ -160,7 +160,7 @@ pub struct Left {
 /// # Errors
 /// `StoreError::FenceLost` if the stream is no longer this epoch's.
 #[boxed]
-pub async fn left_behind(db: &mut PgConnection, lease: &Lease) -> StoreResult<Left> {
+pub async fn left_behind(db: &mut PgConnection, lease: &Lease) -> StoreResult<StreamCheckpoint> {
     let row = sqlx::query!(
         r#"select s.created_at, s.topic_identity, s.reset_to, s.closed_before, s.capture,
           coalesce(array_agg(p.partition order by p.partition) filter (where p.partition is not null), '{}') as "partitions!",
@@ -175,7 +175,7 @@ pub async fn left_behind(db: &mut PgConnection, lease: &Lease) -> StoreResult<Le
     let reset_to = row.reset_to.map(serde_json::from_value).transpose().map_err(|_| StoreError::FenceLost)?;
     let capture = row.capture.map(serde_json::from_value).transpose();
     let positions = row.partitions.into_iter().zip(row.offsets).collect();
-    Ok(Left {
+    Ok(StreamCheckpoint {
         created_at: row.created_at,
         topic_identity: row.topic_identity,
         reset_to,

@@ -161,11 +161,11 @@ async fn known_queues(db: &mut PgConnection, names: &[String]) -> StoreResult<Ha
 /// what they know: requests of one web server do, side by side.
 #[derive(Debug, Default, Clone)]
 pub struct Versions {
-    inner: Arc<Mutex<Known>>,
+    inner: Arc<Mutex<VersionCache>>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct VersionCache {
     versions: HashMap<i32, Arc<Version>>,
     /// What was the newest version of a DAG when last seen: a guess that whoever creates a run checks.
     newest: HashMap<String, i32>,
@@ -294,7 +294,7 @@ impl Versions {
     }
 
     /// Held for a look-up only, never while waiting.
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, VersionCache> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,7 +7,7 @@ use crate::{StoreError, StoreResult, boxed, instance::ledgers, narrow, step::Lea
 use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
 use orch_sdk::task::{Resumed, RunSeen, WaitEnd};
-use orch_sdk::wait::{RunWait, Which};
+use orch_sdk::wait::{RunSelector, RunWait};
 use orch_spec::state::TaskState;
 use orch_spec::text::{JsonText, Text};
 use sqlx::postgres::PgConnection;
@@ -36,17 +36,17 @@ pub struct Watched {
 
 /// What came of a look.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct WatchedOutcome {
     pub run: Uuid,
     pub task: i16,
     pub map_index: i32,
     pub looks: i32,
-    pub found: Found,
+    pub found: ConditionOutcome,
 }
 
 /// What a look found.
 #[derive(Debug, Clone)]
-pub enum Found {
+pub enum ConditionOutcome {
     /// The wait is over.
     End(WaitEnd),
     /// Looked at again in so many ms.
@@ -108,9 +108,9 @@ pub async fn next_due(db: &mut PgConnection, watcher: &Watcher) -> StoreResult<O
 
 /// Writes answers; those that no longer count change nothing. What a wait gave is not claimable before `due::wake_waiting`.
 #[boxed]
-pub async fn answer(db: &mut PgConnection, worker: i32, answers: &[Answer]) -> StoreResult<u64> {
+pub async fn answer(db: &mut PgConnection, worker: i32, answers: &[WatchedOutcome]) -> StoreResult<u64> {
     let ends = answers.iter().map(|a| match &a.found {
-        Found::End(end) => {
+        ConditionOutcome::End(end) => {
             let text = serde_json::to_string(end).map_err(|e| StoreError::corrupt(e.to_string()))?;
             Ok(Some(JsonText::new(text).into_string()))
         }
@@ -118,11 +118,11 @@ pub async fn answer(db: &mut PgConnection, worker: i32, answers: &[Answer]) -> S
     });
     let ends = ends.collect::<StoreResult<Vec<Option<String>>>>()?;
     let next = answers.iter().map(|a| match a.found {
-        Found::NotYet { next_ms } | Found::Error { next_ms, .. } => next_ms,
-        Found::End(_) => 0,
+        ConditionOutcome::NotYet { next_ms } | ConditionOutcome::Error { next_ms, .. } => next_ms,
+        ConditionOutcome::End(_) => 0,
     });
     let errors = answers.iter().map(|a| match &a.found {
-        Found::Error { error, .. } => Some(Text::new(error.as_str()).into_string()),
+        ConditionOutcome::Error { error, .. } => Some(Text::new(error.as_str()).into_string()),
         _ => None,
     });
     let done = sqlx::query_file!(
@@ -193,15 +193,15 @@ pub async fn runs(
     asked: &[RunWait],
 ) -> StoreResult<Vec<Option<RunSeen>>> {
     let run_id = |wait: &RunWait| match &wait.which {
-        Which::RunId(run_id) => Some(run_id.clone()),
+        RunSelector::RunId(run_id) => Some(run_id.clone()),
         _ => None,
     };
     let date = |wait: &RunWait| match wait.which {
-        Which::LogicalDate(date) => Some(date),
+        RunSelector::LogicalDate(date) => Some(date),
         _ => None,
     };
     let since = |wait: &RunWait| match wait.which {
-        Which::EndedSince(since) => Some(since),
+        RunSelector::EndedSince(since) => Some(since),
         _ => None,
     };
     let rows = sqlx::query_file!(
@@ -265,7 +265,7 @@ async fn see_tasks(
         found.state = state.to_string();
         found.ended_at = ended.get(&(run, task as i16)).copied().flatten().filter(|_| state.is_finished());
         let counts = match asked[place].which {
-            Which::EndedSince(since) => {
+            RunSelector::EndedSince(since) => {
                 found.ended_at.is_some_and(|at| at >= since) && asked[place].allowed.contains(&found.state)
             }
             _ => true,

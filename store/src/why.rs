@@ -22,7 +22,7 @@ use sqlx::postgres::PgConnection;
 
 /// A reason, and who is in the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Why {
+pub struct BlockingReason {
     pub reason: Reason,
     /// Those who were let in first come first; at most `MOST_HOLDERS`.
     pub holders: Vec<Holder>,
@@ -50,10 +50,10 @@ pub async fn why(
     versions: &mut Versions,
     run: &RunDetails,
     instance: &InstanceRow,
-) -> StoreResult<Vec<Why>> {
+) -> StoreResult<Vec<BlockingReason>> {
     let mut reasons = Vec::new();
     if let (false, Some(parked)) = (instance.state.is_finished(), parked_run(db, run.id).await?) {
-        return Ok(vec![Why { reason: Reason::RunParked { why: parked.why }, holders: Vec::new() }]);
+        return Ok(vec![BlockingReason { reason: Reason::RunParked { why: parked.why }, holders: Vec::new() }]);
     }
     if instance.state.is_finished() || matches!(instance.state, TaskState::Running | TaskState::Restarting) {
         return Ok(Vec::new());
@@ -102,7 +102,7 @@ pub async fn why(
             Some(limit) => holders(db, versions, &limit).await?,
             None => Vec::new(),
         };
-        all.push(Why { reason, holders });
+        all.push(BlockingReason { reason, holders });
     }
     Ok(all)
 }

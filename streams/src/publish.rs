@@ -23,7 +23,8 @@ use orch_lake::load::Offsets;
 use orch_sdk::task::{TaskResult, fatal};
 use orch_store::hint::{Hint, Hints};
 use orch_store::stream::{
-    Covered, Lease, Left, Progress, StartAt, WindowChanges, commit_stream, commit_windows, start_stream, take_lots,
+    Covered, Lease, Progress, StartAt, StreamCheckpoint, WindowChanges, commit_stream, commit_windows, start_stream,
+    take_lots,
 };
 use sqlx::{PgConnection, PgPool};
 use std::sync::Arc;
@@ -77,7 +78,12 @@ pub(crate) enum To {
 
 impl Target {
     /// Writes down where the stream begins. Gives the next offsets. Rows that a person wants to be gone go in the same moment.
-    pub(crate) async fn start(&self, left: &Left, topic_identity: &str, at: &[StartAt]) -> TaskResult<Vec<(i32, i64)>> {
+    pub(crate) async fn start(
+        &self,
+        left: &StreamCheckpoint,
+        topic_identity: &str,
+        at: &[StartAt],
+    ) -> TaskResult<Vec<(i32, i64)>> {
         let empties = left.reset_to.as_ref().is_some_and(|reset| reset.empty_table);
         match &self.to {
             To::Lake(lake) => lake.start(self, topic_identity, at, empties).await,

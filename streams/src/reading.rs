@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use orch_sdk::task::{Ctx, TaskResult, fatal};
 use orch_store::completion::{Commit as _, CompletionStep, StepFuture, database};
 use orch_store::stream::ResetTo;
-use orch_store::topic::reader::{Found, Move, MoveOf, find_reader, move_reader};
+use orch_store::topic::reader::{Move, MoveOf, ReaderState, find_reader, move_reader};
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -181,7 +181,7 @@ impl TopicReading {
 }
 
 /// Settles where to read in each partition.
-async fn begin(mut to: Move, found: &Found, topic: &mut dyn TopicReader, bounds: &[Bounds]) -> TaskResult<Begun> {
+async fn begin(mut to: Move, found: &ReaderState, topic: &mut dyn TopicReader, bounds: &[Bounds]) -> TaskResult<Begun> {
     let known: BTreeMap<i32, i64> = found.positions.iter().copied().collect();
     let mut ranges = BTreeMap::new();
     for one in bounds {
@@ -214,7 +214,7 @@ enum StartPosition {
     To(ResetTo),
 }
 
-fn place(to: &Move, found: &Found, partition: i32) -> TaskResult<StartPosition> {
+fn place(to: &Move, found: &ReaderState, partition: i32) -> TaskResult<StartPosition> {
     let seek = found.seek_to.as_ref();
     let is_other = found.topic_identity.as_ref().is_some_and(|known| *known != to.topic_identity);
     let known = found.positions.iter().find(|(of, _)| *of == partition);

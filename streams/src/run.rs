@@ -9,7 +9,7 @@ use crate::upkeep::Upkeep;
 use crate::windows::EventTime;
 use chrono::{DateTime, Utc};
 use orch_sdk::task::{TaskResult, fatal};
-use orch_store::stream::{Covered, Left, Reset, ResetTo, StartAt, left_behind};
+use orch_store::stream::{Covered, Reset, ResetTo, StartAt, StreamCheckpoint, left_behind};
 use sqlx::PgPool;
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -199,7 +199,7 @@ struct PartitionStart {
     moves: bool,
 }
 
-fn wanted(stream: &Stream, left: &Left, identity: &str, partition: &Bounds) -> TaskResult<PartitionStart> {
+fn wanted(stream: &Stream, left: &StreamCheckpoint, identity: &str, partition: &Bounds) -> TaskResult<PartitionStart> {
     let is_other = left.topic_identity.as_deref().is_some_and(|known| known != identity);
     let reset = left.reset_to.as_ref();
     let concerns = |reset: &&Reset| reset.partition.is_none_or(|named| named == partition.partition);

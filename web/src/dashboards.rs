@@ -19,7 +19,7 @@ use crate::state::App;
 use axum::http::StatusCode;
 use orch_document::dashboard::Dashboard;
 use orch_store::dashboard::{DashboardRow, get_dashboard, list_dashboards};
-use orch_store::lake_view::{Answer, Answers, Kept, LakeError, cell_bytes};
+use orch_store::lake_view::{Answers, Kept, LakeError, QueryAnswer, cell_bytes};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -38,7 +38,7 @@ const MOST_WAITING: usize = 200;
 /// What a query gave, and when.
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
-    pub(crate) answer: Arc<Result<Answer, LakeError>>,
+    pub(crate) answer: Arc<Result<QueryAnswer, LakeError>>,
     at: Instant,
 }
 

@@ -17,7 +17,7 @@ use crate::state::App;
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use orch_store::live::TryKey;
-use orch_store::log::Place;
+use orch_store::log::LogCursor;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::broadcast;
@@ -56,7 +56,7 @@ pub(crate) enum Event {
     Changed(i64),
     Lines(Lines),
     /// The log ends here. Said at the first look: whoever came before it may have missed lines.
-    End(Place),
+    End(LogCursor),
     /// Something of it runs: its times grow, and a try may have begun.
     GoesOn,
     Over,
@@ -75,7 +75,7 @@ pub(crate) struct Lines {
 /// A place in a log, and how many lines stand before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct At {
-    pub(crate) place: Place,
+    pub(crate) place: LogCursor,
     pub(crate) lines: i64,
 }
 

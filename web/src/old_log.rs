@@ -1,6 +1,6 @@
 //! A log that went to an archive, in words for people and as a line for programs.
 
-use orch_store::rollover::Kept;
+use orch_store::rollover::LogStorage;
 use serde_json::{Value, json};
 use std::fmt::{Display, Formatter, Result};
 
@@ -16,11 +16,11 @@ pub(crate) enum OldLog {
 }
 
 impl OldLog {
-    pub(crate) fn of(kept: Kept) -> Option<OldLog> {
+    pub(crate) fn of(kept: LogStorage) -> Option<OldLog> {
         match kept {
-            Kept::Here => None,
-            Kept::Recalled { place } => Some(OldLog::Read { place }),
-            Kept::Away { place } => Some(OldLog::Away { place }),
+            LogStorage::Here => None,
+            LogStorage::Recalled { place } => Some(OldLog::Read { place }),
+            LogStorage::Away { place } => Some(OldLog::Away { place }),
         }
     }
 

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use orch_store::StoreError;
 use orch_store::audit::Deed;
 use orch_store::lake_view::{
-    Chunk, LakeError, LakeResult, LakeView, MOST_SQL_BYTES, Query, QueryLimits, QueryRows, ResultColumn, Seen,
+    Chunk, LakeError, LakeResult, LakeView, MOST_SQL_BYTES, Query, QueryLimits, QueryRows, ResultColumn, ScanProgress,
 };
 use orch_store::query_history::{QueryEnd, begin_query, end_query, is_query_cancelled};
 use serde_json::json;
@@ -67,13 +67,13 @@ pub(crate) struct RunningQuery {
     columns: Vec<ResultColumn>,
     parts: mpsc::Receiver<LakeResult<ResultPart>>,
     is_cut: bool,
-    seen: Seen,
+    seen: ScanProgress,
     _stop: DropGuard,
 }
 
 enum ResultPart {
     Rows(Chunk),
-    End { is_cut: bool, seen: Seen },
+    End { is_cut: bool, seen: ScanProgress },
 }
 
 /// Begins a query, written down in the history of its user and in the audit log before anything of it is carried out.
@@ -92,7 +92,7 @@ pub(crate) async fn begin(app: &App, actor: &Actor, asked: QueryRequest) -> Resu
     app.queries.spawn(carry(app.clone(), asked.id, (lake, query), stop.clone(), (head, sender)));
     let stop = stop.drop_guard();
     let columns = columns.await.map_err(|_| Refusal::Broken("a query broke off".into()))??;
-    Ok(RunningQuery { columns, parts, is_cut: false, seen: Seen::default(), _stop: stop })
+    Ok(RunningQuery { columns, parts, is_cut: false, seen: ScanProgress::default(), _stop: stop })
 }
 
 fn too_long() -> String {
@@ -199,7 +199,7 @@ impl QueryRows for RunningQuery {
         self.is_cut
     }
 
-    fn seen(&self) -> Seen {
+    fn seen(&self) -> ScanProgress {
         self.seen
     }
 }

@@ -6,8 +6,8 @@ mod completion;
 mod deferral;
 mod past;
 
-pub(crate) use completion::Left;
-pub(crate) use past::Past;
+pub(crate) use completion::CompletionSteps;
+pub(crate) use past::PastReader;
 
 use crate::child;
 use crate::host::{Origin, WorkerHost};
@@ -17,7 +17,7 @@ use crate::memory;
 use crate::offer::Offer;
 use crate::outcome::Finish;
 use crate::patience::patiently;
-use crate::touched::Said;
+use crate::touched::TouchedAssets;
 use crate::watch::Outlook;
 use futures::FutureExt;
 use orch_sdk::task::{Ctx, Resumed, RunFacts, TaskError, TryFacts};
@@ -43,7 +43,7 @@ pub(crate) struct Shared {
     pub(crate) cold: PgPool,
     /// For the ends of tries that commit something with their outcome: nobody waits for a body there.
     pub(crate) completions: PgPool,
-    pub(crate) past: Past,
+    pub(crate) past: PastReader,
     pub(crate) shipper: Shipper,
     /// What tasks may wait for, and the secrets of bodies and looks.
     pub(crate) outlook: Outlook,
@@ -111,7 +111,7 @@ pub(crate) async fn run_body(job: &Job, shared: &Shared) -> Finish {
         return fatal(format!("this worker has no function for task `{}` of kind `{}`", spec.task_id, spec.kind));
     };
     let log = AttemptLog::new(job.claimed.lease, shared.shipper.clone());
-    let left = Arc::new(Left::default());
+    let left = Arc::new(CompletionSteps::default());
     let working = async {
         let resumed = match deferral::resumed(job, shared, &log).await {
             Ok(resumed) => resumed,
@@ -216,7 +216,7 @@ fn context(
     job: &Job,
     spec: &TaskSpec,
     shared: &Shared,
-    (log, left): (&Arc<AttemptLog>, &Arc<Left>),
+    (log, left): (&Arc<AttemptLog>, &Arc<CompletionSteps>),
     resumed: Option<Resumed>,
 ) -> Result<(Ctx, Arc<WorkerHost>), String> {
     let lease = job.claimed.lease;
@@ -239,7 +239,7 @@ fn context(
         secrets: shared.outlook.secrets.clone(),
         hints: shared.hints.clone(),
         origin: Origin::of(job),
-        said: Said::default(),
+        said: TouchedAssets::default(),
         left: left.clone(),
     });
     Ok((Ctx::new(job.run.facts.clone(), this_try, job.run.params.clone(), host.clone()), host))

@@ -16,7 +16,7 @@ use crate::logs::{AttemptLog, Line};
 use crate::outcome::Finish;
 use crate::program::{own_binary, take_secrets};
 use crate::{family, mask, memory};
-use frame::{Answer, End, Frame, Request, ToChild};
+use frame::{End, Frame, HostReply, Request, ToChild};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use orch_document::file::is_of_file;
@@ -237,8 +237,8 @@ async fn answer(frame: Frame, ctx: &Ctx, stdin: &mut ChildStdin) {
         Frame::Log { .. } | Frame::End(_) => return,
     };
     let answer = match result {
-        Ok(value) => Answer { call, value, error: None },
-        Err(error) => Answer { call, value: Value::Null, error: Some(TaskError::from(error)) },
+        Ok(value) => HostReply { call, value, error: None },
+        Err(error) => HostReply { call, value: Value::Null, error: Some(TaskError::from(error)) },
     };
     drop(write_line(stdin, &ToChild::Answer(answer)).await); // a child that is gone needs no answer
 }

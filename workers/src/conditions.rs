@@ -17,6 +17,6 @@ pub(crate) fn builtin() -> Conditions {
         .with(Arc::new(sql::Sql::default()))
         .with(Arc::new(http::Web::default()))
         .with(Arc::new(runs::Runs))
-        .with(Arc::new(several::Any))
-        .with(Arc::new(several::All))
+        .with(Arc::new(several::AnyCondition))
+        .with(Arc::new(several::AllConditions))
 }

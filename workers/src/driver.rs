@@ -12,7 +12,7 @@ mod resume;
 mod step;
 
 use crate::{
-    body::{self, Job, Past, Shared},
+    body::{self, Job, PastReader, Shared},
     boxed, conditions,
     config::WorkerConfig,
     heartbeat::{Beaten, Heartbeat, Pulse},
@@ -31,7 +31,7 @@ use orch_sdk::task::{Conditions, Connection};
 use orch_spec::Isolation;
 use orch_store::hint::{Hint, Hints};
 use orch_store::hot::{Hot, PgHot};
-use orch_store::step::{Claimed, Ended, Lease};
+use orch_store::step::{Claimed, EndedTry, Lease};
 use orch_store::worker::StopOrder;
 use orch_store::{Policy, StoreError, StoreResult, connect};
 use resume::Backoff;
@@ -60,7 +60,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(1);
 const MOST_ENDED: usize = 1024;
 
 /// A try that is ours, as long as it runs.
-struct Held {
+struct HeldTry {
     claimed: Claimed,
     kind: Isolation,
     cancel: CancellationToken,
@@ -79,7 +79,7 @@ pub(crate) struct Driver<S> {
     store: S,
     memory: Memory,
     shared: Arc<Shared>,
-    held: HashMap<Uuid, Held>,
+    held: HashMap<Uuid, HeldTry>,
     bodies: JoinSet<()>,
     done: mpsc::Sender<(Uuid, Finish)>,
     ended: mpsc::Receiver<(Uuid, Finish)>,
@@ -96,7 +96,7 @@ pub(crate) struct Driver<S> {
     /// Tries that were cleared while they ran and have stopped.
     restarted: Vec<Lease>,
     /// What ended in a step of which nobody knows whether it was carried out.
-    unsure: Vec<Ended>,
+    unsure: Vec<EndedTry>,
     /// Runs with recorded outcomes that are not folded yet.
     unfolded: Vec<Uuid>,
     /// Slots became free, or somebody waits for some.
@@ -119,7 +119,7 @@ pub async fn drive_worker(
     let secrets = secrets(&config, &cold)?;
     let shared = Arc::new(Shared {
         recent: crate::inputs::Recent::default(),
-        past: Past::of(cold.clone()),
+        past: PastReader::of(cold.clone()),
         cold,
         completions: connect::pool(&config.database_url, "orch worker completions", COMPLETION_CONNECTIONS)?,
         shipper,
@@ -360,7 +360,7 @@ impl<S: Hot> Driver<S> {
         let kind = job.offer.version.plan.task(job.claimed.lease.task).isolation;
         self.lanes.begin(kind);
         self.config.tally.begins();
-        self.held.insert(attempt, Held { claimed: job.claimed, kind, cancel: job.cancel.clone(), stop: None });
+        self.held.insert(attempt, HeldTry { claimed: job.claimed, kind, cancel: job.cancel.clone(), stop: None });
         let (shared, done) = (self.shared.clone(), self.done.clone());
         self.bodies.spawn(async move {
             let finish = body::run_body(&job, &shared).await;

@@ -19,8 +19,8 @@ use orch_store::import_error::set_import_errors;
 use orch_store::registry::{NewBundle, prepare, register_files, versions_of};
 use orch_store::version::Version;
 use sqlx::{PgConnection, PgPool};
+use state::{FileDag, Standing};
 pub use state::{FileReport, Folder};
-use state::{Found, Standing};
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -125,7 +125,7 @@ impl Brought {
             // The same file gives the same structure: looked at again, not compared.
             self.registered.get(*id).is_none_or(|known| !Arc::ptr_eq(known, &found.spec))
         });
-        let new: Vec<&Found> = new.map(|(_, found)| found).collect();
+        let new: Vec<&FileDag> = new.map(|(_, found)| found).collect();
         let specs: Vec<Arc<DagSpec>> = new.iter().map(|found| found.spec.clone()).collect();
         let known = offers.ids();
         let versions = register(&mut db, specs, config.paused_at_creation).await?;

@@ -28,7 +28,7 @@ const UNHEARD: usize = 16;
 pub(crate) struct Pulse {
     orders: mpsc::Receiver<Beaten>,
     lost: CancellationToken,
-    told: watch::Sender<Told>,
+    told: watch::Sender<HeartbeatOrder>,
     state: Arc<State>,
 }
 
@@ -63,7 +63,7 @@ pub trait Heart: Send {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum HeartbeatOrder {
     Run,
     Drain,
     /// Release what is left and say good-bye.
@@ -87,11 +87,11 @@ impl Pulse {
 
     /// The worker is done: what it still has goes back at once instead of after a lease.
     pub(crate) fn end(&self) {
-        self.told.send_replace(Told::End);
+        self.told.send_replace(HeartbeatOrder::End);
     }
 
     pub(crate) fn draining(&self) {
-        self.told.send_if_modified(|told| std::mem::replace(told, Told::Drain) == Told::Run);
+        self.told.send_if_modified(|told| std::mem::replace(told, HeartbeatOrder::Drain) == HeartbeatOrder::Run);
     }
 
     /// How many tries run, shown with the worker.
@@ -116,7 +116,7 @@ pub(crate) struct Beat<H> {
     default_pool_has_size: Option<bool>,
     say: mpsc::Sender<Beaten>,
     lost: CancellationToken,
-    hears: watch::Receiver<Told>,
+    hears: watch::Receiver<HeartbeatOrder>,
     state: Arc<State>,
     hints: Hints,
 }
@@ -129,7 +129,7 @@ pub(crate) fn pulse<H: Heart>(
     began: Instant,
     hints: &Hints,
 ) -> (Pulse, Beat<H>) {
-    let (told, hears) = watch::channel(Told::Run);
+    let (told, hears) = watch::channel(HeartbeatOrder::Run);
     let (say, orders) = mpsc::channel(UNHEARD);
     let state = Arc::new(State::default());
     let lost = CancellationToken::new();
@@ -161,7 +161,7 @@ impl<H: Heart> Beat<H> {
             tokio::select! {
                 biased; // all three may be cut short; the order only makes it the same each time
                 changed = self.hears.changed() => {
-                    if changed.is_err() || *self.hears.borrow() == Told::End {
+                    if changed.is_err() || *self.hears.borrow() == HeartbeatOrder::End {
                         return self.good_bye().await;
                     }
                 }
@@ -217,12 +217,12 @@ impl<H: Heart> Beat<H> {
     async fn give_up(&mut self) {
         self.lost.cancel();
         // An error: the driver is gone, as asked.
-        drop(self.hears.wait_for(|told| *told == Told::End).await);
+        drop(self.hears.wait_for(|told| *told == HeartbeatOrder::End).await);
         self.good_bye().await;
     }
 
     async fn once(&mut self) -> StoreResult<HeartbeatAnswer> {
-        let draining = *self.hears.borrow() == Told::Drain;
+        let draining = *self.hears.borrow() == HeartbeatOrder::Drain;
         let running = self.state.running.load(Ordering::Relaxed);
         let obeyed = self.state.obeyed.lock().expect("nothing panics while holding it").clone();
         let answer = self.heart.beat(running, &obeyed, draining).await?;

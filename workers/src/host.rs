@@ -1,10 +1,10 @@
 //! What a body may ask of the worker that runs it.
 
-use crate::body::{Job, Left};
+use crate::body::{CompletionSteps, Job};
 use crate::logs::{AttemptLog, Line};
 use crate::patience::patiently;
 use crate::secrets::Secrets;
-use crate::touched::Said;
+use crate::touched::TouchedAssets;
 use orch_core::plan::Plan;
 use orch_sdk::task::{BoxFuture, Connection, Host, LogLevel, TaskResult, TriggerWish, Triggered, fatal};
 use orch_spec::asset::{AssetEvent, LineageEdge, TriggeringEvent};
@@ -54,8 +54,8 @@ pub(crate) struct WorkerHost {
     /// The database is thrown away: what tasks write is elsewhere.
     pub(crate) is_trial: bool,
     pub(crate) secrets: Secrets,
-    pub(crate) said: Said,
-    pub(crate) left: Arc<Left>,
+    pub(crate) said: TouchedAssets,
+    pub(crate) left: Arc<CompletionSteps>,
     pub(crate) hints: Hints,
     pub(crate) origin: Origin,
 }

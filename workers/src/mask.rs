@@ -13,9 +13,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 const MOST_SECRETS: usize = 50_000;
 
 static KNOWS_ANY: AtomicBool = AtomicBool::new(false);
-static KNOWN: RwLock<Option<Known>> = RwLock::new(None);
+static KNOWN: RwLock<Option<KnownSecrets>> = RwLock::new(None);
 
-struct Known {
+struct KnownSecrets {
     all: Arc<Masker>,
     /// Of the process itself: its password, its keys, what its environment holds.
     for_good: Masker,
@@ -43,9 +43,9 @@ pub fn learn_for_good<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) {
     });
 }
 
-fn change(how: impl FnOnce(&mut Known)) {
+fn change(how: impl FnOnce(&mut KnownSecrets)) {
     let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
-    let known = known.get_or_insert_with(|| Known { all: Arc::default(), for_good: Masker::default() });
+    let known = known.get_or_insert_with(|| KnownSecrets { all: Arc::default(), for_good: Masker::default() });
     how(known);
     KNOWS_ANY.store(!known.all.is_empty(), Ordering::Release);
 }

@@ -11,7 +11,7 @@ use orch_sdk::task::{LogLevel, TaskError};
 use orch_spec::TaskSpec;
 use orch_spec::approval::Question;
 use orch_spec::state::{RunType, TaskState};
-use orch_store::step::{Claimed, Ended, Failure, NewWait, NextTry, Touched};
+use orch_store::step::{Claimed, EndedTry, Failure, NewWait, NextTry, Touched};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -42,7 +42,7 @@ pub(crate) enum Finish {
     ConditionUnmet,
     /// What is recorded was decided already, and perhaps recorded with what the try commits.
     Decided {
-        ended: Box<Ended>,
+        ended: Box<EndedTry>,
         recorded: bool,
     },
     /// It was told to stop and whoever said so has recorded its state.
@@ -124,11 +124,11 @@ pub(crate) fn ended(
     (rev, run_type): (i32, RunType),
     finish: Finish,
     retry_in_ms: impl FnOnce() -> u64,
-) -> Option<Ended> {
+) -> Option<EndedTry> {
     let plan = &offer.version.plan;
     let (task, index) = (claimed.lease.task, claimed.lease.map_index);
     let spec = &plan.spec.tasks[usize::from(task)];
-    let mut end = Ended { rev, try_no: claimed.try_no, ..Ended::new(claimed.lease, TaskState::Success) };
+    let mut end = EndedTry { rev, try_no: claimed.try_no, ..EndedTry::new(claimed.lease, TaskState::Success) };
     let next = |attempt: Uuid, wake_in_ms: u64| NextTry {
         attempt,
         wake_in_ms: i64::try_from(wake_in_ms).unwrap_or(i64::MAX),
@@ -139,7 +139,7 @@ pub(crate) fn ended(
     };
     match finish {
         Finish::Stopped => return None,
-        Finish::Decided { ended, .. } => return Some(Ended { rev, ..*ended }),
+        Finish::Decided { ended, .. } => return Some(EndedTry { rev, ..*ended }),
         Finish::Gave { value, text, stored, touched } => {
             if plan.list_slots.contains_key(&task) {
                 match value.as_array() {
@@ -211,7 +211,7 @@ pub(crate) fn ended(
 }
 
 /// What it asks people, as JSON text in which secrets are masked.
-fn question_of(end: &Ended) -> Option<&str> {
+fn question_of(end: &EndedTry) -> Option<&str> {
     let wait = end.next.as_ref()?.wait.as_deref()?;
     wait.asks.as_ref()?;
     wait.condition.as_ref().map(|(_, question)| question.as_str())

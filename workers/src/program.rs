@@ -20,7 +20,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
-use supervisor::{Answer, Request};
+use supervisor::{Request, SupervisorReply};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
@@ -90,9 +90,9 @@ impl Program {
         drop(command); // it holds their end of the socket
         let mut program = Program::of(child, Some(Control { socket: BufReader::new(ours), line: Vec::new() }));
         match program.ask(&Request { input }).await? {
-            Answer::Started => Ok(program),
-            Answer::NotStarted(why) => Err(io::Error::other(why)),
-            Answer::Ended(_) => Err(gone()),
+            SupervisorReply::Started => Ok(program),
+            SupervisorReply::NotStarted(why) => Err(io::Error::other(why)),
+            SupervisorReply::Ended(_) => Err(gone()),
         }
     }
 
@@ -101,7 +101,7 @@ impl Program {
         Program { child, root, control, feeding: JoinSet::new() }
     }
 
-    async fn ask(&mut self, request: &Request) -> io::Result<Answer> {
+    async fn ask(&mut self, request: &Request) -> io::Result<SupervisorReply> {
         let control = self.control.as_mut().ok_or_else(gone)?;
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
@@ -123,7 +123,7 @@ impl Program {
         let ended = match &mut self.control {
             None => self.child.wait().await,
             Some(control) => match control.answer().await {
-                Ok(Answer::Ended(status)) => Ok(ExitStatus::from_raw(status)),
+                Ok(SupervisorReply::Ended(status)) => Ok(ExitStatus::from_raw(status)),
                 Ok(_) => Err(gone()),
                 Err(error) => Err(error),
             },
@@ -172,7 +172,7 @@ struct Control {
 
 impl Control {
     /// Cancel-safe: what was read of a line is kept.
-    async fn answer(&mut self) -> io::Result<Answer> {
+    async fn answer(&mut self) -> io::Result<SupervisorReply> {
         self.socket.read_until(b'\n', &mut self.line).await?;
         let line = std::mem::take(&mut self.line);
         serde_json::from_slice(&line).map_err(|_| gone())

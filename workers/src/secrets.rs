@@ -68,14 +68,14 @@ impl fmt::Debug for SecretsConfig {
 }
 
 /// What one place answers. `None`: it has no such thing.
-pub type Found<T> = Result<Option<T>, BackendError>;
+pub type BackendResult<T> = Result<Option<T>, BackendError>;
 
 /// A place where connections and variables are kept.
 pub trait Backend: Send + Sync {
     /// As in "the file `x`".
     fn name(&self) -> String;
-    fn connection(&self, id: &str) -> BoxFuture<Found<Connection>>;
-    fn variable(&self, key: &str) -> BoxFuture<Found<String>>;
+    fn connection(&self, id: &str) -> BoxFuture<BackendResult<Connection>>;
+    fn variable(&self, key: &str) -> BoxFuture<BackendResult<String>>;
 }
 
 /// Why a place did not answer. Says nothing of what is kept there.
@@ -194,7 +194,7 @@ impl Secrets {
     async fn first<T>(
         &self,
         what: &str,
-        ask: impl Fn(&dyn Backend) -> BoxFuture<Found<T>>,
+        ask: impl Fn(&dyn Backend) -> BoxFuture<BackendResult<T>>,
     ) -> TaskResult<Option<(T, String)>> {
         let mut failed: Option<BackendError> = None;
         for place in &*self.places {

@@ -5,7 +5,7 @@
 
 pub use crate::heartbeat::Heart;
 
-use crate::body::{Past, Shared};
+use crate::body::{PastReader, Shared};
 use crate::config::WorkerConfig;
 use crate::driver::{Driver, QueueIds};
 use crate::heartbeat::pulse;
@@ -52,7 +52,7 @@ pub fn threads<S: Hot, H: Heart>(
         recent: Recent::default(),
         completions: cold.clone(),
         cold,
-        past: Past::unknown(),
+        past: PastReader::unknown(),
         shipper,
         outlook: Outlook { conditions: Arc::new(Conditions::default()), secrets: Secrets::none() },
         hints: hints.clone(),

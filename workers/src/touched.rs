@@ -10,11 +10,11 @@ use std::sync::{Mutex, PoisonError};
 
 /// Said by one body.
 #[derive(Default)]
-pub(crate) struct Said {
+pub(crate) struct TouchedAssets {
     said: Mutex<(Vec<AssetEvent>, Vec<LineageEdge>)>,
 }
 
-impl Said {
+impl TouchedAssets {
     pub(crate) fn event(&self, event: AssetEvent) -> TaskResult<()> {
         // Not every body speaks through a context that has asked this before.
         event.problem().map_or(Ok(()), |problem| Err(fatal(problem)))?;

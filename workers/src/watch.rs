@@ -13,7 +13,7 @@ use orch_sdk::task::{Conditions, WaitEnd};
 use orch_sdk::wait;
 use orch_store::hint::{Hint, Hints};
 use orch_store::log::NewChunk;
-use orch_store::watch::{self, Answer, Found, Watcher};
+use orch_store::watch::{self, ConditionOutcome, WatchedOutcome, Watcher};
 use orch_store::{StoreResult, due};
 use round::{Looked, Looks, Question};
 use sqlx::{PgConnection, PgPool};
@@ -52,7 +52,7 @@ pub(crate) struct Watch {
     eyes: WorkerEyes,
     todo: VecDeque<Question>,
     looks: Looks,
-    answers: Vec<Answer>,
+    answers: Vec<WatchedOutcome>,
     /// What looks say for the logs of the tries that wait.
     lines: Vec<NewChunk>,
     /// When the first of them came.
@@ -173,10 +173,10 @@ impl Watch {
             return Ok(());
         }
         let mut db = self.cold.acquire().await?;
-        let ended = self.answers.iter().any(|answer| matches!(answer.found, Found::End(_)));
+        let ended = self.answers.iter().any(|answer| matches!(answer.found, ConditionOutcome::End(_)));
         let again = self.answers.iter().filter_map(|answer| match answer.found {
-            Found::NotYet { next_ms } | Found::Error { next_ms, .. } => Some(next_ms),
-            Found::End(_) => None,
+            ConditionOutcome::NotYet { next_ms } | ConditionOutcome::Error { next_ms, .. } => Some(next_ms),
+            ConditionOutcome::End(_) => None,
         });
         if let Some(soonest) = again.min() {
             let due = Instant::now() + Duration::from_millis(soonest.max(0).unsigned_abs());
@@ -196,7 +196,7 @@ impl Watch {
 }
 
 /// Tells what was seen. An answer that the database refuses is found by halving and ends its wait; the others are written.
-async fn write(db: &mut PgConnection, worker: i32, answers: &mut Vec<Answer>) -> StoreResult<()> {
+async fn write(db: &mut PgConnection, worker: i32, answers: &mut Vec<WatchedOutcome>) -> StoreResult<()> {
     let mut batches = vec![std::mem::take(answers)];
     while let Some(mut batch) = batches.pop() {
         match watch::answer(db, worker, &batch).await {
@@ -210,8 +210,8 @@ async fn write(db: &mut PgConnection, worker: i32, answers: &mut Vec<Answer>) ->
                 let Some(one) = batch.pop() else { continue };
                 let (run, task, map_index, cause) = (one.run, one.task, one.map_index, error.source_text());
                 tracing::error!(%run, task, map_index, %error, cause, "what a look found cannot be written");
-                if !matches!(&one.found, Found::End(end) if *end == refused) {
-                    batches.push(vec![Answer { found: Found::End(refused), ..one }]);
+                if !matches!(&one.found, ConditionOutcome::End(end) if *end == refused) {
+                    batches.push(vec![WatchedOutcome { found: ConditionOutcome::End(refused), ..one }]);
                 }
             }
             Err(error) => {

@@ -3,7 +3,7 @@
 
 use crate::beside::{TELL_CONNECTIONS, tell_connections};
 use crate::bundle::BundleSource;
-use crate::config::{Config, Given, LoadedFrom, ServerFlags, hide_secrets};
+use crate::config::{CommandLineSettings, Config, LoadedFrom, ServerFlags, hide_secrets};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files;
 use crate::output::Style;
@@ -39,14 +39,14 @@ pub struct GlobalFlags {
 }
 
 impl GlobalFlags {
-    fn given(self, bundle: &BundleSource) -> Given {
-        let mut given = Given {
+    fn given(self, bundle: &BundleSource) -> CommandLineSettings {
+        let mut given = CommandLineSettings {
             file: self.config,
             connections: bundle.connections(),
             lake: bundle.lake(),
             archives: bundle.archives(),
             bundle_name: bundle.neighbour(),
-            ..Given::default()
+            ..CommandLineSettings::default()
         };
         self.server.add_to(&mut given);
         if self.verbose {
@@ -130,7 +130,7 @@ fn carried_out(
 
 /// What every command may ask for.
 pub struct Cx {
-    given: Given,
+    given: CommandLineSettings,
     bundle: Cell<Option<BundleSource>>,
     body_of: BodyOf,
     /// The words of the command: `dags trigger`.
@@ -146,7 +146,7 @@ impl Cx {
     }
 
     /// The configuration with flags of a command's own.
-    pub fn config_with(&self, add: impl FnOnce(&mut Given)) -> Result<Config, Failure> {
+    pub fn config_with(&self, add: impl FnOnce(&mut CommandLineSettings)) -> Result<Config, Failure> {
         let mut given = self.given.clone();
         add(&mut given);
         Config::load(&given)

@@ -8,7 +8,7 @@ pub(crate) mod hidden;
 mod source;
 mod value;
 
-pub use flags::{Field, Given};
+pub use flags::{CommandLineSettings, Field};
 pub use hidden::{KEPT, hidden, hide_secrets};
 pub use source::{LoadedFrom, beginning_with};
 pub use value::{LogFormat, Secret, Text};
@@ -267,7 +267,7 @@ pub struct RoleFlags {
 }
 
 impl RoleFlags {
-    pub fn add_to(&self, given: &mut Given) {
+    pub fn add_to(&self, given: &mut CommandLineSettings) {
         self.web.add_to(given);
         self.worker.add_to(given);
         self.folder.add_to(given);
@@ -287,7 +287,7 @@ const MOST_SLOTS: usize = 100_000;
 const MOST_PROCESSES: usize = 4_096;
 const LEAST_MEMORY_MB: u32 = 32;
 
-impl Given {
+impl CommandLineSettings {
     /// What the command line says, as the environment of a process that is to hear the same.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let variable = |key: &str| Config::FIELDS.iter().find(|field| field.key == key).map(|field| field.env);

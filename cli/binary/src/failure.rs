@@ -26,7 +26,7 @@ pub type Outcome = Result<Exit, Failure>;
 /// Why a command could not be carried out: at least one problem.
 #[derive(Debug)]
 pub struct Failure {
-    problems: Vec<Said>,
+    problems: Vec<FailureMessage>,
     code: u8,
 }
 
@@ -34,33 +34,33 @@ pub struct Failure {
 const NOT_CARRIED_OUT: u8 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub struct FailureMessage {
     message: String,
     hint: Option<String>,
 }
 
-impl Said {
+impl FailureMessage {
     /// The parts of a text that carries its own hint.
-    fn of(text: &str) -> Said {
+    fn of(text: &str) -> FailureMessage {
         match text.split_once("\nhint: ") {
-            Some((message, hint)) => Said { message: message.into(), hint: Some(hint.into()) },
-            None => Said { message: text.into(), hint: None },
+            Some((message, hint)) => FailureMessage { message: message.into(), hint: Some(hint.into()) },
+            None => FailureMessage { message: text.into(), hint: None },
         }
     }
 }
 
 impl Failure {
     pub fn new(message: impl Into<String>) -> Failure {
-        Failure::of(vec![Said { message: message.into(), hint: None }])
+        Failure::of(vec![FailureMessage { message: message.into(), hint: None }])
     }
 
-    fn of(problems: Vec<Said>) -> Failure {
+    fn of(problems: Vec<FailureMessage>) -> Failure {
         Failure { problems, code: NOT_CARRIED_OUT }
     }
 
     /// An error with its causes; its text may carry a hint.
     pub fn told(error: &dyn Error) -> Failure {
-        Failure::of(vec![Said::of(&chain(error))])
+        Failure::of(vec![FailureMessage::of(&chain(error))])
     }
 
     /// An exit code of its own.
@@ -97,13 +97,13 @@ impl Failure {
     /// What is wrong with the DAGs of this binary.
     pub fn dags(problems: &[Problem]) -> Failure {
         let text = |problem: &Problem| problem.to_string().trim_start_matches("error: ").to_owned();
-        Failure::of(problems.iter().map(|problem| Said::of(&text(problem))).collect())
+        Failure::of(problems.iter().map(|problem| FailureMessage::of(&text(problem))).collect())
     }
 
     /// What is wrong with files, each with its place.
     pub fn files(problems: &[FileProblem]) -> Failure {
         let text = |problem: &FileProblem| problem.to_string().trim_start_matches("error: ").to_owned();
-        Failure::of(problems.iter().map(|problem| Said::of(&text(problem))).collect())
+        Failure::of(problems.iter().map(|problem| FailureMessage::of(&text(problem))).collect())
     }
 
     /// In one line, for the log.
@@ -113,7 +113,7 @@ impl Failure {
 
     /// For standard error.
     pub fn tell(&self, style: crate::style::Style) {
-        for Said { message, hint } in &self.problems {
+        for FailureMessage { message, hint } in &self.problems {
             eprintln!("{} {message}", style.error("error:"));
             if let Some(hint) = hint {
                 eprintln!("{} {hint}", style.hint("hint:"));
@@ -160,7 +160,7 @@ impl From<sqlx::Error> for Failure {
 
 impl From<ClusterError> for Failure {
     fn from(error: ClusterError) -> Failure {
-        Failure::of(vec![Said { message: chain(&error), hint: error.hint() }])
+        Failure::of(vec![FailureMessage { message: chain(&error), hint: error.hint() }])
     }
 }
 
@@ -203,7 +203,7 @@ mod tests {
         let failure = Failure::from(StoreError::Schema { found: 1, needed: 2, hint: "migrate" });
         assert_eq!(
             failure.problems,
-            [Said {
+            [FailureMessage {
                 message: "the database schema is version 1, this binary needs 2".into(),
                 hint: Some("migrate".into())
             }]

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 /// A database that does not answer sooner is not there.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(2);
 
-struct Told {
+struct MetricsState {
     role: &'static str,
     began: SystemTime,
     pool: PgPool,
@@ -47,8 +47,13 @@ impl Parts {
         let address = listener.local_addr().map_err(Failure::io("cannot listen"))?;
         #[expect(clippy::disallowed_methods, reason = "when a process began is told by the clock of its machine")]
         let began = SystemTime::now();
-        let told =
-            Told { role, began, pool: self.pool(), token: config.metrics_token.clone(), of_role: Box::new(of_role) };
+        let told = MetricsState {
+            role,
+            began,
+            pool: self.pool(),
+            token: config.metrics_token.clone(),
+            of_role: Box::new(of_role),
+        };
         let app = Router::new()
             .route("/metrics", get(show))
             .route("/healthz", get(async || "alive\n"))
@@ -63,7 +68,7 @@ impl Parts {
     }
 }
 
-async fn show(State(told): State<Arc<Told>>, headers: HeaderMap) -> Response {
+async fn show(State(told): State<Arc<MetricsState>>, headers: HeaderMap) -> Response {
     if !told.lets_in(&headers) {
         let why = "a bearer token is needed: the value of ORCH_METRICS_TOKEN\n";
         return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], why).into_response();
@@ -75,7 +80,7 @@ async fn show(State(told): State<Arc<Told>>, headers: HeaderMap) -> Response {
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], told.text(round_trip)).into_response()
 }
 
-impl Told {
+impl MetricsState {
     fn lets_in(&self, headers: &HeaderMap) -> bool {
         let Some(token) = &self.token else { return true };
         let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());

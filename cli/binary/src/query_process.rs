@@ -19,9 +19,9 @@ use orch_sdk::task::BoxFuture;
 use orch_store::cluster::ClusterDoor;
 use orch_store::lake_view::{
     Chunk, DataFile, FindConnection, LakeDoor, LakeError, LakePage, LakeResult, LakeTable, LakeView, PartitionRow,
-    Query, QueryRows, ResultColumn, Seen, SnapshotRow, Sources, TableId, TableRow,
+    Query, QueryRows, ResultColumn, ScanProgress, SnapshotRow, Sources, TableId, TableRow,
 };
-use process::{Gone, Process, Program};
+use process::{Process, Program, UnexpectedExit};
 use serde::de::DeserializeOwned;
 use std::future::{Future, ready};
 use std::io;
@@ -149,7 +149,7 @@ impl Pool {
         };
         match first {
             FromProcess::Columns(columns) => {
-                let (process, pool, seen) = (Some(process), self, Seen::default());
+                let (process, pool, seen) = (Some(process), self, ScanProgress::default());
                 Ok(Box::new(Rows { columns, is_cut: false, seen, process, pool, stop, time, until, _turn: turn }))
             }
             FromProcess::Failed(error) => {
@@ -189,7 +189,7 @@ fn cannot_start(program: &Program, error: &io::Error) -> LakeError {
 struct Rows {
     columns: Vec<ResultColumn>,
     is_cut: bool,
-    seen: Seen,
+    seen: ScanProgress,
     /// None when the query has ended.
     process: Option<Process>,
     pool: Arc<Pool>,
@@ -207,7 +207,7 @@ impl Rows {
             biased;
             () = self.stop.cancelled() => Err(LakeError::Cancelled),
             () = sleep_until(self.until) => Err(LakeError::too_long(self.time)),
-            frame = process.next(&*self.pool.find) => frame.map(Some).map_err(|gone: Gone| gone.error()),
+            frame = process.next(&*self.pool.find) => frame.map(Some).map_err(|gone: UnexpectedExit| gone.error()),
         }
     }
 
@@ -246,7 +246,7 @@ impl QueryRows for Rows {
         self.is_cut
     }
 
-    fn seen(&self) -> Seen {
+    fn seen(&self) -> ScanProgress {
         self.seen
     }
 }

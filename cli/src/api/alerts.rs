@@ -1,6 +1,6 @@
 //! Alerts.
 
-use super::{Answer, Api, Query, refused};
+use super::{Api, ApiReply, Query, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
 use orch_core::alert::{AlertKind, AlertState, Elements, Facts};
@@ -74,18 +74,18 @@ impl Api {
 
     pub(crate) async fn alert(&self, id: i64) -> Result<Option<AlertRow>, Failure> {
         match self.get_extra(&format!("alerts/{id}")).await? {
-            Answer::Found(found) => row(&found).map(Some).ok_or_else(|| self.strange()),
-            Answer::Refused(404, _) => Ok(None),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(found) => row(&found).map(Some).ok_or_else(|| self.strange()),
+            ApiReply::Refused(404, _) => Ok(None),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
     pub(crate) async fn retry_alert(&self, id: i64) -> Result<Retry, Failure> {
         match self.change_extra("POST", &format!("alerts/{id}/retry"), None).await? {
-            Answer::Found(_) => Ok(Retry::Due),
-            Answer::Refused(404, _) => Ok(Retry::NoSuchAlert),
-            Answer::Refused(409, _) => Ok(Retry::AlreadySent),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(_) => Ok(Retry::Due),
+            ApiReply::Refused(404, _) => Ok(Retry::NoSuchAlert),
+            ApiReply::Refused(409, _) => Ok(Retry::AlreadySent),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
@@ -93,8 +93,8 @@ impl Api {
     pub(crate) async fn test_alert(&self, notifier: &Notifier) -> Result<i64, Failure> {
         let body = json!({ "connection_id": notifier.connection, "message": notifier.message, "to": notifier.to });
         match self.change_extra("POST", "alerts/test", Some(&body)).await? {
-            Answer::Found(found) => found["alert_id"].as_i64().ok_or_else(|| self.strange()),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(found) => found["alert_id"].as_i64().ok_or_else(|| self.strange()),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What tasks ask people.
 
-use super::{Answer, Api, Query, encoded, refused};
+use super::{Api, ApiReply, Query, encoded, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
-use orch_spec::approval::Given;
+use orch_spec::approval::ApprovalInput;
 use orch_store::approval::by;
 use orch_store::list::Search;
 use serde::Deserialize;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// A question.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct ApprovalRequest {
     pub(crate) asked_at: DateTime<Utc>,
     pub(crate) dag_id: String,
     pub(crate) run_id: String,
@@ -31,11 +31,11 @@ pub(crate) struct AnswerWish {
     pub(crate) run_id: String,
     pub(crate) task_id: String,
     pub(crate) map_index: i32,
-    pub(crate) given: Given,
+    pub(crate) given: ApprovalInput,
 }
 
 #[derive(Deserialize)]
-struct Shown {
+struct ApprovalEntry {
     subject: String,
     options: Vec<String>,
     assigned_users: Vec<User>,
@@ -59,9 +59,9 @@ struct Instance {
     try_number: i16,
 }
 
-fn asked(value: &Value) -> Option<Asked> {
-    let shown = Shown::deserialize(value).ok()?;
-    Some(Asked {
+fn asked(value: &Value) -> Option<ApprovalRequest> {
+    let shown = ApprovalEntry::deserialize(value).ok()?;
+    Some(ApprovalRequest {
         asked_at: shown.created_at,
         dag_id: shown.task_instance.dag_id,
         run_id: shown.task_instance.dag_run_id,
@@ -78,7 +78,7 @@ fn asked(value: &Value) -> Option<Asked> {
 
 impl Api {
     /// Newest first.
-    pub(crate) async fn approvals(&self, search: &Search, most: i64) -> Result<Vec<Asked>, Failure> {
+    pub(crate) async fn approvals(&self, search: &Search, most: i64) -> Result<Vec<ApprovalRequest>, Failure> {
         let query = || Query::of(&search.clone().by(by::ASKED_AT.descending()));
         let most = usize::try_from(most).unwrap_or_default();
         self.pages("dags/~/dagRuns/~/hitlDetails", "hitl_details", query, most, asked).await
@@ -95,8 +95,8 @@ impl Api {
         );
         let body = json!({ "chosen_options": wish.given.chosen_options, "params_input": wish.given.params_input });
         match self.change("PATCH", &path, Some(&body)).await? {
-            Answer::Found(found) => Vec::<String>::deserialize(&found["chosen_options"]).map_err(|_| self.strange()),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(found) => Vec::<String>::deserialize(&found["chosen_options"]).map_err(|_| self.strange()),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What commands ask of DAGs, runs and task instances, each as one or a few requests.
 
-use super::{Answer, Api, Query, encoded, read, refused};
+use super::{Api, ApiReply, Query, encoded, read, refused};
 use chrono::{DateTime, SecondsFormat, Utc};
 use orch_binary::conf;
 use orch_binary::failure::Failure;
@@ -42,32 +42,32 @@ impl Api {
     pub(crate) async fn dag(&self, name: &str) -> Result<DagRow, Failure> {
         DagId::new(name)?;
         match self.get(&format!("dags/{}", encoded(name)), &Query::default()).await? {
-            Answer::Found(dag) => read::dag(&dag).ok_or_else(|| self.strange()),
-            Answer::Refused(404, _) => {
+            ApiReply::Found(dag) => read::dag(&dag).ok_or_else(|| self.strange()),
+            ApiReply::Refused(404, _) => {
                 let known = self.dags(&Search::default()).await?;
                 let near = closest(name, known.iter().map(|dag| dag.dag_id.as_str()));
                 Err(names::no_such_dag(name, near))
             }
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
     pub(crate) async fn set_paused(&self, dag_id: &str, is_paused: bool) -> Result<(), Failure> {
         let path = format!("dags/{}", encoded(dag_id));
         match self.change("PATCH", &path, Some(&json!({ "is_paused": is_paused }))).await? {
-            Answer::Found(_) => Ok(()),
-            Answer::Refused(404, _) => Err(gone(dag_id)),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(_) => Ok(()),
+            ApiReply::Refused(404, _) => Err(gone(dag_id)),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
     pub(crate) async fn delete_dag(&self, dag_id: &str) -> Result<(), Failure> {
         match self.change("DELETE", &format!("dags/{}", encoded(dag_id)), None).await? {
-            Answer::Found(_) => Ok(()),
-            Answer::Refused(404, _) => Err(gone(dag_id)),
-            Answer::Refused(409, _) => Err(Failure::new(format!("dag `{dag_id}` has running runs"))
+            ApiReply::Found(_) => Ok(()),
+            ApiReply::Refused(404, _) => Err(gone(dag_id)),
+            ApiReply::Refused(409, _) => Err(Failure::new(format!("dag `{dag_id}` has running runs"))
                 .hint(format!("list them with `orch dags list-runs {dag_id} --state running`, then cancel them"))),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
@@ -81,13 +81,13 @@ impl Api {
         let mut dag = self.dag(name).await?;
         let path = format!("dags/{}/structure", encoded(&dag.dag_id));
         match self.get_extra(&path).await? {
-            Answer::Found(found) => {
+            ApiReply::Found(found) => {
                 let (spec, aliases, number) = read::structure(&found).ok_or_else(|| self.strange())?;
                 (dag.aliases, dag.version_number) = (aliases, number);
                 Ok((dag, spec))
             }
-            Answer::Refused(404, _) => Err(gone(&dag.dag_id)),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Refused(404, _) => Err(gone(&dag.dag_id)),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
@@ -116,9 +116,9 @@ impl Api {
         }
         let path = format!("dags/{}/dagRuns/{}", encoded(dag_id), encoded(name));
         match self.get(&path, &Query::default()).await? {
-            Answer::Found(run) => return read::run(&run).ok_or_else(|| self.strange()),
-            Answer::Refused(404, _) => {}
-            Answer::Refused(_, words) => return Err(refused(&words)),
+            ApiReply::Found(run) => return read::run(&run).ok_or_else(|| self.strange()),
+            ApiReply::Refused(404, _) => {}
+            ApiReply::Refused(_, words) => return Err(refused(&words)),
         }
         if let Some(date) = date {
             let on_date = Compare::ON.map(|compare| by::LOGICAL_DATE.compare(compare, date));
@@ -148,10 +148,10 @@ impl Api {
     pub(crate) async fn cancel_run(&self, run: &RunDetails) -> Result<RunDetails, Failure> {
         let path = format!("dags/{}/runs/{}/cancel", encoded(&run.dag_id), encoded(&run.run_id));
         match self.change_extra("POST", &path, None).await? {
-            Answer::Found(run) => read::run(&run).ok_or_else(|| self.strange()),
-            Answer::Refused(404, _) => Err(Failure::new(format!("run `{}` was deleted just now", run.run_id))),
-            Answer::Refused(409, _) => self.run_of(&run.dag_id, &run.run_id).await,
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(run) => read::run(&run).ok_or_else(|| self.strange()),
+            ApiReply::Refused(404, _) => Err(Failure::new(format!("run `{}` was deleted just now", run.run_id))),
+            ApiReply::Refused(409, _) => self.run_of(&run.dag_id, &run.run_id).await,
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
@@ -159,11 +159,11 @@ impl Api {
     pub(crate) async fn move_run(&self, run: &RunDetails) -> Result<RunDetails, Failure> {
         let path = format!("dags/{}/runs/{}/move", encoded(&run.dag_id), encoded(&run.run_id));
         match self.change_extra("POST", &path, None).await? {
-            Answer::Found(run) => read::run(&run).ok_or_else(|| self.strange()),
-            Answer::Refused(404, _) => {
+            ApiReply::Found(run) => read::run(&run).ok_or_else(|| self.strange()),
+            ApiReply::Refused(404, _) => {
                 Err(Failure::new(format!("run `{}` or its dag was deleted just now", run.run_id)))
             }
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
@@ -208,9 +208,9 @@ impl Api {
             return Err(names::no_such_element(task_id, elements, index));
         }
         match self.get(&format!("{}/{}/{index}", of_run(run), encoded(task_id)), &Query::default()).await? {
-            Answer::Found(instance) => read::instance(&instance).ok_or_else(|| self.strange()),
-            Answer::Refused(404, _) => Err(names::no_such_element(task_id, elements, index)),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(instance) => read::instance(&instance).ok_or_else(|| self.strange()),
+            ApiReply::Refused(404, _) => Err(names::no_such_element(task_id, elements, index)),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
@@ -229,8 +229,8 @@ impl Api {
         let (dag_id, run_id, task_id) = (encoded(&run.dag_id), encoded(&run.run_id), encoded(&instance.task_id));
         let path = format!("dags/{dag_id}/runs/{run_id}/tasks/{task_id}/why?map_index={}", instance.map_index);
         match self.get_extra(&path).await? {
-            Answer::Found(found) => Ok(found),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(found) => Ok(found),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
@@ -245,23 +245,23 @@ impl Api {
         let dag_id = &new.dag_id;
         DagId::new(dag_id)?;
         match self.post(&format!("dags/{}/dagRuns", encoded(dag_id)), &body).await? {
-            Answer::Found(run) => read::run(&run).ok_or_else(|| self.strange()),
+            ApiReply::Found(run) => read::run(&run).ok_or_else(|| self.strange()),
             // Of a DAG that is not registered the nearest names are told.
-            Answer::Refused(404, _) => Err(self.dag(dag_id).await.err().unwrap_or_else(|| gone(dag_id))),
-            Answer::Refused(409, words) if words.contains("logical date") => {
+            ApiReply::Refused(404, _) => Err(self.dag(dag_id).await.err().unwrap_or_else(|| gone(dag_id))),
+            ApiReply::Refused(409, words) if words.contains("logical date") => {
                 Err(names::date_taken(dag_id, &new.logical_date.map(isoformat).unwrap_or_default()))
             }
-            Answer::Refused(409, _) => Err(names::run_id_taken(dag_id, new.run_id.as_deref().unwrap_or_default())),
-            Answer::Refused(_, words) => Err(conf::refused_by_server(&words, dag_id)),
+            ApiReply::Refused(409, _) => Err(names::run_id_taken(dag_id, new.run_id.as_deref().unwrap_or_default())),
+            ApiReply::Refused(_, words) => Err(conf::refused_by_server(&words, dag_id)),
         }
     }
 
     /// One thing by its path below the address of the server. `None`: there is no such thing.
     pub(super) async fn one<T>(&self, path: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Option<T>, Failure> {
         match self.ask("GET", path, None).await? {
-            Answer::Found(found) => read(&found).map(Some).ok_or_else(|| self.strange()),
-            Answer::Refused(404, _) => Ok(None),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(found) => read(&found).map(Some).ok_or_else(|| self.strange()),
+            ApiReply::Refused(404, _) => Ok(None),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
@@ -313,10 +313,10 @@ impl Api {
         }
     }
 
-    pub(super) fn found(&self, answer: Answer) -> Result<Value, Failure> {
+    pub(super) fn found(&self, answer: ApiReply) -> Result<Value, Failure> {
         match answer {
-            Answer::Found(body) => Ok(body),
-            Answer::Refused(status, words) => {
+            ApiReply::Found(body) => Ok(body),
+            ApiReply::Refused(status, words) => {
                 Err(Failure::new(format!("`{}` refuses the question (HTTP {status}): {words}", self.base)))
             }
         }

@@ -1,6 +1,6 @@
 //! Assets. How fresh they are stands in a list of its own.
 
-use super::{Answer, Api, Query, read, refused};
+use super::{Api, ApiReply, Query, read, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
 use orch_spec::asset::{AssetEvent, CheckOutcome};
@@ -67,16 +67,16 @@ struct Asset {
     extra: Option<Value>,
     created_at: Moment,
     updated_at: Moment,
-    scheduled_dags: Vec<Place>,
-    producing_tasks: Vec<Place>,
-    consuming_tasks: Vec<Place>,
+    scheduled_dags: Vec<DagReference>,
+    producing_tasks: Vec<DagReference>,
+    consuming_tasks: Vec<DagReference>,
     aliases: Vec<Alias>,
-    last_asset_event: Last,
+    last_asset_event: LastAssetEvent,
 }
 
 /// Where a DAG names it.
 #[derive(Deserialize)]
-struct Place {
+struct DagReference {
     dag_id: String,
     #[serde(default)]
     task_id: String,
@@ -90,7 +90,7 @@ struct Alias {
 }
 
 #[derive(Deserialize)]
-struct Last {
+struct LastAssetEvent {
     id: Option<i64>,
     timestamp: Option<Moment>,
 }
@@ -181,7 +181,7 @@ impl Api {
         let found: Option<Asset> = parsed(&self.found(self.get(&path, &Query::default()).await?)?);
         let extra: Option<Extra> = parsed(&self.found(self.get_extra(&path).await?)?);
         let (Some(found), Some(extra)) = (found, extra) else { return Err(self.strange()) };
-        let tasks = |places: Vec<Place>| places.iter().map(|p| format!("{}.{}", p.dag_id, p.task_id)).collect();
+        let tasks = |places: Vec<DagReference>| places.iter().map(|p| format!("{}.{}", p.dag_id, p.task_id)).collect();
         Ok(AssetDetails {
             aliases: found.aliases.into_iter().map(|alias| alias.name).collect(),
             scheduled: found.scheduled_dags.into_iter().map(|place| place.dag_id).collect(),
@@ -230,9 +230,9 @@ impl Api {
     pub(crate) async fn say_updated(&self, asset: &AssetRow, event: &AssetEvent) -> Result<i64, Failure> {
         let body = json!({ "asset_id": asset.id, "partition_key": event.partition_key, "extra": event.extra });
         match self.post("assets/events", &body).await? {
-            Answer::Found(said) => said["id"].as_i64().ok_or_else(|| self.strange()),
-            Answer::Refused(404, _) => Err(Failure::new(format!("asset `{}` was deleted just now", asset.name))),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(said) => said["id"].as_i64().ok_or_else(|| self.strange()),
+            ApiReply::Refused(404, _) => Err(Failure::new(format!("asset `{}` was deleted just now", asset.name))),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
@@ -244,8 +244,8 @@ impl Api {
     ) -> Result<RunDetails, Failure> {
         let path = format!("assets/{}/materialize", asset.id);
         match self.post(&path, &json!({ "partition_key": partition_key })).await? {
-            Answer::Found(run) => read::run(&run).ok_or_else(|| self.strange()),
-            Answer::Refused(404 | 409, words) => {
+            ApiReply::Found(run) => read::run(&run).ok_or_else(|| self.strange()),
+            ApiReply::Refused(404 | 409, words) => {
                 let details = self.asset_details(asset).await?;
                 let dag = |place: &String| place.split_once('.').map(|(dag, _)| dag.to_owned());
                 let mut producers: Vec<String> = details.producing.iter().filter_map(dag).collect();
@@ -253,7 +253,7 @@ impl Api {
                 the_producer(asset, producers)?;
                 Err(refused(&words))
             }
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Backfills.
 
-use super::{Answer, Api, HINT, Query, refused};
+use super::{Api, ApiReply, HINT, Query, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::conf;
 use orch_binary::failure::Failure;
@@ -93,8 +93,8 @@ impl Api {
         new: &NewBackfill,
     ) -> Result<(Vec<PlannedDate>, Option<Vec<String>>), Failure> {
         let found = match self.change_extra("POST", "backfills/dry_run", Some(&body(new))).await? {
-            Answer::Found(found) => found,
-            Answer::Refused(_, words) => return Err(refused_of(&words, &new.dag_id)),
+            ApiReply::Found(found) => found,
+            ApiReply::Refused(_, words) => return Err(refused_of(&words, &new.dag_id)),
         };
         let Plan { dates, tasks } = Plan::deserialize(found).map_err(|_| self.strange())?;
         let date = |planned: Planned| PlannedDate {
@@ -108,11 +108,11 @@ impl Api {
 
     pub(crate) async fn create_backfill(&self, new: &NewBackfill) -> Result<BackfillRow, Failure> {
         match self.post("backfills", &body(new)).await? {
-            Answer::Found(made) => {
+            ApiReply::Found(made) => {
                 let id = made["id"].as_i64().and_then(|id| i32::try_from(id).ok()).ok_or_else(|| self.strange())?;
                 self.backfill(id).await
             }
-            Answer::Refused(_, words) => Err(refused_of(&words, &new.dag_id)),
+            ApiReply::Refused(_, words) => Err(refused_of(&words, &new.dag_id)),
         }
     }
 
@@ -123,11 +123,11 @@ impl Api {
 
     pub(crate) async fn backfill(&self, id: i32) -> Result<BackfillRow, Failure> {
         match self.get_extra(&format!("backfills/{id}")).await? {
-            Answer::Found(found) => row(&found).ok_or_else(|| self.strange()),
-            Answer::Refused(404, _) => {
+            ApiReply::Found(found) => row(&found).ok_or_else(|| self.strange()),
+            ApiReply::Refused(404, _) => {
                 Err(Failure::new(format!("there is no backfill {id}")).hint("list all with `orch backfill list`"))
             }
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
@@ -159,10 +159,10 @@ impl Api {
 
     async fn change_backfill(&self, id: i32, what: &str) -> Result<(), Failure> {
         match self.change("PUT", &format!("backfills/{id}/{what}"), None).await? {
-            Answer::Found(_) => Ok(()),
-            Answer::Refused(404, _) => Err(gone(id)),
-            Answer::Refused(409, _) => Err(over(id)),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(_) => Ok(()),
+            ApiReply::Refused(404, _) => Err(gone(id)),
+            ApiReply::Refused(409, _) => Err(over(id)),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Clearing task instances, one run in a request: all of it is done, or none.
 
 use super::marks::{Instance, instance};
-use super::{Answer, Api, encoded, refused};
+use super::{Api, ApiReply, encoded, refused};
 use orch_binary::failure::Failure;
 use orch_store::run::RunDetails;
 use serde_json::{Value, json};
@@ -34,8 +34,8 @@ pub(crate) struct WouldClear {
 impl Api {
     pub(crate) async fn would_clear(&self, run: &RunDetails, wish: &ClearWish) -> Result<WouldClear, Failure> {
         match self.post_clear(run, wish, true).await? {
-            Answer::Found(found) => would_clear(&found).ok_or_else(|| self.strange()),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(found) => would_clear(&found).ok_or_else(|| self.strange()),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
@@ -43,7 +43,7 @@ impl Api {
     pub(crate) async fn clear(&self, run: &RunDetails, wish: &ClearWish) -> Result<Option<String>, Failure> {
         let mut stays = None;
         let mut answer = self.post_clear(run, wish, false).await?;
-        if let Answer::Refused(409, words) = &answer
+        if let ApiReply::Refused(409, words) = &answer
             && let Some((_, why)) = words.split_once(STAYS)
         {
             stays = Some(why.to_owned());
@@ -51,12 +51,12 @@ impl Api {
             answer = self.post_clear(run, &in_its_own, false).await?;
         }
         match answer {
-            Answer::Found(_) => Ok(stays),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(_) => Ok(stays),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
-    async fn post_clear(&self, run: &RunDetails, wish: &ClearWish, dry_run: bool) -> Result<Answer, Failure> {
+    async fn post_clear(&self, run: &RunDetails, wish: &ClearWish, dry_run: bool) -> Result<ApiReply, Failure> {
         let body = json!({
             "dry_run": dry_run,
             "dag_run_id": run.run_id,

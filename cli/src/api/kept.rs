@@ -1,7 +1,7 @@
 //! Named things that people keep: pools, connections, variables. What is secret goes there and never comes back: it is `***` in
 //! every answer.
 
-use super::{Answer, Api, Query, encoded, refused};
+use super::{Api, ApiReply, Query, encoded, refused};
 use crate::kept::Existing;
 use orch_binary::failure::Failure;
 use orch_deeds::Noun;
@@ -12,16 +12,16 @@ use serde_json::{Map, Value, json};
 const MOST_ENTITIES: usize = 500;
 
 /// One as the API shows it.
-pub(crate) type Seen = Map<String, Value>;
+pub(crate) type ApiObject = Map<String, Value>;
 
 impl Api {
     /// All of them, by name.
-    pub(crate) async fn list_kept(&self, noun: &Noun) -> Result<Vec<Seen>, Failure> {
+    pub(crate) async fn list_kept(&self, noun: &Noun) -> Result<Vec<ApiObject>, Failure> {
         let query = || Query::default().with("order_by", noun.name().column);
         self.pages_from(path(noun), noun.many, query, usize::MAX, seen).await
     }
 
-    pub(crate) async fn get_kept(&self, noun: &Noun, name: &str) -> Result<Option<Seen>, Failure> {
+    pub(crate) async fn get_kept(&self, noun: &Noun, name: &str) -> Result<Option<ApiObject>, Failure> {
         // Nothing has an empty name, and the path of one would be that of the list.
         if name.is_empty() {
             return Ok(None);
@@ -32,21 +32,26 @@ impl Api {
     /// Whether there was none of that name.
     pub(crate) async fn add_kept(&self, noun: &Noun, body: &Value) -> Result<bool, Failure> {
         match self.ask("POST", path(noun), Some(body)).await? {
-            Answer::Found(_) => Ok(true),
-            Answer::Refused(409, words) if words.contains("already exists") => Ok(false),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(_) => Ok(true),
+            ApiReply::Refused(409, words) if words.contains("already exists") => Ok(false),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
     /// Changes the fields that are sent. `None`: nothing has that name.
-    pub(crate) async fn change_kept(&self, noun: &Noun, name: &str, body: &Value) -> Result<Option<Seen>, Failure> {
+    pub(crate) async fn change_kept(
+        &self,
+        noun: &Noun,
+        name: &str,
+        body: &Value,
+    ) -> Result<Option<ApiObject>, Failure> {
         if name.is_empty() {
             return Ok(None);
         }
         match self.ask("PATCH", &path_of_one(noun, name), Some(body)).await? {
-            Answer::Found(changed) => seen(&changed).map(Some).ok_or_else(|| self.strange()),
-            Answer::Refused(404, _) => Ok(None),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(changed) => seen(&changed).map(Some).ok_or_else(|| self.strange()),
+            ApiReply::Refused(404, _) => Ok(None),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
@@ -56,9 +61,9 @@ impl Api {
             return Ok(false);
         }
         match self.ask("DELETE", &path_of_one(noun, name), None).await? {
-            Answer::Found(_) => Ok(true),
-            Answer::Refused(404, _) => Ok(false),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(_) => Ok(true),
+            ApiReply::Refused(404, _) => Ok(false),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
@@ -102,11 +107,11 @@ impl Api {
     /// Whether it leads anywhere, in the server's words; what is secret of it stays there.
     pub(crate) async fn test_connection(&self, connection: &Connection) -> Result<Result<String, String>, Failure> {
         match self.post("connections/test", &connection_body(connection)).await? {
-            Answer::Found(said) => {
+            ApiReply::Found(said) => {
                 let words = said["message"].as_str().ok_or_else(|| self.strange())?.to_string();
                 Ok(if said["status"] == true { Ok(words) } else { Err(words) })
             }
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 }
@@ -120,7 +125,7 @@ pub(super) fn path_of_one(noun: &Noun, name: &str) -> String {
     format!("{}/{}", path(noun), encoded(name))
 }
 
-fn seen(entry: &Value) -> Option<Seen> {
+fn seen(entry: &Value) -> Option<ApiObject> {
     entry.as_object().cloned()
 }
 
@@ -132,7 +137,7 @@ pub(crate) fn connection_body(connection: &Connection) -> Value {
 }
 
 /// With `***` for what is secret.
-pub(crate) fn connection_of(seen: &Seen) -> Result<Connection, Failure> {
+pub(crate) fn connection_of(seen: &ApiObject) -> Result<Connection, Failure> {
     let id = seen.get("connection_id").and_then(Value::as_str).unwrap_or_default();
     Connection::from_object(id, seen).map_err(|error| Failure::told(&error))
 }

@@ -1,7 +1,7 @@
 //! The tables of the lake, and what runs of the DAGs that keep them say.
 
-use super::kept::Seen;
-use super::{Answer, Api, encoded, refused};
+use super::kept::ApiObject;
+use super::{Api, ApiReply, encoded, refused};
 use orch_binary::failure::Failure;
 use orch_store::lake_view::TableId;
 use orch_store::run::RunDetails;
@@ -10,14 +10,14 @@ use serde_json::Value;
 const PATH: &str = "api/orch/v1/lake/tables";
 
 impl Api {
-    pub(crate) async fn list_tables(&self) -> Result<Vec<Seen>, Failure> {
+    pub(crate) async fn list_tables(&self) -> Result<Vec<ApiObject>, Failure> {
         let found = self.of_lake(PATH).await?;
         let rows = found["tables"].as_array().into_iter().flatten().map(|row| row.as_object().cloned());
         rows.collect::<Option<_>>().ok_or_else(|| self.strange())
     }
 
     /// With its newest snapshots.
-    pub(crate) async fn get_table(&self, id: &TableId, snapshots: usize) -> Result<Seen, Failure> {
+    pub(crate) async fn get_table(&self, id: &TableId, snapshots: usize) -> Result<ApiObject, Failure> {
         let path = format!("{PATH}/{}/{}", encoded(&id.namespace), encoded(&id.name));
         let mut table = self.of_lake(&path).await?;
         let mut newest = self.of_lake(&format!("{path}/snapshots?limit={snapshots}")).await?;
@@ -28,8 +28,8 @@ impl Api {
     /// A lake that is not there says so itself, and so does a table.
     async fn of_lake(&self, path: &str) -> Result<Value, Failure> {
         match self.ask("GET", path, None).await? {
-            Answer::Found(found) => Ok(found),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(found) => Ok(found),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The tries of a task instance, and what they said.
 
-use super::{Answer, Api, Query, ask, encoded, refused};
+use super::{Api, ApiReply, Query, ask, encoded, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
 use orch_spec::state::TaskState;
@@ -15,7 +15,7 @@ const ARCHIVE: &str = "orch.archive";
 
 /// A try, and why it failed if it did.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Try {
+pub(crate) struct TaskTry {
     /// A try that is begun anew keeps its number.
     pub(crate) attempt_id: Uuid,
     pub(crate) try_number: i16,
@@ -26,7 +26,7 @@ pub(crate) struct Try {
     pub(crate) causes: Vec<String>,
 }
 
-impl Try {
+impl TaskTry {
     pub(crate) fn is_over(&self) -> bool {
         self.end_date.is_some() || self.state.is_some_and(TaskState::is_finished)
     }
@@ -61,12 +61,12 @@ pub(crate) enum OldLog {
 
 impl Api {
     /// The first one first.
-    pub(crate) async fn tries(&self, run: &RunDetails, instance: &InstanceRow) -> Result<Vec<Try>, Failure> {
+    pub(crate) async fn tries(&self, run: &RunDetails, instance: &InstanceRow) -> Result<Vec<TaskTry>, Failure> {
         let (dag_id, run_id, task_id) = (encoded(&run.dag_id), encoded(&run.run_id), encoded(&instance.task_id));
         let path = format!("dags/{dag_id}/runs/{run_id}/tasks/{task_id}/tries?map_index={}", instance.map_index);
         match self.get_extra(&path).await? {
-            Answer::Found(found) => Vec::deserialize(&found["tries"]).map_err(|_| self.strange()),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(found) => Vec::deserialize(&found["tries"]).map_err(|_| self.strange()),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
@@ -85,8 +85,8 @@ impl Api {
         };
         let path = format!("{}/{}/logs/{try_number}", ask::of_run(run), encoded(&instance.task_id));
         match self.get(&path, &query).await? {
-            Answer::Found(found) => part(found).ok_or_else(|| self.strange()),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(found) => part(found).ok_or_else(|| self.strange()),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 }

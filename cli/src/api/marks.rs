@@ -1,6 +1,6 @@
 //! Saying how task instances ended.
 
-use super::{Answer, Api, encoded, refused};
+use super::{Api, ApiReply, encoded, refused};
 use orch_binary::failure::Failure;
 use orch_binary::names;
 use orch_spec::state::TaskState;
@@ -40,7 +40,7 @@ pub(crate) struct Instance {
 }
 
 #[derive(Deserialize)]
-struct Shown {
+struct MarkedInstance {
     dag_id: String,
     dag_run_id: String,
     task_id: String,
@@ -49,7 +49,7 @@ struct Shown {
 }
 
 pub(super) fn instance(value: &Value) -> Option<Instance> {
-    let shown = Shown::deserialize(value).ok()?;
+    let shown = MarkedInstance::deserialize(value).ok()?;
     Some(Instance {
         dag_id: shown.dag_id,
         run_id: shown.dag_run_id,
@@ -93,11 +93,11 @@ impl Api {
             "include_future": wish.future,
         });
         match self.change("PATCH", &path, Some(&body)).await? {
-            Answer::Found(found) => {
+            ApiReply::Found(found) => {
                 let listed = found["task_instances"].as_array().ok_or_else(|| self.strange())?;
                 listed.iter().map(|entry| instance(entry).ok_or_else(|| self.strange())).collect()
             }
-            Answer::Refused(404, _) => {
+            ApiReply::Refused(404, _) => {
                 let known = self.instances(run).await?;
                 // An element that is not there cannot be marked, and that is all.
                 if known.iter().any(|instance| instance.task_id == task_id) {
@@ -105,7 +105,7 @@ impl Api {
                 }
                 Err(names::no_such_task(&run.dag_id, task_id, known.iter().map(|i| i.task_id.as_str())))
             }
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 }

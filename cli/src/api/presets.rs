@@ -1,6 +1,6 @@
 //! Presets of DAGs.
 
-use super::{Answer, Api, encoded, refused};
+use super::{Api, ApiReply, encoded, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
 use orch_store::preset::Preset;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 #[derive(Deserialize)]
-struct Kept {
+struct PresetResponse {
     name: String,
     conf: Value,
     created_by: Option<String>,
@@ -16,7 +16,7 @@ struct Kept {
 }
 
 fn preset(value: &Value) -> Option<Preset> {
-    let Kept { name, conf, created_by, updated_at } = Kept::deserialize(value).ok()?;
+    let PresetResponse { name, conf, created_by, updated_at } = PresetResponse::deserialize(value).ok()?;
     Some(Preset { name, conf, created_by, updated_at })
 }
 
@@ -30,25 +30,25 @@ impl Api {
 
     pub(crate) async fn preset(&self, dag_id: &str, name: &str) -> Result<Option<Preset>, Failure> {
         match self.get_extra(&path(dag_id, name)).await? {
-            Answer::Found(found) => preset(&found).map(Some).ok_or_else(|| self.strange()),
-            Answer::Refused(404, _) => Ok(None),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(found) => preset(&found).map(Some).ok_or_else(|| self.strange()),
+            ApiReply::Refused(404, _) => Ok(None),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
     pub(crate) async fn keep_preset(&self, dag_id: &str, name: &str, conf: &Value) -> Result<(), Failure> {
         match self.change_extra("PUT", &path(dag_id, name), Some(&json!({ "conf": conf }))).await? {
-            Answer::Found(_) => Ok(()),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(_) => Ok(()),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
     /// Whether there was one.
     pub(crate) async fn delete_preset(&self, dag_id: &str, name: &str) -> Result<bool, Failure> {
         match self.change_extra("DELETE", &path(dag_id, name), None).await? {
-            Answer::Found(_) => Ok(true),
-            Answer::Refused(404, _) => Ok(false),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(_) => Ok(true),
+            ApiReply::Refused(404, _) => Ok(false),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 }

@@ -171,7 +171,7 @@ pub(super) fn instance(value: &Value) -> Option<InstanceRow> {
 }
 
 #[derive(Deserialize)]
-struct Why {
+struct ReasonsResponse {
     reasons: Vec<Reason>,
 }
 
@@ -192,7 +192,7 @@ struct Holder {
 }
 
 pub(super) fn obstacles(value: &Value) -> Option<Vec<Obstacle>> {
-    let why = Why::deserialize(value).ok()?;
+    let why = ReasonsResponse::deserialize(value).ok()?;
     let of = |h: &Holder| holder(&h.dag_id, &h.dag_run_id, &h.task_id, h.map_index);
     let obstacle =
         |Reason { name, reason, holders }| Obstacle { name, reason, in_the_way: holders.iter().map(of).collect() };

@@ -1,6 +1,6 @@
 //! Questions in SQL over the API.
 
-use super::{Answer, Api, refused};
+use super::{Api, ApiReply, refused};
 use orch_binary::failure::Failure;
 use orch_store::lake_view::{Query, ResultColumn};
 use serde_json::{Value, json};
@@ -21,8 +21,8 @@ impl Api {
         let limits = query.limits;
         let body = json!({ "sql": query.sql, "limit": limits.rows, "timeout_seconds": limits.time.as_secs_f64() });
         match self.ask_within(limits.time + WAY_THERE, "POST", "api/orch/v1/sql", Some(&body)).await? {
-            Answer::Found(found) => answer(&found).ok_or_else(|| self.strange()),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(found) => answer(&found).ok_or_else(|| self.strange()),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Streams: how far they are, and what people want of them.
 
-use super::kept::Seen;
-use super::{Answer, Api, Query, encoded, refused};
+use super::kept::ApiObject;
+use super::{Api, ApiReply, Query, encoded, refused};
 use orch_binary::failure::Failure;
 use serde_json::Value;
 
@@ -13,13 +13,13 @@ fn path_of_one(name: &str) -> String {
 
 impl Api {
     /// By name.
-    pub(crate) async fn list_streams(&self, states: &[String]) -> Result<Vec<Seen>, Failure> {
+    pub(crate) async fn list_streams(&self, states: &[String]) -> Result<Vec<ApiObject>, Failure> {
         let query = || Query::default().with_all("state", states);
         self.pages_from(PATH, "streams", query, usize::MAX, |entry| entry.as_object().cloned()).await
     }
 
     /// With its partitions. `None`: there is no such stream.
-    pub(crate) async fn get_stream(&self, name: &str) -> Result<Option<Seen>, Failure> {
+    pub(crate) async fn get_stream(&self, name: &str) -> Result<Option<ApiObject>, Failure> {
         // Nothing has an empty name, and the path of one would be that of the list.
         if name.is_empty() {
             return Ok(None);
@@ -33,14 +33,14 @@ impl Api {
         name: &str,
         verb: &str,
         body: Option<&Value>,
-    ) -> Result<Option<Seen>, Failure> {
+    ) -> Result<Option<ApiObject>, Failure> {
         if name.is_empty() {
             return Ok(None);
         }
         match self.ask("POST", &format!("{}/{verb}", path_of_one(name)), body).await? {
-            Answer::Found(found) => found.as_object().cloned().map(Some).ok_or_else(|| self.strange()),
-            Answer::Refused(404, _) => Ok(None),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(found) => found.as_object().cloned().map(Some).ok_or_else(|| self.strange()),
+            ApiReply::Refused(404, _) => Ok(None),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
@@ -50,9 +50,9 @@ impl Api {
             return Ok(false);
         }
         match self.ask("DELETE", &path_of_one(name), None).await? {
-            Answer::Found(_) => Ok(true),
-            Answer::Refused(404, _) => Ok(false),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(_) => Ok(true),
+            ApiReply::Refused(404, _) => Ok(false),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Topics: their partitions, their records, and new ones.
 
-use super::kept::{Seen, path_of_one};
-use super::{Answer, Api, Query, encoded, refused};
+use super::kept::{ApiObject, path_of_one};
+use super::{Api, ApiReply, Query, encoded, refused};
 use orch_binary::failure::Failure;
 use orch_deeds::kept::TOPIC;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ pub(crate) struct ReadFrom {
 /// Records, and where the next read goes on.
 #[derive(Debug)]
 pub(crate) struct Records {
-    pub(crate) records: Vec<Seen>,
+    pub(crate) records: Vec<ApiObject>,
     pub(crate) next_offset: i64,
 }
 
@@ -58,7 +58,7 @@ impl TopicsAt {
 }
 
 impl Api {
-    pub(crate) async fn list_topics(&self, at: &TopicsAt) -> Result<Vec<Seen>, Failure> {
+    pub(crate) async fn list_topics(&self, at: &TopicsAt) -> Result<Vec<ApiObject>, Failure> {
         let Some(path) = at.cluster() else { return self.list_kept(TOPIC).await };
         self.objects(&self.of_cluster(&path).await?["topics"])
     }
@@ -66,13 +66,13 @@ impl Api {
     /// What a cluster answers. Why it does not is said in the words of the server.
     async fn of_cluster(&self, path: &str) -> Result<Value, Failure> {
         match self.ask("GET", path, None).await? {
-            Answer::Found(found) => Ok(found),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(found) => Ok(found),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
     /// `None`: the built-in log has no such topic.
-    pub(crate) async fn list_partitions(&self, at: &TopicsAt, topic: &str) -> Result<Option<Vec<Seen>>, Failure> {
+    pub(crate) async fn list_partitions(&self, at: &TopicsAt, topic: &str) -> Result<Option<Vec<ApiObject>>, Failure> {
         let path = format!("{}/partitions", at.path(topic));
         if at.is_cluster() {
             return self.objects(&self.of_cluster(&path).await?["partitions"]).map(Some);
@@ -95,11 +95,11 @@ impl Api {
         let query = from.key.iter().fold(query, |query, key| query.with("key", key));
         let path = format!("{}/records{}", at.path(topic), query.0);
         let found = match self.ask("GET", &path, None).await? {
-            Answer::Found(found) => found,
+            ApiReply::Found(found) => found,
             // The topic is there, and has no such partition or no longer that record.
-            Answer::Refused(404, words) if !words.starts_with(NO_TOPIC) => return Err(refused(&words)),
-            Answer::Refused(404, _) => return Ok(None),
-            Answer::Refused(_, words) => return Err(refused(&words)),
+            ApiReply::Refused(404, words) if !words.starts_with(NO_TOPIC) => return Err(refused(&words)),
+            ApiReply::Refused(404, _) => return Ok(None),
+            ApiReply::Refused(_, words) => return Err(refused(&words)),
         };
         let next_offset = found["next_offset"].as_i64().ok_or_else(|| self.strange())?;
         Ok(Some(Records { records: self.objects(&found["records"])?, next_offset }))
@@ -114,15 +114,15 @@ impl Api {
     ) -> Result<Option<usize>, Failure> {
         let path = format!("{}/records", at.path(topic));
         match self.ask("POST", &path, Some(&json!({ "records": records }))).await? {
-            Answer::Found(done) => self.objects(&done["placed"]).map(|placed| Some(placed.len())),
-            Answer::Refused(404, words) if !words.starts_with(NO_TOPIC) => Err(refused(&words)),
-            Answer::Refused(404, _) => Ok(None),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(done) => self.objects(&done["placed"]).map(|placed| Some(placed.len())),
+            ApiReply::Refused(404, words) if !words.starts_with(NO_TOPIC) => Err(refused(&words)),
+            ApiReply::Refused(404, _) => Ok(None),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
     /// Of one topic, or of all.
-    pub(crate) async fn list_readers(&self, topic: Option<&str>) -> Result<Vec<Seen>, Failure> {
+    pub(crate) async fn list_readers(&self, topic: Option<&str>) -> Result<Vec<ApiObject>, Failure> {
         let query = topic.into_iter().fold(Query::default(), |query, topic| query.with("topic_name", topic));
         let found = self.found(self.ask("GET", &format!("{READERS}{}", query.0), None).await?)?;
         self.objects(&found["readers"])
@@ -143,13 +143,13 @@ impl Api {
             return Ok(None);
         }
         match self.ask(verb, &format!("{READERS}/{}{end}", encoded(name)), body).await? {
-            Answer::Found(_) => Ok(Some(())),
-            Answer::Refused(404, _) => Ok(None),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Found(_) => Ok(Some(())),
+            ApiReply::Refused(404, _) => Ok(None),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
-    fn objects(&self, list: &Value) -> Result<Vec<Seen>, Failure> {
+    fn objects(&self, list: &Value) -> Result<Vec<ApiObject>, Failure> {
         let entries = list.as_array().ok_or_else(|| self.strange())?;
         entries.iter().map(|entry| entry.as_object().cloned().ok_or_else(|| self.strange())).collect()
     }

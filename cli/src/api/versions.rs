@@ -1,6 +1,6 @@
 //! Versions of DAGs and broken DAG files.
 
-use super::{Answer, Api, Query, encoded, read, refused};
+use super::{Api, ApiReply, Query, encoded, read, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
 use orch_spec::DagSpec;
@@ -60,13 +60,13 @@ impl Api {
     pub(crate) async fn version(&self, dag_id: &str, number: i32) -> Result<DagSpec, Failure> {
         let query = Query::default().with("version_number", number);
         match self.get_extra(&format!("dags/{}/structure{}", encoded(dag_id), query.0)).await? {
-            Answer::Found(found) => {
+            ApiReply::Found(found) => {
                 let (spec, ..) = read::structure(&found).ok_or_else(|| self.strange())?;
                 Ok(spec)
             }
-            Answer::Refused(404, _) => Err(Failure::new(format!("dag `{dag_id}` has no version {number}"))
+            ApiReply::Refused(404, _) => Err(Failure::new(format!("dag `{dag_id}` has no version {number}"))
                 .hint(format!("list them with `orch dags versions {dag_id}`"))),
-            Answer::Refused(_, words) => Err(refused(&words)),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 

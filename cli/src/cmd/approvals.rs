@@ -1,12 +1,12 @@
 //! `orch approvals list` and `answer`.
 
-use crate::api::{AnswerWish, Asked};
+use crate::api::{AnswerWish, ApprovalRequest};
 use crate::cx::Cx;
 use orch_binary::conf::ConfFlag;
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::names::MapIndexFlag;
 use orch_binary::output::{FormatFlag, Listing, moment};
-use orch_spec::approval::Given;
+use orch_spec::approval::ApprovalInput;
 use orch_spec::state::TaskState;
 use orch_store::approval::by;
 use orch_store::list::Search;
@@ -33,7 +33,7 @@ pub(crate) struct List {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch approvals answer report publish my_run Approve\n  \
     orch approvals answer report limits my_run OK --conf '{\"rows\": 10}'")]
-pub(crate) struct Answer {
+pub(crate) struct AnswerApproval {
     /// The DAG, by id or alias
     dag_id: String,
     task_id: String,
@@ -59,7 +59,7 @@ impl List {
     }
 }
 
-impl Answer {
+impl AnswerApproval {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let params_input = match self.input.read()? {
             Some(Value::Object(typed)) => typed,
@@ -70,7 +70,7 @@ impl Answer {
             run_id: self.run_id,
             task_id: self.task_id,
             map_index: self.map_index.map_index.unwrap_or(-1),
-            given: Given { chosen_options: self.options, params_input },
+            given: ApprovalInput { chosen_options: self.options, params_input },
         };
         let chosen = cx.api().await?.answer_approval(&wish).await?;
         eprintln!("task `{}` of run `{}` continues with: {}", wish.task_id, wish.run_id, chosen.join(", "));
@@ -78,7 +78,7 @@ impl Answer {
     }
 }
 
-fn listing(rows: &[Asked]) -> Listing {
+fn listing(rows: &[ApprovalRequest]) -> Listing {
     let columns =
         ["asked_at", "dag_id", "run_id", "task_id", "map_index", "try", "subject", "options", "asks", "chosen", "by"];
     let mut listing = Listing::new(columns, "nothing is asked");

@@ -9,7 +9,7 @@ use orch_binary::failure::Outcome;
 use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_binary::{names, person};
 use orch_core::backfill::{BackfillRequest, Dates, Reprocess, Step};
-use orch_store::backfill::{NewBackfill, Part};
+use orch_store::backfill::{BackfillTasks, NewBackfill};
 use serde_json::json;
 
 /// Run a DAG for dates that are past: a range, or dates one by one
@@ -149,7 +149,7 @@ impl Create {
             conf,
             max_active_runs: self.max_active_runs,
             latest: !self.no_run_on_latest_version,
-            part: part.map(|regex| Part { regex, upstream: !self.part.ignore_dependencies }),
+            part: part.map(|regex| BackfillTasks { regex, upstream: !self.part.ignore_dependencies }),
             user: Some(person::name()),
             dag_id,
         };

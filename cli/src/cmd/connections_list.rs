@@ -3,7 +3,7 @@
 use super::kept::no_such;
 use crate::api::connection_of;
 use crate::cx::Cx;
-use crate::kept::Look;
+use crate::kept::SecretVisibility;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, Record};
 use orch_deeds::kept::CONNECTION;
@@ -24,8 +24,8 @@ pub(super) struct ShowFlags {
 }
 
 impl ShowFlags {
-    pub(super) fn look(self) -> Look {
-        if self.show_values && !self.hide_sensitive { Look::Open } else { Look::Closed }
+    pub(super) fn look(self) -> SecretVisibility {
+        if self.show_values && !self.hide_sensitive { SecretVisibility::Open } else { SecretVisibility::Closed }
     }
 }
 
@@ -59,8 +59,9 @@ impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let (look, empty) = (self.show.look(), "no connections: add one with `orch connections add`");
         let (all, defaults) = cx.connections(look).await?;
-        let defaults =
-            defaults.into_iter().map(|one| (if look == Look::Closed { one.masked() } else { one }, DEFAULTS));
+        let defaults = defaults
+            .into_iter()
+            .map(|one| (if look == SecretVisibility::Closed { one.masked() } else { one }, DEFAULTS));
         let all: Vec<_> = all.into_iter().map(|one| (one, DATABASE)).chain(defaults).collect();
         if !self.show.show_values {
             let mut listing = Listing::new(["conn_id", "conn_type", "from"], empty);
@@ -69,7 +70,7 @@ impl List {
         }
         let mut listing = Listing::new(COLUMNS, empty);
         for (one, from) in &all {
-            let uri = if look == Look::Closed { masked_uri(one) } else { one.to_uri() };
+            let uri = if look == SecretVisibility::Closed { masked_uri(one) } else { one.to_uri() };
             listing.add(cells(one, &uri, from));
         }
         listing.print(self.output.format)

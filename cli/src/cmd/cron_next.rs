@@ -15,7 +15,7 @@ const MOST_TICKS: u32 = 10_000;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch cron next '0 2 * * *' --tz Europe/Berlin\n  \
     orch cron next '@daily' --after 2026-03-28 -n 3\n  orch cron next '0 9 * * mon#1' --utc")]
-pub(crate) struct Next {
+pub(crate) struct CronNext {
     /// Five fields (minute, hour, day, month, weekday) or a preset such as `@daily`
     expression: String,
     /// Timezone of the expression
@@ -32,7 +32,7 @@ pub(crate) struct Next {
     utc: bool,
 }
 
-impl Next {
+impl CronNext {
     pub(crate) fn run(self) -> Outcome {
         let expression =
             CronExpr::parse(&self.expression).map_err(|error| Failure::new(error.message()).hint(error.hint()))?;

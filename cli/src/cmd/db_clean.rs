@@ -10,7 +10,7 @@ use orch_binary::session::Session;
 use orch_store::archive::{Folder, export};
 use orch_store::audit::Deed;
 use orch_store::clean::{
-    Archived, Cleaned, Goes, Table, Wish, clean, count_old, drop_archived, list_archived, take_time,
+    Archived, CleanRequest, Cleaned, Goes, Table, clean, count_old, drop_archived, list_archived, take_time,
 };
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -124,14 +124,14 @@ impl Clean {
         listing(&done).print(self.output.format)
     }
 
-    fn wish(&self, actor: &str) -> Wish {
+    fn wish(&self, actor: &str) -> CleanRequest {
         let tables = if self.tables.is_empty() { &Table::ALL[..] } else { &self.tables };
         let goes = if self.skip_archive { Goes::Dropped } else { Goes::Archived };
-        Wish {
+        CleanRequest {
             only: self.dag_ids.clone(),
             except: self.exclude_dag_ids.clone(),
             batch: self.batch_size,
-            ..Wish::of(tables, self.clean_before_timestamp, goes, actor)
+            ..CleanRequest::of(tables, self.clean_before_timestamp, goes, actor)
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What commands for pools, connections and variables have in common: deleting one, and files of them.
 
-use crate::api::Seen;
+use crate::api::ApiObject;
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::{self, Listing};
@@ -15,7 +15,7 @@ use std::path::Path;
 
 /// A line for each, with these columns: the title and the field.
 pub(super) fn listing<const N: usize>(
-    seen: &[Seen],
+    seen: &[ApiObject],
     columns: [(&'static str, &'static str); N],
     empty: &str,
 ) -> Listing {

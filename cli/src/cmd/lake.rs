@@ -47,7 +47,7 @@ pub(crate) struct Show {
 )]
 pub(crate) struct Compact {
     #[command(flatten)]
-    which: Which,
+    which: LakeTableArgs,
     /// Leave a partition as it is that has fewer small files
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(2..=10_000))]
     min_files: Option<u32>,
@@ -61,7 +61,7 @@ pub(crate) struct Compact {
 )]
 pub(crate) struct Expire {
     #[command(flatten)]
-    which: Which,
+    which: LakeTableArgs,
     /// Snapshots older than this go (`12h`, `7d`); else as the property `history.expire.max-snapshot-age-ms` says: five days
     #[arg(long, value_name = "TIME", value_parser = wait::time)]
     older_than: Option<Duration>,
@@ -78,7 +78,7 @@ pub(crate) struct Expire {
 )]
 pub(crate) struct Orphans {
     #[command(flatten)]
-    which: Which,
+    which: LakeTableArgs,
     /// Files older than this (`36h`, `7d`), a day at least; else three days
     #[arg(long, value_name = "TIME", value_parser = wait::time)]
     older_than: Option<Duration>,
@@ -101,7 +101,7 @@ pub(crate) struct Rollback {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Which {
+pub(crate) struct LakeTableArgs {
     /// Tables such as `retail.orders_fact`; all without any
     #[arg(value_name = "TABLE")]
     tables: Vec<TableId>,
@@ -229,7 +229,7 @@ impl Rollback {
     }
 }
 
-impl Which {
+impl LakeTableArgs {
     async fn keep_up<const N: usize>(self, cx: &Cx, mut asked: Value, columns: [&'static str; N]) -> Outcome {
         let tables: Vec<String> = self.tables.iter().map(ToString::to_string).collect();
         asked["tables"] = json!(tables);

@@ -1,7 +1,7 @@
 //! `orch pools list`, `get`, `set` and `delete`.
 
 use super::kept::{self, no_such};
-use crate::api::{Api, Seen};
+use crate::api::{Api, ApiObject};
 use crate::cx::Cx;
 use crate::kept::Existing;
 use orch_binary::failure::{Exit, Failure, Outcome};
@@ -94,7 +94,7 @@ impl Delete {
     }
 }
 
-async fn one(api: &Api, name: &str) -> Result<Seen, Failure> {
+async fn one(api: &Api, name: &str) -> Result<ApiObject, Failure> {
     api.get_kept(POOL, name).await?.ok_or_else(|| no_such(POOL, name))
 }
 
@@ -126,7 +126,7 @@ const COLUMNS: [(&str, &str); 9] = [
     ("open", "open_slots"),
 ];
 
-fn listing(pools: &[Seen]) -> Listing {
+fn listing(pools: &[ApiObject]) -> Listing {
     kept::listing(pools, COLUMNS, "no pools")
 }
 

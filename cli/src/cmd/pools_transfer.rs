@@ -2,7 +2,7 @@
 
 use super::kept::{pretty, read, write_privately};
 use super::pools::{body, check_name, told};
-use crate::api::Seen;
+use crate::api::ApiObject;
 use crate::cx::Cx;
 use crate::kept::Existing;
 use orch_binary::failure::{Failure, Outcome};
@@ -33,7 +33,7 @@ pub(crate) struct Import {
 
 /// As it stands in the file.
 #[derive(Debug, Deserialize)]
-struct Written {
+struct PoolFileEntry {
     slots: i32,
     #[serde(default)]
     description: Option<String>,
@@ -44,14 +44,14 @@ struct Written {
 impl Export {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let pools = cx.api().await?.list_kept(POOL).await?;
-        let named = |pool: &Seen| Some((pool.get("name")?.as_str()?.to_string(), written(pool)));
+        let named = |pool: &ApiObject| Some((pool.get("name")?.as_str()?.to_string(), written(pool)));
         let all: Map<String, Value> = pools.iter().filter_map(named).collect();
         write_privately(&self.file, &pretty(&Value::Object(all)))?;
         Ok(told(pools.len(), "exported"))
     }
 }
 
-fn written(pool: &Seen) -> Value {
+fn written(pool: &ApiObject) -> Value {
     let fields = ["slots", "description", "include_deferred"];
     fields.iter().map(|field| (String::from(*field), pool.get(*field).cloned().unwrap_or_default())).collect()
 }
@@ -63,14 +63,15 @@ impl Import {
             Failure::new(format!("`{}` does not hold pools: {why}", self.file.display()))
                 .hint("it is an object of pools by name: {\"mysql\": {\"slots\": 4, \"description\": \"\"}}")
         };
-        let all: BTreeMap<String, Written> = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let all: BTreeMap<String, PoolFileEntry> =
+            serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         for (name, pool) in &all {
             check_name(name)?;
             if pool.slots < -1 {
                 return Err(wrong(format!("pool `{name}` has {} slots", pool.slots)));
             }
         }
-        let new = |(name, pool): (&String, &Written)| {
+        let new = |(name, pool): (&String, &PoolFileEntry)| {
             body(name, pool.slots, pool.description.as_deref(), pool.include_deferred)
         };
         let bodies: Vec<Value> = all.iter().map(new).collect();

@@ -36,11 +36,11 @@ pub(crate) struct Sql {
     timeout: Duration,
     /// Format of what is printed
     #[arg(short = 'o', long = "output", value_enum, default_value_t)]
-    format: Written,
+    format: SqlOutputFormat,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Written {
+enum SqlOutputFormat {
     /// For people: columns with a heading
     #[default]
     Table,
@@ -56,15 +56,15 @@ enum Written {
     SafeCsv,
 }
 
-impl Written {
+impl SqlOutputFormat {
     /// `None`: no list.
     fn format(self) -> Option<Format> {
         match self {
-            Written::Table => Some(Format::Table),
-            Written::Json => Some(Format::Json),
-            Written::Yaml => Some(Format::Yaml),
-            Written::Plain => Some(Format::Plain),
-            Written::Csv | Written::SafeCsv => None,
+            SqlOutputFormat::Table => Some(Format::Table),
+            SqlOutputFormat::Json => Some(Format::Json),
+            SqlOutputFormat::Yaml => Some(Format::Yaml),
+            SqlOutputFormat::Plain => Some(Format::Plain),
+            SqlOutputFormat::Csv | SqlOutputFormat::SafeCsv => None,
         }
     }
 }
@@ -76,9 +76,9 @@ impl Sql {
     pub(crate) fn run(self, cx: &Cx) -> Outcome {
         let sql = self.text()?;
         let rows = match (self.limit, self.format) {
-            (0, Written::Csv | Written::SafeCsv) => usize::MAX,
+            (0, SqlOutputFormat::Csv | SqlOutputFormat::SafeCsv) => usize::MAX,
             (0, _) => MOST_ROWS,
-            (limit, Written::Csv | Written::SafeCsv) => limit,
+            (limit, SqlOutputFormat::Csv | SqlOutputFormat::SafeCsv) => limit,
             (limit, _) => limit.min(MOST_ROWS),
         };
         let limits = QueryLimits { rows, bytes: usize::MAX, time: self.timeout };
@@ -145,7 +145,7 @@ impl Sql {
     }
 
     fn lines(&self, mut rows: Vec<Vec<Cell>>) -> String {
-        if self.format == Written::SafeCsv {
+        if self.format == SqlOutputFormat::SafeCsv {
             rows.iter_mut().for_each(|row| escape_formulas(row));
         }
         rows.iter().map(csv_line).collect()

@@ -1,6 +1,6 @@
 //! `orch tasks logs`: what a try of a task said, now or as it says it.
 
-use crate::api::{Api, LogPlace, OldLog, Try};
+use crate::api::{Api, LogPlace, OldLog, TaskTry};
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::names::MapIndexFlag;
@@ -55,7 +55,7 @@ impl Logs {
                 }
                 place = self.print_from(&api, (&run, &instance), found, place).await?;
             }
-            if !self.follow || found.as_ref().is_some_and(Try::is_over) {
+            if !self.follow || found.as_ref().is_some_and(TaskTry::is_over) {
                 return match found {
                     Some(found) => Ok(say_failure(&found)),
                     None => Err(self.no_try(&run)),
@@ -72,7 +72,7 @@ impl Logs {
         }
     }
 
-    fn find(&self, mut tries: Vec<Try>) -> Option<Try> {
+    fn find(&self, mut tries: Vec<TaskTry>) -> Option<TaskTry> {
         match self.try_number {
             Some(number) => tries.into_iter().rfind(|one| one.try_number == number),
             None => tries.pop(),
@@ -90,7 +90,7 @@ impl Logs {
         &self,
         api: &Api,
         (run, instance): (&RunDetails, &InstanceRow),
-        found: &Try,
+        found: &TaskTry,
         mut place: LogPlace,
     ) -> Result<LogPlace, Failure> {
         while place != LogPlace::End {
@@ -125,7 +125,7 @@ fn say_where(old: OldLog) -> Result<(), Failure> {
 }
 
 /// What a failed try ended with is no line of its log.
-fn say_failure(found: &Try) -> Exit {
+fn say_failure(found: &TaskTry) -> Exit {
     if let Some(kind) = &found.failure
         && found.state != Some(TaskState::Success)
     {

@@ -13,9 +13,9 @@ use serde_json::json;
     after_help = "Examples:\n  orch tasks why example_chain step_3 manual__2026-11-20T06:00:00+00:00_Ab3dE6gH\n  \
     orch tasks why example_map double my_run --map-index 2 -o json"
 )]
-pub(crate) struct Why {
+pub(crate) struct TasksWhy {
     #[command(flatten)]
-    which: Which,
+    which: TaskInstanceArgs,
     #[command(flatten)]
     output: FormatFlag,
 }
@@ -25,11 +25,11 @@ pub(crate) struct Why {
 #[command(after_help = "Examples:\n  orch tasks failed-deps example_chain step_3 my_run")]
 pub(crate) struct FailedDeps {
     #[command(flatten)]
-    which: Which,
+    which: TaskInstanceArgs,
 }
 
 #[derive(Debug, clap::Args)]
-struct Which {
+struct TaskInstanceArgs {
     /// The DAG, by id or alias
     dag_id: String,
     task_id: String,
@@ -40,7 +40,7 @@ struct Which {
     map_index: MapIndexFlag,
 }
 
-impl Why {
+impl TasksWhy {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let api = cx.api().await?;
         let run = api.run(&self.which.dag_id, &self.which.run).await?;

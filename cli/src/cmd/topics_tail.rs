@@ -1,7 +1,7 @@
 //! `orch topics tail`: the newest records of a topic, and those that come.
 
 use super::kept::no_such;
-use crate::api::{Api, ReadFrom, Records, Seen, TopicsAt};
+use crate::api::{Api, ApiObject, ReadFrom, Records, TopicsAt};
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::print_line;
@@ -101,7 +101,7 @@ impl Tail {
 }
 
 /// `0:17 2026-11-22T13:00:00Z London {"temp": 11}`
-fn line(record: &Seen) -> String {
+fn line(record: &ApiObject) -> String {
     let text = |name: &str| record.get(name).and_then(Value::as_str);
     let number = |name: &str| record.get(name).and_then(Value::as_i64).unwrap_or_default();
     let mut line = format!("{}:{} {}", number("partition"), number("offset"), text("timestamp").unwrap_or_default());

@@ -3,7 +3,7 @@
 use super::connections_list::ShowFlags;
 use super::kept::{no_such, pretty};
 use crate::cx::Cx;
-use crate::kept::Look;
+use crate::kept::SecretVisibility;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, print_line};
 use orch_deeds::kept::VARIABLE;
@@ -46,7 +46,7 @@ impl List {
         }
         let mut listing = Listing::new(["key", "val", "description"], empty);
         for (key, value, description) in &all {
-            let value = if look == Look::Closed { MASK } else { value.as_deref().unwrap_or(MASK) };
+            let value = if look == SecretVisibility::Closed { MASK } else { value.as_deref().unwrap_or(MASK) };
             listing.add([json!(key), json!(value), json!(description)]);
         }
         listing.print(self.output.format)

@@ -1,6 +1,6 @@
 //! `depends_on_past` and `wait_for_downstream`: what the run before must have done.
 
-use crate::gates::Past;
+use crate::gates::PastDependency;
 use crate::plan::{Plan, TaskIdx};
 use crate::run::Run;
 use crate::why::Reason;
@@ -18,7 +18,7 @@ pub struct Before<'a> {
 
 /// What of the run before stands in the way of a task. The first run has none before it; a task that the run before did
 /// not have begins its own past; and what was before a DAG's start does not count for one that catches up.
-pub fn past(gate: Past, plan: &Plan, task: TaskIdx, before: Option<Before<'_>>) -> Option<Reason> {
+pub fn past(gate: PastDependency, plan: &Plan, task: TaskIdx, before: Option<Before<'_>>) -> Option<Reason> {
     let before = before?;
     let start = plan.spec.start.filter(|_| plan.spec.catchup);
     if start.zip(before.logical_date).is_some_and(|(start, date)| date < start) {
@@ -29,7 +29,7 @@ pub fn past(gate: Past, plan: &Plan, task: TaskIdx, before: Option<Before<'_>>) 
     if let Some(state) = before.not_well(task_id) {
         return Some(Reason::Past { run_id: run_id(), task_id: task_id.into(), state });
     }
-    if gate == Past::Task {
+    if gate == PastDependency::Task {
         return None;
     }
     let behind = (0..).zip(&plan.tasks).filter(|(_, other)| other.up.iter().any(|edge| edge.task == task));

@@ -193,7 +193,7 @@ fn a_line_is_read_as_far_as_there_may_be_room() {
 
 mod past {
     use crate::admission::past::{Before, past};
-    use crate::gates::Past;
+    use crate::gates::PastDependency;
     use crate::plan::Plan;
     use crate::run::{LEN, Run};
     use orch_spec::state::TaskState;
@@ -214,7 +214,7 @@ mod past {
     }
 
     /// The states of the run before, `task=state`; of `m` the numbers of elements by state.
-    fn check(gate: Past, task: &str, before: &str, expected: &str) {
+    fn check(gate: PastDependency, task: &str, before: &str, expected: &str) {
         let plan = plan(json!({}));
         let mut run = Run::new(&plan);
         for word in before.split_whitespace() {
@@ -238,42 +238,42 @@ mod past {
 
     #[test]
     fn the_same_task_of_the_run_before_must_have_ended_well() {
-        check(Past::Task, "a", "a=success", "go");
-        check(Past::Task, "a", "a=skipped", "go");
-        check(Past::Task, "a", "a=failed", "'a' of the run before ('r1') is failed.");
-        check(Past::Task, "a", "a=upstream_failed", "'a' of the run before ('r1') is upstream_failed.");
-        check(Past::Task, "a", "a=queued", "'a' of the run before ('r1') is queued.");
-        check(Past::Task, "a", "", "'a' of the run before ('r1') is without a state.");
-        check(Past::Task, "a", "a=success b=failed", "go");
+        check(PastDependency::Task, "a", "a=success", "go");
+        check(PastDependency::Task, "a", "a=skipped", "go");
+        check(PastDependency::Task, "a", "a=failed", "'a' of the run before ('r1') is failed.");
+        check(PastDependency::Task, "a", "a=upstream_failed", "'a' of the run before ('r1') is upstream_failed.");
+        check(PastDependency::Task, "a", "a=queued", "'a' of the run before ('r1') is queued.");
+        check(PastDependency::Task, "a", "", "'a' of the run before ('r1') is without a state.");
+        check(PastDependency::Task, "a", "a=success b=failed", "go");
     }
 
     #[test]
     fn all_elements_of_a_mapped_task_must_have() {
-        check(Past::Task, "m", "m=success*3", "go");
-        check(Past::Task, "m", "m=success*2 m=skipped*1", "go");
-        check(Past::Task, "m", "m=success*2 m=failed*1", "'m' of the run before ('r1') is failed.");
-        check(Past::Task, "m", "m=success*2 m=flight*1", "'m' of the run before ('r1') is queued.");
-        check(Past::Task, "m", "m=success*2", "'m' of the run before ('r1') is without a state.");
+        check(PastDependency::Task, "m", "m=success*3", "go");
+        check(PastDependency::Task, "m", "m=success*2 m=skipped*1", "go");
+        check(PastDependency::Task, "m", "m=success*2 m=failed*1", "'m' of the run before ('r1') is failed.");
+        check(PastDependency::Task, "m", "m=success*2 m=flight*1", "'m' of the run before ('r1') is queued.");
+        check(PastDependency::Task, "m", "m=success*2", "'m' of the run before ('r1') is without a state.");
     }
 
     #[test]
     fn wait_for_downstream_asks_those_directly_behind_too() {
-        check(Past::TaskAndDownstream, "a", "a=success b=success", "go");
-        check(Past::TaskAndDownstream, "a", "a=success b=skipped c=failed", "go");
-        check(Past::TaskAndDownstream, "a", "a=success b=failed", "'b' of the run before ('r1') is failed.");
-        check(Past::TaskAndDownstream, "a", "a=success", "'b' of the run before ('r1') is without a state.");
-        check(Past::TaskAndDownstream, "a", "a=failed b=failed", "'a' of the run before ('r1') is failed.");
-        check(Past::TaskAndDownstream, "c", "c=success", "go");
+        check(PastDependency::TaskAndDownstream, "a", "a=success b=success", "go");
+        check(PastDependency::TaskAndDownstream, "a", "a=success b=skipped c=failed", "go");
+        check(PastDependency::TaskAndDownstream, "a", "a=success b=failed", "'b' of the run before ('r1') is failed.");
+        check(PastDependency::TaskAndDownstream, "a", "a=success", "'b' of the run before ('r1') is without a state.");
+        check(PastDependency::TaskAndDownstream, "a", "a=failed b=failed", "'a' of the run before ('r1') is failed.");
+        check(PastDependency::TaskAndDownstream, "c", "c=success", "go");
     }
 
     #[test]
     fn the_first_run_and_a_new_task_pass() {
         let new = plan(json!({}));
-        assert_eq!(past(Past::Task, &new, 0, None), None);
+        assert_eq!(past(PastDependency::Task, &new, 0, None), None);
         let old = plan(json!({ "tasks": [{ "task_id": "other", "kind": "rust" }] }));
         let run = Run::new(&old);
         let before = Before { run_id: "r1", logical_date: None, plan: &old, run: &run };
-        assert_eq!(past(Past::TaskAndDownstream, &new, 0, Some(before)), None);
+        assert_eq!(past(PastDependency::TaskAndDownstream, &new, 0, Some(before)), None);
     }
 
     #[test]
@@ -282,8 +282,13 @@ mod past {
         let blocks = |catchup: bool, day: &str| {
             let plan = plan(json!({ "catchup": catchup, "start": "2026-01-05T00:00:00Z" }));
             let run = Run::new(&plan);
-            past(Past::Task, &plan, 0, Some(Before { run_id: "r1", logical_date: date(day), plan: &plan, run: &run }))
-                .is_some()
+            past(
+                PastDependency::Task,
+                &plan,
+                0,
+                Some(Before { run_id: "r1", logical_date: date(day), plan: &plan, run: &run }),
+            )
+            .is_some()
         };
         assert!(!blocks(true, "2026-01-04T00:00:00Z"));
         assert!(blocks(true, "2026-01-05T00:00:00Z"));

@@ -1,7 +1,7 @@
 //! The words of an alert: its own, or a template's with a small set of fields in braces. Nothing of it is carried out: a field
 //! is a name and nothing else.
 
-use super::{AlertKind, Asked, Facts};
+use super::{AlertKind, AlertQuestion, Facts};
 use chrono::{DateTime, Utc};
 use orch_spec::Notifier;
 use orch_spec::template::filled;
@@ -99,16 +99,16 @@ pub fn message(
 }
 
 /// Where a question is answered.
-fn link(asked: &Asked, address: &str) -> String {
+fn link(asked: &AlertQuestion, address: &str) -> String {
     format!("{}/approvals/{}", address.trim_end_matches('/'), asked.id)
 }
 
-fn whom(asked: &Asked) -> String {
+fn whom(asked: &AlertQuestion) -> String {
     if asked.assigned_users.is_empty() { "anyone who may start runs".into() } else { asked.assigned_users.join(", ") }
 }
 
 /// The usual words of a question, behind its subject.
-fn question(asked: &Asked, deadline: Option<&str>, link: &str) -> String {
+fn question(asked: &AlertQuestion, deadline: Option<&str>, link: &str) -> String {
     let until = deadline.map(|at| format!(", until {at}")).unwrap_or_default();
     let lines = [
         asked.body.clone(),

@@ -1,6 +1,6 @@
 //! The ledger against the rows: each task's state, and every counter counted again.
 
-use super::{Difference, History, Place};
+use super::{Difference, History, TaskElement};
 use crate::plan::{Plan, PlanTask, TaskIdx};
 use crate::run::{
     FAILED, FLIGHT, HELD, LEN, NEXT, REMOVED, RUN_FLIGHT, RUN_OPEN, Run, SKIPPED, SUCCESS, UNKNOWN, UPSTREAM_FAILED,
@@ -17,7 +17,7 @@ pub(super) fn check(plan: &Plan, history: &History) -> Vec<Difference> {
         .filter(|(_, stored, wanted)| stored != wanted)
         .map(|(what, stored, wanted)| Difference::of_run(what, stored, wanted))
         .collect();
-    let is_known = |place: &Place| usize::from(place.0) < plan.tasks.len();
+    let is_known = |place: &TaskElement| usize::from(place.0) < plan.tasks.len();
     let strange = history.over.keys().chain(&history.in_flight).chain(&history.held).filter(|p| !is_known(p));
     found.extend(strange.map(|&(task, index)| {
         Difference::of_run("instances", format!("one of task number {task} [{index}]"), "no such task in the version")

@@ -4,7 +4,7 @@
 //! later one that folded it. So an outcome is put off while what follows from it contradicts the rows, and only what no
 //! order explains is a difference. Limits and windows say when something starts, not how it ends: the replay has none.
 
-use super::{Difference, History, Over, Place};
+use super::{Difference, History, Over, TaskElement};
 use crate::branch;
 use crate::plan::{Plan, TaskIdx};
 use crate::run::{Elements, Missing, NEXT, Run};
@@ -55,13 +55,13 @@ pub(super) fn check(plan: &Plan, history: &History) -> Vec<Difference> {
     best.unwrap_or_default()
 }
 
-type Ended = (Place, Over);
+type InstanceEnd = (TaskElement, Over);
 
-fn by_revision((place, over): &Ended) -> (i32, i64, Place) {
+fn by_revision((place, over): &InstanceEnd) -> (i32, i64, TaskElement) {
     (over.rev_end.unwrap_or(i32::MAX), over.ended_at_us, *place)
 }
 
-fn by_time((place, over): &Ended) -> (i32, i64, Place) {
+fn by_time((place, over): &InstanceEnd) -> (i32, i64, TaskElement) {
     (0, over.ended_at_us, *place)
 }
 
@@ -86,15 +86,15 @@ struct Replay<'a> {
     /// How the run was ended, if it did not end by itself.
     end: Option<RunEnd>,
     /// Instances that the end of the run cut short: their states are its.
-    cut: BTreeSet<Place>,
+    cut: BTreeSet<TaskElement>,
     run: Run,
-    states: BTreeMap<Place, TaskState>,
-    ready: BTreeSet<Place>,
+    states: BTreeMap<TaskElement, TaskState>,
+    ready: BTreeSet<TaskElement>,
 }
 
 impl<'a> Replay<'a> {
     fn of(plan: &'a Plan, history: &'a History, end: Option<RunEnd>) -> Replay<'a> {
-        let cut = |(place, over): (&Place, &Over)| {
+        let cut = |(place, over): (&TaskElement, &Over)| {
             let is_last = over.ran && over.rev_end == Some(history.rev);
             let by_it = over.state == TaskState::Skipped || end.is_some_and(|end| end.running_state() == over.state);
             (is_last && by_it).then_some(*place)
@@ -114,13 +114,13 @@ impl<'a> Replay<'a> {
     /// What could not be folded, and what is not as it follows. Those in `first` go before the others when they can.
     fn replay_ended<K: Ord>(
         mut self,
-        order: impl Fn(&Ended) -> K,
-        first: &BTreeSet<Place>,
-    ) -> (Vec<Place>, Vec<Difference>) {
+        order: impl Fn(&InstanceEnd) -> K,
+        first: &BTreeSet<TaskElement>,
+    ) -> (Vec<TaskElement>, Vec<Difference>) {
         let over = self.history.over.iter().filter(|(place, over)| over.ran && !self.cut.contains(*place));
-        let mut ended: Vec<Ended> = over.map(|(place, over)| (*place, *over)).collect();
+        let mut ended: Vec<InstanceEnd> = over.map(|(place, over)| (*place, *over)).collect();
         ended.sort_by_key(|one| (!first.contains(&one.0), order(one)));
-        let mut late: Vec<Ended> = Vec::new();
+        let mut late: Vec<InstanceEnd> = Vec::new();
         for together in ended.chunk_by(|a, b| a.1.rev_end.is_some() && a.1.rev_end == b.1.rev_end) {
             // As it is recorded, else as far as it can be, else one by one.
             let now = self.may_have_happened(together);
@@ -138,7 +138,7 @@ impl<'a> Replay<'a> {
     }
 
     /// Folds what was put off, as far as nothing contradicts the rows: one by one, two at once, all at once.
-    fn settle(&mut self, late: &mut Vec<Ended>) {
+    fn settle(&mut self, late: &mut Vec<InstanceEnd>) {
         loop {
             let before = late.len();
             late.retain(|one| !self.apply(std::slice::from_ref(one)));
@@ -149,7 +149,7 @@ impl<'a> Replay<'a> {
     }
 
     /// What one at a time contradicts may have been folded at once.
-    fn apply_some(&mut self, late: &mut Vec<Ended>) -> bool {
+    fn apply_some(&mut self, late: &mut Vec<InstanceEnd>) -> bool {
         let now = self.may_have_happened(late);
         if now.len() < 2 {
             return false;
@@ -165,12 +165,12 @@ impl<'a> Replay<'a> {
         false
     }
 
-    fn may_have_happened(&self, ended: &[Ended]) -> Vec<Ended> {
+    fn may_have_happened(&self, ended: &[InstanceEnd]) -> Vec<InstanceEnd> {
         ended.iter().filter(|one| self.ready.contains(&one.0)).copied().collect()
     }
 
     /// Folds these outcomes if all of them may have happened now and nothing that follows contradicts the rows.
-    fn apply(&mut self, ended: &[Ended]) -> bool {
+    fn apply(&mut self, ended: &[InstanceEnd]) -> bool {
         if !ended.iter().all(|(place, _)| self.ready.contains(place)) {
             return false;
         }
@@ -188,7 +188,7 @@ impl<'a> Replay<'a> {
         true
     }
 
-    fn event(&self, (task, index): Place, over: Over) -> Event {
+    fn event(&self, (task, index): TaskElement, over: Over) -> Event {
         let outcome = match over.state {
             TaskState::Success => {
                 let stored = self.plan.list_slots.get(&task).map(|&slot| self.history.run.counters[slot]);
@@ -202,7 +202,7 @@ impl<'a> Replay<'a> {
     }
 
     /// Whom it told not to run, by its output. One that gave nothing took no branch.
-    fn told(&self, (task, index): Place) -> Vec<Skip> {
+    fn told(&self, (task, index): TaskElement) -> Vec<Skip> {
         let spec = &self.plan.spec.tasks[usize::from(task)];
         let tells =
             matches!(spec.kind.as_str(), "branch" | "short_circuit") || !self.plan.task(task).asked_by.is_empty();
@@ -240,7 +240,7 @@ impl<'a> Replay<'a> {
         decided && effects.ready.iter().all(|place| self.may_run(*place))
     }
 
-    fn may_run(&self, place: Place) -> bool {
+    fn may_run(&self, place: TaskElement) -> bool {
         match self.history.over.get(&place) {
             Some(over) => over.ran || (self.end.is_some() && over.state == TaskState::Skipped),
             None => self.is_open(place),
@@ -248,7 +248,7 @@ impl<'a> Replay<'a> {
     }
 
     /// As the rows have it: it runs, or could but for a limit or its turn.
-    fn is_open(&self, place: Place) -> bool {
+    fn is_open(&self, place: TaskElement) -> bool {
         self.history.in_flight.contains(&place) || self.history.held.contains(&place) || self.waits(place)
     }
 
@@ -258,8 +258,8 @@ impl<'a> Replay<'a> {
     }
 
     /// `late`: outcomes that could not have happened, or not with what followed.
-    fn compare(mut self, late: Vec<Ended>) -> Vec<Difference> {
-        let (forced, impossible): (Vec<Ended>, Vec<Ended>) =
+    fn compare(mut self, late: Vec<InstanceEnd>) -> Vec<Difference> {
+        let (forced, impossible): (Vec<InstanceEnd>, Vec<InstanceEnd>) =
             late.into_iter().partition(|one| self.ready.remove(&one.0));
         if !forced.is_empty() {
             let events: Vec<Event> = forced.iter().map(|(place, over)| self.event(*place, *over)).collect();
@@ -302,9 +302,9 @@ impl<'a> Replay<'a> {
     }
 
     fn end_by(&mut self, end: RunEnd) {
-        let running: Vec<Place> = self.cut.iter().copied().filter(|place| self.ready.contains(place)).collect();
-        let ran = |place: &Place| self.history.over.get(place).is_some_and(|o| o.state == end.running_state());
-        let running: Vec<Place> = running.into_iter().filter(ran).collect();
+        let running: Vec<TaskElement> = self.cut.iter().copied().filter(|place| self.ready.contains(place)).collect();
+        let ran = |place: &TaskElement| self.history.over.get(place).is_some_and(|o| o.state == end.running_state());
+        let running: Vec<TaskElement> = running.into_iter().filter(ran).collect();
         for (task, planned) in (0..).zip(&self.plan.tasks) {
             let elements = match self.run.len(planned) {
                 Some(len) if len > 0 => 0..len,
@@ -333,7 +333,7 @@ impl<'a> Replay<'a> {
     }
 
     /// For a limit of the run, or for its turn in a window.
-    fn waits(&self, (task, index): Place) -> bool {
+    fn waits(&self, (task, index): TaskElement) -> bool {
         let (planned, run) = (self.plan.task(task), &self.history.run);
         match planned.map.filter(|_| index >= 0 && run.len(planned).is_some()) {
             _ if run.state.is_finished() => false,
@@ -342,7 +342,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    fn stored(&self, place: Place) -> String {
+    fn stored(&self, place: TaskElement) -> String {
         match self.history.over.get(&place) {
             Some(over) => over.state.to_string(),
             None if self.history.in_flight.contains(&place) => "in flight".into(),
@@ -351,7 +351,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    fn word(&self, place: Place) -> String {
+    fn word(&self, place: TaskElement) -> String {
         match self.states.get(&place) {
             Some(state) => state.to_string(),
             None if self.ready.contains(&place) => "ready to run".into(),

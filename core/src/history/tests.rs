@@ -19,8 +19,8 @@ fn plan() -> Arc<Plan> {
 }
 
 /// What a database would hold.
-fn history(model: &Model, ran: &[Place]) -> History {
-    let over = |(&place, &state): (&Place, &TaskState)| {
+fn history(model: &Model, ran: &[TaskElement]) -> History {
+    let over = |(&place, &state): (&TaskElement, &TaskState)| {
         let rev_end = ran.iter().position(|r| *r == place).map(|at| at as i32 + 1);
         (place, Over { state, ran: rev_end.is_some(), rev_end, ended_at_us: 0 })
     };
@@ -43,7 +43,7 @@ fn success(list_len: Option<i32>) -> Outcome {
 }
 
 /// `side` fails while two of five elements are over.
-fn halfway() -> (Model, Vec<Place>) {
+fn halfway() -> (Model, Vec<TaskElement>) {
     let mut model = Model::start(plan());
     model.finish(0, -1, success(Some(5)));
     model.finish(1, 1, success(None));
@@ -52,7 +52,7 @@ fn halfway() -> (Model, Vec<Place>) {
     (model, vec![(0, -1), (1, 1), (1, 0), (2, -1)])
 }
 
-fn finished() -> (Model, Vec<Place>) {
+fn finished() -> (Model, Vec<TaskElement>) {
     let (mut model, mut ran) = halfway();
     while let Some(&(task, index)) = model.ready.iter().next() {
         model.finish(task, index, success(None));

@@ -2,7 +2,7 @@
 
 use crate::shapes::{outcome, shapes, spec};
 use orch_core::branch;
-use orch_core::history::{History, Over, Place, judge};
+use orch_core::history::{History, Over, TaskElement, judge};
 use orch_core::model::Model;
 use orch_core::plan::{Edge, Plan, PlanTask};
 use orch_core::transition::Outcome;
@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// `ended`: what ran, with the revision its row carries.
-fn history(model: &Model, ended: &BTreeMap<Place, i32>) -> History {
-    let over = |(&place, &state): (&Place, &TaskState)| {
+fn history(model: &Model, ended: &BTreeMap<TaskElement, i32>) -> History {
+    let over = |(&place, &state): (&TaskElement, &TaskState)| {
         let rev_end = ended.get(&place).copied();
         (place, Over { state, ran: rev_end.is_some(), rev_end, ended_at_us: 0 })
     };
@@ -71,7 +71,7 @@ proptest! {
             }
             let mut batch: Vec<(u16, i32, Outcome)> = Vec::new();
             for _ in 0..together.min(model.ready.len()) {
-                let free = |r: &&Place| !batch.iter().any(|(t, i, _)| (*t, *i) == **r);
+                let free = |r: &&TaskElement| !batch.iter().any(|(t, i, _)| (*t, *i) == **r);
                 let left: Vec<_> = model.ready.iter().filter(free).copied().collect();
                 let (task, index) = left[usize::from(pick()) % left.len()];
                 batch.push((task, index, outcome(pick())));

@@ -1,8 +1,8 @@
 //! Our decisions beside Airflow 3.3.2's own, as recorded in `tests/oracle/` (its README says how and what is in them).
 
 use crate::recorded::{
-    Case, Cases, Over, Played, file, is_mapped, is_otherwise_on_purpose, maps_over_elements_that_gave_nothing, play,
-    random, table,
+    Cases, Over, Played, RecordedCase, file, is_mapped, is_otherwise_on_purpose, maps_over_elements_that_gave_nothing,
+    play, random, table,
 };
 use orch_core::plan::Plan;
 use orch_core::rule::{Counts, Decision, decide, decide_setups};
@@ -119,7 +119,7 @@ fn setups_that_a_task_needs_without_naming_them_decide_first() {
 
 // ------------------------------------------------------------------------------------------- whole runs
 
-fn spec(case: &Case) -> DagSpec {
+fn spec(case: &RecordedCase) -> DagSpec {
     let map = |over: &Over| {
         MapSpec::Each(match over {
             Over::Literal(n) => Source::Value(json!(vec![0; *n])),
@@ -207,7 +207,7 @@ fn branches_and_short_circuits_skip_as_in_airflow() {
 }
 
 /// As `orch` reads it.
-fn read(case: &Case, text: &str) -> Arc<Plan> {
+fn read(case: &RecordedCase, text: &str) -> Arc<Plan> {
     let mut dags = parse("case.json", "/dags", text.as_bytes())
         .unwrap_or_else(|problems| panic!("{}: {problems:?}\n{text}", case.id));
     Arc::new(Plan::new(Arc::new(dags.remove(0))).unwrap_or_else(|problems| panic!("{}: {problems:?}", case.id)))

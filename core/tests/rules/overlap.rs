@@ -1,6 +1,6 @@
 //! What becomes of a run that would begin while others run: two lines a case.
 
-use orch_core::overlap::{Begin, Running, begin, has_policy, keys};
+use orch_core::overlap::{ActiveRun, Begin, begin, has_policy, keys};
 use orch_spec::DagSpec;
 use serde_json::{Value, json};
 
@@ -20,16 +20,16 @@ fn by_customer(overlap: &str) -> DagSpec {
 }
 
 /// `acme` is a live run for that customer, `-` one for none, `(acme)` one of a backfill.
-fn running_of(spec: &DagSpec, text: &str) -> Running {
+fn running_of(spec: &DagSpec, text: &str) -> ActiveRun {
     let name = text.trim_matches(['(', ')']);
     let conf = if name == "-" { json!({}) } else { json!({ "customer": name }) };
-    Running { keys: keys(spec, Some(&conf)), is_backfill: text.starts_with('(') }
+    ActiveRun { keys: keys(spec, Some(&conf)), is_backfill: text.starts_with('(') }
 }
 
 /// What becomes of the last one, of a DAG that lets `most` run.
 #[track_caller]
 fn check(spec: &DagSpec, most: usize, runs: &str, expected: &str) {
-    let mut runs: Vec<Running> = runs.split_whitespace().map(|text| running_of(spec, text)).collect();
+    let mut runs: Vec<ActiveRun> = runs.split_whitespace().map(|text| running_of(spec, text)).collect();
     let new = runs.pop().expect("one that would begin");
     let said = match begin(spec, most, &runs, &new) {
         Begin::Now => "now".into(),

@@ -45,7 +45,7 @@ pub async fn wait_for_sources(ctx: Ctx, asked: Analytics) -> TaskResult<Value> {
         return Ok(runs);
     }
     let since = Lakehouse::of(&ctx).await?.now().await? - TimeDelta::hours(asked.sources_within_hours.into());
-    let loaded = SOURCES.map(|dag| wait::dag(dag, wait::Which::EndedSince(since)).awaited());
+    let loaded = SOURCES.map(|dag| wait::dag(dag, wait::RunSelector::EndedSince(since)).awaited());
     ctx.info(format!("waits for runs of {} that ended well since {since}", SOURCES.join(" and ")));
     Err(defer(wait::all(loaded).poke_every(secs(15)).timeout(mins(asked.wait_minutes.into()))))
 }

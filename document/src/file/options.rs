@@ -246,7 +246,7 @@ impl InDag<u32> for form::FromZero {
     }
 }
 
-impl InDag<Overlap> for form::Usual {
+impl InDag<Overlap> for form::WordOrDefault {
     const SHAPE: Shape = Shape::Word(Overlap::WORDS);
 
     fn read(node: Option<&Node>) -> Overlap {

@@ -18,11 +18,11 @@ use std::fmt;
 /// A text with templates in it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Template {
-    parts: Vec<Part>,
+    parts: Vec<TemplatePart>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Part {
+enum TemplatePart {
     Text(String),
     Expression(Expression),
 }
@@ -68,7 +68,7 @@ impl Template {
     /// Every path that it asks for.
     pub fn paths(&self) -> impl Iterator<Item = &[String]> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Expression(Expression { from: From::Path(path), .. }) => Some(path.as_slice()),
+            TemplatePart::Expression(Expression { from: From::Path(path), .. }) => Some(path.as_slice()),
             _ => None,
         })
     }
@@ -81,7 +81,9 @@ impl Template {
     /// It is a path and nothing else.
     pub fn only_path(&self) -> Option<&[String]> {
         match self.parts.as_slice() {
-            [Part::Expression(Expression { from: From::Path(path), filters, .. })] if filters.is_empty() => Some(path),
+            [TemplatePart::Expression(Expression { from: From::Path(path), filters, .. })] if filters.is_empty() => {
+                Some(path)
+            }
             _ => None,
         }
     }
@@ -89,14 +91,14 @@ impl Template {
     /// # Errors
     /// A name that is not there, a value that a filter cannot take.
     pub fn render(&self, names: &Names) -> Result<Value, String> {
-        if let [Part::Expression(only)] = self.parts.as_slice() {
+        if let [TemplatePart::Expression(only)] = self.parts.as_slice() {
             return only.value(names);
         }
         let mut text = String::new();
         for part in &self.parts {
             match part {
-                Part::Text(words) => text.push_str(words),
-                Part::Expression(expression) => match expression.value(names)? {
+                TemplatePart::Text(words) => text.push_str(words),
+                TemplatePart::Expression(expression) => match expression.value(names)? {
                     Value::Null => {
                         return Err(format!(
                             "`{{{{ {} }}}}` is null within a text: say `| default(\"…\")`",

@@ -13,27 +13,27 @@ use std::collections::BTreeMap;
 
 /// What a name of a task or group stands for.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Meant {
+pub(super) enum TaskOrGroup {
     Task(usize),
     Group(String),
 }
 
 impl Outline<'_> {
     /// A name seen from inside a group: that group's own first, then outwards.
-    pub(super) fn meant(&self, name: &str, group: Option<&str>) -> Option<Meant> {
+    pub(super) fn meant(&self, name: &str, group: Option<&str>) -> Option<TaskOrGroup> {
         let outwards = std::iter::successors(group, |group| group.rsplit_once('.').map(|(outer, _)| outer));
         let ids = outwards.map(|group| format!("{group}.{name}")).chain([name.to_string()]);
         ids.into_iter().find_map(|id| match self.index.get(&id) {
-            Some(&task) => Some(Meant::Task(task)),
-            None => self.group_ids.contains(&id).then_some(Meant::Group(id)),
+            Some(&task) => Some(TaskOrGroup::Task(task)),
+            None => self.group_ids.contains(&id).then_some(TaskOrGroup::Group(id)),
         })
     }
 
     /// A task by its name, told if there is none.
     pub(super) fn task(&self, name: &str, group: Option<&str>, at: Mark, problems: &mut Problems<'_>) -> Option<usize> {
         match self.meant(name, group) {
-            Some(Meant::Task(task)) => Some(task),
-            Some(Meant::Group(id)) => {
+            Some(TaskOrGroup::Task(task)) => Some(task),
+            Some(TaskOrGroup::Group(id)) => {
                 problems.add(at, format!("`{id}` is a group, not a task"), "name one of its tasks");
                 None
             }
@@ -77,7 +77,7 @@ impl Outline<'_> {
         let mut asked = Vec::new();
         templates(work, shape, false, &mut asked);
         let mut inputs = BTreeMap::new();
-        for Asked { path, at, in_argument } in asked {
+        for TemplateReference { path, at, in_argument } in asked {
             let Some((first, rest)) = path.split_first() else { continue };
             match first.as_str() {
                 "upstream" => {
@@ -164,14 +164,14 @@ fn variable(path: &[String], in_argument: bool, at: Mark, problems: &mut Problem
     }
 }
 
-struct Asked {
+struct TemplateReference {
     path: Vec<String>,
     at: Mark,
     in_argument: bool,
 }
 
 /// The paths of all templates below a node.
-fn templates(node: &Node, shape: &Shape, in_argument: bool, found: &mut Vec<Asked>) {
+fn templates(node: &Node, shape: &Shape, in_argument: bool, found: &mut Vec<TemplateReference>) {
     match (&node.kind, shape) {
         (_, Shape::Text | Shape::Word(_) | Shape::Any) => {}
         (_, Shape::Either(shapes)) => {
@@ -182,7 +182,7 @@ fn templates(node: &Node, shape: &Shape, in_argument: bool, found: &mut Vec<Aske
         (NodeKind::Scalar(Value::String(text)), shape) if text.contains("{{") => {
             let in_argument = in_argument || matches!(shape, Shape::Argument);
             if let Ok(template) = Template::parse(text) {
-                let of = |path: &[String]| Asked { path: path.to_vec(), at: node.mark, in_argument };
+                let of = |path: &[String]| TemplateReference { path: path.to_vec(), at: node.mark, in_argument };
                 found.extend(template.paths().map(of));
             }
         }

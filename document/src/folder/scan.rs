@@ -26,7 +26,7 @@ impl Stamp {
 
 /// What a look gave.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct FolderScan {
     /// By path below the folder.
     pub(super) files: BTreeMap<String, Stamp>,
     /// Folders that cannot be read, and why.
@@ -34,8 +34,8 @@ pub(super) struct Seen {
 }
 
 /// All files below a folder whose names are wanted. `""` is the folder itself.
-pub(super) fn scan(folder: &Path, is_wanted: fn(&str) -> bool) -> Seen {
-    let mut seen = Seen::default();
+pub(super) fn scan(folder: &Path, is_wanted: fn(&str) -> bool) -> FolderScan {
+    let mut seen = FolderScan::default();
     let mut open = vec![(String::new(), 0)];
     while let Some((below, depth)) = open.pop() {
         let entries = match fs::read_dir(folder.join(&below)) {

@@ -142,7 +142,7 @@ fn without_tabs(text: &str) -> String {
 
 #[derive(Default)]
 struct Tree {
-    open: Vec<Open>,
+    open: Vec<OpenCollection>,
     documents: Vec<Node>,
     /// What anchors name, and how much that is.
     anchors: HashMap<usize, (Node, Size)>,
@@ -167,7 +167,7 @@ impl Size {
 }
 
 /// A list or a map whose end was not seen yet.
-struct Open {
+struct OpenCollection {
     mark: Mark,
     anchor: usize,
     size_before: Size,
@@ -192,7 +192,8 @@ impl Tree {
             match event {
                 Event::StreamEnd => return Ok(self.documents),
                 Event::Scalar(text, style, anchor, _) => {
-                    if let Some(Open { inside: Inside::Map(_, key @ None, lines), .. }) = self.open.last_mut() {
+                    if let Some(OpenCollection { inside: Inside::Map(_, key @ None, lines), .. }) = self.open.last_mut()
+                    {
                         if let Some(first) = lines.insert(text.clone(), mark.line) {
                             let message = format!("`{text}` stands twice, first at line {first}");
                             return Err((mark, message, "leave one of the two out".into()));
@@ -240,7 +241,7 @@ impl Tree {
     }
 
     fn open(&mut self, mark: Mark, anchor: usize, inside: Inside) -> Result<(), Unreadable> {
-        if let Some(Open { inside: Inside::Map(_, None, _), .. }) = self.open.last() {
+        if let Some(OpenCollection { inside: Inside::Map(_, None, _), .. }) = self.open.last() {
             let hint = "a template stands in quotes: `\"{{ params.x }}\"`";
             return Err((mark, "a key is a list or an object, not a text".into(), hint.into()));
         }
@@ -250,12 +251,12 @@ impl Tree {
         }
         let size_before = self.size;
         self.grow(Size { nodes: 1, bytes: 0 }, mark)?;
-        self.open.push(Open { mark, anchor, size_before, inside });
+        self.open.push(OpenCollection { mark, anchor, size_before, inside });
         Ok(())
     }
 
     fn close(&mut self) -> Result<(), Unreadable> {
-        let Some(Open { mark, anchor, size_before, inside }) = self.open.pop() else { return Ok(()) };
+        let Some(OpenCollection { mark, anchor, size_before, inside }) = self.open.pop() else { return Ok(()) };
         let kind = match inside {
             Inside::List(items) => NodeKind::List(items),
             Inside::Map(entries, ..) => NodeKind::Map(entries),

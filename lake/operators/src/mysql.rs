@@ -2,8 +2,8 @@
 
 use orch::wait::{is_truthy, read};
 use orch::{
-    Awaited, BoxFuture, Call, Condition, Ctx, Database, Deferral, Eyes, Look, Operator, Rows, Statement, TaskResult,
-    Wait, fatal,
+    Awaited, BoxFuture, Call, Condition, ConditionResult, Ctx, Database, Deferral, Eyes, Operator, Rows, Statement,
+    TaskResult, Wait, fatal,
 };
 use orch_lake::source::mysql::Server;
 use serde::{Deserialize, Serialize};
@@ -92,7 +92,7 @@ impl Condition for MysqlQueries {
         read::<MysqlWait>(config).map(drop)
     }
 
-    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<Look> {
+    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         Box::pin(async move {
             let wait: MysqlWait = read(&config).map_err(fatal)?;
             let server = Server::of(&eyes.connection(&wait.connection).await?)?;

@@ -2,7 +2,7 @@
 
 use crate::rows::ObjectLocation;
 use orch::wait::read;
-use orch::{Awaited, BoxFuture, Condition, Deferral, Eyes, Look, Wait, fatal};
+use orch::{Awaited, BoxFuture, Condition, ConditionResult, Deferral, Eyes, Wait, fatal};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -73,7 +73,7 @@ impl Condition for BucketObjects {
         read::<ObjectWait>(config).map(drop)
     }
 
-    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<Look> {
+    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         Box::pin(async move {
             let wait: ObjectWait = read(&config).map_err(fatal)?;
             let bucket = wait.place.bucket_of(&eyes.connection(&wait.place.connection).await?)?;

@@ -17,7 +17,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement;
 use futures::StreamExt as _;
 use orch_lake::Lake;
-use orch_store::lake_view::{Chunk, LakeError, LakeResult, Query, QueryRows, ResultColumn, Seen, cell_bytes};
+use orch_store::lake_view::{Chunk, LakeError, LakeResult, Query, QueryRows, ResultColumn, ScanProgress, cell_bytes};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -249,7 +249,7 @@ impl QueryRows for Rows {
         self.is_cut
     }
 
-    fn seen(&self) -> Seen {
+    fn seen(&self) -> ScanProgress {
         self.looked.seen()
     }
 }

@@ -24,7 +24,7 @@ use iceberg::expr::Predicate;
 use iceberg::metadata_columns::RESERVED_COL_NAME_FILE;
 use iceberg::scan::FileScanTask;
 use iceberg::table::Table;
-use orch_store::lake_view::Seen;
+use orch_store::lake_view::ScanProgress;
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
@@ -39,9 +39,9 @@ pub(crate) struct Looked {
 }
 
 impl Looked {
-    pub(crate) fn seen(&self) -> Seen {
+    pub(crate) fn seen(&self) -> ScanProgress {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        Seen { files: read(&self.files), of_files: read(&self.of_files), bytes: read(&self.bytes) }
+        ScanProgress { files: read(&self.files), of_files: read(&self.of_files), bytes: read(&self.bytes) }
     }
 
     fn at(&self, tasks: &[FileScanTask], of_files: u64) {

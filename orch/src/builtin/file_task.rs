@@ -23,7 +23,7 @@ pub fn body_of_task(task: &TaskSpec) -> Result<TaskFn, String> {
         let body = body_of(&task.kind, &task.config);
         return body.unwrap_or_else(|| Err(format!("the kind `{}` is a function of a binary", task.kind)));
     }
-    let kind = Kind::of(task)?;
+    let kind = FileTaskKind::of(task)?;
     let inputs: Arc<[String]> = task.inputs.iter().map(|input| input.name.clone()).collect();
     let mut variables = Vec::new();
     template::paths(&task.config, &mut variables);
@@ -41,7 +41,7 @@ pub fn body_of_task(task: &TaskSpec) -> Result<TaskFn, String> {
 
 /// What becomes of a rendered config.
 #[derive(Debug, Clone)]
-enum Kind {
+enum FileTaskKind {
     /// An operator; of a program the last line is the output.
     Operator(String),
     Value,
@@ -49,28 +49,28 @@ enum Kind {
     ShortCircuit,
 }
 
-impl Kind {
-    fn of(task: &TaskSpec) -> Result<Kind, String> {
+impl FileTaskKind {
+    fn of(task: &TaskSpec) -> Result<FileTaskKind, String> {
         match task.kind.as_str() {
-            "value" => Ok(Kind::Value),
+            "value" => Ok(FileTaskKind::Value),
             "branch" | "short_circuit" => {
                 if let Some(by) = task.config.get("by") {
                     tried(by["kind"].as_str().unwrap_or_default(), &by["config"])?;
                 }
-                Ok(if task.kind == "branch" { Kind::Branch } else { Kind::ShortCircuit })
+                Ok(if task.kind == "branch" { FileTaskKind::Branch } else { FileTaskKind::ShortCircuit })
             }
             kind => {
                 tried(kind, &task.config)?;
-                Ok(Kind::Operator(kind.into()))
+                Ok(FileTaskKind::Operator(kind.into()))
             }
         }
     }
 
     async fn run_task(self, config: Value, ctx: Ctx) -> Result<Value, TaskError> {
         match self {
-            Kind::Operator(kind) => operate(&kind, config, ctx).await,
-            Kind::Value => Ok(config.get("value").cloned().unwrap_or_default()),
-            Kind::Branch => {
+            FileTaskKind::Operator(kind) => operate(&kind, config, ctx).await,
+            FileTaskKind::Value => Ok(config.get("value").cloned().unwrap_or_default()),
+            FileTaskKind::Branch => {
                 let value = decided(&config, ctx).await?;
                 if config.get("cases").is_none() && config.get("otherwise").is_none() {
                     return Ok(value);
@@ -79,7 +79,7 @@ impl Kind {
                 let followed = config.get("cases").and_then(|cases| cases.get(&case)).or(config.get("otherwise"));
                 Ok(followed.cloned().unwrap_or_else(|| json!([])))
             }
-            Kind::ShortCircuit => Ok(Value::Bool(is_truthy(&decided(&config, ctx).await?))),
+            FileTaskKind::ShortCircuit => Ok(Value::Bool(is_truthy(&decided(&config, ctx).await?))),
         }
     }
 }

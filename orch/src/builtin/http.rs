@@ -3,7 +3,7 @@
 use super::operator::Operator;
 use crate::{BoxFuture, Call, Ctx, TaskResult, fatal};
 use anyhow::bail;
-use orch_workers::outside::http::{Address, Ask, Http, NoAnswer, Told, anywhere, below};
+use orch_workers::outside::http::{Address, Ask, Http, HttpReply, NoAnswer, anywhere, below};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -140,7 +140,7 @@ impl HttpRequest {
     }
 
     /// The answer; or what it is that may pass, and how long the server wants it to take.
-    fn judge(&self, answer: Result<Told, NoAnswer>) -> TaskResult<Result<HttpOutput, (String, Option<Duration>)>> {
+    fn judge(&self, answer: Result<HttpReply, NoAnswer>) -> TaskResult<Result<HttpOutput, (String, Option<Duration>)>> {
         let is_harmless = !matches!(self.method.to_uppercase().as_str(), "POST" | "PATCH");
         let told = match answer {
             Ok(told) => told,
@@ -165,7 +165,7 @@ impl HttpRequest {
 }
 
 /// In seconds; a date is not followed.
-fn retry_after(told: &Told) -> Option<Duration> {
+fn retry_after(told: &HttpReply) -> Option<Duration> {
     told.headers.get("retry-after")?.trim().parse().ok().map(Duration::from_secs)
 }
 

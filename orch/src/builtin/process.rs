@@ -24,25 +24,25 @@ const GRACE: Duration = Duration::from_secs(5);
 const DRAIN: Duration = Duration::from_millis(500);
 
 /// How a program ended.
-pub(super) struct Ended {
+pub(super) struct ProcessExit {
     pub(super) status: ExitStatus,
-    output: Last,
-    errors: Last,
+    output: OutputTail,
+    errors: OutputTail,
 }
 
 /// The end of what it wrote: the last line that is not empty, and what a failure says of it.
 #[derive(Default)]
-struct Last {
+struct OutputTail {
     words: LastWords,
     text: String,
     /// Of the whole line; `text` may be its beginning.
     bytes: usize,
 }
 
-impl Ended {
+impl ProcessExit {
     /// The last line of stdout that is not empty.
     pub(super) fn last_line(self) -> TaskResult<String> {
-        let Last { text, bytes, .. } = self.output;
+        let OutputTail { text, bytes, .. } = self.output;
         if bytes <= MAX_LINE_BYTES {
             return Ok(text);
         }
@@ -85,10 +85,15 @@ pub(super) enum Meaning {
 }
 
 /// Reads a line; the level is that of the lines of its pipe.
-pub(super) type Read<'r> = &'r (dyn Fn(LogLevel, &str) -> Meaning + Sync);
+pub(super) type LineReader<'r> = &'r (dyn Fn(LogLevel, &str) -> Meaning + Sync);
 
 /// Runs it to its end. `input` is what it reads; without any, nothing.
-pub(super) async fn run_process(ctx: &Ctx, command: Command, name: &str, input: Option<String>) -> TaskResult<Ended> {
+pub(super) async fn run_process(
+    ctx: &Ctx,
+    command: Command,
+    name: &str,
+    input: Option<String>,
+) -> TaskResult<ProcessExit> {
     run_read(ctx, command, name, input, None).await
 }
 
@@ -98,12 +103,12 @@ pub(super) async fn run_read(
     command: Command,
     name: &str,
     input: Option<String>,
-    read: Option<Read<'_>>,
-) -> TaskResult<Ended> {
+    read: Option<LineReader<'_>>,
+) -> TaskResult<ProcessExit> {
     let mut program = Program::start(command, input).await.with_context(|| format!("cannot start `{name}`"))?;
     let (stdout, stderr) = program.output().ok_or_else(|| anyhow!("`{name}` has no output"))?;
 
-    let (mut output, mut errors) = (Last::default(), Last::default());
+    let (mut output, mut errors) = (OutputTail::default(), OutputTail::default());
     let status = {
         let mut copied = pin!(async {
             tokio::join!(
@@ -122,7 +127,7 @@ pub(super) async fn run_read(
             _ = &mut copied => end.await,
         }
     }?;
-    Ok(Ended { status, output, errors })
+    Ok(ProcessExit { status, output, errors })
 }
 
 /// Waits for the end; when the task is cancelled, asks for it and then forces it.
@@ -143,7 +148,7 @@ async fn wait(program: &mut Program, ctx: &Ctx, name: &str) -> TaskResult<ExitSt
 }
 
 /// Every line to the log, the last one also to `last`.
-async fn copy(ctx: &Ctx, how: (LogLevel, Option<Read<'_>>), from: impl AsyncRead + Unpin, last: &mut Last) {
+async fn copy(ctx: &Ctx, how: (LogLevel, Option<LineReader<'_>>), from: impl AsyncRead + Unpin, last: &mut OutputTail) {
     let ends_line = |byte: &u8| *byte == b'\n' || (how.1.is_some() && *byte == b'\r');
     let mut from = BufReader::new(from);
     let (mut line, mut bytes_of_line) = (Vec::new(), 0);
@@ -167,7 +172,13 @@ async fn copy(ctx: &Ctx, how: (LogLevel, Option<Read<'_>>), from: impl AsyncRead
     }
 }
 
-fn flush(ctx: &Ctx, (level, read): (LogLevel, Option<Read<'_>>), line: &mut Vec<u8>, bytes: usize, last: &mut Last) {
+fn flush(
+    ctx: &Ctx,
+    (level, read): (LogLevel, Option<LineReader<'_>>),
+    line: &mut Vec<u8>,
+    bytes: usize,
+    last: &mut OutputTail,
+) {
     if line.is_empty() {
         return;
     }

@@ -3,7 +3,7 @@
 use super::operator::Operator;
 use crate::{Awaited, BoxFuture, Call, Ctx, Deferral, OnTimeout, TaskResult, defer, fatal};
 use chrono::TimeDelta;
-use orch_sdk::wait::{RunWait, Which};
+use orch_sdk::wait::{RunSelector, RunWait};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
@@ -174,17 +174,17 @@ impl OtherDag {
 
     fn deferral(self, ctx: &Ctx) -> TaskResult<Deferral> {
         let which = match self.which {
-            OtherRun::RunId(run_id) => Which::RunId(run_id),
+            OtherRun::RunId(run_id) => RunSelector::RunId(run_id),
             OtherRun::SameDate { earlier_ms } => {
                 let date = ctx.logical_date().ok_or_else(|| {
                     fatal(
                         "this run has no logical date, so no other run is for the same: wait for one with `.within(…)`",
                     )
                 })?;
-                Which::LogicalDate(date - delta(earlier_ms)?)
+                RunSelector::LogicalDate(date - delta(earlier_ms)?)
             }
             OtherRun::WithinMs(within) => {
-                Which::EndedSince(ctx.run_after() - delta(i64::try_from(within).unwrap_or(i64::MAX))?)
+                RunSelector::EndedSince(ctx.run_after() - delta(i64::try_from(within).unwrap_or(i64::MAX))?)
             }
         };
         let wait = RunWait {

@@ -2,7 +2,7 @@
 
 use crate::{Answer, Deferral, OnTimeout, Question, TaskError, WaitEnd};
 use chrono::{DateTime, TimeDelta};
-use orch_spec::approval::{ANSWER, Given};
+use orch_spec::approval::{ANSWER, ApprovalInput};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub(super) fn scripted(deferral: &Deferral, wish: Option<&WaitEnd>, clock: Durat
     question.check().map_err(TaskError::fatal)?;
     let (given, by) = match wish {
         Some(WaitEnd::Met(given)) => {
-            let given = question.answered(read::<Given>(given)?);
+            let given = question.answered(read::<ApprovalInput>(given)?);
             (given.map_err(|refused| TaskError::fatal(refused.to_string()))?, Some("test".to_string()))
         }
         Some(other) if !matches!(other, WaitEnd::TimedOut(_)) => return Ok(other.clone()),

@@ -27,11 +27,11 @@ const DEEPEST: usize = 3;
 /// Knows secrets. A clone is cheap; one that knows none costs nothing.
 #[derive(Clone, Default)]
 pub struct Masker {
-    parts: Vec<Arc<Part>>,
+    parts: Vec<Arc<SecretBatch>>,
 }
 
 /// Some of the secrets.
-struct Part {
+struct SecretBatch {
     secrets: BTreeSet<String>,
     finder: AhoCorasick,
     kinds: Vec<SecretForm>,
@@ -61,7 +61,7 @@ impl Masker {
         while let Some(last) = parts.pop_if(|last| last.secrets.len() <= 2 * new.len()) {
             new.extend(last.secrets.iter().cloned());
         }
-        parts.push(Arc::new(Part::of(new)));
+        parts.push(Arc::new(SecretBatch::of(new)));
         Masker { parts }
     }
 
@@ -167,12 +167,12 @@ fn is_secret(text: &str) -> bool {
         && text.chars().any(|letter| letter != '*')
 }
 
-impl Part {
+impl SecretBatch {
     fn of(secrets: BTreeSet<String>) -> Self {
         let forms: Vec<_> = secrets.iter().flat_map(|secret| forms::of(secret)).collect();
         let builder = || AhoCorasick::builder().match_kind(MatchKind::Standard).build(forms.iter().map(|form| &form.0));
         let finder = builder().expect("secrets are far from filling an automaton");
-        Part { kinds: forms.into_iter().map(|(_, kind)| kind).collect(), secrets, finder }
+        SecretBatch { kinds: forms.into_iter().map(|(_, kind)| kind).collect(), secrets, finder }
     }
 }
 

@@ -36,11 +36,11 @@ impl<'a> View<'a> {
         while at < text.len() {
             let mut sign = [0; 4];
             let (said, length) = match escapes.read(&text[at..]) {
-                Some((Said::Byte(byte), length)) => {
+                Some((DecodedEscape::Byte(byte), length)) => {
                     sign[0] = byte;
                     (&sign[..1], length)
                 }
-                Some((Said::Letter(letter), length)) => (letter.encode_utf8(&mut sign).as_bytes(), length),
+                Some((DecodedEscape::Letter(letter), length)) => (letter.encode_utf8(&mut sign).as_bytes(), length),
                 None => (&text[at..=at], 1),
             };
             changed |= length > 1 || said != &text[at..=at];
@@ -66,7 +66,7 @@ pub(super) enum Escapes {
     Entity,
 }
 
-enum Said {
+enum DecodedEscape {
     Byte(u8),
     Letter(char),
 }
@@ -85,11 +85,11 @@ impl Escapes {
     }
 
     /// What an escape says that stands at the beginning, and how long it is.
-    fn read(self, text: &[u8]) -> Option<(Said, usize)> {
+    fn read(self, text: &[u8]) -> Option<(DecodedEscape, usize)> {
         match (self, text[0]) {
-            (Escapes::Form, b'+') => Some((Said::Byte(b' '), 1)),
+            (Escapes::Form, b'+') => Some((DecodedEscape::Byte(b' '), 1)),
             (Escapes::Percent | Escapes::Form, b'%') => {
-                Some((Said::Byte(u8::try_from(hex(text.get(1..3)?)?).ok()?), 3))
+                Some((DecodedEscape::Byte(u8::try_from(hex(text.get(1..3)?)?).ok()?), 3))
             }
             (Escapes::Backslash, b'\\') => backslash(text),
             (Escapes::Entity, b'&') => entity(text),
@@ -98,8 +98,8 @@ impl Escapes {
     }
 }
 
-fn backslash(text: &[u8]) -> Option<(Said, usize)> {
-    let byte = |byte| Some((Said::Byte(byte), 2));
+fn backslash(text: &[u8]) -> Option<(DecodedEscape, usize)> {
+    let byte = |byte| Some((DecodedEscape::Byte(byte), 2));
     match text.get(1)? {
         b'n' => byte(b'\n'),
         b't' => byte(b'\t'),
@@ -108,10 +108,10 @@ fn backslash(text: &[u8]) -> Option<(Said, usize)> {
         b'b' => byte(8),
         b'f' => byte(12),
         sign @ (b'"' | b'\\' | b'/' | b'\'') => byte(*sign),
-        b'x' => Some((Said::Byte(u8::try_from(hex(text.get(2..4)?)?).ok()?), 4)),
+        b'x' => Some((DecodedEscape::Byte(u8::try_from(hex(text.get(2..4)?)?).ok()?), 4)),
         b'u' if text.get(2) == Some(&b'{') => {
             let end = text.iter().take(10).position(|byte| *byte == b'}')?;
-            Some((Said::Letter(char::from_u32(hex(&text[3..end])?)?), end + 1))
+            Some((DecodedEscape::Letter(char::from_u32(hex(&text[3..end])?)?), end + 1))
         }
         b'u' => {
             let unit = hex(text.get(2..6)?)?;
@@ -120,16 +120,16 @@ fn backslash(text: &[u8]) -> Option<(Said, usize)> {
                 // Two halves of one letter.
                 (0xd800..=0xdbff, Some(low @ 0xdc00..=0xdfff)) => {
                     let code = 0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
-                    Some((Said::Letter(char::from_u32(code)?), 12))
+                    Some((DecodedEscape::Letter(char::from_u32(code)?), 12))
                 }
-                _ => Some((Said::Letter(char::from_u32(unit)?), 6)),
+                _ => Some((DecodedEscape::Letter(char::from_u32(unit)?), 6)),
             }
         }
         _ => None,
     }
 }
 
-fn entity(text: &[u8]) -> Option<(Said, usize)> {
+fn entity(text: &[u8]) -> Option<(DecodedEscape, usize)> {
     let end = text.iter().take(10).position(|byte| *byte == b';')?;
     let letter = match &text[1..end] {
         b"amp" => '&',
@@ -141,7 +141,7 @@ fn entity(text: &[u8]) -> Option<(Said, usize)> {
         [b'#', digits @ ..] => char::from_u32(std::str::from_utf8(digits).ok()?.parse().ok()?)?,
         _ => return None,
     };
-    Some((Said::Letter(letter), end + 1))
+    Some((DecodedEscape::Letter(letter), end + 1))
 }
 
 fn hex(digits: &[u8]) -> Option<u32> {

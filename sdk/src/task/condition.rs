@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// What a look gives: `None` is "not yet". An error is looked at again, a fatal one ends the wait, a skip skips the task.
-pub type Look = TaskResult<Option<Value>>;
+pub type ConditionResult = TaskResult<Option<Value>>;
 
 /// One kind of condition. Those of a lake or a queue join by this trait: `dag("…").condition(MyCondition)`.
 pub trait Condition: Send + Sync {
@@ -26,10 +26,14 @@ pub trait Condition: Send + Sync {
     }
 
     /// One look. Equal configs are looked at once for all who wait.
-    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<Look>;
+    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult>;
 
     /// Many different looks with one question, answered in the same order. `None`: one by one, by `look`.
-    fn look_at_all(&self, _configs: &[Value], _eyes: &Arc<dyn Eyes>) -> Option<BoxFuture<TaskResult<Vec<Look>>>> {
+    fn look_at_all(
+        &self,
+        _configs: &[Value],
+        _eyes: &Arc<dyn Eyes>,
+    ) -> Option<BoxFuture<TaskResult<Vec<ConditionResult>>>> {
         None
     }
 }
@@ -48,7 +52,7 @@ pub trait Eyes: Send + Sync {
     fn runs(&self, asked: Vec<RunWait>) -> BoxFuture<TaskResult<Vec<Option<RunSeen>>>>;
 
     /// Another condition, for those that are made of others.
-    fn look(&self, at: Awaited) -> BoxFuture<Look>;
+    fn look(&self, at: Awaited) -> BoxFuture<ConditionResult>;
 }
 
 /// A run, or a task of it, that somebody waits for.

@@ -18,8 +18,8 @@ pub struct Installation {
 }
 
 /// What was found, or why it could not be asked for.
-type Answer = Result<Vec<Connection>, String>;
-type Ask = dyn Fn(Installation) -> BoxFuture<Answer> + Send + Sync;
+type ConnectionsResult = Result<Vec<Connection>, String>;
+type Ask = dyn Fn(Installation) -> BoxFuture<ConnectionsResult> + Send + Sync;
 
 /// How they are found; nothing of most binaries.
 #[derive(Clone, Default)]
@@ -32,7 +32,7 @@ impl DefaultConnections {
     }
 
     /// They are asked of another binary.
-    pub fn asked(ask: impl Fn(Installation) -> BoxFuture<Answer> + Send + Sync + 'static) -> Self {
+    pub fn asked(ask: impl Fn(Installation) -> BoxFuture<ConnectionsResult> + Send + Sync + 'static) -> Self {
         DefaultConnections(Some(Arc::new(ask)))
     }
 
@@ -60,7 +60,7 @@ impl DefaultConnections {
 
     /// # Errors
     /// The binary that brings them does not answer.
-    pub async fn of(&self, installation: &Installation) -> Answer {
+    pub async fn of(&self, installation: &Installation) -> ConnectionsResult {
         match &self.0 {
             Some(ask) => ask(installation.clone()).await,
             None => Ok(Vec::new()),

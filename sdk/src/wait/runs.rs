@@ -11,7 +11,7 @@ pub struct RunWait {
     /// Without it the run as a whole. Of a mapped task all elements count together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_id: Option<String>,
-    pub which: Which,
+    pub which: RunSelector,
     /// Met by these states.
     #[serde(default = "success")]
     pub allowed: Vec<String>,
@@ -26,7 +26,7 @@ pub struct RunWait {
 /// Which run of a DAG.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Which {
+pub enum RunSelector {
     RunId(String),
     /// The run for exactly this date.
     LogicalDate(DateTime<Utc>),
@@ -39,18 +39,18 @@ fn success() -> Vec<String> {
 }
 
 /// Until a run of a DAG has succeeded.
-pub fn dag(dag_id: impl Into<String>, which: Which) -> RunWait {
+pub fn dag(dag_id: impl Into<String>, which: RunSelector) -> RunWait {
     RunWait { dag_id: dag_id.into(), task_id: None, which, allowed: success(), failed: Vec::new(), skipped: Vec::new() }
 }
 
 /// Until a task of a run of a DAG has succeeded.
-pub fn task(dag_id: impl Into<String>, task_id: impl Into<String>, which: Which) -> RunWait {
+pub fn task(dag_id: impl Into<String>, task_id: impl Into<String>, which: RunSelector) -> RunWait {
     RunWait { task_id: Some(task_id.into()), ..dag(dag_id, which) }
 }
 
 /// Until a run has ended, well or not.
 pub fn run(dag_id: impl Into<String>, run_id: impl Into<String>) -> RunWait {
-    dag(dag_id, Which::RunId(run_id.into())).allowed(["success", "failed"])
+    dag(dag_id, RunSelector::RunId(run_id.into())).allowed(["success", "failed"])
 }
 
 impl RunWait {

@@ -9,9 +9,9 @@ fn question(of: &Value) -> Question {
     serde_json::from_value(fields).expect("a question")
 }
 
-fn given(chosen: &[&str], input: &Value) -> Given {
+fn given(chosen: &[&str], input: &Value) -> ApprovalInput {
     let chosen_options = chosen.iter().map(|option| (*option).to_string()).collect();
-    Given { chosen_options, params_input: input.as_object().expect("an object").clone() }
+    ApprovalInput { chosen_options, params_input: input.as_object().expect("an object").clone() }
 }
 
 fn schema() -> Value {

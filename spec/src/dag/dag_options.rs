@@ -26,7 +26,7 @@ macro_rules! dag_options {
             max_active_runs: Most, max_active_runs: Option<u32>;
             /// What becomes of a run without a place.
             #[serde(default, skip_serializing_if = "Overlap::is_usual")]
-            overlap: Usual, overlap: Overlap;
+            overlap: WordOrDefault, overlap: Overlap;
             /// Runs at the same time for each value of a param.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             concurrency: Keys, concurrency: Vec<Concurrency>;

@@ -61,7 +61,7 @@ pub enum Set {}
 pub enum FromZero {}
 /// A word, of which one is usual and need not be said.
 #[derive(Debug)]
-pub enum Usual {}
+pub enum WordOrDefault {}
 /// Numbers by params.
 #[derive(Debug)]
 pub enum Keys {}

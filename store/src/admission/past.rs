@@ -3,7 +3,7 @@
 use crate::StoreResult;
 use crate::version::{Version, Versions};
 use orch_core::admission::past::{Before, past};
-use orch_core::gates::Past;
+use orch_core::gates::PastDependency;
 use orch_core::plan::TaskIdx;
 use orch_core::run::{LEDGER_FORMAT, Run};
 use orch_core::why::Reason;
@@ -15,11 +15,11 @@ use uuid::Uuid;
 
 /// A task of a run that waits for its past.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted {
+pub(crate) struct TaskAwaitingPast {
     pub(crate) run: Uuid,
     pub(crate) task: i16,
     pub(crate) version: i32,
-    pub(crate) gate: Past,
+    pub(crate) gate: PastDependency,
 }
 
 /// The run before another one, with its structure.
@@ -34,7 +34,7 @@ struct Earlier {
 pub(crate) async fn reasons(
     db: &mut PgConnection,
     versions: &Versions,
-    wanted: &[Wanted],
+    wanted: &[TaskAwaitingPast],
 ) -> StoreResult<HashMap<(Uuid, i16), Reason>> {
     if wanted.is_empty() {
         return Ok(HashMap::new());

@@ -34,7 +34,7 @@ pub struct Exported {
 pub async fn export(db: &mut PgConnection, table: &str, archive: &dyn Archive, folder: &str) -> StoreResult<Exported> {
     let folder = if folder.is_empty() { table.to_owned() } else { format!("{folder}/{table}") };
     let mut writer = Writer { folder, parts: Vec::new(), bytes: 0 };
-    let (mut part, mut rows) = (Part::default(), 0_u64);
+    let (mut part, mut rows) = (ExportChunk::default(), 0_u64);
     {
         let copy = format!("copy {table} to stdout with (format csv, header true)");
         let mut lines = db.copy_out_raw(&copy).await?;
@@ -76,8 +76,8 @@ struct Writer {
 }
 
 impl Writer {
-    async fn put(&mut self, archive: &dyn Archive, part: Part) -> StoreResult<()> {
-        let Part { rows, packed, .. } = part;
+    async fn put(&mut self, archive: &dyn Archive, part: ExportChunk) -> StoreResult<()> {
+        let ExportChunk { rows, packed, .. } = part;
         let packed = packed.finish().map_err(|error| StoreError::packing(&error))?;
         let name = format!("part-{:05}.csv.gz", self.parts.len());
         self.parts.push(json!({ "name": name, "rows": rows, "bytes": packed.len(), "sha256": hex(&packed) }));
@@ -87,19 +87,19 @@ impl Writer {
     }
 }
 
-struct Part {
+struct ExportChunk {
     rows: u64,
     raw: usize,
     packed: GzEncoder<Vec<u8>>,
 }
 
-impl Default for Part {
+impl Default for ExportChunk {
     fn default() -> Self {
-        Part { rows: 0, raw: 0, packed: GzEncoder::new(Vec::new(), Compression::fast()) }
+        ExportChunk { rows: 0, raw: 0, packed: GzEncoder::new(Vec::new(), Compression::fast()) }
     }
 }
 
-impl Part {
+impl ExportChunk {
     fn add(&mut self, line: &[u8], rows: u64) -> StoreResult<()> {
         (self.rows, self.raw) = (self.rows + rows, self.raw + line.len());
         self.packed.write_all(line).map_err(|error| StoreError::packing(&error))

@@ -29,7 +29,7 @@ pub struct WatchedAsset {
 
 /// What one try found of an asset, summed up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Look {
+pub struct QualitySummary {
     pub uri: String,
     pub attempt: Uuid,
     pub dag_id: String,
@@ -46,7 +46,7 @@ pub struct Look {
     pub rows_aside: i64,
 }
 
-impl Look {
+impl QualitySummary {
     /// The worst of what it found.
     pub fn outcome(&self) -> CheckOutcome {
         match (self.failed, self.quarantined, self.warned) {
@@ -67,9 +67,9 @@ pub async fn watched_assets(db: &mut PgConnection, most: i64) -> StoreResult<Vec
 
 /// The last looks at each of these assets, newest first within each, as far as `results` results go back.
 #[boxed]
-pub async fn looks_at(db: &mut PgConnection, uris: &[String], results: i64) -> StoreResult<Vec<Look>> {
+pub async fn looks_at(db: &mut PgConnection, uris: &[String], results: i64) -> StoreResult<Vec<QualitySummary>> {
     let results = results.clamp(0, MOST_RESULTS);
-    Ok(sqlx::query_file_as!(Look, "queries/asset/looks.sql", uris, results).fetch_all(db).await?)
+    Ok(sqlx::query_file_as!(QualitySummary, "queries/asset/looks.sql", uris, results).fetch_all(db).await?)
 }
 
 /// What the newest look at each of these assets found wrong.

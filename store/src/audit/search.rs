@@ -7,7 +7,7 @@ use sqlx::FromRow;
 /// The columns of the audit log that people may ask by.
 pub mod by {
     use crate::list::Filter::{AnyOf, Bound, Is, NoneOf, Pattern, Prefix};
-    use crate::list::{Column, Compare, Kind};
+    use crate::list::{Column, Compare, ListColumnType};
 
     pub const ID: Column = Column::whole("id", "id").sorted();
     pub const DAG_ID: Column = exact("dag_id", "dag_id");
@@ -30,7 +30,8 @@ pub mod by {
         ACTOR,
         EVENT,
         Column::whole("map_index", "map_index").by(&[Is]).about("Of that element"),
-        Column::absent("try_number", Kind::Whole).about("The log does not say which try it was: finds nothing"),
+        Column::absent("try_number", ListColumnType::Whole)
+            .about("The log does not say which try it was: finds nothing"),
         Column::text("included_events", "event").by(&[AnyOf]).about("Only these"),
         NOT_EVENTS,
         BEFORE,

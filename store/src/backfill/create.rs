@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 /// Some of the tasks of a DAG.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct BackfillTasks {
     /// Those whose ids contain a match of it.
     pub regex: String,
     /// And all that these wait for.
@@ -37,7 +37,7 @@ pub struct NewBackfill {
     pub max_active_runs: i32,
     /// Runs that are run again go on in the newest version.
     pub latest: bool,
-    pub part: Option<Part>,
+    pub part: Option<BackfillTasks>,
     pub user: Option<String>,
 }
 
@@ -157,7 +157,7 @@ pub async fn plan_backfill(
 }
 
 /// The tasks that run, of a version.
-pub(super) fn chosen(plan: &Plan, wanted: &Part) -> Result<BTreeSet<TaskIdx>, regex_lite::Error> {
+pub(super) fn chosen(plan: &Plan, wanted: &BackfillTasks) -> Result<BTreeSet<TaskIdx>, regex_lite::Error> {
     let regex = Regex::new(&wanted.regex)?;
     let tasks = (0..).zip(&plan.spec.tasks).filter(|(_, task)| regex.is_match(&task.task_id));
     let named: Vec<TaskIdx> = tasks.map(|(place, _)| place).collect();

@@ -3,7 +3,7 @@
 //! A date leaves `planned` in the transaction that makes its run, under the backfill's lock: whoever dies in the middle
 //! leaves nothing half done, and whoever comes second finds nothing to do. Locks: backfill, DAG, run, instances.
 
-use super::create::{Part, chosen};
+use super::create::{BackfillTasks, chosen};
 use crate::{
     StoreError, StoreResult, boxed,
     clear::{ClearWish, clear_instances},
@@ -58,12 +58,12 @@ struct Going {
     reprocess: Reprocess,
     latest: bool,
     conf: Option<Value>,
-    part: Option<Part>,
+    part: Option<BackfillTasks>,
     user: Option<String>,
 }
 
 /// A date whose turn it is.
-struct Next {
+struct DueBackfillDate {
     ordinal: i32,
     date: chrono::DateTime<chrono::Utc>,
     interval: DataInterval,
@@ -89,7 +89,7 @@ pub async fn pace(db: &mut PgConnection, versions: &mut Versions, id: i32, most:
         reprocess: word(&row.reprocess)?,
         latest: row.latest,
         conf: row.conf,
-        part: row.task_regex.map(|regex| Part { regex, upstream: row.with_upstream }),
+        part: row.task_regex.map(|regex| BackfillTasks { regex, upstream: row.with_upstream }),
         user: row.created_by,
     };
     let mut paced = Paced::default();
@@ -152,10 +152,10 @@ async fn begin(
             break;
         }
         let interval = DataInterval { start: row.interval_start, end: row.interval_end };
-        let next = Next { ordinal: row.ordinal, date: row.logical_date, interval };
+        let next = DueBackfillDate { ordinal: row.ordinal, date: row.logical_date, interval };
         let (run, why) = match one(db, versions, going, &newest, &next).await? {
-            Done::Run(run, why) => (Some(run), why),
-            Done::Skipped(reason) => (None, Some(reason)),
+            BackfillDateOutcome::Run(run, why) => (Some(run), why),
+            BackfillDateOutcome::Skipped(reason) => (None, Some(reason)),
         };
         sqlx::query!(
             "update backfill_run set state = $3, run = $4, why = $5 where backfill = $1 and ordinal = $2",
@@ -178,14 +178,14 @@ async fn begin(
 }
 
 /// What was done for a date.
-enum Done {
+enum BackfillDateOutcome {
     Run(Uuid, Option<String>),
     Skipped(String),
 }
 
-impl From<Reason> for Done {
-    fn from(reason: Reason) -> Done {
-        Done::Skipped(reason.to_string())
+impl From<Reason> for BackfillDateOutcome {
+    fn from(reason: Reason) -> BackfillDateOutcome {
+        BackfillDateOutcome::Skipped(reason.to_string())
     }
 }
 
@@ -194,8 +194,8 @@ async fn one(
     versions: &mut Versions,
     going: &Going,
     newest: &Arc<Version>,
-    next: &Next,
-) -> StoreResult<Done> {
+    next: &DueBackfillDate,
+) -> StoreResult<BackfillDateOutcome> {
     // Locked: whoever ends or clears it comes before or after.
     let there = sqlx::query!(
         r#"select id, version, state::text as "state!" from dag_run where dag_id = $1 and logical_date = $2
@@ -220,8 +220,8 @@ async fn create(
     versions: &mut Versions,
     going: &Going,
     newest: &Arc<Version>,
-    next: &Next,
-) -> StoreResult<Done> {
+    next: &DueBackfillDate,
+) -> StoreResult<BackfillDateOutcome> {
     let name = run_id(RunType::Backfill, next.interval.end, Some(next.date), "");
     let new = NewRun {
         run_id: Some(RunId::new(&name).map_err(|e| StoreError::corrupt(e.to_string()))?),
@@ -238,7 +238,7 @@ async fn create(
         ..NewRun::manual(&going.dag_id, TriggeredBy::Backfill)
     };
     match create_run(db, versions, &new).await? {
-        CreateRun::Created(run) => Ok(Done::Run(run.id, None)),
+        CreateRun::Created(run) => Ok(BackfillDateOutcome::Run(run.id, None)),
         CreateRun::RunIdTaken
         | CreateRun::LogicalDateTaken
         | CreateRun::Same(_)
@@ -248,12 +248,12 @@ async fn create(
     }
 }
 
-fn tasks_of(version: &Version, part: &Part) -> StoreResult<Vec<TaskIdx>> {
+fn tasks_of(version: &Version, part: &BackfillTasks) -> StoreResult<Vec<TaskIdx>> {
     let chosen = chosen(&version.plan, part).map_err(|e| StoreError::corrupt(format!("a task regex: {e}")))?;
     Ok(chosen.into_iter().collect())
 }
 
-fn task_ids(version: &Version, part: &Part) -> StoreResult<Vec<String>> {
+fn task_ids(version: &Version, part: &BackfillTasks) -> StoreResult<Vec<String>> {
     Ok(tasks_of(version, part)?.into_iter().map(|task| version.plan.task_id(task).to_string()).collect())
 }
 
@@ -264,7 +264,7 @@ async fn again(
     going: &Going,
     (run, version): (Uuid, &Arc<Version>),
     newest: &Arc<Version>,
-) -> StoreResult<Done> {
+) -> StoreResult<BackfillDateOutcome> {
     // First: what it makes ready is as urgent as its type.
     sqlx::query!(
         "update dag_run set run_type = 'backfill', triggered_by = 'backfill', triggered_by_user = $2 where id = $1",
@@ -295,13 +295,13 @@ async fn again(
     };
     let cleared = clear_instances(db, &mut Stepper::default(), versions, run, &wish).await?;
     if cleared.is_none_or(|cleared| cleared.instances.is_empty()) {
-        return Ok(Done::Skipped("nothing of its run can run again".into()));
+        return Ok(BackfillDateOutcome::Skipped("nothing of its run can run again".into()));
     }
     if !going.latest || version.id == newest.id {
-        return Ok(Done::Run(run, None));
+        return Ok(BackfillDateOutcome::Run(run, None));
     }
     match move_run(db, versions, run, newest.id).await? {
-        MoveRun::CannotMove(why) => Ok(Done::Run(run, Some(format!("in its own version: {why}")))),
-        _ => Ok(Done::Run(run, None)),
+        MoveRun::CannotMove(why) => Ok(BackfillDateOutcome::Run(run, Some(format!("in its own version: {why}")))),
+        _ => Ok(BackfillDateOutcome::Run(run, None)),
     }
 }

@@ -1,7 +1,7 @@
 //! Tables that cleanings left behind: `archived__<table>__<when>`, of a week that was cut off
 //! `archived__<table>_<week>__<when>`. Nobody writes to them.
 
-use super::record::{How, Mark};
+use super::record::{Mark, RowDisposal};
 use super::weeks::{Change, patiently};
 use crate::{StoreResult, boxed};
 use sqlx::AssertSqlSafe;
@@ -49,7 +49,7 @@ pub(super) async fn archived_by(db: &mut PgConnection, actor: &str) -> StoreResu
 /// Drops one for good.
 #[boxed]
 pub async fn drop_archived(db: &mut PgConnection, actor: &str, archived: &Archived) -> StoreResult<()> {
-    let note = Mark { actor, table: &archived.of, week: None, how: How::Dropped, rows: None, place: None };
+    let note = Mark { actor, table: &archived.of, week: None, how: RowDisposal::Dropped, rows: None, place: None };
     patiently(db, &Change::drop(&archived.name), &note).await.map(drop)
 }
 

@@ -2,7 +2,7 @@
 
 use super::rows::filter;
 use super::table::Table;
-use super::{Wish, take_time};
+use super::{CleanRequest, take_time};
 use crate::{StoreResult, boxed, partition::PARENTS};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
@@ -16,7 +16,7 @@ pub struct Count {
 
 /// Counts them, so it takes as long as reading them does.
 #[boxed]
-pub async fn count_old(db: &mut PgConnection, wish: &Wish) -> StoreResult<Vec<Count>> {
+pub async fn count_old(db: &mut PgConnection, wish: &CleanRequest) -> StoreResult<Vec<Count>> {
     take_time(db).await?;
     let mut counts = Vec::new();
     for &table in &wish.tables {
@@ -45,14 +45,14 @@ pub async fn count_old(db: &mut PgConnection, wish: &Wish) -> StoreResult<Vec<Co
 const RUNS: &str = "$2::bigint > 0 and r.id < uuid_of_moment($1) and r.state in ('success', 'failed')
     and (r.ended_at is null or r.ended_at < $1) and (cardinality($3::text[]) = 0 or r.dag_id = any($3)) and r.dag_id <> all($4::text[])";
 
-async fn of_runs(db: &mut PgConnection, wish: &Wish, parent: &str) -> StoreResult<Count> {
+async fn of_runs(db: &mut PgConnection, wish: &CleanRequest, parent: &str) -> StoreResult<Count> {
     let from = format!(
         "{parent} t where t.run < uuid_of_moment($1) and exists (select from dag_run r where r.id = t.run and {RUNS})"
     );
     count(db, wish, parent, &from).await
 }
 
-async fn count(db: &mut PgConnection, wish: &Wish, table: &str, from: &str) -> StoreResult<Count> {
+async fn count(db: &mut PgConnection, wish: &CleanRequest, table: &str, from: &str) -> StoreResult<Count> {
     let rows = sqlx::query_scalar(AssertSqlSafe(format!("select count(*) from {from}")))
         .bind(wish.before)
         .bind(wish.batch.max(1))

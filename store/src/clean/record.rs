@@ -7,7 +7,7 @@ use sqlx::postgres::PgConnection;
 
 /// What became of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum How {
+pub(crate) enum RowDisposal {
     Dropped,
     Deleted,
     Archived,
@@ -15,22 +15,22 @@ pub(crate) enum How {
     RolledOver,
 }
 
-impl How {
+impl RowDisposal {
     /// Of rows that go a few at a time.
-    pub(super) const fn of(goes: Goes) -> How {
+    pub(super) const fn of(goes: Goes) -> RowDisposal {
         match goes {
-            Goes::Archived => How::Archived,
-            Goes::Dropped => How::Deleted,
+            Goes::Archived => RowDisposal::Archived,
+            Goes::Dropped => RowDisposal::Deleted,
         }
     }
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
-            How::Dropped => "dropped",
-            How::Deleted => "deleted",
-            How::Archived => "archived",
-            How::Exported => "exported",
-            How::RolledOver => "rolled over",
+            RowDisposal::Dropped => "dropped",
+            RowDisposal::Deleted => "deleted",
+            RowDisposal::Archived => "archived",
+            RowDisposal::Exported => "exported",
+            RowDisposal::RolledOver => "rolled over",
         }
     }
 }
@@ -41,7 +41,7 @@ pub(crate) struct Mark<'a> {
     pub(crate) actor: &'a str,
     pub(crate) table: &'a str,
     pub(crate) week: Option<NaiveDate>,
-    pub(crate) how: How,
+    pub(crate) how: RowDisposal,
     pub(crate) rows: Option<i64>,
     pub(crate) place: Option<&'a str>,
 }

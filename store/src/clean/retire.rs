@@ -1,9 +1,9 @@
 //! What schedulers do by themselves: everything that was kept long enough goes, into the archive where there is one.
 
 use super::archived::{self, archived_by};
-use super::record::{How, Mark};
+use super::record::{Mark, RowDisposal};
 use super::weeks::{self, Change, patiently};
-use super::{Cleaned, Goes, Table, Wish, begin, carry_out, end};
+use super::{CleanRequest, Cleaned, Goes, Table, begin, carry_out, end};
 use crate::{
     StoreResult,
     archive::{Archive, export},
@@ -56,12 +56,12 @@ async fn drop_all(db: &mut PgConnection, keep: &Retention) -> StoreResult<Vec<Cl
     for (tables, before) in
         [(&[Table::LogChunk][..], whole_weeks(since.logs)), (&[Table::DagRun][..], whole_weeks(since.runs))]
     {
-        let wish = Wish::of(tables, before, Goes::Dropped, ACTOR);
+        let wish = CleanRequest::of(tables, before, Goes::Dropped, ACTOR);
         carry_out(db, &wish, &mut |cleaned| done.push(cleaned.clone())).await?;
     }
     // A day at a time, and not a few rows at each turn: what was done is a line for people.
     for (tables, before) in [(&WITH_RUNS[1..], since.runs), (&[Table::Audit][..], since.audit)] {
-        let wish = Wish::of(tables, whole_days(before), Goes::Dropped, ACTOR);
+        let wish = CleanRequest::of(tables, whole_days(before), Goes::Dropped, ACTOR);
         carry_out(db, &wish, &mut |cleaned| done.push(cleaned.clone())).await?;
     }
     rollover::forget_recalled(db).await?;
@@ -74,7 +74,7 @@ async fn move_all(db: &mut PgConnection, keep: &Retention, archive: &dyn Archive
     let mut done = rollover::roll_over_logs(db, archive, whole_weeks(since.logs), ACTOR).await?;
     // All by whole weeks: a file a week and table, and not one for each turn.
     for (tables, before) in [(&WITH_RUNS[..], since.runs), (&[Table::Audit][..], since.audit)] {
-        let wish = Wish::of(tables, whole_weeks(before), Goes::Archived, ACTOR);
+        let wish = CleanRequest::of(tables, whole_weeks(before), Goes::Archived, ACTOR);
         carry_out(db, &wish, &mut |_| {}).await?;
     }
     for archived in archived_by(db, ACTOR).await? {
@@ -89,7 +89,7 @@ async fn move_all(db: &mut PgConnection, keep: &Retention, archive: &dyn Archive
             actor: ACTOR,
             table: &archived.of,
             week: None,
-            how: How::Exported,
+            how: RowDisposal::Exported,
             rows: Some(exported.rows as i64),
             place: Some(&place),
         };

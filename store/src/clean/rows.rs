@@ -1,8 +1,8 @@
 //! Rows go a few at a time: deleted, or moved into an archived table by the statement that deletes them.
 
-use super::record::{How, Mark, mark, mark_more};
+use super::record::{Mark, RowDisposal, mark, mark_more};
 use super::table::Table;
-use super::{Goes, LOCK_TIMEOUT, Tell, Wish};
+use super::{CleanRequest, Goes, LOCK_TIMEOUT, Tell};
 use crate::StoreResult;
 use sqlx::AssertSqlSafe;
 use sqlx::Connection;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 /// Where rows of each table went, as far as any did.
 pub(super) struct Mover<'a> {
-    wish: &'a Wish,
+    wish: &'a CleanRequest,
     stamp: &'a str,
     notes: BTreeMap<&'static str, Note>,
 }
@@ -28,7 +28,7 @@ struct Note {
 }
 
 impl<'a> Mover<'a> {
-    pub(super) fn new(wish: &'a Wish, stamp: &'a str) -> Mover<'a> {
+    pub(super) fn new(wish: &'a CleanRequest, stamp: &'a str) -> Mover<'a> {
         Mover { wish, stamp, notes: BTreeMap::new() }
     }
 
@@ -53,7 +53,7 @@ impl<'a> Mover<'a> {
                 actor: &self.wish.actor,
                 table,
                 week: None,
-                how: How::of(self.wish.goes),
+                how: RowDisposal::of(self.wish.goes),
                 rows: Some(0),
                 place: is_kept.then_some(&*archived),
             };
@@ -140,7 +140,7 @@ impl<'a> Mover<'a> {
             let place = (wish.goes == Goes::Archived).then_some(&*archived);
             let rows = Some(note.rows - note.told);
             note.told = note.rows;
-            tell(&Mark { actor: &wish.actor, table, week: None, how: How::of(wish.goes), rows, place }.told());
+            tell(&Mark { actor: &wish.actor, table, week: None, how: RowDisposal::of(wish.goes), rows, place }.told());
         }
     }
 
@@ -167,7 +167,7 @@ fn archived(table: &str, stamp: &str) -> String {
 /// Rows of a table that has a time of its own.
 pub(super) async fn clean_rows(
     db: &mut PgConnection,
-    wish: &Wish,
+    wish: &CleanRequest,
     table: Table,
     mover: &mut Mover<'_>,
 ) -> StoreResult<()> {
@@ -197,14 +197,14 @@ pub(super) async fn clean_rows(
     }
 }
 
-fn bind(values: &mut PgArguments, wish: &Wish) {
+fn bind(values: &mut PgArguments, wish: &CleanRequest) {
     let added = values.add(wish.before).and_then(|()| values.add(wish.batch.max(1)));
     let added = added.and_then(|()| values.add(wish.only.clone())).and_then(|()| values.add(wish.except.clone()));
     added.expect("times, numbers and texts can be sent");
 }
 
 /// Which DAGs' rows; `$3` and `$4` are names. `None`: the table cannot say, and only some DAGs are meant.
-pub(super) fn filter(wish: &Wish, table: Table) -> Option<String> {
+pub(super) fn filter(wish: &CleanRequest, table: Table) -> Option<String> {
     match table.dag_column() {
         Some(column) => Some(format!(
             "(cardinality($3::text[]) = 0 or {column} = any($3)) and coalesce({column} <> all($4::text[]), true)"

@@ -2,7 +2,7 @@
 
 use super::rows::Mover;
 use super::weeks::{leaf_is_there, let_go};
-use super::{LOCK_TIMEOUT, Tell, Wish};
+use super::{CleanRequest, LOCK_TIMEOUT, Tell};
 use crate::StoreResult;
 use crate::partition::{PARENTS, Runs, Week, has_runs, weeks_before};
 use sqlx::postgres::PgConnection;
@@ -17,7 +17,7 @@ const MOST_ROWS: i64 = 50_000;
 
 pub(super) async fn clean_runs(
     db: &mut PgConnection,
-    wish: &Wish,
+    wish: &CleanRequest,
     mover: &mut Mover<'_>,
     tell: &mut Tell<'_>,
 ) -> StoreResult<()> {
@@ -37,7 +37,7 @@ pub(super) async fn clean_runs(
 /// Logs go and runs stay.
 pub(super) async fn clean_logs(
     db: &mut PgConnection,
-    wish: &Wish,
+    wish: &CleanRequest,
     mover: &mut Mover<'_>,
     tell: &mut Tell<'_>,
 ) -> StoreResult<()> {
@@ -66,7 +66,7 @@ pub(super) async fn clean_logs(
     Ok(())
 }
 
-fn goes_as_a_whole(wish: &Wish, week: &Week) -> bool {
+fn goes_as_a_whole(wish: &CleanRequest, week: &Week) -> bool {
     wish.is_of_all() && week.sunday <= wish.before
 }
 
@@ -89,7 +89,7 @@ async fn leaves(
 /// Some runs of a week with what is in these partitions. `false`: there are none left that may go.
 async fn delete_runs(
     db: &mut PgConnection,
-    wish: &Wish,
+    wish: &CleanRequest,
     week: &Week,
     leaves: &[(&'static str, String)],
     mover: &mut Mover<'_>,
@@ -143,7 +143,7 @@ async fn that_fit<'r>(
 }
 
 /// Runs of a week that are over and may go, locked: whoever clears one meanwhile has it.
-async fn finished(db: &mut PgConnection, wish: &Wish, week: &Week, after: Uuid) -> StoreResult<Vec<Uuid>> {
+async fn finished(db: &mut PgConnection, wish: &CleanRequest, week: &Week, after: Uuid) -> StoreResult<Vec<Uuid>> {
     let runs = sqlx::query_scalar!(
         "select id from dag_run where id > $6 and id >= uuid_of_moment($1) and id < uuid_of_moment(least($2::timestamptz, $3::timestamptz))
           and state in ('success', 'failed') and (ended_at is null or ended_at < $3)

@@ -1,7 +1,7 @@
 //! A week goes as a whole: its partition is dropped, or cut off and renamed; where runs stay an empty one stays too.
 
-use super::record::{How, Mark, mark};
-use super::{Goes, LOCK_TIMEOUT, Tell, Wish};
+use super::record::{Mark, RowDisposal, mark};
+use super::{CleanRequest, Goes, LOCK_TIMEOUT, Tell};
 use crate::partition::{Runs, Week, has_runs};
 use crate::{StoreError, StoreResult};
 use sqlx::AssertSqlSafe;
@@ -18,7 +18,7 @@ pub(super) async fn let_go(
     db: &mut PgConnection,
     parent: &str,
     week: &Week,
-    wish: &Wish,
+    wish: &CleanRequest,
     stamp: &str,
     tell: &mut Tell<'_>,
 ) -> StoreResult<()> {
@@ -38,7 +38,7 @@ pub(super) async fn let_go(
         actor: &wish.actor,
         table: parent,
         week: Some(week.monday.date_naive()),
-        how: if is_kept { How::Archived } else { How::Dropped },
+        how: if is_kept { RowDisposal::Archived } else { RowDisposal::Dropped },
         rows: guessed_rows(db, &leaf).await?,
         place: is_kept.then_some(&*archived),
     };

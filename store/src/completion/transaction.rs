@@ -7,7 +7,7 @@
 use super::{CompletionStep, Outdated};
 use crate::{
     StoreError, StoreResult, boxed,
-    step::{Ended, Lease, Mode, Step, Stepper},
+    step::{EndedTry, Lease, Mode, Stepper, WorkerStep},
 };
 use orch_sdk::task::TaskError;
 use sqlx::Connection;
@@ -67,7 +67,7 @@ impl From<sqlx::Error> for Unrecorded {
 pub async fn record(
     db: &mut PgConnection,
     steps: &mut [Box<dyn CompletionStep>],
-    ended: &mut Ended,
+    ended: &mut EndedTry,
     release: bool,
 ) -> Result<(), Unrecorded> {
     let mut tx = db.begin_with(BEGIN).await?;
@@ -82,7 +82,7 @@ pub async fn record(
         return Err(again.unwrap_or_else(|| failed(at_work, error)));
     }
     ended.rev = revision(&mut tx, ended.lease, &at_work).await?;
-    let step = Step { ended: vec![ended.clone()], mode: Mode::Record, release, ..Step::default() };
+    let step = WorkerStep { ended: vec![ended.clone()], mode: Mode::Record, release, ..WorkerStep::default() };
     // Record mode claims nothing and keeps nothing, so no worker is named.
     let reply = Stepper::default().send(&mut tx, &step, 0).await?;
     if reply.accepted.is_empty() {

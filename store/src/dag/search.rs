@@ -7,7 +7,7 @@ use sqlx::FromRow;
 /// The columns of DAGs that people may ask by, and others that pages and the API use.
 pub mod by {
     use crate::list::Filter::{AnyOf, Is, Pattern, Prefix, Range, Search, Switch};
-    use crate::list::{Column, Kind, Words};
+    use crate::list::{Column, ListColumnType, Words};
     use orch_spec::state::RunState;
 
     const STATES: Words = Words { noun: "state", words: RunState::WORDS };
@@ -61,7 +61,7 @@ pub mod by {
         )
         .about("Assets start their runs, or not"),
         Column::text("bundle_name", "d.bundle").by(&[Is]).about("Of that bundle"),
-        Column::absent("bundle_version", Kind::Text),
+        Column::absent("bundle_version", ListColumnType::Text),
         Column::text(
             "asset_dependency",
             "exists (select from asset_use u left join asset a on a.id = u.asset left join asset_alias l on l.id = u.alias

@@ -6,7 +6,7 @@ use crate::{
     version::{Version, Versions},
 };
 use chrono::{DateTime, Utc};
-use orch_core::history::{Difference, History, Over, Place, judge};
+use orch_core::history::{Difference, History, Over, TaskElement, judge};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::run::Run;
 use orch_spec::state::{RunState, TaskState};
@@ -66,11 +66,11 @@ struct RunRow {
 }
 
 /// A run that is being read.
-struct Reading {
+struct RunHistory {
     row: RunRow,
     version: Arc<Version>,
     history: History,
-    unfolded: BTreeSet<Place>,
+    unfolded: BTreeSet<TaskElement>,
 }
 
 /// How many runs there are to look at.
@@ -103,7 +103,7 @@ pub async fn verify_history(
         let version = versions.get(&mut tx, row.version).await?;
         let history = begun(&row)?;
         instances += size(&version.plan, &history.run);
-        together.push(Reading { row, version, history, unfolded: BTreeSet::new() });
+        together.push(RunHistory { row, version, history, unfolded: BTreeSet::new() });
         if instances > MOST_INSTANCES {
             verified.extend(verify(&mut tx, std::mem::take(&mut together)).await?);
             instances = 0;
@@ -138,7 +138,7 @@ fn size(plan: &Plan, run: &Run) -> i64 {
     plan.tasks.iter().map(|task| i64::from(run.len(task).unwrap_or(1).max(1))).sum()
 }
 
-async fn verify(db: &mut PgConnection, mut runs: Vec<Reading>) -> StoreResult<Vec<VerifiedRun>> {
+async fn verify(db: &mut PgConnection, mut runs: Vec<RunHistory>) -> StoreResult<Vec<VerifiedRun>> {
     let places: HashMap<Uuid, usize> = runs.iter().enumerate().map(|(at, run)| (run.row.id, at)).collect();
     read_instances(db, &mut runs, &places).await?;
     read_list_lengths(db, &mut runs, &places).await?;
@@ -163,7 +163,11 @@ fn named(plan: &Plan, difference: Difference) -> NamedDifference {
     NamedDifference { task_id, map_index: index, what, stored, follows }
 }
 
-async fn read_instances(db: &mut PgConnection, runs: &mut [Reading], places: &HashMap<Uuid, usize>) -> StoreResult<()> {
+async fn read_instances(
+    db: &mut PgConnection,
+    runs: &mut [RunHistory],
+    places: &HashMap<Uuid, usize>,
+) -> StoreResult<()> {
     let ids: Vec<Uuid> = runs.iter().map(|run| run.row.id).collect();
     let rows = sqlx::query_file!("queries/history/instances.sql", &ids).fetch_all(db).await?;
     for row in rows {
@@ -191,9 +195,9 @@ async fn read_instances(db: &mut PgConnection, runs: &mut [Reading], places: &Ha
             history.twice.insert(place);
         }
     }
-    for Reading { history, unfolded, .. } in runs {
+    for RunHistory { history, unfolded, .. } in runs {
         history.over.retain(|place, _| !unfolded.contains(place));
-        let both = |place: &&Place| history.over.contains_key(*place) || history.held.contains(*place);
+        let both = |place: &&TaskElement| history.over.contains_key(*place) || history.held.contains(*place);
         history.twice.extend(history.in_flight.iter().filter(both));
     }
     Ok(())
@@ -201,7 +205,7 @@ async fn read_instances(db: &mut PgConnection, runs: &mut [Reading], places: &Ha
 
 async fn read_list_lengths(
     db: &mut PgConnection,
-    runs: &mut [Reading],
+    runs: &mut [RunHistory],
     places: &HashMap<Uuid, usize>,
 ) -> StoreResult<()> {
     let (mut ids, mut tasks) = (Vec::new(), Vec::new());
@@ -225,7 +229,7 @@ async fn read_list_lengths(
 }
 
 /// What tasks gave whose outputs tell others not to run.
-async fn read_outputs(db: &mut PgConnection, reading: &mut Reading) -> StoreResult<()> {
+async fn read_outputs(db: &mut PgConnection, reading: &mut RunHistory) -> StoreResult<()> {
     let plan = &reading.version.plan;
     let tells = |&task: &TaskIdx| {
         let kind = plan.spec.tasks[usize::from(task)].kind.as_str();

@@ -1,7 +1,7 @@
 //! Lists of named things: which of them, in which order, which page.
 
 use super::{Record, Table};
-use crate::list::{Found, List, Search};
+use crate::list::{List, ListPage, Search};
 use crate::{StoreResult, boxed};
 use serde_json::Value;
 use sqlx::Row;
@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnection;
 
 /// By name, if nothing else is said.
 #[boxed]
-pub async fn find(db: &mut PgConnection, table: &'static Table, search: &Search) -> StoreResult<Found<Record>> {
+pub async fn find(db: &mut PgConnection, table: &'static Table, search: &Search) -> StoreResult<ListPage<Record>> {
     let list: List<Value> = List {
         select: "to_jsonb(r)",
         from: table.from,
@@ -19,7 +19,7 @@ pub async fn find(db: &mut PgConnection, table: &'static Table, search: &Search)
         order: &[],
         read: |row| Ok(row.try_get(0)?),
     };
-    let Found { rows, total } = list.find(db, search).await?;
+    let ListPage { rows, total } = list.find(db, search).await?;
     let rows = rows.into_iter().map(|row| Record::of(table, row)).collect::<StoreResult<_>>()?;
-    Ok(Found { rows, total })
+    Ok(ListPage { rows, total })
 }

@@ -35,7 +35,7 @@ pub trait Kept: Clone {
     fn size(&self) -> usize;
 }
 
-type Made<T> = Result<T, LakeError>;
+type ComputedAnswer<T> = Result<T, LakeError>;
 
 /// At most so many bytes of answers; those that were not asked for the longest go first.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ struct Room<T> {
 #[derive(Debug)]
 struct Entry<T> {
     /// Empty while it is computed.
-    answer: Arc<OnceCell<Made<T>>>,
+    answer: Arc<OnceCell<ComputedAnswer<T>>>,
     bytes: usize,
     used: u64,
 }
@@ -72,7 +72,7 @@ impl<T: Kept> Answers<T> {
 
     /// The answer under a key. All who ask for it while it is computed wait for the same computation and hear how it ended; if
     /// the caller that began it goes away, another one begins anew.
-    pub async fn get(&self, key: AnswerKey, make: impl Future<Output = Made<T>>) -> Made<T> {
+    pub async fn get(&self, key: AnswerKey, make: impl Future<Output = ComputedAnswer<T>>) -> ComputedAnswer<T> {
         let answer = {
             let mut room = self.room();
             room.tick += 1;
@@ -107,7 +107,13 @@ impl<T: Kept> Answers<T> {
 
 impl<T: Kept> Room<T> {
     /// Counts an answer that has come, and makes room. What failed is forgotten: the next one asks again.
-    fn settle(&mut self, key: AnswerKey, answer: &Arc<OnceCell<Made<T>>>, made: &Made<T>, most_bytes: usize) {
+    fn settle(
+        &mut self,
+        key: AnswerKey,
+        answer: &Arc<OnceCell<ComputedAnswer<T>>>,
+        made: &ComputedAnswer<T>,
+        most_bytes: usize,
+    ) {
         let Some(entry) = self.entries.get_mut(&key).filter(|entry| Arc::ptr_eq(&entry.answer, answer)) else { return };
         match made.as_ref().map(Kept::size) {
             Ok(size) if size <= most_bytes => {
@@ -142,7 +148,12 @@ mod tests {
         AnswerKey::of(&[name.as_bytes()])
     }
 
-    async fn ask(answers: &Answers<Arc<[u8]>>, name: &str, made: &AtomicUsize, bytes: usize) -> Made<Arc<[u8]>> {
+    async fn ask(
+        answers: &Answers<Arc<[u8]>>,
+        name: &str,
+        made: &AtomicUsize,
+        bytes: usize,
+    ) -> ComputedAnswer<Arc<[u8]>> {
         let make = async {
             made.fetch_add(1, Ordering::Relaxed);
             // Others come meanwhile.

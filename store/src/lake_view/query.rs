@@ -87,7 +87,8 @@ pub struct ResultColumn {
 
 /// What a query has looked at so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Seen {
+#[schemars(rename = "Seen")] // the name in the API's description
+pub struct ScanProgress {
     /// Files that were read, of those that the tables are made of.
     pub files: u64,
     pub of_files: u64,
@@ -108,28 +109,29 @@ pub trait QueryRows: Send {
     /// Whether there were more rows than the limits; known when the rows have ended.
     fn is_cut(&self) -> bool;
 
-    fn seen(&self) -> Seen;
+    fn seen(&self) -> ScanProgress;
 }
 
 /// A whole answer.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub struct Answer {
+#[schemars(rename = "Answer")] // the name in the API's description
+pub struct QueryAnswer {
     pub columns: Vec<ResultColumn>,
     pub rows: Vec<Vec<Cell>>,
     /// There were more rows than the limits.
     pub more: bool,
     pub duration_ms: f64,
-    pub seen: Seen,
+    pub seen: ScanProgress,
 }
 
 /// All rows. The limits of the query bound them.
 #[boxed]
-pub async fn collect_answer(mut rows: Box<dyn QueryRows>, began: Instant) -> LakeResult<Answer> {
+pub async fn collect_answer(mut rows: Box<dyn QueryRows>, began: Instant) -> LakeResult<QueryAnswer> {
     let mut kept = Vec::new();
     while let Some(chunk) = rows.next().await? {
         kept.extend(chunk);
     }
-    Ok(Answer {
+    Ok(QueryAnswer {
         columns: rows.columns().to_vec(),
         rows: kept,
         more: rows.is_cut(),

@@ -10,7 +10,7 @@ pub struct Column {
     pub name: &'static str,
     /// An expression. With `$` it is a condition of its own, and the values stand there as an array.
     pub sql: &'static str,
-    pub kind: Kind,
+    pub kind: ListColumnType,
     /// How people may narrow a list by it.
     pub filters: &'static [Filter],
     /// Said of its parameter.
@@ -29,7 +29,7 @@ pub struct Column {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ListColumnType {
     Text,
     Whole,
     Number,
@@ -98,7 +98,7 @@ impl Compare {
 }
 
 impl Column {
-    const fn new(name: &'static str, sql: &'static str, kind: Kind) -> Column {
+    const fn new(name: &'static str, sql: &'static str, kind: ListColumnType) -> Column {
         Column {
             name,
             sql,
@@ -116,31 +116,31 @@ impl Column {
     }
 
     pub const fn text(name: &'static str, sql: &'static str) -> Column {
-        Column::new(name, sql, Kind::Text)
+        Column::new(name, sql, ListColumnType::Text)
     }
 
     pub const fn whole(name: &'static str, sql: &'static str) -> Column {
-        Column::new(name, sql, Kind::Whole)
+        Column::new(name, sql, ListColumnType::Whole)
     }
 
     pub const fn number(name: &'static str, sql: &'static str) -> Column {
-        Column::new(name, sql, Kind::Number)
+        Column::new(name, sql, ListColumnType::Number)
     }
 
     pub const fn moment(name: &'static str, sql: &'static str) -> Column {
-        Column::new(name, sql, Kind::Moment)
+        Column::new(name, sql, ListColumnType::Moment)
     }
 
     pub const fn flag(name: &'static str, sql: &'static str) -> Column {
-        Column::new(name, sql, Kind::Flag).by(&[Filter::Is])
+        Column::new(name, sql, ListColumnType::Flag).by(&[Filter::Is])
     }
 
     pub const fn words(name: &'static str, sql: &'static str, words: Words) -> Column {
-        Column::new(name, sql, Kind::Words(words))
+        Column::new(name, sql, ListColumnType::Words(words))
     }
 
     /// What nothing here has.
-    pub const fn absent(name: &'static str, kind: Kind) -> Column {
+    pub const fn absent(name: &'static str, kind: ListColumnType) -> Column {
         Column::new(name, "null::text", kind).by(&[Filter::Absent]).about("orch has none: finds nothing")
     }
 

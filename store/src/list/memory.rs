@@ -1,6 +1,6 @@
 //! The same for rows that are in memory: what no statement can tell, or is so short that it is read whole.
 
-use super::Found;
+use super::ListPage;
 use super::column::{Column, Compare};
 use super::search::{Direction, Search, Test, Values};
 use crate::narrow;
@@ -136,12 +136,12 @@ impl Search {
     }
 
     /// The page of these rows that is meant, and how many fit in all.
-    pub fn pick<T>(&self, mut rows: Vec<T>, cell: impl for<'a> Fn(&'a T, &Column) -> Cell<'a>) -> Found<T> {
+    pub fn pick<T>(&self, mut rows: Vec<T>, cell: impl for<'a> Fn(&'a T, &Column) -> Cell<'a>) -> ListPage<T> {
         rows.retain(|row| self.fits(row, &cell));
         rows.sort_by(|one, other| self.compare(one, other, &cell));
         let total = rows.len() as i64;
         let page = rows.into_iter().skip(narrow::size(self.skip)).take(narrow::size(self.most));
-        Found { rows: page.collect(), total }
+        ListPage { rows: page.collect(), total }
     }
 }
 

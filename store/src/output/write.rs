@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 /// An output's place.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct OutputAddress<'a> {
     pub run: Uuid,
     pub task: TaskIdx,
     pub map_index: i32,
@@ -19,7 +19,7 @@ pub struct Place<'a> {
 }
 
 /// `false`: there is one already.
-pub async fn create_output(db: &mut PgConnection, place: Place<'_>, value: &Value) -> StoreResult<bool> {
+pub async fn create_output(db: &mut PgConnection, place: OutputAddress<'_>, value: &Value) -> StoreResult<bool> {
     let (is_list, parts) = in_parts(value);
     let mut tx = db.begin().await?;
     let made = sqlx::query!(
@@ -38,7 +38,7 @@ pub async fn create_output(db: &mut PgConnection, place: Place<'_>, value: &Valu
 }
 
 /// `false`: there is none.
-pub async fn change_output(db: &mut PgConnection, place: Place<'_>, value: &Value) -> StoreResult<bool> {
+pub async fn change_output(db: &mut PgConnection, place: OutputAddress<'_>, value: &Value) -> StoreResult<bool> {
     let (is_list, parts) = in_parts(value);
     let mut tx = db.begin().await?;
     let changed = sqlx::query!(
@@ -57,7 +57,7 @@ pub async fn change_output(db: &mut PgConnection, place: Place<'_>, value: &Valu
 }
 
 /// `false`: there is none.
-pub async fn delete_output(db: &mut PgConnection, place: Place<'_>) -> StoreResult<bool> {
+pub async fn delete_output(db: &mut PgConnection, place: OutputAddress<'_>) -> StoreResult<bool> {
     let mut tx = db.begin().await?;
     let gone = sqlx::query!(
         "delete from output where run = $1 and task = $2 and map_index = $3 and key = $4",
@@ -73,7 +73,7 @@ pub async fn delete_output(db: &mut PgConnection, place: Place<'_>) -> StoreResu
 /// Beside the row of the output, if it was written, these parts and no others: it is locked. Whether it was.
 async fn with_parts(
     mut tx: Transaction<'_, Postgres>,
-    place: Place<'_>,
+    place: OutputAddress<'_>,
     rows: u64,
     parts: &[String],
 ) -> StoreResult<bool> {

@@ -2,7 +2,7 @@
 //! workers are told; what does not run is skipped.
 
 use super::create::Decided;
-use super::quiet::{Open, quiet};
+use super::quiet::{OpenInstance, quiet};
 use crate::{
     StoreError, StoreResult, alert::add_alerts, boxed, parked::unpark, refold::fold_loading, run_lock,
     version::Versions,
@@ -188,8 +188,9 @@ async fn end_instances(db: &mut PgConnection, run: Uuid, rest: &Rest, rev: i32, 
     Ok(())
 }
 
-async fn order_stop(db: &mut PgConnection, run: Uuid, open: &[Open], why: &str) -> StoreResult<()> {
-    let running: Vec<(&Open, i32)> = open.iter().filter(|o| o.running).filter_map(|o| Some((o, o.worker?))).collect();
+async fn order_stop(db: &mut PgConnection, run: Uuid, open: &[OpenInstance], why: &str) -> StoreResult<()> {
+    let running: Vec<(&OpenInstance, i32)> =
+        open.iter().filter(|o| o.running).filter_map(|o| Some((o, o.worker?))).collect();
     if running.is_empty() {
         return Ok(());
     }

@@ -7,7 +7,7 @@ use super::{NewRun, set_note, word};
 use crate::StoreResult;
 use crate::audit::{Deed, record};
 use crate::version::{Version, Versions};
-use orch_core::overlap::{Begin, Keys, Running, begin, keys};
+use orch_core::overlap::{ActiveRun, Begin, Keys, begin, keys};
 use orch_core::plan::Plan;
 use orch_core::transition::RunEnd;
 use orch_spec::state::{RunState, RunType};
@@ -19,9 +19,9 @@ use uuid::Uuid;
 
 /// What runs of a DAG, the oldest first.
 #[derive(Debug)]
-pub(super) struct There {
+pub(super) struct ActiveRuns {
     runs: Vec<(Uuid, String)>,
-    running: Vec<Running>,
+    running: Vec<ActiveRun>,
     most: usize,
 }
 
@@ -31,21 +31,21 @@ pub(super) async fn there(
     plan: &Plan,
     dag_id: &str,
     max_active_runs: i32,
-) -> StoreResult<There> {
+) -> StoreResult<ActiveRuns> {
     let rows = sqlx::query!(
         r#"select r.id, r.run_id, r.run_type::text as "run_type!", d.conf as "conf?"
         from dag_run r left join dag_run_detail d on d.run = r.id where r.dag_id = $1 and r.state = 'running'
         order by r.started_at, r.id"#,
         dag_id
     );
-    let mut there = There { runs: Vec::new(), running: Vec::new(), most: max_active_runs.max(0) as usize };
+    let mut there = ActiveRuns { runs: Vec::new(), running: Vec::new(), most: max_active_runs.max(0) as usize };
     for row in rows.fetch_all(db).await? {
         there.begun(plan, (row.id, row.run_id), word(&row.run_type)?, row.conf.as_ref());
     }
     Ok(there)
 }
 
-impl There {
+impl ActiveRuns {
     pub(super) fn begun(&mut self, plan: &Plan, run: (Uuid, String), run_type: RunType, conf: Option<&Value>) {
         self.running.push(running(plan, run_type, conf));
         self.runs.push(run);
@@ -76,9 +76,9 @@ impl There {
     }
 }
 
-fn running(plan: &Plan, run_type: RunType, conf: Option<&Value>) -> Running {
+fn running(plan: &Plan, run_type: RunType, conf: Option<&Value>) -> ActiveRun {
     let keys: Keys = keys(&plan.spec, conf);
-    Running { keys, is_backfill: run_type == RunType::Backfill }
+    ActiveRun { keys, is_backfill: run_type == RunType::Backfill }
 }
 
 /// A run that is not to run: it is over at once, its tasks are skipped, and it says why.

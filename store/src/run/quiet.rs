@@ -19,11 +19,11 @@ pub(super) struct Quiet {
     /// What waited; it is gone from the tables.
     pub waited: Vec<Waited>,
     /// Rows of instances that are not over; locked.
-    pub open: Vec<Open>,
+    pub open: Vec<OpenInstance>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum QueuePlace {
     Ready,
     Waiting,
     Held,
@@ -31,7 +31,7 @@ pub(super) enum Place {
 
 #[derive(Debug, Clone)]
 pub(super) struct Waited {
-    pub place: Place,
+    pub place: QueuePlace,
     pub task: TaskIdx,
     pub map_index: i32,
     pub attempt: Uuid,
@@ -48,7 +48,7 @@ pub(super) struct Waited {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Open {
+pub(super) struct OpenInstance {
     pub task: i16,
     pub map_index: i32,
     pub attempt: Uuid,
@@ -82,9 +82,9 @@ async fn take_waiting(db: &mut PgConnection, run: Uuid, waited: &mut Vec<Waited>
         };
         waited.push(Waited {
             place: match place {
-                "queued" => Place::Ready,
-                "waiting" => Place::Waiting,
-                _ => Place::Held,
+                "queued" => QueuePlace::Ready,
+                "waiting" => QueuePlace::Waiting,
+                _ => QueuePlace::Held,
             },
             task: task as TaskIdx,
             map_index,
@@ -103,9 +103,9 @@ async fn take_waiting(db: &mut PgConnection, run: Uuid, waited: &mut Vec<Waited>
     Ok(seen)
 }
 
-async fn lock_open(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<Open>> {
+async fn lock_open(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<OpenInstance>> {
     let rows = sqlx::query_as!(
-        Open,
+        OpenInstance,
         r#"select task, map_index, attempt, worker, coalesce(state in ('running', 'restarting'), false) as "running!"
         from task_instance where run = $1 and (state is null or state not in ('success', 'failed', 'skipped',
           'upstream_failed', 'removed')) order by task, map_index for update"#,

@@ -1,11 +1,11 @@
 //! Moves a run to another version of its DAG: nobody offers its own any more, or somebody says so.
 
-use super::quiet::{Place, Waited, quiet};
+use super::quiet::{QueuePlace, Waited, quiet};
 use crate::{
     StoreError, StoreResult, boxed, narrow,
     refold::{Keep, carry_out, fold_run},
     run_lock,
-    step::{Mode, RunAt, Step, Stepper},
+    step::{Mode, RunAt, Stepper, WorkerStep},
     version::{Version, Versions},
 };
 use orch_core::plan::TaskIdx;
@@ -102,7 +102,8 @@ async fn try_move(
     let decide = |elements: &Elements| move_ledger(&from.plan, &to.plan, &locked.ledger, elements);
     let (moved, effects) = run_lock::deciding(&mut tx, &to.plan, run, &locked.ledger, decide).await?;
     set_version(&mut tx, run, to.id, &moved).await?;
-    let mut step = Step { mode: Mode::Locked { fold_xmin: 0 }, cleared: locked.clear_number > 0, ..Step::default() };
+    let mut step =
+        WorkerStep { mode: Mode::Locked { fold_xmin: 0 }, cleared: locked.clear_number > 0, ..WorkerStep::default() };
     carry_out(&mut step, to, at, moved, effects, Keep::NOTHING);
     Stepper::default().send(&mut tx, &step, 0).await?;
     tx.commit().await?;
@@ -143,7 +144,7 @@ async fn put_back(
     to: &Version,
     places: &[Option<TaskIdx>],
 ) -> StoreResult<()> {
-    for place in [Place::Ready, Place::Waiting, Place::Held] {
+    for place in [QueuePlace::Ready, QueuePlace::Waiting, QueuePlace::Held] {
         let rows: Vec<(&Waited, TaskIdx)> = waited
             .iter()
             .filter(|w| w.place == place)
@@ -159,7 +160,7 @@ async fn put_back(
         let queue: Vec<i32> = rows.iter().map(|r| to.place(r.1)).collect();
         let priority: Vec<i32> = rows.iter().map(|r| run_type.priority(to.plan.task(r.1).priority)).collect();
         let max_tries: Vec<i16> = rows.iter().map(|r| r.0.max_tries).collect();
-        if place == Place::Held {
+        if place == QueuePlace::Held {
             sqlx::query!(
                 "insert into held (run, version, task, map_index, attempt, rev_ready, queue, priority, max_tries)
                 select $1, $2, h.* from unnest($3::smallint[], $4::integer[], $5::uuid[], $6::integer[], $7::integer[],

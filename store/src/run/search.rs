@@ -8,7 +8,7 @@ use sqlx::FromRow;
 /// The columns of runs that people may ask by, and others that pages and deeds use.
 pub mod by {
     use crate::list::Filter::{AnyOf, Pattern, Prefix, Range, Search};
-    use crate::list::{Column, Kind, Words};
+    use crate::list::{Column, ListColumnType, Words};
     use orch_spec::state::{RunState, RunType};
 
     const STATES: Words = Words { noun: "state", words: RunState::WORDS };
@@ -78,9 +78,9 @@ pub mod by {
         RUN_TYPE,
         VERSION,
         CONF_CONTAINS,
-        Column::absent("bundle_version", Kind::Text),
-        Column::absent("partition_date_gte", Kind::Text),
-        Column::absent("partition_date_lte", Kind::Text),
+        Column::absent("bundle_version", ListColumnType::Text),
+        Column::absent("partition_date_gte", ListColumnType::Text),
+        Column::absent("partition_date_lte", ListColumnType::Text),
         CONSUMED_ASSET,
     ];
 

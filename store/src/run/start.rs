@@ -50,7 +50,7 @@ pub async fn start_queued_runs(db: &mut PgConnection, versions: &mut Versions, d
         tx.rollback().await?;
         return Ok(Vec::new());
     }
-    let mut alike: BTreeMap<&Kind, Vec<Uuid>> = BTreeMap::new();
+    let mut alike: BTreeMap<&StartGroup, Vec<Uuid>> = BTreeMap::new();
     queued.iter().for_each(|(run, kind)| alike.entry(kind).or_default().push(*run));
     for (kind, runs) in alike {
         begin(&mut tx, &version, kind, &runs).await?;
@@ -60,10 +60,10 @@ pub async fn start_queued_runs(db: &mut PgConnection, versions: &mut Versions, d
 }
 
 /// What a run's beginning follows from, besides its version: its type and, unless all run, its tasks.
-type Kind = (RunType, Option<Vec<String>>);
+type StartGroup = (RunType, Option<Vec<String>>);
 
 /// The runs that have a place, locked.
-async fn queued(db: &mut PgConnection, dag_id: &str, max_active_runs: i32) -> StoreResult<Vec<(Uuid, Kind)>> {
+async fn queued(db: &mut PgConnection, dag_id: &str, max_active_runs: i32) -> StoreResult<Vec<(Uuid, StartGroup)>> {
     let rows = sqlx::query_file!("queries/run/queued.sql", dag_id, i64::from(max_active_runs), MOST_STARTS);
     let rows = rows.fetch_all(db).await?;
     rows.into_iter().map(|row| Ok((row.id, (word(&row.run_type)?, row.tasks)))).collect()
@@ -110,7 +110,7 @@ async fn by_policy(
 async fn begin(
     db: &mut PgConnection,
     version: &Arc<Version>,
-    (run_type, tasks): &Kind,
+    (run_type, tasks): &StartGroup,
     runs: &[Uuid],
 ) -> StoreResult<()> {
     let (run, effects) = super::create::begin(&version.plan, tasks.as_deref());

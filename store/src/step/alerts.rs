@@ -2,7 +2,7 @@
 //! that says so. An alert is there exactly if its end is; the same end, told twice, leaves one. Elements that are told of
 //! together leave rows of `alert_part`, which whoever sends makes alerts of.
 
-use super::Step;
+use super::WorkerStep;
 use super::bind::{Values, placed};
 use crate::StoreResult;
 use orch_core::alert::NewAlert;
@@ -21,16 +21,16 @@ pub(super) enum Asks {
     People,
 }
 
-fn all_of_tries(step: &Step) -> impl Iterator<Item = (i64, &NewAlert)> {
+fn all_of_tries(step: &WorkerStep) -> impl Iterator<Item = (i64, &NewAlert)> {
     placed(step).flat_map(|(place, end)| end.alerts.iter().map(move |alert| (place, alert)))
 }
 
-pub(super) fn of_tries(step: &Step) -> impl Iterator<Item = (i64, &NewAlert)> {
+pub(super) fn of_tries(step: &WorkerStep) -> impl Iterator<Item = (i64, &NewAlert)> {
     all_of_tries(step).filter(|(_, alert)| alert.gather.is_none())
 }
 
 /// Of elements that are told of together.
-pub(super) fn of_elements(step: &Step) -> impl Iterator<Item = (i64, &NewAlert)> {
+pub(super) fn of_elements(step: &WorkerStep) -> impl Iterator<Item = (i64, &NewAlert)> {
     all_of_tries(step).filter(|(_, alert)| alert.gather.is_some())
 }
 
@@ -72,20 +72,20 @@ pub(super) fn put_of_runs(rows: &str, parts: &mut Vec<String>) {
     ));
 }
 
-pub(super) fn bind_of_tries(values: &mut Values, step: &Step) -> StoreResult<()> {
+pub(super) fn bind_of_tries(values: &mut Values, step: &WorkerStep) -> StoreResult<()> {
     let rows: Vec<_> = of_tries(step).collect();
     values.column(&rows, |row| row.0)?;
     bind(values, &rows.iter().map(|row| row.1).collect::<Vec<_>>())
 }
 
-pub(super) fn bind_of_elements(values: &mut Values, step: &Step) -> StoreResult<()> {
+pub(super) fn bind_of_elements(values: &mut Values, step: &WorkerStep) -> StoreResult<()> {
     let rows: Vec<_> = of_elements(step).collect();
     values.column(&rows, |row| row.0)?;
     bind(values, &rows.iter().map(|row| row.1).collect::<Vec<_>>())?;
     values.column(&rows, |row| row.1.gather.clone().unwrap_or_default())
 }
 
-pub(super) fn bind_of_runs(values: &mut Values, step: &Step) -> StoreResult<()> {
+pub(super) fn bind_of_runs(values: &mut Values, step: &WorkerStep) -> StoreResult<()> {
     values.column(&step.alerts, |row| row.0)?;
     bind(values, &step.alerts.iter().map(|row| &row.1).collect::<Vec<_>>())
 }

@@ -2,13 +2,13 @@
 //! records that it waits. A question is there exactly if its wait is.
 
 use super::bind::{Values, placed};
-use super::{Request, Step};
+use super::{Request, WorkerStep};
 use crate::StoreResult;
 use orch_spec::text::JsonText;
 
 pub(super) const TYPES: [&str; 3] = ["bigint[]", "text[]", "text[]"];
 
-pub(super) fn of(step: &Step) -> impl Iterator<Item = (i64, &Request)> {
+pub(super) fn of(step: &WorkerStep) -> impl Iterator<Item = (i64, &Request)> {
     placed(step).filter_map(|(place, end)| Some((place, end.next.as_ref()?.wait.as_ref()?.asks.as_ref()?)))
 }
 
@@ -25,7 +25,7 @@ pub(super) fn put(rows: &str, parts: &mut Vec<String>) {
     ));
 }
 
-pub(super) fn bind(values: &mut Values, step: &Step) -> StoreResult<()> {
+pub(super) fn bind(values: &mut Values, step: &WorkerStep) -> StoreResult<()> {
     let rows: Vec<_> = of(step).collect();
     values.column(&rows, |row| row.0)?;
     values.column(&rows, |row| row.1.task_id.clone())?;

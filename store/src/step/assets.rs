@@ -3,7 +3,7 @@
 //! twice), an event is there exactly if the success is.
 
 use super::bind::{Values, placed};
-use super::{Step, Touched};
+use super::{Touched, WorkerStep};
 use crate::StoreResult;
 use orch_spec::asset::{AssetEvent, LineageEdge};
 use orch_spec::state::TaskState;
@@ -14,16 +14,16 @@ pub(super) const EVENT_TYPES: [&str; 9] =
 pub(super) const EDGE_TYPES: [&str; 7] = ["bigint[]", "text[]", "text[]", "bigint[]", "text[]", "text[]", "text[]"];
 
 /// What tries that succeeded did to assets, with the place of each.
-fn touched(step: &Step) -> impl Iterator<Item = (i64, &Touched)> {
+fn touched(step: &WorkerStep) -> impl Iterator<Item = (i64, &Touched)> {
     let success = placed(step).filter(|(_, end)| end.state == TaskState::Success);
     success.filter_map(|(place, end)| Some((place, &**end.touched.as_ref()?)))
 }
 
-pub(super) fn events(step: &Step) -> impl Iterator<Item = (i64, &Touched, &AssetEvent)> {
+pub(super) fn events(step: &WorkerStep) -> impl Iterator<Item = (i64, &Touched, &AssetEvent)> {
     touched(step).flat_map(|(place, touched)| touched.events.iter().map(move |event| (place, touched, event)))
 }
 
-pub(super) fn edges(step: &Step) -> impl Iterator<Item = (i64, &Touched, &LineageEdge)> {
+pub(super) fn edges(step: &WorkerStep) -> impl Iterator<Item = (i64, &Touched, &LineageEdge)> {
     touched(step).flat_map(|(place, touched)| touched.edges.iter().map(move |edge| (place, touched, edge)))
 }
 
@@ -51,7 +51,7 @@ pub(super) fn put_edges(rows: &str, parts: &mut Vec<String>) {
     ));
 }
 
-pub(super) fn bind_events(values: &mut Values, step: &Step) -> StoreResult<()> {
+pub(super) fn bind_events(values: &mut Values, step: &WorkerStep) -> StoreResult<()> {
     let rows: Vec<_> = events(step).collect();
     values.column(&rows, |r| r.0)?;
     values.column(&rows, |r| text(&r.2.uri))?;
@@ -62,7 +62,7 @@ pub(super) fn bind_events(values: &mut Values, step: &Step) -> StoreResult<()> {
     sources(values, &rows.iter().map(|r| r.1).collect::<Vec<_>>())
 }
 
-pub(super) fn bind_edges(values: &mut Values, step: &Step) -> StoreResult<()> {
+pub(super) fn bind_edges(values: &mut Values, step: &WorkerStep) -> StoreResult<()> {
     let rows: Vec<_> = edges(step).collect();
     values.column(&rows, |r| r.0)?;
     values.column(&rows, |r| text(&r.2.from))?;

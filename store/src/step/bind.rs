@@ -2,7 +2,7 @@
 
 use super::reply::{self, Reply};
 use super::sql::{self, ASK, CLAIM, DEFER, ENDED, HOLD, KEEP, LOCKED, LOOK, MOVES, NEXT, QUEUE};
-use super::{Ended, Mode, NewTry, NewWait, Step, alerts, asks, assets};
+use super::{EndedTry, Mode, NewTry, NewWait, WorkerStep, alerts, asks, assets};
 use crate::StoreResult;
 use crate::narrow;
 use orch_spec::text::{JsonText, Text};
@@ -38,7 +38,7 @@ impl Values {
     }
 }
 
-pub(super) async fn send(db: &mut PgConnection, text: Arc<str>, step: &Step, worker: i32) -> StoreResult<Reply> {
+pub(super) async fn send(db: &mut PgConnection, text: Arc<str>, step: &WorkerStep, worker: i32) -> StoreResult<Reply> {
     let shape = sql::shape(step);
     let has = |bit: u32| shape & bit != 0;
     let mut values = Values(PgArguments::default());
@@ -121,7 +121,7 @@ pub(super) async fn send(db: &mut PgConnection, text: Arc<str>, step: &Step, wor
 }
 
 /// Ledgers of many runs travel as one array with the bounds of each.
-fn moves(values: &mut Values, step: &Step) -> StoreResult<()> {
+fn moves(values: &mut Values, step: &WorkerStep) -> StoreResult<()> {
     let (mut ledgers, mut counters): (Vec<i16>, Vec<i32>) = (Vec::new(), Vec::new());
     let (mut lo, mut hi, mut co, mut ci) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for m in &step.moves {
@@ -143,7 +143,7 @@ fn moves(values: &mut Values, step: &Step) -> StoreResult<()> {
     values.add(counters)
 }
 
-fn ended(values: &mut Values, step: &Step) -> StoreResult<()> {
+fn ended(values: &mut Values, step: &WorkerStep) -> StoreResult<()> {
     let (mut skips, mut lo, mut hi) = (Vec::new(), Vec::new(), Vec::new());
     for end in &step.ended {
         lo.push(narrow::int(skips.len() + 1));
@@ -163,7 +163,7 @@ fn ended(values: &mut Values, step: &Step) -> StoreResult<()> {
     values.add(skips)
 }
 
-fn next_tries(values: &mut Values, step: &Step) -> StoreResult<()> {
+fn next_tries(values: &mut Values, step: &WorkerStep) -> StoreResult<()> {
     let next: Vec<_> = placed(step).filter_map(|(place, end)| Some((place, end.next.as_ref()?))).collect();
     values.column(&next, |(place, _)| *place)?;
     values.column(&next, |(_, n)| n.attempt)?;
@@ -173,7 +173,7 @@ fn next_tries(values: &mut Values, step: &Step) -> StoreResult<()> {
     values.column(&next, |(_, n)| n.priority)
 }
 
-fn waits(values: &mut Values, step: &Step) -> StoreResult<()> {
+fn waits(values: &mut Values, step: &WorkerStep) -> StoreResult<()> {
     let waits: Vec<_> =
         placed(step).filter_map(|(place, end)| Some((place, end.next.as_ref()?.wait.as_deref()?))).collect();
     values.column(&waits, |(place, _)| *place)?;
@@ -196,6 +196,6 @@ fn causes(causes: &[Text]) -> String {
 }
 
 /// What ended, with its place in the arrays, counted from one.
-pub(super) fn placed(step: &Step) -> impl Iterator<Item = (i64, &Ended)> {
+pub(super) fn placed(step: &WorkerStep) -> impl Iterator<Item = (i64, &EndedTry)> {
     (1_i64..).zip(&step.ended)
 }

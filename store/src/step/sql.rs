@@ -2,7 +2,7 @@
 //! each is prepared once per connection. The order of parameters is the order in which `bind` gives them.
 
 use super::alerts::Asks;
-use super::{Mode, Step, alerts, asks, assets};
+use super::{Mode, WorkerStep, alerts, asks, assets};
 use crate::leaf::Leaf;
 use std::fmt::Write as _;
 
@@ -32,7 +32,7 @@ pub(super) const ASK: u32 = 1 << 22;
 pub(super) const ELEMENT_ALERTS: u32 = 1 << 23;
 
 /// Which parts a step has; 0 when it has nothing to say.
-pub(super) fn shape(step: &Step) -> u32 {
+pub(super) fn shape(step: &WorkerStep) -> u32 {
     let mut shape = 0;
     let mut part = |bit: u32, present: bool| shape |= if present { bit } else { 0 };
     part(MOVES, !step.moves.is_empty());

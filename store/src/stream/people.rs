@@ -1,6 +1,6 @@
 //! Streams as people see and steer them.
 
-use crate::list::{Cell, Column, Found, Search};
+use crate::list::{Cell, Column, ListPage, Search};
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -217,7 +217,7 @@ impl StreamRow {
 
 /// By name, if nothing else is said.
 #[boxed]
-pub async fn find_streams(db: &mut PgConnection, search: &Search) -> StoreResult<Found<StreamRow>> {
+pub async fn find_streams(db: &mut PgConnection, search: &Search) -> StoreResult<ListPage<StreamRow>> {
     Ok(search.pick(read(db, None).await?, StreamRow::cell))
 }
 

@@ -14,11 +14,11 @@ const MOST_REMEMBERED: usize = 10_000;
 #[derive(Debug)]
 pub struct Keys {
     pool: PgPool,
-    seen: Mutex<HashMap<[u8; 32], Seen>>,
+    seen: Mutex<HashMap<[u8; 32], TokenLookup>>,
 }
 
 /// When a token was looked for, and whose it is.
-type Seen = (Instant, Option<TokenOwner>);
+type TokenLookup = (Instant, Option<TokenOwner>);
 
 impl Keys {
     pub fn new(pool: PgPool) -> Keys {

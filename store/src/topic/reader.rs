@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnection;
 
 /// A reader as a try finds it. The default is one that has not read.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Found {
+pub struct ReaderState {
     pub epoch: i64,
     /// `None`: it has read nothing so far.
     pub topic_identity: Option<String>,
@@ -64,7 +64,7 @@ pub struct ReaderRow {
 
 /// The reader of a name; one that is new has read nothing.
 #[boxed]
-pub async fn find_reader(db: &mut PgConnection, name: &str) -> StoreResult<Found> {
+pub async fn find_reader(db: &mut PgConnection, name: &str) -> StoreResult<ReaderState> {
     let row = sqlx::query!(
         r#"select r.epoch, r.topic_identity, r.seek_to,
           coalesce(array_agg(p.partition order by p.partition) filter (where p.partition is not null), '{}') as "partitions!",
@@ -72,11 +72,11 @@ pub async fn find_reader(db: &mut PgConnection, name: &str) -> StoreResult<Found
         from topic_reader r left join topic_reader_partition p on p.reader = r.name where r.name = $1 group by r.name"#,
         name
     );
-    let Some(row) = row.fetch_optional(db).await? else { return Ok(Found::default()) };
+    let Some(row) = row.fetch_optional(db).await? else { return Ok(ReaderState::default()) };
     let seek_to = row.seek_to.map(serde_json::from_value).transpose();
     let seek_to = seek_to.map_err(|error| StoreError::corrupt(format!("where reader `{name}` is to go: {error}")))?;
     let positions = row.partitions.into_iter().zip(row.offsets).collect();
-    Ok(Found { epoch: row.epoch, topic_identity: Some(row.topic_identity), seek_to, positions })
+    Ok(ReaderState { epoch: row.epoch, topic_identity: Some(row.topic_identity), seek_to, positions })
 }
 
 /// Moves a reader within the transaction that records a success. `false`: it was moved meanwhile, and nothing may be recorded.

@@ -24,7 +24,7 @@ pub struct VersionRow {
 /// The columns of versions that people may ask by.
 pub mod by {
     use crate::list::Filter::{AnyOf, Is};
-    use crate::list::{Column, Kind};
+    use crate::list::{Column, ListColumnType};
 
     pub const ID: Column = Column::whole("id", "id").sorted();
     pub const DAG_ID: Column = Column::text("dag_id", "dag_id");
@@ -34,7 +34,7 @@ pub mod by {
         ID,
         NUMBER,
         Column::text("bundle_name", "bundle").by(&[Is]).about("Of that bundle").sorted(),
-        Column::absent("bundle_version", Kind::Text).sorted(),
+        Column::absent("bundle_version", ListColumnType::Text).sorted(),
     ];
 }
 

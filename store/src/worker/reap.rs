@@ -69,7 +69,7 @@ pub async fn reap_since(db: &mut PgConnection, versions: &mut Versions, awake: D
         return Ok(Reaped::default());
     }
     let all = [&workers[..], &gone].concat();
-    let mut reaped = take_away(&mut tx, versions, &Taking::all_of(&all, Why::Lost)).await?;
+    let mut reaped = take_away(&mut tx, versions, &Taking::all_of(&all, ReapCause::Lost)).await?;
     tx.commit().await?;
     reaped.workers = workers;
     Ok(reaped)
@@ -82,7 +82,7 @@ pub async fn release(db: &mut PgConnection, versions: &mut Versions, worker: i32
     sqlx::query!("update worker set state = 'stopped', running = 0 where id = $1 and state <> 'lost'", worker)
         .execute(&mut *tx)
         .await?;
-    let reaped = take_away(&mut tx, versions, &Taking::all_of(&[worker], Why::Released)).await?;
+    let reaped = take_away(&mut tx, versions, &Taking::all_of(&[worker], ReapCause::Released)).await?;
     tx.commit().await?;
     Ok(reaped)
 }
@@ -101,7 +101,7 @@ pub async fn sweep_orphans(db: &mut PgConnection, versions: &mut Versions) -> St
         return Ok(Reaped::default());
     }
     let mut tx = db.begin().await?;
-    let mut reaped = take_away(&mut tx, versions, &Taking::all_of(&workers, Why::Lost)).await?;
+    let mut reaped = take_away(&mut tx, versions, &Taking::all_of(&workers, ReapCause::Lost)).await?;
     tx.commit().await?;
     reaped.workers = workers;
     Ok(reaped)
@@ -117,14 +117,14 @@ pub async fn give_back(
     has: &[Uuid],
 ) -> StoreResult<Reaped> {
     let mut tx = db.begin().await?;
-    let taking = Taking { workers: &[worker], but: has, run: None, why: Why::NeverBegun };
+    let taking = Taking { workers: &[worker], but: has, run: None, why: ReapCause::NeverBegun };
     let reaped = take_away(&mut tx, versions, &taking).await?;
     tx.commit().await?;
     Ok(reaped)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
+enum ReapCause {
     Lost,
     Released,
     NeverBegun,
@@ -138,11 +138,11 @@ struct Taking<'a> {
     but: &'a [Uuid],
     /// Of this run alone.
     run: Option<Uuid>,
-    why: Why,
+    why: ReapCause,
 }
 
 impl<'a> Taking<'a> {
-    fn all_of(workers: &'a [i32], why: Why) -> Self {
+    fn all_of(workers: &'a [i32], why: ReapCause) -> Self {
         Taking { workers, but: &[], run: None, why }
     }
 }
@@ -189,7 +189,7 @@ async fn take_together(db: &mut PgConnection, versions: &mut Versions, taking: &
 }
 
 /// An instance that its worker no longer has.
-struct Taken {
+struct ReapedInstance {
     run: Uuid,
     task: i16,
     map_index: i32,
@@ -229,7 +229,7 @@ async fn take(db: &mut PgConnection, versions: &mut Versions, taking: &Taking<'_
     }
     let ids: Vec<Uuid> = runs.iter().map(|r| r.id).collect();
     let taken = sqlx::query_as!(
-        Taken,
+        ReapedInstance,
         r#"select run, task, map_index, state = 'restarting' as "restarting!", lost_no, attempt, try_no from task_instance
         where run = any($1) and worker = any($2) and state in ('running', 'restarting') and attempt <> all($4)
         order by run, task, map_index limit $3 for update"#,
@@ -248,9 +248,9 @@ async fn take(db: &mut PgConnection, versions: &mut Versions, taking: &Taking<'_
         }
         let (version, _) = &version_of[&instance.run];
         let over = match version.plan.task(instance.task as TaskIdx).on_lost {
-            OnLost::Retry(most) => why == Why::Lost && instance.lost_no.unsigned_abs() >= most,
+            OnLost::Retry(most) => why == ReapCause::Lost && instance.lost_no.unsigned_abs() >= most,
             // It may have begun, however its worker went: nobody may begin it again.
-            OnLost::Fail => why != Why::NeverBegun,
+            OnLost::Fail => why != ReapCause::NeverBegun,
         };
         if over { failed.push(instance) } else { again.push(instance) }
     }
@@ -274,7 +274,7 @@ async fn take(db: &mut PgConnection, versions: &mut Versions, taking: &Taking<'_
     Ok(Reaped { workers: Vec::new(), requeued: again.len(), unfolded: runs.into_iter().collect() })
 }
 
-fn keys(instances: &[Taken]) -> (Vec<Uuid>, Vec<i16>, Vec<i32>) {
+fn keys(instances: &[ReapedInstance]) -> (Vec<Uuid>, Vec<i16>, Vec<i32>) {
     instances.iter().map(|i| (i.run, i.task, i.map_index)).collect()
 }
 
@@ -282,14 +282,14 @@ fn keys(instances: &[Taken]) -> (Vec<Uuid>, Vec<i16>, Vec<i32>) {
 async fn requeue(
     db: &mut PgConnection,
     version_of: &HashMap<Uuid, (Arc<Version>, RunType)>,
-    instances: &[Taken],
-    why: Why,
+    instances: &[ReapedInstance],
+    why: ReapCause,
 ) -> StoreResult<()> {
     if instances.is_empty() {
         return Ok(());
     }
-    let of = |i: &Taken| (&version_of[&i.run].0, usize::from(i.task as u16));
-    let priority = |i: &Taken| version_of[&i.run].1.priority(of(i).0.plan.tasks[of(i).1].priority);
+    let of = |i: &ReapedInstance| (&version_of[&i.run].0, usize::from(i.task as u16));
+    let priority = |i: &ReapedInstance| version_of[&i.run].1.priority(of(i).0.plan.tasks[of(i).1].priority);
     let (runs, tasks, indexes) = keys(instances);
     sqlx::query_file!(
         "queries/worker/requeue.sql",
@@ -299,14 +299,14 @@ async fn requeue(
         &instances.iter().map(|i| of(i).0.id).collect::<Vec<_>>(),
         &instances.iter().map(|i| of(i).0.place(i.task as TaskIdx)).collect::<Vec<_>>(),
         &instances.iter().map(priority).collect::<Vec<_>>(),
-        i32::from(why == Why::Lost)
+        i32::from(why == ReapCause::Lost)
     )
     .execute(db)
     .await?;
     Ok(())
 }
 
-async fn fail(db: &mut PgConnection, instances: &[Taken]) -> StoreResult<()> {
+async fn fail(db: &mut PgConnection, instances: &[ReapedInstance]) -> StoreResult<()> {
     if instances.is_empty() {
         return Ok(());
     }
@@ -316,7 +316,7 @@ async fn fail(db: &mut PgConnection, instances: &[Taken]) -> StoreResult<()> {
 }
 
 /// What was cleared while it ran: the try that ended becomes history, and the rule is asked again.
-async fn restart(db: &mut PgConnection, instances: &[Taken]) -> StoreResult<()> {
+async fn restart(db: &mut PgConnection, instances: &[ReapedInstance]) -> StoreResult<()> {
     if instances.is_empty() {
         return Ok(());
     }

@@ -11,7 +11,7 @@ use orch_store::kept::{POOL, Record, delete, get, insert, update};
 use orch_store::mark::mark_instance;
 use orch_store::run::{CreateRun, NewRun, cancel_run, create_run, time_out_run};
 use orch_store::seal::Keyring;
-use orch_store::step::{Claimed, Ended, Mode, NextTry, Step, Stepper};
+use orch_store::step::{Claimed, EndedTry, Mode, NextTry, Stepper, WorkerStep};
 use orch_store::version::Versions;
 use orch_store::watch::{Watcher, take_due};
 use orch_store::worker::{heartbeat, reap};
@@ -93,8 +93,8 @@ impl House {
     }
 
     async fn end_with(&mut self, claimed: &Claimed, state: TaskState, next: Option<NextTry>) {
-        let ended = Ended { next, ..Ended::new(claimed.lease, state) };
-        let step = Step { ended: vec![ended], mode: Mode::Record, release: true, ..Step::default() };
+        let ended = EndedTry { next, ..EndedTry::new(claimed.lease, state) };
+        let step = WorkerStep { ended: vec![ended], mode: Mode::Record, release: true, ..WorkerStep::default() };
         let worker = self.hands.worker;
         let reply = Stepper::default().send(&mut self.hands.db, &step, worker).await.expect("a step");
         assert_eq!(reply.accepted.len(), 1, "it counts");

@@ -18,7 +18,7 @@ use orch_store::deadline::{DEADLINES, by, late_runs, ring};
 use orch_store::list::Search;
 use orch_store::partition::Retention;
 use orch_store::run::{self, NewRun, RUNS, cancel_run, create_run, time_out_run};
-use orch_store::step::{Claimed, Ended};
+use orch_store::step::{Claimed, EndedTry};
 use orch_store::version::Versions;
 use orch_store::worker::reap;
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ fn told_of_everything(more: &Value) -> Arc<DagSpec> {
     dag(spec)
 }
 
-pub(crate) fn ended(spec: &DagSpec, claimed: &Claimed, state: TaskState) -> Ended {
+pub(crate) fn ended(spec: &DagSpec, claimed: &Claimed, state: TaskState) -> EndedTry {
     let end = TryEnd {
         attempt: claimed.lease.attempt,
         try_number: claimed.try_no,
@@ -48,7 +48,7 @@ pub(crate) fn ended(spec: &DagSpec, claimed: &Claimed, state: TaskState) -> Ende
         state,
         causes: &[],
     };
-    Ended { alerts: of_try(&spec.dag_id, &spec.tasks[0], end), ..Ended::new(claimed.lease, state) }
+    EndedTry { alerts: of_try(&spec.dag_id, &spec.tasks[0], end), ..EndedTry::new(claimed.lease, state) }
 }
 
 async fn all(db: &mut PgConnection) -> Vec<AlertRow> {

@@ -6,7 +6,7 @@ use orch_core::select::Selection;
 use orch_core::transition::Selected;
 use orch_sdk::task::{OnTimeout, WaitEnd};
 use orch_spec::DagSpec;
-use orch_spec::approval::{Given, Question};
+use orch_spec::approval::{ApprovalInput, Question};
 use orch_spec::state::TaskState;
 use orch_store::alert::{ALERTS, AlertRow, claim_alerts, retry_alert};
 use orch_store::approval::{APPROVALS, Stand, answer_approval, approval, by, open_question};
@@ -15,7 +15,7 @@ use orch_store::doctor::vitals;
 use orch_store::due::wake_waiting;
 use orch_store::list::{Compare, Search};
 use orch_store::run::{MoveRun, move_run};
-use orch_store::step::{Ended, Lease, NewWait, Request, Stepper};
+use orch_store::step::{EndedTry, Lease, NewWait, Request, Stepper};
 use orch_store::version::Versions;
 use orch_store::watch::{Watcher, resumed, take_due};
 use orch_test_support::TestDb;
@@ -32,22 +32,22 @@ fn question() -> Question {
     Question { assigned_users: vec!["ann".into()], defaults: Some(vec!["Reject".into()]), ..Question::approval("Go?") }
 }
 
-fn given(option: &str) -> Given {
-    Given { chosen_options: vec![option.into()], params_input: Map::new() }
+fn given(option: &str) -> ApprovalInput {
+    ApprovalInput { chosen_options: vec![option.into()], params_input: Map::new() }
 }
 
 /// A wait for a week, with all that goes with it.
-fn asking(lease: Lease, version: i32, question: &Question) -> Ended {
+fn asking(lease: Lease, version: i32, question: &Question) -> EndedTry {
     let fallback = question.fallback().map(|given| serde_json::to_string(&given).expect("it is JSON"));
     let on_timeout = if fallback.is_some() { OnTimeout::Resume } else { OnTimeout::Fail };
     let text = serde_json::to_string(question).expect("it is JSON");
     let request = Request { task_id: "a".into(), fallback: fallback.map(Into::into) };
     let wait = NewWait { timeout_ms: Some(WEEK_MS), on_timeout, ..NewWait::for_answer(text, request) };
     let asks = TryAsks { attempt: lease.attempt, lease_no: lease.lease_no, try_number: 1, map_index: -1, question };
-    Ended {
+    EndedTry {
         next: Some(later(lease.attempt, version, Some(wait))),
         alerts: of_question("d", &spec().tasks[0], asks),
-        ..Ended::new(lease, TaskState::AwaitingInput)
+        ..EndedTry::new(lease, TaskState::AwaitingInput)
     }
 }
 

@@ -13,7 +13,7 @@ use orch_store::connect;
 use orch_store::dag::{pause, unpause};
 use orch_store::list::Search;
 use orch_store::run::RunRow;
-use orch_store::step::{Claimed, Ended, Mode, NextTry, Step, Stepper, Touched};
+use orch_store::step::{Claimed, EndedTry, Mode, NextTry, Stepper, Touched, WorkerStep};
 use orch_store::version::Versions;
 use orch_test_support::TestDb;
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ fn producer(retries: u32) -> Arc<DagSpec> {
             { "task_id": "u", "kind": "rust", "after": ["t"] }] }))
 }
 
-fn ended(claimed: &Claimed, state: TaskState, uris: &[&str]) -> Ended {
+fn ended(claimed: &Claimed, state: TaskState, uris: &[&str]) -> EndedTry {
     let touched = Touched {
         dag_id: "producer".into(),
         run_id: "r".into(),
@@ -44,7 +44,7 @@ fn ended(claimed: &Claimed, state: TaskState, uris: &[&str]) -> Ended {
         events: uris.iter().map(|uri| AssetEvent::of(*uri).extra(json!({ "rows": 3 })).rows(3)).collect(),
         edges: vec![LineageEdge { from: "raw".into(), to: "a".into(), rows: Some(3) }],
     };
-    Ended { touched: Some(Box::new(touched)), ..Ended::new(claimed.lease, state) }
+    EndedTry { touched: Some(Box::new(touched)), ..EndedTry::new(claimed.lease, state) }
 }
 
 /// Says updates from outside.
@@ -127,7 +127,7 @@ async fn an_event_is_there_exactly_if_the_success_is() {
     let claimed = hands.claim(1).await.remove(0);
     let attempt = Uuid::now_v7();
     let next = NextTry { attempt, wake_in_ms: 0, version, queue: 1, priority: 1, wait: None };
-    let retry = Ended { next: Some(next), ..ended(&claimed, TaskState::UpForRetry, &["a"]) };
+    let retry = EndedTry { next: Some(next), ..ended(&claimed, TaskState::UpForRetry, &["a"]) };
     assert!(hands.record(retry).await);
     assert_eq!(number(&mut db, events).await, 0);
     let again = hands.claim(1).await.remove(0);
@@ -168,7 +168,7 @@ async fn a_step_that_moves_and_keeps_writes_the_events_or_is_taken_back_with_the
 
     let mut lost = ended(&claimed, TaskState::Success, &["a"]);
     lost.lease.lease_no += 1;
-    let strict = |ended: Ended| Step { ended: vec![ended], mode: Mode::Strict, ..Step::default() };
+    let strict = |ended: EndedTry| WorkerStep { ended: vec![ended], mode: Mode::Strict, ..WorkerStep::default() };
     let refused = stepper.send(&mut hands.db, &strict(lost), hands.worker).await;
     assert!(matches!(refused, Err(StoreError::FenceLost)), "{refused:?}");
     assert_eq!(number(&mut db, events).await, 0);

@@ -2,7 +2,7 @@
 
 use crate::fixture::{database, number, one};
 use orch_store::audit::{Deed, record};
-use orch_store::clean::{Goes, Table, Wish, clean};
+use orch_store::clean::{CleanRequest, Goes, Table, clean};
 use sqlx::PgConnection;
 
 const ROWS: &str = "select count(*) from audit";
@@ -53,7 +53,7 @@ async fn old_rows_of_the_audit_log_go_by_retention() {
         let mut db = one(&database).await;
         fill(&mut db).await;
         let before = "2025-01-01T00:00:00Z".parse().unwrap();
-        let wish = Wish { batch: 1, ..Wish::of(&[Table::Audit], before, goes, "scheduler") };
+        let wish = CleanRequest { batch: 1, ..CleanRequest::of(&[Table::Audit], before, goes, "scheduler") };
         let mut done = Vec::new();
         clean(&mut db, &wish, &mut |cleaned| done.push((cleaned.how, cleaned.rows))).await.unwrap();
         assert_eq!(done, [(how, Some(2))]);

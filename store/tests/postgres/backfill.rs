@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use orch_core::backfill::{Action, BackfillRequest, Dates, Reason, Reprocess, Step};
 use orch_spec::state::{RunType, TaskState};
 use orch_store::backfill::{
-    BackfillRow, CancelBackfill, CreateBackfill, NewBackfill, Part, cancel_backfill, create_backfill, due_backfills,
-    get_backfill, list_dates, pace, pause_backfill, plan_backfill,
+    BackfillRow, BackfillTasks, CancelBackfill, CreateBackfill, NewBackfill, cancel_backfill, create_backfill,
+    due_backfills, get_backfill, list_dates, pace, pause_backfill, plan_backfill,
 };
 use orch_store::dag::{pause, unpause};
 use orch_store::run::{cancel_run, get_run};
@@ -202,7 +202,7 @@ async fn a_part_of_the_tasks_runs_and_the_rest_is_removed() {
     let database = database().await;
     let (mut db, mut versions) = (one(&database).await, Versions::default());
     let version = register(&mut db, &[dag(daily(&json!({})))]).await[0].version_id;
-    let part = |regex: &str, upstream| Some(Part { regex: regex.into(), upstream });
+    let part = |regex: &str, upstream| Some(BackfillTasks { regex: regex.into(), upstream });
     let only = create(&mut db, &NewBackfill { part: part("^b$", false), ..new(1, 1) }).await;
     let with = create(&mut db, &NewBackfill { part: part("^b$", true), ..new(2, 2) }).await;
     let none = create_backfill(&mut db, &mut versions, &NewBackfill { part: part("^x$", true), ..new(3, 3) }).await;

@@ -5,7 +5,7 @@ use crate::old::{MONDAY, NEXT_MONDAY, at, old_runs, there_and_archived};
 use orch_store::StoreError;
 use orch_store::archive::{Folder, export};
 use orch_store::clean::{
-    Cleaned, Count, Goes, Table, Wish, clean, count_old, drop_archived, list_archived, list_cleanups,
+    CleanRequest, Cleaned, Count, Goes, Table, clean, count_old, drop_archived, list_archived, list_cleanups,
 };
 use orch_store::version::Versions;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 const WEDNESDAY: &str = "2024-08-14T00:00:00Z";
 
-async fn cleaned(db: &mut PgConnection, wish: &Wish) -> Vec<String> {
+async fn cleaned(db: &mut PgConnection, wish: &CleanRequest) -> Vec<String> {
     let mut done = Vec::new();
     let mut tell = |cleaned: &Cleaned| {
         let week = cleaned.week.map_or_else(String::new, |week| format!(" {week}"));
@@ -25,8 +25,8 @@ async fn cleaned(db: &mut PgConnection, wish: &Wish) -> Vec<String> {
     done
 }
 
-fn runs_before(before: &str, goes: Goes) -> Wish {
-    Wish { batch: 7, ..Wish::of(&[Table::DagRun], at(before), goes, "ada") }
+fn runs_before(before: &str, goes: Goes) -> CleanRequest {
+    CleanRequest { batch: 7, ..CleanRequest::of(&[Table::DagRun], at(before), goes, "ada") }
 }
 
 #[tokio::test]
@@ -77,7 +77,8 @@ async fn all_tables_are_archived_at_once_and_the_next_time_too() {
     .execute(&mut db)
     .await
     .unwrap();
-    let all = |before: &str| Wish { batch: 7, ..Wish::of(&Table::ALL, at(before), Goes::Archived, "ada") };
+    let all =
+        |before: &str| CleanRequest { batch: 7, ..CleanRequest::of(&Table::ALL, at(before), Goes::Archived, "ada") };
     let done = cleaned(&mut db, &all(WEDNESDAY)).await;
     assert!(done.contains(&"log_chunk archived".into()) && done.contains(&"progress archived".into()), "{done:?}");
     assert_eq!(there_and_archived(&mut db, "log_chunk").await, (3, 27), "those of the run that is not over stay");
@@ -100,7 +101,7 @@ async fn an_old_run_that_was_cleared_lately_keeps_its_log_and_itself() {
     let cleared = "update dag_run set ended_at = now() where id = (select id from dag_run order by id limit 1)";
     sqlx::query(cleared).execute(&mut db).await.unwrap();
     for table in [Table::LogChunk, Table::DagRun] {
-        let wish = Wish::of(&[table], at(NEXT_MONDAY), Goes::Dropped, "ada");
+        let wish = CleanRequest::of(&[table], at(NEXT_MONDAY), Goes::Dropped, "ada");
         let counted = count_old(&mut db, &wish).await.unwrap();
         assert!(counted.iter().any(|count| [9, 27].contains(&count.rows)), "{counted:?}");
         cleaned(&mut db, &wish).await;
@@ -116,10 +117,10 @@ async fn only_some_dags_are_cleaned_and_no_run_that_is_not_over() {
     old_runs(&mut db, "a", MONDAY, 10).await;
     old_runs(&mut db, "b", MONDAY, 10).await;
     let only = |names: &[&str]| names.iter().map(|name| (*name).to_string()).collect::<Vec<_>>();
-    let of_a = Wish { only: only(&["a"]), ..runs_before(NEXT_MONDAY, Goes::Dropped) };
+    let of_a = CleanRequest { only: only(&["a"]), ..runs_before(NEXT_MONDAY, Goes::Dropped) };
     assert!(cleaned(&mut db, &of_a).await.contains(&"dag_run deleted".into()));
     assert_eq!(there_and_archived(&mut db, "task_instance").await, (20, 0), "those of b are there");
-    let not_b = Wish { except: only(&["b"]), ..runs_before(NEXT_MONDAY, Goes::Dropped) };
+    let not_b = CleanRequest { except: only(&["b"]), ..runs_before(NEXT_MONDAY, Goes::Dropped) };
     assert_eq!(cleaned(&mut db, &not_b).await, [""; 0]);
     sqlx::query("update dag_run set state = 'running' where run_id like 'b 3 %'").execute(&mut db).await.unwrap();
     cleaned(&mut db, &runs_before(NEXT_MONDAY, Goes::Dropped)).await;
@@ -136,7 +137,7 @@ async fn a_cleaning_that_is_killed_anywhere_goes_on_and_loses_nothing() {
     let mut db = one(&database).await;
     old_runs(&mut db, "a", MONDAY, 60).await;
     old_runs(&mut db, "a", NEXT_MONDAY, 60).await;
-    let wish = Wish { batch: 5, ..runs_before(WEDNESDAY, Goes::Archived) };
+    let wish = CleanRequest { batch: 5, ..runs_before(WEDNESDAY, Goes::Archived) };
     let (mut kills, mut millis) = (0, 1);
     loop {
         let mut own = one(&database).await;
@@ -170,7 +171,7 @@ async fn a_transaction_takes_so_many_rows_and_no_run_in_two() {
         select r.id, r.id, i, 1, 1, 1, 1, 'success' from (select id, row_number() over (order by id) as n from dag_run) r,
           generate_series(0, case when n between 20 and 24 then 19999 when n = 30 then 59999 else -1 end) i";
     sqlx::query(more).execute(&mut db).await.unwrap();
-    let wish = Wish { batch: 1_000, ..runs_before(WEDNESDAY, Goes::Archived) };
+    let wish = CleanRequest { batch: 1_000, ..runs_before(WEDNESDAY, Goes::Archived) };
     cleaned(&mut db, &wish).await;
     assert_eq!(there_and_archived(&mut db, "task_instance").await, (0, 120 + 5 * 20_000 + 60_000));
     let [archived] = &list_archived(&mut db, &["task_instance".into()]).await.unwrap()[..] else { panic!("one table") };
@@ -210,7 +211,7 @@ async fn rows_with_a_time_of_their_own_go_when_they_may() {
     .unwrap();
     let tables = [Table::Audit, Table::AssetEvent, Table::Alert];
     let except = vec!["e".to_owned()];
-    let wish = Wish { batch: 1, except, ..Wish::of(&tables, at(WEDNESDAY), Goes::Archived, "ada") };
+    let wish = CleanRequest { batch: 1, except, ..CleanRequest::of(&tables, at(WEDNESDAY), Goes::Archived, "ada") };
     assert_eq!(cleaned(&mut db, &wish).await, ["audit archived", "asset_event archived"]);
     assert_eq!(there_and_archived(&mut db, "audit").await, (1, 2), "that of `e` stays");
     assert_eq!(there_and_archived(&mut db, "asset_event").await, (1, 1), "what nobody was told of yet stays");

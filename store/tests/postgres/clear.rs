@@ -6,7 +6,7 @@ use orch_core::transition::Selected;
 use orch_spec::state::TaskState;
 use orch_store::clear::{ClearWish, Cleared, clear_instances, count_clear, would_clear};
 use orch_store::run::cancel_run;
-use orch_store::step::{Ended, Stepper};
+use orch_store::step::{EndedTry, Stepper};
 use orch_store::version::Versions;
 use serde_json::json;
 use sqlx::postgres::PgConnection;
@@ -89,7 +89,7 @@ async fn an_end_that_is_recorded_while_a_clear_waits_for_its_row_is_cleared_with
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     let lease = hands.claim(10).await[0].lease;
     sqlx::query("begin").execute(&mut hands.db).await.unwrap();
-    assert!(hands.record(Ended::new(lease, TaskState::Failed)).await);
+    assert!(hands.record(EndedTry::new(lease, TaskState::Failed)).await);
     let mut other = one(&database).await;
     let mut clearing = JoinSet::new();
     clearing.spawn(async move { clear(&mut other, run, &[Selected { task: 0, index: None }]).await });
@@ -117,7 +117,7 @@ async fn what_waits_for_its_time_begins_at_once_when_it_is_cleared_and_not_when_
         let lease = hands.claim(1).await[0].lease;
         let attempt = if state == TaskState::UpForRetry { Uuid::now_v7() } else { lease.attempt };
         let next = Some(later(attempt, version, None));
-        assert!(hands.record(Ended { next, ..Ended::new(lease, state) }).await);
+        assert!(hands.record(EndedTry { next, ..EndedTry::new(lease, state) }).await);
         let all = vec![Selected { task: 0, index: None }, Selected { task: 1, index: None }];
         let selection = Selection { tasks: all.clone(), ..Selection::default() };
         let running = ClearWish { selection, states: vec![TaskState::Running], version: None };

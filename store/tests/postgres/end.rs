@@ -99,7 +99,7 @@ async fn an_outcome_that_nobody_folded_yet_counts_in_a_cancelled_run() {
     let database = database().await;
     let (mut db, mut hands, run) = half_done(&database).await;
     let claimed = hands.claim(2).await;
-    let ended = orch_store::step::Ended::new(claimed[0].lease, TaskState::Success);
+    let ended = orch_store::step::EndedTry::new(claimed[0].lease, TaskState::Success);
     assert!(hands.record(ended).await);
     cancel_run(&mut db, &mut Versions::default(), run).await.unwrap();
     check_run(&mut db, run).await;

@@ -6,7 +6,7 @@ use orch_store::instance::{InstanceFilter, InstanceRow, ledger, list_instances, 
 use orch_store::refold::{Keep, fold_run};
 use orch_store::registry::{NewBundle, Registered, register_bundle};
 use orch_store::run::{CreateRun, NewRun, RunRow, create_run};
-use orch_store::step::{Claim, Claimed, Ended, Lease, Mode, NewWait, NextTry, Step, Stepper};
+use orch_store::step::{Claim, Claimed, EndedTry, Lease, Mode, NewWait, NextTry, Stepper, WorkerStep};
 use orch_store::version::{Versions, queue_ids};
 use orch_store::worker::{NewWorker, register_worker};
 use orch_store::{MIGRATOR, connect};
@@ -102,7 +102,7 @@ impl Hands {
 
     pub(crate) async fn claim(&mut self, most: i32) -> Vec<Claimed> {
         let claim = Claim { most, queues: self.queues.clone(), versions: self.offers.clone() };
-        let step = Step { claim: Some(claim), ..Step::default() };
+        let step = WorkerStep { claim: Some(claim), ..WorkerStep::default() };
         let mut claimed = self.stepper.send(&mut self.db, &step, self.worker).await.expect("a claim").claimed;
         claimed.sort_by_key(|c| (c.lease.run, c.lease.task, c.lease.map_index));
         claimed
@@ -114,18 +114,19 @@ impl Hands {
     }
 
     pub(crate) async fn end_with(&mut self, lease: Lease, state: TaskState, list_len: Option<i32>) -> bool {
-        let counted = self.record(Ended { list_len, ..Ended::new(lease, state) }).await;
+        let counted = self.record(EndedTry { list_len, ..EndedTry::new(lease, state) }).await;
         self.fold(lease.run).await;
         counted
     }
 
     /// Its try goes on in a while, as `state` says: when this wait ends.
     pub(crate) async fn wait(&mut self, lease: Lease, version: i32, state: TaskState, wait: NewWait) -> bool {
-        self.record(Ended { next: Some(later(lease.attempt, version, Some(wait))), ..Ended::new(lease, state) }).await
+        self.record(EndedTry { next: Some(later(lease.attempt, version, Some(wait))), ..EndedTry::new(lease, state) })
+            .await
     }
 
-    pub(crate) async fn record(&mut self, ended: Ended) -> bool {
-        let step = Step { ended: vec![ended], mode: Mode::Record, ..Step::default() };
+    pub(crate) async fn record(&mut self, ended: EndedTry) -> bool {
+        let step = WorkerStep { ended: vec![ended], mode: Mode::Record, ..WorkerStep::default() };
         !self.stepper.send(&mut self.db, &step, self.worker).await.expect("a record").accepted.is_empty()
     }
 

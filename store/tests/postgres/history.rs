@@ -7,7 +7,7 @@ use orch_spec::state::TaskState;
 use orch_store::clear::{ClearWish, clear_instances};
 use orch_store::doctor::{NamedDifference, VerifiedRun, WhichHistory, count_history, verify_history};
 use orch_store::run::{cancel_run, set_run_state, time_out_run};
-use orch_store::step::{Ended, Stepper};
+use orch_store::step::{EndedTry, Stepper};
 use orch_store::version::Versions;
 use orch_test_support::TestDb;
 use serde_json::json;
@@ -50,7 +50,7 @@ async fn half_done(database: &TestDb) -> (PgConnection, Hands, Uuid) {
     let mut hands = Hands::new(database, &[version], LEASE).await;
     let list = hands.claim(10).await[0].lease;
     let outputs = vec![("return_value".into(), "[1, 2, 3, 4, 5]".into())];
-    assert!(hands.record(Ended { outputs, list_len: Some(5), ..Ended::new(list, TaskState::Success) }).await);
+    assert!(hands.record(EndedTry { outputs, list_len: Some(5), ..EndedTry::new(list, TaskState::Success) }).await);
     hands.fold(run).await;
     (db, hands, run)
 }
@@ -63,7 +63,7 @@ async fn a_healthy_history_is_clean_at_any_moment() {
     assert_eq!(differences(&mut db).await, none);
     let claimed = hands.claim(2).await;
     assert_eq!(differences(&mut db).await, none, "running");
-    assert!(hands.record(Ended::new(claimed[0].lease, TaskState::Failed)).await);
+    assert!(hands.record(EndedTry::new(claimed[0].lease, TaskState::Failed)).await);
     assert_eq!(differences(&mut db).await, none, "recorded, not folded");
     assert!(hands.end(claimed[1].lease, TaskState::Success).await);
     assert_eq!(differences(&mut db).await, none, "folded");

@@ -8,7 +8,7 @@ use orch_store::hot::{Hot, PgHot};
 use orch_store::refold::{Keep, fold_run};
 use orch_store::run::{EndRun, cancel_run};
 use orch_store::run_lock::left_unfolded;
-use orch_store::step::{Ended, Failure, Stepper};
+use orch_store::step::{EndedTry, Failure, Stepper};
 use orch_store::version::Versions;
 use orch_store::worker::reap;
 use orch_store::{StoreError, guard};
@@ -36,7 +36,7 @@ async fn a_try_that_changed_hands_more_often_than_a_smallint_counts_goes_on() {
     lease.lease_no = 32_767;
     let mut next = later(lease.attempt, version, None);
     next.wake_in_ms = 0;
-    assert!(worker.record(Ended { next: Some(next), ..Ended::new(lease, TaskState::UpForReschedule) }).await);
+    assert!(worker.record(EndedTry { next: Some(next), ..EndedTry::new(lease, TaskState::UpForReschedule) }).await);
     let again = Hands::new(&database, &[version], Duration::ZERO).await.claim(1).await[0];
     assert_eq!(again.lease.lease_no, 32_768);
     // And it is taken from a worker that is lost, which may have happened often, too.
@@ -81,7 +81,7 @@ async fn lost_tries_that_cannot_be_given_to_others_do_not_hold_back_the_rest() {
 async fn unfolded(worker: &mut Hands, db: &mut PgConnection) -> Uuid {
     let run = trigger(db, &mut Versions::default(), "d").await.id;
     let lease = worker.claim(1).await[0].lease;
-    assert!(worker.record(Ended::new(lease, TaskState::Success)).await);
+    assert!(worker.record(EndedTry::new(lease, TaskState::Success)).await);
     run
 }
 
@@ -172,7 +172,7 @@ async fn what_bodies_say_can_be_written_whatever_it_is() {
         trigger(&mut db, &mut Versions::default(), "d").await;
         let lease = worker.claim(1).await[0].lease;
         let outputs = vec![("key\0".into(), JsonText::new(value))];
-        assert!(worker.record(Ended { outputs, ..Ended::new(lease, TaskState::Success) }).await, "{value}");
+        assert!(worker.record(EndedTry { outputs, ..EndedTry::new(lease, TaskState::Success) }).await, "{value}");
         worker.fold(lease.run).await;
     }
     // Postgres reads each of them out.
@@ -182,7 +182,7 @@ async fn what_bodies_say_can_be_written_whatever_it_is() {
     let lease = worker.claim(1).await[0].lease;
     let causes = ["\0".to_string(), "x".repeat(10_000_000)].into_iter().chain((0..1_000).map(|n| n.to_string()));
     let failure = Some(Failure::new("fatal", causes));
-    assert!(worker.record(Ended { failure, ..Ended::new(lease, TaskState::Failed) }).await);
+    assert!(worker.record(EndedTry { failure, ..EndedTry::new(lease, TaskState::Failed) }).await);
     worker.fold(run).await;
     let causes: Vec<String> = sqlx::query_scalar("select causes from failure").fetch_one(&mut db).await.unwrap();
     assert_eq!((causes[0].as_str(), causes.len()), ("\u{FFFD}", 64));

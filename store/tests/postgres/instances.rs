@@ -3,7 +3,7 @@
 use crate::fixture::{Hands, dag, database, one, register, trigger};
 use orch_spec::state::TaskState;
 use orch_store::instance::{InstanceFilter, get_instance, list_instances, state_counts, tries};
-use orch_store::step::{Ended, Failure, NextTry};
+use orch_store::step::{EndedTry, Failure, NextTry};
 use orch_store::version::Versions;
 use orch_store::{due, run};
 use serde_json::json;
@@ -100,10 +100,10 @@ async fn a_failed_try_is_shown_until_the_next_one_is_queued() {
     let first = hands.claim(1).await[0].lease;
     let next = NextTry { attempt: Uuid::now_v7(), wake_in_ms: 1, version, queue: 1, priority: 1, wait: None };
     let causes = vec!["the bridge is closed".to_string(), "rain".to_string()];
-    let ended = Ended {
+    let ended = EndedTry {
         next: Some(next.clone()),
         failure: Some(Failure::new("retryable", causes.clone())),
-        ..Ended::new(first, TaskState::UpForRetry)
+        ..EndedTry::new(first, TaskState::UpForRetry)
     };
     assert!(hands.record(ended).await);
     let shown = get_instance(&mut db, &mut versions, run, "a", -1).await.unwrap().unwrap();

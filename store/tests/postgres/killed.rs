@@ -8,9 +8,9 @@ use flate2::read::MultiGzDecoder;
 use orch_sdk::task::BoxFuture;
 use orch_store::archive::{Archive, ArchiveDoor, ArchiveResult, Folder};
 use orch_store::clean::{Cleaned, list_archived, retire_to};
-use orch_store::log::{self, Chunk, Place};
+use orch_store::log::{self, Chunk, LogCursor};
 use orch_store::partition::Retention;
-use orch_store::rollover::{Kept, recall};
+use orch_store::rollover::{LogStorage, recall};
 use orch_store::{StoreError, StoreResult};
 use orch_test_support::TestDb;
 use serde_json::Value;
@@ -206,10 +206,10 @@ fn rolled_over(archive: &Path) -> i64 {
 }
 
 /// A log as a page reads it: fetched from the archive if it is there, and forgotten again.
-async fn read(db: &mut PgConnection, archive: &Path, run: Uuid) -> (Kept, Vec<Chunk>) {
+async fn read(db: &mut PgConnection, archive: &Path, run: Uuid) -> (LogStorage, Vec<Chunk>) {
     let now: DateTime<Utc> = sqlx::query_scalar("select now()").fetch_one(&mut *db).await.expect("a row");
     let kept = recall(db, &ArchiveDoor::folder(archive), run, run, now).await.expect("the archive is read");
-    let chunks = log::read(db, run, run, Place::START, 1 << 20).await.expect("a log");
+    let chunks = log::read(db, run, run, LogCursor::START, 1 << 20).await.expect("a log");
     sqlx::query("delete from recalled_log").execute(db).await.expect("it is forgotten");
     (kept, chunks)
 }
@@ -257,7 +257,7 @@ async fn whoever_archives_and_is_killed_at_any_step_loses_nothing_and_doubles_no
     let mut logs = Vec::new();
     for run in looked_at {
         let (kept, chunks) = read(&mut db, home.path(), run).await;
-        assert_eq!((kept, chunks.len()), (Kept::Here, 3));
+        assert_eq!((kept, chunks.len()), (LogStorage::Here, 3));
         logs.push(chunks);
     }
 
@@ -271,7 +271,7 @@ async fn whoever_archives_and_is_killed_at_any_step_loses_nothing_and_doubles_no
         for (run, before) in looked_at.iter().zip(&logs) {
             let (kept, chunks) = read(&mut db, home.path(), *run).await;
             assert_eq!(&chunks, before, "{name}: the log reads as ever, {kept:?}");
-            recalled += i32::from(matches!(kept, Kept::Recalled { .. }));
+            recalled += i32::from(matches!(kept, LogStorage::Recalled { .. }));
         }
         match ended {
             None => {

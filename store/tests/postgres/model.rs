@@ -10,7 +10,7 @@ use orch_core::transition::{Event, Outcome};
 use orch_spec::state::{RunType, TaskState};
 use orch_store::doctor::{WhichHistory, verify_history};
 use orch_store::refold::{Keep, carry_out, fold_loading};
-use orch_store::step::{Claimed, Ended, Lease, Mode, NextTry, RunAt, Step, Stepper};
+use orch_store::step::{Claimed, EndedTry, Lease, Mode, NextTry, RunAt, Stepper, WorkerStep};
 use orch_store::version::Versions;
 use orch_store::worker::reap;
 use orch_store::{StoreError, due};
@@ -39,7 +39,7 @@ fn rows_say_what_the_model_says() {
     let picks = prop::collection::vec(any::<u8>(), 64..512);
     let config = Config { cases: CASES * long, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     let outcome = TestRunner::new(config).run(&(shapes(), picks), |(shape, picks)| {
-        runtime.block_on(async { Case::begin(&database, &shape).await.play(&picks).await });
+        runtime.block_on(async { ModelCase::begin(&database, &shape).await.play(&picks).await });
         Ok(())
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
@@ -47,7 +47,7 @@ fn rows_say_what_the_model_says() {
     runtime.block_on(async { drop(database) });
 }
 
-struct Case<'a> {
+struct ModelCase<'a> {
     database: &'a TestDb,
     db: PgConnection,
     version: i32,
@@ -65,8 +65,8 @@ struct Case<'a> {
     remembered: (i32, Run),
 }
 
-impl<'a> Case<'a> {
-    async fn begin(database: &'a TestDb, shape: &Shape) -> Case<'a> {
+impl<'a> ModelCase<'a> {
+    async fn begin(database: &'a TestDb, shape: &Shape) -> ModelCase<'a> {
         let mut db = one(database).await;
         let mut dag = spec(shape);
         dag.dag_id = format!("d{}", Uuid::new_v4().simple());
@@ -79,7 +79,7 @@ impl<'a> Case<'a> {
         let remembered = (0, model.run.clone());
         let (held, late, unfolded) = (Vec::new(), Vec::new(), Vec::new());
         let stepper = Stepper::default();
-        Case { database, db, version, run, model, workers, stepper, held, late, unfolded, remembered }
+        ModelCase { database, db, version, run, model, workers, stepper, held, late, unfolded, remembered }
     }
 
     async fn play(mut self, picks: &[u8]) {
@@ -140,7 +140,7 @@ impl<'a> Case<'a> {
         let (rev, ledger) = self.remembered.clone();
         let events = [event];
         let (to, effects) = fold_loading(&mut self.db, &version, self.run, &ledger, &events).await.expect("a decision");
-        let mut step = Step { ended: vec![end], ..Step::default() };
+        let mut step = WorkerStep { ended: vec![end], ..WorkerStep::default() };
         let at = RunAt { run: self.run, rev, run_type: RunType::Manual };
         carry_out(&mut step, &version, at, to.clone(), effects, Keep::NOTHING);
         let reply = self.stepper.send(&mut hands.db, &step, hands.worker).await.expect("it still counts");
@@ -199,7 +199,7 @@ impl<'a> Case<'a> {
     async fn end_too_late(&mut self, worker: usize, lease: Lease, pick: u8) {
         let (_, end) = ended(lease, pick);
         assert!(!self.workers[worker].record(end.clone()).await, "a late end counted");
-        let step = Step { ended: vec![end], mode: Mode::Strict, ..Step::default() };
+        let step = WorkerStep { ended: vec![end], mode: Mode::Strict, ..WorkerStep::default() };
         let hands = &mut self.workers[worker];
         let strict = self.stepper.send(&mut hands.db, &step, hands.worker).await;
         assert!(matches!(strict, Err(StoreError::FenceLost)), "{strict:?}");
@@ -310,12 +310,12 @@ impl<'a> Case<'a> {
     }
 }
 
-fn ended(lease: Lease, pick: u8) -> (Outcome, Ended) {
+fn ended(lease: Lease, pick: u8) -> (Outcome, EndedTry) {
     let outcome = outcome(pick);
     let (state, list_len) = match &outcome {
         Outcome::Success { list_len, .. } => (TaskState::Success, *list_len),
         Outcome::Failed => (TaskState::Failed, None),
         Outcome::Skipped { .. } => (TaskState::Skipped, None),
     };
-    (outcome, Ended { list_len, ..Ended::new(lease, state) })
+    (outcome, EndedTry { list_len, ..EndedTry::new(lease, state) })
 }

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use orch_spec::state::{RunState, TaskState};
 use orch_store::instance::{loudest_states, old_tries};
 use orch_store::live::{TryKey, look_at_all, look_at_runs, look_at_tries, news};
-use orch_store::log::{NewChunk, Place, append, end, lines_upto, window, window_until};
+use orch_store::log::{LogCursor, NewChunk, append, end, lines_upto, window, window_until};
 use orch_store::overview::{
     failing, first_failures, how_far, last_runs, next_runs, places, pulse, running_runs, runs_since,
 };
@@ -105,9 +105,10 @@ async fn a_window_of_a_log_begins_with_the_chunk_that_holds_the_line() {
     let chunk = |lease_no, seq, lines| NewChunk { run, attempt, lease_no, seq, lines, body: "x".repeat(100) };
     let chunks = [chunk(1, 0, 10), chunk(1, 1, 5), chunk(2, 0, 20), chunk(2, 1, 1)];
     append(&mut db, &chunks).await.unwrap();
-    let upto = async |db: &mut _, lease_no, seq| lines_upto(db, run, attempt, Place { lease_no, seq }).await.unwrap();
+    let upto =
+        async |db: &mut _, lease_no, seq| lines_upto(db, run, attempt, LogCursor { lease_no, seq }).await.unwrap();
     assert_eq!((upto(&mut db, 1, 0).await, upto(&mut db, 2, 0).await, upto(&mut db, 2, 1).await), (10, 35, 36));
-    assert_eq!(end(&mut db, run, attempt).await.unwrap(), Some(Place { lease_no: 2, seq: 1 }));
+    assert_eq!(end(&mut db, run, attempt).await.unwrap(), Some(LogCursor { lease_no: 2, seq: 1 }));
     assert_eq!(end(&mut db, run, Uuid::now_v7()).await.unwrap(), None);
     assert_eq!(upto(&mut db, 0, 0).await, 0);
     for (first, most, before, seqs) in [
@@ -136,11 +137,11 @@ async fn a_window_of_a_log_begins_with_the_chunk_that_holds_the_line() {
         let places: Vec<_> = found.chunks.iter().map(|chunk| (chunk.lease_no, chunk.seq)).collect();
         assert_eq!((found.before, places), (before, seqs), "until {end}, {most} bytes");
     }
-    let behind = news(&mut db, run, attempt, Place { lease_no: 1, seq: 0 }, 1).await.unwrap();
+    let behind = news(&mut db, run, attempt, LogCursor { lease_no: 1, seq: 0 }, 1).await.unwrap();
     assert_eq!((behind.lines, behind.chunks.len(), behind.chunks[0].seq), (26, 1, 1));
-    let behind = news(&mut db, run, attempt, Place { lease_no: 1, seq: 0 }, 150).await.unwrap();
+    let behind = news(&mut db, run, attempt, LogCursor { lease_no: 1, seq: 0 }, 150).await.unwrap();
     assert_eq!((behind.lines, behind.chunks.len(), behind.chunks[0].lease_no), (26, 2, 2));
-    assert!(news(&mut db, run, attempt, Place { lease_no: 2, seq: 1 }, 1_000).await.unwrap().chunks.is_empty());
+    assert!(news(&mut db, run, attempt, LogCursor { lease_no: 2, seq: 1 }, 1_000).await.unwrap().chunks.is_empty());
 }
 
 #[tokio::test]
@@ -157,7 +158,7 @@ async fn many_watched_things_are_one_look_each() {
     let keys = [TryKey { run: gone, ..key }, key, TryKey { attempt: None, ..key }];
     let looks = look_at_tries(&mut db, &keys).await.unwrap();
     assert_eq!(looks.iter().map(|look| look.run_is_over).collect::<Vec<_>>(), [true, false, false]);
-    assert_eq!(looks[1].end(), Some(Place { lease_no: 1, seq: 4 }));
+    assert_eq!(looks[1].end(), Some(LogCursor { lease_no: 1, seq: 4 }));
     assert_eq!((looks[0].end(), looks[2].end()), (None, None));
     let runs = look_at_runs(&mut db, &[run, gone]).await.unwrap();
     assert_eq!((runs.len(), runs[0].run, runs[0].is_over), (1, run, false));

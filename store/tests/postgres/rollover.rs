@@ -7,9 +7,9 @@ use orch_sdk::task::BoxFuture;
 use orch_store::StoreError;
 use orch_store::archive::{Archive, ArchiveDoor, ArchiveError, ArchiveResult, Folder};
 use orch_store::clean::{Cleaned, list_cleanups, retire, retire_to};
-use orch_store::log::{self, Chunk, NewChunk, Place};
+use orch_store::log::{self, Chunk, LogCursor, NewChunk};
 use orch_store::partition::Retention;
-use orch_store::rollover::{Kept, recall};
+use orch_store::rollover::{LogStorage, recall};
 use sqlx::postgres::PgConnection;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -30,7 +30,7 @@ async fn some_run(db: &mut PgConnection) -> Uuid {
 }
 
 async fn whole(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> Vec<Chunk> {
-    log::read(db, run, attempt, Place::START, 1 << 20).await.expect("a log")
+    log::read(db, run, attempt, LogCursor::START, 1 << 20).await.expect("a log")
 }
 
 fn words(done: &[Cleaned]) -> Vec<String> {
@@ -47,7 +47,7 @@ async fn an_old_log_reads_the_same_when_it_comes_from_the_archive() {
     assert_eq!(before.len(), 3);
     let home = tempfile::tempdir().unwrap();
     let (folder, door, now) = (Folder::at(home.path()), ArchiveDoor::folder(home.path()), now(&mut db).await);
-    assert_eq!(recall(&mut db, &door, run, run, now).await.unwrap(), Kept::Here);
+    assert_eq!(recall(&mut db, &door, run, run, now).await.unwrap(), LogStorage::Here);
     let done = retire_to(&mut db, &logs_for_a_day(), &folder).await.unwrap();
     assert_eq!(words(&done), ["log_chunk rolled over Some(30)"]);
     assert_eq!(there_and_archived(&mut db, "log_chunk").await, (0, 0));
@@ -56,9 +56,9 @@ async fn an_old_log_reads_the_same_when_it_comes_from_the_archive() {
     // Without the archive it is said where it went.
     let place = format!("{}/logs/2024w32", home.path().display());
     let away = recall(&mut db, &ArchiveDoor::default(), run, run, now).await.unwrap();
-    assert_eq!(away, Kept::Away { place: place.clone() });
+    assert_eq!(away, LogStorage::Away { place: place.clone() });
     for _ in 0..2 {
-        assert_eq!(recall(&mut db, &door, run, run, now).await.unwrap(), Kept::Recalled { place: place.clone() });
+        assert_eq!(recall(&mut db, &door, run, run, now).await.unwrap(), LogStorage::Recalled { place: place.clone() });
         assert_eq!(whole(&mut db, run, run).await, before);
     }
     let window = log::window(&mut db, run, run, 2, 1, 1).await.unwrap();
@@ -70,7 +70,7 @@ async fn an_old_log_reads_the_same_when_it_comes_from_the_archive() {
     sqlx::query("update recalled_log set recalled_at = now() - interval '2 days'").execute(&mut db).await.unwrap();
     assert_eq!(retire_to(&mut db, &logs_for_a_day(), &folder).await.unwrap(), []);
     assert_eq!(whole(&mut db, run, run).await, []);
-    assert_eq!(recall(&mut db, &door, run, run, now).await.unwrap(), Kept::Recalled { place });
+    assert_eq!(recall(&mut db, &door, run, run, now).await.unwrap(), LogStorage::Recalled { place });
     assert_eq!(whole(&mut db, run, run).await, before);
 }
 
@@ -85,13 +85,13 @@ async fn a_run_that_is_cleared_after_its_logs_went_says_more_and_both_are_read()
     retire_to(&mut db, &logs_for_a_day(), &folder).await.unwrap();
     let chunk = NewChunk { run, attempt: second, lease_no: 1, seq: 0, lines: 1, body: "again".into() };
     log::append(&mut db, &[chunk]).await.unwrap();
-    assert_eq!(recall(&mut db, &door, run, second, now).await.unwrap(), Kept::Here);
-    assert!(matches!(recall(&mut db, &door, run, run, now).await.unwrap(), Kept::Recalled { .. }));
+    assert_eq!(recall(&mut db, &door, run, second, now).await.unwrap(), LogStorage::Here);
+    assert!(matches!(recall(&mut db, &door, run, run, now).await.unwrap(), LogStorage::Recalled { .. }));
     let done = retire_to(&mut db, &logs_for_a_day(), &folder).await.unwrap();
     assert_eq!(words(&done), ["log_chunk rolled over Some(1)"]);
     sqlx::query("delete from recalled_log").execute(&mut db).await.unwrap();
     for (attempt, lines) in [(run, 3), (second, 1)] {
-        assert!(matches!(recall(&mut db, &door, run, attempt, now).await.unwrap(), Kept::Recalled { .. }));
+        assert!(matches!(recall(&mut db, &door, run, attempt, now).await.unwrap(), LogStorage::Recalled { .. }));
         assert_eq!(whole(&mut db, run, attempt).await.len(), lines);
     }
 }

@@ -5,7 +5,7 @@ use orch_core::transition::RunEnd;
 use orch_store::clean::{Cleaned, Passes, pass_begins, pass_due, pass_failed, pass_went_well, passes, retire};
 use orch_store::duty::duty_due;
 use orch_store::guard::{self, SCHEMA_VERSION, Schema};
-use orch_store::log::{self, NewChunk, Place};
+use orch_store::log::{self, LogCursor, NewChunk};
 use orch_store::partition::{Retention, make_ahead};
 use orch_store::run::set_run_state;
 use orch_store::setting::setting_or_insert;
@@ -165,10 +165,13 @@ async fn a_log_is_read_on_from_a_place_within_a_limit() {
     log::append(&mut db, &chunks).await.unwrap();
     log::append(&mut db, &chunks[..2]).await.unwrap();
     let places = |chunks: Vec<log::Chunk>| chunks.iter().map(|c| (c.lease_no, c.seq)).collect::<Vec<_>>();
-    assert_eq!(places(log::read(&mut db, run, attempt, Place::START, 1000).await.unwrap()), [(1, 0), (1, 1), (2, 0)]);
-    assert_eq!(places(log::read(&mut db, run, attempt, Place::START, 150).await.unwrap()), [(1, 0), (1, 1)]);
-    assert_eq!(places(log::read(&mut db, run, attempt, Place::START, 0).await.unwrap()), [(1, 0)]);
-    let after = Place { lease_no: 1, seq: 1 };
+    assert_eq!(
+        places(log::read(&mut db, run, attempt, LogCursor::START, 1000).await.unwrap()),
+        [(1, 0), (1, 1), (2, 0)]
+    );
+    assert_eq!(places(log::read(&mut db, run, attempt, LogCursor::START, 150).await.unwrap()), [(1, 0), (1, 1)]);
+    assert_eq!(places(log::read(&mut db, run, attempt, LogCursor::START, 0).await.unwrap()), [(1, 0)]);
+    let after = LogCursor { lease_no: 1, seq: 1 };
     assert_eq!(places(log::read(&mut db, run, attempt, after, 1000).await.unwrap()), [(2, 0)]);
     assert_eq!(places(log::tail(&mut db, run, attempt, 2).await.unwrap()), [(1, 1), (2, 0)]);
 }
@@ -189,7 +192,7 @@ async fn a_gap_stands_for_the_chunks_that_are_left_out_and_grows() {
         let gap = log::LeftOut { run, attempt, lease_no: 1, first: 3, last, lines, text: text.into() };
         log::leave_out(&mut db, &gap).await.unwrap();
     }
-    let left = log::read(&mut db, run, attempt, Place::START, 1000).await.unwrap();
+    let left = log::read(&mut db, run, attempt, LogCursor::START, 1000).await.unwrap();
     let text: Vec<&str> = left.iter().filter(|c| c.lease_no == 1).map(|c| c.body.as_str()).collect();
     assert_eq!(text, ["0", "1", "2", "4 are left out", "7", "8"]);
     assert_eq!(left.iter().filter(|c| c.lease_no == 2).count(), 9);

@@ -7,7 +7,9 @@ use orch_store::due::wake_waiting;
 use orch_store::run::{MoveRun, move_run};
 use orch_store::step::{Lease, NewWait};
 use orch_store::version::Versions;
-use orch_store::watch::{Answer, Found, Watched, Watcher, answer, next_due, resumed, take_due, wait_of};
+use orch_store::watch::{
+    ConditionOutcome, Watched, WatchedOutcome, Watcher, answer, next_due, resumed, take_due, wait_of,
+};
 use serde_json::json;
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
@@ -42,8 +44,8 @@ async fn take(db: &mut PgConnection, watcher: &Watcher) -> Vec<Watched> {
     }
 }
 
-fn found(of: &Watched, found: Found) -> Answer {
-    Answer { run: of.run, task: of.task, map_index: of.map_index, looks: of.looks, found }
+fn found(of: &Watched, found: ConditionOutcome) -> WatchedOutcome {
+    WatchedOutcome { run: of.run, task: of.task, map_index: of.map_index, looks: of.looks, found }
 }
 
 async fn deferred(database: &orch_test_support::TestDb, wait: NewWait) -> (Hands, Uuid, Lease, i32) {
@@ -70,15 +72,18 @@ async fn a_condition_is_in_one_hand_and_late_answers_do_not_count() {
     let taken = take(&mut db, &second).await.remove(0);
     assert!(take_due(&mut db, &watcher(3, LEASE), 10).await.unwrap().is_empty());
     assert!(next_due(&mut db, &second).await.unwrap().is_some_and(|due| due > LEASE / 2));
-    let met = |of: &Watched| found(of, Found::End(WaitEnd::Met(json!("late"))));
+    let met = |of: &Watched| found(of, ConditionOutcome::End(WaitEnd::Met(json!("late"))));
     assert_eq!(answer(&mut db, 1, &[met(&early)]).await.unwrap(), 0);
-    let stuck = Found::Error { next_ms: 1, error: "stuck\0".into() };
+    let stuck = ConditionOutcome::Error { next_ms: 1, error: "stuck\0".into() };
     assert_eq!(answer(&mut db, 2, &[found(&taken, stuck)]).await.unwrap(), 1);
     let shown = wait_of(&mut db, run, 0, -1).await.unwrap().unwrap();
     assert_eq!((shown.looks, shown.last_error.as_deref()), (2, Some("stuck\u{FFFD}")));
     let taken = take(&mut db, &second).await.remove(0);
     assert_eq!((taken.errors, taken.looks), (1, 3));
-    assert_eq!(answer(&mut db, 2, &[found(&taken, Found::End(WaitEnd::Met(json!({ "n": 1 }))))]).await.unwrap(), 1);
+    assert_eq!(
+        answer(&mut db, 2, &[found(&taken, ConditionOutcome::End(WaitEnd::Met(json!({ "n": 1 }))))]).await.unwrap(),
+        1
+    );
     assert!(hands.claim(1).await.is_empty(), "it is claimable once it was woken");
     assert_eq!(wake_waiting(&mut db, 10).await.unwrap(), 1);
     let again = hands.claim(1).await.remove(0).lease;
@@ -98,7 +103,7 @@ async fn who_waits_too_long_is_woken_whoever_looks() {
     let mut db = one(&database).await;
     let taken = take(&mut db, &watcher(1, LEASE)).await.remove(0);
     while wake_waiting(&mut db, 10).await.unwrap() == 0 {}
-    assert_eq!(answer(&mut db, 1, &[found(&taken, Found::End(WaitEnd::Met(json!(1))))]).await.unwrap(), 0);
+    assert_eq!(answer(&mut db, 1, &[found(&taken, ConditionOutcome::End(WaitEnd::Met(json!(1))))]).await.unwrap(), 0);
     let again = hands.claim(1).await.remove(0).lease;
     let told = resumed(&mut db, again).await.unwrap().unwrap();
     assert_eq!(told.end, WaitEnd::TimedOut(OnTimeout::Skip));

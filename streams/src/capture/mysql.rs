@@ -16,7 +16,7 @@ use orch_lake::source::mysql::binlog::{
     self, BinlogCoordinates, BinlogEvent, Cell, Event, From, Name, NotInTheLog, TableMap, bytes_behind,
 };
 use orch_sdk::task::{TaskResult, fatal};
-use orch_store::stream::{BinlogColumn, BinlogPosition, CapturePosition, Left, LogPosition};
+use orch_store::stream::{BinlogColumn, BinlogPosition, CapturePosition, LogPosition, StreamCheckpoint};
 use orch_store::topic::NewRecord;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -250,7 +250,7 @@ impl Source for MySql {
         self.written
     }
 
-    async fn decide(&mut self, left: &Left) -> TaskResult<Begin> {
+    async fn decide(&mut self, left: &StreamCheckpoint) -> TaskResult<Begin> {
         let begin = begin::decide(&self.stream, left)?;
         let known = left.capture.as_ref();
         self.written = known.map_or(0, |known| known.lsn);

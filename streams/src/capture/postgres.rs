@@ -16,7 +16,7 @@ use orch_lake::source::postgres::replication::{
     self, CaughtTable, Cell, Message, ReplicationMessage, Tuple, row_of_copy,
 };
 use orch_sdk::task::TaskResult;
-use orch_store::stream::{CapturePosition, Left, LogPosition};
+use orch_store::stream::{CapturePosition, LogPosition, StreamCheckpoint};
 use orch_store::topic::NewRecord;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -95,7 +95,7 @@ impl Source for Postgres {
         self.written
     }
 
-    async fn decide(&mut self, left: &Left) -> TaskResult<Begin> {
+    async fn decide(&mut self, left: &StreamCheckpoint) -> TaskResult<Begin> {
         let slot = self.source.slot(&self.slot()).await?;
         begin::decide(&self.capture, &self.stream, left, &self.identity, slot.as_ref())
     }

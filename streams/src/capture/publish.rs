@@ -10,7 +10,8 @@ use chrono::DateTime;
 use orch_sdk::task::{Connection, TaskResult, fatal};
 use orch_store::hint::{Hint, Hints};
 use orch_store::stream::{
-    CapturePosition, Covered, Lease, Left, Progress, StartAt, commit_stream, left_behind, set_capture, start_stream,
+    CapturePosition, Covered, Lease, Progress, StartAt, StreamCheckpoint, commit_stream, left_behind, set_capture,
+    start_stream,
 };
 use orch_store::topic::{ensure_topic, produce};
 use sqlx::PgPool;
@@ -56,7 +57,7 @@ impl Target {
         Ok(Target { pool, lease, hints, kafka })
     }
 
-    pub(super) async fn left(&self) -> TaskResult<Left> {
+    pub(super) async fn left(&self) -> TaskResult<StreamCheckpoint> {
         Ok(left_behind(&mut *self.pool.acquire().await?, &self.lease).await?)
     }
 

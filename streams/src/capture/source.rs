@@ -6,7 +6,7 @@ use super::envelope::RowChange;
 use super::lot::Lot;
 use chrono::{DateTime, Utc};
 use orch_sdk::task::{Connection, TaskResult};
-use orch_store::stream::{CapturePosition, Left, LogPosition, WithinTransaction};
+use orch_store::stream::{CapturePosition, LogPosition, StreamCheckpoint, WithinTransaction};
 use orch_store::topic::NewRecord;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ pub(super) trait Source: Sized + Send {
 
     /// # Errors
     /// A fatal one when changes are lost, or would be: a person says what to do.
-    fn decide(&mut self, left: &Left) -> impl Future<Output = TaskResult<Begin>> + Send;
+    fn decide(&mut self, left: &StreamCheckpoint) -> impl Future<Output = TaskResult<Begin>> + Send;
 
     /// Finds the tables and makes them ready for a snapshot. Gives their numbers.
     ///
@@ -122,7 +122,11 @@ pub(super) struct OfSnapshot {
 
 /// What the database has of a capture that was written down in this phase, for tests.
 #[cfg(test)]
-pub(super) fn left(identity: &str, at: LogPosition, phase: Option<orch_store::stream::CapturePhase>) -> Left {
+pub(super) fn left(
+    identity: &str,
+    at: LogPosition,
+    phase: Option<orch_store::stream::CapturePhase>,
+) -> StreamCheckpoint {
     let capture = phase.map(|phase| CapturePosition {
         phase,
         at,
@@ -133,7 +137,7 @@ pub(super) fn left(identity: &str, at: LogPosition, phase: Option<orch_store::st
         missing: Vec::new(),
         lag_ms: None,
     });
-    Left {
+    StreamCheckpoint {
         created_at: DateTime::UNIX_EPOCH,
         topic_identity: Some(identity.into()),
         reset_to: None,

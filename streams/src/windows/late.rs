@@ -11,7 +11,7 @@ use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, TimeUnit, TimestampMicrosecondType};
 use chrono::{DateTime, SecondsFormat, Utc};
 use orch_sdk::task::{TaskResult, fatal};
-use orch_store::stream::Left;
+use orch_store::stream::StreamCheckpoint;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub(crate) struct Timed {
 }
 
 impl EventTime {
-    pub(crate) fn of(left: &Left) -> EventTime {
+    pub(crate) fn of(left: &StreamCheckpoint) -> EventTime {
         EventTime {
             partitions: left.watermarks.iter().map(|(partition, at)| (*partition, at.timestamp_micros())).collect(),
             closed_before: left.closed_before.map(|at| at.timestamp_micros()),

@@ -15,7 +15,7 @@ use orch_core::transition::{Effects, Event, fold};
 use orch_spec::state::RunType;
 use orch_store::hot::Hot;
 use orch_store::refold::{Folded, Keep, carry_out};
-use orch_store::step::{Lease, Mode, Reply, RunAt, Step};
+use orch_store::step::{Lease, Mode, Reply, RunAt, WorkerStep};
 use orch_store::version::Version;
 use orch_store::worker::HeartbeatAnswer;
 use orch_store::{StoreError, StoreResult};
@@ -31,7 +31,7 @@ pub(crate) struct MemStore {
 }
 
 impl Hot for MemStore {
-    async fn step(&mut self, step: &Step, worker: i32) -> StoreResult<Reply> {
+    async fn step(&mut self, step: &WorkerStep, worker: i32) -> StoreResult<Reply> {
         let nothing = step.moves.is_empty()
             && step.ended.is_empty()
             && step.keep.is_empty()
@@ -81,7 +81,7 @@ impl Hot for MemStore {
             }));
         }
         let (to, effects) = decide(&mut tx, &version, run, &ledger, &events, &taken).await?;
-        let mut step = Step { mode: Mode::Locked { fold_xmin }, ..Step::default() };
+        let mut step = WorkerStep { mode: Mode::Locked { fold_xmin }, ..WorkerStep::default() };
         step.cleared = clear_number > 0;
         let keep = if step.cleared { Keep::NOTHING } else { keep };
         carry_out(&mut step, &version, RunAt { run, rev, run_type: RunType::Manual }, to.clone(), effects, keep);

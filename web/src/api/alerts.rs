@@ -13,7 +13,7 @@ use orch_spec::template::check_template;
 use orch_store::alert::{ALERTS, AlertRow, Retry, add_test_alert, alert, retry_alert};
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
-use orch_store::list::Found;
+use orch_store::list::ListPage;
 use orch_wire::fields::text;
 use orch_wire::timestamp::{Timestamp, stamp};
 use orch_wire::{Problem, body, field_type};
@@ -93,7 +93,7 @@ impl From<AlertRow> for AlertView {
 
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<AlertPage>, Refusal> {
     let search = asked(&mut query, ALERTS.columns)?;
-    let Found { rows, total: total_entries } = ALERTS.find(&mut *app.pages().await?, &search).await?;
+    let ListPage { rows, total: total_entries } = ALERTS.find(&mut *app.pages().await?, &search).await?;
     Ok(Json(AlertPage { alerts: rows.into_iter().map(AlertView::from).collect(), total_entries }))
 }
 

@@ -28,13 +28,13 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use orch_store::asset::{ALIASES, ASSETS, AssetRow, get_alias, get_asset};
-use orch_store::list::Found;
+use orch_store::list::ListPage;
 use sqlx::PgConnection;
 
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<AssetPage>, Refusal> {
     let search = asked(&mut query, ASSETS.columns)?;
     let mut db = app.pages().await?;
-    let Found { rows, total: total_entries } = ASSETS.find(&mut db, &search).await?;
+    let ListPage { rows, total: total_entries } = ASSETS.find(&mut db, &search).await?;
     Ok(Json(AssetPage { assets: view::views(&mut db, rows).await?, total_entries }))
 }
 
@@ -47,7 +47,7 @@ pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<Ass
 
 pub(crate) async fn aliases(State(app): State<App>, mut query: Query) -> Result<Json<AliasPage>, Refusal> {
     let search = asked(&mut query, ALIASES.columns)?;
-    let Found { rows, total: total_entries } = ALIASES.find(&mut *app.pages().await?, &search).await?;
+    let ListPage { rows, total: total_entries } = ALIASES.find(&mut *app.pages().await?, &search).await?;
     Ok(Json(AliasPage { asset_aliases: rows.into_iter().map(AliasView::from).collect(), total_entries }))
 }
 

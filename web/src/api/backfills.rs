@@ -23,11 +23,11 @@ use orch_core::backfill::{Action, BackfillRequest, Dates, Reprocess, Step};
 use orch_store::StoreError;
 use orch_store::audit::Deed;
 use orch_store::backfill::{
-    BACKFILLS, BackfillRow, CancelBackfill, CreateBackfill, NewBackfill, Part, by, cancel_backfill, create_backfill,
-    get_backfill, pause_backfill, plan_backfill,
+    BACKFILLS, BackfillRow, BackfillTasks, CancelBackfill, CreateBackfill, NewBackfill, by, cancel_backfill,
+    create_backfill, get_backfill, pause_backfill, plan_backfill,
 };
 use orch_store::hint::Hint;
-use orch_store::list::Found;
+use orch_store::list::ListPage;
 use orch_wire::body::{AtLeast, IfSent};
 use orch_wire::timestamp::{Timestamp, moment_schema};
 use orch_wire::{Problem, body, one_of};
@@ -43,7 +43,7 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
     if search.order.is_empty() {
         search = search.by(by::ID.ascending());
     }
-    let Found { rows, total: total_entries } = BACKFILLS.find(&mut *app.pages().await?, &search).await?;
+    let ListPage { rows, total: total_entries } = BACKFILLS.find(&mut *app.pages().await?, &search).await?;
     Ok(Json(BackfillPage { backfills: rows.into_iter().map(BackfillView::from).collect(), total_entries }))
 }
 
@@ -269,7 +269,7 @@ impl TryFrom<BackfillPostBody> for NewBackfill {
             conf: body.dag_run_conf.filter(|conf| !conf.is_empty()).map(Value::Object),
             max_active_runs: body.max_active_runs.map_or(USUAL_RUNS, |runs| runs.0),
             latest: body.run_on_latest_version.unwrap_or(true),
-            part: body.task_regex.map(|regex| Part { regex, upstream }),
+            part: body.task_regex.map(|regex| BackfillTasks { regex, upstream }),
             user: None,
         })
     }

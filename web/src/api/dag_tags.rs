@@ -13,7 +13,7 @@ use orch_document::file::{export, is_dag_of_file};
 use orch_spec::DagSpec;
 use orch_spec::state::RunState;
 use orch_store::dag::{TAGS, run_counts_of};
-use orch_store::list::Found;
+use orch_store::list::ListPage;
 use orch_store::version::structure;
 use orch_wire::Problem;
 use schemars::JsonSchema;
@@ -56,7 +56,7 @@ pub(crate) struct DagSource {
 
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<TagPage>, Refusal> {
     let search = asked(&mut query, TAGS.columns)?;
-    let Found { rows: tags, total: total_entries } = TAGS.find(&mut *app.pages().await?, &search).await?;
+    let ListPage { rows: tags, total: total_entries } = TAGS.find(&mut *app.pages().await?, &search).await?;
     Ok(Json(TagPage { tags, total_entries }))
 }
 

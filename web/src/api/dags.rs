@@ -21,7 +21,7 @@ use orch_spec::ids::DagId;
 use orch_store::StoreResult;
 use orch_store::dag::{DAGS, DagRow, by, get_dag, resolve};
 use orch_store::import_error::broken_files;
-use orch_store::list::{Found, Search};
+use orch_store::list::{ListPage, Search};
 use orch_store::version::Versions;
 use orch_wire::Problem;
 use schemars::JsonSchema;
@@ -44,7 +44,7 @@ pub(crate) async fn list(
 ) -> Result<Json<DagPage>, Refusal> {
     let search = selected(&mut query, &caller)?;
     let mut db = app.pages().await?;
-    let Found { rows, total: total_entries } = all(&mut db, &app.versions, &search).await?;
+    let ListPage { rows, total: total_entries } = all(&mut db, &app.versions, &search).await?;
     let broken = broken_files(&mut db).await?;
     let mut dags = Vec::with_capacity(rows.len());
     for row in rows {
@@ -75,7 +75,7 @@ fn selected(query: &mut Query, caller: &Caller) -> Result<Search, Refusal> {
 }
 
 /// A page of them, and how many there are.
-async fn all(db: &mut PgConnection, versions: &Versions, search: &Search) -> StoreResult<Found<DagRow>> {
+async fn all(db: &mut PgConnection, versions: &Versions, search: &Search) -> StoreResult<ListPage<DagRow>> {
     let found = DAGS.find(db, search).await?;
     versions.warm(db, &found.rows.iter().map(|row| row.version).collect::<Vec<_>>()).await?;
     Ok(found)

@@ -11,7 +11,7 @@ use axum::extract::State;
 use chrono::TimeDelta;
 use orch_spec::Deadline;
 use orch_store::deadline::{DEADLINES, DeadlineRow, by};
-use orch_store::list::Found;
+use orch_store::list::ListPage;
 use orch_store::run::get_run;
 use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
@@ -109,7 +109,7 @@ pub(crate) async fn list(State(app): State<App>, runs: Runs, mut query: Query) -
         }
         (None, Some(run_id)) => return Err(no_such_run("~", run_id)),
     };
-    let Found { rows, total: total_entries } = DEADLINES.find(&mut db, &search).await?;
+    let ListPage { rows, total: total_entries } = DEADLINES.find(&mut db, &search).await?;
     Ok(Json(DeadlinePage { deadlines: rows.into_iter().map(DeadlineView::from).collect(), total_entries }))
 }
 

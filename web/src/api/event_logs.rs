@@ -8,7 +8,7 @@ use crate::state::App;
 use axum::extract::State;
 use axum::{Extension, Json};
 use orch_store::audit::{AUDIT, AuditRow, by};
-use orch_store::list::{Found, Search};
+use orch_store::list::{ListPage, Search};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -44,7 +44,7 @@ pub(crate) async fn list(
     mut query: Query,
 ) -> Result<Json<EventLogPage>, Refusal> {
     let search = asked(&mut query, AUDIT.columns)?;
-    let Found { rows, total: total_entries } = AUDIT.find(&mut *app.pages().await?, &search).await?;
+    let ListPage { rows, total: total_entries } = AUDIT.find(&mut *app.pages().await?, &search).await?;
     Ok(Json(EventLogPage { event_logs: rows.into_iter().map(|row| view(row, &caller)).collect(), total_entries }))
 }
 

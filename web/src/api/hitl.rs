@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use list::with_instances;
 use orch_deeds::approval::{ANSWERED, answer};
-use orch_spec::approval::{FALLBACK, Given, Refused};
+use orch_spec::approval::{ApprovalInput, FALLBACK, Refused};
 use orch_store::approval::{APPROVALS, ApprovalRow, Stand, approval, by};
 use orch_store::instance::tries;
 use orch_store::list::Search;
@@ -186,7 +186,8 @@ pub(crate) async fn patch(
     Typed(body): Typed<HitlBody>,
 ) -> Result<Json<HitlAnswer>, Refusal> {
     let row = last_question(&app, &names, None).await?;
-    let given = Given { chosen_options: body.chosen_options.0, params_input: body.params_input.unwrap_or_default() };
+    let given =
+        ApprovalInput { chosen_options: body.chosen_options.0, params_input: body.params_input.unwrap_or_default() };
     let (responded_at, given) = give(&app, &actor, &row, given).await?;
     Ok(Json(HitlAnswer {
         responded_by: HitlUser::named(&actor.name),
@@ -201,8 +202,8 @@ pub(crate) async fn give(
     app: &App,
     actor: &Actor,
     row: &ApprovalRow,
-    given: Given,
-) -> Result<(DateTime<Utc>, Given), Refusal> {
+    given: ApprovalInput,
+) -> Result<(DateTime<Utc>, ApprovalInput), Refusal> {
     is_asked(actor, row)?;
     if row.stand != Stand::Open {
         return Err(too_late(row));

@@ -9,7 +9,7 @@ use axum::Json;
 use axum::extract::State;
 use orch_spec::check::FileProblem;
 use orch_store::import_error::{IMPORT_ERRORS, ImportErrorRow, by};
-use orch_store::list::{Found, Search};
+use orch_store::list::{ListPage, Search};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -84,17 +84,17 @@ impl ImportErrorView {
 }
 
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<ImportErrorPage>, Refusal> {
-    let Found { rows, total: total_entries } = found(&app, &mut query).await?;
+    let ListPage { rows, total: total_entries } = found(&app, &mut query).await?;
     Ok(Json(ImportErrorPage { import_errors: rows.into_iter().map(ImportErrorView::new).collect(), total_entries }))
 }
 
 /// What Airflow's schema has no fields for, by file.
 pub(crate) async fn list_problems(State(app): State<App>, mut query: Query) -> Result<Json<BrokenFilePage>, Refusal> {
-    let Found { rows, total: total_entries } = found(&app, &mut query).await?;
+    let ListPage { rows, total: total_entries } = found(&app, &mut query).await?;
     Ok(Json(BrokenFilePage { import_errors: rows.into_iter().map(BrokenFileView::from).collect(), total_entries }))
 }
 
-async fn found(app: &App, query: &mut Query) -> Result<Found<ImportErrorRow>, Refusal> {
+async fn found(app: &App, query: &mut Query) -> Result<ListPage<ImportErrorRow>, Refusal> {
     let search = asked(query, IMPORT_ERRORS.columns)?;
     Ok(IMPORT_ERRORS.find(&mut *app.pages().await?, &search).await?)
 }

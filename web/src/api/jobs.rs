@@ -8,7 +8,7 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use orch_store::list::Filter::{Is, Range};
-use orch_store::list::{Cell, Column, Found, Kind};
+use orch_store::list::{Cell, Column, ListColumnType, ListPage};
 use orch_store::process::{ProcessRow, list_processes};
 use orch_store::worker::{WorkerRow, list_workers};
 use orch_wire::timestamp::Timestamp;
@@ -51,7 +51,7 @@ pub(crate) const COLUMNS: &[Column] = &[
     Column::text("unixname", "").sorted(),
     Column::text("job_state", "").by(&[Is]).about("Exactly that"),
     Column::flag("is_alive", "").about("Only what lives, or what does not"),
-    Column::absent("executor_class", Kind::Text),
+    Column::absent("executor_class", ListColumnType::Text),
 ];
 
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<JobPage>, Refusal> {
@@ -61,7 +61,7 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
     let mut jobs: Vec<Job> = schedulers.map(scheduler).collect();
     jobs.extend(list_workers(&mut db).await?.into_iter().map(worker));
     jobs.sort_by_key(|job| job.id);
-    let Found { rows: jobs, total: total_entries } = search.pick(jobs, Job::cell);
+    let ListPage { rows: jobs, total: total_entries } = search.pick(jobs, Job::cell);
     Ok(Json(JobPage { jobs, total_entries }))
 }
 

@@ -12,7 +12,7 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use orch_deeds::{Kept, Refused, kept as deeds};
 use orch_store::kept::{self, Record};
-use orch_store::list::Found;
+use orch_store::list::ListPage;
 use orch_store::seal::SecretError;
 use orch_wire::NounBody;
 use orch_wire::noun::{AppearsIn, NameConflict, Patch};
@@ -28,7 +28,7 @@ pub(crate) async fn list<K: Kept>(
     mut query: Query,
 ) -> Result<Json<Value>, Refusal> {
     let search = asked(&mut query, K::COLUMNS)?;
-    let Found { rows, total: total_entries } = kept::find(&mut *app.pages().await?, K::TABLE, &search).await?;
+    let ListPage { rows, total: total_entries } = kept::find(&mut *app.pages().await?, K::TABLE, &search).await?;
     let views: Vec<_> = rows.iter().map(|row| view::<K>(&app, caller.role, row)).collect();
     Ok(Json(json!({ K::NOUN.many: views, "total_entries": total_entries })))
 }

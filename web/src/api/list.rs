@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, Utc};
-use orch_store::list::{Column, Compare, Condition, Filter, Kind, Order, Search, Words};
+use orch_store::list::{Column, Compare, Condition, Filter, ListColumnType, Order, Search, Words};
 use orch_wire::body::Count;
 use orch_wire::timestamp::Timestamp;
 use orch_wire::{Body, Problem};
@@ -92,7 +92,7 @@ pub(super) fn asked_of_page(query: &mut Query, columns: &'static [Column], page:
     }
     query.finish()?;
     for column in columns {
-        if let Kind::Words(words) = column.kind {
+        if let ListColumnType::Words(words) = column.kind {
             conditions.extend(words_of(query, *column, words)?);
         }
     }
@@ -103,13 +103,13 @@ pub(super) fn asked_of_page(query: &mut Query, columns: &'static [Column], page:
 fn read(query: &mut Query, column: Column, filter: Filter, found: &mut Vec<Condition>) {
     let name = column.name;
     match (filter, column.kind) {
-        (Filter::Is | Filter::Must, Kind::Text) => {
+        (Filter::Is | Filter::Must, ListColumnType::Text) => {
             if filter == Filter::Must && query.text(name).is_none() {
                 query.refuse(Problem::new("missing", "Field required").at(["query", name]));
             }
             found.extend(said(query, name).map(|text| column.is(text)));
         }
-        (Filter::AnyOf, Kind::Text) => {
+        (Filter::AnyOf, ListColumnType::Text) => {
             let texts: Vec<String> = query.all(name).map(String::from).collect();
             found.extend((!texts.is_empty()).then(|| column.any_of(texts)));
         }
@@ -117,14 +117,14 @@ fn read(query: &mut Query, column: Column, filter: Filter, found: &mut Vec<Condi
             let texts: Vec<String> = query.all(name).map(String::from).collect();
             found.extend((!texts.is_empty()).then(|| column.none_of(texts)));
         }
-        (Filter::Is, Kind::Whole) => {
+        (Filter::Is, ListColumnType::Whole) => {
             found.extend(query.whole_numbers(name).last().map(|number| column.is(*number)));
         }
-        (Filter::AnyOf, Kind::Whole) => {
+        (Filter::AnyOf, ListColumnType::Whole) => {
             let numbers = query.whole_numbers(name);
             found.extend((!numbers.is_empty()).then(|| column.any_of(numbers)));
         }
-        (Filter::Is, Kind::Flag) => found.extend(query.flag(name).map(|is| column.is_so(is))),
+        (Filter::Is, ListColumnType::Flag) => found.extend(query.flag(name).map(|is| column.is_so(is))),
         (Filter::Switch(usual), _) => {
             found.extend(query.flag(name).unwrap_or(usual).then(|| column.holds()));
         }
@@ -137,7 +137,7 @@ fn read(query: &mut Query, column: Column, filter: Filter, found: &mut Vec<Condi
         (Filter::Search, _) => found.extend(pattern(query, name).map(|parts| column.contains(parts))),
         (Filter::Range, _) => found.extend(ranges(query, column)),
         (Filter::Bound(compare), _) => found.extend(query.moment(name).map(|at| column.compare(compare, at))),
-        (Filter::Absent, Kind::Whole) => {
+        (Filter::Absent, ListColumnType::Whole) => {
             found.extend((!query.whole_numbers(name).is_empty()).then(|| column.never()));
         }
         (Filter::Absent, _) => found.extend(said(query, name).map(|_| column.never())),
@@ -199,7 +199,7 @@ impl<C: Columns> JsonSchema for Ranges<C> {
         let mut properties = Map::new();
         for column in C::COLUMNS {
             let schema = match column.kind {
-                Kind::Number => Option::<f64>::json_schema(generator),
+                ListColumnType::Number => Option::<f64>::json_schema(generator),
                 _ => Option::<Timestamp>::json_schema(generator),
             };
             properties
@@ -213,7 +213,7 @@ impl<C: Columns> JsonSchema for Ranges<C> {
 pub(super) fn ranges(bounds: &mut impl Bounds, column: Column) -> Vec<Condition> {
     let mut bound = |(end, compare): (&str, Compare)| {
         let name = format!("{}_{end}", column.name);
-        if column.kind == Kind::Number {
+        if column.kind == ListColumnType::Number {
             bounds.number_bound(&name).map(|number| column.compare_number(compare, number))
         } else {
             bounds.moment_bound(&name).map(|at| column.compare(compare, at))

@@ -5,7 +5,7 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
-use orch_store::asset::{Finding, Look};
+use orch_store::asset::{Finding, QualitySummary};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -86,8 +86,8 @@ impl From<Quality> for QualityView {
     }
 }
 
-impl From<Look> for LookView {
-    fn from(look: Look) -> Self {
+impl From<QualitySummary> for LookView {
+    fn from(look: QualitySummary) -> Self {
         LookView {
             outcome: look.outcome().to_string(),
             at: Timestamp(look.at),

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use orch_store::lake_view::{Answer, QueryLimits, collect_answer};
+use orch_store::lake_view::{QueryAnswer, QueryLimits, collect_answer};
 use orch_store::query_history::{MOST_KEPT, QueryRow, cancel_query, list_queries};
 use orch_wire::body::Count;
 use orch_wire::timestamp::{Timestamp, stamp};
@@ -26,7 +26,7 @@ pub(crate) struct SqlAnswer {
     #[schemars(with = "String")]
     query_id: Uuid,
     #[serde(flatten)]
-    answer: Answer,
+    answer: QueryAnswer,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]

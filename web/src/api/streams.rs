@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use orch_deeds::Refused;
 use orch_deeds::stream::{self as deeds, STEERED, Steer};
-use orch_store::list::Found;
+use orch_store::list::ListPage;
 use orch_store::stream::{
     PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, by, find_streams, get_stream, minutes_of_stream,
     partitions_of_stream,
@@ -170,7 +170,7 @@ fn no_such_stream(name: &str) -> Refusal {
 
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<StreamPage>, Refusal> {
     let search = asked(&mut query, by::ALL)?;
-    let Found { rows, total: total_entries } = find_streams(&mut *app.pages().await?, &search).await?;
+    let ListPage { rows, total: total_entries } = find_streams(&mut *app.pages().await?, &search).await?;
     Ok(Json(StreamPage { streams: rows.into_iter().map(StreamView::from).collect(), total_entries }))
 }
 

@@ -9,7 +9,7 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use orch_store::list::Found;
+use orch_store::list::ListPage;
 use orch_store::version::{VERSIONS, VersionRow, by, version_of};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
@@ -65,7 +65,7 @@ pub(crate) async fn list(
     if let Dags::One(dag_id) = dags {
         search = search.and(by::DAG_ID.is(find(&mut db, &dag_id).await?.dag_id));
     }
-    let Found { rows: found, total: total_entries } = VERSIONS.find(&mut db, &search).await?;
+    let ListPage { rows: found, total: total_entries } = VERSIONS.find(&mut db, &search).await?;
     Ok(Json(DagVersionPage { dag_versions: found.iter().map(DagVersionView::of).collect(), total_entries }))
 }
 

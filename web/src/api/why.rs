@@ -11,7 +11,7 @@ use axum::extract::State;
 use orch_spec::state::TaskState;
 use orch_store::StoreResult;
 use orch_store::instance::{ledger, tries};
-use orch_store::why::{Holder, Why, why as why_not};
+use orch_store::why::{BlockingReason, Holder, why as why_not};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -28,8 +28,8 @@ struct Unmet {
     reason: String,
 }
 
-impl From<&Why> for Unmet {
-    fn from(why: &Why) -> Self {
+impl From<&BlockingReason> for Unmet {
+    fn from(why: &BlockingReason) -> Self {
         Unmet { name: why.reason.name(), reason: why.reason.words() }
     }
 }
@@ -68,8 +68,8 @@ impl From<Holder> for HolderView {
     }
 }
 
-impl From<Why> for Reason {
-    fn from(why: Why) -> Self {
+impl From<BlockingReason> for Reason {
+    fn from(why: BlockingReason) -> Self {
         Reason {
             name: why.reason.name(),
             reason: why.reason.words(),
@@ -165,6 +165,6 @@ async fn upstreams(app: &App, db: &mut PgConnection, instance: &Instance) -> Sto
 }
 
 /// What is not met, of an instance that does not run and is not over.
-async fn reasons(app: &App, db: &mut PgConnection, instance: &Instance) -> StoreResult<Vec<Why>> {
+async fn reasons(app: &App, db: &mut PgConnection, instance: &Instance) -> StoreResult<Vec<BlockingReason>> {
     why_not(db, &mut app.versions.clone(), &instance.run, &instance.row).await
 }

@@ -14,7 +14,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use orch_core::plan::{Plan, TaskIdx};
-use orch_store::list::{Cell, Column, Found, Search};
+use orch_store::list::{Cell, Column, ListPage, Search};
 use orch_store::narrow;
 use orch_store::output::{OUTPUTS, OutputRow, by, get as get_output, shown};
 use orch_store::run::RunDetails;
@@ -66,7 +66,7 @@ pub(crate) async fn list(State(app): State<App>, names: Names, mut query: Query)
     let is_meant = |id: &str| (task == "~" || task == id) && elsewhere.fits(&(&run, id), cell);
     let tasks = (0..narrow::task(plan.tasks.len())).filter(|place| is_meant(plan.task_id(*place)));
     let search = search.and(by::RUN.is(run.id)).and(by::TASK.any_of(tasks.map(i64::from)));
-    let Found { rows, total: total_entries } = OUTPUTS.find(&mut db, &search).await?;
+    let ListPage { rows, total: total_entries } = OUTPUTS.find(&mut db, &search).await?;
     let xcom_entries = rows.into_iter().map(|row| view(&run, plan, row)).collect();
     Ok(Json(XComPage { xcom_entries, total_entries }))
 }

@@ -6,8 +6,8 @@ use crate::extract::Query as Given;
 use crate::state::App;
 use orch_document::dashboard::Panel;
 use orch_store::lake_view::{
-    Answer, AnswerKey, LakeError, LakeResult, Query, QueryLimits, Sources, SqlValue, SqlValues, TableId, cell_text,
-    collect_answer,
+    AnswerKey, LakeError, LakeResult, Query, QueryAnswer, QueryLimits, Sources, SqlValue, SqlValues, TableId,
+    cell_text, collect_answer,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ pub(crate) struct DashboardAnswers {
 /// Of a panel.
 #[derive(Debug, Clone)]
 pub(crate) enum Rows {
-    Here(Arc<Result<Answer, LakeError>>),
+    Here(Arc<Result<QueryAnswer, LakeError>>),
     /// They are on their way.
     Coming,
     /// A filter has no value that can be asked for.
@@ -246,7 +246,7 @@ async fn compute(app: &App, query: Query, stop: &CancellationToken) -> Outcome {
     Outcome { answer: Arc::new(answer), at: Instant::now() }
 }
 
-async fn answer(app: &App, query: Query, stop: &CancellationToken) -> LakeResult<Answer> {
+async fn answer(app: &App, query: Query, stop: &CancellationToken) -> LakeResult<QueryAnswer> {
     let began = Instant::now();
     let rows = app.config.lake.open().await?.query(query, stop.clone()).await?;
     collect_answer(rows, began).await

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use chrono_tz::Tz;
 use futures::stream::unfold;
-use orch_store::log::Place;
+use orch_store::log::LogCursor;
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -252,7 +252,7 @@ impl At {
 
     pub(crate) fn parse(text: &str) -> Option<At> {
         let mut parts = text.split('.');
-        let place = Place { lease_no: parts.next()?.parse().ok()?, seq: parts.next()?.parse().ok()? };
+        let place = LogCursor { lease_no: parts.next()?.parse().ok()?, seq: parts.next()?.parse().ok()? };
         let at = At { place, lines: parts.next()?.parse().ok().filter(|lines| *lines >= 0)? };
         parts.next().is_none().then_some(at)
     }
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_place_is_read_as_it_is_written() {
-        let at = At { place: Place { lease_no: 2, seq: 17 }, lines: 240 };
+        let at = At { place: LogCursor { lease_no: 2, seq: 17 }, lines: 240 };
         assert_eq!((at.text().as_str(), At::parse("2.17.240")), ("2.17.240", Some(at)));
         for wrong in ["", "1", "1.2", "1.2.3.4", "a.b.c", "1.2.-3"] {
             assert_eq!(At::parse(wrong), None, "{wrong}");

@@ -13,7 +13,7 @@ use orch_store::hint::Hint;
 use orch_store::live::{
     News, TryKey, TryLook, look_at_all, look_at_dags, look_at_runs, look_at_streams, look_at_tries, news,
 };
-use orch_store::log::{Place, lines_upto};
+use orch_store::log::{LogCursor, lines_upto};
 use sqlx::PgConnection;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -223,7 +223,7 @@ impl Watcher {
 
     fn tell_mark(&mut self, watched: &Watched, mark: i64, queue: &Queue) {
         let now = Instant::now();
-        let at = At { place: Place::START, lines: 0 };
+        let at = At { place: LogCursor::START, lines: 0 };
         let seen = self.seen.entry(watched.clone()).or_insert(WatchedState { mark: !mark, at, since: now });
         if seen.mark != mark {
             (seen.mark, seen.since) = (mark, now);

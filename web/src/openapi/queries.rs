@@ -5,7 +5,7 @@ use super::kinds::QueryParamType::{
     Count, Cursor, Flag, Index, Moment, Number, Orders, Text, Texts, Wholes, Word, Words,
 };
 use super::kinds::{Param, QueryParamType, both_ways, param};
-use orch_store::list::{Column, Compare, Filter, Kind as ColumnKind};
+use orch_store::list::{Column, Compare, Filter, ListColumnType};
 use std::borrow::Cow;
 
 /// The words to sort a list with these columns by.
@@ -41,13 +41,13 @@ fn filtered(all: &mut Vec<Param>, column: &Column, filter: Filter) {
         named.zip(words).map(|(name, about)| param(name, kind.clone(), about)).collect::<Vec<_>>()
     };
     match (filter, column.kind) {
-        (Filter::Is, ColumnKind::Text) => all.push(param(name, Text, about)),
+        (Filter::Is, ListColumnType::Text) => all.push(param(name, Text, about)),
         (Filter::Must, _) => all.push(Param { required: true, ..param(name, Text, about) }),
-        (Filter::Is, ColumnKind::Words(words)) => all.push(param(name, Word(words.words), about)),
-        (Filter::Is, ColumnKind::Flag) | (Filter::Switch(_), _) => all.push(param(name, Flag, about)),
-        (Filter::Is, _) | (Filter::Absent, ColumnKind::Whole) => all.push(param(name, Index, about)),
-        (Filter::AnyOf, ColumnKind::Words(words)) => all.push(param(name, Words(said(words.words)), about)),
-        (Filter::AnyOf, ColumnKind::Whole) => all.push(param(name, Wholes, about)),
+        (Filter::Is, ListColumnType::Words(words)) => all.push(param(name, Word(words.words), about)),
+        (Filter::Is, ListColumnType::Flag) | (Filter::Switch(_), _) => all.push(param(name, Flag, about)),
+        (Filter::Is, _) | (Filter::Absent, ListColumnType::Whole) => all.push(param(name, Index, about)),
+        (Filter::AnyOf, ListColumnType::Words(words)) => all.push(param(name, Words(said(words.words)), about)),
+        (Filter::AnyOf, ListColumnType::Whole) => all.push(param(name, Wholes, about)),
         (Filter::AnyOf | Filter::NoneOf, _) => all.push(param(name, Texts, about)),
         (Filter::Pattern, _) => {
             let about = if about.is_empty() || column.filters.len() > 1 { PATTERN } else { about };
@@ -55,7 +55,7 @@ fn filtered(all: &mut Vec<Param>, column: &Column, filter: Filter) {
         }
         (Filter::Prefix, _) => all.push(param(format!("{name}_prefix_pattern"), Text, PREFIX)),
         (Filter::Search | Filter::Absent, _) => all.push(param(name, Text, about)),
-        (Filter::Range, ColumnKind::Number) => {
+        (Filter::Range, ListColumnType::Number) => {
             all.extend(bounds(&Number, ["So long or longer", "Longer", "So long or shorter", "Shorter"]));
         }
         (Filter::Range, _) => all.extend(bounds(&Moment, ["Then or later", "Later", "Then or earlier", "Earlier"])),

@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_spec::state::RunState;
 use orch_store::dag::{DAGS, DagRow, add_favorite, by, favorites, remove_favorite, resolve};
-use orch_store::list::{Found, Search};
+use orch_store::list::{ListPage, Search};
 use orch_store::overview::{RunMark, failing, last_runs, running_runs};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -94,7 +94,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
         "paused" => Some(by::PAUSED.is_so(true)),
         _ => None,
     };
-    let Found { rows, total } = DAGS.find(&mut db, &search.and(of_state)).await?;
+    let ListPage { rows, total } = DAGS.find(&mut db, &search.and(of_state)).await?;
     let ids: Vec<String> = rows.iter().map(|row| row.dag_id.clone()).collect();
     let history = last_runs(&mut db, &ids, HISTORY as i64).await?;
     let mut by_dag: BTreeMap<&str, Vec<RunMark>> = BTreeMap::new();

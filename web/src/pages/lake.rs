@@ -23,7 +23,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_store::dag::resolve;
 use orch_store::lake_view::{
-    Answer, LakeError, LakePage, LakeTable, LakeView, QueryLimits, SnapshotRow, TableId, TableRow, collect_answer,
+    LakeError, LakePage, LakeTable, LakeView, QueryAnswer, QueryLimits, SnapshotRow, TableId, TableRow, collect_answer,
 };
 use orch_store::narrow;
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ async fn can_start(app: &App, shell: &Shell, dag_id: &str) -> Result<bool, Refus
 }
 
 /// What a page of a table asks by SQL. It is a query like any other: limited, and written down.
-async fn ask(app: &App, actor: &Actor, sql: String, rows: usize) -> Result<Answer, Refusal> {
+async fn ask(app: &App, actor: &Actor, sql: String, rows: usize) -> Result<QueryAnswer, Refusal> {
     let limits = QueryLimits { rows, time: TIME, ..QueryLimits::default() };
     let began = Instant::now();
     let running = begin(app, actor, QueryRequest { id: Uuid::new_v4(), sql, limits }).await?;

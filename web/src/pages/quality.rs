@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_spec::asset::CheckOutcome;
-use orch_store::asset::{Finding, Look, WatchedAsset, looks_at, newest_findings, watched_assets};
+use orch_store::asset::{Finding, QualitySummary, WatchedAsset, looks_at, newest_findings, watched_assets};
 use orch_store::lake_view::{TableId, TableRow};
 use sqlx::PgConnection;
 use std::collections::HashMap;
@@ -55,13 +55,13 @@ const RESULTS: i64 = 600;
 pub(crate) struct Quality {
     pub(crate) asset: WatchedAsset,
     /// Newest first.
-    pub(crate) looks: Vec<Look>,
+    pub(crate) looks: Vec<QualitySummary>,
     pub(crate) findings: Vec<Finding>,
 }
 
 impl Quality {
     pub(crate) fn outcome(&self) -> Option<CheckOutcome> {
-        self.looks.first().map(Look::outcome)
+        self.looks.first().map(QualitySummary::outcome)
     }
 
     pub(crate) fn is_in_trouble(&self) -> bool {
@@ -82,7 +82,7 @@ impl Quality {
 pub(crate) async fn quality(db: &mut PgConnection, most: i64, results: i64) -> Result<Vec<Quality>, Refusal> {
     let assets = watched_assets(db, most).await?;
     let uris: Vec<String> = assets.iter().map(|asset| asset.uri.clone()).collect();
-    let mut looks: HashMap<String, Vec<Look>> = HashMap::new();
+    let mut looks: HashMap<String, Vec<QualitySummary>> = HashMap::new();
     for look in looks_at(db, &uris, results).await? {
         looks.entry(look.uri.clone()).or_default().push(look);
     }
@@ -158,7 +158,7 @@ fn line(one: Quality, tables: &[TableRow], now: ZonedNow) -> Line {
         updated: one.asset.last_event_at.map(|at| parts::ago(at, now)),
         state: parts::bare(outcome.map_or("none", parts::as_state)),
         words: last.map_or_else(|| "no contract".into(), words),
-        strip: Strip::new(&one.asset.name, one.looks.iter().map(Look::outcome)),
+        strip: Strip::new(&one.asset.name, one.looks.iter().map(QualitySummary::outcome)),
         aside,
         looked: last.map(|look| {
             let run_href = format!("{}/runs/{}", dag_href(&look.dag_id), encoded(&look.run_id));
@@ -175,7 +175,7 @@ fn rows_aside(rows: u64) -> String {
 }
 
 /// `25 checks: 1 failed, 2 warn`.
-fn words(look: &Look) -> String {
+fn words(look: &QualitySummary) -> String {
     let noun = if look.checks == 1 { "check" } else { "checks" };
     let all = [(look.failed, "failed"), (look.quarantined, "put rows aside"), (look.warned, "warn")];
     let found: Vec<String> =
@@ -223,8 +223,8 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
-    fn look(failed: i64, warned: i64, quarantined: i64) -> Look {
-        Look {
+    fn look(failed: i64, warned: i64, quarantined: i64) -> QualitySummary {
+        QualitySummary {
             uri: "lake://a/b".into(),
             attempt: Uuid::nil(),
             dag_id: "d".into(),

@@ -11,7 +11,7 @@ use orch_store::list::Search;
 use orch_store::mark::mark_instance;
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::get_run;
-use orch_store::step::{Ended, Mode, NewWait, NextTry, Request, Step, Stepper};
+use orch_store::step::{EndedTry, Mode, NewWait, NextTry, Request, Stepper, WorkerStep};
 use orch_store::version::Versions;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -43,8 +43,8 @@ pub(crate) async fn ask(web: &Web, db: &mut PgConnection, question: &Question) -
         priority: 1,
         wait: Some(Box::new(NewWait { timeout_ms: Some(3_600_000), ..wait })),
     };
-    let ended = Ended { next: Some(next), ..Ended::new(lease, TaskState::AwaitingInput) };
-    let step = Step { ended: vec![ended], mode: Mode::Record, ..Step::default() };
+    let ended = EndedTry { next: Some(next), ..EndedTry::new(lease, TaskState::AwaitingInput) };
+    let step = WorkerStep { ended: vec![ended], mode: Mode::Record, ..WorkerStep::default() };
     Stepper::default().send(db, &step, 1).await.expect("it is recorded");
     run_id
 }

@@ -9,7 +9,7 @@ use orch_spec::asset::{AssetEvent, CheckOutcome, CheckPolicy, CheckResult, Linea
 use orch_spec::state::TaskState;
 use orch_store::asset::{CheckTrail, begin_triggered_runs, dags_to_ask, distribute, keep_checks};
 use orch_store::registry::{NewBundle, register_bundle};
-use orch_store::step::{Ended, Mode, Step, Stepper, Touched};
+use orch_store::step::{EndedTry, Mode, Stepper, Touched, WorkerStep};
 use orch_store::version::Versions;
 use serde_json::{Value, json};
 
@@ -225,8 +225,8 @@ async fn freshness_and_lineage_are_extras() {
         events: vec![AssetEvent::of("lake://orders").rows(42)],
         edges: vec![LineageEdge { from: "lake://raw".into(), to: "lake://orders".into(), rows: Some(42) }],
     };
-    let ended = Ended { touched: Some(Box::new(touched)), ..Ended::new(lease, TaskState::Success) };
-    let step = Step { ended: vec![ended], mode: Mode::Record, ..Step::default() };
+    let ended = EndedTry { touched: Some(Box::new(touched)), ..EndedTry::new(lease, TaskState::Success) };
+    let step = WorkerStep { ended: vec![ended], mode: Mode::Record, ..WorkerStep::default() };
     Stepper::default().send(&mut db, &step, 1).await.expect("it is recorded");
     go(&web).await;
     let events = web.get("/api/v2/assets/events?source_dag_id=make&source_task_id=t").await.body;

@@ -4,8 +4,8 @@ use chrono::DateTime;
 use orch_sdk::task::BoxFuture;
 use orch_store::lake_view::{
     CHART, Cell, Chunk, ColumnRange, DataFile, FileKind, HISTORY, LakeDoor, LakeError, LakePage, LakeResult, LakeTable,
-    LakeView, MadeBy, PartitionColumn, PartitionRow, Query, QueryRows, RefKind, ResultColumn, Seen, SnapshotRef,
-    SnapshotRow, Sources, TableColumn, TableId, TableRow, TableTotals,
+    LakeView, MadeBy, PartitionColumn, PartitionRow, Query, QueryRows, RefKind, ResultColumn, ScanProgress,
+    SnapshotRef, SnapshotRow, Sources, TableColumn, TableId, TableRow, TableTotals,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -240,7 +240,7 @@ impl QueryRows for FakeRows {
         self.is_cut
     }
 
-    fn seen(&self) -> Seen {
-        Seen { files: 1, of_files: 2, bytes: 22_000 }
+    fn seen(&self) -> ScanProgress {
+        ScanProgress { files: 1, of_files: 2, bytes: 22_000 }
     }
 }

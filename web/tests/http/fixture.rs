@@ -16,7 +16,7 @@ use orch_store::refold::{Keep, fold_run};
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::run_by_uuid;
 use orch_store::seal::Keyring;
-use orch_store::step::{Claim, Ended, Failure, Lease, Mode, Step, Stepper};
+use orch_store::step::{Claim, EndedTry, Failure, Lease, Mode, Stepper, WorkerStep};
 use orch_store::user::{NewUser, add_user, get_user, set_user};
 use orch_store::version::{Versions, load};
 use orch_store::worker::{NewWorker, register_worker};
@@ -160,7 +160,7 @@ impl Web {
         };
         let worker = register_worker(db, &new).await.expect("it registers");
         let claim = Claim { most: 1, queues: vec![version.queues[0]].into(), versions: vec![version.id].into() };
-        let step = Step { claim: Some(claim), ..Step::default() };
+        let step = WorkerStep { claim: Some(claim), ..WorkerStep::default() };
         let reply = Stepper::default().send(db, &step, worker).await.expect("it claims");
         reply.claimed.first().expect("something is ready").lease
     }
@@ -169,8 +169,8 @@ impl Web {
     pub(crate) async fn end(&self, db: &mut PgConnection, lease: Lease, state: TaskState, causes: &[&str]) {
         let causes: Vec<_> = causes.iter().map(|cause| (*cause).into()).collect();
         let failure = (!causes.is_empty()).then_some(Failure { kind: "retryable", causes });
-        let ended = Ended { failure, ..Ended::new(lease, state) };
-        let step = Step { ended: vec![ended], mode: Mode::Record, ..Step::default() };
+        let ended = EndedTry { failure, ..EndedTry::new(lease, state) };
+        let step = WorkerStep { ended: vec![ended], mode: Mode::Record, ..WorkerStep::default() };
         let reply = Stepper::default().send(db, &step, 1).await.expect("it is recorded");
         assert!(!reply.accepted.is_empty(), "it counted");
         let folded = fold_run(db, &mut Stepper::default(), &mut Versions::default(), lease.run, 1, Keep::NOTHING).await;

@@ -15,7 +15,7 @@ use orch_spec::state::TaskState;
 use orch_store::completion::{self, CompletionStep, Stands, Unrecorded};
 use orch_store::connect::Loan;
 use orch_store::hot::ServerSession;
-use orch_store::step::{Ended, Lease};
+use orch_store::step::{EndedTry, Lease};
 use orch_store::{StoreError, StoreResult};
 use serde_json::Map;
 use sqlx::PgPool;
@@ -36,9 +36,9 @@ type Steps = Vec<Box<dyn CompletionStep>>;
 
 /// What a body left for its end.
 #[derive(Default)]
-pub(crate) struct Left(Mutex<Steps>);
+pub(crate) struct CompletionSteps(Mutex<Steps>);
 
-impl Left {
+impl CompletionSteps {
     pub(crate) fn leave(&self, left: Box<dyn Any + Send>) -> TaskResult<()> {
         let step = completion::as_step(left)?;
         let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,7 +59,7 @@ impl Left {
 pub(super) async fn complete(
     job: &Job,
     shared: &Shared,
-    (left, log): (&Left, &Arc<AttemptLog>),
+    (left, log): (&CompletionSteps, &Arc<AttemptLog>),
     until: Option<Instant>,
     finish: Finish,
 ) -> Finish {
@@ -106,7 +106,7 @@ pub(super) async fn complete(
 }
 
 /// The revision is found out in the transaction, or by the driver.
-fn decide(job: &Job, finish: Finish) -> Option<Ended> {
+fn decide(job: &Job, finish: Finish) -> Option<EndedTry> {
     let facts = &job.run.facts;
     let delay = || outcome::retry_delay_ms(&job.offer, &job.claimed, facts.logical_date);
     outcome::ended(&job.offer, &job.claimed, (0, facts.run_type), finish, delay)
@@ -164,7 +164,7 @@ async fn record_success(
     job: &Job,
     shared: &Shared,
     steps: &mut [Box<dyn CompletionStep>],
-    ended: &mut Ended,
+    ended: &mut EndedTry,
     until: Option<Instant>,
 ) -> Result<(), Unrecorded> {
     let mut outdated = 0;
@@ -189,7 +189,7 @@ async fn record_failure(
     job: &Job,
     shared: &Shared,
     steps: &mut [Box<dyn CompletionStep>],
-    ended: &mut Ended,
+    ended: &mut EndedTry,
 ) -> Result<(), Unrecorded> {
     in_time(steps, Some(Instant::now() + completion::LIMIT)).await?;
     record(job, shared, steps, ended).await
@@ -236,7 +236,7 @@ async fn record(
     job: &Job,
     shared: &Shared,
     steps: &mut [Box<dyn CompletionStep>],
-    ended: &mut Ended,
+    ended: &mut EndedTry,
 ) -> Result<(), Unrecorded> {
     let release = job.offer.version.is_gated(job.claimed.lease.task);
     let mut pause = FIRST_PAUSE;
@@ -255,7 +255,7 @@ async fn record(
 async fn once(
     pool: &PgPool,
     steps: &mut [Box<dyn CompletionStep>],
-    ended: &mut Ended,
+    ended: &mut EndedTry,
     release: bool,
 ) -> Result<(), Unrecorded> {
     let mut loan = Loan::of(pool).await?;

@@ -8,15 +8,15 @@ use orch_store::{StoreResult, watch};
 use sqlx::PgPool;
 use std::time::Duration;
 
-pub(crate) struct Past(Option<PgPool>);
+pub(crate) struct PastReader(Option<PgPool>);
 
-impl Past {
-    pub(crate) fn of(pool: PgPool) -> Past {
-        Past(Some(pool))
+impl PastReader {
+    pub(crate) fn of(pool: PgPool) -> PastReader {
+        PastReader(Some(pool))
     }
 
-    pub(crate) fn unknown() -> Past {
-        Past(None)
+    pub(crate) fn unknown() -> PastReader {
+        PastReader(None)
     }
 
     /// How its wait ended, if it was deferred.

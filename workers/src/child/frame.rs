@@ -27,11 +27,11 @@ pub(crate) struct Request {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ToChild {
     Cancel,
-    Answer(Answer),
+    Answer(HostReply),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Answer {
+pub(crate) struct HostReply {
     pub(crate) call: u64,
     pub(crate) value: Value,
     pub(crate) error: Option<TaskError>,

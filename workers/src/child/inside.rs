@@ -1,7 +1,7 @@
 //! A body in a process of its own: the child's side.
 
 use super::LINGER;
-use super::frame::{Answer, End, Frame, MARK, Request, ToChild};
+use super::frame::{End, Frame, HostReply, MARK, Request, ToChild};
 use crate::family;
 use crate::folder::BodyOf;
 use crate::program::adopt_orphans;
@@ -100,7 +100,7 @@ struct ChildHost {
     calls: AtomicU64,
     /// Events and edges said so far.
     said: (AtomicUsize, AtomicUsize),
-    waiting: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<HostReply>>>,
     ended: std::sync::atomic::AtomicBool,
 }
 
@@ -139,7 +139,7 @@ impl ChildHost {
         })
     }
 
-    fn answered(&self, answer: Answer) {
+    fn answered(&self, answer: HostReply) {
         let waiting = self.waiting.lock().expect("nothing panics while holding it").remove(&answer.call);
         if let Some(waiting) = waiting {
             drop(waiting.send(answer)); // the body may have given up waiting

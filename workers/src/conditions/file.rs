@@ -1,7 +1,7 @@
 //! Files of the machine on which the worker runs.
 
 use crate::outside::files::fitting;
-use orch_sdk::task::{BoxFuture, Condition, Eyes, Look, fatal};
+use orch_sdk::task::{BoxFuture, Condition, ConditionResult, Eyes, fatal};
 use orch_sdk::wait::{FileWait, read};
 use serde_json::Value;
 use std::io;
@@ -32,7 +32,7 @@ impl Condition for Files {
         Ok(())
     }
 
-    fn look(&self, config: Value, _eyes: Arc<dyn Eyes>) -> BoxFuture<Look> {
+    fn look(&self, config: Value, _eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         Box::pin(async move {
             let wait: FileWait = read(&config).map_err(fatal)?;
             let stable = Duration::from_millis(wait.stable_ms);

@@ -2,7 +2,7 @@
 
 use crate::outside::http::{Ask, Http, anywhere, below};
 use anyhow::{anyhow, bail};
-use orch_sdk::task::{BoxFuture, Condition, Eyes, Look, fatal};
+use orch_sdk::task::{BoxFuture, Condition, ConditionResult, Eyes, fatal};
 use orch_sdk::wait::{HttpWait, is_truthy, read};
 use serde_json::Value;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ impl Condition for Web {
         if wait.connection.is_none() { anywhere(&wait.url).map(drop).map_err(|e| e.to_string()) } else { Ok(()) }
     }
 
-    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<Look> {
+    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         let http = self.http.clone();
         Box::pin(async move {
             let wait: HttpWait = read(&config).map_err(fatal)?;
@@ -50,7 +50,7 @@ impl Condition for Web {
     }
 }
 
-fn judge(wait: &HttpWait, status: u16, body: &[u8]) -> Look {
+fn judge(wait: &HttpWait, status: u16, body: &[u8]) -> ConditionResult {
     let is_answer =
         if wait.statuses.is_empty() { (200..300).contains(&status) } else { wait.statuses.contains(&status) };
     if !is_answer {

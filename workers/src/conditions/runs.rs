@@ -1,7 +1,7 @@
 //! Runs of other DAGs, and tasks of them. However many different runs are waited for, one statement sees them.
 
 use anyhow::bail;
-use orch_sdk::task::{BoxFuture, Condition, Eyes, Look, RunSeen, TaskResult, fatal, skip};
+use orch_sdk::task::{BoxFuture, Condition, ConditionResult, Eyes, RunSeen, TaskResult, fatal, skip};
 use orch_sdk::wait::{RunWait, read};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ impl Condition for Runs {
         if wait.allowed.is_empty() { Err("it waits for no state".into()) } else { Ok(()) }
     }
 
-    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<Look> {
+    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         Box::pin(async move {
             let wait: RunWait = read(&config).map_err(fatal)?;
             let seen = eyes.runs(vec![wait.clone()]).await?.into_iter().next().flatten();
@@ -26,7 +26,11 @@ impl Condition for Runs {
         })
     }
 
-    fn look_at_all(&self, configs: &[Value], eyes: &Arc<dyn Eyes>) -> Option<BoxFuture<TaskResult<Vec<Look>>>> {
+    fn look_at_all(
+        &self,
+        configs: &[Value],
+        eyes: &Arc<dyn Eyes>,
+    ) -> Option<BoxFuture<TaskResult<Vec<ConditionResult>>>> {
         let waits: Result<Vec<RunWait>, String> = configs.iter().map(read).collect();
         let (waits, eyes) = (waits.ok()?, eyes.clone());
         Some(Box::pin(async move {
@@ -36,7 +40,7 @@ impl Condition for Runs {
     }
 }
 
-fn judge(wait: &RunWait, seen: Option<RunSeen>) -> Look {
+fn judge(wait: &RunWait, seen: Option<RunSeen>) -> ConditionResult {
     let Some(seen) = seen else { return Ok(None) };
     let (dag_id, state, run_id) = (&wait.dag_id, &seen.state, &seen.run_id);
     let of = wait.task_id.as_ref().map_or_else(String::new, |task| format!("task `{task}` of "));

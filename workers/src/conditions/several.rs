@@ -1,20 +1,20 @@
 //! Conditions made of others. Each look is at all of them, at the same time.
 
 use futures::future::join_all;
-use orch_sdk::task::{Awaited, BoxFuture, Condition, Eyes, Look, fatal};
+use orch_sdk::task::{Awaited, BoxFuture, Condition, ConditionResult, Eyes, fatal};
 use orch_sdk::wait::several;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-pub(super) struct Any;
-pub(super) struct All;
+pub(super) struct AnyCondition;
+pub(super) struct AllConditions;
 
-async fn looks(config: Value, eyes: Arc<dyn Eyes>) -> anyhow::Result<Vec<Look>> {
+async fn looks(config: Value, eyes: Arc<dyn Eyes>) -> anyhow::Result<Vec<ConditionResult>> {
     let of: Vec<Awaited> = several(&config).map_err(fatal)?;
     Ok(join_all(of.into_iter().map(|one| eyes.look(one))).await)
 }
 
-impl Condition for Any {
+impl Condition for AnyCondition {
     fn kind(&self) -> &'static str {
         "any"
     }
@@ -23,7 +23,7 @@ impl Condition for Any {
         several(config).map(drop)
     }
 
-    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<Look> {
+    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         Box::pin(async move {
             let mut failed = None;
             for (index, look) in looks(config, eyes).await?.into_iter().enumerate() {
@@ -39,7 +39,7 @@ impl Condition for Any {
     }
 }
 
-impl Condition for All {
+impl Condition for AllConditions {
     fn kind(&self) -> &'static str {
         "all"
     }
@@ -48,7 +48,7 @@ impl Condition for All {
         several(config).map(drop)
     }
 
-    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<Look> {
+    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         Box::pin(async move {
             let looks = looks(config, eyes).await?.into_iter().collect::<anyhow::Result<Option<Vec<Value>>>>();
             Ok(looks?.map(Value::from))

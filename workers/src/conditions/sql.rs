@@ -1,7 +1,7 @@
 //! What a Postgres of a user says. One small pool for each connection, however many wait.
 
 use crate::outside::postgres::{Pools, ask};
-use orch_sdk::task::{BoxFuture, Condition, Eyes, Look, fatal};
+use orch_sdk::task::{BoxFuture, Condition, ConditionResult, Eyes, fatal};
 use orch_sdk::wait::{SqlWait, is_truthy, read};
 use serde_json::Value;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ impl Condition for Sql {
         read::<SqlWait>(config).map(drop)
     }
 
-    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<Look> {
+    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         let pools = self.pools.clone();
         Box::pin(async move {
             let wait: SqlWait = read(&config).map_err(fatal)?;

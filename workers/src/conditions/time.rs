@@ -1,6 +1,6 @@
 //! A time inside a condition that is made of others. Alone it is not looked at: the time itself wakes the task.
 
-use orch_sdk::task::{BoxFuture, Condition, Eyes, Look, fatal};
+use orch_sdk::task::{BoxFuture, Condition, ConditionResult, Eyes, fatal};
 use orch_sdk::wait::{TimeWait, read};
 use serde_json::Value;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ impl Condition for Time {
         read::<TimeWait>(config)?.moment(chrono::DateTime::UNIX_EPOCH).map(drop)
     }
 
-    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<Look> {
+    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         Box::pin(async move {
             let time: TimeWait = read(&config).map_err(fatal)?;
             let now = eyes.now();

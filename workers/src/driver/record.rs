@@ -4,17 +4,17 @@
 use super::Driver;
 use orch_core::alert::{NewAlert, TryEnd, of_try};
 use orch_store::hot::Hot;
-use orch_store::step::{Ended, Mode, Reply, Step, UNRECORDABLE};
+use orch_store::step::{EndedTry, Mode, Reply, UNRECORDABLE, WorkerStep};
 use orch_store::{StoreError, StoreResult};
 
 impl<S: Hot> Driver<S> {
     /// Records what still counts; the fold follows under the lock. What could not be said now is said again later.
-    pub(super) async fn record(&mut self, ended: Vec<Ended>) -> StoreResult<()> {
+    pub(super) async fn record(&mut self, ended: Vec<EndedTry>) -> StoreResult<()> {
         let release = self.frees_slots(&ended);
         self.admit |= release;
         let mut batches = vec![ended];
         while let Some(batch) = batches.pop() {
-            let step = Step { ended: batch, mode: Mode::Record, release, ..Step::default() };
+            let step = WorkerStep { ended: batch, mode: Mode::Record, release, ..WorkerStep::default() };
             match self.store.step(&step, self.worker).await {
                 Ok(reply) => self.was_recorded(&step, &reply),
                 Err(error) if error.is_of_one_item() => batches.extend(self.without_one(step.ended, &error)),
@@ -27,18 +27,18 @@ impl<S: Hot> Driver<S> {
         Ok(())
     }
 
-    fn was_recorded(&mut self, step: &Step, reply: &Reply) {
+    fn was_recorded(&mut self, step: &WorkerStep, reply: &Reply) {
         self.tell_others(&step.ended);
         let fenced = step.ended.len() - reply.accepted.len();
         if fenced > 0 {
-            let counted = |end: &&Ended| !reply.accepted.contains(&end.place());
+            let counted = |end: &&EndedTry| !reply.accepted.contains(&end.place());
             step.ended.iter().filter(counted).for_each(|end| self.forget_output(&end.lease));
             tracing::info!(fenced, "outcomes of tries that are not ours any more were dropped");
         }
     }
 
     /// The halves of a batch that was refused; of a single outcome, the same end told in words that can be written.
-    fn without_one(&mut self, mut batch: Vec<Ended>, error: &StoreError) -> Vec<Vec<Ended>> {
+    fn without_one(&mut self, mut batch: Vec<EndedTry>, error: &StoreError) -> Vec<Vec<EndedTry>> {
         if batch.len() > 1 {
             let second = batch.split_off(batch.len() / 2);
             return vec![second, batch];
@@ -61,7 +61,7 @@ impl<S: Hot> Driver<S> {
         vec![vec![told]]
     }
 
-    fn alerts_of(&self, end: &Ended) -> Vec<NewAlert> {
+    fn alerts_of(&self, end: &EndedTry) -> Vec<NewAlert> {
         let Some(known) = self.memory.get(&end.lease.run) else { return Vec::new() };
         let spec = &known.offer.version.plan.spec;
         let of = TryEnd {

@@ -11,7 +11,7 @@ use orch_spec::state::{RunState, RunType};
 use orch_store::hint::Hint;
 use orch_store::hot::Hot;
 use orch_store::refold::{Keep, carry_out};
-use orch_store::step::{Claimed, Ended, KnownRun, Lease, NewTry, Reply, RunAt, Step};
+use orch_store::step::{Claimed, EndedTry, KnownRun, Lease, NewTry, Reply, RunAt, WorkerStep};
 use orch_store::version::Version;
 use orch_store::{StoreError, StoreResult};
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use uuid::Uuid;
 impl<S: Hot> Driver<S> {
     /// Records what ended, moves the runs, and gives what this worker runs next.
     pub(super) async fn step(&mut self, finished: Vec<(Uuid, Finish)>, stopping: bool) -> StoreResult<Vec<Job>> {
-        let mut step = Step { ended: self.ended(finished), ..Step::default() };
+        let mut step = WorkerStep { ended: self.ended(finished), ..WorkerStep::default() };
         step.release = self.frees_slots(&step.ended);
         self.make_room(&step);
         let jobs = self.carry(&mut step, stopping).await;
@@ -33,7 +33,7 @@ impl<S: Hot> Driver<S> {
     }
 
     /// Some of them were let in at a gate. Of a run that is not remembered nobody knows.
-    pub(super) fn frees_slots(&self, ended: &[Ended]) -> bool {
+    pub(super) fn frees_slots(&self, ended: &[EndedTry]) -> bool {
         let gated =
             |lease: &Lease| self.memory.get(&lease.run).is_none_or(|known| known.offer.version.is_gated(lease.task));
         ended.iter().any(|end| gated(&end.lease))
@@ -57,7 +57,7 @@ impl<S: Hot> Driver<S> {
     }
 
     /// Between steps only: within one, what was just learnt is needed.
-    fn make_room(&mut self, step: &Step) {
+    fn make_room(&mut self, step: &WorkerStep) {
         if self.memory.len() >= self.config.remembered_runs {
             let running = self.held.values().map(|held| held.claimed.lease.run);
             let needed = running.chain(step.ended.iter().map(|end| end.lease.run)).collect();
@@ -66,7 +66,7 @@ impl<S: Hot> Driver<S> {
     }
 
     /// Says the step and does what follows from the answer. An error leaves in it what may not have been recorded.
-    async fn carry(&mut self, step: &mut Step, stopping: bool) -> StoreResult<Vec<Job>> {
+    async fn carry(&mut self, step: &mut WorkerStep, stopping: bool) -> StoreResult<Vec<Job>> {
         while let Some(&lease) = self.restarted.last() {
             let done = self.store.restarted(lease).await;
             self.left_to_others("a cleared try begins anew", done)?;
@@ -102,7 +102,7 @@ impl<S: Hot> Driver<S> {
                 self.unfolded.extend(moves.keys());
                 moves.clear();
                 let ended = std::mem::take(&mut step.ended);
-                *step = Step::default();
+                *step = WorkerStep::default();
                 self.record(ended).await?;
                 asked = None;
                 Reply::default()
@@ -112,7 +112,7 @@ impl<S: Hot> Driver<S> {
                 self.unfolded.extend(moves.keys());
                 moves.clear();
                 let ended = std::mem::take(&mut step.ended);
-                *step = Step::default();
+                *step = WorkerStep::default();
                 // A claim that was refused by itself is sent again with the next hint: at once, it would be refused at once.
                 if let (Some((kind, _)), true) = (asked.take(), ended.is_empty()) {
                     self.lanes.answered(kind, false);
@@ -129,7 +129,7 @@ impl<S: Hot> Driver<S> {
     }
 
     /// What the engine is told of tries that ended here. One whose state was set by somebody else says nothing.
-    fn ended(&mut self, finished: Vec<(Uuid, Finish)>) -> Vec<Ended> {
+    fn ended(&mut self, finished: Vec<(Uuid, Finish)>) -> Vec<EndedTry> {
         let mut ended = Vec::with_capacity(finished.len());
         for (attempt, finish) in finished {
             let Some(held) = self.held.remove(&attempt) else { continue };
@@ -167,7 +167,7 @@ impl<S: Hot> Driver<S> {
     }
 
     /// A body has recorded its end itself, with what it commits: the fold follows under the lock.
-    fn recorded(&mut self, ended: Ended) {
+    fn recorded(&mut self, ended: EndedTry) {
         let ended = [ended];
         self.unfolded.push(ended[0].lease.run);
         self.admit |= self.frees_slots(&ended);
@@ -194,12 +194,12 @@ impl<S: Hot> Driver<S> {
     }
 
     /// Not each step of a chain looks for other work: nobody said that there is any, and the next look is near.
-    fn should_claim(&self, step: &Step) -> bool {
+    fn should_claim(&self, step: &WorkerStep) -> bool {
         self.lanes.want_more() || step.keep.is_empty() || self.claimed_at.elapsed() >= CLAIM_EVERY
     }
 
     /// With all slots taken by its own work a worker makes way for what is more urgent: its own queues up with the rest.
-    fn make_way(&mut self, step: &mut Step, free: usize) {
+    fn make_way(&mut self, step: &mut WorkerStep, free: usize) {
         let before = std::mem::take(&mut self.made_way);
         if step.keep.len() >= free {
             let urgent = |new: &NewTry| new.priority >= self.urgency;
@@ -212,7 +212,7 @@ impl<S: Hot> Driver<S> {
     }
 
     /// Asks for what there are slots for; without any, how urgent the others are.
-    fn claim(&mut self, step: &mut Step) -> Option<(Isolation, usize)> {
+    fn claim(&mut self, step: &mut WorkerStep) -> Option<(Isolation, usize)> {
         let since = self.claimed_at.elapsed();
         let (kind, claim) = match self.lanes.claim(step.keep.len(), &self.version_ids) {
             Some(asked) => asked,
@@ -247,7 +247,13 @@ impl<S: Hot> Driver<S> {
     }
 
     /// Folds events into a run as we remember it and adds what follows to the step. `None`: leave it to the lock.
-    async fn decide(&mut self, step: &mut Step, run: Uuid, events: &[Event], room: usize) -> StoreResult<Option<Run>> {
+    async fn decide(
+        &mut self,
+        step: &mut WorkerStep,
+        run: Uuid,
+        events: &[Event],
+        room: usize,
+    ) -> StoreResult<Option<Run>> {
         let Some(known) = self.memory.get(&run) else { return Ok(None) };
         if known.clear_number > 0 {
             return Ok(None);
@@ -272,7 +278,7 @@ impl<S: Hot> Driver<S> {
     }
 
     /// Schedulers wake what waits for a time, watchers look at what waits for something else.
-    pub(super) fn tell_others(&self, ended: &[Ended]) {
+    pub(super) fn tell_others(&self, ended: &[EndedTry]) {
         let next = || ended.iter().filter_map(|end| end.next.as_ref());
         if next().any(|next| next.wake_in_ms > 0) {
             self.hints.give(Hint::Due);
@@ -290,7 +296,7 @@ impl<S: Hot> Driver<S> {
 
     async fn after(
         &mut self,
-        step: &mut Step,
+        step: &mut WorkerStep,
         reply: Reply,
         mut moves: BTreeMap<Uuid, Run>,
         free: usize,

@@ -3,7 +3,7 @@
 use super::BodyOf;
 use orch_document::dashboard::{Dashboard, is_dashboard_file};
 use orch_document::file::{self, is_dag_file};
-use orch_document::folder::{Broken, Files, Known, problem_of_file};
+use orch_document::folder::{Broken, CachedFile, Files, problem_of_file};
 use orch_sdk::task::TaskFn;
 use orch_spec::DagSpec;
 use orch_spec::check::FileProblem;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// A DAG of a file, with the bodies of its tasks.
 #[derive(Debug, Clone)]
-pub(super) struct Found {
+pub(super) struct FileDag {
     pub(super) spec: Arc<DagSpec>,
     pub(super) bodies: HashMap<String, TaskFn>,
 }
@@ -23,7 +23,7 @@ pub(super) struct Found {
 /// What all files say together.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Standing {
-    pub(super) dags: BTreeMap<String, Found>,
+    pub(super) dags: BTreeMap<String, FileDag>,
     /// By name, with their files.
     pub(super) dashboards: BTreeMap<String, (String, Dashboard)>,
     pub(super) broken: Broken,
@@ -72,19 +72,19 @@ impl Standing {
 }
 
 /// What a file says.
-enum Said {
-    Dags(Vec<Found>),
+enum FileContent {
+    Dags(Vec<FileDag>),
     Dashboard(Box<Dashboard>),
 }
 
-impl Said {
-    fn dags(&self) -> &[Found] {
-        if let Said::Dags(dags) = self { dags } else { &[] }
+impl FileContent {
+    fn dags(&self) -> &[FileDag] {
+        if let FileContent::Dags(dags) = self { dags } else { &[] }
     }
 }
 
 /// What a file says, if nothing is wrong with it.
-fn said(known: &Known<Said>) -> Option<&Said> {
+fn said(known: &CachedFile<FileContent>) -> Option<&FileContent> {
     known.good.as_ref().filter(|_| known.problems.is_empty())
 }
 
@@ -101,7 +101,7 @@ pub struct FileReport {
 
 /// A folder of DAG files.
 pub struct Folder {
-    files: Files<Said>,
+    files: Files<FileContent>,
     standing: Standing,
 }
 
@@ -134,7 +134,7 @@ impl Folder {
         let files = self.files.known().map(|(file, known)| FileReport {
             file: file.into(),
             took: known.took,
-            dags: said(known).into_iter().flat_map(Said::dags).map(|found| found.spec.clone()).collect(),
+            dags: said(known).into_iter().flat_map(FileContent::dags).map(|found| found.spec.clone()).collect(),
             problems: broken(file),
         });
         folders.chain(files).collect()
@@ -155,8 +155,8 @@ impl Folder {
         let mut names: HashMap<&str, &DagSpec> = HashMap::new();
         for (file, known) in self.files.known() {
             let found = match said(known) {
-                Some(Said::Dags(found)) => found,
-                Some(Said::Dashboard(dashboard)) => {
+                Some(FileContent::Dags(found)) => found,
+                Some(FileContent::Dashboard(dashboard)) => {
                     standing.add_dashboard(file, dashboard);
                     continue;
                 }
@@ -184,9 +184,9 @@ impl Folder {
     }
 }
 
-fn parse(file: &str, path: &Path, bytes: &[u8], body_of: BodyOf) -> Result<Said, Vec<FileProblem>> {
+fn parse(file: &str, path: &Path, bytes: &[u8], body_of: BodyOf) -> Result<FileContent, Vec<FileProblem>> {
     if is_dashboard_file(file) {
-        return Dashboard::read(file, bytes).map(|dashboard| Said::Dashboard(Box::new(dashboard)));
+        return Dashboard::read(file, bytes).map(|dashboard| FileContent::Dashboard(Box::new(dashboard)));
     }
     let folder = path.parent().map(|folder| folder.to_string_lossy()).unwrap_or_default();
     let (mut found, mut problems) = (Vec::new(), Vec::new());
@@ -198,7 +198,7 @@ fn parse(file: &str, path: &Path, bytes: &[u8], body_of: BodyOf) -> Result<Said,
                 Err(message) => problems.push(file::problem_of_task(task, message)),
             }
         }
-        found.push(Found { spec: Arc::new(spec), bodies });
+        found.push(FileDag { spec: Arc::new(spec), bodies });
     }
-    if problems.is_empty() { Ok(Said::Dags(found)) } else { Err(problems) }
+    if problems.is_empty() { Ok(FileContent::Dags(found)) } else { Err(problems) }
 }

@@ -42,7 +42,7 @@ pub struct Address {
 
 /// What a server said.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct HttpReply {
     pub status: u16,
     /// Names in lower case; of several with one name the last.
     pub headers: BTreeMap<String, String>,
@@ -100,7 +100,7 @@ impl Http {
 
     /// Asks once. Dropped, it leaves the thread to its timeout.
     #[boxed]
-    pub async fn ask(&self, ask: Ask) -> Result<Told, NoAnswer> {
+    pub async fn ask(&self, ask: Ask) -> Result<HttpReply, NoAnswer> {
         let (agent, (say, said)) = (self.agent.clone(), oneshot::channel());
         std::thread::Builder::new()
             .name("orch-http".into())
@@ -111,7 +111,7 @@ impl Http {
     }
 }
 
-fn block(agent: &Agent, ask: &Ask) -> Result<Told, NoAnswer> {
+fn block(agent: &Agent, ask: &Ask) -> Result<HttpReply, NoAnswer> {
     let mut request = Request::builder().method(ask.method.as_str()).uri(&ask.address.url);
     for (name, value) in &ask.address.headers {
         request = request.header(name, value);
@@ -131,7 +131,7 @@ fn block(agent: &Agent, ask: &Ask) -> Result<Told, NoAnswer> {
     told(answer, ask.most_bytes)
 }
 
-fn told(answer: Result<Response<ureq::Body>, ureq::Error>, most_bytes: u64) -> Result<Told, NoAnswer> {
+fn told(answer: Result<Response<ureq::Body>, ureq::Error>, most_bytes: u64) -> Result<HttpReply, NoAnswer> {
     let silent = |error: ureq::Error| match error {
         ureq::Error::BodyExceedsLimit(_) => NoAnswer::TooLong(most_bytes),
         ureq::Error::BadUri(problem) => NoAnswer::BadRequest(problem),
@@ -142,7 +142,7 @@ fn told(answer: Result<Response<ureq::Body>, ureq::Error>, most_bytes: u64) -> R
     let text = |value: &ureq::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let headers = head.headers.iter().map(|(name, value)| (name.as_str().to_string(), text(value))).collect();
     let body = body.with_config().limit(most_bytes).read_to_vec().map_err(silent)?;
-    Ok(Told { status: head.status.as_u16(), headers, body })
+    Ok(HttpReply { status: head.status.as_u16(), headers, body })
 }
 
 /// A path below a connection, as Airflow reads one: the host may carry a protocol, else `schema` is it; login and password

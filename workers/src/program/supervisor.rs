@@ -38,7 +38,7 @@ pub(super) struct Request {
 /// What the supervisor says: how the start went, then how the program ended, as the system says it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Answer {
+pub(super) enum SupervisorReply {
     Started,
     NotStarted(String),
     Ended(i32),
@@ -71,7 +71,7 @@ fn supervise(mut command: Command) -> std::io::Result<ExitCode> {
     let mut program = match command.spawn() {
         Ok(program) => program,
         Err(error) => {
-            say(&mut socket, &Answer::NotStarted(error.to_string()))?;
+            say(&mut socket, &SupervisorReply::NotStarted(error.to_string()))?;
             return Ok(ExitCode::SUCCESS);
         }
     };
@@ -80,17 +80,17 @@ fn supervise(mut command: Command) -> std::io::Result<ExitCode> {
     SigSet::all().thread_block()?;
     guard(hear)?;
     feed(&mut program, request.input)?;
-    say(&mut socket, &Answer::Started)?;
+    say(&mut socket, &SupervisorReply::Started)?;
     let status = wait_for(Pid::from_raw(program.id().cast_signed()))?;
     if status != 0 {
         // What it started goes with it: another try may come. After a good end it stays, on purpose.
         family::kill_descendants(getpid());
     }
-    say(&mut socket, &Answer::Ended(status))?;
+    say(&mut socket, &SupervisorReply::Ended(status))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn say(socket: &mut UnixStream, answer: &Answer) -> std::io::Result<()> {
+fn say(socket: &mut UnixStream, answer: &SupervisorReply) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(answer)?;
     line.push(b'\n');
     socket.write_all(&line)

@@ -34,13 +34,13 @@ impl Cache {
     }
 }
 
-type Kept<T> = Mutex<HashMap<String, (Instant, T)>>;
+type TimedCache<T> = Mutex<HashMap<String, (Instant, T)>>;
 
-fn get<T: Clone>(kept: &Kept<T>, key: &str) -> Option<T> {
+fn get<T: Clone>(kept: &TimedCache<T>, key: &str) -> Option<T> {
     open(kept).get(key).filter(|(at, _)| at.elapsed() < KEPT).map(|(_, value)| value.clone())
 }
 
-fn keep<T>(kept: &Kept<T>, key: &str, value: T) {
+fn keep<T>(kept: &TimedCache<T>, key: &str, value: T) {
     let mut kept = open(kept);
     if kept.len() >= MOST {
         kept.retain(|_, (at, _)| at.elapsed() < KEPT);
@@ -50,6 +50,6 @@ fn keep<T>(kept: &Kept<T>, key: &str, value: T) {
     }
 }
 
-fn open<T>(kept: &Kept<T>) -> MutexGuard<'_, HashMap<String, (Instant, T)>> {
+fn open<T>(kept: &TimedCache<T>) -> MutexGuard<'_, HashMap<String, (Instant, T)>> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
 //! What the binary or its bundle brings, when no other place has a connection of that name.
 
-use super::{Backend, BackendError, Found};
+use super::{Backend, BackendError, BackendResult};
 use orch_sdk::task::{BoxFuture, Connection, DefaultConnections, Installation};
 use std::future::ready;
 
@@ -14,7 +14,7 @@ impl Backend for Defaults {
         "the defaults of this binary".into()
     }
 
-    fn connection(&self, id: &str) -> BoxFuture<Found<Connection>> {
+    fn connection(&self, id: &str) -> BoxFuture<BackendResult<Connection>> {
         let (connections, here, id) = (self.connections.clone(), self.here.clone(), id.to_owned());
         Box::pin(async move {
             let all = connections.of(&here).await.map_err(BackendError::for_now)?;
@@ -22,7 +22,7 @@ impl Backend for Defaults {
         })
     }
 
-    fn variable(&self, _key: &str) -> BoxFuture<Found<String>> {
+    fn variable(&self, _key: &str) -> BoxFuture<BackendResult<String>> {
         Box::pin(ready(Ok(None)))
     }
 }

@@ -1,6 +1,6 @@
 //! `ORCH_CONN_<ID>` (a URI or JSON) and `ORCH_VAR_<KEY>`, the name in capitals; Airflow's names of the same after them.
 
-use super::{Backend, BackendError, Found};
+use super::{Backend, BackendError, BackendResult};
 use orch_sdk::secret::{is_sensitive, secrets_in};
 use orch_sdk::task::{BoxFuture, Connection};
 use std::collections::HashMap;
@@ -41,12 +41,12 @@ impl Backend for Environment {
         "the environment".into()
     }
 
-    fn connection(&self, id: &str) -> BoxFuture<Found<Connection>> {
+    fn connection(&self, id: &str) -> BoxFuture<BackendResult<Connection>> {
         let found = self.get(CONNECTIONS, id).map(|text| Connection::parse(id, text));
         Box::pin(std::future::ready(found.transpose().map_err(BackendError::for_good)))
     }
 
-    fn variable(&self, key: &str) -> BoxFuture<Found<String>> {
+    fn variable(&self, key: &str) -> BoxFuture<BackendResult<String>> {
         Box::pin(std::future::ready(Ok(self.get(VARIABLES, key).cloned())))
     }
 }

@@ -1,7 +1,7 @@
 //! A file of connections and a file of variables, as Airflow's `LocalFilesystemBackend` reads them. They are read anew
 //! each time somebody asks and nothing was kept: who changes one need not tell anybody.
 
-use super::{Backend, BackendError, Found};
+use super::{Backend, BackendError, BackendResult};
 use orch_document::kept::Document;
 use orch_sdk::task::{BoxFuture, Connection};
 use std::io::ErrorKind;
@@ -32,7 +32,7 @@ impl Backend for Files {
         path.map_or_else(|| "files".into(), |path| format!("files such as `{}`", path.display()))
     }
 
-    fn connection(&self, id: &str) -> BoxFuture<Found<Connection>> {
+    fn connection(&self, id: &str) -> BoxFuture<BackendResult<Connection>> {
         let Some(path) = self.connections.clone() else { return Box::pin(std::future::ready(Ok(None))) };
         let id = id.to_string();
         Box::pin(async move {
@@ -43,7 +43,7 @@ impl Backend for Files {
         })
     }
 
-    fn variable(&self, key: &str) -> BoxFuture<Found<String>> {
+    fn variable(&self, key: &str) -> BoxFuture<BackendResult<String>> {
         let Some(path) = self.variables.clone() else { return Box::pin(std::future::ready(Ok(None))) };
         let key = key.to_string();
         Box::pin(async move {

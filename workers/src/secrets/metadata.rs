@@ -1,6 +1,6 @@
 //! The tables `connection` and `variable`, opened with the keys that are known here.
 
-use super::{Backend, BackendError, Found};
+use super::{Backend, BackendError, BackendResult};
 use crate::patience::patiently;
 use orch_sdk::task::{BoxFuture, Connection};
 use orch_store::connection::open;
@@ -20,7 +20,7 @@ impl Metadata {
 }
 
 impl Metadata {
-    fn record(&self, table: &'static Table, name: &str) -> BoxFuture<Found<Record>> {
+    fn record(&self, table: &'static Table, name: &str) -> BoxFuture<BackendResult<Record>> {
         let (pool, name) = (self.pool.clone(), name.to_string());
         Box::pin(async move {
             let get = || async { kept::get(&mut *pool.acquire().await?, table, &name).await };
@@ -41,12 +41,12 @@ impl Backend for Metadata {
         "the database".into()
     }
 
-    fn connection(&self, id: &str) -> BoxFuture<Found<Connection>> {
+    fn connection(&self, id: &str) -> BoxFuture<BackendResult<Connection>> {
         let (record, keys) = (self.record(&CONNECTION, id), self.keys.clone());
         Box::pin(async move { Ok(record.await?.map(|record| open(&record, &keys)).transpose()?) })
     }
 
-    fn variable(&self, key: &str) -> BoxFuture<Found<String>> {
+    fn variable(&self, key: &str) -> BoxFuture<BackendResult<String>> {
         let (record, keys) = (self.record(&VARIABLE, key), self.keys.clone());
         Box::pin(async move { Ok(record.await?.map(|record| record.open("value", &keys)).transpose()?.flatten()) })
     }

@@ -3,7 +3,7 @@
 //! `GET {url}/v1/{mount}/data/{path}/{name}`. A connection is `{"conn_uri": …}` or an object with its parts, a variable
 //! is `{"value": …}`: as Airflow's `VaultBackend` keeps them.
 
-use super::{Backend, BackendError, Found};
+use super::{Backend, BackendError, BackendResult};
 use orch_sdk::task::{BoxFuture, Connection};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -88,7 +88,7 @@ impl Vault {
     }
 
     /// What is kept under a name.
-    async fn read(&self, path: &str, name: &str) -> Found<Map<String, Value>> {
+    async fn read(&self, path: &str, name: &str) -> BackendResult<Map<String, Value>> {
         if path.is_empty() {
             return Ok(None);
         }
@@ -102,7 +102,7 @@ impl Vault {
         asking.await.map_err(BackendError::for_now)?
     }
 
-    fn get(&self, url: &str) -> Found<Map<String, Value>> {
+    fn get(&self, url: &str) -> BackendResult<Map<String, Value>> {
         let asked = self.agent.get(url).header("X-Vault-Token", &self.config.token).call();
         let mut response = asked.map_err(|error| BackendError::for_now(format!("it does not answer: {error}")))?;
         match response.status().as_u16() {
@@ -129,7 +129,7 @@ impl Backend for Vault {
         format!("the vault at `{}`", self.config.url)
     }
 
-    fn connection(&self, id: &str) -> BoxFuture<Found<Connection>> {
+    fn connection(&self, id: &str) -> BoxFuture<BackendResult<Connection>> {
         let (vault, id) = (self.clone(), id.to_string());
         Box::pin(async move {
             let Some(mut fields) = vault.read(&vault.config.connections_path, &id).await? else { return Ok(None) };
@@ -140,7 +140,7 @@ impl Backend for Vault {
         })
     }
 
-    fn variable(&self, key: &str) -> BoxFuture<Found<String>> {
+    fn variable(&self, key: &str) -> BoxFuture<BackendResult<String>> {
         let (vault, key) = (self.clone(), key.to_string());
         Box::pin(async move {
             let fields = vault.read(&vault.config.variables_path, &key).await?;

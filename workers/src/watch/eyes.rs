@@ -3,7 +3,9 @@
 use crate::clock;
 use crate::secrets::Secrets;
 use chrono::{DateTime, Utc};
-use orch_sdk::task::{Awaited, BoxFuture, Condition, Conditions, Connection, Eyes, Look, RunSeen, TaskResult, fatal};
+use orch_sdk::task::{
+    Awaited, BoxFuture, Condition, ConditionResult, Conditions, Connection, Eyes, RunSeen, TaskResult, fatal,
+};
 use orch_sdk::wait::RunWait;
 use orch_store::version::Versions;
 use orch_store::watch::runs;
@@ -57,7 +59,7 @@ impl Eyes for WorkerEyes {
         })
     }
 
-    fn look(&self, at: Awaited) -> BoxFuture<Look> {
+    fn look(&self, at: Awaited) -> BoxFuture<ConditionResult> {
         match self.condition(&at.kind) {
             Some(condition) => condition.look(at.config, Arc::new(self.clone())),
             None => {

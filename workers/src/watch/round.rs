@@ -4,11 +4,11 @@ use super::eyes::WorkerEyes;
 use crate::logs::Line;
 use crate::mask;
 use futures::FutureExt;
-use orch_sdk::task::{BoxFuture, Eyes, LogLevel, Look, TaskError, TaskResult, WaitEnd};
+use orch_sdk::task::{BoxFuture, ConditionResult, Eyes, LogLevel, TaskError, TaskResult, WaitEnd};
 use orch_spec::text::{MOST_DEPTH, Text, is_too_deep};
 use orch_store::log::NewChunk;
 use orch_store::output::MAX_BYTES;
-use orch_store::watch::{Answer, Found, Watched};
+use orch_store::watch::{ConditionOutcome, Watched, WatchedOutcome};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -33,7 +33,7 @@ pub(super) struct Question {
 }
 
 /// Each answer, and what it says for the log of the try.
-pub(super) type Looked = Vec<(Answer, Option<NewChunk>)>;
+pub(super) type Looked = Vec<(WatchedOutcome, Option<NewChunk>)>;
 
 /// Looks under way.
 #[derive(Default)]
@@ -110,7 +110,7 @@ async fn ask(question: Question, eyes: WorkerEyes) -> Looked {
     groups.flat_map(|(watched, look)| answers(watched, look, &mut jitter)).collect()
 }
 
-async fn look(kind: &str, configs: Vec<Value>, eyes: WorkerEyes) -> TaskResult<Vec<Look>> {
+async fn look(kind: &str, configs: Vec<Value>, eyes: WorkerEyes) -> TaskResult<Vec<ConditionResult>> {
     let shared: Arc<dyn Eyes> = Arc::new(eyes.clone());
     let Some(condition) = eyes.condition(kind).cloned() else {
         anyhow::bail!("no condition of kind `{kind}` is known here");
@@ -120,12 +120,12 @@ async fn look(kind: &str, configs: Vec<Value>, eyes: WorkerEyes) -> TaskResult<V
     {
         return all.await;
     }
-    let looks: Vec<BoxFuture<Look>> =
+    let looks: Vec<BoxFuture<ConditionResult>> =
         configs.into_iter().map(|config| condition.look(config, shared.clone())).collect();
     Ok(futures::future::join_all(looks).await)
 }
 
-fn same(many: usize, problem: &str) -> Vec<Look> {
+fn same(many: usize, problem: &str) -> Vec<ConditionResult> {
     (0..many).map(|_| Err(anyhow::Error::msg(problem.to_string()))).collect()
 }
 
@@ -139,33 +139,35 @@ fn again(error: &TaskError) -> anyhow::Error {
 }
 
 /// What one look means for all who waited for it.
-fn answers(watched: Vec<Watched>, look: Look, jitter: &mut Jitter) -> Looked {
+fn answers(watched: Vec<Watched>, look: ConditionResult, jitter: &mut Jitter) -> Looked {
     let look = look.map_err(TaskError::from);
     let found = |one: &Watched, jitter: &mut Jitter| match &look {
-        Ok(None) => Found::NotYet { next_ms: jitter.after(one.poke_ms) },
-        Ok(Some(value)) => Found::End(met(value)),
-        Err(TaskError::Skipped { reason }) => Found::End(WaitEnd::Skipped(told(reason))),
-        Err(TaskError::Fatal { causes }) => Found::End(failed(causes, true)),
-        Err(TaskError::Deferred { .. }) => Found::End(failed(&["a condition cannot be deferred".into()], true)),
+        Ok(None) => ConditionOutcome::NotYet { next_ms: jitter.after(one.poke_ms) },
+        Ok(Some(value)) => ConditionOutcome::End(met(value)),
+        Err(TaskError::Skipped { reason }) => ConditionOutcome::End(WaitEnd::Skipped(told(reason))),
+        Err(TaskError::Fatal { causes }) => ConditionOutcome::End(failed(causes, true)),
+        Err(TaskError::Deferred { .. }) => {
+            ConditionOutcome::End(failed(&["a condition cannot be deferred".into()], true))
+        }
         Err(TaskError::Retryable { causes }) if one.errors + 1 >= MOST_ERRORS => {
             let times = format!("looking failed {} times in a row", one.errors + 1);
-            Found::End(failed(&[&[times], &causes[..]].concat(), false))
+            ConditionOutcome::End(failed(&[&[times], &causes[..]].concat(), false))
         }
         Err(TaskError::Retryable { causes }) => {
-            Found::Error { next_ms: jitter.after(one.poke_ms), error: told(&causes.join(": ")) }
+            ConditionOutcome::Error { next_ms: jitter.after(one.poke_ms), error: told(&causes.join(": ")) }
         }
     };
     let answer = |one: Watched| {
         let found = found(&one, jitter);
         let line = line(&one, &found);
-        (Answer { run: one.run, task: one.task, map_index: one.map_index, looks: one.looks, found }, line)
+        (WatchedOutcome { run: one.run, task: one.task, map_index: one.map_index, looks: one.looks, found }, line)
     };
     watched.into_iter().map(answer).collect()
 }
 
 /// An error that is new stands in the log of the try, behind what it said before it was deferred.
-fn line(of: &Watched, found: &Found) -> Option<NewChunk> {
-    let Found::Error { error, .. } = found else { return None };
+fn line(of: &Watched, found: &ConditionOutcome) -> Option<NewChunk> {
+    let ConditionOutcome::Error { error, .. } = found else { return None };
     if of.last_error.as_ref() == Some(error) {
         return None;
     }
@@ -243,13 +245,15 @@ mod tests {
         }
     }
 
-    fn check(look: Look, errors: i32, expected: &str) {
+    fn check(look: ConditionResult, errors: i32, expected: &str) {
         let (answer, line) = answers(vec![watched(errors)], look, &mut Jitter::default()).remove(0);
         assert_eq!(line.is_some(), expected.starts_with("error"));
         let word = match answer.found {
-            Found::NotYet { next_ms } if (1_000..=1_100).contains(&next_ms) => "not yet".into(),
-            Found::Error { next_ms, error } if (1_000..=1_100).contains(&next_ms) => format!("error: {error}"),
-            Found::End(end) => serde_json::to_string(&end).expect("it is data"),
+            ConditionOutcome::NotYet { next_ms } if (1_000..=1_100).contains(&next_ms) => "not yet".into(),
+            ConditionOutcome::Error { next_ms, error } if (1_000..=1_100).contains(&next_ms) => {
+                format!("error: {error}")
+            }
+            ConditionOutcome::End(end) => serde_json::to_string(&end).expect("it is data"),
             other => format!("{other:?}"),
         };
         assert_eq!(word, expected);

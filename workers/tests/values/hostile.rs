@@ -1,10 +1,10 @@
 //! Ten thousand tries, each of which says something hostile in some place where a body, or what it waits for, can say anything.
 
-use crate::world::{Dag, Given, World, body, element, innocent, wide};
+use crate::world::{BodyResult, Dag, World, body, element, innocent, wide};
 use chrono::{DateTime, Utc};
 use orch_sdk::task::{
-    Awaited, BoxFuture, Condition, Conditions, Ctx, Deferral, Eyes, LogLevel, Look, OnTimeout, TaskError, TaskResult,
-    TriggerWish, fatal, skip,
+    Awaited, BoxFuture, Condition, ConditionResult, Conditions, Ctx, Deferral, Eyes, LogLevel, OnTimeout, TaskError,
+    TaskResult, TriggerWish, fatal, skip,
 };
 use orch_sdk::wait::{self, TimeWait, Wait as _};
 use orch_spec::approval::{ANSWER, Question};
@@ -194,7 +194,7 @@ impl Condition for Odd {
         ODD
     }
 
-    fn look(&self, config: Value, _eyes: Arc<dyn Eyes>) -> BoxFuture<Look> {
+    fn look(&self, config: Value, _eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         Box::pin(async move {
             let n = config["n"].as_u64().unwrap_or(0);
             let of = mixed(n);
@@ -211,7 +211,7 @@ impl Condition for Odd {
 }
 
 /// How it ends; `None`: it waits before.
-fn ends(ctx: &Ctx, of: u64) -> Given {
+fn ends(ctx: &Ctx, of: u64) -> BodyResult {
     // One of ten megabytes.
     let causes = vec![if element(ctx) == 7 { "\0x".repeat(5_000_000) } else { text(of / 11) }, text(of / 13)];
     match (of / 7) % 8 {

@@ -6,7 +6,7 @@ mod hostile;
 mod told;
 mod world;
 
-use orch_sdk::task::{Awaited, BoxFuture, Condition, Conditions, Eyes, Look, TaskError};
+use orch_sdk::task::{Awaited, BoxFuture, Condition, ConditionResult, Conditions, Eyes, TaskError};
 use orch_store::run::cancel_run;
 use orch_store::version::Versions;
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ async fn an_answer_that_the_database_refuses_ends_its_wait_and_those_beside_it_e
         fn kind(&self) -> &'static str {
             "echo"
         }
-        fn look(&self, config: Value, _eyes: Arc<dyn Eyes>) -> BoxFuture<Look> {
+        fn look(&self, config: Value, _eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
             Box::pin(async move { Ok(Some(config)) })
         }
     }

@@ -21,13 +21,13 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) type Given = Result<Option<Value>, TaskError>;
+pub(crate) type BodyResult = Result<Option<Value>, TaskError>;
 
 /// A body that asks nothing but which element it is.
 pub(crate) fn body<F, R>(run: F) -> TaskFn
 where
     F: Fn(Ctx) -> R + Clone + Send + Sync + 'static,
-    R: Future<Output = Given> + Send + 'static,
+    R: Future<Output = BodyResult> + Send + 'static,
 {
     TaskFn::untyped(move |ctx, _| Box::pin(run(ctx)))
 }

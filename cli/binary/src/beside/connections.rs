@@ -18,10 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MOST_BYTES: u64 = 64 << 10;
 
 /// What the bundle said last, and which binary said it.
-type Kept = Option<(Facts, Installation, Vec<Connection>)>;
+type CachedConnections = Option<(Facts, Installation, Vec<Connection>)>;
 
 pub fn default_connections(beside: Beside) -> DefaultConnections {
-    let (beside, kept) = (Arc::new(beside), Arc::new(Mutex::new(Kept::None)));
+    let (beside, kept) = (Arc::new(beside), Arc::new(Mutex::new(CachedConnections::None)));
     DefaultConnections::asked(move |here| {
         let (beside, kept) = (beside.clone(), kept.clone());
         Box::pin(async move {
@@ -29,7 +29,7 @@ pub fn default_connections(beside: Beside) -> DefaultConnections {
                 let missing = format!("the bundle `{}` is not there", beside.path.display());
                 return if beside.is_named { Err(missing) } else { Ok(Vec::new()) };
             };
-            let known = |kept: &Kept| match kept {
+            let known = |kept: &CachedConnections| match kept {
                 Some((facts, of, known)) if (facts, of) == (&now, &here) => Some(known.clone()),
                 _ => None,
             };

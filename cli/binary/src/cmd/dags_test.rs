@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use orch_document::file::is_dag_file;
 use orch_spec::state::TriggeredBy;
 use orch_store::instance::{InstanceFilter, InstanceRow, MOST_INSTANCES, list_instances, tries};
-use orch_store::log::{self, Place};
+use orch_store::log::{self, LogCursor};
 use orch_store::run::{CreateRun, NewRun, RunDetails};
 use orch_store::version::Versions;
 use serde_json::json;
@@ -106,7 +106,7 @@ impl Test {
 /// To standard error: what is printed there is for people.
 async fn say_log(session: &mut Session, run: &RunDetails, instance: &InstanceRow) -> Outcome {
     for one in tries(&mut session.db, run.id, instance.task, instance.map_index).await? {
-        let chunks = log::read(&mut session.db, run.id, one.attempt, Place::START, LOG_BYTES).await?;
+        let chunks = log::read(&mut session.db, run.id, one.attempt, LogCursor::START, LOG_BYTES).await?;
         let index = if instance.map_index < 0 { String::new() } else { format!("[{}]", instance.map_index) };
         for line in chunks.iter().flat_map(|chunk| chunk.body.lines()) {
             eprint!("{}{index} | {}", instance.task_id, readable(line));

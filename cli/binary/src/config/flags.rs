@@ -29,7 +29,7 @@ impl Field {
 
 /// What the command line says, by key.
 #[derive(Debug, Clone, Default)]
-pub struct Given {
+pub struct CommandLineSettings {
     pub flags: Vec<(&'static str, String)>,
     /// Defaults of a command that differ from those of the declaration.
     pub defaults: Vec<(&'static str, &'static str)>,
@@ -83,7 +83,7 @@ macro_rules! config {
             )+ }
 
             impl $group {
-                pub fn add_to(&self, given: &mut Given) {
+                pub fn add_to(&self, given: &mut CommandLineSettings) {
                     $( given.flags.extend(self.$name.clone().map(|text| (stringify!($name), text))); )+
                 }
             }
@@ -102,7 +102,7 @@ macro_rules! config {
             )+)+ ];
 
             /// Reads flags, environment and file. All that is wrong is told at once.
-            pub fn load(given: &Given) -> Result<Config, Failure> {
+            pub fn load(given: &CommandLineSettings) -> Result<Config, Failure> {
                 let mut reader = source::Reader::new(given, Self::FIELDS);
                 $($( let $name: Option<$type> = reader.read(stringify!($name)); )+)+
                 let mut problems = reader.problems;

@@ -1,6 +1,6 @@
 //! Where values come from: the command line, the environment, the file, the declaration. First found wins.
 
-use super::flags::{Field, Given};
+use super::flags::{CommandLineSettings, Field};
 use super::hidden;
 use super::value::Text;
 use crate::failure::Failure;
@@ -51,7 +51,7 @@ impl fmt::Display for LoadedFrom {
 
 /// Reads one value after the other and collects what is wrong.
 pub(super) struct Reader<'a> {
-    given: &'a Given,
+    given: &'a CommandLineSettings,
     fields: &'static [Field],
     file: Option<(PathBuf, BTreeMap<String, String>)>,
     pub(super) problems: Vec<Failure>,
@@ -69,7 +69,7 @@ fn warn_of_flag(field: &Field) {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(given: &'a Given, fields: &'static [Field]) -> Self {
+    pub(super) fn new(given: &'a CommandLineSettings, fields: &'static [Field]) -> Self {
         let mut reader = Reader { given, fields, file: None, problems: Vec::new(), sources: BTreeMap::new() };
         reader.open_file();
         reader

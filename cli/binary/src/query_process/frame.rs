@@ -2,7 +2,7 @@
 
 use orch_sdk::task::Connection;
 use orch_store::cluster::ClusterQuestion;
-use orch_store::lake_view::{Chunk, LakeError, LakePage, Query, ResultColumn, Seen, TableId};
+use orch_store::lake_view::{Chunk, LakeError, LakePage, Query, ResultColumn, ScanProgress, TableId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -39,7 +39,7 @@ pub(super) enum FromProcess {
     /// The rows of a query have ended.
     End {
         is_cut: bool,
-        seen: Seen,
+        seen: ScanProgress,
     },
     /// The answer to every question but a query.
     Answer(Value),

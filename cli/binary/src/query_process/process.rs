@@ -45,7 +45,7 @@ pub(super) struct Process {
 
 /// A process that ended before it had answered.
 #[derive(Debug)]
-pub(super) struct Gone {
+pub(super) struct UnexpectedExit {
     status: Option<ExitStatus>,
     last_words: String,
 }
@@ -81,7 +81,11 @@ impl Process {
     }
 
     /// Asks, and gives the first frame of the answer.
-    pub(super) async fn ask(&mut self, question: &ToProcess, find: &FindConnection) -> Result<FromProcess, Gone> {
+    pub(super) async fn ask(
+        &mut self,
+        question: &ToProcess,
+        find: &FindConnection,
+    ) -> Result<FromProcess, UnexpectedExit> {
         if self.send(question).await.is_err() {
             return Err(self.gone().await);
         }
@@ -89,7 +93,7 @@ impl Process {
     }
 
     /// The next frame of the answer. Connections that the process asks for are looked up meanwhile.
-    pub(super) async fn next(&mut self, find: &FindConnection) -> Result<FromProcess, Gone> {
+    pub(super) async fn next(&mut self, find: &FindConnection) -> Result<FromProcess, UnexpectedExit> {
         loop {
             match self.read().await {
                 Ok(FromProcess::Connection(id)) => {
@@ -123,15 +127,15 @@ impl Process {
         Ok(serde_json::from_slice(&line)?)
     }
 
-    async fn gone(&mut self) -> Gone {
+    async fn gone(&mut self) -> UnexpectedExit {
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         let said = tokio::time::timeout(PATIENCE, self.last_words.join_next()).await;
         let last_words = said.ok().flatten().and_then(Result::ok).unwrap_or_default();
-        Gone { status: ended.ok().and_then(Result::ok), last_words }
+        UnexpectedExit { status: ended.ok().and_then(Result::ok), last_words }
     }
 }
 
-impl Gone {
+impl UnexpectedExit {
     /// It had ended itself, after a while without a question.
     pub(super) fn was_over(&self) -> bool {
         self.status.is_some_and(|status| status.success())

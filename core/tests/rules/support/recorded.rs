@@ -21,11 +21,11 @@ pub(crate) fn table<T: serde::de::DeserializeOwned>(name: &str) -> T {
 
 #[derive(Deserialize)]
 pub(crate) struct Cases {
-    pub(crate) cases: Vec<Case>,
+    pub(crate) cases: Vec<RecordedCase>,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Case {
+pub(crate) struct RecordedCase {
     pub(crate) id: String,
     pub(crate) tasks: Vec<Task>,
     pub(crate) groups: Vec<Group>,
@@ -73,7 +73,7 @@ pub(crate) enum Over {
     Over(String),
 }
 
-pub(crate) fn is_mapped(case: &Case, id: &str) -> bool {
+pub(crate) fn is_mapped(case: &RecordedCase, id: &str) -> bool {
     let task = case.tasks.iter().find(|t| t.id == id).expect("a task of the case");
     let inside =
         |g: &&Group| task.group.as_ref().is_some_and(|of| *of == g.id || of.starts_with(&format!("{}.", g.id)));
@@ -83,7 +83,7 @@ pub(crate) fn is_mapped(case: &Case, id: &str) -> bool {
 /// Plays a case as its README says, whose next one is told by `order`; a run is left where it ends. Also tells whether a
 /// choice came too late for somebody: Airflow then turns what was decided or scheduled into skipped, ours lets the first
 /// decision stand.
-pub(crate) fn play(case: &Case, plan: &Arc<Plan>, mut order: impl Iterator<Item = usize>) -> (Played, bool) {
+pub(crate) fn play(case: &RecordedCase, plan: &Arc<Plan>, mut order: impl Iterator<Item = usize>) -> (Played, bool) {
     let mut model = Model::start(plan.clone());
     let mut executed = Vec::new();
     let mut too_late = false;
@@ -108,7 +108,7 @@ pub(crate) fn play(case: &Case, plan: &Arc<Plan>, mut order: impl Iterator<Item 
     (Played { executed, states: states.collect(), run: model.run.state.to_string() }, too_late)
 }
 
-fn outcome(case: &Case, model: &Model, task: TaskIdx, index: i32, scripted: Option<&Value>) -> Outcome {
+fn outcome(case: &RecordedCase, model: &Model, task: TaskIdx, index: i32, scripted: Option<&Value>) -> Outcome {
     let id = model.plan.task_id(task);
     let described = case.tasks.iter().find(|t| t.id == id).expect("a task of the case");
     let success = |skip| Outcome::Success { list_len: described.list_len, skip };
@@ -135,7 +135,7 @@ fn outcome(case: &Case, model: &Model, task: TaskIdx, index: i32, scripted: Opti
 }
 
 /// Airflow's map over a mapped task has one element for each success; ours keeps places (docs/airflow-parity.md).
-pub(crate) fn maps_over_elements_that_gave_nothing(case: &Case) -> bool {
+pub(crate) fn maps_over_elements_that_gave_nothing(case: &RecordedCase) -> bool {
     case.tasks.iter().filter_map(|t| t.map.as_ref()).chain(case.groups.iter().filter_map(|g| g.map.as_ref())).any(
         |over| {
             matches!(over, Over::Over(id) if is_mapped(case, id) && case.result.states.iter().any(|(name, state)| {
@@ -147,7 +147,7 @@ pub(crate) fn maps_over_elements_that_gave_nothing(case: &Case) -> bool {
 
 /// A DAG file of the case: programs whose exit codes are scripted, some of which only do it at the second try, all after a
 /// moment of their own.
-pub(crate) fn file(case: &Case) -> Value {
+pub(crate) fn file(case: &RecordedCase) -> Value {
     let mut dag = json!({ "dag_id": case.id, "tasks": {} });
     for group in &case.groups {
         let mut node = Map::from_iter([("tasks".to_string(), json!({}))]);
@@ -196,7 +196,7 @@ fn map(over: &Over) -> Value {
 }
 
 /// What a task does: the kind of its work, and how often it may be tried.
-fn work(case: &Case, task: &Task, number: usize) -> Map<String, Value> {
+fn work(case: &RecordedCase, task: &Task, number: usize) -> Map<String, Value> {
     let mapped = is_mapped(case, &task.id);
     let mut script = format!("sleep 0.0{}\n", number * 7 % 5);
     let again = task.kind.is_none() && number % 3 == 1;
@@ -255,7 +255,7 @@ pub(crate) fn random(seed: u64) -> impl Iterator<Item = usize> {
 }
 
 /// What Airflow decides otherwise than orch, on purpose: see `docs/airflow-parity.md`.
-pub(crate) fn is_otherwise_on_purpose(case: &Case) -> bool {
+pub(crate) fn is_otherwise_on_purpose(case: &RecordedCase) -> bool {
     maps_over_elements_that_gave_nothing(case)
         || ["choice_ignored", "decided_as_a_whole", "expanded_without_list"]
             .iter()

@@ -16,13 +16,13 @@ pub(crate) struct Shape {
 struct TaskShape {
     ups: Vec<prop::sample::Index>,
     rule: usize,
-    map: Kind,
+    map: MappingShape,
     role: u8,
     max_active: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Kind {
+enum MappingShape {
     Plain,
     Literal(usize),
     OverOutput,
@@ -32,11 +32,11 @@ enum Kind {
 
 pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
     let kind = prop_oneof![
-        5 => Just(Kind::Plain),
-        1 => (0usize..4).prop_map(Kind::Literal),
-        1 => Just(Kind::OverOutput),
-        1 => Just(Kind::OverElements),
-        3 => Just(Kind::InGroup),
+        5 => Just(MappingShape::Plain),
+        1 => (0usize..4).prop_map(MappingShape::Literal),
+        1 => Just(MappingShape::OverOutput),
+        1 => Just(MappingShape::OverElements),
+        3 => Just(MappingShape::InGroup),
     ];
     let rule = prop_oneof![2 => Just(0usize), 3 => 0usize..13];
     let task = (
@@ -54,34 +54,37 @@ pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
 pub(crate) fn spec(shape: &Shape) -> DagSpec {
     let mut dag: DagSpec = serde_json::from_value(json!({ "dag_id": "random", "tasks": [] })).expect("a spec");
     dag.max_active_tasks = shape.max_active_tasks;
-    let mut kinds: Vec<Kind> = Vec::new();
-    let grouped = shape.tasks.iter().enumerate().any(|(i, t)| i > 0 && t.map == Kind::InGroup);
+    let mut kinds: Vec<MappingShape> = Vec::new();
+    let grouped = shape.tasks.iter().enumerate().any(|(i, t)| i > 0 && t.map == MappingShape::InGroup);
     for (i, t) in shape.tasks.iter().enumerate() {
-        let id = |n: usize, kinds: &[Kind]| if kinds[n] == Kind::InGroup { format!("g.t{n}") } else { format!("t{n}") };
+        let id = |n: usize, kinds: &[MappingShape]| {
+            if kinds[n] == MappingShape::InGroup { format!("g.t{n}") } else { format!("t{n}") }
+        };
         let mut task: TaskSpec = serde_json::from_value(json!({ "task_id": "x", "kind": "rust" })).expect("a task");
-        let mut kind = if i == 0 && !matches!(t.map, Kind::Literal(_)) { Kind::Plain } else { t.map.clone() };
+        let mut kind =
+            if i == 0 && !matches!(t.map, MappingShape::Literal(_)) { MappingShape::Plain } else { t.map.clone() };
         let named: Vec<usize> = if i == 0 { vec![] } else { t.ups.iter().map(|u| u.index(i)).collect() };
-        if kind == Kind::OverOutput && !named.iter().any(|&n| kinds[n] == Kind::Plain) {
-            kind = Kind::Plain;
+        if kind == MappingShape::OverOutput && !named.iter().any(|&n| kinds[n] == MappingShape::Plain) {
+            kind = MappingShape::Plain;
         }
-        if kind == Kind::OverElements && !named.iter().any(|&n| !matches!(kinds[n], Kind::Plain)) {
-            kind = Kind::Literal(2);
+        if kind == MappingShape::OverElements && !named.iter().any(|&n| !matches!(kinds[n], MappingShape::Plain)) {
+            kind = MappingShape::Literal(2);
         }
         task.map = match kind {
-            Kind::Literal(n) => Some(MapSpec::Each(Source::Value(json!(vec![0; n])))),
-            Kind::OverOutput => {
-                let list = named.iter().find(|&&n| kinds[n] == Kind::Plain).expect("looked for above");
+            MappingShape::Literal(n) => Some(MapSpec::Each(Source::Value(json!(vec![0; n])))),
+            MappingShape::OverOutput => {
+                let list = named.iter().find(|&&n| kinds[n] == MappingShape::Plain).expect("looked for above");
                 Some(MapSpec::Each(Source::Output(id(*list, &kinds))))
             }
-            Kind::OverElements => {
-                let list = named.iter().find(|&&n| kinds[n] != Kind::Plain).expect("looked for above");
+            MappingShape::OverElements => {
+                let list = named.iter().find(|&&n| kinds[n] != MappingShape::Plain).expect("looked for above");
                 Some(MapSpec::Each(Source::Outputs(id(*list, &kinds))))
             }
-            Kind::Plain | Kind::InGroup => None,
+            MappingShape::Plain | MappingShape::InGroup => None,
         };
         kinds.push(kind);
         task.task_id = id(i, &kinds);
-        task.group_id = (kinds[i] == Kind::InGroup).then(|| "g".into());
+        task.group_id = (kinds[i] == MappingShape::InGroup).then(|| "g".into());
         task.after = named.iter().map(|&n| id(n, &kinds)).collect();
         task.role = match t.role {
             0 => Role::Setup,
@@ -98,7 +101,7 @@ pub(crate) fn spec(shape: &Shape) -> DagSpec {
     }
     if grouped {
         let over = match shape.group_over {
-            Some(_) if kinds[0] == Kind::Plain => Source::Output("t0".into()),
+            Some(_) if kinds[0] == MappingShape::Plain => Source::Output("t0".into()),
             _ => Source::Value(json!([1, 2, 3])),
         };
         let group = json!({ "group_id": "g" });

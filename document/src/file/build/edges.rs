@@ -6,7 +6,7 @@ use crate::file::check::text_of;
 use crate::file::keys::TaskKind;
 use crate::file::node::{Node, NodeKind};
 use crate::file::template::{self, Template};
-use crate::file::upstream::Meant;
+use crate::file::upstream::TaskOrGroup;
 use orch_spec::names::closest;
 use orch_spec::{Condition, MapSpec, Source};
 use serde_json::{Map, Value, json};
@@ -39,8 +39,8 @@ impl Outline<'_> {
             for name in node.items() {
                 let text = name.scalar().map(text_of).unwrap_or_default();
                 match self.meant(&text, entry.group.as_deref()) {
-                    Some(Meant::Task(task)) => found.push(self.tasks[task].id.clone()),
-                    Some(Meant::Group(group)) => found.extend(self.edge_of(&group, Edge::Beginning)),
+                    Some(TaskOrGroup::Task(task)) => found.push(self.tasks[task].id.clone()),
+                    Some(TaskOrGroup::Group(group)) => found.extend(self.edge_of(&group, Edge::Beginning)),
                     None => self.unknown(&text, name.mark, problems),
                 }
             }
@@ -78,12 +78,12 @@ impl Outline<'_> {
         for name in names.map(Node::items).unwrap_or_default() {
             let text = name.scalar().map(text_of).unwrap_or_default();
             match self.meant(&text, entry.group.as_deref()) {
-                Some(Meant::Task(task)) => after.push(self.tasks[task].id.clone()),
-                Some(Meant::Group(group)) if inside(&entry.id, &group) => {
+                Some(TaskOrGroup::Task(task)) => after.push(self.tasks[task].id.clone()),
+                Some(TaskOrGroup::Group(group)) if inside(&entry.id, &group) => {
                     let message = format!("task `{}` waits for group `{group}`, in which it is", entry.id);
                     problems.add(name.mark, message, "name a task of the group");
                 }
-                Some(Meant::Group(group)) => after.extend(self.edge_of(&group, Edge::End)),
+                Some(TaskOrGroup::Group(group)) => after.extend(self.edge_of(&group, Edge::End)),
                 None => self.unknown(&text, name.mark, problems),
             }
         }
@@ -98,8 +98,8 @@ impl Outline<'_> {
         for entry in &members {
             for name in Self::named_by(entry) {
                 let upstreams: Vec<usize> = match self.meant(&name, entry.group.as_deref()) {
-                    Some(Meant::Task(task)) => vec![task],
-                    Some(Meant::Group(inner)) => {
+                    Some(TaskOrGroup::Task(task)) => vec![task],
+                    Some(TaskOrGroup::Group(inner)) => {
                         (0..self.tasks.len()).filter(|task| inside(&self.tasks[*task].id, &inner)).collect()
                     }
                     None => Vec::new(),

@@ -1,7 +1,7 @@
 //! From text to templates, letter by letter.
 
 use super::filter::{FILTERS, Filter};
-use super::{Expression, From, Part, Template, TemplateProblem};
+use super::{Expression, From, Template, TemplatePart, TemplateProblem};
 use orch_spec::names::closest;
 use serde_json::{Number, Value};
 
@@ -10,10 +10,10 @@ pub(super) fn template(text: &str) -> Result<Template, TemplateProblem> {
     let mut rest = text;
     while let Some(open) = rest.find("{{") {
         if open > 0 {
-            parts.push(Part::Text(rest[..open].into()));
+            parts.push(TemplatePart::Text(rest[..open].into()));
         }
         let mut reader = Reader { rest: &rest[open + 2..] };
-        parts.push(Part::Expression(reader.expression()?));
+        parts.push(TemplatePart::Expression(reader.expression()?));
         rest = reader.rest;
     }
     if rest.contains("{%") || rest.contains("{#") {
@@ -21,7 +21,7 @@ pub(super) fn template(text: &str) -> Result<Template, TemplateProblem> {
         return Err(problem("there are no statements `{% … %}`", hint));
     }
     if !rest.is_empty() || parts.is_empty() {
-        parts.push(Part::Text(rest.into()));
+        parts.push(TemplatePart::Text(rest.into()));
     }
     Ok(Template { parts })
 }

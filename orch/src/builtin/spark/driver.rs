@@ -1,7 +1,7 @@
 //! A driver that runs elsewhere, in deploy mode `cluster`: it does not end with `spark-submit`, so it is ended through its
 //! master when the task ends before it.
 
-use super::super::process::Ended;
+use super::super::process::ProcessExit;
 use super::server::Server;
 use crate::TaskResult;
 use orch_workers::program;
@@ -26,7 +26,7 @@ impl Driver {
     }
 
     /// Hands on how `spark-submit` ended. When that was before the driver, the driver is ended, too.
-    pub(super) async fn ended(&self, ended: TaskResult<Ended>, id: Option<String>) -> TaskResult<Ended> {
+    pub(super) async fn ended(&self, ended: TaskResult<ProcessExit>, id: Option<String>) -> TaskResult<ProcessExit> {
         if ended.is_err()
             && let (Some(words), Some(id)) = (&self.kill, id)
         {

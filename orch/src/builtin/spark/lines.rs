@@ -12,11 +12,11 @@ const MASTER_GAVE_UP: &str = "All masters are unresponsive";
 
 pub(super) struct Lines<'c> {
     ctx: &'c Ctx,
-    known: Mutex<Known>,
+    known: Mutex<SparkProgress>,
 }
 
 #[derive(Default)]
-struct Known {
+struct SparkProgress {
     driver: Option<String>,
     told: Option<(Stage, Instant)>,
 }

@@ -3,11 +3,11 @@
 use crate::capture::source::Begin;
 use orch_lake::source::mysql::binlog::{Settings, domains};
 use orch_sdk::task::{TaskResult, fatal};
-use orch_store::stream::{BinlogPosition, CapturePhase, Left, ResetTo};
+use orch_store::stream::{BinlogPosition, CapturePhase, ResetTo, StreamCheckpoint};
 
 /// # Errors
 /// A fatal one when a person asks for a place that there is not.
-pub(super) fn decide(stream: &str, left: &Left) -> TaskResult<Begin> {
+pub(super) fn decide(stream: &str, left: &StreamCheckpoint) -> TaskResult<Begin> {
     let is_again = left.capture.is_some();
     match (&left.reset_to, &left.capture) {
         (Some(reset), _) if reset.to == ResetTo::Earliest => Ok(Begin::Snapshot { is_again }),
@@ -30,7 +30,7 @@ pub(super) fn identity(settings: &Settings) -> String {
 /// a place, which no other history has; MySQL says who it is.
 pub(super) fn is_here(
     settings: &Settings,
-    left: &Left,
+    left: &StreamCheckpoint,
     at: &BinlogPosition,
     is_in_files: bool,
     gtid: Option<&str>,
@@ -49,10 +49,10 @@ mod tests {
     use crate::capture::source;
     use orch_store::stream::{LogPosition, Reset};
 
-    fn left(phase: Option<CapturePhase>, reset_to: Option<ResetTo>) -> Left {
+    fn left(phase: Option<CapturePhase>, reset_to: Option<ResetTo>) -> StreamCheckpoint {
         let at = LogPosition::Binlog(BinlogPosition::default());
         let reset_to = reset_to.map(|to| Reset { partition: None, to, empty_table: false });
-        Left { reset_to, ..source::left("mysql:u", at, phase) }
+        StreamCheckpoint { reset_to, ..source::left("mysql:u", at, phase) }
     }
 
     #[test]

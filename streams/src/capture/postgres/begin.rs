@@ -4,14 +4,14 @@ use crate::capture::Capture;
 use crate::capture::source::Begin;
 use orch_lake::source::postgres::replication::{Slot, show_lsn};
 use orch_sdk::task::{TaskResult, fatal};
-use orch_store::stream::{CapturePhase, Left, ResetTo};
+use orch_store::stream::{CapturePhase, ResetTo, StreamCheckpoint};
 
 /// # Errors
 /// A fatal one when changes are lost, or would be: a person says what to do.
 pub(super) fn decide(
     capture: &Capture,
     stream: &str,
-    left: &Left,
+    left: &StreamCheckpoint,
     identity: &str,
     slot: Option<&Slot>,
 ) -> TaskResult<Begin> {
@@ -72,7 +72,7 @@ mod tests {
     use crate::capture::source;
     use orch_store::stream::{LogPosition, Reset};
 
-    fn left(phase: Option<CapturePhase>) -> Left {
+    fn left(phase: Option<CapturePhase>) -> StreamCheckpoint {
         source::left("postgres:1/db/orch_s", LogPosition::Slot { slot: "orch_s".into() }, phase)
     }
 
@@ -81,7 +81,7 @@ mod tests {
     }
 
     /// How it begins, or the first line of what is wrong.
-    fn said(left: &Left, identity: &str, slot: Option<&Slot>) -> Result<Begin, String> {
+    fn said(left: &StreamCheckpoint, identity: &str, slot: Option<&Slot>) -> Result<Begin, String> {
         let capture = Capture::postgres("db").tables(["x"]);
         decide(&capture, "s", left, identity, slot).map_err(|error| error.to_string())
     }
@@ -114,7 +114,7 @@ mod tests {
         }
         for to in [ResetTo::Earliest, ResetTo::Latest] {
             let reset_to = Some(Reset { partition: None, to: to.clone(), empty_table: false });
-            let begun = said(&Left { reset_to, ..left(Some(CapturePhase::Changes)) }, "other", None);
+            let begun = said(&StreamCheckpoint { reset_to, ..left(Some(CapturePhase::Changes)) }, "other", None);
             assert_eq!(begun.is_ok(), to == ResetTo::Earliest);
         }
     }

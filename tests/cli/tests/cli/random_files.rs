@@ -1,7 +1,7 @@
 //! Random DAGs as DAG files, run by the binary as people use it, with tasks that take a moment of their own and programs
 //! whose exit codes are scripted: they end in the states that Airflow's own code gave.
 
-use crate::recorded::{Case, Cases, file, is_otherwise_on_purpose, play, random, table};
+use crate::recorded::{Cases, RecordedCase, file, is_otherwise_on_purpose, play, random, table};
 use crate::world::World;
 use orch_core::plan::Plan;
 use orch_document::file::parse;
@@ -16,7 +16,7 @@ const ONE_OF: usize = 40;
 const ORDERS: u64 = 60;
 
 /// A case and the DAG file of it, if it ends alike in any order of completions.
-fn steady(case: Case, seed: u64) -> Option<(Case, String)> {
+fn steady(case: RecordedCase, seed: u64) -> Option<(RecordedCase, String)> {
     if is_otherwise_on_purpose(&case) || case.otherwise.is_some() {
         return None;
     }
@@ -29,7 +29,7 @@ fn steady(case: Case, seed: u64) -> Option<(Case, String)> {
 }
 
 /// Of a run: the state of each instance, as `task[-1]`.
-fn states(world: &World, case: &Case) -> BTreeMap<String, String> {
+fn states(world: &World, case: &RecordedCase) -> BTreeMap<String, String> {
     let told = world.run(&["tasks", "states-for-dag-run", &case.id, "random", "-o", "json"]).done();
     let rows: Vec<Value> = serde_json::from_str(&told).expect("it is JSON");
     let name = |row: &Value| {

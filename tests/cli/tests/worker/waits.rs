@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use orch::prelude::*;
-use orch::{BoxFuture, Condition, Eyes, Look};
+use orch::{BoxFuture, Condition, ConditionResult, Eyes};
 use orch_core::transition::RunEnd;
 use orch_spec::state::{TaskState, TriggeredBy};
 use orch_store::hint::Hint;
@@ -48,7 +48,7 @@ impl Condition for Gate {
         if config.is_string() { Ok(()) } else { Err("a gate has a name".into()) }
     }
 
-    fn look(&self, config: Value, _: Arc<dyn Eyes>) -> BoxFuture<Look> {
+    fn look(&self, config: Value, _: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         let name = config.as_str().unwrap().to_string();
         Box::pin(async move {
             let behind = {

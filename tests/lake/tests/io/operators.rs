@@ -2,7 +2,7 @@
 
 use crate::support::{ask, database, is_fatal, words};
 use chrono::{DateTime, Utc};
-use orch::{BoxFuture, Connection, Eyes, Look, MemoryHost, Operator, TaskResult, Wait, fatal};
+use orch::{BoxFuture, ConditionResult, Connection, Eyes, MemoryHost, Operator, TaskResult, Wait, fatal};
 use orch_lake::load::connect;
 use orch_lake_operators::{
     BucketObjects, BucketToBucket, Mysql, MysqlQueries, MysqlToBucket, ObjectLocation, bucket_object, load_to_postgres,
@@ -37,12 +37,12 @@ impl Eyes for Looker {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn look(&self, at: Awaited) -> BoxFuture<Look> {
+    fn look(&self, at: Awaited) -> BoxFuture<ConditionResult> {
         Box::pin(async move { Err(fatal(format!("nobody knows `{}`", at.kind))) })
     }
 }
 
-async fn look(condition: &dyn orch::Condition, wait: impl Wait, connections: &[Connection]) -> Look {
+async fn look(condition: &dyn orch::Condition, wait: impl Wait, connections: &[Connection]) -> ConditionResult {
     let config = wait.awaited().config;
     condition.check(&config).expect("its config can be read");
     condition.look(config, Arc::new(Looker(connections.to_vec()))).await

@@ -5,7 +5,7 @@ use iceberg::spec::{PrimitiveType, Transform};
 use orch_lake::{Lake, LakeConfig, Table, TableDef, TableName};
 use orch_lake_sql::{Opened, SqlLake, SqlLimits};
 use orch_store::MIGRATOR;
-use orch_store::lake_view::{Answer, LakeError, LakeResult, LakeView as _, Query, QueryLimits, collect_answer};
+use orch_store::lake_view::{LakeError, LakeResult, LakeView as _, Query, QueryAnswer, QueryLimits, collect_answer};
 use orch_test_support::TestDb;
 use sqlx::postgres::PgPoolOptions;
 use std::sync::Arc;
@@ -56,11 +56,11 @@ impl World {
         commit(&self.lake, &table, orders(0..900)).await
     }
 
-    pub(crate) async fn ask(&self, sql: &str) -> LakeResult<Answer> {
+    pub(crate) async fn ask(&self, sql: &str) -> LakeResult<QueryAnswer> {
         self.ask_within(sql, QueryLimits::default()).await
     }
 
-    pub(crate) async fn ask_within(&self, sql: &str, limits: QueryLimits) -> LakeResult<Answer> {
+    pub(crate) async fn ask_within(&self, sql: &str, limits: QueryLimits) -> LakeResult<QueryAnswer> {
         let began = Instant::now();
         let query = Query::new(sql, limits);
         collect_answer(self.sql.query(query, CancellationToken::new()).await?, began).await

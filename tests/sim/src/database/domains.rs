@@ -6,7 +6,7 @@ use super::step::key_of;
 use super::tables::Key;
 use crate::faults::Mutant;
 use orch_spec::state::TaskState;
-use orch_store::step::Ended;
+use orch_store::step::EndedTry;
 use orch_store::{StoreError, StoreResult};
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ const MOST_KEY_BYTES: usize = 2_704;
 
 impl State {
     /// Whether everything fits that the end of a try writes.
-    pub(crate) fn fits(&self, end: &Ended) -> StoreResult<()> {
+    pub(crate) fn fits(&self, end: &EndedTry) -> StoreResult<()> {
         for (key, value) in &end.outputs {
             text(key.as_str())?;
             if key.as_str().len() > MOST_KEY_BYTES {

@@ -6,7 +6,7 @@ use crate::check::{Grant, is_legal};
 use crate::faults::Mutant;
 use orch_core::transition::{Event, Outcome};
 use orch_spec::state::{RunState, TaskState};
-use orch_store::step::{Ended, Lease, Mode, Move, NewTry, Reply, Step};
+use orch_store::step::{EndedTry, Lease, Mode, Move, NewTry, Reply, WorkerStep};
 use orch_store::{StoreError, StoreResult};
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -16,14 +16,14 @@ impl State {
     /// `picked`: what its claim takes.
     pub(crate) fn step(
         &mut self,
-        step: &Step,
+        step: &WorkerStep,
         worker: i32,
         folded: &[Event],
         picked: Vec<u64>,
         seen: Snapshot,
     ) -> StoreResult<Reply> {
         let moved: BTreeSet<Uuid> = step.moves.iter().filter(|m| self.moves(m)).map(|m| m.run).collect();
-        let fenced_in: Vec<&Ended> = step.ended.iter().filter(|e| self.counts(&e.lease)).collect();
+        let fenced_in: Vec<&EndedTry> = step.ended.iter().filter(|e| self.counts(&e.lease)).collect();
         if step.mode == Mode::Strict && fenced_in.len() != step.ended.len() {
             return Err(StoreError::FenceLost);
         }
@@ -71,7 +71,7 @@ impl State {
     }
 
     /// What a primary key forbids.
-    fn twice(&self, step: &Step, moved: &BTreeSet<Uuid>) -> Option<Key> {
+    fn twice(&self, step: &WorkerStep, moved: &BTreeSet<Uuid>) -> Option<Key> {
         let t = &self.tables;
         let new = |n: &&NewTry| moved.contains(&n.run);
         let key = |n: &NewTry| (n.run, n.task, n.map_index);
@@ -79,7 +79,7 @@ impl State {
         kept.or_else(|| step.hold.iter().filter(new).map(key).find(|key| t.held.contains_key(key)))
     }
 
-    fn move_run(&mut self, m: &Move, step: &Step, fenced_in: &[&Ended], folded: &[Event]) {
+    fn move_run(&mut self, m: &Move, step: &WorkerStep, fenced_in: &[&EndedTry], folded: &[Event]) {
         let mut events: Vec<Event> =
             fenced_in.iter().filter(|e| e.lease.run == m.run).filter_map(|e| e.event()).collect();
         events.extend_from_slice(folded);
@@ -95,7 +95,7 @@ impl State {
         self.trace.say(format_args!("     run {} rev {} {}", m.run.as_u128() & 0xffff, m.rev + 1, m.to.state));
     }
 
-    fn end(&mut self, end: &Ended, worker: i32) {
+    fn end(&mut self, end: &EndedTry, worker: i32) {
         let key = key_of(&end.lease);
         let grant = Grant { attempt: end.lease.attempt, lease_no: end.lease.lease_no, worker };
         self.books.accepted(key, grant);
@@ -122,7 +122,7 @@ impl State {
         row.state = to;
     }
 
-    fn after_end(&mut self, end: &Ended, release: bool, moved: &BTreeSet<Uuid>, seen: Snapshot) {
+    fn after_end(&mut self, end: &EndedTry, release: bool, moved: &BTreeSet<Uuid>, seen: Snapshot) {
         let key = key_of(&end.lease);
         let lost = self.is_mutant(Mutant::NothingUnfolded);
         if let Some(Event::Finished { outcome, .. }) = end.event()
@@ -182,7 +182,7 @@ impl State {
     }
 
     /// Tries that come to be, and instances that end without one.
-    fn put(&mut self, step: &Step, moved: &BTreeSet<Uuid>, worker: i32) {
+    fn put(&mut self, step: &WorkerStep, moved: &BTreeSet<Uuid>, worker: i32) {
         for new in step.keep.iter().filter(|n| moved.contains(&n.run)) {
             let taken = first_try(new);
             let attempt = self.trace.attempt(new.attempt);

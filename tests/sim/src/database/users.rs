@@ -11,7 +11,7 @@ use orch_core::run::{Missing, Run};
 use orch_core::transition::{Effects, Event, RunEnd, Selected, places};
 use orch_spec::state::{RunState, TaskState};
 use orch_store::StoreResult;
-use orch_store::step::Step;
+use orch_store::step::WorkerStep;
 use orch_store::version::Version;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -179,9 +179,9 @@ impl State {
     pub(crate) fn clear(
         &mut self,
         run: Uuid,
-        fold: Option<(Step, Vec<Event>)>,
+        fold: Option<(WorkerStep, Vec<Event>)>,
         what: &Clearing,
-        step: &Step,
+        step: &WorkerStep,
         seen: Snapshot,
     ) -> StoreResult<()> {
         for at in what.over.iter().chain(&what.running) {
@@ -253,7 +253,7 @@ impl State {
         run: Uuid,
         to: &Arc<Version>,
         at_rest: &Quiet,
-        step: &Step,
+        step: &WorkerStep,
         seen: Snapshot,
     ) -> StoreResult<()> {
         let from = self.tables.runs[&run].version.clone();

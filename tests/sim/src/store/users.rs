@@ -15,7 +15,7 @@ use orch_core::transition::{
 use orch_spec::state::{RunState, RunType, TaskState};
 use orch_store::hot::Hot;
 use orch_store::refold::{Keep, carry_out};
-use orch_store::step::{Mode, RunAt, Step};
+use orch_store::step::{Mode, RunAt, WorkerStep};
 use orch_store::version::Version;
 use orch_store::{StoreError, StoreResult};
 use std::collections::BTreeMap;
@@ -112,7 +112,7 @@ impl Session {
             taken.extend(late);
             events.extend(more);
         };
-        let empty = || Step { mode: Mode::Locked { fold_xmin }, cleared: true, ..Step::default() };
+        let empty = || WorkerStep { mode: Mode::Locked { fold_xmin }, cleared: true, ..WorkerStep::default() };
         // What the fold puts out is there before the clear looks.
         let put_out: Vec<(TaskIdx, i32, TaskState)> = if revived { Vec::new() } else { put_out(&effects) };
         let mut fold = None;
@@ -216,7 +216,8 @@ impl Session {
                 }
             }
         };
-        let mut step = Step { mode: Mode::Locked { fold_xmin: 0 }, cleared: clear_number > 0, ..Step::default() };
+        let mut step =
+            WorkerStep { mode: Mode::Locked { fold_xmin: 0 }, cleared: clear_number > 0, ..WorkerStep::default() };
         carry_out(&mut step, &to, RunAt { run, rev, run_type: RunType::Manual }, moved, effects, Keep::NOTHING);
         tx.commit(move |s, seen| s.relocate(run, &to, &at_rest, &step, seen).map(|()| Some(true))).await
     }

@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use orch_spec::state::TaskState;
 use orch_store::StoreError;
 use orch_store::hot::{Hot, PgHot};
-use orch_store::step::{Ended, Lease, Mode, Step};
+use orch_store::step::{EndedTry, Lease, Mode, WorkerStep};
 use orch_torture::ledger::Word;
 use orch_torture::world::{LEASE, SchedulerOptions, WorkerOptions, World, Zombies};
 use std::time::Duration;
@@ -202,12 +202,12 @@ async fn leases_of(world: &World, pid: i32) -> Vec<Lease> {
 async fn refuses(world: &World, stale: &[Lease], seed: u64) {
     assert!(!stale.is_empty(), "seed {seed}: nothing ran when the worker was stopped");
     let mut store = PgHot::connect(&world.url(), "orch torture zombie").await.expect("the server answers");
-    let ended = stale.iter().map(|&lease| Ended {
+    let ended = stale.iter().map(|&lease| EndedTry {
         rev: 1,
         outputs: vec![("return_value".into(), "\"stale\"".into())],
-        ..Ended::new(lease, TaskState::Failed)
+        ..EndedTry::new(lease, TaskState::Failed)
     });
-    let mut step = Step { ended: ended.collect(), ..Step::default() };
+    let mut step = WorkerStep { ended: ended.collect(), ..WorkerStep::default() };
     let strict = store.step(&step, 0).await;
     assert!(matches!(strict, Err(StoreError::FenceLost)), "seed {seed}: {strict:?}");
     step.mode = Mode::Record;

@@ -9,7 +9,7 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use orch_store::asset::{CHECKS, CheckRow, check_by};
-use orch_store::list::{Found, Search};
+use orch_store::list::{ListPage, Search};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -80,6 +80,6 @@ pub(crate) async fn of_uri(State(app): State<App>, mut query: Query) -> Result<J
 }
 
 async fn page_of(db: &mut PgConnection, search: Search) -> Result<Json<CheckPage>, Refusal> {
-    let Found { rows, total: total_entries } = CHECKS.find(db, &search).await?;
+    let ListPage { rows, total: total_entries } = CHECKS.find(db, &search).await?;
     Ok(Json(CheckPage { checks: rows.into_iter().map(CheckView::from).collect(), total_entries }))
 }

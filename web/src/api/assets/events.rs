@@ -12,7 +12,7 @@ use orch_store::StoreError;
 use orch_store::asset::{EVENTS, EventRow, NewEvent, TriggeredRun, add_event, event_by, get_asset, runs_of_events};
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
-use orch_store::list::{Found, Search};
+use orch_store::list::{ListPage, Search};
 use orch_store::run::get_run;
 use orch_wire::fields::text;
 use orch_wire::timestamp::{Timestamp, stamp};
@@ -71,7 +71,7 @@ struct CreatedRun {
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<EventPage>, Refusal> {
     let search = asked(&mut query, EVENTS.columns)?;
     let mut db = app.pages().await?;
-    let Found { rows, total: total_entries } = EVENTS.find(&mut db, &search).await?;
+    let ListPage { rows, total: total_entries } = EVENTS.find(&mut db, &search).await?;
     Ok(Json(EventPage { asset_events: views(&mut db, rows).await?, total_entries }))
 }
 
@@ -82,7 +82,7 @@ pub(crate) async fn upstream(State(app): State<App>, names: Names) -> Result<Jso
     let run = get_run(&mut db, &path.dag_id, &path.run_id).await?;
     let run = run.ok_or_else(|| no_such_run(&path.dag_id, &path.run_id))?;
     let search = Search::default().and(event_by::CONSUMED_BY.is(run.id)).page(0, MOST_OF_RUN);
-    let Found { rows, total: total_entries } = EVENTS.find(&mut db, &search).await?;
+    let ListPage { rows, total: total_entries } = EVENTS.find(&mut db, &search).await?;
     Ok(Json(EventPage { asset_events: views(&mut db, rows).await?, total_entries }))
 }
 

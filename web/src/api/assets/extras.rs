@@ -8,7 +8,7 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use orch_store::asset::{ASSETS, AssetRow, Edge, edges_of_asset, edges_of_task, uses_of, what_dag_waits_for};
-use orch_store::list::Found;
+use orch_store::list::ListPage;
 use orch_store::run::get_run;
 use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
@@ -108,7 +108,7 @@ impl From<AssetRow> for Freshness {
 
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<ExtraPage>, Refusal> {
     let search = asked(&mut query, ASSETS.columns)?;
-    let Found { rows, total: total_entries } = ASSETS.find(&mut *app.pages().await?, &search).await?;
+    let ListPage { rows, total: total_entries } = ASSETS.find(&mut *app.pages().await?, &search).await?;
     Ok(Json(ExtraPage { assets: rows.into_iter().map(Freshness::from).collect(), total_entries }))
 }
 

@@ -8,7 +8,7 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use orch_store::backfill::{BACKFILLS, BackfillDate, BackfillRow, list_dates};
-use orch_store::list::Found;
+use orch_store::list::ListPage;
 use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -76,7 +76,7 @@ pub(crate) struct BackfillProgressPage {
 /// Newest first.
 pub(crate) async fn list_all(State(app): State<App>, mut query: Query) -> Result<Json<BackfillProgressPage>, Refusal> {
     let search = asked(&mut query, BACKFILLS.columns)?;
-    let Found { rows, total: total_entries } = BACKFILLS.find(&mut *app.pages().await?, &search).await?;
+    let ListPage { rows, total: total_entries } = BACKFILLS.find(&mut *app.pages().await?, &search).await?;
     let backfills = rows.into_iter().map(|row| BackfillProgress::new(row, None)).collect();
     Ok(Json(BackfillProgressPage { backfills, total_entries }))
 }

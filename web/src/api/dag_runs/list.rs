@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
-use orch_store::list::{Found, Search};
+use orch_store::list::{ListPage, Search};
 use orch_store::run::{RUNS, by};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -46,7 +46,7 @@ pub(super) async fn page_of(app: &App, dags: Dags, search: Search, page: Page) -
         Dags::All => None,
         Dags::One(dag_id) => Some(by::DAG_ID.is(crate::api::dags::find(&mut db, &dag_id).await?.dag_id)),
     };
-    let Found { rows, total: total_entries } = RUNS.find(&mut db, &search.and(of_dag)).await?;
+    let ListPage { rows, total: total_entries } = RUNS.find(&mut db, &search.and(of_dag)).await?;
     let dag_runs = rows.into_iter().map(DagRunView::from).collect();
     let (next_cursor, previous_cursor) = page.cursors(total_entries);
     Ok(DagRunPage { dag_runs, total_entries, total_entries_limit: None, next_cursor, previous_cursor })

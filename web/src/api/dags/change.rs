@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use orch_store::dag::DeleteDag;
 use orch_store::import_error::broken_files;
-use orch_store::list::Found;
+use orch_store::list::ListPage;
 use orch_wire::body;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
@@ -48,7 +48,7 @@ pub(crate) async fn patch_all(
     let search = selected(&mut query, &caller)?;
     let paused = read(&query, body)?;
     let mut db = app.pages().await?;
-    let Found { mut rows, total: total_entries } = all(&mut db, &app.versions, &search).await?;
+    let ListPage { mut rows, total: total_entries } = all(&mut db, &app.versions, &search).await?;
     let ids: Vec<String> = rows.iter().map(|row| row.dag_id.clone()).collect();
     set_paused(&app, &mut db, &actor, &ids, paused).await?;
     let broken = broken_files(&mut db).await?;

@@ -13,7 +13,7 @@ use axum::extract::State;
 use orch_spec::state::TaskState;
 use orch_store::approval::{APPROVALS, ApprovalRow, by};
 use orch_store::instance::some_instances;
-use orch_store::list::{Found, Search, Test, Values};
+use orch_store::list::{ListPage, Search, Test, Values};
 use orch_store::note::notes_of;
 use orch_store::run::{self, RUNS, RunDetails};
 use sqlx::PgConnection;
@@ -41,7 +41,7 @@ pub(crate) async fn list(State(app): State<App>, runs: Runs, mut query: Query) -
     if search.order.is_empty() {
         search = search.by(by::ATTEMPT.ascending());
     }
-    let Found { rows, total: total_entries } = APPROVALS.find(&mut db, &search.and(by::LAST.holds())).await?;
+    let ListPage { rows, total: total_entries } = APPROVALS.find(&mut db, &search.and(by::LAST.holds())).await?;
     Ok(Json(HitlPage { hitl_details: with_instances(&app, &mut db, rows).await?, total_entries }))
 }
 

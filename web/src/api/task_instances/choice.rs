@@ -7,7 +7,7 @@ use orch_core::plan::Plan;
 use orch_spec::state::TaskState;
 use orch_store::instance::{InstanceFilter, InstanceRow};
 use orch_store::list::Filter::{AnyOf, Pattern, Prefix, Range};
-use orch_store::list::{Cell, Column, Condition, Direction, Kind, Search, Test, Values, Words};
+use orch_store::list::{Cell, Column, Condition, Direction, ListColumnType, Search, Test, Values, Words};
 use orch_store::run::{RunDetails, by};
 use orch_wire::body::{Count, word};
 use orch_wire::fields::text;
@@ -25,7 +25,7 @@ const DURATION: Column = Column::number("duration", "").by(&[Range]).sorted();
 const GROUP: Column = Column::text("task_group_id", "").by(&[AnyOf]).about("In one of these groups");
 const POOL: Column = Column::text("pool", "").by(&[AnyOf]).about("In one of these pools");
 const QUEUE: Column = Column::text("queue", "").by(&[AnyOf]).about("Of one of these queues");
-const EXECUTOR: Column = Column::absent("executor", Kind::Text).about("orch has no executors: finds nothing");
+const EXECUTOR: Column = Column::absent("executor", ListColumnType::Text).about("orch has no executors: finds nothing");
 
 /// Those without words for SQL are of the instance itself.
 pub(crate) const COLUMNS: &[Column] = &[
@@ -220,7 +220,9 @@ impl Instance<'_> {
             ("duration", _) => seconds_between(row.started_at, row.ended_at).into(),
             ("start_date", _) => row.started_at.into(),
             ("end_date" | "updated_at", _) => row.ended_at.into(),
-            ("rendered_map_index", Kind::Text) => (row.map_index >= 0).then(|| row.map_index.to_string()).into(),
+            ("rendered_map_index", ListColumnType::Text) => {
+                (row.map_index >= 0).then(|| row.map_index.to_string()).into()
+            }
             ("map_index" | "rendered_map_index", _) => i64::from(row.map_index).into(),
             ("try_number", _) => i64::from(row.try_no).into(),
             ("logical_date", _) => run.logical_date.into(),

@@ -15,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream;
 use orch_store::instance::{TryRow, tries};
-use orch_store::log::{Chunk, Place, read, tail};
+use orch_store::log::{Chunk, LogCursor, read, tail};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -62,7 +62,7 @@ pub(crate) async fn logs(
     let after = match token {
         Some((attempt, place)) if attempt == one.attempt => place,
         // The try was begun anew: so is its log.
-        _ => Place::START,
+        _ => LogCursor::START,
     };
     let is_over = one.ended_at.is_some() || one.state.is_finished();
     if is_over && let Some(rest) = one.ended_at.and_then(|ended| still_shipping(app.config.clock.now(), ended)) {
@@ -81,7 +81,7 @@ pub(crate) async fn logs(
     let last = chunks.last().map_or(after, place);
     let more =
         !is_over || (!chunks.is_empty() && !read(&mut db, instance.run.id, one.attempt, last, 1).await?.is_empty());
-    let old = old.filter(|_| after == Place::START).map(|old| old.line());
+    let old = old.filter(|_| after == LogCursor::START).map(|old| old.line());
     let content = old.into_iter().chain(chunks.iter().flat_map(|chunk| chunk.body.lines()).map(message)).collect();
     let continuation_token = more.then(|| token_of(one.attempt, last));
     Ok(Json(LogPage { content, continuation_token }).into_response())
@@ -98,7 +98,7 @@ fn not_begun(instance: &Instance, number: i16, in_lines: bool) -> Result<Respons
     if number < 1 || number > instance.row.try_no.max(1) {
         return Err(Refusal::not_found("TaskInstance not found"));
     }
-    let token = token_of(Uuid::nil(), Place::START);
+    let token = token_of(Uuid::nil(), LogCursor::START);
     if in_lines {
         return Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::empty()).into_response());
     }
@@ -106,7 +106,7 @@ fn not_begun(instance: &Instance, number: i16, in_lines: bool) -> Result<Respons
 }
 
 /// Streams what there is by now, a part at a time: memory stays flat however long it is.
-async fn lines(app: App, run: Uuid, one: TryRow, after: Place, is_over: bool) -> Result<Response, Refusal> {
+async fn lines(app: App, run: Uuid, one: TryRow, after: LogCursor, is_over: bool) -> Result<Response, Refusal> {
     let end = {
         let mut db = app.pages().await?;
         tail(&mut db, run, one.attempt, 1).await?.last().map_or(after, place)
@@ -139,8 +139,8 @@ async fn lines(app: App, run: Uuid, one: TryRow, after: Place, is_over: bool) ->
     Ok(response)
 }
 
-fn place(chunk: &Chunk) -> Place {
-    Place { lease_no: chunk.lease_no, seq: chunk.seq }
+fn place(chunk: &Chunk) -> LogCursor {
+    LogCursor { lease_no: chunk.lease_no, seq: chunk.seq }
 }
 
 /// Airflow's `StructuredLogMessage`: what else a line holds stands beside.
@@ -168,16 +168,16 @@ fn is_moment(value: &Value) -> bool {
     value.as_str().is_some_and(|text| chrono::DateTime::parse_from_rfc3339(text).is_ok())
 }
 
-fn token_of(attempt: Uuid, place: Place) -> String {
+fn token_of(attempt: Uuid, place: LogCursor) -> String {
     BASE64.encode(format!("{attempt}/{}/{}", place.lease_no, place.seq))
 }
 
-fn parse(token: &str) -> Result<(Uuid, Place), Refusal> {
+fn parse(token: &str) -> Result<(Uuid, LogCursor), Refusal> {
     let read = || {
         let text = String::from_utf8(BASE64.decode(token).ok()?).ok()?;
         let mut parts = text.split('/');
         let attempt = parts.next()?.parse().ok()?;
-        let place = Place { lease_no: parts.next()?.parse().ok()?, seq: parts.next()?.parse().ok()? };
+        let place = LogCursor { lease_no: parts.next()?.parse().ok()?, seq: parts.next()?.parse().ok()? };
         parts.next().is_none().then_some((attempt, place))
     };
     read().ok_or_else(|| Refusal::bad_request("Bad Signature. Please use only the tokens provided by the API."))
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_token_names_a_place_and_nothing_else_is_one() {
-        let (attempt, place) = (Uuid::from_u128(7), Place { lease_no: 2, seq: 40 });
+        let (attempt, place) = (Uuid::from_u128(7), LogCursor { lease_no: 2, seq: 40 });
         assert_eq!(parse(&token_of(attempt, place)).ok(), Some((attempt, place)));
         for wrong in ["", "x", "e30", &BASE64.encode("a/1/2"), &BASE64.encode(format!("{attempt}/1/2/3"))] {
             assert!(parse(wrong).is_err(), "{wrong}");

@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use orch_store::StoreError;
 use orch_store::audit::Deed;
-use orch_store::output::{OUTPUTS, Place, RETURN_VALUE, change_output, create_output, delete_output};
+use orch_store::output::{OUTPUTS, OutputAddress, RETURN_VALUE, change_output, create_output, delete_output};
 use orch_wire::body;
 use orch_wire::body::TextOf;
 use serde_json::{Value, json};
@@ -110,8 +110,8 @@ fn free(instance: &Instance, key: &str) -> Result<(), Refusal> {
     Err(Refusal::plain(StatusCode::CONFLICT, text))
 }
 
-fn place<'a>(instance: &Instance, key: &'a str) -> Place<'a> {
-    Place { run: instance.run.id, task: instance.row.task, map_index: instance.row.map_index, key }
+fn place<'a>(instance: &Instance, key: &'a str) -> OutputAddress<'a> {
+    OutputAddress { run: instance.run.id, task: instance.row.task, map_index: instance.row.map_index, key }
 }
 
 fn deed<'a>(event: &'a str, instance: &'a Instance, extra: &Value) -> Deed<'a> {

@@ -14,7 +14,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_spec::approval::Given;
+use orch_spec::approval::ApprovalInput;
 use orch_spec::params::{violations, with_defaults};
 use orch_store::approval::{ApprovalRow, Stand, approval};
 use serde_json::{Map, Value};
@@ -129,7 +129,7 @@ pub(crate) async fn post(
         let asks = AnswerForm::with(&row, &shell, &chosen, shown, problems);
         return page(shell, &row, StatusCode::BAD_REQUEST, asks);
     }
-    give(&app, &actor, &row, Given { chosen_options: chosen, params_input: input }).await?;
+    give(&app, &actor, &row, ApprovalInput { chosen_options: chosen, params_input: input }).await?;
     Ok(see_other(&format!("/approvals/{}", row.attempt)))
 }
 

@@ -19,7 +19,7 @@ use orch_store::asset::{
     AssetRow, CHECKS, EVENTS, aliases_of, check_by, edges_of_asset, event_by, runs_of_events, uses_of,
     what_dag_waits_for,
 };
-use orch_store::list::{Found, Search};
+use orch_store::list::{ListPage, Search};
 
 #[derive(Template)]
 #[template(path = "pages/assets/asset.html")]
@@ -65,7 +65,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> 
     let uses = uses_of(&mut db, &[row.id]).await?;
     let aliases = aliases_of(&mut db, &[row.id]).await?;
     let search = Search::default().and(event_by::ASSET.is(row.id)).by(event_by::AT.descending());
-    let Found { rows: events, total } = EVENTS.find(&mut db, &search.page(0, MOST_EVENTS)).await?;
+    let ListPage { rows: events, total } = EVENTS.find(&mut db, &search.page(0, MOST_EVENTS)).await?;
     let runs = runs_of_events(&mut db, &events.iter().map(|event| event.id).collect::<Vec<_>>()).await?;
     let edges = edges_of_asset(&mut db, &row.uri, MOST_EDGES).await?;
     let search = Search::default().and(check_by::URI.is(&row.uri)).page(0, MOST_CHECKS);

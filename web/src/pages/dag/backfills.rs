@@ -17,7 +17,7 @@ use chrono::{DateTime, Utc};
 use orch_core::backfill::{Action, BackfillRequest, Dates, Reprocess, Step};
 use orch_spec::Schedule;
 use orch_spec::params::parse_conf;
-use orch_store::backfill::{NewBackfill, Part, Planned, plan_backfill};
+use orch_store::backfill::{BackfillTasks, NewBackfill, Planned, plan_backfill};
 
 #[derive(Template)]
 #[template(path = "pages/dag/backfills.html")]
@@ -171,7 +171,7 @@ fn new(found: &LoadedDag, typed: &Typed, actor: &Actor) -> Result<NewBackfill, S
         conf: conf.filter(|conf| conf.as_object().is_some_and(|map| !map.is_empty())),
         max_active_runs: most.ok_or("Runs at a time is a number above zero.")?,
         latest: !typed.own_version,
-        part: regex.map(|regex| Part { regex, upstream: !typed.alone }),
+        part: regex.map(|regex| BackfillTasks { regex, upstream: !typed.alone }),
         user: Some(actor.name.to_string()),
     })
 }

@@ -10,7 +10,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
-use orch_store::lake_view::{Answer, LakeError, csv_head, csv_line, escape_formulas};
+use orch_store::lake_view::{LakeError, QueryAnswer, csv_head, csv_line, escape_formulas};
 
 pub(crate) async fn file(
     State(app): State<App>,
@@ -37,7 +37,7 @@ pub(crate) async fn file(
 }
 
 /// For a spreadsheet, which would run some texts as formulas. Outlines are of no use there.
-fn csv(mut answer: Answer) -> String {
+fn csv(mut answer: QueryAnswer) -> String {
     if let Some(at) = answer.columns.iter().position(|column| column.name == OUTLINE) {
         answer.columns.remove(at);
         answer.rows.iter_mut().for_each(|row| drop(row.remove(at)));

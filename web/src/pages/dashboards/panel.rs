@@ -5,7 +5,7 @@ use crate::pages::sql::results::as_number;
 use crate::parts::{self, Chart, ChartType, MOST_POINTS, MOST_SERIES, Map, Meter, Region, Sample, Series};
 use askama::filters::HtmlSafe;
 use orch_document::dashboard::{Panel, PanelType};
-use orch_store::lake_view::{Answer, Cell, ResultColumn, cell_text, is_time};
+use orch_store::lake_view::{Cell, QueryAnswer, ResultColumn, cell_text, is_time};
 use std::fmt;
 
 /// Of a table; the rest is in the file.
@@ -77,7 +77,7 @@ pub(super) struct Table {
 }
 
 /// At least one row.
-pub(super) fn drawn(panel: &Panel, answer: &Answer) -> Drawn {
+pub(super) fn drawn(panel: &Panel, answer: &QueryAnswer) -> Drawn {
     let mut drawn = Drawn { table: table(answer), is_cut: answer.more, ..Drawn::default() };
     match panel.look {
         PanelType::Figure => drawn.figure = Some(figure(panel, answer)),
@@ -92,7 +92,7 @@ pub(super) fn drawn(panel: &Panel, answer: &Answer) -> Drawn {
     drawn
 }
 
-fn table(answer: &Answer) -> Table {
+fn table(answer: &QueryAnswer) -> Table {
     let places: Vec<usize> = (0..answer.columns.len()).filter(|at| answer.columns[*at].name != OUTLINE).collect();
     let row = |row: &Vec<Cell>| places.iter().map(|at| shown(&row[*at])).collect();
     Table {
@@ -124,12 +124,12 @@ fn with_unit(number: f64, unit: &str) -> String {
     }
 }
 
-fn number_at(answer: &Answer, row: &[Cell], at: usize) -> Option<f64> {
+fn number_at(answer: &QueryAnswer, row: &[Cell], at: usize) -> Option<f64> {
     let is_number = answer.columns.get(at)?.is_number;
     row.get(at).and_then(as_number).filter(|_| is_number)
 }
 
-fn figure(panel: &Panel, answer: &Answer) -> Figure {
+fn figure(panel: &Panel, answer: &QueryAnswer) -> Figure {
     let row = answer.rows.first().map_or(&[][..], Vec::as_slice);
     let number = number_at(answer, row, 0);
     let before = number_at(answer, row, 1);
@@ -162,19 +162,19 @@ fn beside(number: f64, before: f64, panel: &Panel) -> String {
     }
 }
 
-fn place(answer: &Answer, name: Option<&String>) -> Option<usize> {
+fn place(answer: &QueryAnswer, name: Option<&String>) -> Option<usize> {
     answer.columns.iter().position(|column| Some(&column.name) == name)
 }
 
 /// The columns of numbers that are drawn.
-fn measures(panel: &Panel, answer: &Answer) -> Vec<usize> {
+fn measures(panel: &Panel, answer: &QueryAnswer) -> Vec<usize> {
     let others = [&panel.series, &panel.lower, &panel.upper].map(|name| place(answer, name.as_ref()));
     let is_one = |at: &usize| answer.columns[*at].is_number && !others.contains(&Some(*at));
     (1..answer.columns.len()).filter(is_one).collect()
 }
 
 /// Bars of words, which are longer than there is room for below a picture. `None`: it is no such panel.
-fn ranks(panel: &Panel, answer: &Answer) -> Option<Vec<Rank>> {
+fn ranks(panel: &Panel, answer: &QueryAnswer) -> Option<Vec<Rank>> {
     let [at] = measures(panel, answer)[..] else { return None };
     if panel.series.is_some() || answer.columns.first().is_none_or(|column: &ResultColumn| is_time(&column.data_type)) {
         return None;
@@ -189,7 +189,7 @@ fn ranks(panel: &Panel, answer: &Answer) -> Option<Vec<Rank>> {
     Some(answer.rows.iter().zip(&numbers).take(MOST_ROWS).map(rank).collect())
 }
 
-fn add_chart(drawn: &mut Drawn, look: ChartType, panel: &Panel, answer: &Answer) {
+fn add_chart(drawn: &mut Drawn, look: ChartType, panel: &Panel, answer: &QueryAnswer) {
     let (words, series) = match place(answer, panel.series.as_ref()) {
         Some(by) => series_by(panel, answer, by),
         None => series_of_columns(panel, answer),
@@ -212,7 +212,7 @@ fn add_chart(drawn: &mut Drawn, look: ChartType, panel: &Panel, answer: &Answer)
     }
 }
 
-fn series_of_columns(panel: &Panel, answer: &Answer) -> (Vec<String>, Vec<Series>) {
+fn series_of_columns(panel: &Panel, answer: &QueryAnswer) -> (Vec<String>, Vec<Series>) {
     let words = answer.rows.iter().map(|row| cell_text(&row[0]).into_owned()).collect();
     let series = |at: usize| Series {
         name: self::words(&answer.columns[at].name),
@@ -230,7 +230,7 @@ fn series_of_columns(panel: &Panel, answer: &Answer) -> (Vec<String>, Vec<Series
 }
 
 /// One series for each value of a column, over all words there are.
-fn series_by(panel: &Panel, answer: &Answer, by: usize) -> (Vec<String>, Vec<Series>) {
+fn series_by(panel: &Panel, answer: &QueryAnswer, by: usize) -> (Vec<String>, Vec<Series>) {
     let Some(at) = measures(panel, answer).into_iter().next() else { return (Vec::new(), Vec::new()) };
     let mut words: Vec<String> = Vec::new();
     let mut all: Vec<Series> = Vec::new();
@@ -255,7 +255,7 @@ fn series_by(panel: &Panel, answer: &Answer, by: usize) -> (Vec<String>, Vec<Ser
     (words, all)
 }
 
-fn add_map(drawn: &mut Drawn, panel: &Panel, answer: &Answer) {
+fn add_map(drawn: &mut Drawn, panel: &Panel, answer: &QueryAnswer) {
     let outline = place(answer, Some(&OUTLINE.to_owned()));
     let number = measures(panel, answer).pop();
     let (Some(outline), Some(number)) = (outline, number) else {

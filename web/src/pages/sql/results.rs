@@ -3,7 +3,7 @@
 use super::SqlForm;
 use crate::pages::encoded;
 use crate::parts::{self, Chart, ChartType};
-use orch_store::lake_view::{Answer, Cell, LakeTable, ResultColumn, cell_text};
+use orch_store::lake_view::{Cell, LakeTable, QueryAnswer, ResultColumn, cell_text};
 use serde_json::Value;
 
 /// Of a value in a table; the rest is in the file.
@@ -34,12 +34,12 @@ pub(crate) struct ResultCell {
 }
 
 impl Results {
-    pub(crate) fn new(answer: Answer) -> Results {
+    pub(crate) fn new(answer: QueryAnswer) -> Results {
         Results::with_chart(answer, &SqlForm::default())
     }
 
     /// With the picture that somebody wishes.
-    pub(crate) fn with_chart(answer: Answer, wish: &SqlForm) -> Results {
+    pub(crate) fn with_chart(answer: QueryAnswer, wish: &SqlForm) -> Results {
         let (chart, no_chart) = match draw(&answer, wish) {
             Ok(chart) => (chart, None),
             Err(why) => (None, Some(why)),
@@ -66,7 +66,7 @@ impl Results {
     }
 
     /// Rows of a table as it is: each leads to its history, where the table says it.
-    pub(crate) fn of_table(answer: Answer, table: &LakeTable) -> Results {
+    pub(crate) fn of_table(answer: QueryAnswer, table: &LakeTable) -> Results {
         let histories = answer.rows.iter().map(|row| table.history_of(row, &answer.columns)).collect::<Vec<_>>();
         let mut results = Results::new(answer);
         for (row, sql) in results.rows.iter_mut().zip(histories) {
@@ -81,7 +81,7 @@ impl Results {
 }
 
 /// The picture that is wished for; `Err`: why there is none.
-pub(crate) fn draw(answer: &Answer, wish: &SqlForm) -> Result<Option<Chart>, String> {
+pub(crate) fn draw(answer: &QueryAnswer, wish: &SqlForm) -> Result<Option<Chart>, String> {
     let look = match wish.chart.as_str() {
         "bar" => ChartType::Bars,
         "line" => ChartType::Line,
@@ -113,17 +113,17 @@ pub(crate) fn as_number(cell: &Cell) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orch_store::lake_view::Seen;
+    use orch_store::lake_view::ScanProgress;
     use serde_json::json;
 
-    fn answer() -> Answer {
+    fn answer() -> QueryAnswer {
         let column = |name: &str, is_number| ResultColumn { name: name.into(), data_type: "x".into(), is_number };
-        Answer {
+        QueryAnswer {
             columns: vec![column("id", true), column("state", false), column("total", true)],
             rows: vec![vec![json!(1), json!("CA"), json!("12.50")], vec![json!(2), Value::Null, Value::Null]],
             more: false,
             duration_ms: 12.4,
-            seen: Seen { files: 1, of_files: 31, bytes: 2_100_000 },
+            seen: ScanProgress { files: 1, of_files: 31, bytes: 2_100_000 },
         }
     }
 

@@ -21,7 +21,7 @@ use chrono_tz::Tz;
 use line::{LINE_CHARS, grouped};
 use orch_spec::TaskSpec;
 use orch_store::instance::TryRow;
-use orch_store::log::{Chunk, Place, Window, window, window_until};
+use orch_store::log::{Chunk, LogCursor, Window, window, window_until};
 use orch_store::narrow;
 use scan::{Counts, Keep, LogFilter, LogMatches, scan};
 use std::fmt::Write;
@@ -96,7 +96,7 @@ struct LogWindow {
     earlier: bool,
     later: bool,
     /// Where the log ends, when its end is shown.
-    end: Option<Place>,
+    end: Option<LogCursor>,
     /// Lines with which the try began again, in other hands.
     restarts: Vec<i64>,
 }
@@ -301,7 +301,7 @@ async fn lines_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<Lo
         end = if view.line > 0 { from + 1 } else { i64::MAX };
     }
     let total = window_of.total;
-    let end_place = window_of.chunks.last().map_or(Place::START, Chunk::place);
+    let end_place = window_of.chunks.last().map_or(LogCursor::START, Chunk::place);
     let numbered = numbered(&window_of);
     let upto = numbered.last().map_or(window_of.before, |(number, _, stands_for)| number + stands_for - 1);
     let mut lines: Vec<(i64, i64, &str)> =
@@ -332,7 +332,7 @@ async fn chosen_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<(
     let found =
         scan(app, run, attempt, &LogFilter { levels: view.levels.clone(), needle: String::new(), keep }).await?;
     let shown = LogWindow {
-        end: (!found.later).then(|| end.chunks.last().map_or(Place::START, Chunk::place)),
+        end: (!found.later).then(|| end.chunks.last().map_or(LogCursor::START, Chunk::place)),
         lines: found.kept.into(),
         total: end.total,
         earlier: found.earlier,

@@ -8,7 +8,7 @@ use orch_core::why::Reason;
 use orch_spec::state::{RunState, TaskState};
 use orch_store::instance::{InstanceRow, Ledger, TryRow};
 use orch_store::run::RunDetails;
-use orch_store::why::{Holder, Why as Blocked};
+use orch_store::why::{BlockingReason, Holder};
 
 #[derive(Debug)]
 pub(super) struct StateExplanation {
@@ -38,7 +38,7 @@ impl StateExplanation {
         (tries, beyond): (&[TryRow], &Beyond),
         run: &RunDetails,
         now: ZonedNow,
-        blocked: &[Blocked],
+        blocked: &[BlockingReason],
     ) -> StateExplanation {
         let plan = &ledger.version.plan;
         let planned = plan.task(instance.task);
@@ -122,7 +122,7 @@ fn lost(one: &TryRow) -> Option<String> {
 }
 
 /// Who is in the way, in one line.
-fn holders(of: &Blocked) -> String {
+fn holders(of: &BlockingReason) -> String {
     let name = |one: &Holder| match one.map_index {
         -1 => format!("{} of {}", one.task_id, one.run_id),
         index => format!("{} [{index}] of {}", one.task_id, one.run_id),

@@ -1,17 +1,23 @@
 //! What rows become: figures, series, lists by length, maps and their tables.
 
 use super::*;
-use orch_store::lake_view::Seen;
+use orch_store::lake_view::ScanProgress;
 use serde_json::{Value, json};
 
-fn answer(columns: &[(&str, &str)], rows: Value) -> Answer {
+fn answer(columns: &[(&str, &str)], rows: Value) -> QueryAnswer {
     let column = |(name, data_type): &(&str, &str)| ResultColumn {
         name: (*name).into(),
         data_type: (*data_type).into(),
         is_number: ["bigint", "double", "decimal"].contains(data_type),
     };
     let rows = serde_json::from_value(rows).expect("a list of rows");
-    Answer { columns: columns.iter().map(column).collect(), rows, more: false, duration_ms: 1.0, seen: Seen::default() }
+    QueryAnswer {
+        columns: columns.iter().map(column).collect(),
+        rows,
+        more: false,
+        duration_ms: 1.0,
+        seen: ScanProgress::default(),
+    }
 }
 
 fn panel(said: &Value) -> Panel {

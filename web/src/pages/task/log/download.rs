@@ -12,7 +12,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::stream::try_unfold;
 use orch_store::instance::tries;
-use orch_store::log::{Place, read};
+use orch_store::log::{LogCursor, read};
 
 const PIECE_BYTES: i64 = 512 * 1024;
 
@@ -29,7 +29,7 @@ pub(crate) async fn download(State(app): State<App>, path: MappedPath, query: Qu
         (run.id, one.attempt, format!("{}-{}-try{}", run.dag_id, task.task_id, one.try_no))
     };
     app.recalled(run, attempt).await?;
-    let pieces = try_unfold((app, Place::START), move |(app, place)| async move {
+    let pieces = try_unfold((app, LogCursor::START), move |(app, place)| async move {
         let chunks = {
             let mut db = app.pages().await.map_err(std::io::Error::other)?;
             read(&mut db, run, attempt, place, PIECE_BYTES).await.map_err(std::io::Error::other)?

@@ -6,7 +6,7 @@ use super::{MOST_LINES, WINDOW_BYTES};
 use crate::parts::{find_in, plain};
 use crate::refusal::Refusal;
 use crate::state::App;
-use orch_store::log::{Chunk, Place, read};
+use orch_store::log::{Chunk, LogCursor, read};
 use orch_store::narrow;
 use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::Semaphore;
@@ -60,7 +60,7 @@ pub(super) struct LogMatches {
 
 pub(super) async fn scan(app: &App, run: Uuid, attempt: Uuid, wanted: &LogFilter) -> Result<LogMatches, Refusal> {
     let turn = TURNS.acquire().await.map_err(|_| Refusal::Broken("it is never closed".into()))?;
-    let (mut found, mut place) = (LogMatches::default(), Place::START);
+    let (mut found, mut place) = (LogMatches::default(), LogCursor::START);
     loop {
         let chunks = {
             let mut db = app.pages().await?;
