@@ -41,7 +41,7 @@ pub(crate) struct View {
     pub(crate) schema: SchemaRef,
     /// How this process reads them.
     pub(crate) open: BatchSource,
-    /// How others do; `None`: only this process can.
+    /// How others do; `None`: only this process can, and puts the rows into the bucket for them.
     pub(crate) outside: Option<Outside>,
 }
 

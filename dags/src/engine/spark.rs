@@ -2,15 +2,17 @@
 //! they are and writes the tables into the bucket. It is told what to do, and the passwords it needs, in a file that only the
 //! worker's user can read.
 
-use super::job::{Job, Outside, Target, View, sql_type};
+use super::job::{Format, Job, Outside, Target, View, sql_type};
 use super::{Engine, Rows};
 use arrow::datatypes::SchemaRef;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use orch::{Connection, Ctx, Spark, TaskResult, fatal};
 use orch_lake::bucket::Options;
+use orch_lake::format::parquet;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 const APPLICATION: &str = include_str!("job.py");
 const JOB: &str = "spark.orch.job";
@@ -18,6 +20,8 @@ const JOB: &str = "spark.orch.job";
 const SECRETS: &str = "spark.orch.secret";
 
 const MYSQL_PORT: u16 = 3306;
+/// The folder of a try in which rows lie that Spark is to read.
+const STAGED: &str = "_views";
 
 pub(super) struct OnSpark {
     /// The drivers of databases are a matter of its server.
@@ -37,18 +41,18 @@ impl Engine for OnSpark {
 
     fn refuses(&self, job: &Job) -> Option<String> {
         let why = |view: &View| match &view.outside {
-            None => Some(format!("Spark cannot read `{}`, which only orch can", view.name)),
             Some(Outside::MySql { .. }) if self.is_connect => {
                 Some(format!("a Spark Connect server may have no driver for MySQL, where `{}` is", view.name))
             }
-            Some(_) => None,
+            _ => None,
         };
         job.views.iter().find_map(why)
     }
 
     fn write<'a>(&'a self, ctx: &'a Ctx, job: &'a Job) -> BoxFuture<'a, TaskResult<Rows>> {
         async move {
-            let said = submission(job)?.submit_script(ctx, APPLICATION).await?;
+            let staged = stage(ctx, job).await?;
+            let said = submission(job, &staged)?.submit_script(ctx, APPLICATION).await?;
             let said: ApplicationOutput = serde_json::from_value(said.value)
                 .map_err(|_| fatal("the application did not say how many rows it wrote"))?;
             Ok(said.rows)
@@ -57,7 +61,22 @@ impl Engine for OnSpark {
     }
 }
 
-fn submission(job: &Job) -> TaskResult<Spark> {
+/// Objects by the view whose rows they have.
+type Staged = BTreeMap<&'static str, String>;
+
+/// Puts what only this process can read into the bucket, where Spark finds it. It is removed with all else of this try.
+async fn stage(ctx: &Ctx, job: &Job) -> TaskResult<Staged> {
+    let mut staged = Staged::new();
+    for view in job.views.iter().filter(|view| view.outside.is_none()) {
+        let key = format!("{}/{STAGED}/{}.parquet", job.place, view.name);
+        let written = parquet::write(&job.bucket, &key, (view.open)().await?.told(ctx)).await?;
+        ctx.info(format!("{} rows for `{}` are at `{}`", written.rows, view.name, written.location));
+        staged.insert(view.name, written.location);
+    }
+    Ok(staged)
+}
+
+fn submission(job: &Job, staged: &Staged) -> TaskResult<Spark> {
     let mut spark = Spark::default().name(job.name);
     for (name, value) in object_store(&job.options) {
         spark = spark.conf(&format!("spark.hadoop.fs.s3a.{name}"), value);
@@ -65,7 +84,7 @@ fn submission(job: &Job) -> TaskResult<Spark> {
     let mut views = Vec::new();
     for (at, view) in job.views.iter().enumerate() {
         let secret = format!("{SECRETS}.{at}");
-        let (source, password) = source(view, &secret)?;
+        let (source, password) = source(view, staged, &secret)?;
         if let Some(password) = password {
             spark = spark.conf(&secret, password);
         }
@@ -94,19 +113,23 @@ fn columns(schema: &SchemaRef) -> TaskResult<Vec<Value>> {
 }
 
 /// Where rows are read, and the password that `secret` stands for.
-fn source(view: &View, secret: &str) -> TaskResult<(Value, Option<String>)> {
+fn source(view: &View, staged: &Staged, secret: &str) -> TaskResult<(Value, Option<String>)> {
+    let objects = |format: Format, locations: &[String]| {
+        let paths: Vec<String> = locations.iter().map(|location| for_hadoop(location)).collect();
+        json!({ "format": format, "paths": paths })
+    };
     match &view.outside {
-        Some(Outside::Objects { format, locations }) => {
-            let paths: Vec<String> = locations.iter().map(|location| for_hadoop(location)).collect();
-            Ok((json!({ "format": format, "paths": paths }), None))
-        }
+        Some(Outside::Objects { format, locations }) => Ok((objects(*format, locations), None)),
         Some(Outside::MySql { connection, table, key }) => {
             let source = json!({
                 "url": url(connection)?, "user": connection.login, "password": secret, "table": table, "key": key,
             });
             Ok((source, Some(connection.password.clone().unwrap_or_default())))
         }
-        None => Err(fatal(format!("Spark cannot read `{}`", view.name))),
+        None => {
+            let location = staged.get(view.name).ok_or_else(|| fatal(format!("Spark cannot read `{}`", view.name)))?;
+            Ok((objects(Format::Parquet, std::slice::from_ref(location)), None))
+        }
     }
 }
 
@@ -140,7 +163,6 @@ fn object_store(options: &Options) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Format;
     use arrow::datatypes::{DataType, Field, Schema};
     use orch_lake::bucket::Buckets;
     use orch_lake::contract::Contract;
@@ -174,7 +196,7 @@ mod tests {
             options: buckets.options().clone(),
             place: "_writing/1".into(),
         };
-        let conf = submission(&job).expect("a submission").conf;
+        let conf = submission(&job, &Staged::new()).expect("a submission").conf;
         let said = conf[JOB].as_str().expect("a text");
         assert!(!said.contains("hush"), "{said}");
         let said: Value = serde_json::from_str(said).expect("JSON");

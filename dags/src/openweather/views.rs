@@ -4,20 +4,22 @@
 use super::SILVER_BUCKET;
 use super::raw::{INGESTED, MEASURED, ensure};
 use crate::connections::RETAIL_POSTGRES;
+use crate::engine::{Format, Job, Layer, Target, View};
 use crate::place::Lakehouse;
 use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray as _, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Decimal128Type, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use chrono::{DateTime, Days as Day, NaiveDate, NaiveTime, TimeDelta, Utc};
-use futures::TryStreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use orch::prelude::*;
+use orch_lake::contract::Contract;
 use orch_lake::format::parquet;
 use orch_lake::load::{Load, connect, ensure_database};
 use orch_lake::table::Op;
 use orch_lake::{Batches, Filter, Table};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use orch_lake_sql::BatchSource;
+use std::sync::{Arc, LazyLock};
 
 /// Which days are counted, by the UTC clock. Without them, the day of the run, and the one before as long as answers of it may come.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -52,37 +54,86 @@ pub(super) struct Counted {
     pub windows: u64,
 }
 
-/// Of which windows a view is made.
-struct View {
-    grain: &'static str,
-    /// The folder of its objects.
-    folder: &'static str,
+/// How long the windows of a view are.
+struct Grain {
+    /// In the table `weather_bt`, and as the folder of its objects.
+    name: &'static str,
+    /// For the engine.
+    table: &'static str,
     seconds: i64,
-    /// The column of the raw table that says which window a row is in.
-    by: &'static str,
 }
 
-const FIVE_MINUTES: View = View { grain: "5min", folder: "5min", seconds: 300, by: INGESTED };
-const HOURLY: View = View { grain: "hourly", folder: "hourly", seconds: 3_600, by: MEASURED };
-const DAILY: View = View { grain: "daily", folder: "daily", seconds: 86_400, by: MEASURED };
+const FIVE_MINUTES: Grain = Grain { name: "5min", table: "five_minutes", seconds: 300 };
+const HOURLY: Grain = Grain { name: "hourly", table: "hourly", seconds: 3_600 };
+const DAILY: Grain = Grain { name: "daily", table: "daily", seconds: 86_400 };
+
+/// What is summed up. Windows begin at whole multiples of their length since 1970.
+static READINGS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![
+        Field::new("city", DataType::Utf8, false),
+        Field::new("temp", DataType::Float64, true),
+        Field::new("humidity", DataType::Float64, true),
+        Field::new("at_second", DataType::Int64, false),
+    ]))
+});
+
+/// Sums of decimals are the same in whatever order an engine adds them up; averages of doubles are not.
+static SUMS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let sum = DataType::Decimal128(28, DECIMALS);
+    Arc::new(Schema::new(vec![
+        Field::new("city", DataType::Utf8, false),
+        Field::new("begins", DataType::Int64, false),
+        Field::new("temp", sum.clone(), true),
+        Field::new("temps", DataType::Int64, false),
+        Field::new("humidity", sum, true),
+        Field::new("humidities", DataType::Int64, false),
+        Field::new("n", DataType::Int64, false),
+    ]))
+});
+const DECIMALS: i8 = 6;
+
+impl Grain {
+    /// A number that is none of twelve digits counts as missing.
+    fn statement(&self) -> String {
+        let begins = format!("at_second - at_second % {}", self.seconds);
+        format!(
+            "SELECT city, {begins} AS begins, SUM(temp) AS temp, COUNT(temp) AS temps, SUM(humidity) AS humidity, \
+             COUNT(humidity) AS humidities, COUNT(*) AS n \
+             FROM (SELECT city, at_second, TRY_CAST(temp AS DECIMAL(18, {DECIMALS})) AS temp, \
+             TRY_CAST(humidity AS DECIMAL(18, {DECIMALS})) AS humidity FROM readings) AS decimals \
+             GROUP BY city, {begins}"
+        )
+    }
+
+    fn target(&self) -> Target {
+        Target {
+            name: self.table,
+            schema: SUMS.clone(),
+            statement: self.statement(),
+            contract: Contract::of(format!("bucket://{SILVER_BUCKET}/{}", self.name))
+                .key(["city", "begins"])
+                .unique(["city", "begins"]),
+        }
+    }
+}
 
 #[task(retries = 1, retry_delay = mins(1), timeout = mins(30))]
 pub async fn weather_5min_agg(ctx: Ctx, days: Days) -> TaskResult<Counted> {
     let load = Load::into("public", "weather_rt").key(["city", "window_start"]);
-    count(&ctx, &days, &[FIVE_MINUTES], load, false).await
+    count(&ctx, &days, INGESTED, &[FIVE_MINUTES], load).await
 }
 
 #[task(retries = 1, retry_delay = mins(1), timeout = mins(30))]
 pub async fn weather_hourly_batch(ctx: Ctx, days: Days) -> TaskResult<Counted> {
     let load = Load::into("public", "weather_bt").key(["grain", "city", "window_start"]);
-    let counted = count(&ctx, &days, &[HOURLY, DAILY], load, true).await?;
+    let counted = count(&ctx, &days, MEASURED, &[HOURLY, DAILY], load).await?;
     if counted.windows == 0 {
         // The database may not be there yet.
         return Ok(counted);
     }
     // Each grain under a name of its own, as the document has them.
     let db = connect(&ctx.connection(RETAIL_POSTGRES).await?).await?;
-    for View { grain, .. } in [HOURLY, DAILY] {
+    for Grain { name: grain, .. } in [HOURLY, DAILY] {
         let there =
             db.query_one("select to_regclass($1) is not null", &[&format!("public.weather_bt_{grain}")]).await?;
         if !there.get::<_, bool>(0) {
@@ -96,115 +147,150 @@ pub async fn weather_hourly_batch(ctx: Ctx, days: Days) -> TaskResult<Counted> {
     Ok(counted)
 }
 
-async fn count(ctx: &Ctx, days: &Days, views: &[View], load: Load, has_grain: bool) -> TaskResult<Counted> {
+/// Makes the views of some days on an engine, and puts them where they belong. `by`: the column of the raw table that says in which
+/// window a row is.
+async fn count(ctx: &Ctx, days: &Days, by: &'static str, grains: &[Grain], load: Load) -> TaskResult<Counted> {
     let days = days.all(ctx.run_after())?;
     let place = Lakehouse::of(ctx).await?;
     let raw = ensure(&place).await?;
+    let windows = if raw.current_snapshot().is_some() {
+        summed(ctx, &place, raw, by, (&days, grains)).await?
+    } else {
+        Vec::new()
+    };
+    if windows.is_empty() {
+        ctx.info(format!("the raw table has nothing of these {} days", days.len()));
+        return Ok(Counted { days: days.len(), windows: 0 });
+    }
     let silver = place.bucket(SILVER_BUCKET).await?;
     let mut found = Vec::new();
-    for view in views {
-        for day in &days {
-            let windows = windows(&raw, view, *day).await?;
-            if windows.is_empty() {
-                continue;
-            }
-            let rows = rows(view, &windows, has_grain)?;
-            let key = format!("{}/{day}.parquet", view.folder);
-            parquet::write(&silver, &key, Batches::of(rows.schema(), vec![rows.clone()])).await?;
-            found.push(rows);
+    for of_day in windows.chunk_by(|one, next| (one.grain, one.day()) == (next.grain, next.day())) {
+        let rows = rows(of_day, grains.len() > 1)?;
+        let key = format!("{}/{}.parquet", of_day[0].grain, of_day[0].day());
+        parquet::write(&silver, &key, Batches::of(rows.schema(), vec![rows.clone()])).await?;
+        found.push(rows);
+    }
+    let target = ctx.connection(RETAIL_POSTGRES).await?;
+    ensure_database(&target).await?;
+    let loaded = load.once_in(ctx).upsert(&target, Batches::from(found)).await?;
+    let count = windows.len() as u64;
+    ctx.info(format!("{count} windows of {} days are in `{}`; {} changed", days.len(), loaded.table, loaded.written));
+    Ok(Counted { days: days.len(), windows: count })
+}
+
+/// Sums the readings of some days up, on Spark where one is set up, else in the worker: windows by grain, day, city and time.
+async fn summed(
+    ctx: &Ctx,
+    place: &Lakehouse,
+    raw: Table,
+    by: &'static str,
+    (days, grains): (&[NaiveDate], &[Grain]),
+) -> TaskResult<Vec<Window>> {
+    let bucket = place.bucket(SILVER_BUCKET).await?;
+    let job = Job {
+        name: "openweather_views",
+        views: vec![readings(raw, by, days)?],
+        tables: grains.iter().map(Grain::target).collect(),
+        format: Format::Parquet,
+        bucket: bucket.clone(),
+        options: place.buckets.options().clone(),
+        place: Layer::place(ctx),
+    };
+    Layer::give(ctx, &job, async |layer| {
+        let mut windows = Vec::new();
+        for grain in grains {
+            let sums = layer.rows(&bucket, grain.table, SUMS.clone())?.collect().await?;
+            let begin = windows.len();
+            windows.extend((0..sums.num_rows()).map(|row| Window::of(grain, &sums, row)));
+            windows[begin..].sort_by(|a, b| (a.day(), &a.city, a.begins).cmp(&(b.day(), &b.city, b.begins)));
         }
-    }
-    let windows = found.iter().map(|rows| rows.num_rows() as u64).sum();
-    if windows > 0 {
-        let target = ctx.connection(RETAIL_POSTGRES).await?;
-        ensure_database(&target).await?;
-        let loaded = load.once_in(ctx).upsert(&target, Batches::from(found)).await?;
-        ctx.info(format!(
-            "{windows} windows of {} days are in `{}`; {} changed",
-            days.len(),
-            loaded.table,
-            loaded.written
-        ));
-    } else {
-        ctx.info(format!("the raw table has nothing of these {} days", days.len()));
-    }
-    Ok(Counted { days: days.len(), windows })
+        Ok(windows)
+    })
+    .await
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Mean {
-    sum: f64,
-    many: i64,
-}
-
-impl Mean {
-    fn add(&mut self, value: Option<f64>) {
-        if let Some(value) = value {
-            (self.sum, self.many) = (self.sum + value, self.many + 1);
+fn readings(raw: Table, by: &'static str, days: &[NaiveDate]) -> TaskResult<View> {
+    let (first, last) = days.first().zip(days.last()).context("there are days")?;
+    let end = last.checked_add_days(Day::new(1)).context("a day after the last one")?;
+    let limit = |op, day: NaiveDate| {
+        let at: DateTime<Utc> = day.and_time(NaiveTime::MIN).and_utc();
+        Filter::Compare { column: by.into(), op, value: at.into() }
+    };
+    let filter = limit(Op::GtEq, *first).and(limit(Op::Lt, end));
+    let open: BatchSource = Arc::new(move || {
+        let (raw, filter) = (raw.clone(), filter.clone());
+        async move {
+            let rows = raw.scan().columns(["city", "temp", "humidity", by]).filter(filter).stream().await?;
+            Ok(Batches::new(READINGS.clone(), rows.map(|batch| with_second(&batch?))))
         }
-    }
-
-    fn get(self) -> Option<f64> {
-        (self.many > 0).then(|| self.sum / self.many as f64)
-    }
+        .boxed()
+    });
+    Ok(View { name: "readings", schema: READINGS.clone(), open, outside: None })
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+/// The moment as seconds since 1970, which every engine counts with alike.
+fn with_second(batch: &RecordBatch) -> TaskResult<RecordBatch> {
+    let at = batch.column(3).as_primitive::<TimestampMicrosecondType>();
+    let seconds: Int64Array = at.unary(|micros| micros.div_euclid(1_000_000));
+    let [city, temp, humidity] = [0, 1, 2].map(|column| batch.column(column).clone());
+    Ok(RecordBatch::try_new(READINGS.clone(), vec![city, temp, humidity, Arc::new(seconds)])?)
+}
+
+#[derive(Debug, Clone, PartialEq)]
 struct Window {
-    temp: Mean,
-    humidity: Mean,
+    grain: &'static str,
+    city: String,
+    /// In seconds since 1970.
+    begins: i64,
+    seconds: i64,
+    temp: Option<f64>,
+    humidity: Option<f64>,
     rows: i64,
 }
 
-/// By city and start, in seconds since 1970.
-type Windows = BTreeMap<(String, i64), Window>;
-
-/// The windows that begin on a day.
-async fn windows(raw: &Table, view: &View, day: NaiveDate) -> TaskResult<Windows> {
-    let mut windows = Windows::new();
-    if raw.current_snapshot().is_none() {
-        return Ok(windows);
-    }
-    let start = day.and_time(NaiveTime::MIN).and_utc();
-    let end = start.checked_add_days(Day::new(1)).context("a day after the last one")?;
-    let limit = |op, at: DateTime<Utc>| Filter::Compare { column: view.by.into(), op, value: at.into() };
-    let rows = raw.scan().columns(["city", "temp", "humidity", view.by]);
-    let mut rows = rows.filter(limit(Op::GtEq, start).and(limit(Op::Lt, end))).stream().await?;
-    while let Some(batch) = rows.try_next().await? {
-        let city = batch.column(0).as_string::<i32>();
-        let (temp, humidity) =
-            (batch.column(1).as_primitive::<Float64Type>(), batch.column(2).as_primitive::<Float64Type>());
-        let at = batch.column(3).as_primitive::<TimestampMicrosecondType>();
-        for row in 0..batch.num_rows() {
-            let second = at.value(row).div_euclid(1_000_000);
-            let start = second.div_euclid(view.seconds) * view.seconds;
-            let window = windows.entry((city.value(row).to_owned(), start)).or_default();
-            window.temp.add(temp.is_valid(row).then(|| temp.value(row)));
-            window.humidity.add(humidity.is_valid(row).then(|| humidity.value(row)));
-            window.rows += 1;
+impl Window {
+    fn of(grain: &Grain, sums: &RecordBatch, row: usize) -> Window {
+        let number = |column: usize| sums.column(column).as_primitive::<Int64Type>().value(row);
+        let mean = |column: usize| {
+            let sum = sums.column(column).as_primitive::<Decimal128Type>();
+            let many = number(column + 1);
+            (many > 0).then(|| sum.value(row) as f64 / 10_f64.powi(DECIMALS.into()) / many as f64)
+        };
+        Window {
+            grain: grain.name,
+            city: sums.column(0).as_string::<i32>().value(row).to_owned(),
+            begins: number(1),
+            seconds: grain.seconds,
+            temp: mean(2),
+            humidity: mean(4),
+            rows: number(6),
         }
     }
-    Ok(windows)
+
+    fn day(&self) -> NaiveDate {
+        DateTime::from_timestamp(self.begins, 0).unwrap_or_default().date_naive()
+    }
 }
 
-fn rows(view: &View, windows: &Windows, has_grain: bool) -> TaskResult<RecordBatch> {
-    let time = |after: i64| -> ArrayRef {
-        let micros = windows.keys().map(|(_, start)| (start + after) * 1_000_000);
+fn rows(windows: &[Window], has_grain: bool) -> TaskResult<RecordBatch> {
+    let time = |of: fn(&Window) -> i64| -> ArrayRef {
+        let micros = windows.iter().map(|window| of(window) * 1_000_000);
         Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("+00:00"))
     };
-    let mean = |of: fn(&Window) -> Mean| -> ArrayRef {
-        Arc::new(windows.values().map(|window| of(window).get()).collect::<Float64Array>())
-    };
+    let mean =
+        |of: fn(&Window) -> Option<f64>| -> ArrayRef { Arc::new(windows.iter().map(of).collect::<Float64Array>()) };
+    let text =
+        |of: fn(&Window) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(windows.iter().map(of))) };
     let mut columns: Vec<(&str, ArrayRef)> = vec![
-        ("city", Arc::new(StringArray::from_iter_values(windows.keys().map(|(city, _)| city)))),
-        ("window_start", time(0)),
-        ("window_end", time(view.seconds)),
+        ("city", text(|window| &window.city)),
+        ("window_start", time(|window| window.begins)),
+        ("window_end", time(|window| window.begins + window.seconds)),
         ("avg_temp", mean(|window| window.temp)),
         ("avg_humidity", mean(|window| window.humidity)),
-        ("n", Arc::new(Int64Array::from_iter_values(windows.values().map(|window| window.rows)))),
+        ("n", Arc::new(Int64Array::from_iter_values(windows.iter().map(|window| window.rows)))),
     ];
     if has_grain {
-        columns.insert(0, ("grain", Arc::new(StringArray::from_iter_values(windows.keys().map(|_| view.grain)))));
+        columns.insert(0, ("grain", text(|window| window.grain)));
     }
     Ok(RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| {
         let is_nullable = name.starts_with("avg_");

@@ -3,6 +3,7 @@
 use crate::data;
 use crate::streams::assert_close;
 use crate::world::World;
+use orch_test_support::Sail;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -88,15 +89,15 @@ async fn scheduled_views_are_golden_whatever_is_killed_and_however_often_they_ru
         world.run(&["dags", "unpause", dag]).done();
     }
     let lots = lots();
+    let mut worker = world.first_worker();
     for (nth, lot) in lots.iter().enumerate() {
         world.tell(lot);
         let run = format!("lot-{nth}");
         world.run(&["dags", "trigger", "kafka_to_raw_dag", "--run-id", &run]).done();
         if nth == 1 {
             // While it reads, while it publishes, or before it has begun: as it comes.
-            let worker = world.first_worker();
             world.kill(worker);
-            world.start_worker();
+            worker = world.start_worker();
         }
         world.wait_good("kafka_to_raw_dag", &run);
     }
@@ -127,4 +128,17 @@ async fn scheduled_views_are_golden_whatever_is_killed_and_however_often_they_ru
         assert!(objects.join(object).exists(), "{object}");
     }
     assert!(world.path().join("data/buckets/spark-raw-weather-data/openweather/metadata").is_dir());
+
+    // The same statements on Sail: the same rows.
+    let sail = Sail::start();
+    world.kill(worker);
+    world.set("ORCH_CONN_SPARK_DEFAULT", sail.connection());
+    world.start_worker();
+    for (dag, task) in [("stream_5min_dag", "weather_5min_agg"), ("batch_hourly_dag", "weather_hourly_batch")] {
+        world.good(dag, "sail", &days);
+        let log = world.run(&["tasks", "logs", dag, task, "sail"]).done();
+        assert!(log.contains("rows for `readings` are at") && log.contains("; 0 changed"), "{log}");
+    }
+    let left: Vec<_> = std::fs::read_dir(objects.join("_writing")).into_iter().flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
 }
