@@ -16,8 +16,9 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, fmt};
 
-/// Libraries below the bodies: their debug lines are nobody's log.
-const TOO_CHATTY: [&str; 8] = ["sqlparser", "sqlx", "hyper", "tokio", "tower", "rustls", "mio", "apache_avro"];
+/// Libraries below the bodies whose debug lines are left out of the logs of tasks.
+const TOO_CHATTY: [&str; 9] =
+    ["sqlparser", "sqlx", "hyper", "tokio", "tower", "rustls", "mio", "apache_avro", "datafusion"];
 
 /// What the database says beside its answers, such as that a schema is there already.
 const NOTICES: (&str, Level) = ("sqlx::postgres::notice", Level::WARN);

@@ -55,6 +55,7 @@ async fn the_worker_and_sail_make_the_same_golden_tables() {
     world.good("retail_master_pipeline", "local", &json!({}));
     let log = world.run(&["tasks", "logs", "retail_master_pipeline", "raw_to_silver", "local"]).done();
     assert!(log.contains("no Spark is set up as connection `spark_default`: the local engine runs"), "{log}");
+    assert!(!log.contains("datafusion"), "the log is about the task, not about its library: {log}");
     assert_loaded_is_golden(&world).await;
     let buckets = world.path().join("data/buckets");
     let local = published(&buckets);

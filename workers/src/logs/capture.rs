@@ -55,6 +55,8 @@ impl Fields {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,
             ("message", other) => self.message = other.to_string(),
+            // Where a line of the crate `log` was written: of no use without the source of that library.
+            (name, _) if name.starts_with("log.") => {}
             (name, value) => drop(self.others.insert(name.into(), value)),
         }
     }
