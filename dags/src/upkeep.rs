@@ -5,7 +5,7 @@
 use crate::place::Lakehouse;
 use chrono::{DateTime, TimeDelta, Utc};
 use orch::prelude::*;
-use orch_lake::table::maintain::{Compaction, Expiry, Orphans, Upkeep, UpkeepReport};
+use orch_lake::table::maintain::{Compaction, Expiry, Orphans, Share, Upkeep, UpkeepReport};
 use orch_lake::table::{At, CommitStep};
 use orch_lake::{LakeError, Table, TableName};
 
@@ -30,7 +30,7 @@ pub enum Work {
 /// Which tables, and what is done for them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Asked {
+pub struct UpkeepOptions {
     /// Such as `retail.orders`. Without any all, but those whose property `orch.upkeep` is `off`.
     pub tables: Vec<String>,
     /// What is done for them.
@@ -50,22 +50,30 @@ pub struct Asked {
     pub keep_last: Option<u32>,
     /// Count the files that no snapshot reaches, and remove none.
     pub only_count: bool,
+    /// Compaction: of a table in which more bytes are to be written anew, tasks take so many each, side by side.
+    #[schemars(range(min = 1))]
+    pub bytes_per_task: u64,
 }
 
-impl Default for Asked {
+/// Some minutes of work.
+const BYTES_PER_TASK: u64 = 8 << 30;
+const MOST_TASKS_PER_TABLE: u64 = 64;
+
+impl Default for UpkeepOptions {
     fn default() -> Self {
-        Asked {
+        UpkeepOptions {
             tables: Vec::new(),
             work: vec![Work::Compact, Work::Manifests, Work::Expire, Work::Orphans],
             min_files: None,
             older_than_hours: None,
             keep_last: None,
             only_count: false,
+            bytes_per_task: BYTES_PER_TASK,
         }
     }
 }
 
-impl Asked {
+impl UpkeepOptions {
     fn asks(&self, work: Work) -> bool {
         self.work.contains(&work)
     }
@@ -107,7 +115,7 @@ impl Asked {
 
 /// What came of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Done {
+pub struct TableUpkeep {
     table: String,
     files_before: u64,
     files_after: u64,
@@ -124,10 +132,10 @@ pub struct Done {
     orphan_bytes: u64,
 }
 
-impl Done {
+impl TableUpkeep {
     fn of(table: String, kept: &UpkeepReport) -> Self {
         let UpkeepReport { compacted, manifests, expired, orphans } = kept;
-        Done {
+        TableUpkeep {
             table,
             files_before: compacted.files_before,
             files_after: compacted.files_after,
@@ -141,6 +149,15 @@ impl Done {
             orphans: orphans.files,
             orphan_bytes: orphans.bytes,
         }
+    }
+
+    /// Of parts of the same table: what was compacted.
+    fn add(&mut self, part: &TableUpkeep) {
+        self.files_before += part.files_before;
+        self.files_after += part.files_after;
+        self.bytes_before += part.bytes_before;
+        self.bytes_after += part.bytes_after;
+        self.deletes += part.deletes;
     }
 
     fn words(&self, only_count: bool) -> String {
@@ -160,21 +177,21 @@ impl Done {
 
 /// The tables that there is something to do for. Only their metadata is read.
 #[task(retries = 2, retry_delay = mins(1), timeout = hours(1))]
-async fn find_tables(ctx: Ctx, asked: Asked) -> TaskResult<Vec<String>> {
+async fn find_tables(ctx: Ctx, options: UpkeepOptions) -> TaskResult<Vec<String>> {
     let place = Lakehouse::of(&ctx).await?;
     let now = place.now().await?;
     // An age that is too young is wrong for each table, and none of them would say so.
-    asked.orphans().map_err(asked_wrongly)?;
-    let names = if asked.tables.is_empty() {
+    options.orphans().map_err(asked_wrongly)?;
+    let names = if options.tables.is_empty() {
         place.lake.tables(None).await?
     } else {
-        let parsed = asked.tables.iter().map(|name| Ok(name.parse::<TableName>()?));
+        let parsed = options.tables.iter().map(|name| Ok(name.parse::<TableName>()?));
         parsed.collect::<TaskResult<Vec<_>>>().map_err(asked_wrongly)?
     };
     let mut found = Vec::new();
     for name in &names {
-        let is_named = !asked.tables.is_empty();
-        match needs(&place, name, is_named, &asked, now).await {
+        let is_named = !options.tables.is_empty();
+        match needs(&place, name, is_named, &options, now).await {
             Ok(true) => found.push(name.to_string()),
             Ok(false) => {}
             Err(error) if is_named => return Err(asked_wrongly(error)),
@@ -200,32 +217,90 @@ async fn needs(
     place: &Lakehouse,
     name: &TableName,
     is_named: bool,
-    asked: &Asked,
+    options: &UpkeepOptions,
     now: DateTime<Utc>,
 ) -> TaskResult<bool> {
     let table = place.lake.table(name).await?;
     if !is_named && table.is_left_alone()? {
         return Ok(false);
     }
-    Ok(table.needs(&asked.upkeep(&table, now)?, now).await?)
+    Ok(table.needs(&options.upkeep(&table, now)?, now).await?)
 }
 
-/// One table. Writers go on meanwhile; what they change is seen, and then it is done again.
-#[task(retries = 2, retry_delay = mins(1), timeout = hours(6), max_active = 1)]
-async fn keep_up(ctx: Ctx, table: String, asked: Asked) -> TaskResult<Done> {
+/// A part of a large table, for a task of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableShare {
+    table: String,
+    share: Share,
+}
+
+/// Divides what is to be compacted of large tables among tasks. Small ones are left to the task of the table.
+#[task(retries = 2, retry_delay = mins(1), timeout = hours(1))]
+async fn divide_large_tables(ctx: Ctx, tables: Vec<String>, options: UpkeepOptions) -> TaskResult<Vec<TableShare>> {
+    let mut shares = Vec::new();
+    if !options.asks(Work::Compact) {
+        return Ok(shares);
+    }
+    let place = Lakehouse::of(&ctx).await?;
+    for table in tables {
+        let bytes = async {
+            let now = place.lake.table(&table.parse()?).await?;
+            anyhow::Ok(now.bytes_to_compact(&options.compaction(&now)?).await?)
+        };
+        let bytes = match bytes.await {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                ctx.warning(format!("table `{table}` is not divided: {error:#}"));
+                continue;
+            }
+        };
+        let count = bytes.div_ceil(options.bytes_per_task.max(1)).min(MOST_TASKS_PER_TABLE) as u32;
+        if count > 1 {
+            ctx.info(format!("{bytes} bytes of `{table}` are compacted by {count} tasks"));
+            shares.extend(
+                (0..count).map(|number| TableShare { table: table.clone(), share: Share { number, of: count } }),
+            );
+        }
+    }
+    Ok(shares)
+}
+
+/// Compacts a part of a large table.
+#[task(retries = 2, retry_delay = mins(1), timeout = hours(6))]
+async fn compact_share(ctx: Ctx, part: TableShare, options: UpkeepOptions) -> TaskResult<TableUpkeep> {
+    let place = Lakehouse::of(&ctx).await?;
+    let name: TableName = part.table.parse()?;
+    let compaction = options.compaction(&place.lake.table(&name).await?)?.share(part.share);
+    let upkeep = Upkeep { compaction: Some(compaction), ..Upkeep::default() };
+    let report = place.lake.keep_up(&name, &upkeep, Some(&ctx), place.now().await?).await?;
+    let done = TableUpkeep::of(part.table, &report);
+    ctx.info(done.words(options.only_count));
+    Ok(done)
+}
+
+/// One table, once the parts of large ones are compacted, or have failed. Writers go on meanwhile; what they change is seen, and then
+/// it is done again.
+#[task(retries = 2, retry_delay = mins(1), timeout = hours(6), max_active = 1, trigger_rule = AllDone)]
+async fn keep_up(ctx: Ctx, table: String, options: UpkeepOptions) -> TaskResult<TableUpkeep> {
     let place = Lakehouse::of(&ctx).await?;
     let now = place.now().await?;
     let name: TableName = table.parse()?;
-    let upkeep = asked.upkeep(&place.lake.table(&name).await?, now)?;
-    let done = Done::of(table, &place.lake.keep_up(&name, &upkeep, Some(&ctx), now).await?);
-    ctx.info(done.words(asked.only_count));
+    let upkeep = options.upkeep(&place.lake.table(&name).await?, now)?;
+    let done = TableUpkeep::of(table, &place.lake.keep_up(&name, &upkeep, Some(&ctx), now).await?);
+    ctx.info(done.words(options.only_count));
     Ok(done)
 }
 
 /// Lists what was done to each table. `orch lake` prints it.
 #[task(trigger_rule = NoneFailed)]
-async fn report(done: Vec<Option<Done>>) -> TaskResult<Vec<Done>> {
-    Ok(done.into_iter().flatten().collect())
+async fn report(tables: Vec<Option<TableUpkeep>>, parts: Vec<Option<TableUpkeep>>) -> TaskResult<Vec<TableUpkeep>> {
+    let mut tables: Vec<TableUpkeep> = tables.into_iter().flatten().collect();
+    for part in parts.iter().flatten() {
+        if let Some(table) = tables.iter_mut().find(|table| table.table == part.table) {
+            table.add(part);
+        }
+    }
+    Ok(tables)
 }
 
 fn lake_upkeep() -> Dag {
@@ -238,9 +313,12 @@ fn lake_upkeep() -> Dag {
         .max_active_runs(1)
         .unpaused()
         .build(|d| {
-            let asked = d.params::<Asked>();
-            let done = d.map(d.add(find_tables(asked)), |table| keep_up(table, asked));
-            d.add(report(done));
+            let options = d.params::<UpkeepOptions>();
+            let tables = d.add(find_tables(options));
+            let shares = d.add(divide_large_tables(tables, options));
+            let parts = d.map(shares, |part| compact_share(part, options));
+            let done = d.map(tables, |table| keep_up(table, options).after(parts));
+            d.add(report(done, parts));
         })
 }
 
@@ -288,10 +366,11 @@ mod tests {
 
     #[test]
     fn it_takes_what_the_commands_send() {
-        let asked: Asked = serde_json::from_str(r#"{ "work": ["expire", "orphans"], "older_than_hours": 2 }"#).unwrap();
-        assert!(asked.tables.is_empty() && asked.asks(Work::Expire) && !asked.asks(Work::Compact));
-        assert!(asked.orphans().is_ok(), "beside snapshots by the hour files are a day old");
-        let alone = Asked { work: vec![Work::Orphans], ..asked };
+        let options: UpkeepOptions =
+            serde_json::from_str(r#"{ "work": ["expire", "orphans"], "older_than_hours": 2 }"#).unwrap();
+        assert!(options.tables.is_empty() && options.asks(Work::Expire) && !options.asks(Work::Compact));
+        assert!(options.orphans().is_ok(), "beside snapshots by the hour files are a day old");
+        let alone = UpkeepOptions { work: vec![Work::Orphans], ..options };
         let refused = alone.orphans().unwrap_err().to_string();
         assert!(refused.contains("hint: wait a day"), "{refused}");
     }

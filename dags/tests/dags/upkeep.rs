@@ -32,6 +32,28 @@ fn rows(standalone: &Standalone) -> Value {
     answer(standalone, &["sql", "select count(*) as n from weather.hourly_weather"])[0]["n"].clone()
 }
 
+/// A table with more to write anew than one task should.
+fn divided(standalone: &Standalone) {
+    const TABLE: &str = "weather.openweather";
+    for _ in 0..3 {
+        standalone.run(&["dags", "trigger", "producer_weather_kafka", "--wait"]).done();
+        standalone.run(&["dags", "trigger", "kafka_to_raw_dag", "--wait"]).done();
+    }
+    let rows = || answer(standalone, &["sql", "select count(*) as n, sum(kafka_offset) as o from weather.openweather"]);
+    let before = rows();
+    assert!(before[0]["n"].as_u64().unwrap() >= 9, "{before}");
+    let conf = format!(r#"{{"tables": ["{TABLE}"], "work": ["compact"], "min_files": 2, "bytes_per_task": 3000}}"#);
+    standalone.run(&["dags", "trigger", "lake_upkeep", "--run-id", "divided", "--conf", &conf, "--wait"]).done();
+    let tasks = said(standalone, "tasks states-for-dag-run lake_upkeep divided");
+    let of = |id: &str| tasks.as_array().unwrap().iter().filter(|task| task["task_id"] == id).count();
+    assert!(of("compact_share") > 1 && of("keep_up") == 1, "{tasks}");
+    let log = standalone.run(&["tasks", "logs", "lake_upkeep", "divide_large_tables", "divided"]).done();
+    assert!(log.contains("are compacted by"), "{log}");
+    assert_eq!(rows(), before);
+    // Nothing is left to do for a task of the whole table.
+    assert_eq!(said(standalone, &format!("lake compact {TABLE} --min-files 2")), serde_json::json!([]));
+}
+
 #[test]
 fn tables_are_looked_after_by_command() {
     let standalone = Standalone::start();
@@ -74,6 +96,7 @@ fn tables_are_looked_after_by_command() {
     let young = standalone.run(&["lake", "orphans", TABLE, "--older-than", "1h"]);
     assert_eq!(young.code, 1, "{young:?}");
     assert_eq!(standalone.run(&["lake", "orphans", "--older-than", "1h"]).code, 1, "of all tables as well");
+    divided(&standalone);
     // A round over all tables, as each night.
     standalone.run(&["dags", "trigger", "lake_upkeep", "--wait"]).done();
     assert_eq!(standalone.run(&["lake", "show", "weather.nowhere"]).code, 2);

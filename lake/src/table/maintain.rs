@@ -13,7 +13,7 @@ mod statistics;
 mod upkeep;
 
 pub use compact::Compacted;
-pub use compact_plan::Compaction;
+pub use compact_plan::{Compaction, Share};
 pub use expire::{Expired, Expiry};
 pub use manifests::Merged;
 pub use orphans::{Orphans, Removed};

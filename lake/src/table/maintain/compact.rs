@@ -4,6 +4,7 @@
 //! apply to it. Deletes by position cannot, for they name the old file: then the commit is a conflict, and it is done again.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 use iceberg::spec::Operation;
 use orch_sdk::task::Ctx;
@@ -64,6 +65,13 @@ impl Table {
         Ok(!planned.bins.is_empty() || !planned.dangling.is_empty())
     }
 
+    /// What a compaction would read, of all its commits together. No data file is opened.
+    #[boxed]
+    pub async fn bytes_to_compact(&self, asked: &Compaction) -> LakeResult<u64> {
+        let Planned { files, bins, .. } = self.plan_compaction(&asked.clone().max_bytes(u64::MAX)).await?;
+        Ok(bins.iter().flatten().map(|&index| files[index].file.data().file_size_in_bytes()).sum())
+    }
+
     async fn plan_compaction(&self, asked: &Compaction) -> LakeResult<Planned> {
         let live = self.live(self.current_snapshot()).await?;
         let index = DeleteIndex::new(&live.deletes);
@@ -84,8 +92,10 @@ impl Table {
     fn candidate(&self, index: usize, planned: &PlannedFile) -> Candidate {
         let (file, data) = (&planned.file, planned.file.data());
         let current = file.spec_id == self.metadata().default_partition_spec_id();
+        let is_split = !self.metadata().default_partition_spec().is_unpartitioned();
         Candidate {
             index,
+            share_key: if current && is_split { hash(data.partition()) } else { hash(data.file_path()) },
             partition: current.then(|| data.partition().clone()),
             bytes: data.file_size_in_bytes(),
             rows: data.record_count(),
@@ -93,6 +103,13 @@ impl Table {
             deleted_rows: planned.deletes.iter().map(|delete| delete.data().record_count()).sum(),
         }
     }
+}
+
+/// The same in each process of the same binary. With another one a file may be in two shares: one of them then tries again.
+fn hash(of: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Lake {

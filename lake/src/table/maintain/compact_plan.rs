@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use iceberg::spec::Struct;
+use serde::{Deserialize, Serialize};
 
 /// A file below this share of the target is small, as Iceberg's own procedure has it: what one has made the other lets be.
 const SMALL: f64 = 0.75;
@@ -17,13 +18,28 @@ pub struct Compaction {
     min_files: usize,
     min_deletes: Option<usize>,
     max_bytes: u64,
+    share: Option<Share>,
+}
+
+/// One of so many shares of a table's files, for tasks that compact it side by side. A partition is in one share as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// From 0.
+    pub number: u32,
+    pub of: u32,
+}
+
+impl Share {
+    fn has(self, file: &Candidate) -> bool {
+        file.share_key % u64::from(self.of.max(1)) == u64::from(self.number)
+    }
 }
 
 impl Default for Compaction {
     /// Five small files of a partition are worth it, and a file that any delete applies to; 10 GB in a commit. How large
     /// files are to be is said by the table's property `write.target-file-size-bytes`.
     fn default() -> Self {
-        Self { min_files: 5, min_deletes: Some(1), max_bytes: 10 << 30 }
+        Self { min_files: 5, min_deletes: Some(1), max_bytes: 10 << 30, share: None }
     }
 }
 
@@ -59,6 +75,13 @@ impl Compaction {
         self.max_bytes = bytes;
         self
     }
+
+    /// Files of other shares are let be.
+    #[must_use]
+    pub fn share(mut self, share: Share) -> Self {
+        self.share = Some(share);
+        self
+    }
 }
 
 /// What a decision needs to know of a data file.
@@ -73,13 +96,16 @@ pub(crate) struct Candidate {
     /// Delete files that apply to it, and how many of its rows they may delete.
     pub deletes: usize,
     pub deleted_rows: u64,
+    /// The same for files that belong into one share.
+    pub share_key: u64,
 }
 
 /// Bins of indexes: the files of one are read together and written as few of the target size. Files that are as they
 /// should be are in none.
 pub(crate) fn plan(files: &[Candidate], asked: &Compaction, target: u64) -> Vec<Vec<usize>> {
     let mut partitions: HashMap<Option<&Struct>, Vec<&Candidate>> = HashMap::new();
-    for file in files.iter().filter(|file| is_small(file, target) || must_go(file, asked)) {
+    let is_asked = |file: &&Candidate| asked.share.is_none_or(|share| share.has(file));
+    for file in files.iter().filter(is_asked).filter(|file| is_small(file, target) || must_go(file, asked)) {
         partitions.entry(file.partition.as_ref()).or_default().push(file);
     }
     let mut bins: Vec<Bin<'_>> = partitions.into_values().flat_map(|files| pack(files, target)).collect();
@@ -138,7 +164,8 @@ mod tests {
             let (bytes, deletes) = rest.split_once('+').unwrap_or((rest, "0"));
             let partition = (partition != "old").then(|| Struct::from_iter([Some(Literal::string(partition))]));
             let (bytes, deletes) = (bytes.parse().unwrap(), deletes.parse().unwrap());
-            Candidate { index, partition, bytes, rows: 100, deletes, deleted_rows: deletes as u64 }
+            let share_key = index as u64;
+            Candidate { index, partition, bytes, rows: 100, deletes, deleted_rows: deletes as u64, share_key }
         };
         let files: Vec<_> = files.split_whitespace().enumerate().map(candidate).collect();
         let bins = plan(&files, asked, 100);
@@ -171,6 +198,15 @@ mod tests {
         check("a:100+30", &usual.clone().ignore_deletes(), "0");
         check("old:100 a:100", &usual, "0");
         check("a:10 a:10+1", &usual, "0,1");
+    }
+
+    #[test]
+    fn each_file_is_in_one_of_the_shares() {
+        let two = |number| Compaction::new().min_files(2).share(Share { number, of: 2 });
+        check("a:10 a:20 a:30 a:40 a:50", &two(0), "0,2,4");
+        check("a:10 a:20 a:30 a:40 a:50", &two(1), "1,3");
+        check("a:10 b:20 a:30 b:40", &two(0), "0,2");
+        check("a:10 a:20", &two(1), "");
     }
 
     #[test]

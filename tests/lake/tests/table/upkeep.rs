@@ -2,7 +2,7 @@
 
 use crate::world::{World, by_state, many, named, world};
 use chrono::DateTime;
-use orch_lake::table::maintain::{Compaction, Expiry, Orphans, Upkeep};
+use orch_lake::table::maintain::{Compacted, Compaction, Expiry, Orphans, Share, Upkeep};
 use orch_lake::{Table, TableDef};
 
 const DAYS: i64 = 4;
@@ -56,6 +56,30 @@ async fn days_of_hourly_commits_leave_a_bounded_number_of_files() {
     // The last snapshots keep their files: those of the day's commits, those that the compaction wrote, and from the second
     // day on those of the compaction before it.
     assert!(left[1..].iter().all(|files| *files == left[1]), "{left:?}");
+}
+
+#[tokio::test]
+async fn shares_that_are_compacted_at_the_same_time_leave_what_one_compaction_leaves() {
+    let world = world().await;
+    let table = a_day(&world, world.table("retail.orders", by_state()).await, 0).await;
+    let asked = Compaction::new();
+    let bytes = table.bytes_to_compact(&asked).await.unwrap();
+    let all: u64 = table.statistics().await.unwrap().partitions.iter().map(|partition| partition.bytes).sum();
+    assert_eq!(bytes, all, "every file is small");
+    let shares = (0..4).map(|number| {
+        let share = Share { number, of: 4 };
+        let upkeep = Upkeep { compaction: Some(asked.clone().share(share)), ..Upkeep::default() };
+        let (lake, name) = (world.lake.clone(), table.name().clone());
+        async move { lake.keep_up(&name, &upkeep, None, DateTime::UNIX_EPOCH).await.unwrap().compacted }
+    });
+    let done = futures::future::join_all(shares).await;
+    let sum = |of: fn(&Compacted) -> u64| done.iter().map(of).sum::<u64>();
+    assert_eq!((sum(|one| one.files_before), sum(|one| one.bytes_before)), (72, bytes));
+    let table = world.lake.table(table.name()).await.unwrap();
+    let partitions = table.statistics().await.unwrap().partitions;
+    assert!(partitions.iter().all(|partition| partition.data_files == 1), "{partitions:?}");
+    assert_eq!(table.count().await.unwrap(), 24 * 6);
+    assert_eq!(table.bytes_to_compact(&asked).await.unwrap(), 0);
 }
 
 #[tokio::test]
