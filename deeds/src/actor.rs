@@ -12,7 +12,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct Actor {
     pub name: Arc<str>,
-    pub from: IpAddr,
+    /// `None`: at a command line.
+    pub from: Option<IpAddr>,
     pub may_start_runs: bool,
     /// What its runs are triggered by.
     pub through: TriggeredBy,
@@ -26,16 +27,19 @@ impl Actor {
 
     /// What the audit says beside who and what, for those who write it down themselves.
     pub fn extra(&self) -> Value {
-        json!({ "from": self.from })
+        self.from.map_or_else(|| json!({}), |from| json!({ "from": from }))
     }
 
     /// Writes down a deed, in the transaction of the change itself.
     pub async fn did(&self, tx: &mut PgConnection, deed: Deed<'_>) -> StoreResult<()> {
-        let mut extra = match &deed.extra {
-            Some(Value::Object(extra)) => extra.clone(),
+        let mut extra = match deed.extra {
+            Some(Value::Object(extra)) => extra,
             _ => Map::new(),
         };
-        extra.insert("from".into(), json!(self.from));
-        record(tx, &Deed { actor: &self.name, extra: Some(Value::Object(extra)), ..deed }).await
+        if let Some(from) = self.from {
+            extra.insert("from".into(), json!(from));
+        }
+        let extra = (!extra.is_empty()).then_some(Value::Object(extra));
+        record(tx, &Deed { actor: &self.name, extra, ..deed }).await
     }
 }

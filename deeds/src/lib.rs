@@ -3,14 +3,17 @@
 //!
 //! Nouns that are not here yet are listed in docs/ARCHITECTURE.md.
 
+pub mod account;
 mod actor;
 pub mod approval;
 pub mod dag;
 pub mod kept;
+pub mod preset;
 pub mod reader;
 pub mod run;
 pub mod stream;
 pub mod topic;
+pub mod user;
 
 pub use actor::Actor;
 pub(crate) use async_recursion::async_recursion as boxed;

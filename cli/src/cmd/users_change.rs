@@ -6,12 +6,12 @@ use crate::web_role;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output;
 use orch_binary::person::{self, YesFlag};
-use orch_store::StoreResult;
-use orch_store::audit::{self, Deed};
-use orch_store::user::{UserChange, delete_user, reset_password, set_disabled, set_role};
+use orch_deeds::Actor;
+use orch_deeds::user::{self, UserDeed};
+use orch_spec::state::TriggeredBy;
+use orch_store::user::UserChange;
 use orch_web::{Password, Role, hash_password};
-use serde_json::{Value, json};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::Connection as _;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Name {
@@ -107,8 +107,7 @@ pub(crate) struct Delete {
 impl SetRole {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let (name, role) = (&self.name.username, self.role.as_str());
-        let extra = json!({ "user": name, "role": role });
-        carry_out(cx, ("set_role", extra), async |db| set_role(db, name, role).await).await?;
+        carry_out(cx, name, UserDeed::SetRole(role)).await?;
         eprintln!("user `{name}` is {role}");
         Ok(Exit::Done)
     }
@@ -119,8 +118,7 @@ impl ResetPassword {
         let name = &self.name.username;
         let ChosenPassword { password, is_random } = self.password.choose(name)?;
         let hash = hash_password(password.clone()).await.map_err(web_role::failure)?;
-        let deed = ("reset_password", json!({ "user": name }));
-        carry_out(cx, deed, async |db| reset_password(db, name, &hash).await).await?;
+        carry_out(cx, name, UserDeed::ResetPassword { password_hash: &hash }).await?;
         eprintln!("user `{name}` has a new password; logins and API tokens of before have ended");
         if is_random { tell(&password) } else { Ok(Exit::Done) }
     }
@@ -129,8 +127,7 @@ impl ResetPassword {
 impl Disable {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let name = &self.name.username;
-        let deed = ("disable_user", json!({ "user": name }));
-        carry_out(cx, deed, async |db| set_disabled(db, name, true).await).await?;
+        carry_out(cx, name, UserDeed::Disable).await?;
         eprintln!("user `{name}` is disabled; logins and API tokens have ended");
         Ok(Exit::Done)
     }
@@ -139,8 +136,7 @@ impl Disable {
 impl Enable {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let name = &self.name.username;
-        let deed = ("enable_user", json!({ "user": name }));
-        carry_out(cx, deed, async |db| set_disabled(db, name, false).await).await?;
+        carry_out(cx, name, UserDeed::Enable).await?;
         eprintln!("user `{name}` may log in");
         Ok(Exit::Done)
     }
@@ -150,27 +146,17 @@ impl Delete {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let name = &self.name.username;
         self.yes.agree(&format!("This deletes user `{name}` with all logins and API tokens."))?;
-        let deed = ("delete_user", json!({ "user": name }));
-        carry_out(cx, deed, async |db| delete_user(db, name).await).await?;
+        carry_out(cx, name, UserDeed::Delete).await?;
         eprintln!("user `{name}` is deleted");
         Ok(Exit::Done)
     }
 }
 
-/// The change and its line in the audit log: both or neither.
-async fn carry_out(
-    cx: &Cx,
-    (event, extra): (&str, Value),
-    change: impl AsyncFnOnce(&mut PgConnection) -> StoreResult<UserChange>,
-) -> Result<(), Failure> {
-    let name = extra["user"].as_str().unwrap_or_default().to_string();
+async fn carry_out(cx: &Cx, name: &str, deed: UserDeed<'_>) -> Result<(), Failure> {
     let mut session = cx.session().await?;
     let mut tx = session.db.begin().await?;
-    match change(&mut tx).await? {
-        UserChange::Done => {
-            did(&mut tx, &Deed { event, extra: Some(extra), ..Deed::default() }).await?;
-            Ok(tx.commit().await?)
-        }
+    match user::change(&mut tx, &at_command_line(), name, &deed).await? {
+        UserChange::Done => Ok(tx.commit().await?),
         UserChange::Unchanged => Ok(()),
         UserChange::NoSuchUser => {
             Err(Failure::new(format!("there is no user `{name}`")).hint("`orch users list` names all"))
@@ -180,8 +166,7 @@ async fn carry_out(
     }
 }
 
-/// Written down as done at a command line.
-pub(super) async fn did(db: &mut PgConnection, deed: &Deed<'_>) -> Result<(), Failure> {
-    let name = person::name();
-    Ok(audit::record(db, &Deed { actor: &name, ..deed.clone() }).await?)
+/// The person at the terminal.
+pub(super) fn at_command_line() -> Actor {
+    Actor { name: person::name().into(), from: None, may_start_runs: true, through: TriggeredBy::Cli }
 }

@@ -1,13 +1,12 @@
 //! `orch users create`.
 
-use super::users_change::{ChosenPassword, PasswordFlags};
+use super::users_change::{ChosenPassword, PasswordFlags, at_command_line};
 use crate::cx::Cx;
 use crate::web_role;
 use orch_binary::failure::{Exit, Failure, Outcome};
-use orch_store::audit::Deed;
-use orch_store::user::{NewUser, add_user};
+use orch_deeds::user::create;
+use orch_store::user::NewUser;
 use orch_web::{Role, check_user_name, hash_password};
-use serde_json::json;
 use sqlx::Connection as _;
 
 /// Create a user who may log in
@@ -48,12 +47,10 @@ impl Create {
             email: self.email.trim(),
         };
         let mut tx = session.db.begin().await?;
-        if !add_user(&mut tx, &new).await? {
+        if !create(&mut tx, &at_command_line(), &new).await? {
             return Err(Failure::new(format!("there is a user `{}` already", self.username))
                 .hint("change it with `orch users set-role` or `orch users reset-password`"));
         }
-        let extra = Some(json!({ "user": self.username, "role": self.role.as_str() }));
-        super::users_change::did(&mut tx, &Deed { event: "create_user", extra, ..Deed::default() }).await?;
         tx.commit().await?;
         eprintln!("user `{}` may log in as {}", self.username, self.role);
         if is_random {

@@ -7,16 +7,14 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use orch_deeds::preset;
 use orch_store::StoreError;
-use orch_store::audit::Deed;
-use orch_store::preset::{
-    KeepPreset, MOST_PRESETS, Preset, delete_preset, get_preset, keep_preset, list_presets, wrong_name,
-};
+use orch_store::preset::{KeepPreset, MOST_PRESETS, Preset, get_preset, list_presets, wrong_name};
 use orch_wire::body;
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sqlx::{Connection, PgConnection};
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -87,7 +85,6 @@ fn missing(dag_id: &str, name: &str) -> Refusal {
     Refusal::not_found(format!("dag `{dag_id}` has no preset `{name}`"))
 }
 
-/// Keeps it and writes down who did.
 pub(crate) async fn keep(
     db: &mut PgConnection,
     actor: &Actor,
@@ -99,23 +96,17 @@ pub(crate) async fn keep(
         return refused(why.into());
     }
     let mut tx = db.begin().await.map_err(StoreError::from)?;
-    match keep_preset(&mut tx, (dag_id, name), conf, &actor.name).await? {
-        KeepPreset::Kept => {}
-        KeepPreset::NoSuchDag => return Err(crate::extract::no_such_dag(dag_id)),
-        KeepPreset::TooMany => return refused(format!("a dag has at most {MOST_PRESETS} presets: delete one first")),
+    match preset::keep(&mut tx, actor, (dag_id, name), conf).await? {
+        KeepPreset::Kept => Ok(tx.commit().await.map_err(StoreError::from)?),
+        KeepPreset::NoSuchDag => Err(crate::extract::no_such_dag(dag_id)),
+        KeepPreset::TooMany => refused(format!("a dag has at most {MOST_PRESETS} presets: delete one first")),
     }
-    let extra = Some(json!({ "preset": name }));
-    actor.did(&mut tx, Deed { event: "keep_preset", dag_id: Some(dag_id), extra, ..Deed::default() }).await?;
-    Ok(tx.commit().await.map_err(StoreError::from)?)
 }
 
-/// Deletes it and writes down who did.
 pub(crate) async fn forget(db: &mut PgConnection, actor: &Actor, (dag_id, name): (&str, &str)) -> Result<(), Refusal> {
     let mut tx = db.begin().await.map_err(StoreError::from)?;
-    if !delete_preset(&mut tx, dag_id, name).await? {
+    if !preset::delete(&mut tx, actor, (dag_id, name)).await? {
         return Err(missing(dag_id, name));
     }
-    let extra = Some(json!({ "preset": name }));
-    actor.did(&mut tx, Deed { event: "delete_preset", dag_id: Some(dag_id), extra, ..Deed::default() }).await?;
     Ok(tx.commit().await.map_err(StoreError::from)?)
 }

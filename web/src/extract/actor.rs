@@ -26,7 +26,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
         match parts.extensions.get::<Caller>() {
             Some(Caller { name, role, through }) => Ok(Actor(orch_deeds::Actor {
                 name: name.clone(),
-                from,
+                from: Some(from),
                 may_start_runs: *role >= Role::User,
                 through: *through,
             })),

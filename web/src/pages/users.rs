@@ -14,10 +14,9 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use orch_deeds::user::create;
 use orch_store::StoreError;
-use orch_store::audit::Deed;
-use orch_store::user::{ListedUser, NewUser, add_user, list_users};
-use serde_json::json;
+use orch_store::user::{ListedUser, NewUser, list_users};
 use sqlx::Connection;
 
 #[derive(Template)]
@@ -122,9 +121,7 @@ pub(crate) async fn add(State(app): State<App>, actor: Actor, shell: Shell, form
             };
             let mut db = app.hot().await?;
             let mut tx = db.begin().await.map_err(StoreError::from)?;
-            if add_user(&mut tx, &new).await? {
-                let extra = Some(json!({ "user": wish.name, "role": role.as_str() }));
-                actor.did(&mut tx, Deed { event: "create_user", extra, ..Deed::default() }).await?;
+            if create(&mut tx, &actor, &new).await? {
                 tx.commit().await.map_err(StoreError::from)?;
                 app.auth.changed(&wish.name);
                 if !is_made_up {

@@ -11,12 +11,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chrono::TimeDelta;
+use orch_deeds::account::{self, PasswordChange};
 use orch_store::StoreError;
-use orch_store::audit::Deed;
-use orch_store::session::close_others;
-use orch_store::token::{AddToken, MOST_TOKENS, NewToken, TokenScope, add_token, list_tokens, revoke_token};
-use orch_store::user::change_password;
-use serde_json::json;
+use orch_store::token::{AddToken, MOST_TOKENS, NewToken, TokenScope};
 use sqlx::Connection;
 
 const MOST_NAME_CHARS: usize = 100;
@@ -66,19 +63,16 @@ pub(crate) async fn password(
     };
     let mut db = app.hot().await?;
     let mut tx = db.begin().await.map_err(StoreError::from)?;
-    let kept = (session.hash.as_slice(), stamp.as_str());
-    if !change_password(&mut tx, &name, (&old_hash, &new_hash), kept).await? {
+    let change = PasswordChange {
+        old_hash: &old_hash,
+        new_hash: &new_hash,
+        kept_login: (session.hash.as_slice(), stamp.as_str()),
+        revokes_tokens: form.text("revoke_tokens").is_some(),
+    };
+    if !account::change_password(&mut tx, &actor, &change).await? {
         return refused(StatusCode::CONFLICT, "The password was changed a moment ago: log in with the new one.".into())
             .await;
     }
-    let mut revoked = 0;
-    if form.text("revoke_tokens").is_some() {
-        for token in list_tokens(&mut tx, &name).await? {
-            revoked += u32::from(revoke_token(&mut tx, &name, token.id).await?.is_some());
-        }
-    }
-    let extra = (revoked > 0).then(|| json!({ "revoked_tokens": revoked }));
-    actor.did(&mut tx, Deed { event: "change_password", extra, ..Deed::default() }).await?;
     tx.commit().await.map_err(StoreError::from)?;
     drop(db);
     app.auth.changed(&name);
@@ -101,11 +95,7 @@ pub(crate) async fn end_login(
     let name = &session.caller.name;
     let mut db = app.hot().await?;
     let mut tx = db.begin().await.map_err(StoreError::from)?;
-    let count = close_others(&mut tx, name, id, &session.hash).await?;
-    if count > 0 {
-        let deed = Deed { event: "end_logins", extra: Some(json!({ "count": count })), ..Deed::default() };
-        actor.did(&mut tx, deed).await?;
-    }
+    account::end_logins(&mut tx, &actor, id, &session.hash).await?;
     tx.commit().await.map_err(StoreError::from)?;
     app.auth.changed(name);
     Ok(see_other("/account"))
@@ -140,10 +130,8 @@ pub(crate) async fn add(
     let new = NewToken { token_hash: &fresh.hash, user: &user, name: token_name, scope, now, expires_at };
     let mut db = app.hot().await?;
     let mut tx = db.begin().await.map_err(StoreError::from)?;
-    match add_token(&mut tx, &new).await? {
+    match account::create_token(&mut tx, &actor, &new).await? {
         AddToken::Added => {
-            let extra = Some(json!({ "token": token_name, "scope": scope.as_str(), "expires_at": expires_at }));
-            actor.did(&mut tx, Deed { event: "create_token", extra, ..Deed::default() }).await?;
             tx.commit().await.map_err(StoreError::from)?;
             drop(db);
             let fresh_is_for_queries = scope == TokenScope::Serving;
@@ -165,14 +153,11 @@ pub(crate) async fn revoke(
     names: Names,
     _: Form,
 ) -> Result<Response, Refusal> {
-    let (name, id) = (&session.caller.name, names.number("token_id")?);
+    let id = names.number("token_id")?;
     let mut db = app.hot().await?;
     let mut tx = db.begin().await.map_err(StoreError::from)?;
-    if let Some((token, _)) = revoke_token(&mut tx, name, id).await? {
-        let deed = Deed { event: "revoke_token", extra: Some(json!({ "token": token })), ..Deed::default() };
-        actor.did(&mut tx, deed).await?;
-    }
+    account::revoke_token(&mut tx, &actor, id).await?;
     tx.commit().await.map_err(StoreError::from)?;
-    app.auth.changed(name);
+    app.auth.changed(&session.caller.name);
     Ok(see_other("/account"))
 }

@@ -12,12 +12,10 @@ use crate::state::App;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use orch_deeds::user::{self, UserDeed};
 use orch_store::StoreError;
-use orch_store::audit::Deed;
-use orch_store::user::{UserChange, delete_user, reset_password, set_disabled, set_role};
-use serde_json::{Value, json};
+use orch_store::user::UserChange;
 use sqlx::Connection;
-use sqlx::PgConnection;
 
 pub(crate) async fn role(
     State(app): State<App>,
@@ -28,8 +26,7 @@ pub(crate) async fn role(
 ) -> Result<Response, Refusal> {
     let name = names.get("user_name");
     let role: Role = form.text("role").unwrap_or_default().parse().map_err(Refusal::bad_request)?;
-    let extra = json!({ "user": name, "role": role.as_str() });
-    change(&app, &actor, shell, ("set_role", extra), async |db| set_role(db, name, role.as_str()).await).await
+    change(&app, &actor, shell, name, UserDeed::SetRole(role.as_str())).await
 }
 
 pub(crate) async fn disabled(
@@ -40,13 +37,12 @@ pub(crate) async fn disabled(
     form: Form,
 ) -> Result<Response, Refusal> {
     let name = names.get("user_name");
-    let (is_disabled, event) = match form.text("disabled") {
-        Some("true") => (true, "disable_user"),
-        Some("false") => (false, "enable_user"),
+    let deed = match form.text("disabled") {
+        Some("true") => UserDeed::Disable,
+        Some("false") => UserDeed::Enable,
         _ => return Err(Refusal::bad_request("`disabled` is `true` or `false`")),
     };
-    let deed = (event, json!({ "user": name }));
-    change(&app, &actor, shell, deed, async |db| set_disabled(db, name, is_disabled).await).await
+    change(&app, &actor, shell, name, deed).await
 }
 
 /// Without a password one is made up and shown once.
@@ -66,8 +62,7 @@ pub(crate) async fn password(
         }
     };
     let hash = app.auth.hash(password.clone()).await?;
-    let deed = ("reset_password", json!({ "user": name }));
-    let changed = carry_out(&app, &actor, deed, async |db| reset_password(db, name, &hash).await).await?;
+    let changed = carry_out(&app, &actor, name, UserDeed::ResetPassword { password_hash: &hash }).await?;
     if changed == UserChange::Done && is_made_up {
         let fresh = UserNotice::Fresh(FreshPassword { user: name.into(), password });
         return page(&app, shell, name, Some(fresh)).await;
@@ -99,41 +94,25 @@ pub(crate) async fn delete(
     _: Form,
 ) -> Result<Response, Refusal> {
     let name = names.get("user_name");
-    let deed = ("delete_user", json!({ "user": name }));
-    match carry_out(&app, &actor, deed, async |db| delete_user(db, name).await).await? {
+    match carry_out(&app, &actor, name, UserDeed::Delete).await? {
         UserChange::Done => Ok(see_other("/users")),
         other => told(&app, shell, name, other).await,
     }
 }
 
-/// The change and its line in the audit log: both or neither.
 /// Carries out a change, and says how it ended on the user's page.
-async fn change(
-    app: &App,
-    actor: &Actor,
-    shell: Shell,
-    deed: (&str, Value),
-    change: impl AsyncFnOnce(&mut PgConnection) -> orch_store::StoreResult<UserChange>,
-) -> Result<Response, Refusal> {
-    let name = deed.1["user"].as_str().unwrap_or_default().to_string();
-    let changed = carry_out(app, actor, deed, change).await?;
-    told(app, shell, &name, changed).await
+async fn change(app: &App, actor: &Actor, shell: Shell, name: &str, deed: UserDeed<'_>) -> Result<Response, Refusal> {
+    let changed = carry_out(app, actor, name, deed).await?;
+    told(app, shell, name, changed).await
 }
 
-async fn carry_out(
-    app: &App,
-    actor: &Actor,
-    (event, extra): (&str, Value),
-    change: impl AsyncFnOnce(&mut PgConnection) -> orch_store::StoreResult<UserChange>,
-) -> Result<UserChange, Refusal> {
-    let name = extra["user"].as_str().unwrap_or_default().to_string();
+async fn carry_out(app: &App, actor: &Actor, name: &str, deed: UserDeed<'_>) -> Result<UserChange, Refusal> {
     let mut db = app.hot().await?;
     let mut tx = db.begin().await.map_err(StoreError::from)?;
-    let changed = change(&mut tx).await?;
+    let changed = user::change(&mut tx, actor, name, &deed).await?;
     if changed == UserChange::Done {
-        actor.did(&mut tx, Deed { event, extra: Some(extra), ..Deed::default() }).await?;
         tx.commit().await.map_err(StoreError::from)?;
-        app.auth.changed(&name);
+        app.auth.changed(name);
     }
     Ok(changed)
 }

@@ -1,0 +1,68 @@
+//! What people do to their own account: its password, its logins and its API tokens.
+
+use crate::{Actor, boxed};
+use orch_store::StoreResult;
+use orch_store::audit::Deed;
+use orch_store::session::close_others;
+use orch_store::token::{self, AddToken, NewToken};
+use orch_store::user;
+use serde_json::json;
+use sqlx::PgConnection;
+
+/// A new password for the one that was confirmed.
+#[derive(Debug, Clone, Copy)]
+pub struct PasswordChange<'a> {
+    pub old_hash: &'a str,
+    pub new_hash: &'a str,
+    /// The login that goes on: hash and stamp.
+    pub kept_login: (&'a [u8], &'a str),
+    pub revokes_tokens: bool,
+}
+
+/// `false`: the password was changed meanwhile.
+#[boxed]
+pub async fn change_password(tx: &mut PgConnection, actor: &Actor, change: &PasswordChange<'_>) -> StoreResult<bool> {
+    let PasswordChange { old_hash, new_hash, kept_login, revokes_tokens } = *change;
+    if !user::change_password(tx, &actor.name, (old_hash, new_hash), kept_login).await? {
+        return Ok(false);
+    }
+    let mut revoked = 0;
+    if revokes_tokens {
+        for token in token::list_tokens(tx, &actor.name).await? {
+            revoked += u32::from(token::revoke_token(tx, &actor.name, token.id).await?.is_some());
+        }
+    }
+    let extra = (revoked > 0).then(|| json!({ "revoked_tokens": revoked }));
+    actor.did(tx, Deed { event: "change_password", extra, ..Deed::default() }).await?;
+    Ok(true)
+}
+
+/// Ends one login, or all but the one with this hash.
+#[boxed]
+pub async fn end_logins(tx: &mut PgConnection, actor: &Actor, id: Option<i64>, kept: &[u8]) -> StoreResult<()> {
+    let count = close_others(tx, &actor.name, id, kept).await?;
+    if count > 0 {
+        let extra = Some(json!({ "count": count }));
+        actor.did(tx, Deed { event: "end_logins", extra, ..Deed::default() }).await?;
+    }
+    Ok(())
+}
+
+#[boxed]
+pub async fn create_token(tx: &mut PgConnection, actor: &Actor, new: &NewToken<'_>) -> StoreResult<AddToken> {
+    let added = token::add_token(tx, new).await?;
+    if added == AddToken::Added {
+        let extra = json!({ "token": new.name, "scope": new.scope.as_str(), "expires_at": new.expires_at });
+        actor.did(tx, Deed { event: "create_token", extra: Some(extra), ..Deed::default() }).await?;
+    }
+    Ok(added)
+}
+
+#[boxed]
+pub async fn revoke_token(tx: &mut PgConnection, actor: &Actor, id: i64) -> StoreResult<()> {
+    if let Some((token, _)) = token::revoke_token(tx, &actor.name, id).await? {
+        let extra = Some(json!({ "token": token }));
+        actor.did(tx, Deed { event: "revoke_token", extra, ..Deed::default() }).await?;
+    }
+    Ok(())
+}
