@@ -2,6 +2,8 @@
 //! does not name is left out. Texts stay as they are: zip codes keep their zeros. What gzip has packed is unpacked on
 //! the way.
 
+mod lines;
+
 use super::gzip::Unpack;
 use super::{Decode, Encode, WrittenObject};
 use crate::{
@@ -11,13 +13,14 @@ use crate::{
 };
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
+use arrow::csv::ReaderBuilder;
 use arrow::csv::reader::{Decoder, Format};
-use arrow::csv::{ReaderBuilder, WriterBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::FormatOptions;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use lines::Lines;
 use orch_sdk::task::{TaskResult, fatal};
 use std::sync::Arc;
 
@@ -27,6 +30,7 @@ const MOST_HEADER_BYTES: usize = 1 << 20;
 const HEAD_BYTES: usize = 1 << 16;
 /// As MySQL and pandas write moments.
 const MOMENT: &str = "%Y-%m-%d %H:%M:%S%.f";
+const MOMENT_AND_ZONE: &str = "%Y-%m-%d %H:%M:%S%.f%:z";
 
 /// How the lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +77,7 @@ pub async fn read(bucket: &Bucket, key: &str, schema: SchemaRef, csv: Csv) -> Ta
         .with_batch_size(BATCH_ROWS)
         .build_decoder();
     let line = 1 + u64::from(csv.has_header);
-    let lines = Lines { decoder, schema: schema.clone(), columns, location, line, head, unpack };
+    let lines = LineReader { decoder, schema: schema.clone(), columns, location, line, head, unpack };
     Ok(super::read(schema, pieces, lines))
 }
 
@@ -123,7 +127,7 @@ fn header(head: &[u8], csv: Csv, location: &str) -> TaskResult<Vec<String>> {
     Ok(schema.fields().iter().map(|field| field.name().clone()).collect())
 }
 
-struct Lines {
+struct LineReader {
     decoder: Decoder,
     schema: SchemaRef,
     /// Where each column of the schema stands in a line.
@@ -136,7 +140,7 @@ struct Lines {
     unpack: Unpack,
 }
 
-impl Decode for Lines {
+impl Decode for LineReader {
     fn piece(&mut self, piece: Bytes) -> TaskResult<Vec<RecordBatch>> {
         let head = std::mem::take(&mut self.head);
         let mut batches = if head.is_empty() { Vec::new() } else { self.lines(&head)? };
@@ -151,7 +155,7 @@ impl Decode for Lines {
     }
 }
 
-impl Lines {
+impl LineReader {
     /// Nothing is the end.
     fn lines(&mut self, bytes: &[u8]) -> TaskResult<Vec<RecordBatch>> {
         let (mut rest, mut batches) = (bytes, Vec::new());
@@ -224,26 +228,29 @@ fn typed(text: &StringArray, field: &Field) -> Result<ArrayRef, (usize, String)>
 #[boxed]
 pub async fn write(bucket: &Bucket, key: &str, batches: Batches, csv: Csv) -> TaskResult<WrittenObject> {
     let schema = batches.schema();
-    super::write(bucket, key, batches, Writer { csv, schema, is_begun: false }).await
+    super::write(bucket, key, batches, Writer { csv, schema, is_begun: false, last_bytes: 0 }).await
 }
 
 struct Writer {
     csv: Csv,
     schema: SchemaRef,
     is_begun: bool,
+    /// Of the batch before: the next one is about as large.
+    last_bytes: usize,
 }
 
 impl Encode for Writer {
     fn batch(&mut self, batch: &RecordBatch) -> TaskResult<Bytes> {
-        let mut writer = WriterBuilder::new()
-            .with_header(self.csv.has_header && !self.is_begun)
-            .with_delimiter(self.csv.delimiter)
-            .with_timestamp_format(MOMENT.into())
-            .with_timestamp_tz_format(format!("{MOMENT}%:z"))
-            .build(Vec::new());
-        self.is_begun = true;
-        writer.write(batch)?;
-        Ok(writer.into_inner().into())
+        let options = FormatOptions::default()
+            .with_timestamp_format(Some(MOMENT))
+            .with_timestamp_tz_format(Some(MOMENT_AND_ZONE));
+        let (lines, mut text) = (Lines::new(self.csv.delimiter, options), Vec::with_capacity(self.last_bytes));
+        if self.csv.has_header && !self.is_begun {
+            lines.names(batch, &mut text);
+        }
+        lines.rows(batch, &mut text)?;
+        (self.is_begun, self.last_bytes) = (true, text.len());
+        Ok(text.into())
     }
 
     /// No rows at all are a first line all the same.
