@@ -53,6 +53,24 @@ pub(super) async fn ensure(bucket: &Bucket) -> Result<()> {
     }
 }
 
+/// Removes the folders of a prefix that no object is left in: of a prefix that is used once, such as that of a try, they would stay for ever.
+pub(super) async fn remove_folders(bucket: &Bucket, prefix: &str) {
+    if let Maker::Folder(path) = &bucket.maker {
+        let folder = path.join(prefix);
+        // What cannot be removed holds something, or is gone.
+        tokio::task::spawn_blocking(move || remove_empty(&folder)).await.ok();
+    }
+}
+
+fn remove_empty(folder: &std::path::Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_empty(&entry.path());
+        }
+    }
+    std::fs::remove_dir(folder).ok();
+}
+
 fn refused(bucket: &Bucket, status: StatusCode) -> Option<Error> {
     let is_refused = matches!(status, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED);
     is_refused.then(|| Error::Denied { verb: "look at", location: bucket.url().into() })

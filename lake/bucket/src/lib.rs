@@ -210,7 +210,8 @@ impl Bucket {
         }
     }
 
-    /// Removes everything below a prefix of whole parts, and says how many objects that were.
+    /// Removes everything below a prefix of whole parts, and says how many objects that were. In a bucket that is a folder, the folders
+    /// of the prefix go as well.
     ///
     /// # Errors
     /// The first that cannot be removed; others may be gone by then.
@@ -218,10 +219,12 @@ impl Bucket {
         let location = self.location(prefix);
         let paths = self.store.list(Some(&self.path(prefix)?)).map_ok(|meta| meta.location).boxed();
         let deleted = self.store.delete_stream(paths);
-        deleted
-            .try_fold(0, |count, _| std::future::ready(Ok(count + 1)))
-            .await
-            .map_err(|source| Error::of("delete", location, source))
+        let deleted = deleted.try_fold(0, |count, _| std::future::ready(Ok(count + 1)));
+        let count = deleted.await.map_err(|source| Error::of("delete", location, source))?;
+        if !prefix.is_empty() {
+            create::remove_folders(self, prefix).await;
+        }
+        Ok(count)
     }
 
     /// Copies an object within the bucket; servers do it themselves.

@@ -94,6 +94,10 @@ async fn lists_are_of_whole_parts_below_the_bucket() {
         assert_eq!(keys("").await.len(), 4);
         assert_eq!(bucket.delete_all("2025").await.expect("they can be removed"), 3);
         assert_eq!(keys("").await, ["2025-old"]);
+        if let Some(folder) = bucket.url().strip_prefix("file://") {
+            let folder = std::path::Path::new(folder);
+            assert!(folder.join("2025-old").exists() && !folder.join("2025").exists(), "no empty folders are left");
+        }
     })
     .await;
 }
