@@ -21,7 +21,7 @@ pub async fn keep(
     Ok(kept)
 }
 
-/// `false`: there is none of that name.
+/// `false`: the DAG has no preset of that name.
 #[boxed]
 pub async fn delete(tx: &mut PgConnection, actor: &Actor, (dag_id, name): (&str, &str)) -> StoreResult<bool> {
     let was_there = delete_preset(tx, dag_id, name).await?;

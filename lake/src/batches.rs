@@ -65,14 +65,14 @@ impl Batches {
         Batches::new(schema, stream)
     }
 
-    /// What an iterator makes, one item after the other on a thread for what computes, while those before are taken.
+    /// The batches of an iterator. Each item is computed on a thread of the pool while the one before is written.
     pub fn made<L>(schema: SchemaRef, mut lots: L) -> Batches
     where
         L: Iterator<Item = TaskResult<Vec<RecordBatch>>> + Send + 'static,
     {
         Batches::read_ahead(schema, |taker| async move {
             loop {
-                // Never waits for room there: those that take the batches may need a thread to compute, too.
+                // The thread is free again while there is no room: the writer may need one to encode.
                 let (back, lot) = blocking(move |_| {
                     let lot = lots.next();
                     Ok((lots, lot))

@@ -103,7 +103,7 @@ fn link(asked: &AlertQuestion, address: &str) -> String {
     format!("{}/approvals/{}", address.trim_end_matches('/'), asked.id)
 }
 
-fn whom(asked: &AlertQuestion) -> String {
+fn addressees(asked: &AlertQuestion) -> String {
     if asked.assigned_users.is_empty() { "anyone who may start runs".into() } else { asked.assigned_users.join(", ") }
 }
 
@@ -112,7 +112,7 @@ fn question(asked: &AlertQuestion, deadline: Option<&str>, link: &str) -> String
     let until = deadline.map(|at| format!(", until {at}")).unwrap_or_default();
     let lines = [
         asked.body.clone(),
-        format!("It asks {}{until}: {}", whom(asked), asked.options.join(", ")),
+        format!("It asks {}{until}: {}", addressees(asked), asked.options.join(", ")),
         format!("Answer it: {link}"),
     ];
     lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")

@@ -93,7 +93,7 @@ static SUMS: LazyLock<SchemaRef> = LazyLock::new(|| {
 const DECIMALS: i8 = 6;
 
 impl Grain {
-    /// A number that is none of twelve digits counts as missing.
+    /// A value with more than twelve digits before its point counts as missing.
     fn statement(&self) -> String {
         let begins = format!("at_second - at_second % {}", self.seconds);
         format!(

@@ -16,9 +16,9 @@ use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
 /// A set of more would take more than a quarter of a gigabyte, and twice that while it grows.
 pub(super) const MOST_KEYS: usize = 14_000_000;
 
-/// Odd, so that no two numbers have the same product; and neighbours, as keys mostly are, have products far apart.
+/// Odd, so that different numbers have different products; those of neighbours, as keys mostly are, lie far apart.
 const SCATTER: u64 = 0x9e37_79b9_7f4a_7c15;
-/// No number's fingerprint.
+/// The fingerprint of a value that is not a whole number.
 const NO_NUMBER: u128 = 1 << 64;
 
 /// The keys of a table, or those that were seen so far.

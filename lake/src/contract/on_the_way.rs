@@ -6,20 +6,20 @@ use futures::TryStreamExt as _;
 use orch_sdk::task::fatal;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What will have been found in rows that are on their way.
+/// The report of rows that are checked while they are written.
 #[derive(Debug, Clone, Default)]
 pub struct PendingReport(Arc<Mutex<Option<Report>>>);
 
 impl PendingReport {
-    /// `None` where the rows broke off. The rows that passed are not in it: they were taken.
+    /// `None` if the rows broke off. It has no rows that passed: the writer took them.
     pub fn take(&self) -> Option<Report> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl Contract {
-    /// Lets through the rows that pass. Where the lot breaks the contract, an error comes after the last of them, so that
-    /// nothing is written of it; the report is there all the same.
+    /// Checks rows one batch after the other and hands on those that pass. If the lot breaks the contract, its error comes last, so
+    /// that the writer publishes nothing; the report is available in either case.
     pub fn check_on_the_way(self, facts: Facts, mut rows: Batches) -> (Batches, PendingReport) {
         let pending = PendingReport::default();
         let place = pending.clone();

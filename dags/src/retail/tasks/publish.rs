@@ -62,8 +62,8 @@ impl<'a> Layer<'a> {
         })
     }
 
-    /// What is added later may refer to the rows of this table.
-    pub(super) fn refer_to(&mut self, made: &TableFrame) -> TaskResult<()> {
+    /// Remembers the keys of a table, for contracts that refer to it.
+    pub(super) fn remember_keys(&mut self, made: &TableFrame) -> TaskResult<()> {
         if let Some(key) = made.table.required_key() {
             let (_, keys) = batches_of(made.frame.select(key.iter().copied())?)?;
             self.facts = self.facts.clone().keys(made.table.name, KeySet::of(&keys, key)?);
@@ -71,8 +71,8 @@ impl<'a> Layer<'a> {
         Ok(())
     }
 
-    /// Holds the rows, which come in lots, to the contract of their table and writes their files. Nobody sees them before
-    /// [`Layer::publish`].
+    /// Checks the rows, which come in lots, against the contract of their table and writes their files. Readers do not see them
+    /// before [`Layer::publish`].
     pub(super) async fn add(
         &mut self,
         table: &'static Table,

@@ -78,11 +78,11 @@ async fn publish(ctx: &Ctx, extracts: Vec<Extracts>) -> TaskResult<Published> {
     let last = extracts.last().map(Extracts::rows).unwrap_or_default();
     ctx.info(format!("{last} rows in the newest of {} extracts", extracts.len()));
 
-    let (made, windows) = (blocking(move |_| all(parts)).await?, days.clone());
+    let (made, windows) = (blocking(move |_| layers_of(parts)).await?, days.clone());
     let known = known_until(&place).await?;
     let mut layer = Layer::new(ctx, &place, SILVER_BUCKET, days.clone()).await?;
     for one in made.dimensions {
-        layer.refer_to(&one)?;
+        layer.remember_keys(&one)?;
         layer.add(one.table, once(Ok(one.frame)), |change| change).await?;
     }
     let newest = Arc::new(Mutex::new(None));
@@ -164,7 +164,7 @@ fn fitting(frame: DataFrame, table: &schema::Table, location: &str) -> TaskResul
     Ok(frame)
 }
 
-/// The layer of several extracts.
+/// The tables of several extracts.
 struct Layers {
     /// As the newest extract has them.
     dimensions: Vec<TableFrame>,
@@ -172,7 +172,7 @@ struct Layers {
     facts: Vec<OrderFacts>,
 }
 
-fn all(extracts: Vec<Raw>) -> TaskResult<Layers> {
+fn layers_of(extracts: Vec<Raw>) -> TaskResult<Layers> {
     let mut layers = Layers { dimensions: Vec::new(), facts: Vec::new() };
     for raw in extracts {
         let Silver { dimensions, facts } = Silver::of(raw)?;

@@ -136,8 +136,8 @@ async fn values_that_do_not_fit_are_told_with_column_and_row() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_told_and_may_come_back() {
-    let nobody = Connection::from_uri("retail_mysql", "mysql://me:hush@127.0.0.1:1/db").expect("a URI");
-    let error = read(&nobody, MysqlSource::table("orders")).await.expect_err("nobody listens there");
+    let closed = Connection::from_uri("retail_mysql", "mysql://me:hush@127.0.0.1:1/db").expect("a URI");
+    let error = read(&closed, MysqlSource::table("orders")).await.expect_err("the port is closed");
     let said = words(&error);
     assert!(said.contains("cannot reach the MySQL server of connection `retail_mysql` at 127.0.0.1:1"), "{said}");
     assert!(!said.contains("hush") && !is_fatal(error), "{said}");
