@@ -59,7 +59,7 @@ pub fn message(
             "subject" => text(asked.map(|asked| asked.subject.as_str())),
             "body" => text(asked.map(|asked| asked.body.as_str())),
             "options" => Some(asked.map(|asked| asked.options.join(", ")).unwrap_or_default()),
-            "asked" => Some(asked.map(whom).unwrap_or_default()),
+            "asked" => Some(asked.map(addressees).unwrap_or_default()),
             "deadline" => text(deadline.as_deref()),
             "link" => text(link.as_deref()),
             _ => None,
