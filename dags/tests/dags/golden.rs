@@ -1,7 +1,7 @@
 //! The transformations alone, against answers that DuckDB computed from the same files.
 
 use crate::data;
-use orch_dags::retail::gold::gold;
+use orch_dags::retail::gold::{gold, gold_by_parts};
 use orch_dags::retail::schema;
 use orch_dags::retail::silver::{Raw, TableFrame, silver};
 use polars::prelude::*;
@@ -44,6 +44,20 @@ fn gold_is_golden_to_the_cent() {
     );
     let best = best.select(["customer_id", "customer_fname", "customer_lname", "total_revenue"].map(col)).limit(10);
     assert_golden("top10_customers", &csv(best.collect().unwrap()));
+}
+
+/// Orders are told apart by their numbers, some of them below zero.
+#[test]
+fn gold_is_the_same_in_however_many_parts_its_facts_are_summed_up() {
+    let mut layer = SILVER.clone();
+    let facts = &mut layer.last_mut().unwrap().frame;
+    *facts = facts.clone().lazy().with_column(col("order_id") - lit(30_000)).collect().unwrap();
+    let whole = gold(&SILVER).unwrap();
+    for part in [100_000, 17_000] {
+        for (parts, whole) in gold_by_parts(&layer, part).unwrap().iter().zip(&whole) {
+            assert!(parts.frame.equals_missing(&whole.frame), "`{}` in parts of {part}", whole.table.name);
+        }
+    }
 }
 
 /// Facts that were read before somebody was renamed, moved or deleted.
