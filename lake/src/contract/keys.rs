@@ -1,8 +1,8 @@
 //! Sets of keys, for what must be unique and for what must be there elsewhere.
 //!
 //! A key is kept as a fingerprint of 128 bits, whatever its columns are: that two different ones of a billion are taken for
-//! the same is less likely than a broken memory bit. A single whole number is its own fingerprint. Numbers and texts are
-//! compared by what they say, not by their width.
+//! the same is less likely than a broken memory bit. Most keys are whole numbers below 2³²: a bitmap keeps those exactly,
+//! in two bytes each or less. Numbers and texts are compared by what they say, not by their width.
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::NullBuffer;
@@ -10,6 +10,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
+use roaring::RoaringBitmap;
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
 
@@ -25,13 +26,23 @@ const NO_NUMBER: u128 = 1 << 64;
 #[derive(Debug, Clone)]
 pub struct KeySet {
     types: Vec<DataType>,
-    known: HashSet<u128, BuildHasherDefault<Already>>,
+    /// Keys that are one whole number below 2³².
+    numbers: RoaringBitmap,
+    /// The fingerprints of all others.
+    prints: HashSet<u128, BuildHasherDefault<Already>>,
+}
+
+/// A key as a set holds it.
+#[derive(Debug, Clone, Copy)]
+enum Key {
+    Number(u32),
+    Print(u128),
 }
 
 impl KeySet {
     /// The keys of these rows.
     pub fn of(batches: &[RecordBatch], columns: &[&str]) -> Result<KeySet, ArrowError> {
-        let mut keys = KeySet { types: Vec::new(), known: HashSet::default() };
+        let mut keys = KeySet::for_columns(&[]);
         for batch in batches {
             let named = columns.iter().map(|name| {
                 let missing = || ArrowError::SchemaError(format!("there is no column `{name}`"));
@@ -48,30 +59,31 @@ impl KeySet {
 
     /// None yet, of keys like these.
     pub(super) fn for_columns(columns: &[ArrayRef]) -> KeySet {
-        KeySet { types: columns.iter().map(|column| common(column.data_type())).collect(), known: HashSet::default() }
+        let types = columns.iter().map(|column| common(column.data_type())).collect();
+        KeySet { types, numbers: RoaringBitmap::new(), prints: HashSet::default() }
     }
 
     pub fn len(&self) -> usize {
-        self.known.len()
+        usize::try_from(self.numbers.len()).unwrap_or(usize::MAX) + self.prints.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
+        self.len() == 0
     }
 
     /// Adds the keys of these rows that have no null in them.
     pub fn add(&mut self, columns: &[ArrayRef]) -> Result<(), ArrowError> {
-        let prints = self.fingerprints(columns)?;
-        self.known.extend(prints.into_iter().flatten());
+        for key in self.keys(columns)?.into_iter().flatten() {
+            self.insert(key);
+        }
         Ok(())
     }
 
     /// Which rows have a key that came before, in this lot or in an earlier one. Rows that are not `asked` are passed over.
     pub(super) fn repeated(&mut self, columns: &[ArrayRef], asked: &BooleanArray) -> Result<BooleanArray, ArrowError> {
-        let prints = self.fingerprints(columns)?;
-        let repeats = prints.into_iter().zip(asked.iter());
-        let repeats = repeats.map(|(print, asked)| match print {
-            Some(print) if asked == Some(true) => !self.known.insert(print),
+        let keys = self.keys(columns)?;
+        let repeats = keys.into_iter().zip(asked.iter()).map(|(key, asked)| match key {
+            Some(key) if asked == Some(true) => !self.insert(key),
             _ => false,
         });
         Ok(repeats.collect::<Vec<bool>>().into())
@@ -79,18 +91,32 @@ impl KeySet {
 
     /// Which rows have a key that is none of these.
     pub(super) fn unknown(&self, columns: &[ArrayRef]) -> Result<BooleanArray, ArrowError> {
-        let prints = self.fingerprints(columns)?;
-        let unknown = prints.into_iter().map(|print| print.is_some_and(|print| !self.known.contains(&print)));
+        let unknown = self.keys(columns)?.into_iter().map(|key| key.is_some_and(|key| !self.has(key)));
         Ok(unknown.collect::<Vec<bool>>().into())
     }
 
-    /// `None` for a row with a null.
-    fn fingerprints(&self, columns: &[ArrayRef]) -> Result<Vec<Option<u128>>, ArrowError> {
+    /// `false`: it was there.
+    fn insert(&mut self, key: Key) -> bool {
+        match key {
+            Key::Number(number) => self.numbers.insert(number),
+            Key::Print(print) => self.prints.insert(print),
+        }
+    }
+
+    fn has(&self, key: Key) -> bool {
+        match key {
+            Key::Number(number) => self.numbers.contains(number),
+            Key::Print(print) => self.prints.contains(&print),
+        }
+    }
+
+    /// The key of each row. `None` for a row with a null.
+    fn keys(&self, columns: &[ArrayRef]) -> Result<Vec<Option<Key>>, ArrowError> {
         if self.types.len() != columns.len() {
             // Of an empty table nobody knows the columns: it has no key.
             let nulls = with_null(columns);
             let rows = columns.first().map_or(0, Array::len);
-            let none = |row| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)).then_some(0);
+            let none = |row| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)).then_some(Key::Number(0));
             return Ok((0..rows).map(none).collect());
         }
         let alike = columns.iter().zip(&self.types).map(|(column, of)| cast(column, of));
@@ -104,20 +130,25 @@ impl KeySet {
         let nulls = with_null(columns);
         let print = |row: usize| {
             let whole = nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
-            whole.then(|| fingerprint(rows.row(row).as_ref()))
+            whole.then(|| Key::Print(fingerprint(rows.row(row).as_ref())))
         };
         Ok((0..rows.num_rows()).map(print).collect())
     }
 }
 
-/// The fingerprints of whole numbers. `alike` are the same values as `given`, null where they are no whole numbers.
-fn numbers(given: &ArrayRef, alike: &ArrayRef) -> Vec<Option<u128>> {
+/// The keys of whole numbers. `alike` are the same values as `given`, null where they are no whole numbers.
+fn numbers(given: &ArrayRef, alike: &ArrayRef) -> Vec<Option<Key>> {
     let nulls = given.logical_nulls();
-    let print = |(row, number): (usize, Option<i64>)| {
+    let key = |(row, number): (usize, Option<i64>)| {
         let whole = nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
-        whole.then(|| number.map_or(NO_NUMBER, |number| u128::from(number.cast_unsigned().wrapping_mul(SCATTER))))
+        whole.then(|| number.map_or(Key::Print(NO_NUMBER), key_of_number))
     };
-    alike.as_primitive::<Int64Type>().iter().enumerate().map(print).collect()
+    alike.as_primitive::<Int64Type>().iter().enumerate().map(key).collect()
+}
+
+fn key_of_number(number: i64) -> Key {
+    let print = || Key::Print(u128::from(number.cast_unsigned().wrapping_mul(SCATTER)));
+    u32::try_from(number).map_or_else(|_| print(), Key::Number)
 }
 
 /// Valid where no column is null.
@@ -201,6 +232,17 @@ mod tests {
             let expected = [false, false, true, column.is_valid(3)];
             assert_eq!(unknown, BooleanArray::from(expected.to_vec()), "{}", column.data_type());
         }
+    }
+
+    #[test]
+    fn keys_in_and_out_of_the_bitmap_are_counted_and_found_once() {
+        let ids = [0, 1, 1, i64::from(u32::MAX), i64::from(u32::MAX) + 1, i64::from(u32::MAX) + 1, -1, -1];
+        let ids: ArrayRef = Arc::new(Int64Array::from(ids.to_vec()));
+        let mut keys = KeySet::for_columns(std::slice::from_ref(&ids));
+        let all = BooleanArray::from(vec![true; ids.len()]);
+        let repeated = keys.repeated(std::slice::from_ref(&ids), &all).expect("they are keys");
+        assert_eq!(repeated, BooleanArray::from(vec![false, false, true, false, false, true, false, true]));
+        assert_eq!(keys.len(), 5);
     }
 
     #[test]
