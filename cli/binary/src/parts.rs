@@ -247,6 +247,7 @@ pub fn runtime() -> Result<Runtime, Failure> {
 
 /// Runs the whole life of a server process.
 pub fn block_on(life: impl Future<Output = Outcome>) -> Outcome {
+    memory::set_up();
     let runtime = runtime()?;
     runtime.spawn(memory::give_back());
     let outcome = runtime.block_on(life);

@@ -47,7 +47,7 @@ const STILTED: [&str; 3] = ["whoever", "nobody", "somebody"];
 
 /// The few files that may contain unsafe code, each with its reason.
 const UNSAFE_FILES: [(&str, &str); 5] = [
-    ("cli/binary/src/memory.rs", "glibc's `malloc_trim` has no safe form"),
+    ("cli/binary/src/memory.rs", "glibc's `malloc_trim` and `mallopt` have no safe form"),
     ("cli/binary/src/query_process/inside.rs", "`nice` has no safe form"),
     ("lake/src/frame/bridge.rs", "polars and arrow have a type each for the structs of arrow's C data interface"),
     ("streams/src/topic/kafka/identity.rs", "`DescribeTopics` of librdkafka has no safe form"),
