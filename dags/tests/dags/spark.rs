@@ -1,7 +1,8 @@
-//! The retail pipelines on a real Spark: the same statements and the same rows as on the local engine, and nothing half made
-//! whatever is killed. They need minutes and are run by `make torture`.
+//! The retail pipelines and the weather of cities on a real Spark: the same statements and the same rows as on the local engine, and
+//! nothing half made whatever is killed. They need minutes and are run by `make torture`.
 
 use crate::layers::{assert_loaded_is_golden, content, published};
+use crate::openweather;
 use crate::shop;
 use crate::world::World;
 use orch_test_support::{Spark, spark};
@@ -73,6 +74,24 @@ async fn the_same_statements_make_the_same_tables_on_both_engines() {
         "id,name,amount\n1,Alice,110.00000000000001\n2,Bob,220.00000000000003\n3,Charlie,330\n"
     );
     assert_eq!((spark.executors(), Spark::drivers("orch-spark-")), (vec![], vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_weather_of_cities_is_golden_on_spark() {
+    let _turn = TURN.lock().await;
+    let spark = spark().await;
+    let mut world = World::new().await.at_work();
+    world.wait_for("the topic", &["topics", "list"], |ended| ended.out.contains(openweather::TOPIC));
+    for lot in &openweather::lots() {
+        world.tell(lot);
+    }
+    world.run(&["dags", "unpause", "kafka_to_raw_dag"]).done();
+    world.good("kafka_to_raw_dag", "whole", &json!({}));
+    let worker = world.first_worker();
+    with_spark(&mut world, worker, spark, &spark.master());
+    world.sum_up_openweather("spark");
+    world.assert_views("public").await;
+    world.assert_view("public.weather_bt_daily", None, "weather_bt_daily").await;
 }
 
 const SILVER: (&str, &str) = ("process_raw_to_silver", "raw_to_silver");
