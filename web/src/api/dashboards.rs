@@ -107,7 +107,8 @@ const AT: [&str; 2] = ["query", "filter"];
 /// `filter=day:2026-11-20`, as the page would be asked.
 fn filters(shown: &LoadedDashboard, query: &Query) -> Result<Query, Refusal> {
     let mut given = form_urlencoded::Serializer::new(String::new());
-    for text in query.all("filter") {
+    // An empty one asks for nothing, as in every list.
+    for text in query.all("filter").filter(|text| !text.is_empty()) {
         let (name, value) = text.split_once(':').unwrap_or((text, ""));
         if !shown.dashboard.filters.iter().any(|filter| filter.name == name) {
             let known: Vec<&str> = shown.dashboard.filters.iter().map(|filter| filter.name.as_str()).collect();
