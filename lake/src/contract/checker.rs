@@ -95,6 +95,12 @@ impl<'a> Checker<'a> {
         Ok(checked)
     }
 
+    /// Whether a row was found that the lot must not have: no other batch changes that.
+    pub(super) fn is_refused(&self) -> bool {
+        let mut checks = self.contract.checks.iter().zip(&self.states);
+        checks.any(|(check, state)| check.policy == Policy::Fail && state.samples.bad() > 0)
+    }
+
     /// What was found.
     pub fn end(self) -> Vec<CheckResult> {
         let facts = self.facts;

@@ -19,7 +19,8 @@ impl PendingReport {
 
 impl Contract {
     /// Checks rows one batch after the other and hands on those that pass. If the lot breaks the contract, its error comes last, so
-    /// that the writer publishes nothing; the report is available in either case.
+    /// that the writer publishes nothing; the report is available in either case. The writer does not get the batch that breaks it, nor
+    /// later ones: it might stop with an error of its own before all of them are checked.
     pub fn check_on_the_way(self, facts: Facts, mut rows: Batches) -> (Batches, PendingReport) {
         let pending = PendingReport::default();
         let place = pending.clone();
@@ -29,7 +30,7 @@ impl Contract {
             while let Some(batch) = rows.try_next().await? {
                 let checked = checker.look(&batch)?;
                 quarantined.extend(checked.quarantined);
-                if !taker.take(checked.passed).await {
+                if !checker.is_refused() && !taker.take(checked.passed).await {
                     return Ok(());
                 }
             }
