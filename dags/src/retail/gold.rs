@@ -17,21 +17,21 @@ pub const SOURCES: [(&str, &[&str]); 4] = [
 ];
 
 /// Facts that are joined and summed up at once.
-const PART: usize = 1 << 19;
+const PART_ROWS: usize = 1 << 19;
 
 /// All tables of the layer, in the order of `GOLD`.
 pub fn gold(silver: &[TableFrame]) -> PolarsResult<Vec<TableFrame>> {
-    gold_by_parts(silver, PART)
+    gold_by_parts(silver, PART_ROWS)
 }
 
-/// The same, of about so many facts at once.
-pub fn gold_by_parts(silver: &[TableFrame], part: usize) -> PolarsResult<Vec<TableFrame>> {
+/// The same, with about so many facts in a part.
+pub fn gold_by_parts(silver: &[TableFrame], part_rows: usize) -> PolarsResult<Vec<TableFrame>> {
     let [facts, customers, products, categories] = SOURCES.map(|(name, columns)| {
         let made = silver.iter().find(|made| made.table.name == name).expect("silver has all its tables");
         made.frame.clone().lazy().select(columns.iter().copied().map(col).collect::<Vec<_>>())
     });
     let facts = facts.collect()?;
-    let parts = i32::try_from(facts.height().div_ceil(part).max(1)).unwrap_or(i32::MAX);
+    let parts = i32::try_from(facts.height().div_ceil(part_rows).max(1)).unwrap_or(i32::MAX);
     let mut sums: Vec<Option<DataFrame>> = vec![None; GOLD.len()];
     for part in 0..parts {
         // An order is in one part with all its items: the numbers of orders can be added up.
