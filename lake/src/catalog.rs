@@ -69,6 +69,11 @@ pub trait Catalog: Debug + Send + Sync {
     /// An error says nothing about whether it was done: ask again where the table is.
     async fn swap(&self, swap: &Swap<'_>) -> LakeResult<Swapped>;
 
+    /// If it takes changes of several tables in one commit over HTTP.
+    async fn transactions(&self) -> LakeResult<Option<&RestCatalog>> {
+        Ok(None)
+    }
+
     /// If commits of this catalog can be part of a Postgres transaction.
     fn postgres(&self) -> Option<&PgCatalog> {
         None

@@ -5,7 +5,7 @@ mod client;
 mod message;
 
 use self::client::{CatalogResponse, Client, Request};
-use self::message::{CreateTable, DeclareNamespace, Loaded, LoadedNamespace, Rename, TablePlace, Update};
+use self::message::{CreateTable, DeclareNamespace, Loaded, LoadedNamespace, Rename, TablePlace, Transaction, Update};
 use super::{Catalog, Located, NewTable, Properties, Swap, Swapped, no_table};
 use crate::error::{LakeError, LakeResult};
 use crate::table::TableName;
@@ -14,7 +14,10 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use orch_sdk::task::{Connection, TaskResult};
 use reqwest::Method;
 use std::collections::{BTreeMap, BTreeSet};
+use std::slice;
 
+/// As servers that have it name it among their endpoints.
+const TRANSACTIONS: &str = "POST /v1/{prefix}/transactions/commit";
 /// Namespaces that are asked for at the same time.
 const AT_ONCE: usize = 8;
 
@@ -40,6 +43,33 @@ impl RestCatalog {
     /// As the server calls it. Empty: the server has one.
     pub fn warehouse(&self) -> &str {
         self.client.warehouse()
+    }
+
+    /// Moves several tables, all of them or none.
+    ///
+    /// # Errors
+    /// As in [`Catalog::swap`].
+    pub(crate) async fn swap_together(&self, swaps: &[Swap<'_>]) -> LakeResult<Swapped> {
+        let wanted = Transaction { table_changes: swaps.iter().map(Update::of).collect() };
+        let answer = self.client.ask(&Request::new(Method::POST, &["transactions", "commit"]).with(&wanted)?).await?;
+        Ok(if self.swapped(&answer, swaps).await? { Swapped::Done(None) } else { Swapped::Moved })
+    }
+
+    /// `false`: another writer was faster, or dropped a table; the next look shows which.
+    async fn swapped(&self, answer: &CatalogResponse, swaps: &[Swap<'_>]) -> LakeResult<bool> {
+        match answer.status {
+            404 | 409 => return Ok(false),
+            _ if answer.is_good() => return Ok(true),
+            400 => {}
+            _ => return Err(self.client.refused(answer)),
+        }
+        // What another branch has got meanwhile may be why.
+        for swap in swaps {
+            if self.load(swap.table).await?.is_none_or(|now| now.location != swap.base) {
+                return Ok(false);
+            }
+        }
+        Err(self.client.refused(answer))
     }
 
     async fn ask(&self, method: Method, path: &[&str]) -> LakeResult<CatalogResponse> {
@@ -219,18 +249,14 @@ impl Catalog for RestCatalog {
     }
 
     async fn swap(&self, swap: &Swap<'_>) -> LakeResult<Swapped> {
-        let update =
-            Update { identifier: TablePlace::of(swap.table), requirements: swap.requirements, updates: swap.updates };
         let path = self.path_of(swap.table).await?;
-        let request = Request::new(Method::POST, &path.each_ref().map(String::as_str)).with(&update)?;
+        let request = Request::new(Method::POST, &path.each_ref().map(String::as_str)).with(&Update::of(swap))?;
         let answer = self.client.ask(&request).await?;
-        match answer.status {
-            // Another writer was faster, or dropped the table: the next look shows which.
-            404 | 409 => Ok(Swapped::Moved),
-            _ if answer.is_good() => Ok(Swapped::Done(Some(self.located(swap.table, &answer)?))),
-            // What another branch has got meanwhile may be why.
-            400 if self.load(swap.table).await?.is_none_or(|now| now.location != swap.base) => Ok(Swapped::Moved),
-            _ => Err(self.client.refused(&answer)),
-        }
+        let is_done = self.swapped(&answer, slice::from_ref(swap)).await?;
+        if is_done { Ok(Swapped::Done(Some(self.located(swap.table, &answer)?))) } else { Ok(Swapped::Moved) }
+    }
+
+    async fn transactions(&self) -> LakeResult<Option<&RestCatalog>> {
+        Ok(self.client.has(TRANSACTIONS).await?.then_some(self))
     }
 }

@@ -215,7 +215,7 @@ fn seen(head: &Table, location: &str) -> bool {
         || head.metadata().metadata_log().iter().any(|before| before.metadata_file == location)
 }
 
-fn retries(table: &Table) -> u32 {
+pub(crate) fn retries(table: &Table) -> u32 {
     table.property("commit.retry.num-retries").and_then(|number| number.parse().ok()).unwrap_or(RETRIES)
 }
 

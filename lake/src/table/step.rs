@@ -2,7 +2,9 @@
 //! Postgres transaction. All files are written before that transaction begins; in it only rows of the catalog are
 //! compared and swapped, and no file is read or written. If another writer was faster the step asks to prepare again.
 //!
-//! A catalog that answers over HTTP is no part of a transaction: there the tables are committed before it, each once for the try.
+//! A catalog that answers over HTTP is no part of a transaction: there the tables are committed before it, once for the try.
+
+mod apart;
 
 use super::commit::{EarlierCommit, Staged, check_conflicts, look, pause, stage};
 use super::{Change, TableName};
@@ -76,22 +78,13 @@ impl CommitStep {
     /// `LakeError::Conflict` as in `Change::commit`.
     #[boxed]
     pub async fn stage(&mut self) -> LakeResult<()> {
-        for tables in self.tables.chunks_mut(TABLES_AT_ONCE) {
-            try_join_all(tables.iter_mut().map(|table| table.stage(&self.lake))).await?;
-        }
-        Ok(())
+        catalog(&self.lake)?;
+        self.stage_all().await
     }
 
-    /// Publishes the tables before the outcome is recorded, one after the other. A worker that takes the try over finds what is there by its
-    /// key.
-    async fn commit_apart(&mut self) -> LakeResult<()> {
-        for table in &mut self.tables {
-            for (number, part) in table.parts.iter_mut().enumerate() {
-                if !matches!(part.state, State::Done) {
-                    part.change.clone().once_of_try(number).commit(&self.lake).await?;
-                    part.state = State::Done;
-                }
-            }
+    async fn stage_all(&mut self) -> LakeResult<()> {
+        for tables in self.tables.chunks_mut(TABLES_AT_ONCE) {
+            try_join_all(tables.iter_mut().map(|table| table.stage(&self.lake))).await?;
         }
         Ok(())
     }
@@ -123,7 +116,6 @@ fn catalog(lake: &Lake) -> LakeResult<&PgCatalog> {
 
 impl OfTable {
     async fn stage(&mut self, lake: &Lake) -> LakeResult<()> {
-        catalog(lake)?;
         if self.outdated > 0 {
             tokio::time::sleep(pause(self.outdated)).await;
         }
@@ -201,7 +193,7 @@ impl CompletionStep for CommitStep {
     }
 
     fn prepare(&mut self) -> StepFuture<'_> {
-        Box::pin(async move { for_task(if self.is_apart() { self.commit_apart().await } else { self.stage().await }) })
+        Box::pin(async move { for_task(if self.is_apart() { apart::commit(self).await } else { self.stage().await }) })
     }
 
     fn run<'a>(&'a mut self, db: &'a mut PgConnection) -> StepFuture<'a> {

@@ -8,6 +8,7 @@ use reqwest::{Method, RequestBuilder, Url, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OnceCell};
 
@@ -44,6 +45,7 @@ pub(super) struct Client {
 struct Setup {
     prefix: String,
     separator: String,
+    endpoints: HashSet<String>,
 }
 
 enum Access {
@@ -147,6 +149,11 @@ impl Client {
         &self.warehouse
     }
 
+    /// Whether the server says that it has this endpoint.
+    pub(super) async fn has(&self, endpoint: &str) -> LakeResult<bool> {
+        Ok(self.setup().await?.endpoints.contains(endpoint))
+    }
+
     /// A namespace as a part of a path.
     pub(super) async fn joined(&self, namespace: &str) -> LakeResult<String> {
         Ok(namespace.replace('.', &self.setup().await?.separator))
@@ -183,6 +190,7 @@ impl Client {
         Ok(Setup {
             prefix: take("prefix").unwrap_or_default(),
             separator: separator.unwrap_or_else(|| SEPARATOR.into()),
+            endpoints: config.endpoints.into_iter().collect(),
         })
     }
 

@@ -1,7 +1,7 @@
 //! What is sent and answered, as Iceberg's REST protocol has it.
 
 use crate::bucket::Options;
-use crate::catalog::{LentKeys, NewTable, Properties};
+use crate::catalog::{LentKeys, NewTable, Properties, Swap};
 use crate::error::LakeResult;
 use crate::table::TableName;
 use iceberg::spec::{PartitionSpec, Schema, SortOrder, TableMetadata};
@@ -16,6 +16,9 @@ pub(super) struct Config {
     pub(super) defaults: HashMap<String, Option<String>>,
     #[serde(default)]
     pub(super) overrides: HashMap<String, Option<String>>,
+    /// Servers of before Iceberg 1.7 do not name them.
+    #[serde(default)]
+    pub(super) endpoints: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -185,9 +188,22 @@ impl<'a> CreateTable<'a> {
 /// A commit.
 #[derive(Debug, Serialize)]
 pub(super) struct Update<'a> {
-    pub(super) identifier: TablePlace,
-    pub(super) requirements: &'a [TableRequirement],
-    pub(super) updates: &'a [TableUpdate],
+    identifier: TablePlace,
+    requirements: &'a [TableRequirement],
+    updates: &'a [TableUpdate],
+}
+
+impl<'a> Update<'a> {
+    pub(super) fn of(swap: &Swap<'a>) -> Update<'a> {
+        Update { identifier: TablePlace::of(swap.table), requirements: swap.requirements, updates: swap.updates }
+    }
+}
+
+/// A commit of several tables.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Transaction<'a> {
+    pub(super) table_changes: Vec<Update<'a>>,
 }
 
 #[cfg(test)]

@@ -159,10 +159,11 @@ async fn many_writers_at_another_catalog_lose_nothing() {
     assert_eq!((rows_of(&table).await.len(), table.metadata().snapshots().len()), (32, 32));
 }
 
-/// Hands requests on, and loses answers to commits: the client sees a connection that breaks.
+/// Hands requests on and counts commits, and loses answers to them: the client sees a connection that breaks.
 struct Losing {
     address: String,
     losses: Arc<AtomicU32>,
+    commits: Arc<AtomicU32>,
     _handing_on: JoinSet<()>,
 }
 
@@ -170,28 +171,31 @@ impl Losing {
     async fn before(server: String) -> Losing {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound").to_string();
-        let losses = Arc::new(AtomicU32::new(0));
+        let (losses, commits) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
         let mut handing_on = JoinSet::new();
-        let left = losses.clone();
+        let (left, count) = (losses.clone(), commits.clone());
         handing_on.spawn(async move {
             let mut clients = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&server).await.expect("the server answers");
-                clients.spawn(hand_on(client, server, left.clone()));
+                clients.spawn(hand_on(client, server, left.clone(), count.clone()));
             }
         });
-        Losing { address, losses, _handing_on: handing_on }
+        Losing { address, losses, commits, _handing_on: handing_on }
     }
 }
 
-async fn hand_on(mut client: TcpStream, mut server: TcpStream, losses: Arc<AtomicU32>) {
+async fn hand_on(mut client: TcpStream, mut server: TcpStream, losses: Arc<AtomicU32>, commits: Arc<AtomicU32>) {
     let (mut sent, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     let mut is_commit = false;
     loop {
         tokio::select! {
             read = client.read(&mut sent) => {
                 let count = read.unwrap_or(0);
-                is_commit |= String::from_utf8_lossy(&sent[..count]).contains("assert-table-uuid");
+                if String::from_utf8_lossy(&sent[..count]).contains("assert-table-uuid") {
+                    is_commit = true;
+                    commits.fetch_add(1, Ordering::Relaxed);
+                }
                 if count == 0 || server.write_all(&sent[..count]).await.is_err() {
                     return;
                 }
@@ -224,6 +228,65 @@ async fn a_commit_whose_answer_was_lost_on_the_way_is_found() {
         table = committed.table;
     }
     assert_eq!((rows_of(&table).await.len(), table.metadata().snapshots().len()), (50, 5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_one_step_change_in_one_commit() {
+    let server = IcebergCatalog::start().await;
+    let losing = Losing::before(server.address()).await;
+    let lake = lake_at(&losing.address);
+    let ctx = Ctx::test();
+    let mut tables = Vec::new();
+    for name in ["retail.orders", "retail.returns"] {
+        tables.push(lake.create(&named(name), &definition()).await.unwrap());
+    }
+    let step = async |of_try: &str| {
+        let mut changes = Vec::new();
+        for table in &tables {
+            for rows in [&[(1, "CA", 1, 100)], &[(2, "NY", 2, 200)]] {
+                changes.push(table.append(orders(rows)).await.unwrap().by(&ctx).property("orch.attempt", of_try));
+            }
+        }
+        CommitStep::new(&lake, changes)
+    };
+    let found = async || {
+        let mut found = Vec::new();
+        for table in &tables {
+            let table = table.refresh().await.unwrap();
+            found.push((rows_of(&table).await.len(), table.metadata().snapshots().len()));
+        }
+        found
+    };
+    // Two changes of two tables; the answer is lost, and what was done is found.
+    losing.losses.store(1, Ordering::Relaxed);
+    let mut first = step("first").await;
+    first.prepare().await.unwrap();
+    assert_eq!((losing.losses.load(Ordering::Relaxed), losing.commits.load(Ordering::Relaxed)), (0, 1));
+    first.prepare().await.unwrap();
+    step("first").await.prepare().await.unwrap();
+    assert_eq!((found().await, losing.commits.load(Ordering::Relaxed)), (vec![(2, 2); 2], 1));
+    // Others write one of the tables all the time: the step is laid onto what they leave, and both tables have it once.
+    let mut writers = JoinSet::new();
+    for writer in 0..4 {
+        let lake = lake_at(&server.address());
+        writers.spawn(async move {
+            for round in 0..4 {
+                appended(&lake.table(&named("retail.returns")).await.unwrap(), &[(10 * writer + round, "TX", 1, 1)])
+                    .await;
+            }
+        });
+    }
+    step("second").await.prepare().await.unwrap();
+    while let Some(done) = writers.join_next().await {
+        done.unwrap();
+    }
+    assert_eq!(found().await, [(4, 4), (20, 20)]);
+    // What one of them relied on has changed: none is.
+    let deleting = tables[1].refresh().await.unwrap().delete(Filter::eq("state", "CA")).await.unwrap().by(&ctx);
+    appended(&tables[1].refresh().await.unwrap(), &[(3, "CA", 1, 100)]).await;
+    let append = tables[0].append(orders(&[(4, "CA", 1, 100)])).await.unwrap().by(&ctx);
+    CommitStep::new(&lake, vec![append, deleting]).prepare().await.unwrap_err();
+    assert_eq!(found().await, [(4, 4), (21, 21)]);
 }
 
 #[tokio::test]
