@@ -13,15 +13,19 @@ create trigger audit_is_kept before update or delete on audit for each row execu
 create trigger audit_is_not_emptied before truncate on audit for each statement execute function audit_is_kept();
 
 -- Deletes the oldest rows of before a moment and returns them, so that they can be archived by the same statement. Of some DAGs
--- (none: of all and of no DAG), not of others. The setting is in force in here only.
+-- (none: of all and of no DAG), not of others. The setting is in force in here only; not as a part of the function (`create function …
+-- set`), which only a superuser may write.
 create function clean_audit(before timestamptz, most bigint, only_dags text[], except_dags text[]) returns setof audit
-    language sql volatile set orch.cleans_audit = 'yes' as $$
-    delete from audit where ctid = any(array(select ctid from audit
+    language plpgsql as $$
+begin
+    perform set_config('orch.cleans_audit', 'yes', true);
+    return query delete from audit where ctid = any(array(select ctid from audit
         where at < before and (cardinality(only_dags) = 0 or dag_id = any(only_dags))
             and coalesce(dag_id <> all(except_dags), true)
         order by at limit most for update skip locked))
-    returning *
-$$;
+    returning *;
+    perform set_config('orch.cleans_audit', '', true);
+end $$;
 
 -- Binaries of before cannot clean the audit log: their pass fails, is told, and is done by another one. All else they can.
 update schema_guard set version = 27;

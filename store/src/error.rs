@@ -56,6 +56,8 @@ pub enum StoreError {
     Unreachable(#[source] sqlx::Error),
     #[error("the database schema is version {found}, this binary needs {needed}\nhint: {hint}")]
     Schema { found: i32, needed: i32, hint: &'static str },
+    #[error("migration {version} failed; the schema is as the one before it left it")]
+    Migration { version: i64, source: sqlx::Error },
     #[error("the database refused a statement")]
     Sql(#[source] sqlx::Error),
     /// The database has given this worker up, or it could not tell it that it lives.

@@ -1,13 +1,15 @@
 //! Which binaries may work on which schema. Older than the row's `min_binary`: refuse. Newer than the schema: refuse
 //! until it is migrated. Between the two: work, and never migrate.
 
+mod amended;
 mod squashed;
 
 use crate::{MIGRATOR, StoreError, StoreResult, boxed, home, partition};
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnection;
 
 /// The schema this binary brings.
-pub const SCHEMA_VERSION: i32 = 35;
+pub const SCHEMA_VERSION: i32 = 36;
 
 /// Any number, the same in all binaries.
 const MIGRATE_LOCK: i64 = 0x6f72_6368_6462;
@@ -85,12 +87,14 @@ async fn migrate_locked(db: &mut PgConnection) -> StoreResult<()> {
     match found {
         Schema::Old { version } if version < squashed::LAST => return Err(too_old(version)),
         Schema::Old { version: squashed::LAST } => squashed::adopt(db).await?,
+        Schema::Old { .. } => amended::adopt(db).await?,
         _ => {}
     }
     if matches!(found, Schema::Empty | Schema::Old { .. }) {
         let run = MIGRATOR.run_direct(None, db, false).await;
         run.map_err(|error| match error {
-            sqlx::migrate::MigrateError::Execute(error) => error.into(),
+            MigrateError::Execute(error) => error.into(),
+            MigrateError::ExecuteMigration(source, version) => StoreError::Migration { version, source },
             other => StoreError::corrupt(format!("the record of migrations: {other}")),
         })?;
         // Here, so that `orch doctor` finds them from the first start on. A scheduler looks once an hour.

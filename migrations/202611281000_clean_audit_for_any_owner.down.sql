@@ -1,0 +1,1 @@
+update schema_guard set version = 35;
