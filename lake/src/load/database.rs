@@ -2,7 +2,7 @@
 
 use super::connect;
 use crate::boxed;
-use orch_sdk::task::{Connection, TaskResult};
+use orch_sdk::task::{Connection, TaskResult, fatal};
 use tokio_postgres::error::SqlState;
 
 /// In the extra of a connection: its database is made when it is missing.
@@ -24,11 +24,19 @@ pub async fn ensure_database(target: &Connection) -> TaskResult<()> {
     if db.query_one(is_there, &[&name]).await?.get(0) {
         return Ok(());
     }
-    match db.batch_execute(&format!("create database \"{}\"", name.replace('"', "\"\""))).await {
+    let create = format!("create database \"{}\"", name.replace('"', "\"\""));
+    let Err(error) = db.batch_execute(&create).await else { return Ok(()) };
+    match error.code() {
         // Another session made it in the same instant.
-        Err(error) if !matches!(error.code(), Some(&SqlState::DUPLICATE_DATABASE | &SqlState::UNIQUE_VIOLATION)) => {
-            Err(error.into())
+        Some(&SqlState::DUPLICATE_DATABASE | &SqlState::UNIQUE_VIOLATION) => Ok(()),
+        Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            let user: String = db.query_one("select current_user::text", &[]).await?.get(0);
+            let id = &target.id;
+            Err(fatal(format!(
+                "the database `{name}` of connection `{id}` is not there, and user `{user}` may not make it\nhint: as an administrator, \
+                `{create} owner \"{user}\"` or `alter role \"{user}\" createdb`; or add a connection `{id}` that leads to another database"
+            )))
         }
-        _ => Ok(()),
+        _ => Err(error.into()),
     }
 }

@@ -4,7 +4,7 @@ use crate::support::{ask, database, execute_sql, field, is_fatal, sales, sales_s
 use arrow::datatypes::DataType;
 use futures::StreamExt;
 use orch_lake::batches::Batches;
-use orch_lake::load::{Load, Loaded, Once, connect};
+use orch_lake::load::{CREATE_DATABASE, Load, Loaded, Once, connect, ensure_database};
 use orch_sdk::task::{Connection, MemoryHost, RunFacts, TryFacts};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -251,6 +251,30 @@ async fn first_loads_of_many_tables_at_once_all_succeed() {
         let noted = ask(&db, "select target || ' ' || rows from retail.orch_load order by target").await;
         assert_eq!(noted, (0..10).map(|table| format!("t{table} 1")).collect::<Vec<_>>());
     }
+}
+
+#[tokio::test]
+async fn a_database_is_made_where_the_user_may_and_else_the_refusal_says_how() {
+    let mut connection = database().await;
+    let db = connect(&connection).await.expect("the server answers");
+    let name = connection.schema.replace(format!("{}_beside", connection.schema.as_ref().expect("it has one")));
+    let user = name.as_ref().map(|name| format!("user_of_{name}")).expect("it had one");
+    connection.extra.insert(CREATE_DATABASE.into(), true.into());
+    connection.extra.insert("user".into(), user.clone().into());
+    execute_sql(&db, &format!("create role {user} login")).await;
+    let refused = ensure_database(&connection).await.expect_err("it may not");
+    let words = words(&refused);
+    for part in
+        [&format!("user `{user}` may not make it"), "of connection `retail_postgres`", "hint: as an administrator"]
+    {
+        assert!(words.contains(part), "{words}");
+    }
+    assert!(is_fatal(refused));
+    execute_sql(&db, &format!("alter role {user} createdb")).await;
+    for _ in 0..2 {
+        ensure_database(&connection).await.expect("it may now, and it is there");
+    }
+    connect(&connection).await.expect("it is there");
 }
 
 #[tokio::test]
