@@ -97,6 +97,7 @@ fn each_package_is_installed_and_runs() {
     assert!(told.contains("systemctl enable --now orch-scheduler orch-web orch-worker orch-pipelines"), "{told}");
     let settings = std::fs::read_to_string(installed.join("etc/orch/orch.env")).unwrap();
     assert!(settings.lines().any(|line| line.len() >= 60 && line.starts_with("ORCH_SECRET_KEY=")), "{settings}");
+    assert!(settings.lines().any(|line| line == "ORCH_DATA_DIR=/var/lib/orch"), "{settings}");
     assert_eq!(said(alone(installed.join("usr/bin/orch"), &installed).arg("--version")), version);
     for unit in ["orch-scheduler", "orch-web", "orch-worker", "orch-pipelines"] {
         let unit = std::fs::read_to_string(installed.join(format!("usr/lib/systemd/system/{unit}.service"))).unwrap();
