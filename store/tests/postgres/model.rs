@@ -27,8 +27,8 @@ use uuid::Uuid;
 type Instance = (TaskIdx, i32);
 
 const LEASE: Duration = Duration::from_mins(10);
-/// Some 15 s on a busy machine; `ORCH_TEST_LONG` times as many in long runs.
-const CASES: u32 = 60;
+/// Some 20 s on a busy machine; `ORCH_TEST_LONG` times as many in long runs.
+const CASES: u32 = 30;
 
 #[test]
 fn rows_say_what_the_model_says() {

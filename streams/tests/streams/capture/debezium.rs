@@ -19,7 +19,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const BROKER: &str = "events";
-const TRANSACTIONS: usize = 10_000;
 /// Much longer than a worker needs to come back.
 const PATIENCE: Duration = Duration::from_mins(2);
 const SILENCE: Duration = Duration::from_secs(3);
@@ -239,13 +238,19 @@ async fn mariadb(connect: &Connect) -> Followed<mysql::Maria> {
     Followed::new(shop, "mariadb", format!("mariadb.{database}.item"), connect, config).await
 }
 
+/// How many transactions each source has: with `ORCH_TEST_LONG`, as many as the guide tells of.
+#[expect(clippy::disallowed_methods, reason = "it says how long a test takes")]
+fn transactions() -> usize {
+    if std::env::var_os("ORCH_TEST_LONG").is_some() { 10_000 } else { 2_500 }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_debezium_tells_again_and_again_makes_the_tables_of_the_sources() {
     let mut connect = Connect::start(kafka().await).await;
     let (mut postgres, mut mariadb) = tokio::join!(postgres(&connect), mariadb(&connect));
-    for nth in 1..=TRANSACTIONS {
+    for nth in 1..=transactions() {
         tokio::join!(postgres.transact(), mariadb.transact());
-        if nth % 500 == 0 {
+        if nth % 250 == 0 {
             tokio::join!(postgres.trouble(&connect), mariadb.trouble(&connect));
         }
         if nth % 2_500 == 1_250 {
