@@ -238,7 +238,7 @@ async fn mariadb(connect: &Connect) -> Followed<mysql::Maria> {
     Followed::new(shop, "mariadb", format!("mariadb.{database}.item"), connect, config).await
 }
 
-/// How many transactions each source has: with `ORCH_TEST_LONG`, as many as the guide tells of.
+/// How many transactions each source has: in the long tests, as many as when the figures of the guide were measured.
 #[expect(clippy::disallowed_methods, reason = "it says how long a test takes")]
 fn transactions() -> usize {
     if std::env::var_os("ORCH_TEST_LONG").is_some() { 10_000 } else { 2_500 }
@@ -250,11 +250,11 @@ async fn what_debezium_tells_again_and_again_makes_the_tables_of_the_sources() {
     let (mut postgres, mut mariadb) = tokio::join!(postgres(&connect), mariadb(&connect));
     for nth in 1..=transactions() {
         tokio::join!(postgres.transact(), mariadb.transact());
-        if nth % 250 == 0 {
+        if nth % 500 == 0 {
             tokio::join!(postgres.trouble(&connect), mariadb.trouble(&connect));
         }
-        if nth % 2_500 == 1_250 {
-            // It has told more than it has noted.
+        if nth % 1_250 == 950 {
+            // It has told more than it has noted: those that are restarted note what they told.
             let marker = 1_000 + i64::try_from(nth).unwrap();
             tokio::join!(postgres.until_told_to(&connect, marker), mariadb.until_told_to(&connect, marker));
             connect.kill();
