@@ -15,6 +15,8 @@ use crate::shared::{Server, hex, postgres};
 const POOL_SIZE: u32 = 10;
 /// Templates of older migrations are dropped beyond this number.
 const TEMPLATES_KEPT: usize = 8;
+/// Owns the databases of tests. As an administrator makes it: it is no superuser.
+const OWNER: &str = "orch_owner";
 /// Any number, the same in all test processes.
 const TEMPLATE_LOCK: i64 = 0x6f72_6368;
 
@@ -53,16 +55,16 @@ impl TestDb {
         // Copied by the way of the log it takes 75 ms here, by files 45; older servers know that way only.
         let is_asked = connection.server_version_num().is_some_and(|version| version >= 15_00_00);
         let strategy = if is_asked { " strategy file_copy" } else { "" };
-        execute(&mut connection, format!("create database {name} template {template}{strategy}")).await;
+        execute(&mut connection, format!("create database {name} owner {OWNER} template {template}{strategy}")).await;
         close(connection).await;
-        let options: PgConnectOptions = server.url_of(&name).parse().expect("our own URL parses");
+        let options: PgConnectOptions = owners_url(server, &name).parse().expect("our own URL parses");
         let pool = PgPoolOptions::new().max_connections(POOL_SIZE).connect_lazy_with(options);
         Self { server, name, pool }
     }
 
     /// For processes of their own, such as a worker to be killed.
     pub fn url(&self) -> String {
-        self.server.url_of(&self.name)
+        owners_url(self.server, &self.name)
     }
 
     pub fn name(&self) -> &str {
@@ -99,6 +101,13 @@ impl Drop for TestDb {
     }
 }
 
+/// The URL of a database for the role that owns it.
+fn owners_url(server: &Server, database: &str) -> String {
+    let url = server.url_of(database);
+    let (all, _) = url.rsplit_once("user=").expect("the URL of a socket names its user");
+    format!("{all}user={OWNER}")
+}
+
 /// Drops the databases of test processes that were killed.
 pub(crate) async fn drop_abandoned(server: &Server) {
     let mut connection = connect(&server.url()).await;
@@ -116,7 +125,7 @@ async fn template(server: &Server, connection: &mut PgConnection, migrator: &Mig
         .iter()
         .flat_map(|migration| migration.version.to_le_bytes().into_iter().chain(migration.checksum.iter().copied()))
         .collect();
-    let name = format!("template_{}", &hex(&migrations)[..16]);
+    let name = format!("template_owned_{}", &hex(&migrations)[..16]);
     if exists(connection, &name).await {
         return name;
     }
@@ -129,8 +138,13 @@ async fn template(server: &Server, connection: &mut PgConnection, migrator: &Mig
         // Only a finished template carries the final name.
         let unfinished = format!("unfinished_{name}");
         execute(connection, format!("drop database if exists {unfinished} with (force)")).await;
-        execute(connection, format!("create database {unfinished}")).await;
-        let mut inside = connect(&server.url_of(&unfinished)).await;
+        let has_owner = sqlx::query_scalar("select exists (select from pg_roles where rolname = $1)");
+        let has_owner: bool = has_owner.bind(OWNER).fetch_one(&mut *connection).await.expect("roles can be listed");
+        if !has_owner {
+            execute(connection, format!("create role {OWNER} login createdb createrole")).await;
+        }
+        execute(connection, format!("create database {unfinished} owner {OWNER}")).await;
+        let mut inside = connect(&owners_url(server, &unfinished)).await;
         // Not `run`: its future is not `Send` for every lifetime, and tests are spawned too.
         migrator
             .run_direct(None, &mut inside, false)
