@@ -108,6 +108,10 @@ pub(crate) async fn commit(lake: &Lake, change: Change) -> LakeResult<Committed>
                 return Ok(Committed { table, snapshot_id, already: false, retries: attempt });
             }
             Ok(Swapped::Moved) => staged.discard(lake).await,
+            Err(refusal) if refusal.is_fatal() => {
+                staged.discard(lake).await;
+                return Err(refusal);
+            }
             // It may have been done: what was staged stays, and the next look at the table tells.
             Err(error) => {
                 tracing::warn!(table = %change.table(), %error, "whether a commit was done is not known: looking again");

@@ -56,6 +56,7 @@ async fn together(step: &mut CommitStep, catalog: &RestCatalog) -> LakeResult<()
             // Looked at once more: the reference server of Iceberg leaves out a table that another writer moved in that moment, and says nothing.
             Ok(Swapped::Done(_)) => step.tables.iter_mut().for_each(|table| table.sent(true)),
             Ok(Swapped::Moved) => step.tables.iter_mut().for_each(|table| table.outdated += 1),
+            Err(refusal) if refusal.is_fatal() => return Err(refusal),
             Err(error) => {
                 tracing::warn!(%error, "whether a commit of several tables was done is not known: looking again");
                 unknown = Some(error);

@@ -14,7 +14,7 @@ use orch_store::MIGRATOR;
 use orch_store::completion::CompletionStep as _;
 use orch_test_support::{IcebergCatalog, TestDb};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -159,33 +159,49 @@ async fn many_writers_at_another_catalog_lose_nothing() {
     assert_eq!((rows_of(&table).await.len(), table.metadata().snapshots().len()), (32, 32));
 }
 
-/// Hands requests on and counts commits, and loses answers to them: the client sees a connection that breaks.
+/// Hands requests on and counts commits, and loses answers to them, so that the client sees a connection that breaks; or refuses them.
 struct Losing {
     address: String,
-    losses: Arc<AtomicU32>,
-    commits: Arc<AtomicU32>,
+    to_commits: Arc<ToCommits>,
     _handing_on: JoinSet<()>,
+}
+
+#[derive(Debug, Default)]
+struct ToCommits {
+    /// Answers that are still to be lost.
+    losses: AtomicU32,
+    is_refused: AtomicBool,
+    count: AtomicU32,
 }
 
 impl Losing {
     async fn before(server: String) -> Losing {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound").to_string();
-        let (losses, commits) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let to_commits = Arc::new(ToCommits::default());
         let mut handing_on = JoinSet::new();
-        let (left, count) = (losses.clone(), commits.clone());
+        let shared = to_commits.clone();
         handing_on.spawn(async move {
             let mut clients = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&server).await.expect("the server answers");
-                clients.spawn(hand_on(client, server, left.clone(), count.clone()));
+                clients.spawn(hand_on(client, server, shared.clone()));
             }
         });
-        Losing { address, losses, commits, _handing_on: handing_on }
+        Losing { address, to_commits, _handing_on: handing_on }
+    }
+
+    fn lose(&self, answers: u32) {
+        self.to_commits.losses.store(answers, Ordering::Relaxed);
+    }
+
+    /// Answers that were not lost yet, and commits that were sent.
+    fn seen(&self) -> (u32, u32) {
+        (self.to_commits.losses.load(Ordering::Relaxed), self.to_commits.count.load(Ordering::Relaxed))
     }
 }
 
-async fn hand_on(mut client: TcpStream, mut server: TcpStream, losses: Arc<AtomicU32>, commits: Arc<AtomicU32>) {
+async fn hand_on(mut client: TcpStream, mut server: TcpStream, to_commits: Arc<ToCommits>) {
     let (mut sent, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     let mut is_commit = false;
     loop {
@@ -194,7 +210,11 @@ async fn hand_on(mut client: TcpStream, mut server: TcpStream, losses: Arc<Atomi
                 let count = read.unwrap_or(0);
                 if String::from_utf8_lossy(&sent[..count]).contains("assert-table-uuid") {
                     is_commit = true;
-                    commits.fetch_add(1, Ordering::Relaxed);
+                    to_commits.count.fetch_add(1, Ordering::Relaxed);
+                    if to_commits.is_refused.load(Ordering::Relaxed) {
+                        client.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await.ok();
+                        return;
+                    }
                 }
                 if count == 0 || server.write_all(&sent[..count]).await.is_err() {
                     return;
@@ -203,7 +223,8 @@ async fn hand_on(mut client: TcpStream, mut server: TcpStream, losses: Arc<Atomi
             read = server.read(&mut answered) => {
                 let count = read.unwrap_or(0);
                 let one_less = |left: u32| left.checked_sub(1);
-                let is_lost = is_commit && losses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok();
+                let lost = || to_commits.losses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+                let is_lost = is_commit && lost().is_ok();
                 if count == 0 || is_lost || client.write_all(&answered[..count]).await.is_err() {
                     return;
                 }
@@ -220,10 +241,10 @@ async fn a_commit_whose_answer_was_lost_on_the_way_is_found() {
     let lake = lake_at(&losing.address);
     let mut table = lake.create(&named("retail.orders"), &definition()).await.unwrap();
     for round in 0..5 {
-        losing.losses.store(1, Ordering::Relaxed);
+        losing.lose(1);
         let change = table.append(many(round * 10, 10)).await.unwrap();
         let committed = change.commit(&lake).await.unwrap();
-        assert_eq!(losing.losses.load(Ordering::Relaxed), 0, "an answer was lost");
+        assert_eq!(losing.seen().0, 0, "an answer was lost");
         assert!(committed.retries == 1 && !committed.already);
         table = committed.table;
     }
@@ -258,13 +279,13 @@ async fn tables_of_one_step_change_in_one_commit() {
         found
     };
     // Two changes of two tables; the answer is lost, and what was done is found.
-    losing.losses.store(1, Ordering::Relaxed);
+    losing.lose(1);
     let mut first = step("first").await;
     first.prepare().await.unwrap();
-    assert_eq!((losing.losses.load(Ordering::Relaxed), losing.commits.load(Ordering::Relaxed)), (0, 1));
+    assert_eq!(losing.seen(), (0, 1));
     first.prepare().await.unwrap();
     step("first").await.prepare().await.unwrap();
-    assert_eq!((found().await, losing.commits.load(Ordering::Relaxed)), (vec![(2, 2); 2], 1));
+    assert_eq!((found().await, losing.seen()), (vec![(2, 2); 2], (0, 1)));
     // Others write one of the tables all the time: the step is laid onto what they leave, and both tables have it once.
     let mut writers = JoinSet::new();
     for writer in 0..4 {
@@ -287,6 +308,26 @@ async fn tables_of_one_step_change_in_one_commit() {
     let append = tables[0].append(orders(&[(4, "CA", 1, 100)])).await.unwrap().by(&ctx);
     CommitStep::new(&lake, vec![append, deleting]).prepare().await.unwrap_err();
     assert_eq!(found().await, [(4, 4), (21, 21)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_the_catalog_refuses_is_not_sent_again() {
+    let server = IcebergCatalog::start().await;
+    let losing = Losing::before(server.address()).await;
+    let lake = lake_at(&losing.address);
+    let mut tables = Vec::new();
+    for name in ["retail.orders", "retail.returns"] {
+        tables.push(lake.create(&named(name), &definition()).await.unwrap());
+    }
+    losing.to_commits.is_refused.store(true, Ordering::Relaxed);
+    let error = tables[0].append(many(0, 10)).await.unwrap().commit(&lake).await.unwrap_err();
+    assert!(error.is_fatal() && error.to_string().contains("answers 403"), "{error}");
+    let mut changes = Vec::new();
+    for table in &tables {
+        changes.push(table.append(many(0, 10)).await.unwrap());
+    }
+    CommitStep::new(&lake, changes).prepare().await.unwrap_err();
+    assert_eq!(losing.seen(), (0, 2));
 }
 
 #[tokio::test]
