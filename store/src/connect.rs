@@ -235,6 +235,8 @@ pub struct Database {
 }
 
 impl Database {
+    /// What a URI has no place for stands in its query, as in libpq: `postgres:///shop?host=/run/postgresql&port=5433`.
+    ///
     /// # Errors
     /// A fatal error when the connection is for something else, or says what no session can be told.
     pub fn of(connection: &Outside) -> TaskResult<Database> {
@@ -243,24 +245,58 @@ impl Database {
             let kind = &connection.conn_type;
             return Err(fatal(format!("connection `{id}` is of type `{kind}`, not `postgres`")));
         }
-        let text = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
-        let extra = |name: &str| connection.extra_field(name).and_then(Value::as_str).map(String::from);
-        let ssl_mode = match extra("sslmode") {
+        let text = |field: &Option<String>, name: &str| {
+            field.clone().filter(|text| !text.is_empty()).or_else(|| extra_text(connection, name))
+        };
+        let ssl_mode = match extra_text(connection, "sslmode") {
             None => PgSslMode::Prefer,
             Some(mode) => {
                 mode.parse().map_err(|_| fatal(format!("connection `{id}` has an sslmode that is not known")))?
             }
         };
-        let login = text(&connection.login).or_else(|| extra("user")).unwrap_or_else(|| "postgres".into());
+        let port = match (connection.port, extra_text(connection, "port")) {
+            (Some(port), _) => port,
+            (None, None) => 5432,
+            (None, Some(port)) => port
+                .parse()
+                .map_err(|_| fatal(format!("connection `{id}` has a port that is no number up to 65535: {port}")))?,
+        };
+        let login = text(&connection.login, "user").unwrap_or_else(|| "postgres".into());
         Ok(Database {
-            host: text(&connection.host).or_else(|| extra("host")).unwrap_or_else(|| "localhost".into()),
-            port: connection.port.unwrap_or(5432),
-            password: connection.password.clone().unwrap_or_default(),
-            name: text(&connection.schema).unwrap_or_else(|| login.clone()),
+            host: text(&connection.host, "host").unwrap_or_else(|| "localhost".into()),
+            port,
+            password: text(&connection.password, "password").unwrap_or_default(),
+            name: text(&connection.schema, "dbname").unwrap_or_else(|| login.clone()),
             login,
             ssl_mode,
-            ssl_root_cert: extra("sslrootcert"),
+            ssl_root_cert: extra_text(connection, "sslrootcert"),
         })
+    }
+
+    /// Those of a session there.
+    pub fn options(&self) -> PgConnectOptions {
+        let options = PgConnectOptions::new_without_pgpass();
+        let options = if self.host.starts_with('/') { options.socket(&self.host) } else { options.host(&self.host) };
+        let options = options
+            .port(self.port)
+            .username(&self.login)
+            .password(&self.password)
+            .database(&self.name)
+            .ssl_mode(self.ssl_mode)
+            .application_name("orch task");
+        match &self.ssl_root_cert {
+            Some(path) => options.ssl_root_cert(path),
+            None => options,
+        }
+    }
+}
+
+/// A number is what the query of a URI makes of digits.
+fn extra_text(connection: &Outside, name: &str) -> Option<String> {
+    match connection.extra_field(name)? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
     }
 }
 
@@ -269,21 +305,42 @@ impl Database {
 /// # Errors
 /// As [`Database::of`].
 pub fn outside(connection: &Outside, statement_timeout: Option<Duration>) -> TaskResult<PgConnectOptions> {
-    let to = Database::of(connection)?;
-    let options = PgConnectOptions::new_without_pgpass();
-    let options = if to.host.starts_with('/') { options.socket(&to.host) } else { options.host(&to.host) };
-    let mut options = options
-        .port(to.port)
-        .username(&to.login)
-        .password(&to.password)
-        .database(&to.name)
-        .ssl_mode(to.ssl_mode)
-        .application_name("orch task");
-    if let Some(path) = &to.ssl_root_cert {
-        options = options.ssl_root_cert(path);
+    let options = Database::of(connection)?.options();
+    Ok(match statement_timeout {
+        Some(limit) => options.options([("statement_timeout", limit.as_millis())]),
+        None => options,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database(uri: &str) -> TaskResult<Database> {
+        Database::of(&Outside::from_uri("shop", uri).expect("it is a URI"))
     }
-    if let Some(limit) = statement_timeout {
-        options = options.options([("statement_timeout", limit.as_millis())]);
+
+    #[test]
+    fn the_port_of_a_socket_stands_in_the_query() {
+        let place = |uri: &str| database(uri).map(|to| (to.host, to.port)).expect("it is a database");
+        assert_eq!(place("postgres:///shop?host=/run/postgres&port=5611"), ("/run/postgres".into(), 5611));
+        assert_eq!(place("postgres:///shop?host=/run/postgres"), ("/run/postgres".into(), 5432));
+        assert_eq!(place("postgres://db:5433/shop?port=5611"), ("db".into(), 5433));
+        assert_eq!(place("postgres://"), ("localhost".into(), 5432));
+        for port in ["first", "70000", "54.5"] {
+            let error = database(&format!("postgres:///shop?port={port}")).err().expect("it is refused");
+            assert_eq!(
+                error.to_string(),
+                format!("connection `shop` has a port that is no number up to 65535: {port}")
+            );
+        }
     }
-    Ok(options)
+
+    #[test]
+    fn an_account_may_stand_in_the_query() {
+        let to = database("postgres:///?user=ann&password=12345").expect("it is a database");
+        assert_eq!((to.login.as_str(), to.password.as_str(), to.name.as_str()), ("ann", "12345", "ann"));
+        let to = database("postgres://bob:hush@/shop?user=ann&password=12345&dbname=other").expect("it is a database");
+        assert_eq!((to.login.as_str(), to.password.as_str(), to.name.as_str()), ("bob", "hush", "shop"));
+    }
 }

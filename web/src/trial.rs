@@ -8,8 +8,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use orch_core::network::{NOT_REACHED, Reach};
 use orch_sdk::secret::Masker;
 use orch_sdk::task::Connection;
+use orch_store::connect::Database;
 use sqlx::Connection as _;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
+use sqlx::postgres::{PgConnection, PgSslMode};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
@@ -70,32 +71,24 @@ async fn resolved(host: &str, port: u16, reach: &Reach) -> Result<Vec<SocketAddr
 }
 
 async fn postgres(connection: &Connection, reach: &Reach) -> Result<String, String> {
-    let (host, port) = (connection.host.as_deref().unwrap_or("localhost"), connection.port.unwrap_or(5432));
-    let address = match host.starts_with('/') {
-        // A socket is a way to this machine.
-        true if reach.allows(IpAddr::V4(Ipv4Addr::LOCALHOST)) => host.to_string(),
-        true => return Err(format!("{host}: {NOT_REACHED}")),
-        false => resolved(host, port, reach).await?[0].ip().to_string(),
-    };
-    let mut options =
-        PgConnectOptions::new_without_pgpass().host(&address).port(port).application_name("orch connection test");
-    if let Some(login) = &connection.login {
-        options = options.username(login);
-    }
-    if let Some(password) = &connection.password {
-        options = options.password(password);
-    }
-    if let Some(database) = &connection.schema {
-        options = options.database(database);
-    }
-    if let Some(mode) = connection.extra_field("sslmode").and_then(|mode| mode.as_str()) {
-        let mode: PgSslMode = mode.parse().map_err(|_| "`sslmode` is none that Postgres knows".to_string())?;
+    let mut to = Database::of(connection).map_err(|error| error.to_string())?;
+    let place = format!("{}:{}", to.host, to.port);
+    // Whether the server has a file is nothing that a test tells.
+    to.ssl_root_cert = None;
+    if !to.host.starts_with('/') {
+        to.host = resolved(&to.host, to.port, reach).await?[0].ip().to_string();
         // The address is connected to, and no certificate has its name.
-        options = options.ssl_mode(if let PgSslMode::VerifyFull = mode { PgSslMode::VerifyCa } else { mode });
+        if let PgSslMode::VerifyFull = to.ssl_mode {
+            to.ssl_mode = PgSslMode::VerifyCa;
+        }
+    } else if !reach.allows(IpAddr::V4(Ipv4Addr::LOCALHOST)) {
+        // A socket is a way to this machine.
+        return Err(format!("{}: {NOT_REACHED}", to.host));
     }
+    let options = to.options().application_name("orch connection test");
     let connected = PgConnection::connect_with(&options).await;
     let mut db = connected.map_err(|error| match error {
-        sqlx::Error::Io(_) => format!("{host}:{port} {UNREACHABLE}"),
+        sqlx::Error::Io(_) => format!("{place} {UNREACHABLE}"),
         error => crate::refusal::chain(&error),
     })?;
     db.ping().await.map_err(|error| crate::refusal::chain(&error))?;

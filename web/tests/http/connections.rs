@@ -336,11 +336,9 @@ async fn connections_are_tried_where_that_is_allowed() {
     assert!(seen[0].to_lowercase().contains("authorization: basic"), "{}", seen[0]);
 
     let database = orch_sdk::task::Connection::from_uri("own", &web.database.url()).unwrap();
-    let part = |name: &str| database.extra.get(name).and_then(Value::as_str).map(String::from);
-    let port_of = || database.extra.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
-    let own = json!({ "connection_id": "own", "conn_type": "postgres", "host": database.host.clone().or_else(|| part("host")),
-        "port": database.port.or_else(port_of), "login": database.login.clone().or_else(|| part("user")), "schema": database.schema,
-        "password": database.password.clone().or_else(|| part("password")).unwrap_or("any".into()) });
+    let own = json!({ "connection_id": "own", "conn_type": "postgres", "host": database.host, "port": database.port,
+        "login": database.login, "schema": database.schema, "password": database.password.unwrap_or("any".into()),
+        "extra": Value::Object(database.extra).to_string() });
     change(&web, Method::POST, PATH, &own, 201).await;
     assert_eq!(test(&web, own.clone()).await, (true, "Connection successfully tested".into()));
     let mut masked = own.clone();
@@ -375,8 +373,13 @@ async fn a_test_reaches_nothing_that_is_not_public_and_tells_closed_ports_from_n
         ("mysql", "0.0.0.0"),
         ("postgres", "127.0.0.1"),
         ("postgres", "/tmp"),
+        ("postgres", "?host=127.0.0.1"),
     ] {
-        let body = json!({ "connection_id": "new", "conn_type": conn_type, "host": host, "port": port });
+        let mut body = json!({ "connection_id": "new", "conn_type": conn_type, "host": host, "port": port });
+        if let Some(host) = host.strip_prefix("?host=") {
+            body["host"] = Value::Null;
+            body["extra"] = json!({ "host": host }).to_string().into();
+        }
         let answer = change(&web, Method::POST, path, &body, 200).await;
         let words = answer["message"].as_str().unwrap();
         assert!(answer["status"] == false && words.contains("is not public"), "{conn_type} {host}: {words}");
