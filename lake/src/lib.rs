@@ -18,4 +18,5 @@ pub use batches::Batches;
 pub use error::{LakeError, LakeResult};
 pub use lake::{Lake, LakeConfig};
 pub use orch_bucket as bucket;
+pub use storage::plain_location;
 pub use table::{Change, Committed, Filter, Table, TableDef, TableName, Value, plain_types};

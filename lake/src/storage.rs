@@ -3,6 +3,9 @@
 //! could take back.
 
 mod lent;
+mod location;
+
+pub use self::location::plain_location;
 
 use self::lent::{Lent, LentBucket};
 use crate::bucket::{self, Bucket, Upload};

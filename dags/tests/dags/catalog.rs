@@ -7,6 +7,7 @@ use arrow::datatypes::Int64Type;
 use iceberg::spec::PrimitiveType;
 use orch::Connection;
 use orch_lake::bucket::Options;
+use orch_lake::table::maintain::Compaction;
 use orch_lake::{Batches, Lake, TableDef};
 use orch_test_lake::S3Server;
 use orch_test_support::iceberg_kit;
@@ -113,6 +114,10 @@ async fn clients_from_outside_work_on_the_tables_of_orch() {
     assert_eq!(lake.table(&name).await.unwrap().metadata_location(), committed.table.metadata_location());
     assert_eq!(ours.tables(Some("retail")).await.unwrap(), lake.tables(Some("retail")).await.unwrap());
 
+    // The same rows in one file are no update.
+    let compaction = Compaction::new().min_files(2);
+    let compacted = ours.compact(&"retail.sales_by_state".parse().unwrap(), &compaction).await.unwrap();
+    assert_eq!((compacted.files_before, compacted.files_after), (2, 1));
     let event = "select rows, extra->>'client' like 'PyIceberg%', extra->>'operation' from asset_event
         where uri = 'lake://retail/sales_by_state' and source_run is null";
     let events: Vec<(i64, bool, String)> = sqlx::query_as(event).fetch_all(&mut world.db().await).await.unwrap();

@@ -1,6 +1,8 @@
 //! The retail pipelines and the weather of cities on a real Spark: the same statements and the same rows as on the local engine, and
 //! nothing half made whatever is killed. They need minutes and are run by `make torture`.
 
+mod tables;
+
 use crate::layers::{assert_loaded_is_golden, content, published};
 use crate::openweather;
 use crate::shop;
@@ -14,9 +16,9 @@ use tokio::sync::Mutex;
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Another worker in the place of this one, whose tasks find this Spark.
-fn with_spark(world: &mut World, worker: u32, spark: &Spark, master: &str) -> u32 {
+fn with_spark(world: &mut World, worker: u32, connection: String) -> u32 {
     world.kill(worker);
-    world.set("ORCH_CONN_SPARK_DEFAULT", spark.connection(master));
+    world.set("ORCH_CONN_SPARK_DEFAULT", connection);
     start_patient_worker(world)
 }
 
@@ -45,7 +47,7 @@ async fn the_same_statements_make_the_same_tables_on_both_engines() {
 
     // By the name of the document's file; each starts the next.
     let worker = world.first_worker();
-    with_spark(&mut world, worker, spark, &spark.master());
+    with_spark(&mut world, worker, spark.connection(&spark.master()));
     world.run(&["dags", "trigger", "ingest_mysql_to_raw", "--run-id", "spark"]).done();
     wait_for_log(&world, ("ingest_mysql_to_raw_spark", "ingest_mysql_raw_spark", "spark"), "making `categories`");
     let shown = Command::new("ps").args(["-A", "-ww", "-o", "args="]).output().unwrap();
@@ -88,7 +90,7 @@ async fn the_weather_of_cities_is_golden_on_spark() {
     world.run(&["dags", "unpause", "kafka_to_raw_dag"]).done();
     world.good("kafka_to_raw_dag", "whole", &json!({}));
     let worker = world.first_worker();
-    with_spark(&mut world, worker, spark, &spark.master());
+    with_spark(&mut world, worker, spark.connection(&spark.master()));
     world.sum_up_openweather("spark");
     world.assert_views("public").await;
     world.assert_view("public.weather_bt_daily", None, "weather_bt_daily").await;
@@ -136,7 +138,7 @@ async fn whatever_is_killed_no_table_is_half_made_and_no_process_is_left() {
     let before = published(&buckets);
 
     let worker = world.first_worker();
-    let worker = with_spark(&mut world, worker, spark, "spark://127.0.0.1:1");
+    let worker = with_spark(&mut world, worker, spark.connection("spark://127.0.0.1:1"));
     world.run(&["dags", "trigger", SILVER.0, "--run-id", "down"]).done();
     let hint = "does not answer";
     world.wait_for("the error", &["tasks", "logs", SILVER.0, SILVER.1, "down"], |ended| {
@@ -146,7 +148,7 @@ async fn whatever_is_killed_no_table_is_half_made_and_no_process_is_left() {
     world.run(&["runs", "cancel", SILVER.0, "down"]).done();
     assert_eq!(published(&buckets), before);
 
-    let worker = with_spark(&mut world, worker, spark, &spark.master());
+    let worker = with_spark(&mut world, worker, spark.connection(&spark.master()));
     begin(&world, "cancelled");
     world.run(&["runs", "cancel", SILVER.0, "cancelled"]).done();
     gone(spark, &files).await;

@@ -10,7 +10,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use bytes::Bytes;
-use iceberg::spec::{FormatVersion, MAIN_BRANCH, Snapshot, SortOrder, TableMetadata, TableMetadataBuilder};
+use iceberg::spec::{FormatVersion, MAIN_BRANCH, Operation, Snapshot, SortOrder, TableMetadata, TableMetadataBuilder};
 use iceberg::spec::{Schema, UnboundPartitionSpec};
 use iceberg::{TableRequirement, TableUpdate};
 use orch_lake::catalog::EntryType;
@@ -200,7 +200,9 @@ fn created(updates: Vec<TableUpdate>) -> RestResult<TableMetadata> {
 
 /// Writes down that the table has new rows, if it is an asset. `true`: DAGs may wait for it.
 async fn tell(tx: &mut PgConnection, wanted: &RequestedCommit, client: &str) -> RestResult<bool> {
-    let Some(snapshot) = wanted.published() else { return Ok(false) };
+    // A compaction has the same rows in other files.
+    let is_new = |snapshot: &&Snapshot| snapshot.summary().operation != Operation::Replace;
+    let Some(snapshot) = wanted.published().filter(is_new) else { return Ok(false) };
     let summary = snapshot.summary();
     let rows = summary.additional_properties.get("added-records").and_then(|rows| rows.parse().ok());
     let uri = format!("lake://{}/{}", wanted.name.namespace(), wanted.name.name());

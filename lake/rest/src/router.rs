@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, head, post};
 use axum::{Json, Router};
 use orch_lake::catalog::{Catalog as _, PgCatalog, Properties};
-use orch_lake::{Lake, Table};
+use orch_lake::{Lake, Table, plain_location};
 use orch_sdk::task::{TaskResult, fatal};
 use orch_store::hint::Hints;
 use orch_store::identity::identity;
@@ -154,11 +154,14 @@ impl Api {
     /// A place of files that a client names. On this machine only the warehouse is written to, and the folder where a table is
     /// already, unless the connection says otherwise: a client with a token is not a person who may write anywhere.
     pub(crate) fn allowed(&self, location: &str, table: Option<&Table>) -> RestResult<()> {
-        let is_folder = location.starts_with("file:") || !location.contains("://");
+        // Clients of Hadoop write `file:/folder`.
+        let place = plain_location(location);
+        let is_folder = place.starts_with("file:") || !place.contains("://");
         let warehouse = self.lake.warehouse();
-        let is_below = |folder: &str| location.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+        let is_below =
+            |folder: &str| place.strip_prefix(&plain_location(folder)).is_some_and(|rest| rest.starts_with('/'));
         let is_within = is_below(warehouse) || table.is_some_and(|table| is_below(table.metadata().location()));
-        if !is_folder || self.takes_any_location || (is_within && !location.split('/').any(|part| part == "..")) {
+        if !is_folder || self.takes_any_location || (is_within && !place.split('/').any(|part| part == "..")) {
             return Ok(());
         }
         Err(Refusal::forbidden(format!(

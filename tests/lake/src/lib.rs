@@ -1,11 +1,14 @@
-//! Servers for the tests of the data plane: MariaDB, an S3 protocol server, PyIceberg. Started on loopback, stopped
+//! Servers for the tests of the data plane: MariaDB, an S3 protocol server, PyIceberg, Spark. Started on loopback, stopped
 //! when dropped.
 
 mod mariadb;
 pub mod pyiceberg;
+mod python;
 pub mod rows;
 mod s3;
+mod spark;
 
 pub use mariadb::{MariaDb, mariadb, mariadb_with_changes};
 pub use orch_store::MIGRATOR;
 pub use s3::S3Server;
+pub use spark::SparkSession;

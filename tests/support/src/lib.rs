@@ -53,5 +53,5 @@ pub use private::{Durability, PrivateServer, private_server};
 pub use receiver::{Letter, Manner, Receiver};
 pub use sail::Sail;
 pub use shared::{Server, postgres};
-pub use spark::{Spark, spark};
+pub use spark::{Spark, iceberg_jars, spark, spark_python};
 pub use venv::{data_python, venv};

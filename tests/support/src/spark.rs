@@ -16,6 +16,8 @@ use crate::venv::venv;
 /// Of one that is newer there is no Iceberg yet.
 const PACKAGE: &str = "pyspark==4.1.4";
 const POM: &str = include_str!("spark/pom.xml");
+/// Of the version of Spark: the tables of Iceberg, and catalogs of them in Postgres.
+const ICEBERG: &str = include_str!("spark/iceberg.xml");
 
 const REGISTERED: &str = "Successfully registered with master";
 
@@ -38,6 +40,16 @@ pub struct Spark {
 pub async fn spark() -> &'static Spark {
     static CLUSTER: OnceCell<Spark> = OnceCell::const_new();
     CLUSTER.get_or_init(Spark::start).await
+}
+
+/// The Python that has Spark.
+pub fn spark_python() -> PathBuf {
+    venv("spark", &[PACKAGE]).join("python")
+}
+
+/// The jars with which Spark reads and writes tables of Iceberg.
+pub fn iceberg_jars() -> Vec<String> {
+    paths_of_jars("spark-iceberg", ICEBERG)
 }
 
 impl Spark {
@@ -86,9 +98,9 @@ fn processes(words: &[&str]) -> Vec<u32> {
 }
 
 fn launch() -> Spark {
-    let programs = venv("spark", &[PACKAGE]);
-    let jars = paths_of_jars();
-    let home = home_of(&programs);
+    let python = spark_python();
+    let jars = paths_of_jars("spark", POM);
+    let home = home_of(&python);
     let [master, worker] = free_ports();
     let folder =
         tempfile::Builder::new().prefix("orch-spark-cluster-").tempdir().expect("a temporary folder can be made");
@@ -112,18 +124,18 @@ fn launch() -> Spark {
         second.arg(format!("spark://127.0.0.1:{master}"));
         [start("worker", &second), start("master", &first)]
     };
-    Spark { guards, python: programs.join("python"), home, jars, master, worker, _folder: folder }
+    Spark { guards, python, home, jars, master, worker, _folder: folder }
 }
 
 /// Where the package has put Spark.
-fn home_of(programs: &Path) -> PathBuf {
-    let lib = programs.with_file_name("lib");
+fn home_of(python: &Path) -> PathBuf {
+    let lib = python.parent().expect("it is in a folder").with_file_name("lib");
     let found = std::fs::read_dir(&lib).into_iter().flatten().flatten();
     let mut found = found.map(|python| python.path().join("site-packages/pyspark")).filter(|home| home.is_dir());
     found.next().unwrap_or_else(|| panic!("there is no Spark below `{}`", lib.display()))
 }
 
-fn paths_of_jars() -> Vec<String> {
-    let jars = std::fs::read_dir(jars("spark", POM)).expect("Maven has made it");
+fn paths_of_jars(what: &str, pom: &str) -> Vec<String> {
+    let jars = std::fs::read_dir(jars(what, pom)).expect("Maven has made it");
     jars.map(|jar| jar.expect("the folder can be read").path().display().to_string()).collect()
 }

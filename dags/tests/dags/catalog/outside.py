@@ -28,8 +28,13 @@ catalog.create_namespace("outside")
 counted = catalog.create_table("outside.counted", rows(0).schema)
 assert "needs the role `op`" in refused(ForbiddenError, lambda: only_reads.create_namespace("mine"))
 assert "needs the role `op`" in refused(ForbiddenError, lambda: only_reads.load_table("outside.counted").append(rows(0)))
-elsewhere = lambda: catalog.create_table("outside.elsewhere", rows(0).schema, location="file:///tmp/elsewhere")
-assert "outside of the warehouse" in refused(ForbiddenError, elsewhere)
+for place in ["file:///tmp/elsewhere", "file:/tmp/elsewhere", "/tmp/elsewhere", counted.location() + "/../../../elsewhere"]:
+    elsewhere = lambda: catalog.create_table("outside.elsewhere", rows(0).schema, location=place)
+    assert "outside of the warehouse" in refused(ForbiddenError, elsewhere), place
+# As Spark writes it.
+place = counted.location().replace("file:///", "file:/") + "_too"
+assert catalog.create_table("outside.counted_too", rows(0).schema, location=place).location() == place
+catalog.drop_table("outside.counted_too")
 refused(NamespaceNotEmptyError, lambda: catalog.drop_namespace("outside"))
 refused(NoSuchTableError, lambda: catalog.load_table("outside.missing"))
 

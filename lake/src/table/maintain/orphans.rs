@@ -12,6 +12,7 @@ use crate::{
     boxed,
     error::{LakeError, LakeResult},
     lake::Lake,
+    plain_location,
     table::TableName,
 };
 
@@ -92,18 +93,18 @@ impl Lake {
         let listed: Vec<_> = bucket.list("").try_collect().await?;
         // Only now: what was committed before the listing is reached by this state of the table.
         let after = reach::of_table(self.table(name).await?.iceberg()).await?;
-        let paths: HashSet<String> = listed.iter().map(|entry| plain(&bucket.location(&entry.key))).collect();
-        let folder = format!("{}/", plain(&location));
-        let seen = |path: &&String| paths.contains(&plain(path)) || !plain(path).starts_with(&folder);
+        let paths: HashSet<String> = listed.iter().map(|entry| plain_location(&bucket.location(&entry.key))).collect();
+        let folder = format!("{}/", plain_location(&location));
+        let seen = |path: &&String| paths.contains(&plain_location(path)) || !plain_location(path).starts_with(&folder);
         if let Some(path) = before.intersection(&after).find(|path| !seen(path)) {
             // Either it is lost, or the store spells it otherwise: then others would look like orphans too.
             let what = format!("`{path}` is part of table `{name}` and was not found in its folder");
             return Err(LakeError::input(what, "nothing was removed; look what became of the file"));
         }
-        let reached: HashSet<String> = after.iter().map(|path| plain(path)).collect();
+        let reached: HashSet<String> = after.iter().map(|path| plain_location(path)).collect();
         let youngest = now - asked.older_than;
         let orphans = listed.into_iter().filter(|entry| entry.modified <= youngest);
-        let orphans = orphans.filter(|entry| !reached.contains(&plain(&bucket.location(&entry.key))));
+        let orphans = orphans.filter(|entry| !reached.contains(&plain_location(&bucket.location(&entry.key))));
         let orphans: Vec<_> = orphans.collect();
         let removed = Removed { files: orphans.len() as u64, bytes: orphans.iter().map(|entry| entry.bytes).sum() };
         if !asked.only_count {
@@ -115,13 +116,13 @@ impl Lake {
 
     /// No other table of the catalog has its folder in this one: all of its files would look like orphans.
     async fn lives_alone(&self, name: &TableName, location: &str) -> LakeResult<()> {
-        let folder = format!("{}/", plain(location));
+        let folder = format!("{}/", plain_location(location));
         for other in self.tables(None).await? {
             if other == *name {
                 continue;
             }
             let Some(table) = self.find(&other).await? else { continue };
-            if format!("{}/", plain(table.metadata().location()).trim_end_matches('/')).starts_with(&folder) {
+            if format!("{}/", plain_location(table.metadata().location()).trim_end_matches('/')).starts_with(&folder) {
                 let what = format!("table `{other}` is in the folder of `{name}`, `{location}`");
                 return Err(LakeError::input(what, "move one of them; none of its files can be told from orphans"));
             }
@@ -130,33 +131,9 @@ impl Lake {
     }
 }
 
-/// One spelling for a place that has several: `file:/a`, `file:///a` and `/a`; `/a//b` and `/a/b`; `s3a://` and `s3://`.
-fn plain(path: &str) -> String {
-    let (scheme, rest) = path.split_once(':').unwrap_or(("file", path));
-    match scheme {
-        "file" => {
-            let parts = rest.split('/').filter(|part| !part.is_empty());
-            format!("file:/{}", parts.collect::<Vec<_>>().join("/"))
-        }
-        "s3" | "s3a" | "s3n" => format!("s3:{rest}"),
-        _ => path.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_place_is_the_same_however_it_is_written() {
-        let check = |path: &str, expected: &str| assert_eq!(plain(path), expected, "{path}");
-        check("file:///a/b", "file:/a/b");
-        check("file:/a/b", "file:/a/b");
-        check("/a//b", "file:/a/b");
-        check("s3a://bucket/a", "s3://bucket/a");
-        check("s3://bucket/a", "s3://bucket/a");
-        check("gs://bucket/a", "gs://bucket/a");
-    }
 
     #[test]
     fn young_orphans_are_refused() {
