@@ -2,6 +2,8 @@
 //! `lake_rollback` gives a table the state of an older snapshot. `orch lake compact`, `expire`, `orphans` and `rollback` are
 //! runs of these.
 
+mod on_spark;
+
 use crate::place::Lakehouse;
 use chrono::{DateTime, TimeDelta, Utc};
 use orch::prelude::*;
@@ -53,10 +55,16 @@ pub struct UpkeepOptions {
     /// Compaction: of a table in which more bytes are to be written anew, tasks take so many each, side by side.
     #[schemars(range(min = 1))]
     pub bytes_per_task: u64,
+    /// Compaction: a table in which at least so many bytes are to be written anew is left to Spark, if the connection `spark_default` leads to
+    /// one that knows the lake as its catalog `orch`.
+    #[schemars(range(min = 1))]
+    pub spark_from_bytes: u64,
 }
 
 /// Some minutes of work.
 const BYTES_PER_TASK: u64 = 8 << 30;
+/// Some hours of a worker with few processors.
+const SPARK_FROM_BYTES: u64 = 128 << 30;
 const MOST_TASKS_PER_TABLE: u64 = 64;
 
 impl Default for UpkeepOptions {
@@ -69,6 +77,7 @@ impl Default for UpkeepOptions {
             keep_last: None,
             only_count: false,
             bytes_per_task: BYTES_PER_TASK,
+            spark_from_bytes: SPARK_FROM_BYTES,
         }
     }
 }
@@ -114,7 +123,7 @@ impl UpkeepOptions {
 }
 
 /// What came of a table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableUpkeep {
     table: String,
     files_before: u64,
@@ -231,10 +240,11 @@ async fn needs(
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableShare {
     table: String,
-    share: Share,
+    /// `None`: all of it, by Spark.
+    share: Option<Share>,
 }
 
-/// Divides what is to be compacted of large tables among tasks. Small ones are left to the task of the table.
+/// Divides what is to be compacted of large tables among tasks, and leaves the largest to Spark. Small ones are left to the task of the table.
 #[task(retries = 2, retry_delay = mins(1), timeout = hours(1))]
 async fn divide_large_tables(ctx: Ctx, tables: Vec<String>, options: UpkeepOptions) -> TaskResult<Vec<TableShare>> {
     let mut shares = Vec::new();
@@ -254,23 +264,34 @@ async fn divide_large_tables(ctx: Ctx, tables: Vec<String>, options: UpkeepOptio
                 continue;
             }
         };
+        if bytes >= options.spark_from_bytes && on_spark::is_there(&ctx).await? {
+            ctx.info(format!("{bytes} bytes of `{table}` are compacted by Spark"));
+            shares.push(TableShare { table, share: None });
+            continue;
+        }
         let count = bytes.div_ceil(options.bytes_per_task.max(1)).min(MOST_TASKS_PER_TABLE) as u32;
         if count > 1 {
             ctx.info(format!("{bytes} bytes of `{table}` are compacted by {count} tasks"));
             shares.extend(
-                (0..count).map(|number| TableShare { table: table.clone(), share: Share { number, of: count } }),
+                (0..count).map(|number| TableShare { table: table.clone(), share: Some(Share { number, of: count }) }),
             );
         }
     }
     Ok(shares)
 }
 
-/// Compacts a part of a large table.
+/// Compacts a part of a large table, or has Spark compact it.
 #[task(retries = 2, retry_delay = mins(1), timeout = hours(6))]
 async fn compact_share(ctx: Ctx, part: TableShare, options: UpkeepOptions) -> TaskResult<TableUpkeep> {
     let place = Lakehouse::of(&ctx).await?;
     let name: TableName = part.table.parse()?;
-    let compaction = options.compaction(&place.lake.table(&name).await?)?.share(part.share);
+    let compaction = options.compaction(&place.lake.table(&name).await?)?;
+    let Some(share) = part.share else {
+        let done = on_spark::compact(&ctx, &name, &compaction).await?;
+        ctx.info(done.words(options.only_count));
+        return Ok(done);
+    };
+    let compaction = compaction.share(share);
     let upkeep = Upkeep { compaction: Some(compaction), ..Upkeep::default() };
     let report = place.lake.keep_up(&name, &upkeep, Some(&ctx), place.now().await?).await?;
     let done = TableUpkeep::of(part.table, &report);

@@ -2,6 +2,7 @@
 //! nothing half made whatever is killed. They need minutes and are run by `make torture`.
 
 mod tables;
+mod upkeep;
 
 use crate::layers::{assert_loaded_is_golden, content, published};
 use crate::openweather;

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use iceberg::spec::Struct;
 use serde::{Deserialize, Serialize};
 
+use crate::table::TableName;
+
 /// A file below this share of the target is small, as Iceberg's own procedure has it: what one has made the other lets be.
 const SMALL: f64 = 0.75;
 /// This share of a file's rows deleted makes it worth writing anew, whatever its size.
@@ -81,6 +83,20 @@ impl Compaction {
     pub fn share(mut self, share: Share) -> Self {
         self.share = Some(share);
         self
+    }
+
+    /// The same of all of a table as a statement of Spark, which knows its catalog by this name. Spark knows no share, and no most bytes.
+    pub fn spark_statement(&self, catalog: &str, table: &TableName, is_sorted: bool) -> String {
+        let parts = table.namespace().split('.').chain([table.name()]);
+        let parts: Vec<String> = parts.map(|part| format!("`{}`", part.replace('`', "``"))).collect();
+        let table = parts.join(".").replace('\\', r"\\").replace('\'', r"\'");
+        let strategy = if is_sorted { "sort" } else { "binpack" };
+        let deletes = self.min_deletes.map(|count| format!(", 'delete-file-threshold', '{count}'")).unwrap_or_default();
+        format!(
+            "call {catalog}.system.rewrite_data_files(table => '{table}', strategy => '{strategy}', options => \
+             map('min-input-files', '{}', 'delete-ratio-threshold', '{DELETED}', 'remove-dangling-deletes', 'true'{deletes}))",
+            self.min_files
+        )
     }
 }
 
@@ -214,5 +230,23 @@ mod tests {
         let little = Compaction::new().max_bytes(50);
         check("a:100+1 b:100+1", &little, "0");
         check("a:20+1 b:20+1 c:20+1", &little, "0 1");
+    }
+
+    #[test]
+    fn spark_is_asked_for_the_same() {
+        let said = |compaction: Compaction, table: &str, is_sorted| {
+            compaction.spark_statement("orch", &table.parse().unwrap(), is_sorted)
+        };
+        assert_eq!(
+            said(Compaction::new(), "retail.orders", false),
+            "call orch.system.rewrite_data_files(table => '`retail`.`orders`', strategy => 'binpack', options => \
+             map('min-input-files', '5', 'delete-ratio-threshold', '0.3', 'remove-dangling-deletes', 'true', \
+             'delete-file-threshold', '1'))"
+        );
+        let sorted = said(Compaction::new().min_files(2).ignore_deletes(), r"it's.a\b`c", true);
+        assert!(sorted.contains(r"(table => '`it\'s`.`a\\b``c`', strategy => 'sort', "), "{sorted}");
+        assert!(sorted.ends_with(
+            "map('min-input-files', '2', 'delete-ratio-threshold', '0.3', 'remove-dangling-deletes', 'true'))"
+        ));
     }
 }

@@ -1,0 +1,89 @@
+//! Large tables are compacted by Spark, which is asked by a task.
+
+use super::{TURN, with_spark};
+use crate::world::World;
+use arrow::array::AsArray as _;
+use arrow::datatypes::Int64Type;
+use iceberg::spec::{Operation, PrimitiveType};
+use orch_lake::{Batches, Lake, TableDef, TableName};
+use orch_test_lake::rows::{Rows, batch, printed, row};
+use orch_test_support::{iceberg_jars, spark};
+use serde_json::{Value, json};
+
+/// Eight rows in files of their own, three of which are written over. The round over all tables leaves them.
+async fn filled(lake: &Lake, name: &TableName, definition: TableDef) -> Rows {
+    let definition =
+        definition.property("write.merge.mode", "merge-on-read").property("orch.upkeep", "off").key(["id"]);
+    let mut table = lake.create(name, &definition).await.unwrap();
+    let batch = |from: i64, until: i64, city: &str| -> Batches {
+        let rows = (from..until).map(|id| row(&format!("{} {city}", 7 * id % 8))).collect();
+        Batches::from(batch(&["id", "city"], &rows))
+    };
+    for id in 0..8 {
+        let appended = table.append(batch(id, id + 1, "Oslo")).await.unwrap();
+        table = appended.commit(lake).await.unwrap().table;
+    }
+    let upserted = table.upsert(&["id"], batch(2, 5, "Rome")).await.unwrap();
+    upserted.commit(lake).await.unwrap();
+    rows(lake, name).await
+}
+
+async fn rows(lake: &Lake, name: &TableName) -> Rows {
+    printed(&lake.table(name).await.unwrap().scan().collect().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spark_compacts_the_largest_tables() {
+    let _turn = TURN.lock().await;
+    let spark = spark().await;
+    let mut world = World::new().await.at_work();
+    let worker = world.first_worker();
+    let token = world.add_key("op", "all").await;
+    let (_, address) = world.start_server(&["catalog", "--port", "0"]);
+    let mut connection: Value = serde_json::from_str(&spark.connection(&spark.master())).unwrap();
+    let extra = &mut connection["extra"];
+    extra["jars"] = json!(format!("{},{}", extra["jars"].as_str().unwrap(), iceberg_jars().join(",")));
+    let catalog = "spark.sql.catalog.orch";
+    extra["conf"][catalog] = json!("org.apache.iceberg.spark.SparkCatalog");
+    for (key, value) in [("type", "rest"), ("uri", &format!("http://{address}")), ("token", &token)] {
+        extra["conf"][format!("{catalog}.{key}")] = json!(value);
+    }
+
+    let lake = world.lake();
+    let definition = || TableDef::new().required("id", PrimitiveType::Long).optional("city", PrimitiveType::String);
+    let tables: [(TableName, TableDef); 2] = [
+        ("upkeep.plain".parse().unwrap(), definition()),
+        ("upkeep.sorted".parse().unwrap(), definition().sorted(["id"])),
+    ];
+    let mut before = vec![];
+    for (name, definition) in &tables {
+        before.push(filled(&lake, name, definition.clone()).await);
+    }
+
+    with_spark(&mut world, worker, connection.to_string());
+    let names = tables.each_ref().map(|(name, _)| name.to_string());
+    let upkeep = json!({ "tables": names, "work": ["compact"], "min_files": 2, "spark_from_bytes": 1 });
+    world.run(&["dags", "unpause", "lake_upkeep"]).done();
+    world.good("lake_upkeep", "spark", &upkeep);
+    let divided = world.run(&["tasks", "logs", "lake_upkeep", "divide_large_tables", "spark"]).done();
+    assert!(divided.contains("bytes of `upkeep.sorted` are compacted by Spark"), "{divided}");
+
+    for ((name, _), before) in tables.iter().zip(before) {
+        assert_eq!(rows(&lake, name).await, before);
+        let table = lake.table(name).await.unwrap();
+        let last = table.current_snapshot().unwrap().summary();
+        assert_eq!(last.operation, Operation::Replace);
+        let said = |what: &str| last.additional_properties.get(what).map_or("", String::as_str);
+        let counts = ["engine-name", "total-data-files", "total-delete-files", "total-records"].map(said);
+        assert_eq!(counts, ["spark", "1", "0", "8"], "{name}: {last:?}");
+    }
+    // In the order of the table.
+    let sorted = lake.table(&tables[1].0).await.unwrap().scan().columns(["id"]).collect().await.unwrap();
+    let ids = sorted.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec());
+    assert_eq!(ids.collect::<Vec<i64>>(), (0..8).collect::<Vec<_>>());
+    let events: i64 = sqlx::query_scalar("select count(*) from asset_event where uri like 'lake://upkeep/%'")
+        .fetch_one(&mut world.db().await)
+        .await
+        .unwrap();
+    assert_eq!(events, 0, "the rows are the same");
+}
