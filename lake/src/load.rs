@@ -33,7 +33,11 @@ pub struct Load {
     version: Option<String>,
     views: Vec<String>,
     once: Option<Once>,
+    most_ahead: usize,
 }
+
+/// Of the table, while they are compared: 100 MB.
+const MOST_AHEAD: usize = 7 << 19;
 
 /// What a load did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +64,7 @@ impl Load {
             version: None,
             views: Vec::new(),
             once: None,
+            most_ahead: MOST_AHEAD,
         }
     }
 
@@ -97,6 +102,14 @@ impl Load {
     #[must_use]
     pub fn once(mut self, once: Once) -> Load {
         self.once = Some(once);
+        self
+    }
+
+    /// For [`Load::replace`]: rows that come in another order than those of the table are found among so many of them at most (3.7 million).
+    /// The others are sent, and the server compares them.
+    #[must_use]
+    pub fn most_ahead(mut self, rows: usize) -> Load {
+        self.most_ahead = rows.max(1);
         self
     }
 

@@ -49,6 +49,15 @@ pub(super) fn rows(batch: &RecordBatch, into: &mut BytesMut) -> TaskResult<()> {
     Ok(())
 }
 
+/// A row with one more column at its end.
+pub(super) fn longer(row: &[u8], last: bool, into: &mut BytesMut) {
+    if let Some((count, fields)) = row.split_first_chunk() {
+        into.put_i16(i16::from_be_bytes(*count) + 1);
+        into.put_slice(fields);
+        field(into, &[u8::from(last)]);
+    }
+}
+
 fn cells(column: &ArrayRef) -> TaskResult<Cells> {
     // Few types, so that there are few forms to write; all others go without loss into one of them.
     let plain = match column.data_type() {
@@ -130,7 +139,7 @@ impl Cells {
     }
 }
 
-fn field(into: &mut BytesMut, bytes: &[u8]) {
+pub(super) fn field(into: &mut BytesMut, bytes: &[u8]) {
     into.put_i32(bytes.len() as i32);
     into.put_slice(bytes);
 }

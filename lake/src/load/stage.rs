@@ -2,6 +2,8 @@
 //! differs. The target is locked for the second part only, and only against other writers. Where there is no target yet, it is itself
 //! the table that only this transaction sees.
 
+mod compare;
+
 use super::target::{self, State};
 use super::types::{names, quoted};
 use super::{Load, Loaded, encode, ledger, shared};
@@ -9,12 +11,12 @@ use crate::batches::Batches;
 use crate::source::postgres::without_rows;
 use anyhow::Context;
 use arrow::datatypes::SchemaRef;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures::{SinkExt, StreamExt, stream};
 use orch_sdk::task::{Connection, TaskResult, fatal};
-use std::pin::pin;
+use std::pin::Pin;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Error};
+use tokio_postgres::{Client, CopyInSink, Error};
 
 /// Sent at once.
 const CHUNK: usize = 1 << 18;
@@ -56,6 +58,12 @@ pub(super) async fn load(load: &Load, connection: &Connection, batches: Batches,
         target::add_key(load, &db).await.map_err(|error| refused(load, error))?;
         target::show(load, &db).await?;
         written = rows;
+    } else if how == LoadMode::Replace && compare::is_possible(load, &schema, &db).await? {
+        take(load, connection, &db).await?;
+        if let Some(rows) = ledger::find(load, &db).await? {
+            return Ok(loaded_before(load, rows));
+        }
+        (rows, bytes, written) = compare::replace(load, connection, batches, &db).await?;
     } else {
         stage(&schema, &db).await?;
         (rows, bytes) = copy(load, STAGING, batches, &db).await?;
@@ -117,12 +125,16 @@ pub(super) async fn put(load: &Load, batches: Batches, how: LoadMode, db: &Clien
 /// From the staging table, which has so many rows, to the target, which is made fit for them. Gives how many rows changed.
 async fn settle(load: &Load, schema: &SchemaRef, how: LoadMode, rows: u64, db: &Client) -> TaskResult<u64> {
     let state = target::prepare(load, schema, db).await?;
-    db.batch_execute(&format!("lock table {} in share row exclusive mode", load.name()))
-        .await
-        .with_context(|| format!("another task writes into {}", load.name()))?;
+    lock(load, db).await?;
     let written = move_over(load, schema, how, (state, rows), db).await.map_err(|error| refused(load, error))?;
     target::show(load, db).await?;
     Ok(written)
+}
+
+/// Against other writers, until the end of the transaction.
+async fn lock(load: &Load, db: &Client) -> TaskResult<()> {
+    let sql = format!("lock table {} in share row exclusive mode", load.name());
+    db.batch_execute(&sql).await.with_context(|| format!("another task writes into {}", load.name()))
 }
 
 fn loaded_before(load: &Load, rows: u64) -> Loaded {
@@ -159,25 +171,50 @@ async fn copy(load: &Load, into: &str, batches: Batches, db: &Client) -> TaskRes
 
 async fn copied(into: &str, mut batches: Batches, db: &Client) -> TaskResult<(u64, u64)> {
     let columns: Vec<String> = batches.schema().fields().iter().map(|field| field.name().clone()).collect();
-    let sql = format!("copy {into} ({}) from stdin (format binary)", names(&columns));
-    let mut sink = pin!(db.copy_in(&sql).await?);
-    let (mut rows, mut bytes) = (0, 0);
-    let mut chunk = BytesMut::with_capacity(CHUNK * 2);
-    chunk.extend_from_slice(encode::HEAD);
+    let mut copy = CopyIn::begin(into, &columns, db).await?;
+    let mut rows = 0;
     while let Some(batch) = batches.next().await {
         let batch = batch?;
-        encode::rows(&batch, &mut chunk)?;
+        encode::rows(&batch, &mut copy.chunk)?;
         rows += batch.num_rows() as u64;
-        if chunk.len() >= CHUNK {
-            bytes += chunk.len() as u64;
-            sink.send(chunk.split().freeze()).await?;
-        }
+        copy.send_full().await?;
     }
-    chunk.extend_from_slice(encode::TAIL);
-    bytes += chunk.len() as u64;
-    sink.send(chunk.freeze()).await?;
-    sink.finish().await?;
-    Ok((rows, bytes))
+    Ok((rows, copy.end().await?))
+}
+
+/// Rows on their way into a table.
+struct CopyIn {
+    sink: Pin<Box<CopyInSink<Bytes>>>,
+    /// Of the next rows, not sent yet.
+    chunk: BytesMut,
+    sent: u64,
+}
+
+impl CopyIn {
+    async fn begin(into: &str, columns: &[String], db: &Client) -> TaskResult<CopyIn> {
+        let sql = format!("copy {into} ({}) from stdin (format binary)", names(columns));
+        let mut chunk = BytesMut::with_capacity(CHUNK * 2);
+        chunk.extend_from_slice(encode::HEAD);
+        Ok(CopyIn { sink: Box::pin(db.copy_in(&sql).await?), chunk, sent: 0 })
+    }
+
+    /// Once there is enough.
+    async fn send_full(&mut self) -> TaskResult<()> {
+        if self.chunk.len() >= CHUNK { self.send().await } else { Ok(()) }
+    }
+
+    async fn send(&mut self) -> TaskResult<()> {
+        self.sent += self.chunk.len() as u64;
+        Ok(self.sink.send(self.chunk.split().freeze()).await?)
+    }
+
+    /// Gives how many bytes were sent.
+    async fn end(mut self) -> TaskResult<u64> {
+        self.chunk.extend_from_slice(encode::TAIL);
+        self.send().await?;
+        self.sink.as_mut().finish().await?;
+        Ok(self.sent)
+    }
 }
 
 /// The statements that make the target what it should be, in order. Pure.
@@ -189,8 +226,7 @@ fn statements(load: &Load, schema: &SchemaRef, how: LoadMode, state: State) -> V
     let rest: Vec<&String> = all.iter().filter(|column| !load.key.contains(column)).collect();
     let of =
         |alias: &str| rest.iter().map(|column| format!("{alias}.{}", quoted(column))).collect::<Vec<_>>().join(", ");
-    let same_key =
-        load.key.iter().map(|column| format!("s.{0} = t.{0}", quoted(column))).collect::<Vec<_>>().join(" and ");
+    let same_key = same_key(load);
     let set = || {
         let set: Vec<String> = rest.iter().map(|column| format!("{0} = excluded.{0}", quoted(column))).collect();
         format!("update set {}", set.join(", "))
@@ -245,6 +281,11 @@ fn statements(load: &Load, schema: &SchemaRef, how: LoadMode, state: State) -> V
     }
 }
 
+/// Of a staged row `s` and one of the target `t`.
+fn same_key(load: &Load) -> String {
+    load.key.iter().map(|column| format!("s.{0} = t.{0}", quoted(column))).collect::<Vec<_>>().join(" and ")
+}
+
 async fn move_over(
     load: &Load,
     schema: &SchemaRef,
@@ -252,10 +293,13 @@ async fn move_over(
     (state, rows): (State, u64),
     db: &Client,
 ) -> Result<u64, Error> {
-    let is_compared = how == LoadMode::Replace && state == State::Known && !load.key.is_empty();
-    if is_compared && rows >= MANY {
+    if how == LoadMode::Replace && state == State::Known && !load.key.is_empty() {
+        // Of two with one key the first could be there, and the second would be forgotten.
         let key = names(&load.key);
-        db.batch_execute(&format!("create index on {STAGING} ({key}); analyze {STAGING} ({key})")).await?;
+        db.batch_execute(&format!("create unique index on {STAGING} ({key})")).await?;
+        if rows >= MANY {
+            db.batch_execute(&format!("analyze {STAGING} ({key})")).await?;
+        }
     }
     let mut written = 0;
     for sql in statements(load, schema, how, state) {
@@ -274,9 +318,7 @@ fn refused(load: &Load, error: Error) -> anyhow::Error {
     };
     let says = refusal.message();
     match *refusal.code() {
-        SqlState::UNIQUE_VIOLATION | SqlState::CARDINALITY_VIOLATION => fatal(format!(
-            "two rows for {name} have the same key ({key}): {says}\nhint: make them one before they are loaded"
-        )),
+        SqlState::UNIQUE_VIOLATION | SqlState::CARDINALITY_VIOLATION => same_key_twice(load, says),
         SqlState::INVALID_COLUMN_REFERENCE => fatal(format!(
             "{name} has no primary key or unique constraint over ({key})\n\
              hint: `alter table {name} add primary key ({})`",
@@ -286,6 +328,11 @@ fn refused(load: &Load, error: Error) -> anyhow::Error {
         // It stops, is full, or has a lock: the next try may find it otherwise.
         _ => anyhow::Error::new(error).context(format!("loading {name}")),
     }
+}
+
+fn same_key_twice(load: &Load, says: &str) -> anyhow::Error {
+    let (name, key) = (load.name(), load.key.join(", "));
+    fatal(format!("two rows for {name} have the same key ({key}): {says}\nhint: make them one before they are loaded"))
 }
 
 /// Classes of refusals that the same rows meet again: bad data, constraints, a trigger's own refusal, wrong names and

@@ -1,12 +1,15 @@
 //! Loads into Postgres: what is there after them, beside them, and when they fail.
 
 use crate::support::{ask, database, execute_sql, field, is_fatal, sales, sales_schema, schema, words};
+use arrow::array::{ArrayRef, Int16Array, RecordBatch};
 use arrow::datatypes::DataType;
 use futures::StreamExt;
 use orch_lake::batches::Batches;
 use orch_lake::load::{CREATE_DATABASE, Load, Loaded, Once, connect, ensure_database};
 use orch_sdk::task::{Connection, MemoryHost, RunFacts, TryFacts};
+use std::sync::Arc;
 use tokio::task::JoinSet;
+use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 type Sale<'a> = (i64, Option<&'a str>, i128);
@@ -56,6 +59,119 @@ async fn many_rows_are_compared_as_few_are() {
     assert_eq!(replace(load(), &connection, &changed).await.written, 11, "ten came, and one has another price");
     let there = "select count(*) || ' ' || min(id) || ' ' || max(id) || ' ' || max(price) from retail.sales";
     assert_eq!(ask(&db, there).await, ["120000 10 120009 2.00"]);
+}
+
+#[tokio::test]
+async fn only_what_differs_is_sent() {
+    let connection = database().await;
+    let db = connect(&connection).await.expect("the server answers");
+    let rows: Vec<_> = (-500..500).map(|id| (id, Some("as it was"), 100)).collect();
+    let first = replace(load(), &connection, &rows).await;
+    assert_eq!((first.rows, first.written), (1_000, 1_000));
+    let again = replace(load(), &connection, &rows).await;
+    assert_eq!((again.rows, again.written, again.bytes), (1_000, 0, 21), "the head and the end of a copy");
+    let mut changed = rows.clone();
+    changed.retain(|(id, ..)| id % 100 != 0);
+    changed[7].1 = None;
+    changed.push((500, Some("new"), 100));
+    let third = replace(load(), &connection, &changed).await;
+    assert_eq!((third.rows, third.written), (991, 2));
+    assert!(third.bytes < 1_000, "{} bytes for twelve rows", third.bytes);
+    let there =
+        "select count(*) || ' ' || count(*) filter (where id % 100 = 0) || ' ' || count(name) from retail.sales";
+    assert_eq!(ask(&db, there).await, ["991 1 990"]);
+    let none = replace(load(), &connection, &[]).await;
+    assert_eq!((none.rows, none.written), (0, 0));
+    assert_eq!(ask(&db, ALL).await.len(), 0);
+}
+
+#[tokio::test]
+async fn rows_may_come_in_any_order() {
+    let connection = database().await;
+    let db = connect(&connection).await.expect("the server answers");
+    // 1 and 9 go, 3 changes, 5 stays, 4 is new.
+    let before = [(1, None, 1), (3, None, 1), (5, None, 1), (9, None, 1)];
+    for most_ahead in [1, 2, 1_000] {
+        let load = || load().most_ahead(most_ahead);
+        for after in [[3, 4, 5], [3, 5, 4], [4, 3, 5], [4, 5, 3], [5, 3, 4], [5, 4, 3]] {
+            execute_sql(&db, "drop table if exists retail.sales").await;
+            replace(load(), &connection, &before).await;
+            let rows = after.map(|id| (id, (id == 3).then_some("c"), 1));
+            let loaded = replace(load(), &connection, &rows).await;
+            assert_eq!((loaded.rows, loaded.written), (3, 2), "{after:?}, {most_ahead}");
+            assert_eq!(ask(&db, ALL).await, ["3 c 0.01", "4 - 0.01", "5 - 0.01"], "{after:?}, {most_ahead}");
+            let again = replace(load(), &connection, &rows).await;
+            assert_eq!((again.rows, again.written), (3, 0), "{after:?}, {most_ahead}");
+        }
+        // A key that comes twice is refused, wherever it stands and whether its row is there or not.
+        for twice in [[3, 3, 4], [4, 4, 5], [3, 4, 3], [5, 3, 5], [9, 5, 9], [7, 7, 7]] {
+            for price in [1, 2] {
+                let rows = [(twice[0], None, 1), (twice[1], None, 1), (twice[2], None, price)];
+                let refused = load().replace(&connection, some(&rows)).await.expect_err("it is there twice");
+                assert!(words(&refused).contains("have the same key (id)"), "{twice:?}: {}", words(&refused));
+                assert_eq!(ask(&db, ALL).await.len(), 3, "{twice:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_of_several_columns_and_of_texts_are_compared_too() {
+    let connection = database().await;
+    let db = connect(&connection).await.expect("the server answers");
+    let rows = [(1, Some("b"), -3), (1, Some("a"), 5), (2, Some("B"), 5), (2, Some("é"), 5)];
+    for key in [vec!["id", "name"], vec!["name", "id"], vec!["name"]] {
+        execute_sql(&db, "drop table if exists retail.sales").await;
+        let load = || Load::into("retail", "sales").key(key.clone());
+        assert_eq!(replace(load(), &connection, &rows).await.written, 4, "{key:?}");
+        assert_eq!(replace(load(), &connection, &rows).await.written, 0, "{key:?}");
+        assert_eq!(replace(load(), &connection, &rows[1..]).await.written, 0, "{key:?}");
+        assert_eq!(replace(load(), &connection, &rows[..2]).await.written, 1, "{key:?}");
+        assert_eq!(ask(&db, ALL).await.len(), 2, "{key:?}");
+    }
+    let numbers = schema(["a", "b"].map(|name| field(name, DataType::Int16)).to_vec());
+    let batch = |rows: &[(i16, i16)]| {
+        let column =
+            |part: fn(&(i16, i16)) -> i16| -> ArrayRef { Arc::new(rows.iter().map(part).collect::<Int16Array>()) };
+        RecordBatch::try_new(numbers.clone(), vec![column(|row| row.0), column(|row| row.1)]).expect("it is a batch")
+    };
+    let load = || Load::into("retail", "pairs").key(["b", "a"]);
+    let replace = async |rows: &[(i16, i16)]| {
+        let rows = Batches::of(numbers.clone(), vec![batch(rows)]);
+        load().replace(&connection, rows).await.expect("it can be loaded").written
+    };
+    assert_eq!(replace(&[(7, -1), (-5, 0), (5, 0), (0, 2)]).await, 4);
+    assert_eq!(replace(&[(7, -1), (-6, 0), (-5, 0), (5, 0), (0, 2)]).await, 1);
+    assert_eq!(replace(&[(7, -1), (5, 0), (6, 1)]).await, 1);
+    let there = "select a || ' ' || b from retail.pairs order by b, a";
+    assert_eq!(ask(&db, there).await, ["7 -1", "5 0", "6 1"]);
+}
+
+/// Else a row could be changed after it was found to be as it should be.
+#[tokio::test]
+async fn writers_wait_while_rows_are_compared() {
+    let connection = database().await;
+    replace(load(), &connection, &[(1, None, 100), (2, None, 200)]).await;
+    let writer = connect(&connection).await.expect("the server answers");
+    execute_sql(&writer, "set lock_timeout = '50ms'").await;
+    let (go_on, gate) = tokio::sync::oneshot::channel::<()>();
+    let (begun, is_begun) = tokio::sync::oneshot::channel::<()>();
+    let rows = futures::stream::iter([Ok(sales(&[(1, None, 100)]))]).chain(futures::stream::once(async move {
+        begun.send(()).ok();
+        gate.await.ok();
+        Ok(sales(&[(2, None, 200)]))
+    }));
+    let loading = load();
+    let loaded = loading.replace(&connection, Batches::new(sales_schema(), rows));
+    let writing = async {
+        is_begun.await.expect("the load begins");
+        let refused = writer.batch_execute("update retail.sales set price = 9 where id = 1").await;
+        let refused = refused.expect_err("the table is locked");
+        assert_eq!(refused.code(), Some(&SqlState::LOCK_NOT_AVAILABLE));
+        go_on.send(()).expect("the load waits");
+    };
+    let (loaded, ()) = tokio::join!(loaded, writing);
+    assert_eq!(loaded.expect("it can be loaded").written, 0);
 }
 
 #[tokio::test]

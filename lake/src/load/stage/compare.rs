@@ -1,0 +1,382 @@
+//! A table that becomes other rows as a whole, where most are as they were: its rows are read beside those that come, and only what differs is
+//! sent. A row is compared as the bytes that the server has of it and those that it would get.
+//!
+//! Rows that come in the order in which the table has them are compared one by one. Others are found by their keys: of rows of the table that
+//! have not come yet the hashes are kept, so many at most; a row that is not found among them is sent, and the server compares it.
+//!
+//! Other writers wait from the first row on. Else a row could be changed after it was found to be as it should be.
+
+use super::super::target;
+use super::super::types::{names, quoted};
+use super::{CopyIn, MANY, STAGING, refused, same_key};
+use crate::batches::Batches;
+use crate::load::{Load, encode};
+use crate::source::postgres::{Session, connect, declared_columns, without_rows};
+use anyhow::Context;
+use arrow::datatypes::{DataType, SchemaRef};
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::StreamExt;
+use orch_sdk::task::{Connection, TaskResult};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use tokio_postgres::{Client, CopyOutStream, Error};
+
+/// Of a row of the staging table: the target has it, and it did not come.
+const IS_GONE: &str = "orch_is_gone";
+
+/// Bytes of a key, so that it needs no allocation.
+const KEY_BYTES: usize = 16;
+
+type Key = [u8; KEY_BYTES];
+
+/// Whether the target has all columns of the rows, and their key, which is one of numbers, times or a UUID; and no triggers, which may do
+/// something else with a row than was asked: rows are counted.
+pub(super) async fn is_possible(load: &Load, schema: &SchemaRef, db: &Client) -> TaskResult<bool> {
+    let there = declared_columns(db, &load.name()).await?;
+    let is_there = |name: &String| there.iter().any(|(column, ..)| column == name);
+    if KeyColumns::of(load, schema).is_none() || !schema.fields().iter().all(|field| is_there(field.name())) {
+        return Ok(false);
+    }
+    let has_key = "select exists (select from pg_constraint c where c.conrelid = to_regclass($1) and c.contype = 'p'
+        and (select array_agg(a.attname::text order by 1) from pg_attribute a
+            where a.attrelid = c.conrelid and a.attnum = any (c.conkey)) = (select array_agg(k order by 1) from unnest($2::text[]) k)
+        and not exists (select from pg_trigger t where t.tgrelid = c.conrelid and not t.tgisinternal))";
+    Ok(db.query_one(has_key, &[&load.name(), &load.key]).await?.get(0))
+}
+
+/// Rows that came, bytes that were sent, rows that were added or changed.
+pub(super) async fn replace(
+    load: &Load,
+    connection: &Connection,
+    batches: Batches,
+    db: &Client,
+) -> TaskResult<(u64, u64, u64)> {
+    let (schema, name) = (batches.schema(), load.name());
+    target::prepare(load, &schema, db).await?;
+    super::lock(load, db).await?;
+    let columns: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+    let all = names(&columns);
+    db.batch_execute(&format!(
+        "create temp table orch_staging on commit drop as select {all}, false as {IS_GONE} from {name} with no data"
+    ))
+    .await?;
+    let key = KeyColumns::of(load, &schema).context("it has no such key")?;
+    let compared = compared(load, connection, batches, (&columns, &key), db).await;
+    let compared = compared.map_err(without_rows).with_context(|| format!("loading {name}"))?;
+    let settled = settle(load, &columns, &compared, db).await.map_err(|error| refused(load, error))?;
+    if compared.known + settled.added != compared.rows + settled.removed {
+        let keys = compared.known + settled.added - settled.removed;
+        return Err(super::same_key_twice(load, &format!("{} rows came, with {keys} keys", compared.rows)));
+    }
+    target::show(load, db).await?;
+    Ok((compared.rows, compared.bytes, settled.added))
+}
+
+/// What became of the rows.
+#[derive(Default)]
+struct Compared {
+    /// That came.
+    rows: u64,
+    /// That the target had.
+    known: u64,
+    staged: u64,
+    bytes: u64,
+    /// Rows may be in the staging table both as one that came and as one that did not.
+    is_mixed: bool,
+}
+
+async fn compared(
+    load: &Load,
+    connection: &Connection,
+    mut batches: Batches,
+    (columns, key): (&[String], &KeyColumns),
+    db: &Client,
+) -> TaskResult<Compared> {
+    let mut known = KnownRows::read(load, connection, columns).await?;
+    let mut copy = CopyIn::begin(STAGING, &[columns, &[IS_GONE.into()]].concat(), db).await?;
+    let mut told = Compared::default();
+    // Rows of the target that have not come yet, by their keys.
+    let (mut ahead, hashed) = (HashMap::<Key, u64>::new(), RandomState::new());
+    let mut encoded = BytesMut::new();
+    while let Some(batch) = batches.next().await.transpose()? {
+        encoded.clear();
+        encode::rows(&batch, &mut encoded)?;
+        let mut rest = &encoded[..];
+        for _ in 0..batch.num_rows() {
+            let (row, others) = rest.split_at(length(rest).unwrap_or(rest.len()));
+            rest = others;
+            told.rows += 1;
+            if known.next_if_same(row).await? {
+                continue;
+            }
+            let its_key = key.read(row);
+            let mut is_same = its_key.and_then(|key| ahead.remove(&key)).map(|known| known == hashed.hash_one(row));
+            while its_key.is_some() && is_same.is_none() && ahead.len() < load.most_ahead {
+                let Some(other) = known.next().await? else { break };
+                match key.read(&other) {
+                    other_key if other_key == its_key => is_same = Some(other == row),
+                    other_key => ahead.extend(other_key.map(|key| (key, hashed.hash_one(&other[..])))),
+                }
+            }
+            told.is_mixed |= is_same.is_none() && !known.is_over();
+            if is_same != Some(true) {
+                encode::longer(row, false, &mut copy.chunk);
+                told.staged += 1;
+                copy.send_full().await?;
+            }
+        }
+    }
+    let mut gone = ahead.into_keys();
+    loop {
+        let next = match gone.next() {
+            Some(key) => Some(key),
+            None => known.next().await?.and_then(|row| key.read(&row)),
+        };
+        let Some(next) = next else { break };
+        key.put_gone(&next, columns.len(), &mut copy.chunk);
+        told.staged += 1;
+        copy.send_full().await?;
+    }
+    (told.known, told.bytes) = (known.rows, copy.end().await?);
+    Ok(told)
+}
+
+#[derive(Default)]
+struct Settled {
+    removed: u64,
+    added: u64,
+}
+
+async fn settle(load: &Load, columns: &[String], told: &Compared, db: &Client) -> Result<Settled, Error> {
+    if told.staged == 0 {
+        return Ok(Settled::default());
+    }
+    let (name, all, same_key) = (load.name(), names(columns), same_key(load));
+    let key = names(&load.key);
+    let values =
+        |of: &str| columns.iter().map(|column| format!("{of}.{}", quoted(column))).collect::<Vec<_>>().join(", ");
+    let (new, old) = (values("s"), values("t"));
+    db.batch_execute(&match told.staged {
+        MANY.. => format!("create index on {STAGING} ({key}); analyze {STAGING} ({key})"),
+        _ => format!("analyze {STAGING}; set local enable_nestloop = on"),
+    })
+    .await?;
+    if told.is_mixed {
+        let came =
+            format!("delete from {STAGING} t using {STAGING} s where t.{IS_GONE} and not s.{IS_GONE} and {same_key}");
+        db.batch_execute(&came).await?;
+    }
+    let removed = format!(
+        "delete from {name} t using {STAGING} s where {same_key} and (s.{IS_GONE} or ({new}) is distinct from ({old}))"
+    );
+    let added = format!(
+        "insert into {name} ({all}) select {all} from {STAGING} s where not {IS_GONE} and not exists \
+         (select from {name} t where {same_key})"
+    );
+    Ok(Settled { removed: db.execute(&removed, &[]).await?, added: db.execute(&added, &[]).await? })
+}
+
+/// Rows that the target has, in the order in which it has them.
+struct KnownRows {
+    /// Its transaction ends with it.
+    _session: Session,
+    pieces: Pin<Box<CopyOutStream>>,
+    pending: Bytes,
+    /// Empty at the end.
+    next: Bytes,
+    rows: u64,
+}
+
+impl KnownRows {
+    async fn read(load: &Load, connection: &Connection, columns: &[String]) -> TaskResult<KnownRows> {
+        let session = connect(connection).await?;
+        // Else a read may begin in the middle of the table, or several processes read parts of it.
+        let settings = "set local synchronize_seqscans = off; set local max_parallel_workers_per_gather = 0";
+        session.batch_execute(&format!("begin read only; {settings}")).await?;
+        let sql = format!("copy (select {} from {}) to stdout (format binary)", names(columns), load.name());
+        let pieces = Box::pin(session.copy_out(&sql).await?);
+        let mut known = KnownRows { _session: session, pieces, pending: Bytes::new(), next: Bytes::new(), rows: 0 };
+        while known.pending.len() < encode::HEAD.len() && known.more().await? {}
+        known.pending = known.pending.split_off(encode::HEAD.len().min(known.pending.len()));
+        known.advance().await?;
+        Ok(known)
+    }
+
+    fn is_over(&self) -> bool {
+        self.next.is_empty()
+    }
+
+    /// Whether the next row is this one. Then it is passed.
+    async fn next_if_same(&mut self, row: &[u8]) -> TaskResult<bool> {
+        let is_same = self.next == row;
+        if is_same {
+            self.next().await?;
+        }
+        Ok(is_same)
+    }
+
+    async fn next(&mut self) -> TaskResult<Option<Bytes>> {
+        if self.is_over() {
+            return Ok(None);
+        }
+        let row = std::mem::take(&mut self.next);
+        self.rows += 1;
+        self.advance().await?;
+        Ok(Some(row))
+    }
+
+    async fn advance(&mut self) -> TaskResult<()> {
+        let length = loop {
+            match length(&self.pending) {
+                Some(length) => break length,
+                None if self.more().await? => {}
+                None => anyhow::bail!("the rows of the table broke off"),
+            }
+        };
+        let row = self.pending.split_to(length);
+        self.next = if row == encode::TAIL { Bytes::new() } else { row };
+        Ok(())
+    }
+
+    /// Whether there was more.
+    async fn more(&mut self) -> TaskResult<bool> {
+        let Some(piece) = self.pieces.next().await.transpose()? else { return Ok(false) };
+        // Mostly a piece is a row.
+        self.pending = if self.pending.is_empty() { piece } else { [&self.pending[..], &piece].concat().into() };
+        Ok(true)
+    }
+}
+
+/// Which columns of a row are its key, and how many bytes the server has of each.
+struct KeyColumns(Vec<(usize, usize)>);
+
+impl KeyColumns {
+    /// `None`: there is no key, or it may be long.
+    fn of(load: &Load, schema: &SchemaRef) -> Option<KeyColumns> {
+        let column = |name: &String| {
+            let (place, field) = schema.column_with_name(name)?;
+            Some((place, width(field.data_type())?))
+        };
+        let columns = load.key.iter().map(column).collect::<Option<Vec<_>>>()?;
+        let bytes: usize = columns.iter().map(|(_, width)| width).sum();
+        (1..=KEY_BYTES).contains(&bytes).then_some(KeyColumns(columns))
+    }
+
+    /// `None`: a part of it is null.
+    fn read(&self, row: &[u8]) -> Option<Key> {
+        let (mut key, mut end) = ([0; KEY_BYTES], 0);
+        for &(place, width) in &self.0 {
+            key.get_mut(end..end + width)?.copy_from_slice(field(row, place).filter(|field| field.len() == width)?);
+            end += width;
+        }
+        Some(key)
+    }
+
+    /// Of a row that did not come its key is enough.
+    fn put_gone(&self, key: &Key, columns: usize, into: &mut BytesMut) {
+        let mut row = BytesMut::new();
+        row.put_i16(columns as i16);
+        for column in 0..columns {
+            let before = self.0.iter().take_while(|(place, _)| *place != column);
+            let begin: usize = before.map(|(_, width)| width).sum();
+            match self.0.iter().find(|(place, _)| *place == column) {
+                Some((_, width)) => encode::field(&mut row, &key[begin..begin + width]),
+                None => row.put_i32(-1),
+            }
+        }
+        encode::longer(&row, true, into);
+    }
+}
+
+/// How many bytes the server has of each value of a type.
+fn width(of: &DataType) -> Option<usize> {
+    Some(match of {
+        DataType::Boolean => 1,
+        DataType::Int8 | DataType::UInt8 | DataType::Int16 => 2,
+        DataType::UInt16 | DataType::Int32 | DataType::Date32 => 4,
+        DataType::UInt32 | DataType::Int64 | DataType::Time64(_) | DataType::Timestamp(..) => 8,
+        DataType::FixedSizeBinary(16) => 16,
+        _ => return None,
+    })
+}
+
+/// How long the first row is, or what stands at the end of all. `None`: it is not all there.
+fn length(bytes: &[u8]) -> Option<usize> {
+    let (count, mut rest) = bytes.split_first_chunk()?;
+    for _ in 0..i16::from_be_bytes(*count) {
+        (_, rest) = split_field(rest)?;
+    }
+    Some(bytes.len() - rest.len())
+}
+
+/// `None`: it is null, or not there.
+fn field(row: &[u8], place: usize) -> Option<&[u8]> {
+    let mut rest = row.get(2..)?;
+    for _ in 0..place {
+        (_, rest) = split_field(rest)?;
+    }
+    split_field(rest)?.0
+}
+
+/// A field, or null, and what follows it.
+fn split_field(bytes: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    match usize::try_from(i32::from_be_bytes(*length)) {
+        Ok(length) => rest.split_at_checked(length).map(|(field, rest)| (Some(field), rest)),
+        Err(_) => Some((None, rest)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, Int16Array, Int64Array, RecordBatch, StringArray};
+    use std::sync::Arc;
+
+    fn encoded() -> BytesMut {
+        let columns: [(&str, ArrayRef, bool); 3] = [
+            ("name", Arc::new(StringArray::from(vec![Some("a"), None, Some("")])), true),
+            ("id", Arc::new(Int64Array::from(vec![Some(-7), Some(1 << 40), None])), true),
+            ("line", Arc::new(Int16Array::from(vec![-2, 3, 4])), true),
+        ];
+        let batch = RecordBatch::try_from_iter_with_nullable(columns).expect("it is a batch");
+        let mut into = BytesMut::new();
+        encode::rows(&batch, &mut into).expect("all types are known");
+        into
+    }
+
+    #[test]
+    fn rows_are_told_apart_and_have_their_keys() {
+        let (encoded, columns) = (encoded(), KeyColumns(vec![(2, 2), (1, 8)]));
+        let (mut rest, mut keys) = (&encoded[..], vec![]);
+        while let Some(end) = length(rest) {
+            keys.push(columns.read(&rest[..end]));
+            rest = &rest[end..];
+        }
+        assert!(rest.is_empty(), "{rest:?}");
+        let key = |line: i16, id: i64| {
+            let mut key = [0; KEY_BYTES];
+            key[..2].copy_from_slice(&line.to_be_bytes());
+            key[2..10].copy_from_slice(&id.to_be_bytes());
+            Some(key)
+        };
+        assert_eq!(keys, [key(-2, -7), key(3, 1 << 40), None]);
+        // What is sent of one that is gone has the same key, and is one column longer.
+        let mut gone = BytesMut::new();
+        columns.put_gone(&key(3, 1 << 40).expect("it is one"), 3, &mut gone);
+        assert_eq!((columns.read(&gone), length(&gone)), (key(3, 1 << 40), Some(gone.len())));
+        assert_eq!((field(&gone, 0), field(&gone, 3)), (None, Some(&[1][..])));
+    }
+
+    #[test]
+    fn what_is_not_all_there_has_no_length() {
+        let encoded = encoded();
+        let first = length(&encoded).expect("it is there");
+        for end in 0..first {
+            assert_eq!(length(&encoded[..end]), None, "{end} of {first} bytes");
+        }
+        assert_eq!(length(encode::TAIL), Some(2));
+        assert_eq!(KeyColumns(vec![(0, 4)]).read(encode::TAIL), None);
+    }
+}
