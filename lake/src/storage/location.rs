@@ -1,3 +1,5 @@
+//! How places of files are written.
+
 /// One spelling for a place that has several: `file:/a`, `file:///a` and `/a`; `/a//b` and `/a/b`; `s3a://` and `s3://`. A place that
 /// begins nowhere stays as it is.
 pub fn plain_location(location: &str) -> String {
