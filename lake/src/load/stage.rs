@@ -1,6 +1,6 @@
 //! One load, from the first row to the commit: copy into a table that only this transaction sees, then move over what
-//! differs. The target is locked for the second part only, and only against other writers. Where there is no target yet, it is itself
-//! the table that only this transaction sees.
+//! differs. The target is locked for the second part only, and only against other writers; or for both, where rows are compared on their
+//! way (`compare`). Where there is no target yet, it is itself the table that only this transaction sees.
 
 mod compare;
 
