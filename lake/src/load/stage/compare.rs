@@ -8,7 +8,7 @@
 
 use super::super::target;
 use super::super::types::{names, quoted};
-use super::{CopyIn, MANY, STAGING, refused, same_key};
+use super::{CopyIn, LOCK_TIMEOUT, MANY, STAGING, refused, same_key};
 use crate::batches::Batches;
 use crate::load::{Load, encode};
 use crate::source::postgres::{Session, connect, declared_columns, without_rows};
@@ -192,8 +192,9 @@ impl KnownRows {
     async fn read(load: &Load, connection: &Connection, columns: &[String]) -> TaskResult<KnownRows> {
         let session = connect(connection).await?;
         // Else a read may begin in the middle of the table, or several processes read parts of it.
-        let settings = "set local synchronize_seqscans = off; set local max_parallel_workers_per_gather = 0";
-        session.batch_execute(&format!("begin read only; {settings}")).await?;
+        let in_order = "set local synchronize_seqscans = off; set local max_parallel_workers_per_gather = 0";
+        // Whoever changes the table itself waits for the load, and this session behind them: the server does not see that circle.
+        session.batch_execute(&["begin read only", LOCK_TIMEOUT, in_order].join("; ")).await?;
         let sql = format!("copy (select {} from {}) to stdout (format binary)", names(columns), load.name());
         let pieces = Box::pin(session.copy_out(&sql).await?);
         let mut known = KnownRows { _session: session, pieces, pending: Bytes::new(), next: Bytes::new(), rows: 0 };
