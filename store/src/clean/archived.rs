@@ -16,19 +16,19 @@ pub struct Archived {
     pub bytes: i64,
 }
 
-/// By name. `tables`: only those of these; empty: all.
+/// By name. `tables`: only those of these; empty: all. One that somebody drops in this moment has no size any more, and is left out.
 #[boxed]
 pub async fn list_archived(db: &mut PgConnection, tables: &[String]) -> StoreResult<Vec<Archived>> {
     let found = sqlx::query_as!(
         Archived,
-        r#"select relname as "name!", substring(relname from '^archived__([a-z_]+?)(?:_\d{4}w\d{2})?__\d+$') as "of!",
-          pg_total_relation_size(oid) as "bytes!"
-        from pg_class
-        where relkind = 'r' and relnamespace = current_schema()::regnamespace
-          and relname ~ '^archived__[a-z_]+(_\d{4}w\d{2})?__\d+$'
-          and (cardinality($1::text[]) = 0
-            or substring(relname from '^archived__([a-z_]+?)(?:_\d{4}w\d{2})?__\d+$') = any($1))
-        order by relname limit 10000"#,
+        r#"select name as "name!", of as "of!", bytes as "bytes!"
+        from (select relname as name, pg_total_relation_size(oid) as bytes,
+            substring(relname from '^archived__([a-z_]+?)(?:_\d{4}w\d{2})?__\d+$') as of
+          from pg_class
+          where relkind = 'r' and relnamespace = current_schema()::regnamespace
+            and relname ~ '^archived__[a-z_]+(_\d{4}w\d{2})?__\d+$') archived
+        where bytes is not null and (cardinality($1::text[]) = 0 or of = any($1))
+        order by name limit 10000"#,
         tables
     );
     Ok(found.fetch_all(db).await?)
