@@ -190,12 +190,34 @@ impl<'a> CreateTable<'a> {
 pub(super) struct Update<'a> {
     identifier: TablePlace,
     requirements: &'a [TableRequirement],
-    updates: &'a [TableUpdate],
+    updates: Vec<SentUpdate<'a>>,
 }
 
 impl<'a> Update<'a> {
     pub(super) fn of(swap: &Swap<'a>) -> Update<'a> {
-        Update { identifier: TablePlace::of(swap.table), requirements: swap.requirements, updates: swap.updates }
+        let assigned = swap.requirements.iter().find_map(|requirement| match requirement {
+            TableRequirement::LastAssignedFieldIdMatch { last_assigned_field_id } => Some(*last_assigned_field_id),
+            _ => None,
+        });
+        let updates =
+            swap.updates.iter().map(|update| SentUpdate { update, last_column_id: last_id(update, assigned) });
+        Update { identifier: TablePlace::of(swap.table), requirements: swap.requirements, updates: updates.collect() }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct SentUpdate<'a> {
+    #[serde(flatten)]
+    update: &'a TableUpdate,
+    #[serde(rename = "last-column-id", skip_serializing_if = "Option::is_none")]
+    last_column_id: Option<i32>,
+}
+
+/// The highest id that a column has or had, beside a new schema. The protocol no longer asks for it; Nessie refuses a schema without.
+fn last_id(update: &TableUpdate, assigned: Option<i32>) -> Option<i32> {
+    match update {
+        TableUpdate::AddSchema { schema } => Some(schema.highest_field_id().max(assigned.unwrap_or_default())),
+        _ => None,
     }
 }
 
@@ -209,6 +231,7 @@ pub(super) struct Transaction<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use iceberg::spec::{NestedField, PrimitiveType, Type};
     use serde_json::json;
 
     #[test]
@@ -233,5 +256,23 @@ mod tests {
         }
         assert_eq!(keys("s3", json!({ "s3.endpoint": "http://minio:9000" })), None);
         assert_eq!(lent("gs://lake", "gs://lake/orders", &serde_json::from_value(given).expect("an object")), None);
+    }
+
+    #[test]
+    fn a_new_schema_says_the_highest_id_that_a_column_ever_had() {
+        let column = NestedField::optional(2, "note", Type::Primitive(PrimitiveType::String));
+        let schema = Schema::builder().with_fields([column.into()]).build().expect("a schema");
+        let updates = [TableUpdate::AddSchema { schema }, TableUpdate::SetCurrentSchema { schema_id: -1 }];
+        let table = "retail.orders".parse().expect("a name");
+        for (assigned, last) in [(7, 7), (1, 2)] {
+            let requirements = [TableRequirement::LastAssignedFieldIdMatch { last_assigned_field_id: assigned }];
+            let swap = Swap { table: &table, base: "", next: "", requirements: &requirements, updates: &updates };
+            let sent = serde_json::to_value(Update::of(&swap)).expect("JSON");
+            assert_eq!(
+                (&sent["updates"][0]["action"], &sent["updates"][0]["last-column-id"]),
+                (&json!("add-schema"), &json!(last))
+            );
+            assert_eq!(sent["updates"][1], json!({ "action": "set-current-schema", "schema-id": -1 }));
+        }
     }
 }

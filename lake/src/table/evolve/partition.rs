@@ -28,14 +28,18 @@ impl Partition {
         let schema = metadata.current_schema();
         let known: Vec<&PartitionField> = metadata.partition_specs_iter().flat_map(|spec| spec.fields()).collect();
         let mut builder = UnboundPartitionSpec::builder();
+        let mut last_id = metadata.last_partition_id();
         for (column, transform) in &self.fields {
             let names = || schema.as_struct().fields().iter().map(|field| field.name.as_str());
             let source_id = schema.field_id_by_name(column).ok_or_else(|| no_column(column, names()))?;
             // What was partitioned by before is the same field again, with its id and name.
             let same = known.iter().find(|field| field.source_id == source_id && field.transform == *transform);
+            // Catalogs of others, such as Nessie, want the id of a new field said.
+            let field_id = same.map_or_else(|| last_id + 1, |field| field.field_id);
+            last_id = last_id.max(field_id);
             let field = UnboundPartitionField {
                 source_id,
-                field_id: same.map(|field| field.field_id),
+                field_id: Some(field_id),
                 name: same.map_or_else(|| free_name(&known, column, *transform), |field| field.name.clone()),
                 transform: *transform,
             };

@@ -135,6 +135,7 @@ fn a_partition_that_comes_back_is_the_same_field_again() {
     let metadata = apply(day(table()).unwrap(), Partition::none().by("id", Transform::Bucket(8))).unwrap();
     let fields = metadata.default_partition_spec().fields();
     assert_eq!(fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>(), ["id_bucket_2"]);
+    assert_eq!(fields[0].field_id, 1002, "after those of the city and of the other buckets");
     let back = day(metadata).unwrap();
     assert_eq!((back.default_partition_spec_id(), back.partition_specs_iter().count()), (1, 3));
     let unknown = apply(back, Partition::none().by("nothing", Transform::Day)).unwrap_err().to_string();
