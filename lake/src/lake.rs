@@ -188,10 +188,15 @@ impl Lake {
         Ok(location)
     }
 
+    /// Where tables of a namespace are, unless they are said to be elsewhere.
+    pub fn namespace_folder(&self, namespace: &str) -> String {
+        format!("{}/{}", self.0.warehouse, namespace.replace('.', "/"))
+    }
+
     /// A folder that no other table has. A table that was renamed keeps its own, which its old name would give again.
     #[boxed]
     pub async fn folder_for(&self, name: &TableName, wanted: Option<&str>) -> LakeResult<String> {
-        let usual = format!("{}/{}/{}", self.0.warehouse, name.namespace().replace('.', "/"), name.name());
+        let usual = format!("{}/{}", self.namespace_folder(name.namespace()), name.name());
         let folder = wanted.map_or(usual, |wanted| wanted.trim_end_matches('/').to_owned());
         match self.0.catalog.table_in(&folder).await? {
             Some(other) if other != *name && wanted.is_some() => {

@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// A property by which clients know a folder.
+const LOCATION: &str = "location";
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct Within {
     parent: Option<String>,
@@ -65,13 +68,20 @@ pub(crate) async fn create(State(api): State<Arc<Api>>, _: Writer, sent: Bytes) 
         return Err(Refusal::exists(format!("Namespace already exists: {name}")));
     }
     api.catalog.declare(&name, &properties).await?;
-    Ok(Json(json!({ "namespace": namespace, "properties": properties })))
+    Ok(described(&api, &name, properties))
+}
+
+/// With the folder of its tables. Trino makes a table in two steps only where it is told one: else the folder of the new table has
+/// a file before Trino looks whether it is empty.
+fn described(api: &Api, name: &str, mut properties: Properties) -> Json<Value> {
+    properties.entry(LOCATION.to_owned()).or_insert_with(|| api.lake.namespace_folder(name));
+    Json(json!({ "namespace": names::parts(name), "properties": properties }))
 }
 
 pub(crate) async fn show(State(api): State<Arc<Api>>, _: Reader, Path(path): Path<String>) -> RestResult<Json<Value>> {
     let name = names::namespace(&path)?;
     let properties = api.namespace(&name).await?;
-    Ok(Json(json!({ "namespace": names::parts(&name), "properties": properties })))
+    Ok(described(&api, &name, properties))
 }
 
 pub(crate) async fn is_there(
