@@ -306,7 +306,17 @@ async fn keep_up(ctx: Ctx, table: String, options: UpkeepOptions) -> TaskResult<
     let place = Lakehouse::of(&ctx).await?;
     let now = place.now().await?;
     let name: TableName = table.parse()?;
-    let upkeep = options.upkeep(&place.lake.table(&name).await?, now)?;
+    let found = place.lake.table(&name).await?;
+    let mut upkeep = options.upkeep(&found, now)?;
+    if let Some(compaction) = &upkeep.compaction
+        && on_spark::is_there(&ctx).await?
+    {
+        let bytes = found.bytes_to_compact(compaction).await?;
+        if bytes >= options.spark_from_bytes {
+            ctx.warning(format!("{bytes} bytes of `{table}` are left for the next run: Spark has not compacted them"));
+            upkeep.compaction = None;
+        }
+    }
     let done = TableUpkeep::of(table, &place.lake.keep_up(&name, &upkeep, Some(&ctx), now).await?);
     ctx.info(done.words(options.only_count));
     Ok(done)

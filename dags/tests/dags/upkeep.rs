@@ -1,7 +1,11 @@
-//! Tables looked after by command, as their owner would: seen, compacted, rolled back, expired, cleaned.
+//! Tables looked after, by command as their owner would, and by the nightly DAG: seen, compacted, rolled back, expired, cleaned.
 
 use crate::standalone::Standalone;
-use serde_json::Value;
+use crate::world::World;
+use iceberg::spec::PrimitiveType;
+use orch_lake::{Batches, Lake, TableDef, TableName};
+use orch_test_lake::rows::{Rows, batch, printed, row};
+use serde_json::{Value, json};
 
 const WEATHER: &str = "nyc_weather_etl";
 const TABLE: &str = "weather.hourly_weather";
@@ -28,7 +32,7 @@ fn current(standalone: &Standalone) -> i64 {
     newest.iter().find(|snapshot| snapshot["is_current"] == true).unwrap()["id"].as_i64().unwrap()
 }
 
-fn rows(standalone: &Standalone) -> Value {
+fn count(standalone: &Standalone) -> Value {
     answer(standalone, &["sql", "select count(*) as n from weather.hourly_weather"])[0]["n"].clone()
 }
 
@@ -54,6 +58,51 @@ fn divided(standalone: &Standalone) {
     assert_eq!(said(standalone, &format!("lake compact {TABLE} --min-files 2")), serde_json::json!([]));
 }
 
+/// Eight rows in files of their own, three of which are written over. The round over all tables leaves them.
+pub(crate) async fn filled(lake: &Lake, name: &TableName, definition: TableDef) -> Rows {
+    let definition =
+        definition.property("write.merge.mode", "merge-on-read").property("orch.upkeep", "off").key(["id"]);
+    let mut table = lake.create(name, &definition).await.unwrap();
+    let batch = |from: i64, until: i64, city: &str| -> Batches {
+        let rows = (from..until).map(|id| row(&format!("{} {city}", 7 * id % 8))).collect();
+        Batches::from(batch(&["id", "city"], &rows))
+    };
+    for id in 0..8 {
+        let appended = table.append(batch(id, id + 1, "Oslo")).await.unwrap();
+        table = appended.commit(lake).await.unwrap().table;
+    }
+    let upserted = table.upsert(&["id"], batch(2, 5, "Rome")).await.unwrap();
+    upserted.commit(lake).await.unwrap();
+    rows(lake, name).await
+}
+
+pub(crate) async fn rows(lake: &Lake, name: &TableName) -> Rows {
+    printed(&lake.table(name).await.unwrap().scan().collect().await.unwrap())
+}
+
+/// What Spark was to compact and did not is for the next run, and not for a worker.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_spark_does_not_compact_waits_for_the_next_run() {
+    let mut world = World::new().await;
+    let extra = json!({ "spark-home": "/nowhere", "conf": { "spark.sql.catalog.orch": "a catalog" } });
+    let connection = json!({ "conn_type": "spark", "host": "local[1]", "extra": extra });
+    world.set("ORCH_CONN_SPARK_DEFAULT", connection.to_string());
+    let world = world.at_work();
+    let (lake, name) = (world.lake(), "upkeep.large".parse().unwrap());
+    let definition = TableDef::new().required("id", PrimitiveType::Long).optional("city", PrimitiveType::String);
+    filled(&lake, &name, definition).await;
+    let before = lake.table(&name).await.unwrap();
+
+    world.run(&["dags", "unpause", "lake_upkeep"]).done();
+    let upkeep = json!({ "tables": [name.to_string()], "work": ["compact"], "min_files": 2, "spark_from_bytes": 1 });
+    world.trigger("lake_upkeep", "left", &upkeep).failed();
+    let log = |task: &str| world.run(&["tasks", "logs", "lake_upkeep", task, "left", "--map-index", "0"]);
+    let (share, kept) = (log("compact_share").done(), log("keep_up").done());
+    assert!(share.contains("there is no `/nowhere"), "{share}");
+    assert!(kept.contains("of `upkeep.large` are left for the next run"), "{kept}");
+    assert_eq!(lake.table(&name).await.unwrap().metadata_location(), before.metadata_location());
+}
+
 #[test]
 fn tables_are_looked_after_by_command() {
     let standalone = Standalone::start();
@@ -67,7 +116,7 @@ fn tables_are_looked_after_by_command() {
     let table = table.unwrap_or_else(|| panic!("{tables}"));
     assert!(table["rows"].as_u64().unwrap() > 0 && table["files"].as_u64().unwrap() > 0, "{table}");
 
-    let before = (rows(&standalone), snapshots(&standalone));
+    let before = (count(&standalone), snapshots(&standalone));
     assert!(before.1.len() >= 6, "{before:?}");
     // A row is overwritten by each run, so that files are whole days; all of them are small.
     let compacted = said(&standalone, &format!("lake compact {TABLE} --min-files 2"));
@@ -76,7 +125,7 @@ fn tables_are_looked_after_by_command() {
         assert!(done["files_before"].as_u64() > done["files_after"].as_u64(), "{compacted}");
         assert!(after.len() > before.1.len(), "{after:?}");
     }
-    assert_eq!(rows(&standalone), before.0);
+    assert_eq!(count(&standalone), before.0);
 
     // The oldest state, and the newest again.
     let (oldest, newest) = (before.1.last().unwrap().to_string(), after[0].to_string());

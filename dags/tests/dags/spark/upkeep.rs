@@ -1,36 +1,14 @@
 //! Large tables are compacted by Spark, which is asked by a task.
 
 use super::{TURN, with_spark};
+use crate::upkeep::{filled, rows};
 use crate::world::World;
 use arrow::array::AsArray as _;
 use arrow::datatypes::Int64Type;
 use iceberg::spec::{Operation, PrimitiveType};
-use orch_lake::{Batches, Lake, TableDef, TableName};
-use orch_test_lake::rows::{Rows, batch, printed, row};
+use orch_lake::{TableDef, TableName};
 use orch_test_support::{iceberg_jars, spark};
 use serde_json::{Value, json};
-
-/// Eight rows in files of their own, three of which are written over. The round over all tables leaves them.
-async fn filled(lake: &Lake, name: &TableName, definition: TableDef) -> Rows {
-    let definition =
-        definition.property("write.merge.mode", "merge-on-read").property("orch.upkeep", "off").key(["id"]);
-    let mut table = lake.create(name, &definition).await.unwrap();
-    let batch = |from: i64, until: i64, city: &str| -> Batches {
-        let rows = (from..until).map(|id| row(&format!("{} {city}", 7 * id % 8))).collect();
-        Batches::from(batch(&["id", "city"], &rows))
-    };
-    for id in 0..8 {
-        let appended = table.append(batch(id, id + 1, "Oslo")).await.unwrap();
-        table = appended.commit(lake).await.unwrap().table;
-    }
-    let upserted = table.upsert(&["id"], batch(2, 5, "Rome")).await.unwrap();
-    upserted.commit(lake).await.unwrap();
-    rows(lake, name).await
-}
-
-async fn rows(lake: &Lake, name: &TableName) -> Rows {
-    printed(&lake.table(name).await.unwrap().scan().collect().await.unwrap())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spark_compacts_the_largest_tables() {
