@@ -10,6 +10,7 @@ use orch_dags::retail::sample::Sample;
 use orch_dags::retail::schema::{GOLD, RAW, SILVER};
 use orch_test_lake::S3Server;
 use serde_json::json;
+use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_to_s3_to_postgres_is_golden_and_a_second_run_changes_nothing() {
@@ -74,6 +75,38 @@ pub(crate) async fn killed_at_every_stage(mut world: World) -> World {
         sqlx::query_scalar("select count(*) from retail.orders_fact").fetch_one(&mut world.db().await).await.unwrap();
     assert_eq!(facts, 172_198);
     world
+}
+
+/// A load compares its rows with those of the table. Killed in the middle it has changed nothing, and its next try changes what differs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_killed_while_it_compares_leaves_the_table_as_it_was() {
+    const WRONG: &str = "select count(*) from retail.orders_fact where product_name = 'wrong'";
+    let mut world = world_of(shop::whole().await).await;
+    world.good("retail_medallion", "first", &full());
+    let (mut db, mut looks) = (world.db().await, world.db().await);
+    sqlx::query("update retail.orders_fact set product_name = 'wrong' where order_id % 3 = 0")
+        .execute(&mut db)
+        .await
+        .unwrap();
+    let wrong: i64 = sqlx::query_scalar(WRONG).fetch_one(&mut db).await.unwrap();
+    assert!(wrong > 50_000, "{wrong}");
+
+    let worker = world.first_worker();
+    world.run(&["dags", "trigger", "retail_medallion", "--run-id", "second"]).done();
+    // Its own session reads the table while the other one takes rows.
+    let reads =
+        "select exists (select from pg_stat_progress_copy where datname = current_database() and command = 'COPY TO'
+        and tuples_processed > 10000)";
+    let began = Instant::now();
+    while !sqlx::query_scalar::<_, bool>(reads).fetch_one(&mut looks).await.unwrap() {
+        assert!(began.elapsed() < Duration::from_mins(2), "no load compares");
+    }
+    world.kill(worker);
+    assert_eq!(sqlx::query_scalar::<_, i64>(WRONG).fetch_one(&mut db).await.unwrap(), wrong);
+    world.start_worker();
+    world.wait_good("retail_medallion", "second");
+    assert_eq!(sqlx::query_scalar::<_, i64>(WRONG).fetch_one(&mut db).await.unwrap(), 0);
+    assert_gold_is_golden(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
