@@ -17,7 +17,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-const SERVER: [&str; 3] = ["catalog", "--port", "0"];
+pub(crate) const SERVER: [&str; 3] = ["catalog", "--port", "0"];
 const OUTSIDE: &str = include_str!("catalog/outside.py");
 /// Those that are for catalogs of another kind. With the first schema, namespaces have one part; names have no points or slashes.
 const NOT_FOR_US: usize = 12;
@@ -32,6 +32,22 @@ impl World {
         self.set("ORCH_CONN_LAKE", format!("{url}{sign}warehouse={warehouse}&any_location=true"));
         self
     }
+
+    /// A lake in the bucket `lakehouse`, with keys that the catalog lends to those who may write, or not.
+    pub(crate) fn keep_lake_in(&mut self, storage: &S3Server, lends: bool) {
+        self.set("ORCH_CONN_BUCKETS", storage.connection().to_uri());
+        let url = self.database_url();
+        let sign = if url.contains('?') { '&' } else { '?' };
+        let warehouse = "warehouse=s3%3A%2F%2Flakehouse%2Fwarehouse";
+        self.set("ORCH_CONN_LAKE", format!("{url}{sign}{warehouse}&give_keys={lends}"));
+    }
+}
+
+/// A lake behind a catalog over HTTP.
+pub(crate) fn attached(address: &str, token: &str, storage: &Options) -> Lake {
+    let connection =
+        json!({ "conn_type": "iceberg", "host": format!("http://{address}"), "extra": { "token": token } });
+    Lake::of(&Connection::parse("far", &connection.to_string()).unwrap(), storage).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,10 +113,7 @@ async fn clients_from_outside_work_on_the_tables_of_orch() {
     assert_eq!(ids.collect::<BTreeSet<i64>>(), (0..32).chain(100..116).collect());
 
     // As the lake of another orch: by a token that may write, and by one that may not.
-    let lake_by = |token: &str| {
-        let connection = json!({ "conn_type": "iceberg", "host": url, "extra": { "token": token } });
-        Lake::of(&Connection::parse("far", &connection.to_string()).unwrap(), &Options::default()).unwrap()
-    };
+    let lake_by = |token: &str| attached(&address, token, &Options::default());
     let (ours, theirs) = (lake_by(&op), lake_by(&viewer));
     let rows = || RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![200])) as ArrayRef)]).unwrap();
     let append = async |lake: &Lake| {
@@ -130,26 +143,19 @@ async fn files_are_reached_with_the_keys_that_a_catalog_lends() {
     let storage = S3Server::start().await;
     storage.make_bucket("lakehouse");
     let mut world = World::new().await;
-    world.set("ORCH_CONN_BUCKETS", storage.connection().to_uri());
-    let url = world.database_url();
-    let sign = if url.contains('?') { '&' } else { '?' };
-    let lake = |gives: &str| format!("{url}{sign}warehouse=s3%3A%2F%2Flakehouse%2Fwarehouse{gives}");
     let token = world.add_key("op", "all").await;
     let name = "lent.counted".parse().unwrap();
     let rows = || RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![7])) as ArrayRef)]).unwrap();
-    for (gives, is_lent) in [("", false), ("&give_keys=true", true)] {
-        world.set("ORCH_CONN_LAKE", lake(gives));
+    for is_lent in [false, true] {
+        world.keep_lake_in(&storage, is_lent);
         let (server, address) = world.start_server(&SERVER);
-        let connection =
-            json!({ "conn_type": "iceberg", "host": format!("http://{address}"), "extra": { "token": token } });
-        let far = Connection::parse("far", &connection.to_string()).unwrap();
         let wrong = Options {
             endpoint: Some(storage.endpoint().into()),
             access_key: Some("its own".into()),
             secret_key: Some("wrong here".into()),
             ..Options::default()
         };
-        let far = Lake::of(&far, &wrong).unwrap();
+        let far = attached(&address, &token, &wrong);
         let table = far.ensure(&name, &TableDef::new().required("id", PrimitiveType::Long)).await.unwrap();
         let appended = async { table.append(Batches::from(rows())).await?.commit(&far).await }.await;
         assert_eq!(appended.is_ok(), is_lent, "{appended:?}");

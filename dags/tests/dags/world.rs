@@ -267,7 +267,6 @@ impl World {
         self.db.connect().await
     }
 
-    /// Hears what the database tells on a channel, from now on.
     /// A user with this role, and a token of that user with this scope.
     pub(crate) async fn add_key(&self, role: &str, scope: &str) -> String {
         let key = format!("orch_{role}_{scope}");
@@ -278,6 +277,7 @@ impl World {
         key
     }
 
+    /// Hears what the database tells on a channel, from now on.
     pub(crate) async fn listen(&self, channel: &str) -> PgListener {
         let mut heard = PgListener::connect(&self.db.url()).await.unwrap();
         heard.listen(channel).await.unwrap();

@@ -7,8 +7,9 @@ mod python;
 pub mod rows;
 mod s3;
 mod spark;
+pub mod steps;
 
 pub use mariadb::{MariaDb, mariadb, mariadb_with_changes};
 pub use orch_store::MIGRATOR;
 pub use s3::S3Server;
-pub use spark::SparkSession;
+pub use spark::{SparkCatalog, SparkSession};

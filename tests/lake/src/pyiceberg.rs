@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use crate::python::Python;
 use crate::rows::Rows;
+use crate::steps::Reader;
+use orch_lake::TableName;
+use orch_lake::table::At;
 
 const ANSWER: &str = include_str!("pyiceberg/answer.py");
 
@@ -21,12 +24,17 @@ pub struct PyIceberg(Python);
 impl PyIceberg {
     /// Opens a catalog that is in the schema `lake` of this Postgres.
     pub fn open(postgres: &str, catalog: &str, warehouse: &str) -> Self {
+        let uri = uri(postgres);
+        let uri = format!("{uri}{}options=-csearch_path%3Dlake", if uri.contains('?') { '&' } else { '?' });
+        Self::open_with(catalog, &json!({"type": "sql", "uri": uri, "warehouse": warehouse}))
+    }
+
+    /// Opens a catalog that these properties lead to.
+    pub fn open_with(catalog: &str, properties: &Value) -> Self {
         let mut command = Command::new(orch_test_support::data_python());
         command.args(["-c", ANSWER]);
         let mut python = Self(Python::start(command));
-        let uri = uri(postgres);
-        let uri = format!("{uri}{}options=-csearch_path%3Dlake", if uri.contains('?') { '&' } else { '?' });
-        python.ask(&json!({"ask": "open", "uri": uri, "name": catalog, "warehouse": warehouse}));
+        python.ask(&json!({"ask": "open", "name": catalog, "properties": properties}));
         python
     }
 
@@ -51,5 +59,26 @@ impl PyIceberg {
         let mut rows: Rows = serde_json::from_value(answer["rows"].clone()).expect("rows of text");
         rows.sort();
         rows
+    }
+}
+
+impl Reader for PyIceberg {
+    fn program(&self) -> &'static str {
+        "PyIceberg"
+    }
+
+    fn rows(&mut self, table: &TableName, at: Option<&At>) -> Rows {
+        let asked = match at {
+            None => json!({}),
+            Some(At::Snapshot(id)) => json!({ "snapshot": id }),
+            Some(At::Ref(name)) => json!({ "ref": name }),
+            Some(other) => panic!("PyIceberg is not asked for {other:?}"),
+        };
+        PyIceberg::rows(self, &table.to_string(), &asked)
+    }
+
+    fn delete_files(&mut self, table: &TableName) -> u64 {
+        let described = self.ask(&json!({ "ask": "describe", "table": table.to_string() }));
+        described["delete_files"].as_u64().expect("a number")
     }
 }

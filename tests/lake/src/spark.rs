@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use crate::python::Python;
 use crate::rows::Rows;
+use crate::steps::Reader;
+use orch_lake::TableName;
+use orch_lake::table::At;
 
 const ANSWER: &str = include_str!("spark/answer.py");
 
@@ -48,4 +51,42 @@ impl SparkSession {
         rows.sort();
         rows
     }
+}
+
+/// One of its catalogs.
+#[derive(Debug)]
+pub struct SparkCatalog<'a> {
+    pub session: &'a mut SparkSession,
+    pub name: &'a str,
+}
+
+impl Reader for SparkCatalog<'_> {
+    fn program(&self) -> &'static str {
+        "Spark"
+    }
+
+    fn rows(&mut self, table: &TableName, at: Option<&At>) -> Rows {
+        let version = version_of(at, "version as of");
+        self.session.run(&format!("select * from {}.{table} {version}", self.name))
+    }
+
+    fn delete_files(&mut self, table: &TableName) -> u64 {
+        let counted = self.session.run(&format!("select count(*) from {}.{table}.delete_files", self.name));
+        number(&counted)
+    }
+}
+
+/// An earlier state, as SQL has it.
+pub(crate) fn version_of(at: Option<&At>, words: &str) -> String {
+    match at {
+        None => String::new(),
+        Some(At::Snapshot(id)) => format!("{words} {id}"),
+        Some(At::Ref(name)) => format!("{words} '{name}'"),
+        Some(other) => panic!("SQL is not asked for {other:?}"),
+    }
+}
+
+/// The only cell of an answer.
+pub(crate) fn number(rows: &Rows) -> u64 {
+    rows[0][0].as_deref().and_then(|text| text.parse().ok()).expect("a number")
 }

@@ -2,7 +2,7 @@
 //!
 //! Spark comes as the Python package, the jars it needs beside that by Maven, both once below the target folder.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -11,12 +11,12 @@ use tokio::sync::OnceCell;
 use crate::guarded::Guarded;
 use crate::maven::jars;
 use crate::ports::free_ports;
-use crate::venv::venv;
+use crate::venv::{package_of, venv};
 
 /// Of one that is newer there is no Iceberg yet.
 const PACKAGE: &str = "pyspark==4.1.4";
 const POM: &str = include_str!("spark/pom.xml");
-/// Of the version of Spark: the tables of Iceberg, and catalogs of them in Postgres.
+/// Of the version of Spark: the tables of Iceberg, catalogs of them in Postgres, and files in buckets.
 const ICEBERG: &str = include_str!("spark/iceberg.xml");
 
 const REGISTERED: &str = "Successfully registered with master";
@@ -100,7 +100,7 @@ fn processes(words: &[&str]) -> Vec<u32> {
 fn launch() -> Spark {
     let python = spark_python();
     let jars = paths_of_jars("spark", POM);
-    let home = home_of(&python);
+    let home = package_of(python.parent().expect("it is in a folder"), "pyspark");
     let [master, worker] = free_ports();
     let folder =
         tempfile::Builder::new().prefix("orch-spark-cluster-").tempdir().expect("a temporary folder can be made");
@@ -125,14 +125,6 @@ fn launch() -> Spark {
         [start("worker", &second), start("master", &first)]
     };
     Spark { guards, python, home, jars, master, worker, _folder: folder }
-}
-
-/// Where the package has put Spark.
-fn home_of(python: &Path) -> PathBuf {
-    let lib = python.parent().expect("it is in a folder").with_file_name("lib");
-    let found = std::fs::read_dir(&lib).into_iter().flatten().flatten();
-    let mut found = found.map(|python| python.path().join("site-packages/pyspark")).filter(|home| home.is_dir());
-    found.next().unwrap_or_else(|| panic!("there is no Spark below `{}`", lib.display()))
 }
 
 fn paths_of_jars(what: &str, pom: &str) -> Vec<String> {

@@ -2,7 +2,7 @@
 //! test processes that need the same one wait for the first.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::shared::{hex, target};
@@ -54,4 +54,12 @@ pub fn venv(name: &str, requirements: &[&str]) -> PathBuf {
         std::fs::write(&whole, wanted).unwrap_or_else(|error| panic!("cannot write `{}`: {error}", whole.display()));
     }
     programs
+}
+
+/// Where an environment has put a package.
+pub(crate) fn package_of(programs: &Path, package: &str) -> PathBuf {
+    let lib = programs.with_file_name("lib");
+    let found = std::fs::read_dir(&lib).into_iter().flatten().flatten();
+    let mut found = found.map(|python| python.path().join("site-packages").join(package)).filter(|home| home.is_dir());
+    found.next().unwrap_or_else(|| panic!("there is no `{package}` below `{}`", lib.display()))
 }

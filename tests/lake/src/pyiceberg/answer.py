@@ -8,7 +8,7 @@ import sys
 import traceback
 
 import pyarrow as pa
-from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.catalog import load_catalog
 from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
@@ -104,8 +104,7 @@ def answer(asked):
     global catalog
     what = asked["ask"]
     if what == "open":
-        properties = {"uri": asked["uri"], "warehouse": asked["warehouse"], **asked.get("properties", {})}
-        catalog = SqlCatalog(asked["name"], **properties)
+        catalog = load_catalog(asked["name"], **asked["properties"])
         return None
     if what == "create":
         return create(asked)

@@ -10,12 +10,14 @@ import traceback
 from pyspark.sql import SparkSession
 
 
-def cell(value):
+def cell(value, kind):
     if value is None:
         return None
     if isinstance(value, bool):
         return str(value).lower()
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    # A moment comes in the time zone of the session, and does not say so.
+    zone = "Z" if kind == "timestamp" else ""
+    return value.isoformat() + zone if hasattr(value, "isoformat") else str(value)
 
 
 builder = SparkSession.builder.master("local[2]")
@@ -25,8 +27,9 @@ spark = builder.getOrCreate()
 
 for line in sys.stdin:
     try:
-        rows = spark.sql(json.loads(line)["sql"]).collect()
-        told = {"ok": [[cell(value) for value in row] for row in rows]}
+        found = spark.sql(json.loads(line)["sql"])
+        kinds = [field.dataType.typeName() for field in found.schema.fields]
+        told = {"ok": [[cell(*both) for both in zip(row, kinds)] for row in found.collect()]}
     except Exception:
         told = {"error": traceback.format_exc()}
     print(json.dumps(told), flush=True)
