@@ -13,7 +13,7 @@ packages=(--workspace)
 if [[ $tier == check ]]; then packages=(-p orch-spec -p orch-core -p orch-sdk -p orch-document -p orch-store -p orch-web -p orch-sim); fi
 if [[ $tier == torture ]]; then
     export ORCH_TEST_LONG=${ORCH_TEST_LONG:-10}
-    packages+=(--features orch-dags/spark)
+    packages+=(--features orch-dags/torture,orch-test-lake/torture)
 else
     # A gate that fails must fail again.
     export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-407112}
@@ -61,7 +61,7 @@ case $tier in
     check) step tests checked_tests --no-doc ;;
     torture)
         step "live upgrade" python3 tests/upgrade/live.py target/debug/orch target/debug/orch-cluster
-        step tests checked_tests --only orch-torture,orch-sim,orch-test-lake::model,orch-store::postgres,orch-dags::dags,orch-streams::streams,orch-cli-tests::cli
+        step tests checked_tests --only orch-torture,orch-sim,orch-test-lake::model,orch-test-lake::catalogs,orch-store::postgres,orch-dags::dags,orch-streams::streams,orch-cli-tests::cli
         ;;
     all) step tests checked_tests ;;
 esac

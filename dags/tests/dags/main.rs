@@ -27,13 +27,15 @@ mod queries;
 mod retail;
 mod serving;
 mod shop;
-#[cfg(feature = "spark")]
+#[cfg(feature = "torture")]
 mod spark;
 mod sql;
 mod standalone;
 mod streams;
 mod taxi;
 mod taxi_changes;
+#[cfg(feature = "torture")]
+mod trino;
 mod upkeep;
 mod weather;
 mod world;

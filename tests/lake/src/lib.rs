@@ -1,4 +1,4 @@
-//! Servers for the tests of the data plane: MariaDB, an S3 protocol server, PyIceberg, Spark. Started on loopback, stopped
+//! Servers for the tests of the data plane: MariaDB, an S3 protocol server, PyIceberg, Spark, Trino. Started on loopback, stopped
 //! when dropped.
 
 mod mariadb;
@@ -8,8 +8,10 @@ pub mod rows;
 mod s3;
 mod spark;
 pub mod steps;
+mod trino;
 
 pub use mariadb::{MariaDb, mariadb, mariadb_with_changes};
 pub use orch_store::MIGRATOR;
 pub use s3::S3Server;
 pub use spark::{SparkCatalog, SparkSession};
+pub use trino::TrinoSession;

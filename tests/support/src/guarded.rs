@@ -34,7 +34,11 @@ impl Guarded {
     /// Starts it. Its output goes to a file of the folder.
     pub fn start(folder: &Path, program: &Command) -> Guarded {
         std::fs::write(folder.join(OUTPUT), "").expect("the folder can be written");
-        let shell = Command::new("sh")
+        let mut shell = Command::new("sh");
+        if let Some(home) = program.get_current_dir() {
+            shell.current_dir(home);
+        }
+        let shell = shell
             .args(["-c", GUARD, "guard"])
             .arg(folder)
             .arg(program.get_program())

@@ -10,6 +10,8 @@ use crate::maven::jars;
 use crate::ports::free_ports;
 
 const KIT: &str = include_str!("iceberg/pom.xml");
+/// The reference server with the clients of Hive and Glue.
+const BRIDGE: &str = include_str!("iceberg/bridge.xml");
 const STARTED: &str = "Started oejs.Server";
 
 /// The folder of the jars with both.
@@ -17,7 +19,7 @@ pub fn iceberg_kit() -> PathBuf {
     jars("iceberg-kit", KIT)
 }
 
-/// The reference server, with a catalog in memory and its tables in a folder.
+/// The reference server, with its tables in a folder unless they are said to be elsewhere.
 #[derive(Debug)]
 pub struct IcebergCatalog {
     _guard: Guarded,
@@ -28,16 +30,32 @@ pub struct IcebergCatalog {
 impl IcebergCatalog {
     /// One that answers.
     pub async fn start() -> IcebergCatalog {
+        // Each session would have a database in memory of its own.
+        Self::launch(iceberg_kit, &[("clients", "1")], &[]).await
+    }
+
+    /// One that keeps its tables in the catalog that these properties lead to, such as that of Hive: a bridge to it.
+    pub async fn bridge(properties: &[(&str, &str)], environment: &[(&str, &str)]) -> IcebergCatalog {
+        Self::launch(|| jars("iceberg-bridge", BRIDGE), properties, environment).await
+    }
+
+    async fn launch(
+        install: fn() -> PathBuf,
+        properties: &[(&str, &str)],
+        environment: &[(&str, &str)],
+    ) -> IcebergCatalog {
         let folder =
             tempfile::Builder::new().prefix("orch-iceberg-").tempdir().expect("a temporary folder can be made");
         let [port] = free_ports();
-        let jars = tokio::task::spawn_blocking(iceberg_kit).await.expect("installing jars does not panic");
+        let jars = tokio::task::spawn_blocking(install).await.expect("installing jars does not panic");
         let mut server = Command::new("java");
         server.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp"]).arg(jars.join("*"));
         server.arg("org.apache.iceberg.rest.RESTCatalogServer");
         server.env("CATALOG_REST_PORT", port.to_string()).env("CATALOG_WAREHOUSE", folder.path().join("warehouse"));
-        // Each session would have a database in memory of its own.
-        server.env("CATALOG_CLIENTS", "1");
+        for (name, value) in properties {
+            server.env(format!("CATALOG_{}", name.replace('-', "__").replace('.', "_").to_uppercase()), value);
+        }
+        server.envs(environment.iter().copied());
         let guard = Guarded::start(folder.path(), &server);
         guard.until_said(STARTED).await;
         IcebergCatalog { _guard: guard, port, folder }

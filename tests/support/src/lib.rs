@@ -9,10 +9,12 @@
 //! - [`Connect`]: Kafka Connect with the connectors of Debezium.
 //! - [`Guarded`]: a program that ends with this process.
 //! - [`guide`]: what guides show.
+//! - [`IcebergCatalog`], [`Nessie`], [`HiveMetastore`], [`Moto`]: catalogs of tables that others wrote.
 //! - [`Kafka`]: a broker of Apache Kafka, shared by the tests of a binary or one's own.
 //! - [`jars`]: programs of Java that others wrote.
 //! - [`Sail`]: a server of Spark Connect.
 //! - [`Spark`]: a master and a worker of Apache Spark.
+//! - [`Trino`]: a server of it, with one catalog of Iceberg.
 //! - [`proxy`]: a bad network before Postgres.
 //! - [`rng`]: chance that a seed gives again.
 //! - [`until`]: what processes do comes, or the test fails.
@@ -27,9 +29,13 @@ mod connect;
 mod database;
 mod guarded;
 pub mod guide;
+mod hive;
 mod iceberg;
+mod java;
 mod kafka;
 mod maven;
+mod moto;
+mod nessie;
 mod patience;
 mod ports;
 pub mod previous;
@@ -40,18 +46,23 @@ pub mod rng;
 mod sail;
 mod shared;
 mod spark;
+mod trino;
 mod venv;
 
 pub use connect::Connect;
 pub use database::TestDb;
 pub use guarded::Guarded;
+pub use hive::HiveMetastore;
 pub use iceberg::{IcebergCatalog, iceberg_kit};
 pub use kafka::{Kafka, kafka};
 pub use maven::jars;
+pub use moto::Moto;
+pub use nessie::{Nessie, NessieStorage};
 pub use patience::until;
 pub use private::{Durability, PrivateServer, private_server};
 pub use receiver::{Letter, Manner, Receiver};
 pub use sail::Sail;
 pub use shared::{Server, postgres};
 pub use spark::{Spark, iceberg_jars, spark, spark_python};
+pub use trino::Trino;
 pub use venv::{data_python, venv};

@@ -1,0 +1,139 @@
+//! Lakes in catalogs that other projects wrote: all that orch can do with a table is done there, and PyIceberg reads and writes it beside orch.
+//! Their servers are large; `make torture` runs these tests.
+#![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+use iceberg::spec::PrimitiveType;
+use orch_lake::bucket::Options;
+use orch_lake::{Batches, Lake, TableDef, TableName};
+use orch_sdk::task::Connection;
+use orch_test_lake::pyiceberg::PyIceberg;
+use orch_test_lake::steps::{History, LEFT, Shared, lines, orch_writes};
+use orch_test_support::{HiveMetastore, IcebergCatalog, Moto, Nessie, NessieStorage};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+const BUCKET: &str = "lakehouse";
+const REGION: &str = "us-east-1";
+const KEYS: (&str, &str) = ("test-key", "test-secret");
+const WRITERS: i64 = 4;
+const ROWS_EACH: i64 = 4;
+
+/// Where files are, if they are in a bucket of moto.
+fn options(moto: &Moto) -> Options {
+    Options {
+        endpoint: Some(moto.endpoint()),
+        region: Some(REGION.into()),
+        access_key: Some(KEYS.0.into()),
+        secret_key: Some(KEYS.1.into()),
+        ..Options::default()
+    }
+}
+
+/// As PyIceberg and the reference server call them.
+fn properties(endpoint: &str) -> [(&str, &str); 5] {
+    [
+        ("s3.endpoint", endpoint),
+        ("s3.path-style-access", "true"),
+        ("s3.access-key-id", KEYS.0),
+        ("s3.secret-access-key", KEYS.1),
+        ("client.region", REGION),
+    ]
+}
+
+/// A catalog whose address is this does what the guide says. The lake behind it.
+async fn works(uri: &str, storage: Option<&Moto>, history: History) -> Lake {
+    let connection = json!({ "conn_type": "iceberg", "host": uri });
+    let connection = Connection::parse("lake", &connection.to_string()).unwrap();
+    let lake = Lake::of(&connection, &storage.map(options).unwrap_or_default()).unwrap();
+    let mut catalog = json!({ "type": "rest", "uri": uri });
+    let endpoint = storage.map(Moto::endpoint);
+    for (name, value) in endpoint.iter().flat_map(|endpoint| properties(endpoint)) {
+        catalog[name] = Value::from(value);
+    }
+    let mut python = PyIceberg::open_with("others", &catalog);
+    let mut shared = Shared { lake: &lake, reader: &mut python, name: "retail.orders".parse().unwrap() };
+    orch_writes(&mut shared, history).await;
+
+    // Both write by turns.
+    let eight = "8 Bergen 8 2025-01-08T10:00:00Z 8.50 -";
+    let columns = ["id", "city", "quantity", "at", "price", "note"];
+    let cells = eight.split(' ').map(|cell| (cell != "-").then_some(cell));
+    shared.reader.ask(&json!({
+        "ask": "append", "table": shared.name.to_string(), "columns": columns, "rows": [cells.collect::<Vec<_>>()],
+    }));
+    let with_eight = [&LEFT[..], &[eight]].concat();
+    shared.check("an append by PyIceberg", &with_eight).await;
+    let other = "8 Bergen 80 2025-01-08T10:00:00Z 8.50 -";
+    shared.upsert(&["id"], lines("id city quantity at price note", &[other])).await;
+    shared.check("an upsert by orch", &[&LEFT[..], &[other]].concat()).await;
+    shared.reader.ask(&json!({ "ask": "delete", "table": shared.name.to_string(), "filter": "id = 8" }));
+    shared.check("a delete by PyIceberg", &LEFT).await;
+
+    lake.rename(&shared.name, &"retail.kept".parse().unwrap()).await.unwrap();
+    let tables = lake.tables(Some("retail")).await.unwrap();
+    assert_eq!(tables.iter().map(TableName::name).collect::<Vec<_>>(), ["kept"]);
+    assert!(lake.drop(&tables[0]).await.unwrap() && lake.tables(Some("retail")).await.unwrap().is_empty());
+    lake
+}
+
+/// Nothing is lost, whoever was faster. The table has a row: Nessie takes every commit to an empty one, and keeps the last.
+async fn many_write(lake: &Lake) {
+    let name: TableName = "retail.counted".parse().unwrap();
+    lake.create(&name, &TableDef::new().required("id", PrimitiveType::Long)).await.unwrap();
+    append(lake, &name, -1).await;
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let (lake, name) = (lake.clone(), name.clone());
+        writers.spawn(async move {
+            for row in 0..ROWS_EACH {
+                append(&lake, &name, writer * ROWS_EACH + row).await;
+            }
+        });
+    }
+    while let Some(done) = writers.join_next().await {
+        done.unwrap();
+    }
+    let table = lake.table(&name).await.unwrap();
+    assert_eq!(i64::try_from(table.count().await.unwrap()).unwrap(), WRITERS * ROWS_EACH + 1);
+}
+
+async fn append(lake: &Lake, name: &TableName, id: i64) {
+    let rows = Batches::from(lines("id", &[&id.to_string()]));
+    let change = lake.table(name).await.unwrap().append(rows).await.unwrap();
+    change.commit(lake).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nessie_keeps_the_tables_of_orch() {
+    let moto = Moto::start(BUCKET);
+    let warehouse = format!("s3://{BUCKET}/nessie");
+    let nessie = Nessie::start(NessieStorage { warehouse: &warehouse, endpoint: &moto.endpoint(), keys: KEYS }).await;
+    many_write(&works(&nessie.uri(), Some(&moto), History::InCatalog).await).await;
+}
+
+/// Orch and PyIceberg speak REST with a bridge, which speaks Thrift with the metastore.
+#[tokio::test(flavor = "multi_thread")]
+async fn hive_metastore_keeps_the_tables_of_orch() {
+    let hive = HiveMetastore::start().await;
+    let (uri, warehouse) = (hive.uri(), format!("file:{}", hive.warehouse().display()));
+    let properties =
+        [("catalog-impl", "org.apache.iceberg.hive.HiveCatalog"), ("uri", &uri), ("warehouse", &warehouse)];
+    let bridge = IcebergCatalog::bridge(&properties, &[]).await;
+    many_write(&works(&format!("http://{}", bridge.address()), None, History::InTables).await).await;
+}
+
+/// The same before AWS Glue, which moto stands for. It does not notice that another writer was faster, so one writes at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn glue_keeps_the_tables_of_orch() {
+    let moto = Moto::start(BUCKET);
+    let (warehouse, endpoint) = (format!("s3://{BUCKET}/glue"), moto.endpoint());
+    let mut catalog = vec![
+        ("catalog-impl", "org.apache.iceberg.aws.glue.GlueCatalog"),
+        ("warehouse", &*warehouse),
+        ("glue.endpoint", &*endpoint),
+    ];
+    catalog.extend(properties(&endpoint));
+    let keys = [("AWS_ACCESS_KEY_ID", KEYS.0), ("AWS_SECRET_ACCESS_KEY", KEYS.1)];
+    let bridge = IcebergCatalog::bridge(&catalog, &keys).await;
+    works(&format!("http://{}", bridge.address()), Some(&moto), History::InTables).await;
+}
