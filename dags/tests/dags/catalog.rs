@@ -9,7 +9,9 @@ use orch::Connection;
 use orch_lake::bucket::Options;
 use orch_lake::table::maintain::Compaction;
 use orch_lake::{Batches, Lake, TableDef};
-use orch_test_lake::S3Server;
+use orch_test_lake::pyiceberg::{PyIceberg, pyiceberg_writes};
+use orch_test_lake::steps::{History, Shared, orch_writes};
+use orch_test_lake::{DuckDb, S3Server};
 use orch_test_support::iceberg_kit;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -135,6 +137,24 @@ async fn clients_from_outside_work_on_the_tables_of_orch() {
         where uri = 'lake://retail/sales_by_state' and source_run is null";
     let events: Vec<(i64, bool, String)> = sqlx::query_as(event).fetch_all(&mut world.db().await).await.unwrap();
     assert_eq!(events, [(1, true, "append".to_owned())]);
+}
+
+/// Both read the same after every operation of either; DuckDB after every one of orch.
+#[tokio::test(flavor = "multi_thread")]
+async fn pyiceberg_and_duckdb_read_what_orch_reads() {
+    let mut world = World::new().await;
+    let token = world.add_key("op", "all").await;
+    let (_, address) = world.start_server(&SERVER);
+    let (lake, uri) = (world.lake(), format!("http://{address}"));
+    let mut python = PyIceberg::open_with("orch", &json!({ "type": "rest", "uri": uri, "token": token }));
+    let mut shared = Shared { lake: &lake, reader: &mut python, name: "retail.orders".parse().unwrap() };
+    orch_writes(&mut shared, History::InTables).await;
+    shared.name = "outside.orders".parse().unwrap();
+    pyiceberg_writes(&mut shared, History::InTables).await;
+
+    let mut duck = DuckDb::attach(&uri, &token);
+    let mut shared = Shared { lake: &lake, reader: &mut duck, name: "pond.orders".parse().unwrap() };
+    orch_writes(&mut shared, History::InTables).await;
 }
 
 /// Of a lake of another orch, whose own keys are for another server.

@@ -1,6 +1,8 @@
-//! Servers for the tests of the data plane: MariaDB, an S3 protocol server, PyIceberg, Spark, Trino. Started on loopback, stopped
+//! Servers for the tests of the data plane: MariaDB, an S3 protocol server, PyIceberg, DuckDB, Spark,
+//! Trino. Started on loopback, stopped
 //! when dropped.
 
+mod duckdb;
 mod mariadb;
 pub mod pyiceberg;
 mod python;
@@ -10,6 +12,7 @@ mod spark;
 pub mod steps;
 mod trino;
 
+pub use duckdb::DuckDb;
 pub use mariadb::{MariaDb, mariadb, mariadb_with_changes};
 pub use orch_store::MIGRATOR;
 pub use s3::S3Server;

@@ -1,14 +1,13 @@
 //! PyIceberg beside orch, on the same catalog and the same files: one Python process that is asked line by line.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
-use crate::python::Python;
-use crate::rows::Rows;
-use crate::steps::Reader;
+use crate::python::{Python, sorted_rows};
+use crate::rows::{Rows, row};
+use crate::steps::{History, Reader, Shared, lines};
 use orch_lake::TableName;
 use orch_lake::table::At;
+use orch_lake::table::maintain::Compaction;
 
 const ANSWER: &str = include_str!("pyiceberg/answer.py");
 
@@ -31,8 +30,7 @@ impl PyIceberg {
 
     /// Opens a catalog that these properties lead to.
     pub fn open_with(catalog: &str, properties: &Value) -> Self {
-        let mut command = Command::new(orch_test_support::data_python());
-        command.args(["-c", ANSWER]);
+        let command = Python::command(&orch_test_support::data_python(), ANSWER, &[]);
         let mut python = Self(Python::start(command));
         python.ask(&json!({"ask": "open", "name": catalog, "properties": properties}));
         python
@@ -55,10 +53,7 @@ impl PyIceberg {
         for (key, value) in more.as_object().into_iter().flatten() {
             question[key] = value.clone();
         }
-        let answer = self.ask(&question);
-        let mut rows: Rows = serde_json::from_value(answer["rows"].clone()).expect("rows of text");
-        rows.sort();
-        rows
+        sorted_rows(self.ask(&question)["rows"].take())
     }
 }
 
@@ -81,4 +76,70 @@ impl Reader for PyIceberg {
         let described = self.ask(&json!({ "ask": "describe", "table": table.to_string() }));
         described["delete_files"].as_u64().expect("a number")
     }
+}
+
+/// PyIceberg makes the table and does all that it can do with one; orch reads, and both write by turns.
+///
+/// # Panics
+/// If it cannot be done, or one of both reads other rows.
+pub async fn pyiceberg_writes(shared: &mut Shared<'_, PyIceberg>, history: History) {
+    let table = shared.name.to_string();
+    shared.reader.ask(&json!({
+        "ask": "create", "table": table, "key": ["id"],
+        "columns": [["id", "long", true], ["city", "string", false], ["count", "int", false], ["at", "timestamp", false]],
+        "partition": [["city", "identity"], ["id", "bucket[2]"]],
+    }));
+    shared.check("creation", &[]).await;
+    let columns = ["id", "city", "count", "at"];
+    let ask = |what: &str, rows: &[&str]| {
+        let rows: Rows = rows.iter().map(|text| row(text)).collect();
+        json!({ "ask": what, "table": table, "columns": columns, "rows": rows })
+    };
+    let (one, two, three) = ("1 Oslo 10 2025-01-01T10:00:00", "2 Rome 20 2025-01-02T10:00:00", "3 - - -");
+    shared.reader.ask(&ask("append", &[one, two, three]));
+    shared.check("append", &[one, two, three]).await;
+    let first = shared.table().await.current_snapshot().expect("there is one").snapshot_id();
+
+    let (again, four) = ("1 Oslo 11 2025-01-01T11:00:00", "4 Rome 40 2025-01-04T10:00:00");
+    let mut upsert = ask("upsert", &[again, four]);
+    upsert["key"] = json!(["id"]);
+    shared.reader.ask(&upsert);
+    shared.check("upsert", &[again, two, three, four]).await;
+
+    shared.reader.ask(&json!({ "ask": "delete", "table": table, "filter": "id = 2" }));
+    shared.check("delete", &[again, three, four]).await;
+
+    let five = "5 Rome 50 2025-01-05T10:00:00";
+    let mut overwrite = ask("overwrite", &[five]);
+    overwrite["filter"] = json!("city = 'Rome'");
+    shared.reader.ask(&overwrite);
+    shared.check("overwrite", &[again, three, five]).await;
+
+    if history == History::InCatalog {
+        // Such a catalog, Nessie, refuses new schemas of PyIceberg, which do not say the ids of their columns.
+        return;
+    }
+    shared.reader.ask(&json!({ "ask": "tag", "table": table, "name": "v1" }));
+    shared.reader.ask(&json!({
+        "ask": "evolve", "table": table, "add": [["note", "string"]], "rename": [["count", "quantity"]],
+        "drop": ["at"], "unpartition": ["city_0"],
+    }));
+    shared.reader.ask(&json!({ "ask": "evolve", "table": table, "widen": [["quantity", "long"]] }));
+    let (again, three, five) = ("1 Oslo 11 -", "3 - - -", "5 Rome 50 -");
+    shared.check("new columns and partitions", &[again, three, five]).await;
+    let then = ["1 Oslo 11 2025-01-01T11:00:00", "3 - - -", "5 Rome 50 2025-01-05T10:00:00"];
+    shared.check_at(At::Ref("v1".into()), &then).await;
+    shared.check_at(At::Snapshot(first), &[one, two, "3 - - -"]).await;
+
+    // Now orch goes on, and PyIceberg after it.
+    let six = "6 Rome 6000000000 new";
+    shared.upsert(&[], lines("id city quantity note", &["5 Rome 51 old", six])).await;
+    shared.check("upsert by orch", &[again, three, "5 Rome 51 old", six]).await;
+    shared.compact(&Compaction::new().min_files(2)).await;
+    shared.check("compaction by orch", &[again, three, "5 Rome 51 old", six]).await;
+    let mut append = ask("append", &["7 Oslo 7 -"]);
+    append["columns"] = json!(["id", "city", "quantity", "note"]);
+    shared.reader.ask(&append);
+    shared.reader.ask(&json!({ "ask": "delete", "table": table, "filter": "id = 6" }));
+    shared.check("PyIceberg after orch", &[again, three, "5 Rome 51 old", "7 Oslo 7 -"]).await;
 }

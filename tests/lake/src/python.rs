@@ -1,9 +1,14 @@
 //! A Python process that is asked line by line: one line of JSON is a question, one line of JSON its answer.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use serde_json::Value;
+use crate::rows::Rows;
+use serde_json::{Value, json};
+
+/// What all of them begin with.
+const ASKED: &str = include_str!("python/asked.py");
 
 /// It ends with its standard input.
 #[derive(Debug)]
@@ -14,6 +19,13 @@ pub(crate) struct Python {
 }
 
 impl Python {
+    /// A Python that answers as this script does.
+    pub(crate) fn command(program: &Path, answer: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(["-c", &format!("{ASKED}\n\n{answer}")]).args(arguments);
+        command
+    }
+
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
@@ -34,6 +46,14 @@ impl Python {
         }
     }
 
+    /// The rows of a statement, sorted.
+    ///
+    /// # Panics
+    /// With what Python says, if it cannot do it.
+    pub(crate) fn rows(&mut self, statement: &str) -> Rows {
+        sorted_rows(self.ask(&json!({ "sql": statement })))
+    }
+
     /// The answer, or the trace of Python's error.
     pub(crate) fn try_ask(&mut self, question: &Value) -> Result<Value, String> {
         let questions = self.questions.as_mut().expect("it is open until it is dropped");
@@ -46,6 +66,12 @@ impl Python {
             None => Ok(answer["ok"].take()),
         }
     }
+}
+
+pub(crate) fn sorted_rows(answer: Value) -> Rows {
+    let mut rows: Rows = serde_json::from_value(answer).expect("rows of text");
+    rows.sort();
+    rows
 }
 
 impl Drop for Python {

@@ -1,7 +1,5 @@
 //! A session of Spark beside orch, with catalogs of tables open: one Python process that is asked line by line.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
 use crate::python::Python;
@@ -35,8 +33,8 @@ impl SparkSession {
             settings[format!("{catalog_key}.cache-enabled")] = json!("false");
             settings[catalog_key] = json!("org.apache.iceberg.spark.SparkCatalog");
         }
-        let mut command = Command::new(orch_test_support::spark_python());
-        command.args(["-c", ANSWER, &settings.to_string()]);
+        let python = orch_test_support::spark_python();
+        let mut command = Python::command(&python, ANSWER, &[&settings.to_string()]);
         command.envs([("SPARK_LOCAL_IP", "127.0.0.1"), ("TZ", "UTC")]).env_remove("SPARK_HOME");
         Self(Python::start(command))
     }
@@ -46,10 +44,7 @@ impl SparkSession {
     /// # Panics
     /// With what Spark says, if it cannot do it.
     pub fn run(&mut self, statement: &str) -> Rows {
-        let rows = self.0.ask(&json!({ "sql": statement }));
-        let mut rows: Rows = serde_json::from_value(rows).expect("rows of text");
-        rows.sort();
-        rows
+        self.0.rows(statement)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A session of Trino beside orch: its client for Python, asked line by line.
 
-use crate::python::Python;
+use crate::python::{Python, sorted_rows};
 use crate::rows::Rows;
 use crate::spark::{number, version_of};
 use crate::steps::Reader;
@@ -8,7 +8,6 @@ use orch_lake::TableName;
 use orch_lake::table::At;
 use orch_test_support::{Trino, until, venv};
 use serde_json::json;
-use std::process::Command;
 
 const ANSWER: &str = include_str!("trino/answer.py");
 const CLIENT: [&str; 1] = ["trino==0.340.0"];
@@ -19,8 +18,8 @@ pub struct TrinoSession(Python);
 
 impl TrinoSession {
     pub fn open(server: &Trino) -> Self {
-        let mut command = Command::new(venv("trino", &CLIENT).join("python"));
-        command.args(["-c", ANSWER, &server.port().to_string(), Trino::CATALOG]);
+        let python = venv("trino", &CLIENT).join("python");
+        let command = Python::command(&python, ANSWER, &[&server.port().to_string(), Trino::CATALOG]);
         Self(Python::start(command))
     }
 
@@ -35,10 +34,7 @@ impl TrinoSession {
             Err(trace) if trace.contains("NO_NODES_AVAILABLE") => Err(trace),
             answer => Ok(answer),
         });
-        let rows = answer.unwrap_or_else(|trace| panic!("Trino could not answer `{statement}`:\n{trace}"));
-        let mut rows: Rows = serde_json::from_value(rows).expect("rows of text");
-        rows.sort();
-        rows
+        sorted_rows(answer.unwrap_or_else(|trace| panic!("Trino could not answer `{statement}`:\n{trace}")))
     }
 }
 

@@ -6,8 +6,8 @@ use iceberg::spec::PrimitiveType;
 use orch_lake::bucket::Options;
 use orch_lake::{Batches, Lake, TableDef, TableName};
 use orch_sdk::task::Connection;
-use orch_test_lake::pyiceberg::PyIceberg;
-use orch_test_lake::steps::{History, LEFT, Shared, lines, orch_writes};
+use orch_test_lake::pyiceberg::{PyIceberg, pyiceberg_writes};
+use orch_test_lake::steps::{History, Shared, lines, orch_writes};
 use orch_test_support::{HiveMetastore, IcebergCatalog, Moto, Nessie, NessieStorage};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -54,22 +54,10 @@ async fn works(uri: &str, storage: Option<&Moto>, history: History) -> Lake {
     let mut shared = Shared { lake: &lake, reader: &mut python, name: "retail.orders".parse().unwrap() };
     orch_writes(&mut shared, history).await;
 
-    // Both write by turns.
-    let eight = "8 Bergen 8 2025-01-08T10:00:00Z 8.50 -";
-    let columns = ["id", "city", "quantity", "at", "price", "note"];
-    let cells = eight.split(' ').map(|cell| (cell != "-").then_some(cell));
-    shared.reader.ask(&json!({
-        "ask": "append", "table": shared.name.to_string(), "columns": columns, "rows": [cells.collect::<Vec<_>>()],
-    }));
-    let with_eight = [&LEFT[..], &[eight]].concat();
-    shared.check("an append by PyIceberg", &with_eight).await;
-    let other = "8 Bergen 80 2025-01-08T10:00:00Z 8.50 -";
-    shared.upsert(&["id"], lines("id city quantity at price note", &[other])).await;
-    shared.check("an upsert by orch", &[&LEFT[..], &[other]].concat()).await;
-    shared.reader.ask(&json!({ "ask": "delete", "table": shared.name.to_string(), "filter": "id = 8" }));
-    shared.check("a delete by PyIceberg", &LEFT).await;
+    shared.name = "outside.orders".parse().unwrap();
+    pyiceberg_writes(&mut shared, history).await;
 
-    lake.rename(&shared.name, &"retail.kept".parse().unwrap()).await.unwrap();
+    lake.rename(&"retail.orders".parse().unwrap(), &"retail.kept".parse().unwrap()).await.unwrap();
     let tables = lake.tables(Some("retail")).await.unwrap();
     assert_eq!(tables.iter().map(TableName::name).collect::<Vec<_>>(), ["kept"]);
     assert!(lake.drop(&tables[0]).await.unwrap() && lake.tables(Some("retail")).await.unwrap().is_empty());

@@ -1,11 +1,4 @@
-"""PyIceberg, asked over standard input: one line of JSON is a question, one line of JSON its answer.
-
-Cells travel as text, null as null, so that both sides compare what they would print.
-"""
-
-import json
-import sys
-import traceback
+"""PyIceberg with a catalog open. After `python/asked.py`."""
 
 import pyarrow as pa
 from pyiceberg.catalog import load_catalog
@@ -20,16 +13,6 @@ catalog = None
 
 def kind(text):
     return IcebergType.model_validate(text)
-
-
-def cell(value):
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return str(value).lower()
-    if hasattr(value, "isoformat"):
-        return value.isoformat().replace("+00:00", "Z")
-    return str(value)
 
 
 def rows_of(table):
@@ -133,9 +116,4 @@ def answer(asked):
     return None
 
 
-for line in sys.stdin:
-    try:
-        told = {"ok": answer(json.loads(line))}
-    except Exception:
-        told = {"error": traceback.format_exc()}
-    print(json.dumps(told), flush=True)
+answer_all(answer)

@@ -1,13 +1,8 @@
-"""Trino, asked over standard input: one line of JSON is a statement, one line of JSON its rows.
-
-Cells travel as text, null as null, so that both sides compare what they would print.
-"""
-
-import json
-import sys
-import traceback
+"""Trino: a question is a statement, its answer are rows. After `python/asked.py`."""
 
 import trino
+
+connection = trino.dbapi.connect(host="127.0.0.1", port=int(sys.argv[1]), user="orch", catalog=sys.argv[2], timezone="UTC")
 
 
 def causes(failure):
@@ -17,23 +12,13 @@ def causes(failure):
         failure = failure.get("cause")
 
 
-def cell(value):
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return str(value).lower()
-    return value.isoformat().replace("+00:00", "Z") if hasattr(value, "isoformat") else str(value)
-
-
-connection = trino.dbapi.connect(host="127.0.0.1", port=int(sys.argv[1]), user="orch", catalog=sys.argv[2], timezone="UTC")
-
-for line in sys.stdin:
+def answer(asked):
+    cursor = connection.cursor()
     try:
-        cursor = connection.cursor()
-        cursor.execute(json.loads(line)["sql"])
-        told = {"ok": [[cell(value) for value in row] for row in cursor.fetchall()]}
+        cursor.execute(asked["sql"])
+        return [[cell(value) for value in row] for row in cursor.fetchall()]
     except trino.exceptions.TrinoQueryError as error:
-        told = {"error": f"{error}: {list(causes(error.failure_info))}"}
-    except Exception:
-        told = {"error": traceback.format_exc()}
-    print(json.dumps(told), flush=True)
+        raise RuntimeError(f"{error.error_name}: {list(causes(error.failure_info))}") from None
+
+
+answer_all(answer)
