@@ -10,6 +10,9 @@ use orch_lake::table::At;
 
 const ANSWER: &str = include_str!("spark/answer.py");
 
+/// The quick compiler, with room for what it makes. Java writes its own warnings to where answers go.
+const JAVA: &str = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=128m -Xlog:disable";
+
 /// In the process of its driver.
 #[derive(Debug)]
 pub struct SparkSession(Python);
@@ -19,7 +22,7 @@ impl SparkSession {
     pub fn open(catalogs: &[(&str, Value)]) -> Self {
         let mut settings = json!({
             "spark.jars": orch_test_support::iceberg_jars().join(","),
-            "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+            "spark.driver.extraJavaOptions": JAVA,
             "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
             "spark.sql.shuffle.partitions": "2",
             "spark.ui.enabled": "false",
