@@ -165,10 +165,11 @@ impl Show {
         for one in newest.as_array().into_iter().flatten() {
             let made_by = ["dag_id", "run_id", "task_id"].map(|part| one["made_by"][part].as_str());
             let made_by: Vec<&str> = made_by.into_iter().flatten().collect();
+            let made_by = if made_by.is_empty() { one["program"].clone() } else { json!(made_by.join(" ")) };
             let [id, at, operation] = ["id", "at", "operation"].map(|field| one[field].clone());
             let [added, removed] = ["added_rows", "removed_rows"].map(|field| one[field].clone());
             let files = one["totals"]["files"].clone();
-            snapshots.add([id, at, operation, added, removed, files, json!(made_by.join(" "))]);
+            snapshots.add([id, at, operation, added, removed, files, made_by]);
         }
         snapshots.print(format)
     }

@@ -133,6 +133,7 @@ fn snapshot_row(snapshot: &Snapshot, metadata: &TableMetadata, refs: &[SnapshotR
             delete_files: count("total-delete-files"),
         },
         made_by: made_by(&summary),
+        program: program(&summary),
         summary,
     }
 }
@@ -145,6 +146,15 @@ fn made_by(summary: &BTreeMap<String, String>) -> Option<MadeBy> {
         task_id: said("orch.task_id"),
         attempt: said("orch.attempt"),
     })
+}
+
+/// Spark and Flink note what they are called, Trino the query.
+fn program(summary: &BTreeMap<String, String>) -> Option<String> {
+    let Some(name) = summary.get("engine-name") else {
+        return summary.contains_key("trino_query_id").then(|| "trino".into());
+    };
+    let version = summary.get("engine-version").map(|version| format!(" {version}"));
+    Some(format!("{name}{}", version.unwrap_or_default()))
 }
 
 /// Branches and tags by name. The crate shows them only as JSON.
@@ -162,4 +172,21 @@ fn to_ref((name, value): (&String, &Value)) -> Option<SnapshotRef> {
 
 fn moment(ms: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(ms).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_told_by_what_they_note() {
+        let check = |notes: &[(&str, &str)], expected: Option<&str>| {
+            let summary = notes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            assert_eq!(program(&summary).as_deref(), expected, "{notes:?}");
+        };
+        check(&[("engine-name", "spark"), ("engine-version", "4.1.4")], Some("spark 4.1.4"));
+        check(&[("engine-name", "flink")], Some("flink"));
+        check(&[("trino_query_id", "20261128_164619_00013_qnyxh")], Some("trino"));
+        check(&[("orch.stream", "clicks")], None);
+    }
 }

@@ -240,6 +240,8 @@ pub struct SnapshotRow {
     pub removed_files: u64,
     pub totals: TableTotals,
     pub made_by: Option<MadeBy>,
+    /// Another program that made it and says so: `spark 4.1.4`.
+    pub program: Option<String>,
     /// All that the writer noted.
     pub summary: BTreeMap<String, String>,
 }

@@ -51,6 +51,7 @@ impl FakeLake {
             removed_files: 0,
             totals: TOTALS,
             made_by: Some(made_by),
+            program: None,
             summary: BTreeMap::from([(self.words.into(), self.words.into())]),
         }
     }

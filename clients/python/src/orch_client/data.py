@@ -214,6 +214,7 @@ class Snapshot:
     summary: dict[str, str]
     parent_id: int | None = None
     made_by: MadeBy | None = None
+    program: str | None = None
     refs: list[str] = field(default_factory=list)
 
 

@@ -32,6 +32,7 @@ pub(crate) struct SnapshotLine {
     pub(crate) is_current: bool,
     pub(crate) refs: Vec<String>,
     pub(crate) made_by: Option<(String, String)>,
+    pub(crate) program: String,
     /// `+3,322,604 −12`.
     pub(crate) rows: String,
     pub(crate) files: String,
@@ -86,6 +87,7 @@ pub(super) fn line(row: SnapshotRow, now: ZonedNow) -> SnapshotLine {
         id: row.id,
         at: parts::moment(row.at, now),
         made_by: writer_of(&row),
+        program: row.program.unwrap_or_else(|| "another program".into()),
         is_current: row.is_current,
         rows: changed(row.added_rows, row.removed_rows),
         files: changed(row.added_files, row.removed_files),
