@@ -148,13 +148,10 @@ fn made_by(summary: &BTreeMap<String, String>) -> Option<MadeBy> {
     })
 }
 
-/// Spark and Flink note what they are called, Trino the query.
+/// As Spark, Trino and Flink note it.
 fn program(summary: &BTreeMap<String, String>) -> Option<String> {
-    let Some(name) = summary.get("engine-name") else {
-        return summary.contains_key("trino_query_id").then(|| "trino".into());
-    };
-    let version = summary.get("engine-version").map(|version| format!(" {version}"));
-    Some(format!("{name}{}", version.unwrap_or_default()))
+    let name = summary.get("engine-name")?;
+    Some(summary.get("engine-version").map_or_else(|| name.clone(), |version| format!("{name} {version}")))
 }
 
 /// Branches and tags by name. The crate shows them only as JSON.
@@ -186,7 +183,6 @@ mod tests {
         };
         check(&[("engine-name", "spark"), ("engine-version", "4.1.4")], Some("spark 4.1.4"));
         check(&[("engine-name", "flink")], Some("flink"));
-        check(&[("trino_query_id", "20261128_164619_00013_qnyxh")], Some("trino"));
         check(&[("orch.stream", "clicks")], None);
     }
 }
