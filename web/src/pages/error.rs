@@ -17,6 +17,8 @@ struct ErrorPage {
     status: u16,
     title: String,
     words: String,
+    /// What to do about it; may be empty.
+    hint: String,
     /// Names that may have been meant, with their addresses.
     near: Vec<(String, String)>,
     /// Under which the log has the details.
@@ -49,11 +51,13 @@ pub(crate) async fn page(app: &App, shell: Shell, parts: &Parts, words: &str) ->
         status if status.is_server_error() => "Something broke inside orch.",
         _ => "This could not be carried out.",
     };
+    let (words, hint) = words.split_once("\nhint: ").unwrap_or((words, ""));
     let page = ErrorPage {
         shell,
         status: status.as_u16(),
         title: named.unwrap_or_else(|| title.into()),
         words: words.into(),
+        hint: hint.into(),
         near,
         request_id,
     };

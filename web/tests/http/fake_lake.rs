@@ -57,7 +57,10 @@ impl FakeLake {
     }
 
     fn known(id: &TableId) -> LakeResult<()> {
-        if id.name == "orders" { Ok(()) } else { Err(LakeError::NotFound(format!("there is no table `{id}`"))) }
+        if id.name == "orders" {
+            return Ok(());
+        }
+        Err(LakeError::NotFound(format!("there is no table `{id}`\nhint: did you mean `retail.orders`?")))
     }
 
     fn whole(&self, id: TableId) -> LakeTable {

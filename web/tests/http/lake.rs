@@ -82,7 +82,13 @@ async fn the_pages_of_a_table_show_what_the_lake_says() {
         wants(&page, parts);
         assert!(!page.has("hush"), "{path} shows a secret");
     }
-    assert_eq!(browser.get("/lake/retail/none").await.status, 404);
+    let missing = browser.get("/lake/retail/none").await;
+    assert_eq!(missing.status, 404);
+    assert!(
+        missing.has("there is no table") && missing.has("did you mean") && !missing.has("hint:"),
+        "{}",
+        missing.html
+    );
     // The sample was a query like any other.
     assert_eq!(history(&web).await[0].sql, "select * from retail.orders limit 50");
 }
