@@ -84,14 +84,25 @@ pub(crate) async fn begin(app: &App, actor: &Actor, asked: QueryRequest) -> Resu
         return Err(Refusal::bad_request(text));
     }
     let lake = app.config.lake.open().await?;
-    note(app, actor, &asked).await?;
     let stop = app.stopping.child_token();
     let (head, columns) = oneshot::channel();
     let (sender, parts) = mpsc::channel(AHEAD);
     let query = Query::new(sql, asked.limits);
-    app.queries.spawn(carry(app.clone(), asked.id, (lake, query), stop.clone(), (head, sender)));
+    let (noted, is_noted) = oneshot::channel();
+    let (job_app, actor, job_stop) = (app.clone(), actor.clone(), stop.clone());
+    // A reader who goes away takes this function along, but not the job: what it wrote down as running it also ends.
+    app.queries.spawn(async move {
+        let result = note(&job_app, &actor, &asked).await;
+        let is_running = result.is_ok();
+        drop(noted.send(result));
+        if is_running {
+            carry(job_app, asked.id, (lake, query), job_stop, (head, sender)).await;
+        }
+    });
     let stop = stop.drop_guard();
-    let columns = columns.await.map_err(|_| Refusal::Broken("a query broke off".into()))??;
+    let broken = |_| Refusal::Broken("a query broke off".into());
+    is_noted.await.map_err(broken)??;
+    let columns = columns.await.map_err(broken)??;
     Ok(RunningQuery { columns, parts, is_cut: false, seen: ScanProgress::default(), _stop: stop })
 }
 
