@@ -16,7 +16,7 @@ pub struct Archived {
     pub bytes: i64,
 }
 
-/// By name. `tables`: only those of these; empty: all. One that somebody drops in this moment has no size any more, and is left out.
+/// By name. `tables`: only those of these; empty: all. A table that is dropped meanwhile has no size and is left out.
 #[boxed]
 pub async fn list_archived(db: &mut PgConnection, tables: &[String]) -> StoreResult<Vec<Archived>> {
     let found = sqlx::query_as!(

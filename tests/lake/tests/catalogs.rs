@@ -64,7 +64,7 @@ async fn works(uri: &str, storage: Option<&Moto>, history: History) -> Lake {
     lake
 }
 
-/// Nothing is lost, whoever was faster. The table has a row: Nessie takes every commit to an empty one, and keeps the last.
+/// Several writers append at once, and no row is lost. The table has a row before: Nessie takes every commit to an empty table and keeps the last.
 async fn many_write(lake: &Lake) {
     let name: TableName = "retail.counted".parse().unwrap();
     lake.create(&name, &TableDef::new().required("id", PrimitiveType::Long)).await.unwrap();

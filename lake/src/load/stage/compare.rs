@@ -193,7 +193,7 @@ impl KnownRows {
         let session = connect(connection).await?;
         // Else a read may begin in the middle of the table, or several processes read parts of it.
         let in_order = "set local synchronize_seqscans = off; set local max_parallel_workers_per_gather = 0";
-        // Whoever changes the table itself waits for the load, and this session behind them: the server does not see that circle.
+        // A session that alters the table waits for the load, and this session waits for that one. The server cannot see this deadlock.
         session.batch_execute(&["begin read only", LOCK_TIMEOUT, in_order].join("; ")).await?;
         let sql = format!("copy (select {} from {}) to stdout (format binary)", names(columns), load.name());
         let pieces = Box::pin(session.copy_out(&sql).await?);
