@@ -11,6 +11,7 @@ pub mod evolve;
 mod filter;
 mod keys;
 pub mod maintain;
+mod merge;
 mod name;
 mod overwrite;
 mod plan;
@@ -29,6 +30,7 @@ pub use change::{Change, Committed, File, KEY_PROPERTY, Region};
 pub use definition::{TableDef, partition_name};
 pub use filter::{Filter, Op, Value};
 pub use keys::Keys;
+pub use merge::{Merge, MergedShare};
 pub use name::TableName;
 pub use plan::{LiveFile, Plan, PlannedFile};
 pub use read::{At, Scan};
@@ -45,7 +47,9 @@ use crate::{
 };
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use iceberg::arrow::schema_to_arrow_schema;
-use iceberg::spec::{SchemaRef, SnapshotRef, TableMetadata, TableMetadataRef};
+use iceberg::spec::{
+    MAIN_BRANCH, SchemaRef, SnapshotRef, SnapshotReference, SnapshotRetention, TableMetadata, TableMetadataRef,
+};
 use std::sync::Arc;
 
 /// A table as it was when it was loaded. What others commit afterwards does not show until it is loaded again.
@@ -55,6 +59,8 @@ pub struct Table {
     name: TableName,
     location: Arc<str>,
     inner: iceberg::table::Table,
+    /// It is not as its catalog has it.
+    is_past: bool,
 }
 
 impl Table {
@@ -66,7 +72,7 @@ impl Table {
             .metadata_location(location)
             .runtime(lake.runtime().clone())
             .build()?;
-        Ok(Self { lake: lake.clone(), name: name.clone(), location: location.into(), inner })
+        Ok(Self { lake: lake.clone(), name: name.clone(), location: location.into(), inner, is_past: false })
     }
 
     pub fn name(&self) -> &TableName {
@@ -141,6 +147,32 @@ impl Table {
     #[boxed]
     pub async fn refresh(&self) -> LakeResult<Table> {
         self.lake.table(&self.name).await
+    }
+
+    /// The table as this snapshot has it, in its present columns; without one, as it was before its first. What is written to it is laid
+    /// onto the table as it is now.
+    ///
+    /// # Errors
+    /// The snapshot is not kept any more.
+    pub fn as_of(&self, snapshot_id: Option<i64>) -> LakeResult<Table> {
+        if self.current_snapshot().map(|snapshot| snapshot.snapshot_id()) == snapshot_id {
+            return Ok(self.clone());
+        }
+        let builder = self.metadata().clone().into_builder(Some(self.location.to_string()));
+        let builder = match snapshot_id {
+            Some(snapshot_id) => {
+                self.snapshot_at(&At::Snapshot(snapshot_id))?;
+                let retention = SnapshotRetention::Branch {
+                    min_snapshots_to_keep: None,
+                    max_snapshot_age_ms: None,
+                    max_ref_age_ms: None,
+                };
+                builder.set_ref(MAIN_BRANCH, SnapshotReference { snapshot_id, retention })?
+            }
+            None => builder.remove_ref(MAIN_BRANCH),
+        };
+        let then = Table::new(&self.lake, &self.name, &self.location, Arc::new(builder.build()?.metadata))?;
+        Ok(Table { is_past: true, ..then })
     }
 
     /// Has it the columns of the definition?

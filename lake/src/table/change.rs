@@ -6,7 +6,7 @@ use crate::{
     error::LakeResult,
     lake::Lake,
     table::keys::Keys,
-    table::{Filter, Table, TableName},
+    table::{Filter, Merge, Table, TableName},
 };
 use iceberg::spec::{DataFile, MAIN_BRANCH, Operation, Struct};
 use iceberg::{TableRequirement, TableUpdate};
@@ -28,7 +28,7 @@ pub struct File {
 }
 
 /// Which rows a write has read or replaced: no other writer may have touched them meanwhile.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, Default)]
 pub enum Region {
     /// It depends on nothing, like an append.
     #[default]
@@ -36,6 +36,8 @@ pub enum Region {
     Rows(Filter),
     /// The rows with these keys, wherever they are.
     Keys(Arc<Keys>),
+    /// The rows with the keys that a merge brings.
+    Merge(Arc<Merge>),
     /// All rows of these partitions of a spec.
     Partitions {
         spec_id: i32,

@@ -77,7 +77,7 @@ impl Staged {
 pub(crate) async fn commit(lake: &Lake, change: Change) -> LakeResult<Committed> {
     let snapshot_id = change.makes_snapshot().then_some(change.snapshot_id);
     let retries = retries(&change.base);
-    let mut head = change.base.clone();
+    let mut head = if change.base.is_past { change.base.refresh().await? } else { change.base.clone() };
     let mut staged_at: Vec<String> = vec![];
     let mut unknown = None;
     for attempt in 0..=retries {

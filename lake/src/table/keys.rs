@@ -52,13 +52,8 @@ impl Keys {
     /// # Errors
     /// A key is null, or came before: which of the two rows should stay is not known.
     pub(crate) fn add(&mut self, batch: &RecordBatch) -> LakeResult<()> {
-        let columns = self.arrays(batch)?;
-        for (column, values) in self.columns.iter().zip(&columns) {
-            if let Some(row) = (0..values.len()).find(|row| values.is_null(*row)) {
-                let what = format!("column `{}` of the key is null in row {} of a batch", column.name, row + 1);
-                return Err(LakeError::input(what, "give it a value, or name another key"));
-            }
-        }
+        let columns = arrays(&self.columns, batch)?;
+        check_nulls(&self.columns, &columns)?;
         let rows = self.converter.convert_columns(&columns)?;
         for (index, row) in rows.iter().enumerate() {
             if !self.rows.insert(row.as_ref().into()) {
@@ -77,6 +72,12 @@ impl Keys {
         Ok(())
     }
 
+    /// # Errors
+    /// A key is null.
+    pub(crate) fn check(columns: &[Column], batch: &RecordBatch) -> LakeResult<()> {
+        check_nulls(columns, &arrays(columns, batch)?)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -87,7 +88,7 @@ impl Keys {
 
     /// Which rows of a batch have one of the keys.
     pub(crate) fn rows(&self, batch: &RecordBatch) -> LakeResult<BooleanArray> {
-        let rows = self.converter.convert_columns(&self.arrays(batch)?)?;
+        let rows = self.converter.convert_columns(&arrays(&self.columns, batch)?)?;
         Ok(rows.iter().map(|row| Some(self.rows.contains(row.as_ref()))).collect())
     }
 
@@ -121,20 +122,6 @@ impl Keys {
         let rows = position::of_rows(table, &planned, &self.columns, &|batch| self.rows(batch), &mut deleted).await?;
         Ok(!rows.is_empty())
     }
-
-    fn arrays(&self, batch: &RecordBatch) -> LakeResult<Vec<ArrayRef>> {
-        let columns = self.columns.iter().map(|column| {
-            let found = batch.column_by_name(&column.name).ok_or_else(|| {
-                LakeError::input(
-                    format!("the rows have no column `{}` of the key", column.name),
-                    "write rows that have it",
-                )
-            })?;
-            let wanted = type_to_arrow_type(&Type::Primitive(column.data.clone()))?;
-            Ok(if *found.data_type() == wanted { found.clone() } else { cast(found, &wanted)? })
-        });
-        columns.collect()
-    }
 }
 
 impl KeyColumnValues {
@@ -158,8 +145,31 @@ impl KeyColumnValues {
     }
 }
 
+fn check_nulls(columns: &[Column], values: &[ArrayRef]) -> LakeResult<()> {
+    for (column, values) in columns.iter().zip(values) {
+        if let Some(row) = (0..values.len()).find(|row| values.is_null(*row)) {
+            let what = format!("column `{}` of the key is null in row {} of a batch", column.name, row + 1);
+            return Err(LakeError::input(what, "give it a value, or name another key"));
+        }
+    }
+    Ok(())
+}
+
+/// The values of the key's columns, in the types of the table.
+fn arrays(columns: &[Column], batch: &RecordBatch) -> LakeResult<Vec<ArrayRef>> {
+    let columns = columns.iter().map(|column| {
+        let found = batch.column_by_name(&column.name).ok_or_else(|| {
+            let what = format!("the rows have no column `{}` of the key", column.name);
+            LakeError::input(what, "write rows that have it")
+        })?;
+        let wanted = type_to_arrow_type(&Type::Primitive(column.data.clone()))?;
+        Ok(if *found.data_type() == wanted { found.clone() } else { cast(found, &wanted)? })
+    });
+    columns.collect()
+}
+
 /// The value with its type.
-fn datum(value: &PrimitiveLiteral, data: &PrimitiveType) -> LakeResult<Datum> {
+pub(super) fn datum(value: &PrimitiveLiteral, data: &PrimitiveType) -> LakeResult<Datum> {
     Ok(match (data, value) {
         (_, PrimitiveLiteral::Boolean(value)) => Datum::bool(*value),
         (PrimitiveType::Date, PrimitiveLiteral::Int(value)) => Datum::date(*value),
@@ -183,11 +193,5 @@ impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns: Vec<_> = self.columns.iter().map(|column| &column.name).collect();
         f.debug_struct("Keys").field("columns", &columns).field("rows", &self.rows.len()).finish_non_exhaustive()
-    }
-}
-
-impl PartialEq for Keys {
-    fn eq(&self, other: &Self) -> bool {
-        self.rows == other.rows
     }
 }

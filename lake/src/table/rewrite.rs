@@ -73,32 +73,33 @@ impl Rewrite {
         })
     }
 
-    /// Takes the rows that pass the test out of a file. They are told by these columns.
+    /// Takes the rows that pass the test out of a file, and says how many. They are told by these columns. Of a file that goes as a whole, those
+    /// that deletes have taken out before are counted too.
     pub(crate) async fn drop_rows(
         &mut self,
         planned: &PlannedFile,
         columns: &[Column],
         test: Test<'_>,
-    ) -> LakeResult<()> {
+    ) -> LakeResult<u64> {
         if planned.whole {
             self.drop_file(planned);
-            return Ok(());
+            return Ok(planned.file.data().record_count());
         }
         let rows = position::of_rows(&self.table, planned, columns, test, &mut self.deleted).await?;
         let (going, all) = (rows.len() as u64, planned.file.data().record_count());
         if going == 0 {
-            return Ok(());
+            return Ok(going);
         }
         if going < all && !self.mode.rewrites(going, all) {
             self.change.points_into.insert(planned.file.path().to_owned());
             self.positions.push(Positions { file: planned.file.clone(), rows });
-            return Ok(());
+            return Ok(going);
         }
         if going < all {
             self.keep_others(planned, test).await?;
         }
         self.drop_file(planned);
-        Ok(())
+        Ok(going)
     }
 
     /// A file goes, and the deletes that are for it alone.

@@ -37,7 +37,7 @@ pub(crate) async fn check(change: &Change, head: &Table) -> LakeResult<()> {
     }
     let (base, head_snapshot) = (branch_head(before, &change.branch), branch_head(now, &change.branch));
     let same = base.map(|snapshot| snapshot.snapshot_id()) == head_snapshot.map(|snapshot| snapshot.snapshot_id());
-    if same || (change.remove.is_empty() && change.points_into.is_empty() && change.region == Region::Nothing) {
+    if same || (change.remove.is_empty() && change.points_into.is_empty() && matches!(change.region, Region::Nothing)) {
         return Ok(());
     }
     let live = head.live(head_snapshot).await?;
@@ -102,5 +102,6 @@ async fn check_region(region: &Region, new: &[LiveFile], head: &Table) -> LakeRe
             }
             Ok(None)
         }
+        Region::Merge(merge) => merge.first_with_key(head, new).await,
     }
 }

@@ -87,9 +87,7 @@ impl Compaction {
 
     /// The same of all of a table as a statement of Spark, which knows its catalog by this name. Spark knows no share, and no most bytes.
     pub fn spark_statement(&self, catalog: &str, table: &TableName, is_sorted: bool) -> String {
-        let parts = table.namespace().split('.').chain([table.name()]);
-        let parts: Vec<String> = parts.map(|part| format!("`{}`", part.replace('`', "``"))).collect();
-        let table = parts.join(".").replace('\\', r"\\").replace('\'', r"\'");
+        let table = table.in_backticks().replace('\\', r"\\").replace('\'', r"\'");
         let strategy = if is_sorted { "sort" } else { "binpack" };
         let deletes = self.min_deletes.map(|count| format!(", 'delete-file-threshold', '{count}'")).unwrap_or_default();
         format!(

@@ -4,6 +4,7 @@
 mod bucket;
 mod commit;
 mod conflict;
+mod merge;
 mod partition;
 mod read;
 mod rest;

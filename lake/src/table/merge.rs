@@ -1,0 +1,297 @@
+//! A merge: the rows of one table replace those of another with the same key, and are added where there is none. It is divided among tasks:
+//! each writes files for a part of the keys, and one commits the files of all. For the largest tables it is a statement of Spark.
+
+mod shares;
+
+use self::shares::{Part, Piece, divide};
+use super::filter::prune::{Rows, order};
+use super::filter::{Bound, Column, Op};
+use super::keys::{Keys, datum};
+use super::plan::{LiveFile, PlannedFile, Pruners};
+use super::rewrite::Rewrite;
+use super::written::WrittenFile;
+use super::{At, Change, File, Filter, Region, Table, TableName, Value};
+use crate::error::{LakeError, LakeResult};
+use futures::TryStreamExt as _;
+use iceberg::spec::{DataFile, Operation, PrimitiveLiteral};
+use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Two tables as they are at its beginning, the columns of the key, and into how many shares the work is divided.
+#[derive(Debug, Clone)]
+pub struct Merge {
+    into: Table,
+    from: Table,
+    key: Vec<Column>,
+    of: u32,
+}
+
+/// What a share wrote. No snapshot has it yet.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct MergedShare {
+    add: Vec<WrittenFile>,
+    /// Paths of files that go.
+    remove: Vec<String>,
+    /// Paths of files of which some rows go.
+    points_into: Vec<String>,
+    /// How many rows are written that the other table has.
+    pub rows: u64,
+    /// How many rows go, since others with the same key come.
+    pub replaced: u64,
+}
+
+/// A file of either table.
+#[derive(Debug)]
+struct OfEither {
+    planned: PlannedFile,
+    is_target: bool,
+}
+
+impl Merge {
+    /// By the columns `key`; without any by the own key of the table that changes.
+    ///
+    /// # Errors
+    /// It is one table, there is no key, or a column is not in both with the same type.
+    pub fn new(into: &Table, from: &Table, key: &[String]) -> LakeResult<Merge> {
+        if into.name() == from.name() {
+            let what = format!("table `{}` cannot be merged into itself", into.name());
+            return Err(LakeError::input(what, "name the table that has the new rows"));
+        }
+        let columns = if key.is_empty() { into.key() } else { key.to_vec() };
+        let key = Keys::new(into, &columns)?.columns().to_vec();
+        for column in &key {
+            let there = Column::find(from.schema(), &column.name)?;
+            if there.data != column.data {
+                let (name, into, from) = (&column.name, into.name(), from.name());
+                let what =
+                    format!("column `{name}` of the key is {} in `{into}` and {} in `{from}`", column.data, there.data);
+                return Err(LakeError::input(what, "give both columns the same type"));
+            }
+        }
+        for field in from.schema().as_struct().fields() {
+            if into.schema().field_by_name(&field.name).is_none() {
+                let what =
+                    format!("table `{}` has no column `{}`, which `{}` has", into.name(), field.name, from.name());
+                return Err(LakeError::input(what, "add the column, or leave it out of the new rows"));
+            }
+        }
+        Ok(Merge { into: into.clone(), from: from.clone(), key, of: 1 })
+    }
+
+    /// The table that changes.
+    pub fn target(&self) -> &Table {
+        &self.into
+    }
+
+    /// The table that has the new rows.
+    pub fn source(&self) -> &Table {
+        &self.from
+    }
+
+    #[must_use]
+    pub fn in_shares(mut self, of: u32) -> Merge {
+        self.of = of.max(1);
+        self
+    }
+
+    /// What the files have that are read: all of the new rows, and those of the other table that can have one of their keys. None is opened.
+    pub async fn bytes(&self) -> LakeResult<u64> {
+        Ok(self.files().await?.iter().map(|file| file.planned.file.data().file_size_in_bytes()).sum())
+    }
+
+    /// Writes what one of the shares has to write, from 0 on. The keys of its part are held in memory.
+    ///
+    /// # Errors
+    /// Two of the new rows have the same key, or a key is null.
+    pub async fn share(&self, number: u32) -> LakeResult<MergedShare> {
+        let files = self.files().await?;
+        let Some(part) = self.parts(&files).into_iter().nth(number as usize) else { return Ok(MergedShare::default()) };
+        let of_part = part.pieces.iter().map(|&index| &files[index]);
+        let (targets, sources): (Vec<_>, Vec<_>) = of_part.partition(|file| file.is_target);
+        let mut rewrite = Rewrite::new(&self.into, Operation::Overwrite)?;
+        let (mut rows, mut replaced) = (0, 0);
+        let sources: Vec<PlannedFile> = sources.iter().map(|file| file.planned.clone()).collect();
+        let mut batches = self.from.read_files(&sources, None)?;
+        while let Some(batch) = batches.try_next().await.map_err(LakeError::source)? {
+            let batch = rewrite.writer.conform(&batch)?;
+            Keys::check(&self.key, &batch)?;
+            rows += batch.num_rows() as u64;
+            rewrite.writer.write(batch).await?;
+        }
+        let keys = self.keys(&part).await?;
+        let filter = keys.filter()?;
+        let mut pruners = Pruners::new(&self.into, &filter);
+        for OfEither { planned, .. } in targets {
+            if !keys.is_empty() && pruners.rows(&planned.file)? != Rows::None {
+                replaced += rewrite.drop_rows(planned, keys.columns(), &|batch| keys.rows(batch)).await?;
+            }
+        }
+        let change = rewrite.finish().await?;
+        Ok(MergedShare {
+            add: change.written()?,
+            remove: change.remove.iter().map(|file| file.path().to_owned()).collect(),
+            points_into: change.points_into.into_iter().collect(),
+            rows,
+            replaced,
+        })
+    }
+
+    /// The files of all shares as one change. Another writer may have changed the table meanwhile, but neither these files nor rows with one
+    /// of the keys.
+    pub async fn change<'a>(self, shares: impl IntoIterator<Item = &'a MergedShare>) -> LakeResult<Change> {
+        let shares: Vec<&MergedShare> = shares.into_iter().collect();
+        let mut change = self.into.append_written(shares.iter().flat_map(|share| &share.add))?;
+        let live = self.into.live(self.into.current_snapshot()).await?;
+        let files = live.data.iter().map(LiveFile::file).chain(live.deletes.iter().map(|file| file.file()));
+        let mut files: HashMap<String, File> = files.map(|file| (file.path().to_owned(), file)).collect();
+        for path in shares.iter().flat_map(|share| &share.remove) {
+            let file = files.remove(path).ok_or_else(|| self.misses(path))?;
+            change.remove.push(file);
+        }
+        change.points_into.extend(shares.iter().flat_map(|share| share.points_into.iter().cloned()));
+        if !change.remove.is_empty() || !change.points_into.is_empty() {
+            change.operation = Operation::Overwrite;
+        }
+        change.region = Region::Merge(Arc::new(self));
+        Ok(change)
+    }
+
+    fn misses(&self, path: &str) -> LakeError {
+        let what = format!("table `{}` has no file `{path}`, which a share of the merge replaces", self.into.name());
+        LakeError::input(what, "merge once more, all shares of the same two snapshots")
+    }
+
+    /// A file that has a row with one of the keys.
+    pub(crate) async fn first_with_key(&self, head: &Table, new: &[LiveFile]) -> LakeResult<Option<String>> {
+        let files = self.files().await?;
+        for part in self.parts(&files) {
+            let filter = self.within(&part)?.bind(head.schema())?;
+            let mut pruners = Pruners::new(head, &filter);
+            let mut near = vec![];
+            for file in new {
+                if pruners.rows(file)? != Rows::None {
+                    near.push(file);
+                }
+            }
+            if near.is_empty() {
+                continue;
+            }
+            let keys = self.keys(&part).await?;
+            for file in near {
+                if keys.touches(head, file).await? {
+                    return Ok(Some(file.path().to_owned()));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The keys of the new rows within a part.
+    async fn keys(&self, part: &Part) -> LakeResult<Keys> {
+        let columns: Vec<String> = self.key.iter().map(|column| column.name.clone()).collect();
+        let mut keys = Keys::new(&self.into, &columns)?;
+        let mut batches = self.from.scan().columns(columns).filter(self.within(part)?).stream().await?;
+        while let Some(batch) = batches.try_next().await.map_err(LakeError::source)? {
+            keys.add(&batch)?;
+        }
+        Ok(keys)
+    }
+
+    fn within(&self, part: &Part) -> LakeResult<Filter> {
+        let column = &self.key[0];
+        let mut filter = Filter::All;
+        for (op, bound) in [(Op::GtEq, &part.least), (Op::LtEq, &part.greatest)] {
+            if let Some(bound) = bound {
+                filter = filter.and(Filter::compare(&column.name, op, Value::Datum(datum(bound, &column.data)?)));
+            }
+        }
+        Ok(filter)
+    }
+
+    fn parts(&self, files: &[OfEither]) -> Vec<Part> {
+        let pieces: Vec<Piece> = files.iter().map(|file| self.piece(file)).collect();
+        divide(&pieces, self.of)
+    }
+
+    fn piece(&self, file: &OfEither) -> Piece {
+        let id =
+            if file.is_target { Some(self.key[0].id) } else { self.from.schema().field_id_by_name(&self.key[0].name) };
+        let data = file.planned.file.data();
+        let [least, greatest] = bounds(data, id);
+        Piece { bytes: data.file_size_in_bytes(), least, greatest, is_target: file.is_target }
+    }
+
+    /// All of the new rows, and those of the table that can have one of their keys, each time in the same order.
+    async fn files(&self) -> LakeResult<Vec<OfEither>> {
+        let of = |is_target| move |planned| OfEither { planned, is_target };
+        let from = self.from.files(&At::Now).await?.files.into_iter().map(of(false));
+        let mut files: Vec<OfEither> = from.collect();
+        let range = self.range(&files)?;
+        let mut pruners = Pruners::new(&self.into, &range);
+        if !files.is_empty() {
+            for planned in self.into.files(&At::Now).await?.files {
+                if pruners.rows(&planned.file)? != Rows::None {
+                    // Never as a whole: that its keys lie within ours does not say that each is one of ours.
+                    files.push(of(true)(PlannedFile { whole: false, ..planned }));
+                }
+            }
+        }
+        files.sort_by(|one, other| one.planned.file.path().cmp(other.planned.file.path()));
+        Ok(files)
+    }
+
+    /// From the least to the greatest first column of the key in these files, where all of them say so.
+    fn range(&self, files: &[OfEither]) -> LakeResult<Bound> {
+        let pieces: Vec<Piece> = files.iter().map(|file| self.piece(file)).collect();
+        let farthest = |side: Ordering, bound: fn(&Piece) -> &Option<PrimitiveLiteral>| {
+            let bounds: Option<Vec<PrimitiveLiteral>> = pieces.iter().map(|piece| bound(piece).clone()).collect();
+            bounds?.into_iter().reduce(|one, other| if order(&other, &one) == Some(side) { other } else { one })
+        };
+        let least = farthest(Ordering::Less, |piece| &piece.least);
+        let greatest = farthest(Ordering::Greater, |piece| &piece.greatest);
+        self.within(&Part { pieces: vec![], least, greatest })?.bind(self.into.schema())
+    }
+
+    /// The same as statements of Spark, which knows the lake under this name: the first fails where two of the new rows have the same key,
+    /// or a key is null.
+    pub fn spark_statements(&self, catalog: &str) -> [String; 2] {
+        let in_spark = |name: &TableName| format!("{catalog}.{}", name.in_backticks());
+        let quoted = |name: &str| format!("`{}`", name.replace('`', "``"));
+        let version = self.from.current_snapshot().map(|snapshot| format!(" version as of {}", snapshot.snapshot_id()));
+        let from = format!("{}{}", in_spark(self.from.name()), version.unwrap_or_default());
+        let key: Vec<String> = self.key.iter().map(|column| quoted(&column.name)).collect();
+        let list = key.join(", ");
+        let is_null = key.iter().map(|column| format!("{column} is null")).collect::<Vec<_>>().join(" or ");
+        let refused = format!("the new rows have a key ({}) twice, or one that is null", list.replace('`', ""));
+        let check = format!(
+            "select assert_true(count(*) = count(distinct {list}) and count_if({is_null}) = 0, '{}') from {from}",
+            refused.replace('\\', r"\\").replace('\'', r"\'")
+        );
+        let same = key.iter().map(|column| format!("t.{column} = s.{column}")).collect::<Vec<_>>().join(" and ");
+        let columns = self.into.schema().as_struct().fields().iter().map(|field| quoted(&field.name));
+        let columns: Vec<String> = columns.collect();
+        let value = |name: &String, column: &str| match self.from.schema().field_by_name(column) {
+            Some(_) => format!("s.{name}"),
+            None => "null".to_owned(),
+        };
+        let fields = self.into.schema().as_struct().fields().iter();
+        let values: Vec<String> = columns.iter().zip(fields).map(|(name, field)| value(name, &field.name)).collect();
+        let set: Vec<String> = columns.iter().zip(&values).map(|(name, value)| format!("t.{name} = {value}")).collect();
+        let merge = format!(
+            "merge into {} t using (select * from {from}) s on {same} when matched then update set {} when not matched then \
+             insert ({}) values ({})",
+            in_spark(self.into.name()),
+            set.join(", "),
+            columns.join(", "),
+            values.join(", ")
+        );
+        [check, merge]
+    }
+}
+
+/// The least and the greatest value of a column in a file.
+fn bounds(data: &DataFile, id: Option<i32>) -> [Option<PrimitiveLiteral>; 2] {
+    [data.lower_bounds(), data.upper_bounds()].map(|bounds| Some(bounds.get(&id?)?.literal().clone()))
+}
