@@ -303,6 +303,7 @@ family!(Lake {
     Tables(lake::Tables),
     Show(lake::Show),
     Compact(lake::Compact),
+    Merge(lake::Merge),
     Expire(lake::Expire),
     Orphans(lake::Orphans),
     Rollback(lake::Rollback),

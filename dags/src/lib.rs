@@ -7,6 +7,8 @@ pub mod dashboards;
 mod engine;
 pub mod forecast;
 pub mod logging;
+pub mod merge;
+mod on_spark;
 pub mod openweather;
 mod place;
 pub mod retail;
@@ -41,6 +43,7 @@ pub fn dags() -> Vec<Dag> {
         weather_events::dags(),
         openweather::dags(),
         upkeep::dags(),
+        merge::dags(),
     ];
     pipelines.into_iter().flatten().collect()
 }

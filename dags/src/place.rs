@@ -5,9 +5,10 @@
 
 use crate::connections::{BUCKETS, LAKE};
 use chrono::{DateTime, Utc};
+use orch::prelude::fatal;
 use orch::{Connection, Ctx, TaskResult};
-use orch_lake::Lake;
 use orch_lake::bucket::{Bucket, Buckets};
+use orch_lake::{Lake, LakeError};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use tokio::sync::OnceCell;
 
@@ -86,4 +87,14 @@ pub(crate) fn look(connections: &[Connection]) -> TaskResult<orch_lake_sql::Open
     let [lake, buckets] = connections else { return Err(anyhow::anyhow!("a lake needs two connections")) };
     let warehouse = lake.extra_field("warehouse").and_then(|warehouse| warehouse.as_str()).unwrap_or_default();
     Ok(orch_lake_sql::Opened { lake: Lakehouse::open(lake, buckets)?.lake, place: warehouse.into() })
+}
+
+/// No further try finds a table that is not there, or reads a property that cannot be read.
+pub(crate) fn asked_wrongly(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<LakeError>() {
+        Some(of_lake) if of_lake.is_fatal() || matches!(of_lake, LakeError::NoTable { .. }) => {
+            fatal(of_lake.to_string())
+        }
+        _ => error,
+    }
 }

@@ -2,14 +2,14 @@
 //! `lake_rollback` gives a table the state of an older snapshot. `orch lake compact`, `expire`, `orphans` and `rollback` are
 //! runs of these.
 
-mod on_spark;
-
-use crate::place::Lakehouse;
+use crate::on_spark::{self, CATALOG};
+use crate::place::{Lakehouse, asked_wrongly};
 use chrono::{DateTime, TimeDelta, Utc};
+use iceberg::spec::Operation;
 use orch::prelude::*;
 use orch_lake::table::maintain::{Compaction, Expiry, Orphans, Share, Upkeep, UpkeepReport};
 use orch_lake::table::{At, CommitStep};
-use orch_lake::{LakeError, Table, TableName};
+use orch_lake::{Table, TableName};
 
 pub fn dags() -> Vec<Dag> {
     vec![lake_upkeep(), lake_rollback()]
@@ -212,16 +212,6 @@ async fn find_tables(ctx: Ctx, options: UpkeepOptions) -> TaskResult<Vec<String>
     Ok(found)
 }
 
-/// No further try finds a table that is not there, or reads a property that cannot be read.
-fn asked_wrongly(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast_ref::<LakeError>() {
-        Some(of_lake) if of_lake.is_fatal() || matches!(of_lake, LakeError::NoTable { .. }) => {
-            fatal(of_lake.to_string())
-        }
-        _ => error,
-    }
-}
-
 async fn needs(
     place: &Lakehouse,
     name: &TableName,
@@ -264,7 +254,7 @@ async fn divide_large_tables(ctx: Ctx, tables: Vec<String>, options: UpkeepOptio
                 continue;
             }
         };
-        if bytes >= options.spark_from_bytes && on_spark::is_there(&ctx).await? {
+        if bytes >= options.spark_from_bytes && on_spark::knows_the_lake(&ctx).await? {
             ctx.info(format!("{bytes} bytes of `{table}` are compacted by Spark"));
             shares.push(TableShare { table, share: None });
             continue;
@@ -287,7 +277,7 @@ async fn compact_share(ctx: Ctx, part: TableShare, options: UpkeepOptions) -> Ta
     let name: TableName = part.table.parse()?;
     let compaction = options.compaction(&place.lake.table(&name).await?)?;
     let Some(share) = part.share else {
-        let done = on_spark::compact(&ctx, &name, &compaction).await?;
+        let done = compact_on_spark(&ctx, &name, &compaction).await?;
         ctx.info(done.words(options.only_count));
         return Ok(done);
     };
@@ -297,6 +287,37 @@ async fn compact_share(ctx: Ctx, part: TableShare, options: UpkeepOptions) -> Ta
     let done = TableUpkeep::of(part.table, &report);
     ctx.info(done.words(options.only_count));
     Ok(done)
+}
+
+/// What the procedure of Iceberg says it did.
+#[derive(Deserialize)]
+struct Rewritten {
+    rewritten_data_files_count: u64,
+    rewritten_bytes_count: u64,
+    added_data_files_count: u64,
+    removed_delete_files_count: u64,
+}
+
+/// One call of Iceberg's own procedure, which divides the files among executors.
+async fn compact_on_spark(ctx: &Ctx, name: &TableName, compaction: &Compaction) -> TaskResult<TableUpkeep> {
+    let place = Lakehouse::of(ctx).await?;
+    let is_sorted = !place.lake.table(name).await?.metadata().default_sort_order().is_unsorted();
+    let statement = compaction.spark_statement(CATALOG, name, is_sorted);
+    let said: Vec<Rewritten> = on_spark::run(ctx, "lake_upkeep", &[statement]).await?;
+    let done = said.into_iter().next().ok_or_else(|| fatal("Spark did not say what it compacted"))?;
+    let now = place.lake.table(name).await?;
+    let last = now.metadata().snapshots().filter(|one| one.summary().operation == Operation::Replace);
+    let last = last.max_by_key(|snapshot| snapshot.sequence_number()).filter(|_| done.added_data_files_count > 0);
+    let bytes_after = last.and_then(|one| one.summary().additional_properties.get("added-files-size")?.parse().ok());
+    Ok(TableUpkeep {
+        table: name.to_string(),
+        files_before: done.rewritten_data_files_count,
+        files_after: done.added_data_files_count,
+        bytes_before: done.rewritten_bytes_count,
+        bytes_after: bytes_after.unwrap_or_default(),
+        deletes: done.removed_delete_files_count,
+        ..TableUpkeep::default()
+    })
 }
 
 /// One table, once the parts of large ones are compacted, or have failed. Writers go on meanwhile; what they change is seen, and then
@@ -309,7 +330,7 @@ async fn keep_up(ctx: Ctx, table: String, options: UpkeepOptions) -> TaskResult<
     let found = place.lake.table(&name).await?;
     let mut upkeep = options.upkeep(&found, now)?;
     if let Some(compaction) = &upkeep.compaction
-        && on_spark::is_there(&ctx).await?
+        && on_spark::knows_the_lake(&ctx).await?
     {
         let bytes = found.bytes_to_compact(compaction).await?;
         if bytes >= options.spark_from_bytes {

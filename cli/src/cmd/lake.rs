@@ -1,5 +1,5 @@
-//! `orch lake tables`, `show`, `compact`, `expire`, `orphans` and `rollback`. What changes a table is a run of the DAG
-//! `lake_upkeep` or `lake_rollback`, so it is logged, audited and retried like all else.
+//! `orch lake tables`, `show`, `compact`, `merge`, `expire`, `orphans` and `rollback`. What changes a table is a run of the DAG
+//! `lake_upkeep`, `lake_merge` or `lake_rollback`, so it is logged, audited and retried like all else.
 
 use super::kept::listing;
 use crate::api::Api;
@@ -15,9 +15,11 @@ use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 const UPKEEP: &str = "lake_upkeep";
-const ROLLBACK: &str = "lake_rollback";
-/// The task of `lake_upkeep` whose output is what was done.
+/// The task of it whose output is what was done.
 const REPORT: &str = "report";
+const MERGE: &str = "lake_merge";
+const COMMIT: &str = "commit_merge";
+const ROLLBACK: &str = "lake_rollback";
 /// Snapshots that `show` tells.
 const NEWEST: usize = 10;
 const HOUR: u64 = 3_600;
@@ -51,6 +53,26 @@ pub(crate) struct Compact {
     /// Leave a partition as it is that has fewer small files
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(2..=10_000))]
     min_files: Option<u32>,
+}
+
+/// Merge the rows of a table into another: those with the same key are replaced, others are added
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orch lake merge staging.orders retail.orders\n  orch lake merge staging.items retail.order_items --key order_id,line_no\n\n\
+    Readers see all of it or nothing. A large merge is divided among tasks, and the largest are left to Spark: see `docs/guides/lake-tables.md`."
+)]
+pub(crate) struct Merge {
+    /// The table that has the new rows
+    from: TableId,
+    /// The table that they come into
+    into: TableId,
+    /// Columns by which rows are the same; else the own key of the table that changes
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    key: Vec<String>,
+    #[command(flatten)]
+    timeout: TimeoutFlag,
+    #[command(flatten)]
+    output: FormatFlag,
 }
 
 /// Remove old snapshots of tables, with the files that only they reach
@@ -203,6 +225,25 @@ impl Compact {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let columns = ["table", "files_before", "files_after", "bytes_before", "bytes_after", "deletes"];
         self.which.keep_up(cx, json!({ "work": ["compact", "manifests"], "min_files": self.min_files }), columns).await
+    }
+}
+
+impl Merge {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let Merge { from, into, key, timeout, output } = self;
+        let api = cx.api().await?;
+        let conf = json!({ "from": from.to_string(), "into": into.to_string(), "key": key });
+        let run = run_of(&api, MERGE, conf, timeout).await?;
+        if run.state == RunState::Success {
+            let columns = ["table", "rows", "replaced", "by"];
+            let mut done = Listing::new(columns, "no new rows");
+            let report = api.output(&run, COMMIT).await?.unwrap_or_default();
+            if report.is_object() {
+                done.add(columns.map(|column| report[column].clone()));
+            }
+            done.print(output.format)?;
+        }
+        Ok(wait::outcome(&run))
     }
 }
 

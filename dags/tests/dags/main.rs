@@ -20,6 +20,7 @@ mod http;
 mod kafka;
 mod layers;
 mod logging;
+mod merge;
 mod openweather;
 mod packages;
 mod python_client;

@@ -1,6 +1,7 @@
 //! The retail pipelines and the weather of cities on a real Spark: the same statements and the same rows as on the local engine, and
 //! nothing half made whatever is killed. They need minutes and are run by `make torture`.
 
+mod merge;
 mod tables;
 mod upkeep;
 
@@ -8,8 +9,8 @@ use crate::layers::{assert_loaded_is_golden, content, published};
 use crate::openweather;
 use crate::shop;
 use crate::world::World;
-use orch_test_support::{Spark, spark};
-use serde_json::json;
+use orch_test_support::{Spark, iceberg_jars, spark};
+use serde_json::{Value, json};
 use std::process::Command;
 use tokio::sync::Mutex;
 
@@ -21,6 +22,21 @@ fn with_spark(world: &mut World, worker: u32, connection: String) -> u32 {
     world.kill(worker);
     world.set("ORCH_CONN_SPARK_DEFAULT", connection);
     start_patient_worker(world)
+}
+
+/// A connection to this Spark, which knows the lake of the world by the catalog that a server of the bundle serves.
+async fn knowing_the_lake(world: &mut World, spark: &Spark) -> String {
+    let token = world.add_key("op", "all").await;
+    let (_, address) = world.start_server(&["catalog", "--port", "0"]);
+    let mut connection: Value = serde_json::from_str(&spark.connection(&spark.master())).unwrap();
+    let extra = &mut connection["extra"];
+    extra["jars"] = json!(format!("{},{}", extra["jars"].as_str().unwrap(), iceberg_jars().join(",")));
+    let catalog = "spark.sql.catalog.orch";
+    extra["conf"][catalog] = json!("org.apache.iceberg.spark.SparkCatalog");
+    for (key, value) in [("type", "rest"), ("uri", &format!("http://{address}")), ("token", &token)] {
+        extra["conf"][format!("{catalog}.{key}")] = json!(value);
+    }
+    connection.to_string()
 }
 
 /// Beside Java a worker may be silent for longer than others, and would lose what it runs.

@@ -1,14 +1,14 @@
 //! Large tables are compacted by Spark, which is asked by a task.
 
-use super::{TURN, with_spark};
+use super::{TURN, knowing_the_lake, with_spark};
 use crate::upkeep::{filled, rows};
 use crate::world::World;
 use arrow::array::AsArray as _;
 use arrow::datatypes::Int64Type;
 use iceberg::spec::{Operation, PrimitiveType};
 use orch_lake::{TableDef, TableName};
-use orch_test_support::{iceberg_jars, spark};
-use serde_json::{Value, json};
+use orch_test_support::spark;
+use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spark_compacts_the_largest_tables() {
@@ -16,17 +16,7 @@ async fn spark_compacts_the_largest_tables() {
     let spark = spark().await;
     let mut world = World::new().await.at_work();
     let worker = world.first_worker();
-    let token = world.add_key("op", "all").await;
-    let (_, address) = world.start_server(&["catalog", "--port", "0"]);
-    let mut connection: Value = serde_json::from_str(&spark.connection(&spark.master())).unwrap();
-    let extra = &mut connection["extra"];
-    extra["jars"] = json!(format!("{},{}", extra["jars"].as_str().unwrap(), iceberg_jars().join(",")));
-    let catalog = "spark.sql.catalog.orch";
-    extra["conf"][catalog] = json!("org.apache.iceberg.spark.SparkCatalog");
-    for (key, value) in [("type", "rest"), ("uri", &format!("http://{address}")), ("token", &token)] {
-        extra["conf"][format!("{catalog}.{key}")] = json!(value);
-    }
-
+    let connection = knowing_the_lake(&mut world, spark).await;
     let lake = world.lake();
     let definition = || TableDef::new().required("id", PrimitiveType::Long).optional("city", PrimitiveType::String);
     let tables: [(TableName, TableDef); 2] = [
@@ -38,7 +28,7 @@ async fn spark_compacts_the_largest_tables() {
         before.push(filled(&lake, name, definition.clone()).await);
     }
 
-    with_spark(&mut world, worker, connection.to_string());
+    with_spark(&mut world, worker, connection);
     let names = tables.each_ref().map(|(name, _)| name.to_string());
     let upkeep = json!({ "tables": names, "work": ["compact"], "min_files": 2, "spark_from_bytes": 1 });
     world.run(&["dags", "unpause", "lake_upkeep"]).done();

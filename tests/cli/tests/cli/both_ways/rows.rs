@@ -436,6 +436,7 @@ pub(super) const ROWS: &[Row] = &[
     wrong("lake tables -o json"),
     wrong("lake show retail.orders"),
     wrong("lake compact retail.orders --min-files 2"),
+    wrong("lake merge staging.orders retail.orders --key id,line"),
     wrong("lake expire --older-than 7d --keep-last 5"),
     wrong("lake orphans --dry-run"),
     wrong("lake rollback retail.orders 1"),
