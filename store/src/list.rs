@@ -78,6 +78,20 @@ impl<R: Send> List<R> {
         Ok(ListPage { rows, total })
     }
 
+    /// All that fit, page by page.
+    #[boxed]
+    pub async fn all(&self, db: &mut PgConnection, search: &Search) -> StoreResult<Vec<R>> {
+        let mut all = Vec::new();
+        loop {
+            let page = self.rows(db, &search.clone().page(all.len() as i64, MOST_LISTED)).await?;
+            let is_last = (page.len() as i64) < MOST_LISTED;
+            all.extend(page);
+            if is_last {
+                return Ok(all);
+            }
+        }
+    }
+
     /// The first that fits.
     #[boxed]
     pub async fn first(&self, db: &mut PgConnection, search: &Search) -> StoreResult<Option<R>> {

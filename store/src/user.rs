@@ -3,8 +3,10 @@
 //! There is always an admin who can log in: a change that would take the last one away is not made. What ends a user's
 //! sessions and tokens does so in the same transaction as the change itself.
 
+mod list;
 mod role;
 
+pub use list::{ListedUser, USERS, by};
 pub use role::Role;
 
 use crate::{StoreResult, boxed};
@@ -22,20 +24,6 @@ pub struct UserRow {
     /// Grows whenever all sessions and tokens of the user end.
     pub generation: i32,
     pub created_at: DateTime<Utc>,
-}
-
-/// A user as a list shows one.
-#[derive(Debug, Clone)]
-pub struct ListedUser {
-    pub name: String,
-    pub full_name: String,
-    pub email: String,
-    pub role: String,
-    pub is_disabled: bool,
-    pub created_at: DateTime<Utc>,
-    /// Logins that are not over, of browsers and programs.
-    pub sessions: i64,
-    pub tokens: i64,
 }
 
 /// A user that is to be.
@@ -69,21 +57,6 @@ pub async fn get_user(db: &mut PgConnection, name: &str) -> StoreResult<Option<U
         name
     );
     Ok(row.fetch_optional(db).await?)
-}
-
-/// By name; `now`: by whose clock sessions end.
-#[boxed]
-pub async fn list_users(db: &mut PgConnection, now: DateTime<Utc>) -> StoreResult<Vec<ListedUser>> {
-    let rows = sqlx::query_as!(
-        ListedUser,
-        r#"select u.name, u.full_name, u.email, u.role, u.is_disabled, u.created_at,
-          (select count(*) from web_session s where s.user_name = u.name and s.expires_at > $1) as "sessions!",
-          (select count(*) from api_token t where t.user_name = u.name and t.generation = u.generation
-            and (t.expires_at is null or t.expires_at > $1)) as "tokens!"
-        from api_user u order by u.name limit 10000"#,
-        now
-    );
-    Ok(rows.fetch_all(db).await?)
 }
 
 /// Whether anybody can manage users.

@@ -1,10 +1,10 @@
 //! `orch users list`.
 
-use crate::clock;
 use crate::cx::Cx;
 use orch_binary::failure::Outcome;
 use orch_binary::output::{FormatFlag, Listing, moment};
-use orch_store::user::list_users;
+use orch_store::list::Search;
+use orch_store::user::USERS;
 use serde_json::json;
 
 /// List who may log in
@@ -20,7 +20,7 @@ impl List {
         let mut session = cx.session().await?;
         let columns = ["username", "role", "is_disabled", "full_name", "email", "logins", "api_tokens", "created_at"];
         let mut listing = Listing::new(columns, "no users: create one with `orch users create -u NAME -r admin`");
-        for user in list_users(&mut session.db, clock::now()).await? {
+        for user in USERS.all(&mut session.db, &Search::default()).await? {
             listing.add([
                 json!(user.name),
                 json!(user.role),

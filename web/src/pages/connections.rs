@@ -46,7 +46,7 @@ struct Line {
 }
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
-    let Listed { q, rows, before, after } = listed::<Connection>(&app, &mut query).await?;
+    let Listed { q, rows, before, after, .. } = listed::<Connection>(&app, &mut query).await?;
     let is_kept = |id: &str| rows.iter().any(|row| row.name() == id);
     let asked = app.config.default_connections.of(&app.config.installation).await;
     let defaults = asked.unwrap_or_else(|problem| {

@@ -14,8 +14,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::gates::DEFAULT_POOL;
 use orch_deeds::{Connection, Kept, Pool, Topic, Variable};
+use orch_store::StoreResult;
 use orch_store::kept::{self, Record};
-use orch_store::list::Search;
+use orch_store::list::{Column, ListPage, Search};
 use serde_json::{Map, Value};
 
 /// Where the pages of a noun are, and what they say.
@@ -116,10 +117,12 @@ impl Pages for Connection {
         has one of that name. Its secrets are gone for good.";
 }
 
-/// A page of the list of a noun: those with the words of `q` in their names.
-pub(crate) struct Listed {
+/// A page of a list: the rows with the words of `q` in them.
+pub(crate) struct Listed<R = Record> {
     pub(crate) q: String,
-    pub(crate) rows: Vec<Record>,
+    pub(crate) rows: Vec<R>,
+    /// Of all pages.
+    pub(crate) total: i64,
     /// Addresses of the pages before and after.
     pub(crate) before: Option<String>,
     pub(crate) after: Option<String>,
@@ -127,16 +130,25 @@ pub(crate) struct Listed {
 
 const OF_A_PAGE: i64 = 100;
 
+/// Of a noun: those with the words in their names.
 pub(crate) async fn listed<K: Pages>(app: &App, query: &mut Query) -> Result<Listed, Refusal> {
+    let find = async |search: Search| kept::find(&mut *app.pages().await?, K::TABLE, &search).await;
+    listed_by(query, (K::LIST, K::COLUMNS[0]), find).await
+}
+
+/// `words`: the column that has them.
+pub(crate) async fn listed_by<R>(
+    query: &mut Query,
+    (list, words): (&str, Column),
+    find: impl AsyncFnOnce(Search) -> StoreResult<ListPage<R>>,
+) -> Result<Listed<R>, Refusal> {
     let turned = Turned::to(query, OF_A_PAGE);
     query.finish()?;
     let q = query.text("q").unwrap_or_default().trim().to_string();
-    let name = K::COLUMNS[0];
-    let search = Search::default().and((!q.is_empty()).then(|| name.contains([&q])));
-    let found = kept::find(&mut *app.pages().await?, K::TABLE, &search.page(turned.skip(), turned.most())).await?;
-    let mut rows = found.rows;
-    let (before, after) = turned.cut(&mut rows, |page| format!("{}?q={}&page={page}", K::LIST, encoded(&q)));
-    Ok(Listed { q, rows, before, after })
+    let search = Search::default().and((!q.is_empty()).then(|| words.contains([&q])));
+    let ListPage { mut rows, total } = find(search.page(turned.skip(), turned.most())).await?;
+    let (before, after) = turned.cut(&mut rows, |page| format!("{list}?q={}&page={page}", encoded(&q)));
+    Ok(Listed { q, rows, total, before, after })
 }
 
 /// `GET …/delete?key=…`: what will happen.

@@ -46,7 +46,7 @@ fn href(name: &str) -> String {
 }
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
-    let Listed { q, rows, before, after } = listed::<Topic>(&app, &mut query).await?;
+    let Listed { q, rows, before, after, .. } = listed::<Topic>(&app, &mut query).await?;
     let lines = rows.iter().map(|row| line(row, &shell)).collect();
     let clusters = if shell.can(READS_RECORDS) { cluster::known(&mut *app.pages().await?).await? } else { Vec::new() };
     html(StatusCode::OK, &TopicsPage { shell, q, lines, clusters, before, after })

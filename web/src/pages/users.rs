@@ -3,10 +3,11 @@
 pub(crate) mod change;
 pub(crate) mod user;
 
+use super::kept::{Listed, listed_by};
 use super::{Shell, encoded, html};
 use crate::auth::{Password, Role};
 use crate::check_user_name;
-use crate::extract::{Actor, Form};
+use crate::extract::{Actor, Form, Query};
 use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -16,14 +17,19 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_deeds::user::create;
 use orch_store::StoreError;
-use orch_store::user::{ListedUser, NewUser, list_users};
+use orch_store::list::Search;
+use orch_store::user::{ListedUser, NewUser, USERS, by};
 use sqlx::Connection;
 
 #[derive(Template)]
 #[template(path = "pages/users.html")]
 struct UsersPage {
     shell: Shell,
+    q: String,
     lines: Vec<Line>,
+    total: i64,
+    before: Option<String>,
+    after: Option<String>,
     /// What the form for a new user holds.
     wish: NewUserForm,
     problem: Option<String>,
@@ -55,33 +61,37 @@ pub(crate) struct FreshPassword {
     pub(crate) password: Password,
 }
 
+const LIST: &str = "/users";
+
 /// Where a user's own page is.
 pub(crate) fn user_href(name: &str) -> String {
     format!("/users/{}", encoded(name))
 }
 
-pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Response, Refusal> {
+pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
     let wish = NewUserForm { name: String::new(), full_name: String::new(), email: String::new(), role: Role::Viewer };
-    list(&app, shell, wish, None).await
+    list(&app, shell, query, wish, None).await
 }
 
 /// The list, after an attempt to add somebody if there was one.
 async fn list(
     app: &App,
     shell: Shell,
+    mut query: Query,
     wish: NewUserForm,
     ended: Option<Result<FreshPassword, (StatusCode, String)>>,
 ) -> Result<Response, Refusal> {
-    let users = list_users(&mut *app.pages().await?, shell.now.at).await?;
+    let find = async |search: Search| USERS.find(&mut *app.pages().await?, &search).await;
+    let Listed { q, rows, total, before, after } = listed_by(&mut query, (LIST, by::WORDS), find).await?;
     let own = shell.user.as_ref().map(|user| user.name.clone());
-    let lines = users.into_iter().map(|user| line(user, own.as_deref(), &shell));
+    let lines = rows.into_iter().map(|user| line(user, own.as_deref(), &shell));
     let lines = lines.collect::<Result<_, _>>()?;
     let (status, problem, fresh) = match ended {
         None => (StatusCode::OK, None, None),
         Some(Ok(fresh)) => (StatusCode::OK, None, Some(fresh)),
         Some(Err((status, problem))) => (status, Some(problem), None),
     };
-    html(status, &UsersPage { shell, lines, wish, problem, fresh })
+    html(status, &UsersPage { shell, q, lines, total, before, after, wish, problem, fresh })
 }
 
 fn line(user: ListedUser, own: Option<&str>, shell: &Shell) -> Result<Line, Refusal> {
@@ -137,7 +147,7 @@ pub(crate) async fn add(State(app): State<App>, actor: Actor, shell: Shell, form
             }
         }
     };
-    list(&app, shell, wish, ended).await
+    list(&app, shell, Query::parse(""), wish, ended).await
 }
 
 /// The password a form asks for, and whether it was made up because the form has none.

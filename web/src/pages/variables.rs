@@ -43,7 +43,7 @@ struct Line {
 const MOST_SHOWN: usize = 120;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
-    let Listed { q, rows, before, after } = listed::<Variable>(&app, &mut query).await?;
+    let Listed { q, rows, before, after, .. } = listed::<Variable>(&app, &mut query).await?;
     let page = VariablesPage {
         lines: rows.into_iter().map(|row| line(&app, &shell, &row)).collect(),
         before,

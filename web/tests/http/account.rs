@@ -23,6 +23,31 @@ async fn status(web: &Web, token: &str) -> StatusCode {
 }
 
 #[tokio::test]
+async fn users_are_found_by_words_and_page_by_page() {
+    let web = Web::new().await;
+    let many = "insert into api_user (name, password_hash, role, full_name, email)
+        select 'user_' || lpad(n::text, 3, '0'), 'none', 'viewer', 'Ada ' || n, n || '@example.com' from generate_series(1, 150) n";
+    sqlx::query(many).execute(&mut web.db().await).await.unwrap();
+    let mut browser = Browser::logged_in(&web).await;
+    let first = browser.get("/users").await;
+    assert!(
+        first.has("Users <span class=\"n\">151</span>") && first.has("href=\"/users?q=&#38;page=2\""),
+        "{}",
+        first.html
+    );
+    assert!(first.has("user_099") && !first.has("user_100"));
+    let second = browser.get("/users?page=2").await;
+    assert!(second.has("user_100") && second.has("user_150") && second.has("Previous page"), "{}", second.html);
+    for (words, found, other) in
+        [("USER_07", "user_071", "user_081"), ("ada 42", "user_042", "user_043"), ("admin", "/users/admin", "user_001")]
+    {
+        let page = browser.get(&format!("/users?q={}", words.replace(' ', "+"))).await;
+        assert!(page.has(found) && !page.has(other), "{words}: {}", page.html);
+    }
+    assert!(browser.get("/users?q=nowhere").await.has("None has “nowhere” in a name, the mail or the role."));
+}
+
+#[tokio::test]
 async fn an_admin_adds_a_user_whose_password_is_shown_once() {
     let web = Web::new().await;
     let mut browser = Browser::logged_in(&web).await;

@@ -72,7 +72,7 @@ pub(crate) async fn password(
 
 /// `GET …/delete`: what will happen.
 pub(crate) async fn ask_delete(State(app): State<App>, shell: Shell, names: Names) -> Result<Response, Refusal> {
-    let user = find(&app, &shell, names.get("user_name")).await?;
+    let user = find(&app, names.get("user_name")).await?;
     let count = |n: i64, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
     let sentence = format!(
         "{} cannot log in any more: {} and {} end at once. Runs, notes and the audit log keep the name.",

@@ -11,7 +11,8 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_store::user::{ListedUser, list_users};
+use orch_store::list::Search;
+use orch_store::user::{ListedUser, USERS, by};
 
 #[derive(Template)]
 #[template(path = "pages/users/user.html")]
@@ -44,7 +45,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> 
 }
 
 pub(super) async fn page(app: &App, shell: Shell, name: &str, ended: Option<UserNotice>) -> Result<Response, Refusal> {
-    let user = find(app, &shell, name).await?;
+    let user = find(app, name).await?;
     let role = user.role.parse().map_err(|error| Refusal::Broken(format!("user `{}`: {error}", user.name)))?;
     let is_self = shell.user.as_ref().is_some_and(|own| *own.name == *user.name);
     let (status, problem, fresh) = match ended {
@@ -71,9 +72,9 @@ pub(super) async fn page(app: &App, shell: Shell, name: &str, ended: Option<User
     html(status, &page)
 }
 
-pub(super) async fn find(app: &App, shell: &Shell, name: &str) -> Result<ListedUser, Refusal> {
-    let users = list_users(&mut *app.pages().await?, shell.now.at).await?;
-    users.into_iter().find(|user| user.name == name).ok_or_else(|| no_such_user(name))
+pub(super) async fn find(app: &App, name: &str) -> Result<ListedUser, Refusal> {
+    let search = Search::default().and(by::NAME.is(name));
+    USERS.first(&mut *app.pages().await?, &search).await?.ok_or_else(|| no_such_user(name))
 }
 
 pub(super) fn no_such_user(name: &str) -> Refusal {

@@ -1,0 +1,45 @@
+//! Users as lists show them.
+
+use crate::list::List;
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+
+/// A user as a list shows one.
+#[derive(Debug, Clone, FromRow)]
+pub struct ListedUser {
+    pub name: String,
+    pub full_name: String,
+    pub email: String,
+    pub role: String,
+    pub is_disabled: bool,
+    pub created_at: DateTime<Utc>,
+    /// Logins that are not over, of browsers and programs.
+    pub sessions: i64,
+    pub tokens: i64,
+}
+
+/// The columns of users that pages ask by.
+pub mod by {
+    use crate::list::Column;
+
+    pub const NAME: Column = Column::text("username", "u.name");
+    /// In the name, the person's own name, the address or the role.
+    pub const WORDS: Column = Column::text(
+        "words",
+        "(u.name ilike any($) or u.full_name ilike any($) or u.email ilike any($) or u.role ilike any($))",
+    );
+}
+
+/// By name.
+pub static USERS: List<ListedUser> = List {
+    select: "u.name, u.full_name, u.email, u.role, u.is_disabled, u.created_at,
+        (select count(*) from web_session s where s.user_name = u.name and s.expires_at > now()) as sessions,
+        (select count(*) from api_token t where t.user_name = u.name and t.generation = u.generation
+            and (t.expires_at is null or t.expires_at > now())) as tokens",
+    from: "api_user u",
+    joins: &[],
+    columns: &[],
+    key: "u.name",
+    order: &[],
+    read: |row| Ok(ListedUser::from_row(row)?),
+};
