@@ -65,6 +65,19 @@ impl Batches {
         Batches::new(schema, stream)
     }
 
+    /// The same, read by a task of its own.
+    #[must_use]
+    pub fn ahead(mut self) -> Batches {
+        Batches::read_ahead(self.schema(), |taker| async move {
+            while let Some(batch) = self.next().await.transpose()? {
+                if !taker.take(batch).await {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// The batches of an iterator. Each item is computed on a thread of the pool while the one before is written.
     pub fn made<L>(schema: SchemaRef, mut lots: L) -> Batches
     where

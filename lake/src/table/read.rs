@@ -13,9 +13,10 @@ use arrow::compute::cast;
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use iceberg::arrow::schema_to_arrow_schema;
+use iceberg::arrow::{ArrowReaderBuilder, schema_to_arrow_schema};
 use iceberg::metadata_columns::RESERVED_FIELD_ID_FILE;
-use iceberg::spec::{Schema, SchemaRef, SnapshotRef, TableMetadata};
+use iceberg::spec::{Datum, Schema, SchemaRef, SnapshotRef, TableMetadata};
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// Which state of a table.
@@ -64,11 +65,12 @@ pub struct Scan<'a> {
     filter: Filter,
     at: At,
     batch_size: Option<usize>,
+    in_order: bool,
 }
 
 impl Table {
     pub fn scan(&self) -> Scan<'_> {
-        Scan { table: self, columns: None, filter: Filter::All, at: At::Now, batch_size: None }
+        Scan { table: self, columns: None, filter: Filter::All, at: At::Now, batch_size: None, in_order: false }
     }
 
     /// The number of its rows. Files without deletes are not read.
@@ -102,28 +104,11 @@ impl Table {
     /// The live rows of some files in the table's present columns, where the filter may hold.
     pub(crate) fn read_files(&self, files: &[PlannedFile], filter: Option<&Bound>) -> LakeResult<Batches> {
         let ids: Vec<_> = self.schema().as_struct().fields().iter().map(|field| field.id).collect();
-        self.read(files, self.schema(), &ids, filter, None)
+        read(self.reader(), files, self.schema(), &ids, filter)
     }
 
-    fn read(
-        &self,
-        files: &[PlannedFile],
-        schema: &SchemaRef,
-        field_ids: &[i32],
-        filter: Option<&Bound>,
-        batch_size: Option<usize>,
-    ) -> LakeResult<Batches> {
-        // With the name of the file behind the columns iceberg finds each column by its id. Without it, columns of a file that
-        // have the asked types in another order count as renamed, and values come under each other's names.
-        let asked: Vec<i32> = field_ids.iter().copied().chain([RESERVED_FIELD_ID_FILE]).collect();
-        let tasks = files.iter().map(|file| file.task(schema, &asked, filter)).collect::<LakeResult<Vec<_>>>()?;
-        let fields = field_ids.iter().filter_map(|id| schema.as_struct().field_by_id(*id).cloned());
-        let given = Arc::new(schema_to_arrow_schema(&Schema::builder().with_fields(fields).build()?)?);
-        let reader = self.iceberg().reader_builder().with_batch_size(batch_size.unwrap_or(BATCH_ROWS)).build();
-        let batches = reader.read(stream::iter(tasks.into_iter().map(Ok)).boxed())?.stream();
-        let schema = given.clone();
-        let batches = batches.map(move |batch| Ok(plain(&batch.map_err(LakeError::from)?, &given)?));
-        Ok(Batches::new(schema, batches))
+    fn reader(&self) -> ArrowReaderBuilder {
+        self.iceberg().reader_builder().with_batch_size(BATCH_ROWS)
     }
 }
 
@@ -149,6 +134,12 @@ impl Scan<'_> {
         self
     }
 
+    /// File after file, those with lesser keys first: the same files give their rows in the same order each time.
+    pub fn in_order(mut self) -> Self {
+        self.in_order = true;
+        self
+    }
+
     /// Batch by batch, a few files at a time, in no order.
     pub async fn stream(self) -> LakeResult<Batches> {
         let schema = self.schema()?;
@@ -163,8 +154,25 @@ impl Scan<'_> {
             }
         };
         let filter = self.filter.bind(&schema)?;
-        let plan = self.plan().await?;
-        self.table.read(&plan.files, &schema, &ids, Some(&filter), self.batch_size)
+        let mut plan = self.plan().await?;
+        if self.in_order {
+            plan.files.sort_by(|one, other| self.least(one).partial_cmp(&self.least(other)).unwrap_or(Ordering::Equal));
+        }
+        read(self.reader(), &plan.files, &schema, &ids, Some(&filter))
+    }
+
+    fn reader(&self) -> ArrowReaderBuilder {
+        let reader = match self.batch_size {
+            Some(rows) => self.table.reader().with_batch_size(rows),
+            None => self.table.reader(),
+        };
+        if self.in_order { reader.with_data_file_concurrency_limit(1) } else { reader }
+    }
+
+    /// The least key in a file, as far as it is known: of the first column.
+    fn least<'f>(&self, file: &'f PlannedFile) -> Option<&'f Datum> {
+        let column = self.table.schema().identifier_field_ids().min()?;
+        file.file.data().lower_bounds().get(&column)
     }
 
     /// All of it in memory.
@@ -176,16 +184,16 @@ impl Scan<'_> {
     pub async fn count(self) -> LakeResult<u64> {
         let schema = self.schema()?;
         let filter = self.filter.bind(&schema)?;
-        let (told, read): (Vec<_>, Vec<_>) =
+        let (told, others): (Vec<_>, Vec<_>) =
             self.plan().await?.files.into_iter().partition(|file| file.whole && file.deletes.is_empty());
         let told: u64 = told.iter().map(|file| file.file.data().record_count()).sum();
         let ids: Vec<_> = match filter.columns().as_slice() {
             [] => schema.as_struct().fields().iter().map(|field| field.id).take(1).collect(),
             columns => columns.iter().map(|column| column.id).collect(),
         };
-        let batches = self.table.read(&read, &schema, &ids, Some(&filter), self.batch_size)?;
-        let read = batches.try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows() as u64) }).await;
-        Ok(told + read.map_err(LakeError::source)?)
+        let batches = read(self.reader(), &others, &schema, &ids, Some(&filter))?;
+        let counted = batches.try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows() as u64) }).await;
+        Ok(told + counted.map_err(LakeError::source)?)
     }
 
     async fn plan(&self) -> LakeResult<Plan> {
@@ -199,6 +207,25 @@ impl Scan<'_> {
             (_, Some(snapshot)) => Ok(snapshot.schema(self.table.metadata())?),
         }
     }
+}
+
+fn read(
+    reader: ArrowReaderBuilder,
+    files: &[PlannedFile],
+    schema: &SchemaRef,
+    field_ids: &[i32],
+    filter: Option<&Bound>,
+) -> LakeResult<Batches> {
+    // With the name of the file behind the columns iceberg finds each column by its id. Without it, columns of a file that
+    // have the asked types in another order count as renamed, and values come under each other's names.
+    let asked: Vec<i32> = field_ids.iter().copied().chain([RESERVED_FIELD_ID_FILE]).collect();
+    let tasks = files.iter().map(|file| file.task(schema, &asked, filter)).collect::<LakeResult<Vec<_>>>()?;
+    let fields = field_ids.iter().filter_map(|id| schema.as_struct().field_by_id(*id).cloned());
+    let given = Arc::new(schema_to_arrow_schema(&Schema::builder().with_fields(fields).build()?)?);
+    let batches = reader.build().read(stream::iter(tasks.into_iter().map(Ok)).boxed())?.stream();
+    let schema = given.clone();
+    let batches = batches.map(move |batch| Ok(plain(&batch.map_err(LakeError::from)?, &given)?));
+    Ok(Batches::new(schema, batches))
 }
 
 /// The columns of the schema. iceberg gives those that are the same in all rows of a file in a packed form, which few others

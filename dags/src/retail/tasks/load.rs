@@ -17,7 +17,7 @@ pub async fn load(ctx: Ctx, table: String) -> TaskResult<Loaded> {
     let target = ctx.connection(RETAIL_POSTGRES).await?;
     ensure_database(&target).await?;
     let now = place.lake.table(&table_name(table.name)?).await?;
-    let rows = now.scan().columns(table.columns.iter().map(|column| column.name)).stream().await?;
+    let rows = now.scan().columns(table.columns.iter().map(|column| column.name)).in_order().stream().await?;
     let key = table.required_key().unwrap_or_default();
     let mut load = Load::into(NAMESPACE, table.name).key(key.iter().copied()).once_in(&ctx);
     if table.name == "orders_fact" {

@@ -19,11 +19,16 @@ use futures::StreamExt;
 use orch_sdk::task::{Connection, TaskResult};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::pin::Pin;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_postgres::{Client, CopyOutStream, Error};
 
 /// Of a row of the staging table: the target has it, and it did not come.
 const IS_GONE: &str = "orch_is_gone";
+
+/// Rows of the table are handed over by so many bytes, and so many times are read before they are needed.
+const BLOCK: usize = 1 << 18;
+const BLOCKS: usize = 4;
 
 /// Bytes of a key, so that it needs no allocation.
 const KEY_BYTES: usize = 16;
@@ -62,7 +67,7 @@ pub(super) async fn replace(
     ))
     .await?;
     let key = KeyColumns::of(load, &schema).context("it has no such key")?;
-    let compared = compared(load, connection, batches, (&columns, &key), db).await;
+    let compared = compared(load, connection, batches.ahead(), (&columns, &key), db).await;
     let compared = compared.map_err(without_rows).with_context(|| format!("loading {name}"))?;
     let settled = settle(load, &columns, &compared, db).await.map_err(|error| refused(load, error))?;
     if compared.known + settled.added != compared.rows + settled.removed {
@@ -107,17 +112,19 @@ async fn compared(
             let (row, others) = rest.split_at(length(rest).unwrap_or(rest.len()));
             rest = others;
             told.rows += 1;
-            if known.next_if_same(row).await? {
+            if known.row() == Some(row) {
+                known.pass().await?;
                 continue;
             }
             let its_key = key.read(row);
             let mut is_same = its_key.and_then(|key| ahead.remove(&key)).map(|known| known == hashed.hash_one(row));
             while its_key.is_some() && is_same.is_none() && ahead.len() < load.most_ahead {
-                let Some(other) = known.next().await? else { break };
-                match key.read(&other) {
+                let Some(other) = known.row() else { break };
+                match key.read(other) {
                     other_key if other_key == its_key => is_same = Some(other == row),
-                    other_key => ahead.extend(other_key.map(|key| (key, hashed.hash_one(&other[..])))),
+                    other_key => ahead.extend(other_key.map(|key| (key, hashed.hash_one(other)))),
                 }
+                known.pass().await?;
             }
             told.is_mixed |= is_same.is_none() && !known.is_over();
             if is_same != Some(true) {
@@ -131,7 +138,7 @@ async fn compared(
     loop {
         let next = match gone.next() {
             Some(key) => Some(key),
-            None => known.next().await?.and_then(|row| key.read(&row)),
+            None => known.pass_key(key).await?,
         };
         let Some(next) = next else { break };
         key.put_gone(&next, columns.len(), &mut copy.chunk);
@@ -177,14 +184,18 @@ async fn settle(load: &Load, columns: &[String], told: &Compared, db: &Client) -
     Ok(Settled { removed: db.execute(&removed, &[]).await?, added: db.execute(&added, &[]).await? })
 }
 
-/// Rows that the target has, in the order in which it has them.
+/// Rows that the target has, in the order in which it has them. A task of its own takes them from the server, which else would wait while the
+/// rows that come are read and written.
 struct KnownRows {
     /// Its transaction ends with it.
     _session: Session,
-    pieces: Pin<Box<CopyOutStream>>,
-    pending: Bytes,
-    /// Empty at the end.
-    next: Bytes,
+    _reader: JoinSet<()>,
+    blocks: mpsc::Receiver<Result<Bytes, Error>>,
+    block: Bytes,
+    /// Where the next row is in the block. Nowhere at the end.
+    begin: usize,
+    end: usize,
+    /// That were passed.
     rows: u64,
 }
 
@@ -196,56 +207,84 @@ impl KnownRows {
         // A session that alters the table waits for the load, and this session waits for that one. The server cannot see this deadlock.
         session.batch_execute(&["begin read only", LOCK_TIMEOUT, in_order].join("; ")).await?;
         let sql = format!("copy (select {} from {}) to stdout (format binary)", names(columns), load.name());
-        let pieces = Box::pin(session.copy_out(&sql).await?);
-        let mut known = KnownRows { _session: session, pieces, pending: Bytes::new(), next: Bytes::new(), rows: 0 };
-        while known.pending.len() < encode::HEAD.len() && known.more().await? {}
-        known.pending = known.pending.split_off(encode::HEAD.len().min(known.pending.len()));
+        let pieces = session.copy_out(&sql).await?;
+        let (mut reader, (to, blocks)) = (JoinSet::new(), mpsc::channel(BLOCKS));
+        reader.spawn(read_ahead(pieces, to));
+        let block = Bytes::new();
+        let mut known = KnownRows { _session: session, _reader: reader, blocks, block, begin: 0, end: 0, rows: 0 };
+        while known.block.len() < encode::HEAD.len() && known.more().await? {}
+        known.end = encode::HEAD.len().min(known.block.len());
         known.advance().await?;
         Ok(known)
     }
 
     fn is_over(&self) -> bool {
-        self.next.is_empty()
+        self.row().is_none()
     }
 
-    /// Whether the next row is this one. Then it is passed.
-    async fn next_if_same(&mut self, row: &[u8]) -> TaskResult<bool> {
-        let is_same = self.next == row;
-        if is_same {
-            self.next().await?;
-        }
-        Ok(is_same)
+    /// The next row. `None`: all have been passed.
+    fn row(&self) -> Option<&[u8]> {
+        (self.end > self.begin).then(|| &self.block[self.begin..self.end])
     }
 
-    async fn next(&mut self) -> TaskResult<Option<Bytes>> {
-        if self.is_over() {
-            return Ok(None);
-        }
-        let row = std::mem::take(&mut self.next);
+    /// Passes the row.
+    async fn pass(&mut self) -> TaskResult<()> {
         self.rows += 1;
-        self.advance().await?;
-        Ok(Some(row))
+        self.advance().await
+    }
+
+    /// Passes the row, and gives its key.
+    async fn pass_key(&mut self, key: &KeyColumns) -> TaskResult<Option<Key>> {
+        let read = self.row().and_then(|row| key.read(row));
+        if read.is_some() {
+            self.pass().await?;
+        }
+        Ok(read)
     }
 
     async fn advance(&mut self) -> TaskResult<()> {
+        self.begin = self.end;
         let length = loop {
-            match length(&self.pending) {
+            match length(&self.block[self.begin..]) {
                 Some(length) => break length,
                 None if self.more().await? => {}
                 None => anyhow::bail!("the rows of the table broke off"),
             }
         };
-        let row = self.pending.split_to(length);
-        self.next = if row == encode::TAIL { Bytes::new() } else { row };
+        let is_tail = self.block[self.begin..self.begin + length] == *encode::TAIL;
+        self.end = self.begin + if is_tail { 0 } else { length };
         Ok(())
     }
 
     /// Whether there was more.
     async fn more(&mut self) -> TaskResult<bool> {
-        let Some(piece) = self.pieces.next().await.transpose()? else { return Ok(false) };
-        // Mostly a piece is a row.
-        self.pending = if self.pending.is_empty() { piece } else { [&self.pending[..], &piece].concat().into() };
+        let Some(block) = self.blocks.recv().await.transpose()? else { return Ok(false) };
+        let rest = &self.block[self.begin..];
+        self.block = if rest.is_empty() { block } else { [rest, &block].concat().into() };
+        (self.begin, self.end) = (0, 0);
         Ok(true)
+    }
+}
+
+/// The rows in blocks, as far as there is room for them.
+async fn read_ahead(pieces: CopyOutStream, to: mpsc::Sender<Result<Bytes, Error>>) {
+    let (mut pieces, mut block) = (Box::pin(pieces), BytesMut::new());
+    loop {
+        let piece = pieces.next().await;
+        let is_last = !matches!(piece, Some(Ok(_)));
+        if let Some(Ok(piece)) = &piece {
+            block.extend_from_slice(piece);
+        }
+        // Without a receiver nobody loads any more.
+        if (block.len() >= BLOCK || is_last) && to.send(Ok(block.split().freeze())).await.is_err() {
+            return;
+        }
+        if let Some(Err(error)) = piece {
+            to.send(Err(error)).await.ok();
+        }
+        if is_last {
+            return;
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::world::{World, by_state, definition, many, named, orders, text, world};
 use arrow::array::{ArrayRef, AsArray as _, RecordBatch, StringArray};
+use arrow::datatypes::Int64Type;
 use chrono::{DateTime, TimeDelta};
 use iceberg::spec::PrimitiveType;
 use orch_lake::batches::Batches;
@@ -137,4 +138,17 @@ async fn a_table_made_of_batches_holds_all_their_types() {
     let table = table.append(batch).await.unwrap().commit(&world.lake).await.unwrap().table;
     assert_eq!(world.rows("retail.orders").await, ["1 CA 1970-01-11 1.00"]);
     assert!(table.schema().field_by_name("id").unwrap().required);
+}
+
+#[tokio::test]
+async fn files_are_read_in_the_order_of_their_keys() {
+    let world = world().await;
+    let mut table = world.orders().await;
+    for first in [4000, 0, 6000, 2000] {
+        table = table.append(many(first, 500)).await.unwrap().commit(&world.lake).await.unwrap().table;
+    }
+    let read = table.scan().columns(["id"]).in_order().batch_size(100).collect().await.unwrap();
+    let ids = read.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec());
+    let expected = [0, 2000, 4000, 6000].into_iter().flat_map(|first| first..first + 500);
+    assert!(ids.eq(expected), "{read:?}");
 }
