@@ -62,15 +62,6 @@ pub fn too_long(run: &RunDetails, waited: Duration) -> Failure {
         .hint(format!("it is still running: wait again with `orch runs wait {} {}`", run.dag_id, run.run_id))
 }
 
-/// The outcome of a run as that of the command, with the way to the reasons.
-pub fn outcome(run: &RunDetails) -> Exit {
-    let outcome = ended(run);
-    if run.state == RunState::Failed {
-        eprintln!("see which tasks failed with `orch tasks states-for-dag-run {} {}`", run.dag_id, run.run_id);
-    }
-    outcome
-}
-
 /// The outcome of a run as that of the command.
 pub fn ended(run: &RunDetails) -> Exit {
     let took = run

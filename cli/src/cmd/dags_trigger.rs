@@ -8,7 +8,7 @@ use orch_binary::conf::{self, ConfFlag};
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::names;
 use orch_binary::output::{FormatFlag, Listing, moment};
-use orch_binary::wait::{self, TimeoutFlag};
+use orch_binary::wait::TimeoutFlag;
 use orch_spec::ids::RunId;
 use orch_spec::state::{RunState, TriggeredBy};
 use orch_store::dag::DagRow;
@@ -82,17 +82,13 @@ impl Trigger {
         let run = api.trigger(&new).await?;
         if self.wait {
             let run = api.wait_for_run(run, self.timeout).await?;
-            return self.print_ended(&run);
+            self.print(&run)?;
+            return Ok(api.outcome(&run).await);
         }
         if run.state == RunState::Queued && api.dag(&run.dag_id).await?.is_paused {
             eprintln!("dag `{0}` is paused: the run waits for `orch dags unpause {0}`", run.dag_id);
         }
         self.print(&run)
-    }
-
-    fn print_ended(&self, run: &RunDetails) -> Outcome {
-        self.print(run)?;
-        Ok(wait::outcome(run))
     }
 
     fn print(&self, run: &RunDetails) -> Outcome {

@@ -243,7 +243,7 @@ impl Merge {
             }
             done.print(output.format)?;
         }
-        Ok(wait::outcome(&run))
+        Ok(api.outcome(&run).await)
     }
 }
 
@@ -266,8 +266,9 @@ impl Orphans {
 impl Rollback {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let conf = json!({ "table": self.table.to_string(), "snapshot_id": self.snapshot_id });
-        let run = run_of(&cx.api().await?, ROLLBACK, conf, self.timeout).await?;
-        Ok(wait::outcome(&run))
+        let api = cx.api().await?;
+        let run = run_of(&api, ROLLBACK, conf, self.timeout).await?;
+        Ok(api.outcome(&run).await)
     }
 }
 
@@ -285,7 +286,7 @@ impl LakeTableArgs {
             }
             done.print(self.output.format)?;
         }
-        Ok(wait::outcome(&run))
+        Ok(api.outcome(&run).await)
     }
 }
 

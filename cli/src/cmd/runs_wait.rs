@@ -2,7 +2,7 @@
 
 use crate::cx::Cx;
 use orch_binary::failure::Outcome;
-use orch_binary::wait::{self, TimeoutFlag};
+use orch_binary::wait::TimeoutFlag;
 
 /// Wait until a run is over; the exit code says how it ended
 #[derive(Debug, clap::Args)]
@@ -27,6 +27,6 @@ impl Wait {
             api.check_at_work("start it with `orch standalone`")?;
         }
         let run = api.wait_for_run(run, self.timeout).await?;
-        Ok(wait::outcome(&run))
+        Ok(api.outcome(&run).await)
     }
 }

@@ -39,7 +39,8 @@ async fn a_run_that_fails_is_exit_code_one_and_its_log_says_why() {
     assert_eq!(
         plain(&ended.err),
         "run `bad` of dag `test_failing` ended: failed after <duration>\n\
-        see which tasks failed with `orch tasks states-for-dag-run test_failing bad`\n"
+        task `fail` failed: the source is empty\n\
+        see its tasks with `orch tasks states-for-dag-run test_failing bad`\n"
     );
     let row: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!((&row[0]["dag_id"], &row[0]["state"]), (&"test_failing".into(), &"failed".into()));
