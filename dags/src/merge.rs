@@ -33,9 +33,9 @@ pub struct MergeOptions {
     pub spark_from_bytes: u64,
 }
 
-/// Some ten million rows, and a minute or two of work.
+/// Some ten million rows, whose keys take about a gigabyte at most.
 fn bytes_per_task() -> u64 {
-    1 << 30
+    256 << 20
 }
 
 /// Some hours of a worker with few processors.

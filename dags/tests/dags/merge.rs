@@ -140,6 +140,9 @@ async fn a_merge_that_cannot_be_is_refused_at_once() {
     let tries =
         "select max(try_no) from (select run, try_no from task_instance union all select run, try_no from attempt) t";
     assert_eq!(sqlx::query_scalar::<_, i16>(tries).fetch_one(&mut world.db().await).await.unwrap(), 1, "no other try");
+    let said = world.run(&["lake", "merge", "staging.nowhere", "retail.orders"]);
+    let why = "task `divide_merge` failed: table `staging.nowhere` is not in the lake `orch`\nhint: ";
+    assert!(said.code == 1 && said.err.contains(why), "{said:?}");
     let said = world.run(&["lake", "merge", &nothing.to_string(), "retail.orders"]);
     assert!(said.code == 0 && said.err.starts_with("no new rows"), "{said:?}");
     assert_eq!(rows(&lake, &"retail.orders".parse().unwrap()).await, expected(&[("Oslo", 0..10)]));
