@@ -395,8 +395,7 @@ async fn roll_back(ctx: Ctx, to: Back) -> TaskResult<i64> {
     };
     let (table, change) = back.await.map_err(asked_wrongly)?;
     ctx.commit(CommitStep::new(&place.lake, vec![change]))?;
-    let uri = format!("lake://{}/{}", table.name().namespace(), table.name().name());
-    ctx.asset_event(&uri, serde_json::json!({ "snapshot_id": to.snapshot_id }))?;
+    ctx.asset_event(&table.name().asset_uri(), serde_json::json!({ "snapshot_id": to.snapshot_id }))?;
     ctx.info(format!("`{}` is as snapshot {} had it", to.table, to.snapshot_id));
     Ok(to.snapshot_id)
 }

@@ -142,7 +142,7 @@ impl Sink {
     /// The URI of the table as an asset.
     pub(crate) fn asset(&self) -> String {
         match self {
-            Sink::Lake(table) => format!("lake://{}/{}", table.name.namespace(), table.name.name()),
+            Sink::Lake(table) => table.name.asset_uri(),
             Sink::Postgres(table) => format!("postgres://{}/{}", table.schema, table.name),
             // A run is no update.
             Sink::Runs(_) => String::new(),

@@ -205,7 +205,7 @@ async fn tell(tx: &mut PgConnection, wanted: &RequestedCommit, client: &str) -> 
     let Some(snapshot) = wanted.published().filter(is_new) else { return Ok(false) };
     let summary = snapshot.summary();
     let rows = summary.additional_properties.get("added-records").and_then(|rows| rows.parse().ok());
-    let uri = format!("lake://{}/{}", wanted.name.namespace(), wanted.name.name());
+    let uri = wanted.name.asset_uri();
     let extra = json!({
         "client": client,
         "operation": summary.operation.as_str(),

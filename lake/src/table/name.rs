@@ -41,6 +41,11 @@ impl TableName {
         &self.name
     }
 
+    /// Its asset: by this address DAGs wait for the table.
+    pub fn asset_uri(&self) -> String {
+        format!("lake://{}/{}", self.namespace, self.name)
+    }
+
     /// As Spark takes it.
     pub(crate) fn in_backticks(&self) -> String {
         let parts = self.namespace.split('.').chain([self.name.as_str()]);
