@@ -131,16 +131,18 @@ async fn commit_merge(
     let merge = options.merge_of(&ctx, part).await?;
     let report = |rows, replaced, by| MergeReport { table: options.into.clone(), rows, replaced, by };
     let shares: Vec<&MergedShare> = parts.iter().filter_map(|part| part.written.as_ref()).collect();
+    let (lake, name, from) = (merge.target().lake().clone(), merge.target().name().clone(), merge.source().name());
     if part.share.is_none() {
-        return Ok(Some(report(merge.source().count().await?, None, "Spark".to_owned())));
+        let rows = merge.source().count().await?;
+        ctx.lineage(&from.asset_uri(), &name.asset_uri(), rows)?;
+        return Ok(Some(report(rows, None, "Spark".to_owned())));
     }
     let sum = |count: fn(&MergedShare) -> u64| shares.iter().copied().map(count).sum();
     let (rows, replaced) = (sum(|share| share.rows), sum(|share| share.replaced));
-    let (lake, name) = (merge.target().lake().clone(), merge.target().name().clone());
+    ctx.lineage(&from.asset_uri(), &name.asset_uri(), rows)?;
     let change = merge.change(shares).await?;
     ctx.commit(CommitStep::new(&lake, vec![change.by(&ctx)]))?;
-    let uri = format!("lake://{}/{}", name.namespace(), name.name());
-    ctx.asset_event(&uri, serde_json::json!({ "rows": rows, "replaced": replaced }))?;
+    ctx.asset_event(&name.asset_uri(), serde_json::json!({ "rows": rows, "replaced": replaced }))?;
     ctx.info(format!(
         "{rows} rows of `{}` come into `{name}`, {replaced} of them in the place of others",
         options.from

@@ -77,6 +77,9 @@ async fn a_table_is_merged_into_another_by_tasks_side_by_side() {
     assert_eq!((last["orch.dag_id"].as_str(), last["orch.task_id"].as_str()), ("lake_merge", "commit_merge"));
     let events = "select count(*) from asset_event where uri = 'lake://retail/orders'";
     assert_eq!(sqlx::query_scalar::<_, i64>(events).fetch_one(&mut world.db().await).await.unwrap(), 2);
+    let lineage = "select from_uri, rows from lineage where to_uri = 'lake://retail/orders'";
+    let lineage: Vec<(String, i64)> = sqlx::query_as(lineage).fetch_all(&mut world.db().await).await.unwrap();
+    assert_eq!(lineage, vec![("lake://staging/orders".to_owned(), 3_100); 2]);
 
     // Files that are in the table already are not committed a second time. The whole run again does no harm.
     let conflict = |run: &str| {
