@@ -19,12 +19,12 @@ pub(crate) fn definition() -> TableDef {
 
 /// A file for each city: it has the ids of its range.
 pub(crate) async fn filled(lake: &Lake, name: &str, definition: TableDef, cities: &[(&str, Range<i64>)]) -> TableName {
-    let name: TableName = name.parse().unwrap();
-    let mut table = lake.create(&name, &definition).await.unwrap();
+    let name: TableName = name.parse().expect("it is a name");
+    let mut table = lake.create(&name, &definition).await.expect("the table is made");
     for (city, ids) in cities {
         let rows: Rows = ids.clone().map(|id| row(&format!("{id} {city}"))).collect();
-        let appended = table.append(Batches::from(batch(&["id", "city"], &rows))).await.unwrap();
-        table = appended.commit(lake).await.unwrap().table;
+        let appended = table.append(Batches::from(batch(&["id", "city"], &rows))).await.expect("the rows are written");
+        table = appended.commit(lake).await.expect("no other writer is there").table;
     }
     name
 }
@@ -39,8 +39,9 @@ pub(crate) fn expected(cities: &[(&str, Range<i64>)]) -> Rows {
 
 fn states(world: &World, run: &str) -> Vec<(String, String)> {
     let said = world.run(&["tasks", "states-for-dag-run", "lake_merge", run, "-o", "json"]).done();
-    let tasks: Vec<Value> = serde_json::from_str(&said).unwrap();
-    tasks.iter().map(|task| ["task_id", "state"].map(|field| task[field].as_str().unwrap().to_owned()).into()).collect()
+    let tasks: Vec<Value> = serde_json::from_str(&said).expect("it is a list");
+    let text = |task: &Value, field: &str| task[field].as_str().unwrap_or_default().to_owned();
+    tasks.iter().map(|task| (text(task, "task_id"), text(task, "state"))).collect()
 }
 
 fn shares(world: &World, run: &str) -> usize {

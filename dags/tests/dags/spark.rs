@@ -12,7 +12,7 @@ use crate::world::World;
 use orch_test_support::{Spark, iceberg_jars, spark};
 use serde_json::{Value, json};
 use std::process::Command;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 /// One test at a time has the cluster.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -22,6 +22,16 @@ fn with_spark(world: &mut World, worker: u32, connection: String) -> u32 {
     world.kill(worker);
     world.set("ORCH_CONN_SPARK_DEFAULT", connection);
     start_patient_worker(world)
+}
+
+/// A world at work beside the Spark of this process, until the guard is dropped: with its worker, and a connection to a Spark that knows its lake.
+async fn beside_spark() -> (MutexGuard<'static, ()>, World, u32, String) {
+    let turn = TURN.lock().await;
+    let spark = spark().await;
+    let mut world = World::new().await.at_work();
+    let worker = world.first_worker();
+    let connection = knowing_the_lake(&mut world, spark).await;
+    (turn, world, worker, connection)
 }
 
 /// A connection to this Spark, which knows the lake of the world by the catalog that a server of the bundle serves.

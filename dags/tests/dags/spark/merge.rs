@@ -1,19 +1,13 @@
 //! Large tables are merged by Spark, which is asked by a task.
 
-use super::{TURN, knowing_the_lake, with_spark};
+use super::{beside_spark, with_spark};
 use crate::merge::{definition, expected, filled};
 use crate::upkeep::rows;
-use crate::world::World;
-use orch_test_support::spark;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spark_merges_the_largest_tables() {
-    let _turn = TURN.lock().await;
-    let spark = spark().await;
-    let mut world = World::new().await.at_work();
-    let worker = world.first_worker();
-    let connection = knowing_the_lake(&mut world, spark).await;
+    let (_turn, mut world, worker, connection) = beside_spark().await;
     let lake = world.lake();
     let old = [("Oslo", 0..40), ("Rome", 40..80)];
     let new = [("Kyiv", 30..50), ("Lima", 90..100)];

@@ -1,22 +1,16 @@
 //! Large tables are compacted by Spark, which is asked by a task.
 
-use super::{TURN, knowing_the_lake, with_spark};
+use super::{beside_spark, with_spark};
 use crate::upkeep::{filled, rows};
-use crate::world::World;
 use arrow::array::AsArray as _;
 use arrow::datatypes::Int64Type;
 use iceberg::spec::{Operation, PrimitiveType};
 use orch_lake::{TableDef, TableName};
-use orch_test_support::spark;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spark_compacts_the_largest_tables() {
-    let _turn = TURN.lock().await;
-    let spark = spark().await;
-    let mut world = World::new().await.at_work();
-    let worker = world.first_worker();
-    let connection = knowing_the_lake(&mut world, spark).await;
+    let (_turn, mut world, worker, connection) = beside_spark().await;
     let lake = world.lake();
     let definition = || TableDef::new().required("id", PrimitiveType::Long).optional("city", PrimitiveType::String);
     let tables: [(TableName, TableDef); 2] = [
