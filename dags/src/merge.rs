@@ -1,5 +1,5 @@
-//! `lake_merge`: the rows of one table of the lake replace those of another with the same key, and are added where there is none. Its size says
-//! how many tasks write a part each, or that Spark does all of it. `orch lake merge` is a run of it.
+//! `lake_merge` merges one table of the lake into another by key: new rows replace old ones with the same key, and the rest is added. The sizes
+//! of both tables decide how many tasks write a part each, or that Spark does the merge. `orch lake merge` is a run of it.
 
 use crate::on_spark::{self, CATALOG};
 use crate::place::{Lakehouse, asked_wrongly};
@@ -67,7 +67,7 @@ pub struct MergedPart {
 pub struct MergeReport {
     table: String,
     rows: u64,
-    /// Rows that were there with the same key. Spark does not say it.
+    /// Old rows that had the key of a new one. Spark does not report them.
     replaced: Option<u64>,
     by: String,
 }
@@ -106,7 +106,7 @@ async fn divide_merge(ctx: Ctx, options: MergeOptions) -> TaskResult<Vec<MergePa
     Ok((0..of).map(|number| part(Some(Share { number, of }))).collect())
 }
 
-/// Writes the files of a part, which nobody sees yet, or has Spark merge all.
+/// Writes the files of a part without committing them, or has Spark do the whole merge.
 #[task(retries = 2, retry_delay = mins(1), timeout = hours(6))]
 async fn merge_share(ctx: Ctx, part: MergePart, options: MergeOptions) -> TaskResult<MergedPart> {
     let merge = options.merge_of(&ctx, &part).await?;

@@ -18,6 +18,7 @@ mod plan;
 mod position;
 mod read;
 mod rewrite;
+mod spark;
 mod step;
 mod types;
 mod upsert;
@@ -59,7 +60,7 @@ pub struct Table {
     name: TableName,
     location: Arc<str>,
     inner: iceberg::table::Table,
-    /// It is not as its catalog has it.
+    /// It is an older state than the one that the catalog has.
     is_past: bool,
 }
 

@@ -36,7 +36,7 @@ impl Api {
     pub(crate) async fn outcome(&self, run: &RunDetails) -> Exit {
         let exit = wait::ended(run);
         if run.state == RunState::Failed {
-            // What cannot be asked any more changes nothing of how the run ended.
+            // A server that cannot be reached any more does not change how the run ended.
             if let Ok(Some((task, causes))) = self.first_failure(run).await {
                 eprintln!("task {task} failed: {}", causes.join(": "));
             }

@@ -1,5 +1,5 @@
-//! A merge: the rows of one table replace those of another with the same key, and are added where there is none. It is divided among tasks:
-//! each writes files for a part of the keys, and one commits the files of all. For the largest tables it is a statement of Spark.
+//! Merges one table into another by key: new rows replace old ones with the same key, and the rest is added. Tasks divide the work: each
+//! writes the files for a part of the keys, and one commits the files of all. The largest tables are merged by a statement of Spark.
 
 mod shares;
 
@@ -10,7 +10,7 @@ use super::keys::{Keys, datum};
 use super::plan::{LiveFile, PlannedFile, Pruners};
 use super::rewrite::Rewrite;
 use super::written::WrittenFile;
-use super::{At, Change, File, Filter, Region, Table, TableName, Value};
+use super::{At, Change, File, Filter, Region, Table, TableName, Value, spark};
 use crate::error::{LakeError, LakeResult};
 use futures::TryStreamExt as _;
 use iceberg::spec::{DataFile, Operation, PrimitiveLiteral};
@@ -36,9 +36,9 @@ pub struct MergedShare {
     remove: Vec<String>,
     /// Paths of files of which some rows go.
     points_into: Vec<String>,
-    /// How many rows are written that the other table has.
+    /// New rows that were written.
     pub rows: u64,
-    /// How many rows go, since others with the same key come.
+    /// Old rows that go, because new ones have the same key.
     pub replaced: u64,
 }
 
@@ -96,12 +96,12 @@ impl Merge {
         self
     }
 
-    /// What the files have that are read: all of the new rows, and those of the other table that can have one of their keys. None is opened.
+    /// The size of the files that the merge reads: all new rows, and the files of the target that can have one of their keys. No file is opened.
     pub async fn bytes(&self) -> LakeResult<u64> {
         Ok(self.files().await?.iter().map(|file| file.planned.file.data().file_size_in_bytes()).sum())
     }
 
-    /// Writes what one of the shares has to write, from 0 on. The keys of its part are held in memory.
+    /// Writes the files of one share, counted from 0. Holds the keys of its part in memory.
     ///
     /// # Errors
     /// Two of the new rows have the same key, or a key is null.
@@ -257,20 +257,19 @@ impl Merge {
     /// The same as statements of Spark, which knows the lake under this name: the first fails where two of the new rows have the same key,
     /// or a key is null.
     pub fn spark_statements(&self, catalog: &str) -> [String; 2] {
-        let in_spark = |name: &TableName| format!("{catalog}.{}", name.in_backticks());
-        let quoted = |name: &str| format!("`{}`", name.replace('`', "``"));
+        let in_spark = |name: &TableName| format!("{catalog}.{}", spark::table(name));
         let version = self.from.current_snapshot().map(|snapshot| format!(" version as of {}", snapshot.snapshot_id()));
         let from = format!("{}{}", in_spark(self.from.name()), version.unwrap_or_default());
-        let key: Vec<String> = self.key.iter().map(|column| quoted(&column.name)).collect();
+        let key: Vec<String> = self.key.iter().map(|column| spark::quoted(&column.name)).collect();
         let list = key.join(", ");
         let is_null = key.iter().map(|column| format!("{column} is null")).collect::<Vec<_>>().join(" or ");
         let refused = format!("the new rows have a key ({}) twice, or one that is null", list.replace('`', ""));
         let check = format!(
-            "select assert_true(count(*) = count(distinct {list}) and count_if({is_null}) = 0, '{}') from {from}",
-            refused.replace('\\', r"\\").replace('\'', r"\'")
+            "select assert_true(count(*) = count(distinct {list}) and count_if({is_null}) = 0, {}) from {from}",
+            spark::text(&refused)
         );
         let same = key.iter().map(|column| format!("t.{column} = s.{column}")).collect::<Vec<_>>().join(" and ");
-        let columns = self.into.schema().as_struct().fields().iter().map(|field| quoted(&field.name));
+        let columns = self.into.schema().as_struct().fields().iter().map(|field| spark::quoted(&field.name));
         let columns: Vec<String> = columns.collect();
         let value = |name: &String, column: &str| match self.from.schema().field_by_name(column) {
             Some(_) => format!("s.{name}"),

@@ -46,12 +46,6 @@ impl TableName {
         format!("lake://{}/{}", self.namespace, self.name)
     }
 
-    /// As Spark takes it.
-    pub(crate) fn in_backticks(&self) -> String {
-        let parts = self.namespace.split('.').chain([self.name.as_str()]);
-        parts.map(|part| format!("`{}`", part.replace('`', "``"))).collect::<Vec<_>>().join(".")
-    }
-
     /// The same name as the crate `iceberg` has it.
     pub fn ident(&self) -> TableIdent {
         let parts = self.namespace.split('.').map(str::to_owned).collect();

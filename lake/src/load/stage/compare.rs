@@ -26,7 +26,7 @@ use tokio_postgres::{Client, CopyOutStream, Error};
 /// Of a row of the staging table: the target has it, and it did not come.
 const IS_GONE: &str = "orch_is_gone";
 
-/// Rows of the table are handed over by so many bytes, and so many times are read before they are needed.
+/// Rows of the table are handed over in blocks of this size, and this many blocks are read ahead.
 const BLOCK: usize = 1 << 18;
 const BLOCKS: usize = 4;
 
@@ -266,7 +266,7 @@ impl KnownRows {
     }
 }
 
-/// The rows in blocks, as far as there is room for them.
+/// Sends the rows in blocks, as long as the channel has room.
 async fn read_ahead(pieces: CopyOutStream, to: mpsc::Sender<Result<Bytes, Error>>) {
     let (mut pieces, mut block) = (Box::pin(pieces), BytesMut::new());
     loop {
@@ -275,7 +275,7 @@ async fn read_ahead(pieces: CopyOutStream, to: mpsc::Sender<Result<Bytes, Error>
         if let Some(Ok(piece)) = &piece {
             block.extend_from_slice(piece);
         }
-        // Without a receiver nobody loads any more.
+        // A closed channel says that the load has ended.
         if (block.len() >= BLOCK || is_last) && to.send(Ok(block.split().freeze())).await.is_err() {
             return;
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use iceberg::spec::Struct;
 use serde::{Deserialize, Serialize};
 
-use crate::table::TableName;
+use crate::table::{TableName, spark};
 
 /// A file below this share of the target is small, as Iceberg's own procedure has it: what one has made the other lets be.
 const SMALL: f64 = 0.75;
@@ -87,11 +87,11 @@ impl Compaction {
 
     /// The same of all of a table as a statement of Spark, which knows its catalog by this name. Spark knows no share, and no most bytes.
     pub fn spark_statement(&self, catalog: &str, table: &TableName, is_sorted: bool) -> String {
-        let table = table.in_backticks().replace('\\', r"\\").replace('\'', r"\'");
+        let table = spark::text(&spark::table(table));
         let strategy = if is_sorted { "sort" } else { "binpack" };
         let deletes = self.min_deletes.map(|count| format!(", 'delete-file-threshold', '{count}'")).unwrap_or_default();
         format!(
-            "call {catalog}.system.rewrite_data_files(table => '{table}', strategy => '{strategy}', options => \
+            "call {catalog}.system.rewrite_data_files(table => {table}, strategy => '{strategy}', options => \
              map('min-input-files', '{}', 'delete-ratio-threshold', '{DELETED}', 'remove-dangling-deletes', 'true'{deletes}))",
             self.min_files
         )

@@ -11,7 +11,7 @@ use std::sync::Arc;
 async fn appended(world: &World, mut table: Table, batches: &[RecordBatch]) -> Table {
     for batch in batches {
         let change = table.append(batch.clone()).await.expect("the rows are written");
-        table = change.commit(&world.lake).await.expect("nobody else is there").table;
+        table = change.commit(&world.lake).await.expect("no other writer is there").table;
     }
     table
 }
@@ -29,7 +29,7 @@ async fn target(world: &World, name: &str, definition: TableDef) -> Table {
     let even = (0..200).step_by(2).map(|id| (id, "CA", 3, i128::from(id))).collect::<Vec<Order<'_>>>();
     let table = appended(world, table, &[orders(&odd), orders(&even), many(200, 100), many(400, 100)]).await;
     let deleted = table.delete(Filter::is_in("id", [3_i64, 150, 210])).await.expect("it is written");
-    deleted.commit(&world.lake).await.expect("nobody else is there").table
+    deleted.commit(&world.lake).await.expect("no other writer is there").table
 }
 
 /// The new rows: more of them beyond the keys of the other table, before its first and between its files.
