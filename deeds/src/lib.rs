@@ -1,14 +1,18 @@
 //! What people do, whole: the change, what follows from it, and who did it, in one transaction of the caller. The API and the pages
 //! carry out a person's wish by these; commands ask the API. Each says which hints the caller gives once it is committed.
-//!
-//! Nouns that are not here yet are listed in docs/ARCHITECTURE.md.
 
 pub mod account;
 mod actor;
+pub mod alert;
 pub mod approval;
+pub mod asset;
+pub mod backfill;
 pub mod dag;
+pub mod instance;
 pub mod kept;
+pub mod output;
 pub mod preset;
+pub mod query;
 pub mod reader;
 pub mod run;
 pub mod stream;

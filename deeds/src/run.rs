@@ -1,4 +1,4 @@
-//! Runs: how they end before their tasks do, in which version of their DAG they go on, what is said of them, and that they go.
+//! Runs: who asks for them, how they end before their tasks do, in which version of their DAG they go on, what is said of them, and that they go.
 
 use crate::{Actor, boxed};
 use orch_core::transition::RunEnd;
@@ -7,12 +7,17 @@ use orch_store::audit::Deed;
 use orch_store::dag::get_dag;
 use orch_store::hint::Hint;
 use orch_store::run::{
-    DeleteRun, EndRun, MoveRun, RunDetails, cancel_run, delete_run, move_run, set_note, set_run_state,
+    DeleteRun, EndRun, MoveRun, NewRun, RunDetails, cancel_run, delete_run, move_run, set_note, set_run_state,
     start_queued_runs,
 };
 use orch_store::version::Versions;
 use serde_json::json;
 use sqlx::PgConnection;
+
+/// A new run as this person asks for it. The statement that creates it writes that down.
+pub fn asked_by(actor: &Actor, new: NewRun) -> NewRun {
+    NewRun { user: Some(actor.name.to_string()), triggered_by: actor.through, deed: Some(actor.extra()), ..new }
+}
 
 /// For those who run its tasks, who wait for its end, and who claim what begins in its place.
 pub const ENDED: [Hint; 3] = [Hint::Stop, Hint::Run, Hint::Ready];
@@ -101,6 +106,6 @@ pub async fn note(tx: &mut PgConnection, actor: &Actor, run: &RunDetails, note: 
     actor.did(tx, about("note_dag_run", run)).await
 }
 
-fn about<'a>(event: &'a str, run: &'a RunDetails) -> Deed<'a> {
+pub(crate) fn about<'a>(event: &'a str, run: &'a RunDetails) -> Deed<'a> {
     Deed { event, dag_id: Some(&run.dag_id), run_id: Some(&run.run_id), ..Deed::default() }
 }

@@ -16,6 +16,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use orch_spec::state::TriggeredBy;
 use orch_wire::Problem;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -245,7 +246,7 @@ async fn through_page(gate: &Gate, mut request: Request, next: Next) -> Response
     let response = match admitted {
         Ok(session) => {
             if let Some(session) = session {
-                request.extensions_mut().insert(session.caller.clone());
+                request.extensions_mut().insert(Caller { through: TriggeredBy::Ui, ..session.caller.clone() });
                 request.extensions_mut().insert(session);
             }
             next.run(request).await

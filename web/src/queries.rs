@@ -6,14 +6,12 @@ use crate::extract::Actor;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::http::StatusCode;
-use orch_store::StoreError;
-use orch_store::audit::Deed;
+use orch_deeds::query;
 use orch_store::lake_view::{
     Chunk, LakeError, LakeResult, LakeView, MOST_SQL_BYTES, Query, QueryLimits, QueryRows, ResultColumn, ScanProgress,
 };
-use orch_store::query_history::{QueryEnd, begin_query, end_query, is_query_cancelled};
-use serde_json::json;
-use sqlx::Connection as _;
+use orch_store::query_history::{QueryEnd, end_query, is_query_cancelled};
+use sqlx::PgConnection;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -111,14 +109,10 @@ fn too_long() -> String {
 }
 
 async fn note(app: &App, actor: &Actor, asked: &QueryRequest) -> Result<(), Refusal> {
-    let mut db = app.pages().await?;
-    let mut tx = db.begin().await.map_err(StoreError::from)?;
-    if !begin_query(&mut tx, asked.id, &actor.name, &asked.sql, asked.limits.time + GRACE).await? {
-        return Err(Refusal::plain(StatusCode::CONFLICT, "there is a query of that id: give another one, or none"));
-    }
-    let extra = Some(json!({ "query_id": asked.id, "sql": asked.sql }));
-    actor.did(&mut tx, Deed { event: "run_sql", extra, ..Deed::default() }).await?;
-    Ok(tx.commit().await.map_err(StoreError::from)?)
+    let most = asked.limits.time + GRACE;
+    let begun = async |tx: &mut PgConnection| Ok(query::begin(tx, actor, asked.id, &asked.sql, most).await?);
+    let taken = || Refusal::plain(StatusCode::CONFLICT, "there is a query of that id: give another one, or none");
+    app.in_transaction(begun).await?.then_some(()).ok_or_else(taken)
 }
 
 type Head = oneshot::Sender<LakeResult<Vec<ResultColumn>>>;

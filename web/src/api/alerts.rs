@@ -10,16 +10,13 @@ use axum::http::StatusCode;
 use orch_spec::Notifier;
 use orch_spec::ids::ConnectionId;
 use orch_spec::template::check_template;
-use orch_store::alert::{ALERTS, AlertRow, Retry, add_test_alert, alert, retry_alert};
-use orch_store::audit::Deed;
-use orch_store::hint::Hint;
+use orch_store::alert::{ALERTS, AlertRow, Retry, alert};
 use orch_store::list::ListPage;
 use orch_wire::fields::text;
 use orch_wire::timestamp::{Timestamp, stamp};
 use orch_wire::{Problem, body, field_type};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct AlertPage {
@@ -110,20 +107,13 @@ pub(crate) async fn retry(State(app): State<App>, actor: Actor, names: Names) ->
 }
 
 pub(crate) async fn send_again(app: &App, actor: &Actor, id: i64) -> Result<AlertRow, Refusal> {
-    let row = app.in_transaction(async |tx| {
-        match retry_alert(tx, id).await? {
-            Retry::Due => {}
-            Retry::AlreadySent => {
-                return Err(Refusal::plain(StatusCode::CONFLICT, format!("alert {id} was sent already")));
-            }
-            Retry::NoSuchAlert => return Err(no_such_alert(id)),
-        }
-        let extra = Some(json!({ "alert": id }));
-        actor.did(tx, Deed { event: "retry_alert", extra, ..Deed::default() }).await?;
-        alert(tx, id).await?.ok_or_else(|| no_such_alert(id))
+    let row = app.in_transaction(async |tx| match orch_deeds::alert::retry(tx, actor, id).await? {
+        Retry::Due => alert(tx, id).await?.ok_or_else(|| no_such_alert(id)),
+        Retry::AlreadySent => Err(Refusal::plain(StatusCode::CONFLICT, format!("alert {id} was sent already"))),
+        Retry::NoSuchAlert => Err(no_such_alert(id)),
     });
     let row = row.await?;
-    app.hints.give(Hint::Alert);
+    app.hints.give(orch_deeds::alert::DUE);
     Ok(row)
 }
 
@@ -180,14 +170,12 @@ pub(crate) async fn send_test(app: &App, actor: &Actor, notifier: Notifier) -> R
                     `test_connection = true` in the settings of the server";
         return Err(Refusal::plain(StatusCode::FORBIDDEN, text));
     }
-    let extra = Some(json!({ "connection": notifier.connection }));
     let row = app.in_transaction(async |tx| {
-        let id = add_test_alert(tx, notifier, &actor.name).await?;
-        actor.did(tx, Deed { event: "test_alert", extra, ..Deed::default() }).await?;
+        let id = orch_deeds::alert::test(tx, actor, notifier).await?;
         alert(tx, id).await?.ok_or_else(|| no_such_alert(id))
     });
     let row = row.await?;
-    app.hints.give(Hint::Alert);
+    app.hints.give(orch_deeds::alert::DUE);
     Ok(row)
 }
 

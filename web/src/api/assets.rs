@@ -11,7 +11,7 @@ mod view;
 pub(crate) use checks::{CheckPage, list as list_checks, of_uri as checks_of_uri};
 pub(crate) use dependencies::{DependencyPage, list as dependencies};
 pub(crate) use events::{
-    CreateAssetEventsBody, EventPage, EventView, PartitionKey, create as create_event, list as list_events, say,
+    CreateAssetEventsBody, EventPage, EventView, PartitionKey, add_update, create as create_event, list as list_events,
     upstream,
 };
 pub(crate) use extras::{ExtraPage, ExtraView, LineagePage, get as extra, lineage_of_run, list as list_extra};

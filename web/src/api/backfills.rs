@@ -20,19 +20,16 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use orch_core::backfill::{Action, BackfillRequest, Dates, Reprocess, Step};
-use orch_store::StoreError;
-use orch_store::audit::Deed;
+use orch_deeds::backfill;
 use orch_store::backfill::{
-    BACKFILLS, BackfillRow, BackfillTasks, CancelBackfill, CreateBackfill, NewBackfill, by, cancel_backfill,
-    create_backfill, get_backfill, pause_backfill, plan_backfill,
+    BACKFILLS, BackfillRow, BackfillTasks, CancelBackfill, CreateBackfill, NewBackfill, by, get_backfill, plan_backfill,
 };
-use orch_store::hint::Hint;
 use orch_store::list::ListPage;
 use orch_wire::body::{AtLeast, IfSent};
 use orch_wire::timestamp::{Timestamp, moment_schema};
 use orch_wire::{Problem, body, one_of};
 use serde_json::{Map, Value, json};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use view::DryRunView;
 
 /// Airflow's default.
@@ -59,20 +56,14 @@ pub(crate) async fn create(
 ) -> Result<Json<BackfillView>, Refusal> {
     let mut new = NewBackfill::try_from(body)?;
     new.user = Some(actor.name.to_string());
-    let mut db = app.pages().await?;
-    let id = make(&app, &mut db, &actor, &new).await?;
-    Ok(Json(find(&mut db, id).await?.into()))
+    let id = make(&app, &actor, &new).await?;
+    Ok(Json(find(&mut *app.pages().await?, id).await?.into()))
 }
 
-/// Creates it and writes down who did.
-pub(crate) async fn make(app: &App, db: &mut PgConnection, actor: &Actor, new: &NewBackfill) -> Result<i32, Refusal> {
-    let mut tx = db.begin().await.map_err(StoreError::from)?;
-    let id = done(&new.dag_id, create_backfill(&mut tx, &mut app.versions.clone(), new).await?)?;
-    let extra = json!({ "backfill": id, "reprocess": new.wish.reprocess, "max_active_runs": new.max_active_runs });
-    let deed = Deed { event: "create_backfill", dag_id: Some(&new.dag_id), extra: Some(extra), ..Deed::default() };
-    actor.did(&mut tx, deed).await?;
-    tx.commit().await.map_err(StoreError::from)?;
-    app.hints.give(Hint::Due);
+pub(crate) async fn make(app: &App, actor: &Actor, new: &NewBackfill) -> Result<i32, Refusal> {
+    let id = app.in_transaction(async |tx| done(&new.dag_id, backfill::create(tx, &app.versions, actor, new).await?));
+    let id = id.await?;
+    app.hints.give(backfill::CREATED);
     Ok(id)
 }
 
@@ -100,9 +91,8 @@ pub(crate) async fn unpause(State(app): State<App>, actor: Actor, names: Names) 
 }
 
 async fn set_paused(app: &App, actor: &Actor, id: i32, paused: bool) -> Result<BackfillView, Refusal> {
-    let mut db = app.pages().await?;
-    change(app, &mut db, actor, id, Change::Paused(paused)).await?;
-    Ok(find(&mut db, id).await?.into())
+    change(app, actor, id, Change::Paused(paused)).await?;
+    Ok(find(&mut *app.pages().await?, id).await?.into())
 }
 
 /// What runs goes on, as in Airflow, unless the query says otherwise.
@@ -114,9 +104,8 @@ pub(crate) async fn cancel(
 ) -> Result<Json<BackfillView>, Refusal> {
     let (id, stop_running) = (id(&names)?, query.flag("stop_running").unwrap_or(false));
     query.finish()?;
-    let mut db = app.pages().await?;
-    change(&app, &mut db, &actor, id, Change::Cancelled { stop_running }).await?;
-    Ok(Json(find(&mut db, id).await?.into()))
+    change(&app, &actor, id, Change::Cancelled { stop_running }).await?;
+    Ok(Json(find(&mut *app.pages().await?, id).await?.into()))
 }
 
 /// What somebody may change about a backfill that goes on.
@@ -126,39 +115,25 @@ pub(crate) enum Change {
     Cancelled { stop_running: bool },
 }
 
-pub(crate) async fn change(
-    app: &App,
-    db: &mut PgConnection,
-    actor: &Actor,
-    id: i32,
-    change: Change,
-) -> Result<(), Refusal> {
-    let backfill = find(db, id).await?;
+pub(crate) async fn change(app: &App, actor: &Actor, id: i32, change: Change) -> Result<(), Refusal> {
     let over = || Refusal::plain(StatusCode::CONFLICT, "Backfill is already completed.");
-    let mut tx = db.begin().await.map_err(StoreError::from)?;
-    let (event, hints, extra) = match change {
-        Change::Paused(paused) => {
-            if !pause_backfill(&mut tx, id, paused).await? {
-                return Err(over());
+    let hints = app.in_transaction(async |tx| {
+        let of = find(tx, id).await?;
+        match change {
+            Change::Paused(paused) => {
+                let goes_on = backfill::set_paused(tx, actor, &of, paused).await?;
+                goes_on.then_some(backfill::PAUSED).ok_or_else(over)
             }
-            let event = if paused { "pause_backfill" } else { "unpause_backfill" };
-            (event, [Hint::Due, Hint::Run], json!({ "backfill": id }))
-        }
-        Change::Cancelled { stop_running } => {
-            match cancel_backfill(&mut tx, &mut app.versions.clone(), id, stop_running).await? {
-                CancelBackfill::NoSuchBackfill => return Err(missing()),
-                CancelBackfill::Over => return Err(over()),
-                CancelBackfill::Cancelled { dropped, ended } => {
-                    let extra = json!({ "backfill": id, "dates": dropped, "runs": ended });
-                    ("cancel_backfill", [Hint::Stop, Hint::Run], extra)
+            Change::Cancelled { stop_running } => {
+                match backfill::cancel(tx, &app.versions, actor, &of, stop_running).await? {
+                    CancelBackfill::Cancelled { .. } => Ok(backfill::CANCELLED),
+                    CancelBackfill::Over => Err(over()),
+                    CancelBackfill::NoSuchBackfill => Err(missing()),
                 }
             }
         }
-    };
-    let deed = Deed { event, dag_id: Some(&backfill.dag_id), extra: Some(extra), ..Deed::default() };
-    actor.did(&mut tx, deed).await?;
-    tx.commit().await.map_err(StoreError::from)?;
-    hints.into_iter().for_each(|hint| app.hints.give(hint));
+    });
+    hints.await?.into_iter().for_each(|hint| app.hints.give(hint));
     Ok(())
 }
 

@@ -11,13 +11,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use orch_store::lake_view::{QueryAnswer, QueryLimits, collect_answer};
-use orch_store::query_history::{MOST_KEPT, QueryRow, cancel_query, list_queries};
+use orch_store::query_history::{MOST_KEPT, QueryRow, list_queries};
 use orch_wire::body::Count;
 use orch_wire::timestamp::{Timestamp, stamp};
 use orch_wire::{Problem, body, field_type, one_of};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -151,11 +151,6 @@ fn not_running() -> Refusal {
 /// Admins may end everybody's.
 pub(crate) async fn wish_cancelled(app: &App, caller: &Caller, actor: &Actor, id: Uuid) -> Result<(), Refusal> {
     let of = (caller.role < Role::Admin).then_some(&*caller.name);
-    let mut db = app.pages().await?;
-    if !cancel_query(&mut db, id, of).await? {
-        return Err(not_running());
-    }
-    let extra = Some(json!({ "query_id": id }));
-    let deed = orch_store::audit::Deed { event: "cancel_sql", extra, ..Default::default() };
-    Ok(actor.did(&mut db, deed).await?)
+    let runs = app.in_transaction(async |tx| Ok(orch_deeds::query::cancel(tx, actor, id, of).await?)).await?;
+    runs.then_some(()).ok_or_else(not_running)
 }

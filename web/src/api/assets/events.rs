@@ -8,10 +8,7 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use orch_spec::asset::{AssetEvent, valid_name};
-use orch_store::StoreError;
-use orch_store::asset::{EVENTS, EventRow, NewEvent, TriggeredRun, add_event, event_by, get_asset, runs_of_events};
-use orch_store::audit::Deed;
-use orch_store::hint::Hint;
+use orch_store::asset::{EVENTS, EventRow, NewEvent, TriggeredRun, event_by, runs_of_events};
 use orch_store::list::{ListPage, Search};
 use orch_store::run::get_run;
 use orch_wire::fields::text;
@@ -20,7 +17,7 @@ use orch_wire::{Problem, body, field_type};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 
 /// A partition key as people may give it.
 const PARTITION_KEY: &str =
@@ -129,29 +126,18 @@ pub(crate) async fn create(
     let id = i32::try_from(asset).unwrap_or(-1);
     // As Airflow marks them.
     extra.insert("from_rest_api".into(), true.into());
-    let mut db = app.pages().await?;
     let new = NewEvent { asset: id, partition_key, extra: Value::Object(extra) };
-    let event = say(&app, &mut db, &actor, &new).await?.ok_or_else(|| no_such_asset(asset))?;
+    let event = add_update(&app, &actor, &new).await?.ok_or_else(|| no_such_asset(asset))?;
+    let mut db = app.pages().await?;
     let row = EVENTS.first(&mut db, &Search::default().and(event_by::ID.is(event))).await?;
     let view = views(&mut db, row.into_iter().collect()).await?.pop();
     view.map(Json).ok_or_else(|| Refusal::Broken(format!("event {event} is gone")))
 }
 
-/// Writes an event down, and who said it; schedulers hear of it. None: there is no such asset.
-pub(crate) async fn say(
-    app: &App,
-    db: &mut PgConnection,
-    actor: &Actor,
-    new: &NewEvent,
-) -> Result<Option<i64>, Refusal> {
-    let Some(asset) = get_asset(db, new.asset).await? else { return Ok(None) };
-    let mut tx = db.begin().await.map_err(StoreError::from)?;
-    let event = add_event(&mut tx, new).await?;
-    let extra = json!({ "asset": asset.uri, "partition_key": new.partition_key });
-    let deed = Deed { event: "create_asset_event", extra: Some(extra), ..Deed::default() };
-    actor.did(&mut tx, deed).await?;
-    tx.commit().await.map_err(StoreError::from)?;
-    app.hints.give(Hint::Asset);
+/// Adds an event, and schedulers hear of it. `None`: there is no such asset.
+pub(crate) async fn add_update(app: &App, actor: &Actor, new: &NewEvent) -> Result<Option<i64>, Refusal> {
+    let event = app.in_transaction(async |tx| Ok(orch_deeds::asset::add_update(tx, actor, new).await?)).await?;
+    app.hints.give(orch_deeds::asset::UPDATED);
     Ok(event)
 }
 

@@ -8,6 +8,7 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use orch_deeds::run::asked_by;
 use orch_spec::ids::DagId;
 use orch_spec::state::RunType;
 use orch_store::asset::producers_of;
@@ -47,9 +48,7 @@ pub(crate) async fn run_of(
     };
     new.dag_id = dag_id.to_string();
     new.run_type = RunType::AssetMaterialization;
-    new.user = Some(actor.name.to_string());
-    new.deed = Some(actor.extra());
-    let (run, _) = create_of(app, &dag_id, new).await?;
+    let (run, _) = create_of(app, &dag_id, asked_by(actor, new)).await?;
     Ok(run)
 }
 

@@ -6,14 +6,10 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use orch_store::StoreError;
-use orch_store::asset::{QueueFilter, QueuedRow, delete_queued, list_queued};
-use orch_store::audit::Deed;
+use orch_store::asset::{QueueFilter, QueuedRow, list_queued};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
-use sqlx::Connection;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct QueuedPage {
@@ -100,18 +96,8 @@ async fn list(app: &App, filter: QueueFilter) -> Result<Json<QueuedPage>, Refusa
 
 async fn delete(app: &App, actor: &Actor, names: &Names, query: Query) -> Result<StatusCode, Refusal> {
     let filter = read(names, query)?;
-    let mut db = app.pages().await?;
-    let mut tx = db.begin().await.map_err(StoreError::from)?;
-    let events = delete_queued(&mut tx, &filter).await?;
-    if events == 0 {
-        return Err(missing(names));
-    }
-    let extra = json!({ "asset_id": filter.asset, "events": events });
-    let dag_id = filter.dag_id.as_deref();
-    let deed = Deed { event: "delete_queued_asset_events", dag_id, extra: Some(extra), ..Deed::default() };
-    actor.did(&mut tx, deed).await?;
-    tx.commit().await.map_err(StoreError::from)?;
-    Ok(StatusCode::NO_CONTENT)
+    let dropped = app.in_transaction(async |tx| Ok(orch_deeds::asset::drop_queued(tx, actor, &filter).await?)).await?;
+    if dropped == 0 { Err(missing(names)) } else { Ok(StatusCode::NO_CONTENT) }
 }
 
 fn missing(names: &Names) -> Refusal {

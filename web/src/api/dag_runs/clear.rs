@@ -13,6 +13,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use orch_core::select::Selection;
 use orch_core::transition::Selected;
+use orch_deeds::instance::ClearOptions;
 use orch_spec::state::TaskState;
 use orch_store::clear::ClearWish;
 use orch_store::narrow;
@@ -79,7 +80,8 @@ impl DAGRunClearBody {
             runs.push((run, ClearWish { selection, version, states }));
         }
         let (latest, run_note) = (self.run_on_latest_version.unwrap_or(false), self.note.map(|note| note.0));
-        Ok(Clearing { runs, latest, run_note, instance_note: None, event: "clear_dag_run", refuse_running: false })
+        let options = ClearOptions { whole_run: true, latest, run_note, ..ClearOptions::default() };
+        Ok(Clearing { runs, options })
     }
 }
 

@@ -10,6 +10,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use orch_deeds::run::asked_by;
 use orch_spec::ids::{DagId, RunId};
 use orch_spec::schedule::{DataInterval, run_type_of};
 use orch_spec::state::{RunType, TriggeredBy};
@@ -78,11 +79,9 @@ pub(super) async fn create(
     app: &App,
     actor: &Actor,
     (dag_id, headers, digest): (&DagId, &HeaderMap, Vec<u8>),
-    mut new: NewRun,
+    new: NewRun,
 ) -> Result<(RunDetails, bool), Refusal> {
-    new.user = Some(actor.name.to_string());
-    new.triggered_by = actor.through;
-    new.deed = Some(actor.extra());
+    let mut new = asked_by(actor, new);
     new.idempotency_key = key(&actor.name, dag_id, headers)?;
     new.request_hash = new.idempotency_key.is_some().then_some(digest);
     create_of(app, dag_id, new).await

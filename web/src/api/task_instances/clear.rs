@@ -13,6 +13,7 @@ use axum::http::StatusCode;
 use orch_core::plan::Plan;
 use orch_core::select::Selection;
 use orch_core::transition::Selected;
+use orch_deeds::instance::ClearOptions;
 use orch_spec::state::TaskState;
 use orch_store::clear::ClearWish;
 use orch_store::list::{Compare, Search};
@@ -82,14 +83,9 @@ pub(crate) async fn clear_chosen(
         let text = format!("run `{}` is over: with `reset_dag_runs: false` nothing of it could run again", run.run_id);
         return Err(Refusal::plain(StatusCode::CONFLICT, text));
     }
-    let clearing = Clearing {
-        runs,
-        latest,
-        run_note: None,
-        instance_note: body.note.map(|note| note.0),
-        event: "clear_task_instances",
-        refuse_running,
-    };
+    let instance_note = body.note.map(|note| note.0);
+    let options = ClearOptions { latest, instance_note, refuse_running, ..ClearOptions::default() };
+    let clearing = Clearing { runs, options };
     let page =
         if is_dry { preview(&app, &mut db, &clearing).await? } else { clear(&app, &mut db, &actor, &clearing).await? };
     Ok(Json(page))

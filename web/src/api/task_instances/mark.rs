@@ -10,14 +10,11 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use orch_core::plan::TaskIdx;
+use orch_deeds::instance::{self, MarkInstances};
 use orch_spec::state::TaskState;
 use orch_store::StoreError;
-use orch_store::audit::Deed;
 use orch_store::instance::InstanceRow;
-use orch_store::mark::{Mark, ask_again, mark_instance};
-use orch_store::note::{notes_of, set_notes};
-use orch_store::run::{RunDetails, start_queued_runs};
+use orch_store::note::notes_of;
 use orch_wire::body::{IfSent, NoteText, counts};
 use orch_wire::fields::text;
 use orch_wire::{Problem, body, field_type};
@@ -139,85 +136,21 @@ pub(crate) async fn carry_out(
     wish: &TaskInstancePatch,
 ) -> Result<(), Refusal> {
     for (run, instances) in meant {
-        if let Some(state) = wish.state {
-            for &instance in instances {
-                mark(app, tx, actor, run, instance, state).await?;
-            }
-            if matches!(state, TaskState::Success | TaskState::Skipped) {
-                let tasks: Vec<TaskIdx> = instances.iter().map(|instance| instance.0).collect();
-                ask_again(tx, &mut app.versions.clone(), (run.id, run.version), &tasks).await?;
-            }
-            start_queued_runs(tx, &mut app.versions.clone(), &run.dag_id).await?;
+        if let Some(state) = wish.state
+            && let MarkInstances::NotYet { task_id } =
+                instance::mark(tx, &app.versions, actor, run, instances, state).await?
+        {
+            let text = format!(
+                "task `{task_id}` of run `{}` cannot be marked yet: the run has not begun, or the list it is mapped over is                 not known: try again when it is",
+                run.run_id
+            );
+            return Err(Refusal::plain(StatusCode::CONFLICT, text));
         }
         if let Some(Note(note)) = &wish.note {
-            write_note(app, tx, actor, run, instances, note.as_deref()).await?;
+            instance::note(tx, &app.versions, actor, run, instances, note.as_deref()).await?;
         }
     }
     Ok(())
-}
-
-async fn write_note(
-    app: &App,
-    db: &mut PgConnection,
-    actor: &Actor,
-    run: &RunDetails,
-    instances: &[(TaskIdx, i32)],
-    note: Option<&str>,
-) -> Result<(), Refusal> {
-    let version = app.versions.get(db, run.version).await?;
-    let named: Vec<(&str, i32)> = instances.iter().map(|&(task, index)| (version.plan.task_id(task), index)).collect();
-    set_notes(db, run.id, &named, note).await?;
-    let only = match named.as_slice() {
-        [one] => Some(*one),
-        _ => None,
-    };
-    let deed = Deed {
-        event: "note_task_instance",
-        dag_id: Some(&run.dag_id),
-        run_id: Some(&run.run_id),
-        task_id: only.map(|one| one.0),
-        map_index: only.map(|one| one.1).filter(|index| *index >= 0),
-        extra: Some(json!({ "instances": named.len() })),
-        ..Deed::default()
-    };
-    Ok(actor.did(db, deed).await?)
-}
-
-async fn mark(
-    app: &App,
-    db: &mut PgConnection,
-    actor: &Actor,
-    run: &RunDetails,
-    (task, map_index): (TaskIdx, i32),
-    state: TaskState,
-) -> Result<(), Refusal> {
-    let mut versions = app.versions.clone();
-    let version = versions.get(db, run.version).await?;
-    let task_id = version.plan.task_id(task);
-    match mark_instance(db, &mut versions, (run.id, Some(run.version)), (task, map_index), state).await? {
-        Mark::Marked(was) => {
-            let deed = Deed {
-                event: "mark_task_instance",
-                dag_id: Some(&run.dag_id),
-                run_id: Some(&run.run_id),
-                task_id: Some(task_id),
-                map_index: (map_index >= 0).then_some(map_index),
-                extra: Some(json!({ "state": state, "was": was })),
-                ..Deed::default()
-            };
-            Ok(actor.did(db, deed).await?)
-        }
-        // The end of another may have decided it meanwhile.
-        Mark::Same | Mark::NoSuchInstance => Ok(()),
-        Mark::NotYet => {
-            let text = format!(
-                "task `{task_id}` of run `{}` cannot be marked yet: the run has not begun, or the list it is mapped over is \
-                not known: try again when it is",
-                run.run_id
-            );
-            Err(Refusal::plain(StatusCode::CONFLICT, text))
-        }
-    }
 }
 
 async fn shown(app: &App, db: &mut PgConnection, meant: &[InstancesOfRun]) -> Result<TaskInstancePage, Refusal> {

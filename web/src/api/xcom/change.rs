@@ -9,13 +9,11 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use orch_store::StoreError;
-use orch_store::audit::Deed;
-use orch_store::output::{OUTPUTS, OutputAddress, RETURN_VALUE, change_output, create_output, delete_output};
+use orch_deeds::output::{self, OutputOf};
+use orch_store::output::{OUTPUTS, RETURN_VALUE};
 use orch_wire::body;
 use orch_wire::body::TextOf;
-use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection};
+use serde_json::Value;
 
 /// Airflow's bound.
 const MOST_KEY_CHARS: usize = 512;
@@ -44,15 +42,12 @@ pub(crate) async fn create(
     let XComCreateBody { key: TextOf(key), value, map_index } = body;
     let instance = one_instance(&app, names.task()?, map_index.unwrap_or(-1)).await?;
     free(&instance, &key)?;
-    let mut db = app.pages().await?;
-    let mut tx = db.begin().await.map_err(StoreError::from)?;
-    if !create_output(&mut tx, place(&instance, &key), &value).await? {
+    let of = of(&instance, &key);
+    if !app.in_transaction(async |tx| Ok(output::create(tx, &actor, &of, &value).await?)).await? {
         let text = format!("The XCom with key: `{}` already exists: change it with PATCH", shown(&key));
         return Err(Refusal::plain(StatusCode::CONFLICT, text));
     }
-    actor.did(&mut tx, deed("create_xcom", &instance, &json!({ "key": key }))).await?;
-    tx.commit().await.map_err(StoreError::from)?;
-    Ok((StatusCode::CREATED, Json(told(&mut db, &instance, key, value).await?)))
+    Ok((StatusCode::CREATED, Json(told(&app, &instance, key, value).await?)))
 }
 
 pub(crate) async fn patch(
@@ -64,14 +59,11 @@ pub(crate) async fn patch(
     let key = names.get("xcom_key");
     let instance = one_instance(&app, names.task()?, map_index.unwrap_or(-1)).await?;
     free(&instance, key)?;
-    let mut db = app.pages().await?;
-    let mut tx = db.begin().await.map_err(StoreError::from)?;
-    if !change_output(&mut tx, place(&instance, key), &value).await? {
+    let of = of(&instance, key);
+    if !app.in_transaction(async |tx| Ok(output::change(tx, &actor, &of, &value).await?)).await? {
         return Err(missing(key));
     }
-    actor.did(&mut tx, deed("patch_xcom", &instance, &json!({ "key": key }))).await?;
-    tx.commit().await.map_err(StoreError::from)?;
-    Ok(Json(told(&mut db, &instance, key.into(), value).await?))
+    Ok(Json(told(&app, &instance, key.into(), value).await?))
 }
 
 pub(crate) async fn delete(
@@ -86,14 +78,9 @@ pub(crate) async fn delete(
     let map_index = i32::try_from(map_index).map_err(|_| missing(key))?;
     let instance = one_instance(&app, names.task()?, map_index).await?;
     free(&instance, key)?;
-    let mut db = app.pages().await?;
-    let mut tx = db.begin().await.map_err(StoreError::from)?;
-    if !delete_output(&mut tx, place(&instance, key)).await? {
-        return Err(missing(key));
-    }
-    actor.did(&mut tx, deed("delete_xcom", &instance, &json!({ "key": key }))).await?;
-    tx.commit().await.map_err(StoreError::from)?;
-    Ok(StatusCode::NO_CONTENT)
+    let of = of(&instance, key);
+    let gone = app.in_transaction(async |tx| Ok(output::delete(tx, &actor, &of).await?)).await?;
+    if gone { Ok(StatusCode::NO_CONTENT) } else { Err(missing(key)) }
 }
 
 /// Nobody is mapped over it.
@@ -110,25 +97,14 @@ fn free(instance: &Instance, key: &str) -> Result<(), Refusal> {
     Err(Refusal::plain(StatusCode::CONFLICT, text))
 }
 
-fn place<'a>(instance: &Instance, key: &'a str) -> OutputAddress<'a> {
-    OutputAddress { run: instance.run.id, task: instance.row.task, map_index: instance.row.map_index, key }
+fn of<'a>(instance: &'a Instance, key: &'a str) -> OutputOf<'a> {
+    let row = &instance.row;
+    OutputOf { run: &instance.run, task: row.task, task_id: &row.task_id, map_index: row.map_index, key }
 }
 
-fn deed<'a>(event: &'a str, instance: &'a Instance, extra: &Value) -> Deed<'a> {
-    Deed {
-        event,
-        dag_id: Some(&instance.run.dag_id),
-        run_id: Some(&instance.run.run_id),
-        task_id: Some(&instance.row.task_id),
-        map_index: Some(instance.row.map_index).filter(|index| *index >= 0),
-        extra: Some(extra.clone()),
-        ..Deed::default()
-    }
-}
-
-async fn told(db: &mut PgConnection, instance: &Instance, key: String, value: Value) -> Result<XComValue, Refusal> {
+async fn told(app: &App, instance: &Instance, key: String, value: Value) -> Result<XComValue, Refusal> {
     let (task, map_index) = (instance.row.task, instance.row.map_index);
-    let row = OUTPUTS.first(db, &of_one(instance.run.id, task, map_index, &key)).await?;
+    let row = OUTPUTS.first(&mut *app.pages().await?, &of_one(instance.run.id, task, map_index, &key)).await?;
     let row = row.ok_or_else(|| missing(&key))?;
     Ok(XComValue { entry: view(&instance.run, &instance.version.plan, row), value })
 }

@@ -1,7 +1,7 @@
 //! What people do with an asset: let its DAG make it anew, or say that it was updated.
 
 use super::href;
-use crate::api::assets::{find, run_of, say};
+use crate::api::assets::{add_update, find, run_of};
 use crate::extract::{Actor, Form, Names};
 use crate::pages::{encoded, see_other};
 use crate::parts::dag_href;
@@ -24,14 +24,13 @@ pub(crate) async fn update(
     names: Names,
     form: Form,
 ) -> Result<Response, Refusal> {
-    let mut db = app.pages().await?;
-    let asset = find(&mut db, &names).await?;
+    let asset = find(&mut *app.pages().await?, &names).await?;
     let partition_key = form.text("partition").map(str::trim).filter(|key| !key.is_empty()).map(String::from);
     let event = AssetEvent { partition_key, ..AssetEvent::of(&asset.uri) };
     if let Some(problem) = event.problem() {
         return Err(Refusal::bad_request(problem));
     }
     let extra = json!({ "said_by": *actor.name });
-    say(&app, &mut db, &actor, &NewEvent { asset: asset.id, partition_key: event.partition_key, extra }).await?;
+    add_update(&app, &actor, &NewEvent { asset: asset.id, partition_key: event.partition_key, extra }).await?;
     Ok(see_other(&href(asset.id)))
 }

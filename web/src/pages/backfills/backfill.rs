@@ -135,7 +135,6 @@ pub(crate) async fn change_it(
         Some("stop") => Change::Cancelled { stop_running: true },
         _ => return Err(Refusal::bad_request("do is one of pause, unpause, cancel and stop")),
     };
-    let mut db = app.pages().await?;
-    change(&app, &mut db, &actor, id, wish).await?;
+    change(&app, &actor, id, wish).await?;
     Ok(see_other(&href(id)))
 }

@@ -107,14 +107,12 @@ pub(crate) async fn create(
             return page(&app, shell, &found, Query::parse(""), refused, typed, Err(problem)).await;
         }
     };
-    let mut db = app.pages().await?;
     let made = if form.text("do") == Some("create") {
-        make(&app, &mut db, &actor, &wish).await.map(Ok)
+        make(&app, &actor, &wish).await.map(Ok)
     } else {
-        let planned = plan_backfill(&mut db, &mut app.versions.clone(), &wish).await?;
+        let planned = plan_backfill(&mut *app.pages().await?, &mut app.versions.clone(), &wish).await?;
         done(&wish.dag_id, planned).map(|planned| Err(preview(planned)))
     };
-    drop(db);
     match made {
         Ok(Ok(id)) => Ok(see_other(&href(id))),
         Ok(Err(preview)) => page(&app, shell, &found, Query::parse(""), StatusCode::OK, typed, Ok(Some(preview))).await,

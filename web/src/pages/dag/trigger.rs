@@ -16,6 +16,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use fields::{Field, Input as FieldInput, complain, typed};
+use orch_deeds::run::asked_by;
 use orch_spec::ids::RunId;
 use orch_spec::params::{BadConf, parse_conf};
 use orch_spec::schedule::run_type_of;
@@ -209,9 +210,7 @@ fn conf_of(wish: &mut TriggerForm) -> Map<String, Value> {
 }
 
 fn new_run(wish: &mut TriggerForm, dag_id: &str, actor: &Actor, conf: &Map<String, Value>) -> Option<NewRun> {
-    let mut new = NewRun::manual(dag_id, TriggeredBy::Ui);
-    new.user = Some(actor.name.to_string());
-    new.deed = Some(actor.extra());
+    let mut new = asked_by(actor, NewRun::manual(dag_id, TriggeredBy::Ui));
     new.note = Some(wish.note.chars().take(MOST_NOTE_CHARS).collect::<String>()).filter(|note| !note.is_empty());
     new.conf = (!conf.is_empty()).then(|| Value::Object(conf.clone()));
     if !wish.run_id.is_empty() {

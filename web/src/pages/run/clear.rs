@@ -16,6 +16,7 @@ use axum::response::Response;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::select::Selection;
 use orch_core::transition::Selected;
+use orch_deeds::instance::ClearOptions;
 use orch_spec::state::{RunState, TaskState};
 use orch_store::clear::{ClearCount, ClearWish, count_clear};
 use orch_store::narrow;
@@ -293,14 +294,9 @@ pub(crate) async fn clear(
     let mut db = app.pages().await?;
     let run = find(&mut db, &path).await?;
     let choices = Choices::read(|name| form.text(name), form.all("pick"))?;
-    let clearing = Clearing {
-        runs: wishes(&app, &mut db, &path, &run, &choices).await?,
-        latest: choices.latest,
-        run_note: None,
-        instance_note: None,
-        event: "clear_task_instances",
-        refuse_running: false,
-    };
+    let runs = wishes(&app, &mut db, &path, &run, &choices).await?;
+    let options = ClearOptions { whole_run: !choices.is_narrow(), latest: choices.latest, ..ClearOptions::default() };
+    let clearing = Clearing { runs, options };
     carry_out(&app, &mut db, &actor, &clearing).await?;
     Ok(see_other(&href(&run)))
 }

@@ -13,15 +13,13 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::select::Selection;
 use orch_core::transition::{RunEnd, Selected};
+use orch_deeds::instance::{self, ClearInstances, ClearOptions};
 use orch_spec::state::{RunState, TaskState};
 use orch_store::StoreError;
-use orch_store::audit::Deed;
-use orch_store::clear::{ClearWish, clear_instances, would_clear};
+use orch_store::clear::{ClearWish, would_clear};
 use orch_store::narrow;
 use orch_store::run::{DeleteRun, EndRun, RunDetails, run_by_uuid};
-use orch_store::step::Stepper;
 use orch_store::version::Version;
-use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -254,23 +252,11 @@ async fn carry_out(
         Do::Stop => Ok(ended(orch_deeds::run::stop(tx, &app.versions, actor, run).await?)),
         Do::Delete => Ok(orch_deeds::run::delete(tx, &app.versions, actor, run).await? == DeleteRun::Deleted),
         Do::Clear { only_failed } => {
-            let mut versions = app.versions.clone();
-            let version = versions.get(tx, run.version).await?;
+            let version = app.versions.get(tx, run.version).await?;
             let wish = selection(&version, only_failed);
-            let cleared = clear_instances(tx, &mut Stepper::default(), &mut versions, run.id, &wish).await?;
-            let count = cleared.map_or(0, |cleared| cleared.instances.len());
-            if count == 0 {
-                return Ok(false);
-            }
-            let deed = Deed {
-                event: "clear_task_instances",
-                dag_id: Some(&run.dag_id),
-                run_id: Some(&run.run_id),
-                extra: Some(json!({ "instances": count })),
-                ..Deed::default()
-            };
-            actor.did(tx, deed).await?;
-            Ok(true)
+            let options = ClearOptions { whole_run: true, ..ClearOptions::default() };
+            let cleared = instance::clear(tx, &app.versions, actor, (run, &wish), &options).await?;
+            Ok(matches!(cleared, ClearInstances::Cleared(cleared) if !cleared.instances.is_empty()))
         }
     }
 }

@@ -1,0 +1,147 @@
+//! Task instances: how people say they ended, which begin anew, and what is said of them.
+
+use crate::run::{self, move_to_newest};
+use crate::{Actor, boxed};
+use orch_core::plan::TaskIdx;
+use orch_spec::state::TaskState;
+use orch_store::StoreResult;
+use orch_store::audit::Deed;
+use orch_store::clear::{ClearWish, Cleared, clear_instances};
+use orch_store::mark::{Mark, ask_again, mark_instance};
+use orch_store::note::set_notes;
+use orch_store::run::{MoveRun, RunDetails, set_note, start_queued_runs};
+use orch_store::step::Stepper;
+use orch_store::version::Versions;
+use serde_json::json;
+use sqlx::PgConnection;
+
+/// What became of a wish to mark instances of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MarkInstances {
+    Marked,
+    /// The run has not begun, or the list that this task is mapped over is not known. The caller rolls back.
+    NotYet {
+        task_id: String,
+    },
+}
+
+/// Says how instances of a run ended. After success or skipped, what failed below because of them runs again.
+#[boxed]
+pub async fn mark(
+    tx: &mut PgConnection,
+    versions: &Versions,
+    actor: &Actor,
+    run: &RunDetails,
+    instances: &[(TaskIdx, i32)],
+    to: TaskState,
+) -> StoreResult<MarkInstances> {
+    let mut versions = versions.clone();
+    let plan = &versions.get(tx, run.version).await?.plan;
+    for &(task, map_index) in instances {
+        let task_id = plan.task_id(task);
+        match mark_instance(tx, &mut versions, (run.id, Some(run.version)), (task, map_index), to).await? {
+            Mark::Marked(was) => {
+                let extra = Some(json!({ "state": to, "was": was }));
+                let deed = Deed { extra, ..about("mark_task_instance", run, task_id, map_index) };
+                actor.did(tx, deed).await?;
+            }
+            // The end of another may have decided it meanwhile.
+            Mark::Same | Mark::NoSuchInstance => {}
+            Mark::NotYet => return Ok(MarkInstances::NotYet { task_id: task_id.into() }),
+        }
+    }
+    if matches!(to, TaskState::Success | TaskState::Skipped) {
+        let tasks: Vec<TaskIdx> = instances.iter().map(|instance| instance.0).collect();
+        ask_again(tx, &mut versions, (run.id, run.version), &tasks).await?;
+    }
+    start_queued_runs(tx, &mut versions, &run.dag_id).await?;
+    Ok(MarkInstances::Marked)
+}
+
+/// Writes the same note on instances of a run; `None` takes it away.
+#[boxed]
+pub async fn note(
+    tx: &mut PgConnection,
+    versions: &Versions,
+    actor: &Actor,
+    run: &RunDetails,
+    instances: &[(TaskIdx, i32)],
+    note: Option<&str>,
+) -> StoreResult<()> {
+    let plan = &versions.get(tx, run.version).await?.plan;
+    let named: Vec<(&str, i32)> = instances.iter().map(|&(task, index)| (plan.task_id(task), index)).collect();
+    set_notes(tx, run.id, &named, note).await?;
+    let deed = match named.as_slice() {
+        [(task_id, map_index)] => about("note_task_instance", run, task_id, *map_index),
+        _ => run::about("note_task_instance", run),
+    };
+    actor.did(tx, Deed { extra: Some(json!({ "instances": named.len() })), ..deed }).await
+}
+
+/// How instances are cleared.
+#[derive(Debug, Clone, Default)]
+pub struct ClearOptions {
+    /// All of the run are meant: the audit says so.
+    pub whole_run: bool,
+    /// The run goes on in the newest version of its DAG.
+    pub latest: bool,
+    /// What is written on the run.
+    pub run_note: Option<String>,
+    /// What is written on what is cleared.
+    pub instance_note: Option<String>,
+    /// Something that runs is left alone, and with it all others.
+    pub refuse_running: bool,
+}
+
+/// What became of a wish to clear instances of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClearInstances {
+    /// Nothing else was done to a run in which nothing is cleared.
+    Cleared(Cleared),
+    /// Something runs that is not to be stopped. The caller rolls back.
+    Running,
+    /// It cannot go on in the newest version. The caller rolls back.
+    NotMoved(MoveRun),
+}
+
+/// Makes instances of a run begin anew.
+#[boxed]
+pub async fn clear(
+    tx: &mut PgConnection,
+    versions: &Versions,
+    actor: &Actor,
+    (run, wish): (&RunDetails, &ClearWish),
+    options: &ClearOptions,
+) -> StoreResult<ClearInstances> {
+    let (mut stepper, mut own) = (Stepper::default(), versions.clone());
+    let cleared = clear_instances(tx, &mut stepper, &mut own, run.id, wish).await?.unwrap_or_default();
+    if cleared.stopping && options.refuse_running {
+        return Ok(ClearInstances::Running);
+    }
+    if cleared.instances.is_empty() {
+        return Ok(ClearInstances::Cleared(cleared));
+    }
+    if let Some(note) = &options.instance_note {
+        let plan = &versions.get(tx, run.version).await?.plan;
+        let named: Vec<_> = cleared.instances.iter().map(|i| (plan.task_id(i.0), i.1)).collect();
+        set_notes(tx, run.id, &named, Some(note)).await?;
+    }
+    if options.latest {
+        match move_to_newest(tx, versions, actor, run).await? {
+            MoveRun::Moved | MoveRun::Same | MoveRun::NoSuchRun | MoveRun::OtherDag => {}
+            refused => return Ok(ClearInstances::NotMoved(refused)),
+        }
+    }
+    if let Some(note) = &options.run_note {
+        set_note(tx, run.id, Some(note)).await?;
+    }
+    let event = if options.whole_run { "clear_dag_run" } else { "clear_task_instances" };
+    let extra = Some(json!({ "instances": cleared.instances.len() }));
+    actor.did(tx, Deed { extra, ..run::about(event, run) }).await?;
+    Ok(ClearInstances::Cleared(cleared))
+}
+
+/// What the audit says of a deed to one instance.
+pub(crate) fn about<'a>(event: &'a str, run: &'a RunDetails, task_id: &'a str, map_index: i32) -> Deed<'a> {
+    Deed { task_id: Some(task_id), map_index: (map_index >= 0).then_some(map_index), ..run::about(event, run) }
+}
