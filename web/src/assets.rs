@@ -20,13 +20,14 @@ struct Asset {
     url: String,
 }
 
-const FILES: [(&str, &str, &[u8]); 12] = [
+const FILES: [(&str, &str, &[u8]); 13] = [
     ("app.css", "text/css; charset=utf-8", include_bytes!("../assets/app.css")),
     ("app.js", "text/javascript; charset=utf-8", include_bytes!("../assets/app.js")),
     ("changes.js", "text/javascript; charset=utf-8", include_bytes!("../assets/changes.js")),
     ("favicon.svg", "image/svg+xml", include_bytes!("../assets/favicon.svg")),
     ("favicon-failed.svg", "image/svg+xml", include_bytes!("../assets/favicon-failed.svg")),
     ("favicon-running.svg", "image/svg+xml", include_bytes!("../assets/favicon-running.svg")),
+    ("graph.js", "text/javascript; charset=utf-8", include_bytes!("../assets/graph.js")),
     ("grid.js", "text/javascript; charset=utf-8", include_bytes!("../assets/grid.js")),
     ("icons.svg", "image/svg+xml", include_bytes!("../assets/icons.svg")),
     ("import.js", "text/javascript; charset=utf-8", include_bytes!("../assets/import.js")),

@@ -1,6 +1,7 @@
 //! The graph of a DAG: tasks as nodes, what they wait for as wires, groups as boxes. [`lay_out`] says where all of it
 //! stands; pages and [`svg`] draw it. Pure: the same DAG is the same picture, to the pixel.
 
+mod fold;
 mod layout;
 mod level;
 mod order;
@@ -37,6 +38,8 @@ pub struct Node {
     pub group: Option<usize>,
     /// Drawn as a stack.
     pub is_mapped: bool,
+    /// The tasks of a folded group; a task has none.
+    pub members: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +86,7 @@ impl Graph {
             }
             false
         };
-        self.nodes.iter().filter(|node| is_inside(node.group)).count()
+        self.nodes.iter().filter(|node| is_inside(node.group)).map(|node| node.members.len().max(1)).sum()
     }
 }
 
@@ -120,6 +123,7 @@ fn node(dag: &DagSpec, task: &TaskSpec, groups: &[Group]) -> Node {
         detail: short(&detail(task), MOST_LETTERS).into_owned(),
         group,
         is_mapped,
+        members: Vec::new(),
     }
 }
 

@@ -186,3 +186,26 @@ fn names_and_groups_and_what_is_unusual_are_shown() {
         assert!(drawn.contains(part), "{part} in {drawn}");
     }
 }
+
+#[test]
+fn a_folded_group_is_one_node_with_the_wires_that_cross_its_border() {
+    let tasks = json!([
+        task("start", &[], None),
+        task("a.one", &["start"], Some("a")),
+        task("a.in.two", &["a.one", "start"], Some("a.in")),
+        { "task_id": "b", "kind": "rust", "after": ["a.one"], "trigger_rule": "all_done" },
+        task("end", &["a.one", "a.in.two", "b"], None),
+    ]);
+    let of = |graph: &Graph| -> Vec<(String, usize)> {
+        graph.nodes.iter().map(|node| (node.id.clone(), node.members.len())).collect()
+    };
+    let whole = Graph::of(&dag(&tasks, &json!([])));
+    let inner = whole.clone().fold(|id| id == "a.in");
+    let named = |id: &str, members: usize| (id.to_string(), members);
+    assert_eq!(of(&inner), [("start", 0), ("a.one", 0), ("a.in", 1), ("b", 0), ("end", 0)].map(|(id, n)| named(id, n)));
+    let outer = whole.fold(|id| id.starts_with('a'));
+    assert_eq!(of(&outer), [("start", 0), ("a", 2), ("b", 0), ("end", 0)].map(|(id, n)| named(id, n)));
+    let wires: Vec<_> = outer.edges.iter().map(|edge| (edge.from, edge.to, edge.is_lenient)).collect();
+    assert_eq!(wires, [(0, 1, false), (1, 2, true), (1, 3, false), (2, 3, false)]);
+    assert!(lay_out(&outer).groups.iter().all(|group| group.width == 0), "nothing stands in them any more");
+}

@@ -174,8 +174,8 @@ async fn draw(
     let details = things.iter().zip(&shown).map(|(thing, shown)| (*thing, shown.detail.clone())).collect();
     let chosen = things.iter().position(|thing| here.len() == 1 && here.contains(*thing));
     let graph = map.graph(&details);
-    let (graph, layout) = laid_out(move || graph, Right).await?;
-    Ok(Some(Drawing { name: "Lineage", graph, layout, nodes: shown, zoom: 100, chosen }))
+    let Some((graph, layout)) = laid_out(move || Some(graph), Right).await? else { return Ok(None) };
+    Ok(Some(Drawing { name: "Lineage", graph, layout, nodes: shown, zoom: Some(100), chosen, folds: Vec::new() }))
 }
 
 const MOST_DETAIL: usize = 36;

@@ -1,9 +1,10 @@
 //! `/dags/{dag_id}/graph`: tasks and what they wait for, drawn by the server. The query says of which run the states are
-//! shown, or which version without states; which way time goes; how large; and of which task only what stands above or
-//! below it.
+//! shown, or which version without states; which way time goes; how large; of which task only what stands above or below
+//! it; and which groups of a large DAG are open.
 
 pub(in crate::pages) mod drawing;
 
+use super::grid::loudness;
 use super::{Head, LoadedDag, find};
 use crate::extract::{DagPath, Query, no_such_run};
 use crate::graph::{Flow, Graph, Layout, Node};
@@ -19,8 +20,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use drawing::{Drawing, DrawnNode, laid_out};
 use orch_core::plan::{Plan, TaskIdx};
-use orch_spec::DagSpec;
 use orch_spec::state::TaskState;
+use orch_spec::{DagSpec, TaskSpec};
 use orch_store::instance::{InstanceFilter, MOST_INSTANCES, list_instances, loudest_states};
 use orch_store::narrow;
 use orch_store::run::{RUNS, RunDetails, get_run, newest_of_dag};
@@ -45,6 +46,10 @@ struct GraphPage {
     states: Vec<&'static str>,
     view: View,
     names: Vec<String>,
+    /// Groups are folded, or can be.
+    has_folds: bool,
+    /// A task that failed is in the picture.
+    has_failed: bool,
 }
 
 struct Choice {
@@ -60,14 +65,23 @@ struct View {
     run: Option<String>,
     version: Option<i32>,
     dir: &'static str,
-    zoom: i32,
+    /// None: it fits its frame.
+    zoom: Option<i32>,
     task: String,
     reach: &'static str,
+    /// Groups that are not folded; [`ALL`] for all. None: those that the chosen task or a failed task is in.
+    open: Option<BTreeSet<String>>,
 }
 
 const CHOICES: i64 = 25;
 /// A larger graph is a wall of boxes, and takes long to send.
 const MOST_NODES: usize = 500;
+/// With more tasks groups are folded.
+const MOST_UNFOLDED: usize = 40;
+/// Of `open`: every group.
+const ALL: &str = "*";
+/// Groups that are open at first, since a task of them failed.
+const MOST_OPENED: usize = 5;
 const DIRECTIONS: [&str; 2] = ["right", "down"];
 const REACHES: [&str; 3] = ["both", "up", "down"];
 const ZOOMS: [i32; 7] = [25, 50, 75, 100, 125, 150, 200];
@@ -84,16 +98,17 @@ impl View {
                 text.parse::<i32>().map(Some).map_err(|_| Refusal::bad_request(format!("`{name}` is a number")))
             }
         };
-        let zoom = number("zoom")?.unwrap_or(100);
         Ok(View {
             href: format!("{href}/graph"),
             run: query.text("run").filter(|run| !run.is_empty()).map(Into::into),
             version: number("version")?,
             dir: one_of("dir", &DIRECTIONS),
             // The nearest there is.
-            zoom: ZOOMS.into_iter().min_by_key(|known| (known - zoom.clamp(1, 1_000)).abs()).unwrap_or(100),
+            zoom: number("zoom")?
+                .and_then(|zoom| ZOOMS.into_iter().min_by_key(|known| (known - zoom.clamp(1, 1_000)).abs())),
             task: query.text("task").unwrap_or_default().into(),
             reach: one_of("reach", &REACHES),
+            open: query.text("open").map(|_| query.all("open").filter(|id| !id.is_empty()).map(Into::into).collect()),
         })
     }
 
@@ -108,14 +123,20 @@ impl View {
         if self.dir != DIRECTIONS[0] {
             query.append_pair("dir", self.dir);
         }
-        if self.zoom != 100 {
-            query.append_pair("zoom", &self.zoom.to_string());
+        if let Some(zoom) = self.zoom {
+            query.append_pair("zoom", &zoom.to_string());
         }
         if !self.task.is_empty() {
             query.append_pair("task", &self.task);
         }
         if self.reach != REACHES[0] {
             query.append_pair("reach", self.reach);
+        }
+        if let Some(open) = &self.open {
+            let none = open.is_empty().then_some("");
+            none.into_iter().chain(open.iter().map(String::as_str)).for_each(|id| {
+                query.append_pair("open", id);
+            });
         }
         let query = query.finish();
         if query.is_empty() { self.href.clone() } else { format!("{}?{query}", self.href) }
@@ -133,16 +154,28 @@ impl View {
         View { task: String::new(), reach: REACHES[0], ..self.clone() }.query()
     }
 
-    fn at(&self, zoom: i32) -> String {
-        View { zoom, ..self.clone() }.query()
+    fn at(&self, zoom: impl Into<Option<i32>>) -> String {
+        View { zoom: zoom.into(), ..self.clone() }.query()
     }
 
     fn closer(&self) -> Option<String> {
-        ZOOMS.into_iter().find(|zoom| *zoom > self.zoom).map(|zoom| self.at(zoom))
+        ZOOMS.into_iter().find(|zoom| *zoom > self.zoom.unwrap_or(100)).map(|zoom| self.at(zoom))
     }
 
     fn farther(&self) -> Option<String> {
-        ZOOMS.into_iter().rev().find(|zoom| *zoom < self.zoom).map(|zoom| self.at(zoom))
+        ZOOMS.into_iter().rev().find(|zoom| *zoom < self.zoom.unwrap_or(100)).map(|zoom| self.at(zoom))
+    }
+
+    fn with_open(&self, open: BTreeSet<String>) -> String {
+        View { open: Some(open), ..self.clone() }.query()
+    }
+
+    fn all_open(&self) -> String {
+        self.with_open(BTreeSet::from([ALL.into()]))
+    }
+
+    fn all_folded(&self) -> String {
+        self.with_open(BTreeSet::new())
     }
 
     fn flow(&self) -> Flow {
@@ -230,6 +263,8 @@ pub(crate) async fn show(
         run_href: run.as_ref().map(|run| format!("{}/runs/{}", head.href, encoded(&run.run_id))),
         states: TaskState::ALL.iter().filter(shown).map(|state| state.as_str()).collect(),
         is_bare: run.is_none(),
+        has_folds: drawing.as_ref().is_some_and(Drawing::has_folds) || view.open.is_some(),
+        has_failed: drawing.as_ref().is_some_and(|drawing| drawing.failed().is_some()),
         shell,
         head,
         drawing,
@@ -261,7 +296,7 @@ async fn of_version(
 }
 
 async fn of_dag(plan: &Arc<Plan>, href: &str, view: &View) -> Result<Option<Drawing>, Refusal> {
-    let laid = graph_of(&plan.spec, view.wanted(plan)?, view.flow()).await?;
+    let laid = graph_of(&plan.spec, view, view.wanted(plan)?, Vec::new()).await?;
     Ok(drawing(laid, view, |node| DrawnNode {
         state: None,
         detail: node.detail.clone(),
@@ -291,13 +326,20 @@ async fn of_run(
     let rows = list_instances(db, &mut versions, run.id, &filter, MOST_INSTANCES).await?.unwrap_or_default();
     let rows: HashMap<u16, _> = rows.into_iter().map(|row| (row.task, row)).collect();
     let run_href = format!("{href}/runs/{}", encoded(&run.run_id));
-    let laid = graph_of(&plan.spec, view.wanted(&plan)?, view.flow()).await?;
-    let drawing = drawing(laid, view, |node| {
-        let Some(task) = plan.index_of(&node.id) else {
-            return DrawnNode { state: None, detail: node.detail.clone(), href: run_href.clone() };
-        };
+    let state_of = |task: TaskIdx| {
         let settled = ledger.run.task(task);
-        let state = if settled.is_finished() { settled } else { *loud.get(&task).unwrap_or(&settled) };
+        if settled.is_finished() { settled } else { *loud.get(&task).unwrap_or(&settled) }
+    };
+    let failed = (0..narrow::task(plan.tasks.len())).filter(|task| state_of(*task) == TaskState::Failed);
+    let failed: Vec<TaskIdx> = failed.take(MOST_OPENED).collect();
+    let laid = graph_of(&plan.spec, view, view.wanted(&plan)?, failed).await?;
+    let drawing = drawing(laid, view, |node| {
+        let Some(task) = plan.index_of(&node.id).filter(|_| node.members.is_empty()) else {
+            let members = node.members.iter().filter_map(|id| plan.index_of(id)).map(state_of);
+            let state = members.min_by_key(|state| loudness(state.as_str()));
+            return DrawnNode { state, detail: node.detail.clone(), href: run_href.clone() };
+        };
+        let state = state_of(task);
         let row = rows.get(&task);
         let took = row.and_then(|row| Some(parts::duration(row.ended_at.unwrap_or(now.at) - row.started_at?)));
         let counts = ledger.run.element_counts(plan.task(task)).map(|counts| {
@@ -318,31 +360,79 @@ async fn of_run(
     Ok((drawing, plan))
 }
 
-async fn graph_of(
-    spec: &Arc<DagSpec>,
-    wanted: Option<BTreeSet<String>>,
-    flow: Flow,
-) -> Result<Option<(Graph, Layout)>, Refusal> {
-    if wanted.as_ref().map_or(spec.tasks.len(), BTreeSet::len) > MOST_NODES {
-        return Ok(None);
-    }
-    let spec = Arc::clone(spec);
-    let graph = move || match wanted {
-        None => Graph::of(&spec),
-        Some(wanted) => {
-            let mut some = DagSpec::clone(&spec);
-            some.tasks.retain(|task| wanted.contains(&task.task_id));
-            Graph::of(&some)
-        }
-    };
-    laid_out(graph, flow).await.map(Some)
+/// A graph with its places, and the groups that are open in it; without them none is folded.
+struct LaidOut {
+    graph: Graph,
+    layout: Layout,
+    open: Option<BTreeSet<String>>,
 }
 
-fn drawing(laid: Option<(Graph, Layout)>, view: &View, shown: impl Fn(&Node) -> DrawnNode) -> Option<Drawing> {
-    let (graph, layout) = laid?;
-    let nodes = graph.nodes.iter().map(shown).collect();
+async fn graph_of(
+    spec: &Arc<DagSpec>,
+    view: &View,
+    wanted: Option<BTreeSet<String>>,
+    failed: Vec<TaskIdx>,
+) -> Result<Option<LaidOut>, Refusal> {
+    let open = open_groups(spec, view, wanted.as_ref().map_or(spec.tasks.len(), BTreeSet::len), &failed);
+    let (spec, opened) = (Arc::clone(spec), open.clone());
+    let graph = move || {
+        let graph = match wanted {
+            None => Graph::of(&spec),
+            Some(wanted) => {
+                let mut some = DagSpec::clone(&spec);
+                some.tasks.retain(|task| wanted.contains(&task.task_id));
+                Graph::of(&some)
+            }
+        };
+        let graph = match opened {
+            Some(open) if !open.contains(ALL) => graph.fold(|id| !open.contains(id)),
+            _ => graph,
+        };
+        (graph.nodes.len() <= MOST_NODES).then_some(graph)
+    };
+    let laid = laid_out(graph, view.flow()).await?;
+    Ok(laid.map(|(graph, layout)| LaidOut { graph, layout, open }))
+}
+
+/// The groups whose tasks are drawn; `None`: there are few tasks or no groups, and all are.
+fn open_groups(spec: &DagSpec, view: &View, shown: usize, failed: &[TaskIdx]) -> Option<BTreeSet<String>> {
+    if shown <= MOST_UNFOLDED || spec.tasks.iter().all(|task| task.group_id.is_none()) {
+        return None;
+    }
+    let failed = failed.iter().filter_map(|task| spec.tasks.get(usize::from(*task)));
+    let mut open = match &view.open {
+        Some(open) => open.clone(),
+        None => failed.flat_map(groups_around).collect(),
+    };
+    open.extend(spec.task(&view.task).into_iter().flat_map(groups_around));
+    Some(open)
+}
+
+/// Of `a.b` also `a`.
+fn groups_around(task: &TaskSpec) -> Vec<String> {
+    let Some(group) = task.group_id.as_deref() else { return Vec::new() };
+    let outer = group.match_indices('.').map(|(at, _)| group[..at].to_string());
+    outer.chain([group.to_string()]).collect()
+}
+
+fn drawing(laid: Option<LaidOut>, view: &View, shown: impl Fn(&Node) -> DrawnNode) -> Option<Drawing> {
+    let LaidOut { graph, layout, open } = laid?;
+    let with = |id: &str, open: &BTreeSet<String>| view.with_open(open.iter().cloned().chain([id.into()]).collect());
+    let without =
+        |id: &str, open: &BTreeSet<String>| view.with_open(open.iter().filter(|other| *other != id).cloned().collect());
+    let nodes = graph.nodes.iter().map(|node| match &open {
+        Some(open) if !node.members.is_empty() => {
+            let detail = parts::counted(node.members.len(), "task");
+            DrawnNode { detail, href: with(&node.id, open), ..shown(node) }
+        }
+        _ => shown(node),
+    });
+    let nodes = nodes.collect();
+    let foldable = open.filter(|open| !open.contains(ALL)).unwrap_or_default();
+    let folds = graph.groups.iter().map(|group| foldable.contains(&group.id).then(|| without(&group.id, &foldable)));
+    let folds = folds.collect();
     let chosen = graph.nodes.iter().position(|node| node.id == view.task);
-    Some(Drawing { name: "Task graph", graph, layout, nodes, zoom: view.zoom, chosen })
+    Some(Drawing { name: "Task graph", graph, layout, nodes, zoom: view.zoom, chosen, folds })
 }
 
 #[cfg(test)]
@@ -356,15 +446,17 @@ mod tests {
             run: Some("a+b".into()),
             version: None,
             dir: "right",
-            zoom: 100,
+            zoom: None,
             task: "t&u".into(),
             reach: "both",
+            open: None,
         };
         assert_eq!(view.query(), "/g?run=a%2Bb&task=t%26u");
         assert_eq!(view.along("down"), "/g?run=a%2Bb&dir=down&task=t%26u");
         assert_eq!(view.closer().as_deref(), Some("/g?run=a%2Bb&zoom=125&task=t%26u"));
         assert_eq!(view.farther().as_deref(), Some("/g?run=a%2Bb&zoom=75&task=t%26u"));
-        assert_eq!(View { zoom: 200, ..view.clone() }.closer(), None);
+        assert_eq!(View { zoom: Some(200), ..view.clone() }.closer(), None);
+        assert_eq!(view.all_folded(), "/g?run=a%2Bb&task=t%26u&open=");
         assert_eq!(view.of_all(), "/g?run=a%2Bb");
     }
 }

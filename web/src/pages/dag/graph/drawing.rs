@@ -1,6 +1,6 @@
 //! The picture of a graph: boxes of groups, wires, and nodes that lead to what they show.
 
-use crate::graph::{Flow, Graph, Layout, Node, Rect, lay_out_along};
+use crate::graph::{Edge, Flow, Graph, Layout, Node, Rect, lay_out_along};
 use crate::parts::{self, Escaped, url};
 use crate::refusal::Refusal;
 use askama::filters::HtmlSafe;
@@ -14,10 +14,12 @@ pub(in crate::pages) struct Drawing {
     pub(in crate::pages) layout: Layout,
     /// In the order of the nodes.
     pub(in crate::pages) nodes: Vec<DrawnNode>,
-    /// In percent.
-    pub(in crate::pages) zoom: i32,
+    /// In percent; without it the picture fits its frame.
+    pub(in crate::pages) zoom: Option<i32>,
     /// The node that was asked for.
     pub(in crate::pages) chosen: Option<usize>,
+    /// Where a group can be folded, by its place: the address that does.
+    pub(in crate::pages) folds: Vec<Option<String>>,
 }
 
 pub(in crate::pages) struct DrawnNode {
@@ -28,13 +30,13 @@ pub(in crate::pages) struct DrawnNode {
 
 /// Away from the threads that answer: a large graph takes milliseconds.
 pub(in crate::pages) async fn laid_out(
-    graph: impl FnOnce() -> Graph + Send + 'static,
+    graph: impl FnOnce() -> Option<Graph> + Send + 'static,
     flow: Flow,
-) -> Result<(Graph, Layout), Refusal> {
+) -> Result<Option<(Graph, Layout)>, Refusal> {
     let laid = tokio::task::spawn_blocking(move || {
-        let graph = graph();
+        let graph = graph()?;
         let layout = lay_out_along(&graph, flow);
-        (graph, layout)
+        Some((graph, layout))
     });
     laid.await.map_err(|error| Refusal::Broken(format!("a graph cannot be laid out: {error}")))
 }
@@ -42,25 +44,29 @@ pub(in crate::pages) async fn laid_out(
 impl fmt::Display for Drawing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Layout { width, height, .. } = self.layout;
-        let (wide, tall) = (width * self.zoom / 100, height * self.zoom / 100);
+        let zoom = self.zoom.unwrap_or(100);
+        let (wide, tall) = (width * zoom / 100, height * zoom / 100);
+        let class = if self.zoom.is_none() { r#" class="fit""# } else { "" };
         write!(
             f,
-            r#"<svg width="{wide}" height="{tall}" viewBox="0 0 {width} {height}" role="group" aria-label="{}">"#,
+            r#"<svg width="{wide}" height="{tall}" viewBox="0 0 {width} {height}"{class} role="group" aria-label="{}">"#,
             self.name
         )?;
         let groups = self.graph.groups.iter().enumerate().zip(&self.layout.groups).filter(|(_, rect)| rect.width > 0);
         for ((at, group), Rect { x, y, width, height }) in groups {
             let (tasks, mapped) = (self.graph.tasks_in(at), if group.is_mapped { "mapped, " } else { "" });
-            let count = if tasks == 1 { "1 task".to_string() } else { format!("{tasks} tasks") };
-            write!(
-                f,
-                r#"<rect class="grp" x="{x}" y="{y}" width="{width}" height="{height}"/><text x="{}" y="{}">{}</text><text class="sm" x="{}" y="{}" text-anchor="end">{mapped}{count}</text>"#,
-                x + 14,
-                y + 21,
-                Escaped(&group.label),
-                x + width - 14,
-                y + 21
-            )?;
+            let count = parts::counted(tasks, "task");
+            let (label, fold) = (Escaped(&group.label), self.folds.get(at).and_then(Option::as_deref));
+            write!(f, r#"<rect class="grp" x="{x}" y="{y}" width="{width}" height="{height}"/>"#)?;
+            let (left, right, base) = (x + 14, x + width - 14, y + 21);
+            match fold.map(Escaped) {
+                None => write!(f, r#"<text x="{left}" y="{base}">{label}</text>"#)?,
+                Some(href) => write!(
+                    f,
+                    r#"<a class="foldable" href="{href}"><title>Fold {label}</title><text x="{left}" y="{base}">{label} −</text></a>"#
+                )?,
+            }
+            write!(f, r#"<text class="sm" x="{right}" y="{base}" text-anchor="end">{mapped}{count}</text>"#)?;
         }
         for (edge, wire) in self.graph.edges.iter().zip(&self.layout.wires) {
             let lost = |at: usize| self.nodes[at].state.is_some_and(TaskState::is_failed);
@@ -72,10 +78,20 @@ impl fmt::Display for Drawing {
             } else {
                 "wire"
             };
-            write!(f, r#"<path class="{class}" d="{}"/>"#, wire.path)?;
+            let Edge { from, to, .. } = edge;
+            write!(f, r#"<path class="{class}" data-from="{from}" data-to="{to}" d="{}"/>"#, wire.path)?;
         }
+        let failed = self.failed();
         for (at, node) in self.graph.nodes.iter().enumerate() {
-            of_node(f, node, &self.nodes[at], self.layout.nodes[at], self.chosen == Some(at))?;
+            let shown = &self.nodes[at];
+            let (state, id) = (class_of(shown.state), if failed == Some(at) { r#" id="failed""# } else { "" });
+            let current = if self.chosen == Some(at) { r#" aria-current="true""# } else { "" };
+            let (href, title) = (Escaped(&shown.href), Escaped(&node.id));
+            write!(
+                f,
+                r#"<a class="node s-{state}"{id} data-node="{at}" href="{href}"{current}><title>{title}</title>"#
+            )?;
+            of_node(f, node, shown, self.layout.nodes[at])?;
         }
         f.write_str("</svg>")
     }
@@ -83,17 +99,31 @@ impl fmt::Display for Drawing {
 
 impl HtmlSafe for Drawing {}
 
-fn of_node(f: &mut fmt::Formatter<'_>, node: &Node, shown: &DrawnNode, rect: Rect, is_chosen: bool) -> fmt::Result {
-    let Rect { x, y, width, height } = rect;
-    let state = match shown.state {
+impl Drawing {
+    /// Some group is drawn as one node.
+    pub(in crate::pages) fn has_folds(&self) -> bool {
+        self.graph.nodes.iter().any(|node| !node.members.is_empty())
+    }
+
+    /// The first node that failed itself.
+    pub(in crate::pages) fn failed(&self) -> Option<usize> {
+        self.nodes.iter().position(|node| node.state == Some(TaskState::Failed))
+    }
+}
+
+fn class_of(state: Option<TaskState>) -> &'static str {
+    match state {
         None => "ink",
         Some(TaskState::None) => "no_status",
         Some(state) => state.as_str(),
-    };
-    let current = if is_chosen { r#" aria-current="true""# } else { "" };
-    let (href, id) = (Escaped(&shown.href), Escaped(&node.id));
-    write!(f, r#"<a class="node s-{state}" href="{href}"{current}><title>{id}</title>"#)?;
-    if node.is_mapped {
+    }
+}
+
+/// What stands in the link of a node, and its end.
+fn of_node(f: &mut fmt::Formatter<'_>, node: &Node, shown: &DrawnNode, rect: Rect) -> fmt::Result {
+    let Rect { x, y, width, height } = rect;
+    let state = class_of(shown.state);
+    if node.is_mapped || !node.members.is_empty() {
         for by in [5, 2] {
             let (x, y) = (x + by, y + by);
             write!(f, r#"<rect class="back" x="{x}" y="{y}" width="{width}" height="{height}"/>"#)?;
