@@ -37,6 +37,23 @@ const rove = () => $$('[data-roving]').forEach((table) => {
 rove();
 addEventListener('orch:placed', rove);
 
+// data-beside: a link whose words stand beside the grid.
+const beside = async (href) => {
+  const answer = await fetch(href);
+  const now = $('[data-part=now]', new DOMParser().parseFromString(await answer.text(), 'text/html'));
+  if (!now) { location = href; return; }
+  $('[data-part=now]').innerHTML = now.innerHTML;
+  for (const a of $$('.grid [data-beside]')) a.ariaCurrent = a.href === href ? 'true' : null;
+};
+addEventListener('click', (e) => {
+  const a = e.target.closest('a[data-beside]');
+  if (!a || e.metaKey || e.ctrlKey || e.shiftKey) return;
+  e.preventDefault();
+  history.pushState(null, '', a.href);
+  beside(a.href);
+});
+addEventListener('popstate', () => beside(location.href));
+
 // data-fold="silver": folds the rows with data-in="silver".
 addEventListener('click', (e) => {
   const b = e.target.closest('[data-fold]');

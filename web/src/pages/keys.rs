@@ -54,7 +54,8 @@ const SECTIONS: &[Section] = &[
             (&["w"], "graph: what waits for what"),
             (&["d"], "details"),
             (&["←", "↑", "↓", "→"], "walk the grid"),
-            (&["+", "−", "0"], "zoom the graph in, out, and back"),
+            (&["e"], "open the page of what is chosen in the grid"),
+            (&["+", "−", "0"], "zoom the graph in, out, and fit it"),
         ],
     },
     Section {

@@ -200,7 +200,8 @@ pub(crate) async fn show(
         None => None,
     };
     let path = spent.as_ref().map_or(&[][..], |spent| &spent.path);
-    let of = gantt::Of { run: &run, instances: &found.instances, old: &old, spans: &spans, path, href: &head.href };
+    let of =
+        gantt::Of { run: &run, plan, instances: &found.instances, old: &old, spans: &spans, path, href: &head.href };
     let gantt = Gantt::new(&of, shell.now);
     let rest = if task.is_empty() { String::new() } else { format!("&task={}", encoded(&task)) };
     let turned = |page: usize| format!("{}?state={filter}{rest}&page={page}", head.href);

@@ -3,6 +3,7 @@
 
 mod around;
 mod inputs;
+pub(super) mod loaded;
 pub(crate) mod log;
 pub(crate) mod mark;
 mod why;
@@ -11,8 +12,7 @@ use super::approvals::answer::AnswerForm;
 use super::assets::lines::{EdgeLine, EventLine};
 use super::dag::trigger::fields::Input as FieldInput;
 use super::home::task_href;
-use super::run::failure::Beyond;
-use super::run::{RunHead, find, the_ledger, told};
+use super::run::{RunHead, find, told};
 use super::{Shell, encoded, html, see_other};
 use crate::extract::{MappedPath, Query, RunPath, TaskPath, no_such_instance};
 use crate::live::mark_of;
@@ -24,6 +24,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use inputs::Input;
+use loaded::LoadedInstance;
 use log::{Log, LogItem, View};
 use orch_core::plan::PlanTask;
 use orch_spec::Isolation;
@@ -31,13 +32,12 @@ use orch_spec::state::TaskState;
 use orch_store::StoreError;
 use orch_store::approval::open_question;
 use orch_store::asset::{EVENTS, edges_of_task, event_by};
-use orch_store::instance::{InstanceRow, TryRow, get_instance, tries};
+use orch_store::instance::TryRow;
 use orch_store::list::Search;
 use orch_store::live::{TryKey, look_at_tries};
 use orch_store::note::notes_of;
 use orch_store::output::{RETURN_VALUE, get as output, shown};
 use orch_store::run::RunDetails;
-use orch_store::why::why as why_not;
 use sqlx::PgConnection;
 use std::fmt::Write;
 use uuid::Uuid;
@@ -161,21 +161,13 @@ async fn page(
     let mut db = app.pages().await?;
     let run = find(&mut db, &path).await?;
     let head = RunHead::new(&run, shell.now);
-    let ledger = the_ledger(&app, &mut db, &run).await?;
+    let loaded = LoadedInstance::find(&app, &mut db, &run, (&task_id, map_index)).await?;
+    let loaded = loaded.ok_or_else(|| no_such_instance(&path, &task_id, map_index))?;
+    let why = loaded.why(&app, &mut db, &run, shell.now).await?;
+    let LoadedInstance { ledger, instance, tries, elements } = loaded;
     let plan = ledger.version.plan.clone();
-    let missing = || no_such_instance(&path, &task_id, map_index);
-    let task = plan.index_of(&task_id).ok_or_else(missing)?;
+    let (task, mut versions) = (instance.task, app.versions.clone());
     let planned = plan.task(task);
-    let elements = ledger.run.len(planned).filter(|len| *len > 0 && map_index < 0);
-    let mut versions = app.versions.clone();
-    let found = get_instance(&mut db, &mut versions, run.id, &task_id, map_index).await?;
-    let instance = match (found, elements) {
-        (Some(instance), _) => instance,
-        // A mapped task as a whole has no instance; its elements have.
-        (None, Some(_)) => summary(&ledger, run.id, task, &task_id),
-        (None, None) => return Err(missing()),
-    };
-    let tries = tries(&mut db, run.id, task, map_index).await?;
     let chosen = chosen(&tries, &query);
     let href = task_href(&head.href, &task_id, map_index);
     // Beginning with what was before the log is read: what happens meanwhile is told.
@@ -213,8 +205,6 @@ async fn page(
         Some(_) => Vec::new(),
         None => inputs::inputs(&mut db, &plan, &run, (task, map_index)).await?,
     };
-    let beyond = Beyond::of(&mut db, &run, &instance, &tries).await?;
-    let blocked = why_not(&mut db, &mut versions, &run, &instance).await?;
     let said = match chosen {
         Some(one) => orch_store::progress::of_try(&mut db, run.id, one.attempt).await?,
         None => None,
@@ -254,7 +244,7 @@ async fn page(
     let page = TaskPage {
         log_note,
         lost: chosen.map_or(0, |one| one.lost_no),
-        why: StateExplanation::of(&ledger, &instance, (&tries, &beyond), &run, shell.now, &blocked),
+        why,
         state: instance.state.as_str(),
         worker: instance.hostname.clone().map(|host| format!("{host}, worker {}", instance.worker.unwrap_or(0))),
         queue: planned.queue.clone(),
@@ -348,27 +338,6 @@ async fn live_href(
     let mark = look_at_tries(db, &[key]).await?.first().map_or(0, |look| mark_of(key, look));
     let attempt = attempt.map(|attempt| format!("&attempt={attempt}")).unwrap_or_default();
     Ok(format!("{run_href}/tasks/{}/{map_index}/events?mark={mark}{attempt}", encoded(task_id)))
-}
-
-fn summary(ledger: &orch_store::instance::Ledger, run: Uuid, task: u16, task_id: &str) -> InstanceRow {
-    InstanceRow {
-        id: run,
-        task,
-        task_id: task_id.into(),
-        map_index: -1,
-        state: ledger.run.task(task),
-        try_no: 0,
-        max_tries: 0,
-        lease_no: 0,
-        lost_no: 0,
-        worker: None,
-        hostname: None,
-        pid: None,
-        queued_at: None,
-        started_at: None,
-        ended_at: None,
-        wake_at: None,
-    }
 }
 
 fn shortened(mut text: String) -> String {

@@ -43,6 +43,7 @@ async fn no_page_loads_more_script_than_it_needs() {
         "/",
         "/dags",
         "/dags/chain",
+        "/dags/chain/graph",
         "/runs",
         &run,
         &format!("{run}/tasks/t0"),

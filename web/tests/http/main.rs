@@ -41,6 +41,7 @@ mod old_logs;
 mod openapi;
 mod pages;
 mod parked;
+mod pictures;
 mod pools;
 mod presets;
 mod proxied;

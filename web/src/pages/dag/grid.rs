@@ -1,8 +1,10 @@
 //! `/dags/{dag_id}`: its last runs against its tasks, drawn by the server: a column for each run, a row for each task.
+//! What is chosen in it is said beside it.
+
+mod chosen;
 
 use super::{Head, LoadedDag, find, know_it};
 use crate::extract::{DagPath, Query};
-use crate::pages::home::task_href;
 use crate::pages::{Shell, encoded, html};
 use crate::parts::{self, ZonedNow};
 use crate::refusal::Refusal;
@@ -11,14 +13,17 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use chosen::Chosen;
 use chrono::TimeDelta;
+use orch_core::plan::TaskIdx;
+use orch_spec::DagSpec;
 use orch_spec::state::{RunState, RunType, TaskState};
 use orch_store::instance::{Ledger, ledgers, loudest_states};
 use orch_store::narrow;
 use orch_store::overview::RunMark;
 use orch_store::run::{RUNS, RunDetails, by, newest_of_dag};
 use orch_store::timing::usual_run;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 #[derive(Template)]
@@ -35,6 +40,11 @@ struct GridPage {
     longest: String,
     half: String,
     states: Vec<&'static str>,
+    /// How narrow cells may have to be: the choice that the runs fit in.
+    narrow: i64,
+    chosen: Option<Chosen>,
+    /// Without what is chosen.
+    base: String,
     /// In words, beside the grid.
     latest: Option<Summary>,
     usual: Option<String>,
@@ -55,6 +65,7 @@ struct Summary {
 
 struct Column {
     href: String,
+    is_chosen: bool,
     label: String,
     state: &'static str,
     top: i64,
@@ -78,6 +89,7 @@ struct Row {
 struct Cell {
     state: &'static str,
     href: String,
+    is_chosen: bool,
     label: String,
 }
 
@@ -116,8 +128,11 @@ pub(crate) async fn show(
     let longest = runs.iter().map(|run| took(run, now)).max().unwrap_or_default();
     let longest = round_up(longest);
     let head = Head::new(&found, "grid", now);
-    let columns = columns(&runs, &head.href, longest, now);
-    let rows = rows(&found, &runs, &ledgers, &loud, &head.href);
+    let base = format!("{}?type={kind}&runs={most}", head.href);
+    let chosen = Chosen::of(&app, &mut db, &runs, &query, now).await?;
+    let links = Links { base: &base, chosen: chosen.as_ref() };
+    let columns = columns(&runs, &links, longest, now);
+    let rows = rows(&found, &runs, &ledgers, &loud, &head.href, &links);
     let usual = usual_run(&mut db, &found.row.dag_id).await?;
     let page = GridPage {
         states: states(&rows),
@@ -135,6 +150,9 @@ pub(crate) async fn show(
         head,
         kind,
         most,
+        narrow: CHOICES.into_iter().find(|most| *most >= columns.len() as i64).unwrap_or(CHOICES[2]),
+        chosen,
+        base,
         counted: parts::counted(columns.len(), "run"),
         columns,
         rows,
@@ -169,7 +187,24 @@ fn took(run: &RunDetails, now: ZonedNow) -> TimeDelta {
     run.started_at.map_or(TimeDelta::zero(), |at| run.ended_at.unwrap_or(now.at) - at)
 }
 
-fn columns(runs: &[RunDetails], href: &str, longest: TimeDelta, now: ZonedNow) -> Vec<Column> {
+/// Where cells lead: to the same grid, which then says of them more.
+struct Links<'a> {
+    base: &'a str,
+    chosen: Option<&'a Chosen>,
+}
+
+impl Links<'_> {
+    fn to(&self, run: &RunDetails, task_id: Option<&str>) -> String {
+        let task = task_id.map(|task_id| format!("&task={}", encoded(task_id))).unwrap_or_default();
+        format!("{}&at={}{task}", self.base, encoded(&run.run_id))
+    }
+
+    fn is_chosen(&self, run: &RunDetails, task_id: Option<&str>) -> bool {
+        self.chosen.is_some_and(|chosen| chosen.is(run, task_id))
+    }
+}
+
+fn columns(runs: &[RunDetails], links: &Links<'_>, longest: TimeDelta, now: ZonedNow) -> Vec<Column> {
     let mut last_day = None;
     let mut since_day = 0;
     let column = |run: &RunDetails| {
@@ -184,7 +219,8 @@ fn columns(runs: &[RunDetails], href: &str, longest: TimeDelta, now: ZonedNow) -
             (last_day, since_day) = (Some(day), 0);
         }
         Column {
-            href: format!("{href}/runs/{}", encoded(&run.run_id)),
+            href: links.to(run, None),
+            is_chosen: links.is_chosen(run, None),
             label: format!(
                 "{} run {}, {state}, {}",
                 parts::words(run.run_type.as_str()),
@@ -207,19 +243,14 @@ fn rows(
     ledgers: &HashMap<Uuid, Ledger>,
     loud: &HashMap<(Uuid, u16), TaskState>,
     href: &str,
+    links: &Links<'_>,
 ) -> Vec<Row> {
     let spec = &found.version.plan.spec;
-    let mut of_group: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (place, task) in spec.tasks.iter().enumerate() {
-        if let Some(group) = task.group_id.as_deref() {
-            of_group.entry(group).or_default().push(place);
-        }
-    }
-    let row = |place: usize, inside: Option<usize>| {
-        let task = &spec.tasks[place];
-        let cells = runs.iter().map(|run| cell(run, ledgers.get(&run.id)?, loud, &task.task_id, href));
+    let row = |place: TaskIdx, inside: Option<usize>| {
+        let task = &spec.tasks[usize::from(place)];
+        let cells = runs.iter().map(|run| cell(run, ledgers.get(&run.id)?, loud, &task.task_id, links));
         let cells: Vec<_> = cells.collect();
-        let is_mapped = found.version.plan.task(narrow::task(place)).map.is_some();
+        let is_mapped = found.version.plan.task(place).map.is_some();
         let task_id = &task.task_id;
         // Its group stands above it.
         let group = task.group_id.as_deref().filter(|_| inside.is_some()).unwrap_or_default();
@@ -235,28 +266,28 @@ fn rows(
         }
     };
     let mut rows = Vec::new();
-    for (place, task) in spec.tasks.iter().enumerate().take(MOST_TASKS) {
-        let Some(group) = task.group_id.as_deref() else {
-            rows.push(row(place, None));
+    for Block { group, tasks } in blocks(spec) {
+        if rows.len() >= MOST_TASKS {
+            break;
+        }
+        let Some(group) = group else {
+            rows.extend(tasks.iter().map(|&task| row(task, None)));
             continue;
         };
-        let members = &of_group[group];
-        if members[0] != place {
-            continue;
-        }
         let fold = rows.len();
-        let inner: Vec<Row> = members.iter().map(|&member| row(member, Some(fold))).collect();
+        let inner: Vec<Row> = tasks.iter().map(|&task| row(task, Some(fold))).collect();
         let cells = (0..runs.len()).map(|run| {
             let loudest =
                 inner.iter().filter_map(|row| row.cells[run].as_ref()).min_by_key(|cell| loudness(cell.state));
             loudest.map(|cell| Cell {
                 state: cell.state,
                 href: cell.href.clone(),
+                is_chosen: false,
                 label: format!("{group}: {}", parts::words(cell.state)),
             })
         });
         let cells = cells.collect();
-        let (note, name) = (members.len().to_string(), group.to_string());
+        let (note, name) = (tasks.len().to_string(), group.to_string());
         rows.push(Row {
             task_id: name.clone(),
             name,
@@ -271,14 +302,34 @@ fn rows(
     rows
 }
 
+/// Tasks in the order in which pages show them: those of a group together, where the first of them stands.
+pub(in crate::pages) struct Block<'a> {
+    pub(in crate::pages) group: Option<&'a str>,
+    pub(in crate::pages) tasks: Vec<TaskIdx>,
+}
+
+pub(in crate::pages) fn blocks(spec: &DagSpec) -> Vec<Block<'_>> {
+    let mut blocks: Vec<Block<'_>> = Vec::new();
+    let mut of_group: HashMap<&str, usize> = HashMap::new();
+    for (place, task) in spec.tasks.iter().enumerate() {
+        let group = task.group_id.as_deref();
+        let block = group.map_or(blocks.len(), |group| *of_group.entry(group).or_insert(blocks.len()));
+        if block == blocks.len() {
+            blocks.push(Block { group, tasks: Vec::new() });
+        }
+        blocks[block].tasks.push(narrow::task(place));
+    }
+    blocks
+}
+
 /// The top of the axis, so that its half is round too.
 fn round_up(longest: TimeDelta) -> TimeDelta {
     let step = parts::ticks::millis(longest.num_milliseconds().max(1), 2);
     TimeDelta::milliseconds(step * 2)
 }
 
-/// What a group shows of its tasks: what needs attention comes first.
-fn loudness(state: &str) -> usize {
+/// The state of a group is that of its task with the least of these.
+pub(super) fn loudness(state: &str) -> usize {
     const LOUD: [&str; 13] = [
         "failed",
         "upstream_failed",
@@ -302,7 +353,7 @@ fn cell(
     ledger: &Ledger,
     loud: &HashMap<(Uuid, u16), TaskState>,
     task_id: &str,
-    href: &str,
+    links: &Links<'_>,
 ) -> Option<Cell> {
     // The run may be of a version that did not have the task.
     let task = ledger.version.plan.index_of(task_id)?;
@@ -315,12 +366,8 @@ fn cell(
         let over: i32 = counts.iter().filter(|(state, _)| state.is_finished()).map(|(_, count)| count).sum();
         label = format!("{label}, {over} of {total} over");
     }
-    let run_href = format!("{href}/runs/{}", encoded(&run.run_id));
-    let href = match planned.map {
-        Some(_) => format!("{run_href}?task={}", encoded(task_id)),
-        None => task_href(&run_href, task_id, -1),
-    };
-    Some(Cell { state: state.as_str(), href, label })
+    let (href, is_chosen) = (links.to(run, Some(task_id)), links.is_chosen(run, Some(task_id)));
+    Some(Cell { state: state.as_str(), href, is_chosen, label })
 }
 
 /// For the legend: what is in the grid, in the order of the states.

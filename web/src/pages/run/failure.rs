@@ -15,16 +15,16 @@ use orch_store::run::RunDetails;
 use sqlx::PgConnection;
 
 /// What the page of a failed run opens with.
-pub(super) struct Failure {
+pub(in crate::pages) struct Failure {
     /// `load failed.`
-    pub(super) title: String,
-    pub(super) words: String,
+    pub(in crate::pages) title: String,
+    pub(in crate::pages) words: String,
     /// The task, or the element, whose log says more.
-    pub(super) href: Option<String>,
+    pub(in crate::pages) href: Option<String>,
 }
 
 impl Failure {
-    pub(super) async fn of(
+    pub(in crate::pages) async fn of(
         app: &Inner,
         db: &mut PgConnection,
         run: &RunDetails,

@@ -1,12 +1,14 @@
 //! Task instances over time: a bar for each try, a thin line while one waits for a slot, dots between tries. What stands on
-//! the critical path is bold; the elements of a mapped task stand below a row of all of it.
+//! the critical path is bold; the elements of a mapped task stand below a row of all of it, and the tasks of a group below
+//! a row of the group, in the order of the grid.
 
+use crate::pages::dag::grid::{Block, blocks};
 use crate::pages::encoded;
 use crate::pages::home::task_href;
 use crate::parts::{self, Escaped, ZonedNow, ticks};
 use askama::filters::HtmlSafe;
 use chrono::{DateTime, TimeDelta, Utc};
-use orch_core::plan::TaskIdx;
+use orch_core::plan::{Plan, TaskIdx};
 use orch_spec::state::TaskState;
 use orch_store::instance::{InstanceRow, OldTry};
 use orch_store::run::RunDetails;
@@ -30,8 +32,8 @@ pub(super) struct Row {
     pub(super) took: Option<String>,
     /// On the critical path.
     pub(super) is_critical: bool,
-    /// An element below the row of its task.
-    pub(super) is_inside: bool,
+    /// How many rows it stands below: that of its group, and of an element that of its task.
+    pub(super) depth: u8,
     pub(super) drawing: Drawing,
 }
 
@@ -85,6 +87,7 @@ impl Scale {
 /// What a chart is made of.
 pub(super) struct Of<'a> {
     pub(super) run: &'a RunDetails,
+    pub(super) plan: &'a Plan,
     pub(super) instances: &'a [InstanceRow],
     pub(super) old: &'a [OldTry],
     pub(super) spans: &'a [TaskSpan],
@@ -95,7 +98,7 @@ pub(super) struct Of<'a> {
 
 impl Gantt {
     pub(super) fn new(of: &Of<'_>, now: ZonedNow) -> Gantt {
-        let Of { run, instances, .. } = of;
+        let Of { run, plan, instances, .. } = of;
         let from = run.started_at.unwrap_or(run.created_at);
         let last = instances.iter().filter_map(|instance| instance.ended_at).max();
         let to = run.ended_at.or(last.filter(|_| run.state.is_finished())).unwrap_or(now.at).max(from);
@@ -105,19 +108,63 @@ impl Gantt {
         let mut tries: BTreeMap<(u16, i32), Vec<&OldTry>> = BTreeMap::new();
         of.old.iter().for_each(|one| tries.entry((one.task, one.map_index)).or_default().push(one));
         let mut rows: Vec<Row> = Vec::with_capacity(instances.len());
-        let mut above = None;
-        for instance in *instances {
-            let is_inside = instance.map_index >= 0;
-            if is_inside && above != Some(instance.task) {
-                rows.push(whole(of, instance, &scale, &axis, now));
+        for Block { group, tasks } in blocks(&plan.spec) {
+            let mut shown = tasks.iter().flat_map(|task| of_task(instances, *task)).peekable();
+            if let Some(group) = group.filter(|_| shown.peek().is_some()) {
+                rows.push(of_group(of, (group, &tasks), &scale, &axis, now));
             }
-            above = Some(instance.task);
-            let before = tries.get(&(instance.task, instance.map_index)).map_or(&[][..], Vec::as_slice);
-            let is_critical = !is_inside && of.path.contains(&instance.task);
-            rows.push(Row { is_critical, is_inside, ..row(instance, before, &scale, &axis, of.href, now) });
+            let mut above = None;
+            for instance in shown {
+                let (outer, is_element) = (u8::from(group.is_some()), instance.map_index >= 0);
+                if is_element && above != Some(instance.task) {
+                    rows.push(Row { depth: outer, ..whole(of, instance, &scale, &axis, now) });
+                }
+                above = Some(instance.task);
+                let before = tries.get(&(instance.task, instance.map_index)).map_or(&[][..], Vec::as_slice);
+                let is_critical = !is_element && of.path.contains(&instance.task);
+                let depth = outer + u8::from(is_element);
+                rows.push(Row { is_critical, depth, ..row(instance, before, &scale, &axis, of.href, now) });
+            }
         }
         Gantt { rows, axis }
     }
+}
+
+/// The instances of a task, which stand together.
+fn of_task(instances: &[InstanceRow], task: TaskIdx) -> impl Iterator<Item = &InstanceRow> {
+    instances.iter().filter(move |instance| instance.task == task)
+}
+
+/// The row above the tasks of a group: from the first that began to the last that ended.
+fn of_group(of: &Of<'_>, (group, tasks): (&str, &[TaskIdx]), scale: &Scale, axis: &Axis, now: ZonedNow) -> Row {
+    let spans = || of.spans.iter().filter(|span| tasks.contains(&span.task));
+    let (began, tasks) = (spans().count(), parts::counted(tasks.len(), "task"));
+    let mut row = Row {
+        name: group.into(),
+        href: format!(
+            "{}/graph?run={}&open={}",
+            parts::dag_href(&of.run.dag_id),
+            encoded(&of.run.run_id),
+            encoded(group)
+        ),
+        state: None,
+        note: tasks.clone(),
+        took: None,
+        is_critical: false,
+        depth: 0,
+        drawing: Drawing::new(format!("{group}: {tasks}, {began} of them began"), axis),
+    };
+    if let Some(first) = spans().map(|span| span.first_started).min() {
+        let ended: Option<Vec<_>> = spans().map(|span| span.last_ended).collect();
+        let last = ended.as_ref().and_then(|ended| ended.iter().max().copied());
+        let (from, end) = (scale.place(first).min(WHOLE - THIN), last.unwrap_or(now.at));
+        let took = parts::duration(end - first);
+        let title = format!("{tasks}, {took} from the first to the last");
+        let (to, state) = (scale.place(end).clamp(from + THIN, WHOLE), if last.is_none() { "running" } else { "ink" });
+        row.drawing.bars.push(Bar { from, to, state, title, is_band: true });
+        row.took = Some(took);
+    }
+    row
 }
 
 /// The row above the elements of a mapped task: from the first that began to the last that ended.
@@ -145,7 +192,7 @@ fn whole_row(of: &Of<'_>, first: &InstanceRow, drawing: Drawing) -> Row {
         note: String::new(),
         took: None,
         is_critical: of.path.contains(&first.task),
-        is_inside: false,
+        depth: 0,
         drawing,
     }
 }
@@ -223,7 +270,7 @@ fn row(instance: &InstanceRow, before: &[&OldTry], scale: &Scale, axis: &Axis, h
         took,
         name,
         is_critical: false,
-        is_inside: false,
+        depth: 0,
         drawing,
     }
 }

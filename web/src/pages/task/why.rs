@@ -11,9 +11,9 @@ use orch_store::run::RunDetails;
 use orch_store::why::{BlockingReason, Holder};
 
 #[derive(Debug)]
-pub(super) struct StateExplanation {
-    pub(super) sentence: String,
-    pub(super) more: String,
+pub(in crate::pages) struct StateExplanation {
+    pub(in crate::pages) sentence: String,
+    pub(in crate::pages) more: String,
     pub(super) checks: Vec<Check>,
     /// Tasks that wait for this one.
     pub(super) behind: Vec<Check>,

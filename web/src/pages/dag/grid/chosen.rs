@@ -1,0 +1,117 @@
+//! What is chosen in the grid, a run or a task of one: said beside the grid, so that one need not leave it.
+
+use super::took;
+use crate::extract::Query;
+use crate::pages::encoded;
+use crate::pages::home::task_href;
+use crate::pages::run::RunHead;
+use crate::pages::run::failure::Failure;
+use crate::pages::run::the_ledger;
+use crate::pages::task::loaded::LoadedInstance;
+use crate::parts::{self, ZonedNow};
+use crate::refusal::Refusal;
+use crate::state::Inner;
+use orch_spec::state::RunState;
+use orch_store::run::RunDetails;
+use sqlx::PgConnection;
+
+pub(super) struct Chosen {
+    pub(super) run_id: String,
+    /// None: the run as a whole.
+    pub(super) task_id: Option<String>,
+    pub(super) run: String,
+    pub(super) run_href: String,
+    /// Its own page.
+    pub(super) href: String,
+    pub(super) clear_href: String,
+    pub(super) state: parts::State,
+    pub(super) is_failed: bool,
+    /// Why it is as it is.
+    pub(super) sentence: String,
+    pub(super) more: String,
+    pub(super) facts: Vec<(&'static str, String)>,
+}
+
+impl Chosen {
+    /// `at` names a run of the grid, and `task` a task of it.
+    pub(super) async fn of(
+        app: &Inner,
+        db: &mut PgConnection,
+        runs: &[RunDetails],
+        query: &Query,
+        now: ZonedNow,
+    ) -> Result<Option<Chosen>, Refusal> {
+        let Some(run) = query.text("at").and_then(|run_id| runs.iter().find(|run| run.run_id == run_id)) else {
+            return Ok(None);
+        };
+        match query.text("task").filter(|task_id| !task_id.is_empty()) {
+            Some(task_id) => of_task(app, db, run, task_id, now).await,
+            None => of_run(app, db, run, now).await.map(Some),
+        }
+    }
+
+    pub(super) fn is(&self, run: &RunDetails, task_id: Option<&str>) -> bool {
+        self.run_id == run.run_id && self.task_id.as_deref() == task_id
+    }
+}
+
+async fn of_run(app: &Inner, db: &mut PgConnection, run: &RunDetails, now: ZonedNow) -> Result<Chosen, Refusal> {
+    let head = RunHead::new(run, now);
+    let ledger = the_ledger(app, db, run).await?;
+    let failure = Failure::of(app, db, run, &head, &ledger).await?;
+    let (sentence, more) = failure.map_or_else(Default::default, |failure| (failure.title, failure.words));
+    let took = run.started_at.map(|_| ("Took", parts::duration(took(run, now))));
+    Ok(Chosen {
+        run_id: run.run_id.clone(),
+        task_id: None,
+        run: words(run, now),
+        clear_href: format!("{}/clear", head.href),
+        href: head.href.clone(),
+        run_href: head.href,
+        state: parts::state(run.state.as_str()),
+        is_failed: run.state == RunState::Failed,
+        sentence,
+        more,
+        facts: took.into_iter().collect(),
+    })
+}
+
+async fn of_task(
+    app: &Inner,
+    db: &mut PgConnection,
+    run: &RunDetails,
+    task_id: &str,
+    now: ZonedNow,
+) -> Result<Option<Chosen>, Refusal> {
+    let Some(loaded) = LoadedInstance::find(app, db, run, (task_id, -1)).await? else { return Ok(None) };
+    let why = loaded.why(app, db, run, now).await?;
+    let LoadedInstance { instance, elements, .. } = &loaded;
+    let run_href = RunHead::new(run, now).href;
+    let mut facts = Vec::new();
+    if let Some(at) = instance.started_at {
+        facts.push(("Started", now.written(at, "%-d %b %H:%M:%S")));
+        facts.push(("Took", parts::duration(instance.ended_at.unwrap_or(now.at) - at)));
+    }
+    if instance.try_no > 0 {
+        facts.push(("Try", format!("{} of {}", instance.try_no, instance.max_tries + 1)));
+    }
+    facts.extend(instance.hostname.clone().map(|host| ("Worker", host)));
+    facts.extend(elements.map(|count| ("Elements", count.to_string())));
+    Ok(Some(Chosen {
+        run_id: run.run_id.clone(),
+        task_id: Some(task_id.into()),
+        run: words(run, now),
+        href: task_href(&run_href, task_id, -1),
+        clear_href: format!("{run_href}/clear?task={}&map_index=-1", encoded(task_id)),
+        run_href,
+        state: parts::state(instance.state.as_str()),
+        is_failed: instance.state.is_failed(),
+        sentence: why.sentence,
+        more: why.more,
+        facts,
+    }))
+}
+
+fn words(run: &RunDetails, now: ZonedNow) -> String {
+    format!("{} run, {}", parts::words(run.run_type.as_str()), now.written(run.run_after, "%-d %b %H:%M"))
+}
