@@ -14,6 +14,7 @@ use orch_spec::schedule::isoformat;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use table::Cells;
 
 /// How lists are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -44,16 +45,25 @@ pub struct Listing {
     rows: Vec<Vec<Value>>,
     /// Said when there are no rows: what to do next.
     empty: String,
+    cells: Cells,
 }
 
 impl Listing {
     pub fn new<const N: usize>(columns: [&'static str; N], empty: impl Into<String>) -> Listing {
-        Listing { columns: columns.map(Cow::Borrowed).to_vec(), rows: Vec::new(), empty: empty.into() }
+        let columns = columns.map(Cow::Borrowed).to_vec();
+        Listing { columns, rows: Vec::new(), empty: empty.into(), cells: Cells::Cut }
     }
 
     /// Of columns that are known only now; each row has a cell for every one.
     pub fn of(columns: Vec<String>, rows: Vec<Vec<Value>>, empty: impl Into<String>) -> Listing {
-        Listing { columns: columns.into_iter().map(Cow::Owned).collect(), rows, empty: empty.into() }
+        let columns = columns.into_iter().map(Cow::Owned).collect();
+        Listing { columns, rows, empty: empty.into(), cells: Cells::Cut }
+    }
+
+    /// Not cut where the terminal is narrower than the table: its words are all that it is for.
+    #[must_use]
+    pub fn whole(self) -> Listing {
+        Listing { cells: Cells::Whole, ..self }
     }
 
     pub fn add<const N: usize>(&mut self, row: [Value; N]) {
@@ -93,7 +103,10 @@ impl Listing {
                 eprintln!("{}", self.empty);
                 Ok(Exit::Done)
             }
-            Format::Table => print(&table::ruled(&self.names().collect::<Vec<_>>(), &texts(), Style::of_stdout())),
+            Format::Table => {
+                let names = self.names().collect::<Vec<_>>();
+                print(&table::ruled(&names, &texts(), Style::of_stdout(), terminal_width(), self.cells))
+            }
             Format::Plain => print(&table::plain(&self.names().collect::<Vec<_>>(), &texts())),
             Format::Json => print_json(&self.objects()),
             Format::Yaml => print(&yaml::list(self.objects().iter().map(|object| &object.0[..]))),
@@ -126,7 +139,10 @@ impl Record {
             || self.properties.iter().map(|(name, value)| vec![(*name).into(), cell(value)]).collect::<Vec<_>>();
         let object = || Object(self.properties.iter().map(|(name, value)| (*name, value)).collect());
         match format {
-            Format::Table => print(&table::ruled(&["property", "value"], &lines(), Style::of_stdout())),
+            Format::Table => {
+                let names = ["property", "value"];
+                print(&table::ruled(&names, &lines(), Style::of_stdout(), terminal_width(), Cells::Whole))
+            }
             Format::Plain => print(&table::plain(&["property", "value"], &lines())),
             Format::Json => print_json(&object()),
             Format::Yaml => print(&yaml::object(&object().0)),
@@ -160,6 +176,11 @@ pub fn print_line(line: &str) -> Outcome {
 fn print_json(value: &impl serde::Serialize) -> Outcome {
     let text = serde_json::to_string_pretty(value).expect("JSON values can be written as JSON");
     print_line(&text)
+}
+
+/// How many columns the terminal has that standard output goes to, if it goes to one.
+fn terminal_width() -> Option<usize> {
+    terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0))
 }
 
 /// Somebody watches: progress may be shown on standard error.

@@ -39,7 +39,7 @@ impl ListImportErrors {
             found = cx.api().await?.import_errors().await?;
         }
         found.retain(|(bundle, _)| self.bundle_name.is_empty() || self.bundle_name.contains(bundle));
-        let mut listing = Listing::new(["bundle_name", "filepath", "error"], "no import errors");
+        let mut listing = Listing::new(["bundle_name", "filepath", "error"], "no import errors").whole();
         for (bundle, problem) in &found {
             let place = match problem.line {
                 0 => problem.file.clone(),

@@ -71,7 +71,7 @@ impl Doctor {
 }
 
 fn print(findings: &[Finding], format: Format) -> Outcome {
-    let mut listing = Listing::new(["check", "result", "found", "advice"], "nothing was checked");
+    let mut listing = Listing::new(["check", "result", "found", "advice"], "nothing was checked").whole();
     for Finding(check, is_well, found, advice) in findings {
         let result = if *is_well { "ok" } else { "wrong" };
         listing.add([json!(check), json!(result), json!(found), json!(if *is_well { "" } else { advice })]);

@@ -47,7 +47,7 @@ impl TasksWhy {
         let instance = api.instance(&run, &self.which.task_id, self.which.map_index).await?;
         let obstacles = api.obstacles(&run, &instance).await?;
         let empty = format!("nothing stands in its way: it is `{}`", instance.state);
-        let mut listing = Listing::new(["dependency", "reason", "in_the_way"], empty);
+        let mut listing = Listing::new(["dependency", "reason", "in_the_way"], empty).whole();
         for obstacle in obstacles {
             listing.add([json!(obstacle.name), json!(obstacle.reason), json!(obstacle.in_the_way.join(", "))]);
         }
