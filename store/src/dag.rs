@@ -1,12 +1,14 @@
 //! DAGs as people see them: lists, names, pause and delete. What a DAG is made of stands in its versions.
 
 mod calendar;
+mod dependency;
 mod favorite;
 mod folder;
 mod list;
 mod search;
 
 pub use calendar::{DayRuns, runs_by_day};
+pub use dependency::{DagDependency, dag_dependencies};
 pub use favorite::{add_favorite, favorites, is_favorite, remove_favorite};
 pub use folder::{BundleDagRow, dags_of_bundle, set_stale, taken_by_others, versions_in_use};
 pub use list::{TAGS, dag_ids_like};

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
 use orch_spec::asset::{AssetEvent, CheckOutcome};
 use orch_store::asset::{AliasRow, AssetRow, Dependency};
+use orch_store::dag::DagDependency;
 use orch_store::run::RunDetails;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -215,15 +216,23 @@ impl Api {
         self.pages_extra("assets/checks", "checks", query, most, parsed).await
     }
 
-    /// Which DAGs name which assets.
-    pub(crate) async fn dependencies(&self) -> Result<Vec<Dependency>, Failure> {
+    /// Which DAGs name which assets, and which start or wait for others; an older server lists none of these.
+    pub(crate) async fn dependencies(&self) -> Result<(Vec<Dependency>, Vec<DagDependency>), Failure> {
         let found = self.found(self.get_extra("assets/dependencies").await?)?;
-        let dependency = |entry: &Value| {
-            let word = |name| entry[name].as_str().map(str::to_owned);
-            Some(Dependency { role: word("role")?, dag_id: word("dag_id")?, asset: word("asset")? })
+        let word = |entry: &Value, name: &str| entry[name].as_str().map(str::to_owned);
+        let of_asset = |entry: &Value| {
+            let (role, dag_id, asset) = (word(entry, "role")?, word(entry, "dag_id")?, word(entry, "asset")?);
+            Some(Dependency { role, dag_id, asset })
         };
-        let listed = found["dependencies"].as_array().ok_or_else(|| self.strange())?;
-        listed.iter().map(|entry| dependency(entry).ok_or_else(|| self.strange())).collect()
+        let of_dag = |entry: &Value| {
+            let (role, dag_id, other) = (word(entry, "role")?, word(entry, "dag_id")?, word(entry, "other_dag_id")?);
+            Some(DagDependency { dag_id, role, other })
+        };
+        let assets = found["dependencies"].as_array().ok_or_else(|| self.strange())?;
+        let dags: &[Value] = found["dag_dependencies"].as_array().map_or(&[], Vec::as_slice);
+        let assets: Option<Vec<Dependency>> = assets.iter().map(of_asset).collect();
+        let dags: Option<Vec<DagDependency>> = dags.iter().map(of_dag).collect();
+        assets.zip(dags).ok_or_else(|| self.strange())
     }
 
     /// Says that an asset was updated, and gives the number of the update.

@@ -1,6 +1,6 @@
 //! Assets: what registration knows of them, events that are there exactly if a success is, and runs that follow once.
 
-use crate::fixture::{Hands, dag, database, number, one, register, trigger};
+use crate::fixture::{Hands, chain, dag, database, number, one, register, trigger};
 use orch_spec::DagSpec;
 use orch_spec::asset::{AssetEvent, LineageEdge};
 use orch_spec::state::TaskState;
@@ -10,7 +10,7 @@ use orch_store::asset::{
     list_queued, mark_stale, runs_of_events, stale_assets, triggering_events, uses_of,
 };
 use orch_store::connect;
-use orch_store::dag::{pause, unpause};
+use orch_store::dag::{dag_dependencies, pause, unpause};
 use orch_store::list::Search;
 use orch_store::run::RunRow;
 use orch_store::step::{Claimed, EndedTry, Mode, NextTry, Stepper, Touched, WorkerStep};
@@ -111,6 +111,33 @@ async fn a_registration_knows_where_assets_are_named() {
     register(&mut db, &[consumer("c", &json!("manual"))]).await;
     let found = ASSETS.rows(&mut db, &by_uri.and(by::ONLY_ACTIVE.holds())).await.unwrap();
     assert_eq!(found.iter().map(|a| a.uri.as_str()).collect::<Vec<_>>(), ["b", "c"]);
+}
+
+#[tokio::test]
+async fn dags_that_start_others_or_wait_for_them_are_listed() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let task = |id: &str, kind: &str, config: Value| json!({ "task_id": id, "kind": kind, "config": config });
+    let run = json!({ "kind": "run", "config": { "dag_id": "orders", "which": { "run_id": "r" } } });
+    let until = json!({ "kind": "any", "config": { "of": [{ "kind": "file", "config": { "path": "/x" } }, run] } });
+    let report = |tasks: Value| dag(json!({ "dag_id": "report", "tasks": tasks }));
+    let all = report(json!([
+        task("again", "trigger_dag", json!({ "dag_id": "mail" })),
+        task("mail", "trigger_dag", json!({ "dag_id": "mail", "wait": true })),
+        task("stock", "wait_for_dag", json!({ "dag_id": "stock" })),
+        task("any", "wait", json!({ "until": until })),
+        task("work", "rust", json!({ "dag_id": "nothing" })),
+        { "task_id": "empty", "kind": "rust" },
+    ]));
+    register(&mut db, &[all, chain("mail", 1)]).await;
+    let listed = async |db: &mut PgConnection| -> Vec<String> {
+        let found = dag_dependencies(db, 100).await.unwrap();
+        found.iter().map(|d| format!("{} {} {}", d.dag_id, d.role, d.other)).collect()
+    };
+    assert_eq!(listed(&mut db).await, ["report trigger mail", "report wait orders", "report wait stock"]);
+    // Only what the newest version says.
+    register(&mut db, &[report(json!([task("stock", "wait_for_dag", json!({ "dag_id": "stock" }))]))]).await;
+    assert_eq!(listed(&mut db).await, ["report wait stock"]);
 }
 
 #[tokio::test]

@@ -134,6 +134,23 @@ async fn assets_have_airflows_shape() {
 }
 
 #[tokio::test]
+async fn dependencies_name_assets_and_other_dags() {
+    let web = web().await;
+    let tasks = json!([
+        { "task_id": "next", "kind": "trigger_dag", "config": { "dag_id": "make" } },
+        { "task_id": "before", "kind": "wait_for_dag", "config": { "dag_id": "gone" } },
+    ]);
+    let bundle = NewBundle { name: "more".into(), dags: vec![dag(json!({ "dag_id": "more", "tasks": tasks }))] };
+    register_bundle(&mut web.db().await, &bundle, false).await.expect("they register");
+    let found = web.get("/api/orch/v1/assets/dependencies").await.body;
+    let role = |role: &str, other: &str| json!({ "dag_id": "more", "role": role, "other_dag_id": other });
+    assert_eq!(found["dag_dependencies"], json!([role("trigger", "make"), role("wait", "gone")]));
+    let assets = found["dependencies"].as_array().unwrap();
+    assert_eq!(found["total_entries"], assets.len());
+    assert!(assets.contains(&json!({ "dag_id": "make", "role": "outlet", "asset": "orders" })), "{found}");
+}
+
+#[tokio::test]
 async fn an_event_from_outside_begins_runs_that_say_where_they_come_from() {
     let web = web().await;
     let event = say(&web, "orders", None).await;

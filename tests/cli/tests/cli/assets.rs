@@ -41,7 +41,9 @@ async fn an_update_that_is_said_begins_a_run_and_the_run_says_the_next_one() {
     );
     let depends = world.run(&["dags", "show-dependencies"]).done();
     assert!(
-        depends.contains("source -> test_relaying\n") && depends.contains("test_relaying -> test://relayed\n"),
+        depends.contains("source -> test_relaying (schedule)\n")
+            && depends.contains("test_relaying -> test://relayed (outlet)\n")
+            && depends.contains("example_operators -> example_hello (trigger)\n"),
         "{depends}"
     );
     let none = world.run(&["assets", "details", "--name", "nothing"]).refused();

@@ -33,7 +33,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .asks(listed(check_by::OF_URI))
         .gives::<api::assets::CheckPage>()
         .get("/api/orch/v1/assets/dependencies", viewer, api::assets::dependencies)
-        .does("Which DAGs produce which assets, read them and wait for them")
+        .does("Which DAGs produce which assets, read them and wait for them, and which DAGs start or wait for others")
         .gives::<api::assets::DependencyPage>()
         .get("/api/v2/assets/events", viewer, api::assets::list_events)
         .does("Lists updates of assets with the runs that followed")
