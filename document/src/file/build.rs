@@ -40,7 +40,8 @@ pub(super) struct Outline<'a> {
     pub(super) tasks: Vec<Entry<'a>>,
     pub(super) groups: Vec<GroupEntry<'a>>,
     pub(super) index: HashMap<String, usize>,
-    pub(super) group_ids: HashSet<String>,
+    /// By id: its place in `groups`.
+    pub(super) group_index: HashMap<String, usize>,
     pub(super) params: Option<Value>,
 }
 
@@ -63,9 +64,9 @@ pub(super) fn dag(document: &Node, folder: &str, problems: &mut Problems<'_>) ->
     for group in &outline.groups {
         let mut group_spec = group.spec.clone();
         if let Some(node) = group.node.get("map") {
-            let around = Entry {
+            let whole = Entry {
                 id: group_spec.group_id.clone(),
-                group: group_spec.group_id.rsplit_once('.').map(|(outer, _)| outer.to_string()),
+                group: group_around(&group_spec.group_id).map(String::from),
                 node,
                 mark: node.mark,
                 options: Options::default(),
@@ -73,13 +74,14 @@ pub(super) fn dag(document: &Node, folder: &str, problems: &mut Problems<'_>) ->
                 is_mapped: false,
                 is_lenient: false,
             };
-            group_spec.map = outline.map(node, &around, problems);
+            group_spec.map = outline.map(node, &whole, problems);
         }
         spec.groups.push(group_spec);
     }
     spec.groups.sort_by(|one, other| one.group_id.cmp(&other.group_id));
+    let after_groups = outline.after_groups(problems);
     let tasks: Vec<TaskSpec> =
-        outline.tasks.iter().filter_map(|entry| outline.task_spec(entry, folder, problems)).collect();
+        outline.tasks.iter().filter_map(|entry| outline.task_spec(entry, &after_groups, folder, problems)).collect();
     spec.tasks = in_order(tasks, &spec.groups);
     if problems.found.len() == before {
         check::problems(&spec).iter().for_each(|problem| problems.of_dag(problem));
@@ -109,6 +111,10 @@ fn words(document: &Node, location: Location) -> DagSpec {
 
 pub(super) fn texts(node: Option<&Node>) -> Vec<String> {
     node.map(Node::items).unwrap_or_default().iter().filter_map(Node::scalar).map(text_of).collect()
+}
+
+fn says_setup(task: &Node) -> bool {
+    task.get("setup").and_then(Node::scalar) == Some(&Value::Bool(true))
 }
 
 /// Whether it is a teardown: of the setups it names, or of none.
@@ -223,8 +229,8 @@ impl<'a> Outline<'a> {
             };
             let doc = node.get("doc").and_then(Node::scalar).map(text_of).unwrap_or_default();
             let spec = GroupSpec { group_id: id.clone(), map: None, doc, location, extra: Map::new() };
+            self.group_index.insert(id.clone(), self.groups.len());
             self.groups.push(GroupEntry { spec, node });
-            self.group_ids.insert(id.clone());
             let around = if node.get("map").is_some() { Some(id.as_str()) } else { mapped };
             if node.get("map").is_some() && mapped.is_some() {
                 let message =
@@ -235,17 +241,25 @@ impl<'a> Outline<'a> {
         }
     }
 
-    fn task_spec(&self, entry: &Entry<'_>, folder: &str, problems: &mut Problems<'_>) -> Option<TaskSpec> {
+    fn task_spec(
+        &self,
+        entry: &Entry<'_>,
+        after_groups: &HashMap<String, Vec<String>>,
+        folder: &str,
+        problems: &mut Problems<'_>,
+    ) -> Option<TaskSpec> {
         let node = entry.node;
         let (kind, work) = KINDS.iter().find_map(|kind| Some((kind, node.get(kind.name)?)))?;
         let (kind_name, mut config) = task::work(work, kind, folder);
         self.targets(entry, work, kind, &mut config, problems);
-        let role = match (node.get("setup").and_then(Node::scalar), is_teardown(node)) {
-            (_, true) => Role::Teardown,
-            (Some(Value::Bool(true)), false) => Role::Setup,
-            (_, false) => Role::Work,
+        let role = if is_teardown(node) {
+            Role::Teardown
+        } else if says_setup(node) {
+            Role::Setup
+        } else {
+            Role::Work
         };
-        if role == Role::Teardown && node.get("setup").and_then(Node::scalar) == Some(&Value::Bool(true)) {
+        if role == Role::Teardown && says_setup(node) {
             problems.add(entry.mark, format!("task `{}` is both setup and teardown", entry.id), "make two tasks of it");
         }
         let mut own = entry.options.clone();
@@ -254,9 +268,14 @@ impl<'a> Outline<'a> {
             own.trigger_rule = options(node).trigger_rule.or(Some(TriggerRule::AllDoneSetupSuccess));
         }
         let mut after = self.after(entry, node.get("after"), problems);
+        after.extend(after_groups.get(&entry.id).into_iter().flatten().cloned());
         after.extend(self.after(entry, torn_down(node), problems));
         let mut seen = HashSet::new();
         after.retain(|id| seen.insert(id.clone()));
+        if role == Role::Teardown {
+            // As an export says them.
+            after.sort_by_key(|id| self.index.get(id).is_some_and(|task| says_setup(self.tasks[*task].node)));
+        }
         Some(TaskSpec {
             task_id: entry.id.clone(),
             group_id: entry.group.clone(),
@@ -282,6 +301,11 @@ impl<'a> Outline<'a> {
 
 fn inside(id: &str, group: &str) -> bool {
     id.strip_prefix(group).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// The group in which a group stands.
+pub(super) fn group_around(group: &str) -> Option<&str> {
+    group.rsplit_once('.').map(|(outer, _)| outer)
 }
 
 /// Upstreams first, else by id, so that a task may be moved within its file and the structure stays the same. What waits

@@ -135,6 +135,65 @@ fn setups_and_teardowns() {
 }
 
 #[test]
+fn a_group_waits_with_the_tasks_with_which_it_begins() {
+    let dag = dag("dag_id: a\ntasks:\n  x: {bash: 'true'}\n  before:\n    tasks:\n      one: {bash: 'true'}\n      \
+        two: {bash: 'true', after: one}\n  g:\n    after: [x, before]\n    tasks:\n      p: {bash: 'true'}\n      \
+        q: {bash: 'true', after: p}\n      r: {value: '{{ upstream.q.output }}'}\n      inner:\n        after: p\n        \
+        tasks:\n          s: {bash: 'true'}\n          t: {bash: 'true', after: s}\n      free:\n        tasks:\n          \
+        u: {bash: 'true', after: x}\n  end: {bash: 'true', after: g}\n");
+    let after = |id: &str| task(&dag, id).after.clone();
+    assert_eq!(after("g.p"), ["x", "before.two"]);
+    assert_eq!(after("g.q"), ["g.p"]);
+    assert!(after("g.r").is_empty(), "its template makes it wait");
+    assert_eq!(after("g.inner.s"), ["g.p"], "a group inside waits where it stands");
+    assert_eq!(after("g.inner.t"), ["g.inner.s"]);
+    assert_eq!(after("g.free.u"), ["x", "before.two"], "each once");
+    let mut end = after("end");
+    end.sort_unstable();
+    assert_eq!(end, ["g.free.u", "g.inner.t", "g.r"], "what a group inside waits for does not end it");
+    let text = export(&dag).expect("a file can say it");
+    assert_eq!(parsed(&text).expect(&text)[0].version(), dag.version(), "{text}");
+}
+
+#[test]
+fn a_group_waits_for_nothing_that_is_not_there_or_in_it() {
+    let with = |after: &str| {
+        format!(
+            "dag_id: a\ntasks:\n  extract: {{bash: 'true'}}\n  o:\n    tasks:\n      g:\n        after: {after}\n        \
+            tasks:\n          in: {{bash: 'true'}}\n          x: {{bash: 'true', after: in}}\n  x: {{bash: 'true'}}\n"
+        )
+    };
+    dag(&with("extract"));
+    wrong(&with("extrct"), &["7:16: there is no task `extrct` / did you mean `extract`?"]);
+    wrong(
+        &with("[g.in]"),
+        &["7:17: group `o.g` waits for task `o.g.in`, which is in it / name a task or a group outside"],
+    );
+    wrong(&with("g"), &["7:16: group `o.g` waits for group `o.g`, which is itself"]);
+    wrong(&with("o"), &["7:16: group `o.g` waits for group `o`, in which it is"]);
+    wrong(&with("x"), &["7:16: group `o.g` waits for `x`, and `o.g.in` has another of that name near it / give one"]);
+    wrong(&with("{a: b}"), &["`after` is an object"]);
+    wrong(
+        "dag_id: a\ntasks:\n  g: {after: z, tasks: {t: {bash: a}}}\n  z: {bash: b, after: g}\n",
+        &["dag `a`, task `g.t`: it waits for itself: `g.t` → `z` → `g.t`"],
+    );
+    wrong(
+        "dag_id: a\ntasks:\n  g: {after: h, tasks: {t: {bash: a}}}\n  h: {after: g, tasks: {t: {bash: b}}}\n",
+        &["it waits for itself: `g.t` → `h.t` → `g.t`"],
+    );
+}
+
+#[test]
+fn a_teardown_says_setups_last_as_an_export_does() {
+    let file = "dag_id: a\ntasks:\n  up: {bash: 'true', setup: true}\n  work: {bash: 'true', after: up}\n  g:\n    \
+        after: [up, work]\n    tasks:\n      down: {bash: 'true', teardown: true}\n";
+    let dag = dag(file);
+    assert_eq!(task(&dag, "g.down").after, ["work", "up"]);
+    let text = export(&dag).expect("a file can say it");
+    assert_eq!(parsed(&text).expect(&text)[0].version(), dag.version(), "{text}");
+}
+
+#[test]
 fn a_teardown_may_stand_without_a_setup() {
     let of = |said: &str| {
         let file = format!(

@@ -1,7 +1,7 @@
 //! Names of tasks, groups and values in a document: what they mean where they stand.
 
 use super::Problems;
-use super::build::{Entry, Outline};
+use super::build::{Entry, Outline, group_around};
 use super::keys::Shape;
 use super::node::{Mark, Node, NodeKind};
 use super::template::{self, ROOTS, RUN_FIELDS, TASK_FIELDS, Template};
@@ -21,11 +21,11 @@ pub(super) enum TaskOrGroup {
 impl Outline<'_> {
     /// A name seen from inside a group: that group's own first, then outwards.
     pub(super) fn meant(&self, name: &str, group: Option<&str>) -> Option<TaskOrGroup> {
-        let outwards = std::iter::successors(group, |group| group.rsplit_once('.').map(|(outer, _)| outer));
+        let outwards = std::iter::successors(group, |group| group_around(group));
         let ids = outwards.map(|group| format!("{group}.{name}")).chain([name.to_string()]);
         ids.into_iter().find_map(|id| match self.index.get(&id) {
             Some(&task) => Some(TaskOrGroup::Task(task)),
-            None => self.group_ids.contains(&id).then_some(TaskOrGroup::Group(id)),
+            None => self.group_index.contains_key(&id).then_some(TaskOrGroup::Group(id)),
         })
     }
 

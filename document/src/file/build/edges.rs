@@ -1,6 +1,6 @@
 //! What a task waits for, follows and is mapped over: names of the document as ids and sources.
 
-use super::{Entry, Outline, inside, is_teardown, texts, torn_down};
+use super::{Entry, Outline, group_around, inside, is_teardown, texts, torn_down};
 use crate::file::Problems;
 use crate::file::check::text_of;
 use crate::file::keys::TaskKind;
@@ -10,7 +10,7 @@ use crate::file::upstream::TaskOrGroup;
 use orch_spec::names::closest;
 use orch_spec::{Condition, MapSpec, Source};
 use serde_json::{Map, Value, json};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 #[derive(Clone, Copy)]
 enum Edge {
@@ -90,14 +90,71 @@ impl Outline<'_> {
         after
     }
 
+    /// What tasks wait for because a group says so: those with which it begins, by id. Its names are looked up from where it
+    /// stands.
+    pub(super) fn after_groups(&self, problems: &mut Problems<'_>) -> HashMap<String, Vec<String>> {
+        let mut found: HashMap<String, Vec<String>> = HashMap::new();
+        // Inner groups first, as they are nearer.
+        for group in self.groups.iter().rev() {
+            let Some(names) = group.node.get("after") else { continue };
+            let id = &group.spec.group_id;
+            let beginning = self.edge_of(id, Edge::Beginning);
+            for name in names.items() {
+                for upstream in self.after_of_group(id, name, problems) {
+                    if let Some(hidden) = beginning.iter().find(|task| !self.sees(task, &upstream)) {
+                        let message = format!(
+                            "group `{id}` waits for `{upstream}`, and `{hidden}` has another of that name near it"
+                        );
+                        problems.add(name.mark, message, "give one of the two another name");
+                    }
+                    beginning.iter().for_each(|task| found.entry(task.clone()).or_default().push(upstream.clone()));
+                }
+            }
+        }
+        found
+    }
+
+    /// The tasks that one name under `after` of a group means.
+    fn after_of_group(&self, id: &str, name: &Node, problems: &mut Problems<'_>) -> Vec<String> {
+        let text = name.scalar().map(text_of).unwrap_or_default();
+        let (what, meant) = match self.meant(&text, group_around(id)) {
+            Some(TaskOrGroup::Task(task)) => ("task", self.tasks[task].id.clone()),
+            Some(TaskOrGroup::Group(group)) => ("group", group),
+            None => {
+                self.unknown(&text, name.mark, problems);
+                return Vec::new();
+            }
+        };
+        let way = if meant == id {
+            "which is itself"
+        } else if inside(&meant, id) {
+            "which is in it"
+        } else if inside(id, &meant) {
+            "in which it is"
+        } else if what == "task" {
+            return vec![meant];
+        } else {
+            return self.edge_of(&meant, Edge::End);
+        };
+        let message = format!("group `{id}` waits for {what} `{meant}`, {way}");
+        problems.add(name.mark, message, "name a task or a group outside of it");
+        Vec::new()
+    }
+
+    /// Whether the id of a task means it where another task stands: an export says it there.
+    fn sees(&self, task: &str, other: &str) -> bool {
+        let (Some(task), Some(&other_place)) = (self.index.get(task), self.index.get(other)) else { return true };
+        self.meant(other, self.tasks[*task].group.as_deref()) == Some(TaskOrGroup::Task(other_place))
+    }
+
     /// The tasks with which a group begins or ends; teardowns end nothing, unless there is nothing else.
     fn edge_of(&self, group: &str, edge: Edge) -> Vec<String> {
         let members: Vec<&Entry<'_>> = self.tasks.iter().filter(|entry| inside(&entry.id, group)).collect();
         let mut waited_for: HashSet<usize> = HashSet::new();
         let mut waits: HashSet<&str> = HashSet::new();
         for entry in &members {
-            for name in Self::named_by(entry) {
-                let upstreams: Vec<usize> = match self.meant(&name, entry.group.as_deref()) {
+            for (name, from) in self.named_by(entry) {
+                let upstreams: Vec<usize> = match self.meant(&name, from) {
                     Some(TaskOrGroup::Task(task)) => vec![task],
                     Some(TaskOrGroup::Group(inner)) => {
                         (0..self.tasks.len()).filter(|task| inside(&self.tasks[*task].id, &inner)).collect()
@@ -121,8 +178,8 @@ impl Outline<'_> {
         if found.is_empty() { members.iter().map(|entry| entry.id.clone()).collect() } else { found }
     }
 
-    /// Every name by which a task waits for another.
-    fn named_by(entry: &Entry<'_>) -> Vec<String> {
+    /// Every name by which a task or a group around it waits for another, and the group in which it is looked up.
+    fn named_by<'e>(&'e self, entry: &'e Entry<'_>) -> Vec<(String, Option<&'e str>)> {
         let node = entry.node;
         let mut names = texts(node.get("after"));
         names.extend(texts(torn_down(node)));
@@ -134,7 +191,14 @@ impl Outline<'_> {
             _ => None,
         };
         names.extend(paths.iter().filter_map(upstream));
-        names
+        let own = entry.group.as_deref();
+        let mut found: Vec<(String, Option<&str>)> = names.into_iter().map(|name| (name, own)).collect();
+        for group in std::iter::successors(own, |group| group_around(group)) {
+            let node = self.group_index.get(group).map(|place| self.groups[*place].node);
+            let names = texts(node.and_then(|node| node.get("after")));
+            found.extend(names.into_iter().map(|name| (name, group_around(group))));
+        }
+        found
     }
 
     pub(super) fn when(&self, entry: &Entry<'_>, problems: &mut Problems<'_>) -> Vec<Condition> {

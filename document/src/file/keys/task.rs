@@ -38,6 +38,7 @@ pub(in crate::file) const TASK: &[Key] = &[
 /// Besides the options of the tasks in it.
 pub(in crate::file) const GROUP: &[Key] = &[
     key("doc", &Shape::Text, "What the UI says about it"),
+    key("after", &TEXTS, "The tasks with which it begins wait for these tasks or groups"),
     key("map", &MAP, "The tasks in it run once for each element"),
     required("tasks", &Shape::Tasks, "Tasks and groups in it; their ids begin with its name"),
 ];
