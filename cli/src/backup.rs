@@ -2,6 +2,7 @@
 //! environment: a command line can be read by everybody on the machine.
 
 use orch_binary::failure::Failure;
+use orch_binary::output::counted;
 use orch_binary::session::Session;
 use orch_sdk::task::Connection;
 use orch_store::backup::{OtherSchema, SCHEMAS, server_major};
@@ -113,8 +114,7 @@ impl Copier {
 /// For people: `` `marts` (3 tables, 1.2 MB) ``.
 pub(crate) fn listed(schemas: &[OtherSchema]) -> String {
     let one = |schema: &OtherSchema| {
-        let tables = if schema.tables == 1 { "table" } else { "tables" };
-        format!("`{}` ({} {tables}, {:.1} MB)", schema.name, schema.tables, schema.bytes as f64 / 1e6)
+        format!("`{}` ({}, {:.1} MB)", schema.name, counted(schema.tables, "table"), schema.bytes as f64 / 1e6)
     };
     schemas.iter().map(one).collect::<Vec<_>>().join(", ")
 }

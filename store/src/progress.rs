@@ -62,7 +62,7 @@ impl Progress {
         let per_second = |amount: i64| (amount as f64 / seconds).round() as u64;
         let mut parts = Vec::new();
         if self.rows > 0 {
-            parts.push(format!("{} rows", thousands(self.rows.unsigned_abs())));
+            parts.push(rows(self.rows.unsigned_abs()));
         }
         if self.bytes > 0 {
             parts.push(size(self.bytes.unsigned_abs()));
@@ -70,10 +70,15 @@ impl Progress {
         match (self.rows, self.bytes) {
             (0, 0) => parts.push("nothing yet".into()),
             (0, bytes) => parts.push(format!("{}/s", size(per_second(bytes)))),
-            (rows, _) => parts.push(format!("{} rows/s", thousands(per_second(rows)))),
+            (amount, _) => parts.push(format!("{}/s", rows(per_second(amount)))),
         }
         parts.join(", ")
     }
+}
+
+/// `1 row`, `1,200,000 rows`.
+fn rows(number: u64) -> String {
+    format!("{} {}", thousands(number), if number == 1 { "row" } else { "rows" })
 }
 
 /// `1,200,000`.
@@ -94,7 +99,7 @@ fn size(bytes: u64) -> String {
     let units = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
     match units.into_iter().find(|(unit, _)| bytes >= *unit) {
         Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / unit as f64),
-        None => format!("{bytes} bytes"),
+        None => format!("{bytes} {}", if bytes == 1 { "byte" } else { "bytes" }),
     }
 }
 
@@ -107,6 +112,7 @@ mod tests {
         let said = |rows, bytes, after_ms| Progress { rows, bytes, after_ms }.in_words();
         assert_eq!(said(1_200_000, 34_500_000, 5_000), "1,200,000 rows, 34.5 MB, 240,000 rows/s");
         assert_eq!(said(999, 0, 0), "999 rows, 999,000 rows/s");
+        assert_eq!(said(1, 0, 1_000), "1 row, 1 row/s");
         assert_eq!(said(0, 2_000, 500), "2.0 kB, 4.0 kB/s");
         assert_eq!(said(0, 0, 500), "nothing yet");
     }

@@ -1,6 +1,7 @@
 //! A host for one body at a terminal: what it says is printed, what it pushes is kept. Connections and variables are
 //! those of the machine, and nothing of them that is secret is printed.
 
+use crate::output::counted;
 use orch_sdk::task::{AssetEvent, BoxFuture, Connection, Host, LineageEdge, LogLevel, MemoryHost, TaskResult};
 use orch_store::completion::as_step;
 use orch_workers::{Secrets, mask};
@@ -30,7 +31,7 @@ impl Host for ConsoleHost {
     }
 
     fn progress(&self, rows: u64, bytes: u64) {
-        eprintln!("PROGRESS {rows} rows, {bytes} bytes");
+        eprintln!("PROGRESS {}, {}", counted(rows, "row"), counted(bytes, "byte"));
     }
 
     fn cancelled(&self) -> bool {
@@ -71,7 +72,7 @@ impl Host for ConsoleHost {
     }
 
     fn lineage(&self, edge: LineageEdge) -> TaskResult<()> {
-        let rows = edge.rows.map_or_else(String::new, |rows| format!(" {rows} rows"));
+        let rows = edge.rows.map_or_else(String::new, |rows| format!(" {}", counted(rows, "row")));
         say(&format!("LINEAGE {} -> {}{rows}", edge.from, edge.to));
         self.memory.lineage(edge)
     }

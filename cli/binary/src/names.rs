@@ -1,7 +1,7 @@
 //! From what people type to what there is: DAGs by id or alias, runs by id or date, tasks by id. What is not there is
 //! answered with what was probably meant.
 
-use crate::{boxed, failure::Failure};
+use crate::{boxed, failure::Failure, output::counted};
 use chrono::{DateTime, Utc};
 use orch_sdk::task::{Bundle, BundleDag};
 use orch_spec::DagSpec;
@@ -103,8 +103,10 @@ pub struct MapIndexFlag {
 pub fn no_such_element(task_id: &str, elements: i32, index: i32) -> Failure {
     match elements {
         0 => Failure::new(format!("task `{task_id}` is not mapped in this run")).hint("leave `--map-index` out"),
-        _ if index < 0 => Failure::new(format!("task `{task_id}` is mapped: it has {elements} elements in this run"))
-            .hint("name one with `--map-index 0`"),
+        _ if index < 0 => {
+            Failure::new(format!("task `{task_id}` is mapped: it has {} in this run", counted(elements, "element")))
+                .hint("name one with `--map-index 0`")
+        }
         _ => Failure::new(format!("task `{task_id}` has no element {index}"))
             .hint(format!("its elements are 0 to {}", elements - 1)),
     }

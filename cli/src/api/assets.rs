@@ -3,6 +3,7 @@
 use super::{Api, ApiReply, Query, read, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
+use orch_binary::output::counted;
 use orch_spec::asset::{AssetEvent, CheckOutcome};
 use orch_store::asset::{AliasRow, AssetRow, Dependency};
 use orch_store::dag::DagDependency;
@@ -310,7 +311,7 @@ fn update(event: Event) -> Update {
 
 /// `from -> to (7 rows)`.
 fn way(from: &str, to: &str, rows: Option<i64>) -> String {
-    let rows = rows.map_or_else(String::new, |rows| format!(" ({rows} rows)"));
+    let rows = rows.map_or_else(String::new, |rows| format!(" ({})", counted(rows, "row")));
     format!("{from} -> {to}{rows}")
 }
 

@@ -4,7 +4,7 @@ use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::names;
-use orch_binary::output::{Format, FormatFlag, Listing};
+use orch_binary::output::{Format, FormatFlag, Listing, counted};
 use orch_binary::person::{self, YesFlag};
 use orch_binary::session::Session;
 use orch_store::archive::{Folder, export};
@@ -139,7 +139,7 @@ impl Clean {
 /// `task_instance, week of 2026-08-17: archived`
 fn words(cleaned: &Cleaned) -> String {
     let week = cleaned.week.map_or_else(String::new, |week| format!(", week of {week}"));
-    let rows = cleaned.rows.map_or_else(String::new, |rows| format!(", {rows} rows"));
+    let rows = cleaned.rows.map_or_else(String::new, |rows| format!(", {}", counted(rows, "row")));
     format!("{}{week}: {}{rows}", cleaned.table, cleaned.how)
 }
 
@@ -192,7 +192,8 @@ impl DropArchived {
         for archived in &found {
             drop_one(&mut session, archived).await?;
         }
-        eprintln!("{} archived tables are dropped", found.len());
+        let are = if found.len() == 1 { "is" } else { "are" };
+        eprintln!("{} {are} dropped", counted(found.len(), "archived table"));
         Ok(Exit::Done)
     }
 }
@@ -203,4 +204,17 @@ async fn drop_one(session: &mut Session, archived: &Archived) -> Result<(), Fail
 
 fn named(found: &[Archived]) -> String {
     found.iter().map(|archived| archived.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_is_told_in_words() {
+        let cleaned = |rows| Cleaned { table: "audit".into(), week: None, how: "archived", rows, place: None };
+        assert_eq!(words(&cleaned(Some(1))), "audit: archived, 1 row");
+        assert_eq!(words(&cleaned(Some(2))), "audit: archived, 2 rows");
+        assert_eq!(words(&cleaned(None)), "audit: archived");
+    }
 }

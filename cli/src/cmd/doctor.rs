@@ -6,7 +6,7 @@ use crate::clock::now;
 use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Exit, Failure, Outcome};
-use orch_binary::output::{Format, FormatFlag, Listing};
+use orch_binary::output::{Format, FormatFlag, Listing, counted};
 use orch_binary::session::Session;
 use orch_store::clean::{Passes, passes};
 use orch_store::doctor::{Vitals, vitals};
@@ -109,7 +109,7 @@ fn of_database(vitals: &Vitals, clock_secs: f64) -> Vec<Finding> {
         Finding(
             "partitions",
             vitals.weeks_ahead >= FEWEST_WEEKS,
-            format!("{} weeks are ready", vitals.weeks_ahead),
+            format!("ready for {}", counted(vitals.weeks_ahead, "week")),
             "start a scheduler: it makes them",
         ),
         Finding(

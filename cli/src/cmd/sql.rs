@@ -3,7 +3,7 @@
 use crate::api::SqlAnswer;
 use crate::cx::{Cx, block_on, block_on_value};
 use orch_binary::failure::{Exit, Failure, Outcome};
-use orch_binary::output::{Format, Listing, print};
+use orch_binary::output::{Format, Listing, counted, print};
 use orch_binary::secrets::lake_by;
 use orch_store::audit::Deed;
 use orch_store::lake_view::{Cell, Query, QueryLimits, QueryRows, csv_head, csv_line, escape_formulas};
@@ -153,7 +153,7 @@ impl Sql {
 
     fn tell(&self, answer: SqlAnswer) -> Outcome {
         if answer.more {
-            eprintln!("there are more than {} rows: raise `--limit`", answer.rows.len());
+            eprintln!("there are more than {}: raise `--limit`", counted(answer.rows.len(), "row"));
         }
         let Some(format) = self.format.format() else {
             return print(&(csv_head(&answer.columns) + &self.lines(answer.rows)));

@@ -4,6 +4,7 @@ use super::kept::no_such;
 use crate::api::TopicsAt;
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::output::counted;
 use orch_deeds::kept::TOPIC;
 use serde_json::{Value, json};
 use std::io::BufRead as _;
@@ -52,7 +53,7 @@ impl Produce {
         for (number, line) in std::io::stdin().lock().lines().enumerate() {
             let line = line.map_err(|error| {
                 Failure::new(format!("line {} of standard input cannot be read: {error}", number + 1))
-                    .hint(format!("{appended} records before it are appended"))
+                    .hint(format!("appended before it: {}", counted(appended, "record")))
             })?;
             if line.is_empty() {
                 continue;
