@@ -2,7 +2,7 @@
 //! environment: a command line can be read by everybody on the machine.
 
 use orch_binary::failure::Failure;
-use orch_binary::output::counted;
+use orch_binary::output::{counted, with_progress};
 use orch_binary::session::Session;
 use orch_sdk::task::Connection;
 use orch_store::backup::{OtherSchema, SCHEMAS, server_major};
@@ -13,6 +13,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::process::Command;
 
 /// Settings of the person's own that would lead the programs elsewhere.
@@ -58,7 +59,11 @@ impl Copier {
         command.args(["--format=custom", "--no-owner", "--no-privileges"]);
         command.args(SCHEMAS.map(|schema| format!("--schema={schema}")));
         command.args(more.iter().map(|schema| format!("--schema={}", exactly(schema)))).stdout(out);
-        let done = match run_program(&mut command).await {
+        let so_far = |took: Duration| {
+            let bytes = std::fs::metadata(&unfinished).map_or(0, |facts| facts.len());
+            format!("writing `{}`: {:.1} MB, {} s", path.display(), bytes as f64 / 1e6, took.as_secs())
+        };
+        let done = match with_progress(run_program(&mut command), so_far).await {
             Ok(_) => file.sync_all().and_then(|()| std::fs::rename(&unfinished, path)).map_err(failed()),
             Err(failure) => Err(failure),
         };
@@ -103,7 +108,11 @@ impl Copier {
         let mut command = self.command("pg_restore")?;
         command.args(["--no-owner", "--no-privileges", "--single-transaction", "--exit-on-error", "--use-list"]);
         command.arg(file.path()).arg(format!("--dbname={}", self.database())).arg(path).stdout(Stdio::null());
-        run_program(&mut command).await.map(drop)
+        let bytes = path.metadata().map_or(0, |facts| facts.len());
+        let so_far = |took: Duration| {
+            format!("restoring `{}` ({:.1} MB): {} s", path.display(), bytes as f64 / 1e6, took.as_secs())
+        };
+        with_progress(run_program(&mut command), so_far).await.map(drop)
     }
 
     fn database(&self) -> &str {

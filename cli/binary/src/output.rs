@@ -2,10 +2,12 @@
 //! said to people goes to standard error and reads the same without colour.
 
 mod line;
+mod progress;
 mod table;
 
 pub use crate::style::Style;
 pub use line::{readable, readable_fields};
+pub use progress::with_progress;
 
 use crate::failure::{Exit, Failure, Outcome};
 use chrono::{DateTime, Utc};
@@ -15,6 +17,9 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use table::Cells;
+
+/// Back to the beginning of the line, which is empty then.
+pub(crate) const CLEAR_LINE: &str = "\r\x1b[K";
 
 /// How lists are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]

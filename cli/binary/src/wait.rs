@@ -4,7 +4,7 @@
 use crate::{
     boxed,
     failure::{Exit, Failure},
-    output::is_watched,
+    output::{CLEAR_LINE, is_watched},
 };
 use orch_spec::state::{RunState, TaskState};
 use orch_store::instance::{self, Ledger};
@@ -20,7 +20,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 /// A run that has not begun by then may have nobody to work on it.
 const NOBODY_AFTER: Duration = Duration::from_secs(3);
-const CLEAR_LINE: &str = "\r\x1b[K";
 
 /// `--timeout`.
 #[derive(Debug, Clone, Copy, clap::Args)]

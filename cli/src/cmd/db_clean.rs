@@ -4,7 +4,7 @@ use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::names;
-use orch_binary::output::{Format, FormatFlag, Listing, counted};
+use orch_binary::output::{Format, FormatFlag, Listing, counted, with_progress};
 use orch_binary::person::{self, YesFlag};
 use orch_binary::session::Session;
 use orch_store::archive::{Folder, export};
@@ -14,6 +14,7 @@ use orch_store::clean::{
 };
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Delete old runs, logs and other rows; whole weeks go as partitions, nothing that is not over is touched
 #[derive(Debug, clap::Args)]
@@ -162,8 +163,10 @@ impl ExportArchived {
         take_time(&mut session.db).await?;
         let folder = Folder::at(&self.output_path);
         let mut listing = Listing::new(["table", "rows", "parts", "bytes", "folder"], "nothing is archived");
-        for archived in list_archived(&mut session.db, &self.tables).await? {
-            let exported = export(&mut session.db, &archived.name, &folder, "").await?;
+        let all = list_archived(&mut session.db, &self.tables).await?;
+        for (before, archived) in all.iter().enumerate() {
+            let so_far = |took: Duration| exporting(archived, before + 1, all.len(), took);
+            let exported = with_progress(export(&mut session.db, &archived.name, &folder, ""), so_far).await?;
             let place = self.output_path.join(&exported.folder).display().to_string();
             listing.add([
                 json!(exported.table),
@@ -173,11 +176,17 @@ impl ExportArchived {
                 json!(place),
             ]);
             if self.drop_archives {
-                drop_archived(&mut session.db, &person::name(), &archived).await?;
+                drop_archived(&mut session.db, &person::name(), archived).await?;
             }
         }
         listing.print(self.output.format)
     }
+}
+
+/// `table 3 of 12, archived__log_chunk_2026w41__7 (34.5 MB): 4 s`
+fn exporting(archived: &Archived, number: usize, all: usize, took: Duration) -> String {
+    let size = archived.bytes as f64 / 1e6;
+    format!("table {number} of {all}, {} ({size:.1} MB): {} s", archived.name, took.as_secs())
 }
 
 impl DropArchived {
@@ -216,5 +225,12 @@ mod tests {
         assert_eq!(words(&cleaned(Some(1))), "audit: archived, 1 row");
         assert_eq!(words(&cleaned(Some(2))), "audit: archived, 2 rows");
         assert_eq!(words(&cleaned(None)), "audit: archived");
+    }
+
+    #[test]
+    fn an_export_says_which_table_of_how_many_it_writes() {
+        let archived = Archived { name: "archived__audit__7".into(), of: "audit".into(), bytes: 34_500_000 };
+        let said = exporting(&archived, 3, 12, Duration::from_millis(4_200));
+        assert_eq!(said, "table 3 of 12, archived__audit__7 (34.5 MB): 4 s");
     }
 }

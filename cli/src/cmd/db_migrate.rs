@@ -2,8 +2,10 @@
 
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Outcome};
+use orch_binary::output::with_progress;
 use orch_binary::session::Session;
 use orch_store::guard::{self, SCHEMA_VERSION};
+use std::time::Duration;
 
 /// Create the schema, or bring it up to this version of orch
 #[derive(Debug, clap::Args)]
@@ -13,7 +15,9 @@ pub(crate) struct Migrate {}
 impl Migrate {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let mut session = Session::open_unchecked(&cx.config_of_database()?).await?;
-        guard::migrate(&mut session.db).await?;
+        let so_far =
+            |took: Duration| format!("bringing the schema up to version {SCHEMA_VERSION}: {} s", took.as_secs());
+        with_progress(guard::migrate(&mut session.db), so_far).await?;
         eprintln!("the schema is at version {SCHEMA_VERSION}");
         Ok(Exit::Done)
     }

@@ -102,7 +102,8 @@ fn rule_fits(mut widths: Vec<usize>, room: usize) -> Vec<usize> {
     widths
 }
 
-fn cut(cell: &str, width: usize) -> String {
+/// The text, or as much of it as there is room for.
+pub(super) fn cut(cell: &str, width: usize) -> String {
     if cell.chars().count() <= width {
         return cell.to_owned();
     }

@@ -1,0 +1,69 @@
+//! How far something long is, on a line of standard error that is written over; only in a terminal.
+
+use super::{CLEAR_LINE, is_watched, table};
+use std::time::{Duration, Instant};
+
+/// People read no faster, and what is over sooner needs no line.
+const SHOW_EVERY: Duration = Duration::from_millis(200);
+
+/// Carries the work out. `how_far` gets how long it takes so far.
+pub async fn with_progress<T>(work: impl Future<Output = T>, how_far: impl Fn(Duration) -> String) -> T {
+    if !is_watched() {
+        return work.await;
+    }
+    let mut is_shown = false;
+    let show = |took| {
+        is_shown = true;
+        eprint!("{CLEAR_LINE}{}", one_line(&how_far(took)));
+    };
+    let done = show_while(work, SHOW_EVERY, show).await;
+    if is_shown {
+        eprint!("{CLEAR_LINE}");
+    }
+    done
+}
+
+async fn show_while<T>(work: impl Future<Output = T>, every: Duration, mut show: impl FnMut(Duration)) -> T {
+    let began = Instant::now();
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(every, work.as_mut()).await {
+            Ok(done) => return done,
+            Err(_) => show(began.elapsed()),
+        }
+    }
+}
+
+/// A line that the terminal broke could not be written over.
+fn one_line(text: &str) -> String {
+    match terminal_size::terminal_size_of(std::io::stderr()) {
+        Some((width, _)) => table::cut(text, usize::from(width.0).saturating_sub(1)),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::Notify;
+
+    #[tokio::test]
+    async fn what_takes_long_is_shown_until_it_is_done() {
+        let (enough, mut shown) = (Notify::new(), 0);
+        let work = async {
+            enough.notified().await;
+            7
+        };
+        let show = |_| {
+            shown += 1;
+            if shown == 2 {
+                enough.notify_one();
+            }
+        };
+        assert_eq!(show_while(work, Duration::from_millis(1), show).await, 7);
+        assert!(shown >= 2, "{shown}");
+        let mut shown = 0;
+        assert_eq!(show_while(async { 8 }, Duration::from_secs(60), |_| shown += 1).await, 8);
+        assert_eq!(shown, 0, "it was done at once");
+    }
+}
