@@ -5,6 +5,7 @@ mod dependency;
 mod favorite;
 mod folder;
 mod list;
+mod names;
 mod search;
 
 pub use calendar::{DayRuns, runs_by_day};
@@ -12,6 +13,7 @@ pub use dependency::{DagDependency, dag_dependencies};
 pub use favorite::{add_favorite, favorites, is_favorite, remove_favorite};
 pub use folder::{BundleDagRow, dags_of_bundle, set_stale, taken_by_others, versions_in_use};
 pub use list::{TAGS, dag_ids_like};
+pub use names::{DagNames, dag_names, task_ids};
 pub use search::{DAGS, by};
 
 use crate::{StoreResult, boxed, run};

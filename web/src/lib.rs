@@ -24,6 +24,7 @@ pub mod graph;
 mod guard;
 mod health;
 mod here;
+mod known_names;
 mod limit;
 mod live;
 mod metrics;

@@ -4,6 +4,7 @@ use crate::auth::{Auth, Role};
 use crate::dashboards::Dashboards;
 use crate::ends::Ends;
 use crate::health::Health;
+use crate::known_names::KnownNames;
 use crate::limit::Limits;
 use crate::live::Live;
 use crate::old_log::OldLog;
@@ -51,6 +52,7 @@ pub struct Inner {
     pub(crate) live: Live,
     pub(crate) queries: Queries,
     pub(crate) dashboards: Dashboards,
+    pub(crate) known_names: KnownNames,
     /// Small questions about single things.
     pub(crate) hot: PgPool,
     /// Of the one caller: taken before one of the pools.
@@ -90,6 +92,7 @@ impl App {
             live: Live::default(),
             queries: Queries::default(),
             dashboards: Dashboards::default(),
+            known_names: KnownNames::default(),
             own: own.map(|db| Arc::new(Mutex::new(db))),
             hot,
             pages,

@@ -31,6 +31,8 @@ pub mod by {
     pub const ID: Column = Column::whole("id", "a.id").sorted();
     pub const NAME: Column = Column::text("name", "a.name").by(&[Is, Pattern, Prefix]).about("Of that name").sorted();
     pub const URI: Column = Column::text("uri", "a.uri").by(&[Is, Pattern, Prefix]).about("With that URI").sorted();
+    /// One or the other.
+    pub const NAME_OR_URI: Column = Column::text("name", "(a.name ilike any($) or a.uri ilike any($))");
     pub const LAST_EVENT: Column = Column::moment("last_event_at", "a.last_event_at").nullable().sorted();
     pub const STALE: Column =
         Column::flag("stale", "a.stale_since is not null").about("Only stale ones, or only others");

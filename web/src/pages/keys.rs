@@ -26,7 +26,7 @@ const SECTIONS: &[Section] = &[
         title: "Everywhere",
         id: "everywhere",
         lines: &[
-            (&["⌘K"], "search DAGs, pages and actions; with Ctrl where there is no ⌘"),
+            (&["⌘K"], "find DAGs, tasks, assets, tables, dashboards, pages and actions; with Ctrl where there is no ⌘"),
             (&["/"], "to the filter or the search of the page"),
             (&["u"], "one level up: from a task to its run, from a run to its DAG"),
             (&["?"], "the keys of the page"),

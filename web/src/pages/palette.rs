@@ -1,7 +1,11 @@
-//! `/palette?q=…`: what the command palette lists: DAGs, what one may do with them, and pages. A fragment, not a page.
+//! `/palette?q=…`: what the command palette lists: DAGs and what one may do with them, tasks, assets, tables, dashboards and pages. A
+//! fragment, not a page.
 
-use super::{Shell, html};
+use super::{Shell, encoded, html};
+use crate::auth::Role;
+use crate::dashboards::list as list_dashboards;
 use crate::extract::Query;
+use crate::known_names::KnownDag;
 use crate::parts::{self, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -9,34 +13,46 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use orch_store::asset::{ASSETS, by as asset_by};
 use orch_store::dag::{DAGS, by};
+use orch_store::lake_view::TableId;
 use orch_store::list::Search;
 use orch_store::overview::last_runs;
+use sqlx::PgConnection;
+use std::sync::Arc;
 
 #[derive(Template)]
 #[template(path = "pages/palette.html")]
 struct Palette {
-    dags: Vec<Dag>,
-    actions: Vec<PaletteItem>,
-    pages: Vec<PaletteItem>,
+    groups: Vec<Group>,
 }
 
-struct Dag {
-    name: String,
-    href: String,
-    state: parts::State,
-    words: String,
+/// Hits of one kind.
+struct Group {
+    kind: &'static str,
+    /// Part of the ids of its hits.
+    id: &'static str,
+    hits: Vec<Hit>,
 }
 
-struct PaletteItem {
+struct Hit {
+    /// In the place of an icon.
+    state: Option<parts::State>,
     icon: &'static str,
     words: String,
+    /// What it is, or how it is.
+    note: String,
     href: String,
 }
 
-const MOST_DAGS: i64 = 8;
+/// Of each kind.
+const MOST_HITS: usize = 8;
 /// Of the first DAGs only: with many the actions would hide them.
 const MOST_ACTIONS: usize = 3;
+/// Of what is asked; the rest is not looked at.
+const MOST_WORDS: usize = 8;
+/// Assets that fit, of which the best are shown.
+const MOST_ASSETS: i64 = 200;
 const PAGES: &[(&str, &str, &str)] = &[
     ("home", "Home", "/"),
     ("dag", "All DAGs", "/dags"),
@@ -44,6 +60,7 @@ const PAGES: &[(&str, &str, &str)] = &[
     ("dag", "Paused DAGs", "/dags?state=paused"),
     ("runs", "All runs", "/runs"),
     ("runs", "Running runs", "/runs?state=running"),
+    ("runs", "Queued runs", "/runs?state=queued"),
     ("group", "Pools", "/pools"),
     ("asset", "Assets", "/assets"),
     ("asset", "Stale assets", "/assets?state=stale"),
@@ -65,29 +82,190 @@ const PAGES: &[(&str, &str, &str)] = &[
 ];
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
-    let q = query.text("q").unwrap_or_default().trim().to_lowercase();
-    let search = Search::default().and(by::LIVE.holds()).and((!q.is_empty()).then(|| by::NAME.has(&q)));
+    let asked = Asked::new(query.text("q").unwrap_or_default());
     let mut db = app.pages().await?;
-    let rows = DAGS.rows(&mut db, &search.page(0, MOST_DAGS)).await?;
+    let known: Arc<[KnownDag]> = if asked.is_empty() { Arc::default() } else { app.known_names.dags(&mut db).await? };
+    let dags = dags(&mut db, &asked, &known).await?;
+    let triggers = if asked.is_empty() || !shell.can_run() { &[][..] } else { &dags[..dags.len().min(MOST_ACTIONS)] };
+    let actions = triggers.iter().map(|dag| Hit::new("play", format!("Trigger {}…", dag.words), &dag.href, "/trigger"));
+    let actions: Vec<Hit> = actions.collect();
+    let (assets, tables) =
+        if asked.is_empty() { (Vec::new(), Vec::new()) } else { assets(&app, &mut db, &asked).await? };
+    drop(db);
+    let dashboards = if asked.is_empty() { Vec::new() } else { dashboards(&app, &shell, &asked).await? };
+    let pages = PAGES.iter().filter(|(_, words, _)| asked.is_in(&[&words.to_lowercase()]));
+    let pages: Vec<Hit> = pages.map(|&(icon, words, href)| Hit::new(icon, words.into(), href, "")).collect();
+    let group = |kind, id, hits| Group { kind, id, hits };
+    let groups = [
+        group("DAGs", "d", dags),
+        group("Actions", "a", actions),
+        group("Tasks", "k", tasks(&asked, &known)),
+        group("Assets", "s", assets),
+        group("Tables", "t", tables),
+        group("Dashboards", "b", dashboards),
+        group("Pages", "p", pages),
+    ];
+    let groups = groups.into_iter().filter(|group| !group.hits.is_empty()).collect();
+    html(StatusCode::OK, &Palette { groups })
+}
+
+impl Hit {
+    fn new(icon: &'static str, words: String, href: &str, below: &str) -> Hit {
+        Hit { state: None, icon, words, note: String::new(), href: format!("{href}{below}") }
+    }
+
+    fn noted(self, note: String) -> Hit {
+        Hit { note, ..self }
+    }
+}
+
+/// Words in any order, each of which must be there, in any case.
+struct Asked {
+    words: Vec<String>,
+    /// All of them, as `plain` makes them.
+    whole: String,
+}
+
+impl Asked {
+    fn new(text: &str) -> Asked {
+        let text = text.to_lowercase();
+        let words: Vec<String> = text.split_whitespace().take(MOST_WORDS).map(String::from).collect();
+        Asked { whole: plain(&words.join(" ")), words }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
+    /// Each word is in one of these, which are in small letters.
+    fn is_in(&self, texts: &[&str]) -> bool {
+        self.words.iter().all(|word| texts.iter().any(|text| text.contains(word)))
+    }
+
+    fn has_word_in(&self, text: &str) -> bool {
+        self.words.iter().any(|word| text.contains(word))
+    }
+
+    /// How well a name fits, the best first: it is what was asked, begins so, begins with one of the words, or has them in it.
+    fn rank(&self, name: &str) -> usize {
+        let name = plain(name);
+        let begins_with_one = || self.words.iter().any(|word| name.starts_with(&plain(word)));
+        match name.strip_prefix(&self.whole) {
+            Some("") => 0,
+            Some(_) => 1,
+            None if begins_with_one() => 2,
+            None => 3,
+        }
+    }
+}
+
+/// As people say a name: `load_orders` is found by `Load orders`.
+fn plain(name: &str) -> String {
+    name.to_lowercase().replace(['_', '-', '.', '/'], " ")
+}
+
+/// Those that fit best. What fits equally well stays in its order.
+fn best<T>(found: impl Iterator<Item = (usize, T)>) -> Vec<T> {
+    let mut found: Vec<(usize, T)> = found.collect();
+    found.sort_by_key(|(rank, _)| *rank);
+    found.into_iter().take(MOST_HITS).map(|(_, hit)| hit).collect()
+}
+
+async fn dags(db: &mut PgConnection, asked: &Asked, known: &[KnownDag]) -> Result<Vec<Hit>, Refusal> {
+    let rows = if asked.is_empty() {
+        DAGS.rows(db, &Search::default().and(by::LIVE.holds()).page(0, MOST_HITS as i64)).await?
+    } else {
+        let ids = best(known.iter().filter_map(|dag| Some((rank_of_dag(asked, dag)?, &dag.dag_id))));
+        let ids: Vec<String> = ids.into_iter().cloned().collect();
+        let mut rows = DAGS.rows(db, &Search::default().and(by::DAG_ID.any_of(ids.clone()))).await?;
+        rows.sort_by_key(|row| ids.iter().position(|id| *id == row.dag_id));
+        rows
+    };
     let ids: Vec<String> = rows.iter().map(|row| row.dag_id.clone()).collect();
-    let runs = last_runs(&mut db, &ids, 1).await?;
-    let dags = rows.iter().map(|row| {
+    let runs = last_runs(db, &ids, 1).await?;
+    let hits = rows.iter().map(|row| {
         let last = runs.iter().find(|run| run.dag_id == row.dag_id);
-        let (state, words) = match last {
+        let (state, note) = match last {
             _ if row.is_paused => ("paused", "paused".to_string()),
             None => ("no_status", "never ran".into()),
             Some(run) => (run.state.as_str(), parts::words(run.state.as_str())),
         };
-        Dag { name: row.dag_id.clone(), href: dag_href(&row.dag_id), state: parts::bare(state), words }
+        let hit = Hit::new("dag", row.dag_id.clone(), &dag_href(&row.dag_id), "").noted(note);
+        Hit { state: Some(parts::bare(state)), ..hit }
     });
-    let named = if q.is_empty() || !shell.can_run() { &[][..] } else { &ids[..ids.len().min(MOST_ACTIONS)] };
-    let actions = named.iter().map(|id| PaletteItem {
-        icon: "play",
-        words: format!("Trigger {id}…"),
-        href: format!("{}/trigger", dag_href(id)),
+    Ok(hits.collect())
+}
+
+/// By its id or an alias. `None`: it does not fit.
+fn rank_of_dag(asked: &Asked, dag: &KnownDag) -> Option<usize> {
+    let names: Vec<String> = [&dag.dag_id].into_iter().chain(&dag.aliases).map(|name| name.to_lowercase()).collect();
+    let texts: Vec<&str> = names.iter().map(String::as_str).collect();
+    if asked.is_in(&texts) { names.iter().map(|name| asked.rank(name)).min() } else { None }
+}
+
+/// By their ids and their DAGs'; a word at least is the task's own, or a DAG's name would find all of its tasks.
+fn tasks(asked: &Asked, known: &[KnownDag]) -> Vec<Hit> {
+    let found = known.iter().flat_map(|dag| {
+        let of = dag.dag_id.to_lowercase();
+        let all = dag.task_ids.to_lowercase();
+        // Most DAGs have no such task: that is seen without looking at each.
+        let may_have = asked.has_word_in(&all) && asked.is_in(&[&of, &all]);
+        let ids = if may_have { &*dag.task_ids } else { "" };
+        ids.lines().filter_map(move |id| {
+            let own = id.to_lowercase();
+            let fits = asked.has_word_in(&own) && asked.is_in(&[&own, &of]);
+            fits.then(|| (asked.rank(id), (&dag.dag_id, id)))
+        })
     });
-    let pages = PAGES.iter().filter(|(_, words, _)| words.to_lowercase().contains(&q));
-    let pages = pages.map(|&(icon, words, href)| PaletteItem { icon, words: words.into(), href: href.into() });
-    let page = Palette { dags: dags.collect(), actions: actions.collect(), pages: pages.collect() };
-    html(StatusCode::OK, &page)
+    let hits = best(found).into_iter().map(|(dag_id, id)| {
+        let below = format!("/graph?task={}", encoded(id));
+        Hit::new("gear", id.into(), &dag_href(dag_id), &below).noted(format!("task of {dag_id}"))
+    });
+    hits.collect()
+}
+
+/// By name or URI; and the tables of the lake that they are.
+async fn assets(app: &App, db: &mut PgConnection, asked: &Asked) -> Result<(Vec<Hit>, Vec<Hit>), Refusal> {
+    let search = asked.words.iter().fold(Search::default(), |all, word| all.and(asset_by::NAME_OR_URI.has(word)));
+    let rows = ASSETS.rows(db, &search.by(asset_by::NAME.ascending()).page(0, MOST_ASSETS)).await?;
+    let has_lake = app.config.lake.is_there();
+    let tables = rows.iter().filter(|_| has_lake).filter_map(|row| TableId::of_asset(&row.uri));
+    let tables = best(tables.map(|id| (asked.rank(&id.name).min(asked.rank(&id.to_string())), id)));
+    let tables = tables
+        .into_iter()
+        .map(|id| Hit::new("lake", id.to_string(), &super::lake::href(&id), "").noted("table".into()));
+    let tables: Vec<Hit> = tables.collect();
+    let assets = best(rows.into_iter().map(|row| (asked.rank(&row.name), row))).into_iter();
+    let assets = assets.map(|row| {
+        let note = if row.stale_since.is_some() { "stale asset" } else { "asset" };
+        Hit::new("asset", row.name, &super::assets::href(row.id), "").noted(note.into())
+    });
+    Ok((assets.collect(), tables))
+}
+
+/// By title or name, those that the person may read.
+async fn dashboards(app: &App, shell: &Shell, asked: &Asked) -> Result<Vec<Hit>, Refusal> {
+    let role = shell.user.as_ref().map_or(Role::Viewer, |user| user.role);
+    let all = list_dashboards(app, role).await?.into_iter().map(|shown| shown.dashboard);
+    let found = all.filter(|one| asked.is_in(&[&one.title.to_lowercase(), &one.name.to_lowercase()]));
+    let hits = best(found.map(|one| (asked.rank(&one.title).min(asked.rank(&one.name)), one))).into_iter();
+    let hits =
+        hits.map(|one| Hit::new("chart", one.title, &super::dashboards::href(&one.name), "").noted("dashboard".into()));
+    Ok(hits.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_name_comes_before_its_beginning_and_that_before_the_rest() {
+        let asked = Asked::new("  Load ORDERS ");
+        let names = ["orders_to_load", "reload_orders", "load_orders_again", "load_orders", "first_load_of_orders"];
+        let found = names.into_iter().filter(|name| asked.is_in(&[name])).map(|name| (asked.rank(name), name));
+        let expected = ["load_orders", "load_orders_again", "orders_to_load", "reload_orders", "first_load_of_orders"];
+        assert_eq!(best(found), expected);
+        assert!(!asked.is_in(&["load_customers", "customers"]) && asked.is_in(&["load", "orders"]));
+        assert!(Asked::new(" ").is_empty() && Asked::new("").is_in(&["anything"]));
+    }
 }

@@ -40,6 +40,7 @@ mod monitoring;
 mod old_logs;
 mod openapi;
 mod pages;
+mod palette;
 mod parked;
 mod pictures;
 mod pools;

@@ -1,0 +1,39 @@
+//! What DAGs and their tasks are called, of all of them: for finding them by words.
+
+use crate::{StoreResult, boxed};
+use sqlx::FromRow;
+use sqlx::postgres::PgConnection;
+
+/// A DAG by its names.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct DagNames {
+    pub dag_id: String,
+    pub aliases: Vec<String>,
+    /// Its newest version.
+    pub version: i32,
+}
+
+/// Of DAGs that a worker has, by id.
+#[boxed]
+pub async fn dag_names(db: &mut PgConnection, most: i64) -> StoreResult<Vec<DagNames>> {
+    let names: Vec<DagNames> =
+        sqlx::query_as("select dag_id, aliases, version from dag where not is_stale order by dag_id limit $1")
+            .bind(most)
+            .fetch_all(db)
+            .await?;
+    Ok(names)
+}
+
+/// Of each of these versions the ids of its tasks, in their order.
+#[boxed]
+pub async fn task_ids(db: &mut PgConnection, versions: &[i32]) -> StoreResult<Vec<(i32, Vec<String>)>> {
+    let ids: Vec<(i32, Vec<String>)> = sqlx::query_as(
+        "select v.id, array(select t.spec ->> 'task_id' from json_array_elements(v.spec -> 'tasks') with ordinality as t (spec, place)
+            order by t.place)
+        from dag_version v where v.id = any($1)",
+    )
+    .bind(versions)
+    .fetch_all(db)
+    .await?;
+    Ok(ids)
+}
