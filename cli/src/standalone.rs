@@ -19,7 +19,7 @@ use orch_binary::{files, logging, roles, secrets, socket};
 use orch_cluster::{Cluster, ClusterError};
 use orch_sdk::task::Bundle;
 use orch_store::{guard, task_role};
-use orch_web::{BundleState, Password, WebConfig};
+use orch_web::{BundleState, FLAGSHIP, Password, WebConfig};
 use orch_workers::BodyOf;
 use sqlx::Connection as _;
 use std::fs::{DirBuilder, File};
@@ -37,6 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The system takes 107 bytes.
 const MOST_SOCKET_PATH: usize = 107;
+
+/// The binary that brings the pipelines that orch ships.
+const PIPELINES: &str = "orch-pipelines";
 
 /// Whether there is a web server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,12 +228,14 @@ fn announce(config: &Config, (workforce, folder): (&Workforce, &Path), web: Opti
     }
     eprintln!("  data      {}", config.data_dir.display());
     eprintln!("  dag files {}", folder.display());
-    if let Workforce::Worker(bundle, ..) = workforce
-        && let Some(dag) = bundle.dags().next()
-    {
-        // As it was called: `orch` may not be in the PATH.
-        let program = std::env::args().next().unwrap_or_else(|| "orch".into());
-        eprintln!("  try       {program} dags trigger {} --wait", dag.spec.dag_id);
+    if let Workforce::Worker(bundle, ..) = workforce {
+        let own: Vec<&str> = bundle.dags().map(|dag| dag.spec.dag_id.as_str()).collect();
+        let beside = Beside::of(config).filter(|beside| beside.path.exists()).map(|beside| beside.name());
+        if let Some(dag_id) = dag_to_try(&own, beside.as_deref()) {
+            // As it was called: `orch` may not be in the PATH.
+            let program = std::env::args().next().unwrap_or_else(|| "orch".into());
+            eprintln!("  try       {program} dags trigger {dag_id} --wait");
+        }
     }
     eprintln!("  stop      Ctrl-C");
     let mut stdout = std::io::stdout();
@@ -242,6 +247,11 @@ fn announce(config: &Config, (workforce, folder): (&Workforce, &Path), web: Opti
             tracing::debug!(%error, "the address could not be printed");
         }
     }
+}
+
+/// The flagship, if this binary has it or the pipelines are beside it; else the first of this binary.
+fn dag_to_try<'a>(own: &[&'a str], beside: Option<&str>) -> Option<&'a str> {
+    if own.contains(&FLAGSHIP) || beside == Some(PIPELINES) { Some(FLAGSHIP) } else { own.first().copied() }
 }
 
 /// What the data folder is owned for.
@@ -305,5 +315,20 @@ struct Phases {
 impl Phases {
     fn tell(self, phase: &'static str) {
         tracing::debug!(phase, ms = self.began.elapsed().as_secs_f64() * 1e3, "start-up");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flagship_is_the_dag_to_try_where_it_is() {
+        let examples = ["example_branch", "example_chain"];
+        assert_eq!(dag_to_try(&examples, None), Some("example_branch"));
+        assert_eq!(dag_to_try(&examples, Some("another-bundle")), Some("example_branch"));
+        assert_eq!(dag_to_try(&examples, Some("orch-pipelines")), Some("retail_medallion"));
+        assert_eq!(dag_to_try(&["lake_upkeep", "retail_medallion"], None), Some("retail_medallion"));
+        assert_eq!(dag_to_try(&[], None), None);
     }
 }

@@ -112,6 +112,35 @@ pub async fn running_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<R
     )
 }
 
+/// Runs that could have begun and have not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::FromRow)]
+pub struct WaitingRuns {
+    /// Counted up to `MOST_WAITING`.
+    pub runs: i64,
+    /// Because their DAG is paused; the others have no place among the runs of theirs.
+    pub paused: i64,
+    /// Of the one that waits the longest. `None`: none waits.
+    pub since: Option<DateTime<Utc>>,
+}
+
+pub const MOST_WAITING: i64 = 10_000;
+
+/// Those that have been due since then. A run that is asked for with a date that is past waits from when it was made.
+#[boxed]
+pub async fn waiting_runs(db: &mut PgConnection, due_by: DateTime<Utc>) -> StoreResult<WaitingRuns> {
+    let waiting: WaitingRuns = sqlx::query_as(
+        "select count(*) as runs, count(*) filter (where w.is_paused) as paused, min(w.due_at) as since
+        from (select d.is_paused, greatest(r.run_after, r.created_at) as due_at
+            from dag_run r join dag d on d.dag_id = r.dag_id
+            where r.state = 'queued' and r.run_after <= $1 and r.created_at <= $1 limit $2) w",
+    )
+    .bind(due_by)
+    .bind(MOST_WAITING)
+    .fetch_one(db)
+    .await?;
+    Ok(waiting)
+}
+
 /// The last runs of each of these DAGs, by DAG and newest first, without what is large about a run.
 #[boxed]
 pub async fn last_runs(db: &mut PgConnection, dag_ids: &[String], of_each: i64) -> StoreResult<Vec<RunMark>> {

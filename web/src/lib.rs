@@ -53,3 +53,6 @@ pub use server::serve;
 pub use state::App;
 pub use tls::Tls;
 pub use trial::try_connection;
+
+/// Of the pipelines that orch ships, the DAG to begin with.
+pub const FLAGSHIP: &str = "retail_medallion";

@@ -19,7 +19,7 @@ mod timeline;
 mod year;
 
 pub(crate) use crate::assets::url;
-pub(crate) use amount::{Meter, bytes, count, counted, exact, meter, share};
+pub(crate) use amount::{Meter, bytes, count, counted, exact, meter, share, spelled};
 pub(crate) use ansi::{Marked, find_in, plain};
 pub(crate) use bars::Bars;
 pub(crate) use cells::{Cell, Cells};

@@ -16,6 +16,7 @@ use axum::response::Response;
 use orch_spec::approval::Person;
 use orch_store::approval::{APPROVALS, ApprovalRow, Stand, by};
 use orch_store::list::Search;
+use sqlx::PgConnection;
 
 #[derive(Template)]
 #[template(path = "pages/approvals.html")]
@@ -59,6 +60,12 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let lines = |rows: &[ApprovalRow]| rows.iter().map(|row| line(row, &shell)).collect::<Vec<_>>();
     let (mine, others, ended) = (lines(&mine), lines(&others), lines(&ended));
     html(StatusCode::OK, &ApprovalsPage { shell, mine, others, ended, newer, older })
+}
+
+/// Open questions that the person may answer, the newest first.
+pub(crate) async fn waiting_for(db: &mut PgConnection, shell: &Shell) -> Result<Vec<ApprovalRow>, Refusal> {
+    let open = APPROVALS.rows(db, &Search::default().and(by::OPEN.is_so(true)).page(0, MOST_OPEN)).await?;
+    Ok(open.into_iter().filter(|row| may_answer(row, shell)).collect())
 }
 
 /// Who is named, whatever the role; else whoever may start runs.

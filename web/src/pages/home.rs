@@ -1,8 +1,12 @@
 //! `/`: how everything is, in one sentence; then what needs somebody, what runs, what comes.
 
+mod sentence;
+
+use super::approvals::waiting_for;
 use super::quality::{Broken, broken};
 use super::run::failure::{elements_failed, ended_by, in_words};
 use super::{Shell, encoded, html};
+use crate::FLAGSHIP;
 use crate::bundle_state::Notice;
 use crate::extract::Query;
 use crate::parts::{self, Bars, Markdown, Timeline, ZonedNow, dag_href};
@@ -20,16 +24,20 @@ use orch_spec::state::RunState;
 use orch_store::asset::stale_assets;
 use orch_store::audit::{AuditRow, endings};
 use orch_store::clean::passes;
+use orch_store::dag::{DAGS, by as dag_by};
 use orch_store::import_error::{IMPORT_ERRORS, ImportErrorRow, by};
 use orch_store::instance::ledgers;
 use orch_store::kept;
 use orch_store::list::Search;
+use orch_store::narrow;
 use orch_store::overview::{
-    MOST_MARKS, NextRun, Pulse, RunFailure, RunMark, failing, first_failures, last_runs, next_runs, running_runs,
-    runs_since,
+    MOST_MARKS, NextRun, RunFailure, RunMark, WaitingRuns, failing, first_failures, last_runs, next_runs, running_runs,
+    runs_since, waiting_runs,
 };
+use orch_store::run::{RUNS, by as run_by};
 use orch_store::stream::{FailedStream, failed_streams};
 use orch_store::timing::usual_runs;
+use sentence::{Counts, sentence};
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
 
@@ -41,8 +49,12 @@ struct HomePage {
     sentence: (String, &'static str),
     tab: String,
     runs: RunCounts,
+    /// How much needs the reader.
+    needs_you: usize,
     needs: Vec<Need>,
     more_needs: bool,
+    approvals: Option<Approvals>,
+    waiting: Option<Waiting>,
     stale: Vec<Stale>,
     streams: Vec<BrokenStream>,
     broken: Vec<Broken>,
@@ -55,6 +67,7 @@ struct HomePage {
     running: Vec<RunningRunLine>,
     next: Vec<NextRunLine>,
     has_dags: bool,
+    begin: Option<Begin>,
 }
 
 struct RunCounts {
@@ -72,6 +85,27 @@ struct Need {
     bars: Bars,
     ago: parts::Ago,
     in_a_row: usize,
+}
+
+/// What tasks ask the reader.
+struct Approvals {
+    words: String,
+    oldest: String,
+    since: parts::Ago,
+}
+
+/// Runs that are due and do not begin.
+struct Waiting {
+    words: String,
+    why: String,
+    since: parts::Ago,
+}
+
+/// The DAG to begin with, as long as nothing ever ran.
+struct Begin {
+    dag_id: String,
+    description: String,
+    href: String,
 }
 
 /// A stream that an error keeps from running.
@@ -96,7 +130,7 @@ struct BrokenFile {
     ago: parts::Ago,
 }
 
-/// What was kept long enough cannot go.
+/// Rows that were kept long enough cannot be removed.
 struct KeptTooLong {
     why: String,
     times: i32,
@@ -122,6 +156,9 @@ struct NextRunLine {
 }
 
 const MOST_NEEDS: usize = 8;
+/// A run that is due begins at once, unless its DAG is paused or has no place for it.
+const WAITS_LONG: TimeDelta = TimeDelta::minutes(5);
+const MOST_SUBJECT: usize = 200;
 const MOST_RUNNING: usize = 8;
 /// Of one file.
 const MOST_PROBLEMS: usize = 3;
@@ -169,6 +206,17 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         times: failing.times,
         since: parts::ago(failing.since, now),
     });
+    let asked =
+        if shell.pulse.is_none_or(|pulse| pulse.asked > 0) { waiting_for(&mut db, &shell).await? } else { Vec::new() };
+    let approvals = asked.iter().min_by_key(|row| row.asked_at).map(|oldest| Approvals {
+        words: format!("{} for you", verbed(asked.len(), "approval")),
+        oldest: parts::short(&oldest.question.subject, MOST_SUBJECT).into_owned(),
+        since: parts::ago(oldest.asked_at, now),
+    });
+    let late = waiting_runs(&mut db, now - WAITS_LONG).await?;
+    let waiting = late.since.map(|since| view_waiting(&late, parts::ago(since, now)));
+    let has_dags = shell.pulse.is_none_or(|pulse| pulse.dags > 0);
+    let begin = if has_dags && since.is_empty() { begin(&mut db, &shell).await? } else { None };
     let announcements = Search::default().and(IS_OVER.is_so(false)).page(0, MOST_NEEDS as i64);
     let announcements = kept::find(&mut db, Announcement::TABLE, &announcements).await?.rows;
     let more_needs = failed.len() > MOST_NEEDS;
@@ -183,11 +231,22 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     history.iter().for_each(|run| by_dag.entry(&run.dag_id).or_default().push(run.clone()));
     let needs = needs(&app, &mut db, &failed, &why, &by_dag, now).await?;
     let usual = usual_runs(&mut db, &shown).await?;
+    let told = Counts {
+        failing: failed.len(),
+        more: more_needs,
+        streams: streams.len(),
+        running: running.len(),
+        approvals: asked.len(),
+        waiting: narrow::size(late.runs),
+    };
     let page = HomePage {
-        sentence: sentence(failed.len(), more_needs, streams.len(), running.len(), shell.pulse.as_ref()),
+        sentence: sentence(told, shell.pulse.as_ref()),
         tab: if failed.is_empty() { "Home".into() } else { format!("✕ {} failing · Home", failed.len()) },
         runs: counts(&since),
+        needs_you: needs.len() + stale.len() + streams.len() + broken.len() + told.approvals + told.waiting,
         needs,
+        approvals,
+        waiting,
         stale,
         streams,
         broken,
@@ -200,7 +259,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         timeline: Timeline::new(&since, &next, now, past),
         running: running.iter().map(|run| view_running(run, usual.get(&run.dag_id).copied(), now)).collect(),
         next: next.into_iter().take(SHOWN_NEXT).map(|next| view_next(next, now)).collect(),
-        has_dags: shell.pulse.is_none_or(|pulse| pulse.dags > 0),
+        has_dags,
+        begin,
         shell,
     };
     html(StatusCode::OK, &page)
@@ -216,42 +276,42 @@ fn view_file(error: ImportErrorRow, now: ZonedNow) -> BrokenFile {
     BrokenFile { problems: problems.collect(), ago: parts::ago(error.at, now), file: error.file }
 }
 
-fn sentence(
-    failing: usize,
-    more: bool,
-    streams: usize,
-    running: usize,
-    pulse: Option<&Pulse>,
-) -> (String, &'static str) {
-    let parts = pulse.copied().unwrap_or_default();
-    if pulse.is_some() && parts.dags == 0 {
-        return ("There is no DAG yet.".into(), "A worker brings its DAGs along when it starts.");
-    }
-    if pulse.is_some() && (parts.workers == 0 || parts.schedulers == 0) {
-        let who = if parts.workers == 0 { "No worker answers" } else { "No scheduler answers" };
-        return (format!("{who}: little will happen."), "");
-    }
-    match failing {
-        0 if streams == 1 => ("One stream fails.".into(), "The DAGs are on time."),
-        0 if streams > 1 => (format!("{} streams fail.", counted(streams)), "The DAGs are on time."),
-        0 if running == 0 => ("Everything is done.".into(), "Nothing fails, nothing runs."),
-        0 => ("Everything is on time.".into(), "Nothing fails."),
-        _ if more => (format!("More than {failing} DAGs fail."), ""),
-        _ if streams > 0 => {
-            (format!("{} and {} fail.", said(failing, "DAG"), said(streams, "stream").to_lowercase()), "")
+/// `1 run waits`, `2 runs wait`.
+fn verbed(count: impl std::fmt::Display, one: &str) -> String {
+    let counted = parts::counted(count, one);
+    if counted.starts_with("1 ") { format!("{counted} waits") } else { format!("{counted} wait") }
+}
+
+fn view_waiting(waiting: &WaitingRuns, since: parts::Ago) -> Waiting {
+    let why = match (waiting.paused, waiting.runs) {
+        (0, 1) => "its DAG runs as many as it may".to_string(),
+        (0, _) => "their DAGs run as many as they may".into(),
+        (1, 1) => "its DAG is paused".into(),
+        (paused, all) if paused == all => "their DAGs are paused".into(),
+        (paused, _) => {
+            format!("{} of paused DAGs; the DAGs of the others run as many as they may", parts::counted(paused, "run"))
         }
-        1 => ("One DAG fails.".into(), "The rest is on time."),
-        count => (format!("{} DAGs fail.", counted(count)), "The rest is on time."),
+    };
+    Waiting { words: verbed(waiting.runs, "run"), why, since }
+}
+
+/// The flagship if it is here, else the first DAG that is not paused; nothing once anything ran.
+async fn begin(db: &mut PgConnection, shell: &Shell) -> Result<Option<Begin>, Refusal> {
+    if RUNS.first(db, &Search::default().by(run_by::ID.descending())).await?.is_some() {
+        return Ok(None);
     }
-}
-
-fn said(count: usize, what: &str) -> String {
-    format!("{} {what}{}", counted(count), if count == 1 { "" } else { "s" })
-}
-
-fn counted(count: usize) -> String {
-    const WORDS: [&str; 9] = ["No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight"];
-    WORDS.get(count).map_or_else(|| count.to_string(), |word| (*word).into())
+    let live = Search::default().and(dag_by::LIVE.holds());
+    let flagship = DAGS.first(db, &live.clone().and(dag_by::DAG_ID.is(FLAGSHIP))).await?;
+    let dag = match flagship {
+        Some(flagship) => Some(flagship),
+        None => DAGS.first(db, &live.and(dag_by::PAUSED.is_so(false))).await?,
+    };
+    let below = if shell.can_run() { "/trigger" } else { "" };
+    Ok(dag.map(|dag| Begin {
+        href: format!("{}{below}", dag_href(&dag.dag_id)),
+        description: dag.description,
+        dag_id: dag.dag_id,
+    }))
 }
 
 fn counts(runs: &[RunMark]) -> RunCounts {

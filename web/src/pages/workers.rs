@@ -33,7 +33,7 @@ struct WorkersPage {
     /// What is kept how long, and where it goes then.
     kept: Vec<(&'static str, String)>,
     cleanups: Vec<Cleanup>,
-    /// Why what is old cannot go, if it cannot.
+    /// Why old rows cannot be removed, if they cannot.
     failing: Option<Failing>,
 }
 

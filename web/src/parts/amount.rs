@@ -20,10 +20,16 @@ pub(crate) fn count(number: u64) -> String {
 pub(crate) fn counted(count: impl fmt::Display, one: &str) -> String {
     let count = count.to_string();
     match (count.as_str(), one.strip_suffix("ry")) {
-        ("1", _) => format!("1 {one}"),
+        ("1" | "one", _) => format!("{count} {one}"),
         (_, Some(stem)) => format!("{count} {stem}ries"),
         (_, None) => format!("{count} {one}s"),
     }
+}
+
+/// In words as far as they are short: `three`, `12`.
+pub(crate) fn spelled(count: usize) -> String {
+    const WORDS: [&str; 9] = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight"];
+    WORDS.get(count).map_or_else(|| count.to_string(), |word| (*word).into())
 }
 
 /// Powers of 1,000, with one figure behind the point where there is one before it.
@@ -117,6 +123,7 @@ mod tests {
     fn what_is_counted_has_its_plural() {
         assert_eq!([counted(1, "run"), counted(0, "run"), counted(2, "try")], ["1 run", "0 runs", "2 tries"]);
         assert_eq!(counted("1,200", "file"), "1,200 files");
+        assert_eq!([1, 2, 12].map(|count| counted(spelled(count), "DAG")), ["one DAG", "two DAGs", "12 DAGs"]);
     }
 
     #[test]

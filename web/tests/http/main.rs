@@ -27,6 +27,7 @@ mod fake_lake;
 mod files;
 mod fixture;
 mod health;
+mod home;
 mod hostile;
 mod instance_changes;
 mod kept;

@@ -91,8 +91,8 @@ async fn home_says_what_fails_and_leads_to_its_cause() {
     let mut db = web.db().await;
     let mut browser = Browser::logged_in(&web).await;
     let page = browser.get("/").await;
-    assert!(page.has("No worker answers: little will happen."), "{}", page.html);
-    assert!(page.has("Nothing has run in this time"));
+    assert!(page.has("No worker answers: no task runs until one starts."), "{}", page.html);
+    assert!(page.has("Nothing has run yet"));
     let run_id = failed_run(&web, &mut db, "no such table").await;
     sqlx::query(
         "insert into worker (name, hostname, pid, bundle, binary_version, queues, versions, slots, expires_at)

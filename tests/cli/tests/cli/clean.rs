@@ -198,7 +198,7 @@ async fn an_archive_that_is_down_is_seen_and_nothing_goes_until_it_is_there_agai
     web(&mut world, port);
     let browser = Browser::log_in(port);
     let home = browser.get("/");
-    assert!(home.contains("What is old cannot go") && home.contains("of the archive: Not a directory"), "{home}");
+    assert!(home.contains("Old rows cannot be removed") && home.contains("of the archive: Not a directory"), "{home}");
     let workers = browser.get("/workers");
     assert!(workers.contains("nothing was dropped, and the disk fills; tried again at "), "{workers}");
     let ready = browser.get("/readyz");
@@ -211,7 +211,7 @@ async fn an_archive_that_is_down_is_seen_and_nothing_goes_until_it_is_there_agai
     world.start(&["scheduler"]);
     world.wait_for(&doctor, |ended| ended.out.contains("cleaned ") && !ended.out.contains("failed in "));
     assert_eq!(where_rows_are(&world, &archive, "task_instance").await, [0, 0, 10]);
-    assert!(!browser.get("/").contains("What is old cannot go"));
+    assert!(!browser.get("/").contains("Old rows cannot be removed"));
 }
 
 #[tokio::test]

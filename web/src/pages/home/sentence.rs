@@ -1,0 +1,118 @@
+//! How everything is, in one sentence.
+
+use crate::parts::{counted, spelled};
+use orch_store::overview::Pulse;
+
+/// What it counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    /// DAGs whose last run failed.
+    pub(super) failing: usize,
+    /// There are more of them.
+    pub(super) more: bool,
+    /// Streams that fail.
+    pub(super) streams: usize,
+    /// Runs that run.
+    pub(super) running: usize,
+    /// Approvals that wait for the reader.
+    pub(super) approvals: usize,
+    /// Runs that are due and do not begin.
+    pub(super) waiting: usize,
+}
+
+/// What is wrong, and what is not.
+pub(super) fn sentence(of: Counts, pulse: Option<&Pulse>) -> (String, &'static str) {
+    let parts = pulse.copied().unwrap_or_default();
+    if pulse.is_some() && parts.dags == 0 {
+        return ("There is no DAG yet.".into(), "A worker brings its DAGs along when it starts.");
+    }
+    if pulse.is_some() && parts.workers == 0 {
+        return ("No worker answers: no task runs until one starts.".into(), "");
+    }
+    if pulse.is_some() && parts.schedulers == 0 {
+        return ("No scheduler answers: scheduled runs wait until one starts.".into(), "");
+    }
+    let mut clauses = Vec::new();
+    match (of.failing, of.streams) {
+        (0, 0) => {}
+        (failing, _) if of.more => clauses.push(format!("more than {}", clause(failing, "DAG", "fail"))),
+        (0, streams) => clauses.push(clause(streams, "stream", "fail")),
+        (failing, 0) => clauses.push(clause(failing, "DAG", "fail")),
+        (failing, streams) => clauses.push(format!("{} and {} fail", said(failing, "DAG"), said(streams, "stream"))),
+    }
+    let fails = !clauses.is_empty();
+    if of.approvals > 0 {
+        clauses.push(clause(of.approvals, "approval", "wait") + " for you");
+    }
+    if of.waiting > 0 {
+        clauses.push(clause(of.waiting, "run", "wait"));
+    }
+    let Some((last, before)) = clauses.split_last() else {
+        return match of.running {
+            0 => ("Everything is done.".into(), "Nothing fails, nothing runs."),
+            _ => ("Everything is on time.".into(), "Nothing fails."),
+        };
+    };
+    let all = if before.is_empty() { last.clone() } else { format!("{} and {last}", before.join(", ")) };
+    let rest = match (of.failing, of.streams) {
+        _ if !fails => "Nothing fails.",
+        _ if of.more || of.waiting > 0 => "",
+        (0, _) => "The DAGs are on time.",
+        (_, 0) => "The rest is on time.",
+        _ => "",
+    };
+    (with_capital(&all) + ".", rest)
+}
+
+fn said(count: usize, one: &str) -> String {
+    counted(spelled(count), one)
+}
+
+fn clause(count: usize, one: &str, verb: &str) -> String {
+    format!("{} {verb}{}", said(count, one), if count == 1 { "s" } else { "" })
+}
+
+fn with_capital(text: &str) -> String {
+    let mut rest = text.chars();
+    let first = rest.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(rest).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_counts_what_fails_and_what_waits() {
+        let alive = Pulse { dags: 3, workers: 1, schedulers: 1, ..Pulse::default() };
+        let none = Counts::default();
+        for (of, said, rest) in [
+            (none, "Everything is done.", "Nothing fails, nothing runs."),
+            (Counts { running: 2, ..none }, "Everything is on time.", "Nothing fails."),
+            (Counts { failing: 1, ..none }, "One DAG fails.", "The rest is on time."),
+            (Counts { failing: 12, ..none }, "12 DAGs fail.", "The rest is on time."),
+            (Counts { failing: 8, more: true, streams: 1, ..none }, "More than eight DAGs fail.", ""),
+            (Counts { streams: 1, ..none }, "One stream fails.", "The DAGs are on time."),
+            (Counts { failing: 1, streams: 2, ..none }, "One DAG and two streams fail.", ""),
+            (Counts { approvals: 1, ..none }, "One approval waits for you.", "Nothing fails."),
+            (Counts { waiting: 1, ..none }, "One run waits.", "Nothing fails."),
+            (
+                Counts { failing: 2, approvals: 2, waiting: 30, ..none },
+                "Two DAGs fail, two approvals wait for you and 30 runs wait.",
+                "",
+            ),
+            (
+                Counts { failing: 1, approvals: 1, ..none },
+                "One DAG fails and one approval waits for you.",
+                "The rest is on time.",
+            ),
+        ] {
+            assert_eq!(sentence(of, Some(&alive)), (said.to_owned(), rest), "{of:?}");
+        }
+        let without = |pulse: Pulse| sentence(none, Some(&pulse)).0;
+        assert_eq!(without(Pulse { dags: 0, ..alive }), "There is no DAG yet.");
+        assert_eq!(without(Pulse { workers: 0, ..alive }), "No worker answers: no task runs until one starts.");
+        let no_scheduler = without(Pulse { schedulers: 0, ..alive });
+        assert_eq!(no_scheduler, "No scheduler answers: scheduled runs wait until one starts.");
+    }
+}

@@ -1,0 +1,67 @@
+//! The first page: what it counts among what needs its reader, and where it says to begin.
+
+use crate::approvals::ask;
+use crate::browser::Browser;
+use crate::fixture::{PASSWORD, Web, dag};
+use chrono::TimeDelta;
+use orch_spec::approval::Question;
+use orch_store::registry::{NewBundle, register_bundle};
+use orch_web::FLAGSHIP;
+use serde_json::json;
+
+#[tokio::test]
+async fn home_counts_approvals_and_runs_that_wait() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let mut browser = Browser::logged_in(&web).await;
+    ask(&web, &mut db, &Question::approval("Publish it?")).await;
+    sqlx::query("insert into process (role, hostname, pid) values ('scheduler', 'h', 1)")
+        .execute(&mut db)
+        .await
+        .unwrap();
+    web.trigger("paused").await;
+    web.clock.advance(TimeDelta::seconds(2));
+    let soon = browser.get("/").await;
+    assert!(soon.has("One approval waits for you. <em>Nothing fails.</em>"), "{}", soon.html);
+    web.clock.advance(TimeDelta::minutes(6));
+    let page = browser.get("/").await;
+    for text in [
+        "One approval waits for you and one run waits. <em>Nothing fails.</em>",
+        "Needs you <span class=\"n\">2</span>",
+        "<a class=\"name\" href=\"/approvals\" data-open-row>1 approval waits for you</a>",
+        "Publish it?",
+        "<a class=\"name\" href=\"/runs?state=queued\" data-open-row>1 run waits</a>",
+        "its DAG is paused",
+    ] {
+        assert!(page.has(text), "{text}: {}", page.html);
+    }
+    // Who may not start runs is not asked.
+    web.add_user("vera", "viewer").await;
+    let mut viewer = Browser::new(&web);
+    viewer.log_in("vera", PASSWORD, "/").await;
+    let page = viewer.get("/").await;
+    assert!(page.has("One run waits. <em>Nothing fails.</em>") && !page.has("for you"), "{}", page.html);
+}
+
+#[tokio::test]
+async fn an_empty_home_says_where_to_begin() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let mut browser = Browser::logged_in(&web).await;
+    let first = browser.get("/").await;
+    let trigger = |dag_id: &str| format!("href=\"/dags/{dag_id}/trigger\">Trigger {dag_id}</a>");
+    assert!(first.has("Nothing has run yet") && first.has(&trigger("chain")), "{}", first.html);
+    let retail = dag(json!({ "dag_id": FLAGSHIP, "tasks": [{ "task_id": "t", "kind": "rust" }] }));
+    register_bundle(&mut db, &NewBundle { name: "shop".into(), dags: vec![retail] }, false).await.unwrap();
+    let flagship = browser.get("/").await;
+    assert!(flagship.has(&trigger(FLAGSHIP)) && !flagship.has(&trigger("chain")), "{}", flagship.html);
+    web.trigger("chain").await;
+    let begun = browser.get("/").await;
+    assert!(!begun.has("Nothing has run yet") && !begun.has(&trigger(FLAGSHIP)), "{}", begun.html);
+    sqlx::query("update dag set is_stale = true").execute(&mut db).await.unwrap();
+    web.clock.advance(TimeDelta::seconds(2));
+    let none = browser.get("/").await;
+    for text in ["There is no DAG yet.", "<code>orch-pipelines worker</code>", FLAGSHIP, "docs/guides/first-day.md"] {
+        assert!(none.has(text), "{text}: {}", none.html);
+    }
+}
