@@ -165,6 +165,16 @@ pub fn take_apart(value: Value) {
     }
 }
 
+/// `1 run`, `3 runs`, `2 tries`. The count may be written in words or with commas already.
+pub fn counted(count: impl fmt::Display, one: &str) -> String {
+    let count = count.to_string();
+    match (count.as_str(), one.strip_suffix("ry")) {
+        ("1" | "one", _) => format!("{count} {one}"),
+        (_, Some(stem)) => format!("{count} {stem}ries"),
+        (_, None) => format!("{count} {one}s"),
+    }
+}
+
 enum Escape {
     /// So many bytes that mean something.
     Other(usize),
@@ -241,6 +251,12 @@ mod tests {
         assert_eq!(Text::bounded("äöü", 3).as_str(), "ä … (6 bytes in all)");
         assert_eq!(Text::new("x".repeat(Text::MOST_BYTES)).as_str().len(), Text::MOST_BYTES);
         assert_eq!([Text::new("a"), Text::new("b")].join(": "), "a: b");
+    }
+
+    #[test]
+    fn what_is_counted_has_its_plural() {
+        assert_eq!([counted(1, "run"), counted(0, "run"), counted(2, "try")], ["1 run", "0 runs", "2 tries"]);
+        assert_eq!([counted("1,200", "file"), counted("one", "DAG")], ["1,200 files", "one DAG"]);
     }
 
     #[test]

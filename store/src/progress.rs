@@ -1,6 +1,7 @@
 //! How far tries are, by their own word: the last one of each, shown while it runs and after.
 
 use crate::{StoreResult, boxed};
+use orch_spec::text::counted;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
@@ -62,7 +63,7 @@ impl Progress {
         let per_second = |amount: i64| (amount as f64 / seconds).round() as u64;
         let mut parts = Vec::new();
         if self.rows > 0 {
-            parts.push(rows(self.rows.unsigned_abs()));
+            parts.push(counted(thousands(self.rows.unsigned_abs()), "row"));
         }
         if self.bytes > 0 {
             parts.push(size(self.bytes.unsigned_abs()));
@@ -70,15 +71,10 @@ impl Progress {
         match (self.rows, self.bytes) {
             (0, 0) => parts.push("nothing yet".into()),
             (0, bytes) => parts.push(format!("{}/s", size(per_second(bytes)))),
-            (amount, _) => parts.push(format!("{}/s", rows(per_second(amount)))),
+            (rows, _) => parts.push(counted(thousands(per_second(rows)), "row") + "/s"),
         }
         parts.join(", ")
     }
-}
-
-/// `1 row`, `1,200,000 rows`.
-fn rows(number: u64) -> String {
-    format!("{} {}", thousands(number), if number == 1 { "row" } else { "rows" })
 }
 
 /// `1,200,000`.

@@ -104,7 +104,8 @@ pub fn no_such_element(task_id: &str, elements: i32, index: i32) -> Failure {
     match elements {
         0 => Failure::new(format!("task `{task_id}` is not mapped in this run")).hint("leave `--map-index` out"),
         _ if index < 0 => {
-            Failure::new(format!("task `{task_id}` is mapped: it has {} in this run", counted(elements, "element")))
+            let elements = counted(elements, "element");
+            Failure::new(format!("task `{task_id}` is mapped: it has {elements} in this run"))
                 .hint("name one with `--map-index 0`")
         }
         _ => Failure::new(format!("task `{task_id}` has no element {index}"))

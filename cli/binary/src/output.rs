@@ -7,6 +7,7 @@ mod table;
 
 pub use crate::style::Style;
 pub use line::{readable, readable_fields};
+pub use orch_spec::text::counted;
 pub use progress::with_progress;
 
 use crate::failure::{Exit, Failure, Outcome};
@@ -153,13 +154,6 @@ impl Record {
             Format::Yaml => print(&yaml::object(&object().0)),
         }
     }
-}
-
-/// `1 run`, `2 runs`.
-pub fn counted(count: impl std::fmt::Display, one: &str) -> String {
-    let count = count.to_string();
-    let plural = if count == "1" { "" } else { "s" };
-    format!("{count} {one}{plural}")
 }
 
 /// Writes to standard output. A reader that has seen enough (`| head`) is no failure.

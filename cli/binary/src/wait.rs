@@ -4,7 +4,7 @@
 use crate::{
     boxed,
     failure::{Exit, Failure},
-    output::{CLEAR_LINE, is_watched},
+    output::{CLEAR_LINE, counted, is_watched},
 };
 use orch_spec::state::{RunState, TaskState};
 use orch_store::instance::{self, Ledger};
@@ -112,5 +112,5 @@ fn progress(ledger: &Ledger) -> String {
     let tasks = ledger.version.plan.tasks.len();
     let states = ledger.run.ledger.iter().take(tasks).filter_map(|code| TaskState::from_code(*code));
     let done = states.filter(|state| state.is_finished()).count();
-    format!("{}, {done} of {tasks} tasks done", ledger.run.state)
+    format!("{}, {done} of {} done", ledger.run.state, counted(tasks, "task"))
 }

@@ -81,7 +81,7 @@ fn print(findings: &[Finding], format: Format) -> Outcome {
     if wrong == 0 {
         return Ok(Exit::Done);
     }
-    eprintln!("{wrong} of {} checks found something wrong", findings.len());
+    eprintln!("{wrong} of {} found something wrong", counted(findings.len(), "check"));
     Ok(Exit::Failed)
 }
 
@@ -149,7 +149,7 @@ async fn of_processes(session: &mut Session) -> Result<Vec<Finding>, Failure> {
         Finding(
             "workers",
             !alive.is_empty(),
-            format!("{} alive, {busy} of {slots} slots busy, {lost} lost lately", alive.len()),
+            format!("{} alive, {busy} of {} busy, {lost} lost lately", alive.len(), counted(slots, "slot")),
             hint,
         ),
         Finding("schedulers", schedulers > 0, format!("{schedulers} alive"), hint),
@@ -163,8 +163,8 @@ fn of_retention(passes: Option<Passes>, now: DateTime<Utc>) -> Finding {
         None => (true, "nothing was cleaned yet".into()),
         Some(Passes { failing: Some(failing), .. }) => {
             let why = failing.error.lines().next().unwrap_or_default();
-            let tries = if failing.times == 1 { "try" } else { "tries" };
-            (false, format!("{} {tries} failed in {} s: {why}", failing.times, secs(failing.since)))
+            let tries = counted(failing.times, "try");
+            (false, format!("{tries} failed in {} s: {why}", secs(failing.since)))
         }
         Some(Passes { done_at: Some(at), .. }) => {
             (secs(at) < CLEANED_HOURS * 3_600, format!("cleaned {} s ago", secs(at)))

@@ -6,6 +6,7 @@ use crate::api::ApiObject;
 use crate::cx::Cx;
 use crate::kept::Existing;
 use orch_binary::failure::{Failure, Outcome};
+use orch_binary::output::counted;
 use orch_deeds::kept::POOL;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -68,7 +69,7 @@ impl Import {
         for (name, pool) in &all {
             check_name(name)?;
             if pool.slots < -1 {
-                return Err(wrong(format!("pool `{name}` has {} slots", pool.slots)));
+                return Err(wrong(format!("pool `{name}` has {}", counted(pool.slots, "slot"))));
             }
         }
         let new = |(name, pool): (&String, &PoolFileEntry)| {

@@ -8,6 +8,7 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 use orch_sdk::task::{Ctx, TaskResult, fatal};
+use orch_spec::text::counted;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
@@ -60,7 +61,10 @@ pub struct Placed {
 pub enum ProduceError {
     #[error("there is no topic `{0}`\nhint: create it with `orch topics create {0}`")]
     NoSuchTopic(String),
-    #[error("topic `{topic}` has {partitions} partitions, numbered from 0: record {nth} names partition {partition}")]
+    #[error(
+        "topic `{topic}` has {}, numbered from 0: record {nth} names partition {partition}",
+        counted(.partitions, "partition")
+    )]
     NoSuchPartition { topic: String, partitions: i16, nth: usize, partition: i16 },
     #[error(
         "record {nth} has {bytes} bytes; {MOST_RECORD_BYTES} are taken at most\nhint: store large data elsewhere and \

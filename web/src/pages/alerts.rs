@@ -128,7 +128,7 @@ fn line(row: AlertRow, shell: &Shell) -> Line {
         AlertState::Sent => ("success", "sent".to_string()),
         AlertState::Failed => ("failed", "given up".into()),
         AlertState::Waiting if row.tries == 0 => ("queued", "waiting".into()),
-        AlertState::Waiting => ("up_for_retry", format!("tried {} times", row.tries)),
+        AlertState::Waiting => ("up_for_retry", format!("tried {}", parts::counted(row.tries, "time"))),
     };
     Line {
         id: row.id,

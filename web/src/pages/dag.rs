@@ -121,7 +121,7 @@ fn hint(row: &DagRow, places: Places) -> Option<String> {
     let waiting = match places.queued {
         0 => String::new(),
         1 => " One run waits.".into(),
-        queued => format!(" {queued} runs wait."),
+        many => format!(" {many} runs wait."),
     };
     if row.is_paused && places.queued > 0 {
         return Some(format!("The DAG is paused, so no run begins.{waiting} Switch it on to let them begin."));
@@ -131,5 +131,5 @@ fn hint(row: &DagRow, places: Places) -> Option<String> {
     }
     let most = i64::from(row.max_active_runs);
     (places.queued > 0 && places.running >= most)
-        .then(|| format!("{} of {most} runs are running at a time.{waiting}", places.running))
+        .then(|| format!("The DAG has no place for another run: it may run {most} at a time.{waiting}"))
 }

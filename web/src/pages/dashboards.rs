@@ -45,10 +45,9 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
 }
 
 fn line(LoadedDashboard { dashboard, row }: LoadedDashboard, shell: &Shell) -> Line {
-    let noun = if dashboard.panels.len() == 1 { "panel" } else { "panels" };
     Line {
         href: href(&dashboard.name),
-        words: format!("{} {noun}", dashboard.panels.len()),
+        words: parts::counted(dashboard.panels.len(), "panel"),
         title: dashboard.title,
         description: dashboard.description,
         file: format!("{} of {}", row.file, row.bundle),

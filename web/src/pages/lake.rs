@@ -126,8 +126,8 @@ pub(crate) fn closed(error: &LakeError) -> Closed {
 fn words(tables: &[TableRow]) -> String {
     let sum = |of: fn(&TableRow) -> u64| tables.iter().map(of).sum::<u64>();
     let (rows, bytes) = (sum(|table| table.totals.rows), sum(|table| table.totals.bytes));
-    let noun = if tables.len() == 1 { "table" } else { "tables" };
-    format!("{} {noun}, {} rows in {}", tables.len(), parts::count(rows), parts::bytes(bytes))
+    let (tables, rows) = (parts::counted(tables.len(), "table"), parts::counted(parts::count(rows), "row"));
+    format!("{tables}, {rows} in {}", parts::bytes(bytes))
 }
 
 fn namespaces(tables: Vec<TableRow>, now: ZonedNow) -> Vec<Namespace> {
@@ -193,7 +193,6 @@ impl Head {
             transform => format!("{transform}({})", part.column),
         });
         let files = table.totals.files + table.totals.delete_files;
-        let noun = if files == 1 { "file" } else { "files" };
         let sql = table.id.select(None, 100);
         Head {
             name: table.id.to_string(),
@@ -203,8 +202,8 @@ impl Head {
             upkeep_href: None,
             tab,
             format: format!("Iceberg v{}", table.format_version),
-            rows: format!("{} rows", parts::count(table.totals.rows)),
-            size: format!("{} in {} {noun}", parts::bytes(table.totals.bytes), parts::count(files)),
+            rows: parts::counted(parts::count(table.totals.rows), "row"),
+            size: format!("{} in {}", parts::bytes(table.totals.bytes), parts::counted(parts::count(files), "file")),
             partitioned_by: by.collect::<Vec<_>>().join(", "),
             updated: table.last.as_ref().map(|last| parts::ago(last.at, now)),
             snapshots: table.snapshots,

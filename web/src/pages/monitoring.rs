@@ -206,7 +206,7 @@ fn week_of(row: &DagWeek) -> Week {
     };
     Week {
         state: parts::bare(word),
-        runs: format!("{} {}", count(row.runs), if row.runs == 1 { "run" } else { "runs" }),
+        runs: parts::counted(count(row.runs), "run"),
         trouble: trouble.collect::<Vec<_>>().join(", "),
         p95: parts::duration(length(row.p95_seconds)),
     }

@@ -171,19 +171,19 @@ fn line(one: Quality, tables: &[TableRow], now: ZonedNow) -> Line {
 }
 
 fn rows_aside(rows: u64) -> String {
-    format!("{} {} aside", parts::count(rows), if rows == 1 { "row" } else { "rows" })
+    format!("{} aside", parts::counted(parts::count(rows), "row"))
 }
 
 /// `25 checks: 1 failed, 2 warn`.
 fn words(look: &QualitySummary) -> String {
-    let noun = if look.checks == 1 { "check" } else { "checks" };
+    let checks = parts::counted(look.checks, "check");
     let all = [(look.failed, "failed"), (look.quarantined, "put rows aside"), (look.warned, "warn")];
     let found: Vec<String> =
         all.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")).collect();
     if found.is_empty() {
-        return format!("{} {noun} passed", look.checks);
+        return format!("{checks} passed");
     }
-    format!("{} {noun}: {}", look.checks, found.join(", "))
+    format!("{checks}: {}", found.join(", "))
 }
 
 /// An asset whose newest look found what may not be, for the first page.

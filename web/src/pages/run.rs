@@ -293,7 +293,7 @@ async fn waits(db: &mut PgConnection, run: &RunDetails, now: ZonedNow) -> Result
     } else if run.run_after > now.at {
         format!("It waits for its time: {}.", now.written(run.run_after, "%-d %b %H:%M:%S"))
     } else if places.running >= most {
-        format!("It waits for a place: {} of {most} runs of the DAG are running.", places.running)
+        format!("It waits for a place: the DAG may run {most} at a time.")
     } else {
         "It begins as soon as a scheduler looks.".into()
     }))

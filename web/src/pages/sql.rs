@@ -126,10 +126,10 @@ async fn tables(app: &App) -> LakeResult<Vec<(String, String)>> {
 fn limits() -> String {
     let usual = QueryLimits::default();
     format!(
-        "A query may only read. It ends after {} s, or {} s by the API; a file has at most {} rows.",
+        "A query may only read. It ends after {} s, or {} s by the API; a file has at most {}.",
         usual.time.as_secs(),
         MOST_TIME.as_secs(),
-        parts::count(MOST_FILE_ROWS as u64)
+        parts::counted(parts::count(MOST_FILE_ROWS as u64), "row")
     )
 }
 
@@ -149,7 +149,7 @@ fn line(row: QueryRow, shell: &Shell) -> Line {
         runs: row.state == "running",
         ago: parts::ago(row.started_at, shell.now),
         took: row.ended_at.map_or_else(String::new, |at| parts::duration(at - row.started_at)),
-        rows: row.rows.map_or_else(String::new, |rows| format!("{} rows", parts::count(rows.unsigned_abs()))),
+        rows: row.rows.map_or_else(String::new, |rows| parts::counted(parts::count(rows.unsigned_abs()), "row")),
         problem: row.problem.map(|problem| parts::short(&problem, LINE_CHARS).into_owned()).unwrap_or_default(),
         id: row.id,
     }

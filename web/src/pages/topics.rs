@@ -67,11 +67,10 @@ fn line(row: &Record, shell: &Shell) -> Line {
 
 /// `7 days`
 fn kept(hours: i64) -> String {
-    let many = |number: i64, unit: &str| format!("{number} {unit}{}", if number == 1 { "" } else { "s" });
     match hours {
         -1 => "for ever".into(),
-        hours if hours % 24 == 0 => many(hours / 24, "day"),
-        hours => many(hours, "hour"),
+        hours if hours % 24 == 0 => parts::counted(hours / 24, "day"),
+        hours => parts::counted(hours, "hour"),
     }
 }
 

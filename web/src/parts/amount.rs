@@ -1,5 +1,7 @@
 //! Numbers as people read them: `71,204,118`, `6.8 GB`, `1.2 M`, and how large one is beside another.
 
+pub(crate) use orch_spec::text::counted;
+
 use askama::filters::HtmlSafe;
 use std::fmt;
 
@@ -14,16 +16,6 @@ pub(crate) fn count(number: u64) -> String {
         text.push(figure);
     }
     text
-}
-
-/// `1 run`, `3 runs`, `2 tries`. The count may be written in words or with commas already.
-pub(crate) fn counted(count: impl fmt::Display, one: &str) -> String {
-    let count = count.to_string();
-    match (count.as_str(), one.strip_suffix("ry")) {
-        ("1" | "one", _) => format!("{count} {one}"),
-        (_, Some(stem)) => format!("{count} {stem}ries"),
-        (_, None) => format!("{count} {one}s"),
-    }
 }
 
 /// In words as far as they are short: `three`, `12`.
@@ -120,9 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_counted_has_its_plural() {
-        assert_eq!([counted(1, "run"), counted(0, "run"), counted(2, "try")], ["1 run", "0 runs", "2 tries"]);
-        assert_eq!(counted("1,200", "file"), "1,200 files");
+    fn short_numbers_are_spelled() {
         assert_eq!([1, 2, 12].map(|count| counted(spelled(count), "DAG")), ["one DAG", "two DAGs", "12 DAGs"]);
     }
 

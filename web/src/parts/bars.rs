@@ -1,7 +1,7 @@
 //! The last runs of a DAG as bars: the height is the time they took, an underline says what was no success. Newest right.
 
 use super::icon::words;
-use super::{Escaped, ZonedNow, duration};
+use super::{Escaped, ZonedNow, counted, duration};
 use askama::filters::HtmlSafe;
 use chrono::TimeDelta;
 use orch_spec::state::RunState;
@@ -44,8 +44,8 @@ impl fmt::Display for Bars {
         let count = |state| self.bars.iter().filter(|(s, _)| *s == state).count();
         write!(
             f,
-            r#"<svg class="bars" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" aria-label="last {} runs of {}: {} success, {} failed">"#,
-            self.bars.len(),
+            r#"<svg class="bars" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" aria-label="last {} of {}: {} success, {} failed">"#,
+            counted(self.bars.len(), "run"),
             Escaped(&self.of),
             count(RunState::Success),
             count(RunState::Failed)

@@ -1,7 +1,7 @@
 //! How long the last runs of a DAG took, or one task in them, as wide bars that lead to them, with a line where they usually end.
 
 use super::icon::words;
-use super::{Escaped, ZonedNow, duration};
+use super::{Escaped, ZonedNow, counted, duration};
 use crate::pages::encoded;
 use crate::parts::dag_href;
 use askama::filters::HtmlSafe;
@@ -76,9 +76,9 @@ impl fmt::Display for Durations {
         let tall = |took: TimeDelta| (took.num_milliseconds().max(0) * TALL / whole).clamp(2, TALL);
         write!(
             f,
-            r#"<svg class="durations" height="{}" role="group" aria-label="How long the last {} runs took">"#,
+            r#"<svg class="durations" height="{}" role="group" aria-label="How long the last {} took">"#,
             base + 8,
-            self.bars.len()
+            counted(self.bars.len(), "run")
         )?;
         write!(f, r#"<line class="ax" x1="0" x2="100%" y1="{base}" y2="{base}"/>"#)?;
         let step = 10_000 / self.places.max(1);

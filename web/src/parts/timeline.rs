@@ -2,7 +2,7 @@
 //! the drawing stays small however many there are.
 
 use super::icon::words;
-use super::{Escaped, ZonedNow, duration};
+use super::{Escaped, ZonedNow, counted, duration};
 use crate::pages::encoded;
 use askama::filters::HtmlSafe;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
@@ -89,7 +89,7 @@ impl Timeline {
         {
             last.to = last.to.max(to);
             last.runs += 1;
-            last.title = format!("{} runs, {}", last.runs, words(run.state.as_str()));
+            last.title = format!("{}, {}", counted(last.runs, "run"), words(run.state.as_str()));
             last.href = format!("{}/runs", row.href);
             return;
         }

@@ -75,7 +75,7 @@ async fn the_page_shows_who_could_not_be_told_and_sends_again() {
     let claimed = claim_alerts(&mut db, 10).await.unwrap().remove(0);
     alert_not_sent(&mut db, &claimed, EVIL).await.unwrap();
     let page = browser.get("/alerts?state=waiting").await;
-    assert!(page.has("orch can reach you") && page.has("tried 1 times") && page.has("Send again"));
+    assert!(page.has("orch can reach you") && page.has("tried 1 time") && page.has("Send again"));
     assert!(!page.has("<svg onload"), "what a receiver says stays text");
     assert!(browser.get("/alerts?state=sent").await.has("No alert fits the filter"));
     let id = claimed.id.to_string();

@@ -84,7 +84,8 @@ impl Tally {
             return Ok(());
         }
         let percent = self.runs * 100 / total.max(1);
-        let line = format!("\r\x1b[K{} of {total} runs ({percent} %), {} wrong", self.runs, self.wrong);
+        let all = counted(total, "run");
+        let line = format!("\r\x1b[K{} of {all} ({percent} %), {} wrong", self.runs, self.wrong);
         say(&line)
     }
 
@@ -97,7 +98,7 @@ impl Tally {
             0 => eprintln!("{} verified{by_hand}", counted(self.runs, "run")),
             wrong => {
                 let differences = counted(self.differences, "difference");
-                eprintln!("{differences} in {wrong} of {} runs{by_hand}", self.runs);
+                eprintln!("{differences} in {wrong} of {}{by_hand}", counted(self.runs, "run"));
             }
         }
     }

@@ -67,7 +67,7 @@ impl EventLine {
             (words, task_href(&run_href(dag_id, run_id), task_id, row.source_map_index))
         });
         let mut words = Vec::new();
-        words.extend(row.rows.map(|rows| format!("{rows} rows")));
+        words.extend(row.rows.map(|rows| parts::counted(rows, "row")));
         words.extend(row.partition_key.as_ref().map(|key| format!("partition {key}")));
         words.extend(row.alias.as_ref().map(|alias| format!("through alias {alias}")));
         let extra = row.extra.as_ref().filter(|extra| extra.as_object().is_some_and(|extra| !extra.is_empty()));
@@ -88,20 +88,20 @@ impl FindingLine {
         let found = &finding.check.result;
         FindingLine {
             state: parts::as_state(found.outcome),
-            words: format!("not so: {}, {}", found.name, counted(found)),
+            words: format!("not so: {}, {}", found.name, outcome_in_words(found)),
             sample: parts::short(&found.sample, MOST_SAMPLE).into_owned(),
         }
     }
 }
 
 /// How many rows, and what becomes of them.
-fn counted(found: &CheckResult) -> String {
-    let (rows, bad) = (thousands(found.rows), thousands(found.bad));
+fn outcome_in_words(found: &CheckResult) -> String {
+    let (rows, bad) = (parts::counted(thousands(found.rows), "row"), thousands(found.bad));
     match found.outcome {
-        CheckOutcome::Pass => format!("{rows} rows"),
-        CheckOutcome::Warn => format!("{bad} of {rows} rows, published all the same"),
-        CheckOutcome::Fail => format!("{bad} of {rows} rows, nothing was published"),
-        CheckOutcome::Quarantined => format!("{bad} of {rows} rows put aside"),
+        CheckOutcome::Pass => rows,
+        CheckOutcome::Warn => format!("{bad} of {rows}, published all the same"),
+        CheckOutcome::Fail => format!("{bad} of {rows}, nothing was published"),
+        CheckOutcome::Quarantined => format!("{bad} of {rows} put aside"),
     }
 }
 
@@ -133,7 +133,7 @@ impl CheckLine {
             sample: found.sample.clone(),
             task: (format!("{}.{}", last.dag_id, last.task_id), task_href(&run_href, &last.task_id, last.map_index)),
             ago: parts::ago(last.at, now),
-            words: counted(found),
+            words: outcome_in_words(found),
         })
     }
 }
@@ -143,7 +143,7 @@ impl EdgeLine {
         let run_href = format!("{}/runs/{}", dag_href(&edge.dag_id), encoded(&edge.run_id));
         EdgeLine {
             task: (format!("{}.{}", edge.dag_id, edge.task_id), task_href(&run_href, &edge.task_id, edge.map_index)),
-            rows: edge.rows.map_or_else(String::new, |rows| format!("{rows} rows")),
+            rows: edge.rows.map_or_else(String::new, |rows| parts::counted(rows, "row")),
             ago: parts::ago(edge.at, now),
             from: edge.from_uri,
             to: edge.to_uri,

@@ -40,7 +40,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): 
     let rows = runs_by_day(&mut db, &found.row.dag_id, since, MOST_RUNS).await?;
     drop(db);
     let counted = rows.iter().map(|row| row.runs).sum::<i64>() >= MOST_RUNS;
-    let counted = counted.then(|| format!("the newest {} runs", parts::count(MOST_RUNS.unsigned_abs())));
+    let counted =
+        counted.then(|| format!("the newest {}", parts::counted(parts::count(MOST_RUNS.unsigned_abs()), "run")));
     let year = Year::new(today, by_day(&rows));
     let bad = year.days().iter().rev().filter(|(_, count)| count.failed > 0).take(MOST_BAD_DAYS);
     let bad_days = bad.map(|(day, count)| (*day, count.words(), format!("{}/runs?q={day}", head.href))).collect();

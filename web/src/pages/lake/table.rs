@@ -46,7 +46,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> 
     let LoadedTable { lake, table, head } = find(&app, &names, "schema", &shell).await?;
     let picture = if shell.can(READS_DATA) { picture(&*lake, &table).await } else { None };
     let newest = lake.snapshots(table.id.clone(), LakePage { skip: 0, most: NEWEST }).await?;
-    let schema = format!("{} columns, schema {}", table.columns.len(), table.schema_id);
+    let schema = format!("{}, schema {}", parts::counted(table.columns.len(), "column"), table.schema_id);
     let page = TablePage {
         picture_href: picture.as_ref().map_or_else(String::new, |one| format!("/sql?sql={}", encoded(&one.sql))),
         picture,

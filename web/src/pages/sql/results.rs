@@ -48,10 +48,10 @@ impl Results {
         let files = if seen.of_files == 0 {
             String::new()
         } else {
-            format!(", {} of {} files ({})", seen.files, seen.of_files, parts::bytes(seen.bytes))
+            format!(", {} of {} ({})", seen.files, parts::counted(seen.of_files, "file"), parts::bytes(seen.bytes))
         };
-        let noun = if answer.rows.len() == 1 { "row" } else { "rows" };
-        let words = format!("{} {noun} in {:.0} ms{files}", parts::count(answer.rows.len() as u64), answer.duration_ms);
+        let rows = parts::counted(parts::count(answer.rows.len() as u64), "row");
+        let words = format!("{rows} in {:.0} ms{files}", answer.duration_ms);
         let columns = answer.columns;
         let shown = |(cell, column): (&Cell, &ResultColumn)| ResultCell {
             text: parts::short(&cell_text(cell), CELL_CHARS).into_owned(),

@@ -84,7 +84,7 @@ impl Reader<'_> {
                 } else {
                     format!("a list of what {} gave", tasks.join(", "))
                 };
-                (from, None, format!("{} values", sources.len()))
+                (from, None, parts::counted(sources.len(), "value"))
             }
         })
     }

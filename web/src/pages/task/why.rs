@@ -147,19 +147,17 @@ fn of_elements(run: &Run, plan: &Plan, instance: &InstanceRow) -> Option<String>
     let many = |wanted: &dyn Fn(TaskState) -> bool| -> i32 {
         counts.iter().filter(|(state, _)| wanted(*state)).map(|(_, count)| count).sum()
     };
-    let elements = if len == 1 { "element" } else { "elements" };
+    let of = parts::counted(len, "element");
     match instance.state {
         TaskState::Failed => Some(format!("{} failed.", elements_failed(run, planned)?)),
-        TaskState::Success => {
-            Some(format!("{} of {len} {elements} succeeded.", many(&|state| state == TaskState::Success)))
-        }
+        TaskState::Success => Some(format!("{} of {of} succeeded.", many(&|state| state == TaskState::Success))),
         state if state.is_finished() => None,
         _ => {
             let failed = match many(&|state| state == TaskState::Failed) {
                 0 => String::new(),
                 failed => format!(", {failed} of them failed"),
             };
-            Some(format!("{} of {len} {elements} are over{failed}.", many(&TaskState::is_finished)))
+            Some(format!("{} of {of} are over{failed}.", many(&TaskState::is_finished)))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One line of a log as a page shows it, and the groups that lines say they belong to.
 
 use super::CONTEXT;
-use crate::parts::Marked;
+use crate::parts::{Marked, counted};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde_json::Value;
@@ -163,7 +163,7 @@ pub(crate) fn drawn_in_zone(html: &str, zone: Tz) -> Cow<'_, str> {
 
 impl Group {
     pub(crate) fn count(&self) -> String {
-        if self.lines.len() == 1 { "1 line".into() } else { format!("{} lines", self.lines.len()) }
+        counted(self.lines.len(), "line")
     }
 }
 
