@@ -46,6 +46,21 @@ const SQL_PROOFS: [&str; 9] =
 /// Read as translated: say who does it, or leave the person out. The user `nobody` of a system is no person.
 const STILTED: [&str; 3] = ["whoever", "nobody", "somebody"];
 
+/// What people count, as it reads behind a number: `counted` says `1 row`, where `{rows} rows` says `1 rows`.
+const PLURALS: &str = "rows files tasks columns runs tables records DAGs panels partitions snapshots tries workers slots \
+    assets streams checks elements versions queries topics users values lines times days hours pools connections variables \
+    alerts";
+
+/// Before these stands a word, or a number that is never one: (file, text).
+const NEVER_ONE: [(&str, &str); 6] = [
+    ("web/src/api/dag_runs/trigger.rs", "{other} runs"),
+    ("web/src/graph/svg.rs", "{tasks} tasks"),
+    ("web/src/pages/dag/graph/drawing.rs", "{tasks} tasks"),
+    ("web/src/pages/dag/trigger.rs", "{} runs"),
+    ("web/src/pages/run/clear.rs", "{concerned} runs"),
+    ("web/src/pages/run/gantt.rs", "{} tries"),
+];
+
 /// The few files that may contain unsafe code, each with its reason.
 const UNSAFE_FILES: [(&str, &str); 5] = [
     ("cli/binary/src/memory.rs", "glibc's `malloc_trim` and `mallopt` have no safe form"),
@@ -74,6 +89,46 @@ fn people_read_plain_sentences() {
         }
     }
     assert_none("stilted words where people read", &offenders);
+}
+
+#[test]
+fn one_of_many_is_told_as_one() {
+    let mut offenders = Vec::new();
+    for file in texts() {
+        let name = file.name();
+        let is_code =
+            ["web/src/", "cli/"].iter().any(|room| name.starts_with(room)) && file.is_rust() && !file.is_test();
+        let read: Vec<(usize, &str)> = if is_code {
+            string_literals(file.product())
+        } else if name.starts_with("web/templates/") {
+            file.content.lines().zip(1..).map(|(line, number)| (number, line)).collect()
+        } else {
+            Vec::new()
+        };
+        for (number, text) in read {
+            let found = plurals(text).into_iter().filter(|found| !NEVER_ONE.contains(&(name.as_str(), found.as_str())));
+            offenders.extend(found.map(|found| format!("{name}:{number}: `{found}`: say it by `counted`")));
+        }
+    }
+    assert_none("plurals behind a number that may be one", &offenders);
+}
+
+/// Plurals right behind a value in braces. What is called `many` is more than one, as are bounds, which are constants.
+fn plurals(text: &str) -> Vec<String> {
+    let is_constant = |value: &str| !value.is_empty() && value.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let behind = text.match_indices("} ").filter_map(|(at, _)| {
+        let value = text[..at].rsplit('{').next()?.trim_end_matches('}').trim();
+        let word = text[at + 2..].split(|c: char| !c.is_alphanumeric()).next()?;
+        let is_number = !value.starts_with('%') && value != "many" && !is_constant(value);
+        (is_number && PLURALS.split_whitespace().any(|plural| plural == word)).then(|| format!("{{{value}}} {word}"))
+    });
+    behind.collect()
+}
+
+#[test]
+fn a_plural_behind_a_value_is_found() {
+    assert_eq!(plurals("{} rows, {n} more rows and {{ lake.files }} files."), ["{} rows", "{lake.files} files"]);
+    assert!(plurals("{MOST_ROWS} rows, {many} runs, {% endif %} tasks, {rows} rowsets, rows").is_empty());
 }
 
 #[test]
