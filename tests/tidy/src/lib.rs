@@ -5,6 +5,7 @@
 
 mod arrows;
 mod dependencies;
+mod documents;
 mod files;
 mod literals;
 mod parity;
