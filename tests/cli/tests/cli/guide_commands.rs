@@ -1,4 +1,4 @@
-//! Every command of the guides is one that the binary understands.
+//! Every command of the guides and of `README.md` is one that the binary understands.
 
 use crate::binary::{CommandOutput, command};
 use std::path::Path;
@@ -10,13 +10,19 @@ fn commands(text: &str) -> Vec<Vec<String>> {
     lines.map(words).collect()
 }
 
-/// Spaces within quotes are part of a word. What a pipe or a redirection begins is for the shell alone.
+/// What `README.md` shows being typed at a prompt: `$ make build && orch …`.
+fn typed(text: &str) -> impl Iterator<Item = &str> {
+    let blocks = text.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.flat_map(str::lines).filter_map(|line| line.strip_prefix("$ ")).flat_map(|line| line.split(" && "))
+}
+
+/// Spaces within quotes are part of a word. What begins with a pipe, a redirection, `&` or `#` is for the shell alone.
 fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
     for c in line.chars().chain([' ']) {
         match quote {
             Some(open) if open == c => quote = None,
-            None if matches!(c, '|' | '<' | '>') => break,
+            None if matches!(c, '|' | '<' | '>' | '&') || c == '#' && word.is_empty() => break,
             None if matches!(c, '\'' | '"') => quote = Some(c),
             None if c.is_whitespace() => words.extend(Some(std::mem::take(&mut word)).filter(|word| !word.is_empty())),
             _ => word.push(c),
@@ -28,19 +34,36 @@ fn words(line: &str) -> Vec<String> {
 #[test]
 fn commands_of_the_guides_parse() {
     let guides = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides");
-    let home = tempfile::tempdir().unwrap();
     let mut seen = 0;
     for guide in std::fs::read_dir(guides).unwrap() {
         let path = guide.unwrap().path();
-        for mut words in commands(&std::fs::read_to_string(&path).unwrap()) {
-            // Help is shown once the words before it are understood.
-            words.push("--help".into());
-            let ended = CommandOutput::of(&command(home.path()).args(&words).output().unwrap());
-            assert!(ended.code == 0 && ended.out.contains("Usage: "), "{}: orch {words:?}: {ended:?}", path.display());
+        for words in commands(&std::fs::read_to_string(&path).unwrap()) {
+            assert_parses(&path, words);
             seen += 1;
         }
     }
     assert!(seen >= 12, "{seen} commands");
+}
+
+#[test]
+fn commands_of_the_readme_parse() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let commands: Vec<&str> = typed(&text).filter_map(|line| line.strip_prefix("orch ")).collect();
+    assert!(commands.len() >= 8, "{commands:?}");
+    for line in commands {
+        assert_parses(&path, words(line));
+    }
+}
+
+/// Help is shown once the words before it are understood.
+#[track_caller]
+fn assert_parses(path: &Path, mut words: Vec<String>) {
+    let home = tempfile::tempdir().expect("a folder");
+    words.push("--help".into());
+    let ended = command(home.path()).args(&words).output().expect("the binary starts");
+    let ended = CommandOutput::of(&ended);
+    assert!(ended.code == 0 && ended.out.contains("Usage: "), "{}: orch {words:?}: {ended:?}", path.display());
 }
 
 #[test]
