@@ -117,11 +117,6 @@ pub mod prelude {
 #[doc = include_str!("../../docs/guides/alerts.md")]
 struct AlertsGuide;
 
-/// The README's example compiles.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
-
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guides/approvals.md")]
 struct ApprovalsGuide;
