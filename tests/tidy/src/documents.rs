@@ -1,7 +1,9 @@
 //! What documents point to is there: files and headings behind links, and the targets of `make`.
 
+use crate::parity::{document, functions, quoted};
 use crate::workspace::{Text, assert_none, root, texts};
-use std::collections::BTreeSet;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 fn documents() -> impl Iterator<Item = &'static Text> {
@@ -92,6 +94,32 @@ fn targets_that_documents_name_are_in_the_makefile() {
         }
     }
     assert_none("documents name targets that the Makefile does not have", &offenders);
+}
+
+#[test]
+fn what_high_availability_promises_is_tested_or_measured() {
+    let results = std::fs::read_to_string(root().join("bench/results.json")).unwrap();
+    let results: Vec<Value> = serde_json::from_str(&results).unwrap();
+    let figures = results.iter().filter_map(|row| Some((row["name"].as_str()?, row["value"].as_f64()?)));
+    let (figures, tests): (BTreeMap<&str, f64>, _) = (figures.collect(), functions());
+    let (mut offenders, mut seen) = (Vec::new(), 0);
+    for row in document("docs/guides/high-availability.md").lines().filter(|line| line.starts_with('|')) {
+        let proof = row.trim_end_matches([' ', '|']).rsplit_once("| ").map_or("", |(_, proof)| proof);
+        let said: Option<f64> = proof.split(' ').next().and_then(|first| first.replace(',', "").parse().ok());
+        for name in quoted(proof).filter(|name| name.contains('_')) {
+            seen += 1;
+            match figures.get(name) {
+                // As people write it: two digits are enough.
+                Some(measured) if said.is_none_or(|said| (said - measured).abs() > measured * 0.02) => {
+                    offenders.push(format!("`{name}` is {measured} in bench/results.json: {row}"));
+                }
+                None if !tests.contains(name) => offenders.push(format!("`{name}` is no test and no figure: {row}")),
+                _ => {}
+            }
+        }
+    }
+    assert!(seen >= 15, "{seen} tests and figures are named");
+    assert_none("docs/guides/high-availability.md", &offenders);
 }
 
 #[test]

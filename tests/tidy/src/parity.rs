@@ -4,13 +4,14 @@
 use crate::workspace::{assert_none, root, texts};
 use std::collections::BTreeSet;
 
-fn document(path: &str) -> &'static str {
+/// The text of a document.
+pub(crate) fn document(path: &str) -> &'static str {
     let found = texts().iter().find(|file| file.path.ends_with(path));
     &found.unwrap_or_else(|| panic!("`{path}` is there")).content
 }
 
 /// What stands between backticks.
-fn quoted(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
@@ -77,7 +78,7 @@ fn every_test_that_the_table_of_parity_names_is_there() {
 }
 
 /// The names of all functions and modules of ours.
-fn functions() -> BTreeSet<&'static str> {
+pub(crate) fn functions() -> BTreeSet<&'static str> {
     let sources = texts().iter().filter(|file| file.is_rust());
     let named = |line: &'static str| {
         let (_, rest) = line.split_once("fn ").or_else(|| line.split_once("mod "))?;
