@@ -123,6 +123,16 @@ fn what_high_availability_promises_is_tested_or_measured() {
 }
 
 #[test]
+fn a_word_of_the_glossary_is_defined_once() {
+    let rows = document("docs/GLOSSARY.md").lines().filter_map(|line| line.strip_prefix("| **"));
+    // `**attempt**, **try**` are two; `**share** (of a stream)` is another word than `**share**`.
+    let words = rows.filter_map(|row| row.split(" | ").next()).flat_map(|cell| cell.split(", **"));
+    let mut seen = BTreeSet::new();
+    let twice: Vec<String> = words.filter(|word| !seen.insert(*word)).map(|word| word.replace("**", "")).collect();
+    assert_none("words that docs/GLOSSARY.md defines twice; say of what, `(of a run)`", &twice);
+}
+
+#[test]
 fn links_and_headings_are_read_as_people_see_them() {
     assert_eq!(links("[a](b.md#c) `x`\n```\n[no](no.md)\n```\n![d](e.png)"), [(1, "b.md#c"), (5, "e.png")]);
     assert!(anchors("# When it's over: `orch db`\n").contains("when-its-over-orch-db"));
