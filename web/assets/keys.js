@@ -86,7 +86,7 @@ const sheet = () => {
 };
 help?.addEventListener('click', (e) => { e.preventDefault(); sheet(); });
 
-// data-zone: in which zone times are written. The cookie tells the server; it follows the browser unless somebody chose.
+// data-zone: in which zone times are written. The cookie tells the server; it follows the browser unless a person chose.
 const zone = document.body.dataset.zone;
 const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
 if (zone !== undefined && here && zone !== here) {

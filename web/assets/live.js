@@ -14,7 +14,7 @@ if (log) {
 }
 
 // data-live="…/events": asks for the page again when the server says that it changed, and puts the new parts in place. Lines
-// of a log come by themselves. A page nobody looks at lets its connection go: a browser has few of them.
+// of a log come by themselves. A page that is not looked at lets its connection go: a browser has few of them.
 const live = $('[data-live]');
 if (live && window.EventSource) {
   let stream;
@@ -58,7 +58,7 @@ if (live && window.EventSource) {
     if (old && now && old.innerHTML !== now.innerHTML && !old.contains(document.activeElement)) { old.innerHTML = now.innerHTML; dispatchEvent(new Event('orch:placed')); }
   };
 
-  // New lines go below the others: folds, filters and the place of the reader stay. Whoever reads further up is told how
+  // New lines go below the others: folds, filters and the place of the reader stay. Those who read further up are told how
   // many came; f, or going to the end, follows them again.
   const button = $('[data-follow]');
   const note = $('[data-new-lines]');

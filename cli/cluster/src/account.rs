@@ -18,7 +18,7 @@ const SERVER_ACCOUNTS: [&str; 2] = ["postgres", "nobody"];
 pub(crate) enum Account {
     /// The user of this process.
     Own,
-    /// Somebody else, because this process is root.
+    /// Another user, because this process is root.
     Other { name: String, uid: u32, gid: u32 },
 }
 

@@ -188,7 +188,7 @@ fn keep(home: &Home, control: &Control, mut postmaster: Postmaster, watchdog: &m
         let mut state = control.lock();
         state.pid = Some(postmaster.pid());
         if state.stopping {
-            // Told to stop while there was nobody to send the signal to.
+            // Told to stop while there was no process to send the signal to.
             send(postmaster.pid(), Signal::SIGINT);
         }
     }

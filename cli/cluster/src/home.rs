@@ -186,7 +186,7 @@ impl Home {
 /// The way by which the server's programs reach `<data_dir>/postgres`.
 ///
 /// The account of the server often may not walk there: root's home and every `mktemp -d` are 0700. We may, so we
-/// open the folder and let the programs inherit the handle; nobody's permissions have to be widened.
+/// open the folder and let the programs inherit the handle; no permissions have to be widened.
 pub(crate) struct Passage {
     root: PathBuf,
     _handle: Option<File>,

@@ -2,7 +2,7 @@
 //! milliseconds, keeps it running and stops it with its owner.
 //!
 //! `orch standalone` opens a [`Cluster`]; the tests build theirs from the parts below it ([`Home`], [`Postmaster`]).
-//! Invariant: one owner per data folder (a locked file), one postmaster per owner. Whoever dies at any line leaves
+//! Invariant: one owner per data folder (a locked file), one postmaster per owner. A process that dies at any line leaves
 //! a folder that the next `open` repairs by itself. Everything here blocks; call it outside an async runtime or
 //! from `spawn_blocking`.
 

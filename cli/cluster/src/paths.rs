@@ -1,4 +1,4 @@
-//! Where data lives when nobody says otherwise, and how paths become parts of a connection URL.
+//! Where data lives when no setting says otherwise, and how paths become parts of a connection URL.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -175,7 +175,7 @@ fn disown_reused_pid(home: &Home, pid: u32) -> Result<(), ClusterError> {
     }
 }
 
-/// Whether this pid is the server of this folder, not just somebody with its number.
+/// Whether this pid is the server of this folder, not just another process with its number.
 pub(crate) fn is_alive(pid: u32, data: &Path) -> bool {
     if kill(process(pid), None) == Err(nix::errno::Errno::ESRCH) {
         return false;

@@ -19,7 +19,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// For data nobody needs after a power cut: commits do not wait for the disk. A killed process loses nothing.
+    /// For data that is not needed after a power cut: commits do not wait for the disk. A killed process loses nothing.
     pub fn without_durability() -> Self {
         Self { durable: false, ..Self::default() }
     }

@@ -12,7 +12,7 @@ use crate::error::ClusterError;
 use crate::home::{Home, needed};
 
 /// `$1` is the data folder. Each line read is the pid of the server now in charge, or the farewell. The pid file
-/// is asked again before the signal: the number may belong to somebody else by now.
+/// is asked again before the signal: the number may belong to another process by now.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 while read -r word; do
