@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod arrows;
+mod commits;
 mod dependencies;
 mod documents;
 mod files;
