@@ -1,12 +1,22 @@
 //! The packages of `make dist`, made of the binaries that tests have, each installed in an empty place and run there.
 
+use crate::http::ask;
 use crate::world::command;
-use orch_test_support::until;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use orch_test_support::{PrivateServer, until};
 use std::ffi::OsStr;
 use std::io::BufRead as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
+
+/// From `pip install` to the tables of a whole pipeline.
+const FIRST_PIPELINE_WITHIN: Duration = Duration::from_mins(1);
+/// For the folder of DAG files that the unit of the worker watches.
+const HELLO: &str = "dag_id: hello\ntasks:\n  greet: {bash: echo hello from the package}\n";
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
@@ -42,76 +52,195 @@ fn of_kind<'a>(made: &'a [PathBuf], kind: &str) -> &'a Path {
     found.unwrap_or_else(|| panic!("no {kind} among {made:?}"))
 }
 
-struct RunningStandalone(Child);
+/// A process that is asked to end when it is no longer needed, as systemd and people ask.
+struct RunningProcess(Child);
 
-impl Drop for RunningStandalone {
-    fn drop(&mut self) {
-        nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(self.0.id().cast_signed()),
-            nix::sys::signal::Signal::SIGTERM,
-        )
-        .ok(); // it may be gone
-        self.0.wait().ok();
+impl RunningProcess {
+    fn stop(&mut self) -> ExitStatus {
+        // Of one that was waited for the number may be another's.
+        if self.0.try_wait().unwrap().is_none() {
+            kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM).unwrap();
+        }
+        self.0.wait().unwrap()
     }
 }
 
-/// A standalone of an installed binary; it runs retail from MySQL's rows to Postgres.
-fn runs_retail(orch: &Path, home: &Path) {
+impl Drop for RunningProcess {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A standalone of an installed binary, with its pipelines.
+fn standalone(orch: &Path, home: &Path) -> RunningProcess {
     let mut standalone = alone(orch, home);
     standalone.args(["standalone", "--port", "0"]).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut running = RunningStandalone(standalone.spawn().unwrap());
-    std::io::BufReader::new(running.0.stdout.take().unwrap()).lines().next().unwrap().unwrap();
-    until("its bundle to join", || {
-        let listed = said(alone(orch, home).args(["dags", "list", "-o", "plain"]));
-        if listed.contains("retail_medallion") { Ok(()) } else { Err(listed) }
-    });
-    said(alone(orch, home).args(["dags", "trigger", "retail_medallion", "--wait"]));
+    let mut running = RunningProcess(standalone.spawn().unwrap());
+    let mut lines = std::io::BufReader::new(running.0.stdout.take().unwrap()).lines();
+    lines.next().expect("it says its address").unwrap();
+    until_joined(|| alone(orch, home));
+    running
 }
 
-#[test]
-fn each_package_is_installed_and_runs() {
-    let (place, made) = packages();
-    let version = format!("orch {}\n", env!("CARGO_PKG_VERSION"));
+/// The pipelines come by the bundle, which joins later.
+fn until_joined(orch: impl Fn() -> Command) {
+    until("the bundle to join", || {
+        let listed = said(orch().args(["dags", "list", "-o", "plain"]));
+        if listed.contains("retail_medallion") { Ok(()) } else { Err(listed) }
+    });
+}
 
-    let unpacked = place.path().join("unpacked");
+/// A run of the DAG succeeds, and its task says these words. The log may come a moment after the end.
+fn greets(orch: impl Fn() -> Command, dag: &str, words: &str) {
+    said(orch().args(["dags", "trigger", dag, "--run-id", "first", "--wait"]));
+    until("the log of the greeting", || {
+        let log = said(orch().args(["tasks", "logs", dag, "greet", "first"]));
+        if log.contains(words) { Ok(()) } else { Err(log) }
+    });
+}
+
+/// The binaries of the unpacked archive are enough.
+fn archive_runs(archive: &Path, place: &Path) {
+    let unpacked = place.join("unpacked");
     std::fs::create_dir(&unpacked).unwrap();
-    said(
-        alone("tar", &unpacked)
-            .args(["--strip-components=1", "-xzf"])
-            .arg(of_kind(&made, "gz"))
-            .arg("-C")
-            .arg(&unpacked),
-    );
+    said(alone("tar", &unpacked).args(["--strip-components=1", "-xzf"]).arg(archive).arg("-C").arg(&unpacked));
+    let version = format!(" {}\n", env!("CARGO_PKG_VERSION"));
     for name in ["orch", "orch-pipelines"] {
-        assert!(said(alone(unpacked.join(name), &unpacked).arg("--version")).ends_with(&version[4..]));
+        assert!(said(alone(unpacked.join(name), &unpacked).arg("--version")).ends_with(&version));
+    }
+    let orch = unpacked.join("orch");
+    let _running = standalone(&orch, &unpacked);
+    greets(|| alone(&orch, &unpacked), "example_hello", "this is run first");
+}
+
+/// By dpkg itself, into a root of its own: its script makes settings there and starts nothing.
+fn install(package: &Path, root: &Path) -> String {
+    std::fs::create_dir_all(root.join("var/lib/dpkg")).unwrap();
+    std::fs::write(root.join("var/lib/dpkg/status"), "").unwrap();
+    let mut dpkg = alone("dpkg", root);
+    dpkg.arg(format!("--root={}", root.display()));
+    dpkg.args(["--force-not-root", "--force-depends", "--force-script-chrootless", "--install"]);
+    said(dpkg.arg(package))
+}
+
+/// A package that was installed into a folder in place of the root of a machine.
+struct InstalledPackage {
+    root: PathBuf,
+}
+
+impl InstalledPackage {
+    /// What a unit says of one thing. Absolute paths in it lead into the folder.
+    fn of_unit(&self, unit: &str, key: &str) -> Vec<String> {
+        let file = self.root.join(format!("usr/lib/systemd/system/{unit}.service"));
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let line = line.unwrap_or_else(|| panic!("{unit} says no {key}"));
+        line.split(' ').map(|word| self.inside(word)).collect()
     }
 
-    // By dpkg itself, into a root of its own: its script makes settings there and starts nothing.
-    let installed = place.path().join("installed");
-    std::fs::create_dir_all(installed.join("var/lib/dpkg")).unwrap();
-    std::fs::write(installed.join("var/lib/dpkg/status"), "").unwrap();
-    let mut dpkg = alone("dpkg", &installed);
-    dpkg.arg(format!("--root={}", installed.display()));
-    dpkg.args(["--force-not-root", "--force-depends", "--force-script-chrootless", "--install"]);
-    let told = said(dpkg.arg(of_kind(&made, "deb")));
+    fn inside(&self, word: &str) -> String {
+        if word.starts_with('/') { format!("{}{word}", self.root.display()) } else { word.to_owned() }
+    }
+
+    /// The settings that a unit is started with, as systemd reads the file that it names.
+    fn settings(&self, unit: &str) -> Vec<(String, String)> {
+        let file = self.of_unit(unit, "EnvironmentFile").remove(0);
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let pairs = lines.filter_map(|line| line.split_once('='));
+        pairs.map(|(name, value)| (name.to_owned(), self.inside(value))).collect()
+    }
+
+    /// As systemd starts it.
+    fn start(&self, unit: &str) -> RunningProcess {
+        let words = self.of_unit(unit, "ExecStart");
+        let log = std::fs::File::create(self.log(unit)).unwrap();
+        let mut command = alone(&words[0], &self.root);
+        command.args(&words[1..]).envs(self.settings(unit)).stdin(Stdio::null());
+        command.current_dir(&self.of_unit(unit, "WorkingDirectory")[0]);
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        RunningProcess(command.spawn().unwrap_or_else(|error| panic!("{unit}: {error}")))
+    }
+
+    fn log(&self, unit: &str) -> PathBuf {
+        self.root.join(format!("{unit}.log"))
+    }
+
+    /// As a person calls it who has read the settings into a shell.
+    fn orch(&self) -> Command {
+        let mut orch = alone(self.root.join("usr/bin/orch"), &self.root);
+        orch.envs(self.settings("orch-web"));
+        orch
+    }
+}
+
+/// The units of the package start the roles of a machine, with the settings that its script made.
+async fn units_run(package: &Path, place: &Path) {
+    let installed = InstalledPackage { root: place.join("installed") };
+    let told = install(package, &installed.root);
     assert!(told.contains("systemctl enable --now orch-scheduler orch-web orch-worker orch-pipelines"), "{told}");
-    let settings = std::fs::read_to_string(installed.join("etc/orch/orch.env")).unwrap();
+    let file = installed.root.join("etc/orch/orch.env");
+    let settings = std::fs::read_to_string(&file).unwrap();
     assert!(settings.lines().any(|line| line.len() >= 60 && line.starts_with("ORCH_SECRET_KEY=")), "{settings}");
     assert!(settings.lines().any(|line| line == "ORCH_DATA_DIR=/var/lib/orch"), "{settings}");
-    assert_eq!(said(alone(installed.join("usr/bin/orch"), &installed).arg("--version")), version);
-    for unit in ["orch-scheduler", "orch-web", "orch-worker", "orch-pipelines"] {
-        let unit = std::fs::read_to_string(installed.join(format!("usr/lib/systemd/system/{unit}.service"))).unwrap();
-        let (_, begins) = unit.split_once("ExecStart=").unwrap();
-        let mut words = begins.lines().next().unwrap().split(' ');
-        let program = installed.join(words.next().unwrap().trim_start_matches('/'));
-        said(alone(program, &installed).args(words).arg("--help"));
-    }
 
-    let venv = place.path().join("venv");
-    said(alone("python3", place.path()).args(["-m", "venv"]).arg(&venv));
-    let wheel = of_kind(&made, "whl");
-    said(alone(venv.join("bin/pip"), place.path()).args(["install", "--quiet", "--no-index"]).arg(wheel));
-    let home = place.path().join("home");
+    // What is told to be done next.
+    let server = PrivateServer::over_tcp().await;
+    let url = "#ORCH_DATABASE_URL=postgres://orch:PASSWORD@localhost/orch\n";
+    let named = settings.replace(url, &format!("ORCH_DATABASE_URL={}\nORCH_PORT=0\n", server.url()));
+    assert_ne!(named, settings);
+    std::fs::write(&file, named).unwrap();
+    said(installed.orch().args(["db", "migrate"]));
+    let user = ["users", "create", "--username", "admin", "--role", "admin", "--use-random-password"];
+    said(installed.orch().args(user));
+    std::fs::write(installed.root.join("var/lib/orch/dags/hello.yaml"), HELLO).unwrap();
+    let units = ["orch-scheduler", "orch-web", "orch-worker", "orch-pipelines"];
+    let running = units.map(|unit| (unit, installed.start(unit)));
+
+    until_joined(|| installed.orch());
+    until("the DAG of the file", || {
+        let unpaused = installed.orch().args(["dags", "unpause", "hello"]).output().unwrap();
+        if unpaused.status.success() { Ok(()) } else { Err(format!("{unpaused:?}")) }
+    });
+    greets(|| installed.orch(), "hello", "hello from the package");
+    let web = until("the web server", || {
+        let log = std::fs::read_to_string(installed.log("orch-web")).unwrap();
+        let address = log.split_once("orch web is up: http://").and_then(|(_, rest)| rest.split_once('\n'));
+        address.map(|(address, _)| address.to_owned()).ok_or(log)
+    });
+    assert_eq!(ask(&web, "/healthz", &[]).status, 200);
+
+    for (unit, mut process) in running {
+        let log = || std::fs::read_to_string(installed.log(unit)).unwrap();
+        assert_eq!(process.0.try_wait().unwrap(), None, "{unit} ended: {}", log());
+        let ended = process.stop();
+        // Both are a clean stop to systemd.
+        assert!(ended.success() || ended.signal() == Some(Signal::SIGTERM as i32), "{unit}: {ended}: {}", log());
+    }
+}
+
+/// From `pip install` to the sums of a whole pipeline, with nothing else installed but Postgres.
+fn wheel_runs_retail(wheel: &Path, place: &Path) {
+    let (venv, home) = (place.join("venv"), place.join("home"));
+    said(alone("python3", place).args(["-m", "venv"]).arg(&venv));
     std::fs::create_dir(&home).unwrap();
-    runs_retail(&venv.join("bin/orch"), &home);
+    let began = Instant::now();
+    said(alone(venv.join("bin/pip"), place).args(["install", "--quiet", "--no-index"]).arg(wheel));
+    let orch = venv.join("bin/orch");
+    let _running = standalone(&orch, &home);
+    said(alone(&orch, &home).args(["dags", "trigger", "retail_medallion", "--wait"]));
+    let took = began.elapsed();
+    assert!(took <= FIRST_PIPELINE_WITHIN, "it took {took:?}");
+    let sums = "select count(*) as departments from retail.sales_by_department where total_revenue > 0";
+    let counted = said(alone(&orch, &home).args(["sql", sums, "-o", "csv"]));
+    let departments: u32 = counted.lines().last().unwrap().trim().parse().unwrap();
+    assert!(departments > 1, "{counted}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_package_is_installed_and_runs() {
+    let (place, made) = packages();
+    archive_runs(of_kind(&made, "gz"), place.path());
+    units_run(of_kind(&made, "deb"), place.path()).await;
+    wheel_runs_retail(of_kind(&made, "whl"), place.path());
 }
