@@ -28,7 +28,12 @@ pub(crate) struct Installation {
 impl Installation {
     /// For a new cluster: the one in the PATH, which a person chose, else the newest.
     pub(crate) fn newest() -> Result<Self, ClusterError> {
-        in_path(search_path().as_deref())
+        Self::newest_of(search_path().as_deref(), versioned)
+    }
+
+    /// `versioned` is asked only where the PATH has none: it reads folders.
+    fn newest_of(path: Option<&OsStr>, versioned: impl FnOnce() -> Vec<Self>) -> Result<Self, ClusterError> {
+        in_path(path)
             .find(|found| found.major >= OLDEST)
             .or_else(|| versioned().into_iter().filter(|found| found.major >= OLDEST).max_by_key(|found| found.major))
             .ok_or(ClusterError::NotInstalled { oldest: OLDEST })
@@ -133,6 +138,25 @@ mod tests {
     fn a_path_without_servers_yields_none() {
         assert_eq!(in_path(Some(OsStr::new("/nowhere:/etc"))).count(), 0);
         assert_eq!(in_path(None).count(), 0);
+    }
+
+    #[test]
+    fn without_a_server_the_package_that_brings_one_is_named() {
+        let old = || vec![Installation { bin: "/usr/lib/postgresql/9/bin".into(), major: 9 }];
+        for (path, versioned) in [(None, Vec::new()), (Some(OsStr::new("/nowhere:/etc")), old())] {
+            let error = Installation::newest_of(path, || versioned).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "no Postgres server of version 13 or newer is installed: neither the PATH nor the usual folders hold `postgres` and `initdb`"
+            );
+            let package =
+                if cfg!(target_os = "macos") { "`brew install postgresql@17`" } else { "`apt-get install postgresql`" };
+            let hint = error.hint().unwrap();
+            assert_eq!(hint, format!("install it with {package}, or name a server with `--database-url`"));
+        }
+        let newest =
+            Installation::newest_of(None, || [old(), vec![Installation { bin: "/new".into(), major: 17 }]].concat());
+        assert_eq!(newest.unwrap().major, 17);
     }
 
     #[test]
