@@ -23,6 +23,18 @@ for name in orch orch-pipelines; do
     strip -o "$work/bin/$name" "$binaries/$name"
 done
 
+# The image of deploy/Dockerfile has the same two, and certificates with what they need: 5 MB. Binaries of tests are larger.
+most_mb=220
+image_mb=$(wc -c "$work"/bin/* | awk 'END { print int(($1 + 999999) / 1000000) + 5 }')
+if [[ $level == 9 ]]; then
+    if ((image_mb > most_mb)); then
+        printf 'the image is %d MB larger than its base, and may be %d MB\n' "$image_mb" "$most_mb" >&2
+        printf 'hint: `cargo tree -e normal -p orch-dags` shows what is new\n' >&2
+        exit 1
+    fi
+    printf 'the image is %d MB larger than its base\n' "$image_mb" >&2
+fi
+
 archive() {
     local folder=orch-$version-$machine-linux
     mkdir "$work/$folder"

@@ -4,6 +4,7 @@ mod native;
 
 use orch_sdk::task::Connection;
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use yaml_rust2::{Yaml, YamlLoader};
@@ -243,9 +244,50 @@ fn its_image_is_both_binaries_and_nothing_of_the_tests() {
     let rust = include_str!("../../../Cargo.toml").lines().find_map(|line| line.strip_prefix("rust-version = "));
     let version = rust.unwrap().trim_matches('"');
     assert!(dockerfile.contains(&format!("FROM rust:{version}-")), "the toolchain is that of Cargo.toml");
-    assert!(dockerfile.contains("-p orch-control -p orch-dags") && dockerfile.contains("USER orch"));
+    let instructions = dockerfile.replace("\\\n", " ");
+    let (build, image) = instructions.rsplit_once("\nFROM ").unwrap();
+    let of = |stage: &str, kind: &str| -> Vec<String> {
+        let lines = stage.lines().filter_map(|line| line.strip_prefix(kind));
+        lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    };
+    // All that it has beyond its base: the first stage, with the sources and what is built of them, stays behind.
+    assert_eq!(of(image, "COPY "), ["--from=build /usr/local/bin/orch /usr/local/bin/orch-pipelines /usr/local/bin/"]);
+    let (prepares, builds) = (of(image, "RUN ").join("\n"), of(build, "RUN ").join("\n"));
+    let packages = prepares.split_once("--no-install-recommends ").unwrap().1.split_once(" && ").unwrap().0;
+    assert_eq!(packages, "ca-certificates");
+    assert!(prepares.contains("rm -rf /var/lib/apt/lists/*"), "{prepares}");
+    assert!(!prepares.contains('\n') && !builds.contains('\n'), "{prepares}\n{builds}");
+    for step in [
+        "cargo build --release --locked -p orch-control -p orch-dags &&",
+        "cp target/release/orch target/release/orch-pipelines /usr/local/bin/ &&",
+        "strip /usr/local/bin/orch /usr/local/bin/orch-pipelines",
+    ] {
+        assert!(builds.contains(step), "{step}: {builds}");
+    }
+    for stage in [build, image] {
+        assert!(of(stage, "ADD ").is_empty(), "{stage}");
+    }
+    assert_eq!(of(image, "USER "), ["orch"]);
     let left_out = std::fs::read_to_string(root().join(".dockerignore")).unwrap();
     for line in ["target/", ".env", "**/tests/data/"] {
         assert!(left_out.lines().any(|found| found == line), "{line}");
     }
+}
+
+#[test]
+fn binaries_that_make_the_image_too_large_are_not_packed() {
+    let (binaries, packages) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for name in ["orch", "orch-pipelines"] {
+        std::fs::File::create(binaries.path().join(name)).unwrap().set_len(110_000_000).unwrap();
+    }
+    let strip = binaries.path().join("strip");
+    std::fs::write(&strip, "#!/bin/sh\nexec cp --sparse=always \"$3\" \"$2\"\n").unwrap();
+    std::fs::set_permissions(&strip, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", binaries.path().display());
+    let mut dist = Command::new(root().join("scripts/dist.sh"));
+    let refused = dist.args([binaries.path(), packages.path()]).env("PATH", path).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success(), "{said}");
+    assert!(said.contains("the image is 225 MB larger than its base, and may be 220 MB"), "{said}");
+    assert_eq!(std::fs::read_dir(packages.path()).unwrap().count(), 0);
 }
