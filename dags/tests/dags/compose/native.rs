@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use tempfile::TempDir;
 use yaml_rust2::Yaml;
 
 /// The file, its secrets, and what stands for what in a container.
@@ -46,14 +47,24 @@ impl Stack {
         self.here(self.service(service)["environment"][name].as_str().unwrap())
     }
 
-    /// Asks as Compose does, until the service is healthy.
-    fn until_healthy(&self, service: &str, environment: &[(&str, &str)]) {
-        let ["CMD-SHELL", test] = texts(&self.service(service)["healthcheck"]["test"])[..] else {
-            panic!("{service} has no check for a shell")
+    /// The check of a service, as Compose asks it.
+    fn check(&self, service: &str, environment: &[(&str, &str)]) -> Command {
+        let mut check = match texts(&self.service(service)["healthcheck"]["test"])[..] {
+            ["CMD-SHELL", script] => shell(&self.here(script)),
+            ["CMD", program, ref words @ ..] => {
+                let mut check = Command::new(program);
+                check.args(words.iter().map(|word| self.here(word))).stdin(Stdio::null());
+                check
+            }
+            ref other => panic!("{service}: {other:?}"),
         };
+        check.envs(self.environment(service)).envs(environment.iter().copied());
+        check
+    }
+
+    fn until_healthy(&self, service: &str, environment: &[(&str, &str)]) {
         until(&format!("{service} to be healthy"), || {
-            let mut shell = shell(&self.here(test));
-            let output = shell.envs(self.environment(service)).envs(environment.iter().copied()).output().unwrap();
+            let output = self.check(service, environment).output().unwrap();
             if output.status.success() { Ok(()) } else { Err(format!("{output:?}")) }
         });
     }
@@ -148,6 +159,21 @@ impl Stack {
         server
     }
 
+    /// A service of our image in a folder of its own, when it is healthy, and where.
+    async fn start(&mut self, service: &str, home: &TempDir) -> (Guarded, String) {
+        let folder = home.path().join(service);
+        std::fs::create_dir(&folder).unwrap();
+        let server = Guarded::start(&folder, &self.command(service, home.path()));
+        server.until_said("http://").await;
+        let said = server.said();
+        let address = said.split_once("http://").unwrap().1.split_whitespace().next().unwrap();
+        let port = address.rsplit_once(':').unwrap().1.to_owned();
+        let inside = texts(&self.service(service)["ports"])[0].rsplit_once(':').unwrap().1.to_owned();
+        self.replace(format!("/dev/tcp/127.0.0.1/{inside} "), format!("/dev/tcp/127.0.0.1/{port} "));
+        self.until_healthy(service, &[]);
+        (server, format!("127.0.0.1:{port}"))
+    }
+
     /// A container of our image: the entrypoint is the binary, and the command its words. Any port will do.
     fn command(&self, service: &str, home: &Path) -> Command {
         let mut command = match texts(&self.service(service)["entrypoint"])[..] {
@@ -179,17 +205,6 @@ fn done(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A server in a folder of its own, when it is up, and where.
-async fn started(folder: &Path, command: &Command) -> (Guarded, String) {
-    std::fs::create_dir(folder).unwrap();
-    let server = Guarded::start(folder, command);
-    server.until_said("http://").await;
-    let said = server.said();
-    let address = said.split_once("http://").unwrap().1.split_whitespace().next().unwrap();
-    let port = address.rsplit_once(':').unwrap().1.to_owned();
-    (server, format!("127.0.0.1:{port}"))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn its_services_work_together() {
     let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
@@ -199,16 +214,10 @@ async fn its_services_work_together() {
     let _minio = stack.minio().await;
     let _kafka = stack.kafka(home.path()).await;
 
-    let (orch, at) = started(&home.path().join("orch"), &stack.command("orch", home.path())).await;
-    assert_eq!(ask(&at, "/healthz", &[]).status, 200);
-    let (_logging, logging) = {
-        let command = stack.command("logging-server", home.path());
-        let started = started(&home.path().join("logging"), &command).await;
-        stack.replace("logging-server:9998", &started.1);
-        started
-    };
-    let (_serving, serving) = started(&home.path().join("serving"), &stack.command("serving", home.path())).await;
-    assert_eq!(ask(&serving, "/health", &[]).status, 200);
+    let (orch, _) = stack.start("orch", &home).await;
+    let (_logging, logging) = stack.start("logging-server", &home).await;
+    stack.replace("logging-server:9998", &logging);
+    let (serving, _) = stack.start("serving", &home).await;
 
     // As `docker compose exec orch orch …`.
     let run = |words: &[&str]| {
@@ -232,4 +241,7 @@ async fn its_services_work_together() {
         if read.out.contains("7.5") { Ok(()) } else { Err(format!("{read:?}\n{}", orch.said())) }
     });
     run(&["doctor"]).done();
+    drop(serving);
+    let check = stack.check("serving", &[]).output().unwrap();
+    assert!(!check.status.success(), "a server that is gone is not healthy: {check:?}");
 }
