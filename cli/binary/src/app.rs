@@ -154,7 +154,12 @@ impl Cx {
 
     /// The configuration of a command that works on the database itself.
     pub fn config_of_database(&self) -> Result<Config, Failure> {
-        let config = self.config()?;
+        self.config_of_database_with(|_| ())
+    }
+
+    /// The same with flags of a command's own.
+    pub fn config_of_database_with(&self, add: impl FnOnce(&mut CommandLineSettings)) -> Result<Config, Failure> {
+        let config = self.config_with(add)?;
         if config.api_url()?.is_none() {
             return Ok(config);
         }

@@ -173,7 +173,7 @@ config! {
         alert_programs: Programs = "", "ORCH_ALERT_PROGRAMS";
     }
 
-    /// What a worker or a scheduler tells of itself.
+    /// What a worker, a scheduler or a server of a bundle tells of itself.
     MetricsFlags {
         /// Address at which this process answers `GET /metrics` for Prometheus and `GET /healthz`: `127.0.0.1:9464`
         #[clap(value_name = "HOST:PORT")]

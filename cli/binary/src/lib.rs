@@ -21,6 +21,7 @@ pub mod output;
 pub mod parts;
 pub mod person;
 mod query_process;
+mod requests;
 pub mod roles;
 pub mod secrets;
 mod server;

@@ -1,5 +1,5 @@
-//! What a worker or a scheduler tells Prometheus of itself, with `--metrics-address`. The web server tells of all
-//! processes what they wrote into the database; this is there when web server or database are not.
+//! What a worker, a scheduler or a server of a bundle tells Prometheus of itself, with `--metrics-address`. The web server tells
+//! of all processes what they wrote into the database; this is there when web server or database are not.
 
 use crate::config::{Config, Secret};
 use crate::failure::Failure;
@@ -39,6 +39,16 @@ impl Parts {
         role: &'static str,
         of_role: impl Fn(&mut Text) + Send + Sync + 'static,
     ) -> Result<(), Failure> {
+        self.add_metrics_of((role, self.pool()), config, of_role).await
+    }
+
+    /// The same for a role that works with a pool of its own.
+    pub(crate) async fn add_metrics_of(
+        &mut self,
+        (role, pool): (&'static str, PgPool),
+        config: &Config,
+        of_role: impl Fn(&mut Text) + Send + Sync + 'static,
+    ) -> Result<(), Failure> {
         let Some(address) = config.metrics_address else { return Ok(()) };
         let listener = TcpListener::bind(address).await.map_err(|error| {
             Failure::new(format!("cannot listen at {address}: {error}"))
@@ -47,13 +57,7 @@ impl Parts {
         let address = listener.local_addr().map_err(Failure::io("cannot listen"))?;
         #[expect(clippy::disallowed_methods, reason = "when a process began is told by the clock of its machine")]
         let began = SystemTime::now();
-        let told = MetricsState {
-            role,
-            began,
-            pool: self.pool(),
-            token: config.metrics_token.clone(),
-            of_role: Box::new(of_role),
-        };
+        let told = MetricsState { role, began, pool, token: config.metrics_token.clone(), of_role: Box::new(of_role) };
         let app = Router::new()
             .route("/metrics", get(show))
             .route("/healthz", get(async || "alive\n"))

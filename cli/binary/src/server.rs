@@ -6,10 +6,11 @@
 use crate::{
     app::Cx,
     boxed,
-    config::Config,
+    config::{Config, MetricsFlags},
     failure::{Failure, Outcome},
     files, logging,
     parts::{self, Parts, Signals},
+    requests::{RequestTally, counted},
     secrets,
     session::Session,
 };
@@ -75,7 +76,7 @@ impl BundleServer {
     pub(crate) fn serve(&self, at: &ServedAt, cx: &Cx) -> Outcome {
         let listener = at.listen(self.port)?;
         let address = listener.local_addr().map_err(Failure::io("cannot listen"))?;
-        let config = cx.config_of_database()?;
+        let config = cx.config_of_database_with(|given| at.metrics.add_to(given))?;
         logging::start(&config)?;
         parts::block_on(async {
             // Kept: it holds the server of a standalone that does not run.
@@ -83,9 +84,14 @@ impl BundleServer {
             let mut signals = Signals::hear()?;
             let mut parts = Parts::new(&session.url, &self.title(), 1)?;
             let listener = tokio::net::TcpListener::from_std(listener).map_err(Failure::io("cannot listen"))?;
-            let (build, stop) = (self.build(&config, (&session.url, parts.hints()), false)?, parts.stop_token());
+            let (pool, tally) = (self.pool(&session.url)?, Arc::new(RequestTally::default()));
+            let told = tally.clone();
+            parts.add_metrics_of((self.name, pool.clone()), &config, move |text| told.tell(text)).await?;
+            let build = self.build(&config, (&session.url, pool, parts.hints()), false)?;
+            let stop = parts.stop_token();
             parts.add(async move {
-                serve(listener, build.await, stop).await.map_err(|error| Failure::told(error.as_ref()))
+                let app = build.await.map(|app| counted(app, tally));
+                serve(listener, app, stop).await.map_err(|error| Failure::told(error.as_ref()))
             });
             eprintln!("{} is up: http://{address}", self.name);
             parts.run_until_ended(&mut signals).await
@@ -96,14 +102,17 @@ impl BundleServer {
         format!("orch {}", self.name)
     }
 
+    fn pool(&self, url: &str) -> Result<PgPool, Failure> {
+        Ok(connect::pool(url, &self.title(), CONNECTIONS)?)
+    }
+
     fn build(
         &self,
         config: &Config,
-        (url, hints): (&str, Hints),
+        (url, pool, hints): (&str, PgPool, Hints),
         is_behind_web: bool,
     ) -> Result<BoxFuture<TaskResult<Router>>, Failure> {
         let find = secrets::finder(config, url)?;
-        let pool = connect::pool(url, &self.title(), CONNECTIONS)?;
         let lake = secrets::lake(config, url)?;
         // One that is missing is an import error, and no reason for a server not to start.
         let named = config.endpoints_folder.clone().or_else(|| config.dags_folder.clone());
@@ -122,7 +131,7 @@ impl BundleServer {
             return Ok(());
         }
         let (name, socket, stop) = (self.name, socket(folder, self.name), parts.stop_token());
-        let build = self.build(config, (url, parts.hints()), true)?;
+        let build = self.build(config, (url, self.pool(url)?, parts.hints()), true)?;
         parts.add(async move {
             let served = async {
                 let app = build.await?;
@@ -170,6 +179,8 @@ pub(crate) struct ServedAt {
     /// Serve other machines too, without https
     #[arg(long)]
     insecure: bool,
+    #[command(flatten)]
+    metrics: MetricsFlags,
 }
 
 impl ServedAt {
@@ -276,7 +287,7 @@ mod tests {
     use super::*;
 
     fn at(host: &str, insecure: bool) -> Result<TcpListener, Failure> {
-        ServedAt { host: host.into(), port: Some(0), insecure }.listen(1)
+        ServedAt { host: host.into(), port: Some(0), insecure, metrics: MetricsFlags::default() }.listen(1)
     }
 
     #[test]
@@ -289,7 +300,8 @@ mod tests {
     #[test]
     fn a_port_that_is_taken_is_told_with_what_to_do() {
         let taken = at("127.0.0.1", false).unwrap();
-        let again = ServedAt { host: "127.0.0.1".into(), port: None, insecure: false };
+        let again =
+            ServedAt { host: "127.0.0.1".into(), port: None, insecure: false, metrics: MetricsFlags::default() };
         let refused = again.listen(taken.local_addr().unwrap().port()).unwrap_err();
         assert!(refused.line().contains("cannot listen at 127.0.0.1:"), "{}", refused.line());
     }

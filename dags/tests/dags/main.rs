@@ -21,6 +21,7 @@ mod kafka;
 mod layers;
 mod logging;
 mod merge;
+mod metrics;
 mod openweather;
 mod packages;
 mod python_client;

@@ -130,6 +130,8 @@ impl World {
                 break address.trim_end().to_owned();
             }
         };
+        let mut log = std::fs::File::options().create(true).append(true).open(self.path().join("said.log")).unwrap();
+        log.write_all(all.as_bytes()).unwrap();
         let pid = child.id();
         child.stderr = Some(said.into_inner());
         self.processes.push(child);

@@ -16,6 +16,7 @@
 //! - [`Spark`]: a master and a worker of Apache Spark.
 //! - [`Trino`]: a server of it, with one catalog of Iceberg.
 //! - [`proxy`]: a bad network before Postgres.
+//! - [`read_metrics`]: Prometheus' own parser, for what processes tell it.
 //! - [`rng`]: chance that a seed gives again.
 //! - [`until`]: what processes do comes, or the test fails.
 //! - [`data_python`], [`venv`]: a Python with packages, for clients that others wrote and for answers computed a second time.
@@ -40,6 +41,7 @@ mod patience;
 mod ports;
 pub mod previous;
 mod private;
+mod prometheus;
 pub mod proxy;
 mod receiver;
 pub mod rng;
@@ -60,6 +62,7 @@ pub use moto::Moto;
 pub use nessie::{Nessie, NessieStorage};
 pub use patience::until;
 pub use private::{Durability, PrivateServer, private_server};
+pub use prometheus::read_metrics;
 pub use receiver::{Letter, Manner, Receiver};
 pub use sail::Sail;
 pub use shared::{Server, postgres};

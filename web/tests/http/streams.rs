@@ -467,8 +467,8 @@ async fn metrics_are_those_of_the_guide_in_the_format_of_prometheus() {
         }
     }
     let guide = include_str!("../../../docs/guides/monitoring.md");
-    // What workers and schedulers tell of themselves follows.
-    let guide = guide.split("Workers and schedulers can also be asked themselves").next().unwrap();
+    // What other processes tell of themselves follows.
+    let (guide, _) = guide.split_once("can also be asked themselves").unwrap();
     let told = guide.lines().filter(|line| line.starts_with("| `orch_")).flat_map(|line| {
         let names = line.split('|').nth(1).unwrap();
         names.split(',').map(|name| name.trim().trim_matches('`'))

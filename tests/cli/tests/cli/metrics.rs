@@ -2,23 +2,11 @@
 
 use crate::remote::PASSWORD;
 use crate::world::World;
-use std::collections::BTreeSet;
+use orch_test_support::read_metrics;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
-const PACKAGE: &str = "prometheus-client==0.26.0";
 const GUIDE: &str = include_str!("../../../../docs/guides/monitoring.md");
 const WIDE: &str = "dag_id: wide\ntasks:\n  it: {map: [1, 2, 3, 4, 5, 6, 7, 8], value: '{{ element }}'}\n";
-
-/// The names that are told there; `Err`: what the parser said.
-fn read(url: &str, secret: (&str, &str)) -> Result<BTreeSet<String>, String> {
-    let python = orch_test_support::venv("prometheus", &[PACKAGE]).join("python");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/metrics.py");
-    let read = Command::new(python).arg(script).arg(url).env(secret.0, secret.1).output().unwrap();
-    let names = String::from_utf8_lossy(&read.stdout).lines().map(ToOwned::to_owned).collect();
-    if read.status.success() { Ok(names) } else { Err(String::from_utf8_lossy(&read.stderr).into_owned()) }
-}
 
 /// Starts a role and gives where its metrics are.
 async fn start(world: &mut World, arguments: &[&str]) -> String {
@@ -45,9 +33,9 @@ async fn every_role_tells_prometheus_how_it_is() {
         world.run(&["dags", "trigger", "wide", "--run-id", &format!("run-{run}")]).done();
     }
     let token = ("ORCH_METRICS_TOKEN", "for prometheus");
-    let of_worker = read(&worker, token).unwrap();
-    let of_scheduler = read(&scheduler, token).unwrap();
-    let of_web = read(&web, ("ORCH_PASSWORD", PASSWORD)).unwrap();
+    let of_worker = read_metrics(&worker, token).unwrap();
+    let of_scheduler = read_metrics(&scheduler, token).unwrap();
+    let of_web = read_metrics(&web, ("ORCH_PASSWORD", PASSWORD)).unwrap();
     assert!(of_worker.contains("orch_worker_tries_started_total"), "{of_worker:?}");
     assert!(of_scheduler.contains("orch_scheduler_rounds_total"), "{of_scheduler:?}");
     assert!(of_web.contains("orch_dag_runs_running"), "{of_web:?}");
@@ -72,7 +60,7 @@ async fn metrics_for_other_machines_need_a_token() {
 
     world.set("ORCH_METRICS_TOKEN", "for prometheus");
     let url = start(&mut world, &["scheduler"]).await;
-    let refused = read(&url, ("ORCH_METRICS_TOKEN", "something")).unwrap_err();
+    let refused = read_metrics(&url, ("ORCH_METRICS_TOKEN", "something")).unwrap_err();
     assert!(refused.contains("HTTP Error 401"), "{refused}");
-    read(&url, ("ORCH_METRICS_TOKEN", "for prometheus")).unwrap();
+    read_metrics(&url, ("ORCH_METRICS_TOKEN", "for prometheus")).unwrap();
 }
