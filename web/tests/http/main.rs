@@ -37,6 +37,7 @@ mod log;
 mod login;
 mod logs;
 mod markup;
+mod metrics;
 mod monitoring;
 mod old_logs;
 mod openapi;
