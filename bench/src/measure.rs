@@ -105,7 +105,7 @@ pub struct Suite {
 }
 
 /// In this order: first what wants a machine at rest, the map in a process that has done nothing else.
-pub const ENGINE: [Group; 19] = [
+pub const ENGINE: [Group; 20] = [
     Group { rows: &["idle_rss_mb", "idle_cpu_percent", "idle_queries_per_min"], measure: idle::measure },
     Group { rows: &["start_to_healthy_ms"], measure: startup::measure },
     Group { rows: &FLOOR, measure: floor::measure },
@@ -119,6 +119,7 @@ pub const ENGINE: [Group; 19] = [
     Group { rows: &["asset_to_start_p50_ms"], measure: latency::asset_to_start },
     Group { rows: &["cli_trigger_ms"], measure: latency::cli_trigger },
     Group { rows: &["noop_tasks_per_s", "noop_chain_tasks_per_s"], measure: throughput::noop },
+    Group { rows: &["metrics_cost_percent"], measure: throughput::metrics },
     Group { rows: &["queued_runs_per_s"], measure: queued::measure },
     Group { rows: &["topic_records_per_s", "topic_chain_gap_ratio"], measure: topic::measure },
     Group { rows: &["followers500_gap_p50_ms", "followers500_rss_mb"], measure: followers::measure },

@@ -84,6 +84,12 @@ impl Api {
         read(path, request.call())
     }
 
+    /// What Prometheus is told of the whole installation.
+    pub(crate) fn metrics(&self) -> Result<String> {
+        let request = self.agent.get(format!("{}/metrics", self.url)).header("authorization", &self.authorization);
+        text("/metrics", request.call())
+    }
+
     fn post(&self, path: &str, body: &Value) -> Result<Value> {
         let request = self.agent.post(format!("{}{path}", self.url));
         let mut request = request.header("content-type", "application/json");
@@ -110,13 +116,17 @@ pub(crate) fn agent() -> ureq::Agent {
 }
 
 fn read(path: &str, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Value> {
+    serde_json::from_str(&text(path, answer)?).with_context(|| format!("{path} answered no JSON"))
+}
+
+fn text(path: &str, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<String> {
     let mut answer = answer.with_context(|| path.to_owned())?;
     // Read to the end, or the connection cannot be used again.
     let text = answer.body_mut().read_to_string().with_context(|| path.to_owned())?;
     if !answer.status().is_success() {
         bail!("{path}: {} {text}", answer.status());
     }
-    serde_json::from_str(&text).with_context(|| format!("{path} answered no JSON"))
+    Ok(text)
 }
 
 /// Run ids hold `+` and `:`.

@@ -18,16 +18,23 @@ const PAGES: &[(&str, &str)] = &[
     ("dags, failing", "/dags?state=failed"),
     ("dag grid", "/dags/idle_000"),
     ("dag graph", "/dags/idle_000/graph"),
+    ("dag overview", "/dags/idle_000/overview"),
+    ("dag calendar", "/dags/idle_000/calendar"),
+    ("dag versions", "/dags/idle_000/versions"),
+    ("dag backfills", "/dags/idle_000/backfills"),
     ("dag runs", "/dags/idle_000/runs"),
     ("dag runs, failed", "/dags/idle_000/runs?state=failed"),
     ("dag details", "/dags/idle_000/details"),
     ("dag tasks", "/dags/idle_000/tasks"),
+    ("one task over its runs", "/dags/idle_000/tasks/step_002"),
     ("dag code", "/dags/idle_000/code"),
     ("trigger form", "/dags/map/trigger"),
     ("large dag grid", "/dags/fan1000"),
     ("large dag graph", "/dags/fan1000/graph"),
     ("wide dag grid", "/dags/map"),
+    // The page of a run is its tasks over time.
     ("wide run", "/dags/map/runs/{wide}"),
+    ("wide run, tasks", "/dags/map/runs/{wide}/tasks"),
     ("wide run, one task", "/dags/map/runs/{wide}?task=element"),
     ("wide run, last page", "/dags/map/runs/{wide}?page=1000"),
     ("wide run, failed", "/dags/map/runs/{wide}?state=failed"),
@@ -36,6 +43,7 @@ const PAGES: &[(&str, &str)] = &[
     ("wide run, clear", "/dags/map/runs/{wide}/clear"),
     ("wide run, mark", "/dags/map/runs/{wide}/mark"),
     ("run", "/dags/idle_000/runs/{run}"),
+    ("run, tasks", "/dags/idle_000/runs/{run}/tasks"),
     ("failed run", "/dags/{failed}"),
     ("run, clear", "/dags/idle_000/runs/{run}/clear"),
     ("task", "/dags/idle_000/runs/{run}/tasks/step_002"),
@@ -48,11 +56,21 @@ const PAGES: &[(&str, &str)] = &[
     ("runs, searched", "/runs?q=idle_1999"),
     ("runs, nothing found", "/runs?q=nothing-is-called-so"),
     ("palette", "/palette?q=idle"),
+    ("monitoring", "/monitoring"),
+    ("assets", "/assets"),
+    ("one asset", "/assets/{asset}"),
+    ("lineage", "/assets/lineage"),
+    ("lineage of a table", "/assets/lineage?of=lake%3A%2F%2Fbench%2Ftable_5"),
+    ("quality", "/quality"),
+    ("backfills", "/backfills"),
+    ("one backfill", "/backfills/{backfill}"),
+    ("alerts", "/alerts"),
+    ("approvals", "/approvals"),
+    ("one approval", "/approvals/{approval}"),
     ("audit", "/audit"),
     ("workers", "/workers"),
     ("users", "/users"),
 ];
-/// A user sees it as slow when it comes later.
 const WARM_UP: usize = 3;
 const MOST_BYTES: usize = 100_000;
 
@@ -67,7 +85,10 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
         let path = path
             .replace("{wide}", &api::encode(&wide))
             .replace("{run}", &api::encode(&seeded.run_id))
-            .replace("{failed}", &seeded.failed_run_id.replace('+', "%2B"));
+            .replace("{failed}", &seeded.failed_run_id.replace('+', "%2B"))
+            .replace("{asset}", &seeded.asset.to_string())
+            .replace("{backfill}", &seeded.backfill.to_string())
+            .replace("{approval}", &seeded.approval);
         let first = browser.get(&path)?;
         if first.status == 404 {
             eprintln!("  {name}: not in this version");

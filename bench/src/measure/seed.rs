@@ -1,5 +1,5 @@
 //! A large installation, made by SQL out of runs that really ran: 2,000 DAGs, a million task instances over five weeks,
-//! failures with their causes, logs.
+//! failures with their causes, logs, assets with events and checks, backfills, alerts, questions.
 
 use anyhow::{Result, ensure};
 use sqlx::Connection as _;
@@ -17,6 +17,10 @@ pub(crate) struct Seeded {
     pub(crate) instances: i64,
     pub(crate) run_id: String,
     pub(crate) failed_run_id: String,
+    pub(crate) asset: i32,
+    pub(crate) backfill: i32,
+    /// A question that is open.
+    pub(crate) approval: String,
 }
 
 /// A uuid of version 7 of a moment, as orch makes them.
@@ -79,6 +83,87 @@ const AUDIT_SQL: &str = "insert into audit (at, actor, event, dag_id, run_id, ex
     'idle_' || lpad((n % 2000)::text, 3, '0'), 'manual__' || n, '{\"from\":\"127.0.0.1\"}'
   from generate_series(1, 50000) as n";
 
+/// A thousand tables in lines of ten: each DAG reads one and writes the next.
+const ASSETS_SQL: &str = "insert into asset (uri, name, last_event_at)
+  select 'lake://bench/table_' || n, 'table_' || n, now() from generate_series(0, 999) as n on conflict do nothing";
+
+const ASSET_USES_SQL: &str = "insert into asset_use (dag_id, role, task_id, asset)
+  select d.dag_id, u.role, u.task_id, a.id
+  from (select dag_id, substr(dag_id, 6)::integer % 1000 as n from dag where dag_id like 'idle\\_%') d
+  cross join (values ('inlet', 'step_001', 0), ('outlet', 'step_005', 1)) as u (role, task_id, next)
+  join asset a on a.uri = 'lake://bench/table_' || (d.n + u.next)
+  where u.next = 0 or d.n % 10 < 9
+  on conflict do nothing";
+
+/// They were given to who waits for them: schedulers have nothing to do.
+const ASSET_EVENTS_SQL: &str = "insert into asset_event (asset, uri, rows, source_run, source_dag_id, source_run_id,
+    source_task_id, at, distributed)
+  select a.id, a.uri, 1000 + abs(hashtext(r.run_id)) % 1000, r.id, r.dag_id, r.run_id, u.task_id, r.ended_at, true
+  from dag_run r join asset_use u on u.dag_id = r.dag_id and u.role = 'outlet' join asset a on a.id = u.asset
+  where r.run_type = 'scheduled' and r.state = 'success'";
+
+const LINEAGE_SQL: &str = "insert into lineage (run, task_id, map_index, from_uri, to_uri, rows, dag_id, run_id, at)
+  select r.id, o.task_id, -1, f.uri, t.uri, 1000, r.dag_id, r.run_id, r.ended_at
+  from dag_run r join asset_use i on i.dag_id = r.dag_id and i.role = 'inlet' join asset f on f.id = i.asset
+  join asset_use o on o.dag_id = r.dag_id and o.role = 'outlet' join asset t on t.id = o.asset
+  where r.run_type = 'scheduled' and r.state = 'success' and r.run_after > now() - interval '1 day'
+  on conflict do nothing";
+
+const CHECKS_SQL: &str =
+    "insert into asset_check (uri, name, kind, policy, outcome, rows, bad, sample, run, dag_id, run_id,
+    task_id, map_index, try_no, attempt, at, told)
+  select a.uri, 'not_null(id)', 'not_null', 'warn', c.outcome, 1000, case when c.outcome = 'warn' then 3 else 0 end, '',
+    r.id, r.dag_id, r.run_id, u.task_id, -1, 1, gen_random_uuid(), r.ended_at, true
+  from dag_run r join asset_use u on u.dag_id = r.dag_id and u.role = 'outlet' join asset a on a.id = u.asset
+  cross join lateral (select case when abs(hashtext(r.run_id || r.dag_id)) % 20 = 0 then 'warn' else 'pass' end
+    as outcome) c
+  where r.run_type = 'scheduled' and r.state = 'success' and r.run_after > now() - interval '1 week'";
+
+/// Of every fourth DAG one, over all dates that it has: they are over.
+const BACKFILLS_SQL: &str =
+    "insert into backfill (dag_id, from_date, to_date, run_backwards, reprocess, max_active_runs,
+    latest, created_by, completed_at)
+  select dag_id, now() - interval '5 weeks', now(), false, 'none', 4, true, 'admin', now()
+  from dag where dag_id like 'idle\\_%' and substr(dag_id, 6)::integer % 4 = 0 order by dag_id desc";
+
+const BACKFILL_RUNS_SQL: &str =
+    "insert into backfill_run (backfill, ordinal, logical_date, interval_start, interval_end,
+    state, run)
+  select b.id, row_number() over (partition by b.id order by r.logical_date), r.logical_date, r.interval_start,
+    r.interval_end, r.state::text, r.id
+  from backfill b join dag_run r on r.dag_id = b.dag_id
+  where r.run_type = 'scheduled' and r.state in ('success', 'failed') and r.logical_date is not null
+    and r.interval_start is not null and r.interval_end is not null";
+
+const ALERTS_SQL: &str =
+    "insert into alert (key, kind, notifier, facts, dag_id, run, run_id, logical_date, state, tries, at,
+    ended_at)
+  select r.id::text, 'run_failed', '{\"connection\":\"mail\"}', json_build_object('dag_id', r.dag_id, 'state', 'failed',
+    'reason', 'the source is empty'), r.dag_id, r.id, r.run_id, r.logical_date,
+    case when abs(hashtext(r.run_id || r.dag_id)) % 10 = 0 then 'failed' else 'sent' end, 1, r.ended_at, r.ended_at
+  from dag_run r where r.run_type = 'scheduled' and r.state = 'failed' on conflict do nothing";
+
+/// Five thousand that were answered, and five hundred that wait for people.
+const ANSWERED_SQL: &str = "insert into approval (attempt, run, task_id, map_index, try_no, question, asked_at, ended_at,
+    given, given_by)
+  select t.attempt, t.run, 'step_002', -1, 1, '{\"subject\":\"May it go on?\",\"options\":[\"Approve\",\"Reject\"]}',
+    t.started_at, t.ended_at, json_build_object('chosen_options', json_build_array('Approve'), 'responded_at', t.ended_at),
+    'admin'
+  from dag_run r join task_instance t on t.run = r.id and t.task = 1
+  where r.dag_id like 'idle\\_%' and r.run_type = 'scheduled' and t.state = 'success'
+  order by r.id desc limit 5000";
+
+const OPEN_SQL: &str = "with asked as (insert into approval (attempt, run, task_id, map_index, try_no, question)
+    select t.attempt, t.run, 'step_003', -1, 1, '{\"subject\":\"May it go on?\",\"options\":[\"Approve\",\"Reject\"]}'
+    from dag_run r join task_instance t on t.run = r.id and t.task = 2
+    where r.dag_id like 'idle\\_%' and r.run_type = 'scheduled' and t.state = 'success'
+    order by r.id desc limit 500 returning attempt, run)
+  insert into waiting (run, attempt, map_index, version, queue, priority, task, try_no, max_tries, lease_no, lost_no, state,
+    wake_at, kind)
+  select a.run, a.attempt, -1, r.version, (select min(id) from queue), 1, 2, 1, 1, 1, 0, 'awaiting_input',
+    now() + interval '1 year', 'answer'
+  from asked a join dag_run r on r.id = a.run";
+
 pub(crate) fn seed(database_url: &str, quick: bool) -> Result<Seeded> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -90,7 +175,23 @@ pub(crate) fn seed(database_url: &str, quick: bool) -> Result<Seeded> {
         sqlx::raw_sql(FUNCTIONS).execute(&mut db).await?;
         let runs = if quick { RUNS_QUICK } else { RUNS };
         sqlx::query(RUNS_SQL).bind(runs).execute(&mut db).await?;
-        for text in [INSTANCES_SQL, FAILURES_SQL, LOGS_SQL, SHORT_LOGS_SQL, AUDIT_SQL] {
+        for text in [
+            INSTANCES_SQL,
+            FAILURES_SQL,
+            LOGS_SQL,
+            SHORT_LOGS_SQL,
+            AUDIT_SQL,
+            ASSETS_SQL,
+            ASSET_USES_SQL,
+            ASSET_EVENTS_SQL,
+            LINEAGE_SQL,
+            CHECKS_SQL,
+            BACKFILLS_SQL,
+            BACKFILL_RUNS_SQL,
+            ALERTS_SQL,
+            ANSWERED_SQL,
+            OPEN_SQL,
+        ] {
             sqlx::raw_sql(text).execute(&mut db).await?;
         }
         sqlx::raw_sql("vacuum analyze").execute(&mut db).await?;
@@ -110,8 +211,14 @@ pub(crate) fn seed(database_url: &str, quick: bool) -> Result<Seeded> {
         )
         .fetch_one(&mut db)
         .await?;
+        let asset =
+            sqlx::query_scalar("select id from asset where uri = 'lake://bench/table_5'").fetch_one(&mut db).await?;
+        let backfill =
+            sqlx::query_scalar("select id from backfill where dag_id = 'idle_000'").fetch_one(&mut db).await?;
+        let open = "select attempt::text from waiting where kind = 'answer' limit 1";
+        let approval = sqlx::query_scalar(open).fetch_one(&mut db).await?;
         db.close().await?;
         ensure!(quick || instances >= 1_000_000, "only {instances} task instances were made");
-        Ok(Seeded { instances, run_id, failed_run_id })
+        Ok(Seeded { instances, run_id, failed_run_id, asset, backfill, approval })
     })
 }

@@ -1,11 +1,14 @@
-//! How much: tasks per second over at least ten seconds, and one very wide map with the memory it takes.
+//! How much: tasks per second over at least ten seconds, what of it is left while Prometheus asks, and one very wide map with the
+//! memory it takes.
 
 use std::collections::VecDeque;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+use super::api::Api;
 use super::process::{self, Processes};
 use super::server::Server;
 use super::{Bench, Figure, pause, stats};
@@ -25,6 +28,8 @@ const CHAIN_TASKS: u64 = 10;
 /// Chains under way per client, so that the backlog stays bounded.
 const CHAINS_AT_ONCE: usize = 500;
 const PATIENCE: Duration = Duration::from_mins(2);
+/// As in the guide of monitoring.
+const SCRAPE_EVERY: Duration = Duration::from_secs(15);
 
 pub(crate) fn map100k(bench: &mut Bench) -> Result<Vec<Figure>> {
     let repetitions = bench.times(3, 1);
@@ -64,11 +69,63 @@ pub(crate) fn noop(bench: &mut Bench) -> Result<Vec<Figure>> {
     for (name, load) in rows {
         sustained(bench, load, Duration::from_secs(1))?;
         let counted = sustained(bench, load, Duration::from_secs(seconds as u64))?;
+        let figure = Figure::new(name, per_second(&counted), 1);
         let took = clock::seconds_between(counted.first_start, counted.last_end);
-        let figure = Figure::new(name, counted.count as f64 / took, 1);
         figures.push(figure.with("tasks", counted.count).with("seconds", took));
     }
     Ok(figures)
+}
+
+/// What Prometheus costs: the same load with its questions and without, in pairs, each first in turn.
+pub(crate) fn metrics(bench: &mut Bench) -> Result<Vec<Figure>> {
+    let (pairs, time) = (bench.times(5, 3), Duration::from_secs(bench.times(30, 10) as u64));
+    sustained(bench, maps, Duration::from_secs(1))?;
+    let (mut ratios, mut scrapes) = (Vec::new(), Vec::new());
+    for pair in 0..pairs {
+        let (mut alone, mut asked) = (0.0, 0.0);
+        let begins_asked = pair.is_multiple_of(2);
+        for is_asked in [begins_asked, !begins_asked] {
+            if is_asked {
+                let api = bench.running()?.api.another();
+                let (counted, took) = scraped(&api, || sustained(bench, maps, time))?;
+                asked = per_second(&counted);
+                scrapes.extend(took);
+            } else {
+                alone = per_second(&sustained(bench, maps, time)?);
+            }
+        }
+        ratios.push(asked / alone);
+    }
+    let cost = Figure::new("metrics_cost_percent", (1.0 - stats::median(&ratios)) * 100.0, pairs);
+    let longest = scrapes.iter().copied().fold(0.0, f64::max);
+    Ok(vec![cost.with("ratios", ratios).with("scrapes", scrapes.len()).with("longest_scrape_ms", longest)])
+}
+
+/// Does something while the metrics are asked for, at its start and then every fifteen seconds; how long each answer took, in
+/// milliseconds.
+fn scraped<T>(api: &Api, work: impl FnOnce() -> Result<T>) -> Result<(T, Vec<f64>)> {
+    std::thread::scope(|scope| {
+        let (done, ended) = sync_channel::<()>(0);
+        let scraper = scope.spawn(move || -> Result<Vec<f64>> {
+            let mut took = Vec::new();
+            loop {
+                let start = clock::now();
+                api.metrics()?;
+                took.push(clock::millis_between(start, clock::now()));
+                if !matches!(ended.recv_timeout(SCRAPE_EVERY), Err(RecvTimeoutError::Timeout)) {
+                    return Ok(took);
+                }
+            }
+        });
+        let worked = work();
+        drop(done);
+        let took = scraper.join().map_err(|_| anyhow::anyhow!("the scraper panicked"))??;
+        Ok((worked?, took))
+    })
+}
+
+fn per_second(counted: &Counted) -> f64 {
+    counted.count as f64 / clock::seconds_between(counted.first_start, counted.last_end)
 }
 
 /// Puts load on for a time, waits for the rest of it, and gives what ran. All of it must have run.
