@@ -6,7 +6,7 @@ use orch_sdk::task::Connection;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use yaml_rust2::{Yaml, YamlLoader};
 
 fn root() -> PathBuf {
@@ -26,26 +26,34 @@ fn texts(of: &Yaml) -> Vec<&str> {
     of.as_vec().map(|list| list.iter().filter_map(Yaml::as_str).collect()).unwrap_or_default()
 }
 
-/// What `deploy/env.sh` prints.
-fn environment() -> BTreeMap<String, String> {
-    let printed = Command::new(root().join("deploy/env.sh")).output().unwrap();
-    assert!(printed.status.success(), "{printed:?}");
-    let text = String::from_utf8(printed.stdout).unwrap();
-    text.lines().map(|line| line.split_once('=').unwrap()).map(|(name, value)| (name.into(), value.into())).collect()
+/// Those that end by themselves when they have made something.
+const MAKERS: [&str; 2] = ["passwords", "kafka-topics"];
+/// Where containers find their passwords.
+const PASSWORDS: &str = "/run/passwords/";
+
+/// `deploy/passwords.sh` with a folder, and with passwords that are given.
+fn make_passwords(folder: &Path, chosen: &[(&str, &str)]) -> Output {
+    let mut script = Command::new("bash");
+    script.arg(root().join("deploy/passwords.sh")).arg(folder);
+    script.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").envs(chosen.iter().copied()).output().unwrap()
 }
 
-/// `${NAME:?message}` as Compose fills it in.
-fn filled(text: &str, with: &BTreeMap<String, String>) -> String {
-    let mut parts = text.split("${");
-    let mut filled = parts.next().unwrap().to_owned();
-    for part in parts {
-        let (variable, rest) = part.split_once('}').unwrap();
-        let name = variable.split_once(":?").map(|(name, _)| name);
-        let name = name.unwrap_or_else(|| panic!("`{text}`: every variable says what to do without it"));
-        filled += with.get(name).unwrap_or_else(|| panic!("deploy/env.sh does not print {name}"));
-        filled += rest;
-    }
-    filled
+/// The files that it makes, by their paths.
+fn passwords(folder: &Path, chosen: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let made = make_passwords(folder, chosen);
+    assert!(made.status.success(), "{made:?}");
+    let files = |of: PathBuf| std::fs::read_dir(of).unwrap().map(|file| file.unwrap().path());
+    let made = files(folder.to_owned()).flat_map(files);
+    let named = |file: PathBuf| {
+        let name = file.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+        (name, std::fs::read_to_string(file).unwrap())
+    };
+    made.map(named).collect()
+}
+
+/// The connections of `connections.env`, by id.
+fn connections(text: &str) -> BTreeMap<String, String> {
+    text.lines().map(|line| line.split_once('=').unwrap()).map(|(id, uri)| (id.into(), uri.into())).collect()
 }
 
 #[test]
@@ -54,7 +62,18 @@ fn it_brings_the_servers_and_only_this_machine_reaches_them() {
     let services = &compose["services"];
     assert_eq!(
         names(services),
-        ["orch", "logging-server", "serving", "kafka", "kafka-topics", "postgres", "mysql", "minio", "metabase"]
+        [
+            "passwords",
+            "orch",
+            "logging-server",
+            "serving",
+            "kafka",
+            "kafka-topics",
+            "postgres",
+            "mysql",
+            "minio",
+            "metabase"
+        ]
     );
     let ports = names(services).into_iter().flat_map(|name| texts(&services[name]["ports"]));
     let published: Vec<&str> = ports.map(|port| port.strip_prefix("127.0.0.1:").expect(port)).collect();
@@ -87,10 +106,10 @@ fn it_brings_the_servers_and_only_this_machine_reaches_them() {
         }
         // What ends by itself is waited for until then, and everything else until its check says that it works.
         let has_check = !service["healthcheck"].is_badvalue();
-        assert_eq!(has_check, name != "kafka-topics", "{name}");
+        assert_eq!(has_check, !MAKERS.contains(&name), "{name}");
         for other in names(&service["depends_on"]) {
             assert!(names(services).contains(&other), "{name} waits for `{other}`");
-            let condition = if other == "kafka-topics" { "service_completed_successfully" } else { "service_healthy" };
+            let condition = if MAKERS.contains(&other) { "service_completed_successfully" } else { "service_healthy" };
             assert_eq!(service["depends_on"][other]["condition"].as_str(), Some(condition), "{name}: {other}");
         }
     }
@@ -99,36 +118,74 @@ fn it_brings_the_servers_and_only_this_machine_reaches_them() {
 }
 
 #[test]
+fn its_passwords_are_made_once() {
+    let [one, other, third] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let made = passwords(one.path(), &[]);
+    for (name, text) in &made {
+        assert!(text.len() >= 32, "{name} is short");
+    }
+    assert_eq!(passwords(one.path(), &[("MYSQL_PASSWORD", "later")]), made, "what is there stays");
+    // As from the `.env` of a stack that has data.
+    let chosen = passwords(other.path(), &[("MYSQL_PASSWORD", "chosen-1")]);
+    assert_eq!(chosen["mysql/MYSQL_PASSWORD"], "chosen-1");
+    assert_eq!(
+        connections(&chosen["orch/connections.env"])["retail_mysql"],
+        "mysql://cdc:chosen-1@mysql:3306/retaildb"
+    );
+    assert!(chosen.iter().all(|(name, text)| made[name] != *text), "each stack has its own");
+    let refused = make_passwords(third.path(), &[("MINIO_PASSWORD", "a@b")]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.starts_with("MINIO_PASSWORD has other characters"), "{said}");
+    assert!(said.contains("\nhint: "), "{said}");
+}
+
+#[test]
 fn no_secret_stands_in_it() {
     let ignored = std::fs::read_to_string(root().join(".gitignore")).unwrap();
     assert!(ignored.lines().any(|line| line == ".env"));
-    let (compose, secrets) = (compose(), environment());
-    assert_eq!(environment().keys().collect::<Vec<_>>(), secrets.keys().collect::<Vec<_>>());
-    assert!(secrets.values().all(|secret| secret.len() >= 32), "secrets are long");
-    assert_ne!(environment(), secrets, "and of one's own");
+    let (compose, folder) = (compose(), tempfile::tempdir().unwrap());
+    let made = passwords(folder.path(), &[]);
     for service in names(&compose["services"]) {
         let environment = &compose["services"][service]["environment"];
         for name in names(environment) {
             let value = environment[name].as_str().unwrap();
-            let is_address = ["CONN", "URL"].iter().any(|word| name.contains(word)) && value.contains("://");
-            let is_secret =
-                ["PASS", "SECRET"].iter().any(|word| name.contains(word)) || is_address && value.contains('@');
-            assert_eq!(is_secret, value.contains("${"), "{service}: {name}");
-            filled(value, &secrets);
+            let is_secret = ["PASS", "SECRET"].iter().any(|word| name.contains(word));
+            if service == "passwords" {
+                assert!(is_secret && made.keys().any(|file| file.ends_with(&format!("/{name}"))), "{name}");
+                assert_eq!(value, format!("${{{name}:-}}"));
+                continue;
+            }
+            let has_password = value.contains("${") || value.contains("://") && value.contains('@');
+            assert!(!has_password, "{service}: {name}");
+            let file = value.strip_prefix(PASSWORDS);
+            assert!(file.is_some() || !is_secret, "{service}: {name}");
+            if let Some(file) = file {
+                assert!(made.contains_key(file), "{service}: {file}");
+                let service = &compose["services"][service];
+                let of = file.split('/').next().unwrap();
+                let volumes = texts(&service["volumes"]);
+                assert!(volumes.contains(&&*format!("passwords-{of}:{PASSWORDS}{of}:ro")), "{name}");
+                let others = volumes.iter().filter(|volume| volume.starts_with("passwords-")).count();
+                assert_eq!(others, 1, "{name}: it reads no password of another server");
+                assert!(!service["depends_on"]["passwords"].is_badvalue(), "{name}");
+            }
         }
     }
 }
 
 #[test]
 fn its_connections_are_those_that_the_pipelines_ask_for() {
-    let (compose, secrets) = (compose(), environment());
+    let (compose, folder) = (compose(), tempfile::tempdir().unwrap());
     let services = &compose["services"];
     let environment = &services["orch"]["environment"];
-    let mut ids = Vec::new();
+    let mut found = connections(&passwords(folder.path(), &[])["orch/connections.env"]);
     for name in names(environment) {
         let Some(id) = name.strip_prefix("ORCH_CONN_") else { continue };
-        let id = id.to_lowercase();
-        let uri = filled(environment[name].as_str().unwrap(), &secrets);
+        let known = found.insert(id.to_lowercase(), environment[name].as_str().unwrap().into());
+        assert_eq!(known, None, "{name}");
+    }
+    let mut ids = Vec::new();
+    for (id, uri) in found {
         let connection = Connection::from_uri(&id, &uri).unwrap();
         let host = connection.host.clone().unwrap();
         assert!(names(services).contains(&host.as_str()), "{id} leads to `{host}`");
@@ -235,7 +292,7 @@ fn its_mysql_makes_the_tables_that_are_read() {
         }
         assert!(crate::data::folder().join(format!("{}.csv.gz", table.name)).exists());
     }
-    for script in ["deploy/env.sh", "deploy/mysql/2-rows.sh"] {
+    for script in ["deploy/passwords.sh", "deploy/mysql/2-rows.sh"] {
         let checked = Command::new("bash").arg("-n").arg(root().join(script)).output().unwrap();
         assert!(checked.status.success(), "{script}: {checked:?}");
     }

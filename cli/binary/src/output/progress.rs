@@ -63,7 +63,7 @@ mod tests {
         assert_eq!(show_while(work, Duration::from_millis(1), show).await, 7);
         assert!(shown >= 2, "{shown}");
         let mut shown = 0;
-        assert_eq!(show_while(async { 8 }, Duration::from_secs(60), |_| shown += 1).await, 8);
+        assert_eq!(show_while(async { 8 }, Duration::from_mins(1), |_| shown += 1).await, 8);
         assert_eq!(shown, 0, "it was done at once");
     }
 }

@@ -2,26 +2,49 @@
 //! health check, in which only hosts, ports and paths of containers are replaced. Metabase and MinIO cannot be had from package
 //! registries: an S3 server of the tests stands for MinIO, with its account.
 
-use super::{compose, environment, filled, names, root, texts};
+use super::{compose, connections, names, root, texts};
 use crate::http::ask;
 use crate::world::{FinishedCommand, bundle, command};
 use orch_test_lake::{MariaDb, S3Server};
 use orch_test_support::{Guarded, Kafka, PrivateServer, until};
-use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use yaml_rust2::Yaml;
 
-/// The file, its secrets, and what stands for what in a container.
+/// The file, the folder with its passwords, and what stands for what in a container.
 struct Stack {
     compose: Yaml,
-    secrets: BTreeMap<String, String>,
+    passwords: PathBuf,
     moved: Vec<(String, String)>,
 }
 
 impl Stack {
+    /// With the passwords that its first service makes.
+    fn new(passwords: PathBuf) -> Stack {
+        std::fs::create_dir(&passwords).unwrap();
+        let (script, folder) = (root().join("deploy/passwords.sh"), passwords.display().to_string());
+        let mut stack = Stack { compose: compose(), passwords, moved: Vec::new() };
+        stack.replace("/usr/local/bin/passwords.sh", script.to_str().unwrap());
+        stack.replace("/run/passwords", folder);
+        let maker = stack.service("passwords");
+        let words = texts(&maker["entrypoint"]).into_iter().chain(texts(&maker["command"]));
+        let words: Vec<String> = words.map(|word| stack.here(word)).collect();
+        done(Command::new(&words[0]).args(&words[1..]));
+        stack
+    }
+
+    /// What orch is told of hosts, too.
+    fn move_settings(&self) {
+        for file in ["orch/orch.toml", "orch/connections.env"] {
+            let path = self.passwords.join(file);
+            let moved = self.here(&std::fs::read_to_string(&path).unwrap());
+            std::fs::remove_file(&path).unwrap(); // only to be read
+            std::fs::write(&path, moved).unwrap();
+        }
+    }
+
     fn service(&self, name: &str) -> &Yaml {
         &self.compose["services"][name]
     }
@@ -32,9 +55,7 @@ impl Stack {
 
     /// As it is said in a container, said here.
     fn here(&self, text: &str) -> String {
-        // `$$` is a dollar, whatever follows it.
-        let text = filled(&text.replace("$$", "\0"), &self.secrets).replace('\0', "$");
-        self.moved.iter().fold(text, |text, (there, here)| text.replace(there, here))
+        self.moved.iter().fold(text.replace("$$", "$"), |text, (there, here)| text.replace(there, here))
     }
 
     fn environment(&self, service: &str) -> Vec<(String, String)> {
@@ -45,6 +66,12 @@ impl Stack {
 
     fn value(&self, service: &str, name: &str) -> String {
         self.here(self.service(service)["environment"][name].as_str().unwrap())
+    }
+
+    /// What is in the file that a setting of a service names.
+    fn password(&self, service: &str, name: &str) -> String {
+        let file = self.value(service, name);
+        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"))
     }
 
     /// The check of a service, as Compose asks it.
@@ -78,7 +105,7 @@ impl Stack {
         // Role and database are called as the image makes them; the password is set as it would.
         let address = server.url().split_once('@').unwrap().1.split_once('/').unwrap().0.to_owned();
         assert_eq!((self.value("postgres", "POSTGRES_USER"), self.value("postgres", "POSTGRES_DB")), owner());
-        let password = self.value("postgres", "POSTGRES_PASSWORD");
+        let password = self.password("postgres", "POSTGRES_PASSWORD_FILE");
         let mut psql = Command::new("psql");
         psql.args(["-q", "-v", "ON_ERROR_STOP=1", "-d", &server.url(), "-c"]);
         psql.arg(format!("alter role orch password '{password}'"));
@@ -92,7 +119,8 @@ impl Stack {
     async fn mysql(&mut self) -> MariaDb {
         let server = MariaDb::start().await;
         let value = |name| self.value("mysql", name);
-        let (database, user, password) = (value("MYSQL_DATABASE"), value("MYSQL_USER"), value("MYSQL_PASSWORD"));
+        let (database, user) = (value("MYSQL_DATABASE"), value("MYSQL_USER"));
+        let password = self.password("mysql", "MYSQL_PASSWORD_FILE");
         let account = format!(
             "create database {database};\ncreate user {user}@'%' identified by '{password}';\n\
              grant all on {database}.* to {user}@'%';\n"
@@ -153,8 +181,9 @@ impl Stack {
     }
 
     async fn minio(&mut self) -> S3Server {
-        let value = |name| self.value("minio", name);
-        let server = S3Server::start_for(&value("MINIO_ROOT_USER"), &value("MINIO_ROOT_PASSWORD")).await;
+        let (user, password) =
+            (self.value("minio", "MINIO_ROOT_USER"), self.password("minio", "MINIO_ROOT_PASSWORD_FILE"));
+        let server = S3Server::start_for(&user, &password).await;
         self.replace("minio:9000", server.endpoint().trim_start_matches("http://"));
         server
     }
@@ -208,12 +237,13 @@ fn done(command: &mut Command) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn its_services_work_together() {
     let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
-    let mut stack = Stack { compose: compose(), secrets: environment(), moved: Vec::new() };
+    let mut stack = Stack::new(home.path().join("passwords"));
     let _postgres = stack.postgres().await;
     let _mysql = stack.mysql().await;
     let _minio = stack.minio().await;
     let _kafka = stack.kafka(home.path()).await;
 
+    stack.move_settings();
     let (orch, _) = stack.start("orch", &home).await;
     let (_logging, logging) = stack.start("logging-server", &home).await;
     stack.replace("logging-server:9998", &logging);
@@ -230,8 +260,8 @@ async fn its_services_work_together() {
     });
     run(&["dags", "trigger", "retail_medallion", "--wait"]).done();
     let mut psql = Command::new("psql");
-    let warehouse = stack.value("orch", "ORCH_CONN_RETAIL_POSTGRES");
-    psql.args(["-At", "-d", &warehouse, "-c"]);
+    let settings = std::fs::read_to_string(stack.value("orch", "ORCH_CONNECTIONS_FILE")).unwrap();
+    psql.args(["-At", "-d", &connections(&settings)["retail_postgres"], "-c"]);
     let loaded = done(psql.arg("select count(*) from retail.orders_fact"));
     assert_eq!(loaded.trim(), "172198");
 
