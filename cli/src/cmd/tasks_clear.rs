@@ -129,7 +129,7 @@ impl Clear {
                 eprintln!("run `{}` stays in its own version: {why}", run.run_id);
             }
         }
-        eprintln!("{count} task instances were cleared");
+        eprintln!("{} cleared", counted(count, "task instance"));
         Ok(Exit::Done)
     }
 

@@ -4,7 +4,7 @@ use crate::api::{Instance, MarkWish};
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::names::MapIndexFlag;
-use orch_binary::output::{FormatFlag, Listing};
+use orch_binary::output::{FormatFlag, Listing, counted};
 use orch_binary::person::YesFlag;
 use orch_spec::state::TaskState;
 use serde_json::json;
@@ -96,7 +96,7 @@ impl MarkTask {
             self.yes.agree(&format!("This marks {} task instances as {}.", meant.len(), self.state))?;
         }
         let marked = api.mark(&run, &self.task_id, &wish).await?;
-        eprintln!("{marked} task instances were marked as {}", self.state);
+        eprintln!("{} marked as {}", counted(marked, "task instance"), self.state);
         Ok(Exit::Done)
     }
 

@@ -59,11 +59,11 @@ async fn tasks_are_marked_and_cleared_over_later_runs() {
     let would = world.run(&[&wish[..], &["--dry-run", "-o", "json"]].concat()).json();
     let runs: Vec<_> = would.as_array().unwrap().iter().map(|i| i["run_id"].clone()).collect();
     assert_eq!(runs, ["2026-01-02", "2026-01-03"]);
-    assert_eq!(world.run(&[&wish[..], &["--yes"]].concat()).err, "2 task instances were marked as failed\n");
+    assert_eq!(world.run(&[&wish[..], &["--yes"]].concat()).err, "2 task instances marked as failed\n");
     assert_eq!(world.run(&["runs", "wait", "2026-01-03"]).code, 1);
     assert_eq!(world.run(&["runs", "wait", "2026-01-01"]).code, 0);
     let clear = ["tasks", "clear", "^example_ch", "--dag-regex", "--only-failed", "--yes"];
-    assert_eq!(world.run(&clear).err, "2 task instances were cleared\n");
+    assert_eq!(world.run(&clear).err, "2 task instances cleared\n");
     assert_eq!(world.run(&["runs", "wait", "2026-01-03", "--timeout", "30s"]).code, 0);
     let past =
         ["tasks", "clear", "example_chain", "-i", "2026-01-02", "--past", "-t", "step_10", "--dry-run", "-o", "json"];

@@ -54,7 +54,7 @@ async fn a_run_that_fails_is_exit_code_one_and_its_log_says_why() {
     // It fails again, in the same run.
     let cleared =
         world.run(&["tasks", "clear", "test_failing", "--run-id", "bad", "--only-failed", "--yes", "-o", "plain"]);
-    assert_eq!(cleared.err, "2 task instances were cleared\n");
+    assert_eq!(cleared.err, "2 task instances cleared\n");
     assert!(cleared.out.contains("test_failing  bad     fail     -1         failed"), "{cleared:?}");
     assert_eq!(world.run(&["runs", "wait", "test_failing", "bad", "--timeout", "30s"]).code, 1);
     let second =
@@ -223,7 +223,7 @@ async fn the_doctor_names_what_does_not_follow_from_the_history() {
 
     world.sql("update task_instance set state = 'success' where run = (select id from dag_run where dag_id = 'test_failing') and task = 0").await;
     let ended = world.run(&["doctor", "--verify-history", "--dag-id", "broken", "--json"]).failed();
-    assert_eq!(ended.err, "1 difference in 1 of 1 runs\n");
+    assert_eq!(ended.err, "1 difference in 1 of 1 run\n");
     let found: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!(
         found,

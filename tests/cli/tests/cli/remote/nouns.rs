@@ -63,7 +63,7 @@ fn tasks_are_marked_and_cancelled_over_the_api() {
     let wish = ["tasks", "mark", "example_chain", "step_9", "far", "failed", "--downstream"];
     let meant = world.both(&[&wish[..], &["--dry-run", "-o", "json"]].concat()).json();
     assert_eq!(meant.as_array().unwrap().len(), 2, "{meant}");
-    assert_eq!(world.remote(&[&wish[..], &["--yes"]].concat()).err, "2 task instances were marked as failed\n");
+    assert_eq!(world.remote(&[&wish[..], &["--yes"]].concat()).err, "2 task instances marked as failed\n");
     assert_eq!(world.both(&["runs", "wait", "far"]).code, 1);
     world.both(&wish).done();
     world.both(&["tasks", "mark", "example_chain", "stepp_9", "far", "failed"]).refused();
