@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// A moment that stands for every template when a config is tried: it is a text and a date.
 const ANY_TEXT: &str = "2025-01-01T00:00:00+00:00";
+/// Letters of a rendered config in the log.
+const MOST_RENDERED: usize = 4_000;
 
 /// The body of a task from its structure alone, for any worker: of a kind that comes with orch, with or without templates.
 ///
@@ -27,6 +29,7 @@ pub fn body_of_task(task: &TaskSpec) -> Result<TaskFn, String> {
     let inputs: Arc<[String]> = task.inputs.iter().map(|input| input.name.clone()).collect();
     let mut variables = Vec::new();
     template::paths(&task.config, &mut variables);
+    let has_templates = !variables.is_empty();
     variables.retain(|path| path.first().is_some_and(|first| first == "var"));
     let (config, variables): (Arc<Value>, Arc<[Vec<String>]>) = (task.config.clone().into(), variables.into());
     Ok(TaskFn::untyped(move |ctx, values| {
@@ -34,9 +37,19 @@ pub fn body_of_task(task: &TaskSpec) -> Result<TaskFn, String> {
         Box::pin(async move {
             let names = names(&ctx, &inputs, values, &variables).await?;
             let config = template::render(&config, &names).map_err(fatal)?;
+            if has_templates {
+                ctx.info(rendered(&config));
+            }
             Ok(Some(kind.run_task(config, ctx).await?))
         })
     }))
+}
+
+/// For the log, in which secrets are masked: people look there for what a template gave.
+fn rendered(config: &Value) -> String {
+    let text = format!("{config:#}");
+    let end = text.char_indices().nth(MOST_RENDERED).map_or(text.len(), |(at, _)| at);
+    format!("rendered: {}{}", &text[..end], if end < text.len() { "…" } else { "" })
 }
 
 /// What becomes of a rendered config.

@@ -27,8 +27,8 @@ use inputs::Input;
 use loaded::LoadedInstance;
 use log::{Log, LogItem, View};
 use orch_core::plan::PlanTask;
-use orch_spec::Isolation;
 use orch_spec::state::TaskState;
+use orch_spec::{Isolation, TaskSpec};
 use orch_store::StoreError;
 use orch_store::approval::open_question;
 use orch_store::asset::{EVENTS, edges_of_task, event_by};
@@ -38,6 +38,7 @@ use orch_store::live::{TryKey, look_at_tries};
 use orch_store::note::notes_of;
 use orch_store::output::{RETURN_VALUE, get as output, shown};
 use orch_store::run::RunDetails;
+use serde_json::Value;
 use sqlx::PgConnection;
 use std::fmt::Write;
 use uuid::Uuid;
@@ -69,6 +70,9 @@ struct TaskPage {
     asks: Option<(String, AnswerForm)>,
     output: Option<String>,
     inputs: Vec<Input>,
+    kind: String,
+    /// What its operator was told, by field, as the DAG has it.
+    config: Vec<(String, String)>,
     /// Updates it said, and the ways data took in it.
     updates: Vec<EventLine>,
     ways: Vec<EdgeLine>,
@@ -241,6 +245,7 @@ async fn page(
         }
         None => None,
     };
+    let spec = &plan.spec.tasks[usize::from(task)];
     let page = TaskPage {
         log_note,
         lost: chosen.map_or(0, |one| one.lost_no),
@@ -267,9 +272,11 @@ async fn page(
             task_id.replace('.', r"\."),
             head.run_id
         ),
-        doc: parts::markdown(&plan.spec.tasks[usize::from(instance.task)].doc),
+        doc: parts::markdown(&spec.doc),
         asks: asks.map(|row| (row.question.subject.clone(), AnswerForm::new(&row, &shell))),
         inputs,
+        kind: spec.kind.clone(),
+        config: config_of(spec),
         updates,
         ways,
         environment: environment(&run, planned, chosen, said.map(|said| said.in_words()), alerts),
@@ -289,6 +296,16 @@ async fn page(
         shell,
     };
     html(StatusCode::OK, &page)
+}
+
+/// Scripts and statements as they were written, all else as JSON.
+fn config_of(task: &TaskSpec) -> Vec<(String, String)> {
+    let Value::Object(fields) = &task.config else { return Vec::new() };
+    let written = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => format!("{other:#}"),
+    };
+    fields.iter().map(|(name, value)| (name.clone(), shortened(written(value)))).collect()
 }
 
 /// It is queued, runs, or waits for a time.

@@ -79,7 +79,8 @@ fn growth(newest_first: &[SnapshotRow]) -> Vec<(&'static str, Chart)> {
         Some((title, Chart::new(ChartType::Line, title.into(), points.collect())?))
     };
     let files = |totals: &TableTotals| totals.files + totals.delete_files;
-    [drawn("Rows", |totals| totals.rows), drawn("Files", files)].into_iter().flatten().collect()
+    let bytes = drawn("Bytes of data", |totals| totals.bytes);
+    [drawn("Rows", |totals| totals.rows), bytes, drawn("Files", files)].into_iter().flatten().collect()
 }
 
 pub(super) fn line(row: SnapshotRow, now: ZonedNow) -> SnapshotLine {
