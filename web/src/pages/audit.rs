@@ -100,8 +100,7 @@ impl Filter {
     }
 }
 
-/// As browsers send the field: in UTC, with or without seconds.
-/// Of a field for date and time; UTC.
+/// Of a field for date and time, as browsers send it: in UTC, with or without seconds.
 pub(super) fn moment(text: &str) -> Result<Option<DateTime<Utc>>, Refusal> {
     if text.is_empty() {
         return Ok(None);
@@ -137,7 +136,7 @@ fn line(row: AuditRow, now: ZonedNow, shows_addresses: bool) -> Line {
     });
     let from = extra.and_then(|extra| extra.get("from")?.as_str()).unwrap_or("command line");
     Line {
-        at: row.at.format("%Y-%m-%d %H:%M:%S").to_string(),
+        at: now.written(row.at, "%Y-%m-%d %H:%M:%S"),
         ago: parts::ago(row.at, now),
         who_href: format!("/audit?who={}", encoded(&row.actor)),
         who: row.actor,
