@@ -26,7 +26,6 @@ const PAGES: &[(&str, &str)] = &[
     ("dag runs, failed", "/dags/idle_000/runs?state=failed"),
     ("dag details", "/dags/idle_000/details"),
     ("dag tasks", "/dags/idle_000/tasks"),
-    ("one task over its runs", "/dags/idle_000/tasks/step_002"),
     ("dag code", "/dags/idle_000/code"),
     ("trigger form", "/dags/map/trigger"),
     ("large dag grid", "/dags/fan1000"),

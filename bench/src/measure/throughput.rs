@@ -1,14 +1,12 @@
-//! How much: tasks per second over at least ten seconds, what of it is left while Prometheus asks, and one very wide map with the
-//! memory it takes.
+//! How much: tasks per second over at least ten seconds, what an answer to Prometheus takes, and one very wide map with the memory it
+//! takes.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::api::Api;
 use super::process::{self, Processes};
 use super::server::Server;
 use super::{Bench, Figure, pause, stats};
@@ -76,52 +74,27 @@ pub(crate) fn noop(bench: &mut Bench) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// What Prometheus costs: the same load with its questions and without, in pairs, each first in turn.
+/// What Prometheus costs: the time on processors that an answer takes, of orch and of Postgres, as a share of what there is until the
+/// next question. Throughput with and without questions cannot tell: two windows without any differ by a fifth.
 pub(crate) fn metrics(bench: &mut Bench) -> Result<Vec<Figure>> {
-    let (pairs, time) = (bench.times(5, 3), Duration::from_secs(bench.times(30, 10) as u64));
-    sustained(bench, maps, Duration::from_secs(1))?;
-    let (mut ratios, mut scrapes) = (Vec::new(), Vec::new());
-    for pair in 0..pairs {
-        let (mut alone, mut asked) = (0.0, 0.0);
-        let begins_asked = pair.is_multiple_of(2);
-        for is_asked in [begins_asked, !begins_asked] {
-            if is_asked {
-                let api = bench.running()?.api.another();
-                let (counted, took) = scraped(&api, || sustained(bench, maps, time))?;
-                asked = per_second(&counted);
-                scrapes.extend(took);
-            } else {
-                alone = per_second(&sustained(bench, maps, time)?);
-            }
-        }
-        ratios.push(asked / alone);
+    let answers = bench.times(500, 100);
+    // So that there is something to tell of.
+    sustained(bench, maps, Duration::from_secs(5))?;
+    let server = bench.running()?;
+    server.api.metrics()?;
+    let processes = Processes::of(server.pid())?;
+    let spent = || {
+        let (orch, postgres) = processes.cpu_seconds();
+        orch + postgres
+    };
+    let before = spent();
+    for _ in 0..answers {
+        server.api.metrics()?;
     }
-    let cost = Figure::new("metrics_cost_percent", (1.0 - stats::median(&ratios)) * 100.0, pairs);
-    let longest = scrapes.iter().copied().fold(0.0, f64::max);
-    Ok(vec![cost.with("ratios", ratios).with("scrapes", scrapes.len()).with("longest_scrape_ms", longest)])
-}
-
-/// Does something while the metrics are asked for, at its start and then every fifteen seconds; how long each answer took, in
-/// milliseconds.
-fn scraped<T>(api: &Api, work: impl FnOnce() -> Result<T>) -> Result<(T, Vec<f64>)> {
-    std::thread::scope(|scope| {
-        let (done, ended) = sync_channel::<()>(0);
-        let scraper = scope.spawn(move || -> Result<Vec<f64>> {
-            let mut took = Vec::new();
-            loop {
-                let start = clock::now();
-                api.metrics()?;
-                took.push(clock::millis_between(start, clock::now()));
-                if !matches!(ended.recv_timeout(SCRAPE_EVERY), Err(RecvTimeoutError::Timeout)) {
-                    return Ok(took);
-                }
-            }
-        });
-        let worked = work();
-        drop(done);
-        let took = scraper.join().map_err(|_| anyhow::anyhow!("the scraper panicked"))??;
-        Ok((worked?, took))
-    })
+    let of_one = (spent() - before) / answers as f64;
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let share = of_one / (SCRAPE_EVERY.as_secs_f64() * cpus as f64);
+    Ok(vec![Figure::new("metrics_cost_percent", share * 100.0, answers).with("ms_of_an_answer", of_one * 1e3)])
 }
 
 fn per_second(counted: &Counted) -> f64 {
