@@ -11,11 +11,11 @@ use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-fn encoded(text: &str) -> String {
+pub(crate) fn encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-async fn key_of(db: &mut PgConnection, dag_id: &str, run_id: &str) -> Uuid {
+pub(crate) async fn key_of(db: &mut PgConnection, dag_id: &str, run_id: &str) -> Uuid {
     get_run(db, dag_id, run_id).await.expect("it can be read").expect("it is there").id
 }
 

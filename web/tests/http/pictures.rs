@@ -1,21 +1,12 @@
 //! What pictures of a DAG show: groups that are folded, the way to what failed, and what is chosen beside the grid.
 
 use crate::browser::Browser;
+use crate::failures::{encoded, key_of};
 use crate::fixture::{Web, dag};
 use orch_spec::state::TaskState;
 use orch_store::registry::{NewBundle, register_bundle};
-use orch_store::run::get_run;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
-use uuid::Uuid;
-
-fn encoded(text: &str) -> String {
-    form_urlencoded::byte_serialize(text.as_bytes()).collect()
-}
-
-async fn key_of(db: &mut PgConnection, dag_id: &str, run_id: &str) -> Uuid {
-    get_run(db, dag_id, run_id).await.expect("it can be read").expect("it is there").id
-}
 
 /// A task, and three groups of fifteen that wait for it.
 async fn register_large(db: &mut PgConnection) {
