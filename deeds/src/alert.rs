@@ -1,4 +1,4 @@
-//! Alerts: sent again at once, and sent to see whether a connection leads to somebody.
+//! Alerts: one that failed is tried again at once, and a test alert shows whether a connection works.
 
 use crate::{Actor, boxed};
 use orch_spec::Notifier;

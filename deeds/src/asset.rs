@@ -1,4 +1,4 @@
-//! Assets: updates that no task of orch made, and updates that DAGs shall not wait for any more.
+//! Assets: updates reported from outside orch, and queued updates that people discard.
 
 use crate::{Actor, boxed};
 use orch_store::StoreResult;
@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 /// For schedulers: DAGs that wait for the asset may be due.
 pub const UPDATED: Hint = Hint::Asset;
 
-/// Adds an event. Its id; `None`: there is no such asset.
+/// Adds an event and returns its id. `None`: no asset has that id.
 #[boxed]
 pub async fn add_update(tx: &mut PgConnection, actor: &Actor, new: &NewEvent) -> StoreResult<Option<i64>> {
     let Some(asset) = get_asset(tx, new.asset).await? else { return Ok(None) };
@@ -21,7 +21,7 @@ pub async fn add_update(tx: &mut PgConnection, actor: &Actor, new: &NewEvent) ->
     Ok(event)
 }
 
-/// Drops updates that DAGs have not begun a run for. How many there were.
+/// Discards updates for which no run has begun, and returns how many they were.
 #[boxed]
 pub async fn drop_queued(tx: &mut PgConnection, actor: &Actor, filter: &QueueFilter) -> StoreResult<u64> {
     let events = delete_queued(tx, filter).await?;

@@ -20,7 +20,7 @@ pub const PAUSED: [Hint; 2] = [Hint::Due, Hint::Run];
 /// For those who run its tasks, and those who follow its runs.
 pub const CANCELLED: [Hint; 2] = [Hint::Stop, Hint::Run];
 
-/// Creates a backfill. Its id, or why there is none.
+/// Creates a backfill and returns its id, or the reason why it was refused.
 #[boxed]
 pub async fn create(
     tx: &mut PgConnection,

@@ -1,4 +1,4 @@
-//! Task instances: how people say they ended, which begin anew, and what is said of them.
+//! Task instances: marked, cleared and annotated by people.
 
 use crate::run::{self, move_to_newest};
 use crate::{Actor, boxed};

@@ -35,21 +35,21 @@ impl<'a> OutputOf<'a> {
     }
 }
 
-/// `false`: there is one of that key.
+/// `false`: the instance has an output with that key already.
 #[boxed]
 pub async fn create(tx: &mut PgConnection, actor: &Actor, of: &OutputOf<'_>, value: &Value) -> StoreResult<bool> {
     let done = create_output(tx, of.address(), value).await?;
     of.wrote(tx, actor, "create_xcom", done).await
 }
 
-/// `false`: there is none of that key.
+/// `false`: the instance has no output with that key.
 #[boxed]
 pub async fn change(tx: &mut PgConnection, actor: &Actor, of: &OutputOf<'_>, value: &Value) -> StoreResult<bool> {
     let done = change_output(tx, of.address(), value).await?;
     of.wrote(tx, actor, "patch_xcom", done).await
 }
 
-/// `false`: there is none of that key.
+/// `false`: the instance has no output with that key.
 #[boxed]
 pub async fn delete(tx: &mut PgConnection, actor: &Actor, of: &OutputOf<'_>) -> StoreResult<bool> {
     let done = delete_output(tx, of.address()).await?;

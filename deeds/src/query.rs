@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Notes a query before it runs, for at most so long. `false`: there is one of that id.
+/// Records a query before it runs, for at most so long. `false`: the id is taken.
 #[boxed]
 pub async fn begin(tx: &mut PgConnection, actor: &Actor, id: Uuid, sql: &str, most: Duration) -> StoreResult<bool> {
     let is_new = begin_query(tx, id, &actor.name, sql, most).await?;
