@@ -48,6 +48,30 @@ pub struct InstanceRow {
     pub wake_at: Option<DateTime<Utc>>,
 }
 
+impl InstanceRow {
+    /// An instance of which no try has begun.
+    pub fn untried(id: Uuid, (task, task_id, map_index): (TaskIdx, String, i32), state: TaskState) -> InstanceRow {
+        InstanceRow {
+            id,
+            task,
+            task_id,
+            map_index,
+            state,
+            try_no: 0,
+            max_tries: 0,
+            lease_no: 0,
+            lost_no: 0,
+            worker: None,
+            hostname: None,
+            pid: None,
+            queued_at: None,
+            started_at: None,
+            ended_at: None,
+            wake_at: None,
+        }
+    }
+}
+
 /// A run's ledger beside its structure.
 #[derive(Debug, Clone)]
 pub struct Ledger {
@@ -322,22 +346,8 @@ impl Iterator for Places<'_> {
 fn made_up(ledger: &Ledger, run: Uuid, (task, map_index): (TaskIdx, i32)) -> InstanceRow {
     let plan = &ledger.version.plan;
     let task_id = plan.task_id(task).to_string();
-    InstanceRow {
-        id: Uuid::new_v5(&run, format!("{task_id}[{map_index}]").as_bytes()),
-        task,
-        task_id,
-        map_index,
-        state: ledger.run.without_a_row(plan, task, map_index),
-        try_no: 0,
-        max_tries: plan.task(task).retries.min(1000) as i16,
-        lease_no: 0,
-        lost_no: 0,
-        worker: None,
-        hostname: None,
-        pid: None,
-        queued_at: None,
-        started_at: None,
-        ended_at: None,
-        wake_at: None,
-    }
+    let id = Uuid::new_v5(&run, format!("{task_id}[{map_index}]").as_bytes());
+    let state = ledger.run.without_a_row(plan, task, map_index);
+    let max_tries = plan.task(task).retries.min(1000) as i16;
+    InstanceRow { max_tries, ..InstanceRow::untried(id, (task, task_id, map_index), state) }
 }

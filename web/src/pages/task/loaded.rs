@@ -6,8 +6,6 @@ use crate::pages::run::the_ledger;
 use crate::parts::ZonedNow;
 use crate::refusal::Refusal;
 use crate::state::Inner;
-use orch_core::plan::TaskIdx;
-use orch_spec::state::TaskState;
 use orch_store::instance::{InstanceRow, Ledger, TryRow, get_instance, tries};
 use orch_store::run::RunDetails;
 use orch_store::why::why as why_not;
@@ -37,7 +35,7 @@ impl LoadedInstance {
         let instance = match (found, elements) {
             (Some(instance), _) => instance,
             // A mapped task as a whole has no instance; its elements have.
-            (None, Some(_)) => whole(run, task_id, (task, ledger.run.task(task))),
+            (None, Some(_)) => InstanceRow::untried(run.id, (task, task_id.into(), -1), ledger.run.task(task)),
             (None, None) => return Ok(None),
         };
         let tries = tries(db, run.id, task, map_index).await?;
@@ -55,26 +53,5 @@ impl LoadedInstance {
         let beyond = Beyond::of(db, run, instance, tries).await?;
         let blocked = why_not(db, &mut app.versions.clone(), run, instance).await?;
         Ok(StateExplanation::of(ledger, instance, (tries, &beyond), run, now, &blocked))
-    }
-}
-
-fn whole(run: &RunDetails, task_id: &str, (task, state): (TaskIdx, TaskState)) -> InstanceRow {
-    InstanceRow {
-        id: run.id,
-        task,
-        task_id: task_id.into(),
-        map_index: -1,
-        state,
-        try_no: 0,
-        max_tries: 0,
-        lease_no: 0,
-        lost_no: 0,
-        worker: None,
-        hostname: None,
-        pid: None,
-        queued_at: None,
-        started_at: None,
-        ended_at: None,
-        wake_at: None,
     }
 }
