@@ -181,15 +181,35 @@ pub async fn get_instance(
     Ok(list_instances(db, versions, run, &filter, 1).await?.and_then(|mut found| found.pop()))
 }
 
-/// How many instances are in which state, of a run that is over: its ledger has counted them, so no row is read. `None`: it
-/// is not over.
-pub fn counts_when_over(ledger: &Ledger) -> Option<BTreeMap<TaskState, i64>> {
+/// How many instances of a run, or of one of its tasks, are in which state. Of a run that is over its ledger has counted them, and
+/// no row is read.
+#[boxed]
+pub async fn count_states(
+    db: &mut PgConnection,
+    run: Uuid,
+    ledger: &Ledger,
+    task: Option<TaskIdx>,
+) -> StoreResult<BTreeMap<TaskState, i64>> {
+    if let Some(counts) = counts_when_over(ledger, task) {
+        return Ok(counts);
+    }
+    let mut counts = BTreeMap::new();
+    for (at, state, count) in state_counts(db, run).await? {
+        if task.is_none_or(|task| task == at) {
+            *counts.entry(state).or_default() += count;
+        }
+    }
+    Ok(counts)
+}
+
+/// As the ledger has counted them. `None`: the run is not over.
+fn counts_when_over(ledger: &Ledger, only: Option<TaskIdx>) -> Option<BTreeMap<TaskState, i64>> {
     let (run, plan) = (&ledger.run, &ledger.version.plan);
     if !run.state.is_finished() || run.in_flight() > 0 {
         return None;
     }
     let mut counts: BTreeMap<TaskState, i64> = BTreeMap::new();
-    for (task, index) in plan.tasks.iter().zip(0..) {
+    for (task, index) in plan.tasks.iter().zip(0..).filter(|(_, index)| only.is_none_or(|only| only == *index)) {
         match run.element_counts(task).filter(|_| run.len(task) != Some(0)) {
             Some(elements) => elements.into_iter().for_each(|(state, count)| {
                 *counts.entry(state).or_default() += i64::from(count);

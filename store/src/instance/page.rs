@@ -51,7 +51,8 @@ pub async fn page_of_instances(
     // Of a run that is over the ledger knows which states there are: no row is looked at for one that nobody is in.
     let nobody_in =
         |state: &TaskState, counts: &BTreeMap<_, _>| *state != TaskState::None && !counts.contains_key(state);
-    if counts_when_over(&ledger).is_some_and(|counts| filter.states.iter().all(|state| nobody_in(state, &counts))) {
+    if counts_when_over(&ledger, None).is_some_and(|counts| filter.states.iter().all(|state| nobody_in(state, &counts)))
+    {
         return Ok(Some(InstancePage { instances: Vec::new(), total: 0, version }));
     }
     let countable = filter.map_index.is_none() && filter.after.is_none() && filter.states.iter().all(|&s| has_a_row(s));

@@ -2,7 +2,7 @@
 
 use orch_spec::DagSpec;
 use orch_spec::state::{TaskState, TriggeredBy};
-use orch_store::instance::{InstanceFilter, InstanceRow, ledger, list_instances, state_counts};
+use orch_store::instance::{InstanceFilter, InstanceRow, count_states, ledger, list_instances, state_counts};
 use orch_store::refold::{Keep, fold_run};
 use orch_store::registry::{NewBundle, Registered, register_bundle};
 use orch_store::run::{CreateRun, NewRun, RunRow, create_run};
@@ -182,5 +182,10 @@ pub(crate) async fn check_run(db: &mut PgConnection, run: Uuid) {
     }
     if ledger.run.state.is_finished() {
         assert!(counts.iter().all(|c| c.1.is_finished()), "{counts:?}");
+    }
+    for (task, _) in (0..).zip(&plan.tasks) {
+        let of_task = count_states(db, run, &ledger, Some(task)).await.expect("counts of a task");
+        let rows = counts.iter().filter(|c| c.0 == task).map(|c| (c.1, c.2));
+        assert_eq!(of_task, rows.collect(), "{} in {ledger:?}", plan.task_id(task));
     }
 }

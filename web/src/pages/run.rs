@@ -28,9 +28,7 @@ use orch_core::plan::{Plan, TaskIdx};
 use orch_spec::state::{RunState, RunType, TaskState};
 use orch_store::asset::{EVENTS, event_by};
 use orch_store::dag::{get_dag, resolve};
-use orch_store::instance::{
-    InstanceFilter, Ledger, counts_when_over, ledger, old_tries, page_of_instances, state_counts,
-};
+use orch_store::instance::{InstanceFilter, Ledger, count_states, ledger, old_tries, page_of_instances};
 use orch_store::list::Search;
 use orch_store::narrow;
 use orch_store::overview::places;
@@ -40,7 +38,6 @@ use orch_store::version::Version;
 use parked::Parked;
 use spent::Spent;
 use sqlx::PgConnection;
-use std::collections::BTreeMap;
 use told::DeadlineLine;
 
 /// What stands above every page of a run.
@@ -267,16 +264,8 @@ async fn against(
 
 /// How many instances are in which state, as far as they have a row.
 async fn counts(app: &Inner, db: &mut PgConnection, run: &RunDetails) -> Result<Vec<(&'static str, i64)>, Refusal> {
-    let counts = match counts_when_over(&the_ledger(app, db, run).await?) {
-        Some(counts) => counts,
-        None => {
-            let mut counts: BTreeMap<TaskState, i64> = BTreeMap::new();
-            for (_, state, count) in state_counts(db, run.id).await? {
-                *counts.entry(state).or_default() += count;
-            }
-            counts
-        }
-    };
+    let ledger = the_ledger(app, db, run).await?;
+    let counts = count_states(db, run.id, &ledger, None).await?;
     Ok(counts.into_iter().map(|(state, count)| (state.as_str(), count)).collect())
 }
 

@@ -12,8 +12,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_spec::state::TaskState;
-use orch_store::instance::{InstanceFilter, InstanceRow, ledger, list_instances, state_counts};
+use orch_store::instance::{InstanceFilter, InstanceRow, count_states, ledger, list_instances};
 use orch_store::version::Version;
 use orch_store::{StoreError, StoreResult};
 use std::collections::BTreeMap;
@@ -109,12 +108,11 @@ pub(crate) async fn show(
     let mut found = found.ok_or_else(missing)?;
     let more = found.len() > OF_A_PAGE;
     found.truncate(OF_A_PAGE);
-    let mut counts: BTreeMap<TaskState, i64> = BTreeMap::new();
-    for (at, state, count) in state_counts(&mut db, run.id).await? {
-        if task.is_empty() || ledger.version.plan.index_of(&task) == Some(at) {
-            *counts.entry(state).or_default() += count;
-        }
-    }
+    let chosen = (!task.is_empty()).then(|| ledger.version.plan.index_of(&task));
+    let counts = match chosen {
+        Some(None) => BTreeMap::new(),
+        chosen => count_states(&mut db, run.id, &ledger, chosen.flatten()).await?,
+    };
     let head = RunHead::new(&run, shell.now);
     let rest = if task.is_empty() { String::new() } else { format!("&task={}", encoded(&task)) };
     let list = format!("{}/tasks?state={filter}{rest}", head.href);
