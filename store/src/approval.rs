@@ -131,6 +131,26 @@ pub async fn open_question(
     }
 }
 
+/// A question that is open, without the try that asks it.
+#[derive(Debug, Clone)]
+pub struct OpenQuestion {
+    pub question: Question,
+    pub asked_at: DateTime<Utc>,
+}
+
+/// The newest first.
+#[boxed]
+pub async fn open_questions(db: &mut PgConnection, most: i64) -> StoreResult<Vec<OpenQuestion>> {
+    let rows = sqlx::query!(
+        r#"select a.attempt, a.question::text as "question!", a.asked_at from approval a
+        where exists (select from waiting w where w.attempt = a.attempt and w.kind = 'answer')
+        order by a.asked_at desc limit $1"#,
+        most
+    );
+    let rows = rows.fetch_all(db).await?.into_iter();
+    rows.map(|row| Ok(OpenQuestion { question: read(row.attempt, &row.question)?, asked_at: row.asked_at })).collect()
+}
+
 /// Somebody's answer, which must count (`Question::answered`): when it was given. `None`: it is too late, because somebody
 /// was faster, or its time is over, or it was taken back. The caller commits, and gives `Hint::Due`.
 #[boxed]

@@ -13,8 +13,8 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_spec::approval::Person;
-use orch_store::approval::{APPROVALS, ApprovalRow, Stand, by};
+use orch_spec::approval::{Person, Question};
+use orch_store::approval::{APPROVALS, ApprovalRow, OpenQuestion, Stand, by, open_questions};
 use orch_store::list::Search;
 use sqlx::PgConnection;
 
@@ -56,22 +56,22 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     drop(db);
     let (newer, older) = turned.cut(&mut ended, |page| format!("/approvals?page={page}"));
     let (mine, others): (Vec<ApprovalRow>, Vec<ApprovalRow>) =
-        open.into_iter().partition(|row| may_answer(row, &shell));
+        open.into_iter().partition(|row| may_answer(&row.question, &shell));
     let lines = |rows: &[ApprovalRow]| rows.iter().map(|row| line(row, &shell)).collect::<Vec<_>>();
     let (mine, others, ended) = (lines(&mine), lines(&others), lines(&ended));
     html(StatusCode::OK, &ApprovalsPage { shell, mine, others, ended, newer, older })
 }
 
 /// Open questions that the person may answer, the newest first.
-pub(crate) async fn waiting_for(db: &mut PgConnection, shell: &Shell) -> Result<Vec<ApprovalRow>, Refusal> {
-    let open = APPROVALS.rows(db, &Search::default().and(by::OPEN.is_so(true)).page(0, MOST_OPEN)).await?;
-    Ok(open.into_iter().filter(|row| may_answer(row, shell)).collect())
+pub(crate) async fn waiting_for(db: &mut PgConnection, shell: &Shell) -> Result<Vec<OpenQuestion>, Refusal> {
+    let open = open_questions(db, MOST_OPEN).await?;
+    Ok(open.into_iter().filter(|open| may_answer(&open.question, shell)).collect())
 }
 
 /// Who is named, whatever the role; else whoever may start runs.
-fn may_answer(row: &ApprovalRow, shell: &Shell) -> bool {
+fn may_answer(question: &Question, shell: &Shell) -> bool {
     let Some(user) = &shell.user else { return false };
-    row.question.asks(Person { name: &user.name, may_start_runs: shell.can_run() }).is_ok()
+    question.asks(Person { name: &user.name, may_start_runs: shell.can_run() }).is_ok()
 }
 
 fn line(row: &ApprovalRow, shell: &Shell) -> Line {

@@ -83,7 +83,7 @@ impl AnswerForm {
             fields,
             problems,
             is_open: row.stand == Stand::Open,
-            may_answer: may_answer(row, shell),
+            may_answer: may_answer(&row.question, shell),
         }
     }
 
