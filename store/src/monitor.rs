@@ -42,7 +42,7 @@ pub struct DagWeek {
     pub p95_seconds: f64,
 }
 
-/// The weeks since then of the DAGs with the most trouble, each DAG's together and the oldest first.
+/// The weeks since then of the DAGs with the most failed and late runs, each DAG's together and the oldest first.
 #[boxed]
 pub async fn dag_weeks(db: &mut PgConnection, since: DateTime<Utc>, dags: i64) -> StoreResult<Vec<DagWeek>> {
     Ok(sqlx::query_file_as!(DagWeek, "queries/monitor/levels.sql", first_id(since), dags).fetch_all(db).await?)

@@ -16,14 +16,15 @@ async fn what_went_wrong_is_on_the_page_of_monitoring() {
     }
 
     look(&web, [2, 1, 0]).await;
+    web.trigger("chain").await;
     for _ in 0..3 {
-        web.trigger("chain").await;
+        web.trigger("mapped").await;
     }
     let mut db = web.db().await;
     let ended = "update dag_run set state = 'success', started_at = now() - interval '61 seconds', ended_at = now();
         update dag_run set state = 'failed' where id = (select id from dag_run order by id desc limit 1);
         insert into deadline (run, nth, counts_from, after_ms, due_at, state)
-            select id, 0, 'queued', 1, now(), 'missed' from dag_run order by id limit 1;
+            select id, 0, 'queued', 1, now(), 'missed' from dag_run where dag_id = 'mapped' order by id limit 1;
         insert into asset_event (uri, rows, source_run) select 'lake://retail/orders', 1200, id from dag_run limit 1;
         insert into stream (name, bundle, spec, is_paused) values ('readings', 'b', '{}', false);
         insert into stream_minute (stream, minute, records, quarantined, lag) values ('readings', now(), 800, 5, 0)";
@@ -50,5 +51,8 @@ async fn what_went_wrong_is_on_the_page_of_monitoring() {
     ] {
         assert!(page.has(text), "{text}: {}", page.html);
     }
+    let place =
+        |dag: &str| page.html.find(&format!("href=\"/dags/{dag}\"")).unwrap_or_else(|| panic!("{dag}: {}", page.html));
+    assert!(place("mapped") < place("chain"), "what had trouble is first, and what went well follows");
     assert!(!page.has("No checks in four weeks") && !page.has("gone, process 2"));
 }
