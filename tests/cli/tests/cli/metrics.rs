@@ -4,6 +4,7 @@ use crate::remote::PASSWORD;
 use crate::world::World;
 use orch_test_support::read_metrics;
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 const GUIDE: &str = include_str!("../../../../docs/guides/monitoring.md");
 const WIDE: &str = "dag_id: wide\ntasks:\n  it: {map: [1, 2, 3, 4, 5, 6, 7, 8], value: '{{ element }}'}\n";
@@ -29,13 +30,22 @@ async fn every_role_tells_prometheus_how_it_is() {
     let scheduler = start(&mut world, &["scheduler"]).await;
     let web = world.serve(PASSWORD).await + "/metrics";
     world.wait_for(&["dags", "export", "wide"], |ended| ended.code == 0);
-    for run in 0..20 {
-        world.run(&["dags", "trigger", "wide", "--run-id", &format!("run-{run}")]).done();
-    }
     let token = ("ORCH_METRICS_TOKEN", "for prometheus");
-    let of_worker = read_metrics(&worker, token).unwrap();
-    let of_scheduler = read_metrics(&scheduler, token).unwrap();
-    let of_web = read_metrics(&web, ("ORCH_PASSWORD", PASSWORD)).unwrap();
+    let (is_read, shared) = (AtomicBool::new(false), &world);
+    // Runs begin until the last answer is read, so that all of them are given under load.
+    let (of_worker, of_scheduler, of_web, runs) = std::thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let begin = |run: &i32| shared.run(&["dags", "trigger", "wide", "--run-id", &format!("run-{run}")]).done();
+            (1..500).take_while(|_| !is_read.load(Relaxed)).inspect(|run| drop(begin(run))).count()
+        });
+        shared.wait_for(&["runs", "list", "--state", "success"], |ended| ended.out.contains("run-"));
+        let answers = [read_metrics(&worker, token), read_metrics(&scheduler, token)];
+        let of_web = read_metrics(&web, ("ORCH_PASSWORD", PASSWORD));
+        is_read.store(true, Relaxed);
+        let [of_worker, of_scheduler] = answers.map(Result::unwrap);
+        (of_worker, of_scheduler, of_web.unwrap(), load.join().unwrap())
+    });
+    assert!(runs > 3, "{runs} runs began meanwhile");
     assert!(of_worker.contains("orch_worker_tries_started_total"), "{of_worker:?}");
     assert!(of_scheduler.contains("orch_scheduler_rounds_total"), "{of_scheduler:?}");
     assert!(of_web.contains("orch_dag_runs_running"), "{of_web:?}");
