@@ -2,7 +2,9 @@
 //! time or a condition begins anew instead. What is claimable already begins anyway.
 
 use crate::{
-    StoreError, StoreResult, boxed, narrow,
+    StoreError, StoreResult, boxed,
+    instance::{Ledger, counts_when_over, ledger},
+    narrow,
     refold::{Keep, carry_out, fold_loading, fold_run},
     run_lock,
     step::{Mode, Stepper, WorkerStep},
@@ -17,6 +19,9 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeMap;
 use uuid::Uuid;
+
+/// What begins anew of a run that is over.
+const CLEARED: [TaskState; 4] = [TaskState::Success, TaskState::Failed, TaskState::Skipped, TaskState::UpstreamFailed];
 
 /// What to clear.
 #[derive(Debug, Clone, Default)]
@@ -95,9 +100,12 @@ pub async fn count_clear(
     let version = versions.get(db, version).await?;
     let selected = wish.selection.resolve(&version.plan);
     let whole: Vec<i16> = selected.iter().filter(|s| s.index.is_none()).map(|s| s.task as i16).collect();
-    let (tasks, indices): (Vec<i16>, Vec<i32>) =
-        selected.iter().filter_map(|s| Some((s.task as i16, s.index?))).unzip();
+    let places = selected.iter().filter_map(|s| Some((s.task as i16, s.index?)));
+    let (tasks, indices): (Vec<i16>, Vec<i32>) = places.filter(|(task, _)| !whole.contains(task)).unzip();
     let states: Vec<String> = wish.states.iter().map(|state| state.as_str().to_string()).collect();
+    let ledger = ledger(db, versions, run).await?;
+    let counted = ledger.and_then(|ledger| count_over(&ledger, &selected, &wish.states));
+    let uncounted: &[i16] = if counted.is_some() { &[] } else { &whole };
     let counts = sqlx::query!(
         r#"select state::text as "state!", count(*) as "count!" from task_instance t
         where run = $1 and (state in ('success', 'failed', 'skipped', 'upstream_failed', 'running')
@@ -106,7 +114,7 @@ pub async fn count_clear(
           and (task = any($2) or (task, map_index) in (select * from unnest($3::smallint[], $4::integer[])))
           and ($5::text[] = '{}' or state = any($5::text[]::task_state[])) group by state"#,
         run,
-        &whole,
+        uncounted,
         &tasks,
         &indices,
         &states
@@ -129,7 +137,7 @@ pub async fn count_clear(
     )
     .fetch_all(db)
     .await?;
-    let mut would = ClearCount { revived, ..ClearCount::default() };
+    let mut would = ClearCount { count: counted.unwrap_or_default(), revived, ..ClearCount::default() };
     for row in counts {
         would.count += narrow::size(row.count);
         would.stopping |= row.state == TaskState::Running.as_str();
@@ -138,6 +146,17 @@ pub async fn count_clear(
         would.first.push((row.task as TaskIdx, row.map_index, crate::run::word(&row.state)?));
     }
     Ok(Some(would))
+}
+
+/// How many instances of whole tasks would begin anew, of a run that is over: its ledger has counted them.
+fn count_over(ledger: &Ledger, selected: &[Selected], states: &[TaskState]) -> Option<usize> {
+    let clears = |state: &TaskState| CLEARED.contains(state) && (states.is_empty() || states.contains(state));
+    let mut all = 0;
+    for task in selected.iter().filter(|selected| selected.index.is_none()) {
+        let counts = counts_when_over(ledger, Some(task.task))?;
+        all += counts.iter().filter(|(state, _)| clears(state)).map(|(_, count)| narrow::size(*count)).sum::<usize>();
+    }
+    Some(all)
 }
 
 /// Clears. The caller gives `Hint::Ready`, and `Hint::Stop` when something is being stopped. `None`: there is no such run.

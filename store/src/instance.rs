@@ -203,7 +203,7 @@ pub async fn count_states(
 }
 
 /// As the ledger has counted them. `None`: the run is not over.
-fn counts_when_over(ledger: &Ledger, only: Option<TaskIdx>) -> Option<BTreeMap<TaskState, i64>> {
+pub(crate) fn counts_when_over(ledger: &Ledger, only: Option<TaskIdx>) -> Option<BTreeMap<TaskState, i64>> {
     let (run, plan) = (&ledger.run, &ledger.version.plan);
     if !run.state.is_finished() || run.in_flight() > 0 {
         return None;
