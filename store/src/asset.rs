@@ -27,6 +27,8 @@ pub use list::{
     ALIASES, ASSETS, AliasRow, AssetRow, Dependency, UseRow, aliases_of, by, dependencies, find_asset, get_alias,
     get_asset, producers_of, uses_of,
 };
-pub use quality::{QualitySummary, WatchedAsset, findings_since, looks_at, newest_findings, watched_assets};
+pub use quality::{
+    QualitySummary, WatchedAsset, findings_since, looks_at, newest_findings, outcomes_at, watched_assets,
+};
 pub use queue::{QueueFilter, QueuedRow, delete_queued, list_queued, what_dag_waits_for};
 pub(crate) use register::put_uses;

@@ -2,10 +2,11 @@
 //! tells people of troubles ask here.
 
 use super::check::{Finding, Row};
-use crate::{StoreResult, boxed};
+use crate::{StoreResult, boxed, run};
 use chrono::{DateTime, Utc};
 use orch_spec::asset::CheckOutcome;
 use sqlx::postgres::PgConnection;
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// Assets in one answer.
@@ -65,11 +66,30 @@ pub async fn watched_assets(db: &mut PgConnection, most: i64) -> StoreResult<Vec
     Ok(sqlx::query_file_as!(WatchedAsset, "queries/asset/watched.sql", most).fetch_all(db).await?)
 }
 
-/// The last looks at each of these assets, newest first within each, as far as `results` results go back.
+/// The last looks at each of these assets, newest first within each: `most` of each, as far as `results` results go back.
 #[boxed]
-pub async fn looks_at(db: &mut PgConnection, uris: &[String], results: i64) -> StoreResult<Vec<QualitySummary>> {
+pub async fn looks_at(
+    db: &mut PgConnection,
+    uris: &[String],
+    results: i64,
+    most: i64,
+) -> StoreResult<Vec<QualitySummary>> {
     let results = results.clamp(0, MOST_RESULTS);
-    Ok(sqlx::query_file_as!(QualitySummary, "queries/asset/looks.sql", uris, results).fetch_all(db).await?)
+    Ok(sqlx::query_file_as!(QualitySummary, "queries/asset/looks.sql", uris, results, most).fetch_all(db).await?)
+}
+
+/// How the same looks ended, by URI.
+#[boxed]
+pub async fn outcomes_at(
+    db: &mut PgConnection,
+    uris: &[String],
+    results: i64,
+    most: i64,
+) -> StoreResult<HashMap<String, Vec<CheckOutcome>>> {
+    let results = results.clamp(0, MOST_RESULTS);
+    let rows = sqlx::query_file!("queries/asset/outcomes.sql", uris, results, most).fetch_all(db).await?;
+    let outcomes = |words: Vec<String>| words.iter().map(|word| run::word(word)).collect::<StoreResult<Vec<_>>>();
+    rows.into_iter().map(|row| Ok((row.uri, outcomes(row.outcomes)?))).collect()
 }
 
 /// What the newest look at each of these assets found wrong.

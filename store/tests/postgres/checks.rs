@@ -4,7 +4,8 @@ use crate::fixture::{database, number, one};
 use orch_sdk::task::{Ctx, MemoryHost, RunFacts, TryFacts};
 use orch_spec::asset::{CheckOutcome, CheckPolicy, CheckResult, MAX_SAMPLE_CHARS};
 use orch_store::asset::{
-    CHECKS, CheckTrail, check_by, findings_since, keep_checks, looks_at, newest_findings, watched_assets,
+    CHECKS, CheckTrail, QualitySummary, check_by, findings_since, keep_checks, looks_at, newest_findings, outcomes_at,
+    watched_assets,
 };
 use orch_store::clean::retire;
 use orch_store::list::Search;
@@ -100,6 +101,10 @@ async fn much_was_checked(db: &mut PgConnection) {
     sqlx::query("analyze asset_check").execute(&mut *db).await.expect("the planner learns of them");
 }
 
+fn of_each(looks: &[QualitySummary], most: usize) -> Vec<QualitySummary> {
+    looks.chunk_by(|one, next| one.uri == next.uri).flat_map(|of_asset| &of_asset[..most]).cloned().collect()
+}
+
 #[tokio::test]
 async fn how_good_data_is_is_read_along_indexes_and_the_newest_look_counts() {
     let database = database().await;
@@ -107,10 +112,15 @@ async fn how_good_data_is_is_read_along_indexes_and_the_newest_look_counts() {
     much_was_checked(&mut db).await;
     for (text, parameters) in [
         (include_str!("../../queries/asset/watched.sql"), "500"),
-        (include_str!("../../queries/asset/looks.sql"), "array['lake://ns/t1', 'lake://ns/t2'], 600"),
+        (include_str!("../../queries/asset/looks.sql"), "array['lake://ns/t1', 'lake://ns/t2'], 600, 30"),
+        (include_str!("../../queries/asset/outcomes.sql"), "array['lake://ns/t1', 'lake://ns/t2'], 600, 30"),
         (include_str!("../../queries/asset/findings.sql"), "array['lake://ns/t1', 'lake://ns/t2'], 1000"),
     ] {
-        let types = if parameters == "500" { "bigint" } else { "text[], bigint" };
+        let types = match parameters.matches(',').count() {
+            0 => "bigint",
+            2 => "text[], bigint",
+            _ => "text[], bigint, bigint",
+        };
         sqlx::raw_sql(AssertSqlSafe(format!("prepare q ({types}) as {text}"))).execute(&mut db).await.unwrap();
         let explain = AssertSqlSafe(format!("explain execute q({parameters})"));
         let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(&mut db).await.unwrap();
@@ -121,8 +131,14 @@ async fn how_good_data_is_is_read_along_indexes_and_the_newest_look_counts() {
     assert_eq!(watched.len(), 40);
     assert_eq!(watched_assets(&mut db, 7).await.unwrap().len(), 7);
     let uris: Vec<String> = watched.into_iter().map(|asset| asset.uri).collect();
-    let looks = looks_at(&mut db, &uris, 250).await.unwrap();
+    let looks = looks_at(&mut db, &uris, 250, 250).await.unwrap();
     assert_eq!(looks.len(), 400);
+    assert_eq!(looks_at(&mut db, &uris, 250, 3).await.unwrap(), of_each(&looks, 3));
+    let outcomes = outcomes_at(&mut db, &uris, 250, 3).await.unwrap();
+    for of_asset in of_each(&looks, 3).chunk_by(|one, next| one.uri == next.uri) {
+        let told: Vec<_> = of_asset.iter().map(QualitySummary::outcome).collect();
+        assert_eq!(outcomes[&of_asset[0].uri], told);
+    }
     assert_eq!((looks[0].run_id.as_str(), looks[0].outcome()), ("r100", CheckOutcome::Pass));
     assert_eq!((looks[1].run_id.as_str(), looks[1].outcome(), looks[1].checks), ("r99", CheckOutcome::Warn, 25));
     assert_eq!(newest_findings(&mut db, &uris).await.unwrap(), []);

@@ -119,7 +119,7 @@ impl From<Finding> for FindingView {
 }
 
 pub(crate) async fn report(State(app): State<App>) -> Result<Json<QualityReport>, Refusal> {
-    let all = quality(&mut *app.pages().await?, MOST, RESULTS).await?;
+    let all = quality(&mut *app.pages().await?, MOST, RESULTS, RESULTS).await?;
     let assets: Vec<QualityView> = all.into_iter().map(QualityView::from).collect();
     Ok(Json(QualityReport { total_entries: assets.len(), assets }))
 }

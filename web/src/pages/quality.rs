@@ -12,7 +12,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_spec::asset::CheckOutcome;
-use orch_store::asset::{Finding, QualitySummary, WatchedAsset, looks_at, newest_findings, watched_assets};
+use orch_store::asset::{
+    Finding, QualitySummary, WatchedAsset, looks_at, newest_findings, outcomes_at, watched_assets,
+};
 use orch_store::lake_view::{TableId, TableRow};
 use sqlx::PgConnection;
 use std::collections::HashMap;
@@ -78,12 +80,17 @@ impl Quality {
     }
 }
 
-/// Three statements, however many assets there are.
-pub(crate) async fn quality(db: &mut PgConnection, most: i64, results: i64) -> Result<Vec<Quality>, Refusal> {
+/// Three statements, however many assets there are: of each its last `most_looks`.
+pub(crate) async fn quality(
+    db: &mut PgConnection,
+    most: i64,
+    results: i64,
+    most_looks: i64,
+) -> Result<Vec<Quality>, Refusal> {
     let assets = watched_assets(db, most).await?;
     let uris: Vec<String> = assets.iter().map(|asset| asset.uri.clone()).collect();
     let mut looks: HashMap<String, Vec<QualitySummary>> = HashMap::new();
-    for look in looks_at(db, &uris, results).await? {
+    for look in looks_at(db, &uris, results, most_looks).await? {
         looks.entry(look.uri.clone()).or_default().push(look);
     }
     let mut findings: HashMap<String, Vec<Finding>> = HashMap::new();
@@ -103,7 +110,11 @@ pub(crate) async fn quality(db: &mut PgConnection, most: i64, results: i64) -> R
 }
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Response, Refusal> {
-    let all = quality(&mut *app.pages().await?, MOST_LINES, RESULTS).await?;
+    let mut db = app.pages().await?;
+    let all = quality(&mut db, MOST_LINES, RESULTS, 1).await?;
+    let uris: Vec<String> = all.iter().map(|one| one.asset.uri.clone()).collect();
+    let mut outcomes = outcomes_at(&mut db, &uris, RESULTS, Strip::PLACES as i64).await?;
+    drop(db);
     // A lake that is not there, or cannot be reached, takes away a column and no more.
     let tables = match app.config.lake.open().await {
         Ok(lake) if !all.is_empty() => lake.tables().await.unwrap_or_default(),
@@ -111,7 +122,13 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
     };
     let page = QualityPage {
         sentence: sentence(&all),
-        lines: all.into_iter().map(|one| line(one, &tables, shell.now)).collect(),
+        lines: all
+            .into_iter()
+            .map(|one| {
+                let outcomes = outcomes.remove(&one.asset.uri).unwrap_or_default();
+                line(one, outcomes, &tables, shell.now)
+            })
+            .collect(),
         shell,
     };
     html(StatusCode::OK, &page)
@@ -137,7 +154,7 @@ fn sentence(all: &[Quality]) -> String {
     }
 }
 
-fn line(one: Quality, tables: &[TableRow], now: ZonedNow) -> Line {
+fn line(one: Quality, outcomes: Vec<CheckOutcome>, tables: &[TableRow], now: ZonedNow) -> Line {
     let id = TableId::of_asset(&one.asset.uri);
     let of_lake = |id: &TableId| tables.iter().find(|table| table.id == *id);
     let table = id.as_ref().and_then(of_lake).map(|table| super::lake::href(&table.id));
@@ -158,7 +175,7 @@ fn line(one: Quality, tables: &[TableRow], now: ZonedNow) -> Line {
         updated: one.asset.last_event_at.map(|at| parts::ago(at, now)),
         state: parts::bare(outcome.map_or("none", parts::as_state)),
         words: last.map_or_else(|| "no contract".into(), words),
-        strip: Strip::new(&one.asset.name, one.looks.iter().map(QualitySummary::outcome)),
+        strip: Strip::new(&one.asset.name, outcomes.into_iter()),
         aside,
         looked: last.map(|look| {
             let run_href = format!("{}/runs/{}", dag_href(&look.dag_id), encoded(&look.run_id));

@@ -11,15 +11,16 @@ pub(crate) struct Strip {
     outcomes: Vec<CheckOutcome>,
 }
 
-const PLACES: usize = 30;
 const STEP: usize = 5;
 const HEIGHT: usize = 20;
 const LOW: usize = 7;
 
 impl Strip {
+    pub(crate) const PLACES: usize = 30;
+
     /// Outcomes newest first.
     pub(crate) fn new(of: &str, outcomes: impl Iterator<Item = CheckOutcome>) -> Strip {
-        let mut outcomes: Vec<_> = outcomes.take(PLACES).collect();
+        let mut outcomes: Vec<_> = outcomes.take(Strip::PLACES).collect();
         outcomes.reverse();
         Strip { of: of.into(), outcomes }
     }
@@ -37,7 +38,7 @@ pub(crate) const fn as_state(outcome: CheckOutcome) -> &'static str {
 
 impl fmt::Display for Strip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = PLACES * STEP - 1;
+        let width = Strip::PLACES * STEP - 1;
         let passed = self.outcomes.iter().filter(|outcome| **outcome == CheckOutcome::Pass).count();
         write!(
             f,
@@ -45,7 +46,7 @@ impl fmt::Display for Strip {
             self.outcomes.len(),
             Escaped(&self.of),
         )?;
-        let left = (PLACES - self.outcomes.len()) * STEP;
+        let left = (Strip::PLACES - self.outcomes.len()) * STEP;
         for (place, outcome) in self.outcomes.iter().enumerate() {
             let (x, bar, state) = (left + place * STEP, STEP - 1, as_state(*outcome));
             let base = HEIGHT - 4;
