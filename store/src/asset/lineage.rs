@@ -65,7 +65,7 @@ pub struct Flow {
     pub is_made: bool,
 }
 
-/// Each once: all that DAGs declare, and what is in the `recent` ways that were recorded last.
+/// Each once, in no order: all that DAGs declare, and what is in the `recent` ways that were recorded last.
 #[boxed]
 pub async fn flows(db: &mut PgConnection, recent: i64) -> StoreResult<Vec<Flow>> {
     let flows = sqlx::query_as!(
@@ -78,7 +78,7 @@ pub async fn flows(db: &mut PgConnection, recent: i64) -> StoreResult<Vec<Flow>>
           select w.dag_id, w.task_id, e.uri, e.is_made
           from (select dag_id, task_id, from_uri, to_uri from lineage order by at desc limit $1) w,
             lateral (values (w.from_uri, false), (w.to_uri, true)) e (uri, is_made)) f
-        join dag d on d.dag_id = f.dag_id where not d.is_stale order by 1, 2, 3, 4"#,
+        join dag d on d.dag_id = f.dag_id where not d.is_stale"#,
         recent
     );
     Ok(flows.fetch_all(db).await?)

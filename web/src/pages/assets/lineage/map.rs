@@ -4,9 +4,9 @@ use crate::graph::{Edge, Graph, Node};
 use crate::parts::short;
 use orch_store::asset::Flow;
 use orch_store::stream::StreamRow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::pages) enum Thing {
     /// A task of a DAG.
     Task(String, String),
@@ -110,14 +110,24 @@ impl Map {
         starts.extend(waiting.map(|flow| (Thing::data(&flow.uri), flow.dag_id.clone())));
         map.add_starts(starts);
         // Where a task reads what it makes as well, the picture says that it makes it.
-        let made: BTreeSet<(Thing, Thing)> = map.ways.keys().cloned().collect();
-        map.ways.retain(|(from, to), _| !matches!(from, Thing::Data(_)) || !made.contains(&(to.clone(), from.clone())));
+        let is_data = |thing: &Thing| matches!(thing, Thing::Data(_));
+        let made: HashSet<(&Thing, &Thing)> =
+            map.ways.keys().filter(|(_, to)| is_data(to)).map(|(from, to)| (to, from)).collect();
+        let read: Vec<(Thing, Thing)> =
+            map.ways.keys().filter(|(from, to)| made.contains(&(from, to))).cloned().collect();
+        for way in &read {
+            map.ways.remove(way);
+        }
         map
     }
 
     /// The first is kept: what is read does not become what starts a run.
     fn add(&mut self, from: Thing, to: Thing, way: Way) {
-        self.things.extend([from.clone(), to.clone()]);
+        for thing in [&from, &to] {
+            if !self.things.contains(thing) {
+                self.things.insert(thing.clone());
+            }
+        }
         self.ways.entry((from, to)).or_insert(way);
     }
 
