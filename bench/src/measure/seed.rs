@@ -30,7 +30,8 @@ const FUNCTIONS: &str =
         || substr(r, 7, 12))::uuid from (select md5(random()::text || clock_timestamp()::text) as r) made $$";
 
 /// A run of each idle DAG every eight hours; one in twenty failed at its fourth task, the first task of some took two
-/// tries. What is in flight is a run that nobody works on: it is as a page sees it.
+/// tries. What is in flight is a run that nobody works on: it is as a page sees it. Rows are written in the order of time,
+/// as schedulers write them.
 const RUNS_SQL: &str = "insert into dag_run (id, rev, version, ledger_format, state, run_type, ledger, counters, dag_id,
     run_id, logical_date, interval_start, interval_end, run_after, created_at, started_at, ended_at, triggered_by)
   select pg_temp.uuid_at(at), 5, d.version, t.ledger_format,
@@ -43,7 +44,7 @@ const RUNS_SQL: &str = "insert into dag_run (id, rev, version, ledger_format, st
   cross join generate_series(1, $1) as n
   cross join lateral (select date_trunc('hour', now()) - interval '8 hours' * n - interval '7 seconds' as at,
     (n + hashtext(d.dag_id)) % 20 = 0 as failed) s
-  where d.dag_id like 'idle\\_%'
+  where d.dag_id like 'idle\\_%' order by at
   on conflict do nothing";
 
 const INSTANCES_SQL: &str =
