@@ -37,7 +37,6 @@ use orch_binary::person;
 use orch_binary::session::{Server, Session};
 use orch_store::list::Search;
 use orch_web::InProcessApi;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -113,12 +112,6 @@ impl Api {
     pub(crate) async fn overview(&self) -> Result<Value, Failure> {
         let seen = self.one("api/orch/v1/overview", |found| Some(found.clone())).await?;
         seen.ok_or_else(|| Failure::new("this server is older than `orch top`").hint("install the same version there"))
-    }
-
-    /// The entries of a list that only orch has and that comes whole.
-    pub(crate) async fn whole<T: DeserializeOwned>(&self, path: &str, list: &str) -> Result<Vec<T>, Failure> {
-        let mut found = self.found(self.get_extra(path).await?)?;
-        serde_json::from_value(found[list].take()).map_err(|_| self.strange())
     }
 
     async fn get(&self, path: &str, query: &Query) -> Result<ApiReply, Failure> {

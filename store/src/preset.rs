@@ -1,15 +1,18 @@
 //! Presets: sets of params of a DAG that people gave a name, for the next run.
 
+use crate::list::List;
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use serde_json::Value;
+use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
 
 /// Of one DAG.
 pub const MOST_PRESETS: i64 = 200;
 pub const MOST_NAME_CHARS: usize = 100;
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, FromRow, Deserialize)]
 pub struct Preset {
     pub name: String,
     pub conf: Value,
@@ -28,28 +31,31 @@ pub fn wrong_name(name: &str) -> Option<&'static str> {
     }
 }
 
-/// By name.
-#[boxed]
-pub async fn list_presets(db: &mut PgConnection, dag_id: &str) -> StoreResult<Vec<Preset>> {
-    let presets = sqlx::query_as!(
-        Preset,
-        "select name, conf, created_by, updated_at from param_preset where dag_id = $1 order by name limit $2",
-        dag_id,
-        MOST_PRESETS
-    );
-    Ok(presets.fetch_all(db).await?)
+/// The columns of presets that people may ask by. All are of one DAG.
+pub mod by {
+    use crate::list::Column;
+    use crate::list::Filter::{Is, Pattern, Prefix, Range};
+
+    pub const DAG_ID: Column = Column::text("dag_id", "dag_id");
+    pub const NAME: Column = Column::text("name", "name").by(&[Pattern, Prefix]).sorted();
+
+    pub(super) const ALL: &[Column] = &[
+        NAME,
+        Column::text("created_by", "created_by").by(&[Is]).about("Of that person").nullable().sorted(),
+        Column::moment("updated_at", "updated_at").by(&[Range]).sorted(),
+    ];
 }
 
-#[boxed]
-pub async fn get_preset(db: &mut PgConnection, dag_id: &str, name: &str) -> StoreResult<Option<Preset>> {
-    let preset = sqlx::query_as!(
-        Preset,
-        "select name, conf, created_by, updated_at from param_preset where dag_id = $1 and name = $2",
-        dag_id,
-        name
-    );
-    Ok(preset.fetch_optional(db).await?)
-}
+/// By name, if nothing else is said.
+pub static PRESETS: List<Preset> = List {
+    select: "name, conf, created_by, updated_at",
+    from: "param_preset",
+    joins: &[],
+    columns: by::ALL,
+    key: "name",
+    order: &[],
+    read: |row| Ok(Preset::from_row(row)?),
+};
 
 /// What became of a wish to keep a preset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

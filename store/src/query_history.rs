@@ -1,16 +1,18 @@
 //! Queries over the lake that people sent: each user sees its own, and any server can be told to end one.
 
+use crate::list::List;
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
+use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
 /// Of one user; the oldest go first.
-pub const MOST_KEPT: i64 = 200;
+const MOST_KEPT: i64 = 200;
 const DAYS_KEPT: i32 = 30;
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, FromRow)]
 pub struct QueryRow {
     pub id: Uuid,
     pub user_name: String,
@@ -22,6 +24,38 @@ pub struct QueryRow {
     pub rows: Option<i64>,
     pub problem: Option<String>,
 }
+
+/// The columns of queries that people may ask by. All are of one user.
+pub mod by {
+    use crate::list::Filter::{AnyOf, Pattern, Range};
+    use crate::list::{Column, Words};
+
+    const STATES: Words = Words { noun: "state", words: &["running", "success", "failed", "cancelled", "lost"] };
+
+    pub const ID: Column = Column::text("query_id", "id");
+    pub const USER: Column = Column::text("user_name", "user_name");
+    pub const STARTED: Column = Column::moment("start_date", "started_at").by(&[Range]).sorted();
+
+    pub(super) const ALL: &[Column] = &[
+        Column::text("sql", "sql").by(&[Pattern]),
+        Column::words("state", "state", STATES).by(&[AnyOf]).about("In one of these states").sorted(),
+        STARTED,
+        Column::moment("end_date", "ended_at").by(&[Range]).nullable().sorted(),
+        Column::whole("rows", "rows").nullable().sorted(),
+    ];
+}
+
+/// The newest first, if nothing else is said.
+pub static QUERIES: List<QueryRow> = List {
+    select: "id, user_name, sql, state, started_at, ended_at, rows, problem",
+    from: "(select id, user_name, sql, started_at, ended_at, rows, problem,
+        case when state = 'running' and ends_by < now() then 'lost' else state end as state from query_history) q",
+    joins: &[],
+    columns: by::ALL,
+    key: "id",
+    order: &[by::STARTED.descending()],
+    read: |row| Ok(QueryRow::from_row(row)?),
+};
 
 /// How a query ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,32 +141,4 @@ pub async fn cancel_query(db: &mut PgConnection, id: Uuid, user: Option<&str>) -
 pub async fn is_query_cancelled(db: &mut PgConnection, id: Uuid) -> StoreResult<bool> {
     let goes_on = sqlx::query_scalar!("select id from query_history where id = $1 and not cancel_wished", id);
     Ok(goes_on.fetch_optional(db).await?.is_none())
-}
-
-/// Newest first.
-#[boxed]
-pub async fn list_queries(db: &mut PgConnection, user: &str, most: i64) -> StoreResult<Vec<QueryRow>> {
-    let rows = sqlx::query_as!(
-        QueryRow,
-        r#"select id, user_name, sql, started_at, ended_at, rows, problem,
-            case when state = 'running' and ends_by < now() then 'lost' else state end as "state!"
-        from query_history where user_name = $1 order by started_at desc limit $2"#,
-        user,
-        most.clamp(0, MOST_KEPT)
-    );
-    Ok(rows.fetch_all(db).await?)
-}
-
-/// One of a user's own.
-#[boxed]
-pub async fn get_query(db: &mut PgConnection, id: Uuid, user: &str) -> StoreResult<Option<QueryRow>> {
-    let row = sqlx::query_as!(
-        QueryRow,
-        r#"select id, user_name, sql, started_at, ended_at, rows, problem,
-            case when state = 'running' and ends_by < now() then 'lost' else state end as "state!"
-        from query_history where id = $1 and user_name = $2"#,
-        id,
-        user
-    );
-    Ok(row.fetch_optional(db).await?)
 }

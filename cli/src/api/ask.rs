@@ -1,6 +1,6 @@
 //! What commands ask of DAGs, runs and task instances, each as one or a few requests.
 
-use super::{Api, ApiReply, Query, encoded, read, refused};
+use super::{Api, ApiReply, HINT, Query, encoded, read, refused};
 use chrono::{DateTime, SecondsFormat, Utc};
 use orch_binary::conf;
 use orch_binary::failure::Failure;
@@ -316,6 +316,8 @@ impl Api {
     pub(super) fn found(&self, answer: ApiReply) -> Result<Value, Failure> {
         match answer {
             ApiReply::Found(body) => Ok(body),
+            // It says itself what to do: that there is no lake, for example.
+            ApiReply::Refused(_, words) if words.contains(HINT) => Err(refused(&words)),
             ApiReply::Refused(status, words) => {
                 Err(Failure::new(format!("`{}` refuses the question (HTTP {status}): {words}", self.base)))
             }

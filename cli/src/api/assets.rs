@@ -217,6 +217,12 @@ impl Api {
         self.pages_extra("assets/checks", "checks", query, most, parsed).await
     }
 
+    /// How good the data is, the worst first: of all assets, or of those in trouble.
+    pub(crate) async fn quality<T: for<'a> Deserialize<'a>>(&self, only_trouble: bool) -> Result<Vec<T>, Failure> {
+        let query = || if only_trouble { Query::default().with("in_trouble", true) } else { Query::default() };
+        self.pages_extra("quality", "assets", query, usize::MAX, parsed).await
+    }
+
     /// Which DAGs name which assets, and which start or wait for others; an older server lists none of these.
     pub(crate) async fn dependencies(&self) -> Result<(Vec<Dependency>, Vec<DagDependency>), Failure> {
         let found = self.found(self.get_extra("assets/dependencies").await?)?;

@@ -1,7 +1,7 @@
 //! The tables of the lake, and what runs of the DAGs that keep them say.
 
 use super::kept::ApiObject;
-use super::{Api, ApiReply, encoded, refused};
+use super::{Api, ApiReply, Query, encoded, refused};
 use orch_binary::failure::Failure;
 use orch_store::lake_view::TableId;
 use orch_store::run::RunDetails;
@@ -11,9 +11,7 @@ const PATH: &str = "api/orch/v1/lake/tables";
 
 impl Api {
     pub(crate) async fn list_tables(&self) -> Result<Vec<ApiObject>, Failure> {
-        let found = self.of_lake(PATH).await?;
-        let rows = found["tables"].as_array().into_iter().flatten().map(|row| row.as_object().cloned());
-        rows.collect::<Option<_>>().ok_or_else(|| self.strange())
+        self.pages_from(PATH, "tables", Query::default, usize::MAX, |entry| entry.as_object().cloned()).await
     }
 
     /// With its newest snapshots.
@@ -25,7 +23,7 @@ impl Api {
         table.as_object().cloned().ok_or_else(|| self.strange())
     }
 
-    /// A lake that is not there says so itself, and so does a table.
+    /// A table that is not there says so itself.
     async fn of_lake(&self, path: &str) -> Result<Value, Failure> {
         match self.ask("GET", path, None).await? {
             ApiReply::Found(found) => Ok(found),

@@ -1,31 +1,20 @@
 //! Presets of DAGs.
 
-use super::{Api, ApiReply, encoded, refused};
-use chrono::{DateTime, Utc};
+use super::{Api, ApiReply, Query, encoded, refused};
 use orch_binary::failure::Failure;
 use orch_store::preset::Preset;
-use serde::Deserialize;
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-#[derive(Deserialize)]
-struct PresetResponse {
-    name: String,
-    conf: Value,
-    created_by: Option<String>,
-    updated_at: DateTime<Utc>,
-}
-
 fn preset(value: &Value) -> Option<Preset> {
-    let PresetResponse { name, conf, created_by, updated_at } = PresetResponse::deserialize(value).ok()?;
-    Some(Preset { name, conf, created_by, updated_at })
+    Preset::deserialize(value).ok()
 }
 
 impl Api {
     /// By name.
     pub(crate) async fn presets(&self, dag_id: &str) -> Result<Vec<Preset>, Failure> {
-        let found = self.found(self.get_extra(&format!("dags/{}/presets", encoded(dag_id))).await?)?;
-        let presets = found["presets"].as_array().ok_or_else(|| self.strange())?;
-        presets.iter().map(|entry| preset(entry).ok_or_else(|| self.strange())).collect()
+        let path = format!("dags/{}/presets", encoded(dag_id));
+        self.pages_extra(&path, "presets", Query::default, usize::MAX, preset).await
     }
 
     pub(crate) async fn preset(&self, dag_id: &str, name: &str) -> Result<Option<Preset>, Failure> {

@@ -35,12 +35,12 @@ struct Finding {
 
 impl Quality {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let assets: Vec<Asset> = cx.api().await?.whole("quality", "assets").await?;
+        let assets: Vec<Asset> = cx.api().await?.quality(self.trouble).await?;
         let columns = ["asset", "in_trouble", "last_update", "stale_since", "outcome", "findings"];
         let empty =
             if self.trouble { "no asset is in trouble" } else { "no asset promises freshness or has a contract" };
         let mut listing = Listing::new(columns, empty);
-        for asset in assets.into_iter().filter(|asset| asset.in_trouble || !self.trouble) {
+        for asset in assets {
             let findings: Vec<String> = asset.findings.into_iter().map(|finding| finding.name).collect();
             listing.add([
                 json!(asset.uri),

@@ -95,7 +95,7 @@ fn tables_of_the_pipelines_are_asked_from_a_shell_and_over_the_api() {
         refused.code == 2 && refused.err.contains("may only read") && refused.err.contains("hint: "),
         "{refused:?}"
     );
-    let (status, tables) = shop.ask("GET", "/api/orch/v1/lake/tables", &token, &Value::Null);
+    let (status, tables) = shop.ask("GET", "/api/orch/v1/lake/tables?limit=100", &token, &Value::Null);
     assert!(status.contains("200") && tables["total_entries"].as_u64().is_some_and(|n| n >= 10), "{tables}");
     let fact = tables["tables"].as_array().unwrap().iter().find(|table| table["name"] == "orders_fact").unwrap();
     assert_eq!(fact["last"]["made_by"]["run_id"], "first");

@@ -1,5 +1,6 @@
 //! `/api/orch/v1/dashboards`: dashboards, and the rows of their panels as JSON.
 
+use super::list::asked;
 use crate::auth::Caller;
 use crate::dashboards::{self, LoadedDashboard, Rows, the_rows};
 use crate::extract::{Names, Query};
@@ -8,7 +9,9 @@ use crate::state::App;
 use axum::extract::State;
 use axum::{Extension, Json};
 use orch_document::dashboard::Panel;
-use orch_store::lake_view::{Cell, LakeError, ResultColumn};
+use orch_store::lake_view::{self, LakeError, ResultColumn};
+use orch_store::list::Filter::{Is, Pattern, Prefix, Range};
+use orch_store::list::{Cell, Column, ListPage};
 use orch_wire::Problem;
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
@@ -18,7 +21,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DashboardPage {
     dashboards: Vec<DashboardView>,
-    total_entries: usize,
+    total_entries: i64,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -51,7 +54,7 @@ struct PanelRows {
     #[serde(rename = "type")]
     look: String,
     columns: Vec<ResultColumn>,
-    rows: Vec<Vec<Cell>>,
+    rows: Vec<Vec<lake_view::Cell>>,
     /// There are more rows than are read.
     more: bool,
     /// Why there are no rows.
@@ -72,13 +75,39 @@ impl From<&LoadedDashboard> for DashboardView {
     }
 }
 
+pub(crate) const COLUMNS: &[Column] = &[
+    Column::text("name", "").by(&[Is, Pattern, Prefix]).about("Of that name").sorted(),
+    Column::text("title", "").by(&[Pattern]).sorted(),
+    Column::text("role", "").by(&[Is]).about("Readers have that role or a higher one").sorted(),
+    Column::text("bundle", "").by(&[Is]).about("Of that bundle").sorted(),
+    Column::text("file", "").sorted(),
+    Column::moment("updated_at", "").by(&[Range]).sorted(),
+];
+
+impl DashboardView {
+    fn cell(&self, column: &Column) -> Cell<'_> {
+        match column.name {
+            "name" => self.name.as_str().into(),
+            "title" => self.title.as_str().into(),
+            "role" => self.role.as_str().into(),
+            "bundle" => self.bundle.as_str().into(),
+            "file" => self.file.as_str().into(),
+            "updated_at" => self.updated_at.0.into(),
+            _ => Cell::Nothing,
+        }
+    }
+}
+
+/// By name, if nothing else is said.
 pub(crate) async fn list(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
+    mut query: Query,
 ) -> Result<Json<DashboardPage>, Refusal> {
-    let dashboards: Vec<DashboardView> =
-        dashboards::list(&app, caller.role).await?.iter().map(DashboardView::from).collect();
-    Ok(Json(DashboardPage { total_entries: dashboards.len(), dashboards }))
+    let search = asked(&mut query, COLUMNS)?;
+    let all: Vec<DashboardView> = dashboards::list(&app, caller.role).await?.iter().map(DashboardView::from).collect();
+    let ListPage { rows, total: total_entries } = search.pick(all, DashboardView::cell);
+    Ok(Json(DashboardPage { dashboards: rows, total_entries }))
 }
 
 pub(crate) async fn get(

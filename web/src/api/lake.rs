@@ -1,5 +1,6 @@
 //! `/api/orch/v1/lake/tables`: the tables of the lake, and what each is made of.
 
+use super::list::asked;
 use crate::auth::{Caller, Role};
 use crate::extract::{Names, Query};
 use crate::refusal::Refusal;
@@ -8,6 +9,8 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use orch_sdk::secret::{MASK, is_sensitive};
 use orch_store::lake_view::{DataFile, LakePage, LakeTable, LakeView, PartitionRow, SnapshotRow, TableId, TableRow};
+use orch_store::list::Filter::{Is, Pattern, Range};
+use orch_store::list::{Cell, Column, ListPage};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Arc;
@@ -19,7 +22,7 @@ const MOST: usize = 1_000;
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TablePage {
     tables: Vec<TableRow>,
-    total_entries: usize,
+    total_entries: i64,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -64,9 +67,38 @@ pub(crate) fn without_values(mut files: Vec<DataFile>) -> Vec<DataFile> {
     files
 }
 
-pub(crate) async fn list(State(app): State<App>) -> Result<Json<TablePage>, Refusal> {
-    let tables = app.config.lake.open().await?.tables().await?;
-    Ok(Json(TablePage { total_entries: tables.len(), tables }))
+pub(crate) const COLUMNS: &[Column] = &[
+    Column::text("namespace", "").by(&[Is, Pattern]).about("Of that namespace").sorted(),
+    Column::text("name", "").by(&[Is, Pattern]).about("Of that name").sorted(),
+    Column::whole("rows", "").sorted(),
+    Column::whole("bytes", "").sorted(),
+    Column::whole("files", "").sorted(),
+    Column::whole("delete_files", "").sorted(),
+    Column::whole("snapshots", "").sorted(),
+    Column::moment("written_at", "").by(&[Range]).sorted(),
+];
+
+fn cell<'a>(table: &'a TableRow, column: &Column) -> Cell<'a> {
+    let whole = |number: u64| Cell::Whole(i64::try_from(number).unwrap_or(i64::MAX));
+    match column.name {
+        "namespace" => table.id.namespace.as_str().into(),
+        "name" => table.id.name.as_str().into(),
+        "rows" => whole(table.totals.rows),
+        "bytes" => whole(table.totals.bytes),
+        "files" => whole(table.totals.files),
+        "delete_files" => whole(table.totals.delete_files),
+        "snapshots" => whole(table.snapshots as u64),
+        "written_at" => table.last.as_ref().map(|last| last.at).into(),
+        _ => Cell::Nothing,
+    }
+}
+
+/// In the order of the lake, if nothing else is said.
+pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<TablePage>, Refusal> {
+    let search = asked(&mut query, COLUMNS)?;
+    let all = app.config.lake.open().await?.tables().await?;
+    let ListPage { rows: tables, total: total_entries } = search.pick(all, cell);
+    Ok(Json(TablePage { tables, total_entries }))
 }
 
 pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<LakeTable>, Refusal> {

@@ -1,7 +1,8 @@
 //! `/api/orch/v1/dags/{dag_id}/presets`: sets of params that people gave a name.
 
 use super::dags::find;
-use crate::extract::{Actor, DagPath, Names, Typed};
+use super::list::asked;
+use crate::extract::{Actor, DagPath, Names, Query, Typed};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -9,7 +10,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use orch_deeds::preset;
 use orch_store::StoreError;
-use orch_store::preset::{KeepPreset, MOST_PRESETS, Preset, get_preset, list_presets, wrong_name};
+use orch_store::list::{ListPage, Search};
+use orch_store::preset::{KeepPreset, MOST_PRESETS, PRESETS, Preset, by, wrong_name};
 use orch_wire::body;
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
@@ -28,7 +30,7 @@ pub(crate) struct PresetView {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct PresetPage {
     presets: Vec<PresetView>,
-    total_entries: usize,
+    total_entries: i64,
 }
 
 impl From<Preset> for PresetView {
@@ -38,11 +40,16 @@ impl From<Preset> for PresetView {
     }
 }
 
-pub(crate) async fn list(State(app): State<App>, DagPath(dag_id): DagPath) -> Result<Json<PresetPage>, Refusal> {
+pub(crate) async fn list(
+    State(app): State<App>,
+    DagPath(dag_id): DagPath,
+    mut query: Query,
+) -> Result<Json<PresetPage>, Refusal> {
+    let search = asked(&mut query, PRESETS.columns)?;
     let mut db = app.pages().await?;
-    let dag = find(&mut db, &dag_id).await?;
-    let presets: Vec<PresetView> = list_presets(&mut db, &dag.dag_id).await?.into_iter().map(Into::into).collect();
-    Ok(Json(PresetPage { total_entries: presets.len(), presets }))
+    let search = search.and(by::DAG_ID.is(find(&mut db, &dag_id).await?.dag_id));
+    let ListPage { rows, total: total_entries } = PRESETS.find(&mut db, &search).await?;
+    Ok(Json(PresetPage { presets: rows.into_iter().map(Into::into).collect(), total_entries }))
 }
 
 pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<PresetView>, Refusal> {
@@ -77,7 +84,8 @@ pub(crate) async fn delete(State(app): State<App>, actor: Actor, names: Names) -
 }
 
 pub(crate) async fn named(db: &mut PgConnection, dag_id: &str, name: &str) -> Result<Preset, Refusal> {
-    get_preset(db, dag_id, name).await?.ok_or_else(|| missing(dag_id, name))
+    let search = Search::default().and(by::DAG_ID.is(dag_id)).and(by::NAME.is(name));
+    PRESETS.first(db, &search).await?.ok_or_else(|| missing(dag_id, name))
 }
 
 fn missing(dag_id: &str, name: &str) -> Refusal {

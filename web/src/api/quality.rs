@@ -1,11 +1,16 @@
 //! `/api/orch/v1/quality`: how good the data is, over all assets that somebody made promises about; the worst first.
 
+use super::list::asked;
+use crate::extract::Query;
 use crate::pages::quality::{Quality, quality};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
+use orch_spec::asset::CheckOutcome;
 use orch_store::asset::{Finding, QualitySummary};
+use orch_store::list::Filter::{Is, Pattern, Prefix, Range};
+use orch_store::list::{Cell, Column, ListPage, Words};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -18,7 +23,7 @@ const RESULTS: i64 = 600;
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct QualityReport {
     assets: Vec<QualityView>,
-    total_entries: usize,
+    total_entries: i64,
 }
 
 /// An asset: how fresh it is, and what contracts found of it.
@@ -67,6 +72,29 @@ struct FindingView {
     rows: u64,
     rows_bad: u64,
     sample: String,
+}
+
+const OUTCOMES: Words = Words { noun: "outcome", words: CheckOutcome::WORDS };
+
+pub(crate) const COLUMNS: &[Column] = &[
+    Column::text("uri", "").by(&[Is, Pattern, Prefix]).about("With that URI").sorted(),
+    Column::text("name", "").by(&[Is, Pattern, Prefix]).about("Of that name").sorted(),
+    Column::flag("in_trouble", "").about("Only assets in trouble, or only others"),
+    Column::words("outcome", "", OUTCOMES).by(&[Is]).about("The newest look ended so").sorted(),
+    Column::moment("last_update", "").by(&[Range]).sorted(),
+];
+
+impl QualityView {
+    fn cell(&self, column: &Column) -> Cell<'_> {
+        match column.name {
+            "uri" => self.uri.as_str().into(),
+            "name" => self.name.as_str().into(),
+            "in_trouble" => Cell::Flag(self.in_trouble),
+            "outcome" => self.outcome.as_deref().into(),
+            "last_update" => self.last_update.map(|at| at.0).into(),
+            _ => Cell::Nothing,
+        }
+    }
 }
 
 impl From<Quality> for QualityView {
@@ -118,8 +146,11 @@ impl From<Finding> for FindingView {
     }
 }
 
-pub(crate) async fn report(State(app): State<App>) -> Result<Json<QualityReport>, Refusal> {
+/// The worst first, if nothing else is said.
+pub(crate) async fn report(State(app): State<App>, mut query: Query) -> Result<Json<QualityReport>, Refusal> {
+    let search = asked(&mut query, COLUMNS)?;
     let all = quality(&mut *app.pages().await?, MOST, RESULTS, RESULTS).await?;
-    let assets: Vec<QualityView> = all.into_iter().map(QualityView::from).collect();
-    Ok(Json(QualityReport { total_entries: assets.len(), assets }))
+    let all: Vec<QualityView> = all.into_iter().map(QualityView::from).collect();
+    let ListPage { rows: assets, total: total_entries } = search.pick(all, QualityView::cell);
+    Ok(Json(QualityReport { assets, total_entries }))
 }

@@ -1,5 +1,6 @@
 //! `/api/orch/v1/sql`: questions to the lake in SQL, and those that were asked before.
 
+use super::list::asked;
 use crate::auth::{Caller, Role};
 use crate::download::{Form, stream};
 use crate::extract::{Actor, Names, Query, Typed};
@@ -11,7 +12,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use orch_store::lake_view::{QueryAnswer, QueryLimits, collect_answer};
-use orch_store::query_history::{MOST_KEPT, QueryRow, list_queries};
+use orch_store::list::ListPage;
+use orch_store::query_history::{QUERIES, QueryRow, by};
 use orch_wire::body::Count;
 use orch_wire::timestamp::{Timestamp, stamp};
 use orch_wire::{Problem, body, field_type, one_of};
@@ -44,6 +46,7 @@ pub(crate) struct QueryView {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct QueryPage {
     queries: Vec<QueryView>,
+    total_entries: i64,
 }
 
 impl From<QueryRow> for QueryView {
@@ -60,16 +63,15 @@ impl From<QueryRow> for QueryView {
     }
 }
 
-/// One's own, newest first.
+/// One's own, newest first if nothing else is said.
 pub(crate) async fn list(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     mut query: Query,
 ) -> Result<Json<QueryPage>, Refusal> {
-    let most = query.count("limit", 50);
-    query.finish()?;
-    let rows = list_queries(&mut *app.pages().await?, &caller.name, most.min(MOST_KEPT)).await?;
-    Ok(Json(QueryPage { queries: rows.into_iter().map(Into::into).collect() }))
+    let search = asked(&mut query, QUERIES.columns)?.and(by::USER.is(&*caller.name));
+    let ListPage { rows, total: total_entries } = QUERIES.find(&mut *app.pages().await?, &search).await?;
+    Ok(Json(QueryPage { queries: rows.into_iter().map(Into::into).collect(), total_entries }))
 }
 
 one_of! {

@@ -15,7 +15,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_store::lake_view::{LakeResult, QueryLimits};
-use orch_store::query_history::{QueryRow, get_query, list_queries};
+use orch_store::list::Search;
+use orch_store::query_history::{QUERIES, QueryRow, by};
 use results::Results;
 use uuid::Uuid;
 
@@ -72,7 +73,7 @@ const ROW_CHOICES: [&str; 3] = ["100", "500", "1000"];
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
     let mut wish = SqlForm { sql: query.text("sql").unwrap_or_default().into(), ..SqlForm::default() };
     if let (Some(Ok(id)), Some(user)) = (query.text("query").map(str::parse::<Uuid>), &shell.user)
-        && let Some(row) = get_query(&mut *app.pages().await?, id, &user.name).await?
+        && let Some(row) = QUERIES.first(&mut *app.pages().await?, &of_user(&user.name).and(by::ID.is(id))).await?
     {
         wish.sql = row.sql;
     }
@@ -92,7 +93,7 @@ async fn page(
         Err(error) => (Vec::new(), Some(closed(&error))),
     };
     let user = shell.user.as_ref().map_or("", |user| &user.name);
-    let rows = list_queries(&mut *app.pages().await?, user, MOST_LINES).await?;
+    let rows = QUERIES.rows(&mut *app.pages().await?, &of_user(user).page(0, MOST_LINES)).await?;
     if !ROW_CHOICES.contains(&wish.limit.as_str()) {
         wish.limit = USUAL_ROWS.into();
     }
@@ -114,6 +115,10 @@ async fn page(
         tables,
     };
     html(status, &page)
+}
+
+fn of_user(user: &str) -> Search {
+    Search::default().and(by::USER.is(user))
 }
 
 /// Names of tables, and where they are shown.

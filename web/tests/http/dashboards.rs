@@ -184,6 +184,22 @@ async fn a_dashboard_is_for_those_with_its_role() {
 }
 
 #[tokio::test]
+async fn the_list_is_narrowed_sorted_and_counted() {
+    let web = Web::new().await;
+    let open = SHOP.replace("title: The", "role: viewer\ntitle: Open");
+    declare(&web, "test", &[("shop.dashboard.yaml", SHOP), ("open.dashboard.yaml", &open)]).await;
+    for (query, expected) in [
+        ("", "open, shop of 2"),
+        ("?role=viewer&bundle=test", "open of 1"),
+        ("?title_pattern=THE", "shop of 1"),
+        ("?order_by=-name&limit=1", "shop of 2"),
+    ] {
+        assert_eq!(web.page_of(&format!("{API}{query}"), "dashboards", "name").await, expected, "{query}");
+    }
+    assert_eq!(web.get(&format!("{API}?odd=1")).await.status, 422);
+}
+
+#[tokio::test]
 async fn rows_are_files_and_json_too() {
     let (web, _) = with_shop("=CO").await;
     let mut browser = Browser::logged_in(&web).await;

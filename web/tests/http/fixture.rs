@@ -139,6 +139,14 @@ impl Web {
         self.send(Method::GET, path, Some(&self.token), None).await
     }
 
+    /// A page of a list: a field of each entry, and how many fit in all, as in `a, b of 7`.
+    pub(crate) async fn page_of(&self, path: &str, list: &str, field: &str) -> String {
+        let page = self.get(path).await.body;
+        let entries = page[list].as_array().unwrap_or_else(|| panic!("{path}: {page}"));
+        let words: Vec<&str> = entries.iter().filter_map(|entry| entry[field].as_str()).collect();
+        format!("{} of {}", words.join(", "), page["total_entries"])
+    }
+
     pub(crate) async fn post(&self, path: &str, body: &Value) -> JsonReply {
         self.send(Method::POST, path, Some(&self.token), Some(body.to_string())).await
     }

@@ -1,5 +1,6 @@
 //! What holds for every noun and every list: fields are columns, and lists are sorted and filtered by what their tables say.
 
+use crate::fake_lake::FakeLake;
 use crate::fixture::Web;
 use orch_deeds::NOUNS;
 use serde_json::Value;
@@ -9,7 +10,8 @@ const OF_ONE: [&str; 4] = ["/xcomEntries", "/listMapped", "/assets/{asset_id}/",
 
 #[tokio::test]
 async fn every_order_and_filter_of_every_list_is_taken_and_others_are_refused() {
-    let web = Web::new().await;
+    let mut web = Web::new().await;
+    web.restart(|config| config.lake = FakeLake::door("CO"));
     let described = web.get("/openapi.json").await.body;
     let mut lists = 0;
     for (path, route) in described["paths"].as_object().unwrap() {
@@ -19,7 +21,8 @@ async fn every_order_and_filter_of_every_list_is_taken_and_others_are_refused() 
             continue;
         }
         lists += 1;
-        let address = path.replace("{dag_id}", "~").replace("{dag_run_id}", "~");
+        let dag_id = if path.ends_with("/presets") { "params" } else { "~" };
+        let address = path.replace("{dag_id}", dag_id).replace("{dag_run_id}", "~");
         let is_asked = |parameter: &&Value| parameter["in"] == "query";
         let must = parameters.iter().filter(is_asked).filter(|parameter| parameter["required"] == true);
         let must =

@@ -6,12 +6,14 @@ use crate::fixture::{PASSWORD, Web};
 use crate::markup::problems;
 use crate::pages::EVIL;
 use axum::http::Method;
-use orch_store::query_history::{QueryRow, list_queries};
+use orch_store::list::Search;
+use orch_store::query_history::{QUERIES, QueryRow, by};
 use orch_web::ADMIN;
 use serde_json::{Value, json};
 use std::time::Duration;
 
 const SQL: &str = "/api/orch/v1/sql";
+const TABLES: &str = "/api/orch/v1/lake/tables";
 const TABLE: &str = "/lake/retail/orders";
 
 async fn with_lake(words: &'static str) -> Web {
@@ -21,7 +23,8 @@ async fn with_lake(words: &'static str) -> Web {
 }
 
 async fn history(web: &Web) -> Vec<QueryRow> {
-    list_queries(&mut web.db().await, ADMIN, 100).await.expect("it can be read")
+    let search = Search::default().and(by::USER.is(ADMIN));
+    QUERIES.rows(&mut web.db().await, &search).await.expect("it can be read")
 }
 
 /// Looks until the newest query is in that state.
@@ -94,6 +97,20 @@ async fn the_pages_of_a_table_show_what_the_lake_says() {
 }
 
 #[tokio::test]
+async fn tables_are_narrowed_sorted_and_counted() {
+    let web = with_lake("CO").await;
+    for (query, expected) in [
+        ("", "orders, broken of 2"),
+        ("?name=orders&namespace_pattern=RETAIL", "orders of 1"),
+        ("?written_at_lt=2020-01-01T00:00:00Z", " of 0"),
+        ("?order_by=-rows,name&limit=1", "broken of 2"),
+    ] {
+        assert_eq!(web.page_of(&format!("{TABLES}{query}"), "tables", "name").await, expected, "{query}");
+    }
+    assert_eq!(web.get(&format!("{TABLES}?odd=1")).await.status, 422);
+}
+
+#[tokio::test]
 async fn a_binary_without_a_lake_says_how_to_get_one() {
     let web = Web::new().await;
     let mut browser = Browser::logged_in(&web).await;
@@ -102,7 +119,7 @@ async fn a_binary_without_a_lake_says_how_to_get_one() {
         assert_eq!(page.status, 200, "{path}");
         wants(&page, &["this server has no tables", "ORCH_BUNDLE"]);
     }
-    let answer = web.get("/api/orch/v1/lake/tables").await;
+    let answer = web.get(TABLES).await;
     assert_eq!(answer.status, 404);
     assert!(answer.body["detail"].as_str().is_some_and(|text| text.contains("\nhint: ")), "{}", answer.body);
     assert_eq!(web.post(SQL, &json!({ "sql": "select 1" })).await.status, 404);
@@ -130,6 +147,14 @@ async fn a_query_of_the_console_is_answered_kept_and_written_down() {
     assert_eq!(wrong.status, 400);
     wants(&wrong, &["is refused", "write `select`", "wrong select</textarea>"]);
     assert_eq!(history(&web).await[0].state, "failed");
+    for (query, expected) in [
+        ("?state=failed", "wrong select of 1"),
+        ("?sql_pattern=STATE&state=success&state=lost", "select state, total from x of 1"),
+        ("?order_by=start_date&limit=1", "select state, total from x of 2"),
+    ] {
+        assert_eq!(web.page_of(&format!("{SQL}{query}"), "queries", "sql").await, expected, "{query}");
+    }
+    assert_eq!(web.get(&format!("{SQL}?odd=1")).await.status, 422);
     let empty = browser.submit("/sql", "/sql", &[("sql", "  ")]).await;
     wants(&empty, &["there is no SQL to run"]);
 }
@@ -235,7 +260,7 @@ async fn viewers_see_tables_but_neither_values_nor_queries() {
     let web = with_lake("CO").await;
     web.add_user("vera", "viewer").await;
     let token = web.log_in("vera", PASSWORD).await.expect("it is right");
-    let files = "/api/orch/v1/lake/tables/retail/orders/files?limit=1";
+    let files = &format!("{TABLES}/retail/orders/files?limit=1");
     let seen = web.send(Method::GET, files, Some(&token), None).await.body;
     assert_eq!(seen["files"][0]["columns"][0]["least"], Value::Null);
     assert_eq!(web.get(files).await.body["files"][0]["columns"][0]["least"], "ALABAMA");
@@ -277,13 +302,12 @@ async fn what_is_in_the_lake_stays_text_on_its_pages() {
 async fn answers_about_the_lake_are_as_described() {
     let web = with_lake("CO").await;
     let document = web.get("/openapi.json").await.body;
-    let root = "/api/orch/v1/lake/tables";
     for (route, path) in [
-        (root.to_string(), root.to_string()),
-        (format!("{root}/{{namespace}}/{{table}}"), format!("{root}/retail/orders")),
-        (format!("{root}/{{namespace}}/{{table}}/files"), format!("{root}/retail/orders/files?limit=2")),
-        (format!("{root}/{{namespace}}/{{table}}/partitions"), format!("{root}/retail/orders/partitions")),
-        (format!("{root}/{{namespace}}/{{table}}/snapshots"), format!("{root}/retail/orders/snapshots")),
+        (TABLES.to_string(), TABLES.to_string()),
+        (format!("{TABLES}/{{namespace}}/{{table}}"), format!("{TABLES}/retail/orders")),
+        (format!("{TABLES}/{{namespace}}/{{table}}/files"), format!("{TABLES}/retail/orders/files?limit=2")),
+        (format!("{TABLES}/{{namespace}}/{{table}}/partitions"), format!("{TABLES}/retail/orders/partitions")),
+        (format!("{TABLES}/{{namespace}}/{{table}}/snapshots"), format!("{TABLES}/retail/orders/snapshots")),
     ] {
         crate::openapi::is_as_described(&document, ("get", &route), &web.get(&path).await);
     }

@@ -32,6 +32,25 @@ async fn a_preset_is_kept_replaced_listed_and_deleted() {
 }
 
 #[tokio::test]
+async fn presets_are_narrowed_sorted_and_counted() {
+    let web = Web::new().await;
+    for name in ["weekly", "nightly"] {
+        let path = format!("{PRESETS}/{name}");
+        let kept = web.change(Method::PUT, &path, &json!({ "conf": { "table": "orders" } })).await;
+        assert_eq!(kept.status, StatusCode::OK, "{}", kept.body);
+    }
+    for (query, expected) in [
+        ("", "nightly, weekly of 2"),
+        ("?name_pattern=WEEK&created_by=admin", "weekly of 1"),
+        ("?created_by=vera", " of 0"),
+        ("?order_by=-name&limit=1", "weekly of 2"),
+    ] {
+        assert_eq!(web.page_of(&format!("{PRESETS}{query}"), "presets", "name").await, expected, "{query}");
+    }
+    assert_eq!(web.get(&format!("{PRESETS}?odd=1")).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
 async fn the_form_keeps_what_was_typed_and_begins_with_it() {
     let web = Web::new().await;
     let mut browser = Browser::logged_in(&web).await;

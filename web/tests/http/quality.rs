@@ -92,4 +92,15 @@ async fn what_is_stale_is_said_wherever_freshness_is() {
     assert!(browser.get("/").await.has("it is stale"));
     let report = web.get("/api/orch/v1/quality").await.body;
     assert_eq!((&report["assets"][0]["in_trouble"], &report["assets"][0]["outcome"]), (&json!(true), &json!(null)));
+
+    look(&web, [0, 0, 0]).await;
+    for (query, expected) in [
+        ("", "lake://gold/sales, lake://retail/orders of 2"),
+        ("?in_trouble=true", "lake://gold/sales of 1"),
+        ("?outcome=pass&uri_pattern=ORDERS", "lake://retail/orders of 1"),
+        ("?order_by=-uri&limit=1", "lake://retail/orders of 2"),
+    ] {
+        assert_eq!(web.page_of(&format!("/api/orch/v1/quality{query}"), "assets", "uri").await, expected, "{query}");
+    }
+    assert_eq!(web.get("/api/orch/v1/quality?odd=1").await.status, 422);
 }

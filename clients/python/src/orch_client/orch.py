@@ -347,7 +347,7 @@ class AsyncOrch(Client):
 
     async def tables(self) -> list[Table]:
         """The tables of the lake."""
-        return self._server.read_all(Table, (await self._server.get(_TABLES))["tables"])
+        return self._server.read_all(Table, await self._list(_TABLES, "tables", {}, None))
 
     async def table(self, name: str) -> TableDetails:
         """A table with its columns: `table("retail.orders_fact")`."""
@@ -359,7 +359,7 @@ class AsyncOrch(Client):
         return self._server.read_all(Snapshot, found["snapshots"])
 
     async def dashboards(self) -> list[Dashboard]:
-        return self._server.read_all(Dashboard, (await self._server.get(_DASHBOARDS))["dashboards"])
+        return self._server.read_all(Dashboard, await self._list(_DASHBOARDS, "dashboards", {}, None))
 
     async def dashboard(self, name: str, filters: Mapping[str, Any] | None = None) -> DashboardRows:
         """The rows of all panels, for these values of the filters; the others have their own."""

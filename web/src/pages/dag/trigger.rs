@@ -21,7 +21,8 @@ use orch_spec::ids::RunId;
 use orch_spec::params::{BadConf, parse_conf};
 use orch_spec::schedule::run_type_of;
 use orch_spec::state::{RunType, TriggeredBy};
-use orch_store::preset::{Preset, list_presets};
+use orch_store::list::Search;
+use orch_store::preset::{PRESETS, Preset, by};
 use orch_store::run::{CreateRun, NewRun, RUNS, create_run, get_run, newest_of_dag};
 use orch_store::timing::usual_run;
 use orch_wire::timestamp::moment_from;
@@ -301,7 +302,8 @@ async fn presets(db: &mut PgConnection, dag_id: &str) -> Result<Vec<(String, Str
         let href = format!("{}/trigger?preset={}", parts::dag_href(dag_id), encoded(&preset.name));
         (preset.name, href)
     };
-    Ok(list_presets(db, dag_id).await?.into_iter().map(link).collect())
+    let presets = PRESETS.rows(db, &Search::default().and(by::DAG_ID.is(dag_id))).await?;
+    Ok(presets.into_iter().map(link).collect())
 }
 
 /// The last runs with a conf, each conf once.

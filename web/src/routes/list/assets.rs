@@ -86,6 +86,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::assets::EventPage>()
         .get("/api/orch/v1/quality", viewer, api::quality::report)
         .does("How good the data is: freshness and checks of all assets, the worst first")
+        .asks(listed(api::quality::COLUMNS))
         .gives::<api::quality::QualityReport>()
 }
 

@@ -8,6 +8,7 @@ use crate::routes::{Access, Routes};
 use Access::Login;
 use orch_store::dag::{DAGS, TAGS};
 use orch_store::import_error::IMPORT_ERRORS;
+use orch_store::preset::PRESETS;
 use orch_store::version::VERSIONS;
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -58,6 +59,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives_nothing()
         .get("/api/orch/v1/dags/{dag_id}/presets", viewer, api::presets::list)
         .does("Lists the presets of a DAG: params under a name")
+        .asks(listed(PRESETS.columns))
         .gives::<api::presets::PresetPage>()
         .get("/api/orch/v1/dags/{dag_id}/presets/{preset_name}", viewer, api::presets::get)
         .does("A preset")

@@ -2,10 +2,12 @@
 
 use crate::auth::Role;
 use crate::openapi::kinds::{Param, QueryParamType, param};
+use crate::openapi::queries::listed;
 use crate::routes::{Access, Routes};
 use crate::{api, behind};
 use Access::{Login, Open};
 use orch_store::lake_view::LakeTable;
+use orch_store::query_history::QUERIES;
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let viewer = Login(Role::Viewer);
@@ -14,6 +16,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .group("The lake")
         .get("/api/orch/v1/lake/tables", viewer, api::lake::list)
         .does("Lists the tables of the lake with their sizes")
+        .asks(listed(api::lake::COLUMNS))
         .gives::<api::lake::TablePage>()
         .get("/api/orch/v1/lake/tables/{namespace}/{table}", viewer, api::lake::get)
         .does("A table: columns, partitions, properties, refs")
@@ -33,7 +36,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::lake::SnapshotPage>()
         .get("/api/orch/v1/sql", viewer, api::sql::list)
         .does("Your own queries, newest first")
-        .asks([param("limit", QueryParamType::Count(50), "At most so many; no more than 200")])
+        .asks(listed(QUERIES.columns))
         .gives::<api::sql::QueryPage>()
         .post("/api/orch/v1/sql", op, api::sql::run_query)
         .does("Asks the lake in SQL")
@@ -44,6 +47,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives_nothing()
         .get("/api/orch/v1/dashboards", viewer, api::dashboards::list)
         .does("Lists dashboards")
+        .asks(listed(api::dashboards::COLUMNS))
         .gives::<api::dashboards::DashboardPage>()
         .get("/api/orch/v1/dashboards/{dashboard_name}", viewer, api::dashboards::get)
         .does("The rows of each panel of a dashboard, or the problem of its query")
