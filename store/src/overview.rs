@@ -91,14 +91,52 @@ macro_rules! marks {
     }};
 }
 
-/// Runs that were created since then, newest first. Their ids say when, so no other run is looked at.
+/// Runs that were created since some moment, summed up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecentRuns {
+    /// Counted up to `MOST_RECENT`; so are the others.
+    pub runs: i64,
+    pub failed: i64,
+    pub succeeded: i64,
+    pub dags: i64,
+    /// When the oldest of them was created.
+    pub first: Option<DateTime<Utc>>,
+    /// DAGs to show: those with failed runs, then those that ran last.
+    pub shown: Vec<String>,
+}
+
+pub const MOST_RECENT: i64 = 20_000;
+
+/// Their ids say when runs were created, so no other run is looked at.
 #[boxed]
-pub async fn runs_since(db: &mut PgConnection, since: DateTime<Utc>, most: i64) -> StoreResult<Vec<RunMark>> {
+pub async fn recent_runs(db: &mut PgConnection, since: DateTime<Utc>, most_shown: i64) -> StoreResult<RecentRuns> {
+    let recent = sqlx::query_as!(
+        RecentRuns,
+        r#"with dags as materialized (
+          select dag_id, count(*) as runs, count(*) filter (where state = 'failed') as failed,
+            count(*) filter (where state = 'success') as succeeded, min(created_at) as first, max(created_at) as last
+          from (select dag_id, state, created_at from dag_run where id >= uuid_of_moment($1) order by id desc limit $2) r
+          group by dag_id)
+        select coalesce(sum(runs), 0)::bigint as "runs!", coalesce(sum(failed), 0)::bigint as "failed!",
+          coalesce(sum(succeeded), 0)::bigint as "succeeded!", count(*) as "dags!", min(first) as first,
+          array(select dag_id from dags order by failed = 0, last desc, dag_id limit $3) as "shown!"
+        from dags"#,
+        since,
+        MOST_RECENT,
+        most_shown
+    );
+    Ok(recent.fetch_one(db).await?)
+}
+
+/// The runs of these DAGs that were created since then, newest first.
+#[boxed]
+pub async fn runs_since(db: &mut PgConnection, dag_ids: &[String], since: DateTime<Utc>) -> StoreResult<Vec<RunMark>> {
     marks!(
         db,
-        "from dag_run r where r.id >= uuid_of_moment($1) order by r.id desc limit $2",
+        "from dag_run r where r.id >= uuid_of_moment($1) and r.dag_id = any($2) order by r.id desc limit $3",
         since,
-        most.clamp(0, MOST_MARKS)
+        dag_ids,
+        MOST_MARKS
     )
 }
 

@@ -7,7 +7,8 @@ use orch_store::instance::{loudest_states, old_tries};
 use orch_store::live::{TryKey, look_at_all, look_at_runs, look_at_tries, news};
 use orch_store::log::{LogCursor, NewChunk, append, end, lines_upto, window, window_until};
 use orch_store::overview::{
-    failing, first_failures, how_far, last_runs, next_runs, places, pulse, running_runs, runs_since,
+    RecentRuns, failing, first_failures, how_far, last_runs, next_runs, places, pulse, recent_runs, running_runs,
+    runs_since,
 };
 use orch_store::session::{NewSession, SessionKind, close_session, get_session, open_session};
 use orch_store::user::{NewUser, UserChange, add_user, delete_user};
@@ -60,8 +61,15 @@ async fn the_overview_tells_what_runs_what_failed_and_what_comes() {
     let (first, second) = (trigger(&mut db, &mut versions, "a").await, trigger(&mut db, &mut versions, "b").await);
     let now = pulse(&mut db).await.unwrap();
     assert_eq!((now.dags, now.running_runs, now.workers, now.ready), (2, 2, 0, 2));
-    let since = runs_since(&mut db, before, 10).await.unwrap();
+    let recent = recent_runs(&mut db, before, 1).await.unwrap();
+    assert_eq!((recent.runs, recent.failed, recent.dags, &*recent.shown), (2, 0, 2, &["b".to_owned()][..]));
+    assert!(recent.first.is_some_and(|first| first > before));
+    let both = ["a".to_owned(), "b".to_owned()];
+    let since = runs_since(&mut db, &both, before).await.unwrap();
     assert_eq!(since.iter().map(|mark| mark.dag_id.as_str()).collect::<Vec<_>>(), ["b", "a"]);
+    assert_eq!(runs_since(&mut db, &both[..1], before).await.unwrap().len(), 1);
+    let later = TimeDelta::minutes(2);
+    assert_eq!(recent_runs(&mut db, before + later, 1).await.unwrap(), RecentRuns::default());
     assert_eq!(running_runs(&mut db, 10).await.unwrap().len(), 2);
     assert_eq!(how_far(&mut db, first.id).await.unwrap(), Some((0, false)));
     assert!(failing(&mut db, 10).await.unwrap().is_empty());
@@ -71,6 +79,8 @@ async fn the_overview_tells_what_runs_what_failed_and_what_comes() {
         .execute(&mut db)
         .await
         .unwrap();
+    let recent = recent_runs(&mut db, before, 1).await.unwrap();
+    assert_eq!((recent.failed, recent.succeeded, &*recent.shown), (1, 0, &["a".to_owned()][..]));
     let failed = failing(&mut db, 10).await.unwrap();
     assert_eq!(how_far(&mut db, first.id).await.unwrap(), Some((0, true)));
     assert_eq!((failed.len(), failed[0].dag_id.as_str(), failed[0].state), (1, "a", RunState::Failed));

@@ -31,8 +31,8 @@ use orch_store::kept;
 use orch_store::list::Search;
 use orch_store::narrow;
 use orch_store::overview::{
-    MOST_MARKS, NextRun, RunFailure, RunMark, WaitingRuns, failing, first_failures, last_runs, next_runs, running_runs,
-    runs_since, waiting_runs,
+    MOST_RECENT, NextRun, RecentRuns, RunFailure, RunMark, WaitingRuns, failing, first_failures, last_runs, next_runs,
+    recent_runs, running_runs, runs_since, waiting_runs,
 };
 use orch_store::run::{RUNS, by as run_by};
 use orch_store::stream::{FailedStream, failed_streams};
@@ -174,13 +174,14 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     let (mut range, mut hours) = asked.unwrap_or(RANGES[USUAL_RANGE]);
     let now = shell.now;
     let mut db = app.pages().await?;
-    let since = runs_since(&mut db, now - TimeDelta::hours(hours), MOST_MARKS).await?;
-    let first = since.last().filter(|_| asked.is_none() && (since.len() as i64) < MOST_MARKS);
-    if first.is_some_and(|first| now - first.created_at < TimeDelta::hours(1)) {
+    let recent = recent_runs(&mut db, now - TimeDelta::hours(hours), Timeline::MOST_ROWS as i64).await?;
+    let first = recent.first.filter(|_| asked.is_none() && recent.runs < MOST_RECENT);
+    if first.is_some_and(|first| now - first < TimeDelta::hours(1)) {
         // A day of which only the last minutes are filled shows nothing.
         (range, hours) = RANGES[0];
     }
     let past = TimeDelta::hours(hours);
+    let marks = runs_since(&mut db, &recent.shown, now - past).await?;
     let mut failed = failing(&mut db, MOST_NEEDS as i64 + 1).await?;
     let running = running_runs(&mut db, MOST_RUNNING as i64).await?;
     let next = next_runs(&mut db, MOST_NEXT).await?;
@@ -216,7 +217,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     let late = waiting_runs(&mut db, now - WAITS_LONG).await?;
     let waiting = late.since.map(|since| view_waiting(&late, parts::ago(since, now)));
     let has_dags = shell.pulse.is_none_or(|pulse| pulse.dags > 0);
-    let begin = if has_dags && since.is_empty() { begin(&mut db, &shell).await? } else { None };
+    let begin = if has_dags && recent.runs == 0 { begin(&mut db, &shell).await? } else { None };
     let announcements = Search::default().and(IS_OVER.is_so(false)).page(0, MOST_NEEDS as i64);
     let announcements = kept::find(&mut db, Announcement::TABLE, &announcements).await?.rows;
     let more_needs = failed.len() > MOST_NEEDS;
@@ -242,7 +243,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     let page = HomePage {
         sentence: sentence(told, shell.pulse.as_ref()),
         tab: if failed.is_empty() { "Home".into() } else { format!("✕ {} failing · Home", failed.len()) },
-        runs: counts(&since),
+        runs: counts(&recent),
         needs_you: needs.len() + stale.len() + streams.len() + broken.len() + told.approvals + told.waiting,
         needs,
         approvals,
@@ -256,7 +257,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         bundle: app.config.bundle.as_ref().and_then(|bundle| bundle.borrow().notice()),
         more_needs,
         range,
-        timeline: Timeline::new(&since, &next, now, past),
+        timeline: Timeline::new(&marks, narrow::size(recent.dags), &next, now, past),
         running: running.iter().map(|run| view_running(run, usual.get(&run.dag_id).copied(), now)).collect(),
         next: next.into_iter().take(SHOWN_NEXT).map(|next| view_next(next, now)).collect(),
         has_dags,
@@ -314,15 +315,14 @@ async fn begin(db: &mut PgConnection, shell: &Shell) -> Result<Option<Begin>, Re
     }))
 }
 
-fn counts(runs: &[RunMark]) -> RunCounts {
-    let count = |state| runs.iter().filter(|run| run.state == state).count();
-    let (failed, good) = (count(RunState::Failed), count(RunState::Success));
-    let percent = (failed + good > 0).then(|| {
-        let thousandths = good * 1_000 / (failed + good);
+fn counts(recent: &RecentRuns) -> RunCounts {
+    let RecentRuns { runs, failed, succeeded, .. } = *recent;
+    let percent = (failed + succeeded > 0).then(|| {
+        let thousandths = succeeded * 1_000 / (failed + succeeded);
         format!("{}.{} % ok", thousandths / 10, thousandths % 10)
     });
-    let more = if runs.len() as i64 >= MOST_MARKS { "more than " } else { "" };
-    RunCounts { all: format!("{more}{}", runs.len()), failed, percent }
+    let more = if runs >= MOST_RECENT { "more than " } else { "" };
+    RunCounts { all: format!("{more}{runs}"), failed: narrow::size(failed), percent }
 }
 
 async fn needs(
