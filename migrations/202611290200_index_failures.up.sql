@@ -1,5 +1,5 @@
 -- The page of monitoring sums up four weeks of failed runs and of bad checks: both are found in an index alone. While the first is made,
--- runs are not written (0.2 s for 200,000 runs).
+-- no run is written: 0.1 s for 180,000 runs.
 drop index dag_run_failed;
 create index dag_run_failed on dag_run (id) include (dag_id, ended_at) where state = 'failed';
 create index asset_check_bad on asset_check (at, outcome) where outcome in ('fail', 'quarantined');
