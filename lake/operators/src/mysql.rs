@@ -92,7 +92,7 @@ impl Condition for MysqlQueries {
         read::<MysqlWait>(config).map(drop)
     }
 
-    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
+    fn poke(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         Box::pin(async move {
             let wait: MysqlWait = read(&config).map_err(fatal)?;
             let server = Server::of(&eyes.connection(&wait.connection).await?)?;

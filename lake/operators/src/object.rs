@@ -73,7 +73,7 @@ impl Condition for BucketObjects {
         read::<ObjectWait>(config).map(drop)
     }
 
-    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
+    fn poke(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         Box::pin(async move {
             let wait: ObjectWait = read(&config).map_err(fatal)?;
             let bucket = wait.place.bucket_of(&eyes.connection(&wait.place.connection).await?)?;

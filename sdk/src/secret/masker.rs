@@ -84,7 +84,7 @@ impl Masker {
             return Cow::Borrowed(text);
         }
         let mut found = Vec::new();
-        self.look(&View::of(text), &mut found, DEEPEST);
+        self.find_secrets(&View::of(text), &mut found, DEEPEST);
         if found.is_empty() {
             return Cow::Borrowed(text);
         }
@@ -138,7 +138,7 @@ impl Masker {
     }
 
     /// Finds secrets in what a text says, and in what it says when its escapes are undone.
-    fn look(&self, view: &View<'_>, found: &mut Vec<Range<usize>>, deeper: usize) {
+    fn find_secrets(&self, view: &View<'_>, found: &mut Vec<Range<usize>>, deeper: usize) {
         for part in &self.parts {
             for hit in part.finder.find_overlapping_iter(&*view.text) {
                 let range = part.kinds[hit.pattern().as_usize()].whole(&view.text, hit.range());
@@ -148,7 +148,7 @@ impl Masker {
         if deeper > 0 {
             for escapes in Escapes::ALL {
                 if let Some(undone) = view.undo(escapes) {
-                    self.look(&undone, found, deeper - 1);
+                    self.find_secrets(&undone, found, deeper - 1);
                 }
             }
         }

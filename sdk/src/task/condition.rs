@@ -26,9 +26,9 @@ pub trait Condition: Send + Sync {
     }
 
     /// One look. Equal configs are looked at once for all who wait.
-    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult>;
+    fn poke(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult>;
 
-    /// Many different looks with one question, answered in the same order. `None`: one by one, by `look`.
+    /// Many different looks with one question, answered in the same order. `None`: one by one, by `poke`.
     fn look_at_all(
         &self,
         _configs: &[Value],
@@ -52,7 +52,7 @@ pub trait Eyes: Send + Sync {
     fn runs(&self, asked: Vec<RunWait>) -> BoxFuture<TaskResult<Vec<Option<RunSeen>>>>;
 
     /// Another condition, for those that are made of others.
-    fn look(&self, at: Awaited) -> BoxFuture<ConditionResult>;
+    fn poke_awaited(&self, at: Awaited) -> BoxFuture<ConditionResult>;
 }
 
 /// A run, or a task of it, that somebody waits for.

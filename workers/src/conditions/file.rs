@@ -32,7 +32,7 @@ impl Condition for Files {
         Ok(())
     }
 
-    fn look(&self, config: Value, _eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
+    fn poke(&self, config: Value, _eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         Box::pin(async move {
             let wait: FileWait = read(&config).map_err(fatal)?;
             let stable = Duration::from_millis(wait.stable_ms);

@@ -29,7 +29,7 @@ impl Condition for Web {
         if wait.connection.is_none() { anywhere(&wait.url).map(drop).map_err(|e| e.to_string()) } else { Ok(()) }
     }
 
-    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
+    fn poke(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         let http = self.http.clone();
         Box::pin(async move {
             let wait: HttpWait = read(&config).map_err(fatal)?;

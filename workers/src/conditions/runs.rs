@@ -18,7 +18,7 @@ impl Condition for Runs {
         if wait.allowed.is_empty() { Err("it waits for no state".into()) } else { Ok(()) }
     }
 
-    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
+    fn poke(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         Box::pin(async move {
             let wait: RunWait = read(&config).map_err(fatal)?;
             let seen = eyes.runs(vec![wait.clone()]).await?.into_iter().next().flatten();

@@ -11,7 +11,7 @@ pub(super) struct AllConditions;
 
 async fn looks(config: Value, eyes: Arc<dyn Eyes>) -> anyhow::Result<Vec<ConditionResult>> {
     let of: Vec<Awaited> = several(&config).map_err(fatal)?;
-    Ok(join_all(of.into_iter().map(|one| eyes.look(one))).await)
+    Ok(join_all(of.into_iter().map(|one| eyes.poke_awaited(one))).await)
 }
 
 impl Condition for AnyCondition {
@@ -23,7 +23,7 @@ impl Condition for AnyCondition {
         several(config).map(drop)
     }
 
-    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
+    fn poke(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         Box::pin(async move {
             let mut failed = None;
             for (index, look) in looks(config, eyes).await?.into_iter().enumerate() {
@@ -48,7 +48,7 @@ impl Condition for AllConditions {
         several(config).map(drop)
     }
 
-    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
+    fn poke(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         Box::pin(async move {
             let looks = looks(config, eyes).await?.into_iter().collect::<anyhow::Result<Option<Vec<Value>>>>();
             Ok(looks?.map(Value::from))

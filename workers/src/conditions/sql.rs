@@ -29,7 +29,7 @@ impl Condition for Sql {
         read::<SqlWait>(config).map(drop)
     }
 
-    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
+    fn poke(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         let pools = self.pools.clone();
         Box::pin(async move {
             let wait: SqlWait = read(&config).map_err(fatal)?;

@@ -16,7 +16,7 @@ impl Condition for Time {
         read::<TimeWait>(config)?.moment(chrono::DateTime::UNIX_EPOCH).map(drop)
     }
 
-    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
+    fn poke(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         Box::pin(async move {
             let time: TimeWait = read(&config).map_err(fatal)?;
             let now = eyes.now();

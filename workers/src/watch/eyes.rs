@@ -59,9 +59,9 @@ impl Eyes for WorkerEyes {
         })
     }
 
-    fn look(&self, at: Awaited) -> BoxFuture<ConditionResult> {
+    fn poke_awaited(&self, at: Awaited) -> BoxFuture<ConditionResult> {
         match self.condition(&at.kind) {
-            Some(condition) => condition.look(at.config, Arc::new(self.clone())),
+            Some(condition) => condition.poke(at.config, Arc::new(self.clone())),
             None => {
                 let problem = format!("no condition of kind `{}` is known here", at.kind);
                 Box::pin(async move { Err(fatal(problem)) })

@@ -121,7 +121,7 @@ async fn look(kind: &str, configs: Vec<Value>, eyes: WorkerEyes) -> TaskResult<V
         return all.await;
     }
     let looks: Vec<BoxFuture<ConditionResult>> =
-        configs.into_iter().map(|config| condition.look(config, shared.clone())).collect();
+        configs.into_iter().map(|config| condition.poke(config, shared.clone())).collect();
     Ok(futures::future::join_all(looks).await)
 }
 

@@ -194,7 +194,7 @@ impl Condition for Odd {
         ODD
     }
 
-    fn look(&self, config: Value, _eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
+    fn poke(&self, config: Value, _eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         Box::pin(async move {
             let n = config["n"].as_u64().unwrap_or(0);
             let of = mixed(n);

@@ -59,7 +59,7 @@ async fn an_answer_that_the_database_refuses_ends_its_wait_and_those_beside_it_e
         fn kind(&self) -> &'static str {
             "echo"
         }
-        fn look(&self, config: Value, _eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
+        fn poke(&self, config: Value, _eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
             Box::pin(async move { Ok(Some(config)) })
         }
     }

@@ -48,7 +48,7 @@ impl Condition for Gate {
         if config.is_string() { Ok(()) } else { Err("a gate has a name".into()) }
     }
 
-    fn look(&self, config: Value, _: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
+    fn poke(&self, config: Value, _: Arc<dyn Eyes>) -> BoxFuture<ConditionResult> {
         let name = config.as_str().unwrap().to_string();
         Box::pin(async move {
             let behind = {

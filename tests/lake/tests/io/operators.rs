@@ -37,7 +37,7 @@ impl Eyes for Looker {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn look(&self, at: Awaited) -> BoxFuture<ConditionResult> {
+    fn poke_awaited(&self, at: Awaited) -> BoxFuture<ConditionResult> {
         Box::pin(async move { Err(fatal(format!("nobody knows `{}`", at.kind))) })
     }
 }
@@ -45,7 +45,7 @@ impl Eyes for Looker {
 async fn look(condition: &dyn orch::Condition, wait: impl Wait, connections: &[Connection]) -> ConditionResult {
     let config = wait.awaited().config;
     condition.check(&config).expect("its config can be read");
-    condition.look(config, Arc::new(Looker(connections.to_vec()))).await
+    condition.poke(config, Arc::new(Looker(connections.to_vec()))).await
 }
 
 const ORDERS: &str = "create table orders (order_id int not null primary key, total float, zip varchar(9));
