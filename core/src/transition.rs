@@ -205,7 +205,7 @@ impl<'a> Fold<'a> {
 
     fn settle(&mut self) -> Result<(), Missing> {
         while let Some((task, concern)) = self.concerned.pop_first() {
-            self.look(task, &concern)?;
+            self.decide_task(task, &concern)?;
         }
         self.admit()
     }

@@ -193,7 +193,7 @@ impl<'a> Replay<'a> {
             TaskState::Success => {
                 let stored = self.plan.list_slots.get(&task).map(|&slot| self.history.run.counters[slot]);
                 let list_len = self.history.list_lens.get(&task).copied().or(stored).filter(|&len| len >= 0);
-                Outcome::Success { list_len, skip: self.told((task, index)) }
+                Outcome::Success { list_len, skip: self.skips_by_output((task, index)) }
             }
             TaskState::Skipped => Outcome::Skipped { skip: Vec::new() },
             _ => Outcome::Failed,
@@ -202,7 +202,7 @@ impl<'a> Replay<'a> {
     }
 
     /// Whom it told not to run, by its output. One that gave nothing took no branch.
-    fn told(&self, (task, index): TaskElement) -> Vec<Skip> {
+    fn skips_by_output(&self, (task, index): TaskElement) -> Vec<Skip> {
         let spec = &self.plan.spec.tasks[usize::from(task)];
         let tells =
             matches!(spec.kind.as_str(), "branch" | "short_circuit") || !self.plan.task(task).asked_by.is_empty();

@@ -61,7 +61,7 @@ fn finished() -> (Model, Vec<TaskElement>) {
     (model, ran)
 }
 
-fn told(history: &History) -> Vec<String> {
+fn describe_differences(history: &History) -> Vec<String> {
     let plan = plan();
     let line = |d: Difference| {
         let task = d.task.map_or("run", |task| plan.task_id(task)).to_owned();
@@ -73,7 +73,7 @@ fn told(history: &History) -> Vec<String> {
 #[test]
 fn a_run_that_is_what_follows_from_its_outcomes_is_clean_at_any_moment() {
     let (model, ran) = halfway();
-    assert_eq!(told(&history(&model, &ran)), Vec::<String>::new());
+    assert_eq!(describe_differences(&history(&model, &ran)), Vec::<String>::new());
     let (model, ran) = finished();
     let judged = judge(&plan(), &history(&model, &ran));
     assert_eq!(judged, Judgement { differences: Vec::new(), replayed: true });
@@ -86,7 +86,7 @@ fn an_outcome_that_was_folded_late_is_no_difference() {
     // `each[0]` was recorded before its list, says its row.
     history.over.get_mut(&(1, 0)).expect("it ran").rev_end = Some(0);
     history.over.get_mut(&(1, 4)).expect("it ran").rev_end = None;
-    assert_eq!(told(&history), Vec::<String>::new());
+    assert_eq!(describe_differences(&history), Vec::<String>::new());
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_row_that_says_something_else_than_the_ledger_is_named() {
     let (model, ran) = finished();
     let mut history = history(&model, &ran);
     history.over.get_mut(&(4, -1)).expect("it ran").state = TaskState::Failed;
-    assert_eq!(told(&history), ["last [-1] state: row failed, not ledger success"]);
+    assert_eq!(describe_differences(&history), ["last [-1] state: row failed, not ledger success"]);
 }
 
 #[test]
@@ -103,13 +103,13 @@ fn a_counter_that_is_off_is_named() {
     let mut broken = history(&model, &ran);
     let slot = plan().task(1).map.expect("it is mapped").slot;
     broken.run.counters[slot + crate::run::SUCCESS] += 1;
-    assert_eq!(told(&broken), ["each [-1] counter success: 3, not 2"]);
+    assert_eq!(describe_differences(&broken), ["each [-1] counter success: 3, not 2"]);
     let mut broken = history(&model, &ran);
     broken.run.counters[crate::run::RUN_FLIGHT] -= 1;
-    assert_eq!(told(&broken), ["run [-1] counter in flight: 2, not 3"]);
+    assert_eq!(describe_differences(&broken), ["run [-1] counter in flight: 2, not 3"]);
     let mut broken = history(&model, &ran);
     broken.run.counters[plan().list_slots[&0]] = 6;
-    assert_eq!(told(&broken), ["list [-1] counter list length: 6, not 5"]);
+    assert_eq!(describe_differences(&broken), ["list [-1] counter list length: 6, not 5"]);
 }
 
 #[test]
@@ -118,10 +118,10 @@ fn a_state_that_no_outcome_leads_to_is_named_although_row_and_ledger_agree() {
     let mut broken = history(&model, &ran);
     broken.over.get_mut(&(3, -1)).expect("it was decided").state = TaskState::Skipped;
     broken.run.ledger[3] = TaskState::Skipped.code();
-    assert_eq!(told(&broken), ["end [-1] state: skipped, not upstream_failed"]);
+    assert_eq!(describe_differences(&broken), ["end [-1] state: skipped, not upstream_failed"]);
     let mut broken = history(&model, &ran);
     broken.run.state = RunState::Failed;
-    assert_eq!(told(&broken), ["run [-1] state: failed, not success"]);
+    assert_eq!(describe_differences(&broken), ["run [-1] state: failed, not success"]);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_run_that_was_ended_is_explained_by_its_end() {
             ended.over.entry(place).or_insert(over);
         }
         (ended.in_flight, ended.held) = (BTreeSet::new(), BTreeSet::new());
-        assert_eq!(told(&ended), Vec::<String>::new(), "{end:?}");
+        assert_eq!(describe_differences(&ended), Vec::<String>::new(), "{end:?}");
     }
 }
 
@@ -157,9 +157,12 @@ fn rows_of_no_task_are_no_panic() {
     let (model, ran) = finished();
     let mut broken = history(&model, &ran);
     broken.held.insert((99, 1));
-    assert_eq!(told(&broken), ["run [-1] instances: one of task number 99 [1], not no such task in the version"]);
+    assert_eq!(
+        describe_differences(&broken),
+        ["run [-1] instances: one of task number 99 [1], not no such task in the version"]
+    );
     broken.run.ledger.pop();
-    assert_eq!(told(&broken)[0], "run [-1] ledger length: 4, not 5");
+    assert_eq!(describe_differences(&broken)[0], "run [-1] ledger length: 4, not 5");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use orch_spec::TriggerRule;
 use orch_spec::state::TaskState;
 
 impl Fold<'_> {
-    pub(super) fn look(&mut self, task: TaskIdx, concern: &Concern) -> Result<(), Missing> {
+    pub(super) fn decide_task(&mut self, task: TaskIdx, concern: &Concern) -> Result<(), Missing> {
         let plan = self.plan;
         let t = plan.task(task);
         let Some(len) = self.run.len(t) else {
