@@ -2,7 +2,7 @@
 
 use crate::pause::PauseDetector;
 use crate::rounds::{Link, Shared, limited};
-use orch_store::due::{After, Due, look};
+use orch_store::due::{After, Due, poll_due};
 use orch_store::hint::Hint;
 use orch_store::process::{Role, forget_process, register_process};
 use orch_store::{StoreResult, connect};
@@ -76,7 +76,7 @@ impl Lookout {
             queued: config.queued_too_long,
             awake: shared.board.awake_since(),
         };
-        let due = look(db, process, &shared.board.to_json(), &after).await?;
+        let due = poll_due(db, process, &shared.board.to_json(), &after).await?;
         // Somebody may have forgotten us while we could not be heard.
         self.process = due.known.then_some(process);
         Ok(due)

@@ -106,7 +106,7 @@ async fn round(
     if recount {
         sqlx::query_file!("queries/admission/recount.sql").fetch_one(&mut *tx).await?;
     }
-    let (house, lines) = look(&mut tx, versions).await?;
+    let (house, lines) = read_house_and_lines(&mut tx, versions).await?;
     let mut candidates = first_of(&mut tx, &house, &lines).await?;
     if lock == Lock::Try {
         let known: HashSet<Uuid> = candidates.iter().map(|c| c.attempt).collect();
@@ -202,7 +202,7 @@ fn whole(number: i64) -> StoreResult<i32> {
 }
 
 /// What is taken, and the lines that somebody stands in.
-async fn look(db: &mut PgConnection, versions: &Versions) -> StoreResult<(House, Vec<Arc<Line>>)> {
+async fn read_house_and_lines(db: &mut PgConnection, versions: &Versions) -> StoreResult<(House, Vec<Arc<Line>>)> {
     let rows = sqlx::query_file!("queries/admission/house.sql", MOST_LINES).fetch_all(&mut *db).await?;
     let (mut house, mut ids) = (House::default(), Vec::new());
     for row in rows {
@@ -368,7 +368,7 @@ pub(crate) async fn one_waiting(
         map_index
     );
     let Some(candidate) = found.fetch_optional(&mut *db).await? else { return Ok(None) };
-    let (house, _) = look(db, versions).await?;
+    let (house, _) = read_house_and_lines(db, versions).await?;
     let Some(line) = versions.lines(db, &[candidate.line]).await?.pop() else { return Ok(None) };
     let of_line = HashMap::from([(line.id, line.clone())]);
     let candidates = [candidate];

@@ -73,7 +73,7 @@ pub struct After {
 
 /// Renews a scheduler's heartbeat and says what there is to do.
 #[boxed]
-pub async fn look(db: &mut PgConnection, process: i32, progress: &Value, after: &After) -> StoreResult<Due> {
+pub async fn poll_due(db: &mut PgConnection, process: i32, progress: &Value, after: &After) -> StoreResult<Due> {
     let due = sqlx::query_file_as!(
         Due,
         "queries/due/look.sql",

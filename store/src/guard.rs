@@ -30,7 +30,7 @@ pub enum Schema {
 }
 
 #[boxed]
-pub async fn look(db: &mut PgConnection) -> StoreResult<Schema> {
+pub async fn read_schema(db: &mut PgConnection) -> StoreResult<Schema> {
     // Not checked at compile time: the table may not be there.
     let row = sqlx::query_as("select version, min_binary from schema_guard").fetch_optional(db).await;
     let row: Option<(i32, i32)> = match row {
@@ -49,7 +49,7 @@ pub async fn look(db: &mut PgConnection) -> StoreResult<Schema> {
 #[boxed]
 pub async fn check(db: &mut PgConnection) -> StoreResult<()> {
     let needed = SCHEMA_VERSION;
-    match look(db).await? {
+    match read_schema(db).await? {
         Schema::Fits => home::settle(db).await.map(drop),
         Schema::Empty => {
             Err(StoreError::Schema { found: 0, needed, hint: "prepare the database with `orch db migrate`" })
@@ -69,7 +69,7 @@ pub async fn check(db: &mut PgConnection) -> StoreResult<()> {
 /// Brings the schema up to this binary's, one binary at a time. A schema that is newer is left as it is.
 #[boxed]
 pub async fn migrate(db: &mut PgConnection) -> StoreResult<()> {
-    if matches!(look(db).await?, Schema::Fits | Schema::TooNew { .. }) {
+    if matches!(read_schema(db).await?, Schema::Fits | Schema::TooNew { .. }) {
         return check(db).await;
     }
     // Waiting for another one to migrate, and migrating, may take longer than any ordinary statement.
@@ -83,7 +83,7 @@ pub async fn migrate(db: &mut PgConnection) -> StoreResult<()> {
 
 async fn migrate_locked(db: &mut PgConnection) -> StoreResult<()> {
     // Another one may have done it while we waited.
-    let found = look(db).await?;
+    let found = read_schema(db).await?;
     match found {
         Schema::Old { version } if version < squashed::LAST => return Err(too_old(version)),
         Schema::Old { version: squashed::LAST } => squashed::adopt(db).await?,

@@ -7,7 +7,7 @@ mod write;
 
 pub use list::{OUTPUTS, OutputRow, by};
 pub use preview::{Preview, previews};
-pub use sealed::{opened, sealed, shown, shown_text};
+pub use sealed::{mask_sealed, opened, sealed, shown_text};
 pub use write::{OutputAddress, change_output, create_output, delete_output};
 
 use crate::{StoreError, StoreResult, boxed, narrow, step::Lease};

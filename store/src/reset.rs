@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnection;
 
 /// Undoes all migrations and applies them again. Whoever works on this database finds nothing of its own afterwards.
 pub async fn reset(db: &mut PgConnection) -> StoreResult<()> {
-    if let Schema::Old { .. } = guard::look(db).await? {
+    if let Schema::Old { .. } = guard::read_schema(db).await? {
         // What is undone are the migrations of this binary.
         guard::migrate(db).await?;
     }

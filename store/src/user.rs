@@ -103,11 +103,11 @@ pub async fn add_user(db: &mut PgConnection, new: &NewUser<'_>) -> StoreResult<b
 #[boxed]
 pub async fn set_role(db: &mut PgConnection, name: &str, role: &str) -> StoreResult<UserChange> {
     let mut tx = db.begin().await?;
-    let outcome = match look(&mut tx, name).await? {
-        Looked { user: None, .. } => UserChange::NoSuchUser,
-        Looked { user: Some(user), .. } if user.role == role => UserChange::Unchanged,
-        Looked { is_last_admin: true, .. } => UserChange::LastAdmin,
-        Looked { .. } => {
+    let outcome = match lock_user(&mut tx, name).await? {
+        LockedUser { user: None, .. } => UserChange::NoSuchUser,
+        LockedUser { user: Some(user), .. } if user.role == role => UserChange::Unchanged,
+        LockedUser { is_last_admin: true, .. } => UserChange::LastAdmin,
+        LockedUser { .. } => {
             sqlx::query!("update api_user set role = $2 where name = $1", name, role).execute(&mut *tx).await?;
             UserChange::Done
         }
@@ -120,11 +120,11 @@ pub async fn set_role(db: &mut PgConnection, name: &str, role: &str) -> StoreRes
 #[boxed]
 pub async fn set_disabled(db: &mut PgConnection, name: &str, is_disabled: bool) -> StoreResult<UserChange> {
     let mut tx = db.begin().await?;
-    let outcome = match look(&mut tx, name).await? {
-        Looked { user: None, .. } => UserChange::NoSuchUser,
-        Looked { user: Some(user), .. } if user.is_disabled == is_disabled => UserChange::Unchanged,
-        Looked { is_last_admin: true, .. } if is_disabled => UserChange::LastAdmin,
-        Looked { .. } => {
+    let outcome = match lock_user(&mut tx, name).await? {
+        LockedUser { user: None, .. } => UserChange::NoSuchUser,
+        LockedUser { user: Some(user), .. } if user.is_disabled == is_disabled => UserChange::Unchanged,
+        LockedUser { is_last_admin: true, .. } if is_disabled => UserChange::LastAdmin,
+        LockedUser { .. } => {
             sqlx::query!("update api_user set is_disabled = $2 where name = $1", name, is_disabled)
                 .execute(&mut *tx)
                 .await?;
@@ -180,10 +180,10 @@ pub async fn change_password(
 #[boxed]
 pub async fn delete_user(db: &mut PgConnection, name: &str) -> StoreResult<UserChange> {
     let mut tx = db.begin().await?;
-    let outcome = match look(&mut tx, name).await? {
-        Looked { user: None, .. } => UserChange::NoSuchUser,
-        Looked { is_last_admin: true, .. } => UserChange::LastAdmin,
-        Looked { .. } => {
+    let outcome = match lock_user(&mut tx, name).await? {
+        LockedUser { user: None, .. } => UserChange::NoSuchUser,
+        LockedUser { is_last_admin: true, .. } => UserChange::LastAdmin,
+        LockedUser { .. } => {
             sqlx::query!("delete from api_user where name = $1", name).execute(&mut *tx).await?;
             UserChange::Done
         }
@@ -192,13 +192,13 @@ pub async fn delete_user(db: &mut PgConnection, name: &str) -> StoreResult<UserC
     Ok(outcome)
 }
 
-struct Looked {
+struct LockedUser {
     user: Option<UserRow>,
     is_last_admin: bool,
 }
 
 /// Locks the user and all admins: of two changes that would take the last two away, the second sees the first.
-async fn look(db: &mut PgConnection, name: &str) -> StoreResult<Looked> {
+async fn lock_user(db: &mut PgConnection, name: &str) -> StoreResult<LockedUser> {
     let rows = sqlx::query_as!(
         UserRow,
         "select name, password_hash, role, is_disabled, generation, created_at from api_user
@@ -210,7 +210,7 @@ async fn look(db: &mut PgConnection, name: &str) -> StoreResult<Looked> {
     let can_manage = |user: &UserRow| user.role == ADMIN && !user.is_disabled;
     let others = rows.iter().any(|user| user.name != name && can_manage(user));
     let user = rows.into_iter().find(|user| user.name == name);
-    Ok(Looked { is_last_admin: !others && user.as_ref().is_some_and(can_manage), user })
+    Ok(LockedUser { is_last_admin: !others && user.as_ref().is_some_and(can_manage), user })
 }
 
 /// The generation also ends what is being opened at this moment.

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use orch_store::StoreResult;
 use orch_store::clean::{Passes, passes};
-use orch_store::guard::{SCHEMA_VERSION, Schema, look};
+use orch_store::guard::{SCHEMA_VERSION, Schema, read_schema};
 use orch_store::process::list_processes;
 use orch_wire::timestamp::Timestamp;
 use serde_json::{Value, json};
@@ -88,7 +88,7 @@ impl Findings {
 async fn find(app: &Inner) -> StoreResult<Findings> {
     let mut db = app.hot().await?;
     let asked = Instant::now();
-    let wrong = match look(&mut db).await? {
+    let wrong = match read_schema(&mut db).await? {
         Schema::Fits => None,
         Schema::Empty => Some("the database is empty: run `orch db migrate`".to_string()),
         Schema::Old { version } => {

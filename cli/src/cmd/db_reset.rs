@@ -19,7 +19,7 @@ impl Reset {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let config = cx.config_of_database()?;
         let mut session = Session::open_unchecked(&config).await?;
-        if guard::look(&mut session.db).await? == guard::Schema::Fits {
+        if guard::read_schema(&mut session.db).await? == guard::Schema::Fits {
             let workers = worker::list_workers(&mut session.db).await?;
             if let Some(alive) = workers.iter().find(|worker| worker.state == "running" && worker.silent_secs < 60.0) {
                 return Err(Failure::new(format!("worker `{}` (pid {}) is at work", alive.name, alive.pid))

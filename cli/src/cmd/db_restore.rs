@@ -80,7 +80,7 @@ impl Restore {
     }
 
     async fn tell(&self, cx: &Cx, session: &mut Session) -> Outcome {
-        if guard::look(&mut session.db).await? != Schema::Fits {
+        if guard::read_schema(&mut session.db).await? != Schema::Fits {
             eprintln!(
                 "`{}` is restored; it is of an older orch: bring it up with `orch db migrate`",
                 self.file.display()
@@ -110,7 +110,7 @@ impl Restore {
 
 /// What is there now and would be replaced. `more`: schemas that are not orch's.
 async fn held(session: &mut Session, more: &[String]) -> Result<String, Failure> {
-    let held = match guard::look(&mut session.db).await? {
+    let held = match guard::read_schema(&mut session.db).await? {
         Schema::Fits => {
             let held = contents(&mut session.db).await?;
             format!(

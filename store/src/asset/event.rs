@@ -174,7 +174,7 @@ pub async fn triggering_events(db: &mut PgConnection, run: Uuid) -> StoreResult<
     while skip < MOST_TRIGGERING {
         let page = EVENTS.rows(db, &consumed.clone().page(skip, MOST_LISTED)).await?;
         let last = (page.len() as i64) < MOST_LISTED;
-        events.extend(page.into_iter().map(told));
+        events.extend(page.into_iter().map(into_triggering_event));
         if last {
             break;
         }
@@ -183,7 +183,7 @@ pub async fn triggering_events(db: &mut PgConnection, run: Uuid) -> StoreResult<
     Ok(events)
 }
 
-fn told(row: EventRow) -> TriggeringEvent {
+fn into_triggering_event(row: EventRow) -> TriggeringEvent {
     TriggeringEvent {
         name: row.name.unwrap_or_else(|| row.uri.clone()),
         uri: row.uri,

@@ -140,7 +140,10 @@ impl<'a> Mover<'a> {
             let place = (wish.goes == Goes::Archived).then_some(&*archived);
             let rows = Some(note.rows - note.told);
             note.told = note.rows;
-            tell(&Mark { actor: &wish.actor, table, week: None, how: RowDisposal::of(wish.goes), rows, place }.told());
+            tell(
+                &Mark { actor: &wish.actor, table, week: None, how: RowDisposal::of(wish.goes), rows, place }
+                    .describe_cleaned(),
+            );
         }
     }
 

@@ -83,7 +83,7 @@ fn open(value: &mut Value, run: &str, keys: &Keyring) -> Result<(), SecretError>
 }
 
 /// What people may see of a value.
-pub fn shown(value: Value) -> Value {
+pub fn mask_sealed(value: Value) -> Value {
     let text = value.to_string();
     if !text.contains(MARK) {
         return value;
@@ -123,12 +123,15 @@ mod tests {
         let text = kept.to_string();
         assert!(!text.contains("hunter2") && !text.contains("77123"), "{text}");
         assert_eq!(opened(kept.clone(), run, &keys).expect("its key"), given);
-        assert_eq!(shown(kept), json!("***"), "a name of a field is secret");
+        assert_eq!(mask_sealed(kept), json!("***"), "a name of a field is secret");
         let given = json!({ "url": "pg://me:hunter2@h", "plain": "x", "list": [1, "hunter2", 77123] });
         let kept = sealed(&given, &given.to_string(), run, &masker, &keys)
             .expect("a key is known")
             .expect("there are secrets in it");
-        assert_eq!(shown(kept.clone()), json!({ "url": "pg://me:***@h", "plain": "x", "list": [1, "***", "***"] }));
+        assert_eq!(
+            mask_sealed(kept.clone()),
+            json!({ "url": "pg://me:***@h", "plain": "x", "list": [1, "***", "***"] })
+        );
         let text = kept.to_string();
         for end in 0..text.len() {
             let cut = shown_text(&text[..end]);
@@ -139,7 +142,7 @@ mod tests {
         assert!(sealed(&json!(["x", 1]), "[\"x\",1]", run, &masker, &keys).expect("nothing to do").is_none());
         let like = json!("orch-sealed:no code");
         assert_eq!(
-            (opened(like.clone(), run, &keys).expect("it is a text"), shown(like.clone())),
+            (opened(like.clone(), run, &keys).expect("it is a text"), mask_sealed(like.clone())),
             (like.clone(), like)
         );
     }

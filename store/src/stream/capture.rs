@@ -33,7 +33,7 @@ pub struct CapturePosition {
 
 impl CapturePosition {
     /// The position in the log, as the source writes it.
-    pub fn shown(&self) -> String {
+    pub fn format_position(&self) -> String {
         match &self.at {
             LogPosition::Slot { .. } => format!("{:X}/{:X}", self.lsn >> 32, self.lsn & 0xffff_ffff),
             LogPosition::Binlog(at) if at.gtid.is_empty() => format!("{}:{}", at.file, at.pos),

@@ -3,7 +3,7 @@
 use crate::fixture::{Hands, chain, check_run, dag, database, number, one, register, states, trigger};
 use chrono::{DateTime, Utc};
 use orch_spec::state::TaskState;
-use orch_store::due::{After, look};
+use orch_store::due::{After, poll_due};
 use orch_store::hot::{Hot, PgHot};
 use orch_store::instance::tries;
 use orch_store::refold::{Keep, fold_run};
@@ -66,7 +66,7 @@ async fn after_a_pause_a_worker_is_trusted_for_one_lease_of_its_own() {
     assert_eq!(reap_since(&mut db, &mut Versions::default(), awake).await.unwrap(), Reaped::default());
     let secs = Duration::from_mins(1);
     let after = After { fold: secs, stale: secs, queued: secs, awake: Some(awake) };
-    let due = look(&mut db, 0, &json!({}), &after).await.unwrap();
+    let due = poll_due(&mut db, 0, &json!({}), &after).await.unwrap();
     assert_eq!((due.workers, due.shortest_lease_secs), (false, Some(2.0)));
     assert_eq!(due.next_at, Some(awake + Duration::from_secs(2)), "the shorter lease, from the end of the pause");
     // The server has been there for so long as well.

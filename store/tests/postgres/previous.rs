@@ -51,11 +51,11 @@ async fn parts(db: &mut PgConnection) -> Vec<String> {
 async fn a_database_of_the_previous_release_becomes_the_same_as_a_new_one() {
     let (old, new) = (TestDb::of_the_previous_release().await, database().await);
     let (mut old, mut new) = (one(&old).await, one(&new).await);
-    assert_eq!(guard::look(&mut old).await.unwrap(), Schema::Old { version: 24 });
+    assert_eq!(guard::read_schema(&mut old).await.unwrap(), Schema::Old { version: 24 });
     assert!(matches!(guard::check(&mut old).await, Err(StoreError::Schema { found: 24, .. })));
     let runs = number(&mut old, "select count(*) from dag_run").await;
     guard::migrate(&mut old).await.unwrap();
-    assert_eq!(guard::look(&mut old).await.unwrap(), Schema::Fits);
+    assert_eq!(guard::read_schema(&mut old).await.unwrap(), Schema::Fits);
     let (brought_up, made) = (parts(&mut old).await, parts(&mut new).await);
     let only = |these: &[String], those: &[String]| -> Vec<String> {
         these.iter().filter(|line| !those.contains(line)).cloned().collect()
@@ -97,6 +97,6 @@ async fn a_database_that_is_older_or_was_tampered_with_is_left_as_it_is() {
     let refused = guard::migrate(&mut db).await;
     let Err(StoreError::Corrupt { what }) = refused else { panic!("{refused:?}") };
     assert!(what.contains("`_sqlx_migrations` says something else"), "{what}");
-    assert_eq!(guard::look(&mut db).await.unwrap(), Schema::Old { version: 24 });
+    assert_eq!(guard::read_schema(&mut db).await.unwrap(), Schema::Old { version: 24 });
     assert_eq!(number(&mut db, "select count(*) from _sqlx_migrations").await, 24);
 }

@@ -23,9 +23,9 @@ async fn the_schema_goes_up_and_down_and_up_again() {
     let database = database().await;
     let mut db = one(&database).await;
     assert_eq!(number(&mut db, "select count(*) from pg_user where usename = current_user and usesuper").await, 0);
-    assert_eq!(guard::look(&mut db).await.unwrap(), Schema::Fits);
+    assert_eq!(guard::read_schema(&mut db).await.unwrap(), Schema::Fits);
     MIGRATOR.undo(&mut db, 0).await.unwrap();
-    assert_eq!(guard::look(&mut db).await.unwrap(), Schema::Empty);
+    assert_eq!(guard::read_schema(&mut db).await.unwrap(), Schema::Empty);
     assert!(matches!(guard::check(&mut db).await, Err(StoreError::Schema { found: 0, .. })));
     let left =
         "select count(*) from pg_class where relnamespace = 'public'::regnamespace and relname not like '_sqlx%'";
@@ -34,7 +34,7 @@ async fn the_schema_goes_up_and_down_and_up_again() {
     assert_eq!(number(&mut db, types).await, 0);
     assert_eq!(number(&mut db, "select count(*) from pg_proc where pronamespace = 'public'::regnamespace").await, 0);
     guard::migrate(&mut db).await.unwrap();
-    assert_eq!(guard::look(&mut db).await.unwrap(), Schema::Fits);
+    assert_eq!(guard::read_schema(&mut db).await.unwrap(), Schema::Fits);
     // Even on a Sunday, and before a scheduler has started.
     let weeks = "select count(*) from pg_inherits where inhparent = 'task_instance'::regclass";
     assert!(number(&mut db, weeks).await > 2);
@@ -51,7 +51,7 @@ async fn a_database_that_knows_the_old_text_of_an_amended_migration_is_brought_u
     MIGRATOR.undo(&mut db, 202_611_270_730).await.unwrap();
     sqlx::raw_sql(before).execute(&mut db).await.unwrap();
     guard::migrate(&mut db).await.unwrap();
-    assert_eq!(guard::look(&mut db).await.unwrap(), Schema::Fits);
+    assert_eq!(guard::read_schema(&mut db).await.unwrap(), Schema::Fits);
     assert_eq!(number(&mut db, "select count(*) from clean_audit('2025-01-01', 9, '{}', '{}')").await, 0);
 }
 
@@ -82,7 +82,7 @@ async fn binaries_and_schemas_that_do_not_fit_are_told_apart() {
     set(&mut db, SCHEMA_VERSION + 2, SCHEMA_VERSION + 1).await;
     assert!(guard::check(&mut db).await.is_err() && guard::migrate(&mut db).await.is_err());
     set(&mut db, SCHEMA_VERSION - 1, 0).await;
-    assert_eq!(guard::look(&mut db).await.unwrap(), Schema::Old { version: SCHEMA_VERSION - 1 });
+    assert_eq!(guard::read_schema(&mut db).await.unwrap(), Schema::Old { version: SCHEMA_VERSION - 1 });
 }
 
 #[tokio::test]

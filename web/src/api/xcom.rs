@@ -16,7 +16,7 @@ use axum::http::StatusCode;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_store::list::{Cell, Column, ListPage, Search};
 use orch_store::narrow;
-use orch_store::output::{OUTPUTS, OutputRow, by, get as get_output, shown};
+use orch_store::output::{OUTPUTS, OutputRow, by, get as get_output, mask_sealed};
 use orch_store::run::RunDetails;
 use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
@@ -99,7 +99,7 @@ pub(crate) async fn get(State(app): State<App>, names: Names, mut query: Query) 
     let task = version.plan.index_of(&path.task_id).ok_or_else(missing)?;
     let row = OUTPUTS.first(&mut db, &of_one(run.id, task, map_index, key)).await?.ok_or_else(missing)?;
     let value = get_output(&mut db, run.id, task, map_index, key).await?.ok_or_else(missing)?;
-    let value = match shown(value) {
+    let value = match mask_sealed(value) {
         Value::String(text) => Value::String(text),
         other if stringify => Value::String(other.to_string()),
         other => other,

@@ -36,7 +36,7 @@ use orch_store::instance::TryRow;
 use orch_store::list::Search;
 use orch_store::live::{TryKey, look_at_tries};
 use orch_store::note::notes_of;
-use orch_store::output::{RETURN_VALUE, get as output, shown};
+use orch_store::output::{RETURN_VALUE, get as output, mask_sealed};
 use orch_store::run::RunDetails;
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -200,7 +200,7 @@ async fn page(
     };
     let mut db = app.pages().await?;
     let value = if instance.state == TaskState::Success {
-        output(&mut db, run.id, task, map_index, RETURN_VALUE).await?.map(shown)
+        output(&mut db, run.id, task, map_index, RETURN_VALUE).await?.map(mask_sealed)
     } else {
         None
     };

@@ -17,7 +17,7 @@ use futures::stream;
 use orch_core::plan::TaskIdx;
 use orch_store::StoreResult;
 use orch_store::hint::Hint;
-use orch_store::output::{Stored, get, of_tasks, shown};
+use orch_store::output::{Stored, get, mask_sealed, of_tasks};
 use orch_store::run::{RunDetails, run_by_uuid};
 use orch_wire::Problem;
 use serde_json::{Map, Value, json};
@@ -146,7 +146,7 @@ pub(super) async fn outputs(app: &App, run: &RunDetails, results: &[String]) -> 
                 get(&mut db, run.id, task, index, orch_store::output::RETURN_VALUE).await?.unwrap_or_default()
             }
         };
-        let value = shown(value);
+        let value = mask_sealed(value);
         let entry = outputs.entry(version.plan.task_id(task));
         if index < 0 {
             *entry.or_insert(Value::Null) = value;

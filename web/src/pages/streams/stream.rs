@@ -201,7 +201,7 @@ fn captured(row: &StreamRow) -> Vec<(String, String)> {
         CapturePhase::Snapshot => "reads the rows that were there",
         CapturePhase::Changes => "follows the changes",
     };
-    let mut told = vec![("Phase", phase.to_string()), ("Position", position.shown())];
+    let mut told = vec![("Phase", phase.to_string()), ("Position", position.format_position())];
     told.extend(position.lag_ms.map(|lag| ("Delay", format!("{} s at its last commit", seconds(lag)))));
     if !position.missing.is_empty() {
         told.push(("Tables that are gone", position.missing.join(", ")));
