@@ -29,7 +29,7 @@ pub(crate) async fn run_lookout(shared: Shared) -> &'static str {
         let runs = shared.hints.on(Hint::Run).notified();
         let asked = shared.board.look.notified();
         let Some(db) = link.begin(&shared).await else { break };
-        let looked = limited(lookout.look(db, &shared)).await;
+        let looked = limited(lookout.register_and_poll(db, &shared)).await;
         let Some(due_now) = link.end(&shared, looked).await else { continue };
         lookout.call(&due_now, &shared);
         if Instant::now() >= upkeep_at && needs_upkeep(&due_now, &shared) {
@@ -60,7 +60,7 @@ struct Lookout {
 }
 
 impl Lookout {
-    async fn look(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<Due> {
+    async fn register_and_poll(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<Due> {
         let process = match self.process {
             Some(process) => process,
             // Kept before anything else can fail: who does not know his row cannot take it away.
