@@ -296,10 +296,10 @@ impl<S: Hot> Driver<S> {
                     biased;
                     end = self.ended.recv() => finished.extend(end),
                     beaten = pulse.next() => self.beaten(beaten?, pulse),
-                    () = &mut woken, if !full && !stopping => self.lanes.look(),
+                    () = &mut woken, if !full && !stopping => self.lanes.expect_more(),
                     () = stop.cancelled(), if !stopping => {}
                     () = sleep_until(self.deadline), if stopping => {}
-                    () = tokio::time::sleep(POLL), if !full && !stopping => self.lanes.look(),
+                    () = tokio::time::sleep(POLL), if !full && !stopping => self.lanes.expect_more(),
                 }
                 while let Ok(end) = self.ended.try_recv() {
                     finished.push_back(end);
@@ -326,7 +326,7 @@ impl<S: Hot> Driver<S> {
             self.config.tally.runs(self.held.len());
             // A hint that came while we were looking may be of something that we did not see.
             if woken.now_or_never().is_some() {
-                self.lanes.look();
+                self.lanes.expect_more();
             }
         }
     }
@@ -339,7 +339,7 @@ impl<S: Hot> Driver<S> {
         self.joined.mark_unchanged();
         self.offers.all().iter().for_each(|offer| self.store.know(offer.version.clone()));
         self.version_ids = self.offers.claimed().into();
-        self.lanes.look();
+        self.lanes.expect_more();
     }
 
     fn stopping(&mut self, stop: &CancellationToken, pulse: &Pulse) -> bool {
@@ -376,7 +376,7 @@ impl<S: Hot> Driver<S> {
     fn beaten(&mut self, beaten: Beaten, pulse: &Pulse) {
         self.store.set_default_pool(beaten.default_pool_has_size);
         if beaten.ready_waiting {
-            self.lanes.look();
+            self.lanes.expect_more();
         }
         for order in beaten.stop_orders {
             match self.held.get_mut(&order.lease.attempt) {

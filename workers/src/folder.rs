@@ -61,7 +61,7 @@ pub async fn watch_folder(
     let mut brought = Brought::default();
     while !stop.is_cancelled() {
         let look = tokio::task::spawn_blocking(move || {
-            let changed = folder.look();
+            let changed = folder.poll_files();
             (folder, changed)
         });
         let changed;
@@ -93,7 +93,7 @@ pub async fn watch_folder(
 /// Brings what a folder says into the database once, without a worker.
 #[boxed]
 pub async fn register_folder(db: &mut PgConnection, folder: &mut Folder, paused_at_creation: bool) -> StoreResult<()> {
-    folder.look();
+    folder.poll_files();
     let mut standing = folder.standing().clone();
     refuse_taken(db, &mut standing).await?;
     register(db, standing.dags.values().map(|found| found.spec.clone()).collect(), paused_at_creation).await?;

@@ -62,7 +62,7 @@ pub(crate) struct WorkerHost {
 
 impl Host for WorkerHost {
     fn log(&self, level: LogLevel, message: &str, fields: Map<String, Value>) {
-        self.log.say(&Line::said(level, message, fields));
+        self.log.say(&Line::from_body(level, message, fields));
     }
 
     fn progress(&self, rows: u64, bytes: u64) {

@@ -26,7 +26,7 @@ pub(crate) async fn when_asked(
     let ended = hints.on(Hint::Run);
     loop {
         let woken = ended.notified();
-        match look(&cold, &offers, worker, &hints).await {
+        match keep_needed_versions(&cold, &offers, worker, &hints).await {
             // Nothing is claimed any more, and what was claimed has ended.
             Ok(0) if offers.held() == 0 => break,
             Ok(_) => {}
@@ -39,7 +39,7 @@ pub(crate) async fn when_asked(
 }
 
 /// How many versions are still its own.
-async fn look(cold: &PgPool, offers: &Offers, worker: i32, hints: &Hints) -> StoreResult<usize> {
+async fn keep_needed_versions(cold: &PgPool, offers: &Offers, worker: i32, hints: &Hints) -> StoreResult<usize> {
     let mut db = cold.acquire().await?;
     // First, so that two that retire at once do not leave a run to each other.
     set_worker_state(&mut db, worker, WorkerState::Draining).await?;

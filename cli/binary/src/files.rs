@@ -34,7 +34,7 @@ pub fn look(config: &Config, body_of: BodyOf) -> Result<Folder, Failure> {
         );
     };
     let mut found = Folder::new(path, body_of);
-    found.look();
+    found.poll_files();
     Ok(found)
 }
 
@@ -42,7 +42,7 @@ pub fn look(config: &Config, body_of: BodyOf) -> Result<Folder, Failure> {
 pub fn with_files(bundle: Bundle, config: &Config, body_of: BodyOf) -> Result<Bundle, Failure> {
     let Some(path) = folder(config)? else { return Ok(bundle) };
     let mut folder = Folder::new(path, body_of);
-    folder.look();
+    folder.poll_files();
     for problem in folder.report().iter().flat_map(|file| &file.problems) {
         eprintln!("{problem}");
     }

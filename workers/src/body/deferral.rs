@@ -111,7 +111,7 @@ fn new_wait(deferral: &Deferral, spec: &TaskSpec, conditions: &Conditions) -> Re
         Some(Wake::InMs(in_ms)) => format!("deferred for {:?}{limit}", Duration::from_millis(in_ms)),
         None => {
             let every = Duration::from_millis(poke_ms);
-            format!("deferred: it waits for `{kind}` {}, looked at every {every:?}{limit}", shown(config))
+            format!("deferred: it waits for `{kind}` {}, looked at every {every:?}{limit}", shorten_config(config))
         }
     };
     Ok((wait, words))
@@ -142,7 +142,7 @@ fn asked(deferral: &Deferral, spec: &TaskSpec) -> Result<(NewWait, String), Stri
 }
 
 /// The beginning of a config, for the log.
-fn shown(config: &serde_json::Value) -> String {
+fn shorten_config(config: &serde_json::Value) -> String {
     const MOST: usize = 300;
     let text = config.to_string();
     if text.len() <= MOST { text } else { format!("{}…", &text[..text.floor_char_boundary(MOST)]) }

@@ -88,7 +88,7 @@ impl Lanes {
     }
 
     /// Somebody said that there is something, and not of which kind.
-    pub(super) fn look(&mut self) {
+    pub(super) fn expect_more(&mut self) {
         self.lanes.iter_mut().for_each(|lane| lane.more = true);
     }
 
@@ -146,7 +146,7 @@ mod tests {
         assert!(lanes.want_more());
         assert_eq!(ask(&mut lanes, 0, false), Some((2, 2)));
         assert!(!lanes.want_more());
-        lanes.look();
+        lanes.expect_more();
         assert!(lanes.want_more());
     }
 

@@ -50,7 +50,7 @@ impl<S: Hot> Driver<S> {
         self.record(ended).await?;
         // Recorded now or then, it may not be folded yet.
         self.unfolded.extend(runs);
-        self.lanes.look();
+        self.lanes.expect_more();
         Ok(())
     }
 }

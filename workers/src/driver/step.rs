@@ -48,7 +48,7 @@ impl<S: Hot> Driver<S> {
             Ok(0) | Err(StoreError::TryAgain(_)) => {} // a scheduler looks, too
             Err(error) if error.is_of_one_item() => self.left_to_others("those who wait are let in", Err(error))?,
             Ok(_) => {
-                self.lanes.look();
+                self.lanes.expect_more();
                 self.hints.give(Hint::Ready);
             }
             Err(error) => return Err(error),
@@ -172,7 +172,7 @@ impl<S: Hot> Driver<S> {
         self.unfolded.push(ended[0].lease.run);
         self.admit |= self.frees_slots(&ended);
         if ended[0].next.as_ref().is_some_and(|next| next.wake_in_ms <= 0) {
-            self.lanes.look();
+            self.lanes.expect_more();
             self.hints.give(Hint::Ready);
         }
         self.tell_others(&ended);
@@ -364,7 +364,7 @@ impl<S: Hot> Driver<S> {
             self.memory.folded(run, &folded);
         }
         if queued {
-            self.lanes.look();
+            self.lanes.expect_more();
         }
         self.unfolded = later;
         if queued {
@@ -397,7 +397,7 @@ impl<S: Hot> Driver<S> {
                 let ours = self.offers.all();
                 let mut ours = ours.iter().filter(|offer| offer.version.dag_id == dag_id);
                 self.admit |= ours.any(|offer| offer.version.has_gates());
-                self.lanes.look();
+                self.lanes.expect_more();
                 self.hints.give(Hint::Ready);
             }
             Err(StoreError::TryAgain(_)) => {} // a scheduler does

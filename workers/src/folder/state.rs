@@ -84,7 +84,7 @@ impl FileContent {
 }
 
 /// What a file says, if nothing is wrong with it.
-fn said(known: &CachedFile<FileContent>) -> Option<&FileContent> {
+fn good_content(known: &CachedFile<FileContent>) -> Option<&FileContent> {
     known.good.as_ref().filter(|_| known.problems.is_empty())
 }
 
@@ -112,7 +112,7 @@ impl Folder {
     }
 
     /// Looks at the folder once. `true`: it says something else than before.
-    pub fn look(&mut self) -> bool {
+    pub fn poll_files(&mut self) -> bool {
         let is_changed = self.files.look();
         if is_changed {
             self.standing = self.stand();
@@ -134,7 +134,7 @@ impl Folder {
         let files = self.files.known().map(|(file, known)| FileReport {
             file: file.into(),
             took: known.took,
-            dags: said(known).into_iter().flat_map(FileContent::dags).map(|found| found.spec.clone()).collect(),
+            dags: good_content(known).into_iter().flat_map(FileContent::dags).map(|found| found.spec.clone()).collect(),
             problems: broken(file),
         });
         folders.chain(files).collect()
@@ -154,7 +154,7 @@ impl Folder {
         };
         let mut names: HashMap<&str, &DagSpec> = HashMap::new();
         for (file, known) in self.files.known() {
-            let found = match said(known) {
+            let found = match good_content(known) {
                 Some(FileContent::Dags(found)) => found,
                 Some(FileContent::Dashboard(dashboard)) => {
                     standing.add_dashboard(file, dashboard);

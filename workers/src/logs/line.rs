@@ -30,7 +30,7 @@ impl Line {
 
     /// What a body says, however long: only what may be kept of it is copied, and as much again, so that a secret is
     /// found that the cut goes through.
-    pub(crate) fn said(level: LogLevel, text: &str, fields: Map<String, Value>) -> Self {
+    pub(crate) fn from_body(level: LogLevel, text: &str, fields: Map<String, Value>) -> Self {
         let event = text[..text.floor_char_boundary(2 * LINE_BYTES)].to_string();
         Line { bytes: text.len(), ..Line::new(level, "task", event, fields) }
     }
@@ -89,20 +89,21 @@ mod tests {
 
     #[test]
     fn a_long_text_is_cut_and_says_how_long_it_was() {
-        let whole = Line::said(LogLevel::Info, &"x".repeat(LINE_BYTES), Map::new());
+        let whole = Line::from_body(LogLevel::Info, &"x".repeat(LINE_BYTES), Map::new());
         assert_eq!(cut(&whole.event, whole.bytes), whole.event);
-        let long = Line::said(LogLevel::Info, &"é".repeat(LINE_BYTES), Map::new());
+        let long = Line::from_body(LogLevel::Info, &"é".repeat(LINE_BYTES), Map::new());
         let shown = cut(&long.event, long.bytes);
         assert!(shown.ends_with(&format!(" … ({} bytes in all)", 2 * LINE_BYTES)), "{}", &shown[shown.len() - 60..]);
         assert_eq!(shown.chars().filter(|c| *c == 'é').count(), LINE_BYTES / 2);
-        let huge = Line::said(LogLevel::Info, &"x".repeat(100 * LINE_BYTES), Map::new());
+        let huge = Line::from_body(LogLevel::Info, &"x".repeat(100 * LINE_BYTES), Map::new());
         assert!(huge.event.len() <= 2 * LINE_BYTES && huge.to_json().contains("(6553600 bytes in all)"));
     }
 
     #[test]
     fn a_line_of_control_characters_is_kept_however_long_its_json_is() {
         for text in ["\0x", "\u{1}"] {
-            let line = Line::said(LogLevel::Info, &text.repeat(LINE_BYTES), Map::from_iter([("a".into(), 1.into())]));
+            let line =
+                Line::from_body(LogLevel::Info, &text.repeat(LINE_BYTES), Map::from_iter([("a".into(), 1.into())]));
             assert!(line.to_json().len() < 8 * LINE_BYTES);
         }
     }
@@ -111,7 +112,7 @@ mod tests {
     fn a_field_that_no_reader_takes_is_said_so() {
         let deep = (0..10_000).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
         let fields = Map::from_iter([("deep".into(), deep), ("nul".into(), "\0".into())]);
-        let line = Line::said(LogLevel::Info, "a", fields).to_json();
+        let line = Line::from_body(LogLevel::Info, "a", fields).to_json();
         assert!(
             line.contains(r#""deep":"(nested more than 100 deep)""#) && line.contains("\"nul\":\"\u{FFFD}\""),
             "{line}"
@@ -120,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_byte_that_postgres_cannot_hold_is_shown() {
-        let line = Line::said(LogLevel::Info, "a\0b", Map::new());
+        let line = Line::from_body(LogLevel::Info, "a\0b", Map::new());
         assert!(line.to_json().contains("a\u{2400}b"), "{}", line.to_json());
     }
 }

@@ -128,10 +128,10 @@ fn block(agent: &Agent, ask: &Ask) -> Result<HttpReply, NoAnswer> {
             agent.run(request.timeout_global(Some(ask.timeout)).max_redirects(redirects).build())
         }
     };
-    told(answer, ask.most_bytes)
+    read_reply(answer, ask.most_bytes)
 }
 
-fn told(answer: Result<Response<ureq::Body>, ureq::Error>, most_bytes: u64) -> Result<HttpReply, NoAnswer> {
+fn read_reply(answer: Result<Response<ureq::Body>, ureq::Error>, most_bytes: u64) -> Result<HttpReply, NoAnswer> {
     let silent = |error: ureq::Error| match error {
         ureq::Error::BodyExceedsLimit(_) => NoAnswer::TooLong(most_bytes),
         ureq::Error::BadUri(problem) => NoAnswer::BadRequest(problem),

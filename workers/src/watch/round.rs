@@ -94,7 +94,7 @@ pub(super) fn questions(taken: Vec<Watched>, eyes: &WorkerEyes) -> VecDeque<Ques
 async fn ask(question: Question, eyes: WorkerEyes) -> Looked {
     let Question { kind, groups } = question;
     let configs: Vec<Value> = groups.iter().map(|(config, _)| config.clone()).collect();
-    let looking = tokio::time::timeout(LOOK, AssertUnwindSafe(look(&kind, configs, eyes)).catch_unwind());
+    let looking = tokio::time::timeout(LOOK, AssertUnwindSafe(poke_all(&kind, configs, eyes)).catch_unwind());
     let seen = match looking.await {
         Ok(Ok(Ok(looks))) if looks.len() == groups.len() => looks,
         Ok(Ok(Ok(_))) => same(groups.len(), "the condition answered another number of questions"),
@@ -110,7 +110,7 @@ async fn ask(question: Question, eyes: WorkerEyes) -> Looked {
     groups.flat_map(|(watched, look)| answers(watched, look, &mut jitter)).collect()
 }
 
-async fn look(kind: &str, configs: Vec<Value>, eyes: WorkerEyes) -> TaskResult<Vec<ConditionResult>> {
+async fn poke_all(kind: &str, configs: Vec<Value>, eyes: WorkerEyes) -> TaskResult<Vec<ConditionResult>> {
     let shared: Arc<dyn Eyes> = Arc::new(eyes.clone());
     let Some(condition) = eyes.condition(kind).cloned() else {
         anyhow::bail!("no condition of kind `{kind}` is known here");
@@ -144,7 +144,7 @@ fn answers(watched: Vec<Watched>, look: ConditionResult, jitter: &mut Jitter) ->
     let found = |one: &Watched, jitter: &mut Jitter| match &look {
         Ok(None) => ConditionOutcome::NotYet { next_ms: jitter.after(one.poke_ms) },
         Ok(Some(value)) => ConditionOutcome::End(met(value)),
-        Err(TaskError::Skipped { reason }) => ConditionOutcome::End(WaitEnd::Skipped(told(reason))),
+        Err(TaskError::Skipped { reason }) => ConditionOutcome::End(WaitEnd::Skipped(mask_text(reason))),
         Err(TaskError::Fatal { causes }) => ConditionOutcome::End(failed(causes, true)),
         Err(TaskError::Deferred { .. }) => {
             ConditionOutcome::End(failed(&["a condition cannot be deferred".into()], true))
@@ -154,7 +154,7 @@ fn answers(watched: Vec<Watched>, look: ConditionResult, jitter: &mut Jitter) ->
             ConditionOutcome::End(failed(&[&[times], &causes[..]].concat(), false))
         }
         Err(TaskError::Retryable { causes }) => {
-            ConditionOutcome::Error { next_ms: jitter.after(one.poke_ms), error: told(&causes.join(": ")) }
+            ConditionOutcome::Error { next_ms: jitter.after(one.poke_ms), error: mask_text(&causes.join(": ")) }
         }
     };
     let answer = |one: Watched| {
@@ -196,11 +196,11 @@ fn met(value: &Value) -> WaitEnd {
 }
 
 fn failed(causes: &[String], for_good: bool) -> WaitEnd {
-    WaitEnd::Failed { cause: told(&causes.join(": ")), for_good }
+    WaitEnd::Failed { cause: mask_text(&causes.join(": ")), for_good }
 }
 
 /// As it is kept, and compared with what was kept before.
-fn told(text: &str) -> String {
+fn mask_text(text: &str) -> String {
     Text::new(mask::mask(text)).into_string()
 }
 
