@@ -204,7 +204,7 @@ impl Api {
     fn failed(&self, status: u16, body: &Value, detail: &str) -> Failure {
         let failure = Failure::new(format!("`{}` could not answer (HTTP {status}): {detail}", self.base));
         match body.get("request_id").and_then(Value::as_str) {
-            Some(id) => failure.hint(format!("the server's log says why under `{}`", shown(id))),
+            Some(id) => failure.hint(format!("the server's log says why under `{}`", sanitize_text(id))),
             None => failure.hint("try again, or look at the server's log"),
         }
     }
@@ -250,7 +250,7 @@ fn base(url: &str) -> Result<String, Failure> {
         {
             Ok(base.to_owned())
         }
-        _ => Err(Failure::new(format!("api_url `{}` is no address of a server", shown(url))).hint(hint)),
+        _ => Err(Failure::new(format!("api_url `{}` is no address of a server", sanitize_text(url))).hint(hint)),
     }
 }
 
@@ -288,11 +288,11 @@ fn words(detail: &Value) -> String {
         }
         other => other["message"].as_str().unwrap_or_default().to_owned(),
     };
-    shown(&text)
+    sanitize_text(&text)
 }
 
 /// What others wrote, fit for a terminal.
-fn shown(text: &str) -> String {
+fn sanitize_text(text: &str) -> String {
     let plain = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
     plain.take(MOST_DETAIL_CHARS).collect()
 }

@@ -178,7 +178,7 @@ async fn run_program(command: &mut Command) -> Result<String, Failure> {
 /// The same place in the words of the programs.
 fn variables(url: &str) -> Result<Vec<(&'static str, String)>, Failure> {
     let options = connect::options(url, "orch backup")?;
-    let parts = Connection::from_uri("database", url).map_err(|error| Failure::told(&error))?;
+    let parts = Connection::from_uri("database", url).map_err(|error| Failure::from_error(&error))?;
     let socket = options.get_socket().map(|folder| folder.to_string_lossy().into_owned());
     let mut variables = vec![
         ("PGHOST", socket.unwrap_or_else(|| options.get_host().to_owned())),

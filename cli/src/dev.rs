@@ -33,7 +33,7 @@ pub(crate) async fn run_project(
         let folders = project.watched.clone();
         let looked = tokio::task::spawn_blocking(move || Files::of(&folders)).await;
         let files = looked.map_err(|error| Failure::new(format!("looking at the files panicked: {error}")))?;
-        if let Some(changed) = watch.look(files) {
+        if let Some(changed) = watch.poll_changes(files) {
             tokio::select! {
                 done = build(&project, &mut staff, &changed) => done?,
                 () = stop.cancelled() => break,
@@ -50,8 +50,8 @@ async fn build(project: &Project, staff: &mut Staff, changed: &[PathBuf]) -> Res
     let began = Instant::now();
     match changed {
         [] => eprintln!("building `{}`", project.name),
-        [one] => eprintln!("{} changed: building", project.shown(one)),
-        [one, rest @ ..] => eprintln!("{} and {} more changed: building", project.shown(one), rest.len()),
+        [one] => eprintln!("{} changed: building", project.relative_path(one)),
+        [one, rest @ ..] => eprintln!("{} and {} more changed: building", project.relative_path(one), rest.len()),
     }
     match project.build().await? {
         Some(binary) => staff.take_over(&binary, began).await,

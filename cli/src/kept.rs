@@ -56,7 +56,7 @@ impl Cx {
             sources.database_url = Some(opened.url.clone());
             session = Some(opened);
         }
-        let secrets = Secrets::new(&sources, None).map_err(|error| Failure::told(&error))?;
+        let secrets = Secrets::new(&sources, None).map_err(|error| Failure::from_error(&error))?;
         Ok((secrets, session))
     }
 

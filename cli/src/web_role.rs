@@ -22,7 +22,7 @@ pub(crate) fn add(parts: &mut Parts, config: WebConfig, listener: TcpListener) {
 pub(crate) fn failure(error: WebError) -> Failure {
     match error {
         WebError::Store(error) => error.into(),
-        other => Failure::told(&other),
+        other => Failure::from_error(&other),
     }
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn web(config: &Config, url: &str) -> Result<WebConfig, Failure> {
         (Some(certificate), Some(key)) => Some(Tls::load(certificate, key).map_err(failure)?),
         _ => None,
     };
-    let settings = config.shown().into_iter().map(|(field, value)| (field.key.to_owned(), value)).collect();
+    let settings = config.masked_settings().into_iter().map(|(field, value)| (field.key.to_owned(), value)).collect();
     Ok(WebConfig {
         hosts,
         hostname: hostname(),

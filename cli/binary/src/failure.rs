@@ -59,7 +59,7 @@ impl Failure {
     }
 
     /// An error with its causes; its text may carry a hint.
-    pub fn told(error: &dyn Error) -> Failure {
+    pub fn from_error(error: &dyn Error) -> Failure {
         Failure::of(vec![FailureMessage::of(&chain(error))])
     }
 
@@ -148,7 +148,7 @@ pub fn chain(error: &dyn Error) -> String {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
-        Failure::told(&error)
+        Failure::from_error(&error)
     }
 }
 
@@ -184,13 +184,13 @@ impl From<UnknownWord> for Failure {
 
 impl From<BadConnection> for Failure {
     fn from(error: BadConnection) -> Failure {
-        Failure::told(&error)
+        Failure::from_error(&error)
     }
 }
 
 impl From<LakeError> for Failure {
     fn from(error: LakeError) -> Failure {
-        Failure::told(&error)
+        Failure::from_error(&error)
     }
 }
 

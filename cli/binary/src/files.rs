@@ -27,7 +27,7 @@ pub fn usual(config: &Config) -> PathBuf {
 }
 
 /// What is in the folder by now. Without a folder there is nothing in it.
-pub fn look(config: &Config, body_of: BodyOf) -> Result<Folder, Failure> {
+pub fn read_folder(config: &Config, body_of: BodyOf) -> Result<Folder, Failure> {
     let Some(path) = folder(config)? else {
         return Err(
             Failure::new("there is no folder of DAG files").hint("name one with `--dags-folder` or `ORCH_DAGS_FOLDER`")

@@ -114,7 +114,7 @@ pub fn sources(config: &Config) -> Result<SecretsConfig, Failure> {
         data_dir: config.data_dir.clone(),
     };
     // What is wrong is told now, and not by the first body that asks.
-    Secrets::new(&sources, None).map_err(|error| Failure::told(&error))?;
+    Secrets::new(&sources, None).map_err(|error| Failure::from_error(&error))?;
     Ok(sources)
 }
 
@@ -151,13 +151,13 @@ pub fn lake_by(config: &Config, secrets: Secrets) -> LakeDoor {
 /// The way to the archive that was named, by the same connections.
 pub fn archive(config: &Config, database_url: Option<&str>) -> Result<ArchiveDoor, Failure> {
     let Some(named) = &config.archive else { return Ok(ArchiveDoor::default()) };
-    let secrets = Secrets::new(&sources(config)?, database_url).map_err(|error| Failure::told(&error))?;
-    ArchiveDoor::to(named, &config.archives, finding(secrets)).map_err(|error| Failure::told(&error))
+    let secrets = Secrets::new(&sources(config)?, database_url).map_err(|error| Failure::from_error(&error))?;
+    ArchiveDoor::to(named, &config.archives, finding(secrets)).map_err(|error| Failure::from_error(&error))
 }
 
 /// Finds connections as tasks do.
 pub fn finder(config: &Config, database_url: &str) -> Result<Arc<FindConnection>, Failure> {
-    let secrets = Secrets::new(&sources(config)?, Some(database_url)).map_err(|error| Failure::told(&error))?;
+    let secrets = Secrets::new(&sources(config)?, Some(database_url)).map_err(|error| Failure::from_error(&error))?;
     Ok(finding(secrets))
 }
 
@@ -180,7 +180,7 @@ impl From<SecretError> for Failure {
     fn from(error: SecretError) -> Failure {
         match error {
             SecretError::Store(error) => error.into(),
-            other => Failure::told(&other),
+            other => Failure::from_error(&other),
         }
     }
 }

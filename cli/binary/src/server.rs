@@ -91,7 +91,7 @@ impl BundleServer {
             let stop = parts.stop_token();
             parts.add(async move {
                 let app = build.await.map(|app| counted(app, tally));
-                serve(listener, app, stop).await.map_err(|error| Failure::told(error.as_ref()))
+                serve(listener, app, stop).await.map_err(|error| Failure::from_error(error.as_ref()))
             });
             eprintln!("{} is up: http://{address}", self.name);
             parts.run_until_ended(&mut signals).await

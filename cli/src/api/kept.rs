@@ -92,10 +92,10 @@ impl Api {
             let answer = self.found(self.ask("PATCH", path(noun), Some(&body)).await?)?;
             let done = &answer["create"];
             if let Some(error) = done["errors"].as_array().and_then(|errors| errors.first()) {
-                return Err(refused(&super::shown(error["error"].as_str().unwrap_or_default())));
+                return Err(refused(&super::sanitize_text(error["error"].as_str().unwrap_or_default())));
             }
             let dropped = done["dropped_secrets"].as_array().into_iter().flatten();
-            for secret in dropped.filter_map(Value::as_str).map(super::shown) {
+            for secret in dropped.filter_map(Value::as_str).map(super::sanitize_text) {
                 eprintln!("dropped, as the connection leads elsewhere now: {secret}");
             }
             let succeeded = |name: &str| done["success"].as_array().is_some_and(|names| names.contains(&json!(name)));
@@ -139,5 +139,5 @@ pub(crate) fn connection_body(connection: &Connection) -> Value {
 /// With `***` for what is secret.
 pub(crate) fn connection_of(seen: &ApiObject) -> Result<Connection, Failure> {
     let id = seen.get("connection_id").and_then(Value::as_str).unwrap_or_default();
-    Connection::from_object(id, seen).map_err(|error| Failure::told(&error))
+    Connection::from_object(id, seen).map_err(|error| Failure::from_error(&error))
 }

@@ -1,6 +1,6 @@
 //! `orch backfill pause`, `unpause`, `cancel` and `wait`.
 
-use super::backfill_list::{said, state};
+use super::backfill_list::{describe_progress, state};
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::is_watched;
@@ -73,7 +73,7 @@ impl Cancel {
         let api = cx.api().await?;
         let row = api.backfill(self.id).await?;
         api.cancel_backfill(row.id, self.stop_running).await?;
-        eprintln!("backfill {}: {}", row.id, said(&api.backfill(row.id).await?));
+        eprintln!("backfill {}: {}", row.id, describe_progress(&api.backfill(row.id).await?));
         Ok(Exit::Done)
     }
 }
@@ -85,16 +85,16 @@ impl Wait {
         loop {
             let row = api.backfill(self.id).await?;
             if row.completed_at.is_some() {
-                eprintln!("backfill {}: {}", row.id, said(&row));
+                eprintln!("backfill {}: {}", row.id, describe_progress(&row));
                 return Ok(if state(&row) == "success" { Exit::Done } else { Exit::Failed });
             }
             api.check_at_work("start it with `orch standalone`")?;
             if self.timeout.timeout.is_some_and(|most| began.elapsed() >= most) {
-                return Err(Failure::new(format!("backfill {} is not over yet: {}", row.id, said(&row)))
+                return Err(Failure::new(format!("backfill {} is not over yet: {}", row.id, describe_progress(&row)))
                     .hint(format!("wait again with `orch backfill wait {}`", row.id)));
             }
             if is_watched() {
-                eprint!("\r\x1b[Kbackfill {}: {}", row.id, said(&row));
+                eprint!("\r\x1b[Kbackfill {}: {}", row.id, describe_progress(&row));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

@@ -64,7 +64,7 @@ impl Show {
                 json!(date.why),
             ]);
         }
-        eprintln!("backfill {} of dag `{}`: {}", row.id, row.dag_id, said(&row));
+        eprintln!("backfill {} of dag `{}`: {}", row.id, row.dag_id, describe_progress(&row));
         listing.print(self.output.format)
     }
 }
@@ -81,7 +81,7 @@ pub(super) fn state(row: &BackfillRow) -> &'static str {
 }
 
 /// `running, 3 of 10 dates are over, 1 failed`.
-pub(super) fn said(row: &BackfillRow) -> String {
+pub(super) fn describe_progress(row: &BackfillRow) -> String {
     let failed = if row.failed > 0 { format!(", {} failed", row.failed) } else { String::new() };
     format!("{}, {} of {} dates are over{failed}", state(row), row.over(), row.total())
 }

@@ -57,7 +57,7 @@ impl List {
     pub(crate) fn run(self, cx: &Cx) -> Outcome {
         let config = cx.config_with(|given| self.roles.add_to(given))?;
         let mut listing = Listing::new(["key", "value", "source", "variable", "description"], "no settings");
-        for (field, value) in config.shown() {
+        for (field, value) in config.masked_settings() {
             let source = config.sources[field.key].to_string();
             listing.add([json!(field.key), json!(value), json!(source), json!(field.env), json!(field.about.trim())]);
         }
@@ -83,7 +83,7 @@ impl GetValue {
             }
             words => words.concat().replace('-', "_"),
         };
-        match config.shown().into_iter().find(|(field, _)| field.key == key) {
+        match config.masked_settings().into_iter().find(|(field, _)| field.key == key) {
             Some((_, value)) => print_line(&value),
             None => {
                 let hint = match closest(&key, Config::FIELDS.iter().map(|field| field.key)) {

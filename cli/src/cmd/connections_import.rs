@@ -26,7 +26,7 @@ impl Import {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let text = read(&self.file)?;
         let all = Document::of_file(&self.file, &text).and_then(|file| file.connections());
-        let all = all.map_err(|error| Failure::told(&error))?;
+        let all = all.map_err(|error| Failure::from_error(&error))?;
         for (id, connection) in &all {
             ConnectionId::new(id)?;
             if connection.conn_type.is_empty() {

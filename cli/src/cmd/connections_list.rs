@@ -24,7 +24,7 @@ pub(super) struct ShowFlags {
 }
 
 impl ShowFlags {
-    pub(super) fn look(self) -> SecretVisibility {
+    pub(super) fn secret_visibility(self) -> SecretVisibility {
         if self.show_values && !self.hide_sensitive { SecretVisibility::Open } else { SecretVisibility::Closed }
     }
 }
@@ -57,7 +57,7 @@ pub(crate) struct Get {
 
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let (look, empty) = (self.show.look(), "no connections: add one with `orch connections add`");
+        let (look, empty) = (self.show.secret_visibility(), "no connections: add one with `orch connections add`");
         let (all, defaults) = cx.connections(look).await?;
         let defaults = defaults
             .into_iter()

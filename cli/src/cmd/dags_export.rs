@@ -32,6 +32,8 @@ impl Export {
 
 impl Schema {
     pub(crate) fn run() -> Outcome {
-        print(&(serde_json::to_string_pretty(&file::json_schema()).map_err(|error| Failure::told(&error))? + "\n"))
+        print(
+            &(serde_json::to_string_pretty(&file::json_schema()).map_err(|error| Failure::from_error(&error))? + "\n"),
+        )
     }
 }

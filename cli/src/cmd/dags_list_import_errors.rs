@@ -32,7 +32,7 @@ impl ListImportErrors {
         let mut found: Vec<(String, FileProblem)> = Vec::new();
         if self.local {
             let config = cx.config_with(|given| self.folder.add_to(given))?;
-            let folder = files::look(&config, cx.body_of())?;
+            let folder = files::read_folder(&config, cx.body_of())?;
             let problems = folder.report().into_iter().flat_map(|file| file.problems);
             found.extend(problems.map(|problem| (FILES_BUNDLE.to_string(), problem)));
         } else {

@@ -26,7 +26,7 @@ impl Report {
         let config = cx.config_with(|given| self.folder.add_to(given))?;
         let mut listing = Listing::new(["file", "duration", "dag_num", "task_num", "dags", "errors"], "no DAG files");
         if self.bundle_name.is_empty() || self.bundle_name.iter().any(|name| name == FILES_BUNDLE) {
-            for file in files::look(&config, cx.body_of())?.report() {
+            for file in files::read_folder(&config, cx.body_of())?.report() {
                 let ids: Vec<&str> = file.dags.iter().map(|dag| dag.dag_id.as_str()).collect();
                 let tasks: usize = file.dags.iter().map(|dag| dag.tasks.len()).sum();
                 let took = format!("0:00:{:09.6}", file.took.as_secs_f64());

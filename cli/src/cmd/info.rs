@@ -24,7 +24,7 @@ impl Info {
             None => "never started here".into(),
         };
         let binary = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
-        let shown = config.shown();
+        let shown = config.masked_settings();
         let database_url = shown.iter().find(|(field, _)| field.key == "database_url").map(|(_, value)| value);
         Record::new([
             ("version", json!(env!("CARGO_PKG_VERSION"))),

@@ -81,12 +81,12 @@ impl Check {
         jobs.sort_by(|a, b| a.2.total_cmp(&b.2));
         let most = if self.limit == 0 { usize::MAX } else { self.limit };
         let alive = jobs.iter().take(most).filter(|(.., is_alive)| *is_alive).count();
-        Ok(said(alive, self.allow_multiple))
+        Ok(report_alive_jobs(alive, self.allow_multiple))
     }
 }
 
 /// Airflow's words.
-fn said(alive: usize, allow_multiple: bool) -> Exit {
+fn report_alive_jobs(alive: usize, allow_multiple: bool) -> Exit {
     match alive {
         0 => eprintln!("No alive jobs found."),
         1 => eprintln!("Found one alive job."),

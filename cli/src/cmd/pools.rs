@@ -131,7 +131,7 @@ fn listing(pools: &[ApiObject]) -> Listing {
 }
 
 /// Nothing is printed; what was done is told.
-pub(super) fn told(many: usize, done: &str) -> Exit {
+pub(super) fn report_pools(many: usize, done: &str) -> Exit {
     eprintln!("{many} {} {done}", if many == 1 { "pool is" } else { "pools are" });
     Exit::Done
 }

@@ -1,7 +1,7 @@
 //! `orch pools export` and `import`: Airflow's file, an object of pools by name.
 
 use super::kept::{pretty, read, write_privately};
-use super::pools::{body, check_name, told};
+use super::pools::{body, check_name, report_pools};
 use crate::api::ApiObject;
 use crate::cx::Cx;
 use crate::kept::Existing;
@@ -48,7 +48,7 @@ impl Export {
         let named = |pool: &ApiObject| Some((pool.get("name")?.as_str()?.to_string(), written(pool)));
         let all: Map<String, Value> = pools.iter().filter_map(named).collect();
         write_privately(&self.file, &pretty(&Value::Object(all)))?;
-        Ok(told(pools.len(), "exported"))
+        Ok(report_pools(pools.len(), "exported"))
     }
 }
 
@@ -77,6 +77,6 @@ impl Import {
         };
         let bodies: Vec<Value> = all.iter().map(new).collect();
         cx.api().await?.set_kept(POOL, &bodies, Existing::Overwrite).await?;
-        Ok(told(all.len(), "imported"))
+        Ok(report_pools(all.len(), "imported"))
     }
 }

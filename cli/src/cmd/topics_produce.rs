@@ -47,7 +47,7 @@ impl Produce {
         };
         if let Some(value) = &self.value {
             let appended = send(&[self.record(self.key.as_deref(), value)]).await?;
-            return Ok(told(appended, &self.name));
+            return Ok(report_appended(appended, &self.name));
         }
         let (mut batch, mut bytes, mut appended) = (Vec::new(), 0, 0);
         for (number, line) in std::io::stdin().lock().lines().enumerate() {
@@ -69,7 +69,7 @@ impl Produce {
         if !batch.is_empty() {
             appended += send(&batch).await?;
         }
-        Ok(told(appended, &self.name))
+        Ok(report_appended(appended, &self.name))
     }
 
     fn split<'a>(&self, number: usize, line: &'a str) -> Result<(Option<&'a str>, &'a str), Failure> {
@@ -85,7 +85,7 @@ impl Produce {
     }
 }
 
-fn told(appended: usize, topic: &str) -> Exit {
+fn report_appended(appended: usize, topic: &str) -> Exit {
     eprintln!("{appended} {} appended to `{topic}`", if appended == 1 { "record is" } else { "records are" });
     Exit::Done
 }

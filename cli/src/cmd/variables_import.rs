@@ -28,7 +28,7 @@ impl Import {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let text = read(&self.file)?;
         let all = Document::of_file(&self.file, &text).and_then(|file| file.variables());
-        let all = all.map_err(|error| Failure::told(&error))?;
+        let all = all.map_err(|error| Failure::from_error(&error))?;
         all.keys().try_for_each(|key| check_variable_key(key))?;
         let body = |(key, variable): (&String, &WrittenVariable)| {
             let mut body = json!({ "key": key, "value": variable.value });

@@ -37,7 +37,7 @@ pub(crate) struct Get {
 
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let (look, empty) = (self.show.look(), "no variables: set one with `orch variables set`");
+        let (look, empty) = (self.show.secret_visibility(), "no variables: set one with `orch variables set`");
         let all = cx.variables(look).await?;
         if !self.show.show_values {
             let mut listing = Listing::new(["key"], empty);

@@ -100,7 +100,7 @@ impl Project {
     }
 
     /// A path as people in the project's folder see it.
-    pub(crate) fn shown(&self, path: &Path) -> String {
+    pub(crate) fn relative_path(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
     }
 }

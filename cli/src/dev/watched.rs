@@ -69,8 +69,8 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// What changed since the last build, once two looks have seen the same. The first look finds that nothing was built.
-    pub(crate) fn look(&mut self, now: Files) -> Option<Vec<PathBuf>> {
+    /// What changed since the last build, once two polls have seen the same. The first poll finds that nothing was built.
+    pub(crate) fn poll_changes(&mut self, now: Files) -> Option<Vec<PathBuf>> {
         let Some(built) = &self.built else {
             self.built = Some(now);
             return Some(Vec::new());
@@ -103,7 +103,7 @@ mod tests {
     fn what_changed_is_built_once_it_rests() {
         let mut watch = Watch::default();
         let mut look = |text: &str| {
-            let changed = watch.look(files(text))?;
+            let changed = watch.poll_changes(files(text))?;
             Some(changed.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" "))
         };
         assert_eq!(look("a:1 b:1").as_deref(), Some(""), "nothing was built yet");

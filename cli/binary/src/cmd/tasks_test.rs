@@ -61,7 +61,7 @@ impl Test {
             dag.spec.params_schema.as_ref().map_or_else(|| conf.clone(), |schema| with_defaults(schema, &conf));
         let inputs = self.inputs(&dag.spec, &task.inputs, &params)?;
         let config = secrets::sources_of_server(&cx.config()?)?;
-        let secrets = Secrets::new(&config, None).map_err(|error| Failure::told(&error))?;
+        let secrets = Secrets::new(&config, None).map_err(|error| Failure::from_error(&error))?;
         let run = RunFacts {
             dag_id: DagId::new(&dag.spec.dag_id)?,
             logical_date: self.logical_date,

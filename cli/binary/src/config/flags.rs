@@ -121,7 +121,7 @@ macro_rules! config {
             }
 
             /// Keys and values in the order of the declaration, secrets masked.
-            pub fn shown(&self) -> Vec<(&'static Field, String)> {
+            pub fn masked_settings(&self) -> Vec<(&'static Field, String)> {
                 let values = [$($( self.$name.show(), )+)+];
                 Self::FIELDS.iter().zip(values).collect()
             }
