@@ -110,8 +110,9 @@ impl Diff {
 
     /// Line by line, as `diff` writes it: `+`, `-` and `~`.
     pub fn lines(&self) -> Vec<String> {
-        let field =
-            |change: &FieldChange| format!("{}: {} → {}", change.field, shown(&change.before), shown(&change.after));
+        let field = |change: &FieldChange| {
+            format!("{}: {} → {}", change.field, format_value(&change.before), format_value(&change.after))
+        };
         let mut lines: Vec<String> = self.dag.iter().map(|change| format!("~ {}", field(change))).collect();
         lines.extend(self.added.iter().map(|id| format!("+ task {id}")));
         lines.extend(self.removed.iter().map(|id| format!("- task {id}")));
@@ -127,14 +128,14 @@ impl Diff {
 impl FieldChange {
     /// For people: as JSON on a line, nothing for what was not said.
     pub fn texts(&self) -> (String, String) {
-        (shown(&self.before), shown(&self.after))
+        (format_value(&self.before), format_value(&self.after))
     }
 }
 
 /// Longer values are cut: they are in the structure itself.
 const LONGEST_VALUE: usize = 200;
 
-fn shown(value: &Value) -> String {
+fn format_value(value: &Value) -> String {
     let text = match value {
         Value::Null => "–".into(),
         other => other.to_string(),
@@ -336,7 +337,7 @@ mod tests {
 
     #[test]
     fn long_values_are_cut_where_a_letter_ends() {
-        assert_eq!(shown(&json!("ü".repeat(300))).chars().count(), LONGEST_VALUE + 1);
-        assert_eq!(shown(&Value::Null), "–");
+        assert_eq!(format_value(&json!("ü".repeat(300))).chars().count(), LONGEST_VALUE + 1);
+        assert_eq!(format_value(&Value::Null), "–");
     }
 }

@@ -53,8 +53,8 @@ impl<T> Files<T> {
         Files { folder, is_wanted, read: Box::new(read), files, unreadable, is_looked_at: false }
     }
 
-    /// Looks at the folder. `true`: it says something else than before, or this is the first look.
-    pub fn look(&mut self) -> bool {
+    /// Polls the folder. `true`: it says something else than before, or this is the first poll.
+    pub fn poll_changes(&mut self) -> bool {
         let FolderScan { files, unreadable } = scan(&self.folder, self.is_wanted);
         let mut is_changed = !self.is_looked_at || unreadable != self.unreadable;
         (self.is_looked_at, self.unreadable) = (true, unreadable);

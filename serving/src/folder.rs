@@ -27,7 +27,7 @@ pub(crate) async fn watch(folder: PathBuf, own: Arc<ByPath>, pool: PgPool, chang
     let mut untold = None;
     loop {
         let look = tokio::task::spawn_blocking(move || {
-            let is_changed = files.look();
+            let is_changed = files.poll_changes();
             (files, is_changed)
         });
         let is_changed;
@@ -108,8 +108,8 @@ mod tests {
             Arc::new(Published::new(Endpoint::parse("own", text("/own", "a.own").as_bytes()).unwrap()).unwrap()),
         )]);
         let mut files = endpoints_of(folder.path().into());
-        assert!(files.look(), "the first look is news");
-        assert!(!files.look(), "there is nothing yet");
+        assert!(files.poll_changes(), "the first look is news");
+        assert!(!files.poll_changes(), "there is nothing yet");
 
         std::fs::create_dir(folder.path().join("shop")).unwrap();
         write("shop/a.endpoint.yaml", &text("/a", "t.one"));
@@ -118,12 +118,12 @@ mod tests {
             r#"{"path": "/b", "about": "b", "sql": "select n from t.b", "columns": [{"name": "n", "type": "integer"}]}"#,
         );
         write("a_dag.yaml", "dag_id: no endpoint");
-        assert!(files.look());
+        assert!(files.poll_changes());
         let (found, broken) = published(&files, &own);
         assert_eq!(found.keys().map(String::as_str).collect::<Vec<_>>(), ["/a", "/b", "/own"]);
         assert_eq!(found["/a"].tables[0].to_string(), "t.one");
         assert_eq!(broken, Broken::new());
-        assert!(!files.look(), "read once more, and the same");
+        assert!(!files.poll_changes(), "read once more, and the same");
 
         write(
             "shop/a.endpoint.yaml",
@@ -131,7 +131,7 @@ mod tests {
         );
         write("c.endpoint.yaml", &text("/own", "t.c"));
         write("d.endpoint.yaml", &text("/b", "t.d"));
-        assert!(files.look());
+        assert!(files.poll_changes());
         let (found, broken) = published(&files, &own);
         assert_eq!(sql(&found, "/a"), "select n from t.one", "the last good one is served on");
         assert_eq!((sql(&found, "/own"), sql(&found, "/b")), ("select n from a.own", "select n from t.b"));
@@ -144,13 +144,13 @@ mod tests {
 
         write("shop/a.endpoint.yaml", &text("/a", "t.three"));
         std::fs::remove_file(folder.path().join("b.endpoint.json")).unwrap();
-        assert!(files.look());
+        assert!(files.poll_changes());
         let (found, broken) = published(&files, &own);
         assert_eq!((sql(&found, "/a"), sql(&found, "/b")), ("select n from t.three", "select n from t.d"));
         assert_eq!(broken.keys().collect::<Vec<_>>(), ["c.endpoint.yaml"]);
 
         std::fs::remove_dir_all(folder.path()).unwrap();
-        assert!(files.look());
+        assert!(files.poll_changes());
         let (found, broken) = published(&files, &own);
         assert!(found.contains_key("/a"), "what could not be looked at is not gone");
         assert!(broken["."][0].hint.contains("ORCH_ENDPOINTS_FOLDER"));

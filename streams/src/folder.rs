@@ -49,7 +49,7 @@ async fn watch_files(asked: StreamHost, folder: PathBuf, means: Means, changes: 
     let mut is_behind = false;
     loop {
         let look = tokio::task::spawn_blocking(move || {
-            let is_changed = files.look();
+            let is_changed = files.poll_changes();
             (files, is_changed)
         });
         let is_changed;
@@ -138,7 +138,7 @@ mod tests {
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         let mut files = streams_of(folder.path().into());
         let mut look = move || {
-            files.look();
+            files.poll_changes();
             let mut broken = files.broken(NO_FOLDER);
             let found = declared(&files, &mut broken);
             let topics = found.values().map(|(_, stream)| format!("{} {}", stream.name(), stream.topic)).collect();

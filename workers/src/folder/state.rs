@@ -113,7 +113,7 @@ impl Folder {
 
     /// Looks at the folder once. `true`: it says something else than before.
     pub fn poll_files(&mut self) -> bool {
-        let is_changed = self.files.look();
+        let is_changed = self.files.poll_changes();
         if is_changed {
             self.standing = self.stand();
         }

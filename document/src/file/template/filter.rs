@@ -97,7 +97,7 @@ impl Filter {
     }
 
     fn given(&self, value: &Value) -> Result<Value, String> {
-        let refused = |what: &str| Err(format!("`{}` takes {what}, not {}", self.name, shown(value)));
+        let refused = |what: &str| Err(format!("`{}` takes {what}, not {}", self.name, describe_type(value)));
         Ok(match (self.name, value) {
             ("json", _) => Value::String(value.to_string()),
             ("from_json", Value::String(text)) => {
@@ -167,7 +167,7 @@ impl Filter {
 
     fn read(&self, value: &Value) -> Result<DateTime<FixedOffset>, String> {
         let date = value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-        date.ok_or_else(|| format!("`{}` takes a date, not {}", self.name, shown(value)))
+        date.ok_or_else(|| format!("`{}` takes a date, not {}", self.name, describe_type(value)))
     }
 
     fn date(&self, value: &Value, write: impl Fn(DateTime<FixedOffset>) -> String) -> Result<Value, String> {
@@ -192,7 +192,7 @@ pub(super) fn too_long() -> String {
 }
 
 /// What a value is, without saying it: it may be a secret.
-fn shown(value: &Value) -> &'static str {
+fn describe_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "null (runs by hand have no logical date)",
         Value::Bool(_) => "a boolean",
