@@ -21,18 +21,18 @@ fn merge(into: &mut Value, fields: Value) {
     into.as_object_mut().expect("an object").extend(fields);
 }
 
-fn said(spec: &DagSpec) -> Vec<String> {
+fn problem_lines(spec: &DagSpec) -> Vec<String> {
     let text = |p: &super::Problem| format!("{}: {} / {}", p.task_id.as_deref().unwrap_or("-"), p.message, p.hint);
     problems(spec).iter().map(text).collect()
 }
 
 /// Exactly one problem, and it reads so.
 fn check_task(fields: Value, expected: &str) {
-    assert_eq!(said(&dag(&[("up", json!({})), ("t", fields)], json!({}))), [expected]);
+    assert_eq!(problem_lines(&dag(&[("up", json!({})), ("t", fields)], json!({}))), [expected]);
 }
 
 fn check_dag(more: Value, expected: &str) {
-    assert_eq!(said(&dag(&[], more)), [expected]);
+    assert_eq!(problem_lines(&dag(&[], more)), [expected]);
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "`json!(…)` reads better without a borrow")]
@@ -56,7 +56,7 @@ fn a_dag_without_faults_has_no_problem() {
         json!({ "groups": [{ "group_id": "g", "map": { "each": { "output": "list" } } }],
                 "schedule": { "cron": { "expression": "0 2 * * *", "timezone": "Europe/Berlin" } } }),
     );
-    assert_eq!(said(&spec), [""; 0]);
+    assert_eq!(problem_lines(&spec), [""; 0]);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn ids_are_letters_and_used_once() {
         json!({ "groups": [{ "group_id": "g" }, { "group_id": "g" }] }),
     );
     assert_eq!(
-        said(&spec),
+        problem_lines(&spec),
         [
             "-: group `g` exists already / give it another name",
             "a: task id is used already / name this one with `.id(\"…\")`",
@@ -224,7 +224,10 @@ fn numbers_stay_in_their_ranges() {
     let many: Vec<String> = (0..10_001).map(|n| format!("t{n}")).collect();
     let many: Vec<(&str, Value)> = many.iter().map(|id| (id.as_str(), json!({ "after": ["nobody"] }))).collect();
     let hint = "map one task over a list (`d.map`), which has no such limit, or split the dag";
-    assert_eq!(said(&dag(&many, json!({}))), [format!("-: it has 10001 tasks and 0 groups, more than 10000 / {hint}")]);
+    assert_eq!(
+        problem_lines(&dag(&many, json!({}))),
+        [format!("-: it has 10001 tasks and 0 groups, more than 10000 / {hint}")]
+    );
 }
 
 #[test]
@@ -241,7 +244,7 @@ fn every_upstream_exists_and_none_is_its_own() {
         json!({}),
     );
     assert_eq!(
-        said(&two),
+        problem_lines(&two),
         [
             "a: it waits for itself: `a` → `b` → `c` → `a` / remove one of these edges",
             "d: it waits for itself: `d` → `e` → `d` / remove one of these edges",
@@ -251,9 +254,9 @@ fn every_upstream_exists_and_none_is_its_own() {
         &[("g.a", json!({ "group_id": "g" }))],
         json!({ "groups": [{ "group_id": "g", "map": { "each": { "outputs": "g.a" } } }] }),
     );
-    assert_eq!(said(&own_list), ["g.a: it waits for itself: `g.a` → `g.a` / remove one of these edges"]);
+    assert_eq!(problem_lines(&own_list), ["g.a: it waits for itself: `g.a` → `g.a` / remove one of these edges"]);
     let order = dag(&[("a", edge("b")), ("b", json!({}))], json!({}));
-    assert_eq!(said(&order), ["a: it stands before `b`, which it waits for / list upstreams first"]);
+    assert_eq!(problem_lines(&order), ["a: it stands before `b`, which it waits for / list upstreams first"]);
 }
 
 #[test]
@@ -263,9 +266,9 @@ fn a_chain_of_the_largest_size_is_checked_without_recursion() {
     for (place, id) in ids.iter().enumerate().take(9_999) {
         chain[place + 1].1 = json!({ "after": [id] });
     }
-    assert_eq!(said(&dag(&chain, json!({}))), [""; 0]);
+    assert_eq!(problem_lines(&dag(&chain, json!({}))), [""; 0]);
     chain[0].1 = json!({ "after": ["t9999"] });
-    assert_eq!(said(&dag(&chain, json!({}))).len(), 1);
+    assert_eq!(problem_lines(&dag(&chain, json!({}))).len(), 1);
 }
 
 #[test]
@@ -307,7 +310,7 @@ fn maps_are_over_lists_and_not_in_maps() {
         json!({ "groups": [{ "group_id": "g", "map": over }, { "group_id": "g.h", "map": over }] }),
     );
     assert_eq!(
-        said(&nested),
+        problem_lines(&nested),
         [
             "-: group `g.h` is mapped inside the mapped group `g` / map one of the two, over `cross(a, b)` if need be",
             "g.h.t: it is mapped inside the mapped group `g` / map one of the two, over `cross(a, b)` if need be",
@@ -329,7 +332,7 @@ fn one_output_or_all_of_them_as_the_upstream_gives() {
         json!({ "groups": [{ "group_id": "g", "map": over }] }),
     );
     assert_eq!(
-        said(&spec),
+        problem_lines(&spec),
         [
             "g.b: it takes all outputs of `g.a` inside the same mapped group `g` / take the output of the same element, or join outside the group",
             "one: it takes one output of `m`, which is mapped and gives a list / take the list, or map over it",
@@ -354,11 +357,14 @@ fn a_lenient_rule_needs_optional_inputs() {
         "t: it may run although `x` has no value / mark the input `x` as optional, or use the trigger rule all_success",
     );
     for fine in [json!({ "value": 1 }), json!("params"), json!({ "list": [{ "value": 1 }] })] {
-        assert_eq!(said(&dag(&[("t", lenient(fine, "Rows"))], json!({}))), [""; 0]);
+        assert_eq!(problem_lines(&dag(&[("t", lenient(fine, "Rows"))], json!({}))), [""; 0]);
     }
     let optional = json!([{ "name": "x", "type": "Option<Rows>", "optional": true, "source": { "output": "up" } }]);
     assert_eq!(
-        said(&dag(&[("up", json!({})), ("t", json!({ "trigger_rule": "all_done", "inputs": optional }))], json!({}))),
+        problem_lines(&dag(
+            &[("up", json!({})), ("t", json!({ "trigger_rule": "all_done", "inputs": optional }))],
+            json!({})
+        )),
         [""; 0]
     );
 
@@ -368,7 +374,7 @@ fn a_lenient_rule_needs_optional_inputs() {
     merge(&mut mapped, json!({ "map": { "each": { "outputs": "m" } } }));
     let collected = json!({ "trigger_rule": "all_done", "inputs": [{ "name": "x", "type": "Option<Vec<Rows>>", "optional": true, "source": { "collected": "m" } }] });
     assert_eq!(
-        said(&dag(&[("m", json!({ "map": over })), ("t", mapped), ("u", collected)], json!({}))),
+        problem_lines(&dag(&[("m", json!({ "map": over })), ("t", mapped), ("u", collected)], json!({}))),
         [
             "t: it may run although `x` has no value / make the parameter `x: Option<Rows>`",
             "u: it may run although `x` has no value / give the `Mapped` itself and make the parameter `x: Vec<Option<Rows>>`",
@@ -388,7 +394,7 @@ fn params_are_an_object() {
 fn runs_are_limited_by_params_there_are() {
     let schema = json!({ "type": "object", "properties": { "customer": {} } });
     let by = |key: &str, most: u32| json!({ "params_schema": schema, "concurrency": [{ "key": key, "most": most }] });
-    assert_eq!(said(&dag(&[], by("customer.id", 1))), [""; 0]);
+    assert_eq!(problem_lines(&dag(&[], by("customer.id", 1))), [""; 0]);
     check_dag(by("customer", 0), "-: at most 0 runs for each `customer`: nothing would ever run / give at least 1");
     check_dag(
         by("costumer", 1),
@@ -423,7 +429,7 @@ fn setups_and_teardowns_keep_their_places() {
         json!({}),
     );
     assert_eq!(
-        said(&spec),
+        problem_lines(&spec),
         [
             "work: it follows the setup `s` but may run although that failed / put a task with the rule all_success between the two",
             "loud: on_failure_fail_run is set, but it is no teardown / remove it: the failure of a leaf fails the run anyway",
@@ -439,7 +445,7 @@ fn of_choice(more: Value) -> Vec<String> {
     merge(&mut config, more);
     let after = json!({ "after": ["t"] });
     let choice = ("t", json!({ "kind": "input", "config": config }));
-    said(&dag(&[("other", json!({})), choice, ("x", after), ("deeper", json!({ "after": ["x"] }))], json!({})))
+    problem_lines(&dag(&[("other", json!({})), choice, ("x", after), ("deeper", json!({ "after": ["x"] }))], json!({})))
 }
 
 #[test]
@@ -476,12 +482,13 @@ fn a_choice_in_a_group_may_leave_out_the_prefix_of_its_group() {
     let config = json!({ "subject": "Which?", "options": ["a", "b"], "follow": { "a": "x", "b": "g.x" } });
     let choice = ("g.t", json!({ "kind": "input", "config": config, "group_id": "g" }));
     let groups = json!({ "groups": [{ "group_id": "g" }] });
-    assert_eq!(said(&dag(&[choice, ("g.x", json!({ "after": ["g.t"], "group_id": "g" }))], groups)), [""; 0]);
+    assert_eq!(problem_lines(&dag(&[choice, ("g.x", json!({ "after": ["g.t"], "group_id": "g" }))], groups)), [""; 0]);
 }
 
 #[test]
 fn a_question_that_cannot_be_asked_is_refused_before_anybody_is() {
-    let of = |kind: &str, config: Value| said(&dag(&[("t", json!({ "kind": kind, "config": config }))], json!({})));
+    let of =
+        |kind: &str, config: Value| problem_lines(&dag(&[("t", json!({ "kind": kind, "config": config }))], json!({})));
     assert_eq!(of("approval", json!({ "subject": "Go?", "defaults": ["Reject"] })), [""; 0]);
     assert_eq!(
         of("approval", json!({ "subject": "Go?", "defaults": ["No"] })),

@@ -114,7 +114,7 @@ impl<'a> Judge<'a> {
         let listed = words.get("enum").and_then(Value::as_array).map(Vec::as_slice);
         for allowed in [constant, listed].into_iter().flatten() {
             if !allowed.contains(value) {
-                self.say(format!("is {}, not {}", shown(value), one_of(allowed)), meant(value, allowed));
+                self.say(format!("is {}, not {}", truncate_json(value), one_of(allowed)), meant(value, allowed));
             }
         }
     }
@@ -145,7 +145,7 @@ impl<'a> Judge<'a> {
             schemas.iter().map(choices_of).collect::<Option<Vec<_>>>().map(|c| c.concat());
         if let Some(choices) = choices {
             let choices: Vec<Value> = choices.into_iter().cloned().collect();
-            return self.say(format!("is {}, not {}", shown(value), one_of(&choices)), meant(value, &choices));
+            return self.say(format!("is {}, not {}", truncate_json(value), one_of(&choices)), meant(value, &choices));
         }
         // `Option<T>` is T or null, and null is not what was given.
         let is_null = |schema: &Value| schema.get("type").is_some_and(|name| name == "null");
@@ -154,7 +154,9 @@ impl<'a> Judge<'a> {
         let tagged = candidates.iter().find(|(tagged, _)| *tagged);
         match (tagged, candidates.as_slice()) {
             (Some((_, found)), _) | (None, [(_, found)]) => self.found.extend(found.iter().cloned()),
-            (None, [_, ..]) => self.say(format!("is {}, which fits none of its alternatives", shown(value)), None),
+            (None, [_, ..]) => {
+                self.say(format!("is {}, which fits none of its alternatives", truncate_json(value)), None);
+            }
             (None, []) => {}
         }
     }
@@ -281,7 +283,7 @@ fn type_names(types: &Value) -> String {
     }
 }
 
-fn shown(value: &Value) -> String {
+fn truncate_json(value: &Value) -> String {
     let text = value.to_string();
     if text.chars().count() <= 60 { text } else { text.chars().take(60).chain(['…']).collect() }
 }

@@ -1,6 +1,6 @@
 //! Rules for texts: `pattern` and `format`, and names of fields by pattern.
 
-use super::shown;
+use super::truncate_json;
 use chrono::{DateTime, NaiveDate, NaiveTime};
 use regex_lite::Regex;
 use serde_json::{Map, Value};
@@ -17,7 +17,7 @@ impl<'a> Patterns<'a> {
     /// What is wrong with a text.
     pub(super) fn unlike(&self, words: &'a Map<String, Value>, text: &str) -> impl Iterator<Item = String> + use<> {
         let word = |name: &str| words.get(name).and_then(Value::as_str);
-        let said = shown(&Value::from(text));
+        let said = truncate_json(&Value::from(text));
         let pattern = word("pattern").filter(|pattern| self.fits(pattern, text) == Some(false));
         let format = word("format").filter(|format| !fits(format, text));
         let article = if format == Some("email") { "an" } else { "a" };
