@@ -82,7 +82,7 @@ impl FieldKind {
     }
 
     /// A column as it is answered.
-    pub fn shown(self, stored: &Value) -> Value {
+    pub fn answer_value(self, stored: &Value) -> Value {
         match self {
             FieldKind::Moment => rewritten(stored),
             _ => stored.clone(),
@@ -168,11 +168,11 @@ mod tests {
         let sent = json!("2026-11-22T14:00:00+01:00");
         assert_eq!(FieldKind::Moment.read(&sent).ok(), Some(json!("2026-11-22T13:00:00Z")));
         assert_eq!(
-            FieldKind::Moment.shown(&json!("2026-11-22T13:00:00.5+00:00")),
+            FieldKind::Moment.answer_value(&json!("2026-11-22T13:00:00.5+00:00")),
             json!("2026-11-22T13:00:00.500000Z")
         );
         assert_eq!(
-            (FieldKind::Moment.shown(&Value::Null), FieldKind::Moment.empty()),
+            (FieldKind::Moment.answer_value(&Value::Null), FieldKind::Moment.empty()),
             (Value::Null, Some(Value::Null))
         );
         assert!(FieldKind::Moment.read(&json!("2026-11-22")).is_err(), "it has no zone");
