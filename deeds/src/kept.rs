@@ -60,7 +60,7 @@ pub trait Kept: Send + Sync + 'static {
     }
 
     /// The fields of an answer; `sees`: the person may see values. What is sealed is not among them, unless a noun says how.
-    fn shown(record: &Record, _keys: &Keyring, _sees: bool) -> Map<String, Value> {
+    fn visible_fields(record: &Record, _keys: &Keyring, _sees: bool) -> Map<String, Value> {
         let plain = Self::NOUN.fields.iter().filter(|field| !Self::TABLE.sealed.contains(&field.column));
         plain.map(|field| (field.name.to_string(), field.kind.answer_value(record.get(field.column)))).collect()
     }

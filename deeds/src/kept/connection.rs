@@ -102,7 +102,7 @@ impl Kept for Connection {
         Ok(Change { columns, dropped })
     }
 
-    fn shown(record: &Record, keys: &Keyring, sees: bool) -> Map<String, Value> {
+    fn visible_fields(record: &Record, keys: &Keyring, sees: bool) -> Map<String, Value> {
         let shown = Connection::visible(record, keys, sees);
         let mut fields = shown.to_object();
         fields.insert("connection_id".into(), json!(shown.id));

@@ -71,7 +71,7 @@ impl Kept for Variable {
         Ok(Change { columns, dropped: Vec::new() })
     }
 
-    fn shown(record: &Record, keys: &Keyring, sees: bool) -> Map<String, Value> {
+    fn visible_fields(record: &Record, keys: &Keyring, sees: bool) -> Map<String, Value> {
         let shown = [
             ("key", json!(record.name())),
             ("value", Variable::visible(record, keys, sees).into()),

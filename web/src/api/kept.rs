@@ -179,7 +179,7 @@ fn refusal<K: Kept>(name: &str, refused: Refused) -> Refusal {
 
 /// As a person of this role may see it.
 fn view<K: Kept>(app: &App, role: Role, record: &Record) -> Map<String, Value> {
-    let mut shown = K::shown(record, &app.config.keys, role >= Role::Op);
+    let mut shown = K::visible_fields(record, &app.config.keys, role >= Role::Op);
     let fields = K::NOUN.fields.iter().filter(|field| field.appears_in != AppearsIn::AnswersOfChanges);
     fields.map(|field| (field.name.to_string(), shown.remove(field.name).unwrap_or_default())).collect()
 }
