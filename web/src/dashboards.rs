@@ -132,7 +132,7 @@ pub(crate) async fn find(app: &App, name: &str, role: Role) -> Result<LoadedDash
     let shown = row.and_then(LoadedDashboard::of).ok_or_else(|| {
         Refusal::not_found(format!(
             "there is no dashboard `{}`: `/dashboards` lists all there are",
-            extract::shown(name)
+            extract::escape_id(name)
         ))
     })?;
     if shown.role() > role {

@@ -12,8 +12,8 @@ pub(crate) use body::{JsonBody, Secret, Typed};
 pub(crate) use form::Form;
 pub(crate) use orch_wire::Fields;
 pub(crate) use path::{
-    DagPath, Dags, MappedPath, Names, RunPath, Runs, RunsPath, StaticPath, TaskPath, no_such_dag, no_such_instance,
-    no_such_run, shown,
+    DagPath, Dags, MappedPath, Names, RunPath, Runs, RunsPath, StaticPath, TaskPath, escape_id, no_such_dag,
+    no_such_instance, no_such_run,
 };
 pub(crate) use query::Query;
 

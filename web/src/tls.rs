@@ -65,13 +65,13 @@ impl Tls {
 
     /// Looks at the files until `stop`.
     pub(crate) async fn watch(self, stop: CancellationToken) {
-        let mut seen = self.look();
+        let mut seen = self.read_file_stamps();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = stop.cancelled() => return,
             }
-            let now = self.look();
+            let now = self.read_file_stamps();
             if now == seen {
                 continue;
             }
@@ -88,7 +88,7 @@ impl Tls {
     }
 
     /// When and how large the files are.
-    fn look(&self) -> [Option<(SystemTime, u64)>; 2] {
+    fn read_file_stamps(&self) -> [Option<(SystemTime, u64)>; 2] {
         let stamp = |metadata: Metadata| Some((metadata.modified().ok()?, metadata.len()));
         [&self.certificate, &self.key].map(|path| path.metadata().ok().and_then(stamp))
     }

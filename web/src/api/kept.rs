@@ -3,7 +3,7 @@
 
 use super::list::asked;
 use crate::auth::{Caller, Role};
-use crate::extract::{Actor, Fields, JsonBody, Names, Query, shown};
+use crate::extract::{Actor, Fields, JsonBody, Names, Query, escape_id};
 use crate::openapi::kept::BodyOf;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -160,7 +160,7 @@ pub(crate) fn done<K: Kept>(app: &App) {
 
 fn refusal<K: Kept>(name: &str, refused: Refused) -> Refusal {
     let noun = K::NOUN;
-    let named = || format!("The {} with {}: `{}`", noun.one, noun.name().name, shown(name));
+    let named = || format!("The {} with {}: `{}`", noun.one, noun.name().name, escape_id(name));
     match refused {
         Refused::NotFound if NO_ROUTES.contains(&(noun.many, name)) => Refusal::NoSuchRoute,
         Refused::NotFound => Refusal::not_found(format!("{} was not found", named())),

@@ -107,7 +107,7 @@ fn read(query: &mut Query, column: Column, filter: Filter, found: &mut Vec<Condi
             if filter == Filter::Must && query.text(name).is_none() {
                 query.refuse(Problem::new("missing", "Field required").at(["query", name]));
             }
-            found.extend(said(query, name).map(|text| column.is(text)));
+            found.extend(filter_text(query, name).map(|text| column.is(text)));
         }
         (Filter::AnyOf, ListColumnType::Text) => {
             let texts: Vec<String> = query.all(name).map(String::from).collect();
@@ -140,7 +140,7 @@ fn read(query: &mut Query, column: Column, filter: Filter, found: &mut Vec<Condi
         (Filter::Absent, ListColumnType::Whole) => {
             found.extend((!query.whole_numbers(name).is_empty()).then(|| column.never()));
         }
-        (Filter::Absent, _) => found.extend(said(query, name).map(|_| column.never())),
+        (Filter::Absent, _) => found.extend(filter_text(query, name).map(|_| column.never())),
         // Words are read when everything else is known to be right.
         (Filter::Is | Filter::AnyOf | Filter::Must, _) => {}
     }
@@ -266,13 +266,13 @@ pub(super) fn orders<'a>(
 }
 
 /// What is asked for exactly; `~` and nothing are no question.
-fn said<'a>(query: &'a Query, name: &str) -> Option<&'a str> {
+fn filter_text<'a>(query: &'a Query, name: &str) -> Option<&'a str> {
     query.text(name).filter(|text| !text.is_empty() && *text != "~")
 }
 
 /// A pattern parameter: its alternatives, or nothing if it lets everything through.
 fn pattern(query: &Query, name: &str) -> Option<Vec<String>> {
-    let text = said(query, name)?;
+    let text = filter_text(query, name)?;
     let parts: Vec<String> = text.split('|').map(str::trim).filter(|part| !part.is_empty()).map(String::from).collect();
     (!parts.is_empty() && !parts.iter().any(|part| part == "~")).then_some(parts)
 }

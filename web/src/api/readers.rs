@@ -1,7 +1,7 @@
 //! `/api/orch/v1/topic-readers`: how far tasks have read topics, and from where they go on.
 
 use super::streams::SeekReaderBody;
-use crate::extract::{Actor, Names, Query, Typed, shown};
+use crate::extract::{Actor, Names, Query, Typed, escape_id};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -95,7 +95,7 @@ fn refusal(name: &str, refused: Refused) -> Refusal {
         Refused::Rule(why) => Refusal::plain(StatusCode::CONFLICT, why),
         Refused::Secret(error) => error.into(),
         Refused::NotFound | Refused::Taken => {
-            Refusal::not_found(format!("The TopicReader with name: `{}` was not found", shown(name)))
+            Refusal::not_found(format!("The TopicReader with name: `{}` was not found", escape_id(name)))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `/api/orch/v1/streams`: how far streams are, and what people want of them.
 
 use super::list::asked;
-use crate::extract::{Actor, Names, Query, Typed, shown};
+use crate::extract::{Actor, Names, Query, Typed, escape_id};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -165,7 +165,7 @@ pub(crate) async fn named(db: &mut PgConnection, name: &str) -> Result<StreamRow
 }
 
 fn no_such_stream(name: &str) -> Refusal {
-    Refusal::not_found(format!("The Stream with name: `{}` was not found", shown(name)))
+    Refusal::not_found(format!("The Stream with name: `{}` was not found", escape_id(name)))
 }
 
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<StreamPage>, Refusal> {

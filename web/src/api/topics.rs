@@ -2,7 +2,7 @@
 
 use crate::api::lake::READS_DATA;
 use crate::auth::Role;
-use crate::extract::{Actor, Names, Query, Secret, shown};
+use crate::extract::{Actor, Names, Query, Secret, escape_id};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -114,7 +114,7 @@ pub(crate) async fn named(db: &mut PgConnection, name: &str) -> Result<Topic, Re
 }
 
 fn no_such_topic(name: &str) -> Refusal {
-    Refusal::not_found(format!("The Topic with name: `{}` was not found", shown(name)))
+    Refusal::not_found(format!("The Topic with name: `{}` was not found", escape_id(name)))
 }
 
 pub(crate) async fn partitions(State(app): State<App>, names: Names) -> Result<Json<TopicPartitionPage>, Refusal> {

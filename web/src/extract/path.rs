@@ -202,22 +202,22 @@ impl<S: Sync + Send> FromRequestParts<S> for Names {
 }
 
 /// An id as it is shown to the one who sent it.
-pub(crate) fn shown(id: &str) -> String {
+pub(crate) fn escape_id(id: &str) -> String {
     id.chars().take(250).collect::<String>().escape_debug().to_string()
 }
 
 pub(crate) fn no_such_dag(dag_id: &str) -> Refusal {
-    Refusal::not_found(format!("The Dag with ID: `{}` was not found", shown(dag_id)))
+    Refusal::not_found(format!("The Dag with ID: `{}` was not found", escape_id(dag_id)))
 }
 
 pub(crate) fn no_such_run(dag_id: &str, run_id: &str) -> Refusal {
-    let (dag_id, run_id) = (shown(dag_id), shown(run_id));
+    let (dag_id, run_id) = (escape_id(dag_id), escape_id(run_id));
     Refusal::not_found(format!("The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found"))
 }
 
 pub(crate) fn no_such_instance(run: &RunPath, task_id: &str, map_index: i32) -> Refusal {
     let RunPath { dag_id, run_id } = run;
-    let task_id = shown(task_id);
+    let task_id = escape_id(task_id);
     let which = if map_index < 0 { String::new() } else { format!(" and map_index: `{map_index}`") };
     Refusal::not_found(format!(
         "The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}` and task_id: `{task_id}`{which} was not found"

@@ -1,4 +1,4 @@
-//! What programs hear of: runs and task instances that came into another state since the last look.
+//! What programs hear of: runs and task instances that came into another state since the last poll.
 
 use crate::state::App;
 use axum::body::Bytes;
@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What a transaction writes down may be seen later than it says: looks overlap, and nothing is told twice.
+/// What a transaction writes down may be seen later than it says: polls overlap, and nothing is told twice.
 const OVERLAP: TimeDelta = TimeDelta::seconds(5);
 /// Stale assets that are looked at, those that are so the longest.
 const MOST_STALE: i64 = 1_000;
@@ -30,17 +30,17 @@ pub(crate) struct FeedEvent {
 #[derive(Debug, Default)]
 pub(super) struct Feed {
     runs: HashMap<Uuid, String>,
-    /// Of the last look.
+    /// Of the last poll.
     instances: HashMap<(Uuid, i16, i32), (i16, String)>,
-    /// Checks that did not pass, of the last look.
+    /// Checks that did not pass, of the last poll.
     checks: HashSet<i64>,
     stale: HashSet<i32>,
     since: Option<DateTime<Utc>>,
 }
 
 impl Feed {
-    /// Nothing at the first look: that is how things are, not what changed.
-    pub(super) async fn look(&mut self, app: &App) -> StoreResult<Vec<FeedEvent>> {
+    /// Nothing at the first poll: that is how things are, not what changed.
+    pub(super) async fn poll_events(&mut self, app: &App) -> StoreResult<Vec<FeedEvent>> {
         let mut db = app.pages().await?;
         let now = database_clock(&mut db).await?;
         let first = self.since.is_none();
@@ -109,7 +109,7 @@ impl Feed {
 fn tell_run(run: &RunChange) -> FeedEvent {
     let data = json!({ "dag_id": run.dag_id, "dag_run_id": run.run_id, "state": run.state,
         "start_date": moment(run.started_at), "end_date": moment(run.ended_at) });
-    told(run, "run", &data)
+    build_run_event(run, "run", &data)
 }
 
 async fn tell_instance(
@@ -124,7 +124,7 @@ async fn tell_instance(
     let data = json!({ "dag_id": run.dag_id, "dag_run_id": run.run_id, "task_id": task_id, "map_index": of.map_index,
         "try_number": of.try_no, "state": of.state, "start_date": moment(of.started_at),
         "end_date": moment(of.ended_at) });
-    Ok(told(run, "task", &data))
+    Ok(build_run_event(run, "task", &data))
 }
 
 fn tell_check(of: &Finding) -> FeedEvent {
@@ -145,7 +145,7 @@ fn tell_stale(asset: &StaleAsset) -> FeedEvent {
     FeedEvent { dag_id: "".into(), run_id: "".into(), event }
 }
 
-fn told(run: &RunChange, kind: &str, data: &Value) -> FeedEvent {
+fn build_run_event(run: &RunChange, kind: &str, data: &Value) -> FeedEvent {
     let event = format!("event: {kind}\ndata: {data}\n\n").into();
     FeedEvent { dag_id: run.dag_id.as_str().into(), run_id: run.run_id.as_str().into(), event }
 }

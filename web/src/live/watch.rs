@@ -75,7 +75,7 @@ impl Watcher {
     async fn watch_followed(&mut self) {
         let hints = self.app.hints.clone();
         loop {
-            // Armed before the look.
+            // Armed before the poll.
             let hinted = hints.on(Hint::Run).notified();
             let followed = self.app.live.followed();
             if followed.is_empty() {
@@ -83,7 +83,7 @@ impl Watcher {
             }
             let known = self.seen.len();
             self.seen.retain(|watched, _| followed.iter().any(|(other, _)| other == watched));
-            let pause = match self.look(&followed).await {
+            let pause = match self.poll_followed(&followed).await {
                 Ok(()) if known < self.seen.len() || self.changed_at.elapsed() < QUIET_AFTER => LOOK_EVERY,
                 Ok(()) => LOOK_RARELY,
                 Err(error) => {
@@ -100,7 +100,7 @@ impl Watcher {
         }
     }
 
-    async fn look(&mut self, followed: &[(Watched, Queue)]) -> StoreResult<()> {
+    async fn poll_followed(&mut self, followed: &[(Watched, Queue)]) -> StoreResult<()> {
         let (mut runs, mut tries): (Vec<Uuid>, Vec<(TryKey, &Queue)>) = (Vec::new(), Vec::new());
         let mut dags: Vec<Arc<str>> = Vec::new();
         let mut dashboards: Vec<(&Watched, &Arc<str>, &Queue)> = Vec::new();
@@ -174,7 +174,7 @@ impl Watcher {
         match feed {
             None => self.feed = None,
             Some(queue) => {
-                let told = self.feed.get_or_insert_default().look(&self.app).await?;
+                let told = self.feed.get_or_insert_default().poll_events(&self.app).await?;
                 if !told.is_empty() {
                     self.changed_at = Instant::now();
                     queue.send(Event::Told(told.into())).ok();

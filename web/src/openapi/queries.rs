@@ -46,7 +46,9 @@ fn filtered(all: &mut Vec<Param>, column: &Column, filter: Filter) {
         (Filter::Is, ListColumnType::Words(words)) => all.push(param(name, Word(words.words), about)),
         (Filter::Is, ListColumnType::Flag) | (Filter::Switch(_), _) => all.push(param(name, Flag, about)),
         (Filter::Is, _) | (Filter::Absent, ListColumnType::Whole) => all.push(param(name, Index, about)),
-        (Filter::AnyOf, ListColumnType::Words(words)) => all.push(param(name, Words(said(words.words)), about)),
+        (Filter::AnyOf, ListColumnType::Words(words)) => {
+            all.push(param(name, Words(with_no_status(words.words)), about));
+        }
         (Filter::AnyOf, ListColumnType::Whole) => all.push(param(name, Wholes, about)),
         (Filter::AnyOf | Filter::NoneOf, _) => all.push(param(name, Texts, about)),
         (Filter::Pattern, _) => {
@@ -67,7 +69,7 @@ const PATTERN: &str = "That is in it, in any case; `|` between alternatives";
 const PREFIX: &str = "It begins so; `|` between alternatives";
 
 /// What has no state yet may also be called `no_status`.
-fn said(words: &'static [&'static str]) -> Cow<'static, [&'static str]> {
+fn with_no_status(words: &'static [&'static str]) -> Cow<'static, [&'static str]> {
     if words.contains(&"none") { [words, &["no_status"]].concat().into() } else { words.into() }
 }
 

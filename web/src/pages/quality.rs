@@ -240,7 +240,7 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
-    fn look(failed: i64, warned: i64, quarantined: i64) -> QualitySummary {
+    fn quality_summary(failed: i64, warned: i64, quarantined: i64) -> QualitySummary {
         QualitySummary {
             uri: "lake://a/b".into(),
             attempt: Uuid::nil(),
@@ -260,9 +260,9 @@ mod tests {
 
     #[test]
     fn a_look_is_said_by_what_it_found() {
-        assert_eq!(words(&look(0, 0, 0)), "5 checks passed");
-        assert_eq!(words(&look(1, 2, 0)), "5 checks: 1 failed, 2 warn");
-        assert_eq!(look(0, 1, 1).outcome(), CheckOutcome::Quarantined);
+        assert_eq!(words(&quality_summary(0, 0, 0)), "5 checks passed");
+        assert_eq!(words(&quality_summary(1, 2, 0)), "5 checks: 1 failed, 2 warn");
+        assert_eq!(quality_summary(0, 1, 1).outcome(), CheckOutcome::Quarantined);
         let asset = |stale: bool| WatchedAsset {
             uri: "lake://a/b".into(),
             asset: Some(1),
@@ -272,8 +272,12 @@ mod tests {
             last_event_at: None,
         };
         let of = |stale, look| Quality { asset: asset(stale), looks: vec![look], findings: Vec::new() };
-        let all = [of(false, look(1, 0, 0)), of(true, look(0, 0, 0)), of(false, look(0, 1, 0))];
+        let all = [
+            of(false, quality_summary(1, 0, 0)),
+            of(true, quality_summary(0, 0, 0)),
+            of(false, quality_summary(0, 1, 0)),
+        ];
         assert_eq!(sentence(&all), "Of 3, 1 breaks its contract, 1 is stale, 1 has something to note.");
-        assert_eq!(sentence(&[of(false, look(0, 0, 0))]), "Everything is as it was promised.");
+        assert_eq!(sentence(&[of(false, quality_summary(0, 0, 0))]), "Everything is as it was promised.");
     }
 }

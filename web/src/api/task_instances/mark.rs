@@ -92,7 +92,7 @@ pub(crate) async fn patch(
     carry_out(&app, &mut tx, &actor, &meant, &wish).await?;
     tx.commit().await.map_err(StoreError::from)?;
     tell(&app);
-    shown(&app, &mut db, &meant).await.map(Json)
+    read_instance_page(&app, &mut db, &meant).await.map(Json)
 }
 
 pub(crate) async fn dry_run(
@@ -105,7 +105,7 @@ pub(crate) async fn dry_run(
     let (path, target) = target(&names, &mut query)?;
     let mut db = app.pages().await?;
     let meant = meant(&app, &mut db, (&path, &target), &wish).await?;
-    shown(&app, &mut db, &meant).await.map(Json)
+    read_instance_page(&app, &mut db, &meant).await.map(Json)
 }
 
 fn wish(query: &Query, body: PatchTaskInstanceBody) -> Result<TaskInstancePatch, Refusal> {
@@ -153,7 +153,11 @@ pub(crate) async fn carry_out(
     Ok(())
 }
 
-async fn shown(app: &App, db: &mut PgConnection, meant: &[InstancesOfRun]) -> Result<TaskInstancePage, Refusal> {
+async fn read_instance_page(
+    app: &App,
+    db: &mut PgConnection,
+    meant: &[InstancesOfRun],
+) -> Result<TaskInstancePage, Refusal> {
     let mut page = TaskInstancePage::default();
     for (run, instances) in meant {
         let version = app.versions.get(db, run.version).await?;

@@ -3,7 +3,7 @@
 
 use super::{XComValue, of_one, view};
 use crate::api::task_instances::{Instance, one_instance};
-use crate::extract::{Actor, Names, Query, Typed, shown};
+use crate::extract::{Actor, Names, Query, Typed, escape_id};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -44,10 +44,10 @@ pub(crate) async fn create(
     free(&instance, &key)?;
     let of = of(&instance, &key);
     if !app.in_transaction(async |tx| Ok(output::create(tx, &actor, &of, &value).await?)).await? {
-        let text = format!("The XCom with key: `{}` already exists: change it with PATCH", shown(&key));
+        let text = format!("The XCom with key: `{}` already exists: change it with PATCH", escape_id(&key));
         return Err(Refusal::plain(StatusCode::CONFLICT, text));
     }
-    Ok((StatusCode::CREATED, Json(told(&app, &instance, key, value).await?)))
+    Ok((StatusCode::CREATED, Json(read_xcom_entry(&app, &instance, key, value).await?)))
 }
 
 pub(crate) async fn patch(
@@ -63,7 +63,7 @@ pub(crate) async fn patch(
     if !app.in_transaction(async |tx| Ok(output::change(tx, &actor, &of, &value).await?)).await? {
         return Err(missing(key));
     }
-    Ok(Json(told(&app, &instance, key.into(), value).await?))
+    Ok(Json(read_xcom_entry(&app, &instance, key.into(), value).await?))
 }
 
 pub(crate) async fn delete(
@@ -102,7 +102,7 @@ fn of<'a>(instance: &'a Instance, key: &'a str) -> OutputOf<'a> {
     OutputOf { run: &instance.run, task: row.task, task_id: &row.task_id, map_index: row.map_index, key }
 }
 
-async fn told(app: &App, instance: &Instance, key: String, value: Value) -> Result<XComValue, Refusal> {
+async fn read_xcom_entry(app: &App, instance: &Instance, key: String, value: Value) -> Result<XComValue, Refusal> {
     let (task, map_index) = (instance.row.task, instance.row.map_index);
     let row = OUTPUTS.first(&mut *app.pages().await?, &of_one(instance.run.id, task, map_index, &key)).await?;
     let row = row.ok_or_else(|| missing(&key))?;
@@ -110,5 +110,5 @@ async fn told(app: &App, instance: &Instance, key: String, value: Value) -> Resu
 }
 
 pub(super) fn missing(key: &str) -> Refusal {
-    Refusal::not_found(format!("XCom entry with key: `{}` not found", shown(key)))
+    Refusal::not_found(format!("XCom entry with key: `{}` not found", escape_id(key)))
 }

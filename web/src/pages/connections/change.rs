@@ -105,7 +105,7 @@ impl ConnectionSubmission {
     }
 
     /// To be shown again, without any secret that was typed.
-    fn shown(self) -> ConnectionForm {
+    fn masked_form(self) -> ConnectionForm {
         let typed = Reached { extra: self.wish.extra, host: Some(self.wish.host), ..Reached::default() }.masked();
         ConnectionForm { extra: typed.extra, host: typed.host.unwrap_or_default(), ..self.wish }
     }
@@ -126,7 +126,7 @@ pub(crate) async fn submit(
         id => Some(stored::<Kept>(&app, id).await?),
     };
     if let Some(problem) = sent.problem.clone() {
-        return page(&app, shell, row.as_ref(), sent.shown(), Some(ConnectionNotice::Problem(problem)));
+        return page(&app, shell, row.as_ref(), sent.masked_form(), Some(ConnectionNotice::Problem(problem)));
     }
     let id = sent.wish.id.clone();
     let new = orch_wire::NounBody { name: id.clone(), columns: sent.columns() };
@@ -140,7 +140,7 @@ pub(crate) async fn submit(
                 Refusal::Taken(_) => format!("There is a connection `{id}` already."),
                 other => other.words(),
             };
-            return page(&app, shell, row.as_ref(), sent.shown(), Some(ConnectionNotice::Problem(words)));
+            return page(&app, shell, row.as_ref(), sent.masked_form(), Some(ConnectionNotice::Problem(words)));
         }
         Err(refusal) => return Err(refusal),
     }

@@ -8,7 +8,7 @@ use crate::dashboards::{DashboardAnswers, Field, LoadedDashboard, Rows, ask, fin
 use crate::extract::{Names, Query};
 use crate::live::{Watched, answer};
 use crate::pages::lake::{Closed, closed};
-use crate::pages::run::events::shown as mark_of_page;
+use crate::pages::run::events::read_page_mark;
 use crate::pages::{Shell, encoded, html};
 use crate::parts;
 use crate::refusal::Refusal;
@@ -131,7 +131,7 @@ pub(crate) async fn follow(
     let shown = find(&app, names.get("dashboard_name"), caller.role).await?;
     let mark = mark(&app, &shown).await;
     let watched = Watched::Dashboard(shown.dashboard.name.into());
-    answer(app, (&caller.name, headers), watched, mark, (mark_of_page(&query), None))
+    answer(app, (&caller.name, headers), watched, mark, (read_page_mark(&query), None))
 }
 
 impl Block {

@@ -94,7 +94,7 @@ pub(super) fn drawn(panel: &Panel, answer: &QueryAnswer) -> Drawn {
 
 fn table(answer: &QueryAnswer) -> Table {
     let places: Vec<usize> = (0..answer.columns.len()).filter(|at| answer.columns[*at].name != OUTLINE).collect();
-    let row = |row: &Vec<Cell>| places.iter().map(|at| shown(&row[*at])).collect();
+    let row = |row: &Vec<Cell>| places.iter().map(|at| format_cell(&row[*at])).collect();
     Table {
         columns: places.iter().map(|at| (words(&answer.columns[*at].name), answer.columns[*at].is_number)).collect(),
         rows: answer.rows.iter().take(MOST_ROWS).map(row).collect(),
@@ -107,7 +107,7 @@ fn words(column: &str) -> String {
     column.replace('_', " ")
 }
 
-fn shown(cell: &Cell) -> String {
+fn format_cell(cell: &Cell) -> String {
     match cell.as_f64().filter(|number| cell.is_f64() && number.is_finite()) {
         Some(number) => parts::exact(number),
         None => parts::short(&cell_text(cell), CELL_CHARS).into_owned(),
@@ -137,7 +137,7 @@ fn figure(panel: &Panel, answer: &QueryAnswer) -> Figure {
     let value = match (number, row.first()) {
         (Some(number), _) if is_before => with_unit(number, &panel.unit),
         (Some(number), _) => parts::exact(number),
-        (None, Some(cell)) if !cell.is_null() => shown(cell),
+        (None, Some(cell)) if !cell.is_null() => format_cell(cell),
         _ => "–".into(),
     };
     let has_unit = number.is_some() && !is_before;
@@ -182,7 +182,7 @@ fn ranks(panel: &Panel, answer: &QueryAnswer) -> Option<Vec<Rank>> {
     let numbers: Vec<Option<f64>> = answer.rows.iter().map(|row| number_at(answer, row, at)).collect();
     let most = numbers.iter().flatten().copied().fold(0.0, f64::max);
     let rank = |(row, number): (&Vec<Cell>, &Option<f64>)| Rank {
-        word: shown(&row[0]),
+        word: format_cell(&row[0]),
         meter: parts::share(number.unwrap_or(0.0), most),
         value: number.map_or_else(|| "–".into(), |number| with_unit(number, &panel.unit)),
     };
@@ -264,7 +264,7 @@ fn add_map(drawn: &mut Drawn, panel: &Panel, answer: &QueryAnswer) {
     };
     let name = usize::from(answer.columns.len() > 3 && outline != 1);
     let region =
-        |row: &Vec<Cell>| Region::new(shown(&row[name]), number_at(answer, row, number), row[outline].as_str()?);
+        |row: &Vec<Cell>| Region::new(format_cell(&row[name]), number_at(answer, row, number), row[outline].as_str()?);
     match Map::new(panel.title.clone(), answer.rows.iter().filter_map(region).collect()) {
         Some(map) => {
             drawn.legend = map.legend().into_iter().map(|(shade, words)| (Picture::Shade(shade), words)).collect();

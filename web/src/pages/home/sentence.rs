@@ -38,7 +38,9 @@ pub(super) fn sentence(of: Counts, pulse: Option<&Pulse>) -> (String, &'static s
         (failing, _) if of.more => clauses.push(format!("more than {}", clause(failing, "DAG", "fail"))),
         (0, streams) => clauses.push(clause(streams, "stream", "fail")),
         (failing, 0) => clauses.push(clause(failing, "DAG", "fail")),
-        (failing, streams) => clauses.push(format!("{} and {} fail", said(failing, "DAG"), said(streams, "stream"))),
+        (failing, streams) => {
+            clauses.push(format!("{} and {} fail", count_in_words(failing, "DAG"), count_in_words(streams, "stream")));
+        }
     }
     let fails = !clauses.is_empty();
     if of.approvals > 0 {
@@ -64,12 +66,12 @@ pub(super) fn sentence(of: Counts, pulse: Option<&Pulse>) -> (String, &'static s
     (with_capital(&all) + ".", rest)
 }
 
-fn said(count: usize, one: &str) -> String {
+fn count_in_words(count: usize, one: &str) -> String {
     counted(spelled(count), one)
 }
 
 fn clause(count: usize, one: &str, verb: &str) -> String {
-    format!("{} {verb}{}", said(count, one), if count == 1 { "s" } else { "" })
+    format!("{} {verb}{}", count_in_words(count, one), if count == 1 { "s" } else { "" })
 }
 
 fn with_capital(text: &str) -> String {

@@ -128,7 +128,7 @@ pub(crate) async fn mark(State(app): State<App>, actor: Actor, path: RunPath, fo
 
 /// `POST …/note`: what people want to say of the run; an empty one takes it away.
 pub(crate) async fn note(State(app): State<App>, actor: Actor, path: RunPath, form: Form) -> Result<Response, Refusal> {
-    let note = said(&form)?;
+    let note = read_note(&form)?;
     let run = find(&mut *app.hot().await?, &path).await?;
     if run.note != note {
         app.in_transaction(async |tx| Ok(orch_deeds::run::note(tx, &actor, &run, note.as_deref()).await?)).await?;
@@ -137,7 +137,7 @@ pub(crate) async fn note(State(app): State<App>, actor: Actor, path: RunPath, fo
 }
 
 /// The note of a form. `None`: it is to go.
-pub(crate) fn said(form: &Form) -> Result<Option<String>, Refusal> {
+pub(crate) fn read_note(form: &Form) -> Result<Option<String>, Refusal> {
     let text = form.text("note").unwrap_or_default().trim().replace("\r\n", "\n");
     if text.chars().count() > MOST_NOTE_CHARS {
         let text = format!("a note has at most {MOST_NOTE_CHARS} characters, this one has {}", text.chars().count());

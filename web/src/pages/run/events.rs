@@ -29,7 +29,7 @@ pub(crate) async fn follow(
         let run = find(&mut db, &path).await?.id;
         (run, how_far(&mut db, run).await?.map_or(0, |(rev, _)| i64::from(rev)))
     };
-    answer(app, (&caller.name, headers), Watched::Run(run), mark, (shown(&query), None))
+    answer(app, (&caller.name, headers), Watched::Run(run), mark, (read_page_mark(&query), None))
 }
 
 /// `…/tasks/{task_id}/{map_index}/events?attempt=…&mark=…&at=…`: the instance, and the log of one of its tries.
@@ -59,7 +59,7 @@ pub(crate) async fn follow_try(
         let looks = look_at_tries(&mut db, &[key]).await?;
         (key, looks.first().map_or(0, |look| mark_of(key, look)))
     };
-    answer(app, (&caller.name, headers), Watched::Try(key), mark, (shown(&query), at))
+    answer(app, (&caller.name, headers), Watched::Try(key), mark, (read_page_mark(&query), at))
 }
 
 /// `/events`: which runs there are, and how the DAGs are; `/events?of=streams`: how far streams are.
@@ -71,10 +71,10 @@ pub(crate) async fn follow_all(
 ) -> Result<Response, Refusal> {
     if query.text("of") == Some("streams") {
         let mark = look_at_streams(&mut *app.pages().await?).await?;
-        return answer(app, (&caller.name, headers), Watched::Streams, mark, (shown(&query), None));
+        return answer(app, (&caller.name, headers), Watched::Streams, mark, (read_page_mark(&query), None));
     }
     let mark = mark_of_all(&app, &mut *app.pages().await?).await?;
-    answer(app, (&caller.name, headers), Watched::All, mark, (shown(&query), None))
+    answer(app, (&caller.name, headers), Watched::All, mark, (read_page_mark(&query), None))
 }
 
 /// `/dags/{dag_id}/events`: its runs and their tasks.
@@ -90,10 +90,10 @@ pub(crate) async fn follow_dag(
         let named = resolve(&mut db, &dag_id).await?.unwrap_or_else(|| dag_id.to_string());
         look_at_dags(&mut db, &[named.into()]).await?.pop().ok_or_else(|| no_such_dag(&dag_id))?
     };
-    answer(app, (&caller.name, headers), Watched::Dag(look.dag_id.into()), look.mark, (shown(&query), None))
+    answer(app, (&caller.name, headers), Watched::Dag(look.dag_id.into()), look.mark, (read_page_mark(&query), None))
 }
 
 /// What the page shows that asks.
-pub(crate) fn shown(query: &Query) -> Option<i64> {
+pub(crate) fn read_page_mark(query: &Query) -> Option<i64> {
     query.text("mark").and_then(|mark| mark.parse().ok())
 }

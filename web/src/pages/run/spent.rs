@@ -357,7 +357,7 @@ mod tests {
         let failed = OldTry { ended_at: Some(at(20)), ..old(2, TaskState::UpForRetry, 10) };
         let spent = of_run(&run_details(), &spans, &[failed]);
         assert_eq!(spent.path, [0, 2, 3]);
-        assert_eq!(told(&spent), "Working 33, Retry delays 20, Slot waits 7, orch itself 1");
+        assert_eq!(parts_in_seconds(&spent), "Working 33, Retry delays 20, Slot waits 7, orch itself 1");
         assert_eq!(spent.lines()[1], ("Retry delays", "20 s, 33 %".into()));
         let seconds = TimeDelta::seconds;
         let said = spent.against(&plan(), &[(2, seconds(4)), (0, seconds(8))]);
@@ -378,7 +378,7 @@ mod tests {
     }
 
     /// In seconds, what there is.
-    fn told(spent: &Spent) -> String {
+    fn parts_in_seconds(spent: &Spent) -> String {
         let parts =
             spent.parts().into_iter().chain([("paused", "", spent.paused)]).filter(|(_, _, part)| !part.is_zero());
         parts.map(|(name, _, part)| format!("{name} {}", part.num_seconds())).collect::<Vec<_>>().join(", ")
@@ -388,7 +388,7 @@ mod tests {
     fn what_never_started_does_not_hide_who_was_waited_for() {
         // `quick` and `slow` were decided without a start, and `end` began after `a`.
         let spent = of_run(&run_details(), &[span(0, 0, 0, 50), span(3, 50, 50, 61)], &[]);
-        assert_eq!((spent.path.as_slice(), told(&spent).as_str()), (&[0, 3][..], "Working 61"));
+        assert_eq!((spent.path.as_slice(), parts_in_seconds(&spent).as_str()), (&[0, 3][..], "Working 61"));
     }
 
     #[test]
@@ -397,11 +397,14 @@ mod tests {
         // `slow` failed at 20 and was cleared at 45; it and `end` ran then.
         let spans = [span(0, 0, 0, 10), span(2, 45, 45, 55), span(3, 55, 55, 61)];
         let spent = of_run(&run, &spans, &[old(2, TaskState::Failed, 10)]);
-        assert_eq!((spent.path.as_slice(), told(&spent).as_str()), (&[0, 2, 3][..], "Working 26, paused 35"));
+        assert_eq!(
+            (spent.path.as_slice(), parts_in_seconds(&spent).as_str()),
+            (&[0, 2, 3][..], "Working 26, paused 35")
+        );
         // All of it was cleared.
         let spans = [span(0, 40, 40, 50), span(2, 50, 50, 61)];
         let before = [old(0, TaskState::Success, 0), old(2, TaskState::Failed, 10)];
-        assert_eq!(told(&of_run(&run, &spans, &before)), "Working 21, paused 40");
+        assert_eq!(parts_in_seconds(&of_run(&run, &spans, &before)), "Working 21, paused 40");
     }
 
     #[test]
@@ -409,31 +412,37 @@ mod tests {
         // It began at 10, was taken from its worker at 40 and ended at 61.
         let lost = TaskSpan { lost_no: 1, first_queued: Some(at(40)), ..span(2, 10, 10, 61) };
         assert_eq!(
-            told(&of_run(&run_details(), &[span(0, 0, 0, 10), lost.clone()], &[])),
+            parts_in_seconds(&of_run(&run_details(), &[span(0, 0, 0, 10), lost.clone()], &[])),
             "Working 31, Lost with a worker 30"
         );
         // Nobody has taken it again.
         let waits = TaskSpan { waits: true, last_ended: None, first_queued: Some(at(10)), ..lost };
         let open = RunDetails { ended_at: None, ..run_details() };
-        assert_eq!(told(&of_run(&open, &[span(0, 0, 0, 10), waits], &[])), "Working 10, Lost with a worker 51");
+        assert_eq!(
+            parts_in_seconds(&of_run(&open, &[span(0, 0, 0, 10), waits], &[])),
+            "Working 10, Lost with a worker 51"
+        );
     }
 
     #[test]
     fn a_run_that_was_ended_while_nothing_ran_does_not_blame_orch() {
         let ended = of_run(&run_details(), &[span(0, 0, 0, 10), span(2, 10, 10, 20)], &[]);
-        assert_eq!(told(&ended), "Working 20, Set aside 41");
+        assert_eq!(parts_in_seconds(&ended), "Working 20, Set aside 41");
     }
 
     #[test]
     fn a_wait_for_a_pool_is_not_time_of_orch() {
         let spans = [span(0, 0, 0, 10), span(2, 10, 10, 20), span(3, 50, 51, 61)];
-        assert_eq!(told(&of_run(&run_details(), &spans, &[])), "Working 30, Slot waits 1, Pools and limits 30");
+        assert_eq!(
+            parts_in_seconds(&of_run(&run_details(), &spans, &[])),
+            "Working 30, Slot waits 1, Pools and limits 30"
+        );
     }
 
     #[test]
     fn a_try_that_waits_for_its_retry_is_counted_once() {
         let open = RunDetails { ended_at: None, ..run_details() };
         let spans = [span(0, 0, 0, 10)];
-        assert_eq!(told(&of_run(&open, &spans, &[old(0, TaskState::UpForRetry, 0)])), "Working 10");
+        assert_eq!(parts_in_seconds(&of_run(&open, &spans, &[old(0, TaskState::UpForRetry, 0)])), "Working 10");
     }
 }

@@ -4,7 +4,7 @@ use crate::api::dag_runs::tell;
 use crate::api::task_instances::{Note, TaskInstancePatch, carry_out};
 use crate::extract::{Actor, Form, MappedPath, Query, no_such_instance};
 use crate::pages::home::task_href;
-use crate::pages::run::change::{ChangePage, href, patched, said};
+use crate::pages::run::change::{ChangePage, href, patched, read_note};
 use crate::pages::run::{RunHead, find, the_ledger};
 use crate::pages::{Shell, encoded, html, see_other};
 use crate::parts;
@@ -87,8 +87,13 @@ pub(crate) async fn note(
     path: MappedPath,
     form: Form,
 ) -> Result<Response, Refusal> {
-    carry(&app, &actor, &path, &TaskInstancePatch { note: Some(Note(said(&form)?)), ..TaskInstancePatch::default() })
-        .await
+    carry(
+        &app,
+        &actor,
+        &path,
+        &TaskInstancePatch { note: Some(Note(read_note(&form)?)), ..TaskInstancePatch::default() },
+    )
+    .await
 }
 
 async fn carry(app: &App, actor: &Actor, path: &MappedPath, wish: &TaskInstancePatch) -> Result<Response, Refusal> {

@@ -67,7 +67,7 @@ pub(crate) async fn password(
         let fresh = UserNotice::Fresh(FreshPassword { user: name.into(), password });
         return page(&app, shell, name, Some(fresh)).await;
     }
-    told(&app, shell, name, changed).await
+    respond_to_change(&app, shell, name, changed).await
 }
 
 /// `GET …/delete`: what will happen.
@@ -96,14 +96,14 @@ pub(crate) async fn delete(
     let name = names.get("user_name");
     match carry_out(&app, &actor, name, UserDeed::Delete).await? {
         UserChange::Done => Ok(see_other("/users")),
-        other => told(&app, shell, name, other).await,
+        other => respond_to_change(&app, shell, name, other).await,
     }
 }
 
 /// Carries out a change, and says how it ended on the user's page.
 async fn change(app: &App, actor: &Actor, shell: Shell, name: &str, deed: UserDeed<'_>) -> Result<Response, Refusal> {
     let changed = carry_out(app, actor, name, deed).await?;
-    told(app, shell, name, changed).await
+    respond_to_change(app, shell, name, changed).await
 }
 
 async fn carry_out(app: &App, actor: &Actor, name: &str, deed: UserDeed<'_>) -> Result<UserChange, Refusal> {
@@ -117,7 +117,7 @@ async fn carry_out(app: &App, actor: &Actor, name: &str, deed: UserDeed<'_>) -> 
     Ok(changed)
 }
 
-async fn told(app: &App, shell: Shell, name: &str, changed: UserChange) -> Result<Response, Refusal> {
+async fn respond_to_change(app: &App, shell: Shell, name: &str, changed: UserChange) -> Result<Response, Refusal> {
     match changed {
         UserChange::Done | UserChange::Unchanged => Ok(see_other(&user_href(name))),
         UserChange::NoSuchUser => Err(no_such_user(name)),

@@ -70,7 +70,7 @@ pub(super) async fn scan(app: &App, run: Uuid, attempt: Uuid, wanted: &LogFilter
         place = last.place();
         let wanted = wanted.clone();
         let looked = tokio::task::spawn_blocking(move || {
-            found.look(&chunks, &wanted);
+            found.scan_chunks(&chunks, &wanted);
             found
         });
         found = looked.await.map_err(|error| Refusal::Broken(format!("a log could not be searched: {error}")))?;
@@ -83,7 +83,7 @@ pub(super) async fn scan(app: &App, run: Uuid, attempt: Uuid, wanted: &LogFilter
 }
 
 impl LogMatches {
-    fn look(&mut self, chunks: &[Chunk], wanted: &LogFilter) {
+    fn scan_chunks(&mut self, chunks: &[Chunk], wanted: &LogFilter) {
         let needle = Needle::of(&wanted.needle);
         for chunk in chunks {
             if self.is_done {
@@ -184,13 +184,13 @@ mod tests {
         Chunk { lease_no: 1, seq, lines, created_at: chrono::DateTime::UNIX_EPOCH, body: body.into() }
     }
 
-    fn look(wanted: &LogFilter) -> LogMatches {
+    fn scan_sample(wanted: &LogFilter) -> LogMatches {
         let line = |level: &str, text: &str| format!("{{\"event\":{text:?},\"level\":\"{level}\"}}\n");
         let first = line("info", "the Fee is 3") + &line("error", "no \"fee\" here") + &line("info", "level");
         let last = line("warning", "fe\u{1b}[1me") + &line("error", "second");
         let mut found = LogMatches::default();
-        found.look(&[chunk(0, 3, &first), chunk(1, 90, &line("warning", "90 lines are left out"))], wanted);
-        found.look(&[chunk(2, 2, &last.replace("\\u{1b}", "\\u001b"))], wanted);
+        found.scan_chunks(&[chunk(0, 3, &first), chunk(1, 90, &line("warning", "90 lines are left out"))], wanted);
+        found.scan_chunks(&[chunk(2, 2, &last.replace("\\u{1b}", "\\u001b"))], wanted);
         found
     }
 
@@ -198,7 +198,7 @@ mod tests {
     fn a_search_counts_lines_and_keeps_their_numbers_over_a_gap() {
         let search = |needle: &str, levels: &[&'static str]| {
             let wanted = LogFilter { needle: needle.into(), levels: levels.to_vec(), keep: Keep::Nothing };
-            let found = look(&wanted);
+            let found = scan_sample(&wanted);
             assert_eq!(found.count, found.hits.len() as i64);
             found.hits
         };
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn lines_of_a_level_are_kept_from_a_line_or_up_to_one() {
         let kept = |keep, levels: &[&'static str]| {
-            let found = look(&LogFilter { needle: String::new(), levels: levels.to_vec(), keep });
+            let found = scan_sample(&LogFilter { needle: String::new(), levels: levels.to_vec(), keep });
             let numbers: Vec<i64> = found.kept.iter().map(|(number, _)| *number).collect();
             (numbers, found.earlier, found.later)
         };
