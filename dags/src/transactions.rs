@@ -70,7 +70,7 @@ async fn minio_to_postgres(ctx: Ctx) -> TaskResult<Loaded> {
     };
     let loaded = Layer::give(&ctx, &job, async |layer| {
         let rows = layer.rows(&bucket, TABLE.1, SCHEMA.clone())?;
-        Load::into(TABLE.0, TABLE.1).once_in(&ctx).replace(&target, rows.told(&ctx)).await
+        Load::into(TABLE.0, TABLE.1).once_in(&ctx).replace(&target, rows.report_progress(&ctx)).await
     });
     let loaded = loaded.await?;
     ctx.info(format!("{} rows are in `{}`", loaded.rows, loaded.table));

@@ -116,13 +116,13 @@ impl Batches {
     /// Says to the task how many rows and bytes have come, and ends with an error when the task is to end, also while
     /// the source is silent.
     #[must_use]
-    pub fn told(self, ctx: &Ctx) -> Batches {
-        self.told_from(ctx, 0, 0)
+    pub fn report_progress(self, ctx: &Ctx) -> Batches {
+        self.report_progress_from(ctx, 0, 0)
     }
 
     /// The same where the task has come so far already.
     #[must_use]
-    pub fn told_from(self, ctx: &Ctx, rows: u64, bytes: u64) -> Batches {
+    pub fn report_progress_from(self, ctx: &Ctx, rows: u64, bytes: u64) -> Batches {
         let schema = self.schema();
         let state = (self.stream, ctx.clone(), ctx.cancelled(), rows, bytes);
         let stream = futures::stream::unfold(state, |(mut stream, ctx, mut stopped, mut rows, mut bytes)| async move {

@@ -228,7 +228,7 @@ impl Contract {
         let mut checker = self.begin(facts)?;
         let (mut passed, mut quarantined) = (Vec::new(), Vec::new());
         for batch in batches {
-            let checked = checker.look(batch)?;
+            let checked = checker.check_batch(batch)?;
             passed.push(checked.passed);
             quarantined.extend(checked.quarantined);
         }

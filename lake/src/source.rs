@@ -1,5 +1,5 @@
 //! What is read: MySQL, Postgres, HTTP, files. Each gives [`Batches`](crate::batches::Batches) or bytes piece by
-//! piece, is bounded in memory, ends when it is dropped, and tells its task how far it is (`Batches::told`).
+//! piece, is bounded in memory, ends when it is dropped, and tells its task how far it is (`Batches::report_progress`).
 
 pub mod http;
 pub mod mysql;

@@ -64,7 +64,7 @@ impl Publish<'_> {
                 let (mut checker, mut count) = (contract.begin(&facts)?, 0);
                 for lot in lots {
                     for rows in lot.chunks(ROWS_AT_ONCE) {
-                        let passed = checker.look(&table.batch(rows, now)?)?.passed;
+                        let passed = checker.check_batch(&table.batch(rows, now)?)?.passed;
                         count += passed.num_rows() as u64;
                         if !handle.block_on(taker.take(passed)) {
                             return Ok(None);

@@ -216,7 +216,8 @@ pub async fn each_trip(ctx: &Ctx, trips: &Table, days: Days, mut take: impl FnMu
         "tip_amount",
         "total_amount",
     ];
-    let mut rows = trips.scan().columns(columns).filter(days.rows("pickup_datetime")).stream().await?.told(ctx);
+    let mut rows =
+        trips.scan().columns(columns).filter(days.rows("pickup_datetime")).stream().await?.report_progress(ctx);
     while let Some(batch) = rows.try_next().await? {
         let [pickup, dropoff] = [0, 1].map(|at| longs(batch.column(at)));
         let [from, to, vendor, passengers] = [2, 3, 4, 5].map(|at| ints(batch.column(at)));
@@ -252,7 +253,8 @@ pub async fn each_pickup(
     mut take: impl FnMut(i64, i32) + Send,
 ) -> TaskResult<()> {
     let columns = ["pickup_datetime", "pickup_location_id"];
-    let mut rows = trips.scan().columns(columns).filter(days.rows("pickup_datetime")).stream().await?.told(ctx);
+    let mut rows =
+        trips.scan().columns(columns).filter(days.rows("pickup_datetime")).stream().await?.report_progress(ctx);
     while let Some(batch) = rows.try_next().await? {
         let (pickup, from) = (longs(batch.column(0))?, ints(batch.column(1))?);
         (0..batch.num_rows()).for_each(|at| take(pickup.value(at), from.value(at)));
@@ -402,7 +404,7 @@ pub async fn events(ctx: &Ctx, changes: &Table, days: Days) -> TaskResult<Vec<Ev
     ];
     let around = Days { first: days.first - TimeDelta::days(1), last: days.last };
     let from = days.micros().0 - HOUR;
-    let mut rows = changes.scan().columns(columns).filter(around.rows("event_ts")).stream().await?.told(ctx);
+    let mut rows = changes.scan().columns(columns).filter(around.rows("event_ts")).stream().await?.report_progress(ctx);
     let mut all: HashMap<(i64, i64), Event> = HashMap::new();
     while let Some(batch) = rows.try_next().await? {
         let ops = cast(batch.column(0), &DataType::Utf8)?;

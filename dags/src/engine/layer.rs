@@ -141,11 +141,11 @@ async fn written(ctx: &Ctx, job: &Job, target: &Target) -> TaskResult<LayerTable
     entries.retain(|entry| entry.key.rsplit('/').next().is_some_and(|name| !name.starts_with(['_', '.'])));
     let objects: Vec<String> = entries.iter().map(|entry| entry.key.clone()).collect();
     let rows = read_all(job.bucket.clone(), job.format, objects.clone(), target.schema.clone());
-    let mut rows = rows.told(ctx);
+    let mut rows = rows.report_progress(ctx);
     let (mut hash, facts) = (ContentHash::default(), Facts::at(ctx.run_after()));
     let mut checker = target.contract.begin(&facts)?;
     while let Some(batch) = rows.try_next().await? {
-        checker.look(&batch)?;
+        checker.check_batch(&batch)?;
         hash = orch_lake::frame::blocking(move |_| {
             hash.add(&batch)?;
             Ok(hash)

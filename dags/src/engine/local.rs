@@ -43,7 +43,7 @@ impl Engine for Local {
 }
 
 async fn write(ctx: &Ctx, job: &Job, target: &Target, statements: &Statements) -> TaskResult<WrittenObject> {
-    let rows = statements.rows(&target.statement).await?.told(ctx);
+    let rows = statements.rows(&target.statement).await?.report_progress(ctx);
     let schema = target.schema.clone();
     let fit = move |batch| {
         let fits = conform(&batch, &schema);

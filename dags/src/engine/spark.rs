@@ -69,7 +69,7 @@ async fn stage(ctx: &Ctx, job: &Job) -> TaskResult<Staged> {
     let mut staged = Staged::new();
     for view in job.views.iter().filter(|view| view.outside.is_none()) {
         let key = format!("{}/{STAGED}/{}.parquet", job.place, view.name);
-        let written = parquet::write(&job.bucket, &key, (view.open)().await?.told(ctx)).await?;
+        let written = parquet::write(&job.bucket, &key, (view.open)().await?.report_progress(ctx)).await?;
         ctx.info(format!("{} rows for `{}` are at `{}`", written.rows, view.name, written.location));
         staged.insert(view.name, written.location);
     }

@@ -189,7 +189,7 @@ async fn swept(
     seen: &RawFileSummary,
     zones: Option<KeySet>,
 ) -> TaskResult<(Batches, Arc<Mutex<Option<Swept>>>)> {
-    let rows = raw::rows(bucket, file, seen).await?.told(ctx);
+    let rows = raw::rows(bucket, file, seen).await?.report_progress(ctx);
     let location = bucket.location(&file.key);
     let cleaner = Cleaner::new(&location, &file.source_file, seen.mapping.clone(), file.month, now.timestamp_micros());
     let facts = Facts::at(now);
@@ -225,7 +225,7 @@ fn sweep(
     let mut checker = contract.begin(facts)?;
     let (mut swept, mut aside, mut unsummed) = (Swept::default(), 0, Vec::new());
     while let Some(batch) = next()? {
-        let checked = checker.look(&cleaner.batch(&batch)?)?;
+        let checked = checker.check_batch(&cleaner.batch(&batch)?)?;
         if let Some(bad) = checked.quarantined {
             aside += bad.num_rows();
             swept.quarantined.push(bad);

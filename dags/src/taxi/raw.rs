@@ -76,7 +76,7 @@ pub async fn see(bucket: &Bucket, file: &RawFile) -> TaskResult<RawFileSummary> 
         let nulls = vec![None; mapping.found.len()];
         return Ok(RawFileSummary { mapping, schema, rows: None, nulls, object });
     }
-    let look = parquet::look(bucket, &file.key).await?;
+    let look = parquet::read_footer(bucket, &file.key).await?;
     let names: Vec<String> = look.schema.fields().iter().map(|field| field.name().clone()).collect();
     let mapping = mapping(&location, &names)?;
     let unfit = mapping.found.iter().filter_map(|found| {

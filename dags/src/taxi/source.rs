@@ -105,7 +105,7 @@ impl Source {
                 if !sample.has(month, now) {
                     return Ok(None);
                 }
-                parquet::write(bucket, &key, sample.file(month).told(ctx)).await?;
+                parquet::write(bucket, &key, sample.file(month).report_progress(ctx)).await?;
                 let bytes = bucket.find(&key).await?.map_or(0, |entry| entry.bytes);
                 let (mut pieces, mut sum) = (bucket.read(&key).await?, Sha256::new());
                 while let Some(piece) = pieces.try_next().await? {

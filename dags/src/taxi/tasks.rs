@@ -104,7 +104,7 @@ pub async fn validate_data(ctx: Ctx, file: RawFile) -> TaskResult<Validated> {
     let mut count = seen.rows.unwrap_or_default();
     if seen.rows.is_none() {
         let location = bucket.location(&file.key);
-        let mut batches = rows(&bucket, &file, &seen).await?.told(&ctx);
+        let mut batches = rows(&bucket, &file, &seen).await?.report_progress(&ctx);
         while let Some(batch) = batches.try_next().await? {
             let (columns, location, before) = (columns.clone(), location.clone(), count);
             count += batch.num_rows() as u64;

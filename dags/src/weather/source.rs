@@ -106,7 +106,7 @@ impl Source {
     pub fn uri(&self) -> String {
         match self {
             Source::Sample(_) => "sample://weather".into(),
-            Source::Api(api) => api.http.shown(api.shape.path),
+            Source::Api(api) => api.http.redacted_address(api.shape.path),
         }
     }
 
@@ -146,7 +146,7 @@ impl Source {
 impl Api {
     async fn ask(&self, ctx: &Ctx, location: &Location, hours: Hours) -> TaskResult<Vec<WeatherReading>> {
         let (http, path) = self.request(location, hours);
-        let shown = http.shown(&path);
+        let shown = http.redacted_address(&path);
         let answer = http.bytes(ctx, &path).await?;
         let answer: Value = serde_json::from_slice(&answer).map_err(|error| {
             // The next answer may be better: somebody in between speaks, or it was cut.
@@ -169,7 +169,8 @@ impl Api {
         let Some(path) = self.path_by_name(city).filter(|_| self.shape.name == shape) else { return Ok(None) };
         let answer = self.http.bytes(ctx, &path).await?;
         // The next answer may be better: it was cut, or comes from a proxy.
-        let what = || format!("`{}` answers {} bytes that are no JSON", self.http.shown(&path), answer.len());
+        let what =
+            || format!("`{}` answers {} bytes that are no JSON", self.http.redacted_address(&path), answer.len());
         serde_json::from_slice(&answer).with_context(what).map(Some)
     }
 
@@ -250,7 +251,7 @@ mod tests {
         let at = |text: &str| text.parse().expect("a time");
         let hours = Hours { last: at(last), count: 24, now: at("2025-12-31T12:30:00Z") };
         let (http, path) = api.request(&Weather::default().locations[0], hours);
-        (http.shown(&path), path)
+        (http.redacted_address(&path), path)
     }
 
     #[test]

@@ -70,7 +70,7 @@ async fn go(transfer: MysqlToBucket, ctx: &Ctx) -> TaskResult<WrittenObject> {
     bucket.ensure().await?;
     let read = if transfer.money { read.money() } else { read };
     let rows = mysql::read(&ctx.connection(&transfer.connection).await?, read).await?;
-    let written = format.write(&bucket, &transfer.to.key, rows.told(ctx)).await?;
+    let written = format.write(&bucket, &transfer.to.key, rows.report_progress(ctx)).await?;
     ctx.info(format!("{} rows, {} bytes in `{}`", written.rows, written.bytes, written.location));
     Ok(written)
 }

@@ -102,7 +102,7 @@ impl BucketToPostgres {
 async fn go(transfer: BucketToPostgres, ctx: &Ctx) -> TaskResult<Loaded> {
     let bucket = transfer.from.bucket(ctx).await?;
     let format = Format::of(transfer.format, &transfer.from.key)?;
-    let rows = format.read(&bucket, &transfer.from.key, schema(&transfer.columns)?).await?.told(ctx);
+    let rows = format.read(&bucket, &transfer.from.key, schema(&transfer.columns)?).await?.report_progress(ctx);
     let mut load = Load::into(&transfer.schema, &transfer.table).key(transfer.key).once_in(ctx);
     if let Some(view) = &transfer.alias {
         load = load.alias(view);

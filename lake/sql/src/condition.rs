@@ -103,7 +103,7 @@ mod tests {
     use datafusion::logical_expr::utils::split_conjunction;
     use datafusion::prelude::SessionContext;
 
-    fn told(sql: &str) -> String {
+    fn implied_predicate(sql: &str) -> String {
         let schema = Schema::new(vec![
             Field::new("id", DataType::Int64, false),
             Field::new("name", DataType::Utf8, true),
@@ -134,7 +134,7 @@ mod tests {
             // Less is said than was asked.
             ("id = 7 and length(name) = 3", "id = 7"),
         ] {
-            assert_eq!(told(sql), expected, "{sql}");
+            assert_eq!(implied_predicate(sql), expected, "{sql}");
         }
         for sql in [
             "length(name) = 3",
@@ -150,7 +150,7 @@ mod tests {
             "cast(ratio as bigint) = 1",
             "id = null",
         ] {
-            assert_eq!(told(sql), "-", "{sql}");
+            assert_eq!(implied_predicate(sql), "-", "{sql}");
         }
     }
 }

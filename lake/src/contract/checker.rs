@@ -83,7 +83,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Sorts a batch.
-    pub fn look(&mut self, batch: &RecordBatch) -> Result<Checked, ContractError> {
+    pub fn check_batch(&mut self, batch: &RecordBatch) -> Result<Checked, ContractError> {
         let uri = self.contract.uri.clone();
         let checked = self.sort(batch).map_err(|source| ContractError::Arrow { uri: uri.clone(), source })?;
         if self.states.iter().any(|state| state.seen.as_ref().is_some_and(|seen| seen.len() > MOST_KEYS)) {

@@ -28,7 +28,7 @@ impl Contract {
             let mut checker = self.begin(&facts)?;
             let mut quarantined = Vec::new();
             while let Some(batch) = rows.try_next().await? {
-                let checked = checker.look(&batch)?;
+                let checked = checker.check_batch(&batch)?;
                 quarantined.extend(checked.quarantined);
                 if !checker.is_refused() && !taker.take(checked.passed).await {
                     return Ok(());

@@ -93,13 +93,13 @@ impl Lines {
                 decoder.flush()
             };
             let line = held.iter().find(|(_, line)| alone(line).is_err()).map_or(self.line, |(number, _)| *number);
-            fatal(format!("`{}`, line {line}: {}", self.location, said(&error, &self.schema)))
+            fatal(format!("`{}`, line {line}: {}", self.location, describe_arrow_error(&error, &self.schema)))
         })
     }
 }
 
 /// What arrow says without the value that it says it of.
-fn said(error: &ArrowError, schema: &SchemaRef) -> String {
+fn describe_arrow_error(error: &ArrowError, schema: &SchemaRef) -> String {
     let text = error.to_string();
     let field = schema.fields().iter().find(|field| text.contains(&format!("'{}'", field.name())));
     match field {

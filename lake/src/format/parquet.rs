@@ -93,7 +93,7 @@ pub struct ParquetFooter {
 /// # Errors
 /// As [`read`].
 #[boxed]
-pub async fn look(bucket: &Bucket, key: &str) -> TaskResult<ParquetFooter> {
+pub async fn read_footer(bucket: &Bucket, key: &str) -> TaskResult<ParquetFooter> {
     let builder = open(bucket, key).await?;
     let (schema, leaves) = (builder.schema().clone(), builder.parquet_schema());
     let mut nulls = vec![Some(0); schema.fields().len()];

@@ -136,7 +136,7 @@ impl Http {
     /// # Errors
     /// The server refuses, stays silent, or answers something else.
     pub async fn json<T: DeserializeOwned>(&self, ctx: &Ctx, path: &str) -> TaskResult<T> {
-        let (bytes, address) = (self.bytes(ctx, path).await?, self.shown(path));
+        let (bytes, address) = (self.bytes(ctx, path).await?, self.redacted_address(path));
         serde_json::from_slice(&bytes).map_err(|error| {
             fatal(format!(
                 "the answer of `{address}` is not what was expected: line {}, {}",
@@ -159,7 +159,7 @@ impl Http {
             if whole.len() > MOST_BYTES {
                 return Err(fatal(format!(
                     "`{}` answers more than 64 MB: download it into a bucket",
-                    self.shown(path)
+                    self.redacted_address(path)
                 )));
             }
         }
@@ -243,7 +243,7 @@ impl Http {
     }
 
     /// An address as people may read it: without its query, which may carry keys.
-    pub fn shown(&self, path: &str) -> String {
+    pub fn redacted_address(&self, path: &str) -> String {
         let address = self.address(path);
         address.split(['?', '#']).next().unwrap_or_default().to_string()
     }
@@ -271,14 +271,14 @@ impl Http {
                 Ok(response) if response.status().is_success() => return Ok(response),
                 Ok(response) => {
                     let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-                    self.patience.after_status(response.status().as_u16(), after, asked, &self.shown(path))
+                    self.patience.after_status(response.status().as_u16(), after, asked, &self.redacted_address(path))
                 }
                 // The error would show the address with its query.
                 Err(error) if error.is_builder() => {
                     let problem = error.without_url();
-                    return Err(fatal(format!("`{}` is no address: {problem}", self.shown(path))).into());
+                    return Err(fatal(format!("`{}` is no address: {problem}", self.redacted_address(path))).into());
                 }
-                Err(error) => self.patience.after_silence(error.without_url(), asked, &self.shown(path)),
+                Err(error) => self.patience.after_silence(error.without_url(), asked, &self.redacted_address(path)),
             };
             match turn {
                 Turn::GiveUp(error) => return Err(error.into()),
@@ -353,7 +353,7 @@ struct Download {
 impl Download {
     /// The rest of an answer that broke off.
     async fn resumed(&mut self, error: reqwest::Error) -> TaskResult<Response> {
-        let shown = self.http.shown(&self.path);
+        let shown = self.http.redacted_address(&self.path);
         let broke = format!("`{shown}` broke off after {} bytes", self.at);
         let error = anyhow::Error::new(error.without_url()).context(broke.clone());
         let Some(mark) = self.mark.clone() else { return Err(error) };

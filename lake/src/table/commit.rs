@@ -89,7 +89,7 @@ pub(crate) async fn commit(lake: &Lake, change: Change) -> LakeResult<Committed>
                 Err(error) => return Err(error),
             };
         }
-        if let EarlierCommit::Committed(snapshot_id) = look(&change, &staged_at, &head) {
+        if let EarlierCommit::Committed(snapshot_id) = find_earlier_commit(&change, &staged_at, &head) {
             let is_of_this = head.metadata().snapshot_by_id(change.snapshot_id).is_some();
             let already = !is_of_this && !staged_at.iter().any(|location| seen(&head, location));
             return Ok(Committed { snapshot_id, already, table: head, retries: attempt });
@@ -195,7 +195,7 @@ pub(crate) enum EarlierCommit {
 }
 
 /// Looks for the change by the id of its snapshot, by its key, or by where it was staged.
-pub(crate) fn look(change: &Change, staged_at: &[String], head: &Table) -> EarlierCommit {
+pub(crate) fn find_earlier_commit(change: &Change, staged_at: &[String], head: &Table) -> EarlierCommit {
     if head.metadata().snapshot_by_id(change.snapshot_id).is_some() {
         return EarlierCommit::Committed(Some(change.snapshot_id));
     }

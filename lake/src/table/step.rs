@@ -6,7 +6,7 @@
 
 mod apart;
 
-use super::commit::{EarlierCommit, Staged, check_conflicts, look, pause, stage};
+use super::commit::{EarlierCommit, Staged, check_conflicts, find_earlier_commit, pause, stage};
 use super::{Change, TableName};
 use crate::{
     boxed,
@@ -136,7 +136,9 @@ impl OfTable {
                     };
                     // A commit whose answer was lost is the table by now.
                     let staged_at: Vec<_> = staged.iter().map(|staged| staged.location().to_owned()).collect();
-                    if part.change.is_empty() || look(&part.change, &staged_at, &head) != EarlierCommit::Nothing {
+                    if part.change.is_empty()
+                        || find_earlier_commit(&part.change, &staged_at, &head) != EarlierCommit::Nothing
+                    {
                         part.state = State::Done;
                         continue;
                     }

@@ -490,7 +490,7 @@ fn a_long_lot_comes_in_batches_and_little_is_remembered() {
         for from in (0..100_000_i64).step_by(10_000) {
             let ids = arrow::array::Int64Array::from_iter_values(from..from + 10_000);
             let batch = RecordBatch::try_from_iter([("id", Arc::new(ids) as _)]).unwrap();
-            let checked = checker.look(&batch).unwrap();
+            let checked = checker.check_batch(&batch).unwrap();
             passed += checked.passed.num_rows();
             aside += checked.quarantined.map_or(0, |batch| batch.num_rows());
             assert!(lap == 1 || aside == 0);

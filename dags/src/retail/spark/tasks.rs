@@ -84,7 +84,7 @@ pub(super) async fn to_postgres(ctx: Ctx) -> TaskResult<Vec<Loaded>> {
             let rows = layer.rows(&bucket, table.name, Arc::new(table.arrow()))?;
             let key = table.required_key().unwrap_or_default();
             let load = Load::into(NAMESPACE, table.name).key(key.iter().copied()).once_in(&ctx);
-            let done = load.replace(&target, rows.told(&ctx)).await?;
+            let done = load.replace(&target, rows.report_progress(&ctx)).await?;
             ctx.info(format!("{} rows are in `{}`", done.rows, done.table));
             let uri = format!("postgres://{NAMESPACE}/{}", table.name);
             ctx.lineage(&object_uri(name, table.name), &uri, done.rows)?;

@@ -29,7 +29,7 @@ pub async fn ingest(ctx: Ctx, table: String, hand_over: Option<String>, options:
     let bucket = place.bucket(RAW_BUCKET).await?;
     let mut extract = Extract::at(table.name, days);
 
-    let rows = source.read(table, days).await?.told(&ctx);
+    let rows = source.read(table, days).await?.report_progress(&ctx);
     let (parquet, csv) = twice(
         rows,
         async |rows| parquet::write(&bucket, &extract.parquet, rows).await,

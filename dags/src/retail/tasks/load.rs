@@ -24,7 +24,7 @@ pub async fn load(ctx: Ctx, table: String) -> TaskResult<Loaded> {
         // As the tables of others call it.
         load = load.alias("order_fact");
     }
-    let loaded = load.replace(&target, rows.told(&ctx)).await?;
+    let loaded = load.replace(&target, rows.report_progress(&ctx)).await?;
     ctx.info(format!("{} rows are in `{}`, {} of them were not before", loaded.rows, loaded.table, loaded.written));
     ctx.emit(AssetEvent::of(loaded_uri(table.name)).rows(loaded.rows))?;
     ctx.lineage(&table_uri(table.name), &loaded_uri(table.name), loaded.rows)?;

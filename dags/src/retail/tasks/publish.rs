@@ -88,7 +88,7 @@ impl<'a> Layer<'a> {
         let passing = Batches::new(schema, passing.map(move |batch| conform(&batch?, &wanted)));
         // Side by side: each keeps a processor busy.
         let written = twice(
-            passing.told_from(self.ctx, self.published.values().sum(), 0),
+            passing.report_progress_from(self.ctx, self.published.values().sum(), 0),
             async |rows| csv::write(&self.bucket, &self.object(table), rows, Csv::default()).await,
             async |rows| self.replacing(table, rows).await,
         )

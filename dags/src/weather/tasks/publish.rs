@@ -35,7 +35,7 @@ pub async fn weather_to_iceberg(ctx: Ctx, checked: Checked) -> TaskResult<Publis
     let bucket = place.bucket(BUCKET).await?;
     let lot = &checked.weather;
     let rows: Vec<RecordBatch> =
-        parquet::read_as(&bucket, &lot.passed, HOURLY.arrow()).await?.told(&ctx).try_collect().await?;
+        parquet::read_as(&bucket, &lot.passed, HOURLY.arrow()).await?.report_progress(&ctx).try_collect().await?;
     let aside = rows_aside(&bucket, lot).await?;
     let hours: BTreeSet<i64> = rows.iter().chain(&aside).flat_map(hours).collect();
     let table = place.lake.ensure(&HOURLY.id()?, &HOURLY.definition()?).await?;
@@ -59,7 +59,7 @@ pub async fn location_to_iceberg(ctx: Ctx, checked: Checked) -> TaskResult<Publi
         ctx.info(format!("`{}` has these zones already", table.name()));
     } else {
         let rows = parquet::read_as(&bucket, &checked.zones.passed, ZONES.arrow()).await?;
-        let change = table.overwrite(Filter::All, rows.told(&ctx)).await?.by(&ctx);
+        let change = table.overwrite(Filter::All, rows.report_progress(&ctx)).await?.by(&ctx);
         changes.push(change.property(DIGEST, &checked.zones_digest));
     }
     publish(&ctx, &place, &ZONES, &checked.zones, changes)

@@ -21,10 +21,10 @@ pub async fn trips_against_zones(ctx: Ctx) -> TaskResult<u64> {
     let contract = contract();
     let mut checker = contract.begin(&facts)?;
     let columns = ["pickup_location_id", "dropoff_location_id"];
-    let mut batches = trips.scan().columns(columns).stream().await?.told(&ctx);
+    let mut batches = trips.scan().columns(columns).stream().await?.report_progress(&ctx);
     let mut rows = 0;
     while let Some(batch) = batches.try_next().await? {
-        checker.look(&batch)?;
+        checker.check_batch(&batch)?;
         rows += batch.num_rows() as u64;
     }
     let found = checker.end();

@@ -174,7 +174,7 @@ impl Client {
                 "`{}` of connection `{}` is not the address of an Iceberg REST catalog, or the catalog does not know the warehouse{}",
                 self.base,
                 self.id,
-                said(&answer)
+                refusal_message(&answer)
             );
             let hint = "write the address below which it has `/v1/config`, and the `warehouse` as it calls it";
             return Err(LakeError::input(what, hint));
@@ -235,7 +235,7 @@ impl Client {
 
     /// An answer that nothing can be made of.
     pub(super) fn refused(&self, answer: &CatalogResponse) -> LakeError {
-        let (status, said) = (answer.status, said(answer));
+        let (status, said) = (answer.status, refusal_message(answer));
         if status >= 500 || status == 429 {
             return self.unanswered(format!("answers {status}{said}"));
         }
@@ -341,7 +341,7 @@ async fn whole(sent: RequestBuilder) -> Result<Option<CatalogResponse>, reqwest:
 }
 
 /// Why it refuses, in its words.
-fn said(answer: &CatalogResponse) -> String {
+fn refusal_message(answer: &CatalogResponse) -> String {
     let said = serde_json::from_slice::<Failed>(&answer.body).map(|failed| failed.error.message);
     let said: String = said.unwrap_or_default().chars().filter(|c| !c.is_control()).take(MOST_SAID).collect();
     if said.is_empty() { said } else { format!(": {said}") }

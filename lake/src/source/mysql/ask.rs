@@ -1,6 +1,6 @@
 //! One statement whose answer is small: rows as JSON, for operators and conditions.
 
-use super::errors::{ErrorSubject, told};
+use super::errors::{ErrorSubject, describe_statement_error};
 use super::{Server, as_text};
 use anyhow::bail;
 use mysql_async::prelude::Queryable;
@@ -42,7 +42,9 @@ impl Server {
         let ended = tokio::select! {
             answer = ask(session.conn(), statement, params, most_rows) => match answer {
                 Ok(answer) => return Ok(answer),
-                Err(error) => return Err(told(error, self, &mut session, &ErrorSubject::Query).await),
+                Err(error) => {
+                    return Err(describe_statement_error(error, self, &mut session, &ErrorSubject::Query).await);
+                }
             },
             () = stopped => "cancelled".to_string(),
             () = tokio::time::sleep(limit) => format!("the statement takes longer than {} s", limit.as_secs_f64()),

@@ -175,7 +175,7 @@ fn builder(field: &Field, rows: usize) -> TaskResult<Builder> {
 
 impl Builder {
     fn push(&mut self, value: &Value) -> Result<(), String> {
-        let wrong = |as_what: &str| format!("{} is no {as_what}", shown(value));
+        let wrong = |as_what: &str| format!("{} is no {as_what}", describe_value(value));
         match (self, value) {
             (Builder::Int32(into), Value::Int(v)) => {
                 into.append_value(i32::try_from(*v).map_err(|_| wrong("number of 32 bits"))?);
@@ -256,7 +256,7 @@ impl Builder {
 }
 
 /// A value in an error: numbers and dates as they are, never a text, which could be anybody's.
-fn shown(value: &Value) -> String {
+fn describe_value(value: &Value) -> String {
     match value {
         Value::Bytes(_) => "what it holds".into(),
         Value::Date(year, month, day, ..) => format!("`{year:04}-{month:02}-{day:02}`"),

@@ -52,7 +52,7 @@ pub(super) fn options(connection: &Connection) -> TaskResult<Option<SslOpts>> {
 mod tests {
     use super::*;
 
-    fn said(extra: &str) -> Result<Option<(bool, bool)>, String> {
+    fn tls_flags(extra: &str) -> Result<Option<(bool, bool)>, String> {
         let extra = serde_json::from_str(extra).expect("an object");
         let connection = Connection { id: "db".into(), extra, ..Connection::default() };
         let options = options(&connection).map_err(|error| error.to_string())?;
@@ -70,9 +70,9 @@ mod tests {
             (r#"{"ssl_mode": "required"}"#, Some((true, false))),
             (r#"{"ssl": {"ca": "/ca.pem"}}"#, Some((false, true))),
         ] {
-            assert_eq!(said(extra).unwrap(), expected, "{extra}");
+            assert_eq!(tls_flags(extra).unwrap(), expected, "{extra}");
         }
-        assert!(said(r#"{"ssl_mode": "VERIFY_CA"}"#).unwrap_err().contains("hint: it is one of DISABLED"));
-        assert!(said(r#"{"ssl": {"cert": "/c.pem"}}"#).unwrap_err().contains("takes both"));
+        assert!(tls_flags(r#"{"ssl_mode": "VERIFY_CA"}"#).unwrap_err().contains("hint: it is one of DISABLED"));
+        assert!(tls_flags(r#"{"ssl": {"cert": "/c.pem"}}"#).unwrap_err().contains("takes both"));
     }
 }

@@ -63,7 +63,7 @@ fn name_of(wanted: &DataType) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn said(wanted: DataType, has: &str) -> String {
+    fn expression_or_error(wanted: DataType, has: &str) -> String {
         expression(&Field::new("x", wanted, true), Some(has)).unwrap_or_else(|error| error.to_string())
     }
 
@@ -88,10 +88,10 @@ mod tests {
             (DataType::Utf8, "uuid", "\"x\"::text as \"x\""),
             (DataType::Utf8, "character(5)", "\"x\" as \"x\""),
         ] {
-            assert_eq!(said(wanted, has), expected);
+            assert_eq!(expression_or_error(wanted, has), expected);
         }
-        assert!(said(DataType::Utf8, "date").contains("is declared as a text"));
-        assert!(said(DataType::Int8, "integer").contains("cannot be read from Postgres as `Int8`"));
+        assert!(expression_or_error(DataType::Utf8, "date").contains("is declared as a text"));
+        assert!(expression_or_error(DataType::Int8, "integer").contains("cannot be read from Postgres as `Int8`"));
         let missing = expression(&Field::new("x", DataType::Boolean, true), None).unwrap();
         assert_eq!(missing, "null::boolean as \"x\"");
     }

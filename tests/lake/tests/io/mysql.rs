@@ -154,7 +154,7 @@ async fn a_million_rows_go_into_parquet_in_flat_memory() {
     let bucket = Bucket::open(&format!("file://{}", folder.path().display()), &Options::default()).expect("a folder");
     let before = resident_mb();
     let host = MemoryHost::new();
-    let million = read(&connection, MysqlSource::query(MILLION)).await.expect("rows").told(&host.ctx());
+    let million = read(&connection, MysqlSource::query(MILLION)).await.expect("rows").report_progress(&host.ctx());
     let written = parquet::write(&bucket, "million.parquet", million).await.expect("it can be written");
     let grown = resident_mb().saturating_sub(before);
     assert_eq!(written.rows, 1_000_000);
@@ -215,7 +215,7 @@ async fn a_cancelled_task_stops_reading_also_from_a_silent_server() {
     let (_, connection) = retail().await;
     let host = MemoryHost::new();
     let slow = MysqlSource::query("select order_item_id, sleep(100) as s from order_items").batch_rows(1);
-    let mut rows = read(&connection, slow).await.expect("rows").told(&host.ctx());
+    let mut rows = read(&connection, slow).await.expect("rows").report_progress(&host.ctx());
     let (next, ()) = tokio::join!(rows.try_next(), async { host.cancel() });
     assert!(words(&next.expect_err("it was cancelled")).contains("cancelled after 0 rows"));
 }
