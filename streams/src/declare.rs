@@ -3,7 +3,7 @@
 use crate::capture::Capture;
 use crate::changes::{Changes, LSN};
 use crate::decode::{Json, Transform};
-use crate::file::shown;
+use crate::file::expression_fields;
 use crate::publish::quarantine_topic;
 use crate::runs::{Runs, RunsOf};
 use crate::snapshot::SnapshotFrom;
@@ -465,7 +465,7 @@ impl Stream {
         // Whatever changes in a file makes another version of its stream.
         let written = self.written.as_ref().map(Value::to_string).unwrap_or_default();
         let version = hash(&format!("{spec}{written}"));
-        for (name, value) in self.written.iter().flat_map(shown) {
+        for (name, value) in self.written.iter().flat_map(expression_fields) {
             spec[name] = value;
         }
         if !self.file.is_empty() {

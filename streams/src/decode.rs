@@ -127,8 +127,8 @@ impl Work<'_> {
             Some(changes) => changes::parse(self.records, range.clone(), changes),
             None => parse(self.records, range.clone(), self.json),
         };
-        let rows = rows.map_err(|error| short(&said(error)))?;
-        let rows = with_origin(&rows, self.records, range).map_err(|error| short(&said(error)))?;
+        let rows = rows.map_err(|error| short(&arrow_error_message(error)))?;
+        let rows = with_origin(&rows, self.records, range).map_err(|error| short(&arrow_error_message(error)))?;
         match self.transform {
             Some(transform) => transform(rows).map_err(|error| short(&format!("{error:#}"))),
             None => Ok(rows),
@@ -168,7 +168,7 @@ fn with_origin(rows: &RecordBatch, records: &Records, range: Range<usize>) -> Re
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
-fn said(error: ArrowError) -> String {
+fn arrow_error_message(error: ArrowError) -> String {
     match error {
         ArrowError::JsonError(text) | ArrowError::ParseError(text) | ArrowError::InvalidArgumentError(text) => text,
         other => other.to_string(),

@@ -32,7 +32,7 @@ impl Stream {
 }
 
 /// What people see of the expressions of a file.
-pub(crate) fn shown(written: &Value) -> Vec<(&'static str, Value)> {
+pub(crate) fn expression_fields(written: &Value) -> Vec<(&'static str, Value)> {
     let columns = written["columns"].as_array().into_iter().flatten();
     let columns: Vec<String> =
         columns.filter_map(|column| Some(format!("{} = {}", column[0].as_str()?, column[1].as_str()?))).collect();

@@ -114,7 +114,7 @@ impl TopicPosition {
         !self.is_of_share && self.ends.len() > self.next.len()
     }
 
-    async fn look(&mut self, reader: &mut dyn TopicReader) -> TaskResult<()> {
+    async fn refresh_ends(&mut self, reader: &mut dyn TopicReader) -> TaskResult<()> {
         self.ends = reader.bounds().await?.into_iter().map(|one| (one.partition, one.next)).collect();
         self.seen = Instant::now();
         Ok(())
@@ -266,7 +266,7 @@ async fn gather(
             continue;
         }
         if at.seen.elapsed() >= LOOK_AT_ENDS {
-            at.look(reader).await?;
+            at.refresh_ends(reader).await?;
         }
         lot.covered = at.cover(reader);
         if !lot.covered.is_empty() {

@@ -148,18 +148,18 @@ pub(crate) fn run_id(stream: &str, topic_identity: &str, first: &Call) -> String
 pub(crate) fn conf(stream: &str, topic: &str, per: Runs, calls: &[&Call]) -> Value {
     let mut conf = Map::from_iter([("stream".into(), json!(stream)), ("topic".into(), json!(topic))]);
     match (per, calls) {
-        (Runs::PerRecord, [call, ..]) => conf.extend(told(call)),
+        (Runs::PerRecord, [call, ..]) => conf.extend(record_json(call)),
         (_, calls) => {
             if let (Runs::PerKey, Some(first)) = (per, calls.first()) {
                 conf.insert("key".into(), json!(first.key));
             }
-            conf.insert("records".into(), calls.iter().map(|call| Value::Object(told(call))).collect());
+            conf.insert("records".into(), calls.iter().map(|call| Value::Object(record_json(call))).collect());
         }
     }
     Value::Object(conf)
 }
 
-fn told(call: &Call) -> Map<String, Value> {
+fn record_json(call: &Call) -> Map<String, Value> {
     let at = call.at_ms.and_then(DateTime::from_timestamp_millis);
     let told = [
         ("partition", json!(call.partition)),

@@ -155,23 +155,25 @@ impl Windows {
     /// For people.
     pub(crate) fn spec(&self) -> [(&'static str, Value); 5] {
         let shape = match self.shape {
-            Shape::Tumbling { size } => format!("tumbling, {}", shown(size)),
-            Shape::Hopping { size, every } => format!("hopping, {} each {}", shown(size), shown(every)),
-            Shape::Session { gap } => format!("session, gap {}", shown(gap)),
+            Shape::Tumbling { size } => format!("tumbling, {}", format_duration(size)),
+            Shape::Hopping { size, every } => {
+                format!("hopping, {} each {}", format_duration(size), format_duration(every))
+            }
+            Shape::Session { gap } => format!("session, gap {}", format_duration(gap)),
         };
         let measures: Vec<_> = self.measures.iter().map(|one| format!("{} ({})", one.name, one.kind.name())).collect();
         [
             ("windows", shape.into()),
             ("windows_by", json!(self.by)),
             ("event_time", self.at.as_str().into()),
-            ("allowed_late", shown(self.late).into()),
+            ("allowed_late", format_duration(self.late).into()),
             ("measures", json!(measures)),
         ]
     }
 }
 
 /// `5 min`, in the greatest unit that leaves no rest.
-fn shown(duration: Duration) -> String {
+fn format_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     let units = [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000)];
     let (unit, size) =
@@ -247,7 +249,7 @@ mod tests {
 
     #[test]
     fn people_read_lengths_in_round_units() {
-        let shown = |millis| super::shown(Duration::from_millis(millis));
+        let shown = |millis| super::format_duration(Duration::from_millis(millis));
         assert_eq!([0, 90_000, 300_000, 86_400_000, 1_500].map(shown), ["0 ms", "90 s", "5 min", "1 d", "1500 ms"]);
     }
 

@@ -425,7 +425,7 @@ impl Source for MySql {
         Ok(())
     }
 
-    async fn look(&mut self) -> TaskResult<()> {
+    async fn poll_log_end(&mut self) -> TaskResult<()> {
         let logs = self.source.logs().await?;
         let place = self.groups.place();
         if let Some(behind) = bytes_behind(&logs, &place.file, place.pos) {

@@ -205,7 +205,7 @@ impl Source for Postgres {
         self.source.confirm(lsn).await
     }
 
-    async fn look(&mut self) -> TaskResult<()> {
+    async fn poll_log_end(&mut self) -> TaskResult<()> {
         self.source.confirm(self.confirmed).await?;
         self.written = self.source.written().await?;
         Ok(())

@@ -236,7 +236,7 @@ impl<S: Source> AtWork<S> {
                 }
                 () = sleep_until(tick) => {
                     tick = Instant::now() + TICK;
-                    let looked = timeout(SILENCE, self.look((heard, committed))).await;
+                    let looked = timeout(SILENCE, self.poll_source((heard, committed))).await;
                     looked.context("the server does not answer")??;
                 }
             }
@@ -244,11 +244,11 @@ impl<S: Source> AtWork<S> {
     }
 
     /// Now and then: the server hears of the stream, and the position moves over what is not captured.
-    async fn look(&mut self, (heard, committed): (Instant, Instant)) -> TaskResult<()> {
+    async fn poll_source(&mut self, (heard, committed): (Instant, Instant)) -> TaskResult<()> {
         if heard.elapsed() >= SILENCE {
             bail!("the server has said nothing for {} s", SILENCE.as_secs());
         }
-        self.source.look().await?;
+        self.source.poll_log_end().await?;
         let is_idle = self.lot.since().is_none() && self.publishing.is_empty() && committed.elapsed() >= IDLE_COMMIT;
         if is_idle && self.source.pass_over().await? {
             self.lot.touch();

@@ -106,7 +106,7 @@ pub(super) trait Source: Sized + Send {
     fn confirm(&mut self, lsn: u64) -> impl Future<Output = TaskResult<()>> + Send;
 
     /// Now and then: the server hears of the stream, and says how far its log is.
-    fn look(&mut self) -> impl Future<Output = TaskResult<()>> + Send;
+    fn poll_log_end(&mut self) -> impl Future<Output = TaskResult<()>> + Send;
 
     /// Moves over what is not captured. `false` if there is nothing of the kind.
     fn pass_over(&mut self) -> impl Future<Output = TaskResult<bool>> + Send;

@@ -266,7 +266,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn shown(data: &DataType, wire: Wire, value: Value) -> String {
+    fn decode_to_text(data: &DataType, wire: Wire, value: Value) -> String {
         let read = wire.plain(value, data).and_then(|value| column(data, &[value]));
         match read {
             Err(why) => format!("refused: {why}"),
@@ -323,7 +323,7 @@ mod tests {
             (&DataType::Utf8, micros, json!([1, null]), "[1,null]"),
         ];
         for (data, wire, value, wanted) in cases {
-            assert_eq!(shown(data, wire, value.clone()), wanted, "{value} as {data}");
+            assert_eq!(decode_to_text(data, wire, value.clone()), wanted, "{value} as {data}");
         }
     }
 

@@ -76,7 +76,7 @@ impl FileTopic {
     }
 
     /// The file as it is now.
-    async fn look(&mut self) -> TaskResult<&LoadedFile> {
+    async fn reload_if_changed(&mut self) -> TaskResult<&LoadedFile> {
         let (path, topic, form) = (self.path.clone(), self.topic.clone(), self.form);
         let known = self.held.as_ref().map(|held| held.seen);
         let found = tokio::task::spawn_blocking(move || {
@@ -213,7 +213,8 @@ impl TopicReader for FileTopic {
     fn identity(&mut self) -> BoxFuture<'_, TaskResult<String>> {
         Box::pin(async {
             // Appended records leave the first one as it is.
-            let first = self.look().await?.records.get(0).and_then(|first| first.value.map(<[u8]>::to_vec));
+            let first =
+                self.reload_if_changed().await?.records.get(0).and_then(|first| first.value.map(<[u8]>::to_vec));
             let Some(first) = first else {
                 return Err(anyhow!("file `{}` has no records of topic `{}`", self.path.display(), self.topic));
             };
@@ -222,12 +223,12 @@ impl TopicReader for FileTopic {
     }
 
     fn bounds(&mut self) -> BoxFuture<'_, TaskResult<Vec<Bounds>>> {
-        Box::pin(async { Ok(self.look().await?.bounds()) })
+        Box::pin(async { Ok(self.reload_if_changed().await?.bounds()) })
     }
 
     fn offset_at(&mut self, partition: i32, at: DateTime<Utc>) -> BoxFuture<'_, TaskResult<i64>> {
         Box::pin(async move {
-            let held = self.look().await?;
+            let held = self.reload_if_changed().await?;
             let places = held.places.get(&partition).map(Vec::as_slice).unwrap_or_default();
             let is_since =
                 |nth: usize| held.records.get(nth).and_then(|record| record.at()).is_some_and(|its| its >= at);
@@ -244,7 +245,7 @@ impl TopicReader for FileTopic {
     fn read<'a>(&'a mut self, into: &'a mut Records, most: Most, until: Instant) -> BoxFuture<'a, TaskResult<()>> {
         Box::pin(async move {
             while !self.take(into, most) {
-                self.look().await?;
+                self.reload_if_changed().await?;
                 if self.take(into, most) || Instant::now() >= until {
                     break;
                 }

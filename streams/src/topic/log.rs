@@ -35,7 +35,7 @@ impl LogEnds {
         let look = async move {
             loop {
                 let produced = hints.on(Hint::Topic).notified();
-                match look(&pool).await {
+                match read_log_ends(&pool).await {
                     Ok(ends) => {
                         tell.send_if_modified(|known| {
                             let is_new = **known != ends;
@@ -79,12 +79,12 @@ pub struct AskEnds(watch::Sender<Ends>);
 
 impl AskEnds {
     pub async fn ask(&self, pool: &PgPool) -> TaskResult<()> {
-        self.0.send_replace(Arc::new(look(pool).await?));
+        self.0.send_replace(Arc::new(read_log_ends(pool).await?));
         Ok(())
     }
 }
 
-async fn look(pool: &PgPool) -> TaskResult<HashMap<(i32, i16), i64>> {
+async fn read_log_ends(pool: &PgPool) -> TaskResult<HashMap<(i32, i16), i64>> {
     let mut db = pool.acquire().await?;
     let ends = ends_of_log(&mut db).await?;
     Ok(ends.into_iter().map(|(topic, partition, end)| ((topic, partition), end)).collect())
@@ -164,7 +164,7 @@ impl LogTopic {
     }
 
     /// The topic as it is now, which may have more partitions.
-    async fn look(&mut self, db: &mut PgConnection) -> TaskResult<()> {
+    async fn refresh_topic(&mut self, db: &mut PgConnection) -> TaskResult<()> {
         match topic::get_topic(db, &self.name).await? {
             Some(found) if found.no == self.topic.no => {
                 self.topic = found;
@@ -187,7 +187,7 @@ impl TopicReader for LogTopic {
     fn bounds(&mut self) -> BoxFuture<'_, TaskResult<Vec<Bounds>>> {
         Box::pin(async {
             let mut db = self.pool.acquire().await?;
-            self.look(&mut db).await?;
+            self.refresh_topic(&mut db).await?;
             let rows = topic::list_partitions(&mut db, &self.topic).await?;
             let bounds = rows.into_iter().map(|row| Bounds {
                 partition: i32::from(row.partition),

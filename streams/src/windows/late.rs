@@ -62,7 +62,7 @@ impl EventTime {
             let verdict = if at.is_null(row) {
                 Err(format!("`{}` is null, so it is in no window", windows.at))
             } else if at.value(row) > latest {
-                Err(format!("`{}` is more than an hour from now: {}", windows.at, shown(at.value(row))))
+                Err(format!("`{}` is more than an hour from now: {}", windows.at, format_timestamp(at.value(row))))
             } else {
                 self.admit(windows, partition, at.value(row))
             };
@@ -96,8 +96,8 @@ impl EventTime {
         if end <= closed {
             return Err(format!(
                 "it is late: its window ended at {}, and windows until {} are closed",
-                shown(end),
-                shown(closed)
+                format_timestamp(end),
+                format_timestamp(closed)
             ));
         }
         self.partitions.insert(partition, watermark.map_or(at, |watermark| watermark.max(at)));
@@ -121,7 +121,7 @@ pub(super) fn event_times(
     Ok(column.as_primitive::<TimestampMicrosecondType>().clone())
 }
 
-fn shown(micros: i64) -> String {
+fn format_timestamp(micros: i64) -> String {
     DateTime::from_timestamp_micros(micros)
         .map_or_else(|| micros.to_string(), |at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }

@@ -81,7 +81,7 @@ mod tests {
     }
 
     /// How it begins, or the first line of what is wrong.
-    fn said(left: &StreamCheckpoint, identity: &str, slot: Option<&Slot>) -> Result<Begin, String> {
+    fn begin_or_error(left: &StreamCheckpoint, identity: &str, slot: Option<&Slot>) -> Result<Begin, String> {
         let capture = Capture::postgres("db").tables(["x"]);
         decide(&capture, "s", left, identity, slot).map_err(|error| error.to_string())
     }
@@ -90,15 +90,15 @@ mod tests {
     fn a_gap_is_told_with_the_way_out() {
         let (here, known) = ("postgres:1/db/orch_s", left(Some(CapturePhase::Changes)));
         let fine = slot(90, "reserved");
-        assert_eq!(said(&known, here, Some(&fine)), Ok(Begin::Changes));
-        assert_eq!(said(&known, here, Some(&slot(100, "extended"))), Ok(Begin::Changes));
+        assert_eq!(begin_or_error(&known, here, Some(&fine)), Ok(Begin::Changes));
+        assert_eq!(begin_or_error(&known, here, Some(&slot(100, "extended"))), Ok(Begin::Changes));
         for (identity, slot, what) in [
             (here, None, "is gone from the server, and with it the changes since 0/64"),
             (here, Some(&slot(90, "lost")), "has thrown away changes"),
             (here, Some(&slot(101, "reserved")), "was moved or made anew"),
             ("postgres:2/db/orch_s", Some(&fine), "leads to another database"),
         ] {
-            let error = said(&known, identity, slot).unwrap_err();
+            let error = begin_or_error(&known, identity, slot).unwrap_err();
             assert!(error.contains(what) && error.contains("`orch streams reset s --to-earliest`"), "{error}");
         }
     }
@@ -106,15 +106,16 @@ mod tests {
     #[test]
     fn a_snapshot_begins_the_capture_and_one_that_was_cut_off_begins_again() {
         let here = "postgres:1/db/orch_s";
-        assert_eq!(said(&left(None), here, None), Ok(Begin::Snapshot { is_again: false }));
-        assert!(said(&left(None), here, Some(&slot(1, "reserved"))).unwrap_err().contains("did not make"));
+        assert_eq!(begin_or_error(&left(None), here, None), Ok(Begin::Snapshot { is_again: false }));
+        assert!(begin_or_error(&left(None), here, Some(&slot(1, "reserved"))).unwrap_err().contains("did not make"));
         let cut = left(Some(CapturePhase::Snapshot));
         for found in [None, Some(&slot(90, "reserved"))] {
-            assert_eq!(said(&cut, here, found), Ok(Begin::Snapshot { is_again: true }));
+            assert_eq!(begin_or_error(&cut, here, found), Ok(Begin::Snapshot { is_again: true }));
         }
         for to in [ResetTo::Earliest, ResetTo::Latest] {
             let reset_to = Some(Reset { partition: None, to: to.clone(), empty_table: false });
-            let begun = said(&StreamCheckpoint { reset_to, ..left(Some(CapturePhase::Changes)) }, "other", None);
+            let begun =
+                begin_or_error(&StreamCheckpoint { reset_to, ..left(Some(CapturePhase::Changes)) }, "other", None);
             assert_eq!(begun.is_ok(), to == ResetTo::Earliest);
         }
     }

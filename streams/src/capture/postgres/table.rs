@@ -139,7 +139,7 @@ mod tests {
         Origin { database: "taxi_db", xid: Some(742), previous: 100, lsn: 200, at_ms: 1_000, snapshot: "false" };
 
     /// Key, before, operation, after and headers of what a change becomes.
-    fn told(table: &Caught, change: Change) -> Vec<String> {
+    fn record_lines(table: &Caught, change: Change) -> Vec<String> {
         let records = records(&At(table), change, &ORIGIN, 2_000).unwrap();
         let text = |record: &NewRecord| {
             let value: Value = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap();
@@ -189,7 +189,7 @@ mod tests {
             (RowChange::Delete(full(&["1", "a"])), vec![r#"{"id":1} {"id":1,"note":"a"} d null {}"#]),
             (RowChange::Truncate, vec!["- null t null {}"]),
         ] {
-            assert_eq!(told(&trips(), change), expected);
+            assert_eq!(record_lines(&trips(), change), expected);
         }
     }
 
@@ -197,7 +197,7 @@ mod tests {
     fn a_table_without_a_key_has_records_without_one() {
         let table = caught(&[("a", 23, false)]);
         let change = RowChange::Update(Some(Old::Full(row(&["1"]))), row(&["2"]));
-        assert_eq!(told(&table, change.clone()), [r#"- {"a":1} u {"a":2} {}"#]);
+        assert_eq!(record_lines(&table, change.clone()), [r#"- {"a":1} u {"a":2} {}"#]);
         assert_eq!(records(&At(&table), change, &ORIGIN, 2_000).unwrap()[0].partition, Some(0));
     }
 

@@ -26,7 +26,7 @@ impl Tables {
 /// One that is tried again: a table is not there, or cannot be published.
 pub(super) async fn published(source: &mut Source, capture: &Capture, stream: &str) -> TaskResult<Tables> {
     let (publication, known) = (capture.publication_of(stream), &BTreeMap::new());
-    let tables = look(source, capture, &publication, known).await?;
+    let tables = resolve_tables(source, capture, &publication, known).await?;
     check_all(&tables, &capture.connection)?;
     let is_there = source.publication(&publication).await?;
     let unpublished: Vec<_> = tables.found.values().filter(|table| !table.is_published).cloned().collect();
@@ -50,7 +50,7 @@ pub(super) async fn published(source: &mut Source, capture: &Capture, stream: &s
     }
     tracing::info!(stream, publication, tables = unpublished.len(), "tables were published");
     // Columns and filters are those of the publication.
-    look(source, capture, &publication, known).await
+    resolve_tables(source, capture, &publication, known).await
 }
 
 /// Those that the snapshot has read, as they are now. One that was renamed is known by its number.
@@ -63,7 +63,7 @@ pub(super) async fn followed(
     stream: &str,
     known: &BTreeMap<String, u32>,
 ) -> TaskResult<Tables> {
-    let tables = look(source, capture, &capture.publication_of(stream), known).await?;
+    let tables = resolve_tables(source, capture, &capture.publication_of(stream), known).await?;
     check_known(&tables, known, stream)?;
     if !tables.missing.is_empty() {
         let gone = tables.missing.join(", ");
@@ -72,7 +72,7 @@ pub(super) async fn followed(
     Ok(tables)
 }
 
-async fn look(
+async fn resolve_tables(
     source: &mut Source,
     capture: &Capture,
     publication: &str,
