@@ -77,5 +77,5 @@ const LAKE: [&str; 2] = [connections::LAKE, connections::BUCKETS];
 
 /// The lake for pages and for SQL, by the connections that tasks use.
 pub fn lake() -> LakeSource {
-    orch_lake_sql::source(orch_lake_sql::SqlLimits::default(), &LAKE, place::look)
+    orch_lake_sql::source(orch_lake_sql::SqlLimits::default(), &LAKE, place::open_for_queries)
 }

@@ -83,7 +83,7 @@ pub(crate) fn lake(connections: &[Connection]) -> TaskResult<Lake> {
 }
 
 /// The lake for whoever only looks: of the connections of a lake and of buckets.
-pub(crate) fn look(connections: &[Connection]) -> TaskResult<orch_lake_sql::Opened> {
+pub(crate) fn open_for_queries(connections: &[Connection]) -> TaskResult<orch_lake_sql::Opened> {
     let [lake, buckets] = connections else { return Err(anyhow::anyhow!("a lake needs two connections")) };
     let warehouse = lake.extra_field("warehouse").and_then(|warehouse| warehouse.as_str()).unwrap_or_default();
     Ok(orch_lake_sql::Opened { lake: Lakehouse::open(lake, buckets)?.lake, place: warehouse.into() })

@@ -40,7 +40,7 @@ impl Day {
     }
 
     /// For the log of the task, if people should know.
-    pub fn told(&self) -> Option<String> {
+    pub fn drift_warning(&self) -> Option<String> {
         let Day { day, borough, error, .. } = self;
         let ratio = self.ratio().filter(|_| self.is_drifted())?;
         Some(format!(

@@ -199,7 +199,7 @@ pub async fn judge_forecasts(ctx: Ctx, asked: Forecast, history: History) -> Tas
     };
     let known = DemandHistory::read(&ctx, &place, days.and_before(7)).await?;
     let (drift, unusual) = judge(&said, &known.boroughs());
-    for told in drift.iter().filter_map(super::drift::Day::told) {
+    for told in drift.iter().filter_map(super::drift::Day::drift_warning) {
         ctx.warning(told);
     }
     let mut publish = Publish::begin(&ctx, &place).await?;
