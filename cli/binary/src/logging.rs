@@ -164,9 +164,9 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
-    struct Said(Arc<Mutex<Vec<u8>>>);
+    struct CapturedLog(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Said {
+    impl Write for CapturedLog {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn no_line_is_lost_after_a_library_asked_whether_its_own_is_wanted() {
-        let said = Said::default();
+        let said = CapturedLog::default();
         let writer = said.clone();
         let lines = fmt::layer().with_writer(move || writer.clone()).without_time().with_ansi(false).boxed();
         let filter: Targets = "info,loud=debug".parse().unwrap();

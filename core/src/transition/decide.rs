@@ -40,17 +40,17 @@ impl Fold<'_> {
                 self.elements_of_all(t)?;
             }
             for index in (0..len).filter(|i| !concern.anew.contains(i)) {
-                self.look_at_element(task, index)?;
+                self.decide_if_open(task, index)?;
             }
         } else {
             for &index in concern.elements.difference(&concern.anew) {
-                self.look_at_element(task, index)?;
+                self.decide_if_open(task, index)?;
             }
         }
         Ok(())
     }
 
-    fn look_at_element(&mut self, task: TaskIdx, index: i32) -> Result<(), Missing> {
+    fn decide_if_open(&mut self, task: TaskIdx, index: i32) -> Result<(), Missing> {
         if self.undecided(task, index)? {
             self.decide_element_now(task, index);
         }

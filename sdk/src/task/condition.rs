@@ -29,7 +29,7 @@ pub trait Condition: Send + Sync {
     fn poke(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult>;
 
     /// Many different looks with one question, answered in the same order. `None`: one by one, by `poke`.
-    fn look_at_all(
+    fn poke_together(
         &self,
         _configs: &[Value],
         _eyes: &Arc<dyn Eyes>,

@@ -26,7 +26,7 @@ impl Condition for Runs {
         })
     }
 
-    fn look_at_all(
+    fn poke_together(
         &self,
         configs: &[Value],
         eyes: &Arc<dyn Eyes>,

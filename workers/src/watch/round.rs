@@ -81,7 +81,7 @@ pub(super) fn questions(taken: Vec<Watched>, eyes: &WorkerEyes) -> VecDeque<Ques
         let configs: Vec<Value> = groups.iter().map(|(config, _)| config.clone()).collect();
         let shared: Arc<dyn Eyes> = Arc::new(eyes.clone());
         let at_once = groups.len() > 1
-            && eyes.condition(&kind).is_some_and(|condition| condition.look_at_all(&configs, &shared).is_some());
+            && eyes.condition(&kind).is_some_and(|condition| condition.poke_together(&configs, &shared).is_some());
         if at_once {
             questions.push_back(Question { kind, groups });
         } else {
@@ -116,7 +116,7 @@ async fn poke_all(kind: &str, configs: Vec<Value>, eyes: WorkerEyes) -> TaskResu
         anyhow::bail!("no condition of kind `{kind}` is known here");
     };
     if configs.len() > 1
-        && let Some(all) = condition.look_at_all(&configs, &shared)
+        && let Some(all) = condition.poke_together(&configs, &shared)
     {
         return all.await;
     }
