@@ -35,7 +35,7 @@ struct MonitoringPage {
     alerts: Vec<AlertLine>,
 }
 
-/// A number at the top, with what is wrong with it.
+/// A number at the top, with its label.
 struct Figure {
     words: &'static str,
     number: String,
@@ -153,12 +153,12 @@ fn figures(hours: &[Hour], assets: &[WatchedAsset], streams: &[StreamRow], worke
     let failed = of_day(|hour| hour.failed);
     let quarantined = of_day(|hour| hour.quarantined);
     vec![
-        figure("rows and records in 24 hours", count(of_day(|hour| hour.rows + hour.records)), good(true), "/assets"),
-        figure("runs failed in 24 hours", count(failed), good(failed == 0), "/runs?state=failed"),
-        figure("assets are stale", stale.to_string(), good(stale == 0), "/quality"),
-        figure("streams have failed", failed_streams.to_string(), good(failed_streams == 0), "/streams"),
-        figure("records put aside in 24 hours", count(quarantined), good(quarantined == 0), "/streams"),
-        figure("slots are busy", format!("{running} of {slots}"), good(slots > 0), "/workers"),
+        figure("Rows and records, 24 hours", count(of_day(|hour| hour.rows + hour.records)), good(true), "/assets"),
+        figure("Failed runs, 24 hours", count(failed), good(failed == 0), "/runs?state=failed"),
+        figure("Stale assets", stale.to_string(), good(stale == 0), "/quality"),
+        figure("Failed streams", failed_streams.to_string(), good(failed_streams == 0), "/streams"),
+        figure("Records put aside, 24 hours", count(quarantined), good(quarantined == 0), "/streams"),
+        figure("Busy slots", format!("{running} of {slots}"), good(slots > 0), "/workers"),
     ]
 }
 
