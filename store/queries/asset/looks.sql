@@ -4,7 +4,7 @@ select u.uri as "uri!", l.attempt as "attempt!", l.dag_id as "dag_id!", l.run_id
     l.warned as "warned!", l.quarantined as "quarantined!", l.rows_aside as "rows_aside!"
 from unnest($1::text[]) u (uri)
 cross join lateral (
-    -- A try is of one task: the smallest name is its name.
+    -- All rows of an attempt have the same DAG, run, task and try: `min` only picks one.
     select r.attempt, max(r.id) as last, min(r.dag_id) as dag_id, min(r.run_id) as run_id, min(r.task_id) as task_id,
         min(r.map_index) as map_index, min(r.try_no) as try_no, max(r.at) as at, count(*) as checks,
         count(*) filter (where r.outcome = 'fail') as failed,

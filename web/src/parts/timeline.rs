@@ -214,7 +214,8 @@ mod tests {
         let mut runs: Vec<_> = (0..300).map(|minute| run_mark("often", minute, RunState::Success)).collect();
         runs.push(run_mark("rare", 100, RunState::Failed));
         runs.push(run_mark("rare", 900, RunState::Success));
-        let timeline = Timeline::new(&runs, 2, &[], now, TimeDelta::hours(24));
+        let timeline = Timeline::new(&runs, 14, &[], now, TimeDelta::hours(24));
+        assert_eq!((timeline.rows.len(), timeline.more), (2, 12));
         let html = timeline.to_string();
         assert_eq!(html.matches("<a ").count(), 3, "{html}");
         assert!(html.contains("300 runs, success") && html.contains(r#"href="/dags/rare/runs/r%2B100""#));
