@@ -78,6 +78,8 @@ pub struct Ledger {
     pub version: Arc<Version>,
     pub rev: i32,
     pub run: Run,
+    /// Otherwise the run is parked, and `run` says nothing but its state.
+    is_readable: bool,
 }
 
 /// Which instances of a run; what is not said does not matter.
@@ -119,11 +121,12 @@ pub async fn ledgers(
         let state: RunState = run::word(&row.state)?;
         let version = versions.get(db, row.version).await?;
         let mut run = Run { state, ledger: row.ledger, counters: row.counters };
-        if run.check(row.ledger_format, &version.plan).is_err() {
+        let is_readable = run.check(row.ledger_format, &version.plan).is_ok();
+        if !is_readable {
             // It is parked, which says why; whoever looks at it among others sees the others.
             run = Run { state, ..Run::new(&version.plan) };
         }
-        found.push((row.id, Ledger { version, rev: row.rev, run }));
+        found.push((row.id, Ledger { version, rev: row.rev, run, is_readable }));
     }
     Ok(found)
 }
@@ -202,10 +205,10 @@ pub async fn count_states(
     Ok(counts)
 }
 
-/// As the ledger has counted them. `None`: the run is not over.
+/// As the ledger has counted them. `None`: the run is not over, or its ledger cannot be read.
 pub(crate) fn counts_when_over(ledger: &Ledger, only: Option<TaskIdx>) -> Option<BTreeMap<TaskState, i64>> {
     let (run, plan) = (&ledger.run, &ledger.version.plan);
-    if !run.state.is_finished() || run.in_flight() > 0 {
+    if !ledger.is_readable || !run.state.is_finished() || run.in_flight() > 0 {
         return None;
     }
     let mut counts: BTreeMap<TaskState, i64> = BTreeMap::new();
