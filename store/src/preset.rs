@@ -31,7 +31,7 @@ pub fn wrong_name(name: &str) -> Option<&'static str> {
     }
 }
 
-/// The columns of presets that people may ask by. All are of one DAG.
+/// Columns of presets; people may ask by `ALL`. A list is of one DAG.
 pub mod by {
     use crate::list::Column;
     use crate::list::Filter::{Is, Pattern, Prefix, Range};

@@ -25,7 +25,7 @@ pub struct QueryRow {
     pub problem: Option<String>,
 }
 
-/// The columns of queries that people may ask by. All are of one user.
+/// Columns of queries; people may ask by `ALL`. A list is of one user.
 pub mod by {
     use crate::list::Filter::{AnyOf, Pattern, Range};
     use crate::list::{Column, Words};

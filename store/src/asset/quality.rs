@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 /// Assets in one answer.
-const MOST_WATCHED: i64 = 500;
+const MOST_WATCHED: i64 = 5_000;
 /// Results of one asset that are read: a contract with more checks is seen in part.
 const MOST_RESULTS: i64 = 1_000;
 /// Of a time, for whoever follows.

@@ -8,15 +8,16 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use orch_spec::asset::CheckOutcome;
-use orch_store::asset::{Finding, QualitySummary};
+use orch_store::asset::{Finding, QualitySummary, looks_at};
 use orch_store::list::Filter::{Is, Pattern, Prefix, Range};
 use orch_store::list::{Cell, Column, ListPage, Words};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::collections::HashMap;
 
-/// Assets in the answer.
-const MOST: i64 = 500;
+/// Assets among which the list looks.
+const MOST: i64 = 5_000;
 /// Results of each that its history is made of.
 const RESULTS: i64 = 600;
 
@@ -146,11 +147,20 @@ impl From<Finding> for FindingView {
     }
 }
 
-/// The worst first, if nothing else is said.
+/// The worst first, if nothing else is said. Of all assets the newest look is read, and the others only of those on the page.
 pub(crate) async fn report(State(app): State<App>, mut query: Query) -> Result<Json<QualityReport>, Refusal> {
     let search = asked(&mut query, COLUMNS)?;
-    let all = quality(&mut *app.pages().await?, MOST, RESULTS, RESULTS).await?;
+    let mut db = app.pages().await?;
+    let all = quality(&mut db, MOST, RESULTS, 1).await?;
     let all: Vec<QualityView> = all.into_iter().map(QualityView::from).collect();
-    let ListPage { rows: assets, total: total_entries } = search.pick(all, QualityView::cell);
+    let ListPage { rows: mut assets, total: total_entries } = search.pick(all, QualityView::cell);
+    let uris: Vec<String> = assets.iter().map(|asset| asset.uri.clone()).collect();
+    let mut looks: HashMap<String, Vec<LookView>> = HashMap::new();
+    for look in looks_at(&mut db, &uris, RESULTS, RESULTS).await? {
+        looks.entry(look.uri.clone()).or_default().push(look.into());
+    }
+    for asset in &mut assets {
+        asset.looks = looks.remove(&asset.uri).unwrap_or_default();
+    }
     Ok(Json(QualityReport { assets, total_entries }))
 }

@@ -105,6 +105,8 @@ struct AlertLine {
 
 const HOURS: i64 = 48;
 const WEEKS: i64 = 4;
+/// Assets among which the stalest are found.
+const MOST_WATCHED: i64 = 500;
 /// Rows of each table on the page.
 const MOST_DAGS: i64 = 20;
 const MOST_ASSETS: usize = 20;
@@ -119,7 +121,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
     let weeks = dag_weeks(&mut db, weeks_since, MOST_DAGS).await?;
     let checks = check_weeks(&mut db, weeks_since).await?;
     let alerts = alert_counts(&mut db, weeks_since).await?;
-    let assets = watched_assets(&mut db, i64::MAX).await?;
+    let assets = watched_assets(&mut db, MOST_WATCHED).await?;
     let streams = find_streams(&mut db, &Search::default()).await?.rows;
     let workers = list_workers(&mut db).await?;
     let processes = list_processes(&mut db).await?;
