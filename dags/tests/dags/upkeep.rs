@@ -65,7 +65,8 @@ fn divided(standalone: &Standalone) {
     batch();
     batch();
     let (before, done) = (rows(), compact());
-    assert!(done[0]["files_before"].as_u64() > done[0]["files_after"].as_u64(), "{done}");
+    let files = |when: &str| done[0][when].as_u64().unwrap_or_else(|| panic!("{when}: {done}"));
+    assert!(files("files_before") > files("files_after"), "{done}");
     assert_eq!((rows(), compact()), (before, json!([])));
 }
 
