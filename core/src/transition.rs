@@ -205,7 +205,7 @@ impl<'a> Fold<'a> {
 
     fn settle(&mut self) -> Result<(), Missing> {
         while let Some((task, concern)) = self.concerned.pop_first() {
-            self.decide_task(task, &concern)?;
+            self.apply_rule(task, &concern)?;
         }
         self.admit()
     }

@@ -7,7 +7,7 @@ use crate::values::read_default;
 use orch_lake_sql::{Placeholder, placeholders};
 use orch_sdk::task::TaskError;
 use orch_store::lake_view::{FindConnection, LakeError, SqlValue, SqlValues};
-use orch_workers::outside::postgres::{MOST_SESSIONS, Pools, Rows, ask, into_task_error};
+use orch_workers::outside::postgres::{MOST_SESSIONS, Pools, Rows, ask, statement_error};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, SqlSafeStr as _};
 use std::fmt::Display;
@@ -148,7 +148,7 @@ async fn rows(
             Some(missing) => LakeError::NotFound(format!(
                 "{missing} in the database of `{id}`\nhint: run the pipeline that makes it"
             )),
-            None => wrong(into_task_error(error)),
+            None => wrong(statement_error(error)),
         });
     }
     let params: Vec<Value> = query.params.iter().map(|name| values.get(name).map_or(Value::Null, json)).collect();

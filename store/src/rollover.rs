@@ -86,7 +86,7 @@ async fn roll_over(
         ..if stays { Change::empty(leaf) } else { Change::drop(leaf) }
     };
     if patiently(db, &change, &note).await? {
-        return Ok(Some(note.describe_cleaned()));
+        return Ok(Some(note.cleaned()));
     }
     tracing::info!(leaf, "old logs were written while they were rolled over: they wait for the next turn");
     Ok(None)

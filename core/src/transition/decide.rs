@@ -1,4 +1,4 @@
-//! A task is looked at: does its rule say run, wait or end, as a whole or for which elements?
+//! A task's rule is applied: does it say run, wait or end, as a whole or for which elements?
 
 use super::{Concern, Fold};
 use crate::plan::{Edge, Length, PlanTask, TaskIdx};
@@ -8,7 +8,7 @@ use orch_spec::TriggerRule;
 use orch_spec::state::TaskState;
 
 impl Fold<'_> {
-    pub(super) fn decide_task(&mut self, task: TaskIdx, concern: &Concern) -> Result<(), Missing> {
+    pub(super) fn apply_rule(&mut self, task: TaskIdx, concern: &Concern) -> Result<(), Missing> {
         let plan = self.plan;
         let t = plan.task(task);
         let Some(len) = self.run.len(t) else {
@@ -40,17 +40,17 @@ impl Fold<'_> {
                 self.elements_of_all(t)?;
             }
             for index in (0..len).filter(|i| !concern.anew.contains(i)) {
-                self.decide_if_open(task, index)?;
+                self.apply_rule_to_element(task, index)?;
             }
         } else {
             for &index in concern.elements.difference(&concern.anew) {
-                self.decide_if_open(task, index)?;
+                self.apply_rule_to_element(task, index)?;
             }
         }
         Ok(())
     }
 
-    fn decide_if_open(&mut self, task: TaskIdx, index: i32) -> Result<(), Missing> {
+    fn apply_rule_to_element(&mut self, task: TaskIdx, index: i32) -> Result<(), Missing> {
         if self.undecided(task, index)? {
             self.decide_element_now(task, index);
         }

@@ -36,9 +36,9 @@ impl Statements {
     /// # Errors
     /// The name is taken.
     pub fn view(&self, name: &str, schema: SchemaRef, open: BatchSource) -> TaskResult<()> {
-        let table =
-            StreamingTable::try_new(schema.clone(), vec![Arc::new(View { schema, open })]).map_err(into_task_error)?;
-        self.context.register_table(name, Arc::new(table)).map_err(into_task_error)?;
+        let table = StreamingTable::try_new(schema.clone(), vec![Arc::new(View { schema, open })])
+            .map_err(view_or_statement_error)?;
+        self.context.register_table(name, Arc::new(table)).map_err(view_or_statement_error)?;
         Ok(())
     }
 
@@ -47,8 +47,8 @@ impl Statements {
     /// # Errors
     /// The statement is wrong, or the name is taken.
     pub async fn keep(&self, name: &str, statement: &str) -> TaskResult<()> {
-        let frame = self.context.sql(statement).await.map_err(into_task_error)?;
-        self.context.register_table(name, frame.into_view()).map_err(into_task_error)?;
+        let frame = self.context.sql(statement).await.map_err(view_or_statement_error)?;
+        self.context.register_table(name, frame.into_view()).map_err(view_or_statement_error)?;
         Ok(())
     }
 
@@ -57,9 +57,9 @@ impl Statements {
     /// # Errors
     /// The statement is wrong. In the stream: a row could not be read or computed.
     pub async fn rows(&self, statement: &str) -> TaskResult<Batches> {
-        let frame = self.context.sql(statement).await.map_err(into_task_error)?;
-        let stream = frame.execute_stream().await.map_err(into_task_error)?;
-        Ok(Batches::new(stream.schema(), stream.map_err(into_task_error)))
+        let frame = self.context.sql(statement).await.map_err(view_or_statement_error)?;
+        let stream = frame.execute_stream().await.map_err(view_or_statement_error)?;
+        Ok(Batches::new(stream.schema(), stream.map_err(view_or_statement_error)))
     }
 }
 
@@ -105,13 +105,13 @@ impl fmt::Display for Unread {
 impl std::error::Error for Unread {}
 
 /// What a view could not read is its own error; everything else is one of the statement, and another try cannot help.
-fn into_task_error(error: DataFusionError) -> anyhow::Error {
+fn view_or_statement_error(error: DataFusionError) -> anyhow::Error {
     match error {
         DataFusionError::External(error) => match error.downcast::<Unread>() {
             Ok(unread) => unread.0,
             Err(error) => anyhow::Error::from_boxed(error),
         },
-        DataFusionError::Context(_, inner) => into_task_error(*inner),
+        DataFusionError::Context(_, inner) => view_or_statement_error(*inner),
         DataFusionError::Shared(error) => fatal(error.to_string()),
         other => fatal(other.strip_backtrace()),
     }

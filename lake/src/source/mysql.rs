@@ -21,7 +21,7 @@ use crate::{
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use columns::Columns;
-use errors::{ErrorSubject, describe_statement_error};
+use errors::{ErrorSubject, statement_error};
 use mysql_async::prelude::Queryable;
 use mysql_async::{BinaryProtocol, Params, QueryResult, Value};
 use orch_sdk::task::{Connection, TaskResult};
@@ -162,7 +162,7 @@ impl Server {
         let mut session = self.session().await?;
         let statement = match session.conn().prep(read.statement()).await {
             Ok(statement) => statement,
-            Err(error) => return Err(describe_statement_error(error, self, &mut session, &read.asked()).await),
+            Err(error) => return Err(statement_error(error, self, &mut session, &read.asked()).await),
         };
         let columns = Columns::of(&statement.columns(), &read)?;
         let schema = columns.schema();
@@ -173,7 +173,7 @@ impl Server {
         Ok(Batches::read_ahead(schema, |taker| async move {
             let params = Params::from(read.params.clone());
             if let Err(error) = reading.session.conn().exec_iter(&statement, params).await.map(drop) {
-                return Err(describe_statement_error(error, &server, &mut reading.session, &read.asked()).await);
+                return Err(statement_error(error, &server, &mut reading.session, &read.asked()).await);
             }
             loop {
                 let (batch, more) = reading.batch().await?;
@@ -193,7 +193,7 @@ impl Server {
         let mut session = self.session().await?;
         match session.conn().prep(read.statement()).await {
             Ok(statement) => Ok(Columns::of(&statement.columns(), read)?.schema()),
-            Err(error) => Err(describe_statement_error(error, self, &mut session, &read.asked()).await),
+            Err(error) => Err(statement_error(error, self, &mut session, &read.asked()).await),
         }
     }
 }

@@ -47,7 +47,7 @@ pub(crate) struct Mark<'a> {
 }
 
 impl Mark<'_> {
-    pub(crate) fn describe_cleaned(&self) -> Cleaned {
+    pub(crate) fn cleaned(&self) -> Cleaned {
         Cleaned {
             table: self.table.into(),
             week: self.week,

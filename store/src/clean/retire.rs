@@ -94,7 +94,7 @@ async fn move_all(db: &mut PgConnection, keep: &Retention, archive: &dyn Archive
             place: Some(&place),
         };
         patiently(db, &Change::drop(&archived.name), &note).await?;
-        done.push(note.describe_cleaned());
+        done.push(note.cleaned());
     }
     rollover::forget_recalled(db).await?;
     forget_cleanups(db).await?;

@@ -141,8 +141,7 @@ impl<'a> Mover<'a> {
             let rows = Some(note.rows - note.told);
             note.told = note.rows;
             tell(
-                &Mark { actor: &wish.actor, table, week: None, how: RowDisposal::of(wish.goes), rows, place }
-                    .describe_cleaned(),
+                &Mark { actor: &wish.actor, table, week: None, how: RowDisposal::of(wish.goes), rows, place }.cleaned(),
             );
         }
     }

@@ -48,7 +48,7 @@ pub(super) async fn let_go(
         (true, stays) => Change::cut_off(parent, week, &archived, stays),
     };
     patiently(db, &change, &note).await?;
-    tell(&note.describe_cleaned());
+    tell(&note.cleaned());
     Ok(())
 }
 

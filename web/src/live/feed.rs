@@ -109,7 +109,7 @@ impl Feed {
 fn tell_run(run: &RunChange) -> FeedEvent {
     let data = json!({ "dag_id": run.dag_id, "dag_run_id": run.run_id, "state": run.state,
         "start_date": moment(run.started_at), "end_date": moment(run.ended_at) });
-    build_run_event(run, "run", &data)
+    build_event(run, "run", &data)
 }
 
 async fn tell_instance(
@@ -124,7 +124,7 @@ async fn tell_instance(
     let data = json!({ "dag_id": run.dag_id, "dag_run_id": run.run_id, "task_id": task_id, "map_index": of.map_index,
         "try_number": of.try_no, "state": of.state, "start_date": moment(of.started_at),
         "end_date": moment(of.ended_at) });
-    Ok(build_run_event(run, "task", &data))
+    Ok(build_event(run, "task", &data))
 }
 
 fn tell_check(of: &Finding) -> FeedEvent {
@@ -145,7 +145,7 @@ fn tell_stale(asset: &StaleAsset) -> FeedEvent {
     FeedEvent { dag_id: "".into(), run_id: "".into(), event }
 }
 
-fn build_run_event(run: &RunChange, kind: &str, data: &Value) -> FeedEvent {
+fn build_event(run: &RunChange, kind: &str, data: &Value) -> FeedEvent {
     let event = format!("event: {kind}\ndata: {data}\n\n").into();
     FeedEvent { dag_id: run.dag_id.as_str().into(), run_id: run.run_id.as_str().into(), event }
 }

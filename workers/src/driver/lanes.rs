@@ -110,7 +110,7 @@ impl Lanes {
     }
 
     /// Takes nothing: asks how urgent the most urgent body is that waits for this process.
-    pub(super) fn claim_queue(&mut self, versions: &Arc<[i32]>) -> Claim {
+    pub(super) fn peek_urgency(&mut self, versions: &Arc<[i32]>) -> Claim {
         Claim { most: 0, queues: self.own_queues(), versions: versions.clone() }
     }
 

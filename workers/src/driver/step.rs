@@ -217,7 +217,7 @@ impl<S: Hot> Driver<S> {
         let (kind, claim) = match self.lanes.claim(step.keep.len(), &self.version_ids) {
             Some(asked) => asked,
             None if step.keep.is_empty() || since < CLAIM_EVERY => return None,
-            None => (Isolation::InProcess, self.lanes.claim_queue(&self.version_ids)),
+            None => (Isolation::InProcess, self.lanes.peek_urgency(&self.version_ids)),
         };
         self.claimed_at = Instant::now();
         let most = usize::try_from(claim.most).unwrap_or(0);

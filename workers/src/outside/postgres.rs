@@ -89,7 +89,7 @@ pub async fn cancel(options: &PgConnectOptions, session: i32) -> TaskResult<()> 
 #[boxed]
 pub async fn ask(db: &mut PgConnection, statement: &str, params: &[Value], most_rows: usize) -> TaskResult<Rows> {
     let statement = statement.trim().trim_end_matches(';').trim_end();
-    let prepared = db.prepare(AssertSqlSafe(statement).into_sql_str()).await.map_err(into_task_error)?;
+    let prepared = db.prepare(AssertSqlSafe(statement).into_sql_str()).await.map_err(statement_error)?;
     let columns: Vec<String> = prepared.columns().iter().map(|column| column.name().to_string()).collect();
     let types: Vec<String> = match prepared.parameters() {
         Some(Either::Left(types)) => types.iter().map(|t| t.name().to_uppercase()).collect(),
@@ -104,7 +104,7 @@ pub async fn ask(db: &mut PgConnection, statement: &str, params: &[Value], most_
         add(&mut arguments, value, of_type).map_err(|problem| fatal(format!("param ${} {problem}", place + 1)))?;
     }
     if columns.is_empty() {
-        let done = sqlx::query_with(AssertSqlSafe(statement), arguments).execute(db).await.map_err(into_task_error)?;
+        let done = sqlx::query_with(AssertSqlSafe(statement), arguments).execute(db).await.map_err(statement_error)?;
         return Ok(Rows { columns, rows: Vec::new(), more: false, affected: done.rows_affected() });
     }
     // What follows a comment at the end of the statement must stand on a line of its own.
@@ -113,7 +113,7 @@ pub async fn ask(db: &mut PgConnection, statement: &str, params: &[Value], most_
         most_rows.saturating_add(1)
     );
     let found: Vec<String> =
-        sqlx::query_scalar_with(AssertSqlSafe(as_json), arguments).fetch_all(db).await.map_err(into_task_error)?;
+        sqlx::query_scalar_with(AssertSqlSafe(as_json), arguments).fetch_all(db).await.map_err(statement_error)?;
     let more = found.len() > most_rows;
     let rows = found.iter().take(most_rows).map(|row| serde_json::from_str(row));
     let rows = rows.collect::<Result<Vec<Value>, _>>().map_err(|e| fatal(format!("a row is no JSON: {e}")))?;
@@ -121,7 +121,7 @@ pub async fn ask(db: &mut PgConnection, statement: &str, params: &[Value], most_
 }
 
 /// What the server refuses for good must not be tried again: a statement that is wrong stays wrong.
-pub fn into_task_error(error: sqlx::Error) -> anyhow::Error {
+pub fn statement_error(error: sqlx::Error) -> anyhow::Error {
     let Some(refused) = error.as_database_error() else { return error.into() };
     let text = format!("the database refuses: {}", refused.message());
     // 42: syntax, names, rights. 22: data that does not fit.

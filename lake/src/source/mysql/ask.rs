@@ -1,6 +1,6 @@
 //! One statement whose answer is small: rows as JSON, for operators and conditions.
 
-use super::errors::{ErrorSubject, describe_statement_error};
+use super::errors::{ErrorSubject, statement_error};
 use super::{Server, as_text};
 use anyhow::bail;
 use mysql_async::prelude::Queryable;
@@ -43,7 +43,7 @@ impl Server {
             answer = ask(session.conn(), statement, params, most_rows) => match answer {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {
-                    return Err(describe_statement_error(error, self, &mut session, &ErrorSubject::Query).await);
+                    return Err(statement_error(error, self, &mut session, &ErrorSubject::Query).await);
                 }
             },
             () = stopped => "cancelled".to_string(),

@@ -43,7 +43,7 @@ pub(super) fn unreachable(error: Error, server: &Server) -> anyhow::Error {
 }
 
 /// Why a statement cannot be done.
-pub(super) async fn describe_statement_error(
+pub(super) async fn statement_error(
     error: Error,
     server: &Server,
     session: &mut Session,

@@ -87,7 +87,7 @@ struct ClusterInspector {
 impl ClusterInspector {
     fn topics(&self) -> LakeResult<Vec<ClusterTopic>> {
         let metadata =
-            self.consumer.fetch_metadata(None, ANSWER_WITHIN).map_err(|error| self.describe_error(&plain(error)))?;
+            self.consumer.fetch_metadata(None, ANSWER_WITHIN).map_err(|error| self.lake_error(&plain(error)))?;
         let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
         let mut found: BTreeMap<&str, Vec<Bounds>> = topics.clone().map(|topic| (topic.name(), Vec::new())).collect();
         let all = topics.flat_map(|topic| topic.partitions().iter().map(|partition| (topic.name(), partition.id())));
@@ -99,7 +99,7 @@ impl ClusterInspector {
 
     fn bounds(&self, topic: &str) -> LakeResult<Vec<Bounds>> {
         let topic = self.settings.topic(topic);
-        let found = partitions(&self.consumer, topic).map_err(|error| self.describe_error(&error))?;
+        let found = partitions(&self.consumer, topic).map_err(|error| self.lake_error(&error))?;
         let found = found.ok_or_else(|| {
             LakeError::NotFound(format!("Kafka at `{}` has no topic `{topic}`", self.settings.brokers()))
         })?;
@@ -124,7 +124,7 @@ impl ClusterInspector {
             list.add_partition_offset(topic, *partition, which)
         });
         let asked = added.and_then(|()| self.consumer.offsets_for_times(list, ANSWER_WITHIN));
-        let found = asked.map_err(|error| self.describe_error(&plain(error)))?;
+        let found = asked.map_err(|error| self.lake_error(&plain(error)))?;
         let found = found.elements().into_iter().filter_map(|one| match (one.error(), one.offset()) {
             (Ok(()), Offset::Offset(offset)) => Some(((one.topic().to_owned(), one.partition()), offset)),
             _ => None,
@@ -173,7 +173,7 @@ impl ClusterInspector {
         let assigned = list
             .add_partition_offset(topic, span.partition, Offset::Offset(span.first))
             .and_then(|()| self.consumer.assign(&list));
-        assigned.map_err(|error| self.describe_error(&plain(error)))?;
+        assigned.map_err(|error| self.lake_error(&plain(error)))?;
         let place = usize::try_from(span.partition).unwrap_or_default();
         let mut next = vec![NOT_READ; place + 1];
         next[place] = span.first;
@@ -203,7 +203,7 @@ impl ClusterInspector {
                 }
                 Some(Err(error)) => {
                     if failure(error.clone()).is_some() {
-                        return Err(self.describe_error(&plain(error)));
+                        return Err(self.lake_error(&plain(error)));
                     }
                 }
                 None => pass_over_markers(&self.consumer, &mut next),
@@ -238,7 +238,7 @@ impl ClusterInspector {
         ))
     }
 
-    fn describe_error(&self, error: &anyhow::Error) -> LakeError {
+    fn lake_error(&self, error: &anyhow::Error) -> LakeError {
         use RDKafkaErrorCode as Code;
         match error.downcast_ref::<Code>() {
             Some(code @ (Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)) => {
