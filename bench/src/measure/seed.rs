@@ -30,7 +30,7 @@ const FUNCTIONS: &str =
         || substr(r, 7, 12))::uuid from (select md5(random()::text || clock_timestamp()::text) as r) made $$";
 
 /// A run of each idle DAG every eight hours; one in twenty failed at its fourth task, the first task of some took two
-/// tries. What is in flight is a run that nobody works on: it is as a page sees it. Rows are written in the order of time,
+/// tries. No worker executes runs that are in flight: pages show them as they are. Rows are written in the order of time,
 /// as schedulers write them.
 const RUNS_SQL: &str = "insert into dag_run (id, rev, version, ledger_format, state, run_type, ledger, counters, dag_id,
     run_id, logical_date, interval_start, interval_end, run_after, created_at, started_at, ended_at, triggered_by)
