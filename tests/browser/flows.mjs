@@ -78,6 +78,8 @@ const flows = {
   async 'see how things are'() {
     if (hands === 'keyboard') {
       await page.goto(`${base}/login`);
+      // A page that is drawn late takes its focus late: keys before that go nowhere.
+      await page.locator('#username:focus').waitFor();
       await page.keyboard.type('admin');
       await write(page.locator('#password'), process.env.ORCH_PASSWORD);
       await page.keyboard.press('Enter');
