@@ -17,7 +17,6 @@ pub(crate) mod dashboards;
 pub(crate) mod delete;
 pub(crate) mod error;
 pub(crate) mod home;
-pub(crate) mod import;
 pub(crate) mod kept;
 pub(crate) mod keys;
 pub(crate) mod lake;

@@ -4,7 +4,7 @@
 pub(crate) mod change;
 pub(crate) mod edit;
 mod kinds;
-pub(crate) mod transfer;
+mod transfer;
 
 use super::kept::{Listed, Pages, listed};
 use super::{Shell, html};

@@ -1,6 +1,7 @@
 //! Pages that named things have in common: the form that adds or changes one, the question before one is deleted, and the deletion.
 
 pub(crate) mod edit;
+pub(crate) mod transfer;
 
 use super::delete::DeletePage;
 use super::turned::Turned;

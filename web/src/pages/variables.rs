@@ -3,7 +3,7 @@
 
 pub(crate) mod change;
 pub(crate) mod edit;
-pub(crate) mod transfer;
+mod transfer;
 
 use super::kept::{Listed, Pages, listed};
 use super::{Shell, html};

@@ -1,0 +1,198 @@
+//! A file of Airflow or of ours that is taken over: pasted, or chosen where there is JavaScript. All of it, or nothing. And the
+//! file of all of a noun, in which `***` stands for what is secret.
+
+use super::Pages;
+use crate::api::kept::{add, change, done};
+use crate::extract::{Actor, Form, Query};
+use crate::pages::{Shell, attachment, html};
+use crate::parts;
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_document::kept::{Document, FileFormat};
+use orch_sdk::secret::MASK;
+use orch_store::StoreError;
+use orch_store::kept::{self, MOST_KEPT, Record};
+use orch_store::seal::Keyring;
+use orch_wire::NounBody;
+use orch_wire::noun::FieldKind;
+use serde_json::Value;
+use sqlx::{Connection, PgConnection};
+
+/// A noun that comes and goes in files.
+pub(crate) trait Transfers: Pages {
+    const EXAMPLE: &'static str;
+    /// In which it is written; the first where none is asked for.
+    const FORMATS: &'static [FileFormat];
+
+    /// All that the file holds.
+    fn read(document: &Document<'_>) -> Result<Vec<NounBody>, String>;
+
+    fn write(records: &[Record], keys: &Keyring, format: FileFormat) -> String;
+}
+
+#[derive(Template)]
+#[template(path = "pages/kept/import.html")]
+struct ImportPage {
+    shell: Shell,
+    list: &'static str,
+    /// As in "Import connections".
+    words: &'static str,
+    example: &'static str,
+    format: FileFormat,
+    overwrites: bool,
+    problem: Option<String>,
+    done: Option<ImportReport>,
+}
+
+/// What became of the file.
+#[derive(Debug, Default)]
+struct ImportReport {
+    added: Vec<String>,
+    changed: Vec<String>,
+    /// They are there already and stay as they are.
+    kept: Vec<String>,
+    /// They had `***` where a secret belongs, or lead elsewhere than those that had the secrets.
+    without_secrets: Vec<String>,
+}
+
+impl ImportReport {
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let lines = [
+            ("Added", &self.added),
+            ("Changed", &self.changed),
+            ("There already, and left as they are", &self.kept),
+            ("Their secrets are missing (they came as ***, or lead elsewhere now): set them", &self.without_secrets),
+        ];
+        let said = lines.into_iter().filter(|(_, names)| !names.is_empty());
+        said.map(|(words, names)| (words, names.join(", "))).collect()
+    }
+}
+
+/// `GET …/import`: the empty form.
+pub(crate) async fn ask_import<K: Transfers>(shell: Shell) -> Result<Response, Refusal> {
+    page::<K>(shell, FileFormat::Json, false, None)
+}
+
+/// `POST …/import`. The text is not shown again: it may hold secrets.
+pub(crate) async fn import<K: Transfers>(
+    State(app): State<App>,
+    actor: Actor,
+    shell: Shell,
+    form: Form,
+) -> Result<Response, Refusal> {
+    let format = format_named(form.text("format"), &FileFormat::ALL);
+    let overwrites = form.text("overwrite").is_some();
+    let ended = match K::read(&Document::new("the text", format, form.text("text").unwrap_or_default())) {
+        Ok(all) => match take_over::<K>(&app, &actor, all, overwrites).await {
+            Err(refusal @ Refusal::Plain { .. }) => Err(refusal.words()),
+            taken => Ok(taken?),
+        },
+        Err(words) => Err(words),
+    };
+    page::<K>(shell, format, overwrites, Some(ended))
+}
+
+async fn take_over<K: Transfers>(
+    app: &App,
+    actor: &Actor,
+    all: Vec<NounBody>,
+    overwrites: bool,
+) -> Result<ImportReport, Refusal> {
+    let mut db = app.pages().await?;
+    let mut tx = db.begin().await.map_err(StoreError::from)?;
+    let mut report = ImportReport::default();
+    for sent in all {
+        take_over_one::<K>(app, &mut tx, actor, sent, overwrites, &mut report).await?;
+    }
+    tx.commit().await.map_err(StoreError::from)?;
+    done::<K>(app);
+    Ok(report)
+}
+
+async fn take_over_one<K: Transfers>(
+    app: &App,
+    tx: &mut PgConnection,
+    actor: &Actor,
+    mut sent: NounBody,
+    overwrites: bool,
+    report: &mut ImportReport,
+) -> Result<(), Refusal> {
+    let name = sent.name.clone();
+    let is_there = kept::get(tx, K::TABLE, &name).await?.is_some();
+    if is_there && !overwrites {
+        report.kept.push(name);
+        return Ok(());
+    }
+    if is_there {
+        let (_, dropped) = change::<K>(app, tx, actor, sent).await?;
+        if !dropped.is_empty() {
+            report.without_secrets.push(name.clone());
+        }
+        report.changed.push(name);
+        return Ok(());
+    }
+    if leave_out_masks::<K>(&mut sent) {
+        report.without_secrets.push(name.clone());
+    }
+    let holds = |column: &str| sent.columns.iter().any(|(name, _)| *name == column);
+    if K::NOUN.parts().all(|field| !field.is_required || holds(field.column)) {
+        add::<K>(app, tx, actor, sent).await?;
+        report.added.push(name);
+    }
+    Ok(())
+}
+
+/// Whether there was one. A text is left out whole, of an object its parts.
+fn leave_out_masks<K: Transfers>(sent: &mut NounBody) -> bool {
+    let mut had_masks = false;
+    let kind = |column: &str| K::NOUN.fields.iter().find(|field| field.column == column).map(|field| field.kind);
+    sent.columns.retain_mut(|(column, value)| match value {
+        Value::Object(parts) => {
+            let many = parts.len();
+            parts.retain(|_, value| !value.to_string().contains(MASK));
+            had_masks |= parts.len() < many;
+            true
+        }
+        Value::String(text) => {
+            let is_masked = match kind(column) {
+                Some(FieldKind::AnyText) => text.contains(MASK),
+                _ => text == MASK,
+            };
+            had_masks |= is_masked;
+            !is_masked
+        }
+        _ => true,
+    });
+    had_masks
+}
+
+fn page<K: Transfers>(
+    shell: Shell,
+    format: FileFormat,
+    overwrites: bool,
+    ended: Option<Result<ImportReport, String>>,
+) -> Result<Response, Refusal> {
+    let (status, problem, done) = match ended {
+        None => (StatusCode::OK, None, None),
+        Some(Ok(done)) => (StatusCode::OK, None, Some(done)),
+        Some(Err(words)) => (StatusCode::UNPROCESSABLE_ENTITY, Some(words), None),
+    };
+    let (list, words, example) = (K::LIST, K::NOUN.many, K::EXAMPLE);
+    html(status, &ImportPage { shell, list, words, example, format, overwrites, problem, done })
+}
+
+/// `GET …/export?format=json`: all of them, without their secrets.
+pub(crate) async fn export<K: Transfers>(State(app): State<App>, query: Query) -> Result<Response, Refusal> {
+    let format = format_named(query.text("format"), K::FORMATS);
+    let records = kept::list(&mut *app.pages().await?, K::TABLE, None, MOST_KEPT).await?;
+    let name = format!("{}.{}", K::NOUN.many, format.as_str());
+    Ok(attachment(&name, K::write(&records, &app.config.keys, format)))
+}
+
+fn format_named(name: Option<&str>, formats: &[FileFormat]) -> FileFormat {
+    formats.iter().copied().find(|format| Some(format.as_str()) == name).unwrap_or(formats[0])
+}
