@@ -164,6 +164,11 @@ impl ExportArchived {
         let folder = Folder::at(&self.output_path);
         let mut listing = Listing::new(["table", "rows", "parts", "bytes", "folder"], "nothing is archived");
         let all = list_archived(&mut session.db, &self.tables).await?;
+        if !all.is_empty() {
+            let extra = json!({ "tables": names(&all), "folder": self.output_path.display().to_string(),
+                "drops": self.drop_archives });
+            session.did(&Deed { event: "export_archived", extra: Some(extra), ..Deed::default() }).await?;
+        }
         for (before, archived) in all.iter().enumerate() {
             let so_far = |took: Duration| exporting(archived, before + 1, all.len(), took);
             let exported = with_progress(export(&mut session.db, &archived.name, &folder, ""), so_far).await?;
@@ -197,7 +202,9 @@ impl DropArchived {
             eprintln!("nothing is archived");
             return Ok(Exit::Done);
         }
-        self.yes.agree(&format!("This drops for good: {}.", named(&found)))?;
+        self.yes.agree(&format!("This drops for good: {}.", names(&found).join(", ")))?;
+        let extra = json!({ "tables": names(&found) });
+        session.did(&Deed { event: "drop_archived", extra: Some(extra), ..Deed::default() }).await?;
         for archived in &found {
             drop_one(&mut session, archived).await?;
         }
@@ -211,8 +218,8 @@ async fn drop_one(session: &mut Session, archived: &Archived) -> Result<(), Fail
     Ok(drop_archived(&mut session.db, &person::name(), archived).await?)
 }
 
-fn named(found: &[Archived]) -> String {
-    found.iter().map(|archived| archived.name.as_str()).collect::<Vec<_>>().join(", ")
+fn names(archived: &[Archived]) -> Vec<&str> {
+    archived.iter().map(|one| one.name.as_str()).collect()
 }
 
 #[cfg(test)]

@@ -61,3 +61,22 @@ async fn backups_restores_and_resets_are_in_the_audit_log() {
     assert_eq!(users[1], ("reset_password".to_owned(), json!({ "user": "ada" })), "{users:?}");
     assert!(!format!("{users:?}").contains("-password"));
 }
+
+#[tokio::test]
+async fn archives_that_are_exported_or_dropped_are_in_the_audit_log() {
+    let world = World::new().await;
+    world.run(&["pools", "set", "crm", "3", "slots"]).done();
+    world.run(&["db", "clean", "--clean-before-timestamp", "2100-01-01", "--tables", "audit", "--yes"]).done();
+    let archives = "select relname::text from pg_class where relname like 'archived\\_\\_%' and relkind = 'r'";
+    let archives: Vec<String> = sqlx::query_scalar(archives).fetch_all(&mut world.db().await).await.unwrap();
+    assert_eq!(archives.len(), 1);
+    let folder = world.path().join("archive");
+    let folder = folder.to_str().unwrap();
+    world.run(&["db", "export-archived", "--output-path", folder]).done();
+    world.run(&["db", "drop-archived", "--yes"]).done();
+    let expected = [
+        ("export_archived".to_owned(), json!({ "tables": archives, "folder": folder, "drops": false })),
+        ("drop_archived".to_owned(), json!({ "tables": archives })),
+    ];
+    assert_eq!(deeds(&world, "_archived$").await, expected);
+}
