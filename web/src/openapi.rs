@@ -114,7 +114,7 @@ pub(crate) fn is_api(path: &str) -> bool {
 /// Why a request may be refused: of every route, of those with a body, of those that change something, of those for
 /// people who are logged in.
 const ALWAYS: [(&str, &str); 7] = [
-    ("400", "It makes no sense"),
+    ("400", "The request is malformed"),
     ("404", "It is not there"),
     ("414", "The query is too long"),
     ("421", "This server does not answer to that host name"),

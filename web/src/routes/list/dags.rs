@@ -77,7 +77,11 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::tasks::Structure>()
         .get("/api/v2/dags/{dag_id}/tasks", viewer, api::tasks::list)
         .does("The tasks of a DAG")
-        .asks([param("order_by", QueryParamType::Order(api::tasks::ORDERS), "By what; a minus turns it round")])
+        .asks([param(
+            "order_by",
+            QueryParamType::Order(api::tasks::ORDERS),
+            "The field to sort by; `-` in front of it reverses the order",
+        )])
         .gives::<api::tasks::TaskPage>()
         .get("/api/v2/dags/{dag_id}/tasks/{task_id}", viewer, api::tasks::get)
         .does("A task")
