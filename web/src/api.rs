@@ -43,4 +43,4 @@ pub(crate) mod xcom;
 pub(crate) mod bulk;
 pub(crate) mod clearing;
 mod ids;
-mod list;
+pub(crate) mod list;

@@ -16,6 +16,7 @@ pub(crate) mod dags;
 pub(crate) mod dashboards;
 pub(crate) mod delete;
 pub(crate) mod error;
+mod filters;
 pub(crate) mod home;
 pub(crate) mod kept;
 pub(crate) mod keys;

@@ -84,20 +84,26 @@ pub(super) fn asked(query: &mut Query, columns: &'static [Column]) -> Result<Sea
 
 /// The same of a page that was read before.
 pub(super) fn asked_of_page(query: &mut Query, columns: &'static [Column], page: Page) -> Result<Search, Refusal> {
+    Ok(asked_beside(query, columns, &[])?.page(page.offset, page.limit))
+}
+
+/// The order and the conditions, without the columns of these names: a page reads them in words of its own.
+pub(crate) fn asked_beside(query: &mut Query, columns: &'static [Column], own: &[&str]) -> Result<Search, Refusal> {
     let mut conditions = Vec::new();
-    for column in columns {
+    let read_here = || columns.iter().filter(|column| !own.contains(&column.name));
+    for column in read_here() {
         for filter in column.filters {
             read(query, *column, *filter, &mut conditions);
         }
     }
     query.finish()?;
-    for column in columns {
+    for column in read_here() {
         if let ListColumnType::Words(words) = column.kind {
             conditions.extend(words_of(query, *column, words)?);
         }
     }
     let order = orders(query.all("order_by"), columns)?;
-    Ok(Search { conditions, order, skip: page.offset, most: page.limit })
+    Ok(Search { conditions, order, ..Search::default() })
 }
 
 fn read(query: &mut Query, column: Column, filter: Filter, found: &mut Vec<Condition>) {

@@ -1,6 +1,7 @@
 //! The query of a request, read name by name. What is wrong is collected, as with the fields of a body. Names that a route of the API
 //! does not read are refused before (`guard`).
 
+use crate::pages::encoded;
 use crate::refusal::Refusal;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -36,6 +37,24 @@ impl Query {
             }
         }
         query
+    }
+
+    /// As forms send it: a field that is left empty asks nothing.
+    pub(crate) fn leave_out_empty(&mut self) {
+        self.pairs.retain(|(_, value)| !value.trim().is_empty());
+    }
+
+    /// Writes the values of a name otherwise.
+    pub(crate) fn rewrite(&mut self, name: &str, write: impl Fn(&str) -> Option<String>) {
+        for (_, value) in self.pairs.iter_mut().filter(|(known, _)| known == name) {
+            *value = write(value).unwrap_or_else(|| std::mem::take(value));
+        }
+    }
+
+    /// To be sent again without these names: to follow another pair.
+    pub(crate) fn rest(&self, without: &[&str]) -> String {
+        let pairs = self.pairs.iter().filter(|(name, _)| !without.contains(&name.as_str()));
+        pairs.fold(String::new(), |rest, (name, value)| format!("{rest}&{}={}", encoded(name), encoded(value)))
     }
 
     /// All values of a name, in their order.

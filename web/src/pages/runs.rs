@@ -2,6 +2,7 @@
 
 pub(crate) mod change;
 
+use super::filters::Filters;
 use super::turned::Turned;
 use super::{Shell, encoded, html};
 use crate::extract::Query;
@@ -15,7 +16,7 @@ use axum::response::Response;
 use orch_spec::state::RunState;
 use orch_store::dag::dag_ids_like;
 use orch_store::deadline::late_runs;
-use orch_store::list::{Condition, Search};
+use orch_store::list::Condition;
 use orch_store::run::{RUNS, RunDetails, by};
 
 #[derive(Template)]
@@ -31,11 +32,19 @@ pub(crate) struct RunList {
     pub(crate) href: String,
     pub(crate) q: String,
     pub(crate) state: &'static str,
+    /// What is asked beside the state, to follow it in an address.
     pub(crate) rest: String,
+    pub(crate) filters: Filters,
     pub(crate) lines: Vec<RunLine>,
     pub(crate) back: Option<String>,
     pub(crate) on: Option<String>,
     pub(crate) of_all: bool,
+}
+
+impl RunList {
+    pub(crate) fn is_whole(&self) -> bool {
+        self.q.is_empty() && self.state == STATES[0].0 && !self.filters.are_used()
+    }
 }
 
 pub(crate) struct RunLine {
@@ -89,17 +98,17 @@ async fn of_dags_like(app: &App, q: &str) -> Result<Condition, Refusal> {
 /// What the query asks for, of one DAG or of all.
 pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Option<&str>) -> Result<RunList, Refusal> {
     let turned = Turned::to(&mut query, OF_A_PAGE);
-    query.finish()?;
     let q = query.text("q").unwrap_or_default().trim().to_string();
     let asked = query.text("state").unwrap_or("all");
     let (state, states) = STATES.into_iter().find(|(name, _)| *name == asked).unwrap_or(STATES[0]);
+    let (search, filters) = Filters::read(query, RUNS.columns, &["state"])?;
     let named = match dag_id {
         _ if q.is_empty() => None,
         // An underscore stands for any character here: that finds more, never less.
         Some(_) => Some(by::RUN_ID.contains([&q])),
         None => Some(of_dags_like(app, &q).await?),
     };
-    let search = Search::default()
+    let search = search
         .and(dag_id.map(|dag_id| by::DAG_ID.is(dag_id)))
         .and((!states.is_empty()).then(|| by::STATE.any_of(states.iter().map(|state| state.as_str()))))
         .and((state == LATE).then(|| by::LATE.holds()))
@@ -109,7 +118,7 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
     let mut db = app.pages().await?;
     let mut runs = RUNS.rows(&mut db, &search).await?;
     let href = dag_id.map_or("/runs".to_string(), |id| format!("{}/runs", dag_href(id)));
-    let rest = if q.is_empty() { String::new() } else { format!("&q={}", encoded(&q)) };
+    let rest = filters.rest(&["state"]);
     let (back, on) = turned.cut(&mut runs, |page| format!("{href}?state={state}{rest}&page={page}"));
     let ids: Vec<_> = runs.iter().map(|run| run.id).collect();
     let late = late_runs(&mut db, &ids).await?;
@@ -123,6 +132,7 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
         q,
         state,
         rest,
+        filters,
     })
 }
 
