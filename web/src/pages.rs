@@ -25,7 +25,7 @@ pub(crate) mod login;
 mod menu;
 pub(crate) mod monitoring;
 pub(crate) mod palette;
-pub(crate) mod pools;
+mod pools;
 pub(crate) mod quality;
 pub(crate) mod reference;
 pub(crate) mod run;

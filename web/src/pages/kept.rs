@@ -1,6 +1,7 @@
-//! Pages that named things have in common: the form that adds or changes one, the question before one is deleted, and the deletion.
+//! Pages that named things have in common: the list, the form that adds or changes one, the question before one is deleted, and the deletion.
 
 pub(crate) mod edit;
+pub(crate) mod list;
 pub(crate) mod transfer;
 
 use super::delete::DeletePage;

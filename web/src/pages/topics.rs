@@ -3,65 +3,61 @@
 pub(crate) mod cluster;
 pub(crate) mod topic;
 
-use super::kept::{Listed, Pages, listed};
-use super::{Shell, encoded, html};
+use super::kept::list::{Cell, Extras, Head, Lists, page};
+use super::kept::{Pages, listed};
+use super::{Shell, encoded};
 use crate::api::topics::READS_RECORDS;
 use crate::extract::Query;
 use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::App;
-use askama::Template;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
 use orch_deeds::Topic;
 use orch_store::kept::Record;
-
-#[derive(Template)]
-#[template(path = "pages/topics.html")]
-struct TopicsPage {
-    shell: Shell,
-    q: String,
-    lines: Vec<Line>,
-    /// The page of each, and its connection.
-    clusters: Vec<(String, String)>,
-    before: Option<String>,
-    after: Option<String>,
-}
-
-struct Line {
-    name: String,
-    href: String,
-    edit_href: String,
-    description: String,
-    partitions: i64,
-    records: i64,
-    kept: String,
-    newest: Option<parts::Ago>,
-}
 
 /// The page of a topic.
 fn href(name: &str) -> String {
     format!("/topics/{}/records", encoded(name))
 }
 
+/// The list, with the way to the clusters.
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
-    let Listed { q, rows, before, after, .. } = listed::<Topic>(&app, &mut query).await?;
-    let lines = rows.iter().map(|row| line(row, &shell)).collect();
+    let listed = listed::<Topic>(&app, &mut query).await?;
     let clusters = if shell.can(READS_RECORDS) { cluster::known(&mut *app.pages().await?).await? } else { Vec::new() };
-    html(StatusCode::OK, &TopicsPage { shell, q, lines, clusters, before, after })
+    page::<Topic>(&app, shell, listed, Extras { clusters, ..Extras::default() })
 }
 
-fn line(row: &Record, shell: &Shell) -> Line {
-    Line {
-        name: row.name().into(),
-        href: href(row.name()),
-        edit_href: Topic::href(row.name()),
-        description: row.text("description").unwrap_or_default().into(),
-        partitions: row.whole("partitions"),
-        records: row.whole("records"),
-        kept: kept(row.whole("retention_hours")),
-        newest: row.moment("last_record_at").map(|at| parts::ago(at, shell.now)),
+impl Lists for Topic {
+    const ABOUT: &'static str = "Logs of records that tasks and programs append to, and streams read.";
+    const CAPTION: &'static str = "Topics by name";
+    const HEADS: &'static [Head] = &[
+        Head::new("Topic", "", ""),
+        Head::count("Partitions", "partitions"),
+        Head::count("Records", "records"),
+        Head::new("Kept", "", ""),
+        Head::new("Newest record", "", ""),
+    ];
+    const WHEN_EMPTY: &'static str = "Create one with `orch topics create events`, append records with `orch topics produce \
+        events`, and a task appends them with `ctx.produce(\"events\", records)`.";
+    const VERB: &'static str = "Edit";
+
+    fn cells(record: &Record, _: &App, shell: &Shell) -> Vec<Cell> {
+        let newest = record.moment("last_record_at").map(|at| parts::ago(at, shell.now));
+        vec![
+            Cell::Count(record.whole("partitions")),
+            Cell::Count(record.whole("records")),
+            Cell::Text(kept(record.whole("retention_hours"))),
+            newest.map_or_else(|| Cell::Meta("none".into()), Cell::Ago),
+        ]
+    }
+
+    fn name_href(name: &str, _: bool) -> Option<String> {
+        Some(href(name))
+    }
+
+    fn verb_href(name: &str) -> Option<String> {
+        Some(Self::href(name))
     }
 }
 

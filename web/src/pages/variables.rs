@@ -1,68 +1,38 @@
 //! `/variables`: texts that tasks ask for by key. Everybody sees which there are; operators see their values, and change
-//! them; what a key or a name inside marks as secret is seen by nobody.
+//! them; no page shows what a key or a name inside marks as secret.
 
 pub(crate) mod change;
 pub(crate) mod edit;
 mod transfer;
 
-use super::kept::{Listed, Pages, listed};
-use super::{Shell, html};
-use crate::extract::Query;
+use super::Shell;
+use super::kept::list::{Cell, Head, Lists};
 use crate::parts;
-use crate::refusal::Refusal;
 use crate::state::App;
-use askama::Template;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
 use orch_deeds::Variable;
 use orch_store::kept::Record;
 
-#[derive(Template)]
-#[template(path = "pages/variables.html")]
-struct VariablesPage {
-    shell: Shell,
-    q: String,
-    lines: Vec<Line>,
-    has_key: bool,
-    before: Option<String>,
-    after: Option<String>,
-}
-
-struct Line {
-    key: String,
-    /// For those who may change it.
-    href: String,
-    delete_href: String,
-    description: String,
-    value: String,
-    changed: parts::Ago,
-}
-
-/// Of a value, in the list.
+/// Characters of a value, in the list.
 const MOST_SHOWN: usize = 120;
 
-pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
-    let Listed { q, rows, before, after, .. } = listed::<Variable>(&app, &mut query).await?;
-    let page = VariablesPage {
-        lines: rows.into_iter().map(|row| line(&app, &shell, &row)).collect(),
-        before,
-        after,
-        has_key: !app.config.keys.is_empty(),
-        shell,
-        q,
-    };
-    html(StatusCode::OK, &page)
-}
+impl Lists for Variable {
+    const ABOUT: &'static str = "Texts that tasks ask for by key. All are sealed in the database; what a key calls a secret \
+        is never shown.";
+    const CAPTION: &'static str = "Variables by key";
+    const HEADS: &'static [Head] = &[
+        Head::new("Key", "", ""),
+        Head::new("Value", "", "mono value"),
+        Head::new("Changed", "only-wide", "only-wide"),
+    ];
+    const WORD: &'static str = "key";
+    const WHEN_EMPTY: &'static str = "A task asks for one by key: `ctx.variable(\"limit\")`. Those of files, a vault and the \
+        environment are found too, and are not listed here.";
+    const SEALED: Option<&'static str> = Some("variables");
+    const FORMATS: &'static [(&'static str, &'static str)] = &[("json", "JSON")];
 
-fn line(app: &App, shell: &Shell, row: &Record) -> Line {
-    let value = Variable::visible(row, &app.config.keys, shell.can_operate());
-    Line {
-        href: Variable::href(row.name()),
-        delete_href: Variable::delete_href(row.name()),
-        value: parts::short(&value, MOST_SHOWN).into_owned(),
-        description: row.text("description").unwrap_or_default().into(),
-        changed: parts::ago(row.updated_at(), shell.now),
-        key: row.name().into(),
+    fn cells(record: &Record, app: &App, shell: &Shell) -> Vec<Cell> {
+        let value = Variable::visible(record, &app.config.keys, shell.can_operate());
+        let changed = parts::ago(record.updated_at(), shell.now);
+        vec![Cell::Text(parts::short(&value, MOST_SHOWN).into_owned()), Cell::Ago(changed)]
     }
 }

@@ -1,7 +1,7 @@
 //! Pools by the API and by page: shapes, counters, what is refused, what is written down.
 
 use crate::browser::Browser;
-use crate::fixture::Web;
+use crate::fixture::{PASSWORD, Web};
 use crate::shapes::{POOL, assert_shape};
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -120,4 +120,30 @@ async fn a_pool_is_added_changed_and_deleted_by_its_form() {
     went(&browser.submit(delete, "/pools/delete", &[("name", "mysql")]).await);
     assert_eq!(web.get("/api/v2/pools/mysql").await.status.as_u16(), 404);
     assert!(!browser.get("/pools/edit?name=default_pool").await.has("Delete…"));
+}
+
+#[tokio::test]
+async fn the_page_of_pools_finds_them_by_name_and_is_turned_over() {
+    let web = Web::new().await;
+    let one = |number: i32| json!({ "name": format!("shop_{number}"), "slots": 2 });
+    let entities: Vec<Value> = (100..=200).map(one).collect();
+    let made = json!({ "actions": [{ "action": "create", "entities": entities }] });
+    let made = send(&web, Method::PATCH, PATH, &made, 200).await;
+    assert_eq!(made["create"]["errors"], json!([]));
+    let mut browser = Browser::logged_in(&web).await;
+    let first = browser.get("/pools").await;
+    assert!(first.has("default_pool") && first.has("∞") && first.has("Next page"), "{}", first.html);
+    assert!(first.has("shop_198") && !first.has("shop_199"), "{}", first.html);
+    assert!(!first.links().contains(&"/pools/delete?name=default_pool".to_owned()), "{}", first.html);
+    let second = browser.get("/pools?q=&page=2").await;
+    assert!(second.has("shop_200") && second.has("Previous page") && !second.has("shop_198"), "{}", second.html);
+    let found = browser.get("/pools?q=SHOP_17").await;
+    assert!(found.has("shop_170") && found.has("shop_179") && !found.has("shop_180"), "{}", found.html);
+    assert!(found.links().contains(&"/pools/delete?name=shop_170".to_owned()), "{}", found.html);
+    assert!(browser.get("/pools?q=none_such").await.has("No matching pool"));
+    web.add_user("vera", "viewer").await;
+    let mut viewer = Browser::new(&web);
+    viewer.log_in("vera", PASSWORD, "/").await;
+    let seen = viewer.get("/pools").await;
+    assert!(seen.has("shop_100") && !seen.has("/pools/edit") && !seen.has("/pools/delete"), "{}", seen.html);
 }

@@ -186,7 +186,7 @@ async fn a_reader_that_waits_is_answered_when_a_record_comes() {
 async fn a_topic_is_added_filled_and_looked_at_by_its_pages() {
     let web = Web::new().await;
     let mut browser = Browser::logged_in(&web).await;
-    assert!(browser.get("/topics").await.has("No topics yet"));
+    assert!(browser.get("/topics").await.has("No topic yet"));
     let odd = browser.submit("/topics/edit", "/topics/edit", &[("name", "a b"), ("partitions", "1")]).await;
     assert!(odd.has("Name: String should match pattern"), "{}", odd.html);
     let fields = [("name", "weather"), ("partitions", "2"), ("retention_hours", "48"), ("description", "readings")];
@@ -211,5 +211,5 @@ async fn a_topic_is_added_filled_and_looked_at_by_its_pages() {
     assert!(fewer.has("a topic cannot have fewer"), "{}", fewer.html);
     let delete = "/topics/delete?name=weather";
     assert_eq!(browser.submit(delete, "/topics/delete", &[("name", "weather")]).await.location(), "/topics");
-    assert!(browser.get("/topics").await.has("No topics yet"));
+    assert!(browser.get("/topics").await.has("No topic yet"));
 }
