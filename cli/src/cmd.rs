@@ -13,11 +13,8 @@ mod backfill_create;
 mod backfill_list;
 mod completion;
 mod config_list;
+mod connections;
 mod connections_add;
-mod connections_delete;
-mod connections_export;
-mod connections_import;
-mod connections_list;
 mod connections_test;
 mod cron_next;
 mod dags_delete;
@@ -51,7 +48,6 @@ mod kept;
 mod lake;
 mod new;
 mod pools;
-mod pools_transfer;
 mod runs_cancel;
 mod runs_deadlines;
 mod runs_list;
@@ -78,10 +74,7 @@ mod topics_tail;
 mod users_change;
 mod users_create;
 mod users_list;
-mod variables_export;
-mod variables_import;
-mod variables_list;
-mod variables_set;
+mod variables;
 mod version;
 mod web;
 
@@ -266,8 +259,8 @@ family!(Pools {
     Get(pools::Get),
     Set(pools::Set),
     Delete(pools::Delete),
-    Export(pools_transfer::Export),
-    Import(pools_transfer::Import),
+    Export(pools::Export),
+    Import(pools::Import),
 });
 
 family!(Announcements {
@@ -332,21 +325,21 @@ family!(Approvals {
 
 family!(Connections {
     Add(Box<connections_add::Add>),
-    List(connections_list::List),
-    Get(connections_list::Get),
+    List(connections::List),
+    Get(connections::Get),
     Test(connections_test::Test),
-    Delete(connections_delete::Delete),
-    Export(connections_export::Export),
-    Import(connections_import::Import),
+    Delete(connections::Delete),
+    Export(connections::Export),
+    Import(connections::Import),
 });
 
 family!(Variables {
-    Set(variables_set::Set),
-    List(variables_list::List),
-    Get(variables_list::Get),
-    Delete(variables_set::Delete),
-    Export(variables_export::Export),
-    Import(variables_import::Import),
+    Set(variables::Set),
+    List(variables::List),
+    Get(variables::Get),
+    Delete(variables::Delete),
+    Export(variables::Export),
+    Import(variables::Import),
 });
 
 family!(Secrets {

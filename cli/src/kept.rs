@@ -2,20 +2,25 @@
 
 use crate::api::{ApiObject, connection_of};
 use crate::cx::Cx;
+use orch_binary::config::Config;
 use orch_binary::failure::Failure;
 use orch_binary::secrets::{keyring, sources_of_server};
 use orch_binary::session::Session;
-use orch_deeds::kept as nouns;
+use orch_deeds::kept::{self as nouns, Kept};
+use orch_document::kept::WrittenVariable;
+use orch_sdk::secret::MASK;
 use orch_sdk::task::Connection;
 use orch_store::audit::Deed;
 use orch_store::connection::{closed, open};
-use orch_store::kept::{self, MOST_KEPT};
-use orch_store::seal::SecretError;
+use orch_store::kept::{self, MOST_KEPT, Record};
+use orch_store::seal::{Keyring, SecretError};
 use orch_workers::Secrets;
 use serde_json::{Value, json};
+use std::path::Path;
 
-/// Key, value if it may be seen, description.
-pub(crate) type VariableSeen = (String, Option<String>, Option<String>);
+/// Where a listed connection is from, in the words of the backends for secrets.
+pub(crate) const DATABASE: &str = "the database";
+const DEFAULTS: &str = "the defaults of this binary";
 
 /// How much of what is secret is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,55 +66,70 @@ impl Cx {
     }
 
     /// The connections of the database, and the default connections of the binary that the database has no entry for; each by
-    /// name. A server that is asked over HTTP does not tell its default connections.
-    pub(crate) async fn connections(
-        &self,
-        look: SecretVisibility,
-    ) -> Result<(Vec<Connection>, Vec<Connection>), Failure> {
+    /// name and with its place. A server that is asked over HTTP does not tell its default connections.
+    pub(crate) async fn connections(&self, look: SecretVisibility) -> Result<Vec<(Connection, &'static str)>, Failure> {
         if let Some(api) = self.remote()? {
             let all = api.list_kept(nouns::CONNECTION).await?;
-            return Ok((all.iter().map(connection_of).collect::<Result<_, _>>()?, Vec::new()));
+            return all.iter().map(|one| Ok((connection_of(one)?, DATABASE))).collect();
         }
         let config = self.config()?;
         let mut session = Session::open(&config).await?;
-        let (keys, sources) = (keyring(&config)?, sources_of_server(&config)?);
-        let rows = kept::list(&mut session.db, &kept::CONNECTION, None, MOST_KEPT).await?;
-        let seen =
-            rows.iter().map(|row| if look == SecretVisibility::Open { open(row, &keys) } else { Ok(closed(row)) });
-        let kept = seen.collect::<Result<Vec<_>, SecretError>>()?;
-        if look == SecretVisibility::Open {
-            shows(&mut session, "show_connections", kept.len()).await?;
-        }
+        let sources = sources_of_server(&config)?;
+        let kept: Vec<Connection> = if look == SecretVisibility::Open {
+            open_all::<nouns::Connection, _>(&mut session, &config, open, "show", None).await?
+        } else {
+            let rows = kept::list(&mut session.db, &kept::CONNECTION, None, MOST_KEPT).await?;
+            rows.iter().map(closed).collect()
+        };
         let mut defaults = sources.defaults.of(&sources.installation(&session.url)).await.unwrap_or_else(|problem| {
             eprintln!("warning: default connections are not listed: {problem}");
             Vec::new()
         });
         defaults.retain(|one| kept.iter().all(|other| other.id != one.id));
         defaults.sort_by(|one, other| one.id.cmp(&other.id));
-        Ok((kept, defaults))
+        let defaults = defaults.into_iter().map(|one| (one, DEFAULTS));
+        Ok(kept.into_iter().map(|one| (one, DATABASE)).chain(defaults).collect())
     }
 
-    /// All of them by key.
-    pub(crate) async fn variables(&self, look: SecretVisibility) -> Result<Vec<VariableSeen>, Failure> {
-        if look == SecretVisibility::Closed || self.remote()?.is_some() {
-            let seen = self.api().await?.list_kept(nouns::VARIABLE).await?;
-            let text = |one: &ApiObject, field: &str| one.get(field).and_then(Value::as_str).map(String::from);
-            let read = |one| (text(&one, "key").unwrap_or_default(), text(&one, "value"), text(&one, "description"));
-            return Ok(seen.into_iter().map(read).collect());
+    /// All of them by key. A value that may not be seen is `***`.
+    pub(crate) async fn variables(&self, look: SecretVisibility) -> Result<Vec<(String, WrittenVariable)>, Failure> {
+        if look == SecretVisibility::Open && self.remote()?.is_none() {
+            let config = self.config()?;
+            let mut session = Session::open(&config).await?;
+            return open_all::<nouns::Variable, _>(&mut session, &config, opened_variable, "show", None).await;
         }
-        let config = self.config()?;
-        let (keys, mut session) = (keyring(&config)?, Session::open(&config).await?);
-        let rows = kept::list(&mut session.db, &kept::VARIABLE, None, MOST_KEPT).await?;
-        let seen = rows.iter().map(|row| {
-            Ok((row.name().to_string(), row.open("value", &keys)?, row.text("description").map(String::from)))
-        });
-        let seen = seen.collect::<Result<Vec<_>, SecretError>>()?;
-        shows(&mut session, "show_variables", seen.len()).await?;
-        Ok(seen)
+        let text = |one: &ApiObject, field: &str| one.get(field).and_then(Value::as_str).map(String::from);
+        let read = |one: &ApiObject| {
+            let value = text(one, "value").filter(|_| look == SecretVisibility::Open);
+            let value = value.unwrap_or_else(|| MASK.into());
+            let description = text(one, "description");
+            (text(one, "key").unwrap_or_default(), WrittenVariable { value, description })
+        };
+        Ok(self.api().await?.list_kept(nouns::VARIABLE).await?.iter().map(read).collect())
     }
 }
 
-/// Writes down that all secrets of a kind are shown at a terminal, before they are.
-async fn shows(session: &mut Session, event: &str, count: usize) -> Result<(), Failure> {
-    session.did(&Deed { event, extra: Some(json!({ "count": count })), ..Deed::default() }).await
+/// Reads all rows of a noun with their secrets, and writes that into the audit log before they are given out. `verb` is `show` or
+/// `export`; an export has a `file`.
+pub(crate) async fn open_all<K: Kept, T>(
+    session: &mut Session,
+    config: &Config,
+    open: fn(&Record, &Keyring) -> Result<T, SecretError>,
+    verb: &str,
+    file: Option<&Path>,
+) -> Result<Vec<T>, Failure> {
+    let keys = keyring(config)?;
+    let rows = kept::list(&mut session.db, K::TABLE, None, MOST_KEPT).await?;
+    let all = rows.iter().map(|row| open(row, &keys)).collect::<Result<Vec<_>, _>>()?;
+    let (event, mut extra) = (format!("{verb}_{}", K::NOUN.many), json!({ "count": all.len() }));
+    if let Some(file) = file {
+        extra["file"] = file.display().to_string().into();
+    }
+    session.did(&Deed { event: &event, extra: Some(extra), ..Deed::default() }).await?;
+    Ok(all)
+}
+
+pub(crate) fn opened_variable(row: &Record, keys: &Keyring) -> Result<(String, WrittenVariable), SecretError> {
+    let value = row.open("value", keys)?.unwrap_or_default();
+    Ok((row.name().into(), WrittenVariable { value, description: row.text("description").map(String::from) }))
 }

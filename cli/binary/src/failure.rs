@@ -2,6 +2,7 @@
 //! code 2. A command that was carried out and whose thing failed (a run, a check) returns `Exit::Failed` instead.
 
 use orch_cluster::ClusterError;
+use orch_document::kept::BadDocument;
 use orch_sdk::task::BadConnection;
 use orch_spec::check::{FileProblem, Problem};
 use orch_spec::ids::BadId;
@@ -184,6 +185,12 @@ impl From<UnknownWord> for Failure {
 
 impl From<BadConnection> for Failure {
     fn from(error: BadConnection) -> Failure {
+        Failure::from_error(&error)
+    }
+}
+
+impl From<BadDocument> for Failure {
+    fn from(error: BadDocument) -> Failure {
         Failure::from_error(&error)
     }
 }

@@ -47,11 +47,8 @@ pub(crate) struct Add {
 impl Add {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let new = self.connection()?;
-        if [&self.conn_password, &self.conn_uri, &self.conn_json, &self.conn_extra]
-            .iter()
-            .any(|given| given.as_ref().is_some_and(|given| given != "-"))
-            && !new.secrets().is_empty()
-        {
+        let is_on_command_line = self.secret_flags().into_iter().flatten().any(|given| given != "-");
+        if is_on_command_line && !new.secrets().is_empty() {
             eprintln!("a secret on a command line can be read by everybody on this machine: `-` asks for it");
         }
         if !cx.api().await?.add_kept(CONNECTION, &connection_body(&new)).await? {
@@ -62,10 +59,14 @@ impl Add {
         Ok(Exit::Done)
     }
 
+    /// The values of flags that may hold a secret.
+    fn secret_flags(&self) -> [Option<&str>; 4] {
+        [&self.conn_password, &self.conn_uri, &self.conn_json, &self.conn_extra].map(Option::as_deref)
+    }
+
     fn connection(&self) -> Result<Connection, Failure> {
         let id = ConnectionId::new(&self.conn_id)?;
-        let stdin = [&self.conn_password, &self.conn_uri, &self.conn_json, &self.conn_extra];
-        if stdin.iter().filter(|given| given.as_deref() == Some("-")).count() > 1 {
+        if self.secret_flags().into_iter().flatten().filter(|given| *given == "-").count() > 1 {
             return Err(Failure::new("only one of the flags can be `-`"));
         }
         let read = |given: &Option<String>, what: &str| match given.as_deref() {

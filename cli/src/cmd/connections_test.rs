@@ -1,7 +1,7 @@
 //! `orch connections test`.
 
-use super::connections_list::as_tasks_find_it;
-use super::kept::no_such;
+use super::connections::as_tasks_find_it;
+use super::kept::get;
 use crate::api::connection_of;
 use crate::cx::Cx;
 use orch_binary::config::Config;
@@ -34,8 +34,7 @@ impl Test {
         ConnectionId::new(&self.conn_id)?;
         let tried = match cx.remote()? {
             Some(api) => {
-                let found = api.get_kept(CONNECTION, &self.conn_id).await?;
-                let found = found.ok_or_else(|| no_such(CONNECTION, &self.conn_id))?;
+                let found = get(&api, CONNECTION, &self.conn_id).await?;
                 api.test_connection(&connection_of(&found)?).await?
             }
             None => {

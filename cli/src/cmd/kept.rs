@@ -1,17 +1,36 @@
-//! What commands for pools, connections and variables have in common: deleting one, and files of them.
+//! What commands for pools, connections and variables have in common: reading and deleting one, and files of them.
 
-use crate::api::ApiObject;
+use crate::api::{Api, ApiObject};
 use crate::cx::Cx;
+use crate::kept::{Existing, SecretVisibility, open_all};
 use orch_binary::failure::{Exit, Failure, Outcome};
-use orch_binary::output::{self, Listing};
+use orch_binary::output::{self, Listing, counted};
 use orch_binary::session::Session;
-use orch_deeds::Noun;
-use orch_store::audit::Deed;
-use serde_json::{Value, json};
+use orch_deeds::{Kept, Noun};
+use orch_store::kept::Record;
+use orch_store::seal::{Keyring, SecretError};
+use serde_json::Value;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+
+/// How much of the values is shown.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct ShowFlags {
+    /// Show values too
+    #[arg(long)]
+    pub(super) show_values: bool,
+    /// Mask what is secret; together with `--show-values`
+    #[arg(long, requires = "show_values")]
+    hide_sensitive: bool,
+}
+
+impl ShowFlags {
+    pub(super) fn secret_visibility(self) -> SecretVisibility {
+        if self.show_values && !self.hide_sensitive { SecretVisibility::Open } else { SecretVisibility::Closed }
+    }
+}
 
 /// A line for each, with these columns: the title and the field.
 pub(super) fn listing<const N: usize>(
@@ -24,6 +43,10 @@ pub(super) fn listing<const N: usize>(
         listing.add(columns.map(|(_, field)| row.get(field).cloned().unwrap_or_default()));
     }
     listing
+}
+
+pub(super) async fn get(api: &Api, noun: &Noun, name: &str) -> Result<ApiObject, Failure> {
+    api.get_kept(noun, name).await?.ok_or_else(|| no_such(noun, name))
 }
 
 pub(super) async fn delete(cx: &Cx, noun: &Noun, name: &str) -> Outcome {
@@ -39,13 +62,34 @@ pub(super) fn no_such(noun: &Noun, name: &str) -> Failure {
         .hint(format!("list all with `orch {} list`", noun.many))
 }
 
-/// Says what became of a file. `skipped`: these are there already and stay as they are.
-pub(super) fn imported(noun: &Noun, all: usize, skipped: &[String]) -> Exit {
-    eprintln!("{} of {all} {} are imported", all - skipped.len(), noun.many);
-    if !skipped.is_empty() {
-        eprintln!("these are there already and stay as they are: {}", skipped.join(", "));
+/// Adds the entries of a file, and says how many were added. `existing`: how entries that are there already are treated.
+pub(super) async fn import(cx: &Cx, noun: &Noun, bodies: &[Value], existing: Existing) -> Outcome {
+    let there = cx.api().await?.set_kept(noun, bodies, existing).await?;
+    if existing == Existing::Fail && !there.is_empty() {
+        return Err(Failure::new(format!("these {} are there already: {}", noun.many, there.join(", ")))
+            .hint("say `-a skip` to leave them or `-a overwrite` to set them anew"));
     }
-    Exit::Done
+    eprintln!("{} of {} {} are imported", bodies.len() - there.len(), bodies.len(), noun.many);
+    if !there.is_empty() {
+        eprintln!("these are there already and stay as they are: {}", there.join(", "));
+    }
+    Ok(Exit::Done)
+}
+
+/// Writes all rows of a noun to a file. `open` reads a row with its secrets, `text` makes the text of the file.
+pub(super) async fn export<K: Kept, T>(
+    cx: &Cx,
+    file: &Path,
+    open: fn(&Record, &Keyring) -> Result<T, SecretError>,
+    text: impl FnOnce(Vec<T>) -> String,
+) -> Outcome {
+    let config = cx.config_of_database()?;
+    let mut session = Session::open(&config).await?;
+    let all = open_all::<K, T>(&mut session, &config, open, "export", Some(file)).await?;
+    let many = counted(all.len(), &K::NOUN.one.to_lowercase());
+    write_privately(file, &text(all))?;
+    eprintln!("exported {many}");
+    Ok(Exit::Done)
 }
 
 pub(super) fn read(path: &Path) -> Result<String, Failure> {
@@ -54,16 +98,6 @@ pub(super) fn read(path: &Path) -> Result<String, Failure> {
 
 pub(super) fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).expect("JSON values can be written as JSON") + "\n"
-}
-
-/// Writes down that secrets are given out in the clear, before they are.
-pub(super) async fn told_of_export(
-    session: &mut Session,
-    (event, count): (&str, usize),
-    file: &Path,
-) -> Result<(), Failure> {
-    let extra = json!({ "count": count, "file": file.display().to_string() });
-    session.did(&Deed { event, extra: Some(extra), ..Deed::default() }).await
 }
 
 /// To standard output, or to a file that only its owner can read, even if the file existed before.
