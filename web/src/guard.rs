@@ -121,8 +121,8 @@ fn answers_to(host: &str, allowed: &[String]) -> bool {
 pub(crate) struct Gate {
     pub(crate) app: App,
     pub(crate) rule: Rule,
-    /// Its query parameters.
-    pub(crate) query: Arc<[Param]>,
+    /// Its query parameters; `None`: it takes any.
+    pub(crate) query: Option<Arc<[Param]>>,
 }
 
 /// After routing: lets in whom the rule allows, and logs why the route failed if it did.
@@ -199,21 +199,31 @@ async fn through_api(gate: &Gate, mut request: Request, next: Next) -> Response 
 }
 
 /// A parameter that the route does not read is refused with the names of those that it reads: a filter with a typing mistake would
-/// otherwise answer with everything. Probes may add what they like.
+/// otherwise answer with everything. What is wrong with a value, routes of the API say in Airflow's shape when they read it; of
+/// the others, it is said here.
 fn check_query(Gate { rule, query: known, .. }: &Gate, query: Option<&str>) -> Result<(), Refusal> {
-    let Some(query) = query.filter(|_| rule.path.starts_with("/api/")) else { return Ok(()) };
-    let problem = |name: &str| {
-        let names: Vec<&str> = known.iter().map(|param| &*param.name).collect();
-        let msg = match names.as_slice() {
-            [] => "Extra inputs are not permitted: this route reads no query parameter".to_string(),
-            names => format!("Extra inputs are not permitted: this route reads {}", names.join(", ")),
+    let (Some(known), Some(query)) = (known, query) else { return Ok(()) };
+    let sent: BTreeSet<_> = form_urlencoded::parse(query.as_bytes()).collect();
+    let names: Vec<&str> = known.iter().map(|param| &*param.name).collect();
+    let reads = if names.is_empty() { "no query parameter".to_string() } else { names.join(", ") };
+    if rule.path.starts_with("/api/") {
+        let unknown: BTreeSet<&str> =
+            sent.iter().map(|(name, _)| &**name).filter(|name| !names.contains(name)).collect();
+        let msg = format!("Extra inputs are not permitted: this route reads {reads}");
+        let problem = |name: &str| Problem::new("extra_forbidden", msg.clone()).at(["query", name]);
+        let problems: Vec<Problem> = unknown.into_iter().map(problem).collect();
+        return if problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid(problems)) };
+    }
+    for (name, text) in &sent {
+        let Some(param) = known.iter().find(|param| param.name == *name) else {
+            let text = format!("the parameter `{name}` is not read here\nhint: this address reads {reads}");
+            return Err(Refusal::bad_request(text));
         };
-        Problem::new("extra_forbidden", msg).at(["query", name])
-    };
-    let sent: BTreeSet<_> = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name).collect();
-    let unknown = sent.iter().filter(|name| !known.iter().any(|param| param.name == **name));
-    let problems: Vec<Problem> = unknown.map(|name| problem(name)).collect();
-    if problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid(problems)) }
+        if let Some(right) = param.kind.unless_right(text) {
+            return Err(Refusal::bad_request(format!("`{name}` cannot be `{text}`\nhint: it takes {right}")));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a body of this caller may also delete, by the rule of the route.
@@ -243,6 +253,7 @@ async fn through_page(gate: &Gate, mut request: Request, next: Next) -> Response
         (Access::Login(_), Err(Refusal::NotLoggedIn(_))) => return pages::to_login(&asked, changes),
         (_, Err(refusal)) => Err(refusal),
     };
+    let admitted = admitted.and_then(|session| check_query(gate, request.uri().query()).map(|()| session));
     let response = match admitted {
         Ok(session) => {
             if let Some(session) = session {

@@ -22,6 +22,8 @@ pub(crate) struct Shape {
     /// One line for people.
     pub(crate) line: Cow<'static, str>,
     pub(crate) query: Vec<Param>,
+    /// What stands in its query is not for the guard to judge.
+    pub(crate) reads_anything: bool,
     pub(crate) body: Option<Make>,
     /// It takes the header `Idempotency-Key`.
     pub(crate) has_key: bool,

@@ -10,8 +10,8 @@ use crate::base_path::{below, put_before};
 use crate::compress::compress;
 use crate::guard::{Gate, gate, guard};
 use crate::openapi::kept::{BodyOf, PageOf, PatchOf, ViewOf};
-use crate::openapi::kinds::Param;
-use crate::openapi::queries::{listed, mask};
+use crate::openapi::kinds::{Param, QueryParamType, param};
+use crate::openapi::queries::{listed, mask, narrowed};
 use crate::openapi::{ResponseShape, Shape};
 use crate::pages::{self, PageRequest};
 use crate::refusal::Refusal;
@@ -26,6 +26,7 @@ use axum::routing::{MethodFilter, on};
 use futures::future::BoxFuture;
 use list::routes;
 use orch_deeds::Kept;
+use orch_store::list::Column;
 use schemars::{JsonSchema, SchemaGenerator};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -65,7 +66,7 @@ pub fn router(app: &App) -> Router {
     for Route { rule, handler, shape } in routes().routes {
         let filter = MethodFilter::try_from(rule.method.clone()).expect("axum knows the methods of the list");
         let path = rule.path;
-        let gate_of_route = Gate { app: app.clone(), rule, query: shape.query.into() };
+        let gate_of_route = Gate { app: app.clone(), rule, query: (!shape.reads_anything).then(|| shape.query.into()) };
         inner = inner.route(path, on(filter, handler).route_layer(from_fn_with_state(gate_of_route, gate)));
     }
     let inner = inner
@@ -204,6 +205,34 @@ impl Routes {
     /// The query parameters of the last route. Any other parameter is refused.
     fn asks(self, params: impl IntoIterator<Item = Param>) -> Routes {
         self.shape(|shape| shape.query.extend(params))
+    }
+
+    /// The same of a page, which nothing describes: the names alone.
+    fn reads(self, names: &[&'static str]) -> Routes {
+        self.asks(names.iter().map(|name| param(*name, QueryParamType::Text, "")))
+    }
+
+    /// The same of whole numbers.
+    fn numbers(self, names: &[&'static str]) -> Routes {
+        self.asks(names.iter().map(|name| param(*name, QueryParamType::Index, "")))
+    }
+
+    /// The same of a parameter for which only some words mean something.
+    fn one_of(self, name: &'static str, words: impl IntoIterator<Item = &'static str>) -> Routes {
+        let words: Vec<&'static str> = words.into_iter().collect();
+        self.asks([param(name, QueryParamType::Words(words.into()), "")])
+    }
+
+    /// The last route shows a list with these columns, and takes what narrows and sorts it; `own`: columns that it reads in words
+    /// of its own.
+    fn narrows(self, columns: &'static [Column], own: &[&str]) -> Routes {
+        self.asks(narrowed(columns, own))
+    }
+
+    /// The last route takes any parameter: it hands the query on, judges it by itself, or answers probes, which may add what
+    /// they like.
+    fn reads_anything(self) -> Routes {
+        self.shape(|shape| shape.reads_anything = true)
     }
 
     /// What the body of the last route holds.

@@ -15,7 +15,7 @@ const PAGES: &[(&str, &str)] = &[
     ("home", "/"),
     ("dags", "/dags"),
     ("dags, searched", "/dags?q=idle_1"),
-    ("dags, failing", "/dags?state=failed"),
+    ("dags, failing", "/dags?state=failing"),
     ("dag grid", "/dags/idle_000"),
     ("dag graph", "/dags/idle_000/graph"),
     ("dag overview", "/dags/idle_000/overview"),

@@ -87,8 +87,20 @@ fn in_upper_case(state: StreamState) -> &'static str {
     }
 }
 
-pub(crate) async fn restart(State(app): State<App>, actor: Actor, names: Names) -> Result<StatusCode, Refusal> {
-    steer(&app, &actor, names.get("stream_name"), &Steer::Restart).await?;
+/// With `onlyFailed=true` a stream that has not failed is left alone. Its tasks are restarted with it, whether `includeTasks` says so or
+/// not: they are its shares, and it is nothing beside them.
+pub(crate) async fn restart(
+    State(app): State<App>,
+    actor: Actor,
+    names: Names,
+    query: Query,
+) -> Result<StatusCode, Refusal> {
+    let name = names.get("stream_name");
+    let only_failed = query.text("onlyFailed") == Some("true");
+    if only_failed && named(&mut *app.pages().await?, name).await?.state() != StreamState::Failed {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    steer(&app, &actor, name, &Steer::Restart).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

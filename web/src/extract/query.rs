@@ -1,4 +1,4 @@
-//! The query of a request, read name by name. What is wrong is collected, as with the fields of a body. Names that a route of the API
+//! The query of a request, read name by name. What is wrong is collected, as with the fields of a body. Names that a route
 //! does not read are refused before (`guard`).
 
 use crate::pages::encoded;

@@ -58,6 +58,16 @@ impl Param {
 }
 
 impl QueryParamType {
+    /// What it takes, where the text is something else. Nothing at all is right: that is a field of a form which was left empty.
+    pub(crate) fn unless_right(&self, text: &str) -> Option<String> {
+        match self {
+            _ if text.is_empty() => None,
+            QueryParamType::Words(words) if !words.contains(&text) => Some(words.join(", ")),
+            QueryParamType::Index if text.parse::<i64>().is_err() => Some("a whole number".into()),
+            _ => None,
+        }
+    }
+
     fn schema(&self) -> Value {
         let list = |items: Value| json!({ "type": "array", "items": items });
         match self {

@@ -23,12 +23,17 @@ pub(crate) fn page() -> [Param; 2] {
 
 /// What a list with these columns may be asked.
 pub(crate) fn listed(columns: &'static [Column]) -> Vec<Param> {
-    let mut all = page().to_vec();
+    [page().to_vec(), narrowed(columns, &[])].concat()
+}
+
+/// The same without a page, and without columns of these names.
+pub(crate) fn narrowed(columns: &'static [Column], without: &[&str]) -> Vec<Param> {
+    let mut all = Vec::new();
     let orders = sorted(columns);
     if !orders.is_empty() {
         all.push(param("order_by", Orders(orders.into()), "Field to sort by; `-` before it sorts in descending order"));
     }
-    for column in columns {
+    for column in columns.iter().filter(|column| !without.contains(&column.name)) {
         column.filters.iter().for_each(|filter| filtered(&mut all, column, *filter));
     }
     all

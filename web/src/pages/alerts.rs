@@ -62,7 +62,6 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
         Filter { state: text("state"), kind: text("kind"), dag: text("dag"), run: text("run"), task: text("task") };
     let said = |text: &str, column: Column| (!text.is_empty()).then(|| column.is(text));
     let search = Search::default()
-        // A word of a stranger finds as much as none.
         .and(filter.state.parse::<AlertState>().ok().map(|state| by::STATE.is(state.as_str())))
         .and(filter.kind.parse::<AlertKind>().ok().map(|kind| by::KIND.is(kind.as_str())))
         .and(said(&filter.dag, by::DAG_ID))

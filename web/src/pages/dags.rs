@@ -66,7 +66,7 @@ pub(super) struct Latest {
     took: Option<String>,
 }
 
-const STATES: [&str; 5] = ["all", "favorites", "failing", "running", "paused"];
+pub(crate) const STATES: [&str; 5] = ["all", "favorites", "failing", "running", "paused"];
 const OF_A_PAGE: i64 = 50;
 const HISTORY: usize = 25;
 const MOST_OF_A_STATE: i64 = 1_000;

@@ -4,7 +4,7 @@
 use crate::api::list::asked_beside;
 use crate::extract::Query;
 use crate::openapi::kinds::{Param, QueryParamType};
-use crate::openapi::queries::listed;
+use crate::openapi::queries::narrowed;
 use crate::refusal::Refusal;
 use askama::Template;
 use askama::filters::HtmlSafe;
@@ -41,7 +41,7 @@ impl Filters {
         own: &[&str],
     ) -> Result<(Search, Filters), Refusal> {
         query.leave_out_empty();
-        let params: Vec<Param> = listed(columns).into_iter().filter(|param| !own.contains(&&*param.name)).collect();
+        let params = narrowed(columns, own);
         for param in params.iter().filter(|param| matches!(param.kind, QueryParamType::Moment)) {
             query.rewrite(&param.name, in_full);
         }
@@ -67,7 +67,7 @@ const RARE: [&str; 3] = ["_prefix_pattern", "_gt", "_lt"];
 fn input(param: &Param, query: &Query) -> Option<FilterInput> {
     let value = query.text(&param.name).unwrap_or_default().to_string();
     let is_rare = RARE.iter().any(|end| param.name.ends_with(end));
-    if ["limit", "offset"].contains(&&*param.name) || (is_rare && value.is_empty()) {
+    if is_rare && value.is_empty() {
         return None;
     }
     let named = |word: &str| (word.to_string(), word.replace('_', " "));

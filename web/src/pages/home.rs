@@ -166,7 +166,7 @@ const MOST_NEXT: i64 = 100;
 const SHOWN_NEXT: usize = 6;
 /// Of each DAG whose bars are shown.
 const HISTORY: usize = 12;
-const RANGES: [(&str, i64); 4] = [("1h", 1), ("6h", 6), ("24h", 24), ("7d", 168)];
+pub(crate) const RANGES: [(&str, i64); 4] = [("1h", 1), ("6h", 6), ("24h", 24), ("7d", 168)];
 const USUAL_RANGE: usize = 2;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {

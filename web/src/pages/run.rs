@@ -86,7 +86,7 @@ struct RunPage {
     mark: i32,
 }
 
-pub(super) const FILTERS: [(&str, &[TaskState]); 6] = [
+pub(crate) const FILTERS: [(&str, &[TaskState]); 6] = [
     ("all", &[]),
     ("success", &[TaskState::Success]),
     ("failed", &[TaskState::Failed, TaskState::UpstreamFailed]),

@@ -75,6 +75,8 @@ pub(crate) const STATES: [(&str, &[RunState]); 6] = [
     ("success", &[RunState::Success]),
     (LATE, &[]),
 ];
+/// Columns that the page reads in words of its own.
+pub(crate) const OWN: &[&str] = &["state"];
 const OF_A_PAGE: i64 = 50;
 const FEW_DAGS: i64 = 20;
 
@@ -101,7 +103,7 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
     let q = query.text("q").unwrap_or_default().trim().to_string();
     let asked = query.text("state").unwrap_or("all");
     let (state, states) = STATES.into_iter().find(|(name, _)| *name == asked).unwrap_or(STATES[0]);
-    let (search, filters) = Filters::read(query, RUNS.columns, &["state"])?;
+    let (search, filters) = Filters::read(query, RUNS.columns, OWN)?;
     let named = match dag_id {
         _ if q.is_empty() => None,
         // An underscore stands for any character here: that finds more, never less.
@@ -118,7 +120,7 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
     let mut db = app.pages().await?;
     let mut runs = RUNS.rows(&mut db, &search).await?;
     let href = dag_id.map_or("/runs".to_string(), |id| format!("{}/runs", dag_href(id)));
-    let rest = filters.rest(&["state"]);
+    let rest = filters.rest(OWN);
     let (back, on) = turned.cut(&mut runs, |page| format!("{href}?state={state}{rest}&page={page}"));
     let ids: Vec<_> = runs.iter().map(|run| run.id).collect();
     let late = late_runs(&mut db, &ids).await?;

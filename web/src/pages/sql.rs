@@ -72,7 +72,9 @@ const ROW_CHOICES: [&str; 3] = ["100", "500", "1000"];
 /// `?sql=` fills the editor, `?query=` takes a query of one's history.
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
     let mut wish = SqlForm { sql: query.text("sql").unwrap_or_default().into(), ..SqlForm::default() };
-    if let (Some(Ok(id)), Some(user)) = (query.text("query").map(str::parse::<Uuid>), &shell.user)
+    let of_history = query.text("query").filter(|id| !id.is_empty()).map(str::parse::<Uuid>).transpose();
+    let of_history = of_history.map_err(|_| Refusal::bad_request("`query` is the id of a query of yours"))?;
+    if let (Some(id), Some(user)) = (of_history, &shell.user)
         && let Some(row) = QUERIES.first(&mut *app.pages().await?, &of_user(&user.name).and(by::ID.is(id))).await?
     {
         wish.sql = row.sql;

@@ -145,9 +145,9 @@ async fn touched(
 
 /// The try that is asked for, or the last one.
 fn chosen<'a>(tries: &'a [TryRow], query: &Query) -> Option<&'a TryRow> {
-    let asked = query.text("try").and_then(|number| number.parse::<i16>().ok());
+    let asked = query.text("try").and_then(|number| number.parse::<i64>().ok());
     match asked {
-        Some(number) => tries.iter().rfind(|one| one.try_no == number),
+        Some(number) => tries.iter().rfind(|one| i64::from(one.try_no) == number),
         None => tries.last(),
     }
 }

@@ -28,7 +28,7 @@ impl Lists for Variable {
     const WHEN_EMPTY: &'static str = "A task asks for one by key: `ctx.variable(\"limit\")`. Those of files, a vault and the \
         environment are found too, and are not listed here.";
     const SEALED: Option<&'static str> = Some("variables");
-    const FORMATS: &'static [(&'static str, &'static str)] = &[("json", "JSON")];
+    const EXPORTS: &'static [(&'static str, &'static str)] = &[("json", "JSON")];
 
     fn cells(record: &Record, app: &App, shell: &Shell) -> Vec<Cell> {
         let value = Variable::visible(record, &app.config.keys, shell.can_operate());

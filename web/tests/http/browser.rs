@@ -64,6 +64,15 @@ impl Browser<'_> {
         self.send(Method::GET, path, String::new(), &[]).await
     }
 
+    /// The parameters that an address reads, as it says to one that it does not; none: it takes any.
+    pub(crate) async fn reads(&mut self, path: &str) -> Option<Vec<String>> {
+        let page = self.get(&format!("{path}?nonsense=1")).await;
+        let said = page.html.split("this address reads ").nth(1)?;
+        let names = said.split('<').next().expect("a part").trim().trim_end_matches('.');
+        let names = if names == "no query parameter" { "" } else { names };
+        Some(names.split(", ").filter(|name| !name.is_empty()).map(String::from).collect())
+    }
+
     /// A form of the page at `from`, with its token.
     pub(crate) async fn submit(&mut self, from: &str, to: &str, fields: &[(&str, &str)]) -> Page {
         let token = self.get(from).await.token();

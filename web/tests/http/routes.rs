@@ -7,6 +7,7 @@ use axum::http::{Method, Request, StatusCode};
 use orch_deeds::NOUNS;
 use orch_web::{Access, Door, Role, Rule, rules};
 use serde_json::json;
+use std::collections::BTreeSet;
 
 /// The page of a topic leaves the records out where the reader may not see them.
 const RECORDS: &str = "/api/orch/v1/topics/{topic_name}/records";
@@ -141,6 +142,97 @@ async fn a_nul_in_an_address_is_a_mistake_of_the_client_on_every_route() {
             assert!([400, 404, 422].contains(&status), "{} {address}: {status} {}", rule.method, answer.body);
         }
     }
+}
+
+/// What stands in their queries is not for this server to judge: for servers behind it, for monitors, who may add what they like, and
+/// for dashboards, which declare their filters themselves.
+const READ_ANYTHING: [&str; 11] = [
+    "/catalog/{*path}",
+    "/dashboards/{dashboard_name}",
+    "/dashboards/{dashboard_name}/events",
+    "/dashboards/{dashboard_name}/{panel_id}/export",
+    "/healthz",
+    "/metrics",
+    "/readyz",
+    "/serving",
+    "/serving/",
+    "/serving/{*path}",
+    "/static/{hash}/{name}",
+];
+
+/// Those of the API are asked by `openapi.rs`.
+#[tokio::test]
+async fn no_page_ignores_a_parameter() {
+    let web = Web::new().await;
+    let mut browser = Browser::logged_in(&web).await;
+    let mut open = BTreeSet::new();
+    for rule in rules().into_iter().filter(|rule| !rule.path.starts_with("/api/")) {
+        let path = rule.path.replace("{map_index}", "0").replace(['{', '}'], "");
+        let asked = format!("{path}?nonsense=1");
+        let (status, said) = match rule.door {
+            Door::Page => {
+                let page = browser.send(rule.method.clone(), &asked, String::new(), &[]).await;
+                (page.status, page.html)
+            }
+            Door::Api => {
+                let answer = web.send(rule.method.clone(), &asked, Some(&web.token), None).await;
+                (answer.status, answer.body.to_string())
+            }
+        };
+        if said.contains("`nonsense` is not read here") {
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{} {path}", rule.method);
+        } else {
+            open.insert(rule.path);
+        }
+        // Never ends, where it begins.
+        if rule.door == Door::Api || rule.method != Method::GET || path.ends_with("/events") {
+            continue;
+        }
+        for name in browser.reads(&path).await.unwrap_or_default() {
+            let page = browser.get(&format!("{path}?{name}=")).await;
+            assert!(!page.has("is not read here"), "{path} says that it reads {name}: {}", page.html);
+        }
+    }
+    assert_eq!(open.into_iter().collect::<Vec<_>>(), READ_ANYTHING);
+}
+
+#[tokio::test]
+async fn a_word_that_means_nothing_to_a_page_is_refused_with_those_that_do() {
+    let web = Web::new().await;
+    let run = format!("/dags/chain/runs/{}", web.trigger("chain").await.replace('+', "%2B"));
+    let mut browser = Browser::logged_in(&web).await;
+    for (address, words) in [
+        ("/?range=1y", "1h, 6h, 24h, 7d"),
+        ("/alerts?state=lost", "waiting"),
+        ("/alerts?kind=odd", "task_failed"),
+        ("/assets?state=fresh", "stale"),
+        ("/assets/lineage?reach=far", "both, up, down"),
+        ("/connections/export?format=xml", "json, yaml, env"),
+        ("/dags?state=faild", "all, favorites, failing, running, paused"),
+        ("/dags/chain?runs=7", "24, 50, 100"),
+        ("/dags/chain?type=odd", "all, scheduled, manual"),
+        ("/dags/chain/graph?dir=left", "right, down"),
+        ("/dags/chain/graph?zoom=much", "a whole number"),
+        ("/dags/chain/runs?state=faild", "all, running, queued, failed, success, late"),
+        ("/runs?state=faild", "all, running, queued, failed, success, late"),
+        ("/runs?state=failed&state=faild", "all, running, queued, failed, success, late"),
+        (format!("{run}?state=faild").as_str(), "all, success, failed, running, waiting, skipped"),
+        (format!("{run}/tasks?state=faild").as_str(), "all, success, failed, running, waiting, skipped"),
+        (format!("{run}/tasks/t0?level=loud").as_str(), "error, warn, info, debug"),
+        (format!("{run}/tasks/t0?try=first").as_str(), "a whole number"),
+        (format!("{run}/clear?task=t0&map_index=x").as_str(), "a whole number"),
+    ] {
+        let page = browser.get(address).await;
+        assert_eq!(page.status, StatusCode::BAD_REQUEST, "{address}");
+        assert!(page.has("it takes ") && page.has(words), "{address}: {}", page.html);
+    }
+    for address in ["/runs?state=&q=", "/runs?state=late&page=1", "/dags?state=paused", "/alerts?state=&kind=&dag="] {
+        assert_eq!(browser.get(address).await.status, StatusCode::OK, "{address}");
+    }
+    let unknown = browser.get("/runs?stat=failed").await;
+    assert!(unknown.has("reads q, page, state"), "{}", unknown.html);
+    let refused = web.get("/connectors?expand=tasks").await;
+    assert_eq!((refused.status, &refused.body["error_code"]), (StatusCode::BAD_REQUEST, &json!(400)));
 }
 
 /// The path with a NUL in the `nth` of its names, and an ordinary text in the others.

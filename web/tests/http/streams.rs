@@ -291,7 +291,8 @@ async fn tools_for_kafka_connect_find_connectors() {
     for (method, path, status, state) in [
         (Method::PUT, "running/pause", 202, "PAUSED"),
         (Method::PUT, "running/resume", 202, "UNASSIGNED"),
-        (Method::POST, "broken/restart", 204, "UNASSIGNED"),
+        (Method::POST, "running/restart?onlyFailed=true&includeTasks=true", 204, "UNASSIGNED"),
+        (Method::POST, "broken/restart?onlyFailed=true", 204, "UNASSIGNED"),
         (Method::POST, "broken/tasks/0/restart", 204, "UNASSIGNED"),
     ] {
         let answer = web.send(method, &format!("/connectors/{path}"), Some(&web.token), None).await;

@@ -48,7 +48,7 @@ const RECENT: i64 = 5_000;
 const MOST_THINGS: usize = 300;
 /// In the list to choose from.
 const MOST_NAMES: usize = 1_000;
-const REACHES: [(&str, Reach); 3] = [("both", Reach::Both), ("up", Reach::Up), ("down", Reach::Down)];
+pub(crate) const REACHES: [(&str, Reach); 3] = [("both", Reach::Both), ("up", Reach::Up), ("down", Reach::Down)];
 
 /// What is known of all data.
 pub(in crate::pages) struct LineageGraph {

@@ -82,8 +82,8 @@ const MOST_UNFOLDED: usize = 40;
 const ALL: &str = "*";
 /// Groups that are open at first, since a task of them failed.
 const MOST_OPENED: usize = 5;
-const DIRECTIONS: [&str; 2] = ["right", "down"];
-const REACHES: [&str; 3] = ["both", "up", "down"];
+pub(crate) const DIRECTIONS: [&str; 2] = ["right", "down"];
+pub(crate) const REACHES: [&str; 3] = ["both", "up", "down"];
 const ZOOMS: [i32; 7] = [25, 50, 75, 100, 125, 150, 200];
 
 impl View {

@@ -93,8 +93,8 @@ struct Cell {
     label: String,
 }
 
-const CHOICES: [i64; 3] = [24, 50, 100];
-const KINDS: [(&str, &[RunType]); 3] =
+pub(crate) const CHOICES: [(&str, i64); 3] = [("24", 24), ("50", 50), ("100", 100)];
+pub(crate) const KINDS: [(&str, &[RunType]); 3] =
     [("all", &[]), ("scheduled", &[RunType::Scheduled]), ("manual", &[RunType::Manual])];
 /// Bars are this tall at most.
 const TALL: i64 = 57;
@@ -107,7 +107,8 @@ pub(crate) async fn show(
     DagPath(dag_id): DagPath,
     query: Query,
 ) -> Result<Response, Refusal> {
-    let most = query.text("runs").and_then(|n| n.parse().ok()).filter(|n| CHOICES.contains(n)).unwrap_or(CHOICES[0]);
+    let asked = query.text("runs");
+    let (_, most) = CHOICES.into_iter().find(|(word, _)| Some(*word) == asked).unwrap_or(CHOICES[0]);
     let asked = query.text("type").unwrap_or("all");
     let (kind, run_types) = KINDS.into_iter().find(|(name, _)| *name == asked).unwrap_or(KINDS[0]);
     let mut db = app.pages().await?;
@@ -150,7 +151,7 @@ pub(crate) async fn show(
         head,
         kind,
         most,
-        narrow: CHOICES.into_iter().find(|most| *most >= columns.len() as i64).unwrap_or(CHOICES[2]),
+        narrow: CHOICES.map(|(_, most)| most).into_iter().find(|most| *most >= columns.len() as i64).unwrap_or(most),
         chosen,
         base,
         counted: parts::counted(columns.len(), "run"),

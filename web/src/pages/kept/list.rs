@@ -30,7 +30,7 @@ pub(crate) trait Lists: Pages {
     /// The values that cannot be stored without a key for secrets.
     const SEALED: Option<&'static str> = None;
     /// The formats of an export and their labels. Without formats the page neither imports nor exports.
-    const FORMATS: &'static [(&'static str, &'static str)] = &[];
+    const EXPORTS: &'static [(&'static str, &'static str)] = &[];
     /// What the last column offers to operators.
     const VERB: &'static str = "Delete";
 

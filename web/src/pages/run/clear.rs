@@ -33,7 +33,7 @@ struct Choices {
     /// Places in the run's version, and elements.
     picks: Vec<(TaskIdx, i32)>,
     /// In which they have these places.
-    version: Option<i32>,
+    version: Option<i64>,
     upstream: bool,
     downstream: bool,
     only_failed: bool,
@@ -120,7 +120,9 @@ impl Choices {
         if self.task.is_empty() {
             return Ok((0..narrow::task(of.tasks.len())).map(|task| Selected { task, index: None }).collect());
         }
-        let index = self.map_index.parse::<i32>().ok().filter(|index| *index >= 0);
+        let index = self.map_index.parse::<i64>().ok().filter(|index| *index >= 0);
+        // Above all elements there is none, and not all of them.
+        let index = index.map(|index| i32::try_from(index).unwrap_or(i32::MAX));
         let missing = || no_such_instance(path, &self.task, index.unwrap_or(-1));
         Ok(vec![Selected { task: of.index_of(&self.task).ok_or_else(missing)?, index }])
     }

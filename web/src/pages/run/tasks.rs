@@ -70,8 +70,8 @@ pub(super) fn picks<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<(u16
 }
 
 /// Places that were read in one version mean other tasks in another.
-pub(super) fn same_version(read_in: Option<i32>, version: &Version) -> StoreResult<()> {
-    read_in.is_none_or(|read_in| read_in == version.id).then_some(()).ok_or(StoreError::OtherVersion)
+pub(super) fn same_version(read_in: Option<i64>, version: &Version) -> StoreResult<()> {
+    read_in.is_none_or(|read_in| read_in == i64::from(version.id)).then_some(()).ok_or(StoreError::OtherVersion)
 }
 
 /// `3.-1`: the fourth task, not mapped.

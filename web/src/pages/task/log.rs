@@ -35,7 +35,7 @@ const CONTEXT: i64 = 8;
 /// Of lines that come while a page is open.
 const MOST_NEW_LINES: usize = 200;
 /// The gravest first; each button shows its level and what is graver. All that there is: the last.
-const LEVELS: [(&str, &str); 4] = [("error", "Error"), ("warn", "Warn"), ("info", "Info"), ("debug", "All")];
+pub(crate) const LEVELS: [(&str, &str); 4] = [("error", "Error"), ("warn", "Warn"), ("info", "Info"), ("debug", "All")];
 
 /// What is asked of the log; all of it stands in the address.
 #[derive(Debug, Clone, Default)]

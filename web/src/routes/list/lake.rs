@@ -54,11 +54,17 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .asks([param("filter", QueryParamType::Texts, "The value of a filter, as in `day:2026-11-20`")])
         .gives::<api::dashboards::DashboardRows>()
         .get("/catalog/{*path}", Open, behind::catalog)
+        .reads_anything()
         .post("/catalog/{*path}", Open, behind::catalog)
+        .reads_anything()
         .delete("/catalog/{*path}", Open, behind::catalog)
+        .reads_anything()
         .get("/serving", Open, behind::to_docs)
+        .reads_anything()
         .get("/serving/", Open, behind::to_docs)
+        .reads_anything()
         .get("/serving/{*path}", Open, behind::serving)
+        .reads_anything()
 }
 
 fn lake_page() -> [Param; 2] {

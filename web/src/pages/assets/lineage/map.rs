@@ -40,7 +40,7 @@ struct Tasks<'a> {
 
 /// Which side of a thing is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::pages) enum Reach {
+pub(crate) enum Reach {
     Both,
     Up,
     Down,
