@@ -45,7 +45,6 @@ impl Lists for Connection {
     ];
     const WHEN_EMPTY: &'static str = "A task asks for one by name: `ctx.connection(\"sales\")`. Those of files, a vault and the \
         environment are found too, and are not listed here.";
-    const SEALED: Option<&'static str> = Some("passwords and extras");
     const EXPORTS: &'static [(&'static str, &'static str)] =
         &[("json", "JSON"), ("yaml", "YAML"), ("env", "Environment")];
 

@@ -16,6 +16,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::gates::DEFAULT_POOL;
 use orch_deeds::{Connection, Kept, Pool, Topic, Variable};
+use orch_sdk::secret::{MASK, masked_variable};
 use orch_store::StoreResult;
 use orch_store::kept::{self, Record};
 use orch_store::list::{Column, ListPage, Search};
@@ -29,6 +30,8 @@ pub(crate) trait Pages: Kept {
     const KEY: &'static str;
     /// What follows when one is deleted.
     const AFTERWARDS: &'static str;
+    /// How its form calls the sealed part.
+    const SEALED: &'static str = "";
 
     /// The label of a field in the form, and what is said below it; `name`: of one that is there. `None`: the form does not ask.
     fn ask(_field: &str, _name: &str) -> Option<(&'static str, &'static str)> {
@@ -38,6 +41,11 @@ pub(crate) trait Pages: Kept {
     /// What the form of a new one holds at first.
     fn fresh() -> Map<String, Value> {
         Map::new()
+    }
+
+    /// A sealed value as it is shown again to the person who typed it.
+    fn masked(_name: &str, _typed: &str) -> String {
+        MASK.into()
     }
 
     /// Where one is changed.
@@ -109,6 +117,23 @@ impl Pages for Variable {
     const KEY: &'static str = "key";
     const AFTERWARDS: &'static str = "Tasks that ask for it find none from then on, unless a file, a vault or the \
         environment has one of that key. Its value is gone for good.";
+    const SEALED: &'static str = "a value";
+
+    fn ask(field: &str, name: &str) -> Option<(&'static str, &'static str)> {
+        match field {
+            "key" if name.is_empty() => {
+                Some(("Key", "With a word such as password, token or secret in it, the value is never shown."))
+            }
+            "key" => Some(("Key", "")),
+            "value" => Some(("Value", "")),
+            "description" => Some(("Description", "")),
+            _ => None,
+        }
+    }
+
+    fn masked(key: &str, typed: &str) -> String {
+        masked_variable(key, typed)
+    }
 }
 
 impl Pages for Connection {
@@ -117,6 +142,20 @@ impl Pages for Connection {
     const KEY: &'static str = "id";
     const AFTERWARDS: &'static str = "Tasks that ask for it fail from then on, unless a file, a vault or the environment \
         has one of that name. Its secrets are gone for good.";
+    const SEALED: &'static str = "a password and an extra";
+
+    /// The other fields are called as the type calls them.
+    fn ask(field: &str, name: &str) -> Option<(&'static str, &'static str)> {
+        match field {
+            "connection_id" if name.is_empty() => {
+                Some(("Name", "Tasks ask for it by this name. Letters, digits and _.-"))
+            }
+            "connection_id" => Some(("Name", "")),
+            "conn_type" => Some(("Type", "")),
+            "description" => Some(("Description", "")),
+            _ => None,
+        }
+    }
 }
 
 /// A page of a list: the rows with the words of `q` in them.

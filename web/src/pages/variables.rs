@@ -1,8 +1,6 @@
 //! `/variables`: texts that tasks ask for by key. Everybody sees which there are; operators see their values, and change
 //! them; no page shows what a key or a name inside marks as secret.
 
-pub(crate) mod change;
-pub(crate) mod edit;
 mod transfer;
 
 use super::Shell;
@@ -27,7 +25,6 @@ impl Lists for Variable {
     const WORD: &'static str = "key";
     const WHEN_EMPTY: &'static str = "A task asks for one by key: `ctx.variable(\"limit\")`. Those of files, a vault and the \
         environment are found too, and are not listed here.";
-    const SEALED: Option<&'static str> = Some("variables");
     const EXPORTS: &'static [(&'static str, &'static str)] = &[("json", "JSON")];
 
     fn cells(record: &Record, app: &App, shell: &Shell) -> Vec<Cell> {

@@ -3,7 +3,8 @@
 use super::edit::{ConnectionForm, ConnectionNotice, page, saved};
 use super::kinds;
 use crate::api::kept::{save, stored};
-use crate::extract::{Actor, Form, Query};
+use crate::extract::{Actor, Fields, Form, Query};
+use crate::pages::kept::edit::typed;
 use crate::pages::{Shell, see_other};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -11,104 +12,60 @@ use crate::trial::try_connection;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_deeds::Connection as Kept;
+use orch_deeds::{Connection, Kept};
 use orch_sdk::task::Connection as Reached;
 use orch_spec::ids::ConnectionId;
 use orch_store::connection::open;
-use orch_store::kept::Columns;
+use orch_store::kept::Record;
+use orch_wire::NounBody;
+use orch_wire::noun::FieldKind;
 use serde_json::{Map, Value, json};
 
-/// The form, and what is wrong with it.
-struct ConnectionSubmission {
-    wish: ConnectionForm,
-    /// `None`: the one that is stored stays.
-    password: Option<Value>,
-    problem: Option<String>,
-}
-
-impl ConnectionSubmission {
-    fn of(form: &Form, own_id: &str) -> ConnectionSubmission {
-        let text = |name: &str| form.text(name).unwrap_or_default().trim().to_string();
-        let id = if own_id.is_empty() { text("id") } else { own_id.to_string() };
-        let mut problem = None;
-        let mut wrong = |words: String| {
-            problem.get_or_insert(words);
-        };
-        if let Err(bad) = ConnectionId::new(&id) {
-            wrong(format!("The name cannot be taken: {bad}."));
-        }
-        let conn_type = Reached::normal_type(&text("conn_type"));
-        if conn_type.is_empty() {
-            wrong("A connection has a type.".into());
-        }
-        let port = text("port");
-        if !port.is_empty() && port.parse::<u16>().is_err() {
-            wrong("The port is a number up to 65535.".into());
-        }
-        let written = text("extra");
-        let (mut extra, mut broken_extra) = (Map::new(), None);
-        match serde_json::from_str(&written) {
-            _ if written.is_empty() => {}
-            Ok(Value::Object(read)) => extra = read,
-            Ok(_) => {
-                wrong("Extra is a JSON object, such as {\"key\": \"value\"}.".into());
-                broken_extra = Some(written);
-            }
-            Err(error) => {
-                wrong(format!("Extra is not JSON: see line {}.", error.line()));
-                broken_extra = Some(written);
+/// What the form holds, and what is stored of it, or what is wrong with it.
+fn read(form: &Form, id: &str) -> (ConnectionForm, Result<NounBody, Refusal>) {
+    let text = |name: &str| form.text(name).unwrap_or_default().trim();
+    let conn_type = Reached::normal_type(text("conn_type"));
+    let written = text("extra");
+    let (mut extra, wrong) = match serde_json::from_str(written) {
+        _ if written.is_empty() => (Map::new(), None),
+        Ok(Value::Object(read)) => (read, None),
+        Ok(_) => (Map::new(), Some("Extra is a JSON object, such as {\"key\": \"value\"}.".to_string())),
+        Err(error) => (Map::new(), Some(format!("Extra is not JSON: see line {}.", error.line()))),
+    };
+    for known in kinds::of(&conn_type).extras {
+        // A line that the form had, empty or not; what it never had stays out.
+        if let Some(value) = form.text(&format!("extra:{}", known.name)).map(str::trim) {
+            if value.is_empty() {
+                extra.remove(known.name);
+            } else {
+                extra.insert(known.name.into(), value.into());
             }
         }
-        for known in kinds::of(&conn_type).extras {
-            // A line that the form had, empty or not; what it never had stays out.
-            if let Some(value) = form.text(&format!("extra:{}", known.name)).map(str::trim) {
-                if value.is_empty() {
-                    extra.remove(known.name);
-                } else {
-                    extra.insert(known.name.into(), value.into());
-                }
-            }
-        }
-        let password = match form.text("password").unwrap_or_default() {
-            _ if form.text("no_password").is_some() => Some(Value::Null),
-            "" => None,
-            password => Some(password.into()),
-        };
-        let wish = ConnectionForm {
-            id,
-            conn_type,
-            description: text("description"),
-            host: text("host"),
-            port,
-            login: text("login"),
-            schema: text("schema"),
-            extra,
-            broken_extra,
-        };
-        ConnectionSubmission { wish, password, problem }
     }
-
-    fn columns(&self) -> Columns {
-        let part = |text: &String| json!(Some(text).filter(|text| !text.is_empty()));
-        let ConnectionForm { conn_type, description, host, login, schema, port, extra, .. } = &self.wish;
-        let mut columns = vec![
-            ("conn_type", json!(conn_type)),
-            ("description", part(description)),
-            ("host", part(host)),
-            ("port", json!(port.parse::<u16>().ok())),
-            ("login", part(login)),
-            ("schema", part(schema)),
-            ("extra", json!(extra)),
-        ];
-        columns.extend(self.password.clone().map(|password| ("password", password)));
-        columns
-    }
-
-    /// To be shown again, without any secret that was typed.
-    fn masked_form(self) -> ConnectionForm {
-        let typed = Reached { extra: self.wish.extra, host: Some(self.wish.host), ..Reached::default() }.masked();
-        ConnectionForm { extra: typed.extra, host: typed.host.unwrap_or_default(), ..self.wish }
-    }
+    let parts = Connection::NOUN.parts().filter(|field| !matches!(field.kind, FieldKind::Object | FieldKind::Team));
+    let values = parts.map(|field| (field.name.to_string(), typed(field.kind, form.text(field.name))));
+    let mut values: Map<String, Value> = values.collect();
+    values.insert("connection_id".into(), id.into());
+    values.insert("conn_type".into(), conn_type.as_str().into());
+    // A password is taken as it was typed; without one the stored one stays.
+    match form.text("password").unwrap_or_default() {
+        _ if form.text("no_password").is_some() => values.insert("password".into(), Value::Null),
+        "" => values.remove("password"),
+        password => values.insert("password".into(), password.into()),
+    };
+    let mut fields = Fields::secret(values.clone());
+    let mut sent = Connection::NOUN.read(&mut fields);
+    sent.columns.push(("extra", json!(extra)));
+    let problem = match (ConnectionId::new(id), fields.finish()) {
+        (Err(bad), _) => Some(format!("The name cannot be taken: {bad}.")),
+        (_, Err(_)) if conn_type.is_empty() => Some("A connection has a type.".into()),
+        // Any text will do for the other fields.
+        (_, Err(_)) => Some("The port is a number up to 65535.".into()),
+        (_, Ok(())) => wrong.clone(),
+    };
+    let refused = problem.map(|problem| Refusal::plain(StatusCode::UNPROCESSABLE_ENTITY, problem));
+    let wish = ConnectionForm { values, extra, broken_extra: wrong.map(|_| written.into()) };
+    (wish, refused.map_or(Ok(sent), Err))
 }
 
 /// `POST /connections/edit`: `?id=` changes that one, without it a new one is added.
@@ -119,42 +76,39 @@ pub(crate) async fn submit(
     query: Query,
     form: Form,
 ) -> Result<Response, Refusal> {
-    let own_id = query.text("id").unwrap_or_default();
-    let sent = ConnectionSubmission::of(&form, own_id);
-    let row = match own_id {
+    let row = match query.text("id").unwrap_or_default() {
         "" => None,
-        id => Some(stored::<Kept>(&app, id).await?),
+        id => Some(stored::<Connection>(&app, id).await?),
     };
-    if let Some(problem) = sent.problem.clone() {
-        return page(&app, shell, row.as_ref(), sent.masked_form(), Some(ConnectionNotice::Problem(problem)));
-    }
-    let id = sent.wish.id.clone();
-    let new = orch_wire::NounBody { name: id.clone(), columns: sent.columns() };
-    match save::<Kept>(&app, &actor, row.is_none(), new).await {
-        Ok((_, dropped)) if !dropped.is_empty() => {
-            return saved(&app, shell, &id, Some(ConnectionNotice::Dropped(dropped.join(", ")))).await;
-        }
-        Ok(_) => {}
-        Err(refusal @ (Refusal::Taken(_) | Refusal::Plain { status: StatusCode::CONFLICT, .. })) => {
-            let words = match refusal {
-                Refusal::Taken(_) => format!("There is a connection `{id}` already."),
-                other => other.words(),
-            };
-            return page(&app, shell, row.as_ref(), sent.masked_form(), Some(ConnectionNotice::Problem(words)));
+    let id = row.as_ref().map_or_else(|| form.text("id").unwrap_or_default().trim(), Record::name);
+    let (wish, sent) = read(&form, id);
+    let saving = match sent {
+        Ok(sent) => save::<Connection>(&app, &actor, row.is_none(), sent).await,
+        Err(refusal) => Err(refusal),
+    };
+    let problem = match saving {
+        Ok((_, dropped)) => return after(&app, shell, &form, id, &dropped).await,
+        Err(Refusal::Taken(_)) => format!("There is a connection `{id}` already."),
+        Err(refusal @ Refusal::Plain { status: StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY, .. }) => {
+            refusal.words()
         }
         Err(refusal) => return Err(refusal),
-    }
-    if form.text("do") == Some("try") && app.config.test_connection {
-        let ended = tried(&app, &id).await?;
-        return saved(&app, shell, &id, Some(ended)).await;
-    }
-    Ok(see_other("/connections"))
+    };
+    page(&app, shell, row.as_ref(), &wish.masked(), (Some(problem), None))
 }
 
-async fn tried(app: &App, id: &str) -> Result<ConnectionNotice, Refusal> {
-    let record = stored::<Kept>(app, id).await?;
-    Ok(match try_connection(&open(&record, &app.config.keys)?, &app.config.reach).await {
-        Ok(words) => ConnectionNotice::Tried(true, words),
-        Err(words) => ConnectionNotice::Tried(false, words),
-    })
+/// The answer once it is saved.
+async fn after(app: &App, shell: Shell, form: &Form, id: &str, dropped: &[String]) -> Result<Response, Refusal> {
+    let notice = match form.text("do") {
+        _ if !dropped.is_empty() => ConnectionNotice::Dropped(dropped.join(", ")),
+        Some("try") if app.config.test_connection => {
+            let record = stored::<Connection>(app, id).await?;
+            match try_connection(&open(&record, &app.config.keys)?, &app.config.reach).await {
+                Ok(words) => ConnectionNotice::Tried(true, words),
+                Err(words) => ConnectionNotice::Tried(false, words),
+            }
+        }
+        _ => return Ok(see_other("/connections")),
+    };
+    saved(app, shell, id, Some(notice)).await
 }

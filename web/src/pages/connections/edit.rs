@@ -2,87 +2,96 @@
 //! the page: an empty field leaves the one that is stored. In `extra` secrets stand as `***`, and stay what they are while
 //! they stand so.
 
-use super::kinds::{self, ConnectionFieldLabels, Extra, KINDS};
+use super::kinds::{self, Extra, KINDS};
 use crate::api::kept::stored;
 use crate::extract::Query;
-use crate::pages::kept::Pages;
+use crate::pages::kept::edit::{EditForm, Input, InputKind, MASKS, held, inputs};
 use crate::pages::{Shell, html};
 use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
-use orch_deeds::Connection as Kept;
-use orch_sdk::task::Connection;
+use orch_deeds::Connection;
+use orch_sdk::task::Connection as Reached;
 use orch_store::kept::Record;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 #[derive(Template)]
 #[template(path = "pages/connections/edit.html")]
 struct EditPage {
     shell: Shell,
-    /// Of one that is there; empty: a new one.
-    id: String,
-    href: String,
-    delete_href: String,
-    kind: ConnectionFieldLabels,
-    wish: ConnectionForm,
-    has_password: bool,
-    /// A line for each field that the type has there.
-    extras: Vec<(Extra, String)>,
+    form: EditForm,
+    conn_type: String,
     may_try: bool,
-    has_key: bool,
-    ended: Option<ConnectionNotice>,
+    notice: Option<ConnectionNotice>,
 }
 
-/// What became of the form.
+/// Said of one that was saved.
 pub(super) enum ConnectionNotice {
-    Problem(String),
-    /// It was saved, and these secrets belonged to the place it led to before.
+    /// These secrets belonged to the place it led to before.
     Dropped(String),
     /// A trial: whether it went well, and what was said.
     Tried(bool, String),
 }
 
 /// What the form holds.
-#[derive(Debug, Clone, Default)]
+#[derive(Default)]
 pub(super) struct ConnectionForm {
-    pub(super) id: String,
-    pub(super) conn_type: String,
-    pub(super) description: String,
-    pub(super) host: String,
-    pub(super) port: String,
-    pub(super) login: String,
-    pub(super) schema: String,
+    /// All fields of the noun but `extra`.
+    pub(super) values: Map<String, Value>,
     pub(super) extra: Map<String, Value>,
     /// Instead of `extra`, as it was typed, when it is not JSON.
     pub(super) broken_extra: Option<String>,
 }
 
 impl ConnectionForm {
-    fn of(shown: Connection) -> ConnectionForm {
-        ConnectionForm {
-            id: shown.id,
-            conn_type: shown.conn_type,
-            description: shown.description.unwrap_or_default(),
-            host: shown.host.unwrap_or_default(),
-            port: shown.port.map_or_else(String::new, |port| port.to_string()),
-            login: shown.login.unwrap_or_default(),
-            schema: shown.schema.unwrap_or_default(),
-            extra: shown.extra,
-            broken_extra: None,
-        }
+    fn of(shown: Reached) -> ConnectionForm {
+        let mut values = shown.to_object();
+        values.insert("connection_id".into(), shown.id.into());
+        ConnectionForm { values, extra: shown.extra, broken_extra: None }
+    }
+
+    /// To be shown again, without any secret that was typed.
+    pub(super) fn masked(mut self) -> ConnectionForm {
+        let host = self.values.get("host").and_then(Value::as_str).map(String::from);
+        let typed = Reached { extra: self.extra, host, ..Reached::default() }.masked();
+        self.values.insert("host".into(), json!(typed.host));
+        self.values.remove("password");
+        ConnectionForm { values: self.values, extra: typed.extra, broken_extra: self.broken_extra }
+    }
+
+    fn inputs(&self, own_id: &str, has_password: bool) -> Vec<Input> {
+        let kind = kinds::of(&held(&self.values, "conn_type"));
+        let part = |(field, label, note): (&str, _, &str)| match field {
+            "password" => {
+                let input = Input { kind: InputKind::Password, ..Input::line(field, label, note, "") };
+                if has_password { input.kept() } else { input }
+            }
+            _ => Input::line(field, label, note, held(&self.values, field)),
+        };
+        let line = |extra: &Extra| {
+            let value = self.extra.get(extra.name).and_then(Value::as_str).unwrap_or_default();
+            let (name, note) = (format!("extra:{}", extra.name), format!("extra: {}", extra.name));
+            Input { placeholder: extra.placeholder, ..Input::line(name, extra.label, note, value) }
+        };
+        let label = if kind.extras.is_empty() { "Extra" } else { "Other extra" };
+        let rest = Input::line("extra", label, "JSON object, sealed", self.rest(kind.extras));
+        let mut all = inputs::<Connection>(own_id, &self.values);
+        all.extend(kind.parts().into_iter().map(part));
+        all.extend(kind.extras.iter().map(line));
+        all.push(Input { kind: InputKind::LongText, help: MASKS, placeholder: "{}", ..rest });
+        all
     }
 
     /// What has no line of its own, as JSON.
-    fn rest(&self, kind: &ConnectionFieldLabels) -> String {
+    fn rest(&self, lines: &[Extra]) -> String {
         if let Some(broken) = &self.broken_extra {
             return broken.clone();
         }
         let mut rest = self.extra.clone();
-        rest.retain(|name, value| !(value.is_string() && kind.extras.iter().any(|extra| extra.name == name)));
+        rest.retain(|name, value| !(value.is_string() && lines.iter().any(|extra| extra.name == name)));
         if rest.is_empty() { String::new() } else { format!("{:#}", Value::Object(rest)) }
     }
 }
@@ -92,8 +101,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     match query.text("id").filter(|id| !id.is_empty()) {
         Some(id) => saved(&app, shell, id, None).await,
         None => {
-            let conn_type = query.text("type").unwrap_or_default().to_string();
-            page(&app, shell, None, ConnectionForm { conn_type, ..ConnectionForm::default() }, None)
+            let shown = Reached { conn_type: query.text("type").unwrap_or_default().into(), ..Reached::default() };
+            page(&app, shell, None, &ConnectionForm::of(shown), (None, None))
         }
     }
 }
@@ -103,11 +112,11 @@ pub(super) async fn saved(
     app: &App,
     shell: Shell,
     id: &str,
-    ended: Option<ConnectionNotice>,
+    notice: Option<ConnectionNotice>,
 ) -> Result<Response, Refusal> {
-    let row = stored::<Kept>(app, id).await?;
-    let wish = ConnectionForm::of(Kept::visible(&row, &app.config.keys, true));
-    page(app, shell, Some(&row), wish, ended)
+    let row = stored::<Connection>(app, id).await?;
+    let wish = ConnectionForm::of(Connection::visible(&row, &app.config.keys, true));
+    page(app, shell, Some(&row), &wish, (None, notice))
 }
 
 /// The form with what it holds.
@@ -115,28 +124,17 @@ pub(super) fn page(
     app: &App,
     shell: Shell,
     row: Option<&Record>,
-    wish: ConnectionForm,
-    ended: Option<ConnectionNotice>,
+    wish: &ConnectionForm,
+    (problem, notice): (Option<String>, Option<ConnectionNotice>),
 ) -> Result<Response, Refusal> {
-    let kind = kinds::of(&wish.conn_type);
-    let id = row.map_or_else(String::new, |row| row.name().into());
-    let value = |extra: &Extra| wish.extra.get(extra.name).and_then(Value::as_str).unwrap_or_default().to_string();
-    let status = match &ended {
-        Some(ConnectionNotice::Problem(_)) => StatusCode::UNPROCESSABLE_ENTITY,
-        _ => StatusCode::OK,
-    };
+    let own_id = row.map_or("", Record::name);
+    let inputs = wish.inputs(own_id, row.is_some_and(|row| row.holds("password")));
     let page = EditPage {
-        href: if id.is_empty() { "/connections/edit".into() } else { Kept::href(&id) },
-        delete_href: Kept::delete_href(&id),
-        extras: kind.extras.iter().map(|extra| (*extra, value(extra))).collect(),
-        has_password: row.is_some_and(|row| row.holds("password")),
+        form: EditForm::of::<Connection>(app, own_id, inputs, problem),
+        conn_type: held(&wish.values, "conn_type"),
         may_try: app.config.test_connection,
-        has_key: !app.config.keys.is_empty(),
         shell,
-        id,
-        kind,
-        wish,
-        ended,
+        notice,
     };
-    html(status, &page)
+    html(page.form.status(), &page)
 }

@@ -22,6 +22,19 @@ pub(super) struct ConnectionFieldLabels {
     pub(super) extras: &'static [Extra],
 }
 
+impl ConnectionFieldLabels {
+    /// The parts in the order of the form: the field, how the type calls it, and a note beside that.
+    pub(super) fn parts(&self) -> [(&'static str, &'static str, &'static str); 5] {
+        [
+            ("host", self.host, ""),
+            ("port", self.port, "a number"),
+            ("login", self.login, ""),
+            ("password", self.password, ""),
+            ("schema", self.schema, ""),
+        ]
+    }
+}
+
 const fn extra(name: &'static str, label: &'static str, placeholder: &'static str) -> Extra {
     Extra { name, label, placeholder }
 }

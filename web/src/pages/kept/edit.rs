@@ -1,4 +1,5 @@
-//! The form of a noun, made of the table of its fields. What it sends is judged as a body of the API is.
+//! The form of a noun, made of the table of its fields. What it sends is judged as a body of the API is. A value that is secret
+//! is never in the page: an empty field leaves the one that is stored.
 
 use super::Pages;
 use crate::api::kept::{save, stored};
@@ -11,70 +12,192 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_wire::noun::{Field, FieldKind};
+use orch_sdk::secret::MASK;
+use orch_wire::noun::{Field, FieldKind, NounBody};
 use serde_json::{Map, Value};
 
 #[derive(Template)]
 #[template(path = "pages/kept/edit.html")]
 struct EditPage {
     shell: Shell,
-    list: (&'static str, &'static str),
+    form: EditForm,
+}
+
+/// The parts that the forms of all nouns share.
+pub(crate) struct EditForm {
+    pub(crate) list: (&'static str, &'static str),
     /// `pool`.
-    noun: String,
+    pub(crate) noun: String,
     /// Of one that is there; empty: a new one.
-    name: String,
-    href: String,
-    delete_href: Option<String>,
-    inputs: Vec<Input>,
-    problem: Option<String>,
+    pub(crate) name: String,
+    pub(crate) href: String,
+    pub(crate) delete_href: Option<String>,
+    pub(crate) inputs: Vec<Input>,
+    /// The part that cannot be stored, because this server has no key.
+    pub(crate) unsealed: Option<&'static str>,
+    pub(crate) problem: Option<String>,
 }
 
 /// A field of the form.
-struct Input {
-    name: &'static str,
-    label: &'static str,
-    help: &'static str,
-    kind: InputKind,
-    value: String,
-    is_required: bool,
+#[derive(Default)]
+pub(crate) struct Input {
+    pub(crate) name: String,
+    pub(crate) label: &'static str,
+    /// Beside the label.
+    pub(crate) note: String,
+    pub(crate) help: &'static str,
+    pub(crate) placeholder: &'static str,
+    pub(crate) kind: InputKind,
+    pub(crate) value: String,
+    pub(crate) is_required: bool,
+    /// A value is stored, and is not shown.
+    pub(crate) is_kept: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum InputKind {
-    Name { most: usize },
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum InputKind {
+    Name {
+        most: usize,
+    },
+    /// A word of machines: its spelling is not checked.
+    #[default]
+    Line,
+    /// The same, which has to be there. The page may list known ones as `known-` and the name of the field.
+    Word,
     Text,
-    Whole { least: i32, most: i32 },
+    LongText,
+    /// Never shown; it may be taken away.
+    Password,
+    Whole {
+        least: i32,
+        most: i32,
+    },
     Flag,
 }
 
 impl InputKind {
-    /// What a form can ask for.
-    fn of(field: &Field) -> Option<InputKind> {
-        match field.kind {
-            FieldKind::Name { most, .. } => Some(InputKind::Name { most }),
-            FieldKind::Text | FieldKind::FilledText => Some(InputKind::Text),
-            FieldKind::Whole { least, most } => Some(InputKind::Whole { least, most }),
-            FieldKind::Flag => Some(InputKind::Flag),
-            _ => None,
+    fn of(kind: FieldKind) -> InputKind {
+        match kind {
+            FieldKind::Name { most, .. } => InputKind::Name { most },
+            FieldKind::Word { .. } => InputKind::Word,
+            FieldKind::Text | FieldKind::FilledText => InputKind::Text,
+            FieldKind::AnyText => InputKind::LongText,
+            FieldKind::Whole { least, most } => InputKind::Whole { least, most },
+            FieldKind::Flag => InputKind::Flag,
+            _ => InputKind::Line,
         }
     }
 }
 
+impl Input {
+    /// Without a label it is not shown, and the form sends back what it holds.
+    pub(crate) fn line(
+        name: impl Into<String>,
+        label: &'static str,
+        note: impl Into<String>,
+        value: impl Into<String>,
+    ) -> Input {
+        Input { name: name.into(), label, note: note.into(), value: value.into(), ..Input::default() }
+    }
+
+    /// The same for a stored value that is not shown.
+    pub(crate) fn kept(self) -> Input {
+        Input {
+            note: "sealed".into(),
+            placeholder: "kept; type to replace",
+            value: String::new(),
+            is_kept: true,
+            ..self
+        }
+    }
+}
+
+impl EditForm {
+    /// `name`: of one that is there.
+    pub(crate) fn of<K: Pages>(app: &App, name: &str, inputs: Vec<Input>, problem: Option<String>) -> EditForm {
+        let is_new = name.is_empty();
+        EditForm {
+            list: (K::LIST, K::TITLE),
+            noun: K::NOUN.one.to_lowercase(),
+            href: if is_new { format!("{}/edit", K::LIST) } else { K::href(name) },
+            delete_href: (!is_new && K::check_delete(name).is_ok()).then(|| K::delete_href(name)),
+            unsealed: (K::NOUN.has_secrets && app.config.keys.is_empty()).then_some(K::SEALED),
+            name: name.into(),
+            inputs,
+            problem,
+        }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        if self.problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK }
+    }
+}
+
 /// The fields that the form of this one asks for.
-fn asked<K: Pages>(name: &str) -> impl Iterator<Item = (&'static Field, InputKind, (&'static str, &'static str))> {
+fn asked<K: Pages>(name: &str) -> impl Iterator<Item = (&'static Field, (&'static str, &'static str))> {
     let fields = std::iter::once(K::NOUN.name()).chain(K::NOUN.parts());
-    fields.filter_map(move |field| Some((field, InputKind::of(field)?, K::ask(field.name, name)?)))
+    fields.filter_map(move |field| Some((field, K::ask(field.name, name)?)))
+}
+
+/// Its name in the form: addresses have the same.
+fn input_name<K: Pages>(field: &Field) -> &'static str {
+    if field.name == K::NOUN.name().name { K::KEY } else { field.name }
+}
+
+fn is_sealed<K: Pages>(field: &Field) -> bool {
+    K::TABLE.sealed.contains(&field.column)
+}
+
+/// The same with what they hold.
+pub(crate) fn inputs<K: Pages>(name: &str, values: &Map<String, Value>) -> Vec<Input> {
+    let mut inputs = Vec::new();
+    for (field, (label, help)) in asked::<K>(name) {
+        let value = held(values, field.name);
+        let is_json = values.get(JSON).map_or_else(|| is_json(&value), |sent| sent == true);
+        let is_kept = !name.is_empty() && is_sealed::<K>(field) && value == MASK;
+        let kind = InputKind::of(field.kind);
+        let input = Input {
+            help: if kind == InputKind::LongText && !is_kept && value.contains(MASK) { MASKS } else { help },
+            kind,
+            is_required: field.is_required,
+            ..Input::line(input_name::<K>(field), label, if kind == InputKind::Text { "optional" } else { "" }, value)
+        };
+        inputs.push(if is_kept { input.kept() } else { input });
+        if kind == InputKind::LongText {
+            let line = Input::line(JSON, "It is JSON: check it", "", is_json.to_string());
+            inputs.push(Input { kind: InputKind::Flag, ..line });
+        }
+    }
+    inputs
+}
+
+/// Said below a long text.
+pub(crate) const MASKS: &str = "What is secret stands here as ***, and stays as it is while it stands so.";
+
+/// The checkbox below a long text: it has to be JSON.
+const JSON: &str = "json";
+
+fn is_json(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<Value>(text).is_ok()
+}
+
+/// A value as the form shows it.
+pub(crate) fn held(values: &Map<String, Value>, name: &str) -> String {
+    match values.get(name) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
 }
 
 /// `GET …/edit?key=…`: one that is there, or a new one.
 pub(crate) async fn show<K: Pages>(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
     let name = query.text(K::KEY).unwrap_or_default();
     if name.is_empty() {
-        return page::<K>(shell, "", &K::fresh(), None);
+        return page::<K>(&app, shell, "", &K::fresh(), None);
     }
     let record = stored::<K>(&app, name).await?;
-    let values = asked::<K>(name).map(|(field, ..)| (field.name.to_string(), record.get(field.column).clone()));
-    page::<K>(shell, name, &values.collect(), None)
+    page::<K>(&app, shell, name, &K::visible_fields(&record, &app.config.keys, true), None)
 }
 
 /// `POST …/edit?key=…` changes that one; without a key a new one is added.
@@ -86,37 +209,74 @@ pub(crate) async fn submit<K: Pages>(
     form: Form,
 ) -> Result<Response, Refusal> {
     let own = query.text(K::KEY).unwrap_or_default();
+    let keeps = !own.is_empty() && form.text("kept").is_some();
+    let value = |field: &Field| match typed(field.kind, form.text(input_name::<K>(field))) {
+        empty if keeps && is_sealed::<K>(field) && empty == "" => MASK.into(),
+        value => value,
+    };
     let mut sent: Map<String, Value> =
-        asked::<K>(own).map(|(field, kind, _)| (field.name.to_string(), typed(kind, form.text(field.name)))).collect();
+        asked::<K>(own).map(|(field, _)| (field.name.to_string(), value(field))).collect();
     if !own.is_empty() {
         sent.insert(K::NOUN.name().name.into(), own.into());
     }
     let mut fields = Fields::new(sent.clone());
-    let read = K::NOUN.read(&mut fields);
-    let saved = match fields.finish() {
+    let mut read = K::NOUN.read(&mut fields);
+    // A secret that was not shown needs no key to stay.
+    read.columns.retain(|(column, value)| !(keeps && value == MASK && K::TABLE.sealed.contains(column)));
+    let is_json = form.text(JSON).is_some();
+    let checked = fields.finish().map_err(Refusal::from);
+    let saved = match checked.and_then(|()| if is_json { check_json::<K>(&read) } else { Ok(()) }) {
         Ok(()) => save::<K>(&app, &actor, own.is_empty(), read).await.map(drop),
-        Err(invalid) => Err(invalid.into()),
+        Err(refusal) => Err(refusal),
     };
     match saved {
         Ok(()) => Ok(see_other(K::LIST)),
         Err(refusal) => match problem::<K>(&refusal) {
-            Some(problem) => page::<K>(shell, own, &sent, Some(problem)),
+            Some(problem) => {
+                mask::<K>(&mut sent);
+                sent.insert(JSON.into(), is_json.into());
+                page::<K>(&app, shell, own, &sent, Some(problem))
+            }
             None => Err(refusal),
         },
     }
 }
 
 /// What was typed, as a body says it. What is no number stays as it is, and is refused as such.
-fn typed(kind: InputKind, text: Option<&str>) -> Value {
-    let text = text.map(str::trim);
+pub(crate) fn typed(kind: FieldKind, text: Option<&str>) -> Value {
+    let line = text.map(str::trim).filter(|text| !text.is_empty());
     match kind {
-        InputKind::Flag => text.is_some().into(),
-        InputKind::Whole { .. } => match text.unwrap_or_default() {
-            "" => Value::Null,
-            text => text.parse::<i64>().map_or_else(|_| text.into(), Value::from),
-        },
-        InputKind::Name { .. } => text.unwrap_or_default().into(),
-        InputKind::Text => text.filter(|text| !text.is_empty()).into(),
+        FieldKind::Flag => text.is_some().into(),
+        FieldKind::Whole { .. } | FieldKind::Port => {
+            line.map_or(Value::Null, |text| text.parse::<i64>().map_or_else(|_| text.into(), Value::from))
+        }
+        FieldKind::Name { .. } | FieldKind::Word { .. } => line.unwrap_or_default().into(),
+        // Browsers send line ends as forms have them.
+        FieldKind::AnyText => text.unwrap_or_default().replace("\r\n", "\n").into(),
+        _ => line.into(),
+    }
+}
+
+/// Checks that the long texts are JSON.
+fn check_json<K: Pages>(sent: &NounBody) -> Result<(), Refusal> {
+    for field in K::NOUN.parts().filter(|field| matches!(field.kind, FieldKind::AnyText)) {
+        let value = sent.columns.iter().find(|(column, _)| *column == field.column);
+        let text = value.and_then(|(_, value)| value.as_str());
+        if let Some(Err(error)) = text.map(serde_json::from_str::<Value>) {
+            let text = format!("The {} is not JSON: see line {}.", field.name, error.line());
+            return Err(Refusal::bad_request(text));
+        }
+    }
+    Ok(())
+}
+
+/// Masks the sealed values that were typed: the form shows them again.
+fn mask<K: Pages>(sent: &mut Map<String, Value>) {
+    let name = held(sent, K::NOUN.name().name);
+    for field in K::NOUN.parts().filter(|field| is_sealed::<K>(field)) {
+        if let Some(Value::String(text)) = sent.get_mut(field.name) {
+            *text = K::masked(&name, text);
+        }
     }
 }
 
@@ -127,7 +287,12 @@ fn problem<K: Pages>(refusal: &Refusal) -> Option<String> {
             let said = problems.iter().map(|problem| {
                 let place = problem.loc.last().and_then(Value::as_str).unwrap_or_default();
                 let label = K::ask(place, "").map_or(place, |(label, _)| label);
-                format!("{label}: {}.", problem.msg.trim_start_matches("Value error, "))
+                match problem.msg.strip_prefix("Value error, ") {
+                    Some(why) if place == K::NOUN.name().name => {
+                        format!("The {} cannot be taken: {why}.", label.to_lowercase())
+                    }
+                    why => format!("{label}: {}.", why.unwrap_or(&problem.msg)),
+                }
             });
             Some(said.collect::<Vec<_>>().join(" "))
         }
@@ -139,34 +304,12 @@ fn problem<K: Pages>(refusal: &Refusal) -> Option<String> {
 
 /// The form with what it holds; `name`: of one that is there.
 fn page<K: Pages>(
+    app: &App,
     shell: Shell,
     name: &str,
     values: &Map<String, Value>,
     problem: Option<String>,
 ) -> Result<Response, Refusal> {
-    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    let is_new = name.is_empty();
-    let inputs = asked::<K>(name).map(|(field, kind, (label, help))| Input {
-        name: field.name,
-        label,
-        help,
-        kind,
-        value: match values.get(field.name) {
-            None | Some(Value::Null) => String::new(),
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-        },
-        is_required: field.is_required,
-    });
-    let page = EditPage {
-        inputs: inputs.collect(),
-        list: (K::LIST, K::TITLE),
-        noun: K::NOUN.one.to_lowercase(),
-        href: if is_new { format!("{}/edit", K::LIST) } else { K::href(name) },
-        delete_href: (!is_new && K::check_delete(name).is_ok()).then(|| K::delete_href(name)),
-        name: name.into(),
-        shell,
-        problem,
-    };
-    html(status, &page)
+    let page = EditPage { form: EditForm::of::<K>(app, name, inputs::<K>(name, values), problem), shell };
+    html(page.form.status(), &page)
 }

@@ -27,8 +27,6 @@ pub(crate) trait Lists: Pages {
     const WORD: &'static str = "name";
     /// What the empty list says, in Markdown.
     const WHEN_EMPTY: &'static str = "";
-    /// The values that cannot be stored without a key for secrets.
-    const SEALED: Option<&'static str> = None;
     /// The formats of an export and their labels. Without formats the page neither imports nor exports.
     const EXPORTS: &'static [(&'static str, &'static str)] = &[];
     /// What the last column offers to operators.
@@ -137,9 +135,9 @@ pub(crate) async fn show<K: Lists>(
 /// The page of the records that were found.
 pub(crate) fn page<K: Lists>(app: &App, shell: Shell, listed: Listed, extras: Extras) -> Result<Response, Refusal> {
     let Listed { q, rows, before, after, .. } = listed;
-    let is_locked = app.config.keys.is_empty() && shell.can_operate();
+    let is_locked = K::NOUN.has_secrets && app.config.keys.is_empty() && shell.can_operate();
     let page = KeptListPage::<K> {
-        locked: K::SEALED.filter(|_| is_locked),
+        locked: is_locked.then_some(K::SEALED),
         extras,
         lines: rows.iter().map(|row| line::<K>(row, app, &shell)).collect(),
         q,
