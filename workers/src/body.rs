@@ -6,27 +6,26 @@ mod completion;
 mod deferral;
 mod past;
 
-pub(crate) use completion::CompletionSteps;
 pub(crate) use past::PastReader;
 
 use crate::child;
 use crate::host::{Origin, WorkerHost};
 use crate::inputs::{Recent, Resolver};
+use crate::job::{CompletionSteps, Job};
 use crate::logs::{ATTEMPT_LOG, AttemptLog, Shipper};
 use crate::memory;
-use crate::offer::Offer;
 use crate::outcome::Finish;
 use crate::patience::patiently;
 use crate::touched::TouchedAssets;
 use crate::watch::Outlook;
 use futures::FutureExt;
-use orch_sdk::task::{Ctx, Resumed, RunFacts, TaskError, TryFacts};
-use orch_spec::ids::{DagId, RunId, TaskId};
+use orch_sdk::task::{Ctx, Resumed, TaskError, TryFacts};
+use orch_spec::ids::TaskId;
 use orch_spec::text::{MOST_DEPTH, clean_value, is_too_deep, take_apart};
 use orch_spec::{Isolation, TaskSpec};
 use orch_store::hint::Hints;
 use orch_store::output;
-use orch_store::step::{Claimed, Touched};
+use orch_store::step::Touched;
 use serde_json::Value;
 use sqlx::PgPool;
 use std::panic::AssertUnwindSafe;
@@ -51,56 +50,6 @@ pub(crate) struct Shared {
     /// What the processes of a task may have in memory if it says nothing.
     pub(crate) process_memory_mb: u32,
     pub(crate) is_trial: bool,
-}
-
-/// A run as its bodies see it.
-#[derive(Debug, Clone)]
-pub(crate) struct RunView {
-    pub(crate) facts: Arc<RunFacts>,
-    pub(crate) params: Arc<Value>,
-}
-
-impl RunView {
-    pub(crate) fn new(
-        run: uuid::Uuid,
-        offer: &Offer,
-        clear_number: i16,
-        facts: &orch_store::step::RunFacts,
-    ) -> Result<Self, String> {
-        let conf: Value = match &facts.conf {
-            Some(text) => serde_json::from_str(text).map_err(|e| format!("the conf of run `{run}`: {e}"))?,
-            None => Value::Object(serde_json::Map::new()),
-        };
-        let conf = Arc::new(conf);
-        let params = match &offer.version.plan.spec.params_schema {
-            Some(schema) => Arc::new(orch_spec::params::with_defaults(schema, &conf)),
-            None => conf.clone(),
-        };
-        let facts = RunFacts {
-            dag_id: DagId::new(&facts.dag_id).map_err(|e| e.to_string())?,
-            run_id: RunId::new(&facts.run_id).map_err(|e| e.to_string())?,
-            run_key: run,
-            version: offer.version.number.to_string(),
-            logical_date: facts.logical_date,
-            data_interval_start: facts.interval_start,
-            data_interval_end: facts.interval_end,
-            run_after: facts.run_after,
-            run_type: facts.run_type,
-            triggered_by: None,
-            clear_number: u32::try_from(clear_number).unwrap_or(0),
-            conf,
-            partition_key: facts.partition_key.clone(),
-        };
-        Ok(RunView { facts: Arc::new(facts), params })
-    }
-}
-
-/// A try to run.
-pub(crate) struct Job {
-    pub(crate) claimed: Claimed,
-    pub(crate) offer: Arc<Offer>,
-    pub(crate) run: Arc<RunView>,
-    pub(crate) cancel: CancellationToken,
 }
 
 pub(crate) async fn run_body(job: &Job, shared: &Shared) -> Finish {

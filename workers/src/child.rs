@@ -11,7 +11,7 @@ mod inside;
 
 pub use inside::run_attempt;
 
-use crate::body::Job;
+use crate::job::Job;
 use crate::logs::{AttemptLog, Line};
 use crate::outcome::Finish;
 use crate::program::{own_binary, take_secrets};

@@ -12,20 +12,21 @@ mod resume;
 mod step;
 
 use crate::{
-    body::{self, Job, PastReader, Shared},
+    body::{self, PastReader, Shared},
     boxed, conditions,
     config::WorkerConfig,
     heartbeat::{Beaten, Heartbeat, Pulse},
+    job::Job,
     logs, mask,
     offer::Offers,
     outcome::Finish,
+    queues::QueueIds,
     retire,
     secrets::Secrets,
     watch::{Outlook, Watch},
 };
 use futures::FutureExt;
 use lanes::Lanes;
-pub(crate) use lanes::QueueIds;
 use memory::Memory;
 use orch_sdk::task::{Conditions, Connection};
 use orch_spec::Isolation;

@@ -1,6 +1,6 @@
 //! What a body may ask of the worker that runs it.
 
-use crate::body::{CompletionSteps, Job};
+use crate::job::{CompletionSteps, Job};
 use crate::logs::{AttemptLog, Line};
 use crate::patience::patiently;
 use crate::secrets::Secrets;

@@ -7,11 +7,12 @@ pub use crate::heartbeat::Heart;
 
 use crate::body::{PastReader, Shared};
 use crate::config::WorkerConfig;
-use crate::driver::{Driver, QueueIds};
+use crate::driver::Driver;
 use crate::heartbeat::pulse;
 use crate::inputs::Recent;
 use crate::logs;
 use crate::offer::Offers;
+use crate::queues::QueueIds;
 use crate::secrets::Secrets;
 use crate::watch::Outlook;
 use orch_sdk::task::Conditions;

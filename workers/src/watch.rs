@@ -7,7 +7,7 @@
 mod eyes;
 mod round;
 
-use crate::driver::QueueIds;
+use crate::queues::QueueIds;
 use eyes::WorkerEyes;
 use orch_sdk::task::{Conditions, WaitEnd};
 use orch_sdk::wait;

@@ -1,7 +1,7 @@
 //! Ends a run before its tasks do: somebody cancels or marks it, or its time is over. What runs is fenced at once and its
 //! workers are told; what does not run is skipped.
 
-use super::create::Decided;
+use super::insert::Decided;
 use super::quiet::{OpenInstance, quiet};
 use crate::{
     StoreError, StoreResult, alert::add_alerts, boxed, parked::unpark, refold::fold_loading, run_lock,

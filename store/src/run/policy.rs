@@ -1,9 +1,9 @@
 //! Runs of DAGs that say what becomes of a run for which there is no place (`core::overlap`). Under the DAG's lock, so that
 //! two runs that come at the same time are asked one after the other. DAGs that say nothing never come here.
 
-use super::create::{Inserted, Reached, When, insert};
 use super::end::{cancel_run, set_run_state};
-use super::{NewRun, set_note, word};
+use super::insert::{Inserted, NewRun, Reached, RunRow, When, insert};
+use super::{set_note, word};
 use crate::StoreResult;
 use crate::audit::{Deed, record};
 use crate::version::{Version, Versions};
@@ -132,7 +132,7 @@ pub(super) async fn create(
         Begin::Cancel(places) => {
             there.make_way(&mut tx, versions, &new.dag_id, &places).await?;
             match insert(&mut tx, version, id, new, Reached::MayBegin).await? {
-                Inserted::Run(run) => Inserted::Run(super::RunRow { stopping: true, ..run }),
+                Inserted::Run(run) => Inserted::Run(RunRow { stopping: true, ..run }),
                 // It cannot come to be, so nobody makes way for it.
                 other => return Ok(other),
             }
@@ -140,7 +140,7 @@ pub(super) async fn create(
         Begin::Skip => match insert(&mut tx, version, id, new, Reached::Waits).await? {
             Inserted::Run(run) => {
                 skip(&mut tx, versions, &new.dag_id, (id, &run.run_id), new.note.is_some()).await?;
-                Inserted::Run(super::RunRow { state: RunState::Success, ended_at: Some(dag.now), ..run })
+                Inserted::Run(RunRow { state: RunState::Success, ended_at: Some(dag.now), ..run })
             }
             other => other,
         },

@@ -1,6 +1,6 @@
 //! Begins runs that wait: for other runs to end, for their DAG to be unpaused, for their time.
 
-use super::create::{Decided, Tries};
+use super::insert::{Decided, Tries};
 use super::policy::{skip, there};
 use super::word;
 use crate::{
@@ -113,7 +113,7 @@ async fn begin(
     (run_type, tasks): &StartGroup,
     runs: &[Uuid],
 ) -> StoreResult<()> {
-    let (run, effects) = super::create::begin(&version.plan, tasks.as_deref());
+    let (run, effects) = super::insert::begin(&version.plan, tasks.as_deref());
     move_on(db, version, runs, &run).await?;
     put(db, version, (runs, *run_type), &effects.ready, Table::Ready).await?;
     put(db, version, (runs, *run_type), &effects.hold, Table::Held).await?;

@@ -1,9 +1,11 @@
-//! House rules that neither the compiler nor clippy can check: which room may know which, licences, unused dependencies,
-//! words and SQL in the wrong place, file sizes. Each test names every offender and what to do instead.
+//! House rules that neither the compiler nor clippy can check: which room may know which, circles of modules, licences,
+//! unused dependencies, words and SQL in the wrong place, file sizes. Each test names every offender and what to do
+//! instead.
 
 #![cfg(test)]
 
 mod arrows;
+mod circles;
 mod commits;
 mod dependencies;
 mod documents;

@@ -5,12 +5,13 @@
 //! they prepare and run again; when the commit got no answer, the fence is asked what became of it. A step that fails
 //! fails the try, and takes what went before it along.
 
-use super::{Job, Shared};
+use super::Shared;
+use crate::job::{CompletionSteps, Job};
 use crate::logs::{AttemptLog, Line};
 use crate::outcome::{self, Finish};
 use crate::patience::patiently;
 use futures::FutureExt;
-use orch_sdk::task::{LogLevel, TaskError, TaskResult, fatal};
+use orch_sdk::task::{LogLevel, TaskError};
 use orch_spec::state::TaskState;
 use orch_store::completion::{self, CompletionStep, Stands, Unrecorded};
 use orch_store::connect::Loan;
@@ -21,38 +22,14 @@ use serde_json::Map;
 use sqlx::PgPool;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Steps of one try. They have five seconds together.
-const MOST_STEPS: usize = 100;
 /// So often the steps prepare anew because others were faster. Each time at least one of the others has succeeded.
 const MOST_OUTDATED: u32 = 100;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-type Steps = Vec<Box<dyn CompletionStep>>;
-
-/// What a body left for its end.
-#[derive(Default)]
-pub(crate) struct CompletionSteps(Mutex<Steps>);
-
-impl CompletionSteps {
-    pub(crate) fn leave(&self, left: Box<dyn Any + Send>) -> TaskResult<()> {
-        let step = completion::as_step(left)?;
-        let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if steps.len() == MOST_STEPS {
-            return Err(fatal(format!("a try can leave {MOST_STEPS} steps for its end: let one do more")));
-        }
-        steps.push(step);
-        Ok(())
-    }
-
-    fn take(&self) -> Steps {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 /// Records the end of a try that left steps for it. One that left none is given back as it is: the driver records it.
 /// `until`: when the task's timeout is over.

@@ -1,8 +1,9 @@
 //! A body that waits without a slot: what it said becomes a row that somebody looks at, and how that ended is told to its
 //! next call, or ends the try.
 
-use super::{Job, Shared};
+use super::Shared;
 use crate::clock;
+use crate::job::Job;
 use crate::logs::{AttemptLog, Line};
 use crate::mask;
 use crate::outcome::{DEFAULT_POLL_MS, Finish};

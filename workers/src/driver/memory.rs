@@ -1,6 +1,6 @@
 //! What a worker remembers of the runs it works on: their ledgers at a revision, and the facts bodies ask for.
 
-use crate::body::RunView;
+use crate::job::RunView;
 use crate::offer::Offer;
 use orch_core::run::Run;
 use orch_store::refold::Folded;

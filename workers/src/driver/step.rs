@@ -1,7 +1,7 @@
 //! One round trip: what ended, what follows, what is taken next.
 
 use super::{CLAIM_EVERY, CONTINUE, Driver};
-use crate::body::Job;
+use crate::job::Job;
 use crate::outcome::{self, Finish};
 use orch_core::plan::TaskIdx;
 use orch_core::run::{Elements, Run};

@@ -1,0 +1,308 @@
+//! The statement that inserts a run, with its wish and its answer, and the first instances of a run as columns. All that
+//! create, begin or end runs import it; it imports none of them.
+
+use super::word;
+use crate::{StoreResult, hint::Hint, step::RunAt, version::Version};
+use chrono::{DateTime, Utc};
+use orch_core::plan::{Plan, TaskIdx};
+use orch_core::run::{LEDGER_FORMAT, Run};
+use orch_core::transition::{Effects, start, start_some};
+use orch_spec::ids::RunId;
+use orch_spec::schedule::{Calendar, DataInterval, run_id};
+use orch_spec::state::{RunState, RunType, TaskState, TriggeredBy};
+use orch_spec::text::{JsonText, Text};
+use serde_json::Value;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+/// A wish for a run. What is left out follows from the DAG and the time.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    pub dag_id: String,
+    pub run_id: Option<RunId>,
+    pub logical_date: Option<DateTime<Utc>>,
+    pub interval: Option<DataInterval>,
+    /// Not before; now without it.
+    pub run_after: Option<DateTime<Utc>>,
+    pub run_type: RunType,
+    /// The partition it is for.
+    pub partition_key: Option<String>,
+    /// At most a megabyte: the caller has checked.
+    pub conf: Option<Value>,
+    pub triggered_by: TriggeredBy,
+    pub user: Option<String>,
+    pub note: Option<String>,
+    /// The same key gives the same run, however often it is sent.
+    pub idempotency_key: Option<String>,
+    /// Of what was sent with that key; another one is refused.
+    pub request_hash: Option<Vec<u8>>,
+    /// Only these run; the others are removed from it.
+    pub tasks: Option<Vec<String>>,
+    /// What the audit log says of it beside who and what; without it nothing is written there.
+    pub deed: Option<Value>,
+}
+
+impl NewRun {
+    /// A run by hand, now.
+    pub fn manual(dag_id: impl Into<String>, triggered_by: TriggeredBy) -> NewRun {
+        NewRun {
+            dag_id: dag_id.into(),
+            run_id: None,
+            logical_date: None,
+            interval: None,
+            run_after: None,
+            run_type: RunType::Manual,
+            partition_key: None,
+            conf: None,
+            triggered_by,
+            user: None,
+            note: None,
+            idempotency_key: None,
+            request_hash: None,
+            tasks: None,
+            deed: None,
+        }
+    }
+}
+
+/// A run that was created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRow {
+    pub id: Uuid,
+    pub dag_id: String,
+    pub run_id: String,
+    pub state: RunState,
+    pub run_after: DateTime<Utc>,
+    pub interval: Option<DataInterval>,
+    pub created_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub version: i32,
+    pub version_number: i32,
+    pub version_created_at: DateTime<Utc>,
+    pub bundle: String,
+    /// Others were cancelled for it: their workers should look at their orders.
+    pub stopping: bool,
+    /// It began: tasks may be claimable. Else it waits for its time, for other runs, or for its DAG to be unpaused.
+    pub started: bool,
+    /// Schedulers are to look: some of its first tries have to be let in, or it has deadlines.
+    pub to_look_at: bool,
+}
+
+impl RunRow {
+    /// What the caller gives.
+    pub fn hints(&self) -> Vec<Hint> {
+        let mut hints = vec![if self.started { Hint::Ready } else { Hint::Run }];
+        hints.extend(self.to_look_at.then_some(Hint::Due));
+        hints.extend(self.stopping.then_some(Hint::Stop));
+        hints
+    }
+}
+
+/// Whether a run begins at once when nothing stands against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    MayBegin,
+    Waits,
+}
+
+pub(super) enum Inserted {
+    Run(RunRow),
+    /// Its name or date belongs to another run.
+    Taken,
+    NewerVersion(i32),
+    NoSuchDag,
+}
+
+pub(super) async fn insert(
+    db: &mut PgConnection,
+    version: &Version,
+    id: Uuid,
+    new: &NewRun,
+    reached: Reached,
+) -> StoreResult<Inserted> {
+    let plan = &version.plan;
+    let when = When::of(version, new);
+    let name = match (&new.run_id, when.run_after) {
+        (Some(name), _) => Some(name.to_string()),
+        (None, Some(after)) => Some(run_id(new.run_type, after, new.logical_date, &suffix())),
+        // The database names it, by its own clock.
+        (None, None) => None,
+    };
+    let before = Run::new(plan);
+    let (begun, effects) = begin(plan, new.tasks.as_deref());
+    let of = (id, new.run_type);
+    let (ready, held) = (Tries::new(version, of, &effects.ready), Tries::new(version, of, &effects.hold));
+    let decided = Decided::new(&effects.decided);
+    let row = sqlx::query_file!(
+        "queries/run/create.sql",
+        new.dag_id,
+        version.id,
+        id,
+        LEDGER_FORMAT,
+        begun.state.as_str(),
+        &begun.ledger,
+        &begun.counters,
+        &before.ledger,
+        &before.counters,
+        new.run_type.as_str(),
+        name,
+        format!("{}__", new.run_type),
+        format!("_{}", suffix()),
+        new.logical_date,
+        when.interval.map(|i| i.start),
+        when.interval.map(|i| i.end),
+        when.run_after,
+        plan.spec.run_timeout_ms.map(|ms| ms.min(i64::MAX as u64) as i64),
+        new.triggered_by.as_str(),
+        new.user,
+        new.conf.as_ref().map(|conf| JsonText::of(conf).into_string()),
+        new.note.as_deref().map(|note| Text::new(note).into_string()),
+        new.idempotency_key,
+        &ready.task,
+        &ready.map_index,
+        &ready.attempt,
+        &ready.queue,
+        &ready.priority,
+        &ready.retries,
+        &held.task,
+        &held.map_index,
+        &held.attempt,
+        &held.queue,
+        &held.priority,
+        &held.retries,
+        &decided.task,
+        &decided.map_index,
+        &decided.state,
+        new.deed.as_ref().map(ToString::to_string),
+        new.request_hash,
+        new.tasks.as_deref(),
+        new.partition_key,
+        reached == Reached::MayBegin
+    )
+    .fetch_optional(db)
+    .await?;
+    let Some(row) = row else { return Ok(Inserted::NoSuchDag) };
+    if row.newest != version.id {
+        return Ok(Inserted::NewerVersion(row.newest));
+    }
+    let (Some(run_id), Some(state), Some(run_after), Some(created_at)) =
+        (row.run_id, row.state, row.run_after, row.created_at)
+    else {
+        return Ok(Inserted::Taken);
+    };
+    let state: RunState = word(&state)?;
+    Ok(Inserted::Run(RunRow {
+        id,
+        dag_id: new.dag_id.clone(),
+        run_id,
+        state,
+        run_after,
+        interval: interval(row.interval_start, row.interval_end),
+        created_at,
+        started_at: row.started_at,
+        ended_at: row.ended_at,
+        version: version.id,
+        version_number: version.number,
+        version_created_at: row.version_created_at,
+        bundle: row.bundle,
+        started: state != RunState::Queued,
+        stopping: false,
+        to_look_at: state != RunState::Queued && ready.queue.iter().any(|&place| place < 0),
+    }))
+}
+
+/// How a run begins, of which all tasks are to run or only these.
+pub(super) fn begin(plan: &Plan, tasks: Option<&[String]>) -> (Run, Effects) {
+    match tasks {
+        None => start(plan),
+        Some(tasks) => start_some(plan, &tasks.iter().filter_map(|id| plan.index_of(id)).collect()),
+    }
+}
+
+/// The times a run is about.
+pub(super) struct When {
+    pub(super) run_after: Option<DateTime<Utc>>,
+    interval: Option<DataInterval>,
+}
+
+impl When {
+    /// A run by hand for a date is about what a scheduled one would be about, and due when that one would be.
+    pub(super) fn of(version: &Version, new: &NewRun) -> When {
+        let spec = &version.plan.spec;
+        let usual = |date| Calendar::new(&spec.schedule, spec.timetable).ok()?.manual_interval(date);
+        let interval = new.interval.or_else(|| new.logical_date.and_then(usual));
+        let dated = new.logical_date.and(interval).map(|i| i.end);
+        When { run_after: new.run_after.or(dated), interval }
+    }
+}
+
+/// Tries that begin with a run, as columns.
+pub(super) struct Tries {
+    pub task: Vec<i16>,
+    pub map_index: Vec<i32>,
+    pub attempt: Vec<Uuid>,
+    pub queue: Vec<i32>,
+    pub priority: Vec<i32>,
+    pub retries: Vec<i16>,
+}
+
+impl Tries {
+    pub(super) fn new(version: &Version, (run, run_type): (Uuid, RunType), instances: &[(TaskIdx, i32)]) -> Tries {
+        let at = RunAt { run, rev: 0, run_type };
+        let tries: Vec<_> = instances.iter().map(|&instance| version.new_try(at, instance)).collect();
+        Tries {
+            task: tries.iter().map(|t| t.task as i16).collect(),
+            map_index: tries.iter().map(|t| t.map_index).collect(),
+            attempt: tries.iter().map(|t| t.attempt).collect(),
+            queue: tries.iter().map(|t| t.queue).collect(),
+            priority: tries.iter().map(|t| t.priority).collect(),
+            retries: tries.iter().map(|t| t.retries).collect(),
+        }
+    }
+}
+
+impl Tries {
+    pub(super) fn extend(&mut self, more: Tries) {
+        self.task.extend(more.task);
+        self.map_index.extend(more.map_index);
+        self.attempt.extend(more.attempt);
+        self.queue.extend(more.queue);
+        self.priority.extend(more.priority);
+        self.retries.extend(more.retries);
+    }
+}
+
+/// Instances that end with the beginning of their run, as columns.
+pub(super) struct Decided {
+    pub task: Vec<i16>,
+    pub map_index: Vec<i32>,
+    pub state: Vec<String>,
+}
+
+impl Decided {
+    pub(super) fn new(decided: &[(TaskIdx, i32, TaskState)]) -> Decided {
+        Decided {
+            task: decided.iter().map(|d| d.0 as i16).collect(),
+            map_index: decided.iter().map(|d| d.1).collect(),
+            state: decided.iter().map(|d| d.2.as_str().into()).collect(),
+        }
+    }
+}
+
+/// Eight random letters and digits.
+fn suffix() -> String {
+    const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut random = Uuid::new_v4().as_u128() >> 66;
+    (0..8)
+        .map(|_| {
+            let letter = LETTERS[(random % 62) as usize];
+            random /= 62;
+            char::from(letter)
+        })
+        .collect()
+}
+
+pub(super) fn interval(start: Option<DateTime<Utc>>, end: Option<DateTime<Utc>>) -> Option<DataInterval> {
+    start.zip(end).map(|(start, end)| DataInterval { start, end })
+}

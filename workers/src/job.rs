@@ -1,0 +1,87 @@
+//! A try to run, as the driver makes it, and the steps that its body leaves for its end. The body, its host and its child
+//! process import it; it imports none of them.
+
+use crate::offer::Offer;
+use orch_sdk::task::{RunFacts, TaskResult, fatal};
+use orch_spec::ids::{DagId, RunId};
+use orch_store::completion::{self, CompletionStep};
+use orch_store::step::Claimed;
+use serde_json::Value;
+use std::any::Any;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
+
+/// A run as its bodies see it.
+#[derive(Debug, Clone)]
+pub(crate) struct RunView {
+    pub(crate) facts: Arc<RunFacts>,
+    pub(crate) params: Arc<Value>,
+}
+
+impl RunView {
+    pub(crate) fn new(
+        run: uuid::Uuid,
+        offer: &Offer,
+        clear_number: i16,
+        facts: &orch_store::step::RunFacts,
+    ) -> Result<Self, String> {
+        let conf: Value = match &facts.conf {
+            Some(text) => serde_json::from_str(text).map_err(|e| format!("the conf of run `{run}`: {e}"))?,
+            None => Value::Object(serde_json::Map::new()),
+        };
+        let conf = Arc::new(conf);
+        let params = match &offer.version.plan.spec.params_schema {
+            Some(schema) => Arc::new(orch_spec::params::with_defaults(schema, &conf)),
+            None => conf.clone(),
+        };
+        let facts = RunFacts {
+            dag_id: DagId::new(&facts.dag_id).map_err(|e| e.to_string())?,
+            run_id: RunId::new(&facts.run_id).map_err(|e| e.to_string())?,
+            run_key: run,
+            version: offer.version.number.to_string(),
+            logical_date: facts.logical_date,
+            data_interval_start: facts.interval_start,
+            data_interval_end: facts.interval_end,
+            run_after: facts.run_after,
+            run_type: facts.run_type,
+            triggered_by: None,
+            clear_number: u32::try_from(clear_number).unwrap_or(0),
+            conf,
+            partition_key: facts.partition_key.clone(),
+        };
+        Ok(RunView { facts: Arc::new(facts), params })
+    }
+}
+
+/// A try to run.
+pub(crate) struct Job {
+    pub(crate) claimed: Claimed,
+    pub(crate) offer: Arc<Offer>,
+    pub(crate) run: Arc<RunView>,
+    pub(crate) cancel: CancellationToken,
+}
+
+/// Steps of one try. They have five seconds together.
+const MOST_STEPS: usize = 100;
+
+type Steps = Vec<Box<dyn CompletionStep>>;
+
+/// What a body left for its end.
+#[derive(Default)]
+pub(crate) struct CompletionSteps(Mutex<Steps>);
+
+impl CompletionSteps {
+    pub(crate) fn leave(&self, left: Box<dyn Any + Send>) -> TaskResult<()> {
+        let step = completion::as_step(left)?;
+        let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if steps.len() == MOST_STEPS {
+            return Err(fatal(format!("a try can leave {MOST_STEPS} steps for its end: let one do more")));
+        }
+        steps.push(step);
+        Ok(())
+    }
+
+    pub(crate) fn take(&self) -> Steps {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
