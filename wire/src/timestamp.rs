@@ -1,7 +1,7 @@
 //! Moments as the API reads and writes them: RFC 3339 in UTC out, what pydantic takes in.
 
 use crate::problem::Problem;
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeDelta, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -33,6 +33,24 @@ impl JsonSchema for Timestamp {
             return moment_schema();
         }
         json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+/// As `Timestamp`, but without a zone it is in UTC: Airflow reads some moments so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UtcTimestamp(pub DateTime<Utc>);
+
+impl JsonSchema for UtcTimestamp {
+    fn schema_name() -> Cow<'static, str> {
+        "UtcTimestamp".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Timestamp::json_schema(generator)
     }
 }
 
@@ -77,6 +95,12 @@ pub fn moment(value: &Value) -> Result<DateTime<Utc>, Problem> {
     .map_err(|problem| problem.with_input(value))
 }
 
+/// As `moment`, but without a zone it is in UTC.
+pub fn moment_or_utc(value: &Value) -> Result<DateTime<Utc>, Problem> {
+    let naive = value.as_str().and_then(without_zone).map(|at| at.and_utc());
+    naive.filter(|&at| in_range(at)).map_or_else(|| moment(value), Ok)
+}
+
 pub fn moment_from(text: &str) -> Result<DateTime<Utc>, Problem> {
     match text.parse::<f64>() {
         Ok(seconds) => from_seconds(seconds).ok_or_else(|| unreadable("number out of range")),
@@ -93,7 +117,7 @@ fn written(text: &str) -> Result<DateTime<Utc>, Problem> {
     match aware.map(|at| at.with_timezone(&Utc)) {
         Some(at) if in_range(at) => Ok(at),
         Some(_) => Err(unreadable("year is not between 1 and 9999")),
-        None if is_naive(text) => Err(Problem::new("timezone_aware", "Input should have timezone info")),
+        None if without_zone(text).is_some() => Err(Problem::new("timezone_aware", "Input should have timezone info")),
         None if text.len() < 10 => Err(unreadable("input is too short")),
         None => Err(unreadable("invalid date, time or zone")),
     }
@@ -113,11 +137,11 @@ fn in_range(at: DateTime<Utc>) -> bool {
     (1..=9999).contains(&at.year())
 }
 
-fn is_naive(text: &str) -> bool {
+fn without_zone(text: &str) -> Option<NaiveDateTime> {
     let text = text.replacen(' ', "T", 1).to_uppercase();
     let forms = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"];
-    forms.iter().any(|form| NaiveDateTime::parse_from_str(&text, form).is_ok())
-        || NaiveDate::parse_from_str(&text, "%Y-%m-%d").is_ok()
+    let time = forms.iter().find_map(|form| NaiveDateTime::parse_from_str(&text, form).ok());
+    time.or_else(|| Some(NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok()?.and_time(NaiveTime::MIN)))
 }
 
 fn unreadable(why: &str) -> Problem {
@@ -156,5 +180,15 @@ mod tests {
             assert_eq!(moment_from(text).map_err(|p| p.kind), Err(kind), "{text}");
         }
         assert_eq!(moment(&json!(true)).map_err(|p| p.kind), Err("datetime_type"));
+        for (text, expected) in [
+            ("2026-11-20", "2026-11-20T00:00:00Z"),
+            ("2026-11-20 06:47", "2026-11-20T06:47:00Z"),
+            ("2026-11-20T06:47:44.5", "2026-11-20T06:47:44.500000Z"),
+            ("2026-11-20T06:47:44+02:00", "2026-11-20T04:47:44Z"),
+        ] {
+            let at = moment_or_utc(&json!(text)).unwrap_or_else(|problem| panic!("{text}: {problem:?}"));
+            assert_eq!(json!(Timestamp(at)), json!(expected), "{text}");
+        }
+        assert_eq!(moment_or_utc(&json!("soon")).map_err(|p| p.kind), Err("datetime_from_date_parsing"));
     }
 }

@@ -26,7 +26,7 @@ use orch_store::backfill::{
 };
 use orch_store::list::ListPage;
 use orch_wire::body::{AtLeast, IfSent};
-use orch_wire::timestamp::{Timestamp, moment_schema};
+use orch_wire::timestamp::{UtcTimestamp, moment_schema};
 use orch_wire::{Problem, body, one_of};
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
@@ -181,10 +181,10 @@ body! {
     /// `from_date` and `to_date`, or `dates`.
     pub(crate) struct BackfillPostBody {
         dag_id: String,
-        from_date: IfSent<Option<Timestamp>>,
-        to_date: IfSent<Option<Timestamp>>,
+        from_date: IfSent<Option<UtcTimestamp>>,
+        to_date: IfSent<Option<UtcTimestamp>>,
         /// Instead of the two: exactly these.
-        dates: Option<Vec<Timestamp>>,
+        dates: Option<Vec<UtcTimestamp>>,
         /// The dates of a DAG without a schedule.
         step: Option<StepWord>,
         run_backwards: Option<bool>,
@@ -223,9 +223,9 @@ impl BackfillPostBody {
 }
 
 /// A moment that must be there, and not null.
-fn moment(name: &str, sent: &IfSent<Option<Timestamp>>) -> Result<DateTime<Utc>, Problem> {
+fn moment(name: &str, sent: &IfSent<Option<UtcTimestamp>>) -> Result<DateTime<Utc>, Problem> {
     match sent.0 {
-        Some(Some(Timestamp(at))) => Ok(at),
+        Some(Some(UtcTimestamp(at))) => Ok(at),
         Some(None) => Err(Problem::value(format!("{name}: a date is needed"))),
         None => Err(Problem::new("missing", "Field required").below(name)),
     }

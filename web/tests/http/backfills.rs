@@ -112,6 +112,10 @@ async fn dates_one_by_one_a_step_and_a_part_of_the_tasks_are_orchs_own() {
     assert_eq!(states, ["removed", "removed", "queued", "removed", "removed"]);
     let daily = json!({ "dag_id": "chain", "from_date": "2026-02-01T00:00:00Z", "to_date": "2026-02-04T00:00:00Z", "step": "daily" });
     assert_eq!(web.post("/api/v2/backfills/dry_run", &daily).await.body["total_entries"], 4);
+    let naive =
+        json!({ "dag_id": "chain", "from_date": "2026-02-01", "to_date": "2026-02-04T00:00:00", "step": "daily" });
+    let would = web.post("/api/v2/backfills/dry_run", &naive).await.body;
+    assert_eq!(would["total_entries"], 4, "without a zone it is in UTC, as in Airflow");
 }
 
 #[tokio::test]

@@ -31,7 +31,8 @@ impl Page {
     /// All addresses of this server that it links to.
     pub(crate) fn links(&self) -> Vec<String> {
         let parts = self.html.split(r#"href=""#).skip(1).filter_map(|rest| rest.split('"').next());
-        let links = parts.filter(|link| link.starts_with('/')).map(|link| link.replace("&#38;", "&").replace("&amp;", "&"));
+        let links =
+            parts.filter(|link| link.starts_with('/')).map(|link| link.replace("&#38;", "&").replace("&amp;", "&"));
         links.map(|link| link.split('#').next().expect("a part").to_string()).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use crate::fields::{flag, integer, one_of, text};
 use crate::problem::Problem;
-use crate::timestamp::{Timestamp, moment};
+use crate::timestamp::{Timestamp, UtcTimestamp, moment, moment_or_utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
@@ -82,6 +82,7 @@ read_by! {
     i64: long;
     f64: number;
     Timestamp: |value: &Value| moment(value).map(Timestamp);
+    UtcTimestamp: |value: &Value| moment_or_utc(value).map(UtcTimestamp);
 }
 
 /// Declares a type of field: the type that it holds, the function that reads it, and its JSON Schema.

@@ -1,6 +1,7 @@
 //! The command line as people and scripts meet it: exit code, standard output, standard error.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+mod airflowctl;
 mod answers;
 mod approvals;
 mod assets;
