@@ -2,7 +2,7 @@
 
 use super::{Kept, NAMED};
 use orch_store::kept::Table;
-use orch_store::list::Column;
+use orch_store::list::{Column, Filter};
 use orch_wire::noun::{AppearsIn, Field, FieldKind, NameConflict, Noun, Patch};
 
 pub struct Announcement;
@@ -43,8 +43,8 @@ impl Kept for Announcement {
         Column::text("announcement_name", "name").by(NAMED),
         Column::text("name", "name").sorted(),
         IS_OVER,
-        Column::moment("until", "until").nullable().sorted(),
-        Column::moment("created_at", "created_at").sorted(),
+        Column::moment("until", "until").by(&[Filter::Range]).nullable().sorted(),
+        Column::moment("created_at", "created_at").by(&[Filter::Range]).sorted(),
     ];
     const AUDITED: &'static [&'static str] = &["message", "until"];
 }

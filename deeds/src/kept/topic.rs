@@ -49,9 +49,9 @@ impl Kept for Topic {
         Column::text("topic_name", "name").by(NAMED),
         Column::text("name", "name").sorted(),
         Column::whole("partitions", "partitions").by(&[Filter::AnyOf]).about("Of that many partitions").sorted(),
-        Column::whole("records", "records").sorted(),
-        Column::moment("last_record_at", "last_record_at").nullable().sorted(),
-        Column::moment("created_at", "created_at").sorted(),
+        Column::whole("records", "records").by(&[Filter::AnyOf]).about("With that many records").sorted(),
+        Column::moment("last_record_at", "last_record_at").by(&[Filter::Range]).nullable().sorted(),
+        Column::moment("created_at", "created_at").by(&[Filter::Range]).sorted(),
         DESCRIPTION,
     ];
     const AUDITED: &'static [&'static str] = &["partitions", "retention_hours"];

@@ -21,13 +21,23 @@ pub struct ListedUser {
 /// The columns of users that pages ask by.
 pub mod by {
     use crate::list::Column;
+    use crate::list::Filter::{AnyOf, Pattern, Range};
 
-    pub const NAME: Column = Column::text("username", "u.name");
+    pub const NAME: Column = Column::text("username", "u.name").by(&[Pattern]).sorted();
     /// In the name, the person's own name, the address or the role.
     pub const WORDS: Column = Column::text(
         "words",
         "(u.name ilike any($) or u.full_name ilike any($) or u.email ilike any($) or u.role ilike any($))",
     );
+
+    pub(super) const ALL: &[Column] = &[
+        NAME,
+        Column::text("full_name", "u.full_name").by(&[Pattern]).sorted(),
+        Column::text("email", "u.email").by(&[Pattern]).sorted(),
+        Column::text("role", "u.role").by(&[AnyOf]).sorted(),
+        Column::flag("is_disabled", "u.is_disabled").sorted(),
+        Column::moment("created_at", "u.created_at").by(&[Range]).sorted(),
+    ];
 }
 
 /// By name.
@@ -38,7 +48,7 @@ pub static USERS: List<ListedUser> = List {
             and (t.expires_at is null or t.expires_at > now())) as tokens",
     from: "api_user u",
     joins: &[],
-    columns: &[],
+    columns: by::ALL,
     key: "u.name",
     order: &[],
     read: |row| Ok(ListedUser::from_row(row)?),

@@ -158,6 +158,13 @@ mod tests {
     }
 
     #[test]
+    fn a_form_is_sent_again_without_what_it_left_empty() {
+        let mut query = Query::parse("who=a%26b&what=&dag=+&page=2");
+        query.leave_out_empty();
+        assert_eq!(query.rest(&["page"]), "&who=a%26b");
+    }
+
+    #[test]
     fn everything_that_is_wrong_is_said_at_once() {
         let mut query =
             Query::parse("limit=-1&offset=x&run_after_gte=2026-11-20&paused=maybe&dag_version=1&dag_version=b&a=%00");

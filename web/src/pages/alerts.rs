@@ -1,5 +1,6 @@
 //! `/alerts`: who was told what, and who could not be told. The filter stands in the query.
 
+use super::filters::Filters;
 use super::home::task_href;
 use super::turned::Turned;
 use super::{Shell, encoded, html, see_other};
@@ -14,7 +15,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::alert::{AlertKind, AlertState, message};
 use orch_store::alert::{ALERTS, AlertRow, by};
-use orch_store::list::{Column, Search};
+use orch_store::list::Column;
 
 #[derive(Template)]
 #[template(path = "pages/alerts.html")]
@@ -22,6 +23,7 @@ struct AlertsPage {
     shell: Shell,
     lines: Vec<Line>,
     filter: Filter,
+    filters: Filters,
     states: &'static [&'static str],
     kinds: &'static [&'static str],
     newer: Option<String>,
@@ -51,28 +53,30 @@ struct Line {
     may_be_sent: bool,
 }
 
+/// Columns that the page reads in words of its own.
+pub(crate) const OWN: &[&str] = &["state", "kind"];
 const OF_A_PAGE: i64 = 50;
 const MOST_WORDS: usize = 300;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
     let turned = Turned::to(&mut query, OF_A_PAGE);
-    query.finish()?;
     let text = |name: &str| query.text(name).unwrap_or_default().trim().to_string();
     let filter =
         Filter { state: text("state"), kind: text("kind"), dag: text("dag"), run: text("run"), task: text("task") };
     let said = |text: &str, column: Column| (!text.is_empty()).then(|| column.is(text));
-    let search = Search::default()
+    let (search, filters) = Filters::read(query, ALERTS.columns, OWN)?;
+    let search = search
         .and(filter.state.parse::<AlertState>().ok().map(|state| by::STATE.is(state.as_str())))
         .and(filter.kind.parse::<AlertKind>().ok().map(|kind| by::KIND.is(kind.as_str())))
         .and(said(&filter.dag, by::DAG_ID))
         .and(said(&filter.run, by::RUN_ID))
         .and(said(&filter.task, by::TASK_ID));
     let mut rows = ALERTS.rows(&mut *app.pages().await?, &search.page(turned.skip(), turned.most())).await?;
-    let (newer, older) = turned.cut(&mut rows, |page| format!("/alerts?{}page={page}", filter.query()));
+    let (newer, older) = turned.cut(&mut rows, |page| format!("/alerts?page={page}{}", filters.rest(&[])));
     let lines = rows.into_iter().map(|row| line(row, &shell)).collect();
     html(
         StatusCode::OK,
-        &AlertsPage { shell, lines, filter, states: AlertState::WORDS, kinds: AlertKind::WORDS, newer, older },
+        &AlertsPage { shell, lines, filter, filters, states: AlertState::WORDS, kinds: AlertKind::WORDS, newer, older },
     )
 }
 
@@ -90,12 +94,6 @@ impl Filter {
 
     fn pairs(&self) -> [(&'static str, &str); 5] {
         [("state", &self.state), ("kind", &self.kind), ("dag", &self.dag), ("run", &self.run), ("task", &self.task)]
-    }
-
-    /// To be followed by another pair.
-    fn query(&self) -> String {
-        let said = self.pairs().into_iter().filter(|(_, value)| !value.is_empty());
-        said.map(|(name, value)| format!("{name}={}&", encoded(value))).collect::<Vec<_>>().concat()
     }
 }
 

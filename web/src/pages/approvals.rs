@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 
+use super::filters::Filters;
 use super::home::task_href;
 use super::turned::Turned;
 use super::{Shell, encoded, html};
@@ -15,7 +16,6 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_spec::approval::{Person, Question};
 use orch_store::approval::{APPROVALS, ApprovalRow, OpenQuestion, Stand, by, open_questions};
-use orch_store::list::Search;
 use sqlx::PgConnection;
 
 #[derive(Template)]
@@ -25,6 +25,7 @@ struct ApprovalsPage {
     mine: Vec<Line>,
     others: Vec<Line>,
     ended: Vec<Line>,
+    filters: Filters,
     newer: Option<String>,
     older: Option<String>,
 }
@@ -48,18 +49,18 @@ const MOST_WORDS: usize = 200;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
     let turned = Turned::to(&mut query, OF_A_PAGE);
-    query.finish()?;
+    let (search, filters) = Filters::read(query, APPROVALS.columns, &[])?;
     let mut db = app.pages().await?;
-    let are = |open: bool| Search::default().and(by::OPEN.is_so(open));
+    let are = |open: bool| search.clone().and(by::OPEN.is_so(open));
     let open = APPROVALS.rows(&mut db, &are(true).page(0, MOST_OPEN)).await?;
     let mut ended = APPROVALS.rows(&mut db, &are(false).page(turned.skip(), turned.most())).await?;
     drop(db);
-    let (newer, older) = turned.cut(&mut ended, |page| format!("/approvals?page={page}"));
+    let (newer, older) = turned.cut(&mut ended, |page| format!("/approvals?page={page}{}", filters.rest(&[])));
     let (mine, others): (Vec<ApprovalRow>, Vec<ApprovalRow>) =
         open.into_iter().partition(|row| may_answer(&row.question, &shell));
     let lines = |rows: &[ApprovalRow]| rows.iter().map(|row| line(row, &shell)).collect::<Vec<_>>();
     let (mine, others, ended) = (lines(&mine), lines(&others), lines(&ended));
-    html(StatusCode::OK, &ApprovalsPage { shell, mine, others, ended, newer, older })
+    html(StatusCode::OK, &ApprovalsPage { shell, mine, others, ended, filters, newer, older })
 }
 
 /// Open questions that the person may answer, the newest first.

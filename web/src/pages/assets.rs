@@ -5,8 +5,9 @@ pub(crate) mod change;
 pub(crate) mod lineage;
 pub(crate) mod lines;
 
+use super::filters::Filters;
 use super::turned::Turned;
-use super::{Shell, encoded, html};
+use super::{Shell, html};
 use crate::extract::Query;
 use crate::parts;
 use crate::refusal::Refusal;
@@ -16,7 +17,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_store::asset::{ASSETS, AssetRow, UseRow, by, uses_of};
-use orch_store::list::{Column, Search};
+use orch_store::list::Column;
 
 #[derive(Template)]
 #[template(path = "pages/assets.html")]
@@ -24,6 +25,7 @@ struct AssetsPage {
     shell: Shell,
     q: String,
     stale: bool,
+    filters: Filters,
     lines: Vec<Line>,
     before: Option<String>,
     after: Option<String>,
@@ -56,11 +58,11 @@ fn fresh(row: &AssetRow) -> Option<bool> {
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
     let turned = Turned::to(&mut query, OF_A_PAGE);
-    query.finish()?;
     let q = query.text("q").unwrap_or_default().trim().to_string();
     let stale = query.text("state") == Some("stale");
+    let (asked, filters) = Filters::read(query, ASSETS.columns, &[])?;
     let named = |column: Column| {
-        let search = Search::default().and((!q.is_empty()).then(|| column.contains([&q])));
+        let search = asked.clone().and((!q.is_empty()).then(|| column.contains([&q])));
         let search = search.and(stale.then(|| by::STALE.is_so(true))).by(by::NAME.ascending());
         search.page(turned.skip(), turned.most())
     };
@@ -69,8 +71,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     if rows.is_empty() && !q.is_empty() {
         rows = ASSETS.rows(&mut db, &named(by::NAME)).await?;
     }
-    let of = if stale { "&state=stale" } else { "" };
-    let (before, after) = turned.cut(&mut rows, |page| format!("/assets?q={}{of}&page={page}", encoded(&q)));
+    let (before, after) = turned.cut(&mut rows, |page| format!("/assets?page={page}{}", filters.rest(&[])));
     let uses = uses_of(&mut db, &rows.iter().map(|row| row.id).collect::<Vec<_>>()).await?;
     let page = AssetsPage {
         lines: rows.into_iter().map(|row| line(row, &uses, &shell)).collect(),
@@ -79,6 +80,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
         shell,
         q,
         stale,
+        filters,
     };
     html(StatusCode::OK, &page)
 }

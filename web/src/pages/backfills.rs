@@ -2,6 +2,7 @@
 
 pub(crate) mod backfill;
 
+use super::filters::Filters;
 use super::turned::Turned;
 use super::{Shell, encoded, html};
 use crate::extract::Query;
@@ -13,7 +14,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_store::backfill::{BACKFILLS, BackfillRow, by};
-use orch_store::list::Search;
 
 #[derive(Template)]
 #[template(path = "pages/backfills.html")]
@@ -25,6 +25,7 @@ struct BackfillsPage {
 
 /// Backfills of one DAG or of all.
 pub(crate) struct List {
+    pub(crate) filters: Filters,
     pub(crate) lines: Vec<Line>,
     /// The DAG is named in each line.
     pub(crate) of_all: bool,
@@ -64,9 +65,9 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
 /// A page of them.
 pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Option<&str>) -> Result<List, Refusal> {
     let turned = Turned::to(&mut query, OF_A_PAGE);
-    query.finish()?;
     let active = query.text("show") == Some("active");
-    let search = Search::default()
+    let (search, filters) = Filters::read(query, BACKFILLS.columns, &[])?;
+    let search = search
         .and(dag_id.map(|dag_id| by::DAG_ID.is(dag_id)))
         .and(active.then(|| by::ACTIVE.holds()))
         .page(turned.skip(), turned.most());
@@ -75,9 +76,14 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
         Some(dag_id) => format!("{}/backfills", parts::dag_href(dag_id)),
         None => "/backfills".into(),
     };
-    let of = if active { "&show=active" } else { "" };
-    let (back, on) = turned.cut(&mut rows, |page| format!("{place}?page={page}{of}"));
-    Ok(List { lines: rows.into_iter().map(|row| line(row, shell)).collect(), of_all: dag_id.is_none(), back, on })
+    let (back, on) = turned.cut(&mut rows, |page| format!("{place}?page={page}{}", filters.rest(&[])));
+    Ok(List {
+        filters,
+        lines: rows.into_iter().map(|row| line(row, shell)).collect(),
+        of_all: dag_id.is_none(),
+        back,
+        on,
+    })
 }
 
 fn line(row: BackfillRow, shell: &Shell) -> Line {

@@ -19,8 +19,8 @@ use orch_deeds::{Connection, Kept};
 use orch_store::kept::Record;
 
 /// The list, with the connections that the binary brings.
-pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
-    let listed = listed::<Connection>(&app, &mut query).await?;
+pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
+    let listed = listed::<Connection>(&app, query).await?;
     let is_kept = |id: &str| listed.rows.iter().any(|row| row.name() == id);
     let asked = app.config.default_connections.of(&app.config.installation).await;
     let mut defaults = asked.unwrap_or_else(|problem| {

@@ -2,6 +2,7 @@
 
 pub(crate) mod change;
 
+use super::filters::Filters;
 use super::{Shell, encoded, html, see_other};
 use crate::api::dags::set_paused as set_paused_of;
 use crate::extract::{Actor, DagPath, Form, Query, no_such_dag};
@@ -26,6 +27,7 @@ struct DagsPage {
     state: &'static str,
     /// The filter without the state, to be put behind `/dags?`.
     rest: String,
+    filters: Filters,
     all: i64,
     failing: usize,
     running: usize,
@@ -73,12 +75,12 @@ const MOST_OF_A_STATE: i64 = 1_000;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
     let page = query.count("page", 1).clamp(1, 100_000);
-    query.finish()?;
     let q = query.text("q").unwrap_or_default().trim().to_string();
     let asked = query.text("state").unwrap_or("all");
     let state = STATES.into_iter().find(|state| *state == asked).unwrap_or("all");
     let skip = (page - 1) * OF_A_PAGE;
-    let search = search(&q).and(by::LIVE.holds()).page(skip, OF_A_PAGE);
+    let (asked, filters) = Filters::read(query, DAGS.columns, &[])?;
+    let search = search(asked, &q).and(by::LIVE.holds()).page(skip, OF_A_PAGE);
     let mut db = app.pages().await?;
     let (failed, running) = (failing(&mut db, MOST_OF_A_STATE).await?, running_runs(&mut db, MOST_OF_A_STATE).await?);
     let running: BTreeSet<String> = running.into_iter().map(|run| run.dag_id).collect();
@@ -105,7 +107,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
         let is_favorite = liked.contains(&row.dag_id);
         Line { is_favorite, ..line(row, &runs, shell.now) }
     });
-    let rest = if q.is_empty() { String::new() } else { format!("&q={}", encoded(&q)) };
+    let rest = filters.rest(&["state"]);
     let turned = |page: i64| format!("/dags?state={state}{rest}&page={page}");
     let page = DagsPage {
         lines: lines.collect(),
@@ -121,14 +123,14 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
         q,
         state,
         rest,
+        filters,
         shell,
     };
     html(StatusCode::OK, &page)
 }
 
 /// `tag:…` and `owner:…` are what they say, the rest is a part of the name.
-fn search(q: &str) -> Search {
-    let mut search = Search::default();
+fn search(mut search: Search, q: &str) -> Search {
     let (mut owners, mut name) = (Vec::new(), Vec::new());
     for word in q.split_whitespace() {
         match word.split_once(':') {
@@ -214,10 +216,10 @@ mod tests {
 
     #[test]
     fn words_of_a_search_are_tags_owners_or_a_part_of_the_name() {
-        let asked = search("tag:retail or owner:ada tag:gold ders tag:").parameters();
+        let asked = search(Search::default(), "tag:retail or owner:ada tag:gold ders tag:").parameters();
         let asked: Vec<(&str, &str)> = asked.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let named = ("dag_id_pattern", "or ders tag:");
         assert_eq!(asked, [("tags", "retail"), ("tags", "gold"), ("owners", "ada"), named]);
-        assert!(search("").conditions.is_empty());
+        assert!(search(Search::default(), "").conditions.is_empty());
     }
 }

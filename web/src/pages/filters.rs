@@ -80,7 +80,7 @@ fn input(param: &Param, query: &Query) -> Option<FilterInput> {
     };
     let placeholder = match param.kind {
         QueryParamType::Moment => "2026-11-20 or 2026-11-20T08:30",
-        QueryParamType::Number => "a number",
+        QueryParamType::Number => "seconds",
         QueryParamType::Index | QueryParamType::Wholes => "a whole number",
         _ => "",
     };

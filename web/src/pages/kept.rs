@@ -5,6 +5,7 @@ pub(crate) mod list;
 pub(crate) mod transfer;
 
 use super::delete::DeletePage;
+use super::filters::Filters;
 use super::turned::Turned;
 use super::{Shell, encoded, html, see_other};
 use crate::api::kept::{delete_one, stored};
@@ -158,9 +159,10 @@ impl Pages for Connection {
     }
 }
 
-/// A page of a list: the rows with the words of `q` in them.
+/// A page of a list: the rows with the words of `q` in them, and what else was asked for.
 pub(crate) struct Listed<R = Record> {
     pub(crate) q: String,
+    pub(crate) filters: Filters,
     pub(crate) rows: Vec<R>,
     /// Of all pages.
     pub(crate) total: i64,
@@ -172,24 +174,25 @@ pub(crate) struct Listed<R = Record> {
 const OF_A_PAGE: i64 = 100;
 
 /// Of a noun: those with the words in their names.
-pub(crate) async fn listed<K: Pages>(app: &App, query: &mut Query) -> Result<Listed, Refusal> {
+pub(crate) async fn listed<K: Pages>(app: &App, query: Query) -> Result<Listed, Refusal> {
     let find = async |search: Search| kept::find(&mut *app.pages().await?, K::TABLE, &search).await;
-    listed_by(query, (K::LIST, K::COLUMNS[0]), find).await
+    listed_by(query, (K::LIST, K::COLUMNS), K::COLUMNS[0], find).await
 }
 
-/// `words`: the column that has them.
+/// `words`: the column that has the words.
 pub(crate) async fn listed_by<R>(
-    query: &mut Query,
-    (list, words): (&str, Column),
+    mut query: Query,
+    (list, columns): (&str, &'static [Column]),
+    words: Column,
     find: impl AsyncFnOnce(Search) -> StoreResult<ListPage<R>>,
 ) -> Result<Listed<R>, Refusal> {
-    let turned = Turned::to(query, OF_A_PAGE);
-    query.finish()?;
+    let turned = Turned::to(&mut query, OF_A_PAGE);
     let q = query.text("q").unwrap_or_default().trim().to_string();
-    let search = Search::default().and((!q.is_empty()).then(|| words.contains([&q])));
+    let (search, filters) = Filters::read(query, columns, &[])?;
+    let search = search.and((!q.is_empty()).then(|| words.contains([&q])));
     let ListPage { mut rows, total } = find(search.page(turned.skip(), turned.most())).await?;
-    let (before, after) = turned.cut(&mut rows, |page| format!("{list}?q={}&page={page}", encoded(&q)));
-    Ok(Listed { q, rows, total, before, after })
+    let (before, after) = turned.cut(&mut rows, |page| format!("{list}?page={page}{}", filters.rest(&[])));
+    Ok(Listed { q, filters, rows, total, before, after })
 }
 
 /// `GET …/delete?key=…`: what will happen.

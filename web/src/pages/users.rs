@@ -3,6 +3,7 @@
 pub(crate) mod change;
 pub(crate) mod user;
 
+use super::filters::Filters;
 use super::kept::{Listed, listed_by};
 use super::{Shell, encoded, html};
 use crate::auth::{Password, Role};
@@ -26,6 +27,7 @@ use sqlx::Connection;
 struct UsersPage {
     shell: Shell,
     q: String,
+    filters: Filters,
     lines: Vec<Line>,
     total: i64,
     before: Option<String>,
@@ -77,12 +79,13 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
 async fn list(
     app: &App,
     shell: Shell,
-    mut query: Query,
+    query: Query,
     wish: NewUserForm,
     ended: Option<Result<FreshPassword, (StatusCode, String)>>,
 ) -> Result<Response, Refusal> {
     let find = async |search: Search| USERS.find(&mut *app.pages().await?, &search).await;
-    let Listed { q, rows, total, before, after } = listed_by(&mut query, (LIST, by::WORDS), find).await?;
+    let Listed { q, filters, rows, total, before, after } =
+        listed_by(query, (LIST, USERS.columns), by::WORDS, find).await?;
     let own = shell.user.as_ref().map(|user| user.name.clone());
     let lines = rows.into_iter().map(|user| line(user, own.as_deref(), &shell));
     let lines = lines.collect::<Result<_, _>>()?;
@@ -91,7 +94,7 @@ async fn list(
         Some(Ok(fresh)) => (StatusCode::OK, None, Some(fresh)),
         Some(Err((status, problem))) => (status, Some(problem), None),
     };
-    html(status, &UsersPage { shell, q, lines, total, before, after, wish, problem, fresh })
+    html(status, &UsersPage { shell, q, filters, lines, total, before, after, wish, problem, fresh })
 }
 
 fn line(user: ListedUser, own: Option<&str>, shell: &Shell) -> Result<Line, Refusal> {

@@ -30,11 +30,7 @@ async fn users_are_found_by_words_and_page_by_page() {
     sqlx::query(many).execute(&mut web.db().await).await.unwrap();
     let mut browser = Browser::logged_in(&web).await;
     let first = browser.get("/users").await;
-    assert!(
-        first.has("Users <span class=\"n\">151</span>") && first.has("href=\"/users?q=&#38;page=2\""),
-        "{}",
-        first.html
-    );
+    assert!(first.has("Users <span class=\"n\">151</span>") && first.has("href=\"/users?page=2\""), "{}", first.html);
     assert!(first.has("user_099") && !first.has("user_100"));
     let second = browser.get("/users?page=2").await;
     assert!(second.has("user_100") && second.has("user_150") && second.has("Previous page"), "{}", second.html);

@@ -64,8 +64,10 @@ impl ConnectionForm {
 
     fn inputs(&self, own_id: &str, has_password: bool) -> Vec<Input> {
         let kind = kinds::of(&held(&self.values, "conn_type"));
-        let part = |(field, label, note): (&str, _, &str)| match field {
+        let part = |(field, label, note): (&str, &'static str, &str)| match field {
             "password" => {
+                // One that the type has no use for can still be taken away.
+                let label = if label.is_empty() && has_password { "Password" } else { label };
                 let input = Input { kind: InputKind::Password, ..Input::line(field, label, note, "") };
                 if has_password { input.kept() } else { input }
             }

@@ -9,28 +9,25 @@ pub(super) struct Extra {
     pub(super) placeholder: &'static str,
 }
 
-/// How a type calls the parts; an empty name: it has no use for that one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ConnectionFieldLabels {
     pub(super) conn_type: &'static str,
     pub(super) label: &'static str,
-    pub(super) host: &'static str,
-    pub(super) port: &'static str,
-    pub(super) login: &'static str,
-    pub(super) password: &'static str,
-    pub(super) schema: &'static str,
+    /// How the type calls host, port, login, password and schema; an empty name: it has no use for that one.
+    names: [&'static str; 5],
     pub(super) extras: &'static [Extra],
 }
 
 impl ConnectionFieldLabels {
     /// The parts in the order of the form: the field, how the type calls it, and a note beside that.
     pub(super) fn parts(&self) -> [(&'static str, &'static str, &'static str); 5] {
+        let [host, port, login, password, schema] = self.names;
         [
-            ("host", self.host, ""),
-            ("port", self.port, "a number"),
-            ("login", self.login, ""),
-            ("password", self.password, ""),
-            ("schema", self.schema, ""),
+            ("host", host, ""),
+            ("port", port, "a number"),
+            ("login", login, ""),
+            ("password", password, ""),
+            ("schema", schema, ""),
         ]
     }
 }
@@ -39,124 +36,65 @@ const fn extra(name: &'static str, label: &'static str, placeholder: &'static st
     Extra { name, label, placeholder }
 }
 
-/// All parts as Airflow calls them.
-const PLAIN: ConnectionFieldLabels = ConnectionFieldLabels {
-    conn_type: "",
-    label: "",
-    host: "Host",
-    port: "Port",
-    login: "Login",
-    password: "Password",
-    schema: "Schema",
-    extras: &[],
-};
+const fn kind(
+    conn_type: &'static str,
+    label: &'static str,
+    names: [&'static str; 5],
+    extras: &'static [Extra],
+) -> ConnectionFieldLabels {
+    ConnectionFieldLabels { conn_type, label, names, extras }
+}
 
-const DATABASE: ConnectionFieldLabels = ConnectionFieldLabels { schema: "Database", ..PLAIN };
+const TLS_OF_POSTGRES: Extra = extra("sslmode", "TLS", "prefer, require, verify-full");
+const OF_AWS: [Extra; 3] = [
+    extra("region_name", "Region", "eu-central-1"),
+    extra("endpoint_url", "Endpoint", "only for a store that is not Amazon's"),
+    extra("role_arn", "Role", "arn:aws:iam::…"),
+];
+const OF_KAFKA: [Extra; 3] = [
+    extra("bootstrap.servers", "Servers", "one:9092,two:9092"),
+    extra("security.protocol", "Protocol", "SASL_SSL"),
+    extra("sasl.mechanism", "Mechanism", "SCRAM-SHA-512"),
+];
+const OF_ICEBERG: [Extra; 4] = [
+    extra("token", "Token", "instead of id and secret"),
+    extra("warehouse", "Warehouse", "as the catalog calls it"),
+    extra("oauth2_server_uri", "Token server", "if the catalog gives no tokens itself"),
+    extra("scope", "Scope", "catalog"),
+];
+const OF_SPARK: [Extra; 2] = [
+    extra("spark-home", "Folder of Spark", "on the worker: /opt/spark"),
+    extra("deploy-mode", "Deploy mode", "client, cluster"),
+];
+const KEY_FILE: Extra = extra("key_file", "Key file", "on the worker: /run/secrets/id_ed25519");
+
+/// All parts as Airflow calls them.
+const PLAIN: [&str; 5] = ["Host", "Port", "Login", "Password", "Schema"];
+const DATABASE: [&str; 5] = ["Host", "Port", "Login", "Password", "Database"];
+const SERVER: [&str; 5] = ["Host", "Port", "Login", "Password", ""];
 
 pub(super) const KINDS: [ConnectionFieldLabels; 13] = [
-    ConnectionFieldLabels {
-        conn_type: "postgres",
-        label: "Postgres",
-        extras: &[extra("sslmode", "TLS", "prefer, require, verify-full")],
-        ..DATABASE
-    },
-    ConnectionFieldLabels {
-        conn_type: "mysql",
-        label: "MySQL",
-        extras: &[extra("charset", "Character set", "utf8mb4")],
-        ..DATABASE
-    },
-    ConnectionFieldLabels { conn_type: "http", label: "HTTP", schema: "Protocol", ..PLAIN },
-    ConnectionFieldLabels {
-        conn_type: "aws",
-        label: "AWS, S3",
-        host: "",
-        port: "",
-        login: "Access key id",
-        password: "Secret access key",
-        schema: "",
-        extras: &[
-            extra("region_name", "Region", "eu-central-1"),
-            extra("endpoint_url", "Endpoint", "only for a store that is not Amazon's"),
-            extra("role_arn", "Role", "arn:aws:iam::…"),
-        ],
-    },
-    ConnectionFieldLabels {
-        conn_type: "kafka",
-        label: "Kafka",
-        host: "",
-        port: "",
-        schema: "",
-        extras: &[
-            extra("bootstrap.servers", "Servers", "one:9092,two:9092"),
-            extra("security.protocol", "Protocol", "SASL_SSL"),
-            extra("sasl.mechanism", "Mechanism", "SCRAM-SHA-512"),
-        ],
-        ..PLAIN
-    },
-    ConnectionFieldLabels {
-        conn_type: "iceberg",
-        label: "Iceberg REST catalog",
-        host: "Address",
-        port: "",
-        login: "Client id",
-        password: "Client secret",
-        schema: "",
-        extras: &[
-            extra("token", "Token", "instead of id and secret"),
-            extra("warehouse", "Warehouse", "as the catalog calls it"),
-            extra("oauth2_server_uri", "Token server", "if the catalog gives no tokens itself"),
-            extra("scope", "Scope", "catalog"),
-        ],
-    },
-    ConnectionFieldLabels {
-        conn_type: "sftp",
-        label: "SFTP",
-        schema: "",
-        extras: &[extra("key_file", "Key file", "on the worker: /run/secrets/id_ed25519")],
-        ..PLAIN
-    },
-    ConnectionFieldLabels { conn_type: "ftp", label: "FTP", schema: "", ..PLAIN },
-    ConnectionFieldLabels {
-        conn_type: "smtp",
-        label: "Mail",
-        schema: "",
-        extras: &[extra("from_email", "From", "")],
-        ..PLAIN
-    },
-    ConnectionFieldLabels {
-        conn_type: "redis",
-        label: "Redis",
-        schema: "",
-        extras: &[extra("db", "Number", "0")],
-        ..PLAIN
-    },
-    ConnectionFieldLabels { conn_type: "mssql", label: "SQL Server", ..DATABASE },
-    ConnectionFieldLabels {
-        conn_type: "spark",
-        label: "Spark",
-        host: "Master",
-        login: "",
-        password: "",
-        schema: "",
-        extras: &[
-            extra("spark-home", "Folder of Spark", "on the worker: /opt/spark"),
-            extra("deploy-mode", "Deploy mode", "client, cluster"),
-        ],
-        ..PLAIN
-    },
-    ConnectionFieldLabels {
-        conn_type: "spark_connect",
-        label: "Spark Connect",
-        login: "User",
-        password: "Token",
-        schema: "",
-        extras: &[extra("use_ssl", "TLS", "true, false")],
-        ..PLAIN
-    },
+    kind("postgres", "Postgres", DATABASE, &[TLS_OF_POSTGRES]),
+    kind("mysql", "MySQL", DATABASE, &[extra("charset", "Character set", "utf8mb4")]),
+    kind("http", "HTTP", ["Host", "Port", "Login", "Password", "Protocol"], &[]),
+    kind("aws", "AWS, S3", ["", "", "Access key id", "Secret access key", ""], &OF_AWS),
+    kind("kafka", "Kafka", ["", "", "Login", "Password", ""], &OF_KAFKA),
+    kind("iceberg", "Iceberg REST catalog", ["Address", "", "Client id", "Client secret", ""], &OF_ICEBERG),
+    kind("sftp", "SFTP", SERVER, &[KEY_FILE]),
+    kind("ftp", "FTP", SERVER, &[]),
+    kind("smtp", "Mail", SERVER, &[extra("from_email", "From", "")]),
+    kind("redis", "Redis", SERVER, &[extra("db", "Number", "0")]),
+    kind("mssql", "SQL Server", DATABASE, &[]),
+    kind("spark", "Spark", ["Master", "Port", "", "", ""], &OF_SPARK),
+    kind(
+        "spark_connect",
+        "Spark Connect",
+        ["Host", "Port", "User", "Token", ""],
+        &[extra("use_ssl", "TLS", "true, false")],
+    ),
 ];
 
 /// What the form asks for.
 pub(super) fn of(conn_type: &str) -> ConnectionFieldLabels {
-    KINDS.into_iter().find(|kind| kind.conn_type == conn_type).unwrap_or(PLAIN)
+    KINDS.into_iter().find(|kind| kind.conn_type == conn_type).unwrap_or(kind("", "", PLAIN, &[]))
 }

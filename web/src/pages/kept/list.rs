@@ -2,6 +2,7 @@
 
 use super::{Listed, Pages, listed};
 use crate::extract::Query;
+use crate::pages::filters::Filters;
 use crate::pages::{Shell, html};
 use crate::parts;
 use crate::refusal::Refusal;
@@ -109,6 +110,7 @@ struct KeptListPage<K: Lists> {
     locked: Option<&'static str>,
     extras: Extras,
     q: String,
+    filters: Filters,
     lines: Vec<Line>,
     before: Option<String>,
     after: Option<String>,
@@ -123,24 +125,21 @@ struct Line {
     cells: Vec<(Head, Cell)>,
 }
 
-pub(crate) async fn show<K: Lists>(
-    State(app): State<App>,
-    shell: Shell,
-    mut query: Query,
-) -> Result<Response, Refusal> {
-    let listed = listed::<K>(&app, &mut query).await?;
+pub(crate) async fn show<K: Lists>(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
+    let listed = listed::<K>(&app, query).await?;
     page::<K>(&app, shell, listed, Extras::default())
 }
 
 /// The page of the records that were found.
 pub(crate) fn page<K: Lists>(app: &App, shell: Shell, listed: Listed, extras: Extras) -> Result<Response, Refusal> {
-    let Listed { q, rows, before, after, .. } = listed;
+    let Listed { q, filters, rows, before, after, .. } = listed;
     let is_locked = K::NOUN.has_secrets && app.config.keys.is_empty() && shell.can_operate();
     let page = KeptListPage::<K> {
         locked: is_locked.then_some(K::SEALED),
         extras,
         lines: rows.iter().map(|row| line::<K>(row, app, &shell)).collect(),
         q,
+        filters,
         before,
         after,
         shell,

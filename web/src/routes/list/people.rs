@@ -8,8 +8,15 @@ use crate::routes::{Access, Routes};
 use crate::{api, pages};
 use Access::{Login, Open};
 use orch_core::alert::{AlertKind, AlertState};
-use orch_deeds::{Connection, Pool, Topic, Variable};
+use orch_deeds::{Connection, Kept, Pool, Topic, Variable};
+use orch_store::alert::ALERTS;
+use orch_store::approval::APPROVALS;
+use orch_store::asset::ASSETS;
+use orch_store::audit::AUDIT;
+use orch_store::backfill::BACKFILLS;
+use orch_store::dag::DAGS;
 use orch_store::run::RUNS;
+use orch_store::user::USERS;
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let viewer = Login(Role::Viewer);
@@ -27,6 +34,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .form("/account/tokens", viewer, pages::account::change::add)
         .form("/account/tokens/{token_id}/revoke", viewer, pages::account::change::revoke)
         .page("/assets", viewer, pages::assets::show)
+        .narrows(ASSETS.columns, &[])
         .reads(&["q", "page"])
         .one_of("state", ["stale"])
         .page("/assets/lineage", viewer, pages::assets::lineage::show)
@@ -36,23 +44,28 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .form("/assets/{asset_id}/make", user, pages::assets::change::make)
         .form("/assets/{asset_id}/update", user, pages::assets::change::update)
         .page("/approvals", viewer, pages::approvals::show)
+        .narrows(APPROVALS.columns, &[])
         .reads(&["page"])
         .page("/approvals/{approval_id}", viewer, pages::approvals::answer::show)
         .form("/approvals/{approval_id}", viewer, pages::approvals::answer::post)
         .page("/alerts", viewer, pages::alerts::show)
+        .narrows(ALERTS.columns, pages::alerts::OWN)
         .reads(&["dag", "run", "task", "page"])
         .one_of("state", AlertState::WORDS.iter().copied())
         .one_of("kind", AlertKind::WORDS.iter().copied())
         .form("/alerts/retry", op, pages::alerts::retry)
         .page("/audit", viewer, pages::audit::show)
+        .narrows(AUDIT.columns, pages::audit::OWN)
         .reads(&["who", "what", "dag", "after", "before", "page"])
         .page("/backfills", viewer, pages::backfills::show)
+        .narrows(BACKFILLS.columns, &[])
         .reads(&["page"])
         .one_of("show", ["active"])
         .page("/backfills/{backfill_id}", viewer, pages::backfills::backfill::show)
         .reads(&["after"])
         .form("/backfills/{backfill_id}", user, pages::backfills::backfill::change_it)
         .page("/connections", viewer, pages::connections::show)
+        .narrows(Connection::COLUMNS, &[])
         .reads(&["q", "page"])
         .page("/connections/delete", op, kept::ask_delete::<Connection>)
         .reads(&[Connection::KEY])
@@ -72,6 +85,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .numbers(&["offset"])
         .form("/clusters/{connection_id}/{topic_name}", reads_records, pages::topics::cluster::produce)
         .page("/dags", viewer, pages::dags::show)
+        .narrows(DAGS.columns, &[])
         .reads(&["q", "page"])
         .one_of("state", pages::dags::STATES)
         .page("/dags/change", user, pages::dags::change::ask)
@@ -83,6 +97,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .one_of("type", pages::dag::grid::KINDS.map(|(word, _)| word))
         .one_of("runs", pages::dag::grid::CHOICES.map(|(word, _)| word))
         .page("/dags/{dag_id}/backfills", viewer, pages::dag::backfills::show)
+        .narrows(BACKFILLS.columns, &[])
         .reads(&["page"])
         .one_of("show", ["active"])
         .form("/dags/{dag_id}/backfills", user, pages::dag::backfills::create)
@@ -200,6 +215,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .page("/palette", viewer, pages::palette::show)
         .reads(&["q"])
         .page("/pools", viewer, kept::list::show::<Pool>)
+        .narrows(Pool::COLUMNS, &[])
         .reads(&["q", "page"])
         .page("/pools/delete", op, kept::ask_delete::<Pool>)
         .reads(&[Pool::KEY])
@@ -228,6 +244,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .form("/streams/{stream_name}", op, pages::streams::stream::steer_it)
         .form("/theme", viewer, pages::theme::change)
         .page("/topics", viewer, pages::topics::show)
+        .narrows(Topic::COLUMNS, &[])
         .reads(&["q", "page"])
         .page("/topics/delete", op, kept::ask_delete::<Topic>)
         .reads(&[Topic::KEY])
@@ -241,6 +258,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .numbers(&["offset"])
         .form("/topics/{topic_name}/records", user, pages::topics::topic::produce)
         .page("/users", admin, pages::users::show)
+        .narrows(USERS.columns, &[])
         .reads(&["q", "page"])
         .form("/users", admin, pages::users::add)
         .page("/users/{user_name}", admin, pages::users::user::show)
@@ -250,6 +268,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .form("/users/{user_name}/password", admin, pages::users::change::password)
         .form("/users/{user_name}/role", admin, pages::users::change::role)
         .page("/variables", viewer, kept::list::show::<Variable>)
+        .narrows(Variable::COLUMNS, &[])
         .reads(&["q", "page"])
         .page("/variables/delete", op, kept::ask_delete::<Variable>)
         .reads(&[Variable::KEY])
