@@ -1,4 +1,5 @@
-//! Circles of modules that import each other: they can be read only together. Those of today may only shrink.
+//! Circles of modules that import each other: they can be read only together. The largest of each crate may
+//! only shrink. What a file names without a `use` line is not seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 

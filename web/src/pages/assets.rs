@@ -25,6 +25,8 @@ struct AssetsPage {
     shell: Shell,
     q: String,
     stale: bool,
+    /// What is asked beside the state, to follow it in an address.
+    rest: String,
     filters: Filters,
     lines: Vec<Line>,
     before: Option<String>,
@@ -43,6 +45,8 @@ struct Line {
     waited_by: Vec<String>,
 }
 
+/// The page also shows assets that no DAG names any more.
+pub(crate) const OWN: &[&str] = &["only_active"];
 const OF_A_PAGE: i64 = 100;
 
 /// The page of an asset.
@@ -60,7 +64,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let turned = Turned::to(&mut query, OF_A_PAGE);
     let q = query.text("q").unwrap_or_default().trim().to_string();
     let stale = query.text("state") == Some("stale");
-    let (asked, filters) = Filters::read(query, ASSETS.columns, &[])?;
+    let (asked, filters) = Filters::read(query, ASSETS.columns, OWN)?;
     let named = |column: Column| {
         let search = asked.clone().and((!q.is_empty()).then(|| column.contains([&q])));
         let search = search.and(stale.then(|| by::STALE.is_so(true))).by(by::NAME.ascending());
@@ -80,6 +84,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
         shell,
         q,
         stale,
+        rest: filters.rest(&["state"]),
         filters,
     };
     html(StatusCode::OK, &page)

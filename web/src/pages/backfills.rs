@@ -25,6 +25,8 @@ struct BackfillsPage {
 
 /// Backfills of one DAG or of all.
 pub(crate) struct List {
+    /// What is asked beside whether they are going on, to follow it in an address.
+    pub(crate) rest: String,
     pub(crate) filters: Filters,
     pub(crate) lines: Vec<Line>,
     /// The DAG is named in each line.
@@ -78,6 +80,7 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
     };
     let (back, on) = turned.cut(&mut rows, |page| format!("{place}?page={page}{}", filters.rest(&[])));
     Ok(List {
+        rest: filters.rest(&["show"]),
         filters,
         lines: rows.into_iter().map(|row| line(row, shell)).collect(),
         of_all: dag_id.is_none(),

@@ -27,7 +27,9 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         tracing::warn!("the default connections are not listed: {problem}");
         Vec::new()
     });
-    defaults.retain(|one| listed.before.is_none() && one.id.contains(&listed.q) && !is_kept(&one.id));
+    defaults.retain(|one| {
+        listed.before.is_none() && !listed.filters.are_used() && one.id.contains(&listed.q) && !is_kept(&one.id)
+    });
     let brought = defaults.into_iter().map(|one| (one.id, one.conn_type)).collect();
     page::<Connection>(&app, shell, listed, Extras { brought, ..Extras::default() })
 }

@@ -69,6 +69,8 @@ pub(super) struct Latest {
 }
 
 pub(crate) const STATES: [&str; 5] = ["all", "favorites", "failing", "running", "paused"];
+/// The page shows no DAG that no worker has any more.
+pub(crate) const OWN: &[&str] = &["exclude_stale"];
 const OF_A_PAGE: i64 = 50;
 const HISTORY: usize = 25;
 const MOST_OF_A_STATE: i64 = 1_000;
@@ -79,7 +81,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let asked = query.text("state").unwrap_or("all");
     let state = STATES.into_iter().find(|state| *state == asked).unwrap_or("all");
     let skip = (page - 1) * OF_A_PAGE;
-    let (asked, filters) = Filters::read(query, DAGS.columns, &[])?;
+    let (asked, filters) = Filters::read(query, DAGS.columns, OWN)?;
     let search = search(asked, &q).and(by::LIVE.holds()).page(skip, OF_A_PAGE);
     let mut db = app.pages().await?;
     let (failed, running) = (failing(&mut db, MOST_OF_A_STATE).await?, running_runs(&mut db, MOST_OF_A_STATE).await?);

@@ -9,7 +9,8 @@ use crate::refusal::Refusal;
 use askama::Template;
 use askama::filters::HtmlSafe;
 use chrono::{NaiveDate, NaiveDateTime};
-use orch_store::list::{Column, Search};
+use orch_store::list::{Column, Filter, Search};
+use std::collections::BTreeSet;
 
 /// Written in a page as it is.
 #[derive(Template)]
@@ -29,6 +30,8 @@ struct FilterInput {
     label: String,
     placeholder: &'static str,
     value: String,
+    /// What was asked by the same name before.
+    more: Vec<String>,
     /// The words to choose from, with their labels; empty: any text.
     choices: Vec<(String, String)>,
 }
@@ -43,10 +46,13 @@ impl Filters {
         query.leave_out_empty();
         let params = narrowed(columns, own);
         for param in params.iter().filter(|param| matches!(param.kind, QueryParamType::Moment)) {
-            query.rewrite(&param.name, in_full);
+            query.rewrite(&param.name, |typed| in_full(&param.name, typed));
         }
         let search = asked_beside(&mut query, columns, own)?;
-        let inputs: Vec<_> = params.iter().filter_map(|param| input(param, &query)).collect();
+        let hidden =
+            |param: &Param| RARE.iter().any(|end| param.name.ends_with(end)) || is_absent(columns, &param.name);
+        let shown = params.iter().filter(|param| query.text(&param.name).is_some() || !hidden(param));
+        let inputs: Vec<_> = shown.map(|param| input(param, columns, &query)).collect();
         let used = inputs.iter().filter(|input| !input.value.is_empty()).count();
         Ok((search, Filters { inputs, used, query }))
     }
@@ -61,35 +67,46 @@ impl Filters {
     }
 }
 
-/// Of bounds and patterns the one that people ask for; the others are taken from an address, and shown then.
+/// Of bounds and patterns those that people rarely ask for: taken from an address, and shown then.
 const RARE: [&str; 3] = ["_prefix_pattern", "_gt", "_lt"];
 
-fn input(param: &Param, query: &Query) -> Option<FilterInput> {
-    let value = query.text(&param.name).unwrap_or_default().to_string();
-    let is_rare = RARE.iter().any(|end| param.name.ends_with(end));
-    if is_rare && value.is_empty() {
-        return None;
-    }
+/// What nothing here has: asking for it finds nothing.
+fn is_absent(columns: &[Column], name: &str) -> bool {
+    columns.iter().any(|column| column.name == name && column.filters.contains(&Filter::Absent))
+}
+
+fn input(param: &Param, columns: &[Column], query: &Query) -> FilterInput {
+    let mut more: Vec<String> = query.all(&param.name).map(String::from).collect();
+    let value = more.pop().unwrap_or_default();
     let named = |word: &str| (word.to_string(), word.replace('_', " "));
-    let choices = match &param.kind {
+    let mut choices: Vec<(String, String)> = match &param.kind {
         QueryParamType::Flag => vec![("true".into(), "yes".into()), ("false".into(), "no".into())],
         QueryParamType::Word(words) => words.iter().copied().map(named).collect(),
         QueryParamType::Words(words) => words.iter().copied().map(named).collect(),
-        QueryParamType::Orders(names) => names.iter().copied().flat_map(both_ways).collect(),
+        QueryParamType::Orders(_) => orders(columns).flat_map(both_ways).collect(),
         _ => Vec::new(),
     };
+    if !choices.is_empty() && !value.is_empty() && choices.iter().all(|(word, _)| *word != value) {
+        choices.push(named(&value));
+    }
     let placeholder = match param.kind {
-        QueryParamType::Moment => "2026-11-20 or 2026-11-20T08:30",
+        QueryParamType::Moment => "2026-11-20T08:30, in UTC",
         QueryParamType::Number => "seconds",
         QueryParamType::Index | QueryParamType::Wholes => "a whole number",
         _ => "",
     };
-    Some(FilterInput { label: label(&param.name), name: param.name.clone().into_owned(), placeholder, value, choices })
+    FilterInput { label: label(&param.name), name: param.name.clone().into_owned(), placeholder, value, more, choices }
+}
+
+/// The names to sort by, of those that sort alike only the first.
+fn orders(columns: &[Column]) -> impl Iterator<Item = &'static str> {
+    let mut seen = BTreeSet::new();
+    columns.iter().filter(move |column| column.is_sorted && seen.insert(column.sql)).map(|column| column.name)
 }
 
 fn both_ways(name: &str) -> [(String, String); 2] {
     let words = name.replace('_', " ");
-    [(name.to_string(), format!("{words}, upwards")), (format!("-{name}"), format!("{words}, downwards"))]
+    [(name.to_string(), format!("{words}, ascending")), (format!("-{name}"), format!("{words}, descending"))]
 }
 
 /// `Start date, from` for `start_date_gte`
@@ -109,9 +126,12 @@ fn label(name: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect::<String>() + end)
 }
 
-/// A day or a time without a zone is one in UTC, as dates of schedules are.
-fn in_full(typed: &str) -> Option<String> {
+/// A day or a time without a zone is one in UTC, as dates of schedules are. `to` a day takes that day in.
+fn in_full(name: &str, typed: &str) -> Option<String> {
     let typed = typed.trim();
+    if NaiveDate::parse_from_str(typed, "%Y-%m-%d").is_ok() && (name.ends_with("_lte") || name.ends_with("_gt")) {
+        return Some(format!("{typed}T23:59:59.999999Z"));
+    }
     let at = NaiveDateTime::parse_from_str(typed, "%Y-%m-%dT%H:%M")
         .or_else(|_| NaiveDateTime::parse_from_str(typed, "%Y-%m-%dT%H:%M:%S"))
         .ok()
@@ -130,9 +150,14 @@ mod tests {
     }
 
     #[test]
-    fn a_day_is_its_midnight_in_utc() {
-        assert_eq!(in_full("2026-11-20").as_deref(), Some("2026-11-20T00:00:00Z"));
-        assert_eq!(in_full("2026-11-20T08:30").as_deref(), Some("2026-11-20T08:30:00Z"));
-        assert_eq!(in_full("2026-11-20T08:30:00+01:00"), None);
+    fn a_day_is_whole_and_in_utc() {
+        for (name, typed, asked) in [
+            ("run_after_gte", "2026-11-20", Some("2026-11-20T00:00:00Z")),
+            ("run_after_lte", "2026-11-20", Some("2026-11-20T23:59:59.999999Z")),
+            ("run_after_lte", "2026-11-20T08:30", Some("2026-11-20T08:30:00Z")),
+            ("run_after_lte", "2026-11-20T08:30:00+01:00", None),
+        ] {
+            assert_eq!(in_full(name, typed).as_deref(), asked, "{name}={typed}");
+        }
     }
 }

@@ -75,8 +75,8 @@ pub(crate) const STATES: [(&str, &[RunState]); 6] = [
     ("success", &[RunState::Success]),
     (LATE, &[]),
 ];
-/// Columns that the page reads in words of its own.
-pub(crate) const OWN: &[&str] = &["state"];
+/// The page reads the state in words of its own; the others read all runs, which a page that is left open must not.
+pub(crate) const OWN: &[&str] = &["state", "conf_contains", "consuming_asset"];
 const OF_A_PAGE: i64 = 50;
 const FEW_DAGS: i64 = 20;
 
@@ -120,7 +120,7 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
     let mut db = app.pages().await?;
     let mut runs = RUNS.rows(&mut db, &search).await?;
     let href = dag_id.map_or("/runs".to_string(), |id| format!("{}/runs", dag_href(id)));
-    let rest = filters.rest(OWN);
+    let rest = filters.rest(&["state"]);
     let (back, on) = turned.cut(&mut runs, |page| format!("{href}?state={state}{rest}&page={page}"));
     let ids: Vec<_> = runs.iter().map(|run| run.id).collect();
     let late = late_runs(&mut db, &ids).await?;

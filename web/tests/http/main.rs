@@ -25,6 +25,7 @@ mod facts;
 mod failures;
 mod fake_lake;
 mod files;
+mod filters;
 mod fixture;
 mod health;
 mod home;

@@ -151,6 +151,7 @@ fn leave_out_masks<K: Transfers>(sent: &mut NounBody) -> bool {
     let mut had_masks = false;
     let kind = |column: &str| K::NOUN.fields.iter().find(|field| field.column == column).map(|field| field.kind);
     sent.columns.retain_mut(|(column, value)| match value {
+        _ if !K::TABLE.sealed.contains(column) => true,
         Value::Object(parts) => {
             let many = parts.len();
             parts.retain(|_, value| !value.to_string().contains(MASK));
