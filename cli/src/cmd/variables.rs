@@ -46,7 +46,7 @@ pub(crate) struct List {
 #[command(after_help = "Examples:\n  orch variables get limit\n  orch variables get limit --default 42")]
 pub(crate) struct Get {
     key: String,
-    /// Printed when there is none
+    /// Printed when no place has the variable
     #[arg(short, long, value_name = "VALUE")]
     default: Option<String>,
     /// The value is JSON: check it and print it readably

@@ -121,7 +121,7 @@ impl Choices {
             return Ok((0..narrow::task(of.tasks.len())).map(|task| Selected { task, index: None }).collect());
         }
         let index = self.map_index.parse::<i64>().ok().filter(|index| *index >= 0);
-        // Above all elements there is none, and not all of them.
+        // A number beyond those of all elements names no element; it must not come to mean all of them.
         let index = index.map(|index| i32::try_from(index).unwrap_or(i32::MAX));
         let missing = || no_such_instance(path, &self.task, index.unwrap_or(-1));
         Ok(vec![Selected { task: of.index_of(&self.task).ok_or_else(missing)?, index }])
