@@ -208,12 +208,11 @@ async fn trigger(
     let new = NewRun {
         run_id,
         logical_date: wish.logical_date,
-        run_type: RunType::OperatorTriggered,
         conf: wish.conf.clone(),
         note: wish.note.clone(),
         idempotency_key: Some(key),
         deed: Some(json!({ "by": { "dag_id": origin.dag_id, "run_id": origin.run_id, "task_id": origin.task_id } })),
-        ..NewRun::manual(&wish.dag_id, TriggeredBy::Operator)
+        ..NewRun::of(&wish.dag_id, RunType::OperatorTriggered, TriggeredBy::Operator)
     };
     let create = || async {
         let mut db = pool.acquire().await?;

@@ -100,10 +100,9 @@ async fn begin(
 ) -> StoreResult<RunRow> {
     let consumed = heads.iter().filter(|head| trigger.events.contains(&head.event));
     let new = NewRun {
-        run_type: RunType::AssetTriggered,
         run_after: consumed.map(|head| head.last_at).max(),
         partition_key: trigger.partition_key.clone(),
-        ..NewRun::manual(dag_id, TriggeredBy::Asset)
+        ..NewRun::of(dag_id, RunType::AssetTriggered, TriggeredBy::Asset)
     };
     match create_run(db, versions, &new).await? {
         CreateRun::Created(run) => {

@@ -228,14 +228,13 @@ async fn create(
         logical_date: Some(next.date),
         interval: Some(next.interval),
         run_after: Some(next.interval.end),
-        run_type: RunType::Backfill,
         conf: going.conf.clone(),
         user: going.user.clone(),
         tasks: match &going.part {
             None => None,
             Some(part) => Some(task_ids(newest, part)?),
         },
-        ..NewRun::manual(&going.dag_id, TriggeredBy::Backfill)
+        ..NewRun::of(&going.dag_id, RunType::Backfill, TriggeredBy::Backfill)
     };
     match create_run(db, versions, &new).await? {
         CreateRun::Created(run) => Ok(BackfillDateOutcome::Run(run.id, None)),

@@ -103,8 +103,7 @@ fn scheduled(dag_id: &str, due: &NextRun) -> StoreResult<NewRun> {
         logical_date: due.logical_date,
         interval: due.data_interval,
         run_after: Some(due.run_after),
-        run_type: due.run_type,
-        ..NewRun::manual(dag_id, TriggeredBy::Timetable)
+        ..NewRun::of(dag_id, due.run_type, TriggeredBy::Timetable)
     })
 }
 

@@ -45,13 +45,18 @@ pub struct NewRun {
 impl NewRun {
     /// A run by hand, now.
     pub fn manual(dag_id: impl Into<String>, triggered_by: TriggeredBy) -> NewRun {
+        NewRun::of(dag_id, RunType::Manual, triggered_by)
+    }
+
+    /// A run of this type, now.
+    pub fn of(dag_id: impl Into<String>, run_type: RunType, triggered_by: TriggeredBy) -> NewRun {
         NewRun {
             dag_id: dag_id.into(),
             run_id: None,
             logical_date: None,
             interval: None,
             run_after: None,
-            run_type: RunType::Manual,
+            run_type,
             partition_key: None,
             conf: None,
             triggered_by,

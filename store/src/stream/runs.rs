@@ -38,10 +38,9 @@ pub async fn start_run(tx: &mut PgConnection, versions: &mut Versions, wanted: R
     let run_id = RunId::new(&wanted.run_id).map_err(|error| StoreError::corrupt(error.to_string()))?;
     let new = NewRun {
         run_id: Some(run_id),
-        run_type: RunType::OperatorTriggered,
         conf: Some(wanted.conf),
         deed: Some(json!({ "by": { "stream": wanted.stream } })),
-        ..NewRun::manual(wanted.dag_id, TriggeredBy::Operator)
+        ..NewRun::of(wanted.dag_id, RunType::OperatorTriggered, TriggeredBy::Operator)
     };
     Ok(match create_run(tx, versions, &new).await? {
         CreateRun::Created(run) => StartedRun::Started(run.hints()),
