@@ -48,7 +48,7 @@ macro_rules! dag_options {
 
 macro_rules! dag_spec {
     ($(#[doc = $about:literal] #[serde($($stored:tt)*)] $key:ident: $form:ident, $field:ident: $type:ty;)+) => {
-        #[derive(Debug, Clone, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Default, Serialize, Deserialize)]
         pub struct DagSpec {
             pub dag_id: String,
             #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -91,31 +91,13 @@ macro_rules! dag_spec {
             #[serde(flatten)]
             pub extra: Map<String, Value>,
         }
-
-        impl DagSpec {
-            /// One that says nothing but its id.
-            pub fn new(dag_id: &str) -> DagSpec {
-                DagSpec {
-                    dag_id: dag_id.into(),
-                    description: String::new(),
-                    aliases: Vec::new(),
-                    owners: Vec::new(),
-                    tags: Vec::new(),
-                    schedule: Schedule::default(),
-                    timetable: Timetable::default(),
-                    start: None,
-                    end: None,
-                    $($field: <$type>::default(),)+
-                    params_schema: None,
-                    groups: Vec::new(),
-                    tasks: Vec::new(),
-                    callbacks: Callbacks::default(),
-                    deadlines: Vec::new(),
-                    location: Location::default(),
-                    extra: Map::new(),
-                }
-            }
-        }
     };
 }
 dag_options!(dag_spec);
+
+impl DagSpec {
+    /// One that says nothing but its id.
+    pub fn new(dag_id: &str) -> DagSpec {
+        DagSpec { dag_id: dag_id.into(), ..DagSpec::default() }
+    }
+}
