@@ -6,7 +6,7 @@ use orch_core::plan::TaskIdx;
 use orch_spec::state::TaskState;
 use orch_store::StoreResult;
 use orch_store::audit::Deed;
-use orch_store::clear::{ClearWish, Cleared, clear_instances};
+use orch_store::clear::{ClearScope, Cleared, clear_instances};
 use orch_store::mark::{Mark, ask_again, mark_instance};
 use orch_store::note::set_notes;
 use orch_store::run::{MoveRun, RunDetails, set_note, start_queued_runs};
@@ -110,7 +110,7 @@ pub async fn clear(
     tx: &mut PgConnection,
     versions: &Versions,
     actor: &Actor,
-    (run, wish): (&RunDetails, &ClearWish),
+    (run, wish): (&RunDetails, &ClearScope),
     options: &ClearOptions,
 ) -> StoreResult<ClearInstances> {
     let (mut stepper, mut own) = (Stepper::default(), versions.clone());

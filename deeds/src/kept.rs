@@ -2,12 +2,14 @@
 
 mod announcement;
 mod connection;
+mod file;
 mod pool;
 mod topic;
 mod variable;
 
 pub use announcement::{Announcement, IS_OVER};
 pub use connection::{Connection, applied};
+pub use file::{ExportFile, ImportFile};
 pub use pool::Pool;
 pub use topic::Topic;
 pub use variable::Variable;

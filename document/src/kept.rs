@@ -1,8 +1,9 @@
-//! Files of connections and variables in Airflow's three formats: JSON, YAML, and lines for the environment. Airflow's own
+//! Files of connections and variables in Airflow's three formats: JSON, YAML, and lines for the environment; of pools in JSON and YAML. Airflow's own
 //! exports are such files; those written here are read there.
 
 use crate::yaml::{self, node};
 use orch_sdk::task::{BadConnection, Connection};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,6 +42,17 @@ pub struct WrittenVariable {
     pub description: Option<String>,
 }
 
+/// A pool under its name.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(expecting = "an object")]
+pub struct WrittenPool {
+    pub slots: i32,
+    #[serde(default)]
+    pub description: Option<String>,
+    #[serde(default)]
+    pub include_deferred: bool,
+}
+
 /// The text of a file.
 #[derive(Clone)]
 pub struct Document<'a> {
@@ -59,6 +71,15 @@ impl FileFormat {
             FileFormat::Json => "json",
             FileFormat::Yaml => "yaml",
             FileFormat::Env => "env",
+        }
+    }
+
+    /// As people are offered it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            FileFormat::Json => "JSON",
+            FileFormat::Yaml => "YAML",
+            FileFormat::Env => "Environment",
         }
     }
 
@@ -123,7 +144,22 @@ impl<'a> Document<'a> {
         Ok(self.object()?.into_iter().map(|(key, value)| (key, written(value))).collect())
     }
 
-    fn bad(&self, problem: String) -> BadDocument {
+    /// By name.
+    pub fn pools(&self) -> Result<BTreeMap<String, WrittenPool>, BadDocument> {
+        let written = |(name, value): (String, Value)| match WrittenPool::deserialize(&value) {
+            Ok(pool) => Ok((name, pool)),
+            Err(error) => Err(self.bad(format!(
+                "pool `{}` is not an object such as {{\"slots\": 4, \"description\": \"\"}}: {error}",
+                name.escape_debug()
+            ))),
+        };
+        match self.format {
+            FileFormat::Env => Err(self.bad("a line of the environment cannot hold a pool: use .json or .yaml".into())),
+            FileFormat::Json | FileFormat::Yaml => self.object()?.into_iter().map(written).collect(),
+        }
+    }
+
+    pub fn bad(&self, problem: String) -> BadDocument {
         BadDocument::Form { name: self.name.clone(), problem }
     }
 

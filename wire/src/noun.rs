@@ -9,7 +9,7 @@ pub use kind::FieldKind;
 use crate::body::counts;
 use crate::fields::{Fields, text};
 use crate::problem::Problem;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A kind of named thing.
 #[derive(Debug)]
@@ -171,6 +171,18 @@ impl Noun {
                 NounBody { name: path.into(), columns: self.columns(fields, false) }
             }
         }
+    }
+
+    /// The body that is read as this.
+    pub fn body(&self, sent: NounBody) -> Value {
+        let mut body = Map::from_iter([(self.name().name.to_string(), sent.name.into())]);
+        for (column, value) in sent.columns {
+            for field in self.parts().filter(|field| field.column == column) {
+                let is_text = matches!(field.kind, FieldKind::Object) && !value.is_null();
+                body.insert(field.name.into(), if is_text { value.to_string().into() } else { value.clone() });
+            }
+        }
+        body.into()
     }
 
     /// Drops the fields that the mask does not name. An empty mask names all.

@@ -5,6 +5,7 @@ use orch_store::kept::Table;
 use orch_store::list::{Column, Filter};
 use orch_wire::noun::{AppearsIn, Field, FieldKind, NameConflict, Noun, Patch};
 
+#[derive(Debug)]
 pub struct Announcement;
 
 static NOUN: Noun = Noun {

@@ -1,18 +1,20 @@
 //! Connections. What people saw as `***` and send back as that stays as it is, unless the connection leads elsewhere from then on.
 //! What is not sent needs no key.
 
-use super::{Change, DESCRIPTION, Kept, MASKS, NAMED, Refused, checked};
+use super::{Change, DESCRIPTION, ExportFile, ImportFile, Kept, MASKS, NAMED, Refused, checked};
+use orch_document::kept::{BadDocument, Document, FileFormat, Serialization, write_connections};
 use orch_sdk::secret::MASK;
 use orch_sdk::task::{self, Changed};
 use orch_spec::ids::ConnectionId;
-use orch_store::connection::{closed, columns, masked, open_extra, set, without_secrets};
+use orch_store::connection::{closed, columns, masked, open, open_extra, set, without_secrets};
 use orch_store::kept::{self, Record, Table};
 use orch_store::list::{Column, Filter};
-use orch_store::seal::Keyring;
+use orch_store::seal::{Keyring, SecretError};
 use orch_wire::NounBody;
 use orch_wire::noun::{AppearsIn, Field, FieldKind, NameConflict, Noun, Patch, TEAM};
 use serde_json::{Map, Value, json};
 
+#[derive(Debug)]
 pub struct Connection;
 
 static NOUN: Noun = Noun {
@@ -42,7 +44,9 @@ static NOUN: Noun = Noun {
         TEAM,
         Field::new("dropped_secrets", FieldKind::Names)
             .only_in(AppearsIn::AnswersOfChanges)
-            .about("After a change: the secrets that were dropped because the connection leads elsewhere now."),
+            .about(
+                "After a change: the secrets that are not stored, because `***` stood for nothing or the connection leads elsewhere now.",
+            ),
     ],
     patch: Patch::Whole {
         other_name: "The connection_id in the request body does not match the URL parameter",
@@ -107,6 +111,39 @@ impl Kept for Connection {
         let mut fields = shown.to_object();
         fields.insert("connection_id".into(), json!(shown.id));
         fields
+    }
+}
+
+impl ImportFile for Connection {
+    fn read(document: &Document<'_>) -> Result<Vec<NounBody>, BadDocument> {
+        let body = |(name, connection): (String, task::Connection)| {
+            ConnectionId::new(&name).map_err(|error| document.bad(error.to_string()))?;
+            if connection.conn_type.is_empty() {
+                return Err(document.bad(format!("connection `{name}` has no type")));
+            }
+            // An empty `extra` takes away what was there.
+            let set =
+                |(column, value)| if column == "extra" { (column, json!(connection.extra)) } else { (column, value) };
+            Ok(NounBody { name, columns: columns(&connection).into_iter().map(set).collect() })
+        };
+        document.connections()?.into_iter().map(body).collect()
+    }
+}
+
+impl ExportFile for Connection {
+    type Written = task::Connection;
+    const FILE_FORMATS: &'static [FileFormat] = &FileFormat::ALL;
+
+    fn opened(record: &Record, keys: &Keyring) -> Result<task::Connection, SecretError> {
+        open(record, keys)
+    }
+
+    fn masked(record: &Record, keys: &Keyring) -> task::Connection {
+        Connection::visible(record, keys, true)
+    }
+
+    fn write(all: Vec<task::Connection>, format: FileFormat, serialization: Serialization) -> String {
+        write_connections(&all, format, serialization)
     }
 }
 

@@ -1,14 +1,17 @@
 //! Pools. The default pool is always there.
 
-use super::{Change, DESCRIPTION, Kept, NAMED, Refused};
+use super::{Change, DESCRIPTION, ImportFile, Kept, NAMED, Refused};
 use orch_core::gates::{DEFAULT_POOL, MOST_POOL_NAME, check_pool_name};
+use orch_document::kept::{BadDocument, Document, FileFormat, WrittenPool};
 use orch_store::hint::Hint;
 use orch_store::kept::{self, Record, Table};
 use orch_store::list::{Column, Filter};
 use orch_store::seal::Keyring;
 use orch_wire::NounBody;
 use orch_wire::noun::{AppearsIn, Field, FieldKind, NameConflict, Noun, Patch, TEAM};
+use serde_json::json;
 
+#[derive(Debug)]
 pub struct Pool;
 
 static NOUN: Noun = Noun {
@@ -69,5 +72,27 @@ impl Kept for Pool {
 
     fn check_delete(name: &str) -> Result<(), Refused> {
         if name == DEFAULT_POOL { Err(Refused::Rule("Default Pool can't be deleted")) } else { Ok(()) }
+    }
+}
+
+impl ImportFile for Pool {
+    const USUAL_FORMAT: Option<FileFormat> = Some(FileFormat::Json);
+
+    fn read(document: &Document<'_>) -> Result<Vec<NounBody>, BadDocument> {
+        let body = |(name, pool): (String, WrittenPool)| {
+            let shown = name.escape_debug();
+            check_pool_name(&name).map_err(|why| document.bad(format!("`{shown}` cannot be a pool: {why}")))?;
+            if pool.slots < -1 {
+                let why = format!("pool `{shown}` has {} slots; -1 means no limit", pool.slots);
+                return Err(document.bad(why));
+            }
+            let mut columns = vec![("slots", json!(pool.slots)), ("include_deferred", json!(pool.include_deferred))];
+            // That of the default pool cannot be changed.
+            if name != DEFAULT_POOL {
+                columns.push(("description", json!(pool.description)));
+            }
+            Ok(NounBody { name, columns })
+        };
+        document.pools()?.into_iter().map(body).collect()
     }
 }

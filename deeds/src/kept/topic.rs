@@ -14,6 +14,7 @@ const MOST_PARTITIONS: i32 = 64;
 /// A hundred years.
 const MOST_HOURS: i32 = 876_000;
 
+#[derive(Debug)]
 pub struct Topic;
 
 static NOUN: Noun = Noun {

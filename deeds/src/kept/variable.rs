@@ -1,15 +1,17 @@
 //! Variables. What people saw as `***` and send back as that stays as it is.
 
-use super::{Change, DESCRIPTION, Kept, MASKS, NAMED, Refused, checked};
+use super::{Change, DESCRIPTION, ExportFile, ImportFile, Kept, MASKS, NAMED, Refused, checked};
+use orch_document::kept::{BadDocument, Document, FileFormat, Serialization, WrittenVariable, write_variables};
 use orch_sdk::secret::{MASK, is_sensitive, masked_variable, restored_variable};
 use orch_spec::ids::{MAX_ID_CHARS, check_variable_key};
 use orch_store::kept::{self, Record, Table};
 use orch_store::list::Column;
-use orch_store::seal::Keyring;
+use orch_store::seal::{Keyring, SecretError};
 use orch_wire::NounBody;
 use orch_wire::noun::{AppearsIn, Field, FieldKind, NameConflict, Noun, Patch, TEAM};
 use serde_json::{Map, Value, json};
 
+#[derive(Debug)]
 pub struct Variable;
 
 static NOUN: Noun = Noun {
@@ -80,6 +82,40 @@ impl Kept for Variable {
         ];
         shown.into_iter().map(|(field, value)| (field.to_string(), value)).collect()
     }
+}
+
+impl ImportFile for Variable {
+    fn read(document: &Document<'_>) -> Result<Vec<NounBody>, BadDocument> {
+        let body = |(name, variable): (String, WrittenVariable)| {
+            check_variable_key(&name).map_err(|error| document.bad(error.to_string()))?;
+            let mut columns = vec![("value", json!(variable.value))];
+            // Without a description the old one stays.
+            columns.extend(variable.description.map(|text| ("description", json!(text))));
+            Ok(NounBody { name, columns })
+        };
+        document.variables()?.into_iter().map(body).collect()
+    }
+}
+
+impl ExportFile for Variable {
+    type Written = (String, WrittenVariable);
+    const FILE_FORMATS: &'static [FileFormat] = &[FileFormat::Json];
+
+    fn opened(record: &Record, keys: &Keyring) -> Result<Self::Written, SecretError> {
+        Ok(written(record, record.open("value", keys)?.unwrap_or_default()))
+    }
+
+    fn masked(record: &Record, keys: &Keyring) -> Self::Written {
+        written(record, Variable::visible(record, keys, true))
+    }
+
+    fn write(all: Vec<Self::Written>, _: FileFormat, _: Serialization) -> String {
+        write_variables(all)
+    }
+}
+
+fn written(record: &Record, value: String) -> (String, WrittenVariable) {
+    (record.name().into(), WrittenVariable { value, description: record.text("description").map(String::from) })
 }
 
 impl Variable {

@@ -15,7 +15,7 @@ const ARROWS: [(&str, &[&str]); 31] = [
     ("orch-store", &["orch-core", "orch-sdk", "orch-spec"]),
     ("orch-scheduler", &["orch-store", "orch-core", "orch-spec"]),
     ("orch-workers", &["orch-store", "orch-core", "orch-document", "orch-sdk", "orch-spec"]),
-    ("orch-deeds", &["orch-wire", "orch-store", "orch-core", "orch-sdk", "orch-spec"]),
+    ("orch-deeds", &["orch-wire", "orch-store", "orch-core", "orch-document", "orch-sdk", "orch-spec"]),
     ("orch-http", &[]),
     (
         "orch-web",

@@ -4,7 +4,6 @@
 pub(crate) mod change;
 pub(crate) mod edit;
 mod kinds;
-mod transfer;
 
 use super::Shell;
 use super::kept::list::{Cell, Extras, Head, Lists, page};
@@ -15,7 +14,9 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::State;
 use axum::response::Response;
+use orch_deeds::kept::ExportFile as _;
 use orch_deeds::{Connection, Kept};
+use orch_document::kept::FileFormat;
 use orch_store::kept::Record;
 
 /// The list, with the connections that the binary brings.
@@ -47,8 +48,9 @@ impl Lists for Connection {
     ];
     const WHEN_EMPTY: &'static str = "A task asks for one by name: `ctx.connection(\"sales\")`. Those of files, a vault and the \
         environment are found too, and are not listed here.";
-    const EXPORTS: &'static [(&'static str, &'static str)] =
-        &[("json", "JSON"), ("yaml", "YAML"), ("env", "Environment")];
+    const EXPORTS: &'static [FileFormat] = Connection::FILE_FORMATS;
+    const FILE_EXAMPLE: &'static str =
+        "{\"sales\": {\"conn_type\": \"postgres\", \"host\": \"db\", \"login\": \"me\", \"password\": \"…\"}}";
 
     fn cells(record: &Record, app: &App, shell: &Shell) -> Vec<Cell> {
         let shown = Connection::visible(record, &app.config.keys, shell.can_operate());

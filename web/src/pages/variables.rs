@@ -1,13 +1,13 @@
 //! `/variables`: texts that tasks ask for by key. Everybody sees which there are; operators see their values, and change
 //! them; no page shows what a key or a name inside marks as secret.
 
-mod transfer;
-
 use super::Shell;
 use super::kept::list::{Cell, Head, Lists};
 use crate::parts;
 use crate::state::App;
 use orch_deeds::Variable;
+use orch_deeds::kept::ExportFile as _;
+use orch_document::kept::FileFormat;
 use orch_store::kept::Record;
 
 /// Characters of a value, in the list.
@@ -25,7 +25,9 @@ impl Lists for Variable {
     const WORD: &'static str = "key";
     const WHEN_EMPTY: &'static str = "A task asks for one by key: `ctx.variable(\"limit\")`. Those of files, a vault and the \
         environment are found too, and are not listed here.";
-    const EXPORTS: &'static [(&'static str, &'static str)] = &[("json", "JSON")];
+    const EXPORTS: &'static [FileFormat] = Variable::FILE_FORMATS;
+    const FILE_EXAMPLE: &'static str =
+        "{\"limit\": 42, \"tables\": {\"value\": [\"a\", \"b\"], \"description\": \"what is copied\"}}";
 
     fn cells(record: &Record, app: &App, shell: &Shell) -> Vec<Cell> {
         let value = Variable::visible(record, &app.config.keys, shell.can_operate());

@@ -12,6 +12,7 @@ use askama::filters::HtmlSafe;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use orch_document::kept::FileFormat;
 use orch_store::kept::Record;
 use std::fmt;
 use std::marker::PhantomData;
@@ -28,8 +29,10 @@ pub(crate) trait Lists: Pages {
     const WORD: &'static str = "name";
     /// What the empty list says, in Markdown.
     const WHEN_EMPTY: &'static str = "";
-    /// The formats of an export and their labels. Without formats the page neither imports nor exports.
-    const EXPORTS: &'static [(&'static str, &'static str)] = &[];
+    /// The formats of an export. Without formats the page neither imports nor exports.
+    const EXPORTS: &'static [FileFormat] = &[];
+    /// What a file that is imported may look like.
+    const FILE_EXAMPLE: &'static str = "";
     /// What the last column offers to operators.
     const VERB: &'static str = "Delete";
 

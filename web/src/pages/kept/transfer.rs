@@ -1,7 +1,7 @@
 //! A file of Airflow or of ours that is taken over: pasted, or chosen where there is JavaScript. All of it, or nothing. And the
 //! file of all of a noun, in which `***` stands for what is secret.
 
-use super::Pages;
+use super::list::Lists;
 use crate::api::kept::{add, change, done};
 use crate::extract::{Actor, Form, Query};
 use crate::pages::{Shell, attachment, html};
@@ -12,27 +12,15 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_document::kept::{Document, FileFormat};
+use orch_deeds::kept::{ExportFile, ImportFile, Kept};
+use orch_document::kept::{Document, FileFormat, Serialization};
 use orch_sdk::secret::MASK;
 use orch_store::StoreError;
-use orch_store::kept::{self, MOST_KEPT, Record};
-use orch_store::seal::Keyring;
+use orch_store::kept::{self, MOST_KEPT};
 use orch_wire::NounBody;
 use orch_wire::noun::FieldKind;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
-
-/// A noun that comes and goes in files.
-pub(crate) trait Transfers: Pages {
-    const EXAMPLE: &'static str;
-    /// In which it is written; the first where none is asked for.
-    const FORMATS: &'static [FileFormat];
-
-    /// All that the file holds.
-    fn read(document: &Document<'_>) -> Result<Vec<NounBody>, String>;
-
-    fn write(records: &[Record], keys: &Keyring, format: FileFormat) -> String;
-}
 
 #[derive(Template)]
 #[template(path = "pages/kept/import.html")]
@@ -73,12 +61,12 @@ impl ImportReport {
 }
 
 /// `GET …/import`: the empty form.
-pub(crate) async fn ask_import<K: Transfers>(shell: Shell) -> Result<Response, Refusal> {
+pub(crate) async fn ask_import<K: Lists>(shell: Shell) -> Result<Response, Refusal> {
     page::<K>(shell, FileFormat::Json, false, None)
 }
 
 /// `POST …/import`. The text is not shown again: it may hold secrets.
-pub(crate) async fn import<K: Transfers>(
+pub(crate) async fn import<K: Lists + ImportFile>(
     State(app): State<App>,
     actor: Actor,
     shell: Shell,
@@ -91,12 +79,12 @@ pub(crate) async fn import<K: Transfers>(
             Err(refusal @ Refusal::Plain { .. }) => Err(refusal.words()),
             taken => Ok(taken?),
         },
-        Err(words) => Err(words),
+        Err(bad) => Err(bad.to_string()),
     };
     page::<K>(shell, format, overwrites, Some(ended))
 }
 
-async fn take_over<K: Transfers>(
+async fn take_over<K: Kept>(
     app: &App,
     actor: &Actor,
     all: Vec<NounBody>,
@@ -113,7 +101,7 @@ async fn take_over<K: Transfers>(
     Ok(report)
 }
 
-async fn take_over_one<K: Transfers>(
+async fn take_over_one<K: Kept>(
     app: &App,
     tx: &mut PgConnection,
     actor: &Actor,
@@ -147,7 +135,7 @@ async fn take_over_one<K: Transfers>(
 }
 
 /// Whether there was one. A text is left out whole, of an object its parts.
-fn leave_out_masks<K: Transfers>(sent: &mut NounBody) -> bool {
+fn leave_out_masks<K: Kept>(sent: &mut NounBody) -> bool {
     let mut had_masks = false;
     let kind = |column: &str| K::NOUN.fields.iter().find(|field| field.column == column).map(|field| field.kind);
     sent.columns.retain_mut(|(column, value)| match value {
@@ -171,7 +159,7 @@ fn leave_out_masks<K: Transfers>(sent: &mut NounBody) -> bool {
     had_masks
 }
 
-fn page<K: Transfers>(
+fn page<K: Lists>(
     shell: Shell,
     format: FileFormat,
     overwrites: bool,
@@ -182,16 +170,17 @@ fn page<K: Transfers>(
         Some(Ok(done)) => (StatusCode::OK, None, Some(done)),
         Some(Err(words)) => (StatusCode::UNPROCESSABLE_ENTITY, Some(words), None),
     };
-    let (list, words, example) = (K::LIST, K::NOUN.many, K::EXAMPLE);
+    let (list, words, example) = (K::LIST, K::NOUN.many, K::FILE_EXAMPLE);
     html(status, &ImportPage { shell, list, words, example, format, overwrites, problem, done })
 }
 
 /// `GET …/export?format=json`: all of them, without their secrets.
-pub(crate) async fn export<K: Transfers>(State(app): State<App>, query: Query) -> Result<Response, Refusal> {
-    let format = format_named(query.text("format"), K::FORMATS);
+pub(crate) async fn export<K: ExportFile>(State(app): State<App>, query: Query) -> Result<Response, Refusal> {
+    let format = format_named(query.text("format"), K::FILE_FORMATS);
     let records = kept::list(&mut *app.pages().await?, K::TABLE, None, MOST_KEPT).await?;
     let name = format!("{}.{}", K::NOUN.many, format.as_str());
-    Ok(attachment(&name, K::write(&records, &app.config.keys, format)))
+    let all = records.iter().map(|record| K::masked(record, &app.config.keys)).collect();
+    Ok(attachment(&name, K::write(all, format, Serialization::Json)))
 }
 
 fn format_named(name: Option<&str>, formats: &[FileFormat]) -> FileFormat {

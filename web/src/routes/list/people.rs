@@ -2,12 +2,12 @@
 
 use crate::api::topics::READS_RECORDS;
 use crate::auth::Role;
-use crate::pages::kept::transfer::Transfers;
 use crate::pages::kept::{self, Pages};
 use crate::routes::{Access, Routes};
 use crate::{api, pages};
 use Access::{Login, Open};
 use orch_core::alert::{AlertKind, AlertState};
+use orch_deeds::kept::ExportFile as _;
 use orch_deeds::{Connection, Kept, Pool, Topic, Variable};
 use orch_store::alert::ALERTS;
 use orch_store::approval::APPROVALS;
@@ -75,7 +75,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .form("/connections/edit", op, pages::connections::change::submit)
         .reads(&[Connection::KEY])
         .page("/connections/export", op, kept::transfer::export::<Connection>)
-        .one_of("format", Connection::FORMATS.iter().map(|format| format.as_str()))
+        .one_of("format", Connection::FILE_FORMATS.iter().map(|format| format.as_str()))
         .page("/connections/import", op, kept::transfer::ask_import::<Connection>)
         .form("/connections/import", op, kept::transfer::import::<Connection>)
         .page("/clusters/{connection_id}", reads_records, pages::topics::cluster::show)
@@ -277,7 +277,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .form("/variables/edit", op, kept::edit::submit::<Variable>)
         .reads(&[Variable::KEY])
         .page("/variables/export", op, kept::transfer::export::<Variable>)
-        .one_of("format", Variable::FORMATS.iter().map(|format| format.as_str()))
+        .one_of("format", Variable::FILE_FORMATS.iter().map(|format| format.as_str()))
         .page("/variables/import", op, kept::transfer::ask_import::<Variable>)
         .form("/variables/import", op, kept::transfer::import::<Variable>)
         .page("/workers", viewer, pages::workers::show)
