@@ -75,26 +75,26 @@ impl From<&LoadedDashboard> for DashboardView {
     }
 }
 
+pub(crate) const TITLE: Column = Column::text("title", "").by(&[Pattern]).sorted();
+
 pub(crate) const COLUMNS: &[Column] = &[
     Column::text("name", "").by(&[Is, Pattern, Prefix]).about("Of that name").sorted(),
-    Column::text("title", "").by(&[Pattern]).sorted(),
+    TITLE,
     Column::text("role", "").by(&[Is]).about("Readers have that role or a higher one").sorted(),
     Column::text("bundle", "").by(&[Is]).about("Of that bundle").sorted(),
     Column::text("file", "").sorted(),
     Column::moment("updated_at", "").by(&[Range]).sorted(),
 ];
 
-impl DashboardView {
-    fn cell(&self, column: &Column) -> Cell<'_> {
-        match column.name {
-            "name" => self.name.as_str().into(),
-            "title" => self.title.as_str().into(),
-            "role" => self.role.as_str().into(),
-            "bundle" => self.bundle.as_str().into(),
-            "file" => self.file.as_str().into(),
-            "updated_at" => self.updated_at.0.into(),
-            _ => Cell::Nothing,
-        }
+pub(crate) fn cell<'a>(LoadedDashboard { dashboard, row }: &'a LoadedDashboard, column: &Column) -> Cell<'a> {
+    match column.name {
+        "name" => dashboard.name.as_str().into(),
+        "title" => dashboard.title.as_str().into(),
+        "role" => dashboard.role.as_str().into(),
+        "bundle" => row.bundle.as_str().into(),
+        "file" => row.file.as_str().into(),
+        "updated_at" => row.updated_at.into(),
+        _ => Cell::Nothing,
     }
 }
 
@@ -105,9 +105,8 @@ pub(crate) async fn list(
     mut query: Query,
 ) -> Result<Json<DashboardPage>, Refusal> {
     let search = asked(&mut query, COLUMNS)?;
-    let all: Vec<DashboardView> = dashboards::list(&app, caller.role).await?.iter().map(DashboardView::from).collect();
-    let ListPage { rows, total: total_entries } = search.pick(all, DashboardView::cell);
-    Ok(Json(DashboardPage { dashboards: rows, total_entries }))
+    let ListPage { rows, total: total_entries } = search.pick(dashboards::list(&app, caller.role).await?, cell);
+    Ok(Json(DashboardPage { dashboards: rows.iter().map(DashboardView::from).collect(), total_entries }))
 }
 
 pub(crate) async fn get(

@@ -67,9 +67,11 @@ pub(crate) fn without_values(mut files: Vec<DataFile>) -> Vec<DataFile> {
     files
 }
 
+pub(crate) const NAME: Column = Column::text("name", "").by(&[Is, Pattern]).about("Of that name").sorted();
+
 pub(crate) const COLUMNS: &[Column] = &[
     Column::text("namespace", "").by(&[Is, Pattern]).about("Of that namespace").sorted(),
-    Column::text("name", "").by(&[Is, Pattern]).about("Of that name").sorted(),
+    NAME,
     Column::whole("rows", "").sorted(),
     Column::whole("bytes", "").sorted(),
     Column::whole("files", "").sorted(),
@@ -78,7 +80,7 @@ pub(crate) const COLUMNS: &[Column] = &[
     Column::moment("written_at", "").by(&[Range]).sorted(),
 ];
 
-fn cell<'a>(table: &'a TableRow, column: &Column) -> Cell<'a> {
+pub(crate) fn cell<'a>(table: &'a TableRow, column: &Column) -> Cell<'a> {
     let whole = |number: u64| Cell::Whole(i64::try_from(number).unwrap_or(i64::MAX));
     match column.name {
         "namespace" => table.id.namespace.as_str().into(),

@@ -2,24 +2,33 @@
 
 use super::list::asked;
 use crate::extract::Query;
-use crate::pages::quality::{Quality, quality};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use orch_spec::asset::CheckOutcome;
-use orch_store::asset::{Finding, QualitySummary, looks_at};
+use orch_store::StoreResult;
+use orch_store::asset::{Finding, QualitySummary, WatchedAsset, looks_at, newest_findings, watched_assets};
 use orch_store::list::Filter::{Is, Pattern, Prefix, Range};
 use orch_store::list::{Cell, Column, ListPage, Words};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
+use sqlx::PgConnection;
 use std::collections::HashMap;
 
 /// Assets among which the list looks.
-const MOST: i64 = 5_000;
+pub(crate) const MOST: i64 = 5_000;
 /// Results of each that its history is made of.
-const RESULTS: i64 = 600;
+pub(crate) const RESULTS: i64 = 600;
+
+/// All that is known of how good the data of an asset is.
+pub(crate) struct Quality {
+    pub(crate) asset: WatchedAsset,
+    /// The newest.
+    pub(crate) look: Option<QualitySummary>,
+    pub(crate) findings: Vec<Finding>,
+}
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct QualityReport {
@@ -85,14 +94,31 @@ pub(crate) const COLUMNS: &[Column] = &[
     Column::moment("last_update", "").by(&[Range]).sorted(),
 ];
 
-impl QualityView {
-    fn cell(&self, column: &Column) -> Cell<'_> {
+impl Quality {
+    pub(crate) fn outcome(&self) -> Option<CheckOutcome> {
+        self.look.as_ref().map(QualitySummary::outcome)
+    }
+
+    pub(crate) fn is_in_trouble(&self) -> bool {
+        self.asset.stale_since.is_some() || self.outcome() == Some(CheckOutcome::Fail)
+    }
+
+    /// In trouble, worth a look, or well: the lowest comes first.
+    pub(crate) fn rank(&self) -> u8 {
+        match self.outcome() {
+            _ if self.is_in_trouble() => 0,
+            Some(CheckOutcome::Quarantined | CheckOutcome::Warn) => 1,
+            _ => 2,
+        }
+    }
+
+    pub(crate) fn cell(&self, column: &Column) -> Cell<'_> {
         match column.name {
-            "uri" => self.uri.as_str().into(),
-            "name" => self.name.as_str().into(),
-            "in_trouble" => Cell::Flag(self.in_trouble),
-            "outcome" => self.outcome.as_deref().into(),
-            "last_update" => self.last_update.map(|at| at.0).into(),
+            "uri" => self.asset.uri.as_str().into(),
+            "name" => self.asset.name.as_str().into(),
+            "in_trouble" => Cell::Flag(self.is_in_trouble()),
+            "outcome" => self.outcome().map(|outcome| outcome.to_string()).into(),
+            "last_update" => self.asset.last_event_at.into(),
             _ => Cell::Nothing,
         }
     }
@@ -109,7 +135,7 @@ impl From<Quality> for QualityView {
             uri: one.asset.uri,
             name: one.asset.name,
             asset_id: one.asset.asset,
-            looks: one.looks.into_iter().map(LookView::from).collect(),
+            looks: Vec::new(),
             findings: one.findings.into_iter().map(FindingView::from).collect(),
         }
     }
@@ -147,13 +173,34 @@ impl From<Finding> for FindingView {
     }
 }
 
+/// Three statements, however many assets there are. The worst come first.
+pub(crate) async fn quality(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Quality>> {
+    let assets = watched_assets(db, most).await?;
+    let uris: Vec<String> = assets.iter().map(|asset| asset.uri.clone()).collect();
+    let looks = looks_at(db, &uris, RESULTS, 1).await?;
+    let mut looks: HashMap<String, QualitySummary> = looks.into_iter().map(|look| (look.uri.clone(), look)).collect();
+    let mut findings: HashMap<String, Vec<Finding>> = HashMap::new();
+    for finding in newest_findings(db, &uris).await? {
+        findings.entry(finding.uri.clone()).or_default().push(finding);
+    }
+    let mut all: Vec<Quality> = assets
+        .into_iter()
+        .map(|asset| Quality {
+            look: looks.remove(&asset.uri),
+            findings: findings.remove(&asset.uri).unwrap_or_default(),
+            asset,
+        })
+        .collect();
+    all.sort_by_key(Quality::rank);
+    Ok(all)
+}
+
 /// The worst first, if nothing else is said. Of all assets the newest look is read, and the others only of those on the page.
 pub(crate) async fn report(State(app): State<App>, mut query: Query) -> Result<Json<QualityReport>, Refusal> {
     let search = asked(&mut query, COLUMNS)?;
     let mut db = app.pages().await?;
-    let all = quality(&mut db, MOST, RESULTS, 1).await?;
-    let all: Vec<QualityView> = all.into_iter().map(QualityView::from).collect();
-    let ListPage { rows: mut assets, total: total_entries } = search.pick(all, QualityView::cell);
+    let ListPage { rows, total: total_entries } = search.pick(quality(&mut db, MOST).await?, Quality::cell);
+    let mut assets: Vec<QualityView> = rows.into_iter().map(QualityView::from).collect();
     let uris: Vec<String> = assets.iter().map(|asset| asset.uri.clone()).collect();
     let mut looks: HashMap<String, Vec<LookView>> = HashMap::new();
     for look in looks_at(&mut db, &uris, RESULTS, RESULTS).await? {

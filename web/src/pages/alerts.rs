@@ -26,8 +26,8 @@ struct AlertsPage {
     filters: Filters,
     states: &'static [&'static str],
     kinds: &'static [&'static str],
-    newer: Option<String>,
-    older: Option<String>,
+    before: Option<String>,
+    after: Option<String>,
 }
 
 /// As it stands in the query.
@@ -72,11 +72,20 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
         .and(said(&filter.run, by::RUN_ID))
         .and(said(&filter.task, by::TASK_ID));
     let mut rows = ALERTS.rows(&mut *app.pages().await?, &search.page(turned.skip(), turned.most())).await?;
-    let (newer, older) = turned.cut(&mut rows, |page| format!("/alerts?page={page}{}", filters.rest(&[])));
+    let (before, after) = turned.cut(&mut rows, |page| format!("/alerts?page={page}{}", filters.rest(&[])));
     let lines = rows.into_iter().map(|row| line(row, &shell)).collect();
     html(
         StatusCode::OK,
-        &AlertsPage { shell, lines, filter, filters, states: AlertState::WORDS, kinds: AlertKind::WORDS, newer, older },
+        &AlertsPage {
+            shell,
+            lines,
+            filter,
+            filters,
+            states: AlertState::WORDS,
+            kinds: AlertKind::WORDS,
+            before,
+            after,
+        },
     )
 }
 

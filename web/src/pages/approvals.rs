@@ -26,8 +26,8 @@ struct ApprovalsPage {
     others: Vec<Line>,
     ended: Vec<Line>,
     filters: Filters,
-    newer: Option<String>,
-    older: Option<String>,
+    before: Option<String>,
+    after: Option<String>,
 }
 
 struct Line {
@@ -55,12 +55,12 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let open = APPROVALS.rows(&mut db, &are(true).page(0, MOST_OPEN)).await?;
     let mut ended = APPROVALS.rows(&mut db, &are(false).page(turned.skip(), turned.most())).await?;
     drop(db);
-    let (newer, older) = turned.cut(&mut ended, |page| format!("/approvals?page={page}{}", filters.rest(&[])));
+    let (before, after) = turned.cut(&mut ended, |page| format!("/approvals?page={page}{}", filters.rest(&[])));
     let (mine, others): (Vec<ApprovalRow>, Vec<ApprovalRow>) =
         open.into_iter().partition(|row| may_answer(&row.question, &shell));
     let lines = |rows: &[ApprovalRow]| rows.iter().map(|row| line(row, &shell)).collect::<Vec<_>>();
     let (mine, others, ended) = (lines(&mine), lines(&others), lines(&ended));
-    html(StatusCode::OK, &ApprovalsPage { shell, mine, others, ended, filters, newer, older })
+    html(StatusCode::OK, &ApprovalsPage { shell, mine, others, ended, filters, before, after })
 }
 
 /// Open questions that the person may answer, the newest first.

@@ -37,7 +37,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
 
 impl Lists for Connection {
     const ABOUT: &'static str = "How tasks reach things outside, by name. Secrets are sealed and never shown.";
-    const CAPTION: &'static str = "Connections by name";
+    const CAPTION: &'static str = "Connections";
     const HEADS: &'static [Head] = &[
         Head::new("Connection", "", ""),
         Head::new("Type", "", ""),

@@ -4,8 +4,12 @@ pub(crate) mod dashboard;
 pub(crate) mod export;
 mod panel;
 
+use super::filters::Filters;
+use super::kept::{Listed, listed_by};
 use super::{Shell, encoded, html};
+use crate::api::dashboards::{COLUMNS, TITLE, cell};
 use crate::dashboards::{LoadedDashboard, list};
+use crate::extract::Query;
 use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -13,12 +17,17 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use orch_store::list::Search;
 
 #[derive(Template)]
 #[template(path = "pages/dashboards.html")]
 struct DashboardsPage {
     shell: Shell,
+    q: String,
+    filters: Filters,
     lines: Vec<Line>,
+    before: Option<String>,
+    after: Option<String>,
     /// People who ask the lake in SQL see all but those of admins.
     may_read_data: bool,
 }
@@ -37,11 +46,15 @@ pub(super) fn href(name: &str) -> String {
     format!("/dashboards/{}", encoded(name))
 }
 
-pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Response, Refusal> {
+pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
     let role = shell.user.as_ref().map_or(crate::Role::Viewer, |user| user.role);
-    let lines = list(&app, role).await?.into_iter().map(|shown| line(shown, &shell)).collect();
+    let all = list(&app, role).await?;
+    let find = async move |search: Search| Ok(search.pick(all, cell));
+    let Listed { q, filters, rows, before, after, .. } =
+        listed_by(query, ("/dashboards", COLUMNS), TITLE, find).await?;
+    let lines = rows.into_iter().map(|shown| line(shown, &shell)).collect();
     let may_read_data = shell.can(crate::api::lake::READS_DATA);
-    html(StatusCode::OK, &DashboardsPage { shell, lines, may_read_data })
+    html(StatusCode::OK, &DashboardsPage { shell, q, filters, lines, before, after, may_read_data })
 }
 
 fn line(LoadedDashboard { dashboard, row }: LoadedDashboard, shell: &Shell) -> Line {

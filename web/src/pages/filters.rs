@@ -65,6 +65,11 @@ impl Filters {
     pub(crate) fn are_used(&self) -> bool {
         self.used > 0
     }
+
+    /// The rows stand in an order that was asked for.
+    pub(crate) fn are_sorted(&self) -> bool {
+        self.query.text("order_by").is_some()
+    }
 }
 
 /// Of bounds and patterns those that people rarely ask for: taken from an address, and shown then.
@@ -98,10 +103,11 @@ fn input(param: &Param, columns: &[Column], query: &Query) -> FilterInput {
     FilterInput { label: label(&param.name), name: param.name.clone().into_owned(), placeholder, value, more, choices }
 }
 
-/// The names to sort by, of those that sort alike only the first.
+/// The names to sort by, of those that sort alike only the first. Rows in memory have no SQL.
 fn orders(columns: &[Column]) -> impl Iterator<Item = &'static str> {
     let mut seen = BTreeSet::new();
-    columns.iter().filter(move |column| column.is_sorted && seen.insert(column.sql)).map(|column| column.name)
+    let sorted = columns.iter().filter(|column| column.is_sorted && !column.filters.contains(&Filter::Absent));
+    sorted.filter(move |column| column.sql.is_empty() || seen.insert(column.sql)).map(|column| column.name)
 }
 
 fn both_ways(name: &str) -> [(String, String); 2] {
@@ -142,6 +148,20 @@ fn in_full(name: &str, typed: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use orch_store::list::ListColumnType;
+
+    #[test]
+    fn an_order_is_offered_once() {
+        let in_memory = [Column::whole("lag", "").sorted(), Column::text("name", "").sorted()];
+        let columns = [
+            Column::whole("id", "r.id").sorted(),
+            Column::whole("number", "r.id").sorted(),
+            Column::text("note", "r.note"),
+            Column::absent("bundle_version", ListColumnType::Text).sorted(),
+        ];
+        assert_eq!(orders(&in_memory).collect::<Vec<_>>(), ["lag", "name"]);
+        assert_eq!(orders(&columns).collect::<Vec<_>>(), ["id"]);
+    }
 
     #[test]
     fn a_parameter_is_a_label_in_words() {

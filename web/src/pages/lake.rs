@@ -9,10 +9,13 @@ pub(crate) mod sample;
 pub(crate) mod snapshots;
 pub(crate) mod table;
 
+use super::filters::Filters;
+use super::kept::{Listed, listed_by};
+use super::turned::Turned;
 use super::{Shell, encoded, html, streams};
-use crate::api::lake::{READS_DATA, describe, the_table};
+use crate::api::lake::{COLUMNS, NAME, READS_DATA, cell, describe, the_table};
 use crate::behind;
-use crate::extract::{Actor, Names};
+use crate::extract::{Actor, Names, Query};
 use crate::parts::{self, Meter, ZonedNow, dag_href};
 use crate::queries::{QueryRequest, begin};
 use crate::refusal::Refusal;
@@ -25,6 +28,7 @@ use orch_store::dag::resolve;
 use orch_store::lake_view::{
     LakeError, LakePage, LakeTable, LakeView, QueryAnswer, QueryLimits, SnapshotRow, TableId, TableRow, collect_answer,
 };
+use orch_store::list::Search;
 use orch_store::narrow;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -38,8 +42,13 @@ struct LakeIndex {
     /// Why there is nothing to see, if that is so.
     closed: Option<Closed>,
     place: String,
+    q: String,
+    filters: Filters,
     namespaces: Vec<Namespace>,
-    words: String,
+    before: Option<String>,
+    after: Option<String>,
+    /// Of all tables, whichever are shown.
+    totals: String,
     /// The bundle beside this server answers some.
     has_published_queries: bool,
 }
@@ -97,7 +106,7 @@ pub(crate) fn href(id: &TableId) -> String {
     format!("/lake/{}/{}", encoded(&id.namespace), encoded(&id.name))
 }
 
-pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Response, Refusal> {
+pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
     let found = async {
         let lake = app.config.lake.open().await?;
         Ok((lake.place().await?, lake.tables().await?))
@@ -106,9 +115,18 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
         Ok((place, tables)) => (place, tables, None),
         Err(error) => (String::new(), Vec::new(), Some(closed(&error))),
     };
+    let totals = words(&tables);
+    let largest = tables.iter().map(|table| table.totals.bytes).max().unwrap_or_default();
+    let find = async move |search: Search| Ok(search.pick(tables, cell));
+    let Listed { q, filters, rows, before, after, .. } = listed_by(query, ("/lake", COLUMNS), NAME, find).await?;
+    let lines = rows.into_iter().map(|table| (table.id.clone(), line(table, largest, shell.now)));
     let page = LakeIndex {
-        words: words(&tables),
-        namespaces: namespaces(tables, shell.now),
+        namespaces: if filters.are_sorted() { together(lines) } else { by_namespace(lines) },
+        q,
+        filters,
+        before,
+        after,
+        totals,
         has_published_queries: behind::has_queries(&app).await,
         shell,
         closed,
@@ -130,18 +148,21 @@ fn words(tables: &[TableRow]) -> String {
     format!("{tables}, {rows} in {}", parts::bytes(bytes))
 }
 
-fn namespaces(tables: Vec<TableRow>, now: ZonedNow) -> Vec<Namespace> {
-    let largest = tables.iter().map(|table| table.totals.bytes).max().unwrap_or_default();
+fn by_namespace(lines: impl Iterator<Item = (TableId, Line)>) -> Vec<Namespace> {
     let mut namespaces: Vec<Namespace> = Vec::new();
-    for table in tables {
-        let name = table.id.namespace.clone();
-        let line = line(table, largest, now);
-        match namespaces.last_mut().filter(|last| last.name == name) {
+    for (id, line) in lines {
+        match namespaces.last_mut().filter(|last| last.name == id.namespace) {
             Some(last) => last.lines.push(line),
-            None => namespaces.push(Namespace { name, lines: vec![line] }),
+            None => namespaces.push(Namespace { name: id.namespace, lines: vec![line] }),
         }
     }
     namespaces
+}
+
+/// In an order that was asked for, which goes across namespaces.
+fn together(lines: impl Iterator<Item = (TableId, Line)>) -> Vec<Namespace> {
+    let lines: Vec<Line> = lines.map(|(id, line)| Line { name: id.to_string(), ..line }).collect();
+    if lines.is_empty() { Vec::new() } else { vec![Namespace { name: "all namespaces".into(), lines }] }
 }
 
 fn line(table: TableRow, largest: u64, now: ZonedNow) -> Line {
@@ -227,28 +248,9 @@ async fn find(app: &App, names: &Names, tab: &'static str, shell: &Shell) -> Res
     Ok(LoadedTable { head: Head { upkeep_href, ..Head::new(&table, tab, shell.now) }, lake, table })
 }
 
-/// A page of a long list, from `?page=`, one longer than is shown: whether there is another is seen by that.
-struct Turned {
-    number: usize,
-    of_a_page: usize,
-}
-
-impl Turned {
-    fn of(query: &mut crate::extract::Query, of_a_page: usize) -> Result<Turned, Refusal> {
-        let number = query.count("page", 1).clamp(1, 10_000);
-        query.finish()?;
-        Ok(Turned { number: narrow::size(number), of_a_page })
-    }
-
-    fn place(&self) -> LakePage {
-        LakePage { skip: (self.number - 1) * self.of_a_page, most: self.of_a_page + 1 }
-    }
-
-    /// Takes away what is one too many; links to the pages before and behind.
-    fn links<T>(&self, rows: &mut Vec<T>, href: &str) -> (Option<String>, Option<String>) {
-        let more = rows.len() > self.of_a_page;
-        rows.truncate(self.of_a_page);
-        let link = |number: usize| format!("{href}?page={number}");
-        ((self.number > 1).then(|| link(self.number - 1)), more.then(|| link(self.number + 1)))
-    }
+/// The page of a list of the lake that the query asks for.
+fn turned(query: &mut Query, of_a_page: i64) -> Result<(Turned, LakePage), Refusal> {
+    let turned = Turned::to(query, of_a_page);
+    query.finish()?;
+    Ok((turned, LakePage { skip: narrow::size(turned.skip()), most: narrow::size(turned.most()) }))
 }

@@ -9,7 +9,7 @@ use orch_store::kept::Record;
 impl Lists for Pool {
     const ABOUT: &'static str = "Slots that tasks of all DAGs share. A task that finds no free slot waits; the most urgent \
         one goes first.";
-    const CAPTION: &'static str = "Pools by name, in slots";
+    const CAPTION: &'static str = "Pools, in slots";
     const HEADS: &'static [Head] = &[
         Head::new("Pool", "", ""),
         Head::count("Slots", "slots"),

@@ -2,8 +2,12 @@
 //! last, how that went before, and which rows are aside.
 
 use super::assets::lines::FindingLine;
+use super::filters::Filters;
 use super::home::task_href;
+use super::turned::Turned;
 use super::{Shell, encoded, html};
+use crate::api::quality::{COLUMNS, MOST, Quality, RESULTS, quality};
+use crate::extract::Query;
 use crate::parts::{self, Strip, ZonedNow, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -12,12 +16,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_spec::asset::CheckOutcome;
-use orch_store::asset::{
-    Finding, QualitySummary, WatchedAsset, looks_at, newest_findings, outcomes_at, watched_assets,
-};
+use orch_store::asset::{QualitySummary, newest_findings, outcomes_at, watched_assets};
 use orch_store::lake_view::{TableId, TableRow};
 use sqlx::PgConnection;
-use std::collections::HashMap;
 
 #[derive(Template)]
 #[template(path = "pages/quality.html")]
@@ -25,7 +26,10 @@ struct QualityPage {
     shell: Shell,
     /// All is well, or what is not.
     sentence: String,
+    filters: Filters,
     lines: Vec<Line>,
+    before: Option<String>,
+    after: Option<String>,
 }
 
 struct Line {
@@ -48,87 +52,38 @@ struct Line {
     findings: Vec<FindingLine>,
 }
 
-/// Assets on the page.
-const MOST_LINES: i64 = 200;
-/// Results of each that its picture is made of.
-const RESULTS: i64 = 600;
+/// Assets that are looked at for a page on which nothing is asked: it is drawn again whenever something happens.
+const MOST_LOOKED_AT: i64 = 200;
+const OF_A_PAGE: i64 = 100;
 
-/// All that is known of how good the data is, the worst first.
-pub(crate) struct Quality {
-    pub(crate) asset: WatchedAsset,
-    /// Newest first.
-    pub(crate) looks: Vec<QualitySummary>,
-    pub(crate) findings: Vec<Finding>,
-}
-
-impl Quality {
-    pub(crate) fn outcome(&self) -> Option<CheckOutcome> {
-        self.looks.first().map(QualitySummary::outcome)
-    }
-
-    pub(crate) fn is_in_trouble(&self) -> bool {
-        self.asset.stale_since.is_some() || self.outcome() == Some(CheckOutcome::Fail)
-    }
-
-    /// What needs somebody, what is worth a look, and the rest.
-    fn rank(&self) -> u8 {
-        match self.outcome() {
-            _ if self.is_in_trouble() => 0,
-            Some(CheckOutcome::Quarantined | CheckOutcome::Warn) => 1,
-            _ => 2,
-        }
-    }
-}
-
-/// Three statements, however many assets there are: of each its last `most_looks`.
-pub(crate) async fn quality(
-    db: &mut PgConnection,
-    most: i64,
-    results: i64,
-    most_looks: i64,
-) -> Result<Vec<Quality>, Refusal> {
-    let assets = watched_assets(db, most).await?;
-    let uris: Vec<String> = assets.iter().map(|asset| asset.uri.clone()).collect();
-    let mut looks: HashMap<String, Vec<QualitySummary>> = HashMap::new();
-    for look in looks_at(db, &uris, results, most_looks).await? {
-        looks.entry(look.uri.clone()).or_default().push(look);
-    }
-    let mut findings: HashMap<String, Vec<Finding>> = HashMap::new();
-    for finding in newest_findings(db, &uris).await? {
-        findings.entry(finding.uri.clone()).or_default().push(finding);
-    }
-    let mut all: Vec<Quality> = assets
-        .into_iter()
-        .map(|asset| Quality {
-            looks: looks.remove(&asset.uri).unwrap_or_default(),
-            findings: findings.remove(&asset.uri).unwrap_or_default(),
-            asset,
-        })
-        .collect();
-    all.sort_by_key(Quality::rank);
-    Ok(all)
-}
-
-pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Response, Refusal> {
+pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
+    let turned = Turned::to(&mut query, OF_A_PAGE);
+    let (search, filters) = Filters::read(query, COLUMNS, &[])?;
     let mut db = app.pages().await?;
-    let all = quality(&mut db, MOST_LINES, RESULTS, 1).await?;
-    let uris: Vec<String> = all.iter().map(|one| one.asset.uri.clone()).collect();
+    let all = quality(&mut db, if filters.are_used() { MOST } else { MOST_LOOKED_AT }).await?;
+    let sentence = sentence(&all);
+    let mut rows = search.page(turned.skip(), turned.most()).pick(all, Quality::cell).rows;
+    let (before, after) = turned.cut(&mut rows, |page| format!("/quality?page={page}{}", filters.rest(&[])));
+    let uris: Vec<String> = rows.iter().map(|one| one.asset.uri.clone()).collect();
     let mut outcomes = outcomes_at(&mut db, &uris, RESULTS, Strip::PLACES as i64).await?;
     drop(db);
     // A lake that is not there, or cannot be reached, takes away a column and no more.
     let tables = match app.config.lake.open().await {
-        Ok(lake) if !all.is_empty() => lake.tables().await.unwrap_or_default(),
+        Ok(lake) if !rows.is_empty() => lake.tables().await.unwrap_or_default(),
         _ => Vec::new(),
     };
     let page = QualityPage {
-        sentence: sentence(&all),
-        lines: all
+        sentence,
+        filters,
+        lines: rows
             .into_iter()
             .map(|one| {
                 let outcomes = outcomes.remove(&one.asset.uri).unwrap_or_default();
                 line(one, outcomes, &tables, shell.now)
             })
             .collect(),
+        before,
+        after,
         shell,
     };
     html(StatusCode::OK, &page)
@@ -160,7 +115,7 @@ fn line(one: Quality, outcomes: Vec<CheckOutcome>, tables: &[TableRow], now: Zon
     let table = id.as_ref().and_then(of_lake).map(|table| super::lake::href(&table.id));
     let put_aside = id.as_ref().map(TableId::quarantine);
     let quarantine = put_aside.as_ref().and_then(of_lake);
-    let last = one.looks.first();
+    let last = one.look.as_ref();
     let aside = match (quarantine, last) {
         (Some(table), _) => Some((rows_aside(table.totals.rows), Some(super::lake::href(&table.id)))),
         (None, Some(look)) if look.rows_aside > 0 => Some((rows_aside(look.rows_aside.unsigned_abs()), None)),
@@ -214,7 +169,7 @@ pub(crate) struct Broken {
 
 /// One line for each asset, at most so many.
 pub(crate) async fn broken(db: &mut PgConnection, most: usize, now: ZonedNow) -> Result<Vec<Broken>, Refusal> {
-    let assets = watched_assets(db, MOST_LINES).await?;
+    let assets = watched_assets(db, MOST_LOOKED_AT).await?;
     let uris: Vec<String> = assets.iter().map(|asset| asset.uri.clone()).collect();
     let findings = newest_findings(db, &uris).await?;
     let first = |uri: &str| {
@@ -238,6 +193,7 @@ pub(crate) async fn broken(db: &mut PgConnection, most: usize, now: ZonedNow) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use orch_store::asset::WatchedAsset;
     use uuid::Uuid;
 
     fn quality_summary(failed: i64, warned: i64, quarantined: i64) -> QualitySummary {
@@ -271,7 +227,7 @@ mod tests {
             stale_since: stale.then_some(chrono::DateTime::UNIX_EPOCH),
             last_event_at: None,
         };
-        let of = |stale, look| Quality { asset: asset(stale), looks: vec![look], findings: Vec::new() };
+        let of = |stale, look| Quality { asset: asset(stale), look: Some(look), findings: Vec::new() };
         let all = [
             of(false, quality_summary(1, 0, 0)),
             of(true, quality_summary(0, 0, 0)),

@@ -2,6 +2,8 @@
 
 pub(crate) mod stream;
 
+use super::filters::Filters;
+use super::kept::{Listed, listed_by};
 use super::{Shell, encoded, html};
 use crate::extract::Query;
 use crate::parts;
@@ -19,9 +21,12 @@ use orch_store::stream::{StreamRow, StreamState, by, find_streams};
 struct StreamsPage {
     shell: Shell,
     q: String,
+    filters: Filters,
     /// How the title begins.
     sign: &'static str,
     lines: Vec<Line>,
+    before: Option<String>,
+    after: Option<String>,
 }
 
 struct Line {
@@ -47,12 +52,13 @@ pub(super) fn href(name: &str) -> String {
 }
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
-    let q = query.text("q").unwrap_or_default().trim().to_string();
-    let search = Search::default().and((!q.is_empty()).then(|| by::NAME.contains([&q])));
-    let rows = find_streams(&mut *app.pages().await?, &search).await?.rows;
+    let find = async |search: Search| find_streams(&mut *app.pages().await?, &search).await;
+    let Listed { q, filters, rows, before, after, .. } =
+        listed_by(query, ("/streams", by::ALL), by::NAME, find).await?;
     let has_failed = rows.iter().any(|row| row.state() == StreamState::Failed);
+    let sign = if has_failed { parts::sign("failed") } else { "" };
     let lines = rows.iter().map(|row| line(row, &shell)).collect();
-    html(StatusCode::OK, &StreamsPage { shell, q, sign: if has_failed { parts::sign("failed") } else { "" }, lines })
+    html(StatusCode::OK, &StreamsPage { shell, q, filters, sign, lines, before, after })
 }
 
 fn line(row: &StreamRow, shell: &Shell) -> Line {

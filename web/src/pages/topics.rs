@@ -30,7 +30,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
 
 impl Lists for Topic {
     const ABOUT: &'static str = "Logs of records that tasks and programs append to, and streams read.";
-    const CAPTION: &'static str = "Topics by name";
+    const CAPTION: &'static str = "Topics";
     const HEADS: &'static [Head] = &[
         Head::new("Topic", "", ""),
         Head::count("Partitions", "partitions"),

@@ -16,7 +16,7 @@ const MOST_SHOWN: usize = 120;
 impl Lists for Variable {
     const ABOUT: &'static str = "Texts that tasks ask for by key. All are sealed in the database; what a key calls a secret \
         is never shown.";
-    const CAPTION: &'static str = "Variables by key";
+    const CAPTION: &'static str = "Variables";
     const HEADS: &'static [Head] = &[
         Head::new("Key", "", ""),
         Head::new("Value", "", "mono value"),

@@ -33,7 +33,7 @@ panels:
   - {title: Clock, type: table, sql: now table}
 ";
 
-async fn declare(web: &Web, bundle: &str, texts: &[(&str, &str)]) {
+pub(crate) async fn declare(web: &Web, bundle: &str, texts: &[(&str, &str)]) {
     let read = |(file, text): &(&str, &str)| {
         let dashboard = Dashboard::read(file, text.as_bytes()).unwrap_or_else(|problems| panic!("{problems:?}"));
         let spec = serde_json::to_value(&dashboard).expect("it is data");

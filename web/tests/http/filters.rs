@@ -1,15 +1,20 @@
 //! Lists on pages take what the API's lists take, and keep it from page to page.
 
 use crate::browser::Browser;
+use crate::dashboards::declare;
+use crate::fake_lake::FakeLake;
 use crate::fixture::Web;
+use crate::quality::look;
+use crate::views::change_chain;
 use axum::http::StatusCode;
+use orch_store::stream::{NewStream, register_streams};
+use serde_json::json;
 
 #[tokio::test]
 async fn a_list_is_narrowed_and_sorted_by_what_its_api_takes() {
     let web = Web::new().await;
     for (name, slots) in [("few", 1), ("many", 9), ("some", 5)] {
-        web.change(axum::http::Method::POST, "/api/v2/pools", &serde_json::json!({ "name": name, "slots": slots }))
-            .await;
+        web.change(axum::http::Method::POST, "/api/v2/pools", &json!({ "name": name, "slots": slots })).await;
     }
     let mut browser = Browser::logged_in(&web).await;
     let sorted = browser.get("/pools?order_by=-slots&pool_name_pattern=m&slots=").await;
@@ -38,5 +43,71 @@ async fn a_list_is_narrowed_and_sorted_by_what_its_api_takes() {
         ["/runs?run_type=odd", "/runs?duration_gte=long", "/runs?run_after_gte=yesterday", "/pools?order_by=size"]
     {
         assert!(browser.get(path).await.status.is_client_error(), "{path}");
+    }
+}
+
+const SALES: &str = "title: Sales
+panels:
+  - {title: Best state, type: figure, sql: select state}
+";
+
+#[tokio::test]
+async fn lists_in_memory_and_versions_are_narrowed_and_sorted_too() {
+    let mut web = Web::new().await;
+    web.restart(|config| config.lake = FakeLake::door("CO"));
+    let mut db = web.db().await;
+    web.trigger("chain").await;
+    change_chain(&mut db).await;
+    let stream = |name: &str| NewStream {
+        name: name.into(),
+        version: "1".into(),
+        spec: json!({ "topic": name, "table": format!("shop.{name}"), "mode": "append" }),
+    };
+    register_streams(&mut db, "shop", &[stream("clicks"), stream("orders")], false).await.unwrap();
+    let stock = SALES.replace("Sales", "Stock");
+    declare(&web, "test", &[("sales.dashboard.yaml", SALES), ("stock.dashboard.yaml", &stock)]).await;
+    look(&web, [0, 0, 0]).await;
+    let late = "insert into asset (uri, name, fresh_within_ms, fresh_until, stale_since)
+        values ('lake://gold/sales', 'sales', 60000, now(), now())";
+    sqlx::query(late).execute(&mut db).await.unwrap();
+    let mut browser = Browser::logged_in(&web).await;
+    // The second of two rows is the one that fits the filter.
+    for (list, filter, column, [low, high]) in [
+        ("/streams", "name_pattern=ORD", "name", ["/streams/clicks", "/streams/orders"]),
+        ("/lake", "name=orders", "name", ["/lake/retail/broken", "/lake/retail/orders"]),
+        ("/dashboards", "title_pattern=sto", "title", ["/dashboards/sales", "/dashboards/stock"]),
+        ("/quality", "uri_pattern=ORDERS", "uri", ["lake://gold/sales", "lake://retail/orders"]),
+        ("/dags/chain/versions", "version_number=2", "version_number", ["/code?version=1", "/code?version=2"]),
+    ] {
+        let narrowed = browser.get(&format!("{list}?{filter}")).await;
+        assert_eq!(narrowed.status, StatusCode::OK, "{list}: {}", narrowed.html);
+        assert!(narrowed.has(high) && !narrowed.has(low), "{list}: {}", narrowed.html);
+        assert!(narrowed.has("More filters <span class=\"n\">1</span>"), "{list}: {}", narrowed.html);
+        for (order, first, last) in [(column.to_string(), low, high), (format!("-{column}"), high, low)] {
+            let sorted = browser.get(&format!("{list}?order_by={order}")).await;
+            let (first, last) = (sorted.html.find(first), sorted.html.find(last));
+            assert!(first.is_some() && first < last, "{list} by {order}: {}", sorted.html);
+        }
+        for wrong in ["nonsense=1", "order_by=nonsense"] {
+            assert_eq!(browser.get(&format!("{list}?{wrong}")).await.status, StatusCode::BAD_REQUEST, "{list}?{wrong}");
+        }
+    }
+    for (path, words) in [
+        ("/streams?state=paused", "None of them fits the filter."),
+        ("/streams?q=none", "No stream has “none” in its name."),
+        ("/lake?q=none", "None has “none” in its name."),
+        ("/lake?written_at_lte=2020-01-01", "None of them fits the filter."),
+        ("/lake?order_by=-rows", "Tables of all namespaces"),
+        ("/dashboards?q=none", "None has “none” in its title."),
+        ("/quality?in_trouble=true", "Of 2, 1 is stale."),
+        ("/quality?outcome=fail", "None of them fits the filter."),
+        ("/dags/chain/versions?bundle_name=none", "None of them fits the filter."),
+        ("/dags/chain/versions", "<caption class=\"vh\">Versions, the newest first</caption>"),
+        ("/dags/chain/versions?order_by=id", "<caption class=\"vh\">Versions</caption>"),
+        ("/runs", "<caption class=\"vh\">Runs, the newest first</caption>"),
+        ("/runs?order_by=run_id", "<caption class=\"vh\">Runs</caption>"),
+    ] {
+        let page = browser.get(path).await;
+        assert!(page.has(words), "{path}: {}", page.html);
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 /// A second version of `chain`, with a task more and one less.
-async fn change_chain(db: &mut PgConnection) {
+pub(crate) async fn change_chain(db: &mut PgConnection) {
     let task = |id: &str, after: &[&str]| json!({ "task_id": id, "kind": "rust", "after": after });
     let tasks = [task("t0", &[]), task("t1", &["t0"]), task("t2", &["t1"]), task("report", &["t2"])];
     let chain =

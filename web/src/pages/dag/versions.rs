@@ -4,6 +4,8 @@
 use super::{Head, find};
 use crate::api::version_history::between;
 use crate::extract::{DagPath, Query};
+use crate::pages::filters::Filters;
+use crate::pages::turned::Turned;
 use crate::pages::{Shell, html};
 use crate::parts;
 use crate::refusal::Refusal;
@@ -13,8 +15,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_document::diff::{Diff, FieldChange};
-use orch_store::list::Search;
-use orch_store::narrow;
 use orch_store::version::{MOST_COUNTED, VERSIONS, by, runs_by_version, workers_by_version};
 
 #[derive(Template)]
@@ -22,10 +22,14 @@ use orch_store::version::{MOST_COUNTED, VERSIONS, by, runs_by_version, workers_b
 struct VersionsPage {
     shell: Shell,
     head: Head,
+    filters: Filters,
     lines: Vec<VersionLine>,
-    more: bool,
+    before: Option<String>,
+    after: Option<String>,
     from: i32,
     to: i32,
+    /// Those that may be compared.
+    numbers: Vec<i32>,
     compared: Option<Compared>,
     most_counted: i64,
 }
@@ -53,7 +57,7 @@ struct Compared {
     more: usize,
 }
 
-const MOST_VERSIONS: i64 = 100;
+const OF_A_PAGE: i64 = 100;
 /// Of each kind of line.
 const MOST_LINES: usize = 200;
 /// Enough to tell hashes apart.
@@ -63,7 +67,7 @@ pub(crate) async fn show(
     State(app): State<App>,
     shell: Shell,
     DagPath(dag_id): DagPath,
-    query: Query,
+    mut query: Query,
 ) -> Result<Response, Refusal> {
     let mut db = app.pages().await?;
     let found = find(&app, &mut db, &dag_id).await?;
@@ -74,15 +78,21 @@ pub(crate) async fn show(
     };
     let to = number("to", newest)?;
     let from = number("from", (to - 1).max(1))?;
-    let search = Search::default().and(by::DAG_ID.is(&found.row.dag_id)).by(by::ID.descending());
-    let mut versions = VERSIONS.rows(&mut db, &search.page(0, MOST_VERSIONS + 1)).await?;
-    let more = versions.len() as i64 > MOST_VERSIONS;
-    versions.truncate(narrow::size(MOST_VERSIONS));
+    let turned = Turned::to(&mut query, OF_A_PAGE);
+    let (search, filters) = Filters::read(query, VERSIONS.columns, &[])?;
+    let search = search.and(by::DAG_ID.is(&found.row.dag_id)).by(by::ID.descending());
+    let mut versions = VERSIONS.rows(&mut db, &search.page(turned.skip(), turned.most())).await?;
+    let head = Head::new(&found, "code", shell.now);
+    let (before, after) =
+        turned.cut(&mut versions, |page| format!("{}/versions?page={page}{}", head.href, filters.rest(&[])));
     let runs = runs_by_version(&mut db, &found.row.dag_id).await?;
     let ids: Vec<i32> = versions.iter().map(|version| version.id).collect();
     let workers = workers_by_version(&mut db, &ids).await?;
     let compared =
         if from == to { None } else { Some(Compared::of(&between(&mut db, &found.row.dag_id, (from, to)).await?)) };
+    let mut numbers: Vec<i32> = versions.iter().map(|version| version.number).chain([from, to]).collect();
+    numbers.sort_unstable_by(|one, other| other.cmp(one));
+    numbers.dedup();
     let lines = versions.into_iter().map(|version| VersionLine {
         number: version.number,
         hash: version.hash.chars().take(SHORT_HASH).collect(),
@@ -94,10 +104,13 @@ pub(crate) async fn show(
     });
     let page = VersionsPage {
         lines: lines.collect(),
-        head: Head::new(&found, "code", shell.now),
+        filters,
+        before,
+        after,
+        numbers,
+        head,
         most_counted: MOST_COUNTED,
         shell,
-        more,
         from,
         to,
         compared,

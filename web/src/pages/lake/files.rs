@@ -1,6 +1,6 @@
 //! `/lake/{namespace}/{table}/files`: the files of the newest snapshot, with what they say of their columns.
 
-use super::{Head, LoadedTable, READS_DATA, Turned, find};
+use super::{Head, LoadedTable, READS_DATA, find, turned};
 use crate::api::lake::without_values;
 use crate::extract::{Names, Query};
 use crate::pages::{Shell, html};
@@ -39,7 +39,7 @@ struct Range {
     range: String,
 }
 
-const OF_A_PAGE: usize = 100;
+const OF_A_PAGE: i64 = 100;
 /// Of a value, in a list.
 const MOST_CHARS: usize = 40;
 
@@ -49,10 +49,10 @@ pub(crate) async fn show(
     names: Names,
     mut query: Query,
 ) -> Result<Response, Refusal> {
-    let turned = Turned::of(&mut query, OF_A_PAGE)?;
+    let (turned, place) = turned(&mut query, OF_A_PAGE)?;
     let LoadedTable { lake, table, head } = find(&app, &names, "files", &shell).await?;
-    let mut rows = lake.files(table.id.clone(), None, turned.place()).await?;
-    let (before, after) = turned.links(&mut rows, &format!("{}/files", head.href));
+    let mut rows = lake.files(table.id.clone(), None, place).await?;
+    let (before, after) = turned.cut(&mut rows, |page| format!("{}/files?page={page}", head.href));
     let rows = if shell.can(READS_DATA) { rows } else { without_values(rows) };
     let page = FilesPage { lines: rows.into_iter().map(line).collect(), shell, head, before, after };
     html(StatusCode::OK, &page)

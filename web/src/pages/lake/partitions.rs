@@ -1,6 +1,6 @@
 //! `/lake/{namespace}/{table}/partitions`: how much is in each partition, as bars.
 
-use super::{Head, LoadedTable, Turned, find};
+use super::{Head, LoadedTable, find, turned};
 use crate::extract::{Names, Query};
 use crate::pages::{Shell, html};
 use crate::parts::{self, Chart, ChartType, Meter};
@@ -32,7 +32,7 @@ struct Line {
     average: String,
 }
 
-const OF_A_PAGE: usize = 200;
+const OF_A_PAGE: i64 = 200;
 
 pub(crate) async fn show(
     State(app): State<App>,
@@ -40,10 +40,10 @@ pub(crate) async fn show(
     names: Names,
     mut query: Query,
 ) -> Result<Response, Refusal> {
-    let turned = Turned::of(&mut query, OF_A_PAGE)?;
+    let (turned, place) = turned(&mut query, OF_A_PAGE)?;
     let LoadedTable { lake, table, head } = find(&app, &names, "partitions", &shell).await?;
-    let mut rows = lake.partitions(table.id.clone(), turned.place()).await?;
-    let (before, after) = turned.links(&mut rows, &format!("{}/partitions", head.href));
+    let mut rows = lake.partitions(table.id.clone(), place).await?;
+    let (before, after) = turned.cut(&mut rows, |page| format!("{}/partitions?page={page}", head.href));
     let most = rows.iter().map(|row| row.totals.rows).max().unwrap_or_default();
     let points = rows.iter().map(|row| (row.partition.clone(), Some(row.totals.rows as f64))).collect();
     let chart =

@@ -1,6 +1,6 @@
 //! `/lake/{namespace}/{table}/snapshots`: what was written when, newest first, and the run that did.
 
-use super::{Head, LoadedTable, ROLLBACK, Turned, can_start, find, form_of, writer_of};
+use super::{Head, LoadedTable, ROLLBACK, can_start, find, form_of, turned, writer_of};
 use crate::extract::{Names, Query};
 use crate::pages::{Shell, encoded, html};
 use crate::parts::{self, Chart, ChartType, ZonedNow};
@@ -42,7 +42,7 @@ pub(crate) struct SnapshotLine {
     pub(crate) back: Option<String>,
 }
 
-const OF_A_PAGE: usize = 50;
+const OF_A_PAGE: i64 = 50;
 /// A line needs some points.
 const FEW: usize = 4;
 
@@ -52,10 +52,10 @@ pub(crate) async fn show(
     names: Names,
     mut query: Query,
 ) -> Result<Response, Refusal> {
-    let turned = Turned::of(&mut query, OF_A_PAGE)?;
+    let (turned, place) = turned(&mut query, OF_A_PAGE)?;
     let LoadedTable { lake, table, head } = find(&app, &names, "snapshots", &shell).await?;
-    let mut rows = lake.snapshots(table.id.clone(), turned.place()).await?;
-    let (before, after) = turned.links(&mut rows, &format!("{}/snapshots", head.href));
+    let mut rows = lake.snapshots(table.id.clone(), place).await?;
+    let (before, after) = turned.cut(&mut rows, |page| format!("{}/snapshots?page={page}", head.href));
     let growth = growth(&rows);
     let can_roll_back = can_start(&app, &shell, ROLLBACK).await?;
     let snapshots = rows.into_iter().map(|row| {

@@ -16,7 +16,9 @@ use orch_store::audit::AUDIT;
 use orch_store::backfill::BACKFILLS;
 use orch_store::dag::DAGS;
 use orch_store::run::RUNS;
+use orch_store::stream;
 use orch_store::user::USERS;
+use orch_store::version::VERSIONS;
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let viewer = Login(Role::Viewer);
@@ -181,8 +183,12 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .reads(&["like", "preset", "conf"])
         .form("/dags/{dag_id}/trigger", user, pages::dag::trigger::trigger)
         .page("/dags/{dag_id}/versions", viewer, pages::dag::versions::show)
+        .narrows(VERSIONS.columns, &[])
+        .reads(&["page"])
         .numbers(&["from", "to"])
         .page("/dashboards", viewer, pages::dashboards::show)
+        .narrows(api::dashboards::COLUMNS, &[])
+        .reads(&["q", "page"])
         .page("/dashboards/{dashboard_name}", viewer, pages::dashboards::dashboard::show)
         .reads_anything()
         .page("/dashboards/{dashboard_name}/events", viewer, pages::dashboards::dashboard::follow)
@@ -196,6 +202,8 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .one_of("of", ["streams"])
         .page("/keys", viewer, pages::keys::show)
         .page("/lake", viewer, pages::lake::show)
+        .narrows(api::lake::COLUMNS, &[])
+        .reads(&["q", "page"])
         .page("/lake/{namespace}/{table}", viewer, pages::lake::table::show)
         .page("/lake/{namespace}/{table}/files", viewer, pages::lake::files::show)
         .reads(&["page"])
@@ -224,6 +232,8 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .form("/pools/edit", op, kept::edit::submit::<Pool>)
         .reads(&[Pool::KEY])
         .page("/quality", viewer, pages::quality::show)
+        .narrows(api::quality::COLUMNS, &[])
+        .reads(&["page"])
         .page("/runs", viewer, pages::runs::show)
         .reads(&["q", "page"])
         .narrows(RUNS.columns, pages::runs::OWN)
@@ -238,7 +248,8 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .form("/sql/download", op, pages::sql::run::download)
         .form("/sql/{query_id}/cancel", op, pages::sql::run::cancel)
         .page("/streams", viewer, pages::streams::show)
-        .reads(&["q"])
+        .narrows(stream::by::ALL, &[])
+        .reads(&["q", "page"])
         .page("/streams/{stream_name}", viewer, pages::streams::stream::show)
         .form("/streams/{stream_name}", op, pages::streams::stream::steer_it)
         .form("/theme", viewer, pages::theme::change)
