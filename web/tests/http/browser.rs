@@ -99,12 +99,11 @@ impl Browser<'_> {
                 self.cookies.insert(name.into(), value.into());
             }
         }
-        Page {
-            status: answer.status,
-            headers: answer.headers,
-            // Between elements a new line of a template says nothing.
-            html: String::from_utf8_lossy(&answer.bytes).replace(">\n<", "><"),
-        }
+        let text = String::from_utf8_lossy(&answer.bytes);
+        let kind = answer.headers.get(header::CONTENT_TYPE);
+        let is_page = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+        let html = if is_page { joined(&text) } else { text.into_owned() };
+        Page { status: answer.status, headers: answer.headers, html }
     }
 
     /// What it would send.
@@ -118,4 +117,22 @@ impl Browser<'_> {
         }
         request.body(Body::from(body)).expect("a request")
     }
+}
+
+/// Between two elements, and within a tag, a new line of a template says nothing.
+fn joined(html: &str) -> String {
+    let mut lines = html.split('\n');
+    let mut page = lines.next().unwrap_or_default().to_string();
+    for line in lines {
+        let text = line.trim_start_matches(' ');
+        let is_in_tag = page.rfind(['<', '>']).is_some_and(|at| page[at..].starts_with('<'));
+        if page.ends_with('>') && text.starts_with('<') {
+            page.push_str(text);
+        } else if is_in_tag && line.starts_with(' ') {
+            page.extend([" ", text]);
+        } else {
+            page.extend(["\n", line]);
+        }
+    }
+    page
 }
