@@ -24,6 +24,7 @@ pub(crate) mod kept;
 pub(crate) mod lake;
 pub(crate) mod links;
 pub(crate) mod login;
+pub(crate) mod mask;
 pub(crate) mod monitor;
 pub(crate) mod overview;
 pub(crate) mod presets;

@@ -5,7 +5,9 @@ mod actor;
 mod body;
 mod form;
 mod path;
+pub(crate) mod path_numbers;
 mod query;
+mod query_params;
 
 pub(crate) use actor::Actor;
 pub(crate) use body::{JsonBody, Secret, Typed};
@@ -16,6 +18,7 @@ pub(crate) use path::{
     no_such_instance, no_such_run,
 };
 pub(crate) use query::Query;
+pub(crate) use query_params::{Count, ParamType, Place, QueryParams, query_params};
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -1,10 +1,10 @@
-//! `/openapi.json`: the routes of the list, with the types that handlers take and answer with. What a route reads of its query
-//! is named in the list too, and handlers read it name by name.
+//! `/openapi.json`: the routes of the list, with the types of what handlers read of the query, take and answer with.
 
 pub(crate) mod kept;
 pub(crate) mod kinds;
 pub(crate) mod queries;
 
+use crate::extract::path_numbers;
 use crate::routes::{Access, Rule, described};
 use axum::http::Method;
 use kinds::Param;
@@ -108,10 +108,12 @@ fn close(schema: &mut Value) {
     }
 }
 
-/// For programs, not for people at a browser.
+/// For programs, not for people at a browser, and not described elsewhere (docs/ARCHITECTURE.md).
 pub(crate) fn is_api(path: &str) -> bool {
     ["/api/", "/auth/token", "/healthz", "/readyz", "/openapi.json"].iter().any(|start| path.starts_with(start))
 }
+
+const DONE: &str = "Done";
 
 /// Why a request may be refused: of every route, of those with a body, of those that change something, of those for
 /// people who are logged in.
@@ -172,7 +174,7 @@ fn answers_of(shape: &Shape, answers: &mut SchemaGenerator) -> Map<String, Value
     let done = |schema: Value| {
         let mut content = Map::from_iter([("application/json".to_string(), json!({ "schema": schema }))]);
         content.extend(shape.also.map(|also| (also.to_string(), json!({ "schema": also_schema(also) }))));
-        json!({ "description": "Done", "content": content })
+        json!({ "description": DONE, "content": content })
     };
     let mut responses = Map::new();
     let (status, answer) = match &shape.answer {
@@ -181,9 +183,9 @@ fn answers_of(shape: &Shape, answers: &mut SchemaGenerator) -> Map<String, Value
         ResponseShape::Created(make) => ("201", done(made(make))),
         ResponseShape::Events => {
             let events = json!({ "text/event-stream": { "schema": { "type": "string" } } });
-            ("200", json!({ "description": "Done", "content": events }))
+            ("200", json!({ "description": DONE, "content": events }))
         }
-        ResponseShape::Nothing => ("204", json!({ "description": "Done" })),
+        ResponseShape::Nothing => ("204", json!({ "description": DONE })),
         ResponseShape::Elsewhere => ("307", json!({ "description": "Go there", "headers": place })),
     };
     if shape.may_be_late {
@@ -220,7 +222,11 @@ fn refused(status: &str, text: &str) -> Value {
 
 fn parameters(path: &str, shape: &Shape) -> Vec<Value> {
     let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let in_path = names.map(|name| json!({ "name": name, "in": "path", "required": true, "description": about(name), "schema": in_path(name) }));
+    let in_path = names.map(|name| {
+        let text = || (about_text(name), json!({ "type": "string", "minLength": 1 }));
+        let (about, schema) = path_numbers::described(name).unwrap_or_else(text);
+        json!({ "name": name, "in": "path", "required": true, "description": about, "schema": schema })
+    });
     let mut all: Vec<Value> = in_path.collect();
     all.extend(shape.query.iter().map(Param::described));
     if shape.has_key {
@@ -231,35 +237,17 @@ fn parameters(path: &str, shape: &Shape) -> Vec<Value> {
     all
 }
 
-fn about(name: &str) -> &'static str {
+/// What a text in a path is.
+fn about_text(name: &str) -> &'static str {
     match name {
         "dag_id" => "A DAG's id, or another name of it",
         "dag_run_id" => "A run's id",
         "task_id" => "A task's id, with those of its groups",
-        "map_index" => "An element of a mapped task, from 0",
         "group_id" => "A task group's id",
-        "try_number" | "task_try_number" => "A try, from 1",
-        "version_number" => "A version of the DAG, from 1",
         "xcom_key" => "The name of an output",
-        "alert_id" => "An alert's number",
-        "backfill_id" => "A backfill's number",
-        "asset_id" => "An asset's number",
-        "asset_alias_id" => "An alias's number",
         "preset_name" => "A preset's name",
         "stream_name" => "A stream's name",
         _ => "",
-    }
-}
-
-fn in_path(name: &str) -> Value {
-    match name {
-        "map_index" | "version_number" => json!({ "type": "integer", "minimum": i32::MIN, "maximum": i32::MAX }),
-        "try_number" | "task_try_number" => json!({ "type": "integer", "minimum": i16::MIN, "maximum": i16::MAX }),
-        "backfill_id" => json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX }),
-        "alert_id" | "event_log_id" | "import_error_id" | "asset_id" | "asset_alias_id" => {
-            json!({ "type": "integer", "minimum": i64::MIN, "maximum": i64::MAX })
-        }
-        _ => json!({ "type": "string", "minLength": 1 }),
     }
 }
 

@@ -5,13 +5,15 @@ mod list;
 
 use crate::api::bulk::{BulkBody, BulkResponse, entities};
 use crate::api::kept;
+use crate::api::mask::MaskParams;
 use crate::auth::Role;
 use crate::base_path::{below, put_before};
 use crate::compress::compress;
+use crate::extract::QueryParams;
 use crate::guard::{Gate, gate, guard};
 use crate::openapi::kept::{BodyOf, PageOf, PatchOf, ViewOf};
 use crate::openapi::kinds::{Param, QueryParamType, param};
-use crate::openapi::queries::{listed, mask, narrowed};
+use crate::openapi::queries::{listed, narrowed};
 use crate::openapi::{ResponseShape, Shape};
 use crate::pages::{self, PageRequest};
 use crate::refusal::Refusal;
@@ -185,7 +187,7 @@ impl Routes {
             .gives::<ViewOf<K>>()
             .patch(one, op, kept::patch::<K>)
             .does(does("PATCH", one))
-            .asks([mask(K::NOUN.mask())])
+            .asks_for::<MaskParams<PatchOf<K>>>()
             .takes::<PatchOf<K>>()
             .gives::<ViewOf<K>>()
             .delete(one, op, kept::delete::<K>)
@@ -205,6 +207,11 @@ impl Routes {
     /// The query parameters of the last route. Any other parameter is refused.
     fn asks(self, params: impl IntoIterator<Item = Param>) -> Routes {
         self.shape(|shape| shape.query.extend(params))
+    }
+
+    /// The same, declared by `query_params!`.
+    fn asks_for<P: QueryParams>(self) -> Routes {
+        self.asks(P::params())
     }
 
     /// The same of a page, which nothing describes: the names alone.

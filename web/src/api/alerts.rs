@@ -1,6 +1,7 @@
 //! `/api/orch/v1/alerts`: who was told what, who is to be told, and why somebody was not.
 
 use super::list::asked;
+use crate::extract::path_numbers::ALERT_ID;
 use crate::extract::{Actor, Names, Query, Typed};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -95,14 +96,14 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
 }
 
 pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<AlertView>, Refusal> {
-    let id = names.number("alert_id")?;
+    let id = names.number(ALERT_ID)?;
     let row = alert(&mut *app.pages().await?, id).await?.ok_or_else(|| no_such_alert(id))?;
     Ok(Json(row.into()))
 }
 
 /// Sends one at once that waits or was given up.
 pub(crate) async fn retry(State(app): State<App>, actor: Actor, names: Names) -> Result<Json<AlertView>, Refusal> {
-    let id = names.number("alert_id")?;
+    let id = names.number(ALERT_ID)?;
     Ok(Json(send_again(&app, &actor, id).await?.into()))
 }
 

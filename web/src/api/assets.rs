@@ -17,11 +17,13 @@ pub(crate) use events::{
 pub(crate) use extras::{ExtraPage, ExtraView, LineagePage, get as extra, lineage_of_run, list as list_extra};
 pub(crate) use materialize::{MaterializeAssetBody, materialize, producer, run_of};
 pub(crate) use queued::{
-    QueuedPage, QueuedView, delete_of_asset, delete_of_dag, delete_one, of_asset, of_dag, one as queued_one,
+    QueuedPage, QueuedParams, QueuedView, delete_of_asset, delete_of_dag, delete_one, of_asset, of_dag,
+    one as queued_one,
 };
 pub(crate) use view::{AliasPage, AliasView, AssetPage, AssetView, expression};
 
 use super::list::asked;
+use crate::extract::path_numbers::{ASSET_ALIAS_ID, ASSET_ID};
 use crate::extract::{Names, Query};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -54,7 +56,7 @@ pub(crate) async fn aliases(State(app): State<App>, mut query: Query) -> Result<
 pub(crate) async fn alias(State(app): State<App>, names: Names) -> Result<Json<AliasView>, Refusal> {
     let text = names.get("asset_alias_id").to_string();
     let missing = || Refusal::not_found(format!("The Asset Alias with ID: `{text}` was not found"));
-    let id: i64 = names.number("asset_alias_id")?;
+    let id = names.number(ASSET_ALIAS_ID)?;
     let id = i32::try_from(id).map_err(|_| missing())?;
     let found = get_alias(&mut *app.pages().await?, id).await?;
     found.map(|row| Json(row.into())).ok_or_else(missing)
@@ -63,7 +65,7 @@ pub(crate) async fn alias(State(app): State<App>, names: Names) -> Result<Json<A
 /// The asset that a path names.
 pub(crate) async fn find(db: &mut PgConnection, names: &Names) -> Result<AssetRow, Refusal> {
     let missing = || no_such_asset(names.get("asset_id"));
-    let id: i64 = names.number("asset_id")?;
+    let id = names.number(ASSET_ID)?;
     let id = i32::try_from(id).map_err(|_| missing())?;
     get_asset(db, id).await?.ok_or_else(missing)
 }

@@ -12,7 +12,8 @@ pub(crate) use progress::{BackfillProgress, BackfillProgressPage, list_all, prog
 pub(crate) use view::{BackfillPage, BackfillView, DryRunPage};
 
 use super::list::asked;
-use crate::extract::{Actor, Names, Query, Typed};
+use crate::extract::path_numbers::BACKFILL_ID;
+use crate::extract::{Actor, Names, Query, Typed, query_params};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -95,6 +96,13 @@ async fn set_paused(app: &App, actor: &Actor, id: i32, paused: bool) -> Result<B
     Ok(find(&mut *app.pages().await?, id).await?.into())
 }
 
+query_params! {
+    pub(crate) struct CancelParams {
+        /// Also ends what runs; without it only what waits
+        stop_running: bool,
+    }
+}
+
 /// What runs goes on, as in Airflow, unless the query says otherwise.
 pub(crate) async fn cancel(
     State(app): State<App>,
@@ -102,8 +110,8 @@ pub(crate) async fn cancel(
     names: Names,
     mut query: Query,
 ) -> Result<Json<BackfillView>, Refusal> {
-    let (id, stop_running) = (id(&names)?, query.flag("stop_running").unwrap_or(false));
-    query.finish()?;
+    let id = id(&names)?;
+    let CancelParams { stop_running } = query.whole()?;
     change(&app, &actor, id, Change::Cancelled { stop_running }).await?;
     Ok(Json(find(&mut *app.pages().await?, id).await?.into()))
 }
@@ -139,7 +147,7 @@ pub(crate) async fn change(app: &App, actor: &Actor, id: i32, change: Change) ->
 
 /// Numbers of backfills are whole and not below zero.
 pub(crate) fn id(names: &Names) -> Result<i32, Refusal> {
-    let id: i64 = names.number("backfill_id")?;
+    let id = names.number(BACKFILL_ID)?;
     if id < 0 {
         let problem = Problem::new("greater_than_equal", "Input should be greater than or equal to 0");
         return Err(problem.at(["path", "backfill_id"]).with_ctx(json!({ "ge": 0 })).with_input(&json!(id)).into());

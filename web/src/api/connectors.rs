@@ -2,6 +2,7 @@
 //! without shares has the task 0, and to restart that task is to restart the stream.
 
 use super::streams::{declared, named, steer};
+use crate::extract::path_numbers::TASK;
 use crate::extract::{Actor, Names, Query};
 use crate::refusal::{Refusal, RefusalText};
 use crate::state::App;
@@ -105,7 +106,7 @@ pub(crate) async fn restart(
 }
 
 pub(crate) async fn restart_task(State(app): State<App>, actor: Actor, names: Names) -> Result<StatusCode, Refusal> {
-    let (name, task) = (names.get("stream_name"), names.number::<i32>("task")?);
+    let (name, task) = (names.get("stream_name"), names.number(TASK)?);
     let shares = named(&mut *app.pages().await?, name).await?.shares();
     if !(0..shares).contains(&task) {
         return Err(Refusal::not_found(format!("Unknown task: the stream has the tasks 0 to {}", shares - 1)));

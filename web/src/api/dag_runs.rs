@@ -14,13 +14,13 @@ mod wait;
 pub(crate) use batch::{DAGRunsBatchBody, batch};
 pub(crate) use bulk::RunEntity;
 pub(crate) use change::{DAGRunPatchBody, cancel, delete, patch, tell};
-pub(crate) use clear::{BulkDAGRunClearBody, DAGRunClearBody, clear_run, clear_runs};
+pub(crate) use clear::{BulkDAGRunClearBody, ClearedRun, ClearedRuns, DAGRunClearBody, clear_run, clear_runs};
 pub(crate) use list::{DagRunPage, list};
 pub(crate) use relocate::move_to_newest;
-pub(crate) use result::{RunResult, TriggerAndWaitBody, trigger_and_wait};
+pub(crate) use result::{RunResult, TriggerAndWaitBody, TriggerAndWaitParams, trigger_and_wait};
 pub(super) use trigger::{NewRunFields, create_of};
 pub(crate) use trigger::{TriggerDAGRunPostBody, trigger};
-pub(crate) use wait::wait;
+pub(crate) use wait::{ResultParams, WaitLine, WaitParams, wait};
 
 use crate::extract::{RunPath, no_such_run};
 use crate::refusal::Refusal;

@@ -2,7 +2,8 @@
 
 use super::dags::find;
 use super::list::asked;
-use crate::extract::{DagPath, Query};
+use super::version_history::VersionParams;
+use crate::extract::{DagPath, Query, query_params};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -15,7 +16,6 @@ use orch_spec::state::RunState;
 use orch_store::dag::{TAGS, run_counts_of};
 use orch_store::list::ListPage;
 use orch_store::version::structure;
-use orch_wire::Problem;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
@@ -24,6 +24,13 @@ use serde_json::json;
 pub(crate) struct TagPage {
     tags: Vec<String>,
     total_entries: i64,
+}
+
+query_params! {
+    pub(crate) struct StatsParams {
+        /// All without it
+        dag_ids: Vec<String>,
+    }
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -61,10 +68,10 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
 }
 
 /// Of all DAGs, or of those named: how many runs are in each state.
-pub(crate) async fn stats(State(app): State<App>, query: Query) -> Result<Json<StatsPage>, Refusal> {
-    let ids: Vec<String> = query.all("dag_ids").map(String::from).collect();
+pub(crate) async fn stats(State(app): State<App>, mut query: Query) -> Result<Json<StatsPage>, Refusal> {
+    let StatsParams { dag_ids } = query.whole()?;
     let mut db = app.pages().await?;
-    let found = run_counts_of(&mut db, (!ids.is_empty()).then_some(&ids)).await?;
+    let found = run_counts_of(&mut db, (!dag_ids.is_empty()).then_some(&dag_ids)).await?;
     let one = |(dag_id, counts): (String, Vec<orch_store::dag::RunCount>)| {
         let count = |state| counts.iter().find(|count| count.state == state).map_or(0, |count| count.count);
         let stats = RunState::ALL.iter().map(|&state| StateCount { state, count: count(state) }).collect();
@@ -82,8 +89,7 @@ pub(crate) async fn source(
     mut query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let number = query.whole_numbers("version_number").last().copied();
-    query.finish()?;
+    let VersionParams { version_number } = query.whole()?;
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
     let as_text = accept.contains("text/plain");
     if !as_text && !["application/json", "*/*", "application/*"].iter().any(|kind| accept.contains(kind)) {
@@ -91,11 +97,7 @@ pub(crate) async fn source(
     }
     let mut db = app.pages().await?;
     let dag = find(&mut db, &dag_id).await?;
-    let number = match number {
-        None => dag.version_number,
-        Some(number) => i32::try_from(number)
-            .map_err(|_| Refusal::from(Problem::value("no version has that number").at(["query", "version_number"])))?,
-    };
+    let number = version_number.unwrap_or(dag.version_number);
     let Some(spec) = structure(&mut db, &dag.dag_id, number).await? else {
         let text = format!("The source code of the DAG {}, version_number {number} was not found", dag.dag_id);
         return Err(Refusal::not_found(text));

@@ -11,7 +11,8 @@ pub(crate) use favorite::{favorite, unfavorite};
 
 use super::list::asked;
 use crate::auth::Caller;
-use crate::extract::{DagPath, Query, no_such_dag};
+use crate::extract::{DagPath, Query, no_such_dag, query_params};
+use crate::openapi::kinds::QueryParamType;
 use crate::refusal::Refusal;
 use crate::state::{App, Inner};
 use axum::extract::State;
@@ -53,25 +54,32 @@ pub(crate) async fn list(
     Ok(Json(DagPage { dags, total_entries }))
 }
 
-/// What a list of DAGs may be asked besides its columns.
-pub(crate) const TAGS: &str = "tags";
-pub(crate) const TAGS_MODE: &str = "tags_match_mode";
-pub(crate) const TAGS_MODES: &[&str] = &["any", "all"];
-pub(crate) const FAVORITE: &str = "is_favorite";
+const TAGS_MODES: &[&str] = &["any", "all"];
+
+query_params! {
+    /// What a list of DAGs may be asked besides its columns.
+    pub(crate) struct DagsParams {
+        /// With these tags
+        tags: Vec<String>,
+        /// One of the tags, or all
+        tags_match_mode: Option<String> as QueryParamType::Word(TAGS_MODES),
+        /// The caller's favorites, or all others
+        is_favorite: Option<bool>,
+    }
+}
 
 /// Which DAGs a query means, and in which order.
 fn selected(query: &mut Query, caller: &Caller) -> Result<Search, Refusal> {
-    let favorite = query.flag(FAVORITE);
+    let DagsParams { tags, tags_match_mode, is_favorite } = query.take();
     let search = asked(query, DAGS.columns)?;
-    let mode = query.text(TAGS_MODE).unwrap_or(TAGS_MODES[0]);
+    let mode = tags_match_mode.as_deref().unwrap_or(TAGS_MODES[0]);
     if !TAGS_MODES.contains(&mode) {
         let problem = Problem::new("literal_error", "Input should be 'any' or 'all'");
-        return Err(problem.at(["query", TAGS_MODE]).with_input(&json!(mode)).into());
+        return Err(problem.at(["query", "tags_match_mode"]).with_input(&json!(mode)).into());
     }
     let column = if mode == "all" { by::ALL_TAGS } else { by::TAGS };
-    let tags: Vec<String> = query.all(TAGS).map(String::from).collect();
     let of_caller = |is: bool| if is { by::FAVORITE_OF } else { by::NOT_FAVORITE_OF }.is(&*caller.name);
-    Ok(search.and((!tags.is_empty()).then(|| column.any_of(tags))).and(favorite.map(of_caller)))
+    Ok(search.and((!tags.is_empty()).then(|| column.any_of(tags))).and(is_favorite.map(of_caller)))
 }
 
 /// A page of them, and how many there are.

@@ -3,7 +3,7 @@
 use super::list::asked;
 use crate::auth::Caller;
 use crate::dashboards::{self, LoadedDashboard, Rows, the_rows};
-use crate::extract::{Names, Query};
+use crate::extract::{Names, Query, query_params};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::State;
@@ -17,6 +17,13 @@ use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
+
+query_params! {
+    pub(crate) struct DashboardParams {
+        /// The value of a filter, as in `day:2026-11-20`
+        filter: Vec<String>,
+    }
+}
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DashboardPage {
@@ -116,8 +123,8 @@ pub(crate) async fn get(
     mut query: Query,
 ) -> Result<Json<DashboardRows>, Refusal> {
     let shown = dashboards::find(&app, names.get("dashboard_name"), caller.role).await?;
-    let given = filters(&shown, &query)?;
-    query.finish()?;
+    let DashboardParams { filter } = query.whole()?;
+    let given = filters(&shown, &filter)?;
     let found = the_rows(&app, &shown, &given, &shown.dashboard.panels).await?;
     let wrong = found.values.fields.iter().filter_map(|field| Some((field, field.problem.as_ref()?)));
     let wrong: Vec<Problem> =
@@ -133,10 +140,10 @@ pub(crate) async fn get(
 const AT: [&str; 2] = ["query", "filter"];
 
 /// `filter=day:2026-11-20`, as the page would be asked.
-fn filters(shown: &LoadedDashboard, query: &Query) -> Result<Query, Refusal> {
+fn filters(shown: &LoadedDashboard, asked: &[String]) -> Result<Query, Refusal> {
     let mut given = form_urlencoded::Serializer::new(String::new());
     // An empty one asks for nothing, as in every list.
-    for text in query.all("filter").filter(|text| !text.is_empty()) {
+    for text in asked.iter().map(String::as_str).filter(|text| !text.is_empty()) {
         let (name, value) = text.split_once(':').unwrap_or((text, ""));
         if !shown.dashboard.filters.iter().any(|filter| filter.name == name) {
             let known: Vec<&str> = shown.dashboard.filters.iter().map(|filter| filter.name.as_str()).collect();

@@ -1,13 +1,22 @@
 //! `GET /api/v2/auth/login` and `…/logout`: where a browser that follows Airflow's addresses logs in and out.
 
-use crate::extract::Query;
+use crate::extract::{Query, query_params};
+use crate::openapi::kinds::QueryParamType;
 use crate::pages::{encoded, local};
 use crate::refusal::Refusal;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-pub(crate) async fn login(query: Query) -> Result<Response, Refusal> {
-    match query.text("next").filter(|next| !next.is_empty()) {
+query_params! {
+    pub(crate) struct LoginParams {
+        /// To go to afterwards
+        next: Option<String> as QueryParamType::Address,
+    }
+}
+
+pub(crate) async fn login(mut query: Query) -> Result<Response, Refusal> {
+    let LoginParams { next } = query.whole()?;
+    match next.as_deref().filter(|next| !next.is_empty()) {
         None => to("/login"),
         Some(next) => {
             let plain = next.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.~%?=&+:/-".contains(&byte));

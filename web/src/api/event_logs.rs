@@ -2,6 +2,7 @@
 
 use super::list::asked;
 use crate::auth::{Caller, Role};
+use crate::extract::path_numbers::EVENT_LOG_ID;
 use crate::extract::{Names, Query};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -53,7 +54,7 @@ pub(crate) async fn get(
     Extension(caller): Extension<Caller>,
     names: Names,
 ) -> Result<Json<EventLogView>, Refusal> {
-    let id: i64 = names.number("event_log_id")?;
+    let id = names.number(EVENT_LOG_ID)?;
     let mut db = app.hot().await?;
     let found = AUDIT.first(&mut db, &Search::default().and(by::ID.is(id))).await?;
     let missing = || Refusal::not_found(format!("The Event Log with id: `{id}` not found"));

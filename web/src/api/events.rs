@@ -4,7 +4,7 @@
 //! look of half a second may be left out; whoever reads too slowly hears `event: missed` and asks the lists.
 
 use crate::auth::Caller;
-use crate::extract::Query;
+use crate::extract::{Query, query_params};
 use crate::live::{Counted, Event, FeedEvent, Watched};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -24,6 +24,15 @@ use tokio::time::{Instant, sleep_until};
 const CHECK_EVERY: Duration = Duration::from_millis(900);
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
 
+query_params! {
+    pub(crate) struct EventsParams {
+        /// Only of these DAGs
+        dag_id: Vec<String>,
+        /// Only of these runs
+        run_id: Vec<String>,
+    }
+}
+
 struct Listener {
     app: App,
     headers: HeaderMap,
@@ -39,16 +48,17 @@ struct Listener {
 pub(crate) async fn follow(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    query: Query,
+    mut query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
+    let EventsParams { dag_id: dag_ids, run_id: run_ids } = query.whole()?;
     let (events, counted) = app.live.follow(&app, &caller.name, Watched::Feed)?;
     let now = Instant::now();
     let listener = Listener {
-        dag_ids: query.all("dag_id").map(Into::into).collect(),
-        run_ids: query.all("run_id").map(Into::into).collect(),
         app,
         headers,
+        dag_ids,
+        run_ids,
         events,
         _counted: counted,
         greeted: false,

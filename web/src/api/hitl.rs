@@ -5,6 +5,7 @@ mod list;
 pub(crate) use list::list;
 
 use super::task_instances::{OfRun, TaskInstanceView, TaskTryView, one_instance};
+use crate::extract::path_numbers::{MAP_INDEX, TRY_NUMBER};
 use crate::extract::{Actor, Names, Typed};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -132,7 +133,7 @@ fn params(schema: &Value) -> Map<String, Value> {
 /// The question of the last try of an instance that asked one.
 async fn last_question(app: &App, names: &Names, try_no: Option<i16>) -> Result<ApprovalRow, Refusal> {
     let path = names.task()?;
-    let map_index = names.number("map_index")?;
+    let map_index = names.number(MAP_INDEX)?;
     let instance = one_instance(app, path, map_index).await?;
     let search = Search::default()
         .and(by::DAG_ID.is(&instance.run.dag_id))
@@ -159,7 +160,7 @@ pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<Hit
 }
 
 pub(crate) async fn get_try(State(app): State<App>, names: Names) -> Result<Json<HitlTryView>, Refusal> {
-    let number = names.number("try_number")?;
+    let number = names.number(TRY_NUMBER)?;
     let row = last_question(&app, &names, Some(number)).await?;
     let instance = one_instance(&app, names.task()?, row.map_index).await?;
     let all = tries(&mut *app.pages().await?, instance.run.id, instance.row.task, row.map_index).await?;

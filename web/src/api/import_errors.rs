@@ -2,6 +2,7 @@
 //! problem by itself.
 
 use super::list::asked;
+use crate::extract::path_numbers::IMPORT_ERROR_ID;
 use crate::extract::{Names, Query};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -100,7 +101,7 @@ async fn found(app: &App, query: &mut Query) -> Result<ListPage<ImportErrorRow>,
 }
 
 pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<ImportErrorView>, Refusal> {
-    let id: i64 = names.number("import_error_id")?;
+    let id = names.number(IMPORT_ERROR_ID)?;
     let found = IMPORT_ERRORS.first(&mut *app.pages().await?, &Search::default().and(by::ID.is(id))).await?;
     let missing = || Refusal::not_found(format!("The ImportError with import_error_id: `{id}` was not found"));
     found.map(|row| Json(ImportErrorView::new(row))).ok_or_else(missing)

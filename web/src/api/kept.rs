@@ -2,9 +2,10 @@
 //! (`orch_wire::Noun`) and the rules of the noun (`orch_deeds::Kept`).
 
 use super::list::asked;
+use super::mask::MaskParams;
 use crate::auth::{Caller, Role};
 use crate::extract::{Actor, Fields, JsonBody, Names, Query, escape_id};
-use crate::openapi::kept::BodyOf;
+use crate::openapi::kept::{BodyOf, PatchOf};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::State;
@@ -58,21 +59,21 @@ pub(crate) async fn patch<K: Kept>(
     Extension(caller): Extension<Caller>,
     actor: Actor,
     names: Names,
-    query: Query,
+    mut query: Query,
     body: JsonBody,
 ) -> Result<Json<Value>, Refusal> {
     let name = names.get(K::NOUN.path_key);
-    let mask: Vec<&str> = query.all("update_mask").collect();
+    let MaskParams::<PatchOf<K>> { update_mask } = query.take();
     let mut fields = fields::<K>(body);
     let sent = K::NOUN.read_change(&mut fields, name);
     fields.finish()?;
-    let sent = K::NOUN.masked(sent, &mask);
+    let sent = K::NOUN.masked(sent, &update_mask);
     if let Patch::Whole { other_name, mask_is_checked } = K::NOUN.patch {
         if sent.name != name {
             return Err(Refusal::bad_request(other_name));
         }
         let key = K::NOUN.name().name;
-        if mask_is_checked && mask.contains(&key) {
+        if mask_is_checked && update_mask.iter().any(|field| field == key) {
             let text = "Update not allowed: the following fields are immutable and cannot be modified";
             return Err(Refusal::bad_request(format!("{text}: {{'{key}'}}")));
         }

@@ -2,7 +2,7 @@
 
 use super::list::asked;
 use crate::auth::{Caller, Role};
-use crate::extract::{Names, Query};
+use crate::extract::{Count, Names, Query, query_params};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::State;
@@ -11,13 +11,30 @@ use orch_sdk::secret::{MASK, is_sensitive};
 use orch_store::lake_view::{DataFile, LakePage, LakeTable, LakeView, PartitionRow, SnapshotRow, TableId, TableRow};
 use orch_store::list::Filter::{Is, Pattern, Range};
 use orch_store::list::{Cell, Column, ListPage};
+use orch_store::narrow;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Arc;
 
 /// Of a long list, without a limit in the query.
 const USUAL: i64 = 100;
-const MOST: usize = 1_000;
+const MOST: i64 = 1_000;
+
+query_params! {
+    pub(crate) struct LakePageParams {
+        /// At most so many
+        limit: Count<USUAL, MOST>,
+        /// Leave out so many
+        offset: Count<0>,
+    }
+}
+
+query_params! {
+    pub(crate) struct SnapshotParams {
+        /// Of that snapshot; of the newest without it
+        snapshot_id: Vec<i64>,
+    }
+}
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TablePage {
@@ -125,10 +142,10 @@ pub(crate) async fn files(
     names: Names,
     mut query: Query,
 ) -> Result<Json<FilePage>, Refusal> {
-    let (page, snapshot) = (page(&mut query), query.whole_numbers("snapshot_id").pop());
-    query.finish()?;
+    let page = page(&mut query);
+    let SnapshotParams { mut snapshot_id } = query.whole()?;
     let (lake, id) = the_table(&app, &names).await?;
-    let files = lake.files(id, snapshot, page).await?;
+    let files = lake.files(id, snapshot_id.pop(), page).await?;
     Ok(Json(FilePage { files: if caller.role >= READS_DATA { files } else { without_values(files) } }))
 }
 
@@ -144,9 +161,6 @@ pub(crate) async fn partitions(
 }
 
 fn page(query: &mut Query) -> LakePage {
-    let (most, skip) = (query.count("limit", USUAL), query.count("offset", 0));
-    LakePage {
-        skip: usize::try_from(skip).unwrap_or(usize::MAX),
-        most: usize::try_from(most).unwrap_or(MOST).min(MOST),
-    }
+    let LakePageParams { limit, offset } = query.take();
+    LakePage { skip: narrow::size(offset), most: narrow::size(limit) }
 }

@@ -1,16 +1,16 @@
 //! What a list is asked: a page, an order, and conditions by the columns of the list (`orch_store::list`). `openapi/queries.rs`
 //! describes the same parameters by the same columns.
 
-use crate::extract::{Fields, Query};
+use crate::extract::{Count, Fields, Query, query_params};
+use crate::openapi::kinds::QueryParamType;
 use crate::refusal::Refusal;
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, Utc};
 use orch_store::list::{Column, Compare, Condition, Filter, ListColumnType, Order, Search, Words};
-use orch_wire::body::Count;
 use orch_wire::timestamp::Timestamp;
-use orch_wire::{Body, Problem};
+use orch_wire::{Body, Problem, body};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Map;
 use std::borrow::Cow;
@@ -27,6 +27,22 @@ const MOST: i64 = 100;
 /// Airflow's bound.
 const MOST_ORDERS: usize = 10;
 
+query_params! {
+    pub(crate) struct PageParams {
+        /// At most so many
+        limit: Count<USUAL, MOST>,
+        /// Leave out so many
+        offset: Count<0>,
+    }
+}
+
+query_params! {
+    pub(crate) struct CursorParams {
+        /// Page by page: empty, then what the answer says; `offset` does not count
+        cursor: Option<String> as QueryParamType::Cursor,
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) limit: i64,
@@ -41,20 +57,21 @@ impl Page {
     }
 
     pub(super) fn of(query: &mut Query) -> Page {
-        Page::new(query.count("limit", USUAL), query.count("offset", 0))
+        let PageParams { limit, offset } = query.take();
+        Page::new(limit, offset)
     }
 
     /// Of a list that is asked for in a body.
-    pub(super) fn of_body(limit: Option<Count>, offset: Option<Count>) -> Page {
+    pub(super) fn of_body(limit: Option<body::Count>, offset: Option<body::Count>) -> Page {
         Page::new(limit.map_or(USUAL_IN_BODY, |limit| limit.0), offset.map_or(0, |offset| offset.0))
     }
 
     /// Of a list that may also be asked for by `cursor`: empty for the first page, then what the answer said.
     pub(super) fn with_cursor(query: &mut Query) -> Result<Page, Refusal> {
         let page = Page::of(query);
-        let Some(cursor) = query.text("cursor") else { return Ok(page) };
+        let CursorParams { cursor: Some(cursor) } = query.take() else { return Ok(page) };
         let wrong = || Refusal::bad_request("Invalid cursor token: send `next_cursor` of an answer as it is");
-        let offset = match cursor {
+        let offset = match cursor.as_str() {
             "" => 0,
             token => {
                 let bytes = BASE64.decode(token).map_err(|_| wrong())?;

@@ -5,25 +5,65 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use orch_wire::timestamp::Timestamp;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-/// Always 200, as in Airflow; `null` stands for what never was. Nothing here is a triggerer or a DAG processor of its
-/// own: schedulers and workers do what those do.
-pub(crate) async fn health(State(app): State<App>) -> Json<Value> {
+/// `null` stands for what never was. Nothing here is a triggerer or a DAG processor of its own: schedulers and workers do what
+/// those do.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct HealthInfo {
+    metadatabase: DatabaseStatus,
+    scheduler: SchedulerStatus,
+    triggerer: TriggererStatus,
+    dag_processor: DagProcessorStatus,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct DatabaseStatus {
+    status: &'static str,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct SchedulerStatus {
+    status: Option<&'static str>,
+    latest_scheduler_heartbeat: Option<Timestamp>,
+}
+
+#[derive(Debug, Default, Serialize, JsonSchema)]
+struct TriggererStatus {
+    status: Option<&'static str>,
+    latest_triggerer_heartbeat: Option<Timestamp>,
+}
+
+#[derive(Debug, Default, Serialize, JsonSchema)]
+struct DagProcessorStatus {
+    status: Option<&'static str>,
+    latest_dag_processor_heartbeat: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct VersionInfo {
+    version: &'static str,
+    git_version: Option<&'static str>,
+}
+
+/// Always 200, as in Airflow.
+pub(crate) async fn health(State(app): State<App>) -> Json<HealthInfo> {
     let findings = Findings::get(&app).await;
     let word = |healthy: bool| if healthy { "healthy" } else { "unhealthy" };
-    let database = word(matches!(findings.database, Database::Fits { .. }));
-    let scheduler = findings.scheduler.as_ref().map(|scheduler| word(scheduler.is_healthy()));
-    let heartbeat = findings.scheduler.as_ref().map(|scheduler| Timestamp(scheduler.heartbeat_at));
-    Json(json!({
-        "metadatabase": { "status": database },
-        "scheduler": { "status": scheduler, "latest_scheduler_heartbeat": heartbeat },
-        "triggerer": { "status": null, "latest_triggerer_heartbeat": null },
-        "dag_processor": { "status": null, "latest_dag_processor_heartbeat": null },
-    }))
+    let scheduler = findings.scheduler.as_ref();
+    Json(HealthInfo {
+        metadatabase: DatabaseStatus { status: word(matches!(findings.database, Database::Fits { .. })) },
+        scheduler: SchedulerStatus {
+            status: scheduler.map(|scheduler| word(scheduler.is_healthy())),
+            latest_scheduler_heartbeat: scheduler.map(|scheduler| Timestamp(scheduler.heartbeat_at)),
+        },
+        triggerer: TriggererStatus::default(),
+        dag_processor: DagProcessorStatus::default(),
+    })
 }
 
 /// This orch's own version.
-pub(crate) async fn version() -> Json<Value> {
-    Json(json!({ "version": env!("CARGO_PKG_VERSION"), "git_version": null }))
+pub(crate) async fn version() -> Json<VersionInfo> {
+    Json(VersionInfo { version: env!("CARGO_PKG_VERSION"), git_version: None })
 }

@@ -1,7 +1,7 @@
 //! `/api/orch/v1/topic-readers`: how far tasks have read topics, and from where they go on.
 
 use super::streams::SeekReaderBody;
-use crate::extract::{Actor, Names, Query, Typed, escape_id};
+use crate::extract::{Actor, Names, Query, Typed, escape_id, query_params};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -14,6 +14,13 @@ use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
+
+query_params! {
+    pub(crate) struct ReadersParams {
+        /// Of this topic
+        topic_name: Option<String>,
+    }
+}
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ReaderPage {
@@ -65,9 +72,8 @@ fn page(rows: Vec<ReaderRow>) -> Json<ReaderPage> {
 }
 
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<ReaderPage>, Refusal> {
-    let topic = query.text("topic_name").map(str::to_owned);
-    query.finish()?;
-    Ok(page(list_readers(&mut *app.pages().await?, topic.as_deref()).await?))
+    let ReadersParams { topic_name } = query.whole()?;
+    Ok(page(list_readers(&mut *app.pages().await?, topic_name.as_deref()).await?))
 }
 
 pub(crate) async fn seek(

@@ -2,7 +2,8 @@
 //! clients ask for.
 
 use super::list::asked;
-use crate::extract::{Names, Query};
+use crate::extract::{Names, Query, query_params};
+use crate::openapi::kinds::QueryParamType;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -36,8 +37,16 @@ struct Setting {
 /// The one section: orch's settings have no others.
 const SECTION: &str = "orch";
 
-pub(crate) async fn all(State(app): State<App>, query: Query, headers: HeaderMap) -> Result<Response, Refusal> {
-    if let Some(section) = query.text("section").filter(|section| *section != SECTION) {
+query_params! {
+    pub(crate) struct ConfigParams {
+        /// There is one section
+        section: Option<String> as QueryParamType::Word(&[SECTION]),
+    }
+}
+
+pub(crate) async fn all(State(app): State<App>, mut query: Query, headers: HeaderMap) -> Result<Response, Refusal> {
+    let ConfigParams { section } = query.whole()?;
+    if let Some(section) = section.filter(|section| section != SECTION) {
         let section: String = section.chars().take(100).collect();
         return Err(Refusal::not_found(format!("Section {} not found.", section.escape_debug())));
     }

@@ -1,7 +1,8 @@
 //! `/api/orch/v1/streams`: how far streams are, and what people want of them.
 
 use super::list::asked;
-use crate::extract::{Actor, Names, Query, Typed, escape_id};
+use crate::extract::path_numbers::SHARE;
+use crate::extract::{Actor, Count, Names, Query, Typed, escape_id, query_params};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -25,7 +26,14 @@ use sqlx::PgConnection;
 
 /// What is kept of each minute.
 const MOST_HOURS: i64 = 24;
-pub(crate) const USUAL_HOURS: u32 = 3;
+pub(crate) const USUAL_HOURS: i64 = 3;
+
+query_params! {
+    pub(crate) struct MinutesParams {
+        /// Of the last hours
+        hours: Count<USUAL_HOURS, MOST_HOURS>,
+    }
+}
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct StreamPage {
@@ -193,8 +201,7 @@ pub(crate) async fn minutes(
     names: Names,
     mut query: Query,
 ) -> Result<Json<StreamMinutePage>, Refusal> {
-    let hours = query.count("hours", USUAL_HOURS.into()).min(MOST_HOURS);
-    query.finish()?;
+    let MinutesParams { hours } = query.whole()?;
     let mut db = app.pages().await?;
     let row = named(&mut db, names.get("stream_name")).await?;
     let view = |StreamMinute { minute, records, quarantined, lag }| StreamMinuteView {
@@ -225,7 +232,7 @@ pub(crate) async fn restart_share(
     actor: Actor,
     names: Names,
 ) -> Result<Json<StreamView>, Refusal> {
-    let share = Steer::RestartShare(names.number("share")?);
+    let share = Steer::RestartShare(names.number(SHARE)?);
     Ok(Json(steer(&app, &actor, names.get("stream_name"), &share).await?.into()))
 }
 

@@ -16,7 +16,7 @@ pub(crate) use bulk::InstanceEntity;
 pub(crate) use choice::TaskInstancesBatchBody;
 pub(crate) use clear::{ClearTaskInstancesBody, clear_chosen};
 pub(crate) use list::{batch, list, list_mapped};
-pub(crate) use logs::logs;
+pub(crate) use logs::{LogParams, logs};
 pub(crate) use mark::{PatchTaskInstanceBody, carry_out, dependencies, dry_run, patch};
 pub(crate) use meant::{Note, TaskInstancePatch};
 pub(crate) use tries::{get as get_try, list as list_tries, list_with_causes as list_tries_with_causes};
@@ -38,7 +38,8 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-pub(crate) use tries::{CausedTryPage, TryPage};
+pub(super) use tries::named;
+pub(crate) use tries::{CausedTryPage, ElementParams, TryPage};
 pub(crate) use view::{TaskInstanceView, TaskTryView};
 
 pub(super) use view::OfRun;

@@ -1,8 +1,9 @@
 //! Tasks of a DAG's newest version: `/api/v2/dags/{dag_id}/tasks`; and the structure as it stands, `/api/orch/v1`.
 
 use super::dags::find;
-use super::version_history::{no_such_version, number};
-use crate::extract::{DagPath, Names, Query};
+use super::version_history::{VersionParams, no_such_version};
+use crate::extract::{DagPath, Names, Query, query_params};
+use crate::openapi::kinds::QueryParamType;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -72,17 +73,24 @@ pub(crate) struct Structure {
 }
 
 /// By what tasks are sorted.
-pub(crate) const ORDERS: &[&str] =
+const ORDERS: &[&str] =
     &["task_id", "task_display_name", "retries", "queue", "pool", "priority_weight", "operator_name", "trigger_rule"];
+
+query_params! {
+    pub(crate) struct TasksParams {
+        /// The field to sort by; `-` in front of it reverses the order
+        order_by: Option<String> as QueryParamType::Order(ORDERS),
+    }
+}
 
 pub(crate) async fn list(
     State(app): State<App>,
     DagPath(dag_id): DagPath,
-    query: Query,
+    mut query: Query,
 ) -> Result<Json<TaskPage>, Refusal> {
-    let (order, descends) = query
-        .text("order_by")
-        .map_or(("task_id", false), |word| word.strip_prefix('-').map_or((word, false), |word| (word, true)));
+    let TasksParams { order_by } = query.whole()?;
+    let order_by = order_by.as_deref().unwrap_or("task_id");
+    let (order, descends) = order_by.strip_prefix('-').map_or((order_by, false), |word| (word, true));
     let mut db = app.pages().await?;
     let dag = find(&mut db, &dag_id).await?;
     let version = app.versions.get(&mut db, dag.version).await?;
@@ -127,11 +135,10 @@ pub(crate) async fn whole(
     DagPath(dag_id): DagPath,
     mut query: Query,
 ) -> Result<Json<Structure>, Refusal> {
-    let asked = number(&mut query, "version_number")?;
-    query.finish()?;
+    let VersionParams { version_number } = query.whole()?;
     let mut db = app.pages().await?;
     let dag = find(&mut db, &dag_id).await?;
-    let version_number = asked.unwrap_or(dag.version_number);
+    let version_number = version_number.unwrap_or(dag.version_number);
     let spec = structure(&mut db, &dag.dag_id, version_number).await?;
     let spec = spec.ok_or_else(|| no_such_version(&dag.dag_id, version_number))?;
     Ok(Json(Structure { dag_id: dag.dag_id, version_number, aliases: dag.aliases, spec }))

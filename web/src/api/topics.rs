@@ -2,7 +2,8 @@
 
 use crate::api::lake::READS_DATA;
 use crate::auth::Role;
-use crate::extract::{Actor, Names, Query, Secret, escape_id};
+use crate::extract::{Actor, Count, Names, Place, Query, Secret, escape_id, query_params};
+use crate::openapi::kinds::QueryParamType;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -37,8 +38,8 @@ const USUAL: i64 = 50;
 const MOST: i64 = 1_000;
 /// Keys and values of one answer; a single record may have more.
 const MOST_BYTES: i64 = 4 << 20;
-/// How long an answer waits for a record at most.
-const LONGEST_WAIT: f64 = 20.0;
+/// How many seconds an answer waits for a record at most.
+const LONGEST_WAIT: u32 = 20;
 /// How many records one request appends at most.
 const MOST_NEW: usize = 10_000;
 
@@ -170,6 +171,24 @@ pub(crate) async fn find(
     Ok(PartitionRecords { records, bounds, next })
 }
 
+query_params! {
+    /// Which records of a partition are wanted.
+    pub(crate) struct RecordsParams {
+        /// Of this partition
+        partition: Count<0>,
+        /// From this offset on; the newest records without it
+        offset: Place,
+        /// From the first record on that is not older, where no offset is named
+        at: Option<DateTime<Utc>>,
+        /// The newest records with this key, among the last 100,000 of the partition
+        key: Option<String>,
+        /// Maximum number of records
+        limit: Count<USUAL, MOST>,
+        /// Where there is no record yet: seconds to wait for one
+        wait: Option<f64> as QueryParamType::UpTo(LONGEST_WAIT),
+    }
+}
+
 /// What a request says about the records that it wants.
 pub(crate) struct RecordsQuery {
     pub(crate) partition: i64,
@@ -179,17 +198,14 @@ pub(crate) struct RecordsQuery {
 }
 
 pub(crate) fn wanted(query: &mut Query) -> Result<RecordsQuery, Refusal> {
-    let (partition, most) = (query.count("partition", 0), query.count("limit", USUAL).min(MOST));
-    let offset = query.text("offset").is_some().then(|| query.count("offset", 0));
-    let at = query.moment("at");
-    let wait = query.number("wait").unwrap_or(0.0);
-    query.finish()?;
-    if !(0.0..=LONGEST_WAIT).contains(&wait) {
+    let RecordsParams { partition, offset, at, key, limit: most, wait } = query.whole()?;
+    let wait = wait.unwrap_or(0.0);
+    if !(0.0..=f64::from(LONGEST_WAIT)).contains(&wait) {
         let problem = Problem::value(format!("a wait takes 0 to {LONGEST_WAIT} seconds: ask again after that"));
         return Err(problem.at(["query", "wait"]).with_input(&json!(wait)).into());
     }
-    let which = match (query.text("key"), offset, at) {
-        (Some(key), ..) => WhichRecords::Key(key.into()),
+    let which = match (key, offset, at) {
+        (Some(key), ..) => WhichRecords::Key(key),
         (None, Some(offset), _) => WhichRecords::From(offset),
         (None, None, Some(at)) => WhichRecords::At(at),
         (None, None, None) => WhichRecords::Newest,

@@ -1,7 +1,8 @@
 //! `/api/orch/v1/dags/{dag_id}/versions` and `…/diff`: what Airflow does not say of versions.
 
 use super::dags::find;
-use crate::extract::{DagPath, Query};
+use crate::extract::{DagPath, ParamType, Query, query_params};
+use crate::openapi::kinds::QueryParamType;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -15,6 +16,41 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgConnection;
+
+query_params! {
+    pub(crate) struct DiffParams {
+        /// A version's number; that before `to` without it
+        from: VersionNumber,
+        /// A version's number; the newest without it
+        to: VersionNumber,
+    }
+}
+
+query_params! {
+    pub(crate) struct VersionParams {
+        /// Of that version; of the newest without it
+        version_number: VersionNumber,
+    }
+}
+
+/// The number of a version, or none.
+pub(crate) struct VersionNumber;
+
+impl ParamType for VersionNumber {
+    type Value = Option<i32>;
+
+    fn kind() -> QueryParamType {
+        QueryParamType::Small
+    }
+
+    fn read(query: &mut Query, name: &'static str) -> Option<i32> {
+        let number = i32::try_from(query.whole_numbers(name).pop()?).ok();
+        if number.is_none() {
+            query.refuse(Problem::value("no version has that number").at(["query", name]));
+        }
+        number
+    }
+}
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct VersionPage {
@@ -96,19 +132,13 @@ pub(crate) async fn diff(
     DagPath(dag_id): DagPath,
     mut query: Query,
 ) -> Result<Json<DiffView>, Refusal> {
-    let (from, to) = (number(&mut query, "from")?, number(&mut query, "to")?);
-    query.finish()?;
+    let DiffParams { from, to } = query.whole()?;
     let mut db = app.pages().await?;
     let dag = find(&mut db, &dag_id).await?;
     let to = to.unwrap_or(dag.version_number);
     let from = from.unwrap_or(to.saturating_sub(1).max(1));
     let diff = between(&mut db, &dag.dag_id, (from, to)).await?;
     Ok(Json(DiffView::new(from, to, diff)))
-}
-
-pub(super) fn number(query: &mut Query, name: &'static str) -> Result<Option<i32>, Refusal> {
-    let number = query.whole_numbers(name).last().copied().map(i32::try_from).transpose();
-    number.map_err(|_| Problem::value("no version has that number").at(["query", name]).into())
 }
 
 pub(super) fn no_such_version(dag_id: &str, number: i32) -> Refusal {

@@ -3,6 +3,7 @@
 use super::dags::find;
 use super::ids::dag_version_uuid;
 use super::list::asked;
+use crate::extract::path_numbers::VERSION_NUMBER;
 use crate::extract::{Dags, Names, Query, RunsPath};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -70,7 +71,7 @@ pub(crate) async fn list(
 }
 
 pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<DagVersionView>, Refusal> {
-    let (dag_id, number) = (names.dag()?, names.number::<i32>("version_number")?);
+    let (dag_id, number) = (names.dag()?, names.number(VERSION_NUMBER)?);
     let mut db = app.pages().await?;
     let dag_id = find(&mut db, &dag_id).await?.dag_id;
     let missing = format!("The DagVersion with dag_id: `{dag_id}` and version_number: `{number}` was not found");

@@ -1,8 +1,8 @@
 //! Why a task instance is in its state: as Airflow's list of dependencies that are not met, and in orch's own words
 //! under `/api/orch/v1`.
 
-use super::task_instances::{Instance, one_instance};
-use crate::extract::{Names, Query, no_such_instance};
+use super::task_instances::{Instance, named};
+use crate::extract::{Names, Query};
 use crate::pages::run::failure::{Beyond, in_words};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -106,11 +106,7 @@ struct Upstream {
 }
 
 pub(crate) async fn why(State(app): State<App>, names: Names, mut query: Query) -> Result<Json<WhyView>, Refusal> {
-    let path = names.task()?;
-    let index = query.whole_numbers("map_index").last().copied().unwrap_or(-1);
-    query.finish()?;
-    let index = i32::try_from(index).map_err(|_| no_such_instance(&path.run, &path.task_id, -1))?;
-    let instance = one_instance(&app, path, index).await?;
+    let instance = named(&app, &names, &mut query).await?;
     let mut db = app.pages().await?;
     let upstream = upstreams(&app, &mut db, &instance).await?;
     let reasons: Vec<Reason> = reasons(&app, &mut db, &instance).await?.into_iter().map(Reason::from).collect();

@@ -7,7 +7,8 @@ pub(crate) use change::{XComCreateBody, XComUpdateBody, create, delete, patch};
 
 use super::dag_runs::find;
 use super::list::asked;
-use crate::extract::{Names, Query, RunPath};
+use super::task_instances::ElementParams;
+use crate::extract::{Names, Query, RunPath, query_params};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -23,6 +24,15 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
+
+query_params! {
+    pub(crate) struct XComParams {
+        /// The value as text
+        stringify: bool,
+        /// Values are JSON either way
+        deserialize: bool,
+    }
+}
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct XComPage {
@@ -84,15 +94,13 @@ fn cell<'a>((run, task_id): &'a (&RunDetails, &str), column: &Column) -> Cell<'a
 }
 
 pub(crate) async fn get(State(app): State<App>, names: Names, mut query: Query) -> Result<Json<XComValue>, Refusal> {
-    let map_index = query.whole_numbers("map_index").last().copied().unwrap_or(-1);
-    let stringify = query.flag("stringify").unwrap_or(false);
+    let element: ElementParams = query.take();
     // Nothing is serialized but JSON: asking for it changes nothing.
-    query.flag("deserialize");
-    query.finish()?;
+    let XComParams { stringify, deserialize: _either } = query.whole()?;
     let path = names.task()?;
     let key = names.get("xcom_key");
     let missing = || missing(key);
-    let map_index = i32::try_from(map_index).map_err(|_| missing())?;
+    let map_index = element.index().ok_or_else(missing)?;
     let mut db = app.pages().await?;
     let run = find(&mut db, &path.run).await?;
     let version = app.versions.get(&mut db, run.version).await?;

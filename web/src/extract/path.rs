@@ -1,6 +1,7 @@
 //! Ids in the path. One that cannot be an id belongs to nothing, so it is answered as what does not exist; `~` stands for
 //! all of them where a list allows it.
 
+use super::path_numbers::{MAP_INDEX, PathNumber};
 use crate::refusal::Refusal;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
@@ -85,7 +86,7 @@ impl Names {
         self.0.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
     }
 
-    pub(crate) fn number<T: FromStr>(&self, name: &str) -> Result<T, Refusal> {
+    pub(crate) fn number<T: FromStr>(&self, PathNumber(name, _): PathNumber<T>) -> Result<T, Refusal> {
         let text = self.get(name);
         if NO_NUMBER.contains(&text) {
             return Err(Refusal::NoSuchRoute);
@@ -189,7 +190,7 @@ impl<S: Sync + Send> FromRequestParts<S> for MappedPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let params = params(parts, state).await?;
-        Ok(MappedPath { task: params.task()?, map_index: params.number("map_index")? })
+        Ok(MappedPath { task: params.task()?, map_index: params.number(MAP_INDEX)? })
     }
 }
 

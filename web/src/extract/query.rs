@@ -1,6 +1,7 @@
-//! The query of a request, read name by name. What is wrong is collected, as with the fields of a body. Names that a route
-//! does not read are refused before (`guard`).
+//! The query of a request: read as a whole by what a route declares (`query_params`), and name by name by lists and pages. What is
+//! wrong is collected, as with the fields of a body. Names that a route does not read are refused before (`guard`).
 
+use super::QueryParams;
 use crate::pages::encoded;
 use crate::refusal::Refusal;
 use axum::extract::FromRequestParts;
@@ -113,6 +114,18 @@ impl Query {
             "false" | "0" | "no" | "off" | "f" | "n" => Ok(false),
             _ => Err(Problem::new("bool_parsing", "Input should be a valid boolean, unable to interpret input")),
         })
+    }
+
+    /// The parameters of a route. What is wrong with them is refused when the query is finished.
+    pub(crate) fn take<P: QueryParams>(&mut self) -> P {
+        P::take(self)
+    }
+
+    /// The same where nothing else is read.
+    pub(crate) fn whole<P: QueryParams>(&mut self) -> Result<P, Refusal> {
+        let read = self.take();
+        self.finish()?;
+        Ok(read)
     }
 
     /// What is wrong with it besides.

@@ -1,6 +1,7 @@
 //! The bodies and schemas of a noun, from the table of its fields.
 
 use crate::api::bulk::Entity;
+use crate::api::mask::Masked;
 use orch_deeds::Kept;
 use orch_wire::{Body, Fields, NounBody, Problem};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -93,6 +94,12 @@ impl<K: Kept> JsonSchema for PatchOf<K> {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         schema(K::NOUN.patch_schema().unwrap_or_else(|| K::NOUN.body_schema()))
+    }
+}
+
+impl<K: Kept> Masked for PatchOf<K> {
+    fn fields() -> Cow<'static, [&'static str]> {
+        K::NOUN.mask().into()
     }
 }
 

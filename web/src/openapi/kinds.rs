@@ -1,5 +1,6 @@
 //! What stands in a query, as JSON Schema: exactly what the readers of `extract::Query` take.
 
+use crate::parts::count;
 use orch_wire::timestamp::moment_schema;
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -20,7 +21,11 @@ pub(crate) enum QueryParamType {
     Seconds,
     /// Of seconds, from zero to that many.
     UpTo(u32),
-    Count(u32),
+    /// A whole number from zero on: what it is where it is left out, and the most that counts.
+    Count {
+        usual: i64,
+        most: i64,
+    },
     /// A whole number from zero on.
     Place,
     Index,
@@ -47,12 +52,19 @@ pub(crate) fn param(name: impl Into<Cow<'static, str>>, kind: QueryParamType, ab
 }
 
 impl Param {
-    pub(crate) fn required(self) -> Param {
-        Param { required: true, ..self }
+    /// Of a kind that takes less than its type.
+    pub(crate) fn narrowed(self, kind: QueryParamType) -> Param {
+        Param { kind, ..self }
     }
 
     pub(crate) fn described(&self) -> Value {
-        json!({ "name": self.name, "in": "query", "required": self.required, "description": self.about,
+        let about = match self.kind {
+            QueryParamType::Count { most, .. } if most < i64::MAX => {
+                format!("{}; no more than {}", self.about, count(most.unsigned_abs()))
+            }
+            _ => self.about.into(),
+        };
+        json!({ "name": self.name, "in": "query", "required": self.required, "description": about,
             "schema": self.kind.schema() })
     }
 }
@@ -75,7 +87,7 @@ impl QueryParamType {
             QueryParamType::Number => json!({ "type": "number" }),
             QueryParamType::Seconds => json!({ "type": "number", "exclusiveMinimum": 0 }),
             QueryParamType::UpTo(most) => json!({ "type": "number", "minimum": 0, "maximum": most }),
-            QueryParamType::Count(usual) => {
+            QueryParamType::Count { usual, .. } => {
                 json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX, "default": usual })
             }
             QueryParamType::Place => json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX }),

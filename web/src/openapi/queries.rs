@@ -1,10 +1,10 @@
-//! What several routes read of their query. Handlers read it name by name; a parameter that a route does not name is refused,
-//! and Schemathesis holds what is named against what handlers take.
+//! What lists read of their query, by their columns. A parameter that a route does not name is refused, and Schemathesis holds what
+//! is named against what handlers take.
 
-use super::kinds::QueryParamType::{
-    Count, Cursor, Flag, Index, Moment, Number, Orders, Text, Texts, Wholes, Word, Words,
-};
+use super::kinds::QueryParamType::{Flag, Index, Moment, Number, Orders, Text, Texts, Wholes, Word, Words};
 use super::kinds::{Param, QueryParamType, both_ways, param};
+use crate::api::list::{CursorParams, PageParams};
+use crate::extract::QueryParams;
 use orch_store::list::{Column, Compare, Filter, ListColumnType};
 use std::borrow::Cow;
 
@@ -17,13 +17,9 @@ fn sorted(columns: &'static [Column]) -> Vec<&'static str> {
     columns.iter().filter(|column| column.is_sorted).map(|column| column.name).collect()
 }
 
-pub(crate) fn page() -> [Param; 2] {
-    [param("limit", Count(50), "At most so many; no more than 100"), param("offset", Count(0), "Leave out so many")]
-}
-
 /// What a list with these columns may be asked.
 pub(crate) fn listed(columns: &'static [Column]) -> Vec<Param> {
-    [page().to_vec(), narrowed(columns, &[])].concat()
+    [PageParams::params(), narrowed(columns, &[])].concat()
 }
 
 /// The same without a page, and without columns of these names.
@@ -80,15 +76,5 @@ fn with_no_status(words: &'static [&'static str]) -> Cow<'static, [&'static str]
 
 /// The same of a list that may be asked for page by page.
 pub(crate) fn with_cursor(columns: &'static [Column]) -> Vec<Param> {
-    let mut all = listed(columns);
-    all.push(param("cursor", Cursor, "Page by page: empty, then what the answer says; `offset` does not count"));
-    all
-}
-
-pub(crate) fn map_index() -> Param {
-    param("map_index", Index, "Of that element; -1: not mapped")
-}
-
-pub(crate) fn mask(fields: impl Into<Cow<'static, [&'static str]>>) -> Param {
-    param("update_mask", Words(fields.into()), "Only these fields of the body count")
+    [listed(columns), CursorParams::params()].concat()
 }

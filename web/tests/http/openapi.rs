@@ -169,6 +169,8 @@ async fn answers_are_as_described() {
         ),
         ("/api/v2/eventLogs".into(), "/api/v2/eventLogs".into()),
         ("/api/v2/jobs".into(), "/api/v2/jobs".into()),
+        ("/api/v2/monitor/health".into(), "/api/v2/monitor/health".into()),
+        ("/api/v2/version".into(), "/api/v2/version".into()),
         (
             "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why".into(),
             format!("/api/orch/v1/dags/mapped/runs/{run}/tasks/later/why"),
@@ -182,6 +184,8 @@ async fn answers_are_as_described() {
     ] {
         is_as_described(&document, ("get", &route), &web.get(&path).await);
     }
+    let cleared = web.post(&format!("/api/v2/dags/mapped/dagRuns/{run}/clear"), &json!({})).await;
+    is_as_described(&document, ("post", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/clear"), &cleared);
 }
 
 /// An answer of a route has the shape that the document says.

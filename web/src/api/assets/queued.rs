@@ -1,15 +1,24 @@
 //! What is queued for DAGs: one row for each asset and DAG, as Airflow counts.
 
-use crate::extract::{Actor, Names, Query};
+use crate::extract::path_numbers::ASSET_ID;
+use crate::extract::{Actor, Names, Query, query_params};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
 use orch_store::asset::{QueueFilter, QueuedRow, list_queued};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
+
+query_params! {
+    pub(crate) struct QueuedParams {
+        /// Only what was queued earlier
+        before: Option<DateTime<Utc>>,
+    }
+}
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct QueuedPage {
@@ -75,15 +84,14 @@ pub(crate) async fn delete_one(
 
 /// What a path and its query mean. A number that no asset can have is none's.
 fn read(names: &Names, mut query: Query) -> Result<QueueFilter, Refusal> {
-    let before = query.moment("before");
-    query.finish()?;
+    let QueuedParams { before } = query.whole()?;
     let dag_id = Some(names.get("dag_id").to_string()).filter(|id| !id.is_empty());
     if dag_id.is_some() {
         names.dag()?;
     }
     let asset = match names.get("asset_id") {
         "" => None,
-        _ => Some(i32::try_from(names.number::<i64>("asset_id")?).unwrap_or(-1)),
+        _ => Some(i32::try_from(names.number(ASSET_ID)?).unwrap_or(-1)),
     };
     Ok(QueueFilter { dag_id, asset, before })
 }

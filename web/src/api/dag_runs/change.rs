@@ -2,6 +2,7 @@
 
 use super::find;
 use super::view::DagRunView;
+use crate::api::mask::{MaskParams, Masked};
 use crate::extract::{Actor, Query, RunPath, Typed, no_such_run};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -15,6 +16,7 @@ use orch_store::run::{DeleteRun, EndRun, RunDetails};
 use orch_wire::body::{IfSent, NoteText, counts};
 use orch_wire::{body, one_of};
 use sqlx::{Connection, PgConnection};
+use std::borrow::Cow;
 
 one_of! {
     /// The states that a person may set for a run.
@@ -25,6 +27,12 @@ body! {
     pub(crate) struct DAGRunPatchBody {
         state: Option<RunEndWord>,
         note: IfSent<Option<NoteText>>,
+    }
+}
+
+impl Masked for DAGRunPatchBody {
+    fn fields() -> Cow<'static, [&'static str]> {
+        Cow::Borrowed(&["state", "note"])
     }
 }
 
@@ -64,10 +72,11 @@ pub(crate) async fn patch(
     State(app): State<App>,
     actor: Actor,
     path: RunPath,
-    query: Query,
+    mut query: Query,
     Typed(body): Typed<DAGRunPatchBody>,
 ) -> Result<Json<DagRunView>, Refusal> {
-    let change = body.masked(&query.all("update_mask").collect::<Vec<_>>());
+    let MaskParams::<DAGRunPatchBody> { update_mask } = query.take();
+    let change = body.masked(&update_mask);
     let mut db = app.pages().await?;
     let run = find(&mut db, &path).await?;
     let mut tx = db.begin().await.map_err(StoreError::from)?;

@@ -5,12 +5,12 @@ use super::find;
 use super::list::DagRunPage;
 use super::view::DagRunView;
 use crate::api::clearing::{Clearing, clear, preview};
+use crate::api::task_instances::TaskInstancePage;
 use crate::extract::{Actor, JsonBody, Names, RunPath, Typed};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
 use orch_core::select::Selection;
 use orch_core::transition::Selected;
 use orch_deeds::instance::ClearOptions;
@@ -20,6 +20,8 @@ use orch_store::narrow;
 use orch_wire::body::{ListOf, NoteText};
 use orch_wire::fields::flag;
 use orch_wire::{Problem, body, field_type};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgConnection;
 
@@ -62,6 +64,22 @@ body! {
     }
 }
 
+/// The run that begins anew; dry, the task instances that would.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum ClearedRun {
+    WouldBegin(TaskInstancePage),
+    Begins(Box<DagRunView>),
+}
+
+/// The runs that begin anew; dry, the task instances that would.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum ClearedRuns {
+    WouldBegin(TaskInstancePage),
+    Begin(DagRunPage),
+}
+
 impl DAGRunClearBody {
     fn is_dry(&self) -> bool {
         self.dry_run.unwrap_or(true)
@@ -90,15 +108,15 @@ pub(crate) async fn clear_run(
     actor: Actor,
     path: RunPath,
     Typed(body): Typed<DAGRunClearBody>,
-) -> Result<Response, Refusal> {
+) -> Result<Json<ClearedRun>, Refusal> {
     let dry_run = body.is_dry();
     let mut db = app.pages().await?;
     let clearing = body.clearing(&app, &mut db, std::slice::from_ref(&path)).await?;
     if dry_run {
-        return Ok(Json(preview(&app, &mut db, &clearing).await?).into_response());
+        return Ok(Json(ClearedRun::WouldBegin(preview(&app, &mut db, &clearing).await?)));
     }
     clear(&app, &mut db, &actor, &clearing).await?;
-    Ok(Json(DagRunView::from(find(&mut db, &path).await?)).into_response())
+    Ok(Json(ClearedRun::Begins(Box::new(find(&mut db, &path).await?.into()))))
 }
 
 /// All of the runs or none.
@@ -107,7 +125,7 @@ pub(crate) async fn clear_runs(
     actor: Actor,
     names: Names,
     body: JsonBody,
-) -> Result<Response, Refusal> {
+) -> Result<Json<ClearedRuns>, Refusal> {
     names.dags()?;
     let body: BulkDAGRunClearBody = body.read()?;
     let mut paths = Vec::with_capacity(body.dag_runs.0.len());
@@ -118,12 +136,12 @@ pub(crate) async fn clear_runs(
     let mut db = app.pages().await?;
     let clearing = body.clear.clearing(&app, &mut db, &paths).await?;
     if dry_run {
-        return Ok(Json(preview(&app, &mut db, &clearing).await?).into_response());
+        return Ok(Json(ClearedRuns::WouldBegin(preview(&app, &mut db, &clearing).await?)));
     }
     clear(&app, &mut db, &actor, &clearing).await?;
     let mut dag_runs = Vec::with_capacity(paths.len());
     for path in &paths {
         dag_runs.push(DagRunView::from(find(&mut db, path).await?));
     }
-    Ok(Json(DagRunPage::whole(dag_runs)).into_response())
+    Ok(Json(ClearedRuns::Begin(DagRunPage::whole(dag_runs))))
 }

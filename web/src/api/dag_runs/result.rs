@@ -2,9 +2,10 @@
 
 use super::trigger::{NewRunFields, REPLAYED, create};
 use super::view::DagRunView;
-use super::wait::{outputs, until_over};
+use super::wait::{ResultParams, outputs, until_over};
 use crate::ends::Wait;
-use crate::extract::{Actor, DagPath, JsonBody, Query};
+use crate::extract::{Actor, DagPath, JsonBody, Query, query_params};
+use crate::openapi::kinds::QueryParamType;
 use crate::pages::encoded;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -24,7 +25,14 @@ use tokio::time::Instant;
 /// Without `wait`.
 const USUAL_WAIT: f64 = 30.0;
 /// Longer waits are asked for again: connections between break that say nothing for long.
-const MOST_WAIT: f64 = 300.0;
+const MOST_WAIT: u32 = 300;
+
+query_params! {
+    pub(crate) struct TriggerAndWaitParams {
+        /// So long for the end of the run; 30 without it
+        wait: Option<f64> as QueryParamType::UpTo(MOST_WAIT),
+    }
+}
 
 /// A run, and what came of it if it is over.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -53,10 +61,10 @@ pub(crate) async fn trigger_and_wait(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Refusal> {
-    let seconds = query.number("wait").unwrap_or(USUAL_WAIT);
-    let wanted: Vec<String> = query.all("result").map(String::from).collect();
-    query.finish()?;
-    if !(0.0..=MOST_WAIT).contains(&seconds) {
+    let TriggerAndWaitParams { wait } = query.take();
+    let ResultParams { result: wanted } = query.whole()?;
+    let seconds = wait.unwrap_or(USUAL_WAIT);
+    if !(0.0..=f64::from(MOST_WAIT)).contains(&seconds) {
         let problem = Problem::value(format!("a wait takes 0 to {MOST_WAIT} seconds: wait for the run after that"));
         return Err(problem.at(["query", "wait"]).with_input(&json!(seconds)).into());
     }

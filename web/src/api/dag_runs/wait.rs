@@ -6,7 +6,8 @@
 use super::find;
 use crate::auth::Role;
 use crate::ends::Wait;
-use crate::extract::{Query, RunPath};
+use crate::extract::{ParamType, Query, RunPath, query_params};
+use crate::openapi::kinds::QueryParamType;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::body::{Body, Bytes};
@@ -15,11 +16,14 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use orch_core::plan::TaskIdx;
+use orch_spec::state::RunState;
 use orch_store::StoreResult;
 use orch_store::hint::Hint;
 use orch_store::output::{Stored, get, mask_sealed, of_tasks};
 use orch_store::run::{RunDetails, run_by_uuid};
 use orch_wire::Problem;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -29,6 +33,54 @@ use uuid::Uuid;
 const PAUSE: Duration = Duration::from_millis(25);
 /// Whoever waits longer between two lines would not notice that the connection broke.
 const MOST_INTERVAL: f64 = 3_600.0;
+
+query_params! {
+    pub(crate) struct WaitParams {
+        /// Between two lines
+        interval: Interval,
+    }
+}
+
+query_params! {
+    pub(crate) struct ResultParams {
+        /// Tasks whose outputs come with the end
+        result: Vec<String>,
+    }
+}
+
+/// Seconds between two lines, which must be said.
+pub(crate) struct Interval;
+
+impl ParamType for Interval {
+    type Value = Duration;
+    const IS_REQUIRED: bool = true;
+
+    fn kind() -> QueryParamType {
+        QueryParamType::Seconds
+    }
+
+    fn read(query: &mut Query, name: &'static str) -> Duration {
+        let problem = match query.number(name) {
+            Some(seconds) if seconds > 0.0 => return Duration::from_secs_f64(seconds.min(MOST_INTERVAL)),
+            Some(seconds) => Problem::new("greater_than", "Input should be greater than 0").with_input(&json!(seconds)),
+            // It is no number, which was noted.
+            None if query.text(name).is_some() => return Duration::ZERO,
+            None => Problem::new("missing", "Field required"),
+        };
+        query.refuse(problem.at(["query", name]));
+        Duration::ZERO
+    }
+}
+
+/// A line; of clients that accept JSON alone, the answer.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct WaitLine {
+    #[schemars(with = "String")]
+    state: RunState,
+    /// By task, in the last line, if any were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    results: Option<Map<String, Value>>,
+}
 
 /// Where a wait stands.
 struct Waiting {
@@ -54,17 +106,8 @@ pub(crate) async fn wait(
 ) -> Result<Response, Refusal> {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
     let only_end = accept.trim() == "application/json";
-    let interval = query.number("interval");
-    let results: Vec<String> = query.all("result").map(String::from).collect();
-    query.finish()?;
-    let interval = match interval {
-        None => return Err(Problem::new("missing", "Field required").at(["query", "interval"]).into()),
-        Some(seconds) if seconds > 0.0 => Duration::from_secs_f64(seconds.min(MOST_INTERVAL)),
-        Some(seconds) => {
-            let problem = Problem::new("greater_than", "Input should be greater than 0");
-            return Err(problem.at(["query", "interval"]).with_input(&json!(seconds)).into());
-        }
-    };
+    let WaitParams { interval } = query.take();
+    let ResultParams { result: results } = query.whole()?;
     let run = {
         let mut db = app.hot().await?;
         find(&mut db, &path).await?.id
@@ -107,11 +150,9 @@ impl Waiting {
         if self.only_end && !self.over {
             return Ok(Bytes::from_static(b"\n"));
         }
-        let mut line = Map::from_iter([("state".to_string(), json!(run.state))]);
-        if self.over && !self.results.is_empty() {
-            line.insert("results".into(), Value::Object(outputs(&self.app, run, &self.results).await?));
-        }
-        Ok(Bytes::from(format!("{}\n", Value::Object(line))))
+        let tells_results = self.over && !self.results.is_empty();
+        let results = if tells_results { Some(outputs(&self.app, run, &self.results).await?) } else { None };
+        Ok(Bytes::from(format!("{}\n", json!(WaitLine { state: run.state, results }))))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Changes of DAGs: paused or not, one or those that a list would show; and away with one.
 
 use super::{DagPage, all, find, selected, view};
+use crate::api::mask::{MaskParams, Masked};
 use crate::auth::Caller;
 use crate::extract::{Actor, DagPath, JsonBody, Query, no_such_dag};
 use crate::refusal::Refusal;
@@ -14,6 +15,7 @@ use orch_store::list::ListPage;
 use orch_wire::body;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
+use std::borrow::Cow;
 
 body! {
     pub(crate) struct DAGPatchBody {
@@ -21,14 +23,20 @@ body! {
     }
 }
 
+impl Masked for DAGPatchBody {
+    fn fields() -> Cow<'static, [&'static str]> {
+        Cow::Borrowed(&["is_paused"])
+    }
+}
+
 pub(crate) async fn patch(
     State(app): State<App>,
     actor: Actor,
     DagPath(dag_id): DagPath,
-    query: Query,
+    mut query: Query,
     body: JsonBody,
 ) -> Result<Json<super::view::DagView>, Refusal> {
-    let paused = read(&query, body)?;
+    let paused = read(&mut query, body)?;
     let mut db = app.hot().await?;
     let dag = find(&mut db, &dag_id).await?;
     set_paused(&app, &mut db, &actor, &[dag.dag_id], paused).await?;
@@ -46,7 +54,7 @@ pub(crate) async fn patch_all(
     body: JsonBody,
 ) -> Result<Json<DagPage>, Refusal> {
     let search = selected(&mut query, &caller)?;
-    let paused = read(&query, body)?;
+    let paused = read(&mut query, body)?;
     let mut db = app.pages().await?;
     let ListPage { mut rows, total: total_entries } = all(&mut db, &app.versions, &search).await?;
     let ids: Vec<String> = rows.iter().map(|row| row.dag_id.clone()).collect();
@@ -83,9 +91,10 @@ pub(crate) async fn delete_of(db: &mut PgConnection, actor: &Actor, dag_id: &str
     }
 }
 
-fn read(query: &Query, body: JsonBody) -> Result<bool, Refusal> {
+fn read(query: &mut Query, body: JsonBody) -> Result<bool, Refusal> {
     let DAGPatchBody { is_paused } = body.read()?;
-    if query.all("update_mask").any(|field| field != "is_paused") {
+    let MaskParams::<DAGPatchBody> { update_mask } = query.take();
+    if update_mask.iter().any(|field| field != "is_paused") {
         return Err(Refusal::bad_request("Only `is_paused` field can be updated through the REST API"));
     }
     Ok(is_paused)

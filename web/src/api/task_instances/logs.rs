@@ -2,7 +2,9 @@
 
 use super::Instance;
 use super::tries::named;
-use crate::extract::{Names, Query};
+use crate::extract::path_numbers::TRY_NUMBER;
+use crate::extract::{Names, Query, query_params};
+use crate::openapi::kinds::QueryParamType;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -31,6 +33,15 @@ const SHIPPED_WITHIN: TimeDelta = TimeDelta::milliseconds(1_200);
 /// Where an answer in lines ends and its successor begins.
 const TOKEN_HEADER: &str = "airflow-continuation-token";
 
+query_params! {
+    pub(crate) struct LogParams {
+        /// More of it at once
+        full_content: bool,
+        /// Go on where an answer ended
+        token: Option<String> as QueryParamType::Token,
+    }
+}
+
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct LogPage {
     content: Vec<Value>,
@@ -43,9 +54,9 @@ pub(crate) async fn logs(
     mut query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let number: i16 = names.number("try_number")?;
-    let full = query.flag("full_content").unwrap_or(false);
-    let token = query.text("token").filter(|token| !token.is_empty()).map(parse).transpose()?;
+    let number = names.number(TRY_NUMBER)?;
+    let LogParams { full_content, token } = query.take();
+    let token = token.filter(|token| !token.is_empty()).map(|token| parse(&token)).transpose()?;
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
     let in_lines = accept.contains("application/x-ndjson");
     if !in_lines && !["application/json", "*/*", "application/*"].iter().any(|kind| accept.contains(kind)) {
@@ -76,7 +87,7 @@ pub(crate) async fn logs(
         return lines(app, instance.run.id, one, after, is_over).await;
     }
     let mut db = app.pages().await?;
-    let most = if full { FULL_BYTES } else { PART_BYTES };
+    let most = if full_content { FULL_BYTES } else { PART_BYTES };
     let chunks = read(&mut db, instance.run.id, one.attempt, after, most).await?;
     let last = chunks.last().map_or(after, place);
     let more =

@@ -2,8 +2,11 @@
 //! note on them; with `dry_run`, which those would be.
 
 use super::meant::{InstancesOfRun, Note, Target, TaskInstancePatch, meant};
+use super::tries::{ElementParams, named};
 use super::{Instance, OfRun, TaskInstancePage, rows_of};
 use crate::api::dag_runs::tell;
+use crate::api::mask::{MaskParams, Masked};
+use crate::extract::path_numbers::MAP_INDEX;
 use crate::extract::{Actor, Names, Query, RunPath, Typed};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -20,6 +23,7 @@ use orch_wire::fields::text;
 use orch_wire::{Problem, body, field_type};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
+use std::borrow::Cow;
 
 field_type! {
     /// The states that a person may set for a task instance.
@@ -59,6 +63,12 @@ body! {
     ] });
 }
 
+impl Masked for PatchTaskInstanceBody {
+    fn fields() -> Cow<'static, [&'static str]> {
+        Cow::Borrowed(&["new_state", "note"])
+    }
+}
+
 impl PatchTaskInstanceBody {
     /// An empty mask names all fields.
     pub(super) fn wish<S: AsRef<str>>(self, mask: &[S]) -> Result<TaskInstancePatch, Problem> {
@@ -84,7 +94,7 @@ pub(crate) async fn patch(
     mut query: Query,
     Typed(body): Typed<PatchTaskInstanceBody>,
 ) -> Result<Json<TaskInstancePage>, Refusal> {
-    let wish = wish(&query, body)?;
+    let wish = wish(&mut query, body)?;
     let (path, target) = target(&names, &mut query)?;
     let mut db = app.pages().await?;
     let meant = meant(&app, &mut db, (&path, &target), &wish).await?;
@@ -101,15 +111,16 @@ pub(crate) async fn dry_run(
     mut query: Query,
     Typed(body): Typed<PatchTaskInstanceBody>,
 ) -> Result<Json<TaskInstancePage>, Refusal> {
-    let wish = wish(&query, body)?;
+    let wish = wish(&mut query, body)?;
     let (path, target) = target(&names, &mut query)?;
     let mut db = app.pages().await?;
     let meant = meant(&app, &mut db, (&path, &target), &wish).await?;
     read_instance_page(&app, &mut db, &meant).await.map(Json)
 }
 
-fn wish(query: &Query, body: PatchTaskInstanceBody) -> Result<TaskInstancePatch, Refusal> {
-    Ok(body.wish(&query.all("update_mask").collect::<Vec<_>>()).map_err(|problem| problem.below("body"))?)
+fn wish(query: &mut Query, body: PatchTaskInstanceBody) -> Result<TaskInstancePatch, Refusal> {
+    let MaskParams::<PatchTaskInstanceBody> { update_mask } = query.take();
+    Ok(body.wish(&update_mask).map_err(|problem| problem.below("body"))?)
 }
 
 /// What a path names.
@@ -120,8 +131,11 @@ fn target(names: &Names, query: &mut Query) -> Result<(RunPath, Target), Refusal
     }
     let path = names.task()?;
     let map_index = match names.get("map_index") {
-        "" => query.whole_numbers("map_index").last().map(|&index| i32::try_from(index).unwrap_or(i32::MAX)),
-        _ => Some(names.number::<i32>("map_index")?),
+        "" => {
+            let ElementParams { map_index } = query.take();
+            map_index.map(|index| i32::try_from(index).unwrap_or(i32::MAX))
+        }
+        _ => Some(names.number(MAP_INDEX)?),
     };
     query.finish()?;
     Ok((path.run, Target::Task(path.task_id, map_index)))
@@ -176,7 +190,7 @@ pub(crate) async fn dependencies(
     names: Names,
     mut query: Query,
 ) -> Result<Json<crate::api::why::Dependencies>, Refusal> {
-    let instance: Instance = super::tries::named(&app, &names, &mut query).await?;
+    let instance: Instance = named(&app, &names, &mut query).await?;
     let mut db = app.pages().await?;
     Ok(Json(crate::api::why::dependencies(&app, &mut db, &instance).await?))
 }

@@ -1,7 +1,8 @@
 //! The tries of one instance: `…/tries`, `…/tries/{task_try_number}`; and below `/api/orch/v1` with why they failed.
 
 use super::{Instance, OfRun, TaskTryView, one_instance};
-use crate::extract::{Names, Query, no_such_instance};
+use crate::extract::path_numbers::{MAP_INDEX, TASK_TRY_NUMBER};
+use crate::extract::{Names, Query, no_such_instance, query_params};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -13,6 +14,20 @@ use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
+
+query_params! {
+    pub(crate) struct ElementParams {
+        /// Of that element; -1: not mapped
+        map_index: Option<i64>,
+    }
+}
+
+impl ElementParams {
+    /// The element, or -1. `None`: no element has that number.
+    pub(in crate::api) fn index(&self) -> Option<i32> {
+        i32::try_from(self.map_index.unwrap_or(-1)).ok()
+    }
+}
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TryPage {
@@ -80,7 +95,7 @@ pub(crate) async fn list(State(app): State<App>, names: Names, mut query: Query)
 }
 
 pub(crate) async fn get(State(app): State<App>, names: Names, mut query: Query) -> Result<Json<TaskTryView>, Refusal> {
-    let number: i16 = names.number("task_try_number")?;
+    let number = names.number(TASK_TRY_NUMBER)?;
     let (instance, tries) = all(&app, &names, &mut query).await?;
     // Of tries that were begun anew the last one counts.
     let found = tries.into_iter().rfind(|one| one.try_no == number);
@@ -95,15 +110,14 @@ pub(crate) async fn get(State(app): State<App>, names: Names, mut query: Query) 
 }
 
 /// The instance of a path; `map_index` stands in the path or in the query.
-pub(super) async fn named(app: &App, names: &Names, query: &mut Query) -> Result<Instance, Refusal> {
+pub(in crate::api) async fn named(app: &App, names: &Names, query: &mut Query) -> Result<Instance, Refusal> {
     let path = names.task()?;
     let map_index = match names.get("map_index") {
         "" => {
-            let index = query.whole_numbers("map_index").last().copied().unwrap_or(-1);
-            query.finish()?;
-            i32::try_from(index).map_err(|_| no_such_instance(&path.run, &path.task_id, -1))?
+            let element: ElementParams = query.whole()?;
+            element.index().ok_or_else(|| no_such_instance(&path.run, &path.task_id, -1))?
         }
-        _ => names.number("map_index")?,
+        _ => names.number(MAP_INDEX)?,
     };
     one_instance(app, path, map_index).await
 }

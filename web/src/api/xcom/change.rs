@@ -2,7 +2,7 @@
 //! already when it is there: such a list is not touched, its task is cleared instead.
 
 use super::{XComValue, of_one, view};
-use crate::api::task_instances::{Instance, one_instance};
+use crate::api::task_instances::{ElementParams, Instance, one_instance};
 use crate::extract::{Actor, Names, Query, Typed, escape_id};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -72,10 +72,9 @@ pub(crate) async fn delete(
     names: Names,
     mut query: Query,
 ) -> Result<StatusCode, Refusal> {
-    let map_index = query.whole_numbers("map_index").last().copied().unwrap_or(-1);
-    query.finish()?;
+    let element: ElementParams = query.whole()?;
     let key = names.get("xcom_key");
-    let map_index = i32::try_from(map_index).map_err(|_| missing(key))?;
+    let map_index = element.index().ok_or_else(|| missing(key))?;
     let instance = one_instance(&app, names.task()?, map_index).await?;
     free(&instance, key)?;
     let of = of(&instance, key);

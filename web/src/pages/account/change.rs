@@ -2,6 +2,7 @@
 
 use super::{AccountNotices, LIFETIMES, page};
 use crate::auth::{FreshToken, Password, Session, is_wrong_login};
+use crate::extract::path_numbers::{LOGIN_ID, TOKEN_ID};
 use crate::extract::{Actor, Form, Names, Peer};
 use crate::pages::{Shell, see_other};
 use crate::refusal::Refusal;
@@ -90,7 +91,7 @@ pub(crate) async fn end_login(
 ) -> Result<Response, Refusal> {
     let id = match names.get("login_id") {
         "others" => None,
-        _ => Some(names.number("login_id")?),
+        _ => Some(names.number(LOGIN_ID)?),
     };
     let name = &session.caller.name;
     let mut db = app.hot().await?;
@@ -153,7 +154,7 @@ pub(crate) async fn revoke(
     names: Names,
     _: Form,
 ) -> Result<Response, Refusal> {
-    let id = names.number("token_id")?;
+    let id = names.number(TOKEN_ID)?;
     let mut db = app.hot().await?;
     let mut tx = db.begin().await.map_err(StoreError::from)?;
     account::revoke_token(&mut tx, &actor, id).await?;

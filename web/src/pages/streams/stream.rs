@@ -49,7 +49,7 @@ struct StreamPage {
     spec: Vec<(String, String)>,
     partitions: Vec<PartitionOfStream>,
     charts: Option<[(&'static str, Chart); 2]>,
-    hours: u32,
+    hours: i64,
     /// Why what the form asked for was refused, and what it asked for.
     problem: Option<String>,
     wish: StreamResetForm,
@@ -141,7 +141,7 @@ async fn page(
     let mut db = app.pages().await?;
     let row = named(&mut db, name).await?;
     let partitions = partitions_of_stream(&mut db, name).await?;
-    let minutes = minutes_of_stream(&mut db, name, (USUAL_HOURS * 60).cast_signed()).await?;
+    let minutes = minutes_of_stream(&mut db, name, i32::try_from(USUAL_HOURS * 60).unwrap_or(i32::MAX)).await?;
     // The first commit creates it.
     let has_table = row.commits > 0 && app.config.lake.is_there();
     let table: Option<TableId> = row.lake_table().and_then(|table| table.parse().ok()).filter(|_| has_table);

@@ -2,7 +2,6 @@
 
 use crate::api;
 use crate::auth::Role;
-use crate::openapi::kinds::{Param, QueryParamType, param};
 use crate::openapi::queries::listed;
 use crate::routes::{Access, Routes};
 use Access::Login;
@@ -59,27 +58,27 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::dag_runs::DagRunView>()
         .get("/api/v2/assets/{asset_id}/queuedEvents", viewer, api::assets::of_asset)
         .does("What DAGs have not consumed of an asset")
-        .asks([queued_before()])
+        .asks_for::<api::assets::QueuedParams>()
         .gives::<api::assets::QueuedPage>()
         .delete("/api/v2/assets/{asset_id}/queuedEvents", user, api::assets::delete_of_asset)
         .does("Forgets what DAGs have not consumed of an asset")
-        .asks([queued_before()])
+        .asks_for::<api::assets::QueuedParams>()
         .gives_nothing()
         .get("/api/v2/dags/{dag_id}/assets/queuedEvents", viewer, api::assets::of_dag)
         .does("What a DAG has not consumed")
-        .asks([queued_before()])
+        .asks_for::<api::assets::QueuedParams>()
         .gives::<api::assets::QueuedPage>()
         .delete("/api/v2/dags/{dag_id}/assets/queuedEvents", user, api::assets::delete_of_dag)
         .does("Forgets what a DAG has not consumed")
-        .asks([queued_before()])
+        .asks_for::<api::assets::QueuedParams>()
         .gives_nothing()
         .get("/api/v2/dags/{dag_id}/assets/{asset_id}/queuedEvents", viewer, api::assets::queued_one)
         .does("Whether a DAG has not consumed an asset")
-        .asks([queued_before()])
+        .asks_for::<api::assets::QueuedParams>()
         .gives::<api::assets::QueuedView>()
         .delete("/api/v2/dags/{dag_id}/assets/{asset_id}/queuedEvents", user, api::assets::delete_one)
         .does("Forgets what a DAG has not consumed of an asset")
-        .asks([queued_before()])
+        .asks_for::<api::assets::QueuedParams>()
         .gives_nothing()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/upstreamAssetEvents", viewer, api::assets::upstream)
         .does("The updates that began a run")
@@ -88,8 +87,4 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .does("How good the data is: freshness and checks of all assets, the worst first")
         .asks(listed(api::quality::COLUMNS))
         .gives::<api::quality::QualityReport>()
-}
-
-fn queued_before() -> Param {
-    param("before", QueryParamType::Moment, "Only what was queued earlier")
 }

@@ -1,9 +1,9 @@
 //! DAGs, their versions, presets and files.
 
 use crate::api;
+use crate::api::mask::MaskParams;
 use crate::auth::Role;
-use crate::openapi::kinds::{Param, QueryParamType, param};
-use crate::openapi::queries::{listed, mask};
+use crate::openapi::queries::listed;
 use crate::routes::{Access, Routes};
 use Access::Login;
 use orch_store::dag::{DAGS, TAGS};
@@ -19,12 +19,14 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .group("DAGs")
         .get("/api/v2/dags", viewer, api::dags::list)
         .does("Lists DAGs")
-        .asks(dags())
+        .asks(listed(DAGS.columns))
+        .asks_for::<api::dags::DagsParams>()
         .gives::<api::dags::DagPage>()
         .patch("/api/v2/dags", user, api::dags::patch_all)
         .does("Pauses or unpauses all that a list with the same filters shows")
-        .asks(dags())
-        .asks([mask(&["is_paused"])])
+        .asks(listed(DAGS.columns))
+        .asks_for::<api::dags::DagsParams>()
+        .asks_for::<MaskParams<api::dags::DAGPatchBody>>()
         .takes::<api::dags::DAGPatchBody>()
         .gives::<api::dags::DagPage>()
         .get("/api/v2/dags/{dag_id}", viewer, api::dags::get)
@@ -32,11 +34,12 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::dags::DagView>()
         .patch("/api/v2/dags/{dag_id}", user, api::dags::patch)
         .does("Pauses or unpauses a DAG")
-        .asks([mask(&["is_paused"])])
+        .asks_for::<MaskParams<api::dags::DAGPatchBody>>()
         .takes::<api::dags::DAGPatchBody>()
         .gives::<api::dags::DagView>()
         .delete("/api/v2/dags/{dag_id}", admin, api::dags::delete)
         .does("Deletes a DAG with all its runs")
+        .gives::<()>()
         .get("/api/v2/dags/{dag_id}/dagVersions", viewer, api::versions::list)
         .does("The versions of a DAG, or of all with `~`")
         .asks(listed(VERSIONS.columns))
@@ -49,10 +52,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::dags::DagDetails>()
         .get("/api/orch/v1/dags/{dag_id}/diff", viewer, api::version_history::diff)
         .does("What is different between two versions of a DAG")
-        .asks([
-            param("from", QueryParamType::Small, "A version's number; that before `to` without it"),
-            param("to", QueryParamType::Small, "A version's number; the newest without it"),
-        ])
+        .asks_for::<api::version_history::DiffParams>()
         .gives::<api::version_history::DiffView>()
         .post("/api/v2/dags/{dag_id}/favorite", viewer, api::dags::favorite)
         .does("Makes a DAG one of your favorites")
@@ -73,15 +73,11 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives_nothing()
         .get("/api/orch/v1/dags/{dag_id}/structure", viewer, api::tasks::whole)
         .does("The whole structure of a DAG, or of a version of it")
-        .asks([param("version_number", QueryParamType::Small, "Of that version; of the newest without it")])
+        .asks_for::<api::version_history::VersionParams>()
         .gives::<api::tasks::Structure>()
         .get("/api/v2/dags/{dag_id}/tasks", viewer, api::tasks::list)
         .does("The tasks of a DAG")
-        .asks([param(
-            "order_by",
-            QueryParamType::Order(api::tasks::ORDERS),
-            "The field to sort by; `-` in front of it reverses the order",
-        )])
+        .asks_for::<api::tasks::TasksParams>()
         .gives::<api::tasks::TaskPage>()
         .get("/api/v2/dags/{dag_id}/tasks/{task_id}", viewer, api::tasks::get)
         .does("A task")
@@ -94,12 +90,12 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::version_history::VersionPage>()
         .get("/api/v2/dagSources/{dag_id}", viewer, api::dag_tags::source)
         .does("The structure of a version, as JSON text")
-        .asks([param("version_number", QueryParamType::Small, "The newest without it")])
+        .asks_for::<api::version_history::VersionParams>()
         .gives::<api::dag_tags::DagSource>()
         .or_text()
         .get("/api/v2/dagStats", viewer, api::dag_tags::stats)
         .does("How many runs are in each state")
-        .asks([param("dag_ids", QueryParamType::Texts, "All without it")])
+        .asks_for::<api::dag_tags::StatsParams>()
         .gives::<api::dag_tags::StatsPage>()
         .get("/api/v2/dagTags", viewer, api::dag_tags::list)
         .does("All tags")
@@ -120,14 +116,4 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/v2/importErrors/{import_error_id}", viewer, api::import_errors::get)
         .does("One of them")
         .gives::<api::import_errors::ImportErrorView>()
-}
-
-fn dags() -> Vec<Param> {
-    let mut all = listed(DAGS.columns);
-    all.extend([
-        param(api::dags::TAGS, QueryParamType::Texts, "With these tags"),
-        param(api::dags::TAGS_MODE, QueryParamType::Word(api::dags::TAGS_MODES), "One of the tags, or all"),
-        param(api::dags::FAVORITE, QueryParamType::Flag, "The caller's favorites, or all others"),
-    ]);
-    all
 }

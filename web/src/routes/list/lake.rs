@@ -1,7 +1,6 @@
 //! Tables of the lake, SQL, dashboards, and what bundles serve.
 
 use crate::auth::Role;
-use crate::openapi::kinds::{Param, QueryParamType, param};
 use crate::openapi::queries::listed;
 use crate::routes::{Access, Routes};
 use crate::{api, behind};
@@ -23,16 +22,16 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<LakeTable>()
         .get("/api/orch/v1/lake/tables/{namespace}/{table}/files", viewer, api::lake::files)
         .does("The files that a snapshot is made of")
-        .asks(lake_page())
-        .asks([param("snapshot_id", QueryParamType::Wholes, "Of that snapshot; of the newest without it")])
+        .asks_for::<api::lake::LakePageParams>()
+        .asks_for::<api::lake::SnapshotParams>()
         .gives::<api::lake::FilePage>()
         .get("/api/orch/v1/lake/tables/{namespace}/{table}/partitions", viewer, api::lake::partitions)
         .does("What is in each partition")
-        .asks(lake_page())
+        .asks_for::<api::lake::LakePageParams>()
         .gives::<api::lake::PartitionPage>()
         .get("/api/orch/v1/lake/tables/{namespace}/{table}/snapshots", viewer, api::lake::snapshots)
         .does("What was written when, and the run that did, newest first")
-        .asks(lake_page())
+        .asks_for::<api::lake::LakePageParams>()
         .gives::<api::lake::SnapshotPage>()
         .get("/api/orch/v1/sql", viewer, api::sql::list)
         .does("Your own queries, newest first")
@@ -51,7 +50,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::dashboards::DashboardPage>()
         .get("/api/orch/v1/dashboards/{dashboard_name}", viewer, api::dashboards::get)
         .does("The rows of each panel of a dashboard, or the problem of its query")
-        .asks([param("filter", QueryParamType::Texts, "The value of a filter, as in `day:2026-11-20`")])
+        .asks_for::<api::dashboards::DashboardParams>()
         .gives::<api::dashboards::DashboardRows>()
         .get("/catalog/{*path}", Open, behind::catalog)
         .reads_anything()
@@ -65,11 +64,4 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .reads_anything()
         .get("/serving/{*path}", Open, behind::serving)
         .reads_anything()
-}
-
-fn lake_page() -> [Param; 2] {
-    [
-        param("limit", QueryParamType::Count(100), "At most so many; no more than 1,000"),
-        param("offset", QueryParamType::Count(0), "Leave out so many"),
-    ]
 }

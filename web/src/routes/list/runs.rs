@@ -1,9 +1,9 @@
 //! Runs of DAGs, backfills, alerts and deadlines.
 
 use crate::api;
+use crate::api::mask::MaskParams;
 use crate::auth::Role;
-use crate::openapi::kinds::{Param, QueryParamType, param};
-use crate::openapi::queries::{listed, mask, page, with_cursor};
+use crate::openapi::queries::{listed, with_cursor};
 use crate::routes::{Access, Routes};
 use Access::Login;
 use orch_store::alert::ALERTS;
@@ -42,7 +42,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::dag_runs::DagRunView>()
         .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", user, api::dag_runs::patch)
         .does("Marks a run, or writes a note on it")
-        .asks([mask(&["state", "note"])])
+        .asks_for::<MaskParams<api::dag_runs::DAGRunPatchBody>>()
         .takes::<api::dag_runs::DAGRunPatchBody>()
         .gives::<api::dag_runs::DagRunView>()
         .delete("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", op, api::dag_runs::delete)
@@ -51,12 +51,16 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .post("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/clear", user, api::dag_runs::clear_run)
         .does("Lets a run begin anew, or says what would")
         .takes::<api::dag_runs::DAGRunClearBody>()
+        .gives::<api::dag_runs::ClearedRun>()
         .post("/api/v2/dags/{dag_id}/clearDagRuns", user, api::dag_runs::clear_runs)
         .does("Lets many runs begin anew, or says what would")
         .takes::<api::dag_runs::BulkDAGRunClearBody>()
+        .gives::<api::dag_runs::ClearedRuns>()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait", viewer, api::dag_runs::wait)
         .does("Waits for the end of a run")
-        .asks([param("interval", QueryParamType::Seconds, "Between two lines").required(), results()])
+        .asks_for::<api::dag_runs::WaitParams>()
+        .asks_for::<api::dag_runs::ResultParams>()
+        .gives::<api::dag_runs::WaitLine>()
         .or_lines()
         .post("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/cancel", user, api::dag_runs::cancel)
         .does("Stops a run: it fails, and what runs of it ends")
@@ -69,17 +73,15 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::dag_runs::DagRunView>()
         .post("/api/orch/v1/dags/{dag_id}/trigger", user, api::dag_runs::trigger_and_wait)
         .does("Triggers a run, waits for its end, and answers with what its tasks gave")
-        .asks([param("wait", QueryParamType::UpTo(300), "So long for the end of the run; 30 without it"), results()])
+        .asks_for::<api::dag_runs::TriggerAndWaitParams>()
+        .asks_for::<api::dag_runs::ResultParams>()
         .takes::<api::dag_runs::TriggerAndWaitBody>()
         .gives::<api::dag_runs::RunResult>()
         .with_key()
         .or_later()
         .get("/api/orch/v1/events", viewer, api::events::follow)
         .does("Runs and task instances that come into another state, and troubles with data, as server-sent events")
-        .asks([
-            param("dag_id", QueryParamType::Texts, "Only of these DAGs"),
-            param("run_id", QueryParamType::Texts, "Only of these runs"),
-        ])
+        .asks_for::<api::events::EventsParams>()
         .gives_events()
         .group("Backfills")
         .get("/api/orch/v1/backfills", viewer, api::backfills::list_all)
@@ -104,14 +106,14 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::backfills::DryRunPage>()
         .get("/api/orch/v1/backfills/{backfill_id}", viewer, api::backfills::progress)
         .does("A backfill with what became of its dates")
-        .asks(page())
+        .asks_for::<api::list::PageParams>()
         .gives::<api::backfills::BackfillProgress>()
         .get("/api/v2/backfills/{backfill_id}", viewer, api::backfills::get)
         .does("A backfill")
         .gives::<api::backfills::BackfillView>()
         .put("/api/v2/backfills/{backfill_id}/cancel", user, api::backfills::cancel)
         .does("Ends a backfill: dates without a run get none")
-        .asks([param("stop_running", QueryParamType::Flag, "Also ends what runs; without it only what waits")])
+        .asks_for::<api::backfills::CancelParams>()
         .gives::<api::backfills::BackfillView>()
         .put("/api/v2/backfills/{backfill_id}/pause", user, api::backfills::pause)
         .does("Creates no more runs for now")
@@ -141,8 +143,4 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .does("The deadlines of a run and whether they were met, or all runs with `~`")
         .asks(listed(DEADLINES.columns))
         .gives::<api::deadlines::DeadlinePage>()
-}
-
-fn results() -> Param {
-    param("result", QueryParamType::Texts, "Tasks whose outputs come with the end")
 }

@@ -1,8 +1,7 @@
 //! The server itself: logging in, health, settings, the audit log.
 
 use crate::auth::Role;
-use crate::openapi::kinds::{QueryParamType, param};
-use crate::openapi::queries::{listed, page};
+use crate::openapi::queries::listed;
 use crate::routes::{Access, Routes};
 use crate::{api, assets, health, metrics};
 use Access::{Login, Open};
@@ -25,7 +24,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives_nothing()
         .get("/api/v2/auth/login", Open, api::entrance::login)
         .does("Leads a browser to the login")
-        .asks([param("next", QueryParamType::Address, "To go to afterwards")])
+        .asks_for::<api::entrance::LoginParams>()
         .leads_elsewhere()
         .get("/api/v2/auth/logout", Open, api::entrance::logout)
         .does("Leads a browser to where it logs out")
@@ -46,7 +45,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .reads_anything()
         .get("/api/v2/config", admin, api::settings::all)
         .does("What this server was told, secrets masked")
-        .asks([param("section", QueryParamType::Word(&["orch"]), "There is one section")])
+        .asks_for::<api::settings::ConfigParams>()
         .gives::<api::settings::Config>()
         .or_text()
         .get("/api/v2/config/section/{section}/option/{option}", admin, api::settings::one)
@@ -66,20 +65,22 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::jobs::JobPage>()
         .get("/api/v2/monitor/health", Open, api::monitor::health)
         .does("How the parts are")
+        .gives::<api::monitor::HealthInfo>()
         .get("/api/orch/v1/overview", viewer, api::overview::show)
         .does("How all of it is now: processes, slots, running runs, failing DAGs")
         .gives::<api::overview::Overview>()
         .get("/api/v2/plugins", viewer, api::settings::plugins)
         .does("Plugins: always empty")
-        .asks(page())
+        .asks_for::<api::list::PageParams>()
         .gives::<api::settings::PluginPage>()
         .get("/api/v2/plugins/importErrors", viewer, api::settings::plugin_errors)
         .does("Plugins that could not be read: always empty")
         .gives::<api::settings::PluginErrorPage>()
         .get("/api/v2/providers", viewer, api::settings::providers)
         .does("Providers: always empty")
-        .asks(page())
+        .asks_for::<api::list::PageParams>()
         .gives::<api::settings::ProviderPage>()
         .get("/api/v2/version", Open, api::monitor::version)
         .does("Which orch this is")
+        .gives::<api::monitor::VersionInfo>()
 }

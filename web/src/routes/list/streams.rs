@@ -2,7 +2,6 @@
 
 use crate::api;
 use crate::auth::Role;
-use crate::openapi::kinds::{Param, QueryParamType, param};
 use crate::openapi::queries::listed;
 use crate::routes::{Access, Routes};
 use Access::Login;
@@ -22,7 +21,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::topics::TopicPartitionPage>()
         .get("/api/orch/v1/topics/{topic_name}/records", reads_records, api::topics::records)
         .does("Reads records of a partition, in the order of their offsets")
-        .asks(records())
+        .asks_for::<api::topics::RecordsParams>()
         .gives::<api::topics::RecordPage>()
         .post("/api/orch/v1/topics/{topic_name}/records", user, api::topics::produce)
         .does("Appends records: all of them, or none")
@@ -44,7 +43,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
             api::clusters::records,
         )
         .does("Reads records of a partition of a topic of a cluster, in the order of their offsets")
-        .asks(records())
+        .asks_for::<api::topics::RecordsParams>()
         .gives::<api::topics::RecordPage>()
         .post(
             "/api/orch/v1/connections/{connection_id}/topics/{topic_name}/records",
@@ -56,7 +55,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .creates::<api::topics::PlacedPage>()
         .get("/api/orch/v1/topic-readers", viewer, api::readers::list)
         .does("Lists how far tasks have read topics, partition by partition")
-        .asks([param("topic_name", QueryParamType::Text, "Of this topic")])
+        .asks_for::<api::readers::ReadersParams>()
         .gives::<api::readers::ReaderPage>()
         .delete("/api/orch/v1/topic-readers/{reader_name}", op, api::readers::delete)
         .does("Forgets a reader: it begins as a new one")
@@ -78,7 +77,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives_nothing()
         .get("/api/orch/v1/streams/{stream_name}/minutes", viewer, api::streams::minutes)
         .does("Records and lag of a stream, minute by minute")
-        .asks([param("hours", QueryParamType::Count(api::streams::USUAL_HOURS), "Of the last hours; no more than 24")])
+        .asks_for::<api::streams::MinutesParams>()
         .gives::<api::streams::StreamMinutePage>()
         .post("/api/orch/v1/streams/{stream_name}/pause", op, api::streams::pause)
         .does("Pauses a stream")
@@ -106,16 +105,4 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .put("/connectors/{stream_name}/resume", op, api::connectors::resume)
         .get("/connectors/{stream_name}/status", viewer, api::connectors::status)
         .post("/connectors/{stream_name}/tasks/{task}/restart", op, api::connectors::restart_task)
-}
-
-/// Which records of a topic are wanted.
-fn records() -> [Param; 6] {
-    [
-        param("partition", QueryParamType::Count(0), "Of this partition"),
-        param("offset", QueryParamType::Place, "From this offset on; the newest records without it"),
-        param("at", QueryParamType::Moment, "From the first record on that is not older, where no offset is named"),
-        param("key", QueryParamType::Text, "The newest records with this key, among the last 100,000 of the partition"),
-        param("limit", QueryParamType::Count(50), "Maximum number of records; no more than 1,000"),
-        param("wait", QueryParamType::UpTo(20), "Where there is no record yet: seconds to wait for one"),
-    ]
 }
