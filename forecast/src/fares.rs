@@ -53,7 +53,7 @@ pub struct Judged {
 
 /// Dollars for a trip of no distance, and for a mile.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct Line {
+struct MileFare {
     start: f64,
     mile: f64,
 }
@@ -61,7 +61,7 @@ struct Line {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     pub features: Vec<String>,
-    line: Line,
+    line: MileFare,
     trees: Trees,
     /// The ends of errors by the fare: of 80 % and of 99 %.
     ends: [(f64, f64); 2],
@@ -83,7 +83,7 @@ impl Model {
         if learnt.len() < LEAST_TRIPS || calibration.len() < LEAST_SCORES || held_out.len() < LEAST_SCORES {
             return None;
         }
-        let line = Line::through(learnt);
+        let line = MileFare::through(learnt);
         let mut rows = Rows::default();
         learnt.iter().for_each(|trip| rows.push(&trip.features, trip.fare.min(MOST_LEARNT), line.at(trip)));
         let trees = Trees::fit(SETTINGS, &rows);
@@ -126,15 +126,15 @@ impl Model {
     }
 }
 
-impl Line {
+impl MileFare {
     /// By least squares.
-    fn through(trips: &[Trip]) -> Line {
+    fn through(trips: &[Trip]) -> MileFare {
         let mean = |of: &dyn Fn(&Trip) -> f64| trips.iter().map(of).sum::<f64>() / trips.len() as f64;
         let (miles, fare) = (mean(&|trip| trip.features[0]), mean(&|trip| trip.fare.min(MOST_LEARNT)));
         let both = mean(&|trip| (trip.features[0] - miles) * (trip.fare.min(MOST_LEARNT) - fare));
         let squares = mean(&|trip| (trip.features[0] - miles).powi(2));
         let mile = if squares > 0.0 { both / squares } else { 0.0 };
-        Line { start: fare - mile * miles, mile }
+        MileFare { start: fare - mile * miles, mile }
     }
 
     fn at(self, trip: &Trip) -> f64 {

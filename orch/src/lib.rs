@@ -62,7 +62,7 @@ pub use orch_document::dashboard::Dashboard;
 pub use orch_macros::{sensor, task};
 pub use orch_sdk::task::{
     Awaited, BoxFuture, Bundle, BundleDag, Condition, ConditionResult, Connection, Ctx, Deferral, Eyes, Host,
-    Installation, LogLevel, MemoryHost, OnTimeout, Resumed, RunFacts, TaskError, TaskResult, TriggerWish, Triggered,
+    Installation, LogLevel, MemoryHost, OnTimeout, Resumed, RunFacts, TaskError, TaskResult, TriggerRequest, Triggered,
     TryFacts, WaitEnd, defer, fatal, skip,
 };
 pub use orch_sdk::wait::{self, Wait};

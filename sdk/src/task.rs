@@ -18,7 +18,7 @@ pub use context::{Ctx, RunFacts, TryFacts};
 pub use default_connections::{DefaultConnections, Installation};
 pub use deferral::{Awaited, Deferral, OnTimeout, Resumed, WaitEnd, defer};
 pub use error::{TaskError, fatal, skip};
-pub use host::{Host, LogLevel, TriggerWish, Triggered};
+pub use host::{Host, LogLevel, TriggerRequest, Triggered};
 pub use memory::{LogLine, MemoryHost};
 pub use orch_spec::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 

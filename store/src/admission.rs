@@ -6,7 +6,7 @@
 
 mod past;
 
-use crate::{StoreError, StoreResult, boxed, line::Line, narrow, version::Versions};
+use crate::{StoreError, StoreResult, boxed, line::QueueLine, narrow, version::Versions};
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_core::admission::{House, Verdict, Waiting, decide, look_again};
 use orch_core::gates::{DEFAULT_POOL, Of};
@@ -113,7 +113,7 @@ async fn round(
         candidates.extend(holders(&mut tx).await?.into_iter().filter(|c| !known.contains(&c.attempt)));
         candidates.sort_unstable_by_key(|c| (std::cmp::Reverse(c.priority), c.seq));
     }
-    let of_line: HashMap<i32, Arc<Line>> = lines.into_iter().map(|line| (line.id, line)).collect();
+    let of_line: HashMap<i32, Arc<QueueLine>> = lines.into_iter().map(|line| (line.id, line)).collect();
     candidates.retain(|c| of_line.contains_key(&c.line));
     let facts = Facts::read(&mut tx, versions, &candidates, &of_line).await?;
     let waiting: Vec<Waiting<'_>> = candidates.iter().map(|c| facts.of(c, &of_line[&c.line])).collect();
@@ -202,7 +202,7 @@ fn whole(number: i64) -> StoreResult<i32> {
 }
 
 /// What is taken, and the lines that somebody stands in.
-async fn read_house_and_lines(db: &mut PgConnection, versions: &Versions) -> StoreResult<(House, Vec<Arc<Line>>)> {
+async fn read_house_and_lines(db: &mut PgConnection, versions: &Versions) -> StoreResult<(House, Vec<Arc<QueueLine>>)> {
     let rows = sqlx::query_file!("queries/admission/house.sql", MOST_LINES).fetch_all(&mut *db).await?;
     let (mut house, mut ids) = (House::default(), Vec::new());
     for row in rows {
@@ -240,7 +240,7 @@ struct Candidate {
 }
 
 /// The first of each line, as far as there may be room.
-async fn first_of(db: &mut PgConnection, house: &House, lines: &[Arc<Line>]) -> StoreResult<Vec<Candidate>> {
+async fn first_of(db: &mut PgConnection, house: &House, lines: &[Arc<QueueLine>]) -> StoreResult<Vec<Candidate>> {
     let (mut ids, mut most, mut by_run) = (Vec::new(), Vec::new(), Vec::new());
     for line in lines {
         let room = house.room(&line.gates).min(MOST_OF_LINE);
@@ -272,7 +272,7 @@ impl Facts {
         db: &mut PgConnection,
         versions: &Versions,
         candidates: &[Candidate],
-        lines: &HashMap<i32, Arc<Line>>,
+        lines: &HashMap<i32, Arc<QueueLine>>,
     ) -> StoreResult<Facts> {
         let keyed = |c: &&Candidate| lines[&c.line].gates.limits.iter().any(|limit| limit.key.is_some());
         let runs: HashSet<Uuid> = candidates.iter().filter(keyed).map(|c| c.run).collect();
@@ -289,7 +289,7 @@ impl Facts {
         Ok(Facts { confs, past: past::reasons(db, versions, &wanted).await? })
     }
 
-    fn of<'a>(&'a self, c: &'a Candidate, line: &'a Line) -> Waiting<'a> {
+    fn of<'a>(&'a self, c: &'a Candidate, line: &'a QueueLine) -> Waiting<'a> {
         Waiting {
             gates: &line.gates,
             conf: self.confs.get(&c.run),

@@ -25,7 +25,7 @@ const CLEARED: [TaskState; 4] = [TaskState::Success, TaskState::Failed, TaskStat
 
 /// What to clear.
 #[derive(Debug, Clone, Default)]
-pub struct ClearWish {
+pub struct ClearScope {
     pub selection: Selection,
     /// In which tasks have these places; without it in that of the run, whichever that is.
     pub version: Option<i32>,
@@ -33,7 +33,7 @@ pub struct ClearWish {
     pub states: Vec<TaskState>,
 }
 
-impl ClearWish {
+impl ClearScope {
     /// Between the look of whoever wishes and the lock of the run that may have moved on.
     fn is_of(&self, version: i32) -> StoreResult<()> {
         self.version.is_none_or(|meant| meant == version).then_some(()).ok_or(StoreError::OtherVersion)
@@ -64,7 +64,7 @@ pub async fn would_clear(
     db: &mut PgConnection,
     versions: &mut Versions,
     run: Uuid,
-    wish: &ClearWish,
+    wish: &ClearScope,
 ) -> StoreResult<Option<Cleared>> {
     let Some((version, revived)) = version_of(db, run).await? else { return Ok(None) };
     wish.is_of(version)?;
@@ -92,7 +92,7 @@ pub async fn count_clear(
     db: &mut PgConnection,
     versions: &mut Versions,
     run: Uuid,
-    wish: &ClearWish,
+    wish: &ClearScope,
     most: i64,
 ) -> StoreResult<Option<ClearCount>> {
     let Some((version, revived)) = version_of(db, run).await? else { return Ok(None) };
@@ -166,7 +166,7 @@ pub async fn clear_instances(
     stepper: &mut Stepper,
     versions: &mut Versions,
     run: Uuid,
-    wish: &ClearWish,
+    wish: &ClearScope,
 ) -> StoreResult<Option<Cleared>> {
     let mut tx = db.begin().await?;
     let Some(locked) = run_lock::lock(&mut tx, run).await? else { return Ok(None) };

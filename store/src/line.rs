@@ -1,5 +1,5 @@
 //! Lines: where tries of equal gates and one queue wait to be let in. Their rows in `ready` carry minus the line's id.
-//! A line never changes, so whoever read one need not ask again.
+//! A line never changes, so it is read once.
 
 use crate::{StoreError, StoreResult};
 use orch_core::gates::Gates;
@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 
 /// A line as it was made.
 #[derive(Debug)]
-pub struct Line {
+pub struct QueueLine {
     pub id: i32,
     pub queue: i32,
     pub gates: Gates,
@@ -54,11 +54,11 @@ async fn known(db: &mut PgConnection, queues: &[i32], gates: &[String]) -> Store
     Ok(rows.fetch_all(db).await?.into_iter().map(|row| ((row.queue, row.gates), row.id)).collect())
 }
 
-pub(crate) async fn load(db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<Line>> {
+pub(crate) async fn load(db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<QueueLine>> {
     let rows = sqlx::query!("select id, queue, gates from line where id = any($1)", ids).fetch_all(db).await?;
     let line = |id, queue, gates: &str| {
         let corrupt = |e| StoreError::corrupt(format!("the gates of line {id}: {e}"));
-        Ok(Line { id, queue, gates: serde_json::from_str(gates).map_err(corrupt)? })
+        Ok(QueueLine { id, queue, gates: serde_json::from_str(gates).map_err(corrupt)? })
     };
     rows.iter().map(|row| line(row.id, row.queue, &row.gates)).collect()
 }

@@ -9,7 +9,7 @@ pub use list::{
 use crate::{
     StoreError, StoreResult, boxed,
     leaf::Leaf,
-    line::{self, Line, line_ids},
+    line::{self, QueueLine, line_ids},
     narrow,
     step::{NewTry, RunAt},
 };
@@ -171,7 +171,7 @@ struct VersionCache {
     newest: HashMap<String, i32>,
     /// Partitions that are known to exist.
     leaves: HashSet<Leaf>,
-    lines: HashMap<i32, Arc<Line>>,
+    lines: HashMap<i32, Arc<QueueLine>>,
     default_pool_has_size: bool,
     /// When that was read.
     pools_read: Option<Instant>,
@@ -239,7 +239,7 @@ impl Versions {
     }
 
     /// Lines by their ids. All go when there are many.
-    pub(crate) async fn lines(&self, db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<Arc<Line>>> {
+    pub(crate) async fn lines(&self, db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<Arc<QueueLine>>> {
         let unknown: Vec<i32> = {
             let known = self.lock();
             ids.iter().copied().filter(|id| !known.lines.contains_key(id)).collect()

@@ -12,7 +12,7 @@ mod inside;
 pub use inside::run_attempt;
 
 use crate::job::Job;
-use crate::logs::{AttemptLog, Line};
+use crate::logs::{AttemptLog, LogLine};
 use crate::outcome::Finish;
 use crate::program::{own_binary, take_secrets};
 use crate::{family, mask, memory};
@@ -177,7 +177,7 @@ async fn read(
         match (&mut reader).take(limit).read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => {
                 if !held.is_empty() {
-                    log.say(&Line::new(level, "output", held, Map::new()));
+                    log.say(&LogLine::new(level, "output", held, Map::new()));
                 }
                 return;
             }
@@ -188,7 +188,7 @@ async fn read(
         match &frames {
             Some((mark, frames)) if text.starts_with(mark.as_str()) => {
                 match serde_json::from_str(&text[mark.len()..]) {
-                    Ok(Frame::Log { level, message, fields }) => log.say(&Line::new(level, "task", message, fields)),
+                    Ok(Frame::Log { level, message, fields }) => log.say(&LogLine::new(level, "task", message, fields)),
                     Ok(frame) => {
                         if frames.send(frame).await.is_err() {
                             return;
@@ -203,7 +203,7 @@ async fn read(
                     text = mask::mask(&text).into_owned();
                     held = text.split_off(text.floor_char_boundary(text.len().saturating_sub(HELD_BYTES)));
                 }
-                log.say(&Line::new(level, "output", text, Map::new()));
+                log.say(&LogLine::new(level, "output", text, Map::new()));
             }
         }
     }

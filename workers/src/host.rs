@@ -1,12 +1,12 @@
 //! What a body may ask of the worker that runs it.
 
 use crate::job::{CompletionSteps, Job};
-use crate::logs::{AttemptLog, Line};
+use crate::logs::{AttemptLog, LogLine};
 use crate::patience::patiently;
 use crate::secrets::Secrets;
 use crate::touched::TouchedAssets;
 use orch_core::plan::Plan;
-use orch_sdk::task::{BoxFuture, Connection, Host, LogLevel, TaskResult, TriggerWish, Triggered, fatal};
+use orch_sdk::task::{BoxFuture, Connection, Host, LogLevel, TaskResult, TriggerRequest, Triggered, fatal};
 use orch_spec::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 use orch_spec::ids::{DagId, RunId};
 use orch_spec::schedule::is_near;
@@ -62,7 +62,7 @@ pub(crate) struct WorkerHost {
 
 impl Host for WorkerHost {
     fn log(&self, level: LogLevel, message: &str, fields: Map<String, Value>) {
-        self.log.say(&Line::from_body(level, message, fields));
+        self.log.say(&LogLine::from_body(level, message, fields));
     }
 
     fn progress(&self, rows: u64, bytes: u64) {
@@ -167,7 +167,7 @@ impl Host for WorkerHost {
         })
     }
 
-    fn trigger(&self, wish: TriggerWish) -> BoxFuture<TaskResult<Triggered>> {
+    fn trigger(&self, wish: TriggerRequest) -> BoxFuture<TaskResult<Triggered>> {
         let (pool, hints, attempt) = (self.pool.clone(), self.hints.clone(), self.lease.attempt);
         let origin = self.origin.clone();
         Box::pin(async move { trigger(&pool, &hints, attempt, &origin, wish).await })
@@ -189,7 +189,7 @@ async fn trigger(
     hints: &Hints,
     attempt: Uuid,
     origin: &Origin,
-    wish: TriggerWish,
+    wish: TriggerRequest,
 ) -> TaskResult<Triggered> {
     DagId::new(&wish.dag_id).map_err(|error| fatal(error.to_string()))?;
     let run_id = wish.run_id.as_deref().map(RunId::new).transpose().map_err(|error| fatal(error.to_string()))?;

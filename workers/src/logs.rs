@@ -12,7 +12,7 @@ mod shipping;
 
 pub(crate) use capture::ATTEMPT_LOG;
 pub use capture::capture_layer;
-pub(crate) use line::Line;
+pub(crate) use line::LogLine;
 pub(crate) use shipping::shipping;
 
 use bounds::Bounds;
@@ -95,7 +95,7 @@ impl State {
         self.held_back_bytes = 0;
         let missing = std::mem::take(&mut self.dropped) - coming;
         if missing > 0 {
-            let gap = Line::about_the_log(format!("{missing} lines were not kept: more than 1 MB/s"));
+            let gap = LogLine::about_the_log(format!("{missing} lines were not kept: more than 1 MB/s"));
             self.keep(&gap.to_json());
         }
     }
@@ -130,7 +130,7 @@ impl AttemptLog {
         })
     }
 
-    pub(crate) fn say(self: &Arc<Self>, line: &Line) {
+    pub(crate) fn say(self: &Arc<Self>, line: &LogLine) {
         let text = line.masked_json();
         let full = {
             let mut state = self.state.lock().expect("nothing panics while holding it");
@@ -164,7 +164,7 @@ impl AttemptLog {
     }
 
     /// The attempt is over: what it said should be seen soon, how it ended last of all, however much was said before.
-    pub(crate) fn close(self: &Arc<Self>, how: Option<&Line>) {
+    pub(crate) fn close(self: &Arc<Self>, how: Option<&LogLine>) {
         let said_last = {
             let mut state = self.state.lock().expect("nothing panics while holding it");
             let progress = self.progress.last_line().map(|said| progress_line(&said));
@@ -195,7 +195,7 @@ impl AttemptLog {
         let seq = state.seq;
         state.seq += 1;
         if let Some(gap) = state.bounds.add(seq, body.len(), lines) {
-            let text = Line::about_the_log(gap.text()).to_json() + "\n";
+            let text = LogLine::about_the_log(gap.text()).to_json() + "\n";
             let (first, last, lines) = (gap.first, gap.last, i32::try_from(gap.lines).unwrap_or(i32::MAX));
             into.left_out.insert((attempt, lease_no), LeftOut { run, attempt, lease_no, first, last, lines, text });
         }
@@ -203,6 +203,6 @@ impl AttemptLog {
     }
 }
 
-fn progress_line(said: &orch_store::progress::Progress) -> Line {
-    Line::new(LogLevel::Info, "orch", format!("progress: {}", said.in_words()), serde_json::Map::new())
+fn progress_line(said: &orch_store::progress::Progress) -> LogLine {
+    LogLine::new(LogLevel::Info, "orch", format!("progress: {}", said.in_words()), serde_json::Map::new())
 }

@@ -1,6 +1,6 @@
 //! From what a body returned to what the engine is told. Pure.
 
-use crate::logs::Line;
+use crate::logs::LogLine;
 use crate::mask;
 use crate::offer::Offer;
 use chrono::{DateTime, Utc};
@@ -75,7 +75,7 @@ impl Finish {
     }
 
     /// The last line of the log, unless all went well.
-    pub(crate) fn in_words(&self) -> Option<Line> {
+    pub(crate) fn in_words(&self) -> Option<LogLine> {
         let (level, event) = match self {
             Finish::Error { error: TaskError::Retryable { causes } | TaskError::Fatal { causes }, .. } => {
                 (LogLevel::Error, causes.join(": "))
@@ -91,7 +91,7 @@ impl Finish {
             | Finish::NotYet
             | Finish::ConditionUnmet => return None,
         };
-        Some(Line::new(level, "orch", event, Map::new()))
+        Some(LogLine::new(level, "orch", event, Map::new()))
     }
 }
 

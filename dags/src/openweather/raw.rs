@@ -10,7 +10,7 @@ use arrow::array::{
 };
 use chrono::{DateTime, NaiveDate, Utc};
 use iceberg::spec::{PrimitiveType, Transform};
-use orch::TriggerWish;
+use orch::TriggerRequest;
 use orch::prelude::*;
 use orch_lake::table::CommitStep;
 use orch_lake::{Table, TableDef, TableName};
@@ -129,13 +129,13 @@ fn rows(records: &Records, read: &mut Read) -> TaskResult<RecordBatch> {
 #[task(retries = 3, retry_delay = secs(5))]
 pub async fn trigger_stream_5min(ctx: Ctx, read: Read) -> TaskResult<Option<String>> {
     let Some((from, to)) = read.days else { return Ok(None) };
-    let wish = TriggerWish {
+    let request = TriggerRequest {
         dag_id: "stream_5min_dag".into(),
         conf: Some(json!({ "from": from, "to": to })),
         note: Some(format!("{} new rows", read.rows)),
-        ..TriggerWish::default()
+        ..TriggerRequest::default()
     };
-    let started = ctx.host().trigger(wish).await?;
+    let started = ctx.host().trigger(request).await?;
     ctx.info(format!("started run `{}` of dag `{}`", started.run_id, started.dag_id));
     Ok(Some(started.run_id))
 }

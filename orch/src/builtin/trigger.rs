@@ -4,7 +4,7 @@ use super::operator::Operator;
 use crate::{BoxFuture, Call, Ctx, TaskResult, Triggered, Wait, defer, wait};
 use anyhow::bail;
 use chrono::{DateTime, Utc};
-use orch_sdk::task::TriggerWish;
+use orch_sdk::task::TriggerRequest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
@@ -111,14 +111,14 @@ impl TriggerDag {
             }
             return Ok(TriggerOutput { dag_id, run_id, state: Some(state) });
         }
-        let wish = TriggerWish {
+        let request = TriggerRequest {
             dag_id: self.dag_id,
             run_id: self.run_id,
             logical_date: self.logical_date,
             conf: self.conf,
             note: self.note,
         };
-        let Triggered { dag_id, run_id, .. } = ctx.host().trigger(wish).await?;
+        let Triggered { dag_id, run_id, .. } = ctx.host().trigger(request).await?;
         ctx.info(format!("started run `{run_id}` of dag `{dag_id}`"));
         if self.wait {
             return Err(defer(wait::run(dag_id, run_id).poke_every(Duration::from_millis(self.poke_ms))));

@@ -38,7 +38,7 @@ impl fmt::Display for LogLevel {
 
 /// A run of a DAG that a task wants.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct TriggerWish {
+pub struct TriggerRequest {
     pub dag_id: String,
     #[serde(default)]
     pub run_id: Option<String>,
@@ -91,7 +91,7 @@ pub trait Host: Send + Sync {
     }
 
     /// Starts a run of a DAG. The same wish of the same try is the same run, however often it is said.
-    fn trigger(&self, wish: TriggerWish) -> BoxFuture<TaskResult<Triggered>> {
+    fn trigger(&self, wish: TriggerRequest) -> BoxFuture<TaskResult<Triggered>> {
         not_here(format!("a run of dag `{}`", wish.dag_id))
     }
 

@@ -1,7 +1,7 @@
 //! A host that lives in memory: for unit tests of tasks and for running a DAG without a database.
 
 use super::{
-    BoxFuture, Connection, Ctx, Host, LogLevel, RunFacts, TaskResult, TriggerWish, Triggered, TryFacts, fatal,
+    BoxFuture, Connection, Ctx, Host, LogLevel, RunFacts, TaskResult, TriggerRequest, Triggered, TryFacts, fatal,
 };
 use orch_spec::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 use serde::Serialize;
@@ -37,7 +37,7 @@ struct Memory {
     asset_events: Vec<AssetEvent>,
     lineage: Vec<LineageEdge>,
     triggering_events: Vec<TriggeringEvent>,
-    triggered: Vec<TriggerWish>,
+    triggered: Vec<TriggerRequest>,
     left: Vec<Box<dyn Any + Send>>,
     connections: HashMap<String, Connection>,
     variables: HashMap<String, String>,
@@ -132,7 +132,7 @@ impl MemoryHost {
     }
 
     /// The runs of other DAGs that tasks asked for.
-    pub fn triggered(&self) -> Vec<TriggerWish> {
+    pub fn triggered(&self) -> Vec<TriggerRequest> {
         self.memory().triggered.clone()
     }
 
@@ -208,7 +208,7 @@ impl Host for MemoryHost {
         Box::pin(std::future::ready(Ok(found)))
     }
 
-    fn trigger(&self, wish: TriggerWish) -> BoxFuture<TaskResult<Triggered>> {
+    fn trigger(&self, wish: TriggerRequest) -> BoxFuture<TaskResult<Triggered>> {
         let mut memory = self.memory();
         let run_id = wish.run_id.clone().unwrap_or_else(|| format!("manual__{}", memory.triggered.len() + 1));
         let run = Triggered { dag_id: wish.dag_id.clone(), run_id, logical_date: wish.logical_date };

@@ -6,7 +6,7 @@
 use super::create::{BackfillTasks, chosen};
 use crate::{
     StoreError, StoreResult, boxed,
-    clear::{ClearWish, clear_instances},
+    clear::{ClearScope, clear_instances},
     narrow,
     run::{CreateRun, MoveRun, NewRun, create_run, move_run, word},
     step::Stepper,
@@ -287,7 +287,7 @@ async fn again(
         Some(part) => tasks_of(version, part)?,
     };
     let tasks = tasks.into_iter().map(|task| Selected { task, index: None }).collect();
-    let wish = ClearWish {
+    let wish = ClearScope {
         selection: Selection { tasks, ..Selection::default() },
         version: Some(version.id),
         states: Vec::new(),

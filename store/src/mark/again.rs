@@ -2,7 +2,7 @@
 
 use crate::{
     StoreResult, boxed,
-    clear::{ClearWish, clear_instances},
+    clear::{ClearScope, clear_instances},
     step::Stepper,
     version::Versions,
 };
@@ -27,7 +27,7 @@ pub async fn ask_again(
     if tasks.is_empty() {
         return Ok(());
     }
-    let wish = ClearWish {
+    let wish = ClearScope {
         selection: Selection { tasks, ..Selection::default() },
         version: Some(version),
         states: vec![TaskState::Failed, TaskState::UpstreamFailed],

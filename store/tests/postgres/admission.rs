@@ -6,7 +6,7 @@ use orch_core::transition::Selected;
 use orch_spec::DagSpec;
 use orch_spec::state::{TaskState, TriggeredBy};
 use orch_store::admission::{admit, admit_and_recount};
-use orch_store::clear::{ClearWish, clear_instances};
+use orch_store::clear::{ClearScope, clear_instances};
 use orch_store::kept::{POOL, Record, delete, get, insert, update};
 use orch_store::mark::mark_instance;
 use orch_store::run::{CreateRun, NewRun, cancel_run, create_run, time_out_run};
@@ -316,7 +316,7 @@ async fn what_is_cancelled_marked_or_cleared_frees_its_slot_when_it_has_stopped(
     cancel_run(&mut house.db, &mut house.versions, runs[0]).await.unwrap();
     mark_instance(&mut house.db, &mut house.versions, (runs[1], None), (0, -1), TaskState::Success).await.unwrap();
     let selection = Selection { tasks: vec![Selected { task: 0, index: None }], ..Selection::default() };
-    let wish = ClearWish { selection, ..ClearWish::default() };
+    let wish = ClearScope { selection, ..ClearScope::default() };
     let cleared = clear_instances(&mut house.db, &mut Stepper::default(), &mut house.versions, runs[2], &wish).await;
     assert!(cleared.unwrap().unwrap().stopping);
     assert_eq!(house.recount().await, 0, "their bodies still run");
@@ -350,7 +350,7 @@ async fn what_never_begins_frees_its_slot_at_once() {
             Some("out") => drop(time_out_run(db, versions, run).await.unwrap()),
             Some("cleared") => {
                 let selection = Selection { tasks: vec![Selected { task: 0, index: None }], ..Selection::default() };
-                let wish = ClearWish { selection, ..ClearWish::default() };
+                let wish = ClearScope { selection, ..ClearScope::default() };
                 drop(clear_instances(db, &mut Stepper::default(), versions, run, &wish).await.unwrap());
             }
             _ => drop(mark_instance(db, versions, (run, None), (0, -1), TaskState::Success).await.unwrap()),

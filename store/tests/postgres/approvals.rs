@@ -10,7 +10,7 @@ use orch_spec::approval::{ApprovalInput, Question};
 use orch_spec::state::TaskState;
 use orch_store::alert::{ALERTS, AlertRow, claim_alerts, retry_alert};
 use orch_store::approval::{APPROVALS, Stand, answer_approval, approval, by, open_question};
-use orch_store::clear::{ClearWish, clear_instances};
+use orch_store::clear::{ClearScope, clear_instances};
 use orch_store::doctor::vitals;
 use orch_store::due::wake_waiting;
 use orch_store::list::{Compare, Search};
@@ -170,7 +170,7 @@ async fn who_is_asked_is_told_once_for_each_question() {
     ask(&mut hands, again, version, &Question::approval("Really?")).await;
     assert_eq!(told(&mut db).await.len(), 2);
     let tasks = vec![Selected { task: 0, index: None }];
-    let wish = ClearWish { selection: Selection { tasks, ..Selection::default() }, ..ClearWish::default() };
+    let wish = ClearScope { selection: Selection { tasks, ..Selection::default() }, ..ClearScope::default() };
     clear_instances(&mut db, &mut Stepper::default(), &mut Versions::default(), run, &wish).await.unwrap();
     let anew = hands.claim(1).await[0].lease;
     ask(&mut hands, anew, version, &question()).await;
@@ -301,7 +301,7 @@ async fn a_clear_takes_a_question_back_and_the_new_try_asks_anew() {
     let mut db = one(&database).await;
     let mut versions = Versions::default();
     let tasks = vec![Selected { task: 0, index: None }];
-    let wish = ClearWish { selection: Selection { tasks, ..Selection::default() }, ..ClearWish::default() };
+    let wish = ClearScope { selection: Selection { tasks, ..Selection::default() }, ..ClearScope::default() };
     clear_instances(&mut db, &mut Stepper::default(), &mut versions, run, &wish).await.unwrap();
     let row = approval(&mut db, lease.attempt).await.unwrap().expect("it is history");
     assert_eq!(row.stand, Stand::TakenBack);

@@ -4,7 +4,7 @@ use crate::fixture::{Hands, check_run, dag, database, later, number, one, regist
 use orch_core::select::Selection;
 use orch_core::transition::Selected;
 use orch_spec::state::TaskState;
-use orch_store::clear::{ClearWish, Cleared, clear_instances, count_clear, would_clear};
+use orch_store::clear::{ClearScope, Cleared, clear_instances, count_clear, would_clear};
 use orch_store::run::cancel_run;
 use orch_store::step::{EndedTry, Stepper};
 use orch_store::version::Versions;
@@ -18,7 +18,7 @@ const LEASE: Duration = Duration::from_mins(1);
 
 async fn clear(db: &mut PgConnection, run: Uuid, tasks: &[Selected]) -> Cleared {
     let selection = Selection { tasks: tasks.to_vec(), ..Selection::default() };
-    let wish = ClearWish { selection, ..ClearWish::default() };
+    let wish = ClearScope { selection, ..ClearScope::default() };
     let cleared = clear_instances(db, &mut Stepper::default(), &mut Versions::default(), run, &wish).await;
     cleared.expect("it is cleared").expect("there is such a run")
 }
@@ -120,10 +120,10 @@ async fn what_waits_for_its_time_begins_at_once_when_it_is_cleared_and_not_when_
         assert!(hands.record(EndedTry { next, ..EndedTry::new(lease, state) }).await);
         let all = vec![Selected { task: 0, index: None }, Selected { task: 1, index: None }];
         let selection = Selection { tasks: all.clone(), ..Selection::default() };
-        let running = ClearWish { selection, states: vec![TaskState::Running], version: None };
+        let running = ClearScope { selection, states: vec![TaskState::Running], version: None };
         let none = would_clear(&mut db, &mut Versions::default(), run, &running).await.unwrap().unwrap();
         assert_eq!(none.instances, []);
-        let wish = ClearWish { states: Vec::new(), ..running };
+        let wish = ClearScope { states: Vec::new(), ..running };
         let would = would_clear(&mut db, &mut Versions::default(), run, &wish).await.unwrap().unwrap();
         let counted = count_clear(&mut db, &mut Versions::default(), run, &wish, 10).await.unwrap().unwrap();
         let cleared = clear(&mut db, run, &all).await;

@@ -4,7 +4,7 @@ use orch_core::select::Selection;
 use orch_core::transition::Selected;
 use orch_spec::DagSpec;
 use orch_spec::state::{TaskState, TriggeredBy};
-use orch_store::clear::{ClearWish, count_clear, would_clear};
+use orch_store::clear::{ClearScope, count_clear, would_clear};
 use orch_store::instance::{InstanceFilter, InstanceRow, count_states, ledger, list_instances, state_counts};
 use orch_store::refold::{Keep, fold_run};
 use orch_store::registry::{NewBundle, Registered, register_bundle};
@@ -192,7 +192,7 @@ pub(crate) async fn check_run(db: &mut PgConnection, run: Uuid) {
         assert_eq!(of_task, rows.collect(), "{} in {ledger:?}", plan.task_id(task));
     }
     let tasks = (0..).zip(&plan.tasks).map(|(task, _)| Selected { task, index: None }).collect();
-    let wish = ClearWish { selection: Selection { tasks, ..Selection::default() }, ..ClearWish::default() };
+    let wish = ClearScope { selection: Selection { tasks, ..Selection::default() }, ..ClearScope::default() };
     let counted = count_clear(db, &mut Versions::default(), run, &wish, 1).await.expect("a count").expect("a run");
     let would = would_clear(db, &mut Versions::default(), run, &wish).await.expect("a look").expect("a run");
     assert_eq!(counted.count, would.instances.len(), "{ledger:?}");

@@ -4,7 +4,7 @@ use crate::fixture::{Hands, chain, dag, database, one, register, trigger};
 use orch_core::select::Selection;
 use orch_core::transition::{RunEnd, Selected};
 use orch_spec::state::TaskState;
-use orch_store::clear::{ClearWish, clear_instances};
+use orch_store::clear::{ClearScope, clear_instances};
 use orch_store::doctor::{NamedDifference, VerifiedRun, WhichHistory, count_history, verify_history};
 use orch_store::run::{cancel_run, set_run_state, time_out_run};
 use orch_store::step::{EndedTry, Stepper};
@@ -95,9 +95,9 @@ async fn a_run_that_was_cleared_has_its_books_compared() {
     let database = database().await;
     let (mut db, mut hands, run) = half_done(&database).await;
     hands.work_off().await;
-    let wish = ClearWish {
+    let wish = ClearScope {
         selection: Selection { tasks: vec![Selected { task: 2, index: None }], ..Selection::default() },
-        ..ClearWish::default()
+        ..ClearScope::default()
     };
     clear_instances(&mut db, &mut Stepper::default(), &mut Versions::default(), run, &wish).await.unwrap();
     assert!(differences(&mut db).await.is_empty());

@@ -5,7 +5,7 @@ use orch_core::plan::TaskIdx;
 use orch_core::select::Selection;
 use orch_core::transition::Selected;
 use orch_spec::state::{RunState, TaskState};
-use orch_store::clear::{ClearWish, clear_instances};
+use orch_store::clear::{ClearScope, clear_instances};
 use orch_store::instance::tries;
 use orch_store::mark::{Mark, mark_instance};
 use orch_store::run::run_by_uuid;
@@ -215,7 +215,7 @@ async fn what_was_cleared_while_it_ran_and_then_marked_is_fenced_and_history() {
 
 async fn clear(db: &mut PgConnection, run: Uuid, tasks: &[TaskIdx]) {
     let tasks = tasks.iter().map(|&task| Selected { task, index: None }).collect();
-    let wish = ClearWish { selection: Selection { tasks, ..Selection::default() }, ..ClearWish::default() };
+    let wish = ClearScope { selection: Selection { tasks, ..Selection::default() }, ..ClearScope::default() };
     let cleared = clear_instances(db, &mut Stepper::default(), &mut Versions::default(), run, &wish).await;
     cleared.expect("it clears").expect("the run is there");
 }

@@ -5,7 +5,7 @@ use orch_core::select::Selection;
 use orch_core::transition::{CannotMove, Selected};
 use orch_spec::state::TaskState;
 use orch_store::StoreError;
-use orch_store::clear::{ClearWish, clear_instances, would_clear};
+use orch_store::clear::{ClearScope, clear_instances, would_clear};
 use orch_store::mark::mark_instance;
 use orch_store::run::{MoveRun, move_run};
 use orch_store::step::Stepper;
@@ -87,7 +87,7 @@ async fn places_in_another_version_mean_no_task_of_this_one() {
     let before = states(&mut db, run).await;
     let tasks = vec![Selected { task: 0, index: None }];
     let wish =
-        ClearWish { selection: Selection { tasks, ..Selection::default() }, version: Some(old), states: Vec::new() };
+        ClearScope { selection: Selection { tasks, ..Selection::default() }, version: Some(old), states: Vec::new() };
     let mut versions = Versions::default();
     let cleared = clear_instances(&mut db, &mut Stepper::default(), &mut versions, run, &wish).await;
     assert!(matches!(cleared, Err(StoreError::OtherVersion)), "{cleared:?}");
@@ -95,6 +95,6 @@ async fn places_in_another_version_mean_no_task_of_this_one() {
     let marked = mark_instance(&mut db, &mut versions, (run, Some(old)), (0, -1), TaskState::Skipped).await;
     assert!(matches!(marked, Err(StoreError::OtherVersion)), "{marked:?}");
     assert_eq!(states(&mut db, run).await, before);
-    let wish = ClearWish { version: Some(new), ..wish };
+    let wish = ClearScope { version: Some(new), ..wish };
     clear_instances(&mut db, &mut Stepper::default(), &mut versions, run, &wish).await.expect("it is of this version");
 }

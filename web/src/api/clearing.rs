@@ -9,14 +9,14 @@ use axum::http::StatusCode;
 use orch_core::plan::TaskIdx;
 use orch_deeds::instance::{self, ClearInstances, ClearOptions};
 use orch_store::StoreError;
-use orch_store::clear::{ClearWish, Cleared, would_clear};
+use orch_store::clear::{ClearScope, Cleared, would_clear};
 use orch_store::note::notes_of;
 use orch_store::run::{MoveRun, RunDetails};
 use sqlx::{Connection, PgConnection};
 
 /// What to clear, and how.
 pub(crate) struct Clearing {
-    pub(crate) runs: Vec<(RunDetails, ClearWish)>,
+    pub(crate) runs: Vec<(RunDetails, ClearScope)>,
     pub(crate) options: ClearOptions,
 }
 

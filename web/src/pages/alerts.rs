@@ -21,7 +21,7 @@ use orch_store::list::Column;
 #[template(path = "pages/alerts.html")]
 struct AlertsPage {
     shell: Shell,
-    lines: Vec<Line>,
+    lines: Vec<ListedAlert>,
     filter: Filter,
     filters: Filters,
     states: &'static [&'static str],
@@ -39,7 +39,7 @@ struct Filter {
     task: String,
 }
 
-struct Line {
+struct ListedAlert {
     id: i64,
     at: String,
     ago: parts::Ago,
@@ -116,7 +116,7 @@ fn shown_as(kind: AlertKind) -> &'static str {
     }
 }
 
-fn line(row: AlertRow, shell: &Shell) -> Line {
+fn line(row: AlertRow, shell: &Shell) -> ListedAlert {
     let plain = orch_spec::Notifier::default();
     let said = message((&row.key, row.kind), &plain, &row.facts, (row.run_id.as_deref(), row.logical_date), row.at);
     let of_run = |run: String| match (&row.facts.task_id, &row.facts.elements) {
@@ -136,7 +136,7 @@ fn line(row: AlertRow, shell: &Shell) -> Line {
         AlertState::Waiting if row.tries == 0 => ("queued", "waiting".into()),
         AlertState::Waiting => ("up_for_retry", format!("tried {}", parts::counted(row.tries, "time"))),
     };
-    Line {
+    ListedAlert {
         id: row.id,
         at: shell.now.exactly(row.at),
         ago: parts::ago(row.at, shell.now),

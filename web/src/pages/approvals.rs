@@ -22,15 +22,15 @@ use sqlx::PgConnection;
 #[template(path = "pages/approvals.html")]
 struct ApprovalsPage {
     shell: Shell,
-    mine: Vec<Line>,
-    others: Vec<Line>,
-    ended: Vec<Line>,
+    mine: Vec<ListedApproval>,
+    others: Vec<ListedApproval>,
+    ended: Vec<ListedApproval>,
     filters: Filters,
     before: Option<String>,
     after: Option<String>,
 }
 
-struct Line {
+struct ListedApproval {
     href: String,
     subject: String,
     task: String,
@@ -75,14 +75,14 @@ fn may_answer(question: &Question, shell: &Shell) -> bool {
     question.asks(Person { name: &user.name, may_start_runs: shell.can_run() }).is_ok()
 }
 
-fn line(row: &ApprovalRow, shell: &Shell) -> Line {
+fn line(row: &ApprovalRow, shell: &Shell) -> ListedApproval {
     let (sign, state) = stand(row);
     let note = match (row.stand, row.give_up_at) {
         (Stand::Open, Some(at)) => format!("until {}", shell.now.exactly(at)),
         (Stand::Open, None) => String::new(),
         _ => row.ended_at.map(|at| shell.now.exactly(at)).unwrap_or_default(),
     };
-    Line {
+    ListedApproval {
         href: format!("/approvals/{}", row.attempt),
         subject: parts::cut(row.question.subject.clone(), MOST_WORDS),
         task: format!("{} of {}", row.task_id, row.dag_id),

@@ -28,12 +28,12 @@ struct AssetsPage {
     /// What is asked beside the state, to follow it in an address.
     rest: String,
     filters: Filters,
-    lines: Vec<Line>,
+    lines: Vec<ListedAsset>,
     before: Option<String>,
     after: Option<String>,
 }
 
-struct Line {
+struct ListedAsset {
     name: String,
     /// If it is not the name.
     uri: Option<String>,
@@ -90,14 +90,14 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     html(StatusCode::OK, &page)
 }
 
-fn line(row: AssetRow, uses: &[UseRow], shell: &Shell) -> Line {
+fn line(row: AssetRow, uses: &[UseRow], shell: &Shell) -> ListedAsset {
     let dags = |role: &str| {
         let mut dags: Vec<String> =
             uses.iter().filter(|u| u.asset == row.id && u.role == role).map(|u| u.dag_id.clone()).collect();
         dags.dedup();
         dags
     };
-    Line {
+    ListedAsset {
         fresh: fresh(&row),
         updated: row.last_event_at.map(|at| parts::ago(at, shell.now)),
         made_by: dags("outlet"),

@@ -21,7 +21,7 @@ use serde_json::Value;
 #[template(path = "pages/audit.html")]
 struct AuditPage {
     shell: Shell,
-    lines: Vec<Line>,
+    lines: Vec<AuditEntry>,
     filter: Filter,
     filters: Filters,
     shows_addresses: bool,
@@ -39,7 +39,7 @@ struct Filter {
     before: String,
 }
 
-struct Line {
+struct AuditEntry {
     at: String,
     ago: parts::Ago,
     who: String,
@@ -110,7 +110,7 @@ pub(super) fn moment(text: &str) -> Result<Option<DateTime<Utc>>, Refusal> {
     read.map(|at| Some(at.and_utc())).ok_or_else(wrong)
 }
 
-fn line(row: AuditRow, now: ZonedNow, shows_addresses: bool) -> Line {
+fn line(row: AuditRow, now: ZonedNow, shows_addresses: bool) -> AuditEntry {
     let mut on = Vec::new();
     if let Some(dag_id) = &row.dag_id {
         let href = dag_href(dag_id);
@@ -134,7 +134,7 @@ fn line(row: AuditRow, now: ZonedNow, shows_addresses: bool) -> Line {
         other => format!("{name}: {other}"),
     });
     let from = extra.and_then(|extra| extra.get("from")?.as_str()).unwrap_or("command line");
-    Line {
+    AuditEntry {
         at: now.written(row.at, "%Y-%m-%d %H:%M:%S"),
         ago: parts::ago(row.at, now),
         who_href: format!("/audit?who={}", encoded(&row.actor)),

@@ -28,14 +28,14 @@ pub(crate) struct List {
     /// What is asked beside whether they are going on, to follow it in an address.
     pub(crate) rest: String,
     pub(crate) filters: Filters,
-    pub(crate) lines: Vec<Line>,
+    pub(crate) lines: Vec<ListedBackfill>,
     /// The DAG is named in each line.
     pub(crate) of_all: bool,
     pub(crate) back: Option<String>,
     pub(crate) on: Option<String>,
 }
 
-pub(crate) struct Line {
+pub(crate) struct ListedBackfill {
     pub(crate) href: String,
     pub(crate) id: i32,
     pub(crate) dag_id: String,
@@ -89,9 +89,9 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
     })
 }
 
-fn line(row: BackfillRow, shell: &Shell) -> Line {
+fn line(row: BackfillRow, shell: &Shell) -> ListedBackfill {
     let (state, said) = standing(&row);
-    Line {
+    ListedBackfill {
         href: href(row.id),
         id: row.id,
         dag_href: format!("{}/backfills", parts::dag_href(&row.dag_id)),

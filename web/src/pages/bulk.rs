@@ -12,7 +12,7 @@ pub(crate) struct BulkPage {
     pub(crate) list: (&'static str, &'static str),
     pub(crate) title: String,
     pub(crate) sentence: String,
-    pub(crate) lines: Vec<Line>,
+    pub(crate) lines: Vec<BulkLine>,
     /// Of the form that shows the same for another choice: name, words, whether it is on.
     pub(crate) options: Vec<(&'static str, &'static str, bool)>,
     /// What both forms carry on.
@@ -26,7 +26,7 @@ pub(crate) struct BulkPage {
 }
 
 /// One of the things that change, or do not.
-pub(crate) struct Line {
+pub(crate) struct BulkLine {
     pub(crate) state: parts::State,
     pub(crate) name: String,
     pub(crate) href: String,

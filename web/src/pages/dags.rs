@@ -32,7 +32,7 @@ struct DagsPage {
     failing: usize,
     running: usize,
     favorites: usize,
-    lines: Vec<Line>,
+    lines: Vec<ListedDag>,
     first: i64,
     last: i64,
     total: i64,
@@ -40,7 +40,7 @@ struct DagsPage {
     on: Option<String>,
 }
 
-struct Line {
+struct ListedDag {
     dag_id: String,
     href: String,
     is_paused: bool,
@@ -55,7 +55,7 @@ struct Line {
     owners: String,
 }
 
-impl Line {
+impl ListedDag {
     fn star(&self) -> &'static str {
         if self.is_favorite { "star-on" } else { "star" }
     }
@@ -107,7 +107,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let lines = rows.into_iter().map(|row| {
         let runs = by_dag.remove(row.dag_id.as_str()).unwrap_or_default();
         let is_favorite = liked.contains(&row.dag_id);
-        Line { is_favorite, ..line(row, &runs, shell.now) }
+        ListedDag { is_favorite, ..line(row, &runs, shell.now) }
     });
     let rest = filters.rest(&["state"]);
     let turned = |page: i64| format!("/dags?state={state}{rest}&page={page}");
@@ -145,12 +145,12 @@ fn search(mut search: Search, q: &str) -> Search {
     search.and(owned).and((!name.is_empty()).then(|| by::NAME.has(name.join(" "))))
 }
 
-fn line(row: DagRow, runs: &[RunMark], now: ZonedNow) -> Line {
+fn line(row: DagRow, runs: &[RunMark], now: ZonedNow) -> ListedDag {
     let tags = row.tags.into_iter().map(|tag| {
         let href = format!("/dags?q=tag:{}", encoded(&tag));
         (tag, href)
     });
-    Line {
+    ListedDag {
         href: dag_href(&row.dag_id),
         is_paused: row.is_paused,
         is_stale: row.is_stale,

@@ -25,14 +25,14 @@ struct DashboardsPage {
     shell: Shell,
     q: String,
     filters: Filters,
-    lines: Vec<Line>,
+    lines: Vec<ListedDashboard>,
     before: Option<String>,
     after: Option<String>,
     /// People who ask the lake in SQL see all but those of admins.
     may_read_data: bool,
 }
 
-struct Line {
+struct ListedDashboard {
     title: String,
     href: String,
     description: String,
@@ -57,8 +57,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     html(StatusCode::OK, &DashboardsPage { shell, q, filters, lines, before, after, may_read_data })
 }
 
-fn line(LoadedDashboard { dashboard, row }: LoadedDashboard, shell: &Shell) -> Line {
-    Line {
+fn line(LoadedDashboard { dashboard, row }: LoadedDashboard, shell: &Shell) -> ListedDashboard {
+    ListedDashboard {
         href: href(&dashboard.name),
         words: parts::counted(dashboard.panels.len(), "panel"),
         title: dashboard.title,

@@ -127,7 +127,11 @@ fn label(name: &str) -> String {
     ];
     let ended = ENDS.into_iter().find_map(|(end, words)| Some((name.strip_suffix(end)?, words)));
     let (stem, end) = ended.unwrap_or((name, ""));
-    let words = if stem == "order_by" { "Sort by".into() } else { stem.replace('_', " ").replace("dag ", "DAG ") };
+    let words = if stem == "order_by" {
+        "Sort by".into()
+    } else {
+        stem.replace('_', " ").replace("dag ", "DAG ").replace("uri", "URI")
+    };
     let mut letters = words.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect::<String>() + end)
 }

@@ -61,10 +61,10 @@ pub(crate) struct Closed {
 
 struct Namespace {
     name: String,
-    lines: Vec<Line>,
+    lines: Vec<ListedTable>,
 }
 
-struct Line {
+struct ListedTable {
     name: String,
     href: String,
     rows: String,
@@ -148,7 +148,7 @@ fn words(tables: &[TableRow]) -> String {
     format!("{tables}, {rows} in {}", parts::bytes(bytes))
 }
 
-fn by_namespace(lines: impl Iterator<Item = (TableId, Line)>) -> Vec<Namespace> {
+fn by_namespace(lines: impl Iterator<Item = (TableId, ListedTable)>) -> Vec<Namespace> {
     let mut namespaces: Vec<Namespace> = Vec::new();
     for (id, line) in lines {
         match namespaces.last_mut().filter(|last| last.name == id.namespace) {
@@ -160,13 +160,13 @@ fn by_namespace(lines: impl Iterator<Item = (TableId, Line)>) -> Vec<Namespace> 
 }
 
 /// In an order that was asked for, which goes across namespaces.
-fn together(lines: impl Iterator<Item = (TableId, Line)>) -> Vec<Namespace> {
-    let lines: Vec<Line> = lines.map(|(id, line)| Line { name: id.to_string(), ..line }).collect();
+fn together(lines: impl Iterator<Item = (TableId, ListedTable)>) -> Vec<Namespace> {
+    let lines: Vec<ListedTable> = lines.map(|(id, line)| ListedTable { name: id.to_string(), ..line }).collect();
     if lines.is_empty() { Vec::new() } else { vec![Namespace { name: "all namespaces".into(), lines }] }
 }
 
-fn line(table: TableRow, largest: u64, now: ZonedNow) -> Line {
-    Line {
+fn line(table: TableRow, largest: u64, now: ZonedNow) -> ListedTable {
+    ListedTable {
         href: href(&table.id),
         rows: parts::count(table.totals.rows),
         bytes: parts::bytes(table.totals.bytes),

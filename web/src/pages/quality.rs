@@ -27,12 +27,12 @@ struct QualityPage {
     /// All is well, or what is not.
     sentence: String,
     filters: Filters,
-    lines: Vec<Line>,
+    lines: Vec<AssetQuality>,
     before: Option<String>,
     after: Option<String>,
 }
 
-struct Line {
+struct AssetQuality {
     name: String,
     /// If it is not the name.
     uri: Option<String>,
@@ -109,7 +109,7 @@ fn sentence(all: &[Quality]) -> String {
     }
 }
 
-fn line(one: Quality, outcomes: Vec<CheckOutcome>, tables: &[TableRow], now: ZonedNow) -> Line {
+fn line(one: Quality, outcomes: Vec<CheckOutcome>, tables: &[TableRow], now: ZonedNow) -> AssetQuality {
     let id = TableId::of_asset(&one.asset.uri);
     let of_lake = |id: &TableId| tables.iter().find(|table| table.id == *id);
     let table = id.as_ref().and_then(of_lake).map(|table| super::lake::href(&table.id));
@@ -122,7 +122,7 @@ fn line(one: Quality, outcomes: Vec<CheckOutcome>, tables: &[TableRow], now: Zon
         _ => None,
     };
     let outcome = one.outcome();
-    Line {
+    AssetQuality {
         uri: (one.asset.uri != one.asset.name).then(|| one.asset.uri.clone()),
         href: one.asset.asset.map(super::assets::href),
         table,

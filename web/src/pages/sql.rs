@@ -33,7 +33,7 @@ struct SqlPage {
     results: Option<Results>,
     problem: Option<Closed>,
     tables: Vec<(String, String)>,
-    history: Vec<Line>,
+    history: Vec<PastQuery>,
     limits: String,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct SqlForm {
     pub(crate) y: String,
 }
 
-struct Line {
+struct PastQuery {
     id: Uuid,
     sql: String,
     href: String,
@@ -140,7 +140,7 @@ fn limits() -> String {
     )
 }
 
-fn line(row: QueryRow, shell: &Shell) -> Line {
+fn line(row: QueryRow, shell: &Shell) -> PastQuery {
     let (state, word) = match row.state.as_str() {
         "success" => ("success", "success"),
         "running" => ("running", "running"),
@@ -148,7 +148,7 @@ fn line(row: QueryRow, shell: &Shell) -> Line {
         "lost" => ("failed", "lost with its server"),
         _ => ("failed", "failed"),
     };
-    Line {
+    PastQuery {
         href: format!("/sql?query={}", row.id),
         sql: parts::short(&row.sql.split_whitespace().collect::<Vec<_>>().join(" "), LINE_CHARS).into_owned(),
         state: parts::bare(state),

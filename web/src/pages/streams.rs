@@ -24,12 +24,12 @@ struct StreamsPage {
     filters: Filters,
     /// How the title begins.
     sign: &'static str,
-    lines: Vec<Line>,
+    lines: Vec<ListedStream>,
     before: Option<String>,
     after: Option<String>,
 }
 
-struct Line {
+struct ListedStream {
     name: String,
     href: String,
     state: parts::State,
@@ -61,9 +61,9 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     html(StatusCode::OK, &StreamsPage { shell, q, filters, sign, lines, before, after })
 }
 
-fn line(row: &StreamRow, shell: &Shell) -> Line {
+fn line(row: &StreamRow, shell: &Shell) -> ListedStream {
     let first = |error: &str| parts::short(error.lines().next().unwrap_or_default(), MOST_ERROR_CHARS).into_owned();
-    Line {
+    ListedStream {
         name: row.name.clone(),
         href: href(&row.name),
         state: parts::bare(icon_of(row.state())),

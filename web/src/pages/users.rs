@@ -28,7 +28,7 @@ struct UsersPage {
     shell: Shell,
     q: String,
     filters: Filters,
-    lines: Vec<Line>,
+    lines: Vec<ListedAccount>,
     total: i64,
     before: Option<String>,
     after: Option<String>,
@@ -38,7 +38,7 @@ struct UsersPage {
     fresh: Option<FreshPassword>,
 }
 
-struct Line {
+struct ListedAccount {
     name: String,
     href: String,
     about: String,
@@ -97,10 +97,10 @@ async fn list(
     html(status, &UsersPage { shell, q, filters, lines, total, before, after, wish, problem, fresh })
 }
 
-fn line(user: ListedUser, own: Option<&str>, shell: &Shell) -> Result<Line, Refusal> {
+fn line(user: ListedUser, own: Option<&str>, shell: &Shell) -> Result<ListedAccount, Refusal> {
     let role = user.role.parse().map_err(|error| Refusal::Broken(format!("user `{}`: {error}", user.name)))?;
     let about = [user.full_name, user.email].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>();
-    Ok(Line {
+    Ok(ListedAccount {
         href: user_href(&user.name),
         about: about.join(" · "),
         role,

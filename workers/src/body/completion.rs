@@ -7,7 +7,7 @@
 
 use super::Shared;
 use crate::job::{CompletionSteps, Job};
-use crate::logs::{AttemptLog, Line};
+use crate::logs::{AttemptLog, LogLine};
 use crate::outcome::{self, Finish};
 use crate::patience::patiently;
 use futures::FutureExt;
@@ -53,7 +53,7 @@ pub(super) async fn complete(
                 steps.iter().filter_map(|step| step.hint()).for_each(|hint| shared.hints.give(hint));
                 let names: Vec<String> = steps.iter().map(|step| step.name()).collect();
                 let event = format!("committed with its success: {}", names.join(", "));
-                log.say(&Line::new(LogLevel::Info, "orch", event, Map::new()));
+                log.say(&LogLine::new(LogLevel::Info, "orch", event, Map::new()));
                 return Finish::Decided { ended: Box::new(ended), recorded: true };
             }
             Err(error) => error,
@@ -76,7 +76,7 @@ pub(super) async fn complete(
         Err(error) => {
             // The failure counts without what it wanted to tell of itself.
             let event = format!("not committed with its failure: {}", text(&error));
-            log.say(&Line::new(LogLevel::Warning, "orch", event, Map::new()));
+            log.say(&LogLine::new(LogLevel::Warning, "orch", event, Map::new()));
             Finish::Decided { ended: Box::new(ended), recorded: false }
         }
     }

@@ -4,7 +4,7 @@
 use super::Shared;
 use crate::clock;
 use crate::job::Job;
-use crate::logs::{AttemptLog, Line};
+use crate::logs::{AttemptLog, LogLine};
 use crate::mask;
 use crate::outcome::{DEFAULT_POLL_MS, Finish};
 use crate::watch;
@@ -49,11 +49,11 @@ pub(super) async fn resumed(job: &Job, shared: &Shared, log: &Arc<AttemptLog>) -
         }
         WaitEnd::Skipped(reason) => error(TaskError::skipped(reason.clone()), None),
         WaitEnd::Met(_) => {
-            log.say(&Line::new(LogLevel::Info, "orch", "resumed: what it waited for is there".into(), Map::new()));
+            log.say(&LogLine::new(LogLevel::Info, "orch", "resumed: what it waited for is there".into(), Map::new()));
             Ok(Some(resumed))
         }
         WaitEnd::TimedOut(OnTimeout::Resume) => {
-            log.say(&Line::new(LogLevel::Info, "orch", "resumed: its time to wait is over".into(), Map::new()));
+            log.say(&LogLine::new(LogLevel::Info, "orch", "resumed: its time to wait is over".into(), Map::new()));
             Ok(Some(resumed))
         }
     }

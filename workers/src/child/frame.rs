@@ -1,6 +1,6 @@
 //! What a worker and its child say to each other: JSON, a line each.
 
-use orch_sdk::task::{LogLevel, RunFacts, TaskError, TriggerWish, TryFacts};
+use orch_sdk::task::{LogLevel, RunFacts, TaskError, TriggerRequest, TryFacts};
 use orch_spec::TaskSpec;
 use orch_spec::asset::{AssetEvent, LineageEdge};
 use serde::{Deserialize, Serialize};
@@ -51,7 +51,7 @@ pub(crate) enum Frame {
     Lineage(LineageEdge),
     TriggeringEvents { call: u64 },
     Home { call: u64 },
-    Trigger { call: u64, wish: TriggerWish },
+    Trigger { call: u64, wish: TriggerRequest },
     End(End),
 }
 

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{getpgrp, getpid};
 use orch_sdk::task::{
-    BoxFuture, BundleDag, Connection, Ctx, Host, LogLevel, TaskError, TaskResult, TriggerWish, Triggered, fatal,
+    BoxFuture, BundleDag, Connection, Ctx, Host, LogLevel, TaskError, TaskResult, TriggerRequest, Triggered, fatal,
 };
 use orch_spec::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 use serde_json::{Map, Value};
@@ -230,7 +230,7 @@ impl Host for ChildHost {
         Box::pin(async move { Ok(serde_json::from_value(events.await?)?) })
     }
 
-    fn trigger(&self, wish: TriggerWish) -> BoxFuture<TaskResult<Triggered>> {
+    fn trigger(&self, wish: TriggerRequest) -> BoxFuture<TaskResult<Triggered>> {
         let triggered = self.call(|call| Frame::Trigger { call, wish });
         Box::pin(async move { Ok(serde_json::from_value(triggered.await?)?) })
     }

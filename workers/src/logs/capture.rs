@@ -1,6 +1,6 @@
 //! Lines said through `tracing` inside a body go to the log of its attempt.
 
-use super::{AttemptLog, Line};
+use super::{AttemptLog, LogLine};
 use orch_sdk::task::LogLevel;
 use serde_json::{Map, Value};
 use std::fmt::Debug;
@@ -29,7 +29,7 @@ impl<S: Subscriber> Layer<S> for Capture {
                 let mut fields = Fields::default();
                 event.record(&mut fields);
                 let meta = event.metadata();
-                log.say(&Line::new(level(*meta.level()), meta.target(), fields.message, fields.others));
+                log.say(&LogLine::new(level(*meta.level()), meta.target(), fields.message, fields.others));
             })
             .ok();
     }

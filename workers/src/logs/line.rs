@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 const LINE_BYTES: usize = 64 * 1024;
 
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct LogLine {
     pub(crate) at: DateTime<Utc>,
     pub(crate) level: LogLevel,
     pub(crate) logger: String,
@@ -20,23 +20,23 @@ pub(crate) struct Line {
     pub(crate) fields: Map<String, Value>,
 }
 
-impl Line {
+impl LogLine {
     pub(crate) fn new(level: LogLevel, logger: &str, event: String, mut fields: Map<String, Value>) -> Self {
         for field in fields.values_mut().filter(|field| is_too_deep(field)) {
             take_apart(std::mem::replace(field, format!("(nested more than {MOST_DEPTH} deep)").into()));
         }
-        Line { at: now(), level, logger: logger.into(), bytes: event.len(), event, fields }
+        LogLine { at: now(), level, logger: logger.into(), bytes: event.len(), event, fields }
     }
 
     /// What a body says, however long: only what may be kept of it is copied, and as much again, so that a secret is
     /// found that the cut goes through.
     pub(crate) fn from_body(level: LogLevel, text: &str, fields: Map<String, Value>) -> Self {
         let event = text[..text.floor_char_boundary(2 * LINE_BYTES)].to_string();
-        Line { bytes: text.len(), ..Line::new(level, "task", event, fields) }
+        LogLine { bytes: text.len(), ..LogLine::new(level, "task", event, fields) }
     }
 
     pub(crate) fn about_the_log(event: String) -> Self {
-        Line::new(LogLevel::Warning, "orch", event, Map::new())
+        LogLine::new(LogLevel::Warning, "orch", event, Map::new())
     }
 
     /// Without what is secret. Costs nothing until something is.
@@ -47,7 +47,7 @@ impl Line {
         let logger = masker.mask(&self.logger).into_owned();
         let event = masker.mask(&self.event).into_owned();
         let bytes = if self.bytes > self.event.len() { self.bytes } else { event.len() };
-        Line { logger, event, bytes, fields, ..*self }.to_json()
+        LogLine { logger, event, bytes, fields, ..*self }.to_json()
     }
 
     pub(crate) fn to_json(&self) -> String {
@@ -65,7 +65,7 @@ impl Line {
         if self.fields.is_empty() || text.len() <= 2 * LINE_BYTES {
             return text;
         }
-        let bare = Line { fields: Map::new(), logger: self.logger.clone(), event: self.event.clone(), ..*self };
+        let bare = LogLine { fields: Map::new(), logger: self.logger.clone(), event: self.event.clone(), ..*self };
         bare.to_json()
     }
 }
@@ -89,13 +89,13 @@ mod tests {
 
     #[test]
     fn a_long_text_is_cut_and_says_how_long_it_was() {
-        let whole = Line::from_body(LogLevel::Info, &"x".repeat(LINE_BYTES), Map::new());
+        let whole = LogLine::from_body(LogLevel::Info, &"x".repeat(LINE_BYTES), Map::new());
         assert_eq!(cut(&whole.event, whole.bytes), whole.event);
-        let long = Line::from_body(LogLevel::Info, &"é".repeat(LINE_BYTES), Map::new());
+        let long = LogLine::from_body(LogLevel::Info, &"é".repeat(LINE_BYTES), Map::new());
         let shown = cut(&long.event, long.bytes);
         assert!(shown.ends_with(&format!(" … ({} bytes in all)", 2 * LINE_BYTES)), "{}", &shown[shown.len() - 60..]);
         assert_eq!(shown.chars().filter(|c| *c == 'é').count(), LINE_BYTES / 2);
-        let huge = Line::from_body(LogLevel::Info, &"x".repeat(100 * LINE_BYTES), Map::new());
+        let huge = LogLine::from_body(LogLevel::Info, &"x".repeat(100 * LINE_BYTES), Map::new());
         assert!(huge.event.len() <= 2 * LINE_BYTES && huge.to_json().contains("(6553600 bytes in all)"));
     }
 
@@ -103,7 +103,7 @@ mod tests {
     fn a_line_of_control_characters_is_kept_however_long_its_json_is() {
         for text in ["\0x", "\u{1}"] {
             let line =
-                Line::from_body(LogLevel::Info, &text.repeat(LINE_BYTES), Map::from_iter([("a".into(), 1.into())]));
+                LogLine::from_body(LogLevel::Info, &text.repeat(LINE_BYTES), Map::from_iter([("a".into(), 1.into())]));
             assert!(line.to_json().len() < 8 * LINE_BYTES);
         }
     }
@@ -112,7 +112,7 @@ mod tests {
     fn a_field_that_no_reader_takes_is_said_so() {
         let deep = (0..10_000).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
         let fields = Map::from_iter([("deep".into(), deep), ("nul".into(), "\0".into())]);
-        let line = Line::from_body(LogLevel::Info, "a", fields).to_json();
+        let line = LogLine::from_body(LogLevel::Info, "a", fields).to_json();
         assert!(
             line.contains(r#""deep":"(nested more than 100 deep)""#) && line.contains("\"nul\":\"\u{FFFD}\""),
             "{line}"
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_byte_that_postgres_cannot_hold_is_shown() {
-        let line = Line::from_body(LogLevel::Info, "a\0b", Map::new());
+        let line = LogLine::from_body(LogLevel::Info, "a\0b", Map::new());
         assert!(line.to_json().contains("a\u{2400}b"), "{}", line.to_json());
     }
 }

@@ -1,7 +1,7 @@
 //! Looks: what was taken becomes questions, each asked once for all who wait for the same; what is seen becomes answers.
 
 use super::eyes::WorkerEyes;
-use crate::logs::Line;
+use crate::logs::LogLine;
 use crate::mask;
 use futures::FutureExt;
 use orch_sdk::task::{BoxFuture, ConditionResult, Eyes, LogLevel, TaskError, TaskResult, WaitEnd};
@@ -172,7 +172,7 @@ fn line(of: &Watched, found: &ConditionOutcome) -> Option<NewChunk> {
         return None;
     }
     let text = format!("looking at what it waits for failed, and is tried again: {error}");
-    let line = Line::new(LogLevel::Warning, "orch", text, Map::new());
+    let line = LogLine::new(LogLevel::Warning, "orch", text, Map::new());
     Some(NewChunk {
         run: of.run,
         attempt: of.attempt,

@@ -4,7 +4,7 @@ use crate::world::{BodyResult, Dag, World, body, element, innocent, wide};
 use chrono::{DateTime, Utc};
 use orch_sdk::task::{
     Awaited, BoxFuture, Condition, ConditionResult, Conditions, Ctx, Deferral, Eyes, LogLevel, OnTimeout, TaskError,
-    TaskResult, TriggerWish, fatal, skip,
+    TaskResult, TriggerRequest, fatal, skip,
 };
 use orch_sdk::wait::{self, TimeWait, Wait as _};
 use orch_spec::approval::{ANSWER, Question};
@@ -128,7 +128,7 @@ async fn says(ctx: &Ctx, of: u64) -> TaskResult<()> {
             _ => ctx.connection(&text(a)).await.map(drop),
         },
         12 => {
-            let wish = TriggerWish {
+            let wish = TriggerRequest {
                 dag_id: if a.is_multiple_of(8) { text(a) } else { "small".into() },
                 run_id: a.is_multiple_of(3).then(|| text(b)),
                 logical_date: a.is_multiple_of(5).then(|| moment(b)),

@@ -15,7 +15,7 @@ use orch_core::select::Selection;
 use orch_core::transition::Selected;
 use orch_deeds::instance::ClearOptions;
 use orch_spec::state::TaskState;
-use orch_store::clear::ClearWish;
+use orch_store::clear::ClearScope;
 use orch_store::narrow;
 use orch_wire::body::{ListOf, NoteText};
 use orch_wire::fields::flag;
@@ -95,7 +95,7 @@ impl DAGRunClearBody {
             let failed = || vec![TaskState::Failed, TaskState::UpstreamFailed];
             let states = if self.only_failed == Some(true) { failed() } else { Vec::new() };
             let (selection, version) = (Selection { tasks, ..Selection::default() }, Some(run.version));
-            runs.push((run, ClearWish { selection, version, states }));
+            runs.push((run, ClearScope { selection, version, states }));
         }
         let (latest, run_note) = (self.run_on_latest_version.unwrap_or(false), self.note.map(|note| note.0));
         let options = ClearOptions { whole_run: true, latest, run_note, ..ClearOptions::default() };

@@ -15,7 +15,7 @@ use orch_core::select::Selection;
 use orch_core::transition::Selected;
 use orch_deeds::instance::ClearOptions;
 use orch_spec::state::TaskState;
-use orch_store::clear::ClearWish;
+use orch_store::clear::ClearScope;
 use orch_store::list::{Compare, Search};
 use orch_store::narrow;
 use orch_store::run::{Around, RUNS, RunDetails, by, runs_around};
@@ -69,7 +69,7 @@ pub(crate) async fn clear_chosen(
     for run in meant(&mut db, &dag.dag_id, &body).await? {
         let version = app.versions.get(&mut db, run.version).await?;
         let selection = selection(&version.plan, &body, &mut known);
-        let wish = ClearWish { selection, version: Some(run.version), states: body.states() };
+        let wish = ClearScope { selection, version: Some(run.version), states: body.states() };
         runs.push((run, wish));
     }
     if let (Some(tasks), Some(place), false) = (body.tasks(), known.iter().position(|known| !known), runs.is_empty()) {

@@ -33,13 +33,13 @@ struct BackfillPage {
     conf: Option<String>,
     /// All dates, or the first of very many.
     strip: parts::Cells,
-    lines: Vec<Line>,
+    lines: Vec<BackfillDateRow>,
     first: Option<String>,
     on: Option<String>,
     command: String,
 }
 
-struct Line {
+struct BackfillDateRow {
     date: String,
     state: parts::State,
     why: String,
@@ -110,8 +110,8 @@ fn cell(date: &BackfillDate, dag_id: &str) -> parts::Cell {
     }
 }
 
-fn line(date: BackfillDate, dag_id: &str) -> Line {
-    Line {
+fn line(date: BackfillDate, dag_id: &str) -> BackfillDateRow {
+    BackfillDateRow {
         date: day(date.logical_date),
         state: parts::state(state_of(&date)),
         why: date.why.unwrap_or_default(),

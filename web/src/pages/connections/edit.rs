@@ -64,14 +64,15 @@ impl ConnectionForm {
 
     fn inputs(&self, own_id: &str, has_password: bool) -> Vec<Input> {
         let kind = kinds::of(&held(&self.values, "conn_type"));
-        let part = |(field, label, note): (&str, &'static str, &str)| match field {
+        let part = |(field, label): (&str, &'static str)| match field {
+            "port" => Input::line(field, label, "a number", held(&self.values, field)),
             "password" => {
                 // One that the type has no use for can still be taken away.
                 let label = if label.is_empty() && has_password { "Password" } else { label };
-                let input = Input { kind: InputKind::Password, ..Input::line(field, label, note, "") };
+                let input = Input { kind: InputKind::Password, ..Input::line(field, label, "", "") };
                 if has_password { input.kept() } else { input }
             }
-            _ => Input::line(field, label, note, held(&self.values, field)),
+            _ => Input::line(field, label, "", held(&self.values, field)),
         };
         let line = |extra: &Extra| {
             let value = self.extra.get(extra.name).and_then(Value::as_str).unwrap_or_default();
@@ -81,7 +82,7 @@ impl ConnectionForm {
         let label = if kind.extras.is_empty() { "Extra" } else { "Other extra" };
         let rest = Input::line("extra", label, "JSON object, sealed", self.rest(kind.extras));
         let mut all = inputs::<Connection>(own_id, &self.values);
-        all.extend(kind.parts().into_iter().map(part));
+        all.extend(kind.parts().map(part));
         all.extend(kind.extras.iter().map(line));
         all.push(Input { kind: InputKind::LongText, help: MASKS, placeholder: "{}", ..rest });
         all

@@ -19,16 +19,9 @@ pub(super) struct ConnectionFieldLabels {
 }
 
 impl ConnectionFieldLabels {
-    /// The parts in the order of the form: the field, how the type calls it, and a note beside that.
-    pub(super) fn parts(&self) -> [(&'static str, &'static str, &'static str); 5] {
-        let [host, port, login, password, schema] = self.names;
-        [
-            ("host", host, ""),
-            ("port", port, "a number"),
-            ("login", login, ""),
-            ("password", password, ""),
-            ("schema", schema, ""),
-        ]
+    /// The parts in the order of the form: the field, and how the type calls it.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        ["host", "port", "login", "password", "schema"].into_iter().zip(self.names)
     }
 }
 

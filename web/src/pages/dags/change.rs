@@ -2,7 +2,7 @@
 
 use crate::api::dags::set_paused;
 use crate::extract::{Actor, Form, Query};
-use crate::pages::bulk::{BulkPage, Line};
+use crate::pages::bulk::{BulkLine, BulkPage};
 use crate::pages::{Shell, html, local, see_other};
 use crate::parts::{self, dag_href};
 use crate::refusal::Refusal;
@@ -41,7 +41,7 @@ pub(crate) async fn ask(State(app): State<App>, shell: Shell, query: Query) -> R
         let sentence = "Runs that wait begin, and those that the schedule asks for.";
         ("unpause", format!("Switch on {said}?"), format!("Switch on {said}"), sentence)
     };
-    let lines = concerned.iter().map(|dag| Line {
+    let lines = concerned.iter().map(|dag| BulkLine {
         state: parts::state(if dag.is_paused { "paused" } else { "success" }),
         name: dag.dag_id.clone(),
         href: dag_href(&dag.dag_id),

@@ -114,13 +114,13 @@ struct KeptListPage<K: Lists> {
     extras: Extras,
     q: String,
     filters: Filters,
-    lines: Vec<Line>,
+    lines: Vec<ListedRecord>,
     before: Option<String>,
     after: Option<String>,
     noun: PhantomData<K>,
 }
 
-struct Line {
+struct ListedRecord {
     name: String,
     href: Option<String>,
     verb_href: Option<String>,
@@ -151,8 +151,8 @@ pub(crate) fn page<K: Lists>(app: &App, shell: Shell, listed: Listed, extras: Ex
     html(StatusCode::OK, &page)
 }
 
-fn line<K: Lists>(row: &Record, app: &App, shell: &Shell) -> Line {
-    Line {
+fn line<K: Lists>(row: &Record, app: &App, shell: &Shell) -> ListedRecord {
+    ListedRecord {
         name: row.name().into(),
         href: K::name_href(row.name(), shell.can_operate()),
         verb_href: K::verb_href(row.name()),

@@ -18,12 +18,12 @@ use orch_store::lake_view::{ColumnRange, DataFile};
 struct FilesPage {
     shell: Shell,
     head: Head,
-    lines: Vec<Line>,
+    lines: Vec<ListedFile>,
     before: Option<String>,
     after: Option<String>,
 }
 
-struct Line {
+struct ListedFile {
     name: String,
     path: String,
     kind: &'static str,
@@ -58,8 +58,8 @@ pub(crate) async fn show(
     html(StatusCode::OK, &page)
 }
 
-fn line(file: DataFile) -> Line {
-    Line {
+fn line(file: DataFile) -> ListedFile {
+    ListedFile {
         name: file.path.rsplit('/').next().unwrap_or_default().into(),
         kind: file.kind.words(),
         rows: parts::count(file.rows),

@@ -21,13 +21,13 @@ struct NullsPage {
     snapshots: usize,
     chart: Option<Chart>,
     legend: Vec<(Sample, String)>,
-    lines: Vec<Line>,
+    lines: Vec<ColumnNulls>,
     /// Columns that have no null in any of the snapshots.
     full: Vec<String>,
     sql_href: String,
 }
 
-struct Line {
+struct ColumnNulls {
     column: String,
     share: String,
     meter: Meter,
@@ -127,11 +127,11 @@ impl Column {
         shares().fold(0.0, f64::max) - shares().fold(100.0, f64::min)
     }
 
-    fn line(&self) -> Line {
+    fn line(&self) -> ColumnNulls {
         let (nulls, rows) = self.counts.last().copied().flatten().unwrap_or_default();
         let shares: Vec<f64> = self.shares().flatten().collect();
         let change = shares.last().zip(shares.first()).map(|(last, first)| last - first);
-        Line {
+        ColumnNulls {
             column: self.name.clone(),
             share: shares.last().map(|share| percent(*share)).unwrap_or_default(),
             meter: parts::meter(nulls, rows),

@@ -17,12 +17,12 @@ struct PartitionsPage {
     shell: Shell,
     head: Head,
     chart: Option<Chart>,
-    lines: Vec<Line>,
+    lines: Vec<ListedPartition>,
     before: Option<String>,
     after: Option<String>,
 }
 
-struct Line {
+struct ListedPartition {
     partition: String,
     rows: String,
     meter: Meter,
@@ -48,7 +48,7 @@ pub(crate) async fn show(
     let points = rows.iter().map(|row| (row.partition.clone(), Some(row.totals.rows as f64))).collect();
     let chart =
         (rows.len() > 1).then(|| Chart::new(ChartType::Bars, "Rows of each partition".into(), points)).flatten();
-    let lines = rows.into_iter().map(|row| Line {
+    let lines = rows.into_iter().map(|row| ListedPartition {
         rows: parts::count(row.totals.rows),
         meter: parts::meter(row.totals.rows, most),
         files: row.totals.files,

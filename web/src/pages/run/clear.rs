@@ -18,7 +18,7 @@ use orch_core::select::Selection;
 use orch_core::transition::Selected;
 use orch_deeds::instance::ClearOptions;
 use orch_spec::state::{RunState, TaskState};
-use orch_store::clear::{ClearCount, ClearWish, count_clear};
+use orch_store::clear::{ClearCount, ClearScope, count_clear};
 use orch_store::narrow;
 use orch_store::run::{Around, RunDetails, runs_around};
 use orch_store::version::Version;
@@ -127,7 +127,7 @@ impl Choices {
         Ok(vec![Selected { task: of.index_of(&self.task).ok_or_else(missing)?, index }])
     }
 
-    fn wish(&self, tasks: Vec<Selected>, version: i32) -> ClearWish {
+    fn wish(&self, tasks: Vec<Selected>, version: i32) -> ClearScope {
         let mut states = Vec::new();
         if self.only_failed {
             states.extend([TaskState::Failed, TaskState::UpstreamFailed]);
@@ -136,7 +136,7 @@ impl Choices {
             states.push(TaskState::Running);
         }
         let selection = Selection { tasks, upstream: self.upstream, downstream: self.downstream };
-        ClearWish { selection, version: Some(version), states }
+        ClearScope { selection, version: Some(version), states }
     }
 
     /// The same for a terminal, as far as it can be said there.
@@ -180,7 +180,7 @@ async fn wishes(
     path: &RunPath,
     run: &RunDetails,
     choices: &Choices,
-) -> Result<Vec<(RunDetails, ClearWish)>, Refusal> {
+) -> Result<Vec<(RunDetails, ClearScope)>, Refusal> {
     let of = the_ledger(app, db, run).await?.version;
     let selected = choices.selected(path, &of)?;
     let around = Around { past: choices.past, future: choices.future };

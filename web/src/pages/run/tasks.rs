@@ -27,7 +27,7 @@ struct TasksPage {
     /// Behind another filter's name.
     rest: String,
     names: Vec<String>,
-    lines: Vec<Line>,
+    lines: Vec<ListedInstance>,
     counts: Vec<(&'static str, i64)>,
     first_page: Option<String>,
     on: Option<String>,
@@ -36,7 +36,7 @@ struct TasksPage {
     version: i32,
 }
 
-struct Line {
+struct ListedInstance {
     /// Place and element, for what is done with several.
     pick: String,
     name: String,
@@ -138,10 +138,10 @@ pub(crate) async fn show(
     html(StatusCode::OK, &page)
 }
 
-fn line(row: &InstanceRow, kind: &str, href: &str, now: ZonedNow) -> Line {
+fn line(row: &InstanceRow, kind: &str, href: &str, now: ZonedNow) -> ListedInstance {
     let name = if row.map_index >= 0 { format!("{} [{}]", row.task_id, row.map_index) } else { row.task_id.clone() };
     let waited = row.queued_at.zip(row.started_at).map(|(queued, started)| started - queued);
-    Line {
+    ListedInstance {
         pick: format!("{}.{}", row.task, row.map_index),
         kind: kind.into(),
         href: task_href(href, &row.task_id, row.map_index),

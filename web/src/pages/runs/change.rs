@@ -2,7 +2,7 @@
 
 use crate::auth::{Caller, Role};
 use crate::extract::{Actor, Form, Query};
-use crate::pages::bulk::{BulkPage, Line};
+use crate::pages::bulk::{BulkLine, BulkPage};
 use crate::pages::{Shell, encoded, html, local, see_other};
 use crate::parts;
 use crate::refusal::Refusal;
@@ -16,7 +16,7 @@ use orch_core::transition::{RunEnd, Selected};
 use orch_deeds::instance::{self, ClearInstances, ClearOptions};
 use orch_spec::state::{RunState, TaskState};
 use orch_store::StoreError;
-use orch_store::clear::{ClearWish, would_clear};
+use orch_store::clear::{ClearScope, would_clear};
 use orch_store::narrow;
 use orch_store::run::{DeleteRun, EndRun, RunDetails, run_by_uuid};
 use orch_store::version::Version;
@@ -51,10 +51,10 @@ async fn chosen<'a>(db: &mut PgConnection, ids: impl Iterator<Item = &'a str>) -
     Ok(runs)
 }
 
-fn selection(of: &Version, only_failed: bool) -> ClearWish {
+fn selection(of: &Version, only_failed: bool) -> ClearScope {
     let tasks = (0..narrow::task(of.plan.tasks.len())).map(|task| Selected { task, index: None }).collect();
     let failed = vec![TaskState::Failed, TaskState::UpstreamFailed];
-    ClearWish {
+    ClearScope {
         selection: Selection { tasks, upstream: false, downstream: false },
         version: Some(of.id),
         states: if only_failed { failed } else { Vec::new() },
@@ -191,8 +191,8 @@ async fn would(
     Ok(counts)
 }
 
-fn line(run: &RunDetails) -> Line {
-    Line {
+fn line(run: &RunDetails) -> BulkLine {
+    BulkLine {
         state: parts::state(run.state.as_str()),
         name: run.dag_id.clone(),
         href: format!("{}/runs/{}", parts::dag_href(&run.dag_id), encoded(&run.run_id)),

@@ -8,7 +8,7 @@ mod scan;
 pub(crate) use download::download;
 pub(crate) use line::{LogItem, drawn_in_zone};
 
-use line::Line;
+use line::LogLine;
 
 use crate::extract::Query;
 use crate::live::At;
@@ -208,9 +208,9 @@ pub(crate) async fn load(
     let is_whole = !shown.earlier && !shown.later;
     let is_window = !is_whole || !view.levels.is_empty();
     let line_of = |(number, text): &(i64, String)| {
-        Line::of(*number, text, &needle, most).linked(one.try_no, is_window).in_zone(zone)
+        LogLine::of(*number, text, &needle, most).linked(one.try_no, is_window).in_zone(zone)
     };
-    let mut lines: Vec<Line> = shown.lines.iter().map(line_of).collect();
+    let mut lines: Vec<LogLine> = shown.lines.iter().map(line_of).collect();
     for line in lines.iter_mut().filter(|line| shown.restarts.contains(&line.number)) {
         line.restart = began_again(one, task.kind == "sensor" || task.options.poll_every_ms.is_some());
     }
@@ -392,6 +392,6 @@ pub(crate) fn fragment(chunks: &[Chunk], total: i64) -> String {
     let kept: Vec<(i64, i64, &str)> = numbered.into_iter().map(|(number, text, of)| (number, of, text)).collect();
     let fits = fits(kept.iter().rev()).min(MOST_NEW_LINES);
     let lines = kept[kept.len() - fits..].iter();
-    let items = lines.map(|(number, _, text)| LogItem::Line(Line::of(*number, text, "", LINE_CHARS))).collect();
+    let items = lines.map(|(number, _, text)| LogItem::Line(LogLine::of(*number, text, "", LINE_CHARS))).collect();
     Fragment { items }.render().unwrap_or_default()
 }

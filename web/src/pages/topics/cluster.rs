@@ -29,12 +29,12 @@ struct ClusterPage {
     id: String,
     href: String,
     q: String,
-    lines: Vec<Line>,
+    lines: Vec<ListedTopic>,
     /// Number of topics in the cluster, also when a search shows fewer.
     total: usize,
 }
 
-struct Line {
+struct ListedTopic {
     name: String,
     href: String,
     partitions: usize,
@@ -78,7 +78,7 @@ pub(crate) async fn show(
     let total = topics.len();
     let line = |topic: ClusterTopic| {
         let (partitions, offsets) = size(&topic);
-        Line { href: topic_href(id, &topic.name), name: topic.name, partitions, offsets }
+        ListedTopic { href: topic_href(id, &topic.name), name: topic.name, partitions, offsets }
     };
     let lines = topics.into_iter().filter(|topic| topic.name.contains(&q)).take(MOST).map(line).collect();
     html(StatusCode::OK, &ClusterPage { shell, id: id.into(), href: href(id), q, lines, total })

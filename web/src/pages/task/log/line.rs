@@ -15,7 +15,7 @@ const GROUP: &str = "::group::";
 const GROUP_ENDS: &str = "::endgroup::";
 
 #[derive(Debug, Clone)]
-pub(crate) struct Line {
+pub(crate) struct LogLine {
     pub(crate) number: i64,
     pub(crate) class: &'static str,
     pub(crate) level: String,
@@ -34,7 +34,7 @@ pub(crate) struct Line {
 
 #[derive(Debug)]
 pub(crate) enum LogItem {
-    Line(Line),
+    Line(LogLine),
     Group(Group),
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Group {
     pub(crate) number: i64,
     pub(crate) title: String,
     pub(crate) is_open: bool,
-    pub(crate) lines: Vec<Line>,
+    pub(crate) lines: Vec<LogLine>,
 }
 
 /// What a stored line says.
@@ -88,16 +88,16 @@ pub(super) fn class_of(level: &str) -> &'static str {
     }
 }
 
-impl Line {
+impl LogLine {
     /// At most so many characters of it.
-    pub(super) fn of(number: i64, stored: &str, needle: &str, most_chars: usize) -> Line {
+    pub(super) fn of(number: i64, stored: &str, needle: &str, most_chars: usize) -> LogLine {
         let Words { at, level, mut text } = Words::of(stored);
         let end = text.char_indices().nth(most_chars).map_or(text.len(), |(end, _)| end);
         let more = text.len() - end;
         text.truncate(end);
         let at = DateTime::parse_from_rfc3339(&at).ok().map(|at| at.with_timezone(&Utc));
         let written = |form: &str| at.map(|at| at.format(form).to_string()).unwrap_or_default();
-        Line {
+        LogLine {
             number,
             class: class_of(&level),
             level: level.replace("WARNING", "WARN"),
@@ -112,7 +112,7 @@ impl Line {
     }
 
     /// On a page that shows a window of the log.
-    pub(super) fn linked(mut self, try_no: i16, is_window: bool) -> Line {
+    pub(super) fn linked(mut self, try_no: i16, is_window: bool) -> LogLine {
         if is_window {
             self.href = format!("?try={try_no}&from={}#L{}", (self.number - CONTEXT).max(1), self.number);
         }
@@ -121,7 +121,7 @@ impl Line {
     }
 
     /// With its time as clocks show it there; the title has it in UTC.
-    pub(super) fn in_zone(mut self, zone: Tz) -> Line {
+    pub(super) fn in_zone(mut self, zone: Tz) -> LogLine {
         if let Some(time) = time_of(&self.datetime, zone) {
             self.time = time;
         }
@@ -169,7 +169,7 @@ impl Group {
 
 /// Folds what belongs together. A group with an error or with something that is searched for starts open, and so does one
 /// that has not ended yet.
-pub(super) fn grouped(lines: Vec<Line>) -> Vec<LogItem> {
+pub(super) fn grouped(lines: Vec<LogLine>) -> Vec<LogItem> {
     let mut items: Vec<LogItem> = Vec::new();
     let mut open = false;
     for line in lines {
@@ -220,13 +220,13 @@ mod tests {
     #[test]
     fn a_line_is_read_from_json_and_anything_else_is_shown_as_it_is() {
         let stored = r#"{"timestamp":"2026-11-20T05:37:52.004123Z","level":"warning","event":"a <b>","rows":3}"#;
-        let read = Line::of(7, stored, "", LINE_CHARS);
+        let read = LogLine::of(7, stored, "", LINE_CHARS);
         assert_eq!((read.number, read.class, read.level.as_str()), (7, "warn", "WARN"));
         assert_eq!((read.time.as_str(), read.title().as_str()), ("05:37:52.004", "2026-11-20 05:37:52.004 UTC"));
         assert_eq!(read.text.to_string(), "a &#60;b&#62; rows=3");
-        let read = Line::of(1, "no json", "", LINE_CHARS);
+        let read = LogLine::of(1, "no json", "", LINE_CHARS);
         assert_eq!((read.class, read.text.to_string().as_str()), ("info", "no json"));
-        let long = Line::of(1, &"é".repeat(LINE_CHARS + 3), "", LINE_CHARS);
+        let long = LogLine::of(1, &"é".repeat(LINE_CHARS + 3), "", LINE_CHARS);
         assert_eq!((long.more, long.text.text.chars().count()), (6, LINE_CHARS));
         let mut text = String::new();
         readable(&mut text, stored);
@@ -238,7 +238,7 @@ mod tests {
         let said = |texts: &[&str]| {
             let lines = texts.iter().zip(1..).map(|(text, number)| {
                 let level = if text.starts_with('!') { "error" } else { "info" };
-                Line::of(number, &format!(r#"{{"level":"{level}","event":"{text}"}}"#), "fee", LINE_CHARS)
+                LogLine::of(number, &format!(r#"{{"level":"{level}","event":"{text}"}}"#), "fee", LINE_CHARS)
             });
             let shape = |item: &LogItem| match item {
                 LogItem::Line(line) => line.number.to_string(),
