@@ -10,6 +10,7 @@ mod clear;
 mod deadlines;
 mod kept;
 mod lake;
+mod list;
 mod logs;
 mod marks;
 mod presets;
@@ -20,13 +21,14 @@ mod topics;
 mod versions;
 mod wait;
 
-pub(crate) use approvals::{AnswerWish, ApprovalRequest};
+pub(crate) use approvals::{ApprovalAnswer, ApprovalRequest};
 pub(crate) use ask::Obstacle;
 pub(crate) use backfills::PlannedDate;
-pub(crate) use clear::{ClearWish, WouldClear};
+pub(crate) use clear::{ClearRequest, WouldClear};
 pub(crate) use kept::{ApiObject, connection_body, connection_of};
+pub(crate) use list::{FIRST_HUNDRED, ListFlags, ListQuery};
 pub(crate) use logs::{LogPlace, OldLog, TaskTry};
-pub(crate) use marks::{Instance, MarkWish};
+pub(crate) use marks::{Instance, MarkRequest};
 pub(crate) use sql::SqlAnswer;
 pub(crate) use topics::{ReadFrom, Records, TopicsAt};
 
@@ -35,7 +37,6 @@ use orch_binary::config::{Config, Secret};
 use orch_binary::failure::Failure;
 use orch_binary::person;
 use orch_binary::session::{Server, Session};
-use orch_store::list::Search;
 use orch_web::InProcessApi;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -97,6 +98,14 @@ impl Api {
         let here =
             InProcessApi::new(web_role::here(config, &server.url)?, &person::name(), db).map_err(web_role::failure)?;
         Ok(Api { door: Door::Here(Box::new(here), server), base: "the database".into() })
+    }
+
+    /// A session on the database that is asked in this process.
+    pub(crate) async fn session(&self) -> Result<Option<Session>, Failure> {
+        match &self.door {
+            Door::Http(..) => Ok(None),
+            Door::Here(_, server) => Ok(Some(server.session().await?)),
+        }
     }
 
     /// A database that was started for this command has no scheduler and no worker: nothing that waits for them ends.
@@ -298,19 +307,23 @@ fn sanitize_text(text: &str) -> String {
 }
 
 /// What follows a path: `?a=b&c=d`.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Query(String);
 
 impl Query {
-    /// What a list is asked for.
-    fn of(search: &Search) -> Query {
-        search.parameters().into_iter().fold(Query::default(), |query, (name, value)| query.with(&name, value))
-    }
-
     fn with(mut self, name: &str, value: impl std::fmt::Display) -> Query {
         let sign = if self.0.is_empty() { '?' } else { '&' };
         write!(self.0, "{sign}{name}={}", encoded(&value.to_string())).expect("writing to a string cannot fail");
         self
+    }
+
+    fn with_pairs(self, pairs: &[(String, String)]) -> Query {
+        pairs.iter().fold(self, |query, (name, value)| query.with(name, value))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let mut names = self.0.split(['?', '&']).map(|pair| pair.split('=').next());
+        names.any(|known| known == Some(name))
     }
 
     fn with_all<T: std::fmt::Display>(self, name: &str, values: impl IntoIterator<Item = T>) -> Query {

@@ -79,16 +79,18 @@ mod version;
 mod web;
 
 use crate::cx::{Cx, block_on};
+use kept::DeleteKept;
 use orch_binary::cmd::{dags_test, tasks_test, worker};
 use orch_binary::failure::Outcome;
+use orch_deeds::kept::{Announcement, Connection, Topic, Variable};
 
 /// A family of commands: a line for each, with its name and its arguments. Their `run` asks a server, unless the line says that
 /// it does without a runtime (`at_once`), or even without settings (`alone`).
 macro_rules! family {
-    ($name:ident { $($command:ident($arguments:ty) $($how:ident)?,)+ }) => {
+    ($name:ident { $($(#[$help:meta])* $command:ident($arguments:ty) $($how:ident)?,)+ }) => {
         #[derive(Debug, clap::Subcommand)]
         pub(crate) enum $name {
-            $($command($arguments),)+
+            $($(#[$help])* $command($arguments),)+
         }
 
         impl $name {
@@ -190,23 +192,23 @@ pub(crate) enum Command {
 }
 
 family!(Dags {
-    List(dags_list::List),
+    List(dags_list::ListDags),
     ListImportErrors(dags_list_import_errors::ListImportErrors),
     Report(dags_report::Report) at_once,
     Reserialize(dags_reserialize::Reserialize),
-    Export(dags_export::Export),
+    Export(dags_export::ExportDag),
     Schema(dags_export::Schema) alone,
-    Show(dags_show::Show),
+    Show(dags_show::ShowDag),
     ShowDependencies(dags_show_dependencies::ShowDependencies),
-    Details(dags_details::Details),
+    Details(dags_details::ShowDagDetails),
     Trigger(dags_trigger::Trigger),
-    Pause(dags_pause::Pause),
-    Unpause(dags_pause::Unpause),
-    ListRuns(dags_list_runs::ListRuns),
+    Pause(dags_pause::PauseDag),
+    Unpause(dags_pause::UnpauseDag),
+    ListRuns(dags_list_runs::ListRunsOfDag),
     NextExecution(dags_next_execution::NextExecution),
-    State(dags_state::State),
-    Test(dags_test::Test) at_once,
-    Delete(dags_delete::Delete),
+    State(dags_state::ShowRunState),
+    Test(dags_test::TestDag) at_once,
+    Delete(dags_delete::DeleteDag),
     Backfill(backfill_create::DagsBackfill),
     Presets(dags_presets::Presets),
     Versions(dags_versions::Versions),
@@ -214,67 +216,71 @@ family!(Dags {
 });
 
 family!(Tasks {
-    List(tasks_list::List),
-    State(tasks_state::State),
+    List(tasks_list::ListTasks),
+    State(tasks_state::ShowTaskState),
     StatesForDagRun(tasks_states_for_dag_run::StatesForDagRun),
     Clear(tasks_clear::Clear),
     Mark(tasks_mark::MarkTask),
-    Cancel(tasks_mark::Cancel),
-    Test(tasks_test::Test),
+    Cancel(tasks_mark::CancelTask),
+    Test(tasks_test::TestTask),
     Logs(tasks_logs::Logs),
     Why(tasks_why::TasksWhy),
     FailedDeps(tasks_why::FailedDeps),
 });
 
 family!(Runs {
-    List(runs_list::List),
+    List(runs_list::ListRuns),
     Deadlines(runs_deadlines::Deadlines),
-    Wait(runs_wait::Wait),
-    Cancel(runs_cancel::Cancel),
+    Wait(runs_wait::WaitForRun),
+    Cancel(runs_cancel::CancelRun),
     Move(runs_move::Move),
 });
 
 family!(Backfill {
-    Create(Box<backfill_create::Create>),
-    List(backfill_list::List),
-    Show(backfill_list::Show),
-    Pause(backfill_change::Pause),
-    Unpause(backfill_change::Unpause),
-    Cancel(backfill_change::Cancel),
-    Wait(backfill_change::Wait),
+    Create(Box<backfill_create::CreateBackfill>),
+    List(backfill_list::ListBackfills),
+    Show(backfill_list::ShowBackfill),
+    Pause(backfill_change::PauseBackfill),
+    Unpause(backfill_change::UnpauseBackfill),
+    Cancel(backfill_change::CancelBackfill),
+    Wait(backfill_change::WaitForBackfill),
 });
 
 family!(Users {
-    List(users_list::List),
-    Create(users_create::Create),
+    List(users_list::ListUsers),
+    Create(users_create::CreateUser),
     SetRole(users_change::SetRole),
     ResetPassword(users_change::ResetPassword),
-    Disable(users_change::Disable),
-    Enable(users_change::Enable),
-    Delete(users_change::Delete),
+    Disable(users_change::DisableUser),
+    Enable(users_change::EnableUser),
+    Delete(users_change::DeleteUser),
 });
 
 family!(Pools {
-    List(pools::List),
-    Get(pools::Get),
-    Set(pools::Set),
-    Delete(pools::Delete),
-    Export(pools::Export),
-    Import(pools::Import),
+    List(pools::ListPools),
+    Get(pools::GetPool),
+    Set(pools::SetPool),
+    Delete(pools::DeletePool),
+    Export(pools::ExportPools),
+    Import(pools::ImportPools),
 });
 
 family!(Announcements {
-    List(announcements::List),
-    Set(announcements::Set),
-    Delete(announcements::Delete),
+    List(announcements::ListAnnouncements),
+    Set(announcements::SetAnnouncement),
+    /// Delete an announcement
+    #[command(after_help = "Examples:\n  orch announcements delete maintenance")]
+    Delete(DeleteKept<Announcement>),
 });
 
 family!(Topics {
-    List(topics::List),
-    Show(topics::Show),
-    Create(topics::Create),
-    Set(topics::Set),
-    Delete(topics::Delete),
+    List(topics::ListTopics),
+    Show(topics::ShowTopic),
+    Create(topics::CreateTopic),
+    Set(topics::SetTopic),
+    /// Delete a topic with all its records
+    #[command(after_help = "Examples:\n  orch topics delete weather")]
+    Delete(DeleteKept<Topic>),
     Produce(topics_produce::Produce),
     Tail(topics_tail::Tail),
     Readers(topics_readers::Readers),
@@ -283,18 +289,18 @@ family!(Topics {
 });
 
 family!(Streams {
-    List(streams::List),
-    Show(streams::Show),
-    Pause(streams::Pause),
-    Resume(streams::Resume),
-    Restart(streams::Restart),
-    Reset(streams::Reset),
-    Delete(streams::Delete),
+    List(streams::ListStreams),
+    Show(streams::ShowStream),
+    Pause(streams::PauseStream),
+    Resume(streams::ResumeStream),
+    Restart(streams::RestartStream),
+    Reset(streams::ResetStream),
+    Delete(streams::DeleteStream),
 });
 
 family!(Lake {
-    Tables(lake::Tables),
-    Show(lake::Show),
+    Tables(lake::ListTables),
+    Show(lake::ShowTable),
     Compact(lake::Compact),
     Merge(lake::Merge),
     Expire(lake::Expire),
@@ -303,8 +309,8 @@ family!(Lake {
 });
 
 family!(Assets {
-    List(assets_list::List),
-    Details(assets_list::Details),
+    List(assets_list::ListAssets),
+    Details(assets_list::ShowAssetDetails),
     Materialize(assets_materialize::Materialize),
     Events(assets_events::Events),
     Emit(assets_events::Emit),
@@ -313,33 +319,37 @@ family!(Assets {
 });
 
 family!(Alerts {
-    List(alerts::List),
-    Retry(alerts::Retry),
-    Test(alerts::Test),
+    List(alerts::ListAlerts),
+    Retry(alerts::RetryAlert),
+    Test(alerts::TestAlert),
 });
 
 family!(Approvals {
-    List(approvals::List),
+    List(approvals::ListApprovals),
     Answer(approvals::AnswerApproval),
 });
 
 family!(Connections {
-    Add(Box<connections_add::Add>),
-    List(connections::List),
-    Get(connections::Get),
-    Test(connections_test::Test),
-    Delete(connections::Delete),
-    Export(connections::Export),
-    Import(connections::Import),
+    Add(Box<connections_add::AddConnection>),
+    List(connections::ListConnections),
+    Get(connections::GetConnection),
+    Test(connections_test::TestConnection),
+    /// Delete a connection
+    #[command(after_help = "Examples:\n  orch connections delete sales")]
+    Delete(DeleteKept<Connection>),
+    Export(connections::ExportConnections),
+    Import(connections::ImportConnections),
 });
 
 family!(Variables {
-    Set(variables::Set),
-    List(variables::List),
-    Get(variables::Get),
-    Delete(variables::Delete),
-    Export(variables::Export),
-    Import(variables::Import),
+    Set(variables::SetVariable),
+    List(variables::ListVariables),
+    Get(variables::GetVariable),
+    /// Delete a variable
+    #[command(after_help = "Examples:\n  orch variables delete limit")]
+    Delete(DeleteKept<Variable>),
+    Export(variables::ExportVariables),
+    Import(variables::ImportVariables),
 });
 
 family!(Secrets {
@@ -349,8 +359,8 @@ family!(Secrets {
 
 family!(Db {
     Migrate(db_migrate::Migrate),
-    Check(db_check::Check),
-    Reset(db_reset::Reset),
+    Check(db_check::CheckDatabase),
+    Reset(db_reset::ResetDatabase),
     Backup(db_backup::Backup),
     Restore(db_restore::Restore),
     Clean(db_clean::Clean),
@@ -360,7 +370,7 @@ family!(Db {
 });
 
 family!(Jobs {
-    Check(jobs_check::Check),
+    Check(jobs_check::CheckJobs),
 });
 
 #[derive(Debug, clap::Subcommand)]
@@ -369,7 +379,7 @@ pub(crate) enum Cron {
 }
 
 family!(ConfigCommand {
-    List(Box<config_list::List>) at_once,
+    List(Box<config_list::ListSettings>) at_once,
     GetValue(config_list::GetValue) at_once,
 });
 

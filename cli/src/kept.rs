@@ -1,21 +1,21 @@
 //! Connections and variables with their secrets, which no API gives: by commands that have the database and its keys.
 
-use crate::api::{ApiObject, connection_of};
+use crate::api::{ApiObject, ListFlags, ListQuery, connection_of};
 use crate::cx::Cx;
 use orch_binary::config::Config;
 use orch_binary::failure::Failure;
 use orch_binary::secrets::{keyring, sources_of_server};
 use orch_binary::session::Session;
-use orch_deeds::kept::{self as nouns, Kept};
+use orch_deeds::Noun;
+use orch_deeds::kept::{self as nouns, ExportFile};
 use orch_document::kept::WrittenVariable;
 use orch_sdk::secret::MASK;
 use orch_sdk::task::Connection;
 use orch_store::audit::Deed;
-use orch_store::connection::{closed, open};
-use orch_store::kept::{self, MOST_KEPT, Record};
-use orch_store::seal::{Keyring, SecretError};
+use orch_store::kept::{self, MOST_KEPT};
 use orch_workers::Secrets;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::path::Path;
 
 /// Where a listed connection is from, in the words of the backends for secrets.
@@ -65,38 +65,47 @@ impl Cx {
         Ok((secrets, session))
     }
 
-    /// The connections of the database, and the default connections of the binary that the database has no entry for; each by
-    /// name and with its place. A server that is asked over HTTP does not tell its default connections.
-    pub(crate) async fn connections(&self, look: SecretVisibility) -> Result<Vec<(Connection, &'static str)>, Failure> {
-        if let Some(api) = self.remote()? {
-            let all = api.list_kept(nouns::CONNECTION).await?;
-            return all.iter().map(|one| Ok((connection_of(one)?, DATABASE))).collect();
+    /// The connections of the database, and behind them the default connections of the binary that the database has no entry for;
+    /// each with its place. A server that is asked over HTTP does not tell its default connections.
+    pub(crate) async fn connections(
+        &self,
+        look: SecretVisibility,
+        flags: &ListFlags,
+    ) -> Result<Vec<(Connection, &'static str)>, Failure> {
+        let (api, asked) = (self.api().await?, flags.query());
+        let most = asked.most;
+        let listed = api.list_kept(nouns::CONNECTION, asked).await?;
+        let mut stored: Vec<Connection> = listed.iter().map(connection_of).collect::<Result<_, _>>()?;
+        let mut defaults = Vec::new();
+        if let Some(mut session) = api.session().await? {
+            let config = self.config()?;
+            if look == SecretVisibility::Open {
+                stored = open_all::<nouns::Connection>(&mut session, &config, ReadSecrets::Show(&listed)).await?;
+            }
+            let sources = sources_of_server(&config)?;
+            defaults = sources.defaults.of(&sources.installation(&session.url)).await.unwrap_or_else(|problem| {
+                eprintln!("warning: default connections are not listed: {problem}");
+                Vec::new()
+            });
         }
-        let config = self.config()?;
-        let mut session = Session::open(&config).await?;
-        let sources = sources_of_server(&config)?;
-        let kept: Vec<Connection> = if look == SecretVisibility::Open {
-            open_all::<nouns::Connection, _>(&mut session, &config, open, "show", None).await?
-        } else {
-            let rows = kept::list(&mut session.db, &kept::CONNECTION, None, MOST_KEPT).await?;
-            rows.iter().map(closed).collect()
-        };
-        let mut defaults = sources.defaults.of(&sources.installation(&session.url)).await.unwrap_or_else(|problem| {
-            eprintln!("warning: default connections are not listed: {problem}");
-            Vec::new()
-        });
-        defaults.retain(|one| kept.iter().all(|other| other.id != one.id));
+        // Where rows were cut off there is no room, so the database's entries are known here.
+        defaults.retain(|one| !flags.has_conditions() && stored.iter().all(|other| other.id != one.id));
         defaults.sort_by(|one, other| one.id.cmp(&other.id));
         let defaults = defaults.into_iter().map(|one| (one, DEFAULTS));
-        Ok(kept.into_iter().map(|one| (one, DATABASE)).chain(defaults).collect())
+        Ok(stored.into_iter().map(|one| (one, DATABASE)).chain(defaults).take(most).collect())
     }
 
-    /// All of them by key. A value that may not be seen is `***`.
-    pub(crate) async fn variables(&self, look: SecretVisibility) -> Result<Vec<(String, WrittenVariable)>, Failure> {
-        if look == SecretVisibility::Open && self.remote()?.is_none() {
-            let config = self.config()?;
-            let mut session = Session::open(&config).await?;
-            return open_all::<nouns::Variable, _>(&mut session, &config, opened_variable, "show", None).await;
+    /// The variables of the database. A value that may not be seen is `***`.
+    pub(crate) async fn variables(
+        &self,
+        look: SecretVisibility,
+        asked: ListQuery,
+    ) -> Result<Vec<(String, WrittenVariable)>, Failure> {
+        let api = self.api().await?;
+        let listed = api.list_kept(nouns::VARIABLE, asked).await?;
+        let session = if look == SecretVisibility::Open { api.session().await? } else { None };
+        if let Some(mut session) = session {
+            return open_all::<nouns::Variable>(&mut session, &self.config()?, ReadSecrets::Show(&listed)).await;
         }
         let text = |one: &ApiObject, field: &str| one.get(field).and_then(Value::as_str).map(String::from);
         let read = |one: &ApiObject| {
@@ -105,31 +114,65 @@ impl Cx {
             let description = text(one, "description");
             (text(one, "key").unwrap_or_default(), WrittenVariable { value, description })
         };
-        Ok(self.api().await?.list_kept(nouns::VARIABLE).await?.iter().map(read).collect())
+        Ok(listed.iter().map(read).collect())
+    }
+
+    /// Writes into the audit log that a person read a secret of the database. Vaults and files keep logs of their own.
+    pub(crate) async fn audit_secret_read(
+        &self,
+        session: Option<Session>,
+        noun: &Noun,
+        name: &str,
+        place: &str,
+    ) -> Result<(), Failure> {
+        if place != DATABASE {
+            return Ok(());
+        }
+        let mut session = match session {
+            Some(session) => session,
+            None => self.session().await?,
+        };
+        let (event, extra) = (format!("show_{}", noun.many), json!({ "count": 1, noun.name().name: name }));
+        session.did(&Deed { event: &event, extra: Some(extra), ..Deed::default() }).await
     }
 }
 
-/// Reads all rows of a noun with their secrets, and writes that into the audit log before they are given out. `verb` is `show` or
-/// `export`; an export has a `file`.
-pub(crate) async fn open_all<K: Kept, T>(
+/// What secrets are read for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ReadSecrets<'a> {
+    /// To show those that were listed.
+    Show(&'a [ApiObject]),
+    /// To write all of them to a file.
+    Export(&'a Path),
+}
+
+/// Reads rows of a noun with their secrets, and writes that into the audit log before they are given out.
+pub(crate) async fn open_all<K: ExportFile>(
     session: &mut Session,
     config: &Config,
-    open: fn(&Record, &Keyring) -> Result<T, SecretError>,
-    verb: &str,
-    file: Option<&Path>,
-) -> Result<Vec<T>, Failure> {
+    what_for: ReadSecrets<'_>,
+) -> Result<Vec<K::Written>, Failure> {
     let keys = keyring(config)?;
-    let rows = kept::list(&mut session.db, K::TABLE, None, MOST_KEPT).await?;
-    let all = rows.iter().map(|row| open(row, &keys)).collect::<Result<Vec<_>, _>>()?;
-    let (event, mut extra) = (format!("{verb}_{}", K::NOUN.many), json!({ "count": all.len() }));
-    if let Some(file) = file {
-        extra["file"] = file.display().to_string().into();
+    let mut rows = kept::list(&mut session.db, K::TABLE, None, MOST_KEPT).await?;
+    let (verb, extra) = match what_for {
+        ReadSecrets::Export(file) => ("export", json!({ "count": rows.len(), "file": file.display().to_string() })),
+        ReadSecrets::Show(listed) => {
+            let is_part = listed.len() < rows.len();
+            let name = |one: &ApiObject| one.get(K::NOUN.name().name).and_then(Value::as_str).map(String::from);
+            let mut by_name: HashMap<_, _> = rows.into_iter().map(|row| (row.name().to_string(), row)).collect();
+            rows = listed.iter().filter_map(name).filter_map(|name| by_name.remove(&name)).collect();
+            let mut extra = json!({ "count": rows.len() });
+            if is_part {
+                extra["names"] = rows.iter().map(kept::Record::name).collect();
+            }
+            ("show", extra)
+        }
+    };
+    let all = rows.iter().map(|row| K::opened(row, &keys)).collect::<Result<Vec<_>, _>>()?;
+    if all.is_empty() && verb == "show" {
+        return Ok(all);
     }
+    let event = format!("{verb}_{}", K::NOUN.many);
     session.did(&Deed { event: &event, extra: Some(extra), ..Deed::default() }).await?;
     Ok(all)
-}
-
-pub(crate) fn opened_variable(row: &Record, keys: &Keyring) -> Result<(String, WrittenVariable), SecretError> {
-    let value = row.open("value", keys)?.unwrap_or_default();
-    Ok((row.name().into(), WrittenVariable { value, description: row.text("description").map(String::from) }))
 }

@@ -176,15 +176,23 @@ impl Secrets {
     /// A variable by its key; it is masked from now on if its name, or one inside it, says that it is secret.
     #[boxed]
     pub async fn variable(&self, key: &str) -> TaskResult<Option<String>> {
-        check_variable_key(key).map_err(|error| fatal(error.to_string()))?;
         if let Some(found) = self.found.variable(key) {
             return Ok(Some(found));
         }
-        let found =
-            self.first(&format!("variable `{key}`"), |place| place.variable(key)).await?.map(|(found, _)| found);
+        let found = self.variable_and_place(key).await?.map(|(found, _)| found);
         if let Some(found) = &found {
-            mask::learn(secrets_in(is_sensitive(key), found));
             self.found.keep_variable(key, found);
+        }
+        Ok(found)
+    }
+
+    /// The same, looked for anew, with the name of the place that has it.
+    #[boxed]
+    pub async fn variable_and_place(&self, key: &str) -> TaskResult<Option<(String, String)>> {
+        check_variable_key(key).map_err(|error| fatal(error.to_string()))?;
+        let found = self.first(&format!("variable `{key}`"), |place| place.variable(key)).await?;
+        if let Some((found, _)) = &found {
+            mask::learn(secrets_in(is_sensitive(key), found));
         }
         Ok(found)
     }

@@ -43,14 +43,14 @@ enum Command {
 
 #[derive(Debug, clap::Subcommand)]
 enum Dags {
-    Test(dags_test::Test),
+    Test(dags_test::TestDag),
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Tasks {
-    Test(tasks_test::Test),
+    Test(tasks_test::TestTask),
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }

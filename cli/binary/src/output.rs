@@ -72,6 +72,12 @@ impl Listing {
         Listing { cells: Cells::Whole, ..self }
     }
 
+    /// Says this when there are no rows.
+    #[must_use]
+    pub fn when_empty(self, empty: &str) -> Listing {
+        Listing { empty: empty.into(), ..self }
+    }
+
     pub fn add<const N: usize>(&mut self, row: [Value; N]) {
         debug_assert_eq!(N, self.columns.len());
         self.rows.push(row.into());

@@ -92,6 +92,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// One more connection to it.
+    pub async fn session(&self) -> Result<Session, Failure> {
+        Ok(Session::of(connect::one(&self.url, NAME).await?, &self.url))
+    }
+
     /// It runs for this command only.
     pub fn is_alone(&self) -> bool {
         self.private.is_some()

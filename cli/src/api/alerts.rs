@@ -1,12 +1,11 @@
 //! Alerts.
 
-use super::{Api, ApiReply, Query, refused};
+use super::{Api, ApiReply, ListQuery, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
 use orch_core::alert::{AlertKind, AlertState, Elements, Facts};
 use orch_spec::Notifier;
 use orch_store::alert::{AlertRow, Retry};
-use orch_store::list::Search;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -67,9 +66,8 @@ fn row(value: &Value) -> Option<AlertRow> {
 
 impl Api {
     /// Newest first.
-    pub(crate) async fn alerts(&self, search: &Search, most: i64) -> Result<Vec<AlertRow>, Failure> {
-        let most = usize::try_from(most).unwrap_or_default();
-        self.pages_extra("alerts", "alerts", || Query::of(search), most, row).await
+    pub(crate) async fn alerts(&self, asked: &ListQuery) -> Result<Vec<AlertRow>, Failure> {
+        self.pages_extra("alerts", "alerts", asked, row).await
     }
 
     pub(crate) async fn alert(&self, id: i64) -> Result<Option<AlertRow>, Failure> {

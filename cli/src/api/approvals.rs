@@ -1,11 +1,10 @@
 //! What tasks ask people.
 
-use super::{Api, ApiReply, Query, encoded, refused};
+use super::{Api, ApiReply, ListQuery, encoded, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
 use orch_spec::approval::ApprovalInput;
 use orch_store::approval::by;
-use orch_store::list::Search;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -26,7 +25,7 @@ pub(crate) struct ApprovalRequest {
 }
 
 /// An answer, and to what.
-pub(crate) struct AnswerWish {
+pub(crate) struct ApprovalAnswer {
     pub(crate) dag_id: String,
     pub(crate) run_id: String,
     pub(crate) task_id: String,
@@ -78,22 +77,22 @@ fn asked(value: &Value) -> Option<ApprovalRequest> {
 
 impl Api {
     /// Newest first.
-    pub(crate) async fn approvals(&self, search: &Search, most: i64) -> Result<Vec<ApprovalRequest>, Failure> {
-        let query = || Query::of(&search.clone().by(by::ASKED_AT.descending()));
-        let most = usize::try_from(most).unwrap_or_default();
-        self.pages("dags/~/dagRuns/~/hitlDetails", "hitl_details", query, most, asked).await
+    pub(crate) async fn approvals(&self, list: ListQuery) -> Result<Vec<ApprovalRequest>, Failure> {
+        let list = list.then_by(by::ASKED_AT.descending());
+        self.pages("dags/~/dagRuns/~/hitlDetails", "hitl_details", &list, asked).await
     }
 
     /// What counts of it.
-    pub(crate) async fn answer_approval(&self, wish: &AnswerWish) -> Result<Vec<String>, Failure> {
+    pub(crate) async fn answer_approval(&self, request: &ApprovalAnswer) -> Result<Vec<String>, Failure> {
         let path = format!(
             "dags/{}/dagRuns/{}/taskInstances/{}/{}/hitlDetails",
-            encoded(&wish.dag_id),
-            encoded(&wish.run_id),
-            encoded(&wish.task_id),
-            wish.map_index
+            encoded(&request.dag_id),
+            encoded(&request.run_id),
+            encoded(&request.task_id),
+            request.map_index
         );
-        let body = json!({ "chosen_options": wish.given.chosen_options, "params_input": wish.given.params_input });
+        let body =
+            json!({ "chosen_options": request.given.chosen_options, "params_input": request.given.params_input });
         match self.change("PATCH", &path, Some(&body)).await? {
             ApiReply::Found(found) => Vec::<String>::deserialize(&found["chosen_options"]).map_err(|_| self.strange()),
             ApiReply::Refused(_, words) => Err(refused(&words)),

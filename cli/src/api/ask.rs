@@ -1,6 +1,7 @@
 //! What commands ask of DAGs, runs and task instances, each as one or a few requests.
 
-use super::{Api, ApiReply, HINT, Query, encoded, read, refused};
+use super::list::refused_list;
+use super::{Api, ApiReply, HINT, ListQuery, Query, encoded, read, refused};
 use chrono::{DateTime, SecondsFormat, Utc};
 use orch_binary::conf;
 use orch_binary::failure::Failure;
@@ -33,9 +34,8 @@ pub(crate) struct Obstacle {
 
 impl Api {
     /// By id.
-    pub(crate) async fn dags(&self, search: &Search) -> Result<Vec<DagRow>, Failure> {
-        let query = || Query::of(search).with(dag::by::LIVE.name, false);
-        self.pages("dags", "dags", query, usize::MAX, read::dag).await
+    pub(crate) async fn dags(&self, asked: ListQuery) -> Result<Vec<DagRow>, Failure> {
+        self.pages("dags", "dags", &asked.or(dag::by::LIVE.name, false), read::dag).await
     }
 
     /// A DAG by its id or an alias.
@@ -44,7 +44,7 @@ impl Api {
         match self.get(&format!("dags/{}", encoded(name)), &Query::default()).await? {
             ApiReply::Found(dag) => read::dag(&dag).ok_or_else(|| self.strange()),
             ApiReply::Refused(404, _) => {
-                let known = self.dags(&Search::default()).await?;
+                let known = self.dags(ListQuery::all()).await?;
                 let near = closest(name, known.iter().map(|dag| dag.dag_id.as_str()));
                 Err(names::no_such_dag(name, near))
             }
@@ -123,11 +123,11 @@ impl Api {
         if let Some(date) = date {
             let on_date = Compare::ON.map(|compare| by::LOGICAL_DATE.compare(compare, date));
             let search = on_date.into_iter().fold(Search::default(), Search::and);
-            if let Some(found) = self.runs(Some(dag_id), &search, 1).await?.pop() {
+            if let Some(found) = self.runs(Some(dag_id), ListQuery::of(&search).most(1)).await?.pop() {
                 return Ok(found);
             }
         }
-        let recent = self.runs(Some(dag_id), &Search::default(), names::RECENT_RUNS as usize).await?;
+        let recent = self.runs(Some(dag_id), ListQuery::all().most(names::RECENT_RUNS as usize)).await?;
         Err(names::no_such_run(dag_id, name, &recent))
     }
 
@@ -139,7 +139,8 @@ impl Api {
             _ => return Err(Failure::new("name a run: its dag and its id, or its id alone")),
         };
         RunId::new(name)?;
-        let mut found = self.runs(None, &Search::default().and(by::RUN_ID.begins([name])), PAGE).await?;
+        let begins = Search::default().and(by::RUN_ID.begins([name]));
+        let mut found = self.runs(None, ListQuery::of(&begins).most(PAGE)).await?;
         found.retain(|run| run.run_id == *name);
         names::the_only_run(name, found)
     }
@@ -167,21 +168,15 @@ impl Api {
         }
     }
 
-    /// Of one DAG or of all, newest first, at most so many.
-    pub(crate) async fn runs(
-        &self,
-        dag_id: Option<&str>,
-        search: &Search,
-        most: usize,
-    ) -> Result<Vec<RunDetails>, Failure> {
-        let query = || Query::of(&search.clone().by(by::RUN_AFTER.descending()));
+    /// Of one DAG or of all, newest first.
+    pub(crate) async fn runs(&self, dag_id: Option<&str>, asked: ListQuery) -> Result<Vec<RunDetails>, Failure> {
         let path = format!("dags/{}/dagRuns", dag_id.map_or(ALL.into(), encoded));
-        self.pages(&path, "dag_runs", query, most, read::run).await
+        self.pages(&path, "dag_runs", &asked.then_by(by::RUN_AFTER.descending()), read::run).await
     }
 
     /// In the order of the DAG.
-    pub(crate) async fn instances(&self, run: &RunDetails) -> Result<Vec<InstanceRow>, Failure> {
-        self.pages(&of_run(run), "task_instances", Query::default, usize::MAX, read::instance).await
+    pub(crate) async fn instances(&self, run: &RunDetails, asked: &ListQuery) -> Result<Vec<InstanceRow>, Failure> {
+        self.pages(&of_run(run), "task_instances", asked, read::instance).await
     }
 
     /// A task instance. Of a mapped task one element has to be named.
@@ -196,7 +191,7 @@ impl Api {
         let first = self.found(first)?;
         let found = first["task_instances"].get(0).map(|value| read::instance(value).ok_or_else(|| self.strange()));
         let Some(found) = found.transpose()? else {
-            let known = self.instances(run).await?;
+            let known = self.instances(run, &ListQuery::all()).await?;
             return Err(names::no_such_task(&run.dag_id, task_id, known.iter().map(|i| i.task_id.as_str())));
         };
         let elements = if found.map_index < 0 { 0 } else { first["total_entries"].as_i64().unwrap_or_default() as i32 };
@@ -265,16 +260,15 @@ impl Api {
         }
     }
 
-    /// All entries of a list, page by page.
+    /// The entries of a list, page by page.
     pub(super) async fn pages<T>(
         &self,
         path: &str,
         name: &str,
-        query: impl Fn() -> Query,
-        most: usize,
+        asked: &ListQuery,
         read: impl Fn(&Value) -> Option<T>,
     ) -> Result<Vec<T>, Failure> {
-        self.pages_from(&format!("api/v2/{path}"), name, query, most, read).await
+        self.pages_from(&format!("api/v2/{path}"), name, asked, read).await
     }
 
     /// The same of a list that only orch has.
@@ -282,32 +276,33 @@ impl Api {
         &self,
         path: &str,
         name: &str,
-        query: impl Fn() -> Query,
-        most: usize,
+        asked: &ListQuery,
         read: impl Fn(&Value) -> Option<T>,
     ) -> Result<Vec<T>, Failure> {
-        self.pages_from(&format!("api/orch/v1/{path}"), name, query, most, read).await
+        self.pages_from(&format!("api/orch/v1/{path}"), name, asked, read).await
     }
 
     pub(super) async fn pages_from<T>(
         &self,
         path: &str,
         name: &str,
-        query: impl Fn() -> Query,
-        most: usize,
+        asked: &ListQuery,
         read: impl Fn(&Value) -> Option<T>,
     ) -> Result<Vec<T>, Failure> {
         let mut found = Vec::new();
         loop {
-            let wanted = (most - found.len()).min(PAGE);
-            let query = query().with("limit", wanted).with("offset", found.len());
-            let body = self.ask("GET", &format!("{path}{}", query.0), None).await?;
-            let body = self.found(body)?;
+            let wanted = (asked.most - found.len()).min(PAGE);
+            let query = asked.query.clone().with("limit", wanted).with("offset", found.len());
+            let body = match self.ask("GET", &format!("{path}{}", query.0), None).await? {
+                // What a person asked by `--where` and `--order-by`.
+                ApiReply::Refused(400 | 422, words) if !words.contains(HINT) => return Err(refused_list(&words)),
+                answer => self.found(answer)?,
+            };
             let page = body[name].as_array().ok_or_else(|| self.strange())?;
             for entry in page {
                 found.push(read(entry).ok_or_else(|| self.strange())?);
             }
-            if page.len() < wanted || found.len() >= most {
+            if page.len() < wanted || found.len() >= asked.most {
                 return Ok(found);
             }
         }

@@ -1,10 +1,10 @@
 //! Assets. How fresh they are stands in a list of its own.
 
-use super::{Api, ApiReply, Query, read, refused};
+use super::{Api, ApiReply, ListQuery, Query, read, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
 use orch_binary::output::counted;
-use orch_spec::asset::{AssetEvent, CheckOutcome};
+use orch_spec::asset::AssetEvent;
 use orch_store::asset::{AliasRow, AssetRow, Dependency};
 use orch_store::dag::DagDependency;
 use orch_store::run::RunDetails;
@@ -13,9 +13,6 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 type Moment = DateTime<Utc>;
-
-/// In one list.
-pub(crate) const MOST: i64 = 1_000;
 
 /// Who names an asset, and which ways its data took.
 #[derive(Debug, Clone, Default)]
@@ -136,24 +133,26 @@ struct Began {
 
 impl Api {
     /// By name.
-    pub(crate) async fn assets(&self, only_stale: bool) -> Result<Vec<AssetRow>, Failure> {
-        let query = || Query::default().with("only_active", false).with("order_by", "name");
+    pub(crate) async fn assets(&self, asked: ListQuery, only_stale: bool) -> Result<Vec<AssetRow>, Failure> {
+        let all = ListQuery::all().with("only_active", false);
         let mut extras = BTreeMap::new();
-        for extra in self.pages_extra("assets", "assets", query, MOST as usize, parsed::<Extra>).await? {
+        for extra in self.pages_extra("assets", "assets", &all, parsed::<Extra>).await? {
             extras.insert(extra.id, extra);
         }
-        let assets = self.pages("assets", "assets", query, MOST as usize, parsed::<Asset>).await?;
+        let most = asked.most;
+        let asked = if only_stale { asked.most(usize::MAX) } else { asked };
+        let asked = asked.or("only_active", false).with("order_by", "name");
+        let assets = self.pages("assets", "assets", &asked, parsed::<Asset>).await?;
         let rows = assets.into_iter().map(|asset| {
             let extra = extras.get(&asset.id);
             row(asset, extra)
         });
-        Ok(rows.filter(|row| !only_stale || row.stale_since.is_some()).collect())
+        Ok(rows.filter(|row| !only_stale || row.stale_since.is_some()).take(most).collect())
     }
 
     /// By name.
-    pub(crate) async fn aliases(&self) -> Result<Vec<AliasRow>, Failure> {
-        let query = || Query::default().with("order_by", "name");
-        self.pages("assets/aliases", "asset_aliases", query, MOST as usize, |entry| {
+    pub(crate) async fn aliases(&self, asked: ListQuery) -> Result<Vec<AliasRow>, Failure> {
+        self.pages("assets/aliases", "asset_aliases", &asked.with("order_by", "name"), |entry| {
             let Alias { id, name, group } = parsed(entry)?;
             Some(AliasRow { id, name, group_name: group })
         })
@@ -163,8 +162,8 @@ impl Api {
     /// By its URI, else all that are called so.
     pub(crate) async fn assets_called(&self, said: &str) -> Result<Vec<AssetRow>, Failure> {
         for (pattern, is_name) in [("uri_prefix_pattern", false), ("name_prefix_pattern", true)] {
-            let query = || Query::default().with("only_active", false).with("order_by", "id").with(pattern, said);
-            let mut found = self.pages("assets", "assets", query, MOST as usize, parsed::<Asset>).await?;
+            let asked = ListQuery::all().with("only_active", false).with("order_by", "id").with(pattern, said);
+            let mut found = self.pages("assets", "assets", &asked, parsed::<Asset>).await?;
             found.retain(|asset| said == if is_name { &asset.name } else { &asset.uri });
             if !found.is_empty() {
                 let mut rows = Vec::new();
@@ -194,33 +193,19 @@ impl Api {
     }
 
     /// The newest first.
-    pub(crate) async fn updates(&self, of: Option<&AssetRow>, most: i64) -> Result<Vec<Update>, Failure> {
-        let query = || {
-            let query = Query::default().with("order_by", "-timestamp");
-            of.into_iter().fold(query, |query, asset| query.with("asset_id", asset.id))
-        };
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        self.pages("assets/events", "asset_events", query, most, |entry| parsed(entry).map(update)).await
+    pub(crate) async fn updates(&self, asked: ListQuery) -> Result<Vec<Update>, Failure> {
+        let asked = asked.with("order_by", "-timestamp");
+        self.pages("assets/events", "asset_events", &asked, |entry| parsed(entry).map(update)).await
     }
 
-    /// What contracts found of the data at a URI, the newest first.
-    pub(crate) async fn checks(
-        &self,
-        uri: &str,
-        outcome: Option<CheckOutcome>,
-        most: usize,
-    ) -> Result<Vec<Check>, Failure> {
-        let query = || {
-            let query = Query::default().with("uri", uri);
-            outcome.into_iter().fold(query, |query, outcome| query.with("outcome", outcome))
-        };
-        self.pages_extra("assets/checks", "checks", query, most, parsed).await
+    /// What contracts found of data, the newest first.
+    pub(crate) async fn checks(&self, asked: &ListQuery) -> Result<Vec<Check>, Failure> {
+        self.pages_extra("assets/checks", "checks", asked, parsed).await
     }
 
-    /// How good the data is, the worst first: of all assets, or of those in trouble.
-    pub(crate) async fn quality<T: for<'a> Deserialize<'a>>(&self, only_trouble: bool) -> Result<Vec<T>, Failure> {
-        let query = || if only_trouble { Query::default().with("in_trouble", true) } else { Query::default() };
-        self.pages_extra("quality", "assets", query, usize::MAX, parsed).await
+    /// How good the data is, the worst first.
+    pub(crate) async fn quality<T: for<'a> Deserialize<'a>>(&self, asked: &ListQuery) -> Result<Vec<T>, Failure> {
+        self.pages_extra("quality", "assets", asked, parsed).await
     }
 
     /// Which DAGs name which assets, and which start or wait for others; an older server lists none of these.

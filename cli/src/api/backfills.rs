@@ -1,13 +1,12 @@
 //! Backfills.
 
-use super::{Api, ApiReply, HINT, Query, refused};
+use super::{Api, ApiReply, HINT, ListQuery, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::conf;
 use orch_binary::failure::Failure;
 use orch_core::backfill::{Dates, Reprocess, Step};
 use orch_spec::schedule::isoformat;
 use orch_store::backfill::{BackfillDate, BackfillRow, NewBackfill};
-use orch_store::list::Search;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -117,8 +116,8 @@ impl Api {
     }
 
     /// The newest first.
-    pub(crate) async fn backfills(&self, search: &Search, most: u16) -> Result<Vec<BackfillRow>, Failure> {
-        self.pages_extra("backfills", "backfills", || Query::of(search), usize::from(most), row).await
+    pub(crate) async fn backfills(&self, asked: &ListQuery) -> Result<Vec<BackfillRow>, Failure> {
+        self.pages_extra("backfills", "backfills", asked, row).await
     }
 
     pub(crate) async fn backfill(&self, id: i32) -> Result<BackfillRow, Failure> {
@@ -133,7 +132,7 @@ impl Api {
 
     /// In the order in which they are run.
     pub(crate) async fn backfill_dates(&self, id: i32) -> Result<Vec<BackfillDate>, Failure> {
-        self.pages_extra(&format!("backfills/{id}"), "dates", Query::default, MOST_DATES, |entry| {
+        self.pages_extra(&format!("backfills/{id}"), "dates", &ListQuery::all().most(MOST_DATES), |entry| {
             let date = DateSeen::deserialize(entry).ok()?;
             Some(BackfillDate {
                 ordinal: date.ordinal,

@@ -12,7 +12,7 @@ const STAYS: &str = " cannot continue in the newest version: ";
 /// Which instances of a run.
 #[derive(Debug, Clone, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command and a field of the API")]
-pub(crate) struct ClearWish {
+pub(crate) struct ClearRequest {
     /// All without this.
     pub(crate) task_ids: Option<Vec<String>>,
     pub(crate) upstream: bool,
@@ -32,22 +32,22 @@ pub(crate) struct WouldClear {
 }
 
 impl Api {
-    pub(crate) async fn would_clear(&self, run: &RunDetails, wish: &ClearWish) -> Result<WouldClear, Failure> {
-        match self.post_clear(run, wish, true).await? {
+    pub(crate) async fn would_clear(&self, run: &RunDetails, request: &ClearRequest) -> Result<WouldClear, Failure> {
+        match self.post_clear(run, request, true).await? {
             ApiReply::Found(found) => would_clear(&found).ok_or_else(|| self.strange()),
             ApiReply::Refused(_, words) => Err(refused(&words)),
         }
     }
 
     /// `Some`: why the run goes on in its own version, though the newest was wished for.
-    pub(crate) async fn clear(&self, run: &RunDetails, wish: &ClearWish) -> Result<Option<String>, Failure> {
+    pub(crate) async fn clear(&self, run: &RunDetails, request: &ClearRequest) -> Result<Option<String>, Failure> {
         let mut stays = None;
-        let mut answer = self.post_clear(run, wish, false).await?;
+        let mut answer = self.post_clear(run, request, false).await?;
         if let ApiReply::Refused(409, words) = &answer
             && let Some((_, why)) = words.split_once(STAYS)
         {
             stays = Some(why.to_owned());
-            let in_its_own = ClearWish { latest: false, ..wish.clone() };
+            let in_its_own = ClearRequest { latest: false, ..request.clone() };
             answer = self.post_clear(run, &in_its_own, false).await?;
         }
         match answer {
@@ -56,16 +56,16 @@ impl Api {
         }
     }
 
-    async fn post_clear(&self, run: &RunDetails, wish: &ClearWish, dry_run: bool) -> Result<ApiReply, Failure> {
+    async fn post_clear(&self, run: &RunDetails, request: &ClearRequest, dry_run: bool) -> Result<ApiReply, Failure> {
         let body = json!({
             "dry_run": dry_run,
             "dag_run_id": run.run_id,
-            "task_ids": wish.task_ids,
-            "include_upstream": wish.upstream,
-            "include_downstream": wish.downstream,
-            "only_failed": wish.only_failed,
-            "only_running": wish.only_running,
-            "run_on_latest_version": wish.latest,
+            "task_ids": request.task_ids,
+            "include_upstream": request.upstream,
+            "include_downstream": request.downstream,
+            "only_failed": request.only_failed,
+            "only_running": request.only_running,
+            "run_on_latest_version": request.latest,
         });
         self.post(&format!("dags/{}/clearTaskInstances", encoded(&run.dag_id)), &body).await
     }

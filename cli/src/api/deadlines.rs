@@ -1,9 +1,8 @@
 //! By when runs are to be over.
 
-use super::{Api, Query, encoded};
+use super::{Api, ListQuery, encoded};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
-use orch_store::list::Search;
 use orch_store::run::RunDetails;
 use serde::Deserialize;
 use serde_json::Value;
@@ -46,15 +45,13 @@ impl Api {
     /// Those of the newest runs first.
     pub(crate) async fn deadlines(
         &self,
-        search: &Search,
+        asked: &ListQuery,
         dag_id: Option<&str>,
         run: Option<&RunDetails>,
-        most: i64,
     ) -> Result<Vec<DeadlineLine>, Failure> {
         let dag_id = run.map(|run| run.dag_id.as_str()).or(dag_id).unwrap_or("~");
         let run_id = run.map_or("~", |run| run.run_id.as_str());
         let path = format!("dags/{}/runs/{}/deadlines", encoded(dag_id), encoded(run_id));
-        let query = || Query::of(search);
-        self.pages_extra(&path, "deadlines", query, usize::try_from(most).unwrap_or_default(), line).await
+        self.pages_extra(&path, "deadlines", asked, line).await
     }
 }

@@ -1,7 +1,7 @@
 //! Named things that people keep: pools, connections, variables. What is secret goes there and never comes back: it is `***` in
 //! every answer.
 
-use super::{Api, ApiReply, Query, encoded, refused};
+use super::{Api, ApiReply, ListQuery, encoded, refused};
 use crate::kept::Existing;
 use orch_binary::failure::Failure;
 use orch_deeds::Noun;
@@ -15,10 +15,9 @@ const MOST_ENTITIES: usize = 500;
 pub(crate) type ApiObject = Map<String, Value>;
 
 impl Api {
-    /// All of them, by name.
-    pub(crate) async fn list_kept(&self, noun: &Noun) -> Result<Vec<ApiObject>, Failure> {
-        let query = || Query::default().with("order_by", noun.name().column);
-        self.pages_from(path(noun), noun.many, query, usize::MAX, seen).await
+    /// By name.
+    pub(crate) async fn list_kept(&self, noun: &Noun, asked: ListQuery) -> Result<Vec<ApiObject>, Failure> {
+        self.pages_from(path(noun), noun.many, &asked.with("order_by", noun.name().column), seen).await
     }
 
     pub(crate) async fn get_kept(&self, noun: &Noun, name: &str) -> Result<Option<ApiObject>, Failure> {
@@ -96,7 +95,9 @@ impl Api {
             }
             let dropped = done["dropped_secrets"].as_array().into_iter().flatten();
             for secret in dropped.filter_map(Value::as_str).map(super::sanitize_text) {
-                eprintln!("dropped, as the connection leads elsewhere now: {secret}");
+                eprintln!(
+                    "not stored: {secret} (`***` stands for nothing here, or the connection leads elsewhere now)"
+                );
             }
             let succeeded = |name: &str| done["success"].as_array().is_some_and(|names| names.contains(&json!(name)));
             skipped.extend(part.iter().map(name).filter(|name| !succeeded(name)));

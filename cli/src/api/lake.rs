@@ -1,7 +1,7 @@
 //! The tables of the lake, and what runs of the DAGs that keep them say.
 
 use super::kept::ApiObject;
-use super::{Api, ApiReply, Query, encoded, refused};
+use super::{Api, ApiReply, ListQuery, encoded, refused};
 use orch_binary::failure::Failure;
 use orch_store::lake_view::TableId;
 use orch_store::run::RunDetails;
@@ -10,8 +10,8 @@ use serde_json::Value;
 const PATH: &str = "api/orch/v1/lake/tables";
 
 impl Api {
-    pub(crate) async fn list_tables(&self) -> Result<Vec<ApiObject>, Failure> {
-        self.pages_from(PATH, "tables", Query::default, usize::MAX, |entry| entry.as_object().cloned()).await
+    pub(crate) async fn list_tables(&self, asked: &ListQuery) -> Result<Vec<ApiObject>, Failure> {
+        self.pages_from(PATH, "tables", asked, |entry| entry.as_object().cloned()).await
     }
 
     /// With its newest snapshots.

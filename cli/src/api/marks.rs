@@ -1,6 +1,6 @@
 //! Saying how task instances ended.
 
-use super::{Api, ApiReply, encoded, refused};
+use super::{Api, ApiReply, ListQuery, encoded, refused};
 use orch_binary::failure::Failure;
 use orch_binary::names;
 use orch_spec::state::TaskState;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// How instances are said to have ended, and which besides those of the task that is named.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command and a field of the API")]
-pub(crate) struct MarkWish {
+pub(crate) struct MarkRequest {
     pub(crate) state: TaskState,
     /// One element of it; all without this.
     pub(crate) map_index: Option<i32>,
@@ -21,11 +21,11 @@ pub(crate) struct MarkWish {
     pub(crate) future: bool,
 }
 
-impl MarkWish {
+impl MarkRequest {
     /// Of this instance and no other.
-    pub(crate) fn only(map_index: i32, state: TaskState) -> MarkWish {
+    pub(crate) fn only(map_index: i32, state: TaskState) -> MarkRequest {
         let map_index = (map_index >= 0).then_some(map_index);
-        MarkWish { state, map_index, upstream: false, downstream: false, past: false, future: false }
+        MarkRequest { state, map_index, upstream: false, downstream: false, past: false, future: false }
     }
 }
 
@@ -65,32 +65,32 @@ impl Api {
         &self,
         run: &RunDetails,
         task_id: &str,
-        wish: &MarkWish,
+        request: &MarkRequest,
     ) -> Result<Vec<Instance>, Failure> {
-        self.patch_instances(run, task_id, wish, "/dry_run").await
+        self.patch_instances(run, task_id, request, "/dry_run").await
     }
 
     /// How many were marked.
-    pub(crate) async fn mark(&self, run: &RunDetails, task_id: &str, wish: &MarkWish) -> Result<usize, Failure> {
-        let meant = self.patch_instances(run, task_id, wish, "").await?;
-        Ok(meant.iter().filter(|instance| instance.state == wish.state).count())
+    pub(crate) async fn mark(&self, run: &RunDetails, task_id: &str, request: &MarkRequest) -> Result<usize, Failure> {
+        let meant = self.patch_instances(run, task_id, request, "").await?;
+        Ok(meant.iter().filter(|instance| instance.state == request.state).count())
     }
 
     async fn patch_instances(
         &self,
         run: &RunDetails,
         task_id: &str,
-        wish: &MarkWish,
+        request: &MarkRequest,
         behind: &str,
     ) -> Result<Vec<Instance>, Failure> {
-        let element = wish.map_index.map(|index| format!("/{index}")).unwrap_or_default();
+        let element = request.map_index.map(|index| format!("/{index}")).unwrap_or_default();
         let path = format!("{}/{}{element}{behind}", super::ask::of_run(run), encoded(task_id));
         let body = json!({
-            "new_state": wish.state.as_str(),
-            "include_upstream": wish.upstream,
-            "include_downstream": wish.downstream,
-            "include_past": wish.past,
-            "include_future": wish.future,
+            "new_state": request.state.as_str(),
+            "include_upstream": request.upstream,
+            "include_downstream": request.downstream,
+            "include_past": request.past,
+            "include_future": request.future,
         });
         match self.change("PATCH", &path, Some(&body)).await? {
             ApiReply::Found(found) => {
@@ -98,7 +98,7 @@ impl Api {
                 listed.iter().map(|entry| instance(entry).ok_or_else(|| self.strange())).collect()
             }
             ApiReply::Refused(404, _) => {
-                let known = self.instances(run).await?;
+                let known = self.instances(run, &ListQuery::all()).await?;
                 // An element that is not there cannot be marked, and that is all.
                 if known.iter().any(|instance| instance.task_id == task_id) {
                     return Ok(Vec::new());

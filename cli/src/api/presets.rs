@@ -1,6 +1,6 @@
 //! Presets of DAGs.
 
-use super::{Api, ApiReply, Query, encoded, refused};
+use super::{Api, ApiReply, ListQuery, encoded, refused};
 use orch_binary::failure::Failure;
 use orch_store::preset::Preset;
 use serde::Deserialize as _;
@@ -12,9 +12,9 @@ fn preset(value: &Value) -> Option<Preset> {
 
 impl Api {
     /// By name.
-    pub(crate) async fn presets(&self, dag_id: &str) -> Result<Vec<Preset>, Failure> {
+    pub(crate) async fn presets(&self, dag_id: &str, asked: &ListQuery) -> Result<Vec<Preset>, Failure> {
         let path = format!("dags/{}/presets", encoded(dag_id));
-        self.pages_extra(&path, "presets", Query::default, usize::MAX, preset).await
+        self.pages_extra(&path, "presets", asked, preset).await
     }
 
     pub(crate) async fn preset(&self, dag_id: &str, name: &str) -> Result<Option<Preset>, Failure> {

@@ -1,7 +1,7 @@
 //! Streams: how far they are, and what people want of them.
 
 use super::kept::ApiObject;
-use super::{Api, ApiReply, Query, encoded, refused};
+use super::{Api, ApiReply, ListQuery, encoded, refused};
 use orch_binary::failure::Failure;
 use serde_json::Value;
 
@@ -13,9 +13,8 @@ fn path_of_one(name: &str) -> String {
 
 impl Api {
     /// By name.
-    pub(crate) async fn list_streams(&self, states: &[String]) -> Result<Vec<ApiObject>, Failure> {
-        let query = || Query::default().with_all("state", states);
-        self.pages_from(PATH, "streams", query, usize::MAX, |entry| entry.as_object().cloned()).await
+    pub(crate) async fn list_streams(&self, asked: &ListQuery) -> Result<Vec<ApiObject>, Failure> {
+        self.pages_from(PATH, "streams", asked, |entry| entry.as_object().cloned()).await
     }
 
     /// With its partitions. `None`: there is no such stream.

@@ -1,7 +1,7 @@
 //! Topics: their partitions, their records, and new ones.
 
 use super::kept::{ApiObject, path_of_one};
-use super::{Api, ApiReply, Query, encoded, refused};
+use super::{Api, ApiReply, ListQuery, Query, encoded, refused};
 use orch_binary::failure::Failure;
 use orch_deeds::kept::TOPIC;
 use serde_json::{Value, json};
@@ -58,8 +58,8 @@ impl TopicsAt {
 }
 
 impl Api {
-    pub(crate) async fn list_topics(&self, at: &TopicsAt) -> Result<Vec<ApiObject>, Failure> {
-        let Some(path) = at.cluster() else { return self.list_kept(TOPIC).await };
+    pub(crate) async fn list_topics(&self, at: &TopicsAt, asked: ListQuery) -> Result<Vec<ApiObject>, Failure> {
+        let Some(path) = at.cluster() else { return self.list_kept(TOPIC, asked).await };
         self.objects(&self.of_cluster(&path).await?["topics"])
     }
 

@@ -1,6 +1,6 @@
 //! Versions of DAGs and broken DAG files.
 
-use super::{Api, ApiReply, Query, encoded, read, refused};
+use super::{Api, ApiReply, ListQuery, Query, encoded, read, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
 use orch_spec::DagSpec;
@@ -71,9 +71,9 @@ impl Api {
     }
 
     /// Each with its bundle, by file.
-    pub(crate) async fn import_errors(&self) -> Result<Vec<(String, FileProblem)>, Failure> {
+    pub(crate) async fn import_errors(&self, asked: &ListQuery) -> Result<Vec<(String, FileProblem)>, Failure> {
         let broken = |value: &Value| Broken::deserialize(value).ok();
-        let found = self.pages_extra("importErrors", "import_errors", Query::default, usize::MAX, broken).await?;
+        let found = self.pages_extra("importErrors", "import_errors", asked, broken).await?;
         let problems = |file: Broken| file.problems.into_iter().map(move |problem| (file.bundle_name.clone(), problem));
         Ok(found.into_iter().flat_map(problems).collect())
     }

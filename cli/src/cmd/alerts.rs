@@ -1,6 +1,6 @@
 //! `orch alerts list`, `retry` and `test`.
 
-use crate::api::Api;
+use crate::api::{Api, FIRST_HUNDRED, ListFlags};
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, moment};
@@ -8,7 +8,7 @@ use orch_core::alert::{AlertKind, AlertState};
 use orch_spec::Notifier;
 use orch_spec::ids::ConnectionId;
 use orch_spec::template::check_template;
-use orch_store::alert::{AlertRow, Retry as Retried, by};
+use orch_store::alert::{AlertRow, Retry, by};
 use orch_store::list::Search;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 #[command(
     after_help = "Examples:\n  orch alerts list\n  orch alerts list --state waiting\n  orch alerts list --dag-id sales --task-id load -o json"
 )]
-pub(crate) struct List {
+pub(crate) struct ListAlerts {
     /// Only alerts in that state: waiting, sent, failed
     #[arg(long)]
     state: Option<AlertState>,
@@ -38,17 +38,14 @@ pub(crate) struct List {
     /// Only of that task
     #[arg(long)]
     task_id: Option<String>,
-    /// At most so many
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=1_000))]
-    limit: i64,
     #[command(flatten)]
-    output: FormatFlag,
+    list: ListFlags<FIRST_HUNDRED>,
 }
 
 /// Send an alert at once that waits or was given up
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch alerts retry 42")]
-pub(crate) struct Retry {
+pub(crate) struct RetryAlert {
     #[arg(value_name = "ID")]
     id: i64,
     #[command(flatten)]
@@ -62,7 +59,7 @@ pub(crate) struct Retry {
     A scheduler sends it: one has to run. Off unless the setting `test_connection` says otherwise; addresses that are not \
     public are reached only if `test_networks` of the scheduler names them."
 )]
-pub(crate) struct Test {
+pub(crate) struct TestAlert {
     #[arg(value_name = "CONNECTION")]
     connection: String,
     /// The text, with fields in braces
@@ -75,32 +72,32 @@ pub(crate) struct Test {
     output: FormatFlag,
 }
 
-impl List {
+impl ListAlerts {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let List { state, kind, dag_id, run_id, task_id, .. } = self;
+        let ListAlerts { state, kind, dag_id, run_id, task_id, list } = self;
         let search = Search::default()
             .and(state.map(|state| by::STATE.is(state.as_str())))
             .and(kind.map(|kind| by::KIND.is(kind.as_str())))
             .and(dag_id.map(|id| by::DAG_ID.is(id)))
             .and(run_id.map(|id| by::RUN_ID.is(id)))
             .and(task_id.map(|id| by::TASK_ID.is(id)));
-        let rows = cx.api().await?.alerts(&search, self.limit).await?;
-        listing(&rows).print(self.output.format)
+        let rows = cx.api().await?.alerts(&list.query_with(&search.parameters())?).await?;
+        list.print(listing(&rows))
     }
 }
 
-impl Retry {
+impl RetryAlert {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let api = cx.api().await?;
         match api.retry_alert(self.id).await? {
-            Retried::Due => listing(&[found(&api, self.id).await?]).print(self.output.format),
-            Retried::AlreadySent => Err(Failure::new(format!("alert {} was sent already", self.id))),
-            Retried::NoSuchAlert => Err(no_such_alert(self.id)),
+            Retry::Due => listing(&[found(&api, self.id).await?]).print(self.output.format),
+            Retry::AlreadySent => Err(Failure::new(format!("alert {} was sent already", self.id))),
+            Retry::NoSuchAlert => Err(no_such_alert(self.id)),
         }
     }
 }
 
-impl Test {
+impl TestAlert {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         ConnectionId::new(&self.connection)?;
         if let Some(Err(problem)) = self.message.as_deref().map(check_template) {

@@ -1,11 +1,11 @@
 //! `orch approvals list` and `answer`.
 
-use crate::api::{AnswerWish, ApprovalRequest};
+use crate::api::{ApprovalAnswer, ApprovalRequest, FIRST_HUNDRED, ListFlags};
 use crate::cx::Cx;
 use orch_binary::conf::ConfFlag;
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::names::MapIndexFlag;
-use orch_binary::output::{FormatFlag, Listing, moment};
+use orch_binary::output::{Listing, moment};
 use orch_spec::approval::ApprovalInput;
 use orch_spec::state::TaskState;
 use orch_store::approval::by;
@@ -15,18 +15,15 @@ use serde_json::{Map, Value, json};
 /// List what tasks ask people, newest first
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch approvals list\n  orch approvals list --all --dag-id report -o json")]
-pub(crate) struct List {
+pub(crate) struct ListApprovals {
     /// Also what was answered or is over
     #[arg(long)]
     all: bool,
     /// Only of that DAG
     #[arg(long)]
     dag_id: Option<String>,
-    /// At most so many
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=1_000))]
-    limit: i64,
     #[command(flatten)]
-    output: FormatFlag,
+    list: ListFlags<FIRST_HUNDRED>,
 }
 
 /// Answer what a task asks; the first answer counts
@@ -49,13 +46,13 @@ pub(crate) struct AnswerApproval {
     input: ConfFlag,
 }
 
-impl List {
+impl ListApprovals {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let search = Search::default()
             .and((!self.all).then(|| by::STATE.is(TaskState::AwaitingInput.as_str())))
             .and(self.dag_id.map(|id| by::DAG_ID.is(id)));
-        let rows = cx.api().await?.approvals(&search, self.limit).await?;
-        listing(&rows).print(self.output.format)
+        let rows = cx.api().await?.approvals(self.list.query_with(&search.parameters())?).await?;
+        self.list.print(listing(&rows))
     }
 }
 
@@ -65,15 +62,15 @@ impl AnswerApproval {
             Some(Value::Object(typed)) => typed,
             _ => Map::new(),
         };
-        let wish = AnswerWish {
+        let request = ApprovalAnswer {
             dag_id: self.dag_id,
             run_id: self.run_id,
             task_id: self.task_id,
             map_index: self.map_index.map_index.unwrap_or(-1),
             given: ApprovalInput { chosen_options: self.options, params_input },
         };
-        let chosen = cx.api().await?.answer_approval(&wish).await?;
-        eprintln!("task `{}` of run `{}` continues with: {}", wish.task_id, wish.run_id, chosen.join(", "));
+        let chosen = cx.api().await?.answer_approval(&request).await?;
+        eprintln!("task `{}` of run `{}` continues with: {}", request.task_id, request.run_id, chosen.join(", "));
         Ok(Exit::Done)
     }
 }

@@ -1,8 +1,9 @@
 //! `orch assets checks`.
 
+use crate::api::{FIRST_HUNDRED, ListFlags};
 use crate::cx::Cx;
 use orch_binary::failure::{Failure, Outcome};
-use orch_binary::output::{FormatFlag, Listing, moment};
+use orch_binary::output::{Listing, moment};
 use orch_spec::asset::CheckOutcome;
 use serde_json::json;
 
@@ -18,11 +19,8 @@ pub(crate) struct Checks {
     /// Only checks that ended so: pass, warn, fail, quarantined
     #[arg(long)]
     outcome: Option<CheckOutcome>,
-    /// At most so many
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1_000))]
-    limit: u16,
     #[command(flatten)]
-    output: FormatFlag,
+    list: ListFlags<FIRST_HUNDRED>,
 }
 
 impl Checks {
@@ -31,7 +29,9 @@ impl Checks {
         let known = api.assets_called(&self.asset).await?;
         // A contract may be about data that no DAG names: it is found by its URI all the same.
         let uri = known.first().map_or(&self.asset, |asset| &asset.uri);
-        let rows = api.checks(uri, self.outcome, self.limit.into()).await?;
+        let mut own = vec![("uri".to_owned(), uri.clone())];
+        own.extend(self.outcome.map(|outcome| ("outcome".to_owned(), outcome.to_string())));
+        let rows = api.checks(&self.list.query_with(&own)?).await?;
         if rows.is_empty() && known.is_empty() {
             return Err(Failure::new(format!(
                 "there is no asset `{uri}`, and no contract has looked at one of that URI"
@@ -59,6 +59,6 @@ impl Checks {
                 json!(row.try_number),
             ]);
         }
-        listing.print(self.output.format)
+        self.list.print(listing)
     }
 }

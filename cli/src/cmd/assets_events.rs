@@ -1,9 +1,10 @@
 //! `orch assets events` and `orch assets emit`.
 
 use super::assets_list::AssetFlags;
+use crate::api::{FIRST_HUNDRED, ListFlags};
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
-use orch_binary::output::{FormatFlag, Listing, moment};
+use orch_binary::output::{Listing, moment};
 use orch_spec::asset::AssetEvent;
 use serde_json::{Value, json};
 
@@ -13,11 +14,8 @@ use serde_json::{Value, json};
 pub(crate) struct Events {
     /// Of this asset only, by URI or name
     asset: Option<String>,
-    /// At most so many
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=1_000))]
-    limit: i64,
     #[command(flatten)]
-    output: FormatFlag,
+    list: ListFlags<FIRST_HUNDRED>,
 }
 
 /// Say that an asset was updated: DAGs that wait for it run
@@ -46,6 +44,7 @@ impl Events {
                 Some(api.assets_called(said).await?.into_iter().next().ok_or_else(missing)?)
             }
         };
+        let own: Vec<_> = asset.iter().map(|asset| ("asset_id".to_owned(), asset.id.to_string())).collect();
         let columns = [
             "timestamp",
             "asset",
@@ -58,7 +57,7 @@ impl Events {
             "runs",
         ];
         let mut listing = Listing::new(columns, "no updates so far");
-        for update in api.updates(asset.as_ref(), self.limit).await? {
+        for update in api.updates(self.list.query_with(&own)?).await? {
             listing.add([
                 moment(Some(update.at)),
                 json!(update.asset),
@@ -71,7 +70,7 @@ impl Events {
                 json!(update.runs),
             ]);
         }
-        listing.print(self.output.format)
+        self.list.print(listing)
     }
 }
 

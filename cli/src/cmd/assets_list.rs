@@ -1,6 +1,6 @@
 //! `orch assets list` and `orch assets details`.
 
-use crate::api::Api;
+use crate::api::{Api, ListFlags, ListQuery};
 use crate::cx::Cx;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, Record, moment};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
     after_help = "Examples:\n  orch assets list\n  orch assets list --stale\n  orch assets list --alias -o json\n  \
     orch assets list --columns name,last_event"
 )]
-pub(crate) struct List {
+pub(crate) struct ListAssets {
     /// List aliases instead
     #[arg(long)]
     alias: bool,
@@ -24,7 +24,7 @@ pub(crate) struct List {
     #[arg(long, value_delimiter = ',')]
     columns: Vec<String>,
     #[command(flatten)]
-    output: FormatFlag,
+    list: ListFlags,
 }
 
 /// Show an asset: who produces it, who waits for it, when it was updated last
@@ -32,7 +32,7 @@ pub(crate) struct List {
 #[command(
     after_help = "Examples:\n  orch assets details --uri lake://gold/sales\n  orch assets details --name sales -o json"
 )]
-pub(crate) struct Details {
+pub(crate) struct ShowAssetDetails {
     #[command(flatten)]
     asset: AssetFlags,
     /// Show an alias instead
@@ -72,13 +72,14 @@ impl AssetFlags {
     }
 }
 
-impl List {
+impl ListAssets {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let api = cx.api().await?;
+        let asked = self.list.query();
         let mut listing = if self.alias {
             let empty = "no aliases: a task names one with `.outlet(alias(\"…\"))`";
             let mut listing = Listing::new(["name", "group"], empty);
-            for row in api.aliases().await? {
+            for row in api.aliases(asked).await? {
                 listing.add([json!(row.name), json!(row.group_name)]);
             }
             listing
@@ -86,7 +87,7 @@ impl List {
             let empty = "no assets: a task names one with `.outlet(asset(\"…\"))`";
             let columns = ["name", "uri", "group", "extra", "last_event", "fresh"];
             let mut listing = Listing::new(columns, empty);
-            for row in api.assets(self.stale).await? {
+            for row in api.assets(asked, self.stale).await? {
                 let fresh = freshness(&row);
                 listing.add([
                     json!(row.name),
@@ -102,18 +103,19 @@ impl List {
         if !self.columns.is_empty() {
             listing.select(&self.columns)?;
         }
-        listing.print(self.output.format)
+        self.list.print(listing)
     }
 }
 
-impl Details {
+impl ShowAssetDetails {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let api = cx.api().await?;
         if self.alias {
             let name = self.asset.name.clone().unwrap_or_default();
-            let alias = api.aliases().await?.into_iter().find(|alias| alias.name == name).ok_or_else(|| {
-                Failure::new(format!("there is no alias `{name}`")).hint("list all with `orch assets list --alias`")
-            })?;
+            let alias =
+                api.aliases(ListQuery::all()).await?.into_iter().find(|alias| alias.name == name).ok_or_else(|| {
+                    Failure::new(format!("there is no alias `{name}`")).hint("list all with `orch assets list --alias`")
+                })?;
             let words = vec![("name", json!(alias.name)), ("group", json!(alias.group_name))];
             return Record::new(words).print(self.output.format);
         }

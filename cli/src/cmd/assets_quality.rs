@@ -1,9 +1,10 @@
 //! `orch assets quality`.
 
+use crate::api::ListFlags;
 use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Outcome;
-use orch_binary::output::{FormatFlag, Listing, moment};
+use orch_binary::output::{Listing, moment};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -15,7 +16,7 @@ pub(crate) struct Quality {
     #[arg(long)]
     trouble: bool,
     #[command(flatten)]
-    output: FormatFlag,
+    list: ListFlags,
 }
 
 #[derive(Deserialize)]
@@ -35,7 +36,9 @@ struct Finding {
 
 impl Quality {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let assets: Vec<Asset> = cx.api().await?.quality(self.trouble).await?;
+        let own = self.trouble.then(|| ("in_trouble".to_owned(), true.to_string()));
+        let asked = self.list.query_with(own.as_slice())?;
+        let assets: Vec<Asset> = cx.api().await?.quality(&asked).await?;
         let columns = ["asset", "in_trouble", "last_update", "stale_since", "outcome", "findings"];
         let empty =
             if self.trouble { "no asset is in trouble" } else { "no asset promises freshness or has a contract" };
@@ -51,6 +54,6 @@ impl Quality {
                 json!(findings.join(", ")),
             ]);
         }
-        listing.print(self.output.format)
+        self.list.print(listing)
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Create no more runs of a backfill for now; those there are go on
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch backfill pause 7")]
-pub(crate) struct Pause {
+pub(crate) struct PauseBackfill {
     /// The number of the backfill
     id: i32,
 }
@@ -18,7 +18,7 @@ pub(crate) struct Pause {
 /// Let a backfill go on
 #[derive(Debug, clap::Args)]
 #[command(visible_alias = "resume", after_help = "Examples:\n  orch backfill unpause 7")]
-pub(crate) struct Unpause {
+pub(crate) struct UnpauseBackfill {
     /// The number of the backfill
     id: i32,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Unpause {
 /// End a backfill: dates without a run get none, runs that wait have failed
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch backfill cancel 7\n  orch backfill cancel 7 --stop-running")]
-pub(crate) struct Cancel {
+pub(crate) struct CancelBackfill {
     /// The number of the backfill
     id: i32,
     /// Also stop what runs
@@ -38,7 +38,7 @@ pub(crate) struct Cancel {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch backfill wait 7 --timeout 2h\n\n\
     Exit code: 0 no run of it failed, 1 some did or it was cancelled, 2 it could not be waited for.")]
-pub(crate) struct Wait {
+pub(crate) struct WaitForBackfill {
     /// The number of the backfill
     id: i32,
     #[command(flatten)]
@@ -48,13 +48,13 @@ pub(crate) struct Wait {
 /// A look counts what a backfill has: this is soon enough for a person.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-impl Pause {
+impl PauseBackfill {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         set_paused(cx, self.id, true).await
     }
 }
 
-impl Unpause {
+impl UnpauseBackfill {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         set_paused(cx, self.id, false).await
     }
@@ -68,7 +68,7 @@ async fn set_paused(cx: &Cx, id: i32, paused: bool) -> Outcome {
     Ok(Exit::Done)
 }
 
-impl Cancel {
+impl CancelBackfill {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let api = cx.api().await?;
         let row = api.backfill(self.id).await?;
@@ -78,7 +78,7 @@ impl Cancel {
     }
 }
 
-impl Wait {
+impl WaitForBackfill {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let api = cx.api().await?;
         let began = Instant::now();

@@ -21,7 +21,7 @@ use serde_json::json;
     Schedulers make its runs, a few at a time and after all that is more urgent: `orch backfill wait` waits for the end."
 )]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
-pub(crate) struct Create {
+pub(crate) struct CreateBackfill {
     /// The DAG, by id or alias
     #[arg(long)]
     dag_id: String,
@@ -110,7 +110,7 @@ pub(crate) struct DagsBackfill {
 
 impl DagsBackfill {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let create = Create {
+        let create = CreateBackfill {
             dag_id: self.dag_id,
             from_date: Some(self.start_date),
             to_date: Some(self.end_date),
@@ -134,7 +134,7 @@ impl DagsBackfill {
     }
 }
 
-impl Create {
+impl CreateBackfill {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let conf = ConfFlag { conf: self.dag_run_conf.clone() }.read()?;
         let api = cx.api().await?;

@@ -1,5 +1,6 @@
 //! `orch backfill list` and `orch backfill show`.
 
+use crate::api::{FIRST_HUNDRED, ListFlags};
 use crate::cx::Cx;
 use orch_binary::failure::Outcome;
 use orch_binary::output::{FormatFlag, Listing, moment};
@@ -10,31 +11,28 @@ use serde_json::json;
 /// List backfills, the newest first, with how far they are
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch backfill list\n  orch backfill list --dag-id my_dag --active -o json")]
-pub(crate) struct List {
+pub(crate) struct ListBackfills {
     /// Only those of this DAG, by id or alias
     #[arg(long)]
     dag_id: Option<String>,
     /// Only those that are not over
     #[arg(long)]
     active: bool,
-    /// At most so many
-    #[arg(long, default_value_t = 100)]
-    limit: u16,
     #[command(flatten)]
-    output: FormatFlag,
+    list: ListFlags<FIRST_HUNDRED>,
 }
 
 /// Show what became of each date of a backfill
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch backfill show 7\n  orch backfill show 7 -o json")]
-pub(crate) struct Show {
+pub(crate) struct ShowBackfill {
     /// The number of the backfill
     id: i32,
     #[command(flatten)]
     output: FormatFlag,
 }
 
-impl List {
+impl ListBackfills {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let api = cx.api().await?;
         let dag_id = match &self.dag_id {
@@ -43,11 +41,11 @@ impl List {
         };
         let search =
             Search::default().and(dag_id.map(|id| by::DAG_ID.is(id))).and(self.active.then(|| by::ACTIVE.holds()));
-        listing(&api.backfills(&search, self.limit).await?).print(self.output.format)
+        self.list.print(listing(&api.backfills(&self.list.query_with(&search.parameters())?).await?))
     }
 }
 
-impl Show {
+impl ShowBackfill {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let api = cx.api().await?;
         let row = api.backfill(self.id).await?;

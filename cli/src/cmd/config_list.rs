@@ -12,7 +12,7 @@ use serde_json::json;
 #[command(
     after_help = "Examples:\n  orch config list\n  orch config list -d\n  ORCH_PORT=9000 orch config list -o json"
 )]
-pub(crate) struct List {
+pub(crate) struct ListSettings {
     #[command(flatten)]
     roles: RoleFlags,
     /// Also say what each setting is about
@@ -53,7 +53,7 @@ const OF_AIRFLOW: [(&str, &str, &str); 14] = [
 /// orch's settings have one section.
 const OWN_SECTION: &str = "orch";
 
-impl List {
+impl ListSettings {
     pub(crate) fn run(self, cx: &Cx) -> Outcome {
         let config = cx.config_with(|given| self.roles.add_to(given))?;
         let mut listing = Listing::new(["key", "value", "source", "variable", "description"], "no settings");

@@ -1,18 +1,18 @@
-//! `orch connections list`, `get`, `delete`, `export` and `import`. Airflow and the backend for files read the same files.
+//! `orch connections list`, `get`, `export` and `import`. Airflow and the backend for files read the same files.
 
-use super::kept::{ShowFlags, delete, export, get, import, no_such, read};
-use crate::api::{connection_body, connection_of};
+use super::kept::{ShowFlags, export, get, import, no_such};
+use crate::api::{ListFlags, connection_of};
 use crate::cx::Cx;
 use crate::kept::{DATABASE, Existing, SecretVisibility};
 use clap::builder::PossibleValuesParser;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, Record};
+use orch_binary::session::Session;
 use orch_deeds::kept::{self as nouns, CONNECTION};
-use orch_document::kept::{Document, FileFormat, Serialization, write_connections};
+use orch_document::kept::{FileFormat, Serialization};
 use orch_sdk::secret::MASK;
 use orch_sdk::task::Connection;
 use orch_spec::ids::ConnectionId;
-use orch_store::connection::open;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
@@ -23,17 +23,17 @@ use std::path::PathBuf;
     orch connections list --show-values -o json\n\n\
     Connections of files, a vault and the environment cannot be listed; `orch connections get` finds them."
 )]
-pub(crate) struct List {
+pub(crate) struct ListConnections {
     #[command(flatten)]
     show: ShowFlags,
     #[command(flatten)]
-    output: FormatFlag,
+    list: ListFlags,
 }
 
 /// Show one connection as tasks find it: in files, a vault, the environment, the database or what the binary brings
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch connections get sales\n  orch connections get sales --show-values -o json")]
-pub(crate) struct Get {
+pub(crate) struct GetConnection {
     conn_id: String,
     /// Show secrets too
     #[arg(long)]
@@ -42,18 +42,11 @@ pub(crate) struct Get {
     output: FormatFlag,
 }
 
-/// Delete a connection
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orch connections delete sales")]
-pub(crate) struct Delete {
-    conn_id: String,
-}
-
 /// Write all connections of the database to a file that only you can read; secrets are in it in the clear
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch connections export connections.json\n  \
     orch connections export - --file-format env --serialization-format json")]
-pub(crate) struct Export {
+pub(crate) struct ExportConnections {
     /// `-` is standard output
     file: PathBuf,
     /// Format of the file; without it the file's ending tells
@@ -68,7 +61,7 @@ pub(crate) struct Export {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  airflow connections export connections.json && orch connections import \
     connections.json\n  orch connections import connections.yaml --overwrite")]
-pub(crate) struct Import {
+pub(crate) struct ImportConnections {
     /// .json, .yaml or .env
     file: PathBuf,
     /// Put them in the place of those that are there; without it these stay as they are
@@ -76,40 +69,40 @@ pub(crate) struct Import {
     overwrite: bool,
 }
 
-impl List {
+impl ListConnections {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let look = self.show.secret_visibility();
         let titles = properties(&Connection::default(), "", look).map(|(title, _)| title);
         let mut listing = Listing::new(titles, "no connections: add one with `orch connections add`");
-        for (connection, from) in cx.connections(look).await? {
+        for (connection, from) in cx.connections(look, &self.list).await? {
             listing.add(properties(&connection, from, look).map(|(_, value)| value));
         }
         if !self.show.show_values {
             listing.select(&["conn_id", "conn_type", "from"].map(String::from))?;
         }
-        listing.print(self.output.format)
+        self.list.print(listing)
     }
 }
 
-impl Get {
+impl GetConnection {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         ConnectionId::new(&self.conn_id)?;
         let (found, from) = match cx.remote()? {
             Some(api) => (connection_of(&get(&api, CONNECTION, &self.conn_id).await?)?, DATABASE.to_owned()),
-            None => as_tasks_find_it(cx, &self.conn_id).await?,
+            None => {
+                let (found, place, session) = as_tasks_find_it(cx, &self.conn_id).await?;
+                if self.show_values && !found.secrets().is_empty() {
+                    cx.audit_secret_read(session, CONNECTION, &self.conn_id, &place).await?;
+                }
+                (found, place)
+            }
         };
         let look = if self.show_values { SecretVisibility::Open } else { SecretVisibility::Closed };
         Record::new(properties(&found, &from, look)).print(self.output.format)
     }
 }
 
-impl Delete {
-    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        delete(cx, CONNECTION, &self.conn_id).await
-    }
-}
-
-impl Export {
+impl ExportConnections {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let format = self.format()?;
         if self.serialization_format.is_some() && format != FileFormat::Env {
@@ -118,8 +111,7 @@ impl Export {
         }
         let is_json = self.serialization_format.as_deref() == Some("json");
         let serialization = if is_json { Serialization::Json } else { Serialization::Uri };
-        let text = |all: Vec<Connection>| write_connections(&all, format, serialization);
-        export::<nouns::Connection, _>(cx, &self.file, open, text).await
+        export::<nouns::Connection>(cx, &self.file, format, serialization).await
     }
 
     fn format(&self) -> Result<FileFormat, Failure> {
@@ -135,28 +127,21 @@ impl Export {
     }
 }
 
-impl Import {
+impl ImportConnections {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let all = Document::of_file(&self.file, &read(&self.file)?)?.connections()?;
-        for (id, connection) in &all {
-            ConnectionId::new(id)?;
-            if connection.conn_type.is_empty() {
-                return Err(Failure::new(format!("connection `{id}` has no type")));
-            }
-        }
-        let bodies: Vec<_> = all.values().map(connection_body).collect();
         let existing = if self.overwrite { Existing::Overwrite } else { Existing::Skip };
-        import(cx, CONNECTION, &bodies, existing).await
+        import::<nouns::Connection>(cx, &self.file, existing).await
     }
 }
 
-/// With the place that has it.
-pub(super) async fn as_tasks_find_it(cx: &Cx, id: &str) -> Result<(Connection, String), Failure> {
-    let (secrets, _session) = cx.sources().await?;
-    secrets.connection_and_place(id).await.map_err(|error| {
+/// With the place that has it, and the session that a command with no server of its own began.
+pub(super) async fn as_tasks_find_it(cx: &Cx, id: &str) -> Result<(Connection, String, Option<Session>), Failure> {
+    let (secrets, session) = cx.sources().await?;
+    let (found, place) = secrets.connection_and_place(id).await.map_err(|error| {
         let text = error.to_string();
         if text.starts_with("there is no ") { no_such(CONNECTION, id) } else { Failure::new(text) }
-    })
+    })?;
+    Ok((found, place, session))
 }
 
 /// A connection under the titles of the list.

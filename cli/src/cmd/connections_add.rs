@@ -15,7 +15,7 @@ use orch_spec::ids::ConnectionId;
     --conn-password -\n  orch connections add sales --conn-uri - < uri.txt\n  \
     orch connections add lake --conn-json '{\"conn_type\": \"s3\", \"extra\": {\"region_name\": \"eu-central-1\"}}'\n\n\
     What stands on a command line can be read by everybody on the machine: `-` asks for it, or reads standard input.")]
-pub(crate) struct Add {
+pub(crate) struct AddConnection {
     conn_id: String,
     /// The whole connection as a URI; `-` asks for it
     #[arg(long, value_name = "URI", conflicts_with_all = ["conn_json", "conn_type", "conn_host", "conn_login", "conn_password", "conn_schema", "conn_port"])]
@@ -44,7 +44,7 @@ pub(crate) struct Add {
     conn_description: Option<String>,
 }
 
-impl Add {
+impl AddConnection {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let new = self.connection()?;
         let is_on_command_line = self.secret_flags().into_iter().flatten().any(|given| given != "-");

@@ -17,7 +17,7 @@ use orch_web::try_connection;
     Off unless the setting `test_connection` says otherwise, as in Airflow. Postgres is logged in to, HTTP is asked, of others \
     the port is reached; from here, or from the server of `--api-url`. Addresses that are not public are reached only if \
     `test_networks` names them. Whether an alert arrives: `orch alerts test`.")]
-pub(crate) struct Test {
+pub(crate) struct TestConnection {
     conn_id: String,
 }
 
@@ -29,7 +29,7 @@ fn check_tests_are_on(config: &Config) -> Result<(), Failure> {
         .hint("switch it on with `ORCH_TEST_CONNECTION=true`, or `test_connection = true` in the settings"))
 }
 
-impl Test {
+impl TestConnection {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         ConnectionId::new(&self.conn_id)?;
         let tried = match cx.remote()? {

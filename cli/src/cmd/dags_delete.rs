@@ -8,14 +8,14 @@ use orch_binary::person::YesFlag;
 /// Delete a DAG with all its runs and logs; one that is still in a binary comes back, without history
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch dags delete old_dag --yes")]
-pub(crate) struct Delete {
+pub(crate) struct DeleteDag {
     /// The DAG, by id or alias
     dag_id: String,
     #[command(flatten)]
     yes: YesFlag,
 }
 
-impl Delete {
+impl DeleteDag {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let api = cx.api().await?;
         let dag_id = api.dag_id(&self.dag_id).await?;

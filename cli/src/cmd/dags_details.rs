@@ -10,14 +10,14 @@ use serde_json::json;
 /// Show everything about a DAG: schedule, params, limits, runs so far
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch dags details example_params\n  orch dags details example_params -o json")]
-pub(crate) struct Details {
+pub(crate) struct ShowDagDetails {
     /// The DAG, by id or alias
     dag_id: String,
     #[command(flatten)]
     output: FormatFlag,
 }
 
-impl Details {
+impl ShowDagDetails {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let api = cx.api().await?;
         let (dag, spec) = api.structure(&self.dag_id).await?;

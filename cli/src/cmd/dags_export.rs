@@ -9,7 +9,7 @@ use orch_document::file;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch dags export sales > dags/sales.yaml\n\n\
     Functions of Rust cannot be said in a file: a DAG with one is refused.")]
-pub(crate) struct Export {
+pub(crate) struct ExportDag {
     /// The DAG, by id or alias
     dag_id: String,
 }
@@ -20,7 +20,7 @@ pub(crate) struct Export {
     In the first line of a file: # yaml-language-server: $schema=./dag-file.schema.json")]
 pub(crate) struct Schema {}
 
-impl Export {
+impl ExportDag {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let (dag, spec) = cx.api().await?.structure(&self.dag_id).await?;
         let dag_id = dag.dag_id;

@@ -1,8 +1,9 @@
 //! `orch dags list`.
 
+use crate::api::ListFlags;
 use crate::cx::Cx;
 use orch_binary::failure::{Failure, Outcome};
-use orch_binary::output::{Format, FormatFlag, Listing, moment};
+use orch_binary::output::{Format, Listing, moment};
 use orch_store::dag::{DagRow, by};
 use orch_store::list::Search;
 use serde_json::{Value, json};
@@ -30,9 +31,9 @@ const SHOWN: [&str; 7] = ["dag_id", "is_paused", "schedule", "next_run_after", "
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch dags list\n  orch dags list --tags example -o json\n  \
     orch dags list --local --columns dag_id,schedule")]
-pub(crate) struct List {
+pub(crate) struct ListDags {
     /// The DAGs of this binary, without a server
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with_all = ["paused", "conditions", "order_by", "limit"])]
     local: bool,
     /// Only these columns, with commas
     #[arg(long, value_delimiter = ',')]
@@ -44,18 +45,18 @@ pub(crate) struct List {
     #[arg(long, value_name = "true|false")]
     paused: Option<bool>,
     #[command(flatten)]
-    output: FormatFlag,
+    list: ListFlags,
 }
 
-impl List {
+impl ListDags {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let mut listing = if self.local { self.of_binary(cx)? } else { self.of_server(cx).await? };
-        match self.output.format {
+        match self.list.format() {
             _ if !self.columns.is_empty() => listing.select(&self.columns)?,
             Format::Table | Format::Plain => listing.select(&SHOWN.map(String::from))?,
             Format::Json | Format::Yaml => {}
         }
-        listing.print(self.output.format)
+        self.list.print(listing)
     }
 
     async fn of_server(&self, cx: &Cx) -> Result<Listing, Failure> {
@@ -64,7 +65,7 @@ impl List {
         let search = Search::default()
             .and((!self.tags.is_empty()).then(|| by::TAGS.any_of(self.tags.iter().cloned())))
             .and(self.paused.map(|paused| by::PAUSED.is_so(paused)));
-        for dag in &cx.api().await?.dags(&search).await? {
+        for dag in &cx.api().await?.dags(self.list.query_with(&search.parameters())?).await? {
             listing.add(row(dag));
         }
         Ok(listing)

@@ -1,10 +1,11 @@
 //! `orch dags list-import-errors`: DAG files that cannot be taken.
 
+use crate::api::ListFlags;
 use crate::cx::Cx;
 use orch_binary::config::FolderFlags;
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::files;
-use orch_binary::output::{FormatFlag, Listing};
+use orch_binary::output::Listing;
 use orch_spec::check::FileProblem;
 use orch_workers::FILES_BUNDLE;
 use serde_json::json;
@@ -19,12 +20,12 @@ pub(crate) struct ListImportErrors {
     #[arg(short = 'B', long, value_name = "NAME")]
     bundle_name: Vec<String>,
     /// Read the folder here and now, without a server
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with_all = ["conditions", "order_by", "limit"])]
     local: bool,
     #[command(flatten)]
     folder: FolderFlags,
     #[command(flatten)]
-    output: FormatFlag,
+    list: ListFlags,
 }
 
 impl ListImportErrors {
@@ -36,7 +37,7 @@ impl ListImportErrors {
             let problems = folder.report().into_iter().flat_map(|file| file.problems);
             found.extend(problems.map(|problem| (FILES_BUNDLE.to_string(), problem)));
         } else {
-            found = cx.api().await?.import_errors().await?;
+            found = cx.api().await?.import_errors(&self.list.query()).await?;
         }
         found.retain(|(bundle, _)| self.bundle_name.is_empty() || self.bundle_name.contains(bundle));
         let mut listing = Listing::new(["bundle_name", "filepath", "error"], "no import errors").whole();
@@ -48,7 +49,7 @@ impl ListImportErrors {
             let hint = if problem.hint.is_empty() { String::new() } else { format!("; hint: {}", problem.hint) };
             listing.add([json!(bundle), json!(place), json!(problem.message.clone() + &hint)]);
         }
-        listing.print(self.output.format)?;
+        self.list.print(listing)?;
         Ok(if found.is_empty() { Exit::Done } else { Exit::Failed })
     }
 }

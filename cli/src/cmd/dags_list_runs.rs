@@ -1,11 +1,11 @@
 //! `orch dags list-runs`, and the list that `orch runs list` shares with it.
 
-use crate::api::Api;
+use crate::api::{Api, FIRST_HUNDRED, ListFlags};
 use crate::cx::Cx;
 use chrono::{DateTime, Utc};
-use orch_binary::failure::{Failure, Outcome};
+use orch_binary::failure::Outcome;
 use orch_binary::names;
-use orch_binary::output::{FormatFlag, Listing, moment};
+use orch_binary::output::{Listing, moment};
 use orch_spec::state::{RunState, RunType};
 use orch_store::list::{Compare, Search};
 use orch_store::run::{RunDetails, by};
@@ -14,14 +14,13 @@ use serde_json::{Value, json};
 /// List the runs of a DAG, the newest first
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch dags list-runs example_chain\n  \
-    orch dags list-runs example_chain --state failed --start-date 2026-11-01 -o json")]
-pub(crate) struct ListRuns {
+    orch dags list-runs example_chain --state failed --start-date 2026-11-01 -o json\n  \
+    orch dags list-runs example_chain --where duration_gte=60 --order-by=-duration")]
+pub(crate) struct ListRunsOfDag {
     /// The DAG, by id or alias
     dag_id: String,
     #[command(flatten)]
     runs: WhichRuns,
-    #[command(flatten)]
-    output: FormatFlag,
 }
 
 /// Flags that choose runs.
@@ -39,26 +38,21 @@ pub(super) struct WhichRuns {
     /// Leave out the runs of backfills
     #[arg(long)]
     no_backfill: bool,
-    /// At most so many
-    #[arg(long, default_value_t = 100, value_parser = limit)]
-    limit: usize,
+    #[command(flatten)]
+    list: ListFlags<FIRST_HUNDRED>,
 }
 
-fn limit(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|limit| *limit > 0).ok_or_else(|| "no number of 1 or more".into())
-}
-
-impl ListRuns {
+impl ListRunsOfDag {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let api = cx.api().await?;
         let dag_id = api.dag_id(&self.dag_id).await?;
         let empty = format!("no such runs of dag `{dag_id}`: start one with `orch dags trigger {dag_id}`");
-        self.runs.list(&api, Some(dag_id), empty).await?.print(self.output.format)
+        self.runs.print(&api, Some(dag_id), empty).await
     }
 }
 
 impl WhichRuns {
-    pub(super) async fn list(&self, api: &Api, dag_id: Option<String>, empty: String) -> Result<Listing, Failure> {
+    pub(super) async fn print(&self, api: &Api, dag_id: Option<String>, empty: String) -> Outcome {
         let kinds = RunType::WORDS.iter().copied().filter(|kind| *kind != RunType::Backfill.as_str());
         let search = Search::default()
             .and(self.state.map(|state| by::STATE.is(state.as_str())))
@@ -68,12 +62,14 @@ impl WhichRuns {
         let columns = ["dag_id", "run_id", "state", "run_type", "run_after", "logical_date", "start_date", "end_date"];
         let mut listing = Listing::new(columns, empty);
         // One more than asked for tells whether there are more.
-        let runs = api.runs(dag_id.as_deref(), &search, self.limit.saturating_add(1)).await?;
-        runs.iter().take(self.limit).for_each(|run| listing.add(row(run)));
-        if runs.len() > self.limit {
+        let asked = self.list.query_with(&search.parameters())?;
+        let most = asked.most;
+        let runs = api.runs(dag_id.as_deref(), asked.most(most.saturating_add(1))).await?;
+        runs.iter().take(most).for_each(|run| listing.add(row(run)));
+        if runs.len() > most {
             eprintln!("there are more runs: ask for them with `--limit`");
         }
-        Ok(listing)
+        self.list.print(listing)
     }
 }
 

@@ -1,11 +1,10 @@
 //! `orch dags pause` and `orch dags unpause`: one DAG, or all that an expression matches.
 
-use crate::api::Api;
+use crate::api::{Api, ListQuery};
 use crate::cx::Cx;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, counted};
 use orch_binary::person::YesFlag;
-use orch_store::list::Search;
 use regex_lite::Regex;
 use serde_json::json;
 
@@ -14,7 +13,7 @@ use serde_json::json;
 #[command(
     after_help = "Examples:\n  orch dags pause my_dag\n  orch dags pause 'example_.*' --treat-dag-id-as-regex -y"
 )]
-pub(crate) struct Pause {
+pub(crate) struct PauseDag {
     #[command(flatten)]
     which: WhichDags,
 }
@@ -22,7 +21,7 @@ pub(crate) struct Pause {
 /// Unpause a DAG: runs that wait begin
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch dags unpause my_dag")]
-pub(crate) struct Unpause {
+pub(crate) struct UnpauseDag {
     #[command(flatten)]
     which: WhichDags,
 }
@@ -40,13 +39,13 @@ struct WhichDags {
     output: FormatFlag,
 }
 
-impl Pause {
+impl PauseDag {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         self.which.set_paused(cx, true, "pauses").await
     }
 }
 
-impl Unpause {
+impl UnpauseDag {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         self.which.set_paused(cx, false, "unpauses").await
     }
@@ -70,7 +69,7 @@ impl WhichDags {
             Failure::new(format!("`{}` is not a regular expression: {error}", self.dag_id))
                 .hint("write one for the whole id, for example `example_.*`")
         })?;
-        let dags = api.dags(&Search::default()).await?;
+        let dags = api.dags(ListQuery::all()).await?;
         let ids: Vec<String> = dags.into_iter().map(|dag| dag.dag_id).filter(|id| whole.is_match(id)).collect();
         if ids.is_empty() {
             return Err(

@@ -1,9 +1,10 @@
 //! `orch dags presets`: sets of params under a name.
 
+use crate::api::ListFlags;
 use crate::cx::Cx;
 use orch_binary::conf::ConfFlag;
 use orch_binary::failure::{Exit, Failure, Outcome};
-use orch_binary::output::{FormatFlag, Listing, moment};
+use orch_binary::output::{Listing, moment};
 use orch_store::preset::wrong_name;
 use serde_json::{Value, json};
 
@@ -15,15 +16,15 @@ pub(crate) struct Presets {
     /// The DAG, by id or alias
     dag_id: String,
     /// Keep the conf under this name, in place of what has it
-    #[arg(long, value_name = "NAME", conflicts_with = "delete")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["delete", "conditions", "order_by", "limit"])]
     save: Option<String>,
     #[command(flatten)]
     conf: ConfFlag,
     /// Delete the preset of this name
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["conditions", "order_by", "limit"])]
     delete: Option<String>,
     #[command(flatten)]
-    output: FormatFlag,
+    list: ListFlags,
 }
 
 impl Presets {
@@ -49,10 +50,10 @@ impl Presets {
         }
         let empty = format!("no presets: keep one with `orch dags presets {dag_id} --save NAME --conf JSON`");
         let mut listing = Listing::new(["name", "conf", "created_by", "updated_at"], empty);
-        for preset in api.presets(&dag_id).await? {
+        for preset in api.presets(&dag_id, &self.list.query()).await? {
             listing.add([json!(preset.name), preset.conf, json!(preset.created_by), moment(Some(preset.updated_at))]);
         }
-        listing.print(self.output.format)
+        self.list.print(listing)
     }
 }
 

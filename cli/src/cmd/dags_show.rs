@@ -14,7 +14,7 @@ use std::path::PathBuf;
     after_help = "Examples:\n  orch dags show example_diamond\n  orch dags show example_diamond --save graph.svg\n  \
     orch dags show example_diamond --format mermaid --local"
 )]
-pub(crate) struct Show {
+pub(crate) struct ShowDag {
     /// The DAG, by id or alias
     dag_id: String,
     /// How to draw
@@ -31,7 +31,7 @@ pub(crate) struct Show {
     local: bool,
 }
 
-impl Show {
+impl ShowDag {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         if self.imgcat {
             let hint = format!("save the picture with `orch dags show {} --save graph.svg`", self.dag_id);

@@ -8,7 +8,7 @@ use orch_binary::output::print_line;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch dags state example_chain manual__2026-11-20T06:00:00+00:00_Ab3dE6gH\n  \
     orch dags state my_dag 2026-11-20T06:00:00+00:00")]
-pub(crate) struct State {
+pub(crate) struct ShowRunState {
     /// The DAG, by id or alias
     dag_id: String,
     /// The run, by id or logical date
@@ -16,7 +16,7 @@ pub(crate) struct State {
     run: String,
 }
 
-impl State {
+impl ShowRunState {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let run = cx.api().await?.run(&self.dag_id, &self.run).await?;
         match run.conf.filter(|conf| conf.as_object().is_none_or(|fields| !fields.is_empty())) {

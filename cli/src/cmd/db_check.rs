@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Check that the database can be reached and that its schema fits
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch db check\n  orch db check --retry 30 --retry-delay 1")]
-pub(crate) struct Check {
+pub(crate) struct CheckDatabase {
     /// Try again so many times
     #[arg(long, default_value_t = 0)]
     retry: u32,
@@ -18,7 +18,7 @@ pub(crate) struct Check {
     retry_delay: u64,
 }
 
-impl Check {
+impl CheckDatabase {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let config = cx.config_of_database()?;
         let mut left = self.retry;

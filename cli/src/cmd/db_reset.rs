@@ -10,12 +10,12 @@ use orch_store::{guard, reset, worker};
 /// Delete all DAGs, runs, logs and users, and create an empty schema
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch db reset --yes")]
-pub(crate) struct Reset {
+pub(crate) struct ResetDatabase {
     #[command(flatten)]
     yes: YesFlag,
 }
 
-impl Reset {
+impl ResetDatabase {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let config = cx.config_of_database()?;
         let mut session = Session::open_unchecked(&config).await?;

@@ -32,7 +32,7 @@ enum JobType {
 #[command(after_help = "Examples:\n  orch jobs check --job-type SchedulerJob --local\n  \
     orch jobs check --job-type WorkerJob --allow-multiple --limit 100\n\n\
     Exit code: 0 as expected, 1 no part is alive, or more than one without `--allow-multiple`, 2 it could not be asked.")]
-pub(crate) struct Check {
+pub(crate) struct CheckJobs {
     /// Only parts of this kind
     #[arg(long, value_enum)]
     job_type: Option<JobType>,
@@ -50,7 +50,7 @@ pub(crate) struct Check {
     allow_multiple: bool,
 }
 
-impl Check {
+impl CheckJobs {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         if self.allow_multiple && self.limit == 1 {
             return Err(Failure::new("`--allow-multiple` has nothing to allow with a limit of 1")

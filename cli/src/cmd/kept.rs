@@ -2,16 +2,17 @@
 
 use crate::api::{Api, ApiObject};
 use crate::cx::Cx;
-use crate::kept::{Existing, SecretVisibility, open_all};
+use crate::kept::{Existing, ReadSecrets, SecretVisibility, open_all};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::{self, Listing, counted};
 use orch_binary::session::Session;
-use orch_deeds::{Kept, Noun};
-use orch_store::kept::Record;
-use orch_store::seal::{Keyring, SecretError};
+use orch_deeds::Noun;
+use orch_deeds::kept::{ExportFile, ImportFile, Kept};
+use orch_document::kept::{Document, FileFormat, Serialization};
 use serde_json::Value;
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::marker::PhantomData;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -49,12 +50,23 @@ pub(super) async fn get(api: &Api, noun: &Noun, name: &str) -> Result<ApiObject,
     api.get_kept(noun, name).await?.ok_or_else(|| no_such(noun, name))
 }
 
-pub(super) async fn delete(cx: &Cx, noun: &Noun, name: &str) -> Outcome {
-    if !cx.api().await?.delete_kept(noun, name).await? {
-        return Err(no_such(noun, name));
+/// Deletes one by its name. Its `--help` is written in the family of commands.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DeleteKept<K> {
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[arg(skip)]
+    noun: PhantomData<K>,
+}
+
+impl<K: Kept> DeleteKept<K> {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        if !cx.api().await?.delete_kept(K::NOUN, &self.name).await? {
+            return Err(no_such(K::NOUN, &self.name));
+        }
+        eprintln!("{} `{}` is deleted", K::NOUN.one.to_lowercase(), self.name);
+        Ok(Exit::Done)
     }
-    eprintln!("{} `{name}` is deleted", noun.one.to_lowercase());
-    Ok(Exit::Done)
 }
 
 pub(super) fn no_such(noun: &Noun, name: &str) -> Failure {
@@ -63,36 +75,44 @@ pub(super) fn no_such(noun: &Noun, name: &str) -> Failure {
 }
 
 /// Adds the entries of a file, and says how many were added. `existing`: how entries that are there already are treated.
-pub(super) async fn import(cx: &Cx, noun: &Noun, bodies: &[Value], existing: Existing) -> Outcome {
-    let there = cx.api().await?.set_kept(noun, bodies, existing).await?;
+pub(super) async fn import<K: ImportFile>(cx: &Cx, file: &Path, existing: Existing) -> Outcome {
+    let (noun, text) = (K::NOUN, read(file)?);
+    let document = match K::USUAL_FORMAT.filter(|_| FileFormat::of(file).is_none()) {
+        Some(format) => Document::new(file.display().to_string(), format, &text),
+        None => Document::of_file(file, &text)?,
+    };
+    let all = K::read(&document)?;
+    let bodies: Vec<Value> = all.into_iter().map(|sent| noun.body(sent)).collect();
+    let there = cx.api().await?.set_kept(noun, &bodies, existing).await?;
     if existing == Existing::Fail && !there.is_empty() {
         return Err(Failure::new(format!("these {} are there already: {}", noun.many, there.join(", ")))
             .hint("say `-a skip` to leave them or `-a overwrite` to set them anew"));
     }
-    eprintln!("{} of {} {} are imported", bodies.len() - there.len(), bodies.len(), noun.many);
+    let added = bodies.len() - there.len();
+    eprintln!("imported {added} of {}", counted(bodies.len(), &noun.one.to_lowercase()));
     if !there.is_empty() {
         eprintln!("these are there already and stay as they are: {}", there.join(", "));
     }
     Ok(Exit::Done)
 }
 
-/// Writes all rows of a noun to a file. `open` reads a row with its secrets, `text` makes the text of the file.
-pub(super) async fn export<K: Kept, T>(
+/// Writes all rows of a noun to a file, with their secrets.
+pub(super) async fn export<K: ExportFile>(
     cx: &Cx,
     file: &Path,
-    open: fn(&Record, &Keyring) -> Result<T, SecretError>,
-    text: impl FnOnce(Vec<T>) -> String,
+    format: FileFormat,
+    serialization: Serialization,
 ) -> Outcome {
     let config = cx.config_of_database()?;
     let mut session = Session::open(&config).await?;
-    let all = open_all::<K, T>(&mut session, &config, open, "export", Some(file)).await?;
+    let all = open_all::<K>(&mut session, &config, ReadSecrets::Export(file)).await?;
     let many = counted(all.len(), &K::NOUN.one.to_lowercase());
-    write_privately(file, &text(all))?;
+    write_privately(file, &K::write(all, format, serialization))?;
     eprintln!("exported {many}");
     Ok(Exit::Done)
 }
 
-pub(super) fn read(path: &Path) -> Result<String, Failure> {
+fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(Failure::io(format!("cannot read `{}`", path.display())))
 }
 

@@ -2,14 +2,13 @@
 //! `lake_upkeep`, `lake_merge` or `lake_rollback`, so it is logged, audited and retried like all else.
 
 use super::kept::listing;
-use crate::api::Api;
+use crate::api::{Api, ListFlags, ListQuery};
 use crate::cx::Cx;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{Format, FormatFlag, Listing, Record, print_line};
 use orch_binary::wait::{self, TimeoutFlag};
 use orch_spec::state::{RunState, TriggeredBy};
 use orch_store::lake_view::TableId;
-use orch_store::list::Search;
 use orch_store::run::{NewRun, RunDetails};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -27,15 +26,15 @@ const HOUR: u64 = 3_600;
 /// List the tables of the lake with their rows, files and snapshots
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch lake tables\n  orch lake tables -o json")]
-pub(crate) struct Tables {
+pub(crate) struct ListTables {
     #[command(flatten)]
-    output: FormatFlag,
+    list: ListFlags,
 }
 
 /// Show a table: columns, partitions, properties, newest snapshots
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch lake show retail.orders_fact\n  orch lake show retail.orders_fact -o yaml")]
-pub(crate) struct Show {
+pub(crate) struct ShowTable {
     table: TableId,
     #[command(flatten)]
     output: FormatFlag,
@@ -133,9 +132,9 @@ pub(crate) struct LakeTableArgs {
     output: FormatFlag,
 }
 
-impl Tables {
+impl ListTables {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut tables = cx.api().await?.list_tables().await?;
+        let mut tables = cx.api().await?.list_tables(&self.list.query()).await?;
         for table in &mut tables {
             let parts = ["namespace", "name"].map(|part| table[part].as_str().unwrap_or_default().to_owned());
             table.insert("table".into(), json!(parts.join(".")));
@@ -145,8 +144,7 @@ impl Tables {
             table.insert("written_at".into(), written);
         }
         let columns = ["table", "rows", "bytes", "files", "delete_files", "snapshots", "written_at", "problem"];
-        listing(&tables, columns.map(|name| (name, name)), "no tables: tasks and streams make them")
-            .print(self.output.format)
+        self.list.print(listing(&tables, columns.map(|name| (name, name)), "no tables: tasks and streams make them"))
     }
 }
 
@@ -164,7 +162,7 @@ const FIELDS: [&str; 10] = [
     "updated_at",
 ];
 
-impl Show {
+impl ShowTable {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let table = cx.api().await?.get_table(&self.table, NEWEST).await?;
         let format = self.output.format;
@@ -293,7 +291,7 @@ impl LakeTableArgs {
 /// A run to its end. What was not asked for is left to the DAG.
 async fn run_of(api: &Api, dag_id: &str, conf: Value, timeout: TimeoutFlag) -> Result<RunDetails, Failure> {
     api.check_at_work("start it with `orch standalone`")?;
-    let is_known = api.dags(&Search::default()).await?.iter().any(|dag| dag.dag_id == dag_id && !dag.is_stale);
+    let is_known = api.dags(ListQuery::all()).await?.iter().any(|dag| dag.dag_id == dag_id && !dag.is_stale);
     if !is_known {
         return Err(Failure::new(format!("there is no DAG `{dag_id}`, which keeps the tables of a lake"))
             .hint("it comes with the bundle `orch-pipelines`: build it with `make build`, and start a worker of it"));

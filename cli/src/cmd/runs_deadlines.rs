@@ -1,8 +1,9 @@
 //! `orch runs deadlines`: by when runs are to be over, and how they stand with that.
 
+use crate::api::{FIRST_HUNDRED, ListFlags};
 use crate::cx::Cx;
 use orch_binary::failure::Outcome;
-use orch_binary::output::{FormatFlag, Listing, moment};
+use orch_binary::output::{Listing, moment};
 use orch_store::deadline::by;
 use orch_store::list::Search;
 use serde_json::json;
@@ -18,11 +19,8 @@ pub(crate) struct Deadlines {
     /// Only those that were missed
     #[arg(long)]
     missed: bool,
-    /// At most so many
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=1_000))]
-    limit: i64,
     #[command(flatten)]
-    output: FormatFlag,
+    list: ListFlags<FIRST_HUNDRED>,
 }
 
 impl Deadlines {
@@ -37,7 +35,8 @@ impl Deadlines {
         }
         let columns = ["dag_id", "run_id", "deadline", "due_at", "state", "seconds"];
         let mut listing = Listing::new(columns, "no such deadlines: a DAG names them with `.deadline(after_start(…))`");
-        for line in api.deadlines(&search, dag_id.as_deref(), run.as_ref(), self.limit).await? {
+        for line in api.deadlines(&self.list.query_with(&search.parameters())?, dag_id.as_deref(), run.as_ref()).await?
+        {
             listing.add([
                 json!(line.dag_id),
                 json!(line.run_id),
@@ -47,6 +46,6 @@ impl Deadlines {
                 json!(line.seconds),
             ]);
         }
-        listing.print(self.output.format)
+        self.list.print(listing)
     }
 }

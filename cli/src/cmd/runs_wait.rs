@@ -11,7 +11,7 @@ use orch_binary::wait::TimeoutFlag;
     after_help = "Examples:\n  orch runs wait example_chain my_run --timeout 5m\n\n\
     Exit code: 0 it ended well, 1 it failed, 2 it could not be waited for."
 )]
-pub(crate) struct Wait {
+pub(crate) struct WaitForRun {
     /// The run: its DAG and its id, or its id alone
     #[arg(value_names = ["DAG_ID", "RUN_ID"], num_args = 1..=2, required = true)]
     run: Vec<String>,
@@ -19,7 +19,7 @@ pub(crate) struct Wait {
     timeout: TimeoutFlag,
 }
 
-impl Wait {
+impl WaitForRun {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let api = cx.api().await?;
         let run = api.any_run(&self.run).await?;

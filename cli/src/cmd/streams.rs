@@ -1,6 +1,7 @@
 //! `orch streams list`, `show`, `pause`, `resume`, `restart`, `reset` and `delete`.
 
 use super::kept::listing;
+use crate::api::ListFlags;
 use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Exit, Failure, Outcome};
@@ -12,12 +13,12 @@ use serde_json::{Value, json};
 #[command(
     after_help = "Examples:\n  orch streams list\n  orch streams list --state failed\n  orch streams list -o json"
 )]
-pub(crate) struct List {
+pub(crate) struct ListStreams {
     /// Only streams in that state; may be given several times
     #[arg(long, value_parser = ["running", "paused", "failed", "unassigned"])]
     state: Vec<String>,
     #[command(flatten)]
-    output: FormatFlag,
+    list: ListFlags,
 }
 
 /// Show a stream: where it is in each partition, and why it stopped
@@ -26,7 +27,7 @@ pub(crate) struct List {
     visible_alias = "status",
     after_help = "Examples:\n  orch streams show weather\n  orch streams show weather -o yaml"
 )]
-pub(crate) struct Show {
+pub(crate) struct ShowStream {
     #[arg(value_name = "STREAM")]
     name: String,
     #[command(flatten)]
@@ -36,7 +37,7 @@ pub(crate) struct Show {
 /// Pause a stream: what it read and did not commit is read again later
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch streams pause weather")]
-pub(crate) struct Pause {
+pub(crate) struct PauseStream {
     #[arg(value_name = "STREAM")]
     name: String,
 }
@@ -44,7 +45,7 @@ pub(crate) struct Pause {
 /// Let a paused stream go on where it was
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch streams resume weather")]
-pub(crate) struct Resume {
+pub(crate) struct ResumeStream {
     #[arg(value_name = "STREAM")]
     name: String,
 }
@@ -52,7 +53,7 @@ pub(crate) struct Resume {
 /// Begin a stream anew from its last commit, also one that failed
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch streams restart weather\n  orch streams restart weather --share 1")]
-pub(crate) struct Restart {
+pub(crate) struct RestartStream {
     #[arg(value_name = "STREAM")]
     name: String,
     /// Only this share of a stream that several processes read; the others read on
@@ -67,7 +68,7 @@ pub(crate) struct Restart {
     orch streams reset weather --to-time 2026-11-22T06:00:00Z\n\nWhat lies before the new place is not read. What was read before and lies \
     behind it is read again, and an append writes it a second time."
 )]
-pub(crate) struct Reset {
+pub(crate) struct ResetStream {
     #[arg(value_name = "STREAM")]
     name: String,
     #[command(flatten)]
@@ -100,17 +101,19 @@ pub(super) struct To {
 /// Forget a stream that no bundle declares any more; its table stays
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch streams delete weather")]
-pub(crate) struct Delete {
+pub(crate) struct DeleteStream {
     #[arg(value_name = "STREAM")]
     name: String,
 }
 
-impl List {
+impl ListStreams {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let empty = "no streams: a bundle declares them, and they appear when a worker of it starts";
         let columns = ["name", "state", "topic", "table", "lag", "records_last_hour", "last_commit_at"];
         let columns = columns.map(|name| (name, name));
-        listing(&cx.api().await?.list_streams(&self.state).await?, columns, empty).print(self.output.format)
+        let own: Vec<_> = self.state.iter().map(|state| ("state".to_owned(), state.clone())).collect();
+        let asked = self.list.query_with(&own)?;
+        self.list.print(listing(&cx.api().await?.list_streams(&asked).await?, columns, empty))
     }
 }
 
@@ -138,7 +141,7 @@ const FIELDS: [&str; 20] = [
     "capture",
 ];
 
-impl Show {
+impl ShowStream {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let found = cx.api().await?.get_stream(&self.name).await?.ok_or_else(|| no_such(&self.name))?;
         let is_told = |field: &&str| *field != "capture" || found.get(*field).is_some();
@@ -162,19 +165,19 @@ fn in_words(partitions: &Value) -> Value {
     said.collect::<Vec<_>>().join(", ").into()
 }
 
-impl Pause {
+impl PauseStream {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         steer(cx, &self.name, ("pause", None), "is paused").await
     }
 }
 
-impl Resume {
+impl ResumeStream {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         steer(cx, &self.name, ("resume", None), "goes on").await
     }
 }
 
-impl Restart {
+impl RestartStream {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let name = &self.name;
         let Some(share) = self.share else {
@@ -198,14 +201,14 @@ impl To {
     }
 }
 
-impl Reset {
+impl ResetStream {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let body = json!({ "to": self.to.body(), "partition": self.partition, "empty_table": self.empty_table });
         steer(cx, &self.name, ("reset", Some(&body)), "goes on from there when it runs again").await
     }
 }
 
-impl Delete {
+impl DeleteStream {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         if !cx.api().await?.delete_stream(&self.name).await? {
             return Err(no_such(&self.name));

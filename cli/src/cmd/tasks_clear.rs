@@ -1,6 +1,6 @@
 //! `orch tasks clear`: instances that are over begin anew, those that run are stopped and begin anew.
 
-use crate::api::{Api, ClearWish, WouldClear};
+use crate::api::{Api, ClearRequest, ListQuery, WouldClear};
 use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Exit, Failure, Outcome};
@@ -94,7 +94,7 @@ fn regex(text: &str) -> Result<Regex, String> {
 /// A run with what would be cleared in it.
 struct Planned {
     run: RunDetails,
-    wish: ClearWish,
+    request: ClearRequest,
     would: WouldClear,
 }
 
@@ -124,8 +124,8 @@ impl Clear {
             counted(count, "task instance"),
             counted(planned.len(), "run")
         ))?;
-        for Planned { run, wish, .. } in &planned {
-            if let Some(why) = api.clear(run, wish).await? {
+        for Planned { run, request, .. } in &planned {
+            if let Some(why) = api.clear(run, request).await? {
                 eprintln!("run `{}` stays in its own version: {why}", run.run_id);
             }
         }
@@ -138,7 +138,7 @@ impl Clear {
             return Ok(vec![api.dag_id(&self.dag_id).await?]);
         }
         let regex = regex(&self.dag_id).map_err(|error| Failure::new(format!("`{}`: {error}", self.dag_id)))?;
-        let mut dags = api.dags(&Search::default()).await?;
+        let mut dags = api.dags(ListQuery::all()).await?;
         dags.retain(|dag| regex.is_match(&dag.dag_id));
         if dags.is_empty() {
             return Err(
@@ -160,12 +160,12 @@ impl Clear {
         let search = Search::default()
             .and(from.map(|at| by::RUN_AFTER.compare(Compare::AtLeast, at)))
             .and(to.map(|at| by::RUN_AFTER.compare(Compare::AtMost, at)));
-        let Some(run) = named else { return api.runs(Some(dag_id), &search, usize::MAX).await };
+        let Some(run) = named else { return api.runs(Some(dag_id), ListQuery::of(&search)).await };
         if !self.around.past && !self.around.future {
             return Ok(vec![run]);
         }
         // The named one first, then the others, the earliest first.
-        let mut runs = api.runs(Some(dag_id), &search, usize::MAX).await?;
+        let mut runs = api.runs(Some(dag_id), ListQuery::of(&search)).await?;
         runs.retain(|other| other.run_id != run.run_id);
         runs.push(run);
         runs.reverse();
@@ -173,7 +173,7 @@ impl Clear {
     }
 
     async fn plan(&self, api: &Api, known: &mut TaskIds, run: RunDetails) -> Result<Option<Planned>, Failure> {
-        let wish = ClearWish {
+        let request = ClearRequest {
             task_ids: self.task_ids(api, known, &run).await?,
             upstream: self.related.upstream,
             downstream: self.related.downstream,
@@ -181,11 +181,11 @@ impl Clear {
             only_running: self.states.only_running,
             latest: self.run_on_latest_version,
         };
-        if wish.task_ids.as_ref().is_some_and(Vec::is_empty) {
+        if request.task_ids.as_ref().is_some_and(Vec::is_empty) {
             return Ok(None);
         }
-        let would = api.would_clear(&run, &wish).await?;
-        Ok((would.count > 0).then_some(Planned { run, wish, would }))
+        let would = api.would_clear(&run, &request).await?;
+        Ok((would.count > 0).then_some(Planned { run, request, would }))
     }
 
     /// Those that the expression finds in the run's version; without one all tasks are meant.

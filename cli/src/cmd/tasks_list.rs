@@ -8,7 +8,7 @@ use serde_json::json;
 /// List the tasks of a DAG, in an order in which they can run
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch tasks list example_diamond\n  orch tasks list example_diamond -o table")]
-pub(crate) struct List {
+pub(crate) struct ListTasks {
     /// The DAG, by id or alias
     dag_id: String,
     /// With kind, rule and upstreams, in this format; ids alone without it
@@ -16,7 +16,7 @@ pub(crate) struct List {
     output: Option<Format>,
 }
 
-impl List {
+impl ListTasks {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let (dag, spec) = cx.api().await?.structure(&self.dag_id).await?;
         let Some(format) = self.output else {

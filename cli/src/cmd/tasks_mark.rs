@@ -1,6 +1,6 @@
 //! `orch tasks mark` and `orch tasks cancel`: somebody says how task instances ended; what runs is stopped.
 
-use crate::api::{Instance, MarkWish};
+use crate::api::{Instance, MarkRequest};
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::names::MapIndexFlag;
@@ -58,7 +58,7 @@ struct Related {
     after_help = "Examples:\n  orch tasks cancel my_dag load my_run\n  \
     orch tasks cancel my_dag load my_run --map-index 3"
 )]
-pub(crate) struct Cancel {
+pub(crate) struct CancelTask {
     /// The DAG, by id or alias
     dag_id: String,
     task_id: String,
@@ -79,7 +79,7 @@ impl MarkTask {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let api = cx.api().await?;
         let run = api.run(&self.dag_id, &self.run).await?;
-        let wish = MarkWish {
+        let request = MarkRequest {
             state: self.state,
             map_index: self.map_index.map_index,
             upstream: self.related.upstream,
@@ -87,7 +87,7 @@ impl MarkTask {
             past: self.related.around.past,
             future: self.related.around.future,
         };
-        let meant = api.would_mark(&run, &self.task_id, &wish).await?;
+        let meant = api.would_mark(&run, &self.task_id, &request).await?;
         self.print(&meant)?;
         if self.dry_run || meant.is_empty() {
             return Ok(Exit::Done);
@@ -95,7 +95,7 @@ impl MarkTask {
         if meant.len() > 1 {
             self.yes.agree(&format!("This marks {} task instances as {}.", meant.len(), self.state))?;
         }
-        let marked = api.mark(&run, &self.task_id, &wish).await?;
+        let marked = api.mark(&run, &self.task_id, &request).await?;
         eprintln!("{} marked as {}", counted(marked, "task instance"), self.state);
         Ok(Exit::Done)
     }
@@ -115,7 +115,7 @@ impl MarkTask {
     }
 }
 
-impl Cancel {
+impl CancelTask {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let api = cx.api().await?;
         let run = api.run(&self.dag_id, &self.run).await?;
@@ -124,7 +124,7 @@ impl Cancel {
             eprintln!("task `{}` is over already: {}", self.task_id, instance.state);
             return Ok(Exit::Done);
         }
-        api.mark(&run, &self.task_id, &MarkWish::only(instance.map_index, TaskState::Failed)).await?;
+        api.mark(&run, &self.task_id, &MarkRequest::only(instance.map_index, TaskState::Failed)).await?;
         eprintln!("task `{}` is failed; it was {}, and what runs of it is being stopped", self.task_id, instance.state);
         Ok(Exit::Done)
     }

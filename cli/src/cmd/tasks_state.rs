@@ -11,7 +11,7 @@ use orch_binary::output::print_line;
     after_help = "Examples:\n  orch tasks state example_chain step_3 manual__2026-11-20T06:00:00+00:00_Ab3dE6gH\n  \
     orch tasks state example_map double my_run --map-index 2"
 )]
-pub(crate) struct State {
+pub(crate) struct ShowTaskState {
     /// The DAG, by id or alias
     dag_id: String,
     task_id: String,
@@ -22,7 +22,7 @@ pub(crate) struct State {
     map_index: MapIndexFlag,
 }
 
-impl State {
+impl ShowTaskState {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let api = cx.api().await?;
         let run = api.run(&self.dag_id, &self.run).await?;

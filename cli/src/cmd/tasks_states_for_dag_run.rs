@@ -1,8 +1,9 @@
 //! `orch tasks states-for-dag-run`.
 
+use crate::api::ListFlags;
 use crate::cx::Cx;
 use orch_binary::failure::Outcome;
-use orch_binary::output::{FormatFlag, Listing, moment};
+use orch_binary::output::{Listing, moment};
 use serde_json::json;
 
 /// List all task instances of a run with their states
@@ -16,7 +17,7 @@ pub(crate) struct StatesForDagRun {
     #[arg(value_name = "RUN_ID|LOGICAL_DATE")]
     run: String,
     #[command(flatten)]
-    output: FormatFlag,
+    list: ListFlags,
 }
 
 impl StatesForDagRun {
@@ -27,7 +28,7 @@ impl StatesForDagRun {
             ["dag_id", "logical_date", "task_id", "map_index", "state", "try_number", "start_date", "end_date"];
         let mut listing = Listing::new(columns, "no task instances");
         let mut is_mapped = false;
-        for instance in &api.instances(&run).await? {
+        for instance in &api.instances(&run, &self.list.query()).await? {
             is_mapped |= instance.map_index >= 0;
             listing.add([
                 json!(run.dag_id),
@@ -44,6 +45,6 @@ impl StatesForDagRun {
             let without = columns.iter().filter(|column| **column != "map_index").map(|column| (*column).to_owned());
             listing.select(&without.collect::<Vec<_>>())?;
         }
-        listing.print(self.output.format)
+        self.list.print(listing)
     }
 }

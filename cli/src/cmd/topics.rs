@@ -1,7 +1,7 @@
-//! `orch topics list`, `show`, `create`, `set` and `delete`.
+//! `orch topics list`, `show`, `create` and `set`.
 
-use super::kept::{delete, listing, no_such};
-use crate::api::TopicsAt;
+use super::kept::{listing, no_such};
+use crate::api::{ListFlags, TopicsAt};
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::FormatFlag;
@@ -13,17 +13,17 @@ use serde_json::{Map, Value, json};
 #[command(
     after_help = "Examples:\n  orch topics list\n  orch topics list -o json\n  orch topics list --connection events"
 )]
-pub(crate) struct List {
+pub(crate) struct ListTopics {
     #[command(flatten)]
     at: TopicsAt,
     #[command(flatten)]
-    output: FormatFlag,
+    list: ListFlags,
 }
 
 /// Show the partitions of a topic with their offsets
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch topics show weather")]
-pub(crate) struct Show {
+pub(crate) struct ShowTopic {
     #[arg(value_name = "TOPIC")]
     name: String,
     #[command(flatten)]
@@ -36,7 +36,7 @@ pub(crate) struct Show {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch topics create weather\n  orch topics create users --partitions 4\n  \
     orch topics create ledger --retention-hours=-1 --description 'kept for ever'")]
-pub(crate) struct Create {
+pub(crate) struct CreateTopic {
     #[arg(value_name = "TOPIC")]
     name: String,
     #[command(flatten)]
@@ -48,19 +48,11 @@ pub(crate) struct Create {
 #[command(
     after_help = "Examples:\n  orch topics set weather --retention-hours 24\n  orch topics set users --partitions 8"
 )]
-pub(crate) struct Set {
+pub(crate) struct SetTopic {
     #[arg(value_name = "TOPIC")]
     name: String,
     #[command(flatten)]
     size: Size,
-}
-
-/// Delete a topic with all its records
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orch topics delete weather")]
-pub(crate) struct Delete {
-    #[arg(value_name = "TOPIC")]
-    name: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -87,12 +79,16 @@ impl Size {
     }
 }
 
-impl List {
+impl ListTopics {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let topics = cx.api().await?.list_topics(&self.at).await?;
+        if self.at.is_cluster() && !self.list.is_whole() {
+            return Err(Failure::new("the topics of a cluster cannot be filtered or sorted")
+                .hint("leave out `--where`, `--order-by` and `--limit`"));
+        }
+        let topics = cx.api().await?.list_topics(&self.at, self.list.query()).await?;
         if self.at.is_cluster() {
             let columns = [("topic", "name"), ("partitions", "partitions"), ("offsets", "offsets")];
-            return listing(&topics, columns, "the cluster has no topics").print(self.output.format);
+            return self.list.print(listing(&topics, columns, "the cluster has no topics"));
         }
         let empty = "no topics: create one with `orch topics create NAME`";
         let columns = [
@@ -103,11 +99,11 @@ impl List {
             ("last_record_at", "last_record_at"),
             ("description", "description"),
         ];
-        listing(&topics, columns, empty).print(self.output.format)
+        self.list.print(listing(&topics, columns, empty))
     }
 }
 
-impl Show {
+impl ShowTopic {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let partitions = cx.api().await?.list_partitions(&self.at, &self.name).await?;
         let partitions = partitions.ok_or_else(|| no_such(TOPIC, &self.name))?;
@@ -116,7 +112,7 @@ impl Show {
     }
 }
 
-impl Create {
+impl CreateTopic {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let mut body = self.size.body();
         body.insert("name".into(), json!(self.name));
@@ -129,7 +125,7 @@ impl Create {
     }
 }
 
-impl Set {
+impl SetTopic {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let body = self.size.body();
         if body.is_empty() {
@@ -141,11 +137,5 @@ impl Set {
         changed.ok_or_else(|| no_such(TOPIC, &self.name))?;
         eprintln!("topic `{}` is changed", self.name);
         Ok(Exit::Done)
-    }
-}
-
-impl Delete {
-    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        delete(cx, TOPIC, &self.name).await
     }
 }

@@ -81,7 +81,7 @@ pub(crate) struct ResetPassword {
 /// Log a user out everywhere and refuse logins by that name
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch users disable -u ada")]
-pub(crate) struct Disable {
+pub(crate) struct DisableUser {
     #[command(flatten)]
     name: Name,
 }
@@ -89,7 +89,7 @@ pub(crate) struct Disable {
 /// Let a disabled user in again
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch users enable -u ada")]
-pub(crate) struct Enable {
+pub(crate) struct EnableUser {
     #[command(flatten)]
     name: Name,
 }
@@ -97,7 +97,7 @@ pub(crate) struct Enable {
 /// Delete a user with all logins and API tokens
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch users delete -u ada --yes")]
-pub(crate) struct Delete {
+pub(crate) struct DeleteUser {
     #[command(flatten)]
     name: Name,
     #[command(flatten)]
@@ -124,7 +124,7 @@ impl ResetPassword {
     }
 }
 
-impl Disable {
+impl DisableUser {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let name = &self.name.username;
         carry_out(cx, name, UserDeed::Disable).await?;
@@ -133,7 +133,7 @@ impl Disable {
     }
 }
 
-impl Enable {
+impl EnableUser {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let name = &self.name.username;
         carry_out(cx, name, UserDeed::Enable).await?;
@@ -142,7 +142,7 @@ impl Enable {
     }
 }
 
-impl Delete {
+impl DeleteUser {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let name = &self.name.username;
         self.yes.agree(&format!("This deletes user `{name}` with all logins and API tokens."))?;

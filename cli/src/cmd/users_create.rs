@@ -14,7 +14,7 @@ use sqlx::Connection as _;
 #[command(after_help = "Examples:\n  orch users create -u ada -r op\n  \
     orch users create -u ada -f Ada -l Lovelace -e ada@example.com -r Admin --use-random-password\n  \
     orch users create -u ada -r viewer < password.txt")]
-pub(crate) struct Create {
+pub(crate) struct CreateUser {
     /// What the user logs in with
     #[arg(short, long, value_name = "NAME")]
     username: String,
@@ -31,7 +31,7 @@ pub(crate) struct Create {
     password: PasswordFlags,
 }
 
-impl Create {
+impl CreateUser {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         check_user_name(&self.username)
             .map_err(|words| Failure::new(format!("`{}` is no user name: {words}", self.username)))?;

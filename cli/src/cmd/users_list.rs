@@ -10,12 +10,12 @@ use serde_json::json;
 /// List who may log in
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch users list\n  orch users list -o json")]
-pub(crate) struct List {
+pub(crate) struct ListUsers {
     #[command(flatten)]
     output: FormatFlag,
 }
 
-impl List {
+impl ListUsers {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let mut session = cx.session().await?;
         let columns = ["username", "role", "is_disabled", "full_name", "email", "logins", "api_tokens", "created_at"];

@@ -1,14 +1,15 @@
-//! `orch variables set`, `list`, `get`, `delete`, `export` and `import`. Airflow and the backend for files read the same files.
+//! `orch variables set`, `list`, `get`, `export` and `import`. Airflow and the backend for files read the same files.
 
-use super::kept::{ShowFlags, delete, export, import, no_such, pretty, read};
+use super::kept::{ShowFlags, export, import, no_such, pretty};
+use crate::api::ListFlags;
 use crate::cx::Cx;
-use crate::kept::{Existing, opened_variable};
+use crate::kept::Existing;
 use orch_binary::failure::{Exit, Failure, Outcome};
-use orch_binary::output::{self, FormatFlag, Listing};
+use orch_binary::output::{self, Listing};
 use orch_binary::person;
 use orch_deeds::kept::{VARIABLE, Variable};
-use orch_document::kept::{Document, WrittenVariable, write_variables};
-use orch_sdk::secret::{MASK, is_sensitive};
+use orch_document::kept::{FileFormat, Serialization};
+use orch_sdk::secret::{MASK, is_sensitive, masked_variable};
 use orch_spec::ids::check_variable_key;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch variables set limit 42\n  orch variables set api_token -\n  \
     orch variables set --json limits '{\"rows\": 42}'")]
-pub(crate) struct Set {
+pub(crate) struct SetVariable {
     key: String,
     /// `-` asks for it, or reads standard input
     #[arg(value_name = "VALUE", allow_hyphen_values = true)]
@@ -34,17 +35,17 @@ pub(crate) struct Set {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch variables list\n  orch variables list --show-values -o json\n\n\
     Variables of files, a vault and the environment cannot be listed; `orch variables get` finds them.")]
-pub(crate) struct List {
+pub(crate) struct ListVariables {
     #[command(flatten)]
     show: ShowFlags,
     #[command(flatten)]
-    output: FormatFlag,
+    list: ListFlags,
 }
 
 /// Print a variable as tasks find it: from files, a vault, the environment or the database
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch variables get limit\n  orch variables get limit --default 42")]
-pub(crate) struct Get {
+pub(crate) struct GetVariable {
     key: String,
     /// Printed when no place has the variable
     #[arg(short, long, value_name = "VALUE")]
@@ -54,17 +55,10 @@ pub(crate) struct Get {
     json: bool,
 }
 
-/// Delete a variable
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orch variables delete limit")]
-pub(crate) struct Delete {
-    key: String,
-}
-
 /// Write all variables of the database as JSON to a file that only you can read; secrets are in it in the clear
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch variables export variables.json\n  orch variables export -")]
-pub(crate) struct Export {
+pub(crate) struct ExportVariables {
     /// `-` is standard output
     file: PathBuf,
 }
@@ -75,7 +69,7 @@ pub(crate) struct Export {
     after_help = "Examples:\n  airflow variables export variables.json && orch variables import variables.json\n  \
     orch variables import variables.yaml -a skip"
 )]
-pub(crate) struct Import {
+pub(crate) struct ImportVariables {
     /// .json, .yaml or .env
     file: PathBuf,
     /// What becomes of variables that are there already
@@ -83,7 +77,7 @@ pub(crate) struct Import {
     action_on_existing_key: Existing,
 }
 
-impl Set {
+impl SetVariable {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         check_variable_key(&self.key)?;
         let is_asked_for = self.value == "-";
@@ -95,28 +89,31 @@ impl Set {
         if is_sensitive(&self.key) && !is_asked_for {
             eprintln!("a secret on a command line can be read by everybody on this machine: `-` asks for it");
         }
-        let body = body(&self.key, &WrittenVariable { value, description: self.description });
+        let mut body = json!({ "key": self.key, "value": value });
+        if let Some(description) = self.description {
+            body["description"] = description.into();
+        }
         cx.api().await?.set_kept(VARIABLE, &[body], Existing::Overwrite).await?;
         eprintln!("variable `{}` is set", self.key);
         Ok(Exit::Done)
     }
 }
 
-impl List {
+impl ListVariables {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let empty = "no variables: set one with `orch variables set`";
         let mut listing = Listing::new(["key", "val", "description"], empty);
-        for (key, variable) in cx.variables(self.show.secret_visibility()).await? {
+        for (key, variable) in cx.variables(self.show.secret_visibility(), self.list.query()).await? {
             listing.add([json!(key), json!(variable.value), json!(variable.description)]);
         }
         if !self.show.show_values {
             listing.select(&["key".into()])?;
         }
-        listing.print(self.output.format)
+        self.list.print(listing)
     }
 }
 
-impl Get {
+impl GetVariable {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         check_variable_key(&self.key)?;
         let found = match cx.remote()? {
@@ -128,8 +125,15 @@ impl Get {
                 found => found.and_then(|seen| Some(seen.get("value")?.as_str()?.to_string())),
             },
             None => {
-                let (secrets, _session) = cx.sources().await?;
-                secrets.variable(&self.key).await.map_err(|error| Failure::new(error.to_string()))?
+                let (secrets, session) = cx.sources().await?;
+                let found = secrets.variable_and_place(&self.key).await;
+                let found = found.map_err(|error| Failure::new(error.to_string()))?;
+                if let Some((value, place)) = &found
+                    && masked_variable(&self.key, value) != *value
+                {
+                    cx.audit_secret_read(session, VARIABLE, &self.key, place).await?;
+                }
+                found.map(|(value, _)| value)
             }
         };
         let value = found.or(self.default).ok_or_else(|| no_such(VARIABLE, &self.key))?;
@@ -143,32 +147,14 @@ impl Get {
     }
 }
 
-impl Delete {
+impl ExportVariables {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        delete(cx, VARIABLE, &self.key).await
+        export::<Variable>(cx, &self.file, FileFormat::Json, Serialization::Json).await
     }
 }
 
-impl Export {
+impl ImportVariables {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        export::<Variable, _>(cx, &self.file, opened_variable, write_variables).await
+        import::<Variable>(cx, &self.file, self.action_on_existing_key).await
     }
-}
-
-impl Import {
-    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let all = Document::of_file(&self.file, &read(&self.file)?)?.variables()?;
-        all.keys().try_for_each(|key| check_variable_key(key))?;
-        let bodies: Vec<_> = all.iter().map(|(key, variable)| body(key, variable)).collect();
-        import(cx, VARIABLE, &bodies, self.action_on_existing_key).await
-    }
-}
-
-/// As the API takes it: a description that is not sent stays.
-fn body(key: &str, variable: &WrittenVariable) -> Value {
-    let mut body = json!({ "key": key, "value": variable.value });
-    if let Some(description) = &variable.description {
-        body["description"] = json!(description);
-    }
-    body
 }

@@ -28,7 +28,7 @@ const LOG_BYTES: i64 = 64 << 10;
 #[command(after_help = "Examples:\n  orch dags test example_diamond\n  orch dags test ./dags/sales.yaml\n  \
     orch dags test example_params --conf '{\"dry_run\": false}'\n\n\
     Exit code: 0 the run ended well, 1 it failed, 2 it could not be run.")]
-pub struct Test {
+pub struct TestDag {
     /// The DAG, by id or alias, or a DAG file by its path
     dag_id: String,
     /// The date that the run is about
@@ -42,7 +42,7 @@ pub struct Test {
     output: FormatFlag,
 }
 
-impl Test {
+impl TestDag {
     pub fn run(self, cx: &Cx) -> Outcome {
         let conf = self.conf.read()?;
         let path = Path::new(&self.dag_id);

@@ -23,7 +23,7 @@ use std::sync::Arc;
     orch tasks test example_chain step_2 --input count=41\n  \
     orch tasks test example_params select --conf '{\"limit\": 3}'\n\n\
     Prints what the task gives, as JSON. Exit code: 0 it succeeded or was skipped, 1 it failed.")]
-pub struct Test {
+pub struct TestTask {
     /// The DAG, by id or alias
     dag_id: String,
     task_id: String,
@@ -47,7 +47,7 @@ fn input(text: &str) -> Result<(String, Value), String> {
     Ok((name.into(), value))
 }
 
-impl Test {
+impl TestTask {
     pub async fn run(self, cx: &Cx) -> Outcome {
         let bundle = cx.local_bundle()?;
         let dag = names::local_dag(&bundle, &self.dag_id)?;

@@ -25,7 +25,15 @@ async fn secrets_that_are_given_out_are_in_the_audit_log_without_their_values() 
     assert!(world.run(&["variables", "export", "-"]).done().contains("se-cret"));
     assert!(world.run(&["connections", "list", "--show-values", "-o", "json"]).done().contains("se-cret"));
     assert!(world.run(&["variables", "list", "--show-values", "-o", "json"]).done().contains("se-cret"));
-    // Nothing secret is shown by these.
+    assert!(world.run(&["connections", "get", "sales", "--show-values"]).done().contains("se-cret"));
+    assert_eq!(world.run(&["variables", "get", "token"]).done(), "se-cret\n");
+    // Nothing secret of the database is shown by these.
+    world.set("ORCH_VAR_TOKEN_OF_ENV", "se-cret");
+    world.run(&["variables", "get", "token_of_env"]).done();
+    world.run(&["variables", "set", "limit", "3"]).done();
+    world.run(&["variables", "get", "limit"]).done();
+    world.run(&["connections", "get", "sales"]).done();
+    world.run(&["variables", "list", "--where", "variable_key_pattern=lim", "--limit", "1"]).done();
     world.run(&["connections", "list", "--show-values", "--hide-sensitive"]).done();
     world.run(&["connections", "list"]).done();
     world.run(&["variables", "list"]).done();
@@ -35,6 +43,8 @@ async fn secrets_that_are_given_out_are_in_the_audit_log_without_their_values() 
         ("export_variables", exported),
         ("show_connections", shown.clone()),
         ("show_variables", shown),
+        ("show_connections", json!({ "count": 1, "connection_id": "sales" })),
+        ("show_variables", json!({ "count": 1, "key": "token" })),
     ];
     let expected: Vec<(String, Value)> = expected.map(|(event, extra)| (event.into(), extra)).into();
     assert_eq!(deeds(&world, "^(export|show)_").await, expected);

@@ -22,6 +22,8 @@ mod dag_files;
 mod first_day;
 mod guide;
 mod guide_commands;
+
+mod lists;
 mod live;
 mod metrics;
 mod much;

@@ -336,7 +336,7 @@ fn connections_and_variables_are_kept_over_the_api_and_no_secret_comes_back() {
     std::fs::write(&file, "{\"sales\": \"x://other\", \"new\": \"y://me:hush4@h\"}").unwrap();
     let file = file.to_string_lossy().into_owned();
     let imported = world.remote(&["connections", "import", &file]);
-    assert!(imported.err.contains("1 of 2 connections are imported") && imported.err.contains("sales"), "{imported:?}");
+    assert!(imported.err.contains("imported 1 of 2 connections") && imported.err.contains("sales"), "{imported:?}");
     world.remote(&["connections", "import", &file, "--overwrite"]).done();
     assert_eq!(world.local(&["connections", "get", "sales", "-o", "json"]).json()["host"], "other");
     let file = world.elsewhere.path().join("v.json");

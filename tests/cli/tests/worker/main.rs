@@ -291,7 +291,7 @@ async fn after_it(n: u32) -> TaskResult<u32> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cleared_tasks_run_again_and_a_running_one_is_stopped_first() {
-    use orch_store::clear::{ClearWish, clear_instances};
+    use orch_store::clear::{ClearScope, clear_instances};
     let world = World::new(
         vec![dag("again").build(|d| {
             let first = d.add(third_time());
@@ -308,13 +308,13 @@ async fn cleared_tasks_run_again_and_a_running_one_is_stopped_first() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let id = get_run(&mut db, "again", &run).await.unwrap().unwrap().id;
-    let wish = |task| ClearWish {
+    let wish = |task| ClearScope {
         selection: orch_core::select::Selection {
             tasks: vec![orch_core::transition::Selected { task, index: None }],
             downstream: true,
             ..Default::default()
         },
-        ..ClearWish::default()
+        ..ClearScope::default()
     };
     let mut stepper = orch_store::step::Stepper::default();
     let cleared =
