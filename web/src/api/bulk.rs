@@ -93,7 +93,7 @@ struct BulkActionResponse {
     success: Vec<String>,
     /// Each with `error` and `status_code`.
     errors: Vec<Map<String, Value>>,
-    /// Secrets that were dropped because their connection leads elsewhere now, such as `sales: password`.
+    /// Secrets that are not stored, because `***` stood for nothing or their connection leads elsewhere now, such as `sales: password`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     dropped_secrets: Vec<String>,
 }

@@ -46,7 +46,10 @@ impl Connection {
     pub fn replacing(self, stored: &Connection) -> Changed {
         let restored = self.clone().restored(stored);
         if restored.leads_where(stored) {
-            return Changed { connection: restored, has_moved: false, dropped: Vec::new() };
+            // A mask that stands for nothing stored.
+            let (mut connection, mut dropped) = (restored, Vec::new());
+            leave_out_masks(&mut connection.extra, "extra", &mut dropped);
+            return Changed { connection, has_moved: false, dropped };
         }
         let (mut connection, mut dropped) = (self, Vec::new());
         if connection.password.take_if(|password| password == MASK).is_some() {
@@ -130,6 +133,15 @@ mod tests {
         let changed = same.replacing(&stored());
         assert!(!changed.has_moved && changed.dropped.is_empty());
         assert_eq!(changed.connection.secrets(), stored().secrets());
+    }
+
+    #[test]
+    fn a_mask_that_stands_for_nothing_is_not_stored() {
+        let mut same = stored().masked();
+        same.extra.insert("other".into(), "***".into());
+        let changed = same.replacing(&stored());
+        assert_eq!((changed.has_moved, changed.dropped), (false, vec!["extra.other".to_string()]));
+        assert_eq!(changed.connection, stored());
     }
 
     #[test]
