@@ -18,7 +18,7 @@ pub(crate) use path::{
     no_such_instance, no_such_run,
 };
 pub(crate) use query::Query;
-pub(crate) use query_params::{Count, ParamType, Place, QueryParams, query_params};
+pub(crate) use query_params::{Count, OptionalCount, ParamType, QueryParams, query_params};
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -22,9 +22,9 @@ const MOST: i64 = 1_000;
 
 query_params! {
     pub(crate) struct LakePageParams {
-        /// At most so many
+        /// Maximum number of items
         limit: Count<USUAL, MOST>,
-        /// Leave out so many
+        /// Number of items to skip
         offset: Count<0>,
     }
 }

@@ -29,9 +29,9 @@ const MOST_ORDERS: usize = 10;
 
 query_params! {
     pub(crate) struct PageParams {
-        /// At most so many
+        /// Maximum number of items
         limit: Count<USUAL, MOST>,
-        /// Leave out so many
+        /// Number of items to skip
         offset: Count<0>,
     }
 }
@@ -280,7 +280,11 @@ pub(super) fn orders<'a>(
         let column = columns.iter().find(|column| column.is_sorted && column.name == name);
         let column = column.ok_or_else(|| {
             let name = name.chars().take(100).collect::<String>();
-            let text = format!("Ordering with '{name}' is disallowed or the attribute does not exist on the model");
+            let known: Vec<&str> = columns.iter().filter(|column| column.is_sorted).map(|column| column.name).collect();
+            let text = format!(
+                "Ordering with '{name}' is disallowed or the attribute does not exist on the model; available: {}",
+                known.join(", ")
+            );
             Refusal::bad_request(text)
         })?;
         Ok(if descends { column.descending() } else { column.ascending() })

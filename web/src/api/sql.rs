@@ -90,7 +90,7 @@ body! {
     pub(crate) struct SqlBody {
         /// Reads only: `select`, `explain`, `show`, `describe`.
         sql: String,
-        /// At most so many rows; 1,000 without it.
+        /// Maximum number of rows; default 1,000.
         limit: Option<Count>,
         /// It ends after so long; 30 without it, no more than 300.
         timeout_seconds: Option<f64>,

@@ -2,7 +2,7 @@
 
 use crate::api::lake::READS_DATA;
 use crate::auth::Role;
-use crate::extract::{Actor, Count, Names, Place, Query, Secret, escape_id, query_params};
+use crate::extract::{Actor, Count, Names, OptionalCount, Query, Secret, escape_id, query_params};
 use crate::openapi::kinds::QueryParamType;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -177,7 +177,7 @@ query_params! {
         /// Of this partition
         partition: Count<0>,
         /// From this offset on; the newest records without it
-        offset: Place,
+        offset: OptionalCount,
         /// From the first record on that is not older, where no offset is named
         at: Option<DateTime<Utc>>,
         /// The newest records with this key, among the last 100,000 of the partition

@@ -70,13 +70,13 @@ impl<const USUAL: i64, const MOST: i64> ParamType for Count<USUAL, MOST> {
 }
 
 /// A whole number that is not below zero, or none.
-pub(crate) struct Place;
+pub(crate) struct OptionalCount;
 
-impl ParamType for Place {
+impl ParamType for OptionalCount {
     type Value = Option<i64>;
 
     fn kind() -> QueryParamType {
-        QueryParamType::Place
+        QueryParamType::OptionalCount
     }
 
     fn read(query: &mut Query, name: &'static str) -> Option<i64> {
@@ -128,10 +128,10 @@ mod tests {
             /// Whether it is,
             /// or is not
             is_sure: bool,
-            /// At most so many
+            /// Maximum number of items
             limit: Count<5, 2_000>,
             word: Option<String> as QueryParamType::Word(&["a", "b"]),
-            offset: Place,
+            offset: OptionalCount,
         }
     }
 
@@ -152,7 +152,7 @@ mod tests {
     fn parameters_are_described_as_they_are_read() {
         let described: Vec<Value> = Example::params().iter().map(Param::described).collect();
         let about: Vec<&Value> = described.iter().map(|param| &param["description"]).collect();
-        assert_eq!(about, ["Whether it is, or is not", "At most so many; no more than 2,000", "", ""]);
+        assert_eq!(about, ["Whether it is, or is not", "Maximum number of items; no more than 2,000", "", ""]);
         assert_eq!(described[0]["schema"], json!({ "type": "boolean" }));
         assert_eq!(described[1]["schema"]["default"], 5);
         assert_eq!(described[2]["schema"]["enum"], json!(["a", "b"]));

@@ -27,7 +27,7 @@ pub(crate) enum QueryParamType {
         most: i64,
     },
     /// A whole number from zero on.
-    Place,
+    OptionalCount,
     Index,
     /// A whole number of 32 bits.
     Small,
@@ -90,7 +90,7 @@ impl QueryParamType {
             QueryParamType::Count { usual, .. } => {
                 json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX, "default": usual })
             }
-            QueryParamType::Place => json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX }),
+            QueryParamType::OptionalCount => json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX }),
             QueryParamType::Index => json!({ "type": "integer", "minimum": i64::MIN, "maximum": i64::MAX }),
             QueryParamType::Small => json!({ "type": "integer", "minimum": i32::MIN, "maximum": i32::MAX }),
             QueryParamType::Address => json!({ "type": "string", "pattern": ADDRESS }),

@@ -50,6 +50,7 @@ const MOST_WORDS: usize = 200;
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
     let turned = Turned::to(&mut query, OF_A_PAGE);
     let (search, filters) = Filters::read(query, APPROVALS.columns, &[])?;
+    let filters = filters.alone();
     let mut db = app.pages().await?;
     let are = |open: bool| search.clone().and(by::OPEN.is_so(open));
     let open = APPROVALS.rows(&mut db, &are(true).page(0, MOST_OPEN)).await?;

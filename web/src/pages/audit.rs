@@ -25,8 +25,9 @@ struct AuditPage {
     filter: Filter,
     filters: Filters,
     shows_addresses: bool,
-    before: Option<String>,
-    after: Option<String>,
+    /// Addresses of the pages before and after.
+    previous: Option<String>,
+    next: Option<String>,
 }
 
 /// As it stands in the query.
@@ -74,12 +75,12 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
         .by(by::ID.descending());
     let mut db = app.pages().await?;
     let mut rows = AUDIT.rows(&mut db, &search.page(turned.skip(), turned.most())).await?;
-    let (before, after) = turned.cut(&mut rows, |page| format!("/audit?page={page}{}", filters.rest(&[])));
+    let (previous, next) = turned.cut(&mut rows, |page| format!("/audit?page={page}{}", filters.rest(&[])));
     let shows_addresses = shell.can(Role::Op);
     let page = AuditPage {
         lines: rows.into_iter().map(|row| line(row, shell.now, shows_addresses)).collect(),
-        before,
-        after,
+        previous,
+        next,
         shell,
         filter,
         filters,

@@ -16,8 +16,10 @@ use std::collections::BTreeSet;
 #[derive(Template)]
 #[template(path = "parts/filters.html")]
 pub(crate) struct Filters {
+    /// On the button.
+    title: &'static str,
     inputs: Vec<FilterInput>,
-    /// How many of them are used.
+    /// How many of them narrow the list; an order does not.
     used: usize,
     /// All that was asked but the page.
     query: Query,
@@ -53,8 +55,23 @@ impl Filters {
             |param: &Param| RARE.iter().any(|end| param.name.ends_with(end)) || is_absent(columns, &param.name);
         let shown = params.iter().filter(|param| query.text(&param.name).is_some() || !hidden(param));
         let inputs: Vec<_> = shown.map(|param| input(param, columns, &query)).collect();
-        let used = inputs.iter().filter(|input| !input.value.is_empty()).count();
-        Ok((search, Filters { inputs, used, query }))
+        let used = inputs.iter().filter(|input| input.name != ORDER && !input.value.is_empty()).count();
+        Ok((search, Filters { title: "More filters", inputs, used, query }))
+    }
+
+    /// The page has no other filters.
+    #[must_use]
+    pub(crate) fn alone(self) -> Filters {
+        Filters { title: "Filters", ..self }
+    }
+
+    /// Leaves out an order that sorts the list as another one does.
+    #[must_use]
+    pub(crate) fn without_order(mut self, name: &str) -> Filters {
+        for input in self.inputs.iter_mut().filter(|input| input.name == ORDER) {
+            input.choices.retain(|(word, _)| word.trim_start_matches('-') != name || *word == input.value);
+        }
+        self
     }
 
     /// What is asked beside these and the page, to follow another pair of a query.
@@ -62,15 +79,23 @@ impl Filters {
         self.query.rest(&[without, &["page"]].concat())
     }
 
+    /// The list is narrowed, so that it may be empty because of that.
     pub(crate) fn are_used(&self) -> bool {
         self.used > 0
     }
 
+    /// The list is narrowed or sorted: it is not the one that the page shows by itself.
+    pub(crate) fn are_asked(&self) -> bool {
+        self.are_used() || self.are_sorted()
+    }
+
     /// The rows stand in an order that was asked for.
     pub(crate) fn are_sorted(&self) -> bool {
-        self.query.text("order_by").is_some()
+        self.query.text(ORDER).is_some()
     }
 }
+
+const ORDER: &str = "order_by";
 
 /// Of bounds and patterns those that people rarely ask for: taken from an address, and shown then.
 const RARE: [&str; 3] = ["_prefix_pattern", "_gt", "_lt"];
@@ -127,7 +152,7 @@ fn label(name: &str) -> String {
     ];
     let ended = ENDS.into_iter().find_map(|(end, words)| Some((name.strip_suffix(end)?, words)));
     let (stem, end) = ended.unwrap_or((name, ""));
-    let words = if stem == "order_by" {
+    let words = if stem == ORDER {
         "Sort by".into()
     } else {
         stem.replace('_', " ").replace("dag ", "DAG ").replace("uri", "URI")

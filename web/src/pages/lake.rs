@@ -31,6 +31,7 @@ use orch_store::lake_view::{
 use orch_store::list::Search;
 use orch_store::narrow;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -47,7 +48,7 @@ struct LakeIndex {
     namespaces: Vec<Namespace>,
     before: Option<String>,
     after: Option<String>,
-    /// Of all tables, whichever are shown.
+    /// Totals of all tables, not only those on this page.
     totals: String,
     /// The bundle beside this server answers some.
     has_published_queries: bool,
@@ -61,6 +62,8 @@ pub(crate) struct Closed {
 
 struct Namespace {
     name: String,
+    /// Its tables that fit, on all pages.
+    count: i64,
     lines: Vec<ListedTable>,
 }
 
@@ -117,11 +120,17 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     };
     let totals = words(&tables);
     let largest = tables.iter().map(|table| table.totals.bytes).max().unwrap_or_default();
-    let find = async move |search: Search| Ok(search.pick(tables, cell));
-    let Listed { q, filters, rows, before, after, .. } = listed_by(query, ("/lake", COLUMNS), NAME, find).await?;
+    let mut counts: HashMap<String, i64> = HashMap::new();
+    let find = async |search: Search| {
+        for table in tables.iter().filter(|table| search.fits(*table, cell)) {
+            *counts.entry(table.id.namespace.clone()).or_default() += 1;
+        }
+        Ok(search.pick(tables, cell))
+    };
+    let Listed { q, filters, rows, total, before, after } = listed_by(query, ("/lake", COLUMNS), NAME, find).await?;
     let lines = rows.into_iter().map(|table| (table.id.clone(), line(table, largest, shell.now)));
     let page = LakeIndex {
-        namespaces: if filters.are_sorted() { together(lines) } else { by_namespace(lines) },
+        namespaces: if filters.are_sorted() { together(lines, total) } else { by_namespace(lines, &counts) },
         q,
         filters,
         before,
@@ -148,21 +157,25 @@ fn words(tables: &[TableRow]) -> String {
     format!("{tables}, {rows} in {}", parts::bytes(bytes))
 }
 
-fn by_namespace(lines: impl Iterator<Item = (TableId, ListedTable)>) -> Vec<Namespace> {
+fn by_namespace(lines: impl Iterator<Item = (TableId, ListedTable)>, counts: &HashMap<String, i64>) -> Vec<Namespace> {
     let mut namespaces: Vec<Namespace> = Vec::new();
     for (id, line) in lines {
         match namespaces.last_mut().filter(|last| last.name == id.namespace) {
             Some(last) => last.lines.push(line),
-            None => namespaces.push(Namespace { name: id.namespace, lines: vec![line] }),
+            None => namespaces.push(Namespace {
+                count: counts.get(&id.namespace).copied().unwrap_or_default(),
+                name: id.namespace,
+                lines: vec![line],
+            }),
         }
     }
     namespaces
 }
 
 /// In an order that was asked for, which goes across namespaces.
-fn together(lines: impl Iterator<Item = (TableId, ListedTable)>) -> Vec<Namespace> {
+fn together(lines: impl Iterator<Item = (TableId, ListedTable)>, count: i64) -> Vec<Namespace> {
     let lines: Vec<ListedTable> = lines.map(|(id, line)| ListedTable { name: id.to_string(), ..line }).collect();
-    if lines.is_empty() { Vec::new() } else { vec![Namespace { name: "all namespaces".into(), lines }] }
+    if lines.is_empty() { Vec::new() } else { vec![Namespace { name: "all namespaces".into(), count, lines }] }
 }
 
 fn line(table: TableRow, largest: u64, now: ZonedNow) -> ListedTable {

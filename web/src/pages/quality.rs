@@ -26,6 +26,8 @@ struct QualityPage {
     shell: Shell,
     /// All is well, or what is not.
     sentence: String,
+    /// More assets are watched than were looked at.
+    is_cut: bool,
     filters: Filters,
     lines: Vec<AssetQuality>,
     before: Option<String>,
@@ -59,9 +61,12 @@ const OF_A_PAGE: i64 = 100;
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
     let turned = Turned::to(&mut query, OF_A_PAGE);
     let (search, filters) = Filters::read(query, COLUMNS, &[])?;
+    let filters = filters.alone();
     let mut db = app.pages().await?;
-    let all = quality(&mut db, if filters.are_used() { MOST } else { MOST_LOOKED_AT }).await?;
-    let sentence = sentence(&all);
+    let all = quality(&mut db, if filters.are_asked() { MOST } else { MOST_LOOKED_AT }).await?;
+    let may_be_cut = !filters.are_asked() && all.len() as i64 == MOST_LOOKED_AT;
+    let is_cut = may_be_cut && watched_assets(&mut db, MOST_LOOKED_AT + 1).await?.len() as i64 > MOST_LOOKED_AT;
+    let sentence = sentence(&all, is_cut);
     let mut rows = search.page(turned.skip(), turned.most()).pick(all, Quality::cell).rows;
     let (before, after) = turned.cut(&mut rows, |page| format!("/quality?page={page}{}", filters.rest(&[])));
     let uris: Vec<String> = rows.iter().map(|one| one.asset.uri.clone()).collect();
@@ -74,6 +79,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     };
     let page = QualityPage {
         sentence,
+        is_cut,
         filters,
         lines: rows
             .into_iter()
@@ -89,7 +95,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     html(StatusCode::OK, &page)
 }
 
-fn sentence(all: &[Quality]) -> String {
+fn sentence(all: &[Quality], is_cut: bool) -> String {
     let count = |is: &dyn Fn(&Quality) -> bool| all.iter().filter(|one| is(one)).count();
     let failed = count(&|one| one.outcome() == Some(CheckOutcome::Fail));
     let stale = count(&|one| one.asset.stale_since.is_some());
@@ -100,12 +106,15 @@ fn sentence(all: &[Quality]) -> String {
         (noted, "has something to note", "have something to note"),
     ];
     let found = words.into_iter().filter(|(number, ..)| *number > 0);
-    let parts: Vec<String> =
+    let found_words: Vec<String> =
         found.map(|(number, one, many)| format!("{number} {}", if number == 1 { one } else { many })).collect();
-    match (parts.is_empty(), all.len()) {
-        (true, 0) => String::new(),
-        (true, _) => "Everything is as it was promised.".into(),
-        (false, count) => format!("Of {count}, {}.", parts.join(", ")),
+    let first = format!("Among the first {} by URI", parts::counted(all.len(), "asset"));
+    match (found_words.join(", "), all.len()) {
+        (_, 0) => String::new(),
+        (found, _) if is_cut && found.is_empty() => format!("{first}, everything is as it was promised."),
+        (found, _) if is_cut => format!("{first}, {found}."),
+        (found, _) if found.is_empty() => "Everything is as it was promised.".into(),
+        (found, count) => format!("Of {count}, {found}."),
     }
 }
 
@@ -233,7 +242,11 @@ mod tests {
             of(true, quality_summary(0, 0, 0)),
             of(false, quality_summary(0, 1, 0)),
         ];
-        assert_eq!(sentence(&all), "Of 3, 1 breaks its contract, 1 is stale, 1 has something to note.");
-        assert_eq!(sentence(&[of(false, quality_summary(0, 0, 0))]), "Everything is as it was promised.");
+        let found = "1 breaks its contract, 1 is stale, 1 has something to note.";
+        assert_eq!(sentence(&all, false), format!("Of 3, {found}"));
+        assert_eq!(sentence(&all, true), format!("Among the first 3 assets by URI, {found}"));
+        let well = [of(false, quality_summary(0, 0, 0))];
+        assert_eq!(sentence(&well, false), "Everything is as it was promised.");
+        assert_eq!(sentence(&well, true), "Among the first 1 asset by URI, everything is as it was promised.");
     }
 }

@@ -55,7 +55,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     let find = async |search: Search| find_streams(&mut *app.pages().await?, &search).await;
     let Listed { q, filters, rows, before, after, .. } =
         listed_by(query, ("/streams", by::ALL), by::NAME, find).await?;
-    let has_failed = rows.iter().any(|row| row.state() == StreamState::Failed);
+    let all = find_streams(&mut *app.pages().await?, &Search::default().page(0, i64::MAX)).await?.rows;
+    let has_failed = all.iter().any(|row| row.state() == StreamState::Failed);
     let sign = if has_failed { parts::sign("failed") } else { "" };
     let lines = rows.iter().map(|row| line(row, &shell)).collect();
     html(StatusCode::OK, &StreamsPage { shell, q, filters, sign, lines, before, after })

@@ -119,16 +119,24 @@ impl Browser<'_> {
     }
 }
 
-/// Between two elements, and within a tag, a new line of a template says nothing.
+/// Elements in a line of text: a new line between two of them is a space.
+const INLINE: [&str; 12] = ["a", "abbr", "b", "code", "em", "i", "kbd", "mark", "small", "span", "strong", "time"];
+
+/// Elsewhere between two elements, and within a tag, a new line of a template says nothing.
 fn joined(html: &str) -> String {
+    let is_inline = |tag: &str| {
+        let name = tag.trim_start_matches(['<', '/']);
+        INLINE.contains(&name.split(|letter: char| !letter.is_ascii_alphanumeric()).next().unwrap_or_default())
+    };
     let mut lines = html.split('\n');
     let mut page = lines.next().unwrap_or_default().to_string();
     for line in lines {
         let text = line.trim_start_matches(' ');
-        let is_in_tag = page.rfind(['<', '>']).is_some_and(|at| page[at..].starts_with('<'));
+        let last_tag = page.rfind('<').map_or("", |at| &page[at..]);
         if page.ends_with('>') && text.starts_with('<') {
-            page.push_str(text);
-        } else if is_in_tag && line.starts_with(' ') {
+            let is_space = is_inline(last_tag) && is_inline(text);
+            page.extend([if is_space { " " } else { "" }, text]);
+        } else if !last_tag.is_empty() && !last_tag.contains('>') && line.starts_with(' ') {
             page.extend([" ", text]);
         } else {
             page.extend(["\n", line]);

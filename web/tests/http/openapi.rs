@@ -185,7 +185,15 @@ async fn answers_are_as_described() {
         is_as_described(&document, ("get", &route), &web.get(&path).await);
     }
     let cleared = web.post(&format!("/api/v2/dags/mapped/dagRuns/{run}/clear"), &json!({})).await;
-    is_as_described(&document, ("post", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/clear"), &cleared);
+    let clear = "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/clear";
+    is_as_described(&document, ("post", clear), &cleared);
+    let many = |dry_run: bool| json!({ "dry_run": dry_run, "dag_runs": [{ "dag_run_id": run }] });
+    for dry_run in [true, false] {
+        let cleared = web.post("/api/v2/dags/mapped/clearDagRuns", &many(dry_run)).await;
+        is_as_described(&document, ("post", "/api/v2/dags/{dag_id}/clearDagRuns"), &cleared);
+    }
+    let cleared = web.post(&format!("/api/v2/dags/mapped/dagRuns/{run}/clear"), &json!({ "dry_run": false })).await;
+    is_as_described(&document, ("post", clear), &cleared);
 }
 
 /// An answer of a route has the shape that the document says.

@@ -64,20 +64,20 @@ body! {
     }
 }
 
-/// The run that begins anew; dry, the task instances that would.
+/// The cleared run; with `dry_run`, the task instances that would be cleared.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum ClearedRun {
-    WouldBegin(TaskInstancePage),
-    Begins(Box<DagRunView>),
+    DryRun(TaskInstancePage),
+    Cleared(Box<DagRunView>),
 }
 
-/// The runs that begin anew; dry, the task instances that would.
+/// The cleared runs; with `dry_run`, the task instances that would be cleared.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum ClearedRuns {
-    WouldBegin(TaskInstancePage),
-    Begin(DagRunPage),
+    DryRun(TaskInstancePage),
+    Cleared(DagRunPage),
 }
 
 impl DAGRunClearBody {
@@ -113,10 +113,10 @@ pub(crate) async fn clear_run(
     let mut db = app.pages().await?;
     let clearing = body.clearing(&app, &mut db, std::slice::from_ref(&path)).await?;
     if dry_run {
-        return Ok(Json(ClearedRun::WouldBegin(preview(&app, &mut db, &clearing).await?)));
+        return Ok(Json(ClearedRun::DryRun(preview(&app, &mut db, &clearing).await?)));
     }
     clear(&app, &mut db, &actor, &clearing).await?;
-    Ok(Json(ClearedRun::Begins(Box::new(find(&mut db, &path).await?.into()))))
+    Ok(Json(ClearedRun::Cleared(Box::new(find(&mut db, &path).await?.into()))))
 }
 
 /// All of the runs or none.
@@ -136,12 +136,12 @@ pub(crate) async fn clear_runs(
     let mut db = app.pages().await?;
     let clearing = body.clear.clearing(&app, &mut db, &paths).await?;
     if dry_run {
-        return Ok(Json(ClearedRuns::WouldBegin(preview(&app, &mut db, &clearing).await?)));
+        return Ok(Json(ClearedRuns::DryRun(preview(&app, &mut db, &clearing).await?)));
     }
     clear(&app, &mut db, &actor, &clearing).await?;
     let mut dag_runs = Vec::with_capacity(paths.len());
     for path in &paths {
         dag_runs.push(DagRunView::from(find(&mut db, path).await?));
     }
-    Ok(Json(ClearedRuns::Begin(DagRunPage::whole(dag_runs))))
+    Ok(Json(ClearedRuns::Cleared(DagRunPage::whole(dag_runs))))
 }

@@ -29,7 +29,7 @@ const MOST_WAIT: u32 = 300;
 
 query_params! {
     pub(crate) struct TriggerAndWaitParams {
-        /// So long for the end of the run; 30 without it
+        /// Seconds to wait for the run to end; default 30
         wait: Option<f64> as QueryParamType::UpTo(MOST_WAIT),
     }
 }

@@ -48,7 +48,7 @@ query_params! {
     }
 }
 
-/// Seconds between two lines, which must be said.
+/// Required: seconds between two lines.
 pub(crate) struct Interval;
 
 impl ParamType for Interval {

@@ -22,6 +22,8 @@ use orch_store::version::{MOST_COUNTED, VERSIONS, by, runs_by_version, workers_b
 struct VersionsPage {
     shell: Shell,
     head: Head,
+    /// Of the list without filters, with the same two compared.
+    list_href: String,
     filters: Filters,
     lines: Vec<VersionLine>,
     before: Option<String>,
@@ -58,6 +60,8 @@ struct Compared {
 }
 
 const OF_A_PAGE: i64 = 100;
+/// The newest that may be chosen to be compared; an address takes the others, too.
+const MOST_CHOICES: i32 = 300;
 /// Of each kind of line.
 const MOST_LINES: usize = 200;
 /// Enough to tell hashes apart.
@@ -80,6 +84,7 @@ pub(crate) async fn show(
     let from = number("from", (to - 1).max(1))?;
     let turned = Turned::to(&mut query, OF_A_PAGE);
     let (search, filters) = Filters::read(query, VERSIONS.columns, &[])?;
+    let filters = filters.alone().without_order(by::ID.name);
     let search = search.and(by::DAG_ID.is(&found.row.dag_id)).by(by::ID.descending());
     let mut versions = VERSIONS.rows(&mut db, &search.page(turned.skip(), turned.most())).await?;
     let head = Head::new(&found, "code", shell.now);
@@ -90,7 +95,8 @@ pub(crate) async fn show(
     let workers = workers_by_version(&mut db, &ids).await?;
     let compared =
         if from == to { None } else { Some(Compared::of(&between(&mut db, &found.row.dag_id, (from, to)).await?)) };
-    let mut numbers: Vec<i32> = versions.iter().map(|version| version.number).chain([from, to]).collect();
+    let oldest = (newest - MOST_CHOICES + 1).max(1);
+    let mut numbers: Vec<i32> = (oldest..=newest).chain([from, to]).collect();
     numbers.sort_unstable_by(|one, other| other.cmp(one));
     numbers.dedup();
     let lines = versions.into_iter().map(|version| VersionLine {
@@ -104,6 +110,7 @@ pub(crate) async fn show(
     });
     let page = VersionsPage {
         lines: lines.collect(),
+        list_href: format!("{}/versions?from={from}&to={to}", head.href),
         filters,
         before,
         after,

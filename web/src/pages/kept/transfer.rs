@@ -16,11 +16,10 @@ use orch_deeds::kept::{ExportFile, ImportFile, Kept};
 use orch_document::kept::{Document, FileFormat, Serialization};
 use orch_sdk::secret::MASK;
 use orch_store::StoreError;
-use orch_store::audit::Deed;
 use orch_store::kept::{self, MOST_KEPT};
 use orch_wire::NounBody;
 use orch_wire::noun::FieldKind;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
 #[derive(Template)]
@@ -176,20 +175,9 @@ fn page<K: Lists>(
 }
 
 /// `GET …/export?format=json`: all of them, without their secrets.
-pub(crate) async fn export<K: ExportFile>(
-    State(app): State<App>,
-    actor: Actor,
-    query: Query,
-) -> Result<Response, Refusal> {
+pub(crate) async fn export<K: ExportFile>(State(app): State<App>, query: Query) -> Result<Response, Refusal> {
     let format = format_named(query.text("format"), K::FILE_FORMATS);
-    let event = format!("export_{}", K::NOUN.many);
-    let read = async |tx: &mut PgConnection| {
-        let records = kept::list(tx, K::TABLE, None, MOST_KEPT).await?;
-        let extra = json!({ "count": records.len(), "format": format.as_str() });
-        actor.did(tx, Deed { event: &event, extra: Some(extra), ..Deed::default() }).await?;
-        Ok(records)
-    };
-    let records = app.in_transaction(read).await?;
+    let records = kept::list(&mut *app.pages().await?, K::TABLE, None, MOST_KEPT).await?;
     let name = format!("{}.{}", K::NOUN.many, format.as_str());
     let all = records.iter().map(|record| K::masked(record, &app.config.keys)).collect();
     Ok(attachment(&name, K::write(all, format, Serialization::Json)))
