@@ -38,7 +38,6 @@ const fn kind(
     ConnectionFieldLabels { conn_type, label, names, extras }
 }
 
-const TLS_OF_POSTGRES: Extra = extra("sslmode", "TLS", "prefer, require, verify-full");
 const OF_AWS: [Extra; 3] = [
     extra("region_name", "Region", "eu-central-1"),
     extra("endpoint_url", "Endpoint", "only for a store that is not Amazon's"),
@@ -60,6 +59,7 @@ const OF_SPARK: [Extra; 2] = [
     extra("deploy-mode", "Deploy mode", "client, cluster"),
 ];
 const KEY_FILE: Extra = extra("key_file", "Key file", "on the worker: /run/secrets/id_ed25519");
+const USE_SSL: Extra = extra("use_ssl", "TLS", "true, false");
 
 /// All parts as Airflow calls them.
 const PLAIN: [&str; 5] = ["Host", "Port", "Login", "Password", "Schema"];
@@ -67,7 +67,7 @@ const DATABASE: [&str; 5] = ["Host", "Port", "Login", "Password", "Database"];
 const SERVER: [&str; 5] = ["Host", "Port", "Login", "Password", ""];
 
 pub(super) const KINDS: [ConnectionFieldLabels; 13] = [
-    kind("postgres", "Postgres", DATABASE, &[TLS_OF_POSTGRES]),
+    kind("postgres", "Postgres", DATABASE, &[extra("sslmode", "TLS", "prefer, require, verify-full")]),
     kind("mysql", "MySQL", DATABASE, &[extra("charset", "Character set", "utf8mb4")]),
     kind("http", "HTTP", ["Host", "Port", "Login", "Password", "Protocol"], &[]),
     kind("aws", "AWS, S3", ["", "", "Access key id", "Secret access key", ""], &OF_AWS),
@@ -79,12 +79,7 @@ pub(super) const KINDS: [ConnectionFieldLabels; 13] = [
     kind("redis", "Redis", SERVER, &[extra("db", "Number", "0")]),
     kind("mssql", "SQL Server", DATABASE, &[]),
     kind("spark", "Spark", ["Master", "Port", "", "", ""], &OF_SPARK),
-    kind(
-        "spark_connect",
-        "Spark Connect",
-        ["Host", "Port", "User", "Token", ""],
-        &[extra("use_ssl", "TLS", "true, false")],
-    ),
+    kind("spark_connect", "Spark Connect", ["Host", "Port", "User", "Token", ""], &[USE_SSL]),
 ];
 
 /// What the form asks for.
