@@ -153,7 +153,9 @@ fn operation(rule: &Rule, shape: &Shape, bodies: &mut SchemaGenerator, answers: 
     if let Some(make) = shape.body {
         refuse(&WITH_BODY);
         let schema = make(bodies).to_value();
-        let body = json!({ "required": true, "content": { "application/json": { "schema": schema } } });
+        let may_be_null = |kinds: &Vec<Value>| kinds.iter().any(|kind| kind["type"] == "null");
+        let required = !schema["anyOf"].as_array().is_some_and(may_be_null);
+        let body = json!({ "required": required, "content": { "application/json": { "schema": schema } } });
         operation.insert("requestBody".into(), body);
     }
     if let Access::Login(role) = rule.access {

@@ -65,6 +65,8 @@ fn operation(document: &Value, (Rule { method, path, .. }, Shape { line, .. }): 
     let text = |value: &Value| value.as_str().unwrap_or_default().replace('`', "");
     let params = found["parameters"].as_array().into_iter().flatten();
     let body = &found["requestBody"]["content"]["application/json"]["schema"];
+    // One that may be left out is that or null.
+    let body = body["anyOf"].get(0).unwrap_or(body);
     let answers = &found["responses"];
     let done = ["200", "201"].map(|status| &answers[status]["content"]["application/json"]["schema"]);
     Some(Operation {

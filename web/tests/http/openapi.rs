@@ -214,6 +214,7 @@ async fn every_field_of_a_described_body_is_taken_and_no_other() {
         if !schema.is_object() {
             continue;
         }
+        let schema = schema["anyOf"].get(0).unwrap_or(schema);
         let properties = resolve(&document, schema)["properties"].as_object().expect("an object");
         let path = rule
             .path

@@ -54,7 +54,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::assets::CheckPage>()
         .post("/api/v2/assets/{asset_id}/materialize", user, api::assets::materialize)
         .does("Runs the one DAG that produces an asset")
-        .takes::<api::assets::MaterializeAssetBody>()
+        .takes::<Option<api::assets::MaterializeAssetBody>>()
         .gives::<api::dag_runs::DagRunView>()
         .get("/api/v2/assets/{asset_id}/queuedEvents", viewer, api::assets::of_asset)
         .does("What DAGs have not consumed of an asset")
