@@ -21,7 +21,8 @@ use std::path::PathBuf;
 #[command(
     after_help = "Examples:\n  orch connections list\n  orch connections list --show-values --hide-sensitive\n  \
     orch connections list --show-values -o json\n\n\
-    Connections of files, a vault and the environment cannot be listed; `orch connections get` finds them."
+    Connections of files, a vault and the environment cannot be listed; `orch connections get` finds them.\n\
+    Those that the binary brings come last, and only without `--where`."
 )]
 pub(crate) struct ListConnections {
     #[command(flatten)]

@@ -71,7 +71,7 @@ impl Diff {
             ("the DAG of this binary".to_owned(), self.from.unwrap_or(to), DagSpec::clone(&local.spec))
         } else {
             let after = api.version(&dag.dag_id, to).await?;
-            (format!("version {to}"), self.from.unwrap_or((to - 1).max(1)), after)
+            (format!("version {to}"), self.from.unwrap_or(to.saturating_sub(1).max(1)), after)
         };
         let before = api.version(&dag.dag_id, from).await?;
         let diff = StructureDiff::between(&before, &after);

@@ -176,4 +176,8 @@ async fn any_versions_may_be_compared_whichever_are_listed() {
     assert!(!page.has("<option value=\"id\"") && page.has("<option value=\"version_number\""), "{}", page.html);
     let kept = browser.get("/dags/chain/versions?from=1&to=2&version_number=3").await;
     assert!(kept.has("href=\"/dags/chain/versions?from=1&#38;to=2\">Show all</a>"), "{}", kept.html);
+    for wrong in [i32::MIN, 0, 4] {
+        let refused = browser.get(&format!("/dags/chain/versions?to={wrong}")).await;
+        assert!(refused.status.is_client_error(), "{wrong}: {}", refused.html);
+    }
 }

@@ -81,7 +81,7 @@ pub(crate) async fn show(
         Some(text) => text.parse::<i32>().map_err(|_| Refusal::bad_request(format!("`{name}` is a number"))),
     };
     let to = number("to", newest)?;
-    let from = number("from", (to - 1).max(1))?;
+    let from = number("from", to.saturating_sub(1).max(1))?;
     let turned = Turned::to(&mut query, OF_A_PAGE);
     let (search, filters) = Filters::read(query, VERSIONS.columns, &[])?;
     let filters = filters.alone().without_order(by::ID.name);
