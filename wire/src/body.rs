@@ -12,6 +12,9 @@ use serde_json::{Map, Value, json};
 
 /// A set of fields: a body, an entry of a list in a body, or fields that several bodies share.
 pub trait Body: Sized + JsonSchema {
+    /// Names of its own fields, without those that it shares.
+    const FIELDS: &'static [&'static str] = &[];
+
     /// Reads the fields. `None`: a field is wrong, and `fields` holds the problem.
     fn take(fields: &mut Fields) -> Option<Self>;
 }
@@ -93,6 +96,8 @@ macro_rules! body {
         }
 
         impl$(<$of: $bound>)? $crate::Body for $name$(<$of>)? {
+            const FIELDS: &'static [&'static str] = &[$(stringify!($field),)*];
+
             fn take(fields: &mut $crate::Fields) -> Option<Self> {
                 $(let $field = fields.take::<$kind>(stringify!($field));)*
                 $(let $shared = <$body as $crate::Body>::take(fields);)*

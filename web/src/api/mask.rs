@@ -2,12 +2,19 @@
 
 use crate::extract::{ParamType, Query, query_params};
 use crate::openapi::kinds::QueryParamType;
+use orch_wire::Body;
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
 /// A body whose fields a mask names.
 pub(crate) trait Masked {
     fn fields() -> Cow<'static, [&'static str]>;
+}
+
+impl<B: Body> Masked for B {
+    fn fields() -> Cow<'static, [&'static str]> {
+        B::FIELDS.into()
+    }
 }
 
 query_params! {

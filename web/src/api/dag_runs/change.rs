@@ -2,7 +2,7 @@
 
 use super::find;
 use super::view::DagRunView;
-use crate::api::mask::{MaskParams, Masked};
+use crate::api::mask::MaskParams;
 use crate::extract::{Actor, Query, RunPath, Typed, no_such_run};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -16,7 +16,6 @@ use orch_store::run::{DeleteRun, EndRun, RunDetails};
 use orch_wire::body::{IfSent, NoteText, counts};
 use orch_wire::{body, one_of};
 use sqlx::{Connection, PgConnection};
-use std::borrow::Cow;
 
 one_of! {
     /// The states that a person may set for a run.
@@ -27,12 +26,6 @@ body! {
     pub(crate) struct DAGRunPatchBody {
         state: Option<RunEndWord>,
         note: IfSent<Option<NoteText>>,
-    }
-}
-
-impl Masked for DAGRunPatchBody {
-    fn fields() -> Cow<'static, [&'static str]> {
-        Cow::Borrowed(&["state", "note"])
     }
 }
 

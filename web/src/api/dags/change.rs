@@ -1,7 +1,7 @@
 //! Changes of DAGs: paused or not, one or those that a list would show; and away with one.
 
 use super::{DagPage, all, find, selected, view};
-use crate::api::mask::{MaskParams, Masked};
+use crate::api::mask::MaskParams;
 use crate::auth::Caller;
 use crate::extract::{Actor, DagPath, JsonBody, Query, no_such_dag};
 use crate::refusal::Refusal;
@@ -15,17 +15,10 @@ use orch_store::list::ListPage;
 use orch_wire::body;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
-use std::borrow::Cow;
 
 body! {
     pub(crate) struct DAGPatchBody {
         is_paused: bool,
-    }
-}
-
-impl Masked for DAGPatchBody {
-    fn fields() -> Cow<'static, [&'static str]> {
-        Cow::Borrowed(&["is_paused"])
     }
 }
 

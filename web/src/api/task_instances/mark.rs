@@ -5,7 +5,7 @@ use super::meant::{InstancesOfRun, Note, Target, TaskInstancePatch, meant};
 use super::tries::{ElementParams, named};
 use super::{Instance, OfRun, TaskInstancePage, rows_of};
 use crate::api::dag_runs::tell;
-use crate::api::mask::{MaskParams, Masked};
+use crate::api::mask::MaskParams;
 use crate::extract::path_numbers::MAP_INDEX;
 use crate::extract::{Actor, Names, Query, RunPath, Typed};
 use crate::refusal::Refusal;
@@ -23,7 +23,6 @@ use orch_wire::fields::text;
 use orch_wire::{Problem, body, field_type};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
-use std::borrow::Cow;
 
 field_type! {
     /// The states that a person may set for a task instance.
@@ -61,12 +60,6 @@ body! {
         { "required": ["new_state"], "properties": { "new_state": { "type": "string" } } },
         { "required": ["note"] },
     ] });
-}
-
-impl Masked for PatchTaskInstanceBody {
-    fn fields() -> Cow<'static, [&'static str]> {
-        Cow::Borrowed(&["new_state", "note"])
-    }
 }
 
 impl PatchTaskInstanceBody {
