@@ -5,16 +5,13 @@
 //! what came later or on which days a run computes together. `table` makes a table of a list of columns; `hourly`,
 //! `demand`, `fares` and `realtime` have the rows and the lists, and no I/O; `sources` reads, `tasks` does it.
 
+pub mod changes;
 pub mod contracts;
+pub mod dags;
 pub mod demand;
 pub mod fares;
-pub mod grid;
 pub mod hourly;
 pub mod options;
 pub mod outlines;
-pub mod pipelines;
-pub mod publish;
 pub mod realtime;
-pub mod sources;
-pub mod table;
 pub mod tasks;

@@ -4,20 +4,34 @@
 //! `daily` sums them up, `load` makes the changes of the tables that one file means; `tasks` does it, `control`
 //! remembers what was done. `source` is a server, a folder, or the `sample` in their place.
 
+pub mod changes;
 pub mod clean;
 pub mod contracts;
 pub mod control;
+pub mod dags;
 pub mod daily;
+pub mod database;
+pub mod forecast;
 pub mod load;
-pub mod month;
 pub mod options;
-pub mod pipelines;
 pub mod raw;
 pub mod sample;
 pub mod schema;
+pub mod serving;
 pub mod source;
 pub mod tasks;
 pub mod typed;
+
+use orch::Dag;
+use orch_streams::Stream;
+
+pub fn dags() -> Vec<Dag> {
+    [dags::dags(), database::dags(), forecast::dags::dags()].into_iter().flatten().collect()
+}
+
+pub fn streams() -> Vec<Stream> {
+    [changes::streams(), database::streams()].into_iter().flatten().collect()
+}
 
 /// The namespace of the tables.
 pub const NAMESPACE: &str = "nyc_taxi";

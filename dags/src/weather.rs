@@ -1,16 +1,19 @@
-//! The weather of each hour, and the zones of New York's taxis: an API, or a generator in its place → the lake.
-//!
-//! `source` asks whoever the connection names, by the table of `shapes`; `readings` is what all of them come to. `contracts`
-//! says what must hold, `tasks` does it, `pipelines` says in which order.
+//! Weather, in four pipelines: hour by hour into the lake (`hourly`), readings of `WeatherAPI` (`events`), windows of
+//! `OpenWeather` (`openweather`), and readings that a logging server receives (`logging`).
 
-pub mod contracts;
-pub mod hours;
-pub mod options;
-pub mod pipelines;
-pub mod readings;
-pub mod sample;
-pub mod schema;
-pub mod shapes;
-pub mod source;
-pub mod tasks;
-pub mod zones;
+pub mod events;
+pub mod hourly;
+pub mod logging;
+pub mod openweather;
+
+use orch::Dag;
+use orch_streams::Stream;
+
+pub fn dags() -> Vec<Dag> {
+    [hourly::dags::dags(), logging::dags(), events::dags(), openweather::dags()].into_iter().flatten().collect()
+}
+
+pub fn streams() -> Vec<Stream> {
+    let own = [logging::stream(), events::stream()];
+    own.into_iter().chain(openweather::streams()).collect()
+}

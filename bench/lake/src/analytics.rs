@@ -7,7 +7,7 @@ use orch_bench::process::{forget_peak, peak_of};
 use orch_bench::server::Server;
 use orch_bench::{Bench, Figure};
 use orch_dags::analytics::outlines::Index;
-use orch_dags::analytics::sources::Zones;
+use orch_dags::common::nyc::sources::Zones;
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};

@@ -5,7 +5,7 @@ use crate::taxi;
 use anyhow::{Context, Result, ensure};
 use orch_bench::process::Processes;
 use orch_bench::{Bench, Figure, pause, percentile};
-use orch_dags::taxi::month::Month;
+use orch_dags::common::nyc::month::Month;
 use sqlx::{Connection as _, PgConnection};
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};

@@ -5,8 +5,7 @@ use super::demand::{FEATURES, ML_FEATURES};
 use super::fares::FARES;
 use super::hourly::{CORRELATION, PERFORMANCE};
 use super::realtime::{ACTIVITY, AGGREGATIONS};
-use super::table::Table;
-use crate::weather::schema::ZONES;
+use crate::common::nyc::table::in_zones;
 use orch::prelude::*;
 use orch_lake::contract::{Contract, Policy};
 
@@ -16,24 +15,9 @@ const MOST_DOLLARS: i64 = 10_000;
 const MOST_MILES: i64 = 1_000;
 const MINUTES_A_DAY: i64 = 1_440;
 
-/// Its columns, its key, and what is never null.
-pub(crate) fn of<R>(table: &Table<R>) -> Contract {
-    let schema = table.schema();
-    let required = schema.fields().iter().filter(|field| !field.is_nullable()).map(|field| field.name().clone());
-    Contract::of(table.uri())
-        .key(table.key.iter().copied())
-        .schema(&schema)
-        .not_null(required)
-        .unique(table.key.iter().copied())
-}
-
-/// These columns are zones of the city's list.
-pub(crate) fn in_zones(contract: Contract, columns: &[&str]) -> Contract {
-    columns.iter().fold(contract, |contract, column| contract.references([*column], ZONES.uri()))
-}
-
 pub fn correlation() -> Contract {
-    of(&CORRELATION)
+    CORRELATION
+        .contract()
         .between("hour", 0, 23)
         .between("total_trips", 1, MOST_TRIPS)
         .between("pickup_zone_diversity", 1, 265)
@@ -45,7 +29,7 @@ pub fn correlation() -> Contract {
 }
 
 pub fn performance() -> Contract {
-    in_zones(of(&PERFORMANCE), &["location_id"])
+    in_zones(PERFORMANCE.contract(), &["location_id"])
         .between("hour", 0, 23)
         .between("total_pickups", 0, MOST_TRIPS)
         .between("total_dropoffs", 0, MOST_TRIPS)
@@ -56,7 +40,7 @@ pub fn performance() -> Contract {
 }
 
 pub fn features() -> Contract {
-    in_zones(of(&FEATURES), &["location_id"])
+    in_zones(FEATURES.contract(), &["location_id"])
         .between("hour", 0, 23)
         .between("day_of_week", 1, 7)
         .at_least("rolling_avg_demand_7d", 0)
@@ -67,7 +51,7 @@ pub fn features() -> Contract {
 }
 
 pub fn ml_features() -> Contract {
-    in_zones(of(&ML_FEATURES), &["location_id"])
+    in_zones(ML_FEATURES.contract(), &["location_id"])
         .between("target_demand", 0, MOST_TRIPS)
         .between("weather_condition_encoded", 0, 5)
         .between("zone_popularity_score", 1, 10)
@@ -78,7 +62,7 @@ pub fn ml_features() -> Contract {
 }
 
 pub fn fares() -> Contract {
-    in_zones(of(&FARES), &["pickup_zone_id", "dropoff_zone_id"])
+    in_zones(FARES.contract(), &["pickup_zone_id", "dropoff_zone_id"])
         .between("passenger_count", 1, 6)
         .between("surge_factor", "0.8", "1.2")
         .at_least("distance_duration_ratio", 0)
@@ -89,7 +73,7 @@ pub fn fares() -> Contract {
 }
 
 pub fn aggregations() -> Contract {
-    in_zones(of(&AGGREGATIONS), &["pickup_zone_id"])
+    in_zones(AGGREGATIONS.contract(), &["pickup_zone_id"])
         .between("total_trips", 1, MOST_TRIPS)
         .at_least("unique_vendors", 0)
         .between("avg_fare_amount", 0, MOST_DOLLARS)
@@ -97,7 +81,7 @@ pub fn aggregations() -> Contract {
 }
 
 pub fn activity() -> Contract {
-    in_zones(of(&ACTIVITY), &["zone_id", "top_destination_zone"])
+    in_zones(ACTIVITY.contract(), &["zone_id", "top_destination_zone"])
         .between("pickup_count", 0, MOST_TRIPS)
         .between("dropoff_count", 0, MOST_TRIPS)
         .at_least("activity_score", 0)
@@ -107,9 +91,10 @@ pub fn activity() -> Contract {
 mod tests {
     use super::*;
     use crate::analytics::demand::of_day;
-    use crate::analytics::grid::Grid;
-    use crate::analytics::options::{DAY, Days};
-    use crate::analytics::sources::{Hours, Zone, Zones};
+    use crate::common::nyc::days::{DAY, Days};
+    use crate::common::nyc::grid::Grid;
+    use crate::common::nyc::schema::ZONES;
+    use crate::common::nyc::sources::{Hours, Zone, Zones};
     use chrono::{DateTime, Utc};
     use orch_lake::contract::{CheckOutcome, Facts};
 

@@ -3,14 +3,15 @@
 //!
 //! A row of an hour looks back only: at earlier hours, and for what is usual at the 30 days before its day.
 
-use super::grid::{Grid, hour_of};
-use super::hourly::{UNKNOWN, split};
-use super::options::{Days, micros_of};
-use super::sources::{Hours, Weather, Zone, Zones};
-use super::table::{Table, clock, computed, date, int, long, maybe_long, maybe_number, number, text, truth};
+use crate::common::nyc::days::{Days, micros_of};
+use crate::common::nyc::forecasts::{Forecasts, Foretold};
+use crate::common::nyc::grid::{Grid, hour_of, split};
+use crate::common::nyc::sources::{Hours, UNKNOWN, Weather, Zone, Zones, weather_impact};
+use crate::common::nyc::table::{
+    Table, clock, computed, date, int, long, maybe_long, maybe_number, number, text, truth,
+};
 use chrono::{Datelike as _, NaiveDate, NaiveDateTime, TimeDelta};
 use iceberg::spec::Transform::Identity;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// So far back a row looks.
@@ -43,16 +44,6 @@ pub struct Demand {
     /// Of the newest forecast that was made before its day.
     foretold: Option<Foretold>,
 }
-
-/// What a forecast said of a zone and an hour.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Foretold {
-    pub demand: f64,
-    pub confidence: Option<f64>,
-}
-
-/// By zone and hour.
-pub type Forecasts = HashMap<(i32, i64), Foretold>;
 
 const AGO: [i64; 5] = [1, 2, 3, 24, WEEK];
 
@@ -94,18 +85,6 @@ impl Demand {
 
     fn confidence(&self) -> Option<f64> {
         self.foretold.map_or(self.confidence, |foretold| foretold.confidence)
-    }
-}
-
-/// By how much more or less people ride in such weather, as the document has it.
-pub fn weather_impact(weather: Option<&Weather>) -> f64 {
-    let temperature = weather.map(|weather| weather.temperature);
-    match weather.map_or(UNKNOWN, |weather| weather.condition.as_str()) {
-        "rain" | "snow" => 1.3,
-        "fog" => 1.1,
-        _ if temperature.is_some_and(|degrees| degrees < 0.0) => 1.2,
-        _ if temperature.is_some_and(|degrees| degrees > 30.0) => 1.1,
-        _ => 1.0,
     }
 }
 
@@ -311,7 +290,7 @@ pub fn history(days: Days) -> Days {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analytics::grid::HOUR;
+    use crate::common::nyc::grid::HOUR;
 
     #[test]
     fn buckets_are_those_of_sql() {

@@ -3,10 +3,10 @@
 //! Other trips count only if they began before this one.
 
 use super::demand::{day_of_week, distance, encoded, is_weekend};
-use super::grid::{Grid, HOUR, hour_of};
-use super::options::{DAY, Days};
-use super::sources::{Hours, Trip, Weather, Zone, Zones};
-use super::table::{Table, computed, date, int, maybe_number, number, truth, written};
+use crate::common::nyc::days::{DAY, Days};
+use crate::common::nyc::grid::{Grid, HOUR, hour_of};
+use crate::common::nyc::sources::{Hours, Trip, Weather, Zone, Zones};
+use crate::common::nyc::table::{Table, computed, date, int, maybe_number, number, truth, written};
 use chrono::{DateTime, NaiveDateTime, Timelike as _};
 use iceberg::spec::Transform::Identity;
 use sha2::{Digest as _, Sha256};
@@ -286,7 +286,7 @@ pub fn history(days: Days) -> Days {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analytics::options::day_of;
+    use crate::common::nyc::days::day_of;
 
     fn trip(seconds: i64, fare: i64) -> Trip {
         let (pickup, distance) = (seconds * 1_000_000, 100);

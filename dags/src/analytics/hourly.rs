@@ -1,17 +1,15 @@
 //! Trips by hour and zone: what the weather does to them, and how the zones of the city do.
 
-use super::grid::{HOUR, hour_of};
-use super::options::{DAY, Days, day_of};
-use super::sources::{Hours, Trip, Weather, Zone, Zones};
-use super::table::{Table, computed, date, int, long, maybe_number, number, text, truth};
+use crate::common::nyc::days::{DAY, Days};
+use crate::common::nyc::grid::{hour_of, split};
+use crate::common::nyc::sources::{Hours, Trip, UNKNOWN, Weather, Zone, Zones};
+use crate::common::nyc::table::{Table, computed, date, int, long, maybe_number, number, text, truth};
 use chrono::{Datelike as _, NaiveDate};
 use iceberg::spec::Transform::Identity;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What the weather of an hour is called that nothing is known of.
-pub const UNKNOWN: &str = "unknown";
 /// Parts of a percent that are added up: whole numbers are the same in whatever order.
 const PERCENT: i128 = 1_000_000_000_000;
 
@@ -166,11 +164,6 @@ pub fn by_hour(cells: &Cells, weather: &Hours) -> Vec<Hour> {
         Hour { day, hour: of_day, weather: weather.get(&hour).cloned(), all, zones }
     };
     hours.into_iter().map(row).collect()
-}
-
-/// The day of an hour, and which of its hours it is.
-pub fn split(hour: i64) -> (NaiveDate, i32) {
-    (day_of(hour * HOUR), (hour.rem_euclid(24)) as i32)
 }
 
 /// What began and ended in a zone in an hour.

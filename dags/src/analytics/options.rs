@@ -1,14 +1,11 @@
 //! What a run is asked for: which days, and how new the sources have to be.
 
+use crate::common::nyc::days::Days;
 use chrono::{NaiveDate, TimeDelta};
 use orch::prelude::*;
-use orch_lake::Filter;
 
 /// A month: a run of many would keep the next one waiting.
 const MOST_DAYS: u32 = 31;
-/// Microseconds.
-pub const DAY: i64 = 86_400_000_000;
-
 /// What one run computes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -33,13 +30,6 @@ impl Default for Analytics {
     }
 }
 
-/// Whole days, one after the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Days {
-    pub first: NaiveDate,
-    pub last: NaiveDate,
-}
-
 impl Analytics {
     /// # Errors
     /// A fatal error that names the param.
@@ -62,48 +52,6 @@ impl Analytics {
     }
 }
 
-impl Days {
-    pub fn each(self) -> impl Iterator<Item = NaiveDate> {
-        self.first.iter_days().take_while(move |day| *day <= self.last)
-    }
-
-    /// As many more days before them.
-    #[must_use]
-    pub fn and_before(self, days: i64) -> Days {
-        Days { first: self.first - TimeDelta::days(days), last: self.last }
-    }
-
-    pub fn has(self, day: NaiveDate) -> bool {
-        (self.first..=self.last).contains(&day)
-    }
-
-    /// From the first midnight to that after the last day, in microseconds since 1970.
-    pub fn micros(self) -> (i64, i64) {
-        (micros_of(self.first), micros_of(self.last) + DAY)
-    }
-
-    /// Rows of these days, by a column of dates or of times.
-    pub fn rows(self, column: &str) -> Filter {
-        let end = self.last + TimeDelta::days(1);
-        Filter::ge(column, self.first.to_string()).and(Filter::lt(column, end.to_string()))
-    }
-
-    /// The same by a column that says when a span of time ended: midnight belongs to the day before.
-    pub fn rows_by_end(self, column: &str) -> Filter {
-        let end = self.last + TimeDelta::days(1);
-        Filter::gt(column, self.first.to_string()).and(Filter::le(column, end.to_string()))
-    }
-}
-
-pub fn micros_of(day: NaiveDate) -> i64 {
-    day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros()
-}
-
-/// The day that a time on a clock without a zone is of.
-pub fn day_of(micros: i64) -> NaiveDate {
-    NaiveDate::default() + TimeDelta::days(micros.div_euclid(DAY))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,13 +64,6 @@ mod tests {
         assert_eq!(
             days.each().map(|day| day.to_string()).collect::<Vec<_>>(),
             ["2019-02-27", "2019-02-28", "2019-03-01"]
-        );
-        assert_eq!(days.rows("d").to_string(), "(d >= '2019-02-27') and (d < '2019-03-02')");
-        assert_eq!(days.rows_by_end("d").to_string(), "(d > '2019-02-27') and (d <= '2019-03-02')");
-        let (from, end) = days.micros();
-        assert_eq!(
-            (day_of(from), day_of(end - 1), day_of(-1).to_string().as_str()),
-            (days.first, days.last, "1969-12-31")
         );
         assert_eq!(asked(json!({ "reference_date": "" })).asked_date().expect("none"), None);
         assert!(asked(json!({ "reference_date": "soon" })).asked_date().is_err());

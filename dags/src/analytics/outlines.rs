@@ -4,7 +4,7 @@
 //! Of most squares one zone is all there is, or none; in the others the lines of the zones that cross it are asked. A point
 //! on a line belongs to one of its sides. Where outlines overlap the zone with the lowest number has it.
 
-use super::sources::Zones;
+use crate::common::nyc::sources::Zones;
 use orch::{TaskResult, fatal};
 use serde_json::Value;
 use std::collections::HashMap;

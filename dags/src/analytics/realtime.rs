@@ -1,9 +1,9 @@
 //! Trips as they are made and changed, in windows of five minutes by the time of the event: each event counts once, so a trip
 //! that is changed counts again, as it did for the document.
 
-use super::options::Days;
 use super::outlines::{GeoPoint, Index};
-use super::table::{Table, computed, int, long, maybe_int, maybe_number, moment, number};
+use crate::common::nyc::days::Days;
+use crate::common::nyc::table::{Table, computed, int, long, maybe_int, maybe_number, moment, number};
 use chrono::{DateTime, Utc};
 use iceberg::spec::Transform;
 use std::collections::{BTreeMap, BTreeSet};

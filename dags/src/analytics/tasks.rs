@@ -1,18 +1,20 @@
 //! The bodies of the tasks: sources, then rows, then the days of each table replaced, in the transaction that records the
 //! success of the task.
 
+use super::changes::{self, CHANGES};
 use super::contracts;
 use super::demand::{self, FEATURES, ML_FEATURES};
 use super::fares::{self, FARES, Fare, FareHistory};
-use super::grid::Grid;
 use super::hourly::{self, CORRELATION, Cells, PERFORMANCE};
-use super::options::{Analytics, Days};
+use super::options::Analytics;
 use super::outlines::Index;
-use super::publish::{Publish, Published};
 use super::realtime::{self, ACTIVITY, AGGREGATIONS, Windows};
-use super::sources::{self, CHANGES, Hours, Zones};
-use crate::forecast::made::made_before;
-use crate::place::Lakehouse;
+use crate::common::lakehouse::Lakehouse;
+use crate::common::nyc::days::Days;
+use crate::common::nyc::forecasts::made_before;
+use crate::common::nyc::grid::Grid;
+use crate::common::nyc::publish::{Publish, Published};
+use crate::common::nyc::sources::{self, Hours, Zones};
 use arrow::array::RecordBatch;
 use chrono::TimeDelta;
 use orch::prelude::*;
@@ -81,7 +83,7 @@ pub async fn check_availability(ctx: Ctx, asked: Analytics) -> TaskResult<Availa
     let changes = match (sources::filled(&place, CHANGES).await?, date) {
         (None, _) => None,
         (Some(_), Some(_)) => Some(days),
-        (Some(changes), None) => match sources::newest_change(&changes).await? {
+        (Some(found), None) => match changes::newest_change(&found).await? {
             Some(newest) => Some(asked.days_until(newest)?),
             None => None,
         },
@@ -137,7 +139,7 @@ pub async fn realtime_cdc(ctx: Ctx, available: Available) -> TaskResult<Publishe
     };
     let mut publish = Publish::begin(&ctx, &place).await?;
     let zones = sources::zones(&place).await?;
-    let events = sources::events(&ctx, &changes, days).await?;
+    let events = changes::events(&ctx, &changes, days).await?;
     let (facts, now) = (publish.facts.clone(), publish.now);
     let (nowhere, aggregations, activity) = blocking(move |_| {
         let windows = Windows::of(&events, &Index::of(&zones)?);

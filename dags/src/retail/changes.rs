@@ -3,7 +3,7 @@
 use super::days::Days;
 use super::extract::BY_DAY;
 use super::schema::{self, Table};
-use crate::retail_changes::{CAPTURE, LEFT_OUT, NAMESPACE};
+use crate::retail::capture::{CAPTURE, LEFT_OUT, NAMESPACE};
 use anyhow::Context as _;
 use arrow::array::{ArrayRef, AsArray as _, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;

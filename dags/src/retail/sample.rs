@@ -4,8 +4,7 @@
 //! orders without items, customers who never order, categories without a department, zip codes that begin with 0, streets
 //! with commas, quotation marks in names. The same seed gives the same rows, on every machine; `scale` gives more of them.
 
-pub(crate) mod dice;
-mod shop;
+pub(crate) mod shop;
 mod words;
 
 use super::days::Days;

@@ -76,7 +76,7 @@ impl Source {
         match self {
             Source::MySql(_) => format!("mysql://retail/{table}"),
             Source::Sample(_) => format!("sample://retail/{table}"),
-            Source::Changes(_) => format!("lake://{}/{table}", crate::retail_changes::NAMESPACE),
+            Source::Changes(_) => format!("lake://{}/{table}", crate::retail::capture::NAMESPACE),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The retail pipelines as jobs of an engine: the same tables by one statement each, on Spark where one is set up. Raw and
 //! silver are CSV objects, gold is Parquet, in buckets of their own.
 
-pub mod pipelines;
+pub mod dags;
 mod tasks;
 
 use super::schema::{GOLD, SILVER, Table};

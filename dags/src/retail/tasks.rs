@@ -6,7 +6,6 @@ mod ingest;
 mod load;
 mod publish;
 mod silver;
-mod twice;
 
 pub use gold::generate_gold_tables;
 pub use ingest::ingest;

@@ -3,9 +3,9 @@
 //! A row without its times, or of no distance, fare, total or number of passengers that can be, is left out and
 //! counted. A trip that ended before it began, or lies in another month than its file, stays: it is only told.
 
-use super::month::Month;
 use super::schema::{COLUMNS, Column, Mapping, trips};
 use super::typed::{Unfit, typed};
+use crate::common::nyc::month::Month;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, RecordBatch, Scalar, StringArray,
     TimestampMicrosecondArray, new_null_array,

@@ -2,19 +2,16 @@
 //! the lake, so that a row of it is written in the transaction that publishes the tables.
 
 use super::clean::CleaningCounts;
-use super::month::Month;
 use super::raw::RawFile;
+use crate::common::nyc::sources::TRIPS;
 use anyhow::anyhow;
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use orch::completion::{CompletionStep, step};
 use orch::{Ctx, TaskResult, fatal};
 use orch_lake::Lake;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnection;
 use sqlx::{Acquire as _, Postgres};
-
-/// The table that rows of it are about.
-pub const TRIPS: &str = "nyc_taxi.trips";
 
 /// Two who make it at once: one waits.
 const MAKE: &str = "
@@ -83,16 +80,6 @@ pub async fn open(lake: &Lake) -> TaskResult<PoolConnection<Postgres>> {
 /// The server cannot be asked.
 pub async fn now(db: &mut PgConnection) -> TaskResult<DateTime<Utc>> {
     Ok(sqlx::query_scalar("select now()").fetch_one(db).await?)
-}
-
-/// The last month that was loaded and looked at again.
-///
-/// # Errors
-/// The server cannot be asked.
-pub async fn last_month(db: &mut PgConnection) -> TaskResult<Option<Month>> {
-    let last = "select max(month) from lake.etl_control where table_name = $1 and state = 'done'";
-    let last: Option<NaiveDate> = sqlx::query_scalar(last).bind(TRIPS).fetch_one(db).await?;
-    Ok(last.map(Month::of))
 }
 
 /// The file that is in the table with the same content under another name.

@@ -1,6 +1,7 @@
 //! Sums of trips by day: exact, in parts that can be added up, so that a month is summed while it is written.
 
-use super::schema::{HUNDREDTHS, daily_summary};
+use super::schema::daily_summary;
+use crate::common::nyc::schema::HUNDREDTHS;
 use arrow::array::RecordBatch;
 use orch::TaskResult;
 use orch_lake::Filter;

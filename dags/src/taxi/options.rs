@@ -1,6 +1,6 @@
 //! What a run is asked for: the params of `nyc_taxi_iceberg_etl`.
 
-use super::month::{Month, due};
+use crate::common::nyc::month::{Month, due};
 use chrono::{DateTime, NaiveDate, Utc};
 use orch::prelude::*;
 

@@ -1,7 +1,7 @@
 //! Files as they came: which format, what is in them, and their rows.
 
-use super::month::Month;
 use super::schema::{Mapping, mapping};
+use crate::common::nyc::month::Month;
 use anyhow::ensure;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use orch::{TaskResult, fatal};

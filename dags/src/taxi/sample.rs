@@ -4,8 +4,8 @@
 //! fares that were given back, a trip of the month before, a column that comes in 2025. The same seed gives the same
 //! file. As with the city a month is there two months later.
 
-use super::month::Month;
-use crate::retail::sample::dice::Dice;
+use crate::common::dice::Dice;
+use crate::common::nyc::month::Month;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono::{DateTime, Utc};

@@ -3,12 +3,10 @@
 //! Names are compared without case, spaces and underscores. A column that the city adds is added here, as `Later`: the
 //! table gets it with the first file that has it, and rows from before have null in it.
 
+use crate::common::nyc::schema::HUNDREDTHS;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use iceberg::spec::{PrimitiveType, Type};
 use orch::{TaskResult, fatal};
-
-/// A taximeter counts hundredths, of dollars and of miles.
-pub const HUNDREDTHS: (u8, i8) = (12, 2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaxiColumnType {

@@ -1,9 +1,9 @@
 //! Where the files come from: a server, a folder, or the sample in their place; by one template of a path, with YYYY
 //! and MM.
 
-use super::month::Month;
 use super::raw::RawFile;
 use super::sample::Sample;
+use crate::common::nyc::month::Month;
 use anyhow::Context as _;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};

@@ -8,8 +8,9 @@ use super::schema::Column;
 use super::source::Source;
 use super::typed::{Unfit, typed};
 use super::{RAW_BUCKET, table_uri};
-use crate::connections::NYC_TAXI;
-use crate::place::Lakehouse;
+use crate::common::connections::NYC_TAXI;
+use crate::common::lakehouse::Lakehouse;
+use crate::common::nyc::month::last_loaded;
 use arrow::array::Array as _;
 use futures::TryStreamExt as _;
 use orch::prelude::*;
@@ -56,7 +57,7 @@ pub async fn extract_taxi_data(ctx: Ctx, options: Taxi) -> TaskResult<Vec<RawFil
     let place = Lakehouse::of(&ctx).await?;
     let source = Source::of(&ctx.connection(NYC_TAXI).await?)?;
     let mut db = control::open(&place.lake).await?;
-    let (known, now) = (control::last_month(&mut db).await?, control::now(&mut db).await?);
+    let (known, now) = (last_loaded(&place.lake).await?, control::now(&mut db).await?);
     drop(db);
     let wanted = options.wanted(ctx.logical_date().map(|date| date.date_naive()), known, now)?;
     let (months, are_named) = match wanted {

@@ -1,7 +1,8 @@
 //! Columns of a file as the types of the table. Nothing is lost on the way: a value that does not fit is told with its
 //! row, and never with what it says.
 
-use super::schema::{Column, HUNDREDTHS, TaxiColumnType};
+use super::schema::{Column, TaxiColumnType};
+use crate::common::nyc::schema::HUNDREDTHS;
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Int32Array, PrimitiveArray, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type};

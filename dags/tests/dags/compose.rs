@@ -197,7 +197,7 @@ fn its_connections_are_those_that_the_pipelines_ask_for() {
         ids.push(id);
     }
     ids.sort();
-    let mut expected = [&orch_dags::connections::IDS[..], &["logging_server", "topics"]].concat();
+    let mut expected = [&orch_dags::common::connections::IDS[..], &["logging_server", "topics"]].concat();
     expected.sort_unstable();
     assert_eq!(ids, expected);
 }
@@ -236,7 +236,8 @@ fn its_broker_tells_containers_and_this_machine_where_they_reach_it() {
 
 #[test]
 fn the_topics_of_all_streams_are_made_before_orch_starts() {
-    use orch_dags::{logging, openweather, users, weather_events};
+    use orch_dags::users::dags as users;
+    use orch_dags::weather::{events as weather_events, logging, openweather};
     let compose = compose();
     let services = &compose["services"];
     let script = texts(&services["kafka-topics"]["command"])[0];

@@ -2,7 +2,7 @@
 //! tasks makes the code of all of them once more.
 
 use orch::{Dag, Dashboard};
-use orch_dags::dashboards::DASHBOARDS;
+use orch_dags::DASHBOARDS;
 
 #[test]
 fn every_dag_and_every_stream_is_right() {
@@ -13,7 +13,7 @@ fn every_dag_and_every_stream_is_right() {
     for stream in orch_dags::streams() {
         stream.check().unwrap();
     }
-    assert_eq!(orch_dags::retail_changes::streams().len(), 7);
+    assert_eq!(orch_dags::retail::capture::streams().len(), 7);
     for id in ["mysql_to_minio_ingestion", "nyc_taxi_iceberg_etl", "demand_forecast", "fare_prediction"] {
         assert!(named(id).tasks().iter().all(|task| !task.doc.is_empty()), "{id}");
     }

@@ -5,7 +5,7 @@ use crate::streams::{assert_logged_is_golden, assert_users_are_golden};
 use crate::taxi_changes;
 use crate::world::World;
 use orch::{Connection, NewRecord};
-use orch_dags::taxi_changes::{TRIPS_PARTITIONS, TRIPS_TOPIC};
+use orch_dags::taxi::changes::{TRIPS_PARTITIONS, TRIPS_TOPIC};
 use orch_streams::topic::kafka::KafkaProducer;
 use orch_test_support::Kafka;
 use serde_json::Value;

@@ -1,8 +1,8 @@
 //! The shop itself, as rows: who its customers are, what it sells, and its orders one after the other.
 
 use super::Sample;
-use super::dice::Dice;
 use super::words;
+use crate::common::dice::Dice;
 use chrono::{Days, NaiveDate};
 
 const PRODUCTS: i32 = 1_345;

@@ -1,8 +1,8 @@
 //! The bodies: each makes a layer of the one before. Passwords stay in raw, as customers have them there.
 
 use super::{GOLD_BUCKET, NAMESPACE, RAW_BUCKET, SILVER_BUCKET, gold, silver};
-use crate::connections::{BUCKETS, RETAIL_MYSQL, RETAIL_POSTGRES};
-use crate::engine::{Format, Job, Layer, Outside, Target, View};
+use crate::common::connections::{BUCKETS, RETAIL_MYSQL, RETAIL_POSTGRES};
+use crate::common::engine::{Format, Job, Layer, Outside, Target, View};
 use crate::retail::days::Days;
 use crate::retail::extract::BY_DAY;
 use crate::retail::schema::{GOLD, RAW, RetailColumnType, SILVER, Table};

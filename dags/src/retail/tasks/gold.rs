@@ -2,7 +2,7 @@
 
 use super::publish::{Layer, Published, table_name};
 use super::{GOLD_BUCKET, table_uri};
-use crate::place::Lakehouse;
+use crate::common::lakehouse::Lakehouse;
 use crate::retail::gold::{SOURCES, gold};
 use crate::retail::schema::{self, Table};
 use crate::retail::silver::TableFrame;

@@ -1,15 +1,15 @@
 //! Source → raw: one table, as the CSV object that people know and as typed Parquet, in one pass over its rows.
 
-use super::twice::twice;
 use super::{RAW_BUCKET, object_uri, silver};
-use crate::connections::RETAIL_MYSQL;
-use crate::place::Lakehouse;
+use crate::common::connections::RETAIL_MYSQL;
+use crate::common::lakehouse::Lakehouse;
 use crate::retail::days::Days;
 use crate::retail::extract::{BY_DAY, Extract};
 use crate::retail::options::{From, Mode, Retail};
 use crate::retail::schema;
 use crate::retail::source::Source;
 use orch::prelude::*;
+use orch_lake::batches::write_both;
 use orch_lake::format::csv::{self, Csv};
 use orch_lake::format::parquet;
 
@@ -30,7 +30,7 @@ pub async fn ingest(ctx: Ctx, table: String, hand_over: Option<String>, options:
     let mut extract = Extract::at(table.name, days);
 
     let rows = source.read(table, days).await?.report_progress(&ctx);
-    let (parquet, csv) = twice(
+    let (parquet, csv) = write_both(
         rows,
         async |rows| parquet::write(&bucket, &extract.parquet, rows).await,
         async |rows| csv::write(&bucket, &extract.csv, rows, Csv::default()).await,

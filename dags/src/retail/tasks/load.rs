@@ -2,8 +2,8 @@
 
 use super::publish::table_name;
 use super::{NAMESPACE, loaded_uri, table_uri};
-use crate::connections::RETAIL_POSTGRES;
-use crate::place::Lakehouse;
+use crate::common::connections::RETAIL_POSTGRES;
+use crate::common::lakehouse::Lakehouse;
 use crate::retail::schema;
 use orch::prelude::*;
 use orch_lake::load::{Load, Loaded, ensure_database};

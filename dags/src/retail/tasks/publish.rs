@@ -1,8 +1,7 @@
 //! Publishing tables of a layer: all of them in the one transaction that records the success of the task, or none.
 
-use super::twice::twice;
 use super::{NAMESPACE, table_uri};
-use crate::place::Lakehouse;
+use crate::common::lakehouse::Lakehouse;
 use crate::retail::contracts::contract;
 use crate::retail::days::Days;
 use crate::retail::schema::Table;
@@ -11,7 +10,7 @@ use arrow::array::RecordBatch;
 use futures::StreamExt as _;
 use iceberg::spec::Transform;
 use orch::prelude::*;
-use orch_lake::batches::{BATCH_ROWS, Batches};
+use orch_lake::batches::{BATCH_ROWS, Batches, write_both};
 use orch_lake::bucket::Bucket;
 use orch_lake::contract::{Facts, KeySet, quarantine_of};
 use orch_lake::format::csv::{self, Csv};
@@ -83,17 +82,17 @@ impl<'a> Layer<'a> {
         let (schema, or_null) = (Arc::new(table.arrow()), Arc::new(table.arrow_or_null()));
         let wanted = or_null.clone();
         let rows = Batches::made(or_null, lots.map(move |lot| Ok(in_batches(&to_batches(lot?, &wanted)?))));
-        let (passing, pending) = contract(table).check_on_the_way(self.facts.clone(), rows);
+        let (passing, pending) = contract(table).check_on_the_way(self.facts.clone(), rows, None);
         let wanted = schema.clone();
         let passing = Batches::new(schema, passing.map(move |batch| conform(&batch?, &wanted)));
         // Side by side: each keeps a processor busy.
-        let written = twice(
+        let written = write_both(
             passing.report_progress_from(self.ctx, self.published.values().sum(), 0),
             async |rows| csv::write(&self.bucket, &self.object(table), rows, Csv::default()).await,
             async |rows| self.replacing(table, rows).await,
         )
         .await;
-        let report = pending.take();
+        let report = pending.take().map(|checked| checked.report);
         if let Some(report) = &report {
             self.ctx.commit(report.trail(self.ctx))?;
             report.ok().map_err(|broken| fatal(broken.to_string()))?;

@@ -2,7 +2,7 @@
 
 use super::publish::{Layer, Published, table_name};
 use super::{RAW_BUCKET, SILVER_BUCKET, object_uri, table_uri};
-use crate::place::Lakehouse;
+use crate::common::lakehouse::Lakehouse;
 use crate::retail::contracts::order_items;
 use crate::retail::days::Days;
 use crate::retail::extract::{Extract, Extracts, known_until as advanced, last_words};

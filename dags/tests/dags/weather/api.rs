@@ -1,7 +1,7 @@
 //! A weather API on this machine: it speaks HTTP over a socket, and is in whatever mood a test puts it.
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
-use orch_dags::weather::hours::hour_of;
+use orch_dags::weather::hourly::hours::hour_of;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -2,11 +2,11 @@
 
 use super::{DAG, sql};
 use crate::world::World;
-use orch_dags::weather::hours::hours_until;
-use orch_dags::weather::options::Weather;
-use orch_dags::weather::readings::{Series, rows};
-use orch_dags::weather::sample::Sample;
-use orch_dags::weather::zones::zones;
+use orch_dags::common::nyc::zones::zones;
+use orch_dags::weather::hourly::hours::hours_until;
+use orch_dags::weather::hourly::options::Weather;
+use orch_dags::weather::hourly::readings::{Series, rows};
+use orch_dags::weather::hourly::sample::Sample;
 use orch_test_lake::rows::printed;
 use serde_json::json;
 

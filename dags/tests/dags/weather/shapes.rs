@@ -4,10 +4,10 @@ use super::api::{Api, KEY, Mood, now};
 use crate::data;
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use orch::{Connection, Ctx};
-use orch_dags::weather::hours::{hour_of, hours_until};
-use orch_dags::weather::options::Weather;
-use orch_dags::weather::readings::{Condition, Series, WeatherReading, rows};
-use orch_dags::weather::source::{Hours, Source};
+use orch_dags::weather::hourly::hours::{hour_of, hours_until};
+use orch_dags::weather::hourly::options::Weather;
+use orch_dags::weather::hourly::readings::{Condition, Series, WeatherReading, rows};
+use orch_dags::weather::hourly::source::{Hours, Source};
 use serde_json::json;
 
 /// Hour, condition, degrees, per cent, hectopascal, km/h, km, UV.

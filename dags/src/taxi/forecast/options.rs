@@ -1,0 +1,131 @@
+//! What a run is asked for.
+
+use crate::common::nyc::days::Days;
+use chrono::{NaiveDate, TimeDelta};
+use orch::prelude::*;
+use orch_forecast::demand::HELD_OUT_WEEKS;
+
+/// Three years: the trips of a city's months are read for each model.
+const MOST_WEEKS: u32 = 156;
+/// A year.
+const MOST_HELD_OUT: u32 = 26;
+const MOST_DAYS: u32 = 31;
+
+/// What one run of `demand_forecast` does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Forecast {
+    /// The last day that is known to the forecast, such as `2020-12-27`; it begins at the midnight after it. Without it the
+    /// newest day that there are trips of.
+    pub reference_date: Option<String>,
+    /// So many weeks up to that day are read for a model.
+    #[schemars(range(min = 12, max = 156))]
+    pub weeks: u32,
+    /// By so many of the last of them a model is judged, and as many before say how wide its intervals are.
+    #[schemars(range(min = 2, max = 26))]
+    pub held_out_weeks: u32,
+    /// A model is fitted when the newest one is so many days older than the reference date. 0: in each run.
+    #[schemars(range(min = 0, max = 366))]
+    pub retrain_after_days: u32,
+    /// Of so many days up to the reference date earlier forecasts are held against what came.
+    #[schemars(range(min = 1, max = 31))]
+    pub judged_days: u32,
+}
+
+impl Default for Forecast {
+    fn default() -> Self {
+        Forecast {
+            reference_date: None,
+            weeks: 52,
+            held_out_weeks: HELD_OUT_WEEKS as u32,
+            retrain_after_days: 7,
+            judged_days: 7,
+        }
+    }
+}
+
+impl Forecast {
+    /// # Errors
+    /// A fatal error that names the param.
+    pub fn checked(self) -> TaskResult<Forecast> {
+        within("weeks", self.weeks, 12, MOST_WEEKS)?;
+        within("held_out_weeks", self.held_out_weeks, 2, MOST_HELD_OUT)?;
+        within("judged_days", self.judged_days, 1, MOST_DAYS)?;
+        Ok(self)
+    }
+
+    /// The days that a model learns from and is judged by.
+    pub fn days_until(&self, reference: NaiveDate) -> Days {
+        until(reference, i64::from(self.weeks) * 7)
+    }
+}
+
+/// What one run of `fare_prediction` does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fares {
+    /// The last day that is read, such as `2020-12-27`. Without it the newest day that there are trips of.
+    pub reference_date: Option<String>,
+    /// So many days up to that one are read from `ml.fare_prediction_features`.
+    #[schemars(range(min = 3, max = 31))]
+    pub days: u32,
+    /// By so many of the last of them the model is judged; their unusual trips are written down.
+    #[schemars(range(min = 1, max = 10))]
+    pub held_out_days: u32,
+}
+
+impl Default for Fares {
+    fn default() -> Self {
+        Fares { reference_date: None, days: 28, held_out_days: 7 }
+    }
+}
+
+impl Fares {
+    /// # Errors
+    /// A fatal error that names the param.
+    pub fn checked(self) -> TaskResult<Fares> {
+        within("days", self.days, 3, MOST_DAYS)?;
+        within("held_out_days", self.held_out_days, 1, (self.days - 1) / 2)?;
+        Ok(self)
+    }
+}
+
+fn within(param: &str, value: u32, least: u32, most: u32) -> TaskResult<()> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(fatal(format!("`{param}` is {value}\nhint: it is a number from {least} to {most}")))
+}
+
+/// # Errors
+/// A fatal error that names the param.
+pub fn asked_date(reference_date: Option<&str>) -> TaskResult<Option<NaiveDate>> {
+    let asked = reference_date.filter(|date| !date.is_empty());
+    let parsed = asked.map(|date| {
+        let broken = || fatal(format!("`reference_date` is `{date}`\nhint: write it as `2020-12-27`"));
+        date.parse().map_err(|_| broken())
+    });
+    parsed.transpose()
+}
+
+/// So many days, of which this one is the last.
+pub fn until(last: NaiveDate, days: i64) -> Days {
+    Days { first: last - TimeDelta::days(days - 1), last }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn params_are_checked_and_days_end_with_the_reference_date() {
+        let asked = |params| serde_json::from_value::<Forecast>(params).expect("they fit").checked();
+        let of = asked(json!({ "weeks": 12 })).expect("good");
+        let reference = asked_date(Some("2019-03-31")).expect("a date").expect("one");
+        assert_eq!(of.days_until(reference), Days { first: "2019-01-07".parse().expect("a day"), last: reference });
+        assert!(asked(json!({ "weeks": 3 })).is_err() && asked(json!({ "judged_days": 0 })).is_err());
+        assert!(asked_date(Some("soon")).is_err() && asked_date(Some("")).expect("none").is_none());
+        let fares = |params| serde_json::from_value::<Fares>(params).expect("they fit").checked();
+        assert!(fares(json!({})).is_ok() && fares(json!({ "days": 4, "held_out_days": 2 })).is_err());
+    }
+}
