@@ -1,6 +1,10 @@
 //! Rows on their way: a schema, and record batches that follow it. What readers give and writers take; nobody holds
 //! all of them at once.
 
+mod tee;
+
+pub use tee::write_both;
+
 use crate::boxed;
 use crate::frame::blocking;
 use arrow::array::{Array, RecordBatch};

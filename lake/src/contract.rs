@@ -21,6 +21,7 @@
 //! ```
 
 mod checker;
+mod expression;
 mod facts;
 mod keys;
 mod lot;
@@ -29,10 +30,10 @@ mod row;
 mod rule;
 mod sample;
 
-pub use checker::{Checked, Checker, REASON, Report, verdict};
+pub use checker::{Checked, Checker, REASON, Removed, Report, verdict};
 pub use facts::{Facts, Stats};
 pub use keys::KeySet;
-pub use on_the_way::PendingReport;
+pub use on_the_way::{CheckedLot, PendingReport};
 pub use orch_spec::asset::{CheckOutcome, CheckPolicy as Policy, CheckResult};
 pub use orch_store::asset::CheckTrail;
 pub use orch_store::lake_view::quarantine_of;
@@ -70,6 +71,11 @@ pub enum ContractError {
         lot::MOST_POINTS
     )]
     TooManyPoints { uri: String },
+    #[error(
+        "`{uri}` has more rows to quarantine ({rows}) than one task holds in memory, so nothing is published: not so: {worst}\n\
+        hint: the input may be another file or table than the contract describes"
+    )]
+    TooManyQuarantined { uri: String, rows: usize, worst: String },
     #[error("the rows of `{uri}` cannot be sorted out")]
     Arrow {
         uri: String,
@@ -85,6 +91,8 @@ pub enum ContractError {
 pub struct Check {
     rule: Rule,
     policy: Policy,
+    /// Rows that break it are removed and counted; they are neither an error nor quarantined.
+    removes: bool,
 }
 
 /// What must hold of the data of an asset. Checks that say nothing else fail the task.
@@ -103,6 +111,12 @@ impl Contract {
         Contract { uri: uri.into(), key: Vec::new(), checks: Vec::new(), added: 0 }
     }
 
+    /// The same contract for another asset.
+    #[must_use]
+    pub fn about(self, uri: impl Into<String>) -> Contract {
+        Contract { uri: uri.into(), ..self }
+    }
+
     /// The columns by which people know a row: findings name them. It is no check: see `unique`.
     #[must_use]
     pub fn key<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
@@ -116,6 +130,23 @@ impl Contract {
         let from = self.checks.len() - self.added;
         self.checks[from..].iter_mut().for_each(|check| check.policy = policy);
         self
+    }
+
+    /// Removes the rows that break the checks of the previous call, and counts them. They are not in the quarantine.
+    ///
+    /// Removal comes first: other checks see only the rows that remain. A row that breaks several rules counts for each.
+    #[must_use]
+    pub fn or_remove(mut self) -> Self {
+        let from = self.checks.len() - self.added;
+        self.checks[from..].iter_mut().for_each(|check| (check.policy, check.removes) = (Policy::Warn, true));
+        self
+    }
+
+    /// Rules as SQL expressions over the columns of a row, each with a name: `("passengers", "passengers BETWEEN 1 AND 6")`.
+    /// A row breaks a rule if the expression is false; null passes, as in a `CHECK` constraint.
+    #[must_use]
+    pub fn rules<N: Into<String>, S: Into<String>>(self, rules: impl IntoIterator<Item = (N, S)>) -> Self {
+        self.add(rules.into_iter().map(|(name, sql)| Rule::Expression { name: name.into(), sql: sql.into() }))
     }
 
     /// These columns are there with these types; others may be there too.
@@ -232,7 +263,8 @@ impl Contract {
             passed.push(checked.passed);
             quarantined.extend(checked.quarantined);
         }
-        Ok(Report { uri: self.uri.clone(), passed, quarantined, findings: checker.end() })
+        let (rows, removed) = (checker.rows(), checker.removed());
+        Ok(Report { uri: self.uri.clone(), passed, quarantined, rows, removed, findings: checker.end() })
     }
 
     fn range(self, column: String, least: Option<String>, most: Option<String>) -> Self {
@@ -241,7 +273,7 @@ impl Contract {
 
     fn add(mut self, rules: impl IntoIterator<Item = Rule>) -> Self {
         let before = self.checks.len();
-        self.checks.extend(rules.into_iter().map(|rule| Check { rule, policy: Policy::Fail }));
+        self.checks.extend(rules.into_iter().map(|rule| Check { rule, policy: Policy::Fail, removes: false }));
         self.added = self.checks.len() - before;
         self
     }

@@ -2,6 +2,7 @@
 //! what takes long to compute.
 
 mod bridge;
+pub mod sql;
 mod threads;
 
 pub use threads::{Stop, blocking};
@@ -46,6 +47,14 @@ pub fn from_batches(batches: &[RecordBatch]) -> TaskResult<DataFrame> {
         frame.vstack_mut(&bridge::from_arrow(batch)?)?;
     }
     Ok(frame)
+}
+
+/// A frame without rows that has the columns of a schema.
+///
+/// # Errors
+/// Returns an error for a type that polars does not have.
+pub fn empty_frame(schema: &SchemaRef) -> TaskResult<DataFrame> {
+    bridge::from_arrow(&RecordBatch::new_empty(schema.clone()))
 }
 
 /// A batch with the columns of a schema in its order, cast where needed.

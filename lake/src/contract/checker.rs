@@ -1,5 +1,6 @@
 //! A contract at work on one lot: each batch is sorted into what passes and what is put aside, in one go.
 
+use super::expression::Expressions;
 use super::facts::Facts;
 use super::keys::{KeySet, MOST_KEYS};
 use super::lot::{self, Memory};
@@ -7,13 +8,16 @@ use super::row::{bad_rows, in_words};
 use super::rule::Rule;
 use super::sample::{Samples, name_of};
 use super::{Check, Contract, ContractError, Policy};
-use arrow::array::{BooleanArray, RecordBatch, StringArray};
-use arrow::compute::{filter_record_batch, not};
+use arrow::array::{AsArray as _, BooleanArray, RecordBatch, StringArray};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{filter, filter_record_batch, not};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use orch_sdk::task::Ctx;
 use orch_spec::asset::{CheckOutcome, CheckResult};
 use orch_store::asset::CheckTrail;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -34,8 +38,19 @@ pub struct Report {
     pub(super) uri: String,
     pub passed: Vec<RecordBatch>,
     pub quarantined: Vec<RecordBatch>,
+    /// Rows that came in.
+    pub rows: u64,
+    pub removed: Removed,
     /// One for each check, in the order in which they were declared.
     pub findings: Vec<CheckResult>,
+}
+
+/// The rows that rules removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// Each row once, however many rules it breaks.
+    pub rows: u64,
+    pub by_rule: BTreeMap<String, u64>,
 }
 
 /// Looks at a lot batch by batch.
@@ -43,9 +58,11 @@ pub struct Report {
 pub struct Checker<'a> {
     contract: &'a Contract,
     facts: &'a Facts,
+    expressions: Expressions,
     states: Vec<State>,
     /// Rows of the batches before.
     before: u64,
+    removed: u64,
 }
 
 /// What one check has seen.
@@ -60,7 +77,7 @@ struct State {
 impl<'a> Checker<'a> {
     pub(super) fn new(contract: &'a Contract, facts: &'a Facts) -> Result<Self, ContractError> {
         let uri = || contract.uri.clone();
-        for Check { rule, policy } in &contract.checks {
+        for Check { rule, policy, .. } in &contract.checks {
             if *policy == Policy::Quarantine && !rule.is_about_rows() {
                 return Err(ContractError::NoQuarantine { uri: uri(), check: rule.name() });
             }
@@ -79,7 +96,7 @@ impl<'a> Checker<'a> {
             }
         }
         let states = contract.checks.iter().map(|_| State::default()).collect();
-        Ok(Checker { contract, facts, states, before: 0 })
+        Ok(Checker { contract, facts, expressions: Expressions::of(contract)?, states, before: 0, removed: 0 })
     }
 
     /// Sorts a batch.
@@ -99,6 +116,20 @@ impl<'a> Checker<'a> {
     pub(super) fn is_refused(&self) -> bool {
         let mut checks = self.contract.checks.iter().zip(&self.states);
         checks.any(|(check, state)| check.policy == Policy::Fail && state.samples.bad() > 0)
+    }
+
+    /// The number of rows so far.
+    pub fn rows(&self) -> u64 {
+        self.before
+    }
+
+    /// The rows that rules removed so far.
+    pub fn removed(&self) -> Removed {
+        let by_rule = self.contract.checks.iter().zip(&self.states).filter_map(|(check, state)| match &check.rule {
+            Rule::Expression { name, .. } => Some((name.clone(), state.samples.bad())),
+            _ => None,
+        });
+        Removed { rows: self.removed, by_rule: by_rule.collect() }
     }
 
     /// What was found.
@@ -122,15 +153,51 @@ impl<'a> Checker<'a> {
         findings.collect()
     }
 
+    /// Removes rows, then sorts the others.
     fn sort(&mut self, batch: &RecordBatch) -> Result<Checked, ArrowError> {
+        let mut bad = self.expressions.bad_rows(batch)?;
+        let mut gone: Option<BooleanBuffer> = None;
+        for (at, of_rule) in bad.iter().filter(|(at, _)| self.contract.checks[*at].removes) {
+            self.note(*at, of_rule, batch);
+            gone = Some(gone.map_or_else(|| of_rule.values().clone(), |gone| &gone | of_rule.values()));
+        }
+        let Some(gone) = gone.filter(|gone| gone.count_set_bits() > 0) else {
+            return self.sort_kept(batch, batch.num_rows(), &bad);
+        };
+        self.removed += gone.count_set_bits() as u64;
+        let kept = BooleanArray::new(!&gone, None);
+        for (_, of_rule) in &mut bad {
+            *of_rule = filter(of_rule, &kept)?.as_boolean().clone();
+        }
+        self.sort_kept(&filter_record_batch(batch, &kept)?, batch.num_rows(), &bad)
+    }
+
+    /// Counts the rows that break a rule.
+    fn note(&mut self, at: usize, bad: &BooleanArray, batch: &RecordBatch) {
+        let (contract, before) = (self.contract, self.before);
+        let state = &mut self.states[at];
+        state.rows += batch.num_rows() as u64;
+        for row in bad.values().set_indices() {
+            state.samples.add(|| name_of(&contract.key, batch, row, before));
+        }
+    }
+
+    /// `rows`: of the batch before rows were removed.
+    fn sort_kept(
+        &mut self,
+        batch: &RecordBatch,
+        rows: usize,
+        expressions: &[(usize, BooleanArray)],
+    ) -> Result<Checked, ArrowError> {
         let mut aside = Aside::of(batch.num_rows());
         // What is put aside for another reason is no first of its key: the next one may pass.
         let is_unique = |rule: &Rule| matches!(rule, Rule::Unique { .. });
         for unique in [false, true] {
             for at in 0..self.states.len() {
-                let rule = &self.contract.checks[at].rule;
-                if rule.is_about_rows() && is_unique(rule) == unique {
-                    self.ask(at, batch, &mut aside)?;
+                let Check { rule, removes, .. } = &self.contract.checks[at];
+                if rule.is_about_rows() && is_unique(rule) == unique && !removes {
+                    let known = expressions.iter().find(|(of, _)| *of == at).map(|(_, bad)| bad);
+                    self.ask(at, batch, known, &mut aside)?;
                 }
             }
         }
@@ -153,19 +220,29 @@ impl<'a> Checker<'a> {
                 _ => {}
             }
         }
-        self.before += batch.num_rows() as u64;
+        self.before += rows as u64;
         Ok(checked)
     }
 
-    /// Asks one check of rows.
-    fn ask(&mut self, at: usize, batch: &RecordBatch, aside: &mut Aside) -> Result<(), ArrowError> {
+    /// Evaluates one check of rows. `known`: which rows break it, for a rule whose expression was evaluated already.
+    fn ask(
+        &mut self,
+        at: usize,
+        batch: &RecordBatch,
+        known: Option<&BooleanArray>,
+        aside: &mut Aside,
+    ) -> Result<(), ArrowError> {
         let (contract, facts, before) = (self.contract, self.facts, self.before);
-        let Check { rule, policy } = &contract.checks[at];
+        let Check { rule, policy, .. } = &contract.checks[at];
         let state = &mut self.states[at];
         let asked = aside.kept();
         state.rows += batch.num_rows() as u64;
         let quarantines = *policy == Policy::Quarantine;
-        let bad = match bad_rows(rule, batch, facts, &mut state.seen, &asked)? {
+        let bad = match known {
+            Some(bad) => Ok(bad.clone()),
+            None => bad_rows(rule, batch, facts, &mut state.seen, &asked)?,
+        };
+        let bad = match bad {
             Ok(bad) => bad,
             Err(unfit) => {
                 if quarantines {

@@ -1,44 +1,115 @@
-//! Rows that are checked on their way to what writes them, for lots that are more than memory should hold.
+//! Rows that are checked on their way to what writes them, for batches that together are more than memory should hold.
 
-use super::{Contract, Facts, Report};
-use crate::batches::Batches;
+use super::{Contract, ContractError, Facts, Report};
+use crate::batches::{Batches, bytes_of};
+use crate::frame::sql::query_rows;
+use arrow::array::RecordBatch;
 use futures::TryStreamExt as _;
-use orch_sdk::task::fatal;
+use orch_sdk::task::{TaskResult, fatal};
+use polars::prelude::DataFrame;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::runtime::Handle;
 
-/// The report of rows that are checked while they are written.
+/// Bytes of quarantined rows that one task may hold: with more of them the input is something else, and nothing is published.
+const MAX_QUARANTINED_BYTES: u64 = 64 << 20;
+/// Batches that a tally reads at once.
+const TALLIED_AT_ONCE: usize = 8;
+
+/// The outcome of a check: the report, and the rows that the tally returned.
+#[derive(Debug)]
+pub struct CheckedLot {
+    pub report: Report,
+    pub tally: DataFrame,
+}
+
+/// The outcome of rows that are checked while they are written.
 #[derive(Debug, Clone, Default)]
-pub struct PendingReport(Arc<Mutex<Option<Report>>>);
+pub struct PendingReport(Arc<Mutex<Option<CheckedLot>>>);
 
 impl PendingReport {
-    /// `None` if the rows broke off. It has no rows that passed: the writer took them.
-    pub fn take(&self) -> Option<Report> {
+    /// Returns `None` if the rows broke off. The report has no rows that passed: the writer took them.
+    pub fn take(&self) -> Option<CheckedLot> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl Contract {
-    /// Checks rows one batch after the other and hands on those that pass. If the lot breaks the contract, its error comes last, so
-    /// that the writer publishes nothing; the report is available in either case. The writer does not get the batch that breaks it, nor
-    /// later ones: it might stop with an error of its own before all of them are checked.
-    pub fn check_on_the_way(self, facts: Facts, mut rows: Batches) -> (Batches, PendingReport) {
+    /// Checks rows one batch after the other and passes on those that keep the contract. If the rows break the contract, the
+    /// error comes last, so that the writer publishes nothing; the report is available in either case. The writer does not get
+    /// the batch that breaks the contract, nor later ones: it might stop with an error of its own before all are checked.
+    ///
+    /// `tally` is a `SELECT` from `rows` that is run on every few batches of passing rows, such as partial sums; its results
+    /// are concatenated.
+    pub fn check_on_the_way(
+        self,
+        facts: Facts,
+        rows: Batches,
+        tally: Option<&'static str>,
+    ) -> (Batches, PendingReport) {
         let pending = PendingReport::default();
-        let place = pending.clone();
+        let outcome = pending.clone();
         let passing = Batches::read_ahead(rows.schema(), move |taker| async move {
-            let mut checker = self.begin(&facts)?;
-            let mut quarantined = Vec::new();
-            while let Some(batch) = rows.try_next().await? {
-                let checked = checker.check_batch(&batch)?;
-                quarantined.extend(checked.quarantined);
-                if !checker.is_refused() && !taker.take(checked.passed).await {
-                    return Ok(());
-                }
-            }
-            let report = Report { uri: self.uri.clone(), passed: Vec::new(), quarantined, findings: checker.end() };
-            let verdict = report.ok();
-            *place.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
+            let (handle, mut rows) = (Handle::current(), rows);
+            // One thread for all batches: checking a batch takes longer than the runtime may be blocked.
+            let checking = tokio::task::spawn_blocking(move || {
+                let next = || handle.block_on(rows.try_next());
+                self.check_all(&facts, tally, next, |batch| handle.block_on(taker.take(batch)))
+            });
+            let Some(checked) = checking.await.map_err(anyhow::Error::from)?? else { return Ok(()) };
+            let verdict = checked.report.ok();
+            *outcome.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(checked);
             verdict.map_err(|broken| fatal(broken.to_string()))
         });
         (passing, pending)
+    }
+
+    /// Returns `None` if the writer has stopped.
+    fn check_all(
+        self,
+        facts: &Facts,
+        tally: Option<&str>,
+        mut next: impl FnMut() -> TaskResult<Option<RecordBatch>>,
+        take: impl Fn(RecordBatch) -> bool,
+    ) -> TaskResult<Option<CheckedLot>> {
+        let mut checker = self.begin(facts)?;
+        let (mut quarantined, mut quarantined_bytes) = (Vec::new(), 0);
+        let (mut unread, mut tallied) = (Vec::new(), DataFrame::empty());
+        let mut add = |batches: &mut Vec<RecordBatch>| -> TaskResult<()> {
+            if let Some(statement) = tally.filter(|_| !batches.is_empty()) {
+                tallied.vstack_mut(&query_rows(&std::mem::take(batches), statement)?)?;
+            }
+            Ok(())
+        };
+        while let Some(batch) = next()? {
+            let checked = checker.check_batch(&batch)?;
+            if let Some(bad) = checked.quarantined {
+                quarantined_bytes += bytes_of(&bad);
+                quarantined.push(bad);
+            }
+            if quarantined_bytes > MAX_QUARANTINED_BYTES {
+                let uri = self.uri.clone();
+                let rows = quarantined.iter().map(RecordBatch::num_rows).sum::<usize>();
+                let findings = checker.end();
+                let worst = findings.iter().max_by_key(|one| one.bad);
+                let worst = worst.map(|one| format!("{}: {}", one.name, one.sample)).unwrap_or_default();
+                return Err(fatal(ContractError::TooManyQuarantined { uri, rows, worst }.to_string()));
+            }
+            if checker.is_refused() {
+                continue;
+            }
+            if tally.is_some() {
+                unread.push(checked.passed.clone());
+            }
+            if unread.len() == TALLIED_AT_ONCE {
+                add(&mut unread)?;
+            }
+            if !take(checked.passed) {
+                return Ok(None);
+            }
+        }
+        add(&mut unread)?;
+        let (rows, removed, findings) = (checker.rows(), checker.removed(), checker.end());
+        let report = Report { uri: self.uri.clone(), passed: Vec::new(), quarantined, rows, removed, findings };
+        Ok(Some(CheckedLot { report, tally: tallied }))
     }
 }

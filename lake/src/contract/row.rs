@@ -58,9 +58,11 @@ pub(super) fn bad_rows(
             }
             (Err(unfit), _) => Err(unfit),
         },
-        Rule::Schema { .. } | Rule::Fresh { .. } | Rule::Continuous { .. } | Rule::RowsChange { .. } => {
-            Ok(none_of(batch.num_rows()))
-        }
+        Rule::Expression { .. }
+        | Rule::Schema { .. }
+        | Rule::Fresh { .. }
+        | Rule::Continuous { .. }
+        | Rule::RowsChange { .. } => Ok(none_of(batch.num_rows())),
     };
     Ok(bad.map(without_nulls))
 }
@@ -78,7 +80,11 @@ pub(super) fn in_words(rule: &Rule, batch: &RecordBatch, row: usize, facts: &Fac
             let usual = facts.history.get(column).map(|Stats { mean, .. }| format!(", usual is {mean:.2}"));
             format!("{column} is {}{}", value(batch, column, row), usual.unwrap_or_default())
         }
-        Rule::Schema { .. } | Rule::Fresh { .. } | Rule::Continuous { .. } | Rule::RowsChange { .. } => rule.name(),
+        Rule::Expression { .. }
+        | Rule::Schema { .. }
+        | Rule::Fresh { .. }
+        | Rule::Continuous { .. }
+        | Rule::RowsChange { .. } => rule.name(),
     }
 }
 

@@ -6,15 +6,47 @@ use std::time::Duration;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Rule {
-    Schema { columns: Vec<(String, DataType)>, exact: bool },
-    NotNull { column: String },
-    Range { column: String, least: Option<String>, most: Option<String> },
-    Unique { columns: Vec<String> },
-    References { columns: Vec<String>, table: String },
-    Fresh { column: String, within: Duration },
-    Continuous { column: String, every: Duration, by: Vec<String> },
-    Outliers { column: String, method: Outliers },
-    RowsChange { least: f64, most: f64 },
+    Schema {
+        columns: Vec<(String, DataType)>,
+        exact: bool,
+    },
+    NotNull {
+        column: String,
+    },
+    Range {
+        column: String,
+        least: Option<String>,
+        most: Option<String>,
+    },
+    Unique {
+        columns: Vec<String>,
+    },
+    References {
+        columns: Vec<String>,
+        table: String,
+    },
+    Fresh {
+        column: String,
+        within: Duration,
+    },
+    Continuous {
+        column: String,
+        every: Duration,
+        by: Vec<String>,
+    },
+    Outliers {
+        column: String,
+        method: Outliers,
+    },
+    RowsChange {
+        least: f64,
+        most: f64,
+    },
+    /// A row breaks the rule if the expression is false; null passes, as in a CHECK constraint of SQL.
+    Expression {
+        name: String,
+        sql: String,
+    },
 }
 
 /// Which values are far from what was there before.
@@ -54,6 +86,7 @@ impl Rule {
             Rule::Continuous { .. } => "continuity",
             Rule::Outliers { .. } => "outliers",
             Rule::RowsChange { .. } => "rows_change",
+            Rule::Expression { .. } => "rule",
         }
     }
 
@@ -66,6 +99,7 @@ impl Rule {
                 | Rule::Unique { .. }
                 | Rule::References { .. }
                 | Rule::Outliers { .. }
+                | Rule::Expression { .. }
         )
     }
 
@@ -91,6 +125,7 @@ impl Rule {
             Rule::Outliers { column, method: Outliers::Iqr(most) } => {
                 format!("{column} is within {most} quartile distances of its history")
             }
+            Rule::Expression { name, sql } => format!("{name}: {sql}"),
             Rule::RowsChange { least, most } => format!("rows change by {} to {}", percent(*least), percent(*most)),
         }
     }

@@ -1,0 +1,99 @@
+//! Writes the same rows to two places in one pass over their source. Both writers stay in step, so only the batches that the
+//! slower one has yet to write are held.
+
+use super::Batches;
+use anyhow::anyhow;
+use arrow::array::RecordBatch;
+use futures::TryStreamExt as _;
+use orch_sdk::task::TaskResult;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+/// Batches that the faster writer may be ahead of the slower one.
+const AHEAD: usize = 2;
+
+type SentBatch = TaskResult<RecordBatch>;
+
+/// Returns the results of both writers, each of which got all rows.
+///
+/// # Errors
+/// Returns the error of the source, or of the writer that failed first. Both writers then see their rows break off, and must
+/// leave nothing behind.
+pub async fn write_both<A, B>(
+    mut rows: Batches,
+    one: impl AsyncFnOnce(Batches) -> TaskResult<A>,
+    other: impl AsyncFnOnce(Batches) -> TaskResult<B>,
+) -> TaskResult<(A, B)> {
+    let schema = rows.schema();
+    let ((first, one_rows), (second, other_rows)) = (channel::<SentBatch>(AHEAD), channel::<SentBatch>(AHEAD));
+    let batches = |receive| Batches::new(schema.clone(), futures::stream::unfold(receive, next));
+    let pump = async move {
+        let error = loop {
+            match rows.try_next().await {
+                Ok(None) => return Ok(()),
+                Err(error) => break Some(error),
+                Ok(Some(batch)) => {
+                    if first.send(Ok(batch.clone())).await.is_err() || second.send(Ok(batch)).await.is_err() {
+                        break None; // A writer has failed and returns its error.
+                    }
+                }
+            }
+        };
+        for sender in [first, second] {
+            break_off(&sender).await;
+        }
+        error.map_or(Ok(()), Err)
+    };
+    let (pumped, one, other) = tokio::join!(pump, one(batches(one_rows)), other(batches(other_rows)));
+    pumped?;
+    // If both fail, one of the errors may only say that the rows broke off.
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
+        (Err(one), Err(other)) => Err(if one.to_string() == BROKEN_OFF { other } else { one }),
+    }
+}
+
+const BROKEN_OFF: &str = "the rows broke off";
+
+async fn break_off(sender: &Sender<SentBatch>) {
+    // A writer that has failed no longer receives.
+    drop(sender.send(Err(anyhow!(BROKEN_OFF))).await);
+}
+
+async fn next(mut receive: Receiver<SentBatch>) -> Option<(SentBatch, Receiver<SentBatch>)> {
+    Some((receive.recv().await?, receive))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::Int32Array;
+    use arrow::datatypes::{DataType, Field, Schema};
+    use std::sync::Arc;
+
+    fn rows(of: Vec<Result<i32, &'static str>>) -> Batches {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int32, false)]));
+        let batch = schema.clone();
+        let batch = move |n| RecordBatch::try_new(batch.clone(), vec![Arc::new(Int32Array::from(vec![n]))]);
+        let made: Vec<SentBatch> =
+            of.into_iter().map(|n| n.map_err(|e| anyhow!(e)).and_then(|n| Ok(batch(n)?))).collect();
+        Batches::new(schema, futures::stream::iter(made))
+    }
+
+    async fn count(rows: Batches) -> TaskResult<usize> {
+        Ok(rows.collect().await?.num_rows())
+    }
+
+    #[tokio::test]
+    async fn both_get_all_rows_or_neither_is_written() {
+        let all = (0..20).map(Ok).collect();
+        assert_eq!(write_both(rows(all), count, count).await.expect("nothing fails"), (20, 20));
+        let broken = write_both(rows(vec![Ok(1), Err("the server is gone")]), count, count).await;
+        assert_eq!(broken.expect_err("the source breaks").to_string(), "the server is gone");
+        let full = async |_: Batches| -> TaskResult<()> { Err(anyhow!("the disk is full")) };
+        for _ in 0..10 {
+            let failed = write_both(rows((0..20).map(Ok).collect()), full, count).await;
+            assert_eq!(failed.expect_err("one writer fails").to_string(), "the disk is full");
+        }
+    }
+}

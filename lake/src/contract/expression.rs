@@ -1,0 +1,63 @@
+//! Rules written as SQL expressions, evaluated by polars: all rules of a contract in one pass over a batch.
+
+use super::rule::Rule;
+use super::{Check, Contract, ContractError};
+use crate::frame::from_batches;
+use crate::frame::sql::expression;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::error::ArrowError;
+use orch_sdk::task::TaskResult;
+use polars::prelude::{Expr, IntoLazy as _};
+
+/// The compiled rules of a contract, with the columns that they read.
+#[derive(Debug, Default)]
+pub(super) struct Expressions {
+    /// By the position of the check in the contract.
+    rules: Vec<(usize, Expr)>,
+    columns: Vec<String>,
+}
+
+impl Expressions {
+    pub(super) fn of(contract: &Contract) -> Result<Expressions, ContractError> {
+        let mut all = Expressions::default();
+        for (at, Check { rule, .. }) in contract.checks.iter().enumerate() {
+            let Rule::Expression { sql, .. } = rule else { continue };
+            let broken = |error: anyhow::Error| ContractError::Broken {
+                uri: contract.uri.clone(),
+                check: rule.name(),
+                problem: format!("{error:#}"),
+            };
+            let parsed = expression(sql).map_err(broken)?;
+            for name in parsed.clone().meta().root_names() {
+                if !all.columns.contains(&name.to_string()) {
+                    all.columns.push(name.to_string());
+                }
+            }
+            all.rules.push((at, parsed.alias(format!("{at}"))));
+        }
+        Ok(all)
+    }
+
+    /// Returns, for each check with an expression, which rows break it.
+    pub(super) fn bad_rows(&self, batch: &RecordBatch) -> Result<Vec<(usize, BooleanArray)>, ArrowError> {
+        if self.rules.is_empty() {
+            return Ok(Vec::new());
+        }
+        let evaluated = self.evaluate(batch).map_err(|error| ArrowError::ExternalError(error.into()))?;
+        Ok(evaluated)
+    }
+
+    fn evaluate(&self, batch: &RecordBatch) -> TaskResult<Vec<(usize, BooleanArray)>> {
+        let read = self.columns.iter().map(|name| batch.schema_ref().index_of(name)).collect::<Result<Vec<_>, _>>()?;
+        let frame = from_batches(&[batch.project(&read)?])?;
+        let answers =
+            frame.lazy().select(self.rules.iter().map(|rule| rule.1.clone()).collect::<Vec<_>>()).collect()?;
+        let bad = self.rules.iter().map(|(at, _)| {
+            let passes = answers.column(&format!("{at}"))?.bool()?;
+            let bad = passes.iter().map(|passes| passes == Some(false)).collect::<BooleanBuffer>();
+            Ok((*at, BooleanArray::new(bad, None)))
+        });
+        bad.collect()
+    }
+}

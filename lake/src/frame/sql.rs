@@ -1,0 +1,64 @@
+//! polars' SQL over frames, on its streaming engine: joins and sums hold little more than their inputs and their result.
+
+use super::{from_batches, to_batches};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use orch_sdk::task::TaskResult;
+use polars::prelude::{DataFrame, Engine, Expr, IntoLazy as _, LazyFrame};
+use polars::sql::{SQLContext, sql_expr};
+use std::fmt;
+
+/// Frames by name, for statements that read them.
+#[derive(Default)]
+pub struct SqlFrames(SQLContext);
+
+impl SqlFrames {
+    /// Adds a frame under a name, or replaces the one that has it.
+    pub fn set(&mut self, name: &str, frame: DataFrame) {
+        self.0.register(name, frame.lazy());
+    }
+
+    /// Returns the rows of a `SELECT`.
+    ///
+    /// # Errors
+    /// The statement cannot be parsed, names an unknown table or column, or a value does not fit a cast.
+    pub fn query(&mut self, statement: &str) -> TaskResult<DataFrame> {
+        collect(self.0.execute(statement)?)
+    }
+
+    /// Returns the rows of a `SELECT` as batches of a schema.
+    ///
+    /// # Errors
+    /// As [`SqlFrames::query`]; the columns are not those of the schema.
+    pub fn batches(&mut self, statement: &str, schema: &SchemaRef) -> TaskResult<Vec<RecordBatch>> {
+        to_batches(self.query(statement)?, schema)
+    }
+}
+
+impl fmt::Debug for SqlFrames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SqlFrames").field(&self.0.get_tables()).finish()
+    }
+}
+
+/// Runs a `SELECT` over batches, which it names `rows`.
+///
+/// # Errors
+/// As [`SqlFrames::query`].
+pub fn query_rows(batches: &[RecordBatch], statement: &str) -> TaskResult<DataFrame> {
+    let mut frames = SqlFrames::default();
+    frames.set("rows", from_batches(batches)?);
+    frames.query(statement)
+}
+
+/// Parses a SQL expression over the columns of a table.
+///
+/// # Errors
+/// It is not an expression.
+pub fn expression(text: &str) -> TaskResult<Expr> {
+    Ok(sql_expr(text)?)
+}
+
+fn collect(frame: LazyFrame) -> TaskResult<DataFrame> {
+    Ok(frame.collect_with_engine(Engine::Streaming)?.unwrap_single())
+}

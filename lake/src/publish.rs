@@ -1,0 +1,306 @@
+//! The one way in which a task publishes tables.
+//!
+//! Each [`Layer`] is checked against its contract while it is written; rows that the contract quarantines go to a sibling table.
+//! Nothing is visible until the task succeeds: all tables change in the transaction that records its success, or none does.
+//!
+//! ```ignore
+//! let mut publisher = Publisher::new(&ctx, &lake).await?;
+//! publisher.add(Layer::new(&ORDERS, rows).contract(contract).replacing(Filter::eq("day", day)).sources(["bucket://raw/orders"])).await?;
+//! publisher.publish().await
+//! ```
+
+use crate::batches::{Batches, write_both};
+use crate::bucket::Bucket;
+use crate::contract::{CheckedLot, Contract, Facts, REASON, Removed, quarantine_of};
+use crate::format::csv::{self, Csv};
+use crate::table::{Change, CommitStep, Filter, TableDef, TableName, TableSpec};
+use crate::{Lake, Table};
+use anyhow::Context as _;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use chrono::{DateTime, Utc};
+use orch_sdk::task::{AssetEvent, Ctx, TaskResult, fatal};
+use orch_store::Commit as _;
+use orch_store::completion::CompletionStep;
+use polars::prelude::DataFrame;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The new rows of one table.
+#[derive(Debug)]
+pub struct Layer {
+    table: TableSpec,
+    rows: Batches,
+    contract: Contract,
+    replaced: Filter,
+    is_upsert: bool,
+    csv: Option<(Bucket, String)>,
+    tally: Option<&'static str>,
+    sources: Vec<String>,
+    extra: Value,
+    location: Option<String>,
+}
+
+impl Layer {
+    /// Rows that replace the whole table. Their schema may have more columns than the declaration of the table, if the
+    /// table has them.
+    pub fn new(table: &TableSpec, rows: Batches) -> Layer {
+        Layer {
+            table: *table,
+            rows,
+            contract: table.contract(),
+            replaced: Filter::All,
+            is_upsert: false,
+            csv: None,
+            tally: None,
+            sources: Vec::new(),
+            extra: Value::Null,
+            location: None,
+        }
+    }
+
+    /// Default: [`TableSpec::contract`].
+    #[must_use]
+    pub fn contract(self, contract: Contract) -> Layer {
+        Layer { contract, ..self }
+    }
+
+    /// Replaces only the rows that match the filter; every new row must match it, too.
+    #[must_use]
+    pub fn replacing(self, replaced: Filter) -> Layer {
+        Layer { replaced, ..self }
+    }
+
+    /// Replaces the rows that have the key of a new row, and keeps all others. `quarantine` selects the rows of the quarantine
+    /// that are replaced.
+    #[must_use]
+    pub fn upserting(self, quarantine: Filter) -> Layer {
+        Layer { is_upsert: true, replaced: quarantine, ..self }
+    }
+
+    /// Also writes the rows to a CSV object.
+    #[must_use]
+    pub fn csv(self, bucket: &Bucket, key: String) -> Layer {
+        Layer { csv: Some((bucket.clone(), key)), ..self }
+    }
+
+    /// A `SELECT` from `rows` that runs on every few batches of the rows that pass, such as partial sums or a newest date.
+    /// [`Written::tally`] has its results.
+    #[must_use]
+    pub fn tally(self, statement: &'static str) -> Layer {
+        Layer { tally: Some(statement), ..self }
+    }
+
+    /// The URIs that the rows come from, for lineage.
+    #[must_use]
+    pub fn sources<S: Into<String>>(self, sources: impl IntoIterator<Item = S>) -> Layer {
+        Layer { sources: sources.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// Details for the asset event of the table.
+    #[must_use]
+    pub fn extra(self, extra: Value) -> Layer {
+        Layer { extra, ..self }
+    }
+
+    /// The folder of the table and its quarantine, if the table is created now. Default: below the warehouse.
+    #[must_use]
+    pub fn below(self, folder: String) -> Layer {
+        Layer { location: Some(folder), ..self }
+    }
+}
+
+/// The outcome of one layer; its change is not visible yet.
+#[derive(Debug)]
+pub struct Written {
+    pub rows: u64,
+    pub quarantined: u64,
+    pub removed: Removed,
+    /// The results of [`Layer::tally`]. Without rows or a tally it has no columns.
+    pub tally: DataFrame,
+}
+
+/// What a task published in one table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedTable {
+    pub rows: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub quarantined: u64,
+    /// Rows that each rule removed. A row may break several rules.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub removed: BTreeMap<String, u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(rows: &u64) -> bool {
+    *rows == 0
+}
+
+/// The output of a task that publishes tables, by their names without a namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    pub tables: BTreeMap<String, PublishedTable>,
+}
+
+/// Collects the changes of a task and publishes all of them at once.
+pub struct Publisher<'a> {
+    ctx: &'a Ctx,
+    lake: &'a Lake,
+    /// The time of the database; the run of a backfill has an old time of its own.
+    pub now: DateTime<Utc>,
+    /// What the contracts of the next layers refer to.
+    pub facts: Facts,
+    changes: Vec<Change>,
+    published: Published,
+}
+
+impl<'a> Publisher<'a> {
+    /// # Errors
+    /// The catalog of the lake cannot be reached.
+    pub async fn new(ctx: &'a Ctx, lake: &'a Lake) -> TaskResult<Publisher<'a>> {
+        let now = lake.now().await?;
+        Ok(Publisher { ctx, lake, now, facts: Facts::at(now), changes: Vec::new(), published: Published::default() })
+    }
+
+    /// Returns the table, creating it if it does not exist.
+    ///
+    /// # Errors
+    /// The catalog cannot be reached, or a table of that name has other columns.
+    pub async fn table(&self, spec: &TableSpec, location: Option<&str>) -> TaskResult<Table> {
+        let folder = location.map(|folder| format!("{folder}/{}", spec.name));
+        let definition = folder.into_iter().fold(spec.definition()?, TableDef::location);
+        Ok(self.lake.ensure(&spec.id()?, &definition).await?)
+    }
+
+    /// Checks and writes the rows of one table. Readers do not see them before [`Publisher::publish`].
+    ///
+    /// # Errors
+    /// The rows break the contract, the source fails, or nothing can be written.
+    pub async fn add(&mut self, layer: Layer) -> TaskResult<Written> {
+        let Layer { table, rows, contract, replaced, is_upsert, csv, tally, sources, extra, location } = layer;
+        let target = self.table(&table, location.as_deref()).await?;
+        let before = self.published.tables.values().map(|table| table.rows).sum();
+        let (passing, pending) = contract.check_on_the_way(self.facts.clone(), rows, tally);
+        let (passing, schema) = (passing.report_progress_from(self.ctx, before, 0), table.schema());
+        let write = async |rows| {
+            let change =
+                if is_upsert { target.upsert(&[], rows).await } else { target.overwrite(replaced.clone(), rows).await };
+            TaskResult::Ok(change?.by(self.ctx))
+        };
+        let written = match csv {
+            None => write(passing).await,
+            Some((bucket, key)) => {
+                let to_csv = async |rows| csv::write(&bucket, &key, rows, Csv::default()).await;
+                write_both(passing, to_csv, write).await.map(|(_, change)| change)
+            }
+        };
+        let Some(CheckedLot { report, tally }) = pending.take() else {
+            drop(written?);
+            return Err(anyhow::anyhow!("the rows of `{}` broke off", table.uri()));
+        };
+        self.ctx.commit(report.trail(self.ctx))?;
+        report.ok().map_err(|broken| fatal(broken.to_string()))?;
+        let change = written?;
+        let (rows, quarantined) = (change.added_rows(), report.rows_quarantined() as u64);
+        self.changes.push(change);
+        self.quarantine(&table, &schema, replaced, report.quarantined, location.as_deref()).await?;
+        self.note(&table, rows, quarantined, &report.removed, &sources, extra)?;
+        Ok(Written { rows, quarantined, removed: report.removed, tally })
+    }
+
+    /// Checks rows that are not published, and records the results for the pages of the asset.
+    ///
+    /// # Errors
+    /// The rows break the contract in a way that must stop the task.
+    pub fn check(&self, contract: &Contract, rows: &[RecordBatch]) -> TaskResult<()> {
+        let report = contract.check(rows, &self.facts)?;
+        self.ctx.commit(report.trail(self.ctx))?;
+        report.ok().map_err(|broken| fatal(broken.to_string()))
+    }
+
+    /// Adds a property to the snapshot of a table that was added before.
+    pub fn property(&mut self, table: &TableSpec, name: &str, value: String) -> TaskResult<()> {
+        let id = table.id()?;
+        let at = self.changes.iter().position(|change| *change.table() == id).context("the table was added before")?;
+        let change = self.changes.remove(at).property(name, value);
+        self.changes.insert(at, change);
+        Ok(())
+    }
+
+    /// Adds any other change of the lake.
+    pub fn change(&mut self, change: Change) {
+        self.changes.push(change.by(self.ctx));
+    }
+
+    /// Adds a step to the transaction that publishes the tables.
+    pub fn also(&self, step: impl CompletionStep) -> TaskResult<()> {
+        self.ctx.commit(step)
+    }
+
+    /// Leaves all changes for the transaction that records the success of the task.
+    ///
+    /// # Errors
+    /// The task has a commit of tables already.
+    pub fn publish(self) -> TaskResult<Published> {
+        self.ctx.commit(CommitStep::new(self.lake, self.changes))?;
+        Ok(self.published)
+    }
+
+    fn note(
+        &mut self,
+        table: &TableSpec,
+        rows: u64,
+        quarantined: u64,
+        removed: &Removed,
+        sources: &[String],
+        extra: Value,
+    ) -> TaskResult<()> {
+        let (name, uri) = (format!("{}.{}", table.namespace, table.name), table.uri());
+        self.ctx.info(format!("{rows} rows of `{name}`"));
+        for (rule, rows) in removed.by_rule.iter().filter(|(_, rows)| **rows > 0) {
+            self.ctx.info(format!("rule `{rule}` removed {rows} rows"));
+        }
+        self.ctx.emit(AssetEvent::of(&*uri).extra(extra).rows(rows))?;
+        let quarantine = quarantine_of(table.name);
+        if quarantined > 0 {
+            self.ctx.warning(format!("{quarantined} rows were quarantined in `{}.{quarantine}`", table.namespace));
+        }
+        for source in sources {
+            self.ctx.lineage(source, &uri, rows)?;
+            if quarantined > 0 {
+                self.ctx.lineage(source, &format!("lake://{}/{quarantine}", table.namespace), quarantined)?;
+            }
+        }
+        let removed = removed.by_rule.clone();
+        self.published.tables.insert(table.name.into(), PublishedTable { rows, quarantined, removed });
+        Ok(())
+    }
+
+    /// Replaces the quarantined rows of the same filter, so that a rerun finds them again, or repaired.
+    async fn quarantine(
+        &mut self,
+        table: &TableSpec,
+        schema: &SchemaRef,
+        replaced: Filter,
+        rows: Vec<RecordBatch>,
+        location: Option<&str>,
+    ) -> TaskResult<()> {
+        let name = TableName::new(table.namespace, quarantine_of(table.name))?;
+        if rows.is_empty() && self.lake.find(&name).await?.is_none() {
+            return Ok(());
+        }
+        let all = rows.first().map_or_else(|| with_reason(schema), RecordBatch::schema);
+        let folder = location.map(|folder| format!("{folder}/{}", name.name()));
+        let definition = folder.into_iter().fold(TableDef::of(&all)?, TableDef::location);
+        let quarantine = self.lake.ensure(&name, &definition).await?;
+        self.changes.push(quarantine.overwrite(replaced, Batches::of(all, rows)).await?.by(self.ctx));
+        Ok(())
+    }
+}
+
+fn with_reason(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(fields.chain([Field::new(REASON, DataType::Utf8, false)]).collect::<Vec<_>>()))
+}
