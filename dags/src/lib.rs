@@ -14,7 +14,7 @@ use orch_streams::Stream;
 /// All DAGs.
 pub fn dags() -> Vec<Dag> {
     let pipelines = [
-        retail::dags(),
+        retail::dags::dags(),
         taxi::dags(),
         weather::dags(),
         analytics::dags::dags(),

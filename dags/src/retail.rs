@@ -1,26 +1,27 @@
-//! The retail pipelines: MySQL → raw → silver → gold → Postgres.
+//! Retail: a shop's database → raw → silver → gold → Postgres.
 //!
-//! What a table is stands in `schema`; how one layer becomes the next in `silver` and `gold`, as functions of frames;
-//! `tasks` does it, `dags` says in which order. `source` is MySQL, or the `sample` in its place.
+//! `tables` declares raw; every table of silver and gold is a file of `sql/`, with what must hold of its rows. The steps follow the
+//! data: `source`, `ingest`, `silver`, `gold`, `load`; `spark` makes the same tables on an engine. `capture` keeps a copy of the
+//! shop in the lake, which `changes` reads in its place, and `sample` is a made-up shop for installations without one.
+
+pub mod dags;
+pub mod tables;
 
 pub mod capture;
 pub(crate) mod changes;
-pub mod contracts;
-pub mod dags;
-pub mod days;
-pub mod extract;
-pub mod gold;
-pub mod options;
-pub mod sample;
-pub mod schema;
-pub mod silver;
 pub mod source;
+
+pub mod ingest;
+pub mod silver;
+
+pub mod gold;
+pub mod load;
 pub mod spark;
-pub mod tasks;
 pub mod transactions;
 
-use orch::Dag;
+pub mod buckets;
+pub mod days;
+pub mod extract;
+pub mod options;
 
-pub fn dags() -> Vec<Dag> {
-    [dags::dags(), spark::dags::dags(), transactions::dags()].into_iter().flatten().collect()
-}
+pub mod sample;

@@ -214,8 +214,8 @@ impl<'a> Publisher<'a> {
     ///
     /// # Errors
     /// The rows break the contract in a way that must stop the task.
-    pub fn check(&self, contract: &Contract, rows: &[RecordBatch]) -> TaskResult<()> {
-        let report = contract.check(rows, &self.facts)?;
+    pub fn check(&self, contract: &Contract, rows: &[RecordBatch], facts: &Facts) -> TaskResult<()> {
+        let report = contract.check(rows, facts)?;
         self.ctx.commit(report.trail(self.ctx))?;
         report.ok().map_err(|broken| fatal(broken.to_string()))
     }

@@ -8,16 +8,13 @@ use futures::TryStreamExt as _;
 use orch_bench::process::{forget_peak, peak_of};
 use orch_bench::server::Server;
 use orch_bench::{Bench, Figure};
-use orch_dags::retail::gold::gold;
-use orch_dags::retail::schema::RAW;
-use orch_dags::retail::silver::{Raw, silver};
+use orch_dags::retail::tables::{GOLD, RAW, SILVER};
 use orch_lake::bucket::Bucket;
 use orch_lake::format::csv::{self, Csv};
+use orch_lake::frame::sql::SqlFrames;
 use orch_lake::frame::{blocking, from_batches};
 use orch_sdk::task::TaskResult;
 use orch_test_support::{Sail, spark};
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Instant;
 
 const MYSQL: &str = "ORCH_CONN_RETAIL_MYSQL";
@@ -47,17 +44,25 @@ pub(crate) fn silver_gold(bench: &mut Bench) -> Result<Vec<Figure>> {
 
 async fn transform(bucket: &Bucket) -> Result<()> {
     let reads = RAW.iter().map(async |table| {
-        let batches = csv::read(bucket, &key(table), Arc::new(table.arrow()), Csv::default()).await?;
+        let batches = csv::read(bucket, &key(table), table.schema(), Csv::default()).await?;
         let batches: Vec<_> = batches.try_collect().await?;
         TaskResult::Ok((table.name, batches))
     });
-    let mut read: HashMap<_, _> = futures::future::try_join_all(reads).await?.into_iter().collect();
+    let read = futures::future::try_join_all(reads).await?;
     let made = blocking(move |_| {
-        let raw = Raw::from_tables(|name| from_batches(&read.remove(name).unwrap_or_default()))?;
-        let silver = silver(&raw)?;
-        Ok(gold(&silver)?.len() + silver.len())
+        let mut frames = SqlFrames::default();
+        for (name, batches) in read {
+            frames.set(name, from_batches(&batches)?);
+        }
+        let mut rows = 0;
+        for model in SILVER.iter().chain(GOLD.iter()) {
+            let frame = frames.query(model.statement)?;
+            rows += frame.height();
+            frames.set(model.table.name, frame);
+        }
+        Ok(rows)
     });
-    anyhow::ensure!(made.await? > RAW.len(), "tables are missing");
+    anyhow::ensure!(made.await? > 0, "the tables have no rows");
     Ok(())
 }
 

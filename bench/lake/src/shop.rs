@@ -4,7 +4,7 @@ use anyhow::Result;
 use orch::Connection;
 use orch_dags::retail::days::Days;
 use orch_dags::retail::sample::Sample;
-use orch_dags::retail::schema::{RAW, Table};
+use orch_dags::retail::tables::RAW;
 use orch_lake::batches::Batches;
 use orch_lake::bucket::{Bucket, Options};
 use orch_lake::format::csv::{self, Csv};
@@ -36,13 +36,13 @@ pub(crate) async fn files(folder: &Path, scale: u32) -> Result<Bucket> {
     Ok(bucket)
 }
 
-pub(crate) fn key(table: &Table) -> String {
+pub(crate) fn key(table: &TableSpec) -> String {
     format!("{}.csv", table.name)
 }
 
 fn rows(table: &'static Table, scale: u32) -> Batches {
     let rows = Sample { scale, ..Sample::default() }.rows(table, Days::all());
-    Batches::new(Arc::new(table.arrow()), futures::stream::iter(rows.map(|batch| Ok(batch?))))
+    Batches::new(table.schema(), futures::stream::iter(rows.map(|batch| Ok(batch?))))
 }
 
 impl Shop {

@@ -1,18 +1,26 @@
-//! Tables that are made by one SQL file each. The comment at the top of the file says what the table is, the statement makes
-//! its rows. Types follow from the statement.
+//! Tables that are made by one SQL file each: the comment at the top says what the table is and what must hold of its rows,
+//! the statement makes them. Types follow from the statement.
 //!
 //! ```sql
-//! -- Orders and revenue of each day
-//! -- key: date
-//! -- required: date, total_orders, total_revenue
+//! -- One row for each item of an order
+//! -- key: order_item_id
+//! -- required: order_item_id, order_id, quantity
+//! -- expected: order_status
+//! -- partition: month(order_date)
+//! -- references: customer_id in customer_dim
+//! -- quarantine quantity: quantity BETWEEN 1 AND 1000
+//! -- warn price: price >= 0
 //! SELECT …
 //! ```
 //!
-//! `partition: month(order_date)` may follow. Columns that are not `required` are nullable.
+//! A row without its key, or with the key of another row, stops the task. A row without a `required` value, or for which a
+//! `quarantine` rule is false, is quarantined. All else is a warning: a missing `expected` value, an unknown reference, a
+//! `warn` rule. Columns that are not `required` are nullable.
 
 use iceberg::spec::Transform;
 use orch::prelude::*;
 use orch_lake::TableSpec;
+use orch_lake::contract::{Contract, Policy};
 use orch_lake::frame::sql::SqlFrames;
 use orch_lake::frame::{batches_of, empty_frame};
 use orch_lake::table::spec::{Column, Kind};
@@ -24,6 +32,7 @@ pub struct Model {
     pub statement: &'static str,
     /// The tables that the statement reads.
     pub reads: Vec<&'static str>,
+    head: Vec<&'static str>,
 }
 
 /// Pairs each name with the text of `sql/NAME.sql`.
@@ -67,9 +76,7 @@ fn model(
 ) -> TaskResult<Model> {
     let head: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("-- ")).collect();
     let statement = text.lines().skip(head.len()).collect::<Vec<_>>().join("\n").leak();
-    let value = |key: &str| head.iter().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
-    let names = |key: &str| value(key).map_or_else(Vec::new, |list| list.split(", ").collect());
-    let required = names("required");
+    let required = list(&head, "required");
     let schema = batches_of(frames.query(statement)?)?.0;
     let columns = schema.fields().iter().map(|field| {
         let kind = Kind::of(field.data_type()).with_context(|| format!("`{}` has an unknown type", field.name()))?;
@@ -77,25 +84,63 @@ fn model(
         Ok(Column { name, kind, nullable: !required.contains(&name) })
     });
     let columns = columns.collect::<TaskResult<Vec<Column>>>()?.leak();
-    let table =
-        TableSpec::new(namespace, name, names("key").leak(), columns).doc(head.first().copied().unwrap_or_default());
-    let month = value("partition").and_then(|of| of.strip_prefix("month(")?.strip_suffix(')'));
+    let table = TableSpec::new(namespace, name, list(&head, "key").leak(), columns)
+        .doc(head.first().copied().unwrap_or_default());
+    let partition = list(&head, "partition").first().copied();
+    let month = partition.and_then(|of| of.strip_prefix("month(")?.strip_suffix(')'));
     let table = month.map_or(table, |column| table.partition(vec![(column, Transform::Month)].leak()));
     for column in required.iter().chain(table.key).chain(month.as_ref()) {
         ensure!(table.column(column).is_some(), "there is no column `{column}`");
     }
-    let words: Vec<&str> = statement.split(|letter: char| !letter.is_alphanumeric() && letter != '_').collect();
-    let reads = known.iter().copied().filter(|table| words.contains(table)).collect();
-    Ok(Model { table, statement, reads })
+    let reads = known.iter().copied().filter(|table| has_word(statement, table)).collect();
+    let model = Model { table, statement, reads, head };
+    Ok(model)
+}
+
+/// The values of `-- key: a, b`.
+fn list(head: &[&'static str], key: &str) -> Vec<&'static str> {
+    let values = head.iter().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
+    values.map_or_else(Vec::new, |values| values.split(", ").collect())
+}
+
+fn has_word(statement: &str, word: &str) -> bool {
+    statement.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|found| found == word)
 }
 
 impl Model {
-    /// The columns of a table whose names appear in one of the statements: all that has to be read of it.
-    pub(crate) fn columns_read(models: &[Model], table: &TableSpec) -> Vec<&'static str> {
-        let is_word = |statement: &str, name: &str| {
-            statement.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|word| word == name)
+    /// What must hold of the rows before they are published.
+    pub fn contract(&self) -> Contract {
+        let TableSpec { key, columns, .. } = self.table;
+        let required = columns.iter().filter(|column| !column.nullable).map(|column| column.name);
+        let (keys, others): (Vec<&str>, Vec<&str>) = required.partition(|name| key.contains(name));
+        let rules = |policy: &str| -> Vec<(&str, &str)> {
+            self.head.iter().filter_map(|line| line.strip_prefix(policy)?.strip_prefix(' ')?.split_once(": ")).collect()
         };
-        let is_read = |name: &&str| models.iter().any(|model| is_word(model.statement, name));
+        let contract = Contract::of(self.table.uri())
+            .key(key.iter().copied())
+            .schema(&self.table.schema())
+            .not_null(keys)
+            .unique(key.iter().copied())
+            .not_null(others)
+            .or(Policy::Quarantine)
+            .rules(rules("quarantine"))
+            .or(Policy::Quarantine)
+            .not_null(list(&self.head, "expected"))
+            .or(Policy::Warn)
+            .rules(rules("warn"))
+            .or(Policy::Warn);
+        self.references()
+            .fold(contract, |contract, (column, table)| contract.references([column], table).or(Policy::Warn))
+    }
+
+    /// The columns that refer to the key of another table, with that table.
+    pub fn references(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        list(&self.head, "references").into_iter().filter_map(|reference| reference.split_once(" in "))
+    }
+
+    /// The columns of a table whose names appear in one of the statements: all that has to be read of it.
+    pub fn columns_read(models: &[Model], table: &TableSpec) -> Vec<&'static str> {
+        let is_read = |name: &&str| models.iter().any(|model| has_word(model.statement, name));
         table.column_names().filter(is_read).collect()
     }
 }

@@ -1,18 +1,17 @@
-//! The retail database, change by change: the capture `retail-mysql-connector` brings its changes to the topics `retail.orders` and so on,
-//! and six streams keep `retail_cdc.orders` and so on as the source has them. All are paused at first: the sample that is the source where
-//! no other was set up has no binlog.
+//! Change data capture of the retail database: `retail-mysql-connector` writes its changes to topics (`retail.orders`, …), and six
+//! streams mirror the tables in `retail_cdc`. All start paused: the sample shop has no binlog.
 
+use super::tables::RAW;
 use crate::common::connections::RETAIL_MYSQL;
-use crate::retail::schema::{RAW, Table};
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::Schema;
 use orch::prelude::*;
-use orch_lake::{TableDef, TableName};
+use orch_lake::{TableDef, TableName, TableSpec};
 use orch_streams::{Capture, Changes, Stream};
 
 pub const CAPTURE: &str = "retail-mysql-connector";
-/// The namespace of the tables that are kept.
+/// The namespace of the mirrors.
 pub const NAMESPACE: &str = "retail_cdc";
-/// Passwords are in no topic and in no table.
+/// The column that is in no topic and no mirror.
 pub const LEFT_OUT: (&str, &str) = ("customers", "customer_password");
 const TOPICS: &str = "retail";
 
@@ -27,8 +26,8 @@ pub fn streams() -> Vec<Stream> {
     std::iter::once(capture).chain(RAW.iter().map(mirror)).collect()
 }
 
-/// A table as the source has it, within seconds.
-fn mirror(table: &'static Table) -> Stream {
+/// Mirrors a table, a few seconds behind the source.
+fn mirror(table: &'static TableSpec) -> Stream {
     let row = row(table);
     let key = table.key;
     let kept = TableDef::of(&row).expect("the lake has these types").key(key.iter().copied());
@@ -41,11 +40,11 @@ fn mirror(table: &'static Table) -> Stream {
         .paused()
 }
 
-/// As in raw, without what is left out.
-fn row(table: &Table) -> Schema {
-    let is_told = |column: &str| (table.name, column) != LEFT_OUT;
-    let columns = table.columns.iter().filter(|column| is_told(column.name));
-    Schema::new(columns.map(|column| Field::new(column.name, column.kind.arrow(), true)).collect::<Vec<_>>())
+/// The columns of raw, without passwords.
+fn row(table: &TableSpec) -> Schema {
+    let is_captured = |column: &str| (table.name, column) != LEFT_OUT;
+    let columns = table.columns.iter().filter(|column| is_captured(column.name));
+    Schema::new(columns.map(|column| column.field().with_nullable(true)).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! A window of order dates: all of them, or some days.
 
-use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::NaiveDate;
+use orch_lake::Filter;
 use serde::{Deserialize, Serialize};
 
-/// From one day (included) to another (not included), each of which may be open.
+/// From one day (inclusive) to another (exclusive); `None` is open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Days {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -15,10 +16,6 @@ pub struct Days {
 impl Days {
     pub fn all() -> Days {
         Days::default()
-    }
-
-    pub fn from_until(from: NaiveDate, until: NaiveDate) -> Days {
-        Days { from: Some(from), until: Some(until) }
     }
 
     pub fn since(from: NaiveDate) -> Days {
@@ -33,24 +30,33 @@ impl Days {
         self == Days::all()
     }
 
-    pub fn hold(self, day: NaiveDate) -> bool {
+    pub fn contain(self, day: NaiveDate) -> bool {
         self.from.is_none_or(|from| from <= day) && self.until.is_none_or(|until| day < until)
     }
 
-    /// The days that are in both.
+    /// The days that are in both windows.
     #[must_use]
-    pub fn and(self, other: Days) -> Days {
+    pub fn intersect(self, other: Days) -> Days {
         let until = [self.until, other.until].into_iter().flatten().min();
         Days { from: self.from.max(other.from), until }
     }
 
-    /// The bounds as moments: from the first, to before the second.
-    pub fn bounds(self) -> (Option<NaiveDateTime>, Option<NaiveDateTime>) {
-        let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN);
-        (self.from.map(midnight), self.until.map(midnight))
+    /// The rows of these days, by a column of dates or times.
+    pub fn rows(self, column: &str) -> Filter {
+        let from = self.from.map_or(Filter::All, |day| Filter::ge(column, day.to_string()));
+        from.and(self.until.map_or(Filter::All, |day| Filter::lt(column, day.to_string())))
     }
 
-    /// As part of a file's name: `2014-01-01`, `2014-01-01-to-2014-01-08`, `since-2014-01-01`.
+    /// The same as a SQL condition.
+    pub fn condition(self, column: &str) -> String {
+        let bound = |day: Option<NaiveDate>, than: &str| {
+            Some(format!("CAST({column} AS DATE) {than} CAST('{}' AS DATE)", day?))
+        };
+        let bounds: Vec<String> = [bound(self.from, ">="), bound(self.until, "<")].into_iter().flatten().collect();
+        if bounds.is_empty() { "TRUE".into() } else { bounds.join(" AND ") }
+    }
+
+    /// For names of files: `2014-01-01`, `2014-01-01-to-2014-01-08`, `since-2014-01-01`.
     pub fn label(self) -> String {
         match (self.from, self.until) {
             (Some(from), Some(until)) if Some(until) == from.succ_opt() => from.to_string(),
@@ -58,26 +64,6 @@ impl Days {
             (Some(from), None) => format!("since-{from}"),
             (None, Some(until)) => format!("until-{until}"),
             (None, None) => "all".into(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_window_holds_its_first_day_and_not_its_end() {
-        let day = |text: &str| text.parse::<NaiveDate>().expect("a day");
-        let cases = [
-            (Days::all(), "all", "2014-01-01", true),
-            (Days::only(day("2014-01-01")), "2014-01-01", "2014-01-01", true),
-            (Days::only(day("2014-01-01")), "2014-01-01", "2014-01-02", false),
-            (Days::since(day("2014-01-01")), "since-2014-01-01", "2013-12-31", false),
-            (Days::from_until(day("2014-01-01"), day("2014-01-08")), "2014-01-01-to-2014-01-08", "2014-01-07", true),
-        ];
-        for (days, label, of, held) in cases {
-            assert_eq!((days.label().as_str(), days.hold(day(of))), (label, held), "{days:?} {of}");
         }
     }
 }

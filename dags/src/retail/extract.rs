@@ -1,7 +1,7 @@
-//! What an ingest took out of the source and where it put it; and which of several such extracts make up a whole.
+//! What an ingest extracted and where it put it; and which of several extracts has the newest rows of a day.
 
 use super::days::Days;
-use super::schema::RAW;
+use super::tables::RAW;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extract {
     pub table: String,
-    /// Which order dates: all of a table that has none.
+    /// The order dates; all of them for a table without dates.
     #[serde(default)]
     pub days: Days,
     /// The object that silver reads.
@@ -21,51 +21,42 @@ pub struct Extract {
 }
 
 /// The six tables of one ingest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Extracts {
-    tables: Vec<Extract>,
-}
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extracts(Vec<Extract>);
 
-/// Only these two grow by the day; the others are small and always read whole.
+/// The tables that grow by the day; the others are small and always read whole.
 pub const BY_DAY: [&str; 2] = ["orders", "order_items"];
 
 impl Extract {
-    /// Where an extract of these days lies: the object of the whole table has its plain name.
+    /// An extract of these days. The object of a whole table has the plain name of the table.
     pub fn at(table: &str, days: Days) -> Extract {
-        let place = if days.is_all() { table.to_owned() } else { format!("{table}/{}", days.label()) };
-        Extract {
-            table: table.into(),
-            days,
-            parquet: format!("{place}.parquet"),
-            csv: format!("{place}.csv"),
-            rows: 0,
-            bytes: 0,
-        }
+        let name = if days.is_all() { table.to_owned() } else { format!("{table}/{}", days.label()) };
+        let (parquet, csv) = (format!("{name}.parquet"), format!("{name}.csv"));
+        Extract { table: table.into(), days, parquet, csv, rows: 0, bytes: 0 }
     }
 }
 
 impl Extracts {
-    /// What lies in the bucket after a full ingest.
+    /// The objects that a full ingest leaves in the bucket.
     pub fn whole() -> Extracts {
-        Extracts { tables: RAW.iter().map(|table| Extract::at(table.name, Days::all())).collect() }
+        Extracts(RAW.iter().map(|table| Extract::at(table.name, Days::all())).collect())
     }
 
     /// # Errors
-    /// The tables that are missing.
+    /// Returns the names of the tables that are missing.
     pub fn of(tables: Vec<Extract>) -> Result<Extracts, String> {
         let missing: Vec<&str> =
             RAW.iter().map(|table| table.name).filter(|name| !tables.iter().any(|one| one.table == *name)).collect();
-        if missing.is_empty() { Ok(Extracts { tables }) } else { Err(missing.join("`, `")) }
+        if missing.is_empty() { Ok(Extracts(tables)) } else { Err(missing.join("`, `")) }
     }
 
-    /// One extract for each run of the ingest that `said` tells of, oldest first. A run that did not tell of every table
-    /// yet is left out: it will.
-    pub fn of_runs(said: impl IntoIterator<Item = (String, Extract)>) -> Vec<Extracts> {
+    /// Groups extracts by the run that made them, oldest first. A run that lacks a table is left out: it is not finished.
+    pub fn by_run(extracts: impl IntoIterator<Item = (String, Extract)>) -> Vec<Extracts> {
         let mut runs: Vec<(String, Vec<Extract>)> = Vec::new();
-        for (run, extract) in said {
+        for (run, extract) in extracts {
             match runs.iter_mut().find(|(known, _)| *known == run) {
                 Some((_, tables)) => {
-                    // Cleared and run again: the last word counts.
+                    // A task that was cleared ran twice: its last extract counts.
                     tables.retain(|one| one.table != extract.table);
                     tables.push(extract);
                 }
@@ -76,28 +67,28 @@ impl Extracts {
     }
 
     pub fn table(&self, name: &str) -> &Extract {
-        self.tables.iter().find(|one| one.table == name).expect("an extract of all tables has each of them")
+        self.0.iter().find(|one| one.table == name).expect("an extract of all tables has each of them")
     }
 
-    pub fn rows(&self) -> u64 {
-        self.tables.iter().map(|one| one.rows).sum()
-    }
-
-    /// The days that both orders and their items were read of: what is known about other days is not all.
+    /// The days that both orders and their items were read of.
     pub fn days(&self) -> Days {
         let [orders, items] = BY_DAY.map(|name| self.table(name).days);
-        orders.and(items)
+        orders.intersect(items)
     }
 }
 
-/// Which days each of several extracts, oldest first, has the last word about: whatever a later one holds is its own.
-pub fn last_words(days: &[Days], extract: usize, day: NaiveDate) -> bool {
-    days[extract].hold(day) && !days[extract + 1..].iter().any(|later| later.hold(day))
+/// A SQL condition for the facts that one of several extracts, oldest first, has to provide: those of its days that no later
+/// extract has. `None` if it provides all facts.
+pub fn is_newest_of(windows: &[Days], extract: usize) -> Option<String> {
+    let own = windows[extract].condition("order_date");
+    let later = windows[extract + 1..].iter().map(|days| format!(" AND NOT ({})", days.condition("order_date")));
+    let condition = own + &later.collect::<String>();
+    (condition != "TRUE").then_some(condition)
 }
 
-/// Up to which day the facts are known without a gap, after these days were replaced. The last day may grow: it is read
-/// again. A window that begins after what is known leaves a gap, so it moves nothing.
-pub fn known_until(before: Option<NaiveDate>, replaced: Days, newest: Option<NaiveDate>) -> Option<NaiveDate> {
+/// Up to which day the facts are known without a gap, after the facts of some days were replaced. The last day may grow: the
+/// next run reads it again. A window that begins after the known days leaves a gap and moves nothing.
+pub fn known_until_after(before: Option<NaiveDate>, replaced: Days, newest: Option<NaiveDate>) -> Option<NaiveDate> {
     match (replaced.from, before) {
         (None, _) if replaced.until.is_none() => newest,
         (Some(from), Some(before)) if from <= before => newest.max(Some(before)),
@@ -109,31 +100,19 @@ pub fn known_until(before: Option<NaiveDate>, replaced: Days, newest: Option<Nai
 mod tests {
     use super::*;
 
-    fn day(text: &str) -> NaiveDate {
-        text.parse().expect("a day")
+    fn day(text: &str) -> Option<NaiveDate> {
+        (!text.is_empty()).then(|| text.parse().expect("a day"))
     }
 
     fn days(text: &str) -> Days {
-        let part = |text: &str| (!text.is_empty()).then(|| day(text));
         match text.split_once("..") {
-            Some((from, until)) => Days { from: part(from), until: part(until) },
-            None => Days::only(day(text)),
+            Some((from, until)) => Days { from: day(from), until: day(until) },
+            None => Days::only(day(text).expect("a day")),
         }
     }
 
     #[test]
-    fn the_object_of_a_whole_table_has_its_name() {
-        for (window, csv) in [
-            ("..", "orders.csv"),
-            ("2014-01-05", "orders/2014-01-05.csv"),
-            ("2014-01-05..", "orders/since-2014-01-05.csv"),
-        ] {
-            assert_eq!(Extract::at("orders", days(window)).csv, csv);
-        }
-    }
-
-    #[test]
-    fn what_is_known_grows_without_gaps() {
+    fn the_known_days_grow_without_gaps() {
         for (before, replaced, newest, after) in [
             ("", "..", "2014-07-23", "2014-07-23"),
             ("2014-07-23", "..", "2014-07-01", "2014-07-01"),
@@ -143,42 +122,19 @@ mod tests {
             ("2014-01-10", "2014-01-15", "2014-01-15", "2014-01-10"),
             ("", "2014-01-15", "2014-01-15", ""),
         ] {
-            let part = |text: &str| (!text.is_empty()).then(|| day(text));
-            assert_eq!(
-                known_until(part(before), days(replaced), part(newest)),
-                part(after),
-                "{before} {replaced} {newest}"
-            );
+            let known = known_until_after(day(before), days(replaced), day(newest));
+            assert_eq!(known, day(after), "{before} {replaced} {newest}");
         }
     }
 
     #[test]
-    fn the_last_extract_of_a_day_counts() {
-        let read = ["..", "2014-01-05..", "2014-01-07"].map(days);
-        for (of, extract) in [("2014-01-04", 0), ("2014-01-05", 1), ("2014-01-07", 2), ("2014-01-08", 1)] {
-            let words: Vec<bool> = (0..3).map(|n| last_words(&read, n, day(of))).collect();
-            assert_eq!(words.iter().position(|word| *word), Some(extract), "{of}: {words:?}");
-            assert_eq!(words.iter().filter(|word| **word).count(), 1, "{of}");
-        }
-    }
-
-    #[test]
-    fn runs_that_told_of_every_table_are_extracts() {
-        let of_run = |run: &str, tables: &[&str], window: &str| -> Vec<(String, Extract)> {
-            tables.iter().map(|table| (run.into(), Extract::at(table, days(window)))).collect()
-        };
-        let all = RAW.map(|table| table.name);
-        let mut said = of_run("one", &all, "..");
-        said.extend(of_run("half", &all[..3], "2014-01-01"));
-        said.extend(of_run("two", &all, "2014-01-02"));
-        said.extend(of_run("two", &["orders"], "2014-01-02.."));
-        let runs = Extracts::of_runs(said);
-        assert_eq!(runs.len(), 2);
-        assert_eq!(runs[0], Extracts::whole());
-        assert_eq!(runs[1].days(), days("2014-01-02"), "what both were read of");
-        assert_eq!(
-            Extracts::of(vec![Extract::at("orders", Days::all())]).expect_err("five are missing").matches(", ").count(),
-            4
-        );
+    fn each_day_comes_from_its_newest_extract() {
+        let windows = ["..", "2014-01-05..", "2014-01-07"].map(days);
+        let conditions = [0, 1, 2].map(|extract| is_newest_of(&windows, extract).unwrap_or_default());
+        assert_eq!(conditions.map(|condition| condition.matches("NOT").count()), [2, 1, 0]);
+        assert_eq!(is_newest_of(&windows[..1], 0), None);
+        let whole = RAW.map(|table| ("one".to_owned(), Extract::at(table.name, Days::all())));
+        let half = whole.clone().into_iter().take(3).map(|(_, extract)| ("half".into(), extract));
+        assert_eq!(Extracts::by_run(whole.into_iter().chain(half)), [Extracts::whole()]);
     }
 }

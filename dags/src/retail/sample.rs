@@ -8,9 +8,9 @@ pub(crate) mod shop;
 mod words;
 
 use super::days::Days;
-use super::schema::{MONEY, Table};
 use arrow::array::{ArrayRef, Decimal128Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::error::ArrowError;
+use orch_lake::TableSpec;
 use shop::{Order, OrderItem, Shop};
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ impl Sample {
     /// The rows of a table in batches, made while they are asked for; of orders and their items, those of these days.
     pub fn rows(
         &self,
-        table: &'static Table,
+        table: &'static TableSpec,
         days: Days,
     ) -> Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send> {
         let shop = Shop::new(*self);
@@ -58,7 +58,7 @@ impl Sample {
             }),
             "orders" => chunks(
                 table,
-                shop.orders().map(|(order, _)| order).filter(move |o| days.hold(o.date)),
+                shop.orders().map(|(order, _)| order).filter(move |o| days.contain(o.date)),
                 |rows: &[Order]| {
                     let times =
                         rows.iter().map(|o| o.date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros());
@@ -70,7 +70,7 @@ impl Sample {
                     ]
                 },
             ),
-            _ => chunks(table, shop.items().filter(move |item| days.hold(item.date)), |rows: &[OrderItem]| {
+            _ => chunks(table, shop.items().filter(move |item| days.contain(item.date)), |rows: &[OrderItem]| {
                 vec![
                     ints(rows, |i| i.id),
                     ints(rows, |i| i.order),
@@ -93,7 +93,7 @@ fn departments() -> Vec<ArrayRef> {
 }
 
 fn categories() -> Vec<ArrayRef> {
-    let rows: Vec<_> = (1..).zip(words::CATEGORIES).collect();
+    let rows: Vec<_> = (1..).zip(&*words::CATEGORIES).collect();
     vec![ints(&rows, |c| c.0), ints(&rows, |c| c.1.0), texts(&rows, |c| c.1.1)]
 }
 
@@ -113,15 +113,15 @@ fn products(shop: &Shop) -> Vec<ArrayRef> {
 }
 
 fn once(
-    table: &'static Table,
+    table: &'static TableSpec,
     columns: Vec<ArrayRef>,
 ) -> Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send> {
-    Box::new(std::iter::once(RecordBatch::try_new(Arc::new(table.arrow()), columns)))
+    Box::new(std::iter::once(RecordBatch::try_new(table.schema(), columns)))
 }
 
 /// As many rows at a time as fit into a batch; a table without rows has one batch without rows.
 fn chunks<T: Send + 'static>(
-    table: &'static Table,
+    table: &'static TableSpec,
     mut rows: impl Iterator<Item = T> + Send + 'static,
     columns: fn(&[T]) -> Vec<ArrayRef>,
 ) -> Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send> {
@@ -130,7 +130,7 @@ fn chunks<T: Send + 'static>(
         let chunk: Vec<T> = rows.by_ref().take(BATCH).collect();
         let is_any = !chunk.is_empty() || std::mem::take(&mut first);
         first = false;
-        is_any.then(|| RecordBatch::try_new(Arc::new(table.arrow()), columns(&chunk)))
+        is_any.then(|| RecordBatch::try_new(table.schema(), columns(&chunk)))
     }))
 }
 
@@ -144,22 +144,22 @@ fn texts<'a, T>(rows: &'a [T], of: impl Fn(&'a T) -> &'a str) -> ArrayRef {
 
 fn cents<T>(rows: &[T], of: impl Fn(&T) -> i64) -> ArrayRef {
     let values = rows.iter().map(|row| i128::from(of(row)));
-    let array = Decimal128Array::from_iter_values(values).with_precision_and_scale(MONEY.0 as u8, MONEY.1 as i8);
+    let array = Decimal128Array::from_iter_values(values).with_precision_and_scale(12, 2);
     Arc::new(array.expect("the precision of money is one that arrow knows"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::schema::raw;
+    use super::super::tables::RAW;
     use super::*;
     use arrow::array::AsArray as _;
     use arrow::datatypes::{Decimal128Type, Int32Type};
     use std::collections::HashSet;
 
     fn all(sample: Sample, name: &str, days: Days) -> RecordBatch {
-        let table = raw(name).expect("a table of the source");
+        let table = RAW.iter().find(|table| table.name == name).expect("a table of the source");
         let batches: Vec<_> = sample.rows(table, days).map(|batch| batch.expect("rows")).collect();
-        arrow::compute::concat_batches(&Arc::new(table.arrow()), &batches).expect("one schema")
+        arrow::compute::concat_batches(&table.schema(), &batches).expect("one schema")
     }
 
     fn column(batch: &RecordBatch, name: &str) -> Vec<i32> {
@@ -197,12 +197,12 @@ mod tests {
         assert_ne!(all(one, "orders", Days::all()), all(Sample { seed: 2, ..one }, "orders", Days::all()));
         let day = |text: &str| text.parse().expect("a day");
         let (from, until) = (day("2014-01-01"), day("2014-01-08"));
-        let week = Days::from_until(from, until);
+        let week = Days { from: Some(from), until: Some(until) };
         let orders: HashSet<i32> = column(&all(one, "orders", week), "order_id").into_iter().collect();
         let items = column(&all(one, "order_items", week), "order_item_order_id");
         assert!((900..1_800).contains(&orders.len()), "{} orders in a week", orders.len());
         assert!(items.iter().all(|order| orders.contains(order)));
-        let nothing = Days::from_until(until, until);
+        let nothing = Days { from: Some(until), until: Some(until) };
         assert_eq!(all(one, "orders", nothing).num_rows(), 0);
     }
 

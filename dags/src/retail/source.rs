@@ -1,23 +1,21 @@
-//! Where the rows come from: MySQL, the sample in its place, or the tables that its changes keep, by one interface.
+//! The source of the rows: MySQL, the sample shop, or the mirrors in `retail_cdc`.
 
 use super::changes;
 use super::days::Days;
 use super::extract::BY_DAY;
 use super::sample::Sample;
-use super::schema::Table;
 use futures::stream::StreamExt as _;
 use orch::{Connection, TaskResult, fatal};
-use orch_lake::Lake;
 use orch_lake::batches::Batches;
 use orch_lake::frame::conform;
 use orch_lake::source::mysql::{MysqlSource, Server};
-use std::sync::Arc;
+use orch_lake::{Lake, TableSpec};
 
 #[derive(Debug, Clone)]
 pub enum Source {
     MySql(Server),
     Sample(Sample),
-    /// Tables of the lake that the changes of the source keep.
+    /// The mirrors of the source in the lake.
     Changes(Lake),
 }
 
@@ -54,18 +52,18 @@ impl Source {
     /// # Errors
     /// The server cannot be reached, refuses the account, or has no such table or column. In the stream: a value that
     /// does not fit.
-    pub async fn read(&self, table: &'static Table, days: Days) -> TaskResult<Batches> {
+    pub async fn read(&self, table: &'static TableSpec, days: Days) -> TaskResult<Batches> {
         match self {
             Source::MySql(server) => {
                 let rows = server.read(statement(table, days)).await?;
-                let schema = Arc::new(table.arrow_or_null());
+                let schema = table.unchecked_schema();
                 let wanted = schema.clone();
                 let fit = move |batch| conform(&batch?, &wanted).map_err(|error| error.context(of_table(table)));
                 Ok(Batches::new(schema, rows.map(fit)))
             }
             Source::Sample(sample) => {
                 let batches = sample.rows(table, days).map(|batch| Ok(vec![batch?]));
-                Ok(Batches::made(Arc::new(table.arrow()), batches))
+                Ok(Batches::made(table.schema(), batches))
             }
             Source::Changes(lake) => changes::read(lake, table, days).await,
         }
@@ -76,7 +74,7 @@ impl Source {
         match self {
             Source::MySql(_) => format!("mysql://retail/{table}"),
             Source::Sample(_) => format!("sample://retail/{table}"),
-            Source::Changes(_) => format!("lake://{}/{table}", crate::retail::capture::NAMESPACE),
+            Source::Changes(_) => format!("lake://{}/{table}", super::capture::NAMESPACE),
         }
     }
 }
@@ -84,12 +82,12 @@ impl Source {
 /// So many customers have numbers that fit.
 const MOST_SCALE: u32 = 1_000;
 
-fn of_table(table: &Table) -> String {
+fn of_table(table: &TableSpec) -> String {
     format!("table `{}` of the source", table.name)
 }
 
-fn statement(table: &Table, days: Days) -> MysqlSource {
-    let columns = || table.columns.iter().map(|column| column.name);
+fn statement(table: &TableSpec, days: Days) -> MysqlSource {
+    let columns = || table.column_names();
     let bounds = [(days.from, "order_date >= ?"), (days.until, "order_date < ?")];
     let bounds: Vec<_> = bounds.into_iter().filter_map(|(day, condition)| Some((day?, condition))).collect();
     let condition = bounds.iter().map(|bound| bound.1).collect::<Vec<_>>().join(" and ");
@@ -111,6 +109,7 @@ fn statement(table: &Table, days: Days) -> MysqlSource {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tables::RAW;
     use super::*;
     use futures::TryStreamExt as _;
 
@@ -134,7 +133,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_sample_is_read_as_a_table_is() {
-        let table = super::super::schema::raw("orders").expect("a table");
+        let table = RAW.iter().find(|table| table.name == "orders").expect("a table");
         let rows = Source::Sample(Sample::default()).read(table, Days::all()).await.expect("it is there");
         let batches: Vec<_> = rows.try_collect().await.expect("all of it");
         assert_eq!(batches.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(), 68_883);

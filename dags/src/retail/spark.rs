@@ -1,41 +1,153 @@
-//! The retail pipelines as jobs of an engine: the same tables by one statement each, on Spark where one is set up. Raw and
-//! silver are CSV objects, gold is Parquet, in buckets of their own.
+//! The same tables on an engine: Spark, Sail, or this process where neither is set up. Raw and silver are CSV objects, gold is
+//! Parquet, in buckets of their own. Passwords stay in raw.
 
-pub mod dags;
-mod tasks;
+use super::buckets::{object_uri, postgres_uri};
+use super::days::Days;
+use super::extract::BY_DAY;
+use super::source::Source;
+use super::tables::{GOLD, RAW, SILVER, silver};
+use crate::common::connections::{BUCKETS, RETAIL_MYSQL, RETAIL_POSTGRES};
+use crate::common::engine::{Format, Job, Layer, Outside, Target, View};
+use crate::common::model::Model;
+use futures::FutureExt as _;
+use orch::prelude::*;
+use orch_lake::TableSpec;
+use orch_lake::bucket::Buckets;
+use orch_lake::contract::Contract;
+use orch_lake::load::{Load, Loaded, ensure_database};
+use std::sync::Arc;
 
-use super::schema::{GOLD, SILVER, Table};
-
-/// The document's buckets.
 pub const RAW_BUCKET: &str = "spark-raw-retail-data";
 pub const SILVER_BUCKET: &str = "spark-silver-retail-data";
 pub const GOLD_BUCKET: &str = "spark-gold-retail-data";
-/// The schema in Postgres: `retail` has the tables of the lake.
+/// The schema in Postgres; the schema `retail` has the tables of the lake.
 pub const NAMESPACE: &str = "retail_spark";
 
-/// The silver tables in the order in which they are made: a statement reads those before it.
-pub fn silver() -> impl Iterator<Item = (&'static Table, &'static str)> {
-    SILVER.iter().map(|table| (table, statement(table.name)))
-}
-
-pub fn gold() -> impl Iterator<Item = (&'static Table, &'static str)> {
-    GOLD.iter().map(|table| (table, statement(table.name)))
-}
-
-fn statement(table: &str) -> &'static str {
-    match table {
-        "customer_dim" => include_str!("sql/customer_dim.sql"),
-        "department_dim" => include_str!("sql/department_dim.sql"),
-        "category_dim" => include_str!("sql/category_dim.sql"),
-        "product_dim" => include_str!("sql/product_dim.sql"),
-        "orders_fact" => include_str!("sql/orders_fact.sql"),
-        "orders_time_series" => include_str!("sql/orders_time_series.sql"),
-        "sales_by_customer" => include_str!("sql/sales_by_customer.sql"),
-        "sales_by_department" => include_str!("sql/sales_by_department.sql"),
-        "sales_by_product" => include_str!("sql/sales_by_product.sql"),
-        "sales_by_category" => include_str!("sql/sales_by_category.sql"),
-        "sales_by_department_daily" => include_str!("sql/sales_by_department_daily.sql"),
-        "sales_by_state" => include_str!("sql/sales_by_state.sql"),
-        other => unreachable!("`{other}` is no table of the layers"),
+/// Copies every table of the source into the bucket `spark-raw-retail-data`.
+#[task(retries = 2, retry_delay = secs(10), retry_backoff = 2.0, timeout = hours(1))]
+pub(super) async fn ingest(ctx: Ctx) -> TaskResult<Layer> {
+    let connection = ctx.connection(RETAIL_MYSQL).await?;
+    let source = Source::of(&connection)?;
+    let views = RAW.iter().map(|table| {
+        let outside = matches!(source, Source::MySql(_)).then(|| Outside::MySql {
+            connection: Box::new(connection.clone()),
+            table: table.name,
+            key: BY_DAY.contains(&table.name).then(|| table.key[0]),
+        });
+        let reader = source.clone();
+        let open = move || {
+            let reader = reader.clone();
+            async move { reader.read(table, Days::all()).await }.boxed()
+        };
+        View { name: table.name, schema: table.unchecked_schema(), open: Arc::new(open), outside }
+    });
+    let targets = RAW.iter().map(|table| {
+        let columns = table.column_names().collect::<Vec<_>>().join(", ");
+        let statement = format!("SELECT {columns} FROM {}", table.name);
+        let contract = Contract::of(object_uri(RAW_BUCKET, table.name));
+        Target::new(table.name, table.unchecked_schema(), statement, contract)
+    });
+    let (views, targets) = (views.collect(), targets.collect());
+    let layer = make(&ctx, "mysql_to_raw_all", (RAW_BUCKET, Format::Csv), views, targets).await?;
+    for (name, made) in &layer.tables {
+        ctx.lineage(&source.uri(name), &object_uri(RAW_BUCKET, name), made.rows)?;
     }
+    Ok(layer)
+}
+
+/// Makes dimensions and facts of raw, in the bucket `spark-silver-retail-data`.
+#[task(retries = 2, retry_delay = secs(10), retry_backoff = 2.0, timeout = hours(1))]
+pub(super) async fn raw_to_silver(ctx: Ctx) -> TaskResult<Layer> {
+    let raw = RAW.iter().map(|table| (table.name, table.unchecked_schema())).collect();
+    let from = From { bucket: RAW_BUCKET, tables: raw, made_by: "ingest_mysql_to_raw_spark" };
+    next_layer(&ctx, "raw_to_silver", from, (SILVER_BUCKET, Format::Csv), &SILVER).await
+}
+
+/// Sums up silver, in the bucket `spark-gold-retail-data`.
+#[task(retries = 2, retry_delay = secs(10), retry_backoff = 2.0, timeout = hours(1))]
+pub(super) async fn silver_to_gold(ctx: Ctx) -> TaskResult<Layer> {
+    let tables = silver().into_iter().map(|table| (table.name, table.schema())).collect();
+    let from = From { bucket: SILVER_BUCKET, tables, made_by: "process_raw_to_silver" };
+    next_layer(&ctx, "silver_to_gold", from, (GOLD_BUCKET, Format::Parquet), &GOLD).await
+}
+
+/// Loads silver and gold into the schema `retail_spark` of Postgres. The worker does it: one session replaces a table in one
+/// transaction, which an engine of several processes cannot.
+#[task(retries = 2, retry_delay = secs(10), retry_backoff = 2.0, timeout = hours(1))]
+pub(super) async fn to_postgres(ctx: Ctx) -> TaskResult<Vec<Loaded>> {
+    let buckets = Buckets::of(&ctx.connection(BUCKETS).await?)?;
+    let target = ctx.connection(RETAIL_POSTGRES).await?;
+    ensure_database(&target).await?;
+    let mut loaded = Vec::new();
+    for (name, models, made_by) in
+        [(SILVER_BUCKET, &SILVER, "process_raw_to_silver"), (GOLD_BUCKET, &GOLD, "process_silver_to_gold")]
+    {
+        let bucket = buckets.bucket(name)?;
+        let layer = Layer::of(&bucket, &hint(made_by)).await?;
+        for table in models.iter().map(|model| model.table) {
+            let rows = layer.rows(&bucket, table.name, table.schema())?;
+            let load = Load::into(NAMESPACE, table.name).key(table.required_key().iter().copied()).once_in(&ctx);
+            let done = load.replace(&target, rows.report_progress(&ctx)).await?;
+            ctx.info(format!("{} rows are in `{}`", done.rows, done.table));
+            ctx.lineage(&object_uri(name, table.name), &postgres_uri(NAMESPACE, table.name), done.rows)?;
+            loaded.push(done);
+        }
+    }
+    Ok(loaded)
+}
+
+/// The tables that a layer is made of.
+struct From {
+    bucket: &'static str,
+    tables: Vec<(&'static str, arrow::datatypes::SchemaRef)>,
+    made_by: &'static str,
+}
+
+fn hint(made_by: &str) -> String {
+    format!("run the DAG that makes it first: `orch dags trigger {made_by}`")
+}
+
+async fn next_layer(
+    ctx: &Ctx,
+    name: &'static str,
+    from: From,
+    to: (&'static str, Format),
+    models: &[Model],
+) -> TaskResult<Layer> {
+    let bucket = Buckets::of(&ctx.connection(BUCKETS).await?)?.bucket(from.bucket)?;
+    let before = Layer::of(&bucket, &hint(from.made_by)).await?;
+    let views = from.tables.into_iter().map(|(table, schema)| before.view(&bucket, table, schema));
+    let targets = models.iter().map(|model| {
+        let TableSpec { name, .. } = model.table;
+        let contract = model.contract().about(object_uri(to.0, name));
+        let target = Target::new(name, model.table.schema(), model.statement.into(), contract);
+        Target {
+            is_referenced: models.iter().any(|other| other.references().any(|(_, table)| table == name)),
+            ..target
+        }
+    });
+    let layer = make(ctx, name, to, views.collect::<TaskResult<_>>()?, targets.collect()).await?;
+    for model in models {
+        let made = layer.tables.get(model.table.name).map(|table| table.rows);
+        for source in &model.reads {
+            let is_own = models.iter().any(|other| other.table.name == *source);
+            let bucket = if is_own { to.0 } else { from.bucket };
+            ctx.lineage(&object_uri(bucket, source), &object_uri(to.0, model.table.name), made)?;
+        }
+    }
+    Ok(layer)
+}
+
+async fn make(
+    ctx: &Ctx,
+    name: &'static str,
+    (bucket, format): (&str, Format),
+    views: Vec<View>,
+    tables: Vec<Target>,
+) -> TaskResult<Layer> {
+    let buckets = Buckets::of(&ctx.connection(BUCKETS).await?)?;
+    let bucket = buckets.bucket(bucket)?;
+    bucket.ensure().await?;
+    let (options, place) = (buckets.options().clone(), Layer::place(ctx));
+    Layer::make(ctx, &Job { name, views, tables, format, bucket, options, place }).await
 }

@@ -3,50 +3,38 @@
 use crate::common::connections::{BUCKETS, RETAIL_POSTGRES};
 use crate::common::engine::{Format, Job, Layer, Target, View};
 use crate::common::lakehouse::bucket_of;
-use arrow::array::AsArray as _;
-use arrow::datatypes::{DataType, Field, Float64Type, Schema};
+use arrow::util::display::array_value_to_string;
 use futures::TryStreamExt as _;
 use orch::prelude::*;
 use orch_lake::bucket::Buckets;
 use orch_lake::contract::Contract;
 use orch_lake::format::csv::{self, Csv};
 use orch_lake::load::{Load, Loaded, ensure_database};
-use std::sync::{Arc, LazyLock};
+use orch_lake::{TableSpec, columns};
 
 const BUCKET: &str = "raw-data";
 const OBJECT: &str = "sample_data.csv";
-const TABLE: (&str, &str) = ("public", "transactions");
-/// What lies in the bucket until somebody puts a file of their own there.
+/// The table in Postgres; the file has the same columns.
+const TRANSACTIONS: TableSpec =
+    TableSpec::new("public", "transactions", &["id"], columns! { id: i32, name: String, amount: f64 });
+const URI: &str = "postgres://public/transactions";
+/// The file that is in the bucket until you put yours there.
 const SAMPLE: &str = "id,name,amount\n1,Alice,100\n2,Bob,200\n3,Charlie,300\n";
-/// Ten percent on every amount.
+/// Adds ten percent to every amount.
 const STATEMENT: &str = "SELECT id, name, amount * CAST(1.1 AS DOUBLE) AS amount FROM sample_data";
 
-static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| {
-    let field = |name, of| Field::new(name, of, false);
-    Arc::new(Schema::new(vec![
-        field("id", DataType::Int32),
-        field("name", DataType::Utf8),
-        field("amount", DataType::Float64),
-    ]))
-});
-
-pub fn dags() -> Vec<Dag> {
-    vec![etl_minio_postgres(), read_minio_csv()]
-}
-
-/// Puts the sample into the bucket `raw-data`, if no file lies there yet.
+/// Puts the sample into the bucket `raw-data`, unless it has a file already.
 #[task(retries = 1, retry_delay = secs(10))]
 async fn ingest_to_minio(ctx: Ctx) -> TaskResult<String> {
     let bucket = bucket_of(&ctx, BUCKET).await?;
     let is_new = bucket.put_if_absent(OBJECT, SAMPLE).await?;
     let location = bucket.location(OBJECT);
-    ctx.info(if is_new { format!("the sample is at `{location}`") } else { format!("`{location}` is there") });
+    ctx.info(if is_new { format!("the sample is at `{location}`") } else { format!("`{location}` exists already") });
     Ok(location)
 }
 
-/// Reads the file, adds ten percent to each amount, and loads the rows into the table `transactions`, in the place of what
-/// was there: on Spark, where one is set up, else in the worker. A line that cannot be read fails the task, and the table
-/// stays as it was.
+/// Adds ten percent to each amount of the file and replaces the table `transactions` by its rows: on Spark if it is set up, else
+/// in the worker. A line that cannot be parsed fails the task and leaves the table unchanged.
 #[task(retries = 1, retry_delay = secs(10), timeout = mins(30))]
 async fn minio_to_postgres(ctx: Ctx) -> TaskResult<Loaded> {
     let buckets = Buckets::of(&ctx.connection(BUCKETS).await?)?;
@@ -56,65 +44,59 @@ async fn minio_to_postgres(ctx: Ctx) -> TaskResult<Loaded> {
     let file = (Format::Csv, vec![OBJECT.to_owned()]);
     let job = Job {
         name: "etl_minio_postgres",
-        views: vec![View::of_objects("sample_data", SCHEMA.clone(), &bucket, file)],
-        tables: vec![Target {
-            name: TABLE.1,
-            schema: SCHEMA.clone(),
-            statement: STATEMENT.into(),
-            contract: Contract::of(format!("postgres://{}/{}", TABLE.0, TABLE.1)),
-        }],
+        views: vec![View::of_objects("sample_data", TRANSACTIONS.schema(), &bucket, file)],
+        tables: vec![Target::new(TRANSACTIONS.name, TRANSACTIONS.schema(), STATEMENT.into(), Contract::of(URI))],
         format: Format::Parquet,
         bucket: bucket.clone(),
         options: buckets.options().clone(),
         place: Layer::place(&ctx),
     };
     let loaded = Layer::give(&ctx, &job, async |layer| {
-        let rows = layer.rows(&bucket, TABLE.1, SCHEMA.clone())?;
-        Load::into(TABLE.0, TABLE.1).once_in(&ctx).replace(&target, rows.report_progress(&ctx)).await
+        let rows = layer.rows(&bucket, TRANSACTIONS.name, TRANSACTIONS.schema())?;
+        Load::into(TRANSACTIONS.namespace, TRANSACTIONS.name)
+            .once_in(&ctx)
+            .replace(&target, rows.report_progress(&ctx))
+            .await
     });
     let loaded = loaded.await?;
     ctx.info(format!("{} rows are in `{}`", loaded.rows, loaded.table));
-    ctx.lineage(&format!("bucket://{BUCKET}/{OBJECT}"), "postgres://public/transactions", loaded.rows)?;
+    ctx.lineage(&format!("bucket://{BUCKET}/{OBJECT}"), URI, loaded.rows)?;
     Ok(loaded)
 }
 
-fn etl_minio_postgres() -> Dag {
+pub(super) fn etl_minio_postgres() -> Dag {
     dag("etl_minio_postgres")
         .describe("A CSV file of the bucket `raw-data` into the table `transactions`, on demand")
         .start("2025-01-01")
         .tags(["retail", "scenario 1"])
         .build(|d| {
             let file = d.add(ingest_to_minio());
-            d.add(
-                minio_to_postgres().after(file).outlet(asset("postgres://public/transactions").named("transactions")),
-            );
+            d.add(minio_to_postgres().after(file).outlet(asset(URI).named("transactions")));
         })
 }
 
-/// Says the lines of the file.
+/// Logs the first lines of each batch of the file, and returns the number of rows.
 #[task]
 async fn read_csv_from_minio(ctx: Ctx) -> TaskResult<u64> {
     let bucket = bucket_of(&ctx, BUCKET).await?;
-    let mut rows = csv::read(&bucket, OBJECT, SCHEMA.clone(), Csv::default()).await?;
+    let mut rows = csv::read(&bucket, OBJECT, TRANSACTIONS.schema(), Csv::default()).await?;
     let mut count = 0;
     while let Some(batch) = rows.try_next().await? {
-        let (ids, names) =
-            (batch.column(0).as_primitive::<arrow::datatypes::Int32Type>(), batch.column(1).as_string::<i32>());
-        let amounts = batch.column(2).as_primitive::<Float64Type>();
-        for row in 0..batch.num_rows().min(MOST_SAID) {
-            ctx.info(format!("{}, {}, {}", ids.value(row), names.value(row), amounts.value(row)));
+        for row in 0..batch.num_rows().min(MAX_LOGGED_ROWS) {
+            let values = batch.columns().iter().map(|column| array_value_to_string(column, row));
+            ctx.info(values.collect::<Result<Vec<String>, _>>()?.join(", "));
         }
         count += batch.num_rows() as u64;
     }
     Ok(count)
 }
 
-/// Of each batch: a log is no copy of a file.
-const MOST_SAID: usize = 100;
+/// Rows of each batch that are logged.
+const MAX_LOGGED_ROWS: usize = 100;
 
-fn read_minio_csv() -> Dag {
+pub(super) fn read_minio_csv() -> Dag {
     dag("read_minio_csv")
-        .describe("Says what stands in the CSV file of the bucket `raw-data`")
+        .describe("Logs the lines of the CSV file in the bucket `raw-data`")
         .start("2025-01-01")
         .tags(["retail", "scenario 1"])
         .build(|d| {

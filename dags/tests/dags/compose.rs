@@ -285,7 +285,7 @@ fn its_logging_server_is_a_command_of_the_bundle() {
 #[test]
 fn its_mysql_makes_the_tables_that_are_read() {
     let sql = std::fs::read_to_string(root().join("deploy/mysql/1-tables.sql")).unwrap();
-    for table in &orch_dags::retail::schema::RAW {
+    for table in &orch_dags::retail::tables::RAW {
         let start = sql.find(&format!("create table {} (", table.name)).unwrap_or_else(|| panic!("{}", table.name));
         let body = &sql[start..start + sql[start..].find(");\n").unwrap()];
         for column in table.columns {

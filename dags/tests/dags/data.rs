@@ -2,9 +2,11 @@
 
 use arrow::datatypes::Field;
 use flate2::read::GzDecoder;
-use orch_dags::retail::schema::{self, Table};
-use orch_dags::retail::silver::Raw;
-use orch_lake::frame::from_batches;
+use orch_dags::common::model::Model;
+use orch_dags::retail::tables::{GOLD, RAW, SILVER};
+use orch_lake::TableSpec;
+use orch_lake::frame::sql::SqlFrames;
+use orch_lake::frame::{empty_frame, from_batches};
 use polars::prelude::*;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -27,25 +29,70 @@ pub(crate) fn text(name: &str) -> String {
     text
 }
 
-pub(crate) fn raw() -> Raw {
-    Raw::from_tables(|name| frame(schema::raw(name).unwrap())).unwrap()
+/// The six tables of the shop.
+#[derive(Debug, Clone)]
+pub(crate) struct Raw {
+    pub(crate) categories: DataFrame,
+    pub(crate) customers: DataFrame,
+    pub(crate) departments: DataFrame,
+    pub(crate) order_items: DataFrame,
+    pub(crate) orders: DataFrame,
+    pub(crate) products: DataFrame,
 }
 
-fn frame(table: &Table) -> PolarsResult<DataFrame> {
-    let fields = table.columns.iter().map(|column| Field::new(column.name, arrow::datatypes::DataType::Utf8, true));
+pub(crate) fn raw() -> Raw {
+    let [categories, customers, departments, order_items, orders, products] = RAW.each_ref().map(frame);
+    Raw { categories, customers, departments, order_items, orders, products }
+}
+
+/// A table of silver or gold, and its rows.
+#[derive(Debug, Clone)]
+pub(crate) struct Made {
+    pub(crate) model: &'static Model,
+    pub(crate) frame: DataFrame,
+}
+
+/// Runs the SQL files of silver.
+pub(crate) fn silver(raw: &Raw) -> Vec<Made> {
+    let Raw { categories, customers, departments, order_items, orders, products } = raw.clone();
+    let all = [categories, customers, departments, order_items, orders, products];
+    made(&SILVER, RAW.iter().map(|table| table.name).zip(all))
+}
+
+/// Runs the SQL files of gold.
+pub(crate) fn gold(silver: &[Made]) -> Vec<Made> {
+    made(&GOLD, silver.iter().map(|made| (made.model.table.name, made.frame.clone())))
+}
+
+fn made(models: &'static [Model], inputs: impl Iterator<Item = (&'static str, DataFrame)>) -> Vec<Made> {
+    let mut frames = SqlFrames::default();
+    inputs.for_each(|(name, frame)| frames.set(name, frame));
+    let run = |model: &'static Model| {
+        let rows = frames.batches(model.statement, model.table.key, &model.table.schema()).unwrap();
+        let frame = from_batches(&rows).unwrap();
+        frames.set(model.table.name, frame.clone());
+        Made { model, frame }
+    };
+    models.iter().map(run).collect()
+}
+
+fn frame(table: &TableSpec) -> DataFrame {
+    let fields = table.column_names().map(|name| Field::new(name, arrow::datatypes::DataType::Utf8, true));
     let schema = arrow::datatypes::Schema::new(fields.collect::<Vec<_>>());
     let text = text(&format!("{}.csv", table.name));
     let batches = arrow::csv::ReaderBuilder::new(Arc::new(schema)).build(text.as_bytes()).unwrap();
     let read = from_batches(&batches.collect::<Result<Vec<_>, _>>().unwrap()).unwrap();
-    read.lazy().select(table.columns.iter().map(typed).collect::<Vec<_>>()).collect()
+    let types = empty_frame(&table.schema()).unwrap();
+    let typed = types.columns().iter().map(|column| typed(column.name(), column.dtype()));
+    read.lazy().select(typed.collect::<Vec<_>>()).collect().unwrap()
 }
 
-fn typed(column: &schema::Column) -> Expr {
+fn typed(name: &str, of: &DataType) -> Expr {
     // An empty text is one here.
-    let written = col(column.name).fill_null(lit(""));
-    if column.kind == schema::RetailColumnType::Time {
+    let written = col(name).fill_null(lit(""));
+    if matches!(of, DataType::Datetime(..)) {
         let format = StrptimeOptions { format: Some("%Y-%m-%d %H:%M:%S%.f".into()), ..StrptimeOptions::default() };
         return written.str().to_datetime(Some(TimeUnit::Microseconds), None, format, lit("raise"));
     }
-    written.strict_cast(column.kind.frame())
+    written.strict_cast(of.clone())
 }

@@ -1,17 +1,14 @@
 //! The transformations alone, against answers that DuckDB computed from the same files.
 
-use crate::data;
-use orch_dags::retail::gold::{gold, gold_by_parts};
-use orch_dags::retail::schema;
-use orch_dags::retail::silver::{Raw, TableFrame, silver};
+use crate::data::{self, Made, Raw, gold, silver};
 use polars::prelude::*;
 use std::sync::LazyLock;
 
 pub(crate) static RAW: LazyLock<Raw> = LazyLock::new(data::raw);
-static SILVER: LazyLock<Vec<TableFrame>> = LazyLock::new(|| silver(&RAW).unwrap());
+static SILVER: LazyLock<Vec<Made>> = LazyLock::new(|| silver(&RAW));
 
-fn made<'m>(layer: &'m [TableFrame], name: &str) -> &'m DataFrame {
-    &layer.iter().find(|made| made.table.name == name).unwrap().frame
+fn made<'m>(layer: &'m [Made], name: &str) -> &'m DataFrame {
+    &layer.iter().find(|made| made.model.table.name == name).unwrap().frame
 }
 
 /// As text, which is as exact as it gets.
@@ -33,10 +30,9 @@ pub(crate) fn assert_golden(name: &str, found: &str) {
 
 #[test]
 fn gold_is_golden_to_the_cent() {
-    let layer = gold(&SILVER).unwrap();
+    let layer = gold(&SILVER);
     for table in &layer {
-        assert_eq!(table.frame.schema().as_ref(), &table.table.frame(), "{}", table.table.name);
-        assert_golden(table.table.name, &csv(table.frame.clone()));
+        assert_golden(table.model.table.name, &csv(table.frame.clone()));
     }
     let best = made(&layer, "sales_by_customer").clone().lazy().sort(
         ["total_revenue", "customer_id"],
@@ -46,20 +42,6 @@ fn gold_is_golden_to_the_cent() {
     assert_golden("top10_customers", &csv(best.collect().unwrap()));
 }
 
-/// Orders are told apart by their numbers, some of them below zero.
-#[test]
-fn gold_is_the_same_in_however_many_parts_its_facts_are_summed_up() {
-    let mut layer = SILVER.clone();
-    let facts = &mut layer.last_mut().unwrap().frame;
-    *facts = facts.clone().lazy().with_column(col("order_id") - lit(30_000)).collect().unwrap();
-    let whole = gold(&SILVER).unwrap();
-    for part in [100_000, 17_000] {
-        for (parts, whole) in gold_by_parts(&layer, part).unwrap().iter().zip(&whole) {
-            assert!(parts.frame.equals_missing(&whole.frame), "`{}` in parts of {part}", whole.table.name);
-        }
-    }
-}
-
 /// Facts that were read before somebody was renamed, moved or deleted.
 #[test]
 fn gold_has_the_names_of_the_dimensions_and_loses_no_cent() {
@@ -67,9 +49,9 @@ fn gold_has_the_names_of_the_dimensions_and_loses_no_cent() {
     raw.customers = raw.customers.clone().lazy().filter(col("customer_id").neq(lit(7))).collect().unwrap();
     raw.departments = renamed(&raw.departments, "department_name");
     raw.products = renamed(&raw.products, "product_name");
-    let mut layer = silver(&raw).unwrap();
+    let mut layer = silver(&raw);
     layer.last_mut().unwrap().frame = made(&SILVER, "orders_fact").clone();
-    let (now, before) = (gold(&layer).unwrap(), gold(&SILVER).unwrap());
+    let (now, before) = (gold(&layer), gold(&SILVER));
     for name in ["sales_by_department", "sales_by_product", "sales_by_customer", "sales_by_department_daily"] {
         let (now, before) = (made(&now, name), made(&before, name));
         assert_eq!(now.height(), before.height(), "{name}");
@@ -94,7 +76,7 @@ fn what_others_would_ask_of_silver_is_golden_too() {
     let daily = facts
         .filter(done)
         .group_by([col("order_date").cast(DataType::Date).alias("date")])
-        .agg([col("order_item_subtotal").sum().cast(schema::RetailColumnType::Money.frame()).alias("revenue")])
+        .agg([col("order_item_subtotal").sum().cast(DataType::Decimal(12, 2)).alias("revenue")])
         .sort(["date"], SortMultipleOptions::default());
     assert_golden("daily_revenue_complete_closed", &csv(daily.collect().unwrap()));
     let statuses = RAW
@@ -138,21 +120,11 @@ fn the_facts_about_the_data_are_those_of_the_layers() {
 }
 
 #[test]
-fn every_silver_table_has_the_columns_that_it_is_said_to_have() {
-    for made in SILVER.iter() {
-        assert_eq!(made.frame.schema().as_ref(), &made.table.frame(), "{}", made.table.name);
-        for column in made.table.columns.iter().filter(|column| column.null == schema::Null::Never) {
-            assert_eq!(made.frame.column(column.name).unwrap().null_count(), 0, "{}.{}", made.table.name, column.name);
-        }
-    }
-}
-
-#[test]
 fn an_item_without_its_order_is_not_sold_and_one_of_an_unknown_product_is() {
     let mut raw = RAW.clone();
     raw.orders = raw.orders.clone().lazy().filter(col("order_id").neq(lit(2))).collect().unwrap();
     raw.products = raw.products.clone().lazy().filter(col("product_id").neq(lit(957))).collect().unwrap();
-    let layer = silver(&raw).unwrap();
+    let layer = silver(&raw);
     let facts = made(&layer, "orders_fact");
     assert_eq!(facts.height(), 172_198 - 3, "order 2 has three items");
     let unknown = facts.clone().lazy().filter(col("product_id").eq(lit(957))).collect().unwrap();

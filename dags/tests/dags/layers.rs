@@ -3,8 +3,8 @@
 use crate::golden::assert_golden;
 use crate::shop;
 use crate::world::World;
-use orch_dags::retail::schema::GOLD;
 use orch_dags::retail::spark::{GOLD_BUCKET, NAMESPACE, RAW_BUCKET, SILVER_BUCKET};
+use orch_dags::retail::tables::GOLD;
 use orch_test_support::Sail;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -42,8 +42,8 @@ pub(crate) fn content(tables: &Tables) -> BTreeMap<&str, (u64, &str)> {
 }
 
 pub(crate) async fn assert_loaded_is_golden(world: &World) {
-    for table in &GOLD {
-        assert_golden(table.name, &world.loaded_in(NAMESPACE, table.name).await);
+    for model in GOLD.iter() {
+        assert_golden(model.table.name, &world.loaded_in(NAMESPACE, model.table.name).await);
     }
 }
 

@@ -6,12 +6,11 @@ mod months;
 mod runs;
 
 pub(crate) use self::runs::killed_at_every_stage;
+use crate::data::{Raw, gold, silver};
 use crate::golden::{RAW, assert_golden, csv};
 use crate::shop;
 use crate::world::World;
-use orch_dags::retail::gold::gold;
-use orch_dags::retail::schema::GOLD;
-use orch_dags::retail::silver::{Raw, silver};
+use orch_dags::retail::tables::GOLD;
 use serde_json::{Value, json};
 
 /// MySQL for the source, folders for the rest.
@@ -37,22 +36,22 @@ fn full() -> Value {
 }
 
 async fn assert_gold_is_golden(world: &World) {
-    for table in &GOLD {
-        assert_golden(table.name, &world.loaded(table.name).await);
+    for model in GOLD.iter() {
+        assert_golden(model.table.name, &world.loaded(model.table.name).await);
     }
 }
 
-/// What the pure functions make of the same data.
+/// What the SQL files make of the same data.
 fn expected(raw: &Raw) -> Vec<(&'static str, String)> {
-    let layer = silver(raw).unwrap();
-    let gold = gold(&layer).unwrap();
-    layer.into_iter().chain(gold).map(|made| (made.table.name, csv(made.frame))).collect()
+    let layer = silver(raw);
+    let gold = gold(&layer);
+    layer.into_iter().chain(gold).map(|made| (made.model.table.name, csv(made.frame))).collect()
 }
 
-/// Gold as it is loaded, against what the pure functions make of the same data.
+/// Gold as it is loaded, against what the SQL files make of the same data.
 async fn assert_gold_is(world: &World, raw: &Raw) {
     for (name, expected) in expected(raw) {
-        if GOLD.iter().any(|table| table.name == name) {
+        if GOLD.iter().any(|model| model.table.name == name) {
             let loaded = world.loaded(name).await;
             let differ = loaded.lines().zip(expected.lines()).find(|(loaded, expected)| loaded != expected);
             assert_eq!((differ, loaded.len()), (None, expected.len()), "`{name}`");

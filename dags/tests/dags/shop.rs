@@ -1,9 +1,9 @@
 //! RetailDB in a MySQL: as a whole, shared and only read; or a month of it in a database of one's own.
 
 use crate::data;
+use crate::data::Raw;
 use orch::Connection;
-use orch_dags::retail::schema;
-use orch_dags::retail::silver::Raw;
+use orch_dags::retail::tables;
 use orch_test_lake::{MariaDb, mariadb, mariadb_with_changes};
 use polars::prelude::*;
 use std::os::unix::fs::PermissionsExt as _;
@@ -40,7 +40,7 @@ async fn fill(server: &MariaDb, connection: &Connection) {
     // The server may run as another user, and has to read the files.
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut script = TABLES.to_owned();
-    for table in &schema::RAW {
+    for table in &tables::RAW {
         let path = folder.path().join(table.name);
         std::fs::write(&path, data::text(&format!("{}.csv", table.name))).unwrap();
         script += &format!(

@@ -224,7 +224,7 @@ impl World {
 
     /// The same of another schema.
     pub(crate) async fn loaded_in(&self, schema: &str, table: &str) -> String {
-        let table = orch_dags::retail::schema::lake(table).unwrap();
+        let table = orch_dags::retail::tables::lake().find(|one| one.name == table).unwrap();
         let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
         let select =
             format!("select {} from {schema}.{} order by {}", columns.join(", "), table.name, table.key.join(", "));

@@ -1,15 +1,16 @@
 //! polars' SQL over frames, on its streaming engine: joins and sums hold little more than their inputs and their result.
 
-use super::{from_batches, to_batches};
+use super::{blocking, from_batches, to_batches};
+use crate::batches::{BATCH_ROWS, Batches};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use orch_sdk::task::TaskResult;
-use polars::prelude::{DataFrame, Engine, Expr, IntoLazy as _, LazyFrame};
+use polars::prelude::{DataFrame, Engine, Expr, IntoLazy as _, SortMultipleOptions};
 use polars::sql::{SQLContext, sql_expr};
 use std::fmt;
 
-/// Frames by name, for statements that read them.
-#[derive(Default)]
+/// Frames by name, for statements that read them. Clones share the frames.
+#[derive(Clone, Default)]
 pub struct SqlFrames(SQLContext);
 
 impl SqlFrames {
@@ -23,15 +24,35 @@ impl SqlFrames {
     /// # Errors
     /// The statement cannot be parsed, names an unknown table or column, or a value does not fit a cast.
     pub fn query(&mut self, statement: &str) -> TaskResult<DataFrame> {
-        collect(self.0.execute(statement)?)
+        Ok(self.0.execute(statement)?.collect_with_engine(Engine::Streaming)?.unwrap_single())
     }
 
-    /// Returns the rows of a `SELECT` as batches of a schema.
+    /// Returns the rows of a `SELECT` as batches of a schema, in the order of some columns.
     ///
     /// # Errors
     /// As [`SqlFrames::query`]; the columns are not those of the schema.
-    pub fn batches(&mut self, statement: &str, schema: &SchemaRef) -> TaskResult<Vec<RecordBatch>> {
-        to_batches(self.query(statement)?, schema)
+    pub fn batches(&mut self, statement: &str, order: &[&str], schema: &SchemaRef) -> TaskResult<Vec<RecordBatch>> {
+        let rows = self.query(statement)?.sort(order.iter().copied(), SortMultipleOptions::default())?;
+        let slices = to_batches(rows, schema)?.into_iter().flat_map(|batch| {
+            let starts = (0..batch.num_rows().max(1)).step_by(BATCH_ROWS);
+            starts.map(move |start| batch.slice(start, BATCH_ROWS.min(batch.num_rows() - start))).collect::<Vec<_>>()
+        });
+        Ok(slices.collect())
+    }
+
+    /// Computes [`SqlFrames::batches`] on a thread of the pool.
+    ///
+    /// # Errors
+    /// As [`SqlFrames::batches`].
+    pub async fn rows(
+        &self,
+        statement: &'static str,
+        order: &'static [&'static str],
+        schema: SchemaRef,
+    ) -> TaskResult<Batches> {
+        let (mut frames, typed) = (self.clone(), schema.clone());
+        let batches = blocking(move |_| frames.batches(statement, order, &typed)).await?;
+        Ok(Batches::of(schema, batches))
     }
 }
 
@@ -57,8 +78,4 @@ pub fn query_rows(batches: &[RecordBatch], statement: &str) -> TaskResult<DataFr
 /// It is not an expression.
 pub fn expression(text: &str) -> TaskResult<Expr> {
     Ok(sql_expr(text)?)
-}
-
-fn collect(frame: LazyFrame) -> TaskResult<DataFrame> {
-    Ok(frame.collect_with_engine(Engine::Streaming)?.unwrap_single())
 }

@@ -149,6 +149,8 @@ impl Kind {
         ];
         match data_type {
             DataType::Decimal128(precision, scale) => Some(Kind::Decimal(*precision, *scale)),
+            // Counts.
+            DataType::UInt32 | DataType::UInt64 => Some(Kind::Long),
             other => SIMPLE.into_iter().find(|kind| kind.arrow() == *other),
         }
     }

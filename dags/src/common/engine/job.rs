@@ -66,6 +66,15 @@ pub(crate) struct Target {
     pub(crate) statement: String,
     /// What must hold of its rows, beside their types.
     pub(crate) contract: Contract,
+    /// The contract of a later table of the job refers to its key.
+    #[expect(dead_code, reason = "until the merge")]
+    pub(crate) is_referenced: bool,
+}
+
+impl Target {
+    pub(crate) fn new(name: &'static str, schema: SchemaRef, statement: String, contract: Contract) -> Target {
+        Target { name, schema, statement, contract, is_referenced: false }
+    }
 }
 
 impl Job {

@@ -185,12 +185,12 @@ mod tests {
                 open: Arc::new(|| std::future::ready(Err(anyhow::anyhow!("it is elsewhere"))).boxed()),
                 outside: Some(Outside::MySql { connection: Box::new(shop), table: "products", key: Some("id") }),
             }],
-            tables: vec![Target {
-                name: "products",
+            tables: vec![Target::new(
+                "products",
                 schema,
-                statement: "SELECT id, price FROM products".into(),
-                contract: Contract::of("bucket://raw/products"),
-            }],
+                "SELECT id, price FROM products".into(),
+                Contract::of("bucket://raw/products"),
+            )],
             format: Format::Csv,
             bucket: buckets.bucket("raw").expect("a bucket"),
             options: buckets.options().clone(),

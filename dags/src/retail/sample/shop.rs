@@ -76,7 +76,7 @@ impl Shop {
     pub(super) fn new(sample: Sample) -> Shop {
         let products = products(sample.seed);
         let offer = |product: i32, weight| Offer { product, price: products[product as usize - 1].price, weight };
-        let best = words::BEST_SELLERS.map(|(product, _, weight)| offer(product, weight)).to_vec();
+        let best = words::BEST_SELLERS.iter().map(|(product, _, weight)| offer(*product, *weight)).collect::<Vec<_>>();
         // Three of each of some 30 categories.
         let categories = (1..=48).filter(|category| category % 3 != 0 || *category == 48);
         let candidates = categories.flat_map(|category| (10..13).map(move |n| (category - 1) * PER_CATEGORY + n));

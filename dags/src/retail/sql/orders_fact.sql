@@ -1,3 +1,11 @@
+-- One row for each item of an order
+-- key: order_item_id
+-- required: order_item_id, order_id, order_date, customer_id, product_id, order_item_quantity, order_item_subtotal, order_item_product_price
+-- partition: month(order_date)
+-- expected: order_status
+-- references: customer_id in customer_dim, product_id in product_dim
+-- quarantine quantity: order_item_quantity BETWEEN 1 AND 1000
+-- quarantine amount: order_item_subtotal >= 0
 SELECT i.order_item_id,
        o.order_id,
        o.order_date,

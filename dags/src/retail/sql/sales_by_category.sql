@@ -1,3 +1,7 @@
+-- Quantity and revenue of each category
+-- key: category_id
+-- required: total_quantity, total_revenue
+-- warn revenue: total_revenue >= 0
 SELECT c.category_id,
        c.category_name,
        CAST(sum(f.order_item_quantity) AS BIGINT) AS total_quantity,

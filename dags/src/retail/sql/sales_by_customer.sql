@@ -1,3 +1,7 @@
+-- Orders and revenue of each customer who ordered
+-- key: customer_id
+-- required: customer_id, total_orders, total_revenue
+-- warn revenue: total_revenue >= 0
 SELECT f.customer_id,
        c.customer_fname,
        c.customer_lname,

@@ -1,3 +1,7 @@
+-- Quantity, revenue and orders of each department on each day
+-- key: date, department_id
+-- required: date, total_quantity, total_revenue, total_orders
+-- warn revenue: total_revenue >= 0
 SELECT CAST(f.order_date AS DATE) AS date,
        c.department_id,
        c.department_name,

@@ -1,3 +1,7 @@
+-- Quantity and revenue of each product
+-- key: product_id
+-- required: product_id, total_quantity, total_revenue
+-- warn revenue: total_revenue >= 0
 SELECT f.product_id,
        p.product_name,
        CAST(sum(f.order_item_quantity) AS BIGINT) AS total_quantity,

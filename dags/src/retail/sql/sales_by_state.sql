@@ -1,3 +1,7 @@
+-- Orders and revenue of each state that customers live in
+-- key: customer_state
+-- required: total_orders, total_revenue
+-- warn revenue: total_revenue >= 0
 SELECT c.customer_state,
        count(DISTINCT f.order_id) AS total_orders,
        CAST(sum(f.order_item_subtotal) AS DECIMAL(12, 2)) AS total_revenue

@@ -3,7 +3,7 @@
 use super::assert_gold_is_golden;
 use crate::shop;
 use crate::world::World;
-use orch_dags::retail::schema::RAW;
+use orch_dags::retail::tables::RAW;
 use serde_json::json;
 
 /// What is not as it should be when the streams begin.

@@ -5,7 +5,7 @@ use super::{assert_gold_is, full, month_of, run_the_chain, world_of};
 use crate::shop;
 use crate::world::World;
 use orch::Connection;
-use orch_dags::retail::schema::RAW;
+use orch_dags::retail::tables::RAW;
 use std::time::{Duration, Instant};
 
 /// What somebody does to the source, the task that fails, what its log says, and how it is mended.

@@ -38,7 +38,7 @@ async fn a_month_day_by_day_is_the_month_at_once() {
         world.good("retail_medallion", run, &json!({ "mode": "day", "day": day }));
     }
     let raw = month_of(shop::MONTH.1);
-    let less = orch_dags::retail::silver::Raw {
+    let less = crate::data::Raw {
         orders: polars::prelude::IntoLazy::lazy(raw.orders.clone())
             .filter(polars::prelude::col("order_id").neq(polars::prelude::lit(25_880)))
             .collect()

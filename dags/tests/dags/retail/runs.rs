@@ -6,8 +6,9 @@ use crate::golden::assert_golden;
 use crate::shop;
 use crate::standalone::Standalone;
 use crate::world::World;
+use orch_dags::common::model::Model;
 use orch_dags::retail::sample::Sample;
-use orch_dags::retail::schema::{GOLD, RAW, SILVER};
+use orch_dags::retail::tables::{GOLD, RAW, SILVER};
 use orch_test_lake::S3Server;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -34,17 +35,20 @@ async fn mysql_to_s3_to_postgres_is_golden_and_a_second_run_changes_nothing() {
 
     // The document's objects, and no password in any but raw.
     let object = |bucket: &str, name: &str| std::fs::read_to_string(server.folder().join(bucket).join(name)).unwrap();
-    for (bucket, tables) in
-        [("raw-retail-data", RAW.as_slice()), ("silver-retail-data", &SILVER), ("gold-retail-data", &GOLD)]
-    {
-        for table in tables {
+    let tables = |models: &[Model]| models.iter().map(|model| model.table).collect::<Vec<_>>();
+    for (bucket, tables) in [
+        ("raw-retail-data", RAW.to_vec()),
+        ("silver-retail-data", tables(&SILVER)),
+        ("gold-retail-data", tables(&GOLD)),
+    ] {
+        for table in &tables {
             let text = object(bucket, &format!("{}.csv", table.name));
-            let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
+            let columns: Vec<&str> = table.column_names().collect();
             assert_eq!(text.lines().next().unwrap(), columns.join(","), "{}", table.name);
         }
     }
     assert!(object("raw-retail-data", "customers.csv").lines().any(|line| line.ends_with(",Caguas,PR,00725")));
-    for table in &GOLD {
+    for table in tables(&GOLD) {
         assert_golden(table.name, &object("gold-retail-data", &format!("{}.csv", table.name)));
     }
 }
@@ -139,7 +143,7 @@ async fn one_command_brings_all_that_it_takes() {
     let found: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(data.join("standalone.json")).unwrap()).unwrap();
     let (quantity, amounts) = warehouse(found["url"].as_str().unwrap()).await;
-    let items = orch_dags::retail::schema::raw("order_items").unwrap();
+    let items = RAW.iter().find(|table| table.name == "order_items").unwrap();
     let rows: usize = Sample::default()
         .rows(items, orch_dags::retail::days::Days::all())
         .map(|batch| {

@@ -1,34 +1,33 @@
-//! Source → raw: one table, as the CSV object that people know and as typed Parquet, in one pass over its rows.
+//! Source → raw: one table as a CSV object for people and as typed Parquet for silver, in one pass over its rows.
 
-use super::{RAW_BUCKET, object_uri, silver};
+use super::buckets::{RAW_BUCKET, object_uri};
+use super::days::Days;
+use super::extract::{BY_DAY, Extract};
+use super::options::{From, Mode, Retail};
+use super::silver::known_until;
+use super::source::Source;
+use super::tables::RAW;
 use crate::common::connections::RETAIL_MYSQL;
 use crate::common::lakehouse::Lakehouse;
-use crate::retail::days::Days;
-use crate::retail::extract::{BY_DAY, Extract};
-use crate::retail::options::{From, Mode, Retail};
-use crate::retail::schema;
-use crate::retail::source::Source;
 use orch::prelude::*;
 use orch_lake::batches::write_both;
 use orch_lake::format::csv::{self, Csv};
 use orch_lake::format::parquet;
 
-/// Copies one table of the source into the bucket `raw-retail-data`: `TABLE.csv` with a header, and `TABLE.parquet` with
-/// types. Orders and their items may be those of some days only; then the objects are `TABLE/DAYS.csv` and `.parquet`.
-///
-/// An object is there whole or not at all. What stays the same is read again and gives the same objects.
+/// Copies one table of the source into the bucket `raw-retail-data`, as `TABLE.csv` and `TABLE.parquet`; for orders and items
+/// of some days as `TABLE/DAYS.csv` and `TABLE/DAYS.parquet`. An object is written completely or not at all.
 #[task(retries = 2, retry_delay = secs(10), retry_backoff = 2.0, timeout = hours(1))]
 pub async fn ingest(ctx: Ctx, table: String, hand_over: Option<String>, options: Retail) -> TaskResult<Extract> {
-    let table = schema::raw(&table).ok_or_else(|| fatal(format!("the shop has no table `{table}`")))?;
-    let place = Lakehouse::of(&ctx).await?;
+    let table =
+        RAW.iter().find(|raw| raw.name == table).ok_or_else(|| fatal(format!("the shop has no table `{table}`")))?;
+    let lakehouse = Lakehouse::of(&ctx).await?;
     let source = match options.source {
         From::Shop => Source::of(&ctx.connection(RETAIL_MYSQL).await?)?,
-        From::Changes => Source::Changes(place.lake.clone()),
+        From::Changes => Source::Changes(lakehouse.lake.clone()),
     };
-    let days = if BY_DAY.contains(&table.name) { days(&ctx, &place, &options).await? } else { Days::all() };
-    let bucket = place.bucket(RAW_BUCKET).await?;
+    let days = if BY_DAY.contains(&table.name) { days(&ctx, &lakehouse, &options).await? } else { Days::all() };
+    let bucket = lakehouse.bucket(RAW_BUCKET).await?;
     let mut extract = Extract::at(table.name, days);
-
     let rows = source.read(table, days).await?.report_progress(&ctx);
     let (parquet, csv) = write_both(
         rows,
@@ -48,10 +47,10 @@ pub async fn ingest(ctx: Ctx, table: String, hand_over: Option<String>, options:
     Ok(extract)
 }
 
-async fn days(ctx: &Ctx, place: &Lakehouse, options: &Retail) -> TaskResult<Days> {
+async fn days(ctx: &Ctx, lakehouse: &Lakehouse, options: &Retail) -> TaskResult<Days> {
     let logical_day = ctx.logical_date().map(|date| date.date_naive());
     let known = match options.mode {
-        Mode::Incremental => silver::known_until(place).await?,
+        Mode::Incremental => known_until(lakehouse).await?,
         Mode::Full | Mode::Day => None,
     };
     options.days(logical_day, known)
