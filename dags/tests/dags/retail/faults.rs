@@ -144,7 +144,7 @@ async fn a_damaged_or_missing_object_of_raw_is_named_and_the_ingest_mends_it() {
     let world = world_of(&shop).await;
     world.trigger("silver_retail_etl", "early", &full()).failed();
     let log = world.log("silver_retail_etl", "transform_retail_data", "early");
-    assert!(log.contains("categories.parquet` is not there") && log.contains("mysql_to_minio_ingestion"), "{log}");
+    assert!(log.contains("categories.parquet` does not exist") && log.contains("mysql_to_minio_ingestion"), "{log}");
 
     run_the_chain(&world, "daily");
     let before = snapshots(&world).await;
