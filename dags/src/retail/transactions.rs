@@ -54,15 +54,11 @@ async fn minio_to_postgres(ctx: Ctx) -> TaskResult<Loaded> {
     let target = ctx.connection(RETAIL_POSTGRES).await?;
     ensure_database(&target).await?;
     let file = (Format::Csv, vec![OBJECT.to_owned()]);
+    let contract = Contract::of(format!("postgres://{}/{}", TABLE.0, TABLE.1));
     let job = Job {
         name: "etl_minio_postgres",
         views: vec![View::of_objects("sample_data", SCHEMA.clone(), &bucket, file)],
-        tables: vec![Target {
-            name: TABLE.1,
-            schema: SCHEMA.clone(),
-            statement: STATEMENT.into(),
-            contract: Contract::of(format!("postgres://{}/{}", TABLE.0, TABLE.1)),
-        }],
+        tables: vec![Target::new(TABLE.1, SCHEMA.clone(), STATEMENT, contract)],
         format: Format::Parquet,
         bucket: bucket.clone(),
         options: buckets.options().clone(),

@@ -34,11 +34,10 @@ pub(super) async fn ingest(ctx: Ctx) -> TaskResult<Layer> {
     };
     let buckets = Buckets::of(&ctx.connection(BUCKETS).await?)?;
     let columns = |table: &Table| table.columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
-    let targets = RAW.iter().map(|table| Target {
-        name: table.name,
-        schema: Arc::new(table.arrow_or_null()),
-        statement: format!("SELECT {} FROM {}", columns(table), table.name),
-        contract: Contract::of(object_uri(RAW_BUCKET, table.name)),
+    let targets = RAW.iter().map(|table| {
+        let statement = format!("SELECT {} FROM {}", columns(table), table.name);
+        let contract = Contract::of(object_uri(RAW_BUCKET, table.name));
+        Target::new(table.name, Arc::new(table.arrow_or_null()), statement, contract)
     });
     let to = (RAW_BUCKET, Format::Csv);
     let (layer, _) = make(&ctx, &buckets, "mysql_to_raw_all", to, (RAW.iter().map(view).collect(), targets)).await?;
@@ -117,12 +116,8 @@ async fn next_layer(
     let before = Layer::of(&bucket, &hint(from.made_by)).await?;
     let views = from.tables.into_iter().map(|(table, schema)| before.view(&bucket, table.name, schema));
     let views = views.collect::<TaskResult<Vec<View>>>()?;
-    let targets = tables.map(|(table, statement)| Target {
-        name: table.name,
-        schema: Arc::new(table.arrow()),
-        statement: statement.into(),
-        contract: contract(to.0, table),
-    });
+    let targets = tables
+        .map(|(table, statement)| Target::new(table.name, Arc::new(table.arrow()), statement, contract(to.0, table)));
     let (layer, read) = make(ctx, &buckets, name, to, (views, targets)).await?;
     for (table, made) in &layer.tables {
         // Statements say in words what they read.

@@ -106,14 +106,9 @@ impl Grain {
     }
 
     fn target(&self) -> Target {
-        Target {
-            name: self.table,
-            schema: SUMS.clone(),
-            statement: self.statement(),
-            contract: Contract::of(format!("bucket://{SILVER_BUCKET}/{}", self.name))
-                .key(["city", "begins"])
-                .unique(["city", "begins"]),
-        }
+        let contract = Contract::of(format!("bucket://{SILVER_BUCKET}/{}", self.name));
+        let contract = contract.key(["city", "begins"]).unique(["city", "begins"]);
+        Target::new(self.table, SUMS.clone(), self.statement(), contract)
     }
 }
 
