@@ -92,6 +92,7 @@ fn sample(id: &str, name: &str, description: &str) -> Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn every_connection_has_a_default() {
@@ -99,22 +100,18 @@ mod tests {
             let database_url = format!("postgres:///orch?host=%2Fdata%2Forch%2Fsocket&port=5432&user={user}");
             defaults(&Installation { data_dir: "/data/orch".into(), database_url })
         };
-        let extra = |all: &[Connection], id: &str, name: &str| {
-            let one = all.iter().find(|one| one.id == id).unwrap();
-            one.extra_field(name).and_then(Value::as_str).unwrap().to_owned()
-        };
         let all = of_user("orch");
-        let mut ids: Vec<&str> = all.iter().map(|one| one.id.as_str()).collect();
-        let mut expected = [&IDS[..], &SAMPLES[..]].concat();
-        ids.sort_unstable();
-        expected.sort_unstable();
-        assert_eq!(ids, expected);
-        assert_eq!(extra(&all, LAKE, "warehouse"), "file:///data/orch/lake");
-        assert_eq!(extra(&all, RETAIL_POSTGRES, "host"), "/data/orch/socket");
-        assert_eq!(all.iter().filter(|one| one.schema.as_deref() == Some(WAREHOUSE)).count(), 1);
-        assert_eq!(extra(&all, TAXI_DB, "user"), "orch");
-        let of_standalone = of_user("orch_tasks");
-        assert_eq!(extra(&of_standalone, TAXI_DB, "user"), "orch_capture");
-        assert_eq!(extra(&of_standalone, LAKE, "user"), "orch_tasks");
+        let ids: BTreeSet<&str> = all.iter().map(|one| one.id.as_str()).collect();
+        assert_eq!(ids, IDS.into_iter().chain(SAMPLES).collect());
+        for (user, id, field, expected) in [
+            ("orch", LAKE, "warehouse", "file:///data/orch/lake"),
+            ("orch", RETAIL_POSTGRES, "host", "/data/orch/socket"),
+            ("orch", TAXI_DB, "user", "orch"),
+            ("orch_tasks", TAXI_DB, "user", "orch_capture"),
+            ("orch_tasks", LAKE, "user", "orch_tasks"),
+        ] {
+            let found = of_user(user).into_iter().find(|one| one.id == id).unwrap();
+            assert_eq!(found.extra_field(field).and_then(Value::as_str), Some(expected), "{id}: {field}");
+        }
     }
 }

@@ -160,13 +160,10 @@ mod tests {
 
     #[test]
     fn the_job_contains_no_secret() {
-        let buckets = Connection::from_uri("buckets", "s3://key:hush-keys@store:9000").unwrap();
-        let shop = Connection::from_uri("shop", "mysql://me:hush%40db@db.test/retail").unwrap();
-        let buckets = Buckets::of(&buckets).unwrap();
-        let schema = Arc::new(Schema::new(vec![
-            Field::new("id", DataType::Int32, false),
-            Field::new("price", DataType::Decimal128(12, 2), true),
-        ]));
+        let connection = |uri| Connection::from_uri("a", uri).unwrap();
+        let buckets = Buckets::of(&connection("s3://key:hush-keys@store:9000")).unwrap();
+        let shop = Box::new(connection("mysql://me:hush%40db@db.test/retail"));
+        let schema = Arc::new(Schema::new(vec![Field::new("price", DataType::Decimal128(12, 2), true)]));
         let contract = Contract::of("bucket://raw/products");
         let job = Job {
             name: "a_job",
@@ -174,9 +171,9 @@ mod tests {
                 name: "products",
                 schema: schema.clone(),
                 open: Arc::new(|| std::future::ready(Err(anyhow::anyhow!("not opened"))).boxed()),
-                outside: Some(Outside::MySql { connection: Box::new(shop), table: "products", key: Some("id") }),
+                outside: Some(Outside::MySql { connection: shop, table: "products", key: None }),
             }],
-            tables: vec![Target::new("products", schema, "SELECT id, price FROM products", contract)],
+            tables: vec![Target::new("products", schema, "SELECT price FROM products", contract)],
             format: Format::Csv,
             bucket: buckets.bucket("raw").unwrap(),
             options: buckets.options().clone(),
@@ -185,11 +182,13 @@ mod tests {
         let conf = submission(&job, &Staged::new()).unwrap().conf;
         let text = conf[JOB].as_str().unwrap();
         assert!(!text.contains("hush"), "{text}");
-        let job: Value = serde_json::from_str(text).unwrap();
-        assert_eq!(job["tables"][0]["path"], "s3a://raw/_writing/1/products");
-        let price = json!({ "name": "price", "type": "DECIMAL(12,2)", "nullable": true });
-        assert_eq!(job["views"][0]["columns"][1], price);
-        assert_eq!(job["views"][0]["source"]["url"], "jdbc:mysql://db.test:3306/retail?permitMysqlScheme=true");
+        for part in [
+            r#""path":"s3a://raw/_writing/1/products""#,
+            r#"{"name":"price","nullable":true,"type":"DECIMAL(12,2)"}"#,
+            r#""url":"jdbc:mysql://db.test:3306/retail?permitMysqlScheme=true""#,
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
         for (name, expected) in [
             ("spark.orch.secret.0", "hush@db"),
             ("spark.hadoop.fs.s3a.secret.key", "hush-keys"),
