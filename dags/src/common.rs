@@ -1,4 +1,5 @@
-//! Code that several pipelines share: connections, the lake and its upkeep, engines that run SQL, topics, and the tables of New York.
+//! Code that several pipelines share: connections, the lake and its upkeep, engines that run SQL, topics, and the
+//! tables of New York.
 
 pub mod catalog;
 pub mod connections;

@@ -1,4 +1,5 @@
-//! The bundle `orch-pipelines`: DAGs, streams, dashboards and servers, with default connections that need no other server.
+//! The bundle `orch-pipelines`: DAGs, streams, dashboards and servers, with default connections that need no other
+//! server.
 
 pub mod analytics;
 pub mod common;

@@ -1,7 +1,7 @@
 //! Users who sign up: topic `users` → table `db.users`, one row for each id.
 //!
-//! The producer restarts its ids at 1 every hour, so ids repeat. The newest registration of an id wins. A registration without a
-//! date is older than all others.
+//! The producer restarts its ids at 1 every hour, so ids repeat. The newest registration of an id wins. A registration
+//! without a date is older than all others.
 
 use crate::common::dice::scramble;
 use crate::common::topics::publish;

@@ -1,5 +1,5 @@
-//! The connections of the pipelines, and their defaults: folders of the data folder, databases on the server of orch, and
-//! generated sample data. The defaults need no other server.
+//! The connections of the pipelines, and their defaults: folders of the data folder, databases on the server of orch,
+//! and generated sample data. The defaults need no other server.
 
 use crate::common::engine::LOCAL;
 use orch::{Connection, Installation};

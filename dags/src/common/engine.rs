@@ -1,7 +1,8 @@
-//! Engines that run the SQL statements of a job: Spark, a Spark Connect server, or this process. All of them make the same rows.
+//! Engines that run the SQL statements of a job: Spark, a Spark Connect server, or this process. All of them make the
+//! same rows.
 //!
-//! An engine writes objects into the folder of the attempt. The worker reads them back, checks them against the contracts
-//! (`check`), and publishes all tables of the job together (`layer`). An engine that fails changes no table.
+//! An engine writes objects into the folder of the attempt. The worker reads them back, checks them against the
+//! contracts (`check`), and publishes all tables of the job together (`layer`). An engine that fails changes no table.
 
 mod check;
 mod hash;
@@ -31,7 +32,8 @@ enum Engine {
 }
 
 impl Engine {
-    /// Returns the engine of the connection `spark_default`, or the local engine if that one cannot read a view of the job.
+    /// Returns the engine of the connection `spark_default`, or the local engine if that one cannot read a view of the
+    /// job.
     async fn choose(ctx: &Ctx, job: &Job) -> TaskResult<Engine> {
         let connection = ctx.connection(SPARK).await?;
         let engine = match connection.conn_type.as_str() {

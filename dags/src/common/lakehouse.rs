@@ -1,6 +1,7 @@
 //! The lake and the buckets of a task, opened from its connections.
 //!
-//! Tasks of a process that have the same connections share one lake, with its sessions at the catalog and its cache of tables.
+//! Tasks of a process that have the same connections share one lake, with its sessions at the catalog and its cache of
+//! tables.
 
 use crate::common::connections::{BUCKETS, LAKE};
 use chrono::{DateTime, Utc};
@@ -28,7 +29,8 @@ static OPEN: LazyLock<Mutex<OpenLakehouses>> = LazyLock::new(Mutex::default);
 
 impl Lakehouse {
     /// # Errors
-    /// Returns a fatal error if a connection is missing or has the wrong type, or the catalog is not in the database of orch.
+    /// Returns a fatal error if a connection is missing or has the wrong type, or the catalog is not in the database of
+    /// orch.
     pub(crate) async fn of(ctx: &Ctx) -> TaskResult<Lakehouse> {
         let lakehouse = Lakehouse::shared((ctx.connection(LAKE).await?, ctx.connection(BUCKETS).await?))?;
         lakehouse.home_checked.get_or_try_init(|| lakehouse.lake.check_home(ctx, LAKE)).await?;

@@ -1,5 +1,6 @@
-//! `lake_merge` merges one table of the lake into another by key: new rows replace old rows with the same key, other new rows are
-//! added. Several tasks write a share each, or Spark merges very large tables. `orch lake merge` triggers a run.
+//! `lake_merge` merges one table of the lake into another by key: new rows replace old rows with the same key, other
+//! new rows are added. Several tasks write a share each, or Spark merges very large tables. `orch lake merge` triggers
+//! a run.
 
 use crate::common::lakehouse::{Lakehouse, without_retry};
 use crate::common::spark_sql::{self, CATALOG};
@@ -27,7 +28,8 @@ pub struct MergeOptions {
     #[serde(default = "bytes_per_task")]
     #[schemars(range(min = 1))]
     pub bytes_per_task: u64,
-    /// Spark merges tables with at least this number of bytes, if the connection `spark_default` has the lake as its catalog `orch`.
+    /// Spark merges tables with at least this number of bytes, if the connection `spark_default` has the lake as its
+    /// catalog `orch`.
     #[serde(default = "spark_from_bytes")]
     #[schemars(range(min = 1))]
     pub spark_from_bytes: u64,
@@ -122,8 +124,8 @@ async fn merge_share(ctx: Ctx, part: MergePart, options: MergeOptions) -> TaskRe
     Ok(MergedPart { part, written: Some(written) })
 }
 
-/// Commits the files of all shares. The table changes in the transaction that records the success of this task; DAGs that wait for
-/// the table start then.
+/// Commits the files of all shares. The table changes in the transaction that records the success of this task; DAGs
+/// that wait for the table start then.
 #[task(retries = 2, retry_delay = secs(5), timeout = hours(1), trigger_rule = NoneFailed)]
 async fn commit_merge(
     ctx: Ctx,

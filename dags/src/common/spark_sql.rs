@@ -1,4 +1,5 @@
-//! SQL statements that Spark runs on tables of the lake. Spark needs the lake as its catalog `orch` (docs/guides/catalog.md).
+//! SQL statements that Spark runs on tables of the lake. Spark needs the lake as its catalog `orch`
+//! (docs/guides/catalog.md).
 
 use crate::common::connections::SPARK;
 use crate::common::engine::LOCAL;

@@ -1,5 +1,6 @@
 //! Maintenance of the lake. `lake_upkeep` compacts and cleans all tables once a day, or the tables that a run names.
-//! `lake_rollback` restores the rows of an older snapshot. `orch lake compact`, `expire`, `orphans` and `rollback` trigger runs.
+//! `lake_rollback` restores the rows of an older snapshot. `orch lake compact`, `expire`, `orphans` and `rollback`
+//! trigger runs.
 
 use crate::common::lakehouse::{Lakehouse, without_retry};
 use crate::common::spark_sql::{self, CATALOG};
@@ -36,16 +37,19 @@ pub struct UpkeepOptions {
     pub tables: Vec<String>,
     /// Maintenance to run.
     pub work: Vec<Work>,
-    /// Minimum number of small files for the compaction of a partition. Default: the table's property `orch.upkeep.min-files`.
+    /// Minimum number of small files for the compaction of a partition. Default: the table's property
+    /// `orch.upkeep.min-files`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 2, max = 10_000))]
     pub min_files: Option<u32>,
-    /// Minimum age in hours of deleted snapshots and of deleted files that no snapshot refers to. Default for snapshots: the table's
-    /// property `history.expire.max-snapshot-age-ms`, or five days. Default for files: three days. Files must be at least one day old.
+    /// Minimum age in hours of deleted snapshots and of deleted files that no snapshot refers to. Default for
+    /// snapshots: the table's property `history.expire.max-snapshot-age-ms`, or five days. Default for files: three
+    /// days. Files must be at least one day old.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 876_000))]
     pub older_than_hours: Option<u32>,
-    /// Number of snapshots to keep, however old. Default: the table's property `history.expire.min-snapshots-to-keep`, or 20.
+    /// Number of snapshots to keep, however old. Default: the table's property `history.expire.min-snapshots-to-keep`,
+    /// or 20.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub keep_last: Option<u32>,
@@ -54,8 +58,8 @@ pub struct UpkeepOptions {
     /// Bytes that each task compacts. Tables with more bytes to compact are divided among several tasks.
     #[schemars(range(min = 1))]
     pub bytes_per_task: u64,
-    /// Spark compacts tables with at least this number of bytes to compact, if the connection `spark_default` has the lake as its
-    /// catalog `orch`.
+    /// Spark compacts tables with at least this number of bytes to compact, if the connection `spark_default` has the
+    /// lake as its catalog `orch`.
     #[schemars(range(min = 1))]
     pub spark_from_bytes: u64,
 }
@@ -114,8 +118,8 @@ impl UpkeepOptions {
         if !self.includes(Work::Orphans) {
             return Ok(None);
         }
-        // A file of less than a day may belong to a write in progress. In a run that also expires snapshots, an age of a few hours
-        // applies to them alone.
+        // A file of less than a day may belong to a write in progress. In a run that also expires snapshots, an age of
+        // a few hours applies to them alone.
         let age = self.age().map(|age| if self.includes(Work::Expire) { age.max(TimeDelta::days(1)) } else { age });
         let orphans = age.map_or(Ok(Orphans::new()), |age| Orphans::new().older_than(age))?;
         Ok(Some(if self.only_count { orphans.only_count() } else { orphans }))
@@ -208,7 +212,8 @@ pub struct TableShare {
     share: Option<Share>,
 }
 
-/// Divides the compaction of large tables among tasks, and leaves the largest to Spark. Small tables are compacted by `keep_up`.
+/// Divides the compaction of large tables among tasks, and leaves the largest to Spark. Small tables are compacted by
+/// `keep_up`.
 #[task(retries = 2, retry_delay = mins(1), timeout = hours(1))]
 async fn divide_large_tables(ctx: Ctx, tables: Vec<String>, options: UpkeepOptions) -> TaskResult<Vec<TableShare>> {
     let mut shares = Vec::new();
@@ -297,8 +302,8 @@ async fn compact_on_spark(
     Ok(TableUpkeep { table: name.to_string(), compacted, ..TableUpkeep::default() })
 }
 
-/// Maintains one table, after the shares of large tables are compacted or have failed. A commit of a concurrent writer leads to
-/// another attempt on the new snapshot (optimistic locking).
+/// Maintains one table, after the shares of large tables are compacted or have failed. A commit of a concurrent writer
+/// leads to another attempt on the new snapshot (optimistic locking).
 #[task(retries = 2, retry_delay = mins(1), timeout = hours(6), max_active = 1, trigger_rule = AllDone)]
 async fn keep_up(ctx: Ctx, table: String, options: UpkeepOptions) -> TaskResult<TableUpkeep> {
     let Lakehouse { lake, .. } = Lakehouse::of(&ctx).await?;
@@ -361,8 +366,8 @@ pub struct Rollback {
     pub snapshot_id: i64,
 }
 
-/// Restores a snapshot. The table changes in the transaction that records the success of this task; DAGs that wait for the table
-/// start then.
+/// Restores a snapshot. The table changes in the transaction that records the success of this task; DAGs that wait for
+/// the table start then.
 #[task]
 async fn roll_back(ctx: Ctx, to: Rollback) -> TaskResult<i64> {
     let Lakehouse { lake, .. } = Lakehouse::of(&ctx).await?;

@@ -1,5 +1,5 @@
-//! The HTTP API of the taxi pipelines: published queries over their tables, and one over the database of the shop. The command is
-//! `orch-pipelines serving`, the path on the web server `/serving`.
+//! The HTTP API of the taxi pipelines: published queries over their tables, and one over the database of the shop. The
+//! command is `orch-pipelines serving`, the path on the web server `/serving`.
 //!
 //! Each file in `serving/` is one endpoint.
 

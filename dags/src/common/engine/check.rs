@@ -24,9 +24,9 @@ pub(super) struct CheckedTable {
 
 /// Reads back what an engine wrote into a table, and checks it.
 ///
-/// If all rows pass, the table consists of the objects of the engine. Otherwise the passing rows are written again as one object.
-/// Fails if a row does not have the types of the table or breaks a check with `Policy::Fail`, or if the number of rows is not the
-/// one that the engine reported.
+/// If all rows pass, the table consists of the objects of the engine. Otherwise the passing rows are written again as
+/// one object. Fails if a row does not have the types of the table or breaks a check with `Policy::Fail`, or if the
+/// number of rows is not the one that the engine reported.
 pub(super) async fn check(
     ctx: &Ctx,
     job: &Job,
@@ -68,7 +68,8 @@ pub(super) async fn check(
         let bytes = entries.iter().map(|entry| entry.bytes).sum();
         LayerTable::new(job.format, objects, &hash, bytes)
     } else {
-        // Only after the last row is it known that some were removed, so the objects are read and checked a second time.
+        // Only after the last row is it known that some were removed, so the objects are read and checked a second
+        // time.
         write(job, target.name, passing().0, &hash).await?
     };
     table.removed = removed;

@@ -29,7 +29,7 @@ pub(crate) struct Job {
     pub(crate) tables: Vec<Target>,
     pub(crate) format: Format,
     pub(crate) bucket: Bucket,
-    /// How Spark connects to the object store.
+    /// Options of the object store, for Spark.
     pub(crate) options: Options,
     /// The folder of the attempt, [`Layer::place`](super::Layer::place). Engines write below it.
     pub(crate) place: String,
@@ -39,9 +39,9 @@ pub(crate) struct Job {
 pub(crate) struct View {
     pub(crate) name: &'static str,
     pub(crate) schema: SchemaRef,
-    /// How this process reads the rows.
+    /// Reads the rows in this process.
     pub(crate) open: BatchSource,
-    /// How Spark reads the rows. `None` if only this process can read them: it copies them into the bucket for Spark.
+    /// Source for Spark. `None` if only this process can read the rows: it copies them into the bucket for Spark.
     pub(crate) outside: Option<Outside>,
 }
 
@@ -64,8 +64,8 @@ pub(crate) struct Target {
     pub(crate) name: &'static str,
     pub(crate) schema: SchemaRef,
     pub(crate) statement: String,
-    /// Rows that break a check with `Policy::Quarantine` are published in a table of their own. Statements of the same job
-    /// still read them.
+    /// Rows that break a check with `Policy::Quarantine` are published in the table `{name}_quarantine`. Later
+    /// statements of the job still read them.
     pub(crate) contract: Contract,
     /// The columns that the contracts of later tables refer to. Empty if none does: keys are held in memory.
     pub(crate) referenced_key: &'static [&'static str],

@@ -1,8 +1,8 @@
 //! Layers: the tables of a bucket that a job publishes together.
 //!
-//! The objects of a table are in a folder with its name. The object `_tables.json` lists the objects that count, and is replaced
-//! as a whole: a reader that uses it sees all tables of one run. Objects that are no longer listed are deleted after that, so a
-//! reader that lists a folder may briefly see old and new rows.
+//! The objects of a table are in a folder with its name. The object `_tables.json` lists the objects that count, and is
+//! replaced as a whole: a reader that uses it sees all tables of one run. Objects that are no longer listed are deleted
+//! after that, so a reader that lists a folder may briefly see old and new rows.
 
 use super::Engine;
 use super::check::{CheckedTable, check};
@@ -39,7 +39,7 @@ pub(crate) struct LayerTable {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Layer {
     pub(crate) engine: String,
-    /// Quarantined rows are in tables of their own.
+    /// By name. Quarantined rows of `orders` are in the table `orders_quarantine`.
     pub(crate) tables: BTreeMap<String, LayerTable>,
 }
 
@@ -91,7 +91,8 @@ impl Layer {
         Ok(View::of_objects(name, schema, bucket, (table.format, table.objects.clone())))
     }
 
-    /// Returns the rows of a table. The stream fails if an object was deleted or does not have the columns of the schema.
+    /// Returns the rows of a table. The stream fails if an object was deleted or does not have the columns of the
+    /// schema.
     pub(crate) fn rows(&self, bucket: &Bucket, name: &str, schema: SchemaRef) -> TaskResult<Batches> {
         let table = self.table(bucket, name)?;
         Ok(read_all(bucket.clone(), table.format, table.objects.clone(), schema))
@@ -130,7 +131,8 @@ async fn run_and_check(ctx: &Ctx, job: &Job) -> TaskResult<Layer> {
     Ok(Layer { engine: engine.name().into(), tables })
 }
 
-/// Copies the objects into the folders of their tables, then lists them in `_tables.json` instead of the previous objects.
+/// Copies the objects into the folders of their tables, then lists them in `_tables.json` instead of the previous
+/// objects.
 async fn publish(ctx: &Ctx, job: &Job, mut layer: Layer) -> TaskResult<Layer> {
     let previous = find(&job.bucket).await?;
     let attempt = ctx.attempt().simple().to_string();
@@ -143,7 +145,7 @@ async fn publish(ctx: &Ctx, job: &Job, mut layer: Layer) -> TaskResult<Layer> {
     }
     job.bucket.put(TABLES, serde_json::to_vec(&layer)?).await?;
     let published: BTreeSet<&String> = layer.objects().collect();
-    // Only objects that were listed before: those of a concurrent attempt may be listed next.
+    // Only objects that were listed before: a concurrent attempt may have written others that it lists next.
     for object in previous.iter().flat_map(Layer::objects).filter(|object| !published.contains(object)) {
         job.bucket.delete(object).await?;
     }

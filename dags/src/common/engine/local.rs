@@ -1,4 +1,5 @@
-//! The local engine: DataFusion in this process, on one thread. Joins and aggregations may need more memory than a few batches.
+//! The local engine: DataFusion in this process, on one thread. Joins and aggregations may need more memory than a few
+//! batches.
 
 use super::RowCounts;
 use super::job::{Job, Target};

@@ -1,5 +1,6 @@
-//! Spark, with `spark-submit` or through a Spark Connect server. A small Python application reads the views and writes the tables
-//! into the bucket. Its job and passwords are in a properties file that only the user of the worker can read.
+//! Spark, with `spark-submit` or through a Spark Connect server. A small Python application reads the views and writes
+//! the tables into the bucket. Its job and passwords are in a properties file that only the user of the worker can
+//! read.
 
 use super::RowCounts;
 use super::job::{Format, Job, Outside, Target, View};
