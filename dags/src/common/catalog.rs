@@ -4,7 +4,6 @@ use crate::common::connections::{BUCKETS, LAKE};
 use crate::common::lakehouse;
 use orch::{BundleServer, Connection, TaskResult, fatal};
 use orch_lake_rest::{Means, router};
-use serde_json::Value;
 
 /// The default port of most Iceberg REST catalogs.
 const PORT: u16 = 8181;
@@ -30,15 +29,10 @@ pub fn server() -> BundleServer {
 }
 
 fn is_set(connection: &Connection, field: &str) -> TaskResult<bool> {
-    match connection.extra_field(field) {
-        None | Some(Value::Null) => Ok(false),
-        Some(Value::Bool(is_set)) => Ok(*is_set),
-        // In a connection URI all fields are strings.
-        Some(Value::String(text)) if text == "true" => Ok(true),
-        Some(Value::String(text)) if text == "false" => Ok(false),
-        Some(other) => Err(fatal(format!(
-            "connection `{}` has `{field}`: {other} in its extra\nhint: write true or false",
-            connection.id
-        ))),
-    }
+    let Some(value) = connection.extra_field(field).filter(|value| !value.is_null()) else { return Ok(false) };
+    // In a connection URI all fields are strings.
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let id = &connection.id;
+    text.parse()
+        .map_err(|_| fatal(format!("connection `{id}` has `{field}`: {value} in its extra\nhint: write true or false")))
 }

@@ -37,19 +37,16 @@ pub struct UpkeepOptions {
     pub tables: Vec<String>,
     /// Maintenance to run.
     pub work: Vec<Work>,
-    /// Minimum number of small files for the compaction of a partition. Default: the table's property
-    /// `orch.upkeep.min-files`.
+    /// Minimum number of small files in a compacted partition. Default: the table's property `orch.upkeep.min-files`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 2, max = 10_000))]
     pub min_files: Option<u32>,
-    /// Minimum age in hours of deleted snapshots and of deleted files that no snapshot refers to. Default for
-    /// snapshots: the table's property `history.expire.max-snapshot-age-ms`, or five days. Default for files: three
-    /// days. Files must be at least one day old.
+    /// Minimum age in hours of deleted snapshots and files. Default for snapshots: the table's property
+    /// `history.expire.max-snapshot-age-ms`, or five days. Default for files: three days. Minimum for files: one day.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 876_000))]
     pub older_than_hours: Option<u32>,
-    /// Number of snapshots to keep, however old. Default: the table's property `history.expire.min-snapshots-to-keep`,
-    /// or 20.
+    /// Number of snapshots to keep. Default: the table's property `history.expire.min-snapshots-to-keep`, or 20.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub keep_last: Option<u32>,
@@ -302,7 +299,7 @@ async fn compact_on_spark(
     Ok(TableUpkeep { table: name.to_string(), compacted, ..TableUpkeep::default() })
 }
 
-/// Maintains one table, after the shares of large tables are compacted or have failed. A commit of a concurrent writer
+/// Maintains one table after the shares of large tables are compacted or have failed. A commit of a concurrent writer
 /// leads to another attempt on the new snapshot (optimistic locking).
 #[task(retries = 2, retry_delay = mins(1), timeout = hours(6), max_active = 1, trigger_rule = AllDone)]
 async fn keep_up(ctx: Ctx, table: String, options: UpkeepOptions) -> TaskResult<TableUpkeep> {

@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use futures::TryStreamExt as _;
 use orch::prelude::*;
 use orch_lake::batches::Batches;
-use orch_lake::contract::{CheckedLot, Facts, KeySet};
+use orch_lake::contract::{CheckedLot, Facts};
 use orch_lake::frame::blocking;
 
 /// Folder of the attempt for rows that were sorted by a contract.
@@ -18,8 +18,8 @@ pub(super) struct CheckedTable {
     pub(super) table: LayerTable,
     /// The rows that do not keep the contract, with the reason. `None` if all rows keep it.
     pub(super) quarantine: Option<LayerTable>,
-    /// The values of [`Target::referenced_key`].
-    pub(super) keys: KeySet,
+    /// The columns [`Target::referenced_key`].
+    pub(super) keys: Vec<RecordBatch>,
 }
 
 /// Reads back what an engine wrote into a table, and checks it.
@@ -52,15 +52,10 @@ pub(super) async fn check(
     report.ok().map_err(|broken| fatal(broken.to_string()))?;
     let (hash, keys) = content?;
     if reported != Some(report.rows) {
-        return Err(anyhow::anyhow!(
-            "table `{}`: its objects have {} rows, but the engine reported {}",
-            target.name,
-            report.rows,
-            reported.map_or_else(|| "none".into(), |rows| rows.to_string())
-        ));
+        let (name, rows, reported) = (target.name, report.rows, reported.unwrap_or_default());
+        return Err(anyhow::anyhow!("the objects of `{name}` have {rows} rows, but the engine reported {reported}"));
     }
-    let removed = report.removed.by_rule;
-    for (rule, rows) in removed.iter().filter(|(_, rows)| **rows > 0) {
+    for (rule, rows) in report.removed.by_rule.iter().filter(|(_, rows)| **rows > 0) {
         ctx.info(format!("table `{}`: {rows} rows break the rule `{rule}`", target.name));
     }
     let quarantine = quarantine(ctx, job, target, report.quarantined).await?;
@@ -72,7 +67,7 @@ pub(super) async fn check(
         // time.
         write(job, target.name, passing().0, &hash).await?
     };
-    table.removed = removed;
+    table.removed = report.removed.by_rule;
     Ok(CheckedTable { table, quarantine, keys })
 }
 
@@ -95,29 +90,14 @@ async fn write(job: &Job, name: &str, rows: Batches, hash: &ContentHash) -> Task
     Ok(LayerTable::new(job.format, vec![key], hash, written.bytes))
 }
 
-/// Reads all rows, and returns their hash and the values of their `key`.
-async fn read(mut rows: Batches, key: &'static [&'static str]) -> TaskResult<(ContentHash, KeySet)> {
-    let (mut hash, mut keys) = (ContentHash::default(), KeySet::of(&[], key)?);
+/// Reads all rows, and returns their hash and their `key` columns.
+async fn read(mut rows: Batches, key: &[&str]) -> TaskResult<(ContentHash, Vec<RecordBatch>)> {
+    let schema = rows.schema();
+    let columns = key.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
+    let (mut hash, mut keys) = (ContentHash::default(), Vec::new());
     while let Some(batch) = rows.try_next().await? {
-        (hash, keys) = blocking(move |_| {
-            hash.add(&batch)?;
-            add_keys(&mut keys, &batch, key)?;
-            Ok((hash, keys))
-        })
-        .await?;
+        keys.push(batch.project(&columns)?);
+        hash = blocking(move |_| hash.add(&batch).map(|()| hash)).await?;
     }
     Ok((hash, keys))
-}
-
-fn add_keys(keys: &mut KeySet, batch: &RecordBatch, key: &[&str]) -> TaskResult<()> {
-    if key.is_empty() {
-        return Ok(());
-    }
-    // A set without keys has no column types yet.
-    if keys.is_empty() {
-        *keys = KeySet::of(std::slice::from_ref(batch), key)?;
-        return Ok(());
-    }
-    let columns: Vec<_> = key.iter().filter_map(|name| batch.column_by_name(name).cloned()).collect();
-    Ok(keys.add(&columns)?)
 }

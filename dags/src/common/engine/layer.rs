@@ -12,7 +12,8 @@ use arrow::datatypes::SchemaRef;
 use orch::prelude::*;
 use orch_lake::batches::Batches;
 use orch_lake::bucket::Bucket;
-use orch_lake::contract::Facts;
+use orch_lake::contract::{Facts, KeySet};
+use orch_lake::frame::blocking;
 use std::collections::{BTreeMap, BTreeSet};
 
 const TABLES: &str = "_tables.json";
@@ -122,7 +123,9 @@ async fn run_and_check(ctx: &Ctx, job: &Job) -> TaskResult<Layer> {
     for target in &job.tables {
         let checked = check(ctx, job, target, &facts, reported.get(target.name).copied()).await?;
         let CheckedTable { table, quarantine, keys } = checked;
-        if !target.referenced_key.is_empty() {
+        let key = target.referenced_key;
+        if !key.is_empty() {
+            let keys = blocking(move |_| Ok(KeySet::of(&keys, key)?)).await?;
             facts = facts.keys(target.name, keys);
         }
         tables.insert(target.name.to_owned(), table);
