@@ -107,8 +107,8 @@ async fn a_merge_with_a_killed_worker_is_committed_once() {
     let all = expected(&[&old[..], &new[..]].concat());
     let conf = json!({ "from": FROM, "into": into.to_string(), "bytes_per_task": 200_000 });
     world.run(&["dags", "trigger", "lake_merge", "--run-id", "killed", "--conf", &conf.to_string()]).done();
-    let states = ["tasks", "states-for-dag-run", "lake_merge", "killed", "-o", "json"];
-    world.wait_for("a share", &states, |ended| ended.out.contains("merge_share"));
+    let list_tasks = ["tasks", "states-for-dag-run", "lake_merge", "killed", "-o", "json"];
+    world.wait_for("a share", &list_tasks, |ended| ended.out.contains("merge_share"));
     world.kill(world.first_worker());
     world.start_worker();
     world.wait_good("lake_merge", "killed");
