@@ -30,7 +30,7 @@ pub struct Compacted {
     /// New data files.
     pub files_after: u64,
     pub bytes_after: u64,
-    /// Delete files that were applied.
+    /// Removed delete files.
     pub deletes: u64,
 }
 
