@@ -1,4 +1,5 @@
-//! What several pipelines share: connections, the lake and its upkeep, engines that run SQL, topics, and the tables of New York.
+//! Code that several pipelines share: connections, the lake and its upkeep, engines that run SQL, topics, and the
+//! tables of New York.
 
 pub mod catalog;
 pub mod connections;
@@ -8,6 +9,6 @@ pub(crate) mod lakehouse;
 pub mod merge;
 pub mod model;
 pub mod nyc;
-pub(crate) mod on_spark;
+pub(crate) mod spark_sql;
 pub(crate) mod topics;
 pub mod upkeep;

@@ -1,4 +1,5 @@
-//! The pipelines, and the connections that they find where no others were set up: what the bundle `orch-pipelines` is made of.
+//! The bundle `orch-pipelines`: DAGs, streams, dashboards and servers, with default connections that need no other
+//! server.
 
 pub mod analytics;
 pub mod common;
@@ -18,7 +19,7 @@ pub fn dags() -> Vec<Dag> {
         taxi::dags(),
         weather::dags(),
         analytics::dags::dags(),
-        users::dags::dags(),
+        users::dags(),
         common::upkeep::dags(),
         common::merge::dags(),
     ];
@@ -27,7 +28,7 @@ pub fn dags() -> Vec<Dag> {
 
 /// All streams.
 pub fn streams() -> Vec<Stream> {
-    let pipelines = [weather::streams(), vec![users::dags::stream()], retail::capture::streams(), taxi::streams()];
+    let pipelines = [weather::streams(), vec![users::stream()], retail::capture::streams(), taxi::streams()];
     pipelines.into_iter().flatten().collect()
 }
 
@@ -38,8 +39,7 @@ pub const DASHBOARDS: [(&str, &str); 3] = [
     ("weather.dashboard.yaml", include_str!("weather/weather.dashboard.yaml")),
 ];
 
-/// The bundle `orch-pipelines`: DAGs, streams, dashboards and servers, with connections that need no server of yours, and
-/// archives in buckets.
+/// Returns the bundle. Archives of runs are in buckets.
 pub fn binary() -> Binary {
     Binary::new(dags)
         .connections(connections::defaults)
@@ -55,7 +55,7 @@ pub fn binary() -> Binary {
 /// The connections that open the lake.
 const LAKE: [&str; 2] = [connections::LAKE, connections::BUCKETS];
 
-/// The lake for pages and SQL queries, opened with the connections that tasks use.
+/// Returns the lake for pages and SQL queries. It uses the connections that tasks use.
 pub fn lake() -> LakeSource {
     orch_lake_sql::source(orch_lake_sql::SqlLimits::default(), &LAKE, lakehouse::open_for_queries)
 }

@@ -1,3 +1,5 @@
 //! Users who sign up: topic `users` → table `db.users`, one row for each id.
 
 pub mod dags;
+
+pub use dags::*;

@@ -1,19 +1,18 @@
-//! The catalog of the lake for engines outside of orch: `orch-pipelines catalog`, and `/catalog` of a standalone.
+//! The Iceberg REST catalog of the lake for other engines: `orch-pipelines catalog`, and `/catalog` of a standalone.
 
 use crate::common::connections::{BUCKETS, LAKE};
 use crate::common::lakehouse;
 use orch::{BundleServer, Connection, TaskResult, fatal};
 use orch_lake_rest::{Means, router};
-use serde_json::Value;
 
-/// As the catalogs of others.
+/// The default port of most Iceberg REST catalogs.
 const PORT: u16 = 8181;
-/// Fields of the lake's connection: whether tables may be in any folder of this machine, and whether clients may be given the keys of
-/// the storage.
+/// Field of the connection `lake`: clients may create tables in any folder of this machine.
 const ANY_LOCATION: &str = "any_location";
+/// Field of the connection `lake`: clients may get the keys of the object store.
 const GIVE_KEYS: &str = "give_keys";
 
-/// The command of the binary.
+/// The server of the catalog.
 pub fn server() -> BundleServer {
     let about = "Serve the catalog of the lake to Spark, PyIceberg and others, by Iceberg's REST protocol";
     let server = BundleServer::new("catalog", about, PORT, |serving| {
@@ -30,15 +29,10 @@ pub fn server() -> BundleServer {
 }
 
 fn is_set(connection: &Connection, field: &str) -> TaskResult<bool> {
-    match connection.extra_field(field) {
-        None | Some(Value::Null) => Ok(false),
-        Some(Value::Bool(is_set)) => Ok(*is_set),
-        // A URI has texts only.
-        Some(Value::String(text)) if text == "true" => Ok(true),
-        Some(Value::String(text)) if text == "false" => Ok(false),
-        Some(other) => Err(fatal(format!(
-            "connection `{}` has `{field}`: {other} in its extra\nhint: write true or false",
-            connection.id
-        ))),
-    }
+    let Some(value) = connection.extra_field(field).filter(|value| !value.is_null()) else { return Ok(false) };
+    // In a connection URI all fields are strings.
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let id = &connection.id;
+    text.parse()
+        .map_err(|_| fatal(format!("connection `{id}` has `{field}`: {value} in its extra\nhint: write true or false")))
 }

@@ -1,6 +1,6 @@
 //! Reproducible pseudo-random numbers for sample data (`SplitMix64`).
 
-/// Mixes the bits of a number: equal numbers give equal results, neighbors give unrelated ones.
+/// Hashes a number: equal numbers have equal hashes, neighbors have unrelated ones.
 pub(crate) fn scramble(number: u64) -> u64 {
     mix(number.wrapping_mul(GAMMA).wrapping_add(GAMMA))
 }
@@ -17,11 +17,10 @@ fn mix(z: u64) -> u64 {
 pub(crate) struct Dice(u64);
 
 impl Dice {
-    /// Independent dice for each purpose: one more call of one changes no other.
+    /// Independent dice for each purpose: one more roll for a purpose does not change the numbers of another.
     pub(crate) fn new(seed: u64, purpose: &str) -> Dice {
-        let mixed =
-            purpose.bytes().fold(seed ^ GAMMA, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
-        Dice(mixed)
+        let hash = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+        Dice(purpose.bytes().fold(seed ^ GAMMA, hash))
     }
 
     fn next(&mut self) -> u64 {
@@ -29,12 +28,12 @@ impl Dice {
         mix(self.0)
     }
 
-    /// One of 0 to `bound` − 1.
+    /// Returns a number from 0 to `bound`, exclusive.
     pub(crate) fn below(&mut self, bound: u32) -> u32 {
         ((u64::from(bound) * (self.next() >> 32)) >> 32) as u32
     }
 
-    /// One of `low` to `high`, both included.
+    /// Returns a number from `low` to `high`, inclusive.
     pub(crate) fn between(&mut self, low: u32, high: u32) -> u32 {
         low + self.below(high - low + 1)
     }
@@ -43,16 +42,15 @@ impl Dice {
         &of[self.below(of.len() as u32) as usize]
     }
 
-    /// One of them, each as often as its weight says.
+    /// Returns an element with a probability in proportion to its weight.
     pub(crate) fn weighted<'a, T>(&mut self, of: &'a [T], weight: impl Fn(&T) -> u32) -> &'a T {
         let mut left = self.below(of.iter().map(&weight).sum());
-        of.iter()
-            .find(|one| {
-                let own = weight(one);
-                let is_it = left < own;
-                left = left.saturating_sub(own);
-                is_it
-            })
-            .expect("the number is below the sum of the weights")
+        let is_chosen = |one: &&T| {
+            let own = weight(one);
+            let is_chosen = left < own;
+            left = left.saturating_sub(own);
+            is_chosen
+        };
+        of.iter().find(is_chosen).expect("the number is below the sum of the weights")
     }
 }

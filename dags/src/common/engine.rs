@@ -1,8 +1,10 @@
-//! Engines: what carries out the statements of a job. The statements are the same on each of them, and so are the tables.
+//! Engines that run the SQL statements of a job: Spark, a Spark Connect server, or this process. All of them make the
+//! same rows.
 //!
-//! An engine writes objects beside the tables; the worker reads them back, so that what is recorded is what is there, and
-//! publishes all tables of a job at once (`layer`). An engine that ends in the middle changes no table.
+//! An engine writes objects into the folder of the attempt. The worker reads them back, checks them against the
+//! contracts (`check`), and publishes all tables of the job together (`layer`). An engine that fails changes no table.
 
+mod check;
 mod hash;
 mod job;
 mod layer;
@@ -13,42 +15,58 @@ pub(crate) use job::{Format, Job, Outside, Target, View};
 pub(crate) use layer::Layer;
 
 use crate::common::connections::SPARK;
-use futures::future::BoxFuture;
-use local::Local;
-use orch::{Connection, Ctx, SPARK_CONNECT, TaskResult};
-use spark::OnSpark;
+use orch::{Ctx, SPARK_CONNECT, TaskResult};
 use std::collections::BTreeMap;
 
-/// The type of the connection that stands for no Spark.
+/// Connection type of `spark_default` without a Spark: jobs run in this process.
 pub(crate) const LOCAL: &str = "local";
 
-/// Rows that an engine says it wrote, by table.
-pub(crate) type Rows = BTreeMap<String, u64>;
+/// The number of rows of each table, as an engine reports it.
+type RowCounts = BTreeMap<String, u64>;
 
-pub(crate) trait Engine: Send + Sync {
-    /// As it is recorded.
-    fn name(&self) -> &'static str;
-
-    /// Whether it can carry out a job: why not.
-    fn refuses(&self, job: &Job) -> Option<String>;
-
-    /// Writes the objects of each table below [`Job::place`].
-    fn write<'a>(&'a self, ctx: &'a Ctx, job: &'a Job) -> BoxFuture<'a, TaskResult<Rows>>;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Engine {
+    Local,
+    Spark,
+    SparkConnect,
 }
 
-/// The engine for a job: Spark where one is set up and can read what the job reads, else this process.
-async fn engine(ctx: &Ctx, job: &Job) -> TaskResult<Box<dyn Engine>> {
-    let connection: Connection = ctx.connection(SPARK).await?;
-    if connection.conn_type == LOCAL {
-        ctx.info(format!("no Spark is set up as connection `{SPARK}`: the local engine runs `{}`", job.name));
-        return Ok(Box::new(Local));
+impl Engine {
+    /// Returns the engine of the connection `spark_default`, or the local engine if that one cannot read a view of the
+    /// job.
+    async fn choose(ctx: &Ctx, job: &Job) -> TaskResult<Engine> {
+        let connection = ctx.connection(SPARK).await?;
+        let engine = match connection.conn_type.as_str() {
+            LOCAL => Engine::Local,
+            SPARK_CONNECT => Engine::SparkConnect,
+            _ => Engine::Spark,
+        };
+        let from_mysql = job.views.iter().find(|view| matches!(view.outside, Some(Outside::MySql { .. })));
+        let why_local = match (engine, from_mysql) {
+            (Engine::Local, _) => format!("no Spark is set up as connection `{SPARK}`"),
+            (Engine::SparkConnect, Some(view)) => {
+                format!("a Spark Connect server may have no driver for MySQL, where `{}` is", view.name)
+            }
+            _ => return Ok(engine),
+        };
+        ctx.info(format!("{why_local}: the local engine runs `{}`", job.name));
+        Ok(Engine::Local)
     }
-    let spark = OnSpark { is_connect: connection.conn_type == SPARK_CONNECT };
-    match spark.refuses(job) {
-        None => Ok(Box::new(spark)),
-        Some(why) => {
-            ctx.info(format!("{why}: the local engine runs `{}`", job.name));
-            Ok(Box::new(Local))
+
+    /// The name in the output of a task.
+    fn name(self) -> &'static str {
+        match self {
+            Engine::Local => LOCAL,
+            Engine::Spark => "spark",
+            Engine::SparkConnect => "spark_connect",
+        }
+    }
+
+    /// Writes the objects of each table into [`Job::folder_of`].
+    async fn write(self, ctx: &Ctx, job: &Job) -> TaskResult<RowCounts> {
+        match self {
+            Engine::Local => local::write(ctx, job).await,
+            Engine::Spark | Engine::SparkConnect => spark::write(ctx, job).await,
         }
     }
 }

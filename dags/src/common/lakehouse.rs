@@ -1,7 +1,7 @@
-//! The lake and the buckets that a task works on, opened from its connections.
+//! The lake and the buckets of a task, opened from its connections.
 //!
-//! Opened once for all tasks of a process that have the same connections: they share its sessions at the catalog, and what
-//! it knows of tables.
+//! Tasks of a process that have the same connections share one lake, with its sessions at the catalog and its cache of
+//! tables.
 
 use crate::common::connections::{BUCKETS, LAKE};
 use chrono::{DateTime, Utc};
@@ -12,85 +12,90 @@ use orch_lake::{Lake, LakeError};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use tokio::sync::OnceCell;
 
-/// A process sees other connections only after people change them: the last few are enough.
-const KEPT: usize = 4;
+/// Number of lakes that stay open. A process sees other connections only after a user changes them.
+const MAX_OPEN: usize = 4;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Lakehouse {
     pub(crate) lake: Lake,
     pub(crate) buckets: Buckets,
-    /// Tasks can commit there. Asked once.
-    at_home: Arc<OnceCell<()>>,
+    /// Set once the catalog is known to be in the database of orch, where tasks can commit to it.
+    home_checked: Arc<OnceCell<()>>,
 }
 
-type OpenedLakehouses = Vec<((Connection, Connection), Lakehouse)>;
-static OPEN: LazyLock<Mutex<OpenedLakehouses>> = LazyLock::new(Mutex::default);
+/// The newest first.
+type OpenLakehouses = Vec<((Connection, Connection), Lakehouse)>;
+static OPEN: LazyLock<Mutex<OpenLakehouses>> = LazyLock::new(Mutex::default);
 
 impl Lakehouse {
     /// # Errors
-    /// A fatal error when a connection is missing, is for something else, or leads to a catalog in another database than that
-    /// of orch.
+    /// Returns a fatal error if a connection is missing or has the wrong type, or the catalog is not in the database of
+    /// orch.
     pub(crate) async fn of(ctx: &Ctx) -> TaskResult<Lakehouse> {
-        let place = Lakehouse::known((ctx.connection(LAKE).await?, ctx.connection(BUCKETS).await?))?;
-        place.at_home.get_or_try_init(|| place.lake.check_home(ctx, LAKE)).await?;
-        Ok(place)
+        let lakehouse = Lakehouse::shared((ctx.connection(LAKE).await?, ctx.connection(BUCKETS).await?))?;
+        lakehouse.home_checked.get_or_try_init(|| lakehouse.lake.check_home(ctx, LAKE)).await?;
+        Ok(lakehouse)
     }
 
-    fn known(from: (Connection, Connection)) -> TaskResult<Lakehouse> {
+    fn shared(connections: (Connection, Connection)) -> TaskResult<Lakehouse> {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, place)) = open.iter().find(|(known, _)| *known == from) {
-            return Ok(place.clone());
+        if let Some((_, lakehouse)) = open.iter().find(|(opened_from, _)| *opened_from == connections) {
+            return Ok(lakehouse.clone());
         }
-        let place = Lakehouse::open(&from.0, &from.1)?;
-        open.truncate(KEPT - 1);
-        open.insert(0, (from, place.clone()));
-        Ok(place)
+        let lakehouse = Lakehouse::open(&connections.0, &connections.1)?;
+        open.truncate(MAX_OPEN - 1);
+        open.insert(0, (connections, lakehouse.clone()));
+        Ok(lakehouse)
     }
 
-    /// Nothing is asked yet.
+    /// Sends no query yet.
     fn open(lake: &Connection, buckets: &Connection) -> TaskResult<Lakehouse> {
         let buckets = Buckets::of(buckets)?;
         let lake = Lake::of(lake, buckets.options())?;
-        Ok(Lakehouse { lake, buckets, at_home: Arc::default() })
+        Ok(Lakehouse { lake, buckets, home_checked: Arc::default() })
     }
 
-    /// Not the time of the run: a backfill has an old one of its own.
+    /// Returns the time of the database. The time of a backfill run is in the past.
     pub(crate) async fn now(&self) -> TaskResult<DateTime<Utc>> {
         Ok(self.lake.now().await?)
     }
 
-    /// A bucket, made if it is not there.
+    /// Returns a bucket, and creates it if it does not exist.
     pub(crate) async fn bucket(&self, name: &str) -> TaskResult<Bucket> {
-        made(&self.buckets, name).await
+        ensure_bucket(&self.buckets, name).await
     }
 }
 
-/// The same for a task that works on no table: the lake may be anywhere.
+/// Returns a bucket for a task that uses no table, and creates it if it does not exist.
 pub(crate) async fn bucket_of(ctx: &Ctx, name: &str) -> TaskResult<Bucket> {
-    made(&Buckets::of(&ctx.connection(BUCKETS).await?)?, name).await
+    ensure_bucket(&Buckets::of(&ctx.connection(BUCKETS).await?)?, name).await
 }
 
-async fn made(buckets: &Buckets, name: &str) -> TaskResult<Bucket> {
+async fn ensure_bucket(buckets: &Buckets, name: &str) -> TaskResult<Bucket> {
     let bucket = buckets.bucket(name)?;
     bucket.ensure().await?;
     Ok(bucket)
 }
 
-/// The lake for streams.
+/// Returns the lake of streams and servers, from the connections `lake` and `buckets`.
 pub(crate) fn lake(connections: &[Connection]) -> TaskResult<Lake> {
-    let [lake, buckets] = connections else { return Err(anyhow::anyhow!("a lake needs two connections")) };
-    Ok(Lakehouse::known((lake.clone(), buckets.clone()))?.lake)
+    let [lake, buckets] = two(connections)?;
+    Ok(Lakehouse::shared((lake.clone(), buckets.clone()))?.lake)
 }
 
-/// The lake for whoever only looks: of the connections of a lake and of buckets.
+/// Returns the lake for queries, from the connections `lake` and `buckets`.
 pub(crate) fn open_for_queries(connections: &[Connection]) -> TaskResult<orch_lake_sql::Opened> {
-    let [lake, buckets] = connections else { return Err(anyhow::anyhow!("a lake needs two connections")) };
+    let [lake, buckets] = two(connections)?;
     let warehouse = lake.extra_field("warehouse").and_then(|warehouse| warehouse.as_str()).unwrap_or_default();
     Ok(orch_lake_sql::Opened { lake: Lakehouse::open(lake, buckets)?.lake, place: warehouse.into() })
 }
 
-/// No further try finds a table that is not there, or reads a property that cannot be read.
-pub(crate) fn asked_wrongly(error: anyhow::Error) -> anyhow::Error {
+fn two(connections: &[Connection]) -> TaskResult<&[Connection; 2]> {
+    connections.try_into().map_err(|_| anyhow::anyhow!("a lake needs two connections"))
+}
+
+/// Marks an error as fatal if a retry cannot succeed: the table does not exist, or an option or property is invalid.
+pub(crate) fn without_retry(error: anyhow::Error) -> anyhow::Error {
     match error.downcast_ref::<LakeError>() {
         Some(of_lake) if of_lake.is_fatal() || matches!(of_lake, LakeError::NoTable { .. }) => {
             fatal(of_lake.to_string())

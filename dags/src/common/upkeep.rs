@@ -1,71 +1,71 @@
-//! The lake kept fast and small: `lake_upkeep` looks after every table once a day, or after those that a run names;
-//! `lake_rollback` gives a table the state of an older snapshot. `orch lake compact`, `expire`, `orphans` and `rollback` are
-//! runs of these.
+//! Maintenance of the lake. `lake_upkeep` compacts and cleans all tables once a day, or the tables that a run names.
+//! `lake_rollback` restores the rows of an older snapshot. `orch lake compact`, `expire`, `orphans` and `rollback`
+//! trigger runs.
 
-use crate::common::lakehouse::{Lakehouse, asked_wrongly};
-use crate::common::on_spark::{self, CATALOG};
+use crate::common::lakehouse::{Lakehouse, without_retry};
+use crate::common::spark_sql::{self, CATALOG};
 use chrono::{DateTime, TimeDelta, Utc};
 use iceberg::spec::Operation;
 use orch::prelude::*;
-use orch_lake::table::maintain::{Compaction, Expiry, Orphans, Share, Upkeep, UpkeepReport};
-use orch_lake::table::{At, CommitStep};
-use orch_lake::{Table, TableName};
+use orch_lake::table::maintain::{Compacted, Compaction, Expiry, Orphans, Share, Upkeep, UpkeepReport};
+use orch_lake::table::{At, Change, CommitStep};
+use orch_lake::{Lake, Table, TableName};
 
 pub fn dags() -> Vec<Dag> {
     vec![lake_upkeep(), lake_rollback()]
 }
 
-/// What is done for a table.
+/// A kind of maintenance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
-    /// Small files are written together, deletes are applied.
+    /// Merge small data files and apply delete files.
     Compact,
-    /// Many small manifests become few.
+    /// Merge small manifests.
     Manifests,
-    /// Old snapshots go, with the files that only they reach.
+    /// Delete old snapshots, and files that only they refer to.
     Expire,
-    /// Files that no snapshot reaches go.
+    /// Delete files that no snapshot refers to.
     Orphans,
 }
 
-/// Which tables, and what is done for them.
+/// The tables and their maintenance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpkeepOptions {
-    /// Such as `retail.orders`. Without any all, but those whose property `orch.upkeep` is `off`.
+    /// Tables, such as `retail.orders`. Default: all tables, except those with the property `orch.upkeep` = `off`.
     pub tables: Vec<String>,
-    /// What is done for them.
+    /// Maintenance to run.
     pub work: Vec<Work>,
-    /// Compaction: a partition with fewer small files is left as it is. Without it the table's property `orch.upkeep.min-files`.
+    /// Minimum number of small files in a compacted partition. Default: the table's property `orch.upkeep.min-files`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 2, max = 10_000))]
     pub min_files: Option<u32>,
-    /// Snapshots, and files that no snapshot reaches, go when they are older than so many hours. Without it the table's
-    /// property `history.expire.max-snapshot-age-ms` (five days), and three days for files; a file is a day old at least.
+    /// Minimum age in hours of deleted snapshots and files. Default for snapshots: the table's property
+    /// `history.expire.max-snapshot-age-ms`, or five days. Default for files: three days. Minimum for files: one day.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 876_000))]
     pub older_than_hours: Option<u32>,
-    /// So many snapshots stay, however old. Without it the table's property `history.expire.min-snapshots-to-keep`, or 20.
+    /// Number of snapshots to keep. Default: the table's property `history.expire.min-snapshots-to-keep`, or 20.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub keep_last: Option<u32>,
-    /// Count the files that no snapshot reaches, and remove none.
+    /// Only count the files that no snapshot refers to.
     pub only_count: bool,
-    /// Compaction: of a table in which more bytes are to be written anew, tasks take so many each, side by side.
+    /// Bytes that each task compacts. Tables with more bytes to compact are divided among several tasks.
     #[schemars(range(min = 1))]
     pub bytes_per_task: u64,
-    /// Compaction: a table in which at least so many bytes are to be written anew is left to Spark, if the connection `spark_default` leads to
-    /// one that knows the lake as its catalog `orch`.
+    /// Spark compacts tables with at least this number of bytes to compact, if the connection `spark_default` has the
+    /// lake as its catalog `orch`.
     #[schemars(range(min = 1))]
     pub spark_from_bytes: u64,
 }
 
-/// Some minutes of work.
+/// A few minutes of work.
 const BYTES_PER_TASK: u64 = 8 << 30;
-/// Some hours of a worker with few processors.
+/// A few hours of work for one worker.
 const SPARK_FROM_BYTES: u64 = 128 << 30;
-const MOST_TASKS_PER_TABLE: u64 = 64;
+const MAX_TASKS_PER_TABLE: u64 = 64;
 
 impl Default for UpkeepOptions {
     fn default() -> Self {
@@ -83,21 +83,21 @@ impl Default for UpkeepOptions {
 }
 
 impl UpkeepOptions {
-    fn asks(&self, work: Work) -> bool {
+    fn includes(&self, work: Work) -> bool {
         self.work.contains(&work)
     }
 
-    /// For one table: what was not asked for is as the table says.
+    /// Returns the maintenance of one table. Its properties supply what the options leave out.
     fn upkeep(&self, table: &Table, now: DateTime<Utc>) -> TaskResult<Upkeep> {
-        let compaction = if self.asks(Work::Compact) { Some(self.compaction(table)?) } else { None };
-        // The nightly round skips a table that must not be cleaned. A person who names such a table gets the error.
+        let compaction = if self.includes(Work::Compact) { Some(self.compaction(table)?) } else { None };
+        // The nightly run skips a table that must not be cleaned. A run that names the table fails.
         let may_clean = !self.tables.is_empty() || table.property("gc.enabled") != Some("false");
-        let expiry = (may_clean && self.asks(Work::Expire)).then(|| {
+        let expiry = (may_clean && self.includes(Work::Expire)).then(|| {
             let expiry = self.keep_last.map_or(table.usual_expiry(), |count| Expiry::new().keep_last(count as usize));
-            self.age().map_or(expiry.clone(), |age| expiry.older_than(now - age))
+            self.age().into_iter().fold(expiry, |expiry, age| expiry.older_than(now - age))
         });
         let orphans = if may_clean { self.orphans()? } else { None };
-        Ok(Upkeep { compaction, merge_manifests: self.asks(Work::Manifests), expiry, orphans })
+        Ok(Upkeep { compaction, merge_manifests: self.includes(Work::Manifests), expiry, orphans })
     }
 
     fn compaction(&self, table: &Table) -> TaskResult<Compaction> {
@@ -112,45 +112,39 @@ impl UpkeepOptions {
     }
 
     fn orphans(&self) -> TaskResult<Option<Orphans>> {
-        if !self.asks(Work::Orphans) {
+        if !self.includes(Work::Orphans) {
             return Ok(None);
         }
-        // Younger files may belong to a write that is under way; snapshots may be asked for by the hour in the same run.
-        let age = self.age().map(|age| if self.asks(Work::Expire) { age.max(TimeDelta::days(1)) } else { age });
+        // A file of less than a day may belong to a write in progress. In a run that also expires snapshots, an age of
+        // a few hours applies to them alone.
+        let age = self.age().map(|age| if self.includes(Work::Expire) { age.max(TimeDelta::days(1)) } else { age });
         let orphans = age.map_or(Ok(Orphans::new()), |age| Orphans::new().older_than(age))?;
         Ok(Some(if self.only_count { orphans.only_count() } else { orphans }))
     }
 }
 
-/// What came of a table.
+/// The result for one table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableUpkeep {
     table: String,
-    files_before: u64,
-    files_after: u64,
-    bytes_before: u64,
-    bytes_after: u64,
-    /// Delete files that were applied.
-    deletes: u64,
+    #[serde(flatten)]
+    compacted: Compacted,
     manifests_before: usize,
     manifests_after: usize,
-    /// Snapshots that went, and files that only they reached.
+    /// Number of expired snapshots.
     snapshots: usize,
+    /// Number of deleted files that only expired snapshots referred to.
     removed_files: u64,
     orphans: u64,
     orphan_bytes: u64,
 }
 
 impl TableUpkeep {
-    fn of(table: String, kept: &UpkeepReport) -> Self {
-        let UpkeepReport { compacted, manifests, expired, orphans } = kept;
+    fn of(table: String, report: &UpkeepReport) -> Self {
+        let UpkeepReport { compacted, manifests, expired, orphans } = report;
         TableUpkeep {
             table,
-            files_before: compacted.files_before,
-            files_after: compacted.files_after,
-            bytes_before: compacted.bytes_before,
-            bytes_after: compacted.bytes_after,
-            deletes: compacted.deletes,
+            compacted: *compacted,
             manifests_before: manifests.before,
             manifests_after: manifests.after,
             snapshots: expired.snapshots.len(),
@@ -160,177 +154,162 @@ impl TableUpkeep {
         }
     }
 
-    /// Of parts of the same table: what was compacted.
-    fn add(&mut self, part: &TableUpkeep) {
-        self.files_before += part.files_before;
-        self.files_after += part.files_after;
-        self.bytes_before += part.bytes_before;
-        self.bytes_after += part.bytes_after;
-        self.deletes += part.deletes;
-    }
-
-    fn words(&self, only_count: bool) -> String {
-        let orphans = if only_count { "orphans found" } else { "orphans removed" };
-        format!(
-            "{}: files rewritten: {} as {}; snapshots expired: {}, with files: {}; {orphans}: {} ({} bytes)",
-            self.table,
-            self.files_before,
-            self.files_after,
-            self.snapshots,
-            self.removed_files,
-            self.orphans,
-            self.orphan_bytes
-        )
+    fn log(&self, ctx: &Ctx, options: &UpkeepOptions) {
+        let TableUpkeep { table, compacted, snapshots, removed_files, orphans, orphan_bytes, .. } = self;
+        let Compacted { files_before, files_after, .. } = compacted;
+        let found = if options.only_count { "found" } else { "removed" };
+        ctx.info(format!(
+            "{table}: files rewritten: {files_before} as {files_after}; snapshots expired: {snapshots}, with files: \
+             {removed_files}; orphans {found}: {orphans} ({orphan_bytes} bytes)"
+        ));
     }
 }
 
-/// The tables that there is something to do for. Only their metadata is read.
+/// Lists the tables that need maintenance. Reads only their metadata.
 #[task(retries = 2, retry_delay = mins(1), timeout = hours(1))]
 async fn find_tables(ctx: Ctx, options: UpkeepOptions) -> TaskResult<Vec<String>> {
-    let place = Lakehouse::of(&ctx).await?;
-    let now = place.now().await?;
-    // An age that is too young is wrong for each table, and none of them would say so.
-    options.orphans().map_err(asked_wrongly)?;
-    let names = if options.tables.is_empty() {
-        place.lake.tables(None).await?
-    } else {
+    let Lakehouse { lake, .. } = Lakehouse::of(&ctx).await?;
+    let now = lake.now().await?;
+    // An age below the minimum must fail the run, even if no table needs maintenance.
+    options.orphans().map_err(without_retry)?;
+    let is_named = !options.tables.is_empty();
+    let names = if is_named {
         let parsed = options.tables.iter().map(|name| Ok(name.parse::<TableName>()?));
-        parsed.collect::<TaskResult<Vec<_>>>().map_err(asked_wrongly)?
+        parsed.collect::<TaskResult<Vec<_>>>().map_err(without_retry)?
+    } else {
+        lake.tables(None).await?
     };
     let mut found = Vec::new();
     for name in &names {
-        let is_named = !options.tables.is_empty();
-        match needs(&place, name, is_named, &options, now).await {
+        match needs_upkeep(&lake, name, &options, now).await {
             Ok(true) => found.push(name.to_string()),
             Ok(false) => {}
-            Err(error) if is_named => return Err(asked_wrongly(error)),
-            // One damaged table is no reason to leave the others.
-            Err(error) => ctx.warning(format!("table `{name}` is left alone: {error:#}")),
+            Err(error) if is_named => return Err(without_retry(error)),
+            // A damaged table must not stop the maintenance of the others.
+            Err(error) => ctx.warning(format!("skipping table `{name}`: {error:#}")),
         }
     }
     ctx.info(format!("{} of {} tables need upkeep", found.len(), names.len()));
     Ok(found)
 }
 
-async fn needs(
-    place: &Lakehouse,
-    name: &TableName,
-    is_named: bool,
-    options: &UpkeepOptions,
-    now: DateTime<Utc>,
-) -> TaskResult<bool> {
-    let table = place.lake.table(name).await?;
-    if !is_named && table.is_left_alone()? {
+async fn needs_upkeep(lake: &Lake, name: &TableName, options: &UpkeepOptions, now: DateTime<Utc>) -> TaskResult<bool> {
+    let table = lake.table(name).await?;
+    if options.tables.is_empty() && table.is_left_alone()? {
         return Ok(false);
     }
     Ok(table.needs(&options.upkeep(&table, now)?, now).await?)
 }
 
-/// A part of a large table, for a task of its own.
+/// The part of a large table that one task compacts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableShare {
     table: String,
-    /// `None`: all of it, by Spark.
+    /// `None` if Spark compacts the whole table.
     share: Option<Share>,
 }
 
-/// Divides what is to be compacted of large tables among tasks, and leaves the largest to Spark. Small ones are left to the task of the table.
+/// Divides the compaction of large tables among tasks, and leaves the largest to Spark. Small tables are compacted by
+/// `keep_up`.
 #[task(retries = 2, retry_delay = mins(1), timeout = hours(1))]
 async fn divide_large_tables(ctx: Ctx, tables: Vec<String>, options: UpkeepOptions) -> TaskResult<Vec<TableShare>> {
     let mut shares = Vec::new();
-    if !options.asks(Work::Compact) {
+    if !options.includes(Work::Compact) {
         return Ok(shares);
     }
-    let place = Lakehouse::of(&ctx).await?;
+    let Lakehouse { lake, .. } = Lakehouse::of(&ctx).await?;
     for table in tables {
-        let bytes = async {
-            let now = place.lake.table(&table.parse()?).await?;
-            anyhow::Ok(now.bytes_to_compact(&options.compaction(&now)?).await?)
-        };
-        let bytes = match bytes.await {
+        let bytes = match bytes_to_compact(&lake, &table, &options).await {
             Ok(bytes) => bytes,
             Err(error) => {
                 ctx.warning(format!("table `{table}` is not divided: {error:#}"));
                 continue;
             }
         };
-        if bytes >= options.spark_from_bytes && on_spark::knows_the_lake(&ctx).await? {
+        if bytes >= options.spark_from_bytes && spark_sql::has_lake_catalog(&ctx).await? {
             ctx.info(format!("{bytes} bytes of `{table}` are compacted by Spark"));
             shares.push(TableShare { table, share: None });
             continue;
         }
-        let count = bytes.div_ceil(options.bytes_per_task.max(1)).min(MOST_TASKS_PER_TABLE) as u32;
-        if count > 1 {
-            ctx.info(format!("{bytes} bytes of `{table}` are compacted by {count} tasks"));
-            shares.extend(
-                (0..count).map(|number| TableShare { table: table.clone(), share: Some(Share { number, of: count }) }),
-            );
+        let of = bytes.div_ceil(options.bytes_per_task.max(1)).min(MAX_TASKS_PER_TABLE) as u32;
+        if of > 1 {
+            ctx.info(format!("{bytes} bytes of `{table}` are compacted by {of} tasks"));
+            let share = |number| TableShare { table: table.clone(), share: Some(Share { number, of }) };
+            shares.extend((0..of).map(share));
         }
     }
     Ok(shares)
 }
 
-/// Compacts a part of a large table, or has Spark compact it.
+async fn bytes_to_compact(lake: &Lake, table: &str, options: &UpkeepOptions) -> TaskResult<u64> {
+    let table = lake.table(&table.parse()?).await?;
+    Ok(table.bytes_to_compact(&options.compaction(&table)?).await?)
+}
+
+/// Compacts a share of a large table, or the whole table on Spark.
 #[task(retries = 2, retry_delay = mins(1), timeout = hours(6))]
 async fn compact_share(ctx: Ctx, part: TableShare, options: UpkeepOptions) -> TaskResult<TableUpkeep> {
-    let place = Lakehouse::of(&ctx).await?;
+    let Lakehouse { lake, .. } = Lakehouse::of(&ctx).await?;
     let name: TableName = part.table.parse()?;
-    let compaction = options.compaction(&place.lake.table(&name).await?)?;
-    let Some(share) = part.share else {
-        let done = compact_on_spark(&ctx, &name, &compaction).await?;
-        ctx.info(done.words(options.only_count));
-        return Ok(done);
+    let compaction = options.compaction(&lake.table(&name).await?)?;
+    let done = match part.share {
+        None => compact_on_spark(&ctx, &lake, &name, &compaction).await?,
+        Some(share) => {
+            let upkeep = Upkeep { compaction: Some(compaction.share(share)), ..Upkeep::default() };
+            let report = lake.keep_up(&name, &upkeep, Some(&ctx), lake.now().await?).await?;
+            TableUpkeep::of(part.table, &report)
+        }
     };
-    let compaction = compaction.share(share);
-    let upkeep = Upkeep { compaction: Some(compaction), ..Upkeep::default() };
-    let report = place.lake.keep_up(&name, &upkeep, Some(&ctx), place.now().await?).await?;
-    let done = TableUpkeep::of(part.table, &report);
-    ctx.info(done.words(options.only_count));
+    done.log(&ctx, &options);
     Ok(done)
 }
 
-/// What the procedure of Iceberg says it did.
+/// The row that Iceberg's procedure `rewrite_data_files` returns.
 #[derive(Deserialize)]
-struct Rewritten {
+struct RewrittenFiles {
     rewritten_data_files_count: u64,
     rewritten_bytes_count: u64,
     added_data_files_count: u64,
     removed_delete_files_count: u64,
 }
 
-/// One call of Iceberg's own procedure, which divides the files among executors.
-async fn compact_on_spark(ctx: &Ctx, name: &TableName, compaction: &Compaction) -> TaskResult<TableUpkeep> {
-    let place = Lakehouse::of(ctx).await?;
-    let is_sorted = !place.lake.table(name).await?.metadata().default_sort_order().is_unsorted();
+/// Compacts a table by Iceberg's procedure `rewrite_data_files`, which divides the files among executors.
+async fn compact_on_spark(
+    ctx: &Ctx,
+    lake: &Lake,
+    name: &TableName,
+    compaction: &Compaction,
+) -> TaskResult<TableUpkeep> {
+    let is_sorted = !lake.table(name).await?.metadata().default_sort_order().is_unsorted();
     let statement = compaction.spark_statement(CATALOG, name, is_sorted);
-    let said: Vec<Rewritten> = on_spark::run(ctx, "lake_upkeep", &[statement]).await?;
-    let done = said.into_iter().next().ok_or_else(|| fatal("Spark did not say what it compacted"))?;
-    let now = place.lake.table(name).await?;
-    let last = now.metadata().snapshots().filter(|one| one.summary().operation == Operation::Replace);
-    let last = last.max_by_key(|snapshot| snapshot.sequence_number()).filter(|_| done.added_data_files_count > 0);
+    let rows: Vec<RewrittenFiles> = spark_sql::run_statements(ctx, "lake_upkeep", &[statement]).await?;
+    let done = rows.into_iter().next().ok_or_else(|| fatal("Spark did not report what it compacted"))?;
+    // The procedure does not return the bytes that it wrote; its snapshot has them.
+    let table = lake.table(name).await?;
+    let rewrites = table.metadata().snapshots().filter(|one| one.summary().operation == Operation::Replace);
+    let last = rewrites.max_by_key(|snapshot| snapshot.sequence_number()).filter(|_| done.added_data_files_count > 0);
     let bytes_after = last.and_then(|one| one.summary().additional_properties.get("added-files-size")?.parse().ok());
-    Ok(TableUpkeep {
-        table: name.to_string(),
+    let compacted = Compacted {
         files_before: done.rewritten_data_files_count,
-        files_after: done.added_data_files_count,
         bytes_before: done.rewritten_bytes_count,
+        files_after: done.added_data_files_count,
         bytes_after: bytes_after.unwrap_or_default(),
         deletes: done.removed_delete_files_count,
-        ..TableUpkeep::default()
-    })
+    };
+    Ok(TableUpkeep { table: name.to_string(), compacted, ..TableUpkeep::default() })
 }
 
-/// One table, once the parts of large ones are compacted, or have failed. Writers go on meanwhile; what they change is seen, and then
-/// it is done again.
+/// Maintains one table after the shares of large tables are compacted or have failed. A commit of a concurrent writer
+/// leads to another attempt on the new snapshot (optimistic locking).
 #[task(retries = 2, retry_delay = mins(1), timeout = hours(6), max_active = 1, trigger_rule = AllDone)]
 async fn keep_up(ctx: Ctx, table: String, options: UpkeepOptions) -> TaskResult<TableUpkeep> {
-    let place = Lakehouse::of(&ctx).await?;
-    let now = place.now().await?;
+    let Lakehouse { lake, .. } = Lakehouse::of(&ctx).await?;
+    let now = lake.now().await?;
     let name: TableName = table.parse()?;
-    let found = place.lake.table(&name).await?;
+    let found = lake.table(&name).await?;
     let mut upkeep = options.upkeep(&found, now)?;
     if let Some(compaction) = &upkeep.compaction
-        && on_spark::knows_the_lake(&ctx).await?
+        && spark_sql::has_lake_catalog(&ctx).await?
     {
         let bytes = found.bytes_to_compact(compaction).await?;
         if bytes >= options.spark_from_bytes {
@@ -338,18 +317,18 @@ async fn keep_up(ctx: Ctx, table: String, options: UpkeepOptions) -> TaskResult<
             upkeep.compaction = None;
         }
     }
-    let done = TableUpkeep::of(table, &place.lake.keep_up(&name, &upkeep, Some(&ctx), now).await?);
-    ctx.info(done.words(options.only_count));
+    let done = TableUpkeep::of(table, &lake.keep_up(&name, &upkeep, Some(&ctx), now).await?);
+    done.log(&ctx, &options);
     Ok(done)
 }
 
-/// Lists what was done to each table. `orch lake` prints it.
+/// Lists the results of all tables. `orch lake` prints the list.
 #[task(trigger_rule = NoneFailed)]
 async fn report(tables: Vec<Option<TableUpkeep>>, parts: Vec<Option<TableUpkeep>>) -> TaskResult<Vec<TableUpkeep>> {
     let mut tables: Vec<TableUpkeep> = tables.into_iter().flatten().collect();
     for part in parts.iter().flatten() {
         if let Some(table) = tables.iter_mut().find(|table| table.table == part.table) {
-            table.add(part);
+            table.compacted.add(part.compacted);
         }
     }
     Ok(tables)
@@ -357,7 +336,7 @@ async fn report(tables: Vec<Option<TableUpkeep>>, parts: Vec<Option<TableUpkeep>
 
 fn lake_upkeep() -> Dag {
     dag("lake_upkeep")
-        .describe("Tables of the lake: small files written together, old snapshots and lost files removed")
+        .describe("Compacts the tables of the lake, and removes old snapshots and orphaned files")
         .schedule("30 3 * * *")
         .start("2024-01-01")
         .tags(["lake"])
@@ -374,40 +353,42 @@ fn lake_upkeep() -> Dag {
         })
 }
 
-/// Back to which state.
+/// The snapshot to restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Back {
-    /// Such as `retail.orders`.
+pub struct Rollback {
+    /// Table, such as `retail.orders`.
     pub table: String,
-    /// The snapshot whose rows the table has again. It is one of its own history.
+    /// Snapshot whose rows the table gets. It must be in the history of the current snapshot.
     pub snapshot_id: i64,
 }
 
-/// The table changes if and only if this task is recorded as successful; DAGs that wait for the table begin.
+/// Restores a snapshot. The table changes in the transaction that records the success of this task; DAGs that wait for
+/// the table start then.
 #[task]
-async fn roll_back(ctx: Ctx, to: Back) -> TaskResult<i64> {
-    let place = Lakehouse::of(&ctx).await?;
-    let back = async {
-        let table = place.lake.table(&to.table.parse()?).await?;
-        let change = table.roll_back(At::Snapshot(to.snapshot_id))?;
-        anyhow::Ok((table, change))
-    };
-    let (table, change) = back.await.map_err(asked_wrongly)?;
-    ctx.commit(CommitStep::new(&place.lake, vec![change]))?;
+async fn roll_back(ctx: Ctx, to: Rollback) -> TaskResult<i64> {
+    let Lakehouse { lake, .. } = Lakehouse::of(&ctx).await?;
+    let (table, change) = rollback(&lake, &to).await.map_err(without_retry)?;
+    ctx.commit(CommitStep::new(&lake, vec![change]))?;
     ctx.asset_event(&table.name().asset_uri(), serde_json::json!({ "snapshot_id": to.snapshot_id }))?;
-    ctx.info(format!("`{}` is as snapshot {} had it", to.table, to.snapshot_id));
+    ctx.info(format!("restored snapshot {} of `{}`", to.snapshot_id, to.table));
     Ok(to.snapshot_id)
+}
+
+async fn rollback(lake: &Lake, to: &Rollback) -> TaskResult<(Table, Change)> {
+    let table = lake.table(&to.table.parse()?).await?;
+    let change = table.roll_back(At::Snapshot(to.snapshot_id))?;
+    Ok((table, change))
 }
 
 fn lake_rollback() -> Dag {
     dag("lake_rollback")
-        .describe("A table of the lake gets the rows of an older snapshot")
+        .describe("Restores the rows of an older snapshot of a table of the lake")
         .tags(["lake"])
         .owners(["orch"])
         .unpaused()
         .build(|d| {
-            d.add(roll_back(d.params::<Back>()));
+            d.add(roll_back(d.params::<Rollback>()));
         })
 }
 
@@ -416,13 +397,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_takes_what_the_commands_send() {
+    fn a_minimum_age_below_a_day_is_refused_for_orphans_alone() {
         let options: UpkeepOptions =
             serde_json::from_str(r#"{ "work": ["expire", "orphans"], "older_than_hours": 2 }"#).unwrap();
-        assert!(options.tables.is_empty() && options.asks(Work::Expire) && !options.asks(Work::Compact));
-        assert!(options.orphans().is_ok(), "beside snapshots by the hour files are a day old");
+        assert!(options.orphans().is_ok());
         let alone = UpkeepOptions { work: vec![Work::Orphans], ..options };
-        let refused = alone.orphans().unwrap_err().to_string();
-        assert!(refused.contains("hint: wait a day"), "{refused}");
+        let error = alone.orphans().unwrap_err().to_string();
+        assert!(error.contains("hint: wait a day"), "{error}");
     }
 }

@@ -120,11 +120,9 @@ async fn next_layer(
     let targets = models.iter().map(|model| {
         let TableSpec { name, .. } = model.table;
         let contract = model.contract().about(object_uri(to.0, name));
-        let target = Target::new(name, model.table.schema(), model.statement.into(), contract);
-        Target {
-            is_referenced: models.iter().any(|other| other.references().any(|(_, table)| table == name)),
-            ..target
-        }
+        let target = Target::new(name, model.table.schema(), model.statement, contract);
+        let is_referenced = models.iter().any(|other| other.references().any(|(_, table)| table == name));
+        Target { referenced_key: if is_referenced { model.table.key } else { &[] }, ..target }
     });
     let layer = make(ctx, name, to, views.collect::<TaskResult<_>>()?, targets.collect()).await?;
     for model in models {

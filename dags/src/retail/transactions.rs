@@ -45,7 +45,7 @@ async fn minio_to_postgres(ctx: Ctx) -> TaskResult<Loaded> {
     let job = Job {
         name: "etl_minio_postgres",
         views: vec![View::of_objects("sample_data", TRANSACTIONS.schema(), &bucket, file)],
-        tables: vec![Target::new(TRANSACTIONS.name, TRANSACTIONS.schema(), STATEMENT.into(), Contract::of(URI))],
+        tables: vec![Target::new(TRANSACTIONS.name, TRANSACTIONS.schema(), STATEMENT, Contract::of(URI))],
         format: Format::Parquet,
         bucket: bucket.clone(),
         options: buckets.options().clone(),

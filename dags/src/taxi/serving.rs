@@ -1,7 +1,7 @@
-//! The API of the document: published queries over the tables of the taxi pipelines, and one over the shop's Postgres:
-//! `orch-pipelines serving` and `/serving`.
+//! The HTTP API of the taxi pipelines: published queries over their tables, and one over the database of the shop. The
+//! command is `orch-pipelines serving`, the path on the web server `/serving`.
 //!
-//! Each file of `serving/` is one endpoint.
+//! Each file in `serving/` is one endpoint.
 
 use crate::common::connections::{BUCKETS, LAKE};
 use crate::common::lakehouse;
@@ -29,7 +29,7 @@ const ENDPOINTS: [(&str, &str); 10] = endpoints![
     "trips_recent.yaml",
 ];
 
-/// The command of the binary.
+/// The server of the API.
 pub fn server() -> BundleServer {
     let about = "Answer published queries over HTTP, for callers with a key";
     let server = BundleServer::new("serving", about, PORT, |serving| {
@@ -37,41 +37,10 @@ pub fn server() -> BundleServer {
             let connections = [serving.connection(LAKE).await?, serving.connection(BUCKETS).await?];
             let (view, pool) = (serving.lake().clone(), serving.pool().clone());
             let (lake, find) = (lakehouse::lake(&connections)?, serving.finder());
-            let (endpoints, folder) = (endpoints()?, serving.endpoints_folder());
+            let endpoints = ENDPOINTS.iter().map(|(file, text)| Endpoint::read(file, text));
+            let (endpoints, folder) = (endpoints.collect::<TaskResult<_>>()?, serving.endpoints_folder());
             router(Means { endpoints, folder, lake, view, find, pool, is_behind_web: serving.is_behind_web })
         })
     });
     server.behind_web()
-}
-
-/// # Errors
-/// A fatal error when one of them is wrong.
-pub fn endpoints() -> TaskResult<Vec<Endpoint>> {
-    ENDPOINTS.iter().map(|(file, text)| Endpoint::read(file, text)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_endpoint_of_the_document_is_there() {
-        let mut paths: Vec<String> = endpoints().unwrap().into_iter().map(|endpoint| endpoint.path).collect();
-        paths.sort();
-        assert_eq!(
-            paths,
-            [
-                "/api/v1/analytics/time-series",
-                "/api/v1/analytics/weather-impact",
-                "/api/v1/analytics/zones",
-                "/api/v1/dashboard/stats",
-                "/api/v1/export/trips",
-                "/api/v1/predictions/demand",
-                "/api/v1/realtime/activity",
-                "/api/v1/shop/departments",
-                "/api/v1/trips",
-                "/api/v1/trips/recent",
-            ]
-        );
-    }
 }

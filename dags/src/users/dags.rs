@@ -1,64 +1,53 @@
-//! Users who sign up, again and again: topic `users` → table `db.users`, one row for each id.
+//! Users who sign up: topic `users` → table `db.users`, one row for each id.
 //!
-//! The producer of the document counts ids up from 1 and begins anew whenever it is started, which is how duplicates arise. The
-//! newest registration counts; one without a date is older than all others.
+//! The producer restarts its ids at 1 every hour, so ids repeat. The newest registration of an id wins. A registration
+//! without a date is older than all others.
 
 use crate::common::dice::scramble;
 use crate::common::topics::publish;
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use iceberg::spec::{PrimitiveType, Transform};
+use iceberg::spec::Transform;
 use orch::prelude::*;
-use orch_lake::{TableDef, TableName};
+use orch_lake::{TableSpec, columns};
 use orch_streams::Stream;
 
 pub const TOPIC: &str = "users";
-/// Rows of equal ids have to come one after the other, so all of an id go to one partition.
+/// All registrations of an id go to one partition: the stream reads them in order.
 pub const PARTITIONS: i32 = 4;
-const BUCKETS: u32 = 16;
-/// One each second.
-const A_MINUTE: i64 = 60;
-/// After so many minutes the producer is started anew.
-const RESTART: i64 = 60;
+const REGISTRATIONS_PER_MINUTE: i64 = 60;
+const MINUTES_UNTIL_RESTART: i64 = 60;
 
-pub fn table() -> TableName {
-    TableName::new("db", "users").expect("it is a name")
-}
+const USERS: TableSpec = TableSpec::new(
+    "db",
+    "users",
+    &["id"],
+    columns! {
+        id: String,
+        name: Option<String>,
+        email: Option<String>,
+        signup_ts: Option<DateTime<Utc>>,
+        age: Option<i32>,
+    },
+)
+.partition(&[("signup_ts", Transform::Day), ("id", Transform::Bucket(16))])
+.chart("select age, count(*) as users from db.users where age is not null group by age order by age");
 
-/// Topic `users` → `db.users`, by day and bucket. The cost follows the batch, not the table.
+/// Topic `users` → `db.users`. The partitions keep the cost of an upsert in proportion to the batch, not to the table.
 pub fn stream() -> Stream {
-    let text = |name: &str| Field::new(name, DataType::Utf8, true);
-    let signup = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
-    let record = Schema::new(vec![
-        text("id"),
-        text("name"),
-        text("email"),
-        Field::new("signup_ts", signup, true),
-        Field::new("age", DataType::Int32, true),
-    ]);
-    let definition = TableDef::new()
-        .required("id", PrimitiveType::String)
-        .optional("name", PrimitiveType::String)
-        .optional("email", PrimitiveType::String)
-        .optional("signup_ts", PrimitiveType::Timestamptz)
-        .optional("age", PrimitiveType::Int)
-        .key(["id"])
-        .partition("signup_ts", Transform::Day)
-        .partition("id", Transform::Bucket(BUCKETS))
-        .chart("select age, count(*) as users from db.users where age is not null group by age order by age");
+    let (table, definition) = (USERS.id(), USERS.definition());
     Stream::new("users_mesh")
         .describe("Registrations, into one row for each user")
         .topic(TOPIC)
         .partitions(PARTITIONS)
-        .json(record)
+        .json(USERS.unchecked_schema().as_ref().clone())
         .numbers_as_text()
-        .upsert(table(), definition, &["id"], Some("signup_ts"))
+        .upsert(table.expect("a valid name"), definition.expect("Iceberg types"), USERS.key, Some("signup_ts"))
         .commit_every(secs(10))
 }
 
 pub fn dags() -> Vec<Dag> {
     let producer = dag("users_producer")
-        .describe("A registration each second; ids begin at 1 again each hour")
+        .describe("A registration each second; ids restart at 1 every hour")
         .schedule("* * * * *")
         .start("2024-01-01")
         .tags(["users", "streams"])
@@ -70,15 +59,15 @@ pub fn dags() -> Vec<Dag> {
     vec![producer]
 }
 
-/// The registrations of the minute.
+/// Publishes the registrations of one minute.
 #[task(retries = 2)]
 async fn register_users(ctx: Ctx) -> TaskResult<usize> {
-    let at = ctx.logical_date().unwrap_or_else(|| ctx.run_after());
-    let records = registrations(at).map(|one| Ok(NewRecord::json(&one)?.key(one.id.as_str())));
+    let minute = ctx.logical_date().unwrap_or_else(|| ctx.run_after());
+    let records = registrations(minute).map(|one| Ok(NewRecord::json(&one)?.key(one.id.as_str())));
     let records = records.collect::<TaskResult<Vec<_>>>()?;
-    let many = records.len();
+    let count = records.len();
     publish(&ctx, TOPIC, PARTITIONS, records).await?;
-    Ok(many)
+    Ok(count)
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -92,15 +81,15 @@ struct Registration {
 
 fn registrations(at: DateTime<Utc>) -> impl Iterator<Item = Registration> {
     let minute = at.timestamp().div_euclid(60);
-    (0..A_MINUTE).map(move |second| {
-        let id = minute.rem_euclid(RESTART) * A_MINUTE + second + 1;
-        let signed_up = at + TimeDelta::seconds(second);
+    (0..REGISTRATIONS_PER_MINUTE).map(move |second| {
+        let id = minute.rem_euclid(MINUTES_UNTIL_RESTART) * REGISTRATIONS_PER_MINUTE + second + 1;
+        let seed = (minute * REGISTRATIONS_PER_MINUTE + second).cast_unsigned();
         Registration {
             id: id.to_string(),
             name: format!("User_{id}"),
             email: format!("user_{id}@example.com"),
-            signup_ts: signed_up.to_rfc3339_opts(SecondsFormat::Millis, true),
-            age: 18 + scramble((minute * A_MINUTE + second).cast_unsigned()) % 48,
+            signup_ts: (at + TimeDelta::seconds(second)).to_rfc3339_opts(SecondsFormat::Millis, true),
+            age: 18 + scramble(seed) % 48,
         }
     })
 }
@@ -110,12 +99,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_begin_anew_each_hour() {
+    fn ids_restart_every_hour() {
         let at = DateTime::from_timestamp(1_767_880_800, 0).unwrap();
-        let (first, later) =
-            (registrations(at).next().unwrap(), registrations(at + TimeDelta::hours(1)).next().unwrap());
-        assert_eq!((first.id.as_str(), first.signup_ts.as_str()), ("1", "2026-01-08T14:00:00.000Z"));
-        assert_eq!((later.id.as_str(), later.signup_ts.as_str()), ("1", "2026-01-08T15:00:00.000Z"));
+        let first = |at| registrations(at).next().map(|one| (one.id, one.signup_ts)).unwrap();
+        assert_eq!(first(at), ("1".into(), "2026-01-08T14:00:00.000Z".into()));
+        assert_eq!(first(at + TimeDelta::hours(1)), ("1".into(), "2026-01-08T15:00:00.000Z".into()));
         assert_eq!(registrations(at + TimeDelta::minutes(59)).last().unwrap().id, "3600");
     }
 }

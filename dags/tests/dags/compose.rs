@@ -236,7 +236,7 @@ fn its_broker_tells_containers_and_this_machine_where_they_reach_it() {
 
 #[test]
 fn the_topics_of_all_streams_are_made_before_orch_starts() {
-    use orch_dags::users::dags as users;
+    use orch_dags::users;
     use orch_dags::weather::{events as weather_events, logging, openweather};
     let compose = compose();
     let services = &compose["services"];

@@ -1,4 +1,4 @@
-//! The retail pipelines by their SQL texts, layer by layer, on the engine of the worker and on Sail.
+//! The retail SQL pipelines on the local engine and on Sail: all layers must be equal.
 
 use crate::golden::assert_golden;
 use crate::shop;
@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// By bucket and table: which engine made it, its rows and the hash of its content.
+/// The engine, the number of rows and the content hash of each table, by bucket and table.
 pub(crate) type Tables = BTreeMap<String, (String, u64, String)>;
 
 const BUCKETS: [&str; 3] = [RAW_BUCKET, SILVER_BUCKET, GOLD_BUCKET];
 
-/// What is published below a folder of buckets.
+/// Returns the published tables below a folder of buckets. Their objects must exist.
 pub(crate) fn published(folder: &Path) -> Tables {
     let mut tables = Tables::new();
     for bucket in BUCKETS {
@@ -26,7 +26,7 @@ pub(crate) fn published(folder: &Path) -> Tables {
             for object in table["objects"].as_array().unwrap() {
                 assert!(
                     folder.join(bucket).join(object.as_str().unwrap()).is_file(),
-                    "{bucket}: {object} is not there"
+                    "{bucket}: {object} does not exist"
                 );
             }
             let (rows, hash) = (table["rows"].as_u64().unwrap(), table["hash"].as_str().unwrap());
@@ -36,7 +36,7 @@ pub(crate) fn published(folder: &Path) -> Tables {
     tables
 }
 
-/// The rows and hashes alone.
+/// The number of rows and the content hashes, without the engine.
 pub(crate) fn content(tables: &Tables) -> BTreeMap<&str, (u64, &str)> {
     tables.iter().map(|(name, (_, rows, hash))| (name.as_str(), (*rows, hash.as_str()))).collect()
 }
@@ -55,7 +55,7 @@ async fn the_worker_and_sail_make_the_same_golden_tables() {
     world.good("retail_master_pipeline", "local", &json!({}));
     let log = world.run(&["tasks", "logs", "retail_master_pipeline", "raw_to_silver", "local"]).done();
     assert!(log.contains("no Spark is set up as connection `spark_default`: the local engine runs"), "{log}");
-    assert!(!log.contains("datafusion"), "the log is about the task, not about its library: {log}");
+    assert!(!log.contains("datafusion"), "the log contains messages of DataFusion: {log}");
     assert_loaded_is_golden(&world).await;
     let buckets = world.path().join("data/buckets");
     let local = published(&buckets);

@@ -1,4 +1,4 @@
-//! Tables merged by the DAG, as people ask for it: by command, by tasks side by side, with a worker killed and another writer in the way.
+//! `lake_merge` by command, by several tasks, with a killed worker, and with invalid input.
 
 use crate::upkeep::rows;
 use crate::world::World;
@@ -13,23 +13,23 @@ const FROM: &str = "staging.orders";
 
 pub(crate) fn definition() -> TableDef {
     let definition = TableDef::new().required("id", PrimitiveType::Long).optional("city", PrimitiveType::String);
-    // The round over all tables leaves them.
+    // The nightly maintenance skips the table.
     definition.property("orch.upkeep", "off").key(["id"])
 }
 
-/// A file for each city: it has the ids of its range.
+/// Creates a table with one file for each city. The file has the ids of the range.
 pub(crate) async fn filled(lake: &Lake, name: &str, definition: TableDef, cities: &[(&str, Range<i64>)]) -> TableName {
-    let name: TableName = name.parse().expect("it is a name");
-    let mut table = lake.create(&name, &definition).await.expect("the table is made");
+    let name: TableName = name.parse().expect("a valid name");
+    let mut table = lake.create(&name, &definition).await.expect("the table is created");
     for (city, ids) in cities {
         let rows: Rows = ids.clone().map(|id| row(&format!("{id} {city}"))).collect();
         let appended = table.append(Batches::from(batch(&["id", "city"], &rows))).await.expect("the rows are written");
-        table = appended.commit(lake).await.expect("no other writer is there").table;
+        table = appended.commit(lake).await.expect("no concurrent writer").table;
     }
     name
 }
 
-/// As a reader prints them.
+/// The rows in the form that [`rows`] returns.
 pub(crate) fn expected(cities: &[(&str, Range<i64>)]) -> Rows {
     let by_id: BTreeMap<i64, &str> = cities.iter().flat_map(|(city, ids)| ids.clone().map(|id| (id, *city))).collect();
     let mut rows: Rows = by_id.iter().map(|(id, city)| row(&format!("{id} {city}"))).collect();
@@ -38,8 +38,8 @@ pub(crate) fn expected(cities: &[(&str, Range<i64>)]) -> Rows {
 }
 
 fn states(world: &World, run: &str) -> Vec<(String, String)> {
-    let said = world.run(&["tasks", "states-for-dag-run", "lake_merge", run, "-o", "json"]).done();
-    let tasks: Vec<Value> = serde_json::from_str(&said).expect("it is a list");
+    let json = world.run(&["tasks", "states-for-dag-run", "lake_merge", run, "-o", "json"]).done();
+    let tasks: Vec<Value> = serde_json::from_str(&json).expect("a list");
     let text = |task: &Value, field: &str| task[field].as_str().unwrap_or_default().to_owned();
     tasks.iter().map(|task| (text(task, "task_id"), text(task, "state"))).collect()
 }
@@ -49,7 +49,7 @@ fn shares(world: &World, run: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_is_merged_into_another_by_tasks_side_by_side() {
+async fn a_table_is_merged_into_another_by_several_tasks() {
     let world = World::new().await.at_work();
     let lake = world.lake();
     let old = [("Oslo", 0..4_000), ("Rome", 4_000..8_000), ("Bern", 8_000..12_000)];
@@ -67,7 +67,7 @@ async fn a_table_is_merged_into_another_by_tasks_side_by_side() {
     let snapshots = lake.table(&into).await.unwrap().snapshots().len();
     assert_eq!(snapshots, old.len() + 1);
 
-    // Once more, in as many tasks as there are files: the same rows, in one snapshot.
+    // Again with several tasks: the same rows in one snapshot.
     let conf = json!({ "from": FROM, "into": "retail.orders", "key": ["id"], "bytes_per_task": 6_000 });
     world.good("lake_merge", "divided", &conf);
     assert!(shares(&world, "divided") > 2, "{:?}", states(&world, "divided"));
@@ -82,7 +82,7 @@ async fn a_table_is_merged_into_another_by_tasks_side_by_side() {
     let lineage: Vec<(String, i64)> = sqlx::query_as(lineage).fetch_all(&mut world.db().await).await.unwrap();
     assert_eq!(lineage, vec![("lake://staging/orders".to_owned(), 3_100); 2]);
 
-    // Files that are in the table already are not committed a second time. The whole run again does no harm.
+    // Committed files are not committed twice. A rerun of the whole run is idempotent.
     let conflict = |run: &str| {
         world.run(&["tasks", "clear", "lake_merge", "--run-id", run, "--task-regex", "^commit_merge$", "--yes"]).done();
         world.run(&["runs", "wait", "lake_merge", run, "--timeout", "2m"]).failed();
@@ -97,7 +97,7 @@ async fn a_table_is_merged_into_another_by_tasks_side_by_side() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_merge_whose_worker_is_killed_is_done_once() {
+async fn a_merge_with_a_killed_worker_is_committed_once() {
     let mut world = World::new().await.at_work();
     let lake = world.lake();
     let old = [("Oslo", 0..40_000), ("Rome", 40_000..80_000), ("Bern", 80_000..120_000)];
@@ -107,8 +107,8 @@ async fn a_merge_whose_worker_is_killed_is_done_once() {
     let all = expected(&[&old[..], &new[..]].concat());
     let conf = json!({ "from": FROM, "into": into.to_string(), "bytes_per_task": 200_000 });
     world.run(&["dags", "trigger", "lake_merge", "--run-id", "killed", "--conf", &conf.to_string()]).done();
-    let said = ["tasks", "states-for-dag-run", "lake_merge", "killed", "-o", "json"];
-    world.wait_for("a share", &said, |ended| ended.out.contains("merge_share"));
+    let list_tasks = ["tasks", "states-for-dag-run", "lake_merge", "killed", "-o", "json"];
+    world.wait_for("a share", &list_tasks, |ended| ended.out.contains("merge_share"));
     world.kill(world.first_worker());
     world.start_worker();
     world.wait_good("lake_merge", "killed");
@@ -143,11 +143,11 @@ async fn a_merge_that_cannot_be_is_refused_at_once() {
     refused("twice", FROM, "merge_share", "two rows have the same key (id)");
     let tries =
         "select max(try_no) from (select run, try_no from task_instance union all select run, try_no from attempt) t";
-    assert_eq!(sqlx::query_scalar::<_, i16>(tries).fetch_one(&mut world.db().await).await.unwrap(), 1, "no other try");
-    let said = world.run(&["lake", "merge", "staging.nowhere", "retail.orders"]);
+    assert_eq!(sqlx::query_scalar::<_, i16>(tries).fetch_one(&mut world.db().await).await.unwrap(), 1, "no retries");
+    let missing = world.run(&["lake", "merge", "staging.nowhere", "retail.orders"]);
     let why = "task `divide_merge` failed: table `staging.nowhere` is not in the lake `orch`\nhint: ";
-    assert!(said.code == 1 && said.err.contains(why), "{said:?}");
-    let said = world.run(&["lake", "merge", &nothing.to_string(), "retail.orders"]);
-    assert!(said.code == 0 && said.err.starts_with("no new rows"), "{said:?}");
+    assert!(missing.code == 1 && missing.err.contains(why), "{missing:?}");
+    let empty = world.run(&["lake", "merge", &nothing.to_string(), "retail.orders"]);
+    assert!(empty.code == 0 && empty.err.starts_with("no new rows"), "{empty:?}");
     assert_eq!(rows(&lake, &"retail.orders".parse().unwrap()).await, expected(&[("Oslo", 0..10)]));
 }

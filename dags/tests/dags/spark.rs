@@ -1,5 +1,5 @@
-//! The retail pipelines and the weather of cities on a real Spark: the same statements and the same rows as on the local engine, and
-//! nothing half made whatever is killed. They need minutes and are run by `make torture`.
+//! The retail pipelines and the weather of cities on Spark: the tables equal those of the local engine, and a killed
+//! process leaves no partial table. These tests take minutes; `make torture` runs them.
 
 mod merge;
 mod tables;
@@ -14,28 +14,30 @@ use serde_json::{Value, json};
 use std::process::Command;
 use tokio::sync::{Mutex, MutexGuard};
 
-/// One test at a time has the cluster.
+/// One test at a time uses the cluster.
 static TURN: Mutex<()> = Mutex::const_new(());
 
-/// Another worker in the place of this one, whose tasks find this Spark.
+/// Replaces the worker by one with this connection to Spark.
 fn with_spark(world: &mut World, worker: u32, connection: String) -> u32 {
     world.kill(worker);
     world.set("ORCH_CONN_SPARK_DEFAULT", connection);
     start_patient_worker(world)
 }
 
-/// A world at work beside the Spark of this process, until the guard is dropped: with its worker, and a connection to a Spark that knows its lake.
-async fn beside_spark() -> (MutexGuard<'static, ()>, World, u32, String) {
+/// Returns a world with a worker, and a connection to a Spark that has its lake as a catalog. The guard reserves the
+/// Spark.
+async fn world_with_spark() -> (MutexGuard<'static, ()>, World, u32, String) {
     let turn = TURN.lock().await;
     let spark = spark().await;
     let mut world = World::new().await.at_work();
     let worker = world.first_worker();
-    let connection = knowing_the_lake(&mut world, spark).await;
+    let connection = connect_catalog(&mut world, spark).await;
     (turn, world, worker, connection)
 }
 
-/// A connection to this Spark, which knows the lake of the world by the catalog that a server of the bundle serves.
-async fn knowing_the_lake(world: &mut World, spark: &Spark) -> String {
+/// Returns a connection to this Spark with the lake of the world as catalog `orch`, which a server of the bundle
+/// serves.
+async fn connect_catalog(world: &mut World, spark: &Spark) -> String {
     let token = world.add_key("op", "all").await;
     let (_, address) = world.start_server(&["catalog", "--port", "0"]);
     let mut connection: Value = serde_json::from_str(&spark.connection(&spark.master())).unwrap();
@@ -49,7 +51,7 @@ async fn knowing_the_lake(world: &mut World, spark: &Spark) -> String {
     connection.to_string()
 }
 
-/// Beside Java a worker may be silent for longer than others, and would lose what it runs.
+/// Starts a worker with a long lease: next to Java it may miss heartbeats, and would lose its tasks.
 fn start_patient_worker(world: &mut World) -> u32 {
     world.start(&["worker", "--lease", "15s", "--paused-at-creation=false"])
 }
@@ -72,7 +74,7 @@ async fn the_same_statements_make_the_same_tables_on_both_engines() {
     let local = published(&buckets);
     assert!(local.values().all(|(engine, ..)| engine == "local"));
 
-    // By the name of the document's file; each starts the next.
+    // Triggered by an alias. Each DAG triggers the next.
     let worker = world.first_worker();
     with_spark(&mut world, worker, spark.connection(&spark.master()));
     world.run(&["dags", "trigger", "ingest_mysql_to_raw", "--run-id", "spark"]).done();
@@ -125,7 +127,7 @@ async fn the_weather_of_cities_is_golden_on_spark() {
 
 const SILVER: (&str, &str) = ("process_raw_to_silver", "raw_to_silver");
 
-/// Starts the job that makes silver and waits until it is in the middle of that.
+/// Starts the silver job and waits until it writes `orders_fact`.
 fn begin(world: &World, run: &str) {
     world.run(&["dags", "trigger", SILVER.0, "--run-id", run]).done();
     wait_for_log(world, (SILVER.0, SILVER.1, run), "making `orders_fact`");
@@ -138,7 +140,7 @@ fn kill(pids: &[u32]) {
     }
 }
 
-/// Waits until no process of a job is left.
+/// Waits until all processes of a job have exited.
 async fn gone(spark: &Spark, of: &str) {
     let begun = std::time::Instant::now();
     while !(spark.executors().is_empty() && Spark::drivers(of).is_empty()) {
@@ -148,11 +150,11 @@ async fn gone(spark: &Spark, of: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_killed_no_table_is_half_made_and_no_process_is_left() {
+async fn killed_processes_leave_no_partial_table_and_no_process() {
     let _turn = TURN.lock().await;
     let spark = spark().await;
     let mut world = World::new().await;
-    // Files of drivers are told apart by the folder that they are in.
+    // The temporary folder identifies the drivers of this test.
     let files = world.path().join("tmp");
     std::fs::create_dir(&files).unwrap();
     world.set("TMPDIR", files.display().to_string());
@@ -185,14 +187,14 @@ async fn whatever_is_killed_no_table_is_half_made_and_no_process_is_left() {
     kill(&Spark::drivers(&files));
     world.wait_good(SILVER.0, "driver");
     gone(spark, &files).await;
-    let mended = published(&buckets);
-    assert_eq!(content(&mended), content(&before));
-    assert_ne!(mended, before, "the retry made silver on Spark");
+    let repaired = published(&buckets);
+    assert_eq!(content(&repaired), content(&before));
+    assert_ne!(repaired, before, "the retry made silver on Spark");
 
     begin(&world, "worker");
     world.kill(worker);
     gone(spark, &files).await;
-    assert_eq!(published(&buckets), mended);
+    assert_eq!(published(&buckets), repaired);
     start_patient_worker(&mut world);
     world.wait_good(SILVER.0, "worker");
     assert_eq!(content(&published(&buckets)), content(&before));

@@ -1,4 +1,4 @@
-//! Tables looked after, by command as their owner would, and by the nightly DAG: seen, compacted, rolled back, expired, cleaned.
+//! Maintenance of tables by `orch lake` commands and by the nightly DAG: compaction, rollback, expiry, orphaned files.
 
 use crate::standalone::Standalone;
 use crate::world::World;
@@ -10,34 +10,34 @@ use serde_json::{Value, json};
 const WEATHER: &str = "nyc_weather_etl";
 const TABLE: &str = "weather.hourly_weather";
 
-fn said(standalone: &Standalone, line: &str) -> Value {
-    answer(standalone, &line.split(' ').collect::<Vec<_>>())
+fn run_line(standalone: &Standalone, line: &str) -> Value {
+    run_json(standalone, &line.split(' ').collect::<Vec<_>>())
 }
 
-fn answer(standalone: &Standalone, words: &[&str]) -> Value {
+fn run_json(standalone: &Standalone, words: &[&str]) -> Value {
     let ended = standalone.run(&[words, &["-o", "json"]].concat());
     serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{words:?}: {error}: {ended:?}"))
 }
 
-/// Newest first.
+/// Returns the snapshot ids, newest first.
 fn snapshots(standalone: &Standalone) -> Vec<i64> {
-    let table = said(standalone, &format!("lake show {TABLE}"));
+    let table = run_line(standalone, &format!("lake show {TABLE}"));
     let newest = table["newest_snapshots"].as_array().unwrap_or_else(|| panic!("{table}"));
     newest.iter().map(|snapshot| snapshot["id"].as_i64().unwrap()).collect()
 }
 
 fn current(standalone: &Standalone) -> i64 {
-    let table = said(standalone, &format!("lake show {TABLE}"));
+    let table = run_line(standalone, &format!("lake show {TABLE}"));
     let newest = table["newest_snapshots"].as_array().unwrap().clone();
     newest.iter().find(|snapshot| snapshot["is_current"] == true).unwrap()["id"].as_i64().unwrap()
 }
 
 fn count(standalone: &Standalone) -> Value {
-    answer(standalone, &["sql", "select count(*) as n from weather.hourly_weather"])[0]["n"].clone()
+    run_json(standalone, &["sql", "select count(*) as n from weather.hourly_weather"])[0]["n"].clone()
 }
 
-/// A table with more to write anew than one task should.
-fn divided(standalone: &Standalone) {
+/// Several tasks compact a table with more bytes than one task should.
+fn compact_in_shares(standalone: &Standalone) {
     const TABLE: &str = "weather.openweather";
     let batch = || {
         standalone.run(&["dags", "trigger", "producer_weather_kafka", "--wait"]).done();
@@ -46,22 +46,23 @@ fn divided(standalone: &Standalone) {
     batch();
     batch();
     batch();
-    let rows = || answer(standalone, &["sql", "select count(*) as n, sum(kafka_offset) as o from weather.openweather"]);
+    let rows =
+        || run_json(standalone, &["sql", "select count(*) as n, sum(kafka_offset) as o from weather.openweather"]);
     let before = rows();
     assert!(before[0]["n"].as_u64().unwrap() >= 9, "{before}");
     let conf = format!(r#"{{"tables": ["{TABLE}"], "work": ["compact"], "min_files": 2, "bytes_per_task": 3000}}"#);
     standalone.run(&["dags", "trigger", "lake_upkeep", "--run-id", "divided", "--conf", &conf, "--wait"]).done();
-    let tasks = said(standalone, "tasks states-for-dag-run lake_upkeep divided");
+    let tasks = run_line(standalone, "tasks states-for-dag-run lake_upkeep divided");
     let of = |id: &str| tasks.as_array().unwrap().iter().filter(|task| task["task_id"] == id).count();
     assert!(of("compact_share") > 1 && of("keep_up") == 1, "{tasks}");
     let log = standalone.run(&["tasks", "logs", "lake_upkeep", "divide_large_tables", "divided"]).done();
     assert!(log.contains("are compacted by"), "{log}");
     assert_eq!(rows(), before);
-    // Nothing is left to do for a task of the whole table.
-    let compact = || said(standalone, &format!("lake compact {TABLE} --min-files 2"));
+    // Nothing is left to compact.
+    let compact = || run_line(standalone, &format!("lake compact {TABLE} --min-files 2"));
     assert_eq!(compact(), json!([]));
 
-    // More came, and is small: one task writes it anew with what was there.
+    // New small files are compacted with the existing ones by one task.
     batch();
     batch();
     let (before, done) = (rows(), compact());
@@ -70,7 +71,7 @@ fn divided(standalone: &Standalone) {
     assert_eq!((rows(), compact()), (before, json!([])));
 }
 
-/// Eight rows in files of their own, three of which are written over. The round over all tables leaves them.
+/// Writes eight rows in eight files, then replaces three of them. The nightly DAG skips the table.
 pub(crate) async fn filled(lake: &Lake, name: &TableName, definition: TableDef) -> Rows {
     let definition =
         definition.property("write.merge.mode", "merge-on-read").property("orch.upkeep", "off").key(["id"]);
@@ -92,7 +93,7 @@ pub(crate) async fn rows(lake: &Lake, name: &TableName) -> Rows {
     printed(&lake.table(name).await.unwrap().scan().collect().await.unwrap())
 }
 
-/// What Spark was to compact and did not is for the next run, and not for a worker.
+/// If Spark fails to compact a table, the next run compacts it, not the worker.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_spark_does_not_compact_waits_for_the_next_run() {
     let mut world = World::new().await;
@@ -116,46 +117,46 @@ async fn a_table_that_spark_does_not_compact_waits_for_the_next_run() {
 }
 
 #[test]
-fn tables_are_looked_after_by_command() {
+fn tables_are_maintained_by_command() {
     let standalone = Standalone::start();
     let done = ["dags", "list-runs", WEATHER, "--state", "success", "-o", "json"];
     standalone.wait_for(&done, |ended| ended.out.contains("scheduled__"));
     for _ in 0..5 {
         standalone.run(&["dags", "trigger", WEATHER, "--wait"]).done();
     }
-    let tables = said(&standalone, "lake tables");
+    let tables = run_line(&standalone, "lake tables");
     let table = tables.as_array().unwrap().iter().find(|table| table["table"] == TABLE);
     let table = table.unwrap_or_else(|| panic!("{tables}"));
     assert!(table["rows"].as_u64().unwrap() > 0 && table["files"].as_u64().unwrap() > 0, "{table}");
 
     let before = (count(&standalone), snapshots(&standalone));
     assert!(before.1.len() >= 6, "{before:?}");
-    // Each run writes whole days anew: one file each.
-    assert_eq!(said(&standalone, &format!("lake compact {TABLE} --min-files 2")), json!([]));
+    // Each run rewrites whole days as one file each.
+    assert_eq!(run_line(&standalone, &format!("lake compact {TABLE} --min-files 2")), json!([]));
 
-    // The oldest state, and the newest again.
+    // Roll back to the oldest snapshot, then try to roll forward.
     let (oldest, newest) = (before.1.last().unwrap().to_string(), before.1[0].to_string());
     standalone.run(&["lake", "rollback", TABLE, &oldest]).done();
     assert_eq!(current(&standalone).to_string(), oldest);
     let forward = standalone.run(&["lake", "rollback", TABLE, &newest]);
-    assert_eq!(forward.code, 1, "the newest is not in the history of the oldest: {forward:?}");
+    assert_eq!(forward.code, 1, "the newest snapshot is not in the history of the oldest: {forward:?}");
 
-    let expired = said(&standalone, &format!("lake expire {TABLE} --older-than 0s --keep-last 1"));
+    let expired = run_line(&standalone, &format!("lake expire {TABLE} --older-than 0s --keep-last 1"));
     assert!(expired[0]["snapshots"].as_u64().unwrap() >= 5, "{expired}");
     assert_eq!(snapshots(&standalone).len(), 1);
-    assert_eq!(said(&standalone, &format!("lake orphans {TABLE} --dry-run"))[0]["orphans"], 0);
+    assert_eq!(run_line(&standalone, &format!("lake orphans {TABLE} --dry-run"))[0]["orphans"], 0);
 
-    // What is wrong is said, and the run that found it keeps it.
+    // The error message names the DAG of the failed run.
     let nowhere = standalone.run(&["lake", "compact", "weather.nowhere"]);
     assert!(nowhere.code == 1 && nowhere.err.contains("lake_upkeep"), "{nowhere:?}");
     let young = standalone.run(&["lake", "orphans", TABLE, "--older-than", "1h"]);
     assert_eq!(young.code, 1, "{young:?}");
-    assert_eq!(standalone.run(&["lake", "orphans", "--older-than", "1h"]).code, 1, "of all tables as well");
-    divided(&standalone);
-    // A round over all tables, as each night.
+    assert_eq!(standalone.run(&["lake", "orphans", "--older-than", "1h"]).code, 1, "also for all tables");
+    compact_in_shares(&standalone);
+    // The nightly run over all tables.
     standalone.run(&["dags", "trigger", "lake_upkeep", "--wait"]).done();
     assert_eq!(standalone.run(&["lake", "show", "weather.nowhere"]).code, 2);
-    let all = said(&standalone, "runs list");
+    let all = run_line(&standalone, "runs list");
     let mine = all.as_array().unwrap().iter().filter(|run| run["dag_id"] == "lake_upkeep").count();
     assert!(mine >= 5, "{all}");
 }

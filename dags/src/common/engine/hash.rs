@@ -1,21 +1,17 @@
-//! A hash of the rows of a table: the same for the same rows, in whatever order, number of objects and format they come.
-//!
-//! The SHA-256 of each row's values, as texts with their lengths, added up as numbers of 256 bits.
+//! A content hash of a table. It does not depend on the order of the rows, the number of objects or the file format.
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use orch::TaskResult;
 use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
-
-const LIMBS: usize = 4;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ContentHash {
     pub(super) rows: u64,
-    /// The lowest first.
-    sum: [u64; LIMBS],
+    /// Wrapping sums of both halves of the SHA-256 of each row. A row is hashed as its values in text form, each with
+    /// its length.
+    sums: [u128; 2],
 }
 
 impl ContentHash {
@@ -34,60 +30,44 @@ impl ContentHash {
                     hash.update(text);
                 }
             }
-            self.add_row(&hash.finalize().into());
+            let hash: [u8; 32] = hash.finalize().into();
+            for (sum, half) in self.sums.iter_mut().zip(hash.as_chunks().0) {
+                *sum = sum.wrapping_add(u128::from_le_bytes(*half));
+            }
         }
         self.rows += batch.num_rows() as u64;
         Ok(())
     }
 
-    fn add_row(&mut self, row: &[u8; 8 * LIMBS]) {
-        let mut carry = false;
-        for (limb, bytes) in self.sum.iter_mut().zip(row.as_chunks().0) {
-            let (sum, over) = limb.overflowing_add(u64::from_le_bytes(*bytes));
-            let (sum, more) = sum.overflowing_add(u64::from(carry));
-            (*limb, carry) = (sum, over || more);
-        }
-    }
-
-    pub(super) fn text(&self) -> String {
-        self.sum.iter().rev().fold(String::new(), |mut text, limb| {
-            // Writing to a string does not fail.
-            write!(text, "{limb:016x}").ok();
-            text
-        })
+    pub(super) fn hex(&self) -> String {
+        format!("{:032x}{:032x}", self.sums[1], self.sums[0])
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Int32Array, StringArray};
-    use arrow::datatypes::{Field, Schema};
+    use arrow::array::{ArrayRef, Int32Array, StringArray};
     use std::sync::Arc;
 
-    fn hash(batches: &[&[(i32, Option<&str>)]]) -> String {
-        let field = |name, of| Field::new(name, of, true);
-        let schema = Arc::new(Schema::new(vec![field("n", DataType::Int32), field("t", DataType::Utf8)]));
+    fn hash(rows: &[(i32, Option<&str>)]) -> String {
         let mut hash = ContentHash::default();
-        for rows in batches {
-            let numbers: Int32Array = rows.iter().map(|row| Some(row.0)).collect();
-            let texts: StringArray = rows.iter().map(|row| row.1).collect();
-            let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(numbers), Arc::new(texts)]);
-            hash.add(&batch.expect("a batch")).expect("all have texts");
+        // Two batches of different sizes.
+        for rows in [&rows[..1], &rows[1..]] {
+            let numbers: ArrayRef = Arc::new(rows.iter().map(|row| Some(row.0)).collect::<Int32Array>());
+            let texts: ArrayRef = Arc::new(rows.iter().map(|row| row.1).collect::<StringArray>());
+            hash.add(&RecordBatch::try_from_iter([("n", numbers), ("t", texts)]).unwrap()).unwrap();
         }
-        hash.text()
+        hash.hex()
     }
 
     #[test]
-    fn order_does_not_count_and_everything_else_does() {
+    fn the_hash_depends_on_values_and_not_on_order() {
         let (a, b, c) = ((1, Some("a")), (2, None), (3, Some("")));
-        let all = hash(&[&[a, b, c]]);
-        assert_eq!(all, hash(&[&[c], &[], &[b, a]]));
-        for other in
-            [hash(&[&[a, b]]), hash(&[&[a, b, c, c]]), hash(&[&[a, b, (3, None)]]), hash(&[&[a, c, (2, Some("0"))]])]
-        {
-            assert_ne!(all, other);
+        let all = hash(&[a, b, c]);
+        assert_eq!((all.len(), &all), (64, &hash(&[c, b, a])));
+        for other in [&[a, b][..], &[a, b, c, c], &[a, b, (3, None)], &[a, c, (2, Some("0"))]] {
+            assert_ne!(all, hash(other));
         }
-        assert_eq!(all.len(), 64);
     }
 }

@@ -1,13 +1,14 @@
-"""A job of orch on Spark: views over objects or a table of a database, then each table as its statement says.
+"""Runs a job of orch on Spark: creates the views, then runs the statement of each table and writes its rows.
 
-What to do is in `spark.orch.job`, passwords are in properties of their own. The last line says how many rows were written.
+The property `spark.orch.job` has the job without passwords, which are in other properties. The last line of the output
+is the number of rows of each table as JSON.
 """
 
 from pyspark.sql import Observation
 from pyspark.sql.functions import count, expr, lit
 
 MYSQL_DRIVERS = ("com.mysql.cj.jdbc.Driver", "org.mariadb.jdbc.Driver")
-# Nothing between two delimiters is null; what is null or empty is written as nothing. Blanks count: Spark alone would drop them.
+# Null and the empty string are written as nothing; nothing is read as null. By default Spark would strip blanks.
 CSV = {
     "header": "true",
     "quote": '"',
@@ -20,7 +21,7 @@ CSV = {
     "dateFormat": "yyyy-MM-dd",
     "timestampNTZFormat": "yyyy-MM-dd HH:mm:ss[.SSSSSS]",
 }
-ROWS_AT_ONCE = "10000"
+FETCH_SIZE = "10000"
 
 
 def mysql_driver(spark):
@@ -37,13 +38,13 @@ def mysql_driver(spark):
     )
 
 
-def of_database(spark, source):
+def read_table(spark, source):
     options = {
         "url": source["url"],
         "driver": mysql_driver(spark),
         "user": source["user"],
         "password": conf(source["password"]),
-        "fetchsize": ROWS_AT_ONCE,
+        "fetchsize": FETCH_SIZE,
         "preferTimestampNTZ": "true",
     }
     table, key, parts = source["table"], source["key"], spark.sparkContext.defaultParallelism
@@ -55,7 +56,7 @@ def of_database(spark, source):
     return spark.read.format("jdbc").options(**options, dbtable=table).load()
 
 
-def of_objects(spark, source, columns):
+def read_objects(spark, source, columns):
     if source["format"] == "csv":
         schema = ", ".join(f"`{c['name']}` {c['type']}" for c in columns)
         return spark.read.options(**CSV, enforceSchema="false", mode="FAILFAST").schema(schema).csv(source["paths"])
@@ -63,7 +64,7 @@ def of_objects(spark, source, columns):
 
 
 def typed(column):
-    """Empty texts are null, or nulls are empty texts where the schema has no nulls."""
+    """Casts a column. Empty strings become null in nullable columns, nulls become empty strings in other columns."""
     name, of_type = f"`{column['name']}`", column["type"]
     value = f"cast({name} as {of_type})"
     if of_type == "STRING":
@@ -72,28 +73,28 @@ def typed(column):
 
 
 def write(frame, target):
-    frame, seen = frame.select(*map(typed, target["columns"])), Observation(target["name"])
-    # Sail, which is one of the Connect servers, observes nothing.
+    frame, observation = frame.select(*map(typed, target["columns"])), Observation(target["name"])
+    # Sail, a Spark Connect server, does not support observations.
     is_observed = "SPARK_REMOTE" not in os.environ
     if is_observed:
-        frame = frame.observe(seen, count(lit(1)).alias("rows"))
-    # The place is that of this try; what its lost worker left there goes.
+        frame = frame.observe(observation, count(lit(1)).alias("rows"))
+    # The folder belongs to this attempt. Overwrite what a lost worker of the attempt left there.
     writer = frame.write.mode("overwrite")
     if target["format"] == "csv":
         writer.options(**CSV).csv(target["path"])
     else:
         writer.option("compression", "zstd").parquet(target["path"])
     if is_observed:
-        return seen.get["rows"]
+        return observation.get["rows"]
     written = {"format": target["format"], "paths": [target["path"]]}
-    return of_objects(spark, written, target["columns"]).count()
+    return read_objects(spark, written, target["columns"]).count()
 
 
 job = json.loads(conf("spark.orch.job"))
 views = set()
 for view in job["views"]:
     source, columns = view["source"], view["columns"]
-    frame = of_database(spark, source) if "url" in source else of_objects(spark, source, columns)
+    frame = read_table(spark, source) if "url" in source else read_objects(spark, source, columns)
     frame.select(*map(typed, columns)).createOrReplaceTempView(view["name"])
     views.add(view["name"])
 rows = {}

@@ -1,22 +1,22 @@
-//! What an engine is asked for: views, and tables made of them by statements.
+//! Jobs: views that an engine reads, and the tables that its statements make of them.
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
-use orch::{Connection, TaskResult, fatal};
+use orch::{Connection, TaskResult};
 use orch_lake::batches::Batches;
 use orch_lake::bucket::{Bucket, Options};
-use orch_lake::contract::Contract;
+use orch_lake::contract::{Contract, quarantine_of};
 use orch_lake::format::csv::{self, Csv};
-use orch_lake::format::parquet;
+use orch_lake::format::{WrittenObject, parquet};
 use orch_lake_sql::BatchSource;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// How rows lie in objects.
+/// The file format of objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Format {
-    /// With a first line of names.
+    /// With a header line.
     Csv,
     Parquet,
 }
@@ -25,27 +25,27 @@ pub(crate) enum Format {
 pub(crate) struct Job {
     pub(crate) name: &'static str,
     pub(crate) views: Vec<View>,
-    /// In order: a statement sees the tables before it, too.
+    /// A statement may read the views and the tables before it.
     pub(crate) tables: Vec<Target>,
     pub(crate) format: Format,
     pub(crate) bucket: Bucket,
-    /// How the buckets are reached from elsewhere.
+    /// Options of the object store, for Spark.
     pub(crate) options: Options,
-    /// Below which an engine writes, a folder for each table.
+    /// The folder of the attempt, [`Layer::place`](super::Layer::place). Engines write below it.
     pub(crate) place: String,
 }
 
-/// Rows by a name.
+/// Rows that statements read by a name.
 pub(crate) struct View {
     pub(crate) name: &'static str,
     pub(crate) schema: SchemaRef,
-    /// How this process reads them.
+    /// Reads the rows in this process.
     pub(crate) open: BatchSource,
-    /// How others do; `None`: only this process can, and puts the rows into the bucket for them.
+    /// Source for Spark. `None` if only this process can read the rows: it copies them into the bucket for Spark.
     pub(crate) outside: Option<Outside>,
 }
 
-/// Where rows are, for an engine elsewhere.
+/// Rows that Spark reads itself.
 pub(crate) enum Outside {
     Objects {
         format: Format,
@@ -54,38 +54,48 @@ pub(crate) enum Outside {
     MySql {
         connection: Box<Connection>,
         table: &'static str,
-        /// By ranges of it parts of the table are read side by side.
+        /// A column whose ranges Spark reads in parallel.
         key: Option<&'static str>,
     },
 }
 
-/// A table, and the statement that makes it.
+/// A table and the statement that makes it.
 pub(crate) struct Target {
     pub(crate) name: &'static str,
     pub(crate) schema: SchemaRef,
     pub(crate) statement: String,
-    /// What must hold of its rows, beside their types.
+    /// Rows that break a check with `Policy::Quarantine` are published in the table `{name}_quarantine`. Later
+    /// statements of the job still read them.
     pub(crate) contract: Contract,
-    /// The contract of a later table of the job refers to its key.
-    #[expect(dead_code, reason = "until the merge")]
-    pub(crate) is_referenced: bool,
-}
-
-impl Target {
-    pub(crate) fn new(name: &'static str, schema: SchemaRef, statement: String, contract: Contract) -> Target {
-        Target { name, schema, statement, contract, is_referenced: false }
-    }
+    /// The columns that the contracts of later tables refer to. Empty if none does: keys are held in memory.
+    pub(crate) referenced_key: &'static [&'static str],
 }
 
 impl Job {
-    /// Where an engine writes the objects of a table.
-    pub(crate) fn place_of(&self, target: &Target) -> String {
+    /// The folder that an engine writes the objects of a table into.
+    pub(super) fn folder_of(&self, target: &Target) -> String {
         format!("{}/{}", self.place, target.name)
     }
 }
 
+impl Target {
+    pub(crate) fn new(
+        name: &'static str,
+        schema: SchemaRef,
+        statement: impl Into<String>,
+        contract: Contract,
+    ) -> Target {
+        Target { name, schema, statement: statement.into(), contract, referenced_key: &[] }
+    }
+
+    /// The name of the table with the quarantined rows.
+    pub(super) fn quarantine(&self) -> String {
+        quarantine_of(self.name)
+    }
+}
+
 impl View {
-    /// Rows that lie in objects, with the types of a schema.
+    /// Rows in objects of a bucket, read with the types of a schema.
     pub(crate) fn of_objects(
         name: &'static str,
         schema: SchemaRef,
@@ -93,53 +103,46 @@ impl View {
         (format, keys): (Format, Vec<String>),
     ) -> View {
         let locations = keys.iter().map(|key| bucket.location(key)).collect();
-        let (here, typed) = (bucket.clone(), schema.clone());
+        let (bucket, columns) = (bucket.clone(), schema.clone());
         let open: BatchSource = Arc::new(move || {
-            let (bucket, schema, keys) = (here.clone(), typed.clone(), keys.clone());
-            async move { Ok(read_all(bucket, format, keys, schema)) }.boxed()
+            let rows = read_all(bucket.clone(), format, keys.clone(), columns.clone());
+            std::future::ready(Ok(rows)).boxed()
         });
         View { name, schema, open, outside: Some(Outside::Objects { format, locations }) }
     }
 }
 
 impl Format {
-    /// The end of an object's name.
-    pub(crate) fn suffix(self) -> &'static str {
+    /// The extension of an object's name.
+    pub(crate) fn extension(self) -> &'static str {
         match self {
             Format::Csv => "csv",
             Format::Parquet => "parquet",
         }
     }
 
-    /// An object with the types of a schema.
+    /// Reads an object with the types of a schema.
     pub(crate) async fn read(self, bucket: &Bucket, key: &str, schema: SchemaRef) -> TaskResult<Batches> {
         match self {
             Format::Csv => csv::read(bucket, key, schema, Csv::default()).await,
             Format::Parquet => parquet::read_as(bucket, key, schema).await,
         }
     }
+
+    pub(crate) async fn write(self, bucket: &Bucket, key: &str, rows: Batches) -> TaskResult<WrittenObject> {
+        match self {
+            Format::Csv => csv::write(bucket, key, rows, Csv::default()).await,
+            Format::Parquet => parquet::write(bucket, key, rows).await,
+        }
+    }
 }
 
-/// One object after the other.
+/// Reads objects one after the other.
 pub(crate) fn read_all(bucket: Bucket, format: Format, keys: Vec<String>, schema: SchemaRef) -> Batches {
-    let typed = schema.clone();
+    let columns = schema.clone();
     let each = futures::stream::iter(keys).then(move |key| {
-        let (bucket, schema) = (bucket.clone(), typed.clone());
+        let (bucket, schema) = (bucket.clone(), columns.clone());
         async move { format.read(&bucket, &key, schema).await }
     });
     Batches::new(schema, each.try_flatten())
-}
-
-/// A type as statements of Spark call it.
-pub(super) fn sql_type(of: &DataType) -> TaskResult<String> {
-    Ok(match of {
-        DataType::Int32 => "INT".into(),
-        DataType::Int64 => "BIGINT".into(),
-        DataType::Float64 => "DOUBLE".into(),
-        DataType::Utf8 => "STRING".into(),
-        DataType::Date32 => "DATE".into(),
-        DataType::Timestamp(_, None) => "TIMESTAMP_NTZ".into(),
-        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision},{scale})"),
-        other => return Err(fatal(format!("an engine elsewhere has no type `{other}`"))),
-    })
 }

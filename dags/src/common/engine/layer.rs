@@ -1,52 +1,62 @@
-//! The tables of a bucket that are made together. Their objects lie in folders by the tables' names; which of them count is
-//! said by one object, `_tables.json`, which is replaced as a whole: who reads by it sees all tables of one run, or all of
-//! another. Those that are no longer named are removed after it, so who lists a folder finds the new rows alone a moment later.
+//! Layers: the tables of a bucket that a job publishes together.
+//!
+//! The objects of a table are in a folder with its name. The object `_tables.json` lists the objects that count, and is
+//! replaced as a whole: a reader that uses it sees all tables of one run. Objects that are no longer listed are deleted
+//! after that, so a reader that lists a folder may briefly see old and new rows.
 
-use super::engine;
+use super::Engine;
+use super::check::{CheckedTable, check};
 use super::hash::ContentHash;
-use super::job::{Format, Job, Target, View, read_all};
+use super::job::{Format, Job, View, read_all};
 use arrow::datatypes::SchemaRef;
-use futures::TryStreamExt as _;
 use orch::prelude::*;
 use orch_lake::batches::Batches;
 use orch_lake::bucket::Bucket;
-use orch_lake::contract::{CheckTrail, Facts, verdict};
+use orch_lake::contract::{Facts, KeySet};
+use orch_lake::frame::blocking;
 use std::collections::{BTreeMap, BTreeSet};
 
 const TABLES: &str = "_tables.json";
-/// Below it are what engines write, a folder for each try.
+/// Engines write into a folder below it for each attempt.
 const WRITING: &str = "_writing";
-/// What a try that was killed left is removed after so long.
-const ABANDONED: chrono::Duration = chrono::Duration::days(1);
+/// Objects of a killed attempt are deleted after this time.
+const ABANDONED_AFTER: chrono::Duration = chrono::Duration::days(1);
 
 /// A table of a layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LayerTable {
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
-    /// The same rows have the same one, whichever engine wrote them.
+    /// Equal for equal rows, whichever engine wrote them.
     pub(crate) hash: String,
+    /// Rows that break each rule of the contract, and so are not in the table. A row may break several rules.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) removed: BTreeMap<String, u64>,
     format: Format,
     objects: Vec<String>,
 }
 
-/// What a job made, as the output of its task.
+/// The tables that a job made, as the output of its task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Layer {
     pub(crate) engine: String,
+    /// By name. Quarantined rows of `orders` are in the table `orders_quarantine`.
     pub(crate) tables: BTreeMap<String, LayerTable>,
 }
 
+impl LayerTable {
+    pub(super) fn new(format: Format, objects: Vec<String>, hash: &ContentHash, bytes: u64) -> LayerTable {
+        LayerTable { rows: hash.rows, bytes, hash: hash.hex(), removed: BTreeMap::new(), format, objects }
+    }
+}
+
 impl Layer {
-    /// Which place a try writes below.
+    /// The folder of the attempt.
     pub(crate) fn place(ctx: &Ctx) -> String {
         format!("{WRITING}/{}", ctx.attempt().simple())
     }
 
-    /// Carries a job out and publishes its tables.
-    ///
-    /// # Errors
-    /// That of the engine, or an object of it is not what it should be; then no table has changed.
+    /// Runs a job and publishes its tables. If the engine fails, or its rows break a contract, no table changes.
     pub(crate) async fn make(ctx: &Ctx, job: &Job) -> TaskResult<Layer> {
         let layer = Layer::give(ctx, job, async |layer| publish(ctx, job, layer).await).await?;
         for (name, table) in &layer.tables {
@@ -57,44 +67,33 @@ impl Layer {
         Ok(layer)
     }
 
-    /// Carries a job out and gives its tables to `then`, which publishes none: they are removed after it.
-    ///
-    /// # Errors
-    /// As [`Layer::make`], or that of `then`.
+    /// Runs a job and passes its tables to `then`. They are not published, and are deleted after that.
     pub(crate) async fn give<T>(ctx: &Ctx, job: &Job, then: impl AsyncFnOnce(Layer) -> TaskResult<T>) -> TaskResult<T> {
-        sweep(ctx, job).await?;
-        let given = match make(ctx, job).await {
+        delete_abandoned(ctx, job).await?;
+        let result = match run_and_check(ctx, job).await {
             Ok(layer) => then(layer).await,
             Err(error) => Err(error),
         };
-        let removed = job.bucket.delete_all(&job.place).await;
-        let given = given?;
-        removed?;
-        Ok(given)
+        let deleted = job.bucket.delete_all(&job.place).await;
+        let result = result?;
+        deleted?;
+        Ok(result)
     }
 
-    /// The tables as they are now.
-    ///
-    /// # Errors
-    /// No task has made the tables yet. `hint` says which one does.
+    /// Returns the published tables of a bucket, or an error with the hint if there are none yet.
     pub(crate) async fn of(bucket: &Bucket, hint: &str) -> TaskResult<Layer> {
         let found = find(bucket).await?;
-        found.ok_or_else(|| fatal(format!("`{}` is not there\nhint: {hint}", bucket.location(TABLES))))
+        found.ok_or_else(|| fatal(format!("`{}` does not exist\nhint: {hint}", bucket.location(TABLES))))
     }
 
-    /// A table as a view.
-    ///
-    /// # Errors
-    /// There is no such table.
+    /// Returns a table as a view.
     pub(crate) fn view(&self, bucket: &Bucket, name: &'static str, schema: SchemaRef) -> TaskResult<View> {
         let table = self.table(bucket, name)?;
         Ok(View::of_objects(name, schema, bucket, (table.format, table.objects.clone())))
     }
 
-    /// The rows of a table.
-    ///
-    /// # Errors
-    /// As [`Layer::view`]; in the stream, that an object is gone or does not fit.
+    /// Returns the rows of a table. The stream fails if an object was deleted or does not have the columns of the
+    /// schema.
     pub(crate) fn rows(&self, bucket: &Bucket, name: &str, schema: SchemaRef) -> TaskResult<Batches> {
         let table = self.table(bucket, name)?;
         Ok(read_all(bucket.clone(), table.format, table.objects.clone(), schema))
@@ -103,96 +102,131 @@ impl Layer {
     fn table(&self, bucket: &Bucket, name: &str) -> TaskResult<&LayerTable> {
         self.tables.get(name).ok_or_else(|| fatal(format!("`{}` has no table `{name}`", bucket.url())))
     }
+
+    fn objects(&self) -> impl Iterator<Item = &String> {
+        self.tables.values().flat_map(|table| &table.objects)
+    }
 }
 
 async fn find(bucket: &Bucket) -> TaskResult<Option<Layer>> {
     if bucket.find(TABLES).await?.is_none() {
         return Ok(None);
     }
-    let text = bucket.get(TABLES).await?;
-    let layer = serde_json::from_slice(&text);
-    layer.map(Some).map_err(|error| fatal(format!("`{}` is not one of orch's: {error}", bucket.location(TABLES))))
+    let layer = serde_json::from_slice(&bucket.get(TABLES).await?);
+    layer.map(Some).map_err(|error| fatal(format!("cannot parse `{}`: {error}", bucket.location(TABLES))))
 }
 
-async fn make(ctx: &Ctx, job: &Job) -> TaskResult<Layer> {
-    let engine = engine(ctx, job).await?;
-    let said = engine.write(ctx, job).await?;
-    let mut tables = BTreeMap::new();
+async fn run_and_check(ctx: &Ctx, job: &Job) -> TaskResult<Layer> {
+    let engine = Engine::choose(ctx, job).await?;
+    let reported = engine.write(ctx, job).await?;
+    let (mut tables, mut facts) = (BTreeMap::new(), Facts::at(ctx.run_after()));
     for target in &job.tables {
-        let written = written(ctx, job, target).await?;
-        let rows = said.get(target.name).copied();
-        if rows != Some(written.rows) {
-            return Err(anyhow::anyhow!(
-                "table `{}`: {} rows are in its objects, but the engine wrote {}",
-                target.name,
-                written.rows,
-                rows.map_or_else(|| "none".into(), |rows| rows.to_string())
-            ));
+        let checked = check(ctx, job, target, &facts, reported.get(target.name).copied()).await?;
+        let CheckedTable { table, quarantine, keys } = checked;
+        let key = target.referenced_key;
+        if !key.is_empty() {
+            let keys = blocking(move |_| Ok(KeySet::of(&keys, key)?)).await?;
+            facts = facts.keys(target.name, keys);
         }
-        tables.insert(target.name.to_owned(), written);
+        tables.insert(target.name.to_owned(), table);
+        tables.extend(quarantine.map(|table| (target.quarantine(), table)));
     }
     Ok(Layer { engine: engine.name().into(), tables })
 }
 
-/// Reads back what an engine wrote: it is there, has the right types, no null where none may be, and keeps its contract.
-async fn written(ctx: &Ctx, job: &Job, target: &Target) -> TaskResult<LayerTable> {
-    let mut entries = job.bucket.list_all(&job.place_of(target)).await?;
-    // Beside them are marks and checksums of Hadoop.
-    entries.retain(|entry| entry.key.rsplit('/').next().is_some_and(|name| !name.starts_with(['_', '.'])));
-    let objects: Vec<String> = entries.iter().map(|entry| entry.key.clone()).collect();
-    let rows = read_all(job.bucket.clone(), job.format, objects.clone(), target.schema.clone());
-    let mut rows = rows.report_progress(ctx);
-    let (mut hash, facts) = (ContentHash::default(), Facts::at(ctx.run_after()));
-    let mut checker = target.contract.begin(&facts)?;
-    while let Some(batch) = rows.try_next().await? {
-        checker.check_batch(&batch)?;
-        hash = orch_lake::frame::blocking(move |_| {
-            hash.add(&batch)?;
-            Ok(hash)
-        })
-        .await?;
-    }
-    let (uri, found) = (target.contract.uri(), checker.end());
-    let verdict = verdict(uri, &found);
-    ctx.commit(CheckTrail::new(ctx, uri, found))?;
-    verdict.map_err(|broken| fatal(broken.to_string()))?;
-    let bytes = entries.iter().map(|entry| entry.bytes).sum();
-    Ok(LayerTable { rows: hash.rows, bytes, hash: hash.text(), format: job.format, objects })
-}
-
-/// Puts the objects into the folders of their tables, then the word that they count in the place of those before.
+/// Copies the objects into the folders of their tables, then lists them in `_tables.json` instead of the previous
+/// objects.
 async fn publish(ctx: &Ctx, job: &Job, mut layer: Layer) -> TaskResult<Layer> {
-    let before = find(&job.bucket).await?;
+    let previous = find(&job.bucket).await?;
     let attempt = ctx.attempt().simple().to_string();
     for (name, table) in &mut layer.tables {
         for (number, object) in table.objects.iter_mut().enumerate() {
-            let key = format!("{name}/part-{number:05}-{attempt}.{}", table.format.suffix());
+            let key = format!("{name}/part-{number:05}-{attempt}.{}", table.format.extension());
             job.bucket.copy(object, &key).await?;
             *object = key;
         }
     }
     job.bucket.put(TABLES, serde_json::to_vec(&layer)?).await?;
-    let now: BTreeSet<&String> = layer.tables.values().flat_map(|table| &table.objects).collect();
-    // Never those of others that write at the same time: what they name last is there.
-    let gone = before.iter().flat_map(|layer| layer.tables.values()).flat_map(|table| &table.objects);
-    for object in gone.filter(|object| !now.contains(object)) {
+    let published: BTreeSet<&String> = layer.objects().collect();
+    // Only objects that were listed before: a concurrent attempt may have written others that it lists next.
+    for object in previous.iter().flat_map(Layer::objects).filter(|object| !published.contains(object)) {
         job.bucket.delete(object).await?;
     }
     Ok(layer)
 }
 
-/// Removes what this try wrote before its worker was lost, and what others left long ago.
-async fn sweep(ctx: &Ctx, job: &Job) -> TaskResult<()> {
+/// Deletes what an earlier worker of this attempt wrote, and what killed attempts left long ago.
+async fn delete_abandoned(ctx: &Ctx, job: &Job) -> TaskResult<()> {
     job.bucket.delete_all(&job.place).await?;
-    let named = find(&job.bucket).await?;
-    let named: BTreeSet<&String> =
-        named.iter().flat_map(|layer| layer.tables.values()).flat_map(|table| &table.objects).collect();
-    let parts: Vec<String> = job.tables.iter().map(|target| format!("{}/part-", target.name)).collect();
+    let published = find(&job.bucket).await?;
+    let published: BTreeSet<&String> = published.iter().flat_map(Layer::objects).collect();
+    let names = job.tables.iter().flat_map(|target| [target.name.to_owned(), target.quarantine()]);
+    let parts: Vec<String> = names.map(|name| format!("{name}/part-")).collect();
     for entry in job.bucket.list_all("").await? {
         let is_ours = entry.key.starts_with(WRITING) || parts.iter().any(|part| entry.key.starts_with(part));
-        if is_ours && ctx.run_after() - entry.modified > ABANDONED && !named.contains(&entry.key) {
+        if is_ours && ctx.run_after() - entry.modified > ABANDONED_AFTER && !published.contains(&entry.key) {
             job.bucket.delete(&entry.key).await?;
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::job::Target;
+    use super::*;
+    use arrow::datatypes::{DataType, Field, Schema};
+    use orch::{Connection, MemoryHost};
+    use orch_lake::bucket::Options;
+    use orch_lake::contract::{Contract, Policy};
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn rows_that_break_a_contract_are_published_in_another_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", folder.path().display());
+        let bucket = Bucket::open(&url, &Options::default()).unwrap();
+        bucket.put("in/customers.csv", "id\n1\n2\n2\n").await.unwrap();
+        bucket.put("in/orders.csv", "customer_id,amount\n1,5\n2,-1\n3,7\n").await.unwrap();
+        let schema = |names: &[&str]| {
+            let fields = names.iter().map(|name| Field::new(*name, DataType::Int32, false));
+            Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+        };
+        let (customer, order) = (schema(&["id"]), schema(&["customer_id", "amount"]));
+        let view = |name: &'static str, schema: &SchemaRef| {
+            View::of_objects(name, schema.clone(), &bucket, (Format::Csv, vec![format!("in/{name}.csv")]))
+        };
+        let unique = Contract::of("bucket://out/customer_dim").unique(["id"]).or(Policy::Quarantine);
+        let known = Contract::of("bucket://out/order_fact").references(["customer_id"], "customer_dim");
+        let known = known.or(Policy::Quarantine).rules([("positive_amount", "amount > 0")]).or_remove();
+        let customers = Target::new("customer_dim", customer.clone(), "SELECT * FROM customers", unique);
+        let customers = Target { referenced_key: &["id"], ..customers };
+        let orders = Target::new("order_fact", order.clone(), "SELECT * FROM orders", known);
+        let connection = Connection { id: "spark_default".into(), conn_type: "local".into(), ..Connection::default() };
+        let ctx = MemoryHost::new().with_connection(connection).ctx();
+        let job = Job {
+            name: "orders",
+            views: vec![view("customers", &customer), view("orders", &order)],
+            tables: vec![customers, orders],
+            format: Format::Csv,
+            bucket: bucket.clone(),
+            options: Options::default(),
+            place: Layer::place(&ctx),
+        };
+        let layer = Layer::make(&ctx, &job).await.unwrap();
+        assert_eq!(layer, Layer::of(&bucket, "").await.unwrap());
+        let expected = [
+            ("customer_dim", 2, "id\n1\n2\n"),
+            ("customer_dim_quarantine", 1, "id,quarantine_reason\n2,"),
+            ("order_fact", 1, "customer_id,amount\n1,5\n"),
+            ("order_fact_quarantine", 1, "customer_id,amount,quarantine_reason\n3,7,"),
+        ];
+        assert_eq!(layer.tables.len(), expected.len());
+        for (name, rows, start) in expected {
+            let text = bucket.get(&layer.tables[name].objects[0]).await.unwrap();
+            assert!(layer.tables[name].rows == rows && text.starts_with(start.as_bytes()), "{name}: {text:?}");
+        }
+        assert_eq!(layer.tables["order_fact"].removed["positive_amount"], 1);
+        assert!(bucket.list_all(WRITING).await.unwrap().is_empty());
+    }
 }

@@ -1,12 +1,10 @@
-//! Spark, by `spark-submit` or beside a Connect server: a small application, which is part of this binary, reads the views where
-//! they are and writes the tables into the bucket. It is told what to do, and the passwords it needs, in a file that only the
-//! worker's user can read.
+//! Spark, with `spark-submit` or through a Spark Connect server. A small Python application reads the views and writes
+//! the tables into the bucket. Its job and passwords are in a properties file that only the user of the worker can
+//! read.
 
-use super::job::{Format, Job, Outside, Target, View, sql_type};
-use super::{Engine, Rows};
-use arrow::datatypes::SchemaRef;
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use super::RowCounts;
+use super::job::{Format, Job, Outside, Target, View};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use orch::{Connection, Ctx, Spark, TaskResult, fatal};
 use orch_lake::bucket::Options;
 use orch_lake::format::parquet;
@@ -16,61 +14,38 @@ use std::collections::BTreeMap;
 
 const APPLICATION: &str = include_str!("job.py");
 const JOB: &str = "spark.orch.job";
-/// Spark shows the values of no property whose name has the word.
+/// Spark redacts properties that have `secret` in their name.
 const SECRETS: &str = "spark.orch.secret";
 
 const MYSQL_PORT: u16 = 3306;
-/// The folder of a try in which rows lie that Spark is to read.
+/// Folder of the attempt for rows that only this process can read.
 const STAGED: &str = "_views";
 
-pub(super) struct OnSpark {
-    /// The drivers of databases are a matter of its server.
-    pub(super) is_connect: bool,
-}
-
-/// The last line of the application.
+/// The last line that the application prints.
 #[derive(Deserialize)]
 struct ApplicationOutput {
-    rows: Rows,
+    rows: RowCounts,
 }
 
-impl Engine for OnSpark {
-    fn name(&self) -> &'static str {
-        if self.is_connect { "spark_connect" } else { "spark" }
-    }
-
-    fn refuses(&self, job: &Job) -> Option<String> {
-        let why = |view: &View| match &view.outside {
-            Some(Outside::MySql { .. }) if self.is_connect => {
-                Some(format!("a Spark Connect server may have no driver for MySQL, where `{}` is", view.name))
-            }
-            _ => None,
-        };
-        job.views.iter().find_map(why)
-    }
-
-    fn write<'a>(&'a self, ctx: &'a Ctx, job: &'a Job) -> BoxFuture<'a, TaskResult<Rows>> {
-        async move {
-            let staged = stage(ctx, job).await?;
-            let said = submission(job, &staged)?.submit_script(ctx, APPLICATION).await?;
-            let said: ApplicationOutput = serde_json::from_value(said.value)
-                .map_err(|_| fatal("the application did not say how many rows it wrote"))?;
-            Ok(said.rows)
-        }
-        .boxed()
-    }
+/// Submits the application and returns the number of rows that it wrote into each table.
+pub(super) async fn write(ctx: &Ctx, job: &Job) -> TaskResult<RowCounts> {
+    let staged = stage(ctx, job).await?;
+    let output = submission(job, &staged)?.submit_script(ctx, APPLICATION).await?;
+    let output: ApplicationOutput = serde_json::from_value(output.value)
+        .map_err(|_| fatal("the application did not report the number of rows that it wrote"))?;
+    Ok(output.rows)
 }
 
-/// Objects by the view whose rows they have.
+/// Locations of staged rows, by view.
 type Staged = BTreeMap<&'static str, String>;
 
-/// Puts what only this process can read into the bucket, where Spark finds it. It is removed with all else of this try.
+/// Copies rows that only this process can read into the folder of the attempt, where Spark finds them.
 async fn stage(ctx: &Ctx, job: &Job) -> TaskResult<Staged> {
     let mut staged = Staged::new();
     for view in job.views.iter().filter(|view| view.outside.is_none()) {
         let key = format!("{}/{STAGED}/{}.parquet", job.place, view.name);
         let written = parquet::write(&job.bucket, &key, (view.open)().await?.report_progress(ctx)).await?;
-        ctx.info(format!("{} rows for `{}` are at `{}`", written.rows, view.name, written.location));
+        ctx.info(format!("copied {} rows for `{}` to `{}`", written.rows, view.name, written.location));
         staged.insert(view.name, written.location);
     }
     Ok(staged)
@@ -82,8 +57,8 @@ fn submission(job: &Job, staged: &Staged) -> TaskResult<Spark> {
         spark = spark.conf(&format!("spark.hadoop.fs.s3a.{name}"), value);
     }
     let mut views = Vec::new();
-    for (at, view) in job.views.iter().enumerate() {
-        let secret = format!("{SECRETS}.{at}");
+    for (number, view) in job.views.iter().enumerate() {
+        let secret = format!("{SECRETS}.{number}");
         let (source, password) = source(view, staged, &secret)?;
         if let Some(password) = password {
             spark = spark.conf(&secret, password);
@@ -100,29 +75,42 @@ fn table(job: &Job, target: &Target) -> TaskResult<Value> {
         "sql": target.statement,
         "columns": columns(&target.schema)?,
         "format": job.format,
-        "path": for_hadoop(&job.bucket.location(&job.place_of(target))),
+        "path": hadoop_path(&job.bucket.location(&job.folder_of(target))),
     }))
 }
 
 fn columns(schema: &SchemaRef) -> TaskResult<Vec<Value>> {
-    let column = |field: &arrow::datatypes::FieldRef| {
-        let of_type = sql_type(field.data_type())?;
-        Ok(json!({ "name": field.name(), "type": of_type, "nullable": field.is_nullable() }))
+    let column = |field: &FieldRef| {
+        let sql_type = sql_type(field.data_type())?;
+        Ok(json!({ "name": field.name(), "type": sql_type, "nullable": field.is_nullable() }))
     };
     schema.fields().iter().map(column).collect()
 }
 
-/// Where rows are read, and the password that `secret` stands for.
+fn sql_type(data_type: &DataType) -> TaskResult<String> {
+    Ok(match data_type {
+        DataType::Int32 => "INT".into(),
+        DataType::Int64 => "BIGINT".into(),
+        DataType::Float64 => "DOUBLE".into(),
+        DataType::Utf8 => "STRING".into(),
+        DataType::Date32 => "DATE".into(),
+        DataType::Timestamp(_, None) => "TIMESTAMP_NTZ".into(),
+        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision},{scale})"),
+        other => return Err(fatal(format!("Spark has no type for `{other}`"))),
+    })
+}
+
+/// Returns what the application reads, and the password. The name `secret` stands for it in the job.
 fn source(view: &View, staged: &Staged, secret: &str) -> TaskResult<(Value, Option<String>)> {
     let objects = |format: Format, locations: &[String]| {
-        let paths: Vec<String> = locations.iter().map(|location| for_hadoop(location)).collect();
+        let paths: Vec<String> = locations.iter().map(|location| hadoop_path(location)).collect();
         json!({ "format": format, "paths": paths })
     };
     match &view.outside {
         Some(Outside::Objects { format, locations }) => Ok((objects(*format, locations), None)),
         Some(Outside::MySql { connection, table, key }) => {
             let source = json!({
-                "url": url(connection)?, "user": connection.login, "password": secret, "table": table, "key": key,
+                "url": jdbc_url(connection)?, "user": connection.login, "password": secret, "table": table, "key": key,
             });
             Ok((source, Some(connection.password.clone().unwrap_or_default())))
         }
@@ -133,79 +121,75 @@ fn source(view: &View, staged: &Staged, secret: &str) -> TaskResult<(Value, Opti
     }
 }
 
-/// Both drivers of MySQL take it; that of MariaDB only with the word behind it.
-fn url(connection: &Connection) -> TaskResult<String> {
+/// The URL works with the drivers of MySQL and MariaDB. MariaDB's accepts `jdbc:mysql:` only with `permitMysqlScheme`.
+fn jdbc_url(connection: &Connection) -> TaskResult<String> {
     let [host, database] = [&connection.host, &connection.schema].map(|part| part.as_deref().unwrap_or_default());
     if host.is_empty() || database.is_empty() {
-        return Err(fatal(format!("connection `{}` names no host or no database", connection.id)));
+        return Err(fatal(format!("connection `{}` has no host or no database", connection.id)));
     }
     let port = connection.port.unwrap_or(MYSQL_PORT);
     Ok(format!("jdbc:mysql://{host}:{port}/{database}?permitMysqlScheme=true"))
 }
 
-/// Hadoop has its own word for S3.
-fn for_hadoop(location: &str) -> String {
+/// Hadoop's scheme for S3 is `s3a`.
+fn hadoop_path(location: &str) -> String {
     location.strip_prefix("s3://").map_or_else(|| location.to_owned(), |rest| format!("s3a://{rest}"))
 }
 
-fn object_store(options: &Options) -> Vec<(&'static str, String)> {
-    let told = [
+/// Returns the properties of Hadoop's S3 client.
+fn object_store(options: &Options) -> impl Iterator<Item = (&'static str, String)> {
+    let default_region = options.endpoint.as_ref().map(|_| "us-east-1".to_owned());
+    let properties = [
         ("endpoint", options.endpoint.clone()),
-        ("endpoint.region", options.region.clone().or_else(|| options.endpoint.as_ref().map(|_| "us-east-1".into()))),
+        ("endpoint.region", options.region.clone().or(default_region)),
         ("access.key", options.access_key.clone()),
         ("secret.key", options.secret_key.clone()),
         ("session.token", options.session_token.clone()),
         ("path.style.access", Some((!options.virtual_host).to_string())),
     ];
-    told.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    properties.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::datatypes::{DataType, Field, Schema};
+    use arrow::datatypes::{Field, Schema};
+    use futures::FutureExt as _;
     use orch_lake::bucket::Buckets;
     use orch_lake::contract::Contract;
     use std::sync::Arc;
 
     #[test]
-    fn the_job_has_no_secret_in_it() {
-        let buckets = Connection::from_uri("buckets", "s3://key:hush-keys@store:9000").expect("a URI");
-        let shop = Connection::from_uri("shop", "mysql://me:hush%40db@db.test/retail").expect("a URI");
-        let buckets = Buckets::of(&buckets).expect("buckets");
-        let schema = Arc::new(Schema::new(vec![
-            Field::new("id", DataType::Int32, false),
-            Field::new("price", DataType::Decimal128(12, 2), true),
-        ]));
+    fn the_job_contains_no_secret() {
+        let connection = |uri| Connection::from_uri("a", uri).unwrap();
+        let buckets = Buckets::of(&connection("s3://key:hush-keys@store:9000")).unwrap();
+        let shop = Box::new(connection("mysql://me:hush%40db@db.test/retail"));
+        let schema = Arc::new(Schema::new(vec![Field::new("price", DataType::Decimal128(12, 2), true)]));
+        let contract = Contract::of("bucket://raw/products");
         let job = Job {
             name: "a_job",
             views: vec![View {
                 name: "products",
                 schema: schema.clone(),
-                open: Arc::new(|| std::future::ready(Err(anyhow::anyhow!("it is elsewhere"))).boxed()),
-                outside: Some(Outside::MySql { connection: Box::new(shop), table: "products", key: Some("id") }),
+                open: Arc::new(|| std::future::ready(Err(anyhow::anyhow!("not opened"))).boxed()),
+                outside: Some(Outside::MySql { connection: shop, table: "products", key: None }),
             }],
-            tables: vec![Target::new(
-                "products",
-                schema,
-                "SELECT id, price FROM products".into(),
-                Contract::of("bucket://raw/products"),
-            )],
+            tables: vec![Target::new("products", schema, "SELECT price FROM products", contract)],
             format: Format::Csv,
-            bucket: buckets.bucket("raw").expect("a bucket"),
+            bucket: buckets.bucket("raw").unwrap(),
             options: buckets.options().clone(),
             place: "_writing/1".into(),
         };
-        let conf = submission(&job, &Staged::new()).expect("a submission").conf;
-        let said = conf[JOB].as_str().expect("a text");
-        assert!(!said.contains("hush"), "{said}");
-        let said: Value = serde_json::from_str(said).expect("JSON");
-        assert_eq!(said["tables"][0]["path"], "s3a://raw/_writing/1/products");
-        assert_eq!(
-            said["views"][0]["columns"][1],
-            json!({ "name": "price", "type": "DECIMAL(12,2)", "nullable": true })
-        );
-        assert_eq!(said["views"][0]["source"]["url"], "jdbc:mysql://db.test:3306/retail?permitMysqlScheme=true");
+        let conf = submission(&job, &Staged::new()).unwrap().conf;
+        let text = conf[JOB].as_str().unwrap();
+        assert!(!text.contains("hush"), "{text}");
+        for part in [
+            r#""path":"s3a://raw/_writing/1/products""#,
+            r#"{"name":"price","nullable":true,"type":"DECIMAL(12,2)"}"#,
+            r#""url":"jdbc:mysql://db.test:3306/retail?permitMysqlScheme=true""#,
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
         for (name, expected) in [
             ("spark.orch.secret.0", "hush@db"),
             ("spark.hadoop.fs.s3a.secret.key", "hush-keys"),

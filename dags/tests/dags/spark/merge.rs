@@ -1,13 +1,13 @@
-//! Large tables are merged by Spark, which is asked by a task.
+//! `lake_merge` leaves large tables to Spark.
 
-use super::{beside_spark, with_spark};
+use super::{with_spark, world_with_spark};
 use crate::merge::{definition, expected, filled};
 use crate::upkeep::rows;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spark_merges_the_largest_tables() {
-    let (_turn, mut world, worker, connection) = beside_spark().await;
+    let (_turn, mut world, worker, connection) = world_with_spark().await;
     let lake = world.lake();
     let old = [("Oslo", 0..40), ("Rome", 40..80)];
     let new = [("Kyiv", 30..50), ("Lima", 90..100)];

@@ -1,5 +1,6 @@
-//! Spark and orch on the same tables, by the catalog that orch serves, with files in a folder and in a bucket, and by that in its database: after
-//! every operation of either both read the same, current or as it was.
+//! Spark and orch write the same tables through the REST catalog of orch (files in a folder and in a bucket) and
+//! through the JDBC catalog in its database. After every operation both read the same rows, of the current snapshot and
+//! of older ones.
 
 use super::TURN;
 use crate::catalog::{SERVER, attached};
@@ -17,13 +18,13 @@ use serde_json::json;
 
 type Beside<'a> = Shared<'a, SparkCatalog<'a>>;
 
-/// A statement of Spark, in which `$` is the table.
+/// Runs a Spark statement, in which `$` stands for the table.
 fn run(shared: &mut Beside<'_>, statement: &str) -> Rows {
     let table = format!("{}.{}", shared.reader.name, shared.name);
     shared.reader.session.run(&statement.replace('$', &table))
 }
 
-/// A procedure of Spark for the table.
+/// Calls a procedure of Spark for the table.
 fn call(shared: &mut Beside<'_>, procedure: &str, arguments: &str) -> Rows {
     let catalog = shared.reader.name;
     let statement = format!("call {catalog}.system.{procedure}(table => '{}'{arguments})", shared.name);
@@ -36,13 +37,13 @@ async fn spark_and_orch_work_on_the_same_tables() {
     let mut world = World::new().await;
     let token = world.add_key("op", "all").await;
     let (_, address) = world.start_server(&SERVER);
-    // Another installation, whose files are in a bucket.
+    // A second installation with files in a bucket.
     let (mut far, storage) = (World::new().await, S3Server::start().await);
     storage.make_bucket("lakehouse");
     far.keep_lake_in(&storage, true);
     let far_token = far.add_key("op", "all").await;
     let (_, far_address) = far.start_server(&SERVER);
-    // Java knows no sockets in folders.
+    // JDBC does not support Unix sockets.
     let server = PrivateServer::over_tcp().await;
     let folder = tempfile::tempdir().unwrap();
     let database = Connection::from_uri("lake", &server.url()).unwrap();
@@ -66,7 +67,7 @@ async fn spark_and_orch_work_on_the_same_tables() {
                 "header.X-Iceberg-Access-Delegation": "vended-credentials", "io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
             }),
         ),
-        // Spark's name of a catalog is also the one in the database.
+        // Spark's name of a JDBC catalog is also its name in the database.
         (
             "orch",
             json!({
@@ -85,14 +86,14 @@ async fn spark_and_orch_work_on_the_same_tables() {
         let reader = &mut SparkCatalog { session: &mut spark, name };
         let mut orders = Shared { lake: &lake, reader, name: "retail.orders".parse().unwrap() };
         orch_writes(&mut orders, History::InTables).await;
-        spark_goes_on(&mut orders).await;
+        spark_continues(&mut orders).await;
         orders.name = "outside.orders".parse().unwrap();
         spark_writes(&mut orders).await;
     }
 }
 
-/// Spark changes the table that orch has left.
-async fn spark_goes_on(shared: &mut Beside<'_>) {
+/// Spark changes the table that orch has written.
+async fn spark_continues(shared: &mut Beside<'_>) {
     run(
         shared,
         "merge into $ t using (select 7L as id union all select 8L) s on t.id = s.id when matched then update set \
@@ -121,7 +122,7 @@ async fn spark_writes(shared: &mut Beside<'_>) {
     shared.check("insert", &[one, two, three]).await;
     let first = shared.table().await.current_snapshot().unwrap().snapshot_id();
 
-    // Files are written anew, then rows are only marked as deleted.
+    // First data files are rewritten, then rows are only marked as deleted.
     let (mut ten, mut deletes) = (11, 0);
     for mode in ["copy-on-write", "merge-on-read"] {
         let modes = ["update", "delete", "merge"].map(|what| format!("'write.{what}.mode' = '{mode}'")).join(", ");
@@ -162,7 +163,7 @@ async fn spark_writes(shared: &mut Beside<'_>) {
     shared.check_at(At::Ref("v1".into()), &then).await;
     shared.check_at(At::Snapshot(first), &["1 Oslo 10 2025-01-01T10:00:00", then[1], then[2]]).await;
 
-    // Now orch goes on, and Spark after it.
+    // Now orch changes the table, then Spark again.
     let six = "6 Rome 6 late";
     shared.upsert(&["id"], lines("id city quantity note", &["5 Roma 51 old", six])).await;
     shared.check("upsert by orch", &[again, two, three, "5 Roma 51 old", six]).await;

@@ -1,6 +1,6 @@
-//! Large tables are compacted by Spark, which is asked by a task.
+//! `lake_upkeep` leaves large tables to Spark.
 
-use super::{beside_spark, with_spark};
+use super::{with_spark, world_with_spark};
 use crate::upkeep::{filled, rows};
 use arrow::array::AsArray as _;
 use arrow::datatypes::Int64Type;
@@ -10,7 +10,7 @@ use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spark_compacts_the_largest_tables() {
-    let (_turn, mut world, worker, connection) = beside_spark().await;
+    let (_turn, mut world, worker, connection) = world_with_spark().await;
     let lake = world.lake();
     let definition = || TableDef::new().required("id", PrimitiveType::Long).optional("city", PrimitiveType::String);
     let tables: [(TableName, TableDef); 2] = [
@@ -39,7 +39,7 @@ async fn spark_compacts_the_largest_tables() {
         let counts = ["engine-name", "total-data-files", "total-delete-files", "total-records"].map(said);
         assert_eq!(counts, ["spark", "1", "0", "8"], "{name}: {last:?}");
     }
-    // In the order of the table.
+    // Sorted in the table's sort order.
     let sorted = lake.table(&tables[1].0).await.unwrap().scan().columns(["id"]).collect().await.unwrap();
     let ids = sorted.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec());
     assert_eq!(ids.collect::<Vec<i64>>(), (0..8).collect::<Vec<_>>());

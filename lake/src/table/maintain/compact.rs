@@ -8,6 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 use iceberg::spec::Operation;
 use orch_sdk::task::Ctx;
+use serde::{Deserialize, Serialize};
 
 use super::compact_plan::{Candidate, Compaction, plan};
 use super::{signed, until_committed};
@@ -20,16 +21,16 @@ use crate::{
     table::{Change, File, Table, TableName},
 };
 
-/// What was written anew.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// The result of a compaction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compacted {
-    /// Data files that are no longer part of the table, and their bytes.
+    /// Replaced data files.
     pub files_before: u64,
     pub bytes_before: u64,
-    /// Those in their place.
+    /// New data files.
     pub files_after: u64,
     pub bytes_after: u64,
-    /// Delete files that apply to nothing any more.
+    /// Removed delete files.
     pub deletes: u64,
 }
 
@@ -159,7 +160,7 @@ impl Compacted {
         told
     }
 
-    fn add(&mut self, other: Self) {
+    pub fn add(&mut self, other: Self) {
         self.files_before += other.files_before;
         self.bytes_before += other.bytes_before;
         self.files_after += other.files_after;
