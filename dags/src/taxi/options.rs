@@ -1,4 +1,4 @@
-//! What a run is asked for: the params of `nyc_taxi_iceberg_etl`.
+//! The params of `nyc_taxi_iceberg_etl`, and the months that they request.
 
 use crate::common::nyc::month::{Month, due};
 use chrono::{DateTime, NaiveDate, Utc};
@@ -37,15 +37,15 @@ impl Default for Taxi {
 /// The months of one run, in order.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RunMonths {
-    /// A month that is not there is a mistake.
+    /// A month without a file is an error.
     Named(Vec<Month>),
-    /// The first that is not there ends them.
+    /// The first month without a file ends them.
     Due(Vec<Month>),
 }
 
 impl Taxi {
     /// # Errors
-    /// A fatal error when something is named that is no month, or none is.
+    /// A fatal error if a name is not a month, or the mode requires a logical date and the run has none.
     pub fn wanted(
         &self,
         logical: Option<NaiveDate>,
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_loads_the_months_that_it_was_asked_for() {
+    fn a_run_loads_the_months_that_its_params_request() {
         let now = "2025-02-10T06:00:00Z".parse().expect("a time");
         let known = Month::parse("2024-12").ok();
         let day = "2019-03-31".parse().ok();

@@ -1,25 +1,23 @@
-//! Trips that never were: a look-alike of the city's files, for those who have no network (`sample://taxi`).
+//! Generated trips in the form of the city's files, for machines without a network (`sample://taxi`).
 //!
-//! It has their names and types, and their habits: numbers of passengers that are missing or are doubles, no distance,
-//! fares that were given back, a trip of the month before, a column that comes in 2025. The same seed gives the same
-//! file. As with the city a month is there two months later.
+//! The files have the names, types and faults of the city's: passengers that are null or doubles, no distance, negative
+//! fares, a trip of the previous month, a column that starts in 2025. The same seed generates the same file.
 
 use crate::common::dice::Dice;
 use crate::common::nyc::month::Month;
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono::{DateTime, Utc};
 use orch::{Connection, TaskResult, fatal};
 use orch_lake::batches::{BATCH_ROWS, Batches};
-use std::sync::Arc;
+use orch_lake::frame::batches_of;
+use polars::prelude::{Column, DataFrame, DataType, IntoLazy as _, TimeUnit, col, df};
 
-/// As the city does.
+/// Number of months until the file of a month is published.
 const PUBLISHED_AFTER: u32 = 2;
-const MOST_TRIPS: u64 = 100_000_000;
+const MAX_TRIPS: u64 = 100_000_000;
 const SECOND: i64 = 1_000_000;
-/// From which month on the city asks for one more fee.
+/// The first month of the congestion fee.
 const FEE_SINCE: &str = "2025-01";
-/// Of 1,000 trips, by hour of the day.
+/// Relative number of trips in each hour of the day.
 const HOURS: [u32; 24] = [25, 17, 11, 7, 5, 6, 15, 27, 36, 40, 42, 45, 49, 51, 56, 58, 58, 65, 71, 66, 60, 59, 55, 41];
 const PASSENGERS: [(Option<i64>, u32); 8] = [
     (Some(1), 720),
@@ -32,11 +30,11 @@ const PASSENGERS: [(Option<i64>, u32); 8] = [
     (None, 45),
 ];
 const PAYMENTS: [(i64, u32); 4] = [(1, 76), (2, 22), (3, 1), (4, 1)];
-/// Where most people get in.
+/// Zones where most trips start or end.
 const BUSY: [i64; 16] = [237, 161, 236, 132, 162, 142, 186, 230, 138, 170, 239, 163, 234, 68, 79, 48];
 const LAST_ZONE: u32 = 263;
 
-/// Which trips, and how many of them in a month.
+/// The seed and the number of trips in a month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
     pub seed: u64,
@@ -55,7 +53,7 @@ struct Trip {
     pickup: i64,
     dropoff: i64,
     passengers: Option<i64>,
-    /// In hundredths, as all amounts.
+    /// In hundredths of a mile; all amounts are in cents.
     distance: i64,
     zones: (i64, i64),
     payment: i64,
@@ -72,49 +70,47 @@ impl Sample {
     /// `sample://taxi?trips=6000&seed=7`.
     ///
     /// # Errors
-    /// A fatal error when one of them is no number.
+    /// A fatal error if a parameter is not a number in its range.
     pub fn of(connection: &Connection) -> TaskResult<Sample> {
-        let number = |name: &str, usual: u64, most: u64| match connection.extra_field(name) {
-            None => Ok(usual),
+        let number = |name: &str, default: u64, max: u64| match connection.extra_field(name) {
+            None => Ok(default),
             Some(value) => {
-                let number = value.as_u64().or_else(|| value.as_str()?.parse().ok()).filter(|number| *number <= most);
+                let number = value.as_u64().or_else(|| value.as_str()?.parse().ok()).filter(|number| *number <= max);
                 let id = &connection.id;
-                number.ok_or_else(|| fatal(format!("connection `{id}`: `{name}` is no number up to {most}")))
+                number.ok_or_else(|| fatal(format!("connection `{id}`: `{name}` is not a number up to {max}")))
             }
         };
-        let usual = Sample::default();
-        Ok(Sample { seed: number("seed", usual.seed, u64::MAX)?, trips: number("trips", usual.trips, MOST_TRIPS)? })
+        let default = Sample::default();
+        Ok(Sample { seed: number("seed", default.seed, u64::MAX)?, trips: number("trips", default.trips, MAX_TRIPS)? })
     }
 
-    /// Is the file of a month there?
+    /// Whether the file of a month is published.
     pub fn has(&self, month: Month, now: DateTime<Utc>) -> bool {
         self.trips > 0 && month <= Month::of(now.date_naive()).before(PUBLISHED_AFTER)
     }
 
-    /// The rows of a file, made while they are asked for.
-    pub fn file(&self, month: Month) -> Batches {
+    /// The rows of a file, generated when they are requested.
+    ///
+    /// # Errors
+    /// Never: all columns have types that Arrow has.
+    pub fn file(&self, month: Month) -> TaskResult<Batches> {
         let with_fee = month.to_string().as_str() >= FEE_SINCE;
-        let (schema, total) = (schema(with_fee), self.trips);
-        let mut dice = Dice::new(self.seed, &format!("taxi {month}"));
-        let (given, mut made) = (schema.clone(), 0);
-        let batches = std::iter::from_fn(move || {
-            let rows = total.saturating_sub(made).min(BATCH_ROWS as u64);
-            if rows == 0 && made > 0 {
-                return None;
-            }
-            let trips: Vec<Trip> =
-                (made..made + rows).map(|number| trip(&mut dice, month, number, total, with_fee)).collect();
-            made = (made + rows).max(1);
-            Some(batch(&given, &trips))
+        let (schema, _) = batches_of(table(&[], with_fee)?)?;
+        let (total, mut dice) = (self.trips, Dice::new(self.seed, &format!("taxi {month}")));
+        let starts = (0..total).step_by(BATCH_ROWS);
+        let batches = starts.map(move |start| {
+            let numbers = start..total.min(start + BATCH_ROWS as u64);
+            let trips: Vec<Trip> = numbers.map(|number| trip(&mut dice, month, number, total, with_fee)).collect();
+            Ok(batches_of(table(&trips, with_fee)?)?.1)
         });
-        Batches::new(schema, futures::stream::iter(batches))
+        Ok(Batches::made(schema, batches))
     }
 }
 
 fn trip(dice: &mut Dice, month: Month, number: u64, total: u64, with_fee: bool) -> Trip {
     let (first, end) = month.micros();
     let days = (end - first) / (86_400 * SECOND);
-    // Roughly in the order of their days, as the city's are.
+    // Trips are roughly in the order of their days, as in the city's files.
     let day = (number as i64 * days / total.max(1) as i64).min(days - 1);
     let hour = HOURS.iter().enumerate().collect::<Vec<_>>();
     let hour = dice.weighted(&hour, |(_, weight)| **weight).0 as i64;
@@ -136,7 +132,7 @@ fn trip(dice: &mut Dice, month: Month, number: u64, total: u64, with_fee: bool) 
     let payment = if passengers.is_none() { 0 } else { dice.weighted(&PAYMENTS, |(_, weight)| *weight).0 };
     let fare = 300 + (distance * 250 / 100 + seconds) / 10 * 10;
     let tip = if payment == 1 { fare * i64::from(dice.between(10, 30)) / 100 } else { 0 };
-    // Given back.
+    // A negative fare is a refund.
     let sign = if dice.below(200) == 0 { -1 } else { 1 };
     Trip {
         vendor: i64::from(dice.between(1, 2)),
@@ -156,85 +152,54 @@ fn trip(dice: &mut Dice, month: Month, number: u64, total: u64, with_fee: bool) 
     }
 }
 
-fn schema(with_fee: bool) -> SchemaRef {
-    let time = DataType::Timestamp(TimeUnit::Microsecond, None);
-    let mut fields = vec![
-        ("VendorID", DataType::Int64),
-        ("tpep_pickup_datetime", time.clone()),
-        ("tpep_dropoff_datetime", time),
-        ("passenger_count", DataType::Float64),
-        ("trip_distance", DataType::Float64),
-        ("RatecodeID", DataType::Float64),
-        ("store_and_fwd_flag", DataType::Utf8),
-        ("PULocationID", DataType::Int64),
-        ("DOLocationID", DataType::Int64),
-        ("payment_type", DataType::Int64),
-        ("fare_amount", DataType::Float64),
-        ("extra", DataType::Float64),
-        ("mta_tax", DataType::Float64),
-        ("tip_amount", DataType::Float64),
-        ("tolls_amount", DataType::Float64),
-        ("improvement_surcharge", DataType::Float64),
-        ("total_amount", DataType::Float64),
-        ("congestion_surcharge", DataType::Float64),
-        ("Airport_fee", DataType::Float64),
-    ];
+/// Trips with the names and types of the city's columns.
+fn table(trips: &[Trip], with_fee: bool) -> TaskResult<DataFrame> {
+    let ints = |of: fn(&Trip) -> i64| trips.iter().map(of).collect::<Vec<i64>>();
+    let dollars = |of: fn(&Trip) -> i64| trips.iter().map(|trip| of(trip) as f64 / 100.0).collect::<Vec<f64>>();
+    let known = |of: fn(i64) -> f64| trips.iter().map(|trip| trip.passengers.map(of)).collect::<Vec<Option<f64>>>();
+    let flags: Vec<Option<&str>> = trips.iter().map(|trip| trip.passengers.map(|_| "N")).collect();
+    let mut table = df! {
+        "VendorID" => ints(|trip| trip.vendor),
+        "tpep_pickup_datetime" => ints(|trip| trip.pickup),
+        "tpep_dropoff_datetime" => ints(|trip| trip.dropoff),
+        "passenger_count" => known(|passengers| passengers as f64),
+        "trip_distance" => dollars(|trip| trip.distance),
+        "RatecodeID" => known(|_| 1.0),
+        "store_and_fwd_flag" => flags,
+        "PULocationID" => ints(|trip| trip.zones.0),
+        "DOLocationID" => ints(|trip| trip.zones.1),
+        "payment_type" => ints(|trip| trip.payment),
+        "fare_amount" => dollars(|trip| trip.fare),
+        "extra" => dollars(|trip| trip.extra),
+        "mta_tax" => dollars(|trip| 50 * trip.fare.signum()),
+        "tip_amount" => dollars(|trip| trip.tip),
+        "tolls_amount" => dollars(|trip| trip.toll),
+        "improvement_surcharge" => dollars(|trip| 100 * trip.fare.signum()),
+        "total_amount" => dollars(|t| {
+            t.fare + t.extra + 150 * t.fare.signum() + t.tip + t.toll + t.congestion + t.airport + t.fee
+        }),
+        "congestion_surcharge" => dollars(|trip| trip.congestion),
+        "Airport_fee" => dollars(|trip| trip.airport),
+    }?;
     if with_fee {
-        fields.push(("cbd_congestion_fee", DataType::Float64));
+        table.with_column(Column::new("cbd_congestion_fee".into(), dollars(|trip| trip.fee)))?;
     }
-    Arc::new(Schema::new(fields.into_iter().map(|(name, of)| Field::new(name, of, true)).collect::<Vec<_>>()))
-}
-
-fn batch(schema: &SchemaRef, trips: &[Trip]) -> TaskResult<RecordBatch> {
-    let ints = |of: fn(&Trip) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(trips.iter().map(of))) };
-    let times = |of: fn(&Trip) -> i64| -> ArrayRef {
-        Arc::new(TimestampMicrosecondArray::from_iter_values(trips.iter().map(of)))
-    };
-    let amounts = |of: fn(&Trip) -> i64| -> ArrayRef {
-        Arc::new(Float64Array::from_iter_values(trips.iter().map(|trip| of(trip) as f64 / 100.0)))
-    };
-    let sign = |trip: &Trip| trip.fare.signum();
-    let known = |of: fn(&Trip) -> f64| -> ArrayRef {
-        Arc::new(trips.iter().map(|trip| trip.passengers.map(|_| of(trip))).collect::<Float64Array>())
-    };
-    let flags: StringArray = trips.iter().map(|trip| trip.passengers.map(|_| "N")).collect();
-    let mut columns = vec![
-        ints(|trip| trip.vendor),
-        times(|trip| trip.pickup),
-        times(|trip| trip.dropoff),
-        known(|trip| trip.passengers.unwrap_or_default() as f64),
-        amounts(|trip| trip.distance),
-        known(|_| 1.0),
-        Arc::new(flags),
-        ints(|trip| trip.zones.0),
-        ints(|trip| trip.zones.1),
-        ints(|trip| trip.payment),
-        amounts(|trip| trip.fare),
-        amounts(|trip| trip.extra),
-        Arc::new(Float64Array::from_iter_values(trips.iter().map(|trip| 0.5 * sign(trip) as f64))),
-        amounts(|trip| trip.tip),
-        amounts(|trip| trip.toll),
-        Arc::new(Float64Array::from_iter_values(trips.iter().map(|trip| sign(trip) as f64))),
-        amounts(|t| t.fare + t.extra + 150 * t.fare.signum() + t.tip + t.toll + t.congestion + t.airport + t.fee),
-        amounts(|trip| trip.congestion),
-        amounts(|trip| trip.airport),
-    ];
-    if schema.fields().len() > columns.len() {
-        columns.push(amounts(|trip| trip.fee));
-    }
-    Ok(RecordBatch::try_new(schema.clone(), columns)?)
+    let time = |name| col(name).cast(DataType::Datetime(TimeUnit::Microseconds, None));
+    Ok(table.lazy().with_columns([time("tpep_pickup_datetime"), time("tpep_dropoff_datetime")]).collect()?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::array::RecordBatch;
 
     async fn all(sample: Sample, month: &str) -> RecordBatch {
-        sample.file(Month::parse(month).expect("a month")).collect().await.expect("it is made")
+        let file = sample.file(Month::parse(month).expect("a month")).expect("a schema");
+        file.collect().await.expect("rows")
     }
 
     #[tokio::test]
-    async fn a_seed_is_a_file_and_columns_come_with_the_years() {
+    async fn a_seed_generates_a_file_and_later_months_have_more_columns() {
         let one = Sample { trips: 20_000, ..Sample::default() };
         let january = all(one, "2025-01").await;
         assert_eq!(january, all(one, "2025-01").await);
@@ -247,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_month_is_there_two_months_later() {
+    fn a_month_is_published_two_months_later() {
         let (now, month) =
             ("2025-02-10T06:00:00Z".parse().expect("a time"), |text| Month::parse(text).expect("a month"));
         assert!(Sample::default().has(month("2024-12"), now) && !Sample::default().has(month("2025-01"), now));

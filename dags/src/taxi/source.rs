@@ -1,5 +1,4 @@
-//! Where the files come from: a server, a folder, or the sample in their place; by one template of a path, with YYYY
-//! and MM.
+//! The source of the files: a server, a folder or generated trips. A template with YYYY and MM is the path of a month.
 
 use super::raw::RawFile;
 use super::sample::Sample;
@@ -16,17 +15,16 @@ use orch_lake::source::http::Http;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-/// In the extra of the connection.
+/// The field in the extra of the connection.
 const TEMPLATE: &str = "template";
-/// As the city calls its files.
-const USUAL: &str = "yellow_tripdata_YYYY-MM.parquet";
+const DEFAULT_TEMPLATE: &str = "yellow_tripdata_YYYY-MM.parquet";
 
 #[derive(Debug, Clone)]
 pub struct Source {
     kind: TaxiBackend,
     template: String,
-    /// Before the path, for people.
-    place: String,
+    /// The part of an address before the path.
+    base: String,
 }
 
 #[derive(Debug, Clone)]
@@ -41,27 +39,27 @@ impl Source {
     /// `sample://taxi?trips=6000&seed=7`.
     ///
     /// # Errors
-    /// A fatal error when the connection is for something else, or its template names no month.
+    /// A fatal error if the connection has another type, or its template has no YYYY or no MM.
     pub fn of(connection: &Connection) -> TaskResult<Source> {
         let mut connection = connection.clone();
         let id = connection.id.clone();
         let template = match connection.extra.remove(TEMPLATE) {
             Some(Value::String(template)) => template.trim_matches('/').to_string(),
-            _ => USUAL.to_string(),
+            _ => DEFAULT_TEMPLATE.to_string(),
         };
         if !(template.contains("YYYY") && template.contains("MM")) {
-            let hint = format!("hint: write `{TEMPLATE}` as `{USUAL}`");
-            return Err(fatal(format!("the template of connection `{id}` names no YYYY and MM\n{hint}")));
+            let hint = format!("hint: write `{TEMPLATE}` as `{DEFAULT_TEMPLATE}`");
+            return Err(fatal(format!("the template of connection `{id}` has no YYYY or no MM\n{hint}")));
         }
         let host = connection.host.clone().unwrap_or_default();
-        let (kind, place) = match connection.conn_type.as_str() {
+        let (kind, base) = match connection.conn_type.as_str() {
             "http" | "https" => {
-                let place = if host.contains("://") { host } else { format!("{}://{host}", connection.conn_type) };
-                (TaxiBackend::Server(Box::new(Http::of(&connection)?)), place)
+                let base = if host.contains("://") { host } else { format!("{}://{host}", connection.conn_type) };
+                (TaxiBackend::Server(Box::new(Http::of(&connection)?)), base)
             }
             "file" => {
-                let said = connection.extra_field("path").and_then(Value::as_str);
-                let path = said.or(connection.schema.as_deref()).unwrap_or_default().trim_matches('/');
+                let path = connection.extra_field("path").and_then(Value::as_str);
+                let path = path.or(connection.schema.as_deref()).unwrap_or_default().trim_matches('/');
                 let bucket = Bucket::open(&format!("file:///{path}"), &Options::default());
                 let bucket = bucket.with_context(|| format!("connection `{id}`"))?;
                 (TaxiBackend::Folder(bucket), format!("file:///{path}"))
@@ -72,12 +70,12 @@ impl Source {
                 return Err(fatal(format!("connection `{id}` is of type `{other}`\n{hint}")));
             }
         };
-        Ok(Source { kind, template, place })
+        Ok(Source { kind, template, base })
     }
 
-    /// Where the file of a month is.
+    /// The address of the file of a month.
     pub fn address(&self, month: Month) -> String {
-        format!("{}/{}", self.place.trim_end_matches('/'), self.path(month).split('?').next().unwrap_or_default())
+        format!("{}/{}", self.base.trim_end_matches('/'), self.path(month).split('?').next().unwrap_or_default())
     }
 
     fn path(&self, month: Month) -> String {
@@ -85,10 +83,11 @@ impl Source {
         self.template.replace("YYYY", &year).replace("MM", &number)
     }
 
-    /// Brings the file of a month into a bucket; it is there whole or not at all. `None`: there is no such file.
+    /// Copies the file of a month into a bucket. The object appears only when it is complete. Returns `None` if there is
+    /// no file of that month.
     ///
     /// # Errors
-    /// The server refuses, stays silent, or breaks off more often than it is asked again.
+    /// The server rejects the request, does not respond, or breaks off more often than the request is retried.
     pub async fn fetch(
         &self,
         ctx: &Ctx,
@@ -105,7 +104,7 @@ impl Source {
                 if !sample.has(month, now) {
                     return Ok(None);
                 }
-                parquet::write(bucket, &key, sample.file(month).report_progress(ctx)).await?;
+                parquet::write(bucket, &key, sample.file(month)?.report_progress(ctx)).await?;
                 let bytes = bucket.find(&key).await?.map_or(0, |entry| entry.bytes);
                 let (mut pieces, mut sum) = (bucket.read(&key).await?, Sha256::new());
                 while let Some(piece) = pieces.try_next().await? {
@@ -155,7 +154,7 @@ async fn pieces_of(folder: &Bucket, path: &str) -> TaskResult<Option<BoxStream<'
     Ok(Some(folder.read(path).await?.map_err(Into::into).boxed()))
 }
 
-/// The name of the file, which names the month: files of other years may have the same.
+/// The key of a file in the bucket: its name, with the month if the name does not contain it.
 fn key_of(path: &str, month: Month) -> String {
     let path = path.split('?').next().unwrap_or_default();
     let name = path.rsplit('/').next().unwrap_or(path);
@@ -163,7 +162,7 @@ fn key_of(path: &str, month: Month) -> String {
     if name.contains(&month) { name.into() } else { format!("{month}-{name}") }
 }
 
-/// Without what says the format.
+/// Removes the extension.
 fn stem(key: &str) -> &str {
     let key = key.strip_suffix(".gz").unwrap_or(key);
     key.strip_suffix(".csv").or_else(|| key.strip_suffix(".parquet")).unwrap_or(key)
