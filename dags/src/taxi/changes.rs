@@ -47,21 +47,14 @@ pub fn streams() -> Vec<Stream> {
     let of = |name: &str, text: &str, topic: &str, row: &[Column]| {
         Stream::new(name).describe(text).topic(topic).changes(Changes::of(schema(row))).commit_every(secs(5))
     };
-    let all = of("taxi_trips_cdc", "Every change of a trip", TRIPS_TOPIC, TRIP)
-        .partitions(TRIPS_PARTITIONS)
-        .transform(|changes| describe_changes(&changes))
-        .append(named("trips_cdc"), all_changes());
-    let trips = of("taxi_trips", "The trips that the database has", TRIPS_TOPIC, TRIP)
-        .partitions(TRIPS_PARTITIONS)
-        .mirror(named("trips"), trips(), &["id"]);
-    let payment_types =
-        of("taxi_payment_types", "The payment types that the database has", PAYMENT_TYPES_TOPIC, LOOKUP).mirror(
-            named("payment_types"),
-            mirror(LOOKUP),
-            &["id"],
-        );
+    let all = of("taxi_trips_cdc", "Every change of a trip", TRIPS_TOPIC, TRIP).partitions(TRIPS_PARTITIONS);
+    let all = all.transform(|changes| describe_changes(&changes)).append(named("trips_cdc"), all_changes());
+    let trips = of("taxi_trips", "The trips that the database has", TRIPS_TOPIC, TRIP).partitions(TRIPS_PARTITIONS);
+    let trips = trips.mirror(named("trips"), trips_table(), &["id"]);
+    let types = of("taxi_payment_types", "The payment types that the database has", PAYMENT_TYPES_TOPIC, LOOKUP);
+    let types = types.mirror(named("payment_types"), mirror(LOOKUP), &["id"]);
     let vendors = of("taxi_vendors", "The vendors that the database has", VENDORS_TOPIC, LOOKUP);
-    vec![all, trips, payment_types, vendors.mirror(named("vendors"), mirror(LOOKUP), &["id"])]
+    vec![all, trips, types, vendors.mirror(named("vendors"), mirror(LOOKUP), &["id"])]
 }
 
 fn named(table: &str) -> TableName {
@@ -86,7 +79,7 @@ fn mirror(row: &[Column]) -> TableDef {
         .optional(SOURCE_TABLE, PrimitiveType::String)
 }
 
-fn trips() -> TableDef {
+fn trips_table() -> TableDef {
     mirror(TRIP).partition("pickup_datetime", Transform::Day).history(
         "select op, event_ts, tx_id, pickup_datetime, dropoff_datetime, passenger_count, trip_distance, payment_type, \
          fare_amount, tip_amount, total_amount, updated_at from taxi_cdc.trips_cdc where id = {id} order by kafka_offset",

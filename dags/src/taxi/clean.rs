@@ -38,7 +38,7 @@ const WARNING: [(&str, &str); 2] = [
 /// Columns for the rules alone: they follow the columns of the table.
 const HELPERS: [&str; 2] = ["file_year", "file_month"];
 
-pub fn rules() -> Contract {
+pub(super) fn rules() -> Contract {
     Contract::of(TRIPS.uri()).rules(REMOVING).or_remove().rules(WARNING).or(Policy::Warn)
 }
 
@@ -54,9 +54,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// # Errors
-    /// Returns an error if a condition cannot be parsed.
-    pub fn new(file: &RawTrips, source_file: &str, month: Month, now: DateTime<Utc>) -> TaskResult<Reader> {
+    pub(super) fn new(file: &RawTrips, source_file: &str, month: Month, now: DateTime<Utc>) -> TaskResult<Reader> {
         let found = |name: &str| file.mapping.found.iter().find(|(column, _)| column.name == name);
         let field = |field: &Arc<Field>| match found(field.name()) {
             Some((column, _)) => Field::new(column.name, file_type(column), true),
@@ -94,7 +92,7 @@ impl Reader {
     }
 
     /// The rows of the file with the columns that the rules read.
-    pub fn read(self, rows: Batches) -> Batches {
+    pub(super) fn read(self, rows: Batches) -> Batches {
         let (schema, mut before) = (self.schema.clone(), 0);
         let read = rows.map(move |batch| {
             let batch = batch?;
@@ -121,99 +119,85 @@ impl Reader {
 }
 
 /// Rows that have passed the rules, with the columns and types of the table.
-pub fn trips_of(rows: Batches, schema: SchemaRef) -> Batches {
+pub(super) fn trips_of(rows: Batches, schema: SchemaRef) -> Batches {
     let (columns, into): (Vec<usize>, _) = ((0..schema.fields().len()).collect(), schema.clone());
     Batches::new(schema, rows.map(move |batch| conform(&batch?.project(&columns)?, &into)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::raw::Footer;
-    use super::super::schema::{file_columns, map_columns};
+    use super::super::raw::{RawFile, inspect};
+    use super::super::schema::file_columns;
     use super::*;
     use arrow::util::display::array_value_to_string;
-    use orch_lake::bucket::Entry;
+    use orch_lake::bucket::{Bucket, Options};
     use orch_lake::contract::Facts;
-    use polars::prelude::{Column, DataFrame, IntoColumn as _, NamedFrom as _, Series};
+    use tempfile::TempDir;
 
-    const NOON: i64 = 1_546_344_000_000_000;
-
-    /// Trips of one dollar and one mile at noon of 2019-01-01, with other values in some columns.
-    fn rows(file: &RawTrips, count: usize, other: &[(&str, usize, Option<f64>)]) -> RecordBatch {
-        let columns = file_columns().map(|column| {
-            let usual = if file_type(column) == DataType::Float64 { 1.0 } else { NOON as f64 };
-            let mut values = vec![Some(usual); count];
-            other.iter().filter(|(name, ..)| *name == column.name).for_each(|(_, row, value)| values[*row] = *value);
-            let series = Series::new(column.name.into(), values);
-            let cast = match file_type(column) {
-                DataType::Timestamp(..) => series
-                    .cast(&Type::Int64)
-                    .and_then(|micros| micros.cast(&Type::Datetime(TimeUnit::Microseconds, None))),
-                DataType::Float64 => Ok(series),
-                _ => series.cast(&Type::String),
-            };
-            cast.expect("a column").into_column()
-        });
-        let frame = DataFrame::new(count, columns.collect::<Vec<Column>>()).expect("a frame");
-        to_batches(frame, &file.schema()).expect("rows").swap_remove(0)
-    }
-
-    fn file() -> (RawTrips, Reader) {
-        let names: Vec<String> = file_columns().map(|column| column.name.to_string()).collect();
-        let mapping = map_columns("x", &names).expect("all columns");
-        let object = Entry { key: "x".into(), bytes: 1, modified: DateTime::UNIX_EPOCH, e_tag: None };
-        let footer = Some(Footer { rows: 0, nulls: Vec::new() });
-        let file = RawTrips { location: "file:///x.parquet".into(), object, mapping, footer };
+    /// A file whose trips differ from a usual one by one value each.
+    async fn read(folder: &TempDir, differences: &[(&str, &str)]) -> (SchemaRef, Batches) {
+        let names: Vec<&str> = file_columns().map(|column| column.name).collect();
+        let mut text = names.join(",");
+        for (column, value) in differences {
+            let cells = names.iter().map(|name| match *name {
+                name if name == *column => value,
+                "pickup_datetime" | "dropoff_datetime" => "2019-01-01 12:00:00",
+                _ => "1",
+            });
+            text += &format!("\n{}", cells.collect::<Vec<_>>().join(","));
+        }
+        let url = format!("file://{}", folder.path().display());
+        let bucket = Bucket::open(&url, &Options::default()).expect("a bucket");
+        bucket.put("x.csv", text.clone()).await.expect("an object");
         let month = Month::parse("2019-01").expect("a month");
-        let reader = Reader::new(&file, "x", month, DateTime::UNIX_EPOCH).expect("a reader");
-        (file, reader)
+        let (source_file, key, bytes) = ("x".into(), "x.csv".into(), text.len() as u64);
+        let file = RawFile { source_file, month, key, bytes, sha256: String::new(), from: String::new() };
+        let raw = inspect(&bucket, &file).await.expect("all columns");
+        let reader = Reader::new(&raw, "x", month, DateTime::UNIX_EPOCH).expect("a reader");
+        (raw.mapping.trips_schema(), reader.read(raw.rows(&bucket).await.expect("rows")))
     }
 
     #[tokio::test]
     async fn rules_count_rows_and_remove_those_that_are_not_trips() {
-        let (file, reader) = file();
-        let before = Some((NOON - 86_400_000_000) as f64);
-        let other = [
-            ("passenger_count", 1, None),
-            ("passenger_count", 2, Some(0.0)),
-            ("passenger_count", 3, Some(7.0)),
-            ("dropoff_datetime", 3, before),
-            ("trip_distance", 4, Some(0.0)),
-            ("fare_amount", 5, Some(-0.004)),
-            ("total_amount", 6, Some(0.0)),
-            ("pickup_datetime", 7, before),
-            ("tip_amount", 7, None),
-            ("pickup_datetime", 8, None),
-            ("fare_amount", 9, Some(f64::NAN)),
-            ("fare_amount", 10, Some(0.004)),
-            ("fare_amount", 11, Some(0.005)),
-            ("fare_amount", 12, Some(0.1 + 0.2)),
+        let differences = [
+            ("passenger_count", ""),
+            ("passenger_count", "0"),
+            ("passenger_count", "7"),
+            ("trip_distance", "0"),
+            ("fare_amount", "-0.004"),
+            ("total_amount", "-1"),
+            ("fare_amount", "NaN"),
+            ("dropoff_datetime", ""),
+            ("dropoff_datetime", "2019-01-01 11:59:59"),
+            ("pickup_datetime", "2018-12-31 00:00:00"),
+            ("fare_amount", "0.004"),
+            ("fare_amount", "0.005"),
+            ("fare_amount", "0.30000000000000004"),
         ];
-        let rows = Batches::from(rows(&file, 13, &other));
-        let (kept, cleaned) = rules().check_on_the_way(Facts::at(DateTime::UNIX_EPOCH), reader.read(rows), None);
-        let trips = trips_of(kept, file.mapping.trips_schema()).collect().await.expect("trips");
+        let folder = TempDir::new().expect("a folder");
+        let (schema, rows) = read(&folder, &differences).await;
+        let (kept, cleaned) = rules().check_on_the_way(Facts::at(DateTime::UNIX_EPOCH), rows, None);
+        let trips = trips_of(kept, schema).collect().await.expect("trips");
         let removed = cleaned.take().expect("all rows were checked").report.removed;
         assert_eq!((removed.rows, removed.by_rule.len()), (8, REMOVING.len() + WARNING.len()));
         assert!(removed.by_rule.values().all(|rows| *rows == 1), "{removed:?}");
         let text = |row, name: &str| array_value_to_string(&trips[name], row).expect("it can be shown");
-        let fares: Vec<String> = (0..5).map(|row| text(row, "fare_amount")).collect();
-        assert_eq!(fares, ["1.00", "1.00", "0.00", "0.01", "0.30"]);
-        assert_eq!(["year", "month", "day", "tip_amount"].map(|name| text(1, name)), ["2018", "12", "31", ""]);
+        assert_eq!([0, 1, 2, 3, 4].map(|row| text(row, "fare_amount")), ["1.00", "1.00", "0.00", "0.01", "0.30"]);
+        assert_eq!(["year", "month", "day"].map(|name| text(1, name)), ["2018", "12", "31"]);
     }
 
     #[tokio::test]
-    async fn a_value_that_does_not_fit_is_reported_with_its_row() {
+    async fn a_value_that_does_not_fit_is_reported_with_its_line() {
         for (name, value, problem) in [
-            ("passenger_count", 1.5, "is no whole number that fits"),
-            ("payment_type", 3e9, "is no whole number that fits"),
-            ("fare_amount", 1e10, "is no amount that fits"),
-            ("tip_amount", f64::INFINITY, "is no amount that fits"),
+            ("passenger_count", "1.5", "is no whole number that fits"),
+            ("payment_type", "3e9", "is no whole number that fits"),
+            ("fare_amount", "1e10", "is no amount that fits"),
+            ("tip_amount", "inf", "is no amount that fits"),
         ] {
-            let (file, reader) = file();
-            let bad = rows(&file, 3, &[(name, 1, Some(value))]);
-            let batches = Batches::from(vec![rows(&file, 3, &[]), bad]);
-            let error = reader.read(batches).collect().await.expect_err("the value does not fit").to_string();
-            assert_eq!(error, format!("`file:///x.parquet`, row 5: column `{name}` {problem}"));
+            let folder = TempDir::new().expect("a folder");
+            let (_, rows) = read(&folder, &[("", ""), (name, value)]).await;
+            let error = rows.collect().await.expect_err("the value does not fit").to_string();
+            assert!(error.ends_with(&format!("x.csv`, line 3: column `{name}` {problem}")), "{error}");
         }
     }
 }

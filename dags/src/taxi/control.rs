@@ -29,10 +29,7 @@ pub struct Entry {
 }
 
 /// Opens a session at the database of the lake's catalog, and creates the table if it does not exist.
-///
-/// # Errors
-/// The server cannot be reached, or this user may not create the table.
-pub async fn open(lake: &Lake) -> TaskResult<PoolConnection<Postgres>> {
+pub(super) async fn open(lake: &Lake) -> TaskResult<PoolConnection<Postgres>> {
     let Some(catalog) = lake.catalog().postgres() else {
         return Err(fatal(
             "the catalog of the lake is not in Postgres, so there is no database for `lake.etl_control`\n\
@@ -50,10 +47,7 @@ pub async fn open(lake: &Lake) -> TaskResult<PoolConnection<Postgres>> {
 }
 
 /// Returns another file with the same content that is in the table.
-///
-/// # Errors
-/// As [`open`].
-pub async fn same_content(lake: &Lake, file: &RawFile) -> TaskResult<Option<String>> {
+pub(super) async fn same_content(lake: &Lake, file: &RawFile) -> TaskResult<Option<String>> {
     let other = "select source_file from lake.etl_control
         where table_name = $1 and sha256 = $2 and source_file <> $3 and state <> 'duplicate'";
     let other = sqlx::query_scalar(other).bind(TRIPS).bind(&file.sha256).bind(&file.source_file);
@@ -61,7 +55,7 @@ pub async fn same_content(lake: &Lake, file: &RawFile) -> TaskResult<Option<Stri
 }
 
 /// Records what is published in the same transaction.
-pub fn published(ctx: &Ctx, entry: Entry) -> impl CompletionStep {
+pub(super) fn published(ctx: &Ctx, entry: Entry) -> impl CompletionStep {
     let run_id = ctx.run_id().to_string();
     step(format!("note `{}` in `lake.etl_control`", entry.file.source_file), move |db| {
         let (entry, run_id) = (entry.clone(), run_id.clone());
@@ -98,7 +92,7 @@ async fn record(db: &mut PgConnection, entry: &Entry, run_id: &str) -> TaskResul
 }
 
 /// Marks files, by name and content, as verified. A file that another run has published again is left to that run.
-pub fn done(files: Vec<(String, String)>) -> impl CompletionStep {
+pub(super) fn done(files: Vec<(String, String)>) -> impl CompletionStep {
     step(format!("mark {} files as done in `lake.etl_control`", files.len()), move |db| {
         let (names, contents): (Vec<_>, Vec<_>) = files.iter().cloned().unzip();
         let mark = "update lake.etl_control set state = 'done', updated_at = now()
@@ -112,10 +106,7 @@ pub fn done(files: Vec<(String, String)>) -> impl CompletionStep {
 }
 
 /// Returns the number of rows recorded for a file; `None` if another content of it has been published since.
-///
-/// # Errors
-/// The table has no entry for the file, or the query fails.
-pub async fn rows_of(db: &mut PgConnection, source_file: &str, sha256: &str) -> TaskResult<Option<u64>> {
+pub(super) async fn rows_of(db: &mut PgConnection, source_file: &str, sha256: &str) -> TaskResult<Option<u64>> {
     let entry = "select rows, sha256 from lake.etl_control where table_name = $1 and source_file = $2";
     let entry: Option<(i64, String)> = sqlx::query_as(entry).bind(TRIPS).bind(source_file).fetch_optional(db).await?;
     let (rows, content) = entry.ok_or_else(|| fatal(format!("`lake.etl_control` has no entry for `{source_file}`")))?;

@@ -18,14 +18,7 @@ const LOCK: i64 = 0x7461_7869;
 
 const SCHEMA: &str = include_str!("sql/database.sql");
 const TRIPS: &str = include_str!("sql/generate_trips.sql");
-
-/// Raises the tips of up to five recent trips.
-const UPDATES: &str = "
-update taxi.trips t set tip_amount = t.tip_amount + 1, total_amount = t.total_amount + 1
-from (select id from taxi.trips order by id desc limit 500) recent
-where t.id = recent.id and t.id in (select id from (select id from taxi.trips order by id desc limit 500) r
-    order by random() limit 1 + floor(random() * 5)::int)";
-
+const UPDATES: &str = include_str!("sql/change_trips.sql");
 const DELETE: &str = "delete from taxi.trips where id = (select min(id) from taxi.trips)";
 
 pub fn dags() -> Vec<Dag> {

@@ -52,7 +52,7 @@ pub struct Found {
 }
 
 /// The name of an object in lineage and as an asset.
-pub fn object_uri(file: &RawFile) -> String {
+pub(super) fn object_uri(file: &RawFile) -> String {
     format!("bucket://{RAW_BUCKET}/{}", file.key)
 }
 
@@ -97,10 +97,7 @@ pub async fn load(
 }
 
 /// Removes the trips of a file whose content another file has.
-///
-/// # Errors
-/// The lake cannot be read.
-pub async fn remove(lake: &Lake, publisher: &mut Publisher<'_>, file: &RawFile) -> TaskResult<Loaded> {
+pub(super) async fn remove(lake: &Lake, publisher: &mut Publisher<'_>, file: &RawFile) -> TaskResult<Loaded> {
     let nothing = trips_layer(file, Batches::of(TRIPS.schema(), Vec::new())).contract(Contract::of(TRIPS.uri()));
     let Written { tally, .. } = publisher.add(nothing).await?;
     Ok(Loaded { days: add_days(lake, publisher, file, tally).await?, ..Loaded::default() })
@@ -227,48 +224,35 @@ fn on_days(column: &str, days: &BTreeSet<NaiveDate>) -> Option<Filter> {
 mod tests {
     use super::*;
     use arrow::util::display::array_value_to_string;
-    use orch_lake::frame::to_batches;
-    use polars::prelude::{DataType, IntoLazy as _, TimeUnit, col, lit};
-    use std::sync::Arc;
 
-    /// Trips of one dollar and one mile, each with its day since 1970 and its tip in dollars.
-    fn trips(of: &[(i64, Option<f64>)]) -> RecordBatch {
-        let (days, tips): (Vec<i64>, Vec<Option<f64>>) = of.iter().copied().unzip();
-        let one = || lit(1.1);
-        let columns = [
-            (col("day") * lit(86_400_000_000_i64)).cast(DataType::Datetime(TimeUnit::Microseconds, None)),
-            lit(2),
-            one(),
-            one(),
-            col("tip"),
-            one(),
-        ];
-        let columns = columns.into_iter().zip(SUMMED).map(|(value, name)| value.alias(name)).collect::<Vec<_>>();
-        let frame = df!("day" => days, "tip" => tips).expect("two columns").lazy().select(columns).collect();
-        let fields = SUMMED.map(|name| TRIPS.column(name).expect("a column").field().with_nullable(true));
-        let batches = to_batches(frame.expect("trips"), &Arc::new(Schema::new(fields.to_vec())));
-        batches.expect("trips").swap_remove(0)
-    }
+    /// Trips of two passengers and 1.10 dollars, each with its day since 1970 and its tip.
+    const TRIPS: &str =
+        "SELECT CAST(day * 86400000000 AS TIMESTAMP) AS pickup_datetime, CAST(2 AS INT) AS passenger_count,
+        CAST(1.1 AS DECIMAL(12, 2)) AS trip_distance, CAST(1.1 AS DECIMAL(12, 2)) AS fare_amount,
+        CAST(tip AS DECIMAL(12, 2)) AS tip_amount, CAST(1.1 AS DECIMAL(12, 2)) AS total_amount FROM trips";
 
     #[test]
     fn sums_of_parts_are_the_sums_of_all_trips() {
         let all = [(1, Some(1.0)), (0, None), (1, Some(2.5)), (1, None), (3, Some(0.0))];
-        let summed = |parts: &[&[(i64, Option<f64>)]]| {
-            let mut sums = DataFrame::empty();
-            for part in parts {
-                sums.vstack_mut(&query_rows(&[trips(part)], SUMS).expect("sums")).expect("the same columns");
+        let summed = |size: usize| {
+            let (mut sums, mut frames) = (DataFrame::empty(), SqlFrames::default());
+            for part in all.chunks(size) {
+                let (days, tips): (Vec<i64>, Vec<Option<f64>>) = part.iter().copied().unzip();
+                frames.set("trips", df!("day" => days, "tip" => tips).expect("a frame"));
+                let trips = frames.query(TRIPS).expect("trips");
+                frames.set("rows", trips);
+                sums.vstack_mut(&frames.query(SUMS).expect("sums")).expect("the same columns");
             }
             let days = days_of(&sums).expect("days");
             (days, summarize(sums, DateTime::UNIX_EPOCH).expect("days").swap_remove(0))
         };
-        let (days, whole) = summed(&[&all]);
-        assert_eq!(whole, summed(&[&all[..1], &all[1..2], &all[2..]]).1);
-        let column = |name: &str| (0..3).map(|row| array_value_to_string(&whole[name], row).expect("a value"));
-        assert_eq!(column("avg_tip_amount").collect::<Vec<_>>(), ["", "1.75", "0.0"]);
-        assert_eq!(column("total_passengers").collect::<Vec<_>>(), ["2", "6", "2"]);
-        let filter = on_days("trip_date", &days).expect("there are days").to_string();
+        let (days, whole) = summed(all.len());
+        assert_eq!(whole, summed(2).1);
+        let column = |name: &str| [0, 1, 2].map(|row| array_value_to_string(&whole[name], row).expect("a value"));
+        assert_eq!(column("avg_tip_amount"), ["", "1.75", "0.0"]);
+        assert_eq!(column("total_passengers"), ["2", "6", "2"]);
         assert_eq!(
-            filter,
+            on_days("trip_date", &days).expect("there are days").to_string(),
             "((trip_date >= '1970-01-01') and (trip_date < '1970-01-03')) or \
              ((trip_date >= '1970-01-04') and (trip_date < '1970-01-05'))"
         );

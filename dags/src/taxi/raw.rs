@@ -34,8 +34,8 @@ pub struct RawFile {
 /// A file whose columns are known.
 #[derive(Debug, Clone)]
 pub struct RawTrips {
-    pub(super) location: String,
-    pub(super) object: Entry,
+    location: String,
+    object: Entry,
     pub mapping: Mapping,
     /// `None` for CSV.
     pub footer: Option<Footer>,
@@ -60,10 +60,7 @@ async fn is_parquet(bucket: &Bucket, file: &RawFile) -> TaskResult<bool> {
 }
 
 /// Maps the columns of a file to those of a trip.
-///
-/// # Errors
-/// A fatal error if the file is cut off, lacks a column, or has a column of a type that cannot be read.
-pub async fn inspect(bucket: &Bucket, file: &RawFile) -> TaskResult<RawTrips> {
+pub(super) async fn inspect(bucket: &Bucket, file: &RawFile) -> TaskResult<RawTrips> {
     let location = bucket.location(&file.key);
     let object = bucket.find(&file.key).await?.filter(|object| object.bytes == file.bytes);
     let Some(object) = object else {
@@ -95,16 +92,13 @@ pub async fn inspect(bucket: &Bucket, file: &RawFile) -> TaskResult<RawTrips> {
 
 impl RawTrips {
     /// The columns of a trip that the file has.
-    pub fn schema(&self) -> SchemaRef {
+    pub(super) fn schema(&self) -> SchemaRef {
         let fields = self.mapping.found.iter().map(|(column, _)| Field::new(column.name, file_type(column), true));
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
     /// Reads these columns of all rows.
-    ///
-    /// # Errors
-    /// The file cannot be opened. The stream ends with an error that names the line if a value cannot be read.
-    pub async fn rows(&self, bucket: &Bucket) -> TaskResult<Batches> {
+    pub(super) async fn rows(&self, bucket: &Bucket) -> TaskResult<Batches> {
         let (key, schema) = (&self.object.key, self.schema());
         let in_file = schema.fields().iter().zip(&self.mapping.found);
         let in_file = in_file.map(|(field, (_, name))| field.as_ref().clone().with_name(name));
@@ -119,7 +113,7 @@ impl RawTrips {
     }
 
     /// The name of a row in an error. `row` counts from 0; the first line of a CSV has the names.
-    pub fn row_name(&self, row: usize) -> String {
+    pub(super) fn row_name(&self, row: usize) -> String {
         match self.footer {
             Some(_) => format!("`{}`, row {}", self.location, row + 1),
             None => format!("`{}`, line {}", self.location, row + 2),
@@ -127,10 +121,7 @@ impl RawTrips {
     }
 
     /// Checks after the rows were read that all of them were of the same object.
-    ///
-    /// # Errors
-    /// Another run has replaced the object in the meantime.
-    pub async fn check_unchanged(&self, bucket: &Bucket) -> TaskResult<()> {
+    pub(super) async fn check_unchanged(&self, bucket: &Bucket) -> TaskResult<()> {
         let now = bucket.find(&self.object.key).await?;
         ensure!(now.as_ref() == Some(&self.object), "`{}` was replaced while it was read", self.location);
         Ok(())

@@ -19,16 +19,8 @@ const SECOND: i64 = 1_000_000;
 const FEE_SINCE: &str = "2025-01";
 /// Relative number of trips in each hour of the day.
 const HOURS: [u32; 24] = [25, 17, 11, 7, 5, 6, 15, 27, 36, 40, 42, 45, 49, 51, 56, 58, 58, 65, 71, 66, 60, 59, 55, 41];
-const PASSENGERS: [(Option<i64>, u32); 8] = [
-    (Some(1), 720),
-    (Some(2), 140),
-    (Some(3), 35),
-    (Some(4), 20),
-    (Some(5), 20),
-    (Some(6), 10),
-    (Some(0), 10),
-    (None, 45),
-];
+const UNKNOWN: i64 = -1;
+const PASSENGERS: [(i64, u32); 8] = [(1, 720), (2, 140), (3, 35), (4, 20), (5, 20), (6, 10), (0, 10), (UNKNOWN, 45)];
 const PAYMENTS: [(i64, u32); 4] = [(1, 76), (2, 22), (3, 1), (4, 1)];
 /// Zones where most trips start or end.
 const BUSY: [i64; 16] = [237, 161, 236, 132, 162, 142, 186, 230, 138, 170, 239, 163, 234, 68, 79, 48];
@@ -61,17 +53,12 @@ struct Trip {
     extra: i64,
     tip: i64,
     toll: i64,
-    congestion: i64,
     airport: i64,
-    fee: i64,
 }
 
 impl Sample {
     /// `sample://taxi?trips=6000&seed=7`.
-    ///
-    /// # Errors
-    /// A fatal error if a parameter is not a number in its range.
-    pub fn of(connection: &Connection) -> TaskResult<Sample> {
+    pub(super) fn of(connection: &Connection) -> TaskResult<Sample> {
         let number = |name: &str, default: u64, max: u64| match connection.extra_field(name) {
             None => Ok(default),
             Some(value) => {
@@ -85,7 +72,7 @@ impl Sample {
     }
 
     /// Whether the file of a month is published.
-    pub fn has(&self, month: Month, now: DateTime<Utc>) -> bool {
+    pub(super) fn has(&self, month: Month, now: DateTime<Utc>) -> bool {
         self.trips > 0 && month <= Month::of(now.date_naive()).before(PUBLISHED_AFTER)
     }
 
@@ -100,14 +87,14 @@ impl Sample {
         let starts = (0..total).step_by(BATCH_ROWS);
         let batches = starts.map(move |start| {
             let numbers = start..total.min(start + BATCH_ROWS as u64);
-            let trips: Vec<Trip> = numbers.map(|number| trip(&mut dice, month, number, total, with_fee)).collect();
+            let trips: Vec<Trip> = numbers.map(|number| trip(&mut dice, month, number, total)).collect();
             Ok(batches_of(table(&trips, with_fee)?)?.1)
         });
         Ok(Batches::made(schema, batches))
     }
 }
 
-fn trip(dice: &mut Dice, month: Month, number: u64, total: u64, with_fee: bool) -> Trip {
+fn trip(dice: &mut Dice, month: Month, number: u64, total: u64) -> Trip {
     let (first, end) = month.micros();
     let days = (end - first) / (86_400 * SECOND);
     // Trips are roughly in the order of their days, as in the city's files.
@@ -128,7 +115,7 @@ fn trip(dice: &mut Dice, month: Month, number: u64, total: u64, with_fee: bool) 
         0 => i64::from(dice.between(1, LAST_ZONE)),
         _ => *dice.pick(&BUSY),
     };
-    let passengers = dice.weighted(&PASSENGERS, |(_, weight)| *weight).0;
+    let passengers = Some(dice.weighted(&PASSENGERS, |(_, weight)| *weight).0).filter(|known| *known != UNKNOWN);
     let payment = if passengers.is_none() { 0 } else { dice.weighted(&PAYMENTS, |(_, weight)| *weight).0 };
     let fare = 300 + (distance * 250 / 100 + seconds) / 10 * 10;
     let tip = if payment == 1 { fare * i64::from(dice.between(10, 30)) / 100 } else { 0 };
@@ -146,43 +133,34 @@ fn trip(dice: &mut Dice, month: Month, number: u64, total: u64, with_fee: bool) 
         extra: i64::from(dice.below(3)) * 50 * sign,
         tip: tip * sign,
         toll: if far && dice.below(4) == 0 { 694 * sign } else { 0 },
-        congestion: 250 * sign,
         airport: if dice.below(12) == 0 { 175 * sign } else { 0 },
-        fee: if with_fee { 75 * sign } else { 0 },
     }
 }
 
 /// Trips with the names and types of the city's columns.
 fn table(trips: &[Trip], with_fee: bool) -> TaskResult<DataFrame> {
-    let ints = |of: fn(&Trip) -> i64| trips.iter().map(of).collect::<Vec<i64>>();
-    let dollars = |of: fn(&Trip) -> i64| trips.iter().map(|trip| of(trip) as f64 / 100.0).collect::<Vec<f64>>();
+    type Number = fn(&Trip) -> i64;
+    let ints = |of: Number| trips.iter().map(of).collect::<Vec<i64>>();
+    let dollars = |of: Number| trips.iter().map(|trip| of(trip) as f64 / 100.0).collect::<Vec<f64>>();
     let known = |of: fn(i64) -> f64| trips.iter().map(|trip| trip.passengers.map(of)).collect::<Vec<Option<f64>>>();
     let flags: Vec<Option<&str>> = trips.iter().map(|trip| trip.passengers.map(|_| "N")).collect();
+    let fee: Number = if with_fee { |t| 75 * t.fare.signum() } else { |_| 0 };
+    let total = |t: &Trip| t.fare + t.extra + 400 * t.fare.signum() + t.tip + t.toll + t.airport + fee(t);
+    let totals: Vec<f64> = trips.iter().map(|trip| total(trip) as f64 / 100.0).collect();
     let mut table = df! {
-        "VendorID" => ints(|trip| trip.vendor),
-        "tpep_pickup_datetime" => ints(|trip| trip.pickup),
-        "tpep_dropoff_datetime" => ints(|trip| trip.dropoff),
-        "passenger_count" => known(|passengers| passengers as f64),
-        "trip_distance" => dollars(|trip| trip.distance),
-        "RatecodeID" => known(|_| 1.0),
-        "store_and_fwd_flag" => flags,
-        "PULocationID" => ints(|trip| trip.zones.0),
-        "DOLocationID" => ints(|trip| trip.zones.1),
-        "payment_type" => ints(|trip| trip.payment),
-        "fare_amount" => dollars(|trip| trip.fare),
-        "extra" => dollars(|trip| trip.extra),
-        "mta_tax" => dollars(|trip| 50 * trip.fare.signum()),
-        "tip_amount" => dollars(|trip| trip.tip),
-        "tolls_amount" => dollars(|trip| trip.toll),
-        "improvement_surcharge" => dollars(|trip| 100 * trip.fare.signum()),
-        "total_amount" => dollars(|t| {
-            t.fare + t.extra + 150 * t.fare.signum() + t.tip + t.toll + t.congestion + t.airport + t.fee
-        }),
-        "congestion_surcharge" => dollars(|trip| trip.congestion),
-        "Airport_fee" => dollars(|trip| trip.airport),
+        "VendorID" => ints(|t| t.vendor),
+        "tpep_pickup_datetime" => ints(|t| t.pickup), "tpep_dropoff_datetime" => ints(|t| t.dropoff),
+        "passenger_count" => known(|passengers| passengers as f64), "trip_distance" => dollars(|t| t.distance),
+        "RatecodeID" => known(|_| 1.0), "store_and_fwd_flag" => flags,
+        "PULocationID" => ints(|t| t.zones.0), "DOLocationID" => ints(|t| t.zones.1),
+        "payment_type" => ints(|t| t.payment), "fare_amount" => dollars(|t| t.fare),
+        "extra" => dollars(|t| t.extra), "mta_tax" => dollars(|t| 50 * t.fare.signum()),
+        "tip_amount" => dollars(|t| t.tip), "tolls_amount" => dollars(|t| t.toll),
+        "improvement_surcharge" => dollars(|t| 100 * t.fare.signum()), "total_amount" => totals,
+        "congestion_surcharge" => dollars(|t| 250 * t.fare.signum()), "Airport_fee" => dollars(|t| t.airport),
     }?;
     if with_fee {
-        table.with_column(Column::new("cbd_congestion_fee".into(), dollars(|trip| trip.fee)))?;
+        table.with_column(Column::new("cbd_congestion_fee".into(), dollars(fee)))?;
     }
     let time = |name| col(name).cast(DataType::Datetime(TimeUnit::Microseconds, None));
     Ok(table.lazy().with_columns([time("tpep_pickup_datetime"), time("tpep_dropoff_datetime")]).collect()?)
@@ -205,17 +183,10 @@ mod tests {
         assert_eq!(january, all(one, "2025-01").await);
         assert_ne!(january, all(Sample { seed: 2, ..one }, "2025-01").await);
         assert_eq!((january.num_rows(), january.num_columns()), (20_000, 20));
-        assert_eq!(all(one, "2024-12").await.num_columns(), 19);
+        assert_eq!(all(Sample { trips: 0, ..one }, "2024-12").await.num_columns(), 19);
         let missing = january["passenger_count"].null_count();
         assert!((600..1_200).contains(&missing), "{missing} without passengers");
-        assert_eq!(all(Sample { trips: 0, ..one }, "2024-12").await.num_rows(), 0);
-    }
-
-    #[test]
-    fn a_month_is_published_two_months_later() {
-        let (now, month) =
-            ("2025-02-10T06:00:00Z".parse().expect("a time"), |text| Month::parse(text).expect("a month"));
-        assert!(Sample::default().has(month("2024-12"), now) && !Sample::default().has(month("2025-01"), now));
-        assert!(!Sample { seed: 1, trips: 0 }.has(month("2024-12"), now));
+        let (now, month) = ("2025-02-10T06:00:00Z".parse().expect("a time"), Month::parse("2024-12").expect("a month"));
+        assert!(one.has(month, now) && !one.has(month.next(), now) && !Sample { trips: 0, ..one }.has(month, now));
     }
 }

@@ -110,9 +110,8 @@ pub struct Mapping {
     pub unknown: Vec<String>,
 }
 
-/// # Errors
-/// A fatal error that lists each column that is missing or that the file has twice.
-pub fn map_columns(location: &str, names: &[String]) -> TaskResult<Mapping> {
+/// Finds the columns of a trip among the names of a file. An error lists all columns that are missing or ambiguous.
+pub(super) fn map_columns(location: &str, names: &[String]) -> TaskResult<Mapping> {
     let (mut found, mut wrong) = (Vec::new(), Vec::new());
     for column in file_columns() {
         let mut matching = names.iter().filter(|name| column_named(name) == Some(column.name));
@@ -166,35 +165,24 @@ mod tests {
         store_and_fwd_flag,PULocationID,DOLocationID,payment_type,fare_amount,extra,mta_tax,tip_amount,tolls_amount,\
         improvement_surcharge,total_amount,congestion_surcharge,Airport_fee,cbd_congestion_fee";
 
-    fn names(list: &str) -> Vec<String> {
-        list.split(',').map(Into::into).collect()
+    fn map(names: &str) -> TaskResult<Mapping> {
+        map_columns("x.csv", &names.split(',').map(Into::into).collect::<Vec<_>>())
     }
 
     #[test]
     fn names_of_all_years_map_to_the_same_columns() {
-        let ours: Vec<String> = file_columns().map(|column| column.name.into()).collect();
-        for of in [names(TLC_2025), names(&TLC_2025.to_uppercase()), ours, names(&TLC_2025.replace('_', " "))] {
-            let mapping = map_columns("file:///x.csv", &of).expect("no column is missing");
-            assert_eq!(mapping.found.iter().map(|(_, name)| name).collect::<Vec<_>>(), of.iter().collect::<Vec<_>>());
-            assert_eq!((mapping.unknown.len(), mapping.later().count()), (0, 1));
+        for names in [TLC_2025.to_string(), TLC_2025.to_uppercase(), TLC_2025.replace('_', " ")] {
+            let found = map(&names).expect("no column is missing").found;
+            assert!(found.iter().map(|(column, _)| *column).eq(file_columns()));
+            assert!(found.iter().map(|(_, name)| name.as_str()).eq(names.split(',')));
         }
-        let old = map_columns("x", &names(TLC_2025)[..17]).expect("old files lack three columns");
-        assert_eq!(old.later().count(), 0);
-        let more = map_columns("x", &names(&format!("{TLC_2025},mood"))).expect("unknown columns are allowed");
-        assert_eq!(more.unknown, ["mood"]);
-        let mut all: Vec<&str> = OTHER_NAMES.iter().flat_map(|(_, names)| names.iter().copied()).collect();
-        all.sort_unstable();
-        assert!(all.windows(2).all(|two| two[0] != two[1]), "one name of two columns: {all:?}");
-    }
-
-    #[test]
-    fn an_error_lists_all_problems_of_the_columns() {
-        let text =
-            TLC_2025.replace("trip_distance", "way").replace("extra", "Total_Amt").replace("PULocationID", "lat");
-        let error = map_columns("file:///x.csv", &names(&text)).expect_err("columns are missing").to_string();
-        for part in ["`file:///x.csv` has no column `trip_distance`", "no column `pickup_location_id`", "`extra`"] {
-            assert!(error.contains(part), "{part}: {error}");
+        let (old, _) = TLC_2025.split_once(",congestion").expect("the column came later");
+        assert_eq!(map(old).expect("old files lack three columns").later().count(), 0);
+        assert_eq!(map(&format!("{TLC_2025},mood")).expect("unknown columns are allowed").unknown, ["mood"]);
+        let wrong = TLC_2025.replace("trip_distance", "way").replace("extra", "Total_Amt");
+        let error = map(&wrong).expect_err("columns are missing").to_string();
+        for problem in ["`x.csv` has no column `trip_distance`", "`Total_Amt` and `total_amount`, which are both"] {
+            assert!(error.contains(problem), "{error}");
         }
-        assert!(error.contains("has `Total_Amt` and `total_amount`, which are both `total_amount`"), "{error}");
     }
 }

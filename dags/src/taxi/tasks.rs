@@ -4,7 +4,7 @@ use super::RAW_BUCKET;
 use super::clean::Reader;
 use super::control::{self, Entry};
 use super::load::{Loaded, load, object_uri, remove};
-use super::options::{RunMonths, Taxi};
+use super::options::Taxi;
 use super::raw::{RawFile, inspect};
 use super::schema::{SOURCE_FILE, TRIPS};
 use super::source::Source;
@@ -15,9 +15,15 @@ use arrow::array::Array as _;
 use futures::TryStreamExt as _;
 use orch::prelude::*;
 use orch_lake::Filter;
-use orch_lake::contract::{CheckOutcome, CheckResult, CheckTrail, Policy};
+use orch_lake::contract::{Contract, Policy};
+use orch_lake::frame::batches_of;
 use orch_lake::publish::Publisher;
+use polars::prelude::df;
 use std::collections::BTreeMap;
+
+/// Checks of a file, for the quality page of its object.
+const FILE_RULES: [(&str, &str); 2] =
+    [("there are rows", "rows > 0"), ("the columns are those that are known", "unknown_columns = ''")];
 
 /// A file that has the columns of a trip, and rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,12 +60,8 @@ pub async fn extract_taxi_data(ctx: Ctx, options: Taxi) -> TaskResult<Vec<RawFil
     let place = Lakehouse::of(&ctx).await?;
     let source = Source::of(&ctx.connection(NYC_TAXI).await?)?;
     drop(control::open(&place.lake).await?);
-    let (known, now) = (last_loaded(&place.lake).await?, place.lake.now().await?);
-    let wanted = options.wanted(ctx.logical_date().map(|date| date.date_naive()), known, now)?;
-    let (months, are_named) = match wanted {
-        RunMonths::Named(months) => (months, true),
-        RunMonths::Due(months) => (months, false),
-    };
+    let (loaded, now) = (last_loaded(&place.lake).await?, place.lake.now().await?);
+    let (months, must_exist) = options.wanted(ctx.logical_date().map(|date| date.date_naive()), loaded, now)?;
     let bucket = place.bucket(RAW_BUCKET).await?;
     let mut files = Vec::new();
     for month in months {
@@ -72,7 +74,7 @@ pub async fn extract_taxi_data(ctx: Ctx, options: Taxi) -> TaskResult<Vec<RawFil
                 ctx.lineage(&address, &object, None)?;
                 files.push(file);
             }
-            None if are_named || month.is_published(now) => {
+            None if must_exist || month.is_published(now) => {
                 return Err(fatal(format!(
                     "there is no file of {month}: `{address}` does not exist\n\
                      hint: check the template of connection `{NYC_TAXI}` and the months of the run"
@@ -96,17 +98,18 @@ pub async fn extract_taxi_data(ctx: Ctx, options: Taxi) -> TaskResult<Vec<RawFil
 pub async fn validate_data(ctx: Ctx, file: RawFile) -> TaskResult<Validated> {
     let place = Lakehouse::of(&ctx).await?;
     let bucket = place.bucket(RAW_BUCKET).await?;
+    let publisher = Publisher::new(&ctx, &place.lake).await?;
     let raw = inspect(&bucket, &file).await?;
     let (columns, unknown) = (&raw.mapping.found, &raw.mapping.unknown);
-    let (mut count, mut counted) = (0, vec![0; columns.len()]);
+    let (mut rows, mut counted) = (0, vec![0; columns.len()]);
     if let Some(footer) = &raw.footer {
-        count = footer.rows;
+        rows = footer.rows;
         counted = footer.nulls.iter().map(|nulls| nulls.unwrap_or_default()).collect();
     } else {
-        let reader = Reader::new(&raw, &file.source_file, file.month, place.lake.now().await?)?;
+        let reader = Reader::new(&raw, &file.source_file, file.month, publisher.now)?;
         let mut batches = reader.read(raw.rows(&bucket).await?).ahead().report_progress(&ctx);
         while let Some(batch) = batches.try_next().await? {
-            count += batch.num_rows() as u64;
+            rows += batch.num_rows() as u64;
             let nulls = columns.iter().map(|(column, _)| batch[column.name].null_count() as u64);
             counted.iter_mut().zip(nulls).for_each(|(all, more)| *all += more);
         }
@@ -114,37 +117,22 @@ pub async fn validate_data(ctx: Ctx, file: RawFile) -> TaskResult<Validated> {
     let names = columns.iter().map(|(column, _)| column.name.to_string());
     let nulls: BTreeMap<String, u64> = names.zip(counted).filter(|(_, nulls)| *nulls > 0).collect();
     for (name, nulls) in &nulls {
-        ctx.info(format!("{:.1} % of `{name}` are null", *nulls as f64 * 100.0 / count.max(1) as f64));
+        ctx.info(format!("{:.1} % of `{name}` are null", *nulls as f64 * 100.0 / rows.max(1) as f64));
     }
-    ctx.commit(CheckTrail::new(&ctx, &object_uri(&file), file_checks(&file, unknown, count)))?;
+    let facts = df!("rows" => [rows], "unknown_columns" => [unknown.join(", ")])?;
+    let contract = Contract::of(object_uri(&file)).rules(FILE_RULES).or(Policy::Warn);
+    publisher.check(&contract.key(["rows", "unknown_columns"]), &batches_of(facts)?.1)?;
     for name in unknown {
         ctx.warning(format!("column `{name}` is unknown, so it is not loaded"));
     }
-    if count == 0 {
+    if rows == 0 {
         let (location, from) = (bucket.location(&file.key), &file.from);
         return Err(fatal(format!(
             "`{location}` has no rows\nhint: every month has trips: check the file at `{from}`"
         )));
     }
-    ctx.info(format!("{count} rows in {} known columns", columns.len()));
-    Ok(Validated { file, rows: count, nulls })
-}
-
-fn file_checks(file: &RawFile, unknown: &[String], rows: u64) -> Vec<CheckResult> {
-    let check = |name: &str, kind: &str, policy: Policy, sample: String| CheckResult {
-        name: name.into(),
-        kind: kind.into(),
-        policy,
-        outcome: if sample.is_empty() { CheckOutcome::Pass } else { CheckOutcome::of_bad(policy) },
-        rows,
-        bad: u64::from(!sample.is_empty()),
-        sample,
-    };
-    let empty = if rows == 0 { format!("`{}` has none", file.key) } else { String::new() };
-    vec![
-        check("there are rows", "rows", Policy::Fail, empty),
-        check("the columns are those that are known", "schema", Policy::Warn, unknown.join(", ")),
-    ]
+    ctx.info(format!("{rows} rows in {} known columns", columns.len()));
+    Ok(Validated { file, rows, nulls })
 }
 
 /// Cleans the trips of one file, and replaces those that the file had before in `nyc_taxi.trips`; sums up the days again
