@@ -1,5 +1,5 @@
-//! What must hold of trips and days before they are published. Trips are not checked for uniqueness: the city gives them
-//! no number, and two may have the same values.
+//! The contracts of `trips` and `daily_summary`. Trips are not checked for uniqueness: the city gives them no number, and
+//! two may have the same values.
 
 use super::schema::{DAILY_SUMMARY, TRIPS};
 use orch_lake::contract::{Contract, Policy};

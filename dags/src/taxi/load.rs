@@ -40,7 +40,7 @@ pub struct Loaded {
     pub found: Found,
 }
 
-/// What cleaning found in the rows of one file.
+/// The results of cleaning one file.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Found {
     pub rows: u64,
@@ -109,19 +109,19 @@ fn trips_layer(file: &RawFile, trips: Batches) -> Layer {
 
 /// Adds the columns that came later to `trips` and its quarantine, if they lack them.
 async fn add_later_columns(lake: &Lake, mapping: &Mapping) -> TaskResult<()> {
-    let later = TableDef::of(&Schema::new(mapping.later().map(|column| column.field()).collect::<Vec<_>>()))?;
-    for table in [TRIPS.id()?, TableName::new(NAMESPACE, quarantine_of(TRIPS.name))?] {
-        for column in later.fields() {
-            let is_missing = async || {
-                let table = lake.find(&table).await?;
-                TaskResult::Ok(table.is_some_and(|table| table.schema().field_by_name(&column.name).is_none()))
-            };
+    let tables = [TRIPS.id()?, TableName::new(NAMESPACE, quarantine_of(TRIPS.name))?];
+    for (column, name) in mapping.later().flat_map(|column| tables.iter().map(move |name| (column, name))) {
+        let definition = TableDef::of(&Schema::new(vec![column.field()]))?;
+        let kind = definition.fields()[0].field_type.as_ref();
+        let is_missing = async || {
+            let table = lake.find(name).await?;
+            TaskResult::Ok(table.is_some_and(|table| table.schema().field_by_name(column.name).is_none()))
+        };
+        if is_missing().await? {
+            let added = lake.evolve(name, Columns::new().add(column.name, kind.clone())).await;
+            // Another run may have added the column at the same time.
             if is_missing().await? {
-                let added = lake.evolve(&table, Columns::new().add(&column.name, *column.field_type.clone())).await;
-                // Another run may have added the column at the same time.
-                if is_missing().await? {
-                    added?;
-                }
+                added?;
             }
         }
     }

@@ -41,7 +41,7 @@ pub struct RawTrips {
     pub footer: Option<Footer>,
 }
 
-/// What a Parquet file records about its rows.
+/// The counts in the footer of a Parquet file.
 #[derive(Debug, Clone)]
 pub struct Footer {
     pub rows: u64,
@@ -59,7 +59,7 @@ async fn is_parquet(bucket: &Bucket, file: &RawFile) -> TaskResult<bool> {
     }
 }
 
-/// Maps the columns of a file to those of a trip.
+/// Finds the columns of a trip in a file.
 pub(super) async fn inspect(bucket: &Bucket, file: &RawFile) -> TaskResult<RawTrips> {
     let location = bucket.location(&file.key);
     let object = bucket.find(&file.key).await?.filter(|object| object.bytes == file.bytes);

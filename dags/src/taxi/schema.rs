@@ -106,7 +106,7 @@ pub fn is_readable(column: &Column, of: &DataType) -> bool {
 pub struct Mapping {
     /// Columns of a trip with their names in the file, in the order of the table.
     pub found: Vec<(&'static Column, String)>,
-    /// Columns that are not those of a trip.
+    /// Columns of the file that `trips` does not have.
     pub unknown: Vec<String>,
 }
 

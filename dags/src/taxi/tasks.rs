@@ -34,7 +34,7 @@ pub struct Validated {
     pub nulls: BTreeMap<String, u64>,
 }
 
-/// What one file has in the tables.
+/// The outcome of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     pub file: RawFile,
