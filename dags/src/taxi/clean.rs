@@ -8,12 +8,12 @@ use crate::common::nyc::month::Month;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::{DateTime, Datelike as _, Utc};
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use orch::{TaskResult, fatal};
 use orch_lake::batches::Batches;
 use orch_lake::contract::{Contract, Policy};
 use orch_lake::frame::sql::expression;
-use orch_lake::frame::{conform, from_batches, to_batches};
+use orch_lake::frame::{blocking, conform, from_batches, to_batches};
 use polars::prelude::{DataType as Type, Expr, IntoLazy as _, NULL, TimeUnit, col, lit};
 use std::sync::Arc;
 
@@ -93,14 +93,13 @@ impl Reader {
 
     /// The rows of the file with the columns that the rules read.
     pub(super) fn read(self, rows: Batches) -> Batches {
-        let (schema, mut before) = (self.schema.clone(), 0);
-        let read = rows.map(move |batch| {
-            let batch = batch?;
-            let read = self.batch(&batch, before)?;
+        let (schema, reader, mut before) = (self.schema.clone(), Arc::new(self), 0);
+        let read = rows.and_then(move |batch| {
+            let (reader, first) = (reader.clone(), before);
             before += batch.num_rows();
-            Ok(read)
+            blocking(move |_| reader.batch(&batch, first))
         });
-        Batches::new(schema, read)
+        Batches::new(schema, read).ahead()
     }
 
     fn batch(&self, rows: &RecordBatch, before: usize) -> TaskResult<RecordBatch> {

@@ -19,6 +19,7 @@ use orch_lake::frame::blocking;
 use orch_lake::frame::sql::{SqlFrames, query_rows};
 use orch_lake::publish::{Layer, Publisher, Written};
 use orch_lake::table::evolve::Columns;
+use orch_lake::table::spec::Column;
 use orch_lake::{Filter, Lake, TableDef, TableName};
 use polars::prelude::{DataFrame, df};
 use serde::Serialize;
@@ -109,23 +110,24 @@ fn trips_layer(file: &RawFile, trips: Batches) -> Layer {
 
 /// Adds the columns that came later to `trips` and its quarantine, if they lack them.
 async fn add_later_columns(lake: &Lake, mapping: &Mapping) -> TaskResult<()> {
-    let tables = [TRIPS.id()?, TableName::new(NAMESPACE, quarantine_of(TRIPS.name))?];
-    for (column, name) in mapping.later().flat_map(|column| tables.iter().map(move |name| (column, name))) {
-        let definition = TableDef::of(&Schema::new(vec![column.field()]))?;
-        let kind = definition.fields()[0].field_type.as_ref();
-        let is_missing = async || {
-            let table = lake.find(name).await?;
-            TaskResult::Ok(table.is_some_and(|table| table.schema().field_by_name(column.name).is_none()))
-        };
-        if is_missing().await? {
-            let added = lake.evolve(name, Columns::new().add(column.name, kind.clone())).await;
-            // Another run may have added the column at the same time.
-            if is_missing().await? {
-                added?;
+    for name in [TRIPS.id()?, TableName::new(NAMESPACE, quarantine_of(TRIPS.name))?] {
+        for column in mapping.later() {
+            let definition = TableDef::of(&Schema::new(vec![column.field()]))?;
+            let kind = definition.fields()[0].field_type.as_ref();
+            if lacks(lake, &name, column).await? {
+                let added = lake.evolve(&name, Columns::new().add(column.name, kind.clone())).await;
+                // Another run may have added the column at the same time.
+                if lacks(lake, &name, column).await? {
+                    added?;
+                }
             }
         }
     }
     Ok(())
+}
+
+async fn lacks(lake: &Lake, table: &TableName, column: &Column) -> TaskResult<bool> {
+    Ok(lake.find(table).await?.is_some_and(|table| table.schema().field_by_name(column.name).is_none()))
 }
 
 /// The zones of the city; empty until another pipeline has published them.
@@ -192,6 +194,10 @@ fn summarize(sums: DataFrame, now: DateTime<Utc>) -> TaskResult<Vec<RecordBatch>
 async fn query_each(mut rows: Batches, statement: &'static str) -> TaskResult<DataFrame> {
     let mut all = DataFrame::empty();
     while let Some(batch) = rows.try_next().await? {
+        // A filtered scan can return empty batches.
+        if batch.num_rows() == 0 {
+            continue;
+        }
         all.vstack_mut(&blocking(move |_| query_rows(&[batch], statement)).await?)?;
     }
     Ok(all)
@@ -223,6 +229,7 @@ fn on_days(column: &str, days: &BTreeSet<NaiveDate>) -> Option<Filter> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::compute::concat_batches;
     use arrow::util::display::array_value_to_string;
 
     /// Trips of two passengers and 1.10 dollars, each with its day since 1970 and its tip.
@@ -244,7 +251,8 @@ mod tests {
                 sums.vstack_mut(&frames.query(SUMS).expect("sums")).expect("the same columns");
             }
             let days = days_of(&sums).expect("days");
-            (days, summarize(sums, DateTime::UNIX_EPOCH).expect("days").swap_remove(0))
+            let rows = summarize(sums, DateTime::UNIX_EPOCH).expect("days");
+            (days, concat_batches(&DAILY_SUMMARY.schema(), &rows).expect("one schema"))
         };
         let (days, whole) = summed(all.len());
         assert_eq!(whole, summed(2).1);

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use orch::{Connection, TaskResult, fatal};
 use orch_lake::batches::{BATCH_ROWS, Batches};
 use orch_lake::frame::batches_of;
-use polars::prelude::{Column, DataFrame, DataType, IntoLazy as _, TimeUnit, col, df};
+use polars::prelude::{Column, DataFrame, DataType, TimeUnit, df};
 
 /// Number of months until the file of a month is published.
 const PUBLISHED_AFTER: u32 = 2;
@@ -162,8 +162,11 @@ fn table(trips: &[Trip], with_fee: bool) -> TaskResult<DataFrame> {
     if with_fee {
         table.with_column(Column::new("cbd_congestion_fee".into(), dollars(fee)))?;
     }
-    let time = |name| col(name).cast(DataType::Datetime(TimeUnit::Microseconds, None));
-    Ok(table.lazy().with_columns([time("tpep_pickup_datetime"), time("tpep_dropoff_datetime")]).collect()?)
+    for name in ["tpep_pickup_datetime", "tpep_dropoff_datetime"] {
+        let times = table.column(name)?.cast(&DataType::Datetime(TimeUnit::Microseconds, None))?;
+        table.with_column(times)?;
+    }
+    Ok(table)
 }
 
 #[cfg(test)]

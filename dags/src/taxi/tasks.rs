@@ -107,7 +107,7 @@ pub async fn validate_data(ctx: Ctx, file: RawFile) -> TaskResult<Validated> {
         counted = footer.nulls.iter().map(|nulls| nulls.unwrap_or_default()).collect();
     } else {
         let reader = Reader::new(&raw, &file.source_file, file.month, publisher.now)?;
-        let mut batches = reader.read(raw.rows(&bucket).await?).ahead().report_progress(&ctx);
+        let mut batches = reader.read(raw.rows(&bucket).await?).report_progress(&ctx);
         while let Some(batch) = batches.try_next().await? {
             rows += batch.num_rows() as u64;
             let nulls = columns.iter().map(|(column, _)| batch[column.name].null_count() as u64);
