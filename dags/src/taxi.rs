@@ -1,15 +1,14 @@
 //! The taxi pipeline: a file of trips each month → `nyc_taxi.trips` by year and month, and `nyc_taxi.daily_summary`.
 //!
-//! What a file may call its columns stands in `schema`; `typed` and `clean` make rows of the table of what it holds,
-//! `daily` sums them up, `load` makes the changes of the tables that one file means; `tasks` does it, `control`
-//! remembers what was done. `source` is a server, a folder, or the `sample` in their place.
+//! `tasks` has the four tasks, in their order. `source` downloads a file into the bucket, `raw` reads it, `clean` has the
+//! rules for its rows, `load` publishes its trips and days, `control` records what was loaded. `schema` declares the
+//! tables, `contracts` what must hold of them.
 
 pub mod changes;
 pub mod clean;
 pub mod contracts;
 pub mod control;
 pub mod dags;
-pub mod daily;
 pub mod database;
 pub mod forecast;
 pub mod load;
@@ -20,7 +19,6 @@ pub mod schema;
 pub mod serving;
 pub mod source;
 pub mod tasks;
-pub mod typed;
 
 use orch::Dag;
 use orch_streams::Stream;
@@ -35,10 +33,5 @@ pub fn streams() -> Vec<Stream> {
 
 /// The namespace of the tables.
 pub const NAMESPACE: &str = "nyc_taxi";
-/// Where files lie as they came.
+/// The bucket of the files as they were downloaded.
 pub const RAW_BUCKET: &str = "raw-taxi-data";
-
-/// A table of the lake, as its page calls it.
-pub fn table_uri(table: &str) -> String {
-    format!("lake://{NAMESPACE}/{table}")
-}

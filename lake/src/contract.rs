@@ -95,6 +95,13 @@ pub struct Check {
     removes: bool,
 }
 
+impl Check {
+    /// An expression that neither fails the task nor quarantines rows: it is evaluated on all rows that come in.
+    fn is_noted(&self) -> bool {
+        self.policy == Policy::Warn && matches!(self.rule, Rule::Expression { .. })
+    }
+}
+
 /// What must hold of the data of an asset. Checks that say nothing else fail the task.
 #[derive(Debug, Clone)]
 pub struct Contract {
@@ -134,7 +141,8 @@ impl Contract {
 
     /// Removes the rows that break the checks of the previous call, and counts them. They are not in the quarantine.
     ///
-    /// Removal comes first: other checks see only the rows that remain. A row that breaks several rules counts for each.
+    /// Rules that remove and rules that warn see all rows, other checks only those that remain. A row that breaks several
+    /// rules counts for each.
     #[must_use]
     pub fn or_remove(mut self) -> Self {
         let from = self.checks.len() - self.added;

@@ -153,6 +153,7 @@ pub struct Publisher<'a> {
     /// What the contracts of the next layers refer to.
     pub facts: Facts,
     changes: Vec<Change>,
+    events: Vec<AssetEvent>,
     published: Published,
 }
 
@@ -161,7 +162,8 @@ impl<'a> Publisher<'a> {
     /// The catalog of the lake cannot be reached.
     pub async fn new(ctx: &'a Ctx, lake: &'a Lake) -> TaskResult<Publisher<'a>> {
         let now = lake.now().await?;
-        Ok(Publisher { ctx, lake, now, facts: Facts::at(now), changes: Vec::new(), published: Published::default() })
+        let (facts, published) = (Facts::at(now), Published::default());
+        Ok(Publisher { ctx, lake, now, facts, changes: Vec::new(), events: Vec::new(), published })
     }
 
     /// Returns the table, creating it if it does not exist.
@@ -229,6 +231,12 @@ impl<'a> Publisher<'a> {
         Ok(())
     }
 
+    /// Replaces the details for the asset event of a table that was added before.
+    pub fn extra(&mut self, table: &TableSpec, extra: &Value) {
+        let events = self.events.iter_mut().filter(|event| event.uri == table.uri());
+        events.for_each(|event| event.extra = extra.clone());
+    }
+
     /// Adds any other change of the lake.
     pub fn change(&mut self, change: Change) {
         self.changes.push(change.by(self.ctx));
@@ -244,6 +252,7 @@ impl<'a> Publisher<'a> {
     /// # Errors
     /// The task has a commit of tables already.
     pub fn publish(self) -> TaskResult<Published> {
+        self.events.into_iter().try_for_each(|event| self.ctx.emit(event))?;
         self.ctx.commit(CommitStep::new(self.lake, self.changes))?;
         Ok(self.published)
     }
@@ -262,7 +271,7 @@ impl<'a> Publisher<'a> {
         for (rule, rows) in removed.by_rule.iter().filter(|(_, rows)| **rows > 0) {
             self.ctx.info(format!("rule `{rule}` removed {rows} rows"));
         }
-        self.ctx.emit(AssetEvent::of(&*uri).extra(extra).rows(rows))?;
+        self.events.push(AssetEvent::of(&*uri).extra(extra).rows(rows));
         let quarantine = quarantine_of(table.name);
         if quarantined > 0 {
             self.ctx.warning(format!("{quarantined} rows were quarantined in `{}.{quarantine}`", table.namespace));

@@ -1,24 +1,39 @@
-//! The taxi database, change by change: topics `lakehouse.*` → `taxi_cdc.trips_cdc`, which has all that was ever done to a trip, and
+//! The taxi database, change by change: topics `lakehouse.*` → `taxi_cdc.trips_cdc`, which has every change of a trip, and
 //! `taxi_cdc.trips`, `payment_types` and `vendors`, which have the rows that the database has.
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use iceberg::spec::{PrimitiveType, Transform};
 use orch::prelude::*;
-use orch_lake::{TableDef, TableName};
+use orch_lake::frame::batches_of;
+use orch_lake::table::spec::{Column, Timestamp};
+use orch_lake::{TableDef, TableName, columns};
 use orch_streams::{
     Changes, EVENT_TS, LSN, OFFSET, OP, PARTITION, SOURCE_DB, SOURCE_TABLE, SOURCE_TS_MS, Stream, TX_ID,
 };
-use std::sync::Arc;
+use polars::prelude::df;
 
 pub const TRIPS_TOPIC: &str = "lakehouse.trips";
 pub const PAYMENT_TYPES_TOPIC: &str = "lakehouse.payment_types";
 pub const VENDORS_TOPIC: &str = "lakehouse.vendors";
-/// The changes of a trip are all in one of these.
+/// All changes of one trip are in the same partition.
 pub const TRIPS_PARTITIONS: i32 = 3;
 
-/// What the trail says of a change, and where that comes from.
-const TRAIL: [(&str, &str, PrimitiveType); 7] = [
+/// A row of `taxi.trips`.
+const TRIP: &[Column] = columns! {
+    id: Option<i32>, vendor_id: Option<i32>, pickup_datetime: Option<Timestamp>, dropoff_datetime: Option<Timestamp>,
+    passenger_count: Option<i32>, trip_distance: Option<f64>, pickup_longitude: Option<f64>,
+    pickup_latitude: Option<f64>, dropoff_longitude: Option<f64>, dropoff_latitude: Option<f64>,
+    payment_type: Option<i32>, fare_amount: Option<f64>, extra: Option<f64>, mta_tax: Option<f64>,
+    tip_amount: Option<f64>, tolls_amount: Option<f64>, total_amount: Option<f64>,
+    created_at: Option<Timestamp>, updated_at: Option<Timestamp>,
+};
+
+/// A row of `taxi.payment_types` or `taxi.vendors`.
+const LOOKUP: &[Column] = columns! { id: Option<i32>, name: Option<String>, description: Option<String> };
+
+/// Columns of `trips_cdc` that describe a change, each with its name in the stream.
+const CHANGE: [(&str, &str, PrimitiveType); 7] = [
     ("op", OP, PrimitiveType::String),
     ("source_ts_ms", SOURCE_TS_MS, PrimitiveType::Long),
     ("lsn", LSN, PrimitiveType::Long),
@@ -29,107 +44,71 @@ const TRAIL: [(&str, &str, PrimitiveType); 7] = [
 ];
 
 pub fn streams() -> Vec<Stream> {
-    let of = |name: &str, text: &str, topic: &str, row: Schema| {
-        Stream::new(name).describe(text).topic(topic).changes(Changes::of(row)).commit_every(secs(5))
+    let of = |name: &str, text: &str, topic: &str, row: &[Column]| {
+        Stream::new(name).describe(text).topic(topic).changes(Changes::of(schema(row))).commit_every(secs(5))
     };
-    let trail = of("taxi_trips_cdc", "All that was ever done to a trip", TRIPS_TOPIC, trip())
-        .partitions(TRIPS_PARTITIONS)
-        .transform(|changes| trail(&changes))
-        .append(named("trips_cdc"), trail_table());
-    let trips = of("taxi_trips", "The trips that the database has", TRIPS_TOPIC, trip())
-        .partitions(TRIPS_PARTITIONS)
-        .mirror(named("trips"), trips_table(), &["id"]);
-    let payment_types =
-        of("taxi_payment_types", "The ways to pay that the database has", PAYMENT_TYPES_TOPIC, lookup()).mirror(
-            named("payment_types"),
-            mirror(&lookup()),
-            &["id"],
-        );
-    let vendors = of("taxi_vendors", "The vendors that the database has", VENDORS_TOPIC, lookup()).mirror(
-        named("vendors"),
-        mirror(&lookup()),
-        &["id"],
-    );
-    vec![trail, trips, payment_types, vendors]
+    let all = of("taxi_trips_cdc", "Every change of a trip", TRIPS_TOPIC, TRIP).partitions(TRIPS_PARTITIONS);
+    let all = all.transform(|changes| describe_changes(&changes)).append(named("trips_cdc"), all_changes());
+    let trips = of("taxi_trips", "The trips that the database has", TRIPS_TOPIC, TRIP).partitions(TRIPS_PARTITIONS);
+    let trips = trips.mirror(named("trips"), trips_table(), &["id"]);
+    let types = of("taxi_payment_types", "The payment types that the database has", PAYMENT_TYPES_TOPIC, LOOKUP);
+    let types = types.mirror(named("payment_types"), mirror(LOOKUP), &["id"]);
+    let vendors = of("taxi_vendors", "The vendors that the database has", VENDORS_TOPIC, LOOKUP);
+    vec![all, trips, types, vendors.mirror(named("vendors"), mirror(LOOKUP), &["id"])]
 }
 
 fn named(table: &str) -> TableName {
-    TableName::new("taxi_cdc", table).expect("it is a name")
+    TableName::new("taxi_cdc", table).expect("the name is valid")
 }
 
-/// A row of `taxi.trips`. Amounts are doubles, as in the tables of trips that come from files.
-fn trip() -> Schema {
-    let long = |name: &str| Field::new(name, DataType::Int32, true);
-    let number = |name: &str| Field::new(name, DataType::Float64, true);
-    let time = |name: &str| Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, None), true);
-    Schema::new(vec![
-        long("id"),
-        long("vendor_id"),
-        time("pickup_datetime"),
-        time("dropoff_datetime"),
-        long("passenger_count"),
-        number("trip_distance"),
-        number("pickup_longitude"),
-        number("pickup_latitude"),
-        number("dropoff_longitude"),
-        number("dropoff_latitude"),
-        long("payment_type"),
-        number("fare_amount"),
-        number("extra"),
-        number("mta_tax"),
-        number("tip_amount"),
-        number("tolls_amount"),
-        number("total_amount"),
-        time("created_at"),
-        time("updated_at"),
-    ])
+fn schema(row: &[Column]) -> Schema {
+    Schema::new(row.iter().map(Column::field).collect::<Vec<_>>())
 }
 
-/// A row of `taxi.payment_types` or `taxi.vendors`.
-fn lookup() -> Schema {
-    let text = |name: &str| Field::new(name, DataType::Utf8, true);
-    Schema::new(vec![Field::new("id", DataType::Int32, true), text("name"), text("description")])
+fn table(row: &[Column]) -> TableDef {
+    TableDef::of(&schema(row)).expect("Iceberg has these types")
 }
 
-/// The row, and which change it is from.
-fn mirror(row: &Schema) -> TableDef {
-    let table = TableDef::of(row).expect("the lake has these types").key(["id"]);
-    [
-        (OP, PrimitiveType::String),
-        (SOURCE_TS_MS, PrimitiveType::Long),
-        (SOURCE_DB, PrimitiveType::String),
-        (SOURCE_TABLE, PrimitiveType::String),
-    ]
-    .into_iter()
-    .fold(table, |table, (name, data)| table.optional(name, data))
+/// A row of the database, and the change that it is from.
+fn mirror(row: &[Column]) -> TableDef {
+    table(row)
+        .key(["id"])
+        .optional(OP, PrimitiveType::String)
+        .optional(SOURCE_TS_MS, PrimitiveType::Long)
+        .optional(SOURCE_DB, PrimitiveType::String)
+        .optional(SOURCE_TABLE, PrimitiveType::String)
 }
 
 fn trips_table() -> TableDef {
-    mirror(&trip()).partition("pickup_datetime", Transform::Day).history(
-        "select op, event_ts, tx_id, pickup_datetime, dropoff_datetime, passenger_count, trip_distance, payment_type, fare_amount, tip_amount, \
-         total_amount, updated_at from taxi_cdc.trips_cdc where id = {id} order by kafka_offset",
+    mirror(TRIP).partition("pickup_datetime", Transform::Day).history(
+        "select op, event_ts, tx_id, pickup_datetime, dropoff_datetime, passenger_count, trip_distance, payment_type, \
+         fare_amount, tip_amount, total_amount, updated_at from taxi_cdc.trips_cdc where id = {id} order by kafka_offset",
     )
 }
 
-fn trail_table() -> TableDef {
-    let table = TableDef::of(&trip()).expect("the lake has these types").optional("kafka_topic", PrimitiveType::String);
-    TRAIL
+fn all_changes() -> TableDef {
+    let table = table(TRIP).optional("kafka_topic", PrimitiveType::String);
+    CHANGE
         .into_iter()
-        .fold(table, |table, (name, _, data)| table.optional(name, data))
+        .fold(table, |table, (name, _, of)| table.optional(name, of))
         .partition("event_ts", Transform::Hour)
-        .chart("select date_trunc('hour', event_ts) as hour, count(*) as changes from taxi_cdc.trips_cdc group by 1 order by 1")
+        .chart(
+            "select date_trunc('hour', event_ts) as hour, count(*) as changes from taxi_cdc.trips_cdc group by 1 \
+             order by 1",
+        )
 }
 
-/// What is said of a change, under the names that the trail has for it.
-fn trail(changes: &RecordBatch) -> TaskResult<RecordBatch> {
-    let topic: ArrayRef = Arc::new(StringArray::from(vec![TRIPS_TOPIC; changes.num_rows()]));
-    let mut columns = vec![("kafka_topic".to_owned(), topic, true)];
-    for (name, of, _) in TRAIL {
-        let column = changes.column_by_name(of).with_context(|| format!("column {of}"))?;
-        columns.push((name.to_owned(), column.clone(), true));
-    }
-    for (field, column) in changes.schema().fields().iter().zip(changes.columns()) {
-        columns.push((field.name().clone(), column.clone(), true));
+/// Renames the columns that describe a change, and adds the topic.
+fn describe_changes(changes: &RecordBatch) -> TaskResult<RecordBatch> {
+    let topic = df!("kafka_topic" => vec![TRIPS_TOPIC; changes.num_rows()])?;
+    let topic = batches_of(topic)?.1.swap_remove(0);
+    let names = CHANGE.map(|(name, of, _)| (name, of));
+    let schema = changes.schema();
+    let row = schema.fields().iter().map(|field| (field.name().as_str(), field.name().as_str()));
+    let mut columns = vec![("kafka_topic", topic.column(0).clone(), true)];
+    for (name, of) in names.into_iter().chain(row) {
+        let column = changes.column_by_name(of).with_context(|| format!("there is no column `{of}`"))?;
+        columns.push((name, column.clone(), true));
     }
     Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
 }

@@ -1,309 +1,202 @@
-//! The rules by which a row of a file is a trip, and what the table knows of a trip besides.
+//! Cleaning: the rules by which a row of a file is a trip, and the row that `nyc_taxi.trips` gets.
 //!
-//! A row without its times, or of no distance, fare, total or number of passengers that can be, is left out and
-//! counted. A trip that ended before it began, or lies in another month than its file, stays: it is only told.
+//! The rules read amounts as the file has them, before they are rounded to hundredths: a fare of 0.004 dollars is above 0.
 
-use super::schema::{COLUMNS, Column, Mapping, trips};
-use super::typed::{Unfit, typed};
+use super::raw::RawTrips;
+use super::schema::{SOURCE_FILE, TRIPS, file_type};
 use crate::common::nyc::month::Month;
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, RecordBatch, Scalar, StringArray,
-    TimestampMicrosecondArray, new_null_array,
-};
-use arrow::compute::kernels::cmp::{gt, gt_eq, lt, lt_eq};
-use arrow::compute::{and, and_kleene, cast, filter_record_batch, is_not_null, is_null, or, or_kleene};
-use arrow::datatypes::{DataType, Schema, SchemaRef, TimestampMicrosecondType};
-use arrow::error::ArrowError;
-use chrono::Datelike;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use chrono::{DateTime, Datelike as _, Utc};
+use futures::{StreamExt as _, TryStreamExt as _};
 use orch::{TaskResult, fatal};
-use serde::{Deserialize, Serialize};
+use orch_lake::batches::Batches;
+use orch_lake::contract::{Contract, Policy};
+use orch_lake::frame::sql::expression;
+use orch_lake::frame::{blocking, conform, from_batches, to_batches};
+use polars::prelude::{DataType as Type, Expr, IntoLazy as _, NULL, TimeUnit, col, lit};
 use std::sync::Arc;
 
-const MOST_PASSENGERS: i32 = 6;
-const MICROS_OF_A_DAY: i64 = 86_400_000_000;
-/// Days from 0001-01-01 to 1970-01-01.
-const DAYS_BEFORE_1970: i32 = 719_163;
+/// Rows that break one of these rules are removed and counted.
+const REMOVING: [(&str, &str); 8] = [
+    ("no_time", "pickup_datetime IS NOT NULL AND dropoff_datetime IS NOT NULL"),
+    ("null_passenger", "passenger_count IS NOT NULL"),
+    ("zero_passenger", "passenger_count > 0"),
+    ("many_passengers", "passenger_count <= 6"),
+    ("null_amount", "trip_distance IS NOT NULL AND fare_amount IS NOT NULL AND total_amount IS NOT NULL"),
+    ("bad_distance", "trip_distance > 0"),
+    ("bad_fare", "fare_amount > 0"),
+    ("bad_total", "total_amount > 0"),
+];
 
-/// What was found in the rows of a file. A row may count more than once; `dropped` counts each once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CleaningCounts {
-    pub rows: u64,
-    pub dropped: u64,
-    pub no_time: u64,
-    pub null_passenger: u64,
-    pub zero_passenger: u64,
-    pub many_passengers: u64,
-    pub bad_distance: u64,
-    pub bad_fare: u64,
-    pub bad_total: u64,
-    pub negative_duration: u64,
-    pub out_of_month: u64,
+/// Rows that break one of these rules are counted and kept.
+const WARNING: [(&str, &str); 2] = [
+    ("negative_duration", "dropoff_datetime >= pickup_datetime"),
+    ("out_of_month", "year = file_year AND month = file_month"),
+];
+
+/// Columns for the rules alone: they follow the columns of the table.
+const HELPERS: [&str; 2] = ["file_year", "file_month"];
+
+pub(super) fn rules() -> Contract {
+    Contract::of(TRIPS.uri()).rules(REMOVING).or_remove().rules(WARNING).or(Policy::Warn)
 }
 
-/// Makes trips of the rows of one file.
+/// Prepares the rows of one file for the [`rules`].
 #[derive(Debug)]
-pub struct Cleaner {
-    location: String,
-    source_file: String,
-    mapping: Mapping,
-    month: (i64, i64),
-    loaded_at: i64,
+pub struct Reader {
+    file: RawTrips,
     schema: SchemaRef,
-    pub found: CleaningCounts,
+    columns: Vec<Expr>,
+    /// For each column that is stored with another type: its name in the file, the condition that a value fits, and the
+    /// problem if it does not.
+    fits: Vec<(String, Expr, &'static str)>,
 }
 
-impl Cleaner {
-    /// `loaded_at` in microseconds since 1970.
-    pub fn new(location: &str, source_file: &str, mapping: Mapping, month: Month, loaded_at: i64) -> Cleaner {
-        // Where the table wants a place there may still be none: the contract puts such a row aside.
-        let fields = trips(&mapping.later())
-            .fields()
-            .iter()
-            .map(|field| field.as_ref().clone().with_nullable(true))
-            .collect::<Vec<_>>();
-        let schema = Arc::new(Schema::new(fields));
-        Cleaner {
-            location: location.into(),
-            source_file: source_file.into(),
-            mapping,
-            month: month.micros(),
-            loaded_at,
-            schema,
-            found: CleaningCounts::default(),
-        }
-    }
-
-    /// Of the batches it makes.
-    pub fn schema(&self) -> SchemaRef {
-        self.schema.clone()
-    }
-
-    /// # Errors
-    /// A fatal error that names the row and the column of a value which does not fit.
-    pub fn batch(&mut self, rows: &RecordBatch) -> TaskResult<RecordBatch> {
-        let typed = self.typed(rows)?;
-        let kept = self.judge(&typed, rows)?;
-        self.found.rows += rows.num_rows() as u64;
-        self.found.dropped += (rows.num_rows() - kept.true_count()) as u64;
-        let typed = if kept.true_count() == rows.num_rows() { typed } else { filter_record_batch(&typed, &kept)? };
-        Ok(self.with_added(&typed)?)
-    }
-
-    /// The columns of a trip, in the types of the table.
-    fn typed(&self, rows: &RecordBatch) -> TaskResult<RecordBatch> {
-        let of = |column: &'static Column| -> TaskResult<(&'static str, ArrayRef)> {
-            let Some(at) = self.mapping.place_of(column) else {
-                return Ok((column.name, new_null_array(&column.kind.arrow(), rows.num_rows())));
+impl Reader {
+    pub(super) fn new(file: &RawTrips, source_file: &str, month: Month, now: DateTime<Utc>) -> TaskResult<Reader> {
+        let found = |name: &str| file.mapping.found.iter().find(|(column, _)| column.name == name);
+        let field = |field: &Arc<Field>| match found(field.name()) {
+            Some((column, _)) => Field::new(column.name, file_type(column), true),
+            None => field.as_ref().clone(),
+        };
+        let trips: Vec<Field> = file.mapping.trips_schema().fields().iter().map(field).collect();
+        let helpers = HELPERS.map(|name| Field::new(name, DataType::Int32, false));
+        let first = month.first();
+        let value = |field: &Field| match (field.name().as_str(), field.data_type()) {
+            ("year", _) => col("pickup_datetime").dt().year(),
+            ("month", _) => col("pickup_datetime").dt().month(),
+            ("day", _) => col("pickup_datetime").dt().day(),
+            ("load_date", _) => lit(now.timestamp_micros()).cast(Type::Datetime(TimeUnit::Microseconds, None)),
+            (SOURCE_FILE, _) => lit(source_file),
+            ("file_year", _) => lit(first.year()),
+            ("file_month", _) => lit(first.month().cast_signed()),
+            (name, _) if found(name).is_none() => lit(NULL),
+            // NaN means "not known".
+            (name, DataType::Float64) => col(name).fill_nan(lit(NULL)),
+            (name, _) => col(name),
+        };
+        let fields: Vec<Field> = trips.into_iter().chain(helpers).collect();
+        let columns = fields.iter().map(|field| value(field).alias(field.name().as_str())).collect();
+        let fits = file.mapping.found.iter().filter_map(|(column, name)| {
+            let (condition, problem) = match column.kind.arrow() {
+                DataType::Int32 => ("x = FLOOR(x) AND ABS(x) <= 2147483647", "is no whole number that fits"),
+                DataType::Decimal128(..) => ("ABS(x) < 9999999999.995", "is no amount that fits"),
+                _ => return None,
             };
-            let values = typed(rows.column(at), column).map_err(|unfit| match unfit {
-                Unfit::Arrow(error) => error.into(),
-                Unfit::Row(row, problem) => {
-                    let (number, name) = (self.found.rows + row as u64 + 1, rows.schema_ref().field(at).name().clone());
-                    fatal(format!("`{}`, row {number}: column `{name}` {problem}", self.location))
-                }
-            });
-            Ok((column.name, values?))
-        };
-        let columns = COLUMNS.iter().map(of).collect::<TaskResult<Vec<_>>>()?;
-        let nullable = columns.into_iter().map(|(name, values)| (name, values, true));
-        Ok(RecordBatch::try_from_iter_with_nullable(nullable)?)
-    }
-
-    /// Which rows are trips. Amounts are judged as the file has them: one of less than half a cent is there, though it is
-    /// kept as zero.
-    fn judge(&mut self, rows: &RecordBatch, file: &RecordBatch) -> Result<BooleanArray, ArrowError> {
-        let column = |name: &str| &rows[name];
-        let said = |name: &str| {
-            let at = COLUMNS.iter().find(|column| column.name == name).and_then(|column| self.mapping.place_of(column));
-            at.map_or_else(|| column(name).clone(), |at| file.column(at).clone())
-        };
-        let (pickup, dropoff) = (column("pickup_datetime"), column("dropoff_datetime"));
-        let passengers = column("passenger_count");
-        let number = |number: i32| Scalar::new(Int32Array::from(vec![number]));
-        let moment = |micros: i64| Scalar::new(TimestampMicrosecondArray::from(vec![micros]));
-        let nothing = Scalar::new(Float64Array::from(vec![0.0]));
-        let found = &mut self.found;
-        found.no_time += count(&or(&is_null(pickup)?, &is_null(dropoff)?)?);
-        found.null_passenger += passengers.null_count() as u64;
-        found.zero_passenger += count(&lt_eq(passengers, &number(0))?);
-        found.many_passengers += count(&gt(passengers, &number(MOST_PASSENGERS))?);
-        let mut kept = and(&is_not_null(pickup)?, &is_not_null(dropoff)?)?;
-        for (name, bad) in [
-            ("trip_distance", &mut found.bad_distance),
-            ("fare_amount", &mut found.bad_fare),
-            ("total_amount", &mut found.bad_total),
-        ] {
-            let amount = cast(&said(name), &DataType::Float64)?;
-            // What is no number was never said.
-            let is_said = is_not_null(column(name))?;
-            *bad += count(&and_kleene(&is_said, &lt_eq(&amount, &nothing)?)?);
-            kept = and_kleene(&kept, &and_kleene(&is_said, &gt(&amount, &nothing)?)?)?;
-        }
-        kept = and_kleene(&kept, &gt_eq(passengers, &number(1))?)?;
-        kept = and_kleene(&kept, &lt_eq(passengers, &number(MOST_PASSENGERS))?)?;
-        found.negative_duration += count(&lt(dropoff, pickup)?);
-        let strays = or_kleene(&lt(pickup, &moment(self.month.0))?, &gt_eq(pickup, &moment(self.month.1))?)?;
-        found.out_of_month += count(&strays);
-        Ok(kept)
-    }
-
-    fn with_added(&self, trips: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-        let rows = trips.num_rows();
-        let pickup = trips["pickup_datetime"].as_primitive::<TimestampMicrosecondType>();
-        let mut calendar = Calendar::default();
-        let mut part = |of: fn(&Calendar) -> i32| -> ArrayRef {
-            let values = pickup.values().iter().map(|micros| {
-                calendar.turn_to(*micros);
-                of(&calendar)
-            });
-            Arc::new(Int32Array::from_iter_values(values))
-        };
-        let (year, month, day) = (part(|c| c.year), part(|c| c.month), part(|c| c.day));
-        let columns = self.schema.fields().iter().map(|field| -> ArrayRef {
-            match field.name().as_str() {
-                "load_date" => Arc::new(TimestampMicrosecondArray::from(vec![self.loaded_at; rows])),
-                "year" => year.clone(),
-                "month" => month.clone(),
-                "day" => day.clone(),
-                "source_file" => {
-                    Arc::new(StringArray::from_iter_values(std::iter::repeat_n(self.source_file.as_str(), rows)))
-                }
-                name => trips[name].clone(),
-            }
+            let condition = expression(&condition.replace('x', column.name));
+            Some(condition.map(|fits| (name.clone(), fits.alias(column.name), problem)))
         });
-        RecordBatch::try_new(self.schema.clone(), columns.collect())
+        let fits = fits.collect::<TaskResult<_>>()?;
+        Ok(Reader { file: file.clone(), schema: Arc::new(Schema::new(fields)), columns, fits })
     }
-}
 
-/// Where a comparison is null there is nothing to count.
-fn count(of: &BooleanArray) -> u64 {
-    of.true_count() as u64
-}
+    /// The rows of the file with the columns that the rules read.
+    pub(super) fn read(self, rows: Batches) -> Batches {
+        let (schema, reader, mut before) = (self.schema.clone(), Arc::new(self), 0);
+        let read = rows.and_then(move |batch| {
+            let (reader, first) = (reader.clone(), before);
+            before += batch.num_rows();
+            blocking(move |_| reader.batch(&batch, first))
+        });
+        Batches::new(schema, read).ahead()
+    }
 
-/// The day of a moment. Most rows are of the day of the row before.
-#[derive(Default)]
-struct Calendar {
-    days: Option<i64>,
-    year: i32,
-    month: i32,
-    day: i32,
-}
-
-impl Calendar {
-    fn turn_to(&mut self, micros: i64) {
-        let days = micros.div_euclid(MICROS_OF_A_DAY);
-        if self.days == Some(days) {
-            return;
+    fn batch(&self, rows: &RecordBatch, before: usize) -> TaskResult<RecordBatch> {
+        let mut read = from_batches(std::slice::from_ref(rows))?.lazy().select(self.columns.clone()).collect()?;
+        let fits: Vec<Expr> = self.fits.iter().map(|(_, fits, _)| fits.clone()).collect();
+        let fits = read.clone().lazy().select(fits).collect()?;
+        for (column, (name, _, problem)) in fits.columns().iter().zip(&self.fits) {
+            let fits = column.bool()?;
+            if let Some(row) = (!fits.all()).then(|| fits.iter().position(|fits| fits == Some(false))).flatten() {
+                return Err(fatal(format!("{}: column `{name}` {problem}", self.file.row_name(before + row))));
+            }
         }
-        self.days = Some(days);
-        let date = i32::try_from(days).ok().and_then(|days| days.checked_add(DAYS_BEFORE_1970));
-        let date = date.and_then(chrono::NaiveDate::from_num_days_from_ce_opt).unwrap_or_default();
-        (self.year, self.month, self.day) = (date.year(), date.month().cast_signed(), date.day().cast_signed());
+        read.rechunk_mut();
+        Ok(to_batches(read, &self.schema)?.swap_remove(0))
     }
+}
+
+/// Rows that have passed the rules, with the columns and types of the table.
+pub(super) fn trips_of(rows: Batches, schema: SchemaRef) -> Batches {
+    let (columns, into): (Vec<usize>, _) = ((0..schema.fields().len()).collect(), schema.clone());
+    Batches::new(schema, rows.map(move |batch| conform(&batch?.project(&columns)?, &into)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::schema::mapping;
+    use super::super::raw::{RawFile, inspect};
+    use super::super::schema::file_columns;
     use super::*;
+    use arrow::util::display::array_value_to_string;
+    use orch_lake::bucket::{Bucket, Options};
+    use orch_lake::contract::Facts;
+    use tempfile::TempDir;
 
-    const JANUARY: i64 = 1_546_300_800_000_000;
-
-    /// One trip of a dollar and a mile at noon, and others that differ from it in one column.
-    fn rows() -> (Vec<String>, RecordBatch) {
-        let noon = JANUARY + MICROS_OF_A_DAY / 2;
-        let differ: [(&str, Option<f64>); 8] = [
-            ("passenger_count", None),
-            ("passenger_count", Some(0.0)),
-            ("passenger_count", Some(7.0)),
-            ("trip_distance", Some(0.0)),
-            ("fare_amount", Some(-1.0)),
-            ("total_amount", Some(0.0)),
-            ("tip_amount", None),
-            ("extra", Some(-2.5)),
-        ];
-        let columns = COLUMNS.iter().map(|column| {
-            let name = column.name;
-            if name.ends_with("datetime") {
-                // The fourth row ends before it begins, the seventh is of the month before, the eighth has no time.
-                let times = (0..9).map(|row| match (row, name) {
-                    (7, _) => Some(JANUARY - 1),
-                    (8, "pickup_datetime") => None,
-                    (3, "dropoff_datetime") => Some(noon - 1),
-                    _ => Some(noon),
-                });
-                return (name, Arc::new(times.collect::<TimestampMicrosecondArray>()) as ArrayRef);
-            }
-            if name == "store_and_fwd_flag" {
-                return (name, Arc::new(StringArray::from(vec!["N"; 9])) as ArrayRef);
-            }
-            let other =
-                |row: usize| differ.get(row.wrapping_sub(1)).filter(|(of, _)| *of == name).map(|(_, value)| *value);
-            let values: Float64Array = (0..9).map(|row| other(row).unwrap_or(Some(1.0))).collect();
-            (name, Arc::new(values) as ArrayRef)
-        });
-        let rows = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, of)| (name, of, true))).expect("rows");
-        (COLUMNS.iter().map(|column| column.name.to_string()).collect(), rows)
-    }
-
-    #[test]
-    fn what_is_no_trip_is_counted_by_rule_and_left_out() {
-        let (names, rows) = rows();
-        let mapping = mapping("file:///x.parquet", &names).expect("all columns");
-        let month = Month::parse("2019-01").expect("a month");
-        let mut cleaner = Cleaner::new("file:///x.parquet", "x", mapping, month, 7);
-        let trips = cleaner.batch(&rows).expect("they can be read");
-        let one = |rows| CleaningCounts {
-            rows,
-            dropped: 7,
-            no_time: 1,
-            null_passenger: 1,
-            zero_passenger: 1,
-            ..CleaningCounts::default()
-        };
-        let found = CleaningCounts { many_passengers: 1, bad_distance: 1, bad_fare: 1, bad_total: 1, ..one(9) };
-        assert_eq!(cleaner.found, CleaningCounts { negative_duration: 1, out_of_month: 1, ..found });
-        let ints = |name: &str| trips[name].as_primitive::<arrow::datatypes::Int32Type>().values().to_vec();
-        assert_eq!((ints("year"), ints("month"), ints("day")), (vec![2019, 2018], vec![1, 12], vec![1, 31]));
-        assert!(trips["tip_amount"].is_null(1) && trips.schema() == cleaner.schema());
-    }
-
-    #[test]
-    fn an_amount_is_judged_before_it_is_rounded() {
-        let (names, rows) = rows();
-        let mapping = mapping("file:///x.parquet", &names).expect("all columns");
-        let mut columns = rows.columns().to_vec();
-        let fares = [0.004, 0.005, 0.0, -0.004, f64::NAN, 1.0, 1.0, 1.0, 1.0];
-        for (column, values) in COLUMNS.iter().zip(&mut columns) {
-            match column.name {
-                "fare_amount" => *values = Arc::new(Float64Array::from(fares.to_vec())),
-                name if name.ends_with("datetime") => {
-                    *values = Arc::new(TimestampMicrosecondArray::from(vec![JANUARY; 9]));
-                }
-                "store_and_fwd_flag" => {}
-                _ => *values = Arc::new(Float64Array::from(vec![1.0; 9])),
-            }
+    /// A file whose trips differ from a usual one by one value each.
+    async fn read(folder: &TempDir, differences: &[(&str, &str)]) -> (SchemaRef, Batches) {
+        let names: Vec<&str> = file_columns().map(|column| column.name).collect();
+        let mut text = names.join(",");
+        for (column, value) in differences {
+            let cells = names.iter().map(|name| match *name {
+                name if name == *column => value,
+                "pickup_datetime" | "dropoff_datetime" => "2019-01-01 12:00:00",
+                _ => "1",
+            });
+            text += &format!("\n{}", cells.collect::<Vec<_>>().join(","));
         }
-        let rows = RecordBatch::try_new(rows.schema(), columns).expect("rows");
+        let url = format!("file://{}", folder.path().display());
+        let bucket = Bucket::open(&url, &Options::default()).expect("a bucket");
+        bucket.put("x.csv", text.clone()).await.expect("an object");
         let month = Month::parse("2019-01").expect("a month");
-        let mut cleaner = Cleaner::new("file:///x.parquet", "x", mapping, month, 7);
-        let trips = cleaner.batch(&rows).expect("they can be read");
-        let cents = trips["fare_amount"].as_primitive::<arrow::datatypes::Decimal128Type>().values().to_vec();
-        assert_eq!(cents, [0, 1, 100, 100, 100, 100]);
-        assert_eq!((cleaner.found.bad_fare, cleaner.found.dropped), (2, 3), "no number is no bad fare, and no trip");
+        let (source_file, key, bytes) = ("x".into(), "x.csv".into(), text.len() as u64);
+        let file = RawFile { source_file, month, key, bytes, sha256: String::new(), from: String::new() };
+        let raw = inspect(&bucket, &file).await.expect("all columns");
+        let reader = Reader::new(&raw, "x", month, DateTime::UNIX_EPOCH).expect("a reader");
+        (raw.mapping.trips_schema(), reader.read(raw.rows(&bucket).await.expect("rows")))
     }
 
-    #[test]
-    fn a_value_that_does_not_fit_is_told_with_its_row() {
-        let (names, rows) = rows();
-        let mapping = mapping("file:///x.parquet", &names).expect("all columns");
-        let month = Month::parse("2019-01").expect("a month");
-        let mut cleaner = Cleaner::new("file:///x.parquet", "x", mapping, month, 7);
-        cleaner.batch(&rows).expect("they can be read");
-        let mut columns = rows.columns().to_vec();
-        columns[3] = Arc::new(Float64Array::from(vec![1.0, 1.0, 1.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]));
-        let half = RecordBatch::try_new(rows.schema(), columns).expect("rows");
-        let error = cleaner.batch(&half).expect_err("half a passenger").to_string();
-        assert_eq!(error, "`file:///x.parquet`, row 12: column `passenger_count` is no whole number that fits");
+    #[tokio::test]
+    async fn rules_count_rows_and_remove_those_that_are_not_trips() {
+        let differences = [
+            ("passenger_count", ""),
+            ("passenger_count", "0"),
+            ("passenger_count", "7"),
+            ("trip_distance", "0"),
+            ("fare_amount", "-0.004"),
+            ("total_amount", "-1"),
+            ("fare_amount", "NaN"),
+            ("dropoff_datetime", ""),
+            ("dropoff_datetime", "2019-01-01 11:59:59"),
+            ("pickup_datetime", "2018-12-31 00:00:00"),
+            ("fare_amount", "0.004"),
+            ("fare_amount", "0.005"),
+            ("fare_amount", "0.30000000000000004"),
+        ];
+        let folder = TempDir::new().expect("a folder");
+        let (schema, rows) = read(&folder, &differences).await;
+        let (kept, cleaned) = rules().check_on_the_way(Facts::at(DateTime::UNIX_EPOCH), rows, None);
+        let trips = trips_of(kept, schema).collect().await.expect("trips");
+        let removed = cleaned.take().expect("all rows were checked").report.removed;
+        assert_eq!((removed.rows, removed.by_rule.len()), (8, REMOVING.len() + WARNING.len()));
+        assert!(removed.by_rule.values().all(|rows| *rows == 1), "{removed:?}");
+        let text = |row, name: &str| array_value_to_string(&trips[name], row).expect("it can be shown");
+        assert_eq!([0, 1, 2, 3, 4].map(|row| text(row, "fare_amount")), ["1.00", "1.00", "0.00", "0.01", "0.30"]);
+        assert_eq!(["year", "month", "day"].map(|name| text(1, name)), ["2018", "12", "31"]);
+    }
+
+    #[tokio::test]
+    async fn a_value_that_does_not_fit_is_reported_with_its_line() {
+        for (name, value, problem) in [
+            ("passenger_count", "1.5", "is no whole number that fits"),
+            ("payment_type", "3e9", "is no whole number that fits"),
+            ("fare_amount", "1e10", "is no amount that fits"),
+            ("tip_amount", "inf", "is no amount that fits"),
+        ] {
+            let folder = TempDir::new().expect("a folder");
+            let (_, rows) = read(&folder, &[("", ""), (name, value)]).await;
+            let error = rows.collect().await.expect_err("the value does not fit").to_string();
+            assert!(error.ends_with(&format!("x.csv`, line 3: column `{name}` {problem}")), "{error}");
+        }
     }
 }

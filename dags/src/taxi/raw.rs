@@ -1,9 +1,11 @@
-//! Files as they came: which format, what is in them, and their rows.
+//! Files in the bucket as they came: their format, their columns and their rows.
 
-use super::schema::{Mapping, mapping};
+use super::schema::{Mapping, file_type, is_readable, map_columns};
 use crate::common::nyc::month::Month;
 use anyhow::ensure;
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use futures::StreamExt as _;
 use orch::{TaskResult, fatal};
 use orch_lake::batches::Batches;
 use orch_lake::bucket::{Bucket, Entry};
@@ -12,38 +14,42 @@ use orch_lake::format::parquet;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// What such a file begins with.
+/// The first bytes of every Parquet file.
 const PARQUET: &[u8] = b"PAR1";
 
 /// A file in the bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RawFile {
-    /// By this its rows are known in the table: the name without its ending, so that a month is the same one as CSV and
-    /// as Parquet.
+    /// The name without its extension, so that a month as CSV replaces the same month as Parquet.
     pub source_file: String,
     pub month: Month,
     pub key: String,
     pub bytes: u64,
-    /// Of all bytes, in hexadecimal digits.
+    /// Hexadecimal SHA-256 of the content.
     pub sha256: String,
-    /// Where it came from.
+    /// The address that it was downloaded from.
     pub from: String,
 }
 
-/// What a file is, without its rows.
+/// A file whose columns are known.
 #[derive(Debug, Clone)]
-pub struct RawFileSummary {
-    pub mapping: Mapping,
-    /// Names and types of its columns, in its own order; of a CSV those of the columns that are known.
-    schema: SchemaRef,
-    /// Where the file says so itself.
-    pub rows: Option<u64>,
-    /// Of each column that is known, in the order of the mapping, where the file says so.
-    pub nulls: Vec<Option<u64>>,
+pub struct RawTrips {
+    location: String,
     object: Entry,
+    pub mapping: Mapping,
+    /// `None` for CSV.
+    pub footer: Option<Footer>,
 }
 
-/// As its name says, else as it begins: not every server gives names that say it.
+/// The counts in the footer of a Parquet file.
+#[derive(Debug, Clone)]
+pub struct Footer {
+    pub rows: u64,
+    /// For each column of the mapping, if the writer has counted them.
+    pub nulls: Vec<Option<u64>>,
+}
+
+/// Decides by the name of the file, or by its first bytes if the name has no known extension.
 async fn is_parquet(bucket: &Bucket, file: &RawFile) -> TaskResult<bool> {
     match file.key.strip_suffix(".gz").unwrap_or(&file.key).rsplit_once('.') {
         Some((_, "parquet")) => Ok(true),
@@ -53,11 +59,8 @@ async fn is_parquet(bucket: &Bucket, file: &RawFile) -> TaskResult<bool> {
     }
 }
 
-/// Looks at a file, and finds out which of its columns are which.
-///
-/// # Errors
-/// A fatal error when the file is not whole, lacks a column, or has one of a type that cannot be.
-pub async fn see(bucket: &Bucket, file: &RawFile) -> TaskResult<RawFileSummary> {
+/// Finds the columns of a trip in a file.
+pub(super) async fn inspect(bucket: &Bucket, file: &RawFile) -> TaskResult<RawTrips> {
     let location = bucket.location(&file.key);
     let object = bucket.find(&file.key).await?.filter(|object| object.bytes == file.bytes);
     let Some(object) = object else {
@@ -67,54 +70,60 @@ pub async fn see(bucket: &Bucket, file: &RawFile) -> TaskResult<RawFileSummary> 
     };
     if !is_parquet(bucket, file).await? {
         let names = csv::names(bucket, &file.key, Csv::default()).await?;
-        let mut mapping = mapping(&location, &names)?;
-        let field = |name: &str, of| Field::new(name, of, true);
-        let fields = mapping.found.iter().map(|found| field(&names[found.at], found.column.kind.text()));
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        // Only these are read.
-        mapping.found.iter_mut().enumerate().for_each(|(at, found)| found.at = at);
-        let nulls = vec![None; mapping.found.len()];
-        return Ok(RawFileSummary { mapping, schema, rows: None, nulls, object });
+        return Ok(RawTrips { mapping: map_columns(&location, &names)?, location, object, footer: None });
     }
-    let look = parquet::read_footer(bucket, &file.key).await?;
-    let names: Vec<String> = look.schema.fields().iter().map(|field| field.name().clone()).collect();
-    let mapping = mapping(&location, &names)?;
-    let unfit = mapping.found.iter().filter_map(|found| {
-        let (of, kind) = (look.schema.field(found.at).data_type(), found.column.kind);
-        (!kind.takes(of)).then(|| format!("has the type {of} in column `{}`, not {}", names[found.at], kind.arrow()))
-    });
-    let unfit: Vec<String> = unfit.collect();
-    if !unfit.is_empty() {
-        return Err(fatal(format!("`{location}` {}", unfit.join(", "))));
+    let footer = parquet::read_footer(bucket, &file.key).await?;
+    let names: Vec<String> = footer.schema.fields().iter().map(|field| field.name().clone()).collect();
+    let mapping = map_columns(&location, &names)?;
+    let (mut unreadable, mut nulls) = (Vec::new(), Vec::new());
+    for (column, name) in &mapping.found {
+        let (at, field) = footer.schema.fields().find(name).expect("the name is from this schema");
+        nulls.push(footer.nulls[at]);
+        if !is_readable(column, field.data_type()) {
+            let (of, wanted) = (field.data_type(), column.kind.arrow());
+            unreadable.push(format!("has the type {of} in column `{name}`, not {wanted}"));
+        }
     }
-    let nulls = mapping.found.iter().map(|found| look.nulls[found.at]).collect();
-    Ok(RawFileSummary { mapping, schema: look.schema, rows: Some(look.rows), nulls, object })
+    if !unreadable.is_empty() {
+        return Err(fatal(format!("`{location}` {}", unreadable.join(", "))));
+    }
+    Ok(RawTrips { location, object, mapping, footer: Some(Footer { rows: footer.rows, nulls }) })
 }
 
-/// The rows of a file, as `seen` says.
-///
-/// # Errors
-/// It cannot be opened; later, in the stream: a line that does not fit.
-pub async fn rows(bucket: &Bucket, file: &RawFile, seen: &RawFileSummary) -> TaskResult<Batches> {
-    if is_parquet(bucket, file).await? {
-        parquet::read(bucket, &file.key).await
-    } else {
-        csv::read(bucket, &file.key, seen.schema.clone(), Csv::default()).await
+impl RawTrips {
+    /// The columns of a trip that the file has.
+    pub(super) fn schema(&self) -> SchemaRef {
+        let fields = self.mapping.found.iter().map(|(column, _)| Field::new(column.name, file_type(column), true));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
-}
 
-impl RawFileSummary {
-    /// After its rows were read: are they all of one file?
-    ///
-    /// # Errors
-    /// Another run has brought the file anew meanwhile.
-    pub async fn is_still(&self, bucket: &Bucket) -> TaskResult<()> {
+    /// Reads these columns of all rows.
+    pub(super) async fn rows(&self, bucket: &Bucket) -> TaskResult<Batches> {
+        let (key, schema) = (&self.object.key, self.schema());
+        let in_file = schema.fields().iter().zip(&self.mapping.found);
+        let in_file = in_file.map(|(field, (_, name))| field.as_ref().clone().with_name(name));
+        let in_file = Arc::new(Schema::new(in_file.collect::<Vec<_>>()));
+        let rows = match self.footer {
+            Some(_) => parquet::read_as(bucket, key, in_file).await?,
+            None => csv::read(bucket, key, in_file, Csv::default()).await?,
+        };
+        let named = schema.clone();
+        let rows = rows.map(move |batch| Ok(RecordBatch::try_new(named.clone(), batch?.columns().to_vec())?));
+        Ok(Batches::new(schema, rows))
+    }
+
+    /// The name of a row in an error. `row` counts from 0; the first line of a CSV has the names.
+    pub(super) fn row_name(&self, row: usize) -> String {
+        match self.footer {
+            Some(_) => format!("`{}`, row {}", self.location, row + 1),
+            None => format!("`{}`, line {}", self.location, row + 2),
+        }
+    }
+
+    /// Checks after the rows were read that all of them were of the same object.
+    pub(super) async fn check_unchanged(&self, bucket: &Bucket) -> TaskResult<()> {
         let now = bucket.find(&self.object.key).await?;
-        ensure!(
-            now.as_ref() == Some(&self.object),
-            "`{}` was replaced while it was read",
-            bucket.location(&self.object.key)
-        );
+        ensure!(now.as_ref() == Some(&self.object), "`{}` was replaced while it was read", self.location);
         Ok(())
     }
 }

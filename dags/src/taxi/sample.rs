@@ -1,42 +1,32 @@
-//! Trips that never were: a look-alike of the city's files, for those who have no network (`sample://taxi`).
+//! Generated trips in the form of the city's files, for machines without a network (`sample://taxi`).
 //!
-//! It has their names and types, and their habits: numbers of passengers that are missing or are doubles, no distance,
-//! fares that were given back, a trip of the month before, a column that comes in 2025. The same seed gives the same
-//! file. As with the city a month is there two months later.
+//! The files have the names, types and faults of the city's: passengers that are null or doubles, no distance, negative
+//! fares, a trip of the previous month, a column that starts in 2025. The same seed generates the same file.
 
 use crate::common::dice::Dice;
 use crate::common::nyc::month::Month;
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono::{DateTime, Utc};
 use orch::{Connection, TaskResult, fatal};
 use orch_lake::batches::{BATCH_ROWS, Batches};
-use std::sync::Arc;
+use orch_lake::frame::batches_of;
+use polars::prelude::{Column, DataFrame, DataType, TimeUnit, df};
 
-/// As the city does.
+/// Number of months until the file of a month is published.
 const PUBLISHED_AFTER: u32 = 2;
-const MOST_TRIPS: u64 = 100_000_000;
+const MAX_TRIPS: u64 = 100_000_000;
 const SECOND: i64 = 1_000_000;
-/// From which month on the city asks for one more fee.
+/// The first month of the congestion fee.
 const FEE_SINCE: &str = "2025-01";
-/// Of 1,000 trips, by hour of the day.
+/// Relative number of trips in each hour of the day.
 const HOURS: [u32; 24] = [25, 17, 11, 7, 5, 6, 15, 27, 36, 40, 42, 45, 49, 51, 56, 58, 58, 65, 71, 66, 60, 59, 55, 41];
-const PASSENGERS: [(Option<i64>, u32); 8] = [
-    (Some(1), 720),
-    (Some(2), 140),
-    (Some(3), 35),
-    (Some(4), 20),
-    (Some(5), 20),
-    (Some(6), 10),
-    (Some(0), 10),
-    (None, 45),
-];
+const UNKNOWN: i64 = -1;
+const PASSENGERS: [(i64, u32); 8] = [(1, 720), (2, 140), (3, 35), (4, 20), (5, 20), (6, 10), (0, 10), (UNKNOWN, 45)];
 const PAYMENTS: [(i64, u32); 4] = [(1, 76), (2, 22), (3, 1), (4, 1)];
-/// Where most people get in.
+/// Zones where most trips start or end.
 const BUSY: [i64; 16] = [237, 161, 236, 132, 162, 142, 186, 230, 138, 170, 239, 163, 234, 68, 79, 48];
 const LAST_ZONE: u32 = 263;
 
-/// Which trips, and how many of them in a month.
+/// The seed and the number of trips in a month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
     pub seed: u64,
@@ -55,7 +45,7 @@ struct Trip {
     pickup: i64,
     dropoff: i64,
     passengers: Option<i64>,
-    /// In hundredths, as all amounts.
+    /// In hundredths of a mile; all amounts are in cents.
     distance: i64,
     zones: (i64, i64),
     payment: i64,
@@ -63,58 +53,51 @@ struct Trip {
     extra: i64,
     tip: i64,
     toll: i64,
-    congestion: i64,
     airport: i64,
-    fee: i64,
 }
 
 impl Sample {
     /// `sample://taxi?trips=6000&seed=7`.
-    ///
-    /// # Errors
-    /// A fatal error when one of them is no number.
-    pub fn of(connection: &Connection) -> TaskResult<Sample> {
-        let number = |name: &str, usual: u64, most: u64| match connection.extra_field(name) {
-            None => Ok(usual),
+    pub(super) fn of(connection: &Connection) -> TaskResult<Sample> {
+        let number = |name: &str, default: u64, max: u64| match connection.extra_field(name) {
+            None => Ok(default),
             Some(value) => {
-                let number = value.as_u64().or_else(|| value.as_str()?.parse().ok()).filter(|number| *number <= most);
+                let number = value.as_u64().or_else(|| value.as_str()?.parse().ok()).filter(|number| *number <= max);
                 let id = &connection.id;
-                number.ok_or_else(|| fatal(format!("connection `{id}`: `{name}` is no number up to {most}")))
+                number.ok_or_else(|| fatal(format!("connection `{id}`: `{name}` is not a number up to {max}")))
             }
         };
-        let usual = Sample::default();
-        Ok(Sample { seed: number("seed", usual.seed, u64::MAX)?, trips: number("trips", usual.trips, MOST_TRIPS)? })
+        let default = Sample::default();
+        Ok(Sample { seed: number("seed", default.seed, u64::MAX)?, trips: number("trips", default.trips, MAX_TRIPS)? })
     }
 
-    /// Is the file of a month there?
-    pub fn has(&self, month: Month, now: DateTime<Utc>) -> bool {
+    /// Whether the file of a month is published.
+    pub(super) fn has(&self, month: Month, now: DateTime<Utc>) -> bool {
         self.trips > 0 && month <= Month::of(now.date_naive()).before(PUBLISHED_AFTER)
     }
 
-    /// The rows of a file, made while they are asked for.
-    pub fn file(&self, month: Month) -> Batches {
+    /// The rows of a file, generated when they are requested.
+    ///
+    /// # Errors
+    /// Never: all columns have types that Arrow has.
+    pub fn file(&self, month: Month) -> TaskResult<Batches> {
         let with_fee = month.to_string().as_str() >= FEE_SINCE;
-        let (schema, total) = (schema(with_fee), self.trips);
-        let mut dice = Dice::new(self.seed, &format!("taxi {month}"));
-        let (given, mut made) = (schema.clone(), 0);
-        let batches = std::iter::from_fn(move || {
-            let rows = total.saturating_sub(made).min(BATCH_ROWS as u64);
-            if rows == 0 && made > 0 {
-                return None;
-            }
-            let trips: Vec<Trip> =
-                (made..made + rows).map(|number| trip(&mut dice, month, number, total, with_fee)).collect();
-            made = (made + rows).max(1);
-            Some(batch(&given, &trips))
+        let (schema, _) = batches_of(table(&[], with_fee)?)?;
+        let (total, mut dice) = (self.trips, Dice::new(self.seed, &format!("taxi {month}")));
+        let starts = (0..total).step_by(BATCH_ROWS);
+        let batches = starts.map(move |start| {
+            let numbers = start..total.min(start + BATCH_ROWS as u64);
+            let trips: Vec<Trip> = numbers.map(|number| trip(&mut dice, month, number, total)).collect();
+            Ok(batches_of(table(&trips, with_fee)?)?.1)
         });
-        Batches::new(schema, futures::stream::iter(batches))
+        Ok(Batches::made(schema, batches))
     }
 }
 
-fn trip(dice: &mut Dice, month: Month, number: u64, total: u64, with_fee: bool) -> Trip {
+fn trip(dice: &mut Dice, month: Month, number: u64, total: u64) -> Trip {
     let (first, end) = month.micros();
     let days = (end - first) / (86_400 * SECOND);
-    // Roughly in the order of their days, as the city's are.
+    // Trips are roughly in the order of their days, as in the city's files.
     let day = (number as i64 * days / total.max(1) as i64).min(days - 1);
     let hour = HOURS.iter().enumerate().collect::<Vec<_>>();
     let hour = dice.weighted(&hour, |(_, weight)| **weight).0 as i64;
@@ -132,11 +115,11 @@ fn trip(dice: &mut Dice, month: Month, number: u64, total: u64, with_fee: bool) 
         0 => i64::from(dice.between(1, LAST_ZONE)),
         _ => *dice.pick(&BUSY),
     };
-    let passengers = dice.weighted(&PASSENGERS, |(_, weight)| *weight).0;
+    let passengers = Some(dice.weighted(&PASSENGERS, |(_, weight)| *weight).0).filter(|known| *known != UNKNOWN);
     let payment = if passengers.is_none() { 0 } else { dice.weighted(&PAYMENTS, |(_, weight)| *weight).0 };
     let fare = 300 + (distance * 250 / 100 + seconds) / 10 * 10;
     let tip = if payment == 1 { fare * i64::from(dice.between(10, 30)) / 100 } else { 0 };
-    // Given back.
+    // A negative fare is a refund.
     let sign = if dice.below(200) == 0 { -1 } else { 1 };
     Trip {
         vendor: i64::from(dice.between(1, 2)),
@@ -150,107 +133,63 @@ fn trip(dice: &mut Dice, month: Month, number: u64, total: u64, with_fee: bool) 
         extra: i64::from(dice.below(3)) * 50 * sign,
         tip: tip * sign,
         toll: if far && dice.below(4) == 0 { 694 * sign } else { 0 },
-        congestion: 250 * sign,
         airport: if dice.below(12) == 0 { 175 * sign } else { 0 },
-        fee: if with_fee { 75 * sign } else { 0 },
     }
 }
 
-fn schema(with_fee: bool) -> SchemaRef {
-    let time = DataType::Timestamp(TimeUnit::Microsecond, None);
-    let mut fields = vec![
-        ("VendorID", DataType::Int64),
-        ("tpep_pickup_datetime", time.clone()),
-        ("tpep_dropoff_datetime", time),
-        ("passenger_count", DataType::Float64),
-        ("trip_distance", DataType::Float64),
-        ("RatecodeID", DataType::Float64),
-        ("store_and_fwd_flag", DataType::Utf8),
-        ("PULocationID", DataType::Int64),
-        ("DOLocationID", DataType::Int64),
-        ("payment_type", DataType::Int64),
-        ("fare_amount", DataType::Float64),
-        ("extra", DataType::Float64),
-        ("mta_tax", DataType::Float64),
-        ("tip_amount", DataType::Float64),
-        ("tolls_amount", DataType::Float64),
-        ("improvement_surcharge", DataType::Float64),
-        ("total_amount", DataType::Float64),
-        ("congestion_surcharge", DataType::Float64),
-        ("Airport_fee", DataType::Float64),
-    ];
+/// Trips with the names and types of the city's columns.
+fn table(trips: &[Trip], with_fee: bool) -> TaskResult<DataFrame> {
+    type Number = fn(&Trip) -> i64;
+    let ints = |of: Number| trips.iter().map(of).collect::<Vec<i64>>();
+    let dollars = |of: Number| trips.iter().map(|trip| of(trip) as f64 / 100.0).collect::<Vec<f64>>();
+    let known = |of: fn(i64) -> f64| trips.iter().map(|trip| trip.passengers.map(of)).collect::<Vec<Option<f64>>>();
+    let flags: Vec<Option<&str>> = trips.iter().map(|trip| trip.passengers.map(|_| "N")).collect();
+    let fee: Number = if with_fee { |t| 75 * t.fare.signum() } else { |_| 0 };
+    let total = |t: &Trip| t.fare + t.extra + 400 * t.fare.signum() + t.tip + t.toll + t.airport + fee(t);
+    let totals: Vec<f64> = trips.iter().map(|trip| total(trip) as f64 / 100.0).collect();
+    let mut table = df! {
+        "VendorID" => ints(|t| t.vendor),
+        "tpep_pickup_datetime" => ints(|t| t.pickup), "tpep_dropoff_datetime" => ints(|t| t.dropoff),
+        "passenger_count" => known(|passengers| passengers as f64), "trip_distance" => dollars(|t| t.distance),
+        "RatecodeID" => known(|_| 1.0), "store_and_fwd_flag" => flags,
+        "PULocationID" => ints(|t| t.zones.0), "DOLocationID" => ints(|t| t.zones.1),
+        "payment_type" => ints(|t| t.payment), "fare_amount" => dollars(|t| t.fare),
+        "extra" => dollars(|t| t.extra), "mta_tax" => dollars(|t| 50 * t.fare.signum()),
+        "tip_amount" => dollars(|t| t.tip), "tolls_amount" => dollars(|t| t.toll),
+        "improvement_surcharge" => dollars(|t| 100 * t.fare.signum()), "total_amount" => totals,
+        "congestion_surcharge" => dollars(|t| 250 * t.fare.signum()), "Airport_fee" => dollars(|t| t.airport),
+    }?;
     if with_fee {
-        fields.push(("cbd_congestion_fee", DataType::Float64));
+        table.with_column(Column::new("cbd_congestion_fee".into(), dollars(fee)))?;
     }
-    Arc::new(Schema::new(fields.into_iter().map(|(name, of)| Field::new(name, of, true)).collect::<Vec<_>>()))
-}
-
-fn batch(schema: &SchemaRef, trips: &[Trip]) -> TaskResult<RecordBatch> {
-    let ints = |of: fn(&Trip) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(trips.iter().map(of))) };
-    let times = |of: fn(&Trip) -> i64| -> ArrayRef {
-        Arc::new(TimestampMicrosecondArray::from_iter_values(trips.iter().map(of)))
-    };
-    let amounts = |of: fn(&Trip) -> i64| -> ArrayRef {
-        Arc::new(Float64Array::from_iter_values(trips.iter().map(|trip| of(trip) as f64 / 100.0)))
-    };
-    let sign = |trip: &Trip| trip.fare.signum();
-    let known = |of: fn(&Trip) -> f64| -> ArrayRef {
-        Arc::new(trips.iter().map(|trip| trip.passengers.map(|_| of(trip))).collect::<Float64Array>())
-    };
-    let flags: StringArray = trips.iter().map(|trip| trip.passengers.map(|_| "N")).collect();
-    let mut columns = vec![
-        ints(|trip| trip.vendor),
-        times(|trip| trip.pickup),
-        times(|trip| trip.dropoff),
-        known(|trip| trip.passengers.unwrap_or_default() as f64),
-        amounts(|trip| trip.distance),
-        known(|_| 1.0),
-        Arc::new(flags),
-        ints(|trip| trip.zones.0),
-        ints(|trip| trip.zones.1),
-        ints(|trip| trip.payment),
-        amounts(|trip| trip.fare),
-        amounts(|trip| trip.extra),
-        Arc::new(Float64Array::from_iter_values(trips.iter().map(|trip| 0.5 * sign(trip) as f64))),
-        amounts(|trip| trip.tip),
-        amounts(|trip| trip.toll),
-        Arc::new(Float64Array::from_iter_values(trips.iter().map(|trip| sign(trip) as f64))),
-        amounts(|t| t.fare + t.extra + 150 * t.fare.signum() + t.tip + t.toll + t.congestion + t.airport + t.fee),
-        amounts(|trip| trip.congestion),
-        amounts(|trip| trip.airport),
-    ];
-    if schema.fields().len() > columns.len() {
-        columns.push(amounts(|trip| trip.fee));
+    for name in ["tpep_pickup_datetime", "tpep_dropoff_datetime"] {
+        let times = table.column(name)?.cast(&DataType::Datetime(TimeUnit::Microseconds, None))?;
+        table.with_column(times)?;
     }
-    Ok(RecordBatch::try_new(schema.clone(), columns)?)
+    Ok(table)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::array::RecordBatch;
 
     async fn all(sample: Sample, month: &str) -> RecordBatch {
-        sample.file(Month::parse(month).expect("a month")).collect().await.expect("it is made")
+        let file = sample.file(Month::parse(month).expect("a month")).expect("a schema");
+        file.collect().await.expect("rows")
     }
 
     #[tokio::test]
-    async fn a_seed_is_a_file_and_columns_come_with_the_years() {
+    async fn a_seed_generates_a_file_and_later_months_have_more_columns() {
         let one = Sample { trips: 20_000, ..Sample::default() };
         let january = all(one, "2025-01").await;
         assert_eq!(january, all(one, "2025-01").await);
         assert_ne!(january, all(Sample { seed: 2, ..one }, "2025-01").await);
         assert_eq!((january.num_rows(), january.num_columns()), (20_000, 20));
-        assert_eq!(all(one, "2024-12").await.num_columns(), 19);
+        assert_eq!(all(Sample { trips: 0, ..one }, "2024-12").await.num_columns(), 19);
         let missing = january["passenger_count"].null_count();
         assert!((600..1_200).contains(&missing), "{missing} without passengers");
-        assert_eq!(all(Sample { trips: 0, ..one }, "2024-12").await.num_rows(), 0);
-    }
-
-    #[test]
-    fn a_month_is_there_two_months_later() {
-        let (now, month) =
-            ("2025-02-10T06:00:00Z".parse().expect("a time"), |text| Month::parse(text).expect("a month"));
-        assert!(Sample::default().has(month("2024-12"), now) && !Sample::default().has(month("2025-01"), now));
-        assert!(!Sample { seed: 1, trips: 0 }.has(month("2024-12"), now));
+        let (now, month) = ("2025-02-10T06:00:00Z".parse().expect("a time"), Month::parse("2024-12").expect("a month"));
+        assert!(one.has(month, now) && !one.has(month.next(), now) && !Sample { trips: 0, ..one }.has(month, now));
     }
 }

@@ -1,5 +1,4 @@
-//! Where the files come from: a server, a folder, or the sample in their place; by one template of a path, with YYYY
-//! and MM.
+//! The source of the files: a server, a folder or generated trips. A template with YYYY and MM is the path of a month.
 
 use super::raw::RawFile;
 use super::sample::Sample;
@@ -7,26 +6,24 @@ use crate::common::nyc::month::Month;
 use anyhow::Context as _;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
+use futures::stream::{StreamExt as _, TryStreamExt as _};
 use orch::{Connection, Ctx, TaskResult, fatal};
 use orch_lake::bucket::{Bucket, Options};
 use orch_lake::format::parquet;
-use orch_lake::frame::blocking;
 use orch_lake::source::http::Http;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-/// In the extra of the connection.
+/// The field in the extra of the connection.
 const TEMPLATE: &str = "template";
-/// As the city calls its files.
-const USUAL: &str = "yellow_tripdata_YYYY-MM.parquet";
+const DEFAULT_TEMPLATE: &str = "yellow_tripdata_YYYY-MM.parquet";
 
 #[derive(Debug, Clone)]
 pub struct Source {
     kind: TaxiBackend,
     template: String,
-    /// Before the path, for people.
-    place: String,
+    /// The part of an address before the path.
+    base: String,
 }
 
 #[derive(Debug, Clone)]
@@ -39,29 +36,26 @@ enum TaxiBackend {
 impl Source {
     /// `https://host?template=trip-data/yellow_tripdata_YYYY-MM.parquet`, `file:///folder?template=…`, or
     /// `sample://taxi?trips=6000&seed=7`.
-    ///
-    /// # Errors
-    /// A fatal error when the connection is for something else, or its template names no month.
-    pub fn of(connection: &Connection) -> TaskResult<Source> {
+    pub(super) fn of(connection: &Connection) -> TaskResult<Source> {
         let mut connection = connection.clone();
         let id = connection.id.clone();
         let template = match connection.extra.remove(TEMPLATE) {
             Some(Value::String(template)) => template.trim_matches('/').to_string(),
-            _ => USUAL.to_string(),
+            _ => DEFAULT_TEMPLATE.to_string(),
         };
         if !(template.contains("YYYY") && template.contains("MM")) {
-            let hint = format!("hint: write `{TEMPLATE}` as `{USUAL}`");
-            return Err(fatal(format!("the template of connection `{id}` names no YYYY and MM\n{hint}")));
+            let hint = format!("hint: write `{TEMPLATE}` as `{DEFAULT_TEMPLATE}`");
+            return Err(fatal(format!("the template of connection `{id}` has no YYYY or no MM\n{hint}")));
         }
         let host = connection.host.clone().unwrap_or_default();
-        let (kind, place) = match connection.conn_type.as_str() {
+        let (kind, base) = match connection.conn_type.as_str() {
             "http" | "https" => {
-                let place = if host.contains("://") { host } else { format!("{}://{host}", connection.conn_type) };
-                (TaxiBackend::Server(Box::new(Http::of(&connection)?)), place)
+                let base = if host.contains("://") { host } else { format!("{}://{host}", connection.conn_type) };
+                (TaxiBackend::Server(Box::new(Http::of(&connection)?)), base)
             }
             "file" => {
-                let said = connection.extra_field("path").and_then(Value::as_str);
-                let path = said.or(connection.schema.as_deref()).unwrap_or_default().trim_matches('/');
+                let path = connection.extra_field("path").and_then(Value::as_str);
+                let path = path.or(connection.schema.as_deref()).unwrap_or_default().trim_matches('/');
                 let bucket = Bucket::open(&format!("file:///{path}"), &Options::default());
                 let bucket = bucket.with_context(|| format!("connection `{id}`"))?;
                 (TaxiBackend::Folder(bucket), format!("file:///{path}"))
@@ -72,12 +66,12 @@ impl Source {
                 return Err(fatal(format!("connection `{id}` is of type `{other}`\n{hint}")));
             }
         };
-        Ok(Source { kind, template, place })
+        Ok(Source { kind, template, base })
     }
 
-    /// Where the file of a month is.
-    pub fn address(&self, month: Month) -> String {
-        format!("{}/{}", self.place.trim_end_matches('/'), self.path(month).split('?').next().unwrap_or_default())
+    /// The address of the file of a month.
+    pub(super) fn address(&self, month: Month) -> String {
+        format!("{}/{}", self.base.trim_end_matches('/'), self.path(month).split('?').next().unwrap_or_default())
     }
 
     fn path(&self, month: Month) -> String {
@@ -85,11 +79,9 @@ impl Source {
         self.template.replace("YYYY", &year).replace("MM", &number)
     }
 
-    /// Brings the file of a month into a bucket; it is there whole or not at all. `None`: there is no such file.
-    ///
-    /// # Errors
-    /// The server refuses, stays silent, or breaks off more often than it is asked again.
-    pub async fn fetch(
+    /// Copies the file of a month into a bucket. The object appears only when it is complete. Returns `None` if there is
+    /// no file of that month.
+    pub(super) async fn fetch(
         &self,
         ctx: &Ctx,
         bucket: &Bucket,
@@ -98,64 +90,35 @@ impl Source {
     ) -> TaskResult<Option<RawFile>> {
         let path = self.path(month);
         let key = key_of(&path, month);
+        let read =
+            async |bucket: &Bucket, key: &str| TaskResult::Ok(bucket.read(key).await?.map_err(Into::into).boxed());
         let pieces = match &self.kind {
             TaxiBackend::Server(http) => http.get_if_there(ctx, &path).await?,
-            TaxiBackend::Folder(folder) => pieces_of(folder, &path).await?,
-            TaxiBackend::Sample(sample) => {
-                if !sample.has(month, now) {
-                    return Ok(None);
-                }
-                parquet::write(bucket, &key, sample.file(month).report_progress(ctx)).await?;
-                let bytes = bucket.find(&key).await?.map_or(0, |entry| entry.bytes);
-                let (mut pieces, mut sum) = (bucket.read(&key).await?, Sha256::new());
-                while let Some(piece) = pieces.try_next().await? {
-                    sum = summed(sum, piece).await?;
-                }
-                return Ok(Some(self.raw(month, key, bytes, sum)));
+            TaxiBackend::Folder(folder) if folder.find(&path).await?.is_some() => Some(read(folder, &path).await?),
+            TaxiBackend::Sample(sample) if sample.has(month, now) => {
+                parquet::write(bucket, &key, sample.file(month)?.report_progress(ctx)).await?;
+                Some(read(bucket, &key).await?)
             }
+            _ => None,
         };
-        let Some(mut pieces) = pieces else { return Ok(None) };
-        let (mut upload, mut sum) = (bucket.upload(&key)?, Sha256::new());
-        loop {
-            match pieces.try_next().await {
-                Ok(None) => break,
-                Ok(Some(piece)) => {
-                    upload.write(piece.clone()).await?;
-                    sum = summed(sum, piece).await?;
-                    ctx.progress(0, upload.bytes());
-                }
-                Err(error) => {
-                    upload.abort().await;
-                    return Err(error);
-                }
-            }
+        let Some(pieces) = pieces else { return Ok(None) };
+        let (mut hash, mut bytes) = (Sha256::new(), 0);
+        let pieces = pieces.inspect_ok(|piece: &Bytes| {
+            hash.update(piece);
+            bytes += piece.len() as u64;
+            ctx.progress(0, bytes);
+        });
+        match self.kind {
+            // The object is written already: it is only hashed.
+            TaxiBackend::Sample(_) => pieces.try_for_each(|_| std::future::ready(Ok(()))).await?,
+            _ => bucket.put_stream(&key, pieces).await.map(drop)?,
         }
-        let bytes = upload.finish().await?;
-        Ok(Some(self.raw(month, key, bytes, sum)))
-    }
-
-    fn raw(&self, month: Month, key: String, bytes: u64, sum: Sha256) -> RawFile {
-        let sha256 = sum.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
-        RawFile { source_file: stem(&key).into(), month, key, bytes, sha256, from: self.address(month) }
+        let sha256 = hash.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+        Ok(Some(RawFile { source_file: stem(&key).into(), month, key, bytes, sha256, from: self.address(month) }))
     }
 }
 
-async fn summed(mut sum: Sha256, piece: Bytes) -> TaskResult<Sha256> {
-    blocking(move |_| {
-        sum.update(&piece);
-        Ok(sum)
-    })
-    .await
-}
-
-async fn pieces_of(folder: &Bucket, path: &str) -> TaskResult<Option<BoxStream<'static, TaskResult<Bytes>>>> {
-    if folder.find(path).await?.is_none() {
-        return Ok(None);
-    }
-    Ok(Some(folder.read(path).await?.map_err(Into::into).boxed()))
-}
-
-/// The name of the file, which names the month: files of other years may have the same.
+/// The key of a file in the bucket: its name, with the month if the name does not contain it.
 fn key_of(path: &str, month: Month) -> String {
     let path = path.split('?').next().unwrap_or_default();
     let name = path.rsplit('/').next().unwrap_or(path);
@@ -163,7 +126,7 @@ fn key_of(path: &str, month: Month) -> String {
     if name.contains(&month) { name.into() } else { format!("{month}-{name}") }
 }
 
-/// Without what says the format.
+/// Removes the extension.
 fn stem(key: &str) -> &str {
     let key = key.strip_suffix(".gz").unwrap_or(key);
     key.strip_suffix(".csv").or_else(|| key.strip_suffix(".parquet")).unwrap_or(key)
@@ -173,39 +136,28 @@ fn stem(key: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn source(uri: &str) -> TaskResult<Source> {
-        Source::of(&Connection::from_uri("nyc_taxi", uri).expect("a URI"))
-    }
-
     #[test]
-    fn a_template_says_where_the_file_of_a_month_is() {
+    fn a_template_is_the_path_of_a_month() {
+        let source = |uri| Source::of(&Connection::from_uri("nyc_taxi", uri).expect("a URI"));
         let month = Month::parse("2025-02").expect("a month");
-        for (uri, expected) in [
+        for (uri, address, key) in [
+            ("https://d37.net?template=a%2Fyellow_YYYY-MM.parquet", "https://d37.net/a/yellow_2025-02.parquet", None),
+            ("http://127.0.0.1:81", "http://127.0.0.1/yellow_tripdata_2025-02.parquet", None),
             (
-                "https://d37.net?template=trip-data%2Fyellow_YYYY-MM.parquet",
-                "https://d37.net/trip-data/yellow_2025-02.parquet",
+                "file:///data?template=YYYY%2FMM%2Ftrips.csv.gz",
+                "file:///data/2025/02/trips.csv.gz",
+                Some("2025-02-trips.csv.gz"),
             ),
-            ("http://127.0.0.1:81", "http://127.0.0.1/yellow_tripdata_2025-02.parquet"),
-            ("file:///data/taxi?template=YYYY%2FMM%2Ftrips.csv", "file:///data/taxi/2025/02/trips.csv"),
-            ("sample://taxi", "sample://taxi/yellow_tripdata_2025-02.parquet"),
+            ("sample://taxi", "sample://taxi/yellow_tripdata_2025-02.parquet", None),
         ] {
-            assert_eq!(source(uri).expect(uri).address(month), expected);
+            let source = source(uri).expect(uri);
+            assert_eq!(source.address(month), address);
+            let name = address.rsplit('/').next().expect("a name");
+            assert_eq!(key_of(&source.path(month), month), key.unwrap_or(name));
         }
         for uri in ["https://d37.net?template=trips.csv", "ftp://d37.net", "file:///data?template=YYYY.csv"] {
             assert!(source(uri).is_err(), "{uri}");
         }
-    }
-
-    #[test]
-    fn a_month_is_the_same_in_every_format() {
-        let month = Month::parse("2019-01").expect("a month");
-        for (path, key, name) in [
-            ("a/yellow_2019-01.csv.gz", "yellow_2019-01.csv.gz", "yellow_2019-01"),
-            ("yellow_2019-01.parquet?key=hush", "yellow_2019-01.parquet", "yellow_2019-01"),
-            ("2019/01/trips.csv", "2019-01-trips.csv", "2019-01-trips"),
-        ] {
-            assert_eq!(key_of(path, month), key);
-            assert_eq!(stem(key), name);
-        }
+        assert_eq!(["x.csv.gz", "x.csv", "x.parquet", "x"].map(stem), ["x"; 4]);
     }
 }

@@ -1,13 +1,13 @@
-//! The bodies of the taxi tasks, one file at a time where it matters: what one file does wrong stops no other.
+//! The tasks of the taxi pipeline. Two of them run once for each file, so that a broken file stops no other.
 
+use super::RAW_BUCKET;
+use super::clean::Reader;
 use super::control::{self, Entry};
-use super::load::{Loaded, leave_out, load, table_name};
-use super::options::{RunMonths, Taxi};
-use super::raw::{RawFile, rows, see};
-use super::schema::Column;
+use super::load::{Loaded, load, object_uri, remove};
+use super::options::Taxi;
+use super::raw::{RawFile, inspect};
+use super::schema::{SOURCE_FILE, TRIPS};
 use super::source::Source;
-use super::typed::{Unfit, typed};
-use super::{RAW_BUCKET, table_uri};
 use crate::common::connections::NYC_TAXI;
 use crate::common::lakehouse::Lakehouse;
 use crate::common::nyc::month::last_loaded;
@@ -15,55 +15,53 @@ use arrow::array::Array as _;
 use futures::TryStreamExt as _;
 use orch::prelude::*;
 use orch_lake::Filter;
-use orch_lake::contract::{CheckOutcome, CheckResult, CheckTrail, Policy, quarantine_of};
-use orch_lake::frame::blocking;
-use orch_lake::table::CommitStep;
+use orch_lake::contract::{Contract, Policy};
+use orch_lake::frame::batches_of;
+use orch_lake::publish::Publisher;
+use polars::prelude::df;
 use std::collections::BTreeMap;
 
-/// A file that holds what it should.
+/// Checks of a file, for the quality page of its object.
+const FILE_RULES: [(&str, &str); 2] =
+    [("there are rows", "rows > 0"), ("the columns are those that are known", "unknown_columns = ''")];
+
+/// A file that has the columns of a trip, and rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Validated {
     pub file: RawFile,
     pub rows: u64,
-    /// By column.
+    /// The number of nulls in each column that has some.
     pub nulls: BTreeMap<String, u64>,
 }
 
-/// What is in the tables of a file.
+/// The outcome of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     pub file: RawFile,
     pub rows: u64,
     pub dropped: u64,
+    /// The number of rows that break each rule.
+    #[serde(default)]
+    pub rules: BTreeMap<String, u64>,
     pub quarantined: u64,
-    /// Summed up anew.
+    /// The number of days that were summed up again.
     pub days: u64,
-    /// The file that has the same content: nothing of this one is published.
+    /// The file that has the same content. If it is set, the tables have no rows of this file.
     pub duplicate_of: Option<String>,
 }
 
-/// An object's name in lineage and as an asset.
-fn object_uri(file: &RawFile) -> String {
-    format!("bucket://{RAW_BUCKET}/{}", file.key)
-}
-
-/// Brings the files of the wanted months into the bucket `raw-taxi-data`, as they are. A download that breaks off goes
-/// on where it stopped; a file is there whole or not at all.
+/// Downloads the files of the requested months into the bucket `raw-taxi-data`. A download that breaks off resumes where it
+/// stopped. The object appears only when it is complete.
 ///
-/// Without months in the run's params it is those after the last one that was loaded. A month that the city has not
-/// published yet ends them, without an error; one that is named, or four months old, has to be there.
+/// By default, these are the months after the last one that was loaded. The first month that the city has not published
+/// yet ends them, without an error. A month that the run names, or that is four months old, must exist.
 #[task(retries = 3, retry_delay = secs(10), retry_backoff = 2.0, timeout = hours(2))]
 pub async fn extract_taxi_data(ctx: Ctx, options: Taxi) -> TaskResult<Vec<RawFile>> {
     let place = Lakehouse::of(&ctx).await?;
     let source = Source::of(&ctx.connection(NYC_TAXI).await?)?;
-    let mut db = control::open(&place.lake).await?;
-    let (known, now) = (last_loaded(&place.lake).await?, control::now(&mut db).await?);
-    drop(db);
-    let wanted = options.wanted(ctx.logical_date().map(|date| date.date_naive()), known, now)?;
-    let (months, are_named) = match wanted {
-        RunMonths::Named(months) => (months, true),
-        RunMonths::Due(months) => (months, false),
-    };
+    drop(control::open(&place.lake).await?);
+    let (loaded, now) = (last_loaded(&place.lake).await?, place.lake.now().await?);
+    let (months, must_exist) = options.wanted(ctx.logical_date().map(|date| date.date_naive()), loaded, now)?;
     let bucket = place.bucket(RAW_BUCKET).await?;
     let mut files = Vec::new();
     for month in months {
@@ -76,14 +74,14 @@ pub async fn extract_taxi_data(ctx: Ctx, options: Taxi) -> TaskResult<Vec<RawFil
                 ctx.lineage(&address, &object, None)?;
                 files.push(file);
             }
-            None if are_named || month.is_published(now) => {
+            None if must_exist || month.is_published(now) => {
                 return Err(fatal(format!(
-                    "there is no file of {month}: `{address}` is not there\n\
-                     hint: look at the template of connection `{NYC_TAXI}`, and at the months of the run"
+                    "there is no file of {month}: `{address}` does not exist\n\
+                     hint: check the template of connection `{NYC_TAXI}` and the months of the run"
                 )));
             }
             None => {
-                ctx.info(format!("{month} is not published yet: `{address}` is not there"));
+                ctx.info(format!("{month} is not published yet: `{address}` does not exist"));
                 break;
             }
         }
@@ -94,138 +92,92 @@ pub async fn extract_taxi_data(ctx: Ctx, options: Taxi) -> TaskResult<Vec<RawFil
     Ok(files)
 }
 
-/// Looks at one file: is it whole, has it the columns of a trip, of types that can be, and rows? Of a CSV every line is
-/// read, of a Parquet file what it says of itself.
+/// Checks that a file is complete, has the columns of a trip in readable types, and has rows. Every line of a CSV is read;
+/// of a Parquet file only its footer.
 #[task(retries = 1, retry_delay = secs(5), timeout = hours(1))]
 pub async fn validate_data(ctx: Ctx, file: RawFile) -> TaskResult<Validated> {
-    let bucket = Lakehouse::of(&ctx).await?.bucket(RAW_BUCKET).await?;
-    let seen = see(&bucket, &file).await?;
-    let columns: Vec<&'static Column> = seen.mapping.found.iter().map(|found| found.column).collect();
-    let mut counted: Vec<u64> = seen.nulls.iter().map(|nulls| nulls.unwrap_or_default()).collect();
-    let mut count = seen.rows.unwrap_or_default();
-    if seen.rows.is_none() {
-        let location = bucket.location(&file.key);
-        let mut batches = rows(&bucket, &file, &seen).await?.report_progress(&ctx);
+    let place = Lakehouse::of(&ctx).await?;
+    let bucket = place.bucket(RAW_BUCKET).await?;
+    let publisher = Publisher::new(&ctx, &place.lake).await?;
+    let raw = inspect(&bucket, &file).await?;
+    let (columns, unknown) = (&raw.mapping.found, &raw.mapping.unknown);
+    let (mut rows, mut counted) = (0, vec![0; columns.len()]);
+    if let Some(footer) = &raw.footer {
+        rows = footer.rows;
+        counted = footer.nulls.iter().map(|nulls| nulls.unwrap_or_default()).collect();
+    } else {
+        let reader = Reader::new(&raw, &file.source_file, file.month, publisher.now)?;
+        let mut batches = reader.read(raw.rows(&bucket).await?).report_progress(&ctx);
         while let Some(batch) = batches.try_next().await? {
-            let (columns, location, before) = (columns.clone(), location.clone(), count);
-            count += batch.num_rows() as u64;
-            let nulls = blocking(move |_| {
-                let nulls = columns.iter().zip(batch.columns()).map(|(column, values)| match typed(values, column) {
-                    Ok(values) => Ok(values.null_count() as u64),
-                    Err(Unfit::Row(row, problem)) => {
-                        let line = before + row as u64 + 2;
-                        Err(fatal(format!("`{location}`, line {line}: column `{}` {problem}", column.name)))
-                    }
-                    Err(Unfit::Arrow(error)) => Err(error.into()),
-                });
-                nulls.collect::<TaskResult<Vec<u64>>>()
-            });
-            counted.iter_mut().zip(nulls.await?).for_each(|(all, more)| *all += more);
+            rows += batch.num_rows() as u64;
+            let nulls = columns.iter().map(|(column, _)| batch[column.name].null_count() as u64);
+            counted.iter_mut().zip(nulls).for_each(|(all, more)| *all += more);
         }
     }
-    let names = columns.iter().map(|column| column.name.to_string());
+    let names = columns.iter().map(|(column, _)| column.name.to_string());
     let nulls: BTreeMap<String, u64> = names.zip(counted).filter(|(_, nulls)| *nulls > 0).collect();
     for (name, nulls) in &nulls {
-        ctx.info(format!("{:.1} % of `{name}` are null", *nulls as f64 * 100.0 / count.max(1) as f64));
+        ctx.info(format!("{:.1} % of `{name}` are null", *nulls as f64 * 100.0 / rows.max(1) as f64));
     }
-    let checks = checks(&file, &seen.mapping.unknown, count);
-    ctx.commit(CheckTrail::new(&ctx, &object_uri(&file), checks))?;
-    for name in &seen.mapping.unknown {
-        ctx.warning(format!("column `{name}` is not known here, and left out"));
+    let facts = df!("rows" => [rows], "unknown_columns" => [unknown.join(", ")])?;
+    let contract = Contract::of(object_uri(&file)).rules(FILE_RULES).or(Policy::Warn);
+    publisher.check(&contract.key(["rows", "unknown_columns"]), &batches_of(facts)?.1)?;
+    for name in unknown {
+        ctx.warning(format!("column `{name}` is unknown, so it is not loaded"));
     }
-    if count == 0 {
+    if rows == 0 {
+        let (location, from) = (bucket.location(&file.key), &file.from);
         return Err(fatal(format!(
-            "`{}` has no rows\nhint: no month is without trips: look at what lies at `{}`",
-            bucket.location(&file.key),
-            file.from
+            "`{location}` has no rows\nhint: every month has trips: check the file at `{from}`"
         )));
     }
-    ctx.info(format!("{count} rows in {} known columns", columns.len()));
-    Ok(Validated { file, rows: count, nulls })
+    ctx.info(format!("{rows} rows in {} known columns", columns.len()));
+    Ok(Validated { file, rows, nulls })
 }
 
-fn checks(file: &RawFile, unknown: &[String], rows: u64) -> Vec<CheckResult> {
-    let check = |name: &str, kind: &str, policy: Policy, sample: String| CheckResult {
-        name: name.into(),
-        kind: kind.into(),
-        policy,
-        outcome: if sample.is_empty() { CheckOutcome::Pass } else { CheckOutcome::of_bad(policy) },
-        rows,
-        bad: u64::from(!sample.is_empty()),
-        sample,
-    };
-    let empty = if rows == 0 { format!("`{}` has none", file.key) } else { String::new() };
-    vec![
-        check("there are rows", "rows", Policy::Fail, empty),
-        check("the columns are those that are known", "schema", Policy::Warn, unknown.join(", ")),
-    ]
-}
-
-/// Cleans the trips of one file, and puts them into `nyc_taxi.trips` in the place of those that the file had before;
-/// sums the days anew that it touches. Both tables, what was put aside, and the word of it in `lake.etl_control` are
-/// published in the transaction that records the success of this task.
+/// Cleans the trips of one file, and replaces those that the file had before in `nyc_taxi.trips`; sums up the days again
+/// that it touches. Both tables, the quarantine and the entry in `lake.etl_control` are published in the transaction that
+/// records the success of this task.
 ///
-/// Whoever is faster on the same days makes this one begin again.
+/// If another run has published the same days meanwhile, this one fails with a conflict and retries.
 #[task(retries = 8, retry_delay = secs(2), retry_backoff = 1.5, timeout = hours(1), max_active = 2)]
 pub async fn process_to_iceberg(ctx: Ctx, valid: Validated) -> TaskResult<Published> {
     let Validated { file, .. } = valid;
     let place = Lakehouse::of(&ctx).await?;
     let bucket = place.bucket(RAW_BUCKET).await?;
-    let mut db = control::open(&place.lake).await?;
-    let duplicate_of = control::same_content(&mut db, &file).await?;
-    let now = control::now(&mut db).await?;
-    drop(db);
+    let duplicate_of = control::same_content(&place.lake, &file).await?;
+    let mut publisher = Publisher::new(&ctx, &place.lake).await?;
     let loaded = match &duplicate_of {
-        None => load(&ctx, &place.lake, &bucket, &file, now).await?,
+        None => load(&ctx, &place.lake, &mut publisher, &bucket, &file).await?,
         Some(other) => {
             ctx.warning(format!("`{}` has the content of `{other}`, so nothing of it is loaded", file.source_file));
-            leave_out(&ctx, &place.lake, &file, now).await?
+            remove(&place.lake, &mut publisher, &file).await?
         }
     };
-    let Loaded { changes, findings, rows, quarantined, found, days } = loaded;
-    for (uri, findings) in findings {
-        ctx.commit(CheckTrail::new(&ctx, &uri, findings))?;
-    }
-    ctx.commit(CommitStep::new(&place.lake, changes))?;
-    let is_duplicate = duplicate_of.is_some();
-    ctx.commit(control::published(&ctx, Entry { file: file.clone(), rows, quarantined, found, is_duplicate }))?;
-    ctx.info(format!(
-        "{} rows: {rows} trips on {} days, {} dropped by the rules, {quarantined} put aside",
-        found.rows,
-        days.len(),
-        found.dropped
-    ));
-    let (trips, summary) = (table_uri("trips"), table_uri("daily_summary"));
-    let extra = json!({ "source_file": file.source_file, "found": found, "quarantined": quarantined });
-    ctx.emit(AssetEvent::of(&*trips).extra(extra).rows(rows))?;
-    ctx.emit(AssetEvent::of(&*summary).rows(days.len() as u64))?;
-    ctx.lineage(&object_uri(&file), &trips, rows)?;
-    ctx.lineage(&trips, &summary, days.len() as u64)?;
-    if quarantined > 0 {
-        ctx.warning(format!("{quarantined} rows were put aside into `nyc_taxi.{}`", quarantine_of("trips")));
-        ctx.lineage(&object_uri(&file), &table_uri(&quarantine_of("trips")), quarantined)?;
-    }
-    Ok(Published { file, rows, dropped: found.dropped, quarantined, days: days.len() as u64, duplicate_of })
+    let Loaded { trips: rows, quarantined, days, found } = loaded;
+    let (is_duplicate, read, dropped) = (duplicate_of.is_some(), found.rows, found.dropped);
+    ctx.info(format!("{read} rows: {rows} trips on {days} days, {dropped} dropped, {quarantined} quarantined"));
+    let rules = found.by_rule.clone();
+    publisher.also(control::published(&ctx, Entry { file: file.clone(), rows, quarantined, found, is_duplicate }))?;
+    publisher.publish()?;
+    Ok(Published { file, rows, dropped, rules, quarantined, days, duplicate_of })
 }
 
-/// Looks at the table as readers see it: are the trips there that were published? Then the files are done, and the next
-/// run begins after their months.
+/// Checks that readers see the trips that were published. Then the files are done, and the next run starts after their
+/// months.
 #[task(retries = 3, retry_delay = secs(5), timeout = mins(30))]
 pub async fn update_control_table(ctx: Ctx, published: Vec<Published>) -> TaskResult<u64> {
     let place = Lakehouse::of(&ctx).await?;
     let mut db = control::open(&place.lake).await?;
-    let trips = place.lake.table(&table_name("trips")?).await?;
+    let trips = place.lake.table(&TRIPS.id()?).await?;
     let (mut done, mut all) = (Vec::new(), 0);
-    for Published { file, duplicate_of, .. } in published {
-        if duplicate_of.is_some() {
-            continue;
-        }
+    for Published { file, .. } in published.into_iter().filter(|published| published.duplicate_of.is_none()) {
         let name = &file.source_file;
-        let there = trips.scan().filter(Filter::eq("source_file", name.as_str())).count().await?;
+        let count = trips.scan().filter(Filter::eq(SOURCE_FILE, name.as_str())).count().await?;
         match control::rows_of(&mut db, name, &file.sha256).await? {
-            None => ctx.info(format!("`{name}` was published anew meanwhile: that run looks at it")),
-            Some(rows) if rows != there => {
-                bail!("`{}` has {there} trips of `{name}`, not the {rows} that were published", trips.name());
+            None => ctx.info(format!("`{name}` was published again meanwhile: that run checks it")),
+            Some(rows) if rows != count => {
+                bail!("`{}` has {count} trips of `{name}`, not the {rows} that were published", trips.name());
             }
             Some(rows) => {
                 all += rows;
@@ -233,8 +185,7 @@ pub async fn update_control_table(ctx: Ctx, published: Vec<Published>) -> TaskRe
             }
         }
     }
-    drop(db);
-    ctx.info(format!("{all} trips of {} files are where they belong", done.len()));
+    ctx.info(format!("all {all} trips of {} files are in the table", done.len()));
     ctx.commit(control::done(done))?;
     Ok(all)
 }

@@ -153,13 +153,16 @@ impl<'a> Checker<'a> {
         findings.collect()
     }
 
-    /// Removes rows, then sorts the others.
+    /// Removes rows, then sorts the others. Rules that only warn are evaluated before rows are removed.
     fn sort(&mut self, batch: &RecordBatch) -> Result<Checked, ArrowError> {
-        let mut bad = self.expressions.bad_rows(batch)?;
+        let (noted, mut bad): (Vec<_>, Vec<_>) =
+            self.expressions.bad_rows(batch)?.into_iter().partition(|(at, _)| self.contract.checks[*at].is_noted());
         let mut gone: Option<BooleanBuffer> = None;
-        for (at, of_rule) in bad.iter().filter(|(at, _)| self.contract.checks[*at].removes) {
+        for (at, of_rule) in &noted {
             self.note(*at, of_rule, batch);
-            gone = Some(gone.map_or_else(|| of_rule.values().clone(), |gone| &gone | of_rule.values()));
+            if self.contract.checks[*at].removes {
+                gone = Some(gone.map_or_else(|| of_rule.values().clone(), |gone| &gone | of_rule.values()));
+            }
         }
         let Some(gone) = gone.filter(|gone| gone.count_set_bits() > 0) else {
             return self.sort_kept(batch, batch.num_rows(), &bad);
@@ -194,8 +197,8 @@ impl<'a> Checker<'a> {
         let is_unique = |rule: &Rule| matches!(rule, Rule::Unique { .. });
         for unique in [false, true] {
             for at in 0..self.states.len() {
-                let Check { rule, removes, .. } = &self.contract.checks[at];
-                if rule.is_about_rows() && is_unique(rule) == unique && !removes {
+                let check = &self.contract.checks[at];
+                if check.rule.is_about_rows() && is_unique(&check.rule) == unique && !check.is_noted() {
                     let known = expressions.iter().find(|(of, _)| *of == at).map(|(_, bad)| bad);
                     self.ask(at, batch, known, &mut aside)?;
                 }

@@ -1,4 +1,4 @@
-//! Months: what a file is of, and which of them are due.
+//! Months: the period of a file, and the months that are due.
 
 use super::sources::TRIPS;
 use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
@@ -7,9 +7,9 @@ use orch_lake::Lake;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A month that is so old and has no file has a wrong address: the city publishes after two months or three.
+/// Number of months after which a missing file is an error: the city publishes after two or three months.
 const PUBLISHED_AFTER: u32 = 4;
-/// Where nothing is known yet, the newest file is no older than that.
+/// Number of months that a first run goes back.
 const FIRST: u32 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -21,13 +21,13 @@ impl Month {
     }
 
     /// # Errors
-    /// A fatal error when the text is none.
+    /// A fatal error if the text is not a year and a month.
     pub fn parse(text: &str) -> TaskResult<Month> {
         let date = format!("{text}-01").parse().ok().filter(|_| text.len() == 7);
-        date.map(Month).ok_or_else(|| fatal(format!("`{text}` is no month\nhint: write `2025-02`")))
+        date.map(Month).ok_or_else(|| fatal(format!("`{text}` is not a month\nhint: write `2025-02`")))
     }
 
-    /// Its first day.
+    /// The first day.
     pub fn first(self) -> NaiveDate {
         self.0
     }
@@ -42,13 +42,13 @@ impl Month {
         Month(self.0 - Months::new(months))
     }
 
-    /// In microseconds since 1970, up to the month after it.
+    /// Half-open range of the month in microseconds since the Unix epoch.
     pub fn micros(self) -> (i64, i64) {
         let of = |month: Month| month.0.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros();
         (of(self), of(self.next()))
     }
 
-    /// Has it been over for so long that its file is there?
+    /// Whether the month is so old that its file must exist.
     pub fn is_published(self, now: DateTime<Utc>) -> bool {
         self <= Month::of(now.date_naive()).before(PUBLISHED_AFTER)
     }
@@ -71,7 +71,7 @@ impl fmt::Display for Month {
     }
 }
 
-/// The months after the last one that is known, up to the present one; of these the first few.
+/// The months after the last loaded one, up to the current month, but at most the first `at_most`.
 pub fn due(known: Option<Month>, now: DateTime<Utc>, at_most: usize) -> Vec<Month> {
     let now = Month::of(now.date_naive());
     let first = known.map_or(now.before(FIRST), Month::next);
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_follows_the_last_one_is_due() {
+    fn months_after_the_last_loaded_one_are_due() {
         let now = "2025-02-10T06:00:00Z".parse().expect("a time");
         for (known, at_most, expected) in [
             (None, 9, "2024-11 2024-12 2025-01 2025-02"),
