@@ -7,7 +7,7 @@ use orch_bench::process::{forget_peak, peak_of};
 use orch_bench::server::Server;
 use orch_bench::{Bench, Figure};
 use orch_dags::analytics::outlines::Index;
-use orch_dags::common::nyc::sources::Zones;
+use orch_dags::common::nyc::zones::{Zone, zones};
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -54,8 +54,8 @@ pub(crate) fn month(bench: &mut Bench) -> Result<Vec<Figure>> {
 /// Points spread evenly over the city, by one thread.
 pub(crate) fn points(bench: &mut Bench) -> Result<Vec<Figure>> {
     let (times, count) = (bench.times(5, 2), bench.times(5_000_000, 500_000));
-    let zones = Zones::of_the_city()?;
-    let index = Index::of(&zones)?;
+    let zones = zones()?;
+    let index = Index::of(zones.iter().filter_map(|zone| Some((zone.location_id, zone.outline.as_deref()?))))?;
     let mut state = 7_u64;
     let mut part = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -81,12 +81,12 @@ pub(crate) fn points(bench: &mut Bench) -> Result<Vec<Figure>> {
 }
 
 /// Writes zones and points as CSV for the peers.
-fn write_points(outlines: &Path, zones: &Zones, file: &Path, points: &[(f64, f64)]) -> Result<()> {
+fn write_points(outlines: &Path, zones: &[Zone], file: &Path, points: &[(f64, f64)]) -> Result<()> {
     let mut outlines = BufWriter::new(File::create(outlines)?);
     writeln!(outlines, "id,outline")?;
-    for zone in zones.all() {
+    for zone in zones {
         if let Some(outline) = &zone.outline {
-            writeln!(outlines, "{},\"{}\"", zone.id, outline.replace('"', "\"\""))?;
+            writeln!(outlines, "{},\"{}\"", zone.location_id, outline.replace('"', "\"\""))?;
         }
     }
     let mut file = BufWriter::new(File::create(file)?);

@@ -1,10 +1,7 @@
 //! The DAG of the analytics.
 
-use super::demand::{FEATURES, ML_FEATURES};
-use super::fares::FARES;
-use super::hourly::{CORRELATION, PERFORMANCE};
 use super::options::Analytics;
-use super::realtime::{ACTIVITY, AGGREGATIONS};
+use super::tables::{ACTIVITY, AGGREGATIONS, CORRELATION, FARES, FEATURES, ML_FEATURES, PERFORMANCE};
 use super::tasks::{analytics_transform, check_availability, ml_features, realtime_cdc, wait_for_sources};
 use crate::common::nyc::schema::{HOURLY, ZONES};
 use orch::prelude::*;
@@ -35,29 +32,4 @@ fn comprehensive_analytics_pipeline() -> Dag {
             let ml = ml_features(available).inlet(trips).inlet(asset(&HOURLY.uri()));
             d.add(ml.outlet(ML_FEATURES.asset()).outlet(FARES.asset()).after(analytics).after(realtime));
         })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::common::nyc::table::Table;
-
-    #[test]
-    fn keys_days_and_partitions_are_columns_that_are_never_null() {
-        fn check<R>(table: &Table<R>) {
-            let schema = table.schema();
-            let partition = table.partition.iter().map(|(column, _)| column);
-            for column in table.key.iter().chain(partition).chain([&table.day]) {
-                assert!(!schema.field_with_name(column).expect(column).is_nullable(), "{}: {column}", table.uri());
-            }
-            assert!(table.definition().is_ok() && table.id().is_ok(), "{}", table.uri());
-        }
-        check(&CORRELATION);
-        check(&PERFORMANCE);
-        check(&FEATURES);
-        check(&ML_FEATURES);
-        check(&FARES);
-        check(&AGGREGATIONS);
-        check(&ACTIVITY);
-    }
 }

@@ -1,335 +1,137 @@
-//! What a trip cost, and what one could know of it when it began: a row for each trip.
-//!
-//! Other trips count only if they began before this one.
+//! Fares of earlier trips, as known when a trip began. Trips count only if they began before it.
 
-use super::demand::{day_of_week, distance, encoded, is_weekend};
-use crate::common::nyc::days::{DAY, Days};
-use crate::common::nyc::grid::{Grid, HOUR, hour_of};
-use crate::common::nyc::sources::{Hours, Trip, Weather, Zone, Zones};
-use crate::common::nyc::table::{Table, computed, date, int, maybe_number, number, truth, written};
-use chrono::{DateTime, NaiveDateTime, Timelike as _};
-use iceberg::spec::Transform::Identity;
+use crate::common::nyc::days::{DAY, HOUR};
+use orch::TaskResult;
+use polars::prelude::{Column, DataFrame};
 use sha2::{Digest as _, Sha256};
 use std::collections::{HashMap, VecDeque};
-use std::fmt::{self, Write};
-use std::sync::Arc;
 
-/// So far back a row looks.
+/// Days before a trip whose fares count.
 pub const HISTORY_DAYS: i64 = 7;
-/// Of the hash that tells apart trips of one vendor that began in the same second.
-const HASH_BYTES: usize = 6;
+/// Digits of the hash that tells apart trips of one vendor that began in the same second.
+const HASH_DIGITS: usize = 12;
 
-/// One trip.
-#[derive(Debug)]
-pub struct Fare {
-    hash: u64,
-    /// Of trips that are the same in everything: 1 for the first.
-    twin: u32,
-    trip: Trip,
-    at: NaiveDateTime,
-    from: Arc<Zone>,
-    to: Arc<Zone>,
-    weather: Option<Arc<Weather>>,
-    route_7d: Option<f64>,
-    zone_1h: Option<f64>,
-    surge: f64,
-}
-
-impl Fare {
-    /// The city gives its trips no number: vendor, time, and a hash of all there is. Of those that are the same in everything the
-    /// second one ends in `_2`.
-    fn write_id(&self, to: &mut dyn Write) -> fmt::Result {
-        if let Some(vendor) = self.trip.vendor {
-            write!(to, "{vendor}")?;
-        }
-        write!(to, "_{}_{:012x}", self.trip.pickup.div_euclid(1_000_000), self.hash)?;
-        if self.twin > 1 { write!(to, "_{}", self.twin) } else { Ok(()) }
-    }
-
-    fn fare(&self) -> f64 {
-        self.trip.fare as f64 / 100.0
-    }
-
-    fn miles(&self) -> f64 {
-        self.trip.distance as f64 / 100.0
-    }
-
-    fn encoded(&self) -> i32 {
-        encoded(self.weather.as_deref(), 1)
-    }
-
-    fn is_rush_hour(&self) -> bool {
-        matches!(self.at.hour(), 7..=9 | 17..=19)
-    }
-
-    fn is_bad_weather(&self) -> bool {
-        self.weather.as_ref().is_some_and(|weather| ["rain", "snow", "fog"].contains(&weather.condition.as_str()))
-    }
-
-    fn miles_an_hour(&self) -> f64 {
-        let minutes = self.trip.minutes();
-        if minutes > 0.0 { self.miles() / (minutes / 60.0) } else { 0.0 }
-    }
-}
-
-fn borough(zone: &Zone) -> i32 {
-    match zone.borough.as_str() {
-        "Manhattan" => 1,
-        "Brooklyn" => 2,
-        "Queens" => 3,
-        "Bronx" => 4,
-        "Staten Island" => 5,
-        _ => 0,
-    }
-}
-
-pub static FARES: Table<Fare> = Table {
-    namespace: "ml",
-    name: "fare_prediction_features",
-    key: &["trip_id"],
-    partition: &[("feature_date", Identity)],
-    day: "feature_date",
-    columns: &[
-        written("trip_id", Fare::write_id),
-        number("fare_amount", Fare::fare),
-        number("trip_distance", Fare::miles),
-        number("trip_duration_minutes", |of| of.trip.minutes()),
-        int("passenger_count", |of| of.trip.passengers),
-        int("pickup_zone_id", |of| of.from.id),
-        int("dropoff_zone_id", |of| of.to.id),
-        int("pickup_borough_encoded", |of| borough(&of.from)),
-        int("dropoff_borough_encoded", |of| borough(&of.to)),
-        maybe_number("zone_distance_km", |of| Some(distance(of.from.centre?, of.to.centre?))),
-        truth("is_airport_trip", |of| of.from.kind == "airport" || of.to.kind == "airport"),
-        truth("is_cross_borough", |of| of.from.borough != of.to.borough),
-        int("pickup_hour", |of| of.at.hour().cast_signed()),
-        int("pickup_day_of_week", |of| day_of_week(of.at)),
-        truth("is_rush_hour", Fare::is_rush_hour),
-        truth("is_weekend", |of| is_weekend(of.at)),
-        int("weather_condition_encoded", Fare::encoded),
-        number("temperature_celsius", |of| of.weather.as_ref().map_or(20.0, |weather| weather.temperature)),
-        truth("is_bad_weather", Fare::is_bad_weather),
-        number("avg_fare_same_route_7d", |of| of.route_7d.unwrap_or(of.fare())),
-        number("avg_fare_pickup_zone_1h", |of| of.zone_1h.unwrap_or(of.fare())),
-        number("surge_factor", |of| of.surge),
-        number("distance_duration_ratio", Fare::miles_an_hour),
-        number("weather_distance_interaction", |of| f64::from(of.encoded()) * of.miles()),
-        number("rush_hour_distance_interaction", |of| f64::from(u8::from(of.is_rush_hour())) * of.miles()),
-        date("feature_date", |of| of.trip.day()),
-        computed("created_at"),
-    ],
-    chart: "select pickup_hour, avg(fare_amount) as \"mean fare\" from ml.fare_prediction_features \
-            group by 1 order by 1",
-};
-
-/// The fares of a span of time before now. Time only goes forward.
-#[derive(Clone, Default)]
-struct Recent {
+/// Fares within a time span. Times must not decrease from call to call.
+#[derive(Debug, Default)]
+struct RecentFares {
+    /// Microseconds, and cents.
     fares: VecDeque<(i64, i64)>,
-    sum: i64,
+    cents: i64,
 }
 
-impl Recent {
-    /// How many there were in that span, and their mean.
-    fn before(&mut self, now: i64, span: i64) -> (usize, Option<f64>) {
-        while let Some((_, fare)) = self.fares.pop_front_if(|(at, _)| *at < now - span) {
-            self.sum -= fare;
+impl RecentFares {
+    /// Returns the number of fares in the span before `now`, and their mean in dollars.
+    fn before(&mut self, now: i64, span: i64) -> (i64, Option<f64>) {
+        while let Some((_, cents)) = self.fares.pop_front_if(|(at, _)| *at < now - span) {
+            self.cents -= cents;
         }
         let count = self.fares.len();
-        (count, (count > 0).then(|| self.sum as f64 / 100.0 / count as f64))
+        (count as i64, (count > 0).then(|| self.cents as f64 / 100.0 / count as f64))
     }
 
-    fn add(&mut self, now: i64, fare: i64) {
-        self.fares.push_back((now, fare));
-        self.sum += fare;
+    fn add(&mut self, now: i64, cents: i64) {
+        self.fares.push_back((now, cents));
+        self.cents += cents;
     }
 }
 
-/// A trip between zones of the list.
-struct Placed {
-    trip: Trip,
-    from: usize,
-    to: usize,
-}
-
-/// What earlier trips say of later ones. Days come one after the other, each with all of its trips.
+/// Fares of the trips so far, by route and by zone.
+#[derive(Debug, Default)]
 pub struct FareHistory {
-    zones: Zones,
-    weather: Hours,
-    grid: Grid,
-    /// From each zone to each.
-    routes: Vec<Recent>,
-    pickups: Vec<Recent>,
-    /// Of each zone the hour that was asked last, and how many trips an hour with trips had in the week before it.
-    usual: Vec<(i64, Option<f64>)>,
-    /// The weather of the hour that was asked last.
-    weather_now: (i64, Option<Arc<Weather>>),
+    routes: HashMap<(i32, i32), RecentFares>,
+    pickups: HashMap<i32, RecentFares>,
 }
 
 impl FareHistory {
-    /// For rows of these days. The days of the week before them have to be learnt first.
-    pub fn new(days: Days, zones: Zones, weather: Hours) -> FareHistory {
-        let count = zones.all().len();
-        FareHistory {
-            grid: Grid::new(history(days), count),
-            routes: vec![Recent::default(); count * count],
-            pickups: vec![Recent::default(); count],
-            usual: vec![(i64::MIN, None); count],
-            weather_now: (i64::MIN, None),
-            zones,
-            weather,
-        }
-    }
-
-    /// Takes in a day that gets no rows, since later days look back to it.
-    pub fn learn(&mut self, trips: Vec<Trip>) {
-        for placed in self.placed(trips) {
-            self.add(&placed);
-        }
-    }
-
-    /// The rows of a day, by the time the trips began.
-    pub fn rows(&mut self, trips: Vec<Trip>) -> Vec<Fare> {
-        let placed = self.placed(trips);
-        let (mut rows, mut alike, mut text) = (Vec::with_capacity(placed.len()), HashMap::new(), Vec::new());
-        // Trips that begin in the same moment know nothing of each other.
-        for together in placed.chunk_by(|one, other| one.trip.pickup == other.trip.pickup) {
-            alike.clear();
-            for placed in together {
-                let hash = hash(&placed.trip, &mut text);
-                let twin = match together.len() {
-                    1 => 1,
-                    _ => *alike.entry((placed.trip.vendor, hash)).and_modify(|count| *count += 1).or_insert(1),
-                };
-                rows.push(self.row(placed, hash, twin));
+    /// Adds what was known to the trips of a day: the mean fares of the route in 7 days (`route_7d`) and of the zone in the last
+    /// hour (`zone_1h`), and the number of trips of that hour and zone, including the trip (`trips_1h`).
+    ///
+    /// Trips are sorted by time, and days are passed in order. Trips that begin at the same time do not count for each other.
+    ///
+    /// # Errors
+    /// Returns an error if the frame is not that of `sql/fares.sql`.
+    pub fn describe(&mut self, mut trips: DataFrame) -> TaskResult<DataFrame> {
+        let longs = |name: &str| TaskResult::Ok(trips.column(name)?.i64()?.into_no_null_iter().collect::<Vec<i64>>());
+        let zones = |name: &str| TaskResult::Ok(trips.column(name)?.i32()?.into_no_null_iter().collect::<Vec<i32>>());
+        let (pickups, cents, from, to) = (longs("pickup")?, longs("cents")?, zones("from_zone")?, zones("to_zone")?);
+        let rows: Vec<usize> = (0..pickups.len()).collect();
+        let (mut route_7d, mut zone_1h, mut trips_1h) = (Vec::new(), Vec::new(), Vec::new());
+        for together in rows.chunk_by(|one, other| pickups[*one] == pickups[*other]) {
+            for &row in together {
+                let (_, mean) = self.route(from[row], to[row]).before(pickups[row], HISTORY_DAYS * DAY);
+                route_7d.push(mean);
+                let (count, mean) = self.pickups.entry(from[row]).or_default().before(pickups[row], HOUR);
+                zone_1h.push(mean);
+                trips_1h.push(count + 1);
             }
-            together.iter().for_each(|placed| self.add(placed));
-        }
-        rows
-    }
-
-    fn placed(&mut self, trips: Vec<Trip>) -> Vec<Placed> {
-        let mut placed = Vec::with_capacity(trips.len());
-        for trip in trips {
-            let (from, to) = (self.zones.place(trip.from), self.zones.place(trip.to));
-            self.grid.add(from, trip.pickup);
-            if let (Some(from), Some(to), true) = (from, to, trip.fare > 0 && trip.distance > 0) {
-                placed.push(Placed { trip, from, to });
+            for &row in together {
+                self.route(from[row], to[row]).add(pickups[row], cents[row]);
+                self.pickups.entry(from[row]).or_default().add(pickups[row], cents[row]);
             }
         }
-        placed.sort_by_key(|placed| placed.trip.pickup);
-        placed
+        trips.with_column(Column::new("route_7d".into(), route_7d))?;
+        trips.with_column(Column::new("zone_1h".into(), zone_1h))?;
+        trips.with_column(Column::new("trips_1h".into(), trips_1h))?;
+        Ok(trips)
     }
 
-    fn row(&mut self, &Placed { trip, from, to }: &Placed, hash: u64, twin: u32) -> Fare {
-        let (now, hour) = (trip.pickup, hour_of(trip.pickup));
-        let (_, route_7d) = self.routes[from * self.pickups.len() + to].before(now, HISTORY_DAYS * DAY);
-        let (count, zone_1h) = self.pickups[from].before(now, HOUR);
-        if self.usual[from].0 != hour {
-            self.usual[from] = (hour, self.grid.over(from, hour - HISTORY_DAYS * 24..hour).busy_mean());
-        }
-        if self.weather_now.0 != hour {
-            self.weather_now = (hour, self.weather.get(&hour).cloned());
-        }
-        Fare {
-            hash,
-            twin,
-            trip,
-            at: DateTime::from_timestamp_micros(now).unwrap_or_default().naive_utc(),
-            from: self.zones.all()[from].clone(),
-            to: self.zones.all()[to].clone(),
-            weather: self.weather_now.1.clone(),
-            route_7d,
-            zone_1h,
-            surge: surge(count + 1, self.usual[from].1),
-        }
-    }
-
-    fn add(&mut self, Placed { trip, from, to }: &Placed) {
-        let count = self.pickups.len();
-        self.routes[from * count + to].add(trip.pickup, trip.fare);
-        self.pickups[*from].add(trip.pickup, trip.fare);
+    fn route(&mut self, from: i32, to: i32) -> &mut RecentFares {
+        self.routes.entry((from, to)).or_default()
     }
 }
 
-/// Trips of the last hour, this one included, against those of an hour with trips in the week before.
-fn surge(count: usize, usual: Option<f64>) -> f64 {
-    match usual.map(|usual| count as f64 / usual) {
-        Some(times) if times > 1.5 => 1.2,
-        Some(times) if times < 0.5 => 0.8,
-        _ => 1.0,
-    }
-}
-
-/// The first bytes of SHA-256 over all columns of a trip.
-fn hash(trip: &Trip, text: &mut Vec<u8>) -> u64 {
-    let Trip { pickup, dropoff, from, to, vendor, passengers, distance, fare, tip, total } = *trip;
-    text.clear();
-    let [vendor, from, to, passengers] = [vendor, Some(from), Some(to), Some(passengers)].map(|it| it.map(i64::from));
-    let (pickup, dropoff, distance, fare, total) =
-        (Some(pickup), Some(dropoff), Some(distance), Some(fare), Some(total));
-    for part in [vendor, pickup, dropoff, from, to, passengers, distance, fare, tip, total] {
-        if let Some(part) = part {
-            text.extend_from_slice(itoa::Buffer::new().format(part).as_bytes());
-        }
-        text.push(b'|');
-    }
-    text.pop();
-    Sha256::digest(text).iter().take(HASH_BYTES).fold(0_u64, |hash, byte| (hash << 8) | u64::from(*byte))
-}
-
-/// The days whose trips the rows of some days are made of.
-pub fn history(days: Days) -> Days {
-    days.and_before(HISTORY_DAYS)
+/// Adds `trip_id` and `minutes` to the trips of a day. The city does not number trips, so the ID is the vendor, the time and a hash
+/// of all columns. Of identical trips, the second ends in `_2`.
+///
+/// # Errors
+/// Returns an error if the frame is not that of `sql/fares.sql`.
+pub fn identify(mut trips: DataFrame) -> TaskResult<DataFrame> {
+    let mut seen: HashMap<&str, u32> = HashMap::new();
+    let mut id = |start: &str, columns| {
+        let hash = Sha256::digest(columns).iter().fold(String::new(), |hash, byte| format!("{hash}{byte:02x}"));
+        let count = seen.entry(columns).and_modify(|count| *count += 1).or_insert(1);
+        let twin = if *count > 1 { format!("_{count}") } else { String::new() };
+        format!("{start}{}{twin}", &hash[..HASH_DIGITS])
+    };
+    let (starts, columns) = (trips.column("id_start")?.str()?, trips.column("all_columns")?.str()?);
+    let ids: Vec<String> = starts
+        .into_no_null_iter()
+        .zip(columns.into_no_null_iter())
+        .map(|(start, columns)| id(start, columns))
+        .collect();
+    let micros = trips.column("micros")?.i64()?;
+    let minutes: Vec<f64> = micros.into_no_null_iter().map(|micros| micros as f64 / 60e6).collect();
+    trips.with_column(Column::new("trip_id".into(), ids))?;
+    trips.with_column(Column::new("minutes".into(), minutes))?;
+    Ok(trips)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::common::nyc::days::day_of;
-
-    fn trip(seconds: i64, fare: i64) -> Trip {
-        let (pickup, distance) = (seconds * 1_000_000, 100);
-        let (dropoff, total) = (pickup + 600_000_000, fare);
-        Trip { pickup, dropoff, from: 1, to: 1, vendor: Some(2), passengers: 1, distance, fare, tip: None, total }
-    }
+    use polars::prelude::df;
 
     #[test]
     fn a_trip_knows_only_those_that_began_before_it() {
-        let zones = Zones::of(vec![Zone::numbered(1)]);
-        let days = Days { first: day_of(8 * DAY), last: day_of(8 * DAY) };
-        let start = 8 * 86_400;
-        let week = start - 7 * 86_400;
-        let trips = vec![
-            trip(start + 5, 900),
-            trip(week + 4, 5_000),
-            trip(week + 5, 300),
-            trip(start, 500),
-            trip(start, 500),
-            trip(start + 4_000, 100),
-        ];
-        let mut known = FareHistory::new(days, zones, Hours::new());
-        let (before, today) = trips.into_iter().partition(|trip: &Trip| trip.day() < days.first);
-        known.learn(before);
-        let rows = known.rows(today);
-        let known: Vec<_> = rows.iter().map(|row| (row.trip.fare, row.route_7d, row.zone_1h)).collect();
-        assert_eq!(
-            known,
-            [
-                (500, Some(26.5), None),
-                (500, Some(26.5), None),
-                (900, Some(13.0 / 3.0), Some(5.0)),
-                (100, Some(19.0 / 3.0), None),
-            ]
-        );
-        let [id, twin] = [&rows[0], &rows[1]].map(|row| {
-            let mut id = String::new();
-            row.write_id(&mut id).expect("text takes everything");
-            id
-        });
-        assert!(twin.strip_suffix("_2") == Some(id.as_str()) && id.starts_with("2_691200_"), "{id} {twin}");
-        let factors =
-            [(4, Some(2.0)), (1, Some(2.5)), (3, Some(2.0)), (9, None)].map(|(count, usual)| surge(count, usual));
-        assert_eq!(format!("{factors:?}"), "[1.2, 0.8, 1.0, 1.0]");
+        let trips = |rows: &[(i64, i64)]| {
+            let (seconds, cents): (Vec<i64>, Vec<i64>) = rows.iter().copied().unzip();
+            let zones = vec![1; rows.len()];
+            let micros: Vec<i64> = seconds.iter().map(|at| at * 1_000_000).collect();
+            let texts: Vec<String> = rows.iter().map(|row| format!("{row:?}")).collect();
+            let starts = vec!["2_"; rows.len()];
+            df!("pickup" => micros.clone(), "cents" => cents, "from_zone" => zones.clone(), "to_zone" => zones,
+                "micros" => micros, "id_start" => starts, "all_columns" => texts)
+            .expect("a frame")
+        };
+        let (start, week) = (8 * 86_400, 86_400);
+        let mut history = FareHistory::default();
+        history.describe(trips(&[(week + 4, 5_000), (week + 5, 300)])).expect("a day");
+        let day = trips(&[(start, 500), (start, 500), (start + 5, 900), (start + 4_000, 100)]);
+        let day = identify(history.describe(day).expect("a day")).expect("IDs");
+        let means = |name: &str| day.column(name).and_then(|of| Ok(of.f64()?.iter().collect::<Vec<_>>())).expect(name);
+        assert_eq!(means("route_7d"), [Some(26.5), Some(26.5), Some(13.0 / 3.0), Some(19.0 / 3.0)]);
+        assert_eq!(means("zone_1h"), [None, None, Some(5.0), None]);
+        let ids = day.column("trip_id").and_then(|of| Ok(of.str()?.iter().flatten().collect::<Vec<_>>())).expect("IDs");
+        assert!(ids[0].len() == 14 && ids[1].strip_suffix("_2") == Some(ids[0]) && ids[2].len() == 14, "{ids:?}");
     }
 }

@@ -1,11 +1,9 @@
-//! What a run is asked for: which days, and how new the sources have to be.
+//! The params of a run.
 
-use crate::common::nyc::days::Days;
-use chrono::{NaiveDate, TimeDelta};
+use crate::common::nyc::days::{Days, check_param};
+use chrono::NaiveDate;
 use orch::prelude::*;
 
-/// A month: a run of many would keep the next one waiting.
-const MOST_DAYS: u32 = 31;
 /// What one run computes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -32,41 +30,9 @@ impl Default for Analytics {
 
 impl Analytics {
     /// # Errors
-    /// A fatal error that names the param.
-    pub fn asked_date(&self) -> TaskResult<Option<NaiveDate>> {
-        let asked = self.reference_date.as_deref().filter(|date| !date.is_empty());
-        let parsed = asked.map(|date| {
-            let broken = || fatal(format!("`reference_date` is `{date}`\nhint: write it as `2019-03-31`"));
-            date.parse().map_err(|_| broken())
-        });
-        parsed.transpose()
-    }
-
-    /// # Errors
-    /// A fatal error that names the param.
+    /// Returns a fatal error if `days` is out of range. Longer runs would delay the next one.
     pub fn days_until(&self, last: NaiveDate) -> TaskResult<Days> {
-        if !(1..=MOST_DAYS).contains(&self.days) {
-            return Err(fatal(format!("`days` is {}\nhint: it is a number from 1 to {MOST_DAYS}", self.days)));
-        }
-        Ok(Days { first: last - TimeDelta::days(i64::from(self.days) - 1), last })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_run_computes_the_days_up_to_the_date_that_it_was_asked_for() {
-        let asked = |params| serde_json::from_value::<Analytics>(params).expect("they fit");
-        let of = asked(json!({ "reference_date": "2019-03-01", "days": 3 }));
-        let days = of.days_until(of.asked_date().expect("a date").expect("one")).expect("days");
-        assert_eq!(
-            days.each().map(|day| day.to_string()).collect::<Vec<_>>(),
-            ["2019-02-27", "2019-02-28", "2019-03-01"]
-        );
-        assert_eq!(asked(json!({ "reference_date": "" })).asked_date().expect("none"), None);
-        assert!(asked(json!({ "reference_date": "soon" })).asked_date().is_err());
-        assert!(asked(json!({ "days": 0 })).days_until(days.last).is_err());
+        check_param("days", self.days, 1..=31)?;
+        Ok(Days::until(last, self.days))
     }
 }

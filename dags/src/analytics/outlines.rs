@@ -4,7 +4,6 @@
 //! Of most squares one zone is all there is, or none; in the others the lines of the zones that cross it are asked. A point
 //! on a line belongs to one of its sides. Where outlines overlap the zone with the lowest number has it.
 
-use crate::common::nyc::sources::Zones;
 use orch::{TaskResult, fatal};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -53,15 +52,16 @@ pub struct Index {
 }
 
 impl Index {
+    /// Reads `GeoJSON` geometries by zone. Where outlines overlap, the first zone has the point.
+    ///
     /// # Errors
-    /// A fatal error when an outline cannot be read, or no zone has one.
-    pub fn of(zones: &Zones) -> TaskResult<Index> {
-        let read = |id: i32, text: &str| {
+    /// Returns a fatal error if an outline cannot be read, or none is passed.
+    pub fn of<'a>(outlines: impl IntoIterator<Item = (i32, &'a str)>) -> TaskResult<Index> {
+        let read = |(id, text)| {
             let rings = rings(text).ok_or_else(|| fatal(format!("the outline of zone {id} cannot be read")))?;
             Ok((id, rings))
         };
-        let outlined = zones.all().iter().filter_map(|zone| Some((zone.id, zone.outline.as_deref()?)));
-        Index::over(outlined.map(|(id, text)| read(id, text)).collect::<TaskResult<_>>()?)
+        Index::over(outlines.into_iter().map(read).collect::<TaskResult<_>>()?)
     }
 
     fn over(zones: Vec<(i32, Vec<Vec<GeoPoint>>)>) -> TaskResult<Index> {
@@ -224,15 +224,18 @@ fn rings(text: &str) -> Option<Vec<Vec<GeoPoint>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::common::nyc::zones;
 
-    fn city() -> Zones {
-        Zones::of_the_city().expect("they are in the binary")
+    fn city() -> (Vec<zones::Zone>, Index) {
+        let zones = zones::zones().expect("the binary contains them");
+        let outlined = zones.iter().filter_map(|zone| Some((zone.location_id, zone.outline.as_deref()?)));
+        let index = Index::of(outlined).expect("outlines");
+        (zones, index)
     }
 
     #[test]
     fn the_grid_says_what_all_lines_say() {
-        let zones = city();
-        let index = Index::of(&zones).expect("outlines");
+        let (_, index) = city();
         let by_lines = |point: GeoPoint| {
             index.outlines.zones.iter().find(|zone| is_within(point, zone.lines())).map(|zone| zone.id)
         };
@@ -257,9 +260,11 @@ mod tests {
 
     #[test]
     fn points_that_people_know_are_in_their_zones() {
-        let zones = city();
-        let index = Index::of(&zones).expect("outlines");
-        let named = |point| index.zone(point).and_then(|id| zones.get(id)).map(|zone| zone.name.clone());
+        let (zones, index) = city();
+        let named = |point| {
+            let id = index.zone(point)?;
+            zones.iter().find(|zone| zone.location_id == id).map(|zone| zone.zone.clone())
+        };
         assert_eq!(named((-73.7781, 40.6413)).as_deref(), Some("JFK Airport"));
         assert_eq!(named((-73.9855, 40.7580)).as_deref(), Some("Times Sq/Theatre District"));
         assert_eq!(named((-73.9654, 40.7829)).as_deref(), Some("Central Park"));

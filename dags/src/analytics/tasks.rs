@@ -1,219 +1,320 @@
-//! The bodies of the tasks: sources, then rows, then the days of each table replaced, in the transaction that records the
-//! success of the task.
+//! The tasks: they read sources, compute rows by SQL, and replace the days of each table when they succeed.
 
-use super::changes::{self, CHANGES};
-use super::contracts;
-use super::demand::{self, FEATURES, ML_FEATURES};
-use super::fares::{self, FARES, Fare, FareHistory};
-use super::hourly::{self, CORRELATION, Cells, PERFORMANCE};
+use super::fares::{self, FareHistory};
 use super::options::Analytics;
 use super::outlines::Index;
-use super::realtime::{self, ACTIVITY, AGGREGATIONS, Windows};
+use super::tables::{ACTIVITY, AGGREGATIONS, CORRELATION, FARES, FEATURES, ML_FEATURES, PERFORMANCE};
 use crate::common::lakehouse::Lakehouse;
-use crate::common::nyc::days::Days;
-use crate::common::nyc::forecasts::made_before;
-use crate::common::nyc::grid::Grid;
-use crate::common::nyc::publish::{Publish, Published};
-use crate::common::nyc::sources::{self, Hours, Zones};
+use crate::common::nyc::days::{Days, day_of, reference_date};
+use crate::common::nyc::sources::{self, collect, filled, pickups, publisher, trips_table, zones};
+use crate::common::nyc::table::{DailyTable, frame_of};
+use crate::taxi::forecast::demand::DEMAND;
 use arrow::array::RecordBatch;
-use chrono::TimeDelta;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use iceberg::spec::{Datum, PrimitiveLiteral};
 use orch::prelude::*;
-use orch_lake::contract::Contract;
-use orch_lake::frame::blocking;
+use orch_lake::batches::Batches;
+use orch_lake::frame::sql::SqlFrames;
+use orch_lake::frame::{blocking, from_batches};
+use orch_lake::publish::Published;
+use orch_lake::{Filter, Table};
+use polars::prelude::{ChunkedArray, DataFrame, Int32Type, IntoColumn as _, NewChunkedArray as _};
 use serde_json::Value;
-use tokio::runtime::Handle;
 
-/// The DAGs that fill what is read here.
+/// The DAGs that load the sources.
 const SOURCES: [&str; 2] = ["nyc_taxi_iceberg_etl", "nyc_weather_etl"];
+/// Every change of a trip in the taxi database.
+const CHANGES: &str = "taxi_cdc.trips_cdc";
+/// Days before a day whose demand its rows are computed from.
+const DEMAND_HISTORY_DAYS: i64 = 30;
+/// Maximum hours that one run of `nyc_weather_etl` loads.
+const MAX_WEATHER_HOURS: usize = 744;
 
-/// A run of `nyc_weather_etl` tells so many hours at most.
-const MOST_HOURS: usize = 744;
-
-/// What a run computes.
+/// The days that a run computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Available {
     pub days: Days,
-    /// Of the change log. `None`: it has no rows.
+    /// The days of the change log; `None` if it has no rows.
     pub changes: Option<Days>,
 }
 
-/// Waits until the trips and the weather were loaded, each by any run that ended well within the last hours: their schedules
-/// are others, so that no run has the same logical date. It takes no slot.
+/// Waits without a slot until trips and weather were loaded by any successful run of the last hours. Their schedules differ, so
+/// no run has the same logical date.
 #[task(retries = 1, retry_delay = mins(5), timeout = mins(5))]
 pub async fn wait_for_sources(ctx: Ctx, asked: Analytics) -> TaskResult<Value> {
     if let Some(ended) = ctx.resumed() {
         let runs = ended.value().cloned().unwrap_or_default();
-        ctx.info(format!("the sources are there: {runs}"));
+        ctx.info(format!("sources were loaded: {runs}"));
         return Ok(runs);
     }
     let since = Lakehouse::of(&ctx).await?.now().await? - TimeDelta::hours(asked.sources_within_hours.into());
     let loaded = SOURCES.map(|dag| wait::dag(dag, wait::RunSelector::EndedSince(since)).awaited());
-    ctx.info(format!("waits for runs of {} that ended well since {since}", SOURCES.join(" and ")));
+    ctx.info(format!("waiting for successful runs of {} since {since}", SOURCES.join(" and ")));
     Err(defer(wait::all(loaded).poke_every(secs(15)).timeout(mins(asked.wait_minutes.into()))))
 }
 
-/// Looks at what there is, and says which days are computed. Trips and zones have to be there; hours without weather are
-/// told, and a change log that is missing is no mistake.
+/// Selects the days to compute. Fails without trips or zones, warns about hours without weather, and accepts a missing change log.
 #[task(retries = 2, retry_delay = secs(10), timeout = mins(10))]
 pub async fn check_availability(ctx: Ctx, asked: Analytics) -> TaskResult<Available> {
     let place = Lakehouse::of(&ctx).await?;
-    let date = asked.asked_date()?;
+    let date = reference_date(asked.reference_date.as_deref())?;
     let newest = match date {
         Some(date) => date,
         None => sources::newest_day(&place).await?,
     };
     let days = asked.days_until(newest)?;
-    let trips = sources::trips_table(&place).await?.scan().filter(days.rows("pickup_datetime")).count().await?;
-    let zones = sources::zones(&place).await?;
-    let weather = sources::weather(&place, days).await?;
-    ctx.info(format!("{} to {}: {trips} trips, {} zones", days.first, days.last, zones.all().len()));
+    let trips = trips_table(&place).await?.scan().filter(days.rows("pickup_datetime")).count().await?;
+    ctx.info(format!("{} to {}: {trips} trips, {} zones", days.first, days.last, zones(&place).await?.num_rows()));
     if trips == 0 {
-        ctx.warning("no trip began on these days: what the tables have of them goes");
+        ctx.warning("no trip began on these days: their rows are removed from the tables");
     }
-    let hours = days.each().count() * 24;
-    if weather.len() < hours {
-        // The last hours of a day in New York are those of the next morning by UTC.
-        let (end, count) = (days.last + TimeDelta::days(1), (hours + 8).min(MOST_HOURS));
+    let weather = sources::hours(&place, days).await?;
+    let missing = weather.column("condition")?.null_count();
+    if missing > 0 {
+        // The last hours of a day in New York are in the next UTC day.
+        let (end, count) = (days.last + TimeDelta::days(1), (weather.height() + 8).min(MAX_WEATHER_HOURS));
         ctx.warning(format!(
-            "the weather of {} of {hours} hours is not known\n\
+            "the weather of {missing} of {} hours is not known\n\
              hint: `orch backfill create --dag-id nyc_weather_etl --date {end}T06:00:00Z --dag-run-conf '{{\"hours\": {count}}}'`",
-            hours - weather.len()
+            weather.height()
         ));
     }
-    let changes = match (sources::filled(&place, CHANGES).await?, date) {
+    let changes = match (filled(&place, CHANGES).await?, date) {
         (None, _) => None,
         (Some(_), Some(_)) => Some(days),
-        (Some(found), None) => match changes::newest_change(&found).await? {
-            Some(newest) => Some(asked.days_until(newest)?),
-            None => None,
-        },
+        (Some(found), None) => newest_change(&found).await?.map(|newest| asked.days_until(newest)).transpose()?,
     };
     if changes.is_none() {
-        ctx.info(format!("`{CHANGES}` is not there: nothing is computed of changes"));
+        ctx.info(format!("`{CHANGES}` has no rows, so `realtime` is not computed"));
     }
     Ok(Available { days, changes })
 }
 
-/// Trips by hour and weather, by zone, and what was known of each hour's demand: `analytics.trip_weather_correlation`,
-/// `zone_performance_metrics` and `demand_prediction_features`. Replaces the days of the run, in all three at once.
+/// Returns the day of the newest change, from the statistics of the files; `None` if the table has no rows.
+async fn newest_change(changes: &Table) -> TaskResult<Option<NaiveDate>> {
+    let column = changes.schema().field_id_by_name("event_ts");
+    let column = column.with_context(|| format!("`{CHANGES}` has no column `event_ts`"))?;
+    let mut newest = None;
+    for file in changes.plan(&Filter::All).await?.files {
+        match file.file.data().upper_bounds().get(&column).map(Datum::literal) {
+            Some(PrimitiveLiteral::Long(micros)) => newest = newest.max(Some(*micros)),
+            _ => return Err(fatal(format!("`{}` has no upper bound of `event_ts`", file.file.path()))),
+        }
+    }
+    Ok(newest.map(day_of))
+}
+
+/// Computes trips by hour and weather, by zone, and what was known of the demand of each hour.
 #[task(retries = 5, retry_delay = secs(2), retry_backoff = 2.0, timeout = hours(1))]
 pub async fn analytics_transform(ctx: Ctx, available: Available) -> TaskResult<Published> {
     let place = Lakehouse::of(&ctx).await?;
     let days = available.days;
-    let mut publish = Publish::begin(&ctx, &place).await?;
-    let DemandInputs { zones, weather, grid } = DemandInputs::of(&ctx, &place, days).await?;
-    let trips = sources::trips_table(&place).await?;
-    let mut cells = Cells::new(days);
-    sources::each_trip(&ctx, &trips, days.and_before(1), |trip| cells.add(&trip)).await?;
-    let facts = publish.facts.clone();
-    let now = publish.now;
-    let [hours, performance, features] = blocking(move |stop| {
-        let hours = CORRELATION.batch(&hourly::by_hour(&cells, &weather), now)?;
-        let performance = PERFORMANCE.batch(&hourly::by_zone(&cells, &weather, &zones), now)?;
-        let mut features = Vec::new();
-        for day in days.each() {
-            stop.check()?;
-            features.push(FEATURES.batch(&demand::of_day(&grid, &weather, &zones, day), now)?);
-        }
-        let check = |contract: Contract, rows: &[RecordBatch]| contract.check(rows, &facts);
-        Ok([
-            check(contracts::correlation(), &[hours])?,
-            check(contracts::performance(), &[performance])?,
-            check(contracts::features(), &features)?,
-        ])
-    })
-    .await?;
-    publish.replace(&CORRELATION, days.rows(CORRELATION.day), hours).await?;
-    publish.replace(&PERFORMANCE, days.rows(PERFORMANCE.day), performance).await?;
-    publish.replace(&FEATURES, days.rows(FEATURES.day), features).await?;
-    publish.end()
+    let mut publisher = publisher(&ctx, &place).await?;
+    let mut frames = demand_frames(&ctx, &place, days, publisher.now).await?;
+    let columns = [
+        "pickup_datetime",
+        "dropoff_datetime",
+        "pickup_location_id",
+        "dropoff_location_id",
+        "trip_distance",
+        "fare_amount",
+        "tip_amount",
+    ];
+    let trips = trips_table(&place).await?;
+    // Trips of the day before end on the first day.
+    let scan = trips.scan().columns(columns).filter(days.and_before(1).rows("pickup_datetime"));
+    let rows = scan.stream().await?.report_progress(&ctx);
+    let cells = sources::sum(rows, include_str!("sql/cells.sql"), include_str!("sql/cell_sums.sql")).await?;
+    frames.set("cells", cells);
+    let tables = [
+        (&CORRELATION, include_str!("sql/trip_weather_correlation.sql")),
+        (&PERFORMANCE, include_str!("sql/zone_performance_metrics.sql")),
+        (&FEATURES, include_str!("sql/demand_prediction_features.sql")),
+    ];
+    for (table, rows) in blocking(move |_| rows_of(&mut frames, tables)).await? {
+        publisher.add(table.replacing(days, rows)).await?;
+    }
+    publisher.publish()
 }
 
-/// Trips as they were made and changed, in windows of five minutes: `realtime.trip_aggregations` and `zone_activity`. Skipped
-/// where no change log is.
+/// Computes trips as they were made and changed, in windows of five minutes by the time of the event. Each event counts once, so
+/// a trip that is changed counts again. Skipped without a change log.
 #[task(retries = 5, retry_delay = secs(2), retry_backoff = 2.0, timeout = hours(1))]
 pub async fn realtime_cdc(ctx: Ctx, available: Available) -> TaskResult<Published> {
     let place = Lakehouse::of(&ctx).await?;
-    let (Some(days), Some(changes)) = (available.changes, sources::filled(&place, CHANGES).await?) else {
-        return Err(skip(format!("`{CHANGES}` is not there, so there are no changes to compute anything of")));
+    let (Some(days), Some(changes)) = (available.changes, filled(&place, CHANGES).await?) else {
+        return Err(skip(format!("`{CHANGES}` has no rows\nhint: the stream `taxi_trips_cdc` fills it")));
     };
-    let mut publish = Publish::begin(&ctx, &place).await?;
-    let zones = sources::zones(&place).await?;
-    let events = changes::events(&ctx, &changes, days).await?;
-    let (facts, now) = (publish.facts.clone(), publish.now);
-    let (nowhere, aggregations, activity) = blocking(move |_| {
-        let windows = Windows::of(&events, &Index::of(&zones)?);
-        let aggregations = AGGREGATIONS.batch(&realtime::aggregations(&windows, days), now)?;
-        let activity = ACTIVITY.batch(&realtime::activity(&windows, days), now)?;
-        let aggregations = contracts::aggregations().check(&[aggregations], &facts)?;
-        Ok((windows.nowhere, aggregations, contracts::activity().check(&[activity], &facts)?))
+    let mut publisher = publisher(&ctx, &place).await?;
+    let events = events(&ctx, &changes, days).await?;
+    let outlines = sources::zones_of(&sources::zones_table(&place).await?).await?;
+    let mut frames = SqlFrames::default();
+    frames.set("hours", days.span()?);
+    frames.set("run", frame_of("now", vec![publisher.now.timestamp_micros()])?);
+    // A window counts in the last hour of itself and of the eleven windows after it.
+    frames.set("following", frame_of("later", (0..12).collect())?);
+    let (nowhere, tables) = blocking(move |_| {
+        let outlined = outlines.iter().filter_map(|zone| Some((zone.location_id, zone.geometry.as_deref()?)));
+        let events = with_zones(events, &Index::of(outlined)?)?;
+        let nowhere = events.column("from_zone")?.null_count();
+        frames.set("events", events);
+        let windows = frames.query(include_str!("sql/windows.sql"))?;
+        frames.set("windows", windows);
+        let tables = [
+            (&AGGREGATIONS, include_str!("sql/trip_aggregations.sql")),
+            (&ACTIVITY, include_str!("sql/zone_activity.sql")),
+        ];
+        Ok((nowhere, rows_of(&mut frames, tables)?))
     })
     .await?;
     if nowhere > 0 {
-        ctx.warning(format!("{nowhere} events began in no zone of the city: they are in no window"));
+        ctx.warning(format!("{nowhere} events began in no zone of the city: no window counts them"));
     }
-    publish.replace(&AGGREGATIONS, days.rows(AGGREGATIONS.day), aggregations).await?;
-    publish.replace(&ACTIVITY, days.rows_by_end(ACTIVITY.day), activity).await?;
-    publish.end()
+    let [(_, aggregations), (_, activity)] = tables;
+    publisher.add(AGGREGATIONS.replacing(days, aggregations)).await?;
+    publisher.add(ACTIVITY.replacing(days, activity).replacing(days.rows_by_end(ACTIVITY.day))).await?;
+    publisher.publish()
 }
 
-/// What models learn from: `ml.demand_prediction_features`, a row for each zone and hour, and `ml.fare_prediction_features`, a
-/// row for each trip. Replaces the days of the run, in both at once.
+/// Returns the events of some days and of the day before, each once, by its position in the topic.
+async fn events(ctx: &Ctx, changes: &Table, days: Days) -> TaskResult<DataFrame> {
+    let columns = [
+        "op",
+        "event_ts",
+        "kafka_partition",
+        "kafka_offset",
+        "vendor_id",
+        "trip_distance",
+        "fare_amount",
+        "total_amount",
+        "pickup_longitude",
+        "pickup_latitude",
+        "dropoff_longitude",
+        "dropoff_latitude",
+    ];
+    let scan = changes.scan().columns(columns).filter(days.and_before(1).rows("event_ts"));
+    let once = "SELECT DISTINCT ON (kafka_partition, kafka_offset) * FROM rows";
+    sources::sum(scan.stream().await?.report_progress(ctx), include_str!("sql/events.sql"), once).await
+}
+
+/// Adds the zones in which trips began and ended; null outside the city.
+fn with_zones(mut events: DataFrame, index: &Index) -> TaskResult<DataFrame> {
+    for (name, longitude, latitude) in
+        [("from_zone", "pickup_longitude", "pickup_latitude"), ("to_zone", "dropoff_longitude", "dropoff_latitude")]
+    {
+        let points = events.column(longitude)?.f64()?.iter().zip(events.column(latitude)?.f64()?.iter());
+        let zones = points.map(|(longitude, latitude)| index.zone((longitude?, latitude?)));
+        let zones = ChunkedArray::<Int32Type>::from_iter_options(name.into(), zones);
+        events.with_column(zones.into_column())?;
+    }
+    Ok(events)
+}
+
+/// Computes the features that models learn from: a row for each zone and hour, and a row for each trip.
 #[task(retries = 5, retry_delay = secs(2), retry_backoff = 2.0, timeout = hours(1), trigger_rule = NoneFailedMinOneSuccess)]
 pub async fn ml_features(ctx: Ctx, available: Option<Available>) -> TaskResult<Published> {
-    // It runs also where the changes were skipped, so that the engine cannot promise it the days.
-    let available = available.ok_or_else(|| skip("no days were found to compute"))?;
+    // The task also runs if `realtime_cdc` was skipped, so the engine cannot guarantee that its input exists.
+    let days = available.ok_or_else(|| skip("no days were found to compute"))?.days;
     let place = Lakehouse::of(&ctx).await?;
-    let days = available.days;
-    let mut publish = Publish::begin(&ctx, &place).await?;
-    let DemandInputs { zones, weather, grid } = DemandInputs::of(&ctx, &place, days).await?;
-    let forecasts = made_before(&place, days).await?;
-    let (facts, now) = (publish.facts.clone(), publish.now);
-    let mut known = FareHistory::new(days, zones.clone(), weather.clone());
-    let features = blocking(move |stop| {
-        let mut features = Vec::new();
-        for day in days.each() {
-            stop.check()?;
-            let mut rows = demand::of_day(&grid, &weather, &zones, day);
-            rows.iter_mut().for_each(|row| row.foretell(&forecasts));
-            features.push(ML_FEATURES.batch(&rows, now)?);
-        }
-        Ok(contracts::ml_features().check(&features, &facts)?)
+    let mut publisher = publisher(&ctx, &place).await?;
+    let mut frames = demand_frames(&ctx, &place, days, publisher.now).await?;
+    frames.set("forecasts", forecasts(&place, days).await?);
+    let statement = include_str!("sql/ml_demand_prediction_features.sql");
+    let (frames, tables) = blocking(move |_| {
+        let tables = rows_of(&mut frames, [(&ML_FEATURES, statement)])?;
+        Ok((frames, tables))
     })
     .await?;
-    publish.replace(&ML_FEATURES, days.rows(ML_FEATURES.day), features).await?;
-    let (trips, reading, handle) = (sources::trips_table(&place).await?, ctx.clone(), Handle::current());
-    let fares = move |give: &dyn Fn(Vec<Fare>) -> bool| {
-        for day in fares::history(days).each() {
-            let (mut all, only) = (Vec::new(), Days { first: day, last: day });
-            handle.block_on(sources::each_trip(&reading, &trips, only, |trip| all.push(trip)))?;
-            if !days.has(day) {
-                known.learn(all);
-            } else if !give(known.rows(all)) {
-                break;
+    for (table, rows) in tables {
+        publisher.add(table.replacing(days, rows)).await?;
+    }
+    publisher.add(FARES.replacing(days, fare_rows(trips_table(&place).await?, days, frames))).await?;
+    publisher.publish()
+}
+
+/// Returns the forecasts for some days that were made before the last of them. A forecast has no hours before its reference date.
+async fn forecasts(place: &Lakehouse, days: Days) -> TaskResult<DataFrame> {
+    let rows = match filled(place, "ml.demand_forecast").await? {
+        None => RecordBatch::new_empty(DEMAND.spec.schema()),
+        Some(table) => {
+            let columns = ["reference_date", "location_id", "prediction_hour", "predicted_demand", "confidence_score"];
+            let filter = days.rows("prediction_hour").and(Filter::lt(DEMAND.day, days.last.to_string()));
+            collect(table.scan().columns(columns).filter(filter)).await?
+        }
+    };
+    from_batches(&[rows])
+}
+
+/// Computes the rows of `FARES` day by day, in memory for a day of trips and the fares of a week.
+fn fare_rows(trips: Table, days: Days, frames: SqlFrames) -> Batches {
+    let columns = [
+        "pickup_datetime",
+        "dropoff_datetime",
+        "pickup_location_id",
+        "dropoff_location_id",
+        "vendor_id",
+        "passenger_count",
+        "trip_distance",
+        "fare_amount",
+        "tip_amount",
+        "total_amount",
+    ];
+    Batches::read_ahead(FARES.spec.schema(), move |taker| async move {
+        let mut state = (frames, FareHistory::default());
+        for day in days.and_before(fares::HISTORY_DAYS).each() {
+            let filter = Days::only(day).rows("pickup_datetime");
+            let rows = collect(trips.scan().columns(columns).filter(filter)).await?;
+            let step = blocking(move |_| {
+                let (frames, history) = &mut state;
+                frames.set("rows", from_batches(&[rows])?);
+                let trips = history.describe(frames.query(include_str!("sql/fares.sql"))?)?;
+                if !days.has(day) {
+                    return Ok((state, Vec::new()));
+                }
+                frames.set("fares", fares::identify(trips)?);
+                let statement = include_str!("sql/fare_prediction_features.sql");
+                let batches = frames.batches(statement, &FARES.spec.schema())?;
+                Ok((state, batches))
+            });
+            let (back, batches) = step.await?;
+            state = back;
+            for batch in batches {
+                if !taker.take(batch).await {
+                    return Ok(());
+                }
             }
         }
         Ok(())
-    };
-    publish.replace_while_made(&FARES, days.rows(FARES.day), contracts::fares(), fares).await?;
-    publish.end()
+    })
 }
 
-/// The zones, the weather of some days, and the demand of these and of all that they look back to.
-struct DemandInputs {
-    zones: Zones,
-    weather: Hours,
-    grid: Grid,
-}
+type TableRows = (&'static DailyTable, Batches);
 
-impl DemandInputs {
-    async fn of(ctx: &Ctx, place: &Lakehouse, days: Days) -> TaskResult<DemandInputs> {
-        let zones = sources::zones(place).await?;
-        let weather = sources::weather(place, days).await?;
-        let history = demand::history(days);
-        let mut grid = Grid::new(history, zones.all().len());
-        let trips = sources::trips_table(place).await?;
-        sources::each_pickup(ctx, &trips, history, |pickup, zone| grid.add(zones.place(zone), pickup)).await?;
-        Ok(DemandInputs { zones, weather, grid })
+fn rows_of<const N: usize>(
+    frames: &mut SqlFrames,
+    tables: [(&'static DailyTable, &'static str); N],
+) -> TaskResult<[TableRows; N]> {
+    let mut all = Vec::new();
+    for (table, statement) in tables {
+        let schema = table.spec.schema();
+        all.push((table, Batches::of(schema.clone(), frames.batches(statement, &schema)?)));
     }
+    all.try_into().map_err(|_| anyhow::anyhow!("one result for each statement"))
+}
+
+/// Returns the frames `zones`, `hours` of the days, `run`, and `demand`, as `sql/demand.sql` describes.
+async fn demand_frames(ctx: &Ctx, place: &Lakehouse, days: Days, now: DateTime<Utc>) -> TaskResult<SqlFrames> {
+    let history = days.and_before(DEMAND_HISTORY_DAYS);
+    let mut frames = SqlFrames::default();
+    frames.set("zones", from_batches(&[zones(place).await?])?);
+    frames.set("hours", sources::hours(place, days).await?);
+    frames.set("run", frame_of("now", vec![now.timestamp_micros()])?);
+    frames.set("span", history.span()?);
+    frames.set("pickups", pickups(ctx, &trips_table(place).await?, history).await?);
+    blocking(move |_| {
+        let demand = frames.query(include_str!("sql/demand.sql"))?;
+        frames.set("demand", demand);
+        Ok(frames)
+    })
+    .await
 }

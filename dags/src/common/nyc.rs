@@ -1,10 +1,8 @@
 //! The tables of New York that the taxi, weather and analytics pipelines share: their schemas, the taxi zones, and readers.
 
 pub mod days;
-pub mod forecasts;
 pub mod grid;
 pub mod month;
-pub mod publish;
 pub mod schema;
 pub mod sources;
 pub mod table;

@@ -1,15 +1,13 @@
-//! Forecasts of demand, predictions of fares, and what was unusual: what `demand_forecast` and `fare_prediction` keep in `ml`.
+//! Forecasts of demand, predictions of fares, and what was unusual: the tables of `demand_forecast` and `fare_prediction` in `ml`.
 //!
-//! The mathematics is `orch-forecast`'s. Here is what is read, which model is used, and which rows are written. A run has a
-//! reference date, reads nothing after it, and replaces exactly its own rows; a model that was fitted stays.
+//! `orch-forecast` has the mathematics; this module reads, chooses the model and writes. A run has a reference date, reads nothing
+//! after it, and replaces exactly its own rows. Fitted models are never replaced.
 
-pub mod contracts;
 pub mod dags;
 pub mod demand;
 pub mod drift;
 pub mod fares;
 pub mod known;
-pub mod made;
 pub mod models;
 pub mod options;
 pub mod tasks;

@@ -17,7 +17,7 @@ use super::name::TableName;
 use crate::contract::Contract;
 use crate::error::LakeResult;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use iceberg::spec::Transform;
 use std::sync::Arc;
 
@@ -89,6 +89,7 @@ column_types! {
     String => Text
     NaiveDate => Date
     Timestamp => Timestamp
+    NaiveDateTime => Timestamp
     DateTime<Utc> => TimestampUtc
 }
 

@@ -7,9 +7,10 @@ use super::models::MODELS;
 use super::options::{Fares, Forecast};
 use super::tasks::{judge_forecasts, look_at_history, predict_demand, train_demand};
 use crate::common::nyc::schema::{HOURLY, ZONES};
+use crate::common::nyc::table::table_asset;
 use orch::prelude::*;
 
-/// The features that `comprehensive_analytics_pipeline` computes.
+/// Computed by `comprehensive_analytics_pipeline`.
 const FARES: &str = "lake://ml/fare_prediction_features";
 
 pub fn dags() -> Vec<Dag> {
@@ -30,10 +31,10 @@ fn demand_forecast() -> Dag {
             let (trips, zones) = (asset("lake://nyc_taxi/trips"), asset(&ZONES.uri()));
             let history = d.add(look_at_history(asked).inlet(trips.clone()));
             let train = train_demand(asked, history).inlet(trips.clone()).inlet(zones.clone());
-            let trained = d.add(train.outlet(MODELS.asset()));
+            let trained = d.add(train.outlet(table_asset(&MODELS)));
             let predict =
                 predict_demand(history, trained).inlet(trips.clone()).inlet(zones).inlet(asset(&HOURLY.uri()));
-            d.add(predict.inlet(MODELS.asset()).outlet(DEMAND.asset()).outlet(BOROUGHS.asset()));
+            d.add(predict.inlet(table_asset(&MODELS)).outlet(DEMAND.asset()).outlet(BOROUGHS.asset()));
             let judge = judge_forecasts(asked, history).inlet(trips);
             d.add(judge.inlet(BOROUGHS.asset()).outlet(DRIFT.asset()).outlet(ANOMALIES.asset()));
         })
@@ -50,8 +51,8 @@ fn fare_prediction() -> Dag {
         .max_active_runs(1)
         .build(|d| {
             let asked = d.params::<Fares>();
-            let trained = d.add(train_fares(asked).inlet(asset(FARES)).outlet(MODELS.asset()));
-            d.add(flag_trips(asked, trained).inlet(asset(FARES)).inlet(MODELS.asset()).outlet(TRIPS.asset()));
+            let trained = d.add(train_fares(asked).inlet(asset(FARES)).outlet(table_asset(&MODELS)));
+            d.add(flag_trips(asked, trained).inlet(asset(FARES)).inlet(table_asset(&MODELS)).outlet(TRIPS.asset()));
         })
 }
 
@@ -61,7 +62,7 @@ mod tests {
 
     #[test]
     fn tables_can_be_made() {
-        assert!([MODELS.definition(), DEMAND.definition(), BOROUGHS.definition()].iter().all(Result::is_ok));
-        assert!([DRIFT.definition(), ANOMALIES.definition(), TRIPS.definition()].iter().all(Result::is_ok));
+        let tables = [DEMAND.spec, BOROUGHS.spec, DRIFT.spec, ANOMALIES.spec, TRIPS.spec, MODELS];
+        assert!(tables.iter().all(|table| table.definition().is_ok()));
     }
 }

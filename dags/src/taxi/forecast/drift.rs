@@ -1,186 +1,91 @@
-//! Forecasts against what came: how far off they were each day, and hours in which far more or fewer trips began than a
-//! forecast held possible.
+//! Forecasts compared with the trips that came: the error of each day, and unusual hours.
 
-use super::made::BoroughForecasts;
-use crate::common::nyc::grid::HOUR;
-use crate::common::nyc::grid::split;
-use crate::common::nyc::table::{Table, clock, computed, date, int, long, maybe_number, number, text, truth};
-use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use crate::common::nyc::table::DailyTable;
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use iceberg::spec::Transform::Identity;
-use orch_forecast::calendar::WEEK;
-use orch_forecast::series::Series;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use orch_lake::{TableSpec, columns};
 
-/// A day on which the error was so many times that of the weeks held out is far off. By chance that is less than one day in a
-/// hundred: of days drawn with half a trip, one trip and a dozen an hour, one to six in a thousand.
-const BOUND: f64 = 1.5;
-/// Fewer hours of a day say little.
-const LEAST_HOURS: i32 = 12;
-
-/// A day of a borough.
-#[derive(Debug, PartialEq)]
-pub struct Day {
-    day: NaiveDate,
-    borough: String,
-    hours: i32,
-    error: f64,
-    naive_error: Option<f64>,
-    expected: Option<f64>,
-    version: Arc<str>,
-}
-
-impl Day {
-    fn ratio(&self) -> Option<f64> {
-        self.expected.filter(|expected| *expected > 0.0).map(|expected| self.error / expected)
-    }
-
-    fn is_drifted(&self) -> bool {
-        self.hours >= LEAST_HOURS && self.ratio().is_some_and(|ratio| ratio > BOUND)
-    }
-
-    /// For the log of the task, if people should know.
-    pub fn drift_warning(&self) -> Option<String> {
-        let Day { day, borough, error, .. } = self;
-        let ratio = self.ratio().filter(|_| self.is_drifted())?;
-        Some(format!(
-            "{borough}, {day}: forecasts were {error:.1} trips an hour off, {ratio:.1} times as much as expected"
-        ))
-    }
-}
-
-pub static DRIFT: Table<Day> = Table {
-    namespace: "ml",
-    name: "forecast_drift",
-    key: &["day", "borough"],
-    partition: &[],
+pub static DRIFT: DailyTable = DailyTable {
+    spec: TableSpec::new("ml", "forecast_drift", &["day", "borough"], columns! {
+        day: NaiveDate, borough: String, hours: i32, mae: f64, naive_mae: Option<f64>, expected_error: Option<f64>,
+        ratio: Option<f64>, is_drifted: bool, model_version: String, created_at: DateTime<Utc>,
+    })
+    .chart("select day, avg(ratio) as \"error by that expected\" from ml.forecast_drift group by 1 order by 1 desc limit 60"),
     day: "day",
-    columns: &[
-        date("day", |of| of.day),
-        text("borough", |of| &of.borough),
-        int("hours", |of| of.hours),
-        number("mae", |of| of.error),
-        maybe_number("naive_mae", |of| of.naive_error),
-        maybe_number("expected_error", |of| of.expected),
-        maybe_number("ratio", Day::ratio),
-        truth("is_drifted", Day::is_drifted),
-        text("model_version", |of| &of.version),
-        computed("created_at"),
-    ],
-    chart: "select day, avg(ratio) as \"error by that expected\" from ml.forecast_drift group by 1 order by 1 desc limit 60",
+    rules: |contract| contract.rules([("hours of a day", "hours BETWEEN 1 AND 24"), ("error", "mae >= 0")]),
 };
 
-/// An hour of a borough that was far from what was expected.
-#[derive(Debug, PartialEq)]
-pub struct Unusual {
-    hour: i64,
-    borough: String,
-    actual: i64,
-    expected: f64,
-    lower: f64,
-    upper: f64,
-    version: Arc<str>,
-}
-
-impl Unusual {
-    fn at(&self) -> NaiveDateTime {
-        DateTime::from_timestamp_micros(self.hour * HOUR).unwrap_or_default().naive_utc()
-    }
-
-    fn kind(&self) -> &str {
-        if self.actual as f64 > self.upper { "more" } else { "fewer" }
-    }
-}
-
-pub static ANOMALIES: Table<Unusual> = Table {
-    namespace: "ml",
-    name: "anomalies",
-    key: &["anomaly_hour", "borough"],
-    partition: &[("kind", Identity)],
+pub static ANOMALIES: DailyTable = DailyTable {
+    spec: TableSpec::new("ml", "anomalies", &["anomaly_hour", "borough"], columns! {
+        anomaly_hour: NaiveDateTime, borough: String, kind: String, actual: i64, expected: f64, lower: f64, upper: f64,
+        model_version: String, created_at: DateTime<Utc>,
+    })
+    .partition(&[("kind", Identity)])
+    .chart("select borough, count(*) as hours from ml.anomalies group by 1 order by 2 desc"),
     day: "anomaly_hour",
-    columns: &[
-        clock("anomaly_hour", Unusual::at),
-        text("borough", |of| &of.borough),
-        text("kind", Unusual::kind),
-        long("actual", |of| of.actual),
-        number("expected", |of| of.expected),
-        number("lower", |of| of.lower),
-        number("upper", |of| of.upper),
-        text("model_version", |of| &of.version),
-        computed("created_at"),
-    ],
-    chart: "select borough, count(*) as hours from ml.anomalies group by 1 order by 2 desc",
+    rules: |contract| contract.rules([("trips", "actual >= 0"), ("lower bound", "lower >= 0")]),
 };
-
-/// What became of forecasts. Hours that are not known are left out.
-pub fn judge(said: &BoroughForecasts, actual: &BTreeMap<String, Series>) -> (Vec<Day>, Vec<Unusual>) {
-    let mut days: BTreeMap<(NaiveDate, &str), Day> = BTreeMap::new();
-    // Errors of a week before, and how many.
-    let mut naive: BTreeMap<(NaiveDate, &str), (f64, f64)> = BTreeMap::new();
-    let mut unusual = Vec::new();
-    for ((hour, borough), said) in said {
-        let Some(series) = actual.get(borough) else { continue };
-        let Some(came) = series.at(*hour) else { continue };
-        let key = (split(*hour).0, borough.as_str());
-        let day = days.entry(key).or_insert_with(|| Day {
-            day: key.0,
-            borough: borough.clone(),
-            hours: 0,
-            error: 0.0,
-            naive_error: None,
-            expected: said.error,
-            version: said.version.clone(),
-        });
-        day.hours += 1;
-        day.error += (came - said.demand).abs();
-        if let Some(before) = series.at(hour - WEEK) {
-            let (sum, count) = naive.entry(key).or_default();
-            *sum += (came - before).abs();
-            *count += 1.0;
-        }
-        if let Some((lower, upper)) = said.of_99.filter(|(lower, upper)| !(*lower..=*upper).contains(&came)) {
-            let (borough, version) = (borough.clone(), said.version.clone());
-            let (hour, expected) = (*hour, said.demand);
-            unusual.push(Unusual { hour, borough, actual: came as i64, expected, lower, upper, version });
-        }
-    }
-    for (key, day) in &mut days {
-        day.error /= f64::from(day.hours);
-        day.naive_error = naive.get(key).map(|(sum, count)| sum / count);
-    }
-    (days.into_values().collect(), unusual)
-}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::taxi::forecast::made::BoroughForecast;
+    use crate::common::nyc::table::frame_of;
+    use orch_lake::frame::sql::SqlFrames;
+    use polars::prelude::{DataFrame, df};
+
+    /// Forecasts of 10 trips, between 5 and 15, for two days of Queens. On the second day twice as many came, and in one hour of
+    /// the first none. The third day was not loaded.
+    fn frames() -> SqlFrames {
+        const FIRST: i64 = 7 * 24;
+        let hours: Vec<i64> = (FIRST..FIRST + 72).collect();
+        let all = |value: f64| vec![value; hours.len()];
+        let micros: Vec<i64> = hours.iter().map(|hour| hour * 3_600_000_000).collect();
+        let forecasts = df!("borough" => vec!["Queens"; 72], "prediction_hour" => micros, "reference_date" => vec![0; 72],
+            "predicted_demand" => all(10.0), "lower_99" => all(5.0), "upper_99" => all(15.0), "expected_error" => all(1.0),
+            "model_version" => vec!["v"; 72]);
+        let came = |hour: &i64| if *hour < FIRST + 24 { 11 } else { 20 };
+        let pickups: Vec<i64> = (0..FIRST + 48).filter(|hour| *hour != FIRST + 5).collect();
+        let trips: Vec<i32> = pickups.iter().map(came).collect();
+        let pickups = df!("hour" => &pickups, "zone" => vec![1; pickups.len()], "trips" => trips);
+        let zones = df!("location_id" => [1], "borough" => ["Queens"]);
+        let mut frames = SqlFrames::default();
+        frames.set("span", frame_of("hour", (0..FIRST + 72).collect()).expect("a frame"));
+        frames.set("run", frame_of("now", vec![0]).expect("a frame"));
+        for (name, frame) in [("forecasts", forecasts), ("pickups", pickups), ("zones", zones)] {
+            frames.set(name, frame.expect(name));
+        }
+        let forecasts =
+            frames.query("SELECT *, CAST(prediction_hour AS TIMESTAMP) AS at FROM forecasts").expect("rows");
+        frames.set("timed", forecasts);
+        let timed = "SELECT borough, at AS prediction_hour, reference_date, predicted_demand, lower_99, upper_99, \
+                     expected_error, model_version FROM timed";
+        let forecasts = frames.query(timed).expect("rows");
+        frames.set("forecasts", forecasts);
+        let judged = frames.query(include_str!("sql/judged.sql")).expect("rows");
+        frames.set("judged", judged);
+        frames
+    }
+
+    fn numbers(frame: &DataFrame, name: &str) -> Vec<Option<f64>> {
+        frame.column(name).and_then(|of| Ok(of.f64()?.iter().collect())).expect(name)
+    }
 
     #[test]
     fn a_day_far_off_is_drift_and_an_hour_beyond_the_band_is_unusual() {
-        let said = |demand: f64| BoroughForecast {
-            reference: 0,
-            demand,
-            of_99: Some((demand - 5.0, demand + 5.0)),
-            error: Some(1.0),
-            version: "v".into(),
-        };
-        // The second week: twice as many on its second day, and an hour of the first one without trips. One is not known.
-        let first = WEEK;
-        let counts = |hour: i64| match hour - first {
-            5 => Some(0),
-            40 => None,
-            24.. => Some(20),
-            _ => Some(11),
-        };
-        let series = Series::new(0, (0..first + 48).map(counts).collect());
-        let all = (first..first + 48).map(|hour| ((hour, "Queens".to_owned()), said(10.0))).collect();
-        let (days, unusual) = judge(&all, &BTreeMap::from([("Queens".to_owned(), series)]));
-        let told: Vec<_> = days.iter().map(|day| (day.hours, day.is_drifted(), day.ratio())).collect();
-        assert_eq!(told, [(24, false, Some(33.0 / 24.0)), (23, true, Some(10.0))]);
-        assert_eq!(days[0].naive_error, Some(11.0 / 24.0));
-        assert_eq!((unusual[0].kind(), unusual[0].actual, unusual.len()), ("fewer", 0, 24));
-        assert!(unusual[1..].iter().all(|of| of.kind() == "more" && of.at() >= days[1].day.into()));
-        assert_eq!(judge(&all, &BTreeMap::new()), (Vec::new(), Vec::new()));
+        let mut frames = frames();
+        frames.batches(include_str!("sql/forecast_drift.sql"), &DRIFT.spec.schema()).expect("the columns of the table");
+        let drift = format!("SELECT * FROM ({}) AS d ORDER BY day", include_str!("sql/forecast_drift.sql"));
+        let drift = frames.query(&drift).expect("rows");
+        assert_eq!(numbers(&drift, "ratio"), [Some(33.0 / 24.0), Some(10.0)]);
+        let drifted =
+            drift.column("is_drifted").and_then(|of| Ok(of.bool()?.iter().collect::<Vec<_>>())).expect("flags");
+        assert_eq!(drifted, [Some(false), Some(true)]);
+        let statement = include_str!("sql/anomalies.sql");
+        frames.batches(statement, &ANOMALIES.spec.schema()).expect("the columns of the table");
+        let kinds = format!("SELECT kind, COUNT(*) AS hours FROM ({statement}) AS a GROUP BY kind ORDER BY kind");
+        let kinds = frames.query(&kinds).expect("rows");
+        let counts: Vec<String> =
+            kinds.column("hours").expect("counts").as_materialized_series().iter().map(|of| of.to_string()).collect();
+        assert_eq!(counts, ["1", "24"]);
     }
 }

@@ -1,15 +1,9 @@
-//! What a run is asked for.
+//! The params of a run.
 
-use crate::common::nyc::days::Days;
-use chrono::{NaiveDate, TimeDelta};
+use crate::common::nyc::days::{Days, check_param};
+use chrono::NaiveDate;
 use orch::prelude::*;
 use orch_forecast::demand::HELD_OUT_WEEKS;
-
-/// Three years: the trips of a city's months are read for each model.
-const MOST_WEEKS: u32 = 156;
-/// A year.
-const MOST_HELD_OUT: u32 = 26;
-const MOST_DAYS: u32 = 31;
 
 /// What one run of `demand_forecast` does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -46,17 +40,17 @@ impl Default for Forecast {
 
 impl Forecast {
     /// # Errors
-    /// A fatal error that names the param.
+    /// Returns a fatal error that names a param out of range.
     pub fn checked(self) -> TaskResult<Forecast> {
-        within("weeks", self.weeks, 12, MOST_WEEKS)?;
-        within("held_out_weeks", self.held_out_weeks, 2, MOST_HELD_OUT)?;
-        within("judged_days", self.judged_days, 1, MOST_DAYS)?;
+        check_param("weeks", self.weeks, 12..=156)?;
+        check_param("held_out_weeks", self.held_out_weeks, 2..=26)?;
+        check_param("judged_days", self.judged_days, 1..=31)?;
         Ok(self)
     }
 
     /// The days that a model learns from and is judged by.
     pub fn days_until(&self, reference: NaiveDate) -> Days {
-        until(reference, i64::from(self.weeks) * 7)
+        Days::until(reference, self.weeks * 7)
     }
 }
 
@@ -82,35 +76,12 @@ impl Default for Fares {
 
 impl Fares {
     /// # Errors
-    /// A fatal error that names the param.
+    /// Returns a fatal error that names a param out of range.
     pub fn checked(self) -> TaskResult<Fares> {
-        within("days", self.days, 3, MOST_DAYS)?;
-        within("held_out_days", self.held_out_days, 1, (self.days - 1) / 2)?;
+        check_param("days", self.days, 3..=31)?;
+        check_param("held_out_days", self.held_out_days, 1..=(self.days - 1) / 2)?;
         Ok(self)
     }
-}
-
-fn within(param: &str, value: u32, least: u32, most: u32) -> TaskResult<()> {
-    if (least..=most).contains(&value) {
-        return Ok(());
-    }
-    Err(fatal(format!("`{param}` is {value}\nhint: it is a number from {least} to {most}")))
-}
-
-/// # Errors
-/// A fatal error that names the param.
-pub fn asked_date(reference_date: Option<&str>) -> TaskResult<Option<NaiveDate>> {
-    let asked = reference_date.filter(|date| !date.is_empty());
-    let parsed = asked.map(|date| {
-        let broken = || fatal(format!("`reference_date` is `{date}`\nhint: write it as `2020-12-27`"));
-        date.parse().map_err(|_| broken())
-    });
-    parsed.transpose()
-}
-
-/// So many days, of which this one is the last.
-pub fn until(last: NaiveDate, days: i64) -> Days {
-    Days { first: last - TimeDelta::days(days - 1), last }
 }
 
 #[cfg(test)]
@@ -118,13 +89,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn params_are_checked_and_days_end_with_the_reference_date() {
-        let asked = |params| serde_json::from_value::<Forecast>(params).expect("they fit").checked();
-        let of = asked(json!({ "weeks": 12 })).expect("good");
-        let reference = asked_date(Some("2019-03-31")).expect("a date").expect("one");
-        assert_eq!(of.days_until(reference), Days { first: "2019-01-07".parse().expect("a day"), last: reference });
-        assert!(asked(json!({ "weeks": 3 })).is_err() && asked(json!({ "judged_days": 0 })).is_err());
-        assert!(asked_date(Some("soon")).is_err() && asked_date(Some("")).expect("none").is_none());
+    fn params_are_checked() {
+        let demand = |params| serde_json::from_value::<Forecast>(params).expect("they fit").checked();
+        let reference = "2019-03-31".parse().expect("a day");
+        let days = demand(json!({ "weeks": 12 })).expect("good").days_until(reference);
+        assert_eq!(days, Days { first: "2019-01-07".parse().expect("a day"), last: reference });
+        assert!(demand(json!({ "weeks": 3 })).is_err() && demand(json!({ "judged_days": 0 })).is_err());
         let fares = |params| serde_json::from_value::<Fares>(params).expect("they fit").checked();
         assert!(fares(json!({})).is_ok() && fares(json!({ "days": 4, "held_out_days": 2 })).is_err());
     }

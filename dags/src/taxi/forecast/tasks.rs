@@ -1,88 +1,90 @@
-//! The bodies of the tasks of `demand_forecast`.
+//! The tasks of `demand_forecast`.
 
-use super::contracts;
 use super::demand::{BOROUGHS, DEMAND, Used, forecast};
-use super::drift::{ANOMALIES, DRIFT, judge};
+use super::drift::{ANOMALIES, DRIFT};
 use super::known::DemandHistory;
-use super::made::boroughs_before;
-use super::models::{self, MODELS, State, Version};
-use super::options::{Forecast, asked_date, until};
+use super::models::{self, KIND, MODELS, Version, state_of};
+use super::options::Forecast;
 use crate::common::lakehouse::Lakehouse;
-use crate::common::nyc::days::{Days, day_of};
-use crate::common::nyc::grid::HOUR;
-use crate::common::nyc::publish::{Publish, Published};
-use crate::common::nyc::sources::{self, TRIPS};
+use crate::common::nyc::days::{Days, HOUR, day_of, reference_date};
+use crate::common::nyc::sources::{self, TRIPS, collect, filled, pickups, publisher, trips_table};
+use crate::common::nyc::table::{batch_of, frame_of, structs_of};
 use chrono::{NaiveDate, TimeDelta};
 use orch::prelude::*;
 use orch_forecast::demand::{Model, Plan, SETTINGS, TooLittle};
 use orch_forecast::features::{HORIZON, LOOK_BACK, NAMES};
-use orch_lake::frame::blocking;
-use std::collections::BTreeMap;
+use orch_lake::Filter;
+use orch_lake::batches::Batches;
+use orch_lake::frame::sql::SqlFrames;
+use orch_lake::frame::{blocking, from_batches};
+use orch_lake::publish::Published;
+use polars::prelude::DataFrame;
+use std::collections::{BTreeMap, HashMap};
 
-/// What versions of the model of demand are called.
+/// The name of the versions in `ml.models`.
 pub const NAME: &str = "demand";
 
-/// What a run knows.
+/// The history that a run reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
-    /// The last day that is known.
+    /// The last known day.
     pub reference: NaiveDate,
-    /// What a model is fitted to.
+    /// The days that a model is fitted to.
     pub days: Days,
 }
 
-/// What became of the training.
+/// The outcome of the training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Training {
-    /// A version was added, and is good.
+    /// A good version was added.
     Fitted,
-    /// A version was added. A week before is better, so that it is not used.
+    /// A version was added that is worse than the week before, so it is not used.
     WorseThanBaseline,
     /// The newest version is new enough.
     Kept,
-    /// The trips that are known are too few for a model.
+    /// There are too few trips for a model.
     TooLittleHistory,
 }
 
-/// Looks for trips up to the reference date. Without any the run is skipped.
+/// Finds the reference date. Skipped if no trip began in the week up to it.
 #[task(retries = 2, retry_delay = secs(10), timeout = mins(10))]
 pub async fn look_at_history(ctx: Ctx, asked: Forecast) -> TaskResult<History> {
     let asked = asked.checked()?;
     let place = Lakehouse::of(&ctx).await?;
-    if sources::filled(&place, TRIPS).await?.is_none() {
+    if filled(&place, TRIPS).await?.is_none() {
         return Err(skip(format!("`{TRIPS}` has no trips yet\nhint: run `nyc_taxi_iceberg_etl`, which fills it")));
     }
-    let reference = match asked_date(asked.reference_date.as_deref())? {
+    let reference = match reference_date(asked.reference_date.as_deref())? {
         Some(date) => date,
         None => sources::newest_day(&place).await?,
     };
-    let week = until(reference, 7);
-    let trips = sources::trips_table(&place).await?.scan().filter(week.rows("pickup_datetime")).count().await?;
+    let week = Days::until(reference, 7);
+    let trips = trips_table(&place).await?.scan().filter(week.rows("pickup_datetime")).count().await?;
     if trips == 0 {
-        return Err(skip(format!("no trip began from {} to {reference}: nothing can be foretold", week.first)));
+        return Err(skip(format!("no trip began from {} to {reference}, so there is nothing to forecast", week.first)));
     }
     ctx.info(format!("{trips} trips began in the week up to {reference}"));
     Ok(History { reference, days: asked.days_until(reference) })
 }
 
-/// Fits a model if the newest one is too old, judges it by weeks that it did not see, and adds it to `ml.models`. What is known
-/// may be too little; then the forecast is as a week before.
+/// Fits a model if the newest one is too old, judges it by weeks that it did not see, and adds it to `ml.models`. With too little
+/// history, or a bad model, forecasts repeat the week before.
 #[task(retries = 2, retry_delay = secs(10), timeout = hours(2))]
 pub async fn train_demand(ctx: Ctx, asked: Forecast, history: History) -> TaskResult<Training> {
     let place = Lakehouse::of(&ctx).await?;
-    let versions = models::versions(&place, NAME, &NAMES, history.reference).await?;
-    if let Some(newest) = models::newest(&versions) {
-        let age = (history.reference - newest.reference).num_days();
+    let History { reference, days } = history;
+    if let Some(newest) = models::versions(&place, NAME, &NAMES, reference).await?.last() {
+        let age = (reference - newest.reference_date).num_days();
         if age < i64::from(asked.retrain_after_days) {
-            ctx.info(format!("version {} is {age} days old: no other one is fitted", newest.version));
+            ctx.info(format!("version {} is {age} days old, so no new one is fitted", newest.file.version));
             return Ok(Training::Kept);
         }
     }
-    let known = DemandHistory::read(&ctx, &place, history.days).await?;
-    let (first, end) = known.hours();
+    let known = DemandHistory::read(&ctx, &place, days).await?;
     let weeks = i64::from(asked.held_out_weeks);
-    let plan = Plan { first, end, held_out_weeks: weeks, calibration_weeks: weeks };
+    let hours = days.hours();
+    let plan = Plan { first: hours.start, end: hours.end, held_out_weeks: weeks, calibration_weeks: weeks };
     let (boroughs, snapshots) = (known.boroughs(), known.snapshots);
     let model = match blocking(move |_| Ok(Model::fit(&boroughs, plan))).await? {
         Ok(model) => model,
@@ -91,121 +93,145 @@ pub async fn train_demand(ctx: Ctx, asked: Forecast, history: History) -> TaskRe
             return Ok(Training::TooLittleHistory);
         }
     };
-    let written = models::write(&place, NAME, history.reference, &snapshots, &model).await?;
-    let (judged, state) = (model.judged, State::of(model.is_good()));
+    let file = models::write(&place, NAME, reference, &snapshots, &model).await?;
+    let judged = model.judged;
     ctx.info(format!(
         "version {}: MASE {:.3} on {} hours held out, {:.1} % of them inside the interval of 80 %",
-        written.version,
+        file.version,
         judged.mase,
         judged.hours,
         judged.coverage * 100.0
     ));
-    let day = |hour: i64| day_of(hour * HOUR);
-    let of_boroughs: BTreeMap<_, _> = model.boroughs.iter().map(|(name, of)| (name, of.judged)).collect();
+    let by_borough: BTreeMap<_, _> = model.boroughs.iter().map(|(name, of)| (name, of.judged)).collect();
+    let parameters = json!({ "trees": SETTINGS, "plan": model.plan, "features": model.features });
     let version = Version {
-        name: NAME,
-        version: written.version,
-        reference: history.reference,
-        state,
-        first_day: day(model.plan.first),
-        held_out_from: day(model.plan.held_out().start),
-        table: TRIPS,
-        snapshot: snapshots.get(TRIPS).copied().unwrap_or_default(),
+        name: NAME.into(),
+        version: file.version,
+        reference_date: reference,
+        trained_at: place.now().await?,
+        kind: KIND.into(),
+        state: state_of(model.is_good()),
+        parameters: serde_json::to_string(&parameters)?,
+        training_table: TRIPS.into(),
+        training_snapshot_id: snapshots.get(TRIPS).copied().unwrap_or_default(),
         training_snapshots: serde_json::to_string(&snapshots)?,
-        parameters: serde_json::to_string(
-            &json!({ "trees": SETTINGS, "plan": model.plan, "features": model.features }),
-        )?,
-        metrics: json!({ "all": judged, "boroughs": of_boroughs }).to_string(),
-        rows: model.boroughs.len() as i64 * (model.plan.end - model.plan.first),
+        training_from: day_of(model.plan.first * HOUR),
+        held_out_from: day_of(model.plan.held_out().start * HOUR),
+        training_rows: model.boroughs.len() as i64 * (model.plan.end - model.plan.first),
         mase: judged.mase,
         coverage: judged.coverage,
         mae: judged.mae,
         baseline_mae: judged.naive_mae,
-        artefact: written.artefact,
-        sha256: written.sha256,
+        metrics: json!({ "all": judged, "boroughs": by_borough }).to_string(),
+        artefact: file.artefact,
+        artefact_sha256: file.artefact_sha256,
     };
-    add(&ctx, &place, version).await?;
-    match state {
-        State::Good => Ok(Training::Fitted),
-        State::WorseThanBaseline => {
-            ctx.warning("the same hour a week before is nearer to the truth: the version is kept and not used");
-            Ok(Training::WorseThanBaseline)
-        }
+    models::add(&ctx, &place, version).await?;
+    if model.is_good() {
+        return Ok(Training::Fitted);
     }
+    ctx.warning("the week before is a better forecast, so the version is kept and not used");
+    Ok(Training::WorseThanBaseline)
 }
 
 fn too_little(missing: &TooLittle, weeks: i64) -> String {
     match missing {
         TooLittle::Weeks { known, needed } => format!(
-            "too little history for a model: {known} weeks are left to learn from and {needed} are needed, besides {} that are held \
-             out and 5 that the first row looks back to\nhint: load more months, or ask for fewer `held_out_weeks`",
+            "too little history for a model: {known} weeks are left for training and {needed} are needed, besides {} that are held \
+             out and 5 that the first row looks back to\nhint: load more months, or set fewer `held_out_weeks`",
             2 * weeks
         ),
         TooLittle::Trips => "too few trips for a model: no borough has one in four hours".into(),
     }
 }
 
-/// Writes down a version.
-pub(super) async fn add(ctx: &Ctx, place: &Lakehouse, version: Version) -> TaskResult<Published> {
-    let mut publish = Publish::begin(ctx, place).await?;
-    let report = contracts::models().check(&[MODELS.batch(&[version], publish.now)?], &publish.facts)?;
-    publish.upsert(&MODELS, report).await?;
-    publish.end()
-}
-
-/// The 168 hours after the reference date, by zone and by borough, by the newest good model: `ml.demand_forecast` and
-/// `ml.borough_forecast`. Replaces what was foretold from that date.
+/// Forecasts the 168 hours after the reference date by zone and by borough, with the newest good model. Replaces the forecasts
+/// with that reference date.
 #[task(retries = 5, retry_delay = secs(2), retry_backoff = 2.0, timeout = hours(1))]
 pub async fn predict_demand(ctx: Ctx, history: History, training: Training) -> TaskResult<Published> {
     let place = Lakehouse::of(&ctx).await?;
     let reference = history.reference;
     let versions = models::versions(&place, NAME, &NAMES, reference).await?;
-    let used = match models::newest_good(&versions) {
-        None => None,
-        Some(found) => {
-            let (model, version): (Model, _) = (models::read(&place, found).await?, found.version.as_str().into());
-            Some(Used { version, model })
-        }
-    };
+    let used = models::read_newest_good(&place, &versions).await?.map(|(version, model)| Used { version, model });
     match &used {
-        Some(used) => ctx.info(format!("foretold by version {}", used.version)),
-        None => ctx.warning(format!("no good model is there ({training:?}): foretold as a week before")),
+        Some(used) => ctx.info(format!("forecasts by version {}", used.version)),
+        None => ctx.warning(format!("there is no good model ({training:?}), so forecasts repeat the week before")),
     }
-    let known = DemandHistory::read(&ctx, &place, until(reference, LOOK_BACK / 24 + 1)).await?;
+    let known = DemandHistory::read(&ctx, &place, Days::until(reference, LOOK_BACK / 24 + 1)).await?;
     let next = Days { first: reference + TimeDelta::days(1), last: reference + TimeDelta::days(HORIZON / 24) };
-    let weather = sources::weather(&place, next).await?;
-    let mut publish = Publish::begin(&ctx, &place).await?;
-    let (facts, now) = (publish.facts.clone(), publish.now);
-    let [zones, boroughs] = blocking(move |_| {
-        let (zones, boroughs) = forecast(&known, used.as_ref(), &weather);
-        let zones = contracts::demand().check(&[DEMAND.batch(&zones, now)?], &facts)?;
-        Ok([zones, contracts::boroughs().check(&[BOROUGHS.batch(&boroughs, now)?], &facts)?])
+    let hours = sources::hours(&place, next).await?;
+    let impacts = hours.column("weather_impact")?.f64()?.into_no_null_iter();
+    let impacts: HashMap<i64, f64> = hours.column("hour")?.i64()?.into_no_null_iter().zip(impacts).collect();
+    let mut publisher = publisher(&ctx, &place).await?;
+    let now = publisher.now;
+    let (zones, boroughs) = blocking(move |_| {
+        let (zones, boroughs) = forecast(&known, used.as_ref(), &impacts, now);
+        Ok((batch_of(&DEMAND.spec, &zones)?, batch_of(&BOROUGHS.spec, &boroughs)?))
     })
     .await?;
-    let day = Days { first: reference, last: reference };
-    publish.replace(&DEMAND, day.rows(DEMAND.day), zones).await?;
-    publish.replace(&BOROUGHS, day.rows(BOROUGHS.day), boroughs).await?;
-    publish.end()
+    publisher.add(DEMAND.replacing(Days::only(reference), zones.into())).await?;
+    publisher.add(BOROUGHS.replacing(Days::only(reference), boroughs.into())).await?;
+    publisher.publish()
 }
 
-/// Holds earlier forecasts of the last days against what came: `ml.forecast_drift`, a row for each day and borough, and
-/// `ml.anomalies`, a row for each hour outside the band of 99 %. Skipped until a forecast has an hour of these days.
+/// Compares earlier forecasts of the last days with the trips that came. Skipped until a forecast has an hour of these days.
 #[task(retries = 5, retry_delay = secs(2), retry_backoff = 2.0, timeout = hours(1))]
 pub async fn judge_forecasts(ctx: Ctx, asked: Forecast, history: History) -> TaskResult<Published> {
     let place = Lakehouse::of(&ctx).await?;
-    let days = until(history.reference, asked.judged_days.into());
-    let Some(said) = boroughs_before(&place, days).await? else {
-        return Err(skip(format!("no forecast has an hour from {} to {}", days.first, days.last)));
-    };
-    let known = DemandHistory::read(&ctx, &place, days.and_before(7)).await?;
-    let (drift, unusual) = judge(&said, &known.boroughs());
-    for told in drift.iter().filter_map(super::drift::Day::drift_warning) {
-        ctx.warning(told);
+    let days = Days::until(history.reference, asked.judged_days);
+    let nothing = || skip(format!("no forecast has an hour from {} to {}", days.first, days.last));
+    let table = filled(&place, "ml.borough_forecast").await?.ok_or_else(nothing)?;
+    let columns = [
+        "reference_date",
+        "borough",
+        "prediction_hour",
+        "predicted_demand",
+        "lower_99",
+        "upper_99",
+        "expected_error",
+        "model_version",
+    ];
+    let filter = days.rows("prediction_hour").and(Filter::lt(BOROUGHS.day, days.last.to_string()));
+    let forecasts = collect(table.scan().columns(columns).filter(filter)).await?;
+    if forecasts.num_rows() == 0 {
+        return Err(nothing());
     }
-    let mut publish = Publish::begin(&ctx, &place).await?;
-    let drift = contracts::drift().check(&[DRIFT.batch(&drift, publish.now)?], &publish.facts)?;
-    let unusual = contracts::anomalies().check(&[ANOMALIES.batch(&unusual, publish.now)?], &publish.facts)?;
-    publish.replace(&DRIFT, days.rows(DRIFT.day), drift).await?;
-    publish.replace(&ANOMALIES, days.rows(ANOMALIES.day), unusual).await?;
-    publish.end()
+    let mut publisher = publisher(&ctx, &place).await?;
+    let known = days.and_before(7);
+    let mut frames = SqlFrames::default();
+    frames.set("forecasts", from_batches(&[forecasts])?);
+    frames.set("zones", from_batches(&[sources::zones(&place).await?])?);
+    frames.set("pickups", pickups(&ctx, &trips_table(&place).await?, known).await?);
+    frames.set("span", known.span()?);
+    frames.set("run", frame_of("now", vec![publisher.now.timestamp_micros()])?);
+    let [drift, anomalies] = blocking(move |_| {
+        let judged = frames.query(include_str!("sql/judged.sql"))?;
+        frames.set("judged", judged);
+        let drift = frames.batches(include_str!("sql/forecast_drift.sql"), &DRIFT.spec.schema())?;
+        Ok([drift, frames.batches(include_str!("sql/anomalies.sql"), &ANOMALIES.spec.schema())?])
+    })
+    .await?;
+    warn_of_drift(&ctx, from_batches(&drift)?)?;
+    publisher.add(DRIFT.replacing(days, Batches::of(DRIFT.spec.schema(), drift))).await?;
+    publisher.add(ANOMALIES.replacing(days, Batches::of(ANOMALIES.spec.schema(), anomalies))).await?;
+    publisher.publish()
+}
+
+fn warn_of_drift(ctx: &Ctx, drift: DataFrame) -> TaskResult<()> {
+    #[derive(Deserialize)]
+    struct Drifted {
+        day: NaiveDate,
+        borough: String,
+        mae: f64,
+        ratio: f64,
+    }
+    let mut frames = SqlFrames::default();
+    frames.set("drift", drift);
+    let drifted = frames.query("SELECT day, borough, mae, ratio FROM drift WHERE is_drifted ORDER BY day, borough")?;
+    for Drifted { day, borough, mae, ratio } in structs_of(drifted)? {
+        ctx.warning(format!(
+            "{borough}, {day}: forecasts were {mae:.1} trips an hour off, {ratio:.1} times as much as expected"
+        ));
+    }
+    Ok(())
 }
