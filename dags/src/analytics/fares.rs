@@ -95,9 +95,9 @@ pub fn identify(mut trips: DataFrame) -> TaskResult<DataFrame> {
     };
     let (starts, columns) = (trips.column("id_start")?.str()?, trips.column("all_columns")?.str()?);
     let ids: Vec<String> = starts
-        .into_no_null_iter()
-        .zip(columns.into_no_null_iter())
-        .map(|(start, columns)| id(start, columns))
+        .iter()
+        .zip(columns.iter())
+        .map(|(start, columns)| id(start.unwrap_or_default(), columns.unwrap_or_default()))
         .collect();
     let micros = trips.column("micros")?.i64()?;
     let minutes: Vec<f64> = micros.into_no_null_iter().map(|micros| micros as f64 / 60e6).collect();

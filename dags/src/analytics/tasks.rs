@@ -273,7 +273,7 @@ fn fare_rows(trips: Table, days: Days, frames: SqlFrames) -> Batches {
                 }
                 frames.set("fares", fares::identify(trips)?);
                 let statement = include_str!("sql/fare_prediction_features.sql");
-                let batches = frames.batches(statement, &FARES.spec.schema())?;
+                let batches = frames.batches(statement, &[], &FARES.spec.schema())?;
                 Ok((state, batches))
             });
             let (back, batches) = step.await?;
@@ -297,7 +297,7 @@ fn rows_of<const N: usize>(
     let mut all = Vec::new();
     for (table, statement) in tables {
         let schema = table.spec.schema();
-        all.push((table, Batches::of(schema.clone(), frames.batches(statement, &schema)?)));
+        all.push((table, Batches::of(schema.clone(), frames.batches(statement, &[], &schema)?)));
     }
     all.try_into().map_err(|_| anyhow::anyhow!("one result for each statement"))
 }

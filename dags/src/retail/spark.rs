@@ -120,7 +120,7 @@ async fn next_layer(
     let targets = models.iter().map(|model| {
         let TableSpec { name, .. } = model.table;
         let contract = model.contract().about(object_uri(to.0, name));
-        let target = Target::new(name, model.table.schema(), model.statement, contract);
+        let target = Target::new(name, model.table.unchecked_schema(), model.statement, contract);
         let is_referenced = models.iter().any(|other| other.references().any(|(_, table)| table == name));
         Target { referenced_key: if is_referenced { model.table.key } else { &[] }, ..target }
     });

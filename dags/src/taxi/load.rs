@@ -187,7 +187,7 @@ fn summarize(sums: DataFrame, now: DateTime<Utc>) -> TaskResult<Vec<RecordBatch>
     let mut frames = SqlFrames::default();
     frames.set("clock", df!("micros" => [now.timestamp_micros()])?);
     frames.set("sums", sums);
-    frames.batches(include_str!("sql/daily_summary.sql"), &DAILY_SUMMARY.schema())
+    frames.batches(include_str!("sql/daily_summary.sql"), &[], &DAILY_SUMMARY.schema())
 }
 
 /// Runs a `SELECT` on each batch, and returns all results.

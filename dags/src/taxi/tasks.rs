@@ -121,7 +121,7 @@ pub async fn validate_data(ctx: Ctx, file: RawFile) -> TaskResult<Validated> {
     }
     let facts = df!("rows" => [rows], "unknown_columns" => [unknown.join(", ")])?;
     let contract = Contract::of(object_uri(&file)).rules(FILE_RULES).or(Policy::Warn);
-    publisher.check(&contract.key(["rows", "unknown_columns"]), &batches_of(facts)?.1)?;
+    publisher.check(&contract.key(["rows", "unknown_columns"]), &batches_of(facts)?.1, &publisher.facts)?;
     for name in unknown {
         ctx.warning(format!("column `{name}` is unknown, so it is not loaded"));
     }

@@ -126,7 +126,7 @@ impl<'a> Checker<'a> {
     /// The rows that rules removed so far.
     pub fn removed(&self) -> Removed {
         let by_rule = self.contract.checks.iter().zip(&self.states).filter_map(|(check, state)| match &check.rule {
-            Rule::Expression { name, .. } => Some((name.clone(), state.samples.bad())),
+            Rule::Expression { name, .. } if check.removes => Some((name.clone(), state.samples.bad())),
             _ => None,
         });
         Removed { rows: self.removed, by_rule: by_rule.collect() }

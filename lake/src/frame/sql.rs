@@ -27,12 +27,14 @@ impl SqlFrames {
         Ok(self.0.execute(statement)?.collect_with_engine(Engine::Streaming)?.unwrap_single())
     }
 
-    /// Returns the rows of a `SELECT` as batches of a schema, in the order of some columns.
+    /// Returns the rows of a `SELECT` as batches of a schema, sorted by some columns, if any are named.
     ///
     /// # Errors
     /// As [`SqlFrames::query`]; the columns are not those of the schema.
     pub fn batches(&mut self, statement: &str, order: &[&str], schema: &SchemaRef) -> TaskResult<Vec<RecordBatch>> {
-        let rows = self.query(statement)?.sort(order.iter().copied(), SortMultipleOptions::default())?;
+        let rows = self.query(statement)?;
+        let by = order.iter().copied();
+        let rows = if order.is_empty() { rows } else { rows.sort(by, SortMultipleOptions::default())? };
         let slices = to_batches(rows, schema)?.into_iter().flat_map(|batch| {
             let starts = (0..batch.num_rows().max(1)).step_by(BATCH_ROWS);
             starts.map(move |start| batch.slice(start, BATCH_ROWS.min(batch.num_rows() - start))).collect::<Vec<_>>()

@@ -134,7 +134,7 @@ impl Outlook {
 pub fn forecast(
     known: &DemandHistory,
     used: Option<&Used>,
-    weather_impact: &HashMap<i64, f64>,
+    weather_impact: &BTreeMap<i64, f64>,
     now: DateTime<Utc>,
 ) -> (Vec<ZoneHour>, Vec<BoroughHour>) {
     let (origin, reference_date) = (known.days.hours().end, known.days.last);

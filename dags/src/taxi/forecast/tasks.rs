@@ -3,7 +3,7 @@
 use super::demand::{BOROUGHS, DEMAND, Used, forecast};
 use super::drift::{ANOMALIES, DRIFT};
 use super::known::DemandHistory;
-use super::models::{self, KIND, MODELS, Version, state_of};
+use super::models::{self, KIND, Version, state_of};
 use super::options::Forecast;
 use crate::common::lakehouse::Lakehouse;
 use crate::common::nyc::days::{Days, HOUR, day_of, reference_date};
@@ -207,8 +207,8 @@ pub async fn judge_forecasts(ctx: Ctx, asked: Forecast, history: History) -> Tas
     let [drift, anomalies] = blocking(move |_| {
         let judged = frames.query(include_str!("sql/judged.sql"))?;
         frames.set("judged", judged);
-        let drift = frames.batches(include_str!("sql/forecast_drift.sql"), &DRIFT.spec.schema())?;
-        Ok([drift, frames.batches(include_str!("sql/anomalies.sql"), &ANOMALIES.spec.schema())?])
+        let drift = frames.batches(include_str!("sql/forecast_drift.sql"), &[], &DRIFT.spec.schema())?;
+        Ok([drift, frames.batches(include_str!("sql/anomalies.sql"), &[], &ANOMALIES.spec.schema())?])
     })
     .await?;
     warn_of_drift(&ctx, from_batches(&drift)?)?;
