@@ -136,15 +136,16 @@ mod tests {
     /// A file whose trips differ from a usual one by one value each.
     async fn read(folder: &TempDir, differences: &[(&str, &str)]) -> (SchemaRef, Batches) {
         let names: Vec<&str> = file_columns().map(|column| column.name).collect();
-        let mut text = names.join(",");
-        for (column, value) in differences {
+        let line = |(column, value): &(&str, &str)| {
             let cells = names.iter().map(|name| match *name {
-                name if name == *column => value,
+                name if name == *column => *value,
                 "pickup_datetime" | "dropoff_datetime" => "2019-01-01 12:00:00",
                 _ => "1",
             });
-            text += &format!("\n{}", cells.collect::<Vec<_>>().join(","));
-        }
+            cells.collect::<Vec<_>>().join(",")
+        };
+        let lines: Vec<String> = [names.join(",")].into_iter().chain(differences.iter().map(line)).collect();
+        let text = lines.join("\n");
         let url = format!("file://{}", folder.path().display());
         let bucket = Bucket::open(&url, &Options::default()).expect("a bucket");
         bucket.put("x.csv", text.clone()).await.expect("an object");
