@@ -128,9 +128,9 @@ pub struct PublishedTable {
     pub rows: u64,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub quarantined: u64,
-    /// Rows that each rule removed. A row may break several rules.
+    /// Rows that break each rule; a row may break several.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub removed: BTreeMap<String, u64>,
+    pub rules: BTreeMap<String, u64>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -269,7 +269,7 @@ impl<'a> Publisher<'a> {
         let (name, uri) = (format!("{}.{}", table.namespace, table.name), table.uri());
         self.ctx.info(format!("{rows} rows of `{name}`"));
         for (rule, rows) in removed.by_rule.iter().filter(|(_, rows)| **rows > 0) {
-            self.ctx.info(format!("rule `{rule}` removed {rows} rows"));
+            self.ctx.info(format!("{rows} rows break the rule `{rule}`"));
         }
         self.events.push(AssetEvent::of(&*uri).extra(extra).rows(rows));
         let quarantine = quarantine_of(table.name);
@@ -282,8 +282,8 @@ impl<'a> Publisher<'a> {
                 self.ctx.lineage(source, &format!("lake://{}/{quarantine}", table.namespace), quarantined)?;
             }
         }
-        let removed = removed.by_rule.clone();
-        self.published.tables.insert(table.name.into(), PublishedTable { rows, quarantined, removed });
+        let rules = removed.by_rule.clone();
+        self.published.tables.insert(table.name.into(), PublishedTable { rows, quarantined, rules });
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use orch::{TaskResult, fatal};
 use orch_lake::batches::Batches;
 use orch_lake::contract::{Contract, Policy};
 use orch_lake::frame::sql::expression;
-use orch_lake::frame::{blocking, conform, from_batches, to_batches};
+use orch_lake::frame::{blocking, conform, empty_frame, from_batches, to_batches};
 use polars::prelude::{DataType as Type, Expr, IntoLazy as _, NULL, TimeUnit, col, lit};
 use std::sync::Arc;
 
@@ -77,7 +77,11 @@ impl Reader {
             (name, _) => col(name),
         };
         let fields: Vec<Field> = trips.into_iter().chain(helpers).collect();
-        let columns = fields.iter().map(|field| value(field).alias(field.name().as_str())).collect();
+        let schema = Arc::new(Schema::new(fields));
+        let types = empty_frame(&schema)?;
+        let typed = schema.fields().iter().zip(types.columns());
+        let columns =
+            typed.map(|(field, of)| value(field).cast(of.dtype().clone()).alias(field.name().as_str())).collect();
         let fits = file.mapping.found.iter().filter_map(|(column, name)| {
             let (condition, problem) = match column.kind.arrow() {
                 DataType::Int32 => ("x = FLOOR(x) AND ABS(x) <= 2147483647", "is no whole number that fits"),
@@ -88,7 +92,7 @@ impl Reader {
             Some(condition.map(|fits| (name.clone(), fits.alias(column.name), problem)))
         });
         let fits = fits.collect::<TaskResult<_>>()?;
-        Ok(Reader { file: file.clone(), schema: Arc::new(Schema::new(fields)), columns, fits })
+        Ok(Reader { file: file.clone(), schema, columns, fits })
     }
 
     /// The rows of the file with the columns that the rules read.

@@ -45,11 +45,12 @@ pub struct Report {
     pub findings: Vec<CheckResult>,
 }
 
-/// The rows that rules removed.
+/// The rows that break rules written as expressions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
-    /// Each row once, however many rules it breaks.
+    /// Rows that rules removed; each counts once, however many rules it breaks.
     pub rows: u64,
+    /// Rows that break each rule, whatever becomes of them.
     pub by_rule: BTreeMap<String, u64>,
 }
 
@@ -123,10 +124,10 @@ impl<'a> Checker<'a> {
         self.before
     }
 
-    /// The rows that rules removed so far.
+    /// The rows that broke rules so far.
     pub fn removed(&self) -> Removed {
         let by_rule = self.contract.checks.iter().zip(&self.states).filter_map(|(check, state)| match &check.rule {
-            Rule::Expression { name, .. } if check.removes => Some((name.clone(), state.samples.bad())),
+            Rule::Expression { name, .. } => Some((name.clone(), state.samples.bad())),
             _ => None,
         });
         Removed { rows: self.removed, by_rule: by_rule.collect() }

@@ -19,7 +19,7 @@ use orch_lake::frame::sql::SqlFrames;
 use orch_lake::frame::{blocking, from_batches};
 use orch_lake::publish::Published;
 use polars::prelude::DataFrame;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// The name of the versions in `ml.models`.
 pub const NAME: &str = "demand";
@@ -161,7 +161,7 @@ pub async fn predict_demand(ctx: Ctx, history: History, training: Training) -> T
     let next = Days { first: reference + TimeDelta::days(1), last: reference + TimeDelta::days(HORIZON / 24) };
     let hours = sources::hours(&place, next).await?;
     let impacts = hours.column("weather_impact")?.f64()?.into_no_null_iter();
-    let impacts: HashMap<i64, f64> = hours.column("hour")?.i64()?.into_no_null_iter().zip(impacts).collect();
+    let impacts: BTreeMap<i64, f64> = hours.column("hour")?.i64()?.into_no_null_iter().zip(impacts).collect();
     let mut publisher = publisher(&ctx, &place).await?;
     let now = publisher.now;
     let (zones, boroughs) = blocking(move |_| {
