@@ -25,7 +25,8 @@ impl Grid {
         let Some(offset) = self.offset(hour) else { return };
         self.is_loaded[offset / 24] = true;
         if let Some(zone) = zone {
-            self.counts[zone * self.hours_count() + offset] += trips;
+            let at = zone * self.hours_count() + offset;
+            self.counts[at] += trips;
         }
     }
 

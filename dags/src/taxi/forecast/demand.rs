@@ -10,7 +10,7 @@ use orch_forecast::calendar::WEEK;
 use orch_forecast::demand::{Borough, Expected, LEAST_TRIPS, Model, seasonal_naive};
 use orch_forecast::zones::Shares;
 use orch_lake::TableSpec;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Weeks of history that determine which part of a borough's trips begins in a zone.
 const SHARE_WEEKS: i64 = 8;
@@ -131,10 +131,11 @@ impl Outlook {
 }
 
 /// Returns the forecasts of the 168 hours after the known days: by the model where it is good, else like the week before.
+/// `weather_impact` has a factor for each hour.
 pub fn forecast(
     known: &DemandHistory,
     used: Option<&Used>,
-    weather_impact: &HashMap<i64, f64>,
+    weather_impact: &BTreeMap<i64, f64>,
     now: DateTime<Utc>,
 ) -> (Vec<ZoneHour>, Vec<BoroughHour>) {
     let (origin, reference_date) = (known.days.hours().end, known.days.last);
@@ -219,7 +220,7 @@ mod tests {
         let hours = known.days.hours();
         let plan = Plan { first: hours.start, end: hours.end, held_out_weeks: 4, calibration_weeks: 4 };
         let mut used = Used { version: "v".into(), model: Model::fit(&known.boroughs(), plan).expect("a model") };
-        let forecast = |used| forecast(&known, used, &HashMap::new(), DateTime::UNIX_EPOCH);
+        let forecast = |used: Option<&Used>| forecast(&known, used, &BTreeMap::new(), DateTime::UNIX_EPOCH);
         let (zones, boroughs) = forecast(Some(&used));
         assert_eq!((zones.len(), boroughs.len()), (2 * 168, 168));
         for whole in &boroughs {
@@ -241,7 +242,7 @@ mod tests {
 
     #[test]
     fn hours_without_a_known_week_before_have_no_rows() {
-        let (zones, boroughs) = forecast(&known(3), None, &HashMap::new(), DateTime::UNIX_EPOCH);
+        let (zones, boroughs) = forecast(&known(3), None, &BTreeMap::new(), DateTime::UNIX_EPOCH);
         assert_eq!((zones.len(), boroughs.len()), (2 * 72, 72));
         assert!(zones.iter().all(|of| of.lower.is_none() && of.historical_avg.is_some()));
         assert!(boroughs.iter().all(|of| of.hours_ahead > 96));

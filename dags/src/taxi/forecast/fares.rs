@@ -218,7 +218,7 @@ fn read(batch: RecordBatch) -> TaskResult<Vec<Row>> {
         trip: Trip { features: std::array::from_fn(|feature| features[feature][at]), fare: fares[at] },
         minutes: minutes[at],
     };
-    Ok(ids.into_no_null_iter().zip(days.i32()?.into_no_null_iter()).enumerate().map(row).collect())
+    Ok(ids.iter().flatten().zip(days.i32()?.into_no_null_iter()).enumerate().map(row).collect())
 }
 
 #[cfg(test)]

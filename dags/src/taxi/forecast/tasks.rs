@@ -3,7 +3,7 @@
 use super::demand::{BOROUGHS, DEMAND, Used, forecast};
 use super::drift::{ANOMALIES, DRIFT};
 use super::known::DemandHistory;
-use super::models::{self, KIND, MODELS, Version, state_of};
+use super::models::{self, KIND, Version, state_of};
 use super::options::Forecast;
 use crate::common::lakehouse::Lakehouse;
 use crate::common::nyc::days::{Days, HOUR, day_of, reference_date};
@@ -19,7 +19,7 @@ use orch_lake::frame::sql::SqlFrames;
 use orch_lake::frame::{blocking, from_batches};
 use orch_lake::publish::Published;
 use polars::prelude::DataFrame;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// The name of the versions in `ml.models`.
 pub const NAME: &str = "demand";
@@ -161,7 +161,7 @@ pub async fn predict_demand(ctx: Ctx, history: History, training: Training) -> T
     let next = Days { first: reference + TimeDelta::days(1), last: reference + TimeDelta::days(HORIZON / 24) };
     let hours = sources::hours(&place, next).await?;
     let impacts = hours.column("weather_impact")?.f64()?.into_no_null_iter();
-    let impacts: HashMap<i64, f64> = hours.column("hour")?.i64()?.into_no_null_iter().zip(impacts).collect();
+    let impacts: BTreeMap<i64, f64> = hours.column("hour")?.i64()?.into_no_null_iter().zip(impacts).collect();
     let mut publisher = publisher(&ctx, &place).await?;
     let now = publisher.now;
     let (zones, boroughs) = blocking(move |_| {
