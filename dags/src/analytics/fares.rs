@@ -94,11 +94,8 @@ pub fn identify(mut trips: DataFrame) -> TaskResult<DataFrame> {
         format!("{start}{}{twin}", &hash[..HASH_DIGITS])
     };
     let (starts, columns) = (trips.column("id_start")?.str()?, trips.column("all_columns")?.str()?);
-    let ids: Vec<String> = starts
-        .iter()
-        .zip(columns.iter())
-        .map(|(start, columns)| id(start.unwrap_or_default(), columns.unwrap_or_default()))
-        .collect();
+    let texts = starts.iter().flatten().zip(columns.iter().flatten());
+    let ids: Vec<String> = texts.map(|(start, columns)| id(start, columns)).collect();
     let micros = trips.column("micros")?.i64()?;
     let minutes: Vec<f64> = micros.into_no_null_iter().map(|micros| micros as f64 / 60e6).collect();
     trips.with_column(Column::new("trip_id".into(), ids))?;

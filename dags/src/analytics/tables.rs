@@ -226,6 +226,95 @@ pub static ACTIVITY: DailyTable = DailyTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::common::nyc::days::{DAY, Days};
+    use crate::common::nyc::schema::ZONES;
+    use crate::common::nyc::table::frame_of;
+    use crate::taxi::forecast::demand::DEMAND;
+    use arrow::array::RecordBatch;
+    use orch_lake::contract::{CheckOutcome, Facts, KeySet};
+    use orch_lake::frame::sql::SqlFrames;
+    use orch_lake::frame::{batches_of, empty_frame};
+    use polars::prelude::df;
+
+    /// Two trips of zone 1 on the first and third of three days. The second was not loaded, and no weather is known.
+    fn frames(days: Days) -> SqlFrames {
+        let first = days.hours().start / 24 * DAY;
+        let pickups: Vec<i64> = [first, first, first + 2 * DAY, first + 2 * DAY].to_vec();
+        let trips = df!("pickup" => &pickups, "minutes" => [7_i64, 6, 5, 4]).expect("trips");
+        let zones = df!("location_id" => [1], "borough" => ["Queens"], "zone" => ["Zone"], "zone_type" => ["airport"],
+            "is_tourist_area" => [true], "is_business_district" => [false], "latitude" => [40.7], "longitude" => [-73.8]);
+        let mut frames = SqlFrames::default();
+        frames.set("trips", trips);
+        frames.set("zones", zones.expect("zones"));
+        frames.set("span", days.span().expect("hours"));
+        frames.set("run", frame_of("now", vec![0]).expect("a frame"));
+        frames.set("forecasts", empty_frame(&DEMAND.spec.schema()).expect("a frame"));
+        frames.set("readings", crate::common::nyc::sources::no_readings().expect("a frame"));
+        for (name, statement) in [
+            (
+                "rows",
+                "SELECT CAST(pickup AS TIMESTAMP) AS pickup_datetime, CAST(pickup + minutes * 60000000 AS TIMESTAMP) AS \
+                 dropoff_datetime, CAST(1 AS INT) AS pickup_location_id, CAST(1 AS INT) AS dropoff_location_id, CAST(2 AS INT) AS \
+                 vendor_id, CAST(1 AS INT) AS passenger_count, CAST(2 AS DECIMAL(12, 2)) AS trip_distance, CAST(10 AS \
+                 DECIMAL(12, 2)) AS fare_amount, CAST(1 AS DECIMAL(12, 2)) AS tip_amount, CAST(12 AS DECIMAL(12, 2)) AS \
+                 total_amount FROM trips",
+            ),
+            ("trips", "SELECT * FROM rows"),
+            ("hours", include_str!("../common/nyc/sql/hours.sql")),
+            ("rows", include_str!("../common/nyc/sql/pickups.sql")),
+            ("pickups", include_str!("../common/nyc/sql/pickup_sums.sql")),
+            ("demand", include_str!("sql/demand.sql")),
+            ("rows", "SELECT * FROM trips"),
+            ("fares", include_str!("sql/fares.sql")),
+            ("rows", include_str!("sql/cells.sql")),
+            ("cells", include_str!("sql/cell_sums.sql")),
+        ] {
+            let rows = frames.query(statement).expect(statement);
+            frames.set(name, rows);
+        }
+        frames
+    }
+
+    fn check(table: &DailyTable, rows: &[RecordBatch], zone: i32) -> (bool, Vec<String>) {
+        let zones = batches_of(df!("location_id" => [zone]).expect("a frame")).expect("batches").1;
+        let keys = KeySet::of(&zones, &["location_id"]).expect("keys");
+        let report =
+            table.contract().check(rows, &Facts::at(DateTime::UNIX_EPOCH).keys(ZONES.uri(), keys)).expect("checks");
+        let bad = report.findings.iter().filter(|finding| finding.outcome != CheckOutcome::Pass);
+        (report.ok().is_ok(), bad.map(|finding| finding.kind.clone()).collect())
+    }
+
+    #[test]
+    fn statements_make_the_rows_of_their_tables() {
+        let days = Days { first: "2019-03-01".parse().expect("a day"), last: "2019-03-03".parse().expect("a day") };
+        let mut frames = frames(days);
+        let history =
+            super::super::fares::FareHistory::default().describe(frames.query("SELECT * FROM fares").expect("trips"));
+        frames.set("fares", super::super::fares::identify(history.expect("fares")).expect("IDs"));
+        let mut rows = |table: &DailyTable, statement: &str| {
+            frames
+                .batches(statement, &table.spec.schema())
+                .unwrap_or_else(|error| panic!("{}: {error:#}", table.spec.uri()))
+        };
+        let count = |rows: &[RecordBatch]| rows.iter().map(RecordBatch::num_rows).sum::<usize>();
+        let correlation = rows(&CORRELATION, include_str!("sql/trip_weather_correlation.sql"));
+        let performance = rows(&PERFORMANCE, include_str!("sql/zone_performance_metrics.sql"));
+        let features = rows(&FEATURES, include_str!("sql/demand_prediction_features.sql"));
+        let ml_features = rows(&ML_FEATURES, include_str!("sql/ml_demand_prediction_features.sql"));
+        let fares = rows(&FARES, include_str!("sql/fare_prediction_features.sql"));
+        assert_eq!(
+            [&correlation, &performance, &features, &ml_features, &fares].map(|of| count(of)),
+            [2, 2, 48, 48, 4]
+        );
+        assert_eq!(check(&CORRELATION, &correlation, 1), (true, Vec::new()));
+        assert_eq!(check(&PERFORMANCE, &performance, 1), (true, Vec::new()));
+        assert_eq!(check(&FARES, &fares, 1), (true, Vec::new()));
+        // A day without trips is a gap that warns. A zone that does not exist fails.
+        for (table, rows) in [(&FEATURES, features), (&ML_FEATURES, ml_features)] {
+            assert_eq!(check(table, &rows, 1), (true, vec!["continuity".into()]));
+            assert_eq!(check(table, &rows, 2), (false, vec!["references".into(), "continuity".into()]));
+        }
+    }
 
     #[test]
     fn keys_days_and_partitions_are_columns_that_are_never_null() {

@@ -186,6 +186,11 @@ pub(crate) async fn hours(place: &Lakehouse, days: Days) -> TaskResult<DataFrame
     frames.query(include_str!("sql/hours.sql"))
 }
 
+#[cfg(test)]
+pub(crate) fn no_readings() -> TaskResult<DataFrame> {
+    orch_lake::frame::empty_frame(&READINGS.schema())
+}
+
 /// Returns a publisher whose contracts can refer to the zones.
 ///
 /// # Errors

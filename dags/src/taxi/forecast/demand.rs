@@ -131,6 +131,7 @@ impl Outlook {
 }
 
 /// Returns the forecasts of the 168 hours after the known days: by the model where it is good, else like the week before.
+/// `weather_impact` has a factor for each hour.
 pub fn forecast(
     known: &DemandHistory,
     used: Option<&Used>,
@@ -219,7 +220,7 @@ mod tests {
         let hours = known.days.hours();
         let plan = Plan { first: hours.start, end: hours.end, held_out_weeks: 4, calibration_weeks: 4 };
         let mut used = Used { version: "v".into(), model: Model::fit(&known.boroughs(), plan).expect("a model") };
-        let forecast = |used| forecast(&known, used, &BTreeMap::new(), DateTime::UNIX_EPOCH);
+        let forecast = |used: Option<&Used>| forecast(&known, used, &BTreeMap::new(), DateTime::UNIX_EPOCH);
         let (zones, boroughs) = forecast(Some(&used));
         assert_eq!((zones.len(), boroughs.len()), (2 * 168, 168));
         for whole in &boroughs {

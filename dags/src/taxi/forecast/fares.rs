@@ -212,13 +212,13 @@ fn read(batch: RecordBatch) -> TaskResult<Vec<Row>> {
     let (fares, minutes) = (numbers("fare_amount")?, numbers("trip_duration_minutes")?);
     let days = frame.column("feature_date")?.cast(&DataType::Int32)?;
     let ids = frame.column("trip_id")?.str()?;
-    let row = |(at, (id, day)): (usize, (Option<&str>, i32))| Row {
-        id: id.unwrap_or_default().into(),
+    let row = |(at, (id, day)): (usize, (&str, i32))| Row {
+        id: id.into(),
         day: day_of(i64::from(day) * DAY),
         trip: Trip { features: std::array::from_fn(|feature| features[feature][at]), fare: fares[at] },
         minutes: minutes[at],
     };
-    Ok(ids.iter().zip(days.i32()?.into_no_null_iter()).enumerate().map(row).collect())
+    Ok(ids.iter().flatten().zip(days.i32()?.into_no_null_iter()).enumerate().map(row).collect())
 }
 
 #[cfg(test)]
