@@ -9,5 +9,6 @@ pub mod merge;
 pub mod model;
 pub mod nyc;
 pub(crate) mod on_spark;
+pub(crate) mod rows;
 pub(crate) mod topics;
 pub mod upkeep;
