@@ -9,6 +9,7 @@ pub(crate) mod lakehouse;
 pub mod merge;
 pub mod model;
 pub mod nyc;
+pub(crate) mod rows;
 pub(crate) mod spark_sql;
 pub(crate) mod topics;
 pub mod upkeep;

@@ -1,6 +1,7 @@
-//! Weather, in four pipelines: hour by hour into the lake (`hourly`), readings of `WeatherAPI` (`events`), windows of
+//! Weather, in four pipelines: each hour into the lake (`hourly`), readings of `WeatherAPI` (`events`), windows of
 //! `OpenWeather` (`openweather`), and readings that a logging server receives (`logging`).
 
+mod cities;
 pub mod events;
 pub mod hourly;
 pub mod logging;

@@ -1,17 +1,17 @@
-//! Weather of cities as weatherapi.com tells it: `weather_producer` → topic `weather_raw_data` → stream `weather_events` → table
+//! Weather of cities from weatherapi.com: `weather_producer` → topic `weather_raw_data` → stream `weather_events` → table
 //! `weather_data_lake_iceberg.weather_events_by_location`, one row for each city and reading.
 //!
-//! The API tells one reading for about fifteen minutes. The producer notes which it told last and leaves it out; what comes twice
-//! all the same (a retry with Kafka, a replay of the topic) is one row, because the table is upserted by city and time.
+//! The API returns each reading for about fifteen minutes. The producer stores which reading it produced last and skips it; records
+//! that arrive twice anyway (a retry with Kafka, a replay of the topic) become one row, because the table is upserted by city and time.
 
 mod ask;
-mod cities;
+mod params;
 mod rows;
 mod sample;
 mod silence;
 mod told;
 
-pub use cities::{Cities, Watched};
+pub use params::{Cities, Watched};
 
 use ask::ask_weather;
 use orch::prelude::*;
@@ -23,27 +23,24 @@ use silence::cities_are_heard;
 
 pub const TOPIC: &str = "weather_raw_data";
 pub const PARTITIONS: i32 = 1;
-/// The API has something new each quarter of an hour.
+/// The API has a new reading every 15 minutes.
 const INTERVAL_MINUTES: u32 = 15;
-/// Two intervals without a word.
+/// Two readings in a row are missing.
 const SILENT_MINUTES: u32 = 2 * INTERVAL_MINUTES;
 const URI: &str = "lake://weather_data_lake_iceberg/weather_events_by_location";
 
 pub fn table() -> TableName {
-    TableName::new("weather_data_lake_iceberg", "weather_events_by_location").expect("it is a name")
+    TableName::new("weather_data_lake_iceberg", "weather_events_by_location").expect("it is a valid name")
 }
 
-/// What no weather can be is put aside.
+const POSSIBLE: [(&str, &str); 2] = [
+    ("possible temperature", "temperature_celsius BETWEEN -90 AND 60"),
+    ("possible humidity", "humidity_percent BETWEEN 0 AND 100"),
+];
+
 fn contract() -> Contract {
-    Contract::of(URI)
-        .not_null(["city_name"])
-        .or(Policy::Quarantine)
-        .not_null(["temperature_celsius"])
-        .or(Policy::Quarantine)
-        .between("temperature_celsius", -90, 60)
-        .or(Policy::Quarantine)
-        .between("humidity_percent", 0, 100)
-        .or(Policy::Quarantine)
+    let required = Contract::of(URI).not_null(["city_name", "temperature_celsius"]).or(Policy::Quarantine);
+    required.rules(POSSIBLE).or(Policy::Quarantine)
 }
 
 /// Topic `weather_raw_data` → the table, by city.
@@ -54,13 +51,12 @@ pub fn stream() -> Stream {
         .partitions(PARTITIONS)
         .json(rows::record())
         .ignore_unknown_fields()
-        .transform(|answers| rows::flat(&answers))
+        .transform(|responses| rows::flatten(&responses))
         .contract(contract())
         .upsert(table(), rows::definition(), &rows::KEY, None)
         .commit_every(secs(10))
 }
 
-/// Stale when two readings in a row are missing.
 fn watched() -> Asset {
     let name = table().to_string();
     asset(URI).named(&name).group("weather").fresh_within(mins(u64::from(SILENT_MINUTES)))

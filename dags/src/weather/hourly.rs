@@ -1,7 +1,7 @@
-//! The weather of each hour, and the zones of New York's taxis: an API, or a generator in its place → the lake.
+//! The weather of each hour and the taxi zones of New York: an API, or generated sample data → the lake.
 //!
-//! `source` asks whoever the connection names, by the table of `shapes`; `readings` is what all of them come to. `contracts`
-//! says what must hold, `tasks` does it, `dags` says in which order.
+//! `options` has the params, among them the cities. `source` requests an API, which `shapes` describes; `readings` are the result.
+//! `contracts` has the checks, `tasks` the steps, `dags` their order.
 
 pub mod contracts;
 pub mod dags;

@@ -86,7 +86,7 @@ async fn add_weather(world: &World) {
     }
     let lake = world.lake();
     let table = lake.table(&HOURLY.id().unwrap()).await.unwrap();
-    table.append(Batches::of(HOURLY.arrow(), lots)).await.unwrap().commit(&lake).await.unwrap();
+    table.append(Batches::of(HOURLY.schema(), lots)).await.unwrap().commit(&lake).await.unwrap();
 }
 
 fn days_of((date, days): (&str, u32)) -> (String, String) {

@@ -1,58 +1,55 @@
-//! The API → the topic: its whole answer for each city that has a new reading.
+//! The API → the topic: the whole response for each city that has a new reading.
 
-use super::cities::{Cities, check};
-use super::sample::answer_of;
+use super::params::Cities;
+use super::sample::response_of;
 use super::told::{self, LastReading};
 use super::{PARTITIONS, TOPIC};
 use crate::common::connections::WEATHER_API;
 use crate::common::lakehouse::Lakehouse;
 use crate::common::topics::publish;
+use crate::weather::cities;
 use crate::weather::hourly::source::Source;
 use orch::prelude::*;
+use orch_lake::publish::Publisher;
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// When the answer was asked for, in milliseconds since 1970: beside what the API says.
-const ASKED_AT: &str = "ingest_timestamp_ms";
+/// Field that the producer adds to a response: when it was requested, in milliseconds since the Unix epoch.
+const REQUESTED_AT: &str = "ingest_timestamp_ms";
 
-/// What became of the cities.
+/// Number of records, and the cities without one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PollSummary {
     pub produced: usize,
-    /// Nothing new was told of them.
+    /// Cities whose reading was produced before.
     pub unchanged: usize,
-    /// The API told nothing of them: the log says why.
+    /// Cities whose request failed: the log has the errors.
     pub unanswered: Vec<String>,
 }
 
-/// Asks for each city. One that is not answered holds up no other.
+/// Requests each city. A failed request affects no other city; the task fails if all of them fail.
 #[task(retries = 2, retry_delay = secs(5), timeout = mins(5))]
 pub async fn ask_weather(ctx: Ctx, wish: Cities) -> TaskResult<PollSummary> {
-    check(&wish.cities)?;
+    cities::check(&wish.cities)?;
     let place = Lakehouse::of(&ctx).await?;
     let source = Source::of(&ctx.connection(WEATHER_API).await?)?;
+    source.require("weatherapi")?;
     let known = told::last(&place, &wish.cities).await?;
     let (mut records, mut news, mut unanswered, mut last_error) = (Vec::new(), HashMap::new(), Vec::new(), None);
     for city in &wish.cities {
-        let answer = match answer(&ctx, &source, city).await {
-            Ok(Some(answer)) => answer,
-            Ok(None) => {
-                return Err(skip(
-                    "connection `weather_api` leads to an API that answers in another shape\nhint: this DAG needs one of \
-                     the type `weatherapi`, or `sample`",
-                ));
+        match source.current(&ctx, city, response_of).await {
+            Ok(response) => {
+                let reading = reading_of(&response, city);
+                if reading.is_none() || reading.as_ref() != known.get(city) {
+                    records.push(record(&ctx, response, city)?);
+                    news.extend(reading.map(|reading| (city.clone(), reading)));
+                }
             }
             Err(error) => {
                 ctx.warning(format!("`{city}`: {error:#}"));
                 unanswered.push(city.clone());
                 last_error = Some(error);
-                continue;
             }
-        };
-        let told = reading_of(&answer, city);
-        if told.is_none() || told.as_ref() != known.get(city) {
-            records.push(record(&ctx, answer, city)?);
-            news.extend(told.map(|told| (city.clone(), told)));
         }
     }
     if let Some(error) = last_error.filter(|_| unanswered.len() == wish.cities.len()) {
@@ -60,38 +57,29 @@ pub async fn ask_weather(ctx: Ctx, wish: Cities) -> TaskResult<PollSummary> {
     }
     let produced = records.len();
     let unchanged = wish.cities.len() - produced - unanswered.len();
-    ctx.info(format!(
-        "{produced} cities have a new reading, {unchanged} have not, {} were not answered",
-        unanswered.len()
-    ));
+    let failed = unanswered.len();
+    ctx.info(format!("{produced} cities have a new reading, {unchanged} have not, {failed} were not answered"));
     if produced > 0 {
         publish(&ctx, TOPIC, PARTITIONS, records).await?;
-        ctx.commit(told::note(news))?;
+        Publisher::new(&ctx, &place.lake).await?.also(told::store(news))?;
     }
     Ok(PollSummary { produced, unchanged, unanswered })
 }
 
-async fn answer(ctx: &Ctx, source: &Source, city: &str) -> TaskResult<Option<Value>> {
-    match source {
-        Source::Sample(sample) => answer_of(*sample, city, ctx.run_after()).map(Some),
-        Source::Api(api) => api.answer_by_name(ctx, "weatherapi", city).await,
+/// Returns `None` if the response does not identify its reading. It is produced anyway, and the contract of the table checks it.
+fn reading_of(response: &Value, city: &str) -> Option<LastReading> {
+    let last_updated_epoch = response.pointer("/current/last_updated_epoch")?.as_i64()?;
+    Some(LastReading { city_name: name_of(response).unwrap_or(city).replace('\0', ""), last_updated_epoch })
+}
+
+fn name_of(response: &Value) -> Option<&str> {
+    response.pointer("/location/name")?.as_str()
+}
+
+fn record(ctx: &Ctx, mut response: Value, city: &str) -> TaskResult<NewRecord> {
+    let key = name_of(&response).unwrap_or(city).to_owned();
+    if let Some(fields) = response.as_object_mut() {
+        fields.insert(REQUESTED_AT.into(), ctx.run_after().timestamp_millis().into());
     }
-}
-
-/// `None`: the answer does not say which reading it is. It is told all the same, and the contract of the table judges it.
-fn reading_of(answer: &Value, city: &str) -> Option<LastReading> {
-    let last_updated_epoch = answer.pointer("/current/last_updated_epoch")?.as_i64()?;
-    Some(LastReading { city_name: name_of(answer).unwrap_or(city).replace('\0', ""), last_updated_epoch })
-}
-
-fn name_of(answer: &Value) -> Option<&str> {
-    answer.pointer("/location/name")?.as_str()
-}
-
-fn record(ctx: &Ctx, mut answer: Value, city: &str) -> TaskResult<NewRecord> {
-    let key = name_of(&answer).unwrap_or(city).to_owned();
-    if let Some(fields) = answer.as_object_mut() {
-        fields.insert(ASKED_AT.into(), ctx.run_after().timestamp_millis().into());
-    }
-    Ok(NewRecord::json(&answer)?.key(key))
+    Ok(NewRecord::json(&response)?.key(key))
 }

@@ -1,33 +1,32 @@
-//! From an answer of weatherapi.com, with objects in objects, to a row of the table: one list says where each column is.
+//! Nested responses of weatherapi.com → rows of the table.
 
-use arrow::array::{ArrayRef, AsArray as _, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Fields, Int64Type, Schema};
+use crate::common::rows::select;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Fields, Schema};
 use iceberg::spec::{PrimitiveType, Transform};
 use orch::TaskResult;
-use orch::prelude::*;
 use orch_lake::TableDef;
 use orch_streams::{OFFSET, PARTITION};
-use std::sync::Arc;
 
 pub(super) const KEY: [&str; 2] = ["city_name", "event_timestamp_ms"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EventColumnType {
     Text,
-    Whole,
     Number,
-    /// 0 and 1.
+    /// A whole number of 64 bits.
+    Long,
+    /// A whole number of 32 bits.
+    Whole,
+    /// 0 or 1.
     Truth,
     /// Seconds that become milliseconds.
     Seconds,
-    /// A whole number of 64 bits.
-    Long,
 }
 
 use EventColumnType::{Long, Number, Seconds, Text, Truth, Whole};
 
-/// Column, where it is in an answer, what it is there. An answer may have more, and may lack any of them.
+/// Each column, its path in a response, and its type there. A response may have other fields, and lack any of these.
 const COLUMNS: [(&str, &str, EventColumnType); 33] = [
     ("city_name", "location.name", Text),
     ("region", "location.region", Text),
@@ -65,66 +64,50 @@ const COLUMNS: [(&str, &str, EventColumnType); 33] = [
 ];
 
 impl EventColumnType {
-    fn read_as(self) -> DataType {
+    /// The type in a response, the type of the column, and the SQL from one to the other. Values that do not fit become null.
+    fn conversion(self, path: &str) -> (DataType, PrimitiveType, String) {
+        let path = format!("\"{}\"", path.replace('.', "\".\""));
         match self {
-            Text => DataType::Utf8,
-            Number => DataType::Float64,
-            Whole | Truth | Seconds | Long => DataType::Int64,
-        }
-    }
-
-    fn column(self) -> PrimitiveType {
-        match self {
-            Text => PrimitiveType::String,
-            Number => PrimitiveType::Double,
-            Whole => PrimitiveType::Int,
-            Truth => PrimitiveType::Boolean,
-            Seconds | Long => PrimitiveType::Long,
-        }
-    }
-
-    fn convert(self, read: &ArrayRef) -> TaskResult<ArrayRef> {
-        Ok(match self {
-            Text | Number | Long => read.clone(),
-            // What does not fit is null.
-            Whole => cast(read, &DataType::Int32)?,
-            Truth => cast(read, &DataType::Boolean)?,
+            Text => (DataType::Utf8, PrimitiveType::String, path),
+            Number => (DataType::Float64, PrimitiveType::Double, path),
+            Long => (DataType::Int64, PrimitiveType::Long, path),
+            Whole => (DataType::Int64, PrimitiveType::Int, format!("TRY_CAST({path} AS INT)")),
+            Truth => (DataType::Int64, PrimitiveType::Boolean, format!("CAST({path} AS BOOLEAN)")),
             Seconds => {
-                let seconds = read.as_primitive::<Int64Type>();
-                Arc::new(seconds.unary_opt::<_, Int64Type>(|seconds| seconds.checked_mul(1_000)))
+                let max = i64::MAX / 1_000;
+                let millis = format!("CASE WHEN {path} BETWEEN -{max} AND {max} THEN {path} * 1000 END");
+                (DataType::Int64, PrimitiveType::Long, millis)
             }
-        })
-    }
-}
-
-/// An answer, with all objects that columns are in.
-pub(super) fn record() -> Schema {
-    let paths = COLUMNS.map(|(_, path, kind)| (path.split('.').collect::<Vec<_>>(), kind));
-    Schema::new(fields(&paths.iter().map(|(path, kind)| (path.as_slice(), *kind)).collect::<Vec<_>>()))
-}
-
-fn fields(paths: &[(&[&str], EventColumnType)]) -> Fields {
-    let mut names: Vec<&str> = Vec::new();
-    for (path, _) in paths {
-        if !names.contains(&path[0]) {
-            names.push(path[0]);
         }
     }
-    let field = |name: &str| {
-        let inside: Vec<(&[&str], EventColumnType)> =
-            paths.iter().filter(|(path, _)| path[0] == name).map(|(path, kind)| (&path[1..], *kind)).collect();
-        let data = match inside.as_slice() {
-            [([], kind)] => kind.read_as(),
-            inside => DataType::Struct(fields(inside)),
-        };
-        Field::new(name, data, true)
-    };
-    names.into_iter().map(field).collect()
+}
+
+/// The schema of a response, with all objects that columns are in.
+pub(super) fn record() -> Schema {
+    Schema::new(fields(&COLUMNS.map(|(_, path, kind)| (path, kind.conversion(path).0))))
+}
+
+/// Nests fields by the dots in their paths.
+fn fields(paths: &[(&str, DataType)]) -> Fields {
+    let mut fields: Vec<Field> = Vec::new();
+    for (path, data_type) in paths {
+        let name = path.split('.').next().unwrap_or(path);
+        if fields.iter().any(|field| field.name() == name) {
+            continue;
+        }
+        let prefix = format!("{name}.");
+        let inside = paths.iter().filter_map(|(path, of)| Some((path.strip_prefix(&prefix)?, of.clone())));
+        let inside: Vec<(&str, DataType)> = inside.collect();
+        let of = if inside.is_empty() { data_type.clone() } else { DataType::Struct(self::fields(&inside)) };
+        fields.push(Field::new(name, of, true));
+    }
+    fields.into()
 }
 
 pub(super) fn definition() -> TableDef {
-    let columns = COLUMNS.into_iter().fold(TableDef::new(), |table, (name, _, kind)| {
-        if KEY.contains(&name) { table.required(name, kind.column()) } else { table.optional(name, kind.column()) }
+    let columns = COLUMNS.into_iter().fold(TableDef::new(), |table, (name, path, kind)| {
+        let (_, column, _) = kind.conversion(path);
+        if KEY.contains(&name) { table.required(name, column) } else { table.optional(name, column) }
     });
     columns
         .optional("kafka_partition", PrimitiveType::Int)
@@ -137,86 +120,46 @@ pub(super) fn definition() -> TableDef {
         )
 }
 
-/// Rows of the table, with where each came from.
-pub(super) fn flat(answers: &RecordBatch) -> TaskResult<RecordBatch> {
-    let mut columns: Vec<(String, ArrayRef)> = Vec::with_capacity(COLUMNS.len() + 4);
-    for (name, path, kind) in COLUMNS {
-        columns.push((name.into(), kind.convert(&at(answers, path)?)?));
-    }
-    for (name, from) in
-        [("kafka_partition", PARTITION), ("kafka_offset", OFFSET), (PARTITION, PARTITION), (OFFSET, OFFSET)]
-    {
-        columns.push((name.into(), answers.column_by_name(from).context("records have a place")?.clone()));
-    }
-    Ok(RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))?)
-}
-
-fn at(answers: &RecordBatch, path: &str) -> TaskResult<ArrayRef> {
-    let mut names = path.split('.');
-    let first = names.next().and_then(|name| answers.column_by_name(name)).cloned();
-    // In an object that is null the reader has made all fields null.
-    let found = names.try_fold(first, |column, name| {
-        let object = column.as_ref()?.as_struct_opt()?;
-        Some(object.column_by_name(name).cloned())
-    });
-    found.flatten().with_context(|| format!("answers have no `{path}`"))
+/// Converts responses to rows of the table, with the partition and offset of their records.
+pub(super) fn flatten(responses: &RecordBatch) -> TaskResult<RecordBatch> {
+    let columns = COLUMNS.map(|(name, path, kind)| format!("{} AS {name}", kind.conversion(path).2)).join(", ");
+    select(
+        responses,
+        &format!(
+            "SELECT {columns}, {PARTITION} AS kafka_partition, {OFFSET} AS kafka_offset, {PARTITION}, {OFFSET} FROM rows"
+        ),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Array as _, Int32Array, Int64Array};
-    use arrow::datatypes::{Float64Type, Int32Type};
     use arrow::json::ReaderBuilder;
+    use orch_test_lake::rows::{printed, row};
+    use std::sync::Arc;
 
-    fn rows(answers: &[&str]) -> RecordBatch {
-        let mut reader = ReaderBuilder::new(Arc::new(record())).build_decoder().expect("a reader");
-        answers.iter().for_each(|answer| {
-            reader.decode(answer.as_bytes()).expect("JSON");
-        });
-        let read = reader.flush().expect("answers").expect("some");
-        let mut fields: Vec<_> = read.schema().fields().iter().cloned().collect();
-        fields.push(Arc::new(Field::new(PARTITION, DataType::Int32, false)));
-        fields.push(Arc::new(Field::new(OFFSET, DataType::Int64, false)));
-        let mut columns = read.columns().to_vec();
-        columns.push(Arc::new(Int32Array::from(vec![0; read.num_rows()])));
-        columns.push(Arc::new(Int64Array::from_iter_values(0..read.num_rows() as i64)));
-        flat(&RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("a batch")).expect("rows")
-    }
-
-    #[test]
-    fn an_answer_is_a_row_whatever_it_lacks_or_has_beside() {
-        let rows = rows(&[
-            r#"{"location":{"name":"London","lat":51.5,"more":[1]},"current":{"last_updated_epoch":1639532700,"temp_c":11,
-                "is_day":0,"humidity":87,"condition":{"text":"Mist","code":1030,"icon":"x"},"air_quality":{"pm2_5":8.6,"us-epa-index":1}}}"#,
-            r#"{"location":null,"current":{"last_updated_epoch":9223372036854775807,"humidity":5000000000,"condition":null}}"#,
-            r#"{"error":{"code":1006}}"#,
-        ]);
-        let column = |name: &str| rows.column_by_name(name).unwrap_or_else(|| panic!("{name}")).clone();
-        assert_eq!(column("city_name").as_string::<i32>().iter().collect::<Vec<_>>(), [Some("London"), None, None]);
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_response_is_a_row_whatever_it_lacks() {
+        let origin = [Field::new(PARTITION, DataType::Int32, false), Field::new(OFFSET, DataType::Int64, false)];
+        let fields = record().fields().iter().map(|field| field.as_ref().clone()).chain(origin).collect::<Vec<_>>();
+        let schema = Arc::new(Schema::new(fields));
+        let mut reader = ReaderBuilder::new(schema.clone()).build_decoder().expect("a reader");
+        for response in [
+            r#"{"_partition":0,"_offset":7,"location":{"name":"London","lat":51.5,"more":[1]},"current":{"last_updated_epoch":1639532700,
+                "temp_c":11,"is_day":0,"humidity":87,"condition":{"text":"Mist"},"air_quality":{"pm2_5":8.6,"us-epa-index":1}}}"#,
+            r#"{"_partition":0,"_offset":8,"location":null,"current":{"last_updated_epoch":9223372036854775807,
+                "humidity":5000000000,"condition":null}}"#,
+            r#"{"_partition":0,"_offset":9,"error":{"code":1006}}"#,
+        ] {
+            reader.decode(response.as_bytes()).expect("JSON");
+        }
+        let rows = flatten(&reader.flush().expect("responses").expect("some")).expect("rows");
+        let of = [0, 6, 8, 11, 21, 22, 28, 30, 34];
         assert_eq!(
-            column("event_timestamp_ms").as_primitive::<Int64Type>().iter().collect::<Vec<_>>(),
-            [Some(1_639_532_700_000), None, None]
+            printed(&[rows.project(&of).expect("columns")]),
+            ["- - - - - - - - 8", "- - - - - - - - 9", "London 1639532700000 11.0 87 false Mist 8.6 1 7"].map(row)
         );
-        assert_eq!(
-            column("humidity_percent").as_primitive::<Int32Type>().iter().collect::<Vec<_>>(),
-            [Some(87), None, None]
-        );
-        assert_eq!(column("temperature_celsius").as_primitive::<Float64Type>().iter().next(), Some(Some(11.0)));
-        assert_eq!(
-            column("weather_description").as_string::<i32>().iter().collect::<Vec<_>>(),
-            [Some("Mist"), None, None]
-        );
-        assert_eq!(column("air_quality_pm2_5").as_primitive::<Float64Type>().iter().next(), Some(Some(8.6)));
-        assert!(!column("is_day").as_boolean().value(0) && column("is_day").is_null(1));
-        assert_eq!(column("kafka_offset").as_primitive::<Int64Type>().values(), &[0, 1, 2]);
-    }
-
-    #[test]
-    fn the_table_has_a_column_for_each_and_where_it_came_from() {
-        let definition = definition();
-        let names: Vec<&str> = definition.fields().iter().map(|field| field.name.as_str()).collect();
-        assert_eq!(names.len(), COLUMNS.len() + 2);
-        assert!(["city_name", "weather_description", "event_timestamp_ms"].iter().all(|name| names.contains(name)));
+        let none = flatten(&RecordBatch::new_empty(schema)).expect("no rows");
+        assert_eq!((none.num_rows(), none.schema()), (0, rows.schema()));
     }
 }

@@ -1,50 +1,45 @@
-//! What must hold of each table before anybody sees it. What cannot be measured is put aside; holes and what is only strange
-//! are told.
+//! Contracts of the tables. Rows with impossible values are quarantined; holes and outliers are only reported.
 
-use crate::common::nyc::schema::{HOURLY, Table, ZONES};
+use crate::common::nyc::schema::{HOURLY, ZONES};
 use orch::prelude::*;
 use orch_lake::contract::{Contract, Outliers, Policy};
 
-/// Every reading of this planet lies between these.
-const RANGES: [(&str, i32, i32); 7] = [
-    ("temperature_celsius", -90, 60),
-    ("humidity_percent", 0, 100),
-    ("pressure_hpa", 500, 1_100),
-    ("wind_speed_kmh", 0, 450),
-    ("visibility_km", 0, 500),
-    ("uv_index", 0, 45),
-    ("hour", 0, 23),
+/// No weather on earth is outside of these ranges.
+const POSSIBLE: [(&str, &str); 7] = [
+    ("possible temperature", "temperature_celsius BETWEEN -90 AND 60"),
+    ("possible humidity", "humidity_percent BETWEEN 0 AND 100"),
+    ("possible pressure", "pressure_hpa BETWEEN 500 AND 1100"),
+    ("possible wind speed", "wind_speed_kmh BETWEEN 0 AND 450"),
+    ("possible visibility", "visibility_km BETWEEN 0 AND 500"),
+    ("possible UV index", "uv_index BETWEEN 0 AND 45"),
+    ("possible hour", "hour BETWEEN 0 AND 23"),
 ];
 
-/// Hardly ever chance: of a month's hours one in millions.
-const FAR_OFF: f64 = 6.0;
-
-fn of(table: &Table) -> Contract {
-    Contract::of(table.uri())
-        .key(table.key.iter().copied())
-        .schema(&table.arrow())
-        .not_null(table.required())
-        .unique(table.key.iter().copied())
-}
+/// Standard deviations from the mean of the last weeks; chance exceeds them once in millions of hours.
+const MAX_DEVIATIONS: f64 = 6.0;
 
 pub fn hourly_weather() -> Contract {
-    let ranges = RANGES.iter().fold(of(&HOURLY), |contract, (column, least, most)| {
-        contract.between(*column, least, most).or(Policy::Quarantine)
-    });
-    ranges
+    HOURLY.contract().rules(POSSIBLE).or(Policy::Quarantine)
+}
+
+/// Checks of the hours as a time series, in which quarantined rows are missing.
+pub fn hourly_series() -> Contract {
+    Contract::of(HOURLY.uri())
+        .key(["location", "timestamp"])
         .continuous_by("timestamp", hours(1), ["location"])
         .or(Policy::Warn)
         .fresh("timestamp", hours(3))
         .or(Policy::Warn)
-        .no_outliers("temperature_celsius", Outliers::ZScore(FAR_OFF))
+        .no_outliers("temperature_celsius", Outliers::ZScore(MAX_DEVIATIONS))
         .or(Policy::Warn)
 }
 
 pub fn taxi_zones() -> Contract {
-    of(&ZONES).between("location_id", 1, 265).rows_change(0.0, 0.0).or(Policy::Warn)
+    let zones = ZONES.contract().rules([("known zone number", "location_id BETWEEN 1 AND 265")]);
+    zones.rows_change(0.0, 0.0).or(Policy::Warn)
 }
 
-/// Of trips, when both are there: each begins and ends in a zone of the city's list.
+/// Every trip starts and ends in a zone of the city.
 pub fn trips_against_zones() -> Contract {
     let trips = Contract::of("lake://nyc_taxi/trips");
     ["pickup_location_id", "dropoff_location_id"]

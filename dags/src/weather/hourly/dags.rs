@@ -1,19 +1,20 @@
-//! The DAGs: the weather of each hour, and what is checked across pipelines.
+//! The DAGs: the weather of each hour, and checks across pipelines.
 
 use super::options::Weather;
 use super::tasks::{
     create_locations, fetch_weather, location_to_iceberg, trips_against_zones, validate, weather_to_iceberg,
 };
-use crate::common::nyc::schema::{HOURLY, Table, ZONES};
+use crate::common::nyc::schema::{HOURLY, ZONES};
 use orch::Asset;
 use orch::prelude::*;
+use orch_lake::TableSpec;
 
 pub fn dags() -> Vec<Dag> {
     vec![nyc_weather_etl(), nyc_cross_checks()]
 }
 
-/// A table as an asset. It is stale when an hour was left out.
-fn table(of: &Table, group: &str) -> Asset {
+/// A table as an asset, which is stale after two hours without a run.
+fn table(of: &TableSpec, group: &str) -> Asset {
     asset(&of.uri()).named(&format!("{}.{}", of.namespace, of.name)).group(group).fresh_within(hours(2))
 }
 
@@ -30,13 +31,13 @@ fn nyc_weather_etl() -> Dag {
             let fetched = d.add(fetch_weather(d.params::<Weather>()));
             let listed = d.add(create_locations());
             let checked = d.add(validate(fetched, listed));
-            // Hours overlap: of two writers at a time one would have to do its work again, in backfills again and again.
+            // Runs write overlapping hours: two concurrent writers would conflict, and one would have to write again.
             d.add(weather_to_iceberg(checked).max_active_over_runs(1).outlet(table(&HOURLY, "weather")));
             d.add(location_to_iceberg(checked).outlet(table(&ZONES, "reference")));
         })
 }
 
-/// Whenever there are new trips.
+/// Runs whenever there are new trips.
 fn nyc_cross_checks() -> Dag {
     dag("nyc_cross_checks")
         .describe("What must hold between the tables of several pipelines: trips begin and end in known zones")

@@ -1,21 +1,26 @@
-//! What a run is asked for: which places, and how many hours back.
+//! The params of a run: which locations, and how many hours back.
 
 use chrono_tz::Tz;
 use orch::prelude::*;
 
-/// A run looks back at most so far: a month of hours.
-const MOST_HOURS: u32 = 31 * 24;
-const MOST_LOCATIONS: usize = 50;
+/// The locations of a run without params: name, latitude, longitude, time zone. A new city is a new line.
+const CITIES: [(&str, f64, f64, &str); 1] = [
+    ("New York", 40.7128, -74.006, "America/New_York"), //
+];
+
+/// Maximum number of hours that a run looks back: 31 days.
+const MAX_HOURS: u32 = 31 * 24;
+const MAX_LOCATIONS: usize = 50;
 
 /// A place whose weather is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Location {
-    /// Under which its rows are found.
+    /// Value of the column `location` in the table.
     pub name: String,
     pub latitude: f64,
     pub longitude: f64,
-    /// Whose clock the columns `hour`, `day`, … are read from: `America/New_York`.
+    /// Time zone of the columns `hour`, `day`, …, such as `America/New_York`.
     pub zone: String,
 }
 
@@ -23,7 +28,7 @@ pub struct Location {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Weather {
-    /// Hours up to that of the run, that one included. What was there of them is replaced.
+    /// Number of hours up to and including the hour of the run. Rows of the same hours are replaced.
     #[schemars(range(min = 1, max = 744))]
     pub hours: u32,
     pub locations: Vec<Location>,
@@ -31,26 +36,23 @@ pub struct Weather {
 
 impl Default for Weather {
     fn default() -> Self {
-        let new_york = Location {
-            name: "New York".into(),
-            latitude: 40.7128,
-            longitude: -74.006,
-            zone: "America/New_York".into(),
-        };
-        Weather { hours: 24, locations: vec![new_york] }
+        Weather { hours: 24, locations: CITIES.map(Location::of).to_vec() }
     }
 }
 
 impl Location {
+    /// From a name, latitude, longitude and time zone.
+    pub(crate) fn of((name, latitude, longitude, zone): (&str, f64, f64, &str)) -> Location {
+        Location { name: name.into(), latitude, longitude, zone: zone.into() }
+    }
+
     /// # Errors
-    /// A fatal error when nobody knows that zone.
+    /// A fatal error if the time zone is unknown.
     pub fn clock(&self) -> TaskResult<Tz> {
-        self.zone.parse().map_err(|_| {
-            fatal(format!(
-                "location `{}`: `{}` is no time zone\nhint: write it as `America/New_York`",
-                self.name, self.zone
-            ))
-        })
+        let Location { name, zone, .. } = self;
+        let unknown =
+            |_| fatal(format!("location `{name}`: unknown time zone `{zone}`\nhint: write `America/New_York`"));
+        zone.parse().map_err(unknown)
     }
 }
 
@@ -58,20 +60,20 @@ impl Weather {
     /// # Errors
     /// A fatal error that names the param.
     pub fn check(&self) -> TaskResult<()> {
-        if !(1..=MOST_HOURS).contains(&self.hours) {
-            return Err(fatal(format!("`hours` is {}\nhint: it is a number from 1 to {MOST_HOURS}", self.hours)));
+        if !(1..=MAX_HOURS).contains(&self.hours) {
+            return Err(fatal(format!("`hours` is {}\nhint: write a number from 1 to {MAX_HOURS}", self.hours)));
         }
-        if self.locations.is_empty() || self.locations.len() > MOST_LOCATIONS {
-            let count = self.locations.len();
-            return Err(fatal(format!("{count} `locations` were named\nhint: name 1 to {MOST_LOCATIONS}")));
+        let count = self.locations.len();
+        if !(1..=MAX_LOCATIONS).contains(&count) {
+            return Err(fatal(format!("`locations` has {count} locations\nhint: name 1 to {MAX_LOCATIONS}")));
         }
-        for (place, location) in self.locations.iter().enumerate() {
+        for (index, location) in self.locations.iter().enumerate() {
             location.clock()?;
-            if self.locations[..place].iter().any(|other| other.name == location.name) {
+            if self.locations[..index].iter().any(|other| other.name == location.name) {
                 return Err(fatal(format!("location `{}` is named twice", location.name)));
             }
             if !(-90.0..=90.0).contains(&location.latitude) || !(-180.0..=180.0).contains(&location.longitude) {
-                return Err(fatal(format!("location `{}` lies nowhere on earth", location.name)));
+                return Err(fatal(format!("location `{}` has coordinates that are not on earth", location.name)));
             }
         }
         Ok(())
@@ -83,20 +85,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_fetched_is_refused_by_name() {
-        let place =
-            |name: &str, zone: &str| Location { name: name.into(), latitude: 0.0, longitude: 0.0, zone: zone.into() };
-        let of = |hours, locations| Weather { hours, locations }.check().err().map_or(String::new(), |e| e.to_string());
-        assert_eq!(Weather::default().check().map_err(|error| error.to_string()), Ok(()));
-        for (hours, locations, words) in [
+    fn wrong_params_are_rejected_by_name() {
+        let place = |name: &str, zone: &str| Location::of((name, 0.0, 0.0, zone));
+        assert!(Weather::default().check().is_ok());
+        for (hours, locations, message) in [
             (0, vec![place("a", "UTC")], "`hours` is 0"),
-            (24, vec![], "0 `locations`"),
+            (24, vec![], "0 locations"),
             (24, vec![place("a", "UTC"), place("a", "UTC")], "`a` is named twice"),
-            (24, vec![place("a", "Mars/Olympus")], "`Mars/Olympus` is no time zone"),
-            (24, vec![Location { latitude: 91.0, ..place("a", "UTC") }], "`a` lies nowhere"),
+            (24, vec![place("a", "Mars/Olympus")], "unknown time zone `Mars/Olympus`"),
+            (24, vec![Location { latitude: 91.0, ..place("a", "UTC") }], "`a` has coordinates"),
         ] {
-            let said = of(hours, locations);
-            assert!(said.contains(words), "{words}: {said}");
+            let error = Weather { hours, locations }.check().expect_err(message).to_string();
+            assert!(error.contains(message), "{error}");
         }
     }
 }

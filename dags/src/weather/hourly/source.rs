@@ -1,11 +1,11 @@
-//! Whom a connection names: an API of one of the shapes, or the sample. The key of an API goes out in the query of a
+//! The source that a connection names: one of the APIs, or generated sample data. The key of an API appears in the query of a
 //! request and nowhere else.
 
 use super::hours::hours_until;
 use super::options::Location;
 use super::readings::{Series, WeatherReading};
 use super::sample::Sample;
-use super::shapes::{LocationParams, SHAPES, Shape, Tells, Units};
+use super::shapes::{SHAPES, Shape, Tells};
 use chrono::{DateTime, TimeDelta, Utc};
 use form_urlencoded::Serializer;
 use orch::prelude::*;
@@ -13,11 +13,10 @@ use orch::{Connection, TaskResult};
 use orch_lake::source::http::Http;
 use serde_json::Value;
 
-/// An answer of a few kB takes no longer, unless the connection says so.
-const USUAL_SECONDS: u64 = 20;
-const MOST_SECONDS: u64 = 600;
-/// Hours that begin longer ago are asked of the archive: Open-Meteo's forecasts are kept for 92 days, and its archive
-/// has all but the last five.
+/// Timeout of a request, unless the connection has another.
+const DEFAULT_SECONDS: u64 = 20;
+const MAX_SECONDS: u64 = 600;
+/// Older hours are requested from the archive. Open-Meteo keeps forecasts for 92 days; its archive lacks only the last five.
 const FORECAST_DAYS: i64 = 60;
 
 #[derive(Debug, Clone)]
@@ -32,16 +31,15 @@ pub struct Api {
     http: Http,
     archive: Option<Http>,
     key: Option<String>,
-    units: Units,
+    is_metric: bool,
 }
 
-/// Which hours are asked for: those of a run, which may be long past.
+/// The hours of a run, which may be long past.
 #[derive(Debug, Clone, Copy)]
 pub struct Hours {
-    /// Included.
+    /// Inclusive.
     pub last: DateTime<Utc>,
     pub count: u32,
-    /// When they are asked for.
     pub now: DateTime<Utc>,
 }
 
@@ -60,31 +58,29 @@ impl Hours {
 }
 
 impl Source {
-    /// `sample://weather?seed=7`, or a shape: `openweather://:KEY@`, with a host where it is not the usual one.
+    /// `sample://weather?seed=7`, or the name of an API: `openweather://:KEY@`, with a host if it is not the usual one.
     ///
     /// # Errors
-    /// A fatal error when the connection is for something else.
+    /// A fatal error if the connection has another type or a wrong parameter.
     pub fn of(connection: &Connection) -> TaskResult<Source> {
-        if connection.conn_type == "sample" {
-            let seed = number(connection, "seed", Sample::default().seed)?;
-            return Ok(Source::Sample(Sample { seed }));
+        let Connection { id, conn_type, .. } = connection;
+        if conn_type == "sample" {
+            return Ok(Source::Sample(Sample { seed: number(connection, "seed", Sample::default().seed)? }));
         }
-        let shape = Shape::of(&connection.conn_type).ok_or_else(|| {
-            let known: Vec<&str> = SHAPES.iter().map(|shape| shape.name).collect();
+        let shape = Shape::of(conn_type).ok_or_else(|| {
+            let known = SHAPES.map(|shape| shape.name).join(", ");
             fatal(format!(
-                "connection `{}` has the type `{}`, which tells no weather\nhint: it is one of {}, or `sample`",
-                connection.id,
-                connection.conn_type,
-                known.join(", ")
+                "connection `{id}` has the type `{conn_type}`, which is not a weather API\n\
+                 hint: it is one of {known}, or `sample`"
             ))
         })?;
         let text = |name: &str| connection.extra_field(name).and_then(Value::as_str);
-        let seconds = number(connection, "timeout_seconds", USUAL_SECONDS)?.clamp(1, MOST_SECONDS);
+        let seconds = number(connection, "timeout_seconds", DEFAULT_SECONDS)?.clamp(1, MAX_SECONDS);
         let host = connection.host.clone().filter(|host| !host.is_empty()).unwrap_or_else(|| shape.host.into());
-        // Nothing of it becomes a header: the key belongs into the query, the rest is for us.
-        let reached = |host: String| -> TaskResult<Http> {
+        // Only the address: `Http` would send a password as a header, and the key belongs into the query.
+        let server = |host: String| -> TaskResult<Http> {
             let server = Connection {
-                id: connection.id.clone(),
+                id: id.clone(),
                 host: Some(host),
                 port: connection.port,
                 schema: Some(text("scheme").unwrap_or("https").into()),
@@ -92,17 +88,17 @@ impl Source {
             };
             Ok(Http::of(&server)?.within(secs(seconds)))
         };
-        let archive = shape.archive.as_ref().map(|archive| reached(host.replacen(archive.host.0, archive.host.1, 1)));
+        let archive = shape.archive.map(|_| server(host.replacen("api.", "archive-api.", 1)));
         Ok(Source::Api(Box::new(Api {
             shape,
             archive: archive.transpose()?,
-            http: reached(host)?,
+            http: server(host)?,
             key: connection.password.clone().filter(|key| !key.is_empty()),
-            units: if text("units") == Some("metric") { Units::Metric } else { Units::Standard },
+            is_metric: text("units") == Some("metric"),
         })))
     }
 
-    /// For lineage.
+    /// The address without a query, for lineage.
     pub fn uri(&self) -> String {
         match self {
             Source::Sample(_) => "sample://weather".into(),
@@ -110,7 +106,7 @@ impl Source {
         }
     }
 
-    /// The hours that are to be there after a run; an API that tells only of now promises none.
+    /// The hours that must be there after a run. An API that only has the current weather promises none.
     pub fn promised(&self, hours: Hours) -> Vec<DateTime<Utc>> {
         match self {
             Source::Api(api) if api.shape.tells == Tells::Now => Vec::new(),
@@ -118,125 +114,129 @@ impl Source {
         }
     }
 
-    /// What it says of a place and of these hours.
+    /// Returns the weather of a location at these hours.
     ///
     /// # Errors
-    /// The server refuses, stays silent, says something else, or leaves out what must be told: with its address and the
-    /// field.
+    /// Returns an error with the address if the server does not respond, rejects the request, or responds without a required field.
     pub async fn series(&self, ctx: &Ctx, location: &Location, hours: Hours) -> TaskResult<Series> {
-        match self {
+        let asked = hours.all();
+        let readings = match self {
             Source::Sample(sample) => {
                 let zone = location.clock()?;
-                let hours = hours.all().into_iter();
-                Series::of(location.clone(), hours.map(|hour| sample.reading(location, zone, hour)))
+                asked.into_iter().map(|hour| sample.reading(location, zone, hour)).collect()
             }
             Source::Api(api) => {
-                let mut readings = api.ask(ctx, location, hours).await?;
-                if api.shape.tells == Tells::Hours {
-                    // It answers with whole days: forecast hours and hours before the run are dropped.
-                    let asked = hours.all();
-                    readings.retain(|reading| asked.contains(&reading.hour));
-                }
-                Series::of(location.clone(), readings)
+                let mut readings = api.readings(ctx, location, hours).await?;
+                // APIs with hours return whole days: later hours are a forecast, earlier ones are not of this run.
+                readings.retain(|reading| api.shape.tells == Tells::Now || asked.contains(&reading.hour));
+                readings
+            }
+        };
+        Series::of(location.clone(), readings)
+    }
+
+    /// # Errors
+    /// Skips the task if the connection leads to another API.
+    pub(crate) fn require(&self, shape: &str) -> TaskResult<()> {
+        match self {
+            Source::Api(api) if api.shape.name != shape => Err(skip(format!(
+                "connection `weather_api` leads to another API\nhint: this DAG needs one of the type `{shape}`, or `sample`"
+            ))),
+            Source::Api(_) | Source::Sample(_) => Ok(()),
+        }
+    }
+
+    /// Returns the whole response to a request for the current weather of a city.
+    ///
+    /// # Errors
+    /// The server does not respond, rejects the request, or responds with something that is not JSON.
+    pub(crate) async fn current(
+        &self,
+        ctx: &Ctx,
+        city: &str,
+        sample: fn(Sample, &str, DateTime<Utc>) -> TaskResult<Value>,
+    ) -> TaskResult<Value> {
+        match self {
+            Source::Sample(seeded) => sample(*seeded, city, ctx.run_after()),
+            Source::Api(api) => {
+                let params = api.shape.by_name.context("this API does not take the name of a city")?;
+                let pairs = std::iter::once(("q", city)).chain(params.iter().copied());
+                api.json(ctx, &api.http, &api.path(api.shape.path, pairs)).await
             }
         }
     }
 }
 
 impl Api {
-    async fn ask(&self, ctx: &Ctx, location: &Location, hours: Hours) -> TaskResult<Vec<WeatherReading>> {
+    async fn readings(&self, ctx: &Ctx, location: &Location, hours: Hours) -> TaskResult<Vec<WeatherReading>> {
         let (http, path) = self.request(location, hours);
-        let shown = http.redacted_address(&path);
-        let answer = http.bytes(ctx, &path).await?;
-        let answer: Value = serde_json::from_slice(&answer).map_err(|error| {
-            // The next answer may be better: somebody in between speaks, or it was cut.
-            anyhow::anyhow!("`{shown}` answers {} bytes that are no JSON (line {})", answer.len(), error.line())
-        })?;
-        self.shape.read(&answer, self.units).map_err(|unfit| {
+        let response = self.json(ctx, http, &path).await?;
+        self.shape.read(&response, self.is_metric).map_err(|unfit| {
+            let (address, city, shape) = (http.redacted_address(&path), &location.name, self.shape.name);
+            let found = fields(&response);
             fatal(format!(
-                "`{shown}` answers for `{}` without `{}`: {}\nhint: it tells {}; is that API of the type `{}`?",
-                location.name,
-                unfit.field,
-                unfit.problem,
-                fields(&answer),
-                self.shape.name
+                "`{address}` answers for `{city}` without {unfit}\nhint: it tells {found}; is that API of the type `{shape}`?"
             ))
         })
     }
 
-    /// What it says of a city now, whole. `None`: this API answers in another shape.
-    pub(crate) async fn answer_by_name(&self, ctx: &Ctx, shape: &str, city: &str) -> TaskResult<Option<Value>> {
-        let Some(path) = self.path_by_name(city).filter(|_| self.shape.name == shape) else { return Ok(None) };
-        let answer = self.http.bytes(ctx, &path).await?;
-        // The next answer may be better: it was cut, or comes from a proxy.
-        let what =
-            || format!("`{}` answers {} bytes that are no JSON", self.http.redacted_address(&path), answer.len());
-        serde_json::from_slice(&answer).with_context(what).map(Some)
+    /// A response that is not JSON is worth a retry: it was cut off, or comes from a proxy.
+    async fn json(&self, ctx: &Ctx, http: &Http, path: &str) -> TaskResult<Value> {
+        let bytes = http.bytes(ctx, path).await?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            let (address, length, line) = (http.redacted_address(path), bytes.len(), error.line());
+            anyhow::anyhow!("`{address}` answers {length} bytes that are not JSON (line {line})")
+        })
     }
 
-    fn path_by_name(&self, city: &str) -> Option<String> {
-        let mut query = Serializer::new(String::new());
-        query.append_pair("q", city).extend_pairs(self.shape.by_name?);
-        if let Some(key) = &self.key {
-            query.append_pair(self.shape.key, key);
-        }
-        Some(format!("{}?{}", self.shape.path, query.finish()))
-    }
-
-    /// Who is asked for these hours, and how.
+    /// The server for these hours, and the path with its query.
     fn request(&self, location: &Location, hours: Hours) -> (&Http, String) {
-        match (&self.archive, &self.shape.archive) {
-            (Some(http), Some(archive)) if hours.are_long_past() => {
-                (http, self.path((archive.path, archive.asked), location, hours))
-            }
-            _ => (&self.http, self.path((self.shape.path, self.shape.asked), location, hours)),
+        let (http, path, params) = match (&self.archive, self.shape.archive) {
+            (Some(http), Some((path, params))) if hours.are_long_past() => (http, path, params),
+            _ => (&self.http, self.shape.path, self.shape.params),
+        };
+        let [latitude, longitude] = [location.latitude, location.longitude].map(|degrees| degrees.to_string());
+        let values = if self.shape.place.len() == 1 {
+            vec![format!("{latitude},{longitude}")]
+        } else {
+            vec![latitude, longitude]
+        };
+        let mut pairs: Vec<(&str, String)> = self.shape.place.iter().copied().zip(values).collect();
+        pairs.extend(params.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        if self.shape.tells == Tells::Hours {
+            pairs.push(("start_date", hours.first().date_naive().to_string()));
+            pairs.push(("end_date", hours.last.date_naive().to_string()));
         }
+        if self.is_metric {
+            pairs.push(("units", "metric".into()));
+        }
+        (http, self.path(path, pairs))
     }
 
-    fn path(&self, (path, asked): (&str, &[(&str, &str)]), location: &Location, hours: Hours) -> String {
+    fn path<V: AsRef<str>>(&self, path: &str, pairs: impl IntoIterator<Item = (&'static str, V)>) -> String {
         let mut query = Serializer::new(String::new());
-        let (latitude, longitude) = (location.latitude.to_string(), location.longitude.to_string());
-        match self.shape.place {
-            LocationParams::Two(first, second) => {
-                query.append_pair(first, &latitude).append_pair(second, &longitude);
-            }
-            LocationParams::One(name) => {
-                query.append_pair(name, &format!("{latitude},{longitude}"));
-            }
-        }
-        query.extend_pairs(asked);
-        if self.shape.tells == Tells::Hours {
-            let day = |hour: DateTime<Utc>| hour.date_naive().to_string();
-            query.append_pair("start_date", &day(hours.first())).append_pair("end_date", &day(hours.last));
-        }
-        if self.units == Units::Metric {
-            query.append_pair("units", "metric");
-        }
-        if let Some(key) = &self.key {
-            query.append_pair(self.shape.key, key);
-        }
+        query.extend_pairs(pairs);
+        query.extend_pairs(self.key.iter().map(|key| (self.shape.key, key)));
         format!("{path}?{}", query.finish())
     }
 }
 
-fn number(connection: &Connection, name: &str, usual: u64) -> TaskResult<u64> {
-    match connection.extra_field(name) {
-        None => Ok(usual),
-        Some(value) => value.as_u64().or_else(|| value.as_str()?.parse().ok()).ok_or_else(|| {
-            fatal(format!("connection `{}`: `{name}` is no number\nhint: write `?{name}={usual}`", connection.id))
-        }),
-    }
+fn number(connection: &Connection, name: &str, default: u64) -> TaskResult<u64> {
+    let Some(value) = connection.extra_field(name) else { return Ok(default) };
+    value.as_u64().or_else(|| value.as_str()?.parse().ok()).ok_or_else(|| {
+        fatal(format!("connection `{}`: `{name}` is not a number\nhint: write `?{name}={default}`", connection.id))
+    })
 }
 
-/// What an answer has at its top: names only, for values may be anything.
-fn fields(answer: &Value) -> String {
-    const MOST: usize = 8;
-    match answer.as_object() {
-        Some(object) if !object.is_empty() => {
-            object.keys().take(MOST).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-        }
-        _ => "no fields".into(),
-    }
+/// The first top-level fields of a response: names only, because values may be secrets.
+fn fields(response: &Value) -> String {
+    let names: Vec<String> = response
+        .as_object()
+        .into_iter()
+        .flat_map(|fields| fields.keys().map(|name| format!("`{name}`")))
+        .take(8)
+        .collect();
+    if names.is_empty() { "no fields".into() } else { names.join(", ") }
 }
 
 #[cfg(test)]
@@ -244,74 +244,34 @@ mod tests {
     use super::super::options::Weather;
     use super::*;
 
-    /// Asked on the last day of 2025: address and path.
-    fn asked(uri: &str, last: &str) -> (String, String) {
-        let connection = Connection::from_uri("weather_api", uri).expect("a connection");
-        let Ok(Source::Api(api)) = Source::of(&connection) else { panic!("{uri} is no API") };
-        let at = |text: &str| text.parse().expect("a time");
-        let hours = Hours { last: at(last), count: 24, now: at("2025-12-31T12:30:00Z") };
-        let (http, path) = api.request(&Weather::default().locations[0], hours);
-        (http.redacted_address(&path), path)
-    }
-
     #[test]
-    fn every_shape_is_asked_in_its_way_and_shown_without_its_key() {
+    fn old_hours_are_requested_from_the_archive_of_the_server() {
         for (uri, address, query) in [
-            ("openweather://:hu%26sh@", "https://api.openweathermap.org/data/2.5/weather", "lon=-74.006&appid=hu%26sh"),
+            ("openweather://:hu%26sh@", "https://api.openweathermap.org/data/2.5/weather", "-74.006&appid=hu%26sh"),
             (
-                "openweather://:k@?units=metric",
-                "https://api.openweathermap.org/data/2.5/weather",
-                "units=metric&appid=k",
+                "open-meteo://:k@",
+                "https://archive-api.open-meteo.com/v1/archive",
+                "start_date=2024-02-29&end_date=2024-03-01",
             ),
-            ("weatherapi://:k@", "https://api.weatherapi.com/v1/current.json", "q=40.7128%2C-74.006&aqi=no&key=k"),
+            ("open-meteo://customer-api.open-meteo.com", "https://customer-archive-api.open-meteo.com/v1/archive", ""),
             (
-                "open-meteo://@",
-                "https://api.open-meteo.com/v1/forecast",
-                "timezone=GMT&start_date=2025-12-30&end_date=2025-12-31",
-            ),
-            ("open_meteo://localhost:8080?scheme=http", "http://localhost:8080/v1/forecast", "timeformat=unixtime"),
-        ] {
-            let (shown, path) = asked(uri, "2025-12-31T12:00:00Z");
-            assert_eq!(shown, address, "{uri}");
-            assert!(path.contains(query), "{uri}: {path}");
-        }
-    }
-
-    #[test]
-    fn hours_that_are_long_past_are_asked_of_the_archive() {
-        for (uri, last, address, days) in [
-            ("open-meteo://@", "2025-11-02T23:00:00Z", "https://api.open-meteo.com/v1/forecast", "2025-11-02"),
-            ("open-meteo://@", "2024-03-01T10:00:00Z", "https://archive-api.open-meteo.com/v1/archive", "2024-02-29"),
-            (
-                "open-meteo://:k@customer-api.open-meteo.com",
-                "2024-03-01T10:00:00Z",
-                "https://customer-archive-api.open-meteo.com/v1/archive",
-                "2024-02-29",
-            ),
-            (
-                "open-meteo://weather:8080?scheme=http",
-                "2024-03-01T23:00:00Z",
+                "open_meteo://weather:8080?scheme=http",
                 "http://weather:8080/v1/archive",
-                "2024-03-01",
+                "wind_speed_10m%2Cweather_code",
             ),
-        ] {
-            let (shown, path) = asked(uri, last);
-            assert_eq!(shown, address, "{uri}");
-            let expected = format!("start_date={days}&end_date={}", &last[..10]);
-            assert!(path.contains(&expected) && !path.contains("past_hours"), "{path}");
-            assert_eq!(path.contains("visibility"), address.ends_with("forecast"), "{path}");
-        }
-    }
-
-    #[test]
-    fn a_connection_for_something_else_is_refused_with_what_there_is() {
-        for (uri, words) in [
-            ("mysql://h/db", "one of openweather, weatherapi, open_meteo, or `sample`"),
-            ("sample://weather?seed=many", "`seed` is no number"),
         ] {
             let connection = Connection::from_uri("weather_api", uri).expect("a connection");
-            let said = Source::of(&connection).expect_err(uri).to_string();
-            assert!(said.contains(words) && said.contains("weather_api"), "{said}");
+            let Ok(Source::Api(api)) = Source::of(&connection) else { panic!("{uri} is not an API") };
+            let [last, now] = ["2024-03-01T10:00:00Z", "2025-12-31T12:30:00Z"].map(|at| at.parse().expect("a time"));
+            let (http, path) = api.request(&Weather::default().locations[0], Hours { last, count: 24, now });
+            assert_eq!(http.redacted_address(&path), address, "{uri}");
+            assert!(path.contains(query), "{uri}: {path}");
+        }
+        for (uri, message) in
+            [("mysql://h/db", "or `sample`"), ("sample://weather?seed=many", "`seed` is not a number")]
+        {
+            let error = Source::of(&Connection::from_uri("weather_api", uri).expect("a connection")).expect_err(uri);
+            assert!(error.to_string().contains(message), "{error}");
         }
     }
 }

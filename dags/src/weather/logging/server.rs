@@ -1,7 +1,7 @@
-//! `orch-pipelines logging-server`: readings over HTTP, each appended to the topic `weather` before it is answered.
+//! `orch-pipelines logging-server`: readings over HTTP, each appended to the topic `weather` before the response.
 //!
-//! `GET /log?city=…&temperature=…` and `GET /health`, with the answers of the document. There is no login: the command serves this
-//! machine unless it is told otherwise (`orch_binary::server`).
+//! `GET /log?city=…&temperature=…` and `GET /health`. There is no login, so the command only listens on this machine by default
+//! (`orch_binary::server`).
 
 use super::{PARTITIONS, TOPIC};
 use crate::common::connections::TOPICS;
@@ -14,16 +14,16 @@ use orch::prelude::*;
 use orch::{BundleServer, Serving};
 use orch_streams::topic::kafka::KafkaProducer;
 use orch_streams::topic::{KAFKA, LOG};
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
 const PORT: u16 = 9998;
-const MOST_CITY_CHARS: usize = 200;
-const MOST_TEMPERATURE_CHARS: usize = 50;
-/// A client that waits for longer asks again.
-const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
+const MAX_CITY_CHARS: usize = 200;
+const MAX_TEMPERATURE_CHARS: usize = 50;
+/// Timeout for appending a record; clients retry after it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The command of the binary.
 pub fn server() -> BundleServer {
     let about = "Take readings over HTTP, without a login, and append them to the topic `weather`";
     BundleServer::new("logging-server", about, PORT, |serving| Box::pin(app(serving)))
@@ -31,7 +31,7 @@ pub fn server() -> BundleServer {
 
 struct Logger {
     serving: Serving,
-    /// `None`: the built-in log.
+    /// `None` if the topics are in the built-in log.
     kafka: Option<KafkaProducer>,
 }
 
@@ -50,8 +50,8 @@ async fn app(serving: Serving) -> TaskResult<Router> {
     Ok(app.with_state(Arc::new(Logger { serving, kafka })))
 }
 
-async fn health() -> Json<Health> {
-    Json(Health { status: "healthy" })
+async fn health() -> Json<Value> {
+    Json(json!({ "status": "healthy" }))
 }
 
 async fn log(State(logger): State<Arc<Logger>>, RawQuery(query): RawQuery) -> Response {
@@ -59,25 +59,27 @@ async fn log(State(logger): State<Arc<Logger>>, RawQuery(query): RawQuery) -> Re
         Ok(asked) => asked,
         Err(message) => return refused(StatusCode::BAD_REQUEST, message),
     };
-    match tokio::time::timeout(WRITTEN_WITHIN, logger.write(asked)).await {
-        Ok(Ok(data)) => Json(Logged { status: "success", message: "Weather data logged", data }).into_response(),
+    match tokio::time::timeout(WRITE_TIMEOUT, logger.write(asked)).await {
+        Ok(Ok(data)) => {
+            Json(LogResponse { status: "success", message: "Weather data logged", data: Some(data) }).into_response()
+        }
         Ok(Err(error)) => {
             tracing::error!(error = format!("{error:#}"), "a reading was not written");
             refused(StatusCode::INTERNAL_SERVER_ERROR, "Weather data was not logged")
         }
         Err(_) => {
-            tracing::error!(seconds = WRITTEN_WITHIN.as_secs(), "a reading was not written in time");
+            tracing::error!(seconds = WRITE_TIMEOUT.as_secs(), "a reading was not written in time");
             refused(StatusCode::INTERNAL_SERVER_ERROR, "It is not known whether weather data was logged")
         }
     }
 }
 
 fn refused(status: StatusCode, message: &'static str) -> Response {
-    (status, Json(Refused { status: "error", message })).into_response()
+    (status, Json(LogResponse { status: "error", message, data: None })).into_response()
 }
 
 impl Logger {
-    /// Returns when the record is there.
+    /// Returns after the record is written.
     async fn write(&self, asked: LogRequest) -> TaskResult<LoggedReading> {
         let ts = self.serving.now().await?.format("%Y-%m-%d-%H").to_string();
         let reading = LoggedReading { city: asked.city, temperature: asked.temperature, ts };
@@ -97,7 +99,7 @@ struct LogRequest {
 }
 
 impl LogRequest {
-    /// Of a parameter that is there several times the first counts.
+    /// The first of several parameters with one name wins.
     fn of(query: &str) -> Result<LogRequest, &'static str> {
         let value = |wanted: &str| {
             let mut pairs = form_urlencoded::parse(query.as_bytes());
@@ -109,7 +111,7 @@ impl LogRequest {
         let (Some(city), Some(temperature)) = (value("city"), value("temperature")) else {
             return Err("Missing required parameters: city and temperature");
         };
-        if city.chars().count() > MOST_CITY_CHARS || temperature.chars().count() > MOST_TEMPERATURE_CHARS {
+        if city.chars().count() > MAX_CITY_CHARS || temperature.chars().count() > MAX_TEMPERATURE_CHARS {
             return Err("Parameter too long: city has at most 200 characters, temperature 50");
         }
         if city.chars().chain(temperature.chars()).any(char::is_control) {
@@ -119,7 +121,7 @@ impl LogRequest {
     }
 }
 
-/// As it is in the topic and in the answer.
+/// The record in the topic, and a part of the response.
 #[derive(Debug, Serialize)]
 struct LoggedReading {
     city: String,
@@ -129,21 +131,11 @@ struct LoggedReading {
 }
 
 #[derive(Debug, Serialize)]
-struct Logged {
+struct LogResponse {
     status: &'static str,
     message: &'static str,
-    data: LoggedReading,
-}
-
-#[derive(Debug, Serialize)]
-struct Refused {
-    status: &'static str,
-    message: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-struct Health {
-    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<LoggedReading>,
 }
 
 #[cfg(test)]
@@ -151,24 +143,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_parameters_are_needed_and_have_a_length() {
-        let asked = |city: &str, temperature: &str| LogRequest { city: city.into(), temperature: temperature.into() };
-        let long = |many: usize| format!("city={}&temperature=1", "x".repeat(many));
-        for (query, expected) in [
-            ("city=New+York&temperature=72.5", Ok(asked("New York", "72.5"))),
-            ("temperature=-3&city=S%C3%A3o%20Paulo&city=other&more=1", Ok(asked("São Paulo", "-3"))),
-            ("", Err("Missing")),
-            ("city=a", Err("Missing")),
-            ("city=&temperature=1", Err("Missing")),
-            ("city=a%00&temperature=1", Err("Parameters must not")),
-            ("city=a&temperature=1%0A", Err("Parameters must not")),
+    fn parameters_are_required_and_limited() {
+        let long = |chars: usize| format!("city={}&temperature=1", "x".repeat(chars));
+        let good = LogRequest::of("temperature=-3&city=S%C3%A3o%20Paulo&city=other&more=1");
+        assert_eq!(good, Ok(LogRequest { city: "São Paulo".into(), temperature: "-3".into() }));
+        assert!(LogRequest::of(&long(MAX_CITY_CHARS)).is_ok());
+        for (query, message) in [
+            ("city=&temperature=1", "Missing"),
+            ("city=a%00&temperature=1", "Parameters must not"),
+            ("city=a&temperature=1%0A", "Parameters must not"),
+            (&long(MAX_CITY_CHARS + 1), "Parameter too long"),
         ] {
-            match (LogRequest::of(query), expected) {
-                (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{query}"),
-                (Err(found), Err(words)) => assert!(found.starts_with(words), "{query}: {found}"),
-                (found, expected) => panic!("{query}: {found:?}, not {expected:?}"),
-            }
+            assert!(LogRequest::of(query).expect_err(query).starts_with(message), "{query}");
         }
-        assert!(LogRequest::of(&long(MOST_CITY_CHARS)).is_ok() && LogRequest::of(&long(MOST_CITY_CHARS + 1)).is_err());
     }
 }

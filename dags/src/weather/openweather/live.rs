@@ -2,30 +2,27 @@
 
 use super::{PARTITIONS, TOPIC};
 use crate::common::connections::RETAIL_POSTGRES;
-use anyhow::ensure;
-use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, StringArray};
-use arrow::compute::cast;
-use arrow::compute::kernels::zip::zip;
-use arrow::datatypes::{DataType, Field, Fields, Int64Type, Schema, TimeUnit, TimestampSecondType};
+use crate::common::rows::select;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use orch::prelude::*;
+use orch_lake::frame::sql::query_rows;
 use orch_streams::{OFFSET, PARTITION, Stream, Windows};
-use std::sync::Arc;
 use std::time::Duration;
 
-/// An answer comes so long after it was measured, or asked for, at most.
+/// Maximum delay of a response after it was measured or requested.
 const LATE: Duration = Duration::from_hours(3);
 
 pub fn streams() -> Vec<Stream> {
-    let stream = |name: &str, text: &str| {
-        Stream::new(name).describe(text).topic(TOPIC).partitions(PARTITIONS).json(record()).ignore_unknown_fields()
+    let stream = |name: &str, text: &str, grain: &'static str| {
+        let stream = Stream::new(name).describe(text).topic(TOPIC).partitions(PARTITIONS);
+        stream.json(record()).ignore_unknown_fields().transform(move |responses| flatten(&responses, grain))
     };
-    let rt = stream("weather_rt", "Averages of 5 minutes by city, as records come")
-        .transform(|answers| flat(&answers, None))
+    let rt = stream("weather_rt", "Averages of 5 minutes by city, as records come", "5min")
         .windows(averages(Windows::tumbling(mins(5)).by(&["city"]).at("ingest_ts")))
         .upsert_postgres(RETAIL_POSTGRES, "live.weather_rt", &["city", "window_start"], None);
     let bt = |grain: &'static str, size: Duration| {
-        stream(&format!("weather_bt_{grain}"), "Averages by city, as records come")
-            .transform(move |answers| flat(&answers, Some(grain)))
+        stream(&format!("weather_bt_{grain}"), "Averages by city, as records come", grain)
             .windows(averages(Windows::tumbling(size).by(&["grain", "city"]).at("dt")))
             .upsert_postgres(RETAIL_POSTGRES, "live.weather_bt", &["grain", "city", "window_start"], None)
     };
@@ -38,44 +35,33 @@ fn averages(windows: Windows) -> Windows {
 
 fn record() -> Schema {
     let number = |name: &str| Field::new(name, DataType::Float64, true);
-    let main: Fields = vec![number("temp"), number("humidity")].into();
     Schema::new(vec![
         Field::new("name", DataType::Utf8, true),
-        Field::new("main", DataType::Struct(main), true),
+        Field::new("main", DataType::Struct(vec![number("temp"), number("humidity")].into()), true),
         Field::new("dt", DataType::Int64, true),
-        Field::new("_ingest_ts", DataType::Utf8, true),
+        Field::new("_ingest_ts", DataType::Timestamp(TimeUnit::Microsecond, None), true),
         Field::new("_error", DataType::Boolean, true),
         Field::new("status_code", DataType::Int64, true),
     ])
 }
 
-/// Rows with a city and both times. An answer in which the API refused is no row.
-fn flat(answers: &RecordBatch, grain: Option<&str>) -> TaskResult<RecordBatch> {
-    let column = |name: &str| answers.column_by_name(name).with_context(|| format!("column {name}"));
-    let (errors, status) = (column("_error")?.as_boolean(), column("status_code")?.as_primitive::<Int64Type>());
-    if let Some(row) = (0..answers.num_rows()).find(|row| errors.is_valid(*row) && errors.value(*row)) {
-        anyhow::bail!("the API refused with status {}", status.value(row));
+/// Converts responses to rows. A time that does not fit a timestamp is null, so its record is quarantined.
+///
+/// # Errors
+/// A record is an error record, or has no city.
+fn flatten(responses: &RecordBatch, grain: &str) -> TaskResult<RecordBatch> {
+    let bad = "SELECT _error, status_code FROM rows WHERE _error OR name IS NULL LIMIT 1";
+    let bad = query_rows(std::slice::from_ref(responses), bad)?;
+    if let Some(refused) = bad.column("_error")?.bool()?.iter().next() {
+        ensure!(refused != Some(true), "the API refused with status {}", bad.column("status_code")?.get(0)?);
+        bail!("it names no city");
     }
-    let city = column("name")?;
-    ensure!(city.null_count() == 0, "it names no city");
-    let main = column("main")?.as_struct();
-    let at = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
-    let seconds = column("dt")?.as_primitive::<Int64Type>().reinterpret_cast::<TimestampSecondType>();
-    let measured = cast(&seconds.with_timezone("+00:00"), &at)?;
-    let asked = cast(&cast(column("_ingest_ts")?, &DataType::Timestamp(TimeUnit::Microsecond, None))?, &at)?;
-    let ingested = zip(&arrow::compute::is_not_null(&asked)?, &asked, &measured)?;
-    let mut columns: Vec<(&str, ArrayRef)> = vec![
-        ("city", city.clone()),
-        ("temp", main.column(0).clone()),
-        ("humidity", main.column(1).clone()),
-        ("dt", measured),
-        ("ingest_ts", ingested),
-        (PARTITION, column(PARTITION)?.clone()),
-        (OFFSET, column(OFFSET)?.clone()),
-    ];
-    if let Some(grain) = grain {
-        let all = StringArray::from_iter_values((0..answers.num_rows()).map(|_| grain));
-        columns.insert(0, ("grain", Arc::new(all)));
-    }
-    Ok(RecordBatch::try_from_iter(columns)?)
+    select(
+        responses,
+        &format!(
+            "SELECT '{grain}' AS grain, city, temp, humidity, dt, COALESCE(_ingest_ts, dt) AS ingest_ts, {PARTITION}, {OFFSET}
+             FROM (SELECT name AS city, main.temp, main.humidity, _ingest_ts, {PARTITION}, {OFFSET},
+               CASE WHEN ABS(dt) < 1000000000000 THEN CAST(dt * 1000000 AS TIMESTAMP) END AS dt FROM rows) AS flat"
+        ),
+    )
 }

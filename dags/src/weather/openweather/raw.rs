@@ -1,131 +1,113 @@
-//! The topic → the raw table: flat columns, and the answers as they came. Offsets and rows are kept in the transaction that records
-//! the success of the task, so each record is there once.
+//! The topic → the raw table: flat columns, and the responses as they came. Offsets and rows are committed in the transaction that
+//! records the success of the task, so each record is appended exactly once.
 
-use super::answer::CityReading;
 use super::{RAW_BUCKET, TOPIC};
 use crate::common::connections::TOPICS;
 use crate::common::lakehouse::Lakehouse;
-use arrow::array::{
-    ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
-};
-use chrono::{DateTime, NaiveDate, Utc};
-use iceberg::spec::{PrimitiveType, Transform};
+use crate::common::rows::batch_of;
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use iceberg::spec::Transform;
 use orch::TriggerRequest;
 use orch::prelude::*;
-use orch_lake::table::CommitStep;
-use orch_lake::{Table, TableDef, TableName};
-use orch_streams::{Records, TopicReading};
-use std::sync::Arc;
+use orch_lake::publish::Publisher;
+use orch_lake::{Batches, TableSpec, columns};
+use orch_streams::{Record, TopicReading};
+use serde_json::Value;
+use std::collections::BTreeSet;
 
-/// The name under which it is kept how far the topic was read.
+/// The name under which the offsets are stored.
 const READER: &str = "openweather_raw";
-/// Of a run; the next one reads the others.
-const MOST_RECORDS: usize = 1_000_000;
+/// Maximum number of records of a run; the next run reads the rest.
+const MAX_RECORDS: usize = 1_000_000;
 
-pub(super) fn table() -> TableName {
-    TableName::new("weather", "openweather").expect("it is a name")
-}
-
-/// The columns of the raw table, by when the answers came.
+/// The time of the request, and the time of the measurement.
 pub(super) const INGESTED: &str = "ingest_ts";
 pub(super) const MEASURED: &str = "dt";
 
-pub(super) async fn ensure(place: &Lakehouse) -> TaskResult<Table> {
-    let definition = TableDef::new()
-        .required("city", PrimitiveType::String)
-        .optional("lon", PrimitiveType::Double)
-        .optional("lat", PrimitiveType::Double)
-        .optional("temp", PrimitiveType::Double)
-        .optional("humidity", PrimitiveType::Double)
-        .optional("wind_speed", PrimitiveType::Double)
-        .optional("clouds_all", PrimitiveType::Double)
-        .required("dt_epoch", PrimitiveType::Long)
-        .required(MEASURED, PrimitiveType::Timestamptz)
-        .required(INGESTED, PrimitiveType::Timestamptz)
-        .required("answer", PrimitiveType::String)
-        .required("kafka_partition", PrimitiveType::Int)
-        .required("kafka_offset", PrimitiveType::Long)
-        .location(format!("{}/openweather", place.bucket(RAW_BUCKET).await?.url()))
-        .partition(INGESTED, Transform::Day)
-        .chart(
-            "select ingest_ts, temp from weather.openweather where city = 'London' order by ingest_ts desc limit 500",
-        );
-    Ok(place.lake.ensure(&table(), &definition).await?)
+pub(super) const RAW: TableSpec = TableSpec::new(
+    "weather",
+    "openweather",
+    &[],
+    columns! {
+        city: String, lon: Option<f64>, lat: Option<f64>, temp: Option<f64>, humidity: Option<f64>,
+        wind_speed: Option<f64>, clouds_all: Option<f64>, dt_epoch: i64, dt: DateTime<Utc>, ingest_ts: DateTime<Utc>,
+        answer: String, kafka_partition: i32, kafka_offset: i64,
+    },
+)
+.partition(&[(INGESTED, Transform::Day)])
+.chart("select ingest_ts, temp from weather.openweather where city = 'London' order by ingest_ts desc limit 500");
+
+/// Returns a row of the table and its day, or `None` if the record is an error record, has no city or time, or has a value of
+/// another type.
+fn row_of(record: &Record<'_>) -> Option<(NaiveDate, Value)> {
+    let answer = std::str::from_utf8(record.value?).ok()?;
+    let response: Value = serde_json::from_str(answer).ok()?;
+    let number = |pointer: &str| match response.pointer(pointer) {
+        None | Some(Value::Null) => Some(None),
+        Some(value) => value.as_f64().map(Some),
+    };
+    let city = response["name"].as_str().filter(|city| !city.is_empty() && !city.contains('\0'))?;
+    let is_error = !matches!(response.get("_error"), None | Some(Value::Bool(false)));
+    let dt_epoch = response["dt"].as_i64().filter(|_| !is_error)?;
+    let dt = DateTime::from_timestamp(dt_epoch, 0)?;
+    let ingest_ts = match &response["_ingest_ts"] {
+        Value::Null => dt,
+        time => time.as_str()?.parse::<NaiveDateTime>().ok()?.and_utc(),
+    };
+    let row = json!({
+        "city": city,
+        "lon": number("/coord/lon")?,
+        "lat": number("/coord/lat")?,
+        "temp": number("/main/temp")?,
+        "humidity": number("/main/humidity")?,
+        "wind_speed": number("/wind/speed")?,
+        "clouds_all": number("/clouds/all")?,
+        "dt_epoch": dt_epoch,
+        "dt": dt,
+        "ingest_ts": ingest_ts,
+        "answer": answer,
+        "kafka_partition": record.partition,
+        "kafka_offset": record.offset,
+    });
+    Some((ingest_ts.date_naive(), row))
 }
 
-/// What was new in the topic.
+/// The new records of the topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Read {
     pub rows: u64,
-    /// Records in which the API refused, or that are no weather of a city.
+    /// Error records, and records that are not the weather of a city.
     pub refused: u64,
-    /// The first and the last day that rows are of.
+    /// The first and the last day of the rows.
     pub days: Option<(NaiveDate, NaiveDate)>,
 }
 
-/// Appends what came since the last run that succeeded.
+/// Appends the records since the last run that succeeded.
 #[task(retries = 1, retry_delay = mins(1), timeout = mins(30))]
 pub async fn kafka_to_raw_once(ctx: Ctx) -> TaskResult<Read> {
     let place = Lakehouse::of(&ctx).await?;
-    let raw = ensure(&place).await?;
-    let mut topic = TopicReading::of(&ctx, READER, TOPICS, TOPIC).await?.most(MOST_RECORDS);
-    let (mut batches, mut read) = (Vec::new(), Read::default());
+    let mut publisher = Publisher::new(&ctx, &place.lake).await?;
+    let raw = publisher.table(&RAW, Some(place.bucket(RAW_BUCKET).await?.url())).await?;
+    let mut topic = TopicReading::of(&ctx, READER, TOPICS, TOPIC).await?.most(MAX_RECORDS);
+    let (mut batches, mut days, mut refused) = (Vec::new(), BTreeSet::new(), 0);
     while let Some(records) = topic.next(&ctx).await? {
-        batches.push(rows(&records, &mut read)?);
+        let (of, rows): (Vec<NaiveDate>, Vec<Value>) = records.iter().filter_map(|record| row_of(&record)).unzip();
+        refused += (records.len() - rows.len()) as u64;
+        days.extend(of);
+        batches.push(batch_of(&RAW.schema(), &rows)?);
     }
-    if read.rows > 0 {
-        let change = raw.append(orch_lake::Batches::from(batches)).await?;
-        ctx.commit(CommitStep::new(&place.lake, vec![change]))?;
+    let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+    if rows > 0 {
+        publisher.change(raw.append(Batches::from(batches)).await?);
+        publisher.publish()?;
     }
     topic.done(&ctx).await?;
-    ctx.info(format!("{} rows are in `{}`; {} records are no weather of a city", read.rows, table(), read.refused));
-    ctx.lineage(&format!("kafka://{TOPIC}"), "lake://weather/openweather", read.rows)?;
-    Ok(read)
+    ctx.info(format!("{rows} rows are in `{}`; {refused} records are not the weather of a city", RAW.id()?));
+    ctx.lineage(&format!("kafka://{TOPIC}"), &RAW.uri(), rows)?;
+    Ok(Read { rows, refused, days: days.first().copied().zip(days.last().copied()) })
 }
 
-fn rows(records: &Records, read: &mut Read) -> TaskResult<RecordBatch> {
-    let mut readings = Vec::new();
-    for record in records.iter() {
-        let value = record.value.unwrap_or_default();
-        match (CityReading::of(value), std::str::from_utf8(value)) {
-            (Some(reading), Ok(text)) => readings.push((reading, text, record.partition, record.offset)),
-            _ => read.refused += 1,
-        }
-    }
-    read.rows += readings.len() as u64;
-    for (reading, ..) in &readings {
-        let day = reading.ingested_at.date_naive();
-        read.days = Some(read.days.map_or((day, day), |(first, last)| (first.min(day), last.max(day))));
-    }
-    let number = |of: fn(&CityReading) -> Option<f64>| -> ArrayRef {
-        Arc::new(readings.iter().map(|(reading, ..)| of(reading)).collect::<Float64Array>())
-    };
-    let time = |of: fn(&CityReading) -> DateTime<Utc>| -> ArrayRef {
-        let micros = readings.iter().map(|(reading, ..)| of(reading).timestamp_micros());
-        Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("+00:00"))
-    };
-    let columns: [(&str, ArrayRef); 13] = [
-        ("city", Arc::new(StringArray::from_iter_values(readings.iter().map(|(reading, ..)| &reading.city)))),
-        ("lon", number(|reading| reading.answer.coord.lon)),
-        ("lat", number(|reading| reading.answer.coord.lat)),
-        ("temp", number(|reading| reading.answer.main.temp)),
-        ("humidity", number(|reading| reading.answer.main.humidity)),
-        ("wind_speed", number(|reading| reading.answer.wind.speed)),
-        ("clouds_all", number(|reading| reading.answer.clouds.all)),
-        ("dt_epoch", Arc::new(readings.iter().map(|(reading, ..)| reading.answer.dt).collect::<Int64Array>())),
-        (MEASURED, time(|reading| reading.measured_at)),
-        (INGESTED, time(|reading| reading.ingested_at)),
-        ("answer", Arc::new(StringArray::from_iter_values(readings.iter().map(|(_, text, ..)| *text)))),
-        (
-            "kafka_partition",
-            Arc::new(Int32Array::from_iter_values(readings.iter().map(|(.., partition, _)| *partition))),
-        ),
-        ("kafka_offset", Arc::new(Int64Array::from_iter_values(readings.iter().map(|(.., offset)| *offset)))),
-    ];
-    Ok(RecordBatch::try_from_iter(columns)?)
-}
-
-/// Has the days of the new rows counted. One that finds nothing new starts no run.
+/// Computes the 5-minute view of the days of the new rows. Starts no run without new rows.
 #[task(retries = 3, retry_delay = secs(5))]
 pub async fn trigger_stream_5min(ctx: Ctx, read: Read) -> TaskResult<Option<String>> {
     let Some((from, to)) = read.days else { return Ok(None) };
@@ -138,4 +120,43 @@ pub async fn trigger_stream_5min(ctx: Ctx, read: Read) -> TaskResult<Option<Stri
     let started = ctx.host().trigger(request).await?;
     ctx.info(format!("started run `{}` of dag `{}`", started.run_id, started.dag_id));
     Ok(Some(started.run_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::response_of;
+    use super::*;
+    use crate::weather::hourly::sample::Sample;
+
+    fn row(value: &str) -> Option<Value> {
+        let (at_ms, key, old_key, value) = (None, None, None, Some(value.as_bytes()));
+        row_of(&Record { partition: 0, offset: 1, at_ms, key, value, old_key, has_new_key: false }).map(|(_, row)| row)
+    }
+
+    #[test]
+    fn a_row_has_a_city_and_a_time() {
+        let at = "2026-11-22T20:15:00Z".parse().expect("a time");
+        let sample = response_of(Sample::default(), "London", at).expect("a response").to_string();
+        let good = [
+            r#"{"name":"London","main":{"temp":285.5},"dt":1756684794,"_ingest_ts":"2025-09-01T00:00:07.000000"}"#,
+            r#"{"name":"London","coord":{"lon":-0.1},"dt":1756684794}"#,
+            &sample,
+        ]
+        .map(|good| row(good).expect(good));
+        let field = |name: &str| good.clone().map(|row| row[name].clone());
+        assert_eq!(field("ingest_ts")[..2], [json!("2025-09-01T00:00:07Z"), json!("2025-08-31T23:59:54Z")]);
+        assert_eq!((&field("temp")[..2], &field("lon")[1]), (&[json!(285.5), Value::Null][..], &json!(-0.1)));
+        assert_eq!(batch_of(&RAW.schema(), &good).expect("a batch").num_rows(), 3);
+        for bad in [
+            r#"{"_error":true,"status_code":401,"name":"London","dt":1}"#,
+            r#"{"name":null,"dt":1756684794}"#,
+            r#"{"name":"London"}"#,
+            r#"{"name":"London","dt":1,"main":{"temp":"hot"}}"#,
+            r#"{"name":"London","dt":99999999999999999}"#,
+            "[]",
+            "",
+        ] {
+            assert_eq!(row(bad), None, "{bad}");
+        }
+    }
 }

@@ -32,7 +32,7 @@ fn faults() -> Vec<(&'static str, Mood, &'static [&'static str], bool)> {
         ),
         ("broken", says("500 Oh", "", ""), &["v1/forecast` answers 500: asking again"], false),
         ("silent", Mood::Silent, &["v1/forecast` does not answer: asking again"], false),
-        ("garbage", says("200 OK", "", "<html>Sorry"), &["v1/forecast` answers 11 bytes that are no JSON"], false),
+        ("garbage", says("200 OK", "", "<html>Sorry"), &["v1/forecast` answers 11 bytes that are not JSON"], false),
         (
             "field",
             Mood::Changed(|answer| {
@@ -128,7 +128,7 @@ async fn what_cannot_be_goes_aside_holes_are_told_and_both_are_mended() {
     assert_eq!(world.csv(ways).await, "to,rows\nhourly_weather,4\nhourly_weather_quarantine,1\n");
     let checks =
         "select kind, outcome, rows, bad from asset_check where run_id = 'odd' and outcome <> 'pass' order by 1";
-    assert_eq!(world.csv(checks).await, "kind,outcome,rows,bad\ncontinuity,warn,4,2\nrange,quarantined,5,1\n");
+    assert_eq!(world.csv(checks).await, "kind,outcome,rows,bad\ncontinuity,warn,4,2\nrule,quarantined,5,1\n");
 
     // Told again, and better: nothing is aside any more.
     api.is(Mood::Good);
@@ -140,7 +140,7 @@ async fn what_cannot_be_goes_aside_holes_are_told_and_both_are_mended() {
     let before = tables(&world).await;
     world.trigger(DAG, "none", &json!({})).failed();
     let log = world.log(DAG, "validate", "none");
-    assert!(log.contains("nothing was told of any hour") && log.contains("24 hours are missing"), "{log}");
+    assert!(log.contains("the source returned no hour") && log.contains("24 hours are missing"), "{log}");
     assert_eq!(tables(&world).await, before);
 }
 

@@ -1,0 +1,43 @@
+//! Lists of cities in the params of DAGs.
+
+use orch::prelude::*;
+
+/// Each city is a request.
+const MAX_CITIES: usize = 50;
+const MAX_CHARS: usize = 100;
+
+/// # Errors
+/// A fatal error that names the city, or the number of cities.
+pub(super) fn check(cities: &[String]) -> TaskResult<()> {
+    if cities.is_empty() || cities.len() > MAX_CITIES {
+        return Err(fatal(format!("`cities` has {} cities\nhint: name 1 to {MAX_CITIES}", cities.len())));
+    }
+    for (index, city) in cities.iter().enumerate() {
+        if city.trim().is_empty() || city.chars().count() > MAX_CHARS || city.contains('\0') {
+            return Err(fatal(format!("city {} does not have a name of 1 to {MAX_CHARS} characters", index + 1)));
+        }
+        if cities[..index].contains(city) {
+            return Err(fatal(format!("city `{city}` is named twice")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_lists_are_rejected_by_name() {
+        let check = |cities: &[&str]| check(&cities.iter().map(|&city| city.to_owned()).collect::<Vec<_>>());
+        assert!(check(&["London", "New York"]).is_ok());
+        for (cities, message) in [
+            (&[][..], "has 0 cities"),
+            (&["Rome", "Rome"], "`Rome` is named twice"),
+            (&["Rome", " "], "city 2 does not have a name"),
+        ] {
+            let error = check(cities).expect_err(message).to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+}
