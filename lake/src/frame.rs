@@ -3,7 +3,7 @@
 
 mod bridge;
 pub mod sql;
-mod threads;
+pub(crate) mod threads;
 
 pub use threads::{Stop, blocking};
 

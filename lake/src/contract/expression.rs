@@ -4,6 +4,7 @@ use super::rule::Rule;
 use super::{Check, Contract, ContractError};
 use crate::frame::from_batches;
 use crate::frame::sql::expression;
+use crate::frame::threads::off_runtime;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::error::ArrowError;
@@ -51,8 +52,8 @@ impl Expressions {
     fn evaluate(&self, batch: &RecordBatch) -> TaskResult<Vec<(usize, BooleanArray)>> {
         let read = self.columns.iter().map(|name| batch.schema_ref().index_of(name)).collect::<Result<Vec<_>, _>>()?;
         let frame = from_batches(&[batch.project(&read)?])?;
-        let answers =
-            frame.lazy().select(self.rules.iter().map(|rule| rule.1.clone()).collect::<Vec<_>>()).collect()?;
+        let rules: Vec<Expr> = self.rules.iter().map(|rule| rule.1.clone()).collect();
+        let answers = off_runtime(|| frame.lazy().select(rules).collect())?;
         let bad = self.rules.iter().map(|(at, _)| {
             let passes = answers.column(&format!("{at}"))?.bool()?;
             let bad = passes.iter().map(|passes| passes == Some(false)).collect::<BooleanBuffer>();

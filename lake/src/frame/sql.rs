@@ -1,5 +1,6 @@
 //! polars' SQL over frames, on its streaming engine: joins and sums hold little more than their inputs and their result.
 
+use super::threads::off_runtime;
 use super::{blocking, from_batches, to_batches};
 use crate::batches::{BATCH_ROWS, Batches};
 use arrow::array::RecordBatch;
@@ -24,7 +25,8 @@ impl SqlFrames {
     /// # Errors
     /// The statement cannot be parsed, names an unknown table or column, or a value does not fit a cast.
     pub fn query(&mut self, statement: &str) -> TaskResult<DataFrame> {
-        Ok(self.0.execute(statement)?.collect_with_engine(Engine::Streaming)?.unwrap_single())
+        let plan = self.0.execute(statement)?;
+        Ok(off_runtime(|| plan.collect_with_engine(Engine::Streaming))?.unwrap_single())
     }
 
     /// Returns the rows of a `SELECT` as batches of a schema, sorted by some columns, if any are named.

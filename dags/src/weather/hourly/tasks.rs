@@ -120,7 +120,7 @@ pub async fn validate(ctx: Ctx, weather: Fetched, zones: Listed) -> TaskResult<C
         publisher.also(report.trail(&ctx))?;
         return Err(fatal(broken.to_string()));
     }
-    publisher.check(&contracts::hourly_series(), &report.passed)?;
+    publisher.check(&contracts::hourly_series(), &report.passed, &publisher.facts)?;
     let quarantined = report.rows_quarantined();
     if quarantined > 0 {
         ctx.warning(format!("{quarantined} of {} rows are impossible and will be quarantined", report.rows));
@@ -129,7 +129,7 @@ pub async fn validate(ctx: Ctx, weather: Fetched, zones: Listed) -> TaskResult<C
     if let Some(table) = place.lake.find(&ZONES.id()?).await? {
         publisher.facts = publisher.facts.rows_before(table.count().await?);
     }
-    publisher.check(&contracts::taxi_zones(), &[read(&place, &zones.object, &ZONES).await?])?;
+    publisher.check(&contracts::taxi_zones(), &[read(&place, &zones.object, &ZONES).await?], &publisher.facts)?;
     Ok(Checked { weather, zones })
 }
 

@@ -221,7 +221,7 @@ async fn windows(
                 frames.set("sums", from_batches(&[sums])?);
                 for day in days {
                     stop.check()?;
-                    let rows = frames.batches(&grain.windows(day, table), &table.schema())?;
+                    let rows = frames.batches(&grain.windows(day, table), &[], &table.schema())?;
                     if rows.iter().any(|batch| batch.num_rows() > 0) {
                         windows.push((format!("{}/{day}.parquet", grain.name), rows));
                     }
