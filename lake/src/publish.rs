@@ -205,7 +205,9 @@ impl<'a> Publisher<'a> {
         self.ctx.commit(report.trail(self.ctx))?;
         report.ok().map_err(|broken| fatal(broken.to_string()))?;
         let change = written?;
-        let (rows, quarantined) = (change.added_rows(), report.rows_quarantined() as u64);
+        let quarantined = report.rows_quarantined() as u64;
+        // Not the rows of the change: an upsert may write rows of the files that it rewrites again.
+        let rows = report.rows - report.removed.rows - quarantined;
         self.changes.push(change);
         self.quarantine(&table, &schema, replaced, report.quarantined, location.as_deref()).await?;
         self.note(&table, rows, quarantined, &report.removed, &sources, extra)?;

@@ -49,7 +49,7 @@ impl World {
             self.run(&["dags", "unpause", dag]).done();
             self.good(dag, run, &days());
             let log = self.run(&["tasks", "logs", dag, task, run]).done();
-            assert!(log.contains("rows for `readings` are at"), "{log}");
+            assert!(log.contains("rows for `readings` to `"), "{log}");
         }
     }
 

@@ -39,8 +39,8 @@ SELECT
     h.date AS feature_date,
     run.now AS created_at
 FROM fares f
-JOIN hours h ON h.hour = f.hour
+JOIN hours h ON h.hour = f.at_hour
 JOIN zones a ON a.location_id = f.from_zone
 JOIN zones b ON b.location_id = f.to_zone
-LEFT JOIN demand d ON d.zone = f.from_zone AND d.hour = f.hour
+LEFT JOIN demand d ON d.zone = f.from_zone AND d.hour = f.at_hour
 CROSS JOIN run

@@ -1,7 +1,7 @@
 -- Trips between zones of the city, by the time at which they began
 SELECT
     CAST(t.pickup_datetime AS BIGINT) AS pickup,
-    CAST(t.pickup_datetime AS BIGINT) // 3600000000 AS hour,
+    CAST(t.pickup_datetime AS BIGINT) // 3600000000 AS at_hour,
     CAST(t.dropoff_datetime AS BIGINT) - CAST(t.pickup_datetime AS BIGINT) AS micros,
     t.pickup_location_id AS from_zone,
     t.dropoff_location_id AS to_zone,
