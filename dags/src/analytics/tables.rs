@@ -227,9 +227,9 @@ pub static ACTIVITY: DailyTable = DailyTable {
 mod tests {
     use super::*;
     use crate::common::nyc::days::{DAY, Days};
+    use crate::common::nyc::forecast::DEMAND;
     use crate::common::nyc::schema::ZONES;
     use crate::common::nyc::table::frame_of;
-    use crate::taxi::forecast::demand::DEMAND;
     use arrow::array::RecordBatch;
     use orch_lake::contract::{CheckOutcome, Facts, KeySet};
     use orch_lake::frame::sql::SqlFrames;
@@ -293,7 +293,7 @@ mod tests {
         frames.set("fares", super::super::fares::identify(history.expect("fares")).expect("IDs"));
         let mut rows = |table: &DailyTable, statement: &str| {
             frames
-                .batches(statement, &table.spec.schema())
+                .batches(statement, &[], &table.spec.schema())
                 .unwrap_or_else(|error| panic!("{}: {error:#}", table.spec.uri()))
         };
         let count = |rows: &[RecordBatch]| rows.iter().map(RecordBatch::num_rows).sum::<usize>();

@@ -49,7 +49,7 @@ pub(crate) use sql_files;
 ///
 /// # Errors
 /// Returns an error that names the file if a statement does not fit its inputs, or a comment names an unknown column.
-pub(crate) fn models(
+pub fn models(
     namespace: &'static str,
     inputs: &[TableSpec],
     files: &'static [(&'static str, &'static str)],

@@ -1,6 +1,7 @@
 //! The tables of New York that the taxi, weather and analytics pipelines share: their schemas, the taxi zones, and readers.
 
 pub mod days;
+pub mod forecast;
 pub mod grid;
 pub mod month;
 pub mod schema;

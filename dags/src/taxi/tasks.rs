@@ -186,6 +186,6 @@ pub async fn update_control_table(ctx: Ctx, published: Vec<Published>) -> TaskRe
         }
     }
     ctx.info(format!("all {all} trips of {} files are in the table", done.len()));
-    ctx.commit(control::done(done))?;
+    Publisher::new(&ctx, &place.lake).await?.also(control::done(done))?;
     Ok(all)
 }

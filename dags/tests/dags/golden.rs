@@ -5,7 +5,7 @@ use polars::prelude::*;
 use std::sync::LazyLock;
 
 pub(crate) static RAW: LazyLock<Raw> = LazyLock::new(data::raw);
-static SILVER: LazyLock<Vec<Made>> = LazyLock::new(|| silver(&RAW));
+pub(crate) static SILVER: LazyLock<Vec<Made>> = LazyLock::new(|| silver(&RAW));
 
 fn made<'m>(layer: &'m [Made], name: &str) -> &'m DataFrame {
     &layer.iter().find(|made| made.model.table.name == name).unwrap().frame

@@ -7,7 +7,7 @@ use std::path::Path;
 /// Each guide with the folders of its code, and how many pieces of it it shows at least.
 const GUIDES: [(&str, &[&str], usize); 4] = [
     ("analytics", &["src/analytics", "src/common/nyc"], 2),
-    ("forecast", &["src/forecast", "../forecast/src"], 1),
+    ("forecast", &["src/taxi/forecast", "../forecast/src"], 1),
     ("taxi", &["src/taxi", "src/common/nyc"], 6),
     ("weather", &["src/weather", "src/common/nyc"], 4),
 ];

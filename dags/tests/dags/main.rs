@@ -26,6 +26,7 @@ mod openweather;
 mod packages;
 mod python_client;
 mod queries;
+mod readme;
 mod retail;
 mod serving;
 mod shop;

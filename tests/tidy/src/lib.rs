@@ -12,5 +12,6 @@ mod documents;
 mod files;
 mod literals;
 mod parity;
+mod pipelines;
 mod words;
 mod workspace;

@@ -73,15 +73,16 @@ mod tests {
     #[test]
     fn a_day_far_off_is_drift_and_an_hour_beyond_the_band_is_unusual() {
         let mut frames = frames();
-        frames.batches(include_str!("sql/forecast_drift.sql"), &DRIFT.spec.schema()).expect("the columns of the table");
-        let drift = format!("SELECT * FROM ({}) AS d ORDER BY day", include_str!("sql/forecast_drift.sql"));
+        let statement = include_str!("sql/forecast_drift.sql");
+        frames.batches(statement, &[], &DRIFT.spec.schema()).expect("the columns of the table");
+        let drift = format!("SELECT * FROM ({statement}) AS d ORDER BY day");
         let drift = frames.query(&drift).expect("rows");
         assert_eq!(numbers(&drift, "ratio"), [Some(33.0 / 24.0), Some(10.0)]);
         let drifted =
             drift.column("is_drifted").and_then(|of| Ok(of.bool()?.iter().collect::<Vec<_>>())).expect("flags");
         assert_eq!(drifted, [Some(false), Some(true)]);
         let statement = include_str!("sql/anomalies.sql");
-        frames.batches(statement, &ANOMALIES.spec.schema()).expect("the columns of the table");
+        frames.batches(statement, &[], &ANOMALIES.spec.schema()).expect("the columns of the table");
         let kinds = format!("SELECT kind, COUNT(*) AS hours FROM ({statement}) AS a GROUP BY kind ORDER BY kind");
         let kinds = frames.query(&kinds).expect("rows");
         let counts: Vec<String> =
