@@ -137,10 +137,9 @@ impl Model {
     pub fn references(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         list(&self.head, "references").into_iter().filter_map(|reference| reference.split_once(" in "))
     }
+}
 
-    /// The columns of a table whose names appear in one of the statements: all that has to be read of it.
-    pub fn columns_read(models: &[Model], table: &TableSpec) -> Vec<&'static str> {
-        let is_read = |name: &&str| models.iter().any(|model| has_word(model.statement, name));
-        table.column_names().filter(is_read).collect()
-    }
+/// The columns of a table whose names appear in a statement: all that has to be read of the table.
+pub(crate) fn columns_read(statement: &str, table: &TableSpec) -> Vec<&'static str> {
+    table.column_names().filter(|name| has_word(statement, name)).collect()
 }

@@ -5,7 +5,7 @@ use super::buckets::GOLD_BUCKET;
 use super::silver::layer;
 use super::tables::{GOLD, silver};
 use crate::common::lakehouse::Lakehouse;
-use crate::common::model::Model;
+use crate::common::model::columns_read;
 use arrow::array::RecordBatch;
 use orch::prelude::*;
 use orch_lake::frame::sql::SqlFrames;
@@ -17,8 +17,9 @@ pub async fn generate_gold_tables(ctx: Ctx) -> TaskResult<Published> {
     let lakehouse = Lakehouse::of(&ctx).await?;
     let bucket = lakehouse.bucket(GOLD_BUCKET).await?;
     let mut frames = SqlFrames::default();
+    let statements: String = GOLD.iter().map(|model| model.statement).collect::<Vec<_>>().join("\n");
     for table in silver() {
-        let columns = Model::columns_read(&GOLD, &table);
+        let columns = columns_read(&statements, &table);
         let now = lakehouse.lake.table(&table.id()?).await?;
         let batches = now.scan().columns(columns.iter().copied()).collect().await?;
         ctx.info(format!("{} rows of `{}`", batches.iter().map(RecordBatch::num_rows).sum::<usize>(), now.name()));

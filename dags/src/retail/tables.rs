@@ -99,9 +99,7 @@ mod tests {
 
     #[test]
     fn passwords_stay_in_raw_and_money_is_exact() {
-        let all: Vec<TableSpec> = lake().collect();
-        assert_eq!(all.len(), 12);
-        for table in &all {
+        for table in lake() {
             assert!(!table.key.is_empty(), "{}", table.name);
             for column in table.columns {
                 assert!(!column.name.contains("password"), "{}.{}", table.name, column.name);

@@ -18,7 +18,7 @@ use polars::prelude::{DataType as Type, Expr, IntoLazy as _, NULL, TimeUnit, col
 use std::sync::Arc;
 
 /// Rows that break one of these rules are removed and counted.
-const REMOVING: [(&str, &str); 8] = [
+const REMOVING: &[(&str, &str)] = &[
     ("no_time", "pickup_datetime IS NOT NULL AND dropoff_datetime IS NOT NULL"),
     ("null_passenger", "passenger_count IS NOT NULL"),
     ("zero_passenger", "passenger_count > 0"),
@@ -30,7 +30,7 @@ const REMOVING: [(&str, &str); 8] = [
 ];
 
 /// Rows that break one of these rules are counted and kept.
-const WARNING: [(&str, &str); 2] = [
+const WARNING: &[(&str, &str)] = &[
     ("negative_duration", "dropoff_datetime >= pickup_datetime"),
     ("out_of_month", "year = file_year AND month = file_month"),
 ];
@@ -39,7 +39,11 @@ const WARNING: [(&str, &str); 2] = [
 const HELPERS: [&str; 2] = ["file_year", "file_month"];
 
 pub(super) fn rules() -> Contract {
-    Contract::of(TRIPS.uri()).rules(REMOVING).or_remove().rules(WARNING).or(Policy::Warn)
+    Contract::of(TRIPS.uri())
+        .rules(REMOVING.iter().copied())
+        .or_remove()
+        .rules(WARNING.iter().copied())
+        .or(Policy::Warn)
 }
 
 /// Prepares the rows of one file for the [`rules`].

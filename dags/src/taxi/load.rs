@@ -6,6 +6,7 @@ use super::contracts::{self, ZONES};
 use super::raw::{RawFile, inspect};
 use super::schema::{DAILY_SUMMARY, Mapping, SOURCE_FILE, TRIPS};
 use super::{NAMESPACE, RAW_BUCKET};
+use crate::common::model::columns_read;
 use anyhow::Context as _;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
@@ -26,9 +27,6 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 const SUMS: &str = include_str!("sql/sums.sql");
-/// The columns that [`SUMS`] reads.
-const SUMMED: [&str; 6] =
-    ["pickup_datetime", "passenger_count", "trip_distance", "fare_amount", "tip_amount", "total_amount"];
 const DAYS: &str = "SELECT DISTINCT CAST(pickup_datetime AS DATE) AS trip_date FROM rows";
 
 /// The outcome of one file.
@@ -170,7 +168,8 @@ fn summary(lake: &Lake, mut sums: DataFrame, others: Filter, now: DateTime<Utc>)
     let lake = lake.clone();
     let rows = stream::once(async move {
         let trips = lake.table(&TRIPS.id()?).await?;
-        let others = query_each(trips.scan().columns(SUMMED).filter(others).stream().await?, SUMS).await?;
+        let others =
+            query_each(trips.scan().columns(columns_read(SUMS, &TRIPS)).filter(others).stream().await?, SUMS).await?;
         if others.width() > 0 {
             sums.vstack_mut(&others)?;
         }

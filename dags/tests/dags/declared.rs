@@ -3,6 +3,7 @@
 
 use orch::{Dag, Dashboard};
 use orch_dags::DASHBOARDS;
+use orch_dags::retail::tables::{GOLD, SILVER};
 
 #[test]
 fn every_dag_and_every_stream_is_right() {
@@ -62,7 +63,7 @@ fn tasks_wait_for_those_of_the_documents() {
     }
     let dag = named("minio_to_postgres");
     let (first, then): (Vec<_>, Vec<_>) = dag.tasks().iter().partition(|task| task.task_id.starts_with("load_silver_"));
-    assert_eq!((first.len(), then.len()), (5, 7));
+    assert_eq!((first.len(), then.len()), (SILVER.len(), GOLD.len()));
     assert!(then.iter().all(|task| task.upstreams().len() == 5));
 }
 

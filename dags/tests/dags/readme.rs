@@ -150,8 +150,8 @@ fn a_gold_table_is_one_more_file() {
     assert_eq!(columns, ["customer_city", "customer_state", "total_orders", "total_revenue"]);
     assert_eq!(by_city.reads, ["customer_dim", "orders_fact"]);
 
-    let mut frames = silver();
-    let mut rows = |model: &Model| frames.batches(model.statement, model.table.key, &model.table.schema()).unwrap();
+    let frames = silver();
+    let rows = |model: &Model| frames.batches(model.statement, model.table.key, &model.table.schema()).unwrap();
     let report = by_city.contract().check(&rows(by_city), &facts()).unwrap();
     report.ok().unwrap();
     assert_eq!((report.rows_quarantined(), report.removed.by_rule["revenue"]), (0, 0));

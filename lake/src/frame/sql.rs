@@ -8,24 +8,27 @@ use arrow::datatypes::SchemaRef;
 use orch_sdk::task::TaskResult;
 use polars::prelude::{DataFrame, Engine, Expr, IntoLazy as _, SortMultipleOptions};
 use polars::sql::{SQLContext, sql_expr};
-use std::fmt;
+use std::collections::BTreeMap;
 
-/// Frames by name, for statements that read them. Clones share the frames.
-#[derive(Clone, Default)]
-pub struct SqlFrames(SQLContext);
+/// Frames by name, for statements that read them. Clones share the rows.
+#[derive(Debug, Clone, Default)]
+pub struct SqlFrames(BTreeMap<String, DataFrame>);
 
 impl SqlFrames {
     /// Adds a frame under a name, or replaces the one that has it.
     pub fn set(&mut self, name: &str, frame: DataFrame) {
-        self.0.register(name, frame.lazy());
+        self.0.insert(name.to_owned(), frame);
     }
 
     /// Returns the rows of a `SELECT`.
     ///
     /// # Errors
     /// The statement cannot be parsed, names an unknown table or column, or a value does not fit a cast.
-    pub fn query(&mut self, statement: &str) -> TaskResult<DataFrame> {
-        let plan = self.0.execute(statement)?;
+    pub fn query(&self, statement: &str) -> TaskResult<DataFrame> {
+        // A context of its own: a used one still has the aliases of earlier statements.
+        let mut context = SQLContext::new();
+        self.0.iter().for_each(|(name, frame)| context.register(name, frame.clone().lazy()));
+        let plan = context.execute(statement)?;
         Ok(off_runtime(|| plan.collect_with_engine(Engine::Streaming))?.unwrap_single())
     }
 
@@ -33,7 +36,7 @@ impl SqlFrames {
     ///
     /// # Errors
     /// As [`SqlFrames::query`]; the columns are not those of the schema.
-    pub fn batches(&mut self, statement: &str, order: &[&str], schema: &SchemaRef) -> TaskResult<Vec<RecordBatch>> {
+    pub fn batches(&self, statement: &str, order: &[&str], schema: &SchemaRef) -> TaskResult<Vec<RecordBatch>> {
         let rows = self.query(statement)?;
         let by = order.iter().copied();
         let rows = if order.is_empty() { rows } else { rows.sort(by, SortMultipleOptions::default())? };
@@ -54,15 +57,9 @@ impl SqlFrames {
         order: &'static [&'static str],
         schema: SchemaRef,
     ) -> TaskResult<Batches> {
-        let (mut frames, typed) = (self.clone(), schema.clone());
+        let (frames, typed) = (self.clone(), schema.clone());
         let batches = blocking(move |_| frames.batches(statement, order, &typed)).await?;
         Ok(Batches::of(schema, batches))
-    }
-}
-
-impl fmt::Debug for SqlFrames {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SqlFrames").field(&self.0.get_tables()).finish()
     }
 }
 

@@ -5,7 +5,7 @@ use orch::prelude::*;
 
 /// The cities of a run without params: name, country, latitude, longitude, time zone. A new city is a new line. The API finds a
 /// city by its name; the rest is for sample data.
-pub(super) const CITIES: [(&str, &str, f64, f64, &str); 4] = [
+pub(super) const CITIES: &[(&str, &str, f64, f64, &str)] = &[
     ("London", "United Kingdom", 51.52, -0.11, "Europe/London"),
     ("New York", "United States of America", 40.71, -74.01, "America/New_York"),
     ("New Delhi", "India", 28.6, 77.2, "Asia/Kolkata"),
@@ -32,7 +32,7 @@ pub struct Watched {
 
 impl Default for Cities {
     fn default() -> Self {
-        Cities { cities: CITIES.map(|(name, ..)| name.into()).to_vec() }
+        Cities { cities: CITIES.iter().map(|(name, ..)| (*name).into()).collect() }
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// Returns the response of the API at this time. Unknown cities are on the equator.
 pub(super) fn response_of(sample: Sample, city: &str, at: DateTime<Utc>) -> TaskResult<Value> {
-    let known = CITIES.into_iter().find(|(name, ..)| *name == city);
+    let known = CITIES.iter().copied().find(|(name, ..)| *name == city);
     let (_, country, latitude, longitude, zone) = known.unwrap_or(("", "Nowhere", 0.0, 0.0, "UTC"));
     let location = Location::of((city, latitude, longitude, zone));
     let clock = location.clock()?;

@@ -4,7 +4,7 @@ use chrono_tz::Tz;
 use orch::prelude::*;
 
 /// The locations of a run without params: name, latitude, longitude, time zone. A new city is a new line.
-const CITIES: [(&str, f64, f64, &str); 1] = [
+const CITIES: &[(&str, f64, f64, &str)] = &[
     ("New York", 40.7128, -74.006, "America/New_York"), //
 ];
 
@@ -36,7 +36,7 @@ pub struct Weather {
 
 impl Default for Weather {
     fn default() -> Self {
-        Weather { hours: 24, locations: CITIES.map(Location::of).to_vec() }
+        Weather { hours: 24, locations: CITIES.iter().copied().map(Location::of).collect() }
     }
 }
 

@@ -12,7 +12,7 @@ const KELVIN: f64 = 273.15;
 
 /// Returns the response of the API at this time. Unknown cities are on the equator.
 pub(super) fn response_of(sample: Sample, city: &str, at: DateTime<Utc>) -> TaskResult<Value> {
-    let known = CITIES.into_iter().find(|(name, ..)| *name == city);
+    let known = CITIES.iter().copied().find(|(name, ..)| *name == city);
     let (_, latitude, longitude, zone) = known.unwrap_or(("", 0.0, 0.0, "UTC"));
     let location = Location::of((city, latitude, longitude, zone));
     let clock = location.clock()?;
