@@ -2,12 +2,6 @@
 //!
 //! Each [`Layer`] is checked against its contract while it is written; rows that the contract quarantines go to a sibling table.
 //! Nothing is visible until the task succeeds: all tables change in the transaction that records its success, or none does.
-//!
-//! ```ignore
-//! let mut publisher = Publisher::new(&ctx, &lake).await?;
-//! publisher.add(Layer::new(&ORDERS, rows).contract(contract).replacing(Filter::eq("day", day)).sources(["bucket://raw/orders"])).await?;
-//! publisher.publish().await
-//! ```
 
 use crate::batches::{Batches, write_both};
 use crate::bucket::Bucket;

@@ -79,9 +79,9 @@ fn check(contract: &Contract, facts: &Facts, text: &str, expected: &[&str]) {
 fn on_the_way(contract: &Contract, facts: &Facts, batches: Vec<RecordBatch>) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let _entered = runtime.enter();
-    let (passing, pending) = contract.clone().check_on_the_way(facts.clone(), batches.into());
+    let (passing, pending) = contract.clone().check_on_the_way(facts.clone(), batches.into(), None);
     let taken: Vec<TaskResult<RecordBatch>> = runtime.block_on(StreamExt::collect(passing));
-    let mut report = pending.take().unwrap();
+    let mut report = pending.take().unwrap().report;
     let broken = report.ok().err().map(|error| error.to_string());
     let mut errors = Vec::new();
     for batch in taken {
@@ -100,7 +100,7 @@ async fn rows_that_break_off_leave_no_report() {
     let rows = rows("id:int/1/2");
     let broken = futures::stream::iter([Ok(rows.clone()), Err(anyhow::anyhow!("the server is gone"))]);
     let rows = Batches::new(rows.schema(), broken);
-    let (passing, pending) = orders().not_null(["id"]).check_on_the_way(facts(), rows);
+    let (passing, pending) = orders().not_null(["id"]).check_on_the_way(facts(), rows, None);
     let taken: Vec<TaskResult<RecordBatch>> = StreamExt::collect(passing).await;
     let [Ok(_), Err(error)] = &taken[..] else { panic!("{taken:?}") };
     assert_eq!((error.to_string().as_str(), pending.take().is_none()), ("the server is gone", true));
@@ -110,11 +110,11 @@ async fn rows_that_break_off_leave_no_report() {
 async fn the_writer_gets_no_row_that_breaks_the_contract_and_all_rows_are_checked() {
     let all = rows("id:int,name:text/1,a/,b/3,c");
     let cut: Vec<RecordBatch> = (0..all.num_rows()).map(|row| all.slice(row, 1)).collect();
-    let (passing, pending) = orders().not_null(["id"]).check_on_the_way(facts(), cut.into());
+    let (passing, pending) = orders().not_null(["id"]).check_on_the_way(facts(), cut.into(), None);
     let taken: Vec<TaskResult<RecordBatch>> = StreamExt::collect(passing).await;
     let [Ok(first), Err(_)] = &taken[..] else { panic!("{taken:?}") };
     assert_eq!(first, &all.slice(0, 1));
-    let report = pending.take().expect("the rows did not break off");
+    let report = pending.take().expect("the rows did not break off").report;
     assert_eq!((report.findings[0].bad, report.findings[0].rows), (1, 3));
 }
 

@@ -2,10 +2,13 @@
 //! run is good.
 
 use super::{assert_gold_is, full, month_of, run_the_chain, world_of};
+use crate::layers::published;
 use crate::shop;
 use crate::world::World;
 use orch::Connection;
-use orch_dags::retail::tables::RAW;
+use orch_dags::retail::spark::{NAMESPACE, SILVER_BUCKET};
+use orch_dags::retail::tables::{GOLD, RAW};
+use orch_test_support::Sail;
 use std::time::{Duration, Instant};
 
 /// What somebody does to the source, the task that fails, what its log says, and how it is mended.
@@ -202,4 +205,40 @@ async fn a_full_disk_leaves_no_part_of_an_object() {
     world.run(&["tasks", "clear", "retail_medallion", "--run-id", "full", "--only-failed", "--only-running", "--yes"]);
     world.wait_good("retail_medallion", "full");
     assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
+}
+
+/// Items that cannot have been sold are quarantined by the same rules in every engine, and are in no sum.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dirty_shop_has_the_same_gold_in_process_and_on_engines() {
+    let shop = shop::month().await;
+    for harm in [
+        "alter table order_items modify order_item_subtotal float null",
+        "update order_items set order_item_subtotal = null where order_item_order_id = 25880 limit 1",
+        "update order_items set order_item_subtotal = -50000 where order_item_order_id = 25882 limit 1",
+        "update order_items set order_item_quantity = 0 where order_item_order_id = 25885 limit 1",
+        "update order_items set order_item_quantity = 100 where order_item_order_id = 25888 limit 1",
+        "update order_items set order_item_product_id = 99999 where order_item_order_id = 25889 limit 1",
+    ] {
+        shop::run_statements(&shop, &format!("{harm};\n")).await;
+    }
+    let mut world = world_of(&shop).await;
+    world.good("retail_medallion", "dirty", &full());
+    let quarantined =
+        world.run(&["sql", "select count(*) as n from retail.orders_fact_quarantine", "-o", "csv"]).done();
+    assert_eq!(quarantined, "n\r\n3\r\n", "no amount, a negative amount, no quantity");
+    let same_as_in_process = async |world: &World, engine: &str| {
+        world.good("retail_master_pipeline", engine, &full());
+        for model in GOLD.iter() {
+            let name = model.table.name;
+            assert_eq!(world.loaded_in(NAMESPACE, name).await, world.loaded(name).await, "{name} on {engine}");
+        }
+        let buckets = world.path().join("data/buckets");
+        published(&buckets)[&format!("{SILVER_BUCKET}/orders_fact_quarantine")].1
+    };
+    assert_eq!(same_as_in_process(&world, "local").await, 3);
+    let sail = Sail::start();
+    world.kill(world.first_worker());
+    world.set("ORCH_CONN_SPARK_DEFAULT", sail.connection());
+    world.start_worker();
+    assert_eq!(same_as_in_process(&world, "sail").await, 3);
 }
