@@ -8,8 +8,8 @@ use std::collections::{HashMap, VecDeque};
 
 /// Days before a trip whose fares count.
 pub const HISTORY_DAYS: i64 = 7;
-/// Digits of the hash that tells apart trips of one vendor that began in the same second.
-const HASH_DIGITS: usize = 12;
+/// Bytes of the hash in a trip ID, which distinguishes trips of one vendor that began in the same second.
+const HASH_BYTES: usize = 6;
 
 /// Fares within a time span. Times must not decrease from call to call.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ impl FareHistory {
     /// Trips are sorted by time, and days are passed in order. Trips that begin at the same time do not count for each other.
     ///
     /// # Errors
-    /// Returns an error if the frame is not that of `sql/fares.sql`.
+    /// Returns an error if the frame lacks a column of `sql/fares.sql`.
     pub fn describe(&mut self, mut trips: DataFrame) -> TaskResult<DataFrame> {
         let longs = |name: &str| TaskResult::Ok(trips.column(name)?.i64()?.into_no_null_iter().collect::<Vec<i64>>());
         let zones = |name: &str| TaskResult::Ok(trips.column(name)?.i32()?.into_no_null_iter().collect::<Vec<i32>>());
@@ -81,17 +81,17 @@ impl FareHistory {
 }
 
 /// Adds `trip_id` and `minutes` to the trips of a day. The city does not number trips, so the ID is the vendor, the time and a hash
-/// of all columns. Of identical trips, the second ends in `_2`.
+/// of all columns. The ID of the second of two identical trips ends in `_2`.
 ///
 /// # Errors
-/// Returns an error if the frame is not that of `sql/fares.sql`.
+/// Returns an error if the frame lacks a column of `sql/fares.sql`.
 pub fn identify(mut trips: DataFrame) -> TaskResult<DataFrame> {
     let mut seen: HashMap<&str, u32> = HashMap::new();
     let mut id = |start: &str, columns| {
-        let hash = Sha256::digest(columns).iter().fold(String::new(), |hash, byte| format!("{hash}{byte:02x}"));
+        let digest = Sha256::digest(columns);
+        let hash = digest.iter().take(HASH_BYTES).fold(0, |hash: u64, byte| (hash << 8) | u64::from(*byte));
         let count = seen.entry(columns).and_modify(|count| *count += 1).or_insert(1);
-        let twin = if *count > 1 { format!("_{count}") } else { String::new() };
-        format!("{start}{}{twin}", &hash[..HASH_DIGITS])
+        if *count > 1 { format!("{start}{hash:012x}_{count}") } else { format!("{start}{hash:012x}") }
     };
     let (starts, columns) = (trips.column("id_start")?.str()?, trips.column("all_columns")?.str()?);
     let texts = starts.iter().flatten().zip(columns.iter().flatten());

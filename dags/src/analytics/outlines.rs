@@ -1,17 +1,16 @@
-//! In which zone of the city a point lies: rings of longitudes and latitudes (WGS 84 degrees, as in the city's `GeoJSON` and in
-//! the taxi's database), behind a grid of squares.
+//! The taxi zone of a point. Outlines are rings of longitudes and latitudes (WGS 84 degrees).
 //!
-//! Of most squares one zone is all there is, or none; in the others the lines of the zones that cross it are asked. A point
-//! on a line belongs to one of its sides. Where outlines overlap the zone with the lowest number has it.
+//! A grid of squares makes lookups fast: a square inside one zone, or outside all, has its result stored. Only in squares that
+//! outlines cross, the edges of these outlines are tested. A point on an edge belongs to one of its sides.
 
 use orch::{TaskResult, fatal};
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// A degree is cut into so many squares: 200 m wide, less than a zone is.
+/// Squares per degree. They are at most 280 m wide, less than a zone.
 const SQUARES_A_DEGREE: f64 = 400.0;
-/// Outlines beyond that are not of a city: some 5 million squares.
-const MOST_DEGREES: f64 = 5.0;
+/// Maximum size of the city, which limits the grid to 4 million squares.
+const MAX_DEGREES: f64 = 5.0;
 
 /// Longitude and latitude.
 pub type GeoPoint = (f64, f64);
@@ -30,21 +29,21 @@ pub struct Outlines {
 struct Outline {
     id: i32,
     rings: Vec<Vec<GeoPoint>>,
-    /// The lines that touch a row of squares, from the first row on: a ray along a row crosses no others.
+    /// The edges that touch each row of squares, from `first_row` on. A ray along a row crosses no other edges.
     first_row: usize,
     by_row: Vec<Vec<(GeoPoint, GeoPoint)>>,
 }
 
-/// Zones by their place in the list.
+/// The result for a square. Zones are offsets in the list.
 #[derive(Debug, Clone, Copy)]
 enum Square {
     Outside,
     Within(u16),
-    /// From here on, so many of `crossed` may have the point.
+    /// Offset and number of the candidates in `Index::crossed`.
     Crossed(u32, u16),
 }
 
-/// An index over outlines and what it points to.
+/// A lookup from points to zones.
 #[derive(Debug)]
 pub struct Index {
     outlines: Outlines,
@@ -52,7 +51,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// Reads `GeoJSON` geometries by zone. Where outlines overlap, the first zone has the point.
+    /// Reads `GeoJSON` geometries by zone. If outlines overlap, the first zone has the point.
     ///
     /// # Errors
     /// Returns a fatal error if an outline cannot be read, or none is passed.
@@ -70,7 +69,7 @@ impl Index {
         let south = points().map(|point| point.1).fold(f64::INFINITY, f64::min);
         let east = points().map(|point| point.0).fold(f64::NEG_INFINITY, f64::max);
         let north = points().map(|point| point.1).fold(f64::NEG_INFINITY, f64::max);
-        let fits = |degrees: f64| degrees.is_finite() && degrees < MOST_DEGREES;
+        let fits = |degrees: f64| degrees.is_finite() && degrees < MAX_DEGREES;
         if !fits(east - west) || !fits(north - south) || u16::try_from(zones.len()).is_err() {
             return Err(fatal("the zones have no outlines of one city\nhint: run `nyc_weather_etl`, which loads them"));
         }
@@ -86,7 +85,7 @@ impl Index {
             outlines.squares[at] = match crossing.remove(&at) {
                 None => outlines.among(middle, 0..outlines.zones.len()).map_or(Square::Outside, Square::Within),
                 Some(mut zones) => {
-                    // One that does not cross the square may still be under it.
+                    // The zone at the center of the square may contain the rest of it.
                     zones.extend(outlines.among(middle, 0..outlines.zones.len()));
                     zones.sort_unstable();
                     zones.dedup();
@@ -99,7 +98,7 @@ impl Index {
         Ok(Index { outlines, crossed })
     }
 
-    /// The number of the zone that a point lies in.
+    /// Returns the number of the zone that contains a point.
     pub fn zone(&self, point: GeoPoint) -> Option<i32> {
         let of = &self.outlines;
         let found = match of.squares[of.square(point)?] {
@@ -128,13 +127,13 @@ impl Outlines {
         (self.west + part(square % self.columns), self.south + part(square / self.columns))
     }
 
-    /// The first of some zones that a point lies in.
+    /// Returns the first of some zones that contains a point.
     fn among(&self, point: GeoPoint, mut zones: impl Iterator<Item = usize>) -> Option<u16> {
         let row = square(point.1, self.south);
         zones.find(|zone| self.zones[*zone].has(point, row)).and_then(|zone| u16::try_from(zone).ok())
     }
 
-    /// Of each square the zones with a line whose box touches it.
+    /// Returns the zones with an edge whose bounding box touches a square, by square.
     fn crossing(&self) -> HashMap<usize, Vec<u16>> {
         let mut crossing: HashMap<usize, Vec<u16>> = HashMap::new();
         for (zone, outline) in self.zones.iter().enumerate() {
@@ -155,7 +154,7 @@ impl Outlines {
     }
 }
 
-/// Which square from the first one on.
+/// Returns the offset of the square in a row or column.
 fn square(at: f64, first: f64) -> usize {
     ((at - first) * SQUARES_A_DEGREE) as usize
 }
@@ -177,19 +176,19 @@ impl Outline {
         outline
     }
 
-    /// The last point of a ring is its first one again.
+    /// Returns the edges. The last point of a ring repeats its first.
     fn lines(&self) -> impl Iterator<Item = (GeoPoint, GeoPoint)> {
         self.rings.iter().flat_map(|ring| ring.windows(2).map(|line| (line[0], line[1])))
     }
 
-    /// Whether a point of a row lies in it.
+    /// Returns true if the outline contains a point in a row of squares.
     fn has(&self, point: GeoPoint, row: usize) -> bool {
         let lines = row.checked_sub(self.first_row).and_then(|row| self.by_row.get(row));
         lines.is_some_and(|lines| is_within(point, lines.iter().copied()))
     }
 }
 
-/// Rays to the east cross the lines around a point an odd number of times: islands and holes count themselves.
+/// A ray to the east from a point inside crosses an odd number of edges. This covers islands and holes.
 fn is_within((x, y): GeoPoint, lines: impl Iterator<Item = (GeoPoint, GeoPoint)>) -> bool {
     let crosses = |(one, other): (GeoPoint, GeoPoint)| {
         (one.1 > y) != (other.1 > y) && x < (other.0 - one.0) * (y - one.1) / (other.1 - one.1) + one.0
@@ -197,7 +196,7 @@ fn is_within((x, y): GeoPoint, lines: impl Iterator<Item = (GeoPoint, GeoPoint)>
     lines.filter(|line| crosses(*line)).count() % 2 == 1
 }
 
-/// The rings of a `Polygon` or `MultiPolygon`, as `GeoJSON` writes them.
+/// Parses the rings of a `GeoJSON` `Polygon` or `MultiPolygon`.
 fn rings(text: &str) -> Option<Vec<Vec<GeoPoint>>> {
     let geometry: Value = serde_json::from_str(text).ok()?;
     let coordinates = geometry["coordinates"].as_array()?;
@@ -234,12 +233,12 @@ mod tests {
     }
 
     #[test]
-    fn the_grid_says_what_all_lines_say() {
+    fn the_grid_agrees_with_a_test_of_all_edges() {
         let (_, index) = city();
         let by_lines = |point: GeoPoint| {
             index.outlines.zones.iter().find(|zone| is_within(point, zone.lines())).map(|zone| zone.id)
         };
-        // Spread evenly: a generator of a fixed seed.
+        // A generator with a fixed seed.
         let mut state = 7_u64;
         let mut part = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -252,14 +251,14 @@ mod tests {
             inside += usize::from(index.zone(point).is_some());
         }
         assert!((500..3_500).contains(&inside), "{inside}");
-        // Corners of the outlines, where squares and lines meet.
+        // Corners of the outlines, where squares and edges meet.
         for point in index.outlines.zones.iter().flat_map(|zone| zone.rings.iter().flatten().step_by(40)) {
             assert_eq!(index.zone(*point), by_lines(*point), "{point:?}");
         }
     }
 
     #[test]
-    fn points_that_people_know_are_in_their_zones() {
+    fn landmarks_are_in_their_zones() {
         let (zones, index) = city();
         let named = |point| {
             let id = index.zone(point)?;
@@ -274,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn holes_and_islands_count_themselves() {
+    fn holes_are_outside_and_islands_inside() {
         let square = |from: f64, to: f64| format!("[[{from},{from}],[{to},{from}],[{to},{to}],[{from},{to}]]");
         let text = format!(
             r#"{{"type":"MultiPolygon","coordinates":[[{},{}],[{}]]}}"#,

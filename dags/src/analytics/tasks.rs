@@ -124,7 +124,7 @@ pub async fn analytics_transform(ctx: Ctx, available: Available) -> TaskResult<P
     // Trips of the day before end on the first day.
     let scan = trips.scan().columns(columns).filter(days.and_before(1).rows("pickup_datetime"));
     let rows = scan.stream().await?.report_progress(&ctx);
-    let cells = sources::sum(rows, include_str!("sql/cells.sql"), include_str!("sql/cell_sums.sql")).await?;
+    let cells = sources::aggregate(rows, include_str!("sql/cells.sql"), include_str!("sql/cell_sums.sql")).await?;
     frames.set("cells", cells);
     let tables = [
         (&CORRELATION, include_str!("sql/trip_weather_correlation.sql")),
@@ -194,7 +194,7 @@ async fn events(ctx: &Ctx, changes: &Table, days: Days) -> TaskResult<DataFrame>
     ];
     let scan = changes.scan().columns(columns).filter(days.and_before(1).rows("event_ts"));
     let once = "SELECT DISTINCT ON (kafka_partition, kafka_offset) * FROM rows";
-    sources::sum(scan.stream().await?.report_progress(ctx), include_str!("sql/events.sql"), once).await
+    sources::aggregate(scan.stream().await?.report_progress(ctx), include_str!("sql/events.sql"), once).await
 }
 
 /// Adds the zones in which trips began and ended; null outside the city.

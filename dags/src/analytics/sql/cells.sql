@@ -1,4 +1,4 @@
--- One row for the beginning and one for the end of each trip, to be summed by zone and hour. A trip counts where and when it
+-- A row for the beginning and a row for the end of each trip, to be summed by zone and hour. A trip counts where and when it
 -- began. Its end counts in the hour in which it ended, if it began on that day or the day before.
 SELECT
     CAST(pickup_datetime AS BIGINT) // 3600000000 AS hour,

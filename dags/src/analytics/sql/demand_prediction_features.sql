@@ -1,4 +1,4 @@
--- What was known of the demand of every zone and hour before it
+-- The known demand before every hour in every zone
 SELECT
     z.location_id,
     h.at AS prediction_datetime,

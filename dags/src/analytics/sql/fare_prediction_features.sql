@@ -1,4 +1,4 @@
--- What each trip cost, and what was known when it began
+-- The fare of each trip, with the features that were known when it began
 SELECT
     f.trip_id,
     f.fare AS fare_amount,

@@ -1,5 +1,5 @@
 -- Zones at the end of each window in which something happened there, with the sums of the last hour: the window and the eleven
--- before it. Of destinations that are equally frequent, the top one is the zone with the lowest number.
+-- before it. If several destinations are equally frequent, the top one is the zone with the lowest number.
 WITH began AS (
     SELECT
         number,

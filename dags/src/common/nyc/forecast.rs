@@ -7,7 +7,7 @@ use orch_lake::TableSpec;
 
 row! {
     /// The forecast of a zone for an hour.
-    ZoneHour {
+    pub ZoneHour {
         reference_date: NaiveDate, location_id: i32, zone_name: String, borough: String, prediction_hour: NaiveDateTime,
         hours_ahead: i32, predicted_demand: f64, lower: Option<f64>, upper: Option<f64>, confidence_score: Option<f64>,
         weather_impact_factor: f64, historical_avg: Option<f64>, model: String, model_version: String,

@@ -32,10 +32,10 @@ const READINGS: TableSpec = TableSpec::new(
         temperature_celsius: f64, humidity_percent: Option<f64>, wind_speed_kmh: Option<f64>, weather_condition: String,
     },
 );
-/// Batches that [`sum`] reads at once.
+/// Batches that [`aggregate`] reads at once.
 const BATCHES_AT_ONCE: usize = 8;
-/// Rows of sums that [`sum`] holds before it adds them up: some 100 bytes each.
-const MAX_SUMS: usize = 1 << 19;
+/// Rows that [`aggregate`] holds before it merges them: some 100 bytes each.
+const MAX_RESULTS: usize = 1 << 19;
 
 /// Returns a table that has at least one snapshot.
 ///
@@ -90,33 +90,28 @@ pub(crate) async fn newest_day(place: &Lakehouse) -> TaskResult<NaiveDate> {
     day.ok_or_else(|| fatal(format!("`{SUMMARY}` has no day before {end}\nhint: name a `reference_date`")))
 }
 
-/// Sums rows that are too many for memory. `part` selects what is summed from every few batches of `rows`; `sums` sums it, and
-/// sums these sums.
+/// Aggregates rows that are too many for memory. `part` runs on every few batches of `rows`; `merge` runs on the results of `part`,
+/// and on its own results.
 ///
 /// # Errors
 /// Returns an error if the rows cannot be read, or a statement does not fit them.
-pub(crate) async fn sum(rows: Batches, part: &'static str, sums: &'static str) -> TaskResult<DataFrame> {
-    let add = move |batches: &[RecordBatch]| {
-        let mut frames = SqlFrames::default();
-        frames.set("rows", query_rows(batches, part)?);
-        frames.query(sums)
-    };
-    let add_up = move |parts: DataFrame| {
+pub(crate) async fn aggregate(rows: Batches, part: &'static str, merge: &'static str) -> TaskResult<DataFrame> {
+    let merged = move |parts: DataFrame| {
         let mut frames = SqlFrames::default();
         frames.set("rows", parts);
-        frames.query(sums)
+        frames.query(merge)
     };
-    let mut total = add(&[RecordBatch::new_empty(rows.schema())])?;
+    let mut total = merged(query_rows(&[RecordBatch::new_empty(rows.schema())], part)?)?;
     let chunks = rows.try_chunks(BATCHES_AT_ONCE);
     pin_mut!(chunks);
     while let Some(batches) = chunks.try_next().await.map_err(|failed| failed.1)? {
         let next = blocking(move |_| {
-            total.vstack_mut(&add(&batches)?)?;
-            if total.height() > MAX_SUMS { add_up(total) } else { Ok(total) }
+            total.vstack_mut(&merged(query_rows(&batches, part)?)?)?;
+            if total.height() > MAX_RESULTS { merged(total) } else { Ok(total) }
         });
         total = next.await?;
     }
-    blocking(move |_| add_up(total)).await
+    blocking(move |_| merged(total)).await
 }
 
 /// Returns the number of trips that began in each zone in each hour of some days: columns `hour`, `zone` and `trips`.
@@ -126,7 +121,7 @@ pub(crate) async fn sum(rows: Batches, part: &'static str, sums: &'static str) -
 pub(crate) async fn pickups(ctx: &Ctx, trips: &Table, days: Days) -> TaskResult<DataFrame> {
     let scan = trips.scan().columns(["pickup_datetime", "pickup_location_id"]).filter(days.rows("pickup_datetime"));
     let rows = scan.stream().await?.report_progress(ctx);
-    sum(rows, include_str!("sql/pickups.sql"), include_str!("sql/pickup_sums.sql")).await
+    aggregate(rows, include_str!("sql/pickups.sql"), include_str!("sql/pickup_sums.sql")).await
 }
 
 /// A taxi zone.

@@ -51,15 +51,15 @@ pub(crate) fn in_zones(contract: Contract, columns: &[&str]) -> Contract {
 
 /// Declares a struct with a field for each column of a table, and its `COLUMNS`.
 macro_rules! row {
-    ($(#[$meta:meta])* $name:ident { $($field:ident: $of:ty),+ $(,)? }) => {
+    ($(#[$meta:meta])* $vis:vis $name:ident { $($field:ident: $of:ty),+ $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, serde::Serialize)]
-        pub struct $name {
-            $(pub $field: $of),+
+        $vis struct $name {
+            $($vis $field: $of),+
         }
 
         impl $name {
-            pub const COLUMNS: &'static [orch_lake::table::spec::Column] = orch_lake::columns! { $($field: $of),+ };
+            $vis const COLUMNS: &'static [orch_lake::table::spec::Column] = orch_lake::columns! { $($field: $of),+ };
         }
     };
 }

@@ -23,7 +23,7 @@ const NO_VERSION: &str = "-";
 
 row! {
     /// The forecast of a borough for an hour.
-    BoroughHour {
+    pub BoroughHour {
         reference_date: NaiveDate, borough: String, prediction_hour: NaiveDateTime, hours_ahead: i32, predicted_demand: f64,
         lower: Option<f64>, upper: Option<f64>, lower_99: Option<f64>, upper_99: Option<f64>, expected_error: Option<f64>,
         model: String, model_version: String, created_at: DateTime<Utc>,

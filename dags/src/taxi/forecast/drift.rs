@@ -33,7 +33,7 @@ mod tests {
     use orch_lake::frame::sql::SqlFrames;
     use polars::prelude::{DataFrame, df};
 
-    /// Forecasts of 10 trips, between 5 and 15, for two days of Queens. On the second day twice as many came, and in one hour of
+    /// Forecasts of 10 trips, between 5 and 15, for two days of Queens. On the second day 20 trips an hour began, and in one hour of
     /// the first none. The third day was not loaded.
     fn frames() -> SqlFrames {
         const FIRST: i64 = 7 * 24;

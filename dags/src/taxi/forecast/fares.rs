@@ -40,7 +40,7 @@ pub struct Row {
 
 row! {
     /// A trip with an unusual fare, speed or duration.
-    Unusual {
+    pub Unusual {
         trip_id: String, feature_date: NaiveDate, kind: String, value: f64, expected: Option<f64>, lower: Option<f64>,
         upper: Option<f64>, model_version: String, created_at: DateTime<Utc>,
     }

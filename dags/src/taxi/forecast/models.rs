@@ -29,7 +29,7 @@ pub fn state_of(is_good: bool) -> String {
 
 row! {
     /// A version of a model.
-    Version {
+    pub Version {
         name: String, version: String, reference_date: NaiveDate, trained_at: DateTime<Utc>, kind: String, state: String,
         parameters: String, training_table: String, training_snapshot_id: i64, training_snapshots: String,
         training_from: NaiveDate, held_out_from: NaiveDate, training_rows: i64, mase: f64, coverage: f64, mae: f64,

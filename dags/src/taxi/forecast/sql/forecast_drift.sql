@@ -1,5 +1,5 @@
--- How far off the forecasts of each day and borough were. A day has drifted if the error was 1.5 times that of the weeks held out
--- when the model was fitted. By chance, that is less than one day in a hundred.
+-- The error of the forecasts of each day and borough. A day has drifted if the error was more than 1.5 times the error on the weeks
+-- held out when the model was fitted. By chance, less than one day in a hundred drifts.
 WITH days AS (
     SELECT
         day,
