@@ -75,8 +75,9 @@ mod tests {
         let mut frames = frames();
         let statement = include_str!("sql/forecast_drift.sql");
         frames.batches(statement, &[], &DRIFT.spec.schema()).expect("the columns of the table");
-        let drift = format!("SELECT * FROM ({statement}) AS d ORDER BY day");
-        let drift = frames.query(&drift).expect("rows");
+        let drift = frames.query(statement).expect("rows");
+        frames.set("drift", drift);
+        let drift = frames.query("SELECT * FROM drift ORDER BY day").expect("rows");
         assert_eq!(numbers(&drift, "ratio"), [Some(33.0 / 24.0), Some(10.0)]);
         let drifted =
             drift.column("is_drifted").and_then(|of| Ok(of.bool()?.iter().collect::<Vec<_>>())).expect("flags");
