@@ -5,13 +5,13 @@ use orch::Connection;
 use orch_dags::retail::days::Days;
 use orch_dags::retail::sample::Sample;
 use orch_dags::retail::tables::RAW;
+use orch_lake::TableSpec;
 use orch_lake::batches::Batches;
 use orch_lake::bucket::{Bucket, Options};
 use orch_lake::format::csv::{self, Csv};
 use orch_test_lake::MariaDb;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
 
 /// As in MySQL; also what `deploy/` gives to people with Docker.
 const TABLES: &str = include_str!("../../../deploy/mysql/1-tables.sql");
@@ -40,7 +40,7 @@ pub(crate) fn key(table: &TableSpec) -> String {
     format!("{}.csv", table.name)
 }
 
-fn rows(table: &'static Table, scale: u32) -> Batches {
+fn rows(table: &'static TableSpec, scale: u32) -> Batches {
     let rows = Sample { scale, ..Sample::default() }.rows(table, Days::all());
     Batches::new(table.schema(), futures::stream::iter(rows.map(|batch| Ok(batch?))))
 }

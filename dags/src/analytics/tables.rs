@@ -291,7 +291,7 @@ mod tests {
         let history =
             super::super::fares::FareHistory::default().describe(frames.query("SELECT * FROM fares").expect("trips"));
         frames.set("fares", super::super::fares::identify(history.expect("fares")).expect("IDs"));
-        let mut rows = |table: &DailyTable, statement: &str| {
+        let rows = |table: &DailyTable, statement: &str| {
             frames
                 .batches(statement, &[], &table.spec.schema())
                 .unwrap_or_else(|error| panic!("{}: {error:#}", table.spec.uri()))
