@@ -9,7 +9,7 @@ use crate::workspace::{Text, assert_none, texts};
 const LARGEST: [(&str, usize); 12] = [
     ("cli/binary", 3),
     ("cli/cluster", 3),
-    ("dags", 3),
+    ("dags", 2),
     ("document", 3),
     ("lake", 6),
     ("lake/rest", 6),
