@@ -124,7 +124,7 @@ fn minio_to_postgres() -> Dag {
 
 /// Two runs at a time would make the same tables.
 fn spark_dag(id: &str, description: &str) -> DagBuilder {
-    let dag = dag(id).describe(description).start("2025-01-01").tags(["retail", "scenario 3", "spark"]);
+    let dag = dag(id).describe(description).start("2025-01-01").tags(["retail", "spark"]);
     dag.owners(["airflow"]).max_active_runs(1)
 }
 

@@ -68,7 +68,7 @@ pub(super) fn etl_minio_postgres() -> Dag {
     dag("etl_minio_postgres")
         .describe("A CSV file of the bucket `raw-data` into the table `transactions`, on demand")
         .start("2025-01-01")
-        .tags(["retail", "scenario 1"])
+        .tags(["retail"])
         .build(|d| {
             let file = d.add(ingest_to_minio());
             d.add(minio_to_postgres().after(file).outlet(asset(URI).named("transactions")));
@@ -98,7 +98,7 @@ pub(super) fn read_minio_csv() -> Dag {
     dag("read_minio_csv")
         .describe("Logs the lines of the CSV file in the bucket `raw-data`")
         .start("2025-01-01")
-        .tags(["retail", "scenario 1"])
+        .tags(["retail"])
         .build(|d| {
             d.add(read_csv_from_minio());
         })
