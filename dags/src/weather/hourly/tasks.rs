@@ -14,7 +14,7 @@ use arrow::array::RecordBatch;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use futures::TryStreamExt as _;
 use orch::prelude::*;
-use orch_lake::contract::{CheckOutcome, CheckTrail, Contract, Facts, KeySet, Stats};
+use orch_lake::contract::{CheckOutcome, CheckTrail, Facts, KeySet, Stats};
 use orch_lake::format::parquet;
 use orch_lake::publish::{Layer, Published, Publisher};
 use orch_lake::{Batches, Filter, Table, TableName, TableSpec};
@@ -173,14 +173,14 @@ pub async fn location_to_iceberg(ctx: Ctx, checked: Checked) -> TaskResult<Publi
     let snapshot = table.current_snapshot().map(|snapshot| &snapshot.summary().additional_properties);
     if snapshot.and_then(|properties| properties.get(DIGEST)) == Some(&zones.digest) {
         ctx.info(format!("`{}` has these zones already", table.name()));
-        ctx.emit(AssetEvent::of(&*ZONES.uri()).rows(zones.rows))?;
-        ctx.lineage(&object_uri(&zones.object), &ZONES.uri(), zones.rows)?;
     } else {
+        // Based on the state whose digest was compared: if another run writes the zones meanwhile, this one conflicts and retries.
         let rows = Batches::from(read(&place, &zones.object, &ZONES).await?);
-        let layer = Layer::new(&ZONES, rows).contract(Contract::of(ZONES.uri()));
-        publisher.add(layer.sources([object_uri(&zones.object)])).await?;
-        publisher.property(&ZONES, DIGEST, zones.digest.clone())?;
+        let change = table.overwrite(Filter::All, rows).await?;
+        publisher.change(change.property(DIGEST, zones.digest.clone()));
     }
+    ctx.emit(AssetEvent::of(&*ZONES.uri()).rows(zones.rows))?;
+    ctx.lineage(&object_uri(&zones.object), &ZONES.uri(), zones.rows)?;
     publisher.publish()
 }
 
