@@ -116,7 +116,7 @@ pub struct Written {
     pub tally: DataFrame,
 }
 
-/// What a task published in one table.
+/// The row counts of one published table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedTable {
     pub rows: u64,
@@ -142,9 +142,9 @@ pub struct Published {
 pub struct Publisher<'a> {
     ctx: &'a Ctx,
     lake: &'a Lake,
-    /// The time of the database; the run of a backfill has an old time of its own.
+    /// The current time of the database, not the logical date of the run.
     pub now: DateTime<Utc>,
-    /// What the contracts of the next layers refer to.
+    /// Keys and statistics that the contracts of the next layers refer to.
     pub facts: Facts,
     changes: Vec<Change>,
     events: Vec<AssetEvent>,

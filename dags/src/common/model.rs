@@ -108,7 +108,7 @@ fn has_word(statement: &str, word: &str) -> bool {
 }
 
 impl Model {
-    /// What must hold of the rows before they are published.
+    /// Returns the contract that the head of the file declares.
     pub fn contract(&self) -> Contract {
         let TableSpec { key, columns, .. } = self.table;
         let required = columns.iter().filter(|column| !column.nullable).map(|column| column.name);

@@ -11,7 +11,7 @@ use orch_lake::frame::sql::SqlFrames;
 use orch_lake::frame::{conform, from_batches, to_batches};
 use orch_lake::{Batches, Filter, Lake, TableName, TableSpec};
 
-/// The present rows of a table; of orders and their items, those of some days.
+/// Returns the current rows of a table. `days` restricts orders and items by order date.
 ///
 /// # Errors
 /// Returns a fatal error if the table is not mirrored.

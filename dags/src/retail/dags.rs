@@ -42,7 +42,7 @@ fn retail_medallion() -> Dag {
         .alias("retail-medallion")
         .build(|d| {
             let options = d.params::<Retail>();
-            let raw = d.group(group("raw").doc("One object for each table of the source"), |g| {
+            let raw = d.group(group("raw").doc("Each source table as one object in the bucket"), |g| {
                 RAW.map(|table| g.add(ingest(table.name, None::<String>, options).id(format!("ingest_{}", table.name))))
             });
             let silver = d.add(transform_retail_data(raw));
@@ -60,8 +60,7 @@ fn retail_medallion() -> Dag {
         })
 }
 
-/// What one of the four DAGs leaves for the next. The tables are assets of their own: `retail_medallion` updates them, too, and
-/// must not start these DAGs.
+/// The asset that triggers `silver_retail_etl`. The tables themselves cannot trigger it, because `retail_medallion` updates them, too.
 fn extracted(table: &str) -> Asset {
     asset(&format!("pipeline://mysql_to_minio_ingestion/{table}")).named(&format!("extracted {table}")).group("retail")
 }

@@ -1,4 +1,4 @@
-//! What an ingest extracted and where it put it; and which of several extracts has the newest rows of a day.
+//! Extracts: the objects that an ingest wrote, and the rule that picks the newest extract of a day.
 
 use super::days::Days;
 use super::tables::RAW;
@@ -77,8 +77,8 @@ impl Extracts {
     }
 }
 
-/// A SQL condition for the facts that one of several extracts, oldest first, has to provide: those of its days that no later
-/// extract has. `None` if it provides all facts.
+/// Returns a SQL condition that selects the days for which an extract is the newest one that has them. `None` selects all days.
+/// `windows` has the days of all extracts, oldest first.
 pub fn is_newest_of(windows: &[Days], extract: usize) -> Option<String> {
     let own = windows[extract].condition("order_date");
     let later = windows[extract + 1..].iter().map(|days| format!(" AND NOT ({})", days.condition("order_date")));

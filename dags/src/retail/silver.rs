@@ -174,7 +174,8 @@ impl Extracted {
     }
 }
 
-/// The orders whose numbers lie between those of some items: items that were sold together have neighboring numbers.
+/// Returns the orders in the range of order IDs that a slice of items has. Items of one order have neighboring IDs, so the range is
+/// narrow and the join reads few orders.
 fn orders_of(orders: &DataFrame, items: &DataFrame) -> PolarsResult<DataFrame> {
     let ids = items.column("order_item_order_id")?.i32()?;
     let Some((first, last)) = ids.min().zip(ids.max()) else { return Ok(orders.clear()) };

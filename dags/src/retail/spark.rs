@@ -1,5 +1,5 @@
-//! The same tables on an engine: Spark, Sail, or this process where neither is set up. Raw and silver are CSV objects, gold is
-//! Parquet, in buckets of their own. Passwords stay in raw.
+//! Silver and gold from the same SQL files, run by Spark, by Sail, or in this process if neither is configured. Raw and silver are
+//! CSV objects, gold is Parquet, each in a separate bucket. Only raw contains passwords.
 
 use super::buckets::{object_uri, postgres_uri};
 use super::days::Days;

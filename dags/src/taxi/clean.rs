@@ -88,8 +88,8 @@ impl Reader {
             typed.map(|(field, of)| value(field).cast(of.dtype().clone()).alias(field.name().as_str())).collect();
         let fits = file.mapping.found.iter().filter_map(|(column, name)| {
             let (condition, problem) = match column.kind.arrow() {
-                DataType::Int32 => ("x = FLOOR(x) AND ABS(x) <= 2147483647", "is no whole number that fits"),
-                DataType::Decimal128(..) => ("ABS(x) < 9999999999.995", "is no amount that fits"),
+                DataType::Int32 => ("x = FLOOR(x) AND ABS(x) <= 2147483647", "must be a whole number of 32 bits"),
+                DataType::Decimal128(..) => ("ABS(x) < 9999999999.995", "must be below 10,000,000,000"),
                 _ => return None,
             };
             let condition = expression(&condition.replace('x', column.name));
@@ -197,10 +197,10 @@ mod tests {
     #[tokio::test]
     async fn a_value_that_does_not_fit_is_reported_with_its_line() {
         for (name, value, problem) in [
-            ("passenger_count", "1.5", "is no whole number that fits"),
-            ("payment_type", "3e9", "is no whole number that fits"),
-            ("fare_amount", "1e10", "is no amount that fits"),
-            ("tip_amount", "inf", "is no amount that fits"),
+            ("passenger_count", "1.5", "must be a whole number of 32 bits"),
+            ("payment_type", "3e9", "must be a whole number of 32 bits"),
+            ("fare_amount", "1e10", "must be below 10,000,000,000"),
+            ("tip_amount", "inf", "must be below 10,000,000,000"),
         ] {
             let folder = TempDir::new().expect("a folder");
             let (_, rows) = read(&folder, &[("", ""), (name, value)]).await;

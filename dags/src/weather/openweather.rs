@@ -1,8 +1,8 @@
 //! Weather of cities from openweathermap.org, by two paths that produce the same tables.
 //!
-//! As scheduled DAGs: `producer_weather_kafka` → topic → `kafka_to_raw_dag` → table `weather.openweather` in the bucket
+//! The scheduled DAGs: `producer_weather_kafka` → topic → `kafka_to_raw_dag` → table `weather.openweather` in the bucket
 //! `spark-raw-weather-data` → `stream_5min_dag` and `batch_hourly_dag` → objects in `spark-weather-silver-data` and the Postgres tables
-//! `weather_rt` and `weather_bt`. As streams: topic → windows → `live.weather_rt` and `live.weather_bt`, right after each commit.
+//! `weather_rt` and `weather_bt`. The streams: topic → windows → `live.weather_rt` and `live.weather_bt`, right after each commit.
 
 mod ask;
 mod live;

@@ -41,7 +41,7 @@ async fn assert_gold_is_golden(world: &World) {
     }
 }
 
-/// What the SQL files make of the same data.
+/// Returns every table of silver and gold as CSV, made by the SQL files in this process.
 fn expected(raw: &Raw) -> Vec<(&'static str, String)> {
     let layer = silver(raw);
     let gold = gold(&layer);

@@ -1,4 +1,4 @@
-//! The retail pipelines and the weather of cities on Spark: the tables equal those of the local engine, and a killed
+//! The retail pipelines and the weather of cities on Spark: their tables equal the local engine's tables, and a killed
 //! process leaves no partial table. These tests take minutes; `make torture` runs them.
 
 mod merge;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::process::Command;
 use tokio::sync::{Mutex, MutexGuard};
 
-/// One test at a time uses the cluster.
+/// Held by the test that uses the cluster.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Replaces the worker by one with this connection to Spark.

@@ -50,7 +50,7 @@ pub struct Report {
 pub struct Removed {
     /// Rows that rules removed; each counts once, however many rules it breaks.
     pub rows: u64,
-    /// Rows that break each rule, whatever becomes of them.
+    /// The number of rows that break each rule, whether they are removed, quarantined or kept.
     pub by_rule: BTreeMap<String, u64>,
 }
 

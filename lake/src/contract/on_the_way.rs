@@ -36,7 +36,7 @@ impl PendingReport {
 impl Contract {
     /// Checks rows one batch after the other and passes on those that keep the contract. If the rows break the contract, the
     /// error comes last, so that the writer publishes nothing; the report is available in either case. The writer does not get
-    /// the batch that breaks the contract, nor later ones: it might stop with an error of its own before all are checked.
+    /// the batch that breaks the contract, nor later ones: it might fail before all rows are checked.
     ///
     /// `tally` is a `SELECT` from `rows` that is run on every few batches of passing rows, such as partial sums; its results
     /// are concatenated.
@@ -50,7 +50,7 @@ impl Contract {
         let outcome = pending.clone();
         let passing = Batches::read_ahead(rows.schema(), move |taker| async move {
             let (handle, mut rows) = (Handle::current(), rows);
-            // One thread for all batches: checking a batch takes longer than the runtime may be blocked.
+            // Checking blocks for longer than the runtime allows, so a blocking thread checks all batches.
             let checking = tokio::task::spawn_blocking(move || {
                 let next = || handle.block_on(rows.try_next());
                 self.check_all(&facts, tally, next, |batch| handle.block_on(taker.take(batch)))

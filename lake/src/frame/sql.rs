@@ -25,7 +25,7 @@ impl SqlFrames {
     /// # Errors
     /// The statement cannot be parsed, names an unknown table or column, or a value does not fit a cast.
     pub fn query(&self, statement: &str) -> TaskResult<DataFrame> {
-        // A context of its own: a used one still has the aliases of earlier statements.
+        // A `SQLContext` keeps the table aliases of earlier statements, so each statement gets a new one.
         let mut context = SQLContext::new();
         self.0.iter().for_each(|(name, frame)| context.register(name, frame.clone().lazy()));
         let plan = context.execute(statement)?;
@@ -35,7 +35,7 @@ impl SqlFrames {
     /// Returns the rows of a `SELECT` as batches of a schema, sorted by some columns, if any are named.
     ///
     /// # Errors
-    /// As [`SqlFrames::query`]; the columns are not those of the schema.
+    /// As [`SqlFrames::query`]; the columns differ from the schema.
     pub fn batches(&self, statement: &str, order: &[&str], schema: &SchemaRef) -> TaskResult<Vec<RecordBatch>> {
         let rows = self.query(statement)?;
         let by = order.iter().copied();

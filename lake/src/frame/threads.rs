@@ -29,7 +29,7 @@ impl Stop {
     }
 }
 
-/// Runs a computation of polars on a thread of its own and waits for it. polars calls `tokio::task::block_in_place`, which
+/// Runs a computation of polars on a new thread and waits for it. polars calls `tokio::task::block_in_place`, which
 /// panics on a thread that drives a current-thread runtime, as in the child processes of workers.
 pub(crate) fn off_runtime<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))

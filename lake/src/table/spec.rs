@@ -26,7 +26,7 @@ use std::sync::Arc;
 pub struct TableSpec {
     pub namespace: &'static str,
     pub name: &'static str,
-    /// One sentence for people.
+    /// A one-sentence description.
     pub doc: &'static str,
     pub key: &'static [&'static str],
     pub partition: &'static [(&'static str, Transform)],

@@ -21,7 +21,7 @@ pub(super) static STATUSES: LazyLock<Vec<(&str, u32)>> =
 /// City, state and zip code.
 type Town = (&'static str, &'static str, &'static str);
 
-/// How many of 12,000 customers live in each town.
+/// Towns with their number of customers, out of 12,000.
 pub(super) static TOWNS: LazyLock<Vec<(Town, u32)>> = LazyLock::new(|| {
     rows("towns").map(|[city, state, zip, customers]| ((city, state, zip), number(customers))).collect()
 });

@@ -1,4 +1,4 @@
--- One row for each item of an order
+-- Order items with their order, customer, product and department
 -- key: order_item_id
 -- required: order_item_id, order_id, order_date, customer_id, product_id, order_item_quantity, order_item_subtotal, order_item_product_price
 -- partition: month(order_date)

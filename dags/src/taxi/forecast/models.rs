@@ -67,7 +67,7 @@ struct Artefact<M> {
     model: M,
 }
 
-/// Where the file of a version is.
+/// The location and hash of a model file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ModelFile {
     pub version: String,

@@ -24,7 +24,7 @@ pub struct Location {
     pub zone: String,
 }
 
-/// What one run fetches.
+/// Params of `nyc_weather_etl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Weather {

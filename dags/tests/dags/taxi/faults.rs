@@ -58,7 +58,7 @@ async fn a_broken_file_is_named_and_publishes_nothing() {
             "half a passenger",
             "validate_data",
             with_cell(&whole, 5, "passenger_count", "1.5").into_bytes(),
-            &["line 5: column `passenger_count` is no whole number"],
+            &["line 5: column `passenger_count` must be a whole number"],
         ),
         (
             "a day that is none",
