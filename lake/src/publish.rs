@@ -33,7 +33,6 @@ pub struct Layer {
     csv: Option<(Bucket, String)>,
     tally: Option<&'static str>,
     sources: Vec<String>,
-    extra: Value,
     location: Option<String>,
 }
 
@@ -50,7 +49,6 @@ impl Layer {
             csv: None,
             tally: None,
             sources: Vec::new(),
-            extra: Value::Null,
             location: None,
         }
     }
@@ -91,12 +89,6 @@ impl Layer {
     #[must_use]
     pub fn sources<S: Into<String>>(self, sources: impl IntoIterator<Item = S>) -> Layer {
         Layer { sources: sources.into_iter().map(Into::into).collect(), ..self }
-    }
-
-    /// Details for the asset event of the table.
-    #[must_use]
-    pub fn extra(self, extra: Value) -> Layer {
-        Layer { extra, ..self }
     }
 
     /// The folder of the table and its quarantine, if the table is created now. Default: below the warehouse.
@@ -175,7 +167,7 @@ impl<'a> Publisher<'a> {
     /// # Errors
     /// The rows break the contract, the source fails, or nothing can be written.
     pub async fn add(&mut self, layer: Layer) -> TaskResult<Written> {
-        let Layer { table, rows, contract, replaced, is_upsert, csv, tally, sources, extra, location } = layer;
+        let Layer { table, rows, contract, replaced, is_upsert, csv, tally, sources, location } = layer;
         let target = self.table(&table, location.as_deref()).await?;
         let before = self.published.tables.values().map(|table| table.rows).sum();
         let (passing, pending) = contract.check_on_the_way(self.facts.clone(), rows, tally);
@@ -204,7 +196,7 @@ impl<'a> Publisher<'a> {
         let rows = report.rows - report.removed.rows - quarantined;
         self.changes.push(change);
         self.quarantine(&table, &schema, replaced, report.quarantined, location.as_deref()).await?;
-        self.note(&table, rows, quarantined, &report.removed, &sources, extra)?;
+        self.note(&table, rows, quarantined, &report.removed, &sources)?;
         Ok(Written { rows, quarantined, removed: report.removed, tally })
     }
 
@@ -227,7 +219,7 @@ impl<'a> Publisher<'a> {
         Ok(())
     }
 
-    /// Replaces the details for the asset event of a table that was added before.
+    /// Adds details to the asset event of a table that was added before.
     pub fn extra(&mut self, table: &TableSpec, extra: &Value) {
         let events = self.events.iter_mut().filter(|event| event.uri == table.uri());
         events.for_each(|event| event.extra = extra.clone());
@@ -260,14 +252,13 @@ impl<'a> Publisher<'a> {
         quarantined: u64,
         removed: &Removed,
         sources: &[String],
-        extra: Value,
     ) -> TaskResult<()> {
         let (name, uri) = (format!("{}.{}", table.namespace, table.name), table.uri());
         self.ctx.info(format!("{rows} rows of `{name}`"));
         for (rule, rows) in removed.by_rule.iter().filter(|(_, rows)| **rows > 0) {
             self.ctx.info(format!("{rows} rows break the rule `{rule}`"));
         }
-        self.events.push(AssetEvent::of(&*uri).extra(extra).rows(rows));
+        self.events.push(AssetEvent::of(&*uri).rows(rows));
         let quarantine = quarantine_of(table.name);
         if quarantined > 0 {
             self.ctx.warning(format!("{quarantined} rows were quarantined in `{}.{quarantine}`", table.namespace));

@@ -7,6 +7,7 @@
 //! -- required: order_item_id, order_id, quantity
 //! -- expected: order_status
 //! -- partition: month(order_date)
+//! -- chart: select order_status, count(*) from retail.orders_fact group by 1
 //! -- references: customer_id in customer_dim
 //! -- quarantine quantity: quantity BETWEEN 1 AND 1000
 //! -- warn price: price >= 0
@@ -86,6 +87,8 @@ fn model(
     let columns = columns.collect::<TaskResult<Vec<Column>>>()?.leak();
     let table = TableSpec::new(namespace, name, list(&head, "key").leak(), columns)
         .doc(head.first().copied().unwrap_or_default());
+    let chart = head.iter().find_map(|line| line.strip_prefix("chart: "));
+    let table = chart.into_iter().fold(table, TableSpec::chart);
     let partition = list(&head, "partition").first().copied();
     let month = partition.and_then(|of| of.strip_prefix("month(")?.strip_suffix(')'));
     let table = month.map_or(table, |column| table.partition(vec![(column, Transform::Month)].leak()));

@@ -1,52 +1,52 @@
-//! What a run is asked for: the params of every retail DAG.
+//! The params of the retail DAGs.
 
 use super::days::Days;
 use chrono::NaiveDate;
 use orch::prelude::*;
 
-/// How much of the source a run reads.
+/// The orders that a run reads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// Everything anew.
+    /// All orders.
     #[default]
     Full,
-    /// The orders since the last day that is known, that day included. Everything, when nothing is known.
+    /// The orders since the last known day, including that day. All orders if no day is known.
     Incremental,
-    /// The orders of one day, in the place of what is known of that day.
+    /// The orders of one day. They replace the known orders of that day.
     Day,
 }
 
-/// Where the rows of the shop are read.
+/// The place that a run reads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum From {
-    /// At the source itself.
+    /// The source itself.
     #[default]
     Shop,
-    /// In the tables `retail_cdc.*`, which streams keep as the source is. The source is not asked.
+    /// The tables `retail_cdc.*`, in which streams mirror the source. The source is not read.
     Changes,
 }
 
-/// What one run reads of the shop.
+/// What one run reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retail {
-    /// How much of the orders is read. The other tables are small and always read whole.
+    /// Which orders are read. The other tables are small and always read completely.
     pub mode: Mode,
-    /// In mode `day`, which one: `2014-01-31`. The day of the run's logical date without it, as in backfills.
+    /// The day of mode `day`, such as `2014-01-31`. Default: the day of the run's logical date, as in backfills.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date"))]
     pub day: Option<String>,
-    /// Where it is read: at the source, or in the tables that its changes keep.
+    /// The place that is read: the source, or the tables that mirror it.
     pub source: From,
 }
 
 impl Retail {
-    /// The order dates of this run; `known_until` is asked for only where it counts.
+    /// Returns the order dates that this run reads. Only mode `incremental` uses `known_until`.
     ///
     /// # Errors
-    /// A fatal error when no day is said, or something that is none.
+    /// Returns a fatal error if mode `day` has no day, or one that is not a date.
     pub fn days(&self, logical_day: Option<NaiveDate>, known_until: Option<NaiveDate>) -> TaskResult<Days> {
         match self.mode {
             Mode::Full => Ok(Days::all()),
@@ -54,11 +54,11 @@ impl Retail {
             Mode::Day => {
                 let said = self.day.as_deref().filter(|day| !day.is_empty());
                 let day = said.map(|day| {
-                    day.parse().map_err(|_| fatal(format!("`{day}` is no day\nhint: write `day` as `2014-01-31`")))
+                    day.parse().map_err(|_| fatal(format!("`day` is `{day}`, which is not a date\nhint: write it as `2014-01-31`")))
                 });
                 let day = day.transpose()?.or(logical_day);
                 day.map(Days::only).ok_or_else(|| {
-                    fatal("mode `day` without a day\nhint: say `day` in the run's conf, or give the run a logical date")
+                    fatal("mode `day` needs a day\nhint: set `day` in the run's conf, or give the run a logical date")
                 })
             }
         }

@@ -4,6 +4,7 @@ use super::changes;
 use super::days::Days;
 use super::extract::BY_DAY;
 use super::sample::Sample;
+use crate::common::connections::number;
 use futures::stream::StreamExt as _;
 use orch::{Connection, TaskResult, fatal};
 use orch_lake::batches::Batches;
@@ -20,38 +21,28 @@ pub enum Source {
 }
 
 impl Source {
-    /// `mysql://…`, or `sample://retail?seed=7&scale=20`.
+    /// Returns the source of a connection: `mysql://…`, or `sample://retail?seed=7&scale=20`.
     ///
     /// # Errors
-    /// A fatal error when the connection is for something else.
+    /// Returns a fatal error for a connection of another type.
     pub fn of(connection: &Connection) -> TaskResult<Source> {
         if connection.conn_type != "sample" {
             return Server::of(connection).map(Source::MySql);
         }
-        let number = |name: &str, usual: u64| match connection.extra_field(name) {
-            None => Ok(usual),
-            Some(value) => value.as_u64().or_else(|| value.as_str()?.parse().ok()).ok_or_else(|| {
-                fatal(format!(
-                    "connection `{}`: `{name}` is no number\nhint: write `sample://retail?{name}={usual}`",
-                    connection.id
-                ))
-            }),
-        };
         let usual = Sample::default();
-        let scale = number("scale", usual.scale.into())?;
-        let scale = u32::try_from(scale).ok().filter(|scale| (1..=MOST_SCALE).contains(scale));
-        let scale = scale.ok_or_else(|| {
-            fatal(format!("connection `{}`: `scale` is a number from 1 to {MOST_SCALE}", connection.id))
+        let scale = number(connection, "scale", usual.scale.into())?;
+        let scale = u32::try_from(scale).ok().filter(|scale| (1..=MAX_SCALE).contains(scale)).ok_or_else(|| {
+            fatal(format!("connection `{}`: `scale` must be a number from 1 to {MAX_SCALE}", connection.id))
         })?;
-        Ok(Source::Sample(Sample { seed: number("seed", usual.seed)?, scale }))
+        Ok(Source::Sample(Sample { seed: number(connection, "seed", usual.seed)?, scale }))
     }
 
-    /// The rows of a table with the types it is said to have, nulls as they are; of orders and their items, those of
-    /// these days.
+    /// Returns the rows of a table with its declared types. `days` restricts orders and items by order date. The contract is
+    /// not checked yet, so any column may have nulls.
     ///
     /// # Errors
-    /// The server cannot be reached, refuses the account, or has no such table or column. In the stream: a value that
-    /// does not fit.
+    /// Returns an error if the server cannot be reached, refuses the account, or lacks the table or a column. The stream
+    /// returns an error for a value that does not fit its type.
     pub async fn read(&self, table: &'static TableSpec, days: Days) -> TaskResult<Batches> {
         match self {
             Source::MySql(server) => {
@@ -69,7 +60,7 @@ impl Source {
         }
     }
 
-    /// For lineage: the name of the table where it comes from.
+    /// The URI of a table in lineage.
     pub fn uri(&self, table: &str) -> String {
         match self {
             Source::MySql(_) => format!("mysql://retail/{table}"),
@@ -79,8 +70,8 @@ impl Source {
     }
 }
 
-/// So many customers have numbers that fit.
-const MOST_SCALE: u32 = 1_000;
+/// With a larger scale, the IDs of customers would not fit their column.
+const MAX_SCALE: u32 = 1_000;
 
 fn of_table(table: &TableSpec) -> String {
     format!("table `{}` of the source", table.name)
@@ -96,7 +87,7 @@ fn statement(table: &TableSpec, days: Days) -> MysqlSource {
             return MysqlSource::table(table.name).columns(columns()).money();
         }
         "orders" => MysqlSource::table(table.name).columns(columns()).filter(&condition),
-        // An item has the date of its order.
+        // The date of an item is the date of its order.
         name => {
             let columns = columns().map(|column| format!("i.{column}")).collect::<Vec<_>>().join(", ");
             MysqlSource::query(&format!(
@@ -109,9 +100,7 @@ fn statement(table: &TableSpec, days: Days) -> MysqlSource {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tables::RAW;
     use super::*;
-    use futures::TryStreamExt as _;
 
     #[test]
     fn a_connection_says_which_shop() {
@@ -129,13 +118,5 @@ mod tests {
             };
             assert_eq!(found, expected, "{uri}");
         }
-    }
-
-    #[tokio::test]
-    async fn the_sample_is_read_as_a_table_is() {
-        let table = RAW.iter().find(|table| table.name == "orders").expect("a table");
-        let rows = Source::Sample(Sample::default()).read(table, Days::all()).await.expect("it is there");
-        let batches: Vec<_> = rows.try_collect().await.expect("all of it");
-        assert_eq!(batches.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(), 68_883);
     }
 }

@@ -55,24 +55,22 @@ pub(super) async fn ingest(ctx: Ctx) -> TaskResult<Layer> {
     Ok(layer)
 }
 
-/// Makes dimensions and facts of raw, in the bucket `spark-silver-retail-data`.
+/// Makes dimensions and facts from raw, in the bucket `spark-silver-retail-data`.
 #[task(retries = 2, retry_delay = secs(10), retry_backoff = 2.0, timeout = hours(1))]
 pub(super) async fn raw_to_silver(ctx: Ctx) -> TaskResult<Layer> {
-    let raw = RAW.iter().map(|table| (table.name, table.unchecked_schema())).collect();
-    let from = From { bucket: RAW_BUCKET, tables: raw, made_by: "ingest_mysql_to_raw_spark" };
-    next_layer(&ctx, "raw_to_silver", from, (SILVER_BUCKET, Format::Csv), &SILVER).await
+    let from = (RAW_BUCKET, "ingest_mysql_to_raw_spark");
+    next_layer(&ctx, "raw_to_silver", from, &RAW, (SILVER_BUCKET, Format::Csv), &SILVER).await
 }
 
 /// Sums up silver, in the bucket `spark-gold-retail-data`.
 #[task(retries = 2, retry_delay = secs(10), retry_backoff = 2.0, timeout = hours(1))]
 pub(super) async fn silver_to_gold(ctx: Ctx) -> TaskResult<Layer> {
-    let tables = silver().into_iter().map(|table| (table.name, table.schema())).collect();
-    let from = From { bucket: SILVER_BUCKET, tables, made_by: "process_raw_to_silver" };
-    next_layer(&ctx, "silver_to_gold", from, (GOLD_BUCKET, Format::Parquet), &GOLD).await
+    let from = (SILVER_BUCKET, "process_raw_to_silver");
+    next_layer(&ctx, "silver_to_gold", from, &silver(), (GOLD_BUCKET, Format::Parquet), &GOLD).await
 }
 
-/// Loads silver and gold into the schema `retail_spark` of Postgres. The worker does it: one session replaces a table in one
-/// transaction, which an engine of several processes cannot.
+/// Loads silver and gold into the schema `retail_spark` of Postgres. The worker does this instead of Spark, because one
+/// transaction must replace a table, and the processes of Spark have one session each.
 #[task(retries = 2, retry_delay = secs(10), retry_backoff = 2.0, timeout = hours(1))]
 pub(super) async fn to_postgres(ctx: Ctx) -> TaskResult<Vec<Loaded>> {
     let buckets = Buckets::of(&ctx.connection(BUCKETS).await?)?;
@@ -96,27 +94,22 @@ pub(super) async fn to_postgres(ctx: Ctx) -> TaskResult<Vec<Loaded>> {
     Ok(loaded)
 }
 
-/// The tables that a layer is made of.
-struct From {
-    bucket: &'static str,
-    tables: Vec<(&'static str, arrow::datatypes::SchemaRef)>,
-    made_by: &'static str,
-}
-
 fn hint(made_by: &str) -> String {
     format!("run the DAG that makes it first: `orch dags trigger {made_by}`")
 }
 
+/// `from`: the bucket of the tables that are read, and the DAG that makes them.
 async fn next_layer(
     ctx: &Ctx,
     name: &'static str,
-    from: From,
-    to: (&'static str, Format),
+    from: (&str, &str),
+    tables: &[TableSpec],
+    to: (&str, Format),
     models: &[Model],
 ) -> TaskResult<Layer> {
-    let bucket = Buckets::of(&ctx.connection(BUCKETS).await?)?.bucket(from.bucket)?;
-    let before = Layer::of(&bucket, &hint(from.made_by)).await?;
-    let views = from.tables.into_iter().map(|(table, schema)| before.view(&bucket, table, schema));
+    let bucket = Buckets::of(&ctx.connection(BUCKETS).await?)?.bucket(from.0)?;
+    let before = Layer::of(&bucket, &hint(from.1)).await?;
+    let views = tables.iter().map(|table| before.view(&bucket, table.name, table.unchecked_schema()));
     let targets = models.iter().map(|model| {
         let TableSpec { name, .. } = model.table;
         let contract = model.contract().about(object_uri(to.0, name));
@@ -129,7 +122,7 @@ async fn next_layer(
         let made = layer.tables.get(model.table.name).map(|table| table.rows);
         for source in &model.reads {
             let is_own = models.iter().any(|other| other.table.name == *source);
-            let bucket = if is_own { to.0 } else { from.bucket };
+            let bucket = if is_own { to.0 } else { from.0 };
             ctx.lineage(&object_uri(bucket, source), &object_uri(to.0, model.table.name), made)?;
         }
     }

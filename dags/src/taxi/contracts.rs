@@ -1,7 +1,7 @@
 //! The contracts of `trips` and `daily_summary`. Trips are not checked for uniqueness: the city gives them no number, and
 //! two may have the same values.
 
-use super::schema::{DAILY_SUMMARY, TRIPS};
+use super::schema::{self, TRIPS};
 use orch_lake::contract::{Contract, Policy};
 
 pub const ZONES: &str = "reference.taxi_zones";
@@ -26,5 +26,5 @@ pub fn trips(has_zones: bool) -> Contract {
 }
 
 pub fn daily_summary() -> Contract {
-    DAILY_SUMMARY.contract().key(["trip_date"]).unique(["trip_date"]).at_least("total_trips", 1)
+    schema::daily_summary().table.contract().key(["trip_date"]).unique(["trip_date"]).at_least("total_trips", 1)
 }

@@ -4,9 +4,9 @@
 use super::clean::{Reader, rules, trips_of};
 use super::contracts::{self, ZONES};
 use super::raw::{RawFile, inspect};
-use super::schema::{DAILY_SUMMARY, Mapping, SOURCE_FILE, TRIPS};
+use super::schema::{Mapping, SOURCE_FILE, TRIPS, daily_summary, sums};
 use super::{NAMESPACE, RAW_BUCKET};
-use crate::common::model::columns_read;
+use crate::common::model::{Model, columns_read};
 use anyhow::Context as _;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
@@ -26,7 +26,6 @@ use polars::prelude::{DataFrame, df};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-const SUMS: &str = include_str!("sql/sums.sql");
 const DAYS: &str = "SELECT DISTINCT CAST(pickup_datetime AS DATE) AS trip_date FROM rows";
 
 /// The outcome of one file.
@@ -76,7 +75,7 @@ pub async fn load(
     let rows = Reader::new(&raw, &file.source_file, file.month, publisher.now)?.read(raw.rows(bucket).await?);
     let (kept, cleaned) = rules().check_on_the_way(Facts::at(publisher.now), rows, None);
     let trips = trips_of(kept, raw.mapping.trips_schema());
-    let written = publisher.add(trips_layer(file, trips).contract(contract).tally(SUMS)).await?;
+    let written = publisher.add(trips_layer(file, trips).contract(contract).tally(sums())).await?;
     raw.check_unchanged(bucket).await?;
     let cleaned = cleaned.take().context("the rows of the file broke off")?.report;
     publisher.also(cleaned.trail(ctx))?;
@@ -155,7 +154,7 @@ async fn add_days(lake: &Lake, publisher: &mut Publisher<'_>, file: &RawFile, ow
     };
     let others = of_trips.and(Filter::ne(SOURCE_FILE, file.source_file.as_str()));
     let rows = summary(lake, own, others, publisher.now);
-    let layer = Layer::new(&DAILY_SUMMARY, rows).contract(contracts::daily_summary());
+    let layer = Layer::new(&daily_summary().table, rows).contract(contracts::daily_summary());
     publisher.add(layer.replacing(of_days).sources([TRIPS.uri()])).await?;
     Ok(days.len() as u64)
 }
@@ -164,19 +163,19 @@ async fn add_days(lake: &Lake, publisher: &mut Publisher<'_>, file: &RawFile, ow
 ///
 /// The trips are read when the first row is requested, so after the publisher has loaded `daily_summary`. A run that
 /// changes the same days later than that commits both tables, so this run sees a conflict and repeats.
-fn summary(lake: &Lake, mut sums: DataFrame, others: Filter, now: DateTime<Utc>) -> Batches {
+fn summary(lake: &Lake, mut own: DataFrame, others: Filter, now: DateTime<Utc>) -> Batches {
     let lake = lake.clone();
     let rows = stream::once(async move {
         let trips = lake.table(&TRIPS.id()?).await?;
-        let others =
-            query_each(trips.scan().columns(columns_read(SUMS, &TRIPS)).filter(others).stream().await?, SUMS).await?;
+        let read = trips.scan().columns(columns_read(sums(), &TRIPS)).filter(others);
+        let others = query_each(read.stream().await?, sums()).await?;
         if others.width() > 0 {
-            sums.vstack_mut(&others)?;
+            own.vstack_mut(&others)?;
         }
-        blocking(move |_| summarize(sums, now)).await
+        blocking(move |_| summarize(own, now)).await
     });
     let rows = rows.map_ok(|batches| stream::iter(batches).map(Ok)).try_flatten();
-    Batches::new(DAILY_SUMMARY.schema(), rows)
+    Batches::new(daily_summary().table.schema(), rows)
 }
 
 fn summarize(sums: DataFrame, now: DateTime<Utc>) -> TaskResult<Vec<RecordBatch>> {
@@ -186,7 +185,8 @@ fn summarize(sums: DataFrame, now: DateTime<Utc>) -> TaskResult<Vec<RecordBatch>
     let mut frames = SqlFrames::default();
     frames.set("clock", df!("micros" => [now.timestamp_micros()])?);
     frames.set("sums", sums);
-    frames.batches(include_str!("sql/daily_summary.sql"), &[], &DAILY_SUMMARY.schema())
+    let Model { table, statement, .. } = daily_summary();
+    frames.batches(statement, &[], &table.schema())
 }
 
 /// Runs a `SELECT` on each batch, and returns all results.
@@ -230,30 +230,39 @@ mod tests {
     use super::*;
     use arrow::compute::concat_batches;
     use arrow::util::display::array_value_to_string;
+    use orch_lake::frame::empty_frame;
+    use polars::prelude::*;
 
-    /// Trips of two passengers and 1.10 dollars, each with its day since 1970 and its tip.
-    const TRIPS: &str =
-        "SELECT CAST(day * 86400000000 AS TIMESTAMP) AS pickup_datetime, CAST(2 AS INT) AS passenger_count,
-        CAST(1.1 AS DECIMAL(12, 2)) AS trip_distance, CAST(1.1 AS DECIMAL(12, 2)) AS fare_amount,
-        CAST(tip AS DECIMAL(12, 2)) AS tip_amount, CAST(1.1 AS DECIMAL(12, 2)) AS total_amount FROM trips";
+    /// Trips of two passengers, each with its day since 1970 and its tip. All other columns are null.
+    fn trips(days: &[i64], tips: &[Option<f64>]) -> PolarsResult<DataFrame> {
+        let rows = df!("day" => days, "tip" => tips)?.lazy();
+        let columns = empty_frame(&TRIPS.unchecked_schema()).expect("a frame").columns().iter().map(|column| {
+            let value = match column.name().as_str() {
+                "pickup_datetime" => col("day") * lit(86_400_000_000_i64),
+                "passenger_count" => lit(2),
+                "tip_amount" => col("tip"),
+                _ => lit(NULL),
+            };
+            value.cast(column.dtype().clone()).alias(column.name().clone())
+        });
+        rows.select(columns.collect::<Vec<_>>()).collect()
+    }
 
     #[test]
     fn sums_of_parts_are_the_sums_of_all_trips() {
-        let all = [(1, Some(1.0)), (0, None), (1, Some(2.5)), (1, None), (3, Some(0.0))];
+        let given = [(1, Some(1.0)), (0, None), (1, Some(2.5)), (1, None), (3, Some(0.0))];
         let summed = |size: usize| {
-            let (mut sums, mut frames) = (DataFrame::empty(), SqlFrames::default());
-            for part in all.chunks(size) {
+            let (mut all, mut frames) = (DataFrame::empty(), SqlFrames::default());
+            for part in given.chunks(size) {
                 let (days, tips): (Vec<i64>, Vec<Option<f64>>) = part.iter().copied().unzip();
-                frames.set("trips", df!("day" => days, "tip" => tips).expect("a frame"));
-                let trips = frames.query(TRIPS).expect("trips");
-                frames.set("rows", trips);
-                sums.vstack_mut(&frames.query(SUMS).expect("sums")).expect("the same columns");
+                frames.set("rows", trips(&days, &tips).expect("trips"));
+                all.vstack_mut(&frames.query(sums()).expect("sums")).expect("the same columns");
             }
-            let days = days_of(&sums).expect("days");
-            let rows = summarize(sums, DateTime::UNIX_EPOCH).expect("days");
-            (days, concat_batches(&DAILY_SUMMARY.schema(), &rows).expect("one schema"))
+            let days = days_of(&all).expect("days");
+            let rows = summarize(all, DateTime::UNIX_EPOCH).expect("days");
+            (days, concat_batches(&daily_summary().table.schema(), &rows).expect("one schema"))
         };
-        let (days, whole) = summed(all.len());
+        let (days, whole) = summed(given.len());
         assert_eq!(whole, summed(2).1);
         let column = |name: &str| [0, 1, 2].map(|row| array_value_to_string(&whole[name], row).expect("a value"));
         assert_eq!(column("avg_tip_amount"), ["", "1.75", "0.0"]);

@@ -3,6 +3,7 @@
 //! The files have the names, types and faults of the city's: passengers that are null or doubles, no distance, negative
 //! fares, a trip of the previous month, a column that starts in 2025. The same seed generates the same file.
 
+use crate::common::connections::number;
 use crate::common::dice::Dice;
 use crate::common::nyc::month::Month;
 use chrono::{DateTime, Utc};
@@ -59,16 +60,12 @@ struct Trip {
 impl Sample {
     /// `sample://taxi?trips=6000&seed=7`.
     pub(super) fn of(connection: &Connection) -> TaskResult<Sample> {
-        let number = |name: &str, default: u64, max: u64| match connection.extra_field(name) {
-            None => Ok(default),
-            Some(value) => {
-                let number = value.as_u64().or_else(|| value.as_str()?.parse().ok()).filter(|number| *number <= max);
-                let id = &connection.id;
-                number.ok_or_else(|| fatal(format!("connection `{id}`: `{name}` is not a number up to {max}")))
-            }
-        };
         let default = Sample::default();
-        Ok(Sample { seed: number("seed", default.seed, u64::MAX)?, trips: number("trips", default.trips, MAX_TRIPS)? })
+        let trips = number(connection, "trips", default.trips)?;
+        if trips > MAX_TRIPS {
+            return Err(fatal(format!("connection `{}`: `trips` must be at most {MAX_TRIPS}", connection.id)));
+        }
+        Ok(Sample { seed: number(connection, "seed", default.seed)?, trips })
     }
 
     /// Whether the file of a month is published.

@@ -4,12 +4,13 @@
 //! older trips have null in it.
 
 use super::NAMESPACE;
+use crate::common::model::{Model, models, sql_files};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use iceberg::spec::Transform;
 use orch::{TaskResult, fatal};
 use orch_lake::table::spec::{Column, Decimal, Kind, Timestamp};
 use orch_lake::{TableSpec, columns};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Dollars or miles, exact to the hundredth.
 type Amount = Decimal<12, 2>;
@@ -34,20 +35,21 @@ pub const TRIPS: TableSpec = TableSpec::new(
 /// Columns that `trips` gets with the first file that has them.
 pub const LATER: &[Column] = columns! { cbd_congestion_fee: Option<Amount> };
 
-pub const DAILY_SUMMARY: TableSpec = TableSpec::new(
-    NAMESPACE,
-    "daily_summary",
-    &[],
-    columns! {
-        trip_date: chrono::NaiveDate, year: i32, month: i32, total_trips: i64, total_passengers: i64,
-        avg_trip_distance: f64, avg_fare_amount: f64, avg_tip_amount: Option<f64>, avg_total_amount: f64,
-        last_updated: Timestamp,
-    },
-)
-.chart(
-    "select * from (select trip_date, total_trips as \"trips per day\" from nyc_taxi.daily_summary \
-     order by 1 desc limit 366) order by 1",
-);
+/// `sql/sums.sql` over rows of [`TRIPS`], and `sql/daily_summary.sql` over these sums and `clock`, the time of the run.
+static DAILY: LazyLock<Vec<Model>> = LazyLock::new(|| {
+    let clock = TableSpec::new(NAMESPACE, "clock", &[], columns! { micros: i64 });
+    let inputs = [TableSpec { name: "rows", ..TRIPS }, clock];
+    models(NAMESPACE, &inputs, sql_files!["sums", "daily_summary"]).expect("a test reads these files")
+});
+
+/// The statement that sums trips by day.
+pub fn sums() -> &'static str {
+    DAILY[0].statement
+}
+
+pub fn daily_summary() -> &'static Model {
+    &DAILY[1]
+}
 
 /// Columns of `trips` that no file has.
 const DERIVED: [&str; 5] = ["load_date", "year", "month", "day", SOURCE_FILE];

@@ -45,8 +45,7 @@ impl Expressions {
         if self.rules.is_empty() {
             return Ok(Vec::new());
         }
-        let evaluated = self.evaluate(batch).map_err(|error| ArrowError::ExternalError(error.into()))?;
-        Ok(evaluated)
+        self.evaluate(batch).map_err(|error| ArrowError::ExternalError(error.into()))
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> TaskResult<Vec<(usize, BooleanArray)>> {

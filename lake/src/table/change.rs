@@ -162,12 +162,6 @@ impl Change {
         self
     }
 
-    /// Not to be laid onto any other state of the table than the one it was made of.
-    pub fn on_base_only(mut self) -> Self {
-        self.base_only = true;
-        self
-    }
-
     /// Onto a branch, not onto what readers see by default.
     pub fn onto(mut self, branch: impl Into<String>) -> Self {
         self.branch = branch.into();

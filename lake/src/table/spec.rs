@@ -138,21 +138,12 @@ impl Kind {
 
     /// Returns `None` for a type that no column of a declared table has.
     pub fn of(data_type: &DataType) -> Option<Kind> {
-        const SIMPLE: [Kind; 8] = [
-            Kind::Bool,
-            Kind::Int,
-            Kind::Long,
-            Kind::Double,
-            Kind::Text,
-            Kind::Date,
-            Kind::Timestamp,
-            Kind::TimestampUtc,
-        ];
+        use Kind::{Bool, Date, Double, Int, Long, Text, Timestamp, TimestampUtc};
+        let is_same = |kind: &Kind| kind.arrow() == *data_type;
         match data_type {
             DataType::Decimal128(precision, scale) => Some(Kind::Decimal(*precision, *scale)),
-            // Counts.
-            DataType::UInt32 | DataType::UInt64 => Some(Kind::Long),
-            other => SIMPLE.into_iter().find(|kind| kind.arrow() == *other),
+            DataType::UInt32 | DataType::UInt64 => Some(Long), // Counts.
+            _ => [Bool, Int, Long, Double, Text, Date, Timestamp, TimestampUtc].into_iter().find(is_same),
         }
     }
 }

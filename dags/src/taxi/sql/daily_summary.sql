@@ -1,4 +1,6 @@
--- The rows of daily_summary from all sums of its days. Trips without a tip do not count for the mean of tips.
+-- One row for each day, from all sums of its trips. Trips without a tip do not count for the mean of tips
+-- required: trip_date, year, month, total_trips, total_passengers, avg_trip_distance, avg_fare_amount, avg_total_amount, last_updated
+-- chart: select * from (select trip_date, total_trips as "trips per day" from nyc_taxi.daily_summary order by 1 desc limit 366) order by 1
 WITH days AS (
     SELECT
         trip_date,
@@ -15,7 +17,7 @@ WITH days AS (
 SELECT
     trip_date,
     EXTRACT(YEAR FROM trip_date) AS year,
-    EXTRACT(MONTH FROM trip_date) AS month,
+    CAST(EXTRACT(MONTH FROM trip_date) AS INT) AS month,
     trips AS total_trips,
     passengers AS total_passengers,
     distance / trips AS avg_trip_distance,

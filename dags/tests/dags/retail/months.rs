@@ -49,7 +49,7 @@ async fn a_month_day_by_day_is_the_month_at_once() {
     let refused = world.trigger("retail_medallion", "none", &json!({ "mode": "day" }));
     refused.failed();
     let log = world.log("retail_medallion", "raw.ingest_orders", "none");
-    assert!(log.contains("mode `day` without a day"), "{log}");
+    assert!(log.contains("mode `day` needs a day"), "{log}");
 }
 
 /// Whatever part of the orders is read anew, all of gold has the new names, and the same sums.

@@ -20,7 +20,7 @@ pub struct Columns {
 
 #[derive(Debug, Clone)]
 enum ColumnChange {
-    Add { path: String, kind: Type, doc: Option<String> },
+    Add { path: String, kind: Type },
     Rename { path: String, to: String },
     Widen { path: String, to: PrimitiveType },
     Optional { path: String },
@@ -36,12 +36,7 @@ impl Columns {
     /// A column at the end of its table or struct. Rows that are there have null in it.
     #[must_use]
     pub fn add(self, path: impl Into<String>, kind: Type) -> Self {
-        self.then(ColumnChange::Add { path: path.into(), kind, doc: None })
-    }
-
-    #[must_use]
-    pub fn add_documented(self, path: impl Into<String>, kind: Type, doc: impl Into<String>) -> Self {
-        self.then(ColumnChange::Add { path: path.into(), kind, doc: Some(doc.into()) })
+        self.then(ColumnChange::Add { path: path.into(), kind })
     }
 
     /// `to` is the new name alone, without a path: a column stays where it is.
@@ -120,11 +115,9 @@ impl ColumnChange {
         metadata: &TableMetadata,
     ) -> LakeResult<()> {
         let path = self.path();
-        if let ColumnChange::Add { kind, doc, .. } = self {
+        if let ColumnChange::Add { kind, .. } = self {
             free(siblings, name)?;
-            let mut field = NestedField::optional(0, name, kind.clone());
-            field.doc.clone_from(doc);
-            siblings.push(numbered(&field, last_id));
+            siblings.push(numbered(&NestedField::optional(0, name, kind.clone()), last_id));
             return Ok(());
         }
         let place = siblings.iter().position(|field| field.name == name).ok_or_else(|| unknown(path, siblings))?;
