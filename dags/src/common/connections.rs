@@ -2,7 +2,7 @@
 //! and generated sample data. The defaults need no other server.
 
 use crate::common::engine::LOCAL;
-use orch::{Connection, Installation};
+use orch::{Connection, Installation, TaskResult, fatal};
 use orch_lake::load::CREATE_DATABASE;
 use orch_streams::topic::LOG;
 use serde_json::Value;
@@ -78,6 +78,17 @@ pub fn defaults(here: &Installation) -> Vec<Connection> {
     }
     connections.extend([lake, loaded, captured]);
     connections
+}
+
+/// Returns a whole number of the connection's extra, or `default` if the extra does not have this field.
+///
+/// # Errors
+/// Returns a fatal error that names the connection and the field if the value is not a whole number.
+pub(crate) fn number(connection: &Connection, name: &str, default: u64) -> TaskResult<u64> {
+    let Some(value) = connection.extra_field(name) else { return Ok(default) };
+    value.as_u64().or_else(|| value.as_str()?.parse().ok()).ok_or_else(|| {
+        fatal(format!("connection `{}`: `{name}` is not a number\nhint: write `?{name}={default}`", connection.id))
+    })
 }
 
 fn connection(id: &str, conn_type: &str, description: &str) -> Connection {

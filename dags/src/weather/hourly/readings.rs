@@ -44,8 +44,6 @@ pub struct Series {
 }
 
 impl Series {
-    /// # Errors
-    /// A fatal error if the time zone of the location is unknown.
     pub fn of(location: Location, readings: impl IntoIterator<Item = WeatherReading>) -> TaskResult<Series> {
         let zone = location.clock()?;
         Ok(Series { location, zone, readings: readings.into_iter().map(|reading| (reading.hour, reading)).collect() })
@@ -61,9 +59,6 @@ impl Series {
 }
 
 /// Builds the rows of `weather.hourly_weather`, ordered by location and hour.
-///
-/// # Errors
-/// Returns an error if a reading does not fit the columns.
 pub fn rows(all: &[Series], loaded_at: DateTime<Utc>) -> TaskResult<RecordBatch> {
     #[derive(Serialize)]
     struct Row<'a> {
