@@ -5,13 +5,12 @@
 //! that arrive twice anyway (a retry with Kafka, a replay of the topic) become one row, because the table is upserted by city and time.
 
 mod ask;
-mod params;
+mod cities;
 mod rows;
-mod sample;
 mod silence;
 mod told;
 
-pub use params::{Cities, Watched};
+pub use cities::{Cities, Watched};
 
 use ask::ask_weather;
 use orch::prelude::*;

@@ -1,13 +1,12 @@
 //! The API → the topic: the whole response for each city that has a new reading.
 
-use super::params::Cities;
-use super::sample::response_of;
+use super::cities::{Cities, response_of};
 use super::told::{self, LastReading};
 use super::{PARTITIONS, TOPIC};
 use crate::common::connections::WEATHER_API;
 use crate::common::lakehouse::Lakehouse;
 use crate::common::topics::publish;
-use crate::weather::cities;
+use crate::weather::cities::check;
 use crate::weather::hourly::source::Source;
 use orch::prelude::*;
 use orch_lake::publish::Publisher;
@@ -30,7 +29,7 @@ pub(super) struct PollSummary {
 /// Requests each city. A failed request affects no other city; the task fails if all of them fail.
 #[task(retries = 2, retry_delay = secs(5), timeout = mins(5))]
 pub async fn ask_weather(ctx: Ctx, wish: Cities) -> TaskResult<PollSummary> {
-    cities::check(&wish.cities)?;
+    check(&wish.cities)?;
     let place = Lakehouse::of(&ctx).await?;
     let source = Source::of(&ctx.connection(WEATHER_API).await?)?;
     source.require("weatherapi")?;

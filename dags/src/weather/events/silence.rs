@@ -1,10 +1,11 @@
 //! Whether each city has recent readings.
 
-use super::params::Watched;
+use super::cities::Watched;
 use super::{table, told};
 use crate::common::lakehouse::Lakehouse;
+use crate::common::nyc::sources::filled;
 use crate::common::rows::query;
-use crate::weather::cities;
+use crate::weather::cities::check;
 use chrono::{DateTime, SecondsFormat, TimeDelta};
 use orch::prelude::*;
 use orch_lake::{Filter, Table};
@@ -14,9 +15,9 @@ use std::collections::HashMap;
 /// Returns an error that names the silent cities, with the time of their last reading.
 #[task(timeout = mins(5))]
 pub async fn cities_are_heard(ctx: Ctx, wish: Watched) -> TaskResult<usize> {
-    cities::check(&wish.cities)?;
+    check(&wish.cities)?;
     let place = Lakehouse::of(&ctx).await?;
-    let Some(table) = place.lake.find(&table()).await?.filter(|table| table.current_snapshot().is_some()) else {
+    let Some(table) = filled(&place, &table().to_string()).await? else {
         return Err(skip("the table has no readings yet"));
     };
     // The API may return another name than the one that was requested.

@@ -124,7 +124,7 @@ pub async fn trigger_stream_5min(ctx: Ctx, read: Read) -> TaskResult<Option<Stri
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::response_of;
+    use super::super::cities::response_of;
     use super::*;
     use crate::weather::hourly::sample::Sample;
 

@@ -1,7 +1,6 @@
-//! Responses in the form of weatherapi.com for when no key is at hand: generated weather, new every 15 minutes.
+//! The cities that are requested and watched, and sample responses for them in the form of weatherapi.com.
 
-use super::INTERVAL_MINUTES;
-use super::params::CITIES;
+use super::{INTERVAL_MINUTES, SILENT_MINUTES};
 use crate::weather::hourly::options::Location;
 use crate::weather::hourly::readings::Condition;
 use crate::weather::hourly::sample::Sample;
@@ -9,7 +8,46 @@ use chrono::{DateTime, DurationRound as _, TimeDelta, Timelike as _, Utc};
 use orch::prelude::*;
 use serde_json::Value;
 
-/// Returns the response of the API at this time. Unknown cities are on the equator.
+/// The cities of a run without params: name, country, latitude, longitude, time zone. A new city is a new line. The API finds a
+/// city by its name; the rest is for sample data.
+const CITIES: &[(&str, &str, f64, f64, &str)] = &[
+    ("London", "United Kingdom", 51.52, -0.11, "Europe/London"),
+    ("New York", "United States of America", 40.71, -74.01, "America/New_York"),
+    ("New Delhi", "India", 28.6, 77.2, "Asia/Kolkata"),
+    ("Tokyo", "Japan", 35.69, 139.69, "Asia/Tokyo"),
+];
+
+/// Cities whose weather is requested.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cities {
+    /// Names that the API knows, with or without a country.
+    pub cities: Vec<String>,
+}
+
+/// Cities that must have new readings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Watched {
+    pub cities: Vec<String>,
+    /// Maximum age of the newest reading of a city.
+    #[schemars(range(min = 1))]
+    pub minutes: u32,
+}
+
+impl Default for Cities {
+    fn default() -> Self {
+        Cities { cities: CITIES.iter().map(|(name, ..)| (*name).into()).collect() }
+    }
+}
+
+impl Default for Watched {
+    fn default() -> Self {
+        Watched { cities: Cities::default().cities, minutes: SILENT_MINUTES }
+    }
+}
+
+/// Returns a sample response, with a new reading every 15 minutes. Unknown cities are on the equator.
 pub(super) fn response_of(sample: Sample, city: &str, at: DateTime<Utc>) -> TaskResult<Value> {
     let known = CITIES.iter().copied().find(|(name, ..)| *name == city);
     let (_, country, latitude, longitude, zone) = known.unwrap_or(("", "Nowhere", 0.0, 0.0, "UTC"));
@@ -48,11 +86,12 @@ mod tests {
 
     #[test]
     fn a_city_has_one_reading_every_15_minutes() {
-        let of = |city: &str, minute: u32| {
+        let of = |seed: u64, city: &str, minute: u32| {
             let at = format!("2026-11-22T20:{minute}:59Z").parse().expect("a time");
-            response_of(Sample::default(), city, at).expect("a response")["current"].clone()
+            response_of(Sample { seed }, city, at).expect("a response")["current"].clone()
         };
-        assert_eq!(of("London", 15), of("London", 29));
-        assert!(of("London", 15) != of("London", 30) && of("London", 15) != of("Atlantis", 15));
+        let london = of(1, "London", 15);
+        assert_eq!(london, of(1, "London", 29));
+        assert!([of(1, "London", 30), of(1, "Atlantis", 15), of(2, "London", 15)].iter().all(|other| *other != london));
     }
 }
