@@ -51,12 +51,11 @@ pub async fn ask_weather(ctx: Ctx, wish: Cities) -> TaskResult<PollSummary> {
             }
         }
     }
-    if let Some(error) = last_error.filter(|_| unanswered.len() == wish.cities.len()) {
+    let (produced, failed) = (records.len(), unanswered.len());
+    if let Some(error) = last_error.filter(|_| failed == wish.cities.len()) {
         return Err(error);
     }
-    let produced = records.len();
-    let unchanged = wish.cities.len() - produced - unanswered.len();
-    let failed = unanswered.len();
+    let unchanged = wish.cities.len() - produced - failed;
     ctx.info(format!("{produced} cities have a new reading, {unchanged} have not, {failed} were not answered"));
     if produced > 0 {
         publish(&ctx, TOPIC, PARTITIONS, records).await?;
@@ -68,7 +67,7 @@ pub async fn ask_weather(ctx: Ctx, wish: Cities) -> TaskResult<PollSummary> {
 /// Returns `None` if the response does not identify its reading. It is produced anyway, and the contract of the table checks it.
 fn reading_of(response: &Value, city: &str) -> Option<LastReading> {
     let last_updated_epoch = response.pointer("/current/last_updated_epoch")?.as_i64()?;
-    Some(LastReading { city_name: name_of(response).unwrap_or(city).replace('\0', ""), last_updated_epoch })
+    Some((name_of(response).unwrap_or(city).replace('\0', ""), last_updated_epoch))
 }
 
 fn name_of(response: &Value) -> Option<&str> {

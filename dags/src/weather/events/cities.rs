@@ -2,7 +2,6 @@
 
 use super::{INTERVAL_MINUTES, SILENT_MINUTES};
 use crate::weather::hourly::options::Location;
-use crate::weather::hourly::readings::Condition;
 use crate::weather::hourly::sample::Sample;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Timelike as _, Utc};
 use orch::prelude::*;
@@ -56,13 +55,8 @@ pub(super) fn response_of(sample: Sample, city: &str, at: DateTime<Utc>) -> Task
     let updated = at.duration_trunc(TimeDelta::minutes(INTERVAL_MINUTES.into())).context("the time is out of range")?;
     let reading = sample.reading(&location, clock, updated);
     let local = |at: DateTime<Utc>| at.with_timezone(&clock).format("%Y-%m-%d %H:%M").to_string();
-    let (text, code) = match reading.condition {
-        Condition::Clear => ("Clear", 1000),
-        Condition::Cloudy => ("Cloudy", 1006),
-        Condition::Rain => ("Light rain", 1183),
-        Condition::Snow => ("Light snow", 1213),
-        Condition::Fog => ("Fog", 1135),
-    };
+    let texts = [("Clear", 1000), ("Cloudy", 1006), ("Light rain", 1183), ("Light snow", 1213), ("Fog", 1135)];
+    let (text, code) = texts[reading.condition as usize];
     let is_day = (6..20).contains(&updated.with_timezone(&clock).hour());
     let fahrenheit = (reading.temperature_celsius * 18.0).round() / 10.0 + 32.0;
     Ok(json!({

@@ -5,7 +5,7 @@ use orch::prelude::*;
 use orch_lake::contract::{Contract, Outliers, Policy};
 
 /// No weather on earth is outside of these ranges.
-const POSSIBLE: [(&str, &str); 7] = [
+pub const POSSIBLE: [(&str, &str); 7] = [
     ("possible temperature", "temperature_celsius BETWEEN -90 AND 60"),
     ("possible humidity", "humidity_percent BETWEEN 0 AND 100"),
     ("possible pressure", "pressure_hpa BETWEEN 500 AND 1100"),

@@ -10,6 +10,7 @@ use chrono_tz::Tz;
 use orch::prelude::*;
 use std::collections::BTreeMap;
 
+/// Sample responses of APIs list their codes in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {

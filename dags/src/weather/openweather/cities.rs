@@ -40,13 +40,8 @@ pub(super) fn response_of(sample: Sample, city: &str, at: DateTime<Utc>) -> Task
     let [now, next] = [0, 1].map(|hours| sample.reading(&location, clock, hour + TimeDelta::hours(hours)));
     let part = (at - hour).as_seconds_f64() / 3_600.0;
     let between = |from: f64, to: f64| ((from + (to - from) * part) * 100.0).round() / 100.0;
-    let (id, main) = match now.condition {
-        Condition::Clear => (800, "Clear"),
-        Condition::Cloudy => (803, "Clouds"),
-        Condition::Rain => (500, "Rain"),
-        Condition::Snow => (600, "Snow"),
-        Condition::Fog => (741, "Fog"),
-    };
+    let codes = [(800, "Clear"), (803, "Clouds"), (500, "Rain"), (600, "Snow"), (741, "Fog")];
+    let (id, main) = codes[now.condition as usize];
     let temperature = between(now.temperature_celsius + KELVIN, next.temperature_celsius + KELVIN);
     let humidity = between(now.humidity_percent.unwrap_or(50.0), next.humidity_percent.unwrap_or(50.0)).round();
     Ok(json!({
