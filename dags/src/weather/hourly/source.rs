@@ -206,11 +206,11 @@ fn fields(response: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::options::Weather;
     use super::*;
 
     #[test]
     fn old_hours_are_requested_from_the_archive_of_the_server() {
+        let new_york = Location::of(("New York", 40.7128, -74.006, "America/New_York"));
         let source = |uri| Source::of(&Connection::from_uri("weather_api", uri).expect("a connection"));
         for (uri, address, query) in [
             ("openweather://:hu%26sh@", "https://api.openweathermap.org/data/2.5/weather", "-74.006&appid=hu%26sh"),
@@ -224,7 +224,7 @@ mod tests {
         ] {
             let Ok(Source::Api(api)) = source(uri) else { panic!("{uri} is not an API") };
             let [last, now] = ["2024-03-01T10:00:00Z", "2025-12-31T12:30:00Z"].map(|at| at.parse().expect("a time"));
-            let (http, path) = api.request(&Weather::default().locations[0], Hours { last, count: 24, now });
+            let (http, path) = api.request(&new_york, Hours { last, count: 24, now });
             assert_eq!(http.redacted_address(&path), address, "{uri}");
             assert!(path.contains(query), "{uri}: {path}");
         }
