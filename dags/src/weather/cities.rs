@@ -6,8 +6,7 @@ use orch::prelude::*;
 const MAX_CITIES: usize = 50;
 const MAX_CHARS: usize = 100;
 
-/// # Errors
-/// A fatal error that names the city, or the number of cities.
+/// Returns a fatal error that names the city, or the number of cities.
 pub(super) fn check(cities: &[String]) -> TaskResult<()> {
     if cities.is_empty() || cities.len() > MAX_CITIES {
         return Err(fatal(format!("`cities` has {} cities\nhint: name 1 to {MAX_CITIES}", cities.len())));
@@ -29,14 +28,10 @@ mod tests {
 
     #[test]
     fn wrong_lists_are_rejected_by_name() {
-        let check = |cities: &[&str]| check(&cities.iter().map(|&city| city.to_owned()).collect::<Vec<_>>());
-        assert!(check(&["London", "New York"]).is_ok());
-        for (cities, message) in [
-            (&[][..], "has 0 cities"),
-            (&["Rome", "Rome"], "`Rome` is named twice"),
-            (&["Rome", " "], "city 2 does not have a name"),
-        ] {
-            let error = check(cities).expect_err(message).to_string();
+        assert!(check(&["London".into(), "New York".into()]).is_ok());
+        assert!(check(&[]).is_err_and(|error| error.to_string().contains("has 0 cities")));
+        for (city, message) in [("Rome", "`Rome` is named twice"), (" ", "city 2 does not have a name")] {
+            let error = check(&["Rome".into(), city.into()]).expect_err(message).to_string();
             assert!(error.contains(message), "{error}");
         }
     }

@@ -5,14 +5,14 @@
 //! that arrive twice anyway (a retry with Kafka, a replay of the topic) become one row, because the table is upserted by city and time.
 
 mod ask;
-mod params;
+mod cities;
 mod rows;
-mod sample;
 mod silence;
 mod told;
 
-pub use params::{Cities, Watched};
+pub use cities::{Cities, Watched};
 
+use super::hourly::contracts::POSSIBLE;
 use ask::ask_weather;
 use orch::prelude::*;
 use orch::{Asset, asset};
@@ -33,14 +33,10 @@ pub fn table() -> TableName {
     TableName::new("weather_data_lake_iceberg", "weather_events_by_location").expect("it is a valid name")
 }
 
-const POSSIBLE: [(&str, &str); 2] = [
-    ("possible temperature", "temperature_celsius BETWEEN -90 AND 60"),
-    ("possible humidity", "humidity_percent BETWEEN 0 AND 100"),
-];
-
 fn contract() -> Contract {
     let required = Contract::of(URI).not_null(["city_name", "temperature_celsius"]).or(Policy::Quarantine);
-    required.rules(POSSIBLE).or(Policy::Quarantine)
+    let [temperature, humidity, ..] = POSSIBLE;
+    required.rules([temperature, humidity]).or(Policy::Quarantine)
 }
 
 /// Topic `weather_raw_data` → the table, by city.

@@ -23,18 +23,7 @@ use std::time::Duration;
 pub const TOPIC: &str = "weather";
 pub const PARTITIONS: i32 = 1;
 const TIMEOUT: Duration = Duration::from_secs(20);
-const CITIES: [&str; 10] = [
-    "New York",
-    "Los Angeles",
-    "Chicago",
-    "Houston",
-    "Phoenix",
-    "San Francisco",
-    "Seattle",
-    "Denver",
-    "Boston",
-    "Miami",
-];
+const CITIES: &str = "New York,Los Angeles,Chicago,Houston,Phoenix,San Francisco,Seattle,Denver,Boston,Miami";
 const READINGS_PER_MINUTE: u64 = 120;
 
 const TABLE: TableSpec = TableSpec::new(
@@ -80,12 +69,14 @@ pub fn dags() -> Vec<Dag> {
 #[task(retries = 2)]
 async fn log_weather(ctx: Ctx) -> TaskResult<usize> {
     let at = ctx.logical_date().unwrap_or_else(|| ctx.run_after());
-    let readings: Vec<ClientReading> = readings(at).collect();
+    let readings: Vec<Reading> = readings(at).collect();
     let server = ctx.connection(LOGGING_SERVER).await?;
     if ["http", "https"].contains(&server.conn_type.as_str()) {
         let http = Http::of(&server)?.within(TIMEOUT);
-        for reading in &readings {
-            http.bytes(&ctx, &path(reading)).await?;
+        for Reading { city, temperature, .. } in &readings {
+            let pairs = [("city", city), ("temperature", temperature)];
+            let query = Serializer::new(String::new()).extend_pairs(pairs).finish();
+            http.bytes(&ctx, &format!("log?{query}")).await?;
         }
     } else {
         let records = readings.iter().map(NewRecord::json).collect::<TaskResult<Vec<_>>>()?;
@@ -94,29 +85,27 @@ async fn log_weather(ctx: Ctx) -> TaskResult<usize> {
     Ok(readings.len())
 }
 
-fn path(reading: &ClientReading) -> String {
-    let mut query = Serializer::new(String::new());
-    query.append_pair("city", reading.city).append_pair("temperature", &reading.temperature);
-    format!("log?{}", query.finish())
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct ClientReading {
-    city: &'static str,
+/// A record of the topic.
+#[derive(Debug, PartialEq, Serialize)]
+struct Reading {
+    city: String,
     temperature: String,
+    /// The hour, in UTC.
     ts: String,
 }
 
-fn readings(at: DateTime<Utc>) -> impl Iterator<Item = ClientReading> {
-    let (minute, ts) = (at.timestamp().cast_unsigned() / 60, at.format("%Y-%m-%d-%H").to_string());
+impl Reading {
+    fn at(time: DateTime<Utc>, city: String, temperature: String) -> Reading {
+        Reading { city, temperature, ts: time.format("%Y-%m-%d-%H").to_string() }
+    }
+}
+
+fn readings(at: DateTime<Utc>) -> impl Iterator<Item = Reading> {
+    let (minute, cities) = (at.timestamp().cast_unsigned() / 60, CITIES.split(',').collect::<Vec<_>>());
     (0..READINGS_PER_MINUTE).map(move |nth| {
         let random = scramble(minute * READINGS_PER_MINUTE + nth);
-        let hundredths = random % 12_001;
-        ClientReading {
-            city: CITIES[(random >> 32) as usize % CITIES.len()],
-            temperature: format!("{}.{:02}", hundredths / 100, hundredths % 100),
-            ts: ts.clone(),
-        }
+        let (city, hundredths) = (cities[(random >> 32) as usize % cities.len()], random % 12_001);
+        Reading::at(at, city.into(), format!("{}.{:02}", hundredths / 100, hundredths % 100))
     })
 }
 
@@ -127,9 +116,8 @@ mod tests {
     #[test]
     fn a_minute_always_has_the_same_readings() {
         let at = DateTime::from_timestamp(1_767_880_800, 0).unwrap();
-        let (one, again): (Vec<_>, Vec<_>) = (readings(at).collect(), readings(at).collect());
-        assert_eq!(one, again);
+        let one: Vec<_> = readings(at).collect();
         assert_eq!((one.len(), one[0].ts.as_str()), (120, "2026-01-08-14"));
-        assert_ne!(one, readings(at + chrono::TimeDelta::minutes(1)).collect::<Vec<_>>());
+        assert!(readings(at).eq(one) && !readings(at).eq(readings(at + chrono::TimeDelta::minutes(1))));
     }
 }

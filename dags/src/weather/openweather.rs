@@ -5,14 +5,13 @@
 //! `weather_rt` and `weather_bt`. The streams: topic → windows → `live.weather_rt` and `live.weather_bt`, right after each commit.
 
 mod ask;
+mod cities;
 mod live;
-mod params;
 mod raw;
-mod sample;
 mod views;
 
+pub use cities::Cities;
 pub use live::streams;
-pub use params::Cities;
 pub use views::Days;
 
 use ask::fetch_and_produce;

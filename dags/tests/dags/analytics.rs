@@ -6,11 +6,11 @@ mod changes;
 use crate::data;
 use crate::guides::assert_questions_have_answers;
 use crate::taxi::Files;
+use crate::weather::new_york;
 use crate::world::World;
 use arrow::array::{RecordBatch, TimestampMicrosecondArray};
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_dags::common::nyc::schema::HOURLY;
-use orch_dags::weather::hourly::options::Weather;
 use orch_dags::weather::hourly::readings::{Condition, Series, WeatherReading, rows};
 use orch_lake::Filter;
 use orch_lake::batches::Batches;
@@ -73,7 +73,7 @@ async fn add_weather(world: &World) {
         let first = time(from);
         (0..count).map(move |hour| first + TimeDelta::hours(hour)).filter(|hour| hour.timestamp() / 3_600 % 13 > 0)
     };
-    let new_york = Weather::default().locations.remove(0);
+    let new_york = new_york();
     let mut boston = new_york.clone();
     boston.name = "Boston".into();
     let spans = [("2018-11-03T00:00:00Z", 80), ("2019-01-03T00:00:00Z", 70), ("2019-03-09T00:00:00Z", 80)];

@@ -7,8 +7,20 @@ mod hours;
 mod shapes;
 
 use crate::world::World;
+use orch_dags::weather::hourly::options::{Location, Weather};
+use serde_json::{Value, json};
 
 pub(crate) const DAG: &str = "nyc_weather_etl";
+
+/// New York, wherever it is in the list of default cities.
+pub(crate) fn new_york() -> Location {
+    Weather::default().locations.into_iter().find(|location| location.name == "New York").unwrap()
+}
+
+/// Params of a run for New York alone, so that tests do not depend on the number of default cities.
+fn of_new_york(hours: u32) -> Value {
+    json!(Weather { hours, locations: vec![new_york()] })
+}
 
 /// What a query gives, as CSV without its header.
 fn sql(world: &World, query: &str) -> Vec<String> {

@@ -1,13 +1,12 @@
 //! The API → the topic: the whole response for each city that has a new reading.
 
-use super::params::Cities;
-use super::sample::response_of;
+use super::cities::{Cities, response_of};
 use super::told::{self, LastReading};
 use super::{PARTITIONS, TOPIC};
 use crate::common::connections::WEATHER_API;
 use crate::common::lakehouse::Lakehouse;
 use crate::common::topics::publish;
-use crate::weather::cities;
+use crate::weather::cities::check;
 use crate::weather::hourly::source::Source;
 use orch::prelude::*;
 use orch_lake::publish::Publisher;
@@ -30,7 +29,7 @@ pub(super) struct PollSummary {
 /// Requests each city. A failed request affects no other city; the task fails if all of them fail.
 #[task(retries = 2, retry_delay = secs(5), timeout = mins(5))]
 pub async fn ask_weather(ctx: Ctx, wish: Cities) -> TaskResult<PollSummary> {
-    cities::check(&wish.cities)?;
+    check(&wish.cities)?;
     let place = Lakehouse::of(&ctx).await?;
     let source = Source::of(&ctx.connection(WEATHER_API).await?)?;
     source.require("weatherapi")?;
@@ -52,12 +51,11 @@ pub async fn ask_weather(ctx: Ctx, wish: Cities) -> TaskResult<PollSummary> {
             }
         }
     }
-    if let Some(error) = last_error.filter(|_| unanswered.len() == wish.cities.len()) {
+    let (produced, failed) = (records.len(), unanswered.len());
+    if let Some(error) = last_error.filter(|_| failed == wish.cities.len()) {
         return Err(error);
     }
-    let produced = records.len();
-    let unchanged = wish.cities.len() - produced - unanswered.len();
-    let failed = unanswered.len();
+    let unchanged = wish.cities.len() - produced - failed;
     ctx.info(format!("{produced} cities have a new reading, {unchanged} have not, {failed} were not answered"));
     if produced > 0 {
         publish(&ctx, TOPIC, PARTITIONS, records).await?;
@@ -69,7 +67,7 @@ pub async fn ask_weather(ctx: Ctx, wish: Cities) -> TaskResult<PollSummary> {
 /// Returns `None` if the response does not identify its reading. It is produced anyway, and the contract of the table checks it.
 fn reading_of(response: &Value, city: &str) -> Option<LastReading> {
     let last_updated_epoch = response.pointer("/current/last_updated_epoch")?.as_i64()?;
-    Some(LastReading { city_name: name_of(response).unwrap_or(city).replace('\0', ""), last_updated_epoch })
+    Some((name_of(response).unwrap_or(city).replace('\0', ""), last_updated_epoch))
 }
 
 fn name_of(response: &Value) -> Option<&str> {

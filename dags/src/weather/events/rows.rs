@@ -10,81 +10,63 @@ use orch_streams::{OFFSET, PARTITION};
 
 pub(super) const KEY: [&str; 2] = ["city_name", "event_timestamp_ms"];
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum EventColumnType {
-    Text,
-    Number,
-    /// A whole number of 64 bits.
-    Long,
-    /// A whole number of 32 bits.
-    Whole,
-    /// 0 or 1.
-    Truth,
-    /// Seconds that become milliseconds.
-    Seconds,
-}
+/// The type in a response, the type of the column, and the SQL from one to the other: `$` is the field. Values that do not fit
+/// become null.
+type Conversion = (DataType, PrimitiveType, &'static str);
 
-use EventColumnType::{Long, Number, Seconds, Text, Truth, Whole};
+const TEXT: Conversion = (DataType::Utf8, PrimitiveType::String, "$");
+const NUMBER: Conversion = (DataType::Float64, PrimitiveType::Double, "$");
+const LONG: Conversion = (DataType::Int64, PrimitiveType::Long, "$");
+const INT: Conversion = (DataType::Int64, PrimitiveType::Int, "TRY_CAST($ AS INT)");
+/// 0 or 1.
+const BOOLEAN: Conversion = (DataType::Int64, PrimitiveType::Boolean, "CAST($ AS BOOLEAN)");
+/// Seconds that become milliseconds, if these fit 64 bits.
+const SECONDS: Conversion = (
+    DataType::Int64,
+    PrimitiveType::Long,
+    "CASE WHEN $ BETWEEN -9223372036854775 AND 9223372036854775 THEN $ * 1000 END",
+);
 
-/// Each column, its path in a response, and its type there. A response may have other fields, and lack any of these.
-const COLUMNS: [(&str, &str, EventColumnType); 33] = [
-    ("city_name", "location.name", Text),
-    ("region", "location.region", Text),
-    ("country", "location.country", Text),
-    ("lat", "location.lat", Number),
-    ("lon", "location.lon", Number),
-    ("tz_id", "location.tz_id", Text),
-    ("event_timestamp_ms", "current.last_updated_epoch", Seconds),
-    ("localtime_epoch", "location.localtime_epoch", Long),
-    ("temperature_celsius", "current.temp_c", Number),
-    ("temperature_fahrenheit", "current.temp_f", Number),
-    ("feels_like_celsius", "current.feelslike_c", Number),
-    ("humidity_percent", "current.humidity", Whole),
-    ("pressure_mb", "current.pressure_mb", Number),
-    ("wind_kph", "current.wind_kph", Number),
-    ("wind_degree", "current.wind_degree", Whole),
-    ("wind_dir", "current.wind_dir", Text),
-    ("gust_kph", "current.gust_kph", Number),
-    ("precip_mm", "current.precip_mm", Number),
-    ("cloud_percent", "current.cloud", Whole),
-    ("visibility_km", "current.vis_km", Number),
-    ("uv", "current.uv", Number),
-    ("is_day", "current.is_day", Truth),
-    ("weather_description", "current.condition.text", Text),
-    ("weather_code", "current.condition.code", Whole),
-    ("air_quality_co", "current.air_quality.co", Number),
-    ("air_quality_no2", "current.air_quality.no2", Number),
-    ("air_quality_o3", "current.air_quality.o3", Number),
-    ("air_quality_so2", "current.air_quality.so2", Number),
-    ("air_quality_pm2_5", "current.air_quality.pm2_5", Number),
-    ("air_quality_pm10", "current.air_quality.pm10", Number),
-    ("air_quality_us_epa_index", "current.air_quality.us-epa-index", Whole),
-    ("air_quality_gb_defra_index", "current.air_quality.gb-defra-index", Whole),
-    ("ingest_timestamp_ms", "ingest_timestamp_ms", Long),
+/// Each column, its path in a response, and its types. A response may have other fields, and lack any of these.
+const COLUMNS: [(&str, &str, Conversion); 33] = [
+    ("city_name", "location.name", TEXT),
+    ("region", "location.region", TEXT),
+    ("country", "location.country", TEXT),
+    ("lat", "location.lat", NUMBER),
+    ("lon", "location.lon", NUMBER),
+    ("tz_id", "location.tz_id", TEXT),
+    ("event_timestamp_ms", "current.last_updated_epoch", SECONDS),
+    ("localtime_epoch", "location.localtime_epoch", LONG),
+    ("temperature_celsius", "current.temp_c", NUMBER),
+    ("temperature_fahrenheit", "current.temp_f", NUMBER),
+    ("feels_like_celsius", "current.feelslike_c", NUMBER),
+    ("humidity_percent", "current.humidity", INT),
+    ("pressure_mb", "current.pressure_mb", NUMBER),
+    ("wind_kph", "current.wind_kph", NUMBER),
+    ("wind_degree", "current.wind_degree", INT),
+    ("wind_dir", "current.wind_dir", TEXT),
+    ("gust_kph", "current.gust_kph", NUMBER),
+    ("precip_mm", "current.precip_mm", NUMBER),
+    ("cloud_percent", "current.cloud", INT),
+    ("visibility_km", "current.vis_km", NUMBER),
+    ("uv", "current.uv", NUMBER),
+    ("is_day", "current.is_day", BOOLEAN),
+    ("weather_description", "current.condition.text", TEXT),
+    ("weather_code", "current.condition.code", INT),
+    ("air_quality_co", "current.air_quality.co", NUMBER),
+    ("air_quality_no2", "current.air_quality.no2", NUMBER),
+    ("air_quality_o3", "current.air_quality.o3", NUMBER),
+    ("air_quality_so2", "current.air_quality.so2", NUMBER),
+    ("air_quality_pm2_5", "current.air_quality.pm2_5", NUMBER),
+    ("air_quality_pm10", "current.air_quality.pm10", NUMBER),
+    ("air_quality_us_epa_index", "current.air_quality.us-epa-index", INT),
+    ("air_quality_gb_defra_index", "current.air_quality.gb-defra-index", INT),
+    ("ingest_timestamp_ms", "ingest_timestamp_ms", LONG),
 ];
-
-impl EventColumnType {
-    /// The type in a response, the type of the column, and the SQL from one to the other. Values that do not fit become null.
-    fn conversion(self, path: &str) -> (DataType, PrimitiveType, String) {
-        let path = format!("\"{}\"", path.replace('.', "\".\""));
-        match self {
-            Text => (DataType::Utf8, PrimitiveType::String, path),
-            Number => (DataType::Float64, PrimitiveType::Double, path),
-            Long => (DataType::Int64, PrimitiveType::Long, path),
-            Whole => (DataType::Int64, PrimitiveType::Int, format!("TRY_CAST({path} AS INT)")),
-            Truth => (DataType::Int64, PrimitiveType::Boolean, format!("CAST({path} AS BOOLEAN)")),
-            Seconds => {
-                let max = i64::MAX / 1_000;
-                let millis = format!("CASE WHEN {path} BETWEEN -{max} AND {max} THEN {path} * 1000 END");
-                (DataType::Int64, PrimitiveType::Long, millis)
-            }
-        }
-    }
-}
 
 /// The schema of a response, with all objects that columns are in.
 pub(super) fn record() -> Schema {
-    Schema::new(fields(&COLUMNS.map(|(_, path, kind)| (path, kind.conversion(path).0))))
+    Schema::new(fields(&COLUMNS.map(|(_, path, (in_response, ..))| (path, in_response))))
 }
 
 /// Nests fields by the dots in their paths.
@@ -105,8 +87,7 @@ fn fields(paths: &[(&str, DataType)]) -> Fields {
 }
 
 pub(super) fn definition() -> TableDef {
-    let columns = COLUMNS.into_iter().fold(TableDef::new(), |table, (name, path, kind)| {
-        let (_, column, _) = kind.conversion(path);
+    let columns = COLUMNS.into_iter().fold(TableDef::new(), |table, (name, _, (_, column, _))| {
         if KEY.contains(&name) { table.required(name, column) } else { table.optional(name, column) }
     });
     columns
@@ -122,13 +103,14 @@ pub(super) fn definition() -> TableDef {
 
 /// Converts responses to rows of the table, with the partition and offset of their records.
 pub(super) fn flatten(responses: &RecordBatch) -> TaskResult<RecordBatch> {
-    let columns = COLUMNS.map(|(name, path, kind)| format!("{} AS {name}", kind.conversion(path).2)).join(", ");
-    select(
-        responses,
-        &format!(
-            "SELECT {columns}, {PARTITION} AS kafka_partition, {OFFSET} AS kafka_offset, {PARTITION}, {OFFSET} FROM rows"
-        ),
-    )
+    let column = |(name, path, (.., sql)): (&str, &str, Conversion)| {
+        let field = format!("\"{}\"", path.replace('.', "\".\""));
+        format!("{} AS {name}", sql.replace('$', &field))
+    };
+    let (columns, origin) = (COLUMNS.map(column).join(", "), format!("{PARTITION}, {OFFSET}"));
+    let statement =
+        format!("SELECT {columns}, {PARTITION} AS kafka_partition, {OFFSET} AS kafka_offset, {origin} FROM rows");
+    select(responses, &statement)
 }
 
 #[cfg(test)]
@@ -154,11 +136,9 @@ mod tests {
             reader.decode(response.as_bytes()).expect("JSON");
         }
         let rows = flatten(&reader.flush().expect("responses").expect("some")).expect("rows");
-        let of = [0, 6, 8, 11, 21, 22, 28, 30, 34];
-        assert_eq!(
-            printed(&[rows.project(&of).expect("columns")]),
-            ["- - - - - - - - 8", "- - - - - - - - 9", "London 1639532700000 11.0 87 false Mist 8.6 1 7"].map(row)
-        );
+        let found = rows.project(&[0, 6, 8, 11, 21, 22, 28, 30, 34]).expect("columns");
+        let expected = ["- - - - - - - - 8", "- - - - - - - - 9", "London 1639532700000 11.0 87 false Mist 8.6 1 7"];
+        assert_eq!(printed(&[found]), expected.map(row));
         let none = flatten(&RecordBatch::new_empty(schema)).expect("no rows");
         assert_eq!((none.num_rows(), none.schema()), (0, rows.schema()));
     }

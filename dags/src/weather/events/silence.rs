@@ -1,10 +1,11 @@
 //! Whether each city has recent readings.
 
-use super::params::Watched;
+use super::cities::Watched;
 use super::{table, told};
 use crate::common::lakehouse::Lakehouse;
+use crate::common::nyc::sources::filled;
 use crate::common::rows::query;
-use crate::weather::cities;
+use crate::weather::cities::check;
 use chrono::{DateTime, SecondsFormat, TimeDelta};
 use orch::prelude::*;
 use orch_lake::{Filter, Table};
@@ -14,14 +15,14 @@ use std::collections::HashMap;
 /// Returns an error that names the silent cities, with the time of their last reading.
 #[task(timeout = mins(5))]
 pub async fn cities_are_heard(ctx: Ctx, wish: Watched) -> TaskResult<usize> {
-    cities::check(&wish.cities)?;
+    check(&wish.cities)?;
     let place = Lakehouse::of(&ctx).await?;
-    let Some(table) = place.lake.find(&table()).await?.filter(|table| table.current_snapshot().is_some()) else {
+    let Some(table) = filled(&place, &table().to_string()).await? else {
         return Err(skip("the table has no readings yet"));
     };
     // The API may return another name than the one that was requested.
     let told = told::last(&place, &wish.cities).await?;
-    let name = |city: &String| told.get(city).map_or_else(|| city.clone(), |told| told.city_name.clone());
+    let name = |city: &String| told.get(city).map_or(city, |(name, _)| name).clone();
     let names: Vec<String> = wish.cities.iter().map(name).collect();
     let since = (place.now().await? - TimeDelta::minutes(wish.minutes.into())).timestamp_millis();
     let recent = newest(&table, &names, Filter::ge("event_timestamp_ms", since)).await?;
@@ -31,7 +32,12 @@ pub async fn cities_are_heard(ctx: Ctx, wish: Watched) -> TaskResult<usize> {
     }
     // Old files are opened only for the error message.
     let last = newest(&table, &silent, Filter::All).await?;
-    bail!("not heard of for more than {} minutes: {}", wish.minutes, describe(&silent, &last))
+    let describe = |city: &String| match last.get(city).copied().and_then(DateTime::from_timestamp_millis) {
+        Some(at) => format!("`{city}` (last {})", at.to_rfc3339_opts(SecondsFormat::Secs, true)),
+        None => format!("`{city}` (never)"),
+    };
+    let silent: Vec<String> = silent.iter().map(describe).collect();
+    bail!("not heard of for more than {} minutes: {}", wish.minutes, silent.join(", "))
 }
 
 /// Returns the time of the newest reading of each city that matches the filter, in milliseconds since the Unix epoch.
@@ -42,13 +48,4 @@ async fn newest(table: &Table, cities: &[String], matching: Filter) -> TaskResul
     let newest = query(&rows.collect().await?, statement).await?;
     let (cities, times) = (newest.column("city_name")?.str()?, newest.column("newest")?.i64()?);
     Ok(cities.iter().zip(times.iter()).filter_map(|(city, at)| Some((city?.to_owned(), at?))).collect())
-}
-
-fn describe(cities: &[String], newest: &HashMap<String, i64>) -> String {
-    let last = |city: &String| newest.get(city).copied().and_then(DateTime::from_timestamp_millis);
-    let one = |city| match last(city) {
-        Some(at) => format!("`{city}` (last {})", at.to_rfc3339_opts(SecondsFormat::Secs, true)),
-        None => format!("`{city}` (never)"),
-    };
-    cities.iter().map(one).collect::<Vec<_>>().join(", ")
 }

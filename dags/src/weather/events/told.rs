@@ -26,11 +26,8 @@ const CREATE: &str = "
         end if;
     end $$";
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LastReading {
-    pub(super) city_name: String,
-    pub(super) last_updated_epoch: i64,
-}
+/// The name of a city in a response, and the time of the reading in seconds since the Unix epoch.
+pub(super) type LastReading = (String, i64);
 
 /// Returns the stored readings by the names of the cities in the params.
 pub(super) async fn last(place: &Lakehouse, cities: &[String]) -> TaskResult<HashMap<String, LastReading>> {
@@ -40,8 +37,7 @@ pub(super) async fn last(place: &Lakehouse, cities: &[String]) -> TaskResult<Has
             .bind(cities)
             .fetch_all(&mut *db)
             .await?;
-    let reading = |(city, city_name, last_updated_epoch)| (city, LastReading { city_name, last_updated_epoch });
-    Ok(rows.into_iter().map(reading).collect())
+    Ok(rows.into_iter().map(|(city, name, updated)| (city, (name, updated))).collect())
 }
 
 /// Stores readings when the task succeeds.
@@ -52,9 +48,8 @@ pub(super) fn store(readings: HashMap<String, LastReading>) -> impl CompletionSt
     step(format!("note {} readings in `lake.weather_told`", readings.len()), move |db| {
         let readings = readings.clone();
         Box::pin(async move {
-            for (city, reading) in readings {
-                let upsert = sqlx::query(upsert).bind(city).bind(reading.city_name).bind(reading.last_updated_epoch);
-                upsert.execute(&mut *db).await?;
+            for (city, (name, updated)) in readings {
+                sqlx::query(upsert).bind(city).bind(name).bind(updated).execute(&mut *db).await?;
             }
             Ok(())
         })

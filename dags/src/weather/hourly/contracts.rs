@@ -5,7 +5,7 @@ use orch::prelude::*;
 use orch_lake::contract::{Contract, Outliers, Policy};
 
 /// No weather on earth is outside of these ranges.
-const POSSIBLE: [(&str, &str); 7] = [
+pub const POSSIBLE: [(&str, &str); 7] = [
     ("possible temperature", "temperature_celsius BETWEEN -90 AND 60"),
     ("possible humidity", "humidity_percent BETWEEN 0 AND 100"),
     ("possible pressure", "pressure_hpa BETWEEN 500 AND 1100"),
@@ -39,10 +39,10 @@ pub fn taxi_zones() -> Contract {
     zones.rows_change(0.0, 0.0).or(Policy::Warn)
 }
 
+pub const TRIP_ZONES: [&str; 2] = ["pickup_location_id", "dropoff_location_id"];
+
 /// Every trip starts and ends in a zone of the city.
 pub fn trips_against_zones() -> Contract {
     let trips = Contract::of("lake://nyc_taxi/trips");
-    ["pickup_location_id", "dropoff_location_id"]
-        .into_iter()
-        .fold(trips, |contract, column| contract.references([column], ZONES.uri()).or(Policy::Warn))
+    TRIP_ZONES.into_iter().fold(trips, |trips, column| trips.references([column], ZONES.uri()).or(Policy::Warn))
 }

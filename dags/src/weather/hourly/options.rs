@@ -46,8 +46,7 @@ impl Location {
         Location { name: name.into(), latitude, longitude, zone: zone.into() }
     }
 
-    /// # Errors
-    /// A fatal error if the time zone is unknown.
+    /// Returns the time zone, or a fatal error if it is unknown.
     pub fn clock(&self) -> TaskResult<Tz> {
         let Location { name, zone, .. } = self;
         let unknown =
@@ -57,8 +56,7 @@ impl Location {
 }
 
 impl Weather {
-    /// # Errors
-    /// A fatal error that names the param.
+    /// Returns a fatal error that names the param if a value is not allowed.
     pub fn check(&self) -> TaskResult<()> {
         if !(1..=MAX_HOURS).contains(&self.hours) {
             return Err(fatal(format!("`hours` is {}\nhint: write a number from 1 to {MAX_HOURS}", self.hours)));

@@ -10,6 +10,7 @@ use chrono_tz::Tz;
 use orch::prelude::*;
 use std::collections::BTreeMap;
 
+/// Sample responses of APIs list their codes in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
@@ -44,8 +45,6 @@ pub struct Series {
 }
 
 impl Series {
-    /// # Errors
-    /// A fatal error if the time zone of the location is unknown.
     pub fn of(location: Location, readings: impl IntoIterator<Item = WeatherReading>) -> TaskResult<Series> {
         let zone = location.clock()?;
         Ok(Series { location, zone, readings: readings.into_iter().map(|reading| (reading.hour, reading)).collect() })
@@ -61,9 +60,6 @@ impl Series {
 }
 
 /// Builds the rows of `weather.hourly_weather`, ordered by location and hour.
-///
-/// # Errors
-/// Returns an error if a reading does not fit the columns.
 pub fn rows(all: &[Series], loaded_at: DateTime<Utc>) -> TaskResult<RecordBatch> {
     #[derive(Serialize)]
     struct Row<'a> {

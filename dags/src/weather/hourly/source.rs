@@ -5,7 +5,8 @@ use super::hours::hours_until;
 use super::options::Location;
 use super::readings::{Series, WeatherReading};
 use super::sample::Sample;
-use super::shapes::{SHAPES, Shape, Tells};
+use super::shapes::{SHAPES, Shape};
+use crate::common::connections::number;
 use chrono::{DateTime, TimeDelta, Utc};
 use form_urlencoded::Serializer;
 use orch::prelude::*;
@@ -43,25 +44,8 @@ pub struct Hours {
     pub now: DateTime<Utc>,
 }
 
-impl Hours {
-    fn all(self) -> Vec<DateTime<Utc>> {
-        hours_until(self.last, self.count)
-    }
-
-    fn first(self) -> DateTime<Utc> {
-        self.last - TimeDelta::hours(i64::from(self.count) - 1)
-    }
-
-    fn are_long_past(self) -> bool {
-        self.first() < self.now - TimeDelta::days(FORECAST_DAYS)
-    }
-}
-
 impl Source {
     /// `sample://weather?seed=7`, or the name of an API: `openweather://:KEY@`, with a host if it is not the usual one.
-    ///
-    /// # Errors
-    /// A fatal error if the connection has another type or a wrong parameter.
     pub fn of(connection: &Connection) -> TaskResult<Source> {
         let Connection { id, conn_type, .. } = connection;
         if conn_type == "sample" {
@@ -109,17 +93,14 @@ impl Source {
     /// The hours that must be there after a run. An API that only has the current weather promises none.
     pub fn promised(&self, hours: Hours) -> Vec<DateTime<Utc>> {
         match self {
-            Source::Api(api) if api.shape.tells == Tells::Now => Vec::new(),
-            Source::Api(_) | Source::Sample(_) => hours.all(),
+            Source::Api(api) if !api.shape.is_hourly => Vec::new(),
+            Source::Api(_) | Source::Sample(_) => hours_until(hours.last, hours.count),
         }
     }
 
-    /// Returns the weather of a location at these hours.
-    ///
-    /// # Errors
-    /// Returns an error with the address if the server does not respond, rejects the request, or responds without a required field.
+    /// Returns the weather of a location at these hours. Fails if the server rejects the request or responds without a required field.
     pub async fn series(&self, ctx: &Ctx, location: &Location, hours: Hours) -> TaskResult<Series> {
-        let asked = hours.all();
+        let asked = hours_until(hours.last, hours.count);
         let readings = match self {
             Source::Sample(sample) => {
                 let zone = location.clock()?;
@@ -128,14 +109,13 @@ impl Source {
             Source::Api(api) => {
                 let mut readings = api.readings(ctx, location, hours).await?;
                 // APIs with hours return whole days: later hours are a forecast, earlier ones are not of this run.
-                readings.retain(|reading| api.shape.tells == Tells::Now || asked.contains(&reading.hour));
+                readings.retain(|reading| !api.shape.is_hourly || asked.contains(&reading.hour));
                 readings
             }
         };
         Series::of(location.clone(), readings)
     }
 
-    /// # Errors
     /// Skips the task if the connection leads to another API.
     pub(crate) fn require(&self, shape: &str) -> TaskResult<()> {
         match self {
@@ -147,9 +127,6 @@ impl Source {
     }
 
     /// Returns the whole response to a request for the current weather of a city.
-    ///
-    /// # Errors
-    /// The server does not respond, rejects the request, or responds with something that is not JSON.
     pub(crate) async fn current(
         &self,
         ctx: &Ctx,
@@ -191,21 +168,20 @@ impl Api {
 
     /// The server for these hours, and the path with its query.
     fn request(&self, location: &Location, hours: Hours) -> (&Http, String) {
-        let (http, path, params) = match (&self.archive, self.shape.archive) {
-            (Some(http), Some((path, params))) if hours.are_long_past() => (http, path, params),
-            _ => (&self.http, self.shape.path, self.shape.params),
+        let (shape, first) = (self.shape, hours.last - TimeDelta::hours(i64::from(hours.count) - 1));
+        let (http, path, lacking) = match (&self.archive, shape.archive) {
+            (Some(http), Some((path, lacking))) if first < hours.now - TimeDelta::days(FORECAST_DAYS) => {
+                (http, path, lacking)
+            }
+            _ => (&self.http, shape.path, ""),
         };
-        let [latitude, longitude] = [location.latitude, location.longitude].map(|degrees| degrees.to_string());
-        let values = if self.shape.place.len() == 1 {
-            vec![format!("{latitude},{longitude}")]
-        } else {
-            vec![latitude, longitude]
-        };
-        let mut pairs: Vec<(&str, String)> = self.shape.place.iter().copied().zip(values).collect();
-        pairs.extend(params.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        if self.shape.tells == Tells::Hours {
-            pairs.push(("start_date", hours.first().date_naive().to_string()));
-            pairs.push(("end_date", hours.last.date_naive().to_string()));
+        let degrees = [location.latitude, location.longitude].map(|degrees| degrees.to_string());
+        let values = if shape.place.len() == 1 { vec![degrees.join(",")] } else { degrees.to_vec() };
+        let mut pairs: Vec<(&'static str, String)> = shape.place.iter().copied().zip(values).collect();
+        pairs.extend(shape.params.iter().map(|(name, value)| (*name, value.replace(lacking, ""))));
+        if shape.is_hourly {
+            let [first, last] = [first, hours.last].map(|hour| hour.date_naive().to_string());
+            pairs.extend([("start_date", first), ("end_date", last)]);
         }
         if self.is_metric {
             pairs.push(("units", "metric".into()));
@@ -221,38 +197,24 @@ impl Api {
     }
 }
 
-fn number(connection: &Connection, name: &str, default: u64) -> TaskResult<u64> {
-    let Some(value) = connection.extra_field(name) else { return Ok(default) };
-    value.as_u64().or_else(|| value.as_str()?.parse().ok()).ok_or_else(|| {
-        fatal(format!("connection `{}`: `{name}` is not a number\nhint: write `?{name}={default}`", connection.id))
-    })
-}
-
 /// The first top-level fields of a response: names only, because values may be secrets.
 fn fields(response: &Value) -> String {
-    let names: Vec<String> = response
-        .as_object()
-        .into_iter()
-        .flat_map(|fields| fields.keys().map(|name| format!("`{name}`")))
-        .take(8)
-        .collect();
+    let names = response.as_object().into_iter().flat_map(|fields| fields.keys().map(|name| format!("`{name}`")));
+    let names: Vec<String> = names.take(8).collect();
     if names.is_empty() { "no fields".into() } else { names.join(", ") }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::options::Weather;
     use super::*;
 
     #[test]
     fn old_hours_are_requested_from_the_archive_of_the_server() {
+        let new_york = Location::of(("New York", 40.7128, -74.006, "America/New_York"));
+        let source = |uri| Source::of(&Connection::from_uri("weather_api", uri).expect("a connection"));
         for (uri, address, query) in [
             ("openweather://:hu%26sh@", "https://api.openweathermap.org/data/2.5/weather", "-74.006&appid=hu%26sh"),
-            (
-                "open-meteo://:k@",
-                "https://archive-api.open-meteo.com/v1/archive",
-                "start_date=2024-02-29&end_date=2024-03-01",
-            ),
+            ("open-meteo://:k@", "https://archive-api.open-meteo.com/v1/archive", "start_date=2024-02-29&end_date="),
             ("open-meteo://customer-api.open-meteo.com", "https://customer-archive-api.open-meteo.com/v1/archive", ""),
             (
                 "open_meteo://weather:8080?scheme=http",
@@ -260,18 +222,15 @@ mod tests {
                 "wind_speed_10m%2Cweather_code",
             ),
         ] {
-            let connection = Connection::from_uri("weather_api", uri).expect("a connection");
-            let Ok(Source::Api(api)) = Source::of(&connection) else { panic!("{uri} is not an API") };
+            let Ok(Source::Api(api)) = source(uri) else { panic!("{uri} is not an API") };
             let [last, now] = ["2024-03-01T10:00:00Z", "2025-12-31T12:30:00Z"].map(|at| at.parse().expect("a time"));
-            let (http, path) = api.request(&Weather::default().locations[0], Hours { last, count: 24, now });
+            let (http, path) = api.request(&new_york, Hours { last, count: 24, now });
             assert_eq!(http.redacted_address(&path), address, "{uri}");
             assert!(path.contains(query), "{uri}: {path}");
         }
-        for (uri, message) in
-            [("mysql://h/db", "or `sample`"), ("sample://weather?seed=many", "`seed` is not a number")]
-        {
-            let error = Source::of(&Connection::from_uri("weather_api", uri).expect("a connection")).expect_err(uri);
-            assert!(error.to_string().contains(message), "{error}");
+        for (uri, message) in [("mysql://h/db", "or `sample`"), ("sample://weather?seed=x", "`seed` is not a number")] {
+            let error = source(uri).expect_err(uri).to_string();
+            assert!(error.contains(message), "{error}");
         }
     }
 }

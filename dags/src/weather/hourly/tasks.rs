@@ -8,6 +8,7 @@ use super::source::{Hours, Source};
 use crate::common::connections::WEATHER_API;
 use crate::common::lakehouse::Lakehouse;
 use crate::common::nyc::schema::{HOURLY, ZONES};
+use crate::common::nyc::sources::filled;
 use crate::common::nyc::zones;
 use crate::common::rows::query;
 use arrow::array::RecordBatch;
@@ -17,7 +18,7 @@ use orch::prelude::*;
 use orch_lake::contract::{CheckOutcome, CheckTrail, Facts, KeySet, Stats};
 use orch_lake::format::parquet;
 use orch_lake::publish::{Layer, Published, Publisher};
-use orch_lake::{Batches, Filter, Table, TableName, TableSpec};
+use orch_lake::{Batches, Filter, TableSpec};
 use std::collections::BTreeSet;
 
 /// The bucket of fetched objects.
@@ -55,10 +56,9 @@ pub async fn fetch_weather(ctx: Ctx, wish: Weather) -> TaskResult<Fetched> {
     for location in &wish.locations {
         let series = source.series(&ctx, location, hours).await?;
         let found = series.hours();
-        let absent = promised.iter().filter(|hour| !found.contains(hour));
-        missing.extend(
-            absent.map(|hour| format!("{} {}", location.name, hour.to_rfc3339_opts(SecondsFormat::Secs, true))),
-        );
+        let name =
+            |hour: &DateTime<Utc>| format!("{} {}", location.name, hour.to_rfc3339_opts(SecondsFormat::Secs, true));
+        missing.extend(promised.iter().filter(|hour| !found.contains(hour)).map(name));
         all.push(series);
     }
     let object = format!("fetched/weather_data_{}.parquet", last.format("%Y%m%d_%H"));
@@ -107,9 +107,9 @@ pub async fn validate(ctx: Ctx, weather: Fetched, zones: Listed) -> TaskResult<C
         ctx.warning(format!("{} hours are missing: {named}{more}", missing.len()));
     }
     if weather.rows == 0 {
+        let object = &weather.object;
         return Err(fatal(format!(
-            "the source returned no hour\nhint: `{BUCKET}/{}` is empty; see the log of `fetch_weather`",
-            weather.object
+            "the source returned no hour\nhint: `{BUCKET}/{object}` is empty; see the log of `fetch_weather`"
         )));
     }
     let mut publisher = Publisher::new(&ctx, &place.lake).await?;
@@ -188,8 +188,8 @@ pub async fn location_to_iceberg(ctx: Ctx, checked: Checked) -> TaskResult<Publi
 #[task(retries = 2, retry_delay = secs(5), timeout = hours(1))]
 pub async fn trips_against_zones(ctx: Ctx) -> TaskResult<u64> {
     let place = Lakehouse::of(&ctx).await?;
-    let trips = filled(&place, &"nyc_taxi.trips".parse()?).await?;
-    let (Some(trips), Some(zones)) = (trips, filled(&place, &ZONES.id()?).await?) else {
+    let trips = filled(&place, "nyc_taxi.trips").await?;
+    let (Some(trips), Some(zones)) = (trips, filled(&place, "reference.taxi_zones").await?) else {
         return Err(skip("the trips and the zones are not both in the lake yet"));
     };
     let known = zones.scan().columns(["location_id"]).collect().await?;
@@ -197,8 +197,7 @@ pub async fn trips_against_zones(ctx: Ctx) -> TaskResult<u64> {
     let facts = publisher.facts.clone().keys(ZONES.uri(), KeySet::of(&known, &["location_id"])?);
     let contract = contracts::trips_against_zones();
     let mut checker = contract.begin(&facts)?;
-    let columns = ["pickup_location_id", "dropoff_location_id"];
-    let mut batches = trips.scan().columns(columns).stream().await?.report_progress(&ctx);
+    let mut batches = trips.scan().columns(contracts::TRIP_ZONES).stream().await?.report_progress(&ctx);
     while let Some(batch) = batches.try_next().await? {
         checker.check_batch(&batch)?;
     }
@@ -208,11 +207,6 @@ pub async fn trips_against_zones(ctx: Ctx) -> TaskResult<u64> {
     }
     publisher.also(CheckTrail::new(&ctx, contract.uri(), found))?;
     Ok(rows)
-}
-
-/// Returns the table if it has a snapshot.
-async fn filled(place: &Lakehouse, name: &TableName) -> TaskResult<Option<Table>> {
-    Ok(place.lake.find(name).await?.filter(|table| table.current_snapshot().is_some()))
 }
 
 /// The URI of an object for lineage.

@@ -3,7 +3,7 @@
 //! `GET /log?city=…&temperature=…` and `GET /health`. There is no login, so the command only listens on this machine by default
 //! (`orch_binary::server`).
 
-use super::{PARTITIONS, TOPIC};
+use super::{PARTITIONS, Reading, TOPIC};
 use crate::common::connections::TOPICS;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
@@ -14,7 +14,6 @@ use orch::prelude::*;
 use orch::{BundleServer, Serving};
 use orch_streams::topic::kafka::KafkaProducer;
 use orch_streams::topic::{KAFKA, LOG};
-use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,43 +45,45 @@ async fn app(serving: Serving) -> TaskResult<Router> {
             )));
         }
     };
-    let app = Router::new().route("/log", get(log)).route("/health", get(health));
+    let health = get(|| async { Json(json!({ "status": "healthy" })) });
+    let app = Router::new().route("/log", get(log)).route("/health", health);
     Ok(app.with_state(Arc::new(Logger { serving, kafka })))
 }
 
-async fn health() -> Json<Value> {
-    Json(json!({ "status": "healthy" }))
-}
-
 async fn log(State(logger): State<Arc<Logger>>, RawQuery(query): RawQuery) -> Response {
-    let asked = match LogRequest::of(query.as_deref().unwrap_or_default()) {
-        Ok(asked) => asked,
-        Err(message) => return refused(StatusCode::BAD_REQUEST, message),
+    let (city, temperature) = match parameters(query.as_deref().unwrap_or_default()) {
+        Ok(parameters) => parameters,
+        Err(message) => return respond(StatusCode::BAD_REQUEST, message, None),
     };
-    match tokio::time::timeout(WRITE_TIMEOUT, logger.write(asked)).await {
-        Ok(Ok(data)) => {
-            Json(LogResponse { status: "success", message: "Weather data logged", data: Some(data) }).into_response()
-        }
+    match tokio::time::timeout(WRITE_TIMEOUT, logger.write(city, temperature)).await {
+        Ok(Ok(reading)) => respond(StatusCode::OK, "Weather data logged", Some(reading)),
         Ok(Err(error)) => {
             tracing::error!(error = format!("{error:#}"), "a reading was not written");
-            refused(StatusCode::INTERNAL_SERVER_ERROR, "Weather data was not logged")
+            respond(StatusCode::INTERNAL_SERVER_ERROR, "Weather data was not logged", None)
         }
         Err(_) => {
             tracing::error!(seconds = WRITE_TIMEOUT.as_secs(), "a reading was not written in time");
-            refused(StatusCode::INTERNAL_SERVER_ERROR, "It is not known whether weather data was logged")
+            respond(StatusCode::INTERNAL_SERVER_ERROR, "It is not known whether weather data was logged", None)
         }
     }
 }
 
-fn refused(status: StatusCode, message: &'static str) -> Response {
-    (status, Json(LogResponse { status: "error", message, data: None })).into_response()
+fn respond(status: StatusCode, message: &'static str, data: Option<Reading>) -> Response {
+    #[derive(Serialize)]
+    struct Body {
+        status: &'static str,
+        message: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data: Option<Reading>,
+    }
+    let outcome = if data.is_some() { "success" } else { "error" };
+    (status, Json(Body { status: outcome, message, data })).into_response()
 }
 
 impl Logger {
     /// Returns after the record is written.
-    async fn write(&self, asked: LogRequest) -> TaskResult<LoggedReading> {
-        let ts = self.serving.now().await?.format("%Y-%m-%d-%H").to_string();
-        let reading = LoggedReading { city: asked.city, temperature: asked.temperature, ts };
+    async fn write(&self, city: String, temperature: String) -> TaskResult<Reading> {
+        let reading = Reading::at(self.serving.now().await?, city, temperature);
         let records = [NewRecord::json(&reading)?];
         match &self.kafka {
             Some(kafka) => drop(kafka.produce(TOPIC, &records).await?),
@@ -92,50 +93,22 @@ impl Logger {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct LogRequest {
-    city: String,
-    temperature: String,
-}
-
-impl LogRequest {
-    /// The first of several parameters with one name wins.
-    fn of(query: &str) -> Result<LogRequest, &'static str> {
-        let value = |wanted: &str| {
-            let mut pairs = form_urlencoded::parse(query.as_bytes());
-            pairs
-                .find(|(name, _)| name == wanted)
-                .map(|(_, value)| value.into_owned())
-                .filter(|value| !value.is_empty())
-        };
-        let (Some(city), Some(temperature)) = (value("city"), value("temperature")) else {
-            return Err("Missing required parameters: city and temperature");
-        };
-        if city.chars().count() > MAX_CITY_CHARS || temperature.chars().count() > MAX_TEMPERATURE_CHARS {
-            return Err("Parameter too long: city has at most 200 characters, temperature 50");
-        }
-        if city.chars().chain(temperature.chars()).any(char::is_control) {
-            return Err("Parameters must not have control characters");
-        }
-        Ok(LogRequest { city, temperature })
+/// Returns the city and the temperature of a query. The first of several parameters with one name wins.
+fn parameters(query: &str) -> Result<(String, String), &'static str> {
+    let value = |wanted: &str| {
+        let (_, value) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted)?;
+        Some(value.into_owned()).filter(|value| !value.is_empty())
+    };
+    let (Some(city), Some(temperature)) = (value("city"), value("temperature")) else {
+        return Err("Missing required parameters: city and temperature");
+    };
+    if city.chars().count() > MAX_CITY_CHARS || temperature.chars().count() > MAX_TEMPERATURE_CHARS {
+        return Err("Parameter too long: city has at most 200 characters, temperature 50");
     }
-}
-
-/// The record in the topic, and a part of the response.
-#[derive(Debug, Serialize)]
-struct LoggedReading {
-    city: String,
-    temperature: String,
-    /// The hour, in UTC.
-    ts: String,
-}
-
-#[derive(Debug, Serialize)]
-struct LogResponse {
-    status: &'static str,
-    message: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<LoggedReading>,
+    if city.chars().chain(temperature.chars()).any(char::is_control) {
+        return Err("Parameters must not have control characters");
+    }
+    Ok((city, temperature))
 }
 
 #[cfg(test)]
@@ -145,16 +118,16 @@ mod tests {
     #[test]
     fn parameters_are_required_and_limited() {
         let long = |chars: usize| format!("city={}&temperature=1", "x".repeat(chars));
-        let good = LogRequest::of("temperature=-3&city=S%C3%A3o%20Paulo&city=other&more=1");
-        assert_eq!(good, Ok(LogRequest { city: "São Paulo".into(), temperature: "-3".into() }));
-        assert!(LogRequest::of(&long(MAX_CITY_CHARS)).is_ok());
+        let good = parameters("temperature=-3&city=S%C3%A3o%20Paulo&city=other&more=1");
+        assert_eq!(good, Ok(("São Paulo".into(), "-3".into())));
+        assert!(parameters(&long(MAX_CITY_CHARS)).is_ok());
         for (query, message) in [
             ("city=&temperature=1", "Missing"),
             ("city=a%00&temperature=1", "Parameters must not"),
             ("city=a&temperature=1%0A", "Parameters must not"),
             (&long(MAX_CITY_CHARS + 1), "Parameter too long"),
         ] {
-            assert!(LogRequest::of(query).expect_err(query).starts_with(message), "{query}");
+            assert!(parameters(query).expect_err(query).starts_with(message), "{query}");
         }
     }
 }

@@ -1,11 +1,10 @@
 //! The API → the topic: the whole response for each city, or an error record.
 
-use super::params::Cities;
-use super::sample::response_of;
+use super::cities::{Cities, response_of};
 use super::{PARTITIONS, TOPIC};
 use crate::common::connections::WEATHER_API;
 use crate::common::topics::publish;
-use crate::weather::cities;
+use crate::weather::cities::check;
 use crate::weather::hourly::source::Source;
 use chrono::{DateTime, Utc};
 use orch::prelude::*;
@@ -21,7 +20,7 @@ pub(super) struct Produced {
 /// Requests each city. A failed request is produced as an error record, so that readers of the topic are notified.
 #[task(retries = 1, retry_delay = mins(1), timeout = mins(5))]
 pub async fn fetch_and_produce(ctx: Ctx, wish: Cities) -> TaskResult<Produced> {
-    cities::check(&wish.cities)?;
+    check(&wish.cities)?;
     let source = Source::of(&ctx.connection(WEATHER_API).await?)?;
     source.require("openweather")?;
     let (mut records, mut refused) = (Vec::new(), Vec::new());

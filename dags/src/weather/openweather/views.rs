@@ -5,6 +5,7 @@ use super::raw::{INGESTED, MEASURED, RAW};
 use crate::common::connections::RETAIL_POSTGRES;
 use crate::common::engine::{Format, Job, Layer, Target, View};
 use crate::common::lakehouse::Lakehouse;
+use crate::common::nyc::sources::filled;
 use crate::common::rows::select;
 use arrow::array::RecordBatch;
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
@@ -86,16 +87,7 @@ const SUMS: TableSpec = TableSpec::new(
     },
 );
 
-/// The Postgres tables: windows of 5 minutes, and of hours and days.
-const WEATHER_RT: TableSpec = TableSpec::new(
-    "public",
-    "weather_rt",
-    &["city", "window_start"],
-    columns! {
-        city: String, window_start: DateTime<Utc>, window_end: DateTime<Utc>,
-        avg_temp: Option<f64>, avg_humidity: Option<f64>, n: i64,
-    },
-);
+/// The Postgres table of hours and days.
 const WEATHER_BT: TableSpec = TableSpec::new(
     "public",
     "weather_bt",
@@ -105,6 +97,9 @@ const WEATHER_BT: TableSpec = TableSpec::new(
         avg_temp: Option<f64>, avg_humidity: Option<f64>, n: i64,
     },
 );
+/// The Postgres table of 5 minutes: without the grain.
+const WEATHER_RT: TableSpec =
+    TableSpec::new("public", "weather_rt", &["city", "window_start"], WEATHER_BT.columns.split_at(1).1);
 
 impl Grain {
     /// The sums of each window. A value with more than twelve digits before its point counts as missing.
@@ -117,8 +112,8 @@ impl Grain {
              TRY_CAST(humidity AS DECIMAL(18, 6)) AS humidity FROM readings) AS decimals \
              GROUP BY city, {begins}"
         );
-        let contract = Contract::of(format!("bucket://{SILVER_BUCKET}/{}", self.name)).key(SUMS.key.iter().copied());
-        let contract = contract.unique(SUMS.key.iter().copied());
+        let (uri, key) = (format!("bucket://{SILVER_BUCKET}/{}", self.name), || SUMS.key.iter().copied());
+        let contract = Contract::of(uri).key(key()).unique(key());
         Target::new(self.table, SUMS.schema(), statement, contract)
     }
 
@@ -175,8 +170,7 @@ async fn count(
 ) -> TaskResult<Counted> {
     let days = days.all(ctx.run_after())?;
     let place = Lakehouse::of(ctx).await?;
-    let raw = place.lake.find(&RAW.id()?).await?.filter(|raw| raw.current_snapshot().is_some());
-    let windows = match raw {
+    let windows = match filled(&place, &RAW.id()?.to_string()).await? {
         Some(raw) => windows(ctx, &place, readings(raw, by, &days)?, (&days, grains, table)).await?,
         None => Vec::new(),
     };
@@ -266,14 +260,16 @@ mod tests {
 
     #[test]
     fn default_days_include_the_day_before_while_responses_may_arrive() {
-        let days = |from: Option<&str>, to: Option<&str>, now: &str| {
-            let day = |day: Option<&str>| day.map(|day| day.parse().expect("a day"));
-            Days { from: day(from), to: day(to) }.all(now.parse().expect("a time")).map(|days| days.len())
-        };
-        assert_eq!(days(None, None, "2026-01-02T02:00:00Z").unwrap(), 2);
-        assert_eq!(days(None, None, "2026-01-02T04:00:00Z").unwrap(), 1);
-        assert_eq!(days(Some("2025-09-01"), Some("2025-09-02"), "2026-01-02T04:00:00Z").unwrap(), 2);
-        assert!(days(Some("2025-09-03"), Some("2025-09-02"), "2026-01-02T04:00:00Z").is_err());
-        assert!(days(Some("1900-01-01"), None, "2026-01-02T04:00:00Z").unwrap_err().to_string().contains("366"));
+        for (from, to, hour, expected) in [
+            ("", "", "02", Some(2)),
+            ("", "", "04", Some(1)),
+            ("2025-09-01", "2025-09-02", "04", Some(2)),
+            ("2025-09-03", "2025-09-02", "04", None),
+            ("1900-01-01", "", "04", None),
+        ] {
+            let now = format!("2026-01-02T{hour}:00:00Z").parse().expect("a time");
+            let days = Days { from: from.parse().ok(), to: to.parse().ok() }.all(now);
+            assert_eq!(days.map(|days| days.len()).ok(), expected, "{from} {to} {hour}");
+        }
     }
 }

@@ -1,10 +1,9 @@
 //! Hours that overlap, hours that clocks repeat or skip, and readers that are not ours.
 
-use super::{DAG, sql};
+use super::{DAG, new_york, of_new_york, sql};
 use crate::world::World;
 use orch_dags::common::nyc::zones::zones;
 use orch_dags::weather::hourly::hours::hours_until;
-use orch_dags::weather::hourly::options::Weather;
 use orch_dags::weather::hourly::readings::{Series, rows};
 use orch_dags::weather::hourly::sample::Sample;
 use orch_test_lake::rows::printed;
@@ -20,7 +19,8 @@ async fn two_days_of_runs_that_overlap_leave_one_row_for_each_hour() {
     let mut world = World::new().await.at_work();
     world.run(&["dags", "unpause", DAG]).done();
     let days = ["--from-date", "2025-11-01T13:00:00Z", "--to-date", "2025-11-03T12:00:00Z"];
-    world.run(&[&["backfill", "create", "--dag-id", DAG], &days[..]].concat()).done();
+    let conf = of_new_york(24).to_string();
+    world.run(&[&["backfill", "create", "--dag-id", DAG, "--dag-run-conf", &conf], &days[..]].concat()).done();
     let done = ["dags", "list-runs", DAG, "--state", "success", "-o", "json"];
     world.wait_for("some runs", &done, |ended| ended.out.matches("backfill__").count() >= 5);
     let worker = world.first_worker();
@@ -30,7 +30,7 @@ async fn two_days_of_runs_that_overlap_leave_one_row_for_each_hour() {
 
     // What the generator says of these hours, once each.
     let last = "2025-11-03T12:00:00Z".parse().unwrap();
-    let location = Weather::default().locations.remove(0);
+    let location = new_york();
     let zone = location.clock().unwrap();
     let told = hours_until(last, 71).into_iter().map(|hour| Sample::default().reading(&location, zone, hour));
     let expected = rows(&[Series::of(location.clone(), told).unwrap()], last).unwrap();
@@ -75,7 +75,7 @@ async fn a_worker_that_is_killed_at_every_step_leaves_whole_tables() {
     let mut world = World::new().await.at_work();
     let mut worker = world.first_worker();
     world.run(&["dags", "unpause", DAG]).done();
-    let conf = json!({ "hours": 48 }).to_string();
+    let conf = of_new_york(48).to_string();
     let date = ["--logical-date", "2025-06-10T12:00:00Z", "--run-id", "shaken", "--conf", &conf];
     world.run(&[&["dags", "trigger", DAG], &date[..]].concat()).done();
     for task in ["fetch_weather", "create_locations", "validate", "weather_to_iceberg", "location_to_iceberg"] {
@@ -96,7 +96,7 @@ async fn a_worker_that_is_killed_at_every_step_leaves_whole_tables() {
 async fn a_day_of_23_hours_is_whole() {
     let world = World::new().await.at_work();
     world.run(&["dags", "unpause", DAG]).done();
-    let conf = json!({ "hours": 48 }).to_string();
+    let conf = of_new_york(48).to_string();
     let date = ["--logical-date", "2025-03-10T12:00:00Z", "--run-id", "spring", "--conf", &conf, "--wait"];
     world.run(&[&["dags", "trigger", DAG], &date[..]].concat()).done();
     let hours =

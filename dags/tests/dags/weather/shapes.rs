@@ -1,11 +1,11 @@
 //! Answers that the real APIs gave, served over HTTP and read by the client that tasks use.
 
 use super::api::{Api, KEY, Mood, now};
+use super::new_york;
 use crate::data;
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use orch::{Connection, Ctx};
 use orch_dags::weather::hourly::hours::{hour_of, hours_until};
-use orch_dags::weather::hourly::options::Weather;
 use orch_dags::weather::hourly::readings::{Condition, Series, WeatherReading, rows};
 use orch_dags::weather::hourly::source::{Hours, Source};
 use serde_json::json;
@@ -35,9 +35,8 @@ async fn asked(api: &Api, shape: &str, more: &str) -> Series {
 
 async fn asked_until(api: &Api, shape: &str, more: &str, last: DateTime<Utc>) -> Series {
     let connection = Connection::from_uri("weather_api", &api.uri(shape, more)).unwrap();
-    let (source, wish) = (Source::of(&connection).unwrap(), Weather::default());
-    let hours = Hours { last, count: wish.hours, now: now() };
-    source.series(&Ctx::test(), &wish.locations[0], hours).await.unwrap()
+    let hours = Hours { last, count: 24, now: now() };
+    Source::of(&connection).unwrap().series(&Ctx::test(), &new_york(), hours).await.unwrap()
 }
 
 fn told(reading: &WeatherReading) -> (String, Condition, [Option<f64>; 6]) {
