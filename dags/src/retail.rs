@@ -19,7 +19,6 @@ pub mod load;
 pub mod spark;
 pub mod transactions;
 
-pub mod buckets;
 pub mod days;
 pub mod extract;
 pub mod options;

@@ -6,6 +6,7 @@ use orch::{Connection, Installation, TaskResult, fatal};
 use orch_lake::load::CREATE_DATABASE;
 use orch_streams::topic::LOG;
 use serde_json::Value;
+use std::ops::RangeInclusive;
 
 /// The Postgres catalog of the lake, and the location of new tables.
 pub const LAKE: &str = "lake";
@@ -83,11 +84,14 @@ pub fn defaults(here: &Installation) -> Vec<Connection> {
 /// Returns a whole number of the connection's extra, or `default` if the extra does not have this field.
 ///
 /// # Errors
-/// Returns a fatal error that names the connection and the field if the value is not a whole number.
-pub(crate) fn number(connection: &Connection, name: &str, default: u64) -> TaskResult<u64> {
+/// Returns a fatal error that names the connection and the field if the value is not a whole number in the range.
+pub(crate) fn number(connection: &Connection, name: &str, default: u64, range: RangeInclusive<u64>) -> TaskResult<u64> {
     let Some(value) = connection.extra_field(name) else { return Ok(default) };
-    value.as_u64().or_else(|| value.as_str()?.parse().ok()).ok_or_else(|| {
-        fatal(format!("connection `{}`: `{name}` is not a number\nhint: write `?{name}={default}`", connection.id))
+    let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+    number.filter(|number| range.contains(number)).ok_or_else(|| {
+        let (id, first, last) = (&connection.id, range.start(), range.end());
+        let must = format!("`{name}` must be a whole number from {first} to {last}");
+        fatal(format!("connection `{id}`: {must}\nhint: write `?{name}={default}`"))
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::capture::{CAPTURE, LEFT_OUT, NAMESPACE};
 use super::days::Days;
-use super::tables::RAW;
+use super::tables::raw_table;
 use arrow::array::RecordBatch;
 use futures::TryStreamExt as _;
 use futures::stream::StreamExt as _;
@@ -20,8 +20,8 @@ pub(super) async fn read(lake: &Lake, table: &'static TableSpec, days: Days) -> 
     let (filter, statement) = match table.name {
         "orders" => (days.rows("order_date"), None),
         "order_items" if !days.is_all() => {
-            let orders = RAW.iter().find(|raw| raw.name == "orders").context("the shop has orders")?;
-            let orders: Vec<RecordBatch> = scan(lake, orders, days.rows("order_date")).await?.try_collect().await?;
+            let orders = scan(lake, raw_table("orders")?, days.rows("order_date")).await?;
+            let orders: Vec<RecordBatch> = orders.try_collect().await?;
             frames.set("orders", from_batches(&orders)?);
             let items = "SELECT rows.* FROM rows SEMI JOIN orders ON rows.order_item_order_id = orders.order_id";
             (Filter::All, Some(items.to_owned()))
@@ -44,12 +44,9 @@ pub(super) async fn read(lake: &Lake, table: &'static TableSpec, days: Days) -> 
 async fn scan(lake: &Lake, table: &TableSpec, filter: Filter) -> TaskResult<Batches> {
     let name = TableName::new(NAMESPACE, table.name)?;
     let found = lake.find(&name).await?.filter(|table| table.current_snapshot().is_some());
+    let hint = format!("run `orch streams resume {CAPTURE}` and `orch streams resume retail_{}`", table.name);
     let found = found.ok_or_else(|| {
-        fatal(format!(
-            "table `{name}` is not mirrored\n\
-             hint: `orch streams resume {CAPTURE}` and `orch streams resume retail_{}`, and wait for its rows",
-            table.name
-        ))
+        fatal(format!("table `{name}` is not mirrored\nhint: {hint}, then wait until the table has rows"))
     })?;
     let columns = table.column_names().filter(|column| (table.name, *column) != LEFT_OUT);
     Ok(found.scan().columns(columns).filter(filter).stream().await?)

@@ -48,12 +48,10 @@ fn retail_medallion() -> Dag {
             let silver = d.add(transform_retail_data(raw));
             let gold = d.add(generate_gold_tables().after(silver));
             d.group(group("postgres").doc("Every table of silver and gold, for people and their tools"), |g| {
-                for model in SILVER.iter() {
-                    let name = model.table.name;
+                for name in SILVER.iter().map(|model| model.table.name) {
                     g.add(load(name).id(format!("load_silver_{name}")).after(silver));
                 }
-                for model in GOLD.iter() {
-                    let name = model.table.name;
+                for name in GOLD.iter().map(|model| model.table.name) {
                     g.add(load(name).id(format!("load_gold_{name}")).after(gold));
                 }
             });
@@ -123,8 +121,7 @@ fn minio_to_postgres() -> Dag {
 
 /// Two runs at a time would make the same tables.
 fn spark_dag(id: &str, description: &str) -> DagBuilder {
-    let dag = dag(id).describe(description).start("2025-01-01").tags(["retail", "spark"]);
-    dag.owners(["airflow"]).max_active_runs(1)
+    retail_dag(id, description).tags(["retail", "spark"]).max_active_runs(1)
 }
 
 fn ingest_mysql_to_raw() -> Dag {

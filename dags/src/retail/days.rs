@@ -47,11 +47,9 @@ impl Days {
         from.and(self.until.map_or(Filter::All, |day| Filter::lt(column, day.to_string())))
     }
 
-    /// The same as a SQL condition.
+    /// The same as a SQL condition, for MySQL and for polars.
     pub fn condition(self, column: &str) -> String {
-        let bound = |day: Option<NaiveDate>, than: &str| {
-            Some(format!("CAST({column} AS DATE) {than} CAST('{}' AS DATE)", day?))
-        };
+        let bound = |day: Option<NaiveDate>, than: &str| Some(format!("{column} {than} DATE '{}'", day?));
         let bounds: Vec<String> = [bound(self.from, ">="), bound(self.until, "<")].into_iter().flatten().collect();
         if bounds.is_empty() { "TRUE".into() } else { bounds.join(" AND ") }
     }

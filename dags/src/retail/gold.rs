@@ -1,9 +1,8 @@
 //! silver → gold: the sums of `sql/` over silver as it is now, published in one commit of all tables. They are computed in full
 //! each time, so nothing of an earlier run can be wrong in them.
 
-use super::buckets::GOLD_BUCKET;
 use super::silver::layer;
-use super::tables::{GOLD, silver};
+use super::tables::{GOLD, GOLD_BUCKET, silver};
 use crate::common::lakehouse::Lakehouse;
 use crate::common::model::columns_read;
 use arrow::array::RecordBatch;
@@ -19,9 +18,8 @@ pub async fn generate_gold_tables(ctx: Ctx) -> TaskResult<Published> {
     let mut frames = SqlFrames::default();
     let statements: String = GOLD.iter().map(|model| model.statement).collect::<Vec<_>>().join("\n");
     for table in silver() {
-        let columns = columns_read(&statements, &table);
         let now = lakehouse.lake.table(&table.id()?).await?;
-        let batches = now.scan().columns(columns.iter().copied()).collect().await?;
+        let batches = now.scan().columns(columns_read(&statements, &table)).collect().await?;
         ctx.info(format!("{} rows of `{}`", batches.iter().map(RecordBatch::num_rows).sum::<usize>(), now.name()));
         frames
             .set(table.name, if batches.is_empty() { empty_frame(&table.schema())? } else { from_batches(&batches)? });

@@ -1,12 +1,11 @@
 //! Source → raw: one table as a CSV object for people and as typed Parquet for silver, in one pass over its rows.
 
-use super::buckets::{RAW_BUCKET, object_uri};
 use super::days::Days;
 use super::extract::{BY_DAY, Extract};
 use super::options::{From, Mode, Retail};
 use super::silver::known_until;
 use super::source::Source;
-use super::tables::RAW;
+use super::tables::{RAW_BUCKET, object_uri, raw_table};
 use crate::common::connections::RETAIL_MYSQL;
 use crate::common::lakehouse::Lakehouse;
 use orch::prelude::*;
@@ -18,14 +17,15 @@ use orch_lake::format::parquet;
 /// of some days as `TABLE/DAYS.csv` and `TABLE/DAYS.parquet`. An object is written completely or not at all.
 #[task(retries = 2, retry_delay = secs(10), retry_backoff = 2.0, timeout = hours(1))]
 pub async fn ingest(ctx: Ctx, table: String, hand_over: Option<String>, options: Retail) -> TaskResult<Extract> {
-    let table =
-        RAW.iter().find(|raw| raw.name == table).ok_or_else(|| fatal(format!("the shop has no table `{table}`")))?;
+    let table = raw_table(&table)?;
     let lakehouse = Lakehouse::of(&ctx).await?;
     let source = match options.source {
         From::Shop => Source::of(&ctx.connection(RETAIL_MYSQL).await?)?,
         From::Changes => Source::Changes(lakehouse.lake.clone()),
     };
-    let days = if BY_DAY.contains(&table.name) { days(&ctx, &lakehouse, &options).await? } else { Days::all() };
+    let known = if options.mode == Mode::Incremental { known_until(&lakehouse).await? } else { None };
+    let days = options.days(ctx.logical_date().map(|date| date.date_naive()), known)?;
+    let days = if BY_DAY.contains(&table.name) { days } else { Days::all() };
     let bucket = lakehouse.bucket(RAW_BUCKET).await?;
     let mut extract = Extract::at(table.name, days);
     let rows = source.read(table, days).await?.report_progress(&ctx);
@@ -45,13 +45,4 @@ pub async fn ingest(ctx: Ctx, table: String, hand_over: Option<String>, options:
         ctx.emit(AssetEvent::of(uri).extra(serde_json::to_value(&extract)?).rows(extract.rows))?;
     }
     Ok(extract)
-}
-
-async fn days(ctx: &Ctx, lakehouse: &Lakehouse, options: &Retail) -> TaskResult<Days> {
-    let logical_day = ctx.logical_date().map(|date| date.date_naive());
-    let known = match options.mode {
-        Mode::Incremental => known_until(lakehouse).await?,
-        Mode::Full | Mode::Day => None,
-    };
-    options.days(logical_day, known)
 }

@@ -1,7 +1,6 @@
 //! The lake → Postgres: one table, replaced as a whole while people read it.
 
-use super::buckets::postgres_uri;
-use super::tables::{NAMESPACE, lake};
+use super::tables::{NAMESPACE, lake, postgres_uri};
 use crate::common::connections::RETAIL_POSTGRES;
 use crate::common::lakehouse::Lakehouse;
 use orch::prelude::*;
@@ -15,11 +14,9 @@ pub async fn load(ctx: Ctx, table: String) -> TaskResult<Loaded> {
     ensure_database(&target).await?;
     let now = Lakehouse::of(&ctx).await?.lake.table(&table.id()?).await?;
     let rows = now.scan().columns(table.column_names()).in_order().stream().await?;
-    let mut load = Load::into(NAMESPACE, table.name).key(table.required_key().iter().copied()).once_in(&ctx);
-    if table.name == "orders_fact" {
-        // Some tools know the table by this name.
-        load = load.alias("order_fact");
-    }
+    let load = Load::into(NAMESPACE, table.name).key(table.required_key().iter().copied()).once_in(&ctx);
+    // Some tools know the facts by this name.
+    let load = if table.name == "orders_fact" { load.alias("order_fact") } else { load };
     let loaded = load.replace(&target, rows.report_progress(&ctx)).await?;
     ctx.info(format!("{} rows are in `{}`, {} of them new or changed", loaded.rows, loaded.table, loaded.written));
     let uri = postgres_uri(NAMESPACE, table.name);

@@ -53,37 +53,12 @@ impl Retail {
             Mode::Incremental => Ok(known_until.map_or(Days::all(), Days::since)),
             Mode::Day => {
                 let said = self.day.as_deref().filter(|day| !day.is_empty());
-                let day = said.map(|day| {
-                    day.parse().map_err(|_| fatal(format!("`day` is `{day}`, which is not a date\nhint: write it as `2014-01-31`")))
-                });
-                let day = day.transpose()?.or(logical_day);
-                day.map(Days::only).ok_or_else(|| {
-                    fatal("mode `day` needs a day\nhint: set `day` in the run's conf, or give the run a logical date")
-                })
+                let hint = "write it as `2014-01-31`";
+                let no_date = |day| fatal(format!("`day` is `{day}`, which is not a date\nhint: {hint}"));
+                let day = said.map(|day| day.parse().map_err(|_| no_date(day))).transpose()?.or(logical_day);
+                let hint = "set `day` in the run's conf, or give the run a logical date";
+                day.map(Days::only).ok_or_else(|| fatal(format!("mode `day` needs a day\nhint: {hint}")))
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_run_reads_the_days_that_it_was_asked_for() {
-        let day = |text: &str| text.parse::<NaiveDate>().ok();
-        for (mode, said, logical, known, expected) in [
-            (Mode::Full, "", "", "2014-01-10", Some("all")),
-            (Mode::Incremental, "", "", "", Some("all")),
-            (Mode::Incremental, "", "2014-01-02", "2014-01-10", Some("since-2014-01-10")),
-            (Mode::Day, "2014-01-31", "2014-01-02", "", Some("2014-01-31")),
-            (Mode::Day, "", "2014-01-02", "", Some("2014-01-02")),
-            (Mode::Day, "", "", "2014-01-10", None),
-            (Mode::Day, "someday", "2014-01-02", "", None),
-        ] {
-            let options = Retail { mode, day: Some(said.into()), source: From::Shop };
-            let days = options.days(day(logical), day(known)).ok().map(Days::label);
-            assert_eq!(days.as_deref(), expected, "{mode:?} {said} {logical} {known}");
         }
     }
 }

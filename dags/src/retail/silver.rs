@@ -1,20 +1,20 @@
 //! raw → silver: the statements of `sql/` over what was extracted, published in one commit of five tables.
 
-use super::buckets::{RAW_BUCKET, SILVER_BUCKET, object_uri};
 use super::days::Days;
 use super::extract::{Extract, Extracts, is_newest_of, known_until_after};
-use super::tables::{NAMESPACE, RAW, SILVER};
+use super::tables::{NAMESPACE, RAW, RAW_BUCKET, SILVER, SILVER_BUCKET, object_uri, raw_table};
 use crate::common::lakehouse::Lakehouse;
 use crate::common::model::Model;
 use arrow::array::RecordBatch;
 use chrono::NaiveDate;
 use futures::TryStreamExt as _;
+use iceberg::spec::SnapshotRef;
 use orch::prelude::*;
 use orch_lake::bucket::Bucket;
 use orch_lake::contract::{Contract, KeySet, Policy};
 use orch_lake::format::parquet::frame_of;
 use orch_lake::frame::sql::SqlFrames;
-use orch_lake::frame::{batches_of, blocking, empty_frame};
+use orch_lake::frame::{batches_of, blocking, empty_frame, from_batches};
 use orch_lake::publish::{Layer, Published, Publisher};
 use orch_lake::{Batches, Filter, TableName, TableSpec};
 use polars::prelude::*;
@@ -28,8 +28,7 @@ const SLICE_ROWS: usize = 1 << 17;
 /// Makes silver of what the ingests of this run extracted. The facts of the extracted days are replaced, all others stay.
 #[task(retries = 3, retry_delay = secs(5), retry_backoff = 2.0, timeout = hours(1))]
 pub async fn transform_retail_data(ctx: Ctx, extracts: Vec<Extract>) -> TaskResult<Published> {
-    let extracts = Extracts::of(extracts).map_err(|missing| fatal(format!("nothing was extracted of `{missing}`")))?;
-    publish(&ctx, vec![extracts]).await
+    publish(&ctx, &[Extracts(extracts)]).await
 }
 
 /// Makes silver of the extracts whose asset events triggered this run; where several hold a day, the newest one counts. A
@@ -45,63 +44,58 @@ pub async fn transform_newest(ctx: Ctx) -> TaskResult<Published> {
         ctx.info("no ingest triggered this run: reading the whole tables in the bucket");
         extracts.push(Extracts::whole());
     }
-    publish(&ctx, extracts).await
+    publish(&ctx, &extracts).await
 }
 
 /// The last day up to which all orders are in the lake; `None` before the first run.
 pub(super) async fn known_until(lakehouse: &Lakehouse) -> TaskResult<Option<NaiveDate>> {
     let Some(table) = lakehouse.lake.find(&TableName::new(NAMESPACE, FACTS)?).await? else { return Ok(None) };
-    let metadata = table.metadata();
-    let mut snapshot = metadata.current_snapshot();
     // Snapshots of other writers, such as compaction, do not have the property.
-    while let Some(one) = snapshot {
-        if let Some(day) = one.summary().additional_properties.get(KNOWN_UNTIL) {
-            return Ok(day.parse().ok());
-        }
-        snapshot = one.parent_snapshot_id().and_then(|id| metadata.snapshot_by_id(id));
-    }
-    Ok(None)
+    let before = |snapshot: &&SnapshotRef| table.metadata().snapshot_by_id(snapshot.parent_snapshot_id()?);
+    let mut snapshots = std::iter::successors(table.current_snapshot(), before);
+    Ok(snapshots.find_map(|one| one.summary().additional_properties.get(KNOWN_UNTIL)?.parse().ok()))
 }
 
-async fn publish(ctx: &Ctx, extracts: Vec<Extracts>) -> TaskResult<Published> {
+async fn publish(ctx: &Ctx, extracts: &[Extracts]) -> TaskResult<Published> {
     let lakehouse = Lakehouse::of(ctx).await?;
     let (raw, bucket) = (lakehouse.bucket(RAW_BUCKET).await?, lakehouse.bucket(SILVER_BUCKET).await?);
     // A full extract contains what came before it.
-    let first = extracts.iter().rposition(|extract| extract.days().is_all()).unwrap_or(0);
-    let windows: Vec<Days> = extracts[first..].iter().map(Extracts::days).collect();
-    let known = known_until(&lakehouse).await?;
+    let first = extracts.iter().rposition(|extract| extract.days().is_ok_and(Days::is_all)).unwrap_or(0);
+    let extracts = &extracts[first..];
+    let windows = extracts.iter().map(Extracts::days).collect::<TaskResult<Vec<Days>>>()?;
+    let (known, newest) = (known_until(&lakehouse).await?, extracts.last().context("a run has an extract")?);
     let mut publisher = Publisher::new(ctx, &lakehouse.lake).await?;
-    let mut extracted = Vec::new();
-    for extract in &extracts[first..] {
-        extracted.push(Extracted::read(&raw, extract, &publisher).await?);
+    let mut frames = SqlFrames::default();
+    for table in &RAW {
+        frames.set(table.name, read(&raw, newest, table).await?);
     }
-    let newest = extracted.last().context("a run has an extract")?;
     for model in SILVER.iter().filter(|model| model.table.name != FACTS) {
         let TableSpec { name, key, .. } = model.table;
-        let rows = newest.frames.rows(model.statement, key, model.table.unchecked_schema()).await?;
+        let rows = frames.rows(model.statement, key, model.table.unchecked_schema()).await?;
         let rows: Vec<RecordBatch> = rows.try_collect().await?;
         publisher.facts = publisher.facts.clone().keys(name, KeySet::of(&rows, key)?);
+        frames.set(name, from_batches(&rows)?);
         let rows = Batches::of(model.table.unchecked_schema(), rows);
         publisher.add(layer(model, rows, &bucket, format!("{name}.csv"))).await?;
     }
     let facts = SILVER.iter().find(|model| model.table.name == FACTS).context("silver has facts")?;
-    let object = match windows.as_slice() {
-        [days] if !days.is_all() => format!("{FACTS}/{}.csv", days.label()),
-        _ => format!("{FACTS}.csv"),
-    };
-    let slices = extracted.into_iter().enumerate().flat_map({
-        let windows = windows.clone();
-        move |(number, extract)| extract.facts(facts, is_newest_of(&windows, number))
-    });
-    let rows = Batches::made(facts.table.unchecked_schema(), slices);
+    let mut slices = Vec::new();
+    for (number, extract) in extracts.iter().enumerate() {
+        let (orders, items) = (raw_table("orders")?, raw_table("order_items")?);
+        let (orders, items) = (read(&raw, extract, orders).await?, read(&raw, extract, items).await?);
+        let order_ids = KeySet::of(&batches_of(orders.select(["order_id"])?)?.1, &["order_id"])?;
+        let ids = batches_of(items.select(["order_item_id", "order_item_order_id"])?)?.1;
+        publisher.check(&items_with_orders(), &ids, &publisher.facts.clone().keys("orders", order_ids))?;
+        slices.push(join(facts, frames.clone(), orders, items, is_newest_of(&windows, number)));
+    }
+    let rows = Batches::made(facts.table.unchecked_schema(), slices.into_iter().flatten());
+    let object = Extract::at(FACTS, if let [days] = windows[..] { days } else { Days::all() }).csv;
     let layer = layer(facts, rows, &bucket, object)
         .replacing(windows.iter().map(|days| days.rows("order_date")).reduce(Filter::or).unwrap_or(Filter::All))
         .tally("SELECT max(CAST(order_date AS DATE)) AS newest FROM rows");
     let written = publisher.add(layer).await?;
-    let newest = match written.tally.width() {
-        0 => None,
-        _ => written.tally.column("newest")?.date()?.as_date_iter().flatten().max(),
-    };
+    // Without rows there is no such column.
+    let newest = written.tally.column("newest").ok().and_then(|days| days.date().ok()?.as_date_iter().flatten().max());
     if let Some(day) = windows.iter().fold(known, |known, days| known_until_after(known, *days, newest)) {
         publisher.property(&facts.table, KNOWN_UNTIL, day.to_string())?;
     }
@@ -121,57 +115,25 @@ pub(super) fn layer(model: &Model, rows: Batches, bucket: &Bucket, object: Strin
         .below(bucket.location(NAMESPACE))
 }
 
-/// The tables of one extract, and the dimensions made of them.
-struct Extracted {
-    frames: SqlFrames,
-    items: DataFrame,
+/// Makes the facts of one extract slice by slice of its items. There is always one slice. The condition selects the facts that no
+/// later extract has.
+fn join(
+    model: &'static Model,
+    mut frames: SqlFrames,
     orders: DataFrame,
-}
-
-impl Extracted {
-    async fn read(bucket: &Bucket, extract: &Extracts, publisher: &Publisher<'_>) -> TaskResult<Extracted> {
-        let mut frames = SqlFrames::default();
-        let (mut items, mut orders) = (DataFrame::empty(), DataFrame::empty());
-        for table in &RAW {
-            let frame = read_object(bucket, &extract.table(table.name).parquet, table).await?;
-            match table.name {
-                "order_items" => items = frame.clone(),
-                "orders" => orders = frame.clone(),
-                _ => {}
-            }
-            frames.set(table.name, frame);
-        }
-        let order_ids = KeySet::of(&batches_of(orders.select(["order_id"])?)?.1, &["order_id"])?;
-        let ids = batches_of(items.select(["order_item_id", "order_item_order_id"])?)?.1;
-        publisher.check(&items_with_orders(), &ids, &publisher.facts.clone().keys("orders", order_ids))?;
-        let made = blocking(move |_| {
-            for model in SILVER.iter().filter(|model| model.table.name != FACTS) {
-                let frame = frames.query(model.statement)?;
-                frames.set(model.table.name, frame);
-            }
-            Ok(frames)
-        });
-        Ok(Extracted { frames: made.await?, items, orders })
-    }
-
-    /// The facts of this extract for which a condition holds, slice by slice of its items. There is always one slice.
-    fn facts(
-        self,
-        model: &'static Model,
-        condition: Option<String>,
-    ) -> impl Iterator<Item = TaskResult<Vec<RecordBatch>>> {
-        let Extracted { mut frames, items, orders } = self;
-        let statement = match condition {
-            None => model.statement.to_owned(),
-            Some(condition) => format!("SELECT * FROM ({}) AS facts WHERE {condition}", model.statement),
-        };
-        (0..items.height().max(1)).step_by(SLICE_ROWS).map(move |start| {
-            let slice = items.slice(i64::try_from(start)?, SLICE_ROWS);
-            frames.set("orders", orders_of(&orders, &slice)?);
-            frames.set("order_items", slice);
-            frames.batches(&statement, model.table.key, &model.table.unchecked_schema())
-        })
-    }
+    items: DataFrame,
+    condition: Option<String>,
+) -> impl Iterator<Item = TaskResult<Vec<RecordBatch>>> {
+    let statement = match condition {
+        None => model.statement.to_owned(),
+        Some(condition) => format!("SELECT * FROM ({}) AS facts WHERE {condition}", model.statement),
+    };
+    (0..items.height().max(1)).step_by(SLICE_ROWS).map(move |start| {
+        let slice = items.slice(i64::try_from(start)?, SLICE_ROWS);
+        frames.set("orders", orders_of(&orders, &slice)?);
+        frames.set("order_items", slice);
+        frames.batches(&statement, model.table.key, &model.table.unchecked_schema())
+    })
 }
 
 /// Returns the orders in the range of order IDs that a slice of items has. Items of one order have neighboring IDs, so the range is
@@ -192,7 +154,8 @@ fn items_with_orders() -> Contract {
 }
 
 /// Reads an object that an ingest wrote, in one piece: another run may replace it meanwhile.
-async fn read_object(bucket: &Bucket, key: &str, table: &TableSpec) -> TaskResult<DataFrame> {
+async fn read(bucket: &Bucket, extracts: &Extracts, table: &TableSpec) -> TaskResult<DataFrame> {
+    let key = &extracts.table(table.name)?.parquet;
     let location = bucket.location(key);
     if bucket.find(key).await?.is_none() {
         return Err(fatal(format!(
@@ -201,19 +164,16 @@ async fn read_object(bucket: &Bucket, key: &str, table: &TableSpec) -> TaskResul
     }
     let (bytes, declared) = (bucket.get(key).await?, table.unchecked_schema());
     blocking(move |_| {
-        let (frame, expected) = (frame_of(bytes, &location)?, empty_frame(&declared)?);
-        let wrong = expected
-            .columns()
-            .iter()
-            .find(|column| frame.column(column.name()).map_or(true, |found| found.dtype() != column.dtype()));
-        match wrong {
-            None => Ok(frame),
-            Some(column) => Err(fatal(format!(
-                "`{location}` has no column `{}` of type {}\nhint: run the ingest of this table again",
-                column.name(),
-                column.dtype()
-            ))),
-        }
+        let (frame, declared) = (frame_of(bytes, &location)?, empty_frame(&declared)?);
+        let missing = declared
+            .schema()
+            .iter_fields()
+            .find(|field| frame.schema().get_field(field.name()).as_ref() != Some(field));
+        let Some(field) = missing else { return Ok(frame) };
+        let (name, kind) = (field.name(), field.dtype());
+        Err(fatal(format!(
+            "`{location}` has no column `{name}` of type {kind}\nhint: run the ingest of this table again"
+        )))
     })
     .await
 }

@@ -2,11 +2,11 @@
 
 use super::changes;
 use super::days::Days;
-use super::extract::BY_DAY;
 use super::sample::Sample;
 use crate::common::connections::number;
+use anyhow::Context as _;
 use futures::stream::StreamExt as _;
-use orch::{Connection, TaskResult, fatal};
+use orch::{Connection, TaskResult};
 use orch_lake::batches::Batches;
 use orch_lake::frame::conform;
 use orch_lake::source::mysql::{MysqlSource, Server};
@@ -30,11 +30,8 @@ impl Source {
             return Server::of(connection).map(Source::MySql);
         }
         let usual = Sample::default();
-        let scale = number(connection, "scale", usual.scale.into())?;
-        let scale = u32::try_from(scale).ok().filter(|scale| (1..=MAX_SCALE).contains(scale)).ok_or_else(|| {
-            fatal(format!("connection `{}`: `scale` must be a number from 1 to {MAX_SCALE}", connection.id))
-        })?;
-        Ok(Source::Sample(Sample { seed: number(connection, "seed", usual.seed)?, scale }))
+        let scale = number(connection, "scale", usual.scale.into(), 1..=MAX_SCALE)?.try_into()?;
+        Ok(Source::Sample(Sample { seed: number(connection, "seed", usual.seed, 0..=u64::MAX)?, scale }))
     }
 
     /// Returns the rows of a table with its declared types. `days` restricts orders and items by order date. The contract is
@@ -49,7 +46,9 @@ impl Source {
                 let rows = server.read(statement(table, days)).await?;
                 let schema = table.unchecked_schema();
                 let wanted = schema.clone();
-                let fit = move |batch| conform(&batch?, &wanted).map_err(|error| error.context(of_table(table)));
+                let name = table.name;
+                let fit =
+                    move |batch| conform(&batch?, &wanted).with_context(|| format!("table `{name}` of the source"));
                 Ok(Batches::new(schema, rows.map(fit)))
             }
             Source::Sample(sample) => {
@@ -71,52 +70,18 @@ impl Source {
 }
 
 /// With a larger scale, the IDs of customers would not fit their column.
-const MAX_SCALE: u32 = 1_000;
-
-fn of_table(table: &TableSpec) -> String {
-    format!("table `{}` of the source", table.name)
-}
+const MAX_SCALE: u64 = 1_000;
 
 fn statement(table: &TableSpec, days: Days) -> MysqlSource {
-    let columns = || table.column_names();
-    let bounds = [(days.from, "order_date >= ?"), (days.until, "order_date < ?")];
-    let bounds: Vec<_> = bounds.into_iter().filter_map(|(day, condition)| Some((day?, condition))).collect();
-    let condition = bounds.iter().map(|bound| bound.1).collect::<Vec<_>>().join(" and ");
-    let read = match table.name {
-        _ if bounds.is_empty() || !BY_DAY.contains(&table.name) => {
-            return MysqlSource::table(table.name).columns(columns()).money();
-        }
-        "orders" => MysqlSource::table(table.name).columns(columns()).filter(&condition),
+    let (columns, condition) = (table.column_names(), days.condition("order_date"));
+    match table.name {
+        "orders" => MysqlSource::table(table.name).columns(columns).filter(&condition).money(),
         // The date of an item is the date of its order.
-        name => {
-            let columns = columns().map(|column| format!("i.{column}")).collect::<Vec<_>>().join(", ");
-            MysqlSource::query(&format!(
-                "select {columns} from {name} i join orders on order_id = order_item_order_id where {condition}"
-            ))
+        "order_items" if !days.is_all() => {
+            let columns = columns.map(|column| format!("i.{column}")).collect::<Vec<_>>().join(", ");
+            let items = "order_items i join orders on order_id = order_item_order_id";
+            MysqlSource::query(&format!("select {columns} from {items} where {condition}")).money()
         }
-    };
-    bounds.into_iter().fold(read.money(), |read, (day, _)| read.param(day.to_string()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_connection_says_which_shop() {
-        for (uri, expected) in [
-            ("sample://retail", Some((1, 1))),
-            ("sample://retail?seed=7&scale=20", Some((7, 20))),
-            ("sample://retail?scale=0", None),
-            ("sample://retail?seed=often", None),
-            ("http://retail", None),
-        ] {
-            let connection = Connection::from_uri("retail_mysql", uri).expect("a URI");
-            let found = match Source::of(&connection) {
-                Ok(Source::Sample(sample)) => Some((sample.seed, sample.scale)),
-                _ => None,
-            };
-            assert_eq!(found, expected, "{uri}");
-        }
+        _ => MysqlSource::table(table.name).columns(columns).money(),
     }
 }

@@ -1,11 +1,10 @@
 //! Silver and gold from the same SQL files, run by Spark, by Sail, or in this process if neither is configured. Raw and silver are
 //! CSV objects, gold is Parquet, each in a separate bucket. Only raw contains passwords.
 
-use super::buckets::{object_uri, postgres_uri};
 use super::days::Days;
 use super::extract::BY_DAY;
 use super::source::Source;
-use super::tables::{GOLD, RAW, SILVER, silver};
+use super::tables::{GOLD, RAW, SILVER, object_uri, postgres_uri, silver};
 use crate::common::connections::{BUCKETS, RETAIL_MYSQL, RETAIL_POSTGRES};
 use crate::common::engine::{Format, Job, Layer, Outside, Target, View};
 use crate::common::model::Model;
@@ -47,8 +46,8 @@ pub(super) async fn ingest(ctx: Ctx) -> TaskResult<Layer> {
         let contract = Contract::of(object_uri(RAW_BUCKET, table.name));
         Target::new(table.name, table.unchecked_schema(), statement, contract)
     });
-    let (views, targets) = (views.collect(), targets.collect());
-    let layer = make(&ctx, "mysql_to_raw_all", (RAW_BUCKET, Format::Csv), views, targets).await?;
+    let to = (RAW_BUCKET, Format::Csv);
+    let layer = make(&ctx, "mysql_to_raw_all", to, views.collect(), targets.collect()).await?;
     for (name, made) in &layer.tables {
         ctx.lineage(&source.uri(name), &object_uri(RAW_BUCKET, name), made.rows)?;
     }
@@ -81,7 +80,7 @@ pub(super) async fn to_postgres(ctx: Ctx) -> TaskResult<Vec<Loaded>> {
         [(SILVER_BUCKET, &SILVER, "process_raw_to_silver"), (GOLD_BUCKET, &GOLD, "process_silver_to_gold")]
     {
         let bucket = buckets.bucket(name)?;
-        let layer = Layer::of(&bucket, &hint(made_by)).await?;
+        let layer = Layer::of(&bucket, made_by).await?;
         for table in models.iter().map(|model| model.table) {
             let rows = layer.rows(&bucket, table.name, table.schema())?;
             let load = Load::into(NAMESPACE, table.name).key(table.required_key().iter().copied()).once_in(&ctx);
@@ -94,10 +93,6 @@ pub(super) async fn to_postgres(ctx: Ctx) -> TaskResult<Vec<Loaded>> {
     Ok(loaded)
 }
 
-fn hint(made_by: &str) -> String {
-    format!("run the DAG that makes it first: `orch dags trigger {made_by}`")
-}
-
 /// `from`: the bucket of the tables that are read, and the DAG that makes them.
 async fn next_layer(
     ctx: &Ctx,
@@ -108,7 +103,7 @@ async fn next_layer(
     models: &[Model],
 ) -> TaskResult<Layer> {
     let bucket = Buckets::of(&ctx.connection(BUCKETS).await?)?.bucket(from.0)?;
-    let before = Layer::of(&bucket, &hint(from.1)).await?;
+    let before = Layer::of(&bucket, from.1).await?;
     let views = tables.iter().map(|table| before.view(&bucket, table.name, table.unchecked_schema()));
     let targets = models.iter().map(|model| {
         let TableSpec { name, .. } = model.table;
@@ -121,8 +116,7 @@ async fn next_layer(
     for model in models {
         let made = layer.tables.get(model.table.name).map(|table| table.rows);
         for source in &model.reads {
-            let is_own = models.iter().any(|other| other.table.name == *source);
-            let bucket = if is_own { to.0 } else { from.0 };
+            let bucket = if models.iter().any(|other| other.table.name == *source) { to.0 } else { from.0 };
             ctx.lineage(&object_uri(bucket, source), &object_uri(to.0, model.table.name), made)?;
         }
     }

@@ -1,12 +1,16 @@
-//! Every table of the retail pipelines. Raw is declared here; each table of silver and gold is a file of `sql/`.
+//! Every table of the retail pipelines, and the buckets. Raw is declared here; each table of silver and gold is a file of `sql/`.
 
 use crate::common::model::{Model, models, sql_files};
-use orch_lake::table::spec::{Decimal, Timestamp};
+use orch::{TaskResult, fatal};
+use orch_lake::table::spec::{Column, Decimal, Timestamp};
 use orch_lake::{TableSpec, columns};
 use std::sync::LazyLock;
 
 /// The namespace of the tables, in the lake and in Postgres.
 pub const NAMESPACE: &str = "retail";
+pub const RAW_BUCKET: &str = "raw-retail-data";
+pub const SILVER_BUCKET: &str = "silver-retail-data";
+pub const GOLD_BUCKET: &str = "gold-retail-data";
 
 type Money = Decimal<12, 2>;
 
@@ -15,9 +19,7 @@ pub static RAW: [TableSpec; 6] = [
     raw(
         "categories",
         &["category_id"],
-        columns! {
-            category_id: i32, category_department_id: i32, category_name: String,
-        },
+        columns! { category_id: i32, category_department_id: i32, category_name: String },
     ),
     raw(
         "customers",
@@ -40,9 +42,7 @@ pub static RAW: [TableSpec; 6] = [
     raw(
         "orders",
         &["order_id"],
-        columns! {
-            order_id: i32, order_date: Timestamp, order_customer_id: i32, order_status: String,
-        },
+        columns! { order_id: i32, order_date: Timestamp, order_customer_id: i32, order_status: String },
     ),
     raw(
         "products",
@@ -54,12 +54,12 @@ pub static RAW: [TableSpec; 6] = [
     ),
 ];
 
-const fn raw(
-    name: &'static str,
-    key: &'static [&'static str],
-    columns: &'static [orch_lake::table::spec::Column],
-) -> TableSpec {
+const fn raw(name: &'static str, key: &'static [&'static str], columns: &'static [Column]) -> TableSpec {
     TableSpec::new(NAMESPACE, name, key, columns)
+}
+
+pub(super) fn raw_table(name: &str) -> TaskResult<&'static TableSpec> {
+    RAW.iter().find(|table| table.name == name).ok_or_else(|| fatal(format!("the shop has no table `{name}`")))
 }
 
 /// Cleaned and joined: dimensions, and one row for each item of an order.
@@ -92,20 +92,12 @@ pub fn lake() -> impl Iterator<Item = TableSpec> {
     SILVER.iter().chain(GOLD.iter()).map(|model| model.table)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use orch_lake::table::spec::Kind;
+/// The URI of an object as an asset.
+pub fn object_uri(bucket: &str, table: &str) -> String {
+    format!("bucket://{bucket}/{table}")
+}
 
-    #[test]
-    fn passwords_stay_in_raw_and_money_is_exact() {
-        for table in lake() {
-            assert!(!table.key.is_empty(), "{}", table.name);
-            for column in table.columns {
-                assert!(!column.name.contains("password"), "{}.{}", table.name, column.name);
-                let is_money = ["revenue", "subtotal", "price"].iter().any(|word| column.name.ends_with(word));
-                assert_eq!(is_money, column.kind == Kind::Decimal(12, 2), "{}.{}", table.name, column.name);
-            }
-        }
-    }
+/// The URI of a table in Postgres.
+pub fn postgres_uri(namespace: &str, table: &str) -> String {
+    format!("postgres://{namespace}/{table}")
 }

@@ -7,7 +7,7 @@ use crate::common::connections::number;
 use crate::common::dice::Dice;
 use crate::common::nyc::month::Month;
 use chrono::{DateTime, Utc};
-use orch::{Connection, TaskResult, fatal};
+use orch::{Connection, TaskResult};
 use orch_lake::batches::{BATCH_ROWS, Batches};
 use orch_lake::frame::batches_of;
 use polars::prelude::{Column, DataFrame, DataType, TimeUnit, df};
@@ -61,11 +61,8 @@ impl Sample {
     /// `sample://taxi?trips=6000&seed=7`.
     pub(super) fn of(connection: &Connection) -> TaskResult<Sample> {
         let default = Sample::default();
-        let trips = number(connection, "trips", default.trips)?;
-        if trips > MAX_TRIPS {
-            return Err(fatal(format!("connection `{}`: `trips` must be at most {MAX_TRIPS}", connection.id)));
-        }
-        Ok(Sample { seed: number(connection, "seed", default.seed)?, trips })
+        let trips = number(connection, "trips", default.trips, 0..=MAX_TRIPS)?;
+        Ok(Sample { seed: number(connection, "seed", default.seed, 0..=u64::MAX)?, trips })
     }
 
     /// Whether the file of a month is published.

@@ -3,7 +3,8 @@
 
 use orch::{Dag, Dashboard};
 use orch_dags::DASHBOARDS;
-use orch_dags::retail::tables::{GOLD, SILVER};
+use orch_dags::retail::tables::{self, GOLD, SILVER};
+use orch_lake::table::spec::Kind;
 
 #[test]
 fn every_dag_and_every_stream_is_right() {
@@ -17,6 +18,18 @@ fn every_dag_and_every_stream_is_right() {
     assert_eq!(orch_dags::retail::capture::streams().len(), 7);
     for id in ["mysql_to_minio_ingestion", "nyc_taxi_iceberg_etl", "demand_forecast", "fare_prediction"] {
         assert!(named(id).tasks().iter().all(|task| !task.doc.is_empty()), "{id}");
+    }
+}
+
+#[test]
+fn passwords_stay_in_raw_and_money_is_exact() {
+    for table in tables::lake() {
+        assert!(!table.key.is_empty(), "{}", table.name);
+        for column in table.columns {
+            assert!(!column.name.contains("password"), "{}.{}", table.name, column.name);
+            let is_money = ["revenue", "subtotal", "price"].iter().any(|word| column.name.ends_with(word));
+            assert_eq!(is_money, column.kind == Kind::Decimal(12, 2), "{}.{}", table.name, column.name);
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod changes;
 mod faults;
 mod months;
 mod runs;
+mod windows;
 
 pub(crate) use self::runs::killed_at_every_stage;
 use crate::data::{Raw, gold, silver};

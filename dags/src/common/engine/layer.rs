@@ -80,8 +80,9 @@ impl Layer {
         Ok(result)
     }
 
-    /// Returns the published tables of a bucket, or an error with the hint if there are none yet.
-    pub(crate) async fn of(bucket: &Bucket, hint: &str) -> TaskResult<Layer> {
+    /// Returns the published tables of a bucket, or an error that names the DAG that makes them if there are none yet.
+    pub(crate) async fn of(bucket: &Bucket, made_by: &str) -> TaskResult<Layer> {
+        let hint = format!("run the DAG that makes it first: `orch dags trigger {made_by}`");
         let found = find(bucket).await?;
         found.ok_or_else(|| fatal(format!("`{}` does not exist\nhint: {hint}", bucket.location(TABLES))))
     }
