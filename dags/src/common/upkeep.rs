@@ -383,18 +383,3 @@ fn lake_rollback() -> Dag {
             d.add(roll_back(d.params::<Rollback>()));
         })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_minimum_age_below_a_day_is_refused_for_orphans_alone() {
-        let options: UpkeepOptions =
-            serde_json::from_str(r#"{ "work": ["expire", "orphans"], "older_than_hours": 2 }"#).unwrap();
-        assert!(options.orphans().is_ok());
-        let alone = UpkeepOptions { work: vec![Work::Orphans], ..options };
-        let error = alone.orphans().unwrap_err().to_string();
-        assert!(error.contains("hint: wait a day"), "{error}");
-    }
-}
