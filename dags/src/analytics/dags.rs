@@ -6,13 +6,9 @@ use super::tasks::{analytics_transform, check_availability, ml_features, realtim
 use crate::common::nyc::schema::{HOURLY, ZONES};
 use orch::prelude::*;
 
-pub fn dags() -> Vec<Dag> {
-    vec![comprehensive_analytics_pipeline()]
-}
-
 /// `wait_for_sources` → `check_availability` → [`analytics_transform`, `realtime_cdc`] → `ml_features`, every two hours.
-fn comprehensive_analytics_pipeline() -> Dag {
-    dag("comprehensive_analytics_pipeline")
+pub fn dags() -> Vec<Dag> {
+    let analytics = dag("comprehensive_analytics_pipeline")
         .describe("Trips, weather and changes → analytics, realtime and ml: how zones do, and what models learn from")
         .schedule(cron("0 */2 * * *"))
         .start("2024-01-01")
@@ -31,5 +27,6 @@ fn comprehensive_analytics_pipeline() -> Dag {
             let realtime = d.add(realtime.outlet(AGGREGATIONS.asset()).outlet(ACTIVITY.asset()));
             let ml = ml_features(available).inlet(trips).inlet(asset(&HOURLY.uri()));
             d.add(ml.outlet(ML_FEATURES.asset()).outlet(FARES.asset()).after(analytics).after(realtime));
-        })
+        });
+    vec![analytics]
 }

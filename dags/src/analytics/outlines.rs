@@ -5,7 +5,7 @@
 
 use orch::{TaskResult, fatal};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Squares per degree. They are at most 280 m wide, less than a zone.
 const SQUARES_A_DEGREE: f64 = 400.0;
@@ -15,39 +15,34 @@ const MAX_DEGREES: f64 = 5.0;
 /// Longitude and latitude.
 pub type GeoPoint = (f64, f64);
 
+/// A lookup from points to zones.
 #[derive(Debug)]
-pub struct Outlines {
+pub struct Index {
     zones: Vec<Outline>,
     west: f64,
     south: f64,
     columns: usize,
     rows: usize,
     squares: Vec<Square>,
+    /// The candidates of each crossed square, in order.
+    crossed: Vec<Vec<usize>>,
 }
 
 #[derive(Debug)]
 struct Outline {
     id: i32,
     rings: Vec<Vec<GeoPoint>>,
-    /// The edges that touch each row of squares, from `first_row` on. A ray along a row crosses no other edges.
-    first_row: usize,
+    /// The edges that touch each row of squares. A ray along a row crosses no other edges.
     by_row: Vec<Vec<(GeoPoint, GeoPoint)>>,
 }
 
 /// The result for a square. Zones are offsets in the list.
 #[derive(Debug, Clone, Copy)]
 enum Square {
-    Outside,
-    Within(u16),
-    /// Offset and number of the candidates in `Index::crossed`.
-    Crossed(u32, u16),
-}
-
-/// A lookup from points to zones.
-#[derive(Debug)]
-pub struct Index {
-    outlines: Outlines,
-    crossed: Vec<u16>,
+    /// The zone of all points. `None` outside of all zones.
+    Whole(Option<u16>),
+    /// Offset of the candidates in `Index::crossed`.
+    Crossed(u32),
 }
 
 impl Index {
@@ -73,79 +68,64 @@ impl Index {
         if !fits(east - west) || !fits(north - south) || u16::try_from(zones.len()).is_err() {
             return Err(fatal("the zones have no outlines of one city\nhint: run `nyc_weather_etl`, which loads them"));
         }
-        let count = |degrees: f64| (degrees * SQUARES_A_DEGREE) as usize + 1;
-        let (columns, rows) = (count(east - west), count(north - south));
-        let squares = vec![Square::Outside; columns * rows];
+        let (columns, rows) = (offset(east, west) + 1, offset(north, south) + 1);
         let zones = zones.into_iter().map(|(id, rings)| Outline::of(id, rings, south)).collect();
-        let mut outlines = Outlines { zones, west, south, columns, rows, squares };
-        let mut crossing = outlines.crossing();
-        let mut crossed = Vec::new();
-        for at in 0..columns * rows {
-            let middle = outlines.middle(at);
-            outlines.squares[at] = match crossing.remove(&at) {
-                None => outlines.among(middle, 0..outlines.zones.len()).map_or(Square::Outside, Square::Within),
-                Some(mut zones) => {
+        let mut index = Index { zones, west, south, columns, rows, squares: Vec::new(), crossed: Vec::new() };
+        let mut crossing = index.crossing();
+        for square in 0..columns * rows {
+            let at_center = index.first_of(index.center(square), 0..index.zones.len());
+            index.squares.push(match crossing.remove(&square) {
+                None => Square::Whole(at_center.map(|zone| zone as u16)),
+                Some(mut candidates) => {
                     // The zone at the center of the square may contain the rest of it.
-                    zones.extend(outlines.among(middle, 0..outlines.zones.len()));
-                    zones.sort_unstable();
-                    zones.dedup();
-                    let first = crossed.len() as u32;
-                    crossed.extend_from_slice(&zones);
-                    Square::Crossed(first, zones.len() as u16)
+                    candidates.extend(at_center);
+                    index.crossed.push(candidates.into_iter().collect());
+                    Square::Crossed(index.crossed.len() as u32 - 1)
                 }
-            };
+            });
         }
-        Ok(Index { outlines, crossed })
+        Ok(index)
     }
 
     /// Returns the number of the zone that contains a point.
     pub fn zone(&self, point: GeoPoint) -> Option<i32> {
-        let of = &self.outlines;
-        let found = match of.squares[of.square(point)?] {
-            Square::Outside => None,
-            Square::Within(zone) => Some(zone),
-            Square::Crossed(first, count) => {
-                let zones = &self.crossed[first as usize..first as usize + usize::from(count)];
-                of.among(point, zones.iter().map(|zone| usize::from(*zone)))
-            }
+        let zone = match self.squares[self.square(point)?] {
+            Square::Whole(zone) => zone.map(usize::from),
+            Square::Crossed(at) => self.first_of(point, self.crossed[at as usize].iter().copied()),
         };
-        found.map(|zone| of.zones[usize::from(zone)].id)
+        zone.map(|zone| self.zones[zone].id)
     }
-}
 
-impl Outlines {
+    /// Returns the offset of the square that contains a point. `None` if the grid does not.
     fn square(&self, (longitude, latitude): GeoPoint) -> Option<usize> {
         if !(longitude >= self.west && latitude >= self.south) {
             return None;
         }
-        let (x, y) = (square(longitude, self.west), square(latitude, self.south));
+        let (x, y) = (offset(longitude, self.west), offset(latitude, self.south));
         (x < self.columns && y < self.rows).then_some(y * self.columns + x)
     }
 
-    fn middle(&self, square: usize) -> GeoPoint {
-        let part = |at: usize| (at as f64 + 0.5) / SQUARES_A_DEGREE;
-        (self.west + part(square % self.columns), self.south + part(square / self.columns))
+    fn center(&self, square: usize) -> GeoPoint {
+        let degrees = |offset: usize| (offset as f64 + 0.5) / SQUARES_A_DEGREE;
+        (self.west + degrees(square % self.columns), self.south + degrees(square / self.columns))
     }
 
     /// Returns the first of some zones that contains a point.
-    fn among(&self, point: GeoPoint, mut zones: impl Iterator<Item = usize>) -> Option<u16> {
-        let row = square(point.1, self.south);
-        zones.find(|zone| self.zones[*zone].has(point, row)).and_then(|zone| u16::try_from(zone).ok())
+    fn first_of(&self, point: GeoPoint, mut zones: impl Iterator<Item = usize>) -> Option<usize> {
+        let row = offset(point.1, self.south);
+        zones.find(|zone| self.zones[*zone].has(point, row))
     }
 
     /// Returns the zones with an edge whose bounding box touches a square, by square.
-    fn crossing(&self) -> HashMap<usize, Vec<u16>> {
-        let mut crossing: HashMap<usize, Vec<u16>> = HashMap::new();
+    fn crossing(&self) -> HashMap<usize, BTreeSet<usize>> {
+        let mut crossing: HashMap<usize, BTreeSet<usize>> = HashMap::new();
         for (zone, outline) in self.zones.iter().enumerate() {
             for (one, other) in outline.lines() {
                 let corners = [(one.0.min(other.0), one.1.min(other.1)), (one.0.max(other.0), one.1.max(other.1))];
                 let [Some(first), Some(last)] = corners.map(|corner| self.square(corner)) else { continue };
                 for y in first / self.columns..=last / self.columns {
                     for x in first % self.columns..=last % self.columns {
-                        let zones = crossing.entry(y * self.columns + x).or_default();
-                        if zones.last() != Some(&(zone as u16)) {
-                            zones.push(zone as u16);
-                        }
+                        crossing.entry(y * self.columns + x).or_default().insert(zone);
                     }
                 }
             }
@@ -154,24 +134,20 @@ impl Outlines {
     }
 }
 
-/// Returns the offset of the square in a row or column.
-fn square(at: f64, first: f64) -> usize {
-    ((at - first) * SQUARES_A_DEGREE) as usize
+/// Returns the row or column of a coordinate, counted from the first.
+fn offset(degrees: f64, first: f64) -> usize {
+    ((degrees - first) * SQUARES_A_DEGREE) as usize
 }
 
 impl Outline {
     fn of(id: i32, rings: Vec<Vec<GeoPoint>>, south: f64) -> Outline {
-        let rows = |line: &(GeoPoint, GeoPoint)| {
-            (square(line.0.1.min(line.1.1), south), square(line.0.1.max(line.1.1), south))
-        };
-        let mut outline = Outline { id, rings, first_row: usize::MAX, by_row: Vec::new() };
-        let lines: Vec<_> = outline.lines().collect();
-        outline.first_row = lines.iter().map(|line| rows(line).0).min().unwrap_or_default();
-        let end = lines.iter().map(|line| rows(line).1 + 1).max().unwrap_or_default();
-        outline.by_row = vec![Vec::new(); end - outline.first_row];
-        for line in lines {
-            let (first, last) = rows(&line);
-            (first..=last).for_each(|row| outline.by_row[row - outline.first_row].push(line));
+        let mut outline = Outline { id, rings, by_row: Vec::new() };
+        for (one, other) in outline.lines().collect::<Vec<_>>() {
+            let (first, last) = (offset(one.1.min(other.1), south), offset(one.1.max(other.1), south));
+            if outline.by_row.len() <= last {
+                outline.by_row.resize(last + 1, Vec::new());
+            }
+            outline.by_row[first..=last].iter_mut().for_each(|row| row.push((one, other)));
         }
         outline
     }
@@ -183,8 +159,7 @@ impl Outline {
 
     /// Returns true if the outline contains a point in a row of squares.
     fn has(&self, point: GeoPoint, row: usize) -> bool {
-        let lines = row.checked_sub(self.first_row).and_then(|row| self.by_row.get(row));
-        lines.is_some_and(|lines| is_within(point, lines.iter().copied()))
+        self.by_row.get(row).is_some_and(|lines| is_within(point, lines.iter().copied()))
     }
 }
 
@@ -223,27 +198,21 @@ fn rings(text: &str) -> Option<Vec<Vec<GeoPoint>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::common::nyc::zones;
+    use crate::common::dice::Dice;
+    use crate::common::nyc::zones::zones;
 
-    fn city() -> (Vec<zones::Zone>, Index) {
-        let zones = zones::zones().expect("the binary contains them");
-        let outlined = zones.iter().filter_map(|zone| Some((zone.location_id, zone.outline.as_deref()?)));
-        let index = Index::of(outlined).expect("outlines");
-        (zones, index)
+    fn city() -> Index {
+        let zones = zones().expect("the binary contains them");
+        Index::of(zones.iter().filter_map(|zone| Some((zone.location_id, zone.outline.as_deref()?)))).expect("outlines")
     }
 
     #[test]
     fn the_grid_agrees_with_a_test_of_all_edges() {
-        let (_, index) = city();
-        let by_lines = |point: GeoPoint| {
-            index.outlines.zones.iter().find(|zone| is_within(point, zone.lines())).map(|zone| zone.id)
-        };
-        // A generator with a fixed seed.
-        let mut state = 7_u64;
-        let mut part = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 11) as f64 / (1_u64 << 53) as f64
-        };
+        let index = city();
+        let by_lines =
+            |point: GeoPoint| index.zones.iter().find(|zone| is_within(point, zone.lines())).map(|zone| zone.id);
+        let mut dice = Dice::new(7, "points");
+        let mut part = || f64::from(dice.below(1_000_000)) / 1e6;
         let mut inside = 0;
         for _ in 0..4_000 {
             let point = (-74.3 + part() * 0.65, 40.47 + part() * 0.47);
@@ -252,23 +221,18 @@ mod tests {
         }
         assert!((500..3_500).contains(&inside), "{inside}");
         // Corners of the outlines, where squares and edges meet.
-        for point in index.outlines.zones.iter().flat_map(|zone| zone.rings.iter().flatten().step_by(40)) {
+        for point in index.zones.iter().flat_map(|zone| zone.rings.iter().flatten().step_by(40)) {
             assert_eq!(index.zone(*point), by_lines(*point), "{point:?}");
         }
     }
 
     #[test]
     fn landmarks_are_in_their_zones() {
-        let (zones, index) = city();
-        let named = |point| {
-            let id = index.zone(point)?;
-            zones.iter().find(|zone| zone.location_id == id).map(|zone| zone.zone.clone())
-        };
-        assert_eq!(named((-73.7781, 40.6413)).as_deref(), Some("JFK Airport"));
-        assert_eq!(named((-73.9855, 40.7580)).as_deref(), Some("Times Sq/Theatre District"));
-        assert_eq!(named((-73.9654, 40.7829)).as_deref(), Some("Central Park"));
+        let index = city();
+        let (airport, times_square, central_park) = ((-73.7781, 40.6413), (-73.9855, 40.7580), (-73.9654, 40.7829));
+        assert_eq!([airport, times_square, central_park].map(|point| index.zone(point)), [132, 230, 43].map(Some));
         for nowhere in [(0.0, 0.0), (f64::NAN, 40.7), (-74.1, 40.4), (40.7580, -73.9855)] {
-            assert_eq!(named(nowhere), None, "{nowhere:?}");
+            assert_eq!(index.zone(nowhere), None, "{nowhere:?}");
         }
     }
 

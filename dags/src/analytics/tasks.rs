@@ -7,8 +7,8 @@ use super::tables::{ACTIVITY, AGGREGATIONS, CORRELATION, FARES, FEATURES, ML_FEA
 use crate::common::lakehouse::Lakehouse;
 use crate::common::nyc::days::{Days, day_of, reference_date};
 use crate::common::nyc::forecast::DEMAND;
-use crate::common::nyc::sources::{self, collect, filled, pickups, publisher, trips_table, zones};
-use crate::common::nyc::table::{DailyTable, frame_of};
+use crate::common::nyc::sources::{self, aggregate, collect, filled, pickups, publisher, scan_for, trips_table, zones};
+use crate::common::nyc::table::frame_of;
 use arrow::array::RecordBatch;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use iceberg::spec::{Datum, PrimitiveLiteral};
@@ -111,27 +111,17 @@ pub async fn analytics_transform(ctx: Ctx, available: Available) -> TaskResult<P
     let days = available.days;
     let mut publisher = publisher(&ctx, &place).await?;
     let mut frames = demand_frames(&ctx, &place, days, publisher.now).await?;
-    let columns = [
-        "pickup_datetime",
-        "dropoff_datetime",
-        "pickup_location_id",
-        "dropoff_location_id",
-        "trip_distance",
-        "fare_amount",
-        "tip_amount",
-    ];
     let trips = trips_table(&place).await?;
     // Trips of the day before end on the first day.
-    let scan = trips.scan().columns(columns).filter(days.and_before(1).rows("pickup_datetime"));
-    let rows = scan.stream().await?.report_progress(&ctx);
-    let cells = sources::aggregate(rows, include_str!("sql/cells.sql"), include_str!("sql/cell_sums.sql")).await?;
-    frames.set("cells", cells);
-    let tables = [
+    let began = days.and_before(1).rows("pickup_datetime");
+    let (part, merge) = (include_str!("sql/cells.sql"), include_str!("sql/cell_sums.sql"));
+    frames.set("cells", aggregate(&ctx, &trips, began, part, merge).await?);
+    for (table, statement) in [
         (&CORRELATION, include_str!("sql/trip_weather_correlation.sql")),
         (&PERFORMANCE, include_str!("sql/zone_performance_metrics.sql")),
         (&FEATURES, include_str!("sql/demand_prediction_features.sql")),
-    ];
-    for (table, rows) in blocking(move |_| rows_of(&mut frames, tables)).await? {
+    ] {
+        let rows = frames.rows(statement, &[], table.spec.schema()).await?;
         publisher.add(table.replacing(days, rows)).await?;
     }
     publisher.publish()
@@ -146,55 +136,33 @@ pub async fn realtime_cdc(ctx: Ctx, available: Available) -> TaskResult<Publishe
         return Err(skip(format!("`{CHANGES}` has no rows\nhint: the stream `taxi_trips_cdc` fills it")));
     };
     let mut publisher = publisher(&ctx, &place).await?;
-    let events = events(&ctx, &changes, days).await?;
+    // Events of the hour before these days count in the first windows.
+    let occurred = days.and_before(1).rows("event_ts");
+    // The position in the topic identifies an event.
+    let once = "SELECT DISTINCT ON (kafka_partition, kafka_offset) * FROM rows";
+    let events = aggregate(&ctx, &changes, occurred, include_str!("sql/events.sql"), once).await?;
     let outlines = sources::zones_of(&sources::zones_table(&place).await?).await?;
+    let events = blocking(move |_| {
+        let outlined = outlines.iter().filter_map(|zone| Some((zone.location_id, zone.geometry.as_deref()?)));
+        with_zones(events, &Index::of(outlined)?)
+    })
+    .await?;
+    let nowhere = events.column("from_zone")?.null_count();
+    if nowhere > 0 {
+        ctx.warning(format!("{nowhere} events began in no zone of the city: no window counts them"));
+    }
     let mut frames = SqlFrames::default();
     frames.set("hours", days.span()?);
     frames.set("run", frame_of("now", vec![publisher.now.timestamp_micros()])?);
     // A window counts in the last hour of itself and of the eleven windows after it.
     frames.set("following", frame_of("later", (0..12).collect())?);
-    let (nowhere, tables) = blocking(move |_| {
-        let outlined = outlines.iter().filter_map(|zone| Some((zone.location_id, zone.geometry.as_deref()?)));
-        let events = with_zones(events, &Index::of(outlined)?)?;
-        let nowhere = events.column("from_zone")?.null_count();
-        frames.set("events", events);
-        let windows = frames.query(include_str!("sql/windows.sql"))?;
-        frames.set("windows", windows);
-        let tables = [
-            (&AGGREGATIONS, include_str!("sql/trip_aggregations.sql")),
-            (&ACTIVITY, include_str!("sql/zone_activity.sql")),
-        ];
-        Ok((nowhere, rows_of(&mut frames, tables)?))
-    })
-    .await?;
-    if nowhere > 0 {
-        ctx.warning(format!("{nowhere} events began in no zone of the city: no window counts them"));
-    }
-    let [(_, aggregations), (_, activity)] = tables;
-    publisher.add(AGGREGATIONS.replacing(days, aggregations)).await?;
-    publisher.add(ACTIVITY.replacing(days, activity).replacing(days.rows_by_end(ACTIVITY.day))).await?;
+    frames.set("events", events);
+    add_frame(&mut frames, "windows", include_str!("sql/windows.sql")).await?;
+    let rows = frames.rows(include_str!("sql/trip_aggregations.sql"), &[], AGGREGATIONS.spec.schema()).await?;
+    publisher.add(AGGREGATIONS.replacing(days, rows)).await?;
+    let rows = frames.rows(include_str!("sql/zone_activity.sql"), &[], ACTIVITY.spec.schema()).await?;
+    publisher.add(ACTIVITY.replacing(days, rows).replacing(days.rows_by_end(ACTIVITY.day))).await?;
     publisher.publish()
-}
-
-/// Returns the events of some days and of the day before, each once, by its position in the topic.
-async fn events(ctx: &Ctx, changes: &Table, days: Days) -> TaskResult<DataFrame> {
-    let columns = [
-        "op",
-        "event_ts",
-        "kafka_partition",
-        "kafka_offset",
-        "vendor_id",
-        "trip_distance",
-        "fare_amount",
-        "total_amount",
-        "pickup_longitude",
-        "pickup_latitude",
-        "dropoff_longitude",
-        "dropoff_latitude",
-    ];
-    let scan = changes.scan().columns(columns).filter(days.and_before(1).rows("event_ts"));
-    let once = "SELECT DISTINCT ON (kafka_partition, kafka_offset) * FROM rows";
-    sources::aggregate(scan.stream().await?.report_progress(ctx), include_str!("sql/events.sql"), once).await
 }
 
 /// Adds the zones in which trips began and ended; null outside the city.
@@ -220,14 +188,8 @@ pub async fn ml_features(ctx: Ctx, available: Option<Available>) -> TaskResult<P
     let mut frames = demand_frames(&ctx, &place, days, publisher.now).await?;
     frames.set("forecasts", forecasts(&place, days).await?);
     let statement = include_str!("sql/ml_demand_prediction_features.sql");
-    let (frames, tables) = blocking(move |_| {
-        let tables = rows_of(&mut frames, [(&ML_FEATURES, statement)])?;
-        Ok((frames, tables))
-    })
-    .await?;
-    for (table, rows) in tables {
-        publisher.add(table.replacing(days, rows)).await?;
-    }
+    let rows = frames.rows(statement, &[], ML_FEATURES.spec.schema()).await?;
+    publisher.add(ML_FEATURES.replacing(days, rows)).await?;
     publisher.add(FARES.replacing(days, fare_rows(trips_table(&place).await?, days, frames))).await?;
     publisher.publish()
 }
@@ -247,37 +209,23 @@ async fn forecasts(place: &Lakehouse, days: Days) -> TaskResult<DataFrame> {
 
 /// Computes the rows of `FARES` day by day, in memory for a day of trips and the fares of a week.
 fn fare_rows(trips: Table, days: Days, frames: SqlFrames) -> Batches {
-    let columns = [
-        "pickup_datetime",
-        "dropoff_datetime",
-        "pickup_location_id",
-        "dropoff_location_id",
-        "vendor_id",
-        "passenger_count",
-        "trip_distance",
-        "fare_amount",
-        "tip_amount",
-        "total_amount",
-    ];
+    let (trips_of_day, statement) = (include_str!("sql/fares.sql"), include_str!("sql/fare_prediction_features.sql"));
     Batches::read_ahead(FARES.spec.schema(), move |taker| async move {
-        let mut state = (frames, FareHistory::default());
+        let mut history = FareHistory::default();
         for day in days.and_before(fares::HISTORY_DAYS).each() {
-            let filter = Days::only(day).rows("pickup_datetime");
-            let rows = collect(trips.scan().columns(columns).filter(filter)).await?;
+            let scan = scan_for(&trips, trips_of_day).filter(Days::only(day).rows("pickup_datetime"));
+            let (rows, mut frames) = (collect(scan).await?, frames.clone());
             let step = blocking(move |_| {
-                let (frames, history) = &mut state;
                 frames.set("rows", from_batches(&[rows])?);
-                let trips = history.describe(frames.query(include_str!("sql/fares.sql"))?)?;
+                let trips = history.describe(frames.query(trips_of_day)?)?;
                 if !days.has(day) {
-                    return Ok((state, Vec::new()));
+                    return Ok((history, Vec::new()));
                 }
                 frames.set("fares", fares::identify(trips)?);
-                let statement = include_str!("sql/fare_prediction_features.sql");
-                let batches = frames.batches(statement, &[], &FARES.spec.schema())?;
-                Ok((state, batches))
+                Ok((history, frames.batches(statement, &[], &FARES.spec.schema())?))
             });
             let (back, batches) = step.await?;
-            state = back;
+            history = back;
             for batch in batches {
                 if !taker.take(batch).await {
                     return Ok(());
@@ -286,20 +234,6 @@ fn fare_rows(trips: Table, days: Days, frames: SqlFrames) -> Batches {
         }
         Ok(())
     })
-}
-
-type TableRows = (&'static DailyTable, Batches);
-
-fn rows_of<const N: usize>(
-    frames: &mut SqlFrames,
-    tables: [(&'static DailyTable, &'static str); N],
-) -> TaskResult<[TableRows; N]> {
-    let mut all = Vec::new();
-    for (table, statement) in tables {
-        let schema = table.spec.schema();
-        all.push((table, Batches::of(schema.clone(), frames.batches(statement, &[], &schema)?)));
-    }
-    all.try_into().map_err(|_| anyhow::anyhow!("one result for each statement"))
 }
 
 /// Returns the frames `zones`, `hours` of the days, `run`, and `demand`, as `sql/demand.sql` describes.
@@ -311,10 +245,13 @@ async fn demand_frames(ctx: &Ctx, place: &Lakehouse, days: Days, now: DateTime<U
     frames.set("run", frame_of("now", vec![now.timestamp_micros()])?);
     frames.set("span", history.span()?);
     frames.set("pickups", pickups(ctx, &trips_table(place).await?, history).await?);
-    blocking(move |_| {
-        let demand = frames.query(include_str!("sql/demand.sql"))?;
-        frames.set("demand", demand);
-        Ok(frames)
-    })
-    .await
+    add_frame(&mut frames, "demand", include_str!("sql/demand.sql")).await?;
+    Ok(frames)
+}
+
+/// Runs a statement over the frames on a thread of the pool, and adds its result to them.
+async fn add_frame(frames: &mut SqlFrames, name: &str, statement: &'static str) -> TaskResult<()> {
+    let inputs = frames.clone();
+    frames.set(name, blocking(move |_| inputs.query(statement)).await?);
+    Ok(())
 }

@@ -95,7 +95,8 @@ fn two(connections: &[Connection]) -> TaskResult<&[Connection; 2]> {
 }
 
 /// Marks an error as fatal if a retry cannot succeed: the table does not exist, or an option or property is invalid.
-pub(crate) fn without_retry(error: anyhow::Error) -> anyhow::Error {
+pub(crate) fn without_retry(error: impl Into<anyhow::Error>) -> anyhow::Error {
+    let error = error.into();
     match error.downcast_ref::<LakeError>() {
         Some(of_lake) if of_lake.is_fatal() || matches!(of_lake, LakeError::NoTable { .. }) => {
             fatal(of_lake.to_string())

@@ -9,10 +9,6 @@ use orch_lake::Table;
 use orch_lake::table::maintain::Share;
 use orch_lake::table::{CommitStep, Merge, MergedShare};
 
-pub fn dags() -> Vec<Dag> {
-    vec![lake_merge()]
-}
-
 /// The tables of a merge.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -93,7 +89,7 @@ impl MergeOptions {
 #[task(retries = 2, retry_delay = mins(1), timeout = hours(1))]
 async fn divide_merge(ctx: Ctx, options: MergeOptions) -> TaskResult<Vec<MergePart>> {
     let (into, from) = options.tables(&ctx).await.map_err(without_retry)?;
-    let merge = Merge::new(&into, &from, &options.key).map_err(|error| without_retry(error.into()))?;
+    let merge = Merge::new(&into, &from, &options.key).map_err(without_retry)?;
     let Some(from_snapshot) = from.current_snapshot().map(|snapshot| snapshot.snapshot_id()) else {
         ctx.info(format!("table `{}` has no rows yet", options.from));
         return Ok(Vec::new());
@@ -119,7 +115,7 @@ async fn merge_share(ctx: Ctx, part: MergePart, options: MergeOptions) -> TaskRe
         spark_sql::run_statements::<serde_json::Value>(&ctx, "lake_merge", &statements).await?;
         return Ok(MergedPart { part, written: None });
     };
-    let written = merge.share(share.number).await.map_err(|error| without_retry(error.into()))?;
+    let written = merge.share(share.number).await.map_err(without_retry)?;
     ctx.info(format!("wrote {} rows, which replace {} rows", written.rows, written.replaced));
     Ok(MergedPart { part, written: Some(written) })
 }
@@ -154,8 +150,8 @@ async fn commit_merge(
     Ok(Some(report(rows, Some(replaced), by)))
 }
 
-fn lake_merge() -> Dag {
-    dag("lake_merge")
+pub fn dags() -> Vec<Dag> {
+    let lake_merge = dag("lake_merge")
         .describe("Merges rows of one table of the lake into another by key")
         .tags(["lake"])
         .owners(["orch"])
@@ -164,5 +160,6 @@ fn lake_merge() -> Dag {
             let options = d.params::<MergeOptions>();
             let parts = d.map(d.add(divide_merge(options)), |part| merge_share(part, options));
             d.add(commit_merge(parts, options));
-        })
+        });
+    vec![lake_merge]
 }

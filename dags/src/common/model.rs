@@ -106,8 +106,11 @@ fn list(head: &[&'static str], key: &str) -> Vec<&'static str> {
     values.map_or_else(Vec::new, |values| values.split(", ").collect())
 }
 
-fn has_word(statement: &str, word: &str) -> bool {
-    statement.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|found| found == word)
+/// Returns true if a statement contains a word outside of comment lines.
+pub(crate) fn has_word(statement: &str, word: &str) -> bool {
+    let code = statement.lines().filter(|line| !line.trim_start().starts_with("--"));
+    let mut words = code.flat_map(|line| line.split(|letter: char| !letter.is_alphanumeric() && letter != '_'));
+    words.any(|found| found == word)
 }
 
 impl Model {

@@ -21,9 +21,6 @@ pub(crate) fn batch_of<T: Serialize>(schema: &SchemaRef, rows: &[T]) -> TaskResu
 }
 
 /// Runs a `SELECT` on another thread, because the engine panics if it blocks a runtime with one thread, which tasks may have.
-///
-/// # Errors
-/// As [`select`].
 pub(crate) async fn query(rows: &RecordBatch, statement: &'static str) -> TaskResult<DataFrame> {
     let rows = rows.clone();
     blocking(move |_| query_rows(&[rows], statement)).await

@@ -244,6 +244,19 @@ async fn the_tables_are_what_duckdb_says_and_know_nothing_of_what_comes_later() 
     assert_eq!(tables(&world, DATES[0]).await, autumn);
     the_questions_of_the_document_are_answered(&world);
     assert_questions_have_answers(&world, "analytics", 2);
+    hours_that_are_missing_warn(&world, hole).await;
+}
+
+/// A day without trips between two others is a gap in the hours of each zone: the contracts warn, and the run succeeds.
+async fn hours_that_are_missing_warn(world: &World, days: (&str, u32)) {
+    let lake = world.lake();
+    let trips = lake.table(&"nyc_taxi.trips".parse().unwrap()).await.unwrap();
+    let day = Filter::ge("pickup_datetime", "2019-01-04").and(Filter::lt("pickup_datetime", "2019-01-05"));
+    trips.delete(day).await.unwrap().commit(&lake).await.unwrap();
+    world.good(DAG, "gap", &asked(days));
+    let checks = "select distinct kind, outcome from asset_check where run_id = 'gap'
+        and kind in ('continuity', 'references') order by 1";
+    assert_eq!(world.csv(checks).await, "kind,outcome\ncontinuity,warn\nreferences,pass\n");
 }
 
 const LEFT: &str = "select count(*) as n from ml.demand_prediction_features

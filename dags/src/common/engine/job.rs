@@ -79,12 +79,7 @@ impl Job {
 }
 
 impl Target {
-    pub(crate) fn new(
-        name: &'static str,
-        schema: SchemaRef,
-        statement: impl Into<String>,
-        contract: Contract,
-    ) -> Target {
+    pub(crate) fn new(name: &'static str, schema: SchemaRef, statement: impl Into<String>, contract: Contract) -> Self {
         Target { name, schema, statement: statement.into(), contract, referenced_key: &[] }
     }
 

@@ -85,10 +85,7 @@ pub fn reference_date(text: Option<&str>) -> TaskResult<Option<NaiveDate>> {
     text.filter(|text| !text.is_empty()).map(date).transpose()
 }
 
-/// Checks the range of a param.
-///
-/// # Errors
-/// Returns a fatal error that names the param.
+/// Returns a fatal error that names the param if its value is out of range.
 pub fn check_param(name: &str, value: u32, range: RangeInclusive<u32>) -> TaskResult<()> {
     if range.contains(&value) {
         return Ok(());

@@ -54,10 +54,8 @@ impl Month {
     }
 }
 
-/// The last month whose trips were loaded and verified; `None` before the first.
-///
-/// # Errors
-/// The catalog of the lake is not in Postgres, or the query fails.
+/// Returns the last month whose trips were loaded and verified. `None` before the first, and if the catalog of the lake is
+/// not in Postgres.
 pub(crate) async fn last_loaded(lake: &Lake) -> TaskResult<Option<Month>> {
     let Some(catalog) = lake.catalog().postgres() else { return Ok(None) };
     let last = "select max(month) from lake.etl_control where table_name = $1 and state = 'done'";

@@ -5,42 +5,29 @@ use super::month;
 use super::schema::{HOURLY, ZONES};
 use super::table::structs_of;
 use crate::common::lakehouse::Lakehouse;
+use crate::common::model::has_word;
 use arrow::array::RecordBatch;
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{NaiveDate, TimeDelta};
 use futures::{TryStreamExt as _, pin_mut};
 use orch::prelude::*;
-use orch_lake::batches::Batches;
 use orch_lake::contract::KeySet;
 use orch_lake::frame::sql::{SqlFrames, query_rows};
 use orch_lake::frame::{blocking, from_batches};
 use orch_lake::publish::Publisher;
 use orch_lake::table::Scan;
-use orch_lake::{Filter, Table, TableSpec, columns};
+use orch_lake::{Filter, Table};
 use polars::prelude::DataFrame;
 
 /// The location in the weather tables.
 const CITY: &str = "New York";
 pub const TRIPS: &str = "nyc_taxi.trips";
 const SUMMARY: &str = "nyc_taxi.daily_summary";
-/// The columns of the hourly weather that are read.
-const READINGS: TableSpec = TableSpec::new(
-    "weather",
-    "hourly_weather",
-    &["timestamp"],
-    columns! {
-        timestamp: DateTime<Utc>, load_date: DateTime<Utc>, year: i32, month: i32, day: i32, hour: i32,
-        temperature_celsius: f64, humidity_percent: Option<f64>, wind_speed_kmh: Option<f64>, weather_condition: String,
-    },
-);
 /// Batches that [`aggregate`] reads at once.
 const BATCHES_AT_ONCE: usize = 8;
 /// Rows that [`aggregate`] holds before it merges them: some 100 bytes each.
 const MAX_RESULTS: usize = 1 << 19;
 
 /// Returns a table that has at least one snapshot.
-///
-/// # Errors
-/// Returns an error if the lake cannot be reached.
 pub(crate) async fn filled(place: &Lakehouse, name: &str) -> TaskResult<Option<Table>> {
     Ok(place.lake.find(&name.parse()?).await?.filter(|table| table.current_snapshot().is_some()))
 }
@@ -59,13 +46,16 @@ pub(crate) async fn trips_table(place: &Lakehouse) -> TaskResult<Table> {
 /// # Errors
 /// Returns a fatal error if no zones were loaded.
 pub(crate) async fn zones_table(place: &Lakehouse) -> TaskResult<Table> {
-    needed(place, &format!("{}.{}", ZONES.namespace, ZONES.name), "nyc_weather_etl").await
+    needed(place, &ZONES.id()?.to_string(), "nyc_weather_etl").await
+}
+
+/// Scans the columns of a table whose names appear in a statement.
+pub(crate) fn scan_for<'a>(table: &'a Table, statement: &str) -> Scan<'a> {
+    let names = table.schema().as_struct().fields().iter().map(|field| field.name.as_str());
+    table.scan().columns(names.filter(|name| has_word(statement, name)))
 }
 
 /// Returns all rows of a scan that are few enough for memory.
-///
-/// # Errors
-/// Returns an error if the lake cannot be read.
 pub(crate) async fn collect(scan: Scan<'_>) -> TaskResult<RecordBatch> {
     scan.stream().await?.collect().await
 }
@@ -90,12 +80,16 @@ pub(crate) async fn newest_day(place: &Lakehouse) -> TaskResult<NaiveDate> {
     day.ok_or_else(|| fatal(format!("`{SUMMARY}` has no day before {end}\nhint: name a `reference_date`")))
 }
 
-/// Aggregates rows that are too many for memory. `part` runs on every few batches of `rows`; `merge` runs on the results of `part`,
-/// and on its own results.
-///
-/// # Errors
-/// Returns an error if the rows cannot be read, or a statement does not fit them.
-pub(crate) async fn aggregate(rows: Batches, part: &'static str, merge: &'static str) -> TaskResult<DataFrame> {
+/// Aggregates rows that are too many for memory. `part` runs on every few batches of the rows that match the filter, which it names
+/// `rows`; `merge` runs on the results of `part`, and on its own results.
+pub(crate) async fn aggregate(
+    ctx: &Ctx,
+    table: &Table,
+    filter: Filter,
+    part: &'static str,
+    merge: &'static str,
+) -> TaskResult<DataFrame> {
+    let rows = scan_for(table, part).filter(filter).stream().await?.report_progress(ctx);
     let merged = move |parts: DataFrame| {
         let mut frames = SqlFrames::default();
         frames.set("rows", parts);
@@ -115,13 +109,9 @@ pub(crate) async fn aggregate(rows: Batches, part: &'static str, merge: &'static
 }
 
 /// Returns the number of trips that began in each zone in each hour of some days: columns `hour`, `zone` and `trips`.
-///
-/// # Errors
-/// Returns an error if the lake cannot be read.
 pub(crate) async fn pickups(ctx: &Ctx, trips: &Table, days: Days) -> TaskResult<DataFrame> {
-    let scan = trips.scan().columns(["pickup_datetime", "pickup_location_id"]).filter(days.rows("pickup_datetime"));
-    let rows = scan.stream().await?.report_progress(ctx);
-    aggregate(rows, include_str!("sql/pickups.sql"), include_str!("sql/pickup_sums.sql")).await
+    let (part, merge) = (include_str!("sql/pickups.sql"), include_str!("sql/pickup_sums.sql"));
+    aggregate(ctx, trips, days.rows("pickup_datetime"), part, merge).await
 }
 
 /// A taxi zone.
@@ -135,55 +125,36 @@ pub struct Zone {
 }
 
 /// Returns the zones of one snapshot of their table, by number.
-///
-/// # Errors
-/// Returns an error if the lake cannot be read.
 pub(crate) async fn zones_of(table: &Table) -> TaskResult<Vec<Zone>> {
     let rows = collect(table.scan().columns(["location_id", "borough", "zone", "geometry"])).await?;
     structs_of(query_rows(&[rows], "SELECT * FROM rows ORDER BY location_id")?)
 }
 
-/// Returns the zones without their outlines.
+/// Returns the zones without their outlines and load times.
 ///
 /// # Errors
 /// Returns a fatal error if no zones were loaded.
 pub(crate) async fn zones(place: &Lakehouse) -> TaskResult<RecordBatch> {
-    let columns = [
-        "location_id",
-        "borough",
-        "zone",
-        "zone_type",
-        "is_tourist_area",
-        "is_business_district",
-        "latitude",
-        "longitude",
-    ];
+    let columns = ZONES.column_names().filter(|name| !["geometry", "created_at", "load_date"].contains(name));
     collect(zones_table(place).await?.scan().columns(columns)).await
 }
 
 /// Returns each hour of some days with its calendar and its weather, as `sql/hours.sql` describes.
-///
-/// # Errors
-/// Returns an error if the lake cannot be read.
 pub(crate) async fn hours(place: &Lakehouse, days: Days) -> TaskResult<DataFrame> {
-    let readings = match filled(place, &format!("{}.{}", HOURLY.namespace, HOURLY.name)).await? {
-        None => RecordBatch::new_empty(READINGS.schema()),
+    let statement = include_str!("sql/hours.sql");
+    let readings = match filled(place, &HOURLY.id()?.to_string()).await? {
+        None => RecordBatch::new_empty(HOURLY.schema()),
         Some(table) => {
             // The days of New York end later than UTC days.
             let around = Days { first: days.first - TimeDelta::days(1), last: days.last + TimeDelta::days(1) };
             let filter = Filter::eq("location", CITY).and(around.rows("timestamp"));
-            collect(table.scan().columns(READINGS.column_names()).filter(filter)).await?
+            collect(scan_for(&table, statement).filter(filter)).await?
         }
     };
     let mut frames = SqlFrames::default();
     frames.set("span", days.span()?);
     frames.set("readings", from_batches(&[readings])?);
-    frames.query(include_str!("sql/hours.sql"))
-}
-
-#[cfg(test)]
-pub(crate) fn no_readings() -> TaskResult<DataFrame> {
-    orch_lake::frame::empty_frame(&READINGS.schema())
+    frames.query(statement)
 }
 
 /// Returns a publisher whose contracts can refer to the zones.

@@ -3,7 +3,7 @@
 use super::days::Days;
 use super::schema::ZONES;
 use arrow::array::RecordBatch;
-use arrow::json::{ArrayWriter, ReaderBuilder};
+use arrow::json::ArrayWriter;
 use orch::{Asset, TaskResult, asset};
 use orch_lake::TableSpec;
 use orch_lake::batches::Batches;
@@ -66,9 +66,6 @@ macro_rules! row {
 pub(crate) use row;
 
 /// Returns a frame of one column of whole numbers.
-///
-/// # Errors
-/// Never: it has one column.
 pub fn frame_of(name: &str, values: Vec<i64>) -> TaskResult<DataFrame> {
     Ok(DataFrame::new(values.len(), vec![Column::new(name.into(), values)])?)
 }
@@ -78,10 +75,7 @@ pub fn frame_of(name: &str, values: Vec<i64>) -> TaskResult<DataFrame> {
 /// # Errors
 /// Returns an error if the fields are not the columns of the table.
 pub fn batch_of<R: Serialize>(table: &TableSpec, rows: &[R]) -> TaskResult<RecordBatch> {
-    let schema = table.schema();
-    let mut decoder = ReaderBuilder::new(schema.clone()).with_batch_size(rows.len().max(1)).build_decoder()?;
-    decoder.serialize(rows)?;
-    Ok(decoder.flush()?.unwrap_or_else(|| RecordBatch::new_empty(schema)))
+    crate::common::rows::batch_of(&table.schema(), rows)
 }
 
 /// Returns the rows of a frame as structs whose fields are its columns. Meant for small frames: the rows pass through JSON, in
