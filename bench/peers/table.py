@@ -42,7 +42,7 @@ def main(results, files):
             columns["orch"] = {row["name"]: row["value"] for row in json.load(file)}
     for path in sorted(files):
         with open(path) as file:
-            found = [json.loads(line) for line in file if line.strip()]
+            found = [json.loads(line) for line in file if '"name"' in line]
         for row in found:
             mode = row["settings"].get("mode", "default")
             name = row["peer"] if mode == "default" else f"{row['peer']}, {mode}"

@@ -9,6 +9,7 @@ mod circles;
 mod commits;
 mod dependencies;
 mod documents;
+mod figures;
 mod files;
 mod literals;
 mod parity;
