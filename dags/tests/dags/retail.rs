@@ -6,6 +6,8 @@ mod months;
 mod runs;
 mod windows;
 
+#[cfg(feature = "torture")]
+pub(crate) use self::faults::{assert_gold_is_as_in_process, world_of_a_dirty_shop};
 pub(crate) use self::runs::killed_at_every_stage;
 use crate::data::{Raw, gold, silver};
 use crate::golden::{RAW, assert_golden, csv};

@@ -7,6 +7,7 @@ mod upkeep;
 
 use crate::layers::{assert_loaded_is_golden, content, published};
 use crate::openweather;
+use crate::retail::{assert_gold_is_as_in_process, world_of_a_dirty_shop};
 use crate::shop;
 use crate::world::World;
 use orch_test_support::{Spark, iceberg_jars, spark};
@@ -105,6 +106,16 @@ async fn the_same_statements_make_the_same_tables_on_both_engines() {
         "id,name,amount\n1,Alice,110.00000000000001\n2,Bob,220.00000000000003\n3,Charlie,330\n"
     );
     assert_eq!((spark.executors(), Spark::drivers("orch-spark-")), (vec![], vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dirty_shop_has_the_same_gold_in_process_and_on_spark() {
+    let _turn = TURN.lock().await;
+    let spark = spark().await;
+    let mut world = world_of_a_dirty_shop().await;
+    let worker = world.first_worker();
+    with_spark(&mut world, worker, spark.connection(&spark.master()));
+    assert_gold_is_as_in_process(&world, "spark").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -207,9 +207,8 @@ async fn a_full_disk_leaves_no_part_of_an_object() {
     assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
 }
 
-/// Items that cannot have been sold are quarantined by the same rules in every engine, and are in no sum.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_dirty_shop_has_the_same_gold_in_process_and_on_engines() {
+/// Returns a world whose shop has items that cannot have been sold. `retail_medallion` has run in it.
+pub(crate) async fn world_of_a_dirty_shop() -> World {
     let shop = shop::month().await;
     for harm in [
         "alter table order_items modify order_item_subtotal float null",
@@ -221,24 +220,33 @@ async fn a_dirty_shop_has_the_same_gold_in_process_and_on_engines() {
     ] {
         shop::run_statements(&shop, &format!("{harm};\n")).await;
     }
-    let mut world = world_of(&shop).await;
+    let world = world_of(&shop).await;
     world.good("retail_medallion", "dirty", &full());
     let quarantined =
         world.run(&["sql", "select count(*) as n from retail.orders_fact_quarantine", "-o", "csv"]).done();
     assert_eq!(quarantined, "n\r\n3\r\n", "no amount, a negative amount, no quantity");
-    let same_as_in_process = async |world: &World, engine: &str| {
-        world.good("retail_master_pipeline", engine, &full());
-        for model in GOLD.iter() {
-            let name = model.table.name;
-            assert_eq!(world.loaded_in(NAMESPACE, name).await, world.loaded(name).await, "{name} on {engine}");
-        }
-        let buckets = world.path().join("data/buckets");
-        published(&buckets)[&format!("{SILVER_BUCKET}/orders_fact_quarantine")].1
-    };
-    assert_eq!(same_as_in_process(&world, "local").await, 3);
+    world
+}
+
+/// Makes gold on an engine, and compares it with the gold that was made in process.
+pub(crate) async fn assert_gold_is_as_in_process(world: &World, engine: &str) {
+    world.good("retail_master_pipeline", engine, &full());
+    for model in GOLD.iter() {
+        let name = model.table.name;
+        assert_eq!(world.loaded_in(NAMESPACE, name).await, world.loaded(name).await, "{name} on {engine}");
+    }
+    let tables = published(&world.path().join("data/buckets"));
+    assert_eq!(tables[&format!("{SILVER_BUCKET}/orders_fact_quarantine")].1, 3, "{engine}");
+}
+
+/// Items that cannot have been sold are quarantined by the same rules in every engine, and are in no sum.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dirty_shop_has_the_same_gold_in_process_and_on_engines() {
+    let mut world = world_of_a_dirty_shop().await;
+    assert_gold_is_as_in_process(&world, "local").await;
     let sail = Sail::start();
     world.kill(world.first_worker());
     world.set("ORCH_CONN_SPARK_DEFAULT", sail.connection());
     world.start_worker();
-    assert_eq!(same_as_in_process(&world, "sail").await, 3);
+    assert_gold_is_as_in_process(&world, "sail").await;
 }
