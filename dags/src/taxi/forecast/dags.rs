@@ -55,14 +55,3 @@ fn fare_prediction() -> Dag {
             d.add(flag_trips(asked, trained).inlet(asset(FARES)).inlet(table_asset(&MODELS)).outlet(TRIPS.asset()));
         })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tables_can_be_made() {
-        let tables = [DEMAND.spec, BOROUGHS.spec, DRIFT.spec, ANOMALIES.spec, TRIPS.spec, MODELS];
-        assert!(tables.iter().all(|table| table.definition().is_ok()));
-    }
-}
