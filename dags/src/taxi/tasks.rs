@@ -104,7 +104,8 @@ pub async fn validate_data(ctx: Ctx, file: RawFile) -> TaskResult<Validated> {
     let (mut rows, mut counted) = (0, vec![0; columns.len()]);
     if let Some(footer) = &raw.footer {
         rows = footer.rows;
-        counted = footer.nulls.iter().map(|nulls| nulls.unwrap_or_default()).collect();
+        let nulls = |name: &str| footer.schema.fields().find(name).and_then(|(at, _)| footer.nulls[at]);
+        counted = columns.iter().map(|(_, name)| nulls(name).unwrap_or_default()).collect();
     } else {
         let reader = Reader::new(&raw, &file.source_file, file.month, publisher.now)?;
         let mut batches = reader.read(raw.rows(&bucket).await?).report_progress(&ctx);
