@@ -12,9 +12,9 @@ use crate::common::nyc::sources::aggregate;
 use anyhow::Context as _;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use arrow::datatypes::Schema;
 use chrono::{DateTime, NaiveDate, Utc};
 use futures::stream;
+use iceberg::arrow::arrow_type_to_type;
 use orch::{Ctx, TaskResult, fatal};
 use orch_lake::batches::Batches;
 use orch_lake::bucket::Bucket;
@@ -24,7 +24,7 @@ use orch_lake::frame::sql::SqlFrames;
 use orch_lake::publish::{Layer, Publisher, Written};
 use orch_lake::table::evolve::Columns;
 use orch_lake::table::spec::Column;
-use orch_lake::{Filter, Lake, TableDef, TableName};
+use orch_lake::{Filter, Lake, TableName};
 use polars::prelude::{DataFrame, df};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,10 +113,9 @@ fn trips_layer(file: &RawFile, trips: Batches) -> Layer {
 async fn add_later_columns(lake: &Lake, mapping: &Mapping) -> TaskResult<()> {
     for name in [TRIPS.id()?, TableName::new(NAMESPACE, quarantine_of(TRIPS.name))?] {
         for column in mapping.later() {
-            let definition = TableDef::of(&Schema::new(vec![column.field()]))?;
-            let kind = definition.fields()[0].field_type.as_ref();
             if lacks(lake, &name, column).await? {
-                let added = lake.evolve(&name, Columns::new().add(column.name, kind.clone())).await;
+                let kind = arrow_type_to_type(&column.kind.arrow())?;
+                let added = lake.evolve(&name, Columns::new().add(column.name, kind)).await;
                 // Another run may have added the column at the same time.
                 if lacks(lake, &name, column).await? {
                     added?;
@@ -211,32 +210,20 @@ fn on_days(column: &str, days: &BTreeSet<NaiveDate>) -> Option<Filter> {
 mod tests {
     use super::*;
     use arrow::util::display::array_value_to_string;
-    use orch_lake::frame::empty_frame;
-    use polars::prelude::*;
-
-    /// Trips of two passengers, each with its day since 1970 and its tip. All other columns are null.
-    fn trips(days: &[i64], tips: &[Option<f64>]) -> PolarsResult<DataFrame> {
-        let rows = df!("day" => days, "tip" => tips)?.lazy();
-        let columns = empty_frame(&TRIPS.unchecked_schema()).expect("a frame").columns().iter().map(|column| {
-            let value = match column.name().as_str() {
-                "pickup_datetime" => col("day") * lit(86_400_000_000_i64),
-                "passenger_count" => lit(2),
-                "tip_amount" => col("tip"),
-                _ => lit(NULL),
-            };
-            value.cast(column.dtype().clone()).alias(column.name().clone())
-        });
-        rows.select(columns.collect::<Vec<_>>()).collect()
-    }
 
     #[test]
     fn sums_of_parts_are_the_sums_of_all_trips() {
+        // Trips of two passengers, each with its day since 1970 and its tip.
+        const ROWS: &str = "SELECT CAST(day * 86400000000 AS TIMESTAMP) AS pickup_datetime, 2 AS passenger_count, \
+            1.5 AS trip_distance, 1.5 AS fare_amount, tip AS tip_amount, 1.5 AS total_amount FROM trips";
         let given = [(1, Some(1.0)), (0, None), (1, Some(2.5)), (1, None), (3, Some(0.0))];
         let summed = |size: usize| {
             let (mut all, mut frames) = (DataFrame::empty(), SqlFrames::default());
             for part in given.chunks(size) {
                 let (days, tips): (Vec<i64>, Vec<Option<f64>>) = part.iter().copied().unzip();
-                frames.set("rows", trips(&days, &tips).expect("trips"));
+                frames.set("trips", df!("day" => days, "tip" => tips).expect("a frame"));
+                let rows = frames.query(ROWS).expect("trips");
+                frames.set("rows", rows);
                 all.vstack_mut(&frames.query(sums()).expect("sums")).expect("the same columns");
             }
             (days_of(&all).expect("days"), summarize(all, DateTime::UNIX_EPOCH).expect("rows"))
