@@ -1,6 +1,6 @@
 //! The tasks of `demand_forecast`.
 
-use super::demand::{BOROUGHS, DEMAND, Used, forecast};
+use super::demand::{BOROUGHS, DEMAND, forecast};
 use super::drift::{ANOMALIES, DRIFT};
 use super::known::DemandHistory;
 use super::models::{self, Version, state_of};
@@ -10,16 +10,16 @@ use crate::common::model::columns_read;
 use crate::common::nyc::days::{Days, HOUR, day_of, reference_date};
 use crate::common::nyc::sources::{self, TRIPS, collect, filled, pickups, publisher, trips_table};
 use crate::common::nyc::table::{batch_of, frame_of, structs_of};
+use arrow::array::RecordBatch;
 use chrono::{NaiveDate, TimeDelta};
 use orch::prelude::*;
 use orch_forecast::demand::{Model, Plan, SETTINGS, TooLittle};
 use orch_forecast::features::{HORIZON, LOOK_BACK, NAMES};
 use orch_lake::Filter;
 use orch_lake::batches::Batches;
-use orch_lake::frame::sql::SqlFrames;
+use orch_lake::frame::sql::{SqlFrames, query_rows};
 use orch_lake::frame::{blocking, from_batches};
 use orch_lake::publish::Published;
-use polars::prelude::DataFrame;
 use std::collections::BTreeMap;
 
 /// The name of the versions in `ml.models`.
@@ -144,9 +144,8 @@ pub async fn predict_demand(ctx: Ctx, history: History, training: Training) -> T
     let place = Lakehouse::of(&ctx).await?;
     let reference = history.reference;
     let used = models::read_newest_good(&place, NAME, &NAMES, reference).await?;
-    let used = used.map(|(version, model)| Used { version, model });
     match &used {
-        Some(used) => ctx.info(format!("forecasts by version {}", used.version)),
+        Some((version, _)) => ctx.info(format!("forecasts by version {version}")),
         None => ctx.warning(format!("there is no good model ({training:?}), so forecasts repeat the week before")),
     }
     let known = DemandHistory::read(&ctx, &place, Days::until(reference, LOOK_BACK / 24 + 1)).await?;
@@ -194,13 +193,13 @@ pub async fn judge_forecasts(ctx: Ctx, asked: Forecast, history: History) -> Tas
         Ok([drift, frames.batches(include_str!("sql/anomalies.sql"), &[], &ANOMALIES.spec.schema())?])
     })
     .await?;
-    warn_of_drift(&ctx, from_batches(&drift)?)?;
+    warn_of_drift(&ctx, &drift)?;
     publisher.add(DRIFT.replacing(days, Batches::of(DRIFT.spec.schema(), drift))).await?;
     publisher.add(ANOMALIES.replacing(days, Batches::of(ANOMALIES.spec.schema(), anomalies))).await?;
     publisher.publish()
 }
 
-fn warn_of_drift(ctx: &Ctx, drift: DataFrame) -> TaskResult<()> {
+fn warn_of_drift(ctx: &Ctx, drift: &[RecordBatch]) -> TaskResult<()> {
     #[derive(Deserialize)]
     struct Drifted {
         day: NaiveDate,
@@ -208,10 +207,8 @@ fn warn_of_drift(ctx: &Ctx, drift: DataFrame) -> TaskResult<()> {
         mae: f64,
         ratio: f64,
     }
-    let mut frames = SqlFrames::default();
-    frames.set("drift", drift);
-    let drifted = frames.query("SELECT day, borough, mae, ratio FROM drift WHERE is_drifted ORDER BY day, borough")?;
-    for Drifted { day, borough, mae, ratio } in structs_of(drifted)? {
+    let drifted = "SELECT day, borough, mae, ratio FROM rows WHERE is_drifted ORDER BY day, borough";
+    for Drifted { day, borough, mae, ratio } in structs_of(query_rows(drift, drifted)?)? {
         ctx.warning(format!(
             "{borough}, {day}: forecasts were {mae:.1} trips an hour off, {ratio:.1} times as much as expected"
         ));
