@@ -24,11 +24,16 @@ use orch::Dag;
 use orch_streams::Stream;
 
 pub fn dags() -> Vec<Dag> {
-    [dags::dags(), database::dags(), forecast::dags::dags()].into_iter().flatten().collect()
+    vec![
+        dags::nyc_taxi_iceberg_etl(),
+        database::taxi_db_generator(),
+        forecast::dags::demand_forecast(),
+        forecast::dags::fare_prediction(),
+    ]
 }
 
 pub fn streams() -> Vec<Stream> {
-    [changes::streams(), database::streams()].into_iter().flatten().collect()
+    changes::streams().into_iter().chain([database::capture()]).collect()
 }
 
 /// The namespace of the tables.

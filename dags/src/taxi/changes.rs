@@ -1,17 +1,16 @@
 //! The taxi database, change by change: topics `lakehouse.*` → `taxi_cdc.trips_cdc`, which has every change of a trip, and
 //! `taxi_cdc.trips`, `payment_types` and `vendors`, which have the rows that the database has.
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::Schema;
 use iceberg::spec::{PrimitiveType, Transform};
 use orch::prelude::*;
-use orch_lake::frame::batches_of;
 use orch_lake::table::spec::{Column, Timestamp};
 use orch_lake::{TableDef, TableName, columns};
 use orch_streams::{
     Changes, EVENT_TS, LSN, OFFSET, OP, PARTITION, SOURCE_DB, SOURCE_TABLE, SOURCE_TS_MS, Stream, TX_ID,
 };
-use polars::prelude::df;
+use std::sync::Arc;
 
 pub const TRIPS_TOPIC: &str = "lakehouse.trips";
 pub const PAYMENT_TYPES_TOPIC: &str = "lakehouse.payment_types";
@@ -100,12 +99,11 @@ fn all_changes() -> TableDef {
 
 /// Renames the columns that describe a change, and adds the topic.
 fn describe_changes(changes: &RecordBatch) -> TaskResult<RecordBatch> {
-    let topic = df!("kafka_topic" => vec![TRIPS_TOPIC; changes.num_rows()])?;
-    let topic = batches_of(topic)?.1.swap_remove(0);
+    let topic: ArrayRef = Arc::new(StringArray::from(vec![TRIPS_TOPIC; changes.num_rows()]));
     let names = CHANGE.map(|(name, of, _)| (name, of));
     let schema = changes.schema();
     let row = schema.fields().iter().map(|field| (field.name().as_str(), field.name().as_str()));
-    let mut columns = vec![("kafka_topic", topic.column(0).clone(), true)];
+    let mut columns = vec![("kafka_topic", topic, true)];
     for (name, of) in names.into_iter().chain(row) {
         let column = changes.column_by_name(of).with_context(|| format!("there is no column `{of}`"))?;
         columns.push((name, column.clone(), true));

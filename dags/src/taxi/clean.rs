@@ -138,11 +138,11 @@ mod tests {
     use super::*;
     use arrow::util::display::array_value_to_string;
     use orch_lake::bucket::{Bucket, Options};
-    use orch_lake::contract::Facts;
+    use orch_lake::contract::{Facts, Removed};
     use tempfile::TempDir;
 
-    /// A file whose trips differ from a usual one by one value each.
-    async fn read(folder: &TempDir, differences: &[(&str, &str)]) -> (SchemaRef, Batches) {
+    /// Cleans a file whose trips differ from a usual one by one value each.
+    async fn clean(differences: &[(&str, &str)]) -> TaskResult<(RecordBatch, Removed)> {
         let names: Vec<&str> = file_columns().map(|column| column.name).collect();
         let line = |(column, value): &(&str, &str)| {
             let cells = names.iter().map(|name| match *name {
@@ -153,16 +153,17 @@ mod tests {
             cells.collect::<Vec<_>>().join(",")
         };
         let lines: Vec<String> = [names.join(",")].into_iter().chain(differences.iter().map(line)).collect();
-        let text = lines.join("\n");
-        let url = format!("file://{}", folder.path().display());
-        let bucket = Bucket::open(&url, &Options::default()).expect("a bucket");
-        bucket.put("x.csv", text.clone()).await.expect("an object");
-        let month = Month::parse("2019-01").expect("a month");
+        let (text, folder) = (lines.join("\n"), TempDir::new()?);
+        let bucket = Bucket::open(&format!("file://{}", folder.path().display()), &Options::default())?;
+        bucket.put("x.csv", text.clone()).await?;
+        let month = Month::parse("2019-01")?;
         let (source_file, key, bytes) = ("x".into(), "x.csv".into(), text.len() as u64);
         let file = RawFile { source_file, month, key, bytes, sha256: String::new(), from: String::new() };
-        let raw = inspect(&bucket, &file).await.expect("all columns");
-        let reader = Reader::new(&raw, "x", month, DateTime::UNIX_EPOCH).expect("a reader");
-        (raw.mapping.trips_schema(), reader.read(raw.rows(&bucket).await.expect("rows")))
+        let raw = inspect(&bucket, &file).await?;
+        let rows = Reader::new(&raw, "x", month, DateTime::UNIX_EPOCH)?.read(raw.rows(&bucket).await?);
+        let (kept, cleaned) = rules().check_on_the_way(Facts::at(DateTime::UNIX_EPOCH), rows, None);
+        let trips = trips_of(kept, raw.mapping.trips_schema()).collect().await?;
+        Ok((trips, cleaned.take().expect("all rows were checked").report.removed))
     }
 
     #[tokio::test]
@@ -182,11 +183,7 @@ mod tests {
             ("fare_amount", "0.005"),
             ("fare_amount", "0.30000000000000004"),
         ];
-        let folder = TempDir::new().expect("a folder");
-        let (schema, rows) = read(&folder, &differences).await;
-        let (kept, cleaned) = rules().check_on_the_way(Facts::at(DateTime::UNIX_EPOCH), rows, None);
-        let trips = trips_of(kept, schema).collect().await.expect("trips");
-        let removed = cleaned.take().expect("all rows were checked").report.removed;
+        let (trips, removed) = clean(&differences).await.expect("all values fit");
         assert_eq!((removed.rows, removed.by_rule.len()), (8, REMOVING.len() + WARNING.len()));
         assert!(removed.by_rule.values().all(|rows| *rows == 1), "{removed:?}");
         let text = |row, name: &str| array_value_to_string(&trips[name], row).expect("it can be shown");
@@ -202,9 +199,7 @@ mod tests {
             ("fare_amount", "1e10", "must be below 10,000,000,000"),
             ("tip_amount", "inf", "must be below 10,000,000,000"),
         ] {
-            let folder = TempDir::new().expect("a folder");
-            let (_, rows) = read(&folder, &[("", ""), (name, value)]).await;
-            let error = rows.collect().await.expect_err("the value does not fit").to_string();
+            let error = clean(&[("", ""), (name, value)]).await.expect_err("the value does not fit").to_string();
             assert!(error.ends_with(&format!("x.csv`, line 3: column `{name}` {problem}")), "{error}");
         }
     }

@@ -1,32 +1,20 @@
 //! `lake.etl_control`: when each file was loaded, with which content and how many rows. The table is in the database of the
 //! lake's catalog, so that its rows are written in the transaction that publishes the tables.
 
-use super::load::Found;
+use super::load::Loaded;
 use super::raw::RawFile;
 use crate::common::nyc::sources::TRIPS;
 use anyhow::anyhow;
 use orch::completion::{CompletionStep, step};
 use orch::{Ctx, TaskResult, fatal};
 use orch_lake::Lake;
+use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnection;
-use sqlx::{Acquire as _, Postgres};
 
 const CREATE: &str = include_str!("sql/etl_control.sql");
 /// The unique index on the content of files.
 const CONTENT: &str = "etl_control_content";
-
-/// The outcome of one file.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    pub file: RawFile,
-    /// Rows in `trips`.
-    pub rows: u64,
-    pub quarantined: u64,
-    pub found: Found,
-    /// Whether another file with the same content is in the table.
-    pub is_duplicate: bool,
-}
 
 /// Opens a session at the database of the lake's catalog, and creates the table if it does not exist.
 pub(super) async fn open(lake: &Lake) -> TaskResult<PoolConnection<Postgres>> {
@@ -39,9 +27,8 @@ pub(super) async fn open(lake: &Lake) -> TaskResult<PoolConnection<Postgres>> {
     let mut db = catalog.pool().acquire().await?;
     let exists = sqlx::query_scalar("select to_regclass('lake.etl_control') is not null");
     if !exists.fetch_one(&mut *db).await? {
-        let mut tx = db.begin().await?;
-        sqlx::raw_sql(CREATE).execute(&mut *tx).await?;
-        tx.commit().await?;
+        // Postgres runs the statements of one message in one transaction.
+        sqlx::raw_sql(CREATE).execute(&mut *db).await?;
     }
     Ok(db)
 }
@@ -54,33 +41,33 @@ pub(super) async fn same_content(lake: &Lake, file: &RawFile) -> TaskResult<Opti
     Ok(other.fetch_optional(&mut *open(lake).await?).await?)
 }
 
-/// Records what is published in the same transaction.
-pub(super) fn published(ctx: &Ctx, entry: Entry) -> impl CompletionStep {
-    let run_id = ctx.run_id().to_string();
-    step(format!("note `{}` in `lake.etl_control`", entry.file.source_file), move |db| {
-        let (entry, run_id) = (entry.clone(), run_id.clone());
-        Box::pin(async move { record(db, &entry, &run_id).await })
+/// Records what is published in the same transaction. `is_duplicate`: another file with the same content is in the table.
+pub(super) fn published(ctx: &Ctx, file: &RawFile, loaded: &Loaded, is_duplicate: bool) -> impl CompletionStep {
+    let (file, loaded, run_id) = (file.clone(), loaded.clone(), ctx.run_id().to_string());
+    let state = if is_duplicate { "duplicate" } else { "published" };
+    step(format!("note `{}` in `lake.etl_control`", file.source_file), move |db| {
+        let (file, loaded, run_id) = (file.clone(), loaded.clone(), run_id.clone());
+        Box::pin(async move { record(db, &file, &loaded, state, &run_id).await })
     })
 }
 
-async fn record(db: &mut PgConnection, entry: &Entry, run_id: &str) -> TaskResult<()> {
+async fn record(db: &mut PgConnection, file: &RawFile, loaded: &Loaded, state: &str, run_id: &str) -> TaskResult<()> {
     let write = "insert into lake.etl_control
             (table_name, source_file, month, state, sha256, bytes, rows, quarantined, found, run_id)
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
         on conflict (table_name, source_file) do update set month = excluded.month, state = excluded.state,
             sha256 = excluded.sha256, bytes = excluded.bytes, rows = excluded.rows, quarantined = excluded.quarantined,
             found = excluded.found, run_id = excluded.run_id, updated_at = now()";
-    let Entry { file, rows, quarantined, found, is_duplicate } = entry;
     let written = sqlx::query(write)
         .bind(TRIPS)
         .bind(&file.source_file)
         .bind(file.month.first())
-        .bind(if *is_duplicate { "duplicate" } else { "published" })
+        .bind(state)
         .bind(&file.sha256)
         .bind(file.bytes.cast_signed())
-        .bind(rows.cast_signed())
-        .bind(quarantined.cast_signed())
-        .bind(serde_json::to_value(found)?)
+        .bind(loaded.trips.cast_signed())
+        .bind(loaded.quarantined.cast_signed())
+        .bind(serde_json::to_value(&loaded.found)?)
         .bind(run_id);
     match written.execute(db).await {
         Ok(_) => Ok(()),

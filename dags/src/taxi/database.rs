@@ -9,10 +9,6 @@ use orch_lake::load::ensure_database;
 use orch_lake::source::postgres::connect;
 use orch_streams::{Capture, Stream};
 
-/// The name of the connector in dashboards and checks of Kafka Connect.
-pub const STREAM: &str = "taxi-postgres-connector";
-const TOPICS: &str = "lakehouse";
-const PARTITIONS_OF_TRIPS: i16 = 3;
 /// Key of the advisory lock under which the schema is created. No other lock of that database has it.
 const LOCK: i64 = 0x7461_7869;
 
@@ -21,21 +17,17 @@ const TRIPS: &str = include_str!("sql/generate_trips.sql");
 const UPDATES: &str = include_str!("sql/change_trips.sql");
 const DELETE: &str = "delete from taxi.trips where id = (select min(id) from taxi.trips)";
 
-pub fn dags() -> Vec<Dag> {
-    vec![taxi_db_generator()]
-}
-
-pub fn streams() -> Vec<Stream> {
-    let tables = ["taxi.trips", "taxi.payment_types", "taxi.vendors"];
+/// The stream has the name of the connector in dashboards and checks of Kafka Connect.
+pub fn capture() -> Stream {
     let capture = Capture::postgres(TAXI_DB)
-        .tables(tables)
+        .tables(["taxi.trips", "taxi.payment_types", "taxi.vendors"])
         .slot("orch_taxi")
         .publication("dbz_publication")
-        .topics(TOPICS)
-        .partitions_of("taxi.trips", PARTITIONS_OF_TRIPS)
+        .topics("lakehouse")
+        .partitions_of("taxi.trips", 3)
         .prepared_by(|connection| Box::pin(async move { ensure_schema(&connection).await }));
     let text = "Changes of the tables of taxi_db → lakehouse.trips, lakehouse.payment_types and lakehouse.vendors";
-    vec![Stream::new(STREAM).describe(text).capture(capture)]
+    Stream::new("taxi-postgres-connector").describe(text).capture(capture)
 }
 
 /// Creates the database, its schema and the publication if they do not exist.
@@ -76,7 +68,7 @@ async fn write_trips(ctx: Ctx) -> TaskResult<u64> {
     Ok(changes)
 }
 
-fn taxi_db_generator() -> Dag {
+pub fn taxi_db_generator() -> Dag {
     dag("taxi_db_generator")
         .describe("Writes trips into `taxi_db`, whose changes the stream `taxi-postgres-connector` captures")
         .schedule(cron("* * * * *"))

@@ -7,29 +7,33 @@ use super::raw::{RawFile, inspect};
 use super::schema::{Mapping, SOURCE_FILE, TRIPS, daily_summary, sums};
 use super::{NAMESPACE, RAW_BUCKET};
 use crate::common::model::{Model, columns_read};
+use crate::common::nyc::days::Days;
+use crate::common::nyc::sources::aggregate;
 use anyhow::Context as _;
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
+use arrow::compute::concat_batches;
 use chrono::{DateTime, NaiveDate, Utc};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::stream;
+use iceberg::arrow::arrow_type_to_type;
 use orch::{Ctx, TaskResult, fatal};
 use orch_lake::batches::Batches;
 use orch_lake::bucket::Bucket;
 use orch_lake::contract::{Contract, Facts, KeySet, quarantine_of};
 use orch_lake::frame::blocking;
-use orch_lake::frame::sql::{SqlFrames, query_rows};
+use orch_lake::frame::sql::SqlFrames;
 use orch_lake::publish::{Layer, Publisher, Written};
 use orch_lake::table::evolve::Columns;
 use orch_lake::table::spec::Column;
-use orch_lake::{Filter, Lake, TableDef, TableName};
+use orch_lake::{Filter, Lake, TableName};
 use polars::prelude::{DataFrame, df};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 const DAYS: &str = "SELECT DISTINCT CAST(pickup_datetime AS DATE) AS trip_date FROM rows";
+const DISTINCT_DAYS: &str = "SELECT DISTINCT trip_date FROM rows";
 
 /// The outcome of one file.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Loaded {
     pub trips: u64,
     pub quarantined: u64,
@@ -109,10 +113,9 @@ fn trips_layer(file: &RawFile, trips: Batches) -> Layer {
 async fn add_later_columns(lake: &Lake, mapping: &Mapping) -> TaskResult<()> {
     for name in [TRIPS.id()?, TableName::new(NAMESPACE, quarantine_of(TRIPS.name))?] {
         for column in mapping.later() {
-            let definition = TableDef::of(&Schema::new(vec![column.field()]))?;
-            let kind = definition.fields()[0].field_type.as_ref();
             if lacks(lake, &name, column).await? {
-                let added = lake.evolve(&name, Columns::new().add(column.name, kind.clone())).await;
+                let kind = arrow_type_to_type(&column.kind.arrow())?;
+                let added = lake.evolve(&name, Columns::new().add(column.name, kind)).await;
                 // Another run may have added the column at the same time.
                 if lacks(lake, &name, column).await? {
                     added?;
@@ -147,7 +150,7 @@ async fn zones(ctx: &Ctx, lake: &Lake) -> TaskResult<KeySet> {
 async fn add_days(lake: &Lake, publisher: &mut Publisher<'_>, file: &RawFile, own: DataFrame) -> TaskResult<u64> {
     let trips = lake.table(&TRIPS.id()?).await?;
     let before = trips.scan().columns(["pickup_datetime"]).filter(Filter::eq(SOURCE_FILE, file.source_file.as_str()));
-    let mut days = days_of(&query_each(before.stream().await?, DAYS).await?)?;
+    let mut days = days_of(&aggregate(before.stream().await?, DAYS, DISTINCT_DAYS).await?)?;
     days.extend(days_of(&own)?);
     let (Some(of_trips), Some(of_days)) = (on_days("pickup_datetime", &days), on_days("trip_date", &days)) else {
         return Ok(0);
@@ -168,41 +171,23 @@ fn summary(lake: &Lake, mut own: DataFrame, others: Filter, now: DateTime<Utc>) 
     let rows = stream::once(async move {
         let trips = lake.table(&TRIPS.id()?).await?;
         let read = trips.scan().columns(columns_read(sums(), &TRIPS)).filter(others);
-        let others = query_each(read.stream().await?, sums()).await?;
-        if others.width() > 0 {
-            own.vstack_mut(&others)?;
-        }
+        own.vstack_mut(&aggregate(read.stream().await?, sums(), "SELECT * FROM rows").await?)?;
         blocking(move |_| summarize(own, now)).await
     });
-    let rows = rows.map_ok(|batches| stream::iter(batches).map(Ok)).try_flatten();
     Batches::new(daily_summary().table.schema(), rows)
 }
 
-fn summarize(sums: DataFrame, now: DateTime<Utc>) -> TaskResult<Vec<RecordBatch>> {
-    if sums.width() == 0 {
-        return Ok(Vec::new());
-    }
+fn summarize(sums: DataFrame, now: DateTime<Utc>) -> TaskResult<RecordBatch> {
     let mut frames = SqlFrames::default();
     frames.set("clock", df!("micros" => [now.timestamp_micros()])?);
     frames.set("sums", sums);
     let Model { table, statement, .. } = daily_summary();
-    frames.batches(statement, &[], &table.schema())
-}
-
-/// Runs a `SELECT` on each batch, and returns all results.
-async fn query_each(mut rows: Batches, statement: &'static str) -> TaskResult<DataFrame> {
-    let mut all = DataFrame::empty();
-    while let Some(batch) = rows.try_next().await? {
-        // A filtered scan can return empty batches.
-        if batch.num_rows() == 0 {
-            continue;
-        }
-        all.vstack_mut(&blocking(move |_| query_rows(&[batch], statement)).await?)?;
-    }
-    Ok(all)
+    let schema = table.schema();
+    Ok(concat_batches(&schema, &frames.batches(statement, &[], &schema)?)?)
 }
 
 fn days_of(sums: &DataFrame) -> TaskResult<BTreeSet<NaiveDate>> {
+    // The tally of a file without trips has no columns.
     if sums.width() == 0 {
         return Ok(BTreeSet::new());
     }
@@ -211,56 +196,37 @@ fn days_of(sums: &DataFrame) -> TaskResult<BTreeSet<NaiveDate>> {
 
 /// Returns a range for each series of consecutive days, on a column of dates or timestamps. `None` without days.
 fn on_days(column: &str, days: &BTreeSet<NaiveDate>) -> Option<Filter> {
-    let mut ranges: Vec<(NaiveDate, NaiveDate)> = Vec::new();
+    let mut ranges: Vec<Days> = Vec::new();
     for day in days {
-        let next = day.succ_opt()?;
         match ranges.last_mut() {
-            Some((_, end)) if end == day => *end = next,
-            _ => ranges.push((*day, next)),
+            Some(range) if range.last.succ_opt() == Some(*day) => range.last = *day,
+            _ => ranges.push(Days::only(*day)),
         }
     }
-    let filters = ranges.into_iter().map(|(first, end)| {
-        Filter::ge(column, first.to_string().as_str()).and(Filter::lt(column, end.to_string().as_str()))
-    });
-    filters.reduce(Filter::or)
+    ranges.into_iter().map(|range| range.rows(column)).reduce(Filter::or)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::compute::concat_batches;
     use arrow::util::display::array_value_to_string;
-    use orch_lake::frame::empty_frame;
-    use polars::prelude::*;
-
-    /// Trips of two passengers, each with its day since 1970 and its tip. All other columns are null.
-    fn trips(days: &[i64], tips: &[Option<f64>]) -> PolarsResult<DataFrame> {
-        let rows = df!("day" => days, "tip" => tips)?.lazy();
-        let columns = empty_frame(&TRIPS.unchecked_schema()).expect("a frame").columns().iter().map(|column| {
-            let value = match column.name().as_str() {
-                "pickup_datetime" => col("day") * lit(86_400_000_000_i64),
-                "passenger_count" => lit(2),
-                "tip_amount" => col("tip"),
-                _ => lit(NULL),
-            };
-            value.cast(column.dtype().clone()).alias(column.name().clone())
-        });
-        rows.select(columns.collect::<Vec<_>>()).collect()
-    }
 
     #[test]
     fn sums_of_parts_are_the_sums_of_all_trips() {
+        // Trips of two passengers, each with its day since 1970 and its tip.
+        const ROWS: &str = "SELECT CAST(day * 86400000000 AS TIMESTAMP) AS pickup_datetime, 2 AS passenger_count, \
+            1.5 AS trip_distance, 1.5 AS fare_amount, tip AS tip_amount, 1.5 AS total_amount FROM trips";
         let given = [(1, Some(1.0)), (0, None), (1, Some(2.5)), (1, None), (3, Some(0.0))];
         let summed = |size: usize| {
             let (mut all, mut frames) = (DataFrame::empty(), SqlFrames::default());
             for part in given.chunks(size) {
                 let (days, tips): (Vec<i64>, Vec<Option<f64>>) = part.iter().copied().unzip();
-                frames.set("rows", trips(&days, &tips).expect("trips"));
+                frames.set("trips", df!("day" => days, "tip" => tips).expect("a frame"));
+                let rows = frames.query(ROWS).expect("trips");
+                frames.set("rows", rows);
                 all.vstack_mut(&frames.query(sums()).expect("sums")).expect("the same columns");
             }
-            let days = days_of(&all).expect("days");
-            let rows = summarize(all, DateTime::UNIX_EPOCH).expect("days");
-            (days, concat_batches(&daily_summary().table.schema(), &rows).expect("one schema"))
+            (days_of(&all).expect("days"), summarize(all, DateTime::UNIX_EPOCH).expect("rows"))
         };
         let (days, whole) = summed(given.len());
         assert_eq!(whole, summed(2).1);

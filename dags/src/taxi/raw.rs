@@ -4,13 +4,13 @@ use super::schema::{Mapping, file_type, is_readable, map_columns};
 use crate::common::nyc::month::Month;
 use anyhow::ensure;
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema};
 use futures::StreamExt as _;
 use orch::{TaskResult, fatal};
 use orch_lake::batches::Batches;
 use orch_lake::bucket::{Bucket, Entry};
 use orch_lake::format::csv::{self, Csv};
-use orch_lake::format::parquet;
+use orch_lake::format::parquet::{self, ParquetFooter};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -38,15 +38,7 @@ pub struct RawTrips {
     object: Entry,
     pub mapping: Mapping,
     /// `None` for CSV.
-    pub footer: Option<Footer>,
-}
-
-/// The counts in the footer of a Parquet file.
-#[derive(Debug, Clone)]
-pub struct Footer {
-    pub rows: u64,
-    /// For each column of the mapping, if the writer has counted them.
-    pub nulls: Vec<Option<u64>>,
+    pub footer: Option<ParquetFooter>,
 }
 
 /// Decides by the name of the file, or by its first bytes if the name has no known extension.
@@ -75,39 +67,33 @@ pub(super) async fn inspect(bucket: &Bucket, file: &RawFile) -> TaskResult<RawTr
     let footer = parquet::read_footer(bucket, &file.key).await?;
     let names: Vec<String> = footer.schema.fields().iter().map(|field| field.name().clone()).collect();
     let mapping = map_columns(&location, &names)?;
-    let (mut unreadable, mut nulls) = (Vec::new(), Vec::new());
-    for (column, name) in &mapping.found {
-        let (at, field) = footer.schema.fields().find(name).expect("the name is from this schema");
-        nulls.push(footer.nulls[at]);
-        if !is_readable(column, field.data_type()) {
-            let (of, wanted) = (field.data_type(), column.kind.arrow());
-            unreadable.push(format!("has the type {of} in column `{name}`, not {wanted}"));
-        }
-    }
+    let unreadable = mapping.found.iter().filter_map(|(column, name)| {
+        let of = footer.schema.field_with_name(name).expect("the name is from this schema").data_type();
+        let wanted = column.kind.arrow();
+        (!is_readable(column, of)).then(|| format!("has the type {of} in column `{name}`, not {wanted}"))
+    });
+    let unreadable: Vec<String> = unreadable.collect();
     if !unreadable.is_empty() {
         return Err(fatal(format!("`{location}` {}", unreadable.join(", "))));
     }
-    Ok(RawTrips { location, object, mapping, footer: Some(Footer { rows: footer.rows, nulls }) })
+    Ok(RawTrips { location, object, mapping, footer: Some(footer) })
 }
 
 impl RawTrips {
-    /// The columns of a trip that the file has.
-    pub(super) fn schema(&self) -> SchemaRef {
-        let fields = self.mapping.found.iter().map(|(column, _)| Field::new(column.name, file_type(column), true));
-        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-    }
-
-    /// Reads these columns of all rows.
+    /// Reads all rows, with the columns of a trip that the file has, named as in the table.
     pub(super) async fn rows(&self, bucket: &Bucket) -> TaskResult<Batches> {
-        let (key, schema) = (&self.object.key, self.schema());
-        let in_file = schema.fields().iter().zip(&self.mapping.found);
-        let in_file = in_file.map(|(field, (_, name))| field.as_ref().clone().with_name(name));
-        let in_file = Arc::new(Schema::new(in_file.collect::<Vec<_>>()));
+        let (mut in_file, mut named) = (Vec::new(), Vec::new());
+        for (column, name) in &self.mapping.found {
+            in_file.push(Field::new(name, file_type(column), true));
+            named.push(Field::new(column.name, file_type(column), true));
+        }
+        let (in_file, named) = (Arc::new(Schema::new(in_file)), Arc::new(Schema::new(named)));
+        let key = &self.object.key;
         let rows = match self.footer {
             Some(_) => parquet::read_as(bucket, key, in_file).await?,
             None => csv::read(bucket, key, in_file, Csv::default()).await?,
         };
-        let named = schema.clone();
+        let schema = named.clone();
         let rows = rows.map(move |batch| Ok(RecordBatch::try_new(named.clone(), batch?.columns().to_vec())?));
         Ok(Batches::new(schema, rows))
     }

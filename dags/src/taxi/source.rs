@@ -143,11 +143,7 @@ mod tests {
         for (uri, address, key) in [
             ("https://d37.net?template=a%2Fyellow_YYYY-MM.parquet", "https://d37.net/a/yellow_2025-02.parquet", None),
             ("http://127.0.0.1:81", "http://127.0.0.1/yellow_tripdata_2025-02.parquet", None),
-            (
-                "file:///data?template=YYYY%2FMM%2Ftrips.csv.gz",
-                "file:///data/2025/02/trips.csv.gz",
-                Some("2025-02-trips.csv.gz"),
-            ),
+            ("file:///d?template=YYYY%2FMM%2Fx.csv.gz", "file:///d/2025/02/x.csv.gz", Some("2025-02-x.csv.gz")),
             ("sample://taxi", "sample://taxi/yellow_tripdata_2025-02.parquet", None),
         ] {
             let source = source(uri).expect(uri);

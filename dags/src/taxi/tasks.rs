@@ -2,8 +2,8 @@
 
 use super::RAW_BUCKET;
 use super::clean::Reader;
-use super::control::{self, Entry};
-use super::load::{Loaded, load, object_uri, remove};
+use super::control;
+use super::load::{Found, Loaded, load, object_uri, remove};
 use super::options::Taxi;
 use super::raw::{RawFile, inspect};
 use super::schema::{SOURCE_FILE, TRIPS};
@@ -104,7 +104,8 @@ pub async fn validate_data(ctx: Ctx, file: RawFile) -> TaskResult<Validated> {
     let (mut rows, mut counted) = (0, vec![0; columns.len()]);
     if let Some(footer) = &raw.footer {
         rows = footer.rows;
-        counted = footer.nulls.iter().map(|nulls| nulls.unwrap_or_default()).collect();
+        let nulls = |name: &str| footer.schema.fields().find(name).and_then(|(at, _)| footer.nulls[at]);
+        counted = columns.iter().map(|(_, name)| nulls(name).unwrap_or_default()).collect();
     } else {
         let reader = Reader::new(&raw, &file.source_file, file.month, publisher.now)?;
         let mut batches = reader.read(raw.rows(&bucket).await?).report_progress(&ctx);
@@ -154,12 +155,10 @@ pub async fn process_to_iceberg(ctx: Ctx, valid: Validated) -> TaskResult<Publis
             remove(&place.lake, &mut publisher, &file).await?
         }
     };
-    let Loaded { trips: rows, quarantined, days, found } = loaded;
-    let (is_duplicate, read, dropped) = (duplicate_of.is_some(), found.rows, found.dropped);
-    ctx.info(format!("{read} rows: {rows} trips on {days} days, {dropped} dropped, {quarantined} quarantined"));
-    let rules = found.by_rule.clone();
-    publisher.also(control::published(&ctx, Entry { file: file.clone(), rows, quarantined, found, is_duplicate }))?;
+    publisher.also(control::published(&ctx, &file, &loaded, duplicate_of.is_some()))?;
     publisher.publish()?;
+    let Loaded { trips: rows, quarantined, days, found: Found { rows: read, dropped, by_rule: rules } } = loaded;
+    ctx.info(format!("{read} rows: {rows} trips on {days} days, {dropped} dropped, {quarantined} quarantined"));
     Ok(Published { file, rows, dropped, rules, quarantined, days, duplicate_of })
 }
 

@@ -53,18 +53,12 @@ pub static BOROUGHS: DailyTable = DailyTable {
     },
 };
 
-/// A version of the model that forecasts are computed by.
-#[derive(Debug)]
-pub struct Used {
-    pub version: String,
-    pub model: Model,
-}
+/// The version of a model that forecasts are computed by.
+type Used = (String, Model);
 
-impl Used {
-    /// Returns the model of a borough; `None` if the week before was better. Boroughs with few trips are not judged alone.
-    fn of(&self, borough: &str) -> Option<&Borough> {
-        self.model.boroughs.get(borough).filter(|of| of.judged.mean < LEAST_TRIPS || of.judged.is_good())
-    }
+/// Returns the model of a borough; `None` if the week before was better. Boroughs with few trips are not judged alone.
+fn good_model<'a>(model: &'a Model, borough: &str) -> Option<&'a Borough> {
+    model.boroughs.get(borough).filter(|of| of.judged.mean < LEAST_TRIPS || of.judged.is_good())
 }
 
 /// The forecast of a borough and of its zones. `None` in hours whose week before is not known.
@@ -82,9 +76,10 @@ impl Outlook {
     fn of(known: &DemandHistory, used: Option<&Used>, borough: &str, zones: &[usize]) -> Outlook {
         let origin = known.days.hours().end;
         let series = known.series(zones);
-        let fitted =
-            used.and_then(|used| Some((used, used.of(borough)?, used.model.forecast(borough, &series, origin)?)));
-        let Some((used, of, hours)) = fitted else {
+        let fitted = used.and_then(|(version, model)| {
+            Some((version, good_model(model, borough)?, model.forecast(borough, &series, origin)?))
+        });
+        let Some((version, of, hours)) = fitted else {
             let parts = zones.iter().map(|zone| seasonal_naive(&known.series(&[*zone]), origin)).collect();
             let whole = seasonal_naive(&series, origin);
             return Outlook { model: NAIVE, version: NO_VERSION.into(), error: None, whole, parts };
@@ -94,7 +89,7 @@ impl Outlook {
         let part = |zone| (origin..).zip(&hours).map(|(hour, whole)| Some(whole.part(shares.at(zone, hour)))).collect();
         let parts = (0..zones.len()).map(part).collect();
         let whole = hours.iter().copied().map(Some).collect();
-        Outlook { model: KIND, version: used.version.clone(), error: Some(of.judged.mae), whole, parts }
+        Outlook { model: KIND, version: version.clone(), error: Some(of.judged.mae), whole, parts }
     }
 }
 
@@ -187,7 +182,7 @@ mod tests {
         let known = known(7 * 40);
         let hours = known.days.hours();
         let plan = Plan { first: hours.start, end: hours.end, held_out_weeks: 4, calibration_weeks: 4 };
-        let mut used = Used { version: "v".into(), model: Model::fit(&known.boroughs(), plan).expect("a model") };
+        let mut used = ("v".to_owned(), Model::fit(&known.boroughs(), plan).expect("a model"));
         let forecast = |used: Option<&Used>| forecast(&known, used, &BTreeMap::new(), DateTime::UNIX_EPOCH);
         let (zones, boroughs) = forecast(Some(&used));
         assert_eq!((zones.len(), boroughs.len()), (2 * 168, 168));
@@ -198,7 +193,7 @@ mod tests {
         let first = &zones[0];
         assert_eq!((first.prediction_hour.to_string().as_str(), first.model.as_str()), ("2019-10-07 00:00:00", KIND));
         assert!(first.lower < Some(first.predicted_demand) && first.confidence_score.is_some_and(|score| score <= 1.0));
-        let borough = used.model.boroughs.get_mut("Queens").expect("a borough");
+        let borough = used.1.boroughs.get_mut("Queens").expect("a borough");
         borough.judged = Judged { mae: 2.0, naive_mae: 1.0, ..borough.judged };
         for used in [Some(&used), None] {
             let (zones, boroughs) = forecast(used);

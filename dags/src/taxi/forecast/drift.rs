@@ -31,7 +31,7 @@ mod tests {
     use super::*;
     use crate::common::nyc::table::frame_of;
     use orch_lake::frame::sql::SqlFrames;
-    use polars::prelude::{DataFrame, df};
+    use polars::prelude::{DataType, IntoLazy as _, TimeUnit, col, df};
 
     /// Forecasts of 10 trips, between 5 and 15, for two days of Queens. On the second day 20 trips an hour began, and in one hour of
     /// the first none. The third day was not loaded.
@@ -42,7 +42,9 @@ mod tests {
         let micros: Vec<i64> = hours.iter().map(|hour| hour * 3_600_000_000).collect();
         let forecasts = df!("borough" => vec!["Queens"; 72], "prediction_hour" => micros, "reference_date" => vec![0; 72],
             "predicted_demand" => all(10.0), "lower_99" => all(5.0), "upper_99" => all(15.0), "expected_error" => all(1.0),
-            "model_version" => vec!["v"; 72]);
+            "model_version" => vec!["v"; 72]).expect("a frame");
+        let timestamps = col("prediction_hour").cast(DataType::Datetime(TimeUnit::Microseconds, None));
+        let forecasts = forecasts.lazy().with_column(timestamps).collect();
         let came = |hour: &i64| if *hour < FIRST + 24 { 11 } else { 20 };
         let pickups: Vec<i64> = (0..FIRST + 48).filter(|hour| *hour != FIRST + 5).collect();
         let trips: Vec<i32> = pickups.iter().map(came).collect();
@@ -54,20 +56,9 @@ mod tests {
         for (name, frame) in [("forecasts", forecasts), ("pickups", pickups), ("zones", zones)] {
             frames.set(name, frame.expect(name));
         }
-        let forecasts =
-            frames.query("SELECT *, CAST(prediction_hour AS TIMESTAMP) AS at FROM forecasts").expect("rows");
-        frames.set("timed", forecasts);
-        let timed = "SELECT borough, at AS prediction_hour, reference_date, predicted_demand, lower_99, upper_99, \
-                     expected_error, model_version FROM timed";
-        let forecasts = frames.query(timed).expect("rows");
-        frames.set("forecasts", forecasts);
         let judged = frames.query(include_str!("sql/judged.sql")).expect("rows");
         frames.set("judged", judged);
         frames
-    }
-
-    fn numbers(frame: &DataFrame, name: &str) -> Vec<Option<f64>> {
-        frame.column(name).and_then(|of| Ok(of.f64()?.iter().collect())).expect(name)
     }
 
     #[test]
@@ -77,17 +68,14 @@ mod tests {
         frames.batches(statement, &[], &DRIFT.spec.schema()).expect("the columns of the table");
         let drift = frames.query(statement).expect("rows");
         frames.set("drift", drift);
-        let drift = frames.query("SELECT * FROM drift ORDER BY day").expect("rows");
-        assert_eq!(numbers(&drift, "ratio"), [Some(33.0 / 24.0), Some(10.0)]);
-        let drifted =
-            drift.column("is_drifted").and_then(|of| Ok(of.bool()?.iter().collect::<Vec<_>>())).expect("flags");
-        assert_eq!(drifted, [Some(false), Some(true)]);
+        let drift = frames.query("SELECT ratio, is_drifted FROM drift ORDER BY day").expect("rows");
+        assert_eq!(drift, df!("ratio" => [33.0 / 24.0, 10.0], "is_drifted" => [false, true]).expect("a frame"));
         let statement = include_str!("sql/anomalies.sql");
         frames.batches(statement, &[], &ANOMALIES.spec.schema()).expect("the columns of the table");
-        let kinds = format!("SELECT kind, COUNT(*) AS hours FROM ({statement}) AS a GROUP BY kind ORDER BY kind");
-        let kinds = frames.query(&kinds).expect("rows");
-        let counts: Vec<String> =
-            kinds.column("hours").expect("counts").as_materialized_series().iter().map(|of| of.to_string()).collect();
-        assert_eq!(counts, ["1", "24"]);
+        let kinds = frames.query(statement).expect("rows");
+        frames.set("kinds", kinds);
+        let kinds = "SELECT kind, CAST(COUNT(*) AS BIGINT) AS hours FROM kinds GROUP BY kind ORDER BY kind";
+        let kinds = frames.query(kinds).expect("rows");
+        assert_eq!(kinds, df!("kind" => ["fewer", "more"], "hours" => [1_i64, 24]).expect("a frame"));
     }
 }

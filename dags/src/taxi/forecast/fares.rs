@@ -1,7 +1,7 @@
 //! The tasks of `fare_prediction`: a model of `ml.fare_prediction_features`, judged against a straight line through the distance, and
 //! the trips that it finds unusual.
 
-use super::models::{self, KIND, Version, state_of};
+use super::models::{self, Version, state_of};
 use super::options::Fares;
 use crate::common::lakehouse::Lakehouse;
 use crate::common::nyc::days::{DAY, Days, day_of, reference_date};
@@ -20,6 +20,7 @@ use orch_lake::{Table, TableSpec};
 use polars::prelude::DataType;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub const NAME: &str = "fare";
 const FEATURES: &str = "ml.fare_prediction_features";
@@ -92,26 +93,18 @@ pub async fn train_fares(ctx: Ctx, asked: Fares) -> TaskResult<NaiveDate> {
     };
     let snapshot = table.current_snapshot().map(|snapshot| snapshot.snapshot_id()).unwrap_or_default();
     let snapshots = BTreeMap::from([(FEATURES.to_owned(), snapshot)]);
-    let file = models::write(&place, NAME, reference, &snapshots, &model).await?;
+    let written = models::write(&place, NAME, reference, FEATURES, &snapshots, &model).await?;
     let judged = model.judged;
     ctx.info(format!(
         "version {}: {:.2} dollars off on {} trips held out, a straight line {:.2}",
-        file.version, judged.mae, judged.trips, judged.baseline_mae
+        written.version, judged.mae, judged.trips, judged.baseline_mae
     ));
     if !model.is_good() {
         ctx.warning("a straight line through the distance is a better prediction: the version is kept and not used");
     }
     let version = Version {
-        name: NAME.into(),
-        version: file.version,
-        reference_date: reference,
-        trained_at: place.now().await?,
-        kind: KIND.into(),
         state: state_of(model.is_good()),
-        parameters: serde_json::to_string(&json!({ "trees": SETTINGS, "features": model.features }))?,
-        training_table: FEATURES.into(),
-        training_snapshot_id: snapshot,
-        training_snapshots: serde_json::to_string(&snapshots)?,
+        parameters: json!({ "trees": SETTINGS, "features": model.features }).to_string(),
         training_from: days.first,
         held_out_from: held_out + TimeDelta::days(1),
         training_rows: count as i64,
@@ -120,8 +113,7 @@ pub async fn train_fares(ctx: Ctx, asked: Fares) -> TaskResult<NaiveDate> {
         mae: judged.mae,
         baseline_mae: judged.baseline_mae,
         metrics: serde_json::to_string(&judged)?,
-        artefact: file.artefact,
-        artefact_sha256: file.artefact_sha256,
+        ..written
     };
     models::add(&ctx, &place, version).await?;
     Ok(reference)
@@ -132,21 +124,19 @@ pub async fn train_fares(ctx: Ctx, asked: Fares) -> TaskResult<NaiveDate> {
 #[task(retries = 5, retry_delay = secs(2), retry_backoff = 2.0, timeout = hours(1))]
 pub async fn flag_trips(ctx: Ctx, asked: Fares, reference: NaiveDate) -> TaskResult<Published> {
     let place = Lakehouse::of(&ctx).await?;
-    let versions = models::versions(&place, NAME, &NAMES, reference).await?;
-    let mut used = models::read_newest_good(&place, &versions).await?;
+    let used = Arc::new(models::read_newest_good(&place, NAME, &NAMES, reference).await?);
     let mut publisher = Publisher::new(&ctx, &place.lake).await?;
     let now = publisher.now;
     let days = Days::until(reference, asked.held_out_days);
     let mut batches = scan(&needed(&place, FEATURES, "comprehensive_analytics_pipeline").await?, days).await?;
     let mut found = Vec::new();
     while let Some(batch) = batches.try_next().await? {
-        let of_batch = blocking(move |_| {
+        let used = used.clone();
+        let unusual = blocking(move |_| {
             let rows = read(batch)?;
-            Ok((rows.iter().flat_map(|row| unusual(row, used.as_ref(), now)).collect::<Vec<_>>(), used))
+            Ok(rows.iter().flat_map(|row| unusual(row, (*used).as_ref(), now)).collect::<Vec<_>>())
         });
-        let (unusual, back) = of_batch.await?;
-        found.extend(unusual);
-        used = back;
+        found.extend(unusual.await?);
     }
     publisher.add(TRIPS.replacing(days, batch_of(&TRIPS.spec, &found)?.into())).await?;
     publisher.publish()

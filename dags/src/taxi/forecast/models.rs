@@ -29,6 +29,7 @@ pub fn state_of(is_good: bool) -> String {
 
 row! {
     /// A version of a model.
+    #[derive(Default)]
     pub Version {
         name: String, version: String, reference_date: NaiveDate, trained_at: DateTime<Utc>, kind: String, state: String,
         parameters: String, training_table: String, training_snapshot_id: i64, training_snapshots: String,
@@ -67,48 +68,55 @@ struct Artefact<M> {
     model: M,
 }
 
-/// The location and hash of a model file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct ModelFile {
-    pub version: String,
-    pub artefact: String,
-    pub artefact_sha256: String,
-}
-
-/// Writes the file of a model. Its name contains a hash of its content, so a repeated task writes the same file.
+/// Writes the file of a model, and returns its row; the caller adds how good the model is. The name of the file contains a hash
+/// of its content, so a repeated task writes the same file. `table` is the table that the model learnt from.
 ///
 /// # Errors
 /// Returns an error if the lake cannot be written to.
 pub(crate) async fn write<M: Serialize>(
     place: &Lakehouse,
     name: &str,
-    reference: NaiveDate,
+    reference_date: NaiveDate,
+    table: &str,
     snapshots: &Snapshots,
     model: M,
-) -> TaskResult<ModelFile> {
+) -> TaskResult<Version> {
     let training_snapshots = snapshots.clone();
     let artefact = Artefact { name: name.to_owned(), kind: KIND.to_owned(), training_snapshots, model };
     let content = serde_json::to_vec(&artefact)?;
     let artefact_sha256 = hash(&content);
-    let version = format!("{reference}-{}", &artefact_sha256[..HASH_DIGITS]);
+    let version = format!("{reference_date}-{}", &artefact_sha256[..HASH_DIGITS]);
     // Outside the folders of tables, where orphaned files are deleted.
     let artefact = format!("{}/_models/{name}/{version}.json", place.lake.warehouse());
     place.lake.io().new_output(&artefact)?.write(content.into()).await?;
-    Ok(ModelFile { version, artefact, artefact_sha256 })
+    Ok(Version {
+        name: name.to_owned(),
+        version,
+        reference_date,
+        trained_at: place.now().await?,
+        kind: KIND.to_owned(),
+        training_table: table.to_owned(),
+        training_snapshot_id: snapshots.get(table).copied().unwrap_or_default(),
+        training_snapshots: serde_json::to_string(snapshots)?,
+        artefact,
+        artefact_sha256,
+        ..Version::default()
+    })
 }
 
 fn hash(content: &[u8]) -> String {
     Sha256::digest(content).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
-/// A row of `ml.models`.
+/// The columns of `ml.models` by which a version is chosen and read.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ModelVersion {
-    #[serde(flatten)]
-    pub file: ModelFile,
+    pub version: String,
     pub reference_date: NaiveDate,
     state: String,
     parameters: String,
+    artefact: String,
+    artefact_sha256: String,
 }
 
 /// Returns the versions of a model with a reference date up to `until`, the newest last. Versions that read other features than
@@ -140,26 +148,28 @@ fn reads(parameters: &str, features: &[&str]) -> bool {
     parameters["features"] == json!(features)
 }
 
-/// Reads the newest good version; `None` if no version is good.
+/// Reads the newest good of these [`versions`], with its name; `None` if no version is good.
 ///
 /// # Errors
-/// Returns an error if its file is missing or was changed.
+/// Returns an error if the table cannot be read, or the file of the version is missing or was changed.
 pub(crate) async fn read_newest_good<M: DeserializeOwned>(
     place: &Lakehouse,
-    versions: &[ModelVersion],
+    name: &str,
+    features: &[&str],
+    until: NaiveDate,
 ) -> TaskResult<Option<(String, M)>> {
-    let Some(ModelVersion { file, .. }) = versions.iter().rfind(|version| version.state == GOOD) else {
-        return Ok(None);
-    };
-    let content = place.lake.io().new_input(&file.artefact)?.read().await?;
-    if hash(&content) != file.artefact_sha256 {
+    let versions = versions(place, name, features, until).await?;
+    let newest = versions.into_iter().rfind(|version| version.state == GOOD);
+    let Some(ModelVersion { version, artefact, artefact_sha256, .. }) = newest else { return Ok(None) };
+    let content = place.lake.io().new_input(&artefact)?.read().await?;
+    if hash(&content) != artefact_sha256 {
         return Err(fatal(format!(
-            "`{}` is not the file that was written for version {}\nhint: restore it, or delete the row of `ml.models`",
-            file.artefact, file.version
+            "`{artefact}` is not the file that was written for version {version}\n\
+             hint: restore it, or delete the row of `ml.models`"
         )));
     }
     let artefact: Artefact<M> = serde_json::from_slice(&content)?;
-    Ok(Some((file.version.clone(), artefact.model)))
+    Ok(Some((version, artefact.model)))
 }
 
 #[cfg(test)]

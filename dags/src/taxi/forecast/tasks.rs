@@ -1,28 +1,30 @@
 //! The tasks of `demand_forecast`.
 
-use super::demand::{BOROUGHS, DEMAND, Used, forecast};
+use super::demand::{BOROUGHS, DEMAND, forecast};
 use super::drift::{ANOMALIES, DRIFT};
 use super::known::DemandHistory;
-use super::models::{self, KIND, Version, state_of};
+use super::models::{self, Version, state_of};
 use super::options::Forecast;
 use crate::common::lakehouse::Lakehouse;
+use crate::common::model::columns_read;
 use crate::common::nyc::days::{Days, HOUR, day_of, reference_date};
 use crate::common::nyc::sources::{self, TRIPS, collect, filled, pickups, publisher, trips_table};
 use crate::common::nyc::table::{batch_of, frame_of, structs_of};
+use arrow::array::RecordBatch;
 use chrono::{NaiveDate, TimeDelta};
 use orch::prelude::*;
 use orch_forecast::demand::{Model, Plan, SETTINGS, TooLittle};
 use orch_forecast::features::{HORIZON, LOOK_BACK, NAMES};
 use orch_lake::Filter;
 use orch_lake::batches::Batches;
-use orch_lake::frame::sql::SqlFrames;
+use orch_lake::frame::sql::{SqlFrames, query_rows};
 use orch_lake::frame::{blocking, from_batches};
 use orch_lake::publish::Published;
-use polars::prelude::DataFrame;
 use std::collections::BTreeMap;
 
 /// The name of the versions in `ml.models`.
 pub const NAME: &str = "demand";
+const JUDGED: &str = include_str!("sql/judged.sql");
 
 /// The history that a run reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +52,6 @@ pub enum Training {
 /// Finds the reference date. Skipped if no trip began in the week up to it.
 #[task(retries = 2, retry_delay = secs(10), timeout = mins(10))]
 pub async fn look_at_history(ctx: Ctx, asked: Forecast) -> TaskResult<History> {
-    let asked = asked.checked()?;
     let place = Lakehouse::of(&ctx).await?;
     if filled(&place, TRIPS).await?.is_none() {
         return Err(skip(format!("`{TRIPS}` has no trips yet\nhint: run `nyc_taxi_iceberg_etl`, which fills it")));
@@ -65,7 +66,7 @@ pub async fn look_at_history(ctx: Ctx, asked: Forecast) -> TaskResult<History> {
         return Err(skip(format!("no trip began from {} to {reference}, so there is nothing to forecast", week.first)));
     }
     ctx.info(format!("{trips} trips began in the week up to {reference}"));
-    Ok(History { reference, days: asked.days_until(reference) })
+    Ok(History { reference, days: Days::until(reference, asked.weeks * 7) })
 }
 
 /// Fits a model if the newest one is too old, judges it by weeks that it did not see, and adds it to `ml.models`. With too little
@@ -77,7 +78,7 @@ pub async fn train_demand(ctx: Ctx, asked: Forecast, history: History) -> TaskRe
     if let Some(newest) = models::versions(&place, NAME, &NAMES, reference).await?.last() {
         let age = (reference - newest.reference_date).num_days();
         if age < i64::from(asked.retrain_after_days) {
-            ctx.info(format!("version {} is {age} days old, so no new one is fitted", newest.file.version));
+            ctx.info(format!("version {} is {age} days old, so no new one is fitted", newest.version));
             return Ok(Training::Kept);
         }
     }
@@ -93,11 +94,11 @@ pub async fn train_demand(ctx: Ctx, asked: Forecast, history: History) -> TaskRe
             return Ok(Training::TooLittleHistory);
         }
     };
-    let file = models::write(&place, NAME, reference, &snapshots, &model).await?;
+    let written = models::write(&place, NAME, reference, TRIPS, &snapshots, &model).await?;
     let judged = model.judged;
     ctx.info(format!(
         "version {}: MASE {:.3} on {} hours held out, {:.1} % of them inside the interval of 80 %",
-        file.version,
+        written.version,
         judged.mase,
         judged.hours,
         judged.coverage * 100.0
@@ -105,16 +106,8 @@ pub async fn train_demand(ctx: Ctx, asked: Forecast, history: History) -> TaskRe
     let by_borough: BTreeMap<_, _> = model.boroughs.iter().map(|(name, of)| (name, of.judged)).collect();
     let parameters = json!({ "trees": SETTINGS, "plan": model.plan, "features": model.features });
     let version = Version {
-        name: NAME.into(),
-        version: file.version,
-        reference_date: reference,
-        trained_at: place.now().await?,
-        kind: KIND.into(),
         state: state_of(model.is_good()),
-        parameters: serde_json::to_string(&parameters)?,
-        training_table: TRIPS.into(),
-        training_snapshot_id: snapshots.get(TRIPS).copied().unwrap_or_default(),
-        training_snapshots: serde_json::to_string(&snapshots)?,
+        parameters: parameters.to_string(),
         training_from: day_of(model.plan.first * HOUR),
         held_out_from: day_of(model.plan.held_out().start * HOUR),
         training_rows: model.boroughs.len() as i64 * (model.plan.end - model.plan.first),
@@ -123,8 +116,7 @@ pub async fn train_demand(ctx: Ctx, asked: Forecast, history: History) -> TaskRe
         mae: judged.mae,
         baseline_mae: judged.naive_mae,
         metrics: json!({ "all": judged, "boroughs": by_borough }).to_string(),
-        artefact: file.artefact,
-        artefact_sha256: file.artefact_sha256,
+        ..written
     };
     models::add(&ctx, &place, version).await?;
     if model.is_good() {
@@ -151,10 +143,9 @@ fn too_little(missing: &TooLittle, weeks: i64) -> String {
 pub async fn predict_demand(ctx: Ctx, history: History, training: Training) -> TaskResult<Published> {
     let place = Lakehouse::of(&ctx).await?;
     let reference = history.reference;
-    let versions = models::versions(&place, NAME, &NAMES, reference).await?;
-    let used = models::read_newest_good(&place, &versions).await?.map(|(version, model)| Used { version, model });
+    let used = models::read_newest_good(&place, NAME, &NAMES, reference).await?;
     match &used {
-        Some(used) => ctx.info(format!("forecasts by version {}", used.version)),
+        Some((version, _)) => ctx.info(format!("forecasts by version {version}")),
         None => ctx.warning(format!("there is no good model ({training:?}), so forecasts repeat the week before")),
     }
     let known = DemandHistory::read(&ctx, &place, Days::until(reference, LOOK_BACK / 24 + 1)).await?;
@@ -181,16 +172,7 @@ pub async fn judge_forecasts(ctx: Ctx, asked: Forecast, history: History) -> Tas
     let days = Days::until(history.reference, asked.judged_days);
     let nothing = || skip(format!("no forecast has an hour from {} to {}", days.first, days.last));
     let table = filled(&place, "ml.borough_forecast").await?.ok_or_else(nothing)?;
-    let columns = [
-        "reference_date",
-        "borough",
-        "prediction_hour",
-        "predicted_demand",
-        "lower_99",
-        "upper_99",
-        "expected_error",
-        "model_version",
-    ];
+    let columns = columns_read(JUDGED, &BOROUGHS.spec);
     let filter = days.rows("prediction_hour").and(Filter::lt(BOROUGHS.day, days.last.to_string()));
     let forecasts = collect(table.scan().columns(columns).filter(filter)).await?;
     if forecasts.num_rows() == 0 {
@@ -205,19 +187,19 @@ pub async fn judge_forecasts(ctx: Ctx, asked: Forecast, history: History) -> Tas
     frames.set("span", known.span()?);
     frames.set("run", frame_of("now", vec![publisher.now.timestamp_micros()])?);
     let [drift, anomalies] = blocking(move |_| {
-        let judged = frames.query(include_str!("sql/judged.sql"))?;
+        let judged = frames.query(JUDGED)?;
         frames.set("judged", judged);
         let drift = frames.batches(include_str!("sql/forecast_drift.sql"), &[], &DRIFT.spec.schema())?;
         Ok([drift, frames.batches(include_str!("sql/anomalies.sql"), &[], &ANOMALIES.spec.schema())?])
     })
     .await?;
-    warn_of_drift(&ctx, from_batches(&drift)?)?;
+    warn_of_drift(&ctx, &drift)?;
     publisher.add(DRIFT.replacing(days, Batches::of(DRIFT.spec.schema(), drift))).await?;
     publisher.add(ANOMALIES.replacing(days, Batches::of(ANOMALIES.spec.schema(), anomalies))).await?;
     publisher.publish()
 }
 
-fn warn_of_drift(ctx: &Ctx, drift: DataFrame) -> TaskResult<()> {
+fn warn_of_drift(ctx: &Ctx, drift: &[RecordBatch]) -> TaskResult<()> {
     #[derive(Deserialize)]
     struct Drifted {
         day: NaiveDate,
@@ -225,10 +207,8 @@ fn warn_of_drift(ctx: &Ctx, drift: DataFrame) -> TaskResult<()> {
         mae: f64,
         ratio: f64,
     }
-    let mut frames = SqlFrames::default();
-    frames.set("drift", drift);
-    let drifted = frames.query("SELECT day, borough, mae, ratio FROM drift WHERE is_drifted ORDER BY day, borough")?;
-    for Drifted { day, borough, mae, ratio } in structs_of(drifted)? {
+    let drifted = "SELECT day, borough, mae, ratio FROM rows WHERE is_drifted ORDER BY day, borough";
+    for Drifted { day, borough, mae, ratio } in structs_of(query_rows(drift, drifted)?)? {
         ctx.warning(format!(
             "{borough}, {day}: forecasts were {mae:.1} trips an hour off, {ratio:.1} times as much as expected"
         ));
