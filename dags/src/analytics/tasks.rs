@@ -115,7 +115,8 @@ pub async fn analytics_transform(ctx: Ctx, available: Available) -> TaskResult<P
     // Trips of the day before end on the first day.
     let began = days.and_before(1).rows("pickup_datetime");
     let (part, merge) = (include_str!("sql/cells.sql"), include_str!("sql/cell_sums.sql"));
-    frames.set("cells", aggregate(&ctx, &trips, began, part, merge).await?);
+    let trips = sources::scan_for(&trips, part).filter(began).stream().await?;
+    frames.set("cells", aggregate(trips.report_progress(&ctx), part, merge).await?);
     for (table, statement) in [
         (&CORRELATION, include_str!("sql/trip_weather_correlation.sql")),
         (&PERFORMANCE, include_str!("sql/zone_performance_metrics.sql")),
@@ -140,7 +141,9 @@ pub async fn realtime_cdc(ctx: Ctx, available: Available) -> TaskResult<Publishe
     let occurred = days.and_before(1).rows("event_ts");
     // The position in the topic identifies an event.
     let once = "SELECT DISTINCT ON (kafka_partition, kafka_offset) * FROM rows";
-    let events = aggregate(&ctx, &changes, occurred, include_str!("sql/events.sql"), once).await?;
+    let part = include_str!("sql/events.sql");
+    let changes = sources::scan_for(&changes, part).filter(occurred).stream().await?;
+    let events = aggregate(changes.report_progress(&ctx), part, once).await?;
     let outlines = sources::zones_of(&sources::zones_table(&place).await?).await?;
     let events = blocking(move |_| {
         let outlined = outlines.iter().filter_map(|zone| Some((zone.location_id, zone.geometry.as_deref()?)));

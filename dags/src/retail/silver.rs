@@ -17,7 +17,7 @@ use orch_lake::frame::sql::SqlFrames;
 use orch_lake::frame::{batches_of, blocking, empty_frame, from_batches};
 use orch_lake::publish::{Layer, Published, Publisher};
 use orch_lake::{Batches, Filter, TableName, TableSpec};
-use polars::prelude::*;
+use polars::prelude::{ChunkAgg as _, DataFrame, IntoLazy as _, PolarsResult, SchemaExt as _, col, lit};
 
 /// The snapshot property of `orders_fact` that says up to which day all orders are known.
 const KNOWN_UNTIL: &str = "retail.known-until";

@@ -15,7 +15,7 @@ use orch_lake::frame::sql::{SqlFrames, query_rows};
 use orch_lake::frame::{blocking, from_batches};
 use orch_lake::publish::Publisher;
 use orch_lake::table::Scan;
-use orch_lake::{Filter, Table};
+use orch_lake::{Batches, Filter, Table};
 use polars::prelude::DataFrame;
 
 /// The location in the weather tables.
@@ -80,16 +80,9 @@ pub(crate) async fn newest_day(place: &Lakehouse) -> TaskResult<NaiveDate> {
     day.ok_or_else(|| fatal(format!("`{SUMMARY}` has no day before {end}\nhint: name a `reference_date`")))
 }
 
-/// Aggregates rows that are too many for memory. `part` runs on every few batches of the rows that match the filter, which it names
-/// `rows`; `merge` runs on the results of `part`, and on its own results.
-pub(crate) async fn aggregate(
-    ctx: &Ctx,
-    table: &Table,
-    filter: Filter,
-    part: &'static str,
-    merge: &'static str,
-) -> TaskResult<DataFrame> {
-    let rows = scan_for(table, part).filter(filter).stream().await?.report_progress(ctx);
+/// Aggregates rows that are too many for memory. `part` runs on every few batches, which it names `rows`; `merge` runs on the
+/// results of `part`, and on its own results.
+pub(crate) async fn aggregate(rows: Batches, part: &'static str, merge: &'static str) -> TaskResult<DataFrame> {
     let merged = move |parts: DataFrame| {
         let mut frames = SqlFrames::default();
         frames.set("rows", parts);
@@ -111,7 +104,8 @@ pub(crate) async fn aggregate(
 /// Returns the number of trips that began in each zone in each hour of some days: columns `hour`, `zone` and `trips`.
 pub(crate) async fn pickups(ctx: &Ctx, trips: &Table, days: Days) -> TaskResult<DataFrame> {
     let (part, merge) = (include_str!("sql/pickups.sql"), include_str!("sql/pickup_sums.sql"));
-    aggregate(ctx, trips, days.rows("pickup_datetime"), part, merge).await
+    let rows = scan_for(trips, part).filter(days.rows("pickup_datetime")).stream().await?;
+    aggregate(rows.report_progress(ctx), part, merge).await
 }
 
 /// A taxi zone.

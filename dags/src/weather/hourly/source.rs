@@ -49,7 +49,7 @@ impl Source {
     pub fn of(connection: &Connection) -> TaskResult<Source> {
         let Connection { id, conn_type, .. } = connection;
         if conn_type == "sample" {
-            return Ok(Source::Sample(Sample { seed: number(connection, "seed", Sample::default().seed)? }));
+            return Ok(Source::Sample(Sample { seed: number(connection, "seed", Sample::default().seed, 0..=u64::MAX)? }));
         }
         let shape = Shape::of(conn_type).ok_or_else(|| {
             let known = SHAPES.map(|shape| shape.name).join(", ");
@@ -59,7 +59,7 @@ impl Source {
             ))
         })?;
         let text = |name: &str| connection.extra_field(name).and_then(Value::as_str);
-        let seconds = number(connection, "timeout_seconds", DEFAULT_SECONDS)?.clamp(1, MAX_SECONDS);
+        let seconds = number(connection, "timeout_seconds", DEFAULT_SECONDS, 1..=MAX_SECONDS)?;
         let host = connection.host.clone().filter(|host| !host.is_empty()).unwrap_or_else(|| shape.host.into());
         // Only the address: `Http` would send a password as a header, and the key belongs into the query.
         let server = |host: String| -> TaskResult<Http> {
