@@ -2,11 +2,10 @@
 //!
 //! `tasks` has the four tasks, in their order. `source` downloads a file into the bucket, `raw` reads it, `clean` has the
 //! rules for its rows, `load` publishes its trips and days, `control` records what was loaded. `schema` declares the
-//! tables, `contracts` what must hold of them.
+//! tables and what must hold of them.
 
 pub mod changes;
 pub mod clean;
-pub mod contracts;
 pub mod control;
 pub mod dags;
 pub mod database;
@@ -20,16 +19,12 @@ pub mod serving;
 pub mod source;
 pub mod tasks;
 
+use forecast::dags::{demand_forecast, fare_prediction};
 use orch::Dag;
 use orch_streams::Stream;
 
 pub fn dags() -> Vec<Dag> {
-    vec![
-        dags::nyc_taxi_iceberg_etl(),
-        database::taxi_db_generator(),
-        forecast::dags::demand_forecast(),
-        forecast::dags::fare_prediction(),
-    ]
+    vec![dags::nyc_taxi_iceberg_etl(), database::taxi_db_generator(), demand_forecast(), fare_prediction()]
 }
 
 pub fn streams() -> Vec<Stream> {

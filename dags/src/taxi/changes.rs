@@ -13,8 +13,6 @@ use orch_streams::{
 use std::sync::Arc;
 
 pub const TRIPS_TOPIC: &str = "lakehouse.trips";
-pub const PAYMENT_TYPES_TOPIC: &str = "lakehouse.payment_types";
-pub const VENDORS_TOPIC: &str = "lakehouse.vendors";
 /// All changes of one trip are in the same partition.
 pub const TRIPS_PARTITIONS: i32 = 3;
 
@@ -50,9 +48,9 @@ pub fn streams() -> Vec<Stream> {
     let all = all.transform(|changes| describe_changes(&changes)).append(named("trips_cdc"), all_changes());
     let trips = of("taxi_trips", "The trips that the database has", TRIPS_TOPIC, TRIP).partitions(TRIPS_PARTITIONS);
     let trips = trips.mirror(named("trips"), trips_table(), &["id"]);
-    let types = of("taxi_payment_types", "The payment types that the database has", PAYMENT_TYPES_TOPIC, LOOKUP);
+    let types = of("taxi_payment_types", "The payment types that the database has", "lakehouse.payment_types", LOOKUP);
     let types = types.mirror(named("payment_types"), mirror(LOOKUP), &["id"]);
-    let vendors = of("taxi_vendors", "The vendors that the database has", VENDORS_TOPIC, LOOKUP);
+    let vendors = of("taxi_vendors", "The vendors that the database has", "lakehouse.vendors", LOOKUP);
     vec![all, trips, types, vendors.mirror(named("vendors"), mirror(LOOKUP), &["id"])]
 }
 

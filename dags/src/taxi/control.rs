@@ -13,8 +13,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnection;
 
 const CREATE: &str = include_str!("sql/etl_control.sql");
-/// The unique index on the content of files.
-const CONTENT: &str = "etl_control_content";
+const RECORD: &str = include_str!("sql/record_file.sql");
 
 /// Opens a session at the database of the lake's catalog, and creates the table if it does not exist.
 pub(super) async fn open(lake: &Lake) -> TaskResult<PoolConnection<Postgres>> {
@@ -52,13 +51,7 @@ pub(super) fn published(ctx: &Ctx, file: &RawFile, loaded: &Loaded, is_duplicate
 }
 
 async fn record(db: &mut PgConnection, file: &RawFile, loaded: &Loaded, state: &str, run_id: &str) -> TaskResult<()> {
-    let write = "insert into lake.etl_control
-            (table_name, source_file, month, state, sha256, bytes, rows, quarantined, found, run_id)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-        on conflict (table_name, source_file) do update set month = excluded.month, state = excluded.state,
-            sha256 = excluded.sha256, bytes = excluded.bytes, rows = excluded.rows, quarantined = excluded.quarantined,
-            found = excluded.found, run_id = excluded.run_id, updated_at = now()";
-    let written = sqlx::query(write)
+    let written = sqlx::query(RECORD)
         .bind(TRIPS)
         .bind(&file.source_file)
         .bind(file.month.first())
@@ -71,7 +64,7 @@ async fn record(db: &mut PgConnection, file: &RawFile, loaded: &Loaded, state: &
         .bind(run_id);
     match written.execute(db).await {
         Ok(_) => Ok(()),
-        Err(sqlx::Error::Database(error)) if error.constraint() == Some(CONTENT) => {
+        Err(sqlx::Error::Database(error)) if error.constraint() == Some("etl_control_content") => {
             Err(anyhow!("another file with the content of `{}` was published meanwhile", file.source_file))
         }
         Err(error) => Err(error.into()),

@@ -56,12 +56,11 @@ async fn write_trips(ctx: Ctx) -> TaskResult<u64> {
         return Ok(0);
     };
     let batch: i64 = batch.get(0);
-    let mut changes = db.execute(TRIPS, &[]).await?;
-    if batch % 5 == 0 {
-        changes += db.execute(UPDATES, &[]).await?;
-    }
-    if batch % 10 == 0 {
-        changes += db.execute(DELETE, &[]).await?;
+    let mut changes = 0;
+    for (every, statement) in [(1, TRIPS), (5, UPDATES), (10, DELETE)] {
+        if batch % every == 0 {
+            changes += db.execute(statement, &[]).await?;
+        }
     }
     db.batch_execute("commit").await?;
     ctx.info(format!("batch {batch}: {changes} changes"));

@@ -2,9 +2,8 @@
 //! again. Nothing is visible before the task succeeds.
 
 use super::clean::{Reader, rules, trips_of};
-use super::contracts::{self, ZONES};
 use super::raw::{RawFile, inspect};
-use super::schema::{Mapping, SOURCE_FILE, TRIPS, daily_summary, sums};
+use super::schema::{Mapping, SOURCE_FILE, TRIPS, ZONES, daily_contract, daily_summary, sums, trips_contract};
 use super::{NAMESPACE, RAW_BUCKET};
 use crate::common::model::{Model, columns_read};
 use crate::common::nyc::days::Days;
@@ -30,7 +29,6 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 const DAYS: &str = "SELECT DISTINCT CAST(pickup_datetime AS DATE) AS trip_date FROM rows";
-const DISTINCT_DAYS: &str = "SELECT DISTINCT trip_date FROM rows";
 
 /// The outcome of one file.
 #[derive(Debug, Clone, Default)]
@@ -73,7 +71,7 @@ pub async fn load(
     publisher.table(&TRIPS, None).await?;
     add_later_columns(lake, &raw.mapping).await?;
     let zones = zones(ctx, lake).await?;
-    let contract = contracts::trips(!zones.is_empty());
+    let contract = trips_contract(!zones.is_empty());
     publisher.facts = Facts::at(publisher.now).keys(ZONES, zones);
 
     let rows = Reader::new(&raw, &file.source_file, file.month, publisher.now)?.read(raw.rows(bucket).await?);
@@ -150,14 +148,14 @@ async fn zones(ctx: &Ctx, lake: &Lake) -> TaskResult<KeySet> {
 async fn add_days(lake: &Lake, publisher: &mut Publisher<'_>, file: &RawFile, own: DataFrame) -> TaskResult<u64> {
     let trips = lake.table(&TRIPS.id()?).await?;
     let before = trips.scan().columns(["pickup_datetime"]).filter(Filter::eq(SOURCE_FILE, file.source_file.as_str()));
-    let mut days = days_of(&aggregate(before.stream().await?, DAYS, DISTINCT_DAYS).await?)?;
+    let mut days = days_of(&aggregate(before.stream().await?, DAYS, "SELECT DISTINCT trip_date FROM rows").await?)?;
     days.extend(days_of(&own)?);
     let (Some(of_trips), Some(of_days)) = (on_days("pickup_datetime", &days), on_days("trip_date", &days)) else {
         return Ok(0);
     };
     let others = of_trips.and(Filter::ne(SOURCE_FILE, file.source_file.as_str()));
     let rows = summary(lake, own, others, publisher.now);
-    let layer = Layer::new(&daily_summary().table, rows).contract(contracts::daily_summary());
+    let layer = Layer::new(&daily_summary().table, rows).contract(daily_contract());
     publisher.add(layer.replacing(of_days).sources([TRIPS.uri()])).await?;
     Ok(days.len() as u64)
 }

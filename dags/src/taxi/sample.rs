@@ -40,7 +40,6 @@ impl Default for Sample {
     }
 }
 
-#[derive(Debug, Clone)]
 struct Trip {
     vendor: i64,
     pickup: i64,
@@ -71,9 +70,6 @@ impl Sample {
     }
 
     /// The rows of a file, generated when they are requested.
-    ///
-    /// # Errors
-    /// Never: all columns have types that Arrow has.
     pub fn file(&self, month: Month) -> TaskResult<Batches> {
         let with_fee = month.to_string().as_str() >= FEE_SINCE;
         let (schema, _) = batches_of(table(&[], with_fee)?)?;

@@ -14,8 +14,6 @@ use orch_lake::source::http::Http;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-/// The field in the extra of the connection.
-const TEMPLATE: &str = "template";
 const DEFAULT_TEMPLATE: &str = "yellow_tripdata_YYYY-MM.parquet";
 
 #[derive(Debug, Clone)]
@@ -39,12 +37,12 @@ impl Source {
     pub(super) fn of(connection: &Connection) -> TaskResult<Source> {
         let mut connection = connection.clone();
         let id = connection.id.clone();
-        let template = match connection.extra.remove(TEMPLATE) {
+        let template = match connection.extra.remove("template") {
             Some(Value::String(template)) => template.trim_matches('/').to_string(),
             _ => DEFAULT_TEMPLATE.to_string(),
         };
         if !(template.contains("YYYY") && template.contains("MM")) {
-            let hint = format!("hint: write `{TEMPLATE}` as `{DEFAULT_TEMPLATE}`");
+            let hint = format!("hint: write `template` as `{DEFAULT_TEMPLATE}`");
             return Err(fatal(format!("the template of connection `{id}` has no YYYY or no MM\n{hint}")));
         }
         let host = connection.host.clone().unwrap_or_default();

@@ -66,25 +66,21 @@ pub async fn extract_taxi_data(ctx: Ctx, options: Taxi) -> TaskResult<Vec<RawFil
     let mut files = Vec::new();
     for month in months {
         let address = source.address(month);
-        match source.fetch(&ctx, &bucket, month, now).await? {
-            Some(file) => {
-                ctx.info(format!("{} bytes of `{address}` are in `{}`", file.bytes, bucket.location(&file.key)));
-                let object = object_uri(&file);
-                ctx.emit(AssetEvent::of(&*object).extra(json!({ "sha256": file.sha256, "bytes": file.bytes })))?;
-                ctx.lineage(&address, &object, None)?;
-                files.push(file);
-            }
-            None if must_exist || month.is_published(now) => {
+        let Some(file) = source.fetch(&ctx, &bucket, month, now).await? else {
+            if must_exist || month.is_published(now) {
                 return Err(fatal(format!(
                     "there is no file of {month}: `{address}` does not exist\n\
                      hint: check the template of connection `{NYC_TAXI}` and the months of the run"
                 )));
             }
-            None => {
-                ctx.info(format!("{month} is not published yet: `{address}` does not exist"));
-                break;
-            }
-        }
+            ctx.info(format!("{month} is not published yet: `{address}` does not exist"));
+            break;
+        };
+        ctx.info(format!("{} bytes of `{address}` are in `{}`", file.bytes, bucket.location(&file.key)));
+        let object = object_uri(&file);
+        ctx.emit(AssetEvent::of(&*object).extra(json!({ "sha256": file.sha256, "bytes": file.bytes })))?;
+        ctx.lineage(&address, &object, None)?;
+        files.push(file);
     }
     if files.is_empty() {
         ctx.info("there is nothing to be loaded");

@@ -33,9 +33,10 @@ mod tests {
     use orch_lake::frame::sql::SqlFrames;
     use polars::prelude::{DataType, IntoLazy as _, TimeUnit, col, df};
 
-    /// Forecasts of 10 trips, between 5 and 15, for two days of Queens. On the second day 20 trips an hour began, and in one hour of
-    /// the first none. The third day was not loaded.
-    fn frames() -> SqlFrames {
+    /// The forecasts are 10 trips, between 5 and 15, in each hour of three days of Queens. On the second day 20 trips an hour began,
+    /// and in one hour of the first none. The third day was not loaded.
+    #[test]
+    fn a_day_far_off_is_drift_and_an_hour_beyond_the_band_is_unusual() {
         const FIRST: i64 = 7 * 24;
         let hours: Vec<i64> = (FIRST..FIRST + 72).collect();
         let all = |value: f64| vec![value; hours.len()];
@@ -58,12 +59,6 @@ mod tests {
         }
         let judged = frames.query(include_str!("sql/judged.sql")).expect("rows");
         frames.set("judged", judged);
-        frames
-    }
-
-    #[test]
-    fn a_day_far_off_is_drift_and_an_hour_beyond_the_band_is_unusual() {
-        let mut frames = frames();
         let statement = include_str!("sql/forecast_drift.sql");
         frames.batches(statement, &[], &DRIFT.spec.schema()).expect("the columns of the table");
         let drift = frames.query(statement).expect("rows");

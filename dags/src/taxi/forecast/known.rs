@@ -3,10 +3,10 @@
 use crate::common::lakehouse::Lakehouse;
 use crate::common::nyc::days::Days;
 use crate::common::nyc::grid::Grid;
-use crate::common::nyc::schema::ZONES;
-use crate::common::nyc::sources::{TRIPS, Zone, pickups, trips_table, zones_of, zones_table};
+use crate::common::nyc::sources::{Zone, pickups, trips_table, zones_of, zones_table};
 use orch::prelude::*;
 use orch_forecast::series::Series;
+use orch_lake::Table;
 use polars::prelude::DataType;
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,8 +23,6 @@ pub struct DemandHistory {
 }
 
 impl DemandHistory {
-    /// # Errors
-    /// Returns an error if the tables do not exist or cannot be read.
     pub(crate) async fn read(ctx: &Ctx, place: &Lakehouse, days: Days) -> TaskResult<DemandHistory> {
         let (trips, listed) = (trips_table(place).await?, zones_table(place).await?);
         let zones = zones_of(&listed).await?;
@@ -35,10 +33,8 @@ impl DemandHistory {
         let mut grid = Grid::new(days, zones.len());
         let counted = hours.into_no_null_iter().zip(ids.into_no_null_iter()).zip(counts.u32()?.into_no_null_iter());
         counted.for_each(|((hour, id), trips)| grid.add(offsets.get(&id).copied(), hour, trips));
-        let listed_as = format!("{}.{}", ZONES.namespace, ZONES.name);
-        let snapshots = [(TRIPS.to_owned(), &trips), (listed_as, &listed)];
-        let snapshot = |(name, table): (_, &orch_lake::Table)| Some((name, table.current_snapshot()?.snapshot_id()));
-        let snapshots = snapshots.into_iter().filter_map(snapshot).collect();
+        let snapshot = |table: &Table| Some((table.name().to_string(), table.current_snapshot()?.snapshot_id()));
+        let snapshots = [&trips, &listed].into_iter().filter_map(snapshot).collect();
         Ok(DemandHistory { zones, grid, days, snapshots })
     }
 

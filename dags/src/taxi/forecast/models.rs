@@ -42,10 +42,7 @@ pub const MODELS: TableSpec = TableSpec::new("ml", "models", &["name", "version"
     .partition(&[("name", Identity)])
     .chart("select version, mase from ml.models where name = 'demand' order by trained_at desc limit 30");
 
-/// Publishes a version.
-///
-/// # Errors
-/// Returns an error if the row breaks the contract or the lake cannot be written to.
+/// Publishes a version. Fails if its row breaks the contract.
 pub(crate) async fn add(ctx: &Ctx, place: &Lakehouse, version: Version) -> TaskResult<()> {
     let mut publisher = Publisher::new(ctx, &place.lake).await?;
     let contract = MODELS.contract().rules([
@@ -70,9 +67,6 @@ struct Artefact<M> {
 
 /// Writes the file of a model, and returns its row; the caller adds how good the model is. The name of the file contains a hash
 /// of its content, so a repeated task writes the same file. `table` is the table that the model learnt from.
-///
-/// # Errors
-/// Returns an error if the lake cannot be written to.
 pub(crate) async fn write<M: Serialize>(
     place: &Lakehouse,
     name: &str,
@@ -121,9 +115,6 @@ pub struct ModelVersion {
 
 /// Returns the versions of a model with a reference date up to `until`, the newest last. Versions that read other features than
 /// today's are left out: after an upgrade that changes the features, a new model is fitted.
-///
-/// # Errors
-/// Returns an error if the table cannot be read.
 pub(crate) async fn versions(
     place: &Lakehouse,
     name: &str,

@@ -104,10 +104,9 @@ pub async fn train_demand(ctx: Ctx, asked: Forecast, history: History) -> TaskRe
         judged.coverage * 100.0
     ));
     let by_borough: BTreeMap<_, _> = model.boroughs.iter().map(|(name, of)| (name, of.judged)).collect();
-    let parameters = json!({ "trees": SETTINGS, "plan": model.plan, "features": model.features });
     let version = Version {
         state: state_of(model.is_good()),
-        parameters: parameters.to_string(),
+        parameters: json!({ "trees": SETTINGS, "plan": model.plan, "features": model.features }).to_string(),
         training_from: day_of(model.plan.first * HOUR),
         held_out_from: day_of(model.plan.held_out().start * HOUR),
         training_rows: model.boroughs.len() as i64 * (model.plan.end - model.plan.first),
