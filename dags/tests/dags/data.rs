@@ -16,6 +16,12 @@ pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
 }
 
+/// Whether there is such a file, packed or not.
+pub(crate) fn exists(name: &str) -> bool {
+    let path = folder().join(name);
+    path.exists() || path.with_added_extension("gz").exists()
+}
+
 /// The text of a file, unpacked where it is packed.
 pub(crate) fn text(name: &str) -> String {
     let path = folder().join(name);

@@ -1,6 +1,7 @@
 //! The transformations alone, against answers that DuckDB computed from the same files.
 
 use crate::data::{self, Made, Raw, gold, silver};
+use orch_dags::retail::tables::GOLD;
 use polars::prelude::*;
 use std::sync::LazyLock;
 
@@ -18,6 +19,11 @@ pub(crate) fn csv(mut frame: DataFrame) -> String {
     String::from_utf8(text).unwrap()
 }
 
+/// The gold tables with known rows: those that have a file in `tests/data/golden`.
+pub(crate) fn golden_tables() -> impl Iterator<Item = &'static str> {
+    GOLD.iter().map(|model| model.table.name).filter(|name| data::exists(&format!("golden/{name}.csv")))
+}
+
 /// Which line differs says more than two long texts.
 #[track_caller]
 pub(crate) fn assert_golden(name: &str, found: &str) {
@@ -31,8 +37,9 @@ pub(crate) fn assert_golden(name: &str, found: &str) {
 #[test]
 fn gold_is_golden_to_the_cent() {
     let layer = gold(&SILVER);
-    for table in &layer {
-        assert_golden(table.model.table.name, &csv(table.frame.clone()));
+    assert!(golden_tables().count() >= 7);
+    for name in golden_tables() {
+        assert_golden(name, &csv(made(&layer, name).clone()));
     }
     let best = made(&layer, "sales_by_customer").clone().lazy().sort(
         ["total_revenue", "customer_id"],

@@ -1,10 +1,9 @@
 //! The retail SQL pipelines on the local engine and on Sail: all layers must be equal.
 
-use crate::golden::assert_golden;
+use crate::golden::{assert_golden, golden_tables};
 use crate::shop;
 use crate::world::World;
 use orch_dags::retail::spark::{GOLD_BUCKET, NAMESPACE, RAW_BUCKET, SILVER_BUCKET};
-use orch_dags::retail::tables::GOLD;
 use orch_test_support::Sail;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -42,8 +41,8 @@ pub(crate) fn content(tables: &Tables) -> BTreeMap<&str, (u64, &str)> {
 }
 
 pub(crate) async fn assert_loaded_is_golden(world: &World) {
-    for model in GOLD.iter() {
-        assert_golden(model.table.name, &world.loaded_in(NAMESPACE, model.table.name).await);
+    for name in golden_tables() {
+        assert_golden(name, &world.loaded_in(NAMESPACE, name).await);
     }
 }
 

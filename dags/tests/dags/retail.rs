@@ -10,7 +10,7 @@ mod windows;
 pub(crate) use self::faults::{assert_gold_is_as_in_process, world_of_a_dirty_shop};
 pub(crate) use self::runs::killed_at_every_stage;
 use crate::data::{Raw, gold, silver};
-use crate::golden::{RAW, assert_golden, csv};
+use crate::golden::{RAW, assert_golden, csv, golden_tables};
 use crate::shop;
 use crate::world::World;
 use orch_dags::retail::tables::GOLD;
@@ -39,8 +39,8 @@ fn full() -> Value {
 }
 
 async fn assert_gold_is_golden(world: &World) {
-    for model in GOLD.iter() {
-        assert_golden(model.table.name, &world.loaded(model.table.name).await);
+    for name in golden_tables() {
+        assert_golden(name, &world.loaded(name).await);
     }
 }
 
