@@ -143,7 +143,7 @@ impl Rows {
     }
 }
 
-/// `false`: the bytes are no value of this type.
+/// Returns `false` if the bytes are not a value of this type.
 fn push(builder: &mut Builder, value: Option<&[u8]>) -> bool {
     macro_rules! number {
         ($into:expr, $type:ty, $map:expr) => {
