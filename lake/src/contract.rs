@@ -77,11 +77,7 @@ pub enum ContractError {
     )]
     TooManyQuarantined { uri: String, rows: usize, worst: String },
     #[error("the rows of `{uri}` cannot be sorted out")]
-    Arrow {
-        uri: String,
-        #[source]
-        source: arrow::error::ArrowError,
-    },
+    Arrow { uri: String, source: arrow::error::ArrowError },
     #[error("{report}")]
     Failed { report: String },
 }

@@ -196,8 +196,9 @@ impl<'a> Publisher<'a> {
         let rows = report.rows - report.removed.rows - quarantined;
         self.changes.push(change);
         self.quarantine(&table, &schema, replaced, report.quarantined, location.as_deref()).await?;
-        self.note(&table, rows, quarantined, &report.removed, &sources)?;
-        Ok(Written { rows, quarantined, removed: report.removed, tally })
+        let written = Written { rows, quarantined, removed: report.removed, tally };
+        self.note(&table, &written, &sources)?;
+        Ok(written)
     }
 
     /// Checks rows that are not published, and records the results for the pages of the asset.
@@ -213,9 +214,8 @@ impl<'a> Publisher<'a> {
     /// Adds a property to the snapshot of a table that was added before.
     pub fn property(&mut self, table: &TableSpec, name: &str, value: String) -> TaskResult<()> {
         let id = table.id()?;
-        let at = self.changes.iter().position(|change| *change.table() == id).context("the table was added before")?;
-        let change = self.changes.remove(at).property(name, value);
-        self.changes.insert(at, change);
+        let change = self.changes.iter_mut().find(|change| *change.table() == id);
+        change.context("the table was added before")?.properties.insert(name.to_owned(), value);
         Ok(())
     }
 
@@ -245,14 +245,8 @@ impl<'a> Publisher<'a> {
         Ok(self.published)
     }
 
-    fn note(
-        &mut self,
-        table: &TableSpec,
-        rows: u64,
-        quarantined: u64,
-        removed: &Removed,
-        sources: &[String],
-    ) -> TaskResult<()> {
+    fn note(&mut self, table: &TableSpec, written: &Written, sources: &[String]) -> TaskResult<()> {
+        let Written { rows, quarantined, ref removed, .. } = *written;
         let (name, uri) = (format!("{}.{}", table.namespace, table.name), table.uri());
         self.ctx.info(format!("{rows} rows of `{name}`"));
         for (rule, rows) in removed.by_rule.iter().filter(|(_, rows)| **rows > 0) {

@@ -14,12 +14,7 @@ pub enum Error {
     )]
     Denied { verb: &'static str, location: String },
     #[error("cannot {verb} `{location}`")]
-    Failed {
-        verb: &'static str,
-        location: String,
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    Failed { verb: &'static str, location: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("`{key}` is no key of an object in `{bucket}`\nhint: parts with `/` between them, none empty, `.` or `..`")]
     BadKey { key: String, bucket: String },
     #[error("{0}")]

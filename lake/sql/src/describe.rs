@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 use iceberg::spec::{NestedFieldRef, Snapshot, TableMetadata, Type};
 use iceberg::table::Table;
+use orch_lake::table::evolve;
 use orch_store::lake_view::{
     LakeTable, MadeBy, PartitionColumn, RefKind, SnapshotRef, SnapshotRow, TableColumn, TableId, TableRow, TableTotals,
 };
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A line of the list of tables.
@@ -154,17 +154,14 @@ fn program(summary: &BTreeMap<String, String>) -> Option<String> {
     Some(summary.get("engine-version").map_or_else(|| name.clone(), |version| format!("{name} {version}")))
 }
 
-/// Branches and tags by name. The crate shows them only as JSON.
+/// Branches and tags, sorted by name.
 pub(crate) fn refs(table: &Table) -> Vec<SnapshotRef> {
-    let metadata = serde_json::to_value(table.metadata()).unwrap_or_default();
-    let mut refs: Vec<SnapshotRef> = metadata["refs"].as_object().into_iter().flatten().filter_map(to_ref).collect();
-    refs.sort_by(|a, b| a.name.cmp(&b.name));
-    refs
-}
-
-fn to_ref((name, value): (&String, &Value)) -> Option<SnapshotRef> {
-    let kind = if value["type"] == "tag" { RefKind::Tag } else { RefKind::Branch };
-    Some(SnapshotRef { name: name.clone(), kind, snapshot_id: value["snapshot-id"].as_i64()? })
+    let refs = evolve::refs(table.metadata()).unwrap_or_default().into_iter().map(|(name, reference)| SnapshotRef {
+        name,
+        kind: if reference.is_branch() { RefKind::Branch } else { RefKind::Tag },
+        snapshot_id: reference.snapshot_id,
+    });
+    refs.collect()
 }
 
 fn moment(ms: i64) -> DateTime<Utc> {

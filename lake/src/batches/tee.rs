@@ -5,8 +5,9 @@ use super::Batches;
 use anyhow::anyhow;
 use arrow::array::RecordBatch;
 use futures::TryStreamExt as _;
+use futures::stream::poll_fn;
 use orch_sdk::task::TaskResult;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Receiver, channel};
 
 /// Batches that the faster writer may be ahead of the slower one.
 const AHEAD: usize = 2;
@@ -25,7 +26,9 @@ pub async fn write_both<A, B>(
 ) -> TaskResult<(A, B)> {
     let schema = rows.schema();
     let ((first, one_rows), (second, other_rows)) = (channel::<SentBatch>(AHEAD), channel::<SentBatch>(AHEAD));
-    let batches = |receive| Batches::new(schema.clone(), futures::stream::unfold(receive, next));
+    let batches = |mut receive: Receiver<SentBatch>| {
+        Batches::new(schema.clone(), poll_fn(move |context| receive.poll_recv(context)))
+    };
     let pump = async move {
         let error = loop {
             match rows.try_next().await {
@@ -39,7 +42,8 @@ pub async fn write_both<A, B>(
             }
         };
         for sender in [first, second] {
-            break_off(&sender).await;
+            // A writer that has failed no longer receives.
+            drop(sender.send(Err(anyhow!(BROKEN_OFF))).await);
         }
         error.map_or(Ok(()), Err)
     };
@@ -54,15 +58,6 @@ pub async fn write_both<A, B>(
 }
 
 const BROKEN_OFF: &str = "the rows broke off";
-
-async fn break_off(sender: &Sender<SentBatch>) {
-    // A writer that has failed no longer receives.
-    drop(sender.send(Err(anyhow!(BROKEN_OFF))).await);
-}
-
-async fn next(mut receive: Receiver<SentBatch>) -> Option<(SentBatch, Receiver<SentBatch>)> {
-    Some((receive.recv().await?, receive))
-}
 
 #[cfg(test)]
 mod tests {

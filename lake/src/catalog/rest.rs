@@ -147,12 +147,9 @@ impl Catalog for RestCatalog {
     }
 
     async fn load(&self, table: &TableName) -> LakeResult<Option<Located>> {
-        let answer = self.ask(Method::GET, &self.path_of(table).await?.each_ref().map(String::as_str)).await?;
-        match answer.status {
-            404 => Ok(None),
-            _ if answer.is_good() => Ok(Some(self.located(table, &answer)?)),
-            _ => Err(self.client.refused(&answer)),
-        }
+        let path = self.path_of(table).await?;
+        let found = self.client.find(&Request::new(Method::GET, &path.each_ref().map(String::as_str))).await?;
+        found.map(|answer| self.located(table, &answer)).transpose()
     }
 
     async fn create(&self, new: &NewTable<'_>) -> LakeResult<Located> {
@@ -174,12 +171,7 @@ impl Catalog for RestCatalog {
     async fn drop_table(&self, table: &TableName) -> LakeResult<bool> {
         let path = self.path_of(table).await?;
         let request = Request::new(Method::DELETE, &path.each_ref().map(String::as_str));
-        let answer = self.client.ask(&request.query("purgeRequested", "false")).await?;
-        match answer.status {
-            404 => Ok(false),
-            _ if answer.is_good() => Ok(true),
-            _ => Err(self.client.refused(&answer)),
-        }
+        Ok(self.client.find(&request.query("purgeRequested", "false")).await?.is_some())
     }
 
     async fn rename(&self, from: &TableName, to: &TableName) -> LakeResult<()> {
@@ -210,15 +202,11 @@ impl Catalog for RestCatalog {
 
     async fn namespaces(&self) -> LakeResult<BTreeMap<String, Properties>> {
         let all = stream::iter(self.names_of_namespaces().await?).map(async |name| {
-            let answer = self.ask(Method::GET, &["namespaces", &self.client.joined(&name).await?]).await?;
-            match answer.status {
-                404 => Ok(None), // it was dropped meanwhile
-                _ if answer.is_good() => {
-                    let loaded: LoadedNamespace = self.client.read(&answer, || format!("namespace `{name}`"))?;
-                    Ok(Some((name, loaded.properties.unwrap_or_default())))
-                }
-                _ => Err(self.client.refused(&answer)),
-            }
+            let path = ["namespaces", &self.client.joined(&name).await?];
+            let found = self.client.find(&Request::new(Method::GET, &path)).await?;
+            let Some(answer) = found else { return Ok(None) }; // It was dropped meanwhile.
+            let loaded: LoadedNamespace = self.client.read(&answer, || format!("namespace `{name}`"))?;
+            LakeResult::Ok(Some((name, loaded.properties.unwrap_or_default())))
         });
         all.buffered(AT_ONCE).try_filter_map(async |one| Ok(one)).try_collect().await
     }

@@ -3,7 +3,7 @@
 use super::facts::Facts;
 use super::row::{Unfit, columns};
 use super::rule::{Rule, percent, words};
-use super::sample::{Samples, value};
+use super::sample::{Samples, values};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{cast, max};
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
@@ -53,10 +53,7 @@ impl Memory {
             return Ok(Ok(()));
         };
         for row in (0..times.len()).filter(|&row| times.is_valid(row)) {
-            let series: Vec<String> =
-                by.iter().map(|column| format!("{column} {}", value(batch, column, row))).collect();
-            let points = self.points.entry(series.join(", ")).or_default();
-            points.push(times.value(row));
+            self.points.entry(values(batch, by, row)).or_default().push(times.value(row));
         }
         self.many_points += times.len();
         Ok(Ok(()))

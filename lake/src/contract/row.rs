@@ -3,7 +3,7 @@
 use super::facts::{Facts, Stats};
 use super::keys::KeySet;
 use super::rule::{Rule, range};
-use super::sample::value;
+use super::sample::{value, values};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, Scalar, StringArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::boolean::or_kleene;
@@ -98,12 +98,6 @@ pub(super) fn columns<C: AsRef<str>>(
         batch.column_by_name(name).cloned().ok_or_else(|| format!("there is no column {name}"))
     });
     named.collect()
-}
-
-/// `customer_id 7, day 2026-01-01`.
-fn values(batch: &RecordBatch, columns: &[String], row: usize) -> String {
-    let all: Vec<String> = columns.iter().map(|column| format!("{column} {}", value(batch, column, row))).collect();
-    all.join(", ")
 }
 
 /// Bounds are compared in the type of the column. What is no number at all is out of every range.

@@ -6,47 +6,16 @@ use std::time::Duration;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Rule {
-    Schema {
-        columns: Vec<(String, DataType)>,
-        exact: bool,
-    },
-    NotNull {
-        column: String,
-    },
-    Range {
-        column: String,
-        least: Option<String>,
-        most: Option<String>,
-    },
-    Unique {
-        columns: Vec<String>,
-    },
-    References {
-        columns: Vec<String>,
-        table: String,
-    },
-    Fresh {
-        column: String,
-        within: Duration,
-    },
-    Continuous {
-        column: String,
-        every: Duration,
-        by: Vec<String>,
-    },
-    Outliers {
-        column: String,
-        method: Outliers,
-    },
-    RowsChange {
-        least: f64,
-        most: f64,
-    },
-    /// A row breaks the rule if the expression is false; null passes, as in a CHECK constraint of SQL.
-    Expression {
-        name: String,
-        sql: String,
-    },
+    Schema { columns: Vec<(String, DataType)>, exact: bool },
+    NotNull { column: String },
+    Range { column: String, least: Option<String>, most: Option<String> },
+    Unique { columns: Vec<String> },
+    References { columns: Vec<String>, table: String },
+    Fresh { column: String, within: Duration },
+    Continuous { column: String, every: Duration, by: Vec<String> },
+    Outliers { column: String, method: Outliers },
+    RowsChange { least: f64, most: f64 },
+    Expression { name: String, sql: String },
 }
 
 /// Which values are far from what was there before.

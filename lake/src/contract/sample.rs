@@ -46,8 +46,13 @@ pub(super) fn name_of(key: &[String], batch: &RecordBatch, row: usize, before: u
     if key.is_empty() || key.iter().any(|column| batch.column_by_name(column).is_none()) {
         return format!("row {}", before + row as u64 + 1);
     }
-    let parts: Vec<String> = key.iter().map(|column| format!("{column} {}", value(batch, column, row))).collect();
-    parts.join(", ")
+    values(batch, key, row)
+}
+
+/// `customer_id 7, day 2026-01-01`.
+pub(super) fn values(batch: &RecordBatch, columns: &[String], row: usize) -> String {
+    let all: Vec<String> = columns.iter().map(|column| format!("{column} {}", value(batch, column, row))).collect();
+    all.join(", ")
 }
 
 /// A value as people read it. What a column is called tells whether it may be read at all.

@@ -38,12 +38,17 @@ enum Cells {
 
 /// The rows of a batch.
 pub(super) fn rows(batch: &RecordBatch, into: &mut BytesMut) -> TaskResult<()> {
-    let columns = batch.columns().iter().map(cells).collect::<TaskResult<Vec<Cells>>>()?;
+    let columns = batch.columns().iter().map(cast_plain).collect::<TaskResult<Vec<ArrayRef>>>()?;
+    let columns = columns.iter().map(|column| Ok((column.nulls(), cells(column)?))).collect::<TaskResult<Vec<_>>>()?;
     let count = i16::try_from(columns.len()).map_err(|_| fatal("a table of Postgres has at most 1,600 columns"))?;
     for row in 0..batch.num_rows() {
         into.put_i16(count);
-        for cells in &columns {
-            cells.put(row, into);
+        for (nulls, cells) in &columns {
+            if nulls.is_some_and(|nulls| nulls.is_null(row)) {
+                into.put_i32(-1);
+            } else {
+                cells.put(row, into);
+            }
         }
     }
     Ok(())
@@ -58,8 +63,8 @@ pub(super) fn longer(row: &[u8], last: bool, into: &mut BytesMut) {
     }
 }
 
-fn cells(column: &ArrayRef) -> TaskResult<Cells> {
-    // Few types, so that there are few forms to write; all others go without loss into one of them.
+/// Casts a column without loss to one of the few types that have a form to write.
+fn cast_plain(column: &ArrayRef) -> TaskResult<ArrayRef> {
     let plain = match column.data_type() {
         DataType::Int8 | DataType::UInt8 => Some(DataType::Int16),
         DataType::UInt16 => Some(DataType::Int32),
@@ -72,10 +77,13 @@ fn cells(column: &ArrayRef) -> TaskResult<Cells> {
         }
         _ => None,
     };
-    let column = match plain {
+    Ok(match plain {
         Some(plain) => cast(column, &plain)?,
         None => column.clone(),
-    };
+    })
+}
+
+fn cells(column: &ArrayRef) -> TaskResult<Cells> {
     Ok(match column.data_type() {
         DataType::Boolean => Cells::Bool(column.as_boolean().clone()),
         DataType::Int16 => Cells::Int16(column.as_primitive().clone()),
@@ -98,29 +106,8 @@ fn cells(column: &ArrayRef) -> TaskResult<Cells> {
 }
 
 impl Cells {
-    fn is_null(&self, row: usize) -> bool {
-        match self {
-            Cells::Bool(cells) => cells.is_null(row),
-            Cells::Int16(cells) => cells.is_null(row),
-            Cells::Int32(cells) => cells.is_null(row),
-            Cells::Int64(cells) => cells.is_null(row),
-            Cells::Float32(cells) => cells.is_null(row),
-            Cells::Float64(cells) => cells.is_null(row),
-            Cells::Decimal(cells, _) => cells.is_null(row),
-            Cells::Text(cells) => cells.is_null(row),
-            Cells::Bytes(cells) => cells.is_null(row),
-            Cells::Uuid(cells) => cells.is_null(row),
-            Cells::Date(cells) => cells.is_null(row),
-            Cells::Time(cells) => cells.is_null(row),
-            Cells::Moment(cells) => cells.is_null(row),
-        }
-    }
-
+    /// Writes a value that is not null.
     fn put(&self, row: usize, into: &mut BytesMut) {
-        if self.is_null(row) {
-            into.put_i32(-1);
-            return;
-        }
         match self {
             Cells::Bool(cells) => field(into, &[u8::from(cells.value(row))]),
             Cells::Int16(cells) => field(into, &cells.value(row).to_be_bytes()),

@@ -33,16 +33,14 @@ pub enum Region {
     /// It depends on nothing, like an append.
     #[default]
     Nothing,
+    /// The rows of a filter.
     Rows(Filter),
     /// The rows with these keys, wherever they are.
     Keys(Arc<Keys>),
     /// The rows with the keys that a merge brings.
     Merge(Arc<Merge>),
     /// All rows of these partitions of a spec.
-    Partitions {
-        spec_id: i32,
-        values: HashSet<Struct>,
-    },
+    Partitions { spec_id: i32, values: HashSet<Struct> },
 }
 
 /// A commit that is still to be made.

@@ -41,9 +41,7 @@ impl Evolution {
             Evolution::Naming(naming) => naming.updates(metadata),
         }
     }
-}
 
-impl Evolution {
     /// What must still be so when it is committed.
     pub(crate) fn requirements(&self, metadata: &TableMetadata) -> Vec<TableRequirement> {
         let schema = TableRequirement::CurrentSchemaIdMatch { current_schema_id: metadata.current_schema_id() };
@@ -63,29 +61,17 @@ impl Evolution {
     }
 }
 
-impl From<Columns> for Evolution {
-    fn from(columns: Columns) -> Self {
-        Evolution::Columns(columns)
-    }
+macro_rules! from_changes {
+    ($($change:ident)+) => {$(
+        impl From<$change> for Evolution {
+            fn from(change: $change) -> Self {
+                Evolution::$change(change)
+            }
+        }
+    )+};
 }
 
-impl From<Partition> for Evolution {
-    fn from(partition: Partition) -> Self {
-        Evolution::Partition(partition)
-    }
-}
-
-impl From<Properties> for Evolution {
-    fn from(properties: Properties) -> Self {
-        Evolution::Properties(properties)
-    }
-}
-
-impl From<Naming> for Evolution {
-    fn from(naming: Naming) -> Self {
-        Evolution::Naming(naming)
-    }
-}
+from_changes! { Columns Partition Properties Naming }
 
 /// Properties that are set, and such that are taken away.
 #[derive(Debug, Clone, Default)]

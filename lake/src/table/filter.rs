@@ -13,7 +13,7 @@ use crate::error::{LakeError, LakeResult};
 use iceberg::spec::{Datum, PrimitiveType, Schema, Type};
 use std::fmt;
 
-/// Rows of a table. Comparisons with a null are never true, as in SQL.
+/// Rows of a table; `All` matches every row. Comparisons with a null are never true, as in SQL.
 ///
 /// ```
 /// # use orch_lake::Filter;
@@ -21,20 +21,10 @@ use std::fmt;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Filter {
-    /// Every row.
     All,
-    Compare {
-        column: String,
-        op: Op,
-        value: Value,
-    },
-    In {
-        column: String,
-        values: Vec<Value>,
-    },
-    Null {
-        column: String,
-    },
+    Compare { column: String, op: Op, value: Value },
+    In { column: String, values: Vec<Value> },
+    Null { column: String },
     And(Vec<Filter>),
     Or(Vec<Filter>),
     Not(Box<Filter>),
@@ -209,20 +199,12 @@ impl fmt::Display for Filter {
     }
 }
 
-/// A filter in the terms of one table. There is no `Not` in it: the negation of each leaf is a leaf.
+/// A filter in the terms of one table. There is no `Not` in it: the negation of each leaf is a leaf. The values of `In` are
+/// sorted.
 #[derive(Debug, Clone)]
 pub(crate) enum Bound {
-    Compare {
-        column: Column,
-        op: Op,
-        value: Datum,
-    },
-    /// The values are in order.
-    In {
-        column: Column,
-        values: Vec<Datum>,
-        negated: bool,
-    },
+    Compare { column: Column, op: Op, value: Datum },
+    In { column: Column, values: Vec<Datum>, negated: bool },
     Null(Column),
     NotNull(Column),
     And(Vec<Bound>),

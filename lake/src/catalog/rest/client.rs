@@ -199,6 +199,16 @@ impl Client {
         self.ask_at(request, &format!("v1/{prefix}")).await
     }
 
+    /// Sends a request. Returns `None` if what it names does not exist, and an error for any other refusal.
+    pub(super) async fn find(&self, request: &Request) -> LakeResult<Option<CatalogResponse>> {
+        let answer = self.ask(request).await?;
+        match answer.status {
+            404 => Ok(None),
+            _ if answer.is_good() => Ok(Some(answer)),
+            _ => Err(self.refused(&answer)),
+        }
+    }
+
     /// All pages of a list.
     pub(super) async fn pages<P: DeserializeOwned + Page>(&self, mut request: Request) -> LakeResult<Vec<P>> {
         let fixed = request.query.len();
@@ -206,14 +216,8 @@ impl Client {
         loop {
             request.query.truncate(fixed);
             request = request.query("pageToken", &token).query("pageSize", PAGE);
-            let answer = self.ask(&request).await?;
             // A namespace that was dropped meanwhile has nothing below it.
-            if answer.status == 404 {
-                return Ok(pages);
-            }
-            if !answer.is_good() {
-                return Err(self.refused(&answer));
-            }
+            let Some(answer) = self.find(&request).await? else { return Ok(pages) };
             let page: P = self.read(&answer, || "a list".into())?;
             let next = page.next().filter(|next| !next.is_empty() && *next != token).map(str::to_owned);
             pages.push(page);

@@ -32,7 +32,7 @@ enum Cells<'a> {
     Decimal(&'a Decimal128Array, u128, usize),
     Day(&'a Date32Array, ArrayFormatter<'a>),
     Moment(&'a TimestampMicrosecondArray, ArrayFormatter<'a>),
-    Other(&'a ArrayRef, ArrayFormatter<'a>),
+    Other(ArrayFormatter<'a>),
 }
 
 /// The last day that was written: rows of a day lie together.
@@ -61,14 +61,15 @@ impl<'a> Lines<'a> {
     }
 
     pub(super) fn rows(&self, batch: &RecordBatch, into: &mut Vec<u8>) -> Result<(), ArrowError> {
-        let cells = batch.columns().iter().map(|column| self.cells(column)).collect::<Result<Vec<_>, _>>()?;
-        let mut days: Vec<LastDay> = cells.iter().map(|_| LastDay::default()).collect();
+        let columns = batch.columns().iter().map(|column| Ok((column.nulls(), self.cells(column)?)));
+        let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
+        let mut days: Vec<LastDay> = columns.iter().map(|_| LastDay::default()).collect();
         let mut scratch = String::new();
         for row in 0..batch.num_rows() {
             let begin = into.len();
-            for (at, cells) in cells.iter().enumerate() {
+            for (at, (nulls, cells)) in columns.iter().enumerate() {
                 self.divide(at, into);
-                if !cells.is_null(row) {
+                if nulls.is_none_or(|nulls| nulls.is_valid(row)) {
                     self.value(cells, row, (&mut days[at], &mut scratch), into)?;
                 }
             }
@@ -80,7 +81,7 @@ impl<'a> Lines<'a> {
     fn cells(&self, column: &'a ArrayRef) -> Result<Cells<'a>, ArrowError> {
         let formatter = || ArrayFormatter::try_new(column.as_ref(), &self.options);
         if DIGITS.iter().any(|digit| self.is_special[usize::from(*digit)]) && *column.data_type() != DataType::Utf8 {
-            return Ok(Cells::Other(column, formatter()?));
+            return Ok(Cells::Other(formatter()?));
         }
         Ok(match column.data_type() {
             DataType::Int32 => Cells::Int(column.as_primitive::<Int32Type>()),
@@ -98,7 +99,7 @@ impl<'a> Lines<'a> {
             DataType::Timestamp(TimeUnit::Microsecond, None) => {
                 Cells::Moment(column.as_primitive::<TimestampMicrosecondType>(), formatter()?)
             }
-            _ => Cells::Other(column, formatter()?),
+            _ => Cells::Other(formatter()?),
         })
     }
 
@@ -129,7 +130,7 @@ impl<'a> Lines<'a> {
                     self.formatted(formatter, row, scratch, into)?;
                 }
             }
-            Cells::Other(_, formatter) => self.formatted(formatter, row, scratch, into)?,
+            Cells::Other(formatter) => self.formatted(formatter, row, scratch, into)?,
         }
         Ok(())
     }
@@ -164,20 +165,6 @@ impl<'a> Lines<'a> {
     fn divide(&self, at: usize, into: &mut Vec<u8>) {
         if at > 0 {
             into.push(self.delimiter);
-        }
-    }
-}
-
-impl Cells<'_> {
-    fn is_null(&self, row: usize) -> bool {
-        match self {
-            Cells::Int(values) => values.is_null(row),
-            Cells::Long(values) => values.is_null(row),
-            Cells::Text(values) => values.is_null(row),
-            Cells::Decimal(values, ..) => values.is_null(row),
-            Cells::Day(values, _) => values.is_null(row),
-            Cells::Moment(values, _) => values.is_null(row),
-            Cells::Other(values, _) => values.is_null(row),
         }
     }
 }

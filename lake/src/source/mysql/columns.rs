@@ -3,10 +3,8 @@
 
 use super::numbers::{day_of, parsed, power, rounded};
 use super::{MysqlSource, as_text};
-use arrow::array::{
-    ArrayRef, BinaryBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder, Int32Builder,
-    Int64Builder, RecordBatch, RecordBatchOptions, StringBuilder, TimestampMicrosecondBuilder,
-};
+use crate::source::builder::Builder;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use mysql_async::consts::{ColumnFlags, ColumnType};
 use mysql_async::{Column, Row, Value};
@@ -20,26 +18,12 @@ const BINARY_CHARSET: u16 = 63;
 /// More digits than this a decimal of arrow does not hold.
 const MOST_DIGITS: u32 = 38;
 const DAY_MICROS: i64 = 86_400_000_000;
-/// A first guess at the bytes of a text, to allocate once.
-const TEXT_BYTES: usize = 16;
 
 /// The builders of a batch.
 pub(super) struct Columns {
     schema: SchemaRef,
     builders: Vec<Builder>,
     rows: usize,
-}
-
-enum Builder {
-    Int32(Int32Builder),
-    Int64(Int64Builder),
-    Float32(Float32Builder),
-    Float64(Float64Builder),
-    Decimal { into: Decimal128Builder, precision: u8, scale: i8 },
-    Text(StringBuilder),
-    Bytes(BinaryBuilder),
-    Date(Date32Builder),
-    Moment(TimestampMicrosecondBuilder),
 }
 
 impl Columns {
@@ -61,7 +45,7 @@ impl Columns {
     pub(super) fn push(&mut self, row: &Row, number: u64) -> TaskResult<()> {
         for (at, builder) in self.builders.iter_mut().enumerate() {
             let value = row.as_ref(at).unwrap_or(&Value::NULL);
-            if let Err(problem) = builder.push(value) {
+            if let Err(problem) = push(builder, value) {
                 let name = self.schema.field(at).name();
                 return Err(fatal(format!("column `{name}`, row {number}: {problem}")));
             }
@@ -96,20 +80,10 @@ fn type_of(column: &Column) -> DataType {
         | ColumnType::MYSQL_TYPE_SHORT
         | ColumnType::MYSQL_TYPE_INT24
         | ColumnType::MYSQL_TYPE_YEAR => DataType::Int32,
-        ColumnType::MYSQL_TYPE_LONG => {
-            if unsigned {
-                DataType::Int64
-            } else {
-                DataType::Int32
-            }
-        }
-        ColumnType::MYSQL_TYPE_LONGLONG => {
-            if unsigned {
-                DataType::Decimal128(20, 0)
-            } else {
-                DataType::Int64
-            }
-        }
+        ColumnType::MYSQL_TYPE_LONG if unsigned => DataType::Int64,
+        ColumnType::MYSQL_TYPE_LONG => DataType::Int32,
+        ColumnType::MYSQL_TYPE_LONGLONG if unsigned => DataType::Decimal128(20, 0),
+        ColumnType::MYSQL_TYPE_LONGLONG => DataType::Int64,
         ColumnType::MYSQL_TYPE_FLOAT => DataType::Float32,
         ColumnType::MYSQL_TYPE_DOUBLE => DataType::Float64,
         ColumnType::MYSQL_TYPE_DECIMAL | ColumnType::MYSQL_TYPE_NEWDECIMAL => decimal(column, unsigned),
@@ -148,111 +122,64 @@ fn decimal(column: &Column, unsigned: bool) -> DataType {
 }
 
 fn builder(field: &Field, rows: usize) -> TaskResult<Builder> {
-    Ok(match field.data_type() {
-        DataType::Int32 => Builder::Int32(Int32Builder::with_capacity(rows)),
-        DataType::Int64 => Builder::Int64(Int64Builder::with_capacity(rows)),
-        DataType::Float32 => Builder::Float32(Float32Builder::with_capacity(rows)),
-        DataType::Float64 => Builder::Float64(Float64Builder::with_capacity(rows)),
-        DataType::Decimal128(precision, scale) => Builder::Decimal {
-            into: Decimal128Builder::with_capacity(rows).with_data_type(field.data_type().clone()),
-            precision: *precision,
-            scale: *scale,
-        },
-        DataType::Utf8 => Builder::Text(StringBuilder::with_capacity(rows, rows * TEXT_BYTES)),
-        DataType::Binary => Builder::Bytes(BinaryBuilder::with_capacity(rows, rows * TEXT_BYTES)),
-        DataType::Date32 => Builder::Date(Date32Builder::with_capacity(rows)),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            let into = TimestampMicrosecondBuilder::with_capacity(rows).with_data_type(field.data_type().clone());
-            Builder::Moment(into)
-        }
-        other => {
-            let hint =
-                "hint: int32, int64, float32, float64, decimal128, utf8, binary, date32 and timestamp(µs) can be read";
-            return Err(fatal(format!("column `{}` cannot be read as `{other}`\n{hint}", field.name())));
-        }
+    let is_sent = |builder: &Builder| {
+        !matches!(builder, Builder::Bool(_) | Builder::Int16(_) | Builder::Uuid(_) | Builder::Time(_))
+    };
+    Builder::of(field.data_type(), rows).filter(is_sent).ok_or_else(|| {
+        let hint =
+            "hint: int32, int64, float32, float64, decimal128, utf8, binary, date32 and timestamp(µs) can be read";
+        fatal(format!("column `{}` cannot be read as `{}`\n{hint}", field.name(), field.data_type()))
     })
 }
 
-impl Builder {
-    fn push(&mut self, value: &Value) -> Result<(), String> {
-        let wrong = |as_what: &str| format!("{} is no {as_what}", describe_value(value));
-        match (self, value) {
-            (Builder::Int32(into), Value::Int(v)) => {
-                into.append_value(i32::try_from(*v).map_err(|_| wrong("number of 32 bits"))?);
-            }
-            (Builder::Int32(into), Value::UInt(v)) => {
-                into.append_value(i32::try_from(*v).map_err(|_| wrong("number of 32 bits"))?);
-            }
-            (Builder::Int64(into), Value::Int(v)) => into.append_value(*v),
-            (Builder::Int64(into), Value::UInt(v)) => {
-                into.append_value(i64::try_from(*v).map_err(|_| wrong("number of 64 bits"))?);
-            }
-            (Builder::Float32(into), Value::Float(v)) => into.append_value(*v),
-            (Builder::Float64(into), Value::Float(v)) => into.append_value(f64::from(*v)),
-            (Builder::Float64(into), Value::Double(v)) => into.append_value(*v),
-            (Builder::Decimal { into, precision, scale }, value) if *value != Value::NULL => {
-                let found = match value {
-                    Value::Float(v) => rounded(f64::from(*v), *scale),
-                    Value::Double(v) => rounded(*v, *scale),
-                    Value::Int(v) => i128::from(*v).checked_mul(power(*scale)),
-                    Value::UInt(v) => i128::from(*v).checked_mul(power(*scale)),
-                    Value::Bytes(text) => parsed(text, *scale),
-                    _ => None,
-                };
-                let limit = 10_i128.pow(u32::from(*precision));
-                let fits = found.filter(|found| found.abs() < limit);
-                into.append_value(fits.ok_or_else(|| wrong(&format!("decimal({precision}, {scale})")))?);
-            }
-            (Builder::Text(into), Value::Bytes(bytes)) => {
-                into.append_value(
-                    std::str::from_utf8(bytes).map_err(|_| "it holds bytes that are no UTF-8".to_string())?,
-                );
-            }
-            (Builder::Text(into), Value::Time(..) | Value::Int(_) | Value::UInt(_) | Value::Date(..)) => {
-                into.append_value(as_text(value));
-            }
-            (Builder::Bytes(into), Value::Bytes(bytes)) => into.append_value(bytes),
-            (Builder::Date(into), Value::Date(year, month, day, ..)) => {
-                into.append_value(day_of(*year, *month, *day).ok_or_else(|| wrong("date"))?);
-            }
-            (Builder::Moment(into), Value::Date(year, month, day, hour, minute, second, micros)) => {
-                let day = day_of(*year, *month, *day).ok_or_else(|| wrong("date"))?;
-                let seconds = (i64::from(*hour) * 60 + i64::from(*minute)) * 60 + i64::from(*second);
-                into.append_value(i64::from(day) * DAY_MICROS + seconds * 1_000_000 + i64::from(*micros));
-            }
-            (into, Value::NULL) => into.null(),
-            _ => return Err(wrong("value of the type of its column")),
+fn push(builder: &mut Builder, value: &Value) -> Result<(), String> {
+    let wrong = |as_what: &str| format!("{} is no {as_what}", describe_value(value));
+    match (builder, value) {
+        (Builder::Int32(into), Value::Int(v)) => {
+            into.append_value(i32::try_from(*v).map_err(|_| wrong("number of 32 bits"))?);
         }
-        Ok(())
-    }
-
-    fn null(&mut self) {
-        match self {
-            Builder::Int32(into) => into.append_null(),
-            Builder::Int64(into) => into.append_null(),
-            Builder::Float32(into) => into.append_null(),
-            Builder::Float64(into) => into.append_null(),
-            Builder::Decimal { into, .. } => into.append_null(),
-            Builder::Text(into) => into.append_null(),
-            Builder::Bytes(into) => into.append_null(),
-            Builder::Date(into) => into.append_null(),
-            Builder::Moment(into) => into.append_null(),
+        (Builder::Int32(into), Value::UInt(v)) => {
+            into.append_value(i32::try_from(*v).map_err(|_| wrong("number of 32 bits"))?);
         }
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        match self {
-            Builder::Int32(into) => Arc::new(into.finish()),
-            Builder::Int64(into) => Arc::new(into.finish()),
-            Builder::Float32(into) => Arc::new(into.finish()),
-            Builder::Float64(into) => Arc::new(into.finish()),
-            Builder::Decimal { into, .. } => Arc::new(into.finish()),
-            Builder::Text(into) => Arc::new(into.finish()),
-            Builder::Bytes(into) => Arc::new(into.finish()),
-            Builder::Date(into) => Arc::new(into.finish()),
-            Builder::Moment(into) => Arc::new(into.finish()),
+        (Builder::Int64(into), Value::Int(v)) => into.append_value(*v),
+        (Builder::Int64(into), Value::UInt(v)) => {
+            into.append_value(i64::try_from(*v).map_err(|_| wrong("number of 64 bits"))?);
         }
+        (Builder::Float32(into), Value::Float(v)) => into.append_value(*v),
+        (Builder::Float64(into), Value::Float(v)) => into.append_value(f64::from(*v)),
+        (Builder::Float64(into), Value::Double(v)) => into.append_value(*v),
+        (Builder::Decimal { into, precision, scale }, value) if *value != Value::NULL => {
+            let found = match value {
+                Value::Float(v) => rounded(f64::from(*v), *scale),
+                Value::Double(v) => rounded(*v, *scale),
+                Value::Int(v) => i128::from(*v).checked_mul(power(*scale)),
+                Value::UInt(v) => i128::from(*v).checked_mul(power(*scale)),
+                Value::Bytes(text) => parsed(text, *scale),
+                _ => None,
+            };
+            let limit = 10_i128.pow(u32::from(*precision));
+            let fits = found.filter(|found| found.abs() < limit);
+            into.append_value(fits.ok_or_else(|| wrong(&format!("decimal({precision}, {scale})")))?);
+        }
+        (Builder::Text(into), Value::Bytes(bytes)) => {
+            into.append_value(std::str::from_utf8(bytes).map_err(|_| "it holds bytes that are no UTF-8".to_string())?);
+        }
+        (Builder::Text(into), Value::Time(..) | Value::Int(_) | Value::UInt(_) | Value::Date(..)) => {
+            into.append_value(as_text(value));
+        }
+        (Builder::Bytes(into), Value::Bytes(bytes)) => into.append_value(bytes),
+        (Builder::Date(into), Value::Date(year, month, day, ..)) => {
+            into.append_value(day_of(*year, *month, *day).ok_or_else(|| wrong("date"))?);
+        }
+        (Builder::Moment(into), Value::Date(year, month, day, hour, minute, second, micros)) => {
+            let day = day_of(*year, *month, *day).ok_or_else(|| wrong("date"))?;
+            let seconds = (i64::from(*hour) * 60 + i64::from(*minute)) * 60 + i64::from(*second);
+            into.append_value(i64::from(day) * DAY_MICROS + seconds * 1_000_000 + i64::from(*micros));
+        }
+        (into, Value::NULL) => into.append_null(),
+        _ => return Err(wrong("value of the type of its column")),
     }
+    Ok(())
 }
 
 /// A value in an error: numbers and dates as they are, never a text, which could be anybody's.

@@ -2,15 +2,11 @@
 //! end anywhere. Values go straight into arrow's builders.
 
 use super::{EPOCH_DAYS, EPOCH_MICROS};
-use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, FixedSizeBinaryBuilder, Float32Builder,
-    Float64Builder, Int16Builder, Int32Builder, Int64Builder, RecordBatch, RecordBatchOptions, StringBuilder,
-    Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
-};
+use crate::source::builder::Builder;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use bytes::{Buf, BytesMut};
 use orch_sdk::task::{TaskResult, fatal};
-use std::sync::Arc;
 
 const HEAD_BYTES: usize = 19;
 
@@ -56,26 +52,10 @@ pub(super) struct Rows {
     batch_rows: usize,
 }
 
-enum Builder {
-    Bool(BooleanBuilder),
-    Int16(Int16Builder),
-    Int32(Int32Builder),
-    Int64(Int64Builder),
-    Float32(Float32Builder),
-    Float64(Float64Builder),
-    Decimal { into: Decimal128Builder, precision: u8, scale: i8 },
-    Text(StringBuilder),
-    Bytes(BinaryBuilder),
-    Uuid(FixedSizeBinaryBuilder),
-    Date(Date32Builder),
-    Time(Time64MicrosecondBuilder),
-    Moment(TimestampMicrosecondBuilder),
-}
-
 impl Rows {
     pub(super) fn of(schema: SchemaRef, batch_rows: usize) -> TaskResult<Rows> {
         let builders = schema.fields().iter().map(|field| {
-            Builder::of(field.data_type()).ok_or_else(|| {
+            Builder::of(field.data_type(), batch_rows).ok_or_else(|| {
                 fatal(format!("column `{}` cannot be read from Postgres as `{}`", field.name(), field.data_type()))
             })
         });
@@ -138,7 +118,7 @@ impl Rows {
             at += 4;
             let value = usize::try_from(length).ok().map(|length| &row[at..at + length]);
             at += value.map_or(0, <[u8]>::len);
-            if !builder.push(value) {
+            if !push(builder, value) {
                 let (name, number, wanted) = (field.name(), self.all_rows, field.data_type());
                 return Err(fatal(format!("column `{name}`, row {number}: the value is no `{wanted}`")));
             }
@@ -163,90 +143,46 @@ impl Rows {
     }
 }
 
-impl Builder {
-    fn of(of: &DataType) -> Option<Builder> {
-        Some(match of {
-            DataType::Boolean => Builder::Bool(BooleanBuilder::new()),
-            DataType::Int16 => Builder::Int16(Int16Builder::new()),
-            DataType::Int32 => Builder::Int32(Int32Builder::new()),
-            DataType::Int64 => Builder::Int64(Int64Builder::new()),
-            DataType::Float32 => Builder::Float32(Float32Builder::new()),
-            DataType::Float64 => Builder::Float64(Float64Builder::new()),
-            DataType::Decimal128(precision, scale) => {
-                let into = Decimal128Builder::new().with_data_type(of.clone());
-                Builder::Decimal { into, precision: *precision, scale: *scale }
-            }
-            DataType::Utf8 => Builder::Text(StringBuilder::new()),
-            DataType::Binary => Builder::Bytes(BinaryBuilder::new()),
-            DataType::FixedSizeBinary(16) => Builder::Uuid(FixedSizeBinaryBuilder::new(16)),
-            DataType::Date32 => Builder::Date(Date32Builder::new()),
-            DataType::Time64(TimeUnit::Microsecond) => Builder::Time(Time64MicrosecondBuilder::new()),
-            DataType::Timestamp(TimeUnit::Microsecond, _) => {
-                Builder::Moment(TimestampMicrosecondBuilder::new().with_data_type(of.clone()))
-            }
-            _ => return None,
-        })
-    }
-
-    /// `false`: the bytes are no value of this type.
-    fn push(&mut self, value: Option<&[u8]>) -> bool {
-        macro_rules! number {
-            ($into:expr, $type:ty, $map:expr) => {
-                match value.map(<[u8; size_of::<$type>()]>::try_from) {
-                    None => $into.append_null(),
-                    Some(Ok(bytes)) => $into.append_value($map(<$type>::from_be_bytes(bytes))),
-                    Some(Err(_)) => return false,
-                }
-            };
-        }
-        match self {
-            Builder::Bool(into) => into.append_option(value.map(|bytes| bytes.first().is_some_and(|byte| *byte != 0))),
-            Builder::Int16(into) => number!(into, i16, |v| v),
-            Builder::Int32(into) => number!(into, i32, |v| v),
-            Builder::Int64(into) => number!(into, i64, |v| v),
-            Builder::Float32(into) => number!(into, f32, |v| v),
-            Builder::Float64(into) => number!(into, f64, |v| v),
-            Builder::Date(into) => number!(into, i32, |v: i32| v.saturating_add(EPOCH_DAYS)),
-            Builder::Time(into) => number!(into, i64, |v| v),
-            Builder::Moment(into) => number!(into, i64, |v: i64| v.saturating_add(EPOCH_MICROS)),
-            Builder::Decimal { into, precision, scale } => match value {
-                None => into.append_null(),
-                Some(bytes) => match numeric(bytes, *precision, *scale) {
-                    Some(found) => into.append_value(found),
-                    None => return false,
-                },
-            },
-            Builder::Text(into) => match value.map(std::str::from_utf8) {
-                None => into.append_null(),
-                Some(Ok(text)) => into.append_value(text),
+/// Returns `false` if the bytes are not a value of this type.
+fn push(builder: &mut Builder, value: Option<&[u8]>) -> bool {
+    macro_rules! number {
+        ($into:expr, $type:ty, $map:expr) => {
+            match value.map(<[u8; size_of::<$type>()]>::try_from) {
+                None => $into.append_null(),
+                Some(Ok(bytes)) => $into.append_value($map(<$type>::from_be_bytes(bytes))),
                 Some(Err(_)) => return false,
-            },
-            Builder::Bytes(into) => into.append_option(value),
-            Builder::Uuid(into) => match value {
-                None => into.append_null(),
-                Some(bytes) => return into.append_value(bytes).is_ok(),
-            },
-        }
-        true
+            }
+        };
     }
-
-    fn finish(&mut self) -> ArrayRef {
-        match self {
-            Builder::Bool(into) => Arc::new(into.finish()),
-            Builder::Int16(into) => Arc::new(into.finish()),
-            Builder::Int32(into) => Arc::new(into.finish()),
-            Builder::Int64(into) => Arc::new(into.finish()),
-            Builder::Float32(into) => Arc::new(into.finish()),
-            Builder::Float64(into) => Arc::new(into.finish()),
-            Builder::Decimal { into, .. } => Arc::new(into.finish()),
-            Builder::Text(into) => Arc::new(into.finish()),
-            Builder::Bytes(into) => Arc::new(into.finish()),
-            Builder::Uuid(into) => Arc::new(into.finish()),
-            Builder::Date(into) => Arc::new(into.finish()),
-            Builder::Time(into) => Arc::new(into.finish()),
-            Builder::Moment(into) => Arc::new(into.finish()),
-        }
+    match builder {
+        Builder::Bool(into) => into.append_option(value.map(|bytes| bytes.first().is_some_and(|byte| *byte != 0))),
+        Builder::Int16(into) => number!(into, i16, |v| v),
+        Builder::Int32(into) => number!(into, i32, |v| v),
+        Builder::Int64(into) => number!(into, i64, |v| v),
+        Builder::Float32(into) => number!(into, f32, |v| v),
+        Builder::Float64(into) => number!(into, f64, |v| v),
+        Builder::Date(into) => number!(into, i32, |v: i32| v.saturating_add(EPOCH_DAYS)),
+        Builder::Time(into) => number!(into, i64, |v| v),
+        Builder::Moment(into) => number!(into, i64, |v: i64| v.saturating_add(EPOCH_MICROS)),
+        Builder::Decimal { into, precision, scale } => match value {
+            None => into.append_null(),
+            Some(bytes) => match numeric(bytes, *precision, *scale) {
+                Some(found) => into.append_value(found),
+                None => return false,
+            },
+        },
+        Builder::Text(into) => match value.map(std::str::from_utf8) {
+            None => into.append_null(),
+            Some(Ok(text)) => into.append_value(text),
+            Some(Err(_)) => return false,
+        },
+        Builder::Bytes(into) => into.append_option(value),
+        Builder::Uuid(into) => match value {
+            None => into.append_null(),
+            Some(bytes) => return into.append_value(bytes).is_ok(),
+        },
     }
+    true
 }
 
 /// Groups of four digits, the first of them worth 10,000 to the power of the weight. `None`: NaN, an infinity, or

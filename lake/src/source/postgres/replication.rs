@@ -52,16 +52,10 @@ pub struct Slot {
 /// What the server sends while changes are followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplicationMessage {
-    Change {
-        lsn: u64,
-        message: Message,
-        bytes: usize,
-    },
+    /// A message of the log at `lsn`.
+    Change { lsn: u64, message: Message, bytes: usize },
     /// Everything up to here was sent.
-    Alive {
-        lsn: u64,
-        wants_answer: bool,
-    },
+    Alive { lsn: u64, wants_answer: bool },
 }
 
 /// A session at a database whose changes are captured.

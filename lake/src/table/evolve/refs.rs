@@ -127,9 +127,7 @@ impl Naming {
         };
         Ok(vec![update])
     }
-}
 
-impl Naming {
     /// All names that it looks at are where they were.
     pub(super) fn requirements(&self, metadata: &TableMetadata) -> Vec<TableRequirement> {
         let is = |name: &str| TableRequirement::RefSnapshotIdMatch {

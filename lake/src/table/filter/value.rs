@@ -99,64 +99,27 @@ impl fmt::Display for Value {
     }
 }
 
-impl From<bool> for Value {
-    fn from(value: bool) -> Self {
-        Value::Bool(value)
-    }
+macro_rules! from_types {
+    ($($of:ty: $value:ident => $converted:expr,)+) => {$(
+        impl From<$of> for Value {
+            fn from($value: $of) -> Self {
+                $converted
+            }
+        }
+    )+};
 }
 
-impl From<i32> for Value {
-    fn from(value: i32) -> Self {
-        Value::Int(value.into())
-    }
-}
-
-impl From<i64> for Value {
-    fn from(value: i64) -> Self {
-        Value::Int(value)
-    }
-}
-
-impl From<f64> for Value {
-    fn from(value: f64) -> Self {
-        Value::Float(value)
-    }
-}
-
-impl From<&str> for Value {
-    fn from(value: &str) -> Self {
-        Value::Text(value.to_owned())
-    }
-}
-
-impl From<String> for Value {
-    fn from(value: String) -> Self {
-        Value::Text(value)
-    }
-}
-
-impl From<NaiveDate> for Value {
-    fn from(value: NaiveDate) -> Self {
-        Value::Text(value.to_string())
-    }
-}
-
-impl From<DateTime<Utc>> for Value {
-    fn from(value: DateTime<Utc>) -> Self {
-        Value::Datum(Datum::timestamptz_micros(value.timestamp_micros()))
-    }
-}
-
-impl From<NaiveDateTime> for Value {
-    fn from(value: NaiveDateTime) -> Self {
-        Value::Datum(Datum::timestamp_micros(value.and_utc().timestamp_micros()))
-    }
-}
-
-impl From<Datum> for Value {
-    fn from(value: Datum) -> Self {
-        Value::Datum(value)
-    }
+from_types! {
+    bool: value => Value::Bool(value),
+    i32: value => Value::Int(value.into()),
+    i64: value => Value::Int(value),
+    f64: value => Value::Float(value),
+    &str: value => Value::Text(value.to_owned()),
+    String: value => Value::Text(value),
+    NaiveDate: date => Value::Text(date.to_string()),
+    DateTime<Utc>: at => Value::Datum(Datum::timestamptz_micros(at.timestamp_micros())),
+    NaiveDateTime: at => Value::Datum(Datum::timestamp_micros(at.and_utc().timestamp_micros())),
+    Datum: value => Value::Datum(value),
 }
 
 #[cfg(test)]

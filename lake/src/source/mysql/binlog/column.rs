@@ -13,21 +13,16 @@ pub struct Column {
 }
 
 /// What its values are. How the binlog writes them is said there with each table.
+///
+/// The width of `Bytes` is the n of `binary(n)`, and 0 for other types. `Json` is MySQL's; MariaDB stores JSON as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BinlogType {
-    Number {
-        is_unsigned: bool,
-    },
+    Number { is_unsigned: bool },
     Float,
     Decimal,
     Text(Charset),
-    Bytes {
-        /// Of `binary(n)`.
-        width: usize,
-    },
-    Bit {
-        width: usize,
-    },
+    Bytes { width: usize },
+    Bit { width: usize },
     Enum(Vec<String>),
     Set(Vec<String>),
     Date,
@@ -35,7 +30,6 @@ pub enum BinlogType {
     Datetime,
     Timestamp,
     Year,
-    /// Of MySQL. MariaDB's is a text.
     Json,
     Inet4,
     Inet6,

@@ -14,28 +14,21 @@ pub enum Event {
     /// A group begins: a transaction, or a statement that is one.
     Gtid(Gtid),
     /// A statement: where a transaction begins or ends, or one that changes tables.
-    Query {
-        database: String,
-        text: String,
-    },
+    Query { database: String, text: String },
     /// How rows of a table look in the events that follow.
     Table(TableMap),
+    /// Rows that were inserted, updated or deleted.
     Rows(Rows),
     /// The end of a transaction.
     Commit,
     /// The log goes on in another file.
-    Rotate {
-        file: String,
-        pos: u64,
-    },
+    Rotate { file: String, pos: u64 },
     /// The server could not write what it has done.
     Incident,
     /// The end of the first half of a transaction of XA: it may still be undone.
     XaPrepare,
     /// Parts of JSON in rows of this table (`binlog_row_value_options = PARTIAL_JSON`).
-    Partial {
-        table: u64,
-    },
+    Partial { table: u64 },
     /// Of no interest.
     Other,
 }

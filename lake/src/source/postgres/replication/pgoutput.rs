@@ -23,22 +23,14 @@ pub enum Message {
     },
     /// How rows of a table look from here on.
     Relation(Relation),
-    Insert {
-        relation: u32,
-        new: Tuple,
-    },
-    Update {
-        relation: u32,
-        old: Option<Old>,
-        new: Tuple,
-    },
-    Delete {
-        relation: u32,
-        old: Old,
-    },
-    Truncate {
-        relations: Vec<u32>,
-    },
+    /// A new row.
+    Insert { relation: u32, new: Tuple },
+    /// `old` is `None` unless a column of the key changed or the table has `replica identity full`.
+    Update { relation: u32, old: Option<Old>, new: Tuple },
+    /// `old` has only the key unless the table has `replica identity full`.
+    Delete { relation: u32, old: Old },
+    /// All rows of these tables were deleted.
+    Truncate { relations: Vec<u32> },
     /// Of no interest.
     Other,
 }
