@@ -4,6 +4,7 @@ use super::facts::Stats;
 use arrow::datatypes::DataType;
 use std::time::Duration;
 
+/// A row breaks an `Expression` if it is false; null passes, as in a CHECK constraint of SQL.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Rule {
     Schema { columns: Vec<(String, DataType)>, exact: bool },
