@@ -38,6 +38,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The system takes 107 bytes.
 const MOST_SOCKET_PATH: usize = 107;
 
+/// Key and default of a setting that `orch standalone` and `orch dev` change: users who try orch expect new DAGs to run.
+pub(crate) const PAUSED_AT_CREATION: (&str, &str) = ("paused_at_creation", "false");
+
 /// The binary that brings the pipelines that orch ships.
 const PIPELINES: &str = "orch-pipelines";
 

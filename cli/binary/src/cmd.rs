@@ -18,7 +18,7 @@ use std::ffi::OsString;
     arg_required_else_help = true,
     max_term_width = 110,
     after_help = "`orch standalone --bundle <this binary>` runs its DAGs, `orch dev` builds it again with each change; \
-        every other command is `orch`'s."
+        all other commands belong to `orch`."
 )]
 pub(crate) struct Bundled {
     #[command(flatten)]
@@ -76,6 +76,6 @@ impl Command {
 
 fn not_here(noun: &str, words: &[OsString]) -> Failure {
     let word = words.first().map_or_else(String::new, |word| word.to_string_lossy().into_owned());
-    Failure::new(format!("a bundle has no command `{noun}{word}`: it has `worker`, `dags test` and `tasks test`"))
-        .hint(format!("`orch {noun}{word}` is a command of orch itself"))
+    Failure::new(format!("a bundle has no command `{noun}{word}`"))
+        .hint(format!("try `orch {noun}{word}`; `--help` lists the commands of a bundle"))
 }

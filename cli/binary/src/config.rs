@@ -148,7 +148,7 @@ config! {
 
     /// What becomes of DAGs that are new here.
     DagFlags {
-        /// New DAGs are paused until they are unpaused by hand
+        /// Pause new DAGs; `orch standalone` and `orch dev` default to false
         #[clap(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
         paused_at_creation: bool = "true", "ORCH_PAUSED_AT_CREATION";
     }
@@ -298,6 +298,15 @@ impl CommandLineSettings {
 }
 
 impl Config {
+    /// Returns the help of a flag for a command whose default differs from the declared one.
+    ///
+    /// # Panics
+    /// Panics if no field has this key.
+    pub fn help_with_default((key, default): (&str, &str)) -> String {
+        let field = Self::FIELDS.iter().find(|field| field.key == key).expect("the field is declared");
+        Field::help(field.about, field.env, default)
+    }
+
     /// The server to ask over its API, if it was named more plainly than a database.
     pub fn api_url(&self) -> Result<Option<&str>, Failure> {
         let Some(url) = &self.api_url else { return Ok(None) };

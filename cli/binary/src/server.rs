@@ -69,8 +69,9 @@ impl BundleServer {
     }
 
     pub(crate) fn command(&self) -> clap::Command {
-        let usual = format!("Without `--port` it listens at port {}.", self.port);
-        ServedAt::augment_args(clap::Command::new(self.name).about(self.about).after_help(usual))
+        // `augment_args` sets the doc comment of `ServedAt` as the description, so `about` must follow it.
+        let command = ServedAt::augment_args(clap::Command::new(self.name)).about(self.about);
+        command.after_help(format!("Default port: {}", self.port))
     }
 
     pub(crate) fn serve(&self, at: &ServedAt, cx: &Cx) -> Outcome {

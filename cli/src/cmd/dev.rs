@@ -2,14 +2,15 @@
 
 use crate::cx::{Cx, block_on_value};
 use crate::dev::Project;
-use crate::standalone::{self, Web, Work};
-use orch_binary::config::RoleFlags;
+use crate::standalone::{self, PAUSED_AT_CREATION, Web, Work};
+use orch_binary::config::{Config, RoleFlags};
 use orch_binary::failure::Outcome;
 use std::path::PathBuf;
 
 /// Run the project of this folder, and build and run it anew when a file changes
 #[derive(Debug, clap::Args)]
 #[command(
+    mut_arg(PAUSED_AT_CREATION.0, |flag| flag.help(Config::help_with_default(PAUSED_AT_CREATION))),
     after_help = "Examples:\n  orch dev\n  orch dev --project ~/my-pipelines --port 9000\n  orch dev --release --data-dir ./data\n\n\
     Runs that are under way go on as they began; those that begin next are of what was built last.\n\
     What does not build changes nothing."
@@ -37,8 +38,7 @@ impl Dev {
         let config = cx.config_with(|given| {
             self.roles.add_to(given);
             variables = given.variables();
-            // Whoever tries it out wants to see something happen.
-            given.defaults.push(("paused_at_creation", "false"));
+            given.defaults.push(PAUSED_AT_CREATION);
         })?;
         let project = block_on_value(Project::find(&self.project, self.bin.as_deref()))?;
         let project = Project { is_release: self.release, ..project };

@@ -14,7 +14,7 @@ const GIVE_KEYS: &str = "give_keys";
 
 /// The server of the catalog.
 pub fn server() -> BundleServer {
-    let about = "Serve the catalog of the lake to Spark, PyIceberg and others, by Iceberg's REST protocol";
+    let about = "Serve the Iceberg REST catalog of the lake to Spark, PyIceberg and other engines";
     let server = BundleServer::new("catalog", about, PORT, |serving| {
         Box::pin(async move {
             let connections = [serving.connection(LAKE).await?, serving.connection(BUCKETS).await?];

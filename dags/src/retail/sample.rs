@@ -1,4 +1,4 @@
-//! A shop that never was: a look-alike of the retail source, for those who have no MySQL at hand (`sample://retail`).
+//! Generated sample data that resembles the retail source, for users without a MySQL server (`sample://retail`).
 //!
 //! It has the row counts and the habits of such a database: orders over a year, most of the revenue from a few products,
 //! orders without items, customers who never order, categories without a department, zip codes that begin with 0, streets

@@ -31,7 +31,7 @@ const ENDPOINTS: [(&str, &str); 10] = endpoints![
 
 /// The server of the API.
 pub fn server() -> BundleServer {
-    let about = "Answer published queries over HTTP, for callers with a key";
+    let about = "Serve published queries over HTTP to callers with an API key";
     let server = BundleServer::new("serving", about, PORT, |serving| {
         Box::pin(async move {
             let connections = [serving.connection(LAKE).await?, serving.connection(BUCKETS).await?];

@@ -24,7 +24,7 @@ const MAX_TEMPERATURE_CHARS: usize = 50;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub fn server() -> BundleServer {
-    let about = "Take readings over HTTP, without a login, and append them to the topic `weather`";
+    let about = "Receive weather readings over HTTP, without a login, and append them to the topic `weather`";
     BundleServer::new("logging-server", about, PORT, |serving| Box::pin(app(serving)))
 }
 

@@ -152,8 +152,8 @@ fn a_bundle_has_what_needs_its_bodies_and_says_where_the_rest_is() {
         assert_eq!(
             refused,
             format!(
-                "error: a bundle has no command `{command}`: it has `worker`, `dags test` and `tasks test`\n\
-                hint: `orch {command}` is a command of orch itself\n"
+                "error: a bundle has no command `{command}`\n\
+                hint: try `orch {command}`; `--help` lists the commands of a bundle\n"
             )
         );
     }
