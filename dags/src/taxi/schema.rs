@@ -36,11 +36,12 @@ pub const TRIPS: TableSpec = TableSpec::new(
 /// Columns that `trips` gets with the first file that has them.
 pub const LATER: &[Column] = columns! { cbd_congestion_fee: Option<Amount> };
 
-/// `sql/sums.sql` over rows of [`TRIPS`], and `sql/daily_summary.sql` over these sums and `clock`, the time of the run.
+/// What `sql/sums.sql` and `sql/daily_summary.sql` read: rows of [`TRIPS`], and the time of the run.
+pub const DAILY_INPUTS: [TableSpec; 2] =
+    [TableSpec { name: "rows", ..TRIPS }, TableSpec::new(NAMESPACE, "clock", &[], columns! { micros: i64 })];
+
 static DAILY: LazyLock<Vec<Model>> = LazyLock::new(|| {
-    let clock = TableSpec::new(NAMESPACE, "clock", &[], columns! { micros: i64 });
-    let inputs = [TableSpec { name: "rows", ..TRIPS }, clock];
-    models(NAMESPACE, &inputs, sql_files!["sums", "daily_summary"]).expect("a test reads these files")
+    models(NAMESPACE, &DAILY_INPUTS, sql_files!["sums", "daily_summary"]).expect("a test reads these files")
 });
 
 /// The statement that sums trips by day.

@@ -5,6 +5,7 @@ use chrono::DateTime;
 use orch::{AssetRef, Schedule};
 use orch_dags::common::model::{Model, models};
 use orch_dags::retail::tables::{self, GOLD, NAMESPACE, RAW};
+use orch_dags::taxi::schema::{DAILY_INPUTS, TRIPS};
 use orch_lake::TableSpec;
 use orch_lake::contract::{Contract, Facts, KeySet};
 use orch_lake::frame::sql::SqlFrames;
@@ -193,6 +194,62 @@ fn a_rule_of_a_retail_table_is_one_more_line() {
     assert_eq!((without.rows_quarantined(), with.rows_quarantined()), (0, bulk));
     assert_eq!(with.findings.len(), without.findings.len() + 2);
     assert_eq!((with.removed.by_rule["bulk"], with.removed.by_rule["price"]), (bulk as u64, 0));
+}
+
+#[test]
+fn a_column_of_the_daily_taxi_table_is_one_line_in_each_of_two_files() {
+    let readme = readme();
+    let mut files: Vec<(&'static str, String)> = ["sums", "daily_summary"].map(|name| (name, String::new())).into();
+    for (name, text) in &mut files {
+        let path = format!("src/taxi/sql/{name}.sql");
+        let row = rows(&readme, "| file | add |").into_iter().find(|row| row[0].contains(&path)).unwrap();
+        let [added, before] = [1, 2].map(|cell| row[cell].trim_matches('`').trim_end_matches('…'));
+        for line in std::fs::read_to_string(folder().join(&path)).unwrap().lines() {
+            if line.trim_start().starts_with(before) {
+                text.push_str(&format!("{added}\n"));
+            }
+            text.push_str(&format!("{line}\n"));
+        }
+    }
+    let edited = changed(&DAILY_INPUTS, files);
+    assert!(edited[1].table.column("card_trips").is_some_and(|column| column.nullable));
+
+    let given = TRIPS.column_names().map(|name| match name {
+        "pickup_datetime" => "CAST(day * 86400000000 AS TIMESTAMP) AS pickup_datetime".to_owned(),
+        "payment_type" => "paid AS payment_type".to_owned(),
+        name => format!("NULL AS {name}"),
+    });
+    let statement = format!("SELECT {} FROM trips", given.collect::<Vec<_>>().join(", "));
+    let mut frames = SqlFrames::default();
+    frames.set("trips", df!("day" => [1_i64, 1, 1, 2], "paid" => [1_i64, 2, 1, 2]).unwrap());
+    frames.set("clock", df!("micros" => [0_i64]).unwrap());
+    for (name, statement) in [("rows", &*statement), ("sums", edited[0].statement), ("days", edited[1].statement)] {
+        let made = frames.query(statement).unwrap();
+        frames.set(name, made);
+    }
+    let found = frames.query("SELECT card_trips FROM days ORDER BY trip_date").unwrap();
+    assert!(found.equals(&df!("card_trips" => [2_i64, 0]).unwrap()), "{found}");
+}
+
+/// Returns the kind of each value of a tuple: `text` or `number`.
+fn kinds(tuple: &str) -> Option<Vec<&'static str>> {
+    let values = tuple.trim().strip_prefix('(')?.strip_suffix("),")?.split(", ");
+    Some(values.map(|value| if value.starts_with('"') { "text" } else { "number" }).collect())
+}
+
+#[test]
+fn a_city_is_one_more_line() {
+    let readme = readme();
+    let rows = rows(&readme, "| file | used by |");
+    assert!(rows.len() >= 3, "{rows:?}");
+    for row in rows {
+        let path = quoted(row[0]).next().unwrap();
+        let code = std::fs::read_to_string(folder().join(path)).unwrap();
+        let (_, cities) = code.split_once("const CITIES").unwrap_or_else(|| panic!("`{path}` has no `CITIES`"));
+        let Some(added) = kinds(quoted(row[2]).next().unwrap()) else { continue };
+        let known: Vec<_> = cities.lines().skip(1).map_while(kinds).collect();
+        assert!(known.len() >= 3 && known.iter().all(|city| *city == added), "{path}: {added:?} beside {known:?}");
+    }
 }
 
 #[test]
