@@ -233,7 +233,7 @@ fn a_column_of_the_daily_taxi_table_is_one_line_in_each_of_two_files() {
 
 /// Returns the kind of each value of a tuple: `text` or `number`.
 fn kinds(tuple: &str) -> Option<Vec<&'static str>> {
-    let values = tuple.trim().strip_prefix('(')?.strip_suffix("),")?.split(", ");
+    let values = tuple.split(" //").next()?.trim().strip_prefix('(')?.strip_suffix("),")?.split(", ");
     Some(values.map(|value| if value.starts_with('"') { "text" } else { "number" }).collect())
 }
 
@@ -248,7 +248,7 @@ fn a_city_is_one_more_line() {
         let (_, cities) = code.split_once("const CITIES").unwrap_or_else(|| panic!("`{path}` has no `CITIES`"));
         let Some(added) = kinds(quoted(row[2]).next().unwrap()) else { continue };
         let known: Vec<_> = cities.lines().skip(1).map_while(kinds).collect();
-        assert!(known.len() >= 3 && known.iter().all(|city| *city == added), "{path}: {added:?} beside {known:?}");
+        assert!(!known.is_empty() && known.iter().all(|city| *city == added), "{path}: {added:?} beside {known:?}");
     }
 }
 
