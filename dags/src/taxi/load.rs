@@ -211,12 +211,12 @@ mod tests {
 
     #[test]
     fn sums_of_parts_are_the_sums_of_all_trips() {
-        // Trips of two passengers, each with its day since 1970 and its tip. All other columns are null.
+        // Trips of two passengers, each with its day since 1970 and its tip. All other columns are 1.
         let columns = TRIPS.column_names().map(|name| match name {
             "pickup_datetime" => "CAST(day * 86400000000 AS TIMESTAMP) AS pickup_datetime".into(),
             "passenger_count" => "2 AS passenger_count".into(),
             "tip_amount" => "tip AS tip_amount".into(),
-            name => format!("NULL AS {name}"),
+            name => format!("1 AS {name}"),
         });
         let trips = format!("SELECT {} FROM trips", columns.collect::<Vec<String>>().join(", "));
         let given = [(1, Some(1.0)), (0, None), (1, Some(2.5)), (1, None), (3, Some(0.0))];

@@ -14,5 +14,5 @@ SELECT
     CAST(micros AS TIMESTAMP) AS last_updated
 FROM sums
 CROSS JOIN clock
-GROUP BY trip_date, EXTRACT(YEAR FROM trip_date), CAST(EXTRACT(MONTH FROM trip_date) AS INT), CAST(micros AS TIMESTAMP)
+GROUP BY trip_date, year, month, last_updated
 ORDER BY trip_date
