@@ -90,8 +90,8 @@ pub(crate) fn number(connection: &Connection, name: &str, default: u64, range: R
     let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
     number.filter(|number| range.contains(number)).ok_or_else(|| {
         let (id, first, last) = (&connection.id, range.start(), range.end());
-        let must = format!("`{name}` must be a whole number from {first} to {last}");
-        fatal(format!("connection `{id}`: {must}\nhint: write `?{name}={default}`"))
+        let bounds = if *last == u64::MAX { String::new() } else { format!(" from {first} to {last}") };
+        fatal(format!("connection `{id}`: `{name}` must be a whole number{bounds}\nhint: write `?{name}={default}`"))
     })
 }
 

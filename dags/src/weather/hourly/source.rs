@@ -49,7 +49,9 @@ impl Source {
     pub fn of(connection: &Connection) -> TaskResult<Source> {
         let Connection { id, conn_type, .. } = connection;
         if conn_type == "sample" {
-            return Ok(Source::Sample(Sample { seed: number(connection, "seed", Sample::default().seed, 0..=u64::MAX)? }));
+            return Ok(Source::Sample(Sample {
+                seed: number(connection, "seed", Sample::default().seed, 0..=u64::MAX)?,
+            }));
         }
         let shape = Shape::of(conn_type).ok_or_else(|| {
             let known = SHAPES.map(|shape| shape.name).join(", ");
@@ -228,7 +230,11 @@ mod tests {
             assert_eq!(http.redacted_address(&path), address, "{uri}");
             assert!(path.contains(query), "{uri}: {path}");
         }
-        for (uri, message) in [("mysql://h/db", "or `sample`"), ("sample://weather?seed=x", "`seed` is not a number")] {
+        for (uri, message) in [
+            ("mysql://h/db", "or `sample`"),
+            ("sample://weather?seed=x", "`seed` must be a whole number\n"),
+            ("open-meteo://:k@?timeout_seconds=601", "`timeout_seconds` must be a whole number from 1 to 600"),
+        ] {
             let error = source(uri).expect_err(uri).to_string();
             assert!(error.contains(message), "{error}");
         }
