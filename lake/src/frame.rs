@@ -7,9 +7,10 @@ pub(crate) mod threads;
 
 pub use threads::{Stop, blocking};
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray as _, Float64Array, RecordBatch, RecordBatchOptions};
+use arrow::compute::{CastOptions, cast_with_options, max, min};
+use arrow::datatypes::{DataType, Decimal128Type, Field, Float64Type, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use arrow::util::display::FormatOptions;
 use orch_sdk::task::{TaskResult, fatal};
 use polars::prelude::DataFrame;
@@ -86,12 +87,31 @@ fn fitted(column: &ArrayRef, field: &Field) -> TaskResult<ArrayRef> {
     if column.data_type() == field.data_type() {
         return Ok(column.clone());
     }
+    if let (Some(values), DataType::Decimal128(precision @ 0..=18, scale)) =
+        (column.as_primitive_opt::<Float64Type>(), field.data_type())
+        && let Some(decimals) = decimals(values, *precision, *scale)?
+    {
+        return Ok(decimals);
+    }
     // Not `safe`: that would make nulls of what does not fit.
     let options = CastOptions { safe: false, format_options: FormatOptions::default() };
     cast_with_options(column, field.data_type(), &options).map_err(|error| {
         let (name, from, to) = (field.name(), column.data_type(), field.data_type());
         fatal(format!("column `{name}` cannot be made from `{from}` to `{to}`: {error}"))
     })
+}
+
+/// Rounds half away from zero, as arrow's cast does, but checks the range once for all values: a third of its time. Returns
+/// `None` if a value does not fit.
+fn decimals(values: &Float64Array, precision: u8, scale: i8) -> Result<Option<ArrayRef>, ArrowError> {
+    let (factor, limit) = (10_f64.powi(scale.into()), 10_f64.powi(precision.into()));
+    let fits = |value: Option<f64>| value.is_none_or(|value| (value * factor).round().abs() < limit);
+    if !fits(min(values)) || !fits(max(values)) {
+        return Ok(None);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "18 digits fit; what is below a null does not matter")]
+    let rounded = values.unary::<_, Decimal128Type>(|value| i128::from((value * factor).round() as i64));
+    Ok(Some(Arc::new(rounded.with_precision_and_scale(precision, scale)?)))
 }
 
 /// The type that everybody reads: text and bytes neither as views nor with long offsets.

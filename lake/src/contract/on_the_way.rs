@@ -4,9 +4,11 @@ use super::{Contract, ContractError, Facts, Report};
 use crate::batches::{Batches, bytes_of};
 use crate::frame::sql::query_rows;
 use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
 use futures::TryStreamExt as _;
 use orch_sdk::task::{TaskResult, fatal};
 use polars::prelude::DataFrame;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 
@@ -76,7 +78,8 @@ impl Contract {
         let (mut unread, mut tallied) = (Vec::new(), DataFrame::empty());
         let mut add = |batches: &mut Vec<RecordBatch>| -> TaskResult<()> {
             if let Some(statement) = tally.filter(|_| !batches.is_empty()) {
-                tallied.vstack_mut(&query_rows(&std::mem::take(batches), statement)?)?;
+                let named = batches.drain(..).map(|batch| columns_of(&batch, statement));
+                tallied.vstack_mut(&query_rows(&named.collect::<Result<Vec<_>, _>>()?, statement)?)?;
             }
             Ok(())
         };
@@ -112,4 +115,12 @@ impl Contract {
         let report = Report { uri: self.uri.clone(), passed: Vec::new(), quarantined, rows, removed, findings };
         Ok(Some(CheckedLot { report, tally: tallied }))
     }
+}
+
+/// The columns that a statement may read: those whose names appear in it, and all if it has a `*` for them.
+fn columns_of(batch: &RecordBatch, statement: &str) -> Result<RecordBatch, ArrowError> {
+    let words: HashSet<&str> = statement.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let is_read = |name: &str| statement.contains("SELECT *") || words.contains(name);
+    let read = (0..batch.num_columns()).filter(|at| is_read(batch.schema_ref().field(*at).name()));
+    batch.project(&read.collect::<Vec<_>>())
 }

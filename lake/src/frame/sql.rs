@@ -1,4 +1,5 @@
-//! polars' SQL over frames, on its streaming engine: joins and sums hold little more than their inputs and their result.
+//! polars' SQL over frames. Many rows go through its streaming engine: joins and sums hold little more than their inputs and
+//! their result. Few rows are faster in its other engine, which starts no pipeline.
 
 use super::threads::off_runtime;
 use super::{blocking, from_batches, to_batches};
@@ -9,6 +10,9 @@ use orch_sdk::task::TaskResult;
 use polars::prelude::{DataFrame, Engine, Expr, IntoLazy as _, SortMultipleOptions};
 use polars::sql::{SQLContext, sql_expr};
 use std::collections::BTreeMap;
+
+/// Up to this many rows of all frames, a statement runs in the engine that keeps everything in memory.
+const IN_MEMORY_ROWS: usize = 1 << 19;
 
 /// Frames by name, for statements that read them. Clones share the rows.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +33,9 @@ impl SqlFrames {
         let mut context = SQLContext::new();
         self.0.iter().for_each(|(name, frame)| context.register(name, frame.clone().lazy()));
         let plan = context.execute(statement)?;
-        Ok(off_runtime(|| plan.collect_with_engine(Engine::Streaming))?.unwrap_single())
+        let rows: usize = self.0.values().map(DataFrame::height).sum();
+        let engine = if rows > IN_MEMORY_ROWS { Engine::Streaming } else { Engine::InMemory };
+        Ok(off_runtime(|| plan.collect_with_engine(engine))?.unwrap_single())
     }
 
     /// Returns the rows of a `SELECT` as batches of a schema, sorted by some columns, if any are named.
