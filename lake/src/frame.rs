@@ -59,9 +59,6 @@ pub fn empty_frame(schema: &SchemaRef) -> TaskResult<DataFrame> {
 }
 
 /// A batch with the columns of a schema in its order, cast where needed.
-///
-/// # Errors
-/// As [`to_batches`].
 pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> TaskResult<RecordBatch> {
     if &batch.schema() == schema {
         return Ok(batch.clone());

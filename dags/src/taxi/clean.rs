@@ -71,6 +71,7 @@ impl Reader {
         let helpers = HELPERS.map(|name| Field::new(name, DataType::Int32, false));
         let first = month.first();
         let value = |field: &Field| match (field.name().as_str(), field.data_type()) {
+            (name @ ("year" | "month" | "day"), _) => col(name),
             ("load_date", _) => lit(now.timestamp_micros()).cast(Type::Datetime(TimeUnit::Microseconds, None)),
             (SOURCE_FILE, _) => lit(source_file),
             ("file_year", _) => lit(first.year()),

@@ -39,9 +39,6 @@ impl SqlFrames {
     }
 
     /// Returns the rows of a `SELECT` as batches of a schema, sorted by some columns, if any are named.
-    ///
-    /// # Errors
-    /// As [`SqlFrames::query`]; the columns differ from the schema.
     pub fn batches(&self, statement: &str, order: &[&str], schema: &SchemaRef) -> TaskResult<Vec<RecordBatch>> {
         let rows = self.query(statement)?;
         let by = order.iter().copied();
@@ -54,9 +51,6 @@ impl SqlFrames {
     }
 
     /// Computes [`SqlFrames::batches`] on a thread of the pool.
-    ///
-    /// # Errors
-    /// As [`SqlFrames::batches`].
     pub async fn rows(
         &self,
         statement: &'static str,
@@ -70,9 +64,6 @@ impl SqlFrames {
 }
 
 /// Runs a `SELECT` over batches, which it names `rows`.
-///
-/// # Errors
-/// As [`SqlFrames::query`].
 pub fn query_rows(batches: &[RecordBatch], statement: &str) -> TaskResult<DataFrame> {
     let mut frames = SqlFrames::default();
     frames.set("rows", from_batches(batches)?);
@@ -80,9 +71,6 @@ pub fn query_rows(batches: &[RecordBatch], statement: &str) -> TaskResult<DataFr
 }
 
 /// Parses a SQL expression over the columns of a table.
-///
-/// # Errors
-/// It is not an expression.
 pub fn expression(text: &str) -> TaskResult<Expr> {
     Ok(sql_expr(text)?)
 }
