@@ -1,7 +1,7 @@
 //! raw → silver: the statements of `sql/` over what was extracted, published in one commit of five tables.
 
 use super::days::Days;
-use super::extract::{Extract, Extracts, is_newest_of, known_until_after};
+use super::extract::{BY_DAY, Extract, Extracts, is_newest_of, known_until_after};
 use super::tables::{NAMESPACE, RAW, RAW_BUCKET, SILVER, SILVER_BUCKET, object_uri, raw_table};
 use crate::common::lakehouse::Lakehouse;
 use crate::common::model::Model;
@@ -66,7 +66,7 @@ async fn publish(ctx: &Ctx, extracts: &[Extracts]) -> TaskResult<Published> {
     let (known, newest) = (known_until(&lakehouse).await?, extracts.last().context("a run has an extract")?);
     let mut publisher = Publisher::new(ctx, &lakehouse.lake).await?;
     let mut frames = SqlFrames::default();
-    for table in &RAW {
+    for table in RAW.iter().filter(|table| !BY_DAY.contains(&table.name)) {
         frames.set(table.name, read(&raw, newest, table).await?);
     }
     for model in SILVER.iter().filter(|model| model.table.name != FACTS) {
