@@ -145,7 +145,16 @@ impl Model {
     }
 }
 
-/// The columns of a table whose names appear in a statement: all that has to be read of the table.
+/// The columns of a table that a statement reads: those that it names alone, or with the name or alias of the table.
 pub(crate) fn columns_read(statement: &str, table: &TableSpec) -> Vec<&'static str> {
-    table.column_names().filter(|name| has_word(statement, name)).collect()
+    let words = statement.split(|letter: char| !letter.is_alphanumeric() && !['_', '.'].contains(&letter));
+    let words: Vec<&str> = words.filter(|word| !word.is_empty() && !word.eq_ignore_ascii_case("as")).collect();
+    let is_alias = |of: &str| words.windows(2).any(|pair| pair == [table.name, of]);
+    let is_read = |column: &&str| {
+        words.iter().any(|word| match word.rsplit_once('.') {
+            None => word == column,
+            Some((of, name)) => name == *column && (of == table.name || is_alias(of)),
+        })
+    };
+    table.column_names().filter(is_read).collect()
 }
