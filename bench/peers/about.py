@@ -1,4 +1,4 @@
-"""Prints how figures of a peer were measured, as one line of JSON: about.py PEER COMMAND PACKAGE…"""
+"""Prints one line of JSON about a measurement of a peer: about.py PEER COMMAND PACKAGE…"""
 
 import datetime
 import glob

@@ -28,7 +28,7 @@ pub enum From {
     Changes,
 }
 
-/// What one run reads.
+/// The params of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retail {

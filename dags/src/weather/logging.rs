@@ -52,7 +52,7 @@ pub fn stream() -> Stream {
 
 pub fn dags() -> Vec<Dag> {
     let client = dag("logging_client")
-        .describe("What the client of the logging server sends in a minute: ten readings every five seconds")
+        .describe("The client of the logging server: it sends ten readings every five seconds for a minute")
         .schedule("* * * * *")
         .start("2024-01-01")
         .tags(["logging", "streams"])

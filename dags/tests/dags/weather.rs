@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 pub(crate) const DAG: &str = "nyc_weather_etl";
 
-/// New York, wherever it is in the list of default cities.
+/// Returns New York from the default cities.
 pub(crate) fn new_york() -> Location {
     Weather::default().locations.into_iter().find(|location| location.name == "New York").unwrap()
 }

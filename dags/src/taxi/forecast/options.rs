@@ -4,23 +4,24 @@ use crate::common::nyc::days::check_param;
 use orch::prelude::*;
 use orch_forecast::demand::HELD_OUT_WEEKS;
 
-/// What one run of `demand_forecast` does.
+/// The params of a run of `demand_forecast`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Forecast {
-    /// The last day that is known to the forecast, such as `2020-12-27`; it begins at the midnight after it. Without it the
-    /// newest day that there are trips of.
+    /// The last day that the forecast knows, such as `2020-12-27`. The forecast begins at the following midnight. Default: the
+    /// newest day with trips.
     pub reference_date: Option<String>,
-    /// So many weeks up to that day are read for a model.
+    /// The number of weeks up to that day that a model is trained on.
     #[schemars(range(min = 12, max = 156))]
     pub weeks: u32,
-    /// By so many of the last of them a model is judged, and as many before say how wide its intervals are.
+    /// The number of these weeks, the last ones, that a model is judged by. As many weeks before them set the width of its
+    /// intervals.
     #[schemars(range(min = 2, max = 26))]
     pub held_out_weeks: u32,
-    /// A model is fitted when the newest one is so many days older than the reference date. 0: in each run.
+    /// A model is trained again when the newest one is this number of days older than the reference date. 0: in each run.
     #[schemars(range(min = 0, max = 366))]
     pub retrain_after_days: u32,
-    /// Of so many days up to the reference date earlier forecasts are held against what came.
+    /// The number of days up to the reference date whose earlier forecasts are compared with the actual demand.
     #[schemars(range(min = 1, max = 31))]
     pub judged_days: u32,
 }
@@ -37,16 +38,16 @@ impl Default for Forecast {
     }
 }
 
-/// What one run of `fare_prediction` does.
+/// The params of a run of `fare_prediction`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fares {
-    /// The last day that is read, such as `2020-12-27`. Without it the newest day that there are trips of.
+    /// The last day that is read, such as `2020-12-27`. Default: the newest day with trips.
     pub reference_date: Option<String>,
-    /// So many days up to that one are read from `ml.fare_prediction_features`.
+    /// The number of days up to that one that are read from `ml.fare_prediction_features`.
     #[schemars(range(min = 3, max = 31))]
     pub days: u32,
-    /// By so many of the last of them the model is judged; their unusual trips are written down.
+    /// The number of these days, the last ones, that the model is judged by. Their unusual trips are recorded.
     #[schemars(range(min = 1, max = 10))]
     pub held_out_days: u32,
 }
