@@ -145,11 +145,13 @@ impl Model {
     }
 }
 
-/// The columns of a table that a statement reads: those that it names alone, or with the name or alias of the table.
+/// The columns of a table that a statement reads: those that it names alone, or with the name or alias of the table. If the
+/// statement knows the table by another name, all columns that it names.
 pub(crate) fn columns_read(statement: &str, table: &TableSpec) -> Vec<&'static str> {
     let words = statement.split(|letter: char| !letter.is_alphanumeric() && !['_', '.'].contains(&letter));
     let words: Vec<&str> = words.filter(|word| !word.is_empty() && !word.eq_ignore_ascii_case("as")).collect();
-    let is_alias = |of: &str| words.windows(2).any(|pair| pair == [table.name, of]);
+    let has_other_name = !words.contains(&table.name);
+    let is_alias = |of: &str| has_other_name || words.windows(2).any(|pair| pair == [table.name, of]);
     let is_read = |column: &&str| {
         words.iter().any(|word| match word.rsplit_once('.') {
             None => word == column,

@@ -279,7 +279,7 @@ fn its_logging_server_is_a_command_of_the_bundle() {
     for flag in command.iter().filter(|word| word.starts_with("--")) {
         assert!(helped.contains(flag), "{flag}: {helped}");
     }
-    assert!(helped.contains("port 9998"), "{helped}");
+    assert!(helped.contains("Default port: 9998"), "{helped}");
 }
 
 #[test]
