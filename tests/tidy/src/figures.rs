@@ -1,4 +1,4 @@
-//! Compares figures in documents with committed result files: `bench/results.json` for orch, and `bench/peers/results/*.jsonl`
+//! Compares values in documents with committed result files: `bench/results.json` for orch, and `bench/peers/results/*.jsonl`
 //! for others.
 
 use crate::parity::quoted;
@@ -106,11 +106,8 @@ fn figures_in_documents_are_in_result_files() {
             }
         }
     }
-    assert!(seen >= 30, "only {seen} figures were compared");
-    assert_none(
-        "figures that no result file has; quote those of bench/results.json and bench/peers/results",
-        &offenders,
-    );
+    assert!(seen >= 30, "only {seen} values were compared");
+    assert_none("values without a result; quote bench/results.json or a file in bench/peers/results", &offenders);
 }
 
 #[test]

@@ -14,8 +14,8 @@ pub struct Forecast {
     /// The number of weeks up to that day that a model is trained on.
     #[schemars(range(min = 12, max = 156))]
     pub weeks: u32,
-    /// The number of these weeks, the last ones, that a model is judged by. As many weeks before them set the width of its
-    /// intervals.
+    /// The number of these weeks, the last ones, that a model is judged by. The width of its intervals comes from the same
+    /// number of weeks before them.
     #[schemars(range(min = 2, max = 26))]
     pub held_out_weeks: u32,
     /// A model is trained again when the newest one is this number of days older than the reference date. 0: in each run.

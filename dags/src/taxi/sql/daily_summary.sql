@@ -1,4 +1,4 @@
--- One row for each day, from all sums of its trips. Trips without a tip do not count for the mean of tips
+-- Counts and means of the trips of each day. Trips without a tip do not count in the mean of tips
 -- required: trip_date, year, month, total_trips, total_passengers, avg_trip_distance, avg_fare_amount, avg_total_amount, last_updated
 -- chart: select * from (select trip_date, total_trips as "trips per day" from nyc_taxi.daily_summary order by 1 desc limit 366) order by 1
 SELECT

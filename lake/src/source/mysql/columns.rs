@@ -133,7 +133,7 @@ fn builder(field: &Field, rows: usize) -> TaskResult<Builder> {
 }
 
 fn push(builder: &mut Builder, value: &Value) -> Result<(), String> {
-    let wrong = |as_what: &str| format!("{} is no {as_what}", describe_value(value));
+    let wrong = |as_what: &str| format!("{} is not a {as_what}", describe_value(value));
     match (builder, value) {
         (Builder::Int32(into), Value::Int(v)) => {
             into.append_value(i32::try_from(*v).map_err(|_| wrong("number of 32 bits"))?);
@@ -162,7 +162,7 @@ fn push(builder: &mut Builder, value: &Value) -> Result<(), String> {
             into.append_value(fits.ok_or_else(|| wrong(&format!("decimal({precision}, {scale})")))?);
         }
         (Builder::Text(into), Value::Bytes(bytes)) => {
-            into.append_value(std::str::from_utf8(bytes).map_err(|_| "it holds bytes that are no UTF-8".to_string())?);
+            into.append_value(std::str::from_utf8(bytes).map_err(|_| "its bytes are not valid UTF-8".to_string())?);
         }
         (Builder::Text(into), Value::Time(..) | Value::Int(_) | Value::UInt(_) | Value::Date(..)) => {
             into.append_value(as_text(value));

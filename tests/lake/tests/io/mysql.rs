@@ -127,11 +127,11 @@ async fn values_that_do_not_fit_are_told_with_column_and_row() {
     server.run_statements(&connection, odd).await;
     let dates = read(&connection, MysqlSource::table("odd").columns(["d"])).await.expect("it is there").collect().await;
     let said = words(&dates.expect_err("that is no day"));
-    assert!(said.contains("column `d`, row 2") && said.contains("`0000-00-00` is no date"), "{said}");
+    assert!(said.contains("column `d`, row 2") && said.contains("`0000-00-00` is not a date"), "{said}");
     let numbers = MysqlSource::table("odd").columns(["n"]).cast("n", DataType::Int32);
     let said =
         words(&read(&connection, numbers).await.expect("it is there").collect().await.expect_err("it is too large"));
-    assert!(said.contains("column `n`, row 2: `5000000000` is no number of 32 bits"), "{said}");
+    assert!(said.contains("column `n`, row 2: `5000000000` is not a number of 32 bits"), "{said}");
 }
 
 #[tokio::test]
