@@ -5,19 +5,18 @@
 use super::raw::RawTrips;
 use super::schema::{SOURCE_FILE, TRIPS, file_type};
 use crate::common::nyc::month::Month;
-use arrow::array::RecordBatch;
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, Float64Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    new_null_array,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use orch::{TaskResult, fatal};
 use orch_lake::batches::Batches;
 use orch_lake::contract::{Contract, Policy};
-use orch_lake::frame::sql::expression;
-use orch_lake::frame::{blocking, conform, empty_frame, from_batches, to_batches};
-use polars::prelude::{
-    ChunkedArray, DataFrame, DataType as Type, Expr, Int32Chunked, IntoColumn as _, IntoLazy as _, NULL, TimeUnit, col,
-    lit,
-};
+use orch_lake::frame::conform;
+use orch_lake::table::spec::Kind;
 use std::sync::Arc;
 
 /// Rows that break one of these rules are removed and counted.
@@ -53,109 +52,80 @@ pub(super) fn rules() -> Contract {
 #[derive(Debug)]
 pub struct Reader {
     file: RawTrips,
+    month: NaiveDate,
     schema: SchemaRef,
-    columns: Vec<Expr>,
-    /// For each column that is stored with another type: its name in the file, the condition that all values fit, that one
-    /// value fits, and the problem if it does not.
-    fits: Vec<(String, Expr, Expr, &'static str)>,
 }
 
 impl Reader {
-    pub(super) fn new(file: &RawTrips, source_file: &str, month: Month, now: DateTime<Utc>) -> TaskResult<Reader> {
-        let found = |name: &str| file.mapping.found.iter().find(|(column, _)| column.name == name);
-        let field = |field: &Arc<Field>| match found(field.name()) {
-            Some((column, _)) => Field::new(column.name, file_type(column), true),
-            None => field.as_ref().clone(),
-        };
-        let trips: Vec<Field> = file.mapping.trips_schema().fields().iter().map(field).collect();
-        let helpers = HELPERS.map(|name| Field::new(name, DataType::Int32, false));
-        let first = month.first();
-        let value = |field: &Field| match (field.name().as_str(), field.data_type()) {
-            (name @ ("year" | "month" | "day"), _) => col(name),
-            ("load_date", _) => lit(now.timestamp_micros()).cast(Type::Datetime(TimeUnit::Microseconds, None)),
-            (SOURCE_FILE, _) => lit(source_file),
-            ("file_year", _) => lit(first.year()),
-            ("file_month", _) => lit(first.month().cast_signed()),
-            (name, _) if found(name).is_none() => lit(NULL),
-            (name, _) => col(name),
-        };
-        let fields: Vec<Field> = trips.into_iter().chain(helpers).collect();
-        let schema = Arc::new(Schema::new(fields));
-        let types = empty_frame(&schema)?;
-        let typed = schema.fields().iter().zip(types.columns());
-        let columns =
-            typed.map(|(field, of)| value(field).cast(of.dtype().clone()).alias(field.name().as_str())).collect();
-        let fits = file.mapping.found.iter().filter_map(|(column, name)| {
-            let (fit, fits, problem) = match column.kind.arrow() {
-                DataType::Int32 => {
-                    let fits = "x = FLOOR(x) AND ABS(x) <= 2147483647";
-                    (None, fits, "must be a whole number of 32 bits")
-                }
-                DataType::Decimal128(..) => {
-                    let fit = "MIN(x) > -9999999999.995 AND MAX(x) < 9999999999.995";
-                    (Some(fit), "ABS(x) < 9999999999.995", "must be below 10,000,000,000")
-                }
-                _ => return None,
-            };
-            let parsed = |text: &str| Ok(expression(&text.replace('x', column.name))?.alias(column.name));
-            let all = || fit.map_or_else(|| Ok(parsed(fits)?.all(true)), parsed);
-            Some(all().and_then(|all| Ok((name.clone(), all, parsed(fits)?, problem))))
-        });
-        let fits = fits.collect::<TaskResult<_>>()?;
-        Ok(Reader { file: file.clone(), schema, columns, fits })
+    pub(super) fn new(file: &RawTrips, month: Month) -> Reader {
+        let found = file.mapping.found.iter().map(|(column, _)| Field::new(column.name, file_type(column), true));
+        let added = ["year", "month", "day"].into_iter().chain(HELPERS);
+        let added = added.map(|name| Field::new(name, DataType::Int32, true));
+        let schema = Arc::new(Schema::new(found.chain(added).collect::<Vec<_>>()));
+        Reader { file: file.clone(), month: month.first(), schema }
     }
 
     /// The rows of the file with the columns that the rules read.
     pub(super) fn read(self, rows: Batches) -> Batches {
-        let (schema, reader, mut before) = (self.schema.clone(), Arc::new(self), 0);
-        let read = rows.and_then(move |batch| {
-            let (reader, first) = (reader.clone(), before);
+        let (schema, mut before) = (self.schema.clone(), 0);
+        let read = rows.map(move |batch| {
+            let batch = batch?;
             before += batch.num_rows();
-            blocking(move |_| reader.batch(&batch, first))
+            self.batch(&batch, before - batch.num_rows())
         });
         Batches::new(schema, read).ahead()
     }
 
     fn batch(&self, rows: &RecordBatch, before: usize) -> TaskResult<RecordBatch> {
-        let mut rows = from_batches(std::slice::from_ref(rows))?;
-        if has_nan(&rows) {
-            // NaN means "not known".
-            rows = rows.lazy().fill_nan(lit(NULL)).collect()?;
+        let mut columns = rows.columns().to_vec();
+        for ((column, name), values) in self.file.mapping.found.iter().zip(&mut columns) {
+            let Some(numbers) = values.as_primitive_opt() else { continue };
+            let (known, problem) = match column.kind {
+                Kind::Int => (known(numbers, is_int), "must be a whole number of 32 bits"),
+                _ => (known(numbers, is_amount), "must be below 10,000,000,000"),
+            };
+            let unfit = |row| fatal(format!("{}: column `{name}` {problem}", self.file.row_name(before + row)));
+            *values = Arc::new(known.map_err(unfit)?);
         }
-        let rows = with_calendar(rows)?;
-        let mut read = rows.lazy().select(self.columns.clone()).collect()?;
-        let all: Vec<Expr> = self.fits.iter().map(|(_, all, ..)| all.clone()).collect();
-        let all = read.clone().lazy().select(all).collect()?;
-        for (fit, (name, _, fits, problem)) in all.columns().iter().zip(&self.fits) {
-            if fit.bool()?.all() {
-                continue;
-            }
-            let fits = read.clone().lazy().select([fits.clone()]).collect()?;
-            if let Some(row) = fits.columns()[0].bool()?.iter().position(|fits| fits == Some(false)) {
-                return Err(fatal(format!("{}: column `{name}` {problem}", self.file.row_name(before + row))));
-            }
-        }
-        read.rechunk_mut();
-        Ok(to_batches(read, &self.schema)?.swap_remove(0))
+        let (year, month, day) = calendar(rows["pickup_datetime"].as_primitive());
+        let ints = |value: i32| Int32Array::from_value(value, rows.num_rows());
+        let of_file = (ints(self.month.year()), ints(self.month.month().cast_signed()));
+        let added = [year, month, day, of_file.0, of_file.1].map(|values| Arc::new(values) as ArrayRef);
+        Ok(RecordBatch::try_new(self.schema.clone(), columns.into_iter().chain(added).collect())?)
     }
 }
 
-fn has_nan(rows: &DataFrame) -> bool {
-    let floats = rows.columns().iter().filter_map(|column| column.f64().ok());
-    // Not `any`: a loop without an early end is several times faster.
-    let has = |values: &[f64]| values.iter().fold(false, |has, value| has | value.is_nan());
-    floats.flat_map(ChunkedArray::downcast_iter).any(|chunk| has(chunk.values()))
+fn is_int(number: f64) -> bool {
+    #[expect(clippy::cast_possible_truncation, reason = "a number that is cut off differs")]
+    let whole = number as i32;
+    number - f64::from(whole) == 0.0
 }
 
-/// Adds the year, month and day of the pickups. Most pickups have the day of the one before, so few dates are computed.
-fn with_calendar(mut rows: DataFrame) -> TaskResult<DataFrame> {
+/// Whether a number has at most 12 digits when it is rounded to hundredths.
+fn is_amount(number: f64) -> bool {
+    number.abs() < 9_999_999_999.995
+}
+
+/// Replaces NaN, which means "not known", by null. An error is the first row with a number that does not fit.
+fn known(numbers: &Float64Array, fits: impl Fn(f64) -> bool) -> Result<Float64Array, usize> {
+    // Not `all`: a loop without an early end is several times faster.
+    if numbers.values().iter().fold(true, |all, number| all & fits(*number)) {
+        return Ok(numbers.clone());
+    }
+    let is_unfit = |number: Option<f64>| number.is_some_and(|number| !number.is_nan() && !fits(number));
+    match numbers.iter().position(is_unfit) {
+        Some(row) => Err(row),
+        None => Ok(numbers.iter().map(|number| number.filter(|number| !number.is_nan())).collect()),
+    }
+}
+
+/// The year, month and day of the pickups. Most pickups have the day of the one before, so few dates are computed.
+fn calendar(pickups: &TimestampMicrosecondArray) -> (Int32Array, Int32Array, Int32Array) {
     const MICROS_PER_DAY: i64 = 86_400_000_000;
     const DAYS_BEFORE_1970: i64 = 719_163;
-    let pickups = rows.column("pickup_datetime")?.cast(&Type::Datetime(TimeUnit::Microseconds, None))?;
-    let pickups = pickups.datetime()?.physical().rechunk();
     let (mut day, mut date) = (0, NaiveDate::default());
-    let dates = pickups.iter().map(|micros| {
-        let of_pickup = micros.unwrap_or_default().div_euclid(MICROS_PER_DAY);
+    let dates = pickups.values().iter().map(|micros| {
+        let of_pickup = micros.div_euclid(MICROS_PER_DAY);
         if of_pickup != day {
             day = of_pickup;
             let days = i32::try_from(day.saturating_add(DAYS_BEFORE_1970)).ok();
@@ -164,17 +134,27 @@ fn with_calendar(mut rows: DataFrame) -> TaskResult<DataFrame> {
         (date.year(), date.month().cast_signed(), date.day().cast_signed())
     });
     let (years, months, days): (Vec<i32>, Vec<i32>, Vec<i32>) = dates.collect();
-    let validity = pickups.downcast_iter().next().and_then(|chunk| chunk.validity().cloned());
-    for (name, values) in [("year", years), ("month", months), ("day", days)] {
-        rows.with_column(Int32Chunked::from_vec_validity(name.into(), values, validity.clone()).into_column())?;
-    }
-    Ok(rows)
+    let column = |values: Vec<i32>| Int32Array::new(values.into(), pickups.nulls().cloned());
+    (column(years), column(months), column(days))
 }
 
 /// Rows that have passed the rules, with the columns and types of the table.
-pub(super) fn trips_of(rows: Batches, schema: SchemaRef) -> Batches {
-    let (columns, into): (Vec<usize>, _) = ((0..schema.fields().len()).collect(), schema.clone());
-    Batches::new(schema, rows.map(move |batch| conform(&batch?.project(&columns)?, &into)))
+pub(super) fn trips_of(rows: Batches, schema: SchemaRef, source_file: String, now: DateTime<Utc>) -> Batches {
+    let into = schema.clone();
+    let trips = rows.map(move |batch| {
+        let batch = batch?;
+        let rows = batch.num_rows();
+        let columns = into.fields().iter().map(|field| -> (&String, ArrayRef) {
+            let column: ArrayRef = match field.name().as_str() {
+                "load_date" => Arc::new(TimestampMicrosecondArray::from_value(now.timestamp_micros(), rows)),
+                SOURCE_FILE => Arc::new(StringArray::new_repeated(&source_file, rows)),
+                name => batch.column_by_name(name).cloned().unwrap_or_else(|| new_null_array(field.data_type(), rows)),
+            };
+            (field.name(), column)
+        });
+        conform(&RecordBatch::try_from_iter(columns)?, &into)
+    });
+    Batches::new(schema, trips)
 }
 
 #[cfg(test)]
@@ -206,9 +186,9 @@ mod tests {
         let (source_file, key, bytes) = ("x".into(), "x.csv".into(), text.len() as u64);
         let file = RawFile { source_file, month, key, bytes, sha256: String::new(), from: String::new() };
         let raw = inspect(&bucket, &file).await?;
-        let rows = Reader::new(&raw, "x", month, DateTime::UNIX_EPOCH)?.read(raw.rows(&bucket).await?);
+        let rows = Reader::new(&raw, month).read(raw.rows(&bucket).await?);
         let (kept, cleaned) = rules().check_on_the_way(Facts::at(DateTime::UNIX_EPOCH), rows, None);
-        let trips = trips_of(kept, raw.mapping.trips_schema()).collect().await?;
+        let trips = trips_of(kept, raw.mapping.trips_schema(), "x".into(), DateTime::UNIX_EPOCH).collect().await?;
         Ok((trips, cleaned.take().expect("all rows were checked").report.removed))
     }
 

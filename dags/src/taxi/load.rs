@@ -74,9 +74,9 @@ pub async fn load(
     let contract = trips_contract(!zones.is_empty());
     publisher.facts = Facts::at(publisher.now).keys(ZONES, zones);
 
-    let rows = Reader::new(&raw, &file.source_file, file.month, publisher.now)?.read(raw.rows(bucket).await?);
+    let rows = Reader::new(&raw, file.month).read(raw.rows(bucket).await?);
     let (kept, cleaned) = rules().check_on_the_way(Facts::at(publisher.now), rows, None);
-    let trips = trips_of(kept, raw.mapping.trips_schema());
+    let trips = trips_of(kept, raw.mapping.trips_schema(), file.source_file.clone(), publisher.now);
     let written = publisher.add(trips_layer(file, trips).contract(contract).tally(sums())).await?;
     raw.check_unchanged(bucket).await?;
     let cleaned = cleaned.take().context("the rows of the file broke off")?.report;

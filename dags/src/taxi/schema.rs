@@ -114,7 +114,6 @@ pub fn file_columns() -> impl Iterator<Item = &'static Column> {
 pub fn file_type(column: &Column) -> DataType {
     match column.kind {
         Kind::Int | Kind::Decimal(..) => DataType::Float64,
-        Kind::Text => DataType::Utf8View,
         other => other.arrow(),
     }
 }

@@ -103,8 +103,7 @@ pub async fn validate_data(ctx: Ctx, file: RawFile) -> TaskResult<Validated> {
         let nulls = |name: &str| footer.schema.fields().find(name).and_then(|(at, _)| footer.nulls[at]);
         counted = columns.iter().map(|(_, name)| nulls(name).unwrap_or_default()).collect();
     } else {
-        let reader = Reader::new(&raw, &file.source_file, file.month, publisher.now)?;
-        let mut batches = reader.read(raw.rows(&bucket).await?).report_progress(&ctx);
+        let mut batches = Reader::new(&raw, file.month).read(raw.rows(&bucket).await?).report_progress(&ctx);
         while let Some(batch) = batches.try_next().await? {
             rows += batch.num_rows() as u64;
             let nulls = columns.iter().map(|(column, _)| batch[column.name].null_count() as u64);
