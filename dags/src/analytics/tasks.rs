@@ -122,8 +122,8 @@ pub async fn analytics_transform(ctx: Ctx, available: Available) -> TaskResult<P
         (&PERFORMANCE, include_str!("sql/zone_performance_metrics.sql")),
         (&FEATURES, include_str!("sql/demand_prediction_features.sql")),
     ] {
-        let rows = frames.rows(statement, &[], table.spec.schema()).await?;
-        publisher.add(table.replacing(days, rows)).await?;
+        let rows = frames.make(&table.spec, statement).await?;
+        publisher.add(table.replacing(days, rows.into())).await?;
     }
     publisher.publish()
 }
@@ -161,10 +161,10 @@ pub async fn realtime_cdc(ctx: Ctx, available: Available) -> TaskResult<Publishe
     frames.set("following", frame_of("later", (0..12).collect())?);
     frames.set("events", events);
     add_frame(&mut frames, "windows", include_str!("sql/windows.sql")).await?;
-    let rows = frames.rows(include_str!("sql/trip_aggregations.sql"), &[], AGGREGATIONS.spec.schema()).await?;
-    publisher.add(AGGREGATIONS.replacing(days, rows)).await?;
-    let rows = frames.rows(include_str!("sql/zone_activity.sql"), &[], ACTIVITY.spec.schema()).await?;
-    publisher.add(ACTIVITY.replacing(days, rows).replacing(days.rows_by_end(ACTIVITY.day))).await?;
+    let rows = frames.make(&AGGREGATIONS.spec, include_str!("sql/trip_aggregations.sql")).await?;
+    publisher.add(AGGREGATIONS.replacing(days, rows.into())).await?;
+    let rows = frames.make(&ACTIVITY.spec, include_str!("sql/zone_activity.sql")).await?;
+    publisher.add(ACTIVITY.replacing(days, rows.into()).replacing(days.rows_by_end(ACTIVITY.day))).await?;
     publisher.publish()
 }
 
@@ -191,8 +191,8 @@ pub async fn ml_features(ctx: Ctx, available: Option<Available>) -> TaskResult<P
     let mut frames = demand_frames(&ctx, &place, days, publisher.now).await?;
     frames.set("forecasts", forecasts(&place, days).await?);
     let statement = include_str!("sql/ml_demand_prediction_features.sql");
-    let rows = frames.rows(statement, &[], ML_FEATURES.spec.schema()).await?;
-    publisher.add(ML_FEATURES.replacing(days, rows)).await?;
+    let rows = frames.make(&ML_FEATURES.spec, statement).await?;
+    publisher.add(ML_FEATURES.replacing(days, rows.into())).await?;
     publisher.add(FARES.replacing(days, fare_rows(trips_table(&place).await?, days, frames))).await?;
     publisher.publish()
 }

@@ -26,8 +26,8 @@ pub async fn generate_gold_tables(ctx: Ctx) -> TaskResult<Published> {
     }
     let mut publisher = Publisher::new(&ctx, &lakehouse.lake).await?;
     for model in GOLD.iter() {
-        let rows = frames.rows(model.statement, model.table.key, model.table.unchecked_schema()).await?;
-        publisher.add(layer(model, rows, &bucket, format!("{}.csv", model.table.name))).await?;
+        let rows = frames.make(&model.table, model.statement).await?;
+        publisher.add(layer(model, rows.into(), &bucket, format!("{}.csv", model.table.name))).await?;
     }
     publisher.publish()
 }

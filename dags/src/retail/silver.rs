@@ -7,14 +7,13 @@ use crate::common::lakehouse::Lakehouse;
 use crate::common::model::Model;
 use arrow::array::RecordBatch;
 use chrono::NaiveDate;
-use futures::TryStreamExt as _;
 use iceberg::spec::SnapshotRef;
 use orch::prelude::*;
 use orch_lake::bucket::Bucket;
 use orch_lake::contract::{Contract, KeySet, Policy};
 use orch_lake::format::parquet::frame_of;
 use orch_lake::frame::sql::SqlFrames;
-use orch_lake::frame::{batches_of, blocking, empty_frame, from_batches};
+use orch_lake::frame::{batches_of, blocking, empty_frame};
 use orch_lake::publish::{Layer, Published, Publisher};
 use orch_lake::{Batches, Filter, TableName, TableSpec};
 use polars::prelude::{ChunkAgg as _, DataFrame, IntoLazy as _, PolarsResult, SchemaExt as _, col, lit};
@@ -23,7 +22,7 @@ use polars::prelude::{ChunkAgg as _, DataFrame, IntoLazy as _, PolarsResult, Sch
 const KNOWN_UNTIL: &str = "retail.known-until";
 const FACTS: &str = "orders_fact";
 /// Items that are joined at once: a fact is three times as wide as its item.
-const SLICE_ROWS: usize = 1 << 17;
+const SLICE_ROWS: usize = 1 << 16;
 
 /// Makes silver of what the ingests of this run extracted. The facts of the extracted days are replaced, all others stay.
 #[task(retries = 3, retry_delay = secs(5), retry_backoff = 2.0, timeout = hours(1))]
@@ -71,13 +70,12 @@ async fn publish(ctx: &Ctx, extracts: &[Extracts]) -> TaskResult<Published> {
     }
     for model in SILVER.iter().filter(|model| model.table.name != FACTS) {
         let TableSpec { name, key, .. } = model.table;
-        let rows = frames.rows(model.statement, key, model.table.unchecked_schema()).await?;
-        let rows: Vec<RecordBatch> = rows.try_collect().await?;
+        let rows = frames.make(&model.table, model.statement).await?;
         publisher.facts = publisher.facts.clone().keys(name, KeySet::of(&rows, key)?);
-        frames.set(name, from_batches(&rows)?);
-        let rows = Batches::of(model.table.unchecked_schema(), rows);
-        publisher.add(layer(model, rows, &bucket, format!("{name}.csv"))).await?;
+        publisher.add(layer(model, rows.into(), &bucket, format!("{name}.csv"))).await?;
     }
+    // The facts are made of silver: this frees memory.
+    RAW.iter().for_each(|table| frames.set(table.name, DataFrame::empty()));
     let facts = SILVER.iter().find(|model| model.table.name == FACTS).context("silver has facts")?;
     let mut slices = Vec::new();
     for (number, extract) in extracts.iter().enumerate() {

@@ -73,9 +73,9 @@ pub static GOLD: LazyLock<Vec<Model>> = LazyLock::new(|| {
     let files = sql_files![
         "orders_time_series",
         "sales_by_customer",
-        "sales_by_department",
         "sales_by_product",
         "sales_by_category",
+        "sales_by_department",
         "sales_by_department_daily",
         "sales_by_state",
     ];

@@ -151,7 +151,11 @@ fn a_gold_table_is_one_more_file() {
     assert_eq!(columns, ["customer_city", "customer_state", "total_orders", "total_revenue"]);
     assert_eq!(by_city.reads, ["customer_dim", "orders_fact"]);
 
-    let frames = silver();
+    let mut frames = silver();
+    for model in &gold {
+        let made = frames.query(model.statement).unwrap();
+        frames.set(model.table.name, made);
+    }
     let rows = |model: &Model| frames.batches(model.statement, model.table.key, &model.table.schema()).unwrap();
     let report = by_city.contract().check(&rows(by_city), &facts()).unwrap();
     report.ok().unwrap();
