@@ -2,21 +2,22 @@
 
 use super::rule::Rule;
 use super::{Check, Contract, ContractError};
-use crate::frame::from_batches;
 use crate::frame::sql::expression;
 use crate::frame::threads::off_runtime;
-use arrow::array::{BooleanArray, RecordBatch};
-use arrow::buffer::BooleanBuffer;
+use crate::frame::{batches_of, from_batches};
+use anyhow::Context as _;
+use arrow::array::{AsArray as _, BooleanArray, RecordBatch};
 use arrow::error::ArrowError;
 use orch_sdk::task::TaskResult;
-use polars::prelude::{Expr, IntoLazy as _};
+use polars::prelude::{Expr, IntoLazy as _, lit};
+use std::collections::BTreeSet;
 
 /// The compiled rules of a contract, with the columns that they read.
 #[derive(Debug, Default)]
 pub(super) struct Expressions {
     /// By the position of the check in the contract.
     rules: Vec<(usize, Expr)>,
-    columns: Vec<String>,
+    columns: BTreeSet<String>,
 }
 
 impl Expressions {
@@ -30,12 +31,8 @@ impl Expressions {
                 problem: format!("{error:#}"),
             };
             let parsed = expression(sql).map_err(broken)?;
-            for name in parsed.clone().meta().root_names() {
-                if !all.columns.contains(&name.to_string()) {
-                    all.columns.push(name.to_string());
-                }
-            }
-            all.rules.push((at, parsed.alias(format!("{at}"))));
+            all.columns.extend(parsed.clone().meta().root_names().iter().map(ToString::to_string));
+            all.rules.push((at, parsed.not().fill_null(lit(false)).alias(format!("{at}"))));
         }
         Ok(all)
     }
@@ -53,10 +50,10 @@ impl Expressions {
         let frame = from_batches(&[batch.project(&read)?])?;
         let rules: Vec<Expr> = self.rules.iter().map(|rule| rule.1.clone()).collect();
         let answers = off_runtime(|| frame.lazy().select(rules).collect())?;
-        let bad = self.rules.iter().map(|(at, _)| {
-            let passes = answers.column(&format!("{at}"))?.bool()?;
-            let bad = passes.iter().map(|passes| passes == Some(false)).collect::<BooleanBuffer>();
-            Ok((*at, BooleanArray::new(bad, None)))
+        let (_, answers) = batches_of(answers)?;
+        let bad = self.rules.iter().zip(answers[0].columns()).map(|((at, _), bad)| {
+            let bad = bad.as_boolean_opt().with_context(|| format!("the rule is {}, not a condition", bad.data_type()));
+            Ok((*at, bad?.clone()))
         });
         bad.collect()
     }

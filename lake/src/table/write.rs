@@ -30,6 +30,8 @@ use uuid::Uuid;
 const BUFFER_BYTES: usize = 256 << 20;
 /// One file alone need not hold as much.
 const ROW_GROUP_BYTES: usize = 32 << 20;
+/// A column with a larger dictionary has few repeated values, and is written faster without one.
+const DICTIONARY_BYTES: usize = 256 << 10;
 const TARGET_FILE_BYTES: usize = 512 << 20;
 
 /// How files are written, by the properties of the table.
@@ -83,6 +85,7 @@ impl Options {
             .set_compression(self.compression)
             .set_max_row_group_row_count(self.row_group_rows)
             .set_max_row_group_bytes(Some(self.row_group_bytes.min(BUFFER_BYTES / open)))
+            .set_dictionary_page_size_limit(DICTIONARY_BYTES)
             // Whole, never cut: crate iceberg takes the bounds of a file from those row groups whose bounds are exact.
             .set_statistics_truncate_length(None)
             .build()

@@ -6,7 +6,7 @@ use super::spread::Spread;
 use crate::batches::BATCH_ROWS;
 use crate::error::{LakeError, LakeResult};
 use arrow::array::RecordBatch;
-use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
+use arrow::compute::{SortColumn, SortOptions, concat, lexsort_to_indices, take};
 use iceberg::spec::{NullOrder, Schema, SortDirection, SortOrder};
 use tokio::task::JoinSet;
 
@@ -61,6 +61,7 @@ impl Sorter {
         if self.waiting.is_empty() {
             return Ok(());
         }
+        // Sorting overlaps with writing the part before.
         let rows = self.order.sorted(&std::mem::take(&mut self.waiting))?;
         self.bytes = 0;
         self.written().await?;
@@ -85,12 +86,16 @@ impl Sorter {
 
 impl Order {
     fn sorted(&self, rows: &[RecordBatch]) -> LakeResult<RecordBatch> {
-        let rows = concat_batches(rows[0].schema_ref(), rows)?;
+        let schema = rows[0].schema();
+        let whole = |at: usize| concat(&rows.iter().map(|rows| rows.column(at).as_ref()).collect::<Vec<_>>());
         // Other transforms keep the order of the column itself, or are no order that is of use.
         let columns = self.columns.iter().filter_map(|(name, options)| {
-            Some(SortColumn { values: rows.column_by_name(name)?.clone(), options: Some(*options) })
+            let (at, _) = schema.column_with_name(name)?;
+            Some(whole(at).map(|values| SortColumn { values, options: Some(*options) }))
         });
-        let places = lexsort_to_indices(&columns.collect::<Vec<_>>(), None)?;
-        Ok(take_record_batch(&rows, &places)?)
+        let places = lexsort_to_indices(&columns.collect::<Result<Vec<_>, _>>()?, None)?;
+        // Column by column: that takes less memory, and most columns fit into the cache of the processor.
+        let columns = (0..schema.fields().len()).map(|at| take(&whole(at)?, &places, None));
+        Ok(RecordBatch::try_new(schema.clone(), columns.collect::<Result<_, _>>()?)?)
     }
 }
