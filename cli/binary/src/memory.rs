@@ -1,30 +1,30 @@
-//! Gives memory back that nobody uses. glibc keeps what many threads freed, each in an arena of its own: after a start or
-//! a peak half of an idle process was such memory (docs/DECISIONS.md).
+//! Gives unused memory back to the system. glibc keeps what threads have freed, in an arena for each few threads: after a start or
+//! a peak, half of an idle process was such memory (docs/DECISIONS.md).
 
 use std::time::Duration;
 
-/// How often it is looked.
-const EVERY: Duration = Duration::from_secs(2);
-/// So much more than after the last time is worth the faults of taking it again. So much less, too: a peak has gone, and of what it
-/// held glibc returns little by itself.
+/// The time between two checks. It is short, so that a task gets back what the task before it has freed.
+const EVERY: Duration = Duration::from_millis(500);
+/// Memory is given back if the process has grown by so much since the last time. Also if it has shrunk by so much: a peak is over, and
+/// glibc returns little of it by itself.
 const WORTH_BYTES: u64 = 8 << 20;
 
-/// A piece of so many bytes has a mapping of its own, which goes when it is freed. glibc by itself raises this to 32 MB with the first
-/// such piece that is freed; from then on columns of a million rows lie in the arenas, and leave holes there.
-const OWN_MAPPING_BYTES: i32 = 8 << 20;
+/// An allocation of so many bytes gets its own mapping, which is returned when it is freed. glibc would raise this limit to 32 MB
+/// once such an allocation is freed; from then on, columns of a million rows would lie in the arenas and leave holes there.
+const OWN_MAPPING_BYTES: i32 = 2 << 20;
 
-/// The first thing that a server process does.
+/// A server process calls this first.
 pub(crate) fn set_up() {
     glibc::map_pieces_of(OWN_MAPPING_BYTES);
 }
 
-/// Looks for as long as the process lives.
+/// Runs for as long as the process lives.
 pub(crate) async fn give_back() {
     let mut left = 0;
     loop {
         tokio::time::sleep(EVERY).await;
         if resident_bytes().is_some_and(|now| now.abs_diff(left) > WORTH_BYTES) {
-            // It takes the locks of all arenas one after the other, some milliseconds after a peak.
+            // Trimming takes the locks of all arenas one after the other. After a peak that takes some milliseconds.
             tokio::task::spawn_blocking(glibc::trim).await.ok();
             left = resident_bytes().unwrap_or_default();
         }
@@ -35,7 +35,7 @@ fn resident_bytes() -> Option<u64> {
     status_bytes("self", "VmRSS:")
 }
 
-/// What a line of a process's status says. `None` where there is no `/proc`, as on macOS.
+/// Returns a value of a process's status. `None` if there is no `/proc`, as on macOS.
 pub(crate) fn status_bytes(pid: &str, field: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
