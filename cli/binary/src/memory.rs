@@ -5,11 +5,11 @@ use std::time::Duration;
 
 /// The time between two checks. It is short, so that a task gets back what the task before it has freed.
 const EVERY: Duration = Duration::from_millis(500);
-/// Memory is given back if the process has grown by so much since the last time. Also if it has shrunk by so much: a peak is over, and
-/// glibc returns little of it by itself.
+/// Memory is given back once the process has grown or shrunk by this much since the last time. After it has shrunk, a peak is over, and
+/// glibc returns little of that by itself.
 const WORTH_BYTES: u64 = 8 << 20;
 
-/// An allocation of so many bytes gets its own mapping, which is returned when it is freed. glibc would raise this limit to 32 MB
+/// An allocation of at least this size gets its own mapping, which is returned when it is freed. glibc would raise this limit to 32 MB
 /// once such an allocation is freed; from then on, columns of a million rows would lie in the arenas and leave holes there.
 const OWN_MAPPING_BYTES: i32 = 2 << 20;
 
