@@ -1,5 +1,4 @@
-//! Rows on their way: a schema, and record batches that follow it. What readers give and writers take; nobody holds
-//! all of them at once.
+//! A stream of record batches with their schema: readers return it and writers take it, so that no one holds all rows in memory.
 
 mod tee;
 
@@ -18,11 +17,10 @@ use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Rows in a batch: large enough that what is done once a batch costs nothing, small enough that a few of them at
-/// once are some megabytes.
+/// Rows in a batch. Work that is done once per batch costs little, and a few batches take some megabytes.
 pub const BATCH_ROWS: usize = 16_384;
 
-/// Batches that a reader is ahead: while one is written the next is read.
+/// Batches that a reader may be ahead of the writer.
 const AHEAD: usize = 2;
 
 /// A stream of record batches of one schema. After an error nothing follows.
@@ -36,7 +34,7 @@ impl Batches {
         Batches { schema, stream: stream.boxed() }
     }
 
-    /// What is in memory already.
+    /// Batches that are in memory.
     pub fn of(schema: SchemaRef, batches: Vec<RecordBatch>) -> Batches {
         Batches::new(schema, futures::stream::iter(batches.into_iter().map(Ok)))
     }
@@ -45,7 +43,7 @@ impl Batches {
         self.schema.clone()
     }
 
-    /// What a task of its own reads, a few batches ahead of whoever takes them. Dropping the batches ends it.
+    /// Starts a task that reads a few batches ahead. Dropping the batches ends the task.
     pub fn read_ahead<R>(schema: SchemaRef, work: impl FnOnce(Taker) -> R) -> Batches
     where
         R: Future<Output = TaskResult<()>> + Send + 'static,
@@ -69,7 +67,7 @@ impl Batches {
         Batches::new(schema, stream)
     }
 
-    /// The same, read by a task of its own.
+    /// Reads these batches in a task of their own, as [`Batches::read_ahead`] does.
     #[must_use]
     pub fn ahead(mut self) -> Batches {
         Batches::read_ahead(self.schema(), |taker| async move {
@@ -82,34 +80,27 @@ impl Batches {
         })
     }
 
-    /// The batches of an iterator. Each item is computed on a thread of the pool while the one before is written.
+    /// Returns the batches of an iterator. A thread of the pool computes each item while the one before is written.
     pub fn made<L>(schema: SchemaRef, mut lots: L) -> Batches
     where
         L: Iterator<Item = TaskResult<Vec<RecordBatch>>> + Send + 'static,
     {
         Batches::read_ahead(schema, |taker| async move {
-            loop {
-                // The thread is free again while there is no room: the writer may need one to encode.
-                let (back, lot) = blocking(move |_| {
-                    let lot = lots.next();
-                    Ok((lots, lot))
-                })
-                .await?;
+            // The thread is free again while there is no room: the writer may need one to encode.
+            while let (back, Some(lot)) = blocking(move |_| lots.next().transpose().map(|lot| (lots, lot))).await? {
                 lots = back;
-                let Some(lot) = lot else { return Ok(()) };
-                for batch in lot? {
-                    if !taker.take(batch).await {
-                        return Ok(());
-                    }
+                if !taker.take_all(lot).await {
+                    break;
                 }
             }
+            Ok(())
         })
     }
 
-    /// All rows as one batch: only where they are known to be few.
+    /// Returns all rows as one batch, for rows that are known to be few.
     ///
     /// # Errors
-    /// That of the source.
+    /// Returns the error of the source.
     #[boxed]
     pub async fn collect(self) -> TaskResult<RecordBatch> {
         let schema = self.schema();
@@ -117,14 +108,13 @@ impl Batches {
         Ok(concat_batches(&schema, &batches)?)
     }
 
-    /// Says to the task how many rows and bytes have come, and ends with an error when the task is to end, also while
-    /// the source is silent.
+    /// Reports rows and bytes as the progress of the task. Returns an error when the task is cancelled, also while the source is silent.
     #[must_use]
     pub fn report_progress(self, ctx: &Ctx) -> Batches {
         self.report_progress_from(ctx, 0, 0)
     }
 
-    /// The same where the task has come so far already.
+    /// Reports progress like [`Batches::report_progress`], on top of rows and bytes that the task has read before.
     #[must_use]
     pub fn report_progress_from(self, ctx: &Ctx, rows: u64, bytes: u64) -> Batches {
         let schema = self.schema();
@@ -151,19 +141,29 @@ impl Batches {
     }
 }
 
-/// Whoever takes what a reader reads.
+/// The end of a bounded channel through which a reader hands over batches.
 #[derive(Debug)]
 pub struct Taker(mpsc::Sender<RecordBatch>);
 
 impl Taker {
-    /// Waits until there is room. `false`: nobody takes any more.
+    /// Waits until there is room. Returns false if nobody takes batches any more.
     #[boxed]
     pub async fn take(&self, batch: RecordBatch) -> bool {
         self.0.send(batch).await.is_ok()
     }
+
+    /// Hands over all batches, as [`Taker::take`] does.
+    pub async fn take_all(&self, batches: Vec<RecordBatch>) -> bool {
+        for batch in batches {
+            if !self.take(batch).await {
+                return false;
+            }
+        }
+        true
+    }
 }
 
-/// What the values of a batch take, without what its buffers hold beyond its rows.
+/// Returns the bytes that the values of a batch take, without the parts of its buffers outside of its rows.
 pub fn bytes_of(batch: &RecordBatch) -> u64 {
     let sizes = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or_default());
     sizes.sum::<usize>() as u64

@@ -2,9 +2,10 @@
 
 use crate::common::nyc::days::{DAY, HOUR};
 use orch::TaskResult;
-use polars::prelude::{Column, DataFrame};
+use polars::prelude::{Column, DataFrame, DataType, Int64Chunked, IntoColumn as _, PlHashMap, StringChunkedBuilder};
 use sha2::{Digest as _, Sha256};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::fmt::Write as _;
 
 /// Days before a trip whose fares count.
 pub const HISTORY_DAYS: i64 = 7;
@@ -17,29 +18,34 @@ struct RecentFares {
     /// Microseconds, and cents.
     fares: VecDeque<(i64, i64)>,
     cents: i64,
+    /// The newest time, and the number of fares and their cents before it.
+    newest: Option<(i64, usize, i64)>,
 }
 
 impl RecentFares {
-    /// Returns the number of fares in the span before `now`, and their mean in dollars.
-    fn before(&mut self, now: i64, span: i64) -> (i64, Option<f64>) {
-        while let Some((_, cents)) = self.fares.pop_front_if(|(at, _)| *at < now - span) {
-            self.cents -= cents;
-        }
-        let count = self.fares.len();
-        (count as i64, (count > 0).then(|| self.cents as f64 / 100.0 / count as f64))
-    }
-
-    fn add(&mut self, now: i64, cents: i64) {
+    /// Adds a fare. Returns the number of fares in the span before it, and their mean in dollars. Fares at the same time are not among them.
+    fn add(&mut self, now: i64, cents: i64, span: i64) -> (i64, Option<f64>) {
+        let (count, before) = match self.newest {
+            Some((at, count, before)) if at == now => (count, before),
+            _ => {
+                while let Some((_, cents)) = self.fares.pop_front_if(|(at, _)| *at < now - span) {
+                    self.cents -= cents;
+                }
+                (self.fares.len(), self.cents)
+            }
+        };
+        self.newest = Some((now, count, before));
         self.fares.push_back((now, cents));
         self.cents += cents;
+        (count as i64, (count > 0).then(|| before as f64 / 100.0 / count as f64))
     }
 }
 
 /// Fares of the trips so far, by route and by zone.
 #[derive(Debug, Default)]
 pub struct FareHistory {
-    routes: HashMap<(i32, i32), RecentFares>,
-    pickups: HashMap<i32, RecentFares>,
+    routes: PlHashMap<(i32, i32), RecentFares>,
+    pickups: PlHashMap<i32, RecentFares>,
 }
 
 impl FareHistory {
@@ -51,55 +57,77 @@ impl FareHistory {
     /// # Errors
     /// Returns an error if the frame lacks a column of `sql/fares.sql`.
     pub fn describe(&mut self, mut trips: DataFrame) -> TaskResult<DataFrame> {
-        let longs = |name: &str| TaskResult::Ok(trips.column(name)?.i64()?.into_no_null_iter().collect::<Vec<i64>>());
-        let zones = |name: &str| TaskResult::Ok(trips.column(name)?.i32()?.into_no_null_iter().collect::<Vec<i32>>());
-        let (pickups, cents, from, to) = (longs("pickup")?, longs("cents")?, zones("from_zone")?, zones("to_zone")?);
-        let rows: Vec<usize> = (0..pickups.len()).collect();
-        let (mut route_7d, mut zone_1h, mut trips_1h) = (Vec::new(), Vec::new(), Vec::new());
-        for together in rows.chunk_by(|one, other| pickups[*one] == pickups[*other]) {
-            for &row in together {
-                let (_, mean) = self.route(from[row], to[row]).before(pickups[row], HISTORY_DAYS * DAY);
-                route_7d.push(mean);
-                let (count, mean) = self.pickups.entry(from[row]).or_default().before(pickups[row], HOUR);
-                zone_1h.push(mean);
-                trips_1h.push(count + 1);
-            }
-            for &row in together {
-                self.route(from[row], to[row]).add(pickups[row], cents[row]);
-                self.pickups.entry(from[row]).or_default().add(pickups[row], cents[row]);
-            }
+        let (times, cents) = (trips.column("pickup")?.i64()?, trips.column("cents")?.i64()?);
+        let (from, to) = (trips.column("from_zone")?.i32()?, trips.column("to_zone")?.i32()?);
+        let count = trips.height();
+        let (mut route_7d, mut zone_1h) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut trips_1h = Vec::with_capacity(count);
+        let zones = from.into_no_null_iter().zip(to.into_no_null_iter());
+        for ((now, cents), (from, to)) in times.into_no_null_iter().zip(cents.into_no_null_iter()).zip(zones) {
+            let (_, mean) = self.routes.entry((from, to)).or_default().add(now, cents, HISTORY_DAYS * DAY);
+            route_7d.push(mean);
+            let (count, mean) = self.pickups.entry(from).or_default().add(now, cents, HOUR);
+            zone_1h.push(mean);
+            trips_1h.push(count + 1);
         }
         trips.with_column(Column::new("route_7d".into(), route_7d))?;
         trips.with_column(Column::new("zone_1h".into(), zone_1h))?;
         trips.with_column(Column::new("trips_1h".into(), trips_1h))?;
         Ok(trips)
     }
-
-    fn route(&mut self, from: i32, to: i32) -> &mut RecentFares {
-        self.routes.entry((from, to)).or_default()
-    }
 }
 
-/// Adds `trip_id` and `minutes` to the trips of a day. The city does not number trips, so the ID is the vendor, the time and a hash
-/// of all columns. The ID of the second of two identical trips ends in `_2`.
+/// The columns that a trip ID is made of.
+const IDENTITY: [&str; 10] = [
+    "vendor",
+    "pickup",
+    "dropoff",
+    "from_zone",
+    "to_zone",
+    "passengers",
+    "hundredths",
+    "cents",
+    "tip_cents",
+    "total_cents",
+];
+
+/// Adds `trip_id` to the trips of a day, which are sorted by time. The city does not number trips, so the ID is the vendor, the time and
+/// a hash of all columns. The ID of the second of two identical trips ends in `_2`.
 ///
 /// # Errors
 /// Returns an error if the frame lacks a column of `sql/fares.sql`.
 pub fn identify(mut trips: DataFrame) -> TaskResult<DataFrame> {
-    let mut seen: HashMap<&str, u32> = HashMap::new();
-    let mut id = |start: &str, columns| {
-        let digest = Sha256::digest(columns);
+    let numbers = |name: &str| TaskResult::Ok(trips.column(name)?.cast(&DataType::Int64)?.i64()?.clone());
+    let columns = IDENTITY.iter().map(|name| numbers(name)).collect::<TaskResult<Vec<_>>>()?;
+    let mut columns: Vec<_> = columns.iter().map(Int64Chunked::iter).collect();
+    let mut ids = StringChunkedBuilder::new("trip_id".into(), trips.height());
+    let (mut number, mut values, mut id) = (itoa::Buffer::new(), String::new(), String::new());
+    let (mut together, mut hashes) = (i64::MIN, PlHashMap::<u64, u32>::default());
+    for pickup in trips.column("pickup")?.i64()?.into_no_null_iter() {
+        values.clear();
+        for column in &mut columns {
+            if let Some(value) = column.next().flatten() {
+                values.push_str(number.format(value));
+            }
+            values.push('|');
+        }
+        values.pop();
+        let digest = Sha256::digest(&values);
         let hash = digest.iter().take(HASH_BYTES).fold(0, |hash: u64, byte| (hash << 8) | u64::from(*byte));
-        let count = seen.entry(columns).and_modify(|count| *count += 1).or_insert(1);
-        if *count > 1 { format!("{start}{hash:012x}_{count}") } else { format!("{start}{hash:012x}") }
-    };
-    let (starts, columns) = (trips.column("id_start")?.str()?, trips.column("all_columns")?.str()?);
-    let texts = starts.iter().flatten().zip(columns.iter().flatten());
-    let ids: Vec<String> = texts.map(|(start, columns)| id(start, columns)).collect();
-    let micros = trips.column("micros")?.i64()?;
-    let minutes: Vec<f64> = micros.into_no_null_iter().map(|micros| micros as f64 / 60e6).collect();
-    trips.with_column(Column::new("trip_id".into(), ids))?;
-    trips.with_column(Column::new("minutes".into(), minutes))?;
+        // Identical trips began at the same time.
+        if pickup != together {
+            hashes.clear();
+            together = pickup;
+        }
+        let count = hashes.entry(hash).and_modify(|count| *count += 1).or_insert(1);
+        id.clear();
+        write!(id, "{}_{}_{hash:012x}", values.split('|').next().unwrap_or_default(), pickup.div_euclid(1_000_000))?;
+        if *count > 1 {
+            write!(id, "_{count}")?;
+        }
+        ids.append_value(&id);
+    }
+    trips.with_column(ids.finish().into_column())?;
     Ok(trips)
 }
 
@@ -114,10 +142,10 @@ mod tests {
             let (seconds, cents): (Vec<i64>, Vec<i64>) = rows.iter().copied().unzip();
             let zones = vec![1; rows.len()];
             let micros: Vec<i64> = seconds.iter().map(|at| at * 1_000_000).collect();
-            let texts: Vec<String> = rows.iter().map(|row| format!("{row:?}")).collect();
-            let starts = vec!["2_"; rows.len()];
-            df!("pickup" => micros.clone(), "cents" => cents, "from_zone" => zones.clone(), "to_zone" => zones,
-                "micros" => micros, "id_start" => starts, "all_columns" => texts)
+            let (none, two) = (vec![None::<i64>; rows.len()], vec![2; rows.len()]);
+            df!("pickup" => micros.clone(), "dropoff" => micros, "cents" => cents.clone(), "from_zone" => zones.clone(),
+                "to_zone" => zones, "vendor" => two.clone(), "passengers" => two.clone(), "hundredths" => two,
+                "tip_cents" => none, "total_cents" => cents)
             .expect("a frame")
         };
         let (start, week) = (8 * 86_400, 86_400);
@@ -129,6 +157,7 @@ mod tests {
         assert_eq!(means("route_7d"), [Some(26.5), Some(26.5), Some(13.0 / 3.0), Some(19.0 / 3.0)]);
         assert_eq!(means("zone_1h"), [None, None, Some(5.0), None]);
         let ids = day.column("trip_id").and_then(|of| Ok(of.str()?.iter().flatten().collect::<Vec<_>>())).expect("IDs");
-        assert!(ids[0].len() == 14 && ids[1].strip_suffix("_2") == Some(ids[0]) && ids[2].len() == 14, "{ids:?}");
+        assert_eq!(ids[0], "2_691200_61904772889f", "SHA-256 of `2|691200000000|691200000000|1|1|2|2|500||500`");
+        assert_eq!((ids[1].strip_suffix("_2"), ids[2].len()), (Some(ids[0]), ids[0].len()), "{ids:?}");
     }
 }

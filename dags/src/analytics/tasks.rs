@@ -210,31 +210,35 @@ async fn forecasts(place: &Lakehouse, days: Days) -> TaskResult<DataFrame> {
     from_batches(&[rows])
 }
 
-/// Computes the rows of `FARES` day by day, in memory for a day of trips and the fares of a week.
+/// Computes the rows of `FARES` day by day, in memory for two days of trips and the fares of a week: while the rows of a day are
+/// written, those of the next day are computed.
 fn fare_rows(trips: Table, days: Days, frames: SqlFrames) -> Batches {
     let (trips_of_day, statement) = (include_str!("sql/fares.sql"), include_str!("sql/fare_prediction_features.sql"));
     Batches::read_ahead(FARES.spec.schema(), move |taker| async move {
-        let mut history = FareHistory::default();
+        let (mut history, mut made) = (FareHistory::default(), Vec::new());
         for day in days.and_before(fares::HISTORY_DAYS).each() {
-            let scan = scan_for(&trips, trips_of_day).filter(Days::only(day).rows("pickup_datetime"));
-            let (rows, mut frames) = (collect(scan).await?, frames.clone());
-            let step = blocking(move |_| {
-                frames.set("rows", from_batches(&[rows])?);
-                let trips = history.describe(frames.query(trips_of_day)?)?;
-                if !days.has(day) {
-                    return Ok((history, Vec::new()));
-                }
-                frames.set("fares", fares::identify(trips)?);
-                Ok((history, frames.batches(statement, &[], &FARES.spec.schema())?))
-            });
-            let (back, batches) = step.await?;
-            history = back;
-            for batch in batches {
-                if !taker.take(batch).await {
-                    return Ok(());
-                }
+            let (trips, mut frames) = (&trips, frames.clone());
+            let computed = async move {
+                let scan = scan_for(trips, trips_of_day).filter(Days::only(day).rows("pickup_datetime"));
+                let rows = collect(scan).await?;
+                let step = blocking(move |_| {
+                    frames.set("rows", from_batches(&[rows])?);
+                    let trips = history.describe(frames.query(trips_of_day)?)?;
+                    if !days.has(day) {
+                        return Ok((history, Vec::new()));
+                    }
+                    frames.set("fares", fares::identify(trips)?);
+                    Ok((history, frames.batches(statement, &[], &FARES.spec.schema())?))
+                });
+                step.await
+            };
+            let (computed, has_room) = tokio::join!(computed, taker.take_all(made));
+            if !has_room {
+                return Ok(());
             }
+            (history, made) = computed?;
         }
+        taker.take_all(made).await;
         Ok(())
     })
 }

@@ -89,14 +89,15 @@ pub(crate) async fn aggregate(rows: Batches, part: &'static str, merge: &'static
         frames.query(merge)
     };
     let mut total = merged(query_rows(&[RecordBatch::new_empty(rows.schema())], part)?)?;
-    let chunks = rows.try_chunks(BATCHES_AT_ONCE);
+    let chunks = rows.try_chunks(BATCHES_AT_ONCE).map_err(|failed| failed.1);
     pin_mut!(chunks);
-    while let Some(batches) = chunks.try_next().await.map_err(|failed| failed.1)? {
-        let next = blocking(move |_| {
+    let mut next = chunks.try_next().await?;
+    while let Some(batches) = next {
+        let sums = blocking(move |_| {
             total.vstack_mut(&merged(query_rows(&batches, part)?)?)?;
             if total.height() > MAX_RESULTS { merged(total) } else { Ok(total) }
         });
-        total = next.await?;
+        (total, next) = tokio::try_join!(sums, chunks.try_next())?;
     }
     blocking(move |_| merged(total)).await
 }
