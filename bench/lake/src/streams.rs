@@ -40,10 +40,13 @@ impl World {
         let open = move |_: &[Connection]| lake_of(&url, &warehouse);
         let source = source(move || streams.clone(), &[], open);
         let stop = CancellationToken::new();
+        // Streams run in a runtime of their own, and connections that it opened are of no use after its end. So they get their own pool.
+        let pool =
+            PgPoolOptions::new().max_connections(8).connect_lazy(&self.url).expect("the address was used before");
         let host = StreamHost {
             bundle: "bench".into(),
             name: "bench".into(),
-            pool: self.pool.clone(),
+            pool,
             hints: Hints::new(),
             find: Arc::new(move |id| {
                 let found = connections.iter().find(|one| one.id == id).cloned();
