@@ -67,7 +67,7 @@ impl Batches {
         Batches::new(schema, stream)
     }
 
-    /// Reads these batches in a task of their own, as [`Batches::read_ahead`] does.
+    /// Starts a task that reads these batches ahead, as [`Batches::read_ahead`] does.
     #[must_use]
     pub fn ahead(mut self) -> Batches {
         Batches::read_ahead(self.schema(), |taker| async move {
@@ -146,7 +146,7 @@ impl Batches {
 pub struct Taker(mpsc::Sender<RecordBatch>);
 
 impl Taker {
-    /// Waits until there is room. Returns false if nobody takes batches any more.
+    /// Waits until there is room. Returns false if the receiver is gone.
     #[boxed]
     pub async fn take(&self, batch: RecordBatch) -> bool {
         self.0.send(batch).await.is_ok()

@@ -40,7 +40,7 @@ impl World {
         let open = move |_: &[Connection]| lake_of(&url, &warehouse);
         let source = source(move || streams.clone(), &[], open);
         let stop = CancellationToken::new();
-        // Streams run in a runtime of their own, and connections that it opened are of no use after its end. So they get their own pool.
+        // Streams run in a separate runtime, and the connections that it opened break when it ends. So streams get a separate pool.
         let pool =
             PgPoolOptions::new().max_connections(8).connect_lazy(&self.url).expect("the address was used before");
         let host = StreamHost {

@@ -210,8 +210,8 @@ async fn forecasts(place: &Lakehouse, days: Days) -> TaskResult<DataFrame> {
     from_batches(&[rows])
 }
 
-/// Computes the rows of `FARES` day by day, in memory for two days of trips and the fares of a week: while the rows of a day are
-/// written, those of the next day are computed.
+/// Computes the rows of `FARES` day by day, and the next day while a day is written. Memory holds two days of trips and the fares of
+/// a week.
 fn fare_rows(trips: Table, days: Days, frames: SqlFrames) -> Batches {
     let (trips_of_day, statement) = (include_str!("sql/fares.sql"), include_str!("sql/fare_prediction_features.sql"));
     Batches::read_ahead(FARES.spec.schema(), move |taker| async move {
