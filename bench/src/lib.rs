@@ -18,6 +18,7 @@ pub const ENGINE: Suite = Suite {
     targets: &targets::ENGINE,
     groups: &measure::ENGINE,
     floor: &measure::FLOOR,
+    is_apart: false,
     orch: || orch_cli::main(orch::Binary::new(dags::dags).source()),
 };
 

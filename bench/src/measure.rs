@@ -29,7 +29,7 @@ pub use stats::percentile;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 use clap::Parser;
@@ -100,6 +100,9 @@ pub struct Suite {
     pub groups: &'static [Group],
     /// Rows that others are held against: measured whichever are asked for.
     pub floor: &'static [&'static str],
+    /// Whether each group has a process and an installation of its own: a process never gives all memory back that it had, and an
+    /// installation keeps what an earlier group did to it.
+    pub is_apart: bool,
     /// What the binary is to whoever does not measure.
     pub orch: fn() -> ExitCode,
 }
@@ -184,13 +187,17 @@ pub(crate) fn main(suite: &Suite) -> ExitCode {
 fn run_suite(suite: &Suite, options: &Options) -> Result<bool> {
     let wanted = wanted(suite, &options.rows)?;
     pause::listen()?;
+    let groups = suite.groups.iter().filter(|group| group.rows.iter().any(|row| wanted.contains(row)));
+    if suite.is_apart && groups.clone().count() > 1 {
+        return each_apart(groups, &wanted, options);
+    }
     let data = DataDir::new(options.data_root.as_deref())?;
     let mut bench = Bench { quick: options.quick, data, server: None, dumps: 0 };
     let settings = settings::of_machine(&bench.data, options.quick);
 
     let mut figures = Vec::new();
     let mut failures = Vec::new();
-    for group in suite.groups.iter().filter(|group| group.rows.iter().any(|row| wanted.contains(row))) {
+    for group in groups {
         eprintln!("measuring {}", group.rows.join(", "));
         match (group.measure)(&mut bench) {
             Ok(measured) => figures.extend(measured),
@@ -213,6 +220,24 @@ fn run_suite(suite: &Suite, options: &Options) -> Result<bool> {
         eprintln!("not measured: {}", failures.join(", "));
     }
     Ok(kept && failures.is_empty())
+}
+
+/// Measures each group by another process of this program. Each prints its own table and adds to the same file.
+fn each_apart<'a>(groups: impl Iterator<Item = &'a Group>, wanted: &[&'static str], options: &Options) -> Result<bool> {
+    let mut is_well = true;
+    for group in groups {
+        let mut measure = Command::new(std::env::current_exe()?);
+        measure.arg("measure").args(group.rows.iter().filter(|row| wanted.contains(row)));
+        measure.arg("--out").arg(&options.out).args(options.quick.then_some("--quick"));
+        if let Some(root) = &options.data_root {
+            measure.arg("--data-root").arg(root);
+        }
+        is_well &= measure.status()?.success();
+        if pause::interrupted() {
+            bail!("interrupted: the rows before are written");
+        }
+    }
+    Ok(is_well)
 }
 
 fn wanted(suite: &Suite, asked: &[String]) -> Result<Vec<&'static str>> {

@@ -67,7 +67,6 @@ const TARGETS: [Target; 43] = [
     Target { must: None, ..speed("debezium_changes_per_s", 0.0) },
 ];
 
-/// What streams goes first: the most memory that a process ever had is never forgotten whole.
 const GROUPS: [Group; 18] = [
     Group { rows: &["stream10m_rss_mb"], measure: sources::stream },
     Group { rows: &KAFKA, measure: streams::kafka::rows },
@@ -112,6 +111,7 @@ const LAKE: Suite = Suite {
     targets: &TARGETS,
     groups: &GROUPS,
     floor: &[],
+    is_apart: true,
     orch: || orch_cli::main(orch_dags::binary().source()),
 };
 
