@@ -265,7 +265,7 @@ const FORETOLD: &str = "select count(*) as n from ml.demand_prediction_features
     where feature_date = date '2019-03-10' and predicted_demand <> demand_168h_ago";
 const NEWEST: &str = "select max(feature_date) as newest from ml.fare_prediction_features";
 
-/// Word for word, but for the times: the document asks for now.
+/// Word for word. The sample is from 2019, so the same questions are asked once more as of a day of the sample.
 fn the_questions_of_the_document_are_answered(world: &World) {
     let questions = [
         (
@@ -277,7 +277,7 @@ SELECT
     weather_impact_factor,
     confidence_score
 FROM iceberg.ml.demand_prediction_features
-WHERE prediction_hour >= timestamp '2019-01-05 00:00:00'",
+WHERE prediction_hour >= current_timestamp()",
             "location_id,prediction_hour,predicted_demand,weather_impact_factor,confidence_score",
             265 * 24,
         ),
@@ -302,7 +302,7 @@ SELECT
     AVG(peak_hour_factor) as avg_peak_factor,
     AVG(weather_impact_score) as weather_sensitivity
 FROM iceberg.analytics.zone_performance_metrics
-WHERE trip_date >= date '2019-01-05' - interval '7 days'
+WHERE trip_date >= current_date() - interval 7 days
 GROUP BY zone_name, borough
 ORDER BY total_revenue DESC",
             "zone_name,borough,total_revenue,avg_peak_factor,weather_sensitivity",
@@ -310,8 +310,12 @@ ORDER BY total_revenue DESC",
         ),
     ];
     for (question, names, least) in questions {
-        let answer = world.run(&["sql", "-o", "csv", "--limit", "10000", "--", question]).done();
-        assert_eq!(answer.lines().next(), Some(names), "{question}");
-        assert!(answer.lines().count() > least, "{question}\n{answer}");
+        let answer = |question: &str| world.run(&["sql", "-o", "csv", "--limit", "10000", "--", question]).done();
+        assert_eq!(answer(question).lines().next(), Some(names), "{question}");
+        let in_2019 = question
+            .replace("current_timestamp()", "timestamp '2019-01-05 00:00:00'")
+            .replace("current_date()", "date '2019-01-05'");
+        let rows = answer(&in_2019);
+        assert!(rows.lines().count() > least, "{in_2019}\n{rows}");
     }
 }

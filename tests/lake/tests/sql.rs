@@ -1,5 +1,7 @@
 //! SQL over real tables: answers, pruning, time travel, limits, refusals, and the lake as its pages see it.
 
+#[path = "sql/clock.rs"]
+mod clock;
 #[path = "sql/depth.rs"]
 mod depth;
 #[path = "sql/exact.rs"]
