@@ -23,7 +23,7 @@ pub const BATCH_ROWS: usize = 16_384;
 /// Batches that a reader may be ahead of the writer.
 const AHEAD: usize = 2;
 
-/// A stream of record batches of one schema. After an error nothing follows.
+/// A stream of record batches of one schema. After an error nothing follows. A reader may ask again after the end.
 pub struct Batches {
     schema: SchemaRef,
     stream: BoxStream<'static, TaskResult<RecordBatch>>,
@@ -31,7 +31,7 @@ pub struct Batches {
 
 impl Batches {
     pub fn new(schema: SchemaRef, stream: impl Stream<Item = TaskResult<RecordBatch>> + Send + 'static) -> Batches {
-        Batches { schema, stream: stream.boxed() }
+        Batches { schema, stream: stream.fuse().boxed() }
     }
 
     /// Batches that are in memory.

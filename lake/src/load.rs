@@ -9,6 +9,7 @@ mod database;
 mod encode;
 mod follow;
 mod ledger;
+mod refusal;
 mod shared;
 mod stage;
 mod target;
@@ -22,6 +23,7 @@ pub use crate::source::postgres::{Session, connect};
 pub use database::{CREATE_DATABASE, ensure_database};
 pub use follow::{Claim, Follower, Offsets, Put, TableBatch};
 pub use ledger::Once;
+pub use refusal::RowsRefused;
 pub(crate) use types::quoted;
 
 /// Where rows go, and how.

@@ -1,6 +1,7 @@
 //! Record batches in the binary form of `copy`: each row its number of fields, each field its length and its bytes as
 //! the server keeps them.
 
+use super::refusal::RowsRefused;
 use crate::source::postgres::{EPOCH_DAYS, EPOCH_MICROS};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch, StringArray,
@@ -13,6 +14,12 @@ use arrow::datatypes::{
 };
 use bytes::{BufMut, BytesMut};
 use orch_sdk::task::{TaskResult, fatal};
+use std::ops::{Range, RangeFrom};
+
+/// From 4713 BC to the year 5874897, in days since 1970.
+const DAYS: Range<i32> = -2_440_588..2_145_042_906;
+/// From 4713 BC on, in microseconds since 1970.
+const MICROS: RangeFrom<i64> = -210_866_803_200_000_000..;
 
 /// Before the first row: a signature, no flags, no extension.
 pub(super) const HEAD: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -40,6 +47,11 @@ enum Cells {
 pub(super) fn rows(batch: &RecordBatch, into: &mut BytesMut) -> TaskResult<()> {
     let columns = batch.columns().iter().map(cast_plain).collect::<TaskResult<Vec<ArrayRef>>>()?;
     let columns = columns.iter().map(|column| Ok((column.nulls(), cells(column)?))).collect::<TaskResult<Vec<_>>>()?;
+    for ((_, cells), field) in columns.iter().zip(batch.schema().fields()) {
+        if !cells.are_in_range() {
+            return Err(RowsRefused::because(format!("`{}` has a time that Postgres cannot keep", field.name())));
+        }
+    }
     let count = i16::try_from(columns.len()).map_err(|_| fatal("a table of Postgres has at most 1,600 columns"))?;
     for row in 0..batch.num_rows() {
         into.put_i16(count);
@@ -106,6 +118,15 @@ fn cells(column: &ArrayRef) -> TaskResult<Cells> {
 }
 
 impl Cells {
+    /// Whether Postgres has a form for all times. The server checks values of the other types.
+    fn are_in_range(&self) -> bool {
+        match self {
+            Cells::Date(cells) => cells.iter().flatten().all(|day| DAYS.contains(&day)),
+            Cells::Moment(cells) => cells.iter().flatten().all(|at| MICROS.contains(&at)),
+            _ => true,
+        }
+    }
+
     /// Writes a value that is not null.
     fn put(&self, row: usize, into: &mut BytesMut) {
         match self {
@@ -170,6 +191,25 @@ fn numeric(value: i128, scale: u16, into: &mut BytesMut) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_that_postgres_does_not_have_is_refused() {
+        let of = |day: i32| {
+            let days: ArrayRef =
+                std::sync::Arc::new(PrimitiveArray::<Date32Type>::from(vec![Some(0), None, Some(day)]));
+            let batch = RecordBatch::try_from_iter([("day", days)]).unwrap();
+            rows(&batch, &mut BytesMut::new()).map_err(|error| RowsRefused::reason(&error))
+        };
+        for day in [DAYS.start, 0, DAYS.end - 1] {
+            assert!(of(day).is_ok(), "{day}");
+        }
+        for day in [i32::MIN, DAYS.start - 1, DAYS.end, i32::MAX] {
+            assert_eq!(of(day).unwrap_err().as_deref(), Some("`day` has a time that Postgres cannot keep"), "{day}");
+        }
+        let at: ArrayRef = std::sync::Arc::new(PrimitiveArray::<TimestampMicrosecondType>::from(vec![i64::MIN]));
+        let batch = RecordBatch::try_from_iter([("at", at)]).unwrap();
+        assert!(rows(&batch, &mut BytesMut::new()).is_err());
+    }
 
     /// (groups, weight, sign, scale, digits) as the server's own `numeric_send` gives them.
     #[test]

@@ -112,7 +112,7 @@ impl Follower {
             }
             let claimed = format!("update {table} set owner = $2, epoch = $3, offsets = $4 where stream = $1");
             db.execute(&claimed, &[&self.stream, &self.owner, &self.epoch, &text(&offsets)]).await?;
-            Ok(())
+            Ok(End::Commit)
         })
         .await
     }
@@ -121,17 +121,15 @@ impl Follower {
     /// rows of records below these, unless they may be written again.
     ///
     /// # Errors
-    /// `StoreError::FenceLost`: they are claimed by another process. A fatal error: the tables have less than they had.
+    /// `StoreError::FenceLost`: they are claimed by another process. [`super::RowsRefused`]: the database does not take some of the rows. A fatal error:
+    /// the tables have less than they had.
     pub async fn publish(
         &self,
         covered: &[(i32, i64, i64)],
         parts: impl FnOnce(&Offsets) -> TaskResult<Vec<TableBatch>>,
     ) -> TaskResult<()> {
         self.within(async |db| {
-            let (owner, epoch, mut offsets) = self.known(db).await?;
-            if owner != self.owner || epoch != self.epoch {
-                return Err(StoreError::FenceLost.into());
-            }
+            let mut offsets = self.held(db).await?;
             let behind = covered.iter().find(|(partition, from, _)| offsets.get(partition).is_some_and(|at| at < from));
             if let Some((partition, from, _)) = behind {
                 return Err(fatal(format!(
@@ -141,18 +139,7 @@ impl Follower {
                     self.stream, offsets[partition], self.stream, offsets[partition]
                 )));
             }
-            for TableBatch { load, put, rows } in parts(&offsets)? {
-                let how = match put {
-                    Put::Append => LoadMode::Append,
-                    Put::Latest => LoadMode::Latest,
-                    Put::Delete => LoadMode::Delete,
-                    Put::Empty => {
-                        empty(&load, db).await?;
-                        continue;
-                    }
-                };
-                stage::put(&load, Batches::from(rows), how, db).await?;
-            }
+            put_all(parts(&offsets)?, db).await?;
             for &(partition, _, to) in covered {
                 let at = offsets.entry(partition).or_insert(to);
                 *at = to.max(*at);
@@ -162,21 +149,47 @@ impl Follower {
                 TABLE.name_in(&self.schema)
             );
             db.execute(&moved, &[&self.stream, &text(&offsets)]).await?;
-            Ok(())
+            Ok(End::Commit)
         })
         .await
     }
 
+    /// Writes rows as [`Follower::publish`] does, and takes everything back.
+    ///
+    /// # Errors
+    /// Those of [`Follower::publish`].
+    pub async fn rehearse(&self, parts: impl FnOnce(&Offsets) -> TaskResult<Vec<TableBatch>>) -> TaskResult<()> {
+        self.within(async |db| {
+            let offsets = self.held(db).await?;
+            put_all(parts(&offsets)?, db).await?;
+            Ok(End::Rollback)
+        })
+        .await
+    }
+
+    /// The offsets of the tables, which stay so until the end of the transaction.
+    async fn held(&self, db: &Client) -> TaskResult<Offsets> {
+        let (owner, epoch, offsets) = self.known(db).await?;
+        if owner != self.owner || epoch != self.epoch {
+            return Err(StoreError::FenceLost.into());
+        }
+        Ok(offsets)
+    }
+
     /// One transaction, on the session that is there. After an error it is dropped, and what it began is undone.
-    async fn within(&self, work: impl AsyncFnOnce(&Client) -> TaskResult<()>) -> TaskResult<()> {
+    async fn within(&self, work: impl AsyncFnOnce(&Client) -> TaskResult<End>) -> TaskResult<()> {
         let mut kept = self.session.lock().await;
         let db = match kept.take().filter(|session| !session.is_closed()) {
             Some(db) => db,
             None => connect(&self.connection).await?,
         };
         stage::begin(&db).await?;
-        work(&db).await?;
-        db.batch_execute("commit").await.context("it is not known whether the rows were published")?;
+        match work(&db).await? {
+            End::Commit => {
+                db.batch_execute("commit").await.context("it is not known whether the rows were published")?;
+            }
+            End::Rollback => db.batch_execute("rollback").await?,
+        }
         *kept = Some(db);
         Ok(())
     }
@@ -189,6 +202,28 @@ impl Follower {
         let offsets = serde_json::from_str(known.get(2)).context("the offsets in `orch_stream`")?;
         Ok((known.get(0), known.get(1), offsets))
     }
+}
+
+/// How a transaction ends.
+enum End {
+    Commit,
+    Rollback,
+}
+
+async fn put_all(parts: Vec<TableBatch>, db: &Client) -> TaskResult<()> {
+    for TableBatch { load, put, rows } in parts {
+        let how = match put {
+            Put::Append => LoadMode::Append,
+            Put::Latest => LoadMode::Latest,
+            Put::Delete => LoadMode::Delete,
+            Put::Empty => {
+                empty(&load, db).await?;
+                continue;
+            }
+        };
+        stage::put(&load, Batches::from(rows), how, db).await?;
+    }
+    Ok(())
 }
 
 /// A table that is not there is empty.

@@ -4,11 +4,11 @@
 
 mod compare;
 
+use super::refusal::{RowsRefused, about_rows, is_about_rows};
 use super::target::{self, State};
 use super::types::{names, quoted};
 use super::{Load, Loaded, encode, ledger, shared};
 use crate::batches::Batches;
-use crate::source::postgres::without_rows;
 use anyhow::Context;
 use arrow::datatypes::SchemaRef;
 use bytes::{Bytes, BytesMut};
@@ -49,7 +49,7 @@ pub(super) async fn load(load: &Load, connection: &Connection, batches: Batches,
         return Ok(loaded_before(load, rows));
     }
     begin(&db).await?;
-    let batches = begun(batches).await.map_err(without_rows).with_context(|| format!("loading {}", load.name()))?;
+    let batches = begun(batches).await.map_err(about_rows).with_context(|| format!("loading {}", load.name()))?;
     let is_first = how == LoadMode::Replace && make_first(load, &schema, connection, &db).await?;
     let (rows, bytes, written);
     if is_first {
@@ -166,7 +166,7 @@ async fn stage(schema: &SchemaRef, db: &Client) -> TaskResult<()> {
 
 /// All rows into a table: how many, and how many bytes were sent.
 async fn copy(load: &Load, into: &str, batches: Batches, db: &Client) -> TaskResult<(u64, u64)> {
-    copied(into, batches, db).await.map_err(without_rows).with_context(|| format!("loading {}", load.name()))
+    copied(into, batches, db).await.map_err(about_rows).with_context(|| format!("loading {}", load.name()))
 }
 
 async fn copied(into: &str, mut batches: Batches, db: &Client) -> TaskResult<(u64, u64)> {
@@ -324,7 +324,8 @@ fn refused(load: &Load, error: Error) -> anyhow::Error {
              hint: `alter table {name} add primary key ({})`",
             names(&load.key)
         )),
-        _ if is_about_rows(refusal.code()) => fatal(format!("the database refuses rows for {name}: {says}")),
+        _ if is_about_rows(refusal.code()) => RowsRefused::because(says).context(format!("loading {name}")),
+        _ if is_lasting(refusal.code()) => fatal(format!("the database refuses rows for {name}: {says}")),
         // It stops, is full, or has a lock: the next try may find it otherwise.
         _ => anyhow::Error::new(error).context(format!("loading {name}")),
     }
@@ -332,13 +333,14 @@ fn refused(load: &Load, error: Error) -> anyhow::Error {
 
 fn same_key_twice(load: &Load, says: &str) -> anyhow::Error {
     let (name, key) = (load.name(), load.key.join(", "));
-    fatal(format!("two rows for {name} have the same key ({key}): {says}\nhint: make them one before they are loaded"))
+    let says =
+        format!("two rows for {name} have the same key ({key}): {says}\nhint: make them one before they are loaded");
+    RowsRefused::because(says)
 }
 
-/// Classes of refusals that the same rows meet again: bad data, constraints, a trigger's own refusal, wrong names and
-/// missing rights.
-fn is_about_rows(code: &SqlState) -> bool {
-    ["22", "23", "27", "42", "44", "P0"].iter().any(|class| code.code().starts_with(class))
+/// Refusals that every row meets, now and at the next try: wrong names and missing rights.
+fn is_lasting(code: &SqlState) -> bool {
+    ["27", "42"].iter().any(|class| code.code().starts_with(class))
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@
 //!
 //! Other writers wait from the first row on. Else a row could be changed after it was found to be as it should be.
 
+use super::super::refusal::about_rows;
 use super::super::target;
 use super::super::types::{names, quoted};
 use super::{CopyIn, LOCK_TIMEOUT, MANY, STAGING, refused, same_key};
 use crate::batches::Batches;
 use crate::load::{Load, encode};
-use crate::source::postgres::{Session, connect, declared_columns, without_rows};
+use crate::source::postgres::{Session, connect, declared_columns};
 use anyhow::Context;
 use arrow::datatypes::{DataType, SchemaRef};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -68,7 +69,7 @@ pub(super) async fn replace(
     .await?;
     let key = KeyColumns::of(load, &schema).context("it has no such key")?;
     let compared = compared(load, connection, batches.ahead(), (&columns, &key), db).await;
-    let compared = compared.map_err(without_rows).with_context(|| format!("loading {name}"))?;
+    let compared = compared.map_err(about_rows).with_context(|| format!("loading {name}"))?;
     let settled = settle(load, &columns, &compared, db).await.map_err(|error| refused(load, error))?;
     if compared.known + settled.added != compared.rows + settled.removed {
         let keys = compared.known + settled.added - settled.removed;

@@ -48,6 +48,22 @@ async fn a_table_is_made_typed_and_becomes_what_is_loaded() {
 }
 
 #[tokio::test]
+async fn a_source_without_rows_empties_the_table() {
+    let connection = database().await;
+    let db = connect(&connection).await.expect("the server answers");
+    let nothing = || Batches::of(sales_schema(), vec![]).ahead();
+    for load in [load(), Load::into("retail", "sales")] {
+        execute_sql(&db, "drop schema if exists retail cascade").await;
+        let first = load.clone().replace(&connection, nothing()).await.expect("an empty table is made");
+        assert_eq!((first.rows, first.written), (0, 0));
+        replace(load.clone(), &connection, &[(1, Some("a"), 29_998), (2, None, -5)]).await;
+        let emptied = load.replace(&connection, nothing()).await.expect("the table is emptied");
+        assert_eq!(emptied.rows, 0);
+        assert_eq!(ask(&db, ALL).await.len(), 0);
+    }
+}
+
+#[tokio::test]
 async fn many_rows_are_compared_as_few_are() {
     let connection = database().await;
     let db = connect(&connection).await.expect("the server answers");

@@ -1,0 +1,41 @@
+//! What Postgres says of rows that it does not take.
+
+use crate::source::postgres::without_rows;
+use orch_sdk::task::fatal;
+use std::fmt;
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
+
+/// The database refuses some of the rows and would refuse them again. It does not say which.
+#[derive(Debug, Clone, Copy)]
+pub struct RowsRefused;
+
+impl fmt::Display for RowsRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the database refuses some of the rows")
+    }
+}
+
+impl RowsRefused {
+    pub(super) fn because(says: impl Into<String>) -> anyhow::Error {
+        fatal(says).context(RowsRefused)
+    }
+
+    /// What the database says of the rows, if it refused them and nothing else went wrong.
+    pub fn reason(error: &anyhow::Error) -> Option<String> {
+        error.downcast_ref::<RowsRefused>().map(|_| error.root_cause().to_string())
+    }
+}
+
+/// The error of a copy, without its detail: that repeats rows, and logs are not the place for them.
+pub(super) fn about_rows(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<Error>().and_then(Error::as_db_error) {
+        Some(refused) if is_about_rows(refused.code()) => RowsRefused::because(refused.message()),
+        _ => without_rows(error),
+    }
+}
+
+/// Bad values, constraints, the condition of a view, and what a trigger raises.
+pub(super) fn is_about_rows(code: &SqlState) -> bool {
+    ["22", "23", "44", "P0"].iter().any(|class| code.code().starts_with(class))
+}
