@@ -56,7 +56,7 @@ impl LiveFile {
         File { data: self.data().clone(), spec_id: self.spec_id }
     }
 
-    fn sequence_number(&self) -> i64 {
+    pub fn sequence_number(&self) -> i64 {
         self.entry.sequence_number().unwrap_or_default()
     }
 }

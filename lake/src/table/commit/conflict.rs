@@ -5,7 +5,6 @@ use crate::error::{LakeError, LakeResult};
 use crate::table::filter::prune::Rows;
 use crate::table::plan::{DeleteIndex, Live, LiveFile, Pruners};
 use crate::table::{Change, File, Region, Table};
-use iceberg::util::snapshot::ancestors_of;
 use std::collections::HashSet;
 
 /// With `snapshot` other writers may add rows to what a change has read or replaced.
@@ -44,11 +43,9 @@ pub(crate) async fn check(change: &Change, head: &Table) -> LakeResult<()> {
     if let Some(gone) = first_gone(change, &live) {
         return conflict(format!("the file `{gone}`, which is to be replaced, is gone"));
     }
-    let known: HashSet<i64> = match base {
-        Some(base) => ancestors_of(&change.base.metadata_ref(), base.snapshot_id()).map(|s| s.snapshot_id()).collect(),
-        None => HashSet::new(),
-    };
-    let is_new = |file: &LiveFile| file.entry.snapshot_id().is_none_or(|id| !known.contains(&id));
+    // Not by the snapshots that added files: those may have expired. Commits are numbered, whatever becomes of their snapshots.
+    let seen = base.map(|snapshot| snapshot.sequence_number());
+    let is_new = |file: &LiveFile| seen.is_none_or(|seen| file.sequence_number() > seen);
     let new_deletes: Vec<_> = live.deletes.iter().filter(|file| is_new(file)).cloned().collect();
     let removed: HashSet<&str> = change.remove.iter().filter(|file| file.is_data()).map(File::path).collect();
     if !new_deletes.is_empty() && !removed.is_empty() {

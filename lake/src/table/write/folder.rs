@@ -3,8 +3,14 @@
 
 use iceberg::spec::{PartitionKey, PartitionSpec, SchemaRef, Struct, TableMetadata};
 use iceberg::writer::file_writer::location_generator::{DefaultLocationGenerator, LocationGenerator};
+use uuid::Uuid;
 
 use crate::error::LakeResult;
+
+/// File systems take no longer name.
+const MOST_FOLDER_BYTES: usize = 255;
+/// Half of the longest key of an object, which begins with the warehouse and the table, and ends with the file.
+const MOST_PATH_BYTES: usize = 512;
 
 /// Where the data files of a table go.
 #[derive(Debug, Clone)]
@@ -21,10 +27,18 @@ impl Folders {
 impl LocationGenerator for Folders {
     fn generate_location(&self, key: Option<&PartitionKey>, file: &str) -> String {
         match key.map(|key| partition_path(key.spec(), key.schema(), key.data())) {
-            Some(path) if !path.is_empty() => self.table.generate_location(None, &format!("{path}/{file}")),
+            Some(path) if !path.is_empty() => self.table.generate_location(None, &format!("{}/{file}", short(path))),
             _ => self.table.generate_location(None, file),
         }
     }
+}
+
+/// The path itself, or a hash of it where it is too long for a folder. Readers take the values of a partition from the metadata.
+fn short(path: String) -> String {
+    if path.len() <= MOST_PATH_BYTES && path.split('/').all(|folder| folder.len() <= MOST_FOLDER_BYTES) {
+        return path;
+    }
+    format!("hash={}", Uuid::new_v5(&Uuid::NAMESPACE_URL, path.as_bytes()))
 }
 
 /// The name of a partition. Empty for a spec without fields, and for one whose columns are gone.
@@ -37,4 +51,23 @@ pub(crate) fn partition_path(spec: &PartitionSpec, schema: &SchemaRef, partition
         format!("{}={}", encoded(&field.name), encoded(&value))
     });
     names.collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_no_file_system_takes_becomes_a_hash() {
+        let long = "x".repeat(300);
+        for path in ["city=Oslo".to_string(), format!("city={}/day=2025-01-01", &long[..250])] {
+            assert_eq!(short(path.clone()), path);
+        }
+        let hashed = short(format!("city={long}/day=2025-01-01"));
+        assert!(hashed.starts_with("hash=") && hashed.len() == 41, "{hashed}");
+        assert_eq!(hashed, short(format!("city={long}/day=2025-01-01")), "a partition has one folder");
+        assert_ne!(hashed, short(format!("city={long}/day=2025-01-02")));
+        let many = ["a", "b", "c"].map(|name| format!("{name}={}", &long[..200])).join("/");
+        assert!(short(many).starts_with("hash="));
+    }
 }

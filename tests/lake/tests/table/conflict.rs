@@ -1,6 +1,8 @@
 //! Two writers on one table: what may go on beside the other, and what is told that the table has changed.
 
 use crate::world::{World, by_state, definition, many, orders, world};
+use chrono::DateTime;
+use orch_lake::table::maintain::Expiry;
 use orch_lake::{Change, Filter, LakeError, Table};
 
 async fn filled(world: &World, definition: orch_lake::TableDef) -> Table {
@@ -70,6 +72,24 @@ async fn work_on_other_partitions_goes_on() {
     assert_eq!(both(&world, first, second).await, Ok(1));
     let rows = world.rows("retail.orders").await;
     assert_eq!(rows, ["2 NY 1970-01-12 2.50", "8 TX 1970-01-02 0.01", "9 CA 1970-01-02 0.01"]);
+}
+
+/// Files of snapshots that have expired are no new files.
+#[tokio::test]
+async fn work_on_other_partitions_goes_on_after_an_expiry() {
+    let world = world().await;
+    let table = filled(&world, by_state()).await;
+    let appended = table.append(orders(&[(4, "WA", 10, 100)])).await.unwrap();
+    let table = appended.commit(&world.lake).await.unwrap().table;
+    let later = DateTime::from_timestamp(4_000_000_000, 0).unwrap();
+    let expiry = Expiry::new().keep_last(1).older_than(later);
+    world.lake.expire(table.name(), &expiry, later).await.unwrap();
+    let table = world.lake.table(table.name()).await.unwrap();
+    assert_eq!(table.metadata().snapshots().count(), 1);
+    let first = table.overwrite_partitions(orders(&[(9, "CA", 1, 1)])).await.unwrap();
+    let second = table.overwrite_partitions(orders(&[(8, "TX", 1, 1)])).await.unwrap();
+    assert_eq!(both(&world, first, second).await, Ok(1));
+    assert_eq!(world.rows("retail.orders").await.len(), 4);
 }
 
 #[tokio::test]
