@@ -206,7 +206,7 @@ impl Source for Postgres {
     }
 
     async fn poll_log_end(&mut self) -> TaskResult<()> {
-        self.source.confirm(self.confirmed).await?;
+        self.source.ask_whether_alive(self.confirmed).await?;
         self.written = self.source.written().await?;
         Ok(())
     }

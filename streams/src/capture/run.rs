@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// The server hears this often that the stream is there, by default six times before it would end the session.
 const TICK: Duration = Duration::from_secs(10);
-/// A server that has said nothing for so long is gone. By default it speaks every 30 s.
+/// A server that has said nothing for so long is gone: Postgres is asked at every tick, and MySQL sends a heartbeat.
 const SILENCE: Duration = Duration::from_mins(2);
 /// Where nothing is captured the position moves this often: each write of it is news in the log of a source in the same cluster.
 const IDLE_COMMIT: Duration = Duration::from_mins(1);
@@ -213,6 +213,10 @@ impl<S: Source> AtWork<S> {
         let mut tick = Instant::now();
         loop {
             let is_full = self.lot.is_full();
+            if is_full {
+                // Nothing is read while a full lot waits, so this is no silence of the server.
+                heard = Instant::now();
+            }
             let due = match self.lot.since() {
                 Some(_) if is_full => Instant::now(),
                 Some(since) => since + self.stream.commit.every,

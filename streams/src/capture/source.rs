@@ -105,7 +105,8 @@ pub(super) trait Source: Sized + Send {
     /// What was taken is written down up to there.
     fn confirm(&mut self, lsn: u64) -> impl Future<Output = TaskResult<()>> + Send;
 
-    /// Now and then: the server hears of the stream, and says how far its log is.
+    /// Called at every tick. Makes the server send something, so that a quiet one can be told from one that is gone, and reads
+    /// how far its log is written.
     fn poll_log_end(&mut self) -> impl Future<Output = TaskResult<()>> + Send;
 
     /// Moves over what is not captured. `false` if there is nothing of the kind.

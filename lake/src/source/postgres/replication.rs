@@ -215,7 +215,14 @@ impl Source {
     /// Tells the server that everything before `lsn` is kept elsewhere: it sends none of it again.
     #[boxed]
     pub async fn confirm(&mut self, lsn: u64) -> TaskResult<()> {
-        self.wire.send_piece(&wire::status(lsn, 0)).await
+        self.wire.send_piece(&wire::status(lsn, 0, false)).await
+    }
+
+    /// Confirms `lsn` and asks the server to answer at once with [`ReplicationMessage::Alive`]. A server that has no changes
+    /// to send says nothing otherwise, as long as it hears from us.
+    #[boxed]
+    pub async fn ask_whether_alive(&mut self, lsn: u64) -> TaskResult<()> {
+        self.wire.send_piece(&wire::status(lsn, 0, true)).await
     }
 }
 

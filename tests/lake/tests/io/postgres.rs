@@ -3,6 +3,7 @@
 use crate::support::{ask, database, execute_sql, is_fatal, lines, words};
 use arrow::datatypes::DataType;
 use futures::TryStreamExt;
+use orch_lake::source::postgres::replication::{ReplicationMessage, Source};
 use orch_lake::source::postgres::{PostgresSource, connect, read};
 use orch_sdk::task::Connection;
 use orch_test_support::PrivateServer;
@@ -94,6 +95,26 @@ async fn an_error_in_the_middle_ends_the_stream() {
         read(&connection, PostgresSource::query("select 1 / (50000 - n) as x from generate_series(1, 100000) n")).await;
     let error = rows.expect("it begins").collect().await.expect_err("it divides by zero");
     assert!(words(&error).contains("division by zero"), "{}", words(&error));
+}
+
+#[tokio::test]
+async fn a_server_without_changes_says_that_it_is_alive_when_asked() {
+    let server = PrivateServer::with_changes().await;
+    let connection = Connection::from_uri("pg", &server.url()).expect("a URI");
+    let db = connect(&connection).await.expect("the server answers");
+    execute_sql(&db, "create table quiet (id int primary key); create publication quiet for table quiet").await;
+    let mut source = Source::open(&connection, "orch test").await.expect("changes can be read");
+    let lsn = source.create_slot("quiet").await.expect("the slot is made");
+    source.end_snapshot().await.expect("the snapshot ends");
+    source.follow("quiet", "quiet", lsn).await.expect("the changes are followed");
+    // What the server says of itself when the reading begins.
+    while tokio::time::timeout(Duration::from_secs(2), source.next()).await.is_ok() {}
+    for _ in 0..3 {
+        source.ask_whether_alive(lsn).await.expect("the server is asked");
+        let said = tokio::time::timeout(Duration::from_secs(5), source.next()).await;
+        let said = said.expect("the server answers at once").expect("the answer can be read");
+        assert!(matches!(said, ReplicationMessage::Alive { .. }), "{said:?}");
+    }
 }
 
 #[tokio::test]

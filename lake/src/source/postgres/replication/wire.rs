@@ -280,15 +280,15 @@ fn refusal(error: &Bytes) -> Refused {
     refused
 }
 
-/// How far the caller has come, for the server: what lies before needs to be kept no longer.
-pub(super) fn status(flushed: u64, now_micros: i64) -> Bytes {
+/// Tells the server that it need not keep changes before `flushed`. `wants_answer`: the server replies at once.
+pub(super) fn status(flushed: u64, now_micros: i64, wants_answer: bool) -> Bytes {
     let mut status = BytesMut::with_capacity(34);
     status.put_u8(b'r');
     for _ in 0..3 {
         status.put_u64(flushed);
     }
     status.put_i64(now_micros);
-    status.put_u8(0);
+    status.put_u8(wants_answer.into());
     status.freeze()
 }
 
