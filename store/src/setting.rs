@@ -2,6 +2,7 @@
 
 use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
+use uuid::Uuid;
 
 #[boxed]
 pub async fn setting(db: &mut PgConnection, key: &str) -> StoreResult<Option<String>> {
@@ -18,6 +19,12 @@ pub async fn set_setting(db: &mut PgConnection, key: &str, value: &str) -> Store
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// What tells this installation from others that share a Kafka cluster with it. It never changes.
+#[boxed]
+pub async fn installation_id(db: &mut PgConnection) -> StoreResult<String> {
+    setting_or_insert(db, "installation", &Uuid::new_v4().to_string()).await
 }
 
 /// The value that was there first: of several processes that start together, all get the same.

@@ -224,7 +224,7 @@ impl Party {
             if let Some(captured) = stream.capture.clone() {
                 let source = (host.find)(&captured.connection).await?;
                 let topics = (host.find)(&stream.connection).await?;
-                let target = capture::Target::open(host.pool.clone(), of_work, host.hints.clone(), &topics)?;
+                let target = capture::Target::open(host.pool.clone(), of_work, host.hints.clone(), &topics).await?;
                 return capture::run_capture(stream, captured, source, target).await;
             }
             let Opened { target, reader } = open(&host, &means, &ends, &stream, of_work).await?;

@@ -14,6 +14,7 @@ mod declared;
 mod elsewhere;
 mod first_starts;
 mod forecast;
+mod frozen;
 mod golden;
 mod guides;
 mod http;

@@ -1,5 +1,8 @@
-//! Records of changes go to their topics, and the position of the capture moves: in one transaction where the topics are in orch's own
-//! database. A cluster of Kafka has the records first, and may get some of them twice.
+//! Publishes the changes of a capture and moves its position.
+//!
+//! Topics of the built-in log are written in the transaction that moves the position. Kafka commits the records first, in a transaction of
+//! its own: if the process ends between the two, the same records are published again. Only the process that holds the
+//! lease can write, because each new holder fences the one before it.
 
 use super::Capture;
 use super::lot::Lot;
@@ -9,6 +12,7 @@ use anyhow::Context as _;
 use chrono::DateTime;
 use orch_sdk::task::{Connection, TaskResult, fatal};
 use orch_store::hint::{Hint, Hints};
+use orch_store::setting::installation_id;
 use orch_store::stream::{
     CapturePosition, Covered, Lease, Progress, StartAt, StreamCheckpoint, commit_stream, left_behind, set_capture,
     start_stream,
@@ -42,10 +46,14 @@ pub(super) struct PositionedLot {
 impl Target {
     /// # Errors
     /// A fatal one when the connection is for something else.
-    pub(crate) fn open(pool: PgPool, lease: Lease, hints: Hints, topics: &Connection) -> TaskResult<Target> {
+    pub(crate) async fn open(pool: PgPool, lease: Lease, hints: Hints, topics: &Connection) -> TaskResult<Target> {
         let kafka = match topics.conn_type.as_str() {
             LOG => None,
-            KAFKA => Some(Arc::new(KafkaProducer::open(topics)?)),
+            KAFKA => {
+                let installation = installation_id(&mut *pool.acquire().await?).await?;
+                let id = format!("orch-{installation}-{}", lease.name);
+                Some(Arc::new(KafkaProducer::open_transactional(topics, &id)?))
+            }
             other => {
                 return Err(fatal(format!(
                     "connection `{}` is of type `{other}`, to which nothing is written\n\
@@ -77,7 +85,7 @@ impl Target {
         Ok(())
     }
 
-    /// Writes down where the capture begins: from here on no process of before publishes.
+    /// Writes down where the capture begins. From here on no earlier holder of the lease publishes.
     pub(super) async fn start(
         &self,
         identity: &str,
@@ -85,6 +93,9 @@ impl Target {
         (written, moves): (u64, bool),
     ) -> TaskResult<()> {
         let (offset, end_offset) = (offset(position.lsn)?, offset(written)?);
+        if let Some(kafka) = &self.kafka {
+            kafka.fence_others().await?;
+        }
         let mut tx = self.pool.begin().await?;
         let at = [StartAt { partition: PARTITION, offset, end_offset, moves }];
         start_stream(&mut tx, &self.lease, identity, &at).await?;
@@ -93,13 +104,14 @@ impl Target {
     }
 
     /// # Errors
-    /// `StoreError::FenceLost` if the stream is no longer this process's: nothing was published, or, in Kafka, once too often.
+    /// `StoreError::FenceLost` if another process holds the lease now. Nothing was published then, or, in Kafka, the same records
+    /// are published again.
     pub(super) async fn publish(&self, part: PositionedLot) -> TaskResult<u64> {
         let PositionedLot { lot, from, position, written } = part;
-        if let Some(kafka) = &self.kafka {
-            for (topic, records) in &lot.records {
-                kafka.produce(topic, records).await?;
-            }
+        if let Some(kafka) = &self.kafka
+            && !lot.records.is_empty()
+        {
+            kafka.produce_in_transaction(&lot.records).await?;
         }
         let to = offset(position.lsn)?;
         let progress = Progress {

@@ -1,6 +1,6 @@
 //! Records that are written, and topics that are created.
 
-use super::world::{PATIENCE, World, connection, read, record, seek};
+use super::world::{End, PATIENCE, World, connection, read, record, seek};
 use orch_sdk::task::{Connection, TaskError};
 use orch_store::topic::{NewRecord, partition_of};
 use orch_streams::topic::TopicReader as _;
@@ -9,6 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{BorrowedMessage, Headers as _};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use serde_json::json;
+use std::collections::BTreeMap;
 
 #[tokio::test]
 async fn a_key_has_the_partition_it_has_in_the_built_in_log() {
@@ -31,6 +32,39 @@ async fn many_records_are_all_written_in_order() {
     assert_eq!(world.open().bounds().await.unwrap()[0].next, 150_000);
     let read = read(&mut world.reader(&[(0, 0)]).await, values.len()).await;
     assert!(read.iter().map(|(_, _, value)| value).eq(&values));
+}
+
+#[tokio::test]
+async fn the_newest_holder_of_a_capture_is_the_only_one_that_writes() {
+    let world = World::new(1).await;
+    let id = format!("orch-test-{}", world.topic);
+    let holder = || KafkaProducer::open_transactional(&connection(world.broker), &id).unwrap();
+    let lot = |value: &str| BTreeMap::from([(world.topic.clone(), vec![record(0, value)])]);
+    let (frozen, newer) = (holder(), holder());
+    frozen.fence_others().await.unwrap();
+    frozen.produce_in_transaction(&lot("1 by the first holder")).await.unwrap();
+    newer.fence_others().await.unwrap();
+    newer.produce_in_transaction(&lot("2 by the second holder")).await.unwrap();
+    // The first holder goes on where it was stopped.
+    let refused = frozen.produce_in_transaction(&lot("1 again")).await.unwrap_err();
+    assert!(matches!(TaskError::from(refused), TaskError::Retryable { .. }), "its stream is started again elsewhere");
+    newer.produce_in_transaction(&lot("3 by the second holder")).await.unwrap();
+    let read = read(&mut world.reader(&[(0, 0)]).await, 3).await;
+    let values: Vec<_> = read.iter().map(|(_, _, value)| value.as_str()).collect();
+    assert_eq!(values, ["1 by the first holder", "2 by the second holder", "3 by the second holder"]);
+}
+
+#[tokio::test]
+async fn a_new_holder_ends_the_transaction_that_the_last_one_left_open() {
+    let world = World::new(1).await;
+    let id = format!("orch-test-{}", world.topic);
+    let open = world.transaction_of(&id, &["left open"], End::StaysOpen).await;
+    let newer = KafkaProducer::open_transactional(&connection(world.broker), &id).unwrap();
+    newer.fence_others().await.unwrap();
+    newer.produce_in_transaction(&BTreeMap::from([(world.topic.clone(), vec![record(0, "new")])])).await.unwrap();
+    let read = read(&mut world.reader(&[(0, 0)]).await, 1).await;
+    assert_eq!(read[0].2, "new", "readers of committed records never see the other one, and do not wait for it");
+    drop(open);
 }
 
 #[tokio::test]

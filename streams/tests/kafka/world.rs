@@ -55,9 +55,16 @@ impl World {
 
     /// One transaction of partition 0.
     pub(crate) async fn transaction(&self, values: &[&str], end: End) -> OpenTransaction {
-        let (bootstrap, topic) = (self.broker.address(), self.topic.clone());
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let id = format!("transaction-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        self.transaction_of(&id, values, end).await
+    }
+
+    /// One transaction of partition 0 by the producer of this `transactional.id`.
+    pub(crate) async fn transaction_of(&self, id: &str, values: &[&str], end: End) -> OpenTransaction {
+        let (bootstrap, topic, id) = (self.broker.address(), self.topic.clone(), id.to_owned());
         let values: Vec<String> = values.iter().map(ToString::to_string).collect();
-        tokio::task::spawn_blocking(move || transaction(&bootstrap, &topic, &values, end)).await.unwrap()
+        tokio::task::spawn_blocking(move || transaction((&bootstrap, &id), &topic, &values, end)).await.unwrap()
     }
 
     pub(crate) async fn delete_topic(&self) {
@@ -95,9 +102,7 @@ impl OpenTransaction {
     }
 }
 
-fn transaction(bootstrap: &str, topic: &str, values: &[String], end: End) -> OpenTransaction {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let id = format!("transaction-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+fn transaction((bootstrap, id): (&str, &str), topic: &str, values: &[String], end: End) -> OpenTransaction {
     let producer: BaseProducer =
         ClientConfig::new().set("bootstrap.servers", bootstrap).set("transactional.id", id).create().unwrap();
     producer.init_transactions(PATIENCE).unwrap();

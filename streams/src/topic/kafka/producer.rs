@@ -13,14 +13,17 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::{Delivery, DeliveryFuture};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use serde_json::Value;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 /// For the records of other calls to leave a queue that is full of them.
 const QUEUE_IS_FULL: Duration = Duration::from_millis(20);
+/// The brokers may take so long to begin or to commit a transaction.
+const TRANSACTION_WITHIN: Duration = Duration::from_mins(1);
 /// As many as the brokers make by themselves.
 const REPLICAS: TopicReplication<'_> = TopicReplication::Fixed(-1);
 
@@ -39,6 +42,55 @@ impl KafkaProducer {
         let settings = Settings::of(connection)?;
         let producer = settings.producer(KafkaErrorContext::default())?;
         Ok(KafkaProducer { settings, producer })
+    }
+
+    /// Opens a producer that writes only in transactions under this `transactional.id`.
+    ///
+    /// # Errors
+    /// Those of [`KafkaProducer::open`].
+    pub fn open_transactional(connection: &Connection, id: &str) -> TaskResult<KafkaProducer> {
+        let settings = Settings::of(connection)?;
+        let producer = settings.transactional(KafkaErrorContext::default(), id)?;
+        Ok(KafkaProducer { settings, producer })
+    }
+
+    /// Makes this the only producer of its `transactional.id` that can write. The brokers abort what an earlier one has
+    /// left open, and refuse whatever it still sends.
+    ///
+    /// # Errors
+    /// A fatal error if the account may not write in transactions.
+    pub async fn fence_others(&self) -> TaskResult<()> {
+        let producer = self.producer.clone();
+        let fenced = spawn_blocking(move || producer.init_transactions(TRANSACTION_WITHIN)).await?;
+        fenced.map_err(|error| {
+            let brokers = self.settings.brokers();
+            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed) {
+                return fatal(format!(
+                    "Kafka at `{brokers}` does not let this account write in transactions\nhint: allow it to write and describe \
+                     transactional IDs that begin with `orch-`"
+                ));
+            }
+            plain(error).context(format!("Kafka at `{brokers}` does not begin transactions"))
+        })
+    }
+
+    /// Writes records of several topics in one transaction: readers of committed records see all of them or none.
+    ///
+    /// # Errors
+    /// Nothing is written if another producer has fenced this one. After another error it is not known whether the
+    /// transaction was committed.
+    pub async fn produce_in_transaction(&self, records: &BTreeMap<String, Vec<NewRecord>>) -> TaskResult<()> {
+        self.producer.begin_transaction().map_err(|error| self.uncommitted(error))?;
+        for (topic, records) in records {
+            self.produce(topic, records).await?;
+        }
+        let producer = self.producer.clone();
+        let committed = spawn_blocking(move || producer.commit_transaction(TRANSACTION_WITHIN)).await?;
+        committed.map_err(|error| self.uncommitted(error))
+    }
+
+    fn uncommitted(&self, error: KafkaError) -> anyhow::Error {
+        plain(error).context(format!("records for Kafka at `{}` were not committed", self.settings.brokers()))
     }
 
     /// Returns when all replicas have all records, with where they are. Those with one key stay in order.

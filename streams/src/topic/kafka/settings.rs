@@ -27,7 +27,7 @@ const DECIDED: [(&str, &str); 17] = [
     ("acks", "a record is produced when all replicas have it"),
     ("request.required.acks", "a record is produced when all replicas have it"),
     ("enable.idempotence", "a record that is sent again is written once"),
-    ("transactional.id", "records are not produced in transactions"),
+    ("transactional.id", "each capture has its own, so that only one process at a time writes its changes"),
     ("client.id", "it is `orch`"),
     // A connection is data: it may not name code to load.
     ("plugin.library.paths", "libraries are not loaded"),
@@ -135,6 +135,14 @@ impl Settings {
         C: ClientContext,
     {
         self.made(T::from_config_and_context(&self.with(&PRODUCER, &[RECONNECT, DELIVERED_WITHIN]), context))
+    }
+
+    pub(super) fn transactional<C, T: FromClientConfigAndContext<C>>(&self, context: C, id: &str) -> TaskResult<T>
+    where
+        C: ClientContext,
+    {
+        let mut config = self.with(&PRODUCER, &[RECONNECT, DELIVERED_WITHIN]);
+        self.made(T::from_config_and_context(config.set("transactional.id", id), context))
     }
 
     pub(super) fn admin<T: FromClientConfig>(&self) -> TaskResult<T> {
