@@ -1,15 +1,19 @@
 //! Records into rows. One that cannot be read is put aside with the reason and holds up no other.
 
+mod strict;
+
 use crate::changes::{self, Changes};
 use crate::records::{Record, Records};
+use anyhow::Context as _;
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch};
-use arrow::compute::concat_batches;
+use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 use orch_sdk::task::TaskResult;
 use std::ops::Range;
 use std::sync::Arc;
+use strict::Strict;
 
 /// Where a row came from: columns that every batch of a stream has beside its own.
 pub const PARTITION: &str = "_partition";
@@ -62,10 +66,13 @@ pub(crate) type Transform = dyn Fn(RecordBatch) -> TaskResult<RecordBatch> + Sen
 /// The transformation gives another schema for some rows than for others.
 pub(crate) fn decode(records: &Records, json: &Json, transform: Option<&Transform>) -> TaskResult<Decoded> {
     let mut work = Work { records, json, transform, rows: Vec::new(), bad: Vec::new() };
+    // Values of changes are read by their own rules.
+    let strict = json.changes.is_none().then(|| Strict::of(&json.schema));
     let (mut from, mut nth) = (0, 0);
     // What is known to be bad by a look at it splits the rest.
     for record in records.iter() {
-        if let Some(reason) = unreadable(&record) {
+        let misfit = || strict.as_ref()?.misfit(record.value?);
+        if let Some(reason) = unreadable(&record).or_else(misfit) {
             work.range(from..nth);
             // A deleted row was told by the record before it.
             if json.changes.is_none() || record.value.is_some() {
@@ -77,14 +84,36 @@ pub(crate) fn decode(records: &Records, json: &Json, transform: Option<&Transfor
     }
     work.range(from..nth);
     let Work { rows, bad, .. } = work;
-    let rows = match rows.first() {
-        Some(first) => concat_batches(&first.schema(), &rows)?,
-        None => {
-            let none = with_origin(&RecordBatch::new_empty(json.schema_of_rows()), &Records::default(), 0..0)?;
-            transform.map_or(Ok(none.clone()), |transform| transform(none))?
-        }
+    let none = || {
+        let none = with_origin(&RecordBatch::new_empty(json.schema_of_rows()), &Records::default(), 0..0)?;
+        transform.map_or(Ok(none.clone()), |transform| transform(none))
     };
+    let rows = if rows.is_empty() { none()? } else { joined(&rows, none)? };
     Ok(Decoded { rows, bad })
+}
+
+/// One batch of several. A transformation may derive types from the rows it is given: each part is cast then to the types
+/// that it declares for no rows at all.
+fn joined(parts: &[RecordBatch], none: impl Fn() -> TaskResult<RecordBatch>) -> TaskResult<RecordBatch> {
+    let first = parts[0].schema();
+    if parts.iter().all(|part| part.schema_ref() == &first) {
+        return Ok(concat_batches(&first, parts)?);
+    }
+    let declared = none()?.schema();
+    let nullable = declared.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let schema = Arc::new(Schema::new(nullable.collect::<Vec<_>>()));
+    let parts = parts.iter().map(|part| cast_to(&schema, part)).collect::<TaskResult<Vec<_>>>()?;
+    Ok(concat_batches(&schema, &parts)?)
+}
+
+fn cast_to(schema: &SchemaRef, rows: &RecordBatch) -> TaskResult<RecordBatch> {
+    let columns = schema.fields().iter().map(|field| {
+        let column = rows.column_by_name(field.name()).with_context(|| {
+            format!("the transformation gives some records the column `{}` and others not", field.name())
+        })?;
+        Ok(cast(column, field.data_type())?)
+    });
+    Ok(RecordBatch::try_new(schema.clone(), columns.collect::<TaskResult<Vec<_>>>()?)?)
 }
 
 fn unreadable(record: &Record<'_>) -> Option<String> {
@@ -128,6 +157,9 @@ impl Work<'_> {
             None => parse(self.records, range.clone(), self.json),
         };
         let rows = rows.map_err(|error| short(&arrow_error_message(error)))?;
+        if let Some(reason) = self.json.changes.is_none().then(|| strict::not_finite(&rows)).flatten() {
+            return Err(reason);
+        }
         let rows = with_origin(&rows, self.records, range).map_err(|error| short(&arrow_error_message(error)))?;
         match self.transform {
             Some(transform) => transform(rows).map_err(|error| short(&format!("{error:#}"))),
@@ -184,6 +216,7 @@ mod tests {
     use super::*;
     use arrow::array::AsArray as _;
     use arrow::datatypes::{Float64Type, Int64Type};
+    use std::collections::BTreeMap;
 
     fn json() -> Json {
         let fields = [Field::new("city", DataType::Utf8, false), Field::new("temperature", DataType::Float64, true)];
@@ -255,6 +288,50 @@ mod tests {
         let Decoded { rows, bad } = decode(&records, &json, None).unwrap();
         assert_eq!(bad, []);
         assert_eq!(rows.column(0).as_string::<i32>().value(0), "7");
+    }
+
+    #[test]
+    fn a_number_that_does_not_fit_is_put_aside_with_its_value() {
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("age", DataType::Int64, true),
+            Field::new("temp", DataType::Float64, true),
+        ]));
+        let json = Json { schema, ..json() };
+        let records = records(&[
+            Some(br#"{"age":3,"temp":1.5}"#),
+            Some(br#"{"age":3.7}"#),
+            Some(br#"{"temp":1e999}"#),
+            Some(br#"{"temp":"NaN"}"#),
+            Some(br#"{"age":4.0}"#),
+        ]);
+        let Decoded { rows, bad } = decode(&records, &json, None).unwrap();
+        assert_eq!(rows.column(0).as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), [Some(3), Some(4)]);
+        let reasons: BTreeMap<_, _> = bad.iter().map(|bad| (bad.nth, bad.reason.as_str())).collect();
+        let not_finite = "`temp` is not a finite number";
+        let expected = [(1, "`age` is 3.7, which is no whole number"), (2, not_finite), (3, not_finite)];
+        assert_eq!(reasons, BTreeMap::from(expected));
+    }
+
+    /// As SQL over rows in memory does: a column is nullable if it holds a null.
+    #[test]
+    fn a_transformation_may_derive_from_its_rows_what_is_nullable() {
+        let derive = |rows: RecordBatch| {
+            let fields = rows
+                .schema_ref()
+                .fields()
+                .iter()
+                .zip(rows.columns())
+                .map(|(field, column)| field.as_ref().clone().with_nullable(column.null_count() > 0));
+            Ok(RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), rows.columns().to_vec())?)
+        };
+        let records = records(&[
+            Some(br#"{"city":"a","temperature":1}"#),
+            Some(br"broken"),
+            Some(br#"{"city":"b","temperature":null}"#),
+        ]);
+        let Decoded { rows, bad } = decode(&records, &json(), Some(&derive)).unwrap();
+        assert_eq!(rows.column(1).as_primitive::<Float64Type>().iter().collect::<Vec<_>>(), [Some(1.0), None]);
+        assert_eq!(bad.iter().map(|bad| bad.nth).collect::<Vec<_>>(), [1]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::declare::Stream;
 use crate::gone::Deleted;
 use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, UInt64Array};
 use arrow::compute::{cast, concat_batches, take_record_batch};
-use arrow::datatypes::{DataType, Int32Type, Int64Type};
+use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema};
 use arrow::row::{RowConverter, Rows, SortField};
 use futures::TryStreamExt as _;
 use iceberg::arrow::type_to_arrow_type;
@@ -12,6 +12,7 @@ use orch_lake::table::At;
 use orch_lake::{Filter, Table, Value};
 use orch_sdk::task::{TaskResult, fatal};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// One row for each key, by the rows alone. Of equals the one that came last counts; without `newest_by` all are equal.
 pub(crate) fn among(lot: &[RecordBatch], key: &[String], newest_by: Option<&str>) -> TaskResult<RecordBatch> {
@@ -58,7 +59,14 @@ pub(crate) fn type_in(table: &Table, column: &str) -> TaskResult<DataType> {
 
 pub(crate) fn one_batch(lot: &[RecordBatch]) -> TaskResult<RecordBatch> {
     let Some(first) = lot.first() else { return Err(fatal("an empty lot has no newest rows")) };
-    Ok(concat_batches(&first.schema(), lot)?)
+    // A transformation may say of some rows that a column is never null, and of others that it may be.
+    let is_nullable =
+        |nth: usize| lot.iter().any(|rows| rows.schema().fields().get(nth).is_some_and(|one| one.is_nullable()));
+    let fields = first.schema_ref().fields().iter().enumerate().map(|(nth, field)| {
+        let field = field.as_ref().clone();
+        field.with_nullable(is_nullable(nth))
+    });
+    Ok(concat_batches(&Arc::new(Schema::new(fields.collect::<Vec<_>>())), lot)?)
 }
 
 /// In the order in which they came.

@@ -10,6 +10,7 @@ pub(crate) use postgres::PostgresTarget;
 pub(crate) use runs::{RunsTarget, quarantine_topic};
 
 use crate::declare::{Sink, Stream};
+use crate::decode::{OFFSET, PARTITION};
 use crate::gone::Tombstone;
 use crate::runs::Call;
 use crate::sort::{PutAside, origin};
@@ -27,6 +28,7 @@ use orch_store::stream::{
     take_lots,
 };
 use sqlx::{PgConnection, PgPool};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What is published at once.
@@ -41,6 +43,8 @@ pub(crate) struct Lot {
     pub(crate) last_record_at: Option<DateTime<Utc>>,
     /// How far event time has come, where windows ask for it.
     pub(crate) watermarks: Vec<(i32, DateTime<Utc>)>,
+    /// Windows that ended by then take no records any more.
+    pub(crate) closed_before: Option<DateTime<Utc>>,
     /// Keys of rows that go, since they became a part of others.
     pub(crate) merged: Option<RecordBatch>,
     pub(crate) windows: Option<WindowChanges>,
@@ -53,6 +57,23 @@ pub(crate) struct Lot {
 }
 
 impl Lot {
+    /// Takes rows out, by batch and row, with the reason for each.
+    fn put_aside(&mut self, stream: &Stream, refused: &BTreeMap<(usize, usize), String>) -> TaskResult<()> {
+        for (nth, rows) in self.rows.iter_mut().enumerate() {
+            let (partitions, offsets) = origin(stream, rows)?;
+            let own: Vec<usize> = (0..rows.num_columns())
+                .filter(|nth| !matches!(rows.schema_ref().field(*nth).name().as_str(), PARTITION | OFFSET))
+                .collect();
+            for ((_, row), reason) in refused.range((nth, 0)..(nth + 1, 0)) {
+                let at = (partitions.value(*row), offsets.value(*row));
+                self.aside.push(PutAside::of_row(at, &rows.slice(*row, 1).project(&own)?, reason.clone())?);
+            }
+            let keep: BooleanArray = (0..rows.num_rows()).map(|row| Some(!refused.contains_key(&(nth, row)))).collect();
+            *rows = filter_record_batch(rows, &keep)?;
+        }
+        Ok(())
+    }
+
     fn changes_rows(&self) -> bool {
         !self.gone.is_empty() || self.rows.iter().any(|rows| rows.num_rows() > 0)
     }
@@ -107,13 +128,17 @@ impl Target {
     pub(crate) async fn publish(&self, stream: &Stream, mut lot: Lot) -> TaskResult<()> {
         if let Some(windows) = &stream.windows {
             let watermarks = std::mem::take(&mut lot.watermarks);
+            let changes = WindowChanges { watermarks, closed_before: lot.closed_before, ..WindowChanges::default() };
             let mut db = self.pool.acquire().await?;
-            if let Some(folded) = fold(&mut db, &stream.name, windows, &lot.rows, watermarks).await? {
+            if let Some(folded) = fold(&mut db, &stream.name, windows, &lot.rows, changes).await? {
                 (lot.rows, lot.merged, lot.windows) = (vec![folded.rows], folded.merged, Some(folded.changes));
             }
         }
         if lot.is_marked {
             self.copy(stream, &lot).await?;
+        }
+        if let To::Postgres(postgres) = &self.to {
+            postgres.publish(stream, &mut lot).await?;
         }
         let lot = &lot;
         let progress = Progress {
@@ -128,10 +153,7 @@ impl Target {
         let is_asset_updated = match &self.to {
             To::Runs(runs) => return runs.publish(self, stream, lot).await,
             To::Lake(lake) => lake.publish(self, stream, lot, &progress).await?,
-            To::Postgres(postgres) => {
-                postgres.publish(stream, lot).await?;
-                self.follow(lot, &progress).await?
-            }
+            To::Postgres(_) => self.follow(lot, &progress).await?,
         };
         if is_asset_updated {
             self.hints.give(Hint::Asset);

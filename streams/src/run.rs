@@ -6,7 +6,7 @@ use crate::records::Records;
 use crate::sort::{SortContext, sort};
 use crate::topic::{Bounds, Most, Position, TopicReader, ensure_same_topic};
 use crate::upkeep::Upkeep;
-use crate::windows::EventTime;
+use crate::windows::{EventTime, Windows};
 use chrono::{DateTime, Utc};
 use orch_sdk::task::{TaskResult, fatal};
 use orch_store::stream::{Covered, Reset, ResetTo, StartAt, StreamCheckpoint, left_behind};
@@ -117,6 +117,19 @@ impl TopicPosition {
     async fn refresh_ends(&mut self, reader: &mut dyn TopicReader) -> TaskResult<()> {
         self.ends = reader.bounds().await?.into_iter().map(|one| (one.partition, one.next)).collect();
         self.seen = Instant::now();
+        Ok(())
+    }
+
+    /// Closes windows, unless a partition of which nothing was read has records now.
+    async fn close_windows(&mut self, windows: &Windows, reader: &mut dyn TopicReader) -> TaskResult<()> {
+        if !self.time.knows(self.next.keys().copied()) {
+            self.refresh_ends(reader).await?;
+        }
+        let is_read = |(partition, next): (&i32, &i64)| self.ends.get(partition).is_none_or(|end| next >= end);
+        let unknown = self.next.iter().filter(|(partition, _)| !self.time.knows([**partition].into_iter()));
+        if unknown.into_iter().all(is_read) {
+            self.time.close(windows);
+        }
         Ok(())
     }
 
@@ -272,6 +285,10 @@ async fn gather(
         if !lot.covered.is_empty() {
             ensure_same_topic(reader, &stream.topic, &at.topic_identity).await?;
             lot.watermarks = at.time.watermarks();
+            if let Some(windows) = &stream.windows {
+                at.close_windows(windows, reader).await?;
+                lot.closed_before = at.time.closed_before();
+            }
             return Ok(Some(lot));
         }
         if at.has_new_partitions() {

@@ -1,7 +1,7 @@
 //! What of some records may be published, and what is put aside.
 
 use crate::changes;
-use crate::declare::Stream;
+use crate::declare::{Sink, Stream};
 use crate::decode::{Decoded, OFFSET, PARTITION, decode};
 use crate::gone::Tombstone;
 use crate::records::{Record, Records};
@@ -10,6 +10,7 @@ use crate::windows::EventTime;
 use arrow::array::{Array as _, AsArray as _, BooleanArray, RecordBatch, UInt64Array};
 use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::json::LineDelimitedWriter;
 use chrono::{DateTime, Utc};
 use orch_lake::contract::{Facts, Policy, REASON};
 use orch_sdk::task::{TaskResult, fatal};
@@ -21,6 +22,8 @@ const MOST_KEPT_BYTES: usize = 64 << 10;
 /// Of TRUNCATE, where rows are in several partitions.
 const TRUNCATED: &str = "it empties the table, and is not known to come before or after the records of other partitions: give the \
                          topic one partition, or empty the table with `orch streams reset --empty-table` and let the source tell all again";
+
+const NUL: &str = "a text of it contains the character NUL, which Postgres cannot keep";
 
 /// A record that is put aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,21 +40,34 @@ pub(crate) struct PutAside {
 
 impl PutAside {
     pub(crate) fn of(record: &Record<'_>, reason: String) -> PutAside {
-        let text = |bytes: &[u8]| {
-            let kept = &bytes[..bytes.len().min(MOST_KEPT_BYTES)];
-            String::from_utf8_lossy(kept).replace('\0', "\u{fffd}")
-        };
         let bytes = record.value.map_or(0, <[u8]>::len);
         PutAside {
             partition: record.partition,
             offset: record.offset,
             at: record.at(),
-            key: record.key.map(text),
-            value: record.value.map(text),
+            key: record.key.map(kept_text),
+            value: record.value.map(kept_text),
             bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
-            reason,
+            reason: if reason.contains('\0') { kept_text(reason.as_bytes()) } else { reason },
         }
     }
+
+    /// A row whose record is not at hand any more. Its value is the row as JSON.
+    pub(crate) fn of_row((partition, offset): (i32, i64), row: &RecordBatch, reason: String) -> TaskResult<PutAside> {
+        let mut json = LineDelimitedWriter::new(Vec::new());
+        json.write(row)?;
+        json.finish()?;
+        let value = json.into_inner();
+        let value = value.trim_ascii_end();
+        let record =
+            Record { partition, offset, at_ms: None, key: None, value: Some(value), old_key: None, has_new_key: false };
+        Ok(PutAside::of(&record, reason))
+    }
+}
+
+/// The beginning of a text, as any table can keep it.
+fn kept_text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(MOST_KEPT_BYTES)]).replace('\0', "\u{fffd}")
 }
 
 pub(crate) struct Sorted {
@@ -112,6 +128,13 @@ pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now
             aside.push(PutAside::of(&record, TRUNCATED.into()));
         }
         rows = filter_record_batch(&rows, &arrow::compute::not(&of_all)?)?;
+    }
+    if matches!(stream.sink, Some(Sink::Postgres(_))) {
+        let (fit, unfit) = split_by_nul(&rows)?;
+        rows = fit;
+        for (record, _) in by_origin.of(stream, &unfit)? {
+            aside.push(PutAside::of(&record, NUL.into()));
+        }
     }
     // What a source tells of rows that it has no longer is not checked.
     let (present, absent) = changes::split(&rows)?;
@@ -191,6 +214,18 @@ fn split_by_key(rows: &RecordBatch, key: &[String]) -> TaskResult<(RecordBatch, 
     let of_all = changes::which(rows, &["t"]);
     let whole = |row: usize| of_all.value(row) || columns.iter().all(|column| column.is_valid(row));
     let keep: BooleanArray = (0..rows.num_rows()).map(|row| Some(whole(row))).collect();
+    Ok((filter_record_batch(rows, &keep)?, filter_record_batch(rows, &arrow::compute::not(&keep)?)?))
+}
+
+/// Rows without the character NUL in a text, and those with it.
+fn split_by_nul(rows: &RecordBatch) -> TaskResult<(RecordBatch, RecordBatch)> {
+    let texts = rows.columns().iter().filter_map(|column| column.as_string_opt::<i32>());
+    let doubtful: Vec<_> = texts.filter(|texts| texts.value_data().contains(&0)).collect();
+    if doubtful.is_empty() {
+        return Ok((rows.clone(), rows.slice(0, 0)));
+    }
+    let has_nul = |row: usize| doubtful.iter().any(|texts| texts.is_valid(row) && texts.value(row).contains('\0'));
+    let keep: BooleanArray = (0..rows.num_rows()).map(|row| Some(!has_nul(row))).collect();
     Ok((filter_record_batch(rows, &keep)?, filter_record_batch(rows, &arrow::compute::not(&keep)?)?))
 }
 

@@ -33,8 +33,8 @@ pub struct WindowChanges {
     pub merged: Vec<(String, DateTime<Utc>)>,
     /// The greatest event time of each partition.
     pub watermarks: Vec<(i32, DateTime<Utc>)>,
-    /// Records may be late by so much.
-    pub late: Duration,
+    /// Windows that ended by then take no records any more. `None`: some partitions are not known well enough.
+    pub closed_before: Option<DateTime<Utc>>,
     /// A window that is closed is known for so much longer: records may belong to it and to a later one.
     pub kept: Duration,
 }
@@ -87,14 +87,11 @@ pub async fn commit_windows(tx: &mut PgConnection, stream: &str, changes: &Windo
     )
     .execute(&mut *tx)
     .await?;
-    sqlx::query_file!(
-        "queries/stream/close_windows.sql",
-        stream,
-        changes.late.as_secs_f64(),
-        changes.kept.as_secs_f64()
-    )
-    .execute(tx)
-    .await?;
+    if let Some(closed) = changes.closed_before {
+        sqlx::query_file!("queries/stream/close_windows.sql", stream, closed, changes.kept.as_secs_f64())
+            .execute(tx)
+            .await?;
+    }
     Ok(())
 }
 

@@ -294,27 +294,28 @@ async fn starts(db: &mut PgConnection, key: &str) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn a_window_is_known_until_all_partitions_have_come_past_it() {
+async fn a_window_is_known_until_it_is_closed() {
     let (_database, mut db, streams) = with_streams(&["a"]).await;
     let lease = take(&mut db, "one", &streams).await;
     start(&mut db, &lease, 2).await;
-    let changes = |watermarks: &[(i32, i64)]| WindowChanges {
+    let changes = |watermarks: &[(i32, i64)], closed: Option<i64>| WindowChanges {
         watermarks: watermarks.iter().map(|&(partition, second)| (partition, at(second))).collect(),
-        late: Duration::from_secs(5),
+        closed_before: closed.map(at),
         ..WindowChanges::default()
     };
     let written = vec![window("x", 0), window("x", 10), window("y", 0)];
-    commit_windows(&mut db, "a", &WindowChanges { written, ..changes(&[(0, 100)]) }).await.unwrap();
-    assert_eq!(starts(&mut db, "x").await, [0, 10], "nothing is known of partition 1, which has records");
-    commit_windows(&mut db, "a", &changes(&[(1, 14)])).await.unwrap();
-    assert_eq!(starts(&mut db, "x").await, [0, 10], "they may be late by five seconds");
-    commit_windows(&mut db, "a", &changes(&[(1, 15)])).await.unwrap();
+    commit_windows(&mut db, "a", &WindowChanges { written, ..changes(&[(0, 100)], None) }).await.unwrap();
+    assert_eq!(starts(&mut db, "x").await, [0, 10]);
+    commit_windows(&mut db, "a", &changes(&[(1, 14)], Some(9))).await.unwrap();
+    assert_eq!(starts(&mut db, "x").await, [0, 10]);
+    commit_windows(&mut db, "a", &changes(&[(1, 15)], Some(10))).await.unwrap();
     assert_eq!((starts(&mut db, "x").await, starts(&mut db, "y").await), (vec![10], vec![]));
+    commit_windows(&mut db, "a", &changes(&[], Some(7))).await.unwrap();
     // What is written again is replaced, what was merged is gone.
     let written = vec![OpenWindow { end: at(40), ..window("x", 10) }, window("x", 30)];
-    commit_windows(&mut db, "a", &WindowChanges { written, ..changes(&[]) }).await.unwrap();
+    commit_windows(&mut db, "a", &WindowChanges { written, ..changes(&[], None) }).await.unwrap();
     let merged = vec![("x".to_owned(), at(30))];
-    commit_windows(&mut db, "a", &WindowChanges { merged, ..changes(&[]) }).await.unwrap();
+    commit_windows(&mut db, "a", &WindowChanges { merged, ..changes(&[], None) }).await.unwrap();
     assert_eq!(starts(&mut db, "x").await, [10]);
     let left = left_behind(&mut db, &lease).await.unwrap();
     assert_eq!((left.watermarks, left.closed_before), (vec![(0, at(100)), (1, at(15))], Some(at(10))));

@@ -9,9 +9,10 @@ use crate::gone::Deleted;
 use crate::latest;
 use arrow::array::RecordBatch;
 use orch_lake::contract::quarantine_of;
-use orch_lake::load::{Claim, Follower, Load, Offsets, Put, TableBatch};
+use orch_lake::load::{Claim, Follower, Load, Offsets, Put, RowsRefused, TableBatch};
 use orch_sdk::task::{Connection, TaskResult};
 use orch_store::stream::{Lease, StartAt};
+use std::collections::BTreeMap;
 
 #[derive(Debug, Clone)]
 pub(crate) struct PostgresTarget {
@@ -47,9 +48,54 @@ impl PostgresTarget {
         self.follower.claim(&Claim { moved: &moved, emptied: &emptied }).await
     }
 
-    pub(super) async fn publish(&self, stream: &Stream, lot: &Lot) -> TaskResult<()> {
+    /// Publishes a lot. Records that the database refuses are put aside, and the others are published.
+    pub(super) async fn publish(&self, stream: &Stream, lot: &mut Lot) -> TaskResult<()> {
         let covered: Vec<_> = lot.covered.iter().map(|one| (one.partition, one.from, one.to)).collect();
+        let whole = self.follower.publish(&covered, |known| self.parts(stream, lot, known)).await;
+        let Err(error) = whole else { return Ok(()) };
+        // Rows of windows are made of many records.
+        if RowsRefused::reason(&error).is_none() || stream.windows.is_some() {
+            return Err(error);
+        }
+        let refused = self.find_refused(stream, &lot.rows).await?;
+        if refused.is_empty() {
+            // Each row is taken for itself.
+            return Err(error);
+        }
+        tracing::warn!(
+            stream = stream.name,
+            records = refused.len(),
+            "the database refuses records; they are put aside"
+        );
+        lot.put_aside(stream, &refused)?;
         self.follower.publish(&covered, |known| self.parts(stream, lot, known)).await
+    }
+
+    /// The rows that the database refuses, by batch and row, with what it says of them. Rows are written and taken back: all of them,
+    /// then the halves, down to the rows that are refused.
+    async fn find_refused(
+        &self,
+        stream: &Stream,
+        batches: &[RecordBatch],
+    ) -> TaskResult<BTreeMap<(usize, usize), String>> {
+        let mut refused = BTreeMap::new();
+        for (nth, rows) in batches.iter().enumerate() {
+            let mut ranges: Vec<_> = std::iter::once(0..rows.num_rows()).collect();
+            while let Some(range) = ranges.pop() {
+                let part = Lot { rows: vec![rows.slice(range.start, range.len())], ..Lot::default() };
+                let Err(error) = self.follower.rehearse(|known| self.parts(stream, &part, known)).await else {
+                    continue;
+                };
+                let Some(reason) = RowsRefused::reason(&error) else { return Err(error) };
+                if range.len() == 1 {
+                    refused.insert((nth, range.start), format!("the database refuses it: {reason}"));
+                } else {
+                    let middle = range.start + range.len() / 2;
+                    ranges.extend([range.start..middle, middle..range.end]);
+                }
+            }
+        }
+        Ok(refused)
     }
 
     fn parts(&self, stream: &Stream, lot: &Lot, known: &Offsets) -> TaskResult<Vec<TableBatch>> {

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use chrono::{DateTime, Utc};
 use orch_sdk::task::{TaskResult, fatal};
 use orch_store::stream::{OpenWindow, WindowChanges, WindowSpan, open_windows};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,13 +26,13 @@ pub(crate) struct Folded {
     pub(crate) changes: WindowChanges,
 }
 
-/// Adds rows to the windows that the stream has.
+/// Adds rows to the windows that the stream has. `changes` says how far event time has come.
 pub(crate) async fn fold(
     db: &mut PgConnection,
     stream: &str,
     windows: &Windows,
     lot: &[RecordBatch],
-    watermarks: Vec<(i32, DateTime<Utc>)>,
+    changes: WindowChanges,
 ) -> TaskResult<Option<Folded>> {
     let Some(first) = lot.iter().find(|rows| rows.num_rows() > 0) else { return Ok(None) };
     let mut added = OpenWindows::default();
@@ -48,7 +48,7 @@ pub(crate) async fn fold(
     let gone = (!merged.is_empty()).then(|| keys_of(windows, &types, merged.iter().map(|(key, start)| (key, *start))));
     let merged = merged.iter().map(|(key, start)| Ok((text_of(key)?, time_of(*start)?)));
     let merged = merged.collect::<TaskResult<Vec<_>>>()?;
-    let changes = WindowChanges { written, merged, watermarks, late: windows.late, kept: windows.shape.kept() };
+    let changes = WindowChanges { written, merged, kept: windows.shape.kept(), ..changes };
     Ok(Some(Folded { rows, merged: gone.transpose()?, changes }))
 }
 
@@ -159,7 +159,7 @@ impl OpenWindows {
         let written = self.all().map(|(key, start, window)| {
             let seen = windows.measures.iter().zip(&window.seen);
             let state: Map<_, _> =
-                seen.map(|(measure, seen)| (measure.name.clone(), json!([seen.many, seen.value]))).collect();
+                seen.map(|(measure, seen)| (measure.name.clone(), json!([seen.many, of_number(seen.value)]))).collect();
             Ok(OpenWindow {
                 key: text_of(key)?,
                 start: time_of(start)?,
@@ -207,7 +207,7 @@ fn put(own: &mut BTreeMap<i64, Window>, windows: &Windows, mut start: i64, mut w
 
 fn read(windows: &Windows, state: &Value) -> TaskResult<Vec<MeasureAccumulator>> {
     let seen = windows.measures.iter().map(|measure| {
-        let known = state.get(&measure.name).and_then(|known| Some((known.get(0)?.as_i64()?, known.get(1)?.as_f64()?)));
+        let known = state.get(&measure.name).and_then(|known| Some((known.get(0)?.as_i64()?, number(known.get(1)?)?)));
         let (many, value) = known.ok_or_else(|| {
             fatal(format!(
                 "open windows know nothing of the measure `{}`: the declaration was changed\n\
@@ -220,6 +220,15 @@ fn read(windows: &Windows, state: &Value) -> TaskResult<Vec<MeasureAccumulator>>
     seen.collect()
 }
 
+/// A sum may be too large for a double. It is infinite then, and JSON has no such number.
+fn of_number(value: f64) -> Value {
+    Number::from_f64(value).map_or_else(|| Value::String(value.to_string()), Value::Number)
+}
+
+fn number(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.parse().ok())
+}
+
 fn column<'a>(rows: &'a RecordBatch, name: &str) -> TaskResult<&'a ArrayRef> {
     rows.column_by_name(name).ok_or_else(|| fatal(format!("the rows have no column `{name}`, and windows need it")))
 }
@@ -228,7 +237,10 @@ fn texts(rows: &RecordBatch, name: &str) -> TaskResult<StringArray> {
     Ok(cast(column(rows, name)?, &DataType::Utf8)?.as_string::<i32>().clone())
 }
 
-fn numbers(rows: &RecordBatch, measure: &Measure) -> TaskResult<Option<PrimitiveArray<Float64Type>>> {
+pub(super) type Numbers = PrimitiveArray<Float64Type>;
+
+/// The values of a measure. `None`: it counts rows.
+pub(super) fn numbers(rows: &RecordBatch, measure: &Measure) -> TaskResult<Option<Numbers>> {
     let Some(of) = &measure.of else { return Ok(None) };
     Ok(Some(cast(column(rows, of)?, &DataType::Float64)?.as_primitive::<Float64Type>().clone()))
 }
@@ -340,6 +352,17 @@ mod tests {
                 assert_eq!(table, expected, "{windows:?} cut at {cut}");
             }
         }
+    }
+
+    #[test]
+    fn a_sum_that_is_too_large_is_infinite_and_stays_so() {
+        let windows = Windows::tumbling(Duration::from_secs(10)).by(&["city"]).at("ts").sum("temp", "total");
+        let mut first = OpenWindows::default();
+        first.add(&windows, &rows(&[("a", 1, Some(1e308)), ("a", 2, Some(1e308))], 0)).unwrap();
+        let mut second = OpenWindows::default();
+        second.add(&windows, &rows(&[("a", 3, Some(1.0))], 0)).unwrap();
+        second.join(&windows, first.written(&windows).unwrap()).unwrap();
+        assert_eq!(lines(&second), ["a 0-10 3/inf"]);
     }
 
     #[test]

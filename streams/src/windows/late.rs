@@ -3,7 +3,11 @@
 //! The time of a partition is the greatest event time that was read of it, record by record, so it is the same
 //! however the records are cut into lots: a partition that is read ahead of others makes none of theirs late, and what is read
 //! again after a crash is decided as it was before.
+//!
+//! A partition of which nothing was read has no time yet. As long as it has records to read, no window is closed. If it has none, windows are
+//! closed without it, and its first records may come too late for some.
 
+use super::fold::{Numbers, numbers};
 use super::{Windows, micros};
 use crate::decode::PARTITION;
 use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch};
@@ -20,6 +24,8 @@ use std::time::Duration;
 pub(super) const CLOSED: &str = "_closed";
 /// One record with a wrong clock would make all that follow late.
 const MOST_AHEAD: Duration = Duration::from_hours(1);
+/// The year 1 begins. Windows that are kept in Postgres cannot begin much earlier.
+const FIRST: i64 = -62_135_596_800_000_000;
 
 /// How far event time has come. In microseconds.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +51,23 @@ impl EventTime {
         }
     }
 
+    /// Whether event time is known of all these partitions.
+    pub(crate) fn knows(&self, mut partitions: impl Iterator<Item = i32>) -> bool {
+        partitions.all(|partition| self.partitions.contains_key(&partition))
+    }
+
+    /// Closes the windows that all partitions of which event time is known have passed, with the lateness that is allowed. Records that
+    /// are read from now on are decided by it, in this process and after a restart.
+    pub(crate) fn close(&mut self, windows: &Windows) {
+        let slowest = self.partitions.values().min().map(|at| at.saturating_sub(micros(windows.late)));
+        self.closed_before = self.closed_before.max(slowest);
+    }
+
+    /// Until when windows are closed, as the last [`EventTime::close`] left it.
+    pub(crate) fn closed_before(&self) -> Option<DateTime<Utc>> {
+        self.closed_before.and_then(DateTime::from_timestamp_micros)
+    }
+
     /// For the commit of what was read so far.
     pub(crate) fn watermarks(&self) -> Vec<(i32, DateTime<Utc>)> {
         let moments = self.partitions.iter();
@@ -55,12 +78,22 @@ impl EventTime {
         let at = event_times(windows, rows)?;
         let partitions = rows.column_by_name(PARTITION).and_then(|column| column.as_primitive_opt::<Int32Type>());
         let partitions = partitions.ok_or_else(|| fatal(format!("the rows have no column `{PARTITION}`")))?;
+        let measured = windows.measures.iter().map(|measure| numbers(rows, measure)).collect::<TaskResult<Vec<_>>>()?;
+        let not_finite = |row: usize| {
+            let is_finite = |column: &Numbers| column.is_null(row) || column.value(row).is_finite();
+            let column = measured.iter().position(|column| column.as_ref().is_some_and(|column| !is_finite(column)))?;
+            windows.measures[column].of.as_deref()
+        };
         let latest = now.timestamp_micros().saturating_add(micros(MOST_AHEAD));
         let (mut keep, mut closed, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
         for row in 0..rows.num_rows() {
             let partition = partitions.value(row);
             let verdict = if at.is_null(row) {
                 Err(format!("`{}` is null, so it is in no window", windows.at))
+            } else if let Some(column) = not_finite(row) {
+                Err(format!("`{column}` is NaN or infinite, so it cannot be measured"))
+            } else if at.value(row) < FIRST {
+                Err(format!("`{}` is before the year 1", windows.at))
             } else if at.value(row) > latest {
                 Err(format!("`{}` is more than an hour from now: {}", windows.at, format_timestamp(at.value(row))))
             } else {
@@ -129,7 +162,7 @@ fn format_timestamp(micros: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Int32Array, TimestampMicrosecondArray};
+    use arrow::array::{Float64Array, Int32Array, TimestampMicrosecondArray};
 
     const SECOND: i64 = 1_000_000;
 
@@ -166,6 +199,20 @@ mod tests {
     }
 
     #[test]
+    fn the_first_records_of_a_partition_may_come_after_windows_were_closed() {
+        let mut time = EventTime::default();
+        time.split(&windows(), &rows(&[(0, Some(3)), (0, Some(34))]), now()).unwrap();
+        assert!(time.knows([0].into_iter()) && !time.knows([0, 1].into_iter()));
+        assert_eq!(time.closed_before(), None);
+        time.close(&windows());
+        assert_eq!(time.closed_before().map(|at| at.timestamp()), Some(29));
+        let timed = time.split(&windows(), &rows(&[(1, Some(12)), (1, Some(22)), (0, Some(21))]), now()).unwrap();
+        assert_eq!(kept(&timed), [22, 21], "the window of 12 ended at 20");
+        time.close(&windows());
+        assert_eq!(time.closed_before().map(|at| at.timestamp()), Some(29), "it never goes back");
+    }
+
+    #[test]
     fn how_records_are_cut_into_lots_decides_nothing() {
         let all: Vec<_> = (0..200).map(|nth: i64| (0, Some((nth * 7919) % 97))).collect();
         let mut whole = EventTime::default();
@@ -179,6 +226,23 @@ mod tests {
             }
             assert_eq!(found, expected);
         }
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_measured_is_refused() {
+        let windows = windows().average("temp", "mean");
+        let all = rows(&[(0, Some(3)), (0, Some(4)), (0, Some(5)), (0, Some(-63_000_000_000)), (0, Some(6))]);
+        let temp = Float64Array::from(vec![Some(1.0), Some(f64::NAN), Some(f64::INFINITY), Some(1.0), None]);
+        let fields =
+            all.schema_ref().fields().iter().cloned().chain([Arc::new(Field::new("temp", DataType::Float64, true))]);
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let columns = all.columns().iter().cloned().chain([Arc::new(temp) as ArrayRef]);
+        let timed =
+            EventTime::default().split(&windows, &RecordBatch::try_new(schema, columns.collect()).unwrap(), now());
+        let timed = timed.unwrap();
+        assert_eq!(kept(&timed), [3, 6]);
+        let reason = "`temp` is NaN or infinite, so it cannot be measured";
+        assert_eq!(timed.reasons, [reason, reason, "`ts` is before the year 1"]);
     }
 
     #[test]

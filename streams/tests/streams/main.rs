@@ -12,5 +12,6 @@ mod reading;
 mod runs;
 mod shares;
 mod steer;
+mod values;
 mod windows;
 mod world;

@@ -160,3 +160,26 @@ async fn a_commit_is_an_update_of_the_table() {
     assert!((events.len() as i64) < row.commits, "a commit that publishes no row updates nothing");
     host.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_runs_again_forgets_its_error() {
+    let world = world().await;
+    world.topic().await;
+    let host = world.host(&readings());
+    world.until(|row| row.is_leased && row.partitions == 2).await;
+    let failed = |since: &str| {
+        format!(
+            "update stream set failures = 3, error = 'the broker was away', failed_at = now() - interval '1 hour',
+              started_at = now() - interval '{since}'"
+        )
+    };
+    let mut db = world.db().await;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(failed("1 second"))).execute(&mut db).await.unwrap();
+    let row = world.row().await.unwrap();
+    assert_eq!((row.failures, row.error.as_deref()), (3, Some("the broker was away")), "it may fail again at once");
+    // No record comes, so nothing is committed.
+    sqlx::raw_sql(sqlx::AssertSqlSafe(failed("2 minutes"))).execute(&mut db).await.unwrap();
+    let row = world.until(|row| row.error.is_none()).await;
+    assert_eq!((row.failures, row.failed_at, row.state()), (0, None, StreamState::Running));
+    host.end().await;
+}

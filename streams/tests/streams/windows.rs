@@ -5,7 +5,7 @@ use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use iceberg::spec::PrimitiveType;
 use orch_lake::TableDef;
 use orch_store::stream::{Reset, ResetTo, StreamState, reset_stream};
-use orch_streams::{Stream, Windows};
+use orch_streams::{CommitAt, Stream, Windows};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -112,6 +112,25 @@ async fn what_comes_too_late_goes_to_quarantine() {
             .unwrap();
     assert_eq!(late.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), [2, 4]);
     assert!(late[0].1.starts_with("it is late: its window ended at 2026-01-01T00:01:00Z"), "{late:?}");
+    host.end().await;
+}
+
+/// A lot takes records of one partition before it comes to those of the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_wait_for_partitions_that_have_records_to_read() {
+    let world = world().await;
+    world.topic().await;
+    let commit = CommitAt { records: 100, ..CommitAt::default() };
+    let host = world.host(&minutes_in_postgres().commit_at(commit));
+    world.until(|row| row.is_leased && row.partitions == 2).await;
+    // The same seconds in both partitions.
+    let records: Vec<_> = (0..2_000).map(|id| text(&reading(id, id % 1_000), id / 1_000)).collect();
+    world.produce(&records).await;
+    let row = world.until(|row| row.records == 2_000).await;
+    assert_eq!((row.quarantined, row.failures), (0, 0), "{:?}", row.error);
+    let sums = "select sum(n)::bigint, sum(total)::bigint from mart.readings";
+    let sums: (i64, i64) = sqlx::query_as(sums).fetch_one(&mut world.db().await).await.unwrap();
+    assert_eq!(sums, (2_000, 1_999_000));
     host.end().await;
 }
 
