@@ -24,6 +24,7 @@ use orch_store::seal::{Keyring, SecretError};
 use orch_wire::{Noun, NounBody};
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
+use std::borrow::Cow;
 
 /// All of them.
 pub static NOUNS: [&Noun; 5] = [POOL, CONNECTION, VARIABLE, TOPIC, ANNOUNCEMENT];
@@ -82,7 +83,7 @@ pub enum Refused {
     /// There is one of that name.
     Taken,
     /// Against a rule of the noun.
-    Rule(&'static str),
+    Rule(Cow<'static, str>),
     Secret(SecretError),
 }
 

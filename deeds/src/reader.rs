@@ -23,9 +23,11 @@ pub async fn seek(
     let known = of_name(tx, name).await?;
     match partition {
         _ if known.is_empty() => return Err(Refused::NotFound),
-        None if matches!(to, ResetTo::Offset(_)) && known.len() > 1 => return Err(Refused::Rule(WHICH_PARTITION)),
+        None if matches!(to, ResetTo::Offset(_)) && known.len() > 1 => {
+            return Err(Refused::Rule(WHICH_PARTITION.into()));
+        }
         Some(wanted) if known.iter().all(|one| one.partition != wanted) => {
-            return Err(Refused::Rule(NO_SUCH_PARTITION));
+            return Err(Refused::Rule(NO_SUCH_PARTITION.into()));
         }
         _ => {}
     }

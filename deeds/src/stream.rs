@@ -4,8 +4,8 @@ use crate::{Actor, Refused, boxed};
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
 use orch_store::stream::{
-    Reset, ResetTo, StreamRow, delete_stream, get_stream, partitions_of_stream, pause_stream, reset_stream,
-    restart_share, restart_stream, resume_stream,
+    Reset, ResetTo, StreamRow, delete_stream, get_stream, others_of_table, partitions_of_stream, pause_stream,
+    reset_stream, restart_share, restart_stream, resume_stream,
 };
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -44,7 +44,7 @@ pub async fn steer(tx: &mut PgConnection, actor: &Actor, name: &str, steer: &Ste
         Steer::RestartShare(share) => {
             let row = get_stream(tx, name).await?.ok_or(Refused::NotFound)?;
             if !(0..row.shares()).contains(share) {
-                return Err(Refused::Rule(NO_SUCH_SHARE));
+                return Err(Refused::Rule(NO_SUCH_SHARE.into()));
             }
             extra["share"] = json!(share);
             ("restart_stream", restart_share(tx, name, *share).await? || restart_stream(tx, name).await?)
@@ -70,15 +70,27 @@ pub async fn steer(tx: &mut PgConnection, actor: &Actor, name: &str, steer: &Ste
 
 /// A stream that never ran has no partitions yet: its process finds out whether it can be moved there.
 async fn check(tx: &mut PgConnection, name: &str, reset: &Reset) -> Result<(), Refused> {
-    if get_stream(tx, name).await?.is_some_and(|row| row.is_capture()) && !reset.is_anew() {
-        return Err(Refused::Rule(ONLY_ANEW));
+    let row = get_stream(tx, name).await?;
+    if row.as_ref().is_some_and(StreamRow::is_capture) && !reset.is_anew() {
+        return Err(Refused::Rule(ONLY_ANEW.into()));
+    }
+    if let Some(row) = row.filter(|_| reset.empty_table) {
+        let others = others_of_table(tx, &row).await?;
+        if !others.is_empty() {
+            let (table, others) = (row.table(), others.join(", "));
+            let why = format!(
+                "table `{table}` has rows of {others} as well, and all of them would be deleted\n\
+                 hint: reset `{name}` without emptying the table: a row that is read again takes the place of the one with its key"
+            );
+            return Err(Refused::Rule(why.into()));
+        }
     }
     let known = partitions_of_stream(tx, name).await?;
     match reset.partition {
-        None if matches!(reset.to, ResetTo::Offset(_)) && known.len() > 1 => Err(Refused::Rule(WHICH_PARTITION)),
-        Some(_) if reset.empty_table => Err(Refused::Rule(EMPTY_OF_ALL)),
+        None if matches!(reset.to, ResetTo::Offset(_)) && known.len() > 1 => Err(Refused::Rule(WHICH_PARTITION.into())),
+        Some(_) if reset.empty_table => Err(Refused::Rule(EMPTY_OF_ALL.into())),
         Some(wanted) if !known.is_empty() && known.iter().all(|one| one.partition != wanted) => {
-            Err(Refused::Rule(NO_SUCH_PARTITION))
+            Err(Refused::Rule(NO_SUCH_PARTITION.into()))
         }
         _ => Ok(()),
     }
@@ -89,7 +101,7 @@ async fn check(tx: &mut PgConnection, name: &str, reset: &Reset) -> Result<(), R
 pub async fn delete(tx: &mut PgConnection, actor: &Actor, name: &str) -> Result<(), Refused> {
     if !delete_stream(tx, name).await? {
         let is_there = get_stream(tx, name).await?.is_some();
-        return Err(if is_there { Refused::Rule(DECLARED) } else { Refused::NotFound });
+        return Err(if is_there { Refused::Rule(DECLARED.into()) } else { Refused::NotFound });
     }
     write_down(tx, actor, ("delete_stream", json!({ "stream": name }))).await
 }

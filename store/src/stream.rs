@@ -16,8 +16,8 @@ pub use capture::{
 };
 pub use people::{
     FailedStream, PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, StreamState, by, delete_stream,
-    drop_old_minutes, failed_streams, find_streams, get_stream, minutes_of_stream, partitions_of_stream, pause_stream,
-    reset_stream, restart_stream, resume_stream,
+    drop_old_minutes, failed_streams, find_streams, get_stream, minutes_of_stream, others_of_table,
+    partitions_of_stream, pause_stream, reset_stream, restart_stream, resume_stream,
 };
 pub use role::{StreamHost, StreamSource};
 pub use runs::{RecordRun, Started, StartedRun, open_runs, set_started, start_run, started_runs};

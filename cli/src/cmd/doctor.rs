@@ -13,6 +13,7 @@ use orch_store::doctor::{Vitals, vitals};
 use orch_store::guard::SCHEMA_VERSION;
 use orch_store::parked::ParkedRun;
 use orch_store::process::{ProcessRow, list_processes};
+use orch_store::stream::{FailedStream, failed_streams};
 use orch_store::worker::{WorkerRow, list_workers};
 use serde_json::json;
 
@@ -28,6 +29,8 @@ const UNFOLDED_SECS: f64 = 10.0;
 const OVERDUE_SECS: f64 = 15.0;
 /// An open transaction keeps dead rows: the hot tables grow by thousands of them each second.
 const TRANSACTION_SECS: f64 = 30.0;
+/// More names would not fit into a line.
+const MOST_STREAMS: i64 = 5;
 pub(super) const SCHEDULER_SILENT_SECS: f64 = 60.0;
 /// It is done once an hour; a first pass into an archive may take many.
 const CLEANED_HOURS: i64 = 26;
@@ -65,6 +68,7 @@ impl Doctor {
         let mut findings = of_database(&vitals, clock_secs.max(0.0));
         findings.extend(of_processes(&mut session).await?);
         findings.extend(of_work(&vitals));
+        findings.push(of_streams(&failed_streams(&mut session.db, MOST_STREAMS).await?));
         findings.push(of_retention(passes(&mut session.db).await?, vitals.now));
         print(&findings, format)
     }
@@ -129,6 +133,25 @@ fn of_database(vitals: &Vitals, clock_secs: f64) -> Vec<Finding> {
             "end it: dead rows are kept for it and the hot tables grow",
         ),
     ]
+}
+
+fn of_streams(failed: &[FailedStream]) -> Finding {
+    let found = match failed {
+        [] => "none has failed".to_owned(),
+        failed => {
+            let names = failed.iter().map(|stream| {
+                let what = if stream.waits_for_restart { "waits for a restart" } else { "is tried again" };
+                format!("`{}` {what}: {}", stream.name, stream.error.lines().next().unwrap_or_default())
+            });
+            names.collect::<Vec<_>>().join("; ")
+        }
+    };
+    Finding(
+        "streams",
+        failed.is_empty(),
+        found,
+        "`orch streams show NAME` says what to do; then `orch streams restart NAME`",
+    )
 }
 
 async fn of_processes(session: &mut Session) -> Result<Vec<Finding>, Failure> {

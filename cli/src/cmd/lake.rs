@@ -11,7 +11,6 @@ use orch_spec::state::{RunState, TriggeredBy};
 use orch_store::lake_view::TableId;
 use orch_store::run::{NewRun, RunDetails};
 use serde_json::{Map, Value, json};
-use std::time::Duration;
 
 const UPKEEP: &str = "lake_upkeep";
 /// The task of it whose output is what was done.
@@ -84,8 +83,8 @@ pub(crate) struct Expire {
     #[command(flatten)]
     which: LakeTableArgs,
     /// Snapshots older than this go (`12h`, `7d`); else as the property `history.expire.max-snapshot-age-ms` says: five days
-    #[arg(long, value_name = "TIME", value_parser = wait::time)]
-    older_than: Option<Duration>,
+    #[arg(long, value_name = "TIME", value_parser = whole_hours)]
+    older_than: Option<u64>,
     /// So many stay, however old
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     keep_last: Option<u32>,
@@ -101,8 +100,8 @@ pub(crate) struct Orphans {
     #[command(flatten)]
     which: LakeTableArgs,
     /// Files older than this (`36h`, `7d`), a day at least; else three days
-    #[arg(long, value_name = "TIME", value_parser = wait::time)]
-    older_than: Option<Duration>,
+    #[arg(long, value_name = "TIME", value_parser = whole_hours)]
+    older_than: Option<u64>,
     /// Count them and remove none
     #[arg(long)]
     dry_run: bool,
@@ -247,16 +246,14 @@ impl Merge {
 
 impl Expire {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let hours = self.older_than.map(hours);
-        let asked = json!({ "work": ["expire"], "older_than_hours": hours, "keep_last": self.keep_last });
+        let asked = json!({ "work": ["expire"], "older_than_hours": self.older_than, "keep_last": self.keep_last });
         self.which.keep_up(cx, asked, ["table", "snapshots", "removed_files"]).await
     }
 }
 
 impl Orphans {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let hours = self.older_than.map(hours);
-        let asked = json!({ "work": ["orphans"], "older_than_hours": hours, "only_count": self.dry_run });
+        let asked = json!({ "work": ["orphans"], "older_than_hours": self.older_than, "only_count": self.dry_run });
         self.which.keep_up(cx, asked, ["table", "orphans", "orphan_bytes"]).await
     }
 }
@@ -291,10 +288,18 @@ impl LakeTableArgs {
 /// A run to its end. What was not asked for is left to the DAG.
 async fn run_of(api: &Api, dag_id: &str, conf: Value, timeout: TimeoutFlag) -> Result<RunDetails, Failure> {
     api.check_at_work("start it with `orch standalone`")?;
-    let is_known = api.dags(ListQuery::all()).await?.iter().any(|dag| dag.dag_id == dag_id && !dag.is_stale);
-    if !is_known {
-        return Err(Failure::new(format!("there is no DAG `{dag_id}`, which keeps the tables of a lake"))
-            .hint("it comes with the bundle `orch-pipelines`: build it with `make build`, and start a worker of it"));
+    let dags = api.dags(ListQuery::all()).await?;
+    match dags.iter().find(|dag| dag.dag_id == dag_id && !dag.is_stale) {
+        None => {
+            return Err(Failure::new(format!("there is no DAG `{dag_id}`, which keeps the tables of a lake")).hint(
+                "it comes with the bundle `orch-pipelines`: build it with `make build`, and start a worker of it",
+            ));
+        }
+        Some(dag) if dag.is_paused => {
+            return Err(Failure::new(format!("DAG `{dag_id}`, which does this, is paused, so its run would wait"))
+                .hint(format!("`orch dags unpause {dag_id}`, and ask again")));
+        }
+        Some(_) => {}
     }
     let asked: Map<String, Value> = conf
         .as_object()
@@ -307,7 +312,10 @@ async fn run_of(api: &Api, dag_id: &str, conf: Value, timeout: TimeoutFlag) -> R
     api.wait_for_run(run, timeout).await
 }
 
-/// Whole hours, and never fewer than was asked for.
-fn hours(time: Duration) -> u64 {
-    time.as_secs().div_ceil(HOUR)
+fn whole_hours(text: &str) -> Result<u64, String> {
+    let seconds = wait::time(text)?.as_secs();
+    if !seconds.is_multiple_of(HOUR) {
+        return Err("give whole hours, such as `36h` or `7d`; `m` are minutes".into());
+    }
+    Ok(seconds / HOUR)
 }

@@ -65,13 +65,13 @@ impl Kept for Pool {
         if let (DEFAULT_POOL, Some(old), Some((_, new))) = (name.as_str(), old, description)
             && new != old.get("description")
         {
-            return Err(Refused::Rule("Only slots and included_deferred can be modified on Default Pool"));
+            return Err(Refused::Rule("Only slots and included_deferred can be modified on Default Pool".into()));
         }
         Ok(Change { columns, dropped: Vec::new() })
     }
 
     fn check_delete(name: &str) -> Result<(), Refused> {
-        if name == DEFAULT_POOL { Err(Refused::Rule("Default Pool can't be deleted")) } else { Ok(()) }
+        if name == DEFAULT_POOL { Err(Refused::Rule("Default Pool can't be deleted".into())) } else { Ok(()) }
     }
 }
 

@@ -62,14 +62,14 @@ impl Kept for Topic {
             |name: &str| columns.iter().find(|(column, _)| *column == name).and_then(|(_, value)| value.as_i64());
         if number("retention_hours") == Some(0) {
             return Err(Refused::Rule(
-                "retention_hours: a topic keeps records for an hour at least; -1 keeps them for ever",
+                "retention_hours: a topic keeps records for an hour at least; -1 keeps them for ever".into(),
             ));
         }
         if let (Some(old), Some(new)) = (old, number("partitions"))
             && new < old.whole("partitions")
         {
             return Err(Refused::Rule(
-                "partitions: a topic cannot have fewer than before, as their records would be lost",
+                "partitions: a topic cannot have fewer than before, as their records would be lost".into(),
             ));
         }
         Ok(Change { columns, dropped: Vec::new() })

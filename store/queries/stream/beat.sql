@@ -1,9 +1,14 @@
 -- Renews the leases of a process, and leases it streams that no process runs or that it stopped itself. It has lost each stream that it
--- runs and that the answer does not name: a person paused or restarted it, or another binary took it or declared it anew.
+-- runs and that the answer does not name: a person paused or restarted it, or another binary took it or declared it anew. A stream that
+-- has run for a minute has recovered, also if it had nothing to commit: its last error is forgotten.
 with offered as (select * from unnest($3::text[], $4::text[]) as o (name, version)),
 held as (select * from unnest($5::text[], $6::bigint[]) as h (name, epoch)),
 renewed as (
-    update stream s set lease_until = now() + $8::float8 * interval '1 second' from held h join offered o using (name)
+    update stream s set lease_until = now() + $8::float8 * interval '1 second',
+        failures = case when s.started_at < now() - interval '1 minute' then 0 else s.failures end,
+        error = case when s.started_at < now() - interval '1 minute' then null else s.error end,
+        failed_at = case when s.started_at < now() - interval '1 minute' then null else s.failed_at end
+    from held h join offered o using (name)
     where s.name = h.name and s.epoch = h.epoch and s.process = $2 and s.version = o.version and not s.is_paused
     returning s.name, s.epoch
 ),

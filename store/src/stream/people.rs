@@ -249,6 +249,18 @@ pub async fn get_stream(db: &mut PgConnection, name: &str) -> StoreResult<Option
     Ok(read(db, Some(name)).await?.pop())
 }
 
+/// The names of other streams that write into the table of this one.
+#[boxed]
+pub async fn others_of_table(db: &mut PgConnection, of: &StreamRow) -> StoreResult<Vec<String>> {
+    let is_other = |row: &StreamRow| {
+        row.name != of.name
+            && row.table() == of.table()
+            && row.spec["table_connection"] == of.spec["table_connection"]
+            && !of.table().is_empty()
+    };
+    Ok(read(db, None).await?.into_iter().filter(is_other).map(|row| row.name).collect())
+}
+
 async fn read(db: &mut PgConnection, name: Option<&str>) -> StoreResult<Vec<StreamRow>> {
     Ok(sqlx::query_file_as!(StreamRow, "queries/stream/list.sql", name).fetch_all(db).await?)
 }

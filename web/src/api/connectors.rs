@@ -44,14 +44,31 @@ pub(crate) async fn status(State(app): State<App>, names: Names) -> Result<Json<
     Ok(Json(status_of(&row, &shares_of_streams(&mut db, Some(&row.name)).await?)))
 }
 
-fn info_of(row: &StreamRow) -> Value {
-    // A connector's config has texts only.
+/// The config alone.
+pub(crate) async fn config(State(app): State<App>, names: Names) -> Result<Json<Value>, Refusal> {
+    let row = named(&mut *app.pages().await?, names.get("stream_name")).await?;
+    Ok(Json(Value::Object(config_of(&row))))
+}
+
+/// The topic that a stream reads, or those that a capture writes.
+pub(crate) async fn topics(State(app): State<App>, names: Names) -> Result<Json<Value>, Refusal> {
+    let row = named(&mut *app.pages().await?, names.get("stream_name")).await?;
+    let topics: Vec<&str> = row.topic().split(", ").filter(|topic| !topic.is_empty()).collect();
+    Ok(Json(json!({ &row.name: { "topics": topics } })))
+}
+
+/// A connector's config has texts only.
+fn config_of(row: &StreamRow) -> Map<String, Value> {
     let mut config: Map<String, Value> = declared(row).map(|(name, text)| (name.clone(), text.into())).collect();
     let tasks_max = row.shares().to_string();
     let own = [("name", &*row.name), ("connector.class", "orch"), ("topics", row.topic()), ("tasks.max", &tasks_max)];
     config.extend(own.map(|(name, text)| (name.to_string(), text.into())));
+    config
+}
+
+fn info_of(row: &StreamRow) -> Value {
     let tasks: Vec<Value> = (0..row.shares()).map(|task| json!({ "connector": row.name, "task": task })).collect();
-    json!({ "name": row.name, "config": config, "tasks": tasks, "type": direction(row) })
+    json!({ "name": row.name, "config": config_of(row), "tasks": tasks, "type": direction(row) })
 }
 
 /// A capture brings changes into topics, and every other stream takes records out of one.

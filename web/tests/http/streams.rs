@@ -193,6 +193,19 @@ async fn a_stream_is_moved_to_where_a_person_says() {
     assert_eq!(web.post(&format!("{PATH}/none/reset"), &json!({ "to": "latest" })).await.status.as_u16(), 404);
 }
 
+#[tokio::test]
+async fn a_table_with_rows_of_another_stream_is_not_emptied() {
+    let (web, mut db, _) = with_streams().await;
+    let spec = json!({ "topic": "sea", "table": "shop.running", "mode": "append" });
+    let daily = NewStream { name: "daily".into(), version: "1".into(), spec };
+    register_streams(&mut db, "more", &[daily], false).await.unwrap();
+    let path = format!("{PATH}/running/reset");
+    let refused = web.post(&path, &json!({ "to": "earliest", "empty_table": true })).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT);
+    assert!(refused.body.to_string().contains("has rows of daily as well"), "{}", refused.body);
+    assert_eq!(web.post(&path, &json!({ "to": "earliest" })).await.status, StatusCode::OK);
+}
+
 /// It has the log of a database in the place of a topic: its lag is in bytes, and a reset is a new snapshot.
 #[tokio::test]
 async fn a_capture_says_where_it_is_and_begins_anew_or_not_at_all() {
@@ -278,6 +291,9 @@ async fn tools_for_kafka_connect_find_connectors() {
         "topic": "weather", "table": "shop.running", "mode": "append", "key": "city, at" });
     let tasks = json!([{ "connector": "running", "task": 0 }]);
     assert_eq!(info, json!({ "name": "running", "config": config, "tasks": tasks, "type": "sink" }));
+    assert_eq!(web.get("/connectors/running/config").await.body, info["config"]);
+    let topics = web.get("/connectors/running/topics").await.body;
+    assert_eq!(topics, json!({ "running": { "topics": ["weather"] } }));
 
     let status = web.get("/connectors/running/status").await.body;
     let worker = "worker-1@host";

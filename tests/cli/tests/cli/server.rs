@@ -178,6 +178,11 @@ async fn the_doctor_finds_a_system_well_and_one_without_workers_not() {
         .map(|row| row["check"].as_str().unwrap())
         .collect();
     assert_eq!(wrong, ["partitions", "workers", "schedulers"]);
+    let stopped = "insert into stream (name, bundle, version, spec, is_paused, failures, error, failed_at, retry_at)
+        values ('orders', 'shop', '1', '{}', false, 3, 'offset 7 is gone', now(), 'infinity')";
+    sqlx::query(stopped).execute(&mut alone.db().await).await.unwrap();
+    let streams = alone.run(&["doctor", "-o", "json"]).failed().out;
+    assert!(streams.contains("`orders` waits for a restart: offset 7 is gone"), "{streams}");
     let empty = alone.run(&["dags", "list"]);
     assert_eq!((empty.code, empty.out.as_str()), (0, ""));
     assert!(empty.err.starts_with("no dags: a worker registers"), "{empty:?}");

@@ -98,6 +98,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/connectors", viewer, api::connectors::list)
         .one_of("expand", ["status", "info"])
         .get("/connectors/{stream_name}", viewer, api::connectors::get)
+        .get("/connectors/{stream_name}/config", viewer, api::connectors::config)
         .put("/connectors/{stream_name}/pause", op, api::connectors::pause)
         .post("/connectors/{stream_name}/restart", op, api::connectors::restart)
         .one_of("includeTasks", ["true", "false"])
@@ -105,4 +106,5 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .put("/connectors/{stream_name}/resume", op, api::connectors::resume)
         .get("/connectors/{stream_name}/status", viewer, api::connectors::status)
         .post("/connectors/{stream_name}/tasks/{task}/restart", op, api::connectors::restart_task)
+        .get("/connectors/{stream_name}/topics", viewer, api::connectors::topics)
 }
