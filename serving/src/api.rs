@@ -122,6 +122,7 @@ async fn serve(State(api): State<Arc<Api>>, request: Request<Body>) -> Response 
         "/docs" => Ok(page("text/html; charset=utf-8", DOCS)),
         "/docs.js" => Ok(page("text/javascript; charset=utf-8", DOCS_SCRIPT)),
         "/docs.css" => Ok(page("text/css; charset=utf-8", DOCS_STYLE)),
+        "/openapi.json" => Ok(api.describe(request.headers())),
         _ => api.answer(path, query, request.headers()).await,
     };
     answered.unwrap_or_else(IntoResponse::into_response)
@@ -201,6 +202,14 @@ impl Api {
         now(&mut *self.pool.acquire().await?).await
     }
 
+    /// Describes all endpoints for programs. Needs no key, as the page `/docs`, which shows the same.
+    fn describe(&self, headers: &HeaderMap) -> Response {
+        let prefix = headers.get(PREFIX).filter(|_| self.is_behind_web).and_then(|prefix| prefix.to_str().ok());
+        let endpoints = self.endpoints();
+        let endpoints = endpoints.values().map(|published| &published.endpoint);
+        as_json(&openapi::document(endpoints, prefix.unwrap_or("/")))
+    }
+
     fn endpoints(&self) -> Arc<ByPath> {
         self.endpoints.borrow().clone()
     }
@@ -218,12 +227,6 @@ impl Api {
 
     async fn answer(&self, path: &str, query: &str, headers: &HeaderMap) -> Result<Response, Refusal> {
         let role = self.role(headers).await?;
-        if path == "/openapi.json" {
-            let prefix = headers.get(PREFIX).filter(|_| self.is_behind_web).and_then(|prefix| prefix.to_str().ok());
-            let endpoints = self.endpoints();
-            let endpoints = endpoints.values().map(|published| &published.endpoint);
-            return Ok(as_json(&openapi::document(endpoints, prefix.unwrap_or("/"))));
-        }
         let Some(published) = self.endpoints().get(path).cloned() else {
             let words = format!("there is no endpoint `{path}`\nhint: `/docs` lists all there are");
             return Err(Refusal::new(StatusCode::NOT_FOUND, words));

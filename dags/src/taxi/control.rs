@@ -12,10 +12,9 @@ use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnection;
 
-const CREATE: &str = include_str!("sql/etl_control.sql");
 const RECORD: &str = include_str!("sql/record_file.sql");
 
-/// Opens a session at the database of the lake's catalog, and creates the table if it does not exist.
+/// Opens a session at the database of the lake's catalog.
 pub(super) async fn open(lake: &Lake) -> TaskResult<PoolConnection<Postgres>> {
     let Some(catalog) = lake.catalog().postgres() else {
         return Err(fatal(
@@ -23,13 +22,7 @@ pub(super) async fn open(lake: &Lake) -> TaskResult<PoolConnection<Postgres>> {
              hint: put the catalog into the metadata database of orch",
         ));
     };
-    let mut db = catalog.pool().acquire().await?;
-    let exists = sqlx::query_scalar("select to_regclass('lake.etl_control') is not null");
-    if !exists.fetch_one(&mut *db).await? {
-        // Postgres runs the statements of one message in one transaction.
-        sqlx::raw_sql(CREATE).execute(&mut *db).await?;
-    }
-    Ok(db)
+    Ok(catalog.pool().acquire().await?)
 }
 
 /// Returns another file with the same content that is in the table.

@@ -13,6 +13,7 @@ fn table(name: &str) -> Asset {
 /// Loads the months that are due every six hours, or the months that a run or a backfill names.
 pub fn nyc_taxi_iceberg_etl() -> Dag {
     dag("nyc_taxi_iceberg_etl")
+        .alias("simple_nyc_taxi_etl")
         .describe("Each month's file of trips → nyc_taxi.trips and nyc_taxi.daily_summary")
         .schedule(cron("0 */6 * * *"))
         .start("2024-01-01")

@@ -71,6 +71,10 @@ fn tasks_wait_for_those_of_the_documents() {
              train_demand < look_at_history",
         ),
         ("fare_prediction", "flag_trips < train_fares; train_fares"),
+        (
+            "weather_master_pipeline",
+            "kafka_to_raw_once; weather_5min_agg < kafka_to_raw_once; weather_hourly_batch < weather_5min_agg",
+        ),
     ] {
         assert_eq!(tasks_of(&named(id)), tasks, "{id}");
     }
@@ -90,6 +94,11 @@ fn dags_are_known_by_the_names_of_the_documents() {
         ("ingest_mysql_to_raw_spark", "ingest_mysql_to_raw"),
         ("silver_gold_to_postgres", "silver_gold_postgres_dag"),
         ("retail_master_pipeline", "master_raw_silver_gold_retail_spark"),
+        ("nyc_taxi_iceberg_etl", "simple_nyc_taxi_etl"),
+        ("producer_weather_kafka", "produce_weather_to_kafka"),
+        ("kafka_to_raw_dag", "dag_kafka_to_raw"),
+        ("stream_5min_dag", "dag_stream_5min"),
+        ("batch_hourly_dag", "dag_batch_hourly"),
     ] {
         assert!(named(id).spec().aliases.iter().any(|one| one == alias), "{id}");
     }

@@ -152,6 +152,8 @@ fn tables_are_maintained_by_command() {
     let young = standalone.run(&["lake", "orphans", TABLE, "--older-than", "1h"]);
     assert_eq!(young.code, 1, "{young:?}");
     assert_eq!(standalone.run(&["lake", "orphans", "--older-than", "1h"]).code, 1, "also for all tables");
+    let minute = standalone.run(&["lake", "expire", TABLE, "--older-than", "1m"]);
+    assert!(minute.code == 2 && minute.err.contains("whole hours"), "it was taken for an hour: {minute:?}");
     // In a run that also expires snapshots, an age below the minimum of files applies to the snapshots alone.
     let conf = format!(r#"{{"tables": ["{TABLE}"], "work": ["expire", "orphans"], "older_than_hours": 1}}"#);
     standalone.run(&["dags", "trigger", "lake_upkeep", "--conf", &conf, "--wait"]).done();
@@ -162,4 +164,9 @@ fn tables_are_maintained_by_command() {
     let all = run_line(&standalone, "runs list");
     let mine = all.as_array().unwrap().iter().filter(|run| run["dag_id"] == "lake_upkeep").count();
     assert!(mine >= 5, "{all}");
+
+    // A paused DAG would let the command wait without an end.
+    standalone.run(&["dags", "pause", "lake_upkeep"]).done();
+    let paused = standalone.run(&["lake", "orphans", TABLE]);
+    assert!(paused.code == 2 && paused.err.contains("orch dags unpause lake_upkeep"), "{paused:?}");
 }

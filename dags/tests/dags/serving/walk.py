@@ -5,6 +5,7 @@ python walk.py ADDRESS KEY ZONES TRIPS
 
 import asyncio
 import datetime
+import os
 import sys
 
 import duckdb
@@ -110,6 +111,11 @@ async def both():
 
 again, frame = asyncio.run(both())
 assert again == stats and frame.equals(zones)
+
+# Without arguments it reads the address and the key from the environment.
+os.environ.update(ORCH_SERVING_URL=ADDRESS, ORCH_API_TOKEN=KEY)
+assert LakehouseClient().get_dashboard_stats(day=LAST) == stats
+del os.environ["ORCH_API_TOKEN"]
 
 for ask, status, words in (
     (lambda: client.get_time_series("length"), 422, "metric: Input should be 'trip_count', 'revenue' or 'avg_fare'"),

@@ -49,6 +49,10 @@ async fn all_months_are_golden_and_a_second_run_changes_nothing() {
         "select sum((found->>'rows')::int) - sum((found->>'dropped')::int) - sum(quarantined) - sum(rows) as lost
         from lake.etl_control";
     assert_eq!(world.csv(sums).await, "lost\n0\n");
+    let control =
+        "select table_name, last_processed_date::date as last, last_updated > now() - interval '1 hour' as is_new
+        from public.etl_control";
+    assert_eq!(world.csv(control).await, "table_name,last,is_new\nnyc_taxi_trips,2025-02-01,t\n");
     let edges = "select sum(rows) from (select distinct on (from_uri) rows from lineage
         where to_uri = 'lake://nyc_taxi/trips' order by from_uri, at desc) newest";
     let lineage = world.csv(edges).await;

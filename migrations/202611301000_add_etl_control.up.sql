@@ -1,5 +1,5 @@
--- Concurrent runs create the table one after the other.
-select pg_advisory_xact_lock(7276135509);
+-- When the taxi pipeline loaded each file, with which content and how many rows. It is in this schema because its rows are written
+-- in the transaction that publishes the tables, by the role `orch_lake`. Until now the pipeline created it.
 create table if not exists lake.etl_control (
     table_name text not null,
     source_file text not null,
@@ -15,11 +15,17 @@ create table if not exists lake.etl_control (
     updated_at timestamptz not null default now(),
     primary key (table_name, source_file)
 );
-create unique index if not exists etl_control_content
-    on lake.etl_control (table_name, sha256) where state <> 'duplicate';
+create unique index if not exists etl_control_content on lake.etl_control (table_name, sha256) where state <> 'duplicate';
 do $$
 begin
     if exists (select from pg_roles where rolname = 'orch_lake') then
         grant select, insert, update on lake.etl_control to orch_lake;
     end if;
-end $$
+end $$;
+
+-- One row for each table: how far it is loaded.
+create view etl_control as
+select replace(table_name, '.', '_') as table_name, max(month)::timestamp as last_processed_date, max(updated_at)::timestamp as last_updated
+from lake.etl_control where state = 'done' group by table_name;
+
+update schema_guard set version = 38;
