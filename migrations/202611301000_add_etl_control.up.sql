@@ -23,7 +23,7 @@ begin
     end if;
 end $$;
 
--- One row for each table: how far it is loaded.
+-- Shows how far each table is loaded.
 create view etl_control as
 select replace(table_name, '.', '_') as table_name, max(month)::timestamp as last_processed_date, max(updated_at)::timestamp as last_updated
 from lake.etl_control where state = 'done' group by table_name;

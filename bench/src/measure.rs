@@ -100,8 +100,8 @@ pub struct Suite {
     pub groups: &'static [Group],
     /// Rows that others are held against: measured whichever are asked for.
     pub floor: &'static [&'static str],
-    /// Whether each group has a process and an installation of its own: a process never gives all memory back that it had, and an
-    /// installation keeps what an earlier group did to it.
+    /// Measures each group in a separate process with a new installation. A process does not release all of its memory, and an earlier
+    /// group may have changed the installation, for example paused its DAGs.
     pub is_apart: bool,
     /// What the binary is to whoever does not measure.
     pub orch: fn() -> ExitCode,

@@ -21,7 +21,7 @@ pub async fn set_setting(db: &mut PgConnection, key: &str, value: &str) -> Store
     Ok(())
 }
 
-/// What tells this installation from others that share a Kafka cluster with it. It never changes.
+/// Returns the ID of this installation, which never changes. Installations that share a Kafka cluster have different IDs.
 #[boxed]
 pub async fn installation_id(db: &mut PgConnection) -> StoreResult<String> {
     setting_or_insert(db, "installation", &Uuid::new_v4().to_string()).await

@@ -92,8 +92,8 @@ pub(crate) fn decode(records: &Records, json: &Json, transform: Option<&Transfor
     Ok(Decoded { rows, bad })
 }
 
-/// One batch of several. A transformation may derive types from the rows it is given: each part is cast then to the types
-/// that it declares for no rows at all.
+/// Joins batches into one. A transformation may derive types from its rows. Each part is then cast to the types that the
+/// transformation returns for an empty batch.
 fn joined(parts: &[RecordBatch], none: impl Fn() -> TaskResult<RecordBatch>) -> TaskResult<RecordBatch> {
     let first = parts[0].schema();
     if parts.iter().all(|part| part.schema_ref() == &first) {
@@ -308,11 +308,11 @@ mod tests {
         assert_eq!(rows.column(0).as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), [Some(3), Some(4)]);
         let reasons: BTreeMap<_, _> = bad.iter().map(|bad| (bad.nth, bad.reason.as_str())).collect();
         let not_finite = "`temp` is not a finite number";
-        let expected = [(1, "`age` is 3.7, which is no whole number"), (2, not_finite), (3, not_finite)];
+        let expected = [(1, "`age` is 3.7, which is not a whole number"), (2, not_finite), (3, not_finite)];
         assert_eq!(reasons, BTreeMap::from(expected));
     }
 
-    /// As SQL over rows in memory does: a column is nullable if it holds a null.
+    /// SQL over rows in memory declares a column nullable only if it contains a null.
     #[test]
     fn a_transformation_may_derive_from_its_rows_what_is_nullable() {
         let derive = |rows: RecordBatch| {

@@ -1,5 +1,4 @@
-//! A worker that stands still while another one takes its capture over, and then goes on where it was: the changes in Kafka stay in
-//! their order.
+//! A worker is frozen, another one takes over its capture, and the first one continues: the changes in Kafka stay in order.
 
 use crate::world::World;
 use nix::sys::signal::{Signal, kill};
@@ -20,7 +19,7 @@ fn signal(pid: u32, signal: Signal) {
     kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
 }
 
-/// Who has the capture: 0 before anybody had it.
+/// Returns the epoch of the lease of the capture, or 0 while no worker holds it.
 async fn epoch(world: &World) -> i64 {
     let epoch = "select epoch from stream where name = $1 and lease_until > now()";
     sqlx::query_scalar(epoch).bind(CAPTURE).fetch_optional(&mut world.db().await).await.unwrap().unwrap_or(0)
@@ -34,7 +33,7 @@ async fn until_held(world: &World, beyond: i64) -> i64 {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("nobody takes the capture: {}", world.said());
+    panic!("no worker takes the capture: {}", world.said());
 }
 
 /// Forty trips change again and again, each time in one transaction.

@@ -62,7 +62,7 @@ impl Kept for Topic {
             |name: &str| columns.iter().find(|(column, _)| *column == name).and_then(|(_, value)| value.as_i64());
         if number("retention_hours") == Some(0) {
             return Err(Refused::Rule(
-                "retention_hours: a topic keeps records for an hour at least; -1 keeps them for ever".into(),
+                "retention_hours: a topic keeps records for an hour at least; -1 keeps them without a limit".into(),
             ));
         }
         if let (Some(old), Some(new)) = (old, number("partitions"))

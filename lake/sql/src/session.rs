@@ -43,7 +43,7 @@ pub(crate) async fn session(
         .with_create_default_catalog_and_schema(false)
         // `17.50` is what it says, as in a column of money.
         .set_bool("datafusion.sql_parser.parse_float_as_decimal", true)
-        // As in Spark: null comes before every value, so it is last where the order is descending.
+        // Spark sorts nulls first in ascending order and last in descending order.
         .set_str("datafusion.sql_parser.default_null_ordering", "nulls_min")
         .with_default_catalog_and_schema(CATALOG, usual);
     let catalogs = Catalogs(Arc::new(Namespaces { lake: lake.clone(), tables, looked: looked.clone() }));
@@ -55,7 +55,7 @@ pub(crate) async fn session(
         .with_analyzer_rule(Arc::new(ExactIntegers))
         .build();
     state.register_udaf(exact_sum()).map_err(|error| of_query(&error))?;
-    // `now()` is this moment in the whole query.
+    // `now()` returns this time in the whole query.
     state.mark_start_execution();
     Ok(state)
 }

@@ -157,7 +157,7 @@ impl Follower {
     /// Writes rows as [`Follower::publish`] does, and takes everything back.
     ///
     /// # Errors
-    /// Those of [`Follower::publish`].
+    /// Returns the errors of [`Follower::publish`].
     pub async fn rehearse(&self, parts: impl FnOnce(&Offsets) -> TaskResult<Vec<TableBatch>>) -> TaskResult<()> {
         self.within(async |db| {
             let offsets = self.held(db).await?;
@@ -204,7 +204,7 @@ impl Follower {
     }
 }
 
-/// How a transaction ends.
+/// The end of a transaction.
 enum End {
     Commit,
     Rollback,

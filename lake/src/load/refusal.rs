@@ -1,4 +1,4 @@
-//! What Postgres says of rows that it does not take.
+//! Errors of rows that Postgres refuses.
 
 use crate::source::postgres::without_rows;
 use orch_sdk::task::fatal;
@@ -21,13 +21,13 @@ impl RowsRefused {
         fatal(says).context(RowsRefused)
     }
 
-    /// What the database says of the rows, if it refused them and nothing else went wrong.
+    /// Returns the message of the database if it refused rows, and `None` for every other error.
     pub fn reason(error: &anyhow::Error) -> Option<String> {
         error.downcast_ref::<RowsRefused>().map(|_| error.root_cause().to_string())
     }
 }
 
-/// The error of a copy, without its detail: that repeats rows, and logs are not the place for them.
+/// Returns the error of a copy without its detail, because the detail contains rows, and rows must not be in logs.
 pub(super) fn about_rows(error: anyhow::Error) -> anyhow::Error {
     match error.downcast_ref::<Error>().and_then(Error::as_db_error) {
         Some(refused) if is_about_rows(refused.code()) => RowsRefused::because(refused.message()),

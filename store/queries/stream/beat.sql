@@ -1,6 +1,6 @@
 -- Renews the leases of a process, and leases it streams that no process runs or that it stopped itself. It has lost each stream that it
--- runs and that the answer does not name: a person paused or restarted it, or another binary took it or declared it anew. A stream that
--- has run for a minute has recovered, also if it had nothing to commit: its last error is forgotten.
+-- runs and that the answer does not name: a person paused or restarted it, or another binary took it or changed its declaration. A stream
+-- that has run for a minute has recovered, even if it had nothing to commit, so its last error is deleted.
 with offered as (select * from unnest($3::text[], $4::text[]) as o (name, version)),
 held as (select * from unnest($5::text[], $6::bigint[]) as h (name, epoch)),
 renewed as (

@@ -1,4 +1,4 @@
--- Forgets windows that ended before a moment: no record can be added to them. The moment never goes back.
+-- Deletes the state of windows that ended by the given time, because no record can be added to them. That time never decreases.
 with closed as (
     update stream s set closed_before = greatest(s.closed_before, $2) where s.name = $1 returning s.closed_before
 )

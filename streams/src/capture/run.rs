@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// The server hears this often that the stream is there, by default six times before it would end the session.
 const TICK: Duration = Duration::from_secs(10);
-/// A server that has said nothing for so long is gone: Postgres is asked at every tick, and MySQL sends a heartbeat.
+/// A server that sends nothing during this time is gone: Postgres is asked at every tick, and MySQL sends heartbeats.
 const SILENCE: Duration = Duration::from_mins(2);
 /// Where nothing is captured the position moves this often: each write of it is news in the log of a source in the same cluster.
 const IDLE_COMMIT: Duration = Duration::from_mins(1);
@@ -214,7 +214,7 @@ impl<S: Source> AtWork<S> {
         loop {
             let is_full = self.lot.is_full();
             if is_full {
-                // Nothing is read while a full lot waits, so this is no silence of the server.
+                // Nothing is read while a full batch waits, so the server is not silent.
                 heard = Instant::now();
             }
             let due = match self.lot.since() {

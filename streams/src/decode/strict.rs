@@ -1,5 +1,5 @@
 //! Numbers that the decoder of arrow would change in silence: 3.7 becomes 3 in a field of integers, a number becomes a time
-//! in 1970, and 3.777 becomes 3.78 in a field with two digits. Such a record is put aside.
+//! in 1970, and 3.777 becomes 3.78 in a field with two digits. Such a record is quarantined.
 //!
 //! Nearly all records hold no such number, so each is first searched for the names of the fields in question. Only a record in
 //! which such a name stands before a doubtful number is parsed once more.
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// From here on a double may stand for another whole number than the one that was written.
 const FIRST_INEXACT: f64 = 9_007_199_254_740_992.0;
 
-/// What a field holds, as far as numbers may not fit it.
+/// The kinds of fields in which a number may not fit.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Whole,
@@ -27,7 +27,7 @@ enum Kind {
 #[derive(Debug)]
 pub(super) struct Strict<'a> {
     schema: &'a Schema,
-    /// Names as they stand in a record, within quotes.
+    /// Names in quotes, as a record contains them.
     watched: Vec<(Finder<'static>, Kind)>,
     /// A name may be written with escapes, and is not found then.
     escape: Finder<'static>,
@@ -42,7 +42,7 @@ impl<'a> Strict<'a> {
         Strict { schema, watched, escape: Finder::new(b"\\u") }
     }
 
-    /// Why a record does not fit. `None` also for one that is no JSON object, since the decoder says what is wrong with it.
+    /// Returns why a record does not fit. Returns `None` for invalid JSON, because the decoder reports that.
     pub(super) fn misfit(&self, record: &[u8]) -> Option<String> {
         let is_doubtful = self.watched.iter().any(|(name, kind)| {
             name.find_iter(record).any(|at| kind.doubts(value_behind(&record[at + name.needle().len()..])))
@@ -91,7 +91,7 @@ fn kind_of(data: &DataType) -> Option<Kind> {
     }
 }
 
-/// The value of a member, from its first byte to the end of the record. Empty if this is no member.
+/// Returns the record from the first byte of the value on, or nothing if no colon follows.
 fn value_behind(rest: &[u8]) -> &[u8] {
     match rest.trim_ascii_start().split_first() {
         Some((b':', value)) => value.trim_ascii_start(),
@@ -120,10 +120,10 @@ impl Kind {
         let shown = || raw.chars().take(40).collect::<String>();
         match self {
             Kind::Whole if is_number && !is_whole(raw) => {
-                Some(format!("`{name}` is {}, which is no whole number", shown()))
+                Some(format!("`{name}` is {}, which is not a whole number", shown()))
             }
             Kind::Decimal { scale } if fraction_digits(raw.trim_matches('"')) > i64::from(scale) => {
-                Some(format!("`{name}` is {}, and the field has {scale} digits behind the point", shown()))
+                Some(format!("`{name}` is {}, and the field has {scale} digits after the point", shown()))
             }
             Kind::Time if is_number => {
                 Some(format!("`{name}` is the number {}, and a time is written as text", shown()))
@@ -144,11 +144,11 @@ fn is_whole(number: &str) -> bool {
     number.parse::<f64>().is_ok_and(|number| number.fract() == 0.0 && number.abs() < FIRST_INEXACT)
 }
 
-/// How many digits behind the point a number needs.
+/// Returns how many digits a number needs after the decimal point.
 fn fraction_digits(number: &str) -> i64 {
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let digits = mantissa.split_once('.').map_or("", |(_, digits)| digits.trim_end_matches('0'));
-    // Of 1200e-2 the zeros count for the exponent.
+    // The zeros of 1200e-2 cancel the exponent.
     let zeros = if digits.is_empty() {
         let whole = mantissa.split_once('.').map_or(mantissa, |(whole, _)| whole);
         whole.len() - whole.trim_end_matches('0').len()
@@ -180,7 +180,7 @@ fn of_value(name: &str, data: &DataType, raw: &str) -> Option<String> {
     }
 }
 
-/// The first column that holds a number larger than its type, or a text such as "NaN". JSON has neither.
+/// Returns the first column with an infinite number or NaN, which a text such as "NaN" or a number like 1e999 becomes.
 pub(super) fn not_finite(rows: &RecordBatch) -> Option<String> {
     let schema = rows.schema_ref();
     let found = schema.fields().iter().zip(rows.columns()).find(|(_, column)| has_infinite(column.as_ref()));
@@ -220,16 +220,16 @@ mod tests {
     #[test]
     fn a_number_that_would_change_is_a_misfit() {
         for (record, reason) in [
-            (r#"{"age": 3.7}"#, "`age` is 3.7, which is no whole number"),
-            (r#"{"age":1e-1}"#, "`age` is 1e-1, which is no whole number"),
-            (r#"{"age":9007199254740993.0}"#, "`age` is 9007199254740993.0, which is no whole number"),
-            (r#"{ "temp" : 3.5 , "age" : -0.5 }"#, "`age` is -0.5, which is no whole number"),
-            (r#"{"\u0061ge":3.7}"#, "`age` is 3.7, which is no whole number"),
-            (r#"{"inner":{"count":1.5}}"#, "`count` is 1.5, which is no whole number"),
-            (r#"{"sizes":[1,2.5]}"#, "`sizes` is 2.5, which is no whole number"),
-            (r#"{"price":3.777}"#, "`price` is 3.777, and the field has 2 digits behind the point"),
-            (r#"{"price":"3.777"}"#, "`price` is \"3.777\", and the field has 2 digits behind the point"),
-            (r#"{"price":5e-3}"#, "`price` is 5e-3, and the field has 2 digits behind the point"),
+            (r#"{"age": 3.7}"#, "`age` is 3.7, which is not a whole number"),
+            (r#"{"age":1e-1}"#, "`age` is 1e-1, which is not a whole number"),
+            (r#"{"age":9007199254740993.0}"#, "`age` is 9007199254740993.0, which is not a whole number"),
+            (r#"{ "temp" : 3.5 , "age" : -0.5 }"#, "`age` is -0.5, which is not a whole number"),
+            (r#"{"\u0061ge":3.7}"#, "`age` is 3.7, which is not a whole number"),
+            (r#"{"inner":{"count":1.5}}"#, "`count` is 1.5, which is not a whole number"),
+            (r#"{"sizes":[1,2.5]}"#, "`sizes` is 2.5, which is not a whole number"),
+            (r#"{"price":3.777}"#, "`price` is 3.777, and the field has 2 digits after the point"),
+            (r#"{"price":"3.777"}"#, "`price` is \"3.777\", and the field has 2 digits after the point"),
+            (r#"{"price":5e-3}"#, "`price` is 5e-3, and the field has 2 digits after the point"),
             (r#"{"at":1772000000}"#, "`at` is the number 1772000000, and a time is written as text"),
             (r#"{"day":-5}"#, "`day` is the number -5, and a time is written as text"),
         ] {

@@ -48,7 +48,7 @@ impl PostgresTarget {
         self.follower.claim(&Claim { moved: &moved, emptied: &emptied }).await
     }
 
-    /// Publishes a lot. Records that the database refuses are put aside, and the others are published.
+    /// Publishes a batch. Quarantines the records that the database refuses, and publishes the others.
     pub(super) async fn publish(&self, stream: &Stream, lot: &mut Lot) -> TaskResult<()> {
         let covered: Vec<_> = lot.covered.iter().map(|one| (one.partition, one.from, one.to)).collect();
         let whole = self.follower.publish(&covered, |known| self.parts(stream, lot, known)).await;
@@ -65,7 +65,7 @@ impl PostgresTarget {
         tracing::warn!(
             stream = stream.name,
             records = refused.len(),
-            "the database refuses records; they are put aside"
+            "the database refuses records; they are quarantined"
         );
         lot.put_aside(stream, &refused)?;
         self.follower.publish(&covered, |known| self.parts(stream, lot, known)).await

@@ -4,8 +4,8 @@
 //! however the records are cut into lots: a partition that is read ahead of others makes none of theirs late, and what is read
 //! again after a crash is decided as it was before.
 //!
-//! A partition of which nothing was read has no time yet. As long as it has records to read, no window is closed. If it has none, windows are
-//! closed without it, and its first records may come too late for some.
+//! A partition has no time until its first record is read. No window is closed while such a partition has records to read. An empty
+//! partition does not delay them, so its first records may be too late for some windows.
 
 use super::fold::{Numbers, numbers};
 use super::{Windows, micros};

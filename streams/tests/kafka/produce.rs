@@ -45,7 +45,7 @@ async fn the_newest_holder_of_a_capture_is_the_only_one_that_writes() {
     frozen.produce_in_transaction(&lot("1 by the first holder")).await.unwrap();
     newer.fence_others().await.unwrap();
     newer.produce_in_transaction(&lot("2 by the second holder")).await.unwrap();
-    // The first holder goes on where it was stopped.
+    // The first holder continues after it was frozen.
     let refused = frozen.produce_in_transaction(&lot("1 again")).await.unwrap_err();
     assert!(matches!(TaskError::from(refused), TaskError::Retryable { .. }), "its stream is started again elsewhere");
     newer.produce_in_transaction(&lot("3 by the second holder")).await.unwrap();

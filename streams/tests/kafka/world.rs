@@ -60,7 +60,7 @@ impl World {
         self.transaction_of(&id, values, end).await
     }
 
-    /// One transaction of partition 0 by the producer of this `transactional.id`.
+    /// Writes one transaction to partition 0 with this `transactional.id`.
     pub(crate) async fn transaction_of(&self, id: &str, values: &[&str], end: End) -> OpenTransaction {
         let (bootstrap, topic, id) = (self.broker.address(), self.topic.clone(), id.to_owned());
         let values: Vec<String> = values.iter().map(ToString::to_string).collect();

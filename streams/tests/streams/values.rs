@@ -1,5 +1,5 @@
-//! Values that a field, a window, a folder or a table cannot hold. Their records are put aside with the reason, all others are in the
-//! table, and the stream goes on.
+//! Values that a field, a window, a folder or a table cannot hold. Their records are quarantined with the reason, all others are in the
+//! table, and the stream keeps running.
 
 use crate::world::{WAREHOUSE, World, named, readings, stream, text, world};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
@@ -122,7 +122,7 @@ async fn a_number_that_would_change_is_put_aside() {
     assert_eq!(
         reasons,
         [
-            "0 `id` is 3.7, which is no whole number",
+            "0 `id` is 3.7, which is not a whole number",
             "1 `at` is the number 1772000000, and a time is written as text",
             "2 `temp` is not a finite number",
             "3 `temp` is not a finite number",
@@ -146,7 +146,7 @@ async fn a_partition_may_have_a_name_that_is_too_long_for_a_folder() {
     assert_eq!(lines, [format!("1 {long}"), "2 Oslo".into(), "99 last".into()]);
 }
 
-/// A transformation may compute what is no number, and types that depend on the rows it gets.
+/// A transformation may return NaN, and types that depend on its rows.
 #[tokio::test(flavor = "multi_thread")]
 async fn windows_take_what_can_be_measured() {
     let world = world().await;
@@ -192,7 +192,7 @@ async fn windows_take_what_can_be_measured() {
     let host = world.host(&stream);
     let row = world.until(|row| row.records == 6).await;
     assert_eq!((row.quarantined, row.failures), (3, 0), "{:?}", row.error);
-    // A second lot goes on with the windows of the first.
+    // The second batch adds to the windows of the first.
     world.produce(&[value(6, "Oslo", r#","a":4,"b":1"#)]).await;
     world.until(|row| row.records == 7).await;
     let lines: Vec<String> = sqlx::query_scalar("select format('%s %s %s', city, n, mean) from mart.readings")

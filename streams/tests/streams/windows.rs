@@ -115,7 +115,7 @@ async fn what_comes_too_late_goes_to_quarantine() {
     host.end().await;
 }
 
-/// A lot takes records of one partition before it comes to those of the next.
+/// A reader may return all records of one partition before the first record of the next partition.
 #[tokio::test(flavor = "multi_thread")]
 async fn windows_wait_for_partitions_that_have_records_to_read() {
     let world = world().await;

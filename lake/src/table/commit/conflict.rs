@@ -43,7 +43,7 @@ pub(crate) async fn check(change: &Change, head: &Table) -> LakeResult<()> {
     if let Some(gone) = first_gone(change, &live) {
         return conflict(format!("the file `{gone}`, which is to be replaced, is gone"));
     }
-    // Not by the snapshots that added files: those may have expired. Commits are numbered, whatever becomes of their snapshots.
+    // Sequence numbers tell which files are new. The snapshots that added files may have expired.
     let seen = base.map(|snapshot| snapshot.sequence_number());
     let is_new = |file: &LiveFile| seen.is_none_or(|seen| file.sequence_number() > seen);
     let new_deletes: Vec<_> = live.deletes.iter().filter(|file| is_new(file)).cloned().collect();

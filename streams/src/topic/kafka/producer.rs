@@ -22,7 +22,7 @@ use tokio::time::sleep;
 
 /// For the records of other calls to leave a queue that is full of them.
 const QUEUE_IS_FULL: Duration = Duration::from_millis(20);
-/// The brokers may take so long to begin or to commit a transaction.
+/// The longest time that the brokers may take to begin or to commit a transaction.
 const TRANSACTION_WITHIN: Duration = Duration::from_mins(1);
 /// As many as the brokers make by themselves.
 const REPLICAS: TopicReplication<'_> = TopicReplication::Fixed(-1);
@@ -47,7 +47,7 @@ impl KafkaProducer {
     /// Opens a producer that writes only in transactions under this `transactional.id`.
     ///
     /// # Errors
-    /// Those of [`KafkaProducer::open`].
+    /// Returns the errors of [`KafkaProducer::open`].
     pub fn open_transactional(connection: &Connection, id: &str) -> TaskResult<KafkaProducer> {
         let settings = Settings::of(connection)?;
         let producer = settings.transactional(KafkaErrorContext::default(), id)?;
@@ -55,7 +55,7 @@ impl KafkaProducer {
     }
 
     /// Makes this the only producer of its `transactional.id` that can write. The brokers abort what an earlier one has
-    /// left open, and refuse whatever it still sends.
+    /// left open, and refuse everything that it sends later.
     ///
     /// # Errors
     /// A fatal error if the account may not write in transactions.

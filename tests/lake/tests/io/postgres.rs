@@ -107,7 +107,7 @@ async fn a_server_without_changes_says_that_it_is_alive_when_asked() {
     let lsn = source.create_slot("quiet").await.expect("the slot is made");
     source.end_snapshot().await.expect("the snapshot ends");
     source.follow("quiet", "quiet", lsn).await.expect("the changes are followed");
-    // What the server says of itself when the reading begins.
+    // The server sends some messages when replication begins.
     while tokio::time::timeout(Duration::from_secs(2), source.next()).await.is_ok() {}
     for _ in 0..3 {
         source.ask_whether_alive(lsn).await.expect("the server is asked");

@@ -74,7 +74,7 @@ async fn work_on_other_partitions_goes_on() {
     assert_eq!(rows, ["2 NY 1970-01-12 2.50", "8 TX 1970-01-02 0.01", "9 CA 1970-01-02 0.01"]);
 }
 
-/// Files of snapshots that have expired are no new files.
+/// Files of expired snapshots do not count as new.
 #[tokio::test]
 async fn work_on_other_partitions_goes_on_after_an_expiry() {
     let world = world().await;
