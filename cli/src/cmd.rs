@@ -306,6 +306,7 @@ family!(Lake {
     Expire(lake::Expire),
     Orphans(lake::Orphans),
     Rollback(lake::Rollback),
+    Adopt(lake::Adopt),
 });
 
 family!(Assets {

@@ -74,6 +74,11 @@ pub trait Catalog: Debug + Send + Sync {
         Ok(None)
     }
 
+    /// Identifies the catalog among all that may write to a warehouse. `None` if its server decides who writes.
+    async fn identity(&self) -> LakeResult<Option<String>> {
+        Ok(None)
+    }
+
     /// If commits of this catalog can be part of a Postgres transaction.
     fn postgres(&self) -> Option<&PgCatalog> {
         None

@@ -1,6 +1,7 @@
 //! What can go wrong in the lake. A variant exists where a caller acts differently; every text names the thing.
 
 use crate::table::TableName;
+use orch_sdk::task::fatal;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
@@ -61,6 +62,11 @@ impl LakeError {
     /// cannot be reached, a disk is full.
     pub fn is_fatal(&self) -> bool {
         matches!(self, LakeError::Input { .. } | LakeError::TableExists { .. })
+    }
+
+    /// The error for a task, which fails without further attempts if they could not succeed.
+    pub fn without_retry(self) -> anyhow::Error {
+        if self.is_fatal() { fatal(self.to_string()) } else { self.into() }
     }
 }
 

@@ -2,6 +2,9 @@
 
 mod connection;
 pub(crate) mod home;
+mod owner;
+
+pub use owner::{Adopted, Owner};
 
 use crate::{
     boxed,
@@ -18,7 +21,9 @@ use iceberg::io::{FileIO, FileIOBuilder};
 use iceberg::spec::{TableMetadata, TableMetadataBuilder};
 use iceberg::{MetadataLocation, Runtime};
 use sqlx::postgres::PgPool;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// How to reach a lake.
@@ -47,6 +52,8 @@ struct Inner {
     warehouse: String,
     cache: Cache,
     runtime: Runtime,
+    identity: OnceCell<Option<String>>,
+    owner_checked: Mutex<Option<Instant>>,
 }
 
 impl Lake {
@@ -73,7 +80,8 @@ impl Lake {
         let runtime = Runtime::try_current()?;
         let storages = Storages::new(storage);
         let io = FileIOBuilder::new(Arc::new(storages.clone())).build();
-        Ok(Self(Arc::new(Inner { catalog, io, storages, warehouse, cache: Cache::default(), runtime })))
+        let (cache, identity, owner_checked) = (Cache::default(), OnceCell::new(), Mutex::default());
+        Ok(Self(Arc::new(Inner { catalog, io, storages, warehouse, cache, runtime, identity, owner_checked })))
     }
 
     pub fn catalog(&self) -> &Arc<dyn Catalog> {
@@ -84,8 +92,11 @@ impl Lake {
         &self.0.io
     }
 
-    /// What is at some place of the lake, such as a table's folder.
+    /// The folder at a location, such as that of a table. Some catalogs write paths without `file://`.
     pub(crate) fn bucket(&self, location: &str) -> bucket::Result<Bucket> {
+        if location.starts_with('/') {
+            return Bucket::open(&format!("file://{location}"), self.storage());
+        }
         Bucket::open(location, &self.0.storages.options_at(location))
     }
 
@@ -104,6 +115,20 @@ impl Lake {
 
     pub(crate) fn runtime(&self) -> &Runtime {
         &self.0.runtime
+    }
+
+    /// The identity of the catalog, queried once. `None` for catalogs over HTTP.
+    async fn catalog_identity(&self) -> LakeResult<Option<String>> {
+        self.0.identity.get_or_try_init(|| self.0.catalog.identity()).await.cloned()
+    }
+
+    fn was_owner_checked(&self) -> bool {
+        let checked = *self.0.owner_checked.lock().unwrap_or_else(PoisonError::into_inner);
+        checked.is_some_and(|at| at.elapsed() < owner::CHECKED_FOR)
+    }
+
+    fn set_owner_checked(&self) {
+        *self.0.owner_checked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// The time of the catalog's database. Of a catalog over HTTP, which has no clock for its clients, that of this process.
@@ -193,9 +218,14 @@ impl Lake {
         format!("{}/{}", self.0.warehouse, namespace.replace('.', "/"))
     }
 
-    /// A folder that no other table has. A table that was renamed keeps its own, which its old name would give again.
+    /// Returns the folder of a new table, which no other table of the catalog has. A renamed table keeps its folder, so its
+    /// old name may get another one.
+    ///
+    /// # Errors
+    /// The warehouse belongs to another catalog, or the wanted folder to another table.
     #[boxed]
     pub async fn folder_for(&self, name: &TableName, wanted: Option<&str>) -> LakeResult<String> {
+        self.check_owner().await?;
         let usual = format!("{}/{}", self.namespace_folder(name.namespace()), name.name());
         let folder = wanted.map_or(usual, |wanted| wanted.trim_end_matches('/').to_owned());
         match self.0.catalog.table_in(&folder).await? {
@@ -238,11 +268,17 @@ impl Lake {
         self.0.catalog.drop_table(name).await
     }
 
-    /// Takes the table out of the catalog and removes its files.
+    /// Removes the table from the catalog and deletes its files, those of expired snapshots included. Returns `false` if the
+    /// table does not exist.
+    ///
+    /// # Errors
+    /// The warehouse belongs to another catalog; then nothing is deleted.
     #[boxed]
     pub async fn purge(&self, name: &TableName) -> LakeResult<bool> {
         let Some(table) = self.find(name).await? else { return Ok(false) };
+        self.check_owner().await?;
         let dropped = self.0.catalog.drop_table(name).await?;
+        self.purge_expired(&table).await?;
         iceberg::drop_table_data(table.iceberg()).await?;
         Ok(dropped)
     }

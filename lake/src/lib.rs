@@ -17,7 +17,7 @@ pub mod view;
 pub(crate) use async_recursion::async_recursion as boxed;
 pub use batches::Batches;
 pub use error::{LakeError, LakeResult};
-pub use lake::{Lake, LakeConfig};
+pub use lake::{Adopted, Lake, LakeConfig, Owner};
 pub use orch_bucket as bucket;
 pub use storage::plain_location;
 pub use table::{Change, Committed, Filter, Table, TableDef, TableName, TableSpec, Value, plain_types};

@@ -8,7 +8,7 @@ use crate::bucket::Bucket;
 use crate::contract::{CheckedLot, Contract, Facts, REASON, Removed, quarantine_of};
 use crate::format::csv::{self, Csv};
 use crate::table::{Change, CommitStep, Filter, TableDef, TableName, TableSpec};
-use crate::{Lake, Table};
+use crate::{Lake, LakeError, Table};
 use anyhow::Context as _;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -159,7 +159,7 @@ impl<'a> Publisher<'a> {
     pub async fn table(&self, spec: &TableSpec, location: Option<&str>) -> TaskResult<Table> {
         let folder = location.map(|folder| format!("{folder}/{}", spec.name));
         let definition = folder.into_iter().fold(spec.definition()?, TableDef::location);
-        Ok(self.lake.ensure(&spec.id()?, &definition).await?)
+        self.lake.ensure(&spec.id()?, &definition).await.map_err(LakeError::without_retry)
     }
 
     /// Checks and writes the rows of one table. Readers do not see them before [`Publisher::publish`].
@@ -284,7 +284,7 @@ impl<'a> Publisher<'a> {
         let all = rows.first().map_or_else(|| with_reason(schema), RecordBatch::schema);
         let folder = location.map(|folder| format!("{folder}/{}", name.name()));
         let definition = folder.into_iter().fold(TableDef::of(&all)?, TableDef::location);
-        let quarantine = self.lake.ensure(&name, &definition).await?;
+        let quarantine = self.lake.ensure(&name, &definition).await.map_err(LakeError::without_retry)?;
         self.changes.push(quarantine.overwrite(replaced, Batches::of(all, rows)).await?.by(self.ctx));
         Ok(())
     }

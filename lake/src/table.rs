@@ -35,7 +35,7 @@ pub use keys::Keys;
 pub use merge::{Merge, MergedShare};
 pub use name::TableName;
 pub use plan::{LiveFile, Plan, PlannedFile};
-pub use read::{At, Scan};
+pub use read::{At, FilesRead, Scan};
 pub use rewrite::RowMode;
 pub use spec::TableSpec;
 pub use step::CommitStep;
@@ -48,10 +48,13 @@ use crate::{
     error::{LakeError, LakeResult},
     lake::Lake,
 };
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
+use evolve::is_wider;
 use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::spec::{
-    MAIN_BRANCH, SchemaRef, SnapshotRef, SnapshotReference, SnapshotRetention, TableMetadata, TableMetadataRef,
+    MAIN_BRANCH, NestedFieldRef, SchemaRef, SnapshotRef, SnapshotReference, SnapshotRetention, TableMetadata,
+    TableMetadataRef,
 };
 use std::sync::Arc;
 
@@ -178,14 +181,29 @@ impl Table {
         Ok(Table { is_past: true, ..then })
     }
 
-    /// Has it the columns of the definition?
+    /// Returns a function that fails if the table cannot keep some of the rows: a null in a required column, or a value that
+    /// does not fit. It reads nothing.
+    pub fn row_check(&self) -> LakeResult<impl Fn(&RecordBatch) -> LakeResult<()> + use<>> {
+        let schema = self.arrow_schema()?;
+        Ok(move |rows: &RecordBatch| types::conform(rows, &schema).map(drop))
+    }
+
+    /// Checks that the table has the columns of the definition, with their types or wider ones.
     pub(crate) fn check_columns(&self, definition: &TableDef) -> LakeResult<()> {
         for wanted in definition.fields() {
             let Some(there) = self.schema().field_by_name(&wanted.name) else {
                 let what = format!("table `{}` has no column `{}`", self.name, wanted.name);
-                return Err(LakeError::input(what, "add it, or write to another table"));
+                let is_new = |name: &str| definition.fields().iter().all(|field| field.name != name);
+                let same_type = |field: &&NestedFieldRef| field.field_type == wanted.field_type && is_new(&field.name);
+                let hint = match self.schema().as_struct().fields().iter().find(same_type) {
+                    Some(other) => {
+                        format!("if it was renamed to `{}`, rename it back or change the definition", other.name)
+                    }
+                    None => "add it, or write to another table".into(),
+                };
+                return Err(LakeError::input(what, hint));
             };
-            if wanted.field_type.is_primitive() && there.field_type != wanted.field_type {
+            if wanted.field_type.is_primitive() && !is_wider(&wanted.field_type, &there.field_type) {
                 let (name, column) = (&self.name, &wanted.name);
                 let what =
                     format!("column `{column}` of table `{name}` is {}, not {}", there.field_type, wanted.field_type);

@@ -1,11 +1,12 @@
-//! `orch lake tables`, `show`, `compact`, `merge`, `expire`, `orphans` and `rollback`. What changes a table is a run of the DAG
-//! `lake_upkeep`, `lake_merge` or `lake_rollback`, so it is logged, audited and retried like all else.
+//! `orch lake tables`, `show`, `compact`, `merge`, `expire`, `orphans`, `rollback` and `adopt`. Commands that change the lake run
+//! the DAGs `lake_upkeep`, `lake_merge`, `lake_rollback` and `lake_adopt`, so they are logged, audited and retried.
 
 use super::kept::listing;
 use crate::api::{Api, ListFlags, ListQuery};
 use crate::cx::Cx;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{Format, FormatFlag, Listing, Record, print_line};
+use orch_binary::person::YesFlag;
 use orch_binary::wait::{self, TimeoutFlag};
 use orch_spec::state::{RunState, TriggeredBy};
 use orch_store::lake_view::TableId;
@@ -18,6 +19,9 @@ const REPORT: &str = "report";
 const MERGE: &str = "lake_merge";
 const COMMIT: &str = "commit_merge";
 const ROLLBACK: &str = "lake_rollback";
+const ADOPT: &str = "lake_adopt";
+/// The task of it whose output names both owners.
+const ADOPTION: &str = "adopt_warehouse";
 /// Snapshots that `show` tells.
 const NEWEST: usize = 10;
 const HOUR: u64 = 3_600;
@@ -73,11 +77,12 @@ pub(crate) struct Merge {
     output: FormatFlag,
 }
 
-/// Remove old snapshots of tables, with the files that only they reach
+/// Remove old snapshots of tables, and a day later the files that only they referenced
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  orch lake expire retail.orders_fact --older-than 7d --keep-last 5\n  orch lake expire\n\nSnapshots with a tag or a \
-    branch stay, and so does the newest that says how far a source was read."
+    branch stay, and so does the newest that says how far a source was read. Files are deleted by the next run after the table's property \
+    `orch.upkeep.delete-after-hours` (24), so that running queries finish."
 )]
 pub(crate) struct Expire {
     #[command(flatten)]
@@ -118,6 +123,22 @@ pub(crate) struct Rollback {
     snapshot_id: i64,
     #[command(flatten)]
     timeout: TimeoutFlag,
+}
+
+/// Take over the warehouse after the database was restored or moved
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orch lake adopt --yes\n\nThe first writer of a warehouse records its catalog in `_orch_owner.json`. Writers with \
+    another catalog are refused, because each would delete the files of the other. Afterwards the previous owner is refused: make sure \
+    that it has stopped."
+)]
+pub(crate) struct Adopt {
+    #[command(flatten)]
+    yes: YesFlag,
+    #[command(flatten)]
+    timeout: TimeoutFlag,
+    #[command(flatten)]
+    output: FormatFlag,
 }
 
 #[derive(Debug, clap::Args)]
@@ -247,7 +268,7 @@ impl Merge {
 impl Expire {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let asked = json!({ "work": ["expire"], "older_than_hours": self.older_than, "keep_last": self.keep_last });
-        self.which.keep_up(cx, asked, ["table", "snapshots", "removed_files"]).await
+        self.which.keep_up(cx, asked, ["table", "snapshots", "expired_files", "removed_files"]).await
     }
 }
 
@@ -263,6 +284,25 @@ impl Rollback {
         let conf = json!({ "table": self.table.to_string(), "snapshot_id": self.snapshot_id });
         let api = cx.api().await?;
         let run = run_of(&api, ROLLBACK, conf, self.timeout).await?;
+        Ok(api.outcome(&run).await)
+    }
+}
+
+impl Adopt {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        self.yes.agree("This takes over the warehouse of the lake: its previous owner can no longer write to it.")?;
+        let api = cx.api().await?;
+        let run = run_of(&api, ADOPT, json!({}), self.timeout).await?;
+        if run.state == RunState::Success {
+            let done = api.output(&run, ADOPTION).await?.unwrap_or_default();
+            let owner = |field: &str| done[field]["catalog"].clone();
+            let record = vec![
+                ("warehouse", done["warehouse"].clone()),
+                ("previous_owner", owner("previous")),
+                ("owner", owner("owner")),
+            ];
+            Record::new(record).print(self.output.format)?;
+        }
         Ok(api.outcome(&run).await)
     }
 }

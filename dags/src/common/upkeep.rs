@@ -1,6 +1,6 @@
 //! Maintenance of the lake. `lake_upkeep` compacts and cleans all tables once a day, or the tables that a run names.
-//! `lake_rollback` restores the rows of an older snapshot. `orch lake compact`, `expire`, `orphans` and `rollback`
-//! trigger runs.
+//! `lake_rollback` restores the rows of an older snapshot, and `lake_adopt` takes over a warehouse. `orch lake compact`,
+//! `expire`, `orphans`, `rollback` and `adopt` trigger runs.
 
 use crate::common::lakehouse::{Lakehouse, without_retry};
 use crate::common::spark_sql::{self, CATALOG};
@@ -9,10 +9,10 @@ use iceberg::spec::Operation;
 use orch::prelude::*;
 use orch_lake::table::maintain::{Compacted, Compaction, Expiry, Orphans, Share, Upkeep, UpkeepReport};
 use orch_lake::table::{At, CommitStep};
-use orch_lake::{Lake, LakeResult, Table, TableName};
+use orch_lake::{Adopted, Lake, LakeResult, Table, TableName};
 
 pub fn dags() -> Vec<Dag> {
-    vec![lake_upkeep(), lake_rollback()]
+    vec![lake_upkeep(), lake_rollback(), lake_adopt()]
 }
 
 /// A kind of maintenance.
@@ -23,7 +23,7 @@ pub enum Work {
     Compact,
     /// Merge small manifests.
     Manifests,
-    /// Delete old snapshots, and files that only they refer to.
+    /// Delete old snapshots, and after a delay the files that only they refer to.
     Expire,
     /// Delete files that no snapshot refers to.
     Orphans,
@@ -129,7 +129,10 @@ pub struct TableUpkeep {
     manifests_after: usize,
     /// Number of expired snapshots.
     snapshots: usize,
-    /// Number of deleted files that only expired snapshots referred to.
+    /// Number of files that only these snapshots referred to. They are deleted after the table's delay.
+    #[serde(default)]
+    expired_files: u64,
+    /// Number of deleted files of earlier expiries.
     removed_files: u64,
     orphans: u64,
     orphan_bytes: u64,
@@ -144,19 +147,21 @@ impl TableUpkeep {
             manifests_before: manifests.before,
             manifests_after: manifests.after,
             snapshots: expired.snapshots.len(),
-            removed_files: expired.files,
+            expired_files: expired.files,
+            removed_files: expired.deleted,
             orphans: orphans.files,
             orphan_bytes: orphans.bytes,
         }
     }
 
     fn log(&self, ctx: &Ctx, options: &UpkeepOptions) {
-        let TableUpkeep { table, compacted, snapshots, removed_files, orphans, orphan_bytes, .. } = self;
+        let TableUpkeep { table, compacted, snapshots, expired_files, removed_files, orphans, orphan_bytes, .. } = self;
         let Compacted { files_before, files_after, .. } = compacted;
         let found = if options.only_count { "found" } else { "removed" };
         ctx.info(format!(
-            "{table}: files rewritten: {files_before} as {files_after}; snapshots expired: {snapshots}, with files: \
-             {removed_files}; orphans {found}: {orphans} ({orphan_bytes} bytes)"
+            "{table}: files rewritten: {files_before} as {files_after}; snapshots expired: {snapshots}, with files to delete \
+             later: {expired_files}; files of earlier expiries deleted: {removed_files}; orphans {found}: {orphans} \
+             ({orphan_bytes} bytes)"
         ));
     }
 }
@@ -381,5 +386,26 @@ fn lake_rollback() -> Dag {
         .unpaused()
         .build(|d| {
             d.add(roll_back(d.params::<Rollback>()));
+        })
+}
+
+/// Makes the catalog of the lake the owner of the warehouse.
+#[task]
+async fn adopt_warehouse(ctx: Ctx) -> TaskResult<Adopted> {
+    let Lakehouse { lake, .. } = Lakehouse::of(&ctx).await?;
+    let adopted = lake.adopt().await.map_err(without_retry)?;
+    let previous = adopted.previous.as_ref().map_or("no catalog", |owner| owner.catalog.as_str());
+    ctx.info(format!("warehouse `{}`: owned by {previous}, now by {}", adopted.warehouse, adopted.owner.catalog));
+    Ok(adopted)
+}
+
+fn lake_adopt() -> Dag {
+    dag("lake_adopt")
+        .describe("Takes over the warehouse of the lake after a restore into another database")
+        .tags(["lake"])
+        .owners(["orch"])
+        .unpaused()
+        .build(|d| {
+            d.add(adopt_warehouse());
         })
 }

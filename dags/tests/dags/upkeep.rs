@@ -143,8 +143,14 @@ fn tables_are_maintained_by_command() {
 
     let expired = run_line(&standalone, &format!("lake expire {TABLE} --older-than 0s --keep-last 1"));
     assert!(expired[0]["snapshots"].as_u64().unwrap() >= 5, "{expired}");
+    // Queries that run may still read these files.
+    assert!(expired[0]["expired_files"].as_u64().unwrap() >= 5 && expired[0]["removed_files"] == 0, "{expired}");
     assert_eq!(snapshots(&standalone).len(), 1);
     assert_eq!(run_line(&standalone, &format!("lake orphans {TABLE} --dry-run"))[0]["orphans"], 0);
+
+    // The warehouse belongs to this installation already.
+    let adopted = run_line(&standalone, "lake adopt --yes");
+    assert!(adopted["owner"].is_string() && adopted["previous_owner"] == adopted["owner"], "{adopted}");
 
     // The error message names the DAG of the failed run.
     let nowhere = standalone.run(&["lake", "compact", "weather.nowhere"]);

@@ -4,9 +4,10 @@
 use crate::rows::ObjectLocation;
 use anyhow::bail;
 use futures::{StreamExt, TryStreamExt};
-use orch::{BoxFuture, Call, Ctx, Operator, TaskResult};
+use orch::{BoxFuture, Call, Ctx, Operator, TaskResult, fatal};
 use orch_lake::bucket::{Bucket, Entry};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// Which objects, and where to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,21 +46,47 @@ async fn go(transfer: BucketToBucket, ctx: &Ctx) -> TaskResult<Copied> {
     if found.is_empty() && transfer.required {
         bail!("no object fits `{}`", from.location(&transfer.from.key));
     }
+    let found: Vec<(Entry, String)> = found
+        .into_iter()
+        .map(|entry| {
+            let key = target(&transfer.to.key, &entry.key);
+            (entry, key)
+        })
+        .collect();
+    ensure_one_source(&found, &from, &to)?;
     let mut output = Copied { objects: Vec::new(), copied: 0, bytes: 0 };
-    for entry in found {
-        let key = target(&transfer.to.key, &entry.key);
+    for (entry, key) in found {
         let there = to.find(&key).await?;
         if there
+            .as_ref()
             .is_none_or(|there| there.bytes != entry.bytes || there.modified.timestamp() < entry.modified.timestamp())
         {
             output.bytes += copy(ctx, &from, &entry, &to, &key).await?;
             output.copied += 1;
-            ctx.info(format!("copied `{}` to `{}`", from.location(&entry.key), to.location(&key)));
+            let how = if there.is_some() { "copied over another object" } else { "copied" };
+            ctx.info(format!("{how}: `{}` to `{}`", from.location(&entry.key), to.location(&key)));
         }
         output.objects.push(to.location(&key));
         ctx.progress(output.objects.len() as u64, output.bytes);
     }
     Ok(output)
+}
+
+/// Fails if two objects would be copied to one key, where the second would replace the first.
+fn ensure_one_source(found: &[(Entry, String)], from: &Bucket, to: &Bucket) -> TaskResult<()> {
+    let mut sources: HashMap<&str, &str> = HashMap::new();
+    for (entry, key) in found {
+        if let Some(other) = sources.insert(key, &entry.key) {
+            return Err(fatal(format!(
+                "`{}` and `{}` would both be copied to `{}`\n\
+                 hint: copy them with two tasks, to two folders",
+                from.location(other),
+                from.location(&entry.key),
+                to.location(key)
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// `day/a.csv` below `in/` is `in/a.csv`; a key that is no folder is the new name.

@@ -181,6 +181,17 @@ impl Catalog for PgCatalog {
         self.swap_on(&mut db, swap).await
     }
 
+    async fn identity(&self) -> LakeResult<Option<String>> {
+        // A database that was restored on another server or under another number is another catalog.
+        let database: String = sqlx::query_scalar(
+            "select concat(system_identifier, '/', d.oid) from pg_control_system(), pg_database d
+             where d.datname = current_database()",
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(Some(format!("{database}/{}", self.name)))
+    }
+
     fn postgres(&self) -> Option<&PgCatalog> {
         Some(self)
     }

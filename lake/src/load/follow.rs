@@ -41,6 +41,8 @@ pub struct Follower {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
     Append,
+    /// Rows that the table does not have. Two rows are equal if these columns are; nulls are equal.
+    Absent(&'static [&'static str]),
     /// One row for each key of the [`Load`]. It takes the place of the row that is there unless that has a newer [`Load::version`].
     Latest,
     /// The rows are keys, and those of the table that have them go.
@@ -214,6 +216,7 @@ async fn put_all(parts: Vec<TableBatch>, db: &Client) -> TaskResult<()> {
     for TableBatch { load, put, rows } in parts {
         let how = match put {
             Put::Append => LoadMode::Append,
+            Put::Absent(by) => LoadMode::Absent(by),
             Put::Latest => LoadMode::Latest,
             Put::Delete => LoadMode::Delete,
             Put::Empty => {

@@ -35,6 +35,8 @@ pub(super) enum LoadMode {
     Replace,
     Upsert,
     Append,
+    /// Only rows that the table does not have, compared by these columns.
+    Absent(&'static [&'static str]),
     /// One row for each key: of two that are equally old the later one counts.
     Latest,
     /// The rows are keys.
@@ -233,6 +235,15 @@ fn statements(load: &Load, schema: &SchemaRef, how: LoadMode, state: State) -> V
     };
     match (how, state) {
         (LoadMode::Append, _) | (LoadMode::Replace, State::New) => vec![insert],
+        (LoadMode::Absent(by), _) => {
+            let same = by.iter().map(|column| format!("s.{0} is not distinct from t.{0}", quoted(column)));
+            // `=` as well, where a column has no nulls: a hash join needs it.
+            let equal =
+                by.iter().filter(|column| schema.field_with_name(column).is_ok_and(|field| !field.is_nullable()));
+            let equal = equal.map(|column| format!("s.{0} = t.{0}", quoted(column)));
+            let same = equal.chain(same).collect::<Vec<_>>().join(" and ");
+            vec![format!("{insert} s where not exists (select from {name} t where {same})")]
+        }
         (LoadMode::Delete, _) => vec![format!("delete from {name} t using {STAGING} s where {same_key}")],
         (LoadMode::Latest, _) => {
             let action = match &load.version {

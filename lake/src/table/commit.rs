@@ -75,6 +75,7 @@ impl Staged {
 }
 
 pub(crate) async fn commit(lake: &Lake, change: Change) -> LakeResult<Committed> {
+    lake.check_owner_of_commit().await?;
     let snapshot_id = change.makes_snapshot().then_some(change.snapshot_id);
     let retries = retries(&change.base);
     let mut head = if change.base.is_past { change.base.refresh().await? } else { change.base.clone() };

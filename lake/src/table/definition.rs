@@ -1,5 +1,6 @@
 //! What a table is to be when it is made: columns, key, partitions, order, place, properties.
 
+use super::evolve::Partition;
 use super::types::plain_types;
 use crate::error::{LakeError, LakeResult};
 use arrow::datatypes::Schema as ArrowSchema;
@@ -119,6 +120,13 @@ impl TableDef {
     /// The fields in their order; ids are not settled.
     pub fn fields(&self) -> &[NestedField] {
         &self.fields
+    }
+
+    /// The evolution that gives an existing table the partition of this definition. `None` if the definition has none.
+    pub fn partition_evolution(&self) -> Option<Partition> {
+        let fields = self.partition.iter();
+        let partition = fields.fold(Partition::none(), |all, (column, transform)| all.by(column, *transform));
+        (!self.partition.is_empty()).then_some(partition)
     }
 
     pub(crate) fn creation(&self, name: &str, location: String) -> LakeResult<TableCreation> {

@@ -16,6 +16,7 @@ use iceberg::spec::{TableMetadata, TableProperties};
 use iceberg::{TableRequirement, TableUpdate};
 
 pub use columns::Columns;
+pub(crate) use columns::is_wider;
 pub use partition::Partition;
 pub(crate) use refs::ancestors;
 pub use refs::{Naming, Retention, refs};

@@ -6,6 +6,7 @@ mod compact;
 mod compact_plan;
 mod expire;
 mod expire_plan;
+mod expired;
 mod manifests;
 mod orphans;
 mod reach;
@@ -26,17 +27,18 @@ use crate::error::{LakeError, LakeResult};
 use crate::lake::Lake;
 use orch_sdk::task::Ctx;
 
-/// So often work is done again that others have overtaken. Each time a writer got on, so the table did.
+/// Maximum number of attempts of maintenance that conflicts with concurrent writers.
 const TRIES: u32 = 10;
 
-/// Does work on the table as it is now and commits it; again, when somebody changed what it was done on. `None`: there was
-/// nothing to do.
+/// Runs `work` on the current table and commits its change. Repeats both, up to `tries` times in all, if a concurrent
+/// commit conflicts. Returns `None` if there was nothing to do.
 pub(crate) async fn until_committed<T, W: Future<Output = LakeResult<Option<(Change, T)>>>>(
     lake: &Lake,
     name: &TableName,
+    tries: u32,
     mut work: impl FnMut(Table) -> W,
 ) -> LakeResult<Option<(Table, Table, T)>> {
-    let mut tries = 1;
+    let mut tried = 1;
     loop {
         let base = lake.table(name).await?;
         let done = match work(base.clone()).await {
@@ -46,7 +48,7 @@ pub(crate) async fn until_committed<T, W: Future<Output = LakeResult<Option<(Cha
         };
         match done {
             Ok((now, told)) => return Ok(Some((base, now, told))),
-            Err(error) if tries < TRIES && overtaken(lake, &base, &error).await? => tries += 1,
+            Err(error) if tried < tries && overtaken(lake, &base, &error).await? => tried += 1,
             Err(error) => return Err(error),
         }
     }
@@ -99,7 +101,7 @@ impl Lake {
     /// It contradicts the table as it is.
     pub async fn evolve(&self, name: &TableName, evolution: impl Into<Evolution>) -> LakeResult<Table> {
         let evolution = &evolution.into();
-        let changed = until_committed(self, name, |base: Table| async move {
+        let changed = until_committed(self, name, TRIES, |base: Table| async move {
             let change = base.evolve(evolution.clone())?;
             Ok((!change.is_empty()).then_some((change, ())))
         });

@@ -17,7 +17,8 @@ use iceberg::arrow::{ArrowReaderBuilder, schema_to_arrow_schema};
 use iceberg::metadata_columns::RESERVED_FIELD_ID_FILE;
 use iceberg::spec::{Datum, Schema, SchemaRef, SnapshotRef, TableMetadata};
 use std::cmp::Ordering;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Which state of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -66,11 +67,34 @@ pub struct Scan<'a> {
     at: At,
     batch_size: Option<usize>,
     in_order: bool,
+    once: Option<&'a FilesRead>,
+}
+
+/// Files that scans of several snapshots have read, each with the deletes that applied to it.
+#[derive(Debug, Default)]
+pub struct FilesRead(Mutex<HashSet<Vec<String>>>);
+
+impl FilesRead {
+    /// Adds a file. Returns `false` if it was read before.
+    fn add(&self, file: &PlannedFile) -> bool {
+        let mut paths: Vec<String> = file.deletes.iter().map(|delete| delete.path().to_owned()).collect();
+        paths.sort_unstable();
+        paths.push(file.file.path().to_owned());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(paths)
+    }
 }
 
 impl Table {
     pub fn scan(&self) -> Scan<'_> {
-        Scan { table: self, columns: None, filter: Filter::All, at: At::Now, batch_size: None, in_order: false }
+        Scan {
+            table: self,
+            columns: None,
+            filter: Filter::All,
+            at: At::Now,
+            batch_size: None,
+            in_order: false,
+            once: None,
+        }
     }
 
     /// The number of its rows. Files without deletes are not read.
@@ -112,7 +136,7 @@ impl Table {
     }
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
     /// Only these, in this order.
     pub fn columns<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.columns = Some(columns.into_iter().map(Into::into).collect());
@@ -140,6 +164,12 @@ impl Scan<'_> {
         self
     }
 
+    /// Skips files that another scan with `read` has read. Snapshots share most of their files.
+    pub fn once(mut self, read: &'a FilesRead) -> Self {
+        self.once = Some(read);
+        self
+    }
+
     /// Batch by batch, a few files at a time, in no order.
     pub async fn stream(self) -> LakeResult<Batches> {
         let schema = self.schema()?;
@@ -155,6 +185,9 @@ impl Scan<'_> {
         };
         let filter = self.filter.bind(&schema)?;
         let mut plan = self.plan().await?;
+        if let Some(read) = self.once {
+            plan.files.retain(|file| read.add(file));
+        }
         if self.in_order {
             plan.files.sort_by(|one, other| self.least(one).partial_cmp(&self.least(other)).unwrap_or(Ordering::Equal));
         }

@@ -83,6 +83,7 @@ impl CommitStep {
     }
 
     async fn stage_all(&mut self) -> LakeResult<()> {
+        self.lake.check_owner_of_commit().await?;
         for tables in self.tables.chunks_mut(TABLES_AT_ONCE) {
             try_join_all(tables.iter_mut().map(|table| table.stage(&self.lake))).await?;
         }

@@ -5,8 +5,10 @@ use orch_sdk::task::fatal;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// A server that asks for more is not waited for: the task's own retries are.
+/// Maximum pause before a request is repeated. If a server asks for a longer one, the attempt fails and the task's own retries follow.
 const MOST_PAUSE: Duration = Duration::from_mins(2);
+/// If a server asks for a longer pause, the task is not retried: retries follow within minutes.
+const MAX_RETRIED_PAUSE: Duration = Duration::from_hours(1);
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
@@ -44,6 +46,12 @@ impl Patience {
             return if matches!(status, 404 | 410) { Turn::NotThere(error) } else { Turn::GiveUp(error) };
         }
         let wanted = retry_after.and_then(|after| after.trim().parse().ok()).map(Duration::from_secs);
+        if let Some(wanted) = wanted.filter(|wanted| *wanted > MAX_RETRIED_PAUSE) {
+            let seconds = wanted.as_secs();
+            let what =
+                format!("{said} and asks for no request for {seconds} s (`Retry-After`), so the task is not retried");
+            return Turn::GiveUp(fatal(format!("{what}\nhint: clear the task after that time")));
+        }
         if asked >= self.times || wanted.is_some_and(|wanted| wanted > MOST_PAUSE) {
             return Turn::GiveUp(anyhow!("{said}, asked {} times", asked + 1));
         }
@@ -80,6 +88,7 @@ fn dice() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use orch_sdk::task::TaskError;
 
     const PATIENCE: Patience = Patience { times: 3, first: Duration::from_secs(1) };
 
@@ -111,7 +120,12 @@ mod tests {
     #[test]
     fn a_server_is_not_asked_before_it_wants_to_be() {
         assert_eq!(turn(429, Some("7"), 0), Some(Duration::from_secs(7)));
-        assert_eq!(turn(503, Some("7200"), 0), None);
+        assert_eq!(turn(503, Some("600"), 0), None);
+        let Turn::GiveUp(error) = PATIENCE.after_status(503, Some("86400"), 0, "http://h/x") else {
+            panic!("it gives up")
+        };
+        assert!(error.to_string().contains("86400 s"), "{error}");
+        assert!(matches!(TaskError::from(error), TaskError::Fatal { .. }));
         assert!(turn(503, Some("Wed, 21 Oct 2026 07:28:00 GMT"), 0).is_some());
     }
 }

@@ -242,6 +242,11 @@ fn unknown(path: &str, siblings: &[NestedFieldRef]) -> LakeError {
     LakeError::input(format!("there is no column `{path}`"), format!("there are {}", names.join(", ")))
 }
 
+/// Whether every value of `from` is a value of `to`, so that rows with the old type can be written to a widened column.
+pub(crate) fn is_wider(from: &Type, to: &Type) -> bool {
+    matches!(to, Type::Primitive(to) if widens("", from, to).is_ok())
+}
+
 fn widens(path: &str, from: &Type, to: &PrimitiveType) -> LakeResult<()> {
     use PrimitiveType::{Decimal, Double, Float, Int, Long};
     let from = match from {

@@ -129,7 +129,7 @@ impl Lake {
     ) -> LakeResult<Compacted> {
         let mut all = Compacted::default();
         loop {
-            let done = until_committed(self, name, |base: Table| async move {
+            let done = until_committed(self, name, asked.tries, |base: Table| async move {
                 let change = signed(base.compact(asked).await?, by);
                 let told = Compacted::of(&change);
                 Ok((!change.is_empty()).then_some((change, told)))

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use iceberg::spec::Struct;
 use serde::{Deserialize, Serialize};
 
+use super::TRIES;
 use crate::table::{TableName, spark};
 
 /// A file below this share of the target is small, as Iceberg's own procedure has it: what one has made the other lets be.
@@ -21,6 +22,7 @@ pub struct Compaction {
     min_deletes: Option<usize>,
     max_bytes: u64,
     share: Option<Share>,
+    pub(super) tries: u32,
 }
 
 /// One of so many shares of a table's files, for tasks that compact it side by side. A partition is in one share as a whole.
@@ -41,7 +43,7 @@ impl Default for Compaction {
     /// Five small files of a partition are worth it, and a file that any delete applies to; 10 GB in a commit. How large
     /// files are to be is said by the table's property `write.target-file-size-bytes`.
     fn default() -> Self {
-        Self { min_files: 5, min_deletes: Some(1), max_bytes: 10 << 30, share: None }
+        Self { min_files: 5, min_deletes: Some(1), max_bytes: 10 << 30, share: None, tries: TRIES }
     }
 }
 
@@ -75,6 +77,13 @@ impl Compaction {
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
+        self
+    }
+
+    /// Maximum number of attempts if commits of other writers conflict. Default: 10.
+    #[must_use]
+    pub fn tries(mut self, count: u32) -> Self {
+        self.tries = count.max(1);
         self
     }
 

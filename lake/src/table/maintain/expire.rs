@@ -1,70 +1,108 @@
-//! Old snapshots go, and with them the files that only they reached: first the table forgets them, then they are deleted.
-//! Whoever dies in between leaves orphans, nothing worse.
+//! Expires old snapshots. The files that only they referenced are deleted after a delay.
 
-use chrono::{DateTime, Utc};
+use std::sync::{Mutex, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
 use iceberg::TableUpdate;
+use iceberg::spec::MAIN_BRANCH;
+use std::collections::{BTreeMap, HashSet};
 
 use super::expire_plan::{Plan, plan};
-use super::{reach, until_committed};
+use super::{TRIES, reach, until_committed};
 use crate::{
     boxed,
-    error::LakeResult,
+    error::{LakeError, LakeResult},
     lake::Lake,
+    table::evolve::{ancestors, refs},
     table::{Change, Table, TableName},
 };
 
-/// Which snapshots are to go. What is not said is as the table's properties say (`history.expire.…`).
+/// Which snapshots expire. The table's properties (`history.expire.…`) supply what is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Expiry {
     pub(super) older_than: Option<DateTime<Utc>>,
     pub(super) keep_last: Option<usize>,
+    pub(super) nobody_reads: bool,
+    pub(super) tries: Option<u32>,
 }
 
-/// What went.
+/// The result of an expiry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Expired {
     pub snapshots: Vec<i64>,
-    /// Tags and branches that had a time to live.
+    /// Expired tags and branches.
     pub refs: Vec<String>,
-    /// Files that nobody reaches any more: data, deletes, manifests.
+    /// Number of files (data, deletes, manifests) that only these snapshots referenced. They are deleted after
+    /// [`Table::deletion_delay`].
     pub files: u64,
+    /// Number of files deleted by this call, of this and of earlier expiries.
+    pub deleted: u64,
 }
 
 impl Table {
-    /// Takes old snapshots out of the table. Their files stay, as orphans, until [`Lake::remove_orphans`]; to remove them at
-    /// once use [`Lake::expire`].
+    /// Removes old snapshots from the table. Their files stay, as orphans, until [`Lake::remove_orphans`].
     ///
     /// # Errors
-    /// The table must not be cleaned (`gc.enabled` is false).
+    /// The table's property `gc.enabled` is false.
     pub fn expire(&self, asked: &Expiry, now: DateTime<Utc>) -> LakeResult<Change> {
         Ok(change(self, &plan(self.metadata(), asked, now)?))
     }
 }
 
 impl Lake {
-    /// Takes old snapshots out of a table and deletes the files that only they reached. Readers of snapshots that stay
-    /// notice nothing; those of one that goes may.
+    /// Removes old snapshots from a table, and deletes the files of earlier expiries whose delay is over.
     ///
     /// # Errors
-    /// The table must not be cleaned (`gc.enabled` is false); or a file cannot be deleted: then it is an orphan.
+    /// The table's property `gc.enabled` is false, the warehouse belongs to another catalog, or a file cannot be deleted.
     #[boxed]
     pub async fn expire(&self, name: &TableName, asked: &Expiry, now: DateTime<Utc>) -> LakeResult<Expired> {
-        let expired = until_committed(self, name, |base: Table| async move {
+        self.check_owner().await?;
+        // The lists of the last attempt. They are deleted if it conflicts, and stay if its outcome is not known.
+        let lists = &Mutex::new(Vec::new());
+        let take_lists = || std::mem::take(&mut *lists.lock().unwrap_or_else(PoisonError::into_inner));
+        let expired = until_committed(self, name, asked.tries.unwrap_or(TRIES), |base: Table| async move {
+            base.delete_expired_lists(take_lists()).await?;
             let plan = plan(base.metadata(), asked, now)?;
-            Ok((!plan.is_empty()).then(|| (change(&base, &plan), plan)))
+            if plan.is_empty() {
+                return Ok(None);
+            }
+            let delay = if asked.nobody_reads { TimeDelta::zero() } else { base.deletion_delay()? };
+            let lost = reach::lost(base.iceberg(), &plan.snapshots.iter().copied().collect()).await?;
+            let written = base.list_expired_files(&lost, now + delay).await?;
+            *lists.lock().unwrap_or_else(PoisonError::into_inner) = written;
+            // Writers may have committed while the files were found. The plan still holds if they only added snapshots.
+            let head = self.table(name).await?;
+            let base = if is_continued(&base, &head, &plan)? { head } else { base };
+            Ok(Some((change(&base, &plan), (plan, lost.len() as u64))))
         });
-        let Some((before, after, plan)) = expired.await? else {
-            return Ok(Expired::default());
-        };
-        let lost = reach::lost(before.iceberg(), after.iceberg()).await?;
-        let files = lost.len() as u64;
-        self.io().delete_stream(futures::stream::iter(lost)).await?;
-        Ok(Expired { snapshots: plan.snapshots, refs: plan.refs, files })
+        let expired = expired.await;
+        if let Err(LakeError::Conflict { .. }) = expired {
+            self.table(name).await?.delete_expired_lists(take_lists()).await?;
+        }
+        let (plan, files) = expired?.map(|(_, _, done)| done).unwrap_or_default();
+        let deleted = self.delete_expired(name, now).await?;
+        Ok(Expired { snapshots: plan.snapshots, refs: plan.refs, files, deleted })
     }
 }
 
-/// Names first, or the snapshots would still be theirs. It holds for exactly this state of the table: a tag that somebody
-/// puts on a snapshot meanwhile keeps it.
+/// Whether `head` is `base` with more snapshots on `main`. Then the files that only the planned snapshots referenced are the same,
+/// because a new snapshot references new files and those of its parent.
+fn is_continued(base: &Table, head: &Table, plan: &Plan) -> LakeResult<bool> {
+    let named = |table: &Table| -> LakeResult<BTreeMap<String, i64>> {
+        let refs = refs(table.metadata())?.into_iter().filter(|(name, _)| name != MAIN_BRANCH);
+        Ok(refs.map(|(name, reference)| (name, reference.snapshot_id)).collect())
+    };
+    let ids = |table: &Table| -> HashSet<i64> { table.metadata().snapshots().map(|one| one.snapshot_id()).collect() };
+    let main = |table: &Table| table.current_snapshot().map(|one| one.snapshot_id());
+    let descends = match (main(base), main(head)) {
+        (Some(old), Some(new)) => ancestors(head.metadata(), new).any(|one| one.snapshot_id() == old),
+        (old, new) => old == new,
+    };
+    Ok(descends && named(base)? == named(head)? && plan.snapshots.iter().all(|id| ids(head).contains(id)))
+}
+
+/// Removes the references before the snapshots, because a referenced snapshot cannot be removed. The change applies only to
+/// this state of the table, so that a snapshot that is tagged concurrently is kept.
 fn change(base: &Table, plan: &Plan) -> Change {
     let metadata = base.metadata();
     let refs = plan.refs.iter().map(|name| TableUpdate::RemoveSnapshotRef { ref_name: name.clone() });

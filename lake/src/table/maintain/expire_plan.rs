@@ -101,6 +101,20 @@ impl Expiry {
         self.keep_last = Some(count);
         self
     }
+
+    /// Maximum number of attempts if commits of other writers come in between. Default: 10.
+    #[must_use]
+    pub fn tries(mut self, count: u32) -> Self {
+        self.tries = Some(count.max(1));
+        self
+    }
+
+    /// Deletes the files of the snapshots immediately. Only correct if no query is running that was planned earlier.
+    #[must_use]
+    pub fn nobody_reads(mut self) -> Self {
+        self.nobody_reads = true;
+        self
+    }
 }
 
 #[cfg(test)]

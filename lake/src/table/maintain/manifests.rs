@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use iceberg::spec::Operation;
 use orch_sdk::task::Ctx;
 
-use super::{signed, until_committed};
+use super::{TRIES, signed, until_committed};
 use crate::{
     boxed,
     error::LakeResult,
@@ -57,7 +57,7 @@ impl Lake {
     }
 
     pub(super) async fn merge_manifests_by(&self, name: &TableName, by: Option<&Ctx>) -> LakeResult<Merged> {
-        let merged = until_committed(self, name, |base: Table| async move {
+        let merged = until_committed(self, name, TRIES, |base: Table| async move {
             let change = signed(base.merge_manifests().await?, by);
             Ok((!change.is_empty()).then_some((change, ())))
         });

@@ -1,20 +1,29 @@
-//! Files that no snapshot reaches: what a writer left that was killed, or whose commit was refused. The table's folder is
-//! listed first and the table loaded then, so that whatever was committed before the listing is known; and what was not
-//! yet committed is young, and young files are never touched.
+//! Orphans: files that no snapshot references, left by a writer that was killed or whose commit was refused. The folder is
+//! listed before the table is loaded, so every file that was committed before the listing is known. A file of a write in
+//! progress is younger than the minimum age.
+//!
+//! The folder may also have tables of other catalogs. Files that the newest metadata file of any table references are kept.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt as _;
+use iceberg::spec::TableMetadata;
+use uuid::Uuid;
 
-use super::reach;
+use super::{expired, reach};
 use crate::{
     boxed,
+    bucket::Entry,
     error::{LakeError, LakeResult},
     lake::Lake,
     plain_location,
-    table::TableName,
+    table::{Table, TableName},
 };
+
+/// The extension of table metadata files, in the catalogs of all engines.
+const METADATA: &str = ".metadata.json";
 
 /// Longer than any write takes. A shorter age has to be asked for by name.
 const SAFE: TimeDelta = TimeDelta::days(1);
@@ -71,12 +80,14 @@ pub struct Removed {
 }
 
 impl Lake {
-    /// Removes the files of a table's folder that no snapshot reaches.
+    /// Removes the files of a table's folder that no snapshot references.
     ///
     /// # Errors
-    /// Another table lives in that folder; or the table must not be cleaned (`gc.enabled` is false).
+    /// The warehouse belongs to another catalog, another table has its folder in that folder, or the table's property
+    /// `gc.enabled` is false.
     #[boxed]
     pub async fn remove_orphans(&self, name: &TableName, asked: &Orphans, now: DateTime<Utc>) -> LakeResult<Removed> {
+        self.check_owner().await?;
         let table = self.table(name).await?;
         let location = table.metadata().location().trim_end_matches('/').to_owned();
         if !table.metadata().table_properties()?.gc_enabled {
@@ -91,27 +102,70 @@ impl Lake {
         let before = reach::of_table(table.iceberg()).await?;
         let bucket = self.bucket(&location)?;
         let listed: Vec<_> = bucket.list("").try_collect().await?;
-        // Only now: what was committed before the listing is reached by this state of the table.
-        let after = reach::of_table(self.table(name).await?.iceberg()).await?;
-        let paths: HashSet<String> = listed.iter().map(|entry| plain_location(&bucket.location(&entry.key))).collect();
+        // Loaded after the listing: what was committed before it is referenced by this state of the table.
+        let table = self.table(name).await?;
+        let after = reach::of_table(table.iceberg()).await?;
+        let located = |entry: &Entry| bucket.location(&entry.key);
+        let paths: HashSet<String> = listed.iter().map(|entry| plain_location(&located(entry))).collect();
         let folder = format!("{}/", plain_location(&location));
         let seen = |path: &&String| paths.contains(&plain_location(path)) || !plain_location(path).starts_with(&folder);
         if let Some(path) = before.intersection(&after).find(|path| !seen(path)) {
-            // Either it is lost, or the store spells it otherwise: then others would look like orphans too.
+            // The file is lost, or the store lists it under another name; then other files would look like orphans, too.
             let what = format!("`{path}` is part of table `{name}` and was not found in its folder");
             return Err(LakeError::input(what, "nothing was removed; look what became of the file"));
         }
-        let reached: HashSet<String> = after.iter().map(|path| plain_location(path)).collect();
+        let mut kept: HashSet<String> = after.iter().map(|path| plain_location(path)).collect();
+        for list in table.expired_files_of_all().await? {
+            kept.extend(table.read_expired_files(&list).await?.iter().map(|path| plain_location(path)));
+        }
+        let is_kept = |path: &String, kept: &HashSet<String>| kept.contains(&plain_location(path));
+        let mut others: Vec<&Entry> = listed.iter().filter(|entry| entry.key.ends_with(METADATA)).collect();
+        others.retain(|entry| !is_kept(&located(entry), &kept));
+        others.sort_by_key(|entry| std::cmp::Reverse(entry.modified));
+        let others = others.into_iter().map(located).collect();
+        kept.extend(self.reached_by_others(&table, others).await?.iter().map(|path| plain_location(path)));
+
         let youngest = now - asked.older_than;
-        let orphans = listed.into_iter().filter(|entry| entry.modified <= youngest);
-        let orphans = orphans.filter(|entry| !reached.contains(&plain_location(&bucket.location(&entry.key))));
-        let orphans: Vec<_> = orphans.collect();
+        let lists = format!("{}/", expired::FOLDER);
+        let orphans = listed.into_iter().filter(|entry| entry.modified <= youngest && !entry.key.starts_with(&lists));
+        let orphans: Vec<Entry> = orphans.filter(|entry| !is_kept(&located(entry), &kept)).collect();
         let removed = Removed { files: orphans.len() as u64, bytes: orphans.iter().map(|entry| entry.bytes).sum() };
         if !asked.only_count {
-            let paths: Vec<String> = orphans.iter().map(|entry| bucket.location(&entry.key)).collect();
+            let paths: Vec<String> = orphans.iter().map(located).collect();
             self.io().delete_stream(futures::stream::iter(paths)).await?;
         }
         Ok(removed)
+    }
+
+    /// Returns the files that the newest metadata file of each table references, among metadata files that `table` does not
+    /// reference, newest first. They belong to tables of other catalogs, or to a newer state of this table than its catalog
+    /// has, as after a restore.
+    async fn reached_by_others(&self, table: &Table, metadata_files: Vec<String>) -> LakeResult<HashSet<String>> {
+        let mut newest: HashMap<Uuid, (i64, String, TableMetadata)> = HashMap::new();
+        let own = table.metadata();
+        let mut known: HashSet<String> = HashSet::new();
+        for location in metadata_files {
+            if known.contains(&plain_location(&location)) {
+                continue;
+            }
+            // A file that is not table metadata protects no files.
+            let Ok(metadata) = TableMetadata::read_from(self.io(), &location).await else { continue };
+            // Older files of the same table, which need not be read.
+            known.extend(metadata.metadata_log().iter().map(|log| plain_location(&log.metadata_file)));
+            let written_at = metadata.last_updated_ms();
+            if metadata.uuid() == own.uuid() && written_at <= own.last_updated_ms() {
+                continue;
+            }
+            if newest.get(&metadata.uuid()).is_none_or(|(at, ..)| *at < written_at) {
+                newest.insert(metadata.uuid(), (written_at, location, metadata));
+            }
+        }
+        let mut reached = HashSet::new();
+        for (_, location, metadata) in newest.into_values() {
+            let other = Table::new(self, table.name(), &location, Arc::new(metadata))?;
+            reached.extend(reach::of_table(other.iceberg()).await?);
+        }
+        Ok(reached)
     }
 
     /// No other table of the catalog has its folder in this one: all of its files would look like orphans.

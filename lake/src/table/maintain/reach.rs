@@ -16,7 +16,7 @@ pub(crate) async fn of_table(table: &Table) -> LakeResult<HashSet<String>> {
     let metadata = table.metadata();
     let mut reached: HashSet<String> = metadata.metadata_log().iter().map(|log| log.metadata_file.clone()).collect();
     reached.extend(table.metadata_location().map(str::to_owned));
-    reached.extend(statistics(metadata));
+    reached.extend(statistics(metadata).map(|(_, path)| path));
     reached.extend(metadata.snapshots().map(|snapshot| snapshot.manifest_list().to_owned()));
     let manifests = manifests(table, metadata.snapshots()).await?;
     let mut files = content(table, manifests.values().cloned().collect());
@@ -27,23 +27,23 @@ pub(crate) async fn of_table(table: &Table) -> LakeResult<HashSet<String>> {
     Ok(reached)
 }
 
-/// What snapshots of `before` reach and no snapshot of `after` does.
+/// Returns the files that only the snapshots `gone` reference.
 ///
-/// Only manifests that are gone are read for candidates, and those that stay only until no candidate is left.
-pub(crate) async fn lost(before: &Table, after: &Table) -> LakeResult<Vec<String>> {
-    let (old, new) = (before.metadata(), after.metadata());
-    let gone = old.snapshots().filter(|snapshot| new.snapshot_by_id(snapshot.snapshot_id()).is_none());
-    let gone: Vec<&SnapshotRef> = gone.collect();
-    let kept = manifests(after, new.snapshots()).await?;
-    let mut lost_manifests = manifests(before, gone.iter().copied()).await?;
+/// Reads the manifests that only these snapshots have, and then the others until no candidate is left.
+pub(crate) async fn lost(table: &Table, gone: &HashSet<i64>) -> LakeResult<Vec<String>> {
+    let metadata = table.metadata();
+    let is_gone = |snapshot: &&SnapshotRef| gone.contains(&snapshot.snapshot_id());
+    let (gone_snapshots, kept): (Vec<&SnapshotRef>, Vec<&SnapshotRef>) = metadata.snapshots().partition(is_gone);
+    let kept = manifests(table, kept.into_iter()).await?;
+    let mut lost_manifests = manifests(table, gone_snapshots.iter().copied()).await?;
     lost_manifests.retain(|path, _| !kept.contains_key(path));
 
     let mut candidates = HashSet::new();
-    let mut files = content(before, lost_manifests.values().cloned().collect());
+    let mut files = content(table, lost_manifests.values().cloned().collect());
     while let Some(paths) = files.try_next().await? {
         candidates.extend(paths);
     }
-    let mut files = content(after, kept.into_values().collect());
+    let mut files = content(table, kept.into_values().collect());
     while !candidates.is_empty()
         && let Some(paths) = files.try_next().await?
     {
@@ -51,17 +51,21 @@ pub(crate) async fn lost(before: &Table, after: &Table) -> LakeResult<Vec<String
             candidates.remove(&path);
         }
     }
-    let live_statistics: HashSet<String> = statistics(new).collect();
+    let (lost_statistics, kept_statistics): (Vec<_>, Vec<_>) =
+        statistics(metadata).partition(|(snapshot, _)| gone.contains(snapshot));
+    let kept_statistics: HashSet<String> = kept_statistics.into_iter().map(|(_, path)| path).collect();
     let mut lost: Vec<String> = candidates.into_iter().collect();
-    lost.extend(statistics(old).filter(|path| !live_statistics.contains(path)));
+    lost.extend(lost_statistics.into_iter().map(|(_, path)| path).filter(|path| !kept_statistics.contains(path)));
     lost.extend(lost_manifests.into_keys());
-    lost.extend(gone.iter().map(|snapshot| snapshot.manifest_list().to_owned()));
+    lost.extend(gone_snapshots.iter().map(|snapshot| snapshot.manifest_list().to_owned()));
     Ok(lost)
 }
 
-fn statistics(metadata: &TableMetadata) -> impl Iterator<Item = String> {
-    let of_table = metadata.statistics_iter().map(|file| file.statistics_path.clone());
-    of_table.chain(metadata.partition_statistics_iter().map(|file| file.statistics_path.clone()))
+/// The statistics files with the snapshot of each.
+fn statistics(metadata: &TableMetadata) -> impl Iterator<Item = (i64, String)> {
+    let of_table = metadata.statistics_iter().map(|file| (file.snapshot_id, file.statistics_path.clone()));
+    let of_partitions = metadata.partition_statistics_iter();
+    of_table.chain(of_partitions.map(|file| (file.snapshot_id, file.statistics_path.clone())))
 }
 
 /// The manifests of these snapshots, each once: neighbours share nearly all.

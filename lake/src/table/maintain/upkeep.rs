@@ -70,7 +70,7 @@ impl Table {
         }
     }
 
-    fn unreadable(&self, property: &str, text: &str, hint: &str) -> LakeError {
+    pub(super) fn unreadable(&self, property: &str, text: &str, hint: &str) -> LakeError {
         LakeError::input(format!("table `{}` has the property `{property}` = `{text}`", self.name()), hint)
     }
 
@@ -90,7 +90,8 @@ impl Table {
             return Ok(true);
         }
         match &asked.expiry {
-            Some(expiry) => Ok(!self.expire(expiry, now)?.is_empty()),
+            Some(expiry) if !self.expire(expiry, now)?.is_empty() => Ok(true),
+            Some(_) => Ok(self.expired_files().await?.iter().any(|list| list.is_due(now))),
             None => Ok(false),
         }
     }

@@ -49,7 +49,8 @@ async fn tables_in_buckets_are_maintained_too() {
 
     let compacted = lake.compact(table.name(), &Compaction::new().min_files(2)).await.unwrap();
     assert_eq!((compacted.files_before, compacted.files_after), (4, 1), "{compacted:?}");
-    let expired = lake.expire(table.name(), &Expiry::new().keep_last(1).older_than(late), late).await.unwrap();
+    let expired =
+        lake.expire(table.name(), &Expiry::new().keep_last(1).older_than(late).nobody_reads(), late).await.unwrap();
     assert_eq!(expired.snapshots.len(), 5, "{expired:?}");
     assert_eq!(data(), 2, "what is current, and what nobody committed");
     let removed = lake.remove_orphans(table.name(), &Orphans::new().nobody_writes(), late).await.unwrap();
@@ -76,5 +77,5 @@ async fn a_warehouse_that_cannot_be_reached_says_so() {
     assert!(error.contains("`hdfs://x/y`") && error.contains("\nhint: "), "{error}");
     let error = open("file:///proc/nowhere").unwrap().create(&named("a.b"), &by_state()).await.unwrap_err();
     let text = format!("{:#}", anyhow::Error::from(error));
-    assert!(text.contains("/proc/nowhere/a/b/metadata"), "{text}");
+    assert!(text.contains("/proc/nowhere"), "{text}");
 }

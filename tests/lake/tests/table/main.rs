@@ -5,6 +5,7 @@ mod bucket;
 mod commit;
 mod conflict;
 mod merge;
+mod owner;
 mod partition;
 mod read;
 mod rest;

@@ -13,7 +13,7 @@ fn everything(table: &Table) -> Upkeep {
     Upkeep {
         compaction: table.usual_compaction().ok(),
         merge_manifests: true,
-        expiry: Some(table.usual_expiry()),
+        expiry: Some(table.usual_expiry().nobody_reads()),
         orphans: Some(Orphans::new()),
     }
 }

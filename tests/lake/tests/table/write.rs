@@ -1,10 +1,11 @@
 //! Append, overwrite, upsert, delete: what is in the table afterwards, and what became of its files.
 
 use crate::world::{by_state, definition, many, named, orders, rows_of, text, world};
-use arrow::array::{Array, Int32Array, Int64Array, LargeStringArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, Float32Array, Int32Array, Int64Array, LargeStringArray, RecordBatch, StringArray};
 use iceberg::spec::{Operation, PrimitiveType};
 use orch_lake::batches::Batches;
 use orch_lake::table::At;
+use orch_lake::table::evolve::Columns;
 use orch_lake::{Filter, Lake, Table, TableDef};
 use std::sync::Arc;
 
@@ -277,4 +278,31 @@ async fn a_file_that_a_million_rows_went_past_is_closed() {
         assert_eq!(table.files(&At::Now).await.unwrap().files.len(), files, "{name}");
         assert_eq!(table.count().await.unwrap(), 1_800_010);
     }
+}
+
+/// Another engine widened a column: rows with the old type are still written. It renamed one: the error names both.
+#[tokio::test]
+async fn columns_that_another_engine_changed_are_taken_over_or_named() {
+    let world = world().await;
+    let narrow = || TableDef::new().required("id", PrimitiveType::Int).optional("price", PrimitiveType::Float);
+    let table = world.table("retail.prices", narrow()).await;
+    let rows = |ids: &[i32]| {
+        let columns: [(&str, ArrayRef); 2] = [
+            ("id", Arc::new(Int32Array::from_iter_values(ids.iter().copied()))),
+            ("price", Arc::new(Float32Array::from_iter_values(ids.iter().map(|id| *id as f32 / 4.0)))),
+        ];
+        RecordBatch::try_from_iter(columns).unwrap()
+    };
+    table.append(rows(&[1])).await.unwrap().commit(&world.lake).await.unwrap();
+    let widened = Columns::new().widen("id", PrimitiveType::Long).widen("price", PrimitiveType::Double);
+    world.lake.evolve(table.name(), widened).await.unwrap();
+    let table = world.lake.ensure(table.name(), &narrow()).await.unwrap();
+    table.append(rows(&[2])).await.unwrap().commit(&world.lake).await.unwrap();
+    assert_eq!(world.rows("retail.prices").await, ["1 0.25", "2 0.5"]);
+
+    world.lake.evolve(table.name(), Columns::new().rename("price", "amount")).await.unwrap();
+    let wide = TableDef::new().required("id", PrimitiveType::Long).optional("price", PrimitiveType::Double);
+    let error = world.lake.ensure(table.name(), &wide).await.unwrap_err();
+    let said = error.to_string();
+    assert!(error.is_fatal() && said.contains("no column `price`") && said.contains("renamed to `amount`"), "{said}");
 }
