@@ -295,6 +295,7 @@ family!(Streams {
     Resume(streams::ResumeStream),
     Restart(streams::RestartStream),
     Reset(streams::ResetStream),
+    Skip(streams::SkipRecord),
     Delete(streams::DeleteStream),
 });
 

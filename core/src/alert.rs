@@ -50,6 +50,8 @@ words! {
         Test = 10 "test",
         /// A try asks people, and begins to wait for their answer.
         TaskAwaitingInput = 11 "task_awaiting_input",
+        /// A stream, capture or mirror keeps failing, or waits until a user restarts it.
+        StreamStopped = 12 "stream_stopped",
     }
 }
 
@@ -86,6 +88,8 @@ pub struct Facts {
     pub asset: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked: Option<AlertQuestion>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StoppedStream>,
     /// Where people reach the server, before the paths of links; whoever sends knows it. Empty: links are paths.
     #[serde(skip)]
     pub address: String,
@@ -104,6 +108,28 @@ impl Facts {
     pub fn map_indexes(&self) -> Vec<i32> {
         let few = self.elements.as_ref().map(|elements| elements.first.clone());
         few.unwrap_or_else(|| self.map_index.into_iter().collect())
+    }
+}
+
+/// A stream that stopped, and what helps.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StoppedStream {
+    pub name: String,
+    /// Empty for a capture, which reads a database.
+    pub topic: String,
+    /// The records that it could not publish, such as `partition 0, offsets 17 to 20`. Empty if it failed before it read any.
+    pub records: String,
+    /// Number of failures since its last commit.
+    pub failures: u32,
+    /// It is not retried: a user must act.
+    pub waits_for_restart: bool,
+}
+
+impl StoppedStream {
+    /// The command that continues the stream once the cause is removed.
+    pub fn command(&self) -> String {
+        format!("orch streams restart {}", self.name)
     }
 }
 
@@ -240,6 +266,17 @@ pub fn of_stale_asset(spec: &DagSpec, uri: &str, since: DateTime<Utc>) -> Vec<Ne
     };
     let of = format!("{}/{}/{uri}", spec.dag_id, since.timestamp_micros());
     each(&spec.callbacks.on_stale, AlertKind::AssetStale, &of, facts)
+}
+
+/// The alerts of a stream that stopped. `epoch` distinguishes one outage from the next.
+pub fn of_stopped_stream(notifiers: &[Notifier], stream: &StoppedStream, epoch: i64, error: &str) -> Vec<NewAlert> {
+    let facts = || Facts {
+        state: if stream.waits_for_restart { "failed" } else { "retrying" }.into(),
+        reason: shortened(error),
+        stream: Some(stream.clone()),
+        ..Facts::default()
+    };
+    each(notifiers, AlertKind::StreamStopped, &format!("{}/{epoch}", stream.name), facts)
 }
 
 /// A check that did not pass, as it was kept.

@@ -4,8 +4,8 @@ use crate::{Actor, Refused, boxed};
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
 use orch_store::stream::{
-    Reset, ResetTo, StreamRow, delete_stream, get_stream, others_of_table, partitions_of_stream, pause_stream,
-    reset_stream, restart_share, restart_stream, resume_stream,
+    Reset, ResetTo, SkippedRecord, StreamRow, delete_stream, get_stream, others_of_table, partitions_of_stream,
+    pause_stream, reset_stream, restart_share, restart_stream, resume_stream, skip_record,
 };
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -20,6 +20,8 @@ const EMPTY_OF_ALL: &str = "the rows of all partitions are in one table: it is e
 const ONLY_ANEW: &str = "a stream that captures changes has nowhere to go but to a new snapshot: reset it to the earliest, and leave the \
     partition and the empty table out";
 const NO_SUCH_PARTITION: &str = "the stream reads no partition of that number";
+const NO_RECORDS: &str = "a capture reads the log of a database, which has no records to skip: correct the row in its source, or \
+    reset the capture to the earliest";
 const NO_SUCH_SHARE: &str = "the stream has no share of that number: they count from 0";
 
 /// What a person wants of a stream.
@@ -31,6 +33,11 @@ pub enum Steer {
     /// One share of it, or all of it where it does not run.
     RestartShare(i32),
     Reset(Reset),
+    /// Quarantines a record that the stream has not published yet.
+    Skip {
+        partition: i32,
+        offset: i64,
+    },
 }
 
 /// Gives the stream as it is then.
@@ -60,12 +67,40 @@ pub async fn steer(tx: &mut PgConnection, actor: &Actor, name: &str, steer: &Ste
             }
             ("reset_stream", reset_stream(tx, name, reset).await?)
         }
+        Steer::Skip { partition, offset } => {
+            check_skip(tx, name, *partition, *offset).await?;
+            extra["partition"] = json!(partition);
+            extra["offset"] = json!(offset);
+            let record = SkippedRecord { partition: *partition, offset: *offset, username: actor.name.to_string() };
+            ("skip_stream_record", skip_record(tx, name, &record).await?)
+        }
     };
     if !is_there {
         return Err(Refused::NotFound);
     }
     write_down(tx, actor, (event, extra)).await?;
     get_stream(tx, name).await?.ok_or(Refused::NotFound)
+}
+
+/// A record before the next offset is published or quarantined already.
+async fn check_skip(tx: &mut PgConnection, name: &str, partition: i32, offset: i64) -> Result<(), Refused> {
+    let row = get_stream(tx, name).await?.ok_or(Refused::NotFound)?;
+    if row.is_capture() {
+        return Err(Refused::Rule(NO_RECORDS.into()));
+    }
+    let known = partitions_of_stream(tx, name).await?;
+    let Some(at) = known.iter().find(|one| one.partition == partition) else {
+        return Err(Refused::Rule(NO_SUCH_PARTITION.into()));
+    };
+    if offset < at.next_offset {
+        let why = format!(
+            "stream `{name}` has read partition {partition} up to offset {} already\n\
+             hint: skip a record from that offset on; the error of a stopped stream names it",
+            at.next_offset
+        );
+        return Err(Refused::Rule(why.into()));
+    }
+    Ok(())
 }
 
 /// A stream that never ran has no partitions yet: its process finds out whether it can be moved there.

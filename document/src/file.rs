@@ -20,6 +20,7 @@ pub use options::options_for_guide;
 pub use schema::json_schema;
 pub use task::{FILE_TASK, is_dag_of_file, is_of_file};
 
+pub(crate) use build::notifiers;
 pub(crate) use check::time_ms as millis_of;
 
 use crate::stream::is_stream_file;

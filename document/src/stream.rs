@@ -3,8 +3,9 @@
 //! What is said here is data. Whether expressions and types can be carried out is found by what runs streams.
 
 use crate::dashboard::{is_name, texts};
-use crate::file::{Problems, millis_of, problem_at, read_stream, stem};
+use crate::file::{Problems, millis_of, notifiers, problem_at, read_stream, stem};
 use crate::yaml::node::{Node, NodeKind};
+use orch_spec::Notifier;
 use orch_spec::check::FileProblem;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -106,6 +107,8 @@ pub struct StreamFile {
     pub snapshot_from: Option<PostgresTable>,
     #[serde(default, deserialize_with = "time")]
     pub commit_every: Option<Duration>,
+    #[serde(skip_deserializing, skip_serializing_if = "Vec::is_empty")]
+    pub on_failure: Vec<Notifier>,
     #[serde(default)]
     pub paused: bool,
 }
@@ -291,6 +294,8 @@ impl StreamFile {
         let mut problems = Problems { file, found: Vec::new() };
         stream.fields = types(document.get("fields"), &mut problems);
         stream.columns = texts_of(document.get("columns"));
+        stream.partition_by = whole_calls(stream.partition_by);
+        stream.on_failure = notifiers(document, "on_failure");
         if let Some(windows) = &mut stream.windows {
             windows.measures =
                 measures(document.get("windows").and_then(|windows| windows.get("measures")), &mut problems);
@@ -468,6 +473,18 @@ fn measure(text: &str) -> Option<Measure> {
         "greatest" => Some(Measure::Greatest(of)),
         _ => None,
     }
+}
+
+/// Joins the parts of calls. YAML splits `[day(at), bucket(16, id)]` at each comma.
+fn whole_calls(parts: Vec<String>) -> Vec<String> {
+    let mut whole: Vec<String> = Vec::new();
+    for part in parts {
+        match whole.last_mut().filter(|last| last.matches('(').count() > last.matches(')').count()) {
+            Some(last) => *last = format!("{last}, {part}"),
+            None => whole.push(part),
+        }
+    }
+    whole
 }
 
 /// What stands in the brackets of `name(…)`.

@@ -43,6 +43,12 @@ impl Notify {
     }
 }
 
+impl From<Notify> for Notifier {
+    fn from(notify: Notify) -> Notifier {
+        notify.spec
+    }
+}
+
 /// A run is late that is not over so long after it was queued.
 pub fn after_queued(time: Duration) -> Late {
     Late::after(DeadlineFrom::Queued, time)

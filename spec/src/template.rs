@@ -2,7 +2,7 @@
 //! nothing else.
 
 /// What may stand in braces.
-pub const FIELDS: [&str; 19] = [
+pub const FIELDS: [&str; 23] = [
     "kind",
     "dag_id",
     "run_id",
@@ -16,6 +16,11 @@ pub const FIELDS: [&str; 19] = [
     "logical_date",
     "at",
     "key",
+    // Of a stream that stopped.
+    "stream",
+    "topic",
+    "records",
+    "command",
     // Of a question.
     "subject",
     "body",

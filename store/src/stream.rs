@@ -9,6 +9,7 @@ mod people;
 mod role;
 mod runs;
 mod share;
+mod skip;
 mod window;
 
 pub use capture::{
@@ -17,7 +18,7 @@ pub use capture::{
 pub use people::{
     FailedStream, PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, StreamState, by, delete_stream,
     drop_old_minutes, failed_streams, find_streams, get_stream, minutes_of_stream, others_of_table,
-    partitions_of_stream, pause_stream, reset_stream, restart_stream, resume_stream,
+    partitions_of_stream, pause_stream, reset_stream, restart_stream, resume_stream, stream_of_connector,
 };
 pub use role::{StreamHost, StreamSource};
 pub use runs::{RecordRun, Started, StartedRun, open_runs, set_started, start_run, started_runs};
@@ -25,10 +26,16 @@ pub use share::{
     NewLot, PlaceOfShare, ShareBeat, ShareLease, ShareOfStream, SharesBeaten, WaitingLot, beat_shares, hand_over,
     open_shares, place_of_share, restart_share, shares_of_streams, take_lots, waiting_lots, waiting_of_share,
 };
+pub use skip::{SkippedRecord, skip_record, skipped_records};
 pub use window::{OpenWindow, WindowChanges, WindowSpan, commit_windows, open_windows};
 
+pub use orch_core::alert::StoppedStream;
+
+use crate::alert::add_alerts;
 use crate::{StoreError, StoreResult, boxed};
 use chrono::{DateTime, Utc};
+use orch_core::alert::of_stopped_stream;
+use orch_spec::Notifier;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -311,6 +318,18 @@ pub async fn fail_stream(
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Adds the alerts of a stream that stopped, in the transaction of [`fail_stream`]. The caller commits, and gives `Hint::Alert`.
+#[boxed]
+pub async fn alert_of_stopped_stream(
+    tx: &mut PgConnection,
+    notifiers: &[Notifier],
+    stopped: &StoppedStream,
+    epoch: i64,
+    error: &str,
+) -> StoreResult<()> {
+    add_alerts(tx, None, &of_stopped_stream(notifiers, stopped, epoch, error)).await
 }
 
 /// How often a stream has failed since its last commit.

@@ -74,6 +74,16 @@ pub async fn get_topic(db: &mut PgConnection, name: &str) -> StoreResult<Option<
         .await?)
 }
 
+/// Returns the names of the topics that have had a record.
+#[boxed]
+pub async fn topics_with_records(db: &mut PgConnection) -> StoreResult<Vec<String>> {
+    let names = sqlx::query_scalar!(
+        "select name from topic t
+        where exists (select from topic_partition p where p.topic_no = t.topic_no and p.next_offset > 0) order by name"
+    );
+    Ok(names.fetch_all(db).await?)
+}
+
 /// The topic, created with so many partitions if it is missing.
 #[boxed]
 pub async fn ensure_topic(db: &mut PgConnection, name: &str, partitions: i16) -> StoreResult<Topic> {

@@ -1,5 +1,7 @@
 //! What a stream is: where its records come from, what becomes of them, and the table that they are kept in.
 
+mod operation;
+
 use crate::capture::Capture;
 use crate::changes::{Changes, LSN};
 use crate::decode::{Json, Transform};
@@ -14,6 +16,7 @@ use iceberg::spec::PrimitiveType;
 use orch_lake::contract::Contract;
 use orch_lake::{TableDef, TableName};
 use orch_sdk::task::TaskResult;
+use orch_spec::Notifier;
 use orch_store::stream::NewStream;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -66,6 +69,9 @@ pub struct Stream {
     /// It writes topics, and reads none.
     pub(crate) capture: Option<Capture>,
     pub(crate) snapshot: Option<SnapshotFrom>,
+    pub(crate) on_failure: Vec<Notifier>,
+    /// Its second name in the API of Kafka Connect.
+    connector: Option<String>,
     is_paused: bool,
     description: String,
     /// Of a stream of a file: all that it says, and where it is.
@@ -196,6 +202,8 @@ impl Stream {
             commit: CommitAt::default(),
             capture: None,
             snapshot: None,
+            on_failure: Vec::new(),
+            connector: None,
             is_paused: false,
             description: String::new(),
             written: None,
@@ -221,11 +229,6 @@ impl Stream {
     /// but how often it commits.
     pub fn capture(self, capture: Capture) -> Stream {
         Stream { capture: Some(capture), ..self }
-    }
-
-    /// Until a person resumes it, it does nothing.
-    pub fn paused(self) -> Stream {
-        Stream { is_paused: true, ..self }
     }
 
     /// With how many the topic is created when it is missing. One otherwise.
@@ -388,6 +391,9 @@ impl Stream {
     /// What is wrong with the declaration.
     pub fn check(&self) -> Result<(), String> {
         let wrong = |what: &str| Err(format!("stream `{}` {what}", self.name));
+        if let Err(what) = self.check_notifiers() {
+            return wrong(&what);
+        }
         if let Some(capture) = &self.capture {
             let is_alone = self.sink.is_none() && self.topic.is_empty() && self.windows.is_none();
             return match capture.wrong(&self.name) {
@@ -470,6 +476,9 @@ impl Stream {
         }
         if !self.file.is_empty() {
             spec["file"] = self.file.as_str().into();
+        }
+        if let Some(connector) = &self.connector {
+            spec["connector"] = connector.as_str().into();
         }
         if self.is_paused {
             spec["paused_at_creation"] = true.into();

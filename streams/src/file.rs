@@ -53,6 +53,7 @@ fn made_of(said: &StreamFile) -> Result<Stream, String> {
     if said.paused {
         stream = stream.paused();
     }
+    stream = said.on_failure.iter().cloned().fold(stream, Stream::on_failure);
     if let Some(captured) = &said.capture {
         return Ok(stream.capture(capture(captured, said.partitions)?));
     }

@@ -5,7 +5,7 @@ mod works;
 use self::works::Works;
 use crate::capture;
 use crate::declare::{Sink, Stream};
-use crate::publish::{LakeTarget, PostgresTarget, RunsTarget, Target, To};
+use crate::publish::{LakeTarget, NotPublished, PostgresTarget, RunsTarget, Target, To};
 use crate::run;
 use crate::shares;
 use crate::snapshot::Snapshot;
@@ -15,8 +15,8 @@ use orch_sdk::task::{Connection, TaskError, TaskResult, fatal};
 use orch_store::hint::Hint;
 use orch_store::identity::identity;
 use orch_store::stream::{
-    Beat, Lease, NewStream, ShareBeat, ShareLease, StreamHost, beat, beat_shares, drop_old_minutes, fail_stream,
-    failures_of, left_behind, register_streams, release_streams,
+    Beat, Lease, NewStream, ShareBeat, ShareLease, StoppedStream, StreamHost, alert_of_stopped_stream, beat,
+    beat_shares, drop_old_minutes, fail_stream, failures_of, left_behind, register_streams, release_streams,
 };
 use orch_store::{StoreError, StoreResult};
 use sqlx::{Connection as _, PgConnection};
@@ -33,6 +33,8 @@ const MOST: usize = 64;
 const BEATS: u32 = 3;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_mins(5);
+/// Number of failures in a row after which an alert is sent: about half a minute, longer than a server takes to restart.
+const FAILURES_OF_ALERT: u32 = 6;
 const OLD_MINUTES_EVERY: Duration = Duration::from_hours(1);
 
 /// Opens the lake from the connections that it needs.
@@ -218,7 +220,7 @@ impl Party {
         let version = declared.version_of(&lease.name).unwrap_or_default().to_owned();
         tracing::info!(stream = lease.name, epoch = lease.epoch, topic = stream.topic, "a stream begins");
         let (host, means, ends) = (self.host.clone(), declared.means.clone(), self.ends.clone());
-        let (told, mine) = (host.clone(), lease.clone());
+        let (told, mine, failed) = (host.clone(), lease.clone(), stream.clone());
         let of_work = lease.clone();
         let work = async move {
             if let Some(captured) = stream.capture.clone() {
@@ -233,7 +235,8 @@ impl Party {
             }
             run::run_stream(stream, target, reader).await
         };
-        self.streams.start(lease, version, work, move |error| async move { tell(&told, &mine, error).await });
+        let report = move |error| async move { record_failure(&told, &failed, &mine, error).await };
+        self.streams.start(lease, version, work, report);
     }
 
     fn start_share(&mut self, lease: ShareLease, declared: &Declared) {
@@ -241,14 +244,15 @@ impl Party {
         let version = declared.version_of(&lease.stream.name).unwrap_or_default().to_owned();
         tracing::info!(stream = lease.stream.name, epoch = lease.stream.epoch, share = lease.share, "a share begins");
         let (host, means, ends) = (self.host.clone(), declared.means.clone(), self.ends.clone());
-        let (told, mine) = (host.clone(), lease.stream.clone());
+        let (told, mine, failed) = (host.clone(), lease.stream.clone(), stream.clone());
         let of_work = lease.clone();
         let work = async move {
             let Opened { target, reader } = open(&host, &means, &ends, &stream, of_work.stream.clone()).await?;
             shares::read(stream, target, reader, of_work).await
         };
         // A stream fails with any of its shares: it begins anew, and opens all of them again.
-        self.shares.start(lease, version, work, move |error| async move { tell(&told, &mine, error).await });
+        let report = move |error| async move { record_failure(&told, &failed, &mine, error).await };
+        self.shares.start(lease, version, work, report);
     }
 }
 
@@ -325,8 +329,8 @@ fn check_elsewhere(stream: &Stream) -> TaskResult<()> {
     )))
 }
 
-/// Writes down why a stream ended, and when it is tried again.
-async fn tell(host: &StreamHost, lease: &Lease, error: anyhow::Error) {
+/// Records why a stream ended and when it is retried. Adds an alert if it keeps failing or is not retried.
+async fn record_failure(host: &StreamHost, stream: &Stream, lease: &Lease, error: anyhow::Error) {
     if matches!(error.downcast_ref::<StoreError>(), Some(StoreError::FenceLost)) {
         tracing::info!(
             stream = lease.name,
@@ -335,6 +339,7 @@ async fn tell(host: &StreamHost, lease: &Lease, error: anyhow::Error) {
         );
         return;
     }
+    let records = error.downcast_ref::<NotPublished>().map(NotPublished::records).unwrap_or_default();
     let error = TaskError::from(error);
     let text = (host.mask)(&error.to_string());
     let told = async {
@@ -342,7 +347,24 @@ async fn tell(host: &StreamHost, lease: &Lease, error: anyhow::Error) {
         let failures = failures_of(&mut db, &lease.name).await?;
         let again = (!matches!(error, TaskError::Fatal { .. })).then(|| pause(failures));
         tracing::error!(stream = lease.name, error = text, ?again, "the stream failed");
-        fail_stream(&mut db, lease, &text, again).await
+        let stopped = StoppedStream {
+            name: lease.name.clone(),
+            topic: stream.topic.clone(),
+            records,
+            failures: failures + 1,
+            waits_for_restart: again.is_none(),
+        };
+        let is_alert = again.is_none() || stopped.failures == FAILURES_OF_ALERT;
+        let mut tx = db.begin().await?;
+        fail_stream(&mut tx, lease, &text, again).await?;
+        if is_alert {
+            alert_of_stopped_stream(&mut tx, &stream.on_failure, &stopped, lease.epoch, &text).await?;
+        }
+        tx.commit().await?;
+        if is_alert && !stream.on_failure.is_empty() {
+            host.hints.give(Hint::Alert);
+        }
+        StoreResult::Ok(())
     };
     // When the database is not there, the lease runs out and a process takes the stream anew.
     if let Err(unheard) = told.await {

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema};
 use arrow::row::{RowConverter, Rows, SortField};
 use futures::TryStreamExt as _;
 use iceberg::arrow::type_to_arrow_type;
-use orch_lake::table::At;
+use orch_lake::table::{At, FilesRead};
 use orch_lake::{Filter, Table, Value};
 use orch_sdk::task::{TaskResult, fatal};
 use std::collections::HashMap;
@@ -44,7 +44,7 @@ pub(crate) async fn of(
         let columns: Vec<&str> = key.iter().map(String::as_str).chain(newest_by).collect();
         let schema = rows.schema();
         let keys = key.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
-        let known = rows_with_keys(table, &rows.project(&keys)?, Some(columns), At::Now).await?;
+        let known = rows_with_keys(table, &rows.project(&keys)?, Some(columns), (At::Now, None)).await?;
         let known = known.iter().map(|known| deleted.take_out(known, column)).collect::<TaskResult<Vec<_>>>()?;
         sorter.drop_older(&rows, &known, &mut newest)?;
     }
@@ -158,12 +158,12 @@ fn array(rows: &RecordBatch, name: &str, data: &DataType) -> TaskResult<ArrayRef
 }
 
 /// The rows that the table has, or had, of which each may have one of the keys; of all its columns unless some are named. Files without
-/// any are not read.
+/// any are not read, nor files that were read `once`.
 pub(crate) async fn rows_with_keys(
     table: &Table,
     keys: &RecordBatch,
     columns: Option<Vec<&str>>,
-    at: At,
+    (at, once): (At, Option<&FilesRead>),
 ) -> TaskResult<Vec<RecordBatch>> {
     if table.current_snapshot().is_none() {
         return Ok(Vec::new());
@@ -175,6 +175,9 @@ pub(crate) async fn rows_with_keys(
         }
     }
     let mut scan = table.scan().at(at).filter(filter);
+    if let Some(read) = once {
+        scan = scan.once(read);
+    }
     if let Some(columns) = columns {
         scan = scan.columns(columns);
     }

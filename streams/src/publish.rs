@@ -20,6 +20,7 @@ use arrow::array::{
 };
 use arrow::compute::filter_record_batch;
 use chrono::{DateTime, Utc};
+use orch_lake::LakeError;
 use orch_lake::load::Offsets;
 use orch_sdk::task::{TaskResult, fatal};
 use orch_store::hint::{Hint, Hints};
@@ -29,6 +30,7 @@ use orch_store::stream::{
 };
 use sqlx::{PgConnection, PgPool};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// What is published at once.
@@ -76,6 +78,46 @@ impl Lot {
 
     fn changes_rows(&self) -> bool {
         !self.gone.is_empty() || self.rows.iter().any(|rows| rows.num_rows() > 0)
+    }
+}
+
+/// The records that a stream could not publish. Its error has this as context.
+#[derive(Debug)]
+pub(crate) struct NotPublished {
+    /// By partition: the first and the last offset.
+    offsets: BTreeMap<i32, (i64, i64)>,
+}
+
+impl NotPublished {
+    pub(crate) fn new(offsets: impl IntoIterator<Item = (i32, i64)>) -> NotPublished {
+        let mut ranges: BTreeMap<i32, (i64, i64)> = BTreeMap::new();
+        for (partition, offset) in offsets {
+            let range = ranges.entry(partition).or_insert((offset, offset));
+            *range = (range.0.min(offset), range.1.max(offset));
+        }
+        NotPublished { offsets: ranges }
+    }
+
+    pub(crate) fn of(covered: &[Covered]) -> NotPublished {
+        NotPublished::new(covered.iter().flat_map(|one| [(one.partition, one.from), (one.partition, one.to - 1)]))
+    }
+
+    /// `partition 0, offsets 17 to 20; partition 1, offset 3`
+    pub(crate) fn records(&self) -> String {
+        let range = |(partition, (first, last)): (&i32, &(i64, i64))| {
+            if first == last {
+                format!("partition {partition}, offset {first}")
+            } else {
+                format!("partition {partition}, offsets {first} to {last}")
+            }
+        };
+        self.offsets.iter().map(range).collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl fmt::Display for NotPublished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot publish {}", self.records())
     }
 }
 
@@ -140,20 +182,15 @@ impl Target {
         if let To::Postgres(postgres) = &self.to {
             postgres.publish(stream, &mut lot).await?;
         }
-        let lot = &lot;
-        let progress = Progress {
-            covered: lot.covered.clone(),
-            records: lot.records,
-            quarantined: i64::try_from(lot.aside.len()).unwrap_or(i64::MAX),
-            last_record_at: lot.last_record_at,
-            asset: stream.sink.as_ref().map(Sink::asset).unwrap_or_default(),
-            rows: i64::try_from(lot.gone.len() + lot.rows.iter().map(RecordBatch::num_rows).sum::<usize>())
-                .unwrap_or(i64::MAX),
-        };
         let is_asset_updated = match &self.to {
-            To::Runs(runs) => return runs.publish(self, stream, lot).await,
-            To::Lake(lake) => lake.publish(self, stream, lot, &progress).await?,
-            To::Postgres(_) => self.follow(lot, &progress).await?,
+            To::Runs(runs) => return runs.publish(self, stream, &lot).await,
+            To::Lake(lake) => match lake.publish(self, stream, &lot, &progress(stream, &lot)).await {
+                Err(error) if is_refused(&error) && lake.put_aside_refused(stream, &mut lot).await? => {
+                    lake.publish(self, stream, &lot, &progress(stream, &lot)).await?
+                }
+                done => done?,
+            },
+            To::Postgres(_) => self.follow(&lot, &progress(stream, &lot)).await?,
         };
         if is_asset_updated {
             self.hints.give(Hint::Asset);
@@ -192,6 +229,23 @@ impl Target {
     }
 }
 
+fn progress(stream: &Stream, lot: &Lot) -> Progress {
+    let rows = lot.gone.len() + lot.rows.iter().map(RecordBatch::num_rows).sum::<usize>();
+    Progress {
+        covered: lot.covered.clone(),
+        records: lot.records,
+        quarantined: i64::try_from(lot.aside.len()).unwrap_or(i64::MAX),
+        last_record_at: lot.last_record_at,
+        asset: stream.sink.as_ref().map(Sink::asset).unwrap_or_default(),
+        rows: i64::try_from(rows).unwrap_or(i64::MAX),
+    }
+}
+
+/// Whether the lake refuses what it was given. Other rows may be accepted.
+pub(crate) fn is_refused(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<LakeError>(), Some(LakeError::Input { .. }))
+}
+
 fn no_snapshot(stream: &Stream) -> anyhow::Error {
     fatal(format!(
         "topic `{}` says that its mirrors copy the table, and stream `{}` does not say from where\n\
@@ -214,6 +268,9 @@ fn unknown(stream: &Stream, rows: &RecordBatch, known: &Offsets) -> TaskResult<R
 fn is_new(known: &Offsets, partition: i32, offset: i64) -> bool {
     known.get(&partition).is_none_or(|next| offset >= *next)
 }
+
+/// Columns that identify a quarantined record. A topic that was created again has other records at the same offsets.
+const IDENTITY: &[&str] = &["topic", "partition", "offset", "recorded_at"];
 
 /// As rows of the table beside that of the stream.
 fn quarantined(topic: &str, aside: &[PutAside]) -> TaskResult<RecordBatch> {

@@ -1,17 +1,20 @@
 //! One stream at work: it reads, and publishes what was read while it reads on.
 
 use crate::declare::{Start, Stream};
-use crate::publish::{Lot, Target};
-use crate::records::Records;
-use crate::sort::{SortContext, sort};
+use crate::publish::{Lot, NotPublished, Target};
+use crate::records::{Record, Records};
+use crate::sort::{PutAside, SortContext, sort};
 use crate::topic::{Bounds, Most, Position, TopicReader, ensure_same_topic};
 use crate::upkeep::Upkeep;
 use crate::windows::{EventTime, Windows};
+use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use orch_sdk::task::{TaskResult, fatal};
-use orch_store::stream::{Covered, Reset, ResetTo, StartAt, StreamCheckpoint, left_behind};
+use orch_store::stream::{
+    Covered, Reset, ResetTo, SkippedRecord, StartAt, StreamCheckpoint, left_behind, skipped_records,
+};
 use sqlx::PgPool;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,15 +36,18 @@ pub(crate) async fn run_stream(
     mut reader: Box<dyn TopicReader>,
 ) -> TaskResult<()> {
     let now = Clock::of(&target.pool).await?;
-    let mut upkeep = Upkeep::of(&target.to);
+    let upkeep = Upkeep::start(&target.to, now);
     loop {
         let mut at = settle(&stream, &target, reader.as_mut()).await?;
         reader.seek(&at.positions()).await?;
         read_on(&stream, reader.as_mut(), &mut at, &now, |lot| {
-            let (stream, target, moment, tidy) = (stream.clone(), target.clone(), now.now(), upkeep.turn());
+            let (stream, target, turn) = (stream.clone(), target.clone(), upkeep.turn());
             async move {
-                target.publish(&stream, lot).await?;
-                tidy.tidy_tables(moment).await;
+                let publishing = turn.publishing().await;
+                let records = NotPublished::of(&lot.covered);
+                target.publish(&stream, lot).await.context(records)?;
+                drop(publishing);
+                turn.committed();
                 Ok(())
             }
         })
@@ -88,13 +94,46 @@ pub(crate) struct TopicPosition {
     time: EventTime,
     /// The other partitions are read by others.
     is_of_share: bool,
+    /// Users who skipped records, by partition and offset.
+    skipped: HashMap<(i32, i64), String>,
 }
 
 impl TopicPosition {
     pub(crate) fn new(identity: String, placed: &[(i32, i64)], bounds: &[Bounds], time: EventTime) -> TopicPosition {
         let ends = bounds.iter().map(|one| (one.partition, one.next)).collect();
         let next = placed.iter().copied().collect();
-        TopicPosition { topic_identity: identity, next, ends, seen: Instant::now(), time, is_of_share: false }
+        TopicPosition {
+            topic_identity: identity,
+            next,
+            ends,
+            seen: Instant::now(),
+            time,
+            is_of_share: false,
+            skipped: HashMap::new(),
+        }
+    }
+
+    /// Sets the records that are quarantined without being read.
+    pub(crate) fn skipping(self, records: Vec<SkippedRecord>) -> TopicPosition {
+        let skipped = records.into_iter().map(|one| ((one.partition, one.offset), one.username)).collect();
+        TopicPosition { skipped, ..self }
+    }
+
+    /// Removes the records to skip. Returns them as quarantined records.
+    fn take_skipped(&self, records: &mut Records) -> Vec<PutAside> {
+        let user = |record: &Record<'_>| self.skipped.get(&(record.partition, record.offset));
+        if self.skipped.is_empty() || records.iter().all(|record| user(&record).is_none()) {
+            return Vec::new();
+        }
+        let (mut kept, mut aside) = (Records::default(), Vec::new());
+        for record in records.iter() {
+            match user(&record) {
+                Some(user) => aside.push(PutAside::of(&record, format!("skipped by {user}"))),
+                None => kept.push(&record),
+            }
+        }
+        *records = kept;
+        aside
     }
 
     pub(crate) fn of_a_share(self) -> TopicPosition {
@@ -186,7 +225,8 @@ pub(crate) async fn settle(
     ensure_kept(stream, &placed, &bounds)?;
     let is_moved = starts.iter().any(|one| one.moves);
     let time = if is_moved { EventTime::default() } else { EventTime::of(&left) };
-    Ok(TopicPosition::new(identity, &placed, &bounds, time))
+    let skipped = skipped_records(&mut *target.pool.acquire().await?, &target.lease).await?;
+    Ok(TopicPosition::new(identity, &placed, &bounds, time).skipping(skipped))
 }
 
 /// Whether the topic still has what is to be read next.
@@ -258,17 +298,21 @@ async fn gather(
             if lot.records == 0 {
                 until = Instant::now() + stream.commit.every;
             }
+            let (read, read_bytes, read_moving) = (records.len(), records.bytes(), records.moving());
+            let last_record_at = records.iter().filter_map(|record| record.at()).max();
+            lot.aside.extend(at.take_skipped(&mut records));
             let facts = SortContext { at: clock.now(), partitions: at.next.len() };
-            let sorted = sort(stream, &records, &mut at.time, facts)?;
-            lot.records += i64::try_from(records.len()).unwrap_or(i64::MAX);
-            lot.last_record_at = lot.last_record_at.max(records.iter().filter_map(|record| record.at()).max());
+            let sorted = sort(stream, &records, &mut at.time, facts)
+                .with_context(|| NotPublished::new(records.iter().map(|record| (record.partition, record.offset))))?;
+            lot.records += i64::try_from(read).unwrap_or(i64::MAX);
+            lot.last_record_at = lot.last_record_at.max(last_record_at);
             lot.rows.push(sorted.rows);
             lot.calls.extend(sorted.calls);
             lot.gone.extend(sorted.gone);
             lot.aside.extend(sorted.aside);
             lot.is_marked |= sorted.is_marked;
-            bytes += records.bytes();
-            moving += records.moving();
+            bytes += read_bytes;
+            moving += read_moving;
             records.clear();
         }
         let is_full = lot.is_marked
@@ -298,7 +342,8 @@ async fn gather(
     }
 }
 
-/// The time of the database, asked once.
+/// The time of the database, queried once.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     then: DateTime<Utc>,
     asked: Instant,
@@ -318,7 +363,6 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::records::Record;
     use arrow::datatypes::{DataType, Field, Schema};
     use futures::future::BoxFuture;
     use orch_lake::TableDef;

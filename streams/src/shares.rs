@@ -3,7 +3,7 @@
 //! writer, and offsets move in its transaction as those of any other stream.
 
 use crate::declare::Stream;
-use crate::publish::{LakeTarget, Target, To};
+use crate::publish::{LakeTarget, Target, To, is_refused};
 use crate::run::{Clock, TopicPosition, ensure_kept, read_on, settle};
 use crate::topic::{TopicReader, ensure_same_topic};
 use crate::upkeep::Upkeep;
@@ -11,7 +11,9 @@ use crate::windows::EventTime;
 use anyhow::anyhow;
 use orch_sdk::task::TaskResult;
 use orch_store::hint::Hint;
-use orch_store::stream::{NewLot, ShareLease, hand_over, open_shares, place_of_share, waiting_lots, waiting_of_share};
+use orch_store::stream::{
+    NewLot, ShareLease, hand_over, open_shares, place_of_share, skipped_records, waiting_lots, waiting_of_share,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -31,7 +33,7 @@ pub(crate) async fn lead(stream: Arc<Stream>, target: Target, mut reader: Box<dy
     let at = settle(&stream, &target, reader.as_mut()).await?;
     open_shares(&mut *target.pool.acquire().await?, &target.lease, stream.shares).await?;
     target.hints.give(Hint::Stream);
-    let mut upkeep = Upkeep::of(&target.to);
+    let upkeep = Upkeep::start(&target.to, now);
     let mut looked = Instant::now();
     loop {
         if looked.elapsed() >= LOOK_FOR_PARTITIONS {
@@ -46,7 +48,7 @@ pub(crate) async fn lead(stream: Arc<Stream>, target: Target, mut reader: Box<dy
             let next = Instant::now() + stream.commit.every;
             lake.publish_written(&target, &stream, &lots).await?;
             target.hints.give(Hint::Lot);
-            upkeep.turn().tidy_tables(now.now()).await;
+            upkeep.turn().committed();
             sleep_until(next).await;
             continue;
         }
@@ -76,13 +78,21 @@ pub(crate) async fn read(
     ensure_same_topic(reader.as_mut(), &stream.topic, &found.topic_identity).await?;
     let bounds = reader.bounds().await?;
     ensure_kept(&stream, &found.positions, &bounds)?;
-    let mut at = TopicPosition::new(found.topic_identity, &found.positions, &bounds, EventTime::default()).of_a_share();
+    let skipped = skipped_records(&mut *target.pool.acquire().await?, &share.stream).await?;
+    let at = TopicPosition::new(found.topic_identity, &found.positions, &bounds, EventTime::default());
+    let mut at = at.of_a_share().skipping(skipped);
     reader.seek(&at.positions()).await?;
-    read_on(&stream, reader.as_mut(), &mut at, &now, |lot| {
+    read_on(&stream, reader.as_mut(), &mut at, &now, |mut lot| {
         let (stream, target, lake, share) = (stream.clone(), target.clone(), lake.clone(), share.clone());
         async move {
+            let files = match lake.write(&stream, &target.lease, &lot).await {
+                Err(error) if is_refused(&error) && lake.put_aside_refused(&stream, &mut lot).await? => {
+                    lake.write(&stream, &target.lease, &lot).await?
+                }
+                done => done?,
+            };
             let lot = NewLot {
-                files: lake.write(&stream, &target.lease, &lot).await?,
+                files,
                 covered: lot.covered,
                 records: lot.records,
                 quarantined: i64::try_from(lot.aside.len()).unwrap_or(i64::MAX),

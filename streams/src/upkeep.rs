@@ -1,66 +1,120 @@
-//! What keeps the table of a stream small: a commit each second leaves a file each second. Now and then they are written together,
-//! and snapshots that are older than the table keeps them are forgotten.
+//! Maintenance of the table of a stream, beside publishing: a commit each second leaves a file each second. Small files are
+//! merged, and old snapshots expire.
 
 use crate::publish::{To, beside};
-use chrono::{DateTime, Utc};
+use crate::run::Clock;
 use orch_lake::table::maintain::{self as work, Compaction, Expiry};
 use orch_lake::{Lake, LakeError, LakeResult, TableName};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::sync::{Mutex, MutexGuard, Notify};
+use tokio::task::JoinSet;
 
-/// Commits from one turn to the next.
+/// Number of commits between two rounds of maintenance.
 const EVERY: u32 = 100;
-/// Small files of a partition that are worth it.
+/// Minimum number of small files of a partition that are merged.
 const MIN_FILES: usize = 20;
-/// Snapshots that are kept whatever their age; the properties of the table may keep more by time.
+/// Minimum number of snapshots that are kept. A property of the table may keep them by age instead.
 const KEEP: usize = 100;
+/// Maximum number of commits of a round that merge files: a target size that no file can meet would never be met.
+const MAX_COMPACTIONS: u32 = 16;
+/// Number of attempts beside publishing. Publishing waits for the next one.
+const TRIES: u32 = 2;
 
+/// Maintains the table until it is dropped.
 pub(crate) struct Upkeep {
-    /// Postgres does this by itself.
-    lake: Option<(Lake, Vec<TableName>)>,
-    commits: u32,
+    shared: Arc<Shared>,
+    _running: JoinSet<()>,
 }
 
-/// One turn: the tables that are due.
-pub(crate) struct Turn(Option<(Lake, Vec<TableName>)>);
+#[derive(Default)]
+struct Shared {
+    commits: AtomicU32,
+    is_due: Notify,
+    publishing: Mutex<()>,
+}
 
 impl Upkeep {
-    pub(crate) fn of(to: &To) -> Upkeep {
-        let lake = match to {
-            To::Lake(to) => {
-                let tables = [Ok(to.table.name.clone()), beside(&to.table.name)];
-                Some((to.lake.clone(), tables.into_iter().flatten().collect()))
-            }
-            To::Postgres(_) | To::Runs(_) => None,
-        };
-        Upkeep { lake, commits: 0 }
+    pub(crate) fn start(to: &To, clock: Clock) -> Upkeep {
+        let shared = Arc::new(Shared::default());
+        let mut running = JoinSet::new();
+        // Postgres maintains its tables itself.
+        if let To::Lake(to) = to {
+            let tables = [Ok(to.table.name.clone()), beside(&to.table.name)].into_iter().flatten().collect();
+            running.spawn(maintain(shared.clone(), to.lake.clone(), tables, clock));
+        }
+        Upkeep { shared, _running: running }
     }
 
-    /// Asked at each commit.
-    pub(crate) fn turn(&mut self) -> Turn {
-        self.commits += 1;
-        Turn(self.lake.clone().filter(|_| self.commits.is_multiple_of(EVERY)))
+    /// To be held while a batch is published.
+    pub(crate) fn turn(&self) -> PublishTurn {
+        PublishTurn(self.shared.clone())
     }
 }
 
-impl Turn {
-    /// What goes wrong here is told and done the next time: the rows are published already.
-    pub(crate) async fn tidy_tables(self, now: DateTime<Utc>) {
-        let Some((lake, tables)) = self.0 else { return };
+/// The right to publish one batch.
+pub(crate) struct PublishTurn(Arc<Shared>);
+
+impl PublishTurn {
+    pub(crate) async fn publishing(&self) -> MutexGuard<'_, ()> {
+        self.0.publishing.lock().await
+    }
+
+    pub(crate) fn committed(self) {
+        if (self.0.commits.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(EVERY) {
+            self.0.is_due.notify_one();
+        }
+    }
+}
+
+async fn maintain(shared: Arc<Shared>, lake: Lake, tables: Vec<TableName>, clock: Clock) {
+    loop {
+        shared.is_due.notified().await;
         for table in &tables {
-            match tidy(&lake, table, now).await {
+            match maintain_table(&shared, &lake, table, clock).await {
                 Ok(()) | Err(LakeError::NoTable { .. }) => {}
                 Err(error) => {
-                    tracing::warn!(%table, error = %error, "a table could not be compacted; it is tried again later");
+                    tracing::warn!(%table, error = %error, "cannot maintain a table of a stream; trying again later");
                 }
             }
         }
     }
 }
 
-async fn tidy(lake: &Lake, table: &TableName, now: DateTime<Utc>) -> LakeResult<()> {
-    let kept = lake.table(table).await?.property("history.expire.max-snapshot-age-ms").is_some();
-    let expiry = if kept { Expiry::new() } else { Expiry::new().older_than(now).keep_last(KEEP) };
-    let compaction = Some(Compaction::new().min_files(MIN_FILES));
-    let asked = work::Upkeep { compaction, merge_manifests: true, expiry: Some(expiry), orphans: None };
-    lake.keep_up(table, &asked, None, now).await?;
-    Ok(())
+/// Files are written beside publishing. Publishing waits for the commits, which take milliseconds: otherwise a stream that commits
+/// often would always be faster.
+async fn maintain_table(shared: &Shared, lake: &Lake, name: &TableName, clock: Clock) -> LakeResult<()> {
+    let compaction = Compaction::new().min_files(MIN_FILES);
+    let mut tries = 1;
+    for _ in 0..MAX_COMPACTIONS {
+        // A compaction conflicts if an upsert replaces files that it reads.
+        let whole = if tries > TRIES { Some(shared.publishing.lock().await) } else { None };
+        let change = lake.table(name).await?.compact(&compaction).await?;
+        if change.is_empty() {
+            break;
+        }
+        let publishing = if whole.is_none() { Some(shared.publishing.lock().await) } else { None };
+        match change.commit(lake).await {
+            Ok(_) => {}
+            Err(LakeError::Conflict { .. }) if tries <= TRIES => tries += 1,
+            Err(error) => return Err(error),
+        }
+        drop(publishing);
+    }
+    let table = lake.table(name).await?;
+    let is_kept = table.property("history.expire.max-snapshot-age-ms").is_some();
+    let now = clock.now();
+    let expiry = if is_kept { Expiry::new() } else { Expiry::new().older_than(now).keep_last(KEEP) };
+    let mut asked = work::Upkeep { merge_manifests: true, ..work::Upkeep::default() };
+    let publishing = shared.publishing.lock().await;
+    lake.keep_up(name, &asked, None, now).await?;
+    drop(publishing);
+    asked = work::Upkeep { expiry: Some(expiry.tries(TRIES)), ..work::Upkeep::default() };
+    match lake.keep_up(name, &asked, None, now).await {
+        Err(LakeError::Conflict { .. }) => {
+            let _publishing = shared.publishing.lock().await;
+            lake.keep_up(name, &asked, None, now).await.map(drop)
+        }
+        done => done.map(drop),
+    }
 }

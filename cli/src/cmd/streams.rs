@@ -1,4 +1,4 @@
-//! `orch streams list`, `show`, `pause`, `resume`, `restart`, `reset` and `delete`.
+//! `orch streams list`, `show`, `pause`, `resume`, `restart`, `reset`, `skip` and `delete`.
 
 use super::kept::listing;
 use crate::api::ListFlags;
@@ -6,6 +6,7 @@ use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::{Format, FormatFlag, Record};
+use orch_binary::person::YesFlag;
 use serde_json::{Value, json};
 
 /// List streams with their state and lag
@@ -98,6 +99,26 @@ pub(super) struct To {
     to_time: Option<DateTime<Utc>>,
 }
 
+/// Quarantine one record that stops a stream, and restart the stream
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orch streams show weather\n  orch topics tail weather --partition 0 --from-offset 17 -n 1\n  \
+    orch streams skip weather --partition 0 --offset 17\n\nThe error of a stopped stream names the partition and the offset. The command shows what it \
+    will do and asks; `--yes` does not ask. The record goes to the quarantine table, and a replay skips it again."
+)]
+pub(crate) struct SkipRecord {
+    #[arg(value_name = "STREAM")]
+    name: String,
+    /// Partition of the record
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(0..))]
+    partition: i32,
+    /// Offset of the record
+    #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
+    offset: i64,
+    #[command(flatten)]
+    yes: YesFlag,
+}
+
 /// Forget a stream that no bundle declares any more; its table stays
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch streams delete weather")]
@@ -118,10 +139,11 @@ impl ListStreams {
 }
 
 /// What is told of a stream, in this order.
-const FIELDS: [&str; 20] = [
+const FIELDS: [&str; 21] = [
     "name",
     "state",
     "topic",
+    "topic_note",
     "table",
     "bundle",
     "process",
@@ -144,7 +166,8 @@ const FIELDS: [&str; 20] = [
 impl ShowStream {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let found = cx.api().await?.get_stream(&self.name).await?.ok_or_else(|| no_such(&self.name))?;
-        let is_told = |field: &&str| *field != "capture" || found.get(*field).is_some();
+        let is_optional = |field: &str| matches!(field, "capture" | "topic_note");
+        let is_told = |field: &&str| !is_optional(field) || found.get(*field).is_some_and(|value| !value.is_null());
         let is_for_people = matches!(self.output.format, Format::Table | Format::Plain);
         let words = FIELDS.into_iter().filter(is_told).map(|field| {
             let value = found.get(field).cloned().unwrap_or_default();
@@ -205,6 +228,22 @@ impl ResetStream {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let body = json!({ "to": self.to.body(), "partition": self.partition, "empty_table": self.empty_table });
         steer(cx, &self.name, ("reset", Some(&body)), "goes on from there when it runs again").await
+    }
+}
+
+impl SkipRecord {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let SkipRecord { name, partition, offset, yes } = self;
+        let found = cx.api().await?.get_stream(&name).await?.ok_or_else(|| no_such(&name))?;
+        if let Some(error) = found.get("error").and_then(Value::as_str) {
+            eprintln!("stream `{name}` stopped: {error}");
+        }
+        let topic = found.get("topic").and_then(Value::as_str).unwrap_or_default();
+        yes.agree(&format!(
+            "This quarantines the record at offset {offset} of partition {partition} of topic `{topic}` and restarts the stream."
+        ))?;
+        let body = json!({ "partition": partition, "offset": offset });
+        steer(cx, &name, ("skip", Some(&body)), "is restarted and skips the record").await
     }
 }
 

@@ -1,7 +1,7 @@
 //! The words of an alert: its own, or a template's with a small set of fields in braces. Nothing of it is carried out: a field
 //! is a name and nothing else.
 
-use super::{AlertKind, AlertQuestion, Facts};
+use super::{AlertKind, AlertQuestion, Facts, StoppedStream};
 use chrono::{DateTime, Utc};
 use orch_spec::Notifier;
 use orch_spec::template::filled;
@@ -36,6 +36,7 @@ pub fn message(
     let asked = facts.asked.as_ref();
     let deadline = asked.and_then(|asked| asked.until).map(orch_spec::schedule::isoformat);
     let link = asked.map(|asked| link(asked, &facts.address));
+    let stream = facts.stream.as_ref();
     let field = |name: &str| -> Option<String> {
         let text = |of: Option<&str>| Some(of.unwrap_or_default().to_string());
         match name {
@@ -53,6 +54,10 @@ pub fn message(
             "state" => Some(facts.state.clone()),
             "reason" => Some(facts.reason.clone()),
             "asset" => text(facts.asset.as_deref()),
+            "stream" => text(stream.map(|stream| stream.name.as_str())),
+            "topic" => text(stream.map(|stream| stream.topic.as_str())),
+            "records" => text(stream.map(|stream| stream.records.as_str())),
+            "command" => Some(stream.map(StoppedStream::command).unwrap_or_default()),
             "logical_date" => text(date.as_deref()),
             "at" => Some(orch_spec::schedule::isoformat(at)),
             "key" => Some(key.to_string()),
@@ -72,7 +77,11 @@ pub fn message(
     let text = of(notifier.message.as_ref()).unwrap_or_else(|| {
         let reason = Some(facts.reason.clone()).filter(|reason| !reason.is_empty());
         let question = asked.map(|asked| question(asked, deadline.as_deref(), link.as_deref().unwrap_or_default()));
-        [Some(usual.clone()), reason, question].into_iter().flatten().collect::<Vec<_>>().join("\n")
+        [Some(usual.clone()), reason, question, stream.map(continued)]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join("\n")
     });
     let line: String = subject.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     let mut fields = json!({
@@ -88,6 +97,12 @@ pub fn message(
         fields["asked"] = json!(asked.assigned_users);
         fields["deadline"] = json!(deadline);
         fields["link"] = json!(link);
+    }
+    if let Some(stream) = stream {
+        fields["stream"] = json!(stream.name);
+        fields["topic"] = json!(stream.topic);
+        fields["records"] = json!(stream.records);
+        fields["command"] = json!(stream.command());
     }
     Message {
         key: key.into(),
@@ -118,6 +133,19 @@ fn question(asked: &AlertQuestion, deadline: Option<&str>, link: &str) -> String
     lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
+/// What a stream could not publish, and how it continues.
+fn continued(stream: &StoppedStream) -> String {
+    let StoppedStream { topic, records, .. } = stream;
+    let of_topic = if topic.is_empty() { String::new() } else { format!(" of topic `{topic}`") };
+    let missing = if records.is_empty() { String::new() } else { format!("Not published: {records}{of_topic}\n") };
+    let next = if stream.waits_for_restart {
+        format!("Remove the cause, then run: {}", stream.command())
+    } else {
+        format!("orch retries it. To retry now: {}", stream.command())
+    };
+    missing + &next
+}
+
 fn usual(kind: AlertKind, facts: &Facts, run_id: Option<&str>) -> String {
     let dag = &facts.dag_id;
     let of_run = run_id.map_or_else(|| format!("`{dag}`"), |run| format!("`{dag}`, run `{run}`"));
@@ -145,6 +173,12 @@ fn usual(kind: AlertKind, facts: &Facts, run_id: Option<&str>) -> String {
         AlertKind::DeadlineMissed => format!("{of_run} missed its deadline"),
         AlertKind::AssetStale => format!("asset `{asset}` is stale"),
         AlertKind::CheckFailed => format!("a check of asset `{asset}` did not pass: {}", task()),
+        AlertKind::StreamStopped => {
+            let stream = facts.stream.clone().unwrap_or_default();
+            let how =
+                if stream.waits_for_restart { "stopped".into() } else { format!("failed {} times", stream.failures) };
+            format!("stream `{}` {how}", stream.name)
+        }
         AlertKind::Test => "orch can reach you".into(),
     }
 }

@@ -48,6 +48,7 @@ pub fn stream() -> Stream {
         .contract(Contract::of(TABLE.uri()).not_null(TABLE.column_names()).or(Policy::Quarantine))
         .append(id, definition)
         .commit_every(secs(10))
+        .connector("iceberg-sink")
 }
 
 pub fn dags() -> Vec<Dag> {

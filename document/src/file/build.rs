@@ -143,7 +143,7 @@ fn callbacks(node: &Node) -> Callbacks {
     }
 }
 
-fn notifiers(node: &Node, key: &str) -> Vec<Notifier> {
+pub(crate) fn notifiers(node: &Node, key: &str) -> Vec<Notifier> {
     let notifier = |node: &Node| {
         let text = |key: &str| node.get(key).and_then(Node::scalar).map(text_of);
         Notifier {

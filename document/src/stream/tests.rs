@@ -22,7 +22,7 @@ contract:
 table: weather.readings
 key: city
 newest_by: at
-partition_by: [day(at), 'bucket(16, city)']
+partition_by: [day(at), bucket(16, city)]
 commit_every: 10s
 ";
 
@@ -45,6 +45,7 @@ fn a_stream_is_read_from_a_file_in_its_order() {
     assert_eq!(stream.fields[4].1, FieldType::Decimal(10, 2));
     assert_eq!(stream.columns[2], ("warmest".into(), "temps[1]".into()));
     assert_eq!(stream.contract[2].fresh.as_ref().and_then(|fresh| fresh.within), Some(Duration::from_hours(2)));
+    assert_eq!(stream.partition_by, ["day(at)", "bucket(16, city)"], "a comma within brackets splits nothing");
     assert_eq!((stream.key.as_slice(), stream.commit_every), (&["city".to_owned()][..], Some(Duration::from_secs(10))));
 }
 

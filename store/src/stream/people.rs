@@ -116,6 +116,11 @@ impl StreamRow {
         !self.spec["captures"].is_null()
     }
 
+    /// Its second name in the API of Kafka Connect.
+    pub fn connector(&self) -> Option<&str> {
+        self.spec["connector"].as_str()
+    }
+
     /// `None`: the table is in the database of a connection.
     pub fn lake_table(&self) -> Option<&str> {
         self.spec["table_connection"].is_null().then(|| self.table())
@@ -247,6 +252,15 @@ pub async fn failed_streams(db: &mut PgConnection, limit: i64) -> StoreResult<Ve
 #[boxed]
 pub async fn get_stream(db: &mut PgConnection, name: &str) -> StoreResult<Option<StreamRow>> {
     Ok(read(db, Some(name)).await?.pop())
+}
+
+/// The stream with this name, or with this second name in the API of Kafka Connect.
+#[boxed]
+pub async fn stream_of_connector(db: &mut PgConnection, name: &str) -> StoreResult<Option<StreamRow>> {
+    match get_stream(db, name).await? {
+        Some(row) => Ok(Some(row)),
+        None => Ok(read(db, None).await?.into_iter().find(|row| row.connector() == Some(name))),
+    }
 }
 
 /// The names of other streams that write into the table of this one.

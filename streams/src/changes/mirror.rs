@@ -6,11 +6,12 @@
 use super::{LSN, OLD_KEY, OP, UNAVAILABLE, key_from, value};
 use crate::declare::Stream;
 use crate::latest::{Sorter, one_batch, rows_with_keys, type_in};
+use crate::sort::{PutAside, origin};
 use arrow::array::{Array as _, AsArray as _, Int64Array, RecordBatch, UInt64Array, new_null_array};
 use arrow::compute::{cast, interleave, take_record_batch};
 use arrow::datatypes::Int64Type;
 use orch_lake::Table;
-use orch_lake::table::At;
+use orch_lake::table::{At, FilesRead};
 use orch_sdk::task::{TaskResult, fatal};
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,6 +24,8 @@ pub(crate) struct Mirrored {
     pub(crate) gone: RecordBatch,
     /// All rows that the table has go.
     pub(crate) is_emptied: bool,
+    /// Changes whose rows have null in a column, because its value is nowhere.
+    pub(crate) incomplete: Vec<PutAside>,
 }
 
 impl Mirrored {
@@ -30,7 +33,7 @@ impl Mirrored {
         let schema = changes.schema();
         let columns = key.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
         let gone = take_record_batch(&changes.project(&columns)?, &places(&outcome.gone))?;
-        Ok(Mirrored { rows, gone, is_emptied: outcome.is_emptied })
+        Ok(Mirrored { rows, gone, is_emptied: outcome.is_emptied, incomplete: Vec::new() })
     }
 }
 
@@ -49,16 +52,25 @@ pub(crate) async fn mirror(
     let mut sorter = Sorter::new(key, None, |name| type_in(table, name))?;
     let outcome = outcome(&changes, key, &mut sorter)?;
     let found = find(table, &outcome, &mut sorter).await?;
-    let rows = fill(stream, &changes, &outcome, &found)?;
-    Mirrored::of(&outcome, &changes, key, rows)
+    let Filled { rows, missing } = fill(&changes, &outcome, &found)?;
+    let mut incomplete = Vec::new();
+    if !missing.is_empty() {
+        let (partitions, offsets) = origin(stream, &changes)?;
+        for (row, columns) in missing {
+            let at = (partitions.value(row), offsets.value(row));
+            let reason = format!(
+                "the table has null in {}: the change does not have the value, and no earlier one is known. Reset the capture, whose \
+                 snapshot has it, or set REPLICA IDENTITY FULL",
+                columns.join(", ")
+            );
+            incomplete.push(PutAside::of_row(at, &changes.slice(row, 1), reason)?);
+        }
+    }
+    Ok(Mirrored { incomplete, ..Mirrored::of(&outcome, &changes, key, rows)? })
 }
 
 /// By the changes alone. Besides: rows and the columns of them that are left as the table has them.
-pub(crate) fn mirror_alone(
-    stream: &Stream,
-    lot: &[RecordBatch],
-    key: &[String],
-) -> TaskResult<(Mirrored, Vec<RecordBatch>)> {
+pub(crate) fn mirror_alone(lot: &[RecordBatch], key: &[String]) -> TaskResult<(Mirrored, Vec<RecordBatch>)> {
     let changes = one_batch(lot)?;
     let schema = changes.schema();
     let mut sorter = Sorter::new(key, None, |name| Ok(schema.field_with_name(name)?.data_type().clone()))?;
@@ -69,7 +81,7 @@ pub(crate) fn mirror_alone(
             left.entry(*row).or_default().push(column.clone());
         }
     }
-    let filled = fill(stream, &changes, &outcome, &TableRows::default())?;
+    let Filled { rows: filled, .. } = fill(&changes, &outcome, &TableRows::default())?;
     let mut by_columns: BTreeMap<Vec<String>, Vec<usize>> = BTreeMap::new();
     for (nth, row) in outcome.rows.iter().enumerate() {
         by_columns.entry(left.remove(row).unwrap_or_default()).or_default().push(nth);
@@ -276,8 +288,15 @@ impl TableRows {
     }
 }
 
-/// The rows that stay, with values that the changes do not tell. One that is found nowhere is null.
-fn fill(stream: &Stream, changes: &RecordBatch, outcome: &Outcome, found: &TableRows) -> TaskResult<RecordBatch> {
+/// The rows that stay, with values that their changes do not have.
+struct Filled {
+    rows: RecordBatch,
+    /// Columns that are null because their value is not found, by the row of the batch of changes.
+    missing: BTreeMap<usize, Vec<String>>,
+}
+
+fn fill(changes: &RecordBatch, outcome: &Outcome, found: &TableRows) -> TaskResult<Filled> {
+    let mut missing: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     let rows = take_record_batch(changes, &places(&outcome.rows))?;
     let schema = rows.schema();
     let mut columns = rows.columns().to_vec();
@@ -293,23 +312,22 @@ fn fill(stream: &Stream, changes: &RecordBatch, outcome: &Outcome, found: &Table
                 batch.column_by_name(field.name()).map(|column| cast(column, field.data_type())).transpose()?;
             sources.push(column.unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows())));
         }
-        let place = |row: &usize| match fills.get(row) {
+        let mut place = |row: &usize| match fills.get(row) {
             None => (0, *row),
             Some(FillSource::Lot(was)) => (0, *was),
             Some(FillSource::Table(candidates)) => match found.place(candidates) {
                 Some(TableRowRef { batch, row, .. }) => (batch + 1, row),
                 None => {
-                    let (stream, column) = (&stream.name, field.name());
-                    tracing::debug!(stream, column, "a change does not tell a value that is not found either");
+                    missing.entry(*row).or_default().push(field.name().clone());
                     (0, *row)
                 }
             },
         };
-        let places: Vec<_> = outcome.rows.iter().map(place).collect();
+        let places: Vec<_> = outcome.rows.iter().map(&mut place).collect();
         let sources: Vec<_> = sources.iter().map(AsRef::as_ref).collect();
         columns[nth] = interleave(&sources, &places)?;
     }
-    Ok(RecordBatch::try_new(schema, columns)?)
+    Ok(Filled { rows: RecordBatch::try_new(schema, columns)?, missing })
 }
 
 /// The rows that values are taken from. One whose key another lot has taken away is in a snapshot from before that.
@@ -326,12 +344,15 @@ async fn find(table: &Table, outcome: &Outcome, sorter: &mut Sorter) -> TaskResu
     let keys: Vec<&Key> =
         wanted.iter().flat_map(|candidates| candidates.iter().map(|candidate| &candidate.key)).collect();
     let asked = sorter.columns_of(&keys)?;
-    found.add(rows_with_keys(table, &asked, None, At::Now).await?, sorter)?;
+    // Snapshots share most of their files; each file is read once.
+    let read = FilesRead::default();
+    found.add(rows_with_keys(table, &asked, None, (At::Now, Some(&read))).await?, sorter)?;
     for snapshot in table.snapshots().iter().rev().skip(1) {
         if wanted.iter().all(|candidates| found.settles(candidates)) {
             break;
         }
-        found.add(rows_with_keys(table, &asked, None, At::Snapshot(snapshot.snapshot_id())).await?, sorter)?;
+        let at = At::Snapshot(snapshot.snapshot_id());
+        found.add(rows_with_keys(table, &asked, None, (at, Some(&read))).await?, sorter)?;
     }
     Ok(found)
 }

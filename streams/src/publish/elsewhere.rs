@@ -2,7 +2,7 @@
 //! rows; the offsets in the database of orch follow. After a crash between the two the stream reads some records again, and leaves out those
 //! that the table has.
 
-use super::lake::{LakeTarget, beside};
+use super::lake::{LakeTarget, LotChanges, beside};
 use super::{Lot, is_new, unknown};
 use crate::declare::Stream;
 use anyhow::Context as _;
@@ -98,12 +98,18 @@ pub(super) async fn claim(
     Ok(())
 }
 
-/// Publishes what the tables do not have yet, one table after the other.
+/// Publishes what the tables do not have yet, one table after the other. Returns the number of incomplete rows.
 ///
 /// # Errors
 /// `StoreError::FenceLost`: the table is claimed by another process. A conflict: the table has changed meanwhile, so this is to be done again. A
 /// fatal error: the table has less than it had.
-pub(super) async fn publish(to: &LakeTarget, lease: &Lease, owner: &str, stream: &Stream, lot: &Lot) -> TaskResult<()> {
+pub(super) async fn publish(
+    to: &LakeTarget,
+    lease: &Lease,
+    owner: &str,
+    stream: &Stream,
+    lot: &Lot,
+) -> TaskResult<i64> {
     let aside = to.lake.find(&beside(&to.table.name)?).await?;
     let table = to.lake.table(&to.table.name).await?;
     let known = ReadProgressProperty::of(Some(&table), lease)?;
@@ -128,7 +134,7 @@ pub(super) async fn publish(to: &LakeTarget, lease: &Lease, owner: &str, stream:
         merged: lot.merged.clone(),
         ..Lot::default()
     };
-    let mut changes = to.changes(stream, lease, &new).await?;
+    let LotChanges { mut changes, incomplete } = to.changes(stream, lease, &new).await?;
     if !new.covered.is_empty() && changes.iter().all(|change| *change.table() != to.table.name) {
         // Nothing of it is a row, and the table says nevertheless that it was read.
         changes.insert(0, table.append_written([])?);
@@ -142,7 +148,7 @@ pub(super) async fn publish(to: &LakeTarget, lease: &Lease, owner: &str, stream:
         }
         before.moved(change, &read)?.commit(&to.lake).await?;
     }
-    Ok(())
+    Ok(incomplete)
 }
 
 /// What of a range the table does not have.

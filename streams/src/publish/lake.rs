@@ -2,14 +2,17 @@
 //! is in the database of orch.
 
 use super::elsewhere;
-use super::{Lot, Target, no_snapshot, quarantined};
+use super::{IDENTITY, Lot, Target, no_snapshot, quarantined};
 use crate::changes::{Mirrored, is_of_change, mirror};
 use crate::declare::{HowWritten, LakeTable, Sink, Stream};
 use crate::decode::{OFFSET, PARTITION};
 use crate::gone::Deleted;
 use crate::latest;
 use crate::snapshot::{COPIED, Snapshot, not_copied};
-use arrow::array::RecordBatch;
+use crate::sort::PutAside;
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use futures::TryStreamExt as _;
 use iceberg::TableUpdate;
 use iceberg::spec::PrimitiveType;
 use orch_lake::contract::quarantine_of;
@@ -20,7 +23,7 @@ use orch_sdk::task::TaskResult;
 use orch_store::hint::Hint;
 use orch_store::stream::{Covered, Lease, Progress, StartAt, WaitingLot, start_stream};
 use serde_json::{Map, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Other writers may be faster so often before the stream gives up and begins anew.
 const TRIES: u32 = 20;
@@ -72,7 +75,8 @@ impl LakeTarget {
         }
     }
 
-    /// Makes the table, or gives it the columns that the stream has by now; rows that are there have null in them.
+    /// Creates the table, or adds the columns and changes the partition that the declaration has now. Existing rows get null in
+    /// new columns, and existing files keep their partition until a compaction.
     async fn prepare(&self) -> LakeResult<()> {
         let LakeTable { name, definition, .. } = &self.table;
         if let Some(table) = self.lake.find(name).await? {
@@ -83,6 +87,9 @@ impl LakeTarget {
             });
             if let Some(columns) = added {
                 self.lake.evolve(name, columns).await?;
+            }
+            if let Some(partition) = definition.partition_evolution() {
+                self.lake.evolve(name, partition).await?;
             }
         }
         self.lake.ensure(name, definition).await.map(drop)
@@ -108,11 +115,11 @@ impl LakeTarget {
 
     async fn try_publish(&self, target: &Target, stream: &Stream, lot: &Lot, progress: &Progress) -> TaskResult<bool> {
         if let Some(owner) = &self.owner {
-            elsewhere::publish(self, &target.lease, owner, stream, lot).await?;
-            return target.follow(lot, progress).await;
+            let incomplete = elsewhere::publish(self, &target.lease, owner, stream, lot).await?;
+            return target.follow(lot, &with_incomplete(progress, incomplete)).await;
         }
-        let changes = self.changes(stream, &target.lease, lot).await?;
-        self.commit(target, lot, progress, changes).await
+        let LotChanges { changes, incomplete } = self.changes(stream, &target.lease, lot).await?;
+        self.commit(target, lot, &with_incomplete(progress, incomplete), changes).await
     }
 
     /// `true`: DAGs may wait for the table.
@@ -156,8 +163,9 @@ impl LakeTarget {
         }
     }
 
-    pub(super) async fn changes(&self, stream: &Stream, lease: &Lease, lot: &Lot) -> TaskResult<Vec<Change>> {
+    pub(super) async fn changes(&self, stream: &Stream, lease: &Lease, lot: &Lot) -> TaskResult<LotChanges> {
         let mut changes = Vec::new();
+        let mut aside = lot.aside.clone();
         if lot.changes_rows() {
             let table = self.lake.table(&self.table.name).await?;
             let change = match &self.table.write {
@@ -166,7 +174,8 @@ impl LakeTarget {
                     let copied = table.metadata().properties().get(COPIED).filter(|_| self.snapshot.is_some());
                     let new = copied.map(|copied| not_copied(copied, &lot.rows)).transpose()?;
                     let changes = new.as_ref().unwrap_or(&lot.rows);
-                    let Mirrored { rows, gone, is_emptied } = mirror(&table, stream, changes, key).await?;
+                    let Mirrored { rows, gone, is_emptied, incomplete } = mirror(&table, stream, changes, key).await?;
+                    aside.extend(incomplete);
                     let rows = plain(&table, &rows)?;
                     if is_emptied {
                         table.overwrite(Filter::All, rows).await?
@@ -190,16 +199,51 @@ impl LakeTarget {
             };
             changes.push(change);
         }
-        if !lot.aside.is_empty() {
+        if !aside.is_empty() {
             let table = self.lake.ensure(&beside(&self.table.name)?, &quarantine()).await?;
-            changes.push(table.append(quarantined(&stream.topic, &lot.aside)?).await?);
+            let new = without_quarantined(&table, stream, &aside).await?;
+            if !new.is_empty() {
+                changes.push(table.append(quarantined(&stream.topic, &new)?).await?);
+            }
         }
-        Ok(signed(changes, stream, lease, &lot.covered))
+        let incomplete = i64::try_from(aside.len() - lot.aside.len()).unwrap_or(i64::MAX);
+        Ok(LotChanges { changes: signed(changes, stream, lease, &lot.covered), incomplete })
+    }
+
+    /// Quarantines the rows that the table cannot keep. Returns `false` if there are none.
+    pub(crate) async fn put_aside_refused(&self, stream: &Stream, lot: &mut Lot) -> TaskResult<bool> {
+        // Rows of windows are made of many records, and a deleted row of a mirror has only its key.
+        if stream.windows.is_some() || matches!(self.table.write, HowWritten::Mirror { .. }) {
+            return Ok(false);
+        }
+        let table = self.lake.table(&self.table.name).await?;
+        let (check, mut refused) = (table.row_check()?, BTreeMap::new());
+        for (nth, rows) in lot.rows.iter().enumerate() {
+            let rows = plain(&table, rows)?;
+            let mut ranges: Vec<_> = std::iter::once(0..rows.num_rows()).collect();
+            while let Some(range) = ranges.pop() {
+                match check(&rows.slice(range.start, range.len())) {
+                    Ok(()) => {}
+                    Err(error) if range.len() == 1 => drop(refused.insert((nth, range.start), error.to_string())),
+                    Err(_) => {
+                        let middle = range.start + range.len() / 2;
+                        ranges.extend([range.start..middle, middle..range.end]);
+                    }
+                }
+            }
+        }
+        tracing::warn!(
+            stream = stream.name,
+            records = refused.len(),
+            "the table refuses records; they are quarantined"
+        );
+        lot.put_aside(stream, &refused)?;
+        Ok(!refused.is_empty())
     }
 
     /// Writes the rows of a share into files that no snapshot has.
     pub(crate) async fn write(&self, stream: &Stream, lease: &Lease, lot: &Lot) -> TaskResult<serde_json::Value> {
-        let changes = self.changes(stream, lease, lot).await?;
+        let LotChanges { changes, .. } = self.changes(stream, lease, lot).await?;
         let written = changes.iter().map(|change| Ok((change.table().to_string(), change.written()?)));
         Ok(serde_json::to_value(written.collect::<LakeResult<FilesByTable>>()?)?)
     }
@@ -245,6 +289,17 @@ impl LakeTarget {
     }
 }
 
+/// What a lot changes.
+pub(super) struct LotChanges {
+    pub(super) changes: Vec<Change>,
+    /// Number of quarantined records that are in the table as well, with null where a value is not known.
+    pub(super) incomplete: i64,
+}
+
+fn with_incomplete(progress: &Progress, incomplete: i64) -> Progress {
+    Progress { quarantined: progress.quarantined + incomplete, ..progress.clone() }
+}
+
 /// Files of shares, by table.
 type FilesByTable = BTreeMap<String, Vec<WrittenFile>>;
 
@@ -286,6 +341,26 @@ fn plain(table: &Table, rows: &RecordBatch) -> LakeResult<RecordBatch> {
 /// The name of the table of records that could not be published.
 pub(crate) fn beside(table: &TableName) -> LakeResult<TableName> {
     TableName::new(table.namespace(), quarantine_of(table.name()))
+}
+
+/// Returns the records that the quarantine does not have yet. After a reset, a stream reads records again. Files without these
+/// offsets are not opened, so the check costs nothing for new records.
+async fn without_quarantined(table: &Table, stream: &Stream, aside: &[PutAside]) -> TaskResult<Vec<PutAside>> {
+    let offsets = || aside.iter().map(|one| one.offset);
+    let (Some(first), Some(last)) = (offsets().min(), offsets().max()) else { return Ok(Vec::new()) };
+    let range = Filter::ge("offset", first).and(Filter::le("offset", last));
+    let filter = Filter::eq("topic", stream.topic.as_str()).and(range);
+    let mut known = HashSet::new();
+    let mut batches = table.scan().columns(IDENTITY[1..].iter().copied()).filter(filter).stream().await?;
+    while let Some(rows) = batches.try_next().await? {
+        let partitions = rows.column(0).as_primitive::<Int32Type>();
+        let offsets = rows.column(1).as_primitive::<Int64Type>();
+        let times = rows.column(2).as_primitive::<TimestampMicrosecondType>();
+        let at = |row| times.is_valid(row).then(|| times.value(row));
+        known.extend((0..rows.num_rows()).map(|row| (partitions.value(row), offsets.value(row), at(row))));
+    }
+    let identity = |one: &PutAside| (one.partition, one.offset, one.at.map(|at| at.timestamp_micros()));
+    Ok(aside.iter().filter(|one| !known.contains(&identity(one))).cloned().collect())
 }
 
 fn quarantine() -> TableDef {

@@ -1,7 +1,7 @@
 //! Into tables of a Postgres database: rows and offsets change in one transaction there. The offsets in the database of orch follow; after a
 //! crash between the two the stream reads some records again, and leaves out those that the table has.
 
-use super::{Lot, is_new, quarantined, unknown};
+use super::{IDENTITY, Lot, is_new, quarantined, unknown};
 use crate::changes::{is_of_change, mirror_alone};
 use crate::declare::{HowWritten, PostgresTable, Stream};
 use crate::decode::{OFFSET, PARTITION};
@@ -115,16 +115,17 @@ impl PostgresTarget {
                 *batch = deleted.leave(stream, batch, column)?;
             }
         }
-        parts.extend(self.rows(stream, &rows)?);
+        parts.extend(self.rows(&rows)?);
         let aside: Vec<_> = lot.aside.iter().filter(|one| is_new(known, one.partition, one.offset)).cloned().collect();
         if !aside.is_empty() {
             let rows = quarantined(&stream.topic, &aside)?;
-            parts.push(TableBatch { load: self.quarantine(), put: Put::Append, rows });
+            // After a reset, records are read that are quarantined already.
+            parts.push(TableBatch { load: self.quarantine(), put: Put::Absent(IDENTITY), rows });
         }
         Ok(parts)
     }
 
-    fn rows(&self, stream: &Stream, rows: &[RecordBatch]) -> TaskResult<Vec<TableBatch>> {
+    fn rows(&self, rows: &[RecordBatch]) -> TaskResult<Vec<TableBatch>> {
         if rows.iter().all(|rows| rows.num_rows() == 0) {
             return Ok(Vec::new());
         }
@@ -136,7 +137,7 @@ impl PostgresTarget {
                 vec![part(Put::Latest, without(&newest, is_origin)?)]
             }
             HowWritten::Mirror { key } => {
-                let (mirrored, partly) = mirror_alone(stream, rows, key)?;
+                let (mirrored, partly) = mirror_alone(rows, key)?;
                 let is_other = |column: &str| is_origin(column) || is_of_change(column);
                 let gone = part(if mirrored.is_emptied { Put::Empty } else { Put::Delete }, mirrored.gone);
                 let mut parts = vec![gone, part(Put::Latest, without(&mirrored.rows, is_other)?)];

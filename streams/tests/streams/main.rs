@@ -7,6 +7,7 @@ mod changes;
 mod elsewhere;
 mod file;
 mod folder;
+mod hostile;
 mod once;
 mod reading;
 mod runs;

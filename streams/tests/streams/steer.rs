@@ -1,8 +1,15 @@
 //! What people do to a stream, and what a topic does to it.
 
-use crate::world::{World, named, readings, world};
-use orch_store::stream::{Reset, ResetTo, StreamState, pause_stream, reset_stream, restart_stream, resume_stream};
+use crate::world::{World, named, readings, text, world};
+use iceberg::spec::{PrimitiveType, Transform};
+use orch_lake::TableDef;
+use orch_lake::contract::Contract;
+use orch_spec::Notifier;
+use orch_store::stream::{
+    Reset, ResetTo, SkippedRecord, StreamState, pause_stream, reset_stream, restart_stream, resume_stream, skip_record,
+};
 use orch_streams::Start;
+use serde_json::{Value, json};
 
 pub(crate) async fn reset(world: &World, to: ResetTo, empty_table: bool) {
     let reset = Reset { partition: None, to, empty_table };
@@ -182,4 +189,84 @@ async fn a_stream_that_runs_again_forgets_its_error() {
     let row = world.until(|row| row.error.is_none()).await;
     assert_eq!((row.failures, row.failed_at, row.state()), (0, None, StreamState::Running));
     host.end().await;
+}
+
+/// The kind, the notifier's connection and the facts of all alerts.
+async fn alerts(world: &World) -> Vec<(String, String, Value)> {
+    let alerts = "select kind, notifier->>'connection', facts::jsonb from alert order by id";
+    sqlx::query_as(alerts).fetch_all(&mut world.db().await).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_stops_sends_an_alert_with_its_records_and_the_command() {
+    let world = world().await;
+    world.topic().await;
+    let team = |connection: &str| Notifier { connection: connection.into(), ..Notifier::default() };
+    let contract = Contract::of("lake://test/readings").between("id", 0, 100);
+    let stream = readings().contract(contract).on_failure(team("team_chat")).on_failure(team("pager"));
+    let host = world.host(&stream);
+    world.produce_ids(0..10).await;
+    world.until(|row| row.records == 10).await;
+    world.produce(&[text(r#"{"id":700}"#, 1)]).await;
+    let row = world.until(|row| row.waits_for_restart).await;
+    let error = row.error.unwrap();
+    assert!(error.starts_with("cannot publish partition 1, offset 5: "), "{error}");
+    let sent = alerts(&world).await;
+    let to: Vec<_> = sent.iter().map(|(kind, to, _)| (kind.as_str(), to.as_str())).collect();
+    assert_eq!(to, [("stream_stopped", "team_chat"), ("stream_stopped", "pager")]);
+    let stopped = &sent[0].2["stream"];
+    assert_eq!(
+        (&stopped["name"], &stopped["topic"], &stopped["records"], &stopped["waits_for_restart"]),
+        (&json!("readings"), &json!("readings"), &json!("partition 1, offset 5"), &json!(true))
+    );
+    assert!(sent[0].2["reason"].as_str().is_some_and(|reason| reason.contains("between")), "{sent:?}");
+    // A restart without a change stops it again: that is another outage.
+    assert!(restart_stream(&mut world.db().await, "readings").await.unwrap());
+    world.steered();
+    world.until(|row| row.waits_for_restart).await;
+    assert_eq!(alerts(&world).await.len(), 4);
+    host.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_partition_applies_to_the_rows_that_follow() {
+    let world = world().await;
+    world.topic().await;
+    let host = world.host(&readings());
+    world.produce_ids(0..10).await;
+    world.until(|row| row.records == 10).await;
+    host.end().await;
+    let table = TableDef::new().optional("id", PrimitiveType::Long).optional("city", PrimitiveType::String);
+    let host = world.host(&readings().append(named("test.readings"), table.partition("id", Transform::Bucket(4))));
+    world.produce_ids(10..20).await;
+    world.until(|row| row.records == 20).await;
+    host.end().await;
+    let table = world.lake().table(&named("test.readings")).await.unwrap();
+    let partition = table.metadata().default_partition_spec();
+    assert_eq!(partition.fields().iter().map(|field| field.transform).collect::<Vec<_>>(), [Transform::Bucket(4)]);
+    assert_eq!(world.ids().await, (0..20).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_skipped_record_is_quarantined_and_the_stream_continues() {
+    let world = world().await;
+    world.topic().await;
+    let host = world.host(&readings().contract(Contract::of("lake://test/readings").between("id", 0, 100)));
+    world.produce_ids(0..10).await;
+    world.until(|row| row.records == 10).await;
+    world.produce(&[text(r#"{"id":700}"#, 1), text(r#"{"id":13}"#, 1)]).await;
+    world.until(|row| row.waits_for_restart).await;
+    let record = SkippedRecord { partition: 1, offset: 5, username: "ada".into() };
+    assert!(skip_record(&mut world.db().await, "readings", &record).await.unwrap());
+    world.steered();
+    let row = world.until(|row| row.records == 12).await;
+    assert_eq!((row.quarantined, row.failures, row.error), (1, 0, None));
+    let quarantine = || world.lines("test.readings_quarantine", &["partition", "offset", "value", "quarantine_reason"]);
+    assert_eq!(quarantine().await, [r#"1 5 {"id":700} skipped by ada"#]);
+    // A replay skips it again.
+    reset(&world, ResetTo::Earliest, true).await;
+    world.until(|row| row.records == 24).await;
+    host.end().await;
+    assert_eq!(world.ids().await, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 13]);
+    assert_eq!(quarantine().await, [r#"1 5 {"id":700} skipped by ada"#]);
 }

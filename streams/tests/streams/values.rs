@@ -1,10 +1,12 @@
 //! Values that a field, a window, a folder or a table cannot hold. Their records are quarantined with the reason, all others are in the
 //! table, and the stream keeps running.
 
+use crate::steer::reset;
 use crate::world::{WAREHOUSE, World, named, readings, stream, text, world};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use iceberg::spec::{PrimitiveType, Transform};
 use orch_lake::TableDef;
+use orch_store::stream::ResetTo;
 use orch_streams::{Stream, Windows};
 use std::time::Duration;
 
@@ -203,4 +205,48 @@ async fn windows_take_what_can_be_measured() {
     let aside: Vec<i64> = aside_in_postgres(&world).await.into_iter().map(|(offset, ..)| offset).collect();
     assert_eq!(aside, [1, 2, 5]);
     host.end().await;
+}
+
+/// Records that are read again after a reset are in the quarantine once, in the lake and in Postgres.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_is_quarantined_once_however_often_it_is_read() {
+    let values: Vec<String> =
+        (0..20).map(|id| if id % 4 == 0 { "{".into() } else { format!(r#"{{"id":{id}}}"#) }).collect();
+    let records: Vec<_> = values.iter().map(|value| text(value, 0)).collect();
+    let fields = [Field::new("id", DataType::Int64, false)];
+    for is_in_postgres in [false, true] {
+        let world = world().await;
+        world.topic().await;
+        world.produce(&records).await;
+        let stream = if is_in_postgres {
+            stream().json(Schema::new(fields.to_vec())).append_postgres(WAREHOUSE, "mart.readings")
+        } else {
+            readings()
+        };
+        let host = world.host(&stream);
+        world.until(|row| row.records == 20).await;
+        reset(&world, ResetTo::Earliest, false).await;
+        let row = world.until(|row| row.records == 40).await;
+        assert_eq!(row.failures, 0, "{:?}", row.error);
+        host.end().await;
+        let aside = if is_in_postgres {
+            aside_in_postgres(&world).await.into_iter().map(|(offset, ..)| offset.to_string()).collect()
+        } else {
+            world.lines("test.readings_quarantine", &["offset"]).await
+        };
+        assert_eq!(aside.len(), 5, "{aside:?}");
+    }
+}
+
+/// A table that exists may require what the records need not have.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_the_lake_cannot_keep_stops_no_other() {
+    let world = world().await;
+    let strict = TableDef::new().required("id", PrimitiveType::Long).required("city", PrimitiveType::String);
+    world.lake().create(&named("test.readings"), &strict).await.unwrap();
+    let values = [r#"{"id":1,"city":"Oslo"}"#, r#"{"id":2}"#, r#"{"id":3,"city":null}"#, r#"{"id":4,"city":"Bergen"}"#];
+    published(&world, &readings(), &values.map(str::to_owned), 2).await;
+    assert_eq!(world.ids().await, [1, 4, 99]);
+    let aside = world.lines("test.readings_quarantine", &["offset", "quarantine_reason"]).await;
+    assert!(aside.len() == 2 && aside.iter().all(|line| line.contains("`city` is null")), "{aside:?}");
 }

@@ -1,7 +1,7 @@
 //! `/connectors`: streams in the shapes of Kafka Connect's REST API, for tools that know it. The tasks of a stream are its shares; one
 //! without shares has the task 0, and to restart that task is to restart the stream.
 
-use super::streams::{declared, named, steer};
+use super::streams::{declared, no_such_stream, steer};
 use crate::extract::path_numbers::TASK;
 use crate::extract::{Actor, Names, Query};
 use crate::refusal::{Refusal, RefusalText};
@@ -13,8 +13,9 @@ use axum::http::{StatusCode, header};
 use axum::response::Response;
 use orch_deeds::stream::Steer;
 use orch_store::list::Search;
-use orch_store::stream::{ShareOfStream, StreamRow, StreamState, find_streams, shares_of_streams};
+use orch_store::stream::{ShareOfStream, StreamRow, StreamState, find_streams, shares_of_streams, stream_of_connector};
 use serde_json::{Map, Value, json};
+use sqlx::PgConnection;
 
 pub(crate) const PATH: &str = "/connectors";
 
@@ -42,6 +43,17 @@ pub(crate) async fn status(State(app): State<App>, names: Names) -> Result<Json<
     let mut db = app.pages().await?;
     let row = named(&mut db, names.get("stream_name")).await?;
     Ok(Json(status_of(&row, &shares_of_streams(&mut db, Some(&row.name)).await?)))
+}
+
+/// The stream of a connector.
+async fn named(db: &mut PgConnection, name: &str) -> Result<StreamRow, Refusal> {
+    stream_of_connector(db, name).await?.ok_or_else(|| no_such_stream(name))
+}
+
+/// Steers the stream of a connector.
+async fn steer_connector(app: &App, actor: &Actor, name: &str, to: &Steer) -> Result<(), Refusal> {
+    let row = named(&mut *app.pages().await?, name).await?;
+    steer(app, actor, &row.name, to).await.map(drop)
 }
 
 /// The config alone.
@@ -118,7 +130,7 @@ pub(crate) async fn restart(
     if only_failed && named(&mut *app.pages().await?, name).await?.state() != StreamState::Failed {
         return Ok(StatusCode::NO_CONTENT);
     }
-    steer(&app, &actor, name, &Steer::Restart).await?;
+    steer_connector(&app, &actor, name, &Steer::Restart).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -128,17 +140,17 @@ pub(crate) async fn restart_task(State(app): State<App>, actor: Actor, names: Na
     if !(0..shares).contains(&task) {
         return Err(Refusal::not_found(format!("Unknown task: the stream has the tasks 0 to {}", shares - 1)));
     }
-    steer(&app, &actor, name, &Steer::RestartShare(task)).await?;
+    steer_connector(&app, &actor, name, &Steer::RestartShare(task)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 pub(crate) async fn pause(State(app): State<App>, actor: Actor, names: Names) -> Result<StatusCode, Refusal> {
-    steer(&app, &actor, names.get("stream_name"), &Steer::Pause).await?;
+    steer_connector(&app, &actor, names.get("stream_name"), &Steer::Pause).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
 pub(crate) async fn resume(State(app): State<App>, actor: Actor, names: Names) -> Result<StatusCode, Refusal> {
-    steer(&app, &actor, names.get("stream_name"), &Steer::Resume).await?;
+    steer_connector(&app, &actor, names.get("stream_name"), &Steer::Resume).await?;
     Ok(StatusCode::ACCEPTED)
 }
 

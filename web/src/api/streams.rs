@@ -10,11 +10,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use orch_deeds::Refused;
 use orch_deeds::stream::{self as deeds, STEERED, Steer};
+use orch_spec::names::closest;
 use orch_store::list::ListPage;
 use orch_store::stream::{
     PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, by, find_streams, get_stream, minutes_of_stream,
     partitions_of_stream,
 };
+use orch_store::topic::topics_with_records;
 use orch_wire::body::AtLeast;
 use orch_wire::fields::integer;
 use orch_wire::timestamp::{Timestamp, moment, moment_schema, stamp};
@@ -128,6 +130,8 @@ pub(crate) struct StreamDetails {
     #[serde(flatten)]
     stream: StreamView,
     partitions: Vec<StreamPartitionView>,
+    /// Set if the topic has no record, with a topic of a similar name that has records.
+    topic_note: Option<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -172,7 +176,7 @@ pub(crate) async fn named(db: &mut PgConnection, name: &str) -> Result<StreamRow
     get_stream(db, name).await?.ok_or_else(|| no_such_stream(name))
 }
 
-fn no_such_stream(name: &str) -> Refusal {
+pub(crate) fn no_such_stream(name: &str) -> Refusal {
     Refusal::not_found(format!("The Stream with name: `{}` was not found", escape_id(name)))
 }
 
@@ -192,8 +196,28 @@ pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<Str
         lag: end_offset - next_offset,
         process,
     };
-    let partitions = partitions_of_stream(&mut db, &row.name).await?.into_iter().map(view).collect();
-    Ok(Json(StreamDetails { stream: row.into(), partitions }))
+    let partitions = partitions_of_stream(&mut db, &row.name).await?;
+    let topic_note = topic_note(&mut db, &row, &partitions).await?;
+    let partitions = partitions.into_iter().map(view).collect();
+    Ok(Json(StreamDetails { stream: row.into(), partitions, topic_note }))
+}
+
+/// A note for a stream whose topic has no record. A stream creates a missing topic, so a mistyped name looks like a topic that
+/// nobody writes to.
+pub(crate) async fn topic_note(
+    db: &mut PgConnection,
+    row: &StreamRow,
+    partitions: &[PartitionOfStream],
+) -> Result<Option<String>, Refusal> {
+    let has_records = row.records > 0 || partitions.iter().any(|one| one.end_offset > 0);
+    if has_records || !row.reads_log() {
+        return Ok(None);
+    }
+    let topic = row.topic();
+    let others = topics_with_records(db).await?;
+    let similar = closest(topic, others.iter().map(String::as_str));
+    let similar = similar.map(|name| format!(" Did you mean `{name}`, which has records?")).unwrap_or_default();
+    Ok(Some(format!("Topic `{topic}` has no records yet.{similar}")))
 }
 
 pub(crate) async fn minutes(
@@ -280,6 +304,34 @@ pub(crate) async fn reset(
     let reset = Reset { partition, to, empty_table: body.empty_table.unwrap_or(false) };
     let steered = steer(&app, &actor, names.get("stream_name"), &Steer::Reset(reset)).await?;
     Ok(Json(steered.into()))
+}
+
+body! {
+    pub(crate) struct SkipRecordBody {
+        partition: AtLeast<0>,
+        offset: RecordOffset,
+    }
+}
+
+field_type! {
+    /// The offset of a record within its partition.
+    struct RecordOffset(i64); record_offset;
+    { "type": "integer", "minimum": 0 }
+}
+
+fn record_offset(value: &Value) -> Result<i64, Problem> {
+    let offset = integer(value).filter(|offset| *offset >= 0);
+    offset.ok_or_else(|| Problem::value("offset: must be a whole number of at least 0").with_input(value))
+}
+
+pub(crate) async fn skip(
+    State(app): State<App>,
+    actor: Actor,
+    names: Names,
+    Typed(body): Typed<SkipRecordBody>,
+) -> Result<Json<StreamView>, Refusal> {
+    let skip = Steer::Skip { partition: body.partition.0, offset: body.offset.0 };
+    Ok(Json(steer(&app, &actor, names.get("stream_name"), &skip).await?.into()))
 }
 
 fn reset_to(value: &Value) -> Result<ResetTo, Problem> {

@@ -508,3 +508,52 @@ async fn metrics_are_those_of_the_guide_in_the_format_of_prometheus() {
     }
     assert!(!text.contains("gone"), "{text}");
 }
+
+/// A stream creates the topic that it reads, so a mistyped name is an empty topic.
+#[tokio::test]
+async fn a_stream_of_an_empty_topic_names_a_topic_that_has_records() {
+    let (web, mut db, _) = with_streams().await;
+    let declared = [stream("mistyped", "wether"), stream("new", "sales")];
+    register_streams(&mut db, "shop", &declared, false).await.unwrap();
+    for lease in take(&mut db, &declared).await {
+        let at = [StartAt { partition: 0, offset: 0, end_offset: 0, moves: false }];
+        start_stream(&mut db, &lease, "log:77", &at).await.unwrap();
+    }
+    let note = async |name: &str| web.get(&format!("{PATH}/{name}")).await.body["topic_note"].clone();
+    assert_eq!(note("mistyped").await, "Topic `wether` has no records yet. Did you mean `weather`, which has records?");
+    assert_eq!(note("new").await, "Topic `sales` has no records yet.");
+    assert_eq!(note("running").await, Value::Null);
+    let page = Browser::logged_in(&web).await.get("/streams/mistyped").await;
+    assert!(page.has("Did you mean `weather`"), "{}", page.html);
+}
+
+/// Tools that know the connector which a stream replaces find the stream by the name of the connector.
+#[tokio::test]
+async fn a_stream_has_a_second_name_in_the_api_of_kafka_connect() {
+    let (web, mut db, _) = with_streams().await;
+    let mut sink = stream("logging_weather", "weather");
+    sink.spec["connector"] = json!("iceberg-sink");
+    register_streams(&mut db, "shop", &[sink], false).await.unwrap();
+    let status = web.get("/connectors/iceberg-sink/status").await.body;
+    assert_eq!((&status["name"], &status["type"]), (&json!("logging_weather"), &json!("sink")));
+    assert_eq!(web.get("/connectors/iceberg-sink/topics").await.body["logging_weather"]["topics"], json!(["weather"]));
+    let restart = web.send(Method::POST, "/connectors/iceberg-sink/tasks/0/restart", Some(&web.token), None).await;
+    assert_eq!(restart.status, StatusCode::NO_CONTENT);
+    assert_eq!(web.get("/connectors/none-sink/status").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn only_a_record_that_is_not_read_yet_can_be_skipped() {
+    let (web, mut db, _) = with_streams().await;
+    let skip = async |stream: &str, body: Value| web.post(&format!("{PATH}/{stream}/skip"), &body).await;
+    let at = |partition: i64, offset: i64| json!({ "partition": partition, "offset": offset });
+    assert_eq!(skip("running", at(0, 1)).await.status, StatusCode::CONFLICT);
+    assert_eq!(skip("running", at(7, 9)).await.status, StatusCode::CONFLICT);
+    assert_eq!(skip("running", json!({ "partition": 0, "offset": -1 })).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(skip("nobody", at(0, 9)).await.status, StatusCode::NOT_FOUND);
+    let skipped = skip("running", at(0, 2)).await;
+    assert_eq!((skipped.status, &skipped.body["name"]), (StatusCode::OK, &json!("running")));
+    let rows: Vec<(String, i32, i64)> =
+        sqlx::query_as("select stream, partition, record_offset from stream_skip").fetch_all(&mut db).await.unwrap();
+    assert_eq!(rows, [("running".to_owned(), 0, 2)]);
+}

@@ -1,5 +1,6 @@
 //! The keys of a stream.
 
+use super::dag::NOTIFIERS;
 use super::{Key, Shape, TEXTS, key, required};
 use crate::stream::{DATABASES, POLICIES, RUNS, STARTS};
 
@@ -122,5 +123,6 @@ pub(in crate::file) const STREAM: &[Key] = &[
     key("delete_on_tombstone", &Shape::Flag, "A record without a value deletes the row of its key"),
     key("capture", &Shape::Object(CAPTURE), "It brings changes of a database into topics, and reads none"),
     key("commit_every", &Shape::Time, "How long rows wait for others before they are published; 1s without this"),
+    key("on_failure", &NOTIFIERS, "Notifiers for when it stops or keeps failing"),
     key("paused", &Shape::Flag, "Until a person resumes it, it does nothing"),
 ];

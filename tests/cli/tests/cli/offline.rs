@@ -71,6 +71,7 @@ fn every_command_explains_itself_with_an_example() {
         "streams resume",
         "streams restart",
         "streams reset",
+        "streams skip",
         "streams delete",
         "runs list",
         "runs wait",

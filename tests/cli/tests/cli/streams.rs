@@ -102,3 +102,26 @@ async fn a_stream_is_listed_looked_into_steered_and_deleted() {
         assert!(refused.contains("there is no stream `gone`") && refused.contains("orch streams list"), "{refused}");
     }
 }
+
+#[tokio::test]
+async fn a_record_is_skipped_after_it_was_agreed_to() {
+    let world = World::new().await;
+    let mut db = world.db().await;
+    seed(&mut db).await;
+    let skip = |name: &str, offset: &str, yes: &[&str]| {
+        world.run(&[&["streams", "skip", name, "--partition", "0", "--offset", offset], yes].concat())
+    };
+    let asked = skip("broken", "0", &[]);
+    assert!(asked.err.contains("the disk is full") && asked.err.contains("agree with `--yes`"), "{}", asked.err);
+    let read = skip("readings", "3", &["--yes"]);
+    assert!(read.err.contains("has read partition 0 up to offset 17 already"), "{}", read.err);
+    assert!(skip("nobody", "3", &["--yes"]).err.contains("no stream `nobody`"));
+    let skipped = skip("readings", "17", &["--yes"]);
+    assert!(skipped.err.contains("stream `readings` is restarted and skips the record"), "{}", skipped.err);
+    let found: (i32, i64) =
+        sqlx::query_as("select partition, record_offset from stream_skip").fetch_one(&mut db).await.unwrap();
+    assert_eq!(found, (0, 17));
+    let audited = "select extra::jsonb - 'from' from audit where event = 'skip_stream_record'";
+    let audited: Value = sqlx::query_scalar(audited).fetch_one(&mut db).await.unwrap();
+    assert_eq!(audited, json!({ "stream": "readings", "partition": 0, "offset": 17 }));
+}

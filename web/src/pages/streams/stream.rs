@@ -2,7 +2,7 @@
 //! buttons that steer it.
 
 use super::{count, href, icon_of};
-use crate::api::streams::{USUAL_HOURS, declared, forget, named, steer};
+use crate::api::streams::{USUAL_HOURS, declared, forget, named, steer, topic_note};
 use crate::extract::{Actor, Form, Names};
 use crate::pages::topics::cluster;
 use crate::pages::{Shell, encoded, html, lake, see_other};
@@ -50,6 +50,7 @@ struct StreamPage {
     partitions: Vec<PartitionOfStream>,
     charts: Option<[(&'static str, Chart); 2]>,
     hours: i64,
+    topic_note: Option<String>,
     /// Why what the form asked for was refused, and what it asked for.
     problem: Option<String>,
     wish: StreamResetForm,
@@ -142,6 +143,7 @@ async fn page(
     let row = named(&mut db, name).await?;
     let partitions = partitions_of_stream(&mut db, name).await?;
     let minutes = minutes_of_stream(&mut db, name, i32::try_from(USUAL_HOURS * 60).unwrap_or(i32::MAX)).await?;
+    let topic_note = topic_note(&mut db, &row, &partitions).await?;
     // The first commit creates it.
     let has_table = row.commits > 0 && app.config.lake.is_there();
     let table: Option<TableId> = row.lake_table().and_then(|table| table.parse().ok()).filter(|_| has_table);
@@ -183,6 +185,7 @@ async fn page(
         charts: charts(&minutes, &row, shell.now),
         hours: USUAL_HOURS,
         partitions,
+        topic_note,
         problem,
         wish,
         row,

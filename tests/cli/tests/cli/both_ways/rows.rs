@@ -332,6 +332,8 @@ pub(super) const ROWS: &[Row] = &[
     changes("streams reset readings --to-offset 1 --partition 1"),
     changes("streams reset readings --to-latest --partition 0"),
     reads("streams show readings").varies(&[Times]),
+    changes("streams skip readings --partition 0 --offset 99 --yes"),
+    wrong("streams skip readings --partition 0 --offset 3 --yes"),
     wrong("streams reset readings --to-offset 1"),
     wrong("streams reset readings --to-latest --partition 7"),
     wrong("streams reset nothing --to-latest"),
@@ -469,6 +471,7 @@ pub(super) const ROWS: &[Row] = &[
     wrong("lake expire --older-than 7d --keep-last 5"),
     wrong("lake orphans --dry-run"),
     wrong("lake rollback retail.orders 1"),
+    wrong("lake adopt --yes"),
     // What goes at last.
     changes("dags delete more --yes"),
     wrong("dags delete more --yes"),
