@@ -1,4 +1,4 @@
--- An alert of its own for streams, captures and mirrors that stopped.
+-- A kind of alert for stopped streams, captures and mirrors.
 alter table alert drop constraint alert_kind_check, add constraint alert_kind_check check (kind in ('run_success', 'run_failed', 'task_success', 'task_failed', 'task_retry',
     'task_skipped', 'deadline_missed', 'asset_stale', 'check_failed', 'test', 'task_awaiting_input',
     'stream_stopped'));

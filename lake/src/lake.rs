@@ -92,7 +92,7 @@ impl Lake {
         &self.0.io
     }
 
-    /// The folder at a location, such as that of a table. Some catalogs write paths without `file://`.
+    /// The folder at a location, such as the folder of a table. Some catalogs write paths without `file://`.
     pub(crate) fn bucket(&self, location: &str) -> bucket::Result<Bucket> {
         if location.starts_with('/') {
             return Bucket::open(&format!("file://{location}"), self.storage());
@@ -268,7 +268,7 @@ impl Lake {
         self.0.catalog.drop_table(name).await
     }
 
-    /// Removes the table from the catalog and deletes its files, those of expired snapshots included. Returns `false` if the
+    /// Removes the table from the catalog and deletes its files, including the files of expired snapshots. Returns `false` if the
     /// table does not exist.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ pub const FIELDS: [&str; 23] = [
     "logical_date",
     "at",
     "key",
-    // Of a stream that stopped.
+    // A stopped stream.
     "stream",
     "topic",
     "records",

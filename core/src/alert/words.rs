@@ -133,7 +133,7 @@ fn question(asked: &AlertQuestion, deadline: Option<&str>, link: &str) -> String
     lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-/// What a stream could not publish, and how it continues.
+/// Returns the records that a stream could not publish, and the command that continues it.
 fn continued(stream: &StoppedStream) -> String {
     let StoppedStream { topic, records, .. } = stream;
     let of_topic = if topic.is_empty() { String::new() } else { format!(" of topic `{topic}`") };

@@ -44,8 +44,7 @@ impl Lake {
         read(&self.bucket(self.warehouse())?).await
     }
 
-    /// Makes the catalog of this lake the owner of the warehouse, whatever catalog owned it before. The previous owner can
-    /// no longer write. For use after a restore into another database.
+    /// Makes the catalog of this lake the owner of the warehouse. A previous owner can no longer write. For use after a restore into another database.
     ///
     /// # Errors
     /// The catalog is served over HTTP and has no identity, or the marker cannot be written.

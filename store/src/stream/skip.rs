@@ -1,4 +1,4 @@
-//! Records that a stream quarantines without reading them, because a user said so.
+//! Records that a user told a stream to quarantine without reading them.
 
 use super::{Lease, restart_stream};
 use crate::{StoreResult, boxed};

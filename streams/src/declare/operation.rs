@@ -1,4 +1,4 @@
-//! How a stream is operated: whether it starts paused, who is notified when it stops, and its name for other tools.
+//! Operation of a stream: its initial state, its alerts, and its name in the API of Kafka Connect.
 
 use super::Stream;
 use orch_spec::Notifier;
@@ -11,7 +11,7 @@ impl Stream {
         self
     }
 
-    /// A second name of the stream in the API of Kafka Connect, such as that of the connector which it replaces.
+    /// A second name of the stream in the API of Kafka Connect, such as the name of the connector that it replaces.
     pub fn connector(self, name: impl Into<String>) -> Stream {
         Stream { connector: Some(name.into()), ..self }
     }

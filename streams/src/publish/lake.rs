@@ -289,7 +289,7 @@ impl LakeTarget {
     }
 }
 
-/// What a lot changes.
+/// The changes of a batch.
 pub(super) struct LotChanges {
     pub(super) changes: Vec<Change>,
     /// Number of quarantined records that are in the table as well, with null where a value is not known.

@@ -29,7 +29,7 @@ fn fields() -> Schema {
     ])
 }
 
-/// The values of a field, as they are written in a record. Those of the first list can be kept.
+/// The values of a field, as they are written in a record. A table can keep the values of the first list.
 fn value(rng: &mut Rng, good: &[&str], bad: &[&str]) -> String {
     if rng.one_in(3) { (*rng.pick(bad)).to_owned() } else { (*rng.pick(good)).to_owned() }
 }
@@ -108,7 +108,10 @@ fn check(values: &[Vec<u8>], rows: &Rows, quarantined: &BTreeSet<i64>) {
         assert_eq!(at.as_deref().map(time), json["at"].as_str().map(time), "{shown}");
         assert!(["n", "x", "at", "amount"].iter().all(|name| is_null(name) || !json[*name].is_boolean()));
     }
-    assert!(rows.len() > values.len() / 20 && quarantined.len() > values.len() / 4, "both kinds are there");
+    assert!(
+        rows.len() > values.len() / 20 && quarantined.len() > values.len() / 4,
+        "some records are in the table, others in the quarantine"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

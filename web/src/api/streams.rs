@@ -202,8 +202,8 @@ pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<Str
     Ok(Json(StreamDetails { stream: row.into(), partitions, topic_note }))
 }
 
-/// A note for a stream whose topic has no record. A stream creates a missing topic, so a mistyped name looks like a topic that
-/// nobody writes to.
+/// A note for a stream whose topic has no record. A stream creates a missing topic, so a mistyped name looks like a topic without
+/// a producer.
 pub(crate) async fn topic_note(
     db: &mut PgConnection,
     row: &StreamRow,

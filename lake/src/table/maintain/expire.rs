@@ -86,7 +86,7 @@ impl Lake {
 }
 
 /// Whether `head` is `base` with more snapshots on `main`. Then the files that only the planned snapshots referenced are the same,
-/// because a new snapshot references new files and those of its parent.
+/// because a new snapshot references new files and files of its parent.
 fn is_continued(base: &Table, head: &Table, plan: &Plan) -> LakeResult<bool> {
     let named = |table: &Table| -> LakeResult<BTreeMap<String, i64>> {
         let refs = refs(table.metadata())?.into_iter().filter(|(name, _)| name != MAIN_BRANCH);

@@ -42,7 +42,7 @@ impl Table {
     pub fn deletion_delay(&self) -> LakeResult<TimeDelta> {
         let Some(text) = self.property(DELETE_AFTER) else { return Ok(TimeDelta::hours(DEFAULT_HOURS)) };
         let hours = text.parse::<u16>().ok().map(i64::from).filter(|hours| *hours >= MIN_HOURS);
-        let hint = "write a whole number of hours, at least 6: a query may read a snapshot for so long";
+        let hint = "write a whole number of hours, at least 6: a query may run for hours";
         hours.map(TimeDelta::hours).ok_or_else(|| self.unreadable(DELETE_AFTER, text, hint))
     }
 

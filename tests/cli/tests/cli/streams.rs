@@ -115,7 +115,7 @@ async fn a_record_is_skipped_after_it_was_agreed_to() {
     assert!(asked.err.contains("the disk is full") && asked.err.contains("agree with `--yes`"), "{}", asked.err);
     let read = skip("readings", "3", &["--yes"]);
     assert!(read.err.contains("has read partition 0 up to offset 17 already"), "{}", read.err);
-    assert!(skip("nobody", "3", &["--yes"]).err.contains("no stream `nobody`"));
+    assert!(skip("missing", "3", &["--yes"]).err.contains("no stream `missing`"));
     let skipped = skip("readings", "17", &["--yes"]);
     assert!(skipped.err.contains("stream `readings` is restarted and skips the record"), "{}", skipped.err);
     let found: (i32, i64) =

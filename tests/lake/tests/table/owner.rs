@@ -222,7 +222,7 @@ async fn two_installations_delete_no_files_of_each_other() {
             }
             10 => lake.adopt().await.map(drop),
             11 => {
-                // As a warehouse that an earlier version wrote.
+                // An earlier version wrote no marker.
                 drop(std::fs::remove_file(folder.path().join(MARKER)));
                 let ([one, other], expiry) = (&both, Expiry::new());
                 let (one, other) =
