@@ -46,9 +46,12 @@ pub(crate) async fn lead(stream: Arc<Stream>, target: Target, mut reader: Box<dy
         let lots = waiting_lots(&mut *target.pool.acquire().await?, &target.lease).await?;
         if !lots.is_empty() {
             let next = Instant::now() + stream.commit.every;
+            let turn = upkeep.turn();
+            let publishing = turn.publishing().await;
             lake.publish_written(&target, &stream, &lots).await?;
+            drop(publishing);
             target.hints.give(Hint::Lot);
-            upkeep.turn().committed();
+            turn.committed();
             sleep_until(next).await;
             continue;
         }

@@ -24,7 +24,7 @@ const NOBODY_AFTER: Duration = Duration::from_secs(3);
 /// `--timeout`.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct TimeoutFlag {
-    /// Stop waiting after this time (`30s`, `5m`); the run goes on
+    /// Stop waiting after this time (`30s`, `5m`); the run continues
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub timeout: Option<Duration>,
 }
