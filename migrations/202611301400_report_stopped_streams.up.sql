@@ -9,9 +9,11 @@ create table stream_skip (
     partition integer not null check (partition >= 0),
     -- `offset` is a keyword.
     record_offset bigint not null check (record_offset >= 0),
+    -- The offsets of a topic that was created again mean other records.
+    topic_identity text not null,
     username text not null,
     at timestamptz not null default now(),
-    primary key (stream, partition, record_offset)
+    primary key (stream, topic_identity, partition, record_offset)
 );
 
 update schema_guard set version = 39;

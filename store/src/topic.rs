@@ -74,7 +74,7 @@ pub async fn get_topic(db: &mut PgConnection, name: &str) -> StoreResult<Option<
         .await?)
 }
 
-/// Returns the names of the topics that have had a record.
+/// Returns the names of the topics that have had a record. Users create topics one by one, so they are few.
 #[boxed]
 pub async fn topics_with_records(db: &mut PgConnection) -> StoreResult<Vec<String>> {
     let names = sqlx::query_scalar!(

@@ -44,7 +44,8 @@ impl Lake {
         read(&self.bucket(self.warehouse())?).await
     }
 
-    /// Makes the catalog of this lake the owner of the warehouse. A previous owner can no longer write. For use after a restore into another database.
+    /// Makes the catalog of this lake the owner of the warehouse, after a restore into another database. A previous owner can no
+    /// longer write. An unreadable marker is replaced.
     ///
     /// # Errors
     /// The catalog is served over HTTP and has no identity, or the marker cannot be written.
@@ -55,7 +56,10 @@ impl Lake {
             return Err(LakeError::input(what, "change the owner there"));
         };
         let bucket = self.bucket(self.warehouse())?;
-        let previous = read(&bucket).await?;
+        let previous = match read(&bucket).await {
+            Err(LakeError::Input { .. }) => None,
+            previous => previous?,
+        };
         let owner = match previous.clone().filter(|owner| owner.catalog == catalog) {
             Some(owner) => owner,
             None => Owner { catalog, since: self.now().await? },

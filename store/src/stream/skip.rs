@@ -17,8 +17,9 @@ pub struct SkippedRecord {
 #[boxed]
 pub async fn skip_record(tx: &mut PgConnection, name: &str, record: &SkippedRecord) -> StoreResult<bool> {
     sqlx::query!(
-        "insert into stream_skip (stream, partition, record_offset, username)
-        select name, $2, $3, $4 from stream where name = $1 on conflict do nothing",
+        "insert into stream_skip (stream, topic_identity, partition, record_offset, username)
+        select name, topic_identity, $2, $3, $4 from stream where name = $1 and topic_identity is not null
+        on conflict do nothing",
         name,
         record.partition,
         record.offset,
@@ -29,12 +30,13 @@ pub async fn skip_record(tx: &mut PgConnection, name: &str, record: &SkippedReco
     restart_stream(tx, name).await
 }
 
-/// The records that the stream of a lease skips.
+/// The records of its topic that the stream of a lease skips. Users add them one by one, so they are few.
 #[boxed]
 pub async fn skipped_records(db: &mut PgConnection, lease: &Lease) -> StoreResult<Vec<SkippedRecord>> {
     let skipped = sqlx::query_as!(
         SkippedRecord,
-        r#"select partition, record_offset as "offset", username from stream_skip where stream = $1"#,
+        r#"select partition, record_offset as "offset", username from stream_skip
+        join stream on name = stream_skip.stream and stream.topic_identity = stream_skip.topic_identity where name = $1"#,
         lease.name
     );
     Ok(skipped.fetch_all(db).await?)

@@ -232,13 +232,16 @@ impl LakeTarget {
                 }
             }
         }
+        if refused.is_empty() {
+            return Ok(false);
+        }
         tracing::warn!(
             stream = stream.name,
             records = refused.len(),
             "the table refuses records; they are quarantined"
         );
         lot.put_aside(stream, &refused)?;
-        Ok(!refused.is_empty())
+        Ok(true)
     }
 
     /// Writes the rows of a share into files that no snapshot has.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use iceberg::TableUpdate;
 use iceberg::spec::MAIN_BRANCH;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use super::expire_plan::{Plan, plan};
 use super::{TRIES, reach, until_committed};
@@ -92,13 +92,14 @@ fn is_continued(base: &Table, head: &Table, plan: &Plan) -> LakeResult<bool> {
         let refs = refs(table.metadata())?.into_iter().filter(|(name, _)| name != MAIN_BRANCH);
         Ok(refs.map(|(name, reference)| (name, reference.snapshot_id)).collect())
     };
-    let ids = |table: &Table| -> HashSet<i64> { table.metadata().snapshots().map(|one| one.snapshot_id()).collect() };
     let main = |table: &Table| table.current_snapshot().map(|one| one.snapshot_id());
     let descends = match (main(base), main(head)) {
         (Some(old), Some(new)) => ancestors(head.metadata(), new).any(|one| one.snapshot_id() == old),
         (old, new) => old == new,
     };
-    Ok(descends && named(base)? == named(head)? && plan.snapshots.iter().all(|id| ids(head).contains(id)))
+    Ok(descends
+        && named(base)? == named(head)?
+        && plan.snapshots.iter().all(|id| head.metadata().snapshot_by_id(*id).is_some()))
 }
 
 /// Removes the references before the snapshots, because a referenced snapshot cannot be removed. The change applies only to

@@ -94,6 +94,19 @@ async fn a_warehouse_of_another_catalog_is_refused_until_it_is_adopted() {
     second.check("its upkeep").await;
 }
 
+/// The error of an unreadable marker names `orch lake adopt`, so that has to work.
+#[tokio::test]
+async fn an_unreadable_marker_is_replaced_by_adopting() {
+    let folder = tempfile::tempdir().unwrap();
+    let installation = Installation::new(folder.path()).await;
+    std::fs::write(folder.path().join(MARKER), "{").unwrap();
+    let name = named("retail.orders");
+    let refused = write(&installation.lake, &name, 1).await.unwrap_err().to_string();
+    assert!(refused.contains(MARKER) && refused.contains("orch lake adopt"), "{refused}");
+    assert_eq!(installation.lake.adopt().await.unwrap().previous, None);
+    write(&installation.lake, &name, 1).await.unwrap();
+}
+
 #[tokio::test]
 async fn the_first_of_two_writers_owns_a_warehouse() {
     let folder = tempfile::tempdir().unwrap();
