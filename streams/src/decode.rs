@@ -14,6 +14,7 @@ use orch_sdk::task::TaskResult;
 use std::ops::Range;
 use std::sync::Arc;
 use strict::Strict;
+pub(crate) use strict::fraction_digits;
 
 /// Where a row came from: columns that every batch of a stream has beside its own.
 pub const PARTITION: &str = "_partition";

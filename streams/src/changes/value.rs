@@ -1,5 +1,6 @@
 //! Values as they are written in JSON, into columns.
 
+use crate::decode::fraction_digits;
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int8Array,
     Int16Array, Int32Array, Int64Array, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
@@ -206,6 +207,9 @@ fn decimal(value: &Value, precision: u8, scale: i8) -> Result<Option<i128>, Stri
         Value::String(text) => text.clone(),
         other => return unfit(other, "decimal"),
     };
+    if fraction_digits(&digits) > i64::from(scale) {
+        return unfit(value, &format!("decimal with {scale} digits after the point"));
+    }
     match parse_decimal::<Decimal128Type>(&digits, precision, scale) {
         Ok(number) => Ok(Some(number)),
         Err(_) => unfit(value, &format!("decimal of {precision} digits with {scale} behind the point")),
@@ -296,6 +300,13 @@ mod tests {
                 micros,
                 json!("123456789012.5"),
                 "refused: has \"123456789012.5\", which is no decimal of 10 digits with 2 behind the point",
+            ),
+            (&money, micros, json!("13.5000"), "13.50"),
+            (
+                &money,
+                micros,
+                json!("0.125"),
+                "refused: has \"0.125\", which is no decimal with 2 digits after the point",
             ),
             (&DataType::Float64, micros, json!("NaN"), "NaN"),
             (&DataType::Float64, micros, json!("-Infinity"), "-inf"),

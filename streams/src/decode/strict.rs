@@ -145,7 +145,7 @@ fn is_whole(number: &str) -> bool {
 }
 
 /// Returns how many digits a number needs after the decimal point.
-fn fraction_digits(number: &str) -> i64 {
+pub(crate) fn fraction_digits(number: &str) -> i64 {
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let digits = mantissa.split_once('.').map_or("", |(_, digits)| digits.trim_end_matches('0'));
     // The zeros of 1200e-2 cancel the exponent.

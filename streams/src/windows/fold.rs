@@ -233,7 +233,7 @@ fn column<'a>(rows: &'a RecordBatch, name: &str) -> TaskResult<&'a ArrayRef> {
     rows.column_by_name(name).ok_or_else(|| fatal(format!("the rows have no column `{name}`, and windows need it")))
 }
 
-fn texts(rows: &RecordBatch, name: &str) -> TaskResult<StringArray> {
+pub(super) fn texts(rows: &RecordBatch, name: &str) -> TaskResult<StringArray> {
     Ok(cast(column(rows, name)?, &DataType::Utf8)?.as_string::<i32>().clone())
 }
 

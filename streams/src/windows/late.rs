@@ -7,7 +7,7 @@
 //! A partition has no time until its first record is read. No window is closed while such a partition has records to read. An empty
 //! partition does not delay them, so its first records may be too late for some windows.
 
-use super::fold::{Numbers, numbers};
+use super::fold::{Numbers, numbers, texts};
 use super::{Windows, micros};
 use crate::decode::PARTITION;
 use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch};
@@ -26,6 +26,10 @@ pub(super) const CLOSED: &str = "_closed";
 const MOST_AHEAD: Duration = Duration::from_hours(1);
 /// The year 1 begins. Windows that are kept in Postgres cannot begin much earlier.
 const FIRST: i64 = -62_135_596_800_000_000;
+
+/// Maximum number of bytes, as JSON, of the columns that group rows. An index of Postgres has these columns, of the table or of the open windows, and
+/// an entry of it holds 2,704 bytes.
+const MAX_KEY_BYTES: usize = 1_024;
 
 /// How far event time has come. In microseconds.
 #[derive(Debug, Clone, Default)]
@@ -84,6 +88,8 @@ impl EventTime {
             let column = measured.iter().position(|column| column.as_ref().is_some_and(|column| !is_finite(column)))?;
             windows.measures[column].of.as_deref()
         };
+        let keys = windows.by.iter().map(|name| texts(rows, name)).collect::<TaskResult<Vec<_>>>()?;
+        let key_bytes = |row: usize| keys.iter().map(|column| json_bytes(column.value(row))).sum::<usize>();
         let latest = now.timestamp_micros().saturating_add(micros(MOST_AHEAD));
         let (mut keep, mut closed, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
         for row in 0..rows.num_rows() {
@@ -92,6 +98,9 @@ impl EventTime {
                 Err(format!("`{}` is null, so it is in no window", windows.at))
             } else if let Some(column) = not_finite(row) {
                 Err(format!("`{column}` is NaN or infinite, so it cannot be measured"))
+            } else if key_bytes(row) > MAX_KEY_BYTES {
+                let columns = windows.by.join("` and `");
+                Err(format!("`{columns}` have {} bytes; windows group by at most {MAX_KEY_BYTES}", key_bytes(row)))
             } else if at.value(row) < FIRST {
                 Err(format!("`{}` is before the year 1", windows.at))
             } else if at.value(row) > latest {
@@ -136,6 +145,16 @@ impl EventTime {
         self.partitions.insert(partition, watermark.map_or(at, |watermark| watermark.max(at)));
         Ok(closed)
     }
+}
+
+/// Returns the number of bytes of a text in JSON, as open windows keep it. A control character has six.
+fn json_bytes(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        0..0x20 => 6,
+        b'"' | b'\\' => 2,
+        _ => 1,
+    };
+    if text.len() <= MAX_KEY_BYTES { text.bytes().map(escaped).sum() } else { text.len() }
 }
 
 /// In microseconds.

@@ -4,6 +4,7 @@ mod by_mirrors;
 mod copies;
 mod debezium;
 mod elsewhere;
+mod hostile;
 mod mirrors;
 mod mysql;
 mod scenes;

@@ -193,6 +193,11 @@ impl World {
         let mut tx = db.begin().await.expect("it works");
         produce(&mut tx, "readings", records).await.expect("it works");
         tx.commit().await.expect("it works");
+        self.appended();
+    }
+
+    /// Notifies the streams of new records.
+    pub(crate) fn appended(&self) {
         self.hints.give(Hint::Topic);
     }
 
