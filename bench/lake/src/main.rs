@@ -67,10 +67,11 @@ const TARGETS: [Target; 43] = [
     Target { must: None, ..speed("debezium_changes_per_s", 0.0) },
 ];
 
-const GROUPS: [Group; 18] = [
+const GROUPS: [Group; 19] = [
     Group { rows: &["stream10m_rss_mb"], measure: sources::stream },
     Group { rows: &KAFKA, measure: streams::kafka::rows },
     Group { rows: &CHANGES, measure: streams::changes::rows },
+    Group { rows: &["debezium_snapshot_rows_per_s", "debezium_changes_per_s"], measure: streams::changes::debezium },
     Group { rows: &["quiet_streams_statements_per_min", "quiet_streams_cpu_percent"], measure: streams::quiet::rows },
     Group { rows: &["taxi3m_s", "taxi3m_rss_mb"], measure: taxi::month },
     Group { rows: &["mysql_parquet_rows_per_s", "mysql_iceberg_rows_per_s"], measure: sources::copy },
@@ -97,14 +98,7 @@ const KAFKA: [&str; 6] = [
     "kafka_freshness_p95_ms",
 ];
 
-const CHANGES: [&str; 6] = [
-    "cdc_snapshot_rows_per_s",
-    "cdc_changes_per_s",
-    "cdc_rss_mb",
-    "cdc_lag_p95_ms",
-    "debezium_snapshot_rows_per_s",
-    "debezium_changes_per_s",
-];
+const CHANGES: [&str; 4] = ["cdc_snapshot_rows_per_s", "cdc_changes_per_s", "cdc_rss_mb", "cdc_lag_p95_ms"];
 
 const LAKE: Suite = Suite {
     name: "orch-bench-lake",

@@ -1,5 +1,5 @@
-//! Changes of a table of Postgres, captured and carried out on a table of the lake by streams: no Kafka, no Debezium. Then Debezium
-//! reads the same table into a topic of Kafka, which is the first half of that.
+//! Changes of a table of Postgres, captured and applied to a table of the lake by streams, without Kafka and Debezium. In a group of their
+//! own: the same rows and changes, read by Debezium into a topic of Kafka, which is the first half of that.
 
 use super::World;
 use super::debezium::Debezium;
@@ -31,7 +31,7 @@ const TICK: Duration = Duration::from_millis(100);
 const COMMIT: Duration = Duration::from_millis(250);
 
 pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
-    let (rows, changes) = (bench.times(1_000_000, 20_000) as u64, bench.times(500_000, 10_000) as u64);
+    let (rows, changes) = sizes(bench);
     let seconds = bench.times(20, 2) as u64;
     let (url, warehouse) = (catalog(bench)?, folder(bench, "changes")?);
     on_runtime(async {
@@ -39,11 +39,7 @@ pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
         let topics = Connection { id: "topics".into(), conn_type: "log".into(), ..Connection::default() };
         let source = Connection::from_uri(SOURCE, &shop.url())?;
         let world = World::new(url, warehouse, vec![topics, source]).await?;
-        let mut db = PgConnection::connect(&shop.url()).await?;
-        db.execute("create table orders (id bigint primary key, customer_id int, total numeric(10, 2), note text, ordered_at timestamptz)").await?;
-        let insert = "insert into orders
-            select n, n % 1000, n % 10000 / 100.0, 'note ' || n, now() from generate_series(1, $1::bigint) n";
-        sqlx::query(insert).bind(rows as i64).execute(&mut db).await?;
+        let mut db = filled(&shop, rows).await?;
 
         let told = world.rates(through_the_topic(), rows, rows).await?;
         db.execute("select pg_drop_replication_slot('orch_told')").await?;
@@ -54,19 +50,45 @@ pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
         let changed = world.rates(by_the_mirror(), 1 + changes, changes).await?;
         let peak = peak_of(std::process::id())?;
         let delays = world.delays(&mut db, (rows, 1 + changes), seconds).await?;
-        let debezium = Debezium::start(&world.connections[1]).await?;
-        let snapshot_there = debezium.rate(0, rows).await?;
-        let changes_there = debezium.catches_up(rows, changes, update(&mut db, rows, changes)).await?;
         let figure = |name, rate: f64, many: u64| Figure::new(name, rate, 1).with("rows", many);
         Ok(vec![
             figure("cdc_snapshot_rows_per_s", copied.1, rows).with("through_the_topic_per_s", told.1),
             figure("cdc_changes_per_s", changed.1, changes).with("captured_per_s", changed.0),
             Figure::new("cdc_rss_mb", peak, 1),
             Figure::new("cdc_lag_p95_ms", percentile(&delays, 0.95), delays.len()).with("changes_per_s", A_SECOND),
-            figure("debezium_snapshot_rows_per_s", snapshot_there, rows),
-            figure("debezium_changes_per_s", changes_there, changes),
         ])
     })
+}
+
+/// Measures Debezium in Kafka Connect with the same rows and changes.
+pub(crate) fn debezium(bench: &mut Bench) -> Result<Vec<Figure>> {
+    let (rows, changes) = sizes(bench);
+    on_runtime(async {
+        let shop = PrivateServer::with_changes_over_tcp().await;
+        let mut db = filled(&shop, rows).await?;
+        let debezium = Debezium::start(&Connection::from_uri(SOURCE, &shop.url())?).await?;
+        let snapshot = debezium.rate(0, rows).await?;
+        let changed = debezium.catches_up(rows, changes, update(&mut db, rows, changes)).await?;
+        Ok(vec![
+            Figure::new("debezium_snapshot_rows_per_s", snapshot, 1).with("rows", rows),
+            Figure::new("debezium_changes_per_s", changed, 1).with("rows", changes),
+        ])
+    })
+}
+
+/// Returns the number of rows and of changes.
+fn sizes(bench: &Bench) -> (u64, u64) {
+    (bench.times(1_000_000, 20_000) as u64, bench.times(500_000, 10_000) as u64)
+}
+
+/// Connects to the source, whose table has `rows` rows.
+async fn filled(shop: &PrivateServer, rows: u64) -> Result<PgConnection> {
+    let mut db = PgConnection::connect(&shop.url()).await?;
+    db.execute("create table orders (id bigint primary key, customer_id int, total numeric(10, 2), note text, ordered_at timestamptz)").await?;
+    let insert = "insert into orders
+        select n, n % 1000, n % 10000 / 100.0, 'note ' || n, now() from generate_series(1, $1::bigint) n";
+    sqlx::query(insert).bind(rows as i64).execute(&mut db).await?;
+    Ok(db)
 }
 
 fn by_the_mirror() -> [Stream; 2] {
