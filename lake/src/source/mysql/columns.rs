@@ -70,7 +70,9 @@ fn field(column: &Column, read: &MysqlSource) -> Field {
         None if read.is_money && matches!(own, DataType::Float32 | DataType::Float64) => MONEY,
         None => own,
     };
-    Field::new(name, kept, !column.flags().contains(ColumnFlags::NOT_NULL_FLAG))
+    // A `not null` column may hold a zero date, which is read as null.
+    let has_zero_dates = matches!(kept, DataType::Date32 | DataType::Timestamp(..));
+    Field::new(name, kept, has_zero_dates || !column.flags().contains(ColumnFlags::NOT_NULL_FLAG))
 }
 
 fn type_of(column: &Column) -> DataType {
@@ -169,12 +171,12 @@ fn push(builder: &mut Builder, value: &Value) -> Result<(), String> {
         }
         (Builder::Bytes(into), Value::Bytes(bytes)) => into.append_value(bytes),
         (Builder::Date(into), Value::Date(year, month, day, ..)) => {
-            into.append_value(day_of(*year, *month, *day).ok_or_else(|| wrong("date"))?);
+            into.append_option(day_of(*year, *month, *day));
         }
         (Builder::Moment(into), Value::Date(year, month, day, hour, minute, second, micros)) => {
-            let day = day_of(*year, *month, *day).ok_or_else(|| wrong("date"))?;
             let seconds = (i64::from(*hour) * 60 + i64::from(*minute)) * 60 + i64::from(*second);
-            into.append_value(i64::from(day) * DAY_MICROS + seconds * 1_000_000 + i64::from(*micros));
+            let time = seconds * 1_000_000 + i64::from(*micros);
+            into.append_option(day_of(*year, *month, *day).map(|day| i64::from(day) * DAY_MICROS + time));
         }
         (into, Value::NULL) => into.append_null(),
         _ => return Err(wrong("value of the type of its column")),

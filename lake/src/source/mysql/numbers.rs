@@ -5,7 +5,7 @@ use chrono::{Datelike, NaiveDate};
 /// 1970-01-01, counted from the first day of year 1.
 const EPOCH_DAY: i32 = 719_163;
 
-/// Dates that are no day, such as MySQL's `0000-00-00`, are none.
+/// Returns `None` for a date that is not in the calendar, such as MySQL's `0000-00-00` or `2020-05-00`.
 pub(super) fn day_of(year: u16, month: u8, day: u8) -> Option<i32> {
     let date = NaiveDate::from_ymd_opt(i32::from(year), u32::from(month), u32::from(day))?;
     Some(date.num_days_from_ce() - EPOCH_DAY)

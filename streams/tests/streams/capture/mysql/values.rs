@@ -4,6 +4,12 @@ use super::super::key;
 use super::super::lines;
 use super::{of, own_shop, shop};
 use crate::world::SOURCE;
+use arrow::array::{Array as _, ArrayRef, AsArray as _};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type};
+use chrono::{DateTime, Utc};
+use orch_lake::contract::{Contract, Facts, Policy};
+use orch_lake::source::mysql::{MysqlSource, read};
 use orch_streams::Capture;
 use serde_json::{Value, json};
 
@@ -86,6 +92,43 @@ async fn values_of_mariadb_are_written_as_debezium_does() {
     );
     assert!(source["gtid"].as_str().unwrap().starts_with("0-77-") && source["row"] == 3, "{source}");
     host.end().await;
+}
+
+/// Dates that are not in the calendar are null, also in columns that are not: in the snapshot, in the binlog and in a batch.
+#[tokio::test(flavor = "multi_thread")]
+async fn zero_dates_are_null_in_a_snapshot_in_the_binlog_and_in_a_batch() {
+    const NAMES: [&str; 5] = ["d", "day", "dt", "ts", "at"];
+    const ROWS: &str = "set time_zone = '+00:00'; set sql_mode = 'allow_invalid_dates'; insert into zeros values
+        (1, '2020-05-01', '2020-05-01', '2020-05-01 10:00:00.5', '2020-05-01 10:00:00', '2020-05-01 10:00:00'),
+        (2, '0000-00-00', '0000-00-00', '0000-00-00 00:00:00', '0000-00-00 00:00:00', '0000-00-00 00:00:00'),
+        (3, '2020-00-15', '2020-05-00', '2020-00-00 10:00:00.5', null, '0000-00-00 00:00:00'),
+        (4, null, '2020-02-30', '2020-02-30 10:00:00', null, '0000-00-00 00:00:00')";
+    let shop = shop(
+        "create table zeros (id int primary key, d date, day date not null, dt datetime(6) not null, ts timestamp null,
+            at timestamp not null default 0)",
+    )
+    .await;
+    shop.run_statements(ROWS).await;
+    let host = shop.host(&of(&["zeros"]));
+    shop.until_following().await;
+    shop.run_statements(&format!("delete from zeros; {ROWS}")).await;
+    let told = shop.until_last("zeros", |told| told.op == "c" && told.key == Some(key(4))).await;
+    host.end().await;
+    let micros = |text: &String| text.parse::<DateTime<Utc>>().unwrap().timestamp_micros();
+    let cells = |row: &Value| {
+        NAMES.map(|name| if let Value::String(text) = &row[name] { Some(micros(text)) } else { row[name].as_i64() })
+    };
+    let of = |op: &str| told.iter().filter(|one| one.op == op).map(|one| cells(&one.after)).collect::<Vec<_>>();
+    let batch = read(&shop.source.connection, MysqlSource::table("zeros")).await.unwrap().collect().await.unwrap();
+    let columns = NAMES.map(|name| cast(&batch[name], &DataType::Int64).unwrap());
+    let cell = |column: &ArrayRef, row| column.is_valid(row).then(|| column.as_primitive::<Int64Type>().value(row));
+    let of_batch: Vec<_> =
+        (0..batch.num_rows()).map(|row| columns.each_ref().map(|column| cell(column, row))).collect();
+    let (day, at) = (Some(18_383), Some(1_588_327_200_000_000));
+    let expected = [[day, day, at.map(|at| at + 500_000), at, at], [None; 5], [None; 5], [None; 5]];
+    assert_eq!((of("r"), of("c"), of_batch), (expected.to_vec(), expected.to_vec(), expected.to_vec()));
+    let contract = Contract::of("lake://mirror/zeros").not_null(["day"]).or(Policy::Quarantine);
+    assert_eq!(contract.check(&[batch], &Facts::at(DateTime::UNIX_EPOCH)).unwrap().rows_quarantined(), 3);
 }
 
 /// Another key is another row; what is left out is in no record, and rows without a key have records without one.
