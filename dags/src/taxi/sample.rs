@@ -12,8 +12,6 @@ use orch_lake::batches::{BATCH_ROWS, Batches};
 use orch_lake::frame::batches_of;
 use polars::prelude::{Column, DataFrame, DataType, TimeUnit, df};
 
-/// Number of months until the file of a month is published.
-const PUBLISHED_AFTER: u32 = 2;
 const MAX_TRIPS: u64 = 100_000_000;
 const SECOND: i64 = 1_000_000;
 /// The first month of the congestion fee.
@@ -66,7 +64,7 @@ impl Sample {
 
     /// Whether the file of a month is published.
     pub(super) fn has(&self, month: Month, now: DateTime<Utc>) -> bool {
-        self.trips > 0 && month <= Month::of(now.date_naive()).before(PUBLISHED_AFTER)
+        self.trips > 0 && month <= Month::newest_sample(now)
     }
 
     /// The rows of a file, generated when they are requested.

@@ -9,6 +9,8 @@ use std::fmt;
 
 /// Number of months after which a missing file is an error: the city publishes after two or three months.
 const PUBLISHED_AFTER: u32 = 4;
+/// Number of months until the sample file of a month is published, as in the city.
+const SAMPLE_PUBLISHED_AFTER: u32 = 2;
 /// Number of months that a first run goes back.
 const FIRST: u32 = 3;
 
@@ -25,6 +27,11 @@ impl Month {
     pub fn parse(text: &str) -> TaskResult<Month> {
         let date = format!("{text}-01").parse().ok().filter(|_| text.len() == 7);
         date.map(Month).ok_or_else(|| fatal(format!("`{text}` is not a month\nhint: write `2025-02`")))
+    }
+
+    /// The newest month with sample trips.
+    pub fn newest_sample(now: DateTime<Utc>) -> Month {
+        Month::of(now.date_naive()).before(SAMPLE_PUBLISHED_AFTER)
     }
 
     /// The first day.

@@ -7,12 +7,14 @@ use super::readings;
 use super::source::{Hours, Source};
 use crate::common::connections::WEATHER_API;
 use crate::common::lakehouse::Lakehouse;
+use crate::common::nyc::days::Days;
+use crate::common::nyc::month::Month;
 use crate::common::nyc::schema::{HOURLY, ZONES};
-use crate::common::nyc::sources::filled;
+use crate::common::nyc::sources::{self, filled};
 use crate::common::nyc::zones;
 use crate::common::rows::query;
 use arrow::array::RecordBatch;
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, NaiveTime, SecondsFormat, TimeDelta, Utc};
 use futures::TryStreamExt as _;
 use orch::prelude::*;
 use orch_lake::contract::{CheckOutcome, CheckTrail, Facts, KeySet, Stats};
@@ -50,7 +52,14 @@ pub async fn fetch_weather(ctx: Ctx, wish: Weather) -> TaskResult<Fetched> {
     let place = Lakehouse::of(&ctx).await?;
     let source = Source::of(&ctx.connection(WEATHER_API).await?)?;
     let last = hour_of(ctx.run_after());
-    let hours = Hours { last, count: wish.hours, now: place.now().await? };
+    let now = place.now().await?;
+    let count = match source {
+        Source::Sample(_) if wish == Weather::default() => {
+            wish.hours.max(hours_since_sample_trips(&place, last, now).await?)
+        }
+        _ => wish.hours,
+    };
+    let hours = Hours { last, count, now };
     let promised = source.promised(hours);
     let (mut all, mut missing) = (Vec::new(), Vec::new());
     for location in &wish.locations {
@@ -66,6 +75,20 @@ pub async fn fetch_weather(ctx: Ctx, wish: Weather) -> TaskResult<Fetched> {
     ctx.info(format!("{rows} hours of {} locations are in `{BUCKET}/{object}`", all.len()));
     ctx.lineage(&source.uri(), &object_uri(&object), rows)?;
     Ok(Fetched { object, rows, missing })
+}
+
+/// Returns the number of hours from the newest month of sample trips to `last`, or 0 if the weather of that month is stored.
+/// Sample trips are published months late, and the analytics need the weather of the same hours.
+async fn hours_since_sample_trips(place: &Lakehouse, last: DateTime<Utc>, now: DateTime<Utc>) -> TaskResult<u32> {
+    let month = Month::newest_sample(now);
+    let days = Days { first: month.first(), last: month.next().first() - TimeDelta::days(1) };
+    // In spring, clocks skip one of these hours.
+    if sources::hours(place, days).await?.column("condition")?.null_count() <= 1 {
+        return Ok(0);
+    }
+    let hours = last - days.first.and_time(NaiveTime::MIN).and_utc();
+    // A backfill of an earlier time has no hours of that month.
+    Ok(u32::try_from(hours.num_hours() + 1).unwrap_or(0))
 }
 
 /// Writes the zones of the city into the bucket.
@@ -214,7 +237,7 @@ fn object_uri(key: &str) -> String {
     format!("bucket://{BUCKET}/{key}")
 }
 
-/// Reads the rows that were fetched for a table: at most a month of hours, or the zones.
+/// Reads the rows that were fetched for a table: at most some months of hours, or the zones.
 async fn read(place: &Lakehouse, key: &str, table: &TableSpec) -> TaskResult<RecordBatch> {
     parquet::read_as(&place.bucket(BUCKET).await?, key, table.schema()).await?.collect().await
 }

@@ -6,6 +6,7 @@ use super::{
     DAG, assert_2019_is_golden, assert_2025_is_golden, assert_golden, assert_same, conf, months_of, snapshots, world_of,
 };
 use crate::world::World;
+use crate::{analytics, weather};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,7 +108,7 @@ async fn a_backfill_in_any_order_is_the_same_as_all_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_due_is_loaded_once() {
     let mut world = World::new().await;
-    world.set("ORCH_CONN_NYC_TAXI", "sample://taxi?trips=300");
+    world.set("ORCH_CONN_NYC_TAXI", "sample://taxi");
     let world = world.at_work();
     let months =
         "select to_char(month, 'YYYY-MM') as month, state, rows > 200 as full from lake.etl_control order by 1";
@@ -125,4 +126,20 @@ async fn what_is_due_is_loaded_once() {
     // Nobody has made the zones: that is told, where people look for it.
     let checks = world.run(&["assets", "checks", "lake://nyc_taxi/trips", "-o", "plain"]).done();
     assert!(checks.contains("reference.taxi_zones"), "{checks}");
+    sample_trips_have_weather(&world);
+}
+
+/// The default runs of both samples, then of the analytics: every hour with trips has its weather.
+fn sample_trips_have_weather(world: &World) {
+    world.run(&["dags", "unpause", weather::DAG]).done();
+    for run in ["weather", "again"] {
+        world.good(weather::DAG, run, &json!({}));
+    }
+    let log = world.run(&["tasks", "logs", weather::DAG, "fetch_weather", "again"]).out;
+    assert!(log.contains(" 24 hours of 1 locations"), "the month is loaded once: {log}");
+    world.run(&["dags", "unpause", analytics::DAG]).done();
+    world.good(analytics::DAG, "impact", &json!({}));
+    let impact = "select count(*) >= 24 as shared, count(*) filter (where weather_condition = 'unknown') as unknown
+        from analytics.trip_weather_correlation";
+    assert_eq!(world.run(&["sql", impact, "-o", "csv"]).done(), "shared,unknown\r\ntrue,0\r\n");
 }
