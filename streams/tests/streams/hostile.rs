@@ -21,8 +21,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 #[expect(clippy::disallowed_methods, reason = "it says how long a test takes")]
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("ORCH_TEST_LONG").is_some()
+}
+
 pub(crate) fn records() -> i64 {
-    if std::env::var_os("ORCH_TEST_LONG").is_some() { 10_000 } else { 1_000 }
+    if is_long() { 10_000 } else { 1_000 }
 }
 
 pub(crate) fn fields() -> Schema {
@@ -283,8 +287,10 @@ async fn hostile_records_delay_no_other_stream() {
         delays.sort();
         delays[delays.len() / 2]
     });
+    // Beside other tests, medians of few delays differ by half.
+    let max_ratio = if is_long() { 1.5 } else { 3.0 };
     assert!(
-        hostile <= valid.mul_f64(1.5),
+        hostile <= valid.mul_f64(max_ratio),
         "a record takes {hostile:?} beside hostile records, {valid:?} beside valid ones"
     );
 }

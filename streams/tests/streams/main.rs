@@ -7,6 +7,7 @@ mod changes;
 mod elsewhere;
 mod file;
 mod folder;
+mod gaps;
 mod hostile;
 mod once;
 mod reading;
