@@ -55,6 +55,19 @@ impl PyIceberg {
         }
         sorted_rows(self.ask(&question)["rows"].take())
     }
+
+    /// Plans a scan of the current snapshot, and returns the paths of its data and delete files.
+    pub fn plan(&mut self, table: &str) -> Vec<String> {
+        serde_json::from_value(self.ask(&json!({"ask": "plan", "table": table}))).expect("paths")
+    }
+
+    /// The rows of the scan that was planned last, sorted, or the trace of Python's error. The catalog is not asked again.
+    ///
+    /// # Errors
+    /// A file of the plan cannot be read.
+    pub fn read_planned(&mut self) -> Result<Rows, String> {
+        Ok(sorted_rows(self.try_ask(&json!({"ask": "read planned"}))?["rows"].take()))
+    }
 }
 
 impl Reader for PyIceberg {

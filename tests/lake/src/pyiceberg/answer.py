@@ -3,12 +3,14 @@
 import pyarrow as pa
 from pyiceberg.catalog import load_catalog
 from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.transforms import parse_transform
 from pyiceberg.types import IcebergType, NestedField
 
 catalog = None
+planned = None
 
 
 def kind(text):
@@ -35,6 +37,20 @@ def rows(table, asked):
     if asked.get("ref"):
         snapshot = table.snapshot_by_name(asked["ref"]).snapshot_id
     return rows_of(table.scan(row_filter=asked.get("filter") or AlwaysTrue(), snapshot_id=snapshot).to_arrow())
+
+
+def plan(table):
+    """Plans a scan of the current snapshot for `read_planned`, and returns the paths of its files."""
+    global planned
+    scan = table.scan()
+    tasks = list(scan.plan_files())
+    planned = scan, tasks
+    return sorted({file.file_path for task in tasks for file in [task.file, *task.delete_files]})
+
+
+def read_planned():
+    scan, tasks = planned
+    return rows_of(ArrowScan(scan.table_metadata, scan.io, scan.projection(), scan.row_filter).to_table(tasks))
 
 
 def describe(table, _):
@@ -91,12 +107,16 @@ def answer(asked):
         return None
     if what == "create":
         return create(asked)
+    if what == "read planned":
+        return read_planned()
     table = catalog.load_table(asked["table"])
     match what:
         case "rows":
             return rows(table, asked)
         case "describe":
             return describe(table, asked)
+        case "plan":
+            return plan(table)
         case "append":
             table.append(batch(table, asked))
         case "overwrite":

@@ -7,15 +7,20 @@
 
 mod catalog;
 mod content;
+mod race;
 mod steps;
 mod world;
 
+use iceberg::spec::Transform;
+use steps::CityStep;
 use world::World;
 
 const SEQUENCES: u64 = 20;
 /// With `ORCH_TEST_LONG`.
 const MANY_SEQUENCES: u64 = 500;
 const STEPS: usize = 25;
+/// Each second table begins with this partition.
+const BY_CITY: (&str, Transform) = ("city", Transform::Identity);
 
 #[tokio::test(flavor = "multi_thread")]
 #[expect(
@@ -28,8 +33,10 @@ async fn whatever_is_done_the_table_holds_what_the_model_holds() {
         Err(_) if std::env::var_os("ORCH_TEST_LONG").is_some() => 0..MANY_SEQUENCES,
         Err(_) => 0..SEQUENCES,
     };
+    let sequences = seeds.end - seeds.start;
+    let mut separate_races = 0;
     for seed in seeds {
-        let world = World::new(seed).await.unwrap();
+        let world = World::new(seed, (seed % 2 == 0).then_some(BY_CITY)).await.unwrap();
         let mut sequence = SequenceUnderTest { seed, world };
         for _ in 0..STEPS {
             let done = sequence.world.step().await;
@@ -37,7 +44,37 @@ async fn whatever_is_done_the_table_holds_what_the_model_holds() {
         }
         let cleaned = sequence.world.clean().await;
         cleaned.unwrap_or_else(|error| panic!("{error:?}"));
+        separate_races += sequence.world.separate_races as u64;
     }
+    assert!(sequences < SEQUENCES || separate_races >= sequences, "{separate_races} races of separate regions");
+}
+
+/// A step in one city beside a step in another, for all pairs of steps. Of each pair the snapshot that both were made of
+/// expires once before the second commits.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_in_two_partitions_both_commit() {
+    let mut compactions = [0, 0];
+    for (seed, mode) in ["copy-on-write", "merge-on-read"].into_iter().enumerate() {
+        let world = World::new(seed as u64, Some(BY_CITY)).await.unwrap();
+        world.set_mode(mode).await.unwrap();
+        let mut sequence = SequenceUnderTest { seed: seed as u64, world };
+        let pairs = CityStep::ALL.into_iter().flat_map(|first| CityStep::ALL.map(|second| [first, second]));
+        for (place, kinds) in pairs.enumerate() {
+            let raced = sequence.world.race_in_two_cities(kinds, (place + seed) % 2 == 0).await;
+            let is_separate = raced.unwrap_or_else(|error| panic!("{error:?}"));
+            // Which cities a share of the compaction has is not known before.
+            let compacts = kinds.map(|kind| kind == CityStep::Compact);
+            assert!(is_separate || compacts != [false, false], "{kinds:?} touch each other");
+            for (count, compacts) in compactions.iter_mut().zip(compacts) {
+                *count += usize::from(is_separate && compacts);
+            }
+        }
+        sequence.world.clean().await.unwrap_or_else(|error| panic!("{error:?}"));
+    }
+    assert!(
+        compactions.into_iter().all(|count| count > 0),
+        "races of separate regions with compactions: {compactions:?}"
+    );
 }
 
 /// Says what was done when a sequence fails.

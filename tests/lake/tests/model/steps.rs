@@ -3,7 +3,7 @@
 use iceberg::spec::{PrimitiveType, Transform, Type};
 use orch_lake::Filter;
 use orch_lake::table::evolve::{Columns, Evolution, Partition};
-use orch_lake::table::maintain::Compaction;
+use orch_lake::table::maintain::{Compaction, Share};
 use orch_test_lake::rows::Rows;
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -36,8 +36,13 @@ pub(crate) enum ModelStep {
         write: Write,
         publish: bool,
     },
-    /// Both are made of the same state of the table; one commits after the other.
-    Race(Box<ModelStep>, Box<ModelStep>),
+    /// Both are made of the same state of the table; one commits after the other. With `expire` the snapshot that they were
+    /// made of expires in between.
+    Race {
+        first: Box<ModelStep>,
+        second: Box<ModelStep>,
+        expire: bool,
+    },
     /// Appends that commit at the same time.
     Crowd(Vec<Write>),
     /// The answer to the commit is lost.
@@ -52,12 +57,36 @@ pub(crate) enum Write {
     Overwrite { which: RowPredicate, rows: Vec<(i64, Row)> },
 }
 
+/// What is done to the rows of one city.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CityStep {
+    Append,
+    Delete,
+    DeleteKey,
+    Overwrite,
+    Upsert,
+    /// Of half of the cities, whichever they are.
+    Compact,
+}
+
+impl CityStep {
+    pub(crate) const ALL: [CityStep; 6] = [
+        CityStep::Append,
+        CityStep::Delete,
+        CityStep::DeleteKey,
+        CityStep::Overwrite,
+        CityStep::Upsert,
+        CityStep::Compact,
+    ];
+}
+
 /// Rows that are meant, by a column's id so that a rename changes nothing.
 #[derive(Debug, Clone)]
 pub(crate) enum RowPredicate {
     Below(i64),
     Is { column: u32, name: String, value: String },
     Key(i64),
+    KeyWith { key: i64, column: u32, name: String, value: String },
 }
 
 #[derive(Debug, Clone)]
@@ -75,6 +104,9 @@ impl RowPredicate {
             RowPredicate::Below(limit) => Filter::lt("id", *limit),
             RowPredicate::Key(key) => Filter::eq("id", *key),
             RowPredicate::Is { name, value, .. } => Filter::eq(name, value.as_str()),
+            RowPredicate::KeyWith { key, name, value, .. } => {
+                Filter::eq("id", *key).and(Filter::eq(name, value.as_str()))
+            }
         }
     }
 
@@ -83,19 +115,26 @@ impl RowPredicate {
             RowPredicate::Below(limit) => id < *limit,
             RowPredicate::Key(key) => id == *key,
             RowPredicate::Is { column, value, .. } => row.get(column) == Some(value),
+            RowPredicate::KeyWith { key, column, value, .. } => id == *key && row.get(column) == Some(value),
         }
     }
 }
 
 impl Write {
+    /// The rows that it brings.
+    pub(crate) fn rows(&self) -> &[(i64, Row)] {
+        match self {
+            Write::Append { rows } | Write::Upsert { rows } | Write::Overwrite { rows, .. } => rows,
+            Write::Delete { .. } => &[],
+        }
+    }
+
     /// What becomes of the content.
     pub(crate) fn apply(&self, content: &mut Content) {
         if let Write::Delete { which } | Write::Overwrite { which, .. } = self {
             content.rows.retain(|id, row| !which.holds(*id, row));
         }
-        if let Write::Append { rows } | Write::Upsert { rows } | Write::Overwrite { rows, .. } = self {
-            content.rows.extend(rows.iter().cloned());
-        }
+        content.rows.extend(self.rows().iter().cloned());
     }
 }
 
@@ -183,7 +222,17 @@ impl Dice {
             73..75 => ModelStep::DropTag,
             75..77 => ModelStep::RollBack,
             77..80 => ModelStep::Audit { write: self.write(content), publish: self.below(2) == 0 },
-            80..92 => ModelStep::Race(Box::new(self.racer(content)), Box::new(self.racer(content))),
+            80..92 => {
+                let [first, second] = if self.below(2) == 0 {
+                    [self.racer(content), self.racer(content)]
+                } else {
+                    self.two_cities().map(|city| {
+                        let kind = CityStep::ALL[self.below(CityStep::ALL.len())];
+                        self.city_step(content, city, kind)
+                    })
+                };
+                ModelStep::Race { first: Box::new(first), second: Box::new(second), expire: self.below(3) == 0 }
+            }
             92..94 => ModelStep::Crowd((0..2 + self.below(3)).map(|_| self.append(content)).collect()),
             _ => {
                 let fault = if self.below(2) == 0 { Fault::Refused } else { Fault::AnswerLost };
@@ -198,6 +247,48 @@ impl Dice {
             6..9 => self.compact(),
             _ => self.evolve(content).map_or_else(|| self.compact(), ModelStep::Evolve),
         }
+    }
+
+    /// Two cities, for steps that touch no common file if the table is partitioned by city.
+    pub(crate) fn two_cities(&mut self) -> [&'static str; 2] {
+        let first = self.below(CITIES.len());
+        let second = (first + 1 + self.below(CITIES.len() - 1)) % CITIES.len();
+        [CITIES[first], CITIES[second]]
+    }
+
+    /// New rows of a city.
+    pub(crate) fn city_rows(&mut self, content: &Content, city: &str) -> Vec<(i64, Row)> {
+        let mut rows = self.rows(content);
+        rows.iter_mut().for_each(|(_, row)| drop(row.insert(content.columns[0].id, city.to_owned())));
+        rows
+    }
+
+    pub(crate) fn city_step(&mut self, content: &Content, city: &str, kind: CityStep) -> ModelStep {
+        let Column { id: column, name, .. } = content.columns[0].clone();
+        let is_city = RowPredicate::Is { column, name: name.clone(), value: city.to_owned() };
+        let there = content.rows.iter().filter(|(id, row)| is_city.holds(**id, row));
+        let there: Vec<i64> = there.map(|(id, _)| *id).collect();
+        let one = self.of(&there);
+        ModelStep::Write(match kind {
+            CityStep::Compact => {
+                // A share has whole partitions.
+                let share = Share { number: self.below(2) as u32, of: 2 };
+                return ModelStep::Compact(Compaction::new().min_files(2).share(share));
+            }
+            CityStep::Append => Write::Append { rows: self.city_rows(content, city) },
+            CityStep::Delete => Write::Delete { which: is_city },
+            CityStep::DeleteKey => {
+                let key = one.unwrap_or(0);
+                Write::Delete { which: RowPredicate::KeyWith { key, column, name, value: city.to_owned() } }
+            }
+            CityStep::Overwrite => Write::Overwrite { which: is_city, rows: self.city_rows(content, city) },
+            CityStep::Upsert => {
+                let mut rows = self.city_rows(content, city);
+                let again = rows[0].1.clone();
+                rows.extend(one.map(|id| (id, again)));
+                Write::Upsert { rows }
+            }
+        })
     }
 
     fn compact(&mut self) -> ModelStep {

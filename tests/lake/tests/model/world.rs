@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+use iceberg::spec::Transform;
 use orch_lake::bucket::Options;
 use orch_lake::table::At;
 use orch_lake::table::evolve::{Naming, Properties, Retention};
@@ -13,7 +15,8 @@ use orch_test_lake::rows::{batch, printed};
 
 use super::catalog::{Fault, MemoryCatalog};
 use super::content::{Column, Content, ModelColumnType};
-use super::steps::{Dice, Evolve, ModelStep, Write, texts};
+use super::race::are_separate;
+use super::steps::{CityStep, Dice, Evolve, ModelStep, Write, texts};
 
 pub(crate) struct World {
     lake: Lake,
@@ -24,6 +27,8 @@ pub(crate) struct World {
     seen: BTreeMap<i64, Content>,
     tags: BTreeMap<String, i64>,
     folder: tempfile::TempDir,
+    /// Number of races between changes of separate regions.
+    pub(crate) separate_races: usize,
     pub(crate) dice: Dice,
     /// What was done, for whoever reads a failure.
     pub(crate) trace: Vec<String>,
@@ -38,7 +43,8 @@ enum Effect {
 }
 
 impl World {
-    pub(crate) async fn new(seed: u64) -> LakeResult<Self> {
+    /// With an empty table, which `partition` divides at first.
+    pub(crate) async fn new(seed: u64, partition: Option<(&str, Transform)>) -> LakeResult<Self> {
         let folder = tempfile::Builder::new().prefix("orch-model-").tempdir().unwrap();
         let warehouse = format!("file://{}", folder.path().display());
         let catalog = Arc::new(MemoryCatalog::default());
@@ -55,11 +61,13 @@ impl World {
             .columns
             .iter()
             .fold(definition, |definition, column| definition.optional(&column.name, column.kind.iceberg()));
+        let definition =
+            partition.into_iter().fold(definition, |definition, (column, by)| definition.partition(column, by));
         let name = TableName::new("model", "t")?;
         lake.create(&name, &definition).await?;
         let dice = Dice::new(seed);
         let (seen, tags, trace) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        Ok(Self { lake, catalog, name, content, seen, tags, folder, dice, trace })
+        Ok(Self { lake, catalog, name, content, seen, tags, folder, separate_races: 0, dice, trace })
     }
 
     pub(crate) async fn step(&mut self) -> LakeResult<()> {
@@ -84,9 +92,7 @@ impl World {
                 self.done(&committed, &effect);
             }
             ModelStep::Abandon(write) => drop(self.write(write, &table).await?),
-            ModelStep::Mode(mode) => {
-                drop(self.lake.evolve(&self.name, Properties::new().set("write.merge.mode", *mode)).await?);
-            }
+            ModelStep::Mode(mode) => self.set_mode(mode).await?,
             ModelStep::MergeManifests => drop(self.lake.merge_manifests(&self.name).await?),
             ModelStep::Expire { keep } => {
                 let expiry = Expiry::new().keep_last(*keep).older_than(far()).nobody_reads();
@@ -109,21 +115,7 @@ impl World {
             }
             ModelStep::RollBack => self.roll_back(&table).await?,
             ModelStep::Audit { write, publish } => self.audit(write, *publish, &table).await?,
-            ModelStep::Race(first, second) => {
-                let are_independent = are_independent(first, second);
-                let (first, effect) = self.prepare(first, &table).await?;
-                let (second, later) = self.prepare(second, &table).await?;
-                let committed = first.commit(&self.lake).await?;
-                self.done(&committed, &effect);
-                match second.commit(&self.lake).await {
-                    Ok(committed) => self.done(&committed, &later),
-                    Err(LakeError::Conflict { why, .. }) => {
-                        assert!(!are_independent, "changes that do not touch each other conflict: {why}");
-                        self.trace.push(format!("conflict: {why}"));
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
+            ModelStep::Race { first, second, expire } => self.race(first, second, *expire).await.map(drop)?,
             ModelStep::Crowd(writes) => self.crowd(writes, &table).await?,
             ModelStep::Lost(fault, step) => self.lost(*fault, step, &table).await?,
         }
@@ -198,6 +190,61 @@ impl World {
         }
         self.lake.evolve(&self.name, Naming::Drop { name: name() }).await?;
         Ok(())
+    }
+
+    /// Returns whether the second had to commit, because it touches nothing that the first touches, and both changed something.
+    async fn race(&mut self, one: &ModelStep, other: &ModelStep, expire: bool) -> LakeResult<bool> {
+        let table = self.table().await?;
+        let (first, effect) = self.prepare(one, &table).await?;
+        let (second, later) = self.prepare(other, &table).await?;
+        let is_separate = are_separate((one, &first), (other, &second));
+        let is_counted = is_separate && !first.is_empty() && !second.is_empty();
+        let before = self.content.clone();
+        let committed = first.commit(&self.lake).await?;
+        self.done(&committed, &effect);
+        if expire {
+            self.lake.expire(&self.name, &Expiry::new().keep_last(1).older_than(far()), far()).await?;
+        }
+        match (second.commit(&self.lake).await, one, later) {
+            (Ok(committed), ModelStep::Evolve(evolve), Effect::Write(write)) => {
+                // It found its rows before the columns changed.
+                self.content = before;
+                write.apply(&mut self.content);
+                evolve.apply(&mut self.content);
+                self.done(&committed, &Effect::None);
+            }
+            (Ok(committed), _, later) => self.done(&committed, &later),
+            (Err(LakeError::Conflict { why, .. }), ..) => {
+                assert!(!is_separate, "changes of separate regions conflict: {why}");
+                self.trace.push(format!("conflict: {why}"));
+            }
+            (Err(error), ..) => return Err(error),
+        }
+        if expire {
+            self.lake.delete_expired(&self.name, far() + TimeDelta::days(1)).await?;
+            self.check_all().await?;
+        }
+        self.separate_races += usize::from(is_counted);
+        Ok(is_counted)
+    }
+
+    /// Appends to two cities, and lets a step in one of them race with a step in the other. Returns what [`Self::race`] returns.
+    pub(crate) async fn race_in_two_cities(&mut self, kinds: [CityStep; 2], expire: bool) -> LakeResult<bool> {
+        let cities = self.dice.two_cities();
+        // Two files of each city are worth a compaction.
+        for _ in 0..2 {
+            let appends = cities.map(|city| self.dice.city_rows(&self.content, city));
+            self.act(&ModelStep::Write(Write::Append { rows: appends.concat() })).await?;
+        }
+        let [first, second] = [0, 1].map(|side| self.dice.city_step(&self.content, cities[side], kinds[side]));
+        self.trace.push(format!("{first:?} beside {second:?}, expire: {expire}"));
+        let is_counted = self.race(&first, &second, expire).await?;
+        self.check_now().await?;
+        Ok(is_counted)
+    }
+
+    pub(crate) async fn set_mode(&self, mode: &str) -> LakeResult<()> {
+        self.lake.evolve(&self.name, Properties::new().set("write.merge.mode", mode)).await.map(drop)
     }
 
     async fn crowd(&mut self, writes: &[Write], table: &Table) -> LakeResult<()> {
@@ -317,14 +364,4 @@ fn list(folder: &Path, into: &mut BTreeSet<String>) {
             into.insert(path.to_str().unwrap().to_owned());
         }
     }
-}
-
-/// Whether the second change must succeed although it was made of the table as it was before the first. An append reads
-/// nothing, and a compaction reads only files that were there.
-fn are_independent(first: &ModelStep, second: &ModelStep) -> bool {
-    matches!(
-        (first, second),
-        (ModelStep::Write(_) | ModelStep::Compact(_), ModelStep::Write(Write::Append { .. }))
-            | (ModelStep::Write(Write::Append { .. }), ModelStep::Compact(_))
-    )
 }
