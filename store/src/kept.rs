@@ -13,7 +13,8 @@ pub use search::find;
 pub use tables::{CONNECTION, POOL, TOPIC, VARIABLE};
 pub use write::{Columns, delete, insert, update};
 
-use crate::{StoreResult, boxed};
+use crate::{StoreError, StoreResult, boxed};
+use futures::TryStreamExt as _;
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 
@@ -31,8 +32,11 @@ pub struct Table {
     pub has_moments: bool,
 }
 
-/// Read at once at most.
-pub const MOST_KEPT: i64 = 10_000;
+/// Maximum number of rows of a page.
+const MAX_PAGE: i64 = 10_000;
+
+/// Maximum size of all rows of a table, as JSON.
+pub const MAX_EXPORT_BYTES: usize = 64 << 20;
 
 #[boxed]
 pub async fn get(db: &mut PgConnection, table: &'static Table, name: &str) -> StoreResult<Option<Record>> {
@@ -63,6 +67,24 @@ pub async fn list(
     let Table { from, key, .. } = table;
     let sql =
         format!("select to_jsonb(r) from {from} where r.{key} > coalesce($1::text, '') order by r.{key} limit $2");
-    let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(after).bind(most.clamp(0, MOST_KEPT));
+    let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(after).bind(most.clamp(0, MAX_PAGE));
     rows.fetch_all(db).await?.into_iter().map(|row: Value| Record::of(table, row)).collect()
+}
+
+/// Returns all rows, by name. `None` if they are larger than [`MAX_EXPORT_BYTES`].
+#[boxed]
+pub async fn list_all(db: &mut PgConnection, table: &'static Table) -> StoreResult<Option<Vec<Record>>> {
+    let Table { from, key, .. } = table;
+    let sql = format!("select to_jsonb(r)::text from {from} order by r.{key}");
+    let mut rows = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(sql)).fetch(db);
+    let (mut records, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.try_next().await? {
+        bytes += row.len();
+        if bytes > MAX_EXPORT_BYTES {
+            return Ok(None);
+        }
+        let row = serde_json::from_str(&row).map_err(|error| StoreError::corrupt(error.to_string()))?;
+        records.push(Record::of(table, row)?);
+    }
+    Ok(Some(records))
 }

@@ -16,7 +16,7 @@ use orch_deeds::kept::{ExportFile, ImportFile, Kept};
 use orch_document::kept::{Document, FileFormat, Serialization};
 use orch_sdk::secret::MASK;
 use orch_store::StoreError;
-use orch_store::kept::{self, MOST_KEPT};
+use orch_store::kept::{self, MAX_EXPORT_BYTES};
 use orch_wire::NounBody;
 use orch_wire::noun::FieldKind;
 use serde_json::Value;
@@ -177,7 +177,10 @@ fn page<K: Lists>(
 /// `GET …/export?format=json`: all of them, without their secrets.
 pub(crate) async fn export<K: ExportFile>(State(app): State<App>, query: Query) -> Result<Response, Refusal> {
     let format = format_named(query.text("format"), K::FILE_FORMATS);
-    let records = kept::list(&mut *app.pages().await?, K::TABLE, None, MOST_KEPT).await?;
+    let Some(records) = kept::list_all(&mut *app.pages().await?, K::TABLE).await? else {
+        let text = format!("the {} are larger than {} MB in all", K::NOUN.many, MAX_EXPORT_BYTES >> 20);
+        return Err(Refusal::plain(StatusCode::PAYLOAD_TOO_LARGE, text));
+    };
     let name = format!("{}.{}", K::NOUN.many, format.as_str());
     let all = records.iter().map(|record| K::masked(record, &app.config.keys)).collect();
     Ok(attachment(&name, K::write(all, format, Serialization::Json)))
