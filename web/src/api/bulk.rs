@@ -6,7 +6,7 @@ use super::kept;
 use crate::extract::{Actor, JsonBody, Names, Typed};
 use crate::guard::MayDelete;
 use crate::openapi::kept::BodyOf;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, chain};
 use crate::state::App;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,12 +15,13 @@ use axum::{Extension, Json};
 use orch_deeds::Kept;
 use orch_store::StoreError;
 use orch_wire::body::{FieldType, word};
-use orch_wire::{Body, Fields, Problem, body, one_of};
+use orch_wire::{Body, Fields, NounBody, Problem, body, one_of};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sqlx::{Connection, PgConnection};
 use std::borrow::Cow;
+use std::ops::ControlFlow;
 use std::str::FromStr;
 
 /// Entities of one request.
@@ -282,11 +283,13 @@ pub(crate) async fn one_by_one<E: Changed>(
     let of = Request { app: &app, actor: &actor, names: &names };
     let mut db = app.pages().await?;
     let mut answer = BulkResponse::default();
-    for action in &actions {
+    'all: for action in &actions {
         answer.begin(action);
         for entity in &action.entities {
             let done = entity.change(&of, &mut db, action.kind).await;
-            answer.note(action, done)?;
+            if answer.note(action, done.map(|key| (key, Vec::new())))?.is_break() {
+                break 'all;
+            }
         }
     }
     tell(&app);
@@ -316,64 +319,90 @@ async fn carry_out<K: Kept>(
     may(may_delete, &actions)?;
     let mut db = app.pages().await?;
     let mut answer = BulkResponse::default();
-    for mut action in actions {
+    'all: for mut action in actions {
         answer.begin(&action);
         for BodyOf { sent, .. } in std::mem::take(&mut action.entities) {
-            let name = sent.name.clone();
-            let mut tx = db.begin().await.map_err(StoreError::from)?;
-            let is_there = match (action.kind, action.existing) {
-                (BulkActionType::Create, Existing::Skip | Existing::Overwrite) => {
-                    orch_store::kept::get(&mut tx, K::TABLE, &name).await?.is_some()
-                }
-                _ => false,
-            };
-            let done = match action.kind {
-                BulkActionType::Delete => kept::remove::<K>(&mut tx, actor, &name).await.map(|()| Vec::new()),
-                BulkActionType::Create if is_there && action.existing == Existing::Skip => continue,
-                BulkActionType::Create if !is_there => {
-                    kept::add::<K>(app, &mut tx, actor, sent).await.map(|_| Vec::new())
-                }
-                BulkActionType::Create | BulkActionType::Update => {
-                    kept::change::<K>(app, &mut tx, actor, sent).await.map(|(_, dropped)| dropped)
-                }
-            };
-            if done.is_ok() {
-                tx.commit().await.map_err(StoreError::from)?;
+            let done = carry_out_one::<K>(app, &mut db, actor, &action, sent).await;
+            if let Some(done) = done.transpose()
+                && answer.note(&action, done)?.is_break()
+            {
+                break 'all;
             }
-            let (done, dropped) = match done {
-                Ok(dropped) => (Ok(name.clone()), dropped),
-                Err(refusal) => (Err(refusal), Vec::new()),
-            };
-            let dropped = dropped.iter().map(|secret| format!("{name}: {secret}"));
-            answer.note(&action, done)?.extend(dropped);
         }
     }
     Ok(answer)
 }
 
+/// Returns the name and the secrets that were dropped, or `None` if an existing entity was skipped.
+async fn carry_out_one<K: Kept>(
+    app: &App,
+    db: &mut PgConnection,
+    actor: &Actor,
+    action: &Action<BodyOf<K>>,
+    sent: NounBody,
+) -> Result<Option<(String, Vec<String>)>, Refusal> {
+    let name = sent.name.clone();
+    let mut tx = db.begin().await.map_err(StoreError::from)?;
+    let is_there = match (action.kind, action.existing) {
+        (BulkActionType::Create, Existing::Skip | Existing::Overwrite) => {
+            orch_store::kept::get(&mut tx, K::TABLE, &name).await?.is_some()
+        }
+        _ => false,
+    };
+    let mut dropped = Vec::new();
+    match action.kind {
+        BulkActionType::Delete => kept::remove::<K>(&mut tx, actor, &name).await?,
+        BulkActionType::Create if is_there && action.existing == Existing::Skip => return Ok(None),
+        BulkActionType::Create if !is_there => drop(kept::add::<K>(app, &mut tx, actor, sent).await?),
+        BulkActionType::Create | BulkActionType::Update => {
+            (_, dropped) = kept::change::<K>(app, &mut tx, actor, sent).await?;
+        }
+    }
+    tx.commit().await.map_err(StoreError::from)?;
+    let dropped = dropped.iter().map(|secret| format!("{name}: {secret}")).collect();
+    Ok(Some((name, dropped)))
+}
+
 impl BulkResponse {
-    /// Notes what became of an entity; what the server could not do ends the whole request. Gives the list of dropped secrets.
-    fn note<E>(&mut self, action: &Action<E>, done: Result<String, Refusal>) -> Result<&mut Vec<String>, Refusal> {
+    /// Notes what became of an entity: its key and the secrets that were dropped, or the error. After a failure of the server no further
+    /// entity is tried. The response then says what is committed; if nothing is, the whole request fails.
+    fn note<E>(
+        &mut self,
+        action: &Action<E>,
+        done: Result<(String, Vec<String>), Refusal>,
+    ) -> Result<ControlFlow<()>, Refusal> {
+        let is_empty = [&self.create, &self.update, &self.delete].into_iter().flatten().all(|of| of.success.is_empty());
         let of = match action.kind {
             BulkActionType::Create => &mut self.create,
             BulkActionType::Update => &mut self.update,
             BulkActionType::Delete => &mut self.delete,
         };
         let of = of.get_or_insert_default();
-        match done {
-            Ok(key) if of.success.contains(&key) => {}
-            Ok(key) => of.success.push(key),
-            Err(refusal @ (Refusal::Store(_) | Refusal::Broken(_))) => return Err(refusal),
-            Err(refusal) => {
-                let words = refusal.words();
-                let status = refusal.into_response().status();
-                if status != StatusCode::NOT_FOUND || !action.skips {
-                    let error = [("error", json!(words)), ("status_code", json!(status.as_u16()))];
-                    of.errors.push(error.map(|(name, value)| (name.to_string(), value)).into_iter().collect());
+        let refusal = match done {
+            Ok((key, dropped)) => {
+                of.dropped_secrets.extend(dropped);
+                if !of.success.contains(&key) {
+                    of.success.push(key);
                 }
+                return Ok(ControlFlow::Continue(()));
             }
+            Err(refusal) => refusal,
+        };
+        let is_of_the_server = matches!(refusal, Refusal::Store(_) | Refusal::Broken(_));
+        if is_of_the_server && is_empty {
+            return Err(refusal);
         }
-        Ok(&mut of.dropped_secrets)
+        let mut words = refusal.words();
+        if is_of_the_server {
+            tracing::error!(error = %chain(&refusal).escape_debug(), "a bulk request ended early");
+            words = format!("{words}; this entity and those after it were not changed");
+        }
+        let status = refusal.into_response().status();
+        if status != StatusCode::NOT_FOUND || !action.skips {
+            let error = [("error", json!(words)), ("status_code", json!(status.as_u16()))];
+            of.errors.push(error.map(|(name, value)| (name.to_string(), value)).into_iter().collect());
+        }
+        Ok(if is_of_the_server { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
     /// It was asked for, with nothing in it.
