@@ -106,6 +106,7 @@ async fn the_same_idempotency_key_gives_the_same_run() {
     assert_eq!(first.body, second.body);
     assert!(!first.headers.contains_key("idempotent-replayed"));
     assert_eq!(second.headers["idempotent-replayed"], "true");
+    assert_eq!(send("old_chain", "k1").await.body, first.body, "an alias names the same DAG");
     assert_ne!(send("chain", "k2").await.body["dag_run_id"], first.body["dag_run_id"]);
     assert_eq!(send("paused", "k1").await.body["dag_id"], "paused", "each dag has keys of its own");
     for bad in [String::new(), "x".repeat(256), "ü".into()] {

@@ -82,12 +82,12 @@ pub(super) async fn create(
     new: NewRun,
 ) -> Result<(RunDetails, bool), Refusal> {
     let mut new = asked_by(actor, new);
-    new.idempotency_key = key(&actor.name, dag_id, headers)?;
+    new.idempotency_key = idempotency_key(headers)?;
     new.request_hash = new.idempotency_key.is_some().then_some(digest);
     create_of(app, dag_id, new).await
 }
 
-/// The run that is wished for, and whether it was created before under the same key.
+/// Returns the new run, and whether it was created before with the same key of its user for the same DAG.
 pub(in crate::api) async fn create_of(
     app: &App,
     dag_id: &DagId,
@@ -95,11 +95,17 @@ pub(in crate::api) async fn create_of(
 ) -> Result<(RunDetails, bool), Refusal> {
     let mut db = app.hot().await?;
     let mut versions = app.versions.clone();
+    let key = new.idempotency_key.take();
+    let key_of = |new: &NewRun| {
+        key.as_ref().map(|key| format!("{}/{}/{key}", new.user.as_deref().unwrap_or_default(), new.dag_id))
+    };
+    new.idempotency_key = key_of(&new);
     let mut done = create_run(&mut db, &mut versions, &new).await?;
     if matches!(done, CreateRun::NoSuchDag)
         && let Some(named) = alias(&mut db, dag_id).await?
     {
         new.dag_id = named;
+        new.idempotency_key = key_of(&new);
         done = create_run(&mut db, &mut versions, &new).await?;
     }
     match done {
@@ -158,13 +164,13 @@ fn manual_id(id: &str) -> Result<RunId, Refusal> {
     }
 }
 
-/// The key of a request that may be sent twice; each user and DAG has its own.
-fn key(user: &str, dag_id: &DagId, headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+/// The key of a request that may be sent twice.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let readable = key.to_str().ok().filter(|key| (1..=MOST_KEY_CHARS).contains(&key.len()));
     let refused = || {
         let text = format!("the header `Idempotency-Key` has 1 to {MOST_KEY_CHARS} visible ASCII characters");
         Refusal::plain(StatusCode::BAD_REQUEST, text)
     };
-    readable.map(|key| Some(format!("{user}/{dag_id}/{key}"))).ok_or_else(refused)
+    readable.map(|key| Some(key.to_owned())).ok_or_else(refused)
 }
