@@ -75,13 +75,13 @@ impl Tls {
             if now == seen {
                 continue;
             }
+            // Files that do not fit are read again, and reported again, when one of them changes.
+            seen = now;
             match read(self.config.crypto_provider(), &self.certificate, &self.key) {
                 Ok(key) => {
                     *self.current.key.write().unwrap_or_else(PoisonError::into_inner) = key;
                     tracing::info!(certificate = %self.certificate.display(), "a new certificate is in use");
-                    seen = now;
                 }
-                // Files that are being replaced one after the other fit again in a moment.
                 Err(error) => tracing::warn!(%error, "the new certificate cannot be used; the old one stays in use"),
             }
         }
