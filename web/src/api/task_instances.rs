@@ -78,15 +78,24 @@ pub(super) struct Instance {
 }
 
 pub(super) async fn one_instance(app: &App, path: TaskPath, map_index: i32) -> Result<Instance, Refusal> {
-    let mut db = app.hot().await?;
+    find_instance(app, &mut *app.hot().await?, path, map_index).await
+}
+
+/// Finds an instance over the caller's connection. Callers that wait for a second one block each other.
+pub(super) async fn find_instance(
+    app: &App,
+    db: &mut PgConnection,
+    path: TaskPath,
+    map_index: i32,
+) -> Result<Instance, Refusal> {
     let mut versions = app.versions.clone();
-    let run = find(&mut db, &path.run).await?;
+    let run = find(db, &path.run).await?;
     let missing = || no_such_instance(&path.run, &path.task_id, map_index);
-    if let Some(row) = get_instance(&mut db, &mut versions, run.id, &path.task_id, map_index).await? {
-        let version = versions.get(&mut db, run.version).await?;
+    if let Some(row) = get_instance(db, &mut versions, run.id, &path.task_id, map_index).await? {
+        let version = versions.get(db, run.version).await?;
         return Ok(Instance { path, run, version, row });
     }
-    let ledger = ledger(&mut db, &mut versions, run.id).await?.ok_or_else(missing)?;
+    let ledger = ledger(db, &mut versions, run.id).await?.ok_or_else(missing)?;
     let task = ledger.version.plan.index_of(&path.task_id).ok_or_else(missing)?;
     match ledger.run.len(ledger.version.plan.task(task)) {
         Some(_) if map_index < 0 => {

@@ -1,6 +1,6 @@
 //! Which task instances a wish to mark means: of one run or of those before and after it, with those above and below.
 
-use super::{one_instance, rows_of};
+use super::{find_instance, rows_of};
 use crate::api::dag_runs::find;
 use crate::extract::{RunPath, TaskPath, no_such_instance};
 use crate::refusal::Refusal;
@@ -65,7 +65,7 @@ pub(super) async fn meant(
 ) -> Result<Vec<InstancesOfRun>, Refusal> {
     if let Target::Task(task_id, Some(index)) = target {
         // It must be there.
-        one_instance(app, TaskPath { run: path.clone(), task_id: task_id.clone() }, *index).await?;
+        find_instance(app, db, TaskPath { run: path.clone(), task_id: task_id.clone() }, *index).await?;
     }
     let run = find(db, path).await?;
     let around = Around { past: wish.past, future: wish.future };

@@ -118,12 +118,11 @@ pub(crate) async fn show(
         wish.json = text.into();
         conf = conf_of(&mut wish);
     }
-    drop(db);
     // What the form has no field for is only to be seen as JSON.
     let known = found.version.plan.spec.params_schema.as_ref().and_then(|schema| schema["properties"].as_object());
     let as_json =
         wish.json_error.is_some() || known.is_none_or(|known| conf.keys().any(|name| !known.contains_key(name)));
-    page(&app, shell, &found, StatusCode::OK, as_json, &conf, wish, &[]).await
+    page(&mut db, shell, &found, StatusCode::OK, as_json, &conf, wish, &[]).await
 }
 
 pub(crate) async fn trigger(
@@ -165,17 +164,17 @@ pub(crate) async fn trigger(
             Err(refusal) => return Err(refusal),
         }
         let refused = StatusCode::UNPROCESSABLE_ENTITY;
-        return page(&app, shell, &found, refused, was_json, &conf, wish, &[]).await;
+        return page(&mut db, shell, &found, refused, was_json, &conf, wish, &[]).await;
     }
     if ask != "trigger" {
         // To the other way of typing; text that is no JSON has to be put right first.
         let as_json = ask == "json" || wish.json_error.is_some();
-        return page(&app, shell, &found, StatusCode::OK, as_json, &conf, wish, &[]).await;
+        return page(&mut db, shell, &found, StatusCode::OK, as_json, &conf, wish, &[]).await;
     }
     let new = new_run(&mut wish, &found.row.dag_id, &actor, &conf);
     let refused = StatusCode::UNPROCESSABLE_ENTITY;
     let Some(new) = new.filter(|_| wish.json_error.is_none()) else {
-        return page(&app, shell, &found, refused, was_json, &conf, wish, &[]).await;
+        return page(&mut db, shell, &found, refused, was_json, &conf, wish, &[]).await;
     };
     match create_run(&mut db, &mut app.versions.clone(), &new).await? {
         CreateRun::Created(run) | CreateRun::Same(run) => {
@@ -184,13 +183,13 @@ pub(crate) async fn trigger(
         }
         CreateRun::RunIdTaken | CreateRun::OtherRequest => {
             wish.run_id_error = Some("The DAG has a run of that id already.".into());
-            page(&app, shell, &found, refused, was_json, &conf, wish, &[]).await
+            page(&mut db, shell, &found, refused, was_json, &conf, wish, &[]).await
         }
         CreateRun::LogicalDateTaken => {
             wish.logical_date_error = Some("The DAG has a run for that date already.".into());
-            page(&app, shell, &found, refused, was_json, &conf, wish, &[]).await
+            page(&mut db, shell, &found, refused, was_json, &conf, wish, &[]).await
         }
-        CreateRun::BadConf(bad) => page(&app, shell, &found, refused, was_json, &conf, wish, &[bad]).await,
+        CreateRun::BadConf(bad) => page(&mut db, shell, &found, refused, was_json, &conf, wish, &[bad]).await,
         CreateRun::NoSuchDag => Err(crate::extract::no_such_dag(&dag_id)),
     }
 }
@@ -246,7 +245,7 @@ pub(crate) fn date(text: &str) -> Option<DateTime<Utc>> {
 
 #[expect(clippy::too_many_arguments, reason = "each is another thing that was typed or found")]
 async fn page(
-    app: &App,
+    db: &mut PgConnection,
     shell: Shell,
     found: &LoadedDag,
     status: StatusCode,
@@ -271,8 +270,7 @@ async fn page(
     if as_json && wish.json_error.is_none() {
         wish.json = if conf.is_empty() { String::new() } else { format!("{:#}", Value::Object(conf.clone())) };
     }
-    let mut db = app.pages().await?;
-    let usual = usual_run(&mut db, &found.row.dag_id).await?;
+    let usual = usual_run(db, &found.row.dag_id).await?;
     let page = TriggerPage {
         head: Head::new(found, "trigger", shell.now),
         has_schema: !fields.is_empty(),
@@ -284,8 +282,8 @@ async fn page(
         workers: found.places.workers,
         know_it: know_it(found.places.workers),
         like_path: encoded(wish.like.as_deref().unwrap_or_default()),
-        earlier: earlier(&mut db, found, &shell).await?,
-        presets: presets(&mut db, &found.row.dag_id).await?,
+        earlier: earlier(db, found, &shell).await?,
+        presets: presets(db, &found.row.dag_id).await?,
         has_no_limit: found.places.running < i64::from(found.row.max_active_runs),
         shell,
         as_json,
