@@ -299,6 +299,9 @@ pub async fn commit_stream(tx: &mut PgConnection, lease: &Lease, progress: &Prog
 }
 
 /// Writes down why a stream stopped. `None`: it waits until a person restarts it.
+///
+/// # Errors
+/// `StoreError::FenceLost` if another process holds the lease now.
 #[boxed]
 pub async fn fail_stream(
     db: &mut PgConnection,
@@ -306,7 +309,7 @@ pub async fn fail_stream(
     error: &str,
     again: Option<Duration>,
 ) -> StoreResult<()> {
-    sqlx::query!(
+    let failed = sqlx::query!(
         "update stream set process = null, lease_until = null, failures = failures + 1, error = $3, failed_at = now(),
           retry_at = coalesce(now() + $4::float8 * interval '1 second', 'infinity')
         where name = $1 and epoch = $2",
@@ -317,7 +320,7 @@ pub async fn fail_stream(
     )
     .execute(db)
     .await?;
-    Ok(())
+    if failed.rows_affected() == 0 { Err(StoreError::FenceLost) } else { Ok(()) }
 }
 
 /// Adds the alerts of a stream that stopped, in the transaction of [`fail_stream`]. The caller commits, and gives `Hint::Alert`.

@@ -346,7 +346,6 @@ async fn record_failure(host: &StreamHost, stream: &Stream, lease: &Lease, error
         let mut db = host.pool.acquire().await?;
         let failures = failures_of(&mut db, &lease.name).await?;
         let again = (!matches!(error, TaskError::Fatal { .. })).then(|| pause(failures));
-        tracing::error!(stream = lease.name, error = text, ?again, "the stream failed");
         let stopped = StoppedStream {
             name: lease.name.clone(),
             topic: stream.topic.clone(),
@@ -357,6 +356,7 @@ async fn record_failure(host: &StreamHost, stream: &Stream, lease: &Lease, error
         let is_alert = again.is_none() || stopped.failures == FAILURES_OF_ALERT;
         let mut tx = db.begin().await?;
         fail_stream(&mut tx, lease, &text, again).await?;
+        tracing::error!(stream = lease.name, error = text, ?again, "the stream failed");
         if is_alert {
             alert_of_stopped_stream(&mut tx, &stream.on_failure, &stopped, lease.epoch, &text).await?;
         }
@@ -366,9 +366,16 @@ async fn record_failure(host: &StreamHost, stream: &Stream, lease: &Lease, error
         }
         StoreResult::Ok(())
     };
-    // When the database is not there, the lease runs out and a process takes the stream anew.
-    if let Err(unheard) = told.await {
-        tracing::error!(stream = lease.name, error = text, %unheard, "the stream failed, and the database did not hear of it");
+    match told.await {
+        Ok(()) => {}
+        // A new holder of the lease ends transactions and sessions of the one before.
+        Err(StoreError::FenceLost) => {
+            tracing::info!(stream = lease.name, epoch = lease.epoch, error = text, "the stream was taken away");
+        }
+        // If the database does not respond, the lease expires and a process takes the stream over.
+        Err(unrecorded) => {
+            tracing::error!(stream = lease.name, error = text, %unrecorded, "the stream failed, and this is not recorded");
+        }
     }
 }
 

@@ -121,7 +121,8 @@ impl Parts {
         let host = StreamHost {
             bundle: bundle.into(),
             name: roles::worker(config, &self.url)?.name,
-            pool: connect::pool(&self.url, "orch streams", roles::STREAM_CONNECTIONS)?,
+            // A frozen worker holds the rows of its streams in open transactions, and its successor updates these rows.
+            pool: connect::cold(&self.url, "orch streams", roles::STREAM_CONNECTIONS)?,
             hints: self.hints.clone(),
             find: secrets::finder(config, &self.url)?,
             mask: |text| orch_workers::mask::mask(text).into_owned(),

@@ -22,6 +22,9 @@ const TABLE: SharedTable = SharedTable {
               published_at timestamptz not null default now()",
 };
 
+/// Name of the sessions that write for a stream, from [`Follower::writer`]. It is hashed, because servers cut names off after 63 bytes.
+const SESSION_NAME: &str = "'orch stream ' || hashtextextended($1, 0)";
+
 /// The next offset of each partition.
 pub type Offsets = BTreeMap<i32, i64>;
 
@@ -90,6 +93,7 @@ impl Follower {
         ensure_database(&self.connection).await?;
         self.within(async |db| {
             shared::ensure(&self.schema, Some(&TABLE), &self.connection, db).await?;
+            self.end_other_sessions(db).await?;
             let table = TABLE.name_in(&self.schema);
             let first = format!(
                 "insert into {table} (stream, owner, epoch, offsets) values ($1, $2, $3, '{{}}') on conflict do nothing"
@@ -183,7 +187,12 @@ impl Follower {
         let mut kept = self.session.lock().await;
         let db = match kept.take().filter(|session| !session.is_closed()) {
             Some(db) => db,
-            None => connect(&self.connection).await?,
+            None => {
+                let db = connect(&self.connection).await?;
+                let named = format!("select set_config('application_name', {SESSION_NAME}, false)");
+                db.execute(&named, &[&self.writer()]).await?;
+                db
+            }
         };
         stage::begin(&db).await?;
         match work(&db).await? {
@@ -194,6 +203,24 @@ impl Follower {
         }
         *kept = Some(db);
         Ok(())
+    }
+
+    /// Ends the sessions of earlier processes of this stream. A frozen process keeps its locks, and no timeout of the server ends a
+    /// session that waits for more rows of a `copy`.
+    async fn end_other_sessions(&self, db: &Client) -> TaskResult<()> {
+        let end = format!(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+             where application_name = {SESSION_NAME} and pid <> pg_backend_pid() and usename = current_user
+               and not exists (select from {} where stream = $2 and epoch > $3)",
+            TABLE.name_in(&self.schema)
+        );
+        db.execute(&end, &[&self.writer(), &self.stream, &self.epoch]).await?;
+        Ok(())
+    }
+
+    /// Identifies the stream among all that write to the server.
+    fn writer(&self) -> String {
+        format!("{} {} {}", self.owner, self.schema, self.stream)
     }
 
     /// Owner, epoch and offsets. Holds the row until the end of the transaction.

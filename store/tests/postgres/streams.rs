@@ -98,7 +98,7 @@ async fn a_commit_of_an_older_epoch_moves_nothing() {
     assert!(is_fenced(&commit(&mut db, &old, &[(0, 10, 20)]).await));
     assert!(is_fenced(&left_behind(&mut db, &old).await));
     assert!(is_fenced(&start_stream(&mut db, &old, "log:1", &[start_at(0, 0)]).await));
-    fail_stream(&mut db, &old, "late", None).await.unwrap();
+    assert!(is_fenced(&fail_stream(&mut db, &old, "late", None).await));
     let seen = row(&mut db, "a").await;
     assert_eq!((seen.commits, seen.records, seen.failures, seen.state()), (1, 15, 0, StreamState::Running));
     assert_eq!(offsets(&mut db, "a").await, [10, 5]);
