@@ -3,7 +3,7 @@
 use orch_spec::approval::Person;
 use orch_spec::state::TriggeredBy;
 use orch_store::StoreResult;
-use orch_store::audit::{Deed, record};
+use orch_store::audit::{Deed, record, record_all};
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use std::net::IpAddr;
@@ -15,6 +15,7 @@ pub struct Actor {
     /// `None`: at a command line.
     pub from: Option<IpAddr>,
     pub may_start_runs: bool,
+    pub is_admin: bool,
     /// What its runs are triggered by.
     pub through: TriggeredBy,
 }
@@ -32,6 +33,16 @@ impl Actor {
 
     /// Writes down a deed, in the transaction of the change itself.
     pub async fn did(&self, tx: &mut PgConnection, deed: Deed<'_>) -> StoreResult<()> {
+        record(tx, &self.signed(deed)).await
+    }
+
+    /// As [`Actor::did`], for many deeds by one statement.
+    pub async fn did_all(&self, tx: &mut PgConnection, deeds: Vec<Deed<'_>>) -> StoreResult<()> {
+        let deeds: Vec<Deed<'_>> = deeds.into_iter().map(|deed| self.signed(deed)).collect();
+        record_all(tx, &deeds).await
+    }
+
+    fn signed<'a>(&'a self, deed: Deed<'a>) -> Deed<'a> {
         let mut extra = match deed.extra {
             Some(Value::Object(extra)) => extra,
             _ => Map::new(),
@@ -40,6 +51,6 @@ impl Actor {
             extra.insert("from".into(), json!(from));
         }
         let extra = (!extra.is_empty()).then_some(Value::Object(extra));
-        record(tx, &Deed { actor: &self.name, extra, ..deed }).await
+        Deed { actor: &self.name, extra, ..deed }
     }
 }

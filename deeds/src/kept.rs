@@ -49,12 +49,14 @@ pub trait Kept: Send + Sync + 'static {
     const COLUMNS: &'static [Column];
     /// Given once a change is committed.
     const HINT: Option<Hint> = None;
+    /// Names that only admins add, change or delete, because the installation itself uses them.
+    const ADMIN_NAMES: &'static [&'static str] = &[];
     /// Columns that the audit log names beside the name.
     const AUDITED: &'static [&'static str] = &[];
 
     /// The columns to write where `sent` arrives at what is stored.
     fn change(_old: Option<&Record>, sent: NounBody, _keys: &Keyring) -> Result<Change, Refused> {
-        Ok(Change { columns: sent.columns, dropped: Vec::new() })
+        Ok(Change::of(sent.columns))
     }
 
     /// Why one of that name is always there.
@@ -74,6 +76,14 @@ pub struct Change {
     pub columns: Columns,
     /// Secrets that are dropped because they belong elsewhere.
     pub dropped: Vec<String>,
+    /// Why only an admin may write it.
+    pub needs_admin: Option<String>,
+}
+
+impl Change {
+    pub fn of(columns: Columns) -> Change {
+        Change { columns, dropped: Vec::new(), needs_admin: None }
+    }
 }
 
 /// Why nothing was changed.
@@ -84,6 +94,8 @@ pub enum Refused {
     Taken,
     /// Against a rule of the noun.
     Rule(Cow<'static, str>),
+    /// Only admins may do it.
+    Forbidden(String),
     Secret(SecretError),
 }
 
@@ -99,6 +111,18 @@ impl From<StoreError> for Refused {
     }
 }
 
+fn check_actor<K: Kept>(actor: &Actor, name: &str, needs_admin: Option<String>) -> Result<(), Refused> {
+    let of_installation = || {
+        let noun = K::NOUN.one.to_lowercase();
+        format!("the installation itself uses the {noun} `{name}`, so only admins change it")
+    };
+    let needs_admin = needs_admin.or_else(|| K::ADMIN_NAMES.contains(&name).then(of_installation));
+    match needs_admin.filter(|_| !actor.is_admin) {
+        Some(why) => Err(Refused::Forbidden(why)),
+        None => Ok(()),
+    }
+}
+
 /// Adds one.
 pub async fn add<K: Kept>(
     tx: &mut PgConnection,
@@ -107,7 +131,8 @@ pub async fn add<K: Kept>(
     sent: NounBody,
 ) -> Result<Record, Refused> {
     let name = sent.name.clone();
-    let Change { columns, .. } = K::change(None, sent, keys)?;
+    let Change { columns, needs_admin, .. } = K::change(None, sent, keys)?;
+    check_actor::<K>(actor, &name, needs_admin)?;
     // Null leaves it to the default of the column.
     let columns: Columns = columns.into_iter().filter(|(_, value)| !value.is_null()).collect();
     if !kept::insert(tx, K::TABLE, &name, &columns, keys).await? {
@@ -125,7 +150,8 @@ pub async fn change<K: Kept>(
 ) -> Result<(Record, Vec<String>), Refused> {
     let name = sent.name.clone();
     let old = kept::lock(tx, K::TABLE, &name).await?.ok_or(Refused::NotFound)?;
-    let Change { columns, dropped } = K::change(Some(&old), sent, keys)?;
+    let Change { columns, dropped, needs_admin } = K::change(Some(&old), sent, keys)?;
+    check_actor::<K>(actor, &name, needs_admin)?;
     kept::update(tx, K::TABLE, &name, &columns, keys).await?;
     let record = written::<K>(tx, actor, &name, ("change", &dropped)).await?;
     Ok((record, dropped))
@@ -134,6 +160,7 @@ pub async fn change<K: Kept>(
 /// Deletes one.
 pub async fn delete<K: Kept>(tx: &mut PgConnection, actor: &Actor, name: &str) -> Result<(), Refused> {
     K::check_delete(name)?;
+    check_actor::<K>(actor, name, None)?;
     if !kept::delete(tx, K::TABLE, name).await? {
         return Err(Refused::NotFound);
     }

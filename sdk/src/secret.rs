@@ -11,17 +11,21 @@ use serde_json::Value;
 /// Stands where a secret stood.
 pub const MASK: &str = "***";
 
-/// Names that mark a secret, in a field of `extra` or in the key of a variable: Airflow's list.
-const SENSITIVE: [&str; 22] = [
+/// Parts of names that mark a secret, in a field of `extra` or in the key of a variable: Airflow's list and more.
+const SENSITIVE: [&str; 27] = [
     "access_key",
     "access_token",
+    "account_key",
     "api_key",
     "apikey",
     "auth_header",
     "authorization",
     "bearer",
     "connection_string",
+    "cookie",
+    "credential",
     "dsn",
+    "key_pem",
     "keyfile_dict",
     "passphrase",
     "passwd",
@@ -30,12 +34,16 @@ const SENSITIVE: [&str; 22] = [
     "proxies",
     "proxy",
     "proxy_password",
+    "pwd",
     "secret",
     "service_account",
     "service_key",
     "token",
     "webhook_url",
 ];
+
+/// Words that mark a secret if they are a whole word of a name: `path` and `sasl.mechanism` do not.
+const SENSITIVE_WORDS: [&str; 2] = ["pat", "sas"];
 
 /// Does this name mark a secret? `API-Key` does as `api_key`.
 pub fn is_sensitive(name: &str) -> bool {
@@ -47,7 +55,21 @@ pub fn is_sensitive(name: &str) -> bool {
             _ => normal.push('_'),
         }
     }
-    SENSITIVE.iter().any(|word| normal.contains(word))
+    SENSITIVE.iter().any(|word| normal.contains(word)) || normal.split('_').any(|word| SENSITIVE_WORDS.contains(&word))
+}
+
+/// Returns an address with `***` for its password.
+pub(crate) fn masked_address(address: &str) -> Option<String> {
+    let password = password_of(address)?;
+    let (before, after) = address.rsplit_once('@')?;
+    Some(format!("{}{MASK}@{after}", before.strip_suffix(password)?))
+}
+
+/// Returns the password of an address such as `https://user:password@host`.
+pub(crate) fn password_of(address: &str) -> Option<&str> {
+    let (account, _) = address.rsplit_once('@')?;
+    let account = account.split_once("://").map_or(account, |(_, account)| account);
+    account.split_once(':').map(|(_, password)| password).filter(|password| !password.is_empty())
 }
 
 /// What is secret in a text that is JSON, or that is a secret as a whole.
@@ -64,6 +86,10 @@ pub(crate) fn collect(value: &Value, is_secret: bool, into: &mut Vec<String>) {
         Value::String(text) => {
             if is_secret {
                 into.push(text.clone());
+            } else if text.contains("://")
+                && let Some(password) = password_of(text)
+            {
+                into.push(password.to_owned());
             }
             if text.trim_start().starts_with(['{', '['])
                 && let Ok(inner) = serde_json::from_str::<Value>(text)
@@ -98,6 +124,11 @@ pub(crate) fn mask_sensitive(value: &mut Value, is_secret: bool) {
             }
         }
         other if is_secret => *other = MASK.into(),
+        Value::String(text) if text.contains("://") => {
+            if let Some(masked) = masked_address(text) {
+                *text = masked;
+            }
+        }
         _ => {}
     }
 }
@@ -138,6 +169,9 @@ pub(crate) fn restore(sent: &mut Value, stored: &Value) {
             sent.iter_mut().zip(stored).for_each(|(value, stored)| restore(value, stored));
         }
         (sent, stored) if sent.as_str() == Some(MASK) => *sent = stored.clone(),
+        (Value::String(sent), Value::String(stored)) if masked_address(stored).as_ref() == Some(sent) => {
+            sent.clone_from(stored);
+        }
         _ => {}
     }
 }
@@ -153,10 +187,21 @@ mod tests {
 
     #[test]
     fn names_of_secrets_are_known_however_they_are_written() {
-        for name in ["password", "my_PASSWORD", "API-Key", "x.api key", "aws_secret_access_key", "Token2", "db_dsn"] {
+        for name in [
+            "password",
+            "my_PASSWORD",
+            "API-Key",
+            "x.api key",
+            "aws_secret_access_key",
+            "Token2",
+            "db_dsn",
+            "azure.pat",
+            "SAS",
+            "pwd2",
+        ] {
             assert!(is_sensitive(name), "{name}");
         }
-        for name in ["host", "key", "pass_through", "region", "tok en", ""] {
+        for name in ["host", "key", "pass_through", "region", "tok en", "path", "pattern", "sasl.mechanism", ""] {
             assert!(!is_sensitive(name), "{name}");
         }
     }

@@ -23,7 +23,7 @@ pub fn masked(record: &Record, keys: &Keyring) -> Result<Connection, SecretError
     Ok(Connection { extra: open_extra(record, keys)?, password: mask(record), ..without_secrets(record) }.masked())
 }
 
-/// The same with nothing opened, for those who may see no value of `extra`.
+/// Returns the connection with nothing of `extra` opened.
 pub fn closed(record: &Record) -> Connection {
     let extra = record.holds("extra").then(|| (MASK.to_string(), MASK.into())).into_iter().collect();
     Connection { extra, password: mask(record), ..without_secrets(record) }.masked()

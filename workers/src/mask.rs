@@ -22,7 +22,7 @@ struct KnownSecrets {
 }
 
 /// From now on these are masked.
-pub(crate) fn learn<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) {
+pub fn learn<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) {
     let new: Vec<S> = secrets.into_iter().collect();
     let is_known = |masker: &Masker| new.iter().all(|secret| masker.knows(secret.as_ref()));
     if new.is_empty() || masker().is_some_and(|known| is_known(&known)) {

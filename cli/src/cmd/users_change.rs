@@ -168,5 +168,5 @@ async fn carry_out(cx: &Cx, name: &str, deed: UserDeed<'_>) -> Result<(), Failur
 
 /// The person at the terminal.
 pub(super) fn at_command_line() -> Actor {
-    Actor { name: person::name().into(), from: None, may_start_runs: true, through: TriggeredBy::Cli }
+    Actor { name: person::name().into(), from: None, may_start_runs: true, is_admin: true, through: TriggeredBy::Cli }
 }

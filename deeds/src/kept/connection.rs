@@ -13,6 +13,7 @@ use orch_store::seal::{Keyring, SecretError};
 use orch_wire::NounBody;
 use orch_wire::noun::{AppearsIn, Field, FieldKind, NameConflict, Noun, Patch, TEAM};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 #[derive(Debug)]
 pub struct Connection;
@@ -73,12 +74,14 @@ impl Kept for Connection {
         Column::text("id", "created_at").sorted(),
         Column::text("team_name", "created_at").sorted(),
     ];
+    const ADMIN_NAMES: &'static [&'static str] = &["lake", "buckets", "archive", "spark_default"];
     const AUDITED: &'static [&'static str] = &["conn_type"];
 
     fn change(old: Option<&Record>, sent: NounBody, keys: &Keyring) -> Result<Change, Refused> {
         let Some(old) = old else {
             let nothing = task::Connection { id: sent.name.clone(), ..task::Connection::default() };
-            return Ok(Change { columns: columns(&applied(sent, &nothing).connection), dropped: Vec::new() });
+            let new = applied(sent, &nothing).connection;
+            return Ok(Change { needs_admin: needs_admin(&nothing, &new), ..Change::of(columns(&new)) });
         };
         let extra = sent.columns.iter().find(|(column, _)| *column == "extra").map(|(_, extra)| extra);
         let (sends_extra, sends_masks) = (extra.is_some(), extra.is_some_and(|extra| extra.to_string().contains(MASK)));
@@ -102,8 +105,9 @@ impl Kept for Connection {
             "extra" => !leaves_extra && !sends_extra && new.extra == stored.extra,
             _ => false,
         };
+        let needs_admin = needs_admin(&stored, &new);
         let columns = columns(&new).into_iter().filter(|(column, _)| !stays(column)).collect();
-        Ok(Change { columns, dropped })
+        Ok(Change { columns, dropped, needs_admin })
     }
 
     fn visible_fields(record: &Record, keys: &Keyring, sees: bool) -> Map<String, Value> {
@@ -152,10 +156,104 @@ impl Connection {
     pub fn visible(record: &Record, keys: &Keyring, sees: bool) -> task::Connection {
         if !sees {
             let closed = closed(record);
-            return task::Connection { login: closed.login.as_ref().map(|_| MASK.into()), ..closed };
+            let [login, schema] = [&closed.login, &closed.schema].map(|value| value.as_ref().map(|_| MASK.into()));
+            let host = closed.host.as_deref().map(host_alone);
+            return task::Connection { login, schema, host, ..closed };
         }
         masked(record, keys).unwrap_or_else(|_| closed(record))
     }
+}
+
+/// Returns the host of an address with its protocol. The path of a webhook is its secret.
+fn host_alone(address: &str) -> String {
+    let (protocol, rest) = address.split_at(address.find("://").map_or(0, |at| at + 3));
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    format!("{protocol}{}", host.rsplit_once('@').map_or(host, |(_, host)| host))
+}
+
+/// Properties of Spark that operators may set, by how their names begin. Others can name programs and classes to run.
+const SPARK_CONF: [&str; 16] = [
+    "spark.default.parallelism",
+    "spark.driver.cores",
+    "spark.driver.maxResultSize",
+    "spark.driver.memory",
+    "spark.dynamicAllocation.",
+    "spark.executor.cores",
+    "spark.executor.instances",
+    "spark.executor.memory",
+    "spark.hadoop.fs.s3a.endpoint",
+    "spark.hadoop.fs.s3a.path.style.access",
+    "spark.memory.",
+    "spark.network.timeout",
+    "spark.shuffle.",
+    "spark.speculation",
+    "spark.sql.",
+    "spark.task.",
+];
+
+/// Fields that operators may set in the extra of a connection to Kafka, by how they begin. Others of librdkafka's can name commands, libraries
+/// and files.
+const KAFKA_SETTINGS: [&str; 30] = [
+    "batch.",
+    "bootstrap.servers",
+    "broker.address.family",
+    "client.rack",
+    "compression.",
+    "connections.max.idle.ms",
+    "enable.ssl.certificate.verification",
+    "fetch.",
+    "linger.ms",
+    "max.in.flight",
+    "max.partition.fetch.bytes",
+    "message.",
+    "metadata.",
+    "queue",
+    "receive.message.max.bytes",
+    "reconnect.",
+    "request.timeout.ms",
+    "retries",
+    "retry.",
+    "sasl.mechanism",
+    "sasl.password",
+    "sasl.username",
+    "security.protocol",
+    "socket.",
+    "ssl.ca.",
+    "ssl.certificate.pem",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.endpoint.identification.algorithm",
+    "topics",
+];
+
+/// The fields of a connection that operators may not set, with their values.
+fn fields_of_admins(connection: &task::Connection) -> BTreeMap<String, &Value> {
+    let is_listed = |name: &str, list: &[&str]| list.iter().any(|start| name.starts_with(start));
+    let extra = connection.extra.iter();
+    match connection.conn_type.as_str() {
+        "spark" | "spark_connect" => {
+            let code = extra.filter(|(name, _)| ["jars", "packages", "spark-home"].contains(&name.as_str()));
+            let code = code.map(|(name, value)| (name.clone(), value));
+            let conf = connection.extra.get("conf").and_then(Value::as_object).into_iter().flatten();
+            let conf = conf.filter(|(name, _)| !is_listed(name, &SPARK_CONF));
+            code.chain(conf.map(|(name, value)| (format!("conf.{name}"), value))).collect()
+        }
+        "kafka" => {
+            let others = extra.filter(|(name, _)| !is_listed(name, &KAFKA_SETTINGS));
+            others.map(|(name, value)| (name.clone(), value)).collect()
+        }
+        _ => BTreeMap::new(),
+    }
+}
+
+/// Returns why only an admin may make this change.
+fn needs_admin(old: &task::Connection, new: &task::Connection) -> Option<String> {
+    let old = fields_of_admins(old);
+    let (field, _) = fields_of_admins(new).into_iter().find(|(name, value)| old.get(name) != Some(value))?;
+    Some(format!(
+        "`{field}` of a connection of type `{}` can run code on a worker, so only admins set it",
+        new.conn_type
+    ))
 }
 
 /// The connection once the change is made. What is not sent stays; a secret stays as long as it leads to the same place.

@@ -67,7 +67,7 @@ impl Kept for Pool {
         {
             return Err(Refused::Rule("Only slots and included_deferred can be modified on Default Pool".into()));
         }
-        Ok(Change { columns, dropped: Vec::new() })
+        Ok(Change::of(columns))
     }
 
     fn check_delete(name: &str) -> Result<(), Refused> {

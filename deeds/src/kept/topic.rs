@@ -72,7 +72,7 @@ impl Kept for Topic {
                 "partitions: a topic cannot have fewer than before, as their records would be lost".into(),
             ));
         }
-        Ok(Change { columns, dropped: Vec::new() })
+        Ok(Change::of(columns))
     }
 }
 

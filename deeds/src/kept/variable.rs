@@ -70,7 +70,7 @@ impl Kept for Variable {
                 }
             }
         }
-        Ok(Change { columns, dropped: Vec::new() })
+        Ok(Change::of(columns))
     }
 
     fn visible_fields(record: &Record, keys: &Keyring, sees: bool) -> Map<String, Value> {

@@ -12,6 +12,7 @@ pub use filter::{FILTERS, FilterInfo};
 pub use names::{Names, RUN_FIELDS, TASK_FIELDS, upstream};
 
 use filter::{Filter, MOST_BYTES, size, too_long};
+use orch_sdk::secret::{is_sensitive, secrets_in};
 use serde_json::Value;
 use std::fmt;
 
@@ -172,6 +173,38 @@ pub fn paths(value: &Value, found: &mut Vec<Vec<String>>) {
         Value::Array(items) => items.iter().for_each(|item| paths(item, found)),
         Value::Object(fields) => fields.values().for_each(|value| paths(value, found)),
         _ => {}
+    }
+}
+
+/// Returns what filters make of secret variables in the texts of a value. A mask that has learned a secret does not find it then.
+pub fn filtered_secrets(value: &Value, names: &Names) -> Vec<String> {
+    match value {
+        Value::String(text) if text.contains("{{") => {
+            let expressions = Template::parse(text).map_or_else(|_| Vec::new(), |template| template.parts);
+            expressions.into_iter().flat_map(|part| part.filtered_secrets(names)).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(|item| filtered_secrets(item, names)).collect(),
+        Value::Object(fields) => fields.values().flat_map(|value| filtered_secrets(value, names)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+impl TemplatePart {
+    fn filtered_secrets(&self, names: &Names) -> Vec<String> {
+        let TemplatePart::Expression(expression @ Expression { from: From::Path(path), filters, .. }) = self else {
+            return Vec::new();
+        };
+        if filters.is_empty() || variable(path).is_none() {
+            return Vec::new();
+        }
+        let words = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let holds_secret = || names.find(path).is_some_and(|found| !secrets_in(false, &words(&found)).is_empty());
+        match expression.value(names) {
+            Ok(value) if path.iter().any(|name| is_sensitive(name)) || holds_secret() => {
+                secrets_in(true, &words(&value))
+            }
+            _ => Vec::new(),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use orch_document::file::template::{self, Names};
 use orch_sdk::task::TaskFn;
 use orch_sdk::wait::is_truthy;
 use orch_spec::TaskSpec;
+use orch_workers::mask;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ pub fn body_of_task(task: &TaskSpec) -> Result<TaskFn, String> {
         let (kind, inputs, config, variables) = (kind.clone(), inputs.clone(), config.clone(), variables.clone());
         Box::pin(async move {
             let names = names(&ctx, &inputs, values, &variables).await?;
+            mask::learn(template::filtered_secrets(&config, &names));
             let config = template::render(&config, &names).map_err(fatal)?;
             if has_templates {
                 ctx.info(rendered(&config));

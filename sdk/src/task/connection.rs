@@ -9,7 +9,7 @@ mod uri;
 
 pub use moved::Changed;
 
-use crate::secret::{collect, is_sensitive, mask_sensitive, restore};
+use crate::secret::{collect, is_sensitive, mask_sensitive, masked_address, password_of, restore};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -71,9 +71,7 @@ impl Connection {
             collect(value, is_sensitive(name), &mut secrets);
         }
         // A host may be a whole address with an account of its own.
-        let host = self.host.as_deref().map(|host| host.split_once("://").map_or(host, |(_, rest)| rest));
-        let account = host.and_then(|host| host.rsplit_once('@')).map(|(account, _)| account);
-        secrets.extend(account.and_then(|account| account.rsplit_once(':')).map(|(_, password)| password.to_string()));
+        secrets.extend(self.host.as_deref().and_then(password_of).map(str::to_owned));
         secrets
     }
 
@@ -116,13 +114,7 @@ const MASK: &str = crate::secret::MASK;
 
 /// A host may be a whole address with an account of its own.
 fn masked_host(host: &str) -> String {
-    match host.rsplit_once('@') {
-        Some((account, rest)) => match account.rsplit_once(':') {
-            Some((login, password)) if !password.starts_with("//") => format!("{login}:{MASK}@{rest}"),
-            _ => host.into(),
-        },
-        None => host.into(),
-    }
+    masked_address(host).unwrap_or_else(|| host.to_owned())
 }
 
 impl fmt::Debug for Connection {

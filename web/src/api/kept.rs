@@ -173,6 +173,7 @@ fn refusal<K: Kept>(name: &str, refused: Refused) -> Refusal {
             }
         }
         Refused::Rule(why) => Refusal::bad_request(why),
+        Refused::Forbidden(why) => Refusal::plain(StatusCode::FORBIDDEN, why),
         Refused::Secret(SecretError::Store(error)) => error.into(),
         Refused::Secret(error) => error.into(),
     }

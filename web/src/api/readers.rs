@@ -99,6 +99,7 @@ pub(crate) async fn delete(State(app): State<App>, actor: Actor, names: Names) -
 fn refusal(name: &str, refused: Refused) -> Refusal {
     match refused {
         Refused::Rule(why) => Refusal::plain(StatusCode::CONFLICT, why),
+        Refused::Forbidden(why) => Refusal::plain(StatusCode::FORBIDDEN, why),
         Refused::Secret(error) => error.into(),
         Refused::NotFound | Refused::Taken => {
             Refusal::not_found(format!("The TopicReader with name: `{}` was not found", escape_id(name)))

@@ -370,6 +370,7 @@ pub(crate) async fn forget(app: &App, actor: &Actor, name: &str) -> Result<(), R
 fn refusal(name: &str, refused: Refused) -> Refusal {
     match refused {
         Refused::Rule(why) => Refusal::plain(StatusCode::CONFLICT, why),
+        Refused::Forbidden(why) => Refusal::plain(StatusCode::FORBIDDEN, why),
         Refused::Secret(error) => error.into(),
         Refused::NotFound | Refused::Taken => no_such_stream(name),
     }

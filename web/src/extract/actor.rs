@@ -28,6 +28,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
                 name: name.clone(),
                 from: Some(from),
                 may_start_runs: *role >= Role::User,
+                is_admin: *role >= Role::Admin,
                 through: *through,
             })),
             // A route that everybody may use has nobody to write down.

@@ -1,5 +1,6 @@
 //! Connections by the API: what goes in, what is told to whom, what `***` does, and what is written down.
 
+use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web};
 use axum::http::{Method, StatusCode};
 use orch_core::network::Reach;
@@ -66,12 +67,22 @@ async fn what_was_shown_as_stars_and_comes_back_stays_as_it_is() {
     let done = change(&web, Method::PATCH, path, &part, 200).await;
     assert_eq!((&done["schema"], &done["host"], &done["login"]), (&json!("other"), &shown["host"], &json!("me")));
     let extra = json!({ "connection_id": "sales", "conn_type": "postgres",
-        "extra": "{\"api_key\": \"***\", \"deep\": {\"token\": \"new\"}}" });
+        "extra": "{\"api_key\": \"***\", \"sslmode\": \"require\", \"deep\": {\"token\": \"new\"}}" });
     change(&web, Method::PATCH, path, &extra, 200).await;
     assert_eq!(
         stored(&web).await.extra,
-        *json!({ "api_key": "hush2", "deep": { "token": "new" } }).as_object().unwrap()
+        *json!({ "api_key": "hush2", "sslmode": "require", "deep": { "token": "new" } }).as_object().unwrap()
     );
+    // Without TLS, others in the network could read the secrets.
+    let extra = json!({ "connection_id": "sales", "conn_type": "postgres",
+        "extra": "{\"api_key\": \"***\", \"sslmode\": \"disable\", \"deep\": {\"token\": \"***\"}}" });
+    let done = change(&web, Method::PATCH, path, &extra, 200).await;
+    let dropped: Vec<&str> = done["dropped_secrets"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(
+        ["password", "host", "extra.api_key", "extra.deep.token"].iter().all(|secret| dropped.contains(secret)),
+        "{done}"
+    );
+    assert!(stored(&web).await.secrets().is_empty(), "{done}");
     let none = json!({ "connection_id": "sales", "conn_type": "postgres", "extra": "", "password": null });
     let done = change(&web, Method::PATCH, path, &none, 200).await;
     assert_eq!((&done["extra"], &done["password"]), (&json!(null), &json!(null)));
@@ -137,7 +148,7 @@ async fn viewers_see_no_value_and_change_nothing() {
         let seen = web.send(Method::GET, "/api/v2/connections/sales", Some(&token), None).await.body;
         let of = ["login", "password", "extra"].map(|name| seen[name].as_str().unwrap().to_string());
         assert_eq!(of, ["***", "***", "{\"***\":\"***\"}"]);
-        assert_eq!(seen["host"], "https://me:***@db");
+        assert_eq!((&seen["host"], &seen["schema"]), (&json!("https://db"), &json!("***")));
         let seen = web.send(Method::GET, "/api/v2/variables", Some(&token), None).await.body;
         assert_eq!(seen["variables"][0]["value"], "***");
         let refused = web.send(Method::POST, PATH, Some(&token), Some(sales().to_string())).await;
@@ -177,6 +188,68 @@ async fn many_at_once_and_each_says_what_became_of_it() {
     assert_eq!(done["update"]["errors"][0]["status_code"], 404);
     assert_eq!(done["delete"], json!({ "success": ["by-skip", "by-overwrite"], "errors": [] }));
     assert_eq!(web.get("/api/v2/connections/by-fail").await.body["host"], "other");
+}
+
+#[tokio::test]
+async fn a_bulk_request_that_the_database_ends_early_reports_what_is_committed() {
+    let web = Web::new().await;
+    let breaks = "create function break() returns trigger language plpgsql as $$ begin raise 'broken'; end $$;
+        create trigger break before insert on connection for each row when (new.conn_id = 'breaks') execute function break()";
+    sqlx::raw_sql(breaks).execute(&mut web.db().await).await.unwrap();
+    let create = |ids: &[&str]| {
+        let entities: Vec<_> = ids.iter().map(|id| json!({ "connection_id": id, "conn_type": "x" })).collect();
+        json!({ "actions": [{ "action": "create", "entities": entities }] })
+    };
+    change(&web, Method::PATCH, PATH, &create(&["breaks", "a"]), 500).await;
+    let done = change(&web, Method::PATCH, PATH, &create(&["a", "breaks", "b"]), 200).await;
+    assert_eq!(done["create"]["success"], json!(["a"]));
+    let errors = done["create"]["errors"].as_array().unwrap();
+    assert!(errors.len() == 1 && errors[0]["status_code"] == 500, "{errors:?}");
+    assert!(errors[0]["error"].as_str().unwrap().ends_with("this entity and those after it were not changed"));
+    assert_eq!(web.get(&format!("{PATH}/b")).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn only_admins_change_what_the_installation_uses_and_what_can_run_code() {
+    let web = Web::new().await;
+    web.add_user("olga", Role::Op.as_str()).await;
+    let token = web.log_in("olga", PASSWORD).await.unwrap();
+    let one = |id: &str, conn_type: &str, extra: Value| json!({ "connection_id": id, "conn_type": conn_type, "host": "h", "extra": extra.to_string() });
+    let operator = async |method: Method, path: &str, body: &Value, status: u16| {
+        let answer = web.send(method, path, Some(&token), Some(body.to_string())).await;
+        assert_eq!(answer.status.as_u16(), status, "{body}: {}", answer.body);
+    };
+    for body in [
+        one("lake", "iceberg", json!({})),
+        one("archive", "s3", json!({})),
+        one("jars", "spark", json!({ "jars": "http://h/x.jar" })),
+        one("python", "spark", json!({ "conf": { "spark.pyspark.python": "/tmp/x" } })),
+        one("command", "kafka", json!({ "sasl.kerberos.kinit.cmd": "touch /tmp/x" })),
+    ] {
+        operator(Method::POST, PATH, &body, 403).await;
+        change(&web, Method::POST, PATH, &body, 201).await;
+        let path = format!("{PATH}/{}", body["connection_id"].as_str().unwrap());
+        let is_code = body["extra"] != "{}";
+        operator(Method::PATCH, &path, &body, if is_code { 200 } else { 403 }).await;
+        let elsewhere = one(body["connection_id"].as_str().unwrap(), "http", json!({}));
+        operator(Method::PATCH, &path, &elsewhere, if is_code { 200 } else { 403 }).await;
+        operator(Method::DELETE, &path, &Value::Null, if is_code { 204 } else { 403 }).await;
+    }
+    operator(Method::POST, PATH, &one("sql", "spark", json!({ "conf": { "spark.sql.shuffle.partitions": 4 } })), 201)
+        .await;
+    operator(Method::POST, PATH, &one("events", "kafka", json!({ "sasl.mechanism": "PLAIN" })), 201).await;
+    operator(Method::PATCH, &format!("{PATH}/sql"), &one("sql", "spark", json!({ "jars": "x.jar" })), 403).await;
+}
+
+#[tokio::test]
+async fn an_export_has_all_connections() {
+    let web = Web::new().await;
+    let insert =
+        "insert into connection (conn_id, conn_type) select 'c_' || n, 'http' from generate_series(1, 10001) n";
+    sqlx::query(insert).execute(&mut web.db().await).await.unwrap();
+    let file = Browser::logged_in(&web).await.get("/connections/export?format=json").await;
+    let all: serde_json::Map<String, Value> = serde_json::from_str(&file.html).unwrap();
+    assert_eq!(all.keys().filter(|name| name.starts_with("c_")).count(), 10_001);
 }
 
 #[tokio::test]
@@ -389,6 +462,11 @@ async fn a_test_reaches_nothing_that_is_not_public_and_tells_closed_ports_from_n
         config.test_connection = true;
         config.reach = Reach::also(vec!["127.0.0.1".parse().unwrap()]);
     });
+    let body = json!({ "connection_id": "new", "conn_type": "postgres", "host": "localhost", "port": port,
+        "extra": json!({ "sslmode": "verify-full" }).to_string() });
+    let answer = change(&web, Method::POST, path, &body, 200).await;
+    assert!(answer["message"].as_str().unwrap().starts_with("`sslmode=verify-full` is not tested"), "{answer}");
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nothing was connected to");
     drop(listener);
     let of =
         |conn_type: &str| json!({ "connection_id": "new", "conn_type": conn_type, "host": "127.0.0.1", "port": port });

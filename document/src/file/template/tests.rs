@@ -100,3 +100,18 @@ fn what_is_no_template_is_told() {
         assert!(problem.message.contains(words), "{text}: {problem}");
     }
 }
+
+#[test]
+fn what_filters_make_of_secret_variables_is_secret() {
+    let variables = [("token", "hush-hush"), ("region", "eu"), ("cfg", r#"{"db": {"password": "a-b-c-d"}}"#)];
+    let names = Names {
+        variables: variables.map(|(name, value)| (name.to_owned(), json!(value))).into_iter().collect(),
+        ..Names::default()
+    };
+    let secrets = |text: &str| filtered_secrets(&json!({ "args": [text] }), &names);
+    assert_eq!(secrets("x {{ var.token | upper }}"), ["HUSH-HUSH"]);
+    assert_eq!(secrets("{{ var.token | replace(\"-\", \"\") }}"), ["hushhush"]);
+    assert_eq!(secrets("{{ var.json.cfg.db.password | replace(\"-\", \"+\") }}"), ["a+b+c+d"]);
+    assert!(!secrets("{{ var.cfg | trim }}").is_empty());
+    assert!(secrets("{{ var.token }} {{ var.region | upper }} {{ params.x | upper }}").is_empty());
+}

@@ -4,25 +4,11 @@
 use super::{Connection, MASK};
 use serde_json::{Map, Value};
 
-/// Names in `extra` that say where a connection leads, or whether it is encrypted on the way.
-const PLACES: [&str; 17] = [
-    "account",
-    "address",
-    "broker",
-    "disable_ssl",
-    "disable_tls",
-    "domain",
-    "endpoint",
-    "host",
-    "port",
-    "protocol",
-    "prox",
-    "scheme",
-    "server",
-    "socket",
-    "tunnel",
-    "uri",
-    "url",
+/// Parts of names in `extra` of addresses and of TLS options: without encryption and verification, others in the network can read
+/// the secret.
+const PLACES: [&str; 24] = [
+    "account", "address", "broker", "ca_file", "cafile", "cert", "domain", "encrypt", "endpoint", "host", "insecure",
+    "port", "protocol", "prox", "scheme", "server", "socket", "ssl", "tls", "trust", "tunnel", "uri", "url", "verif",
 ];
 
 /// There `schema` is a database on the same server; elsewhere it may be the protocol.
@@ -33,7 +19,7 @@ const DATABASES: [&str; 11] =
 #[derive(Debug, Clone, PartialEq)]
 pub struct Changed {
     pub connection: Connection,
-    /// Another type, host, port, protocol or address in `extra`.
+    /// Another type, host, port, protocol, or address or TLS option in `extra`.
     pub has_moved: bool,
     /// The secrets that were left behind: `password`, `host`, and fields of `extra`.
     pub dropped: Vec<String>,
@@ -162,6 +148,14 @@ mod tests {
             Connection { extra: extra("endpoint_url", "http://evil"), ..masked.clone() },
             Connection { extra: extra("bootstrap.servers", "evil:9092"), ..masked.clone() },
             Connection { extra: extra("odd", "tcp://evil"), ..masked.clone() },
+            Connection { extra: extra("sslmode", "disable"), ..masked.clone() },
+            Connection { extra: extra("sslrootcert", "/tmp/evil.pem"), ..masked.clone() },
+            Connection { extra: extra("ssl.ca.location", "/tmp/evil.pem"), ..masked.clone() },
+            Connection { extra: extra("enable.ssl.certificate.verification", "false"), ..masked.clone() },
+            Connection { extra: extra("ca_file", "/tmp/evil.pem"), ..masked.clone() },
+            Connection { extra: extra("verify", "false"), ..masked.clone() },
+            Connection { extra: extra("TrustServerCertificate", "yes"), ..masked.clone() },
+            Connection { extra: extra("Encrypt", "no"), ..masked.clone() },
         ];
         for sent in sent {
             let changed = sent.clone().replacing(&stored());
