@@ -13,10 +13,22 @@ mod tests;
 use crate::gates::Gates;
 use orch_spec::check::MAX_TASKS;
 use orch_spec::{DagSpec, Isolation, OnLost, TriggerRule};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::{collections::HashMap, sync::Arc};
 
 /// Elements of one map in flight at the same time, before a run is widened.
 pub const WINDOW: i32 = 1024;
+
+/// Default of the setting `max_map_elements`.
+pub const MAX_MAP_ELEMENTS: i32 = 1_000_000;
+
+/// Maximum number of elements of a map in plans that are built from now on.
+static MAP_LIMIT: AtomicI32 = AtomicI32::new(MAX_MAP_ELEMENTS);
+
+/// Sets the maximum number of elements of a map for plans that are built later. A process calls this when it has read its settings.
+pub fn set_max_map_elements(max: i32) {
+    MAP_LIMIT.store(max, Ordering::Relaxed);
+}
 
 /// Position of a task in its DAG.
 pub type TaskIdx = u16;
@@ -29,6 +41,8 @@ pub struct Plan {
     /// Where the length of a task's output list is kept, for those that somebody maps over.
     pub list_slots: HashMap<TaskIdx, usize>,
     pub counters: usize,
+    /// Maximum number of elements of one map. A task fails when its map expands to more.
+    pub max_map_elements: i32,
     by_id: HashMap<String, TaskIdx>,
 }
 
@@ -116,7 +130,7 @@ pub enum PlanError {
 
 impl Plan {
     pub fn new(spec: Arc<DagSpec>) -> Result<Plan, PlanError> {
-        build::plan(spec)
+        Ok(Plan { max_map_elements: MAP_LIMIT.load(Ordering::Relaxed), ..build::plan(spec)? })
     }
 
     pub fn index_of(&self, task_id: &str) -> Option<TaskIdx> {

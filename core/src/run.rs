@@ -164,14 +164,27 @@ impl Run {
         match (lengths, all) {
             (_, None) => DomainLen::Unknown,
             (Lengths::Zip(_), Some(all)) if all.windows(2).any(|w| w[0] != w[1]) => DomainLen::Unequal,
-            (Lengths::One(_) | Lengths::Zip(_), Some(all)) => DomainLen::Known(all[0]),
-            (Lengths::Cross(_), Some(all)) => DomainLen::Known(all.into_iter().fold(1_i32, i32::saturating_mul)),
+            (Lengths::One(_) | Lengths::Zip(_), Some(all)) => within(plan, Some(i64::from(all[0]))),
+            (Lengths::Cross(_), Some(all)) if all.contains(&0) => DomainLen::Known(0),
+            (Lengths::Cross(_), Some(all)) => {
+                within(plan, all.into_iter().map(i64::from).try_fold(1, i64::checked_mul))
+            }
         }
+    }
+}
+
+/// `None`: the number of elements exceeds `i64`.
+fn within(plan: &Plan, len: Option<i64>) -> DomainLen {
+    match len.and_then(|len| i32::try_from(len).ok()) {
+        Some(known) if known <= plan.max_map_elements => DomainLen::Known(known),
+        _ => DomainLen::TooLong(len),
     }
 }
 
 pub(crate) enum DomainLen {
     Known(i32),
+    /// More elements than the plan allows; `None` if their number exceeds `i64`.
+    TooLong(Option<i64>),
     Unknown,
     /// Lists of a zip that do not fit.
     Unequal,

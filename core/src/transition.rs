@@ -78,6 +78,8 @@ pub struct Effects {
     pub admit: Vec<(TaskIdx, i32)>,
     /// Instances that end without running.
     pub decided: Vec<(TaskIdx, i32, TaskState)>,
+    /// Why a task of `decided` failed as a whole.
+    pub reasons: Vec<(TaskIdx, String)>,
 }
 
 /// Begins a run.

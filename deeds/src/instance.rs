@@ -7,7 +7,7 @@ use orch_spec::state::TaskState;
 use orch_store::StoreResult;
 use orch_store::audit::Deed;
 use orch_store::clear::{ClearScope, Cleared, clear_instances};
-use orch_store::mark::{Mark, ask_again, mark_instance};
+use orch_store::mark::{MAX_MARKED, Mark, ask_again, mark_instances};
 use orch_store::note::set_notes;
 use orch_store::run::{MoveRun, RunDetails, set_note, start_queued_runs};
 use orch_store::step::Stepper;
@@ -37,18 +37,23 @@ pub async fn mark(
 ) -> StoreResult<MarkInstances> {
     let mut versions = versions.clone();
     let plan = &versions.get(tx, run.version).await?.plan;
-    for &(task, map_index) in instances {
-        let task_id = plan.task_id(task);
-        match mark_instance(tx, &mut versions, (run.id, Some(run.version)), (task, map_index), to).await? {
-            Mark::Marked(was) => {
-                let extra = Some(json!({ "state": to, "was": was }));
-                let deed = Deed { extra, ..about("mark_task_instance", run, task_id, map_index) };
-                actor.did(tx, deed).await?;
+    for some in instances.chunks(MAX_MARKED) {
+        let mut deeds = Vec::with_capacity(some.len());
+        for ((task, map_index), mark) in
+            mark_instances(tx, &mut versions, (run.id, Some(run.version)), some, to).await?
+        {
+            let task_id = plan.task_id(task);
+            match mark {
+                Mark::Marked(was) => {
+                    let extra = Some(json!({ "state": to, "was": was }));
+                    deeds.push(Deed { extra, ..about("mark_task_instance", run, task_id, map_index) });
+                }
+                // The end of another may have decided it meanwhile.
+                Mark::Same | Mark::NoSuchInstance => {}
+                Mark::NotYet => return Ok(MarkInstances::NotYet { task_id: task_id.into() }),
             }
-            // The end of another may have decided it meanwhile.
-            Mark::Same | Mark::NoSuchInstance => {}
-            Mark::NotYet => return Ok(MarkInstances::NotYet { task_id: task_id.into() }),
         }
+        actor.did_all(tx, deeds).await?;
     }
     if matches!(to, TaskState::Success | TaskState::Skipped) {
         let tasks: Vec<TaskIdx> = instances.iter().map(|instance| instance.0).collect();

@@ -4,7 +4,7 @@
 mod session;
 
 use crate::{
-    StoreResult, admission, boxed, clear, connect, dag, parked,
+    StoreResult, admission, boxed, clear, connect, parked,
     refold::{self, Folded, Keep},
     run,
     step::{Lease, Reply, Stepper, WorkerStep},
@@ -44,9 +44,6 @@ pub trait Hot: Send {
 
     /// A run of this DAG is over: those that waited for its place begin. Gives how many.
     fn start_queued_runs(&mut self, dag_id: &str) -> impl Future<Output = StoreResult<usize>> + Send;
-
-    /// A run of this DAG has failed: after as many in a row as the DAG says it is paused.
-    fn pause_after_failures(&mut self, dag_id: &str) -> impl Future<Output = StoreResult<()>> + Send;
 
     /// Lets in who waits at gates: slots became free, or somebody came. Gives how many may be claimed now.
     fn admit(&mut self) -> impl Future<Output = StoreResult<usize>> + Send;
@@ -115,11 +112,6 @@ impl Hot for PgHot {
 
     async fn start_queued_runs(&mut self, dag_id: &str) -> StoreResult<usize> {
         Ok(run::start_queued_runs(&mut self.db, &mut self.versions, dag_id).await?.len())
-    }
-
-    async fn pause_after_failures(&mut self, dag_id: &str) -> StoreResult<()> {
-        dag::pause_after_failures(&mut self.db, dag_id).await?;
-        Ok(())
     }
 
     async fn admit(&mut self) -> StoreResult<usize> {

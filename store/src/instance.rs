@@ -341,10 +341,9 @@ impl<'a> Places<'a> {
     }
 }
 
-impl Iterator for Places<'_> {
-    type Item = (TaskIdx, i32);
-
-    fn next(&mut self) -> Option<Self::Item> {
+impl Places<'_> {
+    /// The next task with its instances from here on, as a half-open range.
+    fn next_task(&mut self) -> Option<(TaskIdx, i32, i32)> {
         loop {
             let (task, index) = self.next;
             let planned = self.ledger.version.plan.tasks.get(usize::from(task))?;
@@ -359,9 +358,42 @@ impl Iterator for Places<'_> {
                 self.next = (task.checked_add(1)?, -1);
                 continue;
             }
-            let index = self.map_index.unwrap_or(index);
-            self.next = (task, index + 1);
-            return Some((task, index));
+            return Some(self.map_index.map_or((task, index, end), |index| (task, index, index + 1)));
+        }
+    }
+}
+
+/// `count` and `nth` step over the elements of a map without visiting them: a map may have millions.
+impl Iterator for Places<'_> {
+    type Item = (TaskIdx, i32);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (task, index, _) = self.next_task()?;
+        self.next = (task, index + 1);
+        Some((task, index))
+    }
+
+    fn count(mut self) -> usize {
+        let mut count = 0;
+        while let Some((task, first, end)) = self.next_task() {
+            count += (end - first).unsigned_abs() as usize;
+            self.next = (task, end);
+        }
+        count
+    }
+
+    fn nth(&mut self, n: usize) -> Option<Self::Item> {
+        let mut left = n;
+        loop {
+            let (task, first, end) = self.next_task()?;
+            let here = (end - first).unsigned_abs() as usize;
+            if left < here {
+                let index = first.saturating_add(narrow::int(left));
+                self.next = (task, index + 1);
+                return Some((task, index));
+            }
+            left -= here;
+            self.next = (task, end);
         }
     }
 }
@@ -373,4 +405,59 @@ fn made_up(ledger: &Ledger, run: Uuid, (task, map_index): (TaskIdx, i32)) -> Ins
     let state = ledger.run.without_a_row(plan, task, map_index);
     let max_tries = plan.task(task).retries.min(1000) as i16;
     InstanceRow { max_tries, ..InstanceRow::untried(id, (task, task_id, map_index), state) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orch_core::model::Model;
+    use orch_core::transition::Outcome;
+    use serde_json::json;
+    use std::time::{Duration, Instant};
+
+    fn ledger(len: i32) -> Ledger {
+        let spec = json!({ "dag_id": "d", "tasks": [
+            { "task_id": "list", "kind": "rust" },
+            { "task_id": "each", "kind": "rust", "map": { "each": { "output": "list" } } },
+            { "task_id": "follow", "kind": "rust", "map": { "each": { "outputs": "each" } } },
+            { "task_id": "end", "kind": "rust", "after": ["follow"] },
+        ] });
+        let plan = || Plan::new(Arc::new(serde_json::from_value(spec.clone()).expect("a spec"))).expect("a plan");
+        let mut long = plan();
+        long.max_map_elements = i32::MAX;
+        let mut model = Model::start(Arc::new(long));
+        model.finish(0, -1, Outcome::Success { list_len: Some(len), skip: Vec::new() });
+        let version = Arc::new(Version::new(1, 1, plan(), vec![1; 4], Vec::new()));
+        Ledger { version, rev: 1, run: model.run, is_readable: true }
+    }
+
+    #[test]
+    fn places_are_counted_and_skipped_as_if_one_by_one() {
+        let ledger = ledger(7);
+        let filters = [
+            InstanceFilter::default(),
+            InstanceFilter { map_index: Some(3), ..InstanceFilter::default() },
+            InstanceFilter { map_index: Some(-1), ..InstanceFilter::default() },
+            InstanceFilter { after: Some((1, 4)), ..InstanceFilter::default() },
+            InstanceFilter { after: Some((2, 1)), map_index: Some(3), ..InstanceFilter::default() },
+        ];
+        for (filter, tasks) in filters.iter().flat_map(|f| [(f, None), (f, Some(&[0, 2][..])), (f, Some(&[][..]))]) {
+            let places = || Places::new(&ledger, tasks, filter);
+            let one_by_one: Vec<_> = places().collect();
+            assert_eq!(places().count(), one_by_one.len(), "{filter:?} {tasks:?}");
+            for n in 0..one_by_one.len() + 2 {
+                let mut left = places();
+                assert_eq!(left.nth(n), one_by_one.get(n).copied(), "{filter:?} {tasks:?}");
+                assert_eq!(left.next(), one_by_one.get(n + 1).copied(), "{filter:?} {tasks:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn elements_are_not_counted_one_by_one() {
+        let (ledger, filter, began) = (ledger(1_000_000_000), InstanceFilter::default(), Instant::now());
+        assert_eq!(Places::new(&ledger, None, &filter).count(), 2_000_000_002);
+        assert_eq!(Places::new(&ledger, None, &filter).nth(1_500_000_001), Some((2, 500_000_000)));
+        assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+    }
 }

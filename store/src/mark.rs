@@ -18,6 +18,7 @@ use orch_core::transition::{Event, Stood};
 use orch_spec::state::{RunState, TaskState};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
+use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
 
 /// What became of a wish to mark.
@@ -32,7 +33,11 @@ pub enum Mark {
     NoSuchInstance,
 }
 
+/// An instance by its task and index; −1: not mapped.
+type Place = (TaskIdx, i32);
+
 /// What there is of an instance.
+#[derive(Default)]
 struct MarkableInstance {
     /// It was queued or waited for a time; it does not any more.
     waited: bool,
@@ -55,22 +60,40 @@ struct NextTry {
 /// How often somebody may claim or wake an instance while it is looked at.
 const LOOKS: usize = 20;
 
-/// Marks one instance as succeeded, failed or skipped. The caller gives `Hint::Ready`, `Hint::Run` and `Hint::Stop`, and
-/// begins queued runs of the DAG. The task has its place in `version`; without one in that of the run, whichever that is.
+/// Instances that are marked under one lock of their run, by one statement of each kind.
+pub const MAX_MARKED: usize = 1_000;
+
+/// Marks one instance as succeeded, failed or skipped, as [`mark_instances`] does.
 #[boxed]
 pub async fn mark_instance(
     db: &mut PgConnection,
     versions: &mut Versions,
-    (run, version): (Uuid, Option<i32>),
+    of: (Uuid, Option<i32>),
     instance: (TaskIdx, i32),
     to: TaskState,
 ) -> StoreResult<Mark> {
+    let marks = mark_instances(db, versions, of, &[instance], to).await?;
+    Ok(marks.first().map_or(Mark::NoSuchInstance, |(_, mark)| *mark))
+}
+
+/// Marks at most [`MAX_MARKED`] instances of a run as succeeded, failed or skipped, and returns what became of each, in the order of
+/// the DAG. Marks none if one of them is [`Mark::NotYet`]. The caller gives `Hint::Ready`, `Hint::Run` and `Hint::Stop`, and
+/// begins queued runs of the DAG. The tasks have their places in `version`; without one in that of the run, whichever that is.
+#[boxed]
+pub async fn mark_instances(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    (run, version): (Uuid, Option<i32>),
+    instances: &[(TaskIdx, i32)],
+    to: TaskState,
+) -> StoreResult<Vec<(Place, Mark)>> {
+    let instances: BTreeSet<Place> = instances.iter().copied().collect();
     for _ in 0..LOOKS {
         // First all that it has not heard of.
         if fold_run(db, &mut Stepper::default(), versions, run, 0, Keep::NOTHING).await?.is_none() {
-            return Ok(Mark::NoSuchInstance);
+            return Ok(all_gone(&instances));
         }
-        match try_mark(db, versions, (run, version), instance, to).await {
+        match try_mark(db, versions, (run, version), &instances, to).await {
             Ok(Some(done)) => return Ok(done),
             // Somebody was faster.
             Ok(None) | Err(StoreError::TryAgain(_)) => {}
@@ -80,19 +103,26 @@ pub async fn mark_instance(
     Err(StoreError::TryAgain(sqlx::Error::RowNotFound))
 }
 
+fn all_gone(instances: &BTreeSet<Place>) -> Vec<(Place, Mark)> {
+    instances.iter().map(|&place| (place, Mark::NoSuchInstance)).collect()
+}
+
 async fn try_mark(
     db: &mut PgConnection,
     versions: &mut Versions,
     of: (Uuid, Option<i32>),
-    instance: (TaskIdx, i32),
+    instances: &BTreeSet<Place>,
     to: TaskState,
-) -> StoreResult<Option<Mark>> {
+) -> StoreResult<Option<Vec<(Place, Mark)>>> {
     let mut tx = db.begin().await?;
-    let done = mark_locked(&mut tx, versions, of, instance, to).await?;
+    let done = mark_locked(&mut tx, versions, of, instances, to).await?;
+    let marks = done.as_deref().unwrap_or_default();
+    let is_marked = marks.iter().any(|(_, mark)| matches!(mark, Mark::Marked(_)));
     // At once: others wait for the run's lock.
-    match done {
-        Some(Mark::Marked(_)) => tx.commit().await?,
-        _ => tx.rollback().await?,
+    if is_marked && marks.iter().all(|(_, mark)| *mark != Mark::NotYet) {
+        tx.commit().await?;
+    } else {
+        tx.rollback().await?;
     }
     Ok(done)
 }
@@ -101,10 +131,10 @@ async fn mark_locked(
     db: &mut PgConnection,
     versions: &mut Versions,
     (run, version): (Uuid, Option<i32>),
-    (task, map_index): (TaskIdx, i32),
+    instances: &BTreeSet<Place>,
     to: TaskState,
-) -> StoreResult<Option<Mark>> {
-    let Some(locked) = run_lock::lock(db, run).await? else { return Ok(Some(Mark::NoSuchInstance)) };
+) -> StoreResult<Option<Vec<(Place, Mark)>>> {
+    let Some(locked) = run_lock::lock(db, run).await? else { return Ok(Some(all_gone(instances))) };
     if version.is_some_and(|meant| meant != locked.version) {
         return Err(StoreError::OtherVersion);
     }
@@ -116,89 +146,155 @@ async fn mark_locked(
     locked.readable(&version.plan)?;
     let at = locked.at(run);
     let (plan, mut ledger) = (&version.plan, locked.ledger);
-    let elements = plan.tasks.get(usize::from(task)).map(|planned| ledger.len(planned).filter(|&len| len > 0));
-    let there = match elements {
+    let is_there = |&&(task, map_index): &&Place| match plan
+        .tasks
+        .get(usize::from(task))
+        .map(|planned| ledger.len(planned).filter(|&len| len > 0))
+    {
         None => false,
         Some(None) => map_index == -1,
         Some(Some(len)) => (0..len).contains(&map_index),
     };
-    if !there {
-        return Ok(Some(Mark::NoSuchInstance));
-    }
+    let there: Vec<Place> = instances.iter().filter(is_there).copied().collect();
+    let mut marks: HashMap<Place, Mark> = all_gone(instances).into_iter().collect();
+    let in_order = |marks: &HashMap<Place, Mark>| instances.iter().map(|place| (*place, marks[place])).collect();
     if ledger.state == RunState::Queued {
-        return Ok(Some(Mark::NotYet));
+        marks.extend(there.iter().map(|&place| (place, Mark::NotYet)));
+        return Ok(Some(in_order(&marks)));
     }
-    let Some(found) = take(db, run, task, map_index).await? else { return Ok(None) };
-    let was = match found.state {
-        _ if found.waited => TaskState::Queued,
-        _ if found.held => TaskState::Scheduled,
-        Some(state) => state,
-        None => ledger.without_a_row(plan, task, map_index),
-    };
-    // Nobody knows how many elements it has.
-    if found.state.is_none() && map_index < 0 && plan.task(task).map.is_some() {
-        return Ok(Some(Mark::NotYet));
+    let Some(mut found) = take(db, run, &there).await? else { return Ok(None) };
+    let (mut marked, mut events, mut begun) = (Vec::new(), Vec::new(), Vec::new());
+    for place in there {
+        let (task, index) = place;
+        let found = found.remove(&place).unwrap_or_default();
+        let was = match found.state {
+            _ if found.waited => TaskState::Queued,
+            _ if found.held => TaskState::Scheduled,
+            Some(state) => state,
+            None => ledger.without_a_row(plan, task, index),
+        };
+        // Nobody knows how many elements it has.
+        let is_unexpanded = found.state.is_none() && index < 0 && plan.task(task).map.is_some();
+        let mark = match was == to {
+            _ if is_unexpanded => Mark::NotYet,
+            true => Mark::Same,
+            false => Mark::Marked(was),
+        };
+        marks.insert(place, mark);
+        if mark != Mark::Marked(was) {
+            continue;
+        }
+        let in_flight = found.waited || matches!(was, TaskState::Running | TaskState::Restarting);
+        let stood = match found.held {
+            true => Stood::Held,
+            false if in_flight => Stood::InFlight,
+            false => Stood::Nowhere,
+        };
+        events.push(Event::Marked { task, index, state: to, stood });
+        begun.extend(found.next.map(|next| (place, next)));
+        marked.push(place);
     }
-    if was == to {
-        return Ok(Some(Mark::Same));
+    if marked.is_empty() || marks.values().any(|mark| *mark == Mark::NotYet) {
+        return Ok(Some(in_order(&marks)));
     }
     ledger.state = RunState::Running;
-    let in_flight = found.waited || matches!(was, TaskState::Running | TaskState::Restarting);
-    let stood = match found.held {
-        true => Stood::Held,
-        false if in_flight => Stood::InFlight,
-        false => Stood::Nowhere,
-    };
-    let event = Event::Marked { task, index: map_index, state: to, stood };
-    // Before the row is told: what it was is asked of it.
-    let (marked, effects) = fold_loading(db, &version, run, &ledger, &[event]).await?;
+    // Before the rows are told: what they were is asked of them.
+    let (folded, effects) = fold_loading(db, &version, run, &ledger, &events).await?;
     if is_over {
         revive(db, run).await?;
     }
-    if let Some(next) = &found.next {
-        begin_anew(db, run, (task, map_index), next).await?;
-    }
-    write(db, run, (task, map_index), to, locked.rev + 1).await?;
+    begin_anew(db, run, &begun).await?;
+    write(db, run, &marked, to, locked.rev + 1).await?;
     let mut step =
         WorkerStep { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, cleared: true, ..WorkerStep::default() };
-    carry_out(&mut step, &version, at, marked, effects, Keep::NOTHING);
+    carry_out(&mut step, &version, at, folded, effects, Keep::NOTHING);
     Stepper::default().send(db, &step, 0).await?;
-    Ok(Some(Mark::Marked(was)))
+    Ok(Some(in_order(&marks)))
 }
 
-/// Takes the instance away from whoever could claim or wake it, with its slots, and locks its row. Claims and wake-ups do
-/// not take the run's lock: `None` when it is just being moved.
+/// What waited, with the table that it waited in.
+#[derive(sqlx::FromRow)]
+struct TakenRow {
+    task: i16,
+    map_index: i32,
+    waited: bool,
+    attempt: Uuid,
+    try_no: Option<i16>,
+    max_tries: i16,
+    queued_at: Option<DateTime<Utc>>,
+}
+
+#[derive(sqlx::FromRow)]
+struct FoundRow {
+    task: i16,
+    map_index: i32,
+    attempt: Uuid,
+    try_no: i16,
+    state: Option<String>,
+    /// The try of the row is history.
+    is_past: bool,
+}
+
+fn columns(places: impl IntoIterator<Item = Place>) -> (Vec<i16>, Vec<i32>) {
+    places.into_iter().map(|(task, index)| (task as i16, index)).unzip()
+}
+
+/// Takes instances away from whoever could claim or wake them, with their slots, and locks their rows. Claims and wake-ups do
+/// not take the run's lock: `None` when one of them is just being moved.
 async fn take(
     db: &mut PgConnection,
     run: Uuid,
-    task: TaskIdx,
-    map_index: i32,
-) -> StoreResult<Option<MarkableInstance>> {
-    let taken = sqlx::query!(
-        r#"with rdy as (delete from ready where run = $1 and task = $2 and map_index = $3
-          returning attempt, try_no, max_tries, queued_at),
-        wai as (delete from waiting where run = $1 and task = $2 and map_index = $3
-          returning attempt, try_no, max_tries, null::timestamptz as queued_at),
-        hld as (delete from held where run = $1 and task = $2 and map_index = $3
-          returning attempt, null::smallint as try_no, max_tries, null::timestamptz as queued_at),
-        every as (select true as waited, * from rdy union all select true, * from wai union all select false, * from hld),
-        rel as (delete from slot s using every e where s.attempt = e.attempt)
-        select waited as "waited!", attempt as "attempt!", try_no, max_tries as "max_tries!", queued_at from every"#,
-        run,
-        task as i16,
-        map_index
-    );
-    let taken = taken.fetch_optional(&mut *db).await?;
-    let row = sqlx::query!(
-        r#"select attempt, try_no, state::text, exists (select from attempt past where past.run = t.run and past.task = t.task
-            and past.map_index = t.map_index and past.attempt = t.attempt) as "is_past!"
-          from task_instance t where run = $1 and task = $2 and map_index = $3 for update"#,
-        run,
-        task as i16,
-        map_index
-    );
-    let row = row.fetch_optional(&mut *db).await?;
-    let state: Option<TaskState> = match row.as_ref().and_then(|row| row.state.as_deref()) {
+    places: &[Place],
+) -> StoreResult<Option<HashMap<Place, MarkableInstance>>> {
+    let (tasks, indices) = columns(places.iter().copied());
+    let taken: Vec<TakenRow> = sqlx::query_as(
+        "with wanted as materialized (select * from unnest($2::smallint[], $3::integer[]) as w (task, map_index)),
+        queued as (delete from ready t using wanted w where t.run = $1 and t.task = w.task and t.map_index = w.map_index
+          returning t.task, t.map_index, t.attempt, t.try_no, t.max_tries, t.queued_at),
+        waiting_tries as (delete from waiting t using wanted w
+          where t.run = $1 and t.task = w.task and t.map_index = w.map_index
+          returning t.task, t.map_index, t.attempt, t.try_no, t.max_tries, null::timestamptz as queued_at),
+        held_tries as (delete from held t using wanted w
+          where t.run = $1 and t.task = w.task and t.map_index = w.map_index
+          returning t.task, t.map_index, t.attempt, null::smallint as try_no, t.max_tries, null::timestamptz as queued_at),
+        every as (select true as waited, * from queued union all select true, * from waiting_tries
+          union all select false, * from held_tries),
+        released as (delete from slot s using every e where s.attempt = e.attempt)
+        select * from every",
+    )
+    .bind(run)
+    .bind(&tasks)
+    .bind(&indices)
+    .fetch_all(&mut *db)
+    .await?;
+    let rows: Vec<FoundRow> = sqlx::query_as(
+        "select t.task, t.map_index, t.attempt, t.try_no, t.state::text as state, exists (select from attempt past
+            where past.run = $1 and past.run = t.run and past.task = t.task and past.map_index = t.map_index
+              and past.attempt = t.attempt) as is_past
+        from task_instance t join unnest($2::smallint[], $3::integer[]) as w (task, map_index)
+          on t.task = w.task and t.map_index = w.map_index
+        where t.run = $1 order by t.task, t.map_index for update of t",
+    )
+    .bind(run)
+    .bind(&tasks)
+    .bind(&indices)
+    .fetch_all(&mut *db)
+    .await?;
+    let taken: HashMap<Place, TakenRow> =
+        taken.into_iter().map(|row| ((row.task as TaskIdx, row.map_index), row)).collect();
+    let rows: HashMap<Place, FoundRow> =
+        rows.into_iter().map(|row| ((row.task as TaskIdx, row.map_index), row)).collect();
+    let mut found = HashMap::with_capacity(places.len());
+    for place in places {
+        let Some(instance) = markable(taken.get(place), rows.get(place))? else { return Ok(None) };
+        found.insert(*place, instance);
+    }
+    Ok(Some(found))
+}
+
+/// `None` when it is just being moved.
+fn markable(taken: Option<&TakenRow>, row: Option<&FoundRow>) -> StoreResult<Option<MarkableInstance>> {
+    let state: Option<TaskState> = match row.and_then(|row| row.state.as_deref()) {
         Some(word) => Some(crate::run::word(word)?),
         None => None,
     };
@@ -207,9 +303,9 @@ async fn take(
         return Ok(None);
     }
     // A row that was decided after a clear, without a try, still names the try that is history.
-    let is_past = row.as_ref().is_some_and(|row| row.is_past);
+    let is_past = row.is_some_and(|row| row.is_past);
     let begins_anew = is_past || matches!(state, None | Some(TaskState::Restarting));
-    let next = row.filter(|row| row.try_no > 0).and_then(|row| match &taken {
+    let next = row.filter(|row| row.try_no > 0).and_then(|row| match taken {
         Some(taken) if taken.attempt == row.attempt => None,
         Some(taken) => Some(NextTry {
             attempt: taken.attempt,
@@ -224,23 +320,26 @@ async fn take(
             queued_at: None,
         }),
     });
-    let waited = taken.as_ref().is_some_and(|taken| taken.waited);
+    let waited = taken.is_some_and(|taken| taken.waited);
     Ok(Some(MarkableInstance { waited, held: taken.is_some() && !waited, state, next }))
 }
 
-/// The row becomes that of the next try, which never began. What was cleared while it ran is history only from now on, and
+/// The rows become those of the next tries, which never began. What was cleared while it ran is history only from now on, and
 /// its worker still has to stop it.
-async fn begin_anew(
-    db: &mut PgConnection,
-    run: Uuid,
-    (task, map_index): (TaskIdx, i32),
-    next: &NextTry,
-) -> StoreResult<()> {
-    sqlx::query!(
-        "with was as (
-          select * from task_instance where run = $1 and task = $2 and map_index = $3
+async fn begin_anew(db: &mut PgConnection, run: Uuid, begun: &[(Place, NextTry)]) -> StoreResult<()> {
+    if begun.is_empty() {
+        return Ok(());
+    }
+    let (tasks, indices) = columns(begun.iter().map(|(place, _)| *place));
+    sqlx::query(
+        "with next as materialized (
+          select * from unnest($2::smallint[], $3::integer[], $4::uuid[], $5::smallint[], $6::smallint[], $7::timestamptz[])
+            as n (task, map_index, attempt, try_no, max_tries, queued_at)
         ),
-        hist as (
+        was as (
+          select t.* from task_instance t join next n on t.task = n.task and t.map_index = n.map_index where t.run = $1
+        ),
+        history as (
           insert into attempt (run, attempt, map_index, worker, rev_ready, rev_end, task, try_no, max_tries, lease_no,
             lost_no, state, queued_at, started_at, ended_at)
           select run, attempt, map_index, worker, rev_ready, rev_end, task, try_no, max_tries, lease_no, lost_no, state,
@@ -251,17 +350,17 @@ async fn begin_anew(
           insert into stop_order (worker, run, task, map_index, attempt, why)
           select worker, run, task, map_index, attempt, 'marked' from was where state = 'restarting' and worker is not null
         )
-        update task_instance set attempt = $4, try_no = $5, max_tries = coalesce($6, max_tries), queued_at = $7,
-          worker = null, lost_no = 0, started_at = null, ended_at = null, state = null
-        where run = $1 and task = $2 and map_index = $3",
-        run,
-        task as i16,
-        map_index,
-        next.attempt,
-        next.try_no,
-        next.max_tries,
-        next.queued_at
+        update task_instance t set attempt = n.attempt, try_no = n.try_no, max_tries = coalesce(n.max_tries, t.max_tries),
+          queued_at = n.queued_at, worker = null, lost_no = 0, started_at = null, ended_at = null, state = null
+        from next n where t.run = $1 and t.task = n.task and t.map_index = n.map_index",
     )
+    .bind(run)
+    .bind(tasks)
+    .bind(indices)
+    .bind(begun.iter().map(|(_, next)| next.attempt).collect::<Vec<_>>())
+    .bind(begun.iter().map(|(_, next)| next.try_no).collect::<Vec<_>>())
+    .bind(begun.iter().map(|(_, next)| next.max_tries).collect::<Vec<_>>())
+    .bind(begun.iter().map(|(_, next)| next.queued_at).collect::<Vec<_>>())
     .execute(db)
     .await?;
     Ok(())
@@ -277,31 +376,28 @@ async fn revive(db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
     Ok(())
 }
 
-/// The row of the instance, told or made; whoever runs it finds another lease and is told to stop.
-async fn write(
-    db: &mut PgConnection,
-    run: Uuid,
-    (task, map_index): (TaskIdx, i32),
-    to: TaskState,
-    rev: i32,
-) -> StoreResult<()> {
-    sqlx::query!(
-        "with stopped as (
+/// Writes the rows of the instances, or creates them; whoever runs one finds another lease and is told to stop.
+async fn write(db: &mut PgConnection, run: Uuid, marked: &[Place], to: TaskState, rev: i32) -> StoreResult<()> {
+    let (tasks, indices) = columns(marked.iter().copied());
+    sqlx::query(
+        "with marked as materialized (select * from unnest($2::smallint[], $3::integer[]) as m (task, map_index)),
+        stopped as (
           insert into stop_order (worker, run, task, map_index, attempt, why)
-          select worker, run, task, map_index, attempt, 'marked' from task_instance
-          where run = $1 and task = $2 and map_index = $3 and state in ('running', 'restarting') and worker is not null
+          select t.worker, t.run, t.task, t.map_index, t.attempt, 'marked' from task_instance t
+          join marked m on t.task = m.task and t.map_index = m.map_index
+          where t.run = $1 and t.state in ('running', 'restarting') and t.worker is not null
         )
         insert into task_instance (run, task, map_index, attempt, try_no, max_tries, lease_no, state, ended_at, rev_end)
-        values ($1, $2, $3, gen_random_uuid(), 0, 0, 0, $4::text::task_state, now(), $5)
+        select $1, task, map_index, gen_random_uuid(), 0, 0, 0, $4::text::task_state, now(), $5 from marked
         on conflict (run, task, map_index) do update set lease_no = task_instance.lease_no + 1, state = excluded.state,
           ended_at = coalesce(case when task_instance.state in ('running', 'restarting') then null
             else task_instance.ended_at end, excluded.ended_at), rev_end = excluded.rev_end",
-        run,
-        task as i16,
-        map_index,
-        to.as_str(),
-        rev
     )
+    .bind(run)
+    .bind(tasks)
+    .bind(indices)
+    .bind(to.as_str())
+    .bind(rev)
     .execute(db)
     .await?;
     Ok(())

@@ -2,7 +2,7 @@
 //! it, schedulers do it for the dead, and every change by a person goes this way too.
 
 use crate::{
-    StoreError, StoreResult, boxed, parked,
+    StoreError, StoreResult, boxed, dag, parked,
     run_lock::{self, LockedRun},
     step::{Mode, Move, RunAt, Stepper, WorkerStep},
     version::{Version, Versions},
@@ -10,6 +10,7 @@ use crate::{
 use orch_core::alert::of_run;
 use orch_core::run::{Elements, Run};
 use orch_core::transition::{Effects, Event, fold};
+use orch_spec::state::RunState;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use std::sync::Arc;
@@ -98,6 +99,9 @@ async fn try_fold(
     if locked.parked {
         parked::unpark(&mut tx, run).await?;
     }
+    if ledger.state == RunState::Failed {
+        dag::pause_after_failures(&mut tx, &version.dag_id).await?;
+    }
     tx.commit().await?;
     let queued = !step.queue.is_empty() || !step.admit.is_empty();
     let (rev, clear_number) = (locked.rev + 1, locked.clear_number);
@@ -130,6 +134,7 @@ pub fn carry_out(step: &mut WorkerStep, version: &Version, at: RunAt, to: Run, e
     step.hold.extend(effects.hold.into_iter().map(|instance| version.new_try(moved, instance)));
     step.admit.extend(effects.admit.into_iter().map(|(task, many)| (run, task, many)));
     step.decided.extend(effects.decided.into_iter().map(|(task, index, state)| (run, task, index, state)));
+    step.reasons.extend(effects.reasons.into_iter().map(|(task, reason)| (run, task, reason)));
     if to.state.is_finished() {
         step.alerts.extend(of_run(&version.plan.spec, run, moved.rev, to.state).into_iter().map(|alert| (run, alert)));
     }

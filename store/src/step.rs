@@ -185,6 +185,8 @@ pub struct WorkerStep {
     /// How many held elements of a task may go.
     pub admit: Vec<(Uuid, TaskIdx, i32)>,
     pub decided: Vec<(Uuid, TaskIdx, i32, TaskState)>,
+    /// Why tasks of `decided` failed as a whole.
+    pub reasons: Vec<(Uuid, TaskIdx, String)>,
     /// Who is told of runs that end with their moves.
     pub alerts: Vec<(Uuid, NewAlert)>,
     pub claim: Option<Claim>,

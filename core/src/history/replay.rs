@@ -24,7 +24,8 @@ pub(super) fn check(plan: &Plan, history: &History) -> Vec<Difference> {
     if history.run.state == RunState::Queued {
         return Vec::new();
     }
-    let plan = unlimited(plan);
+    let mut plan = unlimited(plan);
+    plan.max_map_elements = max_map_elements(&plan, history);
     // It ended by itself, or somebody or the clock ended it: whichever explains more.
     let ends: &[Option<RunEnd>] = match history.run.state {
         RunState::Success => &[None, Some(RunEnd::Success)],
@@ -71,6 +72,18 @@ fn unlimited(plan: &Plan) -> Plan {
     spec.max_active_tasks = None;
     spec.tasks.iter_mut().for_each(|task| task.options.max_active = None);
     Plan::new(Arc::new(spec)).expect("limits say nothing about how tasks hang together")
+}
+
+/// The maximum that explains which maps were expanded: the setting may have changed since.
+fn max_map_elements(plan: &Plan, history: &History) -> i32 {
+    let lengths = plan.tasks.iter().filter_map(|task| history.run.len(task));
+    let failed = |task: &TaskIdx| {
+        history.over.get(&(*task, -1)).is_some_and(|over| over.state == TaskState::Failed && !over.ran)
+    };
+    let longest = lengths.max().unwrap_or(0);
+    let is_refused =
+        (0..plan.tasks.len() as TaskIdx).filter(|task| plan.task(*task).map.is_some()).any(|task| failed(&task));
+    if is_refused { longest.max(1) } else { plan.max_map_elements.max(longest) }
 }
 
 /// The tasks that the run was begun with: of a part of a DAG the others are removed as a whole, which no rule does.

@@ -1,7 +1,7 @@
 //! From names to indices: edges, maps, counter slots, priorities.
 
 use super::edges::{indirect_setups, leaves, teardown_scope};
-use super::{Domain, Edge, Length, Lengths, Plan, PlanError, PlanTask, TaskIdx, TaskMap};
+use super::{Domain, Edge, Length, Lengths, MAX_MAP_ELEMENTS, Plan, PlanError, PlanTask, TaskIdx, TaskMap};
 use crate::gates::Gates;
 use crate::run::{RUN_COUNTERS, TASK_COUNTERS};
 use orch_spec::check::MAX_TASKS;
@@ -91,7 +91,7 @@ pub(super) fn plan(spec: Arc<DagSpec>) -> Result<Plan, PlanError> {
             }
         }
     }
-    Ok(Plan { spec, tasks, domains, list_slots, counters, by_id })
+    Ok(Plan { spec, tasks, domains, list_slots, counters, max_map_elements: MAX_MAP_ELEMENTS, by_id })
 }
 
 fn named_upstreams(spec: &DagSpec, by_id: &HashMap<String, TaskIdx>) -> Result<Vec<BTreeSet<TaskIdx>>, PlanError> {

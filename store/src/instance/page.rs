@@ -18,11 +18,16 @@ use uuid::Uuid;
 #[derive(Debug, Clone)]
 pub struct InstancePage {
     pub instances: Vec<InstanceRow>,
-    /// How many it lets through in all.
+    /// The number of rows that match; a lower bound if `is_limited`.
     pub total: usize,
+    /// Counting stopped at [`MAX_COUNTED`].
+    pub is_limited: bool,
     /// The structure they belong to.
     pub version: Arc<Version>,
 }
+
+/// Instances that are read one by one to be counted; states with a row are counted by one statement.
+const MAX_COUNTED: usize = 20_000;
 
 /// Leaves out `skip` instances and gives at most `most`, in the order of the DAG. `None`: there is no such run.
 #[boxed]
@@ -41,22 +46,22 @@ pub async fn page_of_instances(
         let places = || Places::new(&ledger, tasks.as_deref(), filter);
         let total = places().count();
         if skip >= total || most == 0 {
-            return Ok(Some(InstancePage { instances: Vec::new(), total, version }));
+            return Ok(Some(InstancePage { instances: Vec::new(), total, is_limited: false, version }));
         }
         let after = skip.checked_sub(1).and_then(|last| places().nth(last)).or(filter.after);
         let rest = InstanceFilter { after, ..filter.clone() };
         let instances = list_instances(db, versions, run, &rest, most).await?.unwrap_or_default();
-        return Ok(Some(InstancePage { instances, total, version }));
+        return Ok(Some(InstancePage { instances, total, is_limited: false, version }));
     }
     // Of a run that is over the ledger knows which states there are: no row is looked at for one that nobody is in.
     let nobody_in =
         |state: &TaskState, counts: &BTreeMap<_, _>| *state != TaskState::None && !counts.contains_key(state);
     if counts_when_over(&ledger, None).is_some_and(|counts| filter.states.iter().all(|state| nobody_in(state, &counts)))
     {
-        return Ok(Some(InstancePage { instances: Vec::new(), total: 0, version }));
+        return Ok(Some(InstancePage { instances: Vec::new(), total: 0, is_limited: false, version }));
     }
     let countable = filter.map_index.is_none() && filter.after.is_none() && filter.states.iter().all(|&s| has_a_row(s));
-    let (mut instances, mut seen, mut rest) = (Vec::new(), 0, filter.clone());
+    let (mut instances, mut seen, mut rest, mut is_limited) = (Vec::new(), 0, filter.clone(), false);
     let total = loop {
         let next = list_instances(db, versions, run, &rest, MOST_INSTANCES).await?.unwrap_or_default();
         let full = next.len() == MOST_INSTANCES;
@@ -79,6 +84,10 @@ pub async fn page_of_instances(
             let counted = counts.into_iter().filter(|(task, state, _)| wanted(*task) && filter.states.contains(state));
             break counted.map(|(_, _, count)| narrow::size(count)).sum();
         }
+        if instances.len() == most && seen >= MAX_COUNTED {
+            is_limited = true;
+            break seen;
+        }
     };
-    Ok(Some(InstancePage { instances, total, version }))
+    Ok(Some(InstancePage { instances, total, is_limited, version }))
 }

@@ -92,7 +92,7 @@ pub async fn first_element_failure(
         ElementFailure,
         r#"select t.map_index, f.causes from failure f
         join task_instance t on t.run = f.run and t.attempt = f.attempt and t.state = 'failed'
-        where f.run = $1 and t.task = $2 and t.map_index >= 0 and not exists (select from failure later
+        where f.run = $1 and t.task = $2 and not exists (select from failure later
           where later.run = f.run and later.attempt = f.attempt and later.lease_no > f.lease_no)
         order by f.created_at, t.map_index limit 1"#,
         run,

@@ -1,8 +1,8 @@
 //! Takes runs away with all that belongs to them.
 
 use crate::{StoreResult, boxed};
-use sqlx::Connection;
 use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection};
 use uuid::Uuid;
 
 /// What became of a wish to delete a run.
@@ -43,8 +43,45 @@ pub async fn delete_runs(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<us
         tx.rollback().await?;
         return Ok(0);
     }
+    delete_large(&mut tx, &runs).await?;
     sqlx::query_file!("queries/run/delete_rows.sql", &runs).execute(&mut *tx).await?;
     sqlx::query!("delete from dag_run where id = any($1)", &runs).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(runs.len())
+}
+
+/// Rows that one statement deletes, so that it ends before the statement timeout.
+const MAX_ROWS: i64 = 5_000;
+
+/// Tables that may have many rows of a run, each with its primary key after `run`.
+const LARGE: [(&str, &[&str]); 7] = [
+    ("task_instance", &["task", "map_index"]),
+    ("attempt", &["task", "map_index", "attempt"]),
+    ("failure", &["attempt", "lease_no"]),
+    ("output", &["task", "map_index", "key"]),
+    ("output_part", &["task", "map_index", "key", "part"]),
+    ("log_chunk", &["attempt", "lease_no", "seq"]),
+    ("lineage", &["task_id", "map_index", "from_uri", "to_uri"]),
+];
+
+/// Deletes in batches what a single statement could not delete within the statement timeout. Most runs have nothing of the kind.
+async fn delete_large(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<()> {
+    let is_large = |(table, _): &(&str, &[&str])| {
+        format!("exists (select from {table} where run = any($1) offset {MAX_ROWS}) as {table}")
+    };
+    let text = format!("select {}", LARGE.iter().map(is_large).collect::<Vec<_>>().join(", "));
+    let found = sqlx::query(AssertSqlSafe(text)).bind(runs).fetch_one(&mut *db).await?;
+    for (table, key) in LARGE {
+        if !sqlx::Row::try_get::<bool, _>(&found, table)? {
+            continue;
+        }
+        let same = key.iter().map(|column| format!("t.{column} = d.{column}")).collect::<Vec<_>>().join(" and ");
+        let text = format!(
+            "delete from {table} t using (select run, {} from {table} where run = any($1) limit {MAX_ROWS}) d
+            where t.run = any($1) and t.run = d.run and {same}",
+            key.join(", ")
+        );
+        while sqlx::query(AssertSqlSafe(text.as_str())).bind(runs).execute(&mut *db).await?.rows_affected() > 0 {}
+    }
+    Ok(())
 }

@@ -185,7 +185,7 @@ pub(super) async fn insert(
         new.partition_key,
         reached == Reached::MayBegin
     )
-    .fetch_optional(db)
+    .fetch_optional(&mut *db)
     .await?;
     let Some(row) = row else { return Ok(Inserted::NoSuchDag) };
     if row.newest != version.id {
@@ -197,6 +197,9 @@ pub(super) async fn insert(
         return Ok(Inserted::Taken);
     };
     let state: RunState = word(&state)?;
+    if state != RunState::Queued {
+        put_reasons(db, &[id], &effects.reasons).await?;
+    }
     Ok(Inserted::Run(RunRow {
         id,
         dag_id: new.dag_id.clone(),
@@ -293,6 +296,32 @@ impl Decided {
             state: decided.iter().map(|d| d.2.as_str().into()).collect(),
         }
     }
+}
+
+/// Records why tasks of these runs failed without a try.
+pub(super) async fn put_reasons(
+    db: &mut PgConnection,
+    runs: &[Uuid],
+    reasons: &[(TaskIdx, String)],
+) -> StoreResult<()> {
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    let (tasks, reasons): (Vec<i16>, Vec<&str>) =
+        reasons.iter().map(|(task, why)| (*task as i16, why.as_str())).unzip();
+    sqlx::query(
+        "insert into failure (run, attempt, lease_no, kind, causes)
+        select t.run, t.attempt, t.lease_no, 'fatal', array[w.reason]
+        from unnest($1::uuid[]) as r (run), unnest($2::smallint[], $3::text[]) as w (task, reason), task_instance t
+        where t.run = r.run and t.task = w.task and t.map_index = -1 and t.state = 'failed'
+        on conflict do nothing",
+    )
+    .bind(runs)
+    .bind(&tasks)
+    .bind(&reasons)
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// Eight random letters and digits.

@@ -1,7 +1,7 @@
 //! Runs of DAGs that say what becomes of a run for which there is no place (`core::overlap`). Under the DAG's lock, so that
 //! two runs that come at the same time are asked one after the other. DAGs that say nothing never come here.
 
-use super::end::{cancel_run, set_run_state};
+use super::end::{EndRun, cancel_run, set_run_state};
 use super::insert::{Inserted, NewRun, Reached, RunRow, When, insert};
 use super::{set_note, word};
 use crate::StoreResult;
@@ -67,7 +67,10 @@ impl ActiveRuns {
         for &place in places.iter().rev() {
             let (id, run_id) = self.runs.remove(place);
             self.running.remove(place);
-            cancel_run(db, versions, id).await?;
+            // A run whose last outcome waited for its fold has ended by itself: nothing was cancelled.
+            if !matches!(cancel_run(db, versions, id).await?, EndRun::Ended(_)) {
+                continue;
+            }
             let why = json!({ "because": "a newer run takes its place" });
             tracing::info!(dag.name = dag_id, run.id = run_id, "a run is cancelled: a newer one takes its place");
             record(db, &deed("cancel_dag_run", dag_id, &run_id, why)).await?;

@@ -1,6 +1,6 @@
 //! Begins runs that wait: for other runs to end, for their DAG to be unpaused, for their time.
 
-use super::insert::{Decided, Tries};
+use super::insert::{Decided, Tries, put_reasons};
 use super::policy::{skip, there};
 use super::word;
 use crate::{
@@ -117,7 +117,8 @@ async fn begin(
     move_on(db, version, runs, &run).await?;
     put(db, version, (runs, *run_type), &effects.ready, Table::Ready).await?;
     put(db, version, (runs, *run_type), &effects.hold, Table::Held).await?;
-    decide(db, runs, &Decided::new(&effects.decided)).await
+    decide(db, runs, &Decided::new(&effects.decided)).await?;
+    put_reasons(db, runs, &effects.reasons).await
 }
 
 async fn move_on(db: &mut PgConnection, version: &Version, runs: &[Uuid], to: &Run) -> StoreResult<()> {

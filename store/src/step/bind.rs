@@ -108,6 +108,11 @@ pub(super) async fn send(db: &mut PgConnection, text: Arc<str>, step: &WorkerSte
         values.column(&step.decided, |d| d.1 as i16)?;
         values.column(&step.decided, |d| d.2)?;
         values.column(&step.decided, |d| d.3.as_str())?;
+        if has(sql::REASONS) {
+            values.column(&step.reasons, |r| r.0)?;
+            values.column(&step.reasons, |r| r.1 as i16)?;
+            values.column(&step.reasons, |r| r.2.clone())?;
+        }
     }
     if let (true, Some(claim)) = (has(CLAIM) || has(LOOK), &step.claim) {
         if has(CLAIM) {

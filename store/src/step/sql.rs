@@ -30,6 +30,7 @@ pub(super) const TRY_ALERTS: u32 = 1 << 20;
 pub(super) const RUN_ALERTS: u32 = 1 << 21;
 pub(super) const ASK: u32 = 1 << 22;
 pub(super) const ELEMENT_ALERTS: u32 = 1 << 23;
+pub(super) const REASONS: u32 = 1 << 24;
 
 /// Which parts a step has; 0 when it has nothing to say.
 pub(super) fn shape(step: &WorkerStep) -> u32 {
@@ -57,6 +58,7 @@ pub(super) fn shape(step: &WorkerStep) -> u32 {
     part(STRICT, step.mode == Mode::Strict && !step.ended.is_empty());
     part(LOCKED, matches!(step.mode, Mode::Locked { .. }));
     part(CLEARED, step.cleared);
+    part(REASONS, !step.decided.is_empty() && !step.reasons.is_empty());
     part(RELEASE, step.release && !step.ended.is_empty());
     part(TRY_ALERTS, alerts::of_tries(step).next().is_some());
     part(ELEMENT_ALERTS, alerts::of_elements(step).next().is_some());
@@ -90,6 +92,7 @@ pub fn text_variants(leaf: Option<Leaf>) -> Vec<String> {
         MOVES | LOCKED | KEEP | QUEUE | HOLD | ADMIT | DECIDED,
         MOVES | LOCKED | CLEARED | QUEUE | HOLD | DECIDED,
         MOVES | LOCKED | RUN_ALERTS,
+        MOVES | strict | DECIDED | REASONS | CLAIM | ONE_QUEUE,
     ];
     shapes.into_iter().map(|shape| text(shape, leaf)).collect()
 }
@@ -283,10 +286,18 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
               select d.run, d.task, d.map_index, gen_random_uuid(), 0, 0, 0, d.state::task_state, now()
               from {} as d (run, task, map_index, state) {}
               on conflict (run, task, map_index) do update set state = excluded.state, ended_at = excluded.ended_at,
-                worker = null)",
+                worker = null returning run, task, map_index, attempt, lease_no)",
             p.unnest(&[RUN, SMALL, INT, TEXT]),
             moved("d")
         ));
+        if has(REASONS) {
+            parts.push(format!(
+                "reasons as (insert into failure (run, attempt, lease_no, kind, causes)
+                  select dec.run, dec.attempt, dec.lease_no, 'fatal', array[w.reason] from {} as w (run, task, reason)
+                  join dec on dec.run = w.run and dec.task = w.task and dec.map_index = -1 on conflict do nothing)",
+                p.unnest(&[RUN, SMALL, TEXT])
+            ));
+        }
     }
     if has(CLAIM) {
         let most = p.next("integer");

@@ -3,12 +3,14 @@
 use crate::fixture::{Hands, check_run, dag, database, number, one, register, states, trigger};
 use orch_core::transition::RunEnd;
 use orch_spec::state::{RunState, TaskState};
-use orch_store::dag::{get_dag, pause_after_failures};
+use orch_store::StoreError;
+use orch_store::dag::{get_dag, unpause};
 use orch_store::run::{EndRun, cancel_run, set_run_state, time_out_run};
 use orch_store::version::Versions;
 use orch_store::worker::heartbeat;
 use orch_test_support::TestDb;
 use serde_json::json;
+use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use std::sync::Arc;
 use std::time::Duration;
@@ -152,20 +154,51 @@ async fn a_cancel_in_the_midst_of_work_leaves_nothing_behind() {
     }
 }
 
+async fn is_paused(db: &mut PgConnection) -> bool {
+    get_dag(db, "d").await.expect("it is read").expect("it exists").is_paused
+}
+
+/// The process that ends the run may be killed right after its commit.
 #[tokio::test]
-async fn a_dag_that_keeps_failing_is_paused() {
+async fn a_dag_that_keeps_failing_is_paused_by_the_transaction_that_ends_its_last_run() {
     let database = database().await;
     let mut db = one(&database).await;
     let spec =
         dag(json!({ "dag_id": "d", "max_consecutive_failed_runs": 2, "tasks": [{ "task_id": "a", "kind": "rust" }] }));
+    let version = register(&mut db, &[spec]).await[0].version_id;
+    let (mut versions, mut hands) = (Versions::default(), Hands::new(&database, &[version], LEASE).await);
+    let ends = [TaskState::Failed, TaskState::Success, TaskState::Failed, TaskState::Failed];
+    for (turn, end) in ends.into_iter().enumerate() {
+        assert!(!is_paused(&mut db).await, "turn {turn}");
+        trigger(&mut db, &mut versions, "d").await;
+        let lease = hands.claim(1).await[0].lease;
+        assert!(hands.end(lease, end).await);
+    }
+    assert!(is_paused(&mut db).await);
+
+    unpause(&mut db, &["d".into()]).await.unwrap();
+    let run = trigger(&mut db, &mut versions, "d").await.id;
+    assert!(!is_paused(&mut db).await, "it stays as a person wants it until the next failure");
+    assert_eq!(time_out_run(&mut db, &mut versions, run).await.unwrap(), EndRun::Ended(RunState::Failed));
+    assert!(is_paused(&mut db).await);
+}
+
+/// DAGs are locked before runs, so a transaction that has locked a run never waits for a DAG.
+#[tokio::test]
+async fn a_run_that_pauses_its_dag_ends_later_while_the_dag_is_locked() {
+    let database = database().await;
+    let (mut db, mut other) = (one(&database).await, one(&database).await);
+    let spec =
+        dag(json!({ "dag_id": "d", "max_consecutive_failed_runs": 1, "tasks": [{ "task_id": "a", "kind": "rust" }] }));
     register(&mut db, &[spec]).await;
     let mut versions = Versions::default();
-    for (end, paused) in
-        [(RunEnd::Failed, false), (RunEnd::Success, false), (RunEnd::Failed, false), (RunEnd::Failed, true)]
-    {
-        let run = trigger(&mut db, &mut versions, "d").await.id;
-        set_run_state(&mut db, &mut versions, run, end).await.unwrap();
-        assert_eq!(pause_after_failures(&mut db, "d").await.unwrap(), paused);
-    }
-    assert!(get_dag(&mut db, "d").await.unwrap().unwrap().is_paused);
+    let run = trigger(&mut db, &mut versions, "d").await.id;
+    let mut tx = other.begin().await.unwrap();
+    sqlx::query("select from dag for no key update").execute(&mut *tx).await.unwrap();
+    let locked = time_out_run(&mut db, &mut versions, run).await;
+    assert!(matches!(locked, Err(StoreError::TryAgain(_))), "{locked:?}");
+    assert_eq!(number(&mut db, "select count(*) from dag_run where state = 'running'").await, 1);
+    tx.commit().await.unwrap();
+    time_out_run(&mut db, &mut versions, run).await.unwrap();
+    assert!(is_paused(&mut db).await);
 }

@@ -7,7 +7,7 @@ use orch_core::transition::Selected;
 use orch_spec::state::{RunState, TaskState};
 use orch_store::clear::{ClearScope, clear_instances};
 use orch_store::instance::tries;
-use orch_store::mark::{Mark, mark_instance};
+use orch_store::mark::{Mark, mark_instance, mark_instances};
 use orch_store::run::run_by_uuid;
 use orch_store::step::Stepper;
 use orch_store::version::Versions;
@@ -218,4 +218,49 @@ async fn clear(db: &mut PgConnection, run: Uuid, tasks: &[TaskIdx]) {
     let wish = ClearScope { selection: Selection { tasks, ..Selection::default() }, ..ClearScope::default() };
     let cleared = clear_instances(db, &mut Stepper::default(), &mut Versions::default(), run, &wish).await;
     cleared.expect("it clears").expect("the run is there");
+}
+
+/// All are marked under one lock of the run: one revision, whatever their states were.
+#[tokio::test]
+async fn many_elements_are_marked_as_one_change_of_their_run() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let spec = dag(json!({ "dag_id": "d", "tasks": [
+        { "task_id": "list", "kind": "rust" },
+        { "task_id": "each", "kind": "rust", "map": { "each": { "output": "list" } } },
+        { "task_id": "follow", "kind": "rust", "map": { "each": { "outputs": "each" } } },
+        { "task_id": "end", "kind": "rust", "after": ["follow"] },
+    ] }));
+    let version = register(&mut db, &[spec]).await[0].version_id;
+    let mut versions = Versions::default();
+    let run = trigger(&mut db, &mut versions, "d").await.id;
+    let mut hands = Hands::new(&database, &[version], LEASE).await;
+    let list = hands.claim(1).await[0].lease;
+    assert!(hands.end_with(list, TaskState::Success, Some(1_500)).await);
+    let running = hands.claim(10).await;
+    assert!(hands.end(running[0].lease, TaskState::Failed).await);
+    hands.fold(run).await;
+    let rev = number(&mut db, "select rev::bigint from dag_run").await;
+    let wanted: Vec<(TaskIdx, i32)> =
+        (600..1_200).chain(0..400).map(|index| (1, index)).chain([(1, 5), (9, 0)]).collect();
+    let marks = mark_instances(&mut db, &mut versions, (run, None), &wanted, TaskState::Failed).await.unwrap();
+    assert_eq!(marks.len(), 1_001, "one is named twice");
+    let many = |mark: Mark| marks.iter().filter(|(_, known)| *known == mark).count();
+    assert_eq!(many(Mark::Same), 1, "it had failed");
+    assert_eq!(many(Mark::NoSuchInstance), 1);
+    assert_eq!(many(Mark::Marked(TaskState::Running)), 9);
+    // Elements from 1,025 on are beyond the window.
+    assert_eq!(many(Mark::Marked(TaskState::Queued)), 390 + 425);
+    assert_eq!(many(Mark::Marked(TaskState::Scheduled)), 175);
+    assert_eq!(number(&mut db, "select rev::bigint from dag_run").await, rev + 1);
+    assert_eq!(number(&mut db, "select count(*) from stop_order where why = 'marked'").await, 9);
+    check_run(&mut db, run).await;
+    let back =
+        mark_instances(&mut db, &mut versions, (run, None), &[(1, 3), (3, -1)], TaskState::Success).await.unwrap();
+    assert_eq!(back, [((1, 3), Mark::Marked(TaskState::Failed)), ((3, -1), Mark::Marked(TaskState::UpstreamFailed))]);
+    check_run(&mut db, run).await;
+    let queued = trigger(&mut db, &mut versions, "d").await.id;
+    let not_yet = mark_instances(&mut db, &mut versions, (queued, None), &[(0, -1), (1, -1)], TaskState::Failed).await;
+    assert_eq!(not_yet.unwrap()[1].1, Mark::NotYet);
+    assert_eq!(states(&mut db, queued).await[0], "list queued", "nothing is marked when one cannot be");
 }

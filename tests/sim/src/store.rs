@@ -157,11 +157,6 @@ impl Hot for MemStore {
         tx.commit(move |s, _| Ok(s.start_queued_runs(&dag))).await
     }
 
-    /// No DAG here asks for it.
-    async fn pause_after_failures(&mut self, _dag_id: &str) -> StoreResult<()> {
-        Ok(())
-    }
-
     async fn admit(&mut self) -> StoreResult<usize> {
         self.session.admit(Turn::Wait).await
     }

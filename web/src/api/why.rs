@@ -115,14 +115,15 @@ pub(crate) async fn why(State(app): State<App>, names: Names, mut query: Query) 
         TaskState::Failed | TaskState::UpForRetry => tries(&mut db, instance.run.id, row.task, row.map_index).await?,
         _ => Vec::new(),
     };
-    let ending = Beyond::of(&mut db, &instance.run, row, &tries).await?.ending;
-    let causes = tries.into_iter().next_back().map(|last| last.causes).unwrap_or_default();
+    let beyond = Beyond::of(&mut db, &instance.run, row, &tries).await?;
+    let of_map = beyond.element.filter(|failed| failed.map_index < 0).map(|failed| failed.causes);
+    let causes = tries.into_iter().next_back().map(|last| last.causes).or(of_map).unwrap_or_default();
     let summary = match row.state {
         TaskState::UpForRetry | TaskState::UpForReschedule => match row.wake_at {
             Some(at) => format!("it goes on at {}", at.to_rfc3339()),
             None => "it waits for its time".into(),
         },
-        TaskState::Failed => ending.unwrap_or_else(|| in_words(&causes)),
+        TaskState::Failed => beyond.ending.unwrap_or_else(|| in_words(&causes)),
         state if state.is_finished() => format!("it is over: {state}"),
         TaskState::Running | TaskState::Restarting => match &row.hostname {
             Some(host) => format!("it runs on {host}"),

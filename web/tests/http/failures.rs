@@ -143,3 +143,22 @@ async fn what_was_ended_from_outside_says_by_whom() {
     let page = browser.get(&format!("/dags/chain/runs/{}/tasks/t0", encoded(&task))).await;
     assert!(page.has("admin marked t0 as failed."), "{}", page.html);
 }
+
+#[tokio::test]
+async fn a_map_that_is_too_long_says_so_on_every_page() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let list = json!({ "value": (0..1_001).collect::<Vec<_>>() });
+    let wide = dag(json!({ "dag_id": "wide", "paused_at_creation": false, "tasks": [
+        { "task_id": "each", "kind": "rust", "map": { "cross": [list.clone(), list] } } ] }));
+    register_bundle(&mut db, &NewBundle { name: "wide".into(), dags: vec![wide] }, false).await.expect("it registers");
+    let run_id = web.trigger("wide").await;
+    let mut browser = Browser::logged_in(&web).await;
+    let of_run = format!("/dags/wide/runs/{}", encoded(&run_id));
+    for page in ["/", &of_run, &format!("{of_run}/tasks/each")] {
+        let page = browser.get(page).await;
+        assert!(page.has("has 1,002,001 elements; the maximum is 1,000,000"), "{}", page.html);
+    }
+    let why = web.get(&format!("/api/orch/v1/dags/wide/runs/{}/tasks/each/why", encoded(&run_id))).await.body;
+    assert!(why["summary"].as_str().is_some_and(|text| text.contains("1,002,001 elements")), "{why}");
+}

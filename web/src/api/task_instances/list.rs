@@ -109,7 +109,13 @@ async fn plain(
     let notes = notes_of(db, &[run.id]).await?;
     let of_run = OfRun { run, plan: &found.version.plan, notes: &notes };
     let task_instances = found.instances.into_iter().map(|row| of_run.instance(row)).collect();
-    Ok(TaskInstancePage { task_instances, total_entries: found.total, ..TaskInstancePage::default() })
+    let total_entries_limit = found.is_limited.then_some(found.total as i64);
+    Ok(TaskInstancePage {
+        task_instances,
+        total_entries: found.total,
+        total_entries_limit,
+        ..TaskInstancePage::default()
+    })
 }
 
 /// Of these runs, in any order.

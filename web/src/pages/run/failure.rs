@@ -120,9 +120,10 @@ impl Beyond {
         Ok(Beyond { element: None, ending: Some(ended_by(deed.as_ref())) })
     }
 
-    /// The error of an element.
+    /// The first error of an element, or why the map could not be expanded.
     pub(crate) fn first_error(&self) -> Option<String> {
         let failed = self.element.as_ref()?;
-        Some(of_element(failed.map_index, &failed.causes))
+        let is_element = failed.map_index >= 0;
+        Some(if is_element { of_element(failed.map_index, &failed.causes) } else { in_words(&failed.causes) })
     }
 }

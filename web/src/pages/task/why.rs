@@ -171,7 +171,8 @@ fn failed(tries: &[TryRow], beyond: &Beyond) -> (String, String) {
     let causes = failed.last().map(|last| in_words(&last.causes)).unwrap_or_default();
     let same = failed.iter().all(|one| in_words(&one.causes) == causes);
     match failed.len() {
-        0 | 1 => ("It failed.".into(), causes),
+        0 => ("It failed.".into(), beyond.first_error().unwrap_or(causes)),
+        1 => ("It failed.".into(), causes),
         many if same => (format!("It failed {many} times with the same error."), causes),
         many => (format!("It failed {many} times, the last time with:"), causes),
     }

@@ -1,0 +1,94 @@
+//! Maps with more elements than a run may have, and runs with very many elements.
+
+use crate::fixture::{Hands, check_run, dag, database, number, one, register, trigger};
+use orch_spec::state::{RunState, TaskState};
+use orch_store::instance::{count_instances, first_element_failure};
+use orch_store::overview::first_failures;
+use orch_store::run::{DeleteRun, EndRun, cancel_run, delete_run, start_queued_runs};
+use orch_store::version::Versions;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+const LEASE: Duration = Duration::from_mins(1);
+
+/// Three lists of 1,000 elements are 10^9 instances.
+#[tokio::test]
+async fn a_map_that_is_too_long_fails_with_its_reason_and_its_run_can_be_cancelled() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let [a, b, c, slow] = ["a", "b", "c", "slow"].map(|id| json!({ "task_id": id, "kind": "rust" }));
+    let cross = json!({ "cross": [{ "output": "a" }, { "output": "b" }, { "output": "c" }] });
+    let spec = dag(json!({ "dag_id": "d", "tasks": [
+        a, b, c, slow, { "task_id": "each", "kind": "rust", "map": cross },
+        { "task_id": "after", "kind": "rust", "after": ["each"] },
+    ] }));
+    let version = register(&mut db, &[spec]).await[0].version_id;
+    let run = trigger(&mut db, &mut Versions::default(), "d").await;
+    let mut hands = Hands::new(&database, &[version], LEASE).await;
+    let claimed = hands.claim(4).await;
+    let began = Instant::now();
+    for claimed in claimed.iter().filter(|claimed| claimed.lease.task < 3) {
+        assert!(hands.end_with(claimed.lease, TaskState::Success, Some(1_000)).await);
+    }
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    check_run(&mut db, run.id).await;
+    let found = first_failures(&mut db, &[("d".into(), run.run_id.clone())]).await.unwrap();
+    let reason = "the map of `each` has 1,000,000,000 elements; the maximum is 1,000,000\nhint: ";
+    assert!(found[0].causes[0].starts_with(reason), "{found:?}");
+    let of_task = first_element_failure(&mut db, run.id, 4).await.unwrap().expect("the reason is recorded");
+    assert_eq!((of_task.map_index, &of_task.causes), (-1, &found[0].causes));
+    assert_eq!(count_instances(&mut db, &mut Versions::default(), &[run.id]).await.unwrap(), 6);
+    let ended = cancel_run(&mut db, &mut Versions::default(), run.id).await.unwrap();
+    assert_eq!(ended, EndRun::Ended(RunState::Failed));
+    check_run(&mut db, run.id).await;
+}
+
+/// A map over a list in the DAG is expanded by the statement that creates or starts the run.
+#[tokio::test]
+async fn a_map_that_is_too_long_from_the_start_has_its_reason_too() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let list = json!({ "value": (0..1_001).collect::<Vec<_>>() });
+    let spec = dag(json!({ "dag_id": "d", "max_active_runs": 1, "tasks": [
+        { "task_id": "slow", "kind": "rust" },
+        { "task_id": "each", "kind": "rust", "map": { "cross": [list.clone(), list] } },
+    ] }));
+    let version = register(&mut db, &[spec]).await[0].version_id;
+    let first = trigger(&mut db, &mut Versions::default(), "d").await;
+    let second = trigger(&mut db, &mut Versions::default(), "d").await;
+    assert!(first.started && !second.started);
+    let mut hands = Hands::new(&database, &[version], LEASE).await;
+    hands.work_off().await;
+    start_queued_runs(&mut db, &mut Versions::default(), "d").await.unwrap();
+    for run in [first, second] {
+        let found = first_failures(&mut db, &[("d".into(), run.run_id)]).await.unwrap();
+        assert!(found[0].causes[0].contains("has 1,002,001 elements"), "{found:?}");
+        check_run(&mut db, run.id).await;
+    }
+}
+
+/// A million rows in one statement exceed the statement timeout. Here both are smaller.
+#[tokio::test]
+async fn a_run_of_very_many_elements_is_cancelled_and_deleted_in_batches() {
+    const ELEMENTS: i32 = 200_000;
+    let database = database().await;
+    let mut db = one(&database).await;
+    let spec = dag(json!({ "dag_id": "d", "tasks": [
+        { "task_id": "list", "kind": "rust" },
+        { "task_id": "each", "kind": "rust", "map": { "each": { "output": "list" } } },
+    ] }));
+    let version = register(&mut db, &[spec]).await[0].version_id;
+    let run = trigger(&mut db, &mut Versions::default(), "d").await;
+    let mut hands = Hands::new(&database, &[version], LEASE).await;
+    let list = hands.claim(1).await[0].lease;
+    assert!(hands.end_with(list, TaskState::Success, Some(ELEMENTS)).await);
+    sqlx::query("set statement_timeout = '1s'").execute(&mut db).await.unwrap();
+    let ended = cancel_run(&mut db, &mut Versions::default(), run.id).await.unwrap();
+    assert_eq!(ended, EndRun::Ended(RunState::Failed));
+    let rows = number(&mut db, "select count(*) from task_instance where task = 1 and state = 'skipped'").await;
+    assert_eq!(rows, i64::from(ELEMENTS));
+    let deleted = delete_run(&mut db, "d", &run.run_id).await.unwrap();
+    assert_eq!(deleted, DeleteRun::Deleted);
+    assert_eq!(number(&mut db, "select count(*) from task_instance").await, 0);
+    assert_eq!(number(&mut db, "select count(*) from dag_run").await, 0);
+}
