@@ -9,17 +9,26 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 /// A file is read once more so long after it was seen to change: clocks of file systems are coarse, and it may have been
 /// written again in the same moment.
 const SETTLES_IN: Duration = Duration::from_secs(2);
 
+/// Timeout for reading one file. Its thread is abandoned then, and the file has an import error until it changes.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// Threads that read a file too long, for all of a folder. While this many threads hang, no other changed file is read.
+const MAX_ABANDONED: usize = 8;
+
 /// Files and what is wrong with them.
 pub type Broken = BTreeMap<String, Vec<FileProblem>>;
 
 /// What a file says, by its name below the folder, its place and its bytes.
-type FileParser<T> = dyn Fn(&str, &Path, &[u8]) -> Result<T, Vec<FileProblem>> + Send;
+type FileParser<T> = dyn Fn(&str, &Path, &[u8]) -> Result<T, Vec<FileProblem>> + Send + Sync;
+
+/// A hash of the bytes of a file, and what it says; `None` if the hash is the known one.
+type FileRead<T> = (u64, Option<Result<T, Vec<FileProblem>>>);
 
 /// A file as it was read last.
 pub struct CachedFile<T> {
@@ -37,20 +46,23 @@ pub struct CachedFile<T> {
 pub struct Files<T> {
     folder: PathBuf,
     is_wanted: fn(&str) -> bool,
-    read: Box<FileParser<T>>,
+    read: Arc<FileParser<T>>,
     files: BTreeMap<String, CachedFile<T>>,
     unreadable: BTreeMap<String, String>,
     is_looked_at: bool,
+    timeout: Duration,
+    /// Held by each thread that reads a file: more than one reference means that some threads were abandoned.
+    readers: Arc<()>,
 }
 
-impl<T> Files<T> {
+impl<T: Send + 'static> Files<T> {
     pub fn new(
         folder: PathBuf,
         is_wanted: fn(&str) -> bool,
-        read: impl Fn(&str, &Path, &[u8]) -> Result<T, Vec<FileProblem>> + Send + 'static,
+        read: impl Fn(&str, &Path, &[u8]) -> Result<T, Vec<FileProblem>> + Send + Sync + 'static,
     ) -> Files<T> {
-        let (files, unreadable) = (BTreeMap::new(), BTreeMap::new());
-        Files { folder, is_wanted, read: Box::new(read), files, unreadable, is_looked_at: false }
+        let (files, unreadable, read, readers) = (BTreeMap::new(), BTreeMap::new(), Arc::new(read), Arc::new(()));
+        Files { folder, is_wanted, read, files, unreadable, is_looked_at: false, timeout: READ_TIMEOUT, readers }
     }
 
     /// Polls the folder. `true`: it says something else than before, or this is the first poll.
@@ -100,24 +112,21 @@ impl<T> Files<T> {
     }
 
     /// `true`: it says something else than before.
-    fn take(&mut self, file: String, stamp: Stamp, settles_at: Option<Instant>) -> bool {
+    fn take(&mut self, file: String, stamp: Stamp, mut settles_at: Option<Instant>) -> bool {
         let began = Instant::now();
-        let path = self.folder.join(&file);
-        let mut bytes = Vec::new();
-        // One byte more than is taken, so that the reader sees that it is too long.
-        let read = File::open(&path).and_then(|open| open.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes));
-        let bytes_hash = hash(&bytes, read.is_ok());
-        if let Some(known) = self.files.get_mut(&file)
-            && known.bytes_hash == bytes_hash
-        {
-            (known.stamp, known.settles_at) = (stamp, settles_at);
-            return false;
-        }
-        let said = match read {
-            Ok(_) => (self.read)(&file, &path, &bytes),
-            Err(error) => {
-                let text = format!("the file cannot be read: {error}");
-                Err(vec![problem_of_file(&file, &text, "look who may read it")])
+        let known_hash = self.files.get(&file).map(|known| known.bytes_hash);
+        let (bytes_hash, said) = match self.read_in_time(&file, known_hash) {
+            Ok((hash, Some(said))) => (hash, said),
+            Ok((hash, None)) => {
+                if let Some(known) = self.files.get_mut(&file) {
+                    (known.stamp, known.settles_at, known.bytes_hash) = (stamp, settles_at, hash);
+                }
+                return false;
+            }
+            Err(text) => {
+                // A file that hangs is read again when it changes; one that was not read, when others have ended.
+                settles_at = self.is_crowded().then(|| Instant::now() + SETTLES_IN);
+                (0, Err(vec![problem_of_file(&file, &text, "make the file simpler, or split it")]))
             }
         };
         let (good, problems) = match said {
@@ -128,6 +137,60 @@ impl<T> Files<T> {
         self.files.insert(file, CachedFile { stamp, settles_at, bytes_hash, took, good, problems });
         true
     }
+}
+
+impl<T: Send + 'static> Files<T> {
+    fn is_crowded(&self) -> bool {
+        Arc::strong_count(&self.readers) > MAX_ABANDONED
+    }
+
+    /// Reads and parses a file on its own thread, so that neither a file system nor a parser that hangs keeps other files or
+    /// the end of the process waiting. Returns why the file could not be read in time.
+    fn read_in_time(&self, file: &str, known_hash: Option<u64>) -> Result<FileRead<T>, String> {
+        if self.is_crowded() {
+            return Err(format!("the file was not read: {MAX_ABANDONED} other files take too long"));
+        }
+        let (send, receive) = mpsc::sync_channel(1);
+        let (read, path, name, guard) =
+            (self.read.clone(), self.folder.join(file), file.to_owned(), self.readers.clone());
+        let thread = std::thread::Builder::new().name("orch-file".into());
+        let spawned = thread.spawn(move || {
+            // Dropped before the caller is notified, and also if the parser panics.
+            let said = with_guard(guard, || read_file(&*read, &name, &path, known_hash));
+            drop(send.send(said));
+        });
+        spawned.map_err(|error| format!("no thread can be started to read the file: {error}"))?;
+        receive.recv_timeout(self.timeout).map_err(|error| match error {
+            mpsc::RecvTimeoutError::Timeout => {
+                format!("reading the file takes longer than {} s", self.timeout.as_secs_f64())
+            }
+            mpsc::RecvTimeoutError::Disconnected => "reading the file panicked".into(),
+        })
+    }
+}
+
+fn with_guard<T>(guard: Arc<()>, work: impl FnOnce() -> T) -> T {
+    let done = work();
+    drop(guard);
+    done
+}
+
+fn read_file<T>(read: &FileParser<T>, file: &str, path: &Path, known_hash: Option<u64>) -> FileRead<T> {
+    let mut bytes = Vec::new();
+    // One byte above the limit, so that the reader detects a file that is too long.
+    let opened = File::open(path).and_then(|open| open.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes));
+    let bytes_hash = hash(&bytes, opened.is_ok());
+    if known_hash == Some(bytes_hash) {
+        return (bytes_hash, None);
+    }
+    let said = match opened {
+        Ok(_) => read(file, path, &bytes),
+        Err(error) => {
+            let text = format!("the file cannot be read: {error}");
+            Err(vec![problem_of_file(file, &text, "look who may read it")])
+        }
+    };
+    (bytes_hash, Some(said))
 }
 
 /// Something that is wrong with a file as a whole. The text may end in a hint of its own.
@@ -141,4 +204,43 @@ fn hash(bytes: &[u8], is_whole: bool) -> u64 {
     let mut hasher = DefaultHasher::new();
     (bytes, is_whole).hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[test]
+    fn a_file_that_takes_too_long_is_an_import_error_and_the_others_are_read() {
+        let folder = std::env::temp_dir().join(format!("orch-slow-file-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        for name in ["a.yaml", "hangs.yaml", "panics.yaml", "z.yaml"] {
+            std::fs::write(folder.join(name), name).expect("a file");
+        }
+        // The parser of the slow file ends with the test.
+        let (open, gate) = mpsc::sync_channel::<()>(1);
+        let gate = Mutex::new(gate);
+        let mut files = Files::new(
+            folder.clone(),
+            |_| true,
+            move |file, _, _| {
+                assert_ne!(file, "panics.yaml");
+                if file == "hangs.yaml" {
+                    drop(gate.lock().map(|gate| gate.recv()));
+                }
+                Ok(file.to_owned())
+            },
+        );
+        files.timeout = Duration::from_millis(300);
+        assert!(files.poll_changes());
+        let good: Vec<&str> = files.known().filter_map(|(_, known)| known.good.as_deref()).collect();
+        assert_eq!(good, ["a.yaml", "z.yaml"]);
+        let broken = files.broken("");
+        assert_eq!(broken["hangs.yaml"][0].message, "reading the file takes longer than 0.3 s");
+        assert_eq!(broken["panics.yaml"][0].message, "reading the file panicked");
+        assert_eq!(Arc::strong_count(&files.readers), 2, "one thread was abandoned");
+        drop(open);
+        std::fs::remove_dir_all(&folder).expect("it is there");
+    }
 }

@@ -1,10 +1,18 @@
 //! Words that are nearly right: what a person probably meant.
 
+/// Longer words are not compared: the time grows with the product of both lengths.
+const MAX_WORD_BYTES: usize = 1_000;
+
 /// The known word that `word` was probably meant to be, for "did you mean"; `None` when none is near.
 pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let near = known.into_iter().map(|candidate| (distance(word, candidate), candidate));
+    if word.len() > MAX_WORD_BYTES {
+        return None;
+    }
     // A third of the letters wrong is still a slip of the fingers; more is another word.
-    let limit = word.chars().count().max(3) / 3;
+    let letters = word.chars().count();
+    let limit = letters.max(3) / 3;
+    let known = known.into_iter().filter(|candidate| candidate.chars().count().abs_diff(letters) <= limit);
+    let near = known.map(|candidate| (distance(word, candidate), candidate));
     near.filter(|(far, _)| *far <= limit).min().map(|(_, candidate)| candidate)
 }
 

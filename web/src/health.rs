@@ -118,7 +118,7 @@ pub(crate) async fn alive() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// The server can work and people can log in: 200, else 503. That no scheduler lives, or that nothing old can go, is told and does not count: pages
+/// The server can work, people can log in, and the DAG files of this process were read: 200, else 503. That no scheduler lives, or that nothing old can go, is told and does not count: pages
 /// and triggers work. Why it cannot is for people who are logged in: it names places.
 pub(crate) async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
     let findings = Findings::get(&app).await;
@@ -141,10 +141,20 @@ pub(crate) async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
             "failing_since": failing.map(|failing| Timestamp(failing.since)), "failures": failing.map_or(0, |f| f.times) })
     });
     let is_set_up = app.config.is_set_up.load(Ordering::Acquire);
+    let dag_files = app.config.dag_files_read.as_ref().map(|read| read.load(Ordering::Acquire));
     let (status, word) = match status {
-        StatusCode::OK if is_set_up => (status, "ready"),
+        StatusCode::OK if is_set_up && dag_files != Some(false) => (status, "ready"),
         StatusCode::OK => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
         not_ok => (not_ok, "not ready"),
     };
-    (status, Json(json!({ "status": word, "database": database, "scheduler": scheduler, "retention": retention })))
+    let dag_files = dag_files.map(|are_read| {
+        if are_read {
+            json!({ "status": "read" })
+        } else {
+            json!({ "status": "being read", "hint": "tasks of DAG files run once all files were read" })
+        }
+    });
+    let body = json!({ "status": word, "database": database, "dag_files": dag_files, "scheduler": scheduler,
+        "retention": retention });
+    (status, Json(body))
 }

@@ -24,6 +24,7 @@ pub use state::{FileReport, Folder};
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +47,8 @@ pub struct FolderConfig {
     pub body_of: BodyOf,
     /// For DAGs that are new and say nothing themselves.
     pub paused_at_creation: bool,
+    /// Set once the files were read for the first time and are registered, or could not be.
+    pub was_read: Arc<AtomicBool>,
 }
 
 /// Watches the folder until `stop`. `offers` is what the worker of this process claims by.
@@ -65,11 +68,14 @@ pub async fn watch_folder(
             (folder, changed)
         });
         let changed;
-        match look.await {
+        // A reader that hangs does not keep the process from ending.
+        let looked = tokio::select! { looked = look => looked, () = stop.cancelled() => return Ok(()) };
+        match looked {
             Ok(looked) => (folder, changed) = looked,
             Err(error) => {
                 // The reader promises never to; the worker goes on without news of files.
                 tracing::error!(%error, "looking at the DAG files panicked");
+                config.was_read.store(true, Ordering::Release);
                 stop.cancelled().await;
                 return Ok(());
             }
@@ -85,6 +91,7 @@ pub async fn watch_folder(
                 }
             }
         }
+        config.was_read.store(true, Ordering::Release);
         tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => {} }
     }
     Ok(())

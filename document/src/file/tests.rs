@@ -376,3 +376,27 @@ fn aliases_and_several_documents_are_read() {
     assert_eq!(dags.len(), 2);
     assert_eq!(task(&dags[0], "y").options.retries, Some(2));
 }
+
+#[test]
+fn nested_references_in_params_are_an_import_error_in_no_time() {
+    let began = std::time::Instant::now();
+    let level = |level: usize| {
+        let next = format!("{{$ref: '#/$defs/a{}'}}", level + 1);
+        format!("      a{level}: {{anyOf: [{next}, {next}]}}\n")
+    };
+    let defs = (0..40).map(level).collect::<Vec<_>>().concat();
+    let file = |default: &str| {
+        format!(
+            "dag_id: a\nparams:\n  p:\n    default: {default}\n    $ref: '#/$defs/a0'\n    $defs:\n{defs}      \
+            a40: {{type: integer}}\ntasks:\n  t: {{bash: 'true'}}\n"
+        )
+    };
+    // A `$ref` of a file is seen from the root of all its params, so this one is refused once its default was judged.
+    for (default, reason) in [("1", "`$ref` leads to `#/$defs/a0`"), ("x", "the default of `params` `p`")] {
+        let text = file(default);
+        assert!(text.len() < 4_000);
+        let problems = parse("a.yaml", "/dags", text.as_bytes()).expect_err("it is an import error");
+        assert!(problems[0].message.contains(reason), "{problems:?}");
+    }
+    assert!(began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
+}

@@ -6,13 +6,19 @@ mod text;
 
 use crate::names::closest;
 use serde_json::{Map, Value};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::rc::Rc;
+use std::io::{self, Write};
 use text::Patterns;
 
-/// A schema that refers to itself around a value of some depth; JSON that was parsed is no deeper than 128.
+/// Schemas inside each other, those that a `$ref` names included; each takes some stack.
 const MAX_DEPTH: usize = 200;
+/// Steps of one validation, some 0.2 s. A conf of 1 MB has at most 500,000 values, and most schemas take one step for each.
+const MAX_STEPS: usize = 1_000_000;
+/// Violations that are collected; more say nothing new.
+const MAX_VIOLATIONS: usize = 1_000;
+/// Letters of a value in a message.
+const MAX_SHOWN: usize = 60;
 
 /// One thing in a value that its schema does not allow.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,11 +39,16 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Everything about `value` that `schema` does not allow.
+/// Everything about `value` that `schema` does not allow, at most 1,000 violations; a single one if the check takes too many steps.
 pub fn violations(schema: &Value, value: &Value) -> Vec<Violation> {
-    let mut judge = Judge { root: schema, patterns: Rc::default(), path: Vec::new(), found: Vec::new() };
+    let mut judge = Judge::new(schema);
     judge.judge(schema, value, 0);
-    judge.found
+    if judge.steps <= MAX_STEPS {
+        return judge.found;
+    }
+    let hint = "nest the value less deep, or give the schema fewer alternatives that refer to each other";
+    let what = format!("takes more than {MAX_STEPS} steps to check");
+    vec![Violation { path: String::new(), what, hint: Some(hint.into()) }]
 }
 
 /// What a value is, for a sentence.
@@ -55,20 +66,41 @@ pub(super) fn kind(value: &Value) -> &'static str {
 
 struct Judge<'a> {
     root: &'a Value,
-    patterns: Rc<Patterns<'a>>,
+    patterns: Patterns<'a>,
     path: Vec<String>,
     found: Vec<Violation>,
+    steps: usize,
+    /// Results of schemas that a `$ref` names, by the addresses of schema and value. Without it, alternatives that refer to
+    /// each other would be judged 2^depth times.
+    referred: HashMap<(*const Value, *const Value), Vec<Violation>>,
 }
 
 impl<'a> Judge<'a> {
+    fn new(root: &'a Value) -> Judge<'a> {
+        let (patterns, path, found, referred) = (Patterns::default(), Vec::new(), Vec::new(), HashMap::new());
+        Judge { root, patterns, path, found, steps: 0, referred }
+    }
+
+    /// Counts `work` steps. `false`: the validation is to end.
+    fn may_go_on(&mut self, work: usize) -> bool {
+        self.steps = self.steps.saturating_add(work);
+        self.steps <= MAX_STEPS && self.found.len() < MAX_VIOLATIONS
+    }
+
     fn judge(&mut self, schema: &'a Value, value: &Value, depth: usize) {
+        // Patterns and messages take time by the length of a text.
+        let work = 1 + value.as_str().map_or(0, |text| text.len() / 64);
+        if !self.may_go_on(work) {
+            return;
+        }
         let words = match schema {
             Value::Bool(false) => return self.say("is not allowed", None),
             Value::Object(words) if depth < MAX_DEPTH => words,
+            Value::Object(_) => return self.say("is nested too deep to be checked", None),
             _ => return,
         };
         if let Some(referred) = words.get("$ref").and_then(Value::as_str).and_then(|to| self.resolve(to)) {
-            self.judge(referred, value, depth + 1);
+            self.judge_referred(referred, value, depth + 1);
         }
         if let Some(types) = words.get("type")
             && !fits_type(types, value)
@@ -94,6 +126,27 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Judges once, however often the value is led here. A schema that leads back to itself around one value allows it.
+    fn judge_referred(&mut self, schema: &'a Value, value: &Value, depth: usize) {
+        let key = (std::ptr::from_ref(schema), std::ptr::from_ref(value));
+        if let Some(known) = self.referred.get(&key) {
+            let known = known.clone();
+            self.steps = self.steps.saturating_add(known.len());
+            return self.found.extend(known);
+        }
+        self.referred.insert(key, Vec::new());
+        let found = self.apart(|judge| judge.judge(schema, value, depth));
+        self.found.extend(found.iter().cloned());
+        self.referred.insert(key, found);
+    }
+
+    /// The result of a part of the validation.
+    fn apart(&mut self, part: impl FnOnce(&mut Self)) -> Vec<Violation> {
+        let before = std::mem::take(&mut self.found);
+        part(self);
+        std::mem::replace(&mut self.found, before)
+    }
+
     fn say(&mut self, what: impl Into<String>, hint: Option<String>) {
         self.found.push(Violation { path: self.path.join("."), what: what.into(), hint });
     }
@@ -113,7 +166,7 @@ impl<'a> Judge<'a> {
         let constant = words.get("const").map(std::slice::from_ref);
         let listed = words.get("enum").and_then(Value::as_array).map(Vec::as_slice);
         for allowed in [constant, listed].into_iter().flatten() {
-            if !allowed.contains(value) {
+            if self.may_go_on(allowed.len()) && !allowed.contains(value) {
                 self.say(format!("is {}, not {}", truncate_json(value), one_of(allowed)), meant(value, allowed));
             }
         }
@@ -133,13 +186,11 @@ impl<'a> Judge<'a> {
     fn any_of(&mut self, schemas: &'a [Value], value: &Value, depth: usize) {
         let mut attempts: Vec<(bool, Vec<Violation>)> = Vec::new();
         for schema in schemas {
-            let mut alone =
-                Judge { root: self.root, patterns: self.patterns.clone(), path: self.path.clone(), found: Vec::new() };
-            alone.judge(schema, value, depth + 1);
-            if alone.found.is_empty() {
+            let found = self.apart(|judge| judge.judge(schema, value, depth + 1));
+            if found.is_empty() {
                 return;
             }
-            attempts.push((carries_tag_of(schema, value), alone.found));
+            attempts.push((carries_tag_of(schema, value), found));
         }
         let choices: Option<Vec<&Value>> =
             schemas.iter().map(choices_of).collect::<Option<Vec<_>>>().map(|c| c.concat());
@@ -166,13 +217,21 @@ impl<'a> Judge<'a> {
         let known = words.get("properties").and_then(Value::as_object);
         let required = words.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         for name in required.filter(|name| !fields.contains_key(*name)) {
+            if !self.may_go_on(1) {
+                return;
+            }
             self.at(name, |judge| judge.say("is missing", None));
         }
         for (name, field) in fields {
+            let patterns = words.get("patternProperties").and_then(Value::as_object).map_or(0, Map::len);
+            if !self.may_go_on(patterns * (1 + name.len() / 64)) {
+                return;
+            }
             let property = known.and_then(|known| known.get(name)).or_else(|| self.patterns.of_field(words, name));
             match (property, words.get("additionalProperties")) {
                 (Some(schema), _) => self.at(name, |judge| judge.judge(schema, field, depth + 1)),
                 (None, Some(Value::Bool(false))) => {
+                    self.may_go_on(known.map_or(0, Map::len));
                     let hint = unknown_field(name, known);
                     self.at(name, |judge| judge.say("is not known", Some(hint)));
                 }
@@ -185,13 +244,21 @@ impl<'a> Judge<'a> {
     fn list(&mut self, words: &'a Map<String, Value>, items: &[Value], depth: usize) {
         self.length(words, "minItems", "maxItems", items.len(), "element");
         let mut seen = HashSet::new();
+        let mut is_repeated = |item: &Value| {
+            let text = item.to_string();
+            self.may_go_on(text.len() / 64);
+            !seen.insert(text)
+        };
         if words.get("uniqueItems") == Some(&Value::Bool(true))
-            && let Some(index) = items.iter().position(|item| !seen.insert(item.to_string()))
+            && let Some(index) = items.iter().position(&mut is_repeated)
         {
             self.at(index.to_string(), |judge| judge.say("is there twice", None));
         }
         let places = words.get("prefixItems").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         for (index, item) in items.iter().enumerate() {
+            if !self.may_go_on(0) {
+                return;
+            }
             if let Some(schema) = places.get(index).or_else(|| words.get("items")) {
                 self.at(index.to_string(), |judge| judge.judge(schema, item, depth + 1));
             }
@@ -284,8 +351,30 @@ fn type_names(types: &Value) -> String {
 }
 
 fn truncate_json(value: &Value) -> String {
-    let text = value.to_string();
-    if text.chars().count() <= 60 { text } else { text.chars().take(60).chain(['…']).collect() }
+    let mut head = Head(Vec::new());
+    let is_whole = serde_json::to_writer(&mut head, value).is_ok();
+    let text = String::from_utf8_lossy(&head.0);
+    if is_whole && text.chars().count() <= MAX_SHOWN {
+        text.into_owned()
+    } else {
+        text.chars().take(MAX_SHOWN).chain(['…']).collect()
+    }
+}
+
+/// Takes the beginning of a text and refuses the rest: a value may have a megabyte.
+struct Head(Vec<u8>);
+
+impl Write for Head {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // No letter has more than 4 bytes.
+        let free = 4 * MAX_SHOWN + 4 - self.0.len();
+        self.0.extend(&bytes[..bytes.len().min(free)]);
+        if bytes.len() > free { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes.len()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn one_of(allowed: &[Value]) -> String {
@@ -310,166 +399,4 @@ fn unknown_field(name: &str, known: Option<&Map<String, Value>>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use schemars::JsonSchema;
-    use serde_json::json;
-
-    /// Where things are made.
-    #[derive(JsonSchema)]
-    #[serde(rename_all = "snake_case")]
-    #[expect(dead_code, reason = "only its schema is of interest")]
-    enum Region {
-        Europe,
-        /// With a comment of its own it is a `const` of a `oneOf`.
-        America,
-    }
-
-    #[derive(JsonSchema)]
-    #[serde(tag = "kind", rename_all = "snake_case")]
-    #[expect(dead_code, reason = "only its schema is of interest")]
-    enum Target {
-        Table { name: String },
-        File { path: String, rows: u32 },
-    }
-
-    #[derive(JsonSchema)]
-    #[expect(dead_code, reason = "only its schema is of interest")]
-    struct Nested {
-        #[schemars(length(min = 2, max = 3))]
-        code: String,
-        next: Option<Box<Nested>>,
-    }
-
-    #[derive(JsonSchema)]
-    #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only its schema is of interest")]
-    struct Params {
-        region: Region,
-        regions: Vec<Region>,
-        #[schemars(range(min = 1, max = 10))]
-        limit: u32,
-        share: Option<f64>,
-        target: Option<Target>,
-        nested: Option<Nested>,
-        labels: std::collections::BTreeMap<String, i32>,
-        pair: Option<(String, u8)>,
-    }
-
-    fn good() -> Value {
-        json!({ "region": "europe", "regions": [], "limit": 3, "labels": {} })
-    }
-
-    /// A good value with some fields changed.
-    fn wrong(change: Value) -> Vec<String> {
-        let schema = serde_json::to_value(schemars::schema_for!(Params)).expect("a schema is JSON");
-        let mut value = good();
-        let Value::Object(change) = change else { panic!("fields") };
-        value.as_object_mut().expect("fields").extend(change);
-        violations(&schema, &value)
-            .into_iter()
-            .map(|v| v.hint.iter().fold(v.to_string(), |text, hint| format!("{text} ({hint})")))
-            .collect()
-    }
-
-    #[test]
-    fn a_value_of_the_type_is_let_through() {
-        assert_eq!(wrong(json!({})), [""; 0]);
-        let rich = json!({
-            "region": "america", "regions": ["europe", "america"], "share": 0.5, "labels": { "a": 1 },
-            "target": { "kind": "file", "path": "/x", "rows": 7 }, "pair": ["a", 1],
-            "nested": { "code": "ab", "next": { "code": "abc", "next": null } },
-        });
-        assert_eq!(wrong(rich), [""; 0]);
-        assert_eq!(wrong(json!({ "share": null, "target": null, "nested": null })), [""; 0]);
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_with_its_place() {
-        for (change, expected) in [
-            (json!({ "limit": "3" }), "`limit` is a string, not an integer"),
-            (json!({ "limit": 0 }), "`limit` is 0, less than 1"),
-            (json!({ "limit": 11 }), "`limit` is 11, more than 10"),
-            (json!({ "limit": 2.5 }), "`limit` is a number, not an integer"),
-            (json!({ "share": "half" }), "`share` is a string, not a number or null"),
-            (
-                json!({ "region": "eurpe" }),
-                r#"`region` is "eurpe", not one of "europe", "america" (did you mean "europe"?)"#,
-            ),
-            (json!({ "regions": ["europe", 7] }), r#"`regions.1` is 7, not one of "europe", "america""#),
-            (json!({ "labels": { "a": true } }), "`labels.a` is a boolean, not an integer"),
-            (json!({ "limitt": 4 }), "`limitt` is not known (did you mean `limit`?)"),
-            (json!({ "nested": { "code": "abcd" } }), "`nested.code` has 4 characters, at most 3 allowed"),
-            (
-                json!({ "nested": { "code": "ab", "next": { "code": "x" } } }),
-                "`nested.next.code` has 1 character, at least 2 needed",
-            ),
-            (json!({ "pair": ["a", "b"] }), "`pair.1` is a string, not an integer"),
-        ] {
-            assert_eq!(wrong(change.clone()), [expected], "{change}");
-        }
-        let nothing = violations(&serde_json::to_value(schemars::schema_for!(Params)).expect("JSON"), &json!({}));
-        assert_eq!(nothing.len(), 4);
-        assert_eq!(nothing[0].to_string(), "`region` is missing");
-    }
-
-    #[test]
-    fn of_several_alternatives_the_nearest_is_explained() {
-        let told = wrong(json!({ "target": { "kind": "file", "path": "/x", "rows": "many" } }));
-        assert_eq!(told, ["`target.rows` is a string, not an integer"]);
-        assert!(!wrong(json!({ "target": { "kind": "folder" } })).is_empty());
-        assert!(!wrong(json!({ "target": 5 })).is_empty());
-    }
-
-    #[test]
-    fn words_of_dag_files_are_judged_too() {
-        for (schema, good, bad, expected) in [
-            (
-                json!({ "pattern": "^[a-z]+$" }),
-                json!("abc"),
-                json!("a1"),
-                "it is \"a1\", which does not match `^[a-z]+$`",
-            ),
-            (json!({ "format": "date" }), json!("2026-11-22"), json!("22.11."), "it is \"22.11.\", not a date"),
-            (
-                json!({ "format": "date-time" }),
-                json!("2026-11-22T10:00:00Z"),
-                json!("soon"),
-                "it is \"soon\", not a date-time",
-            ),
-            (
-                json!({ "format": "uuid" }),
-                json!("6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
-                json!("x"),
-                "it is \"x\", not a uuid",
-            ),
-            (json!({ "format": "email" }), json!("a@b.c"), json!("@b"), "it is \"@b\", not an email"),
-            (json!({ "multipleOf": 0.1 }), json!(0.3), json!(0.25), "it is 0.25, not a multiple of 0.1"),
-            (json!({ "uniqueItems": true }), json!([1, 2]), json!([1, 2, 1]), "`2` is there twice"),
-            (json!({ "minProperties": 1 }), json!({ "a": 1 }), json!({}), "it has 0 fields, at least 1 needed"),
-            (json!({ "format": "multiline" }), json!("any"), json!(null), ""),
-        ] {
-            assert_eq!(violations(&schema, &good), [], "{schema}");
-            let found: Vec<String> = violations(&schema, &bad).iter().map(ToString::to_string).collect();
-            assert_eq!(found.join("; "), expected, "{schema}");
-        }
-    }
-
-    #[test]
-    fn a_pattern_is_compiled_once_for_all_values() {
-        let schema = json!({ "items": { "anyOf": [{ "pattern": "^a" }, { "pattern": "^b" }] } });
-        let values: Vec<String> = (0..100).map(|n| format!("b{n}")).collect();
-        let values = json!(values);
-        let mut judge = Judge { root: &schema, patterns: Rc::default(), path: Vec::new(), found: Vec::new() };
-        judge.judge(&schema, &values, 0);
-        assert_eq!(judge.found, []);
-        assert_eq!(judge.patterns.compiled(), 2);
-    }
-
-    #[test]
-    fn a_schema_that_turns_in_a_circle_ends() {
-        let schema = json!({ "$ref": "#" });
-        assert_eq!(violations(&schema, &json!(1)), []);
-        assert_eq!(violations(&json!(false), &json!(1))[0].to_string(), "it is not allowed");
-    }
-}
+mod tests;

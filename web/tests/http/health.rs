@@ -42,6 +42,21 @@ async fn a_server_that_is_not_set_up_yet_is_starting() {
     assert_eq!((ready.status, &ready.body["status"]), (StatusCode::OK, &json!("ready")));
 }
 
+/// The body contains the reason.
+#[tokio::test]
+async fn a_server_whose_dag_files_are_not_read_yet_is_starting() {
+    let mut web = Web::new().await;
+    assert_eq!(web.get("/readyz").await.body["dag_files"], json!(null), "another process reads them");
+    let are_read = Arc::new(AtomicBool::new(false));
+    web.restart(|config| config.dag_files_read = Some(are_read.clone()));
+    let starting = web.get("/readyz").await;
+    assert_eq!((starting.status, &starting.body["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("starting")));
+    assert_eq!(starting.body["dag_files"]["status"], json!("being read"));
+    are_read.store(true, Ordering::Release);
+    let ready = web.get("/readyz").await;
+    assert_eq!((ready.status, &ready.body["dag_files"]), (StatusCode::OK, &json!({ "status": "read" })));
+}
+
 /// Disk, memory, connections: nothing that the one who asks did wrong, and nothing that is over in a second.
 #[tokio::test]
 async fn a_database_that_is_full_is_no_failure_of_the_server() {
