@@ -10,7 +10,7 @@ use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
-use orch_sdk::task::TaskResult;
+use orch_sdk::task::{TaskResult, fatal};
 use std::ops::Range;
 use std::sync::Arc;
 use strict::Strict;
@@ -21,6 +21,8 @@ pub const PARTITION: &str = "_partition";
 pub const OFFSET: &str = "_offset";
 /// A value that is larger is no row.
 const MOST_VALUE_BYTES: usize = 1 << 20;
+/// Maximum number of bytes of the transformed rows of one read, which has at most 4 MB of records.
+const MAX_ROWS_BYTES: usize = 256 << 20;
 /// Of what a decoder says of a value.
 const MOST_REASON_CHARS: usize = 300;
 
@@ -64,9 +66,9 @@ pub(crate) type Transform = dyn Fn(RecordBatch) -> TaskResult<RecordBatch> + Sen
 /// Reads all of them and transforms the rows. A record that fails does not fail the others.
 ///
 /// # Errors
-/// The transformation gives another schema for some rows than for others.
+/// The transformation gives another schema for some rows than for others. A fatal one when its rows take too much memory.
 pub(crate) fn decode(records: &Records, json: &Json, transform: Option<&Transform>) -> TaskResult<Decoded> {
-    let mut work = Work { records, json, transform, rows: Vec::new(), bad: Vec::new() };
+    let mut work = Work { records, json, transform, rows: Vec::new(), bytes: 0, bad: Vec::new() };
     // Values of changes are read by their own rules.
     let strict = json.changes.is_none().then(|| Strict::of(&json.schema));
     let (mut from, mut nth) = (0, 0);
@@ -84,7 +86,16 @@ pub(crate) fn decode(records: &Records, json: &Json, transform: Option<&Transfor
         nth += 1;
     }
     work.range(from..nth);
-    let Work { rows, bad, .. } = work;
+    let Work { rows, bad, bytes, .. } = work;
+    if bytes > MAX_ROWS_BYTES {
+        return Err(fatal(format!(
+            "the columns of {} records with {} bytes take more than {} MB\nhint: shorten the values that the transformation builds, \
+             such as those of `lpad` and `repeat`",
+            records.len(),
+            records.bytes(),
+            MAX_ROWS_BYTES >> 20
+        )));
+    }
     let none = || {
         let none = with_origin(&RecordBatch::new_empty(json.schema_of_rows()), &Records::default(), 0..0)?;
         transform.map_or(Ok(none.clone()), |transform| transform(none))
@@ -132,17 +143,23 @@ struct Work<'a> {
     json: &'a Json,
     transform: Option<&'a Transform>,
     rows: Vec<RecordBatch>,
+    /// Of the transformed rows.
+    bytes: usize,
     bad: Vec<Bad>,
 }
 
 impl Work<'_> {
     /// All at once if they are all fine, as nearly always; otherwise the halves, down to the record that is not.
     fn range(&mut self, range: Range<usize>) {
-        if range.is_empty() {
+        if range.is_empty() || self.bytes > MAX_ROWS_BYTES {
             return;
         }
         match self.attempt(range.clone()) {
-            Ok(rows) => self.rows.push(rows),
+            Ok(rows) => {
+                let bytes = self.transform.map_or(0, |_| rows.get_array_memory_size());
+                self.bytes = self.bytes.saturating_add(bytes);
+                self.rows.push(rows);
+            }
             Err(reason) if range.len() == 1 => self.bad.push(Bad { nth: range.start, reason }),
             Err(_) => {
                 let middle = range.start + range.len() / 2;
@@ -333,6 +350,19 @@ mod tests {
         let Decoded { rows, bad } = decode(&records, &json(), Some(&derive)).unwrap();
         assert_eq!(rows.column(1).as_primitive::<Float64Type>().iter().collect::<Vec<_>>(), [Some(1.0), None]);
         assert_eq!(bad.iter().map(|bad| bad.nth).collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn a_transformation_that_builds_too_much_stops_the_stream() {
+        let widen = |rows: RecordBatch| {
+            anyhow::ensure!(rows.num_rows() == 1, "a row at a time");
+            let text: ArrayRef = Arc::new(arrow::array::StringArray::from(vec!["x".repeat(MAX_ROWS_BYTES / 4)]));
+            Ok(RecordBatch::try_from_iter([("text", text)])?)
+        };
+        let value: &[u8] = br#"{"city":"a"}"#;
+        let records = records(&[Some(value); 64]);
+        let error = decode(&records, &json(), Some(&widen)).expect_err("64 GB").to_string();
+        assert!(error.contains("the columns of 64 records") && error.contains("more than 256 MB"), "{error}");
     }
 
     #[test]

@@ -7,10 +7,12 @@ use crate::host::{Declared, Means, host};
 use crate::topic::LogEnds;
 use orch_document::folder::{Broken, Files, problem_of_file};
 use orch_document::stream::is_stream_file;
+use orch_spec::check::FileProblem;
 use orch_store::StoreResult;
 use orch_store::import_error::set_import_errors;
 use orch_store::stream::{NewStream, StreamHost, register_streams, streams_of_bundle, streams_of_others};
 use std::collections::BTreeMap;
+use std::panic::catch_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +76,14 @@ async fn watch_files(asked: StreamHost, folder: PathBuf, means: Means, changes: 
 }
 
 fn streams_of(folder: PathBuf) -> Files<Stream> {
-    Files::new(folder, is_stream_file, |file, _, bytes| Stream::read(file, bytes))
+    Files::new(folder, is_stream_file, |file, _, bytes| read(file, bytes))
+}
+
+/// Reads a file. A panic is a problem of this file alone.
+fn read(file: &str, bytes: &[u8]) -> Result<Stream, Vec<FileProblem>> {
+    let problem = "reading the file panicked";
+    catch_unwind(|| Stream::read(file, bytes))
+        .unwrap_or_else(|_| Err(vec![problem_of_file(file, problem, "the log of the worker has the panic")]))
 }
 
 /// Hands what the files say to the host, and what is wrong with them to people.
@@ -167,6 +176,10 @@ mod tests {
         assert!(said[1].contains("`a/readings.stream.yaml` has a stream `readings` already"), "{said:?}");
 
         std::fs::remove_file(folder.path().join("a/readings.stream.yaml")).unwrap();
-        assert_eq!(look(), (vec!["readings b".into()], Vec::new()));
+        let deep = format!("columns: {{city: \"city{}\"}}\n", " || 'a'".repeat(3_000));
+        write("c.stream.yaml", &format!("{READINGS}{deep}"));
+        let (topics, said) = look();
+        assert_eq!(topics, ["readings b"], "a file of 3,000 operators stops no other");
+        assert!(said[0].contains("c.stream.yaml") && said[0].contains("more than 400 operators"), "{said:?}");
     }
 }

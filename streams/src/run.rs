@@ -304,6 +304,8 @@ async fn gather(
             let facts = SortContext { at: clock.now(), partitions: at.next.len() };
             let sorted = sort(stream, &records, &mut at.time, facts)
                 .with_context(|| NotPublished::new(records.iter().map(|record| (record.partition, record.offset))))?;
+            // A transformation may build more than it reads.
+            let built = stream.transform.as_ref().map_or(0, |_| sorted.rows.get_array_memory_size());
             lot.records += i64::try_from(read).unwrap_or(i64::MAX);
             lot.last_record_at = lot.last_record_at.max(last_record_at);
             lot.rows.push(sorted.rows);
@@ -311,7 +313,7 @@ async fn gather(
             lot.gone.extend(sorted.gone);
             lot.aside.extend(sorted.aside);
             lot.is_marked |= sorted.is_marked;
-            bytes += read_bytes;
+            bytes += read_bytes.max(built);
             moving += read_moving;
             records.clear();
         }

@@ -24,7 +24,7 @@ const MOST_STEPS: usize = 200;
 /// before it to its schema: 250 tables of 100 columns are 3 million entries.
 const MOST_RELATIONS: usize = 250;
 /// Of one `select`; the planner compares each with each.
-const MOST_COLUMNS: usize = 1_000;
+pub(crate) const MOST_COLUMNS: usize = 1_000;
 /// `*` in one `select`.
 const MOST_WILDCARDS: usize = 16;
 /// Sets that `cube`, `rollup` and `grouping sets` together ask for.

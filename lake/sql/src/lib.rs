@@ -5,6 +5,7 @@
 //! memory a query takes is limited by the process that runs it (`cli/binary/src/query_process.rs`).
 
 mod bounds;
+mod byte_budget;
 mod cells;
 mod condition;
 mod describe;

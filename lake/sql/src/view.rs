@@ -33,7 +33,7 @@ const FOR_EVER: Duration = Duration::from_hours(24 * 365);
 /// Plans of long queries are deep: of the deepest that `bounds.rs` lets pass each level may take 256 kB, several times what
 /// the widest frames of planner, optimizer and destructors take in a build without optimisation. Only what is touched
 /// takes memory.
-const STACK_BYTES: usize = 256 << 20;
+pub(crate) const STACK_BYTES: usize = 256 << 20;
 
 /// What all queries of a process together may take.
 #[derive(Debug, Clone, Copy)]

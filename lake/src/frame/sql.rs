@@ -62,7 +62,18 @@ pub fn query_rows(batches: &[RecordBatch], statement: &str) -> TaskResult<DataFr
     frames.query(statement)
 }
 
+/// Maximum length of an expression. Its tree may be half as deep, and polars recurses over it.
+const MAX_EXPRESSION_BYTES: usize = 4_096;
+
 /// Parses a SQL expression over the columns of a table.
+///
+/// # Errors
+/// The expression is wrong, or longer than 4,096 bytes.
 pub fn expression(text: &str) -> TaskResult<Expr> {
-    Ok(sql_expr(text)?)
+    let bytes = text.len();
+    anyhow::ensure!(
+        bytes <= MAX_EXPRESSION_BYTES,
+        "it has {bytes} bytes, and at most {MAX_EXPRESSION_BYTES} are possible"
+    );
+    Ok(off_runtime(|| sql_expr(text))?)
 }

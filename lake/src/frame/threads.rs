@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use tokio::sync::Semaphore;
 
+/// Only what is touched takes memory.
+const STACK_BYTES: usize = 256 << 20;
+
 /// polars has as many threads of its own for the parts of one computation.
 static SLOTS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
@@ -31,8 +34,16 @@ impl Stop {
 
 /// Runs a computation of polars on a new thread and waits for it. polars calls `tokio::task::block_in_place`, which
 /// panics on a thread that drives a current-thread runtime, as in the child processes of workers.
+/// The thread has a stack for the deepest expression that `expression` allows.
+///
+/// # Panics
+/// When the computation does, or when no thread can be started.
 pub(crate) fn off_runtime<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    let done = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work);
+        thread.expect("a thread can be started").join()
+    });
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 struct StopOnDrop(Stop);

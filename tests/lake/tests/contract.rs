@@ -500,3 +500,12 @@ fn a_long_lot_comes_in_batches_and_little_is_remembered() {
     let findings = checker.end();
     assert_eq!((findings[0].rows, findings[0].bad, findings[1].bad), (200_000, 100_000, 0));
 }
+
+#[test]
+fn a_rule_has_a_bounded_length_and_depth() {
+    let rule = |times: usize| orders().rules([("deep", format!("n > 0{}", " + 0".repeat(times)))]);
+    let error = rule(3_000).begin(&facts()).unwrap_err().to_string();
+    assert!(error.contains("cannot be asked: it has 12005 bytes, and at most 4096 are possible"), "{error}");
+    let report = rule(400).or(Policy::Quarantine).check(&[rows("id:int,n:int/1,1/2,0/")], &facts()).unwrap();
+    assert_eq!((report.rows_passed(), report.rows_quarantined()), (1, 1));
+}

@@ -1,0 +1,284 @@
+//! Bounds the bytes that the expressions over one batch build.
+//!
+//! `lpad` and `repeat` build any number of bytes from a few. Each function of an expression is wrapped in [`Bounded`], and each other part whose
+//! values vary in size in [`Metered`]: they take what they build from the budget of the thread. A function is called only if the
+//! budget has its arguments and, where it multiplies them, its result.
+
+use crate::sizes::row_bytes;
+use arrow::array::{AsArray as _, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, FieldRef, Int64Type, Schema};
+use datafusion::common::tree_node::{Transformed, TreeNode as _};
+use datafusion::common::{DataFusionError, Result as DfResult, plan_err};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_plan::expressions::{Column, Literal};
+use std::any::Any;
+use std::cell::Cell;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// Maximum number of bytes that the expressions over one batch build.
+pub(crate) const MAX_BATCH_BYTES: u64 = 128 << 20;
+
+/// Functions that build a list of any length from numbers.
+const OF_ANY_LENGTH: [&str; 4] = ["array_repeat", "array_resize", "generate_series", "range"];
+
+/// Maximum number of bytes per character.
+const CHAR_BYTES: u64 = 4;
+/// Maximum number of bytes of the text of an item of a list, per byte of the item.
+const TEXT_BYTES: u64 = 6;
+/// Bytes that `row_bytes` adds to the length of a text.
+const OFFSET_BYTES: u64 = 4;
+
+thread_local! {
+    /// Bytes that are left for the batch that this thread evaluates.
+    static LEFT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Starts the budget of a batch.
+pub(crate) fn start_batch() {
+    LEFT.set(MAX_BATCH_BYTES);
+}
+
+/// Takes bytes from the budget.
+pub(crate) fn take_bytes(bytes: u64) -> DfResult<()> {
+    check_bytes(bytes)?;
+    LEFT.set(LEFT.get() - bytes);
+    Ok(())
+}
+
+/// Checks that the budget has these bytes.
+pub(crate) fn check_bytes(bytes: u64) -> DfResult<()> {
+    if bytes <= LEFT.get() {
+        return Ok(());
+    }
+    let text = format!("the expressions build more than {} MB from one batch of records", MAX_BATCH_BYTES >> 20);
+    Err(DataFusionError::ResourcesExhausted(text))
+}
+
+/// Takes a value from the budget. A scalar counts for each row, because it may become a column.
+pub(crate) fn take_value(value: &ColumnarValue, rows: usize) -> DfResult<()> {
+    take_bytes(sizes(value, rows)?.iter().sum())
+}
+
+/// Bytes of a value, by row. At least one row, because a scalar is computed for an empty batch too.
+fn sizes(value: &ColumnarValue, rows: usize) -> DfResult<Vec<u64>> {
+    Ok(match value {
+        ColumnarValue::Array(array) => row_bytes(array.as_ref()),
+        ColumnarValue::Scalar(scalar) => {
+            let bytes = row_bytes(scalar.to_array()?.as_ref()).first().copied().unwrap_or_default();
+            vec![bytes; rows.max(1)]
+        }
+    })
+}
+
+fn varies(data: &DataType) -> bool {
+    !data.is_primitive() && !matches!(data, DataType::Boolean | DataType::Null)
+}
+
+/// Refuses what the budget cannot bound: lists of any length, and patterns of regular expressions that differ by row, as each is compiled
+/// and kept.
+pub(crate) fn check_bounded(part: &Expr) -> DfResult<()> {
+    let is_pattern = |pattern: Option<&Expr>| pattern.is_none_or(|pattern| matches!(pattern, Expr::Literal(..)));
+    match part {
+        Expr::ScalarFunction(call) if OF_ANY_LENGTH.contains(&call.name()) => {
+            plan_err!("`{}` builds a list of any length, which an expression over records may not", call.name())
+        }
+        Expr::ScalarFunction(call) if call.name().starts_with("regexp_") && !is_pattern(call.args.get(1)) => {
+            plan_err!("the pattern of `{}` has to be a constant", call.name())
+        }
+        Expr::BinaryExpr(of) if is_match(of.op) && !is_pattern(Some(&of.right)) => {
+            plan_err!("the pattern of `{}` has to be a constant", of.op)
+        }
+        Expr::SimilarTo(of) if !is_pattern(Some(&of.pattern)) => {
+            plan_err!("the pattern of `similar to` has to be a constant")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_match(op: Operator) -> bool {
+    use Operator::{RegexIMatch, RegexMatch, RegexNotIMatch, RegexNotMatch};
+    matches!(op, RegexMatch | RegexIMatch | RegexNotMatch | RegexNotIMatch)
+}
+
+/// Wraps each function of an expression.
+pub(crate) fn with_bounded_functions(expr: Expr) -> DfResult<Expr> {
+    let bounded = expr.transform_up(|part| {
+        Ok(match part {
+            Expr::ScalarFunction(mut call) => {
+                call.func = Arc::new(ScalarUDF::from(Bounded(call.func)));
+                Transformed::yes(Expr::ScalarFunction(call))
+            }
+            other => Transformed::no(other),
+        })
+    });
+    Ok(bounded?.data)
+}
+
+/// A function that is called only if the budget has what it builds.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Bounded(Arc<ScalarUDF>);
+
+impl ScalarUDFImpl for Bounded {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.0.signature()
+    }
+
+    fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
+        self.0.return_type(types)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
+        self.0.return_field_from_args(args)
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
+        self.0.coerce_types(types)
+    }
+
+    fn invoke_with_args(&self, call: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        if !varies(call.return_field.data_type()) {
+            return self.0.invoke_with_args(call);
+        }
+        let rows = call.number_rows;
+        let arguments = call.args.iter().map(|argument| sizes(argument, rows)).collect::<DfResult<Vec<_>>>()?;
+        check_bytes(arguments.iter().flatten().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes)))?;
+        check_bytes(multiplied(self.name(), &call.args, &arguments, rows)?)?;
+        let value = self.0.invoke_with_args(call)?;
+        take_value(&value, rows)?;
+        Ok(value)
+    }
+}
+
+/// Returns the maximum number of bytes that a function builds which multiplies its arguments, and 0 for all others: their results are about
+/// as large as their arguments. `sizes` has the bytes of each argument by row.
+fn multiplied(name: &str, args: &[ColumnarValue], sizes: &[Vec<u64>], rows: usize) -> DfResult<u64> {
+    let rows = rows.max(1);
+    let size = |nth: usize, row: usize| sizes.get(nth).and_then(|sizes| sizes.get(row)).copied().unwrap_or_default();
+    let sum = |of_row: &dyn Fn(usize) -> u64| (0..rows).map(of_row).fold(0, u64::saturating_add);
+    Ok(match name {
+        "lpad" | "rpad" => {
+            let lengths = counts(args.get(1), rows)?;
+            sum(&|row| lengths[row].saturating_mul(CHAR_BYTES))
+        }
+        "repeat" => {
+            let times = counts(args.get(1), rows)?;
+            sum(&|row| times[row].saturating_mul(size(0, row)))
+        }
+        "replace" => sum(&|row| {
+            let found = size(0, row) / size(1, row).saturating_sub(OFFSET_BYTES).max(1) + 1;
+            found.saturating_mul(size(2, row))
+        }),
+        // Each match may have each group of the text in its replacement.
+        "regexp_replace" => sum(&|row| (size(0, row) + 1).saturating_mul(2 * size(2, row))),
+        "regexp_match" => sum(&|row| size(0, row).saturating_mul(1 + size(1, row) / 2)),
+        "array_to_string" => sum(&|row| size(0, row).saturating_mul(TEXT_BYTES + size(1, row) + size(2, row))),
+        "array_replace" | "array_replace_n" | "array_replace_all" => {
+            sum(&|row| (size(0, row) + 1).saturating_mul(size(2, row)))
+        }
+        _ => 0,
+    })
+}
+
+/// A number by row; 0 for null and below zero.
+fn counts(value: Option<&ColumnarValue>, rows: usize) -> DfResult<Vec<u64>> {
+    let Some(value) = value else { return Ok(vec![0; rows]) };
+    let numbers = cast(&value.to_array(rows)?, &DataType::Int64)?;
+    let numbers = numbers.as_primitive::<Int64Type>().iter();
+    let mut numbers: Vec<u64> = numbers.map(|number| u64::try_from(number.unwrap_or(0)).unwrap_or(0)).collect();
+    numbers.resize(rows, 0);
+    Ok(numbers)
+}
+
+/// Wraps what is not a function and builds values that vary in size, such as `||` and `case`.
+pub(crate) fn metered(expr: Arc<dyn PhysicalExpr>, input: &Schema) -> DfResult<Arc<dyn PhysicalExpr>> {
+    let metered = expr.transform_up(|part| {
+        let any = part.as_any();
+        if any.is::<Column>() || any.is::<Literal>() {
+            return Ok(Transformed::no(part));
+        }
+        let data = part.data_type(input)?;
+        if data.to_string().contains("FixedSize") {
+            return plan_err!(
+                "a value of the type {data} can have any length, which an expression over records may not build"
+            );
+        }
+        let is_metered = varies(&data) && !any.is::<ScalarFunctionExpr>();
+        Ok(if is_metered { Transformed::yes(Arc::new(Metered(part)) as _) } else { Transformed::no(part) })
+    });
+    Ok(metered?.data)
+}
+
+/// A part of an expression whose values are taken from the budget.
+#[derive(Debug)]
+struct Metered(Arc<dyn PhysicalExpr>);
+
+impl PartialEq for Metered {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq(&other.0)
+    }
+}
+
+impl Eq for Metered {}
+
+impl Hash for Metered {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl fmt::Display for Metered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl PhysicalExpr for Metered {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    // The defaults compute each of these from the others, which doubles the work at each level.
+    fn data_type(&self, input: &Schema) -> DfResult<DataType> {
+        self.0.data_type(input)
+    }
+
+    fn nullable(&self, input: &Schema) -> DfResult<bool> {
+        self.0.nullable(input)
+    }
+
+    fn return_field(&self, input: &Schema) -> DfResult<FieldRef> {
+        self.0.return_field(input)
+    }
+
+    fn evaluate(&self, batch: &RecordBatch) -> DfResult<ColumnarValue> {
+        let value = self.0.evaluate(batch)?;
+        take_value(&value, batch.num_rows())?;
+        Ok(value)
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
+        vec![&self.0]
+    }
+
+    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn PhysicalExpr>>) -> DfResult<Arc<dyn PhysicalExpr>> {
+        Ok(children.pop().map_or_else(|| self.clone() as _, |part| Arc::new(Metered(part)) as _))
+    }
+
+    fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt_sql(f)
+    }
+}
