@@ -1,10 +1,9 @@
 //! Records that a person appends to a topic.
 
 use crate::{Actor, boxed};
-use orch_store::StoreResult;
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
-use orch_store::topic::{NewRecord, Placed, ProduceError, produce};
+use orch_store::topic::{NewRecord, Placed, ProduceError, produce, refuse_captured};
 use serde_json::json;
 use sqlx::PgConnection;
 
@@ -27,14 +26,18 @@ pub async fn append(
     produce(tx, topic, records).await
 }
 
-/// Writes down that a person appends to a topic of a cluster, by the connection that leads there.
+/// Records in the audit log that a user appends to a topic of a cluster, by the connection that leads there.
+///
+/// # Errors
+/// A capture writes the topic through this connection.
 #[boxed]
 pub async fn note_append_at(
     tx: &mut PgConnection,
     actor: &Actor,
     (connection, topic): (&str, &str),
     records: usize,
-) -> StoreResult<()> {
+) -> Result<(), ProduceError> {
+    refuse_captured(tx, topic, Some(connection)).await?;
     let extra = json!({ "connection": connection, "topic": topic, "records": records });
-    actor.did(tx, Deed { event: PRODUCE, extra: Some(extra), ..Deed::default() }).await
+    Ok(actor.did(tx, Deed { event: PRODUCE, extra: Some(extra), ..Deed::default() }).await?)
 }

@@ -17,6 +17,8 @@ pub const KAFKA: &str = "kafka";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum ClusterQuestion {
+    /// Where clients are sent, as `host:port`. Asks only the brokers that the connection names.
+    Brokers,
     Topics,
     Bounds(String),
     Read(String, ReadAt),
@@ -111,6 +113,12 @@ impl ClusterDoor {
         let text =
             format!("connection `{id}` is of type `{}`: topics are in one of type `{KAFKA}`", connection.conn_type);
         Err(LakeError::NotFound(text))
+    }
+
+    /// The addresses that the cluster advertises, as `host:port`.
+    #[boxed]
+    pub async fn brokers(&self, at: Connection) -> LakeResult<Vec<String>> {
+        self.ask(at, ClusterQuestion::Brokers).await
     }
 
     /// By name.

@@ -11,7 +11,7 @@ pub mod reader;
 mod retention;
 
 pub use partitioner::partition_of;
-pub use produce::{NewRecord, Placed, Produce, ProduceError, produce};
+pub use produce::{NewRecord, Placed, Produce, ProduceError, produce, produce_as_writer, refuse_captured};
 pub use retention::drop_old_records;
 
 use crate::{StoreResult, boxed};

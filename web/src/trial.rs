@@ -27,6 +27,10 @@ const MOST_CHARS: usize = 300;
 /// Airflow's words.
 const DONE: &str = "Connection successfully tested";
 
+/// Sending the password to a server whose name was not verified is what `verify-full` forbids.
+const NOT_VERIFIED: &str = "`sslmode=verify-full` is not tested: the test cannot verify the name of the server\n\
+    hint: run a task that uses the connection";
+
 const KAFKA_PORT: u16 = 9092;
 
 /// The same for a port that is closed, filtered or not there: a test is no way to look for open ones.
@@ -54,7 +58,14 @@ pub(crate) async fn reachable(connection: &Connection, reach: &Reach) -> Result<
     let said = ["bootstrap.servers", "metadata.broker.list"].map(|name| connection.extra_field(name));
     let said = said.into_iter().flatten().filter_map(|said| said.as_str());
     let host = connection.host.iter().map(|host| format!("{host}:{}", connection.port.unwrap_or(KAFKA_PORT)));
-    for broker in host.chain(said.flat_map(|said| said.split(',')).map(String::from)) {
+    // Collected first: the closures of the iterator are not general enough to be held over an await.
+    let brokers: Vec<String> = host.chain(said.flat_map(|said| said.split(',')).map(String::from)).collect();
+    brokers_reachable(brokers, reach).await
+}
+
+/// Checks that each broker, as `host:port`, has addresses that `reach` allows.
+pub(crate) async fn brokers_reachable(brokers: impl IntoIterator<Item = String>, reach: &Reach) -> Result<(), String> {
+    for broker in brokers {
         let broker = broker.rsplit_once("://").map_or(broker.as_str(), |(_, rest)| rest).trim();
         let (host, port) = broker.rsplit_once(':').unwrap_or((broker, ""));
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -76,11 +87,12 @@ async fn postgres(connection: &Connection, reach: &Reach) -> Result<String, Stri
     // Whether the server has a file is nothing that a test tells.
     to.ssl_root_cert = None;
     if !to.host.starts_with('/') {
-        to.host = resolved(&to.host, to.port, reach).await?[0].ip().to_string();
-        // The address is connected to, and no certificate has its name.
-        if let PgSslMode::VerifyFull = to.ssl_mode {
-            to.ssl_mode = PgSslMode::VerifyCa;
+        let address = resolved(&to.host, to.port, reach).await?[0].ip().to_string();
+        // The test connects to the address that was checked, and sqlx verifies the name that it connects to.
+        if matches!(to.ssl_mode, PgSslMode::VerifyFull) && to.host != address {
+            return Err(NOT_VERIFIED.into());
         }
+        to.host = address;
     } else if !reach.allows(IpAddr::V4(Ipv4Addr::LOCALHOST)) {
         // A socket is a way to this machine.
         return Err(format!("{}: {NOT_REACHED}", to.host));

@@ -29,6 +29,9 @@ pub struct CapturePosition {
     /// From the commit of the newest change to its record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_ms: Option<i64>,
+    /// Its topics are in Kafka, not in the built-in log.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_kafka: bool,
 }
 
 impl CapturePosition {

@@ -3,7 +3,7 @@
 use super::{MOST_RECORD_BYTES, bytes, get_topic, partition_of};
 use crate::{
     StoreError, StoreResult, boxed,
-    completion::{Commit, CompletionStep, StepFuture},
+    completion::{Commit, CompletionStep, StepFuture, database},
     hint::Hint,
 };
 use chrono::{DateTime, Utc};
@@ -11,6 +11,7 @@ use orch_sdk::task::{Ctx, TaskResult, fatal};
 use orch_spec::text::counted;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sqlx::PgPool;
 use sqlx::postgres::PgConnection;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -71,6 +72,8 @@ pub enum ProduceError {
          produce a reference to it"
     )]
     TooLarge { nth: usize, bytes: usize },
+    #[error("topic `{topic}` is written by capture `{capture}`\nhint: produce to another topic")]
+    Captured { topic: String, capture: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -79,8 +82,36 @@ pub enum ProduceError {
 static TURN: AtomicU16 = AtomicU16::new(0);
 
 /// Appends all of them, or none. The partitions are locked until the transaction of the caller ends, who gives `Hint::Topic` then.
+///
+/// # Errors
+/// Among others, the topic is written by a capture: a record from elsewhere would change its mirrors.
 #[boxed]
 pub async fn produce(db: &mut PgConnection, topic: &str, records: &[NewRecord]) -> Result<Vec<Placed>, ProduceError> {
+    refuse_captured(db, topic, None).await?;
+    produce_as_writer(db, topic, records).await
+}
+
+/// Checks that no capture writes the topic, of the built-in log or of the cluster of a connection.
+#[boxed]
+pub async fn refuse_captured(db: &mut PgConnection, topic: &str, cluster: Option<&str>) -> Result<(), ProduceError> {
+    // A capture that has not started may publish to the built-in log.
+    let capture = sqlx::query_scalar(
+        "select name from stream
+        where version is not null and spec ? 'captures' and $1 = any(string_to_array(spec->>'topic', ', ')) and
+          case when $2 is null then not coalesce((capture->>'in_kafka')::boolean, false) else spec->>'connection' = $2 end
+        order by name limit 1",
+    );
+    let capture = capture.bind(topic).bind(cluster).fetch_optional(db).await.map_err(StoreError::from)?;
+    capture.map_or(Ok(()), |capture| Err(ProduceError::Captured { topic: topic.into(), capture }))
+}
+
+/// Like [`produce`], but does not check who writes the topic: for captures, and for steps of tasks, which have checked it before.
+#[boxed]
+pub async fn produce_as_writer(
+    db: &mut PgConnection,
+    topic: &str,
+    records: &[NewRecord],
+) -> Result<Vec<Placed>, ProduceError> {
     let Some(found) = get_topic(db, topic).await? else { return Err(ProduceError::NoSuchTopic(topic.into())) };
     // Those without a key go to one partition, so that they stay together; the next call takes the next one.
     let turn = TURN.fetch_add(1, Ordering::Relaxed) % found.partitions.unsigned_abs();
@@ -128,7 +159,7 @@ async fn append(
 /// `ctx.produce(topic, records)`.
 pub trait Produce {
     /// Leaves records for the moment at which the success of this try is recorded: they are in the topic if and only if the task
-    /// has succeeded, once. A topic that is missing then fails the try.
+    /// has succeeded, once. A topic that is missing then, or that a capture writes, fails the try.
     ///
     /// # Errors
     /// A fatal error in a child process: a step cannot leave it.
@@ -137,13 +168,22 @@ pub trait Produce {
 
 impl Produce for Ctx {
     fn produce(&self, topic: &str, records: Vec<NewRecord>) -> TaskResult<()> {
-        self.commit(ProduceStep { topic: topic.into(), records })
+        self.commit(ProduceStep { topic: topic.into(), records, database: database(self).ok() })
     }
 }
 
 struct ProduceStep {
     topic: String,
     records: Vec<NewRecord>,
+    /// `None` in tests of a task without a database.
+    database: Option<PgPool>,
+}
+
+fn failed(error: ProduceError) -> anyhow::Error {
+    match error {
+        ProduceError::Store(error) => error.into(),
+        wrong => fatal(wrong.to_string()),
+    }
 }
 
 impl CompletionStep for ProduceStep {
@@ -151,14 +191,16 @@ impl CompletionStep for ProduceStep {
         format!("produce {} to `{}`", self.records.len(), self.topic)
     }
 
-    fn run<'a>(&'a mut self, db: &'a mut PgConnection) -> StepFuture<'a> {
-        Box::pin(async move {
-            match produce(db, &self.topic, &self.records).await {
-                Ok(_) => Ok(()),
-                Err(ProduceError::Store(error)) => Err(error.into()),
-                Err(wrong) => Err(fatal(wrong.to_string())),
-            }
+    /// The role of steps in the completion transaction cannot read which captures exist.
+    fn prepare(&mut self) -> StepFuture<'_> {
+        Box::pin(async {
+            let Some(database) = &self.database else { return Ok(()) };
+            refuse_captured(&mut *database.acquire().await?, &self.topic, None).await.map_err(failed)
         })
+    }
+
+    fn run<'a>(&'a mut self, db: &'a mut PgConnection) -> StepFuture<'a> {
+        Box::pin(async move { produce_as_writer(db, &self.topic, &self.records).await.map(drop).map_err(failed) })
     }
 
     fn hint(&self) -> Option<Hint> {

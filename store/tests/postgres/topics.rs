@@ -2,9 +2,11 @@
 
 use crate::fixture::{database, number, one};
 use chrono::{DateTime, Utc};
+use orch_store::stream::{NewStream, register_streams};
 use orch_store::topic::{
     MOST_RECORD_BYTES, NewRecord, PartitionRow, Placed, ProduceError, ReadFrom, RecordRow, Topic, drop_old_records,
-    get_topic, list_partitions, newest_offset, offset_at, partition_of, produce, read_records,
+    get_topic, list_partitions, newest_offset, offset_at, partition_of, produce, produce_as_writer, read_records,
+    refuse_captured,
 };
 use orch_test_support::TestDb;
 use serde_json::json;
@@ -40,6 +42,42 @@ async fn all(db: &mut PgConnection, topic: &Topic, partition: i16) -> Vec<Record
 
 fn values(records: &[RecordRow]) -> Vec<String> {
     records.iter().map(|r| String::from_utf8(r.value.clone().unwrap_or_default()).expect("text")).collect()
+}
+
+/// A capture to this connection of topics, as a bundle declares it.
+async fn declare_capture(db: &mut PgConnection, name: &str, topics: &str, connection: &str) {
+    let spec = json!({ "captures": "postgres", "topic": topics, "connection": connection });
+    let declared = [NewStream { name: name.into(), version: "1".into(), spec }];
+    register_streams(db, name, &declared, false).await.expect("it registers");
+}
+
+/// Appends of anyone else would change the mirrors of the topic.
+#[tokio::test]
+async fn a_topic_that_a_capture_declares_takes_records_from_it_alone() {
+    let (_database, mut db, topic) = with_topic(1).await;
+    let spec = json!({ "topic": "events", "table": "shop.events" });
+    let reader = [NewStream { name: "reader".into(), version: "1".into(), spec }];
+    register_streams(&mut db, "readers", &reader, false).await.unwrap();
+    append(&mut db, &["a stream that reads refuses no record"]).await;
+    declare_capture(&mut db, "shop", "shop.items, events", "topics").await;
+    let refused = produce(&mut db, "events", &[text("forged")]).await.unwrap_err();
+    assert_eq!(refused.to_string(), "topic `events` is written by capture `shop`\nhint: produce to another topic");
+    assert!(produce(&mut db, "shop.items", &[]).await.is_err(), "also before the topic is created");
+    produce_as_writer(&mut db, "events", &[text("of the capture")]).await.unwrap();
+    assert_eq!(all(&mut db, &topic, 0).await.len(), 2);
+    // A cluster's topic of that name belongs to the capture only if it writes through the same connection.
+    refuse_captured(&mut db, "events", Some("elsewhere")).await.unwrap();
+    assert!(refuse_captured(&mut db, "events", Some("topics")).await.is_err());
+    // A topic of the built-in log is free if the capture is known to write to Kafka, or is no longer declared.
+    sqlx::query("update stream set capture = '{\"in_kafka\": true}' where name = 'shop'")
+        .execute(&mut db)
+        .await
+        .unwrap();
+    append(&mut db, &["the capture writes to Kafka"]).await;
+    sqlx::query("update stream set capture = null where name = 'shop'").execute(&mut db).await.unwrap();
+    assert!(produce(&mut db, "events", &[]).await.is_err());
+    register_streams(&mut db, "shop", &[], false).await.unwrap();
+    append(&mut db, &["no capture writes it"]).await;
 }
 
 #[tokio::test]
@@ -200,6 +238,36 @@ async fn old_records_go_and_offsets_stay() {
     sqlx::query("update topic set retention_hours = -1").execute(&mut db).await.unwrap();
     age(&mut db, &[0, 0, 9_000_000]).await;
     assert_eq!(drop_old_records(&mut db).await.unwrap(), 0, "these are kept for ever");
+}
+
+#[tokio::test]
+async fn large_old_records_go_in_statements_bounded_in_bytes_and_partitions_fail_alone() {
+    let (_database, mut db, topic) = with_topic(2).await;
+    // Stands for the time limit of a statement. Records of partition 0 cannot be deleted at all.
+    let refuse = "create function refuse() returns trigger language plpgsql as $$ begin
+            if (select sum(octet_length(value)) from gone) > 40000000 then
+                raise exception 'too slow' using errcode = 'query_canceled';
+            end if;
+            if exists (select from gone where partition = 0) then
+                raise exception 'broken';
+            end if;
+            return null;
+        end $$;
+        create trigger refuse after delete on topic_record referencing old table as gone
+            for each statement execute function refuse();";
+    sqlx::raw_sql(refuse).execute(&mut db).await.unwrap();
+    let to = |partition, value: Vec<u8>| NewRecord { partition: Some(partition), value: Some(value), ..text("") };
+    produce(&mut db, "events", &[to(0, b"stays".to_vec())]).await.unwrap();
+    for _ in 0..10 {
+        let five: Vec<NewRecord> = (0..5).map(|_| to(1, vec![7; 1_000_000])).collect();
+        produce(&mut db, "events", &five).await.unwrap();
+    }
+    sqlx::query("update topic_record set at = now() - interval '8 days'").execute(&mut db).await.unwrap();
+    let ended = drop_old_records(&mut db).await;
+    assert!(ended.as_ref().is_err_and(|error| error.in_full().contains("broken")), "{ended:?}");
+    let found = list_partitions(&mut db, &topic).await.unwrap();
+    assert_eq!(found.iter().map(|p| (p.first_offset, p.next_offset)).collect::<Vec<_>>(), [(0, 1), (50, 50)]);
+    assert_eq!(number(&mut db, "select count(*) from topic_record").await, 1);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use orch_store::stream::{
     CapturePosition, Covered, Lease, Progress, StartAt, StreamCheckpoint, commit_stream, left_behind, set_capture,
     start_stream,
 };
-use orch_store::topic::{ensure_topic, produce};
+use orch_store::topic::{ensure_topic, produce_as_writer};
 use sqlx::PgPool;
 use std::sync::Arc;
 
@@ -131,7 +131,9 @@ impl Target {
         set_capture(&mut tx, &self.lease.name, &position).await?;
         if self.kafka.is_none() {
             for (topic, records) in &lot.records {
-                produce(&mut tx, topic, records).await.with_context(|| format!("records for topic `{topic}`"))?;
+                produce_as_writer(&mut tx, topic, records)
+                    .await
+                    .with_context(|| format!("records for topic `{topic}`"))?;
             }
         }
         tx.commit().await?;

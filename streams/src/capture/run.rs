@@ -66,6 +66,7 @@ async fn capture_from<S: Source>(
         snapshots: known.as_ref().map_or(0, |known| known.snapshots),
         missing: Vec::new(),
         lag_ms: None,
+        in_kafka: target.kafka.is_some(),
     };
     let (lot, publishing) = (Lot::default(), JoinSet::new());
     let mut at_work = AtWork { stream, capture, source, target, clock, from: 0, position, lot, publishing };
@@ -107,7 +108,7 @@ impl<S: Source> AtWork<S> {
     async fn go_on(&mut self, known: CapturePosition) -> TaskResult<()> {
         let reached = self.source.resume(&known).await?;
         self.from = known.lsn;
-        self.position = known;
+        self.position = CapturePosition { in_kafka: self.target.kafka.is_some(), ..known };
         self.reached(reached);
         self.start(false).await
     }

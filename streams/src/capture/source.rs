@@ -137,6 +137,7 @@ pub(super) fn left(
         snapshots: 1,
         missing: Vec::new(),
         lag_ms: None,
+        in_kafka: false,
     });
     StreamCheckpoint {
         created_at: DateTime::UNIX_EPOCH,

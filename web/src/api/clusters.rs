@@ -1,12 +1,12 @@
 //! `/api/orch/v1/connections/{connection_id}/topics/…`: the topics of a cluster such as Kafka, their records, and new ones.
 
 use super::topics::{
-    PartitionRecords, PlacedPage, RecordPage, RecordsBody, RecordsQuery, TopicPartitionPage, created, wanted,
+    PartitionRecords, PlacedPage, RecordPage, RecordsBody, RecordsQuery, TopicPartitionPage, created, refusal, wanted,
 };
 use crate::extract::{Actor, Names, Query, Secret};
 use crate::refusal::Refusal;
 use crate::state::App;
-use crate::trial::reachable;
+use crate::trial::{brokers_reachable, reachable};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -36,11 +36,15 @@ struct ClusterTopicView {
     offsets: i64,
 }
 
-/// Finds the connection to a cluster. If a person added it, its brokers have to be addresses that a connection test may reach.
+/// Finds the connection to a cluster. If a user added it, the brokers that it names and those that the cluster advertises need addresses
+/// that a connection test may reach.
 pub(crate) async fn at(app: &App, id: &str) -> Result<Connection, Refusal> {
     let connection = app.config.clusters.connection(id).await?;
     if kept::get(&mut *app.pages().await?, &kept::CONNECTION, id).await?.is_some() {
-        reachable(&connection, &app.config.reach).await.map_err(Refusal::bad_request)?;
+        let reach = &app.config.reach;
+        reachable(&connection, reach).await.map_err(Refusal::bad_request)?;
+        let advertised = app.config.clusters.brokers(connection.clone()).await?;
+        brokers_reachable(advertised, reach).await.map_err(Refusal::bad_request)?;
     }
     Ok(connection)
 }
@@ -109,6 +113,9 @@ pub(crate) async fn produce_at(
     topic: &str,
     records: Vec<NewRecord>,
 ) -> Result<Vec<ClusterPlace>, Refusal> {
-    app.in_transaction(async |tx| Ok(note_append_at(tx, actor, (&at.id, topic), records.len()).await?)).await?;
+    let noted = app.in_transaction(async |tx| {
+        note_append_at(tx, actor, (&at.id, topic), records.len()).await.map_err(|error| refusal(topic, error))
+    });
+    noted.await?;
     Ok(app.config.clusters.produce(at, topic, records).await?)
 }

@@ -355,7 +355,7 @@ pub(crate) async fn produce_all(
     Ok(placed)
 }
 
-fn refusal(topic: &str, error: ProduceError) -> Refusal {
+pub(crate) fn refusal(topic: &str, error: ProduceError) -> Refusal {
     match error {
         ProduceError::NoSuchTopic(_) => no_such_topic(topic),
         ProduceError::Store(error) => error.into(),

@@ -10,6 +10,7 @@ use orch_store::cluster::{
     Bounds, ClusterDoor, ClusterPlace, ClusterQuestion, ClusterRecords, ClusterTopic, WhichRecords,
 };
 use orch_store::lake_view::LakeError;
+use orch_store::stream::{NewStream, register_streams};
 use orch_store::topic::RecordRow;
 use serde_json::json;
 use std::sync::{Arc, Mutex};
@@ -26,7 +27,11 @@ fn door() -> (ClusterDoor, QuestionLog) {
     let asked = QuestionLog::default();
     let heard = asked.clone();
     let find = |id: &str| {
-        let uri = if id == "events" || id == "inside" { "kafka://127.0.0.1:9092" } else { "postgres://db" };
+        let uri = match id {
+            "events" | "inside" => "kafka://127.0.0.1:9092",
+            "outside" => "kafka://8.8.8.8:9092",
+            _ => "postgres://db",
+        };
         let found = if id == "nothing" { Err(fatal("there is no connection `nothing`")) } else { Ok(uri) };
         let found = found.and_then(|uri| Ok(Connection::from_uri(id, uri)?));
         Box::pin(std::future::ready(found)) as orch_sdk::task::BoxFuture<_>
@@ -34,6 +39,7 @@ fn door() -> (ClusterDoor, QuestionLog) {
     let answer = move |_, question: ClusterQuestion| {
         heard.lock().unwrap().push(question.clone());
         let answer = match question {
+            ClusterQuestion::Brokers => json!(["8.8.8.8:9092", "169.254.169.254:80"]),
             ClusterQuestion::Topics => {
                 json!([ClusterTopic { name: "weather".into(), partitions: PARTITIONS.to_vec() }])
             }
@@ -99,8 +105,21 @@ async fn the_topics_of_a_cluster_are_listed_read_and_appended_to() {
 }
 
 #[tokio::test]
+async fn nobody_appends_to_a_topic_of_a_cluster_that_a_capture_writes() {
+    let (web, asked) = web().await;
+    let spec = json!({ "captures": "postgres", "topic": "weather", "connection": "events" });
+    let declared = [NewStream { name: "shop".into(), version: "1".into(), spec }];
+    register_streams(&mut web.db().await, "shop", &declared, false).await.unwrap();
+    let body = json!({ "records": [{ "value": "forged" }] });
+    let refused = web.change(Method::POST, &format!("{API}/weather/records"), &body).await;
+    let words = "topic `weather` is written by capture `shop`; hint: produce to another topic";
+    assert_eq!((refused.status.as_u16(), &refused.body["detail"]), (400, &json!(words)));
+    assert!(asked.lock().unwrap().is_empty() && web.deeds().await.is_empty());
+}
+
+#[tokio::test]
 async fn what_cannot_be_asked_is_refused_with_the_reason() {
-    let (web, _) = web().await;
+    let (web, asked) = web().await;
     for (path, status, words) in [
         ("nothing/topics", 404, "there is no connection `nothing`"),
         ("warehouse/topics", 404, "connection `warehouse` is of type `postgres`: topics are in one of type `kafka`"),
@@ -115,6 +134,14 @@ async fn what_cannot_be_asked_is_refused_with_the_reason() {
     let refused = web.get("/api/orch/v1/connections/inside/topics").await;
     let words = refused.body["detail"].as_str().unwrap_or_default();
     assert!(refused.status.as_u16() == 400 && words.contains("its address is not public"), "{refused:?}");
+    // Neither does a cluster that sends its clients there.
+    asked.lock().unwrap().clear();
+    let outside = json!({ "connection_id": "outside", "conn_type": "kafka", "host": "8.8.8.8" });
+    assert_eq!(web.change(Method::POST, "/api/v2/connections", &outside).await.status.as_u16(), 201);
+    let refused = web.get("/api/orch/v1/connections/outside/topics").await;
+    let words = refused.body["detail"].as_str().unwrap_or_default();
+    assert!(refused.status.as_u16() == 400 && words.starts_with("169.254.169.254:80: its address is not"), "{words}");
+    assert!(matches!(asked.lock().unwrap()[..], [ClusterQuestion::Brokers]), "no other question was sent");
     // Without a bundle there is no client.
     let bare = Web::new().await;
     let words = bare.get(API).await.body["detail"].as_str().unwrap_or_default().to_owned();

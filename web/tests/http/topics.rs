@@ -3,6 +3,7 @@
 use crate::browser::Browser;
 use crate::fixture::{JsonReply, Web};
 use axum::http::Method;
+use orch_store::stream::{NewStream, register_streams};
 use orch_store::topic::drop_old_records;
 use serde_json::{Value, json};
 use sqlx::Connection as _;
@@ -158,6 +159,26 @@ async fn secrets_in_records_are_masked_and_viewers_see_no_records() {
         let wrote = web.send(Method::POST, &path, Some(&token), Some(body)).await;
         assert_eq!((read.status.as_u16(), wrote.status.as_u16()), (reads, writes), "{role}");
     }
+}
+
+#[tokio::test]
+async fn nobody_appends_to_a_topic_that_a_capture_writes() {
+    let web = Web::new().await;
+    create(&web, json!({ "name": "shop.items" })).await;
+    create(&web, json!({ "name": "others" })).await;
+    let spec = json!({ "captures": "postgres", "topic": "shop.items", "connection": "topics" });
+    let declared = [NewStream { name: "shop".into(), version: "1".into(), spec }];
+    register_streams(&mut web.db().await, "shop", &declared, false).await.unwrap();
+    let body = json!({ "records": [{ "value": { "op": "t" } }] });
+    let refused = send(&web, Method::POST, &format!("{PATH}/shop.items/records"), &body, 400).await;
+    assert_eq!(refused["detail"], "topic `shop.items` is written by capture `shop`; hint: produce to another topic");
+    let mut browser = Browser::logged_in(&web).await;
+    let page = "/topics/shop.items/records";
+    let refused = browser.submit(page, page, &[("value", "{}")]).await;
+    assert!(refused.has("is written by capture `shop`"), "{}", refused.html);
+    assert!(values(&read(&web, "shop.items", "").await.body).is_empty());
+    produce(&web, "others", json!([{ "value": "v" }])).await;
+    assert_eq!(web.deeds().await, ["add_topic", "add_topic", "produce_records"]);
 }
 
 #[tokio::test]

@@ -2,30 +2,15 @@
 
 use super::DAG;
 use crate::data;
-use crate::taxi_changes::recorded;
+use crate::taxi_changes::{capture, recorded};
 use crate::world::World;
+use orch::NewRecord;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 /// Records that are produced at once.
 const LOT: usize = 500;
 /// Records without tombstones.
 const CHANGES: i64 = 3_580;
-
-/// Into the topic that the change log is made of, each in its partition.
-fn produce(world: &World) {
-    let mut by_partition: BTreeMap<i16, Vec<String>> = BTreeMap::new();
-    for record in recorded() {
-        let text = |bytes: Option<Vec<u8>>| bytes.map(|bytes| String::from_utf8(bytes).unwrap());
-        let (Some(key), Some(value)) = (text(record.key), text(record.value)) else { continue };
-        by_partition.entry(record.partition.unwrap()).or_default().push(format!("{key}\t{value}"));
-    }
-    for (partition, lines) in by_partition {
-        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        let flags = ["--partition", &partition.to_string(), "--key-separator", "\t"];
-        lines.chunks(LOT).for_each(|lot| world.produce("lakehouse.trips", &flags, lot));
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn recorded_changes_are_golden_windows() {
@@ -37,7 +22,10 @@ async fn recorded_changes_are_golden_windows() {
     let of = |task: &str| states.iter().find(|state| state["task_id"] == task).unwrap()["state"].clone();
     assert_eq!((of("realtime_cdc"), of("ml_features")), (json!("skipped"), json!("success")));
 
-    produce(&world);
+    let changes: Vec<NewRecord> = recorded().into_iter().filter(|record| record.value.is_some()).collect();
+    for lot in changes.chunks(LOT) {
+        capture(&world, lot).await;
+    }
     for (run, times) in [("once", 1), ("replayed", 2)] {
         // From the beginning of the topic again, into the same table: no change counts twice.
         if times > 1 {

@@ -34,6 +34,7 @@ const MOST_BYTES: usize = 4 << 20;
 pub(crate) async fn answer(at: Connection, question: ClusterQuestion) -> LakeResult<Value> {
     let settings = Settings::of(&at).map_err(refused)?;
     match question {
+        ClusterQuestion::Brokers => ask(settings, ClusterInspector::brokers).await,
         ClusterQuestion::Topics => ask(settings, ClusterInspector::topics).await,
         ClusterQuestion::Bounds(topic) => ask(settings, move |look| look.bounds(&topic)).await,
         ClusterQuestion::Read(topic, from) => ask(settings, move |look| look.read(&topic, &from)).await,
@@ -85,6 +86,13 @@ struct ClusterInspector {
 }
 
 impl ClusterInspector {
+    /// librdkafka connects to a broker when it needs it. Metadata comes from a broker that the connection names.
+    fn brokers(&self) -> LakeResult<Vec<String>> {
+        let metadata =
+            self.consumer.fetch_metadata(None, ANSWER_WITHIN).map_err(|error| self.lake_error(&plain(error)))?;
+        Ok(metadata.brokers().iter().map(|broker| format!("{}:{}", broker.host(), broker.port())).collect())
+    }
+
     fn topics(&self) -> LakeResult<Vec<ClusterTopic>> {
         let metadata =
             self.consumer.fetch_metadata(None, ANSWER_WITHIN).map_err(|error| self.lake_error(&plain(error)))?;

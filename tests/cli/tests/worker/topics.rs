@@ -2,6 +2,7 @@
 
 use crate::world::World;
 use orch::prelude::*;
+use orch_store::stream::{NewStream, register_streams};
 use orch_store::topic::{ReadFrom, get_topic, read_records};
 use std::time::Duration;
 
@@ -38,6 +39,27 @@ async fn what_a_task_produces_is_committed_with_its_success_and_readers_hear_of_
         records.iter().map(|r| String::from_utf8_lossy(r.value.as_deref().unwrap_or_default())).collect();
     assert_eq!(values, ["{\"try\":2}", "{\"try\":2}"]);
     assert_eq!(records.iter().map(|record| record.offset).collect::<Vec<_>>(), [0, 1]);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_cannot_produce_to_a_topic_that_a_capture_writes() {
+    let dags = vec![dag("forged").build(|d| {
+        d.add(produces());
+    })];
+    let world = World::new(dags, 1).await;
+    let mut db = world.db.connect().await;
+    sqlx::query("insert into topic (name) values ('readings')").execute(&mut db).await.unwrap();
+    let spec = json!({ "captures": "postgres", "topic": "readings", "connection": "topics" });
+    let declared = [NewStream { name: "shop".into(), version: "1".into(), spec }];
+    register_streams(&mut db, "shop", &declared, false).await.unwrap();
+    let run = world.trigger("forged", None).await;
+    assert_eq!(world.end_of("forged", &run).await, "failed");
+    let causes = "select array_to_string(causes, ': ') from failure order by created_at desc limit 1";
+    let cause: String = sqlx::query_scalar(causes).fetch_one(&mut db).await.unwrap();
+    assert!(cause.contains("topic `readings` is written by capture `shop`"), "{cause}");
+    let records: i64 = sqlx::query_scalar("select count(*) from topic_record").fetch_one(&mut db).await.unwrap();
+    assert_eq!(records, 0);
     world.end().await;
 }
 
