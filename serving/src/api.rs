@@ -22,7 +22,7 @@ use orch_store::lake_view::{
     collect_answer,
 };
 use orch_store::stream::now;
-use orch_store::token::Keys;
+use orch_store::token::{Audience, Callers};
 use orch_store::user::Role;
 use orch_store::{StoreError, StoreResult};
 use serde_json::{Value, json};
@@ -38,9 +38,7 @@ use tokio_util::sync::CancellationToken;
 const MOST_KEPT_BYTES: usize = 64 << 20;
 /// Of one answer, as JSON.
 const MOST_ANSWER_BYTES: usize = 32 << 20;
-/// The web server says by it who is logged in there. Believed only where nothing else can connect.
-const ROLE: HeaderName = HeaderName::from_static("x-orch-role");
-/// And under which address people reach it.
+/// Path at which users reach this server. Read only from the web server.
 const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Wait so long when as many queries run as may.
@@ -75,7 +73,7 @@ pub struct Means {
     pub find: Arc<FindConnection>,
     /// The database of orch, which knows keys.
     pub pool: PgPool,
-    /// Only the web server of this installation can connect. It says who asks.
+    /// Only the web server of this installation can connect. It signs who is calling.
     pub is_behind_web: bool,
 }
 
@@ -87,7 +85,7 @@ struct Api {
     view: LakeDoor,
     databases: Databases,
     pool: PgPool,
-    keys: Keys,
+    callers: Callers,
     is_behind_web: bool,
     answers: Answers<Ready>,
 }
@@ -104,9 +102,9 @@ pub fn router(means: Means) -> TaskResult<Router> {
     if let Some(folder) = folder {
         watching.spawn(folder::watch(folder, own, pool.clone(), changes));
     }
-    let keys = Keys::new(pool.clone());
+    let callers = Callers::new(pool.clone(), Audience::Serving, is_behind_web);
     let (databases, answers) = (Databases::new(find), Answers::new(MOST_KEPT_BYTES));
-    let api = Api { endpoints, _watching: watching, lake, view, databases, pool, keys, is_behind_web, answers };
+    let api = Api { endpoints, _watching: watching, lake, view, databases, pool, callers, is_behind_web, answers };
     Ok(Router::new().fallback(serve).with_state(Arc::new(api)))
 }
 
@@ -215,14 +213,9 @@ impl Api {
     }
 
     async fn role(&self, headers: &HeaderMap) -> Result<Role, Refusal> {
-        if self.is_behind_web
-            && let Some(role) = headers.get(ROLE).and_then(|role| role.to_str().ok()?.parse().ok())
-        {
-            return Ok(role);
-        }
         let words =
             "a key is missing or has ended\nhint: send an API token of the page `/account` in the header `X-API-Key`";
-        role(&self.keys, headers).await?.ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, words))
+        role(&self.callers, headers).await?.ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, words))
     }
 
     async fn answer(&self, path: &str, query: &str, headers: &HeaderMap) -> Result<Response, Refusal> {

@@ -1,20 +1,16 @@
-//! Who may ask: keys are API tokens of users, by the header `X-API-Key` or as a bearer token.
+//! Who may ask: a caller that the web server names, or the owner of an API token in the header `X-API-Key` or a bearer token.
 
 use axum::http::{HeaderMap, header};
 use orch_store::StoreResult;
-use orch_store::token::Keys;
+use orch_store::token::{CALLER_HEADER, Callers};
 use orch_store::user::Role;
 
 const KEY: &str = "x-api-key";
 
-/// The role of the user whose key the headers carry.
-pub(crate) async fn role(keys: &Keys, headers: &HeaderMap) -> StoreResult<Option<Role>> {
-    let Some(key) = sent(headers) else { return Ok(None) };
-    Ok(keys.owner(key).await?.map(|owner| owner.role))
-}
-
-fn sent(headers: &HeaderMap) -> Option<&str> {
-    let key = headers.get(KEY).and_then(|key| key.to_str().ok());
-    let bearer = || headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ");
-    key.or_else(bearer).map(str::trim)
+/// Returns the role of the caller.
+pub(crate) async fn role(callers: &Callers, headers: &HeaderMap) -> StoreResult<Option<Role>> {
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let bearer = || text(header::AUTHORIZATION.as_str())?.strip_prefix("Bearer ");
+    let token = text(KEY).or_else(bearer).map(str::trim);
+    Ok(callers.identify(text(CALLER_HEADER), token).await?.map(|owner| owner.role))
 }

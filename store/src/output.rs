@@ -67,6 +67,17 @@ pub async fn of_tasks(
     Ok(found)
 }
 
+/// Returns how many bytes the outputs of these tasks have as JSON text.
+#[boxed]
+pub async fn bytes_of_tasks(db: &mut PgConnection, run: Uuid, tasks: &[TaskIdx]) -> StoreResult<i64> {
+    let tasks: Vec<i16> = tasks.iter().map(|&t| t as i16).collect();
+    let sql = "select (coalesce((select sum(octet_length(value::text)) from output
+          where run = $1 and task = any($2) and key = 'return_value'), 0)
+        + coalesce((select sum(octet_length(value)) from output_part
+          where run = $1 and task = any($2) and key = 'return_value'), 0))::bigint";
+    Ok(sqlx::query_scalar(sql).bind(run).bind(tasks).fetch_one(db).await?)
+}
+
 /// One value under any key, whole.
 #[boxed]
 pub async fn get(

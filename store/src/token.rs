@@ -1,7 +1,9 @@
 //! Tokens that people make for programs. Only hashes are kept; times are those of the caller's clock.
 
+mod caller;
 mod keys;
 
+pub use caller::{Audience, CALLER_HEADER, CallerKey, Callers};
 pub use keys::Keys;
 
 use crate::{StoreError, StoreResult, boxed, user::Role};
@@ -84,9 +86,11 @@ pub struct ListedToken {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// Of the generation that the user has by now; those that are over make room.
+/// Adds a token of the user's current generation and deletes expired tokens of that user. Must run inside the caller's
+/// transaction: the lock of the user's row keeps two requests from both counting one token less than the maximum.
 #[boxed]
 pub async fn add_token(db: &mut PgConnection, new: &NewToken<'_>) -> StoreResult<AddToken> {
+    sqlx::query("select from api_user where name = $1").bind(new.user).execute(&mut *db).await?;
     sqlx::query!("delete from api_token where user_name = $1 and expires_at <= $2", new.user, new.now)
         .execute(&mut *db)
         .await?;

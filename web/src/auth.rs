@@ -1,10 +1,10 @@
 //! Who is calling: passwords, the tokens they are changed for, and whether a caller may do what a route does.
 //!
-//! Whether a login or a token still stands, and its user with the password and the role, is asked of the database at most
-//! once a second; who changes something here is seen here at once.
+//! Logins, tokens and users are read from the database at most once a second. A change by this server counts immediately.
 
 mod api_token;
 mod failures;
+mod found;
 mod password;
 mod session;
 mod token;
@@ -13,21 +13,23 @@ mod users;
 pub use orch_store::user::Role;
 pub use password::Password;
 
-pub(crate) use api_token::{FreshToken, is_jwt};
+pub(crate) use api_token::FreshToken;
 pub(crate) use password::{Hasher, verify};
 pub(crate) use session::{Hash, Origin, Session, cookie_of, is_wrong_login};
 
 use crate::clock::Clock;
 use crate::refusal::Refusal;
-use api_token::{ApiTokens, is_api_token};
+use api_token::is_api_token;
 use axum::http::{HeaderMap, header};
 use failures::Failures;
+use found::Found;
 use orch_spec::state::TriggeredBy;
 use orch_spec::text::without_nul;
 use orch_store::StoreError;
 use orch_store::audit::record;
-use orch_store::session::SessionKind;
-use session::{Sessions, digest, login, random_text};
+use orch_store::session::{SessionKind, SessionRow};
+use orch_store::token::{Audience, CallerKey, TokenRow, TokenScope, token_hash};
+use session::{digest, login, random_text};
 use sqlx::PgPool;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -49,11 +51,12 @@ pub(crate) struct Caller {
 pub(crate) struct Auth {
     clock: Clock,
     users: Users,
-    sessions: Sessions,
-    api_tokens: ApiTokens,
+    sessions: Found<SessionRow>,
+    api_tokens: Found<TokenRow>,
     failures: Failures,
     hasher: Hasher,
     signer: OnceCell<Signer>,
+    caller_key: OnceCell<CallerKey>,
 }
 
 const WRONG_LOGIN: &str = "Invalid credentials";
@@ -63,8 +66,8 @@ const MOST_ATTEMPTED_CHARS: usize = 64;
 impl Auth {
     pub(crate) fn new(clock: Clock) -> Auth {
         let (users, failures, hasher) = (Users::default(), Failures::default(), Hasher::default());
-        let (sessions, api_tokens) = (Sessions::default(), ApiTokens::default());
-        Auth { clock, users, sessions, api_tokens, failures, hasher, signer: OnceCell::new() }
+        let (sessions, api_tokens, signer) = (Found::default(), Found::default(), OnceCell::new());
+        Auth { clock, users, sessions, api_tokens, failures, hasher, signer, caller_key: OnceCell::new() }
     }
 
     /// Changes a password for a token.
@@ -103,20 +106,41 @@ impl Auth {
             }
             return Err(Refusal::NotLoggedIn(WRONG_LOGIN));
         };
-        self.failures.forget(name, from);
+        self.failures.forget(name, from, now);
         Ok((user.name, known))
     }
 
     /// Who sent these headers.
     pub(crate) async fn caller(&self, pool: &PgPool, headers: &HeaderMap) -> Result<Caller, Refusal> {
         let token = bearer(headers).ok_or(Refusal::NotLoggedIn("Not authenticated"))?;
+        self.caller_by(pool, token, TokenScope::All).await
+    }
+
+    /// Returns the owner of this token, which must open `scope`.
+    pub(crate) async fn caller_by(&self, pool: &PgPool, token: &str, scope: TokenScope) -> Result<Caller, Refusal> {
         let now = self.clock.now();
         if is_api_token(token) {
-            return self.owner(pool, token, now).await;
+            return self.owner(pool, token, scope, now).await;
         }
         let claims = self.claims(pool, token).await?;
         let caller = self.caller_of(pool, digest(&claims.jti), now).await?;
         caller.filter(|caller| *caller.name == *claims.sub).ok_or(Refusal::NotLoggedIn("Token was revoked"))
+    }
+
+    /// True if this token led to a caller before, so that it costs its user and not its address.
+    pub(crate) fn knows(&self, token: &str) -> bool {
+        if is_api_token(token) {
+            return self.api_tokens.knows(&token_hash(token));
+        }
+        let claims = self.signer.get().and_then(|signer| signer.verify(token, self.clock.now()).ok());
+        claims.is_some_and(|claims| self.sessions.knows(&digest(&claims.jti)))
+    }
+
+    /// Signs who is calling, for a server of the bundle.
+    pub(crate) async fn sign(&self, pool: &PgPool, audience: Audience, caller: &Caller) -> Result<String, Refusal> {
+        let load = || async { CallerKey::load(&mut *pool.acquire().await?).await };
+        let key: Result<_, StoreError> = self.caller_key.get_or_try_init(load).await;
+        Ok(key?.sign(audience, &caller.name, caller.role, self.clock.now()))
     }
 
     /// Ends the login whose token these headers carry. A token that somebody made is revoked where it was made.
@@ -156,15 +180,15 @@ impl Auth {
         if !self.hasher.matches(password, Some(user.password_hash.clone())).await? {
             return Err(Refusal::NotLoggedIn(WRONG_LOGIN));
         }
-        self.failures.forget(name, from);
+        self.failures.forget(name, from, now);
         Ok((user.password_hash, users::stamp(new_hash, user.generation)))
     }
 
     /// A user, a session or a token was changed here: it is looked at again at once.
     pub(crate) fn changed(&self, user: &str) {
         self.users.forget(user);
-        self.sessions.forget_all();
-        self.api_tokens.forget_all();
+        self.sessions.expire_all();
+        self.api_tokens.expire_all();
     }
 
     async fn signer(&self, pool: &PgPool) -> Result<&Signer, Refusal> {
@@ -178,7 +202,7 @@ fn attempted(name: &str) -> String {
 }
 
 /// The token of `Authorization: Bearer …`; nowhere else is one taken from, least of all from a URL.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

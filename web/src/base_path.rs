@@ -43,6 +43,10 @@ fn without(uri: &Uri, base: &BasePath) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
+/// Marks a response that is passed on from a server of the bundle: its body is streamed, and its links come from no template.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IsPassedOn;
+
 /// Puts the path before the addresses of an answer.
 pub(crate) async fn put_before(State(base): State<BasePath>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
@@ -52,7 +56,7 @@ pub(crate) async fn put_before(State(base): State<BasePath>, request: Request, n
     let (mut parts, body) = response.into_parts();
     put_before_headers(&mut parts.headers, &base);
     let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if !kind.starts_with("text/html") {
+    if !kind.starts_with("text/html") || parts.extensions.get::<IsPassedOn>().is_some() {
         return Response::from_parts(parts, body);
     }
     // Pages are whole when they leave their handler.

@@ -66,6 +66,8 @@ pub struct WebConfig {
     pub archive: ArchiveDoor,
     /// People can log in and the first DAGs are registered: not ready before. Set by whoever sees to that.
     pub is_set_up: Arc<AtomicBool>,
+    /// Whether this process has read its folder of DAG files: not ready before. `None` if another process reads them.
+    pub dag_files_read: Option<Arc<AtomicBool>>,
     /// What this installation was told, by name; secrets are masked. Admins may read it.
     pub settings: Vec<(String, String)>,
 }
@@ -98,6 +100,7 @@ impl WebConfig {
             bundle: None,
             archive: ArchiveDoor::default(),
             is_set_up: Arc::new(AtomicBool::new(true)),
+            dag_files_read: None,
             settings: Vec::new(),
         }
     }

@@ -1,11 +1,14 @@
 //! What stands before every handler: for all requests, limits and the names this server answers to; for each route, its
 //! rule. Whatever fails inside is logged here, where the route is known.
 
+mod sender;
+
 use crate::api::connectors;
 use crate::arrival::Arrival;
 use crate::auth::{Caller, Role};
+use crate::behind::servers::server_at;
 use crate::extract::{Peer, Query};
-use crate::limit::{CHEAP, DEAR, RateLimitKey};
+use crate::limit::{CHEAP, DEAR};
 use crate::openapi::kinds::Param;
 use crate::pages::{self, PageRequest};
 use crate::refusal::{Cause, Refusal, chain};
@@ -18,6 +21,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use orch_spec::state::TriggeredBy;
 use orch_wire::Problem;
+use sender::Sender;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -131,6 +135,9 @@ pub(crate) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
         Door::Api if gate.rule.path.starts_with(connectors::PATH) => {
             connectors::in_words_of_connect(through_api(&gate, request, next).await)
         }
+        Door::Api if let Some(server) = server_at(gate.rule.path) => {
+            server.in_its_words(through_api(&gate, request, next).await)
+        }
         Door::Api => through_api(&gate, request, next).await,
         Door::Page => through_page(&gate, request, next).await,
     };
@@ -158,33 +165,18 @@ fn cost(rule: &Rule) -> u32 {
     }
 }
 
-fn spend(gate: &Gate, user: &Arc<str>) -> Result<(), Refusal> {
-    let Gate { app, rule, .. } = gate;
-    let taken = app.limits.take(&RateLimitKey::User(user.clone()), cost(rule), app.config.clock.now());
-    taken.map_err(|retry_after| Refusal::TooMany { retry_after })
-}
-
-/// Callers without a login pay by their address; whoever is logged in there does not pay for them.
-fn spend_of_nobody(gate: &Gate, request: &Request, cost: u32) -> Result<(), Refusal> {
-    let (app, peer) = (&gate.app, request.extensions().get::<Peer>());
-    let Some(Peer(address)) = peer else { return Ok(()) };
-    let taken = app.limits.take(&RateLimitKey::at(*address), cost, app.config.clock.now());
-    taken.map_err(|retry_after| Refusal::TooMany { retry_after })
-}
-
 /// For programs: a token in a header, refusals in JSON.
 async fn through_api(gate: &Gate, mut request: Request, next: Next) -> Response {
+    let sender = Sender::of(gate, &request);
     let admitted = match gate.rule.access {
-        Access::Open => spend_of_nobody(gate, &request, cost(&gate.rule)).map(|()| None),
+        Access::Open if let Some(server) = server_at(gate.rule.path) => sender.caller_of_bundle(server).await,
+        Access::Open => sender.spend_of_address(cost(&gate.rule)).map(|()| None),
         // Only `Here` can put one in: nothing that comes over a network has extensions.
         Access::Login(_) if let Some(caller) = request.extensions().get() => Ok(Some(Caller::clone(caller))),
-        Access::Login(role) => match gate.app.auth.caller(&gate.app.hot, request.headers()).await {
-            Ok(caller) => {
-                let may = spend(gate, &caller.name).and(allow(caller.role, role));
-                may.map(|()| Some(caller))
-            }
-            Err(refusal) => Err(spend_of_nobody(gate, &request, CHEAP).err().unwrap_or(refusal)),
-        },
+        Access::Login(role) => sender.caller().await.and_then(|caller| {
+            sender.spend(&caller.name).and(allow(caller.role, role))?;
+            Ok(Some(caller))
+        }),
     };
     let admitted = admitted.and_then(|caller| check_query(gate, request.uri().query()).map(|()| caller));
     match admitted {
@@ -233,7 +225,8 @@ pub(crate) struct MayDelete(pub(crate) bool);
 /// For people: a session in a cookie, a way to log in, and refusals they can read.
 async fn through_page(gate: &Gate, mut request: Request, next: Next) -> Response {
     let app = &gate.app;
-    let session = app.auth.session(&app.hot, request.headers(), app.config.cookie()).await;
+    let sender = Sender::of(gate, &request);
+    let session = sender.session().await;
     let asked = PageRequest::of(&request, session.as_ref().ok().cloned());
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
     let admitted = match (gate.rule.access, session) {
@@ -241,13 +234,13 @@ async fn through_page(gate: &Gate, mut request: Request, next: Next) -> Response
             StatusCode::FORBIDDEN,
             "this came from a page of another site, so it was not carried out",
         )),
-        (Access::Open, _) if let Err(refusal) = spend_of_nobody(gate, &request, cost(&gate.rule)) => Err(refusal),
+        (Access::Open, _) if let Err(refusal) = sender.spend_of_address(cost(&gate.rule)) => Err(refusal),
         (Access::Open, Err(Refusal::NotLoggedIn(_))) => Ok(None),
         // The form of the login has no token: whose should it be?
         (Access::Open, Ok(_)) if changes => Ok(None),
         (Access::Open, Ok(session)) => Ok(Some(session)),
         (Access::Login(role), Ok(session)) => {
-            let may = spend(gate, &session.caller.name).and(allow(session.caller.role, role));
+            let may = sender.spend(&session.caller.name).and(allow(session.caller.role, role));
             may.map(|()| Some(session))
         }
         (Access::Login(_), Err(Refusal::NotLoggedIn(_))) => return pages::to_login(&asked, changes),

@@ -50,12 +50,24 @@ impl Limits {
         Limits { per_second: f64::from(per_second), buckets: Mutex::default() }
     }
 
-    /// Takes points, or says how long to wait for them.
-    pub(crate) fn take(&self, who: &RateLimitKey, cost: u32, now: DateTime<Utc>) -> Result<(), Duration> {
-        let rate = match who {
+    fn rate(&self, who: &RateLimitKey) -> f64 {
+        match who {
             RateLimitKey::User(_) => self.per_second,
             RateLimitKey::Address(_) => self.per_second * OF_NOBODY,
-        };
+        }
+    }
+
+    /// Returns points that were taken for a look-up that succeeded.
+    pub(crate) fn give_back(&self, who: &RateLimitKey, cost: u32) {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = buckets.get_mut(who) {
+            bucket.points = (bucket.points + f64::from(cost)).min(self.rate(who) * BURST_SECS);
+        }
+    }
+
+    /// Takes points, or says how long to wait for them.
+    pub(crate) fn take(&self, who: &RateLimitKey, cost: u32, now: DateTime<Utc>) -> Result<(), Duration> {
+        let rate = self.rate(who);
         if rate <= 0.0 {
             return Ok(());
         }
@@ -102,6 +114,10 @@ mod tests {
     fn nobody_has_a_tenth_and_one_network_is_one_place() {
         let (limits, now) = (Limits::new(10), DateTime::<Utc>::default());
         let of_network = |host: u16| RateLimitKey::at(IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, host]));
+        assert_eq!((0..20).filter(|host| limits.take(&of_network(*host), CHEAP, now).is_ok()).count(), 10);
+        limits.give_back(&of_network(1), CHEAP);
+        assert_eq!((0..5).filter(|host| limits.take(&of_network(*host), CHEAP, now).is_ok()).count(), 1);
+        limits.give_back(&of_network(1), 1_000);
         assert_eq!((0..20).filter(|host| limits.take(&of_network(*host), CHEAP, now).is_ok()).count(), 10);
         assert!((0..1_000).all(|_| Limits::new(0).take(&of_network(1), DEAR, now).is_ok()), "no limit");
     }

@@ -28,7 +28,7 @@ use uuid::Uuid;
 const QUEUE: usize = 8;
 /// More are asked to come back later: they must not take the connections that pages need.
 const MOST_FOLLOWERS: usize = 2_000;
-/// Of one user: some tabs on some machines.
+/// Maximum number per user: some tabs on some machines, and programs that wait for runs.
 const MOST_OF_A_USER: usize = 50;
 
 /// What can be followed.
@@ -107,7 +107,7 @@ impl Counted {
         let mut counts = followers.lock().unwrap_or_else(PoisonError::into_inner);
         let (all, own) = (counts.values().sum::<usize>(), counts.get(user).copied().unwrap_or(0));
         if own >= MOST_OF_A_USER {
-            let text = format!("you follow {MOST_OF_A_USER} pages already: close some");
+            let text = format!("your account has {MOST_OF_A_USER} open pages and waits already: close some");
             return Err(Refusal::Later { status: StatusCode::TOO_MANY_REQUESTS, text });
         }
         if all >= MOST_FOLLOWERS {
@@ -136,6 +136,11 @@ impl Live {
         self.followers.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
     }
 
+    /// Counts an answer of this user that stays open, as long as the returned value lives.
+    pub(crate) fn count(&self, user: &Arc<str>) -> Result<Counted, Refusal> {
+        Counted::new(&self.followers, user)
+    }
+
     /// Hears of a thing from now on.
     pub(crate) fn follow(
         &self,
@@ -143,7 +148,7 @@ impl Live {
         user: &Arc<str>,
         watched: Watched,
     ) -> Result<(broadcast::Receiver<Event>, Counted), Refusal> {
-        let counted = Counted::new(&self.followers, user)?;
+        let counted = self.count(user)?;
         let mut things = self.things.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = things.queues.entry(watched).or_insert_with(|| broadcast::Sender::new(QUEUE));
         let receiver = queue.subscribe();

@@ -99,7 +99,11 @@ async fn no_such_route(State(app): State<App>, request: Request) -> Response {
     if !pages::wants_html(request.headers()) {
         return refusal.into_response();
     }
-    let session = app.auth.session(&app.hot, request.headers(), app.config.cookie()).await.ok();
+    // No rate limit applies here, so a cookie that is not known is not looked up.
+    let session = match app.auth.knows_session(request.headers(), app.config.cookie()) {
+        Some(true) => app.auth.session(&app.hot, request.headers(), app.config.cookie()).await.ok(),
+        _ => None,
+    };
     pages::readable(&app, &PageRequest::of(&request, session), refusal.into_response()).await
 }
 

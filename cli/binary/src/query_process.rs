@@ -32,8 +32,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Queries at a time, each with the memory of its process.
-const QUERIES: usize = 2;
 /// Lists of tables, files and so on at a time: pages wait for no query.
 const LISTS: usize = 2;
 /// A question waits so long for its turn before it is told to come back.
@@ -79,7 +77,7 @@ impl Pool {
             program,
             find,
             idle: Mutex::default(),
-            queries: Arc::new(Semaphore::new(QUERIES)),
+            queries: Arc::new(Semaphore::new(config.query_slots)),
             lists: Arc::new(Semaphore::new(LISTS)),
         }))
     }

@@ -5,13 +5,21 @@ use crate::analytics::{DAG, world_of};
 use crate::dashboards::trips_and_weather_are_as_duckdb_says;
 use crate::data;
 use crate::http::{PlainResponse, ask};
+use crate::standalone::{PASSWORD, Standalone};
+use crate::weather;
 use crate::world::World;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use orch_lake::Filter;
 use orch_serving::Endpoint;
+use orch_test_support::attack::query_processes;
 use orch_test_support::guide::{examples, guide};
 use orch_test_support::until;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
@@ -68,6 +76,82 @@ async fn every_endpoint_answers_as_duckdb_does_until_a_commit_says_otherwise() {
     only_those_who_may(&world, &address, &user, &viewer).await;
     a_commit_ends_an_answer(&world, &address, &user).await;
     files_have_a_name_and_a_type(&address, &user);
+}
+
+/// The web server of a standalone names the caller to the bundle beside it, and nothing else that connects can.
+#[test]
+fn behind_the_web_server_only_its_signature_names_a_caller() {
+    let standalone = Standalone::start();
+    let address = standalone.url.strip_prefix("http://").unwrap();
+    let login = json!({ "username": "admin", "password": PASSWORD }).to_string();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let (kind, length) = ("Content-Type: application/json", login.len());
+    let head = format!("Host: {address}\r\nConnection: close\r\n{kind}\r\nContent-Length: {length}");
+    let said = exchange(&mut stream, &format!("POST /auth/token HTTP/1.1\r\n{head}\r\n\r\n{login}"));
+    let (_, token) = said.split_once("\"access_token\":\"").unwrap_or_else(|| panic!("{said}"));
+    let bearer = format!("Authorization: Bearer {}", token.split('"').next().unwrap());
+    let forged = ["x-orch-role: admin", "x-orch-user: admin", "x-orch-caller: admin"];
+    for (path, named) in [("/serving/api/v1/nothing", 404), ("/catalog/v1/config", 200)] {
+        until(path, || {
+            let answer = ask(address, path, &[&bearer]);
+            if answer.status == named { Ok(()) } else { Err(answer.body) }
+        });
+        assert_eq!(ask(address, path, &forged).status, 401, "{path}");
+        let (_, inner) = path[1..].split_once('/').unwrap();
+        let socket = format!("data/sockets/{}.sock", path[1..].split('/').next().unwrap());
+        let mut stream = UnixStream::connect(standalone.home.path().join(socket)).unwrap();
+        let head = [&["Host: orch", "Connection: close", bearer.as_str()][..], &forged].concat().join("\r\n");
+        let said = exchange(&mut stream, &format!("GET /{inner} HTTP/1.1\r\n{head}\r\n\r\n"));
+        assert!(said.starts_with("HTTP/1.1 401"), "{path}: {said}");
+    }
+    assert_eq!(json(&ask(address, "/serving/health", &[]))["status"], "healthy");
+}
+
+fn exchange(stream: &mut (impl Read + Write), request: &str) -> String {
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// With one slot, the query that runs refuses the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_beyond_the_slots_are_refused() {
+    let mut world = World::new().await.at_work();
+    world.run(&["dags", "unpause", weather::DAG]).done();
+    world.good(weather::DAG, "zones", &json!({ "hours": 1 }));
+    let key = world.add_key("viewer", "serving").await;
+    for (path, sql) in [
+        ("/zones", "select count(*) as n from reference.taxi_zones"),
+        (
+            "/endless",
+            "with recursive ones as (select location_id from reference.taxi_zones where location_id = 1 \
+             union all select location_id from ones) select count(*) as n from ones",
+        ),
+    ] {
+        let columns = "columns: [{name: n, type: integer}]";
+        let text = format!("path: {path}\nabout: A count\ntimeout_seconds: 300\nsql: {sql}\n{columns}\n");
+        std::fs::write(world.path().join(format!("{}.endpoint.yaml", &path[1..])), text).unwrap();
+    }
+    world.set("ORCH_ENDPOINTS_FOLDER", world.path().to_str().unwrap().to_owned());
+    world.set("ORCH_QUERY_SLOTS", "1");
+    let (server, address) = world.start_server(&SERVER);
+    until("the endpoints", || {
+        let listed = get(&address, "/openapi.json", &key).body;
+        if listed.contains("/zones\"") && listed.contains("/endless\"") { Ok(()) } else { Err(listed) }
+    });
+    std::thread::scope(|scope| {
+        let endless = scope.spawn(|| get(&address, "/endless", &key));
+        let process = until("the endless query", || match query_processes(server)[..] {
+            [process] => Ok(process),
+            ref others => Err(format!("{others:?}")),
+        });
+        let refused = get(&address, "/zones", &key);
+        assert_eq!((refused.status, header(&refused, "retry-after")), (429, "1"), "{}", refused.body);
+        kill(Pid::from_raw(process.cast_signed()), Signal::SIGKILL).unwrap();
+        assert_eq!(endless.join().unwrap().status, 400);
+    });
+    assert_eq!(json(&get(&address, "/zones", &key))["data"], json!([{ "n": 265 }]));
 }
 
 /// A file is an endpoint a second after it is written, and the last good version of a broken one is served on.
@@ -177,7 +261,7 @@ async fn only_those_who_may(world: &World, address: &str, user: &str, viewer: &s
     for path in [ZONES, "/api/v1/nothing"] {
         assert_eq!(ask(address, path, &[]).status, 401, "{path}");
         // Only the web server may say who asks, and it is not what connects here.
-        assert_eq!(ask(address, path, &["x-orch-role: admin"]).status, 401, "{path}");
+        assert_eq!(ask(address, path, &["x-orch-role: admin", "x-orch-caller: admin"]).status, 401, "{path}");
     }
     assert_eq!(ask(address, ZONES, &[&format!("Authorization: Bearer {viewer}")]).status, 200);
     let trips = "/api/v1/trips?start_date=2019-01-03&end_date=2019-01-05";

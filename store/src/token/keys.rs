@@ -1,4 +1,4 @@
-//! Whose a token is, for servers that are asked often: an answer is remembered for a moment.
+//! Owners of API tokens, for servers that are asked often: a token that was found is remembered for a second.
 
 use super::{TokenOwner, owner_of_token, token_hash};
 use crate::{StoreResult, boxed};
@@ -14,11 +14,12 @@ const MOST_REMEMBERED: usize = 10_000;
 #[derive(Debug)]
 pub struct Keys {
     pool: PgPool,
+    /// Tokens that exist. Unknown tokens are not kept, since they would evict the others.
     seen: Mutex<HashMap<[u8; 32], TokenLookup>>,
 }
 
 /// When a token was looked for, and whose it is.
-type TokenLookup = (Instant, Option<TokenOwner>);
+type TokenLookup = (Instant, TokenOwner);
 
 impl Keys {
     pub fn new(pool: PgPool) -> Keys {
@@ -32,14 +33,18 @@ impl Keys {
         if let Some((at, owner)) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&hash)
             && now - *at < REMEMBERED_FOR
         {
-            return Ok(owner.clone());
+            return Ok(Some(owner.clone()));
         }
         let owner = owner_of_token(&mut *self.pool.acquire().await?, &hash).await?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(owner) = owner else {
+            seen.remove(&hash);
+            return Ok(None);
+        };
         if seen.len() >= MOST_REMEMBERED {
             seen.clear();
         }
         seen.insert(hash, (now, owner.clone()));
-        Ok(owner)
+        Ok(Some(owner))
     }
 }

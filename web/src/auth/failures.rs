@@ -1,17 +1,21 @@
-//! Logins that failed: after five within a quarter of an hour, a user cannot log in from that address for a while.
+//! Logins that failed: after five within a quarter of an hour, a user cannot log in from that address for a while, and after fifty from
+//! all addresses, not from an address where the user has not logged in before.
 //!
 //! Each server counts its own. An attempt counts when it begins, so that many at once are not more than five.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-const MOST_FAILURES: u32 = 5;
+const MAX_FAILURES: u32 = 5;
+/// Maximum number of failures of one user name, from all addresses. A botnet has many addresses with five attempts each.
+const MAX_FAILURES_OF_NAME: u32 = 50;
 const WINDOW: TimeDelta = TimeDelta::minutes(15);
-/// Users and addresses remembered; with more, the ones that failed longest ago are forgotten.
-const MOST_KEYS: usize = 10_000;
+/// Keys remembered; with more, the key with the fewest failures is forgotten.
+const MAX_KEYS: usize = 10_000;
 /// In the audit log, by all clients of this server together within a window: names without end must not fill the database.
 const MOST_NOTED: u32 = 1_000;
 /// Longer names are no users; they are counted together.
@@ -19,9 +23,20 @@ const MOST_NAME_BYTES: usize = 250;
 
 #[derive(Debug, Default)]
 pub(super) struct Failures {
-    seen: Mutex<HashMap<(String, IpAddr), Attempts>>,
+    seen: Mutex<SeenLogins>,
     noted: Mutex<Option<Attempts>>,
 }
+
+#[derive(Debug, Default)]
+struct SeenLogins {
+    of_address: Counts<(String, IpAddr)>,
+    of_name: Counts<String>,
+    /// Logins that succeeded: attackers elsewhere cannot lock these users out here.
+    succeeded: Counts<(String, IpAddr)>,
+}
+
+#[derive(Debug)]
+struct Counts<K>(HashMap<K, Attempts>);
 
 #[derive(Debug, Clone, Copy)]
 struct Attempts {
@@ -29,25 +44,51 @@ struct Attempts {
     first: DateTime<Utc>,
 }
 
-impl Failures {
-    /// Counts an attempt, or says how long there may be none.
-    pub(super) fn begin(&self, name: &str, from: IpAddr, now: DateTime<Utc>) -> Result<(), Duration> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= MOST_KEYS {
-            seen.retain(|_, attempts| now - attempts.first < WINDOW);
+impl<K> Default for Counts<K> {
+    fn default() -> Self {
+        Counts(HashMap::new())
+    }
+}
+
+impl<K: Clone + Eq + Hash> Counts<K> {
+    /// Returns the attempts within the window.
+    fn get(&mut self, key: &K, now: DateTime<Utc>) -> &mut Attempts {
+        if self.0.len() >= MAX_KEYS && !self.0.contains_key(key) {
+            self.0.retain(|_, attempts| now - attempts.first < WINDOW);
+            // Names that are sprayed have one failure each, and must not evict a name that is attacked.
+            let fewest = self.0.iter().min_by_key(|(_, attempts)| (attempts.count, attempts.first));
+            if let Some(key) = fewest.filter(|_| self.0.len() >= MAX_KEYS).map(|(key, _)| key.clone()) {
+                self.0.remove(&key);
+            }
         }
-        if seen.len() >= MOST_KEYS {
-            let oldest = seen.iter().min_by_key(|(_, attempts)| attempts.first).map(|(key, _)| key.clone());
-            oldest.and_then(|key| seen.remove(&key));
-        }
-        let attempts = seen.entry(key(name, from)).or_insert(Attempts { count: 0, first: now });
+        let attempts = self.0.entry(key.clone()).or_insert(Attempts { count: 0, first: now });
         if now - attempts.first >= WINDOW {
             *attempts = Attempts { count: 0, first: now };
         }
-        if attempts.count >= MOST_FAILURES {
-            return Err((attempts.first + WINDOW - now).to_std().unwrap_or_default());
+        attempts
+    }
+}
+
+impl Failures {
+    fn seen(&self) -> MutexGuard<'_, SeenLogins> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts an attempt, or says how long there may be none.
+    pub(super) fn begin(&self, name: &str, from: IpAddr, now: DateTime<Utc>) -> Result<(), Duration> {
+        let key = key(name, from);
+        let SeenLogins { of_address, of_name, succeeded } = &mut *self.seen();
+        let wait = |attempts: &Attempts| Err((attempts.first + WINDOW - now).to_std().unwrap_or_default());
+        let of_name = of_name.get(&key.0, now);
+        if of_name.count >= MAX_FAILURES_OF_NAME && !succeeded.0.contains_key(&key) {
+            return wait(of_name);
         }
-        attempts.count += 1;
+        let of_address = of_address.get(&key, now);
+        if of_address.count >= MAX_FAILURES {
+            return wait(of_address);
+        }
+        of_address.count += 1;
+        of_name.count += 1;
         Ok(())
     }
 
@@ -63,8 +104,14 @@ impl Failures {
     }
 
     /// The attempt was no failure.
-    pub(super) fn forget(&self, name: &str, from: IpAddr) {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(name, from));
+    pub(super) fn forget(&self, name: &str, from: IpAddr, now: DateTime<Utc>) {
+        let key = key(name, from);
+        let SeenLogins { of_address, of_name, succeeded } = &mut *self.seen();
+        of_address.0.remove(&key);
+        if let Some(attempts) = of_name.0.get_mut(&key.0) {
+            attempts.count = attempts.count.saturating_sub(1);
+        }
+        succeeded.get(&key, now).count += 1;
     }
 }
 
@@ -86,13 +133,14 @@ mod tests {
     fn the_sixth_attempt_waits_for_the_end_of_the_window() {
         let (failures, now) = (Failures::default(), DateTime::<Utc>::default());
         let (here, there) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([10, 0, 0, 1]));
-        for _ in 0..MOST_FAILURES {
+        for _ in 0..MAX_FAILURES {
             assert_eq!(failures.begin("ada", here, now), Ok(()));
         }
         assert_eq!(failures.begin("ADA", here, now), Err(Duration::from_mins(15)));
         assert_eq!(failures.begin("ada", there, now), Ok(()), "another address counts for itself");
         assert_eq!(failures.begin("bob", here, now), Ok(()), "so does another user");
         assert_eq!(failures.begin("ada", here, now + WINDOW), Ok(()));
+        let failures = Failures::default();
         let of_network = |host: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, host]);
         let attempts = (1..=6).map(|host| failures.begin("ada", of_network(host), now).is_ok());
         assert_eq!(attempts.collect::<Vec<_>>(), [true, true, true, true, true, false], "one network is one place");
@@ -101,10 +149,26 @@ mod tests {
     #[test]
     fn a_right_password_forgets_the_wrong_ones() {
         let (failures, now, here) = (Failures::default(), DateTime::<Utc>::default(), IpAddr::from([127, 0, 0, 1]));
-        for _ in 0..20 {
+        for _ in 0..2 * MAX_FAILURES_OF_NAME {
             assert_eq!(failures.begin("ada", here, now), Ok(()));
-            failures.forget("ada", here);
+            failures.forget("ada", here, now);
         }
+    }
+
+    /// Addresses without end, as a botnet has them.
+    #[test]
+    fn failures_of_one_name_from_all_addresses_are_counted_together() {
+        let (failures, now) = (Failures::default(), DateTime::<Utc>::default());
+        let address = |number: u32| IpAddr::from(number.to_be_bytes());
+        let office = address(1_000_000);
+        assert_eq!(failures.begin("ada", office, now), Ok(()));
+        failures.forget("ada", office, now);
+        let attempts = (0..100).filter(|number| failures.begin("ada", address(*number), now).is_ok());
+        assert_eq!(attempts.count(), 50);
+        (0..MAX_KEYS + 100).for_each(|number| _ = failures.begin(&format!("user{number}"), address(7), now));
+        assert_eq!(failures.begin("ada", address(100), now), Err(Duration::from_mins(15)), "other names evict nothing");
+        assert_eq!(failures.begin("ada", office, now), Ok(()), "the user can log in where this succeeded before");
+        assert_eq!(failures.begin("ada", address(100), now + WINDOW), Ok(()));
     }
 
     #[test]
@@ -117,10 +181,10 @@ mod tests {
     #[test]
     fn what_is_remembered_has_a_limit() {
         let (failures, now, here) = (Failures::default(), DateTime::<Utc>::default(), IpAddr::from([127, 0, 0, 1]));
-        for i in 0..(MOST_KEYS + 10) {
+        for i in 0..(MAX_KEYS + 10) {
             let at = now + TimeDelta::milliseconds(i as i64);
             assert_eq!(failures.begin(&format!("user{i}"), here, at), Ok(()));
         }
-        assert_eq!(failures.seen.lock().expect("no panic").len(), MOST_KEYS);
+        assert_eq!(failures.seen().of_address.0.len(), MAX_KEYS);
     }
 }

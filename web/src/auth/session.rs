@@ -16,15 +16,10 @@ use orch_store::session::{NewSession, SessionKind, SessionRow, close_session, ge
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// As for users: what another server did is noticed after this long.
-const REMEMBERED_FOR: TimeDelta = TimeDelta::seconds(1);
-const MOST_SESSIONS: usize = 10_000;
 const TOKEN_BYTES: usize = 32;
 const CSRF_BYTES: usize = 16;
 
@@ -78,52 +73,17 @@ impl Session {
     }
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Sessions {
-    seen: Mutex<HashMap<Hash, CachedSession>>,
-}
-
-#[derive(Debug)]
-struct CachedSession {
-    at: DateTime<Utc>,
-    session: Option<SessionRow>,
-}
-
-impl Sessions {
-    pub(super) async fn get(
-        &self,
-        pool: &PgPool,
-        hash: Hash,
-        now: DateTime<Utc>,
-    ) -> Result<Option<SessionRow>, Refusal> {
-        {
-            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(seen) = seen.get(&hash)
-                && (TimeDelta::zero()..REMEMBERED_FOR).contains(&(now - seen.at))
-            {
-                return Ok(seen.session.clone());
-            }
+impl Auth {
+    async fn session_row(&self, pool: &PgPool, hash: Hash, now: DateTime<Utc>) -> Result<Option<SessionRow>, Refusal> {
+        if let Some(session) = self.sessions.fresh(&hash, now) {
+            return Ok(Some(session));
         }
         let mut db = pool.acquire().await.map_err(StoreError::from)?;
         let session = get_session(&mut db, &hash).await?;
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= MOST_SESSIONS {
-            seen.clear();
-        }
-        seen.insert(hash, CachedSession { at: now, session: session.clone() });
+        self.sessions.keep(hash, now, session.clone());
         Ok(session)
     }
 
-    pub(super) fn forget(&self, hash: &Hash) {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(hash);
-    }
-
-    pub(super) fn forget_all(&self) {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-}
-
-impl Auth {
     /// Changes a password for a session; what the cookie is to hold.
     pub(crate) async fn open_session(
         &self,
@@ -167,6 +127,12 @@ impl Auth {
         Ok(expires_at)
     }
 
+    /// True if the cookie of these headers led to a session before. `None` without such a cookie.
+    pub(crate) fn knows_session(&self, headers: &HeaderMap, cookie: &str) -> Option<bool> {
+        let token = cookie_of(headers, cookie).filter(|token| is_token(token))?;
+        Some(self.sessions.knows(&digest(token)))
+    }
+
     /// Whose browser sent these headers.
     pub(crate) async fn session(&self, pool: &PgPool, headers: &HeaderMap, cookie: &str) -> Result<Session, Refusal> {
         let token = cookie_of(headers, cookie).filter(|token| is_token(token));
@@ -187,7 +153,7 @@ impl Auth {
         hash: Hash,
         now: DateTime<Utc>,
     ) -> Result<Option<Caller>, Refusal> {
-        let Some(session) = self.sessions.get(pool, hash, now).await? else { return Ok(None) };
+        let Some(session) = self.session_row(pool, hash, now).await? else { return Ok(None) };
         if session.expires_at <= now {
             return Ok(None);
         }

@@ -7,6 +7,7 @@ use crate::dashboards::mark_by_now;
 use crate::pages::task::log::fragment;
 use crate::state::App;
 use axum::body::Bytes;
+use futures::FutureExt as _;
 use orch_spec::state::TaskState;
 use orch_store::StoreResult;
 use orch_store::hint::Hint;
@@ -16,6 +17,7 @@ use orch_store::live::{
 use orch_store::log::{LogCursor, lines_upto};
 use sqlx::PgConnection;
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast::Sender;
@@ -32,6 +34,8 @@ const LOOK_AT_MOST: Duration = Duration::from_millis(60);
 /// Which runs there are is asked less often: it is about the whole installation.
 const LOOK_AT_ALL_EVERY: Duration = Duration::from_secs(1);
 const WITHOUT_DATABASE: Duration = Duration::from_secs(1);
+/// Delay before a watcher that panicked restarts.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
 /// Keys of one statement.
 const BATCH: usize = 500;
 /// What came in one look and is shown; of more only the end is.
@@ -62,12 +66,24 @@ struct Watcher {
 
 /// Until nobody follows anything, or the server ends.
 pub(super) async fn watch(app: App) {
-    let now = Instant::now();
     let stopping = app.stopping.clone();
-    let mut watcher = Watcher { app, seen: HashMap::new(), changed_at: now, looked_at_all: None, feed: None };
+    let watching = restart_on_panic(|| {
+        let (app, changed_at) = (app.clone(), Instant::now());
+        let mut watcher = Watcher { app, seen: HashMap::new(), changed_at, looked_at_all: None, feed: None };
+        async move { watcher.watch_followed().await }
+    });
     tokio::select! {
-        () = watcher.watch_followed() => {}
+        () = watching => {}
         () = stopping.cancelled() => {}
+    }
+}
+
+/// Repeats the work until it returns without a panic. All live pages depend on the one watcher, and nothing else would start another
+/// while somebody follows.
+async fn restart_on_panic<F: Future<Output = ()>>(work: impl Fn() -> F) {
+    while AssertUnwindSafe(work()).catch_unwind().await.is_err() {
+        tracing::error!("the watcher of live pages panicked and restarts");
+        tokio::time::sleep(AFTER_PANIC).await;
     }
 }
 
@@ -270,4 +286,21 @@ pub(super) async fn read_news(db: &mut PgConnection, run: Uuid, attempt: Uuid, f
     let Some(last) = chunks.last() else { return Ok(None) };
     let to = At { place: last.place(), lines: from.lines + lines };
     Ok(Some(Lines { from, to, html: Bytes::from(fragment(&chunks, to.lines)) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watcher_that_panics_restarts() {
+        let calls = AtomicU32::new(0);
+        restart_on_panic(|| async {
+            tokio::task::yield_now().await;
+            assert!(calls.fetch_add(1, Ordering::SeqCst) >= 2, "a panic of the first two");
+        })
+        .await;
+        assert_eq!(calls.into_inner(), 3);
+    }
 }

@@ -254,6 +254,9 @@ async fn one_user_follows_so_many_pages_and_others_still_can() {
     let refused = web.open(browser.request(Method::GET, "/events", String::new(), &[])).await;
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert!(refused.headers().contains_key("retry-after"));
+    let run = web.trigger("chain").await;
+    let waits = format!("/api/v2/dags/chain/dagRuns/{run}/wait?interval=1");
+    assert_eq!(web.get(&waits).await.status, StatusCode::TOO_MANY_REQUESTS, "a wait counts too");
     let mut ada = Browser::new(&web);
     ada.log_in("ada", crate::fixture::PASSWORD, "/").await;
     drop(self::open(&web, &ada, "/events", "").await);

@@ -1,5 +1,6 @@
 //! The server behind a proxy: below a path, told who its clients are, and reached by https.
 
+use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web};
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
@@ -195,10 +196,12 @@ async fn a_caller_who_asks_too_much_waits_and_others_do_not() {
     .await;
     web.add_user("ada", "viewer").await;
     let admin = web.token.clone();
+    let dags = async |token: &str| web.send(Method::GET, "/api/v2/dags", Some(token), None).await;
+    assert_eq!(dags(&admin).await.status, StatusCode::OK);
+    web.clock.advance(TimeDelta::seconds(10));
     assert!(web.log_in("ada", PASSWORD).await.is_ok());
     let again = web.log_in("ada", PASSWORD).await.expect_err("a login is dear, and nobody has little");
     assert_eq!(again.status, StatusCode::TOO_MANY_REQUESTS);
-    let dags = async |token: &str| web.send(Method::GET, "/api/v2/dags", Some(token), None).await;
     // More than twenty pass on a slow machine: time goes on meanwhile.
     let mut passed = 0;
     let refused = loop {
@@ -218,4 +221,33 @@ async fn a_caller_who_asks_too_much_waits_and_others_do_not() {
     web.clock.advance(TimeDelta::seconds(10));
     assert!(web.log_in("ada", PASSWORD).await.is_ok());
     assert_eq!(dags(&admin).await.status, StatusCode::OK);
+}
+
+/// Unknown credentials from an office: its users continue, and the database is not queried.
+#[tokio::test]
+async fn unknown_credentials_cost_their_address_before_they_are_looked_up() {
+    let mut web = Web::new().await;
+    let session = format!("orch={}", Browser::logged_in(&web).await.cookies["orch"]);
+    web.restart(|config| config.rate_limit = 2);
+    let dags = async |token: &str| {
+        let bearer = format!("Bearer {token}");
+        ask(&web, Method::GET, "/api/v2/dags", &[("authorization", &bearer)], "").await.0
+    };
+    let page = async |cookie: &str| ask(&web, Method::GET, "/dags", &[("cookie", cookie)], "").await.0;
+    assert_eq!((dags(&web.token).await, page(&session).await), (StatusCode::OK, StatusCode::OK));
+    let mut number = 0;
+    while dags(&format!("orch_{number}")).await == StatusCode::UNAUTHORIZED {
+        number += 1;
+        assert!(number < 100, "nothing is refused");
+    }
+    // Also when the look-up of a second ago no longer counts.
+    web.clock.advance(TimeDelta::seconds(2));
+    assert_eq!((dags(&web.token).await, page(&session).await), (StatusCode::OK, StatusCode::OK));
+    let rename = "alter table api_token rename to gone; alter table web_session rename to gone_too";
+    sqlx::raw_sql(rename).execute(&mut web.db().await).await.unwrap();
+    let unknown = format!("orch={}", "A".repeat(43));
+    assert_eq!(dags("orch_x").await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(page(&unknown).await, StatusCode::TOO_MANY_REQUESTS);
+    let served = ask(&web, Method::GET, "/serving/x", &[("x-api-key", "orch_x")], "").await.0;
+    assert_eq!(served, StatusCode::TOO_MANY_REQUESTS);
 }

@@ -3,9 +3,11 @@
 use crate::fixture::Web;
 use crate::shapes::{INSTANCE, RUN, assert_shape};
 use axum::http::{Method, StatusCode};
+use http_body_util::BodyExt as _;
 use orch_store::audit::{AUDIT, newest};
+use orch_store::run::get_run;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn runs_are_listed_by_a_body_too() {
@@ -139,6 +141,38 @@ async fn waiting_gives_a_line_now_and_one_at_the_end() {
         (&"application/json".parse().unwrap(), &json!("success"))
     );
     assert_eq!(web.get("/api/v2/dags/chain/dagRuns/nothing/wait?interval=1").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_wait_pauses_between_lines_and_links_large_results() {
+    let web = Web::new().await;
+    let run = web.trigger("chain").await;
+    let path = format!("/api/v2/dags/chain/dagRuns/{run}");
+    let waiting = format!("{path}/wait?interval=0.000001&result=t0");
+    let request = axum::http::Request::builder().uri(&waiting).header("host", "localhost");
+    let request = request.header("authorization", format!("Bearer {}", web.token));
+    let mut lines = web.open(request.body(axum::body::Body::empty()).unwrap()).await.into_body();
+    let mut next = async || lines.frame().await.unwrap().unwrap().into_data().unwrap();
+    let (_, first) = (next().await, Instant::now());
+    next().await;
+    assert!(first.elapsed() >= Duration::from_millis(450), "{:?}", first.elapsed());
+
+    let mut db = web.db().await;
+    let id = get_run(&mut db, "chain", &run).await.unwrap().unwrap().id;
+    let lease = web.claim(&mut db, id).await;
+    let large = json!("x".repeat(17 << 20));
+    assert!(orch_store::output::put(&mut db, lease, "return_value", &large).await.unwrap());
+    web.change(Method::PATCH, &path, &json!({ "state": "success" })).await;
+    let end = loop {
+        let line: Value = serde_json::from_slice(&next().await).unwrap();
+        if line["state"] == "success" {
+            break line;
+        }
+    };
+    let url = end["results_url"].as_str().unwrap_or_else(|| panic!("{end}"));
+    assert_eq!(end["results"], Value::Null);
+    let listed = web.get(url).await.body;
+    assert_eq!((&listed["total_entries"], &listed["xcom_entries"][0]["task_id"]), (&json!(1), &json!("t0")));
 }
 
 #[tokio::test]

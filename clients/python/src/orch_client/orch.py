@@ -126,6 +126,8 @@ class AsyncOrch(Client):
     async def outputs(self, dag_id: str, run_id: str, *task_ids: str, timeout: float | None = None) -> dict[str, Any]:
         """What these tasks gave, when the run is over; a mapped task gives a list."""
         end = await self._end(dag_id, run_id, task_ids, timeout)
+        if url := end.get("results_url"):
+            raise OrchError(None, "Too large", "the outputs are larger than 16 MB together", f"read them one by one: {url}")
         results: dict[str, Any] = end.get("results", {})
         return results
 

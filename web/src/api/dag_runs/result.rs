@@ -2,7 +2,7 @@
 
 use super::trigger::{NewRunFields, REPLAYED, create};
 use super::view::DagRunView;
-use super::wait::{ResultParams, outputs, until_over};
+use super::wait::{ResultParams, Results, outputs, until_over};
 use crate::ends::Wait;
 use crate::extract::{Actor, DagPath, JsonBody, Query, query_params};
 use crate::openapi::kinds::QueryParamType;
@@ -42,6 +42,9 @@ pub(crate) struct RunResult {
     over: bool,
     /// Outputs of the tasks that were asked for, by task; a mapped task gives a list. Empty until the run is over.
     results: Map<String, Value>,
+    /// Instead of results that are larger than 16 MB: the address of the list of outputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    results_url: Option<String>,
 }
 
 body! {
@@ -81,10 +84,13 @@ pub(crate) async fn trigger_and_wait(
         run = run_by_uuid(&mut db, run.id).await?.ok_or_else(gone)?;
     }
     if run.state.is_finished() {
-        let results = outputs(&app, &run, &wanted).await?;
-        return Ok((known, Json(RunResult { run: run.into(), over: true, results })).into_response());
+        let (results, results_url) = match outputs(&app, &run, &wanted).await? {
+            Results::Values(results) => (results, None),
+            Results::At(url) => (Map::new(), Some(url)),
+        };
+        return Ok((known, Json(RunResult { run: run.into(), over: true, results, results_url })).into_response());
     }
     let place = format!("/api/v2/dags/{}/dagRuns/{}", encoded(&run.dag_id), encoded(&run.run_id));
-    let answer = RunResult { run: run.into(), over: false, results: Map::new() };
+    let answer = RunResult { run: run.into(), over: false, results: Map::new(), results_url: None };
     Ok((StatusCode::ACCEPTED, known, [(header::LOCATION, place)], Json(answer)).into_response())
 }

@@ -4,12 +4,15 @@
 //! one value of JSON, on a connection that is seen to live.
 
 use super::find;
-use crate::auth::Role;
+use crate::auth::{Caller, Role};
 use crate::ends::Wait;
 use crate::extract::{ParamType, Query, RunPath, query_params};
+use crate::live::Counted;
 use crate::openapi::kinds::QueryParamType;
+use crate::pages::encoded;
 use crate::refusal::Refusal;
 use crate::state::App;
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -19,7 +22,7 @@ use orch_core::plan::TaskIdx;
 use orch_spec::state::RunState;
 use orch_store::StoreResult;
 use orch_store::hint::Hint;
-use orch_store::output::{Stored, get, mask_sealed, of_tasks};
+use orch_store::output::{Stored, bytes_of_tasks, get, mask_sealed, of_tasks};
 use orch_store::run::{RunDetails, run_by_uuid};
 use orch_wire::Problem;
 use schemars::JsonSchema;
@@ -31,12 +34,16 @@ use uuid::Uuid;
 
 /// Hints of other runs wake this one too: it looks at most so often.
 const PAUSE: Duration = Duration::from_millis(25);
+/// Shorter intervals count as this one: each line costs two statements.
+const MIN_INTERVAL: f64 = 0.5;
+/// Larger results are linked: they are parsed and kept in memory for each caller.
+const MAX_RESULT_BYTES: i64 = 16 << 20;
 /// Whoever waits longer between two lines would not notice that the connection broke.
 const MOST_INTERVAL: f64 = 3_600.0;
 
 query_params! {
     pub(crate) struct WaitParams {
-        /// Between two lines
+        /// Between two lines, at least 0.5
         interval: Interval,
     }
 }
@@ -61,7 +68,9 @@ impl ParamType for Interval {
 
     fn read(query: &mut Query, name: &'static str) -> Duration {
         let problem = match query.number(name) {
-            Some(seconds) if seconds > 0.0 => return Duration::from_secs_f64(seconds.min(MOST_INTERVAL)),
+            Some(seconds) if seconds > 0.0 => {
+                return Duration::from_secs_f64(seconds.clamp(MIN_INTERVAL, MOST_INTERVAL));
+            }
             Some(seconds) => Problem::new("greater_than", "Input should be greater than 0").with_input(&json!(seconds)),
             // It is no number, which was noted.
             None if query.text(name).is_some() => return Duration::ZERO,
@@ -80,6 +89,9 @@ pub(crate) struct WaitLine {
     /// By task, in the last line, if any were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     results: Option<Map<String, Value>>,
+    /// Instead of results that are larger than 16 MB: the address of the list of outputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    results_url: Option<String>,
 }
 
 /// Where a wait stands.
@@ -89,6 +101,7 @@ struct Waiting {
     headers: HeaderMap,
     run: Uuid,
     end: Wait,
+    _counted: Counted,
     /// Tasks whose outputs come with the end.
     results: Vec<String>,
     interval: Duration,
@@ -100,6 +113,7 @@ struct Waiting {
 
 pub(crate) async fn wait(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     path: RunPath,
     mut query: Query,
     headers: HeaderMap,
@@ -112,8 +126,10 @@ pub(crate) async fn wait(
         let mut db = app.hot().await?;
         find(&mut db, &path).await?.id
     };
+    let counted = app.live.count(&caller.name)?;
     let end = Wait::of(&app, run);
-    let waiting = Waiting { app, headers, run, end, results, interval, told: None, over: false, only_end };
+    let waiting =
+        Waiting { app, headers, run, end, _counted: counted, results, interval, told: None, over: false, only_end };
     let lines = stream::try_unfold(waiting, |mut waiting| async move {
         let line = waiting.next().await.map_err(|error| {
             tracing::warn!(%error, "waiting for a run broke off");
@@ -150,9 +166,14 @@ impl Waiting {
         if self.only_end && !self.over {
             return Ok(Bytes::from_static(b"\n"));
         }
-        let tells_results = self.over && !self.results.is_empty();
-        let results = if tells_results { Some(outputs(&self.app, run, &self.results).await?) } else { None };
-        Ok(Bytes::from(format!("{}\n", json!(WaitLine { state: run.state, results }))))
+        let (mut results, mut results_url) = (None, None);
+        if self.over && !self.results.is_empty() {
+            match outputs(&self.app, run, &self.results).await? {
+                Results::Values(values) => results = Some(values),
+                Results::At(url) => results_url = Some(url),
+            }
+        }
+        Ok(Bytes::from(format!("{}\n", json!(WaitLine { state: run.state, results, results_url }))))
     }
 }
 
@@ -174,11 +195,23 @@ pub(super) async fn until_over(app: &App, end: &Wait, latest: Instant) -> StoreR
     }
 }
 
-/// By task: its output, or the list of its elements' outputs.
-pub(super) async fn outputs(app: &App, run: &RunDetails, results: &[String]) -> StoreResult<Map<String, Value>> {
+/// Outputs of tasks.
+pub(super) enum Results {
+    /// By task: its output, or the list of its elements' outputs.
+    Values(Map<String, Value>),
+    /// They are too large to be sent together; the address of their list.
+    At(String),
+}
+
+pub(super) async fn outputs(app: &App, run: &RunDetails, results: &[String]) -> StoreResult<Results> {
     let mut db = app.pages().await?;
     let version = app.versions.get(&mut db, run.version).await?;
     let tasks: Vec<TaskIdx> = results.iter().filter_map(|id| version.plan.index_of(id)).collect();
+    if bytes_of_tasks(&mut db, run.id, &tasks).await? > MAX_RESULT_BYTES {
+        let (base, dag, run) = (&app.config.base_path, encoded(&run.dag_id), encoded(&run.run_id));
+        let run = format!("{base}/api/v2/dags/{dag}/dagRuns/{run}");
+        return Ok(Results::At(format!("{run}/taskInstances/~/xcomEntries?xcom_key=return_value")));
+    }
     let mut outputs = Map::new();
     for (task, index, stored) in of_tasks(&mut db, run.id, &tasks, None).await? {
         let value = match stored {
@@ -195,5 +228,5 @@ pub(super) async fn outputs(app: &App, run: &RunDetails, results: &[String]) -> 
             elements.push(value);
         }
     }
-    Ok(outputs)
+    Ok(Results::Values(outputs))
 }

@@ -1,0 +1,55 @@
+//! The servers of a bundle that this server passes requests on to.
+
+use crate::refusal::RefusalText;
+use axum::body::Body;
+use axum::http::{StatusCode, header};
+use axum::response::Response;
+use orch_store::token::Audience;
+use serde_json::json;
+
+/// A server of the bundle.
+#[derive(Debug)]
+pub(crate) struct BundleServer {
+    pub(super) prefix: &'static str,
+    pub(crate) audience: Audience,
+    /// File name in the folder of sockets.
+    pub(super) socket: &'static str,
+    /// Error message while the server does not respond.
+    pub(super) absent: &'static str,
+}
+
+pub(super) static SERVING: BundleServer = BundleServer {
+    prefix: "/serving",
+    audience: Audience::Serving,
+    socket: "serving.sock",
+    absent: "no bundle serves queries beside this server, or it is starting",
+};
+pub(super) static CATALOG: BundleServer = BundleServer {
+    prefix: "/catalog",
+    audience: Audience::Catalog,
+    socket: "catalog.sock",
+    absent: "no bundle serves the catalog of a lake beside this server, or it is starting",
+};
+
+/// The server of the bundle that answers at this path of the list of routes.
+pub(crate) fn server_at(path: &str) -> Option<&'static BundleServer> {
+    [&SERVING, &CATALOG].into_iter().find(|server| path.strip_prefix(server.prefix) == Some("/{*path}"))
+}
+
+impl BundleServer {
+    /// Converts a refusal of this server to the form that clients of the bundle's server expect: clients of the catalog raise the named exception.
+    pub(crate) fn in_its_words(&self, response: Response) -> Response {
+        let Some(RefusalText(message)) = response.extensions().get().cloned() else { return response };
+        let exception = match response.status() {
+            _ if self.audience != Audience::Catalog => return response,
+            StatusCode::UNAUTHORIZED => "NotAuthorizedException",
+            StatusCode::FORBIDDEN => "ForbiddenException",
+            StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailableException",
+            _ => "RESTException",
+        };
+        let (mut head, _) = response.into_parts();
+        head.headers.remove(header::CONTENT_LENGTH);
+        let body = json!({ "error": { "message": &*message, "type": exception, "code": head.status.as_u16() } });
+        Response::from_parts(head, Body::from(body.to_string()))
+    }
+}
