@@ -52,7 +52,7 @@ impl Keys {
     /// # Errors
     /// A key is null, or came before: which of the two rows should stay is not known.
     pub(crate) fn add(&mut self, batch: &RecordBatch) -> LakeResult<()> {
-        let columns = arrays(&self.columns, batch)?;
+        let columns = values_of(&self.columns, batch)?;
         check_nulls(&self.columns, &columns)?;
         let rows = self.converter.convert_columns(&columns)?;
         for (index, row) in rows.iter().enumerate() {
@@ -75,7 +75,7 @@ impl Keys {
     /// # Errors
     /// A key is null.
     pub(crate) fn check(columns: &[Column], batch: &RecordBatch) -> LakeResult<()> {
-        check_nulls(columns, &arrays(columns, batch)?)
+        check_nulls(columns, &values_of(columns, batch)?)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -88,7 +88,7 @@ impl Keys {
 
     /// Which rows of a batch have one of the keys.
     pub(crate) fn rows(&self, batch: &RecordBatch) -> LakeResult<BooleanArray> {
-        let rows = self.converter.convert_columns(&arrays(&self.columns, batch)?)?;
+        let rows = self.converter.convert_columns(&values_of(&self.columns, batch)?)?;
         Ok(rows.iter().map(|row| Some(self.rows.contains(row.as_ref()))).collect())
     }
 
@@ -156,7 +156,7 @@ fn check_nulls(columns: &[Column], values: &[ArrayRef]) -> LakeResult<()> {
 }
 
 /// The values of the key's columns, in the types of the table.
-fn arrays(columns: &[Column], batch: &RecordBatch) -> LakeResult<Vec<ArrayRef>> {
+pub(super) fn values_of(columns: &[Column], batch: &RecordBatch) -> LakeResult<Vec<ArrayRef>> {
     let columns = columns.iter().map(|column| {
         let found = batch.column_by_name(&column.name).ok_or_else(|| {
             let what = format!("the rows have no column `{}` of the key", column.name);

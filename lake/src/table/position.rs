@@ -10,12 +10,12 @@ use arrow::compute::cast;
 use arrow::datatypes::{Field, Int64Type, Schema as ArrowSchema};
 use futures::TryStreamExt as _;
 use iceberg::arrow::{ArrowFileReader, schema_to_arrow_schema, type_to_arrow_type};
-use iceberg::io::FileMetadata;
+use iceberg::io::{FileIO, FileMetadata};
 use iceberg::metadata_columns::{
     RESERVED_FIELD_ID_DELETE_FILE_PATH, RESERVED_FIELD_ID_DELETE_FILE_POS, delete_file_path_field,
     delete_file_pos_field,
 };
-use iceberg::spec::{DataContentType, DataFile, PartitionKey, PrimitiveType, Schema, Struct, Type};
+use iceberg::spec::{DataContentType, PartitionKey, PrimitiveType, Schema, Struct, Type};
 use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
 use parquet::arrow::{PARQUET_FIELD_ID_META_KEY, ProjectionMask};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -35,7 +35,8 @@ pub(crate) async fn of_rows(
     test: Test<'_>,
     deleted: &mut Deleted,
 ) -> LakeResult<Vec<i64>> {
-    let mut batches = open(table, planned.file.data(), columns).await?;
+    let mut batches =
+        open(table.lake().io(), planned.file.path(), planned.file.data().file_size_in_bytes(), columns).await?;
     let mut positions = vec![];
     let mut first = 0;
     while let Some(batch) = batches.try_next().await? {
@@ -70,7 +71,7 @@ impl Deleted {
                 continue;
             }
             let mut rows: HashMap<String, HashSet<i64>> = HashMap::new();
-            let mut batches = open(table, file.data(), &columns).await?;
+            let mut batches = open(table.lake().io(), file.path(), file.data().file_size_in_bytes(), &columns).await?;
             while let Some(batch) = batches.try_next().await? {
                 let batch = by_name(&batch, &columns)?;
                 let (paths, positions) =
@@ -95,13 +96,13 @@ impl Deleted {
 }
 
 /// Some columns of a Parquet file as they lie there, every row.
-async fn open(
-    table: &Table,
-    file: &DataFile,
+pub(super) async fn open(
+    io: &FileIO,
+    path: &str,
+    bytes: u64,
     columns: &[Column],
 ) -> LakeResult<ParquetRecordBatchStream<ArrowFileReader>> {
-    let input = table.lake().io().new_input(file.file_path())?;
-    let reader = ArrowFileReader::new(FileMetadata { size: file.file_size_in_bytes() }, input.reader().await?);
+    let reader = ArrowFileReader::new(FileMetadata { size: bytes }, io.new_input(path)?.reader().await?);
     let builder = ParquetRecordBatchStreamBuilder::new(reader).await?;
     let roots = builder.schema().fields().iter().enumerate();
     let wanted: Vec<_> = roots.filter(|(_, field)| columns.iter().any(|column| is(field, column))).collect();
@@ -118,7 +119,7 @@ fn is(field: &Field, column: &Column) -> bool {
 }
 
 /// The columns under the table's names and in its types. A column that the file does not have is null.
-fn by_name(batch: &RecordBatch, columns: &[Column]) -> LakeResult<RecordBatch> {
+pub(super) fn by_name(batch: &RecordBatch, columns: &[Column]) -> LakeResult<RecordBatch> {
     let schema = batch.schema();
     let mut fields = vec![];
     let mut arrays: Vec<ArrayRef> = vec![];

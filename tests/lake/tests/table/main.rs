@@ -4,6 +4,7 @@
 mod bucket;
 mod commit;
 mod conflict;
+mod equality;
 mod merge;
 mod owner;
 mod partition;
