@@ -15,6 +15,7 @@ pub mod preset;
 pub mod query;
 pub mod reader;
 pub mod run;
+pub mod setting;
 pub mod stream;
 pub mod topic;
 pub mod user;

@@ -49,8 +49,8 @@ pub trait Catalog: Debug + Send + Sync {
     /// In the order of their names; of one namespace, or of all.
     async fn tables(&self, namespace: Option<&str>) -> LakeResult<Vec<TableName>>;
 
-    /// The table whose files are in this folder. Catalogs that give out the folders need not know.
-    async fn table_in(&self, _folder: &str) -> LakeResult<Option<TableName>> {
+    /// Another table than this one whose metadata is below the folder. Catalogs that assign the folders themselves return `None`.
+    async fn other_table_in(&self, _folder: &str, _table: &TableName) -> LakeResult<Option<TableName>> {
         Ok(None)
     }
 

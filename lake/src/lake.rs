@@ -11,7 +11,7 @@ use crate::{
     bucket::{self, Bucket},
     catalog::{Catalog, Located, NewTable, PgCatalog, no_table},
     error::{LakeError, LakeResult},
-    storage::Storages,
+    storage::{Locations, Storages, folder_of_metadata},
     table::cache::Cache,
     table::now,
     table::{Table, TableDef, TableName},
@@ -107,6 +107,17 @@ impl Lake {
 
     pub fn warehouse(&self) -> &str {
         &self.0.warehouse
+    }
+
+    /// The folders in which the table with this metadata file may have files: the warehouse, and, if its metadata file is
+    /// elsewhere, the folder of that. Only tasks and admins can put it elsewhere. The metadata itself is not trusted: its writer
+    /// may be allowed to write to the warehouse only.
+    pub fn locations_of(&self, metadata_file: &str) -> Locations {
+        if self.0.catalog.postgres().is_none() {
+            return Locations::all();
+        }
+        let warehouse = Locations::new([self.warehouse()]);
+        if warehouse.admits(metadata_file) { warehouse } else { warehouse.and(folder_of_metadata(metadata_file)) }
     }
 
     pub(crate) fn cache(&self) -> &Cache {
@@ -228,13 +239,13 @@ impl Lake {
         self.check_owner().await?;
         let usual = format!("{}/{}", self.namespace_folder(name.namespace()), name.name());
         let folder = wanted.map_or(usual, |wanted| wanted.trim_end_matches('/').to_owned());
-        match self.0.catalog.table_in(&folder).await? {
-            Some(other) if other != *name && wanted.is_some() => {
+        match self.0.catalog.other_table_in(&folder, name).await? {
+            Some(other) if wanted.is_some() => {
                 let what = format!("the files of table `{other}` are in `{folder}`");
                 Err(LakeError::input(what, format!("give `{name}` another location")))
             }
-            Some(other) if other != *name => Ok(format!("{folder}-{}", Uuid::new_v4().simple())),
-            _ => Ok(folder),
+            Some(_) => Ok(format!("{folder}-{}", Uuid::new_v4().simple())),
+            None => Ok(folder),
         }
     }
 
@@ -268,8 +279,8 @@ impl Lake {
         self.0.catalog.drop_table(name).await
     }
 
-    /// Removes the table from the catalog and deletes its files, including the files of expired snapshots. Returns `false` if the
-    /// table does not exist.
+    /// Removes the table from the catalog and deletes its files as [`Lake::delete_files`] does. Returns `false` if the table does
+    /// not exist.
     ///
     /// # Errors
     /// The warehouse belongs to another catalog; then nothing is deleted.
@@ -278,8 +289,7 @@ impl Lake {
         let Some(table) = self.find(name).await? else { return Ok(false) };
         self.check_owner().await?;
         let dropped = self.0.catalog.drop_table(name).await?;
-        self.purge_expired(&table).await?;
-        iceberg::drop_table_data(table.iceberg()).await?;
+        self.delete_files(&table).await?;
         Ok(dropped)
     }
 

@@ -19,5 +19,5 @@ pub use batches::Batches;
 pub use error::{LakeError, LakeResult};
 pub use lake::{Adopted, Lake, LakeConfig, Owner};
 pub use orch_bucket as bucket;
-pub use storage::plain_location;
+pub use storage::{Locations, plain_location};
 pub use table::{Change, Committed, Filter, Table, TableDef, TableName, TableSpec, Value, plain_types};

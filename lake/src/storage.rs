@@ -5,7 +5,8 @@
 mod lent;
 mod location;
 
-pub use self::location::plain_location;
+pub use self::location::{Locations, plain_location};
+pub(crate) use self::location::{folder_of_metadata, spellings};
 
 use self::lent::{Lent, LentBucket};
 use crate::bucket::{self, Bucket, Upload};

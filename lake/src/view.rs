@@ -4,7 +4,7 @@
 use crate::{
     boxed,
     catalog::{EntryType, PgCatalog, Swap, Swapped},
-    error::{LakeError, LakeResult},
+    error::LakeResult,
     lake::Lake,
     table::TableName,
 };
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use iceberg::ViewUpdate;
 use iceberg::spec::{ViewMetadata, ViewMetadataBuilder};
 use serde_json::Value;
+use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 /// Where the metadata of a view go, if not into its folder.
@@ -57,30 +58,28 @@ impl View {
         Ok(json)
     }
 
-    /// Adds it to the catalog. `false`: the name is taken.
+    /// Adds it to the catalog, in the transaction of the caller. `false`: the name is taken.
     #[boxed]
-    pub async fn add(&self, catalog: &PgCatalog) -> LakeResult<bool> {
-        catalog.add(EntryType::View, &self.name, &self.location).await
+    pub async fn add_on(&self, db: &mut PgConnection, catalog: &PgCatalog) -> LakeResult<bool> {
+        catalog.add_on(db, EntryType::View, &self.name, &self.location).await
     }
 
-    /// The view with these changes, written and in the catalog.
+    /// The metadata with these changes. Nothing is written.
     ///
     /// # Errors
-    /// `LakeError::Conflict` if another writer was faster.
-    #[boxed]
-    pub async fn change(&self, lake: &Lake, catalog: &PgCatalog, updates: Vec<ViewUpdate>) -> LakeResult<View> {
+    /// The changes contradict the view.
+    pub fn changed(&self, updates: Vec<ViewUpdate>) -> LakeResult<ViewMetadata> {
         let builder = updates.into_iter().try_fold(self.metadata.clone().into_builder(), apply)?;
-        let next = View::write(lake, &self.name, builder.build()?.metadata).await?;
+        Ok(builder.build()?.metadata)
+    }
+
+    /// Replaces the view by its next version, which was written, in the transaction of the caller. `false`: another writer was
+    /// faster.
+    #[boxed]
+    pub async fn swap_on(&self, db: &mut PgConnection, catalog: &PgCatalog, next: &View) -> LakeResult<bool> {
         let swap =
             Swap { table: &self.name, base: &self.location, next: &next.location, requirements: &[], updates: &[] };
-        let mut db = catalog.pool().acquire().await?;
-        match catalog.swap_on(&mut db, &swap).await? {
-            Swapped::Done(_) => Ok(next),
-            Swapped::Moved => {
-                lake.io().delete(&next.location).await?;
-                Err(LakeError::conflict(&self.name, "the view has another version by now"))
-            }
-        }
+        Ok(matches!(catalog.swap_on(db, &swap).await?, Swapped::Done(_)))
     }
 }
 

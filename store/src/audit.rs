@@ -52,6 +52,27 @@ pub async fn record(db: &mut PgConnection, deed: &Deed<'_>) -> StoreResult<()> {
     Ok(())
 }
 
+/// Records many deeds by one statement.
+#[boxed]
+pub async fn record_all(db: &mut PgConnection, deeds: &[Deed<'_>]) -> StoreResult<()> {
+    sqlx::query(
+        "insert into audit (actor, event, dag_id, run_id, task_id, map_index, extra)
+        select actor, event, dag_id, run_id, task_id, map_index, extra::json
+        from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::text[])
+          with ordinality as d (actor, event, dag_id, run_id, task_id, map_index, extra, place) order by place",
+    )
+    .bind(deeds.iter().map(|deed| deed.actor).collect::<Vec<_>>())
+    .bind(deeds.iter().map(|deed| deed.event).collect::<Vec<_>>())
+    .bind(deeds.iter().map(|deed| deed.dag_id).collect::<Vec<_>>())
+    .bind(deeds.iter().map(|deed| deed.run_id).collect::<Vec<_>>())
+    .bind(deeds.iter().map(|deed| deed.task_id).collect::<Vec<_>>())
+    .bind(deeds.iter().map(|deed| deed.map_index).collect::<Vec<_>>())
+    .bind(deeds.iter().map(|deed| deed.extra.as_ref().map(ToString::to_string)).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// What ends work from outside.
 const ENDINGS: [&str; 6] =
     ["cancel_run", "cancel_dag_run", "mark_run", "mark_dag_run", "mark_task_instance", "time_out_dag_run"];

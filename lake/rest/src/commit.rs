@@ -2,7 +2,9 @@
 //! tables of a request. That transaction also says that the tables were updated, so that DAGs which wait for them start.
 
 use crate::access::Writer;
+use crate::audit::Caller;
 use crate::names::{self, Identifier};
+use crate::paths::locations;
 use crate::refusal::{Refusal, RestResult};
 use crate::router::{Api, DONE, body};
 use crate::tables::{NameInPath, is_free, table_of};
@@ -47,13 +49,29 @@ impl RequestedCommit {
         RequestedCommit { name, requirements: sent.requirements, updates: sent.updates }
     }
 
-    /// The places of files that it names; `table` is the one that is there.
-    fn check_places(&self, api: &Api, table: Option<&Table>) -> RestResult<()> {
-        self.updates.iter().try_for_each(|update| match update {
-            TableUpdate::SetLocation { location } => api.allowed(location, table),
-            TableUpdate::AddSnapshot { snapshot } => api.allowed(snapshot.manifest_list(), table),
-            _ => Ok(()),
-        })
+    /// Checks the paths that it names. Returns those outside of the warehouse, for the audit log.
+    async fn check_paths(&self, api: &Api, caller: &Caller, table: &Table) -> RestResult<Vec<String>> {
+        let mut paths = api.paths(caller);
+        paths.commit(table, &self.updates)?;
+        for location in locations(&self.updates).filter(|location| *location != table.metadata().location()) {
+            api.lake.folder_for(&self.name, Some(location)).await?;
+        }
+        Ok(paths.outside)
+    }
+
+    /// Changes of the table that are more than other rows: new snapshots are in the history of the table itself.
+    fn alterations(&self) -> Vec<Value> {
+        let is_data = |update: &&TableUpdate| {
+            matches!(
+                update,
+                TableUpdate::AddSnapshot { .. }
+                    | TableUpdate::SetSnapshotRef { .. }
+                    | TableUpdate::SetStatistics { .. }
+                    | TableUpdate::SetPartitionStatistics { .. }
+            )
+        };
+        let altering = self.updates.iter().filter(|update| !is_data(update));
+        altering.filter_map(|update| Some(serde_json::to_value(update).ok()?["action"].clone())).collect()
     }
 
     fn creates(&self) -> bool {
@@ -83,10 +101,10 @@ pub(crate) async fn commit(
 ) -> RestResult<Json<Value>> {
     let wanted = RequestedCommit::of(names::table(&namespace, &name)?, body(&sent)?);
     let table = if wanted.creates() {
-        create(&api, wanted, &writer.client).await?
+        create(&api, wanted, &writer).await?
     } else {
         let name = wanted.name.clone();
-        change(&api, vec![wanted], &writer.client).await?;
+        change(&api, vec![wanted], &writer).await?;
         table_of(&api, &name).await?
     };
     Ok(Json(json!({ "metadata-location": table.metadata_location(), "metadata": table.metadata() })))
@@ -115,15 +133,15 @@ pub(crate) async fn transaction(
     if wanted.iter().any(RequestedCommit::creates) {
         return Err(Refusal::input("a transaction changes tables that are there: create the others first"));
     }
-    change(&api, wanted, &writer.client).await?;
+    change(&api, wanted, &writer).await?;
     Ok(DONE)
 }
 
-async fn change(api: &Api, wanted: Vec<RequestedCommit>, client: &str) -> RestResult<()> {
-    let mut changes = Vec::with_capacity(wanted.len());
+async fn change(api: &Api, wanted: Vec<RequestedCommit>, caller: &Caller) -> RestResult<()> {
+    let (mut changes, mut outside) = (Vec::with_capacity(wanted.len()), Vec::new());
     for one in &wanted {
         let table = table_of(api, &one.name).await?;
-        one.check_places(api, Some(&table))?;
+        outside.push(one.check_paths(api, caller, &table).await?);
         changes.push(Change::of_metadata(&table, one.updates.clone(), one.requirements.clone()));
     }
     let mut step = CommitStep::new(&api.lake, changes);
@@ -133,8 +151,13 @@ async fn change(api: &Api, wanted: Vec<RequestedCommit>, client: &str) -> RestRe
         match step.swap_on(&mut tx).await {
             Ok(()) => {
                 let mut is_asset_updated = false;
-                for one in &wanted {
-                    is_asset_updated |= tell(&mut tx, one, client).await?;
+                for (one, outside) in wanted.iter().zip(&outside) {
+                    is_asset_updated |= tell(&mut tx, one, &caller.client).await?;
+                    let alterations = one.alterations();
+                    if !alterations.is_empty() {
+                        let details = json!({ "updates": alterations, "outside": outside });
+                        caller.did(&mut tx, "alter_table", ("table", &one.name.to_string()), details).await?;
+                    }
                 }
                 return done(api, tx, is_asset_updated).await;
             }
@@ -154,21 +177,26 @@ async fn done(api: &Api, tx: sqlx::Transaction<'_, sqlx::Postgres>, is_asset_upd
 }
 
 /// A table with all that a client has prepared for it.
-async fn create(api: &Api, wanted: RequestedCommit, client: &str) -> RestResult<Table> {
+async fn create(api: &Api, wanted: RequestedCommit, caller: &Caller) -> RestResult<Table> {
     let name = &wanted.name;
     api.namespace(name.namespace()).await?;
-    wanted.check_places(api, None)?;
     let exists = || Refusal::exists(format!("Requirement failed: table already exists: {name}"));
     match api.catalog.entry(name).await? {
         Some((EntryType::Table, _)) => return Err(exists()),
         _ => is_free(api, EntryType::Table, name).await?,
     }
-    let location = api.lake.write_new(created(wanted.updates.clone())?).await?;
+    let metadata = created(wanted.updates.clone())?;
+    let mut paths = api.paths(caller);
+    paths.new_table(&metadata)?;
+    api.lake.folder_for(name, Some(metadata.location())).await?;
+    let location = api.lake.write_new(metadata).await?;
     let mut tx = api.pool.begin().await?;
     if !api.catalog.add_on(&mut tx, EntryType::Table, name, &location).await? {
         return Err(exists());
     }
-    let is_asset_updated = tell(&mut tx, &wanted, client).await?;
+    let is_asset_updated = tell(&mut tx, &wanted, &caller.client).await?;
+    let details = json!({ "location": location, "outside": paths.outside });
+    caller.did(&mut tx, "create_table", ("table", &name.to_string()), details).await?;
     done(api, tx, is_asset_updated).await?;
     Ok(api.lake.table_at(name, &location).await?)
 }

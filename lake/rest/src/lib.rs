@@ -3,12 +3,16 @@
 //! Postgres, and an update of the table as an asset.
 
 mod access;
+mod audit;
 mod commit;
 mod names;
 mod namespaces;
+mod paths;
 mod refusal;
 mod router;
 mod tables;
+mod vending;
 mod views;
 
-pub use router::{Means, router};
+pub use router::{GivenKeys, Means, router};
+pub use vending::AssumedRole;

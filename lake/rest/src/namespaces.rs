@@ -61,13 +61,20 @@ struct New {
     properties: Properties,
 }
 
-pub(crate) async fn create(State(api): State<Arc<Api>>, _: Writer, sent: Bytes) -> RestResult<Json<Value>> {
+pub(crate) async fn create(
+    State(api): State<Arc<Api>>,
+    Writer(writer): Writer,
+    sent: Bytes,
+) -> RestResult<Json<Value>> {
     let New { namespace, properties } = body(&sent)?;
     let name = names::joined(&namespace)?;
     if api.catalog.namespace(&name).await?.is_some() {
         return Err(Refusal::exists(format!("Namespace already exists: {name}")));
     }
-    api.catalog.declare(&name, &properties).await?;
+    let mut tx = api.pool.begin().await?;
+    api.catalog.declare_on(&mut tx, &name, &properties).await?;
+    writer.did(&mut tx, "create_namespace", ("namespace", &name), Value::Null).await?;
+    tx.commit().await?;
     Ok(described(&api, &name, properties))
 }
 
@@ -93,13 +100,20 @@ pub(crate) async fn is_there(
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(crate) async fn remove(State(api): State<Arc<Api>>, _: Writer, Path(path): Path<String>) -> RestResult<StatusCode> {
+pub(crate) async fn remove(
+    State(api): State<Arc<Api>>,
+    Writer(writer): Writer,
+    Path(path): Path<String>,
+) -> RestResult<StatusCode> {
     let name = names::namespace(&path)?;
     api.namespace(&name).await?;
     if api.catalog.has_entries(&name).await? {
         return Err(Refusal::not_empty(&name));
     }
-    api.catalog.drop_namespace(&name).await?;
+    let mut tx = api.pool.begin().await?;
+    api.catalog.drop_namespace_on(&mut tx, &name).await?;
+    writer.did(&mut tx, "drop_namespace", ("namespace", &name), Value::Null).await?;
+    tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -113,7 +127,7 @@ struct Changed {
 
 pub(crate) async fn change(
     State(api): State<Arc<Api>>,
-    _: Writer,
+    Writer(writer): Writer,
     Path(path): Path<String>,
     sent: Bytes,
 ) -> RestResult<Json<Value>> {
@@ -123,7 +137,11 @@ pub(crate) async fn change(
         return Err(Refusal::input(format!("property `{both}` is to be set and removed")));
     }
     api.namespace(&name).await?;
-    let removed = api.catalog.change_namespace(&name, &updates, &removals).await?;
+    let mut tx = api.pool.begin().await?;
+    let removed = api.catalog.change_namespace_on(&mut tx, &name, &updates, &removals).await?;
+    let details = json!({ "set": updates.keys().collect::<Vec<_>>(), "removed": removed });
+    writer.did(&mut tx, "alter_namespace", ("namespace", &name), details).await?;
+    tx.commit().await?;
     let missing: Vec<_> = removals.iter().filter(|key| !removed.contains(key)).collect();
     Ok(Json(json!({ "updated": updates.keys().collect::<Vec<_>>(), "removed": removed, "missing": missing })))
 }

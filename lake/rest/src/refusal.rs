@@ -78,10 +78,13 @@ impl Refusal {
         )
     }
 
+    pub(crate) fn unavailable(message: impl Into<String>) -> Refusal {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailableException", message)
+    }
+
     fn broken(error: &anyhow::Error) -> Refusal {
         tracing::error!(error = format!("{error:#}"), "the catalog did not answer");
-        let message = "the catalog cannot answer; the log of the server says why";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailableException", message)
+        Self::unavailable("the catalog cannot answer; the log of the server says why")
     }
 }
 

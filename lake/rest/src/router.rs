@@ -1,21 +1,25 @@
 //! The paths of the protocol.
 
 use crate::access::Reader;
+use crate::audit::Caller;
+use crate::paths::PathCheck;
 use crate::refusal::{Refusal, RestResult};
+use crate::vending::{AssumedRole, TableKeys};
 use crate::{commit, namespaces, tables, views};
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, head, post};
 use axum::{Json, Router};
 use orch_lake::catalog::{Catalog as _, PgCatalog, Properties};
-use orch_lake::{Lake, Table, plain_location};
+use orch_lake::{Lake, TableName};
 use orch_sdk::task::{TaskResult, fatal};
 use orch_store::hint::Hints;
 use orch_store::identity::identity;
-use orch_store::token::Keys;
+use orch_store::token::{Audience, Callers};
+use orch_store::user::Role;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sqlx::PgPool;
 use std::sync::Arc;
 
@@ -28,12 +32,20 @@ pub struct Means {
     /// The database of orch, which the catalog is in. It knows tokens and assets.
     pub pool: PgPool,
     pub hints: Hints,
-    /// Only the web server of this installation can connect. It says who asks.
+    /// Only the web server of this installation can connect. It signs who is calling.
     pub is_behind_web: bool,
-    /// Tables and views may be in folders of this machine outside of the warehouse.
-    pub takes_any_location: bool,
-    /// Clients that ask for them get the keys of the storage.
-    pub gives_keys: bool,
+    /// The keys of the storage that clients get if they ask for them and may write.
+    pub keys: GivenKeys,
+}
+
+/// The keys of the storage that clients get.
+#[derive(Debug, Clone)]
+pub enum GivenKeys {
+    None,
+    /// The keys of orch itself, for all of the storage.
+    OfStorage,
+    /// Keys for the folder of one table and one hour, by assuming this role.
+    OfTable(AssumedRole),
 }
 
 pub(crate) struct Api {
@@ -41,16 +53,14 @@ pub(crate) struct Api {
     pub(crate) catalog: PgCatalog,
     pub(crate) pool: PgPool,
     pub(crate) hints: Hints,
-    pub(crate) keys: Keys,
-    pub(crate) is_behind_web: bool,
-    takes_any_location: bool,
-    gives_keys: bool,
+    pub(crate) callers: Callers,
+    given_keys: GivenKeys,
 }
 
 /// # Errors
 /// A fatal error when the catalog of the lake is in another database than that of orch.
 pub async fn router(means: Means) -> TaskResult<Router> {
-    let Means { lake, pool, hints, is_behind_web, takes_any_location, gives_keys } = means;
+    let Means { lake, pool, hints, is_behind_web, keys: given_keys } = means;
     let elsewhere = || {
         fatal(
             "the catalog of the lake is not in the database of orch, so it cannot be served\n\
@@ -61,8 +71,8 @@ pub async fn router(means: Means) -> TaskResult<Router> {
     if identity(&mut *catalog.pool().acquire().await?).await? != identity(&mut *pool.acquire().await?).await? {
         return Err(elsewhere());
     }
-    let keys = Keys::new(pool.clone());
-    let api = Api { lake, catalog, pool, hints, keys, is_behind_web, takes_any_location, gives_keys };
+    let callers = Callers::new(pool.clone(), Audience::Catalog, is_behind_web);
+    let api = Api { lake, catalog, pool, hints, callers, given_keys };
     Ok(Router::new()
         .route("/v1/config", get(config))
         .route("/v1/namespaces", get(namespaces::list).post(namespaces::create))
@@ -151,38 +161,41 @@ impl Api {
         self.catalog.namespace(name).await?.ok_or_else(|| Refusal::no_namespace(name))
     }
 
-    /// A place of files that a client names. On this machine only the warehouse is written to, and the folder where a table is
-    /// already, unless the connection says otherwise: a client with a token is not a person who may write anywhere.
-    pub(crate) fn allowed(&self, location: &str, table: Option<&Table>) -> RestResult<()> {
-        // Clients of Hadoop write `file:/folder`.
-        let place = plain_location(location);
-        let is_folder = place.starts_with("file:") || !place.contains("://");
-        let warehouse = self.lake.warehouse();
-        let is_below =
-            |folder: &str| place.strip_prefix(&plain_location(folder)).is_some_and(|rest| rest.starts_with('/'));
-        let is_within = is_below(warehouse) || table.is_some_and(|table| is_below(table.metadata().location()));
-        if !is_folder || self.takes_any_location || (is_within && !place.split('/').any(|part| part == "..")) {
-            return Ok(());
-        }
-        Err(Refusal::forbidden(format!(
-            "`{location}` is outside of the warehouse `{warehouse}`; leave the location out, or add `\"any_location\": true` to \
-             the extra of the connection of the lake"
-        )))
+    /// Checks the paths of files that this caller names.
+    pub(crate) fn paths(&self, caller: &Caller) -> PathCheck<'_> {
+        PathCheck { warehouse: self.lake.warehouse(), is_admin: caller.role >= Role::Admin, outside: Vec::new() }
     }
 
-    /// How the client reaches the files of a table.
-    pub(crate) fn storage(&self, reader: &Reader, asks_for_keys: bool) -> Value {
+    /// The properties with which a client reaches the files of a table. Keys that are given out are recorded in the audit log.
+    pub(crate) async fn storage(
+        &self,
+        reader: &Reader,
+        table: (&TableName, &str),
+        asks_for_keys: bool,
+    ) -> RestResult<Value> {
         let storage = self.lake.storage();
-        let keys = Some(()).filter(|()| asks_for_keys && self.gives_keys && reader.may_write());
-        let all = [
+        let keys = match &self.given_keys {
+            _ if !asks_for_keys || !reader.may_write() => None,
+            GivenKeys::None => None,
+            GivenKeys::OfStorage => TableKeys::of_storage(storage),
+            GivenKeys::OfTable(role) => {
+                Some(role.assume(storage, &reader.0.user, table.1, self.lake.now().await?).await?)
+            }
+        };
+        let config = [
             ("s3.endpoint", storage.endpoint.clone()),
             ("s3.path-style-access", storage.endpoint.as_ref().map(|_| (!storage.virtual_host).to_string())),
             ("client.region", storage.region.clone()),
-            ("s3.access-key-id", keys.and_then(|()| storage.access_key.clone())),
-            ("s3.secret-access-key", keys.and_then(|()| storage.secret_key.clone())),
-            ("s3.session-token", keys.and_then(|()| storage.session_token.clone())),
         ];
-        all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+        let mut config: Map<String, Value> =
+            config.into_iter().filter_map(|(key, value)| Some((key.to_owned(), json!(value?)))).collect();
+        if let Some(keys) = keys {
+            let details = json!({ "access_key": keys.access_key, "expires_at_ms": keys.expires_at_ms });
+            let mut db = self.pool.acquire().await?;
+            reader.0.did(&mut db, "give_storage_keys", ("table", &table.0.to_string()), details).await?;
+            config.extend(keys.config());
+        }
+        Ok(Value::Object(config))
     }
 }
 

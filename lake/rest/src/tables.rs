@@ -1,18 +1,20 @@
 //! Tables: made, listed, loaded, registered, renamed and taken away. Commits are in `commit`.
 
 use crate::access::{Reader, Writer};
+use crate::audit::Caller;
 use crate::names::{self, Identifier, Paging, Rename};
+use crate::paths::PathCheck;
 use crate::refusal::{Refusal, RestResult};
 use crate::router::{Api, DONE, body};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use iceberg::TableCreation;
 use iceberg::spec::{FormatVersion, Schema, SortOrder, TableMetadata, TableMetadataBuilder, UnboundPartitionSpec};
-use orch_lake::catalog::{Catalog as _, EntryType, Renamed};
-use orch_lake::{Lake, Table, TableName};
+use orch_lake::catalog::{Catalog as _, EntryType, Renamed, Swap, Swapped};
+use orch_lake::{Table, TableName};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -70,10 +72,7 @@ struct New {
 }
 
 impl New {
-    async fn metadata(self, api: &Api, name: &TableName) -> RestResult<TableMetadata> {
-        if let Some(location) = &self.location {
-            api.allowed(location, None)?;
-        }
+    async fn metadata(self, api: &Api, paths: &mut PathCheck<'_>, name: &TableName) -> RestResult<TableMetadata> {
         let location = api.lake.folder_for(name, self.location.as_deref()).await?;
         let mut properties = self.properties.unwrap_or_default();
         let format_version = match properties.remove(FORMAT_VERSION).as_deref() {
@@ -93,7 +92,9 @@ impl New {
             properties,
             format_version,
         };
-        Ok(TableMetadataBuilder::from_table_creation(creation)?.build()?.metadata)
+        let metadata = TableMetadataBuilder::from_table_creation(creation)?.build()?.metadata;
+        paths.new_table(&metadata)?;
+        Ok(metadata)
     }
 }
 
@@ -109,22 +110,28 @@ pub(crate) async fn create(
     api.namespace(name.namespace()).await?;
     is_free(&api, EntryType::Table, &name).await?;
     let is_staged = new.stage_create;
-    let metadata = new.metadata(&api, &name).await?;
-    let asked = TableRequest { reader: &writer, headers: &headers };
+    let mut paths = api.paths(&writer);
+    let metadata = new.metadata(&api, &mut paths, &name).await?;
+    let details = json!({ "location": metadata.location(), "outside": paths.outside });
+    let reader = Reader(writer);
+    let asked = TableRequest { name: &name, reader: &reader, headers: &headers };
     if is_staged {
-        return Ok(asked.loaded(&api, None, &metadata));
+        return asked.loaded(&api, None, &metadata).await.map(Json::into_response);
     }
     let location = api.lake.write_new(metadata).await?;
-    add(&api, &name, &location).await?;
-    Ok(asked.table(&api, &api.lake.table_at(&name, &location).await?))
+    let mut tx = api.pool.begin().await?;
+    if !api.catalog.add_on(&mut tx, EntryType::Table, &name, &location).await? {
+        return Err(taken(&api, &name).await);
+    }
+    reader.0.did(&mut tx, "create_table", ("table", &name.to_string()), details).await?;
+    tx.commit().await?;
+    asked.table(&api, &api.lake.table_at(&name, &location).await?).await
 }
 
-async fn add(api: &Api, name: &TableName, location: &str) -> RestResult<()> {
-    if api.catalog.add(EntryType::Table, name, location).await? {
-        return Ok(());
-    }
-    is_free(api, EntryType::Table, name).await?;
-    Err(Refusal::exists(format!("Table already exists: {name}")))
+/// The error for a name that another client took meanwhile.
+async fn taken(api: &Api, name: &TableName) -> Refusal {
+    let exists = Refusal::exists(format!("Table already exists: {name}"));
+    is_free(api, EntryType::Table, name).await.err().unwrap_or(exists)
 }
 
 #[derive(Debug, Deserialize)]
@@ -146,13 +153,29 @@ pub(crate) async fn register(
     let Registered { name, metadata_location: location, overwrite } = body(&sent)?;
     let name = names::table(&path, &name)?;
     api.namespace(name.namespace()).await?;
-    api.allowed(&location, None)?;
-    if !(overwrite && api.lake.drop(&name).await?) {
-        is_free(&api, EntryType::Table, &name).await?;
-    }
+    let mut paths = api.paths(&writer);
+    paths.place(&location)?;
+    let before = match api.catalog.entry(&name).await? {
+        Some((EntryType::Table, before)) if overwrite => Some(before),
+        _ => is_free(&api, EntryType::Table, &name).await.map(|()| None)?,
+    };
     let table = api.lake.table_at(&name, &location).await?;
-    add(&api, &name, &location).await?;
-    Ok(TableRequest { reader: &writer, headers: &headers }.table(&api, &table))
+    paths.registered(&table)?;
+    let mut tx = api.pool.begin().await?;
+    match &before {
+        Some(base) => {
+            let swap = Swap { table: &name, base, next: &location, requirements: &[], updates: &[] };
+            if api.catalog.swap_on(&mut tx, &swap).await? == Swapped::Moved {
+                return Err(Refusal::conflict(format!("another client changed the table {name} meanwhile")));
+            }
+        }
+        None if api.catalog.add_on(&mut tx, EntryType::Table, &name, &location).await? => {}
+        None => return Err(taken(&api, &name).await),
+    }
+    let details = json!({ "metadata_location": location, "replaced": before, "outside": paths.outside });
+    writer.did(&mut tx, "register_table", ("table", &name.to_string()), details).await?;
+    tx.commit().await?;
+    TableRequest { name: &name, reader: &Reader(writer), headers: &headers }.table(&api, &table).await
 }
 
 pub(crate) async fn load(
@@ -171,7 +194,7 @@ pub(crate) async fn load(
     if !api.lake.io().exists(location).await? {
         return Err(Refusal::no_file(location));
     }
-    Ok(TableRequest { reader: &reader, headers: &headers }.table(&api, &table))
+    TableRequest { name: table.name(), reader: &reader, headers: &headers }.table(&api, &table).await
 }
 
 /// The table that a name stands for.
@@ -204,25 +227,38 @@ pub(crate) struct Removal {
 
 pub(crate) async fn remove(
     State(api): State<Arc<Api>>,
-    _: Writer,
+    Writer(writer): Writer,
     Path((namespace, name)): NameInPath,
     Query(removal): Query<Removal>,
 ) -> RestResult<StatusCode> {
     let name = names::table(&namespace, &name)?;
-    let lake: &Lake = &api.lake;
     // Python writes `True`.
     let purges = removal.purge_requested.eq_ignore_ascii_case("true");
-    let was_there = if purges { lake.purge(&name).await? } else { lake.drop(&name).await? };
-    if was_there { Ok(DONE) } else { Err(Refusal::no_table(&name)) }
+    let purged = if purges { Some(table_of(&api, &name).await?) } else { None };
+    if purges {
+        api.lake.check_owner().await?;
+    }
+    let mut tx = api.pool.begin().await?;
+    if !api.catalog.remove_on(&mut tx, EntryType::Table, &name).await? {
+        return Err(Refusal::no_table(&name));
+    }
+    let event = if purges { "purge_table" } else { "drop_table" };
+    writer.did(&mut tx, event, ("table", &name.to_string()), Value::Null).await?;
+    tx.commit().await?;
+    if let Some(table) = purged {
+        api.lake.delete_files(&table).await?;
+    }
+    Ok(DONE)
 }
 
-pub(crate) async fn rename(State(api): State<Arc<Api>>, _: Writer, sent: Bytes) -> RestResult<StatusCode> {
-    rename_entry(&api, EntryType::Table, &sent, Refusal::no_table).await
+pub(crate) async fn rename(State(api): State<Arc<Api>>, Writer(writer): Writer, sent: Bytes) -> RestResult<StatusCode> {
+    rename_entry(&api, &writer, (EntryType::Table, "rename_table", "table"), &sent, Refusal::no_table).await
 }
 
 pub(crate) async fn rename_entry(
     api: &Api,
-    of: EntryType,
+    caller: &Caller,
+    (of, event, kind): (EntryType, &str, &str),
     sent: &[u8],
     missing: fn(&TableName) -> Refusal,
 ) -> RestResult<StatusCode> {
@@ -233,8 +269,13 @@ pub(crate) async fn rename_entry(
         _ => return Err(missing(&from)),
     }
     api.namespace(to.namespace()).await?;
-    match api.catalog.rename_entry(of, &from, &to).await? {
-        Renamed::Done => Ok(DONE),
+    let mut tx = api.pool.begin().await?;
+    match api.catalog.rename_on(&mut tx, of, &from, &to).await? {
+        Renamed::Done => {
+            caller.did(&mut tx, event, (kind, &from.to_string()), json!({ "to": to.to_string() })).await?;
+            tx.commit().await?;
+            Ok(DONE)
+        }
         Renamed::Missing => Err(missing(&from)),
         Renamed::Taken => {
             let there = api.catalog.entry(&to).await?.map_or(of, |(found, _)| found);
@@ -265,27 +306,29 @@ pub(crate) async fn credentials(
     Path((namespace, name)): NameInPath,
 ) -> RestResult<Json<Value>> {
     let table = table_of(&api, &names::table(&namespace, &name)?).await?;
-    let given = json!({ "prefix": table.metadata().location(), "config": api.storage(&reader, true) });
+    let location = table.metadata().location();
+    let given = json!({ "prefix": location, "config": api.storage(&reader, (table.name(), location), true).await? });
     Ok(Json(json!({ "storage-credentials": [given] })))
 }
 
 /// Who asks for a table, and how.
 pub(crate) struct TableRequest<'a> {
+    pub(crate) name: &'a TableName,
     pub(crate) reader: &'a Reader,
     pub(crate) headers: &'a HeaderMap,
 }
 
 impl TableRequest<'_> {
-    pub(crate) fn table(&self, api: &Api, table: &Table) -> Response {
+    pub(crate) async fn table(&self, api: &Api, table: &Table) -> RestResult {
         let location = table.metadata_location();
         let tag = [(header::ETAG, tag(location))];
-        (tag, self.loaded(api, Some(location), table.metadata())).into_response()
+        Ok((tag, self.loaded(api, Some(location), table.metadata()).await?).into_response())
     }
 
-    fn loaded(&self, api: &Api, location: Option<&str>, metadata: &TableMetadata) -> Response {
+    async fn loaded(&self, api: &Api, location: Option<&str>, metadata: &TableMetadata) -> RestResult<Json<Value>> {
         let wanted = self.headers.get(DELEGATION).and_then(|wanted| wanted.to_str().ok()).unwrap_or_default();
         let asks_for_keys = wanted.split(',').any(|one| one.trim() == VENDED);
-        let config = api.storage(self.reader, asks_for_keys);
-        Json(json!({ "metadata-location": location, "metadata": metadata, "config": config })).into_response()
+        let config = api.storage(self.reader, (self.name, metadata.location()), asks_for_keys).await?;
+        Ok(Json(json!({ "metadata-location": location, "metadata": metadata, "config": config })))
     }
 }

@@ -1,6 +1,7 @@
 //! Views: made, listed, loaded, changed, registered, renamed and taken away.
 
 use crate::access::{Reader, Writer};
+use crate::audit::Caller;
 use crate::names::{self, Paging};
 use crate::refusal::{Refusal, RestResult};
 use crate::router::{Api, DONE, body};
@@ -13,9 +14,10 @@ use iceberg::ViewUpdate;
 use iceberg::spec::{Schema, ViewFormatVersion, ViewMetadataBuilder, ViewVersion};
 use orch_lake::catalog::EntryType;
 use orch_lake::view::View;
-use orch_lake::{LakeError, TableName};
+use orch_lake::{Locations, TableName};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -43,7 +45,7 @@ struct New {
 
 pub(crate) async fn create(
     State(api): State<Arc<Api>>,
-    _: Writer,
+    Writer(writer): Writer,
     Path(path): Path<String>,
     sent: Bytes,
 ) -> RestResult<Json<Value>> {
@@ -52,37 +54,51 @@ pub(crate) async fn create(
     api.namespace(name.namespace()).await?;
     is_free(&api, EntryType::View, &name).await?;
     let properties = new.properties.unwrap_or_default();
-    for location in new.location.iter().chain(properties.get("write.metadata.path")) {
-        api.allowed(location, None)?;
-    }
     let location = api.lake.folder_for(&name, new.location.as_deref()).await?;
     let builder = ViewMetadataBuilder::new(location, new.schema, new.view_version, ViewFormatVersion::V1, properties)?;
-    let view = View::write(&api.lake, &name, builder.build()?.metadata).await?;
-    add(&api, &view).await?;
+    let metadata = builder.build()?.metadata;
+    let mut paths = api.paths(&writer);
+    paths.view(&metadata, &Locations::none())?;
+    let view = View::write(&api.lake, &name, metadata).await?;
+    add(&api, &view, (&writer, "create_view"), &paths.outside).await?;
     loaded(&view)
 }
 
-async fn add(api: &Api, view: &View) -> RestResult<()> {
-    if view.add(&api.catalog).await? {
-        return Ok(());
+async fn add(api: &Api, view: &View, (caller, event): (&Caller, &str), outside: &[String]) -> RestResult<()> {
+    let mut tx = api.pool.begin().await?;
+    if !view.add_on(&mut tx, &api.catalog).await? {
+        is_free(api, EntryType::View, &view.name).await?;
+        return Err(Refusal::exists(format!("View already exists: {}", view.name)));
     }
-    is_free(api, EntryType::View, &view.name).await?;
-    Err(Refusal::exists(format!("View already exists: {}", view.name)))
+    did(&mut tx, (caller, event), view, outside).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn did(
+    db: &mut PgConnection,
+    (caller, event): (&Caller, &str),
+    view: &View,
+    outside: &[String],
+) -> RestResult<()> {
+    let details = json!({ "metadata_location": view.location, "outside": outside });
+    Ok(caller.did(db, event, ("view", &view.name.to_string()), details).await?)
 }
 
 pub(crate) async fn register(
     State(api): State<Arc<Api>>,
-    _: Writer,
+    Writer(writer): Writer,
     Path(path): Path<String>,
     sent: Bytes,
 ) -> RestResult<Json<Value>> {
     let Registered { name, metadata_location, .. } = body(&sent)?;
     let name = names::table(&path, &name)?;
     api.namespace(name.namespace()).await?;
-    api.allowed(&metadata_location, None)?;
+    let mut paths = api.paths(&writer);
+    paths.place(&metadata_location)?;
     is_free(&api, EntryType::View, &name).await?;
     let view = View::read(&api.lake, &name, &metadata_location).await?;
-    add(&api, &view).await?;
+    paths.view(&view.metadata, &Locations::none())?;
+    add(&api, &view, (&writer, "register_view"), &paths.outside).await?;
     loaded(&view)
 }
 
@@ -135,41 +151,49 @@ enum Requirement {
 
 pub(crate) async fn change(
     State(api): State<Arc<Api>>,
-    _: Writer,
+    Writer(writer): Writer,
     Path((namespace, name)): NameInPath,
     sent: Bytes,
 ) -> RestResult<Json<Value>> {
     let name = names::table(&namespace, &name)?;
     let CommitViewRequest { requirements, updates } = body(&sent)?;
-    for update in &updates {
-        if let ViewUpdate::SetLocation { location } = update {
-            api.allowed(location, None)?;
-        }
-    }
     for _ in 0..TRIES {
         let view = view_of(&api, &name).await?;
         let is_same = |Requirement::Uuid { uuid }: &Requirement| *uuid == view.metadata.uuid().to_string();
         if !requirements.iter().all(is_same) {
             return Err(Refusal::conflict("Requirement failed: view UUID does not match"));
         }
-        match view.change(&api.lake, &api.catalog, updates.clone()).await {
-            Ok(view) => return loaded(&view),
-            Err(LakeError::Conflict { .. }) => {}
-            Err(error) => return Err(error.into()),
+        let metadata = view.changed(updates.clone())?;
+        let mut paths = api.paths(&writer);
+        paths.view(&metadata, &api.lake.locations_of(&view.location))?;
+        let next = View::write(&api.lake, &name, metadata).await?;
+        let mut tx = api.pool.begin().await?;
+        if view.swap_on(&mut tx, &api.catalog, &next).await? {
+            did(&mut tx, (&writer, "alter_view"), &next, &paths.outside).await?;
+            tx.commit().await?;
+            return loaded(&next);
         }
+        tx.rollback().await?;
+        api.lake.io().delete(&next.location).await?;
     }
     Err(Refusal::conflict(format!("others were faster {TRIES} times in a row")))
 }
 
 pub(crate) async fn remove(
     State(api): State<Arc<Api>>,
-    _: Writer,
+    Writer(writer): Writer,
     Path((namespace, name)): NameInPath,
 ) -> RestResult<StatusCode> {
     let name = names::table(&namespace, &name)?;
-    if api.catalog.remove(EntryType::View, &name).await? { Ok(DONE) } else { Err(Refusal::no_view(&name)) }
+    let mut tx = api.pool.begin().await?;
+    if !api.catalog.remove_on(&mut tx, EntryType::View, &name).await? {
+        return Err(Refusal::no_view(&name));
+    }
+    writer.did(&mut tx, "drop_view", ("view", &name.to_string()), Value::Null).await?;
+    tx.commit().await?;
+    Ok(DONE)
 }
 
-pub(crate) async fn rename(State(api): State<Arc<Api>>, _: Writer, sent: Bytes) -> RestResult<StatusCode> {
-    rename_entry(&api, EntryType::View, &sent, Refusal::no_view).await
+pub(crate) async fn rename(State(api): State<Arc<Api>>, Writer(writer): Writer, sent: Bytes) -> RestResult<StatusCode> {
+    rename_entry(&api, &writer, (EntryType::View, "rename_view", "view"), &sent, Refusal::no_view).await
 }

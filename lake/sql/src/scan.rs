@@ -4,7 +4,7 @@
 //! condition is answered from what the manifests say.
 
 use crate::condition::implied_by_all;
-use crate::error::{inside, of_iceberg};
+use crate::error::{inside, of_iceberg, of_lake};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
@@ -12,6 +12,7 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::{Result as DfResult, Statistics};
 use datafusion::datasource::TableType;
+use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::EquivalenceProperties;
@@ -24,6 +25,7 @@ use iceberg::expr::Predicate;
 use iceberg::metadata_columns::RESERVED_COL_NAME_FILE;
 use iceberg::scan::FileScanTask;
 use iceberg::table::Table;
+use orch_lake::table::EqualityDeletes;
 use orch_store::lake_view::ScanProgress;
 use std::any::Any;
 use std::fmt;
@@ -55,6 +57,8 @@ impl Looked {
 #[derive(Debug)]
 pub(crate) struct LakeProvider {
     table: Table,
+    /// Checks the paths of files.
+    loaded: orch_lake::Table,
     name: String,
     snapshot_id: Option<i64>,
     schema: SchemaRef,
@@ -63,7 +67,7 @@ pub(crate) struct LakeProvider {
 
 impl LakeProvider {
     pub(crate) fn new(
-        table: Table,
+        (loaded, table): (&orch_lake::Table, Table),
         name: &str,
         snapshot_id: Option<i64>,
         looked: Arc<Looked>,
@@ -75,13 +79,19 @@ impl LakeProvider {
             None => metadata.current_schema().clone(),
         };
         let schema = Arc::new(schema_to_arrow_schema(&schema)?);
-        Ok(LakeProvider { table, name: name.into(), snapshot_id, schema, looked })
+        Ok(LakeProvider { table, loaded: loaded.clone(), name: name.into(), snapshot_id, schema, looked })
     }
 
     fn files_of_snapshot(&self) -> u64 {
         let snapshot = self.snapshot_id.and_then(|id| self.table.metadata().snapshot_by_id(id));
         let said = snapshot.and_then(|one| one.summary().additional_properties.get("total-data-files"));
         said.and_then(|text| text.parse().ok()).unwrap_or_default()
+    }
+
+    /// Checks the path of the manifest list before it is read.
+    fn check_list(&self) -> orch_lake::LakeResult<()> {
+        let snapshot = self.snapshot_id.and_then(|id| self.table.metadata().snapshot_by_id(id));
+        self.loaded.check_read(snapshot.map(|snapshot| snapshot.manifest_list()))
     }
 
     async fn tasks(&self, columns: &[String], predicate: Option<Predicate>) -> iceberg::Result<Vec<FileScanTask>> {
@@ -132,8 +142,12 @@ impl TableProvider for LakeProvider {
             columns.extend(self.schema.fields().first().map(|field| field.name().clone()));
         }
         let predicate = implied_by_all(filters, &self.schema);
+        self.check_list().map_err(|error| inside(of_lake(error)))?;
         let tasks = self.tasks(&columns, predicate.clone()).await;
         let mut tasks = tasks.map_err(|error| inside(of_iceberg(error)))?;
+        let deletes = tasks.iter().flat_map(|task| &task.deletes).map(|delete| delete.file_path.as_str());
+        let checked = self.loaded.check_read(tasks.iter().map(|task| task.data_file_path.as_str()).chain(deletes));
+        checked.map_err(|error| inside(of_lake(error)))?;
         if let (Some(limit), None) = (limit, &predicate) {
             keep_enough(&mut tasks, limit);
         }
@@ -272,20 +286,26 @@ impl ExecutionPlan for LakeScan {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
-        let tasks = self.parts.get(partition).cloned().unwrap_or_default();
+        let mut tasks = self.parts.get(partition).cloned().unwrap_or_default();
         let reader = self
             .table
             .reader_builder()
             .with_batch_size(context.session_config().batch_size())
             .with_data_file_concurrency_limit(1)
             .build();
-        let tasks = stream::iter(tasks.into_iter().map(Ok)).boxed();
-        let batches = reader.read(tasks).map_err(|error| inside(of_iceberg(error)))?.stream();
-        let schema = self.schema.clone();
-        let batches = batches.map_err(|error| inside(of_iceberg(error)));
-        let batches = batches.and_then(move |batch| std::future::ready(in_schema(&batch, &schema).map_err(Into::into)));
+        let (table, schema) = (self.table.clone(), self.schema.clone());
+        let batches = stream::once(async move {
+            let deletes = EqualityDeletes::take_from(&table, &mut tasks).await;
+            let deletes = deletes.map_err(|error| inside(of_lake(error)))?;
+            let tasks = stream::iter(tasks.into_iter().map(Ok)).boxed();
+            let batches = reader.read(tasks).map_err(|error| inside(of_iceberg(error)))?.stream();
+            Ok::<_, DataFusionError>(batches.map(move |batch| {
+                let batch = deletes.apply(batch.map_err(|error| inside(of_iceberg(error)))?);
+                Ok(in_schema(&batch.map_err(|error| inside(of_lake(error)))?, &schema)?)
+            }))
+        });
         // Whoever wants fewer rows stops asking; what was read is a few thousand at most.
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches.try_flatten())))
     }
 }
 

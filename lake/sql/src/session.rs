@@ -197,7 +197,8 @@ impl Namespace {
         } else {
             table.clone()
         };
-        Ok(Arc::new(LakeProvider::new(table, &shown, snapshot_id, self.looked.clone()).map_err(of_iceberg)?))
+        let provider = LakeProvider::new((&loaded, table), &shown, snapshot_id, self.looked.clone());
+        Ok(Arc::new(provider.map_err(of_iceberg)?))
     }
 
     fn no_table(&self, name: &str) -> LakeError {

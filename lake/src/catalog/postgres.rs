@@ -10,6 +10,7 @@ use super::{Catalog, Located, NewTable, Properties, Swap, Swapped};
 use crate::{
     boxed,
     error::{LakeError, LakeResult},
+    storage::spellings,
     table::TableName,
 };
 use async_trait::async_trait;
@@ -47,7 +48,9 @@ impl PgCatalog {
         Ok(if done.rows_affected() == 1 { Swapped::Done(None) } else { Swapped::Moved })
     }
 
-    async fn declare_on(&self, db: &mut PgConnection, namespace: &str, properties: &Properties) -> LakeResult<()> {
+    /// Declares a namespace, or sets properties of one, in the transaction of the caller.
+    #[boxed]
+    pub async fn declare_on(&self, db: &mut PgConnection, namespace: &str, properties: &Properties) -> LakeResult<()> {
         let (mut keys, mut values) = (vec![EXISTS], vec!["true"]);
         for (key, value) in properties {
             keys.push(key);
@@ -105,11 +108,13 @@ impl Catalog for PgCatalog {
     }
 
     async fn drop_table(&self, table: &TableName) -> LakeResult<bool> {
-        self.remove(EntryType::Table, table).await
+        let mut db = self.pool.acquire().await?;
+        self.remove_on(&mut db, EntryType::Table, table).await
     }
 
     async fn rename(&self, from: &TableName, to: &TableName) -> LakeResult<()> {
-        match self.rename_entry(EntryType::Table, from, to).await? {
+        let mut db = self.pool.acquire().await?;
+        match self.rename_on(&mut db, EntryType::Table, from, to).await? {
             Renamed::Done => Ok(()),
             Renamed::Missing => Err(no_table(from, &self.name)),
             Renamed::Taken => Err(LakeError::TableExists { table: to.clone() }),
@@ -130,12 +135,15 @@ impl Catalog for PgCatalog {
         rows.iter().map(|(namespace, name)| TableName::new(namespace, name)).collect()
     }
 
-    async fn table_in(&self, folder: &str) -> LakeResult<Option<TableName>> {
+    async fn other_table_in(&self, folder: &str, table: &TableName) -> LakeResult<Option<TableName>> {
         let row: Option<(String, String)> = sqlx::query_as(
             "select table_namespace, table_name from lake.iceberg_tables
-             where starts_with(metadata_location, $1) limit 1",
+             where exists (select from unnest($1::text[]) as spelled (folder) where starts_with(metadata_location, folder))
+               and (table_namespace, table_name) <> ($2, $3) limit 1",
         )
-        .bind(format!("{folder}/"))
+        .bind(spellings(&format!("{folder}/")))
+        .bind(table.namespace())
+        .bind(table.name())
         .fetch_optional(&self.pool)
         .await?;
         row.map(|(namespace, name)| TableName::new(namespace, name)).transpose()
@@ -171,9 +179,8 @@ impl Catalog for PgCatalog {
             let what = format!("namespace `{namespace}` is not empty");
             return Err(LakeError::input(what, "drop its tables and views first"));
         }
-        let delete =
-            sqlx::query("delete from lake.iceberg_namespace_properties where catalog_name = $1 and namespace = $2");
-        Ok(delete.bind(&self.name).bind(namespace).execute(&self.pool).await?.rows_affected() > 0)
+        let mut db = self.pool.acquire().await?;
+        self.drop_namespace_on(&mut db, namespace).await
     }
 
     async fn swap(&self, swap: &Swap<'_>) -> LakeResult<Swapped> {

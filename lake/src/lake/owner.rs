@@ -72,7 +72,7 @@ impl Lake {
     ///
     /// # Errors
     /// The warehouse belongs to another catalog.
-    pub(crate) async fn check_owner(&self) -> LakeResult<()> {
+    pub async fn check_owner(&self) -> LakeResult<()> {
         let Some(catalog) = self.catalog_identity().await? else { return Ok(()) };
         let bucket = self.bucket(self.warehouse())?;
         let owner = match read(&bucket).await? {

@@ -144,7 +144,7 @@ pub(crate) async fn stage(change: &Change, base: &Table) -> LakeResult<Staged> {
         builder = builder.set_branch_snapshot(made.snapshot, &change.branch)?;
     }
     let built = builder.build()?;
-    let location = match MetadataLocation::from_str(base.metadata_location()) {
+    let location = match MetadataLocation::from_str(&file_before(base, &built.metadata)) {
         Ok(before) => before.with_next_version().with_new_metadata(&built.metadata),
         // Another writer names its files in another way.
         Err(_) => MetadataLocation::new_with_metadata(built.metadata.location(), &built.metadata),
@@ -176,6 +176,17 @@ pub(crate) async fn stage(change: &Change, base: &Table) -> LakeResult<Staged> {
         requirements,
         files,
     })
+}
+
+/// The metadata file before the commit, in the folder where the next one belongs. A table that moves has its metadata in the new
+/// folder from then on, since [`Lake::locations_of`] trusts the path of the metadata file.
+fn file_before(base: &Table, next: &TableMetadata) -> String {
+    let before = base.metadata_location();
+    if next.location() == base.metadata().location() {
+        return before.to_owned();
+    }
+    let file = before.rsplit_once('/').map_or(before, |(_, file)| file);
+    format!("{}/metadata/{file}", next.location().trim_end_matches('/'))
 }
 
 pub(crate) use conflict::check as check_conflicts;

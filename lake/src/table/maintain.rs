@@ -9,6 +9,7 @@ mod expire_plan;
 mod expired;
 mod manifests;
 mod orphans;
+mod purge;
 mod reach;
 mod statistics;
 mod upkeep;

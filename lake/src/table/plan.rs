@@ -85,6 +85,8 @@ impl Table {
                 rows => files.push(PlannedFile { deletes: index.of(&file), whole: rows == Rows::All, file }),
             }
         }
+        let deletes = files.iter().flat_map(|file| &file.deletes).map(|delete| delete.path());
+        self.check_read(files.iter().map(|file| file.file.path()).chain(deletes))?;
         Ok(Plan { files })
     }
 
@@ -92,7 +94,9 @@ impl Table {
     pub(crate) async fn live(&self, snapshot: Option<&SnapshotRef>) -> LakeResult<Live> {
         let Some(snapshot) = snapshot else { return Ok(Live::default()) };
         let cache = self.lake().cache();
+        self.check_read([snapshot.manifest_list()])?;
         let list = cache.list(self.iceberg(), snapshot).await?;
+        self.check_read(list.entries().iter().map(|manifest| manifest.manifest_path.as_str()))?;
         let mut live = Live::default();
         for (file, manifest) in cache.manifests(self.lake().io(), list.entries().to_vec()).await? {
             let spec_id = file.partition_spec_id;

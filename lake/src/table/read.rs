@@ -1,5 +1,6 @@
 //! Reading: which columns and rows, of which snapshot; a stream of batches, or counts.
 
+use super::equality::EqualityDeletes;
 use super::filter::Bound;
 use super::plan::{Plan, PlannedFile};
 use super::{Filter, Table};
@@ -128,7 +129,7 @@ impl Table {
     /// The live rows of some files in the table's present columns, where the filter may hold.
     pub(crate) fn read_files(&self, files: &[PlannedFile], filter: Option<&Bound>) -> LakeResult<Batches> {
         let ids: Vec<_> = self.schema().as_struct().fields().iter().map(|field| field.id).collect();
-        read(self.reader(), files, self.schema(), &ids, filter)
+        read(self.iceberg(), self.reader(), files, self.schema(), &ids, filter)
     }
 
     fn reader(&self) -> ArrowReaderBuilder {
@@ -191,7 +192,7 @@ impl<'a> Scan<'a> {
         if self.in_order {
             plan.files.sort_by(|one, other| self.least(one).partial_cmp(&self.least(other)).unwrap_or(Ordering::Equal));
         }
-        read(self.reader(), &plan.files, &schema, &ids, Some(&filter))
+        read(self.table.iceberg(), self.reader(), &plan.files, &schema, &ids, Some(&filter))
     }
 
     fn reader(&self) -> ArrowReaderBuilder {
@@ -224,7 +225,7 @@ impl<'a> Scan<'a> {
             [] => schema.as_struct().fields().iter().map(|field| field.id).take(1).collect(),
             columns => columns.iter().map(|column| column.id).collect(),
         };
-        let batches = read(self.reader(), &others, &schema, &ids, Some(&filter))?;
+        let batches = read(self.table.iceberg(), self.reader(), &others, &schema, &ids, Some(&filter))?;
         let counted = batches.try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows() as u64) }).await;
         Ok(told + counted.map_err(LakeError::source)?)
     }
@@ -243,6 +244,7 @@ impl<'a> Scan<'a> {
 }
 
 fn read(
+    table: &iceberg::table::Table,
     reader: ArrowReaderBuilder,
     files: &[PlannedFile],
     schema: &SchemaRef,
@@ -252,13 +254,17 @@ fn read(
     // With the name of the file behind the columns iceberg finds each column by its id. Without it, columns of a file that
     // have the asked types in another order count as renamed, and values come under each other's names.
     let asked: Vec<i32> = field_ids.iter().copied().chain([RESERVED_FIELD_ID_FILE]).collect();
-    let tasks = files.iter().map(|file| file.task(schema, &asked, filter)).collect::<LakeResult<Vec<_>>>()?;
+    let mut tasks = files.iter().map(|file| file.task(schema, &asked, filter)).collect::<LakeResult<Vec<_>>>()?;
     let fields = field_ids.iter().filter_map(|id| schema.as_struct().field_by_id(*id).cloned());
     let given = Arc::new(schema_to_arrow_schema(&Schema::builder().with_fields(fields).build()?)?);
-    let batches = reader.build().read(stream::iter(tasks.into_iter().map(Ok)).boxed())?.stream();
-    let schema = given.clone();
-    let batches = batches.map(move |batch| Ok(plain(&batch.map_err(LakeError::from)?, &given)?));
-    Ok(Batches::new(schema, batches))
+    let (table, schema) = (table.clone(), given.clone());
+    let batches = stream::once(async move {
+        let deletes = EqualityDeletes::take_from(&table, &mut tasks).await?;
+        let tasks = stream::iter(tasks.into_iter().map(Ok)).boxed();
+        let batches = reader.build().read(tasks).map_err(LakeError::from)?.stream();
+        anyhow::Ok(batches.map(move |batch| Ok(plain(&deletes.apply(batch.map_err(LakeError::from)?)?, &given)?)))
+    });
+    Ok(Batches::new(schema, batches.try_flatten()))
 }
 
 /// The columns of the schema. iceberg gives those that are the same in all rows of a file in a packed form, which few others

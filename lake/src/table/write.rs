@@ -96,6 +96,7 @@ pub(crate) type FileBuilder = RollingFileWriterBuilder<ParquetWriterBuilder, Fol
 
 /// What makes files of a table with this schema; their names begin with `prefix`.
 pub(crate) fn file_builder(table: &Table, schema: &SchemaRef, prefix: &str, open: usize) -> LakeResult<FileBuilder> {
+    table.check_written()?;
     let options = Options::of(table.metadata())?;
     Ok(RollingFileWriterBuilder::new(
         ParquetWriterBuilder::new(options.parquet(open), schema.clone()),

@@ -3,6 +3,7 @@
 //! when dropped.
 
 mod duckdb;
+mod foreign;
 mod mariadb;
 pub mod pyiceberg;
 mod python;
@@ -13,6 +14,7 @@ pub mod steps;
 mod trino;
 
 pub use duckdb::DuckDb;
+pub use foreign::snapshot_naming;
 pub use mariadb::{MariaDb, mariadb, mariadb_with_changes};
 pub use orch_store::MIGRATOR;
 pub use s3::S3Server;

@@ -2,7 +2,7 @@
 //! clients ask for.
 
 use super::list::asked;
-use crate::extract::{Names, Query, query_params};
+use crate::extract::{Actor, Names, Query, query_params};
 use crate::openapi::kinds::QueryParamType;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -10,6 +10,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use orch_deeds::setting::note_read;
 use orch_store::list::{Column, Filter, Words};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
@@ -44,20 +45,36 @@ query_params! {
     }
 }
 
-pub(crate) async fn all(State(app): State<App>, mut query: Query, headers: HeaderMap) -> Result<Response, Refusal> {
+pub(crate) async fn all(
+    State(app): State<App>,
+    actor: Actor,
+    mut query: Query,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
     let ConfigParams { section } = query.whole()?;
     if let Some(section) = section.filter(|section| section != SECTION) {
         let section: String = section.chars().take(100).collect();
         return Err(Refusal::not_found(format!("Section {} not found.", section.escape_debug())));
     }
-    answer(&headers, app.config.settings.clone())
+    let response = answer(&headers, app.config.settings.clone())?;
+    note_read(&mut *app.pages().await?, &actor, None).await?;
+    Ok(response)
 }
 
-pub(crate) async fn one(State(app): State<App>, names: Names, headers: HeaderMap) -> Result<Response, Refusal> {
+pub(crate) async fn one(
+    State(app): State<App>,
+    actor: Actor,
+    names: Names,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
     let (section, option) = (names.get("section"), names.get("option"));
     let found = app.config.settings.iter().find(|(key, _)| key == option && section == SECTION).cloned();
     match found {
-        Some(setting) => answer(&headers, vec![setting]),
+        Some(setting) => {
+            let response = answer(&headers, vec![setting])?;
+            note_read(&mut *app.pages().await?, &actor, Some(option)).await?;
+            Ok(response)
+        }
         None => {
             let shown = |text: &str| text.chars().take(100).collect::<String>().escape_debug().to_string();
             let text = format!("Option [{}/{}] not found.", shown(section), shown(option));

@@ -12,7 +12,7 @@ use orch::prelude::*;
 use orch_lake::batches::Batches;
 use orch_lake::frame::sql::query_rows;
 use orch_lake::publish::{Layer, Publisher};
-use orch_lake::{Filter, TableSpec};
+use orch_lake::{Filter, Locations, TableSpec};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -152,6 +152,11 @@ pub(crate) async fn read_newest_good<M: DeserializeOwned>(
     let versions = versions(place, name, features, until).await?;
     let newest = versions.into_iter().rfind(|version| version.state == GOOD);
     let Some(ModelVersion { version, artefact, artefact_sha256, .. }) = newest else { return Ok(None) };
+    if !Locations::new([place.lake.warehouse()]).admits(&artefact) {
+        return Err(fatal(format!(
+            "`{artefact}` of version {version} is outside of the warehouse\nhint: delete the row of `ml.models`"
+        )));
+    }
     let content = place.lake.io().new_input(&artefact)?.read().await?;
     if hash(&content) != artefact_sha256 {
         return Err(fatal(format!(

@@ -79,25 +79,31 @@ impl PgCatalog {
 
     /// Takes the name away, not the files. `false`: it stands for nothing of the kind.
     #[boxed]
-    pub async fn remove(&self, of: EntryType, name: &TableName) -> LakeResult<bool> {
+    pub async fn remove_on(&self, db: &mut PgConnection, of: EntryType, name: &TableName) -> LakeResult<bool> {
         let delete = sqlx::query(
             "delete from lake.iceberg_tables
              where catalog_name = $1 and table_namespace = $2 and table_name = $3
                and coalesce(iceberg_type, 'TABLE') = $4",
         );
         let delete = delete.bind(&self.name).bind(name.namespace()).bind(name.name()).bind(of.as_str());
-        Ok(delete.execute(&self.pool).await?.rows_affected() == 1)
+        Ok(delete.execute(db).await?.rows_affected() == 1)
     }
 
     #[boxed]
-    pub async fn rename_entry(&self, of: EntryType, from: &TableName, to: &TableName) -> LakeResult<Renamed> {
+    pub async fn rename_on(
+        &self,
+        db: &mut PgConnection,
+        of: EntryType,
+        from: &TableName,
+        to: &TableName,
+    ) -> LakeResult<Renamed> {
         let update = sqlx::query(
             "update lake.iceberg_tables set table_namespace = $5, table_name = $6
              where catalog_name = $1 and table_namespace = $2 and table_name = $3
                and coalesce(iceberg_type, 'TABLE') = $4",
         );
         let update = update.bind(&self.name).bind(from.namespace()).bind(from.name()).bind(of.as_str());
-        match update.bind(to.namespace()).bind(to.name()).execute(&self.pool).await {
+        match update.bind(to.namespace()).bind(to.name()).execute(db).await {
             Ok(done) if done.rows_affected() == 1 => Ok(Renamed::Done),
             Ok(_) => Ok(Renamed::Missing),
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNIQUE_VIOLATION) => {

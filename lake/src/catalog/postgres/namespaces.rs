@@ -2,6 +2,7 @@
 
 use super::{EXISTS, PgCatalog};
 use crate::{boxed, catalog::Properties, error::LakeResult};
+use sqlx::postgres::PgConnection;
 
 impl PgCatalog {
     /// The properties of a namespace that was declared, or that tables are in.
@@ -33,23 +34,29 @@ impl PgCatalog {
         Ok(found.bind(&self.name).bind(namespace).fetch_one(&self.pool).await?)
     }
 
-    /// Sets some properties of a namespace and takes others away, all or none of it. Gives those that it took away.
+    /// Sets some properties of a namespace and takes others away, in the transaction of the caller. Returns the removed keys.
     #[boxed]
-    pub async fn change_namespace(
+    pub async fn change_namespace_on(
         &self,
+        db: &mut PgConnection,
         namespace: &str,
         set: &Properties,
         remove: &[String],
     ) -> LakeResult<Vec<String>> {
-        let mut tx = self.pool.begin().await?;
-        self.declare_on(&mut tx, namespace, set).await?;
+        self.declare_on(db, namespace, set).await?;
         let removed = sqlx::query_scalar(
             "delete from lake.iceberg_namespace_properties
              where catalog_name = $1 and namespace = $2 and property_key = any($3) and property_key <> $4
              returning property_key",
         );
-        let removed = removed.bind(&self.name).bind(namespace).bind(remove).bind(EXISTS).fetch_all(&mut *tx).await?;
-        tx.commit().await?;
-        Ok(removed)
+        Ok(removed.bind(&self.name).bind(namespace).bind(remove).bind(EXISTS).fetch_all(db).await?)
+    }
+
+    /// Takes the declaration of a namespace away, in the transaction of the caller. `false`: there was none.
+    #[boxed]
+    pub async fn drop_namespace_on(&self, db: &mut PgConnection, namespace: &str) -> LakeResult<bool> {
+        let delete =
+            sqlx::query("delete from lake.iceberg_namespace_properties where catalog_name = $1 and namespace = $2");
+        Ok(delete.bind(&self.name).bind(namespace).execute(db).await?.rows_affected() > 0)
     }
 }

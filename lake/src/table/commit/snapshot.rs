@@ -29,6 +29,7 @@ pub(super) async fn make(change: &Change, base: &Table) -> LakeResult<NewSnapsho
         let what = format!("table `{}` is of format version 1, which is only read", base.name());
         return Err(LakeError::input(what, "set its property `format-version` to 2 with the engine that wrote it"));
     }
+    base.check_written()?;
     let parent = branch_head(metadata, &change.branch);
     let manifests = Manifests::new(base, change.snapshot_id);
     let kept = async {

@@ -51,6 +51,7 @@ impl Table {
     }
 
     fn expired_bucket(&self) -> LakeResult<Bucket> {
+        self.check_location()?;
         Ok(self.lake().bucket(self.metadata().location().trim_end_matches('/'))?)
     }
 
@@ -139,31 +140,27 @@ impl Lake {
         let bucket = table.expired_bucket()?;
         let mut deleted = 0;
         for list in due {
-            for path in table.read_expired_files(&list).await? {
-                if !reached.contains(&plain_location(&path)) {
-                    self.delete_file(&path).await?;
-                    deleted += 1;
-                }
-            }
+            let paths = table.read_expired_files(&list).await?.into_iter();
+            let paths: Vec<String> = paths.filter(|path| !reached.contains(&plain_location(path))).collect();
+            deleted += self.delete_own_files(&table, paths).await?;
             bucket.delete(&list.key).await?;
         }
         Ok(deleted)
     }
 
-    /// Deletes all files that the lists of a dropped table name.
-    pub(crate) async fn purge_expired(&self, table: &Table) -> LakeResult<()> {
+    /// Deletes the lists of a dropped table, and returns the paths that they name.
+    pub(super) async fn take_expired(&self, table: &Table) -> LakeResult<Vec<String>> {
         let bucket = table.expired_bucket()?;
+        let mut paths = Vec::new();
         for list in table.expired_files().await? {
-            for path in table.read_expired_files(&list).await? {
-                self.delete_file(&path).await?;
-            }
+            paths.extend(table.read_expired_files(&list).await?);
             bucket.delete(&list.key).await?;
         }
-        Ok(())
+        Ok(paths)
     }
 
     /// Deletes a file. A file that does not exist is not an error.
-    async fn delete_file(&self, path: &str) -> LakeResult<()> {
+    pub(super) async fn delete_file(&self, path: &str) -> LakeResult<()> {
         match self.io().delete(path).await {
             Err(error) if self.io().exists(path).await? => Err(error.into()),
             _ => Ok(()),

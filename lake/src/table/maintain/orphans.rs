@@ -97,6 +97,7 @@ impl Lake {
                 "they belong to another table too; clean that one, or set the property",
             ));
         }
+        table.check_location()?;
         self.lives_alone(name, &location).await?;
 
         let before = reach::of_table(table.iceberg()).await?;

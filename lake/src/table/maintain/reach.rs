@@ -62,14 +62,14 @@ pub(crate) async fn lost(table: &Table, gone: &HashSet<i64>) -> LakeResult<Vec<S
 }
 
 /// The statistics files with the snapshot of each.
-fn statistics(metadata: &TableMetadata) -> impl Iterator<Item = (i64, String)> {
+pub(super) fn statistics(metadata: &TableMetadata) -> impl Iterator<Item = (i64, String)> {
     let of_table = metadata.statistics_iter().map(|file| (file.snapshot_id, file.statistics_path.clone()));
     let of_partitions = metadata.partition_statistics_iter();
     of_table.chain(of_partitions.map(|file| (file.snapshot_id, file.statistics_path.clone())))
 }
 
 /// The manifests of these snapshots, each once: neighbours share nearly all.
-async fn manifests<'a>(
+pub(super) async fn manifests<'a>(
     table: &Table,
     snapshots: impl Iterator<Item = &'a SnapshotRef>,
 ) -> LakeResult<BTreeMap<String, ManifestFile>> {
@@ -84,7 +84,7 @@ async fn manifests<'a>(
 }
 
 /// The data and delete files that each of these manifests holds.
-fn content(table: &Table, manifests: Vec<ManifestFile>) -> BoxStream<'_, iceberg::Result<Vec<String>>> {
+pub(super) fn content(table: &Table, manifests: Vec<ManifestFile>) -> BoxStream<'_, iceberg::Result<Vec<String>>> {
     let read = futures::stream::iter(manifests).map(move |manifest| async move {
         let read = manifest.load_manifest(table.file_io()).await?;
         let alive = read.entries().iter().filter(|entry| entry.is_alive());

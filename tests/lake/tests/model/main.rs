@@ -49,7 +49,7 @@ async fn whatever_is_done_the_table_holds_what_the_model_holds() {
     assert!(sequences < SEQUENCES || separate_races >= sequences, "{separate_races} races of separate regions");
 }
 
-/// A step in one city beside a step in another, for all pairs of steps. Of each pair the snapshot that both were made of
+/// A step in one city beside a step in another, for all pairs of steps. For each pair, the common base snapshot
 /// expires once before the second commits.
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_in_two_partitions_both_commit() {

@@ -17,7 +17,7 @@ pub(crate) type Racer<'a> = (&'a ModelStep, &'a Change);
 pub(crate) fn are_separate((one, first): Racer<'_>, (other, second): Racer<'_>) -> bool {
     match (one, other) {
         (ModelStep::Evolve(_), ModelStep::Evolve(_)) => return false,
-        // Columns and partitions are no rows.
+        // A change of columns or partitions touches no rows.
         (ModelStep::Evolve(_), _) | (_, ModelStep::Evolve(_)) => return true,
         _ => {}
     }
@@ -53,7 +53,7 @@ fn can_apply(delete: &File, file: &File) -> bool {
 
 fn can_hold(which: &RowPredicate, file: &DataFile, change: &Change) -> bool {
     let within = |column: &str, least: Option<Datum>, greatest: Datum| {
-        let id = change.base.schema().field_id_by_name(column).expect("the columns are those of the change");
+        let id = change.base.schema().field_id_by_name(column).expect("the base has the columns of the change");
         if file.null_value_counts().get(&id) == Some(&file.record_count()) {
             return false;
         }

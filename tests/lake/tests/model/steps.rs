@@ -57,7 +57,7 @@ pub(crate) enum Write {
     Overwrite { which: RowPredicate, rows: Vec<(i64, Row)> },
 }
 
-/// What is done to the rows of one city.
+/// A step that changes the rows of one city.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CityStep {
     Append,
@@ -65,7 +65,7 @@ pub(crate) enum CityStep {
     DeleteKey,
     Overwrite,
     Upsert,
-    /// Of half of the cities, whichever they are.
+    /// Compacts the files of a share of the cities.
     Compact,
 }
 

@@ -1,8 +1,11 @@
 //! What queries answer, and how much of a table they open for it.
 
 use crate::world::{World, commit, named, orders};
-use orch_lake::Filter;
+use iceberg::TableUpdate;
+use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention};
+use orch_lake::{Change, Filter};
 use orch_store::lake_view::LakeError;
+use orch_test_lake::snapshot_naming;
 use serde_json::json;
 
 #[tokio::test]
@@ -167,4 +170,30 @@ async fn an_empty_table_has_no_rows_and_all_columns() {
     let answer = world.ask("select * from retail.empty").await.expect("an answer");
     assert_eq!((answer.rows.len(), answer.columns.len()), (0, 4));
     assert_eq!(world.lines("select count(*) from retail.empty").await, ["0"]);
+}
+
+#[tokio::test]
+async fn a_file_outside_of_the_warehouse_is_not_read() {
+    let world = World::with_orders().await;
+    let elsewhere = tempfile::tempdir().expect("a temporary folder");
+    for path in [format!("{}/secret.parquet", elsewhere.path().display()), "s3://another/secret.parquet".into()] {
+        let name = format!("retail.{}", if path.starts_with("s3") { "bucket" } else { "folder" });
+        let definition = orch_lake::TableDef::new().optional("id", iceberg::spec::PrimitiveType::Long);
+        let table = world.lake.create(&named(&name), &definition).await.expect("the table is made");
+        let snapshot = snapshot_naming(&table, &path).await;
+        let retention =
+            SnapshotRetention::Branch { min_snapshots_to_keep: None, max_snapshot_age_ms: None, max_ref_age_ms: None };
+        let reference = SnapshotReference { snapshot_id: snapshot.snapshot_id(), retention };
+        let updates = vec![
+            TableUpdate::AddSnapshot { snapshot },
+            TableUpdate::SetSnapshotRef { ref_name: MAIN_BRANCH.into(), reference },
+        ];
+        let change = Change::of_metadata(&table, updates, Vec::new());
+        change.commit(&world.lake).await.expect("a client commits it");
+        for sql in [format!("select id from {name}"), format!("select max(id) from {name} where id > 0")] {
+            let refused = world.refused(&sql).await;
+            let LakeError::Refused(text) = &refused else { panic!("{refused:?}") };
+            assert!(text.contains(&path) && text.contains(&name), "{text}");
+        }
+    }
 }
