@@ -14,7 +14,10 @@ use tokio::sync::Notify;
 pub(crate) struct Board {
     /// A loop did something: what is due next may be due sooner.
     pub(crate) look: Notify,
-    pub(crate) runs: Notify,
+    pub(crate) time_out: Notify,
+    pub(crate) create: Notify,
+    pub(crate) start: Notify,
+    pub(crate) pace: Notify,
     pub(crate) assets: Notify,
     pub(crate) wake: Notify,
     pub(crate) mend: Notify,

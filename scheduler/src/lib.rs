@@ -75,7 +75,10 @@ impl Scheduler {
         let shared = Shared { config: config.clone(), cold, hints, board: board.clone(), stop: stop.clone() };
         let mut loops: JoinSet<&'static str> = JoinSet::new();
         loops.spawn(lookout::run_lookout(shared.clone()));
-        loops.spawn(drive(runs::Runs::default(), shared.clone()));
+        loops.spawn(drive(runs::TimeOut::default(), shared.clone()));
+        loops.spawn(drive(runs::Create::default(), shared.clone()));
+        loops.spawn(drive(runs::Start::default(), shared.clone()));
+        loops.spawn(drive(runs::Pace::default(), shared.clone()));
         loops.spawn(assets::listen(shared.clone()));
         loops.spawn(drive(assets::Assets::default(), shared.clone()));
         loops.spawn(drive(wake::Wake, shared.clone()));

@@ -1,9 +1,10 @@
-//! What was kept long enough goes. It may take hours where much goes into an archive, so it has no rounds that somebody
-//! watches, and a connection of its own; whoever dies in the middle has lost nothing, and the next one goes on. When it
-//! cannot be done, nothing goes; that is written down for people, and it is tried again after a pause that grows.
+//! Deletes or archives what was kept long enough. A pass may take hours where much goes into an archive, so the watchdog
+//! does not limit it, and it has its own connection. A process that dies in a pass has lost nothing: the next pass continues.
+//! A pass consists of duties (the records of topics, and each table), and each duty fails alone. A pass with failed
+//! duties is recorded as failed, and is tried again after a pause that grows.
 
 use crate::rounds::Shared;
-use orch_store::clean::{Cleaned, pass_begins, pass_failed, pass_went_well, retire, retire_to};
+use orch_store::clean::{Cleaned, pass_begins, pass_failed, pass_went_well, retire_each};
 use orch_store::topic::drop_old_records;
 use orch_store::{StoreError, StoreResult, connect};
 use std::time::Duration;
@@ -23,55 +24,90 @@ pub(crate) async fn run_retire_loop(shared: Shared) -> &'static str {
         tokio::select! {
             // The transaction under way is taken back by the database.
             () = shared.stop.cancelled() => return "retire",
-            done = once(&shared) => match done {
-                Ok(done) if done.is_empty() => {}
-                Ok(done) => {
-                    let what: Vec<String> = done.iter().take(MOST_NAMED).map(words).collect();
-                    tracing::info!(many = done.len(), ?what, "what was kept long enough is gone");
-                }
-                Err(StoreError::CleaningElsewhere) => tracing::debug!("another process cleans"),
-                Err(error) => tracing::warn!(
-                    %error,
-                    cause = error.source_text(),
-                    "what was kept long enough could not go; nothing is lost, and it is tried again within the hour"
-                ),
-            },
+            ended = once(&shared) => if let Err(error) = ended {
+                tracing::warn!(%error, cause = error.source_text(), "a pass of the retention could not be recorded");
+            }
         }
     }
 }
 
 /// One pass, and a note of how it ended.
-async fn once(shared: &Shared) -> StoreResult<Vec<Cleaned>> {
+async fn once(shared: &Shared) -> StoreResult<()> {
     // Each on a connection of its own: a pass may break its one, or take hours.
     let open = || connect::one(&shared.config.database_url, "orch scheduler retire");
     pass_begins(&mut open().await?).await?;
-    let done = pass(shared).await;
-    match &done {
-        Ok(_) => pass_went_well(&mut open().await?).await?,
-        Err(StoreError::CleaningElsewhere) => {}
-        Err(error) => {
-            let cause = error.source_text();
-            let why = if cause.is_empty() { error.to_string() } else { format!("{error}: {cause}") };
-            pass_failed(&mut open().await?, &why, pause).await?;
-        }
+    let mut pass = Pass::default();
+    pass.tables(shared).await;
+    pass.topics(shared).await;
+    if !pass.done.is_empty() {
+        let what: Vec<String> = pass.done.iter().take(MOST_NAMED).map(words).collect();
+        tracing::info!(many = pass.done.len(), ?what, "what was kept long enough is gone");
     }
-    done
+    match pass.failed.as_slice() {
+        // The other process records how its pass ended.
+        [] if pass.is_elsewhere => Ok(()),
+        [] => pass_went_well(&mut open().await?).await,
+        failed => pass_failed(&mut open().await?, &failed.join("; "), pause).await.map(drop),
+    }
 }
 
-async fn pass(shared: &Shared) -> StoreResult<Vec<Cleaned>> {
-    let config = &shared.config;
-    let mut db = connect::one(&config.database_url, "orch scheduler retire").await?;
-    let records = drop_old_records(&mut db).await?;
-    let archive = config.archive.open().await?;
-    let mut done = match archive {
-        Some(archive) => retire_to(&mut db, &config.retention, &*archive).await?,
-        None => retire(&mut db, &config.retention).await?,
-    };
-    if records > 0 {
-        let table = "topic_record".to_string();
-        done.push(Cleaned { table, week: None, how: "dropped", rows: Some(records), place: None });
+/// The results of the duties of one pass.
+#[derive(Default)]
+struct Pass {
+    done: Vec<Cleaned>,
+    /// `DUTY: ERROR`
+    failed: Vec<String>,
+    /// Another process cleans tables.
+    is_elsewhere: bool,
+}
+
+impl Pass {
+    fn add(&mut self, duty: &str, ended: StoreResult<Vec<Cleaned>>) {
+        match ended {
+            Ok(done) => self.done.extend(done),
+            Err(StoreError::CleaningElsewhere) => {
+                self.is_elsewhere = true;
+                tracing::debug!("another process cleans");
+            }
+            Err(error) => {
+                tracing::warn!(
+                    duty, %error, cause = error.source_text(),
+                    "a duty of the retention failed; nothing is lost, and it is tried again within the hour"
+                );
+                self.failed.push(format!("{duty}: {}", error.in_full()));
+            }
+        }
     }
-    Ok(done)
+
+    async fn tables(&mut self, shared: &Shared) {
+        let config = &shared.config;
+        let work = async {
+            let archive = config.archive.open().await?;
+            let mut db = connect::one(&config.database_url, "orch scheduler retire").await?;
+            let report = &mut |duty: &str, ended| self.add(duty, ended);
+            retire_each(&mut db, &config.retention, archive.as_deref(), report).await
+        };
+        let ended = work.await;
+        if ended.is_err() {
+            self.add("tables", ended.map(|()| Vec::new()));
+        }
+    }
+
+    async fn topics(&mut self, shared: &Shared) {
+        let work = async {
+            let mut db = connect::one(&shared.config.database_url, "orch scheduler retire").await?;
+            let rows = drop_old_records(&mut db).await?;
+            let cleaned = Cleaned {
+                table: "topic_record".to_string(),
+                week: None,
+                how: "dropped",
+                rows: Some(rows),
+                place: None,
+            };
+            Ok(Some(cleaned).filter(|_| rows > 0).into_iter().collect())
+        };
+        self.add("topic_record", work.await);
+    }
 }
 
 /// Until it is tried again after so many failures.

@@ -18,7 +18,7 @@ pub use archived::{Archived, drop_archived, list_archived};
 pub use count::{Count, count_old};
 pub use passes::{Failing, Passes, pass_begins, pass_due, pass_failed, pass_went_well, passes};
 pub use record::{CleanupRow, list_cleanups};
-pub use retire::{retire, retire_to};
+pub use retire::{Report, retire, retire_each, retire_to};
 pub use table::Table;
 
 pub(crate) use archived::{columns, count_rows};

@@ -156,6 +156,8 @@ impl<H: Heart> Beat<H> {
         let every = self.lease / 3;
         let hints = self.hints.clone();
         let mut next = self.renewed + every;
+        // Armed before each beat: an order to stop that arrives during a beat leads to the next beat at once.
+        let mut stop_ordered = std::pin::pin!(hints.on(Hint::Stop).notified());
         loop {
             let fence = self.renewed + self.lease.mul_f64(FENCE_AT);
             tokio::select! {
@@ -166,7 +168,7 @@ impl<H: Heart> Beat<H> {
                     }
                 }
                 () = tokio::time::sleep_until(next.min(fence)) => {}
-                () = hints.on(Hint::Stop).notified() => {}
+                () = &mut stop_ordered => stop_ordered.set(hints.on(Hint::Stop).notified()),
             }
             if Instant::now() >= fence {
                 tracing::error!(
@@ -237,5 +239,57 @@ impl<H: Heart> Beat<H> {
             Ok(Err(error)) => tracing::warn!(%error, "what this worker held is free when its lease ends"),
             Err(_) => tracing::warn!("what this worker held is free when its lease ends"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::Semaphore;
+    use tokio::task::JoinSet;
+
+    /// Reports when each beat begins, and ends it when told to.
+    struct Slow {
+        began: mpsc::Sender<Instant>,
+        may_end: Arc<Semaphore>,
+    }
+
+    impl Heart for Slow {
+        async fn beat(&mut self, _: usize, _: &[Uuid], _: bool) -> StoreResult<HeartbeatAnswer> {
+            self.began.send(Instant::now()).await.expect("the test listens");
+            self.may_end.acquire().await.expect("it is open").forget();
+            Ok(HeartbeatAnswer::default())
+        }
+
+        async fn good_bye(&mut self) -> StoreResult<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn an_order_to_stop_that_arrives_during_a_beat_leads_to_the_next_beat() {
+        let (hints, may_end) = (Hints::new(), Arc::new(Semaphore::new(0)));
+        let (began, mut beats) = mpsc::channel(1);
+        let heart = Slow { began, may_end: may_end.clone() };
+        let (pulse, beat) = pulse(heart, 1, Duration::from_mins(3), Instant::now(), &hints);
+        let mut beating = JoinSet::new();
+        beating.spawn(beat.beat());
+        // Given until the first beat begins: the task may not wait for it yet.
+        let first = async {
+            loop {
+                hints.give(Hint::Stop);
+                if let Ok(first) = tokio::time::timeout(Duration::from_millis(10), beats.recv()).await {
+                    return first;
+                }
+            }
+        };
+        first.await.expect("it beats");
+        hints.give(Hint::Stop);
+        may_end.add_permits(1);
+        let next = tokio::time::timeout(Duration::from_secs(20), beats.recv()).await;
+        assert!(next.is_ok_and(|next| next.is_some()), "the next beat comes before a third of the lease");
+        may_end.add_permits(1);
+        pulse.end();
+        beating.join_all().await;
     }
 }

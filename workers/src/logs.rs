@@ -2,9 +2,11 @@
 //!
 //! A line goes into its attempt's buffer and never waits for anything. The shipper writes full or old buffers as
 //! chunks, numbered per (attempt, lease), on a connection of its own; what the database does not take is sent again. A
-//! killed worker loses at most what was said since the last shipment.
+//! killed worker loses at most what was said since the last shipment. While the database takes nothing, the buffers of all
+//! attempts together hold `MAX_UNSENT_BYTES`; lines beyond that are lost, and a line in the log counts them.
 
 mod bounds;
+mod budget;
 mod capture;
 mod line;
 mod progress;
@@ -16,6 +18,7 @@ pub(crate) use line::LogLine;
 pub(crate) use shipping::shipping;
 
 use bounds::Bounds;
+use budget::LogBudget;
 use orch_sdk::task::LogLevel;
 use orch_store::log::{LeftOut, NewChunk};
 use orch_store::progress::NewProgress;
@@ -26,20 +29,27 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 
 /// A chunk is written when it is this large, or some time after its first line.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// Bytes that a chunk counts beside its text.
+const CHUNK_OVERHEAD: usize = 128;
 /// Sustained rate that is kept, and what may come at once.
 const RATE_BYTES_PER_S: f64 = 1024.0 * 1024.0;
 const BURST_BYTES: f64 = 8.0 * 1024.0 * 1024.0;
 /// What was said last is kept however fast it came.
 const END_BYTES: usize = 64 * 1024;
+/// Maximum length of the lines that count lost lines.
+const GAP_BYTES: usize = 512;
+
 /// The log of one attempt while it runs.
 #[derive(Debug)]
 pub(crate) struct AttemptLog {
     lease: Lease,
     state: Mutex<State>,
+    /// It is in the shipper's queue, or the shipper has it.
     queued: AtomicBool,
     shipper: Shipper,
     progress: Progress,
@@ -47,57 +57,144 @@ pub(crate) struct AttemptLog {
 
 #[derive(Debug)]
 struct State {
-    text: String,
-    lines: i32,
+    /// Lines that were not taken yet, in pieces of `CHUNK_BYTES` and one line more.
+    pieces: VecDeque<Piece>,
     seq: i32,
     /// Bytes that may still be said now.
     allowance: f64,
     refilled: Instant,
-    /// Lines that were not kept since the last that was, and the end of them: if nothing follows, they are the log's end.
-    dropped: u64,
-    held_back: VecDeque<String>,
+    /// Number of lines lost since the last line that was kept, by cause, without those that are held back.
+    lost: [u64; 2],
+    /// The last of the lost lines: if nothing follows, they are the log's end.
+    held_back: VecDeque<(String, Loss)>,
     held_back_bytes: usize,
+    /// Bytes of `pieces` and of `held_back`, reserved in the budget.
+    bytes: usize,
+    budget: Arc<LogBudget>,
     bounds: Bounds,
 }
 
+/// Lines that become a chunk.
+#[derive(Debug, Default)]
+struct Piece {
+    text: String,
+    lines: i32,
+}
+
+/// Why a line is lost.
+#[derive(Debug, Clone, Copy)]
+enum Loss {
+    TooFast,
+    /// The buffers are full, because the database does not take lines in time.
+    Unsent,
+}
+
+impl Loss {
+    const ALL: [Loss; 2] = [Loss::TooFast, Loss::Unsent];
+
+    fn text(self, lines: u64) -> String {
+        match self {
+            Loss::TooFast => format!("{lines} lines were not kept: more than 1 MB/s"),
+            Loss::Unsent => format!("{lines} lines were lost here: the database did not take them in time"),
+        }
+    }
+}
+
 impl State {
-    fn keep(&mut self, line: &str) {
-        self.text.push_str(line);
-        self.text.push('\n');
-        self.lines += 1;
-    }
-
-    /// Too fast: it is counted, and kept only if it turns out to be of the end.
-    fn leave_out(&mut self, line: String) {
-        self.dropped += 1;
-        self.held_back_bytes += line.len();
-        self.held_back.push_back(line);
-        while self.held_back_bytes > END_BYTES && self.held_back.len() > 1 {
-            self.held_back_bytes -= self.held_back.pop_front().map_or(0, |line| line.len());
+    /// Adds a line for which the caller has reserved memory. Returns the number of bytes that it takes.
+    fn keep(&mut self, line: &str) -> usize {
+        let is_full = self.pieces.back().is_none_or(|last| last.text.len() >= CHUNK_BYTES);
+        if is_full {
+            if let Some(last) = self.pieces.back_mut() {
+                last.text.shrink_to_fit();
+            }
+            self.pieces.push_back(Piece::default());
         }
+        let last = self.pieces.back_mut().expect("one was added if there was none");
+        last.text.push_str(line);
+        last.text.push('\n');
+        last.lines += 1;
+        line.len() + 1 + if is_full { CHUNK_OVERHEAD } else { 0 }
     }
 
-    /// Others follow those that were left out.
-    fn close_gap(&mut self) {
-        self.held_back.clear();
-        self.keep_gap(0);
+    /// Keeps a line if it fits into what is free of the budget.
+    fn keep_if_free(&mut self, line: &str) -> bool {
+        let most = line.len() + 1 + CHUNK_OVERHEAD;
+        let is_free = self.budget.reserve(0, most);
+        if is_free {
+            let added = self.keep(line);
+            self.bytes += added;
+            self.budget.free(most - added);
+        }
+        is_free
     }
 
-    /// Nothing follows.
+    /// Keeps a line if the attempt's share has free bytes for it and for the end of the log, after a line that counts the lost
+    /// lines before it.
+    fn keep_in_share(&mut self, line: &str) -> bool {
+        let has_gap = self.lost != [0; 2] || !self.held_back.is_empty();
+        let most = line.len() + 1 + CHUNK_OVERHEAD + if has_gap { GAP_BYTES } else { 0 };
+        if !self.budget.reserve(self.bytes + self.bytes.min(END_BYTES), most) {
+            return false;
+        }
+        let held_back = std::mem::take(&mut self.held_back);
+        held_back.into_iter().for_each(|(line, loss)| self.forget(&line, loss));
+        let added = self.keep_gap() + self.keep(line);
+        self.bytes += added;
+        self.budget.free(most.saturating_sub(added));
+        true
+    }
+
+    /// A line is lost unless it turns out to be of the log's end.
+    fn leave_out(&mut self, line: String, loss: Loss) {
+        loop {
+            let is_short = self.held_back.is_empty() || self.held_back_bytes + line.len() < END_BYTES;
+            if is_short && self.budget.reserve(self.bytes, line.len()) {
+                self.bytes += line.len();
+                self.held_back_bytes += line.len();
+                self.held_back.push_back((line, loss));
+                return;
+            }
+            let Some((first, of_first)) = self.held_back.pop_front() else { break };
+            self.forget(&first, of_first);
+        }
+        self.lost[loss as usize] += 1;
+    }
+
+    /// Counts a line that was held back as lost.
+    fn forget(&mut self, line: &str, loss: Loss) {
+        self.bytes -= line.len();
+        self.held_back_bytes -= line.len();
+        self.budget.free(line.len());
+        self.lost[loss as usize] += 1;
+    }
+
+    /// Nothing follows: keeps the lines that are held back. Returns their number.
     fn close_end(&mut self) -> usize {
+        let added = self.keep_gap();
+        self.bytes += added;
+        self.budget.add(added);
         let end = std::mem::take(&mut self.held_back);
-        self.keep_gap(end.len() as u64);
-        end.iter().map(|line| self.keep(line)).count()
+        for (line, _) in &end {
+            let added = self.keep(line);
+            self.bytes += added - line.len();
+            self.budget.add(added - line.len());
+        }
+        self.held_back_bytes = 0;
+        end.len()
     }
 
-    /// What stands where lines are missing, but for those that come.
-    fn keep_gap(&mut self, coming: u64) {
-        self.held_back_bytes = 0;
-        let missing = std::mem::take(&mut self.dropped) - coming;
-        if missing > 0 {
-            let gap = LogLine::about_the_log(format!("{missing} lines were not kept: more than 1 MB/s"));
-            self.keep(&gap.to_json());
-        }
+    /// Adds what stands where lines are missing. Returns the number of bytes that it takes.
+    fn keep_gap(&mut self) -> usize {
+        let lost = std::mem::take(&mut self.lost);
+        let gaps = Loss::ALL.into_iter().zip(lost).filter(|(_, lines)| *lines > 0);
+        gaps.map(|(loss, lines)| self.keep(&LogLine::about_the_log(loss.text(lines)).to_json())).sum()
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.budget.free(self.bytes);
     }
 }
 
@@ -106,19 +203,21 @@ impl State {
 pub(crate) struct Shipper {
     queue: mpsc::Sender<Arc<AttemptLog>>,
     urgent: Arc<Notify>,
+    budget: Arc<LogBudget>,
 }
 
 impl AttemptLog {
     pub(crate) fn new(lease: Lease, shipper: Shipper) -> Arc<Self> {
         let state = State {
-            text: String::new(),
-            lines: 0,
+            pieces: VecDeque::new(),
             seq: 0,
             allowance: BURST_BYTES,
             refilled: Instant::now(),
-            dropped: 0,
+            lost: [0; 2],
             held_back: VecDeque::new(),
             held_back_bytes: 0,
+            bytes: 0,
+            budget: shipper.budget.clone(),
             bounds: Bounds::default(),
         };
         Arc::new(AttemptLog {
@@ -139,15 +238,15 @@ impl AttemptLog {
             state.allowance = (state.allowance + since * RATE_BYTES_PER_S).min(BURST_BYTES);
             state.refilled = now;
             if state.allowance < text.len() as f64 {
-                state.leave_out(text);
+                state.leave_out(text, Loss::TooFast);
+                return;
+            }
+            if !state.keep_in_share(&text) {
+                state.leave_out(text, Loss::Unsent);
                 return;
             }
             state.allowance -= text.len() as f64;
-            if state.dropped > 0 {
-                state.close_gap();
-            }
-            state.keep(&text);
-            state.text.len() >= CHUNK_BYTES
+            state.pieces.len() > 1 || state.pieces.back().is_some_and(|last| last.text.len() >= CHUNK_BYTES)
         };
         self.hand_in();
         if full {
@@ -167,39 +266,70 @@ impl AttemptLog {
     pub(crate) fn close(self: &Arc<Self>, how: Option<&LogLine>) {
         let said_last = {
             let mut state = self.state.lock().expect("nothing panics while holding it");
+            let mut said_last = state.close_end();
             let progress = self.progress.last_line().map(|said| progress_line(&said));
-            state.close_end() + progress.iter().chain(how).map(|line| state.keep(&line.masked_json())).count()
+            for line in progress.iter().chain(how) {
+                if !state.keep_if_free(&line.masked_json()) {
+                    tracing::error!(attempt = %self.lease.attempt, "the last line of a log is lost: the buffers are full");
+                }
+                said_last += 1;
+            }
+            said_last
         };
         if self.queued.load(Ordering::Acquire) || said_last > 0 {
             self.hand_in();
             self.shipper.urgent.notify_one();
+            if !self.queued.load(Ordering::Acquire) && !self.shipper.queue.is_closed() {
+                tracing::error!(attempt = %self.lease.attempt, "the end of a log is lost: too many logs wait for the database");
+            }
         }
     }
 
     fn hand_in(self: &Arc<Self>) {
-        if !self.queued.swap(true, Ordering::AcqRel) && self.shipper.queue.try_send(self.clone()).is_err() {
-            // The queue is full or closed: the next line tries again.
+        if self.queued.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Err(TrySendError::Full(_) | TrySendError::Closed(_)) = self.shipper.queue.try_send(self.clone()) {
+            // The next line tries again.
             self.queued.store(false, Ordering::Release);
         }
     }
 
-    fn take(&self, into: &mut Unsent) {
-        self.queued.store(false, Ordering::Release);
+    /// Moves chunks of about `most_bytes` to those that are sent next, and the budget that they use with them. Returns true if
+    /// some are left.
+    fn take(&self, into: &mut Unsent, most_bytes: usize) -> bool {
         let Lease { run, attempt, lease_no, .. } = self.lease;
+        let is_left = {
+            let mut state = self.state.lock().expect("nothing panics while holding it");
+            let mut taken = 0;
+            while taken < most_bytes
+                && let Some(Piece { text: mut body, lines }) = state.pieces.pop_front()
+            {
+                body.shrink_to_fit();
+                let seq = state.seq;
+                state.seq += 1;
+                if let Some(gap) = state.bounds.add(seq, body.len(), lines) {
+                    let text = LogLine::about_the_log(gap.text()).to_json() + "\n";
+                    let (first, last, lines) = (gap.first, gap.last, i32::try_from(gap.lines).unwrap_or(i32::MAX));
+                    let gap = LeftOut { run, attempt, lease_no, first, last, lines, text };
+                    into.left_out.insert((attempt, lease_no), gap);
+                }
+                let chunk = NewChunk { run, attempt, lease_no, seq, lines, body };
+                let bytes = shipping::bytes_of(&chunk);
+                taken += bytes;
+                state.bytes -= bytes;
+                into.bytes += bytes;
+                into.chunks.push(chunk);
+            }
+            let is_left = !state.pieces.is_empty();
+            if !is_left {
+                // Under the lock: a line that comes now hands the log in again.
+                self.queued.store(false, Ordering::Release);
+            }
+            is_left
+        };
         into.progress.extend(self.progress.take().map(|said| (attempt, NewProgress { run, attempt, lease_no, said })));
-        let mut state = self.state.lock().expect("nothing panics while holding it");
-        if state.text.is_empty() {
-            return;
-        }
-        let (body, lines) = (std::mem::take(&mut state.text), std::mem::take(&mut state.lines));
-        let seq = state.seq;
-        state.seq += 1;
-        if let Some(gap) = state.bounds.add(seq, body.len(), lines) {
-            let text = LogLine::about_the_log(gap.text()).to_json() + "\n";
-            let (first, last, lines) = (gap.first, gap.last, i32::try_from(gap.lines).unwrap_or(i32::MAX));
-            into.left_out.insert((attempt, lease_no), LeftOut { run, attempt, lease_no, first, last, lines, text });
-        }
-        into.chunks.push(NewChunk { run, attempt, lease_no, seq, lines, body });
+        is_left
     }
 }
 

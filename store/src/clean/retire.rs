@@ -1,6 +1,6 @@
 //! What schedulers do by themselves: everything that was kept long enough goes, into the archive where there is one.
 
-use super::archived::{self, archived_by};
+use super::archived::{self, Archived, archived_by};
 use super::record::{Mark, RowDisposal};
 use super::weeks::{self, Change, patiently};
 use super::{CleanRequest, Cleaned, Goes, Table, begin, carry_out, end};
@@ -32,73 +32,116 @@ struct Since {
     audit: DateTime<Utc>,
 }
 
-/// Drops what was kept long enough.
+/// Receives the name of each duty and how it ended.
+pub type Report<'a> = dyn FnMut(&str, StoreResult<Vec<Cleaned>>) + Send + 'a;
+
+/// Drops what was kept long enough. Returns the first error after all duties were tried.
 #[boxed]
 pub async fn retire(db: &mut PgConnection, keep: &Retention) -> StoreResult<Vec<Cleaned>> {
-    begin(db).await?;
-    let done = drop_all(db, keep).await;
-    end(db).await?;
-    done
+    retire_all(db, keep, None).await
 }
 
 /// Rolls it over: logs as objects that are read again, the rest as tables in files. Nothing goes before it is there.
 #[boxed]
 pub async fn retire_to(db: &mut PgConnection, keep: &Retention, archive: &dyn Archive) -> StoreResult<Vec<Cleaned>> {
+    retire_all(db, keep, Some(archive)).await
+}
+
+async fn retire_all(
+    db: &mut PgConnection,
+    keep: &Retention,
+    archive: Option<&dyn Archive>,
+) -> StoreResult<Vec<Cleaned>> {
+    let (mut all, mut failed) = (Vec::new(), None);
+    let report = &mut |_: &str, ended: StoreResult<Vec<Cleaned>>| match ended {
+        Ok(done) => all.extend(done),
+        Err(error) => drop(failed.get_or_insert(error)),
+    };
+    retire_each(db, keep, archive, report).await?;
+    failed.map_or(Ok(all), Err)
+}
+
+/// Carries out each duty by itself: an error in one is reported, and the next one begins. With an archive, what was kept
+/// long enough is exported before it is dropped.
+///
+/// # Errors
+/// Returns an error if another process cleans, or if the connection is lost.
+#[boxed]
+pub async fn retire_each(
+    db: &mut PgConnection,
+    keep: &Retention,
+    archive: Option<&dyn Archive>,
+    report: &mut Report<'_>,
+) -> StoreResult<()> {
     begin(db).await?;
-    let done = move_all(db, keep, archive).await;
+    let ended = match archive {
+        Some(archive) => move_all(db, keep, archive, report).await,
+        None => drop_all(db, keep, report).await,
+    };
+    report("recalled_log", rollover::forget_recalled(db).await.map(|()| Vec::new()));
+    report("cleanup", forget_cleanups(db).await.map(|()| Vec::new()));
     end(db).await?;
-    done
+    ended
 }
 
-async fn drop_all(db: &mut PgConnection, keep: &Retention) -> StoreResult<Vec<Cleaned>> {
+async fn drop_all(db: &mut PgConnection, keep: &Retention, report: &mut Report<'_>) -> StoreResult<()> {
     let since = since(db, keep).await?;
-    let mut done = Vec::new();
-    for (tables, before) in
-        [(&[Table::LogChunk][..], whole_weeks(since.logs)), (&[Table::DagRun][..], whole_weeks(since.runs))]
-    {
-        let wish = CleanRequest::of(tables, before, Goes::Dropped, ACTOR);
-        carry_out(db, &wish, &mut |cleaned| done.push(cleaned.clone())).await?;
-    }
+    let weekly = [(Table::LogChunk, whole_weeks(since.logs)), (Table::DagRun, whole_weeks(since.runs))];
     // A day at a time, and not a few rows at each turn: what was done is a line for people.
-    for (tables, before) in [(&WITH_RUNS[1..], since.runs), (&[Table::Audit][..], since.audit)] {
-        let wish = CleanRequest::of(tables, whole_days(before), Goes::Dropped, ACTOR);
-        carry_out(db, &wish, &mut |cleaned| done.push(cleaned.clone())).await?;
+    let daily = WITH_RUNS[1..].iter().map(|&table| (table, whole_days(since.runs)));
+    for (table, before) in weekly.into_iter().chain(daily).chain([(Table::Audit, whole_days(since.audit))]) {
+        let wish = CleanRequest::of(&[table], before, Goes::Dropped, ACTOR);
+        let mut done = Vec::new();
+        let ended = carry_out(db, &wish, &mut |cleaned| done.push(cleaned.clone())).await;
+        report(table.as_str(), ended.map(|()| done));
     }
-    rollover::forget_recalled(db).await?;
-    forget_cleanups(db).await?;
-    Ok(done)
+    Ok(())
 }
 
-async fn move_all(db: &mut PgConnection, keep: &Retention, archive: &dyn Archive) -> StoreResult<Vec<Cleaned>> {
+async fn move_all(
+    db: &mut PgConnection,
+    keep: &Retention,
+    archive: &dyn Archive,
+    report: &mut Report<'_>,
+) -> StoreResult<()> {
     let since = since(db, keep).await?;
-    let mut done = rollover::roll_over_logs(db, archive, whole_weeks(since.logs), ACTOR).await?;
+    let logs = rollover::roll_over_logs(db, archive, whole_weeks(since.logs), ACTOR).await;
+    report(Table::LogChunk.as_str(), logs);
     // All by whole weeks: a file a week and table, and not one for each turn.
-    for (tables, before) in [(&WITH_RUNS[..], since.runs), (&[Table::Audit][..], since.audit)] {
-        let wish = CleanRequest::of(tables, whole_weeks(before), Goes::Archived, ACTOR);
-        carry_out(db, &wish, &mut |_| {}).await?;
+    let with_runs = WITH_RUNS.iter().map(|&table| (table, since.runs));
+    for (table, before) in with_runs.chain([(Table::Audit, since.audit)]) {
+        let wish = CleanRequest::of(&[table], whole_weeks(before), Goes::Archived, ACTOR);
+        report(table.as_str(), carry_out(db, &wish, &mut |_| {}).await.map(|()| Vec::new()));
     }
     for archived in archived_by(db, ACTOR).await? {
-        // Of a pass that was killed before anything went there.
-        if weeks::is_empty(db, &archived.name).await? {
-            archived::drop_archived(db, ACTOR, &archived).await?;
-            continue;
-        }
-        let exported = export(db, &archived.name, archive, FOLDER).await?;
-        let place = format!("{}/{}", archive.place(), exported.folder);
-        let note = Mark {
-            actor: ACTOR,
-            table: &archived.of,
-            week: None,
-            how: RowDisposal::Exported,
-            rows: Some(exported.rows as i64),
-            place: Some(&place),
-        };
-        patiently(db, &Change::drop(&archived.name), &note).await?;
-        done.push(note.cleaned());
+        let exported = export_archived(db, archive, &archived).await;
+        report(&archived.name, exported.map(|cleaned| cleaned.into_iter().collect()));
     }
-    rollover::forget_recalled(db).await?;
-    forget_cleanups(db).await?;
-    Ok(done)
+    Ok(())
+}
+
+/// Exports an archived table and drops it. Returns `None` if it was empty: a pass was killed before rows were moved there.
+async fn export_archived(
+    db: &mut PgConnection,
+    archive: &dyn Archive,
+    archived: &Archived,
+) -> StoreResult<Option<Cleaned>> {
+    if weeks::is_empty(db, &archived.name).await? {
+        archived::drop_archived(db, ACTOR, archived).await?;
+        return Ok(None);
+    }
+    let exported = export(db, &archived.name, archive, FOLDER).await?;
+    let place = format!("{}/{}", archive.place(), exported.folder);
+    let note = Mark {
+        actor: ACTOR,
+        table: &archived.of,
+        week: None,
+        how: RowDisposal::Exported,
+        rows: Some(exported.rows as i64),
+        place: Some(&place),
+    };
+    patiently(db, &Change::drop(&archived.name), &note).await?;
+    Ok(Some(note.cleaned()))
 }
 
 /// Of a year ago, but for where logs are that can still be read.

@@ -5,13 +5,17 @@ use crate::{StoreResult, boxed};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
-/// Records that go in one transaction.
+/// Maximum number of records that one transaction deletes.
 const BATCH: i64 = 10_000;
+/// Maximum number of bytes of records that one transaction deletes, but for the last record. Large values are stored in
+/// pieces of 2 kB: a batch counted in records alone would exceed the time limit of a statement.
+const BATCH_BYTES: i64 = 32 * 1024 * 1024;
 
-/// Drops records that are older than their topic keeps them, and those of deleted topics. Gives how many.
+/// Drops records that are older than the retention of their topic, and those of deleted topics. Returns their number. An error
+/// in one partition does not keep the others from being cleaned; the first error is returned at the end.
 #[boxed]
 pub async fn drop_old_records(db: &mut PgConnection) -> StoreResult<i64> {
-    let mut dropped = drop_orphans(db).await?;
+    let mut dropped = drop_orphans(db).await;
     let kept = sqlx::query!(
         r#"select t.topic_no, t.partitions, p.partition, p.first_offset,
           now() - t.retention_hours * interval '1 hour' as "horizon!"
@@ -20,10 +24,16 @@ pub async fn drop_old_records(db: &mut PgConnection) -> StoreResult<i64> {
     );
     for row in kept.fetch_all(&mut *db).await? {
         let topic = Topic { no: row.topic_no, partitions: row.partitions };
-        let end = offset_at(db, &topic, row.partition, row.horizon).await?;
-        dropped += drop_below(db, &topic, row.partition, row.first_offset, end).await?;
+        let of_one = match offset_at(db, &topic, row.partition, row.horizon).await {
+            Ok(end) => drop_below(db, &topic, row.partition, row.first_offset, end).await,
+            Err(error) => Err(error),
+        };
+        dropped = match (dropped, of_one) {
+            (Ok(before), Ok(many)) => Ok(before + many),
+            (Err(first), _) | (Ok(_), Err(first)) => Err(first),
+        };
     }
-    Ok(dropped)
+    dropped
 }
 
 /// The first offset moves in the transaction that deletes: whoever reads from it finds a record, or the end.
@@ -36,8 +46,8 @@ async fn drop_below(
 ) -> StoreResult<i64> {
     let before = first;
     while first < end {
-        let next = end.min(first + BATCH);
         let mut tx = db.begin().await?;
+        let next = end_of_batch(&mut tx, topic, partition, first, end).await?;
         sqlx::query!(
             "update topic_partition set first_offset = $3 where topic_no = $1 and partition = $2 and first_offset < $3",
             topic.no,
@@ -58,6 +68,21 @@ async fn drop_below(
         first = next;
     }
     Ok(first - before)
+}
+
+/// Returns the offset after the last record of the batch that starts at `first`. Sizes are read without the values.
+async fn end_of_batch(db: &mut PgConnection, topic: &Topic, partition: i16, first: i64, end: i64) -> StoreResult<i64> {
+    let next = sqlx::query_scalar(
+        "select coalesce(max(record_offset) + 1, $4) from (
+          select record_offset, sum(bytes) over (order by record_offset) - bytes as bytes_before from (
+            select record_offset, coalesce(octet_length(key), 0)::bigint + coalesce(octet_length(value), 0)
+              + coalesce(pg_column_size(headers), 0) as bytes
+            from topic_record where topic_no = $1 and partition = $2 and record_offset >= $3 and record_offset < $4
+            order by record_offset limit $5) sized) counted
+        where bytes_before < $6",
+    );
+    let next = next.bind(topic.no).bind(partition).bind(first).bind(end).bind(BATCH).bind(BATCH_BYTES);
+    Ok(next.fetch_one(db).await?)
 }
 
 /// A writer that found the topic just before it was deleted may still add to it: its records go in the next round.

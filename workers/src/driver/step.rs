@@ -12,7 +12,6 @@ use orch_store::hint::Hint;
 use orch_store::hot::Hot;
 use orch_store::refold::{Keep, carry_out};
 use orch_store::step::{Claimed, EndedTry, KnownRun, Lease, NewTry, Reply, RunAt, WorkerStep};
-use orch_store::version::Version;
 use orch_store::{StoreError, StoreResult};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
@@ -271,6 +270,10 @@ impl<S: Hot> Driver<S> {
                 }
             }
         };
+        // The fold under the lock pauses the DAG in the transaction that ends the run.
+        if to.state == RunState::Failed && version.plan.spec.max_consecutive_failed_runs > 0 {
+            return Ok(None);
+        }
         let room = room.saturating_sub(step.keep.len());
         let keep = Keep { room: step.keep.len() + room, queues: &self.lanes.own_queues() };
         carry_out(step, &version, at, to.clone(), effects, keep);
@@ -301,11 +304,11 @@ impl<S: Hot> Driver<S> {
         mut moves: BTreeMap<Uuid, Run>,
         free: usize,
     ) -> StoreResult<Vec<Job>> {
-        let mut over: Vec<(String, After)> = Vec::new();
+        let mut over: Vec<String> = Vec::new();
         for run in reply.moved {
             if let Some(to) = moves.remove(&run) {
                 if to.state.is_finished() {
-                    over.extend(self.memory.get(&run).map(|known| After::of(&known.offer.version, to.state)));
+                    over.extend(self.memory.get(&run).map(|known| known.offer.version.dag_id.clone()));
                     self.shared.recent.forget_run(run);
                 }
                 self.memory.moved(run, to);
@@ -358,7 +361,7 @@ impl<S: Hot> Driver<S> {
             let kept: Vec<Job> = folded.kept.iter().filter_map(|k| self.job(first_try(k))).collect();
             jobs.extend(kept);
             if folded.moved && folded.ledger.state.is_finished() {
-                over.push(After::of(&folded.version, folded.ledger.state));
+                over.push(folded.version.dag_id.clone());
                 self.shared.recent.forget_run(run);
             }
             self.memory.folded(run, &folded);
@@ -371,23 +374,19 @@ impl<S: Hot> Driver<S> {
             self.hints.give(Hint::Ready);
         }
         self.tell_others(&step.ended);
-        if over.iter().any(|(dag_id, _)| self.offers.tells(dag_id)) {
+        if over.iter().any(|dag_id| self.offers.tells(dag_id)) {
             self.hints.give(Hint::Alert);
         }
         over.sort_unstable();
         over.dedup();
-        for (dag_id, after) in over {
-            self.next_runs(&dag_id, after).await?;
+        for dag_id in over {
+            self.next_runs(&dag_id).await?;
         }
         Ok(jobs)
     }
 
     /// A run of this DAG is over: one that waited for its place may begin.
-    async fn next_runs(&mut self, dag_id: &str, after: After) -> StoreResult<()> {
-        if after == After::Failure {
-            let done = self.store.pause_after_failures(dag_id).await;
-            self.left_to_others("its DAG is paused", done)?;
-        }
+    async fn next_runs(&mut self, dag_id: &str) -> StoreResult<()> {
         match self.store.start_queued_runs(dag_id).await {
             Err(error) if error.is_of_one_item() => {
                 self.left_to_others("runs of its DAG begin", Err(error))?;
@@ -421,21 +420,6 @@ impl<S: Hot> Driver<S> {
     fn job(&self, claimed: Claimed) -> Option<Job> {
         let known = self.memory.get(&claimed.lease.run)?;
         Some(Job { claimed, offer: known.offer.clone(), run: known.view.clone(), cancel: CancellationToken::new() })
-    }
-}
-
-/// What follows the end of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum After {
-    /// It failed, and its DAG is paused after some failures: first, or another run begins.
-    Failure,
-    Any,
-}
-
-impl After {
-    fn of(version: &Version, state: RunState) -> (String, After) {
-        let counts = state == RunState::Failed && version.plan.spec.max_consecutive_failed_runs > 0;
-        (version.dag_id.clone(), if counts { After::Failure } else { After::Any })
     }
 }
 

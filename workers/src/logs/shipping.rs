@@ -1,12 +1,18 @@
 //! From the buffers of attempts to the database, until it has everything: what it does not take is sent again, after longer
-//! and longer pauses, also when no task says anything more, and once more when the worker stops.
+//! and longer pauses, also when no task says anything more, and once more when the worker stops. Statements are bounded in
+//! bytes, and halved after each error: one that is too large or too slow for the database does not hold up all logs.
 
-use super::{AttemptLog, Shipper};
-use orch_store::log::{LeftOut, NewChunk};
+#[cfg(test)]
+mod tests;
+
+use super::budget::LogBudget;
+use super::{AttemptLog, CHUNK_BYTES, CHUNK_OVERHEAD, LogLine, Shipper};
+use orch_store::connect::Loan;
+use orch_store::log::{LeftOut, NewChunk, append, leave_out};
 use orch_store::progress::{self as told, NewProgress};
 use orch_store::{StoreError, StoreResult};
-use sqlx::{PgConnection, PgPool};
-use std::collections::BTreeMap;
+use sqlx::PgPool;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -16,12 +22,14 @@ use uuid::Uuid;
 
 /// A chunk is written when it is this old.
 const SHIP_EVERY: Duration = Duration::from_millis(900);
-/// Attempts with unshipped lines; each is in the queue once, so this is a bound on attempts, not on lines.
+/// Attempts with unshipped lines; each is in the queue once, so this is a bound on attempts. `LogBudget` bounds their lines.
 const QUEUE: usize = 16_384;
-/// Chunks in one statement: a megabyte or so.
-const BATCH: usize = 256;
-/// Memory has an end: of what the database does not take for long, the oldest chunks are lost.
-const MOST_UNSENT: usize = 4 * BATCH;
+/// Maximum number of bytes in one statement, and one chunk more.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes that are taken from one attempt before the others have their turn.
+const TURN_BYTES: usize = 512 * 1024;
+/// Timeout for one statement: the network may be silent. Longer than the database's own limit.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Before what failed is sent again; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -32,15 +40,43 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(super) struct Unsent {
     pub(super) chunks: Vec<NewChunk>,
+    /// Bytes of `chunks`.
+    pub(super) bytes: usize,
     /// The gaps of logs that grew too long.
     pub(super) left_out: BTreeMap<(Uuid, i32), LeftOut>,
     /// The last word of each try.
     pub(super) progress: BTreeMap<Uuid, NewProgress>,
+    /// The first chunk counts the lines that the database has refused.
+    is_replaced: bool,
+}
+
+/// Returns the bytes that a chunk counts in the budget and in a statement.
+pub(super) fn bytes_of(chunk: &NewChunk) -> usize {
+    chunk.body.len() + CHUNK_OVERHEAD
 }
 
 impl Unsent {
     fn is_empty(&self) -> bool {
         self.chunks.is_empty() && self.progress.is_empty() && self.left_out.is_empty()
+    }
+
+    /// The number of chunks that one statement sends, at least one, and their bytes.
+    fn batch(&self, most_bytes: usize) -> (usize, usize) {
+        let (mut many, mut bytes) = (0, 0);
+        for chunk in &self.chunks {
+            if many > 0 && bytes + bytes_of(chunk) > most_bytes {
+                break;
+            }
+            (many, bytes) = (many + 1, bytes + bytes_of(chunk));
+        }
+        (many, bytes)
+    }
+
+    /// Puts the attempt of the first chunk behind the others. The order within an attempt stays: readers follow it.
+    fn put_behind(&mut self) {
+        let Some(attempt) = self.chunks.first().map(|first| first.attempt) else { return };
+        self.is_replaced = false;
+        self.chunks.sort_by_key(|chunk| chunk.attempt == attempt);
     }
 }
 
@@ -49,7 +85,16 @@ pub(crate) struct Shipping {
     queue: mpsc::Receiver<Arc<AttemptLog>>,
     urgent: Arc<Notify>,
     cold: PgPool,
+    budget: Arc<LogBudget>,
+    /// Attempts whose lines are taken next, each once.
+    waiting: VecDeque<Arc<AttemptLog>>,
     unsent: Unsent,
+    /// Maximum number of bytes of the next statement.
+    batch: usize,
+    /// The last error was of the data of one chunk, and not of a statement that is too large.
+    is_of_one_chunk: bool,
+    /// The last attempt to write has written some chunks.
+    has_written: bool,
     /// Before the next attempt to write, after one that failed.
     pause: Duration,
     not_before: Option<Instant>,
@@ -57,45 +102,69 @@ pub(crate) struct Shipping {
 
 pub(crate) fn shipping(cold: PgPool) -> (Shipper, Shipping) {
     let (send, queue) = mpsc::channel(QUEUE);
-    let urgent = Arc::new(Notify::new());
-    let shipper = Shipper { queue: send, urgent: urgent.clone() };
-    let unsent = Unsent::default();
-    (shipper, Shipping { queue, urgent, cold, unsent, pause: FIRST_PAUSE, not_before: None })
+    let (urgent, budget) = (Arc::new(Notify::new()), Arc::new(LogBudget::default()));
+    let shipper = Shipper { queue: send, urgent: urgent.clone(), budget: budget.clone() };
+    let shipping = Shipping {
+        queue,
+        urgent,
+        cold,
+        budget,
+        waiting: VecDeque::new(),
+        unsent: Unsent::default(),
+        batch: BATCH_BYTES,
+        is_of_one_chunk: false,
+        has_written: false,
+        pause: FIRST_PAUSE,
+        not_before: None,
+    };
+    (shipper, shipping)
 }
 
 impl Shipping {
     pub(crate) async fn ship_until_stopped(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            tokio::select! {
-                first = self.queue.recv() => match first {
-                    Some(first) => self.gather(&first, &stop).await,
-                    None => break,
-                },
-                () = until(self.not_before) => {}
-                () = stop.cancelled() => break,
+            if self.unsent.is_empty() && self.waiting.is_empty() {
+                tokio::select! {
+                    first = self.queue.recv() => match first {
+                        Some(first) => self.waiting.push_back(first),
+                        None => break,
+                    },
+                    () = stop.cancelled() => break,
+                }
+                // Lets lines gather; an attempt that has much to say, or is over, asks for haste.
+                tokio::select! {
+                    () = sleep(SHIP_EVERY) => {}
+                    () = self.urgent.notified() => {}
+                    () = stop.cancelled() => {}
+                }
+            } else if let Some(at) = self.not_before {
+                tokio::select! {
+                    () = sleep_until(at) => {}
+                    () = stop.cancelled() => break,
+                }
             }
-            if self.not_before.is_none_or(|at| at <= Instant::now()) {
-                self.ship().await;
-            }
+            self.fill();
+            self.ship().await;
         }
         self.finish().await;
     }
 
-    /// Lets lines gather; an attempt that has much to say, or is over, asks for haste.
-    async fn gather(&mut self, first: &AttemptLog, stop: &CancellationToken) {
-        tokio::select! {
-            () = sleep(SHIP_EVERY) => {}
-            () = self.urgent.notified() => {}
-            () = stop.cancelled() => {}
+    /// Takes lines of the attempts in turn. While the database takes nothing, lines stay with their attempts.
+    fn fill(&mut self) {
+        while self.waiting.len() < QUEUE
+            && let Ok(next) = self.queue.try_recv()
+        {
+            self.waiting.push_back(next);
         }
-        first.take(&mut self.unsent);
-        self.take_others();
-    }
-
-    fn take_others(&mut self) {
-        while self.unsent.chunks.len() < BATCH {
-            let Ok(next) = self.queue.try_recv() else { break };
-            next.take(&mut self.unsent);
+        // Chunks that fail again and again are kept, and must not keep others from being taken.
+        let stuck = if self.has_written { self.unsent.bytes } else { 0 };
+        while self.unsent.bytes < stuck + BATCH_BYTES
+            && self.unsent.progress.len() < QUEUE
+            && let Some(next) = self.waiting.pop_front()
+        {
+            if next.take(&mut self.unsent, TURN_BYTES) {
+                self.waiting.push_back(next);
+            }
         }
     }
 
@@ -103,18 +172,19 @@ impl Shipping {
     async fn finish(mut self) {
         let everything = async {
             loop {
-                self.take_others();
-                if self.unsent.is_empty() {
+                self.fill();
+                if self.unsent.is_empty() && self.waiting.is_empty() {
                     return;
                 }
                 self.ship().await;
-                until(self.not_before.or(Some(Instant::now()))).await;
+                sleep_until(self.not_before.unwrap_or_else(Instant::now)).await;
             }
         };
         if tokio::time::timeout(STOP_WITHIN, everything).await.is_err() {
-            let chunks = self.unsent.chunks.len();
+            let (chunks, attempts) = (self.unsent.chunks.len(), self.waiting.len());
             tracing::error!(
                 chunks,
+                attempts,
                 "the last lines of logs are lost: the database did not take them before this worker stopped"
             );
         }
@@ -122,64 +192,103 @@ impl Shipping {
 
     /// Keeps what could not be written for the next time: chunks are keyed, so writing one twice is harmless.
     async fn ship(&mut self) {
-        match self.write().await {
-            Ok(()) => (self.pause, self.not_before) = (FIRST_PAUSE, None),
-            Err(error) => {
-                tracing::warn!(%error, chunks = self.unsent.chunks.len(), "logs wait for the database");
-                self.not_before = Some(Instant::now() + self.pause);
-                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-            }
+        self.has_written = false;
+        let written = self.write().await;
+        if self.has_written || written.is_ok() {
+            self.pause = FIRST_PAUSE;
         }
-        let excess = self.unsent.chunks.len().saturating_sub(MOST_UNSENT);
-        self.unsent.chunks.drain(..excess);
+        self.not_before = None;
+        if let Err(error) = written {
+            let (chunks, bytes) = (self.unsent.chunks.len(), self.unsent.bytes);
+            tracing::warn!(%error, cause = error.source_text(), chunks, bytes, "logs wait for the database");
+            self.not_before = Some(Instant::now() + self.pause);
+            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
+    /// An error closes the connection, on which a statement may still be under way.
     async fn write(&mut self) -> StoreResult<()> {
-        let db = &mut self.cold.acquire().await?;
-        let unsent = &mut self.unsent;
-        match orch_store::log::append(db, &unsent.chunks).await {
-            Err(error) if is_of_the_data(&error) => append_singly(db, &mut unsent.chunks).await?,
-            written => {
-                written?;
-                unsent.chunks.clear();
+        let mut db = Loan::of(&self.cold).await?;
+        while !self.unsent.chunks.is_empty() {
+            let (many, bytes) = self.unsent.batch(self.batch);
+            let Err(error) = in_time(append(&mut db, &self.unsent.chunks[..many])).await else {
+                self.has_written = true;
+                self.forget(many);
+                if self.is_of_one_chunk {
+                    self.batch = (2 * self.batch).min(BATCH_BYTES);
+                }
+                continue;
+            };
+            self.batch = bytes / 2;
+            self.is_of_one_chunk = is_of_the_data(&error);
+            if !self.is_of_one_chunk {
+                if many == 1 {
+                    self.unsent.put_behind();
+                    self.batch = self.batch.max(CHUNK_BYTES);
+                }
+                return Err(error);
+            }
+            if many == 1 {
+                self.replace_first(&error);
             }
         }
+        self.batch = (2 * self.batch).min(BATCH_BYTES);
+        let unsent = &mut self.unsent;
         if !unsent.progress.is_empty() {
-            told::keep(db, &unsent.progress.values().copied().collect::<Vec<_>>()).await?;
+            let progress: Vec<_> = unsent.progress.values().copied().collect();
+            unless_refused("progress", in_time(told::keep(&mut db, &progress)).await)?;
             unsent.progress.clear();
         }
         while let Some(entry) = unsent.left_out.first_entry() {
-            orch_store::log::leave_out(db, entry.get()).await?;
+            unless_refused("a gap", in_time(leave_out(&mut db, entry.get())).await)?;
             entry.remove();
         }
+        db.give_back();
         Ok(())
+    }
+
+    fn forget(&mut self, many: usize) {
+        let bytes: usize = self.unsent.chunks.drain(..many).map(|chunk| bytes_of(&chunk)).sum();
+        self.unsent.bytes -= bytes;
+        self.unsent.is_replaced = false;
+        self.budget.free(bytes);
+    }
+
+    /// The database refuses the first chunk: a line that counts its lines takes its place. If that is refused too, it is lost.
+    fn replace_first(&mut self, error: &StoreError) {
+        let Some(chunk) = self.unsent.chunks.first_mut() else { return };
+        tracing::error!(%error, cause = error.source_text(), attempt = %chunk.attempt, lines = chunk.lines, "lines of a log cannot be stored");
+        if std::mem::replace(&mut self.unsent.is_replaced, true) {
+            self.forget(1);
+            return;
+        }
+        let text = format!("{} lines were lost here: the database refused them", chunk.lines);
+        let body = LogLine::about_the_log(text).to_json() + "\n";
+        self.budget.add(body.len());
+        self.budget.free(chunk.body.len());
+        self.unsent.bytes = self.unsent.bytes + body.len() - chunk.body.len();
+        chunk.body = body;
     }
 }
 
-/// A chunk that the database refuses is lost: it must not hold up the logs of all others.
-async fn append_singly(db: &mut PgConnection, chunks: &mut Vec<NewChunk>) -> StoreResult<()> {
-    while let Some(chunk) = chunks.first() {
-        match orch_store::log::append(db, std::slice::from_ref(chunk)).await {
-            Err(error) if is_of_the_data(&error) => {
-                tracing::error!(%error, attempt = %chunk.attempt, lines = chunk.lines, "lines of a log cannot be stored");
-            }
-            written => written?,
+async fn in_time<T>(statement: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
+    let silent = |_| Err(StoreError::Unreachable(sqlx::Error::PoolTimedOut));
+    tokio::time::timeout(STATEMENT_TIMEOUT, statement).await.unwrap_or_else(silent)
+}
+
+/// Drops chunks whose data the database refuses, so that the following ones are stored.
+fn unless_refused(what: &str, done: StoreResult<()>) -> StoreResult<()> {
+    match done {
+        Err(error) if is_of_the_data(&error) => {
+            tracing::error!(%error, cause = error.source_text(), "{what} of a log cannot be stored");
+            Ok(())
         }
-        chunks.remove(0);
+        done => done,
     }
-    Ok(())
 }
 
 /// Values, constraints and sizes: the same statement fails again.
 fn is_of_the_data(error: &StoreError) -> bool {
     let StoreError::Sql(sqlx::Error::Database(error)) = error else { return false };
     error.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
-}
-
-/// Never, without a time.
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }
