@@ -84,8 +84,17 @@ impl Lookout {
 
     fn call(&mut self, due: &Due, shared: &Shared) {
         let (board, config) = (&shared.board, &shared.config);
-        if due.dags || due.queued || due.timed_out || due.backfills {
-            board.runs.notify_one();
+        if due.timed_out {
+            board.time_out.notify_one();
+        }
+        if due.dags {
+            board.create.notify_one();
+        }
+        if due.queued {
+            board.start.notify_one();
+        }
+        if due.backfills {
+            board.pace.notify_one();
         }
         if due.assets {
             board.assets.notify_one();

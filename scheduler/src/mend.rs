@@ -2,9 +2,7 @@
 
 use crate::board::Board;
 use crate::rounds::{RemainingWork, Shared, Work, item};
-use orch_spec::state::RunState;
 use orch_store::StoreResult;
-use orch_store::dag::pause_after_failures;
 use orch_store::hint::Hint;
 use orch_store::refold::{Keep, fold_run};
 use orch_store::run::start_queued_runs;
@@ -86,9 +84,6 @@ pub(crate) async fn fold(
     }
     if folded.moved && folded.ledger.state.is_finished() {
         let dag_id = folded.version.dag_id.clone();
-        if folded.ledger.state == RunState::Failed {
-            pause_after_failures(db, &dag_id).await?;
-        }
         let started = item("begin runs", &dag_id, start_queued_runs(db, versions, &dag_id)).await?;
         if started.is_some_and(|started| !started.is_empty()) {
             shared.hints.give(Hint::Ready);

@@ -1,11 +1,10 @@
 //! Creates the runs that schedules and backfills ask for, begins those that wait for a place, ends those whose time is
-//! over.
+//! over. Each is a loop with its own connection and time limit: a backlog of catch-up does not hold up the others.
 
 use crate::board::Board;
 use crate::rounds::{RemainingWork, Shared, Work, item};
 use orch_store::StoreResult;
 use orch_store::backfill::{due_backfills, pace};
-use orch_store::dag::pause_after_failures;
 use orch_store::due::{create_due_runs, dags_with_room, due_dags, timed_out_runs};
 use orch_store::hint::Hint;
 use orch_store::run::{EndRun, start_queued_runs, time_out_run};
@@ -20,33 +19,68 @@ const MOST_OF_ONE: usize = 32;
 /// Dates of one backfill in one transaction, which holds the row of its DAG.
 const MOST_DATES: i64 = 32;
 
+/// Ends runs that are out of time.
 #[derive(Default)]
-pub(crate) struct Runs {
+pub(crate) struct TimeOut {
     versions: Versions,
 }
 
-impl Work for Runs {
-    const NAME: &'static str = "runs";
+/// Creates the runs that schedules ask for.
+#[derive(Default)]
+pub(crate) struct Create {
+    versions: Versions,
+}
+
+/// Begins queued runs.
+#[derive(Default)]
+pub(crate) struct Start {
+    versions: Versions,
+}
+
+/// Creates the next runs of backfills.
+#[derive(Default)]
+pub(crate) struct Pace {
+    versions: Versions,
+}
+
+/// What is left is due still, so the lookout calls again at once.
+fn look_again(many: usize, shared: &Shared) -> RemainingWork {
+    if many > 0 {
+        shared.board.look.notify_one();
+    }
+    RemainingWork::Nothing
+}
+
+impl Work for TimeOut {
+    const NAME: &'static str = "time out runs";
 
     fn called(board: &Board) -> &Notify {
-        &board.runs
+        &board.time_out
     }
 
     async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<RemainingWork> {
-        let ended = self.end(db, shared).await?;
-        let created = self.create(db, shared).await?;
-        let started = self.start(db, shared).await?;
-        let paced = self.pace(db, shared).await?;
-        if ended + created + started + paced > 0 {
-            shared.board.look.notify_one();
+        let mut many = 0;
+        for (run, dag_id) in timed_out_runs(db, BATCH).await? {
+            let work = time_out_run(db, &mut self.versions, run);
+            if let Some(EndRun::Ended(_)) = item("end a run out of time", &run, work).await? {
+                tracing::info!(run.id = %run, dag.name = dag_id, "a run is out of time");
+                shared.hints.give(Hint::Stop);
+                shared.hints.give(Hint::Run);
+                many += 1;
+            }
         }
-        // What is left is due still, so the lookout calls again at once.
-        Ok(RemainingWork::Nothing)
+        Ok(look_again(many, shared))
     }
 }
 
-impl Runs {
-    async fn create(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<usize> {
+impl Work for Create {
+    const NAME: &'static str = "create runs";
+
+    fn called(board: &Board) -> &Notify {
+        &board.create
+    }
+
+    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<RemainingWork> {
         let mut many = 0;
         for dag_id in due_dags(db, BATCH).await? {
             let work = create_due_runs(db, &mut self.versions, &dag_id, MOST_OF_ONE);
@@ -62,10 +96,40 @@ impl Runs {
                 shared.hints.give(Hint::Run);
             }
         }
-        Ok(many)
+        Ok(look_again(many, shared))
+    }
+}
+
+impl Work for Start {
+    const NAME: &'static str = "start runs";
+
+    fn called(board: &Board) -> &Notify {
+        &board.start
     }
 
-    async fn pace(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<usize> {
+    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<RemainingWork> {
+        let mut many = 0;
+        for dag_id in dags_with_room(db, BATCH).await? {
+            let work = start_queued_runs(db, &mut self.versions, &dag_id);
+            let Some(started) = item("begin runs", &dag_id, work).await? else { continue };
+            if !started.is_empty() {
+                shared.hints.give(Hint::Ready);
+                shared.hints.give(Hint::Run);
+            }
+            many += started.len();
+        }
+        Ok(look_again(many, shared))
+    }
+}
+
+impl Work for Pace {
+    const NAME: &'static str = "pace backfills";
+
+    fn called(board: &Board) -> &Notify {
+        &board.pace
+    }
+
+    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<RemainingWork> {
         let mut many = 0;
         for id in due_backfills(db, BATCH).await? {
             let work = pace(db, &mut self.versions, id, MOST_DATES);
@@ -79,35 +143,6 @@ impl Runs {
             }
             many += paced.runs + paced.skipped;
         }
-        Ok(many)
-    }
-
-    async fn start(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<usize> {
-        let mut many = 0;
-        for dag_id in dags_with_room(db, BATCH).await? {
-            let work = start_queued_runs(db, &mut self.versions, &dag_id);
-            let Some(started) = item("begin runs", &dag_id, work).await? else { continue };
-            if !started.is_empty() {
-                shared.hints.give(Hint::Ready);
-                shared.hints.give(Hint::Run);
-            }
-            many += started.len();
-        }
-        Ok(many)
-    }
-
-    async fn end(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<usize> {
-        let mut many = 0;
-        for (run, dag_id) in timed_out_runs(db, BATCH).await? {
-            let work = time_out_run(db, &mut self.versions, run);
-            if let Some(EndRun::Ended(_)) = item("end a run out of time", &run, work).await? {
-                tracing::info!(run.id = %run, dag.name = dag_id, "a run is out of time");
-                pause_after_failures(db, &dag_id).await?;
-                shared.hints.give(Hint::Stop);
-                shared.hints.give(Hint::Run);
-                many += 1;
-            }
-        }
-        Ok(many)
+        Ok(look_again(many, shared))
     }
 }

@@ -390,3 +390,55 @@ async fn an_update_of_an_asset_begins_a_run_at_once() {
     house.until(told_of_the_last, 1).await;
     house.end().await;
 }
+
+#[tokio::test]
+async fn each_duty_of_the_retention_fails_alone() {
+    let mut house = House::new().await;
+    let old = "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'broken'; end $$;
+        create trigger refuse before delete on alert for each statement execute function refuse();
+        insert into alert (key, kind, notifier, facts, state, at, ended_at)
+            values ('a', 'test', '{}', '{}', 'sent', now() - interval '1000 days', now() - interval '1000 days');
+        insert into audit (at, actor, event) values (now() - interval '1000 days', 'ada', 'old');
+        insert into topic (name) values ('events');
+        insert into topic_partition (topic_no, partition, next_offset, last_at)
+            select topic_no, 0, 1, now() - interval '1000 days' from topic;
+        insert into topic_record (topic_no, partition, record_offset, at, value)
+            select topic_no, 0, 0, now() - interval '1000 days', 'old' from topic";
+    sqlx::raw_sql(old).execute(&mut house.db).await.expect("old rows");
+    house.start(1);
+    house.until("select count(*) from retirement where error like 'alert: %broken%' and failures = 1", 1).await;
+    assert_eq!(house.number("select count(*) from alert").await, 1);
+    assert_eq!(house.number("select count(*) from audit where event = 'old'").await, 0);
+    assert_eq!(house.number("select count(*) from topic_record").await, 0);
+    sqlx::raw_sql("drop trigger refuse on alert; update retirement set retry_at = now()")
+        .execute(&mut house.db)
+        .await
+        .expect("it is repaired");
+    house.until("select count(*) from alert", 0).await;
+    house.until("select count(*) from retirement where error is null and failures = 0", 1).await;
+    house.end().await;
+}
+
+#[tokio::test]
+async fn runs_that_cannot_be_created_do_not_keep_others_from_being_started_or_ended() {
+    let mut house = House::new().await;
+    let backlog = json!({ "dag_id": "backlog", "schedule": { "cron": { "expression": "* * * * *", "timezone": "UTC" } }, "catchup": true,
+        "start": "2026-01-01T00:00:00Z", "tasks": [task("a", &[])] });
+    house.register(backlog).await;
+    let version = house
+        .register(json!({ "dag_id": "d", "run_timeout_ms": 300, "max_active_runs": 1, "tasks": [task("a", &[])] }))
+        .await;
+    house.trigger().await;
+    house.trigger().await;
+    // The same happens when a backlog takes all of the time that a round has.
+    let refuse = "create function refuse() returns trigger language plpgsql as $$ begin
+            raise exception 'too slow' using errcode = 'query_canceled';
+        end $$;
+        create trigger refuse before insert on dag_run for each statement execute function refuse()";
+    sqlx::raw_sql(refuse).execute(&mut house.db).await.expect("a trigger");
+    let mut hands = house.worker(version, PATIENCE).await;
+    assert_eq!(hands.claim().await.len(), 1);
+    house.start(1);
+    house.until("select count(*) from dag_run where state = 'failed'", 2).await;
+    house.end().await;
+}

@@ -19,8 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Lines looked at in one round: kinds of gates, not tasks.
-const MOST_LINES: i64 = 2_000;
+/// Maximum number of lines that one round reads. A line is a kind of gate, not a task. If more lines have waiting tries,
+/// the next round continues after the last line of this one, so that each line is read in turn.
+const MOST_LINES: usize = 2_000;
 /// Tries of one line, or of one run in it, let in in one round.
 const MOST_OF_LINE: usize = 1_000;
 /// How far into a line whose tries are decided run by run one round looks: some 20 ms.
@@ -106,7 +107,9 @@ async fn round(
     if recount {
         sqlx::query_file!("queries/admission/recount.sql").fetch_one(&mut *tx).await?;
     }
-    let (house, lines) = read_house_and_lines(&mut tx, versions).await?;
+    let (house, ids) = read_house(&mut tx, versions.admitted_to()).await?;
+    versions.set_admitted_to(ids.last().filter(|_| ids.len() >= MOST_LINES).map_or(0, |line| -line));
+    let lines = versions.lines(&mut tx, &ids).await?;
     let mut candidates = first_of(&mut tx, &house, &lines).await?;
     if lock == Lock::Try {
         let known: HashSet<Uuid> = candidates.iter().map(|c| c.attempt).collect();
@@ -201,9 +204,9 @@ fn whole(number: i64) -> StoreResult<i32> {
     i32::try_from(number).map_err(|_| StoreError::corrupt(format!("{number} is no id and no number of slots")))
 }
 
-/// What is taken, and the lines that somebody stands in.
-async fn read_house_and_lines(db: &mut PgConnection, versions: &Versions) -> StoreResult<(House, Vec<Arc<QueueLine>>)> {
-    let rows = sqlx::query_file!("queries/admission/house.sql", MOST_LINES).fetch_all(&mut *db).await?;
+/// Reads what is taken, and the ids of the lines in which tries wait: those after the queue `after`, then those up to it.
+async fn read_house(db: &mut PgConnection, after: i32) -> StoreResult<(House, Vec<i32>)> {
+    let rows = sqlx::query_file!("queries/admission/house.sql", MOST_LINES as i64, after).fetch_all(&mut *db).await?;
     let (mut house, mut ids) = (House::default(), Vec::new());
     for row in rows {
         match row.kind.as_str() {
@@ -219,8 +222,7 @@ async fn read_house_and_lines(db: &mut PgConnection, versions: &Versions) -> Sto
         }
     }
     house.lately.values_mut().for_each(|lately| lately.sort_unstable());
-    let lines = versions.lines(db, &ids).await?;
-    Ok((house, lines))
+    Ok((house, ids))
 }
 
 /// A try that waits.
@@ -368,7 +370,7 @@ pub(crate) async fn one_waiting(
         map_index
     );
     let Some(candidate) = found.fetch_optional(&mut *db).await? else { return Ok(None) };
-    let (house, _) = read_house_and_lines(db, versions).await?;
+    let (house, _) = read_house(db, 0).await?;
     let Some(line) = versions.lines(db, &[candidate.line]).await?.pop() else { return Ok(None) };
     let of_line = HashMap::from([(line.id, line.clone())]);
     let candidates = [candidate];

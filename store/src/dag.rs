@@ -151,17 +151,20 @@ async fn set_paused(db: &mut PgConnection, dag_ids: &[String], paused: bool) -> 
     Ok(changed.fetch_all(db).await?)
 }
 
-/// Pauses a DAG whose last runs all failed, as many as it says. Asked when a run of it has failed.
+/// Pauses a DAG if its last `max_consecutive_failed_runs` runs failed. Must run inside the transaction that
+/// records the failure, so that a process that is killed afterwards has either recorded both or nothing. The caller holds
+/// the lock of a run, and DAGs are locked before runs: this returns `TryAgain` instead of waiting for the DAG's row.
 #[boxed]
 pub async fn pause_after_failures(db: &mut PgConnection, dag_id: &str) -> StoreResult<bool> {
-    let done = sqlx::query!(
-        "update dag d set is_paused = true where d.dag_id = $1 and d.max_consecutive_failed_runs > 0 and not d.is_paused
-          and d.max_consecutive_failed_runs = (select count(*) filter (where l.state = 'failed') from (
+    let done = sqlx::query(
+        "with locked as (select dag_id, max_consecutive_failed_runs as most from dag
+          where dag_id = $1 and max_consecutive_failed_runs > 0 and not is_paused for no key update nowait)
+        update dag d set is_paused = true from locked where d.dag_id = locked.dag_id
+          and locked.most = (select count(*) filter (where l.state = 'failed') from (
             select r.state from dag_run r where r.dag_id = $1 and r.state in ('success', 'failed')
-            order by r.run_after desc, r.id desc limit d.max_consecutive_failed_runs) l)",
-        dag_id
+            order by r.run_after desc, r.id desc limit locked.most) l)",
     );
-    Ok(done.execute(db).await?.rows_affected() == 1)
+    Ok(done.bind(dag_id).execute(db).await?.rows_affected() == 1)
 }
 
 /// How many runs there are in each state.

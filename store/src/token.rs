@@ -90,7 +90,7 @@ pub struct ListedToken {
 /// transaction: the lock of the user's row keeps two requests from both counting one token less than the maximum.
 #[boxed]
 pub async fn add_token(db: &mut PgConnection, new: &NewToken<'_>) -> StoreResult<AddToken> {
-    sqlx::query("select from api_user where name = $1").bind(new.user).execute(&mut *db).await?;
+    sqlx::query("select from api_user where name = $1 for no key update").bind(new.user).execute(&mut *db).await?;
     sqlx::query!("delete from api_token where user_name = $1 and expires_at <= $2", new.user, new.now)
         .execute(&mut *db)
         .await?;

@@ -169,7 +169,7 @@ struct VersionCache {
     versions: HashMap<i32, Arc<Version>>,
     /// What was the newest version of a DAG when last seen: a guess that whoever creates a run checks.
     newest: HashMap<String, i32>,
-    /// Partitions that are known to exist.
+    /// Weeks whose partitions a committed transaction created.
     leaves: HashSet<Leaf>,
     lines: HashMap<i32, Arc<QueueLine>>,
     default_pool_has_size: bool,
@@ -177,6 +177,8 @@ struct VersionCache {
     pools_read: Option<Instant>,
     /// Somebody else hears of it and tells.
     is_told: bool,
+    /// The queue (below zero) after which the next round of admission reads lines. 0: from the first line.
+    admitted_to: i32,
 }
 
 /// Whether the default pool has a size is asked no more often: for so long after it was given one, tries of tasks without a
@@ -256,6 +258,14 @@ impl Versions {
         Ok(ids.iter().filter_map(|id| known.lines.get(id).cloned()).collect())
     }
 
+    pub(crate) fn admitted_to(&self) -> i32 {
+        self.lock().admitted_to
+    }
+
+    pub(crate) fn set_admitted_to(&self, queue: i32) {
+        self.lock().admitted_to = queue;
+    }
+
     pub fn known(&self, id: i32) -> Option<Arc<Version>> {
         self.lock().versions.get(&id).cloned()
     }
@@ -277,19 +287,27 @@ impl Versions {
         known.newest.insert(dag_id.into(), id);
     }
 
-    /// Makes the partitions of the week that `run` was made in, unless they are known to exist.
+    /// Creates the partitions of the week in which `run` was created, unless they exist. Only partitions that another,
+    /// committed transaction created are remembered: the caller may roll back the transaction that creates them here.
     pub(crate) async fn make_leaf(&self, db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
         let leaf = Leaf::of(run);
         if self.lock().leaves.contains(&leaf) {
             return Ok(());
         }
-        // Whoever creates one run asks once, and the answer is nearly always yes: making them costs a hundred times more.
-        let last_made = format!("log_chunk_{leaf}");
-        let there = sqlx::query_scalar!(r#"select to_regclass($1) is not null as "there!""#, last_made);
-        if !there.fetch_one(&mut *db).await? {
-            sqlx::query!("select make_partitions($1)", Leaf::moment(run)).execute(db).await?;
+        // `make_partitions` creates `log_chunk` last. The age of its row is 0 or less if this transaction, or a later one,
+        // has written it. The query costs a hundredth of `make_partitions`.
+        let is_older: Option<bool> =
+            sqlx::query_scalar("select age(xmin) > 0 from pg_class where oid = to_regclass($1)")
+                .bind(format!("log_chunk_{leaf}"))
+                .fetch_optional(&mut *db)
+                .await?;
+        match is_older {
+            Some(true) => drop(self.lock().leaves.insert(leaf)),
+            Some(false) => {}
+            None => {
+                sqlx::query!("select make_partitions($1)", Leaf::moment(run)).execute(db).await?;
+            }
         }
-        self.lock().leaves.insert(leaf);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use super::pace::settle;
 use crate::{
     StoreResult, boxed,
-    run::{cancel_run, start_queued_runs},
+    run::{EndRun, cancel_run, start_queued_runs},
     version::Versions,
 };
 use sqlx::Connection;
@@ -80,8 +80,9 @@ pub async fn cancel_backfill(
     )
     .fetch_all(&mut *tx)
     .await?;
+    let mut ended = 0;
     for &run in &runs {
-        cancel_run(&mut tx, versions, run).await?;
+        ended += usize::from(matches!(cancel_run(&mut tx, versions, run).await?, EndRun::Ended(_)));
     }
     settle(&mut tx, id).await?;
     sqlx::query!("update backfill set is_cancelled = true, completed_at = now(), updated_at = now() where id = $1", id)
@@ -91,5 +92,5 @@ pub async fn cancel_backfill(
     if !runs.is_empty() {
         start_queued_runs(db, versions, &found.dag_id).await?;
     }
-    Ok(CancelBackfill::Cancelled { dropped, ended: runs.len() })
+    Ok(CancelBackfill::Cancelled { dropped, ended })
 }

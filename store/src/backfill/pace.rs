@@ -189,6 +189,21 @@ impl From<Reason> for BackfillDateOutcome {
     }
 }
 
+impl From<CreateRun> for BackfillDateOutcome {
+    fn from(created: CreateRun) -> BackfillDateOutcome {
+        match created {
+            CreateRun::Created(run) => BackfillDateOutcome::Run(run.id, None),
+            CreateRun::BadConf(bad) => {
+                BackfillDateOutcome::Skipped(format!("its conf does not fit the params of the DAG: {bad}"))
+            }
+            CreateRun::NoSuchDag => BackfillDateOutcome::Skipped("the DAG was deleted".into()),
+            CreateRun::RunIdTaken | CreateRun::LogicalDateTaken | CreateRun::Same(_) | CreateRun::OtherRequest => {
+                Reason::AlreadyExists.into()
+            }
+        }
+    }
+}
+
 async fn one(
     db: &mut PgConnection,
     versions: &mut Versions,
@@ -236,15 +251,7 @@ async fn create(
         },
         ..NewRun::of(&going.dag_id, RunType::Backfill, TriggeredBy::Backfill)
     };
-    match create_run(db, versions, &new).await? {
-        CreateRun::Created(run) => Ok(BackfillDateOutcome::Run(run.id, None)),
-        CreateRun::RunIdTaken
-        | CreateRun::LogicalDateTaken
-        | CreateRun::Same(_)
-        | CreateRun::OtherRequest
-        | CreateRun::BadConf(_)
-        | CreateRun::NoSuchDag => Ok(Reason::AlreadyExists.into()),
-    }
+    Ok(create_run(db, versions, &new).await?.into())
 }
 
 fn tasks_of(version: &Version, part: &BackfillTasks) -> StoreResult<Vec<TaskIdx>> {
@@ -302,5 +309,27 @@ async fn again(
     match move_run(db, versions, run, newest.id).await? {
         MoveRun::CannotMove(why) => Ok(BackfillDateOutcome::Run(run, Some(format!("in its own version: {why}")))),
         _ => Ok(BackfillDateOutcome::Run(run, None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orch_spec::params::check_conf;
+    use serde_json::json;
+
+    #[test]
+    fn a_skipped_date_names_the_reason_why_no_run_was_created() {
+        let why = |created: CreateRun| match BackfillDateOutcome::from(created) {
+            BackfillDateOutcome::Skipped(why) => why,
+            BackfillDateOutcome::Run(run, _) => panic!("{run}"),
+        };
+        let schema = json!({ "type": "object", "properties": { "limit": { "type": "integer" } } });
+        let bad = check_conf(Some(&schema), &json!({ "limit": "many" })).expect_err("it is not a number");
+        let reason = why(CreateRun::BadConf(bad));
+        assert!(reason.starts_with("its conf does not fit") && reason.contains("limit"), "{reason}");
+        assert_eq!(why(CreateRun::NoSuchDag), "the DAG was deleted");
+        let exists = Reason::AlreadyExists.to_string();
+        assert_eq!([CreateRun::RunIdTaken, CreateRun::LogicalDateTaken].map(why), [exists.clone(), exists]);
     }
 }

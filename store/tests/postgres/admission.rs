@@ -195,6 +195,31 @@ async fn a_pool_that_is_not_there_lets_nobody_in_until_it_is() {
 }
 
 #[tokio::test]
+async fn lines_beyond_those_of_one_round_have_their_turn() {
+    let mut house =
+        House::new(&[lone("d", 0, json!({ "pool": "db" })), lone("full", 0, json!({ "pool": "none" }))]).await;
+    house.pool("db", 1).await;
+    house.trigger("d").await;
+    house.trigger("full").await;
+    // As if thousands of pools that do not exist were named: a line each, with one try that waits.
+    let lines = "with more as (insert into line (queue, gates)
+            select queue, replace(gates, '\"none\"', '\"none-' || n || '\"') from line, generate_series(1, 4000) n
+            where gates like '%none%' returning id)
+        insert into ready (run, attempt, map_index, version, queue, priority, task, try_no, max_tries, lease_no, lost_no)
+        select r.run, gen_random_uuid(), more.id, r.version, -more.id, r.priority, r.task, r.try_no, r.max_tries,
+            r.lease_no, r.lost_no
+        from more, ready r join line on line.id = -r.queue where line.gates like '%none%'";
+    let added = sqlx::query(lines).execute(&mut house.db).await.unwrap();
+    assert_eq!(added.rows_affected(), 4_000);
+    let mut admitted = Vec::new();
+    for _ in 0..3 {
+        admitted.push(house.admit().await);
+    }
+    assert_eq!(admitted.iter().sum::<usize>(), 1, "{admitted:?}");
+    assert_eq!(house.claim().await.len(), 1);
+}
+
+#[tokio::test]
 async fn limits_hold_over_dags_and_keys_over_runs() {
     let crm = json!({ "limits": [{ "name": "crm", "most": 2 }] });
     let customer = json!({ "limits": [{ "name": "customer", "most": 1, "key": "customer" }] });

@@ -9,6 +9,7 @@ use orch_store::list::Search;
 use orch_store::run::{CreateRun, NewRun, RUNS, create_run, get_run, start_queued_runs};
 use orch_store::version::Versions;
 use serde_json::json;
+use sqlx::Connection as _;
 use std::collections::BTreeSet;
 use tokio::task::JoinSet;
 
@@ -177,4 +178,33 @@ async fn a_run_for_later_waits_for_its_time() {
     let Ok(CreateRun::Created(run)) = create_run(&mut db, &mut versions, &later).await else { panic!("not created") };
     assert!(!run.started && run.run_id.starts_with("manual__2100-01-01T00:00:00+00:00_"), "{run:?}");
     assert!(start_queued_runs(&mut db, &mut versions, "d").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn partitions_of_a_transaction_that_was_rolled_back_are_created_again() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    register(&mut db, &[chain("d", 1)]).await;
+    let leaves: Vec<String> = sqlx::query_scalar(
+        "select inhrelid::regclass::text from pg_inherits join pg_class on pg_class.oid = inhrelid
+        where relkind = 'r' and relname ~ '_\\d{4}w\\d{2}$'",
+    )
+    .fetch_all(&mut db)
+    .await
+    .unwrap();
+    for leaf in leaves {
+        sqlx::query(sqlx::AssertSqlSafe(format!("drop table {leaf}"))).execute(&mut db).await.unwrap();
+    }
+    let mut versions = Versions::default();
+    let mut tx = db.begin().await.unwrap();
+    // The second run finds the partitions that the first one created, also in a savepoint.
+    trigger(&mut tx, &mut versions, "d").await;
+    trigger(&mut tx, &mut versions, "d").await;
+    let mut savepoint = tx.begin().await.unwrap();
+    trigger(&mut savepoint, &mut versions, "d").await;
+    savepoint.commit().await.unwrap();
+    tx.rollback().await.unwrap();
+    let run = trigger(&mut db, &mut versions, "d").await;
+    assert_eq!(run.state, RunState::Running);
+    assert_eq!(number(&mut db, "select count(*) from dag_run").await, 1);
 }

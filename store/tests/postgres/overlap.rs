@@ -6,6 +6,7 @@ use orch_store::audit::{AUDIT, by, newest};
 use orch_store::dag::{pause, unpause};
 use orch_store::due::{create_due_runs, due_dags};
 use orch_store::run::{CreateRun, NewRun, RunRow, cancel_run, create_run, run_by_uuid, start_queued_runs};
+use orch_store::step::EndedTry;
 use orch_store::version::Versions;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
@@ -66,6 +67,20 @@ async fn the_oldest_run_makes_way_and_what_it_runs_is_stopped() {
     assert_eq!(number(&mut db, "select count(*) from stop_order where why = 'cancelled'").await, 1);
     assert!(!hands.end(claimed[0].lease, TaskState::Success).await, "its outcome does not count any more");
     assert_eq!(events(&mut db).await, [format!("cancel_dag_run {}", first.run_id)]);
+}
+
+#[tokio::test]
+async fn a_run_that_has_ended_by_itself_is_not_recorded_as_cancelled() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let version = registered(&mut db, &json!({ "overlap": "cancel_running" })).await;
+    let first = create(&mut db, json!({})).await;
+    let mut hands = Hands::new(&database, &[version], LEASE).await;
+    let lease = hands.claim(1).await[0].lease;
+    assert!(hands.record(EndedTry::new(lease, TaskState::Success)).await, "its outcome waits for the fold");
+    let second = create(&mut db, json!({})).await;
+    assert_eq!((state(&mut db, &first).await, state(&mut db, &second).await), (RunState::Success, RunState::Running));
+    assert!(events(&mut db).await.is_empty(), "{:?}", events(&mut db).await);
 }
 
 #[tokio::test]
