@@ -208,7 +208,8 @@ fn decimal(value: &Value, precision: u8, scale: i8) -> Result<Option<i128>, Stri
         other => return unfit(other, "decimal"),
     };
     if fraction_digits(&digits) > i64::from(scale) {
-        return unfit(value, &format!("decimal with {scale} digits after the point"));
+        let shown: String = value.to_string().chars().take(60).collect();
+        return Err(format!("has {shown}, and the column has {scale} digits after the point"));
     }
     match parse_decimal::<Decimal128Type>(&digits, precision, scale) {
         Ok(number) => Ok(Some(number)),
@@ -302,12 +303,7 @@ mod tests {
                 "refused: has \"123456789012.5\", which is no decimal of 10 digits with 2 behind the point",
             ),
             (&money, micros, json!("13.5000"), "13.50"),
-            (
-                &money,
-                micros,
-                json!("0.125"),
-                "refused: has \"0.125\", which is no decimal with 2 digits after the point",
-            ),
+            (&money, micros, json!("0.125"), "refused: has \"0.125\", and the column has 2 digits after the point"),
             (&DataType::Float64, micros, json!("NaN"), "NaN"),
             (&DataType::Float64, micros, json!("-Infinity"), "-inf"),
             (
