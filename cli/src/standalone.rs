@@ -20,8 +20,8 @@ use orch_cluster::{Cluster, ClusterError};
 use orch_sdk::task::Bundle;
 use orch_store::{guard, task_role};
 use orch_web::{BundleState, FLAGSHIP, Password, WebConfig};
-use orch_workers::BodyOf;
-use sqlx::Connection as _;
+use orch_workers::{BodyOf, FolderConfig};
+use sqlx::{Connection as _, PgConnection};
 use std::fs::{DirBuilder, File};
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -124,10 +124,29 @@ async fn serve(
 ) -> Outcome {
     let mut signals = Signals::hear()?;
     let url = &database.url();
-    let mut db = tokio::select! {
+    let db = tokio::select! {
         db = roles::connect_patiently(config, url, "orch standalone") => db?,
         () = signals.next() => return Ok(Exit::Done),
     };
+    let started = Box::pin(start(config, (workforce, folder), (database, db), listener, phases));
+    let parts = tokio::select! {
+        parts = started => parts?,
+        () = signals.next() => return Ok(Exit::Done),
+    };
+    let outcome = parts.run_until_ended(&mut signals).await;
+    phases.tell("it is down");
+    outcome
+}
+
+/// Starts all parts. A signal may end this at any time.
+async fn start(
+    config: &Config,
+    (workforce, folder): (&Workforce, &PathBuf),
+    (database, mut db): (&Database, PgConnection),
+    listener: Option<std::net::TcpListener>,
+    phases: Phases,
+) -> Result<Parts, Failure> {
+    let url = &database.url();
     guard::migrate(&mut db).await?;
     if let Database::Private(_) = database {
         task_role::make(&mut db).await?;
@@ -138,6 +157,8 @@ async fn serve(
     let mut web = None;
     // The server answers from here; it is ready once people can log in and the DAGs are registered.
     let is_set_up = Arc::new(AtomicBool::new(false));
+    let is_project = matches!(workforce, Workforce::Project(..));
+    let dag_files_read = Arc::new(AtomicBool::new(false));
     let bundle = Sender::new(BundleState::None);
     let sockets = sockets(config)?;
     if let Some(listener) = listener {
@@ -145,6 +166,7 @@ async fn serve(
         let listener = TcpListener::from_std(listener).map_err(Failure::io("cannot listen"))?;
         let told = WebConfig {
             is_set_up: is_set_up.clone(),
+            dag_files_read: (!is_project).then(|| dag_files_read.clone()),
             bundle: Some(bundle.subscribe()),
             sockets: sockets.clone(),
             ..web_role::web(config, url)?
@@ -159,7 +181,8 @@ async fn serve(
             offers.let_grow();
             let offers = Arc::new(offers);
             parts.add_worker(roles::worker(config, url)?, offers.clone());
-            parts.add_folder(roles::folder(config, folder.clone(), *body_of), offers);
+            let watched = roles::folder(config, folder.clone(), *body_of);
+            parts.add_folder(FolderConfig { was_read: dag_files_read, ..watched }, offers);
         }
         Workforce::Project(..) => {}
     }
@@ -207,9 +230,7 @@ async fn serve(
             }
         }
     }
-    let outcome = parts.run_until_ended(&mut signals).await;
-    phases.tell("it is down");
-    outcome
+    Ok(parts)
 }
 
 /// People read standard error; a script reads the address on standard output.

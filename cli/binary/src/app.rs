@@ -142,14 +142,14 @@ pub struct Cx {
 impl Cx {
     /// The configuration as a question to a server needs it.
     pub fn config(&self) -> Result<Config, Failure> {
-        Config::load(&self.given)
+        load(&self.given)
     }
 
     /// The configuration with flags of a command's own.
     pub fn config_with(&self, add: impl FnOnce(&mut CommandLineSettings)) -> Result<Config, Failure> {
         let mut given = self.given.clone();
         add(&mut given);
-        Config::load(&given)
+        load(&given)
     }
 
     /// The configuration of a command that works on the database itself.
@@ -187,6 +187,12 @@ impl Cx {
     pub fn bundle(&self) -> BundleSource {
         self.bundle.take().expect("a command asks for the bundle once")
     }
+}
+
+fn load(given: &CommandLineSettings) -> Result<Config, Failure> {
+    let config = Config::load(given)?;
+    orch_core::plan::set_max_map_elements(config.max_map_elements.cast_signed());
+    Ok(config)
 }
 
 /// The names of the subcommands.

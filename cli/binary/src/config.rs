@@ -95,6 +95,9 @@ config! {
         /// Connections at the same time from one address; 0: an eighth of all
         connections_per_address: usize = "0", "ORCH_CONNECTIONS_PER_ADDRESS";
 
+        /// Queries of the lake that one process runs at the same time; others wait for 2 s, then get status 429
+        query_slots: usize = "2", "ORCH_QUERY_SLOTS";
+
         /// Let operators test connections and alerts from this server: it then asks any public address for them
         #[clap(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
         test_connection: bool = "false", "ORCH_TEST_CONNECTION";
@@ -123,6 +126,9 @@ config! {
 
         /// What a child process and all it starts may have in memory, in MB, unless its task says otherwise
         process_memory_mb: u32 = "4096", "ORCH_PROCESS_MEMORY_MB";
+
+        /// Maximum number of elements of a map; a task fails if its map is longer. Use one value for all processes
+        max_map_elements: u32 = "1000000", "ORCH_MAX_MAP_ELEMENTS";
 
         /// A worker that was not heard of for so long is lost and its tasks run again elsewhere
         lease: Duration = "15s", "ORCH_LEASE";
@@ -237,6 +243,9 @@ config! {
         /// What Prometheus sends to `metrics_address` as its bearer token; needed where other machines reach it
         metrics_token: Option<Secret> = "", "ORCH_METRICS_TOKEN";
 
+        /// Give clients of the catalog with the role `op` keys of the storage if they ask for them: of one table for an hour where the connection `lake` has `sts_role_arn`, else orch's own
+        give_keys: bool = "false", "ORCH_GIVE_KEYS";
+
         /// Token for the vault
         vault_token: Option<Secret> = "", "ORCH_VAULT_TOKEN";
     }
@@ -286,6 +295,10 @@ const LONGEST_LEASE: Duration = Duration::from_mins(10);
 const MOST_SLOTS: usize = 100_000;
 const MOST_PROCESSES: usize = 4_096;
 const LEAST_MEMORY_MB: u32 = 32;
+/// A cancelled run has a row for each element.
+const MAX_MAP_ELEMENTS: u32 = 100_000_000;
+/// Each query is a process with up to 256 MB.
+const MAX_QUERY_SLOTS: usize = 64;
 
 impl CommandLineSettings {
     /// What the command line says, as the environment of a process that is to hear the same.
@@ -346,6 +359,18 @@ impl Config {
             slots == 0 || slots > MOST_PROCESSES,
             format!("process_slots `{slots}` is not between 1 and {MOST_PROCESSES}"),
             "each is a process of its own: a few for each core",
+        );
+        let slots = self.query_slots;
+        refuse(
+            slots == 0 || slots > MAX_QUERY_SLOTS,
+            format!("query_slots `{slots}` is not between 1 and {MAX_QUERY_SLOTS}"),
+            "each query runs in its own process, which may take 256 MB",
+        );
+        let elements = self.max_map_elements;
+        refuse(
+            elements == 0 || elements > MAX_MAP_ELEMENTS,
+            format!("max_map_elements `{elements}` is not between 1 and {MAX_MAP_ELEMENTS}"),
+            "map over batches of elements instead",
         );
         refuse(
             self.process_memory_mb < LEAST_MEMORY_MB,

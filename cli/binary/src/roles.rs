@@ -134,7 +134,7 @@ async fn offers(
 
 /// The folder of DAG files that a worker watches.
 pub fn folder(config: &Config, path: PathBuf, body_of: BodyOf) -> FolderConfig {
-    FolderConfig { path, body_of, paused_at_creation: config.paused_at_creation }
+    FolderConfig { path, body_of, paused_at_creation: config.paused_at_creation, was_read: Arc::default() }
 }
 
 pub fn worker(config: &Config, url: &str) -> Result<WorkerConfig, Failure> {

@@ -39,12 +39,12 @@ impl Web {
         let listener = web_role::listen(&config)?;
         parts::block_on(async {
             let (url, mut db) = roles::connect_checked(&config, "orch web").await?;
-            // Only now: a process that still waits for its database ends at the first signal.
-            let mut signals = Signals::hear()?;
             if let Some(password) = web_role::admin(&mut db, &config).await? {
                 eprintln!("user admin, password {} (told once)", password.reveal());
             }
             drop(db);
+            // Only now: a process that still waits for its database ends at the first signal.
+            let mut signals = Signals::hear()?;
             let address = listener.local_addr().map_err(Failure::io("cannot listen"))?;
             let listener = TcpListener::from_std(listener).map_err(Failure::io("cannot listen"))?;
             let mut parts = Parts::new(&url, "orch web", roles::WEB_CONNECTIONS)?;

@@ -53,8 +53,6 @@ impl Worker {
         let (dashboards, bundle) = (source.dashboards()?, source.build()?);
         parts::block_on(async {
             let (url, mut db) = roles::connect_checked(&config, "orch worker").await?;
-            // Only now: a process that still waits for its database ends at the first signal.
-            let mut signals = Signals::hear()?;
             let mut offers = if self.take_over {
                 roles::register_over(&mut db, &bundle, config.paused_at_creation).await?
             } else {
@@ -62,6 +60,8 @@ impl Worker {
             };
             roles::register_dashboards(&mut db, &bundle.name, &dashboards).await?;
             drop(db);
+            // Only now: a process that still waits for its database, or registers, ends at the first signal.
+            let mut signals = Signals::hear()?;
             let mut parts = Parts::new(&url, "orch worker pool", roles::WORKER_CONNECTIONS)?;
             if self.with_stdin {
                 parts.end_with_stdin()?;
