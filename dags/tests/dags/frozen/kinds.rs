@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 /// Each prefix of streams, with the connection of their topics.
 const PLACES: [(&str, &str); 2] = [("log", "topics"), ("kafka", "kafka")];
 
-/// What a stream keeps.
+/// The rows that a stream keeps.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Rows {
     /// Topics of changes: a capture.
@@ -136,7 +136,7 @@ const CITIES: i64 = 6;
 const READINGS: i64 = 120;
 /// 2026-01-01T00:00:00Z
 const FIRST_SECOND: i64 = 1_767_225_600;
-/// Rows of the sources with these ids change in each transaction. Of the others the source has one at a time.
+/// Rows of the sources with these ids change in each transaction. The source has one other row at a time.
 const ORDERS: i64 = 40;
 const UPDATE: &str = "update orders set total = total + 1 where id <= 40";
 
@@ -302,7 +302,7 @@ fn is_late(n: i64) -> bool {
     n > CITIES && n % 7 == 3
 }
 
-/// What the tables and the streams have.
+/// Returns the contents of the tables and the states of the streams.
 async fn found(world: &World) -> BTreeMap<String, String> {
     let (mut lake, mut postgres) = (Vec::new(), Vec::new());
     for (place, _) in PLACES {
