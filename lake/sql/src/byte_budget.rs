@@ -5,8 +5,9 @@
 //! budget has its arguments and, where it multiplies them, its result.
 
 use crate::sizes::row_bytes;
-use arrow::array::{AsArray as _, RecordBatch};
-use arrow::compute::cast;
+use arrow::array::{ArrayRef, AsArray as _, RecordBatch};
+use arrow::compute::kernels::zip::zip;
+use arrow::compute::{cast, is_not_null};
 use arrow::datatypes::{DataType, FieldRef, Int64Type, Schema};
 use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::common::{DataFusionError, Result as DfResult, plan_err};
@@ -151,9 +152,14 @@ impl ScalarUDFImpl for Bounded {
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         if !varies(call.return_field.data_type()) {
-            return self.0.invoke_with_args(call);
+            let replaced = null_replaced(self.name(), &call.args, call.number_rows)?;
+            return replaced.map_or_else(|| self.0.invoke_with_args(call), Ok);
         }
         let rows = call.number_rows;
+        if let Some(value) = null_replaced(self.name(), &call.args, rows)? {
+            take_value(&value, rows)?;
+            return Ok(value);
+        }
         let arguments = call.args.iter().map(|argument| sizes(argument, rows)).collect::<DfResult<Vec<_>>>()?;
         check_bytes(arguments.iter().flatten().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes)))?;
         check_bytes(multiplied(self.name(), &call.args, &arguments, rows)?)?;
@@ -161,6 +167,24 @@ impl ScalarUDFImpl for Bounded {
         take_value(&value, rows)?;
         Ok(value)
     }
+}
+
+/// Computes the functions that replace nulls, and returns `None` for others. DataFusion evaluates these only after its optimizer has made a
+/// `case` of them, which names each argument twice: nested ones would double at each level.
+fn null_replaced(name: &str, args: &[ColumnarValue], rows: usize) -> DfResult<Option<ColumnarValue>> {
+    if !["coalesce", "nvl", "nvl2"].contains(&name) {
+        return Ok(None);
+    }
+    let arrays = args.iter().map(|value| value.to_array(rows)).collect::<DfResult<Vec<_>>>()?;
+    let value = match (name, arrays.as_slice()) {
+        ("nvl2", [tested, known, missing]) => zip(&is_not_null(tested)?, known, missing)?,
+        (_, [first, others @ ..]) => {
+            let replaced = |value: ArrayRef, next: &ArrayRef| zip(&is_not_null(&value)?, &value, next);
+            others.iter().try_fold(first.clone(), replaced)?
+        }
+        (_, []) => return plan_err!("`{name}` has no arguments"),
+    };
+    Ok(Some(ColumnarValue::Array(value)))
 }
 
 /// Returns the maximum number of bytes that a function builds which multiplies its arguments, and 0 for all others: their results are about

@@ -246,7 +246,9 @@ mod tests {
 
     #[test]
     fn nulls_are_replaced() {
-        for sql in ["coalesce(city, 'none')", "nvl(city, 'none')", "ifnull(city, 'none')"] {
+        for sql in
+            ["coalesce(city, null, 'none')", "nvl(city, 'none')", "ifnull(city, 'none')", "nvl2(city, city, 'none')"]
+        {
             let made = of(&[("x", sql)], None).expect(sql).of(&rows(), &[]).expect(sql);
             assert!(made.column(0).as_string::<i32>().iter().flatten().any(|text| text == "none"), "{sql}");
         }
