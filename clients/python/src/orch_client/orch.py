@@ -127,7 +127,9 @@ class AsyncOrch(Client):
         """What these tasks gave, when the run is over; a mapped task gives a list."""
         end = await self._end(dag_id, run_id, task_ids, timeout)
         if url := end.get("results_url"):
-            raise OrchError(None, "Too large", "the outputs are larger than 16 MB together", f"read them one by one: {url}")
+            raise OrchError(
+                None, "Too large", "the outputs are larger than 16 MB together", f"read them one by one: {url}"
+            )
         results: dict[str, Any] = end.get("results", {})
         return results
 
