@@ -43,7 +43,7 @@ pub(crate) struct Pace {
     versions: Versions,
 }
 
-/// What is left is due still, so the lookout calls again at once.
+/// Further runs may be due, so the next round starts immediately.
 fn look_again(many: usize, shared: &Shared) -> RemainingWork {
     if many > 0 {
         shared.board.look.notify_one();

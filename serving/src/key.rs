@@ -1,4 +1,4 @@
-//! Who may ask: a caller that the web server names, or the owner of an API token in the header `X-API-Key` or a bearer token.
+//! Callers that may query: a caller that the web server names, or the owner of an API token in the header `X-API-Key` or a bearer token.
 
 use axum::http::{HeaderMap, header};
 use orch_store::StoreResult;

@@ -17,7 +17,7 @@ pub const KAFKA: &str = "kafka";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum ClusterQuestion {
-    /// Where clients are sent, as `host:port`. Asks only the brokers that the connection names.
+    /// The addresses that the brokers advertise, as `host:port`. Only brokers that the connection names are queried.
     Brokers,
     Topics,
     Bounds(String),

@@ -78,7 +78,7 @@ pub async fn mark_instance(
 
 /// Marks at most [`MAX_MARKED`] instances of a run as succeeded, failed or skipped, and returns what became of each, in the order of
 /// the DAG. Marks none if one of them is [`Mark::NotYet`]. The caller gives `Hint::Ready`, `Hint::Run` and `Hint::Stop`, and
-/// begins queued runs of the DAG. The tasks have their places in `version`; without one in that of the run, whichever that is.
+/// begins queued runs of the DAG. The task numbers refer to `version`, or to the version of the run if it is `None`.
 #[boxed]
 pub async fn mark_instances(
     db: &mut PgConnection,
@@ -173,7 +173,7 @@ async fn mark_locked(
             Some(state) => state,
             None => ledger.without_a_row(plan, task, index),
         };
-        // Nobody knows how many elements it has.
+        // The number of its elements is not known yet.
         let is_unexpanded = found.state.is_none() && index < 0 && plan.task(task).map.is_some();
         let mark = match was == to {
             _ if is_unexpanded => Mark::NotYet,
@@ -198,7 +198,7 @@ async fn mark_locked(
         return Ok(Some(in_order(&marks)));
     }
     ledger.state = RunState::Running;
-    // Before the rows are told: what they were is asked of them.
+    // Before the rows change: the fold reads their states.
     let (folded, effects) = fold_loading(db, &version, run, &ledger, &events).await?;
     if is_over {
         revive(db, run).await?;
@@ -212,7 +212,7 @@ async fn mark_locked(
     Ok(Some(in_order(&marks)))
 }
 
-/// What waited, with the table that it waited in.
+/// A try that waited, with the table that it waited in.
 #[derive(sqlx::FromRow)]
 struct TakenRow {
     task: i16,
@@ -239,7 +239,7 @@ fn columns(places: impl IntoIterator<Item = Place>) -> (Vec<i16>, Vec<i32>) {
     places.into_iter().map(|(task, index)| (task as i16, index)).unzip()
 }
 
-/// Takes instances away from whoever could claim or wake them, with their slots, and locks their rows. Claims and wake-ups do
+/// Removes instances and their slots from the queues, so that no process claims or wakes them, and locks their rows. Claims and wake-ups do
 /// not take the run's lock: `None` when one of them is just being moved.
 async fn take(
     db: &mut PgConnection,
@@ -324,7 +324,7 @@ fn markable(taken: Option<&TakenRow>, row: Option<&FoundRow>) -> StoreResult<Opt
     Ok(Some(MarkableInstance { waited, held: taken.is_some() && !waited, state, next }))
 }
 
-/// The rows become those of the next tries, which never began. What was cleared while it ran is history only from now on, and
+/// Turns the rows into rows of the next tries, which never began. A try that was cleared while it ran becomes history now, and
 /// its worker still has to stop it.
 async fn begin_anew(db: &mut PgConnection, run: Uuid, begun: &[(Place, NextTry)]) -> StoreResult<()> {
     if begun.is_empty() {
@@ -376,7 +376,7 @@ async fn revive(db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
     Ok(())
 }
 
-/// Writes the rows of the instances, or creates them; whoever runs one finds another lease and is told to stop.
+/// Writes or creates the rows of the instances. A worker that runs one finds another lease and stops.
 async fn write(db: &mut PgConnection, run: Uuid, marked: &[Place], to: TaskState, rev: i32) -> StoreResult<()> {
     let (tasks, indices) = columns(marked.iter().copied());
     sqlx::query(

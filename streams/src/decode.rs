@@ -143,7 +143,7 @@ struct Work<'a> {
     json: &'a Json,
     transform: Option<&'a Transform>,
     rows: Vec<RecordBatch>,
-    /// Of the transformed rows.
+    /// Size of the transformed rows.
     bytes: usize,
     bad: Vec<Bad>,
 }

@@ -118,8 +118,8 @@ pub(crate) async fn alive() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// The server can work, people can log in, and the DAG files of this process were read: 200, else 503. That no scheduler lives, or that nothing old can go, is told and does not count: pages
-/// and triggers work. Why it cannot is for people who are logged in: it names places.
+/// The server can work, people can log in, and the DAG files of this process were read: 200, else 503. A missing scheduler and a failing
+/// retention are reported and do not count: pages and triggers work. Only users who are logged in see why, because the reason names paths.
 pub(crate) async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
     let findings = Findings::get(&app).await;
     let scheduler = findings.scheduler.map(|scheduler| {

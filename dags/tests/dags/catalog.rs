@@ -47,7 +47,7 @@ pub(crate) fn attached(address: &str, token: &str, storage: &Options) -> Lake {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_compatibility_kit_of_iceberg_passes() {
     let mut world = World::new().await;
-    // Its tables and views are in folders of its own choice.
+    // The kit chooses the folders of its tables and views.
     let token = world.add_key("admin", "all").await;
     let (_, address) = world.start_server(&SERVER);
     let jars = iceberg_kit();

@@ -35,7 +35,7 @@ impl PathCheck<'_> {
         Ok(())
     }
 
-    /// A file or folder that must be in a folder of the table, whatever the role of the caller.
+    /// A file or folder that must be in a folder of the table for callers of every role.
     fn own(&self, path: &str, folders: &Locations) -> RestResult<()> {
         if folders.admits_folder(path) {
             return Ok(());

@@ -201,7 +201,7 @@ async fn lines_beyond_those_of_one_round_have_their_turn() {
     house.pool("db", 1).await;
     house.trigger("d").await;
     house.trigger("full").await;
-    // As if thousands of pools that do not exist were named: a line each, with one try that waits.
+    // Adds 4,000 lines of pools that do not exist, each with one try that waits.
     let lines = "with more as (insert into line (queue, gates)
             select queue, replace(gates, '\"none\"', '\"none-' || n || '\"') from line, generate_series(1, 4000) n
             where gates like '%none%' returning id)

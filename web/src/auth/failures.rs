@@ -74,7 +74,7 @@ impl Failures {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts an attempt, or says how long there may be none.
+    /// Counts an attempt, or returns how long further attempts are refused.
     pub(super) fn begin(&self, name: &str, from: IpAddr, now: DateTime<Utc>) -> Result<(), Duration> {
         let key = key(name, from);
         let SeenLogins { of_address, of_name, succeeded } = &mut *self.seen();

@@ -79,7 +79,7 @@ pub(super) async fn watch(app: App) {
 }
 
 /// Repeats the work until it returns without a panic. All live pages depend on the one watcher, and nothing else would start another
-/// while somebody follows.
+/// while a page is open.
 async fn restart_on_panic<F: Future<Output = ()>>(work: impl Fn() -> F) {
     while AssertUnwindSafe(work()).catch_unwind().await.is_err() {
         tracing::error!("the watcher of live pages panicked and restarts");

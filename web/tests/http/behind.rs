@@ -1,5 +1,5 @@
-//! Servers of the bundle under `/serving` and `/catalog`: what they are told of a request, how much of its body is read for whom, and what
-//! of their responses reaches a browser.
+//! Servers of the bundle under `/serving` and `/catalog`: the headers that they receive, the bytes that are read of a body, and the
+//! headers of their responses that reach a browser.
 
 use crate::browser::Browser;
 use crate::fixture::{JsonReply, Web};

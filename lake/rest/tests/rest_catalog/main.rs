@@ -292,7 +292,7 @@ async fn changes_of_the_catalog_are_in_the_audit_log() {
     }
 }
 
-/// A real STS protocol server: keys of one table that expire, never those of orch.
+/// A real STS server hands out keys of one table that expire, and never the keys of orch.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_a_table_end_after_an_hour() {
     let moto = Moto::start("lakehouse");

@@ -1,16 +1,16 @@
-//! What is allowed and refused, in which words, and that every check ends.
+//! Values that schemas allow and refuse, the messages, and that every check ends.
 
 use super::*;
 use schemars::JsonSchema;
 use serde_json::json;
 
-/// Where things are made.
+/// A region of production.
 #[derive(JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(dead_code, reason = "only its schema is of interest")]
 enum Region {
     Europe,
-    /// With a comment of its own it is a `const` of a `oneOf`.
+    /// A variant with a comment is a `const` of a `oneOf`.
     America,
 }
 
