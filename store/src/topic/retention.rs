@@ -11,7 +11,7 @@ const BATCH: i64 = 10_000;
 /// pieces of 2 kB: a batch counted in records alone would exceed the time limit of a statement.
 const BATCH_BYTES: i64 = 32 * 1024 * 1024;
 
-/// Drops records that are older than the retention of their topic, and those of deleted topics. Returns their number. An error
+/// Drops records that are older than the retention of their topic, and records of deleted topics. Returns their number. An error
 /// in one partition does not keep the others from being cleaned; the first error is returned at the end.
 #[boxed]
 pub async fn drop_old_records(db: &mut PgConnection) -> StoreResult<i64> {

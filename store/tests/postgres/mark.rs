@@ -220,7 +220,7 @@ async fn clear(db: &mut PgConnection, run: Uuid, tasks: &[TaskIdx]) {
     cleared.expect("it clears").expect("the run is there");
 }
 
-/// All are marked under one lock of the run: one revision, whatever their states were.
+/// All are marked under one lock of the run, so there is one new revision.
 #[tokio::test]
 async fn many_elements_are_marked_as_one_change_of_their_run() {
     let database = database().await;
