@@ -177,7 +177,7 @@ fn with_guard<T>(guard: Arc<()>, work: impl FnOnce() -> T) -> T {
 
 fn read_file<T>(read: &FileParser<T>, file: &str, path: &Path, known_hash: Option<u64>) -> FileRead<T> {
     let mut bytes = Vec::new();
-    // One byte above the limit, so that the reader detects a file that is too long.
+    // Reads one byte above the limit, so that the parser detects a file that is too long.
     let opened = File::open(path).and_then(|open| open.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes));
     let bytes_hash = hash(&bytes, opened.is_ok());
     if known_hash == Some(bytes_hash) {
@@ -241,6 +241,6 @@ mod tests {
         assert_eq!(broken["panics.yaml"][0].message, "reading the file panicked");
         assert_eq!(Arc::strong_count(&files.readers), 2, "one thread was abandoned");
         drop(open);
-        std::fs::remove_dir_all(&folder).expect("it is there");
+        std::fs::remove_dir_all(&folder).expect("the folder exists");
     }
 }

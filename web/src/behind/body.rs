@@ -133,7 +133,7 @@ mod tests {
         Body::from_stream(iter((0..pieces).map(|_| Ok::<_, Failure>(Bytes::from(vec![b'x'; 1 << 16])))))
     }
 
-    /// One test for all cases, because the budget is shared by the process.
+    /// All cases are in one test, because the process has one budget.
     #[tokio::test(start_paused = true)]
     async fn a_body_takes_its_part_of_the_budget_and_ends_when_it_is_too_large_or_idle() {
         let upload = Upload::new(3 << 16);
