@@ -156,12 +156,12 @@ impl ScalarUDFImpl for Bounded {
             return replaced.map_or_else(|| self.0.invoke_with_args(call), Ok);
         }
         let rows = call.number_rows;
+        let arguments = call.args.iter().map(|argument| sizes(argument, rows)).collect::<DfResult<Vec<_>>>()?;
+        check_bytes(arguments.iter().flatten().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes)))?;
         if let Some(value) = null_replaced(self.name(), &call.args, rows)? {
             take_value(&value, rows)?;
             return Ok(value);
         }
-        let arguments = call.args.iter().map(|argument| sizes(argument, rows)).collect::<DfResult<Vec<_>>>()?;
-        check_bytes(arguments.iter().flatten().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes)))?;
         check_bytes(multiplied(self.name(), &call.args, &arguments, rows)?)?;
         let value = self.0.invoke_with_args(call)?;
         take_value(&value, rows)?;

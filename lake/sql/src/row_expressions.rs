@@ -305,6 +305,7 @@ mod tests {
             "regexp_replace(repeat(city, 100000), 'o', repeat('a', 10000), 'g')",
             "array_to_string([repeat(city, 100000), city], repeat('a', 100000))",
             "city in (repeat('a', 2000000000))",
+            "coalesce(city, repeat('a', 2000000000))",
         ] {
             let error = match of(&[("x", sql)], None) {
                 Ok(made) => made.of(&rows().slice(0, 1), &[]).expect_err(sql).to_string(),
