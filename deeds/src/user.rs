@@ -32,15 +32,15 @@ impl UserDeed<'_> {
     }
 }
 
-/// `false`: there is a user of that name.
+/// Creates a user. Returns the name of the user who has this name already, in any case; `None` if the user was created.
 #[boxed]
-pub async fn create(tx: &mut PgConnection, actor: &Actor, new: &NewUser<'_>) -> StoreResult<bool> {
-    let is_new = user::add_user(tx, new).await?;
-    if is_new {
+pub async fn create(tx: &mut PgConnection, actor: &Actor, new: &NewUser<'_>) -> StoreResult<Option<String>> {
+    let existing = user::add_user(tx, new).await?;
+    if existing.is_none() {
         let extra = Some(json!({ "user": new.name, "role": new.role }));
         actor.did(tx, Deed { event: "create_user", extra, ..Deed::default() }).await?;
     }
-    Ok(is_new)
+    Ok(existing)
 }
 
 #[boxed]

@@ -49,11 +49,15 @@ pub enum UserChange {
 
 const ADMIN: &str = "admin";
 
+/// Returns the user with this name in any case. If several users match, which older versions allowed, the user with exactly this name wins,
+/// else the oldest.
 #[boxed]
 pub async fn get_user(db: &mut PgConnection, name: &str) -> StoreResult<Option<UserRow>> {
     let row = sqlx::query_as!(
         UserRow,
-        "select name, password_hash, role, is_disabled, generation, created_at from api_user where name = $1",
+        r#"select name, password_hash, role, is_disabled, generation, created_at from api_user
+        where lower(name collate "C") = lower($1::text collate "C")
+        order by name <> $1, created_at, name limit 1"#,
         name
     );
     Ok(row.fetch_optional(db).await?)
@@ -84,19 +88,26 @@ pub async fn set_user(db: &mut PgConnection, name: &str, password_hash: &str, ro
     Ok(())
 }
 
-/// Creates a user unless there is one of that name; whether it did.
+/// Creates a user. Returns the name of the user who has this name already, in any case; `None` if the user was created.
 #[boxed]
-pub async fn add_user(db: &mut PgConnection, new: &NewUser<'_>) -> StoreResult<bool> {
+pub async fn add_user(db: &mut PgConnection, new: &NewUser<'_>) -> StoreResult<Option<String>> {
+    // The unique index admits names that only users of older versions have, so the query excludes them as well.
     let done = sqlx::query!(
-        "insert into api_user (name, password_hash, role, full_name, email) values ($1, $2, $3, $4, $5)
-        on conflict do nothing",
+        r#"insert into api_user (name, password_hash, role, full_name, email)
+        select $1::text, $2::text, $3::text, $4::text, $5::text
+        where not exists (select from api_user where lower(name collate "C") = lower($1::text collate "C"))
+        on conflict do nothing"#,
         new.name,
         new.password_hash,
         new.role,
         new.full_name,
         new.email
     );
-    Ok(done.execute(db).await?.rows_affected() == 1)
+    if done.execute(&mut *db).await?.rows_affected() == 1 {
+        return Ok(None);
+    }
+    let existing = get_user(db, new.name).await?;
+    Ok(Some(existing.map_or_else(|| new.name.to_owned(), |user| user.name)))
 }
 
 /// From now on, wherever the user is logged in.

@@ -40,7 +40,7 @@ pub async fn ensure_admin(db: &mut PgConnection, wished: Option<&Password>) -> W
             let password = Password::random();
             let hash = hash_password(password.clone()).await?;
             let new = NewUser { name: ADMIN, password_hash: &hash, role: Role::Admin.as_str(), ..NewUser::default() };
-            let added = add_user(db, &new).await?;
+            let added = add_user(db, &new).await?.is_none();
             // Of several servers that start together, the first one's password counts.
             Ok(if added { Admin::Generated(password) } else { Admin::Kept })
         }

@@ -47,9 +47,10 @@ impl CreateUser {
             email: self.email.trim(),
         };
         let mut tx = session.db.begin().await?;
-        if !create(&mut tx, &at_command_line(), &new).await? {
-            return Err(Failure::new(format!("there is a user `{}` already", self.username))
-                .hint("change it with `orch users set-role` or `orch users reset-password`"));
+        if let Some(existing) = create(&mut tx, &at_command_line(), &new).await? {
+            return Err(Failure::new(format!("there is a user `{existing}` already")).hint(
+                "user names are unique regardless of case: change this user with `orch users set-role` or `orch users reset-password`",
+            ));
         }
         tx.commit().await?;
         eprintln!("user `{}` may log in as {}", self.username, self.role);

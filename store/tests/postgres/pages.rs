@@ -27,7 +27,7 @@ fn new_user<'a>(name: &'a str, role: &'a str) -> NewUser<'a> {
 async fn a_session_lasts_until_it_is_closed_or_over_or_its_user_is_gone() {
     let database = database().await;
     let mut db = one(&database).await;
-    assert!(add_user(&mut db, &new_user("ada", "viewer")).await.unwrap());
+    assert_eq!(add_user(&mut db, &new_user("ada", "viewer")).await.unwrap(), None);
     let new = |hash, now| NewSession {
         token_hash: hash,
         user: "ada",

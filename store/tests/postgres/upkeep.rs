@@ -9,6 +9,7 @@ use orch_store::log::{self, LogCursor, NewChunk};
 use orch_store::partition::{Retention, make_ahead};
 use orch_store::run::set_run_state;
 use orch_store::setting::setting_or_insert;
+use orch_store::user::{NewUser, add_user, get_user};
 use orch_store::version::Versions;
 use orch_store::{MIGRATOR, StoreError};
 use orch_test_support::TestDb;
@@ -53,6 +54,34 @@ async fn a_database_that_knows_the_old_text_of_an_amended_migration_is_brought_u
     guard::migrate(&mut db).await.unwrap();
     assert_eq!(guard::read_schema(&mut db).await.unwrap(), Schema::Fits);
     assert_eq!(number(&mut db, "select count(*) from clean_audit('2025-01-01', 9, '{}', '{}')").await, 0);
+}
+
+/// Versions before 40 allowed `Ada` beside `ada`.
+#[tokio::test]
+async fn users_whose_names_differ_only_in_case_are_kept_and_no_further_one_is_added() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    MIGRATOR.undo(&mut db, 202_611_302_019).await.unwrap();
+    let old = "insert into api_user (name, password_hash, created_at)
+        select name, name, now() + n * interval '1 s' from unnest('{bob,Ada,ada}'::text[]) with ordinality as users (name, n)";
+    sqlx::raw_sql(old).execute(&mut db).await.unwrap();
+    guard::migrate(&mut db).await.unwrap();
+    for (name, expected) in [("ada", "ada"), ("Ada", "Ada"), ("ADA", "Ada"), ("BOB", "bob")] {
+        let found = get_user(&mut db, name).await.unwrap().unwrap();
+        assert_eq!((found.name.as_str(), found.password_hash.as_str()), (expected, expected), "{name}");
+        let new = NewUser { name, password_hash: "new", role: "viewer", ..NewUser::default() };
+        assert_eq!(add_user(&mut db, &new).await.unwrap().as_deref(), Some(expected), "{name}");
+    }
+    let mut insert = async |name: &str| {
+        let insert = sqlx::query("insert into api_user (name, password_hash) values ($1, '')").bind(name);
+        insert.execute(&mut db).await.map_err(|error| error.as_database_error().unwrap().code().unwrap().into_owned())
+    };
+    assert_eq!(
+        insert("BOB").await.unwrap_err(),
+        "23505",
+        "two requests at the same time: the index refuses the second"
+    );
+    insert("carol").await.unwrap();
 }
 
 #[tokio::test]

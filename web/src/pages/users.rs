@@ -134,7 +134,11 @@ pub(crate) async fn add(State(app): State<App>, actor: Actor, shell: Shell, form
             };
             let mut db = app.hot().await?;
             let mut tx = db.begin().await.map_err(StoreError::from)?;
-            if create(&mut tx, &actor, &new).await? {
+            if let Some(existing) = create(&mut tx, &actor, &new).await? {
+                drop(tx);
+                let words = format!("There is a user `{existing}` already. User names are unique regardless of case.");
+                (wish, Some(Err((StatusCode::CONFLICT, words))))
+            } else {
                 tx.commit().await.map_err(StoreError::from)?;
                 app.auth.changed(&wish.name);
                 if !is_made_up {
@@ -143,10 +147,6 @@ pub(crate) async fn add(State(app): State<App>, actor: Actor, shell: Shell, form
                 let fresh = FreshPassword { user: wish.name, password };
                 let wish = NewUserForm { name: String::new(), full_name: String::new(), email: String::new(), role };
                 (wish, Some(Ok(fresh)))
-            } else {
-                drop(tx);
-                let words = format!("There is a user `{}` already.", wish.name);
-                (wish, Some(Err((StatusCode::CONFLICT, words))))
             }
         }
     };

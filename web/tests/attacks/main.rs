@@ -103,7 +103,7 @@ impl AttackedServer {
         ensure_admin(&mut own, Some(&Password::new(PASSWORD))).await.expect("there is an admin");
         let password_hash = hash_password(Password::new(PASSWORD)).await.expect("it hashes");
         let op = NewUser { name: "op", password_hash: &password_hash, role: "op", ..NewUser::default() };
-        assert!(add_user(&mut own, &op).await.expect("it can be written"));
+        assert_eq!(add_user(&mut own, &op).await.expect("it can be written"), None);
         let keys = Keyring::parse(&Keyring::generate()).expect("it was made just now");
         let canary = format!("postgres://me:{SECRET}@db:5432/sales?token={SECRET}");
         let canary = Connection::from_uri("canary", &canary).expect("a URI");

@@ -55,6 +55,7 @@ async fn an_admin_adds_a_user_whose_password_is_shown_once() {
     assert!(list.has("ada") && !list.has(&password));
     for (name, role, status, words) in [
         ("ada", "user", StatusCode::CONFLICT, "already"),
+        ("ADA", "user", StatusCode::CONFLICT, "a user `ada` already. User names are unique regardless of case."),
         ("a b", "user", StatusCode::UNPROCESSABLE_ENTITY, "letters, digits"),
         ("", "user", StatusCode::UNPROCESSABLE_ENTITY, "letters, digits"),
         ("bob", "boss", StatusCode::BAD_REQUEST, "is no role"),

@@ -232,6 +232,19 @@ async fn a_first_password_is_made_up_once() {
 }
 
 #[tokio::test]
+async fn a_name_in_another_case_logs_in_the_same_user() {
+    let web = Web::new().await;
+    web.add_user("Ada", "viewer").await;
+    for name in ["Ada", "ada", "ADA"] {
+        assert!(web.log_in(name, PASSWORD).await.is_ok(), "{name}");
+    }
+    let mut db = web.db().await;
+    let names = "select distinct user_name from web_session where user_name <> 'admin'";
+    let names: Vec<String> = sqlx::query_scalar(names).fetch_all(&mut db).await.unwrap();
+    assert_eq!(names, ["Ada"], "all sessions belong to this user");
+}
+
+#[tokio::test]
 async fn no_log_line_holds_a_password_or_a_token() {
     let web = Web::new().await;
     drop(web.log_in("ada\nadmin", "canary-wrong").await);

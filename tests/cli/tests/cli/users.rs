@@ -18,6 +18,8 @@ async fn users_come_change_and_go() {
     assert_eq!((&listed[0]["username"], &listed[0]["full_name"]), (&"ada".into(), &"Ada Lovelace".into()));
     assert_eq!((&listed[1]["username"], &listed[1]["role"]), (&"bob".into(), &"viewer".into()));
 
+    let taken = world.run(&["users", "create", "-u", "ADA", "-r", "op", "--use-random-password"]).refused();
+    assert!(taken.starts_with("error: there is a user `ada` already\nhint: user names are unique"), "{taken}");
     assert_eq!(world.run(&["users", "set-role", "-u", "bob", "-r", "op"]).err, "user `bob` is op\n");
     assert_eq!(world.run(&["users", "disable", "-u", "bob"]).code, 0);
     assert_eq!(world.run(&["users", "list", "-o", "json"]).json()[1]["is_disabled"], true);
