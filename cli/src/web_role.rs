@@ -69,19 +69,21 @@ fn is_https(config: &Config) -> bool {
     config.ssl_cert.is_some() || (!config.trusted_proxies.is_empty() && !config.insecure_http)
 }
 
-/// Creates the user `admin` if it is missing. `Some`: its generated password, printed once.
+/// Creates the user `admin` if it does not exist. Returns its generated password, which is printed once.
 pub(crate) async fn admin(db: &mut PgConnection, config: &Config) -> Result<Option<Password>, Failure> {
-    let wished = config.admin_password.as_ref().map(|password| Password::new(password.reveal()));
+    let configured = config.admin_password.as_ref().map(|password| Password::new(password.reveal()));
     let mut tx = db.begin().await?;
-    let admin = ensure_admin(&mut tx, wished.as_ref()).await.map_err(failure)?;
-    let event = match admin {
-        Admin::Kept => None,
-        Admin::Changed => Some("reset_password"),
-        Admin::Generated(_) => Some("create_user"),
-    };
-    if let Some(event) = event {
-        let extra = Some(json!({ "user": ADMIN, "through": "start" }));
-        did_in(&mut tx, &Deed { event, extra, ..Deed::default() }).await?;
+    let admin = ensure_admin(&mut tx, configured.as_ref()).await.map_err(failure)?;
+    match admin {
+        Admin::Kept => {}
+        Admin::OtherPassword => tracing::warn!(
+            "`admin_password` is ignored, because the user `{ADMIN}` exists and has another password; \
+            `orch users reset-password -u {ADMIN}` sets a new one"
+        ),
+        Admin::Created | Admin::Generated(_) => {
+            let extra = Some(json!({ "user": ADMIN, "through": "start" }));
+            did_in(&mut tx, &Deed { event: "create_user", extra, ..Deed::default() }).await?;
+        }
     }
     tx.commit().await?;
     Ok(if let Admin::Generated(password) = admin { Some(password) } else { None })

@@ -72,22 +72,6 @@ pub async fn has_admin(db: &mut PgConnection) -> StoreResult<bool> {
     Ok(found.fetch_one(db).await?)
 }
 
-/// Creates a user or changes password and role.
-#[boxed]
-pub async fn set_user(db: &mut PgConnection, name: &str, password_hash: &str, role: &str) -> StoreResult<()> {
-    sqlx::query!(
-        "insert into api_user (name, password_hash, role) values ($1, $2, $3)
-        on conflict (name) do update set password_hash = excluded.password_hash, role = excluded.role,
-          generation = api_user.generation + 1",
-        name,
-        password_hash,
-        role
-    )
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
 /// Creates a user. Returns the name of the user who has this name already, in any case; `None` if the user was created.
 #[boxed]
 pub async fn add_user(db: &mut PgConnection, new: &NewUser<'_>) -> StoreResult<Option<String>> {

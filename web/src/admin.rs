@@ -1,8 +1,8 @@
-//! The first user: there is always somebody who can log in.
+//! The first user, which a start creates.
 
 use crate::auth::{Password, Role, verify};
 use crate::{WebError, WebResult};
-use orch_store::user::{NewUser, add_user, get_user, has_admin, set_user};
+use orch_store::user::{NewUser, add_user, get_user, has_admin};
 use sqlx::PgConnection;
 
 /// The name of the first user.
@@ -10,41 +10,39 @@ pub const ADMIN: &str = "admin";
 
 const MOST_NAME_BYTES: usize = 100;
 
-/// What became of the first user's password.
+/// The first user after a start.
 #[derive(Debug)]
 pub enum Admin {
-    /// It is what it was.
+    /// The user existed before.
     Kept,
-    /// It is now the one that was wished for; tokens of the old one are dead.
-    Changed,
-    /// Nobody wished for one: show this to the person at the terminal, once.
+    /// The user existed before, and the configured password is not theirs.
+    OtherPassword,
+    /// The user was created with the configured password.
+    Created,
+    /// The user was created without a configured password: show this one to the user at the terminal, once.
     Generated(Password),
 }
 
-/// Makes sure that the first user exists, with the password that was wished for if one was. Called by whoever starts a
-/// web server, after the schema is there. Hashes, so it takes some 20 ms of a core.
-pub async fn ensure_admin(db: &mut PgConnection, wished: Option<&Password>) -> WebResult<Admin> {
-    let user = get_user(db, ADMIN).await?;
-    match (user, wished) {
-        (Some(_), None) => Ok(Admin::Kept),
-        (Some(user), Some(password)) if verified(password.clone(), user.password_hash.clone()).await? => {
-            Ok(Admin::Kept)
+/// Creates the first user if it does not exist. A start never changes a password: `configured` would undo a change that the user made on
+/// the pages. Hashing takes about 20 ms of a CPU.
+pub async fn ensure_admin(db: &mut PgConnection, configured: Option<&Password>) -> WebResult<Admin> {
+    let (password, admin) = match (get_user(db, ADMIN).await?, configured) {
+        (Some(_), None) => return Ok(Admin::Kept),
+        (Some(user), Some(password)) => {
+            let is_same = verified(password.clone(), user.password_hash).await?;
+            return Ok(if is_same { Admin::Kept } else { Admin::OtherPassword });
         }
-        (_, Some(password)) => {
-            set_user(db, ADMIN, &hash_password(password.clone()).await?, Role::Admin.as_str()).await?;
-            Ok(Admin::Changed)
-        }
-        // Somebody goes by another name.
-        (None, None) if has_admin(db).await? => Ok(Admin::Kept),
+        (None, Some(password)) => (password.clone(), Admin::Created),
+        (None, None) if has_admin(db).await? => return Ok(Admin::Kept),
         (None, None) => {
             let password = Password::random();
-            let hash = hash_password(password.clone()).await?;
-            let new = NewUser { name: ADMIN, password_hash: &hash, role: Role::Admin.as_str(), ..NewUser::default() };
-            let added = add_user(db, &new).await?.is_none();
-            // Of several servers that start together, the first one's password counts.
-            Ok(if added { Admin::Generated(password) } else { Admin::Kept })
+            (password.clone(), Admin::Generated(password))
         }
-    }
+    };
+    let hash = hash_password(password).await?;
+    let new = NewUser { name: ADMIN, password_hash: &hash, role: Role::Admin.as_str(), ..NewUser::default() };
+    // If several servers start together, the password of the first one counts.
+    Ok(if add_user(db, &new).await?.is_none() { admin } else { Admin::Kept })
 }
 
 /// As `api_user` keeps a password. Takes some 20 ms of a core.

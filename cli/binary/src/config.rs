@@ -63,7 +63,7 @@ config! {
         #[clap(short = 'p')]
         port: u16 = "8080", "ORCH_PORT";
 
-        /// Password of the user `admin`; without it one is made up and printed at the first start
+        /// Password of the user `admin` if this start creates the user, else ignored; by default one is generated and printed
         admin_password: Option<Secret> = "", "ORCH_ADMIN_PASSWORD";
 
         /// Names by which people reach this server, with commas; needed for names that are not this machine's

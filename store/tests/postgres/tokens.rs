@@ -3,7 +3,7 @@
 use crate::fixture::{database, number, one};
 use chrono::{DateTime, Utc};
 use orch_store::token::{AddToken, MOST_TOKENS, NewToken, TokenScope, add_token, token_hash};
-use orch_store::user::set_user;
+use orch_store::user::{NewUser, add_user};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use tokio::task::JoinSet;
@@ -24,7 +24,8 @@ async fn add(db: &mut PgConnection, name: &str) -> AddToken {
 async fn two_requests_at_the_same_time_add_no_more_tokens_than_a_user_may_have() {
     let database = database().await;
     let (mut db, mut other, mut watch) = (one(&database).await, one(&database).await, one(&database).await);
-    set_user(&mut db, "ada", "hash", "op").await.unwrap();
+    let ada = NewUser { name: "ada", password_hash: "hash", role: "op", ..NewUser::default() };
+    assert_eq!(add_user(&mut db, &ada).await.unwrap(), None);
     for token in 1..MOST_TOKENS {
         assert_eq!(add(&mut db, &token.to_string()).await, AddToken::Added);
     }

@@ -17,12 +17,12 @@ use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::run_by_uuid;
 use orch_store::seal::Keyring;
 use orch_store::step::{Claim, EndedTry, Failure, Lease, Mode, Stepper, WorkerStep};
-use orch_store::user::{NewUser, add_user, get_user, set_user};
+use orch_store::user::{NewUser, UserChange, add_user, get_user, reset_password};
 use orch_store::version::{Versions, load};
 use orch_store::worker::{NewWorker, register_worker};
 use orch_store::{MIGRATOR, connect};
 use orch_test_support::TestDb;
-use orch_web::{ADMIN, App, Clock, WebConfig, router};
+use orch_web::{ADMIN, App, Clock, Password, WebConfig, hash_password, router};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use std::sync::Arc;
@@ -74,7 +74,8 @@ impl Web {
         let dags = vec![chain("chain", 5), params(), chain("paused", 1), mapped()];
         register_bundle(&mut db, &NewBundle { name: "test".into(), dags }, false).await.expect("they register");
         pause(&mut db, &["paused".into()]).await.expect("it is paused");
-        set_user(&mut db, ADMIN, &quick_hash(), "admin").await.expect("there is an admin");
+        let admin = NewUser { name: ADMIN, password_hash: &quick_hash(), role: "admin", ..NewUser::default() };
+        assert_eq!(add_user(&mut db, &admin).await.expect("it can be written"), None);
         let (clock, hints) = (Clock::movable(), Hints::new());
         let keys = Keyring::parse(&Keyring::generate()).expect("it was made just now");
         let config = WebConfig { clock: clock.clone(), keys: keys.clone(), ..WebConfig::new(database.url()) };
@@ -118,6 +119,13 @@ impl Web {
         let admin = get_user(&mut db, ADMIN).await.expect("it can be read").expect("there is one");
         let new = NewUser { name, password_hash: &admin.password_hash, role, ..NewUser::default() };
         assert_eq!(add_user(&mut db, &new).await.expect("it can be written"), None, "`{name}` is new");
+    }
+
+    /// Sets the admin's password as `orch users reset-password` does.
+    pub(crate) async fn reset_admin_password(&self, password: &str) {
+        let hash = hash_password(Password::new(password)).await.expect("it can be hashed");
+        let reset = reset_password(&mut self.db().await, ADMIN, &hash).await.expect("it can be written");
+        assert_eq!(reset, UserChange::Done);
     }
 
     /// What no door allows: the last admin goes.

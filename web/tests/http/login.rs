@@ -143,10 +143,8 @@ async fn a_token_expires() {
 #[tokio::test]
 async fn a_new_password_or_a_deleted_user_ends_tokens_within_a_second() {
     let web = Web::new().await;
-    let mut db = web.db().await;
     assert_eq!(status_with(&web, &web.token).await.0, StatusCode::OK);
-    assert!(matches!(ensure_admin(&mut db, Some(&Password::new(PASSWORD))).await, Ok(Admin::Kept)));
-    assert!(matches!(ensure_admin(&mut db, Some(&Password::new("another"))).await, Ok(Admin::Changed)));
+    web.reset_admin_password("another").await;
     web.clock.advance(TimeDelta::seconds(1));
     assert_eq!(status_with(&web, &web.token).await.1, json!({ "detail": "Token was revoked" }));
     let token = web.log_in(ADMIN, "another").await.expect("the new password is right");
@@ -188,9 +186,8 @@ const TRIES: usize = 24;
 #[tokio::test]
 async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
     let web = Web::new().await;
-    // Of the usual work.
-    let usual = Password::new("as long as any other");
-    ensure_admin(&mut web.db().await, Some(&usual)).await.unwrap();
+    // The hash of the fixture is cheaper than the hash for an unknown user.
+    web.reset_admin_password("as long as any other").await;
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for i in 0..TRIES {
         // Past the limit of failed logins each time.
@@ -229,6 +226,20 @@ async fn a_first_password_is_made_up_once() {
     let Ok(Admin::Generated(password)) = ensure_admin(&mut db, None).await else { panic!("there was none") };
     assert!(web.log_in(ADMIN, password.reveal()).await.is_ok());
     assert!(matches!(ensure_admin(&mut db, None).await, Ok(Admin::Kept)));
+}
+
+#[tokio::test]
+async fn a_configured_password_applies_to_a_new_admin_only() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let mut start = async |password: &str| ensure_admin(&mut db, Some(&Password::new(password))).await;
+    web.drop_admin().await;
+    assert!(matches!(start("configured").await, Ok(Admin::Created)));
+    assert!(matches!(start("configured").await, Ok(Admin::Kept)));
+    web.reset_admin_password("changed later").await;
+    assert!(matches!(start("configured").await, Ok(Admin::OtherPassword)));
+    assert!(web.log_in(ADMIN, "changed later").await.is_ok(), "the start does not undo the change");
+    assert_eq!(web.log_in(ADMIN, "configured").await.unwrap_err().status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

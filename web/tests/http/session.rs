@@ -4,7 +4,7 @@ use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web};
 use axum::http::{Method, StatusCode};
 use chrono::TimeDelta;
-use orch_web::{ADMIN, Access, Door, Password, ensure_admin, rules};
+use orch_web::{ADMIN, Access, Door, rules};
 
 #[tokio::test]
 async fn a_page_asks_who_one_is_and_then_shows_itself() {
@@ -58,7 +58,6 @@ async fn a_login_leads_to_pages_of_this_server_only() {
 #[tokio::test]
 async fn a_session_ends_at_logout_with_a_new_password_with_its_user_and_with_time() {
     let web = Web::new().await;
-    let mut db = web.db().await;
     // Logout: what was copied of the cookie is worth nothing.
     let mut browser = Browser::logged_in(&web).await;
     let stolen = browser.cookies.clone();
@@ -76,7 +75,7 @@ async fn a_session_ends_at_logout_with_a_new_password_with_its_user_and_with_tim
     browser.cookies = new;
     assert_eq!(browser.get("/").await.status, StatusCode::OK);
     // A new password.
-    ensure_admin(&mut db, Some(&Password::new("another"))).await.expect("it is changed");
+    web.reset_admin_password("another").await;
     web.clock.advance(TimeDelta::seconds(1));
     assert_eq!(browser.get("/").await.location(), "/login");
     // Time.
