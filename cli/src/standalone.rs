@@ -15,7 +15,7 @@ use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::found::Standalone;
 use orch_binary::output::counted;
 use orch_binary::parts::{self, Parts, Signals};
-use orch_binary::{files, logging, roles, secrets, socket};
+use orch_binary::{files, roles, secrets, socket};
 use orch_cluster::{Cluster, ClusterError};
 use orch_sdk::task::Bundle;
 use orch_store::{guard, task_role};
@@ -67,7 +67,7 @@ enum Workforce {
 
 /// The whole life of a standalone.
 pub(crate) fn run_standalone(cx: &Cx, config: &Config, web: Web, work: Work) -> Outcome {
-    logging::start(config)?;
+    roles::start_process(config)?;
     let phases = Phases { began: cx.began };
     let listener = match web {
         Web::Served => Some(web_role::listen(config)?),

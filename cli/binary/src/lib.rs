@@ -13,7 +13,7 @@ mod console;
 pub mod failure;
 pub mod files;
 pub mod found;
-pub mod logging;
+mod logging;
 mod memory;
 mod metrics;
 pub mod names;

@@ -24,7 +24,7 @@ const TOO_CHATTY: [&str; 9] =
 const NOTICES: (&str, Level) = ("sqlx::postgres::notice", Level::WARN);
 
 /// Begins to log. Once in a process.
-pub fn start(config: &Config) -> Result<(), Failure> {
+pub(crate) fn start(config: &Config) -> Result<(), Failure> {
     let wrong = |error: &dyn std::fmt::Display| {
         Failure::new(format!("log `{}` is not understood: {error}", config.log))
             .hint("write a level (error, warn, info, debug, trace) or `target=level,…`")

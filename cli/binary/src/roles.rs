@@ -1,6 +1,7 @@
 //! From the configuration to what each part of a server process is told.
 
-use crate::{boxed, config::Config, failure::Failure, secrets};
+use crate::{boxed, config::Config, failure::Failure, logging, secrets};
+use nix::sys::stat::{Mode, umask};
 use orch_core::network::Reach;
 use orch_document::dashboard::Dashboard;
 use orch_scheduler::SchedulerConfig;
@@ -14,6 +15,13 @@ use sqlx::PgConnection;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Prepares a server process: only its user can read the files that it creates from now on, and it begins to log. Programs of tasks inherit
+/// the umask. Other commands keep the umask of the user, because they write files that the user asked for.
+pub fn start_process(config: &Config) -> Result<(), Failure> {
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
+    logging::start(config)
+}
 
 /// The database that was named, and a first connection to it. Every process asks once whether it may work there.
 #[boxed]

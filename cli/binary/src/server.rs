@@ -8,10 +8,10 @@ use crate::{
     boxed,
     config::{Config, MetricsFlags},
     failure::{Failure, Outcome},
-    files, logging,
+    files,
     parts::{self, Parts, Signals},
     requests::{RequestTally, counted},
-    secrets,
+    roles, secrets,
     session::Session,
 };
 use axum::Router;
@@ -78,7 +78,7 @@ impl BundleServer {
         let listener = at.listen(self.port)?;
         let address = listener.local_addr().map_err(Failure::io("cannot listen"))?;
         let config = cx.config_of_database_with(|given| at.metrics.add_to(given))?;
-        logging::start(&config)?;
+        roles::start_process(&config)?;
         parts::block_on(async {
             // Kept: it holds the server of a standalone that does not run.
             let session = Session::open(&config).await?;

@@ -4,7 +4,7 @@ use crate::cx::Cx;
 use orch_binary::config::{ArchiveFlags, MetricsFlags, SchedulerFlags};
 use orch_binary::failure::Outcome;
 use orch_binary::parts::{self, Parts, Signals};
-use orch_binary::{logging, roles};
+use orch_binary::roles;
 
 /// Run a scheduler; any number of them work side by side
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,7 @@ impl Scheduler {
             self.archive.add_to(given);
             self.metrics.add_to(given);
         })?;
-        logging::start(&config)?;
+        roles::start_process(&config)?;
         parts::block_on(async {
             let (url, _) = roles::connect_checked(&config, "orch scheduler").await?;
             // Only now: a process that still waits for its database ends at the first signal.

@@ -5,7 +5,7 @@ use crate::web_role;
 use orch_binary::config::{ArchiveFlags, BundleFlags, SecretFlags, WebFlags};
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::parts::{self, Parts, Signals};
-use orch_binary::{logging, roles};
+use orch_binary::roles;
 use tokio::net::TcpListener;
 
 /// Run a web server: API and UI
@@ -35,7 +35,7 @@ impl Web {
             self.archive.add_to(given);
             self.bundle.add_to(given);
         })?;
-        logging::start(&config)?;
+        roles::start_process(&config)?;
         let listener = web_role::listen(&config)?;
         parts::block_on(async {
             let (url, mut db) = roles::connect_checked(&config, "orch web").await?;

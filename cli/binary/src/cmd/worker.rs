@@ -4,7 +4,7 @@ use crate::app::Cx;
 use crate::config::{DagFlags, FolderFlags, MetricsFlags, SecretFlags, WorkerFlags};
 use crate::failure::Outcome;
 use crate::parts::{self, Parts, Signals};
-use crate::{files, logging, roles};
+use crate::{files, roles};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ impl Worker {
             self.secrets.add_to(given);
             self.metrics.add_to(given);
         })?;
-        logging::start(&config)?;
+        roles::start_process(&config)?;
         // Only what was named: a data folder may be that of somebody's standalone.
         let folder = if config.dags_folder.is_some() { files::folder(&config)? } else { None };
         let source = cx.bundle();

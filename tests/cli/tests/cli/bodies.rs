@@ -6,6 +6,7 @@ use crate::standalone::Standalone;
 use crate::world::World;
 use sqlx::{Connection as _, PgConnection};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -205,6 +206,8 @@ async fn a_body_finds_no_secret_of_orch_in_any_environment() {
     }
     let ended = run(home.path(), ["dags", "trigger", "curious", "--run-id", "one", "--wait"]);
     assert_eq!(ended.code, 0, "{ended:?}");
+    let mode = fs::metadata(&found).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "a file of a task is readable by other users: {mode:o}");
     let found = String::from_utf8_lossy(&fs::read(&found).unwrap()).replace('\0', "\n");
     assert!(found.contains("ORCH_TASK_ID=it"), "{found}");
     assert!(found.matches("PATH=").count() > 3, "of several processes: {found}");

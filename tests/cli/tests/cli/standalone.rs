@@ -87,8 +87,14 @@ fn it_starts_works_is_killed_recovers_and_stops() {
     assert_eq!(get(&format!("{}/healthz", first.url)), "HTTP/1.1 200 OK");
     let password = first.said.iter().find(|line| line.contains("user admin, password ")).unwrap();
     assert!(password.contains("(told once)"), "{password}");
-    let found = home.path().join("data/standalone.json");
-    assert_eq!(found.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let data = home.path().join("data");
+    let mut files = vec![data.clone()];
+    files.extend(std::fs::read_dir(&data).unwrap().map(|file| file.unwrap().path()));
+    assert!(files.contains(&data.join("standalone.json")) && files.contains(&data.join("dags")), "{files:?}");
+    for file in files {
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "other users can access {}: {mode:o}", file.display());
+    }
 
     assert_eq!(run(home.path(), ["dags", "trigger", "example_chain", "--wait"]).code, 0);
     run(home.path(), ["dags", "trigger", "test_lingering", "--run-id", "cut-short"]).done();
