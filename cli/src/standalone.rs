@@ -148,8 +148,16 @@ async fn start(
 ) -> Result<Parts, Failure> {
     let url = &database.url();
     guard::migrate(&mut db).await?;
-    if let Database::Private(_) = database {
-        task_role::make(&mut db).await?;
+    match database {
+        Database::Private(_) => {
+            if config.task_role.is_some() {
+                tracing::warn!(
+                    "`task_role` is ignored: it is for a named database, and the private one has a role for tasks"
+                );
+            }
+            task_role::make(&mut db, url).await?;
+        }
+        Database::Named { .. } => roles::prepare_task_role(config, &mut db, url).await?,
     }
     phases.tell("the schema is there");
     let config = &secrets::with_key(config)?;

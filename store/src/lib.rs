@@ -20,6 +20,7 @@ pub mod connect;
 pub mod connection;
 pub mod dag;
 pub mod dashboard;
+pub mod database_url;
 pub mod deadline;
 pub mod doctor;
 pub mod due;

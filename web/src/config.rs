@@ -91,7 +91,7 @@ impl WebConfig {
             clock: Clock::system(),
             keys: Keyring::default(),
             default_connections: DefaultConnections::default(),
-            installation: Installation { data_dir: PathBuf::new(), database_url: String::new() },
+            installation: Installation { data_dir: PathBuf::new(), database_url: String::new(), capture_role: None },
             test_connection: false,
             reach: Reach::default(),
             lake: LakeDoor::none(),

@@ -22,6 +22,7 @@ use orch_sdk::task::{BoxFuture, Connection, DefaultConnections, Installation, Ta
 use orch_spec::ids::{ConnectionId, check_variable_key};
 use orch_store::connect;
 use orch_store::seal::Keyring;
+use orch_store::task_role::{self, TaskRole};
 use sqlx::PgPool;
 use std::collections::HashMap;
 use std::fmt;
@@ -45,13 +46,16 @@ pub struct SecretsConfig {
     /// What the binary or its bundle brings, made for the database of the worker and this folder.
     pub defaults: DefaultConnections,
     pub data_dir: PathBuf,
+    /// The role as which default connections log in; `None` for the user of the worker's URL.
+    pub task_role: Option<TaskRole>,
 }
 
 impl SecretsConfig {
-    /// What default connections are made for, on this database.
+    /// Returns what default connections depend on, for this database.
     pub fn installation(&self, database_url: &str) -> Installation {
-        let database_url = orch_store::task_role::url(database_url, &self.data_dir);
-        Installation { data_dir: self.data_dir.clone(), database_url }
+        let capture_role = task_role::is_private(database_url, &self.data_dir).then(|| task_role::CAPTURE.to_owned());
+        let database_url = task_role::url(database_url, &self.data_dir, self.task_role.as_ref());
+        Installation { data_dir: self.data_dir.clone(), database_url, capture_role }
     }
 }
 

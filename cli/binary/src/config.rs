@@ -28,6 +28,10 @@ config! {
         #[clap(global = true, help_heading = "Server", value_name = "URL")]
         database_url: Option<Secret> = "", "ORCH_DATABASE_URL";
 
+        /// Role of the named database for the default connections of tasks; by default the owner, who can read all secrets
+        #[clap(global = true, help_heading = "Server", value_name = "ROLE")]
+        task_role: Option<String> = "", "ORCH_TASK_ROLE";
+
         /// A server to ask over its REST API instead of a database: `http://host:8080`
         #[clap(global = true, help_heading = "Server", value_name = "URL")]
         api_url: Option<String> = "", "ORCH_API_URL";
@@ -240,6 +244,9 @@ config! {
         /// Keys that seal secrets in the database, with commas: the first seals, all open
         secret_key: Option<Secret> = "", "ORCH_SECRET_KEY";
 
+        /// Password of `task_role`
+        task_password: Option<Secret> = "", "ORCH_TASK_PASSWORD";
+
         /// What Prometheus sends to `metrics_address` as its bearer token; needed where other machines reach it
         metrics_token: Option<Secret> = "", "ORCH_METRICS_TOKEN";
 
@@ -386,6 +393,11 @@ impl Config {
             self.vault_url.is_some() != self.vault_token.is_some(),
             "a vault needs both its address and a token".into(),
             "set `ORCH_VAULT_URL` and `ORCH_VAULT_TOKEN`",
+        );
+        refuse(
+            self.task_password.is_some() && self.task_role.is_none(),
+            "`task_password` is set and `task_role` is not".into(),
+            "set `ORCH_TASK_ROLE` to the role that has this password",
         );
         refuse(
             self.metrics_address.is_some_and(|at| !at.ip().is_loopback()) && self.metrics_token.is_none(),

@@ -9,7 +9,7 @@ use orch_sdk::task::Bundle;
 use orch_store::dashboard::set_dashboards;
 use orch_store::partition::Retention;
 use orch_store::registry::{NewBundle, Registered, prepare, register_bundle, take_over};
-use orch_store::{StoreError, connect, guard};
+use orch_store::{StoreError, connect, guard, task_role};
 use orch_workers::{BodyOf, FolderConfig, MessengerConfig, Offers, WorkerConfig, of_dashboard};
 use sqlx::PgConnection;
 use std::path::PathBuf;
@@ -34,6 +34,25 @@ pub async fn connect_checked(config: &Config, name: &str) -> Result<(String, PgC
     refuse_shared_sessions(url.reveal(), name).await?;
     guard::check(&mut db).await?;
     Ok((url.reveal().to_owned(), db))
+}
+
+/// Prepares the role of tasks on the named database: the role of `task_role` gets the lake, and without one the log states what tasks can reach.
+/// Private servers have a role already.
+#[boxed]
+pub async fn prepare_task_role(config: &Config, db: &mut PgConnection, url: &str) -> Result<(), Failure> {
+    if task_role::is_private(url, &config.data_dir) {
+        return Ok(());
+    }
+    match secrets::task_role(config) {
+        Some(role) => task_role::prepare(db, url, &role).await.map_err(|error| Failure::from_error(&error)),
+        None => {
+            tracing::warn!(
+                "default connections of tasks, such as `lake`, log in as the owner of orch's database, so tasks can read and change \
+                 everything in it; set `task_role` to a role for tasks (docs/guides/connections-and-secrets.md)"
+            );
+            Ok(())
+        }
+    }
 }
 
 /// Connections that the parts of a process share, beside those that one part needs for itself: docs/guides/database.md

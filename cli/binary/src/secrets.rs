@@ -10,6 +10,7 @@ use orch_store::archive::ArchiveDoor;
 use orch_store::cluster::ClusterDoor;
 use orch_store::lake_view::{FindConnection, LakeDoor};
 use orch_store::seal::{Keyring, SecretError};
+use orch_store::task_role::TaskRole;
 use orch_workers::{Secrets, SecretsConfig, VaultConfig, mask};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -112,10 +113,17 @@ pub fn sources(config: &Config) -> Result<SecretsConfig, Failure> {
         database_url: None,
         defaults: default_connections(config),
         data_dir: config.data_dir.clone(),
+        task_role: task_role(config),
     };
     // What is wrong is told now, and not by the first body that asks.
     Secrets::new(&sources, None).map_err(|error| Failure::from_error(&error))?;
     Ok(sources)
+}
+
+/// Returns the role of the setting `task_role`.
+pub(crate) fn task_role(config: &Config) -> Option<TaskRole> {
+    let password = config.task_password.as_ref().map(|password| password.reveal().to_owned());
+    config.task_role.clone().map(|name| TaskRole { name, password })
 }
 
 /// What this binary brings, then what its bundle does.
@@ -170,7 +178,8 @@ fn finding(secrets: Secrets) -> Arc<FindConnection> {
 
 /// What this process was given itself is masked in whatever it says.
 pub fn learn(config: &Config) {
-    let given = [&config.secret_key, &config.vault_token, &config.admin_password, &config.api_token];
+    let given =
+        [&config.secret_key, &config.vault_token, &config.admin_password, &config.api_token, &config.task_password];
     mask::learn_for_good(given.into_iter().flatten().map(Secret::reveal));
     let database = config.database_url.as_ref().and_then(|url| Connection::from_uri("database", url.reveal()).ok());
     mask::learn_for_good(database.map(|database| database.secrets()).unwrap_or_default());

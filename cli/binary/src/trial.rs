@@ -12,7 +12,7 @@ use orch_store::kept::{POOL, insert};
 use orch_store::run::{CreateRun, NewRun, RunDetails, create_run, run_by_uuid};
 use orch_store::seal::Keyring;
 use orch_store::version::Versions;
-use orch_store::{connect, guard};
+use orch_store::{connect, guard, task_role};
 use orch_workers::{SecretsConfig, WorkerConfig};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +61,7 @@ pub(crate) fn run_trial<T>(
         let mut signals = Signals::hear()?;
         let mut db = connect::one(&url, "orch dags test").await?;
         guard::migrate(&mut db).await?;
+        task_role::make(&mut db, &url).await?;
         let offers = roles::register(&mut db, &bundle, false).await?;
         for pool in dag.spec.tasks.iter().filter_map(|task| task.options.pool.clone()) {
             // Nobody else is here who could be in them.

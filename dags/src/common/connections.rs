@@ -73,9 +73,12 @@ pub fn defaults(here: &Installation) -> Vec<Connection> {
     let loaded = on_the_same_server(RETAIL_POSTGRES, WAREHOUSE, about);
     let about = "Trips that change all the time: a database on the server of orch";
     let mut captured = on_the_same_server(TAXI_DB, TAXI_DB, about);
-    // On the private server of a standalone only this role may follow changes.
-    if captured.extra_field("user").and_then(Value::as_str) == Some("orch_tasks") {
-        captured.extra.insert("user".into(), "orch_capture".into());
+    if let Some(role) = &here.capture_role {
+        // A URL has its login before the host, or in the query if it leads to a socket.
+        match &mut captured.login {
+            Some(login) => login.clone_from(role),
+            None => _ = captured.extra.insert("user".into(), role.as_str().into()),
+        }
     }
     connections.extend([lake, loaded, captured]);
     connections
@@ -111,21 +114,25 @@ mod tests {
 
     #[test]
     fn every_connection_has_a_default() {
-        let of_user = |user: &str| {
-            let database_url = format!("postgres:///orch?host=%2Fdata%2Forch%2Fsocket&port=5432&user={user}");
-            defaults(&Installation { data_dir: "/data/orch".into(), database_url })
+        let of_role = |capture_role: Option<&str>, database_url: &str| {
+            let (database_url, capture_role) = (database_url.into(), capture_role.map(String::from));
+            defaults(&Installation { data_dir: "/data/orch".into(), database_url, capture_role })
         };
-        let all = of_user("orch");
+        let socket = "postgres:///orch?host=%2Fdata%2Forch%2Fsocket&port=5432&user=orch_tasks";
+        let all = of_role(None, socket);
         let ids: BTreeSet<&str> = all.iter().map(|one| one.id.as_str()).collect();
         assert_eq!(ids, IDS.into_iter().chain(SAMPLES).collect());
-        for (user, id, field, expected) in [
-            ("orch", LAKE, "warehouse", "file:///data/orch/lake"),
-            ("orch", RETAIL_POSTGRES, "host", "/data/orch/socket"),
-            ("orch", TAXI_DB, "user", "orch"),
-            ("orch_tasks", TAXI_DB, "user", "orch_capture"),
-            ("orch_tasks", LAKE, "user", "orch_tasks"),
+        let captured = of_role(Some("orch_capture"), "postgres://orch_tasks:p@127.0.0.1:5611/orch");
+        let captured = captured.iter().find(|one| one.id == TAXI_DB).unwrap();
+        assert_eq!((captured.login.as_deref(), captured.password.as_deref()), (Some("orch_capture"), Some("p")));
+        for (capture_role, id, field, expected) in [
+            (None, LAKE, "warehouse", "file:///data/orch/lake"),
+            (None, RETAIL_POSTGRES, "host", "/data/orch/socket"),
+            (None, TAXI_DB, "user", "orch_tasks"),
+            (Some("orch_capture"), TAXI_DB, "user", "orch_capture"),
+            (Some("orch_capture"), LAKE, "user", "orch_tasks"),
         ] {
-            let found = of_user(user).into_iter().find(|one| one.id == id).unwrap();
+            let found = of_role(capture_role, socket).into_iter().find(|one| one.id == id).unwrap();
             assert_eq!(found.extra_field(field).and_then(Value::as_str), Some(expected), "{id}: {field}");
         }
     }

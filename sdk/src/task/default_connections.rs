@@ -13,8 +13,11 @@ use std::sync::Arc;
 pub struct Installation {
     /// The folder of `orch standalone`. Workers on several machines each have their own.
     pub data_dir: PathBuf,
-    /// Of the metadata, as tasks may use it; it may have a password in it.
+    /// The URL of the metadata database as tasks may use it. May contain a password.
     pub database_url: String,
+    /// The role that may follow changes of databases on this server, if it is not the role of the URL. Its password is the same.
+    #[serde(default)]
+    pub capture_role: Option<String>,
 }
 
 /// What was found, or why it could not be asked for.

@@ -37,6 +37,7 @@ mod secrets;
 mod shapes;
 mod stream_shares;
 mod streams;
+mod task_role;
 mod tokens;
 mod topics;
 mod upkeep;

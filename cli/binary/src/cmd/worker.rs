@@ -58,6 +58,10 @@ impl Worker {
             } else {
                 roles::register(&mut db, &bundle, config.paused_at_creation).await?
             };
+            // The process that started it has done this.
+            if !self.with_stdin {
+                roles::prepare_task_role(&config, &mut db, &url).await?;
+            }
             roles::register_dashboards(&mut db, &bundle.name, &dashboards).await?;
             drop(db);
             // Only now: a process that still waits for its database, or registers, ends at the first signal.

@@ -43,8 +43,8 @@ fn the_reference_of_settings_is_as_the_code() {
 #[test]
 fn the_reference_of_commands_is_as_the_code() {
     let mut text = String::from(
-        "# Commands\n\nWhat `orch … -h` says of each command, without the options that all have: `--database-url`, `--api-url`, \
-        `--api-token`, `--data-dir`,\n`--database-wait`, `--config`, `--log` and `--log-format`, which are among the \
+        "# Commands\n\nWhat `orch … -h` says of each command, without the options that all have: `--database-url`, `--task-role`, \
+        `--api-url`, `--api-token`, `--data-dir`,\n`--database-wait`, `--config`, `--log` and `--log-format`, which are among the \
         [settings](settings.md). A test writes this page from the code.\n",
     );
     describe(&orch_cli::command_line(), "orch", &mut text);

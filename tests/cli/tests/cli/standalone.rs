@@ -185,7 +185,17 @@ fn another_server_can_be_named() {
     let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let db = runtime.block_on(orch_test_support::TestDb::new(&orch_store::MIGRATOR));
-    let standalone = Standalone::start(home.path(), &["--database-url", &db.url(), "--no-web"]);
+    // The server trusts its socket, so any password will do.
+    let url = format!("{}&password=canary-url", db.url());
+    let refused = run(home.path(), ["standalone", "--no-web", "--database-url", &url, "--task-role", "nobody_has_it"]);
+    let refused = refused.refused();
+    assert!(
+        refused.starts_with("error: the role `nobody_has_it` of the setting `task_role` does not exist\nhint: "),
+        "{refused}"
+    );
+    let standalone = Standalone::start(home.path(), &["--database-url", &url, "--no-web"]);
+    let warned = standalone.said.iter().any(|line| line.contains("set `task_role` to a role for tasks"));
+    assert!(warned, "tasks log in as the owner: {:?}", standalone.said);
     assert!(!home.path().join("data/postgres").exists(), "no private server is made");
     // Commands find the named server by the folder.
     let ended: CommandOutput = run(home.path(), ["dags", "trigger", "example_chain", "--wait"]);

@@ -1,0 +1,60 @@
+//! The role of tasks on a database that a setting names.
+
+use crate::fixture::{database, one};
+use orch_store::connect;
+use orch_store::task_role::{TaskRole, prepare, url};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _};
+use std::path::Path;
+
+async fn sql(db: &mut PgConnection, statements: &str) {
+    sqlx::raw_sql(AssertSqlSafe(statements)).execute(db).await.expect(statements);
+}
+
+/// SQLSTATE of a statement that may not be run.
+async fn refused(db: &mut PgConnection, statement: &str) -> String {
+    let error = sqlx::raw_sql(AssertSqlSafe(statement)).execute(db).await.expect_err(statement);
+    error.as_database_error().expect(statement).code().expect(statement).into_owned()
+}
+
+#[tokio::test]
+async fn the_role_of_tasks_uses_the_lake_and_reads_no_table_of_orch() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    // Roles belong to the server, which other tests share.
+    let name = format!("tasks_{}", std::process::id());
+    let role = TaskRole { name: name.clone(), password: None };
+    let missing = prepare(&mut db, &database.url(), &role).await.unwrap_err().to_string();
+    let hint = format!("does not exist\nhint: as an administrator of the database, `create role \"{name}\" login");
+    assert!(missing.contains(&hint), "{missing}");
+    sql(&mut db, &format!("create role {name} login")).await;
+    let mut tasks = connect::one(&url(&database.url(), Path::new("/"), Some(&role)), "test").await.unwrap();
+
+    let lacks = prepare(&mut tasks, &database.url(), &role).await.unwrap_err().to_string();
+    let hint = format!("`grant orch_lake to \"{name}\"; grant usage, create on schema lake to \"{name}\"`");
+    assert!(lacks.ends_with(&hint), "a user who may not grant gets the statements: {lacks}");
+    for _ in 0..2 {
+        prepare(&mut db, &database.url(), &role).await.unwrap();
+    }
+    for table in ["connection", "variable", "api_user", "api_token", "web_session", "setting", "log_chunk"] {
+        assert_eq!(refused(&mut tasks, &format!("select from {table}")).await, "42501", "{table}");
+    }
+    sql(&mut tasks, "insert into lake.iceberg_tables values ('c', 'n', 't'); create table lake.mine (n int)").await;
+    sql(&mut db, "begin; set local role orch_lake; insert into lake.mine values (1); rollback").await;
+
+    // `pg_read_all_data` needs a superuser.
+    let mut admin = connect::one(&database.url().replace("user=orch_owner", "user=orch"), "test").await.unwrap();
+    for (privilege, first_table) in [("select on variable", "variable"), ("pg_read_all_data", "")] {
+        sql(&mut admin, &format!("grant {privilege} to {name}")).await;
+        let reads = prepare(&mut db, &database.url(), &role).await.unwrap_err().to_string();
+        let error = format!("the role `{name}` of the setting `task_role` can read orch's table `{first_table}");
+        assert!(reads.starts_with(&error), "{reads}");
+        sql(&mut admin, &format!("revoke {privilege} from {name}")).await;
+    }
+    let owner = TaskRole { name: "orch_owner".into(), password: None };
+    let error = prepare(&mut db, &database.url(), &owner).await.unwrap_err().to_string();
+    assert!(error.contains("can read orch's table"), "{error}");
+
+    tasks.close().await.unwrap();
+    sql(&mut admin, &format!("drop owned by {name}; drop role {name}")).await;
+}
