@@ -18,6 +18,7 @@ use orch_binary::parts::{self, Parts, Signals};
 use orch_binary::{files, roles, secrets, socket};
 use orch_cluster::{Cluster, ClusterError};
 use orch_sdk::task::Bundle;
+use orch_store::database_url::split_password;
 use orch_store::{guard, task_role};
 use orch_web::{BundleState, FLAGSHIP, Password, WebConfig};
 use orch_workers::{BodyOf, FolderConfig};
@@ -207,7 +208,7 @@ async fn start(
     is_set_up.store(true, Ordering::Release);
     let found = Standalone {
         pid: std::process::id(),
-        url: url.to_owned(),
+        url: database.url_for_commands(),
         socket: database.socket_dir(),
         web: web.clone(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -318,6 +319,14 @@ impl Database {
         match self {
             Database::Private(cluster) => cluster.url(),
             Database::Named { url, .. } => url.clone(),
+        }
+    }
+
+    /// The URL in `standalone.json`.
+    fn url_for_commands(&self) -> String {
+        match self {
+            Database::Private(cluster) => cluster.url(),
+            Database::Named { url, .. } => split_password(url).0,
         }
     }
 

@@ -1,5 +1,5 @@
-//! `<data-dir>/standalone.json`: what `orch standalone` leaves for the commands that look for it. It stays when the
-//! standalone ends: then it says where the database was.
+//! `<data-dir>/standalone.json`: how commands find `orch standalone`. The file stays when the standalone ends and then names the
+//! database that it used. Tasks run as the same user and can read it, so it does not contain the password of a named database.
 
 use crate::failure::Failure;
 use serde::{Deserialize, Serialize};
@@ -12,11 +12,11 @@ const FILE_NAME: &str = "standalone.json";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standalone {
     pub pid: u32,
-    /// Of the database; may hold a password.
+    /// URL of the database. Has a password only for a private server.
     pub url: String,
-    /// Folder of the private server's socket; none when the database is somebody else's.
+    /// Folder of the private server's socket; `None` if a setting names the database.
     pub socket: Option<PathBuf>,
-    /// The web server, when there is one.
+    /// Address of the web server; `None` if it does not run.
     pub web: Option<String>,
     pub version: String,
 }

@@ -137,6 +137,10 @@ async fn of_standalone(data_dir: &Path) -> Result<Session, Failure> {
                 Ok(db) => return Ok(Session::of(db, &left.url)),
                 // A pid that is another process's by now, or a standalone that is ending.
                 Err(StoreError::Unreachable(_)) if !is_foreign => {}
+                Err(error) if is_foreign => {
+                    return Err(Failure::new(format!("the database `{}` cannot be used: {}", left.url, cause(&error)))
+                        .hint("name it with `--database-url` or `ORCH_DATABASE_URL`: the standalone does not store its password"));
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -196,6 +196,8 @@ fn another_server_can_be_named() {
     let standalone = Standalone::start(home.path(), &["--database-url", &url, "--no-web"]);
     let warned = standalone.said.iter().any(|line| line.contains("set `task_role` to a role for tasks"));
     assert!(warned, "tasks log in as the owner: {:?}", standalone.said);
+    let found = std::fs::read_to_string(home.path().join("data/standalone.json")).unwrap();
+    assert!(found.contains("user=orch_owner") && !found.contains("canary-url"), "{found}");
     assert!(!home.path().join("data/postgres").exists(), "no private server is made");
     // Commands find the named server by the folder.
     let ended: CommandOutput = run(home.path(), ["dags", "trigger", "example_chain", "--wait"]);
