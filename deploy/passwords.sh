@@ -1,19 +1,22 @@
 #!/usr/bin/env bash
-# Makes the passwords of compose.yml, once: `passwords.sh FOLDER` writes a file for each into the folder of the server that reads it, which
-# is a volume of its own, and two by which orch is told all of them. What is there stays. One that the environment names, as that of `.env`, is taken in place of a random one.
+# Creates the passwords of compose.yml, once: `passwords.sh FOLDER` writes one file for each into the folder of the server that reads it (each
+# is a volume), and `orch/orch.env` with all of them for orch. Existing passwords are kept. A password in the environment, such as one of
+# `.env`, is used instead of a random one.
 set -euo pipefail
 folder=$1
 
-# A file is there whole or not at all, also when this is stopped in the middle. Several users of containers read it.
+# Writes a file whole or not at all, also if the script is stopped. Servers read their passwords as different users of their containers; only
+# root reads the files of orch, because tasks run as the user `orch`.
 write() {
     mkdir -p "$folder/${1%/*}"
     cat > "$folder/$1.new"
-    chmod 444 "$folder/$1.new"
+    chmod "$(mode "$1")" "$folder/$1.new"
     mv -f "$folder/$1.new" "$folder/$1"
 }
+mode() { [[ $1 == orch/* ]] && echo 400 || echo 444; }
 
-files=(orch/ORCH_ADMIN_PASSWORD orch/ORCH_SECRET_KEY postgres/POSTGRES_PASSWORD mysql/MYSQL_PASSWORD mysql/MYSQL_ROOT_PASSWORD
-    minio/MINIO_PASSWORD)
+files=(orch/ORCH_ADMIN_PASSWORD orch/ORCH_SECRET_KEY postgres/POSTGRES_PASSWORD postgres/TASKS_PASSWORD mysql/MYSQL_PASSWORD
+    mysql/MYSQL_ROOT_PASSWORD minio/MINIO_PASSWORD)
 for file in "${files[@]}"; do
     name=${file#*/}
     [[ ! -e $folder/$file ]] || continue
@@ -32,15 +35,19 @@ for file in "${files[@]}"; do
 done
 
 password() { cat "$folder/$1"; }
-write orch/orch.toml << END
-database_url = "postgres://orch:$(password postgres/POSTGRES_PASSWORD)@postgres:5432/orch"
-admin_password = "$(password orch/ORCH_ADMIN_PASSWORD)"
-secret_key = "$(password orch/ORCH_SECRET_KEY)"
+tasks=$(password postgres/TASKS_PASSWORD)
+write orch/orch.env << END
+ORCH_DATABASE_URL='postgres://orch:$(password postgres/POSTGRES_PASSWORD)@postgres:5432/orch'
+ORCH_ADMIN_PASSWORD='$(password orch/ORCH_ADMIN_PASSWORD)'
+ORCH_SECRET_KEY='$(password orch/ORCH_SECRET_KEY)'
+ORCH_TASK_ROLE='orch_tasks'
+ORCH_TASK_PASSWORD='$tasks'
+ORCH_CONN_RETAIL_MYSQL='mysql://cdc:$(password mysql/MYSQL_PASSWORD)@mysql:3306/retaildb'
+ORCH_CONN_RETAIL_POSTGRES='postgres://orch_tasks:$tasks@postgres:5432/warehouse'
+ORCH_CONN_TAXI_DB='postgres://orch_capture:$tasks@postgres:5432/taxi_db'
+ORCH_CONN_LAKE='postgres://orch_tasks:$tasks@postgres:5432/orch?warehouse=s3%3A%2F%2Flakehouse'
+ORCH_CONN_BUCKETS='s3://orch:$(password minio/MINIO_PASSWORD)@minio:9000'
 END
-write orch/connections.env << END
-retail_mysql=mysql://cdc:$(password mysql/MYSQL_PASSWORD)@mysql:3306/retaildb
-retail_postgres=postgres://orch:$(password postgres/POSTGRES_PASSWORD)@postgres:5432/warehouse
-taxi_db=postgres://orch:$(password postgres/POSTGRES_PASSWORD)@postgres:5432/taxi_db
-lake=postgres://orch:$(password postgres/POSTGRES_PASSWORD)@postgres:5432/orch?warehouse=s3%3A%2F%2Flakehouse
-buckets=s3://orch:$(password minio/MINIO_PASSWORD)@minio:9000
-END
+# Older versions wrote the same into files that tasks could read.
+rm -f "$folder"/orch/orch.toml "$folder"/orch/connections.env
+chmod 400 "$folder"/orch/*

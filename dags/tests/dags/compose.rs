@@ -51,9 +51,16 @@ fn passwords(folder: &Path, chosen: &[(&str, &str)]) -> BTreeMap<String, String>
     made.map(named).collect()
 }
 
-/// The connections of `connections.env`, by id.
+/// The variables of `orch.env`, which a shell reads.
+fn variables(text: &str) -> BTreeMap<String, String> {
+    let value = |quoted: &str| quoted.strip_prefix('\'').unwrap().strip_suffix('\'').unwrap().to_owned();
+    text.lines().map(|line| line.split_once('=').unwrap()).map(|(name, quoted)| (name.into(), value(quoted))).collect()
+}
+
+/// The connections of `orch.env`, by id.
 fn connections(text: &str) -> BTreeMap<String, String> {
-    text.lines().map(|line| line.split_once('=').unwrap()).map(|(id, uri)| (id.into(), uri.into())).collect()
+    let all = variables(text).into_iter();
+    all.filter_map(|(name, uri)| Some((name.strip_prefix("ORCH_CONN_")?.to_lowercase(), uri))).collect()
 }
 
 #[test]
@@ -128,15 +135,74 @@ fn its_passwords_are_made_once() {
     // As from the `.env` of a stack that has data.
     let chosen = passwords(other.path(), &[("MYSQL_PASSWORD", "chosen-1")]);
     assert_eq!(chosen["mysql/MYSQL_PASSWORD"], "chosen-1");
-    assert_eq!(
-        connections(&chosen["orch/connections.env"])["retail_mysql"],
-        "mysql://cdc:chosen-1@mysql:3306/retaildb"
-    );
+    assert_eq!(connections(&chosen["orch/orch.env"])["retail_mysql"], "mysql://cdc:chosen-1@mysql:3306/retaildb");
     assert!(chosen.iter().all(|(name, text)| made[name] != *text), "each stack has its own");
     let refused = make_passwords(third.path(), &[("MINIO_PASSWORD", "a@b")]);
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success() && said.starts_with("MINIO_PASSWORD has other characters"), "{said}");
     assert!(said.contains("\nhint: "), "{said}");
+}
+
+/// Tasks run as the user `orch` of the container.
+#[test]
+fn only_root_reads_the_secrets_of_orch() {
+    let folder = tempfile::tempdir().unwrap();
+    let of_orch = folder.path().join("orch");
+    std::fs::create_dir(&of_orch).unwrap();
+    for (file, text) in [("ORCH_ADMIN_PASSWORD", "an older password"), ("orch.toml", ""), ("connections.env", "")] {
+        std::fs::write(of_orch.join(file), text).unwrap();
+    }
+    let made = passwords(folder.path(), &[]);
+    let names: Vec<&str> = made.keys().filter_map(|file| file.strip_prefix("orch/")).collect();
+    assert_eq!(names, ["ORCH_ADMIN_PASSWORD", "ORCH_SECRET_KEY", "orch.env"], "files of older versions are gone");
+    for name in names {
+        let mode = of_orch.join(name).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o400, "{name}");
+    }
+    let compose = compose();
+    let services = &compose["services"];
+    for service in names_of_mounting(services, "passwords-orch") {
+        assert_eq!(services[service]["user"].as_str(), Some("root"), "{service}");
+        assert_eq!(texts(&services[service]["entrypoint"])[0], "as-orch", "{service}");
+    }
+    // Tasks log in with these connections.
+    let settings = variables(&made["orch/orch.env"]);
+    let owner = settings["ORCH_DATABASE_URL"].split(['/', '@']).nth(2).unwrap();
+    assert!(owner.starts_with("orch:"), "{owner}");
+    for (id, uri) in connections(&made["orch/orch.env"]) {
+        assert!(!uri.contains(owner), "{id} is the owner of the metadata");
+    }
+    assert!(connections(&made["orch/orch.env"])["lake"].contains(&*format!("://{}:", settings["ORCH_TASK_ROLE"])));
+
+    let programs = tempfile::tempdir().unwrap();
+    let setpriv = programs.path().join("setpriv");
+    std::fs::write(&setpriv, "#!/bin/sh\necho \"$@\"\nenv\n").unwrap();
+    std::fs::set_permissions(&setpriv, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut script = Command::new("sh");
+    script.arg(root().join("deploy/as-orch.sh")).args(["orch", "dags", "list"]).env_clear();
+    script.env("PATH", format!("{}:/usr/bin:/bin", programs.path().display()));
+    let output = script.env("SECRETS_FILE", of_orch.join("orch.env")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let started = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        started.starts_with("--reuid orch --regid orch --init-groups --no-new-privs -- orch dags list\n"),
+        "{started}"
+    );
+    for (name, value) in &settings {
+        assert!(started.lines().any(|line| line == format!("{name}={value}")), "{name}: {started}");
+    }
+    assert!(!started.contains("SECRETS_FILE"), "{started}");
+}
+
+/// The services of our image that mount a volume.
+fn names_of_mounting<'a>(services: &'a Yaml, volume: &str) -> Vec<&'a str> {
+    let mounts = |name: &&str| {
+        let is_ours = services[*name]["image"].as_str() == Some("orch");
+        is_ours && texts(&services[*name]["volumes"]).iter().any(|mounted| mounted.split(':').next() == Some(volume))
+    };
+    let found: Vec<&str> = names(services).into_iter().filter(mounts).collect();
+    assert_eq!(found, ["orch", "logging-server", "serving"]);
+    found
 }
 
 #[test]
@@ -178,7 +244,7 @@ fn its_connections_are_those_that_the_pipelines_ask_for() {
     let (compose, folder) = (compose(), tempfile::tempdir().unwrap());
     let services = &compose["services"];
     let environment = &services["orch"]["environment"];
-    let mut found = connections(&passwords(folder.path(), &[])["orch/connections.env"]);
+    let mut found = connections(&passwords(folder.path(), &[])["orch/orch.env"]);
     for name in names(environment) {
         let Some(id) = name.strip_prefix("ORCH_CONN_") else { continue };
         let known = found.insert(id.to_lowercase(), environment[name].as_str().unwrap().into());
@@ -267,7 +333,7 @@ fn the_topics_of_all_streams_are_made_before_orch_starts() {
 fn its_logging_server_is_a_command_of_the_bundle() {
     let compose = compose();
     let server = &compose["services"]["logging-server"];
-    assert_eq!(texts(&server["entrypoint"]), ["orch-pipelines"]);
+    assert_eq!(texts(&server["entrypoint"]), ["as-orch", "orch-pipelines"]);
     let command = texts(&server["command"]);
     let home = tempfile::tempdir().unwrap();
     let helped = Command::new(env!("CARGO_BIN_EXE_orch-pipelines"))
@@ -293,7 +359,7 @@ fn its_mysql_makes_the_tables_that_are_read() {
         }
         assert!(crate::data::folder().join(format!("{}.csv.gz", table.name)).exists());
     }
-    for script in ["deploy/passwords.sh", "deploy/mysql/2-rows.sh"] {
+    for script in ["deploy/passwords.sh", "deploy/mysql/2-rows.sh", "deploy/postgres/databases.sh"] {
         let checked = Command::new("bash").arg("-n").arg(root().join(script)).output().unwrap();
         assert!(checked.status.success(), "{script}: {checked:?}");
     }
@@ -312,7 +378,11 @@ fn its_image_is_both_binaries_and_nothing_of_the_tests() {
         lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     };
     // All that it has beyond its base: the first stage, with the sources and what is built of them, stays behind.
-    assert_eq!(of(image, "COPY "), ["--from=build /usr/local/bin/orch /usr/local/bin/orch-pipelines /usr/local/bin/"]);
+    let copied = [
+        "--from=build /usr/local/bin/orch /usr/local/bin/orch-pipelines /usr/local/bin/",
+        "deploy/as-orch.sh /usr/local/bin/as-orch",
+    ];
+    assert_eq!(of(image, "COPY "), copied);
     let (prepares, builds) = (of(image, "RUN ").join("\n"), of(build, "RUN ").join("\n"));
     let packages = prepares.split_once("--no-install-recommends ").unwrap().1.split_once(" && ").unwrap().0;
     assert_eq!(packages, "ca-certificates");

@@ -2,11 +2,12 @@
 //! health check, in which only hosts, ports and paths of containers are replaced. Metabase and MinIO cannot be had from package
 //! registries: an S3 server of the tests stands for MinIO, with its account.
 
-use super::{compose, connections, names, root, texts};
+use super::{compose, names, root, texts, variables};
 use crate::http::ask;
 use crate::world::{FinishedCommand, bundle, command};
 use orch_test_lake::{MariaDb, S3Server};
 use orch_test_support::{Guarded, Kafka, PrivateServer, until};
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -35,14 +36,9 @@ impl Stack {
         stack
     }
 
-    /// What orch is told of hosts, too.
-    fn move_settings(&self) {
-        for file in ["orch/orch.toml", "orch/connections.env"] {
-            let path = self.passwords.join(file);
-            let moved = self.here(&std::fs::read_to_string(&path).unwrap());
-            std::fs::remove_file(&path).unwrap(); // only to be read
-            std::fs::write(&path, moved).unwrap();
-        }
+    /// The variables that `as-orch` reads.
+    fn secrets(&self) -> BTreeMap<String, String> {
+        variables(&self.here(&std::fs::read_to_string(self.passwords.join("orch/orch.env")).unwrap()))
     }
 
     fn service(&self, name: &str) -> &Yaml {
@@ -109,8 +105,12 @@ impl Stack {
         let mut psql = Command::new("psql");
         psql.args(["-q", "-v", "ON_ERROR_STOP=1", "-d", &server.url(), "-c"]);
         psql.arg(format!("alter role orch password '{password}'"));
-        done(psql.args(["-f", root().join("deploy/postgres/databases.sql").to_str().unwrap()]));
-        let port = address.split_once(':').unwrap().1;
+        done(&mut psql);
+        let (host, port) = address.split_once(':').unwrap();
+        let script = std::fs::read_to_string(root().join("deploy/postgres/databases.sh")).unwrap();
+        let mut databases = Command::new("bash");
+        databases.arg("-c").arg(self.here(&script)).envs(self.environment("postgres"));
+        done(databases.envs([("PGHOST", host), ("PGPORT", port), ("PGPASSWORD", password.as_str())]));
         self.until_healthy("postgres", &[("PGHOST", "127.0.0.1"), ("PGPORT", port)]);
         self.replace("postgres:5432", address);
         server
@@ -203,14 +203,15 @@ impl Stack {
         (server, format!("127.0.0.1:{port}"))
     }
 
-    /// A container of our image: the entrypoint is the binary, and the command its words. Any port will do.
+    /// A container of our image: the entrypoint names the binary, which `as-orch` starts, and the command has its arguments. Any port will do.
     fn command(&self, service: &str, home: &Path) -> Command {
         let mut command = match texts(&self.service(service)["entrypoint"])[..] {
-            [] => command(home),
-            ["orch-pipelines"] => bundle(home),
+            ["as-orch", "orch"] => command(home),
+            ["as-orch", "orch-pipelines"] => bundle(home),
             ref other => panic!("{other:?}"),
         };
-        command.args(texts(&self.service(service)["command"])).args(["--port", "0"]).envs(self.environment(service));
+        command.args(texts(&self.service(service)["command"])).args(["--port", "0"]);
+        command.envs(self.environment(service)).envs(self.secrets());
         command
     }
 }
@@ -243,16 +244,17 @@ async fn its_services_work_together() {
     let _minio = stack.minio().await;
     let _kafka = stack.kafka(home.path()).await;
 
-    stack.move_settings();
     let (orch, _) = stack.start("orch", &home).await;
     let (_logging, logging) = stack.start("logging-server", &home).await;
     stack.replace("logging-server:9998", &logging);
     let (serving, _) = stack.start("serving", &home).await;
 
-    // As `docker compose exec orch orch …`.
+    // As `docker compose exec orch as-orch orch …`.
     let run = |words: &[&str]| {
         let mut command = command(home.path());
-        FinishedCommand::of(&command.args(words).envs(stack.environment("orch")).output().unwrap())
+        FinishedCommand::of(
+            &command.args(words).envs(stack.environment("orch")).envs(stack.secrets()).output().unwrap(),
+        )
     };
     until("the pipelines", || {
         let listed = run(&["dags", "list", "-o", "plain"]);
@@ -260,8 +262,7 @@ async fn its_services_work_together() {
     });
     run(&["dags", "trigger", "retail_medallion", "--wait"]).done();
     let mut psql = Command::new("psql");
-    let settings = std::fs::read_to_string(stack.value("orch", "ORCH_CONNECTIONS_FILE")).unwrap();
-    psql.args(["-At", "-d", &connections(&settings)["retail_postgres"], "-c"]);
+    psql.args(["-At", "-d", &stack.secrets()["ORCH_CONN_RETAIL_POSTGRES"], "-c"]);
     let loaded = done(psql.arg("select count(*) from retail.orders_fact"));
     assert_eq!(loaded.trim(), "172198");
 
