@@ -1,21 +1,18 @@
 //! Where buckets are: what URLs and connections say.
 
+use super::client::Connector;
 use super::create::Maker;
 use super::{Bucket, Error, Result};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+use object_store::{BackoffConfig, RetryConfig};
 use orch_sdk::task::Connection;
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A server that does not take a connection in this time is not there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// One request, however large its part.
-const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
 /// A request that a server refuses for the moment (503, 429, a broken connection) is sent again. With 12 of them a commit of
 /// a hundred requests still succeeds where 40 % are refused; a server that is down is given up after a few seconds.
 const RETRIES: usize = 12;
@@ -71,17 +68,13 @@ impl Options {
     }
 
     pub(super) fn s3(&self, bucket: &str) -> object_store::Result<AmazonS3> {
-        let client = ClientOptions::new()
-            .with_connect_timeout(CONNECT_TIMEOUT)
-            .with_timeout(REQUEST_TIMEOUT)
-            .with_allow_http(true);
         let backoff = BackoffConfig { init_backoff: FIRST_PAUSE, max_backoff: LONGEST_PAUSE, base: 2.0 };
         let retry = RetryConfig { backoff, max_retries: RETRIES, retry_timeout: RETRY_FOR };
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(bucket)
             .with_region(self.region.as_deref().unwrap_or("us-east-1"))
             .with_virtual_hosted_style_request(self.virtual_host)
-            .with_client_options(client)
+            .with_http_connector(Connector)
             .with_retry(retry);
         if let Some(endpoint) = &self.endpoint {
             builder = builder.with_endpoint(endpoint.trim_end_matches('/'));
@@ -243,7 +236,7 @@ mod tests {
     fn a_key_cannot_lead_out_of_its_bucket() {
         let bucket = Bucket::open("file:///data/raw", &Options::default()).expect("a folder");
         for wrong in ["../silver/x", "a/../../x", "a//b", "./x"] {
-            assert!(matches!(bucket.object(wrong), Err(Error::BadKey { .. })), "{wrong}");
+            assert!(matches!(bucket.path(wrong), Err(Error::BadKey { .. })), "{wrong}");
         }
         assert_eq!(bucket.key_of("file:///data/raw/a/b"), Some("a/b"));
         assert_eq!(bucket.key_of("file:///data/raw-2/a"), None);

@@ -6,6 +6,7 @@
 
 mod address;
 mod archive;
+mod client;
 mod create;
 mod error;
 mod read;
@@ -80,14 +81,6 @@ impl Bucket {
         location.strip_prefix(&*self.url)?.strip_prefix('/')
     }
 
-    /// For what this interface does not say: the store, and what it calls a key.
-    ///
-    /// # Errors
-    /// The key would lead out of the bucket.
-    pub fn object(&self, key: &str) -> Result<(&Arc<dyn ObjectStore>, Path)> {
-        Ok((&self.store, self.path(key)?))
-    }
-
     /// Writes an object, in the place of the one that is there.
     ///
     /// # Errors
@@ -130,6 +123,15 @@ impl Bucket {
     pub async fn range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
         let part = self.store.get_range(&self.path(key)?, range).await;
         part.map_err(|source| Error::of("read", self.location(key), source))
+    }
+
+    /// Reads several parts of an object. Parts on a server that are close to each other are one request.
+    ///
+    /// # Errors
+    /// The object does not exist, is shorter, or cannot be read.
+    pub async fn ranges(&self, key: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let parts = self.store.get_ranges(&self.path(key)?, ranges).await;
+        parts.map_err(|source| Error::of("read", self.location(key), source))
     }
 
     /// An object in pieces of at most a megabyte, from some byte on.

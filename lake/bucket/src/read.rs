@@ -13,9 +13,12 @@ const PIECE: u64 = 1 << 20;
 pub(super) async fn pieces(bucket: &Bucket, key: &str, first: u64) -> Result<BoxStream<'static, Result<Bytes>>> {
     let location = bucket.location(key);
     let wrong = move |source| Error::of("read", location.clone(), source);
-    let (store, path) = bucket.object(key)?;
     let range = (first > 0).then_some(GetRange::Offset(first));
-    let found = store.get_opts(&path, GetOptions { range, ..GetOptions::default() }).await.map_err(&wrong)?;
+    let found = bucket
+        .store
+        .get_opts(&bucket.path(key)?, GetOptions { range, ..GetOptions::default() })
+        .await
+        .map_err(&wrong)?;
     let range = found.range.clone();
     let GetResultPayload::File(file, _) = found.payload else {
         return Ok(found.into_stream().map_err(wrong).boxed());

@@ -10,15 +10,19 @@ use crate::{
 use arrow::array::{RecordBatch, RecordBatchReader as _};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, TryFutureExt, TryStreamExt};
 use orch_sdk::task::{TaskResult, fatal};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::arrow::async_reader::{ParquetObjectReader, ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::properties::WriterProperties;
 use polars::prelude::DataFrame;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Rows of a group: what a reader holds of each column at once, and the least that a query reads where it finds a row.
 pub(crate) const GROUP_ROWS: usize = 1 << 17;
@@ -107,16 +111,15 @@ pub async fn read_footer(bucket: &Bucket, key: &str) -> TaskResult<ParquetFooter
     Ok(ParquetFooter { schema, rows, nulls })
 }
 
-async fn open(bucket: &Bucket, key: &str) -> TaskResult<ParquetRecordBatchStreamBuilder<ParquetObjectReader>> {
+async fn open(bucket: &Bucket, key: &str) -> TaskResult<ParquetRecordBatchStreamBuilder<ObjectReader>> {
     let location = bucket.location(key);
     let entry = bucket.find(key).await?;
     let entry = entry.ok_or_else(|| crate::bucket::Error::NotFound { location: location.clone() })?;
-    let (store, path) = bucket.object(key)?;
-    let reader = ParquetObjectReader::new(store.clone(), path).with_file_size(entry.bytes);
+    let reader = ObjectReader { bucket: bucket.clone(), key: key.into(), bytes: entry.bytes };
     ParquetRecordBatchStreamBuilder::new(reader).await.map_err(|e| broken(e, &location))
 }
 
-fn batches(schema: SchemaRef, mut stream: ParquetRecordBatchStream<ParquetObjectReader>, location: String) -> Batches {
+fn batches(schema: SchemaRef, mut stream: ParquetRecordBatchStream<ObjectReader>, location: String) -> Batches {
     Batches::read_ahead(schema, |taker| async move {
         while let Some(batch) = stream.try_next().await.map_err(|e| broken(e, &location))? {
             if !taker.take(batch).await {
@@ -125,6 +128,37 @@ fn batches(schema: SchemaRef, mut stream: ParquetRecordBatchStream<ParquetObject
         }
         Ok(())
     })
+}
+
+/// Reads parts of an object of a bucket for the Parquet decoder.
+struct ObjectReader {
+    bucket: Bucket,
+    key: String,
+    /// Size of the object.
+    bytes: u64,
+}
+
+impl AsyncFileReader for ObjectReader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
+        self.bucket.range(&self.key, range).map_err(external).boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
+        async move { self.bucket.ranges(&self.key, &ranges).await.map_err(external) }.boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
+        let reader = ParquetMetaDataReader::new().with_metadata_options(options.map(|o| o.metadata_options().clone()));
+        let bytes = self.bytes;
+        async move { Ok(Arc::new(reader.load_and_finish(self, bytes).await?)) }.boxed()
+    }
+}
+
+fn external(error: crate::bucket::Error) -> ParquetError {
+    ParquetError::External(Box::new(error))
 }
 
 /// What the store says may pass, a file that is not whole stays so.
