@@ -60,6 +60,6 @@ fmt: setup ## Format the sources
 sqlx: setup ## Check queries against the migrations and write .sqlx/ (after changing either)
 	@scripts/sqlx.sh
 
-audit: setup ## Look for known vulnerabilities in the dependencies (needs the network; installs cargo-audit)
-	@cargo audit --version > /dev/null 2>&1 || cargo install --locked cargo-audit
-	@cargo audit
+audit: setup ## Fetch the advisory database where the network has it, and check the dependencies
+	@python3 scripts/advisories.py
+	@cargo test --quiet --package orch-tidy advisories

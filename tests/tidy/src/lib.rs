@@ -4,6 +4,7 @@
 
 #![cfg(test)]
 
+mod advisories;
 mod arrows;
 mod circles;
 mod commits;
