@@ -35,10 +35,14 @@ if [[ $level == 9 ]]; then
     printf 'the image is %d MB larger than its base\n' "$image_mb" >&2
 fi
 
+# The licenses of what is compiled in ask that their texts go with the binaries.
+third_party=THIRD-PARTY-LICENSES.txt
+python3 scripts/licenses.py "$work/$third_party"
+
 archive() {
     local folder=orch-$version-$machine-linux
     mkdir "$work/$folder"
-    cp "$work"/bin/* README.md LICENSE CHANGELOG.md "$work/$folder"
+    cp "$work"/bin/* "$work/$third_party" README.md LICENSE CHANGELOG.md "$work/$folder"
     cp -r deploy/systemd "$work/$folder/systemd"
     tar -C "$work" -c "$folder" | gzip "-$level" > "$packages/$folder.tar.gz"
     printf '%s\n' "$packages/$folder.tar.gz"
@@ -56,7 +60,7 @@ debian() {
     cp "$work"/bin/* "$root/usr/bin"
     cp deploy/systemd/*.service "$root/usr/lib/systemd/system"
     cp README.md CHANGELOG.md "$root/usr/share/doc/orch"
-    cp LICENSE "$root/usr/share/doc/orch/copyright"
+    cat LICENSE "$work/$third_party" > "$root/usr/share/doc/orch/copyright"
     # The C library that they were linked with, or a newer one; what else they load is in its package.
     depends="libc6 (>= $(newest_glibc)), libgcc-s1"
     if loads libssl.so.3; then depends="$depends, libssl3 | libssl3t64"; fi
@@ -77,7 +81,7 @@ loads() {
 }
 
 wheel() {
-    python3 scripts/wheel.py "$work/bin" "$packages" "$version" "$(newest_glibc)" "$level"
+    python3 scripts/wheel.py "$work/bin" "$work/$third_party" "$packages" "$version" "$(newest_glibc)" "$level"
 }
 
 archive

@@ -1,6 +1,6 @@
 """Packs the binaries as the Python wheel `orch-cli`: `pip install` puts them beside `python`.
 
-    python3 scripts/wheel.py BINARIES PACKAGES VERSION GLIBC LEVEL
+    python3 scripts/wheel.py BINARIES THIRD_PARTY PACKAGES VERSION GLIBC LEVEL
 """
 
 import base64
@@ -11,7 +11,8 @@ import sys
 import zipfile
 from pathlib import Path
 
-binaries, packages, version, glibc, level = Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:6]
+binaries, third_party, packages = map(Path, sys.argv[1:4])
+version, glibc, level = sys.argv[4:7]
 # Runs where the C library is as new as the one that the binaries ask for.
 tag = f"py3-none-manylinux_{glibc.replace('.', '_')}_{platform.machine()}"
 root = Path(__file__).parent.parent
@@ -29,6 +30,7 @@ wheel = f"Wheel-Version: 1.0\nGenerator: orch\nRoot-Is-Purelib: false\nTag: {tag
 files = {f"orch_cli-{version}.data/scripts/{name}": (binaries / name).read_bytes() for name in ("orch", "orch-pipelines")}
 files |= {f"{info}/METADATA": metadata.encode(), f"{info}/WHEEL": wheel.encode()}
 files[f"{info}/LICENSE"] = (root / "LICENSE").read_bytes()
+files[f"{info}/{third_party.name}"] = third_party.read_bytes()
 record = ""
 path = packages / f"orch_cli-{version}-{tag}.whl"
 with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=int(level)) as archive:

@@ -237,9 +237,22 @@ fn wheel_runs_retail(wheel: &Path, place: &Path) {
     assert!(departments > 1, "{counted}");
 }
 
+/// Each package has the license texts of what is compiled into its binaries.
+fn license_texts_are_in(made: &[PathBuf]) {
+    for (kind, print) in [
+        ("gz", "tar -xzOf \"$0\" --wildcards '*/THIRD-PARTY-LICENSES.txt'"),
+        ("deb", "dpkg-deb --fsys-tarfile \"$0\" | tar -xO ./usr/share/doc/orch/copyright"),
+        ("whl", "python3 -c 'import sys, zipfile; w = zipfile.ZipFile(sys.argv[1]); n = [n for n in w.namelist() if n.endswith(\"/THIRD-PARTY-LICENSES.txt\")]; print(w.read(n[0]).decode())' \"$0\""),
+    ] {
+        let texts = said(Command::new("sh").args(["-c", print]).arg(of_kind(made, kind)));
+        assert!(texts.contains("serde_json 1.") && texts.contains(", librdkafka\n"), "{kind}: {} bytes", texts.len());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_package_is_installed_and_runs() {
     let (place, made) = packages();
+    license_texts_are_in(&made);
     archive_runs(of_kind(&made, "gz"), place.path());
     units_run(of_kind(&made, "deb"), place.path()).await;
     wheel_runs_retail(of_kind(&made, "whl"), place.path());

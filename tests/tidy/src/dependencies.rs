@@ -38,6 +38,17 @@ fn every_dependency_has_a_permissive_licence() {
 }
 
 #[test]
+fn license_texts_of_all_linked_crates_are_found() {
+    let mut script = std::process::Command::new("python3");
+    let output = script.args(["scripts/licenses.py", "/dev/stdout"]).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let texts = String::from_utf8(output.stdout).unwrap();
+    for library in ["serde_json 1.", "rdkafka-sys 4.", ", librdkafka\n", ", openssl\n", ", zstd\n"] {
+        assert!(texts.contains(library), "no license text of {library:?}");
+    }
+}
+
+#[test]
 fn every_dependency_is_used() {
     let mut offenders = Vec::new();
     for package in members() {
