@@ -148,15 +148,16 @@ impl Lake {
         Ok(deleted)
     }
 
-    /// Deletes the lists of a dropped table, and returns the paths that they name.
-    pub(super) async fn take_expired(&self, table: &Table) -> LakeResult<Vec<String>> {
+    /// Deletes the files that the lists of a dropped table name, and each list after its files: until all of them are deleted, the list is
+    /// the only place that names them.
+    pub(super) async fn purge_expired(&self, table: &Table) -> LakeResult<()> {
         let bucket = table.expired_bucket()?;
-        let mut paths = Vec::new();
         for list in table.expired_files().await? {
-            paths.extend(table.read_expired_files(&list).await?);
+            let paths = table.read_expired_files(&list).await?;
+            self.delete_own_files(table, paths).await?;
             bucket.delete(&list.key).await?;
         }
-        Ok(paths)
+        Ok(())
     }
 
     /// Deletes a file. A file that does not exist is not an error.

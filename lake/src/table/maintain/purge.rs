@@ -20,9 +20,9 @@ impl Lake {
     /// A file cannot be read or deleted. The others may be deleted already.
     #[boxed]
     pub async fn delete_files(&self, table: &Table) -> LakeResult<()> {
-        let mut paths = files(table).await?;
+        let paths = files(table).await?;
         if table.check_location().is_ok() {
-            paths.extend(self.take_expired(table).await?);
+            self.purge_expired(table).await?;
         }
         self.delete_own_files(table, paths).await?;
         Ok(())

@@ -193,6 +193,31 @@ async fn files_that_the_table_has_are_not_deleted_because_a_list_names_them() {
     assert_eq!(rows_of(&lake.table(&name).await.unwrap()).await.len(), 2);
 }
 
+/// The list of a dropped table is the only place that names its expired files.
+#[tokio::test]
+async fn a_purge_that_fails_keeps_the_list_of_files_that_it_did_not_delete() {
+    let folder = tempfile::tempdir().unwrap();
+    let installation = Installation::new(folder.path()).await;
+    let lake = installation.lake.clone();
+    let name = named("retail.orders");
+    write(&lake, &name, 1).await.unwrap();
+    let table = lake.table(&name).await.unwrap();
+    let list =
+        folder.path().join(format!("retail/orders/expired/{}/000000000000001-due.json", table.metadata().uuid()));
+    let stuck = folder.path().join("retail/orders/data/expired.parquet");
+    std::fs::create_dir_all(list.parent().unwrap()).unwrap();
+    std::fs::write(&list, serde_json::to_vec(&[format!("file://{}", stuck.display())]).unwrap()).unwrap();
+    // A folder cannot be deleted as a file.
+    std::fs::create_dir(&stuck).unwrap();
+    lake.purge(&name).await.unwrap_err();
+    assert!(list.exists());
+
+    std::fs::remove_dir(&stuck).unwrap();
+    std::fs::write(&stuck, "rows").unwrap();
+    lake.delete_files(&table).await.unwrap();
+    assert_eq!((stuck.exists(), list.exists()), (false, false));
+}
+
 /// 1,000 random steps of two installations with one warehouse, each with the clock of its upkeep four days ahead.
 #[tokio::test]
 async fn two_installations_delete_no_files_of_each_other() {
