@@ -94,18 +94,18 @@ impl<T: Send + 'static> Files<T> {
         self.files.iter().map(|(file, known)| (file.as_str(), known))
     }
 
-    /// Folders that cannot be read, by their names for people, and why.
+    /// Folders that cannot be read and links that are not followed, by their displayed names, and why.
     pub fn unreadable(&self) -> impl Iterator<Item = (String, &str)> {
         let name = |folder: &str| if folder.is_empty() { ".".into() } else { folder.into() };
         self.unreadable.iter().map(move |(folder, why)| (name(folder), why.as_str()))
     }
 
-    /// What is wrong with files, and folders that cannot be read; `hint` is for those.
+    /// Returns the problems of files, of folders that cannot be read and of links that are not followed. `hint` is for folders.
     pub fn broken(&self, hint: &str) -> Broken {
         let files = self.files.iter().filter(|(_, known)| !known.problems.is_empty());
         let mut broken: Broken = files.map(|(file, known)| (file.clone(), known.problems.clone())).collect();
         for (folder, why) in self.unreadable() {
-            let problem = problem_of_file(&folder, &format!("the folder cannot be read: {why}"), hint);
+            let problem = problem_of_file(&folder, why, hint);
             broken.insert(folder, vec![problem]);
         }
         broken
