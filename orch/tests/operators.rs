@@ -515,3 +515,27 @@ async fn files_are_copied_whole_and_only_once() {
     let none = copy_files(CopyFiles::new(&path("in/*.xml"), &path("out")).required()).run_alone(Ctx::test()).await;
     assert!(matches!(none, Err(TaskError::Retryable { .. })), "{none:?}");
 }
+
+#[tokio::test]
+async fn files_are_copied_from_their_folder_into_theirs_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for name in ["in", "out", "secrets"] {
+        std::fs::create_dir(path(name)).expect("a folder");
+    }
+    std::fs::write(path("in/a.csv"), "a").expect("a file");
+    std::fs::write(path("secrets/key.csv"), "key").expect("a file");
+    std::os::unix::fs::symlink(path("secrets/key.csv"), path("in/b.csv")).expect("a link");
+    // Written through, the part of a copy would replace the key.
+    std::os::unix::fs::symlink(path("secrets/key.csv"), path("out/a.csv.orch-part")).expect("a link");
+
+    let copy = |from: &str, to: &str| copy_files(CopyFiles::new(&path(from), &path(to))).run_alone(Ctx::test());
+    let done = copy("in/*.csv", "out").await.expect("copies");
+    assert_eq!(done.files, [path("out/a.csv")]);
+    assert_eq!(std::fs::read_to_string(path("secrets/key.csv")).expect("a file"), "key");
+    for (from, to) in [("in/../secrets/*.csv", "out"), ("in/*.csv", "out/../secrets")] {
+        let refused = copy(from, to).await;
+        assert!(matches!(&refused, Err(TaskError::Fatal { causes }) if causes[0].contains("part `..`")), "{refused:?}");
+    }
+    copy("in/b.csv", "out").await.expect_err("a link out of its folder");
+}

@@ -6,7 +6,7 @@
 use super::operator::Operator;
 use crate::{BoxFuture, Call, Ctx, TaskResult, fatal};
 use anyhow::{Context, bail};
-use orch_workers::outside::files::fitting;
+use orch_workers::outside::files::{check_parts, check_path, find_matches};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, FileTimes};
 use std::io::{Read, Write};
@@ -51,8 +51,8 @@ pub struct FileEntry {
 
 /// A place with files: this machine, or an object store.
 pub trait FilePlace: Send + Sync + 'static {
-    /// What fits a pattern, in order.
-    fn list(&self, pattern: &str) -> TaskResult<Vec<FileEntry>>;
+    /// The files that fit a pattern, in order. Files that may not be read are warnings in the log of `ctx`.
+    fn list(&self, pattern: &str, ctx: &Ctx) -> TaskResult<Vec<FileEntry>>;
 
     /// What is at a path.
     fn find(&self, path: &str) -> TaskResult<Option<FileEntry>>;
@@ -68,12 +68,13 @@ pub trait FilePlace: Send + Sync + 'static {
 pub struct LocalFiles;
 
 impl FilePlace for LocalFiles {
-    fn list(&self, pattern: &str) -> TaskResult<Vec<FileEntry>> {
-        if !Path::new(pattern).is_absolute() {
-            return Err(fatal(format!("`{pattern}` is no absolute path")));
+    fn list(&self, pattern: &str, ctx: &Ctx) -> TaskResult<Vec<FileEntry>> {
+        check_path(Path::new(pattern)).map_err(fatal)?;
+        let found = find_matches(Path::new(pattern)).with_context(|| format!("cannot look for `{pattern}`"))?;
+        for link in found.outside {
+            ctx.warning(format!("`{}` is a link out of the folder of `{pattern}` and is not copied", link.display()));
         }
-        let paths = fitting(Path::new(pattern)).with_context(|| format!("cannot look for `{pattern}`"))?;
-        let entries = paths.into_iter().map(|path| self.find(&path.to_string_lossy()));
+        let entries = found.paths.into_iter().map(|path| self.find(&path.to_string_lossy()));
         Ok(entries.collect::<TaskResult<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
@@ -97,7 +98,9 @@ impl FilePlace for LocalFiles {
             if let Some(folder) = Path::new(path).parent() {
                 std::fs::create_dir_all(folder)?;
             }
-            let mut file = File::create(&part)?;
+            // The rest of an earlier attempt; a link at this path is removed, not followed.
+            std::fs::remove_file(&part).ok();
+            let mut file = File::create_new(&part)?;
             std::io::copy(from, &mut file)?;
             file.flush()?;
             file.set_times(FileTimes::new().set_modified(modified))?;
@@ -150,7 +153,8 @@ pub fn transfer(
     ctx: &Ctx,
     stop: &AtomicBool,
 ) -> TaskResult<CopyOutput> {
-    let found = from.list(&what.from)?;
+    check_parts(Path::new(&what.to)).map_err(fatal)?;
+    let found = from.list(&what.from, ctx)?;
     if found.is_empty() && what.required {
         bail!("no file fits `{}`", what.from);
     }

@@ -1,6 +1,6 @@
 //! Files of the machine on which the worker runs.
 
-use crate::outside::files::fitting;
+use crate::outside::files::{check_path, find_matches};
 use orch_sdk::task::{BoxFuture, Condition, ConditionResult, Eyes, fatal};
 use orch_sdk::wait::{FileWait, read};
 use serde_json::Value;
@@ -23,9 +23,7 @@ impl Condition for Files {
 
     fn check(&self, config: &Value) -> Result<(), String> {
         let wait: FileWait = read(config)?;
-        if !Path::new(&wait.path).is_absolute() {
-            return Err(format!("`{}` is no absolute path", wait.path));
-        }
+        check_path(Path::new(&wait.path))?;
         if Duration::from_millis(wait.stable_ms) > MOST_STABLE {
             return Err(format!("it looks twice within {MOST_STABLE:?} at most: ask for a `min_age` instead"));
         }
@@ -59,7 +57,7 @@ async fn found(wait: FileWait) -> anyhow::Result<Vec<(PathBuf, u64)>> {
 
 fn search(wait: &FileWait) -> io::Result<Vec<(PathBuf, u64)>> {
     let mut found = Vec::new();
-    for path in fitting(Path::new(&wait.path))? {
+    for path in find_matches(Path::new(&wait.path))?.paths {
         let facts = match std::fs::metadata(&path) {
             Ok(facts) => facts,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
