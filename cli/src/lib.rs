@@ -4,6 +4,11 @@
 //! its own, or a question to a server. A command's file is `cmd/<noun>_<verb>.rs`; what several share lies beside it, and what
 //! bundles have too is in `orch-binary`.
 
+/// Replaces the macro of the standard library in this crate: terminals get control characters escaped.
+macro_rules! eprintln {
+    ($($line:tt)+) => { orch_binary::output::print_message(format_args!($($line)+)) };
+}
+
 mod airflow;
 mod api;
 mod app;

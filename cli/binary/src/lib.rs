@@ -3,6 +3,12 @@
 //! [`main`] is the whole of a bundle's binary. `orch-cli` puts the control plane around the same parts: scheduler, web server
 //! and the commands that ask them.
 
+/// Replaces the macro of the standard library in this crate: terminals get control characters escaped.
+macro_rules! eprintln {
+    () => { std::eprintln!() };
+    ($($line:tt)+) => { $crate::output::print_message(format_args!($($line)+)) };
+}
+
 pub mod app;
 pub mod beside;
 mod bundle;

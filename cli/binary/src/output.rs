@@ -4,6 +4,7 @@
 mod line;
 mod progress;
 mod table;
+mod terminal;
 
 pub use crate::style::Style;
 pub use line::{readable, readable_fields};
@@ -107,9 +108,13 @@ impl Listing {
         self.columns.iter().map(|column| &**column)
     }
 
+    fn texts(&self, is_terminal: bool) -> Vec<Vec<String>> {
+        self.rows.iter().map(|row| row.iter().map(|value| shown_cell(value, is_terminal)).collect()).collect()
+    }
+
     /// Writes all rows.
     pub fn print(&self, format: Format) -> Outcome {
-        let texts = || self.rows.iter().map(|row| row.iter().map(cell).collect()).collect::<Vec<Vec<String>>>();
+        let texts = || self.texts(std::io::stdout().is_terminal());
         match format {
             Format::Table | Format::Plain if self.rows.is_empty() => {
                 eprintln!("{}", self.empty);
@@ -147,8 +152,9 @@ impl Record {
     }
 
     pub fn print(&self, format: Format) -> Outcome {
-        let lines =
-            || self.properties.iter().map(|(name, value)| vec![(*name).into(), cell(value)]).collect::<Vec<_>>();
+        let is_terminal = std::io::stdout().is_terminal();
+        let line = |(name, value): &(&str, Value)| vec![(*name).to_owned(), shown_cell(value, is_terminal)];
+        let lines = || self.properties.iter().map(line).collect::<Vec<_>>();
         let object = || Object(self.properties.iter().map(|(name, value)| (*name, value)).collect());
         match format {
             Format::Table => {
@@ -162,8 +168,26 @@ impl Record {
     }
 }
 
-/// Writes to standard output. A reader that has seen enough (`| head`) is no failure.
+/// Writes to standard output. A terminal gets control characters escaped, except colors. A closed pipe, as of `| head`, is not a failure.
 pub fn print(text: &str) -> Outcome {
+    if std::io::stdout().is_terminal() { write(&terminal::escape_except_colors(text)) } else { write(text) }
+}
+
+/// Clears the terminal of standard output.
+pub fn clear_screen() -> Outcome {
+    write("\x1b[H\x1b[2J")
+}
+
+/// Writes a line to standard error. A terminal gets control characters escaped, except colors. `eprintln!` in this crate and in `orch-cli` calls
+/// this function, so that no message can bypass it.
+pub fn print_message(line: std::fmt::Arguments<'_>) {
+    let (line, mut stderr) = (line.to_string(), std::io::stderr().lock());
+    let line = if stderr.is_terminal() { terminal::escape_except_colors(&line) } else { line.into() };
+    // An error here means that standard error is closed, so it cannot be reported.
+    stderr.write_all(format!("{line}\n").as_bytes()).ok();
+}
+
+fn write(text: &str) -> Outcome {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -198,6 +222,12 @@ pub fn moment(at: Option<DateTime<Utc>>) -> Value {
     at.map_or(Value::Null, |at| isoformat(at).into())
 }
 
+/// A value in a table on a terminal, where control characters are escaped before the columns are measured, or in a pipe.
+fn shown_cell(value: &Value, is_terminal: bool) -> String {
+    let cell = cell(value);
+    if is_terminal { terminal::escape(&cell).into_owned() } else { cell }
+}
+
 /// A value in a table: text as it is, nothing for null.
 fn cell(value: &Value) -> String {
     match value {
@@ -221,6 +251,14 @@ mod tests {
         assert_eq!(cell(&json!("two\nlines")), "two lines");
         assert_eq!(cell(&json!(["a", 1, true])), "a,1,true");
         assert_eq!(cell(&json!({ "a": [1] })), r#"{"a":[1]}"#);
+    }
+
+    #[test]
+    fn a_terminal_gets_no_control_characters() {
+        let mut listing = Listing::new(["note"], "nothing");
+        listing.add([json!("\x1b]0;title\x07 \x1b[31mred")]);
+        assert_eq!(listing.texts(true), [["\\x1b]0;title\\x07 \\x1b[31mred"]]);
+        assert_eq!(listing.texts(false), [["\x1b]0;title\x07 \x1b[31mred"]]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::cx::Cx;
 use orch_binary::failure::Outcome;
-use orch_binary::output::{Format, Listing, print, print_line};
+use orch_binary::output::{Format, Listing, clear_screen, print_line};
 use serde_json::{Value, json};
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -22,8 +22,6 @@ pub(crate) struct Top {
 
 /// Runs that fit below the processes.
 const MOST_RUNS: usize = 20;
-/// Home, and what was below it is gone.
-const CLEAR: &str = "\x1b[H\x1b[2J";
 
 impl Top {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
@@ -34,7 +32,7 @@ impl Top {
             if !again {
                 return draw(&seen);
             }
-            print(CLEAR)?;
+            clear_screen()?;
             draw(&seen)?;
             tokio::time::sleep(Duration::from_secs(self.interval)).await;
         }

@@ -109,7 +109,7 @@ async fn say_log(session: &mut Session, run: &RunDetails, instance: &InstanceRow
         let chunks = log::read(&mut session.db, run.id, one.attempt, LogCursor::START, LOG_BYTES).await?;
         let index = if instance.map_index < 0 { String::new() } else { format!("[{}]", instance.map_index) };
         for line in chunks.iter().flat_map(|chunk| chunk.body.lines()) {
-            eprint!("{}{index} | {}", instance.task_id, readable(line));
+            eprintln!("{}{index} | {}", instance.task_id, readable(line).trim_end_matches('\n'));
         }
         if let Some(kind) = &one.failure {
             eprintln!("{}{index} | try {} failed ({kind}): {}", instance.task_id, one.try_no, one.causes.join(": "));

@@ -1,6 +1,6 @@
 //! How far something long is, on a line of standard error that is written over; only in a terminal.
 
-use super::{CLEAR_LINE, is_watched, table};
+use super::{CLEAR_LINE, is_watched, table, terminal};
 use std::time::{Duration, Instant};
 
 /// People read no faster, and what is over sooner needs no line.
@@ -36,9 +36,10 @@ async fn show_while<T>(work: impl Future<Output = T>, every: Duration, mut show:
 
 /// A line that the terminal broke could not be written over.
 fn one_line(text: &str) -> String {
+    let text = &terminal::escape(text);
     match terminal_size::terminal_size_of(std::io::stderr()) {
         Some((width, _)) => table::cut(text, usize::from(width.0).saturating_sub(1)),
-        None => text.to_owned(),
+        None => text.to_string(),
     }
 }
 
