@@ -88,6 +88,9 @@ pub async fn make(db: &mut PgConnection, database_url: &str) -> StoreResult<()> 
             if not exists (select from pg_roles where rolname = 'orch_capture') then
                 create role orch_capture login createdb replication;
             end if;
+            -- A role with REPLICATION can read all changes of each database to which it may connect, even of tables that it may not read.
+            execute format('revoke connect on database %I from public', current_database());
+            execute format('grant connect on database %I to orch_lake', current_database());
             grant orch_lake to orch_tasks;
             grant usage, create on schema lake to orch_tasks;
             alter default privileges for role orch_tasks in schema lake
