@@ -5,6 +5,7 @@
 //! older epoch commits is refused. So a lease that was lost in the middle of a commit can publish nothing.
 
 mod capture;
+mod kafka_abort;
 mod people;
 mod role;
 mod runs;
@@ -15,6 +16,7 @@ mod window;
 pub use capture::{
     BinlogColumn, BinlogPosition, CapturePhase, CapturePosition, LogPosition, WithinTransaction, set_capture,
 };
+pub use kafka_abort::record_kafka_abort;
 pub use people::{
     FailedStream, PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, StreamState, by, delete_stream,
     drop_old_minutes, failed_streams, find_streams, get_stream, minutes_of_stream, others_of_table,

@@ -3,7 +3,7 @@
 //! A file that is broken stops nothing: the last good version of its stream runs on, and what is wrong is an import error.
 
 use crate::declare::Stream;
-use crate::host::{Declared, Means, host};
+use crate::host::{Declared, KafkaAbort, Means, host};
 use crate::topic::LogEnds;
 use orch_document::folder::{Broken, Files, problem_of_file};
 use orch_document::stream::is_stream_file;
@@ -26,7 +26,12 @@ const NO_FOLDER: &str = "name another as `ORCH_STREAMS_FOLDER`";
 const ANOTHER_NAME: &str = "give one of the two another `name`";
 
 /// Runs the streams of a folder until the host stops.
-pub(crate) async fn run_folder(asked: StreamHost, folder: PathBuf, means: Means, ends: LogEnds) -> StoreResult<()> {
+pub(crate) async fn run_folder(
+    asked: StreamHost,
+    folder: PathBuf,
+    means: Means,
+    (ends, mut aborted): (LogEnds, watch::Receiver<Option<KafkaAbort>>),
+) -> StoreResult<()> {
     let asked = StreamHost { bundle: BUNDLE.into(), ..asked };
     let (changes, mut declared) = watch::channel(Arc::new(Declared::new(Vec::new(), means.clone())));
     let watching = watch_files(asked.clone(), folder, means, changes);
@@ -36,8 +41,9 @@ pub(crate) async fn run_folder(asked: StreamHost, folder: PathBuf, means: Means,
         tokio::select! {
             Ok(_) = some => {}
             () = asked.stop.cancelled() => return Ok(()),
+            Ok(_) = aborted.wait_for(Option::is_some) => return Ok(()),
         }
-        host(asked.clone(), declared.clone(), ends).await
+        host(asked.clone(), declared.clone(), ends, aborted).await
     };
     tokio::select! {
         () = watching => Ok(()),

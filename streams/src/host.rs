@@ -1,7 +1,9 @@
 //! The streams of a process: it takes those that no process runs, renews what it has, and lets go of what it has lost.
 
+mod aborts;
 mod works;
 
+pub(crate) use self::aborts::{KafkaAbort, record_aborts};
 use self::works::Works;
 use crate::capture;
 use crate::declare::{Sink, Stream};
@@ -16,7 +18,8 @@ use orch_store::hint::Hint;
 use orch_store::identity::identity;
 use orch_store::stream::{
     Beat, Lease, NewStream, ShareBeat, ShareLease, StoppedStream, StreamHost, alert_of_stopped_stream, beat,
-    beat_shares, drop_old_minutes, fail_stream, failures_of, left_behind, register_streams, release_streams,
+    beat_shares, drop_old_minutes, fail_stream, failures_of, get_stream, left_behind, register_streams,
+    release_streams,
 };
 use orch_store::{StoreError, StoreResult};
 use sqlx::{Connection as _, PgConnection};
@@ -84,16 +87,26 @@ impl Declared {
 ///
 /// # Errors
 /// The schema is not the one this binary knows.
-pub(crate) async fn host(host: StreamHost, declared: watch::Receiver<Arc<Declared>>, ends: LogEnds) -> StoreResult<()> {
+pub(crate) async fn host(
+    host: StreamHost,
+    declared: watch::Receiver<Arc<Declared>>,
+    ends: LogEnds,
+    mut aborted: watch::Receiver<Option<KafkaAbort>>,
+) -> StoreResult<()> {
     let process = format!("{}:{}", host.name, Uuid::new_v4().simple());
     let (streams, shares) = (Works::default(), Works::default());
     let mut party = Party { host: host.clone(), declared, process, ends, streams, shares, session: None };
     let done = tokio::select! {
         done = party.beat_on() => done,
         () = host.stop.cancelled() => Ok(()),
+        Ok(_) = aborted.wait_for(Option::is_some) => Ok(()),
     };
     party.streams.end().await;
     party.shares.end().await;
+    let abort = aborted.borrow().clone();
+    if let Some(abort) = abort {
+        party.fail_streams_of(&abort).await;
+    }
     if let Err(error) = party.release().await {
         tracing::debug!(%error, "streams were not given back: others take them when the lease is over");
     }
@@ -158,6 +171,32 @@ impl Party {
 
     async fn release(&self) -> StoreResult<()> {
         release_streams(&mut *self.host.pool.acquire().await?, &self.process).await
+    }
+
+    /// Fails the streams of this process that use the connection. After a repeated abort, also fails streams that other
+    /// processes run.
+    async fn fail_streams_of(&self, abort: &KafkaAbort) {
+        let declared = self.declared.borrow().clone();
+        let shares = self.shares.leases().into_iter().map(|lease| lease.stream);
+        let held: HashMap<String, Lease> =
+            self.streams.leases().into_iter().chain(shares).map(|lease| (lease.name.clone(), lease)).collect();
+        for (name, stream) in declared.streams.iter().filter(|(_, stream)| stream.connection == abort.connection) {
+            let lease = match held.get(name) {
+                Some(lease) => Some(lease.clone()),
+                None if abort.is_repeated() => self.current_lease(name).await,
+                None => None,
+            };
+            if let Some(lease) = lease {
+                record_failure(&self.host, stream, &lease, abort.error(name)).await;
+            }
+        }
+    }
+
+    /// The newest lease of a stream. `None` if the stream is paused or waits for a restart.
+    async fn current_lease(&self, name: &str) -> Option<Lease> {
+        let found = async { get_stream(&mut *self.host.pool.acquire().await?, name).await };
+        let row = found.await.ok()??;
+        (!row.is_paused && !row.waits_for_restart).then_some(Lease { name: row.name, epoch: row.epoch })
     }
 
     /// The session of the beats, if it is alive, or another one. One that failed is not given back.

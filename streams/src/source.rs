@@ -2,7 +2,7 @@
 
 use crate::declare::Stream;
 use crate::folder;
-use crate::host::{Declared, Means, host};
+use crate::host::{Declared, Means, host, record_aborts};
 use crate::topic::{LogEnds, kafka};
 use orch_lake::Lake;
 use orch_sdk::task::{BoxFuture, Connection, TaskResult};
@@ -47,16 +47,18 @@ fn check(streams: &[Stream]) {
 async fn run_all_streams(asked: StreamHost, streams: Vec<Stream>, means: Means) -> StoreResult<()> {
     let (ends, look) = LogEnds::watch(asked.pool.clone(), asked.hints.clone());
     let (_unchanged, declared) = watch::channel(Arc::new(Declared::new(streams, means.clone())));
+    let (report, aborted) = watch::channel(None);
+    let of_binary = host(asked.clone(), declared, ends.clone(), aborted.clone());
     let of_files = async {
         match asked.folder.clone() {
-            Some(folder) => folder::run_folder(asked.clone(), folder, means, ends.clone()).await,
+            Some(folder) => folder::run_folder(asked.clone(), folder, means, (ends.clone(), aborted)).await,
             None => Ok(()),
         }
     };
-    let of_binary = host(asked.clone(), declared, ends.clone());
     tokio::select! {
         done = async { tokio::try_join!(of_binary, of_files) } => done.map(drop),
         () = look => Ok(()),
+        () = record_aborts(asked.pool.clone(), report) => Ok(()),
     }
 }
 

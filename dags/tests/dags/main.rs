@@ -19,6 +19,7 @@ mod golden;
 mod guides;
 mod http;
 mod kafka;
+mod kafka_aborts;
 mod layers;
 mod logging;
 mod merge;

@@ -8,7 +8,7 @@ use sqlx::{Connection as _, PgConnection};
 use std::fmt;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use tempfile::TempDir;
 
 /// A dead worker is noticed after this.
@@ -144,6 +144,12 @@ impl World {
         let mut child = self.processes.remove(place);
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Waits until a process ends by itself.
+    pub(crate) fn wait_for_end(&mut self, pid: u32) -> ExitStatus {
+        let index = self.processes.iter().position(|child| child.id() == pid).unwrap();
+        self.processes.remove(index).wait().unwrap()
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

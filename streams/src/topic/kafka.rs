@@ -4,12 +4,14 @@
 //! it has read, and nothing at the cluster could say otherwise. Only committed records are read. An offset that the cluster no
 //! longer has is an error, never a jump to another one.
 
+mod abort;
 mod client;
 mod identity;
 mod look;
 mod producer;
 mod settings;
 
+pub(crate) use abort::AbortListener;
 pub(crate) use look::answer;
 pub use producer::KafkaProducer;
 
@@ -104,11 +106,13 @@ impl KafkaTopic {
         &self,
         question: impl FnOnce(&Consumer, &str) -> TaskResult<T> + Send + 'static,
     ) -> TaskResult<T> {
-        let (consumer, topic) = (self.asks.share(), self.topic.clone());
+        let (consumer, topic, mark) = (self.asks.share(), self.topic.clone(), self.settings.mark());
         let asked = tokio::task::spawn_blocking(move || {
-            let answer = question(&consumer, &topic);
-            client::hear(&consumer);
-            answer
+            mark.call(|| {
+                let answer = question(&consumer, &topic);
+                client::hear(&consumer);
+                answer
+            })
         });
         let answer = asked.await.context("a question to Kafka ended early")?;
         answer.map_err(|error| error.context(self.problem(&self.asks, "cannot be asked")))
@@ -230,8 +234,8 @@ impl KafkaTopic {
     /// Dropped while it waits, it leaves the records where the next call finds them.
     async fn pull(&mut self, consumer: Arc<Consumer>, into: &mut Records, most: Most) {
         let pulling = self.pulling.get_or_insert_with(|| {
-            let (next, records) = (self.next.clone(), std::mem::take(&mut self.spare));
-            tokio::task::spawn_blocking(move || pull(&consumer, records, next, most))
+            let (next, records, mark) = (self.next.clone(), std::mem::take(&mut self.spare), self.settings.mark());
+            tokio::task::spawn_blocking(move || mark.call(|| pull(&consumer, records, next, most)))
         });
         let pulled = pulling.await;
         self.pulling = None;

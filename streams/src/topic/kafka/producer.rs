@@ -60,8 +60,8 @@ impl KafkaProducer {
     /// # Errors
     /// A fatal error if the account may not write in transactions.
     pub async fn fence_others(&self) -> TaskResult<()> {
-        let producer = self.producer.clone();
-        let fenced = spawn_blocking(move || producer.init_transactions(TRANSACTION_WITHIN)).await?;
+        let (producer, mark) = (self.producer.clone(), self.settings.mark());
+        let fenced = spawn_blocking(move || mark.call(|| producer.init_transactions(TRANSACTION_WITHIN))).await?;
         fenced.map_err(|error| {
             let brokers = self.settings.brokers();
             if error.rdkafka_error_code() == Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed) {
@@ -84,8 +84,8 @@ impl KafkaProducer {
         for (topic, records) in records {
             self.produce(topic, records).await?;
         }
-        let producer = self.producer.clone();
-        let committed = spawn_blocking(move || producer.commit_transaction(TRANSACTION_WITHIN)).await?;
+        let (producer, mark) = (self.producer.clone(), self.settings.mark());
+        let committed = spawn_blocking(move || mark.call(|| producer.commit_transaction(TRANSACTION_WITHIN))).await?;
         committed.map_err(|error| self.uncommitted(error))
     }
 

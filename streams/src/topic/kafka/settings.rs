@@ -1,6 +1,7 @@
 //! From a connection to the settings of librdkafka. `extra` holds them by their names, as Airflow's connections to Kafka do; what
 //! decides whether a record is read once is not up to a connection.
 
+use super::abort::Mark;
 use orch_sdk::task::{Connection, TaskResult, fatal};
 use rdkafka::config::{FromClientConfig, FromClientConfigAndContext};
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -68,6 +69,7 @@ const DELIVERED_WITHIN: (&str, &str) = ("message.timeout.ms", "60000");
 #[derive(Clone)]
 pub(super) struct Settings {
     connection: String,
+    mark: Mark,
     own: BTreeMap<String, String>,
     topics: BTreeMap<String, String>,
 }
@@ -111,12 +113,17 @@ impl Settings {
             // OpenSSL is built in and knows no folder of the system by itself.
             own.insert("ssl.ca.location".into(), "probe".into());
         }
-        Ok(Settings { connection: id.clone(), own, topics })
+        Ok(Settings { connection: id.clone(), mark: Mark::of(id), own, topics })
     }
 
     /// What the cluster calls a topic.
     pub(super) fn topic<'a>(&'a self, name: &'a str) -> &'a str {
         self.topics.get(name).map_or(name, String::as_str)
+    }
+
+    /// Blocking calls of librdkafka are made through this.
+    pub(super) fn mark(&self) -> Mark {
+        self.mark
     }
 
     pub(super) fn brokers(&self) -> &str {
@@ -127,14 +134,14 @@ impl Settings {
     where
         C: ClientContext,
     {
-        self.made(T::from_config_and_context(&self.with(&CONSUMER, &[RECONNECT]), context))
+        self.made(|| T::from_config_and_context(&self.with(&CONSUMER, &[RECONNECT]), context))
     }
 
     pub(super) fn producer<C, T: FromClientConfigAndContext<C>>(&self, context: C) -> TaskResult<T>
     where
         C: ClientContext,
     {
-        self.made(T::from_config_and_context(&self.with(&PRODUCER, &[RECONNECT, DELIVERED_WITHIN]), context))
+        self.made(|| T::from_config_and_context(&self.with(&PRODUCER, &[RECONNECT, DELIVERED_WITHIN]), context))
     }
 
     pub(super) fn transactional<C, T: FromClientConfigAndContext<C>>(&self, context: C, id: &str) -> TaskResult<T>
@@ -142,11 +149,11 @@ impl Settings {
         C: ClientContext,
     {
         let mut config = self.with(&PRODUCER, &[RECONNECT, DELIVERED_WITHIN]);
-        self.made(T::from_config_and_context(config.set("transactional.id", id), context))
+        self.made(|| T::from_config_and_context(config.set("transactional.id", id), context))
     }
 
     pub(super) fn admin<T: FromClientConfig>(&self) -> TaskResult<T> {
-        self.made(T::from_config(&self.with(&[], &[])))
+        self.made(|| T::from_config(&self.with(&[], &[])))
     }
 
     /// A connection may change how fast something is, and what is decided stays.
@@ -161,10 +168,10 @@ impl Settings {
         config
     }
 
-    /// Values are not told: one of them is a password.
-    fn made<T>(&self, made: KafkaResult<T>) -> TaskResult<T> {
+    /// Creates a client. Errors do not contain values: one of them is a password.
+    fn made<T>(&self, make: impl FnOnce() -> KafkaResult<T>) -> TaskResult<T> {
         let id = &self.connection;
-        made.map_err(|error| match error {
+        self.mark.call(make).map_err(|error| match error {
             KafkaError::ClientConfig(_, _, name, _) => fatal(format!(
                 "connection `{id}` sets `{name}`, which librdkafka does not know or not with this value\nhint: correct it in \
                  the extra of the connection; all names are in librdkafka's CONFIGURATION.md"

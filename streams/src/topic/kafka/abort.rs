@@ -1,0 +1,148 @@
+//! Attributes an abort of librdkafka to the connection that caused it.
+//!
+//! librdkafka aborts the process if the response of a broker violates one of its assertions. The handler of SIGABRT runs on the thread
+//! that failed, and only async-signal-safe calls are allowed there. So the thread itself carries the number of its connection: as its
+//! timer slack, which the kernel copies to each thread that a thread creates (`PR_SET_TIMERSLACK`). A client is created, and its blocking
+//! calls are made, with the slack of its connection. The nanoseconds that this adds to a timer do not matter.
+//!
+//! Aborts are attributed on Linux only: other systems have no timer slack.
+
+#![expect(unsafe_code, reason = "a signal handler has no safe form")]
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use tokio::io::AsyncReadExt as _;
+
+/// Timer slack in nanoseconds of a thread without a connection: the default of the kernel.
+const NO_CONNECTION: u64 = 50_000;
+/// Maximum number of connections that aborts are attributed to. A process has a few.
+const MAX_CONNECTIONS: usize = 4_096;
+/// Time for the listener to record an abort before the process ends.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The ids of all connections that clients were created for. The number of a connection is its index here plus 1.
+static CONNECTIONS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// The handler's end of the socket to the listener.
+static REPORTS: OnceLock<UnixStream> = OnceLock::new();
+
+/// The number of a connection. 0 if there are too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark(u16);
+
+impl Mark {
+    pub(super) fn of(connection: &str) -> Mark {
+        let mut known = CONNECTIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = known.iter().position(|id| id == connection).unwrap_or(known.len());
+        if index == known.len() {
+            if index == MAX_CONNECTIONS {
+                return Mark(0);
+            }
+            known.push(connection.into());
+        }
+        Mark(u16::try_from(index + 1).unwrap_or(0))
+    }
+
+    /// Makes a call of librdkafka. An abort of this thread, or of a thread that the call creates, is attributed to the connection.
+    pub(super) fn call<T>(self, call: impl FnOnce() -> T) -> T {
+        let before = slack();
+        set_slack(NO_CONNECTION + u64::from(self.0));
+        let _restored = RestoredSlack(before);
+        call()
+    }
+
+    /// `None` if the calling thread has no connection.
+    fn of_this_thread() -> Option<Mark> {
+        let number = u16::try_from(slack()?.checked_sub(NO_CONNECTION)?).ok()?;
+        (1..=MAX_CONNECTIONS).contains(&usize::from(number)).then_some(Mark(number))
+    }
+
+    fn connection(self) -> Option<String> {
+        let known = CONNECTIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(usize::from(self.0).checked_sub(1)?).cloned()
+    }
+}
+
+/// Restores the slack of the thread when it is dropped, also during a panic.
+struct RestoredSlack(Option<u64>);
+
+impl Drop for RestoredSlack {
+    fn drop(&mut self) {
+        self.0.into_iter().for_each(set_slack);
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn slack() -> Option<u64> {
+    nix::sys::prctl::get_timerslack().ok()?.try_into().ok()
+}
+
+#[cfg(target_os = "linux")]
+fn set_slack(nanoseconds: u64) {
+    nix::sys::prctl::set_timerslack(nanoseconds).ok(); // a failure leaves aborts without a connection
+}
+
+#[cfg(not(target_os = "linux"))]
+fn slack() -> Option<u64> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set_slack(_: u64) {}
+
+/// Receives the connection that an abort is attributed to, while the process still lives. The process ends when the listener is
+/// dropped.
+pub(crate) struct AbortListener(tokio::net::UnixStream);
+
+impl AbortListener {
+    /// Installs the handler. A process has one listener: later calls return `None`.
+    pub(crate) fn install() -> io::Result<Option<AbortListener>> {
+        let (reports, listener) = UnixStream::pair()?;
+        reports.set_read_timeout(Some(RECORD_TIMEOUT))?;
+        listener.set_nonblocking(true)?;
+        if REPORTS.set(reports).is_err() {
+            return Ok(None);
+        }
+        // The default action ends the process once the handler returns.
+        let action = SigAction::new(SigHandler::Handler(report_abort), SaFlags::SA_RESETHAND, SigSet::empty());
+        // SAFETY: the handler makes only async-signal-safe calls, and the handler that it replaces is not used.
+        unsafe { sigaction(Signal::SIGABRT, &action) }?;
+        Ok(Some(AbortListener(tokio::net::UnixStream::from_std(listener)?)))
+    }
+
+    /// Waits for an abort and returns the id of its connection. Waits forever if the process does not abort.
+    pub(crate) async fn next(&mut self) -> String {
+        match self.0.read_u16_le().await.map(|number| Mark(number).connection()) {
+            Ok(Some(connection)) => connection,
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// Reports the connection of the aborting thread and waits until the listener is dropped. Other threads run on meanwhile.
+extern "C" fn report_abort(_: i32) {
+    if let (Some(mut reports), Some(mark)) = (REPORTS.get(), Mark::of_this_thread())
+        && reports.write_all(&mark.0.to_le_bytes()).is_ok()
+    {
+        reports.read_exact(&mut [0]).ok(); // fails at the end of the file, or after the timeout
+    }
+    raise(Signal::SIGABRT).ok();
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_that_a_call_creates_have_the_connection_of_the_call() {
+        let found = || Mark::of_this_thread().and_then(Mark::connection);
+        let in_thread = |mark: Mark| mark.call(|| std::thread::spawn(move || std::thread::spawn(found).join()).join());
+        let (events, orders) = (Mark::of("abort_events"), Mark::of("abort_orders"));
+        assert_eq!(in_thread(events).unwrap().unwrap().as_deref(), Some("abort_events"));
+        assert_eq!(in_thread(orders).unwrap().unwrap().as_deref(), Some("abort_orders"));
+        assert_eq!(Mark::of("abort_events"), events, "a connection has one number");
+        assert_eq!(found(), None, "the slack is restored");
+    }
+}
