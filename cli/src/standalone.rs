@@ -36,6 +36,8 @@ use tokio::sync::watch::Sender;
 /// A command may hold the folder for a moment, to ask the database of a standalone that did not run.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Time for the private server to stop after a second signal.
+const HURRIED_STOP: Duration = Duration::from_millis(500);
 /// The system takes 107 bytes.
 const MOST_SOCKET_PATH: usize = 107;
 
@@ -90,8 +92,26 @@ pub(crate) fn run_standalone(cx: &Cx, config: &Config, web: Web, work: Work) -> 
     let database = database.join().map_err(|_| Failure::new("starting the database panicked"))??;
     phases.tell("the database answers");
     let workforce = workforce?;
-    // The database outlives all who speak to it.
-    parts::block_on(serve(config, (&workforce, &folder), &database, listener, phases))
+    parts::block_on(async {
+        let mut signals = Signals::hear()?;
+        let outcome = serve(config, (&workforce, &folder), &database, listener, phases, &mut signals).await;
+        let is_hurried = matches!(outcome, Ok(Exit::Failed));
+        // The database outlives its clients.
+        stop_database(database, is_hurried, &mut signals).await;
+        phases.tell("it is down");
+        outcome
+    })
+}
+
+/// Waits until the private server has stopped, or for a signal. `is_hurried`: a second signal came, so the timeout is `HURRIED_STOP`. The
+/// watchdog of the server stops it when this process has ended.
+async fn stop_database(database: Database, is_hurried: bool, signals: &mut Signals) {
+    let stopped = tokio::task::spawn_blocking(move || drop(database));
+    tokio::select! {
+        _ = stopped => {}
+        () = signals.next() => {}
+        () = tokio::time::sleep(HURRIED_STOP), if is_hurried => {}
+    }
 }
 
 /// The folder of DAG files: the usual one is made when it is missing.
@@ -122,8 +142,8 @@ async fn serve(
     database: &Database,
     listener: Option<std::net::TcpListener>,
     phases: Phases,
+    signals: &mut Signals,
 ) -> Outcome {
-    let mut signals = Signals::hear()?;
     let url = &database.url();
     let db = tokio::select! {
         db = roles::connect_patiently(config, url, "orch standalone") => db?,
@@ -134,9 +154,7 @@ async fn serve(
         parts = started => parts?,
         () = signals.next() => return Ok(Exit::Done),
     };
-    let outcome = parts.run_until_ended(&mut signals).await;
-    phases.tell("it is down");
-    outcome
+    parts.run_until_ended(signals).await
 }
 
 /// Starts all parts. A signal may end this at any time.

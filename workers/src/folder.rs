@@ -82,7 +82,12 @@ pub async fn watch_folder(
         }
         let mut pause = LOOK_EVERY;
         if changed || brought.is_behind {
-            match brought.bring(&config, folder.standing(), &offers, &cold).await {
+            // A lock that another session holds does not keep the process from ending.
+            let taken = tokio::select! {
+                taken = brought.bring(&config, folder.standing(), &offers, &cold) => taken,
+                () = stop.cancelled() => return Ok(()),
+            };
+            match taken {
                 Ok(()) => hints.give(Hint::Due), // a schedule may be new
                 Err(error) => {
                     tracing::warn!(%error, "what the DAG files say could not be registered");

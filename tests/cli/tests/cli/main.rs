@@ -39,6 +39,7 @@ mod remote;
 mod secrets;
 mod server;
 mod sessions;
+mod signals;
 mod standalone;
 mod streams;
 mod topics;

@@ -167,6 +167,28 @@ fn a_second_signal_does_not_wait_for_what_runs() {
 }
 
 #[test]
+fn a_second_signal_does_not_wait_for_the_database() {
+    let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
+    let mut standalone = Standalone::start(home.path(), &["--no-web"]);
+    let file = home.path().join("data/postgres/data/postmaster.pid");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let postmaster = Pid::from_raw(text.lines().next().unwrap().parse().unwrap());
+    // A server that does not stop, for example because of a slow disk.
+    kill(postmaster, Signal::SIGSTOP).unwrap();
+    standalone.signal(Signal::SIGINT);
+    read_until(standalone.child.stderr.as_mut().unwrap(), "stopping: ");
+    let began = Instant::now();
+    let (_, said) = standalone.end(Signal::SIGINT);
+    let took = began.elapsed();
+    // Its watchdog has told it to stop.
+    kill(postmaster, Signal::SIGCONT).unwrap();
+    while file.exists() {
+        assert!(began.elapsed() < Duration::from_secs(30), "the server stops");
+    }
+    assert!(took < Duration::from_secs(3), "{took:?}: {said}");
+}
+
+#[test]
 fn a_port_that_is_taken_is_told_before_anything_is_started() {
     let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
