@@ -1,5 +1,5 @@
-//! What a family of processes has in memory, read now and then: no privilege is needed for that, and the limit holds for
-//! everything that descends from the task. Where there is no `/proc` no limit is kept.
+//! The memory of a family of processes, polled: that needs no privilege, and the limit applies to all descendants of a task. Anonymous
+//! memory and mapped shared memory count, each page once. Without `/proc` there is no limit.
 
 use crate::family;
 use nix::unistd::Pid;
@@ -51,8 +51,8 @@ pub(crate) async fn more_than(root: Option<Pid>, most_mb: u32) -> u64 {
     let Some(root) = root else { return std::future::pending().await };
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        // A few small reads for each process.
-        let used = tokio::task::spawn_blocking(move || family_kb(root)).await;
+        let most_kb = u64::from(most_mb) * KB_PER_MB;
+        let used = tokio::task::spawn_blocking(move || family_kb(root, most_kb)).await;
         let used_mb = used.unwrap_or(0) / KB_PER_MB;
         if used_mb > u64::from(most_mb) {
             return used_mb;
@@ -60,20 +60,35 @@ pub(crate) async fn more_than(root: Option<Pid>, most_mb: u32) -> u64 {
     }
 }
 
-/// What is resident and not shared with others' files counts.
-fn family_kb(root: Pid) -> u64 {
-    let all = family::descendants(root).into_iter().chain([root]);
-    // One that has ended meanwhile has no memory.
-    all.filter_map(private_kb).sum()
+/// The memory of a family, without mapped files. Exact only above `most_kb`.
+fn family_kb(root: Pid, most_kb: u64) -> u64 {
+    let all: Vec<Pid> = family::descendants(root).into_iter().chain([root]).collect();
+    // Counts a page once for each process that maps it. A process that has ended meanwhile has no memory.
+    let resident = all.iter().filter_map(|process| resident_kb(*process)).sum();
+    if resident <= most_kb {
+        return resident;
+    }
+    // The kernel walks the page tables for these numbers: about 10 ms per GB.
+    all.iter().filter_map(|process| proportional_kb(*process).or_else(|| resident_kb(*process))).sum()
 }
 
-fn private_kb(process: Pid) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+fn resident_kb(process: Pid) -> Option<u64> {
+    sum_of(process, "status", ["RssAnon:", "RssShmem:"])
+}
+
+/// Like `resident_kb`, but a page that n processes map counts 1/n. `None` if the kernel does not report it.
+fn proportional_kb(process: Pid) -> Option<u64> {
+    sum_of(process, "smaps_rollup", ["Pss_Anon:", "Pss_Shmem:"])
+}
+
+/// The sum of two fields in kB of a file below `/proc/<pid>`.
+fn sum_of(process: Pid, file: &str, fields: [&str; 2]) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/{file}")).ok()?;
     let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
         line.trim().trim_end_matches(" kB").parse::<u64>().ok()
     };
-    Some(field("RssAnon:")? + field("RssShmem:").unwrap_or(0))
+    Some(field(fields[0])? + field(fields[1]).unwrap_or(0))
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -83,10 +98,12 @@ mod tests {
     #[test]
     fn the_memory_of_this_process_is_seen() {
         let root = nix::unistd::getpid();
-        let before = family_kb(root);
+        let before = family_kb(root, u64::MAX);
         let held = std::hint::black_box(vec![1_u8; 64 << 20]);
-        let after = family_kb(root);
+        let after = family_kb(root, u64::MAX);
         assert!(after >= before + 48 * 1024, "{before} kB, with 64 MB more {after} kB");
+        let exact = family_kb(root, 0);
+        assert!(exact >= 48 * 1024, "{exact} kB of {after} kB");
         drop(held);
     }
 }

@@ -120,6 +120,32 @@ async fn a_memory_limit_holds_for_all_that_a_body_starts() {
     }
 }
 
+/// Maps 120 MB of shared memory in four processes.
+const SHARING: &str = "import mmap, os, time
+        shared = mmap.mmap(-1, 120_000_000)
+        piece = b'x' * 1_000_000
+        for _ in range(120): shared.write(piece)
+        for _ in range(3):
+            if os.fork() == 0:
+                used = [shared[i] for i in range(0, len(shared), 4096)]
+                time.sleep(0.5)
+                os._exit(0)
+        for _ in range(3): assert os.wait()[1] == 0";
+
+#[tokio::test]
+async fn a_memory_limit_counts_shared_memory_once() {
+    for (memory_mb, code) in [(300, 0), (100, 1)] {
+        let text = format!(
+            "dag_id: sharing\ntasks:\n  it:\n    python:\n      script: |\n        {SHARING}\n    memory_mb: {memory_mb}\n    retries: 0\n"
+        );
+        let (world, _) = with_file("sharing", &text).await;
+        let ended = world.run(&["dags", "trigger", "sharing", "--run-id", "one", "--wait"]);
+        let why = why(&world, "sharing", "one");
+        assert_eq!(ended.code, code, "{memory_mb} MB: {ended:?} {why}");
+        assert_eq!(why.contains("more than its `memory_mb` of 100"), code == 1, "{why}");
+    }
+}
+
 #[tokio::test]
 async fn a_last_line_that_is_too_long_for_an_output_fails_the_task() {
     let printing = |bytes: u32| format!("import json; print(json.dumps('x' * {}))", bytes - 2);
