@@ -22,6 +22,7 @@ use nix::unistd::Pid;
 use orch_document::file::is_of_file;
 use orch_sdk::task::{Ctx, LogLevel, TaskError};
 use serde_json::{Map, Value};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,8 @@ struct Family {
     child: Child,
     /// None when it was waited for.
     root: Option<Pid>,
+    /// In the environment of the child and of what it starts.
+    mark: String,
 }
 
 impl Drop for Family {
@@ -68,8 +71,12 @@ impl Family {
         let exit = tokio::time::timeout(LINGER, self.child.wait()).await;
         let how = match exit {
             Ok(Ok(status)) => {
-                // It has ended what descended from it; its number may belong to another process from now on.
+                // Its number may belong to another process from now on.
                 self.root = None;
+                // A child that exits has ended what descended from it.
+                if status.signal().is_some() {
+                    family::kill_marked(&self.mark);
+                }
                 status.to_string()
             }
             Ok(Err(error)) => error.to_string(),
@@ -147,11 +154,17 @@ pub(crate) async fn run_in_child(
 
 fn start() -> std::io::Result<Family> {
     let mut command = own_binary()?;
+    let mark = uuid::Uuid::new_v4().simple().to_string();
     take_secrets(command.as_std_mut());
-    command.args(["run-attempt"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .env(family::MARK, &mark)
+        .args(["run-attempt"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let child = command.process_group(0).spawn()?;
     let root = child.id().map(|id| Pid::from_raw(id.cast_signed()));
-    Ok(Family { child, root })
+    Ok(Family { child, root, mark })
 }
 
 /// Reads lines until the pipe ends; ours become frames, the others are the body's log.

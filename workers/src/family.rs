@@ -1,12 +1,15 @@
 //! A process and everything that descends from it, as the kernel lists it. A process that left its group or its session
-//! is found too, as long as the root is alive and a subreaper: orphans are then its children.
+//! is found too, as long as the root is alive and a subreaper: orphans are then its children. If the root was killed, its
+//! descendants are found by a mark in their environment.
 //!
 //! Where the kernel keeps no list of children (not Linux, or built without it) only process groups are left.
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
-use std::fs::{read_dir, read_to_string};
+use std::fs::{read, read_dir, read_to_string};
 
+/// Environment variable with the mark of a family, which is unique. Descendants inherit it unless one of them clears its environment.
+pub(crate) const MARK: &str = "ORCH_FAMILY";
 /// A family that forks faster than it is killed is given up after so many rounds; each round kills all it finds.
 const MOST_ROUNDS: usize = 1_000;
 
@@ -31,8 +34,12 @@ pub(crate) fn signal(root: Pid, signal: Signal) {
 
 /// Kills every descendant of a process that adopts orphans, until there is none.
 pub(crate) fn kill_descendants(root: Pid) {
+    kill_until_none(|| descendants(root));
+}
+
+fn kill_until_none(find: impl Fn() -> Vec<Pid>) {
     for _ in 0..MOST_ROUNDS {
-        let living = descendants(root);
+        let living = find();
         if living.is_empty() {
             return;
         }
@@ -41,7 +48,7 @@ pub(crate) fn kill_descendants(root: Pid) {
         }
         std::thread::yield_now();
     }
-    tracing::warn!(%root, "processes of a task start others faster than they can be killed");
+    tracing::warn!("processes of a task start others faster than they can be killed");
 }
 
 /// Kills a child of this process, its group and everything that descends from it. The child must not have been waited
@@ -52,6 +59,21 @@ pub(crate) fn kill_all(root: Pid) {
     kill_descendants(root);
     killpg(root, Signal::SIGKILL).ok();
     kill(root, Signal::SIGKILL).ok();
+}
+
+/// Kills all processes with this mark in their environment, until there is none. For descendants of a root that was killed: the
+/// kernel does not list them any more.
+pub(crate) fn kill_marked(mark: &str) {
+    let entry = format!("{MARK}={mark}");
+    kill_until_none(|| marked(entry.as_bytes()));
+}
+
+fn marked(entry: &[u8]) -> Vec<Pid> {
+    let Ok(processes) = read_dir("/proc") else { return Vec::new() };
+    let pids = processes.flatten().filter_map(|process| process.file_name().to_str()?.parse().ok().map(Pid::from_raw));
+    let has_entry = |environment: Vec<u8>| environment.split(|byte| *byte == 0).any(|variable| variable == entry);
+    // The environment of a process that has ended is empty.
+    pids.filter(|pid| read(format!("/proc/{pid}/environ")).is_ok_and(has_entry)).collect()
 }
 
 fn children(process: Pid) -> Vec<Pid> {

@@ -2,7 +2,8 @@
 //!
 //! A supervisor, this binary started as `run-program`, stands between the worker and the program. Both hold one end of a
 //! socket: when the worker's end closes, because the worker was killed or the task was dropped, the supervisor ends the
-//! program and every descendant. A binary that cannot start itself so (a test of a DAG) runs the program alone.
+//! program and every descendant. If the supervisor is killed, the kernel kills the program, and the worker kills the other
+//! descendants by their mark. A binary that cannot start itself so (a test of a DAG) runs the program alone.
 
 mod environment;
 mod supervisor;
@@ -60,6 +61,8 @@ pub struct Program {
     child: Child,
     /// The supervisor, or without one the program; none when it was waited for.
     root: Option<Pid>,
+    /// In the environment of the program and of what it starts.
+    mark: String,
     control: Option<Control>,
     /// Gives a program without a supervisor its input.
     feeding: JoinSet<()>,
@@ -72,10 +75,11 @@ impl Program {
     /// There is no such program, or it cannot be started.
     #[boxed]
     pub async fn start(mut command: Command, input: Option<String>) -> io::Result<Program> {
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mark = uuid::Uuid::new_v4().simple().to_string();
+        command.env(family::MARK, &mark).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         if !supervisor::is_available() {
             command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
-            let mut program = Program::of(command.spawn()?, None);
+            let mut program = Program::of(command.spawn()?, mark, None);
             if let (Some(mut stdin), Some(input)) = (program.child.stdin.take(), input) {
                 // A program that reads no further has what it wants.
                 program.feeding.spawn(async move { drop(stdin.write_all(input.as_bytes()).await) });
@@ -88,7 +92,7 @@ impl Program {
         command.stdin(Stdio::from(OwnedFd::from(theirs)));
         let child = command.spawn()?;
         drop(command); // it holds their end of the socket
-        let mut program = Program::of(child, Some(Control { socket: BufReader::new(ours), line: Vec::new() }));
+        let mut program = Program::of(child, mark, Some(Control { socket: BufReader::new(ours), line: Vec::new() }));
         match program.ask(&Request { input }).await? {
             SupervisorReply::Started => Ok(program),
             SupervisorReply::NotStarted(why) => Err(io::Error::other(why)),
@@ -96,9 +100,9 @@ impl Program {
         }
     }
 
-    fn of(child: Child, control: Option<Control>) -> Program {
+    fn of(child: Child, mark: String, control: Option<Control>) -> Program {
         let root = child.id().map(|id| Pid::from_raw(id.cast_signed()));
-        Program { child, root, control, feeding: JoinSet::new() }
+        Program { child, root, mark, control, feeding: JoinSet::new() }
     }
 
     async fn ask(&mut self, request: &Request) -> io::Result<SupervisorReply> {
@@ -117,7 +121,7 @@ impl Program {
     /// How it ended. It may be asked again after it was not waited for to the end.
     ///
     /// # Errors
-    /// Its supervisor was killed, so everything it started is ended and the exit code is lost.
+    /// Returns an error if its supervisor was killed. The exit code is lost, and all processes of the program are killed.
     #[boxed]
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         let ended = match &mut self.control {
@@ -131,6 +135,8 @@ impl Program {
         if ended.is_ok() {
             self.child.wait().await?;
             self.root = None;
+        } else {
+            family::kill_marked(&self.mark);
         }
         ended
     }

@@ -6,7 +6,7 @@ use crate::family;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Pid, getpid};
+use nix::unistd::{Pid, getpid, getppid};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -102,16 +102,23 @@ pub(crate) fn adopt_orphans() {
     nix::sys::prctl::set_child_subreaper(true).ok(); // without it what leaves the group is not found
 }
 
-/// The program is killed if this process is, as far as the system can do that.
+/// Makes the kernel kill the program if this process is killed. The descendants of the program are killed by the worker
+/// (`family::kill_marked`).
 #[cfg_attr(
     target_os = "linux",
     expect(unsafe_code, reason = "between fork and exec only async-signal-safe calls are made")
 )]
 fn end_with_this_process(command: &mut Command) {
     #[cfg(target_os = "linux")]
-    // SAFETY: the closure makes one system call and allocates nothing.
-    unsafe {
-        command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?));
+    {
+        let supervisor = getpid();
+        let end_with_parent = move || {
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // The kernel sends no signal for a parent that was killed before.
+            if getppid() == supervisor { Ok(()) } else { Err(Errno::ESRCH.into()) }
+        };
+        // SAFETY: the closure makes two system calls and allocates nothing.
+        unsafe { command.pre_exec(end_with_parent) };
     }
     #[cfg(not(target_os = "linux"))]
     let _ = command;

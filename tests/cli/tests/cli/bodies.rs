@@ -4,6 +4,8 @@
 use crate::binary::{CommandOutput, command, plain, run};
 use crate::standalone::Standalone;
 use crate::world::World;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use sqlx::{Connection as _, PgConnection};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -82,6 +84,40 @@ async fn a_killed_worker_takes_the_families_of_its_bodies_with_it() {
         // Without a successor: a new try would write other numbers.
         world.kill(worker);
         all_end(&pids).await;
+    }
+}
+
+fn parent(pid: i32) -> i32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    fields.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_killed_supervisor_or_child_process_leaves_no_process_of_its_task() {
+    for (isolation, why_it_failed) in [
+        ("in_process", "the process that supervises it was killed"),
+        ("process", "its process ended without a result: signal: 9 (SIGKILL)"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let command = family(folder.path());
+        let text =
+            format!("dag_id: orphans\ntasks:\n  it: {{bash: \"{command}\", isolation: {isolation}, retries: 0}}\n");
+        let (world, worker) = with_file("orphans", &text).await;
+        world.run(&["dags", "trigger", "orphans", "--run-id", "one"]).done();
+        let pids = pids(folder.path()).await;
+        let supervisor = parent(pids[0]);
+        let killed = if isolation == "process" { parent(supervisor) } else { supervisor };
+        assert_ne!(
+            u32::try_from(killed).unwrap(),
+            worker,
+            "{isolation}: a process is between the worker and the program"
+        );
+        kill(Pid::from_raw(killed), Signal::SIGKILL).unwrap();
+        all_end(&pids).await;
+        assert_eq!(world.run(&["runs", "wait", "orphans", "one"]).code, 1);
+        let why = why(&world, "orphans", "one");
+        assert!(why.contains(why_it_failed), "{isolation}: {why}");
     }
 }
 
