@@ -7,6 +7,7 @@ use orch_spec::state::TaskState;
 use orch_store::StoreResult;
 use orch_store::audit::Deed;
 use orch_store::clear::{ClearScope, Cleared, clear_instances};
+use orch_store::dag::lock_dag;
 use orch_store::mark::{MAX_MARKED, Mark, ask_again, mark_instances};
 use orch_store::note::set_notes;
 use orch_store::run::{MoveRun, RunDetails, set_note, start_queued_runs};
@@ -36,6 +37,7 @@ pub async fn mark(
     to: TaskState,
 ) -> StoreResult<MarkInstances> {
     let mut versions = versions.clone();
+    lock_dag(tx, &run.dag_id).await?;
     let plan = &versions.get(tx, run.version).await?.plan;
     for some in instances.chunks(MAX_MARKED) {
         let mut deeds = Vec::with_capacity(some.len());

@@ -4,7 +4,7 @@ use crate::{Actor, boxed};
 use orch_core::transition::RunEnd;
 use orch_store::StoreResult;
 use orch_store::audit::Deed;
-use orch_store::dag::get_dag;
+use orch_store::dag::{get_dag, lock_dag};
 use orch_store::hint::Hint;
 use orch_store::run::{
     DeleteRun, EndRun, MoveRun, NewRun, RunDetails, cancel_run, delete_run, move_run, set_note, set_run_state,
@@ -29,6 +29,7 @@ pub const MOVED: [Hint; 1] = [Hint::Ready];
 #[boxed]
 pub async fn stop(tx: &mut PgConnection, versions: &Versions, actor: &Actor, run: &RunDetails) -> StoreResult<EndRun> {
     let mut versions = versions.clone();
+    lock_dag(tx, &run.dag_id).await?;
     let ended = cancel_run(tx, &mut versions, run.id).await?;
     finish(tx, versions, actor, run, (ended, "cancel_run")).await
 }
@@ -43,6 +44,7 @@ pub async fn mark(
     to: RunEnd,
 ) -> StoreResult<EndRun> {
     let mut versions = versions.clone();
+    lock_dag(tx, &run.dag_id).await?;
     let ended = set_run_state(tx, &mut versions, run.id, to).await?;
     finish(tx, versions, actor, run, (ended, "mark_dag_run")).await
 }
@@ -91,6 +93,7 @@ pub async fn delete(
     actor: &Actor,
     run: &RunDetails,
 ) -> StoreResult<DeleteRun> {
+    lock_dag(tx, &run.dag_id).await?;
     let deleted = delete_run(tx, &run.dag_id, &run.run_id).await?;
     if deleted == DeleteRun::Deleted {
         start_queued_runs(tx, &mut versions.clone(), &run.dag_id).await?;

@@ -129,6 +129,14 @@ fn edits(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
+/// Locks the row of a DAG until the transaction ends. DAGs are locked before runs, so a transaction that ends runs of a DAG and then
+/// starts its queued runs calls this first.
+#[boxed]
+pub async fn lock_dag(db: &mut PgConnection, dag_id: &str) -> StoreResult<()> {
+    sqlx::query("select from dag where dag_id = $1 for no key update").bind(dag_id).execute(db).await?;
+    Ok(())
+}
+
 /// Pauses DAGs; the answer names those that were not paused. Their runs go on, no new ones begin.
 #[boxed]
 pub async fn pause(db: &mut PgConnection, dag_ids: &[String]) -> StoreResult<Vec<String>> {
@@ -206,6 +214,7 @@ pub async fn run_counts_of(
 /// back, without history, when its worker registers again.
 #[boxed]
 pub async fn delete_dag(db: &mut PgConnection, dag_id: &str) -> StoreResult<DeleteDag> {
+    lock_dag(db, dag_id).await?;
     let running = sqlx::query_scalar!(
         r#"select exists (select from dag_run r where r.dag_id = d.dag_id and r.state = 'running') as "running!"
         from dag d where dag_id = $1"#,

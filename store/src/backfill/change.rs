@@ -3,6 +3,7 @@
 use super::pace::settle;
 use crate::{
     StoreResult, boxed,
+    dag::lock_dag,
     run::{EndRun, cancel_run, start_queued_runs},
     version::Versions,
 };
@@ -65,6 +66,7 @@ pub async fn cancel_backfill(
     if !found.open {
         return Ok(CancelBackfill::Over);
     }
+    lock_dag(&mut tx, &found.dag_id).await?;
     let dropped = sqlx::query!(
         "update backfill_run set state = 'dropped', why = 'the backfill was cancelled'
         where backfill = $1 and state = 'planned'",
@@ -88,9 +90,9 @@ pub async fn cancel_backfill(
     sqlx::query!("update backfill set is_cancelled = true, completed_at = now(), updated_at = now() where id = $1", id)
         .execute(&mut *tx)
         .await?;
-    tx.commit().await?;
     if !runs.is_empty() {
-        start_queued_runs(db, versions, &found.dag_id).await?;
+        start_queued_runs(&mut tx, versions, &found.dag_id).await?;
     }
+    tx.commit().await?;
     Ok(CancelBackfill::Cancelled { dropped, ended })
 }

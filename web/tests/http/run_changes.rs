@@ -1,12 +1,17 @@
 //! Changes of runs: marked, noted, cleared, deleted, waited for; and the list that is asked for in a body.
 
-use crate::fixture::Web;
+use crate::fixture::{Web, dag};
 use crate::shapes::{INSTANCE, RUN, assert_shape};
 use axum::http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
+use orch_spec::state::{RunState, TriggeredBy};
 use orch_store::audit::{AUDIT, newest};
-use orch_store::run::get_run;
+use orch_store::dag::{pause, unpause};
+use orch_store::registry::{NewBundle, register_bundle};
+use orch_store::run::{CreateRun, NewRun, create_run, get_run};
+use orch_store::version::Versions;
 use serde_json::{Value, json};
+use sqlx::Connection;
 use std::time::{Duration, Instant};
 
 #[tokio::test]
@@ -210,4 +215,49 @@ async fn a_key_is_bound_to_its_user_and_body() {
     assert_eq!(other.status, StatusCode::UNPROCESSABLE_ENTITY);
     let rows = AUDIT.rows(&mut web.db().await, &newest(10)).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.event.as_str()).collect::<Vec<_>>(), ["trigger_dag_run", "log_in"]);
+}
+
+/// Waits until this many sessions of the database wait for a lock.
+async fn until_waiting(db: &mut sqlx::PgConnection, sessions: i64) {
+    let waiting =
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut *db).await.unwrap() < sessions {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Both lock the DAG before the run. The cancel used to lock the run first, and then the DAG to start the queued run.
+#[tokio::test]
+async fn a_cancel_and_a_new_run_that_cancels_the_same_run_do_not_deadlock() {
+    let web = Web::new().await;
+    let (mut db, mut creator, mut gate, mut watch) = (web.db().await, web.db().await, web.db().await, web.db().await);
+    let spec = json!({ "dag_id": "newest", "max_active_runs": 1, "overlap": "cancel_running",
+        "tasks": [{ "task_id": "a", "kind": "rust" }] });
+    register_bundle(&mut db, &NewBundle { name: "newest".into(), dags: vec![dag(spec)] }, false).await.unwrap();
+    let run = web.trigger("newest").await;
+    pause(&mut db, &["newest".into()]).await.unwrap();
+    web.trigger("newest").await;
+    unpause(&mut db, &["newest".into()]).await.unwrap();
+
+    let mut tx = gate.begin().await.unwrap();
+    sqlx::query("select from dag where dag_id = 'newest' for no key update").execute(&mut *tx).await.unwrap();
+    let new = NewRun::manual("newest", TriggeredBy::Test);
+    let mut versions = Versions::default();
+    let path = format!("/api/orch/v1/dags/newest/runs/{run}/cancel");
+    let (created, cancelled, ()) = tokio::join!(
+        create_run(&mut creator, &mut versions, &new),
+        async {
+            until_waiting(&mut db, 1).await;
+            web.post(&path, &Value::Null).await
+        },
+        async {
+            until_waiting(&mut watch, 2).await;
+            tx.commit().await.unwrap();
+        }
+    );
+    let CreateRun::Created(created) = created.expect("no deadlock") else { panic!("it is not created") };
+    assert!(created.started && created.stopping, "{created:?}");
+    assert_eq!(cancelled.status, StatusCode::CONFLICT, "the new run was first: {}", cancelled.body);
+    let cancelled = get_run(&mut db, "newest", &run).await.unwrap().unwrap();
+    assert_eq!(cancelled.state, RunState::Failed);
 }
