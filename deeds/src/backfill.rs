@@ -7,6 +7,7 @@ use orch_store::backfill::{
     BackfillRow, CancelBackfill, CreateBackfill, NewBackfill, cancel_backfill, create_backfill, pause_backfill,
 };
 use orch_store::hint::Hint;
+use orch_store::locks::{Dags, Locks};
 use orch_store::version::Versions;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -51,12 +52,13 @@ pub async fn set_paused(tx: &mut PgConnection, actor: &Actor, of: &BackfillRow, 
 #[boxed]
 pub async fn cancel(
     tx: &mut PgConnection,
+    locks: Locks<Dags>,
     versions: &Versions,
     actor: &Actor,
     of: &BackfillRow,
     stop_running: bool,
 ) -> StoreResult<CancelBackfill> {
-    let cancelled = cancel_backfill(tx, &mut versions.clone(), of.id, stop_running).await?;
+    let cancelled = cancel_backfill(tx, locks, &mut versions.clone(), of.id, stop_running).await?;
     if let CancelBackfill::Cancelled { dropped, ended } = cancelled {
         let extra = json!({ "backfill": of.id, "dates": dropped, "runs": ended });
         actor.did(tx, about("cancel_backfill", &of.dag_id, extra)).await?;

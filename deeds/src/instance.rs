@@ -7,10 +7,10 @@ use orch_spec::state::TaskState;
 use orch_store::StoreResult;
 use orch_store::audit::Deed;
 use orch_store::clear::{ClearScope, Cleared, clear_instances};
-use orch_store::dag::lock_dag;
+use orch_store::locks::{DagLock, Locks, Runs};
 use orch_store::mark::{MAX_MARKED, Mark, ask_again, mark_instances};
 use orch_store::note::set_notes;
-use orch_store::run::{MoveRun, RunDetails, set_note, start_queued_runs};
+use orch_store::run::{MoveRun, RunDetails, set_note, start_queued_runs_of};
 use orch_store::step::Stepper;
 use orch_store::version::Versions;
 use serde_json::json;
@@ -26,10 +26,11 @@ pub enum MarkInstances {
     },
 }
 
-/// Says how instances of a run ended. After success or skipped, what failed below because of them runs again.
+/// Marks instances of a run of a locked DAG. If they are marked as succeeded or skipped, downstream tasks that failed because of them rerun.
 #[boxed]
 pub async fn mark(
     tx: &mut PgConnection,
+    dag: &DagLock,
     versions: &Versions,
     actor: &Actor,
     run: &RunDetails,
@@ -37,12 +38,11 @@ pub async fn mark(
     to: TaskState,
 ) -> StoreResult<MarkInstances> {
     let mut versions = versions.clone();
-    lock_dag(tx, &run.dag_id).await?;
     let plan = &versions.get(tx, run.version).await?.plan;
     for some in instances.chunks(MAX_MARKED) {
         let mut deeds = Vec::with_capacity(some.len());
         for ((task, map_index), mark) in
-            mark_instances(tx, &mut versions, (run.id, Some(run.version)), some, to).await?
+            mark_instances(tx, dag.runs(), &mut versions, (run.id, Some(run.version)), some, to).await?
         {
             let task_id = plan.task_id(task);
             match mark {
@@ -59,9 +59,9 @@ pub async fn mark(
     }
     if matches!(to, TaskState::Success | TaskState::Skipped) {
         let tasks: Vec<TaskIdx> = instances.iter().map(|instance| instance.0).collect();
-        ask_again(tx, &mut versions, (run.id, run.version), &tasks).await?;
+        ask_again(tx, dag.runs(), &mut versions, (run.id, run.version), &tasks).await?;
     }
-    start_queued_runs(tx, &mut versions, &run.dag_id).await?;
+    start_queued_runs_of(tx, dag, &mut versions).await?;
     Ok(MarkInstances::Marked)
 }
 
@@ -111,17 +111,18 @@ pub enum ClearInstances {
     NotMoved(MoveRun),
 }
 
-/// Makes instances of a run begin anew.
+/// Clears instances of a run, so that they run again.
 #[boxed]
 pub async fn clear(
     tx: &mut PgConnection,
+    locks: &Locks<Runs>,
     versions: &Versions,
     actor: &Actor,
     (run, wish): (&RunDetails, &ClearScope),
     options: &ClearOptions,
 ) -> StoreResult<ClearInstances> {
     let (mut stepper, mut own) = (Stepper::default(), versions.clone());
-    let cleared = clear_instances(tx, &mut stepper, &mut own, run.id, wish).await?.unwrap_or_default();
+    let cleared = clear_instances(tx, locks, &mut stepper, &mut own, run.id, wish).await?.unwrap_or_default();
     if cleared.stopping && options.refuse_running {
         return Ok(ClearInstances::Running);
     }
@@ -134,7 +135,7 @@ pub async fn clear(
         set_notes(tx, run.id, &named, Some(note)).await?;
     }
     if options.latest {
-        match move_to_newest(tx, versions, actor, run).await? {
+        match move_to_newest(tx, locks, versions, actor, run).await? {
             MoveRun::Moved | MoveRun::Same | MoveRun::NoSuchRun | MoveRun::OtherDag => {}
             refused => return Ok(ClearInstances::NotMoved(refused)),
         }

@@ -3,6 +3,7 @@
 use crate::{Actor, boxed};
 use orch_store::StoreResult;
 use orch_store::audit::Deed;
+use orch_store::locks::{Dags, Locks};
 use orch_store::preset::{KeepPreset, delete_preset, keep_preset};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -10,11 +11,12 @@ use sqlx::PgConnection;
 #[boxed]
 pub async fn keep(
     tx: &mut PgConnection,
+    locks: &Locks<Dags>,
     actor: &Actor,
     (dag_id, name): (&str, &str),
     conf: &Value,
 ) -> StoreResult<KeepPreset> {
-    let kept = keep_preset(tx, (dag_id, name), conf, &actor.name).await?;
+    let kept = keep_preset(tx, locks, (dag_id, name), conf, &actor.name).await?;
     if kept == KeepPreset::Kept {
         actor.did(tx, deed("keep_preset", dag_id, name)).await?;
     }

@@ -4,11 +4,12 @@ use crate::{Actor, boxed};
 use orch_core::transition::RunEnd;
 use orch_store::StoreResult;
 use orch_store::audit::Deed;
-use orch_store::dag::{get_dag, lock_dag};
+use orch_store::dag::get_dag;
 use orch_store::hint::Hint;
+use orch_store::locks::{DagLock, Dags, Locks, Runs, lock_dag};
 use orch_store::run::{
     DeleteRun, EndRun, MoveRun, NewRun, RunDetails, cancel_run, delete_run, move_run, set_note, set_run_state,
-    start_queued_runs,
+    start_queued_runs_of,
 };
 use orch_store::version::Versions;
 use serde_json::json;
@@ -25,40 +26,48 @@ pub const ENDED: [Hint; 3] = [Hint::Stop, Hint::Run, Hint::Ready];
 /// For those who claim: what waits is offered again, by the workers of the new version.
 pub const MOVED: [Hint; 1] = [Hint::Ready];
 
-/// Stops a run: what it runs is stopped, what has not begun never will, and it has failed.
+/// Cancels a run: running tasks are stopped, the others are skipped, and the run fails.
 #[boxed]
-pub async fn stop(tx: &mut PgConnection, versions: &Versions, actor: &Actor, run: &RunDetails) -> StoreResult<EndRun> {
+pub async fn stop(
+    tx: &mut PgConnection,
+    locks: Locks<Dags>,
+    versions: &Versions,
+    actor: &Actor,
+    run: &RunDetails,
+) -> StoreResult<EndRun> {
     let mut versions = versions.clone();
-    lock_dag(tx, &run.dag_id).await?;
-    let ended = cancel_run(tx, &mut versions, run.id).await?;
-    finish(tx, versions, actor, run, (ended, "cancel_run")).await
+    let dag = lock_dag(tx, locks, &run.dag_id).await?;
+    let ended = cancel_run(tx, dag.runs(), &mut versions, run.id).await?;
+    finish(tx, &dag, versions, actor, run, (ended, "cancel_run")).await
 }
 
-/// Says how a run ended, whether it is over or not.
+/// Marks a run as succeeded or failed, whether it has finished or not.
 #[boxed]
 pub async fn mark(
     tx: &mut PgConnection,
+    locks: Locks<Dags>,
     versions: &Versions,
     actor: &Actor,
     run: &RunDetails,
     to: RunEnd,
 ) -> StoreResult<EndRun> {
     let mut versions = versions.clone();
-    lock_dag(tx, &run.dag_id).await?;
-    let ended = set_run_state(tx, &mut versions, run.id, to).await?;
-    finish(tx, versions, actor, run, (ended, "mark_dag_run")).await
+    let dag = lock_dag(tx, locks, &run.dag_id).await?;
+    let ended = set_run_state(tx, dag.runs(), &mut versions, run.id, to).await?;
+    finish(tx, &dag, versions, actor, run, (ended, "mark_dag_run")).await
 }
 
-/// Runs of its DAG that waited for its place begin. What was over already is not written down.
+/// Starts queued runs of the DAG and records the change, unless the run had finished before.
 async fn finish(
     tx: &mut PgConnection,
+    dag: &DagLock,
     mut versions: Versions,
     actor: &Actor,
     run: &RunDetails,
     (ended, event): (EndRun, &str),
 ) -> StoreResult<EndRun> {
     if let EndRun::Ended(state) = ended {
-        start_queued_runs(tx, &mut versions, &run.dag_id).await?;
+        start_queued_runs_of(tx, dag, &mut versions).await?;
         let extra = Some(json!({ "state": state, "was": run.state }));
         actor.did(tx, Deed { extra, ..about(event, run) }).await?;
     }
@@ -69,12 +78,13 @@ async fn finish(
 #[boxed]
 pub async fn move_to_newest(
     tx: &mut PgConnection,
+    locks: &Locks<Runs>,
     versions: &Versions,
     actor: &Actor,
     run: &RunDetails,
 ) -> StoreResult<MoveRun> {
     let Some(dag) = get_dag(tx, &run.dag_id).await? else { return Ok(MoveRun::NoSuchRun) };
-    let moved = move_run(tx, &mut versions.clone(), run.id, dag.version).await?;
+    let moved = move_run(tx, locks, &mut versions.clone(), run.id, dag.version).await?;
     if moved == MoveRun::Moved {
         let extra = Some(json!({ "version": dag.version_number, "was": run.version_number }));
         actor.did(tx, Deed { extra, ..about("move_dag_run", run) }).await?;
@@ -89,14 +99,15 @@ pub const DELETED: [Hint; 1] = [Hint::Ready];
 #[boxed]
 pub async fn delete(
     tx: &mut PgConnection,
+    locks: Locks<Dags>,
     versions: &Versions,
     actor: &Actor,
     run: &RunDetails,
 ) -> StoreResult<DeleteRun> {
-    lock_dag(tx, &run.dag_id).await?;
-    let deleted = delete_run(tx, &run.dag_id, &run.run_id).await?;
+    let dag = lock_dag(tx, locks, &run.dag_id).await?;
+    let deleted = delete_run(tx, dag.runs(), &run.dag_id, &run.run_id).await?;
     if deleted == DeleteRun::Deleted {
-        start_queued_runs(tx, &mut versions.clone(), &run.dag_id).await?;
+        start_queued_runs_of(tx, &dag, &mut versions.clone()).await?;
         actor.did(tx, about("delete_dag_run", run)).await?;
     }
     Ok(deleted)

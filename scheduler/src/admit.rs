@@ -6,6 +6,7 @@ use crate::rounds::{RemainingWork, Shared, Work};
 use orch_store::StoreResult;
 use orch_store::admission::admit_and_recount;
 use orch_store::hint::Hint;
+use orch_store::locks::Locks;
 use orch_store::version::Versions;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Notify;
@@ -23,7 +24,7 @@ impl Work for Admit {
     }
 
     async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<RemainingWork> {
-        let admitted = admit_and_recount(db, &self.versions).await?;
+        let admitted = admit_and_recount(db, &Locks::begin().slots(), &self.versions).await?;
         if admitted.many > 0 {
             shared.hints.give(Hint::Ready);
         }

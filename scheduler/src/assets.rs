@@ -10,6 +10,7 @@ use orch_store::alert::{tell_of_checks, tell_of_stale};
 use orch_store::asset::{begin_triggered_runs, dags_to_ask, distribute};
 use orch_store::audit::{Deed, record};
 use orch_store::hint::Hint;
+use orch_store::locks::Locks;
 use orch_store::version::Versions;
 use serde_json::json;
 use sqlx::postgres::PgConnection;
@@ -50,7 +51,7 @@ impl Assets {
     async fn begin(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<usize> {
         let mut many = 0;
         for dag_id in dags_to_ask(db, BATCH).await? {
-            let work = begin_triggered_runs(db, &mut self.versions, &dag_id);
+            let work = begin_triggered_runs(db, Locks::begin(), &mut self.versions, &dag_id);
             let Some(begun) = item("begin runs by assets", &dag_id, work).await? else { continue };
             if begun.iter().any(|run| run.started) {
                 shared.hints.give(Hint::Ready);

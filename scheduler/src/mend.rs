@@ -4,6 +4,7 @@ use crate::board::Board;
 use crate::rounds::{RemainingWork, Shared, Work, item};
 use orch_store::StoreResult;
 use orch_store::hint::Hint;
+use orch_store::locks::Locks;
 use orch_store::refold::{Keep, fold_run};
 use orch_store::run::start_queued_runs;
 use orch_store::run_lock::left_unfolded;
@@ -31,7 +32,7 @@ impl Work for Mend {
 
     async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<RemainingWork> {
         if let Some(awake_since) = shared.board.awake_since() {
-            let reaped = reap_since(db, &mut self.versions, awake_since).await?;
+            let reaped = reap_since(db, &Locks::begin().runs(), &mut self.versions, awake_since).await?;
             if !reaped.workers.is_empty() {
                 tracing::warn!(
                     workers = ?reaped.workers,
@@ -72,19 +73,16 @@ pub(crate) async fn fold(
     shared: &Shared,
     run: Uuid,
 ) -> StoreResult<()> {
-    // Nothing is kept for worker 0: all that becomes ready is for whoever comes.
-    let mut stepper = Stepper::default();
-    let Some(Some(folded)) =
-        item("fold a run", &run, fold_run(db, &mut stepper, versions, run, 0, Keep::NOTHING)).await?
-    else {
-        return Ok(());
-    };
+    // No worker has the id 0, so nothing is kept: every try that becomes ready is queued.
+    let (mut stepper, locks) = (Stepper::default(), Locks::begin().runs());
+    let folding = fold_run(db, &locks, &mut stepper, versions, run, 0, Keep::NOTHING);
+    let Some(Some(folded)) = item("fold a run", &run, folding).await? else { return Ok(()) };
     if folded.queued {
         shared.hints.give(Hint::Ready);
     }
     if folded.moved && folded.ledger.state.is_finished() {
         let dag_id = folded.version.dag_id.clone();
-        let started = item("begin runs", &dag_id, start_queued_runs(db, versions, &dag_id)).await?;
+        let started = item("begin runs", &dag_id, start_queued_runs(db, Locks::begin(), versions, &dag_id)).await?;
         if started.is_some_and(|started| !started.is_empty()) {
             shared.hints.give(Hint::Ready);
         }

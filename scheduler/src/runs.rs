@@ -7,6 +7,7 @@ use orch_store::StoreResult;
 use orch_store::backfill::{due_backfills, pace};
 use orch_store::due::{create_due_runs, dags_with_room, due_dags, timed_out_runs};
 use orch_store::hint::Hint;
+use orch_store::locks::Locks;
 use orch_store::run::{EndRun, start_queued_runs, time_out_run};
 use orch_store::version::Versions;
 use sqlx::postgres::PgConnection;
@@ -59,9 +60,9 @@ impl Work for TimeOut {
     }
 
     async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<RemainingWork> {
-        let mut many = 0;
+        let (mut many, locks) = (0, Locks::begin().runs());
         for (run, dag_id) in timed_out_runs(db, BATCH).await? {
-            let work = time_out_run(db, &mut self.versions, run);
+            let work = time_out_run(db, &locks, &mut self.versions, run);
             if let Some(EndRun::Ended(_)) = item("end a run out of time", &run, work).await? {
                 tracing::info!(run.id = %run, dag.name = dag_id, "a run is out of time");
                 shared.hints.give(Hint::Stop);
@@ -83,7 +84,7 @@ impl Work for Create {
     async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<RemainingWork> {
         let mut many = 0;
         for dag_id in due_dags(db, BATCH).await? {
-            let work = create_due_runs(db, &mut self.versions, &dag_id, MOST_OF_ONE);
+            let work = create_due_runs(db, Locks::begin(), &mut self.versions, &dag_id, MOST_OF_ONE);
             let Some(created) = item("create runs", &dag_id, work).await? else { continue };
             many += created.len();
             if created.iter().any(|run| run.stopping) {
@@ -110,7 +111,7 @@ impl Work for Start {
     async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<RemainingWork> {
         let mut many = 0;
         for dag_id in dags_with_room(db, BATCH).await? {
-            let work = start_queued_runs(db, &mut self.versions, &dag_id);
+            let work = start_queued_runs(db, Locks::begin(), &mut self.versions, &dag_id);
             let Some(started) = item("begin runs", &dag_id, work).await? else { continue };
             if !started.is_empty() {
                 shared.hints.give(Hint::Ready);
@@ -132,7 +133,7 @@ impl Work for Pace {
     async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<RemainingWork> {
         let mut many = 0;
         for id in due_backfills(db, BATCH).await? {
-            let work = pace(db, &mut self.versions, id, MOST_DATES);
+            let work = pace(db, Locks::begin(), &mut self.versions, id, MOST_DATES);
             let Some(paced) = item("carry a backfill on", &id, work).await? else { continue };
             if paced.runs > 0 {
                 shared.hints.give(Hint::Ready);

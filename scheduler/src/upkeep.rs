@@ -9,6 +9,7 @@ use orch_store::clean::pass_due;
 use orch_store::due::{mark_stale_dags, queued_too_long, stranded_runs};
 use orch_store::duty::duty_due;
 use orch_store::hint::Hint;
+use orch_store::locks::Locks;
 use orch_store::run::{MoveRun, move_run};
 use orch_store::version::Versions;
 use orch_store::worker::{forget_gone, sweep_orphans};
@@ -66,7 +67,7 @@ impl Work for Upkeep {
 
 impl Upkeep {
     async fn orphans(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<()> {
-        let found = sweep_orphans(db, &mut self.versions).await?;
+        let found = sweep_orphans(db, &Locks::begin().runs(), &mut self.versions).await?;
         for run in found.unfolded {
             fold(db, &mut self.versions, shared, run).await?;
         }
@@ -83,8 +84,9 @@ impl Upkeep {
         if stale > 0 {
             tracing::warn!(dags = stale, "no worker offers some DAGs any more: their schedules rest");
         }
+        let locks = Locks::begin().runs();
         for stranded in stranded_runs(db, after, MOST_MOVES).await? {
-            let work = move_run(db, &mut self.versions, stranded.run, stranded.newest);
+            let work = move_run(db, &locks, &mut self.versions, stranded.run, stranded.newest);
             match item("move a run", &stranded.run, work).await? {
                 Some(MoveRun::Moved) => {
                     tracing::info!(

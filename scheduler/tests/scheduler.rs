@@ -5,6 +5,7 @@ use orch_scheduler::{Scheduler, SchedulerConfig, SchedulerError};
 use orch_spec::DagSpec;
 use orch_spec::state::{TaskState, TriggeredBy};
 use orch_store::hint::{Hint, Hints};
+use orch_store::locks::Locks;
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::{CreateRun, NewRun, create_run};
 use orch_store::step::{Claim, Claimed, EndedTry, Mode, NextTry, Stepper, WorkerStep};
@@ -74,7 +75,7 @@ impl House {
 
     async fn trigger(&mut self) -> Uuid {
         let new = NewRun::manual("d", TriggeredBy::Test);
-        match create_run(&mut self.db, &mut Versions::default(), &new).await.expect("it is created") {
+        match create_run(&mut self.db, Locks::begin(), &mut Versions::default(), &new).await.expect("it is created") {
             CreateRun::Created(run) => run.id,
             other => panic!("{other:?}"),
         }
@@ -277,7 +278,7 @@ async fn a_silent_worker_is_lost_and_its_work_goes_on() {
     house.trigger().await;
     frozen.claim().await;
     house.until("select count(*) from ready", 1).await;
-    assert!(reap(&mut house.db, &mut Versions::default()).await.unwrap().workers.is_empty());
+    assert!(reap(&mut house.db, &Locks::begin().runs(), &mut Versions::default()).await.unwrap().workers.is_empty());
     house.end().await;
 }
 

@@ -6,7 +6,13 @@
 
 mod past;
 
-use crate::{StoreError, StoreResult, boxed, line::QueueLine, narrow, version::Versions};
+use crate::{
+    StoreError, StoreResult, boxed,
+    line::QueueLine,
+    locks::{Locks, Slots},
+    narrow,
+    version::Versions,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_core::admission::{House, Verdict, Waiting, decide, look_again};
 use orch_core::gates::{DEFAULT_POOL, Of};
@@ -44,18 +50,22 @@ pub struct Admitted {
 
 /// Lets in whom there is room for; waits for its turn.
 #[boxed]
-pub async fn admit(db: &mut PgConnection, versions: &Versions) -> StoreResult<Admitted> {
+pub async fn admit(db: &mut PgConnection, locks: &Locks<Slots>, versions: &Versions) -> StoreResult<Admitted> {
     let waiting = sqlx::query_scalar!(r#"select exists (select from ready where queue < 0) as "waiting!""#);
     if !waiting.fetch_one(&mut *db).await? {
         return Ok(Admitted::default());
     }
-    rounds(db, versions, Lock::Wait).await
+    rounds(db, locks, versions, Lock::Wait).await
 }
 
 /// As [`admit`], and frees what the dead left behind. Nothing when somebody else is at it.
 #[boxed]
-pub async fn admit_and_recount(db: &mut PgConnection, versions: &Versions) -> StoreResult<Admitted> {
-    rounds(db, versions, Lock::Try).await
+pub async fn admit_and_recount(
+    db: &mut PgConnection,
+    locks: &Locks<Slots>,
+    versions: &Versions,
+) -> StoreResult<Admitted> {
+    rounds(db, locks, versions, Lock::Try).await
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,13 +74,13 @@ enum Lock {
     Try,
 }
 
-async fn rounds(db: &mut PgConnection, versions: &Versions, lock: Lock) -> StoreResult<Admitted> {
+async fn rounds(db: &mut PgConnection, locks: &Locks<Slots>, versions: &Versions, lock: Lock) -> StoreResult<Admitted> {
     let mut all = Admitted::default();
     for _ in 0..MOST_ROUNDS {
-        let done = match round(db, versions, lock, By::All).await {
+        let done = match round(db, locks, versions, lock, By::All).await {
             Err(error) if error.is_of_one_item() => {
                 tracing::warn!(%error, cause = error.source_text(), "those who wait are let in by halves");
-                round(db, versions, lock, By::Halves).await
+                round(db, locks, versions, lock, By::Halves).await
             }
             done => done,
         };
@@ -95,12 +105,13 @@ enum By {
 /// One transaction. `None`: somebody else has the lock. The flag: there may be more to let in.
 async fn round(
     db: &mut PgConnection,
+    locks: &Locks<Slots>,
     versions: &Versions,
     lock: Lock,
     by: By,
 ) -> StoreResult<Option<(Admitted, bool)>> {
     let mut tx = db.begin().await?;
-    let Some(recount) = take_lock(&mut tx, lock).await? else {
+    let Some(recount) = take_lock(&mut tx, locks, lock).await? else {
         tx.rollback().await?;
         return Ok(None);
     };
@@ -171,7 +182,7 @@ fn going(verdict: Verdict) -> Option<Vec<orch_core::gates::Need>> {
 }
 
 /// `Some(true)`: slots are to be counted anew.
-async fn take_lock(db: &mut PgConnection, lock: Lock) -> StoreResult<Option<bool>> {
+async fn take_lock(db: &mut PgConnection, _locks: &Locks<Slots>, lock: Lock) -> StoreResult<Option<bool>> {
     // Lost with a crash, the commit takes the slots away together with the leave to be claimed, and a claim that saw it is
     // written after it: nothing to flush for.
     const ASYNC: &str = "off";

@@ -4,6 +4,7 @@
 use crate::{
     StoreError, StoreResult, boxed,
     instance::{Ledger, counts_when_over, ledger},
+    locks::{Locks, RunLock, Runs},
     narrow,
     refold::{Keep, carry_out, fold_loading, fold_run},
     run_lock,
@@ -51,13 +52,6 @@ pub struct Cleared {
     pub revived: bool,
 }
 
-/// Whether what is looked at must not change until it is cleared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum InstanceLocking {
-    Only,
-    AndLock,
-}
-
 /// Shows what a clear would do, without doing it.
 #[boxed]
 pub async fn would_clear(
@@ -69,9 +63,8 @@ pub async fn would_clear(
     let Some((version, revived)) = version_of(db, run).await? else { return Ok(None) };
     wish.is_of(version)?;
     let version = versions.get(db, version).await?;
-    // Looking locks nothing: a run with 100,000 elements would stand still for it.
-    let instances =
-        instances(db, run, &wish.selection.resolve(&version.plan), &wish.states, InstanceLocking::Only).await?;
+    // A preview locks nothing: the lock would stop a run with 100,000 elements.
+    let instances = instances(db, run, &wish.selection.resolve(&version.plan), &wish.states, None).await?;
     let stopping = instances.iter().any(|i| i.2 == TaskState::Running);
     Ok(Some(Cleared { instances, stopping, revived }))
 }
@@ -159,23 +152,25 @@ fn count_over(ledger: &Ledger, selected: &[Selected], states: &[TaskState]) -> O
     Some(all)
 }
 
-/// Clears. The caller gives `Hint::Ready`, and `Hint::Stop` when something is being stopped. `None`: there is no such run.
+/// Clears instances. The caller sends `Hint::Ready`, and `Hint::Stop` if some of them are being stopped. Returns `None` if the run does not
+/// exist.
 #[boxed]
 pub async fn clear_instances(
     db: &mut PgConnection,
+    locks: &Locks<Runs>,
     stepper: &mut Stepper,
     versions: &mut Versions,
     run: Uuid,
     wish: &ClearScope,
 ) -> StoreResult<Option<Cleared>> {
     let mut tx = db.begin().await?;
-    let Some(locked) = run_lock::lock(&mut tx, run).await? else { return Ok(None) };
+    let Some(locked) = run_lock::lock(&mut tx, locks, run).await? else { return Ok(None) };
     wish.is_of(locked.version)?;
     let version = versions.get(&mut tx, locked.version).await?;
     locked.readable(&version.plan)?;
     let revived = locked.is_over();
     let selection = wish.selection.resolve(&version.plan);
-    let mut at = locked.at(run);
+    let mut at = locked.at();
     let (mut ledger, mut events, mut fold_xmin) = (locked.ledger, locked.events, locked.fold_xmin);
     // What was recorded but not folded is put out first, also what is recorded while we wait for the rows: clearing finds
     // the whole truth.
@@ -187,7 +182,7 @@ pub async fn clear_instances(
             stepper.send(&mut tx, &step, 0).await?;
             (ledger, at.rev) = (to, at.rev + 1);
         }
-        let found = instances(&mut tx, run, &selection, &wish.states, InstanceLocking::AndLock).await?;
+        let found = instances(&mut tx, run, &selection, &wish.states, Some(&locked.lock)).await?;
         (events, fold_xmin) = run_lock::take_unfolded(&mut tx, run).await.map(|(e, xmin)| (e, xmin.max(fold_xmin)))?;
         if events.is_empty() {
             break found;
@@ -217,7 +212,7 @@ pub async fn clear_instances(
     tx.commit().await?;
     let waited = |state: TaskState| !state.is_finished() && state != TaskState::Running;
     if found.iter().any(|i| waited(i.2)) {
-        fold_run(db, stepper, versions, run, 0, Keep::NOTHING).await?;
+        fold_run(db, locks, stepper, versions, run, 0, Keep::NOTHING).await?;
     }
     let stopping = found.iter().any(|i| i.2 == TaskState::Running);
     Ok(Some(Cleared { instances: found, stopping, revived }))
@@ -225,7 +220,7 @@ pub async fn clear_instances(
 
 /// A worker has stopped what was cleared while it ran: its rule is asked anew by the fold that follows.
 #[boxed]
-pub async fn restarted(db: &mut PgConnection, lease: crate::step::Lease) -> StoreResult<()> {
+pub async fn restarted(db: &mut PgConnection, _locks: &Locks<Runs>, lease: crate::step::Lease) -> StoreResult<()> {
     let mut tx = db.begin().await?;
     sqlx::query!("select id from dag_run where id = $1 for no key update", lease.run).fetch_optional(&mut *tx).await?;
     let ours = sqlx::query_scalar!(
@@ -253,17 +248,17 @@ async fn version_of(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<(i32
     Ok(row.fetch_optional(db).await?.map(|row| (row.version, row.is_over)))
 }
 
-/// Instances of the selected tasks that are over, run or wait.
+/// Returns the instances of the selected tasks that have finished, run or wait. With the lock of their run, also locks them.
 async fn instances(
     db: &mut PgConnection,
     run: Uuid,
     selected: &[Selected],
     states: &[TaskState],
-    look: InstanceLocking,
+    lock: Option<&RunLock>,
 ) -> StoreResult<Vec<(TaskIdx, i32, TaskState)>> {
     let tasks: Vec<i16> = selected.iter().map(|s| s.task as i16).collect();
-    if look == InstanceLocking::AndLock {
-        // In the order of whoever wakes them: what waits, then its instance.
+    if let Some(run) = lock.map(RunLock::run) {
+        // In the order of wake-ups: the row of `waiting`, then the instance.
         sqlx::query!(
             "select from waiting where run = $1 and task = any($2) order by task, map_index for update",
             run,

@@ -16,7 +16,11 @@ pub use list::{TAGS, dag_ids_like};
 pub use names::{DagNames, dag_names, task_ids};
 pub use search::{DAGS, by};
 
-use crate::{StoreResult, boxed, run};
+use crate::{
+    StoreResult, boxed,
+    locks::{DagLock, Dags, Locks, lock_dag},
+    run,
+};
 use chrono::{DateTime, Utc};
 use orch_spec::state::RunState;
 use sqlx::Connection;
@@ -129,24 +133,17 @@ fn edits(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// Locks the row of a DAG until the transaction ends. DAGs are locked before runs, so a transaction that ends runs of a DAG and then
-/// starts its queued runs calls this first.
+/// Pauses DAGs, and returns the ids of those that were not paused. Their runs continue, and no new ones start.
 #[boxed]
-pub async fn lock_dag(db: &mut PgConnection, dag_id: &str) -> StoreResult<()> {
-    sqlx::query("select from dag where dag_id = $1 for no key update").bind(dag_id).execute(db).await?;
-    Ok(())
-}
-
-/// Pauses DAGs; the answer names those that were not paused. Their runs go on, no new ones begin.
-#[boxed]
-pub async fn pause(db: &mut PgConnection, dag_ids: &[String]) -> StoreResult<Vec<String>> {
+pub async fn pause(db: &mut PgConnection, _locks: &Locks<Dags>, dag_ids: &[String]) -> StoreResult<Vec<String>> {
     set_paused(db, dag_ids, true).await
 }
 
-/// The answer names those that were paused. The caller starts their queued runs and wakes the schedulers.
+/// Unpauses DAGs, and returns those that were paused. The caller starts their queued runs and wakes the schedulers.
 #[boxed]
-pub async fn unpause(db: &mut PgConnection, dag_ids: &[String]) -> StoreResult<Vec<String>> {
-    set_paused(db, dag_ids, false).await
+pub async fn unpause(db: &mut PgConnection, locks: Locks<Dags>, dag_ids: &[String]) -> StoreResult<Vec<DagLock>> {
+    let unpaused = set_paused(db, dag_ids, false).await?;
+    Ok(locks.dags(unpaused))
 }
 
 async fn set_paused(db: &mut PgConnection, dag_ids: &[String], paused: bool) -> StoreResult<Vec<String>> {
@@ -210,11 +207,11 @@ pub async fn run_counts_of(
     Ok(found)
 }
 
-/// Deletes a DAG with all its runs, some at a time: what was begun can be begun again. A DAG that is still offered comes
-/// back, without history, when its worker registers again.
+/// Deletes a DAG with all its runs, in batches: without a transaction of the caller, a deletion that fails can be repeated. A DAG that a
+/// worker still offers returns without history when the worker registers again.
 #[boxed]
-pub async fn delete_dag(db: &mut PgConnection, dag_id: &str) -> StoreResult<DeleteDag> {
-    lock_dag(db, dag_id).await?;
+pub async fn delete_dag(db: &mut PgConnection, locks: Locks<Dags>, dag_id: &str) -> StoreResult<DeleteDag> {
+    let dag = lock_dag(db, locks, dag_id).await?;
     let running = sqlx::query_scalar!(
         r#"select exists (select from dag_run r where r.dag_id = d.dag_id and r.state = 'running') as "running!"
         from dag d where dag_id = $1"#,
@@ -233,7 +230,7 @@ pub async fn delete_dag(db: &mut PgConnection, dag_id: &str) -> StoreResult<Dele
         if runs.is_empty() {
             break;
         }
-        let gone = run::delete_runs(db, &runs).await?;
+        let gone = run::delete_runs(db, dag.runs(), &runs).await?;
         if gone == 0 {
             return Ok(DeleteDag::Running);
         }

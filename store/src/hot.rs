@@ -4,7 +4,9 @@
 mod session;
 
 use crate::{
-    StoreResult, admission, boxed, clear, connect, parked,
+    StoreResult, admission, boxed, clear, connect,
+    locks::Locks,
+    parked,
     refold::{self, Folded, Keep},
     run,
     step::{Lease, Reply, Stepper, WorkerStep},
@@ -93,7 +95,8 @@ impl Hot for PgHot {
     }
 
     async fn fold_run(&mut self, run: Uuid, worker: i32, keep: Keep<'_>) -> StoreResult<Option<Folded>> {
-        refold::fold_run(&mut self.db, &mut self.stepper, &mut self.versions, run, worker, keep).await
+        refold::fold_run(&mut self.db, &Locks::begin().runs(), &mut self.stepper, &mut self.versions, run, worker, keep)
+            .await
     }
 
     async fn decide(
@@ -107,15 +110,15 @@ impl Hot for PgHot {
     }
 
     async fn restarted(&mut self, lease: Lease) -> StoreResult<()> {
-        clear::restarted(&mut self.db, lease).await
+        clear::restarted(&mut self.db, &Locks::begin().runs(), lease).await
     }
 
     async fn start_queued_runs(&mut self, dag_id: &str) -> StoreResult<usize> {
-        Ok(run::start_queued_runs(&mut self.db, &mut self.versions, dag_id).await?.len())
+        Ok(run::start_queued_runs(&mut self.db, Locks::begin(), &mut self.versions, dag_id).await?.len())
     }
 
     async fn admit(&mut self) -> StoreResult<usize> {
-        Ok(admission::admit(&mut self.db, &self.versions).await?.many)
+        Ok(admission::admit(&mut self.db, &Locks::begin().slots(), &self.versions).await?.many)
     }
 
     fn set_default_pool(&mut self, has_size: bool) {
@@ -127,7 +130,7 @@ impl Hot for PgHot {
         self.session.end(&mut db).await?;
         self.session = ServerSession::of(&mut db).await?;
         self.db = db;
-        Ok(worker::give_back(&mut self.db, &mut self.versions, worker, has).await?.unfolded)
+        Ok(worker::give_back(&mut self.db, &Locks::begin().runs(), &mut self.versions, worker, has).await?.unfolded)
     }
 
     async fn park(&mut self, run: Uuid, why: &str) -> StoreResult<()> {

@@ -39,6 +39,7 @@ pub mod leaf;
 pub mod line;
 pub mod list;
 pub mod live;
+pub mod locks;
 pub mod log;
 pub mod mark;
 pub mod monitor;

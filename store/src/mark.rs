@@ -7,6 +7,7 @@ pub use again::ask_again;
 
 use crate::{
     StoreError, StoreResult, boxed,
+    locks::{Locks, RunLock, Runs},
     refold::{Keep, carry_out, fold_loading, fold_run},
     run_lock,
     step::{Mode, Stepper, WorkerStep},
@@ -67,21 +68,23 @@ pub const MAX_MARKED: usize = 1_000;
 #[boxed]
 pub async fn mark_instance(
     db: &mut PgConnection,
+    locks: &Locks<Runs>,
     versions: &mut Versions,
     of: (Uuid, Option<i32>),
     instance: (TaskIdx, i32),
     to: TaskState,
 ) -> StoreResult<Mark> {
-    let marks = mark_instances(db, versions, of, &[instance], to).await?;
+    let marks = mark_instances(db, locks, versions, of, &[instance], to).await?;
     Ok(marks.first().map_or(Mark::NoSuchInstance, |(_, mark)| *mark))
 }
 
 /// Marks at most [`MAX_MARKED`] instances of a run as succeeded, failed or skipped, and returns what became of each, in the order of
-/// the DAG. Marks none if one of them is [`Mark::NotYet`]. The caller gives `Hint::Ready`, `Hint::Run` and `Hint::Stop`, and
-/// begins queued runs of the DAG. The task numbers refer to `version`, or to the version of the run if it is `None`.
+/// the DAG. Marks none if one of them is [`Mark::NotYet`]. The caller sends `Hint::Ready`, `Hint::Run` and `Hint::Stop`, and
+/// starts queued runs of the DAG, which it has locked before. The task numbers refer to `version`, or to the version of the run if it is `None`.
 #[boxed]
 pub async fn mark_instances(
     db: &mut PgConnection,
+    locks: &Locks<Runs>,
     versions: &mut Versions,
     (run, version): (Uuid, Option<i32>),
     instances: &[(TaskIdx, i32)],
@@ -90,10 +93,10 @@ pub async fn mark_instances(
     let instances: BTreeSet<Place> = instances.iter().copied().collect();
     for _ in 0..LOOKS {
         // First all that it has not heard of.
-        if fold_run(db, &mut Stepper::default(), versions, run, 0, Keep::NOTHING).await?.is_none() {
+        if fold_run(db, locks, &mut Stepper::default(), versions, run, 0, Keep::NOTHING).await?.is_none() {
             return Ok(all_gone(&instances));
         }
-        match try_mark(db, versions, (run, version), &instances, to).await {
+        match try_mark(db, locks, versions, (run, version), &instances, to).await {
             Ok(Some(done)) => return Ok(done),
             // Somebody was faster.
             Ok(None) | Err(StoreError::TryAgain(_)) => {}
@@ -109,13 +112,14 @@ fn all_gone(instances: &BTreeSet<Place>) -> Vec<(Place, Mark)> {
 
 async fn try_mark(
     db: &mut PgConnection,
+    locks: &Locks<Runs>,
     versions: &mut Versions,
     of: (Uuid, Option<i32>),
     instances: &BTreeSet<Place>,
     to: TaskState,
 ) -> StoreResult<Option<Vec<(Place, Mark)>>> {
     let mut tx = db.begin().await?;
-    let done = mark_locked(&mut tx, versions, of, instances, to).await?;
+    let done = mark_locked(&mut tx, locks, versions, of, instances, to).await?;
     let marks = done.as_deref().unwrap_or_default();
     let is_marked = marks.iter().any(|(_, mark)| matches!(mark, Mark::Marked(_)));
     // At once: others wait for the run's lock.
@@ -129,12 +133,13 @@ async fn try_mark(
 
 async fn mark_locked(
     db: &mut PgConnection,
+    locks: &Locks<Runs>,
     versions: &mut Versions,
     (run, version): (Uuid, Option<i32>),
     instances: &BTreeSet<Place>,
     to: TaskState,
 ) -> StoreResult<Option<Vec<(Place, Mark)>>> {
-    let Some(locked) = run_lock::lock(db, run).await? else { return Ok(Some(all_gone(instances))) };
+    let Some(locked) = run_lock::lock(db, locks, run).await? else { return Ok(Some(all_gone(instances))) };
     if version.is_some_and(|meant| meant != locked.version) {
         return Err(StoreError::OtherVersion);
     }
@@ -144,7 +149,7 @@ async fn mark_locked(
     }
     let version = versions.get(db, locked.version).await?;
     locked.readable(&version.plan)?;
-    let at = locked.at(run);
+    let at = locked.at();
     let (plan, mut ledger) = (&version.plan, locked.ledger);
     let is_there = |&&(task, map_index): &&Place| match plan
         .tasks
@@ -162,7 +167,7 @@ async fn mark_locked(
         marks.extend(there.iter().map(|&place| (place, Mark::NotYet)));
         return Ok(Some(in_order(&marks)));
     }
-    let Some(mut found) = take(db, run, &there).await? else { return Ok(None) };
+    let Some(mut found) = take(db, &locked.lock, &there).await? else { return Ok(None) };
     let (mut marked, mut events, mut begun) = (Vec::new(), Vec::new(), Vec::new());
     for place in there {
         let (task, index) = place;
@@ -243,9 +248,10 @@ fn columns(places: impl IntoIterator<Item = Place>) -> (Vec<i16>, Vec<i32>) {
 /// not take the run's lock: `None` when one of them is just being moved.
 async fn take(
     db: &mut PgConnection,
-    run: Uuid,
+    lock: &RunLock,
     places: &[Place],
 ) -> StoreResult<Option<HashMap<Place, MarkableInstance>>> {
+    let run = lock.run();
     let (tasks, indices) = columns(places.iter().copied());
     let taken: Vec<TakenRow> = sqlx::query_as(
         "with wanted as materialized (select * from unnest($2::smallint[], $3::integer[]) as w (task, map_index)),

@@ -1,7 +1,10 @@
 //! Presets: sets of params of a DAG that people gave a name, for the next run.
 
 use crate::list::List;
-use crate::{StoreResult, boxed};
+use crate::{
+    StoreResult, boxed,
+    locks::{Dags, Locks},
+};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
@@ -70,11 +73,12 @@ pub enum KeepPreset {
 #[boxed]
 pub async fn keep_preset(
     db: &mut PgConnection,
+    _locks: &Locks<Dags>,
     (dag_id, name): (&str, &str),
     conf: &Value,
     user: &str,
 ) -> StoreResult<KeepPreset> {
-    // Under the DAG's lock: of two that come at the same time the second counts the first one's.
+    // Under the DAG's lock, so that two concurrent calls cannot both take the last free preset.
     let dag = sqlx::query_scalar!("select dag_id from dag where dag_id = $1 for no key update", dag_id);
     if dag.fetch_optional(&mut *db).await?.is_none() {
         return Ok(KeepPreset::NoSuchDag);

@@ -2,7 +2,9 @@
 //! it, schedulers do it for the dead, and every change by a person goes this way too.
 
 use crate::{
-    StoreError, StoreResult, boxed, dag, parked,
+    StoreError, StoreResult, boxed, dag,
+    locks::{Locks, Runs},
+    parked,
     run_lock::{self, LockedRun},
     step::{Mode, Move, RunAt, Stepper, WorkerStep},
     version::{Version, Versions},
@@ -45,16 +47,18 @@ impl Keep<'_> {
     pub const NOTHING: Keep<'static> = Keep { room: 0, queues: &[] };
 }
 
-/// Folds what is unfolded of `run`; of what becomes ready `worker` may keep some. `None`: the run is gone, or parked, because it cannot be folded.
+/// Folds the unfolded outcomes of `run`; `worker` may keep some of the tries that become ready. Returns `None` if the run does not exist, or
+/// was parked because it cannot be folded.
 pub async fn fold_run(
     db: &mut PgConnection,
+    locks: &Locks<Runs>,
     stepper: &mut Stepper,
     versions: &mut Versions,
     run: Uuid,
     worker: i32,
     keep: Keep<'_>,
 ) -> StoreResult<Option<Folded>> {
-    match try_fold(db, stepper, versions, run, worker, &keep).await {
+    match try_fold(db, locks, stepper, versions, run, worker, &keep).await {
         Err(error) if error.is_of_one_item() => {
             parked::park(db, run, &error.in_full()).await?;
             Ok(None)
@@ -66,6 +70,7 @@ pub async fn fold_run(
 #[boxed]
 async fn try_fold(
     db: &mut PgConnection,
+    locks: &Locks<Runs>,
     stepper: &mut Stepper,
     versions: &mut Versions,
     run: Uuid,
@@ -73,7 +78,7 @@ async fn try_fold(
     keep: &Keep<'_>,
 ) -> StoreResult<Option<Folded>> {
     let mut tx = db.begin().await?;
-    let Some(locked) = run_lock::lock(&mut tx, run).await? else { return Ok(None) };
+    let Some(locked) = run_lock::lock(&mut tx, locks, run).await? else { return Ok(None) };
     let version = versions.get(&mut tx, locked.version).await?;
     locked.readable(&version.plan)?;
     if locked.events.is_empty() || locked.is_over() {
@@ -91,7 +96,7 @@ async fn try_fold(
     let mut step = WorkerStep { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, ..WorkerStep::default() };
     step.cleared = locked.clear_number > 0;
     let keep = if step.cleared { Keep::NOTHING } else { *keep };
-    carry_out(&mut step, &version, locked.at(run), ledger.clone(), effects, keep);
+    carry_out(&mut step, &version, locked.at(), ledger.clone(), effects, keep);
     let reply = stepper.send(&mut tx, &step, worker).await?;
     if reply.moved != [run] {
         return Err(StoreError::corrupt(format!("the locked run `{run}` did not move")));

@@ -13,14 +13,14 @@ mod search;
 mod start;
 
 pub use around::{Around, runs_around};
-pub use create::{CreateRun, create_run};
+pub use create::{CreateRun, create_run, create_run_of};
 pub use delete::{DeleteRun, delete_run, delete_runs};
 pub use end::{EndRun, cancel_run, set_run_state, time_out_run};
 pub use insert::{NewRun, RunRow};
 pub use list::{RunDetails, get_run, recent_runs, run_by_uuid, set_note, still_open};
 pub use relocate::{MoveRun, move_run};
 pub use search::{RUNS, by, newest_of_dag};
-pub use start::start_queued_runs;
+pub use start::{start_queued_runs, start_queued_runs_of};
 
 use crate::{StoreError, StoreResult};
 use std::str::FromStr;

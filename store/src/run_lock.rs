@@ -1,7 +1,9 @@
 //! A run under its row's lock: the slow way, for whoever lost a race, folds for the dead, clears, marks or cancels.
 
 use crate::{
-    StoreError, StoreResult, boxed, narrow,
+    StoreError, StoreResult, boxed,
+    locks::{Locks, RunLock, Runs},
+    narrow,
     parked::TRY_AGAIN_AFTER,
     step::{KnownRun, RunAt},
 };
@@ -14,9 +16,10 @@ use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A locked run and what it has not heard of yet.
+/// A locked run and its unfolded outcomes.
 #[derive(Debug)]
 pub struct LockedRun {
+    pub lock: RunLock,
     pub rev: i32,
     pub version: i32,
     pub clear_number: i16,
@@ -33,9 +36,9 @@ pub struct LockedRun {
 }
 
 /// Locks the run until the transaction ends and takes all its unfolded outcomes. The caller is in a transaction.
-/// `None`: there is no such run.
+/// Returns `None` if the run does not exist.
 #[boxed]
-pub async fn lock(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<LockedRun>> {
+pub async fn lock(db: &mut PgConnection, locks: &Locks<Runs>, run: Uuid) -> StoreResult<Option<LockedRun>> {
     let row = sqlx::query!(
         r#"select rev, version, clear_number, ledger_format, dag_id, run_type::text as "run_type!", state::text as "state!",
           ledger, counters, exists (select from parked_run where run = $1) as "parked!"
@@ -51,8 +54,20 @@ pub async fn lock(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<Locked
     let ledger = Run { state, ledger: row.ledger, counters: row.counters };
     let (events, fold_xmin) = take_unfolded(db, run).await?;
     let (rev, version, clear_number, dag_id) = (row.rev, row.version, row.clear_number, row.dag_id);
-    let (format, parked) = (row.ledger_format, row.parked);
-    Ok(Some(LockedRun { rev, version, clear_number, format, parked, dag_id, run_type, ledger, events, fold_xmin }))
+    let (lock, format, parked) = (locks.run(run), row.ledger_format, row.parked);
+    Ok(Some(LockedRun {
+        lock,
+        rev,
+        version,
+        clear_number,
+        format,
+        parked,
+        dag_id,
+        run_type,
+        ledger,
+        events,
+        fold_xmin,
+    }))
 }
 
 /// Outcomes that nobody has folded yet; they are gone with it. The number: outcomes of older transactions are among them.
@@ -166,8 +181,8 @@ pub async fn left_unfolded(db: &mut PgConnection, older_than: Duration, most: i6
 }
 
 impl LockedRun {
-    pub fn at(&self, run: Uuid) -> RunAt {
-        RunAt { run, rev: self.rev, run_type: self.run_type }
+    pub fn at(&self) -> RunAt {
+        RunAt { run: self.lock.run(), rev: self.rev, run_type: self.run_type }
     }
 
     /// Else it is not folded: nothing could be said of what follows.

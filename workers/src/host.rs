@@ -13,6 +13,7 @@ use orch_spec::schedule::is_near;
 use orch_spec::state::{RunType, TriggeredBy};
 use orch_spec::text::{MOST_DEPTH, clean_value, is_too_deep};
 use orch_store::hint::{Hint, Hints};
+use orch_store::locks::Locks;
 use orch_store::run::{CreateRun, NewRun, create_run};
 use orch_store::step::Lease;
 use orch_store::version::Versions;
@@ -216,7 +217,7 @@ async fn trigger(
     };
     let create = || async {
         let mut db = pool.acquire().await?;
-        create_run(&mut db, &mut Versions::default(), &new).await
+        create_run(&mut db, Locks::begin(), &mut Versions::default(), &new).await
     };
     let dag_id = &wish.dag_id;
     let created = patiently(create).await.map_err(|error| {

@@ -9,6 +9,7 @@ use orch_scheduler::SchedulerConfig;
 use orch_sdk::task::{Bundle, BundleDag};
 use orch_store::hint::{Hint, Hints};
 use orch_store::kept::{POOL, insert};
+use orch_store::locks::Locks;
 use orch_store::run::{CreateRun, NewRun, RunDetails, create_run, run_by_uuid};
 use orch_store::seal::Keyring;
 use orch_store::version::Versions;
@@ -29,7 +30,7 @@ pub(crate) struct Trial {
 
 impl Trial {
     pub(crate) async fn create(&mut self, new: &NewRun) -> Result<CreateRun, Failure> {
-        let created = create_run(&mut self.session.db, &mut Versions::default(), new).await?;
+        let created = create_run(&mut self.session.db, Locks::begin(), &mut Versions::default(), new).await?;
         self.hints.give(Hint::Ready);
         self.hints.give(Hint::Due);
         Ok(created)

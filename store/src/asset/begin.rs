@@ -1,8 +1,10 @@
 //! Asks the conditions of DAGs over what is queued for them and creates the runs that follow. The DAG's row is the lock.
 
 use crate::{
-    StoreError, StoreResult, boxed, narrow,
-    run::{CreateRun, NewRun, RunRow, create_run},
+    StoreError, StoreResult, boxed,
+    locks::{DagLock, Dags, Locks},
+    narrow,
+    run::{CreateRun, NewRun, RunRow, create_run_of},
     version::Versions,
 };
 use chrono::{DateTime, Utc};
@@ -25,10 +27,12 @@ pub async fn dags_to_ask(db: &mut PgConnection, most: i64) -> StoreResult<Vec<St
     Ok(dags.fetch_all(db).await?)
 }
 
-/// Creates the runs that a DAG's queued events begin, as far as it has room. Nothing when another scheduler is at it.
+/// Creates the runs that a DAG's queued events trigger, up to its limit. Returns an empty list if another transaction holds the lock of the
+/// DAG.
 #[boxed]
 pub async fn begin_triggered_runs(
     db: &mut PgConnection,
+    locks: Locks<Dags>,
     versions: &mut Versions,
     dag_id: &str,
 ) -> StoreResult<Vec<RunRow>> {
@@ -42,6 +46,7 @@ pub async fn begin_triggered_runs(
         tx.rollback().await?;
         return Ok(Vec::new());
     };
+    let lock = locks.dag(dag_id);
     // Before the queue is read: whoever queues more from now on waits for us, and asks again.
     sqlx::query!("delete from asset_due where dag_id = $1", dag_id).execute(&mut *tx).await?;
     let version = versions.get(&mut tx, dag.version).await?;
@@ -51,7 +56,7 @@ pub async fn begin_triggered_runs(
     let more = due.len() > narrow::size(dag.room);
     let mut created = Vec::new();
     for trigger in due.iter().take(narrow::size(dag.room)) {
-        created.push(begin(&mut tx, versions, dag_id, trigger, &heads).await?);
+        created.push(begin(&mut tx, &lock, versions, trigger, &heads).await?);
     }
     if more {
         sqlx::query!("insert into asset_due (dag_id) values ($1) on conflict do nothing", dag_id)
@@ -93,18 +98,19 @@ async fn heads(db: &mut PgConnection, dag_id: &str) -> StoreResult<Vec<Head>> {
 
 async fn begin(
     db: &mut PgConnection,
+    dag: &DagLock,
     versions: &mut Versions,
-    dag_id: &str,
     trigger: &Trigger,
     heads: &[Head],
 ) -> StoreResult<RunRow> {
+    let dag_id = dag.dag_id();
     let consumed = heads.iter().filter(|head| trigger.events.contains(&head.event));
     let new = NewRun {
         run_after: consumed.map(|head| head.last_at).max(),
         partition_key: trigger.partition_key.clone(),
         ..NewRun::of(dag_id, RunType::AssetTriggered, TriggeredBy::Asset)
     };
-    match create_run(db, versions, &new).await? {
+    match create_run_of(db, dag, versions, &new).await? {
         CreateRun::Created(run) => {
             consume(db, dag_id, run.id, trigger.partition_key.as_deref()).await?;
             Ok(run)

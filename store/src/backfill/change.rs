@@ -3,8 +3,8 @@
 use super::pace::settle;
 use crate::{
     StoreResult, boxed,
-    dag::lock_dag,
-    run::{EndRun, cancel_run, start_queued_runs},
+    locks::{Dags, Locks, lock_dag},
+    run::{EndRun, cancel_run, start_queued_runs_of},
     version::Versions,
 };
 use sqlx::Connection;
@@ -53,6 +53,7 @@ pub async fn change_max_active_runs(db: &mut PgConnection, id: i32, most: i32) -
 #[boxed]
 pub async fn cancel_backfill(
     db: &mut PgConnection,
+    locks: Locks<Dags>,
     versions: &mut Versions,
     id: i32,
     stop_running: bool,
@@ -66,7 +67,7 @@ pub async fn cancel_backfill(
     if !found.open {
         return Ok(CancelBackfill::Over);
     }
-    lock_dag(&mut tx, &found.dag_id).await?;
+    let dag = lock_dag(&mut tx, locks, &found.dag_id).await?;
     let dropped = sqlx::query!(
         "update backfill_run set state = 'dropped', why = 'the backfill was cancelled'
         where backfill = $1 and state = 'planned'",
@@ -84,14 +85,14 @@ pub async fn cancel_backfill(
     .await?;
     let mut ended = 0;
     for &run in &runs {
-        ended += usize::from(matches!(cancel_run(&mut tx, versions, run).await?, EndRun::Ended(_)));
+        ended += usize::from(matches!(cancel_run(&mut tx, dag.runs(), versions, run).await?, EndRun::Ended(_)));
     }
     settle(&mut tx, id).await?;
     sqlx::query!("update backfill set is_cancelled = true, completed_at = now(), updated_at = now() where id = $1", id)
         .execute(&mut *tx)
         .await?;
     if !runs.is_empty() {
-        start_queued_runs(&mut tx, versions, &found.dag_id).await?;
+        start_queued_runs_of(&mut tx, &dag, versions).await?;
     }
     tx.commit().await?;
     Ok(CancelBackfill::Cancelled { dropped, ended })

@@ -1,14 +1,15 @@
 //! Carries backfills on: what is over is noted, and the next dates get their runs while there is room.
 //!
-//! A date leaves `planned` in the transaction that makes its run, under the backfill's lock: whoever dies in the middle
-//! leaves nothing half done, and whoever comes second finds nothing to do. Locks: backfill, DAG, run, instances.
+//! A date leaves `planned` in the transaction that creates its run, under the backfill's lock, so a crash leaves no date half processed and a
+//! second scheduler finds nothing to do. A backfill is locked before its DAG.
 
 use super::create::{BackfillTasks, chosen};
 use crate::{
     StoreError, StoreResult, boxed,
     clear::{ClearScope, clear_instances},
+    locks::{DagLock, Dags, Locks},
     narrow,
-    run::{CreateRun, MoveRun, NewRun, create_run, move_run, word},
+    run::{CreateRun, MoveRun, NewRun, create_run_of, move_run, word},
     step::Stepper,
     version::{Version, Versions},
 };
@@ -69,10 +70,16 @@ struct DueBackfillDate {
     interval: DataInterval,
 }
 
-/// Carries one on by at most so many dates; nothing when another scheduler is at it. The caller gives `Hint::Ready` and
-/// `Hint::Run` when runs began, and calls again while it is due.
+/// Processes at most `most` dates of a backfill. Does nothing if another scheduler holds its lock. The caller sends `Hint::Ready` and
+/// `Hint::Run` if runs were created, and calls again while the backfill is due.
 #[boxed]
-pub async fn pace(db: &mut PgConnection, versions: &mut Versions, id: i32, most: i64) -> StoreResult<Paced> {
+pub async fn pace(
+    db: &mut PgConnection,
+    locks: Locks<Dags>,
+    versions: &mut Versions,
+    id: i32,
+    most: i64,
+) -> StoreResult<Paced> {
     let mut tx = db.begin().await?;
     let row = sqlx::query!(
         "select dag_id, reprocess, latest, conf, task_regex, with_upstream, created_by, is_paused, max_active_runs
@@ -94,7 +101,7 @@ pub async fn pace(db: &mut PgConnection, versions: &mut Versions, id: i32, most:
     };
     let mut paced = Paced::default();
     if !row.is_paused {
-        begin(&mut tx, versions, (id, &going), row.max_active_runs, most, &mut paced).await?;
+        begin(&mut tx, locks, versions, (id, &going), (row.max_active_runs, most), &mut paced).await?;
     }
     let completed = sqlx::query!(
         "update backfill b set updated_at = now(), completed_at = now() where id = $1
@@ -123,10 +130,10 @@ pub(super) async fn settle(db: &mut PgConnection, id: i32) -> StoreResult<()> {
 /// The next dates, as many as there is room for. Those for which nothing is to be done take none.
 async fn begin(
     db: &mut PgConnection,
+    locks: Locks<Dags>,
     versions: &mut Versions,
     (id, going): (i32, &Going),
-    max_active_runs: i32,
-    most: i64,
+    (max_active_runs, most): (i32, i64),
     paced: &mut Paced,
 ) -> StoreResult<()> {
     // Whoever pauses the DAG waits for this, so that what is created here also begins.
@@ -135,6 +142,7 @@ async fn begin(
         going.dag_id
     );
     let Some(dag) = dag.fetch_optional(&mut *db).await?.filter(|dag| !dag.rests) else { return Ok(()) };
+    let lock = locks.dag(&going.dag_id);
     let newest = versions.get(db, dag.version).await?;
     let active = sqlx::query_scalar!(
         r#"select count(*) as "active!" from backfill_run where backfill = $1 and state = 'active'"#,
@@ -153,7 +161,7 @@ async fn begin(
         }
         let interval = DataInterval { start: row.interval_start, end: row.interval_end };
         let next = DueBackfillDate { ordinal: row.ordinal, date: row.logical_date, interval };
-        let (run, why) = match one(db, versions, going, &newest, &next).await? {
+        let (run, why) = match one(db, &lock, versions, going, &newest, &next).await? {
             BackfillDateOutcome::Run(run, why) => (Some(run), why),
             BackfillDateOutcome::Skipped(reason) => (None, Some(reason)),
         };
@@ -206,12 +214,13 @@ impl From<CreateRun> for BackfillDateOutcome {
 
 async fn one(
     db: &mut PgConnection,
+    dag: &DagLock,
     versions: &mut Versions,
     going: &Going,
     newest: &Arc<Version>,
     next: &DueBackfillDate,
 ) -> StoreResult<BackfillDateOutcome> {
-    // Locked: whoever ends or clears it comes before or after.
+    // Locked, so that it is not ended or cleared meanwhile.
     let there = sqlx::query!(
         r#"select id, version, state::text as "state!" from dag_run where dag_id = $1 and logical_date = $2
         for no key update"#,
@@ -224,14 +233,15 @@ async fn one(
         (Action::Skip(reason), _) => Ok(reason.into()),
         (Action::Rerun, Some(run)) => {
             let version = versions.get(db, run.version).await?;
-            again(db, versions, going, (run.id, &version), newest).await
+            again(db, dag, versions, going, (run.id, &version), newest).await
         }
-        (Action::Create | Action::Rerun, _) => create(db, versions, going, newest, next).await,
+        (Action::Create | Action::Rerun, _) => create(db, dag, versions, going, newest, next).await,
     }
 }
 
 async fn create(
     db: &mut PgConnection,
+    dag: &DagLock,
     versions: &mut Versions,
     going: &Going,
     newest: &Arc<Version>,
@@ -251,7 +261,7 @@ async fn create(
         },
         ..NewRun::of(&going.dag_id, RunType::Backfill, TriggeredBy::Backfill)
     };
-    Ok(create_run(db, versions, &new).await?.into())
+    Ok(create_run_of(db, dag, versions, &new).await?.into())
 }
 
 fn tasks_of(version: &Version, part: &BackfillTasks) -> StoreResult<Vec<TaskIdx>> {
@@ -266,6 +276,7 @@ fn task_ids(version: &Version, part: &BackfillTasks) -> StoreResult<Vec<String>>
 /// A run that is over becomes one of the backfill and begins anew.
 async fn again(
     db: &mut PgConnection,
+    dag: &DagLock,
     versions: &mut Versions,
     going: &Going,
     (run, version): (Uuid, &Arc<Version>),
@@ -299,14 +310,14 @@ async fn again(
         version: Some(version.id),
         states: Vec::new(),
     };
-    let cleared = clear_instances(db, &mut Stepper::default(), versions, run, &wish).await?;
+    let cleared = clear_instances(db, dag.runs(), &mut Stepper::default(), versions, run, &wish).await?;
     if cleared.is_none_or(|cleared| cleared.instances.is_empty()) {
         return Ok(BackfillDateOutcome::Skipped("nothing of its run can run again".into()));
     }
     if !going.latest || version.id == newest.id {
         return Ok(BackfillDateOutcome::Run(run, None));
     }
-    match move_run(db, versions, run, newest.id).await? {
+    match move_run(db, dag.runs(), versions, run, newest.id).await? {
         MoveRun::CannotMove(why) => Ok(BackfillDateOutcome::Run(run, Some(format!("in its own version: {why}")))),
         _ => Ok(BackfillDateOutcome::Run(run, None)),
     }

@@ -2,8 +2,10 @@
 //! see the same DAG due, one creates its run.
 
 use crate::{
-    StoreError, StoreResult, boxed, narrow,
-    run::{CreateRun, NewRun, RunRow, create_run},
+    StoreError, StoreResult, boxed,
+    locks::{Dags, Locks},
+    narrow,
+    run::{CreateRun, NewRun, RunRow, create_run_of},
     version::Versions,
 };
 use chrono::{DateTime, Utc};
@@ -30,10 +32,11 @@ pub async fn due_dags(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Strin
 }
 
 /// Creates the runs that a DAG's schedule asks for by now, at most `most` and no more than it has room for, and sets when
-/// the next one is due. Nothing when another scheduler is at it.
+/// the next one is due. Returns an empty list if another transaction holds the lock of the DAG.
 #[boxed]
 pub async fn create_due_runs(
     db: &mut PgConnection,
+    locks: Locks<Dags>,
     versions: &mut Versions,
     dag_id: &str,
     most: usize,
@@ -49,6 +52,7 @@ pub async fn create_due_runs(
         tx.rollback().await?;
         return Ok(Vec::new());
     };
+    let lock = locks.dag(dag_id);
     let version = versions.get(&mut tx, dag.version).await?;
     let spec = version.plan.spec.clone();
     let mut last = last_interval(&mut tx, dag_id).await?;
@@ -61,7 +65,7 @@ pub async fn create_due_runs(
         if created.len() >= room || taken >= MOST_TAKEN {
             break next;
         }
-        match create_run(&mut tx, versions, &scheduled(dag_id, &due)?).await? {
+        match create_run_of(&mut tx, &lock, versions, &scheduled(dag_id, &due)?).await? {
             CreateRun::Created(run) => created.push(run),
             // Somebody made a run for that date, or with that name, by hand.
             CreateRun::LogicalDateTaken | CreateRun::RunIdTaken | CreateRun::Same(_) | CreateRun::OtherRequest => {

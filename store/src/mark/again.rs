@@ -3,6 +3,7 @@
 use crate::{
     StoreResult, boxed,
     clear::{ClearScope, clear_instances},
+    locks::{Locks, Runs},
     step::Stepper,
     version::Versions,
 };
@@ -17,6 +18,7 @@ use uuid::Uuid;
 #[boxed]
 pub async fn ask_again(
     db: &mut PgConnection,
+    locks: &Locks<Runs>,
     versions: &mut Versions,
     (run, version): (Uuid, i32),
     marked: &[TaskIdx],
@@ -32,6 +34,6 @@ pub async fn ask_again(
         version: Some(version),
         states: vec![TaskState::Failed, TaskState::UpstreamFailed],
     };
-    clear_instances(db, &mut Stepper::default(), versions, run, &wish).await?;
+    clear_instances(db, locks, &mut Stepper::default(), versions, run, &wish).await?;
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::insert::{Inserted, NewRun, Reached, RunRow, insert, interval};
 use super::{policy, word};
 use crate::{
     StoreError, StoreResult, boxed, deadline,
+    locks::{DagLock, Dags, Locks},
     version::{Version, Versions},
 };
 use orch_core::overlap::has_policy;
@@ -33,9 +34,25 @@ pub enum CreateRun {
 /// How often a DAG may get a new version while a run of it is created.
 const LOOKS: usize = 5;
 
-/// Creates a run. The caller gives its hints.
+/// Creates a run. The caller sends its hints.
+pub async fn create_run(
+    db: &mut PgConnection,
+    locks: Locks<Dags>,
+    versions: &mut Versions,
+    new: &NewRun,
+) -> StoreResult<CreateRun> {
+    // The first row that is locked is the DAG's.
+    create_run_of(db, &locks.dag(&new.dag_id), versions, new).await
+}
+
+/// Like [`create_run`], in a transaction that has locked the DAG of the run.
 #[boxed]
-pub async fn create_run(db: &mut PgConnection, versions: &mut Versions, new: &NewRun) -> StoreResult<CreateRun> {
+pub async fn create_run_of(
+    db: &mut PgConnection,
+    dag: &DagLock,
+    versions: &mut Versions,
+    new: &NewRun,
+) -> StoreResult<CreateRun> {
     if let Some(key) = &new.idempotency_key
         && let Some(same) = of_key(db, key, new).await?
     {
@@ -63,9 +80,9 @@ pub async fn create_run(db: &mut PgConnection, versions: &mut Versions, new: &Ne
             continue;
         }
         let inserted = if version.plan.spec.deadlines.is_empty() {
-            put(db, versions, &version, id, new).await
+            put(db, dag, versions, &version, id, new).await
         } else {
-            with_deadlines(db, versions, &version, id, new).await
+            with_deadlines(db, dag, versions, &version, id, new).await
         };
         match inserted {
             Ok(Inserted::Run(run)) => return Ok(CreateRun::Created(run)),
@@ -84,13 +101,14 @@ pub async fn create_run(db: &mut PgConnection, versions: &mut Versions, new: &Ne
 
 async fn put(
     db: &mut PgConnection,
+    dag: &DagLock,
     versions: &mut Versions,
     version: &Arc<Version>,
     id: Uuid,
     new: &NewRun,
 ) -> StoreResult<Inserted> {
     if has_policy(&version.plan.spec) {
-        policy::create(db, versions, version, id, new).await
+        policy::create(db, dag, versions, version, id, new).await
     } else {
         insert(db, version, id, new, Reached::MayBegin).await
     }
@@ -99,13 +117,14 @@ async fn put(
 /// A run whose DAG says by when it is to be over.
 async fn with_deadlines(
     db: &mut PgConnection,
+    dag: &DagLock,
     versions: &mut Versions,
     version: &Arc<Version>,
     id: Uuid,
     new: &NewRun,
 ) -> StoreResult<Inserted> {
     let mut tx = db.begin().await?;
-    let mut inserted = put(&mut tx, versions, version, id, new).await?;
+    let mut inserted = put(&mut tx, dag, versions, version, id, new).await?;
     if let Inserted::Run(run) = &mut inserted {
         deadline::set(&mut tx, version, id).await?;
         run.to_look_at = true;

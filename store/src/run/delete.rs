@@ -1,6 +1,9 @@
 //! Takes runs away with all that belongs to them.
 
-use crate::{StoreResult, boxed};
+use crate::{
+    StoreResult, boxed,
+    locks::{Locks, Runs},
+};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 use uuid::Uuid;
@@ -15,7 +18,12 @@ pub enum DeleteRun {
 }
 
 #[boxed]
-pub async fn delete_run(db: &mut PgConnection, dag_id: &str, run_id: &str) -> StoreResult<DeleteRun> {
+pub async fn delete_run(
+    db: &mut PgConnection,
+    locks: &Locks<Runs>,
+    dag_id: &str,
+    run_id: &str,
+) -> StoreResult<DeleteRun> {
     let found = sqlx::query!(
         r#"select id, state = 'running' as "running!" from dag_run where dag_id = $1 and run_id = $2"#,
         dag_id,
@@ -24,14 +32,17 @@ pub async fn delete_run(db: &mut PgConnection, dag_id: &str, run_id: &str) -> St
     match found.fetch_optional(&mut *db).await? {
         None => Ok(DeleteRun::NoSuchRun),
         Some(run) if run.running => Ok(DeleteRun::Running),
-        // It may have begun just now.
-        Some(run) => Ok(if delete_runs(db, &[run.id]).await? == 1 { DeleteRun::Deleted } else { DeleteRun::Running }),
+        // The run may have started since the query.
+        Some(run) => Ok(match delete_runs(db, locks, &[run.id]).await? {
+            1 => DeleteRun::Deleted,
+            _ => DeleteRun::Running,
+        }),
     }
 }
 
-/// Deletes those of these runs that are not running; how many those were.
+/// Deletes the runs that are not running, and returns their number.
 #[boxed]
-pub async fn delete_runs(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<usize> {
+pub async fn delete_runs(db: &mut PgConnection, _locks: &Locks<Runs>, runs: &[Uuid]) -> StoreResult<usize> {
     let mut tx = db.begin().await?;
     let runs = sqlx::query_scalar!(
         "select id from dag_run where id = any($1) and state <> 'running' order by id for update",

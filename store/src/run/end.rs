@@ -4,8 +4,15 @@
 use super::insert::{Decided, put_reasons};
 use super::quiet::{OpenInstance, quiet};
 use crate::{
-    StoreError, StoreResult, alert::add_alerts, boxed, dag::pause_after_failures, parked::unpark, refold::fold_loading,
-    run_lock, version::Versions,
+    StoreError, StoreResult,
+    alert::add_alerts,
+    boxed,
+    dag::pause_after_failures,
+    locks::{Locks, Runs},
+    parked::unpark,
+    refold::fold_loading,
+    run_lock,
+    version::Versions,
 };
 use orch_core::alert::of_run;
 use orch_core::plan::{Plan, TaskIdx};
@@ -25,27 +32,39 @@ pub enum EndRun {
     NoSuchRun,
 }
 
-/// Somebody wants it to stop: it failed. The caller gives `Hint::Stop` and `Hint::Run`, and begins queued runs of the DAG.
+/// Ends a run as failed because it was cancelled. The caller sends `Hint::Stop` and `Hint::Run`, and starts queued runs of the DAG, which it has
+/// locked before.
 #[boxed]
-pub async fn cancel_run(db: &mut PgConnection, versions: &mut Versions, run: Uuid) -> StoreResult<EndRun> {
-    end(db, versions, run, RunEnd::Failed, "cancelled").await
+pub async fn cancel_run(
+    db: &mut PgConnection,
+    locks: &Locks<Runs>,
+    versions: &mut Versions,
+    run: Uuid,
+) -> StoreResult<EndRun> {
+    end(db, locks, versions, run, RunEnd::Failed, "cancelled").await
 }
 
-/// Its time is over: it failed, and nothing of it counts as failed.
+/// Ends a run as failed because its timeout has passed. None of its tasks counts as failed.
 #[boxed]
-pub async fn time_out_run(db: &mut PgConnection, versions: &mut Versions, run: Uuid) -> StoreResult<EndRun> {
-    end(db, versions, run, RunEnd::TimedOut, "timed_out").await
+pub async fn time_out_run(
+    db: &mut PgConnection,
+    locks: &Locks<Runs>,
+    versions: &mut Versions,
+    run: Uuid,
+) -> StoreResult<EndRun> {
+    end(db, locks, versions, run, RunEnd::TimedOut, "timed_out").await
 }
 
-/// Somebody says how it ended, whether it is over or not.
+/// Marks a run as succeeded or failed, whether it has finished or not.
 #[boxed]
 pub async fn set_run_state(
     db: &mut PgConnection,
+    locks: &Locks<Runs>,
     versions: &mut Versions,
     run: Uuid,
     to: RunEnd,
 ) -> StoreResult<EndRun> {
-    let ended = end(db, versions, run, to, "marked").await?;
+    let ended = end(db, locks, versions, run, to, "marked").await?;
     match ended {
         EndRun::AlreadyOver(state) if state != to.run_state() => {
             sqlx::query!(
@@ -67,34 +86,36 @@ const TRIES: usize = 5;
 
 async fn end(
     db: &mut PgConnection,
+    locks: &Locks<Runs>,
     versions: &mut Versions,
     run: Uuid,
     end: RunEnd,
     why: &'static str,
 ) -> StoreResult<EndRun> {
     for _ in 1..TRIES {
-        match try_end(db, versions, run, end, why).await {
+        match try_end(db, locks, versions, run, end, why).await {
             Err(StoreError::TryAgain(_)) => {}
             done => return done,
         }
     }
-    try_end(db, versions, run, end, why).await
+    try_end(db, locks, versions, run, end, why).await
 }
 
 async fn try_end(
     db: &mut PgConnection,
+    locks: &Locks<Runs>,
     versions: &mut Versions,
     run: Uuid,
     end: RunEnd,
     why: &'static str,
 ) -> StoreResult<EndRun> {
     let mut tx = db.begin().await?;
-    let Some(mut locked) = run_lock::lock(&mut tx, run).await? else { return Ok(EndRun::NoSuchRun) };
+    let Some(mut locked) = run_lock::lock(&mut tx, locks, run).await? else { return Ok(EndRun::NoSuchRun) };
     if locked.is_over() {
         tx.rollback().await?;
         return Ok(EndRun::AlreadyOver(locked.ledger.state));
     }
-    let at_rest = quiet(&mut tx, run).await?;
+    let at_rest = quiet(&mut tx, &locked.lock).await?;
     let (late, fold_xmin) = run_lock::take_unfolded(&mut tx, run).await?;
     locked.events.extend(late);
     locked.fold_xmin = locked.fold_xmin.max(fold_xmin);

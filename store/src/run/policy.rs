@@ -6,6 +6,7 @@ use super::insert::{Inserted, NewRun, Reached, RunRow, When, insert};
 use super::{set_note, word};
 use crate::StoreResult;
 use crate::audit::{Deed, record};
+use crate::locks::DagLock;
 use crate::version::{Version, Versions};
 use orch_core::overlap::{ActiveRun, Begin, Keys, begin, keys};
 use orch_core::plan::Plan;
@@ -60,20 +61,20 @@ impl ActiveRuns {
     pub(super) async fn make_way(
         &mut self,
         db: &mut PgConnection,
+        dag: &DagLock,
         versions: &mut Versions,
-        dag_id: &str,
         places: &[usize],
     ) -> StoreResult<()> {
         for &place in places.iter().rev() {
             let (id, run_id) = self.runs.remove(place);
             self.running.remove(place);
             // A run whose last outcome waited for its fold has ended by itself: nothing was cancelled.
-            if !matches!(cancel_run(db, versions, id).await?, EndRun::Ended(_)) {
+            if !matches!(cancel_run(db, dag.runs(), versions, id).await?, EndRun::Ended(_)) {
                 continue;
             }
             let why = json!({ "because": "a newer run takes its place" });
-            tracing::info!(dag.name = dag_id, run.id = run_id, "a run is cancelled: a newer one takes its place");
-            record(db, &deed("cancel_dag_run", dag_id, &run_id, why)).await?;
+            tracing::info!(dag.name = dag.dag_id(), run.id = run_id, "a run is cancelled: a newer one takes its place");
+            record(db, &deed("cancel_dag_run", dag.dag_id(), &run_id, why)).await?;
         }
         Ok(())
     }
@@ -87,18 +88,18 @@ fn running(plan: &Plan, run_type: RunType, conf: Option<&Value>) -> ActiveRun {
 /// A run that is not to run: it is over at once, its tasks are skipped, and it says why.
 pub(super) async fn skip(
     db: &mut PgConnection,
+    dag: &DagLock,
     versions: &mut Versions,
-    dag_id: &str,
     (id, run_id): (Uuid, &str),
     has_note: bool,
 ) -> StoreResult<()> {
-    set_run_state(db, versions, id, RunEnd::Success).await?;
+    set_run_state(db, dag.runs(), versions, id, RunEnd::Success).await?;
     if !has_note {
         set_note(db, id, Some("Skipped: as many runs as may run were running.")).await?;
     }
     let why = json!({ "because": "as many runs as may run are running" });
-    tracing::info!(dag.name = dag_id, run.id = run_id, "a run is skipped: as many as may run are running");
-    record(db, &deed("skip_dag_run", dag_id, run_id, why)).await
+    tracing::info!(dag.name = dag.dag_id(), run.id = run_id, "a run is skipped: as many as may run are running");
+    record(db, &deed("skip_dag_run", dag.dag_id(), run_id, why)).await
 }
 
 fn deed<'a>(event: &'a str, dag_id: &'a str, run_id: &'a str, why: Value) -> Deed<'a> {
@@ -109,6 +110,7 @@ fn deed<'a>(event: &'a str, dag_id: &'a str, run_id: &'a str, why: Value) -> Dee
 /// Creates a run of a DAG with a policy.
 pub(super) async fn create(
     db: &mut PgConnection,
+    lock: &DagLock,
     versions: &mut Versions,
     version: &Arc<Version>,
     id: Uuid,
@@ -133,7 +135,7 @@ pub(super) async fn create(
         Begin::Now => insert(&mut tx, version, id, new, Reached::MayBegin).await?,
         Begin::Wait => insert(&mut tx, version, id, new, Reached::Waits).await?,
         Begin::Cancel(places) => {
-            there.make_way(&mut tx, versions, &new.dag_id, &places).await?;
+            there.make_way(&mut tx, lock, versions, &places).await?;
             match insert(&mut tx, version, id, new, Reached::MayBegin).await? {
                 Inserted::Run(run) => Inserted::Run(RunRow { stopping: true, ..run }),
                 // It cannot come to be, so nobody makes way for it.
@@ -142,7 +144,7 @@ pub(super) async fn create(
         }
         Begin::Skip => match insert(&mut tx, version, id, new, Reached::Waits).await? {
             Inserted::Run(run) => {
-                skip(&mut tx, versions, &new.dag_id, (id, &run.run_id), new.note.is_some()).await?;
+                skip(&mut tx, lock, versions, (id, &run.run_id), new.note.is_some()).await?;
                 Inserted::Run(RunRow { state: RunState::Success, ended_at: Some(dag.now), ..run })
             }
             other => other,

@@ -4,7 +4,7 @@
 //! lock what is not over. A round that sees nothing waiting and nothing new to lock proves that none was under way:
 //! a claim or a wake-up under way still shows its old row, and one that ended shows its new one.
 
-use crate::{StoreError, StoreResult};
+use crate::{StoreError, StoreResult, locks::RunLock};
 use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
 use sqlx::postgres::PgConnection;
@@ -56,12 +56,12 @@ pub(super) struct OpenInstance {
     pub running: bool,
 }
 
-/// The caller holds the run's lock.
-pub(super) async fn quiet(db: &mut PgConnection, run: Uuid) -> StoreResult<Quiet> {
+/// Locks the instances of a locked run that have not finished, and takes their rows out of the queues.
+pub(super) async fn quiet(db: &mut PgConnection, lock: &RunLock) -> StoreResult<Quiet> {
     let mut quiet = Quiet::default();
     for round in 0..MOST_ROUNDS {
-        let seen = take_waiting(db, run, &mut quiet.waited).await?;
-        let open = lock_open(db, run).await?;
+        let seen = take_waiting(db, lock.run(), &mut quiet.waited).await?;
+        let open = lock_open(db, lock).await?;
         let same = round > 0 && open == quiet.open;
         quiet.open = open;
         if seen == 0 && same {
@@ -103,13 +103,13 @@ async fn take_waiting(db: &mut PgConnection, run: Uuid, waited: &mut Vec<Waited>
     Ok(seen)
 }
 
-async fn lock_open(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<OpenInstance>> {
+async fn lock_open(db: &mut PgConnection, lock: &RunLock) -> StoreResult<Vec<OpenInstance>> {
     let rows = sqlx::query_as!(
         OpenInstance,
         r#"select task, map_index, attempt, worker, coalesce(state in ('running', 'restarting'), false) as "running!"
         from task_instance where run = $1 and (state is null or state not in ('success', 'failed', 'skipped',
           'upstream_failed', 'removed')) order by task, map_index for update"#,
-        run
+        lock.run()
     );
     Ok(rows.fetch_all(db).await?)
 }

@@ -2,7 +2,9 @@
 
 use super::quiet::{QueuePlace, Waited, quiet};
 use crate::{
-    StoreError, StoreResult, boxed, narrow,
+    StoreError, StoreResult, boxed,
+    locks::{Locks, Runs},
+    narrow,
     refold::{Keep, carry_out, fold_run},
     run_lock,
     step::{Mode, RunAt, Stepper, WorkerStep},
@@ -35,16 +37,22 @@ pub enum MoveRun {
 /// Outcomes may be recorded while we look.
 const LOOKS: usize = 5;
 
-/// Moves a run to the version with the id `to`. The caller gives `Hint::Ready`.
+/// Moves a run to the version with the id `to`. The caller sends `Hint::Ready`.
 #[boxed]
-pub async fn move_run(db: &mut PgConnection, versions: &mut Versions, run: Uuid, to: i32) -> StoreResult<MoveRun> {
+pub async fn move_run(
+    db: &mut PgConnection,
+    locks: &Locks<Runs>,
+    versions: &mut Versions,
+    run: Uuid,
+    to: i32,
+) -> StoreResult<MoveRun> {
     let to = versions.get(db, to).await?;
     for _ in 0..LOOKS {
         // First all that it has not heard of, by its own version.
-        if fold_run(db, &mut Stepper::default(), versions, run, 0, Keep::NOTHING).await?.is_none() {
+        if fold_run(db, locks, &mut Stepper::default(), versions, run, 0, Keep::NOTHING).await?.is_none() {
             return Ok(MoveRun::NoSuchRun);
         }
-        match try_move(db, versions, run, &to).await {
+        match try_move(db, locks, versions, run, &to).await {
             Ok(Some(done)) => return Ok(done),
             // Somebody who claims held what we waited for.
             Ok(None) | Err(StoreError::TryAgain(_)) => {}
@@ -56,12 +64,13 @@ pub async fn move_run(db: &mut PgConnection, versions: &mut Versions, run: Uuid,
 
 async fn try_move(
     db: &mut PgConnection,
+    locks: &Locks<Runs>,
     versions: &mut Versions,
     run: Uuid,
     to: &Arc<Version>,
 ) -> StoreResult<Option<MoveRun>> {
     let mut tx = db.begin().await?;
-    let Some(mut locked) = run_lock::lock(&mut tx, run).await? else { return Ok(Some(MoveRun::NoSuchRun)) };
+    let Some(mut locked) = run_lock::lock(&mut tx, locks, run).await? else { return Ok(Some(MoveRun::NoSuchRun)) };
     let from = versions.get(&mut tx, locked.version).await?;
     locked.readable(&from.plan)?;
     let refusal = if from.id == to.id {
@@ -82,7 +91,7 @@ async fn try_move(
         tx.commit().await?;
         return Ok(Some(MoveRun::Moved));
     }
-    let at_rest = quiet(&mut tx, run).await?;
+    let at_rest = quiet(&mut tx, &locked.lock).await?;
     if at_rest.open.iter().any(|o| o.running) {
         tx.rollback().await?;
         return Ok(Some(MoveRun::Running));
@@ -92,7 +101,7 @@ async fn try_move(
         tx.rollback().await?;
         return Ok(None);
     }
-    let at = locked.at(run);
+    let at = locked.at();
     let new_place = places(&from.plan, &to.plan);
     renumber(&mut tx, run, &new_place).await?;
     // What waits is let in anew, by the gates of the new version.

@@ -5,6 +5,7 @@ use super::policy::{skip, there};
 use super::word;
 use crate::{
     StoreResult, boxed,
+    locks::{DagLock, Dags, Locks},
     version::{Version, Versions},
 };
 use orch_core::overlap::{Begin, has_policy};
@@ -20,10 +21,26 @@ use uuid::Uuid;
 /// Runs begun in one transaction.
 const MOST_STARTS: i64 = 256;
 
-/// Begins as many queued runs of a DAG as its limit leaves, oldest first, in its newest version. Whoever ends a run or
-/// unpauses a DAG calls it, and schedulers for those that died before. The caller tells workers.
+/// Starts queued runs of a DAG up to its limit, oldest first, in its newest version. Called after a run has ended or a DAG was
+/// unpaused, and by schedulers in case the caller died before. The caller sends `Hint::Ready`.
+pub async fn start_queued_runs(
+    db: &mut PgConnection,
+    locks: Locks<Dags>,
+    versions: &mut Versions,
+    dag_id: &str,
+) -> StoreResult<Vec<Uuid>> {
+    // The first row that is locked is the DAG's.
+    start_queued_runs_of(db, &locks.dag(dag_id), versions).await
+}
+
+/// Like [`start_queued_runs`], in a transaction that has locked the DAG.
 #[boxed]
-pub async fn start_queued_runs(db: &mut PgConnection, versions: &mut Versions, dag_id: &str) -> StoreResult<Vec<Uuid>> {
+pub async fn start_queued_runs_of(
+    db: &mut PgConnection,
+    lock: &DagLock,
+    versions: &mut Versions,
+) -> StoreResult<Vec<Uuid>> {
+    let dag_id = lock.dag_id();
     let waiting = sqlx::query_scalar!(
         r#"select exists (select from dag_run where dag_id = $1 and state = 'queued' and clear_number = 0
           and run_after <= now()) as "waiting!""#,
@@ -41,7 +58,7 @@ pub async fn start_queued_runs(db: &mut PgConnection, versions: &mut Versions, d
     };
     let version = versions.get(&mut tx, dag.version).await?;
     if has_policy(&version.plan.spec) {
-        let begun = by_policy(&mut tx, versions, &version, dag.max_active_runs).await?;
+        let begun = by_policy(&mut tx, lock, versions, &version, dag.max_active_runs).await?;
         tx.commit().await?;
         return Ok(begun);
     }
@@ -72,11 +89,12 @@ async fn queued(db: &mut PgConnection, dag_id: &str, max_active_runs: i32) -> St
 /// One after the other, the oldest first: what becomes of each follows from what runs by then.
 async fn by_policy(
     db: &mut PgConnection,
+    lock: &DagLock,
     versions: &mut Versions,
     version: &Arc<Version>,
     max_active_runs: i32,
 ) -> StoreResult<Vec<Uuid>> {
-    let (plan, dag_id) = (&version.plan, version.dag_id.as_str());
+    let (plan, dag_id) = (&version.plan, lock.dag_id());
     let mut there = there(db, plan, dag_id, max_active_runs).await?;
     let rows = sqlx::query!(
         r#"select r.id, r.run_id, r.run_type::text as "run_type!", d.tasks as "tasks?", d.conf as "conf?",
@@ -93,10 +111,10 @@ async fn by_policy(
         match there.ask(plan, run_type, row.conf.as_ref()) {
             Begin::Wait => continue,
             Begin::Skip => {
-                skip(db, versions, dag_id, (row.id, &row.run_id), row.has_note).await?;
+                skip(db, lock, versions, (row.id, &row.run_id), row.has_note).await?;
                 continue;
             }
-            Begin::Cancel(places) => there.make_way(db, versions, dag_id, &places).await?,
+            Begin::Cancel(places) => there.make_way(db, lock, versions, &places).await?,
             Begin::Now => {}
         }
         begin(db, version, &(run_type, row.tasks), &[row.id]).await?;

@@ -3,7 +3,8 @@
 use crate::{
     StoreError, StoreResult, boxed,
     hint::Hint,
-    run::{CreateRun, NewRun, create_run},
+    locks::DagLock,
+    run::{CreateRun, NewRun, create_run_of},
     version::Versions,
 };
 use orch_spec::ids::RunId;
@@ -14,7 +15,6 @@ use sqlx::postgres::PgConnection;
 /// A run for some records of a topic.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordRun {
-    pub dag_id: String,
     /// Made of the records, so that they have one run however often they are read.
     pub run_id: String,
     pub conf: Value,
@@ -32,17 +32,23 @@ pub enum StartedRun {
     NoSuchDag,
 }
 
-/// Starts a run within the transaction that moves the offsets of the stream. That of a paused DAG waits, as one by hand does.
+/// Creates a run of the locked DAG in the transaction that moves the offsets of the stream. The run of a paused DAG is queued, like a manual
+/// run.
 #[boxed]
-pub async fn start_run(tx: &mut PgConnection, versions: &mut Versions, wanted: RecordRun) -> StoreResult<StartedRun> {
+pub async fn start_run(
+    tx: &mut PgConnection,
+    dag: &DagLock,
+    versions: &mut Versions,
+    wanted: RecordRun,
+) -> StoreResult<StartedRun> {
     let run_id = RunId::new(&wanted.run_id).map_err(|error| StoreError::corrupt(error.to_string()))?;
     let new = NewRun {
         run_id: Some(run_id),
         conf: Some(wanted.conf),
         deed: Some(json!({ "by": { "stream": wanted.stream } })),
-        ..NewRun::of(wanted.dag_id, RunType::OperatorTriggered, TriggeredBy::Operator)
+        ..NewRun::of(dag.dag_id(), RunType::OperatorTriggered, TriggeredBy::Operator)
     };
-    Ok(match create_run(tx, versions, &new).await? {
+    Ok(match create_run_of(tx, dag, versions, &new).await? {
         CreateRun::Created(run) => StartedRun::Started(run.hints()),
         CreateRun::BadConf(bad) => StartedRun::BadConf(bad.to_string()),
         CreateRun::NoSuchDag => StartedRun::NoSuchDag,

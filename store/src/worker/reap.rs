@@ -6,6 +6,7 @@ use crate::{
     StoreResult,
     alert::add_alerts,
     boxed,
+    locks::{Locks, Runs},
     parked::park,
     run::word,
     version::{Version, Versions},
@@ -40,14 +41,19 @@ pub struct Reaped {
 /// Workers whose lease ended are lost; their instances go to others. So does what a worker took while it was being given
 /// up: for a while after its lease it is looked at again.
 #[boxed]
-pub async fn reap(db: &mut PgConnection, versions: &mut Versions) -> StoreResult<Reaped> {
-    reap_since(db, versions, DateTime::UNIX_EPOCH).await
+pub async fn reap(db: &mut PgConnection, locks: &Locks<Runs>, versions: &mut Versions) -> StoreResult<Reaped> {
+    reap_since(db, locks, versions, DateTime::UNIX_EPOCH).await
 }
 
 /// The same; workers could renew their leases only since `awake`, so each is trusted for one lease from then on. A
 /// restart of the server counts by itself.
 #[boxed]
-pub async fn reap_since(db: &mut PgConnection, versions: &mut Versions, awake: DateTime<Utc>) -> StoreResult<Reaped> {
+pub async fn reap_since(
+    db: &mut PgConnection,
+    locks: &Locks<Runs>,
+    versions: &mut Versions,
+    awake: DateTime<Utc>,
+) -> StoreResult<Reaped> {
     let mut tx = db.begin().await?;
     let workers = sqlx::query_scalar!(
         "update worker set state = 'lost', running = 0 where id = any(array(select id from worker
@@ -69,7 +75,7 @@ pub async fn reap_since(db: &mut PgConnection, versions: &mut Versions, awake: D
         return Ok(Reaped::default());
     }
     let all = [&workers[..], &gone].concat();
-    let mut reaped = take_away(&mut tx, versions, &Taking::all_of(&all, ReapCause::Lost)).await?;
+    let mut reaped = take_away(&mut tx, locks, versions, &Taking::all_of(&all, ReapCause::Lost)).await?;
     tx.commit().await?;
     reaped.workers = workers;
     Ok(reaped)
@@ -77,19 +83,24 @@ pub async fn reap_since(db: &mut PgConnection, versions: &mut Versions, awake: D
 
 /// A worker goes as it should: what it still has goes to others and does not count as lost.
 #[boxed]
-pub async fn release(db: &mut PgConnection, versions: &mut Versions, worker: i32) -> StoreResult<Reaped> {
+pub async fn release(
+    db: &mut PgConnection,
+    locks: &Locks<Runs>,
+    versions: &mut Versions,
+    worker: i32,
+) -> StoreResult<Reaped> {
     let mut tx = db.begin().await?;
     sqlx::query!("update worker set state = 'stopped', running = 0 where id = $1 and state <> 'lost'", worker)
         .execute(&mut *tx)
         .await?;
-    let reaped = take_away(&mut tx, versions, &Taking::all_of(&[worker], ReapCause::Released)).await?;
+    let reaped = take_away(&mut tx, locks, versions, &Taking::all_of(&[worker], ReapCause::Released)).await?;
     tx.commit().await?;
     Ok(reaped)
 }
 
 /// Instances that a worker took when it was lost already: it was frozen, woke up and had not noticed yet.
 #[boxed]
-pub async fn sweep_orphans(db: &mut PgConnection, versions: &mut Versions) -> StoreResult<Reaped> {
+pub async fn sweep_orphans(db: &mut PgConnection, locks: &Locks<Runs>, versions: &mut Versions) -> StoreResult<Reaped> {
     let workers = sqlx::query_scalar!(
         r#"select distinct t.worker as "worker!" from dag_run r join task_instance t on t.run = r.id
         where r.state = 'running' and t.state in ('running', 'restarting') and not exists (select from worker w
@@ -101,7 +112,7 @@ pub async fn sweep_orphans(db: &mut PgConnection, versions: &mut Versions) -> St
         return Ok(Reaped::default());
     }
     let mut tx = db.begin().await?;
-    let mut reaped = take_away(&mut tx, versions, &Taking::all_of(&workers, ReapCause::Lost)).await?;
+    let mut reaped = take_away(&mut tx, locks, versions, &Taking::all_of(&workers, ReapCause::Lost)).await?;
     tx.commit().await?;
     reaped.workers = workers;
     Ok(reaped)
@@ -112,13 +123,14 @@ pub async fn sweep_orphans(db: &mut PgConnection, versions: &mut Versions) -> St
 #[boxed]
 pub async fn give_back(
     db: &mut PgConnection,
+    locks: &Locks<Runs>,
     versions: &mut Versions,
     worker: i32,
     has: &[Uuid],
 ) -> StoreResult<Reaped> {
     let mut tx = db.begin().await?;
     let taking = Taking { workers: &[worker], but: has, run: None, why: ReapCause::NeverBegun };
-    let reaped = take_away(&mut tx, versions, &taking).await?;
+    let reaped = take_away(&mut tx, locks, versions, &taking).await?;
     tx.commit().await?;
     Ok(reaped)
 }
@@ -149,8 +161,13 @@ impl<'a> Taking<'a> {
 
 /// Takes away all at once; when something of it cannot be read or written, run by run. Such a run is parked, and the others
 /// do not wait for it.
-async fn take_away(db: &mut PgConnection, versions: &mut Versions, taking: &Taking<'_>) -> StoreResult<Reaped> {
-    match take_together(db, versions, taking).await {
+async fn take_away(
+    db: &mut PgConnection,
+    locks: &Locks<Runs>,
+    versions: &mut Versions,
+    taking: &Taking<'_>,
+) -> StoreResult<Reaped> {
+    match take_together(db, locks, versions, taking).await {
         Err(error) if error.is_of_one_item() => {
             tracing::warn!(workers = ?taking.workers, %error, cause = error.source_text(), "instances are taken away run by run");
         }
@@ -168,7 +185,7 @@ async fn take_away(db: &mut PgConnection, versions: &mut Versions, taking: &Taki
     .await?;
     let mut all = Reaped::default();
     for run in runs {
-        match take_together(db, versions, &Taking { run: Some(run), ..*taking }).await {
+        match take_together(db, locks, versions, &Taking { run: Some(run), ..*taking }).await {
             Ok(reaped) => {
                 all.requeued += reaped.requeued;
                 all.unfolded.extend(reaped.unfolded);
@@ -181,9 +198,14 @@ async fn take_away(db: &mut PgConnection, versions: &mut Versions, taking: &Taki
 }
 
 /// In a savepoint of its own: all of it or nothing.
-async fn take_together(db: &mut PgConnection, versions: &mut Versions, taking: &Taking<'_>) -> StoreResult<Reaped> {
+async fn take_together(
+    db: &mut PgConnection,
+    locks: &Locks<Runs>,
+    versions: &mut Versions,
+    taking: &Taking<'_>,
+) -> StoreResult<Reaped> {
     let mut savepoint = db.begin().await?;
-    let reaped = take(&mut savepoint, versions, taking).await?;
+    let reaped = take(&mut savepoint, locks, versions, taking).await?;
     savepoint.commit().await?;
     Ok(reaped)
 }
@@ -199,7 +221,12 @@ struct ReapedInstance {
     try_no: i16,
 }
 
-async fn take(db: &mut PgConnection, versions: &mut Versions, taking: &Taking<'_>) -> StoreResult<Reaped> {
+async fn take(
+    db: &mut PgConnection,
+    _locks: &Locks<Runs>,
+    versions: &mut Versions,
+    taking: &Taking<'_>,
+) -> StoreResult<Reaped> {
     let &Taking { workers, but, run, why } = taking;
     // What they were told to stop lives no more, but for what they were to begin anew.
     sqlx::query!(

@@ -8,6 +8,7 @@ use orch_spec::state::{TaskState, TriggeredBy};
 use orch_store::admission::{admit, admit_and_recount};
 use orch_store::clear::{ClearScope, clear_instances};
 use orch_store::kept::{POOL, Record, delete, get, insert, update};
+use orch_store::locks::Locks;
 use orch_store::mark::mark_instance;
 use orch_store::run::{CreateRun, NewRun, cancel_run, create_run, time_out_run};
 use orch_store::seal::Keyring;
@@ -66,7 +67,7 @@ impl House {
 
     async fn trigger_with(&mut self, dag_id: &str, conf: Value) -> Uuid {
         let new = NewRun { conf: Some(conf), ..NewRun::manual(dag_id, TriggeredBy::Test) };
-        match create_run(&mut self.db, &mut self.versions, &new).await.expect("it is created") {
+        match create_run(&mut self.db, Locks::begin(), &mut self.versions, &new).await.expect("it is created") {
             CreateRun::Created(run) => run.id,
             other => panic!("{other:?}"),
         }
@@ -74,13 +75,13 @@ impl House {
 
     /// How many were let in.
     async fn admit(&mut self) -> usize {
-        admit(&mut self.db, &self.versions).await.expect("an admission").many
+        admit(&mut self.db, &Locks::begin().slots(), &self.versions).await.expect("an admission").many
     }
 
     /// The same by a scheduler whose last count was a while ago.
     async fn recount(&mut self) -> usize {
         sqlx::query("update admission set recounted_at = '-infinity'").execute(&mut self.db).await.expect("an update");
-        admit_and_recount(&mut self.db, &self.versions).await.expect("an admission").many
+        admit_and_recount(&mut self.db, &Locks::begin().slots(), &self.versions).await.expect("an admission").many
     }
 
     async fn claim(&mut self) -> Vec<Claimed> {
@@ -252,12 +253,12 @@ async fn a_rate_lets_in_so_many_and_says_when_the_next_may() {
     let api = json!({ "limits": [{ "name": "api", "most": 2, "per_ms": 60_000 }] });
     let mut house = House::new(&[lone("d", 5, api)]).await;
     house.trigger("d").await;
-    let admitted = admit(&mut house.db, &house.versions).await.unwrap();
+    let admitted = admit(&mut house.db, &Locks::begin().slots(), &house.versions).await.unwrap();
     assert_eq!(admitted.many, 2);
     for claimed in house.claim().await {
         house.end(&claimed, TaskState::Success).await;
     }
-    let admitted = admit(&mut house.db, &house.versions).await.unwrap();
+    let admitted = admit(&mut house.db, &Locks::begin().slots(), &house.versions).await.unwrap();
     assert_eq!(admitted.many, 0, "that they ended changes nothing");
     let wait = admitted.again_in.expect("a time").as_secs();
     assert!((50..=60).contains(&wait), "{wait}");
@@ -320,7 +321,7 @@ async fn what_a_lost_worker_ran_keeps_its_slot_and_goes_on_at_once() {
     house.admit().await;
     let before = house.claim().await;
     sqlx::query("update worker set expires_at = now() - interval '1 second'").execute(&mut house.db).await.unwrap();
-    assert_eq!(reap(&mut house.db, &mut house.versions).await.unwrap().requeued, 2);
+    assert_eq!(reap(&mut house.db, &Locks::begin().runs(), &mut house.versions).await.unwrap().requeued, 2);
     assert_eq!((house.parked().await, house.slots().await), (3, 2));
     assert_eq!(house.recount().await, 2);
     assert_eq!(house.slots().await, 2, "the slots are theirs");
@@ -338,11 +339,28 @@ async fn what_is_cancelled_marked_or_cleared_frees_its_slot_when_it_has_stopped(
     assert_eq!(house.admit().await, 3);
     assert_eq!(house.claim().await.len(), 3);
     house.trigger("e").await;
-    cancel_run(&mut house.db, &mut house.versions, runs[0]).await.unwrap();
-    mark_instance(&mut house.db, &mut house.versions, (runs[1], None), (0, -1), TaskState::Success).await.unwrap();
+    cancel_run(&mut house.db, &Locks::begin().runs(), &mut house.versions, runs[0]).await.unwrap();
+    mark_instance(
+        &mut house.db,
+        &Locks::begin().runs(),
+        &mut house.versions,
+        (runs[1], None),
+        (0, -1),
+        TaskState::Success,
+    )
+    .await
+    .unwrap();
     let selection = Selection { tasks: vec![Selected { task: 0, index: None }], ..Selection::default() };
     let wish = ClearScope { selection, ..ClearScope::default() };
-    let cleared = clear_instances(&mut house.db, &mut Stepper::default(), &mut house.versions, runs[2], &wish).await;
+    let cleared = clear_instances(
+        &mut house.db,
+        &Locks::begin().runs(),
+        &mut Stepper::default(),
+        &mut house.versions,
+        runs[2],
+        &wish,
+    )
+    .await;
     assert!(cleared.unwrap().unwrap().stopping);
     assert_eq!(house.recount().await, 0, "their bodies still run");
     assert_eq!(house.slots().await, 3);
@@ -371,14 +389,22 @@ async fn what_never_begins_frees_its_slot_at_once() {
         assert_eq!(house.slots().await, 1, "{how}");
         let (db, versions) = (&mut house.db, &mut house.versions);
         match how.rsplit(' ').next() {
-            Some("cancelled") => drop(cancel_run(db, versions, run).await.unwrap()),
-            Some("out") => drop(time_out_run(db, versions, run).await.unwrap()),
+            Some("cancelled") => drop(cancel_run(db, &Locks::begin().runs(), versions, run).await.unwrap()),
+            Some("out") => drop(time_out_run(db, &Locks::begin().runs(), versions, run).await.unwrap()),
             Some("cleared") => {
                 let selection = Selection { tasks: vec![Selected { task: 0, index: None }], ..Selection::default() };
                 let wish = ClearScope { selection, ..ClearScope::default() };
-                drop(clear_instances(db, &mut Stepper::default(), versions, run, &wish).await.unwrap());
+                drop(
+                    clear_instances(db, &Locks::begin().runs(), &mut Stepper::default(), versions, run, &wish)
+                        .await
+                        .unwrap(),
+                );
             }
-            _ => drop(mark_instance(db, versions, (run, None), (0, -1), TaskState::Success).await.unwrap()),
+            _ => drop(
+                mark_instance(db, &Locks::begin().runs(), versions, (run, None), (0, -1), TaskState::Success)
+                    .await
+                    .unwrap(),
+            ),
         }
         assert_eq!(house.slots().await, 0, "{how}");
     }
@@ -391,10 +417,10 @@ async fn what_a_worker_was_told_to_stop_when_it_was_lost_frees_its_slot() {
     let run = house.trigger("d").await;
     house.admit().await;
     assert_eq!(house.claim().await.len(), 1);
-    cancel_run(&mut house.db, &mut house.versions, run).await.unwrap();
+    cancel_run(&mut house.db, &Locks::begin().runs(), &mut house.versions, run).await.unwrap();
     assert_eq!(house.slots().await, 1, "its body still runs");
     sqlx::query("update worker set expires_at = now() - interval '1 second'").execute(&mut house.db).await.unwrap();
-    reap(&mut house.db, &mut house.versions).await.unwrap();
+    reap(&mut house.db, &Locks::begin().runs(), &mut house.versions).await.unwrap();
     assert_eq!(house.slots().await, 0);
 }
 
@@ -439,7 +465,16 @@ async fn a_run_waits_for_the_same_task_of_the_run_before() {
     house.end(&claimed[0], TaskState::Failed).await;
     assert_eq!(house.admit().await, 0);
     assert_eq!(states(&mut house.db, second).await[0], "a scheduled");
-    mark_instance(&mut house.db, &mut house.versions, (first, None), (0, -1), TaskState::Success).await.unwrap();
+    mark_instance(
+        &mut house.db,
+        &Locks::begin().runs(),
+        &mut house.versions,
+        (first, None),
+        (0, -1),
+        TaskState::Success,
+    )
+    .await
+    .unwrap();
     assert_eq!(house.admit().await, 1);
     assert_eq!(house.claim().await.iter().filter(|c| c.lease.run == second).count(), 1);
 }
@@ -452,7 +487,9 @@ async fn of_a_thousand_that_wait_side_by_side_no_two_hold_one_slot() {
     let mut others = tokio::task::JoinSet::new();
     for _ in 0..8 {
         let mut db = one(&house.database).await;
-        others.spawn(async move { admit(&mut db, &Versions::default()).await.expect("an admission").many });
+        others.spawn(async move {
+            admit(&mut db, &Locks::begin().slots(), &Versions::default()).await.expect("an admission").many
+        });
     }
     let mut all = 0;
     while let Some(many) = others.join_next().await {

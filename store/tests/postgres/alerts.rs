@@ -16,6 +16,7 @@ use orch_store::asset::{CheckTrail, keep_checks};
 use orch_store::clean::retire;
 use orch_store::deadline::{DEADLINES, by, late_runs, ring};
 use orch_store::list::Search;
+use orch_store::locks::Locks;
 use orch_store::partition::Retention;
 use orch_store::run::{self, NewRun, RUNS, cancel_run, create_run, time_out_run};
 use orch_store::step::{Claimed, EndedTry};
@@ -95,9 +96,9 @@ async fn a_run_whose_time_is_over_tells_and_one_that_is_cancelled_does_not() {
     let mut versions = Versions::default();
     let (late, cancelled) =
         (trigger(&mut db, &mut versions, "sales").await, trigger(&mut db, &mut versions, "sales").await);
-    cancel_run(&mut db, &mut versions, cancelled.id).await.unwrap();
+    cancel_run(&mut db, &Locks::begin().runs(), &mut versions, cancelled.id).await.unwrap();
     assert_eq!(kinds(&mut db).await, [], "whoever cancels knows of it");
-    time_out_run(&mut db, &mut versions, late.id).await.unwrap();
+    time_out_run(&mut db, &Locks::begin().runs(), &mut versions, late.id).await.unwrap();
     assert_eq!(kinds(&mut db).await, [AlertKind::RunFailed]);
 }
 
@@ -110,7 +111,7 @@ async fn a_try_that_fails_with_its_worker_tells() {
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     hands.claim(1).await;
     sqlx::query("update worker set expires_at = now() - interval '1 second'").execute(&mut db).await.unwrap();
-    let reaped = reap(&mut db, &mut Versions::default()).await.unwrap();
+    let reaped = reap(&mut db, &Locks::begin().runs(), &mut Versions::default()).await.unwrap();
     hands.fold(reaped.unfolded[0]).await;
     assert_eq!(kinds(&mut db).await, [AlertKind::TaskFailed, AlertKind::RunFailed]);
     assert_eq!(all(&mut db).await[0].facts.reason, "the worker was lost");
@@ -207,7 +208,7 @@ async fn a_deadline_rings_once_and_only_for_a_run_that_is_late() {
         sqlx::query_scalar("select now() - interval '2 hours'").fetch_one(&mut db).await.unwrap();
     let (mut versions, date) = (Versions::default(), hours_ago);
     let new = NewRun { logical_date: Some(date), ..NewRun::manual("sales", TriggeredBy::Test) };
-    create_run(&mut db, &mut versions, &new).await.unwrap();
+    create_run(&mut db, Locks::begin(), &mut versions, &new).await.unwrap();
     let dateless = trigger(&mut db, &mut versions, "sales").await;
     assert!(dateless.hints().contains(&orch_store::hint::Hint::Due), "schedulers learn of its time");
     assert_eq!(number(&mut db, "select count(*) from deadline").await, 7, "without a date there is none to count from");
@@ -247,7 +248,7 @@ async fn a_deadline_from_the_start_waits_for_it() {
     trigger(&mut db, &mut versions, "sales").await;
     assert_eq!(ring(&mut db, &versions, 100).await.unwrap().missed.len(), 1, "the second is queued");
     Hands::new(&database, &[version], LEASE).await.work_off().await;
-    orch_store::run::start_queued_runs(&mut db, &mut versions, "sales").await.unwrap();
+    orch_store::run::start_queued_runs(&mut db, Locks::begin(), &mut versions, "sales").await.unwrap();
     let rung = ring(&mut db, &versions, 100).await.unwrap();
     assert_eq!(rung.missed.len(), 1);
 }

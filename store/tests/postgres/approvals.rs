@@ -14,6 +14,7 @@ use orch_store::clear::{ClearScope, clear_instances};
 use orch_store::doctor::vitals;
 use orch_store::due::wake_waiting;
 use orch_store::list::{Compare, Search};
+use orch_store::locks::Locks;
 use orch_store::run::{MoveRun, move_run};
 use orch_store::step::{EndedTry, Lease, NewWait, Request, Stepper};
 use orch_store::version::Versions;
@@ -171,7 +172,9 @@ async fn who_is_asked_is_told_once_for_each_question() {
     assert_eq!(told(&mut db).await.len(), 2);
     let tasks = vec![Selected { task: 0, index: None }];
     let wish = ClearScope { selection: Selection { tasks, ..Selection::default() }, ..ClearScope::default() };
-    clear_instances(&mut db, &mut Stepper::default(), &mut Versions::default(), run, &wish).await.unwrap();
+    clear_instances(&mut db, &Locks::begin().runs(), &mut Stepper::default(), &mut Versions::default(), run, &wish)
+        .await
+        .unwrap();
     let anew = hands.claim(1).await[0].lease;
     ask(&mut hands, anew, version, &question()).await;
     let all = told(&mut db).await;
@@ -302,7 +305,7 @@ async fn a_clear_takes_a_question_back_and_the_new_try_asks_anew() {
     let mut versions = Versions::default();
     let tasks = vec![Selected { task: 0, index: None }];
     let wish = ClearScope { selection: Selection { tasks, ..Selection::default() }, ..ClearScope::default() };
-    clear_instances(&mut db, &mut Stepper::default(), &mut versions, run, &wish).await.unwrap();
+    clear_instances(&mut db, &Locks::begin().runs(), &mut Stepper::default(), &mut versions, run, &wish).await.unwrap();
     let row = approval(&mut db, lease.attempt).await.unwrap().expect("it is history");
     assert_eq!(row.stand, Stand::TakenBack);
     assert_eq!(answer_approval(&mut db, lease.attempt, &given("Approve"), "ann").await.unwrap(), None);
@@ -323,7 +326,7 @@ async fn a_question_stays_open_when_its_run_moves_to_a_new_version() {
         json!({ "dag_id": "d", "tasks": [{ "task_id": "0", "kind": "rust" }, { "task_id": "a", "kind": "approval" }] }),
     );
     let to = register(&mut db, &[spec]).await[0].version_id;
-    let moved = move_run(&mut db, &mut Versions::default(), run, to).await.unwrap();
+    let moved = move_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run, to).await.unwrap();
     assert_eq!(moved, MoveRun::Moved);
     let open = open_question(&mut db, run, "a", -1).await.unwrap().expect("it is open");
     assert_eq!(open.attempt, lease.attempt);

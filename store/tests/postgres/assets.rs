@@ -12,6 +12,7 @@ use orch_store::asset::{
 use orch_store::connect;
 use orch_store::dag::{dag_dependencies, pause, unpause};
 use orch_store::list::Search;
+use orch_store::locks::Locks;
 use orch_store::run::RunRow;
 use orch_store::step::{Claimed, EndedTry, Mode, NextTry, Stepper, Touched, WorkerStep};
 use orch_store::version::Versions;
@@ -63,7 +64,7 @@ async fn round(db: &mut PgConnection, versions: &mut Versions) -> Result<Vec<Run
     distribute(db, 100).await?;
     let mut runs = Vec::new();
     for dag_id in dags_to_ask(db, 100).await? {
-        runs.extend(begin_triggered_runs(db, versions, &dag_id).await?);
+        runs.extend(begin_triggered_runs(db, Locks::begin(), versions, &dag_id).await?);
     }
     Ok(runs)
 }
@@ -273,10 +274,10 @@ async fn a_paused_dag_keeps_what_is_queued_and_takes_it_all_at_once() {
     let database = database().await;
     let mut db = one(&database).await;
     register(&mut db, &[consumer("c", &json!({ "assets": [{ "uri": "a" }, { "uri": "b" }] }))]).await;
-    pause(&mut db, &["c".into()]).await.unwrap();
+    pause(&mut db, &Locks::begin(), &["c".into()]).await.unwrap();
     check(&mut db, "a b a", &[]).await;
     assert_eq!(dags_to_ask(&mut db, 10).await.unwrap(), [] as [String; 0]);
-    unpause(&mut db, &["c".into()]).await.unwrap();
+    unpause(&mut db, Locks::begin(), &["c".into()]).await.unwrap();
     check(&mut db, "", &[3]).await;
 }
 

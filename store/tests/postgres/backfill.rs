@@ -9,6 +9,7 @@ use orch_store::backfill::{
     due_backfills, get_backfill, list_dates, pace, pause_backfill, plan_backfill,
 };
 use orch_store::dag::{pause, unpause};
+use orch_store::locks::Locks;
 use orch_store::run::{cancel_run, get_run};
 use orch_store::version::Versions;
 use serde_json::{Value, json};
@@ -69,7 +70,7 @@ async fn go(db: &mut PgConnection) {
             return;
         }
         for id in due {
-            pace(db, &mut Versions::default(), id, 3).await.expect("a pace");
+            pace(db, Locks::begin(), &mut Versions::default(), id, 3).await.expect("a pace");
         }
     }
     panic!("it is due for ever");
@@ -144,7 +145,7 @@ async fn what_is_there_is_left_or_run_again_as_one_of_the_backfill() {
     // The first fails, the second goes well, the third runs on.
     let runs: Vec<Uuid> =
         sqlx::query_scalar("select id from dag_run order by logical_date").fetch_all(&mut db).await.unwrap();
-    cancel_run(&mut db, &mut versions, runs[0]).await.unwrap();
+    cancel_run(&mut db, &Locks::begin().runs(), &mut versions, runs[0]).await.unwrap();
     for claimed in hands.claim(10).await {
         if claimed.lease.run == runs[1] {
             assert!(hands.end(claimed.lease, TaskState::Success).await);
@@ -231,11 +232,11 @@ async fn nothing_begins_while_it_or_its_dag_is_paused() {
     go(&mut db).await;
     assert_eq!(said(&mut db, id).await, "1 planned, 2 planned, 3 planned");
     assert!(pause_backfill(&mut db, id, false).await.unwrap());
-    pause(&mut db, &["d".into()]).await.unwrap();
+    pause(&mut db, &Locks::begin(), &["d".into()]).await.unwrap();
     go(&mut db).await;
     assert!(row(&mut db, id).await.dag_is_paused);
     assert_eq!(number(&mut db, "select count(*) from dag_run").await, 0);
-    unpause(&mut db, &["d".into()]).await.unwrap();
+    unpause(&mut db, Locks::begin(), &["d".into()]).await.unwrap();
     go(&mut db).await;
     assert_eq!(said(&mut db, id).await, "1 running, 2 running, 3 planned");
 }
@@ -249,16 +250,22 @@ async fn cancelled_it_gets_no_more_runs_and_what_runs_goes_on_or_is_stopped() {
     go(&mut db).await;
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     assert_eq!(hands.claim(10).await.len(), 4);
-    let done = cancel_backfill(&mut db, &mut versions, mild, false).await.unwrap();
+    let done = cancel_backfill(&mut db, Locks::begin(), &mut versions, mild, false).await.unwrap();
     assert_eq!(done, CancelBackfill::Cancelled { dropped: 1, ended: 0 });
     assert_eq!(said(&mut db, mild).await, "1 running, 2 running, 3 dropped (the backfill was cancelled)");
     assert_eq!(number(&mut db, "select count(*) from stop_order").await, 0);
-    let done = cancel_backfill(&mut db, &mut versions, strict, true).await.unwrap();
+    let done = cancel_backfill(&mut db, Locks::begin(), &mut versions, strict, true).await.unwrap();
     assert_eq!(done, CancelBackfill::Cancelled { dropped: 1, ended: 2 });
     assert_eq!(said(&mut db, strict).await, "11 failed, 12 failed, 13 dropped (the backfill was cancelled)");
     assert_eq!(number(&mut db, "select count(*) from stop_order").await, 2);
-    assert_eq!(cancel_backfill(&mut db, &mut versions, strict, true).await.unwrap(), CancelBackfill::Over);
-    assert_eq!(cancel_backfill(&mut db, &mut versions, 99, true).await.unwrap(), CancelBackfill::NoSuchBackfill);
+    assert_eq!(
+        cancel_backfill(&mut db, Locks::begin(), &mut versions, strict, true).await.unwrap(),
+        CancelBackfill::Over
+    );
+    assert_eq!(
+        cancel_backfill(&mut db, Locks::begin(), &mut versions, 99, true).await.unwrap(),
+        CancelBackfill::NoSuchBackfill
+    );
     assert!(!pause_backfill(&mut db, strict, true).await.unwrap());
     go(&mut db).await;
     assert_eq!(number(&mut db, "select count(*) from dag_run").await, 4);
@@ -283,7 +290,7 @@ async fn schedulers_that_die_in_the_middle_neither_lose_nor_double_a_run() {
                 let work = async {
                     for id in ids {
                         // Two that meet are told to try again, as the loop of a scheduler does.
-                        let paced = pace(&mut db, &mut Versions::default(), id, 3).await;
+                        let paced = pace(&mut db, Locks::begin(), &mut Versions::default(), id, 3).await;
                         assert!(paced.as_ref().is_ok_and(|_| true) || paced.is_err_and(|e| e.passes()));
                     }
                 };

@@ -5,6 +5,7 @@ use orch_core::select::Selection;
 use orch_core::transition::Selected;
 use orch_spec::state::TaskState;
 use orch_store::clear::{ClearScope, Cleared, clear_instances, count_clear, would_clear};
+use orch_store::locks::Locks;
 use orch_store::run::cancel_run;
 use orch_store::step::{EndedTry, Stepper};
 use orch_store::version::Versions;
@@ -19,7 +20,9 @@ const LEASE: Duration = Duration::from_mins(1);
 async fn clear(db: &mut PgConnection, run: Uuid, tasks: &[Selected]) -> Cleared {
     let selection = Selection { tasks: tasks.to_vec(), ..Selection::default() };
     let wish = ClearScope { selection, ..ClearScope::default() };
-    let cleared = clear_instances(db, &mut Stepper::default(), &mut Versions::default(), run, &wish).await;
+    let cleared =
+        clear_instances(db, &Locks::begin().runs(), &mut Stepper::default(), &mut Versions::default(), run, &wish)
+            .await;
     cleared.expect("it is cleared").expect("there is such a run")
 }
 
@@ -65,7 +68,7 @@ async fn what_is_no_instance_any_more_stays_without_a_state_when_its_run_ends() 
     hands.work_off().await;
     let all = [0, 1].map(|task| Selected { task, index: None });
     clear(&mut db, run, &all).await;
-    cancel_run(&mut db, &mut Versions::default(), run).await.unwrap();
+    cancel_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run).await.unwrap();
     check_run(&mut db, run).await;
     assert_eq!(states(&mut db, run).await, ["list skipped", "each skipped"]);
     // And the next clear finds only instances.

@@ -6,6 +6,7 @@ use orch_spec::state::{RunState, TaskState, TriggeredBy};
 use orch_store::dag::{DAGS, by, did_you_mean, get_dag, pause, resolve, unpause};
 use orch_store::instance::{InstanceFilter, list_instances};
 use orch_store::list::Search;
+use orch_store::locks::Locks;
 use orch_store::run::{CreateRun, NewRun, RUNS, create_run, get_run, start_queued_runs};
 use orch_store::version::Versions;
 use serde_json::json;
@@ -75,19 +76,26 @@ async fn names_dates_and_keys_belong_to_one_run() {
     let (mut db, mut versions) = (hot(&database).await, Versions::default());
     register(&mut db, &[chain("d", 1)]).await;
     let named = NewRun { run_id: Some(RunId::new("mine").unwrap()), ..NewRun::manual("d", TriggeredBy::Test) };
-    assert!(matches!(create_run(&mut db, &mut versions, &named).await, Ok(CreateRun::Created(_))));
-    assert!(matches!(create_run(&mut db, &mut versions, &named).await, Ok(CreateRun::RunIdTaken)));
+    assert!(matches!(create_run(&mut db, Locks::begin(), &mut versions, &named).await, Ok(CreateRun::Created(_))));
+    assert!(matches!(create_run(&mut db, Locks::begin(), &mut versions, &named).await, Ok(CreateRun::RunIdTaken)));
     let date = Some("2026-01-01T00:00:00Z".parse().unwrap());
     let dated = |name: &str| NewRun {
         run_id: Some(RunId::new(name).unwrap()),
         logical_date: date,
         ..NewRun::manual("d", TriggeredBy::Test)
     };
-    assert!(matches!(create_run(&mut db, &mut versions, &dated("x")).await, Ok(CreateRun::Created(_))));
-    assert!(matches!(create_run(&mut db, &mut versions, &dated("y")).await, Ok(CreateRun::LogicalDateTaken)));
+    assert!(matches!(create_run(&mut db, Locks::begin(), &mut versions, &dated("x")).await, Ok(CreateRun::Created(_))));
+    assert!(matches!(
+        create_run(&mut db, Locks::begin(), &mut versions, &dated("y")).await,
+        Ok(CreateRun::LogicalDateTaken)
+    ));
     let keyed = NewRun { idempotency_key: Some("k".into()), ..NewRun::manual("d", TriggeredBy::Test) };
-    let Ok(CreateRun::Created(first)) = create_run(&mut db, &mut versions, &keyed).await else { panic!("not created") };
-    let Ok(CreateRun::Same(second)) = create_run(&mut db, &mut versions, &keyed).await else { panic!("not the same") };
+    let Ok(CreateRun::Created(first)) = create_run(&mut db, Locks::begin(), &mut versions, &keyed).await else {
+        panic!("not created")
+    };
+    let Ok(CreateRun::Same(second)) = create_run(&mut db, Locks::begin(), &mut versions, &keyed).await else {
+        panic!("not the same")
+    };
     assert_eq!(first, second);
     let hashed = |key: &str, hash: u8| NewRun {
         idempotency_key: Some(key.into()),
@@ -95,11 +103,11 @@ async fn names_dates_and_keys_belong_to_one_run() {
         ..NewRun::manual("d", TriggeredBy::Test)
     };
     for (key, hash, same) in [("k", 1, true), ("h", 1, true), ("h", 1, true), ("h", 2, false)] {
-        let done = create_run(&mut db, &mut versions, &hashed(key, hash)).await.unwrap();
+        let done = create_run(&mut db, Locks::begin(), &mut versions, &hashed(key, hash)).await.unwrap();
         assert_eq!(!matches!(done, CreateRun::OtherRequest), same, "{key} {hash}: {done:?}");
     }
     assert!(matches!(
-        create_run(&mut db, &mut versions, &NewRun::manual("none", TriggeredBy::Test)).await,
+        create_run(&mut db, Locks::begin(), &mut versions, &NewRun::manual("none", TriggeredBy::Test)).await,
         Ok(CreateRun::NoSuchDag)
     ));
 }
@@ -113,7 +121,7 @@ async fn the_same_key_sent_by_many_at_once_gives_one_run() {
         let mut db = hot(&database).await;
         senders.spawn(async move {
             let keyed = NewRun { idempotency_key: Some("k".into()), ..NewRun::manual("d", TriggeredBy::Test) };
-            match create_run(&mut db, &mut Versions::default(), &keyed).await.unwrap() {
+            match create_run(&mut db, Locks::begin(), &mut Versions::default(), &keyed).await.unwrap() {
                 CreateRun::Created(run) | CreateRun::Same(run) => run.id,
                 other => panic!("{other:?}"),
             }
@@ -137,7 +145,7 @@ async fn many_creators_never_exceed_the_limit_of_a_dag() {
             let mut started = 0;
             for _ in 0..10 {
                 started += i32::from(trigger(&mut db, &mut versions, "d").await.started);
-                started += start_queued_runs(&mut db, &mut versions, "d").await.unwrap().len() as i32;
+                started += start_queued_runs(&mut db, Locks::begin(), &mut versions, "d").await.unwrap().len() as i32;
             }
             started
         });
@@ -154,14 +162,14 @@ async fn runs_of_a_paused_dag_wait_and_begin_when_it_is_unpaused() {
     let database = database().await;
     let (mut db, mut versions) = (hot(&database).await, Versions::default());
     register(&mut db, &[chain("d", 2)]).await;
-    assert_eq!(pause(&mut db, &["d".into(), "none".into()]).await.unwrap(), ["d"]);
+    assert_eq!(pause(&mut db, &Locks::begin(), &["d".into(), "none".into()]).await.unwrap(), ["d"]);
     let run = trigger(&mut db, &mut versions, "d").await;
     assert_eq!((run.started, run.state), (false, RunState::Queued));
-    assert!(start_queued_runs(&mut db, &mut versions, "d").await.unwrap().is_empty());
+    assert!(start_queued_runs(&mut db, Locks::begin(), &mut versions, "d").await.unwrap().is_empty());
     // Its beginning is that of the version the DAG has by then.
     register(&mut db, &[chain("d", 5)]).await;
-    unpause(&mut db, &["d".into()]).await.unwrap();
-    assert_eq!(start_queued_runs(&mut db, &mut versions, "d").await.unwrap(), [run.id]);
+    unpause(&mut db, Locks::begin(), &["d".into()]).await.unwrap();
+    assert_eq!(start_queued_runs(&mut db, Locks::begin(), &mut versions, "d").await.unwrap(), [run.id]);
     let listed =
         list_instances(&mut db, &mut versions, run.id, &InstanceFilter::default(), 100).await.unwrap().unwrap();
     assert_eq!(listed.len(), 5);
@@ -175,9 +183,11 @@ async fn a_run_for_later_waits_for_its_time() {
     register(&mut db, &[chain("d", 1)]).await;
     let later =
         NewRun { run_after: Some("2100-01-01T00:00:00Z".parse().unwrap()), ..NewRun::manual("d", TriggeredBy::Test) };
-    let Ok(CreateRun::Created(run)) = create_run(&mut db, &mut versions, &later).await else { panic!("not created") };
+    let Ok(CreateRun::Created(run)) = create_run(&mut db, Locks::begin(), &mut versions, &later).await else {
+        panic!("not created")
+    };
     assert!(!run.started && run.run_id.starts_with("manual__2100-01-01T00:00:00+00:00_"), "{run:?}");
-    assert!(start_queued_runs(&mut db, &mut versions, "d").await.unwrap().is_empty());
+    assert!(start_queued_runs(&mut db, Locks::begin(), &mut versions, "d").await.unwrap().is_empty());
 }
 
 #[tokio::test]

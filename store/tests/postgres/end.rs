@@ -5,6 +5,7 @@ use orch_core::transition::RunEnd;
 use orch_spec::state::{RunState, TaskState};
 use orch_store::StoreError;
 use orch_store::dag::{get_dag, unpause};
+use orch_store::locks::Locks;
 use orch_store::run::{EndRun, cancel_run, set_run_state, time_out_run};
 use orch_store::version::Versions;
 use orch_store::worker::heartbeat;
@@ -44,7 +45,7 @@ async fn a_cancelled_run_is_over_at_once_and_late_ends_do_not_count() {
     let claimed = hands.claim(3).await;
     assert_eq!(claimed.len(), 3);
     assert!(hands.end(claimed[0].lease, TaskState::Success).await);
-    let ended = cancel_run(&mut db, &mut Versions::default(), run).await.unwrap();
+    let ended = cancel_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run).await.unwrap();
     assert_eq!(ended, EndRun::Ended(RunState::Failed));
     check_run(&mut db, run).await;
     let (good, failed) = (states(&mut db, run).await, |s: &String| s.ends_with(" failed"));
@@ -64,7 +65,7 @@ async fn a_cancelled_run_is_over_at_once_and_late_ends_do_not_count() {
     // Said again until obeyed.
     assert_eq!(heartbeat(&mut db, hands.worker, 2, LEASE, &told[..1]).await.unwrap().stop_orders.len(), 1);
     assert_eq!(heartbeat(&mut db, hands.worker, 2, LEASE, &told).await.unwrap().stop_orders, []);
-    let again = cancel_run(&mut db, &mut Versions::default(), run).await.unwrap();
+    let again = cancel_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run).await.unwrap();
     assert_eq!(again, EndRun::AlreadyOver(RunState::Failed));
 }
 
@@ -73,7 +74,10 @@ async fn a_run_out_of_time_fails_and_its_instances_are_skipped() {
     let database = database().await;
     let (mut db, mut hands, run) = half_done(&database).await;
     let claimed = hands.claim(2).await;
-    assert_eq!(time_out_run(&mut db, &mut Versions::default(), run).await.unwrap(), EndRun::Ended(RunState::Failed));
+    assert_eq!(
+        time_out_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run).await.unwrap(),
+        EndRun::Ended(RunState::Failed)
+    );
     check_run(&mut db, run).await;
     let states = states(&mut db, run).await;
     assert_eq!(states.iter().filter(|s| s.ends_with(" skipped")).count(), 7, "{states:?}");
@@ -86,14 +90,17 @@ async fn a_run_is_what_somebody_says_it_is() {
     let (mut db, mut hands, run) = half_done(&database).await;
     hands.claim(1).await;
     let mut versions = Versions::default();
-    let marked = set_run_state(&mut db, &mut versions, run, RunEnd::Success).await.unwrap();
+    let marked = set_run_state(&mut db, &Locks::begin().runs(), &mut versions, run, RunEnd::Success).await.unwrap();
     assert_eq!(marked, EndRun::Ended(RunState::Success));
     check_run(&mut db, run).await;
-    let marked = set_run_state(&mut db, &mut versions, run, RunEnd::Failed).await.unwrap();
+    let marked = set_run_state(&mut db, &Locks::begin().runs(), &mut versions, run, RunEnd::Failed).await.unwrap();
     assert_eq!(marked, EndRun::Ended(RunState::Failed));
-    let marked = set_run_state(&mut db, &mut versions, run, RunEnd::Failed).await.unwrap();
+    let marked = set_run_state(&mut db, &Locks::begin().runs(), &mut versions, run, RunEnd::Failed).await.unwrap();
     assert_eq!(marked, EndRun::AlreadyOver(RunState::Failed));
-    assert_eq!(cancel_run(&mut db, &mut versions, Uuid::now_v7()).await.unwrap(), EndRun::NoSuchRun);
+    assert_eq!(
+        cancel_run(&mut db, &Locks::begin().runs(), &mut versions, Uuid::now_v7()).await.unwrap(),
+        EndRun::NoSuchRun
+    );
 }
 
 #[tokio::test]
@@ -103,7 +110,7 @@ async fn an_outcome_that_nobody_folded_yet_counts_in_a_cancelled_run() {
     let claimed = hands.claim(2).await;
     let ended = orch_store::step::EndedTry::new(claimed[0].lease, TaskState::Success);
     assert!(hands.record(ended).await);
-    cancel_run(&mut db, &mut Versions::default(), run).await.unwrap();
+    cancel_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run).await.unwrap();
     check_run(&mut db, run).await;
     let states = states(&mut db, run).await;
     assert_eq!(states.iter().filter(|s| s.ends_with(" success")).count(), 2, "{states:?}");
@@ -143,7 +150,7 @@ async fn a_cancel_in_the_midst_of_work_leaves_nothing_behind() {
         for _ in 0..round {
             number(&mut db, "select 1::bigint").await;
         }
-        let ended = cancel_run(&mut db, &mut Versions::default(), run).await.unwrap();
+        let ended = cancel_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run).await.unwrap();
         assert!(matches!(ended, EndRun::Ended(RunState::Failed) | EndRun::AlreadyOver(_)), "{ended:?}");
         check_run(&mut db, run).await;
         work.join_all().await;
@@ -176,10 +183,13 @@ async fn a_dag_that_keeps_failing_is_paused_by_the_transaction_that_ends_its_las
     }
     assert!(is_paused(&mut db).await);
 
-    unpause(&mut db, &["d".into()]).await.unwrap();
+    unpause(&mut db, Locks::begin(), &["d".into()]).await.unwrap();
     let run = trigger(&mut db, &mut versions, "d").await.id;
     assert!(!is_paused(&mut db).await, "it stays as a person wants it until the next failure");
-    assert_eq!(time_out_run(&mut db, &mut versions, run).await.unwrap(), EndRun::Ended(RunState::Failed));
+    assert_eq!(
+        time_out_run(&mut db, &Locks::begin().runs(), &mut versions, run).await.unwrap(),
+        EndRun::Ended(RunState::Failed)
+    );
     assert!(is_paused(&mut db).await);
 }
 
@@ -195,10 +205,10 @@ async fn a_run_that_pauses_its_dag_ends_later_while_the_dag_is_locked() {
     let run = trigger(&mut db, &mut versions, "d").await.id;
     let mut tx = other.begin().await.unwrap();
     sqlx::query("select from dag for no key update").execute(&mut *tx).await.unwrap();
-    let locked = time_out_run(&mut db, &mut versions, run).await;
+    let locked = time_out_run(&mut db, &Locks::begin().runs(), &mut versions, run).await;
     assert!(matches!(locked, Err(StoreError::TryAgain(_))), "{locked:?}");
     assert_eq!(number(&mut db, "select count(*) from dag_run where state = 'running'").await, 1);
     tx.commit().await.unwrap();
-    time_out_run(&mut db, &mut versions, run).await.unwrap();
+    time_out_run(&mut db, &Locks::begin().runs(), &mut versions, run).await.unwrap();
     assert!(is_paused(&mut db).await);
 }

@@ -6,6 +6,7 @@ use orch_spec::DagSpec;
 use orch_spec::state::{TaskState, TriggeredBy};
 use orch_store::clear::{ClearScope, count_clear, would_clear};
 use orch_store::instance::{InstanceFilter, InstanceRow, count_states, ledger, list_instances, state_counts};
+use orch_store::locks::Locks;
 use orch_store::refold::{Keep, fold_run};
 use orch_store::registry::{NewBundle, Registered, register_bundle};
 use orch_store::run::{CreateRun, NewRun, RunRow, create_run};
@@ -54,7 +55,10 @@ pub(crate) async fn register(db: &mut PgConnection, dags: &[Arc<DagSpec>]) -> Ve
 
 /// Creates a run by hand; it must come to be.
 pub(crate) async fn trigger(db: &mut PgConnection, versions: &mut Versions, dag_id: &str) -> RunRow {
-    match create_run(db, versions, &NewRun::manual(dag_id, TriggeredBy::Test)).await.expect("it is created") {
+    match create_run(db, Locks::begin(), versions, &NewRun::manual(dag_id, TriggeredBy::Test))
+        .await
+        .expect("it is created")
+    {
         CreateRun::Created(run) => run,
         other => panic!("{other:?}"),
     }
@@ -134,9 +138,17 @@ impl Hands {
     }
 
     pub(crate) async fn fold(&mut self, run: Uuid) {
-        fold_run(&mut self.db, &mut self.stepper, &mut self.versions, run, self.worker, Keep::NOTHING)
-            .await
-            .expect("a fold");
+        fold_run(
+            &mut self.db,
+            &Locks::begin().runs(),
+            &mut self.stepper,
+            &mut self.versions,
+            run,
+            self.worker,
+            Keep::NOTHING,
+        )
+        .await
+        .expect("a fold");
     }
 
     /// Claims and ends well until nothing is left.

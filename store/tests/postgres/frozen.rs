@@ -2,6 +2,7 @@
 
 use crate::fixture::{chain, database, hot, one, register, trigger};
 use orch_store::connect::{HOT_IDLE_IN_TRANSACTION, cold};
+use orch_store::locks::Locks;
 use orch_store::version::Versions;
 use orch_store::{StoreError, run_lock};
 use orch_test_support::TestDb;
@@ -30,13 +31,13 @@ async fn free_soon(db: &TestDb, mut frozen: PgConnection) {
     let run = trigger(&mut other, &mut Versions::default(), "frozen").await.id;
 
     let mut fold = frozen.begin().await.expect("it begins");
-    run_lock::lock(&mut fold, run).await.expect("it is locked").expect("it is there");
+    run_lock::lock(&mut fold, &Locks::begin().runs(), run).await.expect("the run is locked").expect("the run exists");
     // And here it stands still.
     let began = Instant::now();
     let mut tx = other.begin().await.expect("it begins");
-    run_lock::lock(&mut tx, run).await.expect("it is locked").expect("it is there");
+    run_lock::lock(&mut tx, &Locks::begin().runs(), run).await.expect("the run is locked").expect("the run exists");
     assert!(began.elapsed() < HOT_IDLE_IN_TRANSACTION + Duration::from_secs(1), "{:?}", began.elapsed());
 
-    let late = run_lock::lock(&mut fold, run).await.expect_err("it was ended");
+    let late = run_lock::lock(&mut fold, &Locks::begin().runs(), run).await.expect_err("it was ended");
     assert!(matches!(late, StoreError::Unreachable(_)), "{late:?}");
 }

@@ -9,6 +9,7 @@ use orch_store::alert::{
     ALERTS, AlertRow, alert_not_sent, alert_sent, alerts_of_run, by, claim_alerts, gather_alerts, next_alert_in,
 };
 use orch_store::list::Search;
+use orch_store::locks::Locks;
 use orch_store::run::RunRow;
 use orch_store::step::Claimed;
 use orch_store::version::Versions;
@@ -176,7 +177,7 @@ async fn whoever_wants_each_is_told_of_each_and_an_end_that_does_not_count_tells
     assert_eq!(number(&mut world.db, "select count(*) from alert_part").await, 0);
     // A lost worker is an end like any other.
     sqlx::query("update worker set expires_at = now() - interval '1 second'").execute(&mut world.db).await.unwrap();
-    reap(&mut world.db, &mut Versions::default()).await.unwrap();
+    reap(&mut world.db, &Locks::begin().runs(), &mut Versions::default()).await.unwrap();
     assert_eq!(number(&mut world.db, "select count(*) from alert_part where map_index in (0, 1)").await, 2);
 }
 

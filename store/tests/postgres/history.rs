@@ -6,6 +6,7 @@ use orch_core::transition::{RunEnd, Selected};
 use orch_spec::state::TaskState;
 use orch_store::clear::{ClearScope, clear_instances};
 use orch_store::doctor::{NamedDifference, VerifiedRun, WhichHistory, count_history, verify_history};
+use orch_store::locks::Locks;
 use orch_store::run::{cancel_run, set_run_state, time_out_run};
 use orch_store::step::{EndedTry, Stepper};
 use orch_store::version::Versions;
@@ -81,9 +82,9 @@ async fn runs_that_somebody_or_the_clock_ended_are_clean() {
         assert!(hands.end(claimed[0].lease, TaskState::Success).await);
         let mut versions = Versions::default();
         match end {
-            0 => cancel_run(&mut db, &mut versions, run).await.unwrap(),
-            1 => time_out_run(&mut db, &mut versions, run).await.unwrap(),
-            _ => set_run_state(&mut db, &mut versions, run, RunEnd::Success).await.unwrap(),
+            0 => cancel_run(&mut db, &Locks::begin().runs(), &mut versions, run).await.unwrap(),
+            1 => time_out_run(&mut db, &Locks::begin().runs(), &mut versions, run).await.unwrap(),
+            _ => set_run_state(&mut db, &Locks::begin().runs(), &mut versions, run, RunEnd::Success).await.unwrap(),
         };
         let runs = verified(&mut db).await;
         assert!(runs[0].replayed && runs[0].differences.is_empty(), "{end}: {runs:?}");
@@ -99,7 +100,9 @@ async fn a_run_that_was_cleared_has_its_books_compared() {
         selection: Selection { tasks: vec![Selected { task: 2, index: None }], ..Selection::default() },
         ..ClearScope::default()
     };
-    clear_instances(&mut db, &mut Stepper::default(), &mut Versions::default(), run, &wish).await.unwrap();
+    clear_instances(&mut db, &Locks::begin().runs(), &mut Stepper::default(), &mut Versions::default(), run, &wish)
+        .await
+        .unwrap();
     assert!(differences(&mut db).await.is_empty());
     let side = hands.claim(1).await[0].lease;
     assert!(hands.end(side, TaskState::Failed).await);

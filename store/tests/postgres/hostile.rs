@@ -5,6 +5,7 @@ use orch_spec::state::TaskState;
 use orch_spec::text::JsonText;
 use orch_store::doctor::vitals;
 use orch_store::hot::{Hot, PgHot};
+use orch_store::locks::Locks;
 use orch_store::refold::{Keep, fold_run};
 use orch_store::run::{EndRun, cancel_run};
 use orch_store::run_lock::left_unfolded;
@@ -40,10 +41,20 @@ async fn a_try_that_changed_hands_more_often_than_a_smallint_counts_goes_on() {
     let again = Hands::new(&database, &[version], Duration::ZERO).await.claim(1).await[0];
     assert_eq!(again.lease.lease_no, 32_768);
     // And it is taken from a worker that is lost, which may have happened often, too.
-    let reaped = reap(&mut db, &mut Versions::default()).await.unwrap();
+    let reaped = reap(&mut db, &Locks::begin().runs(), &mut Versions::default()).await.unwrap();
     assert_eq!(reaped.requeued + reaped.unfolded.len(), 1, "{reaped:?}");
     for run in reaped.unfolded {
-        fold_run(&mut db, &mut Stepper::default(), &mut Versions::default(), run, 0, Keep::NOTHING).await.unwrap();
+        fold_run(
+            &mut db,
+            &Locks::begin().runs(),
+            &mut Stepper::default(),
+            &mut Versions::default(),
+            run,
+            0,
+            Keep::NOTHING,
+        )
+        .await
+        .unwrap();
     }
     check_run(&mut db, run).await;
 }
@@ -60,14 +71,14 @@ async fn lost_tries_that_cannot_be_given_to_others_do_not_hold_back_the_rest() {
     Hands::new(&database, &[version], Duration::ZERO).await.claim(5).await;
     let bad = runs[2];
     say(&mut db, format!("alter table ready add constraint poison check (run <> '{bad}') not valid")).await;
-    let reaped = reap(&mut db, &mut Versions::default()).await.unwrap();
+    let reaped = reap(&mut db, &Locks::begin().runs(), &mut Versions::default()).await.unwrap();
     assert_eq!((reaped.workers.len(), reaped.requeued), (1, 4));
     let parked = vitals(&mut db).await.unwrap().parked;
     assert_eq!(parked.len(), 1);
     assert!(parked[0].why.contains("poison"), "{}", parked[0].why);
     // Once it can be written, it goes on like the others.
     say(&mut db, "alter table ready drop constraint poison".into()).await;
-    assert_eq!(reap(&mut db, &mut Versions::default()).await.unwrap().requeued, 1);
+    assert_eq!(reap(&mut db, &Locks::begin().runs(), &mut Versions::default()).await.unwrap().requeued, 1);
     let mut worker = Hands::new(&database, &[version], LONG).await;
     worker.work_off().await;
     for run in runs {
@@ -102,7 +113,10 @@ async fn a_run_whose_ledger_cannot_be_read_is_parked_until_it_can() {
             sqlx::query_scalar("select ledger from dag_run where id = $1").bind(run).fetch_one(&mut db).await.unwrap();
         say(&mut db, format!("update dag_run set {harm} where id = '{run}'")).await;
         assert!(
-            fold_run(&mut db, &mut Stepper::default(), &mut versions, run, 0, Keep::NOTHING).await.unwrap().is_none()
+            fold_run(&mut db, &Locks::begin().runs(), &mut Stepper::default(), &mut versions, run, 0, Keep::NOTHING)
+                .await
+                .unwrap()
+                .is_none()
         );
         let parked = vitals(&mut db).await.unwrap().parked;
         assert!(parked.iter().any(|parked| parked.why.contains(words)), "{harm}: {parked:?}");
@@ -113,7 +127,10 @@ async fn a_run_whose_ledger_cannot_be_read_is_parked_until_it_can() {
         let mend = "update dag_run set ledger = $2, ledger_format = 1 where id = $1";
         sqlx::query(mend).bind(run).bind(ledger).execute(&mut db).await.unwrap();
         assert!(
-            fold_run(&mut db, &mut Stepper::default(), &mut versions, run, 0, Keep::NOTHING).await.unwrap().is_some()
+            fold_run(&mut db, &Locks::begin().runs(), &mut Stepper::default(), &mut versions, run, 0, Keep::NOTHING)
+                .await
+                .unwrap()
+                .is_some()
         );
         assert!(vitals(&mut db).await.unwrap().parked.is_empty(), "{harm}");
         check_run(&mut db, run).await;
@@ -129,8 +146,13 @@ async fn a_parked_run_can_be_cancelled() {
     let mut worker = Hands::new(&database, &[version], LONG).await;
     let run = unfolded(&mut worker, &mut db).await;
     say(&mut db, "update dag_run set ledger = '{1,2,3}'".into()).await;
-    fold_run(&mut db, &mut Stepper::default(), &mut Versions::default(), run, 0, Keep::NOTHING).await.unwrap();
-    assert!(matches!(cancel_run(&mut db, &mut Versions::default(), run).await.unwrap(), EndRun::Ended(_)));
+    fold_run(&mut db, &Locks::begin().runs(), &mut Stepper::default(), &mut Versions::default(), run, 0, Keep::NOTHING)
+        .await
+        .unwrap();
+    assert!(matches!(
+        cancel_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run).await.unwrap(),
+        EndRun::Ended(_)
+    ));
     assert_eq!(number(&mut db, "select count(*) from parked_run").await, 0);
 }
 

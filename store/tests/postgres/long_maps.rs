@@ -3,6 +3,7 @@
 use crate::fixture::{Hands, check_run, dag, database, number, one, register, trigger};
 use orch_spec::state::{RunState, TaskState};
 use orch_store::instance::{count_instances, first_element_failure};
+use orch_store::locks::Locks;
 use orch_store::overview::first_failures;
 use orch_store::run::{DeleteRun, EndRun, cancel_run, delete_run, start_queued_runs};
 use orch_store::version::Versions;
@@ -38,7 +39,7 @@ async fn a_map_that_is_too_long_fails_with_its_reason_and_its_run_can_be_cancell
     let of_task = first_element_failure(&mut db, run.id, 4).await.unwrap().expect("the reason is recorded");
     assert_eq!((of_task.map_index, &of_task.causes), (-1, &found[0].causes));
     assert_eq!(count_instances(&mut db, &mut Versions::default(), &[run.id]).await.unwrap(), 6);
-    let ended = cancel_run(&mut db, &mut Versions::default(), run.id).await.unwrap();
+    let ended = cancel_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run.id).await.unwrap();
     assert_eq!(ended, EndRun::Ended(RunState::Failed));
     check_run(&mut db, run.id).await;
 }
@@ -59,7 +60,7 @@ async fn a_map_that_is_too_long_from_the_start_has_its_reason_too() {
     assert!(first.started && !second.started);
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     hands.work_off().await;
-    start_queued_runs(&mut db, &mut Versions::default(), "d").await.unwrap();
+    start_queued_runs(&mut db, Locks::begin(), &mut Versions::default(), "d").await.unwrap();
     for run in [first, second] {
         let found = first_failures(&mut db, &[("d".into(), run.run_id)]).await.unwrap();
         assert!(found[0].causes[0].contains("has 1,002,001 elements"), "{found:?}");
@@ -83,11 +84,11 @@ async fn a_run_of_very_many_elements_is_cancelled_and_deleted_in_batches() {
     let list = hands.claim(1).await[0].lease;
     assert!(hands.end_with(list, TaskState::Success, Some(ELEMENTS)).await);
     sqlx::query("set statement_timeout = '1s'").execute(&mut db).await.unwrap();
-    let ended = cancel_run(&mut db, &mut Versions::default(), run.id).await.unwrap();
+    let ended = cancel_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run.id).await.unwrap();
     assert_eq!(ended, EndRun::Ended(RunState::Failed));
     let rows = number(&mut db, "select count(*) from task_instance where task = 1 and state = 'skipped'").await;
     assert_eq!(rows, i64::from(ELEMENTS));
-    let deleted = delete_run(&mut db, "d", &run.run_id).await.unwrap();
+    let deleted = delete_run(&mut db, &Locks::begin().runs(), "d", &run.run_id).await.unwrap();
     assert_eq!(deleted, DeleteRun::Deleted);
     assert_eq!(number(&mut db, "select count(*) from task_instance").await, 0);
     assert_eq!(number(&mut db, "select count(*) from dag_run").await, 0);

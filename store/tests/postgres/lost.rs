@@ -6,6 +6,7 @@ use orch_spec::state::TaskState;
 use orch_store::due::{After, poll_due};
 use orch_store::hot::{Hot, PgHot};
 use orch_store::instance::tries;
+use orch_store::locks::Locks;
 use orch_store::refold::{Keep, fold_run};
 use orch_store::step::Stepper;
 use orch_store::version::Versions;
@@ -25,7 +26,7 @@ async fn what_a_lost_worker_ran_is_run_by_another_as_the_same_try() {
     let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
     let mut lost = Hands::new(&database, &[version], NONE).await;
     let before = lost.claim(1).await[0];
-    let reaped = reap(&mut db, &mut Versions::default()).await.unwrap();
+    let reaped = reap(&mut db, &Locks::begin().runs(), &mut Versions::default()).await.unwrap();
     assert_eq!(reaped, Reaped { workers: vec![lost.worker], requeued: 1, unfolded: vec![] });
     assert!(heartbeat(&mut db, lost.worker, 1, LONG, &[]).await.unwrap().lost);
     assert_eq!(list_workers(&mut db).await.unwrap()[0].state, "lost");
@@ -42,7 +43,7 @@ async fn what_a_lost_worker_ran_is_run_by_another_as_the_same_try() {
     assert!(!lost.end(before.lease, TaskState::Failed).await);
     check_run(&mut db, run).await;
     assert_eq!(states(&mut db, run).await, ["t0 success"]);
-    assert_eq!(reap(&mut db, &mut Versions::default()).await.unwrap(), Reaped::default());
+    assert_eq!(reap(&mut db, &Locks::begin().runs(), &mut Versions::default()).await.unwrap(), Reaped::default());
 }
 
 /// Workers could renew nothing while the scheduler or the server stood still: each gets one lease of its own from then on,
@@ -63,7 +64,10 @@ async fn after_a_pause_a_worker_is_trusted_for_one_lease_of_its_own() {
     let started: DateTime<Utc> =
         sqlx::query_scalar("select pg_postmaster_start_time()").fetch_one(&mut db).await.unwrap();
     let awake = ago(&mut db, 0.5).await.max(started);
-    assert_eq!(reap_since(&mut db, &mut Versions::default(), awake).await.unwrap(), Reaped::default());
+    assert_eq!(
+        reap_since(&mut db, &Locks::begin().runs(), &mut Versions::default(), awake).await.unwrap(),
+        Reaped::default()
+    );
     let secs = Duration::from_mins(1);
     let after = After { fold: secs, stale: secs, queued: secs, awake: Some(awake) };
     let due = poll_due(&mut db, 0, &json!({}), &after).await.unwrap();
@@ -75,7 +79,7 @@ async fn after_a_pause_a_worker_is_trusted_for_one_lease_of_its_own() {
     let wait: f64 = sqlx::query_scalar(lived).fetch_one(&mut db).await.unwrap();
     tokio::time::sleep(Duration::from_secs_f64(wait)).await;
     let awake = ago(&mut db, 3.0).await;
-    let reaped = reap_since(&mut db, &mut Versions::default(), awake).await.unwrap();
+    let reaped = reap_since(&mut db, &Locks::begin().runs(), &mut Versions::default(), awake).await.unwrap();
     assert_eq!(reaped.workers, [short], "the lease of {long} is longer");
 }
 
@@ -89,9 +93,11 @@ async fn an_instance_that_is_lost_too_often_fails_and_says_why() {
     for _ in 0..2 {
         Hands::new(&database, &[version], NONE).await.claim(1).await;
         let mut versions = Versions::default();
-        let reaped = reap(&mut db, &mut versions).await.unwrap();
+        let reaped = reap(&mut db, &Locks::begin().runs(), &mut versions).await.unwrap();
         for run in reaped.unfolded {
-            fold_run(&mut db, &mut Stepper::default(), &mut versions, run, 0, Keep::NOTHING).await.unwrap();
+            fold_run(&mut db, &Locks::begin().runs(), &mut Stepper::default(), &mut versions, run, 0, Keep::NOTHING)
+                .await
+                .unwrap();
         }
     }
     check_run(&mut db, run).await;
@@ -112,7 +118,10 @@ async fn a_worker_that_goes_gives_back_what_it_has_and_nothing_counts_as_lost() 
     trigger(&mut db, &mut Versions::default(), "d").await;
     let mut first = Hands::new(&database, &[version], LONG).await;
     first.claim(1).await;
-    assert_eq!(release(&mut db, &mut Versions::default(), first.worker).await.unwrap().requeued, 1);
+    assert_eq!(
+        release(&mut db, &Locks::begin().runs(), &mut Versions::default(), first.worker).await.unwrap().requeued,
+        1
+    );
     let again = Hands::new(&database, &[version], LONG).await.claim(1).await[0];
     assert_eq!((again.lost_no, again.lease.lease_no), (0, 2));
     assert_eq!(list_workers(&mut db).await.unwrap().iter().filter(|w| w.state == "stopped").count(), 1);
@@ -129,9 +138,11 @@ async fn what_must_not_begin_twice_does_not_even_when_its_worker_gives_it_back()
     let mut worker = Hands::new(&database, &[version], LONG).await;
     worker.claim(1).await;
     let mut versions = Versions::default();
-    let released = release(&mut db, &mut versions, worker.worker).await.unwrap();
+    let released = release(&mut db, &Locks::begin().runs(), &mut versions, worker.worker).await.unwrap();
     assert_eq!((released.requeued, released.unfolded.as_slice()), (0, &[run][..]));
-    fold_run(&mut db, &mut Stepper::default(), &mut versions, run, 0, Keep::NOTHING).await.unwrap();
+    fold_run(&mut db, &Locks::begin().runs(), &mut Stepper::default(), &mut versions, run, 0, Keep::NOTHING)
+        .await
+        .unwrap();
     check_run(&mut db, run).await;
     assert_eq!(states(&mut db, run).await, ["a failed"]);
 }
@@ -142,7 +153,7 @@ async fn a_lost_worker_is_given_nothing() {
     let mut db = one(&database).await;
     let version = register(&mut db, &[chain("d", 1)]).await[0].version_id;
     let mut frozen = Hands::new(&database, &[version], NONE).await;
-    reap(&mut db, &mut Versions::default()).await.unwrap();
+    reap(&mut db, &Locks::begin().runs(), &mut Versions::default()).await.unwrap();
     trigger(&mut db, &mut Versions::default(), "d").await;
     assert!(frozen.claim(1).await.is_empty());
     assert_eq!(number(&mut db, "select count(*) from ready").await, 1);
@@ -157,15 +168,15 @@ async fn what_a_worker_took_while_it_was_lost_is_found() {
     trigger(&mut db, &mut Versions::default(), "d").await;
     Hands::new(&database, &[version], NONE).await.claim(1).await;
     sqlx::query("update worker set state = 'lost'").execute(&mut db).await.unwrap();
-    let found = reap(&mut db, &mut Versions::default()).await.unwrap();
+    let found = reap(&mut db, &Locks::begin().runs(), &mut Versions::default()).await.unwrap();
     assert_eq!((found.workers.len(), found.requeued), (0, 1));
 
     // Long afterwards it is an orphan.
     Hands::new(&database, &[version], NONE).await.claim(1).await;
     let an_hour_ago = "update worker set state = 'lost', expires_at = now() - interval '1 hour'";
     sqlx::query(an_hour_ago).execute(&mut db).await.unwrap();
-    assert_eq!(reap(&mut db, &mut Versions::default()).await.unwrap(), Reaped::default());
-    assert_eq!(sweep_orphans(&mut db, &mut Versions::default()).await.unwrap().requeued, 1);
+    assert_eq!(reap(&mut db, &Locks::begin().runs(), &mut Versions::default()).await.unwrap(), Reaped::default());
+    assert_eq!(sweep_orphans(&mut db, &Locks::begin().runs(), &mut Versions::default()).await.unwrap().requeued, 1);
     assert_eq!(number(&mut db, "select count(*) from ready").await, 1);
 }
 
@@ -214,9 +225,11 @@ async fn a_restarting_instance_of_a_lost_worker_begins_anew() {
     sqlx::query("update task_instance set state = 'restarting'").execute(&mut db).await.unwrap();
     sqlx::query("update dag_run set clear_number = 1").execute(&mut db).await.unwrap();
     let mut versions = Versions::default();
-    let reaped = reap(&mut db, &mut versions).await.unwrap();
+    let reaped = reap(&mut db, &Locks::begin().runs(), &mut versions).await.unwrap();
     assert_eq!((reaped.requeued, reaped.unfolded.as_slice()), (0, &[run][..]));
-    fold_run(&mut db, &mut Stepper::default(), &mut versions, run, 0, Keep::NOTHING).await.unwrap();
+    fold_run(&mut db, &Locks::begin().runs(), &mut Stepper::default(), &mut versions, run, 0, Keep::NOTHING)
+        .await
+        .unwrap();
     let mut other = Hands::new(&database, &[version], LONG).await;
     let after = other.claim(1).await[0];
     assert_ne!(after.lease.attempt, before.lease.attempt);

@@ -7,6 +7,7 @@ use orch_core::transition::Selected;
 use orch_spec::state::{RunState, TaskState};
 use orch_store::clear::{ClearScope, clear_instances};
 use orch_store::instance::tries;
+use orch_store::locks::Locks;
 use orch_store::mark::{Mark, mark_instance, mark_instances};
 use orch_store::run::run_by_uuid;
 use orch_store::step::Stepper;
@@ -25,8 +26,9 @@ async fn what_is_queued_or_undecided_ends_as_somebody_says() {
     let version = register(&mut db, &[chain("d", 3)]).await[0].version_id;
     let mut versions = Versions::default();
     let run = trigger(&mut db, &mut versions, "d").await.id;
-    let mut mark =
-        async |task, state| mark_instance(&mut db, &mut versions, (run, None), (task, -1), state).await.unwrap();
+    let mut mark = async |task, state| {
+        mark_instance(&mut db, &Locks::begin().runs(), &mut versions, (run, None), (task, -1), state).await.unwrap()
+    };
     assert_eq!(mark(1, TaskState::Success).await, Mark::Marked(TaskState::None));
     assert_eq!(mark(1, TaskState::Success).await, Mark::Same);
     assert_eq!(mark(0, TaskState::Skipped).await, Mark::Marked(TaskState::Queued));
@@ -49,7 +51,9 @@ async fn what_runs_is_fenced_and_its_worker_told() {
     let run = trigger(&mut db, &mut versions, "d").await.id;
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     let lease = hands.claim(1).await[0].lease;
-    let marked = mark_instance(&mut db, &mut versions, (run, None), (0, -1), TaskState::Failed).await.unwrap();
+    let marked = mark_instance(&mut db, &Locks::begin().runs(), &mut versions, (run, None), (0, -1), TaskState::Failed)
+        .await
+        .unwrap();
     assert_eq!(marked, Mark::Marked(TaskState::Running));
     assert!(!hands.end(lease, TaskState::Success).await, "its own end comes too late");
     assert_eq!(number(&mut db, "select count(*) from stop_order where why = 'marked'").await, 1);
@@ -66,7 +70,7 @@ async fn what_is_over_is_told_anew_and_the_run_is_asked_again() {
     let run = trigger(&mut db, &mut versions, "d").await.id;
     Hands::new(&database, &[version], LEASE).await.work_off().await;
     for (state, expected) in [(TaskState::Failed, RunState::Failed), (TaskState::Success, RunState::Success)] {
-        mark_instance(&mut db, &mut versions, (run, None), (1, -1), state).await.unwrap();
+        mark_instance(&mut db, &Locks::begin().runs(), &mut versions, (run, None), (1, -1), state).await.unwrap();
         let found = run_by_uuid(&mut db, run).await.unwrap().unwrap();
         assert_eq!((found.state, found.ended_at.is_some()), (expected, true));
         check_run(&mut db, run).await;
@@ -87,7 +91,9 @@ async fn elements_are_marked_in_every_state_and_the_counters_stay_right() {
     let run = trigger(&mut db, &mut versions, "d").await.id;
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     assert_eq!(
-        mark_instance(&mut db, &mut versions, (run, None), (1, -1), TaskState::Success).await.unwrap(),
+        mark_instance(&mut db, &Locks::begin().runs(), &mut versions, (run, None), (1, -1), TaskState::Success)
+            .await
+            .unwrap(),
         Mark::NotYet,
         "its list is not known"
     );
@@ -95,10 +101,16 @@ async fn elements_are_marked_in_every_state_and_the_counters_stay_right() {
     assert!(hands.end_with(list, TaskState::Success, Some(6)).await);
     let running = hands.claim(1).await[0].lease;
     for index in 0..6 {
-        let done = mark_instance(&mut db, &mut versions, (run, None), (1, index), TaskState::Failed).await.unwrap();
+        let done =
+            mark_instance(&mut db, &Locks::begin().runs(), &mut versions, (run, None), (1, index), TaskState::Failed)
+                .await
+                .unwrap();
         check_run(&mut db, run).await;
         assert!(matches!(done, Mark::Marked(_)), "element {index}: {done:?}");
-        let back = mark_instance(&mut db, &mut versions, (run, None), (1, index), TaskState::Success).await.unwrap();
+        let back =
+            mark_instance(&mut db, &Locks::begin().runs(), &mut versions, (run, None), (1, index), TaskState::Success)
+                .await
+                .unwrap();
         assert_eq!(back, Mark::Marked(TaskState::Failed), "element {index}");
         check_run(&mut db, run).await;
     }
@@ -124,13 +136,24 @@ async fn what_a_limit_keeps_aside_is_marked_too() {
     let run = trigger(&mut db, &mut versions, "d").await.id;
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     // Of two that could run the limit keeps one aside.
-    let aside = mark_instance(&mut db, &mut versions, (run, None), (1, -1), TaskState::Success).await.unwrap();
+    let aside = mark_instance(&mut db, &Locks::begin().runs(), &mut versions, (run, None), (1, -1), TaskState::Success)
+        .await
+        .unwrap();
     assert_eq!(aside, Mark::Marked(TaskState::Scheduled));
     check_run(&mut db, run).await;
     let list = hands.claim(1).await[0].lease;
     assert!(hands.end_with(list, TaskState::Success, Some(4)).await);
     for (task, index) in [(2, 3), (2, 1), (2, 0)] {
-        let done = mark_instance(&mut db, &mut versions, (run, None), (task, index), TaskState::Success).await.unwrap();
+        let done = mark_instance(
+            &mut db,
+            &Locks::begin().runs(),
+            &mut versions,
+            (run, None),
+            (task, index),
+            TaskState::Success,
+        )
+        .await
+        .unwrap();
         assert!(matches!(done, Mark::Marked(_)), "{task} [{index}]: {done:?}");
         check_run(&mut db, run).await;
     }
@@ -152,7 +175,10 @@ async fn what_was_cleared_and_then_marked_is_a_new_try() {
     // The first is claimable again, the second waits for it: that first, or it would follow from the other.
     clear(&mut db, run, &[0, 1]).await;
     for task in [1, 0] {
-        let marked = mark_instance(&mut db, &mut versions, (run, None), (task, -1), TaskState::Failed).await.unwrap();
+        let marked =
+            mark_instance(&mut db, &Locks::begin().runs(), &mut versions, (run, None), (task, -1), TaskState::Failed)
+                .await
+                .unwrap();
         assert!(matches!(marked, Mark::Marked(_)), "{marked:?}");
         let found = tries(&mut db, run, task, -1).await.unwrap();
         let told: Vec<_> = found.iter().map(|t| (t.try_no, t.state)).collect();
@@ -182,7 +208,7 @@ async fn what_was_cleared_and_decided_without_a_try_is_marked_as_a_new_try() {
     clear(&mut db, run, &[0, 1]).await;
     // The second follows from the first: it is upstream_failed without a try of its own.
     for (task, to) in [(0, TaskState::Failed), (1, TaskState::Success)] {
-        mark_instance(&mut db, &mut versions, (run, None), (task, -1), to).await.unwrap();
+        mark_instance(&mut db, &Locks::begin().runs(), &mut versions, (run, None), (task, -1), to).await.unwrap();
     }
     let found = tries(&mut db, run, 1, -1).await.unwrap();
     let told: Vec<_> = found.iter().map(|t| (t.try_no, t.state)).collect();
@@ -201,10 +227,13 @@ async fn what_was_cleared_while_it_ran_and_then_marked_is_fenced_and_history() {
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     let lease = hands.claim(1).await[0].lease;
     clear(&mut db, run, &[0]).await;
-    let marked = mark_instance(&mut db, &mut versions, (run, None), (0, -1), TaskState::Success).await.unwrap();
+    let marked =
+        mark_instance(&mut db, &Locks::begin().runs(), &mut versions, (run, None), (0, -1), TaskState::Success)
+            .await
+            .unwrap();
     assert_eq!(marked, Mark::Marked(TaskState::Restarting));
     assert!(!hands.end(lease, TaskState::Failed).await, "its own end comes too late");
-    orch_store::clear::restarted(&mut db, lease).await.unwrap();
+    orch_store::clear::restarted(&mut db, &Locks::begin().runs(), lease).await.unwrap();
     let found = tries(&mut db, run, 0, -1).await.unwrap();
     let told: Vec<_> = found.iter().map(|t| (t.try_no, t.state)).collect();
     assert_eq!(told, [(1, TaskState::Restarting), (2, TaskState::Success)]);
@@ -216,7 +245,9 @@ async fn what_was_cleared_while_it_ran_and_then_marked_is_fenced_and_history() {
 async fn clear(db: &mut PgConnection, run: Uuid, tasks: &[TaskIdx]) {
     let tasks = tasks.iter().map(|&task| Selected { task, index: None }).collect();
     let wish = ClearScope { selection: Selection { tasks, ..Selection::default() }, ..ClearScope::default() };
-    let cleared = clear_instances(db, &mut Stepper::default(), &mut Versions::default(), run, &wish).await;
+    let cleared =
+        clear_instances(db, &Locks::begin().runs(), &mut Stepper::default(), &mut Versions::default(), run, &wish)
+            .await;
     cleared.expect("it clears").expect("the run is there");
 }
 
@@ -243,7 +274,9 @@ async fn many_elements_are_marked_as_one_change_of_their_run() {
     let rev = number(&mut db, "select rev::bigint from dag_run").await;
     let wanted: Vec<(TaskIdx, i32)> =
         (600..1_200).chain(0..400).map(|index| (1, index)).chain([(1, 5), (9, 0)]).collect();
-    let marks = mark_instances(&mut db, &mut versions, (run, None), &wanted, TaskState::Failed).await.unwrap();
+    let marks = mark_instances(&mut db, &Locks::begin().runs(), &mut versions, (run, None), &wanted, TaskState::Failed)
+        .await
+        .unwrap();
     assert_eq!(marks.len(), 1_001, "one is named twice");
     let many = |mark: Mark| marks.iter().filter(|(_, known)| *known == mark).count();
     assert_eq!(many(Mark::Same), 1, "it had failed");
@@ -255,12 +288,28 @@ async fn many_elements_are_marked_as_one_change_of_their_run() {
     assert_eq!(number(&mut db, "select rev::bigint from dag_run").await, rev + 1);
     assert_eq!(number(&mut db, "select count(*) from stop_order where why = 'marked'").await, 9);
     check_run(&mut db, run).await;
-    let back =
-        mark_instances(&mut db, &mut versions, (run, None), &[(1, 3), (3, -1)], TaskState::Success).await.unwrap();
+    let back = mark_instances(
+        &mut db,
+        &Locks::begin().runs(),
+        &mut versions,
+        (run, None),
+        &[(1, 3), (3, -1)],
+        TaskState::Success,
+    )
+    .await
+    .unwrap();
     assert_eq!(back, [((1, 3), Mark::Marked(TaskState::Failed)), ((3, -1), Mark::Marked(TaskState::UpstreamFailed))]);
     check_run(&mut db, run).await;
     let queued = trigger(&mut db, &mut versions, "d").await.id;
-    let not_yet = mark_instances(&mut db, &mut versions, (queued, None), &[(0, -1), (1, -1)], TaskState::Failed).await;
+    let not_yet = mark_instances(
+        &mut db,
+        &Locks::begin().runs(),
+        &mut versions,
+        (queued, None),
+        &[(0, -1), (1, -1)],
+        TaskState::Failed,
+    )
+    .await;
     assert_eq!(not_yet.unwrap()[1].1, Mark::NotYet);
     assert_eq!(states(&mut db, queued).await[0], "list queued", "nothing is marked when one cannot be");
 }

@@ -9,6 +9,7 @@ use orch_core::run::Run;
 use orch_core::transition::{Event, Outcome};
 use orch_spec::state::{RunType, TaskState};
 use orch_store::doctor::{WhichHistory, verify_history};
+use orch_store::locks::Locks;
 use orch_store::refold::{Keep, carry_out, fold_loading};
 use orch_store::step::{Claimed, EndedTry, Lease, Mode, NextTry, RunAt, Stepper, WorkerStep};
 use orch_store::version::Versions;
@@ -214,7 +215,7 @@ impl<'a> ModelCase<'a> {
             .execute(&mut self.db)
             .await
             .expect("it is silent");
-        let reaped = reap(&mut self.db, &mut Versions::default()).await.expect("a reaping");
+        let reaped = reap(&mut self.db, &Locks::begin().runs(), &mut Versions::default()).await.expect("a reaping");
         assert_eq!(reaped.workers, [id]);
         let (lost, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.held).into_iter().partition(|h| h.0 == worker);
         assert_eq!(reaped.requeued + self.lost_for_good(&lost), lost.len());

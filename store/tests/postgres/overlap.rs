@@ -5,6 +5,7 @@ use orch_spec::state::{RunState, TaskState, TriggeredBy};
 use orch_store::audit::{AUDIT, by, newest};
 use orch_store::dag::{pause, unpause};
 use orch_store::due::{create_due_runs, due_dags};
+use orch_store::locks::Locks;
 use orch_store::run::{CreateRun, NewRun, RunRow, cancel_run, create_run, run_by_uuid, start_queued_runs};
 use orch_store::step::EndedTry;
 use orch_store::version::Versions;
@@ -23,7 +24,7 @@ async fn registered(db: &mut PgConnection, more: &Value) -> i32 {
 
 async fn create(db: &mut PgConnection, conf: Value) -> RunRow {
     let new = NewRun { conf: Some(conf), ..NewRun::manual("d", TriggeredBy::Test) };
-    match create_run(db, &mut Versions::default(), &new).await.expect("it is created") {
+    match create_run(db, Locks::begin(), &mut Versions::default(), &new).await.expect("it is created") {
         CreateRun::Created(run) => run,
         other => panic!("{other:?}"),
     }
@@ -95,11 +96,11 @@ async fn runs_of_one_value_wait_for_each_other_and_others_pass_them() {
     let nobody = create(&mut db, json!({})).await;
     assert_eq!([&acme, &waits, &bolt, &nobody].map(|run| run.started), [true, false, true, true]);
     let mut versions = Versions::default();
-    assert!(start_queued_runs(&mut db, &mut versions, "d").await.unwrap().is_empty());
-    cancel_run(&mut db, &mut versions, bolt.id).await.unwrap();
-    assert!(start_queued_runs(&mut db, &mut versions, "d").await.unwrap().is_empty());
-    cancel_run(&mut db, &mut versions, acme.id).await.unwrap();
-    assert_eq!(start_queued_runs(&mut db, &mut versions, "d").await.unwrap(), [waits.id]);
+    assert!(start_queued_runs(&mut db, Locks::begin(), &mut versions, "d").await.unwrap().is_empty());
+    cancel_run(&mut db, &Locks::begin().runs(), &mut versions, bolt.id).await.unwrap();
+    assert!(start_queued_runs(&mut db, Locks::begin(), &mut versions, "d").await.unwrap().is_empty());
+    cancel_run(&mut db, &Locks::begin().runs(), &mut versions, acme.id).await.unwrap();
+    assert_eq!(start_queued_runs(&mut db, Locks::begin(), &mut versions, "d").await.unwrap(), [waits.id]);
 }
 
 #[tokio::test]
@@ -113,7 +114,7 @@ async fn many_creators_never_exceed_the_limit_of_a_value() {
         creators.spawn(async move {
             for turn in 0..6 {
                 create(&mut db, json!({ "customer": (creator + turn) % 3 })).await;
-                start_queued_runs(&mut db, &mut Versions::default(), "d").await.unwrap();
+                start_queued_runs(&mut db, Locks::begin(), &mut Versions::default(), "d").await.unwrap();
             }
         });
     }
@@ -130,11 +131,11 @@ async fn runs_that_waited_for_the_dag_are_asked_when_they_may_begin() {
     let database = database().await;
     let mut db = one(&database).await;
     registered(&mut db, &json!({ "overlap": "skip" })).await;
-    pause(&mut db, &["d".into()]).await.unwrap();
+    pause(&mut db, &Locks::begin(), &["d".into()]).await.unwrap();
     let (first, second) = (create(&mut db, json!({})).await, create(&mut db, json!({})).await);
     assert_eq!([&first, &second].map(|run| run.started), [false, false]);
-    unpause(&mut db, &["d".into()]).await.unwrap();
-    assert_eq!(start_queued_runs(&mut db, &mut Versions::default(), "d").await.unwrap(), [first.id]);
+    unpause(&mut db, Locks::begin(), &["d".into()]).await.unwrap();
+    assert_eq!(start_queued_runs(&mut db, Locks::begin(), &mut Versions::default(), "d").await.unwrap(), [first.id]);
     assert_eq!(state(&mut db, &second).await, RunState::Success);
 }
 
@@ -150,7 +151,7 @@ async fn a_schedule_goes_on_though_a_run_is_late() {
         registered(&mut db, &daily).await;
         for _ in 0..5 {
             for due in due_dags(&mut db, 10).await.unwrap() {
-                create_due_runs(&mut db, &mut Versions::default(), &due, 32).await.unwrap();
+                create_due_runs(&mut db, Locks::begin(), &mut Versions::default(), &due, 32).await.unwrap();
             }
         }
         let found: Vec<String> = sqlx::query_scalar("select state::text from dag_run order by logical_date")
@@ -169,8 +170,8 @@ async fn schedulers_side_by_side_leave_a_dag_no_more_runs_than_it_has_room_for()
     let (mut versions, mut others) = (Versions::default(), Versions::default());
     for _ in 0..200 {
         let (first, second) = tokio::join!(
-            create_due_runs(&mut db, &mut versions, "d", 32),
-            create_due_runs(&mut other, &mut others, "d", 32)
+            create_due_runs(&mut db, Locks::begin(), &mut versions, "d", 32),
+            create_due_runs(&mut other, Locks::begin(), &mut others, "d", 32)
         );
         assert!(first.unwrap().len() + second.unwrap().len() <= 1, "one run at a time");
         sqlx::query("update dag_run set state = 'success', ended_at = now() where state in ('queued', 'running')")

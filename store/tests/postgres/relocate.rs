@@ -6,6 +6,7 @@ use orch_core::transition::{CannotMove, Selected};
 use orch_spec::state::TaskState;
 use orch_store::StoreError;
 use orch_store::clear::{ClearScope, clear_instances, would_clear};
+use orch_store::locks::Locks;
 use orch_store::mark::mark_instance;
 use orch_store::run::{MoveRun, move_run};
 use orch_store::step::Stepper;
@@ -37,7 +38,10 @@ async fn a_run_goes_on_in_the_new_version_where_it_was_in_the_old_one() {
     // Turned round, and with a task more. The one that is done is gone.
     let new = dag(json!({ "dag_id": "d", "tasks": [each, task("more", &["each"]), task("end", &["each", "more"])] }));
     let new = register(&mut db, &[new]).await[0].version_id;
-    assert_eq!(move_run(&mut db, &mut Versions::default(), run, new).await.unwrap(), MoveRun::Moved);
+    assert_eq!(
+        move_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run, new).await.unwrap(),
+        MoveRun::Moved
+    );
     check_run(&mut db, run).await;
     assert_eq!(before[1..4], states(&mut db, run).await[..3]);
     assert!(hands.claim(10).await.is_empty());
@@ -47,7 +51,10 @@ async fn a_run_goes_on_in_the_new_version_where_it_was_in_the_old_one() {
     let done = ["each[0]", "each[1]", "each[2]", "more", "end"].map(|i| format!("{i} success"));
     assert_eq!(states(&mut db, run).await, done);
     assert_eq!(number(&mut db, "select count(*) from dag_run where state = 'success'").await, 1);
-    assert_eq!(move_run(&mut db, &mut Versions::default(), run, new).await.unwrap(), MoveRun::Same);
+    assert_eq!(
+        move_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run, new).await.unwrap(),
+        MoveRun::Same
+    );
 }
 
 #[tokio::test]
@@ -59,11 +66,14 @@ async fn a_run_stays_while_it_runs_or_when_it_does_not_fit() {
     let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
     let other = register(&mut db, &[version(json!([task("a", &[])]))]).await[0].version_id;
     let gone = MoveRun::CannotMove(CannotMove::Gone { task: "b".into() });
-    assert_eq!(move_run(&mut db, &mut Versions::default(), run, other).await.unwrap(), gone);
+    assert_eq!(move_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run, other).await.unwrap(), gone);
     let fits = register(&mut db, &[version(json!([task("b", &[]), task("a", &[])]))]).await[0].version_id;
     let mut hands = Hands::new(&database, &[old], LEASE).await;
     let claimed = hands.claim(1).await[0];
-    assert_eq!(move_run(&mut db, &mut Versions::default(), run, fits).await.unwrap(), MoveRun::Running);
+    assert_eq!(
+        move_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run, fits).await.unwrap(),
+        MoveRun::Running
+    );
     // Nothing happened to it.
     assert!(hands.end(claimed.lease, TaskState::Success).await);
     hands.work_off().await;
@@ -82,19 +92,27 @@ async fn places_in_another_version_mean_no_task_of_this_one() {
     assert!(hands.end(keep, TaskState::Success).await);
     let new = dag(json!({ "dag_id": "d", "tasks": [task("new", &[]), task("keep", &[]), task("drop", &["keep"])] }));
     let new = register(&mut db, &[new]).await[0].version_id;
-    assert_eq!(move_run(&mut db, &mut Versions::default(), run, new).await.unwrap(), MoveRun::Moved);
+    assert_eq!(
+        move_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run, new).await.unwrap(),
+        MoveRun::Moved
+    );
 
     let before = states(&mut db, run).await;
     let tasks = vec![Selected { task: 0, index: None }];
     let wish =
         ClearScope { selection: Selection { tasks, ..Selection::default() }, version: Some(old), states: Vec::new() };
     let mut versions = Versions::default();
-    let cleared = clear_instances(&mut db, &mut Stepper::default(), &mut versions, run, &wish).await;
+    let cleared =
+        clear_instances(&mut db, &Locks::begin().runs(), &mut Stepper::default(), &mut versions, run, &wish).await;
     assert!(matches!(cleared, Err(StoreError::OtherVersion)), "{cleared:?}");
     assert!(matches!(would_clear(&mut db, &mut versions, run, &wish).await, Err(StoreError::OtherVersion)));
-    let marked = mark_instance(&mut db, &mut versions, (run, Some(old)), (0, -1), TaskState::Skipped).await;
+    let marked =
+        mark_instance(&mut db, &Locks::begin().runs(), &mut versions, (run, Some(old)), (0, -1), TaskState::Skipped)
+            .await;
     assert!(matches!(marked, Err(StoreError::OtherVersion)), "{marked:?}");
     assert_eq!(states(&mut db, run).await, before);
     let wish = ClearScope { version: Some(new), ..wish };
-    clear_instances(&mut db, &mut Stepper::default(), &mut versions, run, &wish).await.expect("it is of this version");
+    clear_instances(&mut db, &Locks::begin().runs(), &mut Stepper::default(), &mut versions, run, &wish)
+        .await
+        .expect("it is of this version");
 }

@@ -2,6 +2,7 @@
 
 use crate::fixture::{Hands, chain, database, number, one, register, trigger};
 use orch_core::transition::RunEnd;
+use orch_store::locks::Locks;
 use orch_store::registry::{NewBundle, take_over};
 use orch_store::run::set_run_state;
 use orch_store::step::Claimed;
@@ -32,7 +33,7 @@ async fn a_worker_that_steps_back_keeps_what_runs_need_and_nobody_else_has() {
     }
     assert_eq!(needed_versions(&mut db, old.worker, &ids).await.unwrap(), [ids[0], ids[1]]);
     assert_eq!(needed_versions(&mut db, new.worker, &new_ids).await.unwrap(), [ids[1]]);
-    set_run_state(&mut db, &mut versions, run.id, RunEnd::Failed).await.unwrap();
+    set_run_state(&mut db, &Locks::begin().runs(), &mut versions, run.id, RunEnd::Failed).await.unwrap();
     assert_eq!(needed_versions(&mut db, old.worker, &ids).await.unwrap(), [ids[1]], "the run is over");
 }
 

@@ -5,6 +5,7 @@ use orch_core::transition::RunEnd;
 use orch_store::clean::{Cleaned, Passes, pass_begins, pass_due, pass_failed, pass_went_well, passes, retire};
 use orch_store::duty::duty_due;
 use orch_store::guard::{self, SCHEMA_VERSION, Schema};
+use orch_store::locks::Locks;
 use orch_store::log::{self, LogCursor, NewChunk};
 use orch_store::partition::{Retention, make_ahead};
 use orch_store::run::set_run_state;
@@ -155,7 +156,7 @@ async fn old_weeks_go_with_their_runs_unless_one_of_them_is_not_over() {
     let weeks = |done: &[Cleaned]| done.iter().filter(|one| one.week.is_some()).count();
     let done = retire(&mut db, &Retention::default()).await.unwrap();
     assert_eq!((done.len(), weeks(&done)), (6, 6), "the empty week goes: {done:?}");
-    set_run_state(&mut db, &mut versions, old, RunEnd::Failed).await.unwrap();
+    set_run_state(&mut db, &Locks::begin().runs(), &mut versions, old, RunEnd::Failed).await.unwrap();
     let done = retire(&mut db, &Retention::default()).await.unwrap();
     assert!(done.is_empty(), "a run is as old as its end: {done:?}");
     sqlx::query("update dag_run set ended_at = '2024-07-12'").execute(&mut db).await.unwrap();

@@ -4,6 +4,7 @@ use crate::fixture::{Hands, dag, database, number, one, register, states, trigge
 use orch_sdk::task::{OnTimeout, WaitEnd};
 use orch_spec::state::TaskState;
 use orch_store::due::wake_waiting;
+use orch_store::locks::Locks;
 use orch_store::run::{MoveRun, move_run};
 use orch_store::step::{Lease, NewWait};
 use orch_store::version::Versions;
@@ -119,7 +120,10 @@ async fn a_run_that_moves_to_another_version_waits_on() {
     let spec = dag(json!({ "dag_id": "d", "tasks": [
         { "task_id": "new", "kind": "rust" }, { "task_id": "a", "kind": "rust", "after": ["new"] }] }));
     let to = register(&mut db, &[spec]).await[0].version_id;
-    assert_eq!(move_run(&mut db, &mut Versions::default(), run, to).await.unwrap(), MoveRun::Moved);
+    assert_eq!(
+        move_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run, to).await.unwrap(),
+        MoveRun::Moved
+    );
     let same = "select count(*) from waiting where kind = 'file' and config::text = '{\"path\":\"/x\"}' and task = 1
         and on_timeout = 'skip' and carried::text = '[1]' and poke_ms = 60000 and give_up_at > now() and state = 'deferred'";
     assert_eq!(number(&mut db, same).await, 1);

@@ -9,6 +9,7 @@ use anyhow::anyhow;
 use chrono::SecondsFormat;
 use orch_sdk::task::TaskResult;
 use orch_store::hint::Hint;
+use orch_store::locks::{Locks, lock_dag};
 use orch_store::stream::{
     Covered, Progress, RecordRun, Started, StartedRun, commit_stream, left_behind, open_runs, set_started, start_run,
     started_runs,
@@ -107,14 +108,14 @@ impl RunsTarget {
             .cloned()
             .collect();
         let (mut hints, mut refused, mut versions) = (Vec::new(), Vec::new(), self.versions.clone());
+        let dag = lock_dag(&mut tx, Locks::begin(), &self.of.dag_id).await?;
         for of_run in together(&new, self.of.per) {
             let wanted = RecordRun {
-                dag_id: self.of.dag_id.clone(),
                 run_id: run_id(name, &identity, of_run[0]),
                 conf: conf(name, &stream.topic, self.of.per, &of_run),
                 stream: name.clone(),
             };
-            match start_run(&mut tx, &mut versions, wanted).await? {
+            match start_run(&mut tx, &dag, &mut versions, wanted).await? {
                 StartedRun::Started(given) => hints.extend(given),
                 StartedRun::Known => {}
                 StartedRun::BadConf(why) => refused.extend(of_run.iter().map(|call| call.put_aside(why.clone()))),

@@ -2,6 +2,7 @@
 
 use crate::world::{World, stream, text, world};
 use orch_store::dag::pause;
+use orch_store::locks::Locks;
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::cancel_run;
 use orch_store::stream::{Reset, ResetTo, StreamState, reset_stream, restart_stream};
@@ -168,7 +169,7 @@ async fn records_wait_in_the_topic_while_a_dag_has_no_room() {
         assert_eq!(row.lag, 10 - records);
         let open = world.open().await;
         assert_eq!(open.len(), 3);
-        cancel_run(&mut db, &mut versions, open[0].0).await.unwrap();
+        cancel_run(&mut db, &Locks::begin().runs(), &mut versions, open[0].0).await.unwrap();
         world.ended();
     }
     assert_eq!(offsets(&world.confs().await), both(5));
@@ -186,7 +187,7 @@ async fn a_dag_that_is_paused_queues_runs_and_one_that_is_missing_is_waited_for(
     assert!(!row.waits_for_restart, "it is tried again");
     world.dag(json!({})).await;
     let mut db = world.db().await;
-    pause(&mut db, &["process".into()]).await.unwrap();
+    pause(&mut db, &Locks::begin(), &["process".into()]).await.unwrap();
     restart_stream(&mut db, "readings").await.unwrap();
     world.steered();
     world.until(|row| row.records == 2).await;

@@ -13,6 +13,7 @@ mod documents;
 mod figures;
 mod files;
 mod literals;
+mod locks;
 mod parity;
 mod pipelines;
 mod words;

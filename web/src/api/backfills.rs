@@ -26,6 +26,7 @@ use orch_store::backfill::{
     BACKFILLS, BackfillRow, BackfillTasks, CancelBackfill, CreateBackfill, NewBackfill, by, get_backfill, plan_backfill,
 };
 use orch_store::list::ListPage;
+use orch_store::locks::Locks;
 use orch_wire::body::{AtLeast, IfSent};
 use orch_wire::timestamp::{UtcTimestamp, moment_schema};
 use orch_wire::{Problem, body, one_of};
@@ -133,7 +134,7 @@ pub(crate) async fn change(app: &App, actor: &Actor, id: i32, change: Change) ->
                 goes_on.then_some(backfill::PAUSED).ok_or_else(over)
             }
             Change::Cancelled { stop_running } => {
-                match backfill::cancel(tx, &app.versions, actor, &of, stop_running).await? {
+                match backfill::cancel(tx, Locks::begin(), &app.versions, actor, &of, stop_running).await? {
                     CancelBackfill::Cancelled { .. } => Ok(backfill::CANCELLED),
                     CancelBackfill::Over => Err(over()),
                     CancelBackfill::NoSuchBackfill => Err(missing()),

@@ -10,6 +10,7 @@ use orch_core::plan::TaskIdx;
 use orch_deeds::instance::{self, ClearInstances, ClearOptions};
 use orch_store::StoreError;
 use orch_store::clear::{ClearScope, Cleared, would_clear};
+use orch_store::locks::Locks;
 use orch_store::note::notes_of;
 use orch_store::run::{MoveRun, RunDetails};
 use sqlx::{Connection, PgConnection};
@@ -46,9 +47,9 @@ pub(crate) async fn carry_out(
     clearing: &Clearing,
 ) -> Result<Vec<Cleared>, Refusal> {
     let mut tx = db.begin().await.map_err(StoreError::from)?;
-    let mut done = Vec::with_capacity(clearing.runs.len());
+    let (mut done, locks) = (Vec::with_capacity(clearing.runs.len()), Locks::begin().runs());
     for (run, wish) in &clearing.runs {
-        let cleared = instance::clear(&mut tx, &app.versions, actor, (run, wish), &clearing.options).await?;
+        let cleared = instance::clear(&mut tx, &locks, &app.versions, actor, (run, wish), &clearing.options).await?;
         done.push(in_run(run, cleared)?);
     }
     tx.commit().await.map_err(StoreError::from)?;

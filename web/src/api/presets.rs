@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use orch_deeds::preset;
 use orch_store::StoreError;
 use orch_store::list::{ListPage, Search};
+use orch_store::locks::Locks;
 use orch_store::preset::{KeepPreset, MOST_PRESETS, PRESETS, Preset, by, wrong_name};
 use orch_wire::body;
 use orch_wire::timestamp::Timestamp;
@@ -104,7 +105,7 @@ pub(crate) async fn keep(
         return refused(why.into());
     }
     let mut tx = db.begin().await.map_err(StoreError::from)?;
-    match preset::keep(&mut tx, actor, (dag_id, name), conf).await? {
+    match preset::keep(&mut tx, &Locks::begin(), actor, (dag_id, name), conf).await? {
         KeepPreset::Kept => Ok(tx.commit().await.map_err(StoreError::from)?),
         KeepPreset::NoSuchDag => Err(crate::extract::no_such_dag(dag_id)),
         KeepPreset::TooMany => refused(format!("a dag has at most {MOST_PRESETS} presets: delete one first")),

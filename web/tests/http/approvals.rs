@@ -8,6 +8,7 @@ use orch_spec::approval::Question;
 use orch_spec::state::TaskState;
 use orch_store::approval::{APPROVALS, by};
 use orch_store::list::Search;
+use orch_store::locks::Locks;
 use orch_store::mark::mark_instance;
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::get_run;
@@ -185,7 +186,16 @@ async fn what_was_taken_back_cannot_be_answered() {
     let mut db = web.db().await;
     let run_id = ask(&web, &mut db, &question()).await;
     let run = get_run(&mut db, "asks", &run_id).await.unwrap().unwrap();
-    mark_instance(&mut db, &mut Versions::default(), (run.id, None), (0, -1), TaskState::Success).await.unwrap();
+    mark_instance(
+        &mut db,
+        &Locks::begin().runs(),
+        &mut Versions::default(),
+        (run.id, None),
+        (0, -1),
+        TaskState::Success,
+    )
+    .await
+    .unwrap();
     let (status, told) = answer(&web, &web.token, &run_id, json!({ "chosen_options": ["Approve"] })).await;
     assert_eq!(status, 409);
     assert!(told["detail"].as_str().unwrap().contains("was taken back"), "{told}");

@@ -8,6 +8,7 @@ use orch_sdk::task::Ctx;
 use orch_spec::asset::{AssetEvent, CheckOutcome, CheckPolicy, CheckResult, LineageEdge};
 use orch_spec::state::TaskState;
 use orch_store::asset::{CheckTrail, begin_triggered_runs, dags_to_ask, distribute, keep_checks};
+use orch_store::locks::Locks;
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::step::{EndedTry, Mode, Stepper, Touched, WorkerStep};
 use orch_store::version::Versions;
@@ -83,7 +84,7 @@ async fn go(web: &Web) {
     let mut db = web.db().await;
     distribute(&mut db, 100).await.expect("it distributes");
     for dag_id in dags_to_ask(&mut db, 100).await.expect("a list") {
-        begin_triggered_runs(&mut db, &mut Versions::default(), &dag_id).await.expect("they begin");
+        begin_triggered_runs(&mut db, Locks::begin(), &mut Versions::default(), &dag_id).await.expect("they begin");
     }
 }
 

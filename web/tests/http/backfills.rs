@@ -5,6 +5,7 @@ use crate::fixture::{JsonReply, Web};
 use crate::shapes::{BACKFILL, assert_shape};
 use axum::http::{Method, StatusCode};
 use orch_store::backfill::{due_backfills, pace};
+use orch_store::locks::Locks;
 use orch_store::version::Versions;
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ async fn go(web: &Web) {
     let mut db = web.db().await;
     for _ in 0..10 {
         for id in due_backfills(&mut db, 10).await.expect("a list") {
-            pace(&mut db, &mut Versions::default(), id, 10).await.expect("a pace");
+            pace(&mut db, Locks::begin(), &mut Versions::default(), id, 10).await.expect("a pace");
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::browser::Browser;
 use crate::fixture::{Web, dag};
 use axum::http::Method;
 use orch_spec::state::TaskState;
+use orch_store::locks::Locks;
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::{get_run, time_out_run};
 use orch_store::version::Versions;
@@ -129,7 +130,7 @@ async fn what_was_ended_from_outside_says_by_whom() {
     let late = web.trigger("chain").await;
     let run = key_of(&mut db, "chain", &late).await;
     web.claim(&mut db, run).await;
-    time_out_run(&mut db, &mut Versions::default(), run).await.expect("it ends");
+    time_out_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run).await.expect("it ends");
     for page in ["/".to_string(), format!("/dags/chain/runs/{}", encoded(&late))] {
         let page = browser.get(&page).await;
         assert!(page.has("The run ran out of time.") && !page.has("marked"), "{}", page.html);

@@ -12,6 +12,7 @@ use orch_spec::state::TaskState;
 use orch_store::audit::{AUDIT, newest};
 use orch_store::dag::pause;
 use orch_store::hint::Hints;
+use orch_store::locks::Locks;
 use orch_store::refold::{Keep, fold_run};
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::run_by_uuid;
@@ -73,7 +74,7 @@ impl Web {
         let mut db = database.connect().await;
         let dags = vec![chain("chain", 5), params(), chain("paused", 1), mapped()];
         register_bundle(&mut db, &NewBundle { name: "test".into(), dags }, false).await.expect("they register");
-        pause(&mut db, &["paused".into()]).await.expect("it is paused");
+        pause(&mut db, &Locks::begin(), &["paused".into()]).await.expect("it is paused");
         let admin = NewUser { name: ADMIN, password_hash: &quick_hash(), role: "admin", ..NewUser::default() };
         assert_eq!(add_user(&mut db, &admin).await.expect("it can be written"), None);
         let (clock, hints) = (Clock::movable(), Hints::new());
@@ -189,7 +190,16 @@ impl Web {
         let step = WorkerStep { ended: vec![ended], mode: Mode::Record, ..WorkerStep::default() };
         let reply = Stepper::default().send(db, &step, 1).await.expect("it is recorded");
         assert!(!reply.accepted.is_empty(), "it counted");
-        let folded = fold_run(db, &mut Stepper::default(), &mut Versions::default(), lease.run, 1, Keep::NOTHING).await;
+        let folded = fold_run(
+            db,
+            &Locks::begin().runs(),
+            &mut Stepper::default(),
+            &mut Versions::default(),
+            lease.run,
+            1,
+            Keep::NOTHING,
+        )
+        .await;
         folded.expect("the run is folded");
     }
 

@@ -3,6 +3,7 @@
 use crate::browser::Browser;
 use crate::fixture::Web;
 use axum::http::StatusCode;
+use orch_store::locks::Locks;
 use orch_store::parked::park;
 use orch_store::refold::{Keep, fold_run};
 use orch_store::run::{cancel_run, get_run};
@@ -48,13 +49,23 @@ async fn a_parked_run_says_why_since_when_and_what_to_do() {
     ] {
         sqlx::query("delete from parked_run").execute(&mut db).await.unwrap();
         sqlx::query(AssertSqlSafe(format!("update dag_run set {harm}"))).execute(&mut db).await.unwrap();
-        fold_run(&mut db, &mut Stepper::default(), &mut Versions::default(), run, 0, Keep::NOTHING).await.unwrap();
+        fold_run(
+            &mut db,
+            &Locks::begin().runs(),
+            &mut Stepper::default(),
+            &mut Versions::default(),
+            run,
+            0,
+            Keep::NOTHING,
+        )
+        .await
+        .unwrap();
         let page = browser.get(&href).await;
         assert_eq!(page.status, StatusCode::OK, "{}", page.html);
         assert!(page.has("The run is parked") && page.has(words), "{words} {}", page.html);
     }
 
-    cancel_run(&mut db, &mut Versions::default(), run).await.unwrap();
+    cancel_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run).await.unwrap();
     let page = browser.get(&href).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.html);
     assert!(!page.has("parked"), "{}", page.html);

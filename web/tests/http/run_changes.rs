@@ -7,6 +7,7 @@ use http_body_util::BodyExt as _;
 use orch_spec::state::{RunState, TriggeredBy};
 use orch_store::audit::{AUDIT, newest};
 use orch_store::dag::{pause, unpause};
+use orch_store::locks::Locks;
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::{CreateRun, NewRun, create_run, get_run};
 use orch_store::version::Versions;
@@ -235,9 +236,9 @@ async fn a_cancel_and_a_new_run_that_cancels_the_same_run_do_not_deadlock() {
         "tasks": [{ "task_id": "a", "kind": "rust" }] });
     register_bundle(&mut db, &NewBundle { name: "newest".into(), dags: vec![dag(spec)] }, false).await.unwrap();
     let run = web.trigger("newest").await;
-    pause(&mut db, &["newest".into()]).await.unwrap();
+    pause(&mut db, &Locks::begin(), &["newest".into()]).await.unwrap();
     web.trigger("newest").await;
-    unpause(&mut db, &["newest".into()]).await.unwrap();
+    unpause(&mut db, Locks::begin(), &["newest".into()]).await.unwrap();
 
     let mut tx = gate.begin().await.unwrap();
     sqlx::query("select from dag where dag_id = 'newest' for no key update").execute(&mut *tx).await.unwrap();
@@ -245,7 +246,7 @@ async fn a_cancel_and_a_new_run_that_cancels_the_same_run_do_not_deadlock() {
     let mut versions = Versions::default();
     let path = format!("/api/orch/v1/dags/newest/runs/{run}/cancel");
     let (created, cancelled, ()) = tokio::join!(
-        create_run(&mut creator, &mut versions, &new),
+        create_run(&mut creator, Locks::begin(), &mut versions, &new),
         async {
             until_waiting(&mut db, 1).await;
             web.post(&path, &Value::Null).await

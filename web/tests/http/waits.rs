@@ -4,6 +4,7 @@ use crate::fixture::Web;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use orch_spec::state::TaskState;
+use orch_store::locks::Locks;
 use orch_store::run::get_run;
 use orch_store::version::Versions;
 use serde_json::{Value, json};
@@ -40,9 +41,16 @@ async fn a_run_that_takes_longer_is_named_and_one_that_ends_is_told_whole() {
         assert!(orch_store::output::put(&mut db, lease, "return_value", &json!({ "rows": 7 })).await.unwrap());
         for task in 0..5 {
             let told = (task, -1);
-            orch_store::mark::mark_instance(&mut db, &mut Versions::default(), (id, None), told, TaskState::Success)
-                .await
-                .unwrap();
+            orch_store::mark::mark_instance(
+                &mut db,
+                &Locks::begin().runs(),
+                &mut Versions::default(),
+                (id, None),
+                told,
+                TaskState::Success,
+            )
+            .await
+            .unwrap();
         }
         web.hints.give(orch_store::hint::Hint::Run);
     };

@@ -4,6 +4,7 @@ use crate::browser::Browser;
 use crate::fixture::{Web, dag};
 use axum::http::Method;
 use orch_store::admission::admit;
+use orch_store::locks::Locks;
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::get_run;
 use orch_store::version::Versions;
@@ -27,7 +28,7 @@ async fn why_says_every_reason_and_who_is_in_the_way() {
     web.change(Method::POST, "/api/v2/pools", &json!({ "name": "db", "slots": 1 })).await;
     let first = web.trigger("gated").await;
     let second = web.trigger("gated").await;
-    admit(&mut db, &Versions::default()).await.expect("an admission");
+    admit(&mut db, &Locks::begin().slots(), &Versions::default()).await.expect("an admission");
     let why = async |run: &str, task: &str| {
         web.get(&format!("/api/orch/v1/dags/gated/runs/{run}/tasks/{task}/why")).await.body
     };

@@ -4,6 +4,7 @@ use super::{Heart, Pulse, pulse};
 use crate::config::WorkerConfig;
 use crate::offer::Offers;
 use orch_store::hint::{Hint, Hints};
+use orch_store::locks::Locks;
 use orch_store::version::Versions;
 use orch_store::worker::{self, HeartbeatAnswer, NewWorker, WorkerState};
 use orch_store::{StoreError, StoreResult, connect};
@@ -102,7 +103,7 @@ impl Heart for PgHeart {
 
     async fn good_bye(&mut self) -> StoreResult<()> {
         let mut db = self.connection().await?;
-        worker::release(&mut db, &mut Versions::default(), self.worker).await?;
+        worker::release(&mut db, &Locks::begin().runs(), &mut Versions::default(), self.worker).await?;
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ mod told;
 mod world;
 
 use orch_sdk::task::{Awaited, BoxFuture, Condition, ConditionResult, Conditions, Eyes, TaskError};
+use orch_store::locks::Locks;
 use orch_store::run::cancel_run;
 use orch_store::version::Versions;
 use serde_json::{Value, json};
@@ -103,7 +104,7 @@ async fn a_run_that_cannot_be_read_is_parked_and_its_worker_goes_on_with_others(
     let good = world.trigger("good").await;
     assert_eq!(world.end_of(&good).await, "success");
     // People can still end it.
-    cancel_run(&mut world.db, &mut Versions::default(), harmed.id).await.unwrap();
+    cancel_run(&mut world.db, &Locks::begin().runs(), &mut Versions::default(), harmed.id).await.unwrap();
     assert_eq!(world.end_of(&harmed).await, "failed");
     world.end().await;
 }

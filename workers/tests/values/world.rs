@@ -7,6 +7,7 @@ use orch_store::asset::distribute;
 use orch_store::connect;
 use orch_store::due::wake_waiting;
 use orch_store::hint::{Hint, Hints};
+use orch_store::locks::Locks;
 use orch_store::registry::{NewBundle, prepare, register_bundle};
 use orch_store::run::{CreateRun, NewRun, RunRow, create_run, get_run};
 use orch_store::version::Versions;
@@ -109,7 +110,9 @@ impl World {
 
     pub(crate) async fn trigger(&mut self, dag_id: &str) -> RunRow {
         let new = NewRun::manual(dag_id, TriggeredBy::Test);
-        let CreateRun::Created(run) = create_run(&mut self.db, &mut Versions::default(), &new).await.unwrap() else {
+        let CreateRun::Created(run) =
+            create_run(&mut self.db, Locks::begin(), &mut Versions::default(), &new).await.unwrap()
+        else {
             panic!("the run was not created")
         };
         self.hints.give(Hint::Ready);

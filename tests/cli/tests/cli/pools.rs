@@ -3,6 +3,7 @@
 use crate::world::World;
 use orch_spec::DagSpec;
 use orch_store::admission::admit;
+use orch_store::locks::Locks;
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::version::Versions;
 use serde_json::{Value, json};
@@ -49,7 +50,7 @@ async fn a_command_says_every_reason_why_a_task_waits() {
     world.run(&["pools", "set", "db", "1", ""]).done();
     world.run(&["dags", "trigger", "gated", "--run-id", "one"]).done();
     world.run(&["dags", "trigger", "gated", "--run-id", "two"]).done();
-    assert_eq!(admit(&mut db, &Versions::default()).await.unwrap().many, 1);
+    assert_eq!(admit(&mut db, &Locks::begin().slots(), &Versions::default()).await.unwrap().many, 1);
     assert_eq!(world.run(&["tasks", "state", "gated", "t", "two"]).done(), "scheduled\n");
     let why = world.run(&["tasks", "why", "gated", "t", "two", "-o", "json"]).json();
     let reason = "Pool 'db' has 0 of 1 slots open, and it wants 1.";

@@ -9,6 +9,7 @@ use orch_spec::state::TaskState;
 use orch_store::asset::{CHECKS, CheckTrail, check_by};
 use orch_store::hint::Hint;
 use orch_store::list::Search;
+use orch_store::locks::Locks;
 use orch_store::mark::{Mark, mark_instance};
 use orch_store::run::get_run;
 use orch_store::version::Versions;
@@ -395,7 +396,9 @@ async fn steps_prepare_without_a_transaction_and_stop_with_their_try() {
         and application_name = 'orch worker completions' and state <> 'idle'";
     assert_eq!(sqlx::query_scalar::<_, i64>(sessions).fetch_one(&mut db).await.unwrap(), 0);
     let id = get_run(&mut db, "prepares_for_ever", &run).await.unwrap().unwrap().id;
-    mark_instance(&mut db, &mut Versions::default(), (id, None), (0, -1), TaskState::Failed).await.unwrap();
+    mark_instance(&mut db, &Locks::begin().runs(), &mut Versions::default(), (id, None), (0, -1), TaskState::Failed)
+        .await
+        .unwrap();
     world.hints.give(Hint::Stop);
     assert_eq!(world.end_of("prepares_for_ever", &run).await, "failed");
     // It waits for its tries.
@@ -411,8 +414,16 @@ async fn a_try_that_is_lost_in_the_middle_publishes_nothing() {
     let run = world.trigger("publishing", None).await;
     world.until_a_step_waits(&mut db).await;
     let id = get_run(&mut db, "publishing", &run).await.unwrap().unwrap().id;
-    let marked =
-        mark_instance(&mut db, &mut Versions::default(), (id, None), (0, -1), TaskState::Failed).await.unwrap();
+    let marked = mark_instance(
+        &mut db,
+        &Locks::begin().runs(),
+        &mut Versions::default(),
+        (id, None),
+        (0, -1),
+        TaskState::Failed,
+    )
+    .await
+    .unwrap();
     assert_eq!(marked, Mark::Marked(TaskState::Running));
     world.hints.give(Hint::Stop);
     open(&mut db).await;

@@ -10,6 +10,7 @@ mod world;
 
 use orch::prelude::*;
 use orch_store::hint::Hint;
+use orch_store::locks::Locks;
 use orch_store::run::get_run;
 use orch_store::version::Versions;
 use serde_json::{Value, json};
@@ -48,7 +49,9 @@ async fn examples_follow_each_other_by_their_assets() {
         orch_store::asset::distribute(&mut connection, 100).await.unwrap();
         for dag_id in orch_store::asset::dags_to_ask(&mut connection, 10).await.unwrap() {
             begun.extend(
-                orch_store::asset::begin_triggered_runs(&mut connection, &mut versions, &dag_id).await.unwrap(),
+                orch_store::asset::begin_triggered_runs(&mut connection, Locks::begin(), &mut versions, &dag_id)
+                    .await
+                    .unwrap(),
             );
         }
         world.hints.give(Hint::Ready);
@@ -318,7 +321,10 @@ async fn cleared_tasks_run_again_and_a_running_one_is_stopped_first() {
     };
     let mut stepper = orch_store::step::Stepper::default();
     let cleared =
-        clear_instances(&mut db, &mut stepper, &mut Versions::default(), id, &wish(1)).await.unwrap().unwrap();
+        clear_instances(&mut db, &Locks::begin().runs(), &mut stepper, &mut Versions::default(), id, &wish(1))
+            .await
+            .unwrap()
+            .unwrap();
     assert!(cleared.stopping && !cleared.revived);
     world.hints.give(Hint::Stop);
     assert_eq!(world.end_of("again", &run).await, "success");
@@ -328,7 +334,10 @@ async fn cleared_tasks_run_again_and_a_running_one_is_stopped_first() {
     );
 
     let cleared =
-        clear_instances(&mut db, &mut stepper, &mut Versions::default(), id, &wish(0)).await.unwrap().unwrap();
+        clear_instances(&mut db, &Locks::begin().runs(), &mut stepper, &mut Versions::default(), id, &wish(0))
+            .await
+            .unwrap()
+            .unwrap();
     assert!(cleared.revived && cleared.instances.len() == 3);
     world.hints.give(Hint::Ready);
     assert_eq!(world.end_of("again", &run).await, "failed"); // its third try is over, the fourth fails and has no heirs

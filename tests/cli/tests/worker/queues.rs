@@ -3,6 +3,7 @@
 use crate::world::World;
 use orch::prelude::*;
 use orch_store::instance::{InstanceFilter, list_instances};
+use orch_store::locks::Locks;
 use orch_store::run::{cancel_run, get_run};
 use orch_store::version::Versions;
 use orch_store::why::why;
@@ -53,7 +54,7 @@ async fn a_worker_serves_several_queues_and_one_that_nobody_serves_is_named() {
     let reasons = why(&mut db, &mut versions, &run, &tape).await.unwrap();
     let words: Vec<String> = reasons.iter().map(|one| one.reason.words()).collect();
     assert_eq!(words, ["No living worker serves the queue 'tape'."]);
-    cancel_run(&mut db, &mut versions, run.id).await.unwrap();
+    cancel_run(&mut db, &Locks::begin().runs(), &mut versions, run.id).await.unwrap();
     drop(db);
     world.end().await;
 }

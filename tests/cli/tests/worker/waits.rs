@@ -6,6 +6,7 @@ use orch::{BoxFuture, Condition, ConditionResult, Eyes};
 use orch_core::transition::RunEnd;
 use orch_spec::state::{TaskState, TriggeredBy};
 use orch_store::hint::Hint;
+use orch_store::locks::Locks;
 use orch_store::mark::mark_instance;
 use orch_store::run::{CreateRun, NewRun, create_run, get_run, set_run_state};
 use orch_store::version::Versions;
@@ -280,14 +281,16 @@ async fn whoever_waits_can_be_marked_and_cancelled() {
     let marked = world.trigger("after", None).await;
     world.until(waits, |n| n == 1).await;
     let id = get_run(&mut db, "after", &marked).await.unwrap().unwrap().id;
-    mark_instance(&mut db, &mut versions, (id, None), (0, -1), TaskState::Success).await.unwrap();
+    mark_instance(&mut db, &Locks::begin().runs(), &mut versions, (id, None), (0, -1), TaskState::Success)
+        .await
+        .unwrap();
     world.hints.give(Hint::Ready);
     assert_eq!(world.end_of("after", &marked).await, "success");
 
     let cancelled = world.trigger("after", None).await;
     world.until(waits, |n| n == 1).await;
     let id = get_run(&mut db, "after", &cancelled).await.unwrap().unwrap().id;
-    set_run_state(&mut db, &mut versions, id, RunEnd::Failed).await.unwrap();
+    set_run_state(&mut db, &Locks::begin().runs(), &mut versions, id, RunEnd::Failed).await.unwrap();
     let words = ["skipped", "skipped"].map(String::from);
     assert_eq!(world.states(&cancelled).await.into_iter().map(|row| row.2).collect::<Vec<_>>(), words);
     assert_eq!(world.number("select count(*) from waiting").await, 0);
@@ -480,7 +483,10 @@ async fn a_task_of_another_dag_is_waited_for_by_date_or_by_freshness() {
             run_after: chrono::DateTime::from_timestamp(0, 0),
             ..NewRun::manual(dag_id, TriggeredBy::Test)
         };
-        let CreateRun::Created(run) = create_run(db, &mut Versions::default(), &new).await.unwrap() else { panic!() };
+        let CreateRun::Created(run) = create_run(db, Locks::begin(), &mut Versions::default(), &new).await.unwrap()
+        else {
+            panic!()
+        };
         world.hints.give(Hint::Ready);
         run.run_id
     };

@@ -4,6 +4,7 @@ use orch::Dag;
 use orch_scheduler::{Scheduler, SchedulerConfig};
 use orch_store::connect;
 use orch_store::hint::{Hint, Hints};
+use orch_store::locks::Locks;
 use orch_store::registry::{NewBundle, prepare, register_bundle};
 use orch_store::run::{CreateRun, NewRun, create_run, get_run};
 use orch_store::version::Versions;
@@ -66,7 +67,9 @@ impl World {
     pub(crate) async fn trigger(&self, dag_id: &str, conf: Option<Value>) -> String {
         let mut connection = self.db.connect().await;
         let new = NewRun { conf, ..NewRun::manual(dag_id, orch_spec::state::TriggeredBy::Test) };
-        let CreateRun::Created(run) = create_run(&mut connection, &mut Versions::default(), &new).await.unwrap() else {
+        let CreateRun::Created(run) =
+            create_run(&mut connection, Locks::begin(), &mut Versions::default(), &new).await.unwrap()
+        else {
             panic!("the run was not created")
         };
         self.hints.give(Hint::Ready);

@@ -4,6 +4,7 @@ use super::{Triggered, World};
 use crate::dags;
 use orch_spec::state::TriggeredBy;
 use orch_store::hint::Hint;
+use orch_store::locks::Locks;
 use orch_store::run::{CreateRun, NewRun, create_run};
 use orch_store::{StoreError, StoreResult, connect};
 use orch_test_support::rng::Rng;
@@ -73,9 +74,9 @@ impl World {
     async fn ask(&mut self, url: &str, new: &NewRun) -> StoreResult<CreateRun> {
         if url == self.url() {
             let mut db = self.pool.acquire().await?;
-            return create_run(&mut db, &mut self.versions, new).await;
+            return create_run(&mut db, Locks::begin(), &mut self.versions, new).await;
         }
         let mut db = connect::one(url, "orch torture trigger").await?;
-        create_run(&mut db, &mut self.versions, new).await
+        create_run(&mut db, Locks::begin(), &mut self.versions, new).await
     }
 }

@@ -7,6 +7,7 @@ use crate::extract::RunPath;
 use crate::refusal::Refusal;
 use axum::http::StatusCode;
 use orch_store::StoreError;
+use orch_store::locks::Locks;
 use orch_wire::{Problem, body};
 use sqlx::{Connection, PgConnection};
 use std::borrow::Cow;
@@ -46,7 +47,7 @@ impl Changed for RunEntity {
             remove(of.app, db, of.actor, &run).await?;
         } else {
             let mut tx = db.begin().await.map_err(StoreError::from)?;
-            self.change.carry_out(of.app, &mut tx, of.actor, &run).await?;
+            self.change.carry_out(of.app, &mut tx, Locks::begin(), of.actor, &run).await?;
             tx.commit().await.map_err(StoreError::from)?;
         }
         Ok(format!("{}.{}", run.dag_id, run.run_id))

@@ -12,6 +12,7 @@ use axum::http::StatusCode;
 use orch_core::transition::RunEnd;
 use orch_spec::state::RunState;
 use orch_store::StoreError;
+use orch_store::locks::{Dags, Locks};
 use orch_store::run::{DeleteRun, EndRun, RunDetails};
 use orch_wire::body::{IfSent, NoteText, counts};
 use orch_wire::{body, one_of};
@@ -43,11 +44,12 @@ impl DAGRunPatchBody {
         &self,
         app: &App,
         tx: &mut PgConnection,
+        locks: Locks<Dags>,
         actor: &Actor,
         run: &RunDetails,
     ) -> Result<(), Refusal> {
         if let Some(RunEndWord(state)) = self.state {
-            set_state(app, tx, actor, run, state).await?;
+            set_state(app, tx, locks, actor, run, state).await?;
         }
         if let Some(note) = &self.note.0 {
             orch_deeds::run::note(tx, actor, run, note.as_ref().map(|note| &*note.0)).await?;
@@ -73,7 +75,7 @@ pub(crate) async fn patch(
     let mut db = app.pages().await?;
     let run = find(&mut db, &path).await?;
     let mut tx = db.begin().await.map_err(StoreError::from)?;
-    change.carry_out(&app, &mut tx, &actor, &run).await?;
+    change.carry_out(&app, &mut tx, Locks::begin(), &actor, &run).await?;
     tx.commit().await.map_err(StoreError::from)?;
     tell(&app);
     Ok(Json(find(&mut db, &path).await?.into()))
@@ -82,6 +84,7 @@ pub(crate) async fn patch(
 async fn set_state(
     app: &App,
     tx: &mut PgConnection,
+    locks: Locks<Dags>,
     actor: &Actor,
     run: &RunDetails,
     state: RunState,
@@ -95,7 +98,7 @@ async fn set_state(
             return Err(Refusal::plain(StatusCode::CONFLICT, text));
         }
     };
-    match orch_deeds::run::mark(tx, &app.versions, actor, run, end).await? {
+    match orch_deeds::run::mark(tx, locks, &app.versions, actor, run, end).await? {
         EndRun::Ended(_) | EndRun::AlreadyOver(_) => Ok(()),
         EndRun::NoSuchRun => Err(no_such_run(&run.dag_id, &run.run_id)),
     }
@@ -104,8 +107,9 @@ async fn set_state(
 /// `POST …/cancel`
 pub(crate) async fn cancel(State(app): State<App>, actor: Actor, path: RunPath) -> Result<Json<DagRunView>, Refusal> {
     let run = find(&mut *app.pages().await?, &path).await?;
-    let ended =
-        app.in_transaction(async |tx| Ok(orch_deeds::run::stop(tx, &app.versions, &actor, &run).await?)).await?;
+    let ended = app
+        .in_transaction(async |tx| Ok(orch_deeds::run::stop(tx, Locks::begin(), &app.versions, &actor, &run).await?))
+        .await?;
     match ended {
         EndRun::Ended(_) => tell(&app),
         EndRun::AlreadyOver(state) => {
@@ -125,7 +129,7 @@ pub(crate) async fn delete(State(app): State<App>, actor: Actor, path: RunPath) 
 
 pub(super) async fn remove(app: &App, db: &mut PgConnection, actor: &Actor, run: &RunDetails) -> Result<(), Refusal> {
     let mut tx = db.begin().await.map_err(StoreError::from)?;
-    match orch_deeds::run::delete(&mut tx, &app.versions, actor, run).await? {
+    match orch_deeds::run::delete(&mut tx, Locks::begin(), &app.versions, actor, run).await? {
         DeleteRun::Deleted => {
             tx.commit().await.map_err(StoreError::from)?;
             orch_deeds::run::DELETED.into_iter().for_each(|hint| app.hints.give(hint));

@@ -8,6 +8,7 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use orch_store::locks::Locks;
 use orch_store::run::{MoveRun, RunDetails};
 
 pub(crate) async fn move_to_newest(
@@ -16,8 +17,9 @@ pub(crate) async fn move_to_newest(
     path: RunPath,
 ) -> Result<Json<DagRunView>, Refusal> {
     let run = find(&mut *app.pages().await?, &path).await?;
-    let moved =
-        app.in_transaction(async |tx| Ok(orch_deeds::run::move_to_newest(tx, &app.versions, &actor, &run).await?));
+    let moved = app.in_transaction(async |tx| {
+        Ok(orch_deeds::run::move_to_newest(tx, &Locks::begin().runs(), &app.versions, &actor, &run).await?)
+    });
     match moved.await? {
         MoveRun::Moved => orch_deeds::run::MOVED.into_iter().for_each(|hint| app.hints.give(hint)),
         MoveRun::Same => {}

@@ -14,6 +14,7 @@ use orch_deeds::run::asked_by;
 use orch_spec::ids::{DagId, RunId};
 use orch_spec::schedule::{DataInterval, run_type_of};
 use orch_spec::state::{RunType, TriggeredBy};
+use orch_store::locks::Locks;
 use orch_store::run::{CreateRun, NewRun, RunDetails, create_run, run_by_uuid};
 use orch_wire::body::{Bare, NoteText};
 use orch_wire::fields::text;
@@ -100,13 +101,13 @@ pub(in crate::api) async fn create_of(
         key.as_ref().map(|key| format!("{}/{}/{key}", new.user.as_deref().unwrap_or_default(), new.dag_id))
     };
     new.idempotency_key = key_of(&new);
-    let mut done = create_run(&mut db, &mut versions, &new).await?;
+    let mut done = create_run(&mut db, Locks::begin(), &mut versions, &new).await?;
     if matches!(done, CreateRun::NoSuchDag)
         && let Some(named) = alias(&mut db, dag_id).await?
     {
         new.dag_id = named;
         new.idempotency_key = key_of(&new);
-        done = create_run(&mut db, &mut versions, &new).await?;
+        done = create_run(&mut db, Locks::begin(), &mut versions, &new).await?;
     }
     match done {
         CreateRun::Created(run) => {

@@ -12,6 +12,7 @@ use axum::{Extension, Json};
 use orch_store::dag::DeleteDag;
 use orch_store::import_error::broken_files;
 use orch_store::list::ListPage;
+use orch_store::locks::Locks;
 use orch_wire::body;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
@@ -74,7 +75,7 @@ pub(crate) async fn delete(
 
 pub(crate) async fn delete_of(db: &mut PgConnection, actor: &Actor, dag_id: &str) -> Result<(), Refusal> {
     let mut tx = db.begin().await.map_err(orch_store::StoreError::from)?;
-    match orch_deeds::dag::delete(&mut tx, actor, dag_id).await? {
+    match orch_deeds::dag::delete(&mut tx, Locks::begin(), actor, dag_id).await? {
         DeleteDag::Deleted { .. } => Ok(tx.commit().await.map_err(orch_store::StoreError::from)?),
         DeleteDag::NoSuchDag => Err(no_such_dag(dag_id)),
         DeleteDag::Running => {
@@ -101,7 +102,7 @@ pub(crate) async fn set_paused(
     paused: bool,
 ) -> Result<(), Refusal> {
     let mut tx = db.begin().await.map_err(orch_store::StoreError::from)?;
-    let changed = orch_deeds::dag::set_paused(&mut tx, &app.versions, actor, ids, paused).await?;
+    let changed = orch_deeds::dag::set_paused(&mut tx, Locks::begin(), &app.versions, actor, ids, paused).await?;
     tx.commit().await.map_err(orch_store::StoreError::from)?;
     if !paused && !changed.is_empty() {
         orch_deeds::dag::UNPAUSED.into_iter().for_each(|hint| app.hints.give(hint));

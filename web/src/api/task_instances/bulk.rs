@@ -8,6 +8,7 @@ use crate::refusal::Refusal;
 use axum::http::StatusCode;
 use orch_spec::ids::TaskId;
 use orch_store::StoreError;
+use orch_store::locks::Locks;
 use orch_wire::body::NoteText;
 use orch_wire::{Problem, body};
 use sqlx::{Connection, PgConnection};
@@ -82,7 +83,7 @@ impl Changed for InstanceEntity {
         let task_id = task_id.map_err(|_| no_such_instance(&path, &place.task_id, index.unwrap_or(-1)))?;
         let meant = meant(of.app, db, (&path, &Target::Task(task_id, index)), wish).await?;
         let mut tx = db.begin().await.map_err(StoreError::from)?;
-        carry_out(of.app, &mut tx, of.actor, &meant, wish).await?;
+        carry_out(of.app, &mut tx, Locks::begin(), of.actor, &meant, wish).await?;
         tx.commit().await.map_err(StoreError::from)?;
         Ok(format!("{dag_id}.{run_id}.{}[{}]", place.task_id, index.unwrap_or(-1)))
     }

@@ -17,6 +17,7 @@ use orch_deeds::instance::{self, MarkInstances};
 use orch_spec::state::TaskState;
 use orch_store::StoreError;
 use orch_store::instance::InstanceRow;
+use orch_store::locks::{Dags, Locks, lock_dag};
 use orch_store::note::notes_of;
 use orch_wire::body::{IfSent, NoteText, counts};
 use orch_wire::fields::text;
@@ -92,7 +93,7 @@ pub(crate) async fn patch(
     let mut db = app.pages().await?;
     let meant = meant(&app, &mut db, (&path, &target), &wish).await?;
     let mut tx = db.begin().await.map_err(StoreError::from)?;
-    carry_out(&app, &mut tx, &actor, &meant, &wish).await?;
+    carry_out(&app, &mut tx, Locks::begin(), &actor, &meant, &wish).await?;
     tx.commit().await.map_err(StoreError::from)?;
     tell(&app);
     read_instance_page(&app, &mut db, &meant).await.map(Json)
@@ -134,18 +135,23 @@ fn target(names: &Names, query: &mut Query) -> Result<(RunPath, Target), Refusal
     Ok((path.run, Target::Task(path.task_id, map_index)))
 }
 
-/// In a transaction of the caller, who tells the others when it is committed.
+/// Marks and annotates instances of runs of one DAG in a transaction of the caller, who sends the hints after the commit.
 pub(crate) async fn carry_out(
     app: &App,
     tx: &mut PgConnection,
+    locks: Locks<Dags>,
     actor: &Actor,
     meant: &[InstancesOfRun],
     wish: &TaskInstancePatch,
 ) -> Result<(), Refusal> {
+    let marking = match (wish.state, meant.first()) {
+        (Some(state), Some((run, _))) => Some((state, lock_dag(tx, locks, &run.dag_id).await?)),
+        _ => None,
+    };
     for (run, instances) in meant {
-        if let Some(state) = wish.state
+        if let Some((state, dag)) = &marking
             && let MarkInstances::NotYet { task_id } =
-                instance::mark(tx, &app.versions, actor, run, instances, state).await?
+                instance::mark(tx, dag, &app.versions, actor, run, instances, *state).await?
         {
             let text = format!(
                 "task `{task_id}` of run `{}` cannot be marked yet: the run has not begun, or the list it is mapped over is                 not known: try again when it is",

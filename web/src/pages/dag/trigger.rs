@@ -22,6 +22,7 @@ use orch_spec::params::{BadConf, parse_conf};
 use orch_spec::schedule::run_type_of;
 use orch_spec::state::{RunType, TriggeredBy};
 use orch_store::list::Search;
+use orch_store::locks::Locks;
 use orch_store::preset::{PRESETS, Preset, by};
 use orch_store::run::{CreateRun, NewRun, RUNS, create_run, get_run, newest_of_dag};
 use orch_store::timing::usual_run;
@@ -176,7 +177,7 @@ pub(crate) async fn trigger(
     let Some(new) = new.filter(|_| wish.json_error.is_none()) else {
         return page(&mut db, shell, &found, refused, was_json, &conf, wish, &[]).await;
     };
-    match create_run(&mut db, &mut app.versions.clone(), &new).await? {
+    match create_run(&mut db, Locks::begin(), &mut app.versions.clone(), &new).await? {
         CreateRun::Created(run) | CreateRun::Same(run) => {
             run.hints().into_iter().for_each(|hint| app.hints.give(hint));
             Ok(see_other(&format!("{}/runs/{}", parts::dag_href(&run.dag_id), encoded(&run.run_id))))

@@ -13,6 +13,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::transition::RunEnd;
 use orch_store::instance::state_counts;
+use orch_store::locks::Locks;
 use orch_store::run::{EndRun, RunDetails};
 use serde_json::json;
 
@@ -85,7 +86,8 @@ pub(crate) async fn ask_cancel(State(app): State<App>, shell: Shell, path: RunPa
 
 pub(crate) async fn cancel(State(app): State<App>, actor: Actor, path: RunPath, _: Form) -> Result<Response, Refusal> {
     let run = find(&mut *app.hot().await?, &path).await?;
-    let ended = app.in_transaction(async |tx| Ok(orch_deeds::run::stop(tx, &app.versions, &actor, &run).await?));
+    let ended = app
+        .in_transaction(async |tx| Ok(orch_deeds::run::stop(tx, Locks::begin(), &app.versions, &actor, &run).await?));
     finish(&app, &run, ended.await?)
 }
 
@@ -122,7 +124,9 @@ pub(crate) async fn mark(State(app): State<App>, actor: Actor, path: RunPath, fo
         _ => return Err(Refusal::bad_request("a run is marked as `success` or `failed`")),
     };
     let run = find(&mut *app.hot().await?, &path).await?;
-    let ended = app.in_transaction(async |tx| Ok(orch_deeds::run::mark(tx, &app.versions, &actor, &run, to).await?));
+    let ended = app.in_transaction(async |tx| {
+        Ok(orch_deeds::run::mark(tx, Locks::begin(), &app.versions, &actor, &run, to).await?)
+    });
     finish(&app, &run, ended.await?)
 }
 

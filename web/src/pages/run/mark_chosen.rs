@@ -17,6 +17,7 @@ use axum::response::Response;
 use orch_core::plan::TaskIdx;
 use orch_store::StoreError;
 use orch_store::instance::get_instance;
+use orch_store::locks::Locks;
 use orch_store::version::Version;
 use sqlx::Connection;
 
@@ -80,7 +81,7 @@ pub(crate) async fn mark(State(app): State<App>, actor: Actor, path: RunPath, fo
     let version = the_ledger(&app, &mut db, &run).await?.version;
     for instance in known(form.all("pick"), form.text("version"), &version)? {
         let mut tx = db.begin().await.map_err(StoreError::from)?;
-        match carry_out(&app, &mut tx, &actor, &[(run.clone(), vec![instance])], &wish).await {
+        match carry_out(&app, &mut tx, Locks::begin(), &actor, &[(run.clone(), vec![instance])], &wish).await {
             Ok(()) => tx.commit().await.map_err(StoreError::from)?,
             // What waits for its turn stays; the table says how each stands.
             Err(Refusal::Plain { status: StatusCode::CONFLICT, .. }) => {}

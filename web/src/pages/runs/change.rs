@@ -17,6 +17,7 @@ use orch_deeds::instance::{self, ClearInstances, ClearOptions};
 use orch_spec::state::{RunState, TaskState};
 use orch_store::StoreError;
 use orch_store::clear::{ClearScope, would_clear};
+use orch_store::locks::{Dags, Locks};
 use orch_store::narrow;
 use orch_store::run::{DeleteRun, EndRun, RunDetails, run_by_uuid};
 use orch_store::version::Version;
@@ -229,7 +230,7 @@ pub(crate) async fn change(
     let mut changed = false;
     for run in &runs {
         let mut tx = db.begin().await.map_err(StoreError::from)?;
-        changed |= carry_out(&app, &mut tx, &actor, run, wish).await?;
+        changed |= carry_out(&app, &mut tx, Locks::begin(), &actor, run, wish).await?;
         tx.commit().await.map_err(StoreError::from)?;
     }
     if changed {
@@ -242,20 +243,21 @@ pub(crate) async fn change(
 async fn carry_out(
     app: &Inner,
     tx: &mut PgConnection,
+    locks: Locks<Dags>,
     actor: &Actor,
     run: &RunDetails,
     wish: Do,
 ) -> Result<bool, Refusal> {
     let ended = |ended: EndRun| matches!(ended, EndRun::Ended(_));
     match wish {
-        Do::Mark(to) => Ok(ended(orch_deeds::run::mark(tx, &app.versions, actor, run, to).await?)),
-        Do::Stop => Ok(ended(orch_deeds::run::stop(tx, &app.versions, actor, run).await?)),
-        Do::Delete => Ok(orch_deeds::run::delete(tx, &app.versions, actor, run).await? == DeleteRun::Deleted),
+        Do::Mark(to) => Ok(ended(orch_deeds::run::mark(tx, locks, &app.versions, actor, run, to).await?)),
+        Do::Stop => Ok(ended(orch_deeds::run::stop(tx, locks, &app.versions, actor, run).await?)),
+        Do::Delete => Ok(orch_deeds::run::delete(tx, locks, &app.versions, actor, run).await? == DeleteRun::Deleted),
         Do::Clear { only_failed } => {
             let version = app.versions.get(tx, run.version).await?;
             let wish = selection(&version, only_failed);
             let options = ClearOptions { whole_run: true, ..ClearOptions::default() };
-            let cleared = instance::clear(tx, &app.versions, actor, (run, &wish), &options).await?;
+            let cleared = instance::clear(tx, &locks.runs(), &app.versions, actor, (run, &wish), &options).await?;
             Ok(matches!(cleared, ClearInstances::Cleared(cleared) if !cleared.instances.is_empty()))
         }
     }

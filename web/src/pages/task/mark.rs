@@ -16,6 +16,7 @@ use axum::response::Response;
 use orch_spec::state::TaskState;
 use orch_store::StoreError;
 use orch_store::instance::get_instance;
+use orch_store::locks::Locks;
 use sqlx::Connection;
 
 pub(crate) const ENDS: [(TaskState, &str, bool); 3] = [
@@ -103,7 +104,7 @@ async fn carry(app: &App, actor: &Actor, path: &MappedPath, wish: &TaskInstanceP
     let missing = || no_such_instance(&task.run, &task.task_id, *map_index);
     let index = the_ledger(app, &mut db, &run).await?.version.plan.index_of(&task.task_id).ok_or_else(missing)?;
     let mut tx = db.begin().await.map_err(StoreError::from)?;
-    carry_out(app, &mut tx, actor, &[(run.clone(), vec![(index, *map_index)])], wish).await?;
+    carry_out(app, &mut tx, Locks::begin(), actor, &[(run.clone(), vec![(index, *map_index)])], wish).await?;
     tx.commit().await.map_err(StoreError::from)?;
     tell(app);
     Ok(see_other(&task_href(&href(&run), &task.task_id, *map_index)))
