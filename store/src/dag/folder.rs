@@ -37,10 +37,15 @@ pub async fn taken_by_others(
     Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.dag_id, row.bundle)).collect())
 }
 
-/// Their files are gone: their schedules rest, and lists leave them out. Runs that have begun go on.
+/// Marks DAGs whose files no longer exist as stale: they get no scheduled runs, and lists omit them. Running runs continue.
 #[boxed]
 pub async fn set_stale(db: &mut PgConnection, bundle: &str, dag_ids: &[String]) -> StoreResult<u64> {
-    let done = sqlx::query!("update dag set is_stale = true where bundle = $1 and dag_id = any($2)", bundle, dag_ids);
+    let done = sqlx::query!(
+        "update dag set is_stale = true where dag_id = any(array(select dag_id from dag
+          where bundle = $1 and dag_id = any($2) order by dag_id for no key update))",
+        bundle,
+        dag_ids
+    );
     Ok(done.execute(db).await?.rows_affected())
 }
 

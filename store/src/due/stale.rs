@@ -16,13 +16,14 @@ pub struct StrandedRun {
     pub newest: i32,
 }
 
-/// DAGs that no worker has offered for so long are stale: their schedules rest. How many became so.
+/// Marks DAGs that no worker has offered for the time `after` as stale, and returns their number. Stale DAGs get no scheduled runs.
 #[boxed]
 pub async fn mark_stale_dags(db: &mut PgConnection, after: Duration) -> StoreResult<u64> {
     let done = sqlx::query!(
-        "update dag d set is_stale = true where not d.is_stale
+        "update dag set is_stale = true where dag_id = any(array(select d.dag_id from dag d where not d.is_stale
           and d.registered_at < now() - $1::float8 * interval '1 second' and not exists (select from worker w
-            where d.version = any(w.versions) and w.heartbeat_at > now() - $1::float8 * interval '1 second')",
+            where d.version = any(w.versions) and w.heartbeat_at > now() - $1::float8 * interval '1 second')
+          order by d.dag_id for no key update of d))",
         after.as_secs_f64()
     );
     Ok(done.execute(db).await?.rows_affected())

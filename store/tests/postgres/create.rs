@@ -3,7 +3,7 @@
 use crate::fixture::{chain, dag, database, hot, number, one, register, trigger};
 use orch_spec::ids::RunId;
 use orch_spec::state::{RunState, TaskState, TriggeredBy};
-use orch_store::dag::{DAGS, by, did_you_mean, get_dag, pause, resolve, unpause};
+use orch_store::dag::{DAGS, by, did_you_mean, get_dag, pause, resolve, set_stale, unpause};
 use orch_store::instance::{InstanceFilter, list_instances};
 use orch_store::list::Search;
 use orch_store::locks::Locks;
@@ -217,4 +217,35 @@ async fn partitions_of_a_transaction_that_was_rolled_back_are_created_again() {
     let run = trigger(&mut db, &mut versions, "d").await;
     assert_eq!(run.state, RunState::Running);
     assert_eq!(number(&mut db, "select count(*) from dag_run").await, 1);
+}
+
+/// Statements lock several DAGs in the order of their ids. DAGs that became stale were locked in the order of their rows.
+#[tokio::test]
+async fn dags_that_are_paused_and_become_stale_at_the_same_time_do_not_deadlock() {
+    let database = database().await;
+    let (mut db, mut gate) = (one(&database).await, one(&database).await);
+    register(&mut db, &[chain("b", 1)]).await;
+    register(&mut db, &[chain("a", 1)]).await;
+    let mut tx = gate.begin().await.unwrap();
+    sqlx::query("select from dag where dag_id = 'a' for no key update").execute(&mut *tx).await.unwrap();
+    let mut both = JoinSet::new();
+    for sessions in 1..=2 {
+        let mut session = one(&database).await;
+        both.spawn(async move {
+            let ids = ["a", "b"].map(String::from);
+            match sessions {
+                1 => pause(&mut session, &Locks::begin(), &ids).await.map(|paused| paused.len() as u64),
+                _ => set_stale(&mut session, "test", &ids).await,
+            }
+        });
+        let waits =
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        while number(&mut db, waits).await < sessions {
+            tokio::task::yield_now().await;
+        }
+    }
+    tx.commit().await.unwrap();
+    for changed in both.join_all().await {
+        assert_eq!(changed.expect("no deadlock"), 2);
+    }
 }
