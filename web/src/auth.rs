@@ -51,8 +51,8 @@ pub(crate) struct Caller {
 pub(crate) struct Auth {
     clock: Clock,
     users: Users,
-    sessions: Found<SessionRow>,
-    api_tokens: Found<TokenRow>,
+    sessions: Found<Hash, SessionRow>,
+    api_tokens: Found<Hash, TokenRow>,
     failures: Failures,
     hasher: Hasher,
     signer: OnceCell<Signer>,

@@ -1,9 +1,10 @@
-//! Rows of logins and tokens, by the hash of the credential. Only rows that exist are kept: unknown credentials, of which a caller can
-//! send any number, would evict the known ones.
+//! A cache of logins and tokens by the hash of the credential, and of users by name. It contains only rows that exist: misses, of which a
+//! caller can cause any number, would evict them.
 
-use super::Hash;
 use chrono::{DateTime, TimeDelta, Utc};
+use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Maximum age of an entry, after which changes of other servers apply.
@@ -11,8 +12,8 @@ const REMEMBERED_FOR: TimeDelta = TimeDelta::seconds(1);
 const MAX_ROWS: usize = 10_000;
 
 #[derive(Debug)]
-pub(super) struct Found<T> {
-    rows: Mutex<HashMap<Hash, FoundRow<T>>>,
+pub(super) struct Found<K, T> {
+    rows: Mutex<HashMap<K, FoundRow<T>>>,
 }
 
 #[derive(Debug)]
@@ -28,32 +29,35 @@ impl<T> FoundRow<T> {
     }
 }
 
-impl<T> Default for Found<T> {
+impl<K, T> Default for Found<K, T> {
     fn default() -> Self {
         Found { rows: Mutex::default() }
     }
 }
 
-impl<T: Clone> Found<T> {
-    fn rows(&self) -> MutexGuard<'_, HashMap<Hash, FoundRow<T>>> {
+impl<K: Eq + Hash, T: Clone> Found<K, T> {
+    fn rows(&self) -> MutexGuard<'_, HashMap<K, FoundRow<T>>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the row if it was read within the last second.
-    pub(super) fn fresh(&self, hash: &Hash, now: DateTime<Utc>) -> Option<T> {
-        self.rows().get(hash).filter(|row| row.is_fresh(now)).map(|row| row.row.clone())
+    pub(super) fn fresh<Q: Eq + Hash + ?Sized>(&self, key: &Q, now: DateTime<Utc>) -> Option<T>
+    where
+        K: Borrow<Q>,
+    {
+        self.rows().get(key).filter(|row| row.is_fresh(now)).map(|row| row.row.clone())
     }
 
-    /// True if the last look-up of the credential found a row, however long ago.
-    pub(super) fn knows(&self, hash: &Hash) -> bool {
-        self.rows().contains_key(hash)
+    /// True if the last look-up of this key found a row, however long ago.
+    pub(super) fn knows(&self, key: &K) -> bool {
+        self.rows().contains_key(key)
     }
 
     /// Keeps what a look-up found. A miss removes the row.
-    pub(super) fn keep(&self, hash: Hash, now: DateTime<Utc>, row: Option<T>) {
+    pub(super) fn keep(&self, key: K, now: DateTime<Utc>, row: Option<T>) {
         let mut rows = self.rows();
         let Some(row) = row else {
-            rows.remove(&hash);
+            rows.remove(&key);
             return;
         };
         if rows.len() >= MAX_ROWS {
@@ -62,14 +66,17 @@ impl<T: Clone> Found<T> {
         if rows.len() >= MAX_ROWS {
             rows.clear();
         }
-        rows.insert(hash, FoundRow { read_at: Some(now), row });
+        rows.insert(key, FoundRow { read_at: Some(now), row });
     }
 
-    pub(super) fn forget(&self, hash: &Hash) {
-        self.rows().remove(hash);
+    pub(super) fn forget<Q: Eq + Hash + ?Sized>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+    {
+        self.rows().remove(key);
     }
 
-    /// Makes the next request with each credential read its row again.
+    /// Makes the next look-up of each key read its row again.
     pub(super) fn expire_all(&self) {
         self.rows().values_mut().for_each(|row| row.read_at = None);
     }
@@ -79,8 +86,8 @@ impl<T: Clone> Found<T> {
 mod tests {
     use super::*;
 
-    fn hash(number: usize) -> Hash {
-        let mut hash = Hash::default();
+    fn hash(number: usize) -> [u8; 32] {
+        let mut hash = [0; 32];
         hash[..8].copy_from_slice(&number.to_be_bytes());
         hash
     }

@@ -1,30 +1,19 @@
-//! Users as a token check needs them: remembered for a second, so that a busy caller costs a query a second.
+//! Users as a token check needs them. They are cached for a second, so that a busy caller costs one query per second.
 
 use super::Role;
+use super::found::Found;
 use crate::refusal::Refusal;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use orch_store::StoreError;
 use orch_store::user::{UserRow, get_user};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
-/// A password reset or a deleted user is noticed after this long, here and in every other server.
-const REMEMBERED_FOR: TimeDelta = TimeDelta::seconds(1);
-const MOST_USERS: usize = 10_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Users {
-    seen: Mutex<HashMap<String, CachedUser>>,
-}
-
-#[derive(Debug)]
-struct CachedUser {
-    at: DateTime<Utc>,
-    user: Option<ActiveUser>,
+    seen: Found<String, ActiveUser>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,9 +42,9 @@ pub(super) fn stamp(password_hash: &str, generation: i32) -> String {
 }
 
 impl Users {
-    /// Somebody changed here is seen at once; other servers see it within a second.
+    /// Makes a change by this server apply immediately. Other servers apply it within a second.
     pub(super) fn forget(&self, name: &str) {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.seen.forget(name);
     }
 
     pub(super) async fn get(
@@ -64,20 +53,11 @@ impl Users {
         name: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<ActiveUser>, Refusal> {
-        {
-            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(seen) = seen.get(name)
-                && (TimeDelta::zero()..REMEMBERED_FOR).contains(&(now - seen.at))
-            {
-                return Ok(seen.user.clone());
-            }
+        if let Some(user) = self.seen.fresh(name, now) {
+            return Ok(Some(user));
         }
         let user = read(pool, name).await?.as_ref().map(ActiveUser::of).transpose()?.flatten();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= MOST_USERS {
-            seen.clear();
-        }
-        seen.insert(name.into(), CachedUser { at: now, user: user.clone() });
+        self.seen.keep(name.into(), now, user.clone());
         Ok(user)
     }
 }

@@ -152,3 +152,17 @@ async fn colours_are_kept_in_a_cookie() {
     browser.cookies.insert("theme".into(), "x\"><script>".into());
     assert!(browser.get("/").await.has(r#"<html lang="en" data-base="/">"#));
 }
+
+/// The clock stands still, so a cached miss would still apply.
+#[tokio::test]
+async fn a_user_who_is_enabled_again_is_let_in_immediately() {
+    let web = Web::new().await;
+    web.add_user("ada", "viewer").await;
+    let token = web.log_in("ada", PASSWORD).await.expect("the password is right");
+    for (is_disabled, expected) in [(true, StatusCode::UNAUTHORIZED), (false, StatusCode::OK)] {
+        let change = sqlx::query("update api_user set is_disabled = $1 where name = 'ada'").bind(is_disabled);
+        change.execute(&mut web.db().await).await.unwrap();
+        let reply = web.send(Method::GET, "/api/v2/dags", Some(&token), None).await;
+        assert_eq!(reply.status, expected, "disabled: {is_disabled}");
+    }
+}
