@@ -136,9 +136,14 @@ impl Live {
         self.followers.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
     }
 
-    /// Counts an answer of this user that stays open, as long as the returned value lives.
+    /// Counts a response of this user that stays open, or a request that waits, as long as the returned value exists.
     pub(crate) fn count(&self, user: &Arc<str>) -> Result<Counted, Refusal> {
         Counted::new(&self.followers, user)
+    }
+
+    /// Counts a request that waits up to so many seconds. `None` if it does not wait.
+    pub(crate) fn count_wait(&self, user: &Arc<str>, seconds: f64) -> Result<Option<Counted>, Refusal> {
+        if seconds > 0.0 { self.count(user).map(Some) } else { Ok(None) }
     }
 
     /// Hears of a thing from now on.

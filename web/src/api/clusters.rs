@@ -3,13 +3,14 @@
 use super::topics::{
     PartitionRecords, PlacedPage, RecordPage, RecordsBody, RecordsQuery, TopicPartitionPage, created, refusal, wanted,
 };
+use crate::auth::Caller;
 use crate::extract::{Actor, Names, Query, Secret};
 use crate::refusal::Refusal;
 use crate::state::App;
 use crate::trial::{brokers_reachable, reachable};
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use orch_deeds::topic::note_append_at;
 use orch_sdk::task::Connection;
 use orch_store::cluster::{ClusterPlace, ClusterRecords, ClusterTopic, ReadAt};
@@ -71,10 +72,11 @@ pub(crate) async fn partitions(State(app): State<App>, names: Names) -> Result<J
 
 pub(crate) async fn records(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     names: Names,
     mut query: Query,
 ) -> Result<Json<RecordPage>, Refusal> {
-    let RecordsQuery { partition, which, most, until } = wanted(&mut query)?;
+    let RecordsQuery { partition, which, most, until, counted: _counted } = wanted(&app, &caller, &mut query)?;
     let at = at(&app, names.get("connection_id")).await?;
     // A number above the range of partitions is refused by the cluster's process as missing.
     let partition = Some(i32::try_from(partition).unwrap_or(i32::MAX));

@@ -1,14 +1,15 @@
 //! `/api/orch/v1/topics/{topic_name}/…`: the partitions of a topic of the built-in log, its records, and new ones.
 
 use crate::api::lake::READS_DATA;
-use crate::auth::Role;
+use crate::auth::{Caller, Role};
 use crate::extract::{Actor, Count, Names, OptionalCount, Query, Secret, escape_id, query_params};
+use crate::live::Counted;
 use crate::openapi::kinds::QueryParamType;
 use crate::refusal::Refusal;
 use crate::state::App;
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Utc};
@@ -195,9 +196,10 @@ pub(crate) struct RecordsQuery {
     pub(crate) which: WhichRecords,
     pub(crate) most: i64,
     pub(crate) until: Instant,
+    pub(crate) counted: Option<Counted>,
 }
 
-pub(crate) fn wanted(query: &mut Query) -> Result<RecordsQuery, Refusal> {
+pub(crate) fn wanted(app: &App, caller: &Caller, query: &mut Query) -> Result<RecordsQuery, Refusal> {
     let RecordsParams { partition, offset, at, key, limit: most, wait } = query.whole()?;
     let wait = wait.unwrap_or(0.0);
     if !(0.0..=f64::from(LONGEST_WAIT)).contains(&wait) {
@@ -210,15 +212,17 @@ pub(crate) fn wanted(query: &mut Query) -> Result<RecordsQuery, Refusal> {
         (None, None, Some(at)) => WhichRecords::At(at),
         (None, None, None) => WhichRecords::Newest,
     };
-    Ok(RecordsQuery { partition, which, most, until: Instant::now() + Duration::from_secs_f64(wait) })
+    let counted = app.live.count_wait(&caller.name, wait)?;
+    Ok(RecordsQuery { partition, which, most, until: Instant::now() + Duration::from_secs_f64(wait), counted })
 }
 
 pub(crate) async fn records(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     names: Names,
     mut query: Query,
 ) -> Result<Json<RecordPage>, Refusal> {
-    let RecordsQuery { partition, which, most, until } = wanted(&mut query)?;
+    let RecordsQuery { partition, which, most, until, counted: _counted } = wanted(&app, &caller, &mut query)?;
     loop {
         let hints = app.hints.clone();
         // Armed before the look.

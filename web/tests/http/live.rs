@@ -257,6 +257,14 @@ async fn one_user_follows_so_many_pages_and_others_still_can() {
     let run = web.trigger("chain").await;
     let waits = format!("/api/v2/dags/chain/dagRuns/{run}/wait?interval=1");
     assert_eq!(web.get(&waits).await.status, StatusCode::TOO_MANY_REQUESTS, "a wait counts too");
+    let trigger = "/api/orch/v1/dags/chain/trigger?wait=";
+    let refused = web.post(&format!("{trigger}1"), &json!({ "dag_run_id": "refused" })).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{}", refused.body);
+    let missing = web.get("/api/v2/dags/chain/dagRuns/refused").await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND, "a refused request creates no run");
+    assert_eq!(web.post(&format!("{trigger}0"), &json!({})).await.status, StatusCode::ACCEPTED);
+    let records = web.get("/api/orch/v1/topics/t/records?partition=0&wait=1").await;
+    assert_eq!(records.status, StatusCode::TOO_MANY_REQUESTS, "{}", records.body);
     let mut ada = Browser::new(&web);
     ada.log_in("ada", crate::fixture::PASSWORD, "/").await;
     drop(self::open(&web, &ada, "/events", "").await);

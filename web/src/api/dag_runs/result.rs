@@ -75,6 +75,8 @@ pub(crate) async fn trigger_and_wait(
     let digest = body.digest();
     let body: TriggerAndWaitBody = body.read()?;
     let new = body.new.run_of(&dag_id, body.logical_date)?;
+    // Counted before the run is created, so that a refused request creates no run.
+    let counted = app.live.count_wait(&actor.name, seconds)?;
     let (mut run, known) = create(&app, &actor, (&dag_id, &headers, digest), new).await?;
     let known = known.then_some(REPLAYED);
     let end = Wait::of(&app, run.id);
@@ -83,6 +85,7 @@ pub(crate) async fn trigger_and_wait(
         let gone = || Refusal::not_found(format!("run `{}` was deleted while it was waited for", run.run_id));
         run = run_by_uuid(&mut db, run.id).await?.ok_or_else(gone)?;
     }
+    drop(counted);
     if run.state.is_finished() {
         let (results, results_url) = match outputs(&app, &run, &wanted).await? {
             Results::Values(results) => (results, None),
