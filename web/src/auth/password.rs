@@ -57,6 +57,7 @@ impl Password {
         match self.0.chars().count() {
             ..FEWEST_CHARS => Err("a password has at least 8 characters"),
             _ if self.0.len() > MOST_BYTES => Err("a password has at most 1024 bytes"),
+            _ if self.0.chars().all(char::is_whitespace) => Err("a password has characters other than white space"),
             _ if self.0.contains('\0') => Err("a password holds no NUL character"),
             _ if COMMON.lines().any(|common| common == plain) => {
                 Err("this password is one of the most common ones, which are tried first: choose another one")
@@ -183,7 +184,8 @@ mod tests {
         for password in ["short", "password", "PassWord123", "12345678", "qwertyuiop", "changeme", "ada.lovelace"] {
             assert!(refused(password), "{password}");
         }
-        assert!(!refused("correct horse battery staple") && !refused("canary-5f1c2e"));
+        assert!(refused(&" ".repeat(8)) && refused("\t \u{3000}\n\u{a0}   "), "only white space");
+        assert!(!refused("correct horse battery staple") && !refused("canary-5f1c2e") && !refused("       7"));
         assert!(
             COMMON.lines().all(|one| one.len() >= FEWEST_CHARS && one == one.to_lowercase()),
             "shorter ones are refused"
