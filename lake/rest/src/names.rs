@@ -18,11 +18,22 @@ pub(crate) fn namespace(path: &str) -> RestResult<String> {
 pub(crate) fn joined(parts: &[String]) -> RestResult<String> {
     if parts.is_empty() || parts.iter().any(|part| part.is_empty() || part.contains('.')) {
         return Err(Refusal::input(format!(
-            "`{}` is no name of a namespace here: its parts must not be empty or have points in them",
-            parts.join(".")
+            "`{}` is not a valid namespace: its parts must not be empty or contain `.`",
+            parts.join(".").escape_debug()
         )));
     }
-    Ok(parts.join("."))
+    let namespace = parts.join(".");
+    without_control("namespace", &namespace)?;
+    Ok(namespace)
+}
+
+/// Rejects control characters: Postgres cannot store NUL, and `TableName` rejects all of them.
+fn without_control(what: &str, text: &str) -> RestResult<()> {
+    if text.contains(char::is_control) {
+        let text = text.escape_debug();
+        return Err(Refusal::input(format!("the {what} `{text}` contains control characters")));
+    }
+    Ok(())
 }
 
 pub(crate) fn parts(namespace: &str) -> Vec<&str> {
@@ -65,8 +76,10 @@ pub(crate) struct Paging {
 }
 
 impl Paging {
-    pub(crate) fn after(&self) -> &str {
-        self.page_token.as_deref().unwrap_or_default()
+    pub(crate) fn after(&self) -> RestResult<&str> {
+        let token = self.page_token.as_deref().unwrap_or_default();
+        without_control("page token", token)?;
+        Ok(token)
     }
 
     /// Clients that never ask for pages get everything.
@@ -113,5 +126,6 @@ mod tests {
     fn parts_of_a_namespace_have_no_points() {
         assert_eq!(namespace("prod\u{1f}retail").ok().as_deref(), Some("prod.retail"));
         assert!(namespace("prod.retail").is_err() && namespace("").is_err() && joined(&[]).is_err());
+        assert!(namespace("prod\0").is_err() && namespace("prod\u{1f}re\ntail").is_err());
     }
 }

@@ -48,7 +48,8 @@ pub(crate) async fn list(
         let first = name.strip_prefix(below.as_str())?.split('.').next()?;
         Some(format!("{below}{first}"))
     });
-    let direct: BTreeSet<String> = direct.filter(|name| name.as_str() > paging.after()).collect();
+    let after = paging.after()?;
+    let direct: BTreeSet<String> = direct.filter(|name| name.as_str() > after).collect();
     let (page, next) = paging.cut(direct.into_iter().collect(), |name| name)?;
     let namespaces: Vec<_> = page.iter().map(|name| names::parts(name)).collect();
     Ok(Json(json!({ "namespaces": namespaces, "next-page-token": next })))

@@ -40,7 +40,7 @@ pub(crate) async fn list(
 /// Names of a namespace.
 pub(crate) async fn page(api: &Api, of: EntryType, path: &str, paging: &Paging) -> RestResult<Json<Value>> {
     let namespace = names::namespace(path)?;
-    let found = api.catalog.names_after(of, &namespace, paging.after(), paging.most()?.saturating_add(1)).await?;
+    let found = api.catalog.names_after(of, &namespace, paging.after()?, paging.most()?.saturating_add(1)).await?;
     if found.is_empty() {
         api.namespace(&namespace).await?;
     }

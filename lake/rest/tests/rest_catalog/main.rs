@@ -328,3 +328,31 @@ async fn keys_of_a_table_end_after_an_hour() {
     assert_eq!(answer["storage-credentials"][0]["prefix"], json!("s3://lakehouse/wh/retail/orders"));
     assert_eq!(world.audited("give_storage_keys").await.len(), 2);
 }
+
+#[tokio::test]
+async fn nul_and_control_characters_are_bad_requests() {
+    let world = World::new(GivenKeys::None).await;
+    let good = json!({ "namespace": ["retail"], "properties": { "path": r"C:\u0000" } });
+    assert_eq!(world.send("POST", "/v1/namespaces", "op", &good).await.0, StatusCode::OK, "a backslash before `u0000`");
+    let schema = json!({ "type": "struct", "fields": [] });
+    let none = Value::Null;
+    for (method, path, body) in [
+        ("POST", "/v1/namespaces", json!({ "namespace": ["a\0b"] })),
+        ("POST", "/v1/namespaces", json!({ "namespace": ["a", "b\n"] })),
+        ("POST", "/v1/namespaces", json!({ "namespace": ["b"], "properties": { "owner": "a\0" } })),
+        ("POST", "/v1/namespaces", json!({ "namespace": ["b"], "properties": { "a\0": "ann" } })),
+        ("POST", "/v1/namespaces/retail/properties", json!({ "removals": ["a\0"] })),
+        ("POST", "/v1/namespaces/retail/tables", json!({ "name": "a\0", "schema": schema })),
+        ("GET", "/v1/namespaces/a%00b", none.clone()),
+        ("HEAD", "/v1/namespaces/a%0Ab", none.clone()),
+        ("DELETE", "/v1/namespaces/a%00b", none.clone()),
+        ("GET", "/v1/namespaces?parent=a%00", none.clone()),
+        ("GET", "/v1/namespaces/a%00/tables", none.clone()),
+        ("GET", "/v1/namespaces/retail/tables?pageToken=a%00", none.clone()),
+        ("GET", "/v1/namespaces/retail/tables/a%00", none.clone()),
+        ("GET", "/v1/namespaces/retail/views/a%0D", none.clone()),
+    ] {
+        let (status, answer) = world.send(method, path, "op", &body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{method} {path} {body} {answer}");
+    }
+}
