@@ -11,6 +11,7 @@ pub mod ids;
 pub mod metrics;
 pub mod names;
 pub mod params;
+pub mod pattern;
 pub mod schedule;
 pub mod state;
 pub mod template;

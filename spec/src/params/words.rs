@@ -2,7 +2,7 @@
 //! checks would look as if it held.
 
 use crate::names::closest;
-use regex_lite::Regex;
+use crate::pattern::compile;
 use serde_json::{Map, Value};
 
 /// Judged by `violations`.
@@ -70,10 +70,10 @@ fn walk<'a>(root: &'a Value, schema: &'a Value, path: &mut Vec<&'a str>, found: 
     let place = |path: &[&str]| if path.is_empty() { String::new() } else { format!(" at `{}`", path.join(".")) };
     for (word, value) in words {
         let problem = match (word.as_str(), value) {
-            ("pattern", Value::String(pattern)) => Regex::new(pattern).err().map(|error| {
+            ("pattern", Value::String(pattern)) => compile(pattern).err().map(|error| {
                 (
-                    format!("`{pattern}` is not a regular expression: {error}"),
-                    "write it as the crate regex-lite reads it".into(),
+                    format!("`{pattern}` cannot be used as a regular expression: {error}"),
+                    "write it in the syntax of the crate regex-lite, with fewer repetitions".into(),
                 )
             }),
             ("$ref", Value::String(to)) if to.strip_prefix('#').and_then(|to| root.pointer(to)).is_none() => {
@@ -144,7 +144,10 @@ mod tests {
         } });
         let found: Vec<String> = unjudged(&schema).into_iter().map(|(what, hint)| format!("{what} ({hint})")).collect();
         assert_eq!(found.len(), 4, "{found:#?}");
-        assert!(found[0].starts_with("`(` is not a regular expression") && found[0].contains("at `properties.day`"));
+        assert!(
+            found[0].starts_with("`(` cannot be used as a regular expression")
+                && found[0].contains("at `properties.day`")
+        );
         assert!(found[1].contains("`contains` is a rule that is not checked here at `properties.rows.items`"));
         assert_eq!(
             found[2],

@@ -10,8 +10,8 @@ use orch_core::backfill::{Action, BackfillRequest, CannotBackfill, Date, dates, 
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::select::part;
 use orch_spec::params::{BadConf, check_conf};
+use orch_spec::pattern::compile;
 use orch_spec::state::RunState;
-use regex_lite::Regex;
 use serde_json::Value;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
@@ -55,7 +55,7 @@ pub enum CreateBackfill<T> {
     NoSuchDag,
     Cannot(CannotBackfill),
     BadConf(BadConf),
-    /// The regular expression is none, with the reason.
+    /// The regular expression is not valid or too large, with the reason.
     BadRegex(String),
     /// No task matches it.
     NoTask,
@@ -149,16 +149,19 @@ pub async fn plan_backfill(
         Some(wanted) => match chosen(&version.plan, wanted) {
             Ok(tasks) if tasks.is_empty() => return Ok(CreateBackfill::NoTask),
             Ok(tasks) => Some(tasks.iter().map(|&task| version.plan.task_id(task).to_string()).collect()),
-            Err(error) => return Ok(CreateBackfill::BadRegex(error.to_string())),
+            Err(error) => return Ok(CreateBackfill::BadRegex(error)),
         },
     };
     let there = runs_of(db, &new.dag_id, &dates).await?;
     Ok(CreateBackfill::Done(Planned { dates: plan(&dates, &there, new.wish.reprocess), tasks }))
 }
 
-/// The tasks that run, of a version.
-pub(super) fn chosen(plan: &Plan, wanted: &BackfillTasks) -> Result<BTreeSet<TaskIdx>, regex_lite::Error> {
-    let regex = Regex::new(&wanted.regex)?;
+/// Selects the tasks of a version that run.
+///
+/// # Errors
+/// Why the regular expression cannot be used.
+pub(super) fn chosen(plan: &Plan, wanted: &BackfillTasks) -> Result<BTreeSet<TaskIdx>, String> {
+    let regex = compile(&wanted.regex)?;
     let tasks = (0..).zip(&plan.spec.tasks).filter(|(_, task)| regex.is_match(&task.task_id));
     let named: Vec<TaskIdx> = tasks.map(|(place, _)| place).collect();
     Ok(part(plan, &named, wanted.upstream))

@@ -172,7 +172,7 @@ pub(crate) fn done<T>(dag_id: &str, outcome: CreateBackfill<T>) -> Result<T, Ref
         CreateBackfill::NoSuchDag => Err(Refusal::not_found(format!("Could not find dag {}", dag_id.escape_debug()))),
         CreateBackfill::Cannot(why) => wrong(why.to_string()),
         CreateBackfill::BadConf(bad) => wrong(format!("{bad}; {}", bad.hint())),
-        CreateBackfill::BadRegex(why) => wrong(format!("the regular expression cannot be read: {why}")),
+        CreateBackfill::BadRegex(why) => wrong(format!("the regular expression cannot be used: {why}")),
         CreateBackfill::NoTask => wrong(format!("no task of dag `{dag_id}` matches")),
         CreateBackfill::NoDate => wrong(format!("dag `{dag_id}` has no run for these dates")),
     }

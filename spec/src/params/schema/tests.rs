@@ -221,3 +221,13 @@ fn a_schema_that_turns_in_a_circle_ends() {
     assert_eq!(violations(&schema, &json!(1)), []);
     assert_eq!(violations(&json!(false), &json!(1))[0].to_string(), "it is not allowed");
 }
+
+#[test]
+fn a_pattern_that_is_too_large_is_refused_and_matches_nothing() {
+    let schema = json!({ "properties": { "name": { "type": "string", "pattern": "(a{1000}){1000}" } } });
+    let unjudged = crate::params::unjudged(&schema);
+    assert!(unjudged[0].0.contains("cannot be used as a regular expression"), "{unjudged:?}");
+    let began = std::time::Instant::now();
+    assert_eq!(violations(&schema, &json!({ "name": "a".repeat(10_000) })).len(), 1);
+    assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
+}

@@ -1,6 +1,7 @@
 //! Rules for texts: `pattern` and `format`, and names of fields by pattern.
 
 use super::truncate_json;
+use crate::pattern::compile;
 use chrono::{DateTime, NaiveDate, NaiveTime};
 use regex_lite::Regex;
 use serde_json::{Map, Value};
@@ -18,7 +19,7 @@ impl<'a> Patterns<'a> {
     pub(super) fn unlike(&self, words: &'a Map<String, Value>, text: &str) -> impl Iterator<Item = String> + use<> {
         let word = |name: &str| words.get(name).and_then(Value::as_str);
         let said = truncate_json(&Value::from(text));
-        let pattern = word("pattern").filter(|pattern| self.fits(pattern, text) == Some(false));
+        let pattern = word("pattern").filter(|pattern| !self.fits(pattern, text));
         let format = word("format").filter(|format| !fits(format, text));
         let article = if format == Some("email") { "an" } else { "a" };
         let pattern = pattern.map(|pattern| format!("is {said}, which does not match `{pattern}`"));
@@ -29,15 +30,16 @@ impl<'a> Patterns<'a> {
     /// The schema of a field that is named by a pattern.
     pub(super) fn of_field(&self, words: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
         let patterns = words.get("patternProperties").and_then(Value::as_object);
-        let named = |(pattern, _): &(&'a String, _)| self.fits(pattern, name) == Some(true);
+        let named = |(pattern, _): &(&'a String, _)| self.fits(pattern, name);
         patterns.into_iter().flatten().find(named).map(|(_, schema)| schema)
     }
 
-    /// Nothing for what is not a regular expression: it was refused with its DAG.
-    fn fits(&self, pattern: &'a str, text: &str) -> Option<bool> {
+    /// Expressions that do not compile match no text. DAGs with such a `pattern` are refused, unless they were registered before there was
+    /// a limit.
+    fn fits(&self, pattern: &'a str, text: &str) -> bool {
         let mut compiled = self.0.borrow_mut();
-        let regex = compiled.entry(pattern).or_insert_with(|| Regex::new(pattern).ok());
-        regex.as_ref().map(|regex| regex.is_match(text))
+        let regex = compiled.entry(pattern).or_insert_with(|| compile(pattern).ok());
+        regex.as_ref().is_some_and(|regex| regex.is_match(text))
     }
 
     #[cfg(test)]
