@@ -109,3 +109,51 @@ fn read(provider: &CryptoProvider, certificate: &Path, key: &Path) -> WebResult<
         .map_err(|error| cannot(key, format!("it does not fit the certificate: {error}")))?;
     Ok(Arc::new(certified))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+    use std::io;
+    use std::sync::Mutex;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no writer panicked").extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broken_certificate_is_reported_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["localhost".into()]).expect("it is signed");
+        std::fs::write(&certificate, cert.pem()).expect("it is written");
+        std::fs::write(&key, signing_key.serialize_pem()).expect("it is written");
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let _log = tracing::subscriber::set_default(log);
+
+        let stop = CancellationToken::new();
+        let watching = Tls::load(&certificate, &key).expect("it fits").watch(stop.clone());
+        let change = async {
+            tokio::time::sleep(LOOK_EVERY / 2).await;
+            std::fs::write(&certificate, "broken").expect("it is written");
+            tokio::time::sleep(20 * LOOK_EVERY).await;
+            stop.cancel();
+        };
+        tokio::join!(watching, change);
+        let lines = String::from_utf8(lines.0.lock().expect("no writer panicked").clone()).expect("text");
+        assert_eq!(lines.matches("the new certificate cannot be used").count(), 1, "{lines}");
+    }
+}
