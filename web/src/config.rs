@@ -16,9 +16,18 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::watch::Receiver;
 
+/// For lists and pages, whose statements are planned for what they query.
+const PAGE_CONNECTIONS: u32 = 5;
+/// For statements that are sent over and over and must be quick: triggers and single rows.
+const HOT_CONNECTIONS: u32 = 3;
+
 #[derive(Clone)]
 pub struct WebConfig {
     pub database_url: String,
+    /// Maximum number of connections for triggers and single rows.
+    pub hot_connections: u32,
+    /// Maximum number of connections for lists and pages.
+    pub page_connections: u32,
     /// Names people reach this server by. Loopback names and addresses in figures need not be listed: no other name can
     /// be made to lead there by somebody else's DNS.
     pub hosts: Vec<String>,
@@ -76,6 +85,8 @@ impl WebConfig {
     pub fn new(database_url: impl Into<String>) -> Self {
         WebConfig {
             database_url: database_url.into(),
+            hot_connections: HOT_CONNECTIONS,
+            page_connections: PAGE_CONNECTIONS,
             hosts: Vec::new(),
             hostname: "localhost".into(),
             token_lifetime: Duration::from_hours(24), // Airflow's default

@@ -26,11 +26,6 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// For lists and pages, whose statements are planned for what they ask.
-const PAGE_CONNECTIONS: u32 = 5;
-/// For what is sent over and over and must be quick: triggers and single rows.
-const HOT_CONNECTIONS: u32 = 3;
-
 /// Every page shows these numbers.
 const PULSE_REMEMBERED: TimeDelta = TimeDelta::seconds(1);
 
@@ -67,14 +62,14 @@ pub struct Inner {
 impl App {
     /// Connects when first needed: a server whose database is away starts all the same, and says so.
     pub fn new(config: WebConfig, hints: Hints) -> WebResult<App> {
-        let hot = connect::hot_pool(&config.database_url, "orch web", HOT_CONNECTIONS)?;
-        let pages = connect::pool(&config.database_url, "orch web pages", PAGE_CONNECTIONS)?;
+        let hot = connect::hot_pool(&config.database_url, "orch web", config.hot_connections)?;
+        let pages = connect::pool(&config.database_url, "orch web pages", config.page_connections)?;
         Ok(App::on((None, hot, pages), config, hints))
     }
 
     /// For one caller who asks one thing after the other: mostly their own connection is enough.
     pub(crate) fn for_one_caller(config: WebConfig, hints: Hints, own: PgConnection) -> WebResult<App> {
-        let pool = connect::pool(&config.database_url, "orch cli", HOT_CONNECTIONS)?;
+        let pool = connect::pool(&config.database_url, "orch cli", config.hot_connections)?;
         Ok(App::on((Some(own), pool.clone(), pool), config, hints))
     }
 

@@ -1,5 +1,6 @@
 //! Triggering: what comes of a good request, and what each bad one is told.
 
+use crate::browser::Browser;
 use crate::fixture::Web;
 use crate::shapes::{RUN, VERSION, assert_shape};
 use axum::body::Body;
@@ -250,4 +251,25 @@ async fn a_body_over_a_conf_of_a_megabyte_is_too_large_however_it_comes() {
     assert_eq!(fits.status, StatusCode::OK);
     let runs: Value = web.get(CHAIN).await.body;
     assert_eq!(runs["total_entries"], 1);
+}
+
+/// Each request holds one connection at a time. A request that held one and waited for another would block here until the timeout.
+#[tokio::test]
+async fn one_connection_of_each_pool_is_enough() {
+    let mut web = Web::new().await;
+    let run = web.trigger("mapped").await;
+    web.restart(|config| (config.hot_connections, config.page_connections) = (1, 1));
+    let instance = format!("/api/v2/dags/mapped/dagRuns/{run}/taskInstances/each/1/dry_run");
+    let wish = json!({ "new_state": "failed" });
+    let mut browser = Browser::logged_in(&web).await;
+    let token = browser.get("/dags/mapped/trigger").await.token();
+    for round in 0..10 {
+        let form = [("form_token", token.as_str()), ("do", "json")];
+        let page = browser.send_form("/dags/mapped/trigger", &form, &[("sec-fetch-site", "same-origin")]);
+        let (page, marks) = tokio::join!(page, async {
+            [web.change(Method::PATCH, &instance, &wish).await, web.change(Method::PATCH, &instance, &wish).await]
+        });
+        assert_eq!(page.status, StatusCode::OK, "round {round}");
+        assert!(marks.iter().all(|mark| mark.status == StatusCode::OK), "round {round}: {marks:?}");
+    }
 }
