@@ -1,6 +1,7 @@
 //! The web server as a process: accepts connections up to a limit, shows that it lives, and ends in two steps.
 
 mod connection;
+mod open_bodies;
 mod patient;
 mod places;
 

@@ -1,6 +1,7 @@
 //! One connection: TLS if the server has a certificate, HTTP/1.1 or 2 as the client likes, with time limits for what has
 //! not proved itself yet.
 
+use super::open_bodies::{OpenBodies, TrackedBody};
 use super::patient::Patient;
 use super::places::ConnectionPermit;
 use crate::extract::Peer;
@@ -10,12 +11,15 @@ use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use orch_http::read_to_the_end;
 use orch_store::narrow;
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -32,6 +36,8 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 const WRITE_TIME: Duration = Duration::from_secs(30);
 /// Requests at the same time on one connection of HTTP/2.
 const MOST_STREAMS: u32 = 128;
+/// Maximum number of bytes of a response that HTTP/2 buffers for a peer with an open window that does not read.
+const MAX_SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// A silent peer of HTTP/2 is asked whether it lives, and given up after `HEADER_TIME`.
 const ASK_EVERY: Duration = Duration::from_secs(30);
 
@@ -87,33 +93,48 @@ impl Door {
 
     async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S, peer: SocketAddr) {
         let stop = self.stop.clone();
-        let mut http = http2::Builder::new(TokioExecutor::new());
-        http.timer(TokioTimer::new())
-            .max_header_list_size(narrow::int(HEADER_BYTES).unsigned_abs())
-            .max_concurrent_streams(MOST_STREAMS)
-            .keep_alive_interval(ASK_EVERY)
-            .keep_alive_timeout(HEADER_TIME);
-        let service = service_fn(move |request| self.clone().call(request, peer));
-        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
+        let ended = serve_http2(stream, &stop, move |request| self.clone().call(request, peer)).await;
         tell(ended, peer);
     }
 
-    async fn call(
-        self,
-        request: hyper::Request<Incoming>,
-        peer: SocketAddr,
-    ) -> Result<axum::response::Response, Infallible> {
+    async fn call(self, request: Request<Incoming>, peer: SocketAddr) -> Result<Response<Body>, Infallible> {
         let mut request = read_to_the_end(request.map(Body::new));
         request.extensions_mut().insert(Peer(peer.ip().to_canonical()));
         let mut router = self.router;
         Ok(router.call(request).await.unwrap_or_else(|never| match never {}))
+    }
+}
+
+pub(super) async fn serve_http2<S, F>(
+    stream: S,
+    stop: &CancellationToken,
+    answer: impl Fn(Request<Incoming>) -> F,
+) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = Result<Response<Body>, Infallible>> + Send + 'static,
+{
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .max_header_list_size(narrow::int(HEADER_BYTES).unsigned_abs())
+        .max_concurrent_streams(MOST_STREAMS)
+        .max_send_buf_size(MAX_SEND_BUFFER_BYTES)
+        .keep_alive_interval(ASK_EVERY)
+        .keep_alive_timeout(HEADER_TIME);
+    let bodies = Arc::new(OpenBodies::default());
+    let tracked = bodies.clone();
+    let service = service_fn(move |request| {
+        let (answered, bodies) = (answer(request), tracked.clone());
+        async move { Ok::<Response<TrackedBody>, Infallible>(answered.await?.map(|body| bodies.track(body))) }
+    });
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        never = bodies.watch() => match never {},
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
     }
 }
 
