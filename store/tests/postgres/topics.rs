@@ -65,6 +65,20 @@ async fn a_topic_that_a_capture_declares_takes_records_from_it_alone() {
     assert!(produce(&mut db, "shop.items", &[]).await.is_err(), "also before the topic is created");
     produce_as_writer(&mut db, "events", &[text("of the capture")]).await.unwrap();
     assert_eq!(all(&mut db, &topic, 0).await.len(), 2);
+    // Raw SQL of a step in a completion transaction.
+    let forge = "select append_records($1, array[0]::smallint[], array[null]::bytea[], array['forged']::bytea[], array[null]::jsonb[])";
+    for is_completing in [true, false] {
+        let mut tx = db.begin().await.unwrap();
+        if is_completing {
+            sqlx::query("set local orch.completing = 'yes'").execute(&mut *tx).await.unwrap();
+        }
+        let forged = sqlx::query(forge).bind(topic.no).execute(&mut *tx).await;
+        assert_eq!(forged.is_err(), is_completing, "{forged:?}");
+        if let Err(error) = forged {
+            assert!(error.to_string().contains("topic `events` is written by capture `shop`"), "{error}");
+        }
+        tx.rollback().await.unwrap();
+    }
     // A cluster's topic of that name belongs to the capture only if it writes through the same connection.
     refuse_captured(&mut db, "events", Some("elsewhere")).await.unwrap();
     assert!(refuse_captured(&mut db, "events", Some("topics")).await.is_err());
