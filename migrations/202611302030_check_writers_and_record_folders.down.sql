@@ -24,4 +24,5 @@ language sql security definer set search_path from current as $$
 $$;
 
 drop function refuse_captured;
+drop table folder_read;
 update schema_guard set version = 39;

@@ -43,4 +43,12 @@ language sql security definer set search_path from current as $$
     select p.nth, p.partition, p.record_offset, p.at from placed p order by p.nth
 $$;
 
+-- When a folder of stream files or of endpoints was last read: at the start of the process that watches it, and after each change. `/readyz`
+-- reports it.
+create table folder_read (
+    -- The name under which import errors of the folder are stored.
+    bundle text primary key,
+    at timestamptz not null default now()
+);
+
 update schema_guard set version = 40;

@@ -6,7 +6,7 @@
 use crate::endpoint::{ByPath, Endpoint, Published};
 use orch_document::file::is_endpoint_file;
 use orch_document::folder::{Broken, Files, problem_of_file};
-use orch_store::import_error::set_import_errors;
+use orch_store::import_error::{ENDPOINT_FILES, set_import_errors};
 use sqlx::PgPool;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// Import errors of endpoints are told under this name, beside those of bundles.
-const BUNDLE: &str = "published-queries";
+const BUNDLE: &str = ENDPOINT_FILES;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const HINT: &str = "mend the file: it is read again when it changes";

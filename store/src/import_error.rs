@@ -64,10 +64,15 @@ pub static IMPORT_ERRORS: List<ImportErrorRow> = List {
     },
 };
 
+/// The name under which import errors of stream files are stored.
+pub const STREAM_FILES: &str = "streams-folder";
+/// The name under which import errors of endpoints are stored.
+pub const ENDPOINT_FILES: &str = "published-queries";
+
 /// More broken files than one mends at a time.
 const MOST_IMPORT_ERRORS: i64 = 1_000;
 
-/// From now on these files of the bundle are broken, and no others. One that is broken as before keeps its id and time.
+/// Records that a folder was read, and that these files of it are broken and no others. A file that is broken as before keeps its id and time.
 #[boxed]
 pub async fn set_import_errors(
     db: &mut PgConnection,
@@ -90,9 +95,27 @@ pub async fn set_import_errors(
         &files,
         &problems
     )
-    .execute(db)
+    .execute(&mut *db)
     .await?;
+    let read = "insert into folder_read (bundle) values ($1) on conflict (bundle) do update set at = now()";
+    sqlx::query(read).bind(bundle).execute(db).await?;
     Ok(())
+}
+
+/// When folders were last read. `None`: never.
+#[derive(Debug, Clone, Copy, Default, FromRow)]
+pub struct FoldersRead {
+    pub stream_files: Option<DateTime<Utc>>,
+    pub endpoint_files: Option<DateTime<Utc>>,
+}
+
+#[boxed]
+pub async fn folders_read(db: &mut PgConnection) -> StoreResult<FoldersRead> {
+    let read = sqlx::query_as(
+        "select max(at) filter (where bundle = $1) as stream_files, max(at) filter (where bundle = $2) as endpoint_files
+        from folder_read",
+    );
+    Ok(read.bind(STREAM_FILES).bind(ENDPOINT_FILES).fetch_one(db).await?)
 }
 
 /// Bundles and files that are broken.

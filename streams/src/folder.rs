@@ -9,7 +9,7 @@ use orch_document::folder::{Broken, Files, problem_of_file};
 use orch_document::stream::is_stream_file;
 use orch_spec::check::FileProblem;
 use orch_store::StoreResult;
-use orch_store::import_error::set_import_errors;
+use orch_store::import_error::{STREAM_FILES, set_import_errors};
 use orch_store::stream::{NewStream, StreamHost, register_streams, streams_of_bundle, streams_of_others};
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;
@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// Streams of files are a bundle of their own, beside that of the binary.
-const BUNDLE: &str = "streams-folder";
+const BUNDLE: &str = STREAM_FILES;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const NO_FOLDER: &str = "name another as `ORCH_STREAMS_FOLDER`";

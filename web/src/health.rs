@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use orch_store::StoreResult;
 use orch_store::clean::{Passes, passes};
 use orch_store::guard::{SCHEMA_VERSION, Schema, read_schema};
+use orch_store::import_error::{FoldersRead, folders_read};
 use orch_store::process::list_processes;
 use orch_wire::timestamp::Timestamp;
 use serde_json::{Value, json};
@@ -36,6 +37,7 @@ pub(crate) struct Findings {
     pub(crate) scheduler: Option<Scheduler>,
     /// How it goes with what was kept long enough.
     pub(crate) passes: Option<Passes>,
+    folders: FoldersRead,
 }
 
 #[derive(Debug, Clone)]
@@ -61,7 +63,7 @@ impl Scheduler {
 
 impl Findings {
     fn without_database(database: Database) -> Findings {
-        Findings { database, scheduler: None, passes: None }
+        Findings { database, scheduler: None, passes: None, folders: FoldersRead::default() }
     }
 
     /// Looks, or tells what was found within the last second.
@@ -110,7 +112,8 @@ async fn find(app: &Inner) -> StoreResult<Findings> {
         progress: process.progress,
     });
     let passes = passes(&mut db).await?;
-    Ok(Findings { database: Database::Fits { round_trip }, scheduler, passes })
+    let folders = folders_read(&mut db).await?;
+    Ok(Findings { database: Database::Fits { round_trip }, scheduler, passes, folders })
 }
 
 /// The process is up; nothing else is asked.
@@ -118,8 +121,8 @@ pub(crate) async fn alive() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// The server can work, people can log in, and the DAG files of this process were read: 200, else 503. A missing scheduler and a failing
-/// retention are reported and do not count: pages and triggers work. Only users who are logged in see why, because the reason names paths.
+/// Returns 200 if the server can work, users can log in, and the DAG files of this process were read, else 503. Stream files and endpoints that
+/// the bundle did not read yet, a missing scheduler and a failing retention are reported and do not count: pages and triggers work.
 pub(crate) async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
     let findings = Findings::get(&app).await;
     let scheduler = findings.scheduler.map(|scheduler| {
@@ -154,7 +157,16 @@ pub(crate) async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
             json!({ "status": "being read", "hint": "tasks of DAG files run once all files were read" })
         }
     });
-    let body = json!({ "status": word, "database": database, "dag_files": dag_files, "scheduler": scheduler,
-        "retention": retention });
+    // Beside this process its bundle starts, too, and reads the files again. Elsewhere it may have read them at any time.
+    let since = app.config.dag_files_read.as_ref().map(|_| app.started_at);
+    let folder = |at: Option<DateTime<Utc>>| {
+        at.map(|at| match since {
+            Some(since) if at < since => json!({ "status": "being read" }),
+            _ => json!({ "status": "read", "read_at": Timestamp(at) }),
+        })
+    };
+    let body = json!({ "status": word, "database": database, "dag_files": dag_files,
+        "stream_files": folder(findings.folders.stream_files), "endpoint_files": folder(findings.folders.endpoint_files),
+        "scheduler": scheduler, "retention": retention });
     (status, Json(body))
 }

@@ -37,6 +37,7 @@ pub struct App(Arc<Inner>);
 #[derive(Debug)]
 pub struct Inner {
     pub(crate) config: WebConfig,
+    pub(crate) started_at: DateTime<Utc>,
     pub(crate) hints: Hints,
     pub(crate) versions: Versions,
     pub(crate) auth: Auth,
@@ -75,9 +76,10 @@ impl App {
 
     fn on((own, hot, pages): (Option<PgConnection>, PgPool, PgPool), config: WebConfig, hints: Hints) -> App {
         let (auth, health) = (Auth::new(config.clock.clone()), Health::default());
-        let limits = Limits::new(config.rate_limit);
+        let (limits, started_at) = (Limits::new(config.rate_limit), config.clock.now());
         App(Arc::new(Inner {
             config,
+            started_at,
             limits,
             hints,
             versions: Versions::default(),

@@ -3,9 +3,11 @@
 use crate::fixture::Web;
 use axum::http::{Method, StatusCode};
 use orch_store::hint::Hints;
+use orch_store::import_error::{ENDPOINT_FILES, STREAM_FILES, set_import_errors};
 use orch_store::process::{Role, heartbeat, register_process};
 use orch_web::{App, WebConfig, router};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -55,6 +57,31 @@ async fn a_server_whose_dag_files_are_not_read_yet_is_starting() {
     are_read.store(true, Ordering::Release);
     let ready = web.get("/readyz").await;
     assert_eq!((ready.status, &ready.body["dag_files"]), (StatusCode::OK, &json!({ "status": "read" })));
+}
+
+#[tokio::test]
+async fn files_that_the_bundle_reads_are_reported_and_do_not_count() {
+    let mut web = Web::new().await;
+    assert_eq!(web.get("/readyz").await.body["stream_files"], json!(null), "no process has read any");
+    let at = async |web: &Web, bundle: &str, at: &str| {
+        let read =
+            "insert into folder_read values ($1, $2::timestamptz) on conflict (bundle) do update set at = excluded.at";
+        sqlx::query(read).bind(bundle).bind(at).execute(&mut web.db().await).await.unwrap();
+    };
+    at(&web, STREAM_FILES, "2001-01-01").await;
+    set_import_errors(&mut web.db().await, ENDPOINT_FILES, &BTreeMap::new()).await.unwrap();
+    web.restart(|_| ());
+    let elsewhere = web.get("/readyz").await.body;
+    assert_eq!(elsewhere["stream_files"]["status"], "read", "another process started the bundle: {elsewhere}");
+    assert_eq!(elsewhere["endpoint_files"]["status"], "read");
+    let restart = |web: &mut Web| web.restart(|config| config.dag_files_read = Some(Arc::new(AtomicBool::new(true))));
+    restart(&mut web);
+    let ready = web.get("/readyz").await;
+    assert_eq!((ready.status, &ready.body["stream_files"]), (StatusCode::OK, &json!({ "status": "being read" })));
+    at(&web, STREAM_FILES, "2999-01-01").await;
+    restart(&mut web);
+    let read = web.get("/readyz").await.body;
+    assert_eq!(read["stream_files"], json!({ "status": "read", "read_at": "2999-01-01T00:00:00Z" }));
 }
 
 /// Disk, memory, connections: nothing that the one who asks did wrong, and nothing that is over in a second.
