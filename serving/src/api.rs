@@ -159,6 +159,8 @@ impl From<StoreError> for Refusal {
     }
 }
 
+const CONNECTION_FAILED: &str = "a connection that the query uses failed; the log of the server has the reason";
+
 impl From<LakeError> for Refusal {
     fn from(error: LakeError) -> Refusal {
         let status = match &error {
@@ -168,9 +170,11 @@ impl From<LakeError> for Refusal {
             LakeError::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
             // It was checked, so a table is not as the endpoint expects.
             LakeError::Refused(_) => return Refusal::broken(&error.into()),
+            LakeError::Broken(_) => StatusCode::SERVICE_UNAVAILABLE,
+            // Keys are not of a role, so no caller gets the reason.
             LakeError::Unavailable(_) => {
-                tracing::error!(%error, "the lake did not answer");
-                StatusCode::SERVICE_UNAVAILABLE
+                tracing::error!(%error, "a connection of a published query failed");
+                return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, CONNECTION_FAILED);
             }
         };
         Refusal::new(status, error.to_string())

@@ -147,7 +147,7 @@ impl ClusterDoor {
     async fn ask<T: DeserializeOwned>(&self, at: Connection, question: ClusterQuestion) -> LakeResult<T> {
         let (_, ask) = self.open()?;
         let answer = ask(at, question).await?;
-        serde_json::from_value(answer).map_err(|error| LakeError::Unavailable(error.to_string()))
+        serde_json::from_value(answer).map_err(|error| LakeError::Broken(error.to_string()))
     }
 }
 

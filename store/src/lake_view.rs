@@ -49,9 +49,12 @@ pub enum LakeError {
     /// Somebody said so.
     #[error("the query was cancelled")]
     Cancelled,
-    /// The catalog or the storage cannot be reached, or what lies there is damaged.
+    /// The catalog or the storage cannot be reached, or what lies there is damaged. The reason is for admins and the log.
     #[error("{0}")]
     Unavailable(String),
+    /// The process that answers ended, or cannot be started.
+    #[error("{0}")]
+    Broken(String),
 }
 
 impl LakeError {

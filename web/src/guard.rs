@@ -11,7 +11,7 @@ use crate::extract::{Peer, Query};
 use crate::limit::{CHEAP, DEAR};
 use crate::openapi::kinds::Param;
 use crate::pages::{self, PageRequest};
-use crate::refusal::{Cause, Refusal, chain};
+use crate::refusal::{Cause, FailureReason, Refusal, chain, with_reason};
 use crate::routes::{Access, Door, Rule};
 use crate::state::App;
 use axum::extract::{Request, State};
@@ -150,6 +150,14 @@ pub(crate) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
     response
 }
 
+/// Logs why a connection failed, and tells it an admin.
+fn log_failed_connection(rule: &Rule, response: Response, role: Role) -> Response {
+    let Some(reason) = response.extensions().get::<FailureReason>().cloned() else { return response };
+    let Rule { method, path, .. } = rule;
+    tracing::warn!(http.method = %method, http.route = path, error = %reason.0.escape_debug(), "a connection failed");
+    if role >= Role::Admin { with_reason(&reason) } else { response }
+}
+
 fn allow(has: Role, needed: Role) -> Result<(), Refusal> {
     if has >= needed { Ok(()) } else { Err(Refusal::Forbidden) }
 }
@@ -181,9 +189,10 @@ async fn through_api(gate: &Gate, mut request: Request, next: Next) -> Response 
     let admitted = admitted.and_then(|caller| check_query(gate, request.uri().query()).map(|()| caller));
     match admitted {
         Ok(Some(caller)) => {
-            request.extensions_mut().insert(MayDelete(gate.rule.deletes.is_none_or(|role| caller.role >= role)));
+            let role = caller.role;
+            request.extensions_mut().insert(MayDelete(gate.rule.deletes.is_none_or(|needed| role >= needed)));
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            log_failed_connection(&gate.rule, next.run(request).await, role)
         }
         Ok(None) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
@@ -248,13 +257,13 @@ async fn through_page(gate: &Gate, mut request: Request, next: Next) -> Response
     };
     let admitted = admitted.and_then(|session| check_query(gate, request.uri().query()).map(|()| session));
     let response = match admitted {
-        Ok(session) => {
-            if let Some(session) = session {
-                request.extensions_mut().insert(Caller { through: TriggeredBy::Ui, ..session.caller.clone() });
-                request.extensions_mut().insert(session);
-            }
-            next.run(request).await
+        Ok(Some(session)) => {
+            let role = session.caller.role;
+            request.extensions_mut().insert(Caller { through: TriggeredBy::Ui, ..session.caller.clone() });
+            request.extensions_mut().insert(session);
+            log_failed_connection(&gate.rule, next.run(request).await, role)
         }
+        Ok(None) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     };
     pages::readable(app, &asked, response).await

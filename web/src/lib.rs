@@ -52,7 +52,7 @@ pub use routes::{Access, Door, Rule, router, rules};
 pub use server::serve;
 pub use state::App;
 pub use tls::Tls;
-pub use trial::try_connection;
+pub use trial::{TestError, try_connection};
 
 /// Of the pipelines that orch ships, the DAG to begin with.
 pub const FLAGSHIP: &str = "retail_medallion";

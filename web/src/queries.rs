@@ -3,7 +3,7 @@
 //! alone.
 
 use crate::extract::Actor;
-use crate::refusal::Refusal;
+use crate::refusal::{CONNECTION_FAILED, Refusal};
 use crate::state::App;
 use axum::http::StatusCode;
 use orch_deeds::query;
@@ -88,13 +88,14 @@ pub(crate) async fn begin(app: &App, actor: &Actor, asked: QueryRequest) -> Resu
     let query = Query::new(sql, asked.limits);
     let (noted, is_noted) = oneshot::channel();
     let (job_app, actor, job_stop) = (app.clone(), actor.clone(), stop.clone());
+    let is_admin = actor.is_admin;
     // A reader who goes away takes this function along, but not the job: what it wrote down as running it also ends.
     app.queries.spawn(async move {
         let result = note(&job_app, &actor, &asked).await;
         let is_running = result.is_ok();
         drop(noted.send(result));
         if is_running {
-            carry(job_app, asked.id, (lake, query), job_stop, (head, sender)).await;
+            carry(job_app, (asked.id, is_admin), (lake, query), job_stop, (head, sender)).await;
         }
     });
     let stop = stop.drop_guard();
@@ -119,7 +120,7 @@ type Head = oneshot::Sender<LakeResult<Vec<ResultColumn>>>;
 
 async fn carry(
     app: App,
-    id: Uuid,
+    (id, is_admin): (Uuid, bool),
     (lake, query): (Arc<dyn LakeView>, Query),
     stop: CancellationToken,
     (head, parts): (Head, mpsc::Sender<LakeResult<ResultPart>>),
@@ -130,6 +131,7 @@ async fn carry(
         () = cancelled(&app, id) => Err(LakeError::Cancelled),
         () = stop.cancelled() => Err(LakeError::Cancelled),
     };
+    let ended = ended.map_err(|error| for_user(error, is_admin));
     // Of what was dropped above, too.
     stop.cancel();
     let end = match &ended {
@@ -195,7 +197,7 @@ impl QueryRows for RunningQuery {
                     Ok(None)
                 }
                 Some(Err(error)) => Err(error),
-                None => Err(LakeError::Unavailable("the query broke off".into())),
+                None => Err(LakeError::Broken("the query broke off".into())),
             }
         })
     }
@@ -209,6 +211,17 @@ impl QueryRows for RunningQuery {
     }
 }
 
+/// The error as a user may see it: only admins and the log get the reason of a failed connection.
+pub(crate) fn for_user(error: LakeError, is_admin: bool) -> LakeError {
+    match error {
+        LakeError::Unavailable(reason) => {
+            tracing::warn!(error = %reason.escape_debug(), "a connection failed");
+            LakeError::Unavailable(if is_admin { reason } else { CONNECTION_FAILED.into() })
+        }
+        other => other,
+    }
+}
+
 impl From<LakeError> for Refusal {
     fn from(error: LakeError) -> Refusal {
         let text = error.to_string();
@@ -218,7 +231,8 @@ impl From<LakeError> for Refusal {
             LakeError::Cancelled => StatusCode::CONFLICT,
             LakeError::TooDear(_) => StatusCode::PAYLOAD_TOO_LARGE,
             LakeError::Busy(_) => return Refusal::Later { status: StatusCode::TOO_MANY_REQUESTS, text },
-            LakeError::Unavailable(_) => return Refusal::Later { status: StatusCode::SERVICE_UNAVAILABLE, text },
+            LakeError::Broken(_) => return Refusal::Later { status: StatusCode::SERVICE_UNAVAILABLE, text },
+            LakeError::Unavailable(_) => return Refusal::ConnectionFailed(text),
         };
         Refusal::plain(status, text)
     }

@@ -49,7 +49,14 @@ pub(crate) enum Refusal {
     Store(#[from] StoreError),
     #[error("{0}")]
     Broken(String),
+    /// A server that a connection names cannot be used, with the reason. It may contain addresses and reveal which ports are open.
+    #[error("a connection failed: {0}")]
+    ConnectionFailed(String),
 }
+
+/// The only message that callers below admin get for a failed connection, whatever the reason.
+pub(crate) const CONNECTION_FAILED: &str =
+    "a connection that this request uses failed\nhint: an administrator and the log of the server have the reason";
 
 /// Why the server failed, for the log: it travels with the response to whoever knows the route.
 #[derive(Debug, Clone)]
@@ -57,6 +64,10 @@ pub(crate) struct Cause {
     pub request_id: String,
     pub error: Arc<Refusal>,
 }
+
+/// Why a connection failed, for the log and for admins: it travels with the response to the code that has the role of the caller.
+#[derive(Debug, Clone)]
+pub(crate) struct FailureReason(pub Arc<str>);
 
 /// The words of an answer, for pages, which say them in HTML.
 #[derive(Debug, Clone)]
@@ -110,7 +121,21 @@ impl IntoResponse for Refusal {
 impl Refusal {
     /// Its words say what the one who asked can do about it.
     pub(crate) fn is_told(&self) -> bool {
-        matches!(self, Refusal::Plain { .. } | Refusal::Later { .. } | Refusal::Store(StoreError::OtherVersion))
+        matches!(
+            self,
+            Refusal::Plain { .. }
+                | Refusal::Later { .. }
+                | Refusal::ConnectionFailed(_)
+                | Refusal::Store(StoreError::OtherVersion)
+        )
+    }
+
+    /// Like `words`, with the reason of a failed connection for admins.
+    pub(crate) fn words_for(&self, is_admin: bool) -> String {
+        match self {
+            Refusal::ConnectionFailed(reason) if is_admin => reason.clone(),
+            other => other.words(),
+        }
     }
 
     /// What a person may read; nothing of what went wrong inside.
@@ -126,6 +151,7 @@ impl Refusal {
             Refusal::Store(StoreError::Archive(_)) => "it is in the archive, which cannot be read at the moment".into(),
             Refusal::Store(error @ StoreError::OtherVersion) => error.to_string().replace("\nhint", "; hint"),
             Refusal::Store(_) | Refusal::Broken(_) => "something broke inside the server".into(),
+            Refusal::ConnectionFailed(_) => CONNECTION_FAILED.into(),
             Refusal::TooManyLogins { retry_after } => {
                 format!("too many failed logins: try again in {} min", retry_after.as_secs().div_ceil(60))
             }
@@ -138,6 +164,11 @@ impl Refusal {
         match self {
             Refusal::Plain { status, text } => detail(status, &json!(text)),
             Refusal::Later { status, text } => retry(detail(status, &json!(text)), AWHILE),
+            Refusal::ConnectionFailed(reason) => {
+                let mut response = connection_failed(CONNECTION_FAILED);
+                response.extensions_mut().insert(FailureReason(reason.into()));
+                response
+            }
             Refusal::Invalid(problems) => detail(StatusCode::UNPROCESSABLE_ENTITY, &json!(problems)),
             Refusal::Taken(message) => {
                 let taken = json!({ "reason": "Unique constraint violation", "statement": "hidden",
@@ -174,6 +205,18 @@ impl Refusal {
             }
         }
     }
+}
+
+/// The response to an admin whose request needs a connection that failed.
+pub(crate) fn with_reason(reason: &FailureReason) -> Response {
+    let mut response = connection_failed(&reason.0);
+    response.extensions_mut().insert(RefusalText(reason.0.clone()));
+    response.extensions_mut().insert(reason.clone());
+    response
+}
+
+fn connection_failed(text: &str) -> Response {
+    retry(detail(StatusCode::SERVICE_UNAVAILABLE, &json!(text)), AWHILE)
 }
 
 fn detail(status: StatusCode, detail: &Value) -> Response {

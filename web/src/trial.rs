@@ -1,7 +1,7 @@
-//! Tries whether a connection leads anywhere: Postgres by logging in, HTTP by a request, everything else that has a host and
-//! a port by opening a TCP connection. Says what came of it without any secret, and without what the other side says.
+//! Tests of connections: Postgres by a login, HTTP by a request, and every other type that has a host and a port by a TCP connection.
+//! Results contain no secret, and nothing that the other side sends but a status.
 //!
-//! A name is resolved once: what is connected to is what was checked to be reachable.
+//! A name is resolved once, and the test connects to the address that was checked to be reachable.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -36,8 +36,45 @@ const KAFKA_PORT: u16 = 9092;
 /// The same for a port that is closed, filtered or not there: a test is no way to look for open ones.
 const UNREACHABLE: &str = "cannot be reached within 5 s";
 
-/// How it went, in words: well, or why not. Reaches what `reach` allows and nothing else.
-pub async fn try_connection(connection: &Connection, reach: &Reach) -> Result<String, String> {
+/// Why a connection did not pass its test.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TestError {
+    /// The connection cannot be tested as it is, whatever its server does.
+    #[error("{0}")]
+    Unusable(String),
+    /// The reason is for admins and the log: other users may search for open ports with it.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<String> for TestError {
+    fn from(reason: String) -> TestError {
+        TestError::Failed(reason)
+    }
+}
+
+impl TestError {
+    /// Logs the reason, and returns the message for a user.
+    pub(crate) fn message_for(self, id: &str, is_admin: bool) -> String {
+        match self {
+            TestError::Unusable(text) => text,
+            TestError::Failed(reason) => {
+                tracing::warn!(connection = id, error = %reason.escape_debug(), "the test of a connection failed");
+                if is_admin {
+                    return reason;
+                }
+                format!("the connection `{id}` failed; an administrator and the log of the server have the reason")
+            }
+        }
+    }
+}
+
+fn unusable(text: impl Into<String>) -> TestError {
+    TestError::Unusable(text.into())
+}
+
+/// Tests a connection, which reaches only what `reach` allows. Returns a message for the user.
+pub async fn try_connection(connection: &Connection, reach: &Reach) -> Result<String, TestError> {
     let tried = async {
         match connection.conn_type.as_str() {
             "postgres" => postgres(connection, reach).await,
@@ -47,13 +84,16 @@ pub async fn try_connection(connection: &Connection, reach: &Reach) -> Result<St
         }
     };
     let ended = tokio::time::timeout(WHOLE, tried).await;
-    let ended = ended.unwrap_or_else(|_| Err(format!("it {UNREACHABLE}")));
+    let ended = ended.unwrap_or_else(|_| Err(format!("it {UNREACHABLE}").into()));
     let masker = Masker::of(connection.secrets());
     let safe = |text: String| masker.mask(&text).chars().take(MOST_CHARS).collect::<String>();
-    ended.map(safe).map_err(safe)
+    ended.map(safe).map_err(|error| match error {
+        TestError::Unusable(text) => TestError::Unusable(safe(text)),
+        TestError::Failed(reason) => TestError::Failed(safe(reason)),
+    })
 }
 
-/// Whether a cluster may be asked: each of its brokers that the connection names has addresses that `reach` allows. Says which has none.
+/// Checks that each broker that the connection names has only addresses that `reach` allows.
 pub(crate) async fn reachable(connection: &Connection, reach: &Reach) -> Result<(), String> {
     let said = ["bootstrap.servers", "metadata.broker.list"].map(|name| connection.extra_field(name));
     let said = said.into_iter().flatten().filter_map(|said| said.as_str());
@@ -63,13 +103,17 @@ pub(crate) async fn reachable(connection: &Connection, reach: &Reach) -> Result<
     brokers_reachable(brokers, reach).await
 }
 
-/// Checks that each broker, as `host:port`, has addresses that `reach` allows.
+/// Checks that each broker, as `host:port`, has only addresses that `reach` allows: the client of the cluster resolves the name again.
 pub(crate) async fn brokers_reachable(brokers: impl IntoIterator<Item = String>, reach: &Reach) -> Result<(), String> {
     for broker in brokers {
         let broker = broker.rsplit_once("://").map_or(broker.as_str(), |(_, rest)| rest).trim();
         let (host, port) = broker.rsplit_once(':').unwrap_or((broker, ""));
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        resolved(host, port.parse().unwrap_or(KAFKA_PORT), reach).await?;
+        let port = port.parse().unwrap_or(KAFKA_PORT);
+        let found = lookup_host((host, port)).await.map_err(|_| format!("{host}:{port} {UNREACHABLE}"))?;
+        if !found.map(|address| reach.allows(address.ip())).reduce(|one, other| one && other).unwrap_or(false) {
+            return Err(format!("{host}:{port}: {NOT_REACHED}"));
+        }
     }
     Ok(())
 }
@@ -81,8 +125,8 @@ async fn resolved(host: &str, port: u16, reach: &Reach) -> Result<Vec<SocketAddr
     if allowed.is_empty() { Err(format!("{host}:{port}: {NOT_REACHED}")) } else { Ok(allowed) }
 }
 
-async fn postgres(connection: &Connection, reach: &Reach) -> Result<String, String> {
-    let mut to = Database::of(connection).map_err(|error| error.to_string())?;
+async fn postgres(connection: &Connection, reach: &Reach) -> Result<String, TestError> {
+    let mut to = Database::of(connection).map_err(|error| unusable(error.to_string()))?;
     let place = format!("{}:{}", to.host, to.port);
     // Whether the server has a file is nothing that a test tells.
     to.ssl_root_cert = None;
@@ -90,12 +134,12 @@ async fn postgres(connection: &Connection, reach: &Reach) -> Result<String, Stri
         let address = resolved(&to.host, to.port, reach).await?[0].ip().to_string();
         // The test connects to the address that was checked, and sqlx verifies the name that it connects to.
         if matches!(to.ssl_mode, PgSslMode::VerifyFull) && to.host != address {
-            return Err(NOT_VERIFIED.into());
+            return Err(unusable(NOT_VERIFIED));
         }
         to.host = address;
     } else if !reach.allows(IpAddr::V4(Ipv4Addr::LOCALHOST)) {
         // A socket is a way to this machine.
-        return Err(format!("{}: {NOT_REACHED}", to.host));
+        return Err(format!("{}: {NOT_REACHED}", to.host).into());
     }
     let options = to.options().application_name("orch connection test");
     let connected = PgConnection::connect_with(&options).await;
@@ -110,8 +154,8 @@ async fn postgres(connection: &Connection, reach: &Reach) -> Result<String, Stri
 }
 
 /// As Airflow's `HttpHook` makes the address: `schema` is the protocol.
-async fn http(connection: &Connection, reach: &Reach) -> Result<String, String> {
-    let host = connection.host.as_deref().filter(|host| !host.is_empty()).ok_or("it has no host")?;
+async fn http(connection: &Connection, reach: &Reach) -> Result<String, TestError> {
+    let host = connection.host.as_deref().filter(|host| !host.is_empty()).ok_or_else(|| unusable("it has no host"))?;
     let mut url = if host.contains("://") {
         host.to_string()
     } else {
@@ -127,20 +171,20 @@ async fn http(connection: &Connection, reach: &Reach) -> Result<String, String> 
     });
     match status(url, authorization, reach).await? {
         good @ 100..=399 => Ok(format!("{DONE}: HTTP {good}")),
-        other => Err(format!("it answers HTTP {other}")),
+        other => Err(format!("it answers HTTP {other}").into()),
     }
 }
 
 /// Asks for the settings that a catalog has for its clients. No token is fetched for an account.
-async fn iceberg(connection: &Connection, reach: &Reach) -> Result<String, String> {
-    let base = connection.http_address().ok_or("it has no host")?;
+async fn iceberg(connection: &Connection, reach: &Reach) -> Result<String, TestError> {
+    let base = connection.http_address().ok_or_else(|| unusable("it has no host"))?;
     let token = connection.extra_field("token").and_then(|token| token.as_str());
     let has_account = token.is_none() && connection.password.is_some();
     match status(format!("{base}/v1/config"), token.map(|token| format!("Bearer {token}")), reach).await? {
         good @ 200..=299 => Ok(format!("{DONE}: HTTP {good}")),
         // The warehouse may have to be named, or a token is wanted.
         asked @ (400 | 401) if asked == 400 || has_account => Ok(format!("{DONE}: it answers; no login was tried")),
-        other => Err(format!("it answers HTTP {other}")),
+        other => Err(format!("it answers HTTP {other}").into()),
     }
 }
 
@@ -188,15 +232,16 @@ impl Resolver for Reaching {
     }
 }
 
-async fn tcp(connection: &Connection, reach: &Reach) -> Result<String, String> {
+async fn tcp(connection: &Connection, reach: &Reach) -> Result<String, TestError> {
     let host = connection.host.as_deref().filter(|host| !host.is_empty());
-    let host =
-        host.ok_or_else(|| format!("connections of type `{}` without a host are not tried", connection.conn_type))?;
+    let host = host.ok_or_else(|| {
+        unusable(format!("connections of type `{}` without a host are not tested", connection.conn_type))
+    })?;
     // What has a protocol in front is an address; its name is what can be reached.
     let host = host.rsplit_once("://").map_or(host, |(_, rest)| rest);
     let host = host.rsplit_once('@').map_or(host, |(_, rest)| rest);
     let port = connection.port.or_else(|| usual_port(&connection.conn_type));
-    let port = port.ok_or("it has no port, and its type has no usual one")?;
+    let port = port.ok_or_else(|| unusable("it has no port, and its type has no default port"))?;
     let addresses = resolved(host, port, reach).await?;
     TcpStream::connect(&*addresses).await.map_err(|_| format!("{host}:{port} {UNREACHABLE}"))?;
     Ok(format!("{DONE}: {host}:{port} takes connections; no login was tried"))

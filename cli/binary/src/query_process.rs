@@ -127,7 +127,7 @@ impl Pool {
         self.give_back_after(process, &answer);
         match answer {
             FromProcess::Answer(value) => {
-                serde_json::from_value(value).map_err(|error| LakeError::Unavailable(error.to_string()))
+                serde_json::from_value(value).map_err(|error| LakeError::Broken(error.to_string()))
             }
             FromProcess::Failed(error) => Err(error),
             _ => Err(unexpected()),
@@ -169,11 +169,11 @@ async fn turn(of: &Arc<Semaphore>) -> LakeResult<OwnedSemaphorePermit> {
 }
 
 fn unexpected() -> LakeError {
-    LakeError::Unavailable("a query process answered something else".into())
+    LakeError::Broken("a query process answered something else".into())
 }
 
 fn cannot_start(program: &Program, error: &io::Error) -> LakeError {
-    LakeError::Unavailable(match program {
+    LakeError::Broken(match program {
         Program::Bundle(path) if error.kind() == io::ErrorKind::NotFound => format!(
             "tables and SQL are in the bundle `{}`, which is not there\nhint: build it with `make build`; nothing needs to be \
              started again",

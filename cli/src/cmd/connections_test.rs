@@ -40,7 +40,8 @@ impl TestConnection {
             None => {
                 let config = cx.config()?;
                 check_tests_are_on(&config)?;
-                try_connection(&as_tasks_find_it(cx, &self.conn_id).await?.0, &reach(&config)).await
+                let found = as_tasks_find_it(cx, &self.conn_id).await?.0;
+                try_connection(&found, &reach(&config)).await.map_err(|error| error.to_string())
             }
         };
         match tried {

@@ -43,9 +43,9 @@ pub(crate) async fn at(app: &App, id: &str) -> Result<Connection, Refusal> {
     let connection = app.config.clusters.connection(id).await?;
     if kept::get(&mut *app.pages().await?, &kept::CONNECTION, id).await?.is_some() {
         let reach = &app.config.reach;
-        reachable(&connection, reach).await.map_err(Refusal::bad_request)?;
+        reachable(&connection, reach).await.map_err(Refusal::ConnectionFailed)?;
         let advertised = app.config.clusters.brokers(connection.clone()).await?;
-        brokers_reachable(advertised, reach).await.map_err(Refusal::bad_request)?;
+        brokers_reachable(advertised, reach).await.map_err(Refusal::ConnectionFailed)?;
     }
     Ok(connection)
 }

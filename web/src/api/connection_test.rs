@@ -1,8 +1,8 @@
-//! `POST /api/v2/connections/test`: tries a connection as it was sent. Nothing is stored. What is stored under its name is
-//! used for what was sent as `***`, but only to reach the same place: a stored secret is never sent to another one.
+//! `POST /api/v2/connections/test`: tests a connection as it was sent. Nothing is stored. `***` stands for the secret that is stored under the
+//! same name, if the connection leads to the same address: a stored secret is never sent to another one. Only admins get the reason of a failure.
 
 use super::kept::fields;
-use crate::auth::Caller;
+use crate::auth::{Caller, Role};
 use crate::extract::JsonBody;
 use crate::openapi::kept::BodyOf;
 use crate::refusal::Refusal;
@@ -43,7 +43,7 @@ pub(crate) async fn test(
     tracing::info!(user = %caller.name, connection = %meant.id, "a connection is tested");
     let (status, message) = match try_connection(&meant, &app.config.reach).await {
         Ok(message) => (true, message),
-        Err(message) => (false, message),
+        Err(error) => (false, error.message_for(&meant.id, caller.role >= Role::Admin)),
     };
     Ok(Json(ConnectionTest { status, message }))
 }

@@ -1,9 +1,10 @@
 //! `/api/orch/v1/dashboards`: dashboards, and the rows of their panels as JSON.
 
 use super::list::asked;
-use crate::auth::Caller;
+use crate::auth::{Caller, Role};
 use crate::dashboards::{self, LoadedDashboard, Rows, the_rows};
 use crate::extract::{Names, Query, query_params};
+use crate::queries::for_user;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::State;
@@ -132,7 +133,13 @@ pub(crate) async fn get(
     if !wrong.is_empty() {
         return Err(Refusal::Invalid(wrong));
     }
-    let panels = shown.dashboard.panels.iter().zip(found.panels).map(|(panel, rows)| rows_of(panel, rows)).collect();
+    let panels = shown
+        .dashboard
+        .panels
+        .iter()
+        .zip(found.panels)
+        .map(|(panel, rows)| rows_of(panel, rows, caller.role >= Role::Admin));
+    let panels = panels.collect();
     let filters = found.values.fields.into_iter().map(|field| (field.name, field.text)).collect();
     Ok(Json(DashboardRows { dashboard: DashboardView::from(&shown), filters, panels }))
 }
@@ -155,10 +162,11 @@ fn filters(shown: &LoadedDashboard, asked: &[String]) -> Result<Query, Refusal> 
     Ok(Query::parse(&given.finish()))
 }
 
-fn rows_of(panel: &Panel, rows: Rows) -> PanelRows {
+fn rows_of(panel: &Panel, rows: Rows, is_admin: bool) -> PanelRows {
+    let words = |error| for_user(error, is_admin).to_string();
     let answer = match rows {
-        Rows::Here(answer) => (*answer).clone().map_err(|error| error.to_string()),
-        Rows::Problem(error) => Err(error.to_string()),
+        Rows::Here(answer) => (*answer).clone().map_err(words),
+        Rows::Problem(error) => Err(words(error)),
         Rows::Missing(tables) => {
             let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
             Err(format!("not in the lake yet: {}", names.join(", ")))

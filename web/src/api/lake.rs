@@ -3,12 +3,15 @@
 use super::list::asked;
 use crate::auth::{Caller, Role};
 use crate::extract::{Count, Names, Query, query_params};
+use crate::queries::for_user;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::State;
 use axum::{Extension, Json};
 use orch_sdk::secret::{MASK, is_sensitive};
-use orch_store::lake_view::{DataFile, LakePage, LakeTable, LakeView, PartitionRow, SnapshotRow, TableId, TableRow};
+use orch_store::lake_view::{
+    DataFile, LakeError, LakePage, LakeResult, LakeTable, LakeView, PartitionRow, SnapshotRow, TableId, TableRow,
+};
 use orch_store::list::Filter::{Is, Pattern, Range};
 use orch_store::list::{Cell, Column, ListPage};
 use orch_store::narrow;
@@ -112,10 +115,24 @@ pub(crate) fn cell<'a>(table: &'a TableRow, column: &Column) -> Cell<'a> {
     }
 }
 
+/// All tables. Only admins and the log get the reason why a table cannot be read.
+pub(crate) async fn tables_for(lake: &dyn LakeView, is_admin: bool) -> LakeResult<Vec<TableRow>> {
+    let mut tables = lake.tables().await?;
+    for table in &mut tables {
+        let problem = table.problem.take().map(|problem| for_user(LakeError::Unavailable(problem), is_admin));
+        table.problem = problem.map(|problem| problem.to_string());
+    }
+    Ok(tables)
+}
+
 /// In the order of the lake, if nothing else is said.
-pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<TablePage>, Refusal> {
+pub(crate) async fn list(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    mut query: Query,
+) -> Result<Json<TablePage>, Refusal> {
     let search = asked(&mut query, COLUMNS)?;
-    let all = app.config.lake.open().await?.tables().await?;
+    let all = tables_for(&*app.config.lake.open().await?, caller.role >= Role::Admin).await?;
     let ListPage { rows: tables, total: total_entries } = search.pick(all, cell);
     Ok(Json(TablePage { tables, total_entries }))
 }

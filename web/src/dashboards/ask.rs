@@ -228,8 +228,8 @@ fn key(sql: &str, values: &SqlValues, sources: &Sources) -> AnswerKey {
 impl Outcome {
     /// It failed for a reason that has nothing to do with the query, some time ago.
     fn is_over(&self) -> bool {
-        let is_passing =
-            matches!(*self.answer, Err(LakeError::Busy(_) | LakeError::Unavailable(_) | LakeError::Cancelled));
+        use LakeError::{Broken, Busy, Cancelled, Unavailable};
+        let is_passing = matches!(*self.answer, Err(Busy(_) | Unavailable(_) | Broken(_) | Cancelled));
         is_passing && self.at.elapsed() > FAILED_FOR
     }
 }

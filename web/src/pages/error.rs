@@ -2,7 +2,7 @@
 
 use super::{Shell, encoded, html};
 use crate::parts;
-use crate::refusal::{Cause, Refusal};
+use crate::refusal::{Cause, FailureReason, Refusal};
 use crate::state::App;
 use askama::Template;
 use axum::http::StatusCode;
@@ -47,6 +47,7 @@ pub(crate) async fn page(app: &App, shell: Shell, parts: &Parts, words: &str) ->
         StatusCode::NOT_FOUND => "There is nothing here.",
         StatusCode::FORBIDDEN => "This is not for you.",
         StatusCode::METHOD_NOT_ALLOWED => "This cannot be done this way.",
+        _ if parts.extensions.get::<FailureReason>().is_some() => "A connection failed.",
         StatusCode::SERVICE_UNAVAILABLE => "The database does not answer.",
         status if status.is_server_error() => "Something broke inside orch.",
         _ => "This could not be carried out.",

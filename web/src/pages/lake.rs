@@ -13,11 +13,12 @@ use super::filters::Filters;
 use super::kept::{Listed, listed_by};
 use super::turned::Turned;
 use super::{Shell, encoded, html, streams};
-use crate::api::lake::{COLUMNS, NAME, READS_DATA, cell, describe, the_table};
+use crate::api::lake::{COLUMNS, NAME, READS_DATA, cell, describe, tables_for, the_table};
+use crate::auth::Role;
 use crate::behind;
 use crate::extract::{Actor, Names, Query};
 use crate::parts::{self, Meter, ZonedNow, dag_href};
-use crate::queries::{QueryRequest, begin};
+use crate::queries::{QueryRequest, begin, for_user};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -112,11 +113,11 @@ pub(crate) fn href(id: &TableId) -> String {
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
     let found = async {
         let lake = app.config.lake.open().await?;
-        Ok((lake.place().await?, lake.tables().await?))
+        Ok((lake.place().await?, tables_for(&*lake, shell.can(Role::Admin)).await?))
     };
     let (place, tables, closed) = match found.await {
         Ok((place, tables)) => (place, tables, None),
-        Err(error) => (String::new(), Vec::new(), Some(closed(&error))),
+        Err(error) => (String::new(), Vec::new(), Some(closed(error, shell.can(Role::Admin)))),
     };
     let totals = words(&tables);
     let largest = tables.iter().map(|table| table.totals.bytes).max().unwrap_or_default();
@@ -144,8 +145,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     html(StatusCode::OK, &page)
 }
 
-pub(crate) fn closed(error: &LakeError) -> Closed {
-    let text = error.to_string();
+pub(crate) fn closed(error: LakeError, is_admin: bool) -> Closed {
+    let text = for_user(error, is_admin).to_string();
     let (problem, hint) = text.split_once("\nhint: ").unwrap_or((&text, ""));
     Closed { problem: problem.into(), hint: hint.into() }
 }

@@ -5,6 +5,7 @@ pub(crate) mod run;
 
 use super::lake::{Closed, closed};
 use super::{Shell, encoded, html};
+use crate::auth::Role;
 use crate::extract::Query;
 use crate::parts;
 use crate::queries::{MOST_FILE_ROWS, MOST_TIME};
@@ -92,7 +93,7 @@ async fn page(
 ) -> Result<Response, Refusal> {
     let (tables, is_closed) = match tables(app).await {
         Ok(tables) => (tables, None),
-        Err(error) => (Vec::new(), Some(closed(&error))),
+        Err(error) => (Vec::new(), Some(closed(error, shell.can(Role::Admin)))),
     };
     let user = shell.user.as_ref().map_or("", |user| &user.name);
     let rows = QUERIES.rows(&mut *app.pages().await?, &of_user(user).page(0, MOST_LINES)).await?;

@@ -3,6 +3,7 @@
 
 use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web};
+use crate::log;
 use axum::http::Method;
 use chrono::DateTime;
 use orch_sdk::task::{Connection, fatal};
@@ -133,15 +134,31 @@ async fn what_cannot_be_asked_is_refused_with_the_reason() {
     assert_eq!(web.change(Method::POST, "/api/v2/connections", &inside).await.status.as_u16(), 201);
     let refused = web.get("/api/orch/v1/connections/inside/topics").await;
     let words = refused.body["detail"].as_str().unwrap_or_default();
-    assert!(refused.status.as_u16() == 400 && words.contains("its address is not public"), "{refused:?}");
+    assert!(refused.status.as_u16() == 503 && words.contains("its address is not public"), "{refused:?}");
     // Neither does a cluster that sends its clients there.
     asked.lock().unwrap().clear();
     let outside = json!({ "connection_id": "outside", "conn_type": "kafka", "host": "8.8.8.8" });
     assert_eq!(web.change(Method::POST, "/api/v2/connections", &outside).await.status.as_u16(), 201);
     let refused = web.get("/api/orch/v1/connections/outside/topics").await;
     let words = refused.body["detail"].as_str().unwrap_or_default();
-    assert!(refused.status.as_u16() == 400 && words.starts_with("169.254.169.254:80: its address is not"), "{words}");
+    assert!(refused.status.as_u16() == 503 && words.starts_with("169.254.169.254:80: its address is not"), "{words}");
     assert!(matches!(asked.lock().unwrap()[..], [ClusterQuestion::Brokers]), "no other question was sent");
+    // Operators cannot tell the reasons apart.
+    let unknown = json!({ "connection_id": "unknown", "conn_type": "kafka", "host": "no-such-host.invalid" });
+    assert_eq!(web.change(Method::POST, "/api/v2/connections", &unknown).await.status.as_u16(), 201);
+    web.add_user("ann", "op").await;
+    let token = web.log_in("ann", PASSWORD).await.unwrap();
+    let mut browser = Browser::new(&web);
+    browser.log_in("ann", PASSWORD, "/").await;
+    for id in ["inside", "outside", "unknown"] {
+        let refused = web.send(Method::GET, &format!("/api/orch/v1/connections/{id}/topics"), Some(&token), None).await;
+        let words = "a connection that this request uses failed\nhint: an administrator and the log of the server have the reason";
+        assert_eq!((refused.status.as_u16(), &refused.body["detail"]), (503, &json!(words)), "{id}");
+        let page = browser.get(&format!("/clusters/{id}")).await;
+        assert!(page.status.as_u16() == 503 && page.has("connection that this request uses failed"), "{}", page.html);
+        assert!(!page.has("not public") && !page.has("within 5 s"), "{}", page.html);
+    }
+    assert!(log::lines().contains("169.254.169.254:80: its address is not public"), "the log has the reason");
     // Without a bundle there is no client.
     let bare = Web::new().await;
     let words = bare.get(API).await.body["detail"].as_str().unwrap_or_default().to_owned();

@@ -475,6 +475,22 @@ async fn a_test_reaches_nothing_that_is_not_public_and_tells_closed_ports_from_n
         let words = answer["message"].as_str().unwrap();
         assert!(words.ends_with("cannot be reached within 5 s"), "{conn_type}: {words}");
     }
+    // Operators get one message for every failure, and what cannot be tested is told them, too.
+    web.add_user("ann", "op").await;
+    let token = web.log_in("ann", PASSWORD).await.unwrap();
+    let one = "the connection `new` failed; an administrator and the log of the server have the reason";
+    let closed = ["http", "mysql", "postgres"].map(of);
+    let others = [
+        json!({ "connection_id": "new", "conn_type": "mysql", "host": "10.0.0.1" }),
+        json!({ "connection_id": "new", "conn_type": "http", "host": "no-such-host.invalid" }),
+    ];
+    for body in closed.iter().chain(&others) {
+        let answer = web.send(Method::POST, path, Some(&token), Some(body.to_string())).await;
+        assert_eq!(answer.body, json!({ "status": false, "message": one }), "{body}");
+    }
+    let odd = json!({ "connection_id": "new", "conn_type": "odd", "host": "127.0.0.1" });
+    let answer = web.send(Method::POST, path, Some(&token), Some(odd.to_string())).await;
+    assert_eq!(answer.body["message"], "it has no port, and its type has no default port");
 }
 
 #[tokio::test]

@@ -3,13 +3,16 @@
 use crate::browser::{Browser, Page};
 use crate::fake_lake::FakeLake;
 use crate::fixture::{PASSWORD, Web};
+use crate::log;
 use crate::markup::problems;
 use crate::pages::EVIL;
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
+use orch_store::lake_view::{LakeDoor, LakeError};
 use orch_store::list::Search;
 use orch_store::query_history::{QUERIES, QueryRow, by};
 use orch_web::ADMIN;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 const SQL: &str = "/api/orch/v1/sql";
@@ -276,6 +279,40 @@ async fn viewers_see_tables_but_neither_values_nor_queries() {
     assert!(!browser.get(&format!("{TABLE}/files")).await.has("ALABAMA"));
     let tried = browser.submit("/sql", "/sql", &[("sql", "select 1")]).await;
     assert_eq!(tried.status, 403);
+}
+
+#[tokio::test]
+async fn only_admins_and_the_log_get_the_reason_why_the_lake_cannot_be_read() {
+    let mut web = Web::new().await;
+    let reason = "the lake cannot be opened: 10.9.8.7:5432: connection refused";
+    web.restart(|config| {
+        let failed = move || std::future::ready(Err(LakeError::Unavailable(reason.into())));
+        config.lake = LakeDoor::new(Arc::new(move || Box::pin(failed())));
+    });
+    web.add_user("ann", "op").await;
+    let token = web.log_in("ann", PASSWORD).await.unwrap();
+    let mut browser = Browser::new(&web);
+    let sql = json!({ "sql": "select 1" });
+    for (name, token, expected) in
+        [(ADMIN, web.token.clone(), reason), ("ann", token, "a connection that this request uses failed")]
+    {
+        browser.log_in(name, PASSWORD, "/").await;
+        let tables = web.send(Method::GET, "/api/orch/v1/lake/tables", Some(&token), None).await;
+        let asked = web.send(Method::POST, "/api/orch/v1/sql", Some(&token), Some(sql.to_string())).await;
+        for answer in [tables, asked] {
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+            assert!(answer.body["detail"].as_str().unwrap().starts_with(expected), "{name}: {answer:?}");
+        }
+        let pages = [
+            browser.get("/lake").await,
+            browser.get("/lake/retail/orders").await,
+            browser.submit("/sql", "/sql", &[("sql", "select 1")]).await,
+        ];
+        for page in pages {
+            assert_eq!(page.has("10.9.8.7"), name == ADMIN, "{name}: {}", page.html);
+        }
+    }
+    assert!(log::lines().matches(reason).count() > 4, "the log has the reason");
 }
 
 #[tokio::test]

@@ -124,7 +124,7 @@ async fn answer(door: &LakeDoor, question: Question) -> LakeResult<FromProcess> 
 }
 
 fn answered(what: &impl Serialize) -> LakeResult<FromProcess> {
-    let value = serde_json::to_value(what).map_err(|error| LakeError::Unavailable(error.to_string()))?;
+    let value = serde_json::to_value(what).map_err(|error| LakeError::Broken(error.to_string()))?;
     Ok(FromProcess::Answer(value))
 }
 

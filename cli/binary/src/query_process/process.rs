@@ -164,7 +164,7 @@ impl UnexpectedExit {
         }
         let how = self.status.map_or_else(|| "it does not answer".into(), |status| status.to_string());
         tracing::warn!(last_words = self.last_words, "a query process ended: {how}");
-        LakeError::Unavailable(format!("the query broke off: {how}\nhint: the log of the server says why"))
+        LakeError::Broken(format!("the query broke off: {how}\nhint: the log of the server says why"))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::edit::{ConnectionForm, ConnectionNotice, page, saved};
 use super::kinds;
 use crate::api::kept::{save, stored};
+use crate::auth::Role;
 use crate::extract::{Actor, Fields, Form, Query};
 use crate::pages::kept::edit::typed;
 use crate::pages::{Shell, see_other};
@@ -105,7 +106,7 @@ async fn after(app: &App, shell: Shell, form: &Form, id: &str, dropped: &[String
             let record = stored::<Connection>(app, id).await?;
             match try_connection(&open(&record, &app.config.keys)?, &app.config.reach).await {
                 Ok(words) => ConnectionNotice::Tried(true, words),
-                Err(words) => ConnectionNotice::Tried(false, words),
+                Err(error) => ConnectionNotice::Tried(false, error.message_for(id, shell.can(Role::Admin))),
             }
         }
         _ => return Ok(see_other("/connections")),

@@ -3,7 +3,7 @@
 
 use super::href;
 use super::panel::{Drawn, Figure, drawn};
-use crate::auth::Caller;
+use crate::auth::{Caller, Role};
 use crate::dashboards::{DashboardAnswers, Field, LoadedDashboard, Rows, ask, find, mark};
 use crate::extract::{Names, Query};
 use crate::live::{Watched, answer};
@@ -82,11 +82,12 @@ pub(crate) async fn show(
     query: Query,
 ) -> Result<Response, Refusal> {
     let shown = find(&app, names.get("dashboard_name"), caller.role).await?;
+    let is_admin = caller.role >= Role::Admin;
     // Before the rows: what changes meanwhile makes the page ask again.
     let mark = mark(&app, &shown).await;
     let (found, is_closed) = match ask(&app, &shown, &query).await {
         Ok(found) => (Some(found), None),
-        Err(error) => (None, Some(closed(&error))),
+        Err(error) => (None, Some(closed(error, is_admin))),
     };
     let href = href(&shown.dashboard.name);
     let (fields, blocks, is_right) = match found {
@@ -97,7 +98,7 @@ pub(crate) async fn show(
                 .panels
                 .iter()
                 .zip(panels)
-                .map(|(panel, rows)| shot(&shown.dashboard, panel, rows, (&href, &query)))
+                .map(|(panel, rows)| shot(&shown.dashboard, panel, rows, (&href, &query), is_admin))
                 .collect();
             let is_right = values.are_right();
             (values.fields, blocks(&shown.dashboard.panels, shots), is_right)
@@ -156,7 +157,7 @@ fn blocks(panels: &[Panel], shots: Vec<Shot>) -> Vec<Block> {
     blocks
 }
 
-fn shot(dashboard: &Dashboard, panel: &Panel, rows: Rows, (href, query): (&str, &str)) -> Shot {
+fn shot(dashboard: &Dashboard, panel: &Panel, rows: Rows, (href, query): (&str, &str), is_admin: bool) -> Shot {
     let empty = |words: String| {
         let dags = dashboard.dags_of(panel).iter();
         Body::Empty {
@@ -168,7 +169,7 @@ fn shot(dashboard: &Dashboard, panel: &Panel, rows: Rows, (href, query): (&str, 
         Rows::Here(answer) => match &*answer {
             Ok(answer) if answer.rows.is_empty() => empty("There are no rows for this.".into()),
             Ok(answer) => Body::Drawn(Box::new(drawn(panel, answer))),
-            Err(error) => Body::Problem(closed(error)),
+            Err(error) => Body::Problem(closed(error.clone(), is_admin)),
         },
         Rows::Coming => Body::Coming,
         Rows::Unasked => Body::Unasked,
@@ -177,7 +178,7 @@ fn shot(dashboard: &Dashboard, panel: &Panel, rows: Rows, (href, query): (&str, 
             let verb = if names.len() == 1 { "is" } else { "are" };
             empty(format!("{} {verb} not in the lake yet.", names.join(", ")))
         }
-        Rows::Problem(error) => Body::Problem(closed(&error)),
+        Rows::Problem(error) => Body::Problem(closed(error, is_admin)),
     };
     let has_rows = matches!(body, Body::Drawn(_));
     Shot {

@@ -5,6 +5,7 @@
 use crate::pages::sql::SqlForm;
 use crate::pages::sql::results::draw;
 use crate::parts::Chart;
+use crate::queries::for_user;
 use orch_store::lake_view::{CHART, LakeError, LakeTable, LakeView, Query, QueryLimits, collect_answer, is_time};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -23,13 +24,13 @@ pub(crate) struct Picture {
     pub(crate) chart: Result<Chart, String>,
 }
 
-pub(crate) async fn picture(lake: &dyn LakeView, table: &LakeTable) -> Option<Picture> {
+pub(crate) async fn picture(lake: &dyn LakeView, table: &LakeTable, is_admin: bool) -> Option<Picture> {
     let declared = table.properties.get(CHART).filter(|sql| !sql.trim().is_empty()).cloned();
     let usual = || table.usual_chart(POINTS).filter(|_| (1..=MOST_ROWS).contains(&table.totals.rows));
     let sql = declared.or_else(usual)?;
     let (title, chart) = match ask(lake, &sql).await {
         Ok((title, chart)) => (title, chart.ok_or_else(|| "There are no numbers to draw yet.".into())),
-        Err(error) => (String::new(), Err(error.to_string())),
+        Err(error) => (String::new(), Err(for_user(error, is_admin).to_string())),
     };
     Some(Picture { sql, title, chart })
 }

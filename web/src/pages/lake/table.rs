@@ -2,6 +2,7 @@
 
 use super::picture::{Picture, picture};
 use super::{Head, LoadedTable, READS_DATA, find};
+use crate::auth::Role;
 use crate::extract::Names;
 use crate::pages::lake::snapshots::{SnapshotLine, line};
 use crate::pages::{Shell, encoded, html};
@@ -44,7 +45,7 @@ const NEWEST: usize = 5;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> Result<Response, Refusal> {
     let LoadedTable { lake, table, head } = find(&app, &names, "schema", &shell).await?;
-    let picture = if shell.can(READS_DATA) { picture(&*lake, &table).await } else { None };
+    let picture = if shell.can(READS_DATA) { picture(&*lake, &table, shell.can(Role::Admin)).await } else { None };
     let newest = lake.snapshots(table.id.clone(), LakePage { skip: 0, most: NEWEST }).await?;
     let schema = format!("{}, schema {}", parts::counted(table.columns.len(), "column"), table.schema_id);
     let page = TablePage {

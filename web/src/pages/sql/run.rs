@@ -33,11 +33,12 @@ pub(crate) async fn show_results(
     let wish = wish(&form);
     let rows = wish.limit.parse().unwrap_or(USUAL_ROWS).min(MOST_ROWS);
     let limits = QueryLimits { rows, ..QueryLimits::default() };
+    let is_admin = actor.is_admin;
     match results(&app, &actor, asked(&form, &wish.sql, limits), &wish).await {
         Ok(results) => page(&app, shell, wish, StatusCode::OK, Some(Ok(results))).await,
         // It is the query that is wrong or too dear: what was typed stays, with the reason.
         Err(refusal) if refusal.is_told() => {
-            let words = refusal.words();
+            let words = refusal.words_for(is_admin);
             let (problem, hint) = words.split_once("\nhint: ").unwrap_or((&words, ""));
             let problem = Closed { problem: problem.into(), hint: hint.into() };
             let status = refusal.into_response().status();
