@@ -11,12 +11,14 @@ mod environment;
 mod file;
 mod metadata;
 mod output;
+mod reach;
 mod vault;
 
 pub use vault::VaultConfig;
 
 use crate::{boxed, mask};
 use cache::Cache;
+use orch_core::network::Reach;
 use orch_sdk::secret::{is_sensitive, secrets_in};
 use orch_sdk::task::{BoxFuture, Connection, DefaultConnections, Installation, TaskResult, fatal};
 use orch_spec::ids::{ConnectionId, check_variable_key};
@@ -78,6 +80,10 @@ pub type BackendResult<T> = Result<Option<T>, BackendError>;
 pub trait Backend: Send + Sync {
     /// As in "the file `x`".
     fn name(&self) -> String;
+    /// True if users add and change what is kept there while orch runs.
+    fn is_changed_by_users(&self) -> bool {
+        false
+    }
     fn connection(&self, id: &str) -> BoxFuture<BackendResult<Connection>>;
     fn variable(&self, key: &str) -> BoxFuture<BackendResult<String>>;
 }
@@ -108,6 +114,8 @@ pub struct Secrets {
     found: Arc<Cache>,
     /// For what tasks give.
     keys: Keyring,
+    /// Where connections that users added may lead. `None`: anywhere.
+    reach: Option<Arc<Reach>>,
 }
 
 impl Secrets {
@@ -147,12 +155,19 @@ impl Secrets {
             let (connections, here) = (config.defaults.clone(), config.installation(url));
             places.push(Arc::new(defaults::Defaults { connections, here }));
         }
-        Ok(Secrets { places: places.into(), found: Arc::default(), keys: config.keys.clone() })
+        Ok(Secrets { places: places.into(), found: Arc::default(), keys: config.keys.clone(), reach: None })
     }
 
     /// Nowhere to look.
     pub fn none() -> Self {
-        Secrets { places: Arc::new([]), found: Arc::default(), keys: Keyring::default() }
+        Secrets { places: Arc::new([]), found: Arc::default(), keys: Keyring::default(), reach: None }
+    }
+
+    /// Rejects connections that users added and that lead elsewhere: for processes that connect on behalf of users. What was found before is
+    /// looked up again.
+    #[must_use]
+    pub fn within(self, reach: Reach) -> Self {
+        Secrets { reach: Some(Arc::new(reach)), found: Arc::default(), ..self }
     }
 
     /// A connection by its id; its secrets are masked from now on. One that does not exist is a fatal error.
@@ -174,7 +189,12 @@ impl Secrets {
         let hint = "add it with `orch connections add`, or set `ORCH_CONN_…`";
         let (found, place) = found.ok_or_else(|| fatal(format!("there is no connection `{id}`: {hint}")))?;
         mask::learn(found.secrets());
-        Ok((found, place))
+        if let Some(reach) = &self.reach
+            && place.is_changed_by_users()
+        {
+            reach::check(&found, reach).await.map_err(fatal)?;
+        }
+        Ok((found, place.name()))
     }
 
     /// A variable by its key; it is masked from now on if its name, or one inside it, says that it is secret.
@@ -198,20 +218,20 @@ impl Secrets {
         if let Some((found, _)) = &found {
             mask::learn(secrets_in(is_sensitive(key), found));
         }
-        Ok(found)
+        Ok(found.map(|(found, place)| (found, place.name())))
     }
 
-    /// What the first place has that has it, and the name of that place. Places that fail are passed over, as in Airflow; when nobody else has it the
+    /// What the first place has that has it, and that place. Places that fail are passed over, as in Airflow; when nobody else has it the
     /// failure is the answer, for it may be there.
     async fn first<T>(
         &self,
         what: &str,
         ask: impl Fn(&dyn Backend) -> BoxFuture<BackendResult<T>>,
-    ) -> TaskResult<Option<(T, String)>> {
+    ) -> TaskResult<Option<(T, &dyn Backend)>> {
         let mut failed: Option<BackendError> = None;
         for place in &*self.places {
             match ask(&**place).await {
-                Ok(Some(found)) => return Ok(Some((found, place.name()))),
+                Ok(Some(found)) => return Ok(Some((found, &**place))),
                 Ok(None) => {}
                 Err(error) => {
                     let problem = format!("{what} cannot be read from {}: {error}", place.name());

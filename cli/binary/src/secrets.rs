@@ -5,6 +5,7 @@ use crate::config::{Config, KEPT, Secret, beginning_with};
 use crate::failure::Failure;
 use crate::found::Standalone;
 use crate::query_process;
+use crate::roles::reach;
 use orch_sdk::task::{Connection, DefaultConnections};
 use orch_store::archive::ArchiveDoor;
 use orch_store::cluster::ClusterDoor;
@@ -142,9 +143,9 @@ pub fn sources_of_server(config: &Config) -> Result<SecretsConfig, Failure> {
     Ok(SecretsConfig { database_url, ..sources(config)? })
 }
 
-/// The way to the lake of this binary or of its bundle, by the connections that tasks would find.
+/// The way to the lake of this binary or of its bundle, by the connections that a server may use.
 pub fn lake(config: &Config, database_url: &str) -> Result<LakeDoor, Failure> {
-    Ok(query_process::door(config, finder(config, database_url)?))
+    Ok(query_process::door(config, server_finder(config, database_url)?))
 }
 
 /// The way to clusters such as Kafka, by the connections that streams and tasks would find.
@@ -160,13 +161,20 @@ pub fn lake_by(config: &Config, secrets: Secrets) -> LakeDoor {
 pub fn archive(config: &Config, database_url: Option<&str>) -> Result<ArchiveDoor, Failure> {
     let Some(named) = &config.archive else { return Ok(ArchiveDoor::default()) };
     let secrets = Secrets::new(&sources(config)?, database_url).map_err(|error| Failure::from_error(&error))?;
-    ArchiveDoor::to(named, &config.archives, finding(secrets)).map_err(|error| Failure::from_error(&error))
+    ArchiveDoor::to(named, &config.archives, finding(secrets.within(reach(config))))
+        .map_err(|error| Failure::from_error(&error))
 }
 
 /// Finds connections as tasks do.
 pub fn finder(config: &Config, database_url: &str) -> Result<Arc<FindConnection>, Failure> {
     let secrets = Secrets::new(&sources(config)?, Some(database_url)).map_err(|error| Failure::from_error(&error))?;
     Ok(finding(secrets))
+}
+
+/// Finds connections for a server, which connects on behalf of users: those that a user added must lead to addresses that users may reach.
+pub fn server_finder(config: &Config, database_url: &str) -> Result<Arc<FindConnection>, Failure> {
+    let secrets = Secrets::new(&sources(config)?, Some(database_url)).map_err(|error| Failure::from_error(&error))?;
+    Ok(finding(secrets.within(reach(config))))
 }
 
 fn finding(secrets: Secrets) -> Arc<FindConnection> {

@@ -113,7 +113,7 @@ impl BundleServer {
         (url, pool, hints): (&str, PgPool, Hints),
         is_behind_web: bool,
     ) -> Result<BoxFuture<TaskResult<Router>>, Failure> {
-        let find = secrets::finder(config, url)?;
+        let find = secrets::server_finder(config, url)?;
         let lake = secrets::lake(config, url)?;
         // One that is missing is an import error, and no reason for a server not to start.
         let named = config.endpoints_folder.clone().or_else(|| config.dags_folder.clone());

@@ -41,6 +41,10 @@ impl Backend for Metadata {
         "the database".into()
     }
 
+    fn is_changed_by_users(&self) -> bool {
+        true
+    }
+
     fn connection(&self, id: &str) -> BoxFuture<BackendResult<Connection>> {
         let (record, keys) = (self.record(&CONNECTION, id), self.keys.clone());
         Box::pin(async move { Ok(record.await?.map(|record| open(&record, &keys)).transpose()?) })
