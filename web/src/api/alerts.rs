@@ -61,8 +61,9 @@ pub(crate) struct AlertView {
     ended_at: Option<Timestamp>,
 }
 
-impl From<AlertRow> for AlertView {
-    fn from(row: AlertRow) -> Self {
+impl AlertView {
+    fn new(row: AlertRow, is_admin: bool) -> Self {
+        let problem = problem_of(&row, is_admin);
         AlertView {
             alert_id: row.id,
             key: row.key,
@@ -82,29 +83,39 @@ impl From<AlertRow> for AlertView {
             next_try_at: row.ended_at.is_none().then_some(Timestamp(row.due_at)),
             state: row.state.to_string(),
             tries: row.tries,
-            problem: row.problem,
+            problem,
             created_at: Timestamp(row.at),
             ended_at: stamp(row.ended_at),
         }
     }
 }
 
-pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<AlertPage>, Refusal> {
-    let search = asked(&mut query, ALERTS.columns)?;
-    let ListPage { rows, total: total_entries } = ALERTS.find(&mut *app.pages().await?, &search).await?;
-    Ok(Json(AlertPage { alerts: rows.into_iter().map(AlertView::from).collect(), total_entries }))
+/// Why an alert was not delivered. Only admins and the log of the scheduler get the reason.
+pub(crate) fn problem_of(row: &AlertRow, is_admin: bool) -> Option<String> {
+    let connection = &row.notifier.connection;
+    let hidden = || {
+        format!("the connection `{connection}` failed; an administrator and the log of the scheduler have the reason")
+    };
+    row.problem.as_ref().map(|reason| if is_admin { reason.clone() } else { hidden() })
 }
 
-pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<AlertView>, Refusal> {
+pub(crate) async fn list(State(app): State<App>, actor: Actor, mut query: Query) -> Result<Json<AlertPage>, Refusal> {
+    let search = asked(&mut query, ALERTS.columns)?;
+    let ListPage { rows, total: total_entries } = ALERTS.find(&mut *app.pages().await?, &search).await?;
+    let alerts = rows.into_iter().map(|row| AlertView::new(row, actor.is_admin)).collect();
+    Ok(Json(AlertPage { alerts, total_entries }))
+}
+
+pub(crate) async fn get(State(app): State<App>, actor: Actor, names: Names) -> Result<Json<AlertView>, Refusal> {
     let id = names.number(ALERT_ID)?;
     let row = alert(&mut *app.pages().await?, id).await?.ok_or_else(|| no_such_alert(id))?;
-    Ok(Json(row.into()))
+    Ok(Json(AlertView::new(row, actor.is_admin)))
 }
 
 /// Sends one at once that waits or was given up.
 pub(crate) async fn retry(State(app): State<App>, actor: Actor, names: Names) -> Result<Json<AlertView>, Refusal> {
     let id = names.number(ALERT_ID)?;
-    Ok(Json(send_again(&app, &actor, id).await?.into()))
+    Ok(Json(AlertView::new(send_again(&app, &actor, id).await?, actor.is_admin)))
 }
 
 pub(crate) async fn send_again(app: &App, actor: &Actor, id: i64) -> Result<AlertRow, Refusal> {
@@ -161,7 +172,8 @@ pub(crate) async fn test(
         to: body.to.unwrap_or_default(),
         ..Notifier::default()
     };
-    Ok((StatusCode::CREATED, Json(send_test(&app, &actor, notifier).await?.into())))
+    let row = send_test(&app, &actor, notifier).await?;
+    Ok((StatusCode::CREATED, Json(AlertView::new(row, actor.is_admin))))
 }
 
 /// Where connections may not be tested, alerts may not either: both reach what this installation reaches.

@@ -4,7 +4,8 @@ use super::filters::Filters;
 use super::home::task_href;
 use super::turned::Turned;
 use super::{Shell, encoded, html, see_other};
-use crate::api::alerts::send_again;
+use crate::api::alerts::{problem_of, send_again};
+use crate::auth::Role;
 use crate::extract::{Actor, Form, Query};
 use crate::parts::{self, dag_href};
 use crate::refusal::Refusal;
@@ -136,6 +137,7 @@ fn line(row: AlertRow, shell: &Shell) -> ListedAlert {
         AlertState::Waiting if row.tries == 0 => ("queued", "waiting".into()),
         AlertState::Waiting => ("up_for_retry", format!("tried {}", parts::counted(row.tries, "time"))),
     };
+    let problem = problem_of(&row, shell.can(Role::Admin));
     ListedAlert {
         id: row.id,
         at: shell.now.exactly(row.at),
@@ -146,7 +148,7 @@ fn line(row: AlertRow, shell: &Shell) -> ListedAlert {
         over: row.notifier.connection,
         sign: parts::bare(sign),
         state,
-        problem: parts::cut(row.problem.unwrap_or_default(), MOST_WORDS),
+        problem: parts::cut(problem.unwrap_or_default(), MOST_WORDS),
         may_be_sent: row.state != AlertState::Sent,
     }
 }

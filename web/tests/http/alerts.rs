@@ -1,7 +1,7 @@
 //! Alerts by the API and on their page: what is shown, what is refused, what is sent again.
 
 use crate::browser::Browser;
-use crate::fixture::Web;
+use crate::fixture::{PASSWORD, Web};
 use crate::pages::EVIL;
 use axum::http::{Method, StatusCode};
 use orch_store::alert::{alert_not_sent, alert_sent, claim_alerts};
@@ -37,6 +37,11 @@ async fn an_alert_is_tried_listed_and_sent_again() {
     alert_not_sent(&mut db, &claimed, "no answer").await.unwrap();
     let row = web.get(&format!("{PATH}?state=waiting&kind=test")).await.body["alerts"][0].clone();
     assert_eq!((&row["tries"], &row["problem"]), (&json!(1), &json!("no answer")));
+    web.add_user("ann", "op").await;
+    let token = web.log_in("ann", PASSWORD).await.unwrap();
+    let seen = web.send(Method::GET, &one, Some(&token), None).await.body;
+    let words = "the connection `chat` failed; an administrator and the log of the scheduler have the reason";
+    assert_eq!(seen["problem"], words, "only admins get the reason");
     assert_eq!(web.get(&format!("{PATH}?dag_id=other")).await.body["total_entries"], 0);
     assert_eq!(web.get(&format!("{PATH}?state=lost")).await.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(send(&web, &format!("{one}/retry"), &Value::Null, 200).await["tries"], 0);
