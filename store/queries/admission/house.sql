@@ -1,7 +1,8 @@
--- What there is and what is taken of it, and who waits: pools, slots, rates, lines that somebody stands in. The lines are
--- found one after the other in the index that claims use, however many wait in each. All of it is as of one moment: a rate
--- that counted by a later one would let somebody in too early. At most $1 lines: first those after the queue $2, then the others,
--- so that callers who pass the last line of the page before read all lines in turn.
+-- Returns the state that admission decides from: the slots of each pool, the slots in use of each limit, the admissions that still count
+-- against a rate, and the lines in which attempts wait. A line is a kind of gate. Its attempts have its negated id as `queue`, so one index
+-- lookup finds the next line, however many attempts wait in it. All rows are as of one timestamp: with a later one for the rates,
+-- attempts would be admitted too early. Returns at most $1 lines: first those after the queue $2, then those from the first queue on.
+-- A caller that passes the last line of the previous page reads all lines in turn.
 with recursive moment as materialized (select clock_timestamp() as at),
 after (queue) as (
     (select queue from ready where queue > $2::integer and queue < 0 order by queue limit 1)
