@@ -13,6 +13,7 @@ mod refusal;
 mod shared;
 mod stage;
 mod target;
+mod trial;
 mod types;
 
 use crate::{batches::Batches, boxed};

@@ -152,6 +152,15 @@ pub(super) fn field(into: &mut BytesMut, bytes: &[u8]) {
     into.put_slice(bytes);
 }
 
+/// Splits the first field, `None` if it is null, from the bytes after it. Returns `None` if the field is not complete.
+pub(super) fn split_field(bytes: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    match usize::try_from(i32::from_be_bytes(*length)) {
+        Ok(length) => rest.split_at_checked(length).map(|(field, rest)| (Some(field), rest)),
+        Err(_) => Some((None, rest)),
+    }
+}
+
 /// `numeric` is four digits at a time around the point: how many such groups, which power of 10,000 the first one
 /// has, the sign, how many digits to show behind the point, and the groups.
 fn numeric(value: i128, scale: u16, into: &mut BytesMut) {

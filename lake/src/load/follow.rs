@@ -5,6 +5,7 @@
 use super::shared::{self, SharedTable};
 use super::stage::{self, LoadMode};
 use super::target;
+use super::trial;
 use super::{Load, Session, connect, ensure_database};
 use crate::{batches::Batches, boxed};
 use anyhow::Context as _;
@@ -12,6 +13,7 @@ use arrow::array::RecordBatch;
 use orch_sdk::task::{Connection, TaskResult, fatal};
 use orch_store::StoreError;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
@@ -52,6 +54,19 @@ pub enum Put {
     Delete,
     /// All rows of the table go.
     Empty,
+}
+
+impl Put {
+    /// Returns `None` for [`Put::Empty`].
+    pub(super) fn mode(self) -> Option<LoadMode> {
+        Some(match self {
+            Put::Append => LoadMode::Append,
+            Put::Absent(by) => LoadMode::Absent(by),
+            Put::Latest => LoadMode::Latest,
+            Put::Delete => LoadMode::Delete,
+            Put::Empty => return None,
+        })
+    }
 }
 
 /// Rows for one table.
@@ -160,17 +175,24 @@ impl Follower {
         .await
     }
 
-    /// Writes rows as [`Follower::publish`] does, and takes everything back.
+    /// Returns the rows of a batch that the database refuses, by index, each with its message. Writes nothing. `parts` returns the rows of
+    /// tables that a range of the batch becomes. Takes one transaction.
     ///
     /// # Errors
-    /// Returns the errors of [`Follower::publish`].
-    pub async fn rehearse(&self, parts: impl FnOnce(&Offsets) -> TaskResult<Vec<TableBatch>>) -> TaskResult<()> {
+    /// Returns `StoreError::FenceLost` if another process has claimed the tables.
+    pub async fn find_refused(
+        &self,
+        rows: usize,
+        parts: impl Fn(&Offsets, Range<usize>) -> TaskResult<Vec<TableBatch>>,
+    ) -> TaskResult<BTreeMap<usize, String>> {
+        let mut refused = BTreeMap::new();
         self.within(async |db| {
             let offsets = self.held(db).await?;
-            put_all(parts(&offsets)?, db).await?;
+            refused = trial::find_refused(rows, |range| parts(&offsets, range), db).await?;
             Ok(End::Rollback)
         })
-        .await
+        .await?;
+        Ok(refused)
     }
 
     /// The offsets of the tables, which stay so until the end of the transaction.
@@ -239,19 +261,14 @@ enum End {
     Rollback,
 }
 
-async fn put_all(parts: Vec<TableBatch>, db: &Client) -> TaskResult<()> {
+pub(super) async fn put_all(parts: Vec<TableBatch>, db: &Client) -> TaskResult<()> {
     for TableBatch { load, put, rows } in parts {
-        let how = match put {
-            Put::Append => LoadMode::Append,
-            Put::Absent(by) => LoadMode::Absent(by),
-            Put::Latest => LoadMode::Latest,
-            Put::Delete => LoadMode::Delete,
-            Put::Empty => {
-                empty(&load, db).await?;
-                continue;
+        match put.mode() {
+            Some(how) => {
+                stage::put(&load, Batches::from(rows), how, db).await?;
             }
-        };
-        stage::put(&load, Batches::from(rows), how, db).await?;
+            None => empty(&load, db).await?,
+        }
     }
     Ok(())
 }

@@ -124,6 +124,15 @@ pub(super) async fn put(load: &Load, batches: Batches, how: LoadMode, db: &Clien
     Ok(written)
 }
 
+/// Locks the target and adds the columns that it lacks, as [`put`] does before it writes.
+pub(super) async fn prepare(load: &Load, schema: &SchemaRef, how: LoadMode, db: &Client) -> TaskResult<State> {
+    check(load, schema, how)?;
+    target::lock(load, db).await.with_context(|| format!("another load has {}", load.name()))?;
+    let state = target::prepare(load, schema, db).await?;
+    lock(load, db).await?;
+    Ok(state)
+}
+
 /// From the staging table, which has so many rows, to the target, which is made fit for them. Gives how many rows changed.
 async fn settle(load: &Load, schema: &SchemaRef, how: LoadMode, rows: u64, db: &Client) -> TaskResult<u64> {
     let state = target::prepare(load, schema, db).await?;
@@ -219,12 +228,12 @@ impl CopyIn {
     }
 }
 
-/// The statements that make the target what it should be, in order. Pure.
-fn statements(load: &Load, schema: &SchemaRef, how: LoadMode, state: State) -> Vec<String> {
+/// Returns the statements that write the rows of `source`, a table or a subquery, into the target, in order.
+pub(super) fn statements(load: &Load, schema: &SchemaRef, how: LoadMode, state: State, source: &str) -> Vec<String> {
     let (name, key) = (load.name(), names(&load.key));
     let all: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
     let all_names = names(&all);
-    let insert = format!("insert into {name} ({all_names}) select {all_names} from {STAGING}");
+    let insert = format!("insert into {name} ({all_names}) select {all_names} from {source} s");
     let rest: Vec<&String> = all.iter().filter(|column| !load.key.contains(column)).collect();
     let of =
         |alias: &str| rest.iter().map(|column| format!("{alias}.{}", quoted(column))).collect::<Vec<_>>().join(", ");
@@ -242,9 +251,9 @@ fn statements(load: &Load, schema: &SchemaRef, how: LoadMode, state: State) -> V
                 by.iter().filter(|column| schema.field_with_name(column).is_ok_and(|field| !field.is_nullable()));
             let equal = equal.map(|column| format!("s.{0} = t.{0}", quoted(column)));
             let same = equal.chain(same).collect::<Vec<_>>().join(" and ");
-            vec![format!("{insert} s where not exists (select from {name} t where {same})")]
+            vec![format!("{insert} where not exists (select from {name} t where {same})")]
         }
-        (LoadMode::Delete, _) => vec![format!("delete from {name} t using {STAGING} s where {same_key}")],
+        (LoadMode::Delete, _) => vec![format!("delete from {name} t using {source} s where {same_key}")],
         (LoadMode::Latest, _) => {
             let action = match &load.version {
                 _ if rest.is_empty() => "nothing".into(),
@@ -255,7 +264,7 @@ fn statements(load: &Load, schema: &SchemaRef, how: LoadMode, state: State) -> V
                 None => set(),
             };
             vec![format!(
-                "insert into {name} as t ({all_names}) select {all_names} from {STAGING} on conflict ({key}) do {action}"
+                "insert into {name} as t ({all_names}) select {all_names} from {source} s on conflict ({key}) do {action}"
             )]
         }
         (LoadMode::Replace, State::Known) if load.key.is_empty() => vec![format!("delete from {name}"), insert],
@@ -267,18 +276,18 @@ fn statements(load: &Load, schema: &SchemaRef, how: LoadMode, state: State) -> V
                 format!("{same_key} and ({}) is not distinct from ({})", of("s"), of("t"))
             };
             vec![
-                format!("delete from {name} t where not exists (select from {STAGING} s where {same})"),
-                format!("{insert} s where not exists (select from {name} t where {same_key})"),
+                format!("delete from {name} t where not exists (select from {source} s where {same})"),
+                format!("{insert} where not exists (select from {name} t where {same_key})"),
             ]
         }
         (LoadMode::Upsert, _) => {
             let newest = match &load.version {
                 Some(version) => format!(
-                    "insert into {name} as t ({all_names}) select distinct on ({key}) {all_names} from {STAGING} \
+                    "insert into {name} as t ({all_names}) select distinct on ({key}) {all_names} from {source} s \
                      order by {key}, {} desc",
                     quoted(version)
                 ),
-                None => format!("insert into {name} as t ({all_names}) select {all_names} from {STAGING}"),
+                None => format!("insert into {name} as t ({all_names}) select {all_names} from {source} s"),
             };
             let action = match (&load.version, rest.is_empty()) {
                 (_, true) => "nothing".to_string(),
@@ -313,7 +322,7 @@ async fn move_over(
         }
     }
     let mut written = 0;
-    for sql in statements(load, schema, how, state) {
+    for sql in statements(load, schema, how, state, STAGING) {
         // Rows that were deleted come back changed, or were nobody's: what is inserted or updated counts.
         let is_prepared = how == LoadMode::Replace && sql.starts_with("delete");
         let rows = db.execute(&sql, &[]).await?;
@@ -322,7 +331,8 @@ async fn move_over(
     Ok(written)
 }
 
-fn refused(load: &Load, error: Error) -> anyhow::Error {
+/// Returns the error of a statement that writes rows: [`RowsRefused`] if the database refuses some of them.
+pub(super) fn refused(load: &Load, error: Error) -> anyhow::Error {
     let (name, key) = (load.name(), load.key.join(", "));
     let Some(refusal) = error.as_db_error() else {
         return anyhow::Error::new(error).context(format!("loading {name}"));
@@ -368,26 +378,26 @@ mod tests {
     #[test]
     fn only_what_differs_is_written_where_there_is_a_key() {
         let load = Load::into("s", "t").key(["id"]);
-        let sql = statements(&load, &schema(), LoadMode::Replace, State::Known);
+        let sql = statements(&load, &schema(), LoadMode::Replace, State::Known, STAGING);
         let expected = "delete from \"s\".\"t\" t where not exists (select from pg_temp.orch_staging s where \
                         s.\"id\" = t.\"id\" and (s.\"v\", s.\"n\") is not distinct from (t.\"v\", t.\"n\"))";
         assert_eq!(sql[0], expected);
-        assert_eq!(statements(&load, &schema(), LoadMode::Replace, State::New).len(), 1);
-        let whole = statements(&Load::into("s", "t"), &schema(), LoadMode::Replace, State::Known);
+        assert_eq!(statements(&load, &schema(), LoadMode::Replace, State::New, STAGING).len(), 1);
+        let whole = statements(&Load::into("s", "t"), &schema(), LoadMode::Replace, State::Known, STAGING);
         assert_eq!(whole[0], "delete from \"s\".\"t\"");
     }
 
     #[test]
     fn of_two_that_are_equally_old_the_later_one_counts() {
         let load = Load::into("s", "t").key(["id"]).version("v");
-        let sql = &statements(&load, &schema(), LoadMode::Latest, State::Known)[0];
+        let sql = &statements(&load, &schema(), LoadMode::Latest, State::Known, STAGING)[0];
         assert!(sql.ends_with("where t.\"v\" is null or excluded.\"v\" >= t.\"v\""), "{sql}");
     }
 
     #[test]
     fn an_upsert_keeps_what_is_newer() {
         let load = Load::into("s", "t").key(["id"]).version("v");
-        let sql = &statements(&load, &schema(), LoadMode::Upsert, State::Known)[0];
+        let sql = &statements(&load, &schema(), LoadMode::Upsert, State::Known, STAGING)[0];
         assert!(sql.contains("distinct on (\"id\")") && sql.contains("order by \"id\", \"v\" desc"), "{sql}");
         assert!(sql.ends_with("where excluded.\"v\" > t.\"v\""), "{sql}");
     }

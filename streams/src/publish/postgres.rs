@@ -13,6 +13,7 @@ use orch_lake::load::{Claim, Follower, Load, Offsets, Put, RowsRefused, TableBat
 use orch_sdk::task::{Connection, TaskResult};
 use orch_store::stream::{Lease, StartAt};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 #[derive(Debug, Clone)]
 pub(crate) struct PostgresTarget {
@@ -59,7 +60,7 @@ impl PostgresTarget {
         }
         let refused = self.find_refused(stream, &lot.rows).await?;
         if refused.is_empty() {
-            // Each row is taken for itself.
+            // The database accepts each row alone, so the rows contradict each other.
             return Err(error);
         }
         tracing::warn!(
@@ -71,8 +72,7 @@ impl PostgresTarget {
         self.follower.publish(&covered, |known| self.parts(stream, lot, known)).await
     }
 
-    /// The rows that the database refuses, by batch and row, with what it says of them. Rows are written and taken back: all of them,
-    /// then the halves, down to the rows that are refused.
+    /// Returns the rows that the database refuses, by batch and row, with the reason for each.
     async fn find_refused(
         &self,
         stream: &Stream,
@@ -80,20 +80,13 @@ impl PostgresTarget {
     ) -> TaskResult<BTreeMap<(usize, usize), String>> {
         let mut refused = BTreeMap::new();
         for (nth, rows) in batches.iter().enumerate() {
-            let mut ranges: Vec<_> = std::iter::once(0..rows.num_rows()).collect();
-            while let Some(range) = ranges.pop() {
+            let parts = |known: &Offsets, range: Range<usize>| {
                 let part = Lot { rows: vec![rows.slice(range.start, range.len())], ..Lot::default() };
-                let Err(error) = self.follower.rehearse(|known| self.parts(stream, &part, known)).await else {
-                    continue;
-                };
-                let Some(reason) = RowsRefused::reason(&error) else { return Err(error) };
-                if range.len() == 1 {
-                    refused.insert((nth, range.start), format!("the database refuses it: {reason}"));
-                } else {
-                    let middle = range.start + range.len() / 2;
-                    ranges.extend([range.start..middle, middle..range.end]);
-                }
-            }
+                self.parts(stream, &part, known)
+            };
+            let found = self.follower.find_refused(rows.num_rows(), parts).await?;
+            let reason = |(row, reason)| ((nth, row), format!("the database refuses it: {reason}"));
+            refused.extend(found.into_iter().map(reason));
         }
         Ok(refused)
     }

@@ -270,7 +270,7 @@ async fn delays_of_a_neighbor(values: &[Vec<u8>]) -> Vec<Duration> {
     delays
 }
 
-/// The records that the database refuses are found by trial transactions, one after the other.
+/// Finding the records that the database refuses takes a statement for each.
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_records_delay_no_other_stream() {
     let records = |is_hostile| {

@@ -3,11 +3,14 @@
 
 use crate::steer::reset;
 use crate::world::{WAREHOUSE, World, named, readings, stream, text, world};
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use arrow::array::{AsArray as _, Date32Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
 use iceberg::spec::{PrimitiveType, Transform};
 use orch_lake::TableDef;
 use orch_store::stream::ResetTo;
-use orch_streams::{Stream, Windows};
+use orch_streams::{Changes, Stream, Windows};
+use sqlx::AssertSqlSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 const LAST: &str = r#"{"id":99,"city":"last"}"#;
@@ -94,6 +97,121 @@ async fn records_that_are_refused_are_found_among_many() {
     assert_eq!(ids, expected);
     let aside: Vec<i64> = aside_in_postgres(&world).await.into_iter().map(|(offset, ..)| offset).collect();
     assert_eq!(aside, (50..2_000).step_by(100).collect::<Vec<i64>>());
+}
+
+/// Number of transactions that sessions of the database have ended.
+async fn transactions(world: &World) -> i64 {
+    let ended = "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()";
+    sqlx::query_scalar(ended).fetch_one(&mut world.db().await).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_records_take_few_transactions() {
+    const RECORDS: i64 = 20_000;
+    let world = world().await;
+    sqlx::raw_sql("create schema mart; create table mart.readings (id bigint check (id < 100), city text)")
+        .execute(&mut world.db().await)
+        .await
+        .unwrap();
+    let stream = readings().append_postgres(WAREHOUSE, "mart.readings");
+    let values: Vec<_> = (100..100 + RECORDS).map(|id| format!(r#"{{"id":{id},"city":"c"}}"#)).collect();
+    let before = transactions(&world).await;
+    published(&world, &stream, &values, RECORDS).await;
+    let ended = transactions(&world).await - before;
+    assert!(ended < RECORDS / 20, "{RECORDS} refused records take {ended} transactions");
+    assert_eq!(ids_in_postgres(&world).await, [99]);
+    let aside = aside_in_postgres(&world).await;
+    assert!((0..RECORDS).eq(aside.iter().map(|(offset, ..)| *offset)), "each record is quarantined once");
+    assert!(aside.iter().all(|(_, reason, _)| reason.contains("check constraint")), "{:?}", aside[0]);
+}
+
+/// Sets `day` of some records to a date that Postgres does not have.
+fn with_day(rows: &RecordBatch) -> RecordBatch {
+    let ids = rows.column_by_name("id").unwrap().as_primitive::<Int64Type>();
+    let days: Date32Array = ids.values().iter().map(|id| Some(if id % 100 == 51 { i32::MIN } else { 0 })).collect();
+    let mut fields: Vec<_> = rows.schema().fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new("day", DataType::Date32, true)));
+    let mut columns = rows.columns().to_vec();
+    columns.push(Arc::new(days));
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upsert_quarantines_what_is_refused_and_a_replay_does_not_again() {
+    let world = world().await;
+    let table = "create table mart.readings (id bigint primary key check (id % 100 <> 50), city text unique, day date)";
+    sqlx::raw_sql(AssertSqlSafe(format!("create schema mart; {table}; insert into mart.readings values (1, 'taken')")))
+        .execute(&mut world.db().await)
+        .await
+        .unwrap();
+    let stream = readings().transform(|rows| Ok(with_day(&rows))).upsert_postgres(
+        WAREHOUSE,
+        "mart.readings",
+        &["id"],
+        Some("id"),
+    );
+    let value = |id: i64| match id {
+        777 => r#"{"id":777,"city":"taken"}"#.to_string(),
+        id => format!(r#"{{"id":{id},"city":"c{id}"}}"#),
+    };
+    let values: Vec<_> = (100..2_100).map(value).collect();
+    published(&world, &stream, &values, 41).await;
+    let is_refused = |id: &i64| [50, 51].contains(&(id % 100)) || *id == 777;
+    let expected: Vec<i64> = [1, 99].into_iter().chain((100..2_100).filter(|id| !is_refused(id))).collect();
+    let offsets: Vec<i64> = (100..2_100).filter(is_refused).map(|id| id - 100).collect();
+    let check = async |about: &str| {
+        assert_eq!(ids_in_postgres(&world).await, expected, "{about}");
+        let aside = aside_in_postgres(&world).await;
+        let found: Vec<i64> = aside.iter().map(|(offset, ..)| *offset).collect();
+        assert_eq!(found, offsets, "{about}");
+        for (offset, reason, _) in &aside {
+            let words = match offset % 100 {
+                50 => "check constraint",
+                51 => "`day` has a time that Postgres cannot keep",
+                _ => "unique constraint",
+            };
+            assert!(reason.contains(words), "{about}: {offset}: {reason}");
+        }
+    };
+    check("first").await;
+    reset(&world, ResetTo::Earliest, false).await;
+    let host = world.host(&stream);
+    world.until(|row| row.records >= 2 * 2_001).await;
+    host.end().await;
+    check("replayed").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_quarantines_changes_that_are_refused() {
+    let world = world().await;
+    sqlx::raw_sql(
+        "create schema mart; create table mart.readings (id bigint primary key, city text check (city <> 'bad'));
+        insert into mart.readings values (1, 'pinned'), (2, 'goes');
+        create table mart.pinned as select 1::bigint as id;
+        alter table mart.pinned add foreign key (id) references mart.readings",
+    )
+    .execute(&mut world.db().await)
+    .await
+    .unwrap();
+    let row = Schema::new(vec![Field::new("id", DataType::Int64, true), Field::new("city", DataType::Utf8, true)]);
+    let stream = stream().changes(Changes::of(row)).mirror_postgres(WAREHOUSE, "mart.readings", &["id"]);
+    let change = |op: &str, id: i64, city: &str| {
+        let row = format!(r#"{{"id":{id},"city":"{city}"}}"#);
+        text(&format!(r#"{{"op":"{op}","before":{row},"after":{row}}}"#), 0)
+    };
+    let mut changes: Vec<_> = (1_000..1_600).map(|id| change("c", id, "Oslo")).collect();
+    changes.extend([change("d", 1, "pinned"), change("c", 3, "bad"), change("d", 2, "goes"), change("u", 4, "Bergen")]);
+    world.topic().await;
+    world.produce(&changes).await;
+    let host = world.host(&stream);
+    let row = world.until(|row| row.records == 604).await;
+    host.end().await;
+    assert_eq!((row.quarantined, row.failures), (2, 0), "{:?}", row.error);
+    let ids: Vec<i64> = [1, 4].into_iter().chain(1_000..1_600).collect();
+    assert_eq!(ids_in_postgres(&world).await, ids);
+    let aside = aside_in_postgres(&world).await;
+    let reasons: Vec<_> = aside.iter().map(|(offset, reason, _)| (*offset, reason.contains("foreign key"))).collect();
+    assert_eq!(reasons, [(600, true), (601, false)], "{aside:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

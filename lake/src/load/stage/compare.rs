@@ -346,7 +346,7 @@ fn width(of: &DataType) -> Option<usize> {
 fn length(bytes: &[u8]) -> Option<usize> {
     let (count, mut rest) = bytes.split_first_chunk()?;
     for _ in 0..i16::from_be_bytes(*count) {
-        (_, rest) = split_field(rest)?;
+        (_, rest) = encode::split_field(rest)?;
     }
     Some(bytes.len() - rest.len())
 }
@@ -355,18 +355,9 @@ fn length(bytes: &[u8]) -> Option<usize> {
 fn field(row: &[u8], place: usize) -> Option<&[u8]> {
     let mut rest = row.get(2..)?;
     for _ in 0..place {
-        (_, rest) = split_field(rest)?;
+        (_, rest) = encode::split_field(rest)?;
     }
-    split_field(rest)?.0
-}
-
-/// A field, or null, and what follows it.
-fn split_field(bytes: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
-    let (length, rest) = bytes.split_first_chunk()?;
-    match usize::try_from(i32::from_be_bytes(*length)) {
-        Ok(length) => rest.split_at_checked(length).map(|(field, rest)| (Some(field), rest)),
-        Err(_) => Some((None, rest)),
-    }
+    encode::split_field(rest)?.0
 }
 
 #[cfg(test)]
