@@ -32,7 +32,7 @@ pub(crate) use commit::now;
 
 pub use change::{Change, Committed, File, KEY_PROPERTY, Region};
 pub use definition::{TableDef, partition_name};
-pub use equality::EqualityDeletes;
+pub use equality::{MAX_DELETE_KEY_BYTES, read_live};
 pub use filter::{Filter, Op, Value};
 pub use keys::Keys;
 pub use locations::path_properties;

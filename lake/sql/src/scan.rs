@@ -12,20 +12,19 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::{Result as DfResult, Statistics};
 use datafusion::datasource::TableType;
-use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _};
 use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::expr::Predicate;
 use iceberg::metadata_columns::RESERVED_COL_NAME_FILE;
 use iceberg::scan::FileScanTask;
 use iceberg::table::Table;
-use orch_lake::table::EqualityDeletes;
+use orch_lake::table::{MAX_DELETE_KEY_BYTES, read_live};
 use orch_store::lake_view::ScanProgress;
 use std::any::Any;
 use std::fmt;
@@ -286,26 +285,19 @@ impl ExecutionPlan for LakeScan {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
-        let mut tasks = self.parts.get(partition).cloned().unwrap_or_default();
+        let tasks = self.parts.get(partition).cloned().unwrap_or_default();
         let reader = self
             .table
             .reader_builder()
             .with_batch_size(context.session_config().batch_size())
             .with_data_file_concurrency_limit(1)
             .build();
-        let (table, schema) = (self.table.clone(), self.schema.clone());
-        let batches = stream::once(async move {
-            let deletes = EqualityDeletes::take_from(&table, &mut tasks).await;
-            let deletes = deletes.map_err(|error| inside(of_lake(error)))?;
-            let tasks = stream::iter(tasks.into_iter().map(Ok)).boxed();
-            let batches = reader.read(tasks).map_err(|error| inside(of_iceberg(error)))?.stream();
-            Ok::<_, DataFusionError>(batches.map(move |batch| {
-                let batch = deletes.apply(batch.map_err(|error| inside(of_iceberg(error)))?);
-                Ok(in_schema(&batch.map_err(|error| inside(of_lake(error)))?, &schema)?)
-            }))
-        });
+        let schema = self.schema.clone();
+        let max_key_bytes = MAX_DELETE_KEY_BYTES / self.parts.len().max(1);
+        let live = read_live(self.table.clone(), reader, tasks, max_key_bytes);
+        let batches = live.map(move |batch| Ok(in_schema(&batch.map_err(|error| inside(of_lake(error)))?, &schema)?));
         // Whoever wants fewer rows stops asking; what was read is a few thousand at most.
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches.try_flatten())))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches)))
     }
 }
 

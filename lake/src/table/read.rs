@@ -1,6 +1,6 @@
 //! Reading: which columns and rows, of which snapshot; a stream of batches, or counts.
 
-use super::equality::EqualityDeletes;
+use super::equality::{MAX_DELETE_KEY_BYTES, read_live};
 use super::filter::Bound;
 use super::plan::{Plan, PlannedFile};
 use super::{Filter, Table};
@@ -13,7 +13,7 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use chrono::{DateTime, Utc};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _};
 use iceberg::arrow::{ArrowReaderBuilder, schema_to_arrow_schema};
 use iceberg::metadata_columns::RESERVED_FIELD_ID_FILE;
 use iceberg::spec::{Datum, Schema, SchemaRef, SnapshotRef, TableMetadata};
@@ -69,6 +69,7 @@ pub struct Scan<'a> {
     batch_size: Option<usize>,
     in_order: bool,
     once: Option<&'a FilesRead>,
+    max_key_bytes: usize,
 }
 
 /// Files that scans of several snapshots have read, each with the deletes that applied to it.
@@ -95,6 +96,7 @@ impl Table {
             batch_size: None,
             in_order: false,
             once: None,
+            max_key_bytes: MAX_DELETE_KEY_BYTES,
         }
     }
 
@@ -129,7 +131,7 @@ impl Table {
     /// The live rows of some files in the table's present columns, where the filter may hold.
     pub(crate) fn read_files(&self, files: &[PlannedFile], filter: Option<&Bound>) -> LakeResult<Batches> {
         let ids: Vec<_> = self.schema().as_struct().fields().iter().map(|field| field.id).collect();
-        read(self.iceberg(), self.reader(), files, self.schema(), &ids, filter)
+        read(self.iceberg(), self.reader(), files, self.schema(), &ids, filter, MAX_DELETE_KEY_BYTES)
     }
 
     fn reader(&self) -> ArrowReaderBuilder {
@@ -171,6 +173,13 @@ impl<'a> Scan<'a> {
         self
     }
 
+    /// Sets the maximum number of bytes of keys of equality deletes that are held at a time. With more keys the files are read several times,
+    /// and [`Scan::in_order`] holds for each time. Default: [`MAX_DELETE_KEY_BYTES`].
+    pub fn max_key_bytes(mut self, bytes: usize) -> Self {
+        self.max_key_bytes = bytes;
+        self
+    }
+
     /// Batch by batch, a few files at a time, in no order.
     pub async fn stream(self) -> LakeResult<Batches> {
         let schema = self.schema()?;
@@ -192,7 +201,7 @@ impl<'a> Scan<'a> {
         if self.in_order {
             plan.files.sort_by(|one, other| self.least(one).partial_cmp(&self.least(other)).unwrap_or(Ordering::Equal));
         }
-        read(self.table.iceberg(), self.reader(), &plan.files, &schema, &ids, Some(&filter))
+        read(self.table.iceberg(), self.reader(), &plan.files, &schema, &ids, Some(&filter), self.max_key_bytes)
     }
 
     fn reader(&self) -> ArrowReaderBuilder {
@@ -225,7 +234,8 @@ impl<'a> Scan<'a> {
             [] => schema.as_struct().fields().iter().map(|field| field.id).take(1).collect(),
             columns => columns.iter().map(|column| column.id).collect(),
         };
-        let batches = read(self.table.iceberg(), self.reader(), &others, &schema, &ids, Some(&filter))?;
+        let batches =
+            read(self.table.iceberg(), self.reader(), &others, &schema, &ids, Some(&filter), self.max_key_bytes)?;
         let counted = batches.try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows() as u64) }).await;
         Ok(told + counted.map_err(LakeError::source)?)
     }
@@ -250,21 +260,17 @@ fn read(
     schema: &SchemaRef,
     field_ids: &[i32],
     filter: Option<&Bound>,
+    max_key_bytes: usize,
 ) -> LakeResult<Batches> {
     // With the name of the file behind the columns iceberg finds each column by its id. Without it, columns of a file that
     // have the asked types in another order count as renamed, and values come under each other's names.
     let asked: Vec<i32> = field_ids.iter().copied().chain([RESERVED_FIELD_ID_FILE]).collect();
-    let mut tasks = files.iter().map(|file| file.task(schema, &asked, filter)).collect::<LakeResult<Vec<_>>>()?;
+    let tasks = files.iter().map(|file| file.task(schema, &asked, filter)).collect::<LakeResult<Vec<_>>>()?;
     let fields = field_ids.iter().filter_map(|id| schema.as_struct().field_by_id(*id).cloned());
     let given = Arc::new(schema_to_arrow_schema(&Schema::builder().with_fields(fields).build()?)?);
-    let (table, schema) = (table.clone(), given.clone());
-    let batches = stream::once(async move {
-        let deletes = EqualityDeletes::take_from(&table, &mut tasks).await?;
-        let tasks = stream::iter(tasks.into_iter().map(Ok)).boxed();
-        let batches = reader.build().read(tasks).map_err(LakeError::from)?.stream();
-        anyhow::Ok(batches.map(move |batch| Ok(plain(&deletes.apply(batch.map_err(LakeError::from)?)?, &given)?)))
-    });
-    Ok(Batches::new(schema, batches.try_flatten()))
+    let schema = given.clone();
+    let live = read_live(table.clone(), reader.build(), tasks, max_key_bytes);
+    Ok(Batches::new(schema, live.map(move |batch| Ok(plain(&batch?, &given)?))))
 }
 
 /// The columns of the schema. iceberg gives those that are the same in all rows of a file in a packed form, which few others

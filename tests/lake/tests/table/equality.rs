@@ -3,8 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 use crate::world::{World, by_state, definition, rows_of, world};
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray as _, RecordBatch};
 use arrow::compute::cast;
+use arrow::datatypes::Int64Type;
 use chrono::DateTime;
 use iceberg::arrow::arrow_schema_to_schema;
 use iceberg::spec::{DataFileFormat, Literal, Operation, PartitionKey, PrimitiveType, Struct, Transform, Type};
@@ -22,6 +23,7 @@ use orch_lake::{Change, Filter, LakeError, Table};
 use orch_lake_sql::{Opened, SqlLake, SqlLimits};
 use orch_store::lake_view::{LakeView as _, Query, QueryLimits, collect_answer};
 use orch_test_lake::rows::{batch, row};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -294,6 +296,44 @@ async fn a_delete_that_another_writer_commits_meanwhile_is_not_lost() {
     delete(&world, &table, &["id"], &["4", "5"]).await;
     let table = upsert.commit(&world.lake).await.unwrap().table;
     check(&table, &["2 OR - -", "3 TX - -", "4 WA - -"]).await;
+}
+
+/// A scan that may hold few keys reads its files several times, and returns each row once.
+#[tokio::test]
+async fn more_keys_than_a_scan_may_hold_delete_the_same_rows() {
+    let world = world().await;
+    let empty = world.table("retail.orders", definition()).await;
+    let numbered = |ids: Range<i32>, state: &str| ids.map(|id| format!("{id} {state}{}", id % 50)).collect::<Vec<_>>();
+    let add = async |table: &Table, rows: &[String]| {
+        append(&world, table, &rows.iter().map(String::as_str).collect::<Vec<_>>()).await
+    };
+    let remove = async |table: &Table, columns: &[&str], rows: &[String]| {
+        delete(&world, table, columns, &rows.iter().map(String::as_str).collect::<Vec<_>>()).await
+    };
+    let table = add(&empty, &numbered(0..400, "s")).await;
+    let table = remove(&table, &["id"], &numbered(100..300, "s")).await;
+    let table = remove(&table, &["state"], &numbered(0..20, "s")).await;
+    let table = add(&table, &numbered(400..500, "t")).await;
+    let table = remove(&table, &["id"], &numbered(390..410, "s")).await;
+    // No equality delete applies to the last file.
+    let table = add(&table, &numbered(500..510, "s")).await;
+    let is_deleted = |id: i32| (100..300).contains(&id) || (390..410).contains(&id) || id < 400 && id % 50 < 20;
+    let expected: Vec<i64> = (0..510).filter(|id| !is_deleted(*id)).map(i64::from).collect();
+    for keys in [1_000, 239, 100, 25] {
+        let ids = async || {
+            let scan = table.scan().columns(["id"]).in_order().max_key_bytes(keys * 60);
+            let rows = scan.collect().await.unwrap();
+            let ids = rows.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec());
+            ids.collect::<Vec<i64>>()
+        };
+        let found = ids().await;
+        assert_eq!(ids().await, found, "{keys} keys: the order is the same each time");
+        let mut sorted = found;
+        sorted.sort_unstable();
+        assert_eq!(sorted, expected, "{keys} keys");
+    }
+    let refused = table.scan().max_key_bytes(0).collect().await.unwrap_err().to_string();
+    assert!(refused.starts_with("the equality deletes of table `retail.orders` have too many keys"), "{refused}");
 }
 
 #[tokio::test]
