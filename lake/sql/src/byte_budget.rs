@@ -34,6 +34,10 @@ const CHAR_BYTES: u64 = 4;
 const TEXT_BYTES: u64 = 6;
 /// Bytes that `row_bytes` adds to the length of a text.
 const OFFSET_BYTES: u64 = 4;
+/// Maximum number of bytes of a text in the other case, per byte of the text.
+const CASE_BYTES: u64 = 3;
+/// Maximum number of bytes of a formatted time, per byte of the format: `%+` is 38 bytes.
+const FORMAT_BYTES: u64 = 20;
 
 thread_local! {
     /// Bytes that are left for the batch that this thread evaluates.
@@ -63,7 +67,10 @@ pub(crate) fn check_bytes(bytes: u64) -> DfResult<()> {
 
 /// Takes a value from the budget. A scalar counts for each row, because it may become a column.
 pub(crate) fn take_value(value: &ColumnarValue, rows: usize) -> DfResult<()> {
-    take_bytes(sizes(value, rows)?.iter().sum())
+    let bytes = sizes(value, rows)?.iter().sum();
+    #[cfg(test)]
+    measured::add_value(MAX_BATCH_BYTES - LEFT.get() + bytes);
+    take_bytes(bytes)
 }
 
 /// Bytes of a value, by row. At least one row, because a scalar is computed for an empty batch too.
@@ -157,7 +164,10 @@ impl ScalarUDFImpl for Bounded {
         }
         let rows = call.number_rows;
         let arguments = call.args.iter().map(|argument| sizes(argument, rows)).collect::<DfResult<Vec<_>>>()?;
-        check_bytes(arguments.iter().flatten().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes)))?;
+        let argument_bytes = arguments.iter().flatten().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
+        #[cfg(test)]
+        measured::add_arguments(argument_bytes);
+        check_bytes(argument_bytes)?;
         if let Some(value) = null_replaced(self.name(), &call.args, rows)? {
             take_value(&value, rows)?;
             return Ok(value);
@@ -209,6 +219,16 @@ fn multiplied(name: &str, args: &[ColumnarValue], sizes: &[Vec<u64>], rows: usiz
         // Each match may have each group of the text in its replacement.
         "regexp_replace" => sum(&|row| (size(0, row) + 1).saturating_mul(2 * size(2, row))),
         "regexp_match" => sum(&|row| size(0, row).saturating_mul(1 + size(1, row) / 2)),
+        // A character can be replaced by a sequence of any length that is displayed as one.
+        "translate" => sum(&|row| size(0, row).saturating_mul(size(2, row))),
+        "lower" | "upper" | "initcap" => sum(&|row| size(0, row).saturating_mul(CASE_BYTES)),
+        "concat_ws" => sum(&|row| {
+            let parts = (1..args.len()).map(|nth| size(nth, row)).fold(0, u64::saturating_add);
+            parts.saturating_add(size(0, row).saturating_mul(args.len() as u64))
+        }),
+        "encode" => sum(&|row| size(0, row).saturating_mul(2)),
+        "string_to_array" => sum(&|row| size(0, row).saturating_mul(1 + OFFSET_BYTES)),
+        "to_char" => sum(&|row| size(1, row).saturating_mul(FORMAT_BYTES)),
         "array_to_string" => sum(&|row| size(0, row).saturating_mul(TEXT_BYTES + size(1, row) + size(2, row))),
         "array_replace" | "array_replace_n" | "array_replace_all" => {
             sum(&|row| (size(0, row) + 1).saturating_mul(size(2, row)))
@@ -290,6 +310,8 @@ impl PhysicalExpr for Metered {
 
     fn evaluate(&self, batch: &RecordBatch) -> DfResult<ColumnarValue> {
         let value = self.0.evaluate(batch)?;
+        #[cfg(test)]
+        measured::add_arguments(measured::bytes_of_children(self.0.as_ref(), batch));
         take_value(&value, batch.num_rows())?;
         Ok(value)
     }
@@ -304,5 +326,43 @@ impl PhysicalExpr for Metered {
 
     fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt_sql(f)
+    }
+}
+
+/// The bytes that the expressions of this thread built, for tests.
+#[cfg(test)]
+pub(crate) mod measured {
+    use super::{Arc, Cell, DfResult, LEFT, MAX_BATCH_BYTES, PhysicalExpr, RecordBatch, sizes};
+
+    thread_local! {
+        /// Bytes of all values, and of the arguments of the part that has the largest.
+        static PEAK: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+    }
+
+    pub(super) fn add_value(bytes: u64) {
+        let (values, arguments) = PEAK.get();
+        PEAK.set((values.max(bytes), arguments));
+    }
+
+    pub(super) fn add_arguments(bytes: u64) {
+        let (values, arguments) = PEAK.get();
+        PEAK.set((values, arguments.max(bytes)));
+    }
+
+    /// Evaluates the children of a part again, with the budget of a batch. Children that a `case` skips may exceed it.
+    pub(super) fn bytes_of_children(part: &dyn PhysicalExpr, batch: &RecordBatch) -> u64 {
+        let (left, peak) = (LEFT.replace(MAX_BATCH_BYTES), PEAK.get());
+        let bytes = |child: &Arc<dyn PhysicalExpr>| {
+            DfResult::Ok(sizes(&child.evaluate(batch)?, batch.num_rows())?.iter().sum::<u64>())
+        };
+        let bytes = part.children().into_iter().map(bytes).sum::<DfResult<u64>>().unwrap_or(MAX_BATCH_BYTES);
+        LEFT.set(left);
+        PEAK.set(peak);
+        bytes
+    }
+
+    /// Returns the peak, and resets it.
+    pub(crate) fn take() -> (u64, u64) {
+        PEAK.take()
     }
 }

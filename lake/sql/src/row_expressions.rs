@@ -2,6 +2,9 @@
 //!
 //! They have the limits of queries: their length and depth (`bounds.rs`), and the bytes that they build (`byte_budget.rs`).
 
+#[cfg(test)]
+mod random;
+
 use crate::bounds::{MOST_COLUMNS, check_depth};
 use crate::byte_budget::{check_bounded, check_bytes, metered, start_batch, take_value, with_bounded_functions};
 use crate::error::{inside, of_query};
