@@ -1,4 +1,4 @@
-//! Takes over for the dead: outcomes that nobody folded, instances whose worker is lost.
+//! Completes what others left: outcomes that no worker folded, instances whose worker is lost, rows of skipped instances.
 
 use crate::board::Board;
 use crate::rounds::{RemainingWork, Shared, Work, item};
@@ -6,7 +6,7 @@ use orch_store::StoreResult;
 use orch_store::hint::Hint;
 use orch_store::locks::Locks;
 use orch_store::refold::{Keep, fold_run};
-use orch_store::run::start_queued_runs;
+use orch_store::run::{start_queued_runs, write_skipped};
 use orch_store::run_lock::left_unfolded;
 use orch_store::step::Stepper;
 use orch_store::version::Versions;
@@ -49,7 +49,7 @@ impl Work for Mend {
         if !left.is_empty() {
             shared.board.look.notify_one();
         }
-        Ok(RemainingWork::Nothing)
+        Ok(if write_skipped(db).await? { RemainingWork::More } else { RemainingWork::Nothing })
     }
 }
 

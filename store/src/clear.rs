@@ -7,6 +7,7 @@ use crate::{
     locks::{Locks, RunLock, Runs},
     narrow,
     refold::{Keep, carry_out, fold_loading, fold_run},
+    run::write_all_skipped,
     run_lock,
     step::{Mode, Stepper, WorkerStep},
     version::{Version, Versions},
@@ -169,6 +170,9 @@ pub async fn clear_instances(
     let version = versions.get(&mut tx, locked.version).await?;
     locked.readable(&version.plan)?;
     let revived = locked.is_over();
+    if revived {
+        write_all_skipped(&mut tx, run).await?;
+    }
     let selection = wish.selection.resolve(&version.plan);
     let mut at = locked.at();
     let (mut ledger, mut events, mut fold_xmin) = (locked.ledger, locked.events, locked.fold_xmin);

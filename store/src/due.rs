@@ -34,7 +34,7 @@ pub struct Due {
     /// A run should be over by now, or one that has a time for it has begun.
     pub deadlines: bool,
     pub waiting: bool,
-    /// An outcome was recorded a while ago and nobody folded it.
+    /// An outcome was recorded a while ago and no worker folded it, or rows of skipped instances are not written.
     pub unfolded: bool,
     /// A worker's lease is over.
     pub workers: bool,

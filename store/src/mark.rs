@@ -9,6 +9,7 @@ use crate::{
     StoreError, StoreResult, boxed,
     locks::{Locks, RunLock, Runs},
     refold::{Keep, carry_out, fold_loading, fold_run},
+    run::write_all_skipped,
     run_lock,
     step::{Mode, Stepper, WorkerStep},
     version::Versions,
@@ -144,7 +145,9 @@ async fn mark_locked(
         return Err(StoreError::OtherVersion);
     }
     let is_over = locked.is_over();
-    if !is_over && !locked.events.is_empty() {
+    if is_over {
+        write_all_skipped(db, run).await?;
+    } else if !locked.events.is_empty() {
         return Ok(None);
     }
     let version = versions.get(db, locked.version).await?;

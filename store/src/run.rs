@@ -10,6 +10,7 @@ mod policy;
 mod quiet;
 mod relocate;
 mod search;
+mod skipped;
 mod start;
 
 pub use around::{Around, runs_around};
@@ -20,6 +21,8 @@ pub use insert::{NewRun, RunRow};
 pub use list::{RunDetails, get_run, recent_runs, run_by_uuid, set_note, still_open};
 pub use relocate::{MoveRun, move_run};
 pub use search::{RUNS, by, newest_of_dag};
+pub(crate) use skipped::write_all_skipped;
+pub use skipped::write_skipped;
 pub use start::{start_queued_runs, start_queued_runs_of};
 
 use crate::{StoreError, StoreResult};

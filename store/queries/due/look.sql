@@ -28,7 +28,8 @@ select now() as "now!", pg_postmaster_start_time() as "server_started!", exists 
             and r.started_at is not null) as "deadlines!",
     exists (select from waiting w where w.kind is null and w.wake_at <= now())
         or exists (select from waiting w where w.kind is not null and w.give_up_at <= now()) as "waiting!",
-    exists (select from unfolded u where u.recorded_at < now() - $3::float8 * interval '1 second') as "unfolded!",
+    exists (select from unfolded u where u.recorded_at < now() - $3::float8 * interval '1 second')
+        or exists (select from unwritten_skip) as "unfolded!",
     exists (select from worker w where w.state in ('running', 'draining')
         and trusted_until(w.expires_at, w.heartbeat_at, $7) < now()) as "workers!",
     -- What is left of a worker that woke up after it was lost.

@@ -54,6 +54,8 @@ pub async fn delete_runs(db: &mut PgConnection, _locks: &Locks<Runs>, runs: &[Uu
         tx.rollback().await?;
         return Ok(0);
     }
+    // Waits for a scheduler that writes rows of these runs.
+    sqlx::query("delete from unwritten_skip where run = any($1)").bind(&runs).execute(&mut *tx).await?;
     delete_large(&mut tx, &runs).await?;
     sqlx::query_file!("queries/run/delete_rows.sql", &runs).execute(&mut *tx).await?;
     sqlx::query!("delete from dag_run where id = any($1)", &runs).execute(&mut *tx).await?;

@@ -3,6 +3,7 @@
 
 use super::insert::{Decided, put_reasons};
 use super::quiet::{OpenInstance, quiet};
+use super::skipped::{Rest, skip_rest};
 use crate::{
     StoreError, StoreResult,
     alert::add_alerts,
@@ -15,7 +16,7 @@ use crate::{
     version::Versions,
 };
 use orch_core::alert::of_run;
-use orch_core::plan::{Plan, TaskIdx};
+use orch_core::plan::TaskIdx;
 use orch_core::run::{LEDGER_FORMAT, Run};
 use orch_core::transition::{Effects, RunEnd, end_run as end_ledger};
 use orch_spec::state::RunState;
@@ -137,11 +138,11 @@ async fn try_end(
         let running: Vec<(TaskIdx, i32)> =
             at_rest.open.iter().filter(|o| o.running).map(|o| (o.task as TaskIdx, o.map_index)).collect();
         let rest = Rest::new(&version.plan, &ledger);
-        end_instances(&mut tx, run, &rest, locked.rev + 1, end).await?;
+        end_instances(&mut tx, run, locked.rev + 1, end).await?;
         order_stop(&mut tx, run, &at_rest.open, why).await?;
         free_slots(&mut tx, run).await?;
         put_decided(&mut tx, run, &Decided::new(&effects.decided)).await?;
-        skip_rest(&mut tx, run, &rest).await?;
+        skip_rest(&mut tx, run, locked.rev + 1, &rest).await?;
         end_ledger(&version.plan, &ledger, &running, end)
     };
     if over {
@@ -178,65 +179,15 @@ async fn record_timeout(db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
     Ok(())
 }
 
-/// Tasks that are not over, each with its number of elements; 0: it stands for itself.
-struct Rest {
-    tasks: Vec<i16>,
-    lengths: Vec<i32>,
-}
-
-impl Rest {
-    fn new(plan: &Plan, ledger: &Run) -> Rest {
-        let open = (0..).zip(&plan.tasks).filter(|(task, _)| !ledger.task(*task).is_finished());
-        let (tasks, lengths) = open.map(|(task, planned)| (task as i16, ledger.len(planned).unwrap_or(0))).unzip();
-        Rest { tasks, lengths }
-    }
-
-    /// All instances in the order of the DAG, in batches of at most `most`.
-    fn batches(&self, most: i32) -> Vec<Vec<ElementRange>> {
-        let (mut batches, mut batch, mut free) = (Vec::new(), Vec::new(), most);
-        for (&task, &length) in self.tasks.iter().zip(&self.lengths) {
-            let (mut first, end) = if length > 0 { (0, length) } else { (-1, 0) };
-            while first < end {
-                let next = end.min(first + free);
-                batch.push(ElementRange { task, first, last: next - 1 });
-                free -= next - first;
-                first = next;
-                if free == 0 {
-                    batches.push(std::mem::take(&mut batch));
-                    free = most;
-                }
-            }
-        }
-        if !batch.is_empty() {
-            batches.push(batch);
-        }
-        batches
-    }
-}
-
-/// Elements of a task, from the first to the last; −1: the task itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct ElementRange {
-    task: i16,
-    first: i32,
-    last: i32,
-}
-
-/// Late outcomes of these find another lease. What was cleared and is no instance any more (its list has become shorter,
-/// or has yet to be given) stays as it is: without a state.
-async fn end_instances(db: &mut PgConnection, run: Uuid, rest: &Rest, rev: i32, end: RunEnd) -> StoreResult<()> {
+/// Ends the instances that have a state. Their late outcomes have another lease.
+async fn end_instances(db: &mut PgConnection, run: Uuid, rev: i32, end: RunEnd) -> StoreResult<()> {
     sqlx::query!(
-        "update task_instance i set lease_no = lease_no + 1, ended_at = now(), rev_end = $2,
+        "update task_instance set lease_no = lease_no + 1, ended_at = now(), rev_end = $2,
           state = case when state in ('running', 'restarting') then $3::text else 'skipped' end::task_state
-        where run = $1 and (state not in ('success', 'failed', 'skipped', 'upstream_failed', 'removed')
-          or state is null and exists (select from unnest($4::smallint[], $5::integer[]) as t (task, length)
-            where t.task = i.task and case when t.length > 0 then i.map_index between 0 and t.length - 1
-              else i.map_index = -1 end))",
+        where run = $1 and state not in ('success', 'failed', 'skipped', 'upstream_failed', 'removed')",
         run,
         rev,
-        end.running_state().as_str(),
-        &rest.tasks,
-        &rest.lengths
+        end.running_state().as_str()
     )
     .execute(db)
     .await?;
@@ -295,30 +246,6 @@ async fn put_decided(db: &mut PgConnection, run: Uuid, decided: &Decided) -> Sto
     Ok(())
 }
 
-/// Rows of one statement. 20,000 take about 0.2 s, far below the statement timeout.
-const MAX_ROWS: i32 = 20_000;
-
-/// Writes a row for every instance that never began, at most `MAX_ROWS` in a statement: the elements of a long map would exceed the
-/// statement timeout.
-async fn skip_rest(db: &mut PgConnection, run: Uuid, rest: &Rest) -> StoreResult<()> {
-    for ranges in rest.batches(MAX_ROWS) {
-        sqlx::query(
-            "insert into task_instance (run, task, map_index, attempt, try_no, max_tries, lease_no, state, ended_at)
-            select $1, r.task, index, gen_random_uuid(), 0, 0, 0, 'skipped', now()
-            from unnest($2::smallint[], $3::integer[], $4::integer[]) as r (task, first, last),
-              generate_series(r.first, r.last) as index
-            on conflict do nothing",
-        )
-        .bind(run)
-        .bind(ranges.iter().map(|range| range.task).collect::<Vec<_>>())
-        .bind(ranges.iter().map(|range| range.first).collect::<Vec<_>>())
-        .bind(ranges.iter().map(|range| range.last).collect::<Vec<_>>())
-        .execute(&mut *db)
-        .await?;
-    }
-    Ok(())
-}
-
 async fn write(db: &mut PgConnection, run: Uuid, ended: &Run, fold_xmin: u64) -> StoreResult<()> {
     sqlx::query!(
         "update dag_run set rev = rev + 1, state = $2::text::run_state, ledger = $3, counters = $4, ended_at = now(),
@@ -333,25 +260,4 @@ async fn write(db: &mut PgConnection, run: Uuid, ended: &Run, fold_xmin: u64) ->
     .execute(db)
     .await?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_instance_is_in_one_batch() {
-        let rest = Rest { tasks: vec![0, 3, 4, 7], lengths: vec![0, 5, 0, 9] };
-        for most in 1..20 {
-            let batches = rest.batches(most);
-            let size = |batch: &Vec<ElementRange>| batch.iter().map(|range| range.last - range.first + 1).sum::<i32>();
-            assert!(batches.iter().all(|batch| (1..=most).contains(&size(batch))), "{batches:?}");
-            let all =
-                batches.iter().flatten().flat_map(|range| (range.first..=range.last).map(|index| (range.task, index)));
-            let expected =
-                [(0, -1)].into_iter().chain((0..5).map(|i| (3, i))).chain([(4, -1)]).chain((0..9).map(|i| (7, i)));
-            assert!(all.eq(expected), "{most}");
-        }
-        assert_eq!(Rest { tasks: Vec::new(), lengths: Vec::new() }.batches(5), Vec::<Vec<ElementRange>>::new());
-    }
 }

@@ -1,8 +1,10 @@
 //! Brings a run to rest: nothing of it can be claimed, woken or finished until the transaction ends.
 //!
-//! Claims, wake-ups and the ends of tries do not take the run's lock, so this is done in rounds: take away what waits,
-//! lock what is not over. A round that sees nothing waiting and nothing new to lock proves that none was under way:
+//! Claims, wake-ups and the ends of attempts do not take the run's lock, so this is done in rounds: delete the rows that wait, lock the
+//! instances that have started and not finished. A round that finds nothing waiting and nothing new to lock proves that none was under way:
 //! a claim or a wake-up under way still shows its old row, and one that ended shows its new one.
+//!
+//! Cleared instances have a row without a state and need no lock: they start from a row that waits. A run may have a million of them.
 
 use crate::{StoreError, StoreResult, locks::RunLock};
 use chrono::{DateTime, Utc};
@@ -18,7 +20,7 @@ const MOST_ROUNDS: usize = 50;
 pub(super) struct Quiet {
     /// What waited; it is gone from the tables.
     pub waited: Vec<Waited>,
-    /// Rows of instances that are not over; locked.
+    /// Rows of instances that have started and not finished. They are locked.
     pub open: Vec<OpenInstance>,
 }
 
@@ -106,9 +108,9 @@ async fn take_waiting(db: &mut PgConnection, run: Uuid, waited: &mut Vec<Waited>
 async fn lock_open(db: &mut PgConnection, lock: &RunLock) -> StoreResult<Vec<OpenInstance>> {
     let rows = sqlx::query_as!(
         OpenInstance,
-        r#"select task, map_index, attempt, worker, coalesce(state in ('running', 'restarting'), false) as "running!"
-        from task_instance where run = $1 and (state is null or state not in ('success', 'failed', 'skipped',
-          'upstream_failed', 'removed')) order by task, map_index for update"#,
+        r#"select task, map_index, attempt, worker, state in ('running', 'restarting') as "running!"
+        from task_instance where run = $1 and state not in ('success', 'failed', 'skipped', 'upstream_failed', 'removed')
+        order by task, map_index for update"#,
         lock.run()
     );
     Ok(rows.fetch_all(db).await?)

@@ -1,11 +1,15 @@
 //! Maps with more elements than a run may have, and runs with very many elements.
 
 use crate::fixture::{Hands, check_run, dag, database, number, one, register, trigger};
+use orch_core::select::Selection;
+use orch_core::transition::Selected;
 use orch_spec::state::{RunState, TaskState};
+use orch_store::clear::{ClearScope, clear_instances};
 use orch_store::instance::{count_instances, first_element_failure};
 use orch_store::locks::Locks;
 use orch_store::overview::first_failures;
-use orch_store::run::{DeleteRun, EndRun, cancel_run, delete_run, start_queued_runs};
+use orch_store::run::{DeleteRun, EndRun, cancel_run, delete_run, start_queued_runs, write_skipped};
+use orch_store::step::Stepper;
 use orch_store::version::Versions;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -86,10 +90,65 @@ async fn a_run_of_very_many_elements_is_cancelled_and_deleted_in_batches() {
     sqlx::query("set statement_timeout = '1s'").execute(&mut db).await.unwrap();
     let ended = cancel_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run.id).await.unwrap();
     assert_eq!(ended, EndRun::Ended(RunState::Failed));
-    let rows = number(&mut db, "select count(*) from task_instance where task = 1 and state = 'skipped'").await;
-    assert_eq!(rows, i64::from(ELEMENTS));
+    // The statements that hold the lock of the run write one batch.
+    let skipped = "select count(*) from task_instance where task = 1 and state = 'skipped'";
+    assert_eq!(number(&mut db, skipped).await, 20_000);
+    let mut batches = 0;
+    while write_skipped(&mut db).await.unwrap() {
+        batches += 1;
+        assert_eq!(number(&mut db, skipped).await, 20_000 * (batches + 1));
+    }
+    assert_eq!(number(&mut db, skipped).await, i64::from(ELEMENTS));
     let deleted = delete_run(&mut db, &Locks::begin().runs(), "d", &run.run_id).await.unwrap();
     assert_eq!(deleted, DeleteRun::Deleted);
     assert_eq!(number(&mut db, "select count(*) from task_instance").await, 0);
     assert_eq!(number(&mut db, "select count(*) from dag_run").await, 0);
+}
+
+/// A clear needs the states of all instances. Cleared instances have rows without a state.
+#[tokio::test]
+async fn a_long_map_is_cleared_right_after_its_run_is_cancelled_and_cancelled_again() {
+    const ELEMENTS: i32 = 45_000;
+    let database = database().await;
+    let mut db = one(&database).await;
+    let spec = dag(json!({ "dag_id": "d", "tasks": [
+        { "task_id": "list", "kind": "rust" },
+        { "task_id": "each", "kind": "rust", "map": { "each": { "output": "list" } } },
+    ] }));
+    let version = register(&mut db, &[spec]).await[0].version_id;
+    let run = trigger(&mut db, &mut Versions::default(), "d").await;
+    let mut hands = Hands::new(&database, &[version], LEASE).await;
+    let list = hands.claim(1).await[0].lease;
+    assert!(hands.end_with(list, TaskState::Success, Some(ELEMENTS)).await);
+    let mut versions = Versions::default();
+    cancel_run(&mut db, &Locks::begin().runs(), &mut versions, run.id).await.unwrap();
+    check_run(&mut db, run.id).await;
+    let wish = ClearScope {
+        selection: Selection { tasks: vec![Selected { task: 1, index: Some(44_999) }], ..Selection::default() },
+        ..ClearScope::default()
+    };
+    let mut stepper = Stepper::default();
+    let cleared = clear_instances(&mut db, Locks::begin(), &mut stepper, &mut versions, run.id, &wish).await.unwrap().unwrap();
+    assert_eq!(cleared.instances, [(1, 44_999, TaskState::Skipped)]);
+    assert_eq!(number(&mut db, "select count(*) from unwritten_skip").await, 0);
+    check_run(&mut db, run.id).await;
+    let wish = ClearScope {
+        selection: Selection { tasks: vec![Selected { task: 1, index: None }], ..Selection::default() },
+        ..ClearScope::default()
+    };
+    clear_instances(&mut db, Locks::begin(), &mut stepper, &mut versions, run.id, &wish).await.unwrap().unwrap();
+    let without_a_state = "select count(*) from task_instance where state is null";
+    assert!(number(&mut db, without_a_state).await > 40_000);
+    assert_eq!(cancel_run(&mut db, &Locks::begin().runs(), &mut versions, run.id).await.unwrap(), EndRun::Ended(RunState::Failed));
+    assert!(number(&mut db, without_a_state).await > 20_000);
+    check_run(&mut db, run.id).await;
+    while write_skipped(&mut db).await.unwrap() {}
+    assert_eq!(number(&mut db, without_a_state).await, 0);
+    check_run(&mut db, run.id).await;
+    // A run that is deleted at the same time leaves no rows behind.
+    clear_instances(&mut db, Locks::begin(), &mut stepper, &mut versions, run.id, &wish).await.unwrap().unwrap();
+    cancel_run(&mut db, &Locks::begin().runs(), &mut versions, run.id).await.unwrap();
+    assert_eq!(delete_run(&mut db, &Locks::begin().runs(), "d", &run.run_id).await.unwrap(), DeleteRun::Deleted);
+    assert!(!write_skipped(&mut db).await.unwrap());
+    assert_eq!(number(&mut db, "select count(*) from task_instance").await, 0);
 }

@@ -127,6 +127,7 @@ pub(super) async fn left_behind(pool: &PgPool) -> Vec<String> {
         ("held elements", "select count(*) from held"),
         ("unfolded outcomes", "select count(*) from unfolded"),
         ("orders to stop", "select count(*) from stop_order"),
+        ("rows of skipped instances that are not written", "select count(*) from unwritten_skip"),
         ("workers that seem to live", "select count(*) from worker where state in ('running', 'draining')"),
         (
             "sessions",
