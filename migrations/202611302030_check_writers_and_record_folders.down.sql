@@ -25,4 +25,4 @@ $$;
 
 drop function refuse_captured;
 drop table folder_read;
-update schema_guard set version = 39;
+update schema_guard set version = 40;

@@ -51,4 +51,4 @@ create table folder_read (
     at timestamptz not null default now()
 );
 
-update schema_guard set version = 40;
+update schema_guard set version = 41;

@@ -1,2 +1,2 @@
 drop table kafka_abort;
-update schema_guard set version = 39;
+update schema_guard set version = 41;

@@ -4,4 +4,4 @@ create table kafka_abort (
     at timestamptz not null default now()
 );
 
-update schema_guard set version = 40;
+update schema_guard set version = 42;

@@ -11,4 +11,4 @@ create table unwritten_skip (
     primary key (run, batch)
 );
 
-update schema_guard set version = 40;
+update schema_guard set version = 43;
