@@ -37,11 +37,6 @@ async fn an_alert_is_tried_listed_and_sent_again() {
     alert_not_sent(&mut db, &claimed, "no answer").await.unwrap();
     let row = web.get(&format!("{PATH}?state=waiting&kind=test")).await.body["alerts"][0].clone();
     assert_eq!((&row["tries"], &row["problem"]), (&json!(1), &json!("no answer")));
-    web.add_user("ann", "op").await;
-    let token = web.log_in("ann", PASSWORD).await.unwrap();
-    let seen = web.send(Method::GET, &one, Some(&token), None).await.body;
-    let words = "the connection `chat` failed; an administrator and the log of the scheduler have the reason";
-    assert_eq!(seen["problem"], words, "only admins get the reason");
     assert_eq!(web.get(&format!("{PATH}?dag_id=other")).await.body["total_entries"], 0);
     assert_eq!(web.get(&format!("{PATH}?state=lost")).await.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(send(&web, &format!("{one}/retry"), &Value::Null, 200).await["tries"], 0);
@@ -82,6 +77,15 @@ async fn the_page_shows_who_could_not_be_told_and_sends_again() {
     let page = browser.get("/alerts?state=waiting").await;
     assert!(page.has("orch can reach you") && page.has("tried 1 time") && page.has("Send again"));
     assert!(!page.has("<svg onload"), "what a receiver says stays text");
+    web.add_user("ann", "op").await;
+    let token = web.log_in("ann", PASSWORD).await.unwrap();
+    let seen = web.send(Method::GET, &format!("{PATH}/{}", claimed.id), Some(&token), None).await.body;
+    let words = "the connection `chat` failed; an administrator and the log of the scheduler have the reason";
+    assert_eq!(seen["problem"], words, "only admins get the reason");
+    let mut operator = Browser::new(&web);
+    operator.log_in("ann", PASSWORD, "/").await;
+    let page = operator.get("/alerts").await;
+    assert!(page.has("have the reason") && !page.has("svg onload"), "{}", page.html);
     assert!(browser.get("/alerts?state=sent").await.has("No alert fits the filter"));
     let id = claimed.id.to_string();
     assert_eq!(browser.submit("/alerts", "/alerts/retry", &[("id", &id)]).await.status, StatusCode::SEE_OTHER);

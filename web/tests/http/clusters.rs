@@ -31,6 +31,7 @@ fn door() -> (ClusterDoor, QuestionLog) {
         let uri = match id {
             "events" | "inside" => "kafka://127.0.0.1:9092",
             "outside" => "kafka://8.8.8.8:9092",
+            "unknown" => "kafka://no-such-host.invalid:9092",
             _ => "postgres://db",
         };
         let found = if id == "nothing" { Err(fatal("there is no connection `nothing`")) } else { Ok(uri) };
