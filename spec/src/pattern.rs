@@ -4,7 +4,7 @@ use regex_lite::{Regex, RegexBuilder};
 
 /// Maximum length of an expression.
 pub const MAX_PATTERN_BYTES: usize = 1_024;
-/// Maximum size of a compiled expression: some 2,000 states. `a{1000}{1000}` has a million.
+/// Maximum size of a compiled expression: some 2,000 states. `a{100}{1000}` has 100,000, and a match visits up to all of them for each character.
 const MAX_COMPILED_BYTES: usize = 64 << 10;
 
 /// Compiles an expression.
@@ -24,7 +24,7 @@ mod tests {
 
     #[test]
     fn long_and_large_expressions_are_refused() {
-        for pattern in ["a{1000}{1000}", "(", &"a".repeat(MAX_PATTERN_BYTES + 1)] {
+        for pattern in ["a{100}{1000}", "(", &"a".repeat(MAX_PATTERN_BYTES + 1)] {
             assert!(compile(pattern).is_err(), "{pattern}");
         }
         let names: Vec<String> = (0..150).map(|number| format!("t_{number}")).collect();

@@ -137,7 +137,7 @@ async fn what_cannot_be_is_refused_in_words() {
         (with("max_active_runs", json!(0)), 422, "greater than or equal to 1"),
         (with("reprocess_behavior", json!("all")), 422, "Input should be one of"),
         (with("task_regex", json!("(")), 422, "the regular expression cannot be used"),
-        (with("task_regex", json!("a{1000}{1000}")), 422, "the regular expression cannot be used"),
+        (with("task_regex", json!("a{100}{1000}")), 422, "the regular expression cannot be used"),
         (with("task_regex", json!("a".repeat(1_025))), 422, "it has 1025 bytes; the maximum is 1024"),
         (with("task_regex", json!("nothing")), 422, "no task of dag `params` matches"),
         (with("dates", json!([])), 422, "either `dates`"),

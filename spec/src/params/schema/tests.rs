@@ -224,7 +224,7 @@ fn a_schema_that_turns_in_a_circle_ends() {
 
 #[test]
 fn a_pattern_that_is_too_large_is_refused_and_matches_nothing() {
-    let schema = json!({ "properties": { "name": { "type": "string", "pattern": "(a{1000}){1000}" } } });
+    let schema = json!({ "properties": { "name": { "type": "string", "pattern": "a{100}{1000}" } } });
     let unjudged = crate::params::unjudged(&schema);
     assert!(unjudged[0].0.contains("cannot be used as a regular expression"), "{unjudged:?}");
     let began = std::time::Instant::now();
