@@ -114,7 +114,7 @@ pub struct Secrets {
     found: Arc<Cache>,
     /// For what tasks give.
     keys: Keyring,
-    /// Where connections that users added may lead. `None`: anywhere.
+    /// Addresses that connections of users may reach. `None`: all.
     reach: Option<Arc<Reach>>,
 }
 
@@ -163,8 +163,7 @@ impl Secrets {
         Secrets { places: Arc::new([]), found: Arc::default(), keys: Keyring::default(), reach: None }
     }
 
-    /// Rejects connections that users added and that lead elsewhere: for processes that connect on behalf of users. What was found before is
-    /// looked up again.
+    /// Rejects connections that users added and that lead elsewhere, for processes that connect on behalf of users. Empties the cache.
     #[must_use]
     pub fn within(self, reach: Reach) -> Self {
         Secrets { reach: Some(Arc::new(reach)), found: Arc::default(), ..self }
@@ -221,8 +220,8 @@ impl Secrets {
         Ok(found.map(|(found, place)| (found, place.name())))
     }
 
-    /// What the first place has that has it, and that place. Places that fail are passed over, as in Airflow; when nobody else has it the
-    /// failure is the answer, for it may be there.
+    /// Returns the value of the first place that has one, and that place. Skips places that fail, as in Airflow. If no other place has the value,
+    /// the failure is returned, because the value may be there.
     async fn first<T>(
         &self,
         what: &str,

@@ -1,4 +1,4 @@
-//! Where connections lead, and whether users may reach it.
+//! The servers that a connection leads to, and the check that users may reach them.
 
 use orch_core::network::{NOT_REACHED, Reach};
 use orch_sdk::task::Connection;
@@ -82,7 +82,11 @@ fn host_of(address: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secrets::{Backend, BackendResult, Secrets};
+    use orch_sdk::task::BoxFuture;
     use serde_json::json;
+    use std::future::ready;
+    use std::sync::Arc;
 
     fn connection(conn_type: &str, host: &str, extra: &Value) -> Connection {
         Connection {
@@ -127,6 +131,40 @@ mod tests {
             let connection = connection(conn_type, host, &extra);
             let passes = [check(&connection, &Reach::default()).await.is_ok(), check(&connection, &also).await.is_ok()];
             assert_eq!(passes, [public, named], "{connection:?}");
+        }
+    }
+
+    /// A place with one connection to a private network.
+    struct Place {
+        is_changed_by_users: bool,
+    }
+
+    impl Backend for Place {
+        fn name(&self) -> String {
+            "a test".into()
+        }
+
+        fn is_changed_by_users(&self) -> bool {
+            self.is_changed_by_users
+        }
+
+        fn connection(&self, _: &str) -> BoxFuture<BackendResult<Connection>> {
+            Box::pin(ready(Ok(Some(connection("postgres", "10.1.2.3", &json!({}))))))
+        }
+
+        fn variable(&self, _: &str) -> BoxFuture<BackendResult<String>> {
+            Box::pin(ready(Ok(None)))
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_of_the_environment_may_lead_anywhere() {
+        for is_changed_by_users in [true, false] {
+            let place: Arc<dyn Backend> = Arc::new(Place { is_changed_by_users });
+            let anywhere = Secrets { places: Arc::new([place]), ..Secrets::none() };
+            assert!(anywhere.connection("lake").await.is_ok(), "tasks are not limited");
+            let within = anywhere.within(Reach::default());
+            assert_eq!(within.connection("lake").await.is_err(), is_changed_by_users);
         }
     }
 }
