@@ -141,7 +141,7 @@ impl Live {
         Counted::new(&self.followers, user)
     }
 
-    /// Counts a request that waits up to so many seconds. `None` if it does not wait.
+    /// Counts a request that waits up to `seconds`. `None` if it does not wait.
     pub(crate) fn count_wait(&self, user: &Arc<str>, seconds: f64) -> Result<Option<Counted>, Refusal> {
         if seconds > 0.0 { self.count(user).map(Some) } else { Ok(None) }
     }

@@ -54,7 +54,7 @@ pub(crate) enum Refusal {
     ConnectionFailed(String),
 }
 
-/// The only message that callers below admin get for a failed connection, whatever the reason.
+/// The only message about failed connections that callers below admin get.
 pub(crate) const CONNECTION_FAILED: &str =
     "a connection that this request uses failed\nhint: an administrator and the log of the server have the reason";
 

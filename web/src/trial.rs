@@ -39,7 +39,7 @@ const UNREACHABLE: &str = "cannot be reached within 5 s";
 /// Why a connection did not pass its test.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TestError {
-    /// The connection cannot be tested as it is, whatever its server does.
+    /// The fields of the connection do not allow a test. No server was contacted.
     #[error("{0}")]
     Unusable(String),
     /// The reason is for admins and the log: other users may search for open ports with it.

@@ -475,7 +475,7 @@ async fn a_test_reaches_nothing_that_is_not_public_and_tells_closed_ports_from_n
         let words = answer["message"].as_str().unwrap();
         assert!(words.ends_with("cannot be reached within 5 s"), "{conn_type}: {words}");
     }
-    // Operators get one message for every failure, and what cannot be tested is told them, too.
+    // Operators get one message for every failure of a server, and the reason if the fields do not allow a test.
     web.add_user("ann", "op").await;
     let token = web.log_in("ann", PASSWORD).await.unwrap();
     let one = "the connection `new` failed; an administrator and the log of the server have the reason";

@@ -153,7 +153,7 @@ async fn colours_are_kept_in_a_cookie() {
     assert!(browser.get("/").await.has(r#"<html lang="en" data-base="/">"#));
 }
 
-/// The clock stands still, so a cached miss would still apply.
+/// The clock does not advance, so a cached miss would still apply.
 #[tokio::test]
 async fn a_user_who_is_enabled_again_is_let_in_immediately() {
     let web = Web::new().await;
