@@ -57,7 +57,8 @@ fn a_signal_ends_a_process_whose_database_does_not_respond() {
 /// Waits until a session waits for a lock that the test holds.
 async fn wait_until_locked(world: &World) {
     let began = Instant::now();
-    let waiting = "select exists (select from pg_locks where not granted and relation = 'import_error'::regclass)";
+    let waiting = "select exists (select from pg_locks where not granted and relation = 'import_error'::regclass
+        and database = (select oid from pg_database where datname = current_database()))";
     while !sqlx::query_scalar::<_, bool>(waiting).fetch_one(&mut world.db().await).await.unwrap() {
         assert!(began.elapsed() < Duration::from_mins(1), "no session waits for the lock: {}", world.said());
     }
@@ -65,13 +66,14 @@ async fn wait_until_locked(world: &World) {
 
 #[tokio::test]
 async fn a_signal_ends_a_worker_that_registers_its_dag_files() {
-    let world = World::new().await;
-    let folder = world.path().join("dag-files");
-    std::fs::create_dir(&folder).unwrap();
-    std::fs::write(folder.join("one.yaml"), "dag_id: one\ntasks:\n  say: {bash: echo hello}\n").unwrap();
-    let mut db = world.db().await;
-    sqlx::raw_sql("begin; lock table import_error").execute(&mut db).await.unwrap();
     for signal in SIGNALS {
+        // The session of a worker that has ended waits on, so each worker has its own database.
+        let world = World::new().await;
+        let folder = world.path().join("dag-files");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("one.yaml"), "dag_id: one\ntasks:\n  say: {bash: echo hello}\n").unwrap();
+        let mut db = world.db().await;
+        sqlx::raw_sql("begin; lock table import_error").execute(&mut db).await.unwrap();
         let arguments = ["worker", "--dags-folder", folder.to_str().unwrap()];
         let mut child = start(world.path(), &world.url(), &arguments);
         wait_until_locked(&world).await;
