@@ -27,11 +27,11 @@ impl KafkaAbort {
 
     /// Returns why a stream of the connection stops. Fatal if the abort is repeated.
     pub(super) fn error(&self, stream: &str) -> anyhow::Error {
-        let KafkaAbort { connection, aborts } = self;
+        let KafkaAbort { connection, aborts: many } = self;
         let cause = "a broker sent a response that the client cannot process";
         if self.is_repeated() {
             fatal(format!(
-                "the Kafka client aborted the worker {aborts} times in 24 hours while it was connected to `{connection}`: {cause}\n\
+                "the Kafka client aborted the worker {many} times in 24 hours while it was connected to `{connection}`: {cause}\n\
                  hint: check that all addresses of the connection are Kafka brokers, then run `orch streams restart {stream}`"
             ))
         } else {
