@@ -118,7 +118,6 @@ impl EqualityDeletes {
     }
 
     /// Returns the hashes of the keys in a batch, of which two are equal if and only if the keys are, except with a probability of 2⁻¹²⁸.
-    /// The low 64 bits are the same in each scan, so rows come in the same order.
     fn hashes(&self, ids: &Ids, batch: &RecordBatch) -> LakeResult<Vec<u128>> {
         let KeyColumns { columns, converter } = &self.columns[ids];
         let hash = |key: &[u8]| {

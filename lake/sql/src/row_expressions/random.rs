@@ -20,9 +20,9 @@ fn batch(rng: &mut Rng) -> RecordBatch {
     let rows = *rng.pick(&[0, 1, 7, 300]);
     let mut words = || (0..rows).map(|_| word(rng)).collect::<StringArray>();
     let [city, note]: [ArrayRef; 2] = [Arc::new(words()), Arc::new(words())];
-    let n: Int64Array = (0..rows).map(|_| (!rng.one_in(8)).then(|| i64::try_from(rng.below(100)).unwrap())).collect();
-    RecordBatch::try_from_iter_with_nullable([("city", city, true), ("note", note, true), ("n", Arc::new(n), true)])
-        .unwrap()
+    let numbers = (0..rows).map(|_| (!rng.one_in(8)).then(|| i64::try_from(rng.below(100)).unwrap()));
+    let n: ArrayRef = Arc::new(numbers.collect::<Int64Array>());
+    RecordBatch::try_from_iter_with_nullable([("city", city, true), ("note", note, true), ("n", n, true)]).unwrap()
 }
 
 fn count(rng: &mut Rng) -> &'static str {
