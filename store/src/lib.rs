@@ -12,6 +12,7 @@ pub mod asset;
 pub mod audit;
 pub mod backfill;
 pub mod backup;
+pub mod bounded;
 pub mod clean;
 pub mod clear;
 pub mod cluster;

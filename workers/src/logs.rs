@@ -6,7 +6,6 @@
 //! attempts together hold `MAX_UNSENT_BYTES`; lines beyond that are lost, and a line in the log counts them.
 
 mod bounds;
-mod budget;
 mod capture;
 mod line;
 mod progress;
@@ -18,8 +17,8 @@ pub(crate) use line::LogLine;
 pub(crate) use shipping::shipping;
 
 use bounds::Bounds;
-use budget::LogBudget;
 use orch_sdk::task::LogLevel;
+use orch_store::bounded::ByteBudget;
 use orch_store::log::{LeftOut, NewChunk};
 use orch_store::progress::NewProgress;
 use orch_store::step::Lease;
@@ -32,6 +31,8 @@ use std::time::Instant;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 
+/// Maximum number of bytes of lines that a worker holds, of all its attempts, until the database has stored them.
+const MAX_UNSENT_BYTES: usize = 64 << 20;
 /// A chunk is written when it is this large, or some time after its first line.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Bytes that a chunk counts beside its text.
@@ -70,7 +71,7 @@ struct State {
     held_back_bytes: usize,
     /// Bytes of `pieces` and of `held_back`, reserved in the budget.
     bytes: usize,
-    budget: Arc<LogBudget>,
+    budget: Arc<ByteBudget>,
     bounds: Bounds,
 }
 
@@ -120,11 +121,11 @@ impl State {
     /// Keeps a line if it fits into what is free of the budget.
     fn keep_if_free(&mut self, line: &str) -> bool {
         let most = line.len() + 1 + CHUNK_OVERHEAD;
-        let is_free = self.budget.reserve(0, most);
+        let is_free = self.budget.try_reserve(0, most);
         if is_free {
             let added = self.keep(line);
             self.bytes += added;
-            self.budget.free(most - added);
+            self.budget.release(most - added);
         }
         is_free
     }
@@ -134,14 +135,14 @@ impl State {
     fn keep_in_share(&mut self, line: &str) -> bool {
         let has_gap = self.lost != [0; 2] || !self.held_back.is_empty();
         let most = line.len() + 1 + CHUNK_OVERHEAD + if has_gap { GAP_BYTES } else { 0 };
-        if !self.budget.reserve(self.bytes + self.bytes.min(END_BYTES), most) {
+        if !self.budget.try_reserve(self.bytes + self.bytes.min(END_BYTES), most) {
             return false;
         }
         let held_back = std::mem::take(&mut self.held_back);
         held_back.into_iter().for_each(|(line, loss)| self.forget(&line, loss));
         let added = self.keep_gap() + self.keep(line);
         self.bytes += added;
-        self.budget.free(most.saturating_sub(added));
+        self.budget.release(most.saturating_sub(added));
         true
     }
 
@@ -149,7 +150,7 @@ impl State {
     fn leave_out(&mut self, line: String, loss: Loss) {
         loop {
             let is_short = self.held_back.is_empty() || self.held_back_bytes + line.len() < END_BYTES;
-            if is_short && self.budget.reserve(self.bytes, line.len()) {
+            if is_short && self.budget.try_reserve(self.bytes, line.len()) {
                 self.bytes += line.len();
                 self.held_back_bytes += line.len();
                 self.held_back.push_back((line, loss));
@@ -165,7 +166,7 @@ impl State {
     fn forget(&mut self, line: &str, loss: Loss) {
         self.bytes -= line.len();
         self.held_back_bytes -= line.len();
-        self.budget.free(line.len());
+        self.budget.release(line.len());
         self.lost[loss as usize] += 1;
     }
 
@@ -194,7 +195,7 @@ impl State {
 
 impl Drop for State {
     fn drop(&mut self) {
-        self.budget.free(self.bytes);
+        self.budget.release(self.bytes);
     }
 }
 
@@ -203,7 +204,7 @@ impl Drop for State {
 pub(crate) struct Shipper {
     queue: mpsc::Sender<Arc<AttemptLog>>,
     urgent: Arc<Notify>,
-    budget: Arc<LogBudget>,
+    budget: Arc<ByteBudget>,
 }
 
 impl AttemptLog {

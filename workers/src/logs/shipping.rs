@@ -5,8 +5,8 @@
 #[cfg(test)]
 mod tests;
 
-use super::budget::LogBudget;
-use super::{AttemptLog, CHUNK_BYTES, CHUNK_OVERHEAD, LogLine, Shipper};
+use super::{AttemptLog, CHUNK_BYTES, CHUNK_OVERHEAD, LogLine, MAX_UNSENT_BYTES, Shipper};
+use orch_store::bounded::ByteBudget;
 use orch_store::connect::Loan;
 use orch_store::log::{LeftOut, NewChunk, append, leave_out};
 use orch_store::progress::{self as told, NewProgress};
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 /// A chunk is written when it is this old.
 const SHIP_EVERY: Duration = Duration::from_millis(900);
-/// Attempts with unshipped lines; each is in the queue once, so this is a bound on attempts. `LogBudget` bounds their lines.
+/// Attempts with unshipped lines; each is in the queue once, so this is a bound on attempts. `MAX_UNSENT_BYTES` bounds their lines.
 const QUEUE: usize = 16_384;
 /// Maximum number of bytes in one statement, and one chunk more.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
@@ -85,7 +85,7 @@ pub(crate) struct Shipping {
     queue: mpsc::Receiver<Arc<AttemptLog>>,
     urgent: Arc<Notify>,
     cold: PgPool,
-    budget: Arc<LogBudget>,
+    budget: Arc<ByteBudget>,
     /// Attempts whose lines are taken next, each once.
     waiting: VecDeque<Arc<AttemptLog>>,
     unsent: Unsent,
@@ -102,7 +102,7 @@ pub(crate) struct Shipping {
 
 pub(crate) fn shipping(cold: PgPool) -> (Shipper, Shipping) {
     let (send, queue) = mpsc::channel(QUEUE);
-    let (urgent, budget) = (Arc::new(Notify::new()), Arc::new(LogBudget::default()));
+    let (urgent, budget) = (Arc::new(Notify::new()), Arc::new(ByteBudget::new(MAX_UNSENT_BYTES)));
     let shipper = Shipper { queue: send, urgent: urgent.clone(), budget: budget.clone() };
     let shipping = Shipping {
         queue,
@@ -251,7 +251,7 @@ impl Shipping {
         let bytes: usize = self.unsent.chunks.drain(..many).map(|chunk| bytes_of(&chunk)).sum();
         self.unsent.bytes -= bytes;
         self.unsent.is_replaced = false;
-        self.budget.free(bytes);
+        self.budget.release(bytes);
     }
 
     /// The database refuses the first chunk: a line that counts its lines takes its place. If that is refused too, it is lost.
@@ -265,7 +265,7 @@ impl Shipping {
         let text = format!("{} lines were lost here: the database refused them", chunk.lines);
         let body = LogLine::about_the_log(text).to_json() + "\n";
         self.budget.add(body.len());
-        self.budget.free(chunk.body.len());
+        self.budget.release(chunk.body.len());
         self.unsent.bytes = self.unsent.bytes + body.len() - chunk.body.len();
         chunk.body = body;
     }

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::logs::END_BYTES;
-use crate::logs::budget::MAX_UNSENT_BYTES;
 use orch_sdk::task::LogLevel;
 use orch_store::log::{LogCursor, read};
 use orch_store::step::Lease;
@@ -48,7 +47,7 @@ async fn stored(db: &mut PgConnection, lease: &Lease) -> Vec<String> {
 }
 
 /// Waits until everything that was said is stored, but for `held_back` bytes.
-async fn shipped(budget: &LogBudget, held_back: usize) {
+async fn shipped(budget: &ByteBudget, held_back: usize) {
     let everything = async {
         while budget.used() > held_back {
             sleep(Duration::from_millis(20)).await;
