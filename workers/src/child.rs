@@ -21,6 +21,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use orch_document::file::is_of_file;
 use orch_sdk::task::{Ctx, LogLevel, TaskError};
+use orch_store::bounded::{ByteBudget, Reserved};
 use serde_json::{Map, Value};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
@@ -36,6 +37,19 @@ const LINGER: Duration = Duration::from_secs(1);
 const LINE_BYTES: u64 = 60 * 1024;
 /// Held back of a piece; longer than a line of any secret.
 const HELD_BYTES: usize = 4 * 1024;
+/// Maximum size of a frame: an output whose characters are escaped.
+const MAX_FRAME_BYTES: usize = 2 * orch_store::output::MAX_BYTES;
+/// Frames of an attempt that wait for its worker. `FRAME_BYTES` bounds their bytes.
+const QUEUE: usize = 64;
+/// Budget for the frames of all children of this worker that are read and not yet handled.
+static FRAME_BYTES: ByteBudget = ByteBudget::new(2 * MAX_FRAME_BYTES);
+
+/// Sends the frames of one child to its attempt.
+struct FrameSender {
+    mark: String,
+    queue: mpsc::Sender<(Frame, Reserved<'static>)>,
+    budget: &'static ByteBudget,
+}
 
 /// A started child; dropping it ends it with everything that descends from it.
 struct Family {
@@ -108,12 +122,12 @@ pub(crate) async fn run_in_child(
         of_file: Some(task).filter(|task| is_of_file(task)).cloned(),
     };
     write_line(&mut stdin, &request).await.map_err(|e| failed("exit", format!("the process took no input: {e}")))?;
-    let (frames, mut arriving) = mpsc::channel(64);
+    let (queue, mut arriving) = mpsc::channel(QUEUE);
     let stdout = family.child.stdout.take().expect("stdout is piped");
     let stderr = family.child.stderr.take().expect("stderr is piped");
-    let mark = format!("{}{nonce}", frame::MARK);
+    let frames = FrameSender { mark: format!("{}{nonce}", frame::MARK), queue, budget: &FRAME_BYTES };
     let mut readers = tokio::task::JoinSet::new();
-    readers.spawn(read(stdout, LogLevel::Info, log.clone(), Some((mark, frames))));
+    readers.spawn(read(stdout, LogLevel::Info, log.clone(), Some(frames)));
     readers.spawn(read(stderr, LogLevel::Warning, log.clone(), None));
 
     let mut end = None;
@@ -122,8 +136,8 @@ pub(crate) async fn run_in_child(
     loop {
         tokio::select! {
             frame = arriving.recv() => match frame {
-                Some(Frame::End(outcome)) => { end = Some(outcome); break; }
-                Some(frame) => answer(frame, ctx, &mut stdin).await,
+                Some((Frame::End(outcome), _)) => { end = Some(outcome); break; }
+                Some((frame, _reserved)) => answer(frame, ctx, &mut stdin).await,
                 None => break,
             },
             used_mb = &mut over => {
@@ -133,7 +147,7 @@ pub(crate) async fn run_in_child(
                 drop(write_line(&mut stdin, &ToChild::Cancel).await); // it may be gone already
                 family.terminate();
                 // The caller drops us, and with us the family, when its patience is over.
-                while let Some(frame) = arriving.recv().await {
+                while let Some((frame, _)) = arriving.recv().await {
                     if let Frame::End(_) = frame { break; }
                 }
                 return Err(Finish::Stopped);
@@ -168,12 +182,7 @@ fn start() -> std::io::Result<Family> {
 }
 
 /// Reads lines until the pipe ends; ours become frames, the others are the body's log.
-async fn read(
-    pipe: impl AsyncRead + Unpin,
-    level: LogLevel,
-    log: Arc<AttemptLog>,
-    frames: Option<(String, mpsc::Sender<Frame>)>,
-) {
+async fn read(pipe: impl AsyncRead + Unpin, level: LogLevel, log: Arc<AttemptLog>, frames: Option<FrameSender>) {
     let mut reader = BufReader::new(pipe);
     let mut line = Vec::new();
     // The end of a piece that goes on: a secret that stands across the cut is seen whole with the next piece.
@@ -182,11 +191,11 @@ async fn read(
         line.clear();
         // A frame may be long (an output); a line of the body's is cut so that memory has an end.
         let marked = match (&frames, reader.fill_buf().await) {
-            (Some((mark, _)), Ok(start)) => start.starts_with(mark.as_bytes()),
+            (Some(FrameSender { mark, .. }), Ok(start)) => start.starts_with(mark.as_bytes()),
             (_, Ok(_)) => false,
             (_, Err(_)) => return,
         };
-        let limit = if marked { 2 * orch_store::output::MAX_BYTES as u64 } else { LINE_BYTES };
+        let limit = if marked { MAX_FRAME_BYTES as u64 } else { LINE_BYTES };
         match (&mut reader).take(limit).read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => {
                 if !held.is_empty() {
@@ -199,11 +208,12 @@ async fn read(
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end_matches(['\n', '\r']);
         match &frames {
-            Some((mark, frames)) if text.starts_with(mark.as_str()) => {
+            Some(FrameSender { mark, queue, budget }) if text.starts_with(mark.as_str()) => {
                 match serde_json::from_str(&text[mark.len()..]) {
                     Ok(Frame::Log { level, message, fields }) => log.say(&LogLine::new(level, "task", message, fields)),
                     Ok(frame) => {
-                        if frames.send(frame).await.is_err() {
+                        let reserved = budget.reserve(text.len()).await;
+                        if queue.send((frame, reserved)).await.is_err() {
                             return;
                         }
                     }
@@ -265,4 +275,37 @@ async fn write_line(stdin: &mut ChildStdin, what: &impl serde::Serialize) -> std
 
 fn failed(kind: &'static str, cause: String) -> Finish {
     Finish::Error { error: TaskError::Retryable { causes: vec![cause] }, kind: Some(kind) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logs::shipping;
+    use futures::FutureExt as _;
+    use orch_store::step::Lease;
+    use sqlx::postgres::PgPoolOptions;
+    use uuid::Uuid;
+
+    #[tokio::test]
+    async fn frames_wait_while_the_budget_is_used() {
+        static BUDGET: ByteBudget = ByteBudget::new(100);
+        let nowhere = PgPoolOptions::new().connect_lazy("postgres://127.0.0.1:1/none").unwrap();
+        let (shipper, _shipping) = shipping(nowhere);
+        let lease = Lease { run: Uuid::nil(), task: 0, map_index: -1, attempt: Uuid::nil(), lease_no: 1 };
+        let (queue, mut arriving) = mpsc::channel(QUEUE);
+        let frames = FrameSender { mark: frame::MARK.into(), queue, budget: &BUDGET };
+        let frame = serde_json::to_string(&Frame::Variable { call: 1, key: "k".repeat(30) }).unwrap();
+        let lines = format!("{}{frame}\n", frame::MARK).repeat(3);
+        let mut reading =
+            Box::pin(read(lines.as_bytes(), LogLevel::Info, AttemptLog::new(lease, shipper), Some(frames)));
+        assert!((&mut reading).now_or_never().is_none(), "the second frame waits for the first");
+        let first = arriving.try_recv().unwrap();
+        assert!(arriving.try_recv().is_err() && BUDGET.used() > 50);
+        drop(first);
+        assert!((&mut reading).now_or_never().is_none());
+        drop(arriving.try_recv().unwrap());
+        assert!((&mut reading).now_or_never().is_some(), "the last frame is read");
+        drop(arriving);
+        assert_eq!(BUDGET.used(), 0);
+    }
 }
