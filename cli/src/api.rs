@@ -37,7 +37,7 @@ use orch_binary::config::{Config, Secret};
 use orch_binary::failure::Failure;
 use orch_binary::person;
 use orch_binary::session::{Server, Session};
-use orch_web::InProcessApi;
+use orch_web::{InProcessApi, MAX_RESPONSE_BYTES};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -45,8 +45,6 @@ use std::time::Duration;
 const CONNECT: Duration = Duration::from_secs(5);
 /// A page of a thousand runs with their confs is there by then.
 const WHOLE_ANSWER: Duration = Duration::from_mins(1);
-/// Five hundred runs with a conf of 1 MB each are more; nobody reads such a list.
-const MOST_BYTES: u64 = 256 << 20;
 /// Of what the server says about a mistake.
 const MOST_DETAIL_CHARS: usize = 2_000;
 /// What it says to those whose role is too low.
@@ -168,7 +166,7 @@ impl Api {
                     request.body(body.map(Value::to_string).unwrap_or_default()).map_err(|_| self.strange())?;
                 let request = agent.configure_request(request).timeout_global(Some(most)).build();
                 let mut response = agent.run(request).map_err(|error| self.unreachable(&error))?;
-                let text = response.body_mut().with_config().limit(MOST_BYTES).read_to_string();
+                let text = response.body_mut().with_config().limit(MAX_RESPONSE_BYTES as u64).read_to_string();
                 (response.status().as_u16(), text.map_err(|error| self.unreachable(&error))?)
             }
         };

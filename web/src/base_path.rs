@@ -4,13 +4,15 @@
 //! this server: links, forms and files of pages, redirects, the paths of cookies. Whatever stands in a page as `="/` was
 //! written by a template, for what comes from outside has its quotation marks escaped.
 
+use crate::body::read_body;
+use crate::refusal::Refusal;
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use orch_core::network::BasePath;
 use tower::ServiceExt as _;
 
@@ -47,7 +49,10 @@ fn without(uri: &Uri, base: &BasePath) -> Option<Uri> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct IsPassedOn;
 
-/// Puts the path before the addresses of an answer.
+/// Maximum size of a page whose addresses are changed.
+const MAX_PAGE_BYTES: usize = 64 << 20;
+
+/// Puts the path before the addresses of a response.
 pub(crate) async fn put_before(State(base): State<BasePath>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     if base.is_root() {
@@ -60,15 +65,12 @@ pub(crate) async fn put_before(State(base): State<BasePath>, request: Request, n
         return Response::from_parts(parts, body);
     }
     // Pages are whole when they leave their handler.
-    match to_bytes(body, usize::MAX).await {
+    match read_body(body, MAX_PAGE_BYTES).await {
         Ok(page) => {
             parts.headers.remove(header::CONTENT_LENGTH);
             Response::from_parts(parts, Body::from(put_before_links(&String::from_utf8_lossy(&page), base.as_str())))
         }
-        Err(error) => {
-            tracing::warn!(%error, "a page broke off");
-            Response::from_parts(parts, Body::empty())
-        }
+        Err(error) => Refusal::Broken(format!("the addresses of a page cannot be changed: {error}")).into_response(),
     }
 }
 
@@ -116,6 +118,10 @@ fn put_before_links(page: &str, base: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::StatusCode;
+    use axum::middleware::from_fn_with_state;
+    use axum::response::Html;
+    use axum::routing::get;
 
     #[test]
     fn the_path_is_taken_off_where_it_is_whole() {
@@ -128,6 +134,19 @@ mod tests {
         }
         for other in ["/", "/orchid", "/dags/orch"] {
             assert_eq!(rest(other), None, "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_that_is_too_large_is_an_error() {
+        let base: BasePath = "/orch".parse().expect("a path");
+        for (bytes, status) in
+            [(MAX_PAGE_BYTES, StatusCode::OK), (MAX_PAGE_BYTES + 1, StatusCode::INTERNAL_SERVER_ERROR)]
+        {
+            let page = move || async move { Html("x".repeat(bytes)) };
+            let app = Router::new().route("/", get(page)).layer(from_fn_with_state(base.clone(), put_before));
+            let response = app.oneshot(Request::new(Body::empty())).await.unwrap();
+            assert_eq!(response.status(), status, "{bytes} bytes");
         }
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod servers;
 
 use crate::auth::Caller;
 use crate::base_path::IsPassedOn;
+use crate::body::MAX_RESPONSE_BYTES;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Extension;
@@ -69,8 +70,6 @@ const DOCS: [(&str, &str, &str); 3] = [
 
 /// Maximum size of a body that an identified caller sends: metadata of a table with many snapshots are megabytes.
 const MAX_BODY_BYTES: u64 = 64 << 20;
-/// Maximum size of the body of a response.
-const MAX_RESPONSE_BYTES: u64 = 256 << 20;
 /// Maximum size of a body that any other caller sends.
 const MAX_ANONYMOUS_BODY_BYTES: u64 = 64 << 10;
 /// Timeout for a request of any other caller, up to the head of its response.
@@ -197,11 +196,12 @@ impl BundleServer {
         connection: JoinSet<()>,
     ) -> Result<Response, Refusal> {
         let (head, body) = response.into_parts();
-        let is_too_large = body.size_hint().exact().is_some_and(|length| length > MAX_RESPONSE_BYTES);
+        let is_too_large = body.size_hint().exact().is_some_and(|length| length > MAX_RESPONSE_BYTES as u64);
         if is_too_large || head.status.is_informational() {
             return Err(Refusal::plain(StatusCode::BAD_GATEWAY, "the response of the bundle cannot be passed on"));
         }
-        let mut response = Response::new(metered(Body::new(body), Upload::new(MAX_RESPONSE_BYTES).meter(), connection));
+        let mut response =
+            Response::new(metered(Body::new(body), Upload::new(MAX_RESPONSE_BYTES as u64).meter(), connection));
         *response.status_mut() = head.status;
         response.extensions_mut().insert(IsPassedOn);
         let headers = response.headers_mut();

@@ -1,24 +1,26 @@
 //! Text is sent compressed to whoever takes it so. Only answers that are whole are: what streams goes out as it comes.
 
-use axum::body::{Body, HttpBody, to_bytes};
+use crate::body::read_body;
+use crate::refusal::Refusal;
+use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::Write;
 
-/// Less fits into one packet anyway.
-const FEWEST_BYTES: u64 = 1_024;
-/// More would hold the thread for longer than a request may.
-const MOST_BYTES: u64 = 2 * 1024 * 1024;
+/// Minimum size of a body that is compressed: a smaller one fits into one packet.
+const MIN_BYTES: usize = 1_024;
+/// Maximum size of a body that is compressed: a larger one would hold the thread for longer than a request may.
+const MAX_BYTES: usize = 2 << 20;
 
 pub(crate) async fn compress(request: Request, next: Next) -> Response {
     let wanted = takes_gzip(request.headers());
     let response = next.run(request).await;
     let size = response.body().size_hint().exact();
-    let whole = size.is_some_and(|size| (FEWEST_BYTES..=MOST_BYTES).contains(&size));
+    let whole = size.is_some_and(|size| (MIN_BYTES as u64..=MAX_BYTES as u64).contains(&size));
     if !whole || !is_text(response.headers()) {
         return response;
     }
@@ -27,8 +29,9 @@ pub(crate) async fn compress(request: Request, next: Next) -> Response {
     if !wanted {
         return Response::from_parts(parts, body);
     }
-    let Ok(bytes) = to_bytes(body, usize::try_from(MOST_BYTES).unwrap_or(usize::MAX)).await else {
-        return Response::from_parts(parts, Body::empty());
+    let bytes = match read_body(body, MAX_BYTES).await {
+        Ok(bytes) => bytes,
+        Err(error) => return Refusal::Broken(format!("a response cannot be compressed: {error}")).into_response(),
     };
     let packed = gzip(&bytes);
     parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));

@@ -2,12 +2,13 @@
 //! open the database may do all that the server may.
 
 use crate::auth::{Caller, Role};
+use crate::body::{MAX_RESPONSE_BYTES, read_body};
 use crate::refusal::{Cause, Refusal};
 use crate::routes::router;
 use crate::state::App;
 use crate::{WebConfig, WebError, WebResult};
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::http::{Request, header};
 use orch_spec::state::TriggeredBy;
 use orch_store::hint::Hints;
@@ -59,7 +60,8 @@ impl InProcessApi {
                 Err(error) => WebError::Here(error.to_string()),
             });
         }
-        let bytes = to_bytes(body, usize::MAX).await.map_err(|error| WebError::Here(error.to_string()))?;
+        let read = read_body(body, MAX_RESPONSE_BYTES).await;
+        let bytes = read.map_err(|error| WebError::Here(format!("cannot read the response of `{path}`: {error}")))?;
         self.app.hints.tell_now(&mut *self.app.hot().await?).await?;
         Ok((parts.status.as_u16(), String::from_utf8_lossy(&bytes).into_owned()))
     }

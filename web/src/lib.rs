@@ -11,6 +11,7 @@ mod assets;
 mod auth;
 mod base_path;
 mod behind;
+mod body;
 mod bundle_state;
 mod clock;
 mod compress;
@@ -42,6 +43,7 @@ mod trial;
 
 pub use admin::{ADMIN, Admin, check_user_name, ensure_admin, hash_password};
 pub use auth::{Password, Role};
+pub use body::MAX_RESPONSE_BYTES;
 pub use bundle_state::BundleState;
 pub use clock::Clock;
 pub use config::WebConfig;

@@ -4,17 +4,17 @@
 use axum::body::{Body, Bytes};
 use futures::stream::unfold;
 use http_body_util::BodyExt as _;
+use orch_store::bounded::{ByteBudget, Reserved};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 /// Maximum size of one piece of a response.
 pub(super) const MAX_FRAME_BYTES: usize = 64 << 10;
 /// Budget for the pieces of all bodies that are read and not yet written.
 const MAX_BYTES_IN_FLIGHT: usize = 256 << 20;
-static BYTES_IN_FLIGHT: Semaphore = Semaphore::const_new(MAX_BYTES_IN_FLIGHT);
+static BYTES_IN_FLIGHT: ByteBudget = ByteBudget::new(MAX_BYTES_IN_FLIGHT);
 /// Timeout for the next piece of a body, and for its part of the budget.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -90,11 +90,10 @@ impl Meter {
         };
         let Some(left) = self.left.checked_sub(bytes.len() as u64) else { return Some(Err(Failure::TooLarge)) };
         self.left = left;
-        let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let Ok(Ok(permit)) = timeout(IDLE_TIMEOUT, BYTES_IN_FLIGHT.acquire_many(size)).await else {
+        let Ok(reserved) = timeout(IDLE_TIMEOUT, BYTES_IN_FLIGHT.reserve(bytes.len())).await else {
             return Some(Err(Failure::Busy));
         };
-        Some(Ok(Bytes::from_owner(InFlight { bytes, _permit: permit })))
+        Some(Ok(Bytes::from_owner(InFlight { bytes, _reserved: reserved })))
     }
 }
 
@@ -112,10 +111,10 @@ async fn data(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
     }
 }
 
-/// A piece with its part of the budget, which is free when the last reference to the piece is dropped.
+/// A piece with its part of the budget, which is released when the last reference to the piece is dropped.
 struct InFlight {
     bytes: Bytes,
-    _permit: SemaphorePermit<'static>,
+    _reserved: Reserved<'static>,
 }
 
 impl AsRef<[u8]> for InFlight {
@@ -127,6 +126,7 @@ impl AsRef<[u8]> for InFlight {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::body::read_body;
     use futures::stream::{iter, pending};
 
     fn body_of(pieces: usize) -> Body {
@@ -142,20 +142,20 @@ mod tests {
         for _ in 0..3 {
             held.push(meter.next(&mut body).await.unwrap().unwrap());
         }
-        assert_eq!(BYTES_IN_FLIGHT.available_permits(), MAX_BYTES_IN_FLIGHT - (3 << 16));
+        assert_eq!(BYTES_IN_FLIGHT.used(), 3 << 16);
         drop(held);
-        assert_eq!(BYTES_IN_FLIGHT.available_permits(), MAX_BYTES_IN_FLIGHT);
+        assert_eq!(BYTES_IN_FLIGHT.used(), 0);
         assert!(matches!(meter.next(&mut body).await, Some(Err(Failure::TooLarge))));
-        let all = BYTES_IN_FLIGHT.acquire_many(u32::try_from(MAX_BYTES_IN_FLIGHT).unwrap()).await;
+        let all = BYTES_IN_FLIGHT.reserve(MAX_BYTES_IN_FLIGHT).await;
         let next = Upload::new(1 << 20).meter().next(&mut body_of(1)).await;
         assert!(matches!(next, Some(Err(Failure::Busy))), "the budget is spent");
         drop(all);
 
         let upload = Upload::new(1 << 20);
         let idle = Body::from_stream(pending::<Result<Bytes, Failure>>());
-        assert!(metered(idle, upload.meter(), ()).collect().await.is_err());
+        assert!(read_body(metered(idle, upload.meter(), ()), 1 << 20).await.is_err());
         assert!(matches!(upload.failure(), Some(Failure::Idle)));
-        let whole = metered(body_of(2), Upload::new(1 << 20).meter(), ()).collect().await.unwrap().to_bytes();
+        let whole = read_body(metered(body_of(2), Upload::new(1 << 20).meter(), ()), 1 << 20).await.unwrap();
         assert_eq!(whole.len(), 2 << 16);
     }
 }

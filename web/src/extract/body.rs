@@ -1,7 +1,7 @@
 //! A body of JSON with limits: of bytes, of depth, of time, and without what Postgres cannot keep.
 
+use crate::body::{BodyError, read_body};
 use crate::refusal::Refusal;
-use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use orch_spec::params::MAX_CONF_BYTES;
@@ -120,17 +120,12 @@ pub(super) async fn read(request: Request) -> Result<axum::body::Bytes, Refusal>
     if said.is_some_and(|bytes| bytes > MOST_BYTES) {
         return Err(too_large());
     }
-    let body: Body = request.into_body();
-    match tokio::time::timeout(MOST_TIME, to_bytes(body, MOST_BYTES)).await {
+    match tokio::time::timeout(MOST_TIME, read_body(request.into_body(), MOST_BYTES)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if std::error::Error::source(&error).is_some_and(is_limit) => Err(too_large()),
-        Ok(Err(_)) => Err(Refusal::bad_request("the body could not be read")),
+        Ok(Err(BodyError::TooLarge(_))) => Err(too_large()),
+        Ok(Err(BodyError::Broken(_))) => Err(Refusal::bad_request("the body could not be read")),
         Err(_) => Err(Refusal::plain(StatusCode::REQUEST_TIMEOUT, "the body took too long to arrive")),
     }
-}
-
-fn is_limit(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.is::<http_body_util::LengthLimitError>()
 }
 
 fn too_large() -> Refusal {

@@ -2,8 +2,8 @@
 //! headers of their responses that reach a browser.
 
 use crate::browser::Browser;
-use crate::fixture::{JsonReply, Web};
-use axum::body::{Body, Bytes, to_bytes};
+use crate::fixture::{JsonReply, Web, read_body};
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -65,7 +65,7 @@ async fn respond(State(state): State<Arc<BundleState>>, request: Request<Body>) 
         "/v1/late" => {
             state.arrived.notify_one();
             state.may_read.notified().await;
-            Json(json!(to_bytes(body, usize::MAX).await.unwrap().len())).into_response()
+            Json(json!(read_body(body).await.unwrap().len())).into_response()
         }
         "/v1/endless" => {
             let hung_up = state.hung_up.clone().drop_guard();
@@ -86,7 +86,7 @@ async fn respond(State(state): State<Arc<BundleState>>, request: Request<Body>) 
         }
         "/v1/moved" => (StatusCode::FOUND, [("location", "/orch/serving/v1/there?a=1")], "").into_response(),
         _ => {
-            let body = to_bytes(body, usize::MAX).await.unwrap();
+            let body = read_body(body).await.unwrap();
             let headers = head.headers.iter().map(|(name, value)| (name.to_string(), json!(value.to_str().unwrap())));
             let headers: Value = headers.collect();
             let told = json!({ "method": head.method.as_str(), "uri": head.uri.to_string(), "headers": headers,
@@ -286,7 +286,7 @@ async fn a_bundle_cannot_set_cookies_or_run_scripts_beside_the_pages() {
             for kept in ["set-cookie", "location", "clear-site-data", "access-control-allow-origin"] {
                 assert!(!headers.contains_key(kept), "{kept}");
             }
-            let body = to_bytes(answer.into_body(), 1 << 10).await.unwrap();
+            let body = read_body(answer.into_body()).await.unwrap();
             assert!(body.ends_with(b"<a href=\"/dags\">"), "it passes as it is");
         }
         let moved = ask("/serving/v1/moved").await;

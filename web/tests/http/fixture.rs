@@ -265,9 +265,14 @@ impl Web {
         // A stream of events has no end to wait for.
         let is_stream = parts.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
         let body = if is_stream { Body::empty() } else { body };
-        let bytes = axum::body::to_bytes(body, 10 << 20).await.expect("the body can be read");
+        let bytes = read_body(body).await.expect("the body can be read");
         Bytes { status: parts.status, headers: parts.headers, bytes: bytes.to_vec() }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "it has a limit")]
+pub(crate) async fn read_body(body: Body) -> Result<axum::body::Bytes, axum::Error> {
+    axum::body::to_bytes(body, 128 << 20).await
 }
 
 pub(crate) fn dag(spec: Value) -> Arc<DagSpec> {

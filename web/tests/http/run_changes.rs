@@ -1,6 +1,6 @@
 //! Changes of runs: marked, noted, cleared, deleted, waited for; and the list that is asked for in a body.
 
-use crate::fixture::{Web, dag};
+use crate::fixture::{Web, dag, read_body};
 use crate::shapes::{INSTANCE, RUN, assert_shape};
 use axum::http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
@@ -196,7 +196,7 @@ async fn whoever_logged_out_does_not_hear_of_the_end() {
     assert_eq!(answer.status(), StatusCode::OK);
     let gone = web.send(Method::POST, "/auth/logout", Some(&token), None).await;
     assert_eq!(gone.status, StatusCode::NO_CONTENT);
-    let rest = tokio::time::timeout(Duration::from_secs(30), axum::body::to_bytes(answer.into_body(), 1 << 20)).await;
+    let rest = tokio::time::timeout(Duration::from_secs(30), read_body(answer.into_body())).await;
     assert!(rest.expect("it ends with the login").is_ok());
 }
 
