@@ -12,7 +12,7 @@ use orch_document::kept::WrittenVariable;
 use orch_sdk::secret::MASK;
 use orch_sdk::task::Connection;
 use orch_store::audit::Deed;
-use orch_store::kept::{self, MAX_EXPORT_BYTES};
+use orch_store::{StoreError, kept};
 use orch_workers::Secrets;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -153,8 +153,11 @@ pub(crate) async fn open_all<K: ExportFile>(
     what_for: ReadSecrets<'_>,
 ) -> Result<Vec<K::Written>, Failure> {
     let keys = keyring(config)?;
-    let Some(mut rows) = kept::list_all(&mut session.db, K::TABLE).await? else {
-        return Err(Failure::new(format!("the {} are larger than {} MB in all", K::NOUN.many, MAX_EXPORT_BYTES >> 20)));
+    let mut rows = match kept::list_all(&mut session.db, K::TABLE).await {
+        Err(StoreError::TooManyBytes(error)) => {
+            return Err(Failure::new(format!("the {} have {error}", K::NOUN.many)));
+        }
+        rows => rows?,
     };
     let (verb, extra) = match what_for {
         ReadSecrets::Export(file) => ("export", json!({ "count": rows.len(), "file": file.display().to_string() })),

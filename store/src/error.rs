@@ -1,6 +1,7 @@
 //! What can go wrong between us and Postgres, told apart only where a caller acts differently.
 
 use crate::archive::ArchiveError;
+use crate::bounded::TooManyBytes;
 
 /// Raised by `fence_lost()`: an outcome is not ours to record any more.
 const FENCE_LOST: &str = "OR001";
@@ -68,6 +69,9 @@ pub enum StoreError {
     /// Where old rows and logs go, or are, cannot be used. Nothing was dropped.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// Rows have more bytes together than the caller reads.
+    #[error(transparent)]
+    TooManyBytes(#[from] TooManyBytes),
     /// Tasks were meant by their places in another version.
     #[error("the run moved to another DAG version after you loaded it\nhint: reload and retry")]
     OtherVersion,

@@ -13,8 +13,10 @@ pub use search::find;
 pub use tables::{CONNECTION, POOL, TOPIC, VARIABLE};
 pub use write::{Columns, delete, insert, update};
 
+use crate::bounded::Collected;
 use crate::{StoreError, StoreResult, boxed};
 use futures::TryStreamExt as _;
+use futures::stream::BoxStream;
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 
@@ -35,8 +37,8 @@ pub struct Table {
 /// Maximum number of rows of a page.
 const MAX_PAGE: i64 = 10_000;
 
-/// Maximum size of all rows of a table, as JSON.
-pub const MAX_EXPORT_BYTES: usize = 64 << 20;
+/// Maximum size of the rows of a table that are read together, as JSON.
+const MAX_EXPORT_BYTES: usize = 64 << 20;
 
 #[boxed]
 pub async fn get(db: &mut PgConnection, table: &'static Table, name: &str) -> StoreResult<Option<Record>> {
@@ -65,26 +67,32 @@ pub async fn list(
     most: i64,
 ) -> StoreResult<Vec<Record>> {
     let Table { from, key, .. } = table;
-    let sql =
-        format!("select to_jsonb(r) from {from} where r.{key} > coalesce($1::text, '') order by r.{key} limit $2");
+    let sql = format!(
+        "select to_jsonb(r)::text from {from} where r.{key} > coalesce($1::text, '') order by r.{key} limit $2"
+    );
     let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(after).bind(most.clamp(0, MAX_PAGE));
-    rows.fetch_all(db).await?.into_iter().map(|row: Value| Record::of(table, row)).collect()
+    collect(rows.fetch(db), table).await
 }
 
-/// Returns all rows, by name. `None` if they are larger than [`MAX_EXPORT_BYTES`].
+/// Returns all rows, by name.
+///
+/// # Errors
+/// Returns `StoreError::TooManyBytes` if they are larger than `MAX_EXPORT_BYTES`.
 #[boxed]
-pub async fn list_all(db: &mut PgConnection, table: &'static Table) -> StoreResult<Option<Vec<Record>>> {
+pub async fn list_all(db: &mut PgConnection, table: &'static Table) -> StoreResult<Vec<Record>> {
     let Table { from, key, .. } = table;
     let sql = format!("select to_jsonb(r)::text from {from} order by r.{key}");
-    let mut rows = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(sql)).fetch(db);
-    let (mut records, mut bytes) = (Vec::new(), 0);
+    collect(sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch(db), table).await
+}
+
+async fn collect(
+    mut rows: BoxStream<'_, Result<String, sqlx::Error>>,
+    table: &'static Table,
+) -> StoreResult<Vec<Record>> {
+    let mut records = Collected::new(MAX_EXPORT_BYTES);
     while let Some(row) = rows.try_next().await? {
-        bytes += row.len();
-        if bytes > MAX_EXPORT_BYTES {
-            return Ok(None);
-        }
-        let row = serde_json::from_str(&row).map_err(|error| StoreError::corrupt(error.to_string()))?;
-        records.push(Record::of(table, row)?);
+        let record = serde_json::from_str(&row).map_err(|error| StoreError::corrupt(error.to_string()))?;
+        records.push(Record::of(table, record)?, row.len())?;
     }
-    Ok(Some(records))
+    Ok(records.into_vec())
 }

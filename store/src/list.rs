@@ -13,13 +13,17 @@ pub use column::{Column, Compare, Filter, ListColumnType, Words};
 pub use memory::Cell;
 pub use search::{Condition, Direction, Order, Search, Test, Values};
 
+use crate::bounded::Collected;
 use crate::{StoreResult, boxed};
-use sqlx::QueryBuilder;
+use futures::TryStreamExt as _;
 use sqlx::postgres::{PgConnection, PgRow, Postgres};
+use sqlx::{QueryBuilder, Row as _};
 use std::collections::BTreeSet;
 
-/// The most rows in one answer.
+/// Maximum number of rows of a page.
 pub const MOST_LISTED: i64 = 1_000;
+/// Maximum size of the rows of a page. 1,000 events of assets with the largest `extra` are half of it.
+const MAX_LIST_BYTES: usize = 128 << 20;
 
 #[derive(Debug)]
 pub struct List<R: 'static> {
@@ -55,11 +59,21 @@ pub struct ListPage<R> {
 }
 
 impl<R: Send> List<R> {
-    /// A page of the rows that fit.
+    /// Returns a page of the rows that fit.
+    ///
+    /// # Errors
+    /// Returns `StoreError::TooManyBytes` if they have more than `MAX_LIST_BYTES`.
     #[boxed]
     pub async fn rows(&self, db: &mut PgConnection, search: &Search) -> StoreResult<Vec<R>> {
-        let rows = self.statement(search).build().fetch_all(db).await?;
-        rows.iter().map(self.read).collect()
+        let mut statement = self.statement(search);
+        let mut rows = statement.build().fetch(db);
+        let mut listed = Collected::new(MAX_LIST_BYTES);
+        while let Some(row) = rows.try_next().await? {
+            let values = (0..row.len()).filter_map(|at| row.try_get_raw(at).ok()?.as_bytes().ok().map(<[u8]>::len));
+            let bytes: usize = values.sum();
+            listed.push((self.read)(&row)?, bytes)?;
+        }
+        Ok(listed.into_vec())
     }
 
     /// How many fit in all.

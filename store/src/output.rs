@@ -10,7 +10,9 @@ pub use preview::{Preview, previews};
 pub use sealed::{mask_sealed, opened, sealed, shown_text};
 pub use write::{OutputAddress, change_output, create_output, delete_output};
 
+use crate::bounded::Collected;
 use crate::{StoreError, StoreResult, boxed, narrow, step::Lease};
+use futures::TryStreamExt as _;
 use orch_core::plan::TaskIdx;
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -22,8 +24,10 @@ pub const RETURN_VALUE: &str = "return_value";
 pub const INLINE_BYTES: usize = 256 * 1024;
 /// Elements of a list in one part: a worker of one element reads no more than these.
 pub const PART_ELEMENTS: usize = 1_000;
-/// No output may be larger: it is passed through JSON and memory several times.
+/// Maximum size of an output: it is passed through JSON and memory several times.
 pub const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Maximum size of the outputs of all elements of a map that are read together.
+pub const MAX_COLLECTED_BYTES: usize = 256 << 20;
 
 /// An output as it was stored.
 #[derive(Debug, Clone)]
@@ -33,60 +37,53 @@ pub enum Stored {
     Parts(i32),
 }
 
-/// Outputs of tasks of a run, by (task, map index). What gave nothing has no entry.
+/// Returns the outputs of tasks of a run by task and map index. Instances without an output have no entry.
+///
+/// # Errors
+/// Returns `StoreError::TooManyBytes` if they have more than `max_bytes` bytes as JSON text.
 #[boxed]
 pub async fn of_tasks(
     db: &mut PgConnection,
     run: Uuid,
     tasks: &[TaskIdx],
-    map_index: Option<i32>,
-) -> StoreResult<Vec<(TaskIdx, i32, Stored)>> {
+    max_bytes: usize,
+) -> StoreResult<Vec<(TaskIdx, i32, Value)>> {
     let tasks: Vec<i16> = tasks.iter().map(|&t| t as i16).collect();
-    let rows = sqlx::query!(
-        "select task, map_index, parts, is_list, value from output
-        where run = $1 and task = any($2) and key = 'return_value' and ($3::integer is null or map_index = $3)
-        order by task, map_index",
+    let mut rows = sqlx::query!(
+        r#"select task, map_index, parts, value, coalesce(octet_length(value::text), (select sum(octet_length(p.value))
+          from output_part p where p.run = o.run and p.task = o.task and p.map_index = o.map_index and p.key = o.key), 0)::bigint as "bytes!"
+        from output o where run = $1 and task = any($2) and key = 'return_value' order by task, map_index"#,
         run,
-        &tasks,
-        map_index
+        &tasks
     )
-    .fetch_all(&mut *db)
-    .await?;
-    let mut found = Vec::with_capacity(rows.len());
-    for row in rows {
-        let task = row.task as TaskIdx;
-        let stored = if row.parts == 0 {
-            Stored::Value(row.value.unwrap_or(Value::Null))
-        } else if row.is_list {
-            Stored::Parts(row.parts)
-        } else {
-            Stored::Value(joined(db, run, task, row.map_index, RETURN_VALUE).await?)
-        };
-        found.push((task, row.map_index, stored));
+    .fetch(&mut *db);
+    let mut found = Collected::new(max_bytes);
+    while let Some(row) = rows.try_next().await? {
+        let bytes = usize::try_from(row.bytes).unwrap_or(usize::MAX);
+        found.push((row.task as TaskIdx, row.map_index, row.parts, row.value), bytes)?;
     }
-    Ok(found)
+    drop(rows);
+    let mut outputs = Vec::with_capacity(found.items().len());
+    for (task, index, parts, value) in found.into_vec() {
+        let value = match value {
+            Some(value) if parts == 0 => value,
+            _ => get(db, run, task, index, RETURN_VALUE).await?.unwrap_or(Value::Null),
+        };
+        outputs.push((task, index, value));
+    }
+    Ok(outputs)
 }
 
-/// Returns how many bytes the outputs of these tasks have as JSON text.
+/// Returns the output of one task instance as it is stored.
 #[boxed]
-pub async fn bytes_of_tasks(db: &mut PgConnection, run: Uuid, tasks: &[TaskIdx]) -> StoreResult<i64> {
-    let tasks: Vec<i16> = tasks.iter().map(|&t| t as i16).collect();
-    let sql = "select (coalesce((select sum(octet_length(value::text)) from output
-          where run = $1 and task = any($2) and key = 'return_value'), 0)
-        + coalesce((select sum(octet_length(value)) from output_part
-          where run = $1 and task = any($2) and key = 'return_value'), 0))::bigint";
-    Ok(sqlx::query_scalar(sql).bind(run).bind(tasks).fetch_one(db).await?)
+pub async fn stored(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -> StoreResult<Option<Stored>> {
+    read_stored(db, (run, task, map_index, RETURN_VALUE)).await
 }
 
-/// One value under any key, whole.
-#[boxed]
-pub async fn get(
+async fn read_stored(
     db: &mut PgConnection,
-    run: Uuid,
-    task: TaskIdx,
-    map_index: i32,
-    key: &str,
-) -> StoreResult<Option<Value>> {
+    (run, task, map_index, key): (Uuid, TaskIdx, i32, &str),
+) -> StoreResult<Option<Stored>> {
     let row = sqlx::query!(
         "select parts, is_list, value from output where run = $1 and task = $2 and map_index = $3 and key = $4",
         run,
@@ -97,17 +94,35 @@ pub async fn get(
     .fetch_optional(&mut *db)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    if row.parts == 0 {
-        return Ok(Some(row.value.unwrap_or(Value::Null)));
-    }
-    if row.is_list {
-        let mut list = Vec::new();
-        for n in 0..row.parts {
-            list.extend(part_of(db, (run, task, map_index, key), n).await?);
+    Ok(Some(if row.parts == 0 {
+        Stored::Value(row.value.unwrap_or(Value::Null))
+    } else if row.is_list {
+        Stored::Parts(row.parts)
+    } else {
+        Stored::Value(joined(db, run, task, map_index, key).await?)
+    }))
+}
+
+/// Returns a value with all its parts.
+#[boxed]
+pub async fn get(
+    db: &mut PgConnection,
+    run: Uuid,
+    task: TaskIdx,
+    map_index: i32,
+    key: &str,
+) -> StoreResult<Option<Value>> {
+    Ok(match read_stored(db, (run, task, map_index, key)).await? {
+        None => None,
+        Some(Stored::Value(value)) => Some(value),
+        Some(Stored::Parts(parts)) => {
+            let mut list = Vec::new();
+            for n in 0..parts {
+                list.extend(part_of(db, (run, task, map_index, key), n).await?);
+            }
+            Some(Value::Array(list))
         }
-        return Ok(Some(Value::Array(list)));
-    }
-    joined(db, run, task, map_index, key).await.map(Some)
+    })
 }
 
 /// One part of a list that a task gave.

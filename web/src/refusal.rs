@@ -121,13 +121,11 @@ impl IntoResponse for Refusal {
 impl Refusal {
     /// Its words say what the one who asked can do about it.
     pub(crate) fn is_told(&self) -> bool {
-        matches!(
-            self,
-            Refusal::Plain { .. }
-                | Refusal::Later { .. }
-                | Refusal::ConnectionFailed(_)
-                | Refusal::Store(StoreError::OtherVersion)
-        )
+        match self {
+            Refusal::Plain { .. } | Refusal::Later { .. } | Refusal::ConnectionFailed(_) => true,
+            Refusal::Store(error) => matches!(error, StoreError::OtherVersion | StoreError::TooManyBytes(_)),
+            _ => false,
+        }
     }
 
     /// Like `words`, with the reason of a failed connection for admins.
@@ -150,6 +148,9 @@ impl Refusal {
             },
             Refusal::Store(StoreError::Archive(_)) => "it is in the archive, which cannot be read at the moment".into(),
             Refusal::Store(error @ StoreError::OtherVersion) => error.to_string().replace("\nhint", "; hint"),
+            Refusal::Store(StoreError::TooManyBytes(error)) => {
+                format!("the rows have {error}: ask for fewer with `limit`")
+            }
             Refusal::Store(_) | Refusal::Broken(_) => "something broke inside the server".into(),
             Refusal::ConnectionFailed(_) => CONNECTION_FAILED.into(),
             Refusal::TooManyLogins { retry_after } => {
@@ -200,6 +201,7 @@ impl Refusal {
                 retry(failed(StatusCode::SERVICE_UNAVAILABLE, &self.words(), self), SHORT)
             }
             Refusal::Store(StoreError::OtherVersion) => detail(StatusCode::CONFLICT, &json!(self.words())),
+            Refusal::Store(StoreError::TooManyBytes(_)) => detail(StatusCode::PAYLOAD_TOO_LARGE, &json!(self.words())),
             Refusal::Store(_) | Refusal::Broken(_) => {
                 failed(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", self)
             }

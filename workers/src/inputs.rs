@@ -104,9 +104,7 @@ impl Resolver<'_> {
         let mut values = Vec::with_capacity(spec.inputs.len());
         for input in &spec.inputs {
             let value = patiently(|| self.value(&input.source)).await;
-            values.push(value.map_err(|e| TaskError::Retryable {
-                causes: vec![format!("input `{}` cannot be read", input.name), e.to_string()],
-            })?);
+            values.push(value.map_err(|error| input_error(&input.name, &error))?);
         }
         let mut conditions_hold = true;
         for condition in spec.when.iter().filter(|c| matches!(c.source, Source::Element { .. })) {
@@ -158,18 +156,12 @@ impl Resolver<'_> {
     /// One value per element, null where an element gave none.
     async fn outputs(&self, task: TaskIdx) -> StoreResult<Vec<Value>> {
         let mut db = self.pool.acquire().await?;
-        let rows = output::of_tasks(&mut db, self.run, &[task], None).await?;
+        let rows = output::of_tasks(&mut db, self.run, &[task], output::MAX_COLLECTED_BYTES).await?;
         let known = orch_store::run_lock::element_count(&mut db, self.plan, self.run, task).await?;
         let len = rows.iter().map(|(_, index, _)| index + 1).max().unwrap_or(0).max(known);
         let mut list = vec![Value::Null; usize::try_from(len).unwrap_or(0)];
-        for (_, index, stored) in rows {
+        for (_, index, value) in rows {
             let Ok(place) = usize::try_from(index) else { continue };
-            let value = match stored {
-                Stored::Value(value) => value,
-                Stored::Parts(_) => {
-                    output::get(&mut db, self.run, task, index, output::RETURN_VALUE).await?.unwrap_or(Value::Null)
-                }
-            };
             list[place] = self.secrets.given(self.run, value)?;
         }
         Ok(list)
@@ -266,11 +258,10 @@ impl Resolver<'_> {
         if let Some(element) = known() {
             return Ok(element); // somebody read it while we waited for the connection
         }
-        let stored = output::of_tasks(&mut db, self.run, &[task], Some(-1)).await?.into_iter().next();
-        let (key, list, place) = match stored {
+        let (key, list, place) = match output::stored(&mut db, self.run, task, -1).await? {
             None => return Ok(Value::Null),
-            Some((_, _, Stored::Value(list))) => (whole, list, index),
-            Some((_, _, Stored::Parts(_))) => {
+            Some(Stored::Value(list)) => (whole, list, index),
+            Some(Stored::Parts(_)) => {
                 let list = output::part(&mut db, self.run, task, -1, part).await?;
                 (in_part, Value::Array(list), index % PART_ELEMENTS)
             }
@@ -283,6 +274,20 @@ impl Resolver<'_> {
     }
 }
 
+/// The outputs of a map do not become smaller in a retry.
+fn input_error(name: &str, error: &StoreError) -> TaskError {
+    let read = format!("input `{name}` cannot be read");
+    match error {
+        StoreError::TooManyBytes(error) => {
+            let cause = format!(
+                "the outputs of the mapped task are {error}\nhint: let each element write its rows to a table or an object, and return its name"
+            );
+            TaskError::Fatal { causes: vec![read, cause] }
+        }
+        error => TaskError::Retryable { causes: vec![read, error.to_string()] },
+    }
+}
+
 fn nth_of(list: &Value, index: usize) -> Value {
     list.get(index).cloned().unwrap_or(Value::Null)
 }
@@ -290,4 +295,17 @@ fn nth_of(list: &Value, index: usize) -> Value {
 /// As elements are counted in the database; no list is longer.
 fn whole(index: usize) -> i32 {
     i32::try_from(index).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orch_store::bounded::TooManyBytes;
+
+    #[test]
+    fn inputs_that_are_too_large_are_not_read_again() {
+        let error = input_error("all", &StoreError::TooManyBytes(TooManyBytes { max_bytes: 256 << 20 }));
+        assert!(matches!(&error, TaskError::Fatal { causes } if causes[1].contains("more than 256 MB")), "{error}");
+        assert!(matches!(input_error("all", &StoreError::FenceLost), TaskError::Retryable { .. }));
+    }
 }

@@ -2,7 +2,7 @@
 //! short snapshots: a run that moves on meanwhile is seen as it was at one moment.
 
 use crate::{
-    StoreResult, boxed, narrow, output, run,
+    StoreError, StoreResult, boxed, narrow, output, run,
     version::{Version, Versions},
 };
 use chrono::{DateTime, Utc};
@@ -228,7 +228,7 @@ async fn read_list_lengths(
     Ok(())
 }
 
-/// What tasks gave whose outputs tell others not to run.
+/// Reads the outputs of tasks that decide whether others run. A run whose outputs are too large is not replayed.
 async fn read_outputs(db: &mut PgConnection, reading: &mut RunHistory) -> StoreResult<()> {
     let plan = &reading.version.plan;
     let tells = |&task: &TaskIdx| {
@@ -239,9 +239,11 @@ async fn read_outputs(db: &mut PgConnection, reading: &mut RunHistory) -> StoreR
     if tasks.is_empty() {
         return Ok(());
     }
-    for (task, index, stored) in output::of_tasks(db, reading.row.id, &tasks, None).await? {
-        if let output::Stored::Value(value) = stored {
-            reading.history.outputs.insert((task, index), value);
+    match output::of_tasks(db, reading.row.id, &tasks, output::MAX_COLLECTED_BYTES).await {
+        Err(StoreError::TooManyBytes(_)) => reading.history.changed = true,
+        outputs => {
+            let outputs = outputs?.into_iter().map(|(task, index, value)| ((task, index), value));
+            reading.history.outputs.extend(outputs);
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use crate::fixture::{Hands, chain, dag, database, one, register, trigger};
 use orch_spec::state::{RunState, TaskState};
+use orch_store::StoreError;
 use orch_store::audit::{AUDIT, Deed, by, record};
 use orch_store::dag::{RunCount, run_counts_of};
 use orch_store::instance::{InstanceFilter, count_instances, instances_of_runs, list_instances};
@@ -82,6 +83,40 @@ async fn outputs_are_listed_without_their_values() {
     let all = OUTPUTS.rows(&mut db, &of_run).await.unwrap();
     assert_eq!(all.iter().map(|output| output.key.as_str()).collect::<Vec<_>>(), ["extra", "return_value"]);
     assert_eq!(OUTPUTS.count(&mut db, &of_run.and(output::by::TASK.any_of([1, 2]))).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn outputs_are_read_up_to_a_number_of_bytes() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let version = register(&mut db, &[chain("a", 2)]).await[0].version_id;
+    let run = trigger(&mut db, &mut Versions::default(), "a").await.id;
+    let mut hands = Hands::new(&database, &[version], Duration::from_mins(1)).await;
+    // A text and a list that are both kept in parts.
+    let values = [json!("x".repeat(300_000)), json!(vec![7; 2_000])];
+    for value in &values {
+        let lease = hands.claim(1).await[0].lease;
+        assert!(put(&mut db, lease, "return_value", value).await.unwrap());
+        assert!(hands.end(lease, TaskState::Success).await);
+    }
+    let bytes = 300_002 + 2 * 2_001;
+    let [first, second] = values;
+    let read = output::of_tasks(&mut db, run, &[0, 1], bytes).await.unwrap();
+    assert_eq!(read, [(0, -1, first), (1, -1, second)]);
+    let error = output::of_tasks(&mut db, run, &[0, 1], bytes - 1).await.expect_err("a byte more");
+    assert!(matches!(error, StoreError::TooManyBytes(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_page_has_a_maximum_of_bytes() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let large = "insert into audit (actor, event, extra) select 'ada', 'large', to_json(repeat('x', 45 << 20)) from generate_series(1, 3)";
+    sqlx::query(large).execute(&mut db).await.unwrap();
+    assert_eq!(AUDIT.rows(&mut db, &Search::default().page(0, 2)).await.unwrap().len(), 2);
+    let error = AUDIT.rows(&mut db, &Search::default()).await.expect_err("135 MB");
+    assert_eq!(error.to_string(), "more than 128 MB");
+    assert_eq!(AUDIT.count(&mut db, &Search::default()).await.unwrap(), 3, "the connection can be used");
 }
 
 #[tokio::test]

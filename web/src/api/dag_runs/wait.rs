@@ -20,10 +20,10 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 use orch_core::plan::TaskIdx;
 use orch_spec::state::RunState;
-use orch_store::StoreResult;
 use orch_store::hint::Hint;
-use orch_store::output::{Stored, bytes_of_tasks, get, mask_sealed, of_tasks};
+use orch_store::output::{mask_sealed, of_tasks};
 use orch_store::run::{RunDetails, run_by_uuid};
+use orch_store::{StoreError, StoreResult};
 use orch_wire::Problem;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -37,7 +37,7 @@ const PAUSE: Duration = Duration::from_millis(25);
 /// Shorter intervals count as this one: each line costs two statements.
 const MIN_INTERVAL: f64 = 0.5;
 /// Larger results are linked: they are parsed and kept in memory for each caller.
-const MAX_RESULT_BYTES: i64 = 16 << 20;
+const MAX_RESULT_BYTES: usize = 16 << 20;
 /// Whoever waits longer between two lines would not notice that the connection broke.
 const MOST_INTERVAL: f64 = 3_600.0;
 
@@ -207,19 +207,16 @@ pub(super) async fn outputs(app: &App, run: &RunDetails, results: &[String]) -> 
     let mut db = app.pages().await?;
     let version = app.versions.get(&mut db, run.version).await?;
     let tasks: Vec<TaskIdx> = results.iter().filter_map(|id| version.plan.index_of(id)).collect();
-    if bytes_of_tasks(&mut db, run.id, &tasks).await? > MAX_RESULT_BYTES {
-        let (base, dag, run) = (&app.config.base_path, encoded(&run.dag_id), encoded(&run.run_id));
-        let run = format!("{base}/api/v2/dags/{dag}/dagRuns/{run}");
-        return Ok(Results::At(format!("{run}/taskInstances/~/xcomEntries?xcom_key=return_value")));
-    }
+    let values = match of_tasks(&mut db, run.id, &tasks, MAX_RESULT_BYTES).await {
+        Err(StoreError::TooManyBytes(_)) => {
+            let (base, dag, run) = (&app.config.base_path, encoded(&run.dag_id), encoded(&run.run_id));
+            let run = format!("{base}/api/v2/dags/{dag}/dagRuns/{run}");
+            return Ok(Results::At(format!("{run}/taskInstances/~/xcomEntries?xcom_key=return_value")));
+        }
+        values => values?,
+    };
     let mut outputs = Map::new();
-    for (task, index, stored) in of_tasks(&mut db, run.id, &tasks, None).await? {
-        let value = match stored {
-            Stored::Value(value) => value,
-            Stored::Parts(_) => {
-                get(&mut db, run.id, task, index, orch_store::output::RETURN_VALUE).await?.unwrap_or_default()
-            }
-        };
+    for (task, index, value) in values {
         let value = mask_sealed(value);
         let entry = outputs.entry(version.plan.task_id(task));
         if index < 0 {

@@ -15,8 +15,7 @@ use axum::response::Response;
 use orch_deeds::kept::{ExportFile, ImportFile, Kept};
 use orch_document::kept::{Document, FileFormat, Serialization};
 use orch_sdk::secret::MASK;
-use orch_store::StoreError;
-use orch_store::kept::{self, MAX_EXPORT_BYTES};
+use orch_store::{StoreError, kept};
 use orch_wire::NounBody;
 use orch_wire::noun::FieldKind;
 use serde_json::Value;
@@ -177,9 +176,11 @@ fn page<K: Lists>(
 /// `GET …/export?format=json`: all of them, without their secrets.
 pub(crate) async fn export<K: ExportFile>(State(app): State<App>, query: Query) -> Result<Response, Refusal> {
     let format = format_named(query.text("format"), K::FILE_FORMATS);
-    let Some(records) = kept::list_all(&mut *app.pages().await?, K::TABLE).await? else {
-        let text = format!("the {} are larger than {} MB in all", K::NOUN.many, MAX_EXPORT_BYTES >> 20);
-        return Err(Refusal::plain(StatusCode::PAYLOAD_TOO_LARGE, text));
+    let records = match kept::list_all(&mut *app.pages().await?, K::TABLE).await {
+        Err(StoreError::TooManyBytes(error)) => {
+            return Err(Refusal::plain(StatusCode::PAYLOAD_TOO_LARGE, format!("the {} have {error}", K::NOUN.many)));
+        }
+        records => records?,
     };
     let name = format!("{}.{}", K::NOUN.many, format.as_str());
     let all = records.iter().map(|record| K::masked(record, &app.config.keys)).collect();

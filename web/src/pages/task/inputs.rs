@@ -8,7 +8,7 @@ use orch_core::plan::{Plan, TaskIdx};
 use orch_spec::params::with_defaults;
 use orch_spec::{MapSpec, Source};
 use orch_store::narrow;
-use orch_store::output::{PART_ELEMENTS, Preview, Stored, mask_sealed, of_tasks, part, previews};
+use orch_store::output::{PART_ELEMENTS, Preview, Stored, mask_sealed, part, previews, stored};
 use orch_store::run::RunDetails;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -139,10 +139,10 @@ impl Reader<'_> {
             Source::Output(id) => {
                 let Some(task) = self.plan.index_of(id) else { return Ok(Value::Null) };
                 let place = index % PART_ELEMENTS;
-                match of_tasks(db, self.run.id, &[task], Some(-1)).await?.into_iter().next() {
+                match stored(db, self.run.id, task, -1).await? {
                     None => Ok(Value::Null),
-                    Some((_, _, Stored::Value(list))) => Ok(mask_sealed(nth(&list, index))),
-                    Some((_, _, Stored::Parts(_))) => {
+                    Some(Stored::Value(list)) => Ok(mask_sealed(nth(&list, index))),
+                    Some(Stored::Parts(_)) => {
                         let number = i32::try_from(index / PART_ELEMENTS).unwrap_or(i32::MAX);
                         let list = part(db, self.run.id, task, -1, number).await?;
                         Ok(list.get(place).cloned().map_or(Value::Null, mask_sealed))
