@@ -195,6 +195,14 @@ async fn a_statement_gives_its_rows_in_the_types_of_json() {
 }
 
 #[tokio::test]
+async fn the_rows_of_a_statement_have_a_maximum_of_bytes() {
+    let host = with_postgres().await;
+    let wish = Sql::new("db", "select repeat('x', 1 << 24) from generate_series(1, $1)");
+    let error = sql(wish.param(5)).run_alone(host.ctx()).await.expect_err("80 MB");
+    assert!(matches!(error, TaskError::Fatal { .. }) && causes(&error).contains("returns more than 64 MB"), "{error}");
+}
+
+#[tokio::test]
 async fn what_the_server_refuses_is_not_tried_again() {
     let host = with_postgres().await;
     for (wish, problem) in [

@@ -3,7 +3,9 @@
 
 use crate::boxed;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use futures::TryStreamExt as _;
 use orch_sdk::task::{Connection, TaskResult, fatal};
+use orch_store::bounded::Collected;
 pub use orch_store::connect::outside as options;
 use orch_store::connect::pool_options;
 use serde::{Deserialize, Serialize};
@@ -33,6 +35,8 @@ pub struct Rows {
 /// Sessions at a user's server, for all of a process who ask it at the same time.
 pub const MOST_SESSIONS: u32 = 2;
 const IDLE: Duration = Duration::from_mins(2);
+/// Maximum size of the rows of a statement: they become an output.
+const MAX_ROWS_BYTES: usize = orch_store::output::MAX_BYTES;
 /// Connections whose pools are kept.
 const MOST_POOLS: usize = 64;
 
@@ -112,11 +116,21 @@ pub async fn ask(db: &mut PgConnection, statement: &str, params: &[Value], most_
         "with orch_row as (\n{statement}\n) select row_to_json(orch_row)::text from orch_row limit {}",
         most_rows.saturating_add(1)
     );
-    let found: Vec<String> =
-        sqlx::query_scalar_with(AssertSqlSafe(as_json), arguments).fetch_all(db).await.map_err(statement_error)?;
-    let more = found.len() > most_rows;
-    let rows = found.iter().take(most_rows).map(|row| serde_json::from_str(row));
-    let rows = rows.collect::<Result<Vec<Value>, _>>().map_err(|e| fatal(format!("a row is no JSON: {e}")))?;
+    let mut found = sqlx::query_scalar_with::<_, String, _>(AssertSqlSafe(as_json), arguments).fetch(db);
+    let (mut rows, mut more) = (Collected::new(MAX_ROWS_BYTES), false);
+    while let Some(row) = found.try_next().await.map_err(statement_error)? {
+        more = rows.items().len() == most_rows;
+        if more {
+            break;
+        }
+        let value: Value = serde_json::from_str(&row).map_err(|e| fatal(format!("a row is not valid JSON: {e}")))?;
+        rows.push(value, row.len()).map_err(|error| {
+            fatal(format!(
+                "the statement returns {error}\nhint: select fewer columns or rows, or load them into a table"
+            ))
+        })?;
+    }
+    let rows = rows.into_vec();
     Ok(Rows { columns, affected: rows.len() as u64, rows, more })
 }
 

@@ -5,7 +5,9 @@ use super::{Server, as_text};
 use anyhow::bail;
 use mysql_async::prelude::Queryable;
 use mysql_async::{BinaryProtocol, Params, QueryResult, Row};
-use orch_sdk::task::TaskResult;
+use orch_sdk::task::{TaskResult, fatal};
+use orch_store::bounded::{Collected, TooManyBytes};
+use orch_store::output::MAX_BYTES;
 use serde_json::{Map, Value};
 use std::future::Future;
 use std::time::Duration;
@@ -41,7 +43,11 @@ impl Server {
         let params: Vec<mysql_async::Value> = params.iter().map(param).collect();
         let ended = tokio::select! {
             answer = ask(session.conn(), statement, params, most_rows) => match answer {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    return answer.map_err(|error| {
+                        fatal(format!("the statement returns {error}\nhint: select fewer columns or rows, or copy them to a bucket"))
+                    });
+                }
                 Err(error) => {
                     return Err(statement_error(error, self, &mut session, &ErrorSubject::Query).await);
                 }
@@ -62,21 +68,24 @@ async fn ask(
     statement: &str,
     params: Vec<mysql_async::Value>,
     most_rows: usize,
-) -> mysql_async::Result<StatementResult> {
+) -> mysql_async::Result<Result<StatementResult, TooManyBytes>> {
     let mut result: QueryResult<'_, '_, BinaryProtocol> = conn.exec_iter(statement, Params::from(params)).await?;
     let columns: Vec<String> = result.columns_ref().iter().map(|column| column.name_str().into_owned()).collect();
-    let (mut rows, mut more) = (Vec::new(), false);
     if columns.is_empty() {
-        return Ok(StatementResult { columns, rows, more, affected: result.affected_rows() });
+        return Ok(Ok(StatementResult { columns, rows: Vec::new(), more: false, affected: result.affected_rows() }));
     }
+    let (mut rows, mut more) = (Collected::new(MAX_BYTES), false);
     while let Some(row) = result.next().await? {
-        if rows.len() == most_rows {
-            more = true;
+        more = rows.items().len() == most_rows;
+        if more {
             break;
         }
-        rows.push(object(&row));
+        if let Err(error) = rows.push(object(&row), bytes_of(&row)) {
+            return Ok(Err(error));
+        }
     }
-    Ok(StatementResult { columns, affected: rows.len() as u64, rows, more })
+    let rows = rows.into_vec();
+    Ok(Ok(StatementResult { columns, affected: rows.len() as u64, rows, more }))
 }
 
 fn param(value: &Value) -> mysql_async::Value {
@@ -91,6 +100,14 @@ fn param(value: &Value) -> mysql_async::Value {
         Value::String(text) => mysql_async::Value::Bytes(text.clone().into_bytes()),
         other => mysql_async::Value::Bytes(other.to_string().into_bytes()),
     }
+}
+
+fn bytes_of(row: &Row) -> usize {
+    let values = (0..row.len()).map(|at| match row.as_ref(at) {
+        Some(mysql_async::Value::Bytes(bytes)) => bytes.len(),
+        _ => size_of::<Value>(),
+    });
+    values.sum()
 }
 
 fn object(row: &Row) -> Value {

@@ -129,6 +129,17 @@ async fn a_statement_gives_its_rows_as_json() {
 }
 
 #[tokio::test]
+async fn the_rows_of_a_statement_have_a_maximum_of_bytes() {
+    let server = mariadb().await;
+    let ctx = MemoryHost::new().with_connection(server.database().await).ctx();
+    let statement = "with recursive n as (select 1 as i union all select i + 1 from n where i < 5)
+        select repeat('x', 15000000) as text from n";
+    let error = Mysql::new("retail_mysql", statement).run(ctx).await.expect_err("75 MB");
+    assert!(words(&error).contains("returns more than 64 MB"), "{}", words(&error));
+    assert!(is_fatal(error));
+}
+
+#[tokio::test]
 async fn a_statement_that_is_stopped_ends_at_the_server() {
     let server = mariadb().await;
     let source = server.database().await;
