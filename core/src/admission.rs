@@ -8,7 +8,6 @@ pub mod past;
 use crate::gates::{Gates, Need, Of};
 use crate::why::Reason;
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
 /// What is taken of what.
@@ -26,9 +25,8 @@ pub struct House {
 /// A try that waits.
 #[derive(Debug, Clone)]
 pub struct Waiting<'a> {
-    pub gates: &'a Gates,
-    /// Of its run.
-    pub conf: Option<&'a Value>,
+    /// Needs of the attempt, by the `conf` of its run.
+    pub needs: Vec<Need>,
     /// What it was given already: its worker was lost, or it was deferred in a pool that counts those.
     pub holds: &'a [String],
     /// What of the run before stands in its way.
@@ -60,8 +58,8 @@ pub fn look_again(verdicts: &[Verdict]) -> Option<DateTime<Utc>> {
 
 impl House {
     fn one(&mut self, one: &Waiting<'_>, closed: &mut HashSet<String>) -> Verdict {
-        let needs: Vec<Need> = one.gates.needs(one.conf).into_iter().filter(|n| self.counts(n)).collect();
-        let needs: Vec<Need> = needs.into_iter().filter(|need| !one.holds.contains(&need.limit)).collect();
+        let needs = one.needs.iter().filter(|need| self.counts(need) && !one.holds.contains(&need.limit));
+        let needs: Vec<Need> = needs.cloned().collect();
         let mut reasons: Vec<Reason> = one.past.iter().cloned().collect();
         let mut lacks: Vec<&Need> = Vec::new();
         for need in &needs {

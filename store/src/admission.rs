@@ -14,8 +14,9 @@ use crate::{
     version::Versions,
 };
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::TryStreamExt as _;
 use orch_core::admission::{House, Verdict, Waiting, decide, look_again};
-use orch_core::gates::{DEFAULT_POOL, Of};
+use orch_core::gates::{DEFAULT_POOL, Need, Of};
 use orch_core::why::Reason;
 use serde_json::Value;
 use sqlx::Connection;
@@ -144,7 +145,7 @@ async fn round(
     Ok(Some((Admitted { many, again_in }, more)))
 }
 
-type Going<'a> = (&'a Candidate, Vec<orch_core::gates::Need>);
+type Going<'a> = (&'a Candidate, Vec<Need>);
 
 async fn let_in_by_halves(db: &mut PgConnection, now: DateTime<Utc>, goes: &[Going<'_>]) -> StoreResult<usize> {
     let (mut many, mut left) = (0, vec![goes]);
@@ -174,7 +175,7 @@ fn not_let_in(c: &Candidate, error: &StoreError) {
     tracing::error!(run = %c.run, task = c.task, map_index, %error, cause, "a try cannot be let in");
 }
 
-fn going(verdict: Verdict) -> Option<Vec<orch_core::gates::Need>> {
+fn going(verdict: Verdict) -> Option<Vec<Need>> {
     match verdict {
         Verdict::Go(needs) => Some(needs),
         Verdict::Stay(_) => None,
@@ -276,7 +277,8 @@ async fn holders(db: &mut PgConnection) -> StoreResult<Vec<Candidate>> {
 
 /// What a decision asks of runs.
 struct Facts {
-    confs: HashMap<Uuid, Value>,
+    /// By run and line, for lines whose limits have keys.
+    needs: HashMap<(Uuid, i32), Vec<Need>>,
     past: HashMap<(Uuid, i16), Reason>,
 }
 
@@ -288,8 +290,11 @@ impl Facts {
         lines: &HashMap<i32, Arc<QueueLine>>,
     ) -> StoreResult<Facts> {
         let keyed = |c: &&Candidate| lines[&c.line].gates.limits.iter().any(|limit| limit.key.is_some());
-        let runs: HashSet<Uuid> = candidates.iter().filter(keyed).map(|c| c.run).collect();
-        let confs = confs(db, &runs.into_iter().collect::<Vec<_>>()).await?;
+        let mut lines_of: HashMap<Uuid, HashSet<i32>> = HashMap::new();
+        for c in candidates.iter().filter(keyed) {
+            lines_of.entry(c.run).or_default().insert(c.line);
+        }
+        let needs = keyed_needs(db, &lines_of, lines).await?;
         let mut wanted = Vec::new();
         for c in candidates {
             wanted.extend(lines[&c.line].gates.past.map(|gate| past::TaskAwaitingPast {
@@ -299,37 +304,47 @@ impl Facts {
                 gate,
             }));
         }
-        Ok(Facts { confs, past: past::reasons(db, versions, &wanted).await? })
+        Ok(Facts { needs, past: past::reasons(db, versions, &wanted).await? })
     }
 
     fn of<'a>(&'a self, c: &'a Candidate, line: &'a QueueLine) -> Waiting<'a> {
         Waiting {
-            gates: &line.gates,
-            conf: self.confs.get(&c.run),
+            needs: self.needs.get(&(c.run, c.line)).cloned().unwrap_or_else(|| line.gates.needs(None)),
             holds: &c.holds,
             past: self.past.get(&(c.run, c.task)).cloned(),
         }
     }
 }
 
-pub(crate) async fn confs(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<HashMap<Uuid, Value>> {
-    if runs.is_empty() {
-        return Ok(HashMap::new());
+/// Returns what instances of these runs take, by run and line. Each `conf` has up to 1 MB, so it is dropped when it is evaluated.
+async fn keyed_needs(
+    db: &mut PgConnection,
+    lines_of: &HashMap<Uuid, HashSet<i32>>,
+    lines: &HashMap<i32, Arc<QueueLine>>,
+) -> StoreResult<HashMap<(Uuid, i32), Vec<Need>>> {
+    let mut needs = HashMap::new();
+    if lines_of.is_empty() {
+        return Ok(needs);
     }
-    let rows = sqlx::query!(
+    let runs: Vec<Uuid> = lines_of.keys().copied().collect();
+    let mut rows = sqlx::query!(
         r#"select run, conf::text as "conf!" from dag_run_detail where run = any($1) and conf is not null"#,
-        runs
-    );
-    let mut confs = HashMap::new();
-    for row in rows.fetch_all(db).await? {
-        match serde_json::from_str(&row.conf) {
-            Ok(conf) => drop(confs.insert(row.run, conf)),
+        &runs
+    )
+    .fetch(db);
+    while let Some(row) = rows.try_next().await? {
+        match serde_json::from_str::<Value>(&row.conf) {
+            Ok(conf) => {
+                needs.extend(
+                    lines_of[&row.run].iter().map(|line| ((row.run, *line), lines[line].gates.needs(Some(&conf)))),
+                );
+            }
             Err(error) => {
                 tracing::error!(run = %row.run, %error, "the conf of a run cannot be read: it counts as empty");
             }
         }
     }
-    Ok(confs)
+    Ok(needs)
 }
 
 /// How many that were: of those that somebody takes away meanwhile none.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::gates::{Counted, DEFAULT_POOL, Key, OverRuns};
+use serde_json::Value;
 
 fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).unwrap()
@@ -32,7 +33,7 @@ fn check(there: &str, tries: &[(&str, &str)]) {
     let parsed: Vec<_> = tries.iter().map(|(words, _)| parse(words)).collect();
     let waiting: Vec<Waiting<'_>> = parsed
         .iter()
-        .map(|(gates, conf, holds, past)| Waiting { gates, conf: Some(conf), holds, past: past.clone() })
+        .map(|(gates, conf, holds, past)| Waiting { needs: gates.needs(Some(conf)), holds, past: past.clone() })
         .collect();
     let verdicts = decide(house, &waiting);
     for ((words, expected), verdict) in tries.iter().zip(verdicts) {
@@ -163,7 +164,7 @@ fn the_default_pool_counts_once_it_has_a_size() {
     check("default_pool=1", &[("", "go"), ("crm<1", "default_pool full")]);
     check("default_pool=0", &[("", "default_pool too small")]);
     assert_eq!(
-        decide(house(""), &[Waiting { gates: &parse("").0, conf: None, holds: &[], past: None }]),
+        decide(house(""), &[Waiting { needs: parse("").0.needs(None), holds: &[], past: None }]),
         [Verdict::Go(vec![])]
     );
 }
@@ -172,7 +173,7 @@ fn the_default_pool_counts_once_it_has_a_size() {
 fn the_soonest_rate_says_when_to_look_again() {
     let parsed = [parse("api<1/60"), parse("slow<1/60"), parse("db")];
     let waiting: Vec<_> =
-        parsed.iter().map(|(gates, ..)| Waiting { gates, conf: None, holds: &[], past: None }).collect();
+        parsed.iter().map(|(gates, ..)| Waiting { needs: gates.needs(None), holds: &[], past: None }).collect();
     let verdicts = decide(house("rate:api@9 rate:slow@4"), &waiting);
     assert_eq!(look_again(&verdicts), Some(now() + TimeDelta::seconds(4)));
 }

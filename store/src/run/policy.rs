@@ -8,6 +8,7 @@ use crate::StoreResult;
 use crate::audit::{Deed, record};
 use crate::locks::DagLock;
 use crate::version::{Version, Versions};
+use futures::TryStreamExt as _;
 use orch_core::overlap::{ActiveRun, Begin, Keys, begin, keys};
 use orch_core::plan::Plan;
 use orch_core::transition::RunEnd;
@@ -40,7 +41,9 @@ pub(super) async fn there(
         dag_id
     );
     let mut there = ActiveRuns { runs: Vec::new(), running: Vec::new(), most: max_active_runs.max(0) as usize };
-    for row in rows.fetch_all(db).await? {
+    // Each `conf` has up to 1 MB, and is dropped when it is evaluated.
+    let mut rows = rows.fetch(db);
+    while let Some(row) = rows.try_next().await? {
         there.begun(plan, (row.id, row.run_id), word(&row.run_type)?, row.conf.as_ref());
     }
     Ok(there)

@@ -40,7 +40,7 @@ impl Session {
         let seen = house.clone();
         let found = tx.read(move |s, _| s.at_gates(&seen, turn == Turn::Try)).await?;
         let waiting: Vec<Waiting<'_>> =
-            found.iter().map(|one| Waiting { gates: &one.gates, conf: None, holds: &one.holds, past: None }).collect();
+            found.iter().map(|one| Waiting { needs: one.gates.needs(None), holds: &one.holds, past: None }).collect();
         let verdicts = decide(house, &waiting);
         let goes = found.iter().zip(verdicts).filter_map(|(one, verdict)| match verdict {
             Verdict::Go(needs) => Some((one.clone(), needs)),
