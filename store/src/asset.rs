@@ -8,6 +8,7 @@ mod check;
 mod distribute;
 mod event;
 mod freshness;
+mod heads;
 mod lineage;
 mod list;
 mod quality;

@@ -1,5 +1,6 @@
 //! Asks the conditions of DAGs over what is queued for them and creates the runs that follow. The DAG's row is the lock.
 
+use super::heads::{Head, for_each_key};
 use crate::{
     StoreError, StoreResult, boxed,
     locks::{DagLock, Dags, Locks},
@@ -50,13 +51,22 @@ pub async fn begin_triggered_runs(
     // Before the queue is read: whoever queues more from now on waits for us, and asks again.
     sqlx::query!("delete from asset_due where dag_id = $1", dag_id).execute(&mut *tx).await?;
     let version = versions.get(&mut tx, dag.version).await?;
-    let heads = heads(&mut tx, dag_id).await?;
-    let queued: Vec<Queued<'_>> = heads.iter().map(Head::queued).collect();
-    let due = triggers(&version.plan.spec.schedule, &queued);
-    let more = due.len() > narrow::size(dag.room);
+    let (schedule, room) = (&version.plan.spec.schedule, narrow::size(dag.room));
+    let mut due: Vec<(Trigger, Option<DateTime<Utc>>)> = Vec::new();
+    for_each_key(&mut tx, dag_id, schedule.by_partition(), |heads| {
+        let queued: Vec<Queued<'_>> = heads.iter().map(Head::queued).collect();
+        due.extend(triggers(schedule, &queued).into_iter().map(|trigger| {
+            let consumed = heads.iter().filter(|head| trigger.events.contains(&head.queued().event));
+            let last_at = consumed.map(|head| head.last_at).max();
+            (trigger, last_at)
+        }));
+        due.len() <= room
+    })
+    .await?;
+    let more = due.len() > room;
     let mut created = Vec::new();
-    for trigger in due.iter().take(narrow::size(dag.room)) {
-        created.push(begin(&mut tx, &lock, versions, trigger, &heads).await?);
+    for (trigger, last_at) in due.iter().take(room) {
+        created.push(begin(&mut tx, &lock, versions, trigger, *last_at).await?);
     }
     if more {
         sqlx::query!("insert into asset_due (dag_id) values ($1) on conflict do nothing", dag_id)
@@ -67,46 +77,16 @@ pub async fn begin_triggered_runs(
     Ok(created)
 }
 
-/// The first of the events of one asset, alias and key, with the time of the last.
-struct Head {
-    event: i64,
-    uri: String,
-    aliases: Vec<String>,
-    partition_key: Option<String>,
-    last_at: DateTime<Utc>,
-}
-
-impl Head {
-    fn queued(&self) -> Queued<'_> {
-        let partition_key = self.partition_key.as_deref();
-        Queued { event: self.event, uri: &self.uri, aliases: &self.aliases, partition_key }
-    }
-}
-
-/// However many events are queued, a condition asks only which assets, aliases and keys there are.
-async fn heads(db: &mut PgConnection, dag_id: &str) -> StoreResult<Vec<Head>> {
-    let heads = sqlx::query_as!(
-        Head,
-        r#"select min(e.id) as "event!", e.uri, array_remove(array[e.alias], null) as "aliases!", e.partition_key,
-          max(e.at) as "last_at!"
-        from asset_queue q join asset_event e on e.id = q.event where q.dag_id = $1
-        group by e.uri, e.alias, e.partition_key order by 1"#,
-        dag_id
-    );
-    Ok(heads.fetch_all(db).await?)
-}
-
 async fn begin(
     db: &mut PgConnection,
     dag: &DagLock,
     versions: &mut Versions,
     trigger: &Trigger,
-    heads: &[Head],
+    last_at: Option<DateTime<Utc>>,
 ) -> StoreResult<RunRow> {
     let dag_id = dag.dag_id();
-    let consumed = heads.iter().filter(|head| trigger.events.contains(&head.event));
     let new = NewRun {
-        run_after: consumed.map(|head| head.last_at).max(),
+        run_after: last_at,
         partition_key: trigger.partition_key.clone(),
         ..NewRun::of(dag_id, RunType::AssetTriggered, TriggeredBy::Asset)
     };

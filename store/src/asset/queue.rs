@@ -1,8 +1,9 @@
 //! What is queued for DAGs, and what each of them still waits for.
 
+use super::heads::{Head, for_each_key};
 use crate::{StoreResult, boxed, version::Versions};
 use chrono::{DateTime, Utc};
-use orch_core::asset::{Queued, Waiting, waiting_for};
+use orch_core::asset::{Waiting, waiting_for};
 use sqlx::postgres::PgConnection;
 
 /// The most rows in one answer.
@@ -66,24 +67,19 @@ pub async fn what_dag_waits_for(
     let version = sqlx::query_scalar!("select version from dag where dag_id = $1", dag_id);
     let Some(version) = version.fetch_optional(&mut *db).await? else { return Ok(Vec::new()) };
     let version = versions.get(db, version).await?;
-    if version.plan.spec.schedule.assets().is_none() {
+    let schedule = &version.plan.spec.schedule;
+    if schedule.assets().is_none() {
         return Ok(Vec::new());
     }
-    let rows = sqlx::query!(
-        r#"select min(e.id) as "event!", e.uri, array_remove(array[e.alias], null) as "aliases!", e.partition_key
-        from asset_queue q join asset_event e on e.id = q.event where q.dag_id = $1
-        group by e.uri, e.alias, e.partition_key"#,
-        dag_id
-    );
-    let rows = rows.fetch_all(db).await?;
-    let queued: Vec<Queued<'_>> = rows
-        .iter()
-        .map(|row| Queued {
-            event: row.event,
-            uri: &row.uri,
-            aliases: &row.aliases,
-            partition_key: row.partition_key.as_deref(),
-        })
-        .collect();
-    Ok(waiting_for(&version.plan.spec.schedule, &queued))
+    let updated = |waits: &[Waiting]| waits.iter().filter(|one| one.updated).count();
+    let mut furthest = waiting_for(schedule, &[]);
+    for_each_key(db, dag_id, schedule.by_partition(), |heads| {
+        let waits = waiting_for(schedule, &heads.iter().map(Head::queued).collect::<Vec<_>>());
+        if updated(&waits) > updated(&furthest) {
+            furthest = waits;
+        }
+        updated(&furthest) < furthest.len()
+    })
+    .await?;
+    Ok(furthest)
 }
