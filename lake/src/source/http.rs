@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use orch_sdk::task::{Connection, Ctx, TaskResult, fatal};
+use orch_store::bounded::Collected;
 use patience::{Patience, Turn};
 use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE, RANGE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode};
@@ -152,18 +153,14 @@ impl Http {
     /// The server refuses, stays silent, or says more.
     #[boxed]
     pub async fn bytes(&self, ctx: &Ctx, path: &str) -> TaskResult<Bytes> {
-        let mut whole = Vec::new();
+        let mut whole = Collected::new(MOST_BYTES);
         let mut pieces = self.get(ctx, path).await?;
         while let Some(piece) = pieces.try_next().await? {
-            whole.extend_from_slice(&piece);
-            if whole.len() > MOST_BYTES {
-                return Err(fatal(format!(
-                    "`{}` answers more than 64 MB: download it into a bucket",
-                    self.redacted_address(path)
-                )));
-            }
+            whole.extend(&piece).map_err(|error| {
+                fatal(format!("`{}` answers {error}: download it into a bucket", self.redacted_address(path)))
+            })?;
         }
-        Ok(whole.into())
+        Ok(whole.into_vec().into())
     }
 
     /// Downloads into a bucket and says how many bytes that were; the object is there when all of it is.

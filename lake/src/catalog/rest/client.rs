@@ -4,6 +4,7 @@ use super::message::{Config, Failed, Page, Token};
 use crate::error::{LakeError, LakeResult};
 use crate::source::http::patience::Patience;
 use orch_sdk::task::{Connection, TaskResult, fatal};
+use orch_store::bounded::Collected;
 use reqwest::{Method, RequestBuilder, Url, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -334,14 +335,13 @@ impl Client {
 /// The answer to its end. `None`: it is too large.
 async fn whole(sent: RequestBuilder) -> Result<Option<CatalogResponse>, reqwest::Error> {
     let mut answer = sent.send().await?;
-    let (status, mut body) = (answer.status().as_u16(), Vec::new());
+    let (status, mut body) = (answer.status().as_u16(), Collected::new(MOST_BYTES));
     while let Some(piece) = answer.chunk().await? {
-        body.extend_from_slice(&piece);
-        if body.len() > MOST_BYTES {
+        if body.extend(&piece).is_err() {
             return Ok(None);
         }
     }
-    Ok(Some(CatalogResponse { status, body }))
+    Ok(Some(CatalogResponse { status, body: body.into_vec() }))
 }
 
 /// Why it refuses, in its words.
