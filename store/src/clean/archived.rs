@@ -36,12 +36,14 @@ pub async fn list_archived(db: &mut PgConnection, tables: &[String]) -> StoreRes
 
 /// Those that an actor's cleanings left.
 pub(super) async fn archived_by(db: &mut PgConnection, actor: &str) -> StoreResult<Vec<Archived>> {
-    let own = sqlx::query_scalar!(
-        r#"select distinct place as "place!" from cleanup where actor = $1 and how = 'archived' and place is not null"#,
-        actor
-    );
-    let own = own.fetch_all(&mut *db).await?;
     let mut found = list_archived(db, &[]).await?;
+    let names: Vec<String> = found.iter().map(|archived| archived.name.clone()).collect();
+    let own = sqlx::query_scalar!(
+        r#"select distinct place as "place!" from cleanup where actor = $1 and how = 'archived' and place = any($2)"#,
+        actor,
+        &names
+    );
+    let own = own.fetch_all(db).await?;
     found.retain(|archived| own.contains(&archived.name));
     Ok(found)
 }

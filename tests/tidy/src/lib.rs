@@ -6,6 +6,7 @@
 
 mod advisories;
 mod arrows;
+mod bounds;
 mod circles;
 mod commits;
 mod dependencies;
