@@ -1,6 +1,9 @@
 //! Logins in the URLs of Postgres databases. A URL has its login before the host or, for a socket, in the query.
 
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// Everything but the unreserved characters of RFC 3986.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A URL without its login.
 struct DatabaseUrl<'a> {
@@ -54,7 +57,7 @@ impl<'a> DatabaseUrl<'a> {
 
 /// Returns the URL with another login. A text that is not a URL is returned unchanged.
 pub fn with_login(url: &str, user: &str, password: Option<&str>) -> String {
-    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let encoded = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
     DatabaseUrl::parse(url)
         .map_or_else(|| url.into(), |parsed| parsed.with(Some(&encoded(user)), password.map(encoded).as_deref()))
 }
