@@ -162,7 +162,7 @@ pub async fn prepare(db: &mut PgConnection, database_url: &str, role: &TaskRole)
     if !exists.fetch_one(&mut *tx).await? {
         return Err(TaskRoleError::NoSuchRole { role: name.clone() });
     }
-    // A superuser can read every table, and a member of this role can become its owner.
+    // Superusers have every privilege. A member of the role that owns a table can become its owner.
     let readable = sqlx::query_scalar(
         "select relname::text from pg_class
          where relnamespace = current_schema()::regnamespace and relkind in ('r', 'p')
