@@ -6,6 +6,9 @@ password=$(cat /run/passwords/postgres/TASKS_PASSWORD)
 psql -q -v ON_ERROR_STOP=1 -v password="$password" --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" << 'END'
 create role orch_tasks login createdb password :'password';
 create role orch_capture login createdb replication password :'password';
+-- A role with REPLICATION can read all changes of a database to which it may connect.
+revoke connect on database :"DBNAME" from public;
+grant connect on database :"DBNAME" to orch_tasks;
 create database warehouse owner orch_tasks;
 create database taxi_db owner orch_capture;
 create database metabase;
