@@ -62,10 +62,8 @@ def test_the_role_reads_and_does_nothing_else(socket: str, owner: psycopg.Connec
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 reader.execute(statement)
     owner.execute("drop table retail.later")
-    with psycopg.connect(host=socket, user="bi_reader", dbname="orch", autocommit=True) as elsewhere:
-        for table in ("variable", "connection", "api_user"):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                elsewhere.execute(f"select * from {table}")
+    with pytest.raises(psycopg.OperationalError, match='permission denied for database "orch"'):
+        psycopg.connect(host=socket, user="bi_reader", dbname="orch")
 
 
 def test_all_ways_show_the_same_rows(

@@ -26,7 +26,7 @@ fn batch(rng: &mut Rng) -> RecordBatch {
 }
 
 fn count(rng: &mut Rng) -> &'static str {
-    rng.pick(&["0", "3", "n", "50", "length(note)", "20000", "2000000000"])
+    rng.pick::<&str>(&["0", "3", "n", "50", "length(note)", "20000", "2000000000"])
 }
 
 fn text(rng: &mut Rng, depth: usize) -> String {
@@ -59,7 +59,7 @@ fn text(rng: &mut Rng, depth: usize) -> String {
 
 #[test]
 fn random_expressions_stay_within_the_budget() {
-    let mut rng = Rng::new(0xb0d9e7);
+    let mut rng = Rng::new(0x00b0_d9e7);
     let planner = Planner::new(&batch(&mut rng).schema()).unwrap();
     let (mut evaluated, mut exhausted) = (0, 0);
     for _ in 0..EXPRESSIONS {
