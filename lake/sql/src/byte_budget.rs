@@ -335,23 +335,26 @@ pub(crate) mod measured {
     use super::{Arc, Cell, DfResult, LEFT, MAX_BATCH_BYTES, PhysicalExpr, RecordBatch, sizes};
 
     thread_local! {
-        /// Bytes of all values, and of the arguments of the part that has the largest.
-        static PEAK: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+        /// Bytes of all values, and of the arguments of the part that has the largest. `None` until the first `take`.
+        static PEAK: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
     }
 
     pub(super) fn add_value(bytes: u64) {
-        let (values, arguments) = PEAK.get();
-        PEAK.set((values.max(bytes), arguments));
+        PEAK.set(PEAK.get().map(|(values, arguments)| (values.max(bytes), arguments)));
     }
 
     pub(super) fn add_arguments(bytes: u64) {
-        let (values, arguments) = PEAK.get();
-        PEAK.set((values, arguments.max(bytes)));
+        PEAK.set(PEAK.get().map(|(values, arguments)| (values, arguments.max(bytes))));
     }
 
-    /// Evaluates the children of a part again, with the budget of a batch. Children that a `case` skips may exceed it.
+    /// Evaluates the children of a part again, with the budget of a batch. Children that a `case` skips may exceed it. Returns 0 unless the
+    /// test measures: each level doubles the work.
     pub(super) fn bytes_of_children(part: &dyn PhysicalExpr, batch: &RecordBatch) -> u64 {
-        let (left, peak) = (LEFT.replace(MAX_BATCH_BYTES), PEAK.get());
+        let peak = PEAK.get();
+        if peak.is_none() {
+            return 0;
+        }
+        let left = LEFT.replace(MAX_BATCH_BYTES);
         let bytes = |child: &Arc<dyn PhysicalExpr>| {
             DfResult::Ok(sizes(&child.evaluate(batch)?, batch.num_rows())?.iter().sum::<u64>())
         };
@@ -361,8 +364,8 @@ pub(crate) mod measured {
         bytes
     }
 
-    /// Returns the peak, and resets it.
+    /// Returns the peak, and starts a new measurement.
     pub(crate) fn take() -> (u64, u64) {
-        PEAK.take()
+        PEAK.replace(Some((0, 0))).unwrap_or_default()
     }
 }
