@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use orch_lake::{LakeError, TableName};
-use orch_store::StoreError;
+use orch_store::{Policy, StoreError};
 use serde_json::json;
 
 #[derive(Debug)]
@@ -98,6 +98,7 @@ impl From<LakeError> for Refusal {
             LakeError::Iceberg(error) if is_input(&error) => {
                 Refusal::new(StatusCode::BAD_REQUEST, "IllegalArgumentException", error.message())
             }
+            LakeError::Catalog(error) => error.into(),
             error => Refusal::broken(&error.into()),
         }
     }
@@ -138,14 +139,23 @@ impl From<iceberg::Error> for Refusal {
 }
 
 impl From<sqlx::Error> for Refusal {
+    /// A value that the database cannot store, such as a text with NUL, is an error of the client.
     fn from(error: sqlx::Error) -> Refusal {
-        Refusal::broken(&error.into())
+        match error.as_database_error() {
+            Some(refused) if refused.code().is_some_and(|code| Policy::of(&code) == Policy::Isolate) => {
+                Refusal::input(format!("the database cannot store a value of this request: {}", refused.message()))
+            }
+            _ => Refusal::broken(&error.into()),
+        }
     }
 }
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Refusal {
-        Refusal::broken(&error.into())
+        match error {
+            StoreError::Sql(error) => error.into(),
+            error => Refusal::broken(&error.into()),
+        }
     }
 }
 

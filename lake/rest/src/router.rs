@@ -150,9 +150,15 @@ async fn config(State(api): State<Arc<Api>>, _: Reader, Query(wanted): Query<Con
     Ok(Json(json!({ "defaults": { "warehouse": name }, "overrides": {}, "endpoints": ENDPOINTS })))
 }
 
+/// Maximum number of characters of an error message about a body: the message can contain a value of the body.
+const MAX_ERROR_CHARS: usize = 500;
+
 /// Reads a JSON body. Rejects NUL in any string, because Postgres can store it neither in a name nor in a property.
 pub(crate) fn body<T: DeserializeOwned>(sent: &[u8]) -> RestResult<T> {
-    let unreadable = |error| Refusal::input(format!("the body cannot be read: {error}"));
+    let unreadable = |error: serde_json::Error| {
+        let message: String = error.to_string().chars().take(MAX_ERROR_CHARS).collect();
+        Refusal::input(format!("the body cannot be read: {message}"))
+    };
     // The escape is rare, so that nearly all bodies are read once.
     if sent.windows(NUL_ESCAPE.len()).any(|bytes| bytes == NUL_ESCAPE)
         && has_nul(&serde_json::from_slice(sent).map_err(unreadable)?)

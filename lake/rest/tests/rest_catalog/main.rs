@@ -133,6 +133,38 @@ async fn no_route_takes_a_path_outside_of_the_warehouse() {
     assert_eq!(written.scan().collect().await.unwrap()[0].num_rows(), 1);
 }
 
+/// Postgres stores no NUL and no name that is longer than its column.
+#[tokio::test]
+async fn a_value_that_the_database_cannot_store_is_an_error_of_the_client() {
+    let world = World::new(GivenKeys::None).await;
+    world.lake.create(&named(TABLE), &schema()).await.unwrap();
+    let long = "n".repeat(3_000);
+    for value in ["a\0b", &long] {
+        for (method, path, body) in [
+            ("POST", "/v1/namespaces", json!({ "namespace": [value] })),
+            ("POST", "/v1/namespaces", json!({ "namespace": ["new"], "properties": { value: "a\0" } })),
+            ("POST", "/v1/namespaces/retail/properties", json!({ "updates": { value: "a\0" } })),
+            ("GET", "/v1/namespaces/a%00b", Value::Null),
+            ("DELETE", "/v1/namespaces/a%00b", Value::Null),
+            ("GET", "/v1/namespaces?parent=a%00b", Value::Null),
+            ("GET", "/v1/namespaces/retail/tables?pageToken=a%00b", Value::Null),
+        ] {
+            let (status, answer) = world.send(method, path, "op", &body).await;
+            assert!(status.is_client_error(), "{method} {path} {body}: {status} {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_does_not_repeat_a_long_body() {
+    let world = World::new(GivenKeys::None).await;
+    let long = json!({ "namespace": "n".repeat(1 << 20) });
+    let (status, answer) = world.send("POST", "/v1/namespaces", "op", &long).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("the body cannot be read: invalid type: string") && message.len() < 1_000);
+}
+
 /// The metadata of a registered table names paths too.
 #[tokio::test]
 async fn files_elsewhere_are_registered_by_admins_only() {
