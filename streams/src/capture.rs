@@ -13,6 +13,7 @@ mod source;
 pub(crate) use publish::Target;
 pub(crate) use run::run_capture;
 
+use crate::topic::is_topic_name;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use orch_sdk::task::{Connection, TaskResult};
@@ -216,8 +217,7 @@ impl Capture {
         let slot = self.slot_of(stream);
         let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         let topics: Vec<String> = self.tables.iter().map(|table| self.topic_of(table)).collect();
-        let is_name = |name: &String| name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
-        let unfit = topics.iter().find(|topic| !is_name(topic));
+        let unfit = topics.iter().find(|topic| !is_topic_name(topic));
         let mut many: Vec<i16> = self.tables.iter().map(|table| self.partitions_for(table)).collect();
         many.retain(|many| !(1..=MOST_PARTITIONS).contains(many));
         match () {

@@ -9,6 +9,7 @@ use crate::file::expression_fields;
 use crate::publish::quarantine_topic;
 use crate::runs::{Runs, RunsOf};
 use crate::snapshot::SnapshotFrom;
+use crate::topic::{MAX_TOPIC_NAME_BYTES, is_topic_name};
 use crate::windows::Windows;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
@@ -443,6 +444,12 @@ impl Stream {
             }
             () if self.name.is_empty() => Err("a stream has no name".into()),
             () if self.topic.is_empty() => wrong("names no topic: call `.topic(…)`"),
+            () if !is_topic_name(&self.topic) => {
+                let shown: String = self.topic.chars().take(100).collect();
+                wrong(&format!(
+                    "reads the topic `{shown}`: use up to {MAX_TOPIC_NAME_BYTES} letters, digits, `.`, `_` and `-`"
+                ))
+            }
             () if self.json.schema.fields().is_empty() && !self.starts_runs() => {
                 wrong("does not say what its records are: call `.json(…)`")
             }

@@ -22,6 +22,15 @@ pub const LOG: &str = "log";
 /// The type of a connection to a file of recorded records.
 pub const FILE: &str = "file";
 
+/// Maximum length of the name of a topic, in Kafka and here.
+pub(crate) const MAX_TOPIC_NAME_BYTES: usize = 249;
+
+/// Returns true if the built-in log and Kafka can have a topic of this name.
+pub(crate) fn is_topic_name(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    (1..=MAX_TOPIC_NAME_BYTES).contains(&name.len()) && name.chars().all(is_plain)
+}
+
 /// Opens a topic where the connection says it is. In the built-in log it is created when it is missing.
 ///
 /// # Errors

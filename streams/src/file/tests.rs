@@ -80,6 +80,16 @@ fn windows_changes_and_captures_have_the_tables_that_they_need() {
 }
 
 #[test]
+fn a_topic_has_a_name_that_the_log_and_kafka_take() {
+    let named = |topic: &str| read(&format!("topic: \"{topic}\"\nfields: {{n: integer}}\ntable: a.b\n"));
+    assert!(named("shop.public-orders_2").is_ok() && named(&"t".repeat(249)).is_ok());
+    for topic in ["a b", "a/b", "\\0", "ä", &"t".repeat(250), &"t".repeat(100_000)] {
+        let wrong = named(topic).expect_err("no topic has this name");
+        assert!(wrong.contains("use up to 249 letters") && wrong.len() < 1_000, "{wrong}");
+    }
+}
+
+#[test]
 fn mistakes_that_no_table_of_keys_finds_are_told() {
     for (what, instead, said) in [
         ("upper(city)", "uper(city)", "`city`: "),
