@@ -24,7 +24,7 @@ import threading
 import time
 
 # Test binaries that need a machine without others: they drive a browser through every page, or measure processes.
-ALONE = {"orch-cli-tests::cli", "orch-dags::dags", "orch-scheduler::ticks", "orch-torture::faults"}
+ALONE = {"orch-attack-tests::attack", "orch-cli-tests::cli", "orch-dags::dags", "orch-scheduler::ticks", "orch-torture::faults"}
 # Of those, the ones whose tests wait for processes for a quarter of their time: one thread more.
 WAITING = {"orch-cli-tests::cli", "orch-dags::dags"}
 # At a time, each with a thread per core. With three of them two cores were always busy, and tests that wait for others late.

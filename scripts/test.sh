@@ -61,7 +61,7 @@ case $tier in
     check) step tests checked_tests --no-doc ;;
     torture)
         step "live upgrade" python3 tests/upgrade/live.py target/debug/orch target/debug/orch-cluster
-        step tests checked_tests --only orch-torture,orch-sim,orch-test-lake::model,orch-test-lake::catalogs,orch-store::postgres,orch-dags::dags,orch-streams::streams,orch-cli-tests::cli
+        step tests checked_tests --only orch-torture,orch-sim,orch-test-lake::model,orch-test-lake::catalogs,orch-store::postgres,orch-dags::dags,orch-streams::streams,orch-attack-tests::attack,orch-cli-tests::cli
         ;;
     all) step tests checked_tests ;;
 esac

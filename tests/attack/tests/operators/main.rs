@@ -1,6 +1,5 @@
-//! What an operator, or a stranger without a login, may send a server without harming it: by real HTTP, to a server that has this
-//! process to itself, so that its memory is that of the process. New attacks are rows of `table`; those that need an engine
-//! which is not linked here use `orch_test_support::attack` where it is.
+//! Requests of operators and of strangers over real HTTP. The server has this process to itself, so its memory is that of the
+//! process. A new attack is a row of `table`. Queries of the lake are attacked in `dags/tests/dags/queries.rs`.
 
 use orch_sdk::task::Connection;
 use orch_store::connection::{columns, open};

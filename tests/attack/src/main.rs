@@ -1,0 +1,7 @@
+//! The control plane of the attacked installation. It starts the bundle that is beside it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    orch_cli::main(orch::Binary::new(Vec::new).bundle("orch-bundle-under-attack").source())
+}
