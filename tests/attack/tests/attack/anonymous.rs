@@ -14,12 +14,12 @@ const CONNECTIONS: usize = 32;
 /// Bytes that each connection tries to send.
 const BYTES: usize = 64 << 20;
 const PIECE_BYTES: usize = 64 << 10;
-/// A server that reads nothing for so long has stopped reading. The connection is then held open for the same time.
+/// Time without progress after which the server counts as not reading. The connection stays open for the same time.
 const STALL: Duration = Duration::from_millis(200);
-/// The memory of a server may rise by so much.
+/// Maximum rise of the memory of a server.
 const MAX_RISE_MB: u64 = 64;
 
-/// What comes after the first line of a request and its header `host`.
+/// The part of a request after its first line and the header `host`.
 #[derive(Debug, Clone, Copy)]
 enum Payload {
     /// A body with its length.

@@ -356,8 +356,5 @@ async fn the_catalog_serves_each_route_to_the_roles_of_the_list() {
         enforced.push(format!("{} {method} {route}\n", lowest.unwrap_or("nobody")));
     }
     let enforced = enforced.concat();
-    assert_eq!(
-        enforced, RIGHTS,
-        "the rights of the catalog are not those of `catalog_rights.txt`; it serves:\n{enforced}"
-    );
+    assert_eq!(enforced, RIGHTS, "the rights of the catalog differ from `catalog_rights.txt`; it serves:\n{enforced}");
 }

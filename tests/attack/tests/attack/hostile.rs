@@ -26,10 +26,7 @@ const MAX_RATIO: f64 = 1.5;
 /// The same bound in `make test`, where each median is of some hundred gaps, and builds may run during one of them.
 const MAX_RATIO_OF_SHORT_TESTS: f64 = 3.0;
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests have no other settings, and each long run shall find something else"
-)]
+#[expect(clippy::disallowed_methods, reason = "tests have no other settings, and each long run uses another seed")]
 fn settings() -> (usize, u64, f64) {
     let is_long = std::env::var_os("ORCH_TEST_LONG").is_some();
     let asked = std::env::var("TORTURE_SEED").ok().and_then(|seed| seed.parse().ok());
@@ -95,7 +92,7 @@ impl Phase<'_> {
             });
             is_read.await;
             std::fs::remove_file(self.installation.dags_folder().join(&file)).unwrap();
-            // What is left of the hostile files is a DAG that may run.
+            // A hostile file can be a valid DAG, which is run here.
             let triggers = (0..FILES).map(|slot| {
                 let path = format!("/api/v2/dags/file_{slot}/dagRuns");
                 self.doors.case("POST", &path, JSON, br#"{"logical_date":null}"#)

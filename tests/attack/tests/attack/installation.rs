@@ -1,4 +1,4 @@
-//! A running installation with a database and a folder of its own, and its users.
+//! A running installation with its database, its data folder and its users.
 
 use crate::client::{FORM, JSON, Login, Reply, request, send};
 use crate::memory::ProcessTree;
@@ -160,7 +160,7 @@ impl Installation {
         .await;
     }
 
-    /// Polls until `look` returns a value. Processes of their own send no events.
+    /// Polls until `look` returns a value, because another process sends no events.
     pub(crate) async fn eventually<T>(&self, what: &str, look: impl AsyncFn() -> Result<T, String>) -> T {
         let began = Instant::now();
         loop {

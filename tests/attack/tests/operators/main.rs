@@ -1,5 +1,5 @@
-//! Requests of operators and of strangers over real HTTP. The server has this process to itself, so its memory is that of the
-//! process. A new attack is a row of `table`. Queries of the lake are attacked in `dags/tests/dags/queries.rs`.
+//! Requests of operators and of strangers over real HTTP. No other test runs in the process of the server, so the memory of the
+//! process is the memory of the server. A new attack is a row of `table`. Queries of the lake are attacked in `dags/tests/dags/queries.rs`.
 
 use orch_sdk::task::Connection;
 use orch_store::connection::{columns, open};

@@ -87,7 +87,7 @@ impl Doors {
 
     /// A path of a route with the names of what exists; `other` stands for all other names.
     fn filled(&self, rule: &Rule, other: &str) -> String {
-        // What deletes a DAG deletes one of a hostile file.
+        // A route that deletes a DAG gets the DAG of a hostile file.
         let deletes = rule.method == "DELETE" || rule.path.ends_with("/delete");
         let parts = rule.path.split('/').map(|part| match part {
             "{dag_id}" if deletes => "file_0",
@@ -101,7 +101,7 @@ impl Doors {
         parts.collect::<Vec<_>>().join("/")
     }
 
-    /// One request. The ways take turns by the number of the case.
+    /// Returns a request. The number of the case selects the way.
     pub(crate) fn request(&self, number: usize, values: &mut Values) -> Case {
         match number % 4 {
             0 => {
