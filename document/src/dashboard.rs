@@ -11,7 +11,9 @@ pub use filter::{Filter, FilterType, FilterValue};
 use crate::file::{problem_at, read_dashboard, stem};
 use crate::yaml::node::{Mark, Node};
 use orch_spec::check::FileProblem;
+use orch_spec::text::clean_json;
 use serde::{Deserialize, Deserializer, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const FILTER_TYPES: &[&str] = &["date", "integer", "text", "choice"];
@@ -153,6 +155,11 @@ impl Dashboard {
         if !is_name(&self.name) {
             let message = format!("`{}` is no name of a dashboard", self.name);
             add(mark_of("name"), message, "write `name:` with letters, digits, `_` and `-`");
+        }
+        // All dashboards of a folder are registered by a single statement, which a NUL would make fail.
+        let texts = serde_json::to_string(self).unwrap_or_default();
+        if matches!(clean_json(&texts), Cow::Owned(_)) {
+            add(document.mark, "a text has a NUL character".into(), "remove it: Postgres stores no NUL");
         }
         if self.panels.is_empty() || self.panels.len() > MOST_PANELS {
             add(mark_of("panels"), format!("there are {} panels", self.panels.len()), "write 1 to 60 panels");

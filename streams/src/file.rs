@@ -11,7 +11,9 @@ use orch_lake::contract::{self, Contract};
 use orch_lake::{TableDef, TableName};
 use orch_lake_sql::RowExpressions;
 use orch_spec::check::FileProblem;
+use orch_spec::text::clean_json;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +28,18 @@ impl Stream {
     /// Everything that is wrong with it.
     pub fn read(file: &str, bytes: &[u8]) -> Result<Stream, Vec<FileProblem>> {
         let said = StreamFile::read(file, bytes)?;
-        let made = made_of(&said).and_then(|stream| stream.check().map(|()| stream));
+        let made = made_of(&said).and_then(|stream| stream.check().map(|()| stream)).and_then(storable);
         made.map_err(|text| vec![problem_of_file(file, &text, HINT)])
+    }
+}
+
+/// # Errors
+/// Returns the reason if the row of the stream cannot be stored. All streams of a folder are registered by one statement, so one
+/// such row would stop the others.
+fn storable(stream: Stream) -> Result<Stream, String> {
+    match clean_json(&stream.registered().spec.to_string()) {
+        Cow::Owned(_) => Err("a text has a NUL character, which Postgres does not store".into()),
+        Cow::Borrowed(_) => Ok(stream),
     }
 }
 

@@ -61,6 +61,11 @@ fn what_is_wrong_is_told_with_its_line_and_the_next_step() {
         ("unit: $", "compare: x", ["`compare` is not for `lines`", ":9:", "only a `figure`"]),
         ("dags:", "name: a b\ndags:", ["`a b` is no name", ":2:7", "letters, digits"]),
         ("panels:", "panels: []\nothers:", ["has no key `others`", ":8:", "knows"]),
+        (
+            "title: The shop",
+            "title: \"a\\0b\"",
+            ["a text has a NUL character", "shop.dashboard.yaml:1:", "Postgres stores no NUL"],
+        ),
         ("title: The shop", "title: [", ["not YAML", "shop.dashboard.yaml", "hint"]),
     ] {
         assert!(SHOP.contains(from), "{from}");

@@ -79,6 +79,17 @@ fn windows_changes_and_captures_have_the_tables_that_they_need() {
     assert!(read("topic: o\nruns: {dag: process_order, most_open: 3}\n").is_ok());
 }
 
+/// The streams of all files are registered by a single statement.
+#[test]
+fn a_file_whose_row_cannot_be_stored_is_broken() {
+    let file = |line: &str| read(&format!("{line}\ntopic: a\nfields: {{n: integer}}\ntable: a.b\n"));
+    assert!(file("description: 'a\\0b'").is_ok(), "a backslash and a digit");
+    for line in ["description: \"a\\0b\"", "where: \"n > 1 or 'a' = '\\0'\""] {
+        let wrong = file(line).expect_err("it has a NUL");
+        assert!(wrong.contains("a text has a NUL character"), "{wrong}");
+    }
+}
+
 #[test]
 fn a_topic_has_a_name_that_the_log_and_kafka_take() {
     let named = |topic: &str| read(&format!("topic: \"{topic}\"\nfields: {{n: integer}}\ntable: a.b\n"));
