@@ -107,7 +107,7 @@ impl Installation {
         let password_hash = hash_password(Password::new(PASSWORD)).await.unwrap();
         let name = format!("a-{role}");
         let new = NewUser { name: &name, password_hash: &password_hash, role, ..NewUser::default() };
-        assert!(add_user(&mut self.db.connect().await, &new).await.unwrap());
+        assert_eq!(add_user(&mut self.db.connect().await, &new).await.unwrap(), None);
         self.log_in(&name).await
     }
 
