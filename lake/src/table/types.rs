@@ -7,7 +7,10 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use std::sync::Arc;
 
-/// The type that Iceberg keeps for it, without loss where there is one.
+/// Maximum number of digits of a decimal.
+const MAX_DIGITS: u8 = 38;
+
+/// Returns the type of Iceberg that holds all values of a column.
 pub(crate) fn plain_type(name: &str, data: &DataType) -> LakeResult<DataType> {
     Ok(match data {
         DataType::Int8 | DataType::Int16 | DataType::UInt8 | DataType::UInt16 => DataType::Int32,
@@ -28,7 +31,15 @@ pub(crate) fn plain_type(name: &str, data: &DataType) -> LakeResult<DataType> {
         DataType::Struct(fields) => {
             DataType::Struct(fields.iter().map(|field| plain_field(field)).collect::<LakeResult<Vec<_>>>()?.into())
         }
-        DataType::Decimal256(..) | DataType::Duration(_) | DataType::Interval(_) | DataType::Union(..) => {
+        // `round(n, -3)` has a negative scale, which Iceberg does not have.
+        DataType::Decimal128(digits, scale @ ..0) if digits.saturating_add(scale.unsigned_abs()) <= MAX_DIGITS => {
+            DataType::Decimal128(digits + scale.unsigned_abs(), 0)
+        }
+        DataType::Decimal128(_, ..0)
+        | DataType::Decimal256(..)
+        | DataType::Duration(_)
+        | DataType::Interval(_)
+        | DataType::Union(..) => {
             let what = format!("column `{name}` has the type {data}, which Iceberg does not have");
             return Err(LakeError::input(what, "cast it: a decimal of at most 38 digits, a number, a text"));
         }
@@ -88,4 +99,17 @@ fn fit(column: &ArrayRef, field: &Field) -> LakeResult<ArrayRef> {
         return Err(LakeError::input(what, "give it a value, or make the column optional"));
     }
     Ok(column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decimal_with_a_negative_scale_becomes_one_without_fraction() {
+        let plain = |digits, scale| plain_type("n", &DataType::Decimal128(digits, scale)).ok();
+        assert_eq!(plain(16, -3), Some(DataType::Decimal128(19, 0)));
+        assert_eq!(plain(16, 3), Some(DataType::Decimal128(16, 3)));
+        assert_eq!(plain(38, -1), None);
+    }
 }
