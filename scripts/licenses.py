@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PACKAGES = ["--package", "orch-control", "--package", "orch-dags"]
 LICENSE_FILE = re.compile(r"(un)?licen[sc]e|copying|notice|copyright|patents", re.IGNORECASE)
-# Crates have their C libraries in subfolders, with the licenses. What is in these folders is not compiled in.
+# Licenses of C libraries are in subfolders of the crates. Code in the folders below is not compiled in.
 SKIPPED_FOLDERS = {"tests", "test", "benches", "examples", "fuzz", "doc", "docs", "contrib", "packaging", "debian", "external"}
 SOURCE_SUFFIXES = {".rs", ".py", ".sh", ".c", ".h", ".js", ".go", ".pl", ".pm", ".in"}
 MIT = """Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation files (the

@@ -242,7 +242,10 @@ fn license_texts_are_in(made: &[PathBuf]) {
     for (kind, print) in [
         ("gz", "tar -xzOf \"$0\" --wildcards '*/THIRD-PARTY-LICENSES.txt'"),
         ("deb", "dpkg-deb --fsys-tarfile \"$0\" | tar -xO ./usr/share/doc/orch/copyright"),
-        ("whl", "python3 -c 'import sys, zipfile; w = zipfile.ZipFile(sys.argv[1]); n = [n for n in w.namelist() if n.endswith(\"/THIRD-PARTY-LICENSES.txt\")]; print(w.read(n[0]).decode())' \"$0\""),
+        (
+            "whl",
+            "python3 -c 'import sys, zipfile; w = zipfile.ZipFile(sys.argv[1]); n = [n for n in w.namelist() if n.endswith(\"/THIRD-PARTY-LICENSES.txt\")]; print(w.read(n[0]).decode())' \"$0\"",
+        ),
     ] {
         let texts = said(Command::new("sh").args(["-c", print]).arg(of_kind(made, kind)));
         assert!(texts.contains("serde_json 1.") && texts.contains(", librdkafka\n"), "{kind}: {} bytes", texts.len());

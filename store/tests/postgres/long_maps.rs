@@ -128,7 +128,10 @@ async fn a_long_map_is_cleared_right_after_its_run_is_cancelled_and_cancelled_ag
         ..ClearScope::default()
     };
     let mut stepper = Stepper::default();
-    let cleared = clear_instances(&mut db, &Locks::begin().runs(), &mut stepper, &mut versions, run.id, &wish).await.unwrap().unwrap();
+    let cleared = clear_instances(&mut db, &Locks::begin().runs(), &mut stepper, &mut versions, run.id, &wish)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(cleared.instances, [(1, 44_999, TaskState::Skipped)]);
     assert_eq!(number(&mut db, "select count(*) from unwritten_skip").await, 0);
     check_run(&mut db, run.id).await;
@@ -136,17 +139,26 @@ async fn a_long_map_is_cleared_right_after_its_run_is_cancelled_and_cancelled_ag
         selection: Selection { tasks: vec![Selected { task: 1, index: None }], ..Selection::default() },
         ..ClearScope::default()
     };
-    clear_instances(&mut db, &Locks::begin().runs(), &mut stepper, &mut versions, run.id, &wish).await.unwrap().unwrap();
+    clear_instances(&mut db, &Locks::begin().runs(), &mut stepper, &mut versions, run.id, &wish)
+        .await
+        .unwrap()
+        .unwrap();
     let without_a_state = "select count(*) from task_instance where state is null";
     assert!(number(&mut db, without_a_state).await > 40_000);
-    assert_eq!(cancel_run(&mut db, &Locks::begin().runs(), &mut versions, run.id).await.unwrap(), EndRun::Ended(RunState::Failed));
+    assert_eq!(
+        cancel_run(&mut db, &Locks::begin().runs(), &mut versions, run.id).await.unwrap(),
+        EndRun::Ended(RunState::Failed)
+    );
     assert!(number(&mut db, without_a_state).await > 20_000);
     check_run(&mut db, run.id).await;
     while write_skipped(&mut db).await.unwrap() {}
     assert_eq!(number(&mut db, without_a_state).await, 0);
     check_run(&mut db, run.id).await;
     // A run that is deleted at the same time leaves no rows behind.
-    clear_instances(&mut db, &Locks::begin().runs(), &mut stepper, &mut versions, run.id, &wish).await.unwrap().unwrap();
+    clear_instances(&mut db, &Locks::begin().runs(), &mut stepper, &mut versions, run.id, &wish)
+        .await
+        .unwrap()
+        .unwrap();
     cancel_run(&mut db, &Locks::begin().runs(), &mut versions, run.id).await.unwrap();
     assert_eq!(delete_run(&mut db, &Locks::begin().runs(), "d", &run.run_id).await.unwrap(), DeleteRun::Deleted);
     assert!(!write_skipped(&mut db).await.unwrap());
