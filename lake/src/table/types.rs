@@ -31,7 +31,7 @@ pub(crate) fn plain_type(name: &str, data: &DataType) -> LakeResult<DataType> {
         DataType::Struct(fields) => {
             DataType::Struct(fields.iter().map(|field| plain_field(field)).collect::<LakeResult<Vec<_>>>()?.into())
         }
-        // `round(n, -3)` has a negative scale, which Iceberg does not have.
+        // Expressions can build a negative scale, which Iceberg does not have.
         DataType::Decimal128(digits, scale @ ..0) if digits.saturating_add(scale.unsigned_abs()) <= MAX_DIGITS => {
             DataType::Decimal128(digits + scale.unsigned_abs(), 0)
         }
