@@ -98,8 +98,8 @@ pub(crate) struct Staff {
 struct Worker {
     name: String,
     child: Child,
-    /// Open as long as we live. Not left in `child`: a wait for its end would close it.
-    stdin: Option<ChildStdin>,
+    /// Held open until the worker has ended, because the end of its input stops it. `Child::wait` would close the `stdin` of `child`.
+    _stdin: Option<ChildStdin>,
     pid: Pid,
     binary: PathBuf,
     duty: Duty,
@@ -247,7 +247,7 @@ impl Staff {
         let pid = child.id().expect("it was not waited for");
         let pid = Pid::from_raw(pid.cast_signed());
         let stdin = child.stdin.take();
-        Ok(Worker { name, child, stdin, pid, binary, duty: Duty::Newest, began: Instant::now() })
+        Ok(Worker { name, child, _stdin: stdin, pid, binary, duty: Duty::Newest, began: Instant::now() })
     }
 
     async fn comes_to_work(&self, worker: &mut Worker) -> Result<Started, Failure> {
@@ -322,11 +322,11 @@ impl Staff {
         tokio::select! { () = one_ended => {}, () = is_due => {} }
     }
 
-    /// All of them end: what they run is given the grace period.
+    /// Stops all workers. Their tasks have the grace period to end.
     pub(crate) async fn stop(&mut self) {
         self.workers.iter().for_each(|worker| worker.signal(Signal::SIGTERM));
+        // Their standard input stays open: a worker that sees its end before the signal takes the signal for the second request to stop.
         for mut worker in std::mem::take(&mut self.workers) {
-            drop(worker.stdin.take());
             if let Err(error) = worker.child.wait().await {
                 tracing::warn!(%error, worker = worker.name, "the end of a worker could not be waited for");
             }
