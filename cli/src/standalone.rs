@@ -92,26 +92,25 @@ pub(crate) fn run_standalone(cx: &Cx, config: &Config, web: Web, work: Work) -> 
     let database = database.join().map_err(|_| Failure::new("starting the database panicked"))??;
     phases.tell("the database answers");
     let workforce = workforce?;
-    parts::block_on(async {
-        let mut signals = Signals::hear()?;
-        let outcome = serve(config, (&workforce, &folder), &database, listener, phases, &mut signals).await;
-        let is_hurried = matches!(outcome, Ok(Exit::Failed));
-        // The database outlives its clients.
-        stop_database(database, is_hurried, &mut signals).await;
-        phases.tell("it is down");
-        outcome
-    })
+    let served = parts::block_on(serve(config, (&workforce, &folder), &database, listener, phases));
+    // The clients of the database have ended with their runtime.
+    let is_hurried = matches!(served, Ok(Exit::Failed));
+    parts::block_on(stop_database(database, is_hurried))?;
+    phases.tell("it is down");
+    served
 }
 
 /// Waits until the private server has stopped, or for a signal. `is_hurried`: a second signal came, so the timeout is `HURRIED_STOP`. The
 /// watchdog of the server stops it when this process has ended.
-async fn stop_database(database: Database, is_hurried: bool, signals: &mut Signals) {
+async fn stop_database(database: Database, is_hurried: bool) -> Outcome {
+    let mut signals = Signals::hear()?;
     let stopped = tokio::task::spawn_blocking(move || drop(database));
     tokio::select! {
         _ = stopped => {}
         () = signals.next() => {}
         () = tokio::time::sleep(HURRIED_STOP), if is_hurried => {}
     }
+    Ok(Exit::Done)
 }
 
 /// The folder of DAG files: the usual one is made when it is missing.
@@ -142,8 +141,8 @@ async fn serve(
     database: &Database,
     listener: Option<std::net::TcpListener>,
     phases: Phases,
-    signals: &mut Signals,
 ) -> Outcome {
+    let mut signals = Signals::hear()?;
     let url = &database.url();
     let db = tokio::select! {
         db = roles::connect_patiently(config, url, "orch standalone") => db?,
@@ -154,7 +153,7 @@ async fn serve(
         parts = started => parts?,
         () = signals.next() => return Ok(Exit::Done),
     };
-    parts.run_until_ended(signals).await
+    parts.run_until_ended(&mut signals).await
 }
 
 /// Starts all parts. A signal may end this at any time.
