@@ -1,5 +1,6 @@
 //! Limits in bytes on what one process holds in memory.
 
+use crate::boxed;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Mutex, Notify};
 
@@ -32,6 +33,7 @@ impl ByteBudget {
     }
 
     /// Waits until `bytes` are free, and reserves them. More than the whole budget counts as the whole budget.
+    #[boxed]
     pub async fn reserve(&self, bytes: usize) -> Reserved<'_> {
         let bytes = bytes.min(self.max_bytes);
         let _turn = self.turn.lock().await;
@@ -152,7 +154,7 @@ mod tests {
     async fn waiters_are_served_in_order_and_bytes_come_back() {
         let budget = ByteBudget::new(10);
         let first = budget.reserve(8).await;
-        let (mut large, mut small) = (Box::pin(budget.reserve(9)), Box::pin(budget.reserve(1)));
+        let (mut large, mut small) = (budget.reserve(9), budget.reserve(1));
         assert!((&mut large).now_or_never().is_none(), "2 bytes are free");
         assert!((&mut small).now_or_never().is_none(), "the large one came first");
         drop(first);

@@ -35,6 +35,7 @@ pub enum CreateRun {
 const LOOKS: usize = 5;
 
 /// Creates a run. The caller sends its hints.
+#[boxed]
 pub async fn create_run(
     db: &mut PgConnection,
     locks: Locks<Dags>,

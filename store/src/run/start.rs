@@ -23,6 +23,7 @@ const MOST_STARTS: i64 = 256;
 
 /// Starts queued runs of a DAG up to its limit, oldest first, in its newest version. Called after a run has ended or a DAG was
 /// unpaused, and by schedulers in case the caller died before. The caller sends `Hint::Ready`.
+#[boxed]
 pub async fn start_queued_runs(
     db: &mut PgConnection,
     locks: Locks<Dags>,
