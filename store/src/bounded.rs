@@ -1,6 +1,6 @@
 //! Limits in bytes on what one process holds in memory.
 
-use crate::boxed;
+use futures::future::BoxFuture;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Mutex, Notify};
 
@@ -33,14 +33,15 @@ impl ByteBudget {
     }
 
     /// Waits until `bytes` are free, and reserves them. More than the whole budget counts as the whole budget.
-    #[boxed]
-    pub async fn reserve(&self, bytes: usize) -> Reserved<'_> {
+    pub fn reserve(&self, bytes: usize) -> BoxFuture<'_, Reserved<'_>> {
         let bytes = bytes.min(self.max_bytes);
-        let _turn = self.turn.lock().await;
-        while !self.try_reserve(0, bytes) {
-            self.released.notified().await;
-        }
-        Reserved { budget: self, bytes }
+        Box::pin(async move {
+            let _turn = self.turn.lock().await;
+            while !self.try_reserve(0, bytes) {
+                self.released.notified().await;
+            }
+            Reserved { budget: self, bytes }
+        })
     }
 
     /// Adds bytes without a check, for a few bytes about what was left out.

@@ -316,11 +316,11 @@ async fn the_role_of_default_connections_can_neither_read_the_metadata_nor_run_p
     }
     db.close().await.unwrap();
     // A role that may replicate could decode the changes of all tables, with `test_decoding` even without a publication.
-    let capture = lesser.replace("user=orch_tasks", "user=orch_capture");
+    let capture = lesser.replace("orch_tasks", "orch_capture");
     let error = PgConnection::connect(&capture).await.expect_err("it has the password hashes");
     let sqlx::Error::Database(error) = error else { panic!("{error}") };
     assert_eq!(error.message(), "permission denied for database \"orch\"");
-    let mut db = PgConnection::connect(&capture.replace("///orch?", "///beside?")).await.unwrap();
+    let mut db = PgConnection::connect(&capture.replace("/orch?", "/beside?")).await.unwrap();
     let slot = "select pg_create_logical_replication_slot('beside', 'pgoutput', true)";
     sqlx::raw_sql(slot).execute(&mut db).await.expect("it may follow the changes of another database");
     db.close().await.unwrap();
