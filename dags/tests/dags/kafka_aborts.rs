@@ -69,7 +69,7 @@ async fn a_broker_that_aborts_the_client_stops_only_the_streams_of_its_connectio
         assert_eq!(status.signal(), Some(Signal::SIGABRT as i32), "{status}: {}", world.said());
         // The worker aborts when the first of them connects. It may not have taken the other one yet.
         let failures = [failure(&mut db, "events").await, failure(&mut db, "orders").await];
-        assert!(failures.iter().all(|(_, waits)| *waits == is_last), "{failures:?}");
+        assert!(failures.iter().all(|(_, waits)| *waits == is_last), "{failures:?}: {}", world.said());
         let is_named = failures.iter().any(|(error, _)| error.starts_with(abort));
         assert!(is_last || is_named, "{failures:?}: {}", world.said());
     }

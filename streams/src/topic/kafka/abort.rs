@@ -105,8 +105,7 @@ impl AbortListener {
         if REPORTS.set(reports).is_err() {
             return Ok(None);
         }
-        // The default action ends the process once the handler returns.
-        let action = SigAction::new(SigHandler::Handler(report_abort), SaFlags::SA_RESETHAND, SigSet::empty());
+        let action = SigAction::new(SigHandler::Handler(report_abort), SaFlags::empty(), SigSet::empty());
         // SAFETY: the handler makes only async-signal-safe calls, and the handler that it replaces is not used.
         unsafe { sigaction(Signal::SIGABRT, &action) }?;
         Ok(Some(AbortListener(tokio::net::UnixStream::from_std(listener)?)))
@@ -128,7 +127,12 @@ extern "C" fn report_abort(_: i32) {
     {
         reports.read_exact(&mut [0]).ok(); // fails at the end of the file, or after the timeout
     }
-    raise(Signal::SIGABRT).ok();
+    // Only now: two clients of a connection often abort at the same time, and the default action of the second abort would end the process
+    // before the first one is recorded.
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: `sigaction` is async-signal-safe.
+    unsafe { sigaction(Signal::SIGABRT, &default) }.ok();
+    raise(Signal::SIGABRT).ok(); // delivered when this handler returns
 }
 
 #[cfg(all(test, target_os = "linux"))]
