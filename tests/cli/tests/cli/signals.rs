@@ -2,7 +2,7 @@
 
 use crate::binary::command;
 use crate::world::World;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt as _;
@@ -32,8 +32,16 @@ fn end(child: &mut Child, signal: Signal, timeout: Duration) -> ExitStatus {
     }
 }
 
+/// Restores the default action of SIGINT, which children inherit. Shells ignore the signal in commands that they run in the background.
+#[expect(unsafe_code, reason = "there is no safe function that sets the action of a signal")]
+fn restore_sigint() {
+    // SAFETY: no handler is installed or replaced.
+    unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }.unwrap();
+}
+
 /// Starts a command that is not a child of the world.
 fn start(home: &Path, url: &str, arguments: &[&str]) -> Child {
+    restore_sigint();
     let mut command = command(home);
     command.env("ORCH_DATABASE_URL", url).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
