@@ -317,24 +317,29 @@ pub async fn resume_stream(tx: &mut PgConnection, name: &str) -> StoreResult<boo
     Ok(resumed.execute(tx).await?.rows_affected() > 0)
 }
 
-/// Its process lets go of it, and it begins anew from its last commit.
+/// Takes the stream from its process. It starts again from its last commit.
 #[boxed]
-pub async fn restart_stream(tx: &mut PgConnection, name: &str) -> StoreResult<bool> {
-    let restarted = sqlx::query!(
-        "update stream set epoch = epoch + 1, process = null, lease_until = null, failures = 0, error = null, failed_at = null,
-          retry_at = null, updated_at = now()
-        where name = $1",
-        name
-    );
-    Ok(restarted.execute(tx).await?.rows_affected() > 0)
+pub async fn restart_stream(db: &mut PgConnection, name: &str) -> StoreResult<bool> {
+    start_again(db, name, None).await
 }
 
-/// Begins it anew from another place, also in a topic that was created again.
+/// Takes the stream from its process. It starts again from another place, even if its topic was deleted and created again.
 #[boxed]
-pub async fn reset_stream(tx: &mut PgConnection, name: &str, to: &Reset) -> StoreResult<bool> {
+pub async fn reset_stream(db: &mut PgConnection, name: &str, to: &Reset) -> StoreResult<bool> {
     let to = serde_json::to_value(to).map_err(|error| crate::StoreError::Sql(sqlx::Error::Encode(error.into())))?;
-    let reset = sqlx::query!("update stream set reset_to = $2 where name = $1", name, to);
-    Ok(reset.execute(&mut *tx).await?.rows_affected() > 0 && restart_stream(tx, name).await?)
+    start_again(db, name, Some(to)).await
+}
+
+/// One statement: a process that starts the stream in between would begin at the old place and forget the new one.
+async fn start_again(db: &mut PgConnection, name: &str, reset_to: Option<Value>) -> StoreResult<bool> {
+    let restarted = sqlx::query!(
+        "update stream set reset_to = coalesce($2, reset_to), epoch = epoch + 1, process = null, lease_until = null, failures = 0,
+          error = null, failed_at = null, retry_at = null, updated_at = now()
+        where name = $1",
+        name,
+        reset_to
+    );
+    Ok(restarted.execute(db).await?.rows_affected() > 0)
 }
 
 /// Only what no bundle declares goes; its table stays. `false`: there is no such stream, or a bundle declares it.
