@@ -1,8 +1,8 @@
 //! Declarative DAG files: text in, structure out, or everything that is wrong with it, each with its line and column.
 //!
 //! One document of YAML or JSON is one DAG. What may stand there is said once, in the tables of `keys`: what the reader
-//! refuses, the published JSON Schema and the export all follow from them. Pure: no file is opened here, and no text,
-//! however broken, makes anything here panic.
+//! refuses, the published JSON Schema and the export all follow from them. Pure except for `add_scripts`, which reads scripts. No
+//! text, however broken, makes anything here panic.
 
 mod build;
 mod check;
@@ -11,6 +11,7 @@ mod keys;
 mod options;
 mod schedule;
 mod schema;
+mod scripts;
 mod task;
 pub mod template;
 mod upstream;
@@ -18,6 +19,7 @@ mod upstream;
 pub use export::{NotExpressible, export};
 pub use options::options_for_guide;
 pub use schema::json_schema;
+pub use scripts::{SCRIPT_HASH, add_scripts, script_hash, scripts_of};
 pub use task::{FILE_TASK, is_dag_of_file, is_of_file};
 
 pub(crate) use build::notifiers;
@@ -43,8 +45,9 @@ pub fn problem_of_task(task: &TaskSpec, message: impl Into<String>) -> FileProbl
     }
 }
 
-/// Is this the name of a DAG file?
-pub fn is_dag_file(name: &str) -> bool {
+/// Returns whether a path names a DAG file. Hidden files are not DAG files.
+pub fn is_dag_file(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
     let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
     let is_other = is_endpoint_file(name) || is_stream_file(name);
     !name.starts_with('.') && !is_other && matches!(ending.as_deref(), Some("yaml" | "yml" | "json"))

@@ -27,15 +27,32 @@ pub type Broken = BTreeMap<String, Vec<FileProblem>>;
 /// What a file says, by its name below the folder, its place and its bytes.
 type FileParser<T> = dyn Fn(&str, &Path, &[u8]) -> Result<T, Vec<FileProblem>> + Send + Sync;
 
-/// A hash of the bytes of a file, and what it says; `None` if the hash is the known one.
-type FileRead<T> = (u64, Option<Result<T, Vec<FileProblem>>>);
+/// What a file says; `None` if neither its bytes nor its related files have changed.
+type ParsedFile<T> = Option<Result<T, Vec<FileProblem>>>;
+
+/// What identifies the content of a file: a hash of its bytes, and the related files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Fingerprint {
+    bytes_hash: u64,
+    /// The files that the content depends on, for example scripts. `None`: the file does not exist.
+    related: Vec<(PathBuf, Option<Stamp>)>,
+}
+
+impl Fingerprint {
+    fn has_changed_files(&self) -> bool {
+        self.related.iter().any(|(path, stamp)| Stamp::at(path) != *stamp)
+    }
+}
+
+/// Returns the paths of files that the content of a file depends on.
+type RelatedFiles = fn(&str, &Path, &[u8]) -> Vec<PathBuf>;
 
 /// A file as it was read last.
 pub struct CachedFile<T> {
     stamp: Stamp,
     /// When it is read once more.
     settles_at: Option<Instant>,
-    bytes_hash: u64,
+    fingerprint: Fingerprint,
     pub took: Duration,
     /// What its last version without a mistake says.
     pub good: Option<T>,
@@ -47,6 +64,7 @@ pub struct Files<T> {
     folder: PathBuf,
     is_wanted: fn(&str) -> bool,
     read: Arc<FileParser<T>>,
+    related: RelatedFiles,
     files: BTreeMap<String, CachedFile<T>>,
     unreadable: BTreeMap<String, String>,
     is_looked_at: bool,
@@ -62,7 +80,23 @@ impl<T: Send + 'static> Files<T> {
         read: impl Fn(&str, &Path, &[u8]) -> Result<T, Vec<FileProblem>> + Send + Sync + 'static,
     ) -> Files<T> {
         let (files, unreadable, read, readers) = (BTreeMap::new(), BTreeMap::new(), Arc::new(read), Arc::new(()));
-        Files { folder, is_wanted, read, files, unreadable, is_looked_at: false, timeout: READ_TIMEOUT, readers }
+        Files {
+            folder,
+            is_wanted,
+            read,
+            related: |_, _, _| Vec::new(),
+            files,
+            unreadable,
+            is_looked_at: false,
+            timeout: READ_TIMEOUT,
+            readers,
+        }
+    }
+
+    /// Also reads a file again when a file changes that it depends on.
+    #[must_use]
+    pub fn with_related(self, related: RelatedFiles) -> Files<T> {
+        Files { related, ..self }
     }
 
     /// Polls the folder. `true`: it says something else than before, or this is the first poll.
@@ -80,8 +114,8 @@ impl<T: Send + 'static> Files<T> {
         for (file, stamp) in files {
             let known = self.files.get(&file);
             let is_due = |known: &CachedFile<T>| known.settles_at.is_some_and(|at| Instant::now() >= at);
-            if known.is_none_or(|known| known.stamp != stamp || is_due(known)) {
-                let is_new = known.is_none_or(|known| known.stamp != stamp);
+            let is_new = known.is_none_or(|known| known.stamp != stamp || known.fingerprint.has_changed_files());
+            if is_new || known.is_some_and(is_due) {
                 let settles_at = is_new.then(|| Instant::now() + SETTLES_IN);
                 is_changed |= self.take(file, stamp, settles_at);
             }
@@ -114,19 +148,19 @@ impl<T: Send + 'static> Files<T> {
     /// `true`: it says something else than before.
     fn take(&mut self, file: String, stamp: Stamp, mut settles_at: Option<Instant>) -> bool {
         let began = Instant::now();
-        let known_hash = self.files.get(&file).map(|known| known.bytes_hash);
-        let (bytes_hash, said) = match self.read_in_time(&file, known_hash) {
-            Ok((hash, Some(said))) => (hash, said),
-            Ok((hash, None)) => {
+        let known = self.files.get(&file).map(|known| known.fingerprint.clone());
+        let (fingerprint, said) = match self.read_in_time(&file, known) {
+            Ok((fingerprint, Some(said))) => (fingerprint, said),
+            Ok((fingerprint, None)) => {
                 if let Some(known) = self.files.get_mut(&file) {
-                    (known.stamp, known.settles_at, known.bytes_hash) = (stamp, settles_at, hash);
+                    (known.stamp, known.settles_at, known.fingerprint) = (stamp, settles_at, fingerprint);
                 }
                 return false;
             }
             Err(text) => {
                 // A file that hangs is read again when it changes; one that was not read, when others have ended.
                 settles_at = self.is_crowded().then(|| Instant::now() + SETTLES_IN);
-                (0, Err(vec![problem_of_file(&file, &text, "make the file simpler, or split it")]))
+                (Fingerprint::default(), Err(vec![problem_of_file(&file, &text, "make the file simpler, or split it")]))
             }
         };
         let (good, problems) = match said {
@@ -134,7 +168,7 @@ impl<T: Send + 'static> Files<T> {
             Err(problems) => (self.files.remove(&file).and_then(|known| known.good), problems),
         };
         let took = began.elapsed();
-        self.files.insert(file, CachedFile { stamp, settles_at, bytes_hash, took, good, problems });
+        self.files.insert(file, CachedFile { stamp, settles_at, fingerprint, took, good, problems });
         true
     }
 }
@@ -146,17 +180,17 @@ impl<T: Send + 'static> Files<T> {
 
     /// Reads and parses a file on its own thread, so that neither a file system nor a parser that hangs keeps other files or
     /// the end of the process waiting. Returns why the file could not be read in time.
-    fn read_in_time(&self, file: &str, known_hash: Option<u64>) -> Result<FileRead<T>, String> {
+    fn read_in_time(&self, file: &str, known: Option<Fingerprint>) -> Result<(Fingerprint, ParsedFile<T>), String> {
         if self.is_crowded() {
             return Err(format!("the file was not read: {MAX_ABANDONED} other files take too long"));
         }
         let (send, receive) = mpsc::sync_channel(1);
-        let (read, path, name, guard) =
-            (self.read.clone(), self.folder.join(file), file.to_owned(), self.readers.clone());
+        let (read, related, guard) = (self.read.clone(), self.related, self.readers.clone());
+        let (path, name) = (self.folder.join(file), file.to_owned());
         let thread = std::thread::Builder::new().name("orch-file".into());
         let spawned = thread.spawn(move || {
             // Dropped before the caller is notified, and also if the parser panics.
-            let said = with_guard(guard, || read_file(&*read, &name, &path, known_hash));
+            let said = with_guard(guard, || read_file(&*read, related, &name, &path, known.as_ref()));
             drop(send.send(said));
         });
         spawned.map_err(|error| format!("no thread can be started to read the file: {error}"))?;
@@ -175,13 +209,22 @@ fn with_guard<T>(guard: Arc<()>, work: impl FnOnce() -> T) -> T {
     done
 }
 
-fn read_file<T>(read: &FileParser<T>, file: &str, path: &Path, known_hash: Option<u64>) -> FileRead<T> {
+fn read_file<T>(
+    read: &FileParser<T>,
+    related: RelatedFiles,
+    file: &str,
+    path: &Path,
+    known: Option<&Fingerprint>,
+) -> (Fingerprint, ParsedFile<T>) {
     let mut bytes = Vec::new();
     // Reads one byte above the limit, so that the parser detects a file that is too long.
     let opened = File::open(path).and_then(|open| open.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes));
-    let bytes_hash = hash(&bytes, opened.is_ok());
-    if known_hash == Some(bytes_hash) {
-        return (bytes_hash, None);
+    // Stamps are taken before the related files are read, so that a change in between is noticed by the next poll.
+    let stamped = |path: PathBuf| (Stamp::at(&path), path);
+    let related = related(file, path, &bytes).into_iter().map(stamped).map(|(stamp, path)| (path, stamp)).collect();
+    let fingerprint = Fingerprint { bytes_hash: hash(&bytes, opened.is_ok()), related };
+    if known == Some(&fingerprint) {
+        return (fingerprint, None);
     }
     let said = match opened {
         Ok(_) => read(file, path, &bytes),
@@ -190,7 +233,7 @@ fn read_file<T>(read: &FileParser<T>, file: &str, path: &Path, known_hash: Optio
             Err(vec![problem_of_file(file, &text, "look who may read it")])
         }
     };
-    (bytes_hash, Some(said))
+    (fingerprint, Some(said))
 }
 
 /// Something that is wrong with a file as a whole. The text may end in a hint of its own.

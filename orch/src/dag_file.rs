@@ -20,8 +20,9 @@ use std::sync::Arc;
 /// # Errors
 /// Everything that is wrong with the file.
 pub fn dags_of_file(name: &str, folder: &str, bytes: &[u8]) -> Result<Vec<Dag>, Vec<FileProblem>> {
-    let (mut dags, mut problems) = (Vec::new(), Vec::new());
-    for spec in file::parse(name, folder, bytes)? {
+    let mut specs = file::parse(name, folder, bytes)?;
+    let (mut dags, mut problems) = (Vec::new(), file::add_scripts(&mut specs));
+    for spec in specs {
         let mut bodies = HashMap::new();
         for task in &spec.tasks {
             match body_of_task(task) {

@@ -195,6 +195,20 @@ async fn a_statement_gives_its_rows_in_the_types_of_json() {
 }
 
 #[tokio::test]
+async fn a_with_that_modifies_data_returns_its_rows() {
+    let host = with_postgres().await;
+    let ask = |statement: &str| sql(Sql::new("db", statement)).run_alone(host.ctx());
+    ask("drop table if exists orders_with").await.expect("a table may be gone");
+    ask("create table orders_with (id int)").await.expect("a table");
+    let added = "with added as (insert into orders_with values (1), (2) returning id) -- both
+        select count(*) as many from added;";
+    assert_eq!(ask(added).await.expect("rows").rows, [json!({ "many": 2 })]);
+    let moved = "with gone as (delete from orders_with returning id) insert into orders_with select id + 1 from gone returning id";
+    assert_eq!(ask(moved).await.expect("rows").affected, 2);
+    ask("drop table orders_with").await.expect("the table is gone");
+}
+
+#[tokio::test]
 async fn the_rows_of_a_statement_have_a_maximum_of_bytes() {
     let host = with_postgres().await;
     let wish = Sql::new("db", "select repeat('x', 1 << 24) from generate_series(1, $1)");
@@ -208,6 +222,11 @@ async fn what_the_server_refuses_is_not_tried_again() {
     for (wish, problem) in [
         (Sql::new("db", "select * from no_such_table"), "no_such_table"),
         (Sql::new("db", "selct 1"), "syntax error"),
+        (Sql::new("db", "select 1; select 2"), "has 2 statements, not one"),
+        (
+            Sql::new("db", "select 1 from (with x as (delete from pg_class returning 1) select 1) y"),
+            "must be at the top level",
+        ),
         (Sql::new("db", "select $1::int"), "takes 1 params, but 0 are given"),
         (Sql::new("db", "select $1::int").param("x"), "param $1 must be a `int4`"),
         (Sql::new("db", "select $1::numeric").param("1"), "write `$1::text::numeric`"),

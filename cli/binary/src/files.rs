@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::failure::Failure;
+use orch_document::file;
 use orch_sdk::task::{Bundle, BundleDag, Conditions};
 use orch_spec::check::FileProblem;
 use orch_workers::{BodyOf, Folder};
@@ -58,10 +59,15 @@ pub fn of_path(path: &Path, body_of: BodyOf) -> Result<Bundle, Failure> {
     let read = |error| Failure::new(format!("cannot read `{}`: {error}", path.display()));
     let bytes = std::fs::read(path).map_err(read)?;
     let folder = path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
-    let specs = orch_document::file::parse(&path.to_string_lossy(), &folder.to_string_lossy(), &bytes);
+    let specs = file::parse(&path.to_string_lossy(), &folder.to_string_lossy(), &bytes);
+    let mut specs = specs.map_err(|problems| refused(&problems))?;
+    let problems = file::add_scripts(&mut specs);
+    if !problems.is_empty() {
+        return Err(refused(&problems));
+    }
     let mut dags = Vec::new();
-    for spec in specs.map_err(|problems| refused(&problems))? {
-        let body = |task| body_of(task).map_err(|message| orch_document::file::problem_of_task(task, message));
+    for spec in specs {
+        let body = |task| body_of(task).map_err(|message| file::problem_of_task(task, message));
         let mut bodies = HashMap::new();
         for task in &spec.tasks {
             let body = body(task).map_err(|problem| refused(&[problem]))?;

@@ -5,6 +5,8 @@ use super::Problems;
 use super::keys::{self, ELSEWHERE, GROUP, KINDS, Key, OPTIONS, SENSOR, SENSORS, Shape, TASK};
 use super::node::{Mark, Node, NodeKind};
 use super::template::Template;
+use super::template::airflow::{Jinja, in_orch, is_connection, template_in_program};
+use crate::sql;
 use orch_spec::names::closest;
 use serde_json::Value;
 
@@ -89,7 +91,7 @@ impl Checker<'_, '_> {
             Shape::Number => value.is_number(),
             Shape::Time => time_ms(value).is_some(),
             Shape::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
-            Shape::Text | Shape::Date => !value.is_null() && !value.is_boolean(),
+            Shape::Text | Shape::Program | Shape::Date => !value.is_null() && !value.is_boolean(),
             Shape::Template | Shape::Argument => !value.is_null(),
             _ => false,
         };
@@ -109,17 +111,54 @@ impl Checker<'_, '_> {
         }
         match (shape, value) {
             (Shape::Template | Shape::Argument, Value::String(text)) => self.template(node, text, what),
-            (Shape::Text, Value::String(text)) if has_template(text, what) => {
+            (Shape::Text, Value::String(text)) if text.contains("{{") => {
                 let hint = "give the value by `env`, `args` or `params`, where templates are rendered";
                 self.problems.add(node.mark, format!("in {what} templates are not rendered"), hint);
             }
+            (Shape::Program, Value::String(text)) => self.program(node, text, what),
             _ => {}
+        }
+    }
+
+    /// The text of a program is passed unchanged. What looks like a template of Airflow or orch would reach the program as it is.
+    fn program(&mut self, node: &Node, text: &str, what: &str) {
+        match template_in_program(text) {
+            Some(Jinja::Expression(expression)) => {
+                let message = format!("in {what} templates are not rendered: `{{{{ {} }}}}`", short(expression));
+                self.problems.add(node.mark, message, how_to_pass(what, expression));
+            }
+            Some(Jinja::Statement(statement)) => {
+                let message = format!("in {what} templates are not rendered: `{}`", short(statement));
+                let means = if what == "`statement`" { "`params`" } else { "`env`" };
+                let hint = format!("decide in the program itself, and pass values by {means}");
+                self.problems.add(node.mark, message, hint);
+            }
+            None => {}
+        }
+        if what == "`statement`" {
+            let count = sql::statements(text).len();
+            if count != 1 {
+                let message = format!(
+                    "`statement` has {} statements, not one",
+                    if count == 0 { "no".into() } else { count.to_string() }
+                );
+                let hint = "write a task for each statement, or one `do $$ begin …; …; end $$`";
+                self.problems.add(node.mark, message, hint);
+            }
         }
     }
 
     fn template(&mut self, node: &Node, text: &str, what: &str) {
         if let Err(problem) = Template::parse(text) {
-            self.problems.add(node.mark, format!("{what}: {}", problem.message), problem.hint);
+            let hint = match template_in_program(text) {
+                Some(Jinja::Expression(expression)) if is_connection(expression) => USE_A_CONNECTION.into(),
+                Some(Jinja::Expression(expression)) => match in_orch(expression) {
+                    Some(orch) if orch != expression => format!("write `{{{{ {orch} }}}}`"),
+                    _ => problem.hint,
+                },
+                _ => problem.hint,
+            };
+            self.problems.add(node.mark, format!("{what}: {}", problem.message), hint);
         }
     }
 
@@ -280,10 +319,40 @@ impl Checker<'_, '_> {
     }
 }
 
-/// Commands of a shell and scripts may have `{{` of their own only where it looks like no template of ours.
-fn has_template(text: &str, what: &str) -> bool {
-    let scripted = ["`command`", "`bash`", "`script`", "`python`"].contains(&what);
-    text.contains("{{") && (!scripted || Template::parse(text).is_ok_and(|template| template.names_something()))
+pub(super) const USE_A_CONNECTION: &str = "templates have no connections: a `sql` or `http` task takes one by its id, \
+    `connection: warehouse`; a program gets a secret variable by `env: {PASSWORD: \"{{ var.warehouse_password }}\"}`";
+
+/// The first characters of a long text, on one line.
+fn short(text: &str) -> String {
+    const MAX_CHARS: usize = 60;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// How the value of a template gets into a program.
+fn how_to_pass(what: &str, expression: &str) -> String {
+    if is_connection(expression) {
+        return USE_A_CONNECTION.into();
+    }
+    let Some(value) = in_orch(expression) else {
+        return "templates have no such value: compute it in the program, or in a task before this one".into();
+    };
+    let quote = if value.contains('"') { '\'' } else { '"' };
+    let template = format!("{quote}{{{{ {value} }}}}{quote}");
+    let path = if expression.contains('(') { &value } else { expression }.split('|').next().unwrap_or_default();
+    let names = path.split(['.', '[', ']', '\'', '"', ' ']).filter(|name| !name.is_empty() && *name != "output");
+    let name = names.last().filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic())).unwrap_or("value");
+    let name = name.replace('-', "_").to_uppercase();
+    match what {
+        "`statement`" => format!("pass the value by `params: [{template}]`, and write `$1` in the statement"),
+        "`script`" | "`python`" => {
+            format!("pass the value by `env: {{{name}: {template}}}`, and read `os.environ[\"{name}\"]` in the script")
+        }
+        _ => format!("pass the value by `env: {{{name}: {template}}}`, and write `\"${name}\"` in the command"),
+    }
 }
 
 /// A scalar as people wrote it.
@@ -326,7 +395,7 @@ fn list(names: &[&str]) -> String {
 
 fn expected(shape: &Shape) -> String {
     match shape {
-        Shape::Text => "write a text; quote what looks like something else".into(),
+        Shape::Text | Shape::Program => "write a text; quote what looks like something else".into(),
         Shape::Template | Shape::Argument => "write a text; templates stand in quotes: `\"{{ params.x }}\"`".into(),
         Shape::Templates | Shape::Any | Shape::Param => "write any value".into(),
         Shape::Nothing => "write `null`".into(),

@@ -30,6 +30,8 @@ pub(super) struct Key {
 pub(super) enum Shape {
     /// Words as they are: templates are not rendered.
     Text,
+    /// The text of a program or of a statement of SQL. It is passed unchanged; templates of Airflow and of orch are refused.
+    Program,
     /// A text in which templates are rendered.
     Template,
     /// The same, but everybody on the machine can read it where it goes: no secrets.
@@ -79,7 +81,7 @@ impl Shape {
             (Shape::Count | Shape::Whole | Shape::Number, NodeKind::Scalar(Value::Number(_))) => true,
             (Shape::Time, NodeKind::Scalar(Value::Number(_) | Value::String(_))) => true,
             (
-                Shape::Text | Shape::Template | Shape::Argument | Shape::Date | Shape::Word(_),
+                Shape::Text | Shape::Program | Shape::Template | Shape::Argument | Shape::Date | Shape::Word(_),
                 NodeKind::Scalar(value),
             ) => !value.is_null() && !value.is_boolean(),
             _ => false,

@@ -60,7 +60,7 @@ fn object(tables: &[&[Key]]) -> Value {
 
 fn shape(of: &Shape) -> Value {
     match of {
-        Shape::Text => json!({ "type": ["string", "number"] }),
+        Shape::Text | Shape::Program => json!({ "type": ["string", "number"] }),
         Shape::Template | Shape::Argument => json!({ "type": ["string", "number", "boolean"] }),
         Shape::Templates | Shape::Any | Shape::Param => json!({}),
         Shape::Nothing => json!({ "type": "null" }),

@@ -102,9 +102,10 @@ fn config(node: &Node, shape: &Shape) -> Value {
             Value::Object(entries.iter().map(|(key, value)| (key.text.clone(), config(value, inner))).collect())
         }
         (Shape::List(inner), NodeKind::List(items)) => items.iter().map(|item| config(item, inner)).collect(),
-        (Shape::Text | Shape::Template | Shape::Argument | Shape::Word(_), NodeKind::Scalar(value)) => {
-            Value::String(text_of(value))
-        }
+        (
+            Shape::Text | Shape::Program | Shape::Template | Shape::Argument | Shape::Word(_),
+            NodeKind::Scalar(value),
+        ) => Value::String(text_of(value)),
         (Shape::Time, NodeKind::Scalar(value)) => time_ms(value).map_or(Value::Null, Value::from),
         _ => node.json(),
     }

@@ -4,6 +4,7 @@
 //! A field that is one template gets the value with its type; within other text a value is written as text. What is not
 //! there is an error, never an empty text: `| default(…)` says what to write instead.
 
+pub(super) mod airflow;
 mod filter;
 mod names;
 mod parse;

@@ -299,7 +299,7 @@ fn templates_are_held_against_what_there_is() {
         ("value: '{{ upstream.k.output }}'", "there is no task `k`"),
         ("value: '{{ upstream.l }}'", "`upstream.l` names no output"),
         ("value: '{{ element }}'", "task `t` has no element"),
-        ("value: '{{ parms.x }}'", "templates know no `parms` / did you mean `params`?"),
+        ("value: '{{ parms.x }}'", "templates have no `parms` / did you mean `params`?"),
         ("value: '{{ params.table | uper }}'", "there is no filter `uper` / did you mean `upper`?"),
         ("value: '{{ var }}'", "`var` names no variable"),
         ("bash: 'echo {{ params.table }}'", "in `bash` templates are not rendered"),
@@ -399,4 +399,103 @@ fn nested_references_in_params_are_an_import_error_in_no_time() {
         assert!(problems[0].message.contains(reason), "{problems:?}");
     }
     assert!(began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[test]
+fn programs_get_their_text_unchanged_and_templates_are_refused_with_the_way_to_pass_the_value() {
+    let with = |field: &str| format!("dag_id: a\nparams: {{table: x}}\ntasks:\n  l: {{value: 1}}\n  t:\n    {field}\n");
+    for (field, words) in [
+        (
+            "bash: 'echo {{ ds }}'",
+            "6:11: in `bash` templates are not rendered: `{{ ds }}` / pass the value by `env: {DS: \"{{ run.logical_date | ds }}\"}`, \
+            and write `\"$DS\"` in the command",
+        ),
+        (
+            "bash: {command: 'echo {{.Names}} {{ params.table }}'}",
+            "in `command` templates are not rendered: `{{ params.table }}` / pass the value by `env: {TABLE: \"{{ params.table }}\"}`",
+        ),
+        (
+            "python: \"print('{{ dag_run.conf.get('day') }}')\"",
+            "in `python` templates are not rendered: `{{ dag_run.conf.get('day') }}` / pass the value by \
+            `env: {DAY: \"{{ conf.day }}\"}`, and read `os.environ[\"DAY\"]` in the script",
+        ),
+        (
+            "branch: {python: {script: 'print({{ upstream.l.output }})'}}",
+            "in `script` templates are not rendered: `{{ upstream.l.output }}` / pass the value by `env: {L: ",
+        ),
+        (
+            "sql: {connection: c, statement: \"select '{{ logical_date.strftime('%Y') }}'\"}",
+            "in `statement` templates are not rendered: `{{ logical_date.strftime('%Y') }}` / pass the value by \
+            `params: ['{{ run.logical_date | format(\"%Y\") }}']`, and write `$1` in the statement",
+        ),
+        (
+            "sensor: {sql: {connection: c, statement: 'select {{ element }}'}}",
+            "in `statement` templates are not rendered: `{{ element }}` / pass the value by `params: [\"{{ element }}\"]`",
+        ),
+        ("bash: 'psql {{ conn.db.password }}'", "`{{ conn.db.password }}` / templates have no connections: a `sql` or"),
+        ("bash: 'echo {{ macros.random() }}'", "`{{ macros.random() }}` / templates have no such value: compute it"),
+        (
+            "bash: '{% if params.table %}true{% endif %}'",
+            "in `bash` templates are not rendered: `{% if params.table %}` / decide in the program itself, and pass values by `env`",
+        ),
+    ] {
+        wrong(&with(field), &[words]);
+    }
+    for (field, program) in [
+        ("bash: \"docker ps --format '{{.Names}} {{ .ID }}'\"", "docker ps --format '{{.Names}} {{ .ID }}'"),
+        (
+            "bash: {command: 'helm template --set x={{ .Values.params.x }}'}",
+            "helm template --set x={{ .Values.params.x }}",
+        ),
+        (
+            "bash: 'dbt run --select {{ ref(\"x\") }} {{ var(\"y\") }}'",
+            "dbt run --select {{ ref(\"x\") }} {{ var(\"y\") }}",
+        ),
+        ("python: \"print(f'{{{1}}} {{x: {2}}}', '{%s}' % 1)\"", "print(f'{{{1}}} {{x: {2}}}', '{%s}' % 1)"),
+    ] {
+        let dag = dag(&with(field));
+        let config = &task(&dag, "t").config;
+        assert_eq!(config.get("command").or(config.get("script")), Some(&json!(program)));
+        assert!(task(&dag, "t").inputs.is_empty());
+    }
+}
+
+#[test]
+fn templates_of_airflow_outside_of_programs_are_told_as_those_of_orch() {
+    let with = |value: &str| format!("dag_id: a\ntasks:\n  t:\n    value: '{value}'\n");
+    for (value, words) in [
+        ("{{ ds }}", "4:12: templates have no `ds` / write `{{ run.logical_date | ds }}`"),
+        ("{{ dag_run.logical_date }}", "templates have no `dag_run` / write `{{ run.logical_date }}`"),
+        (
+            "{{ conn.x.password }}",
+            "templates have no `conn` / templates have no connections: a `sql` or `http` task takes",
+        ),
+        (
+            "{{ run.logical_date.strftime(\"%Y\") }}",
+            "a template has `(\"%Y\") }}` where a filter `| name`, or `}}` is expected / \
+            write `{{ run.logical_date | format(\"%Y\") }}`",
+        ),
+        ("{{ logical_date.strftime(\"%Y\") }}", "write `{{ run.logical_date | format(\"%Y\") }}`"),
+        ("{{ run.logical_date | strftime(\"%Y\") }}", "there is no filter `strftime` / write `format(\"%Y-%m-%d\")`"),
+        ("{{ ti.xcom_pull(task_ids=\"x\") }}", "write `{{ upstream.x.output }}`"),
+        (
+            "{% set x = 1 %}{{ run.run_id }}",
+            "templates have no statements `{% … %}` / a template is a value with filters",
+        ),
+    ] {
+        wrong(&with(value), &[words]);
+    }
+}
+
+#[test]
+fn a_statement_is_one_statement() {
+    let with =
+        |statement: &str| format!("dag_id: a\ntasks:\n  t:\n    sql: {{connection: c, statement: \"{statement}\"}}\n");
+    wrong(
+        &with("delete from t; insert into t values (1);"),
+        &["4:37: `statement` has 2 statements, not one / write a task for each statement, or one `do $$ begin"],
+    );
+    wrong(&with("-- nothing"), &["`statement` has no statements, not one"]);
+    dag(&with("select ';' -- a; b"));
+    dag(&with("do $$ begin delete from t; insert into t values (1); end $$;"));
 }

@@ -2,8 +2,10 @@
 
 use super::Problems;
 use super::build::{Entry, Outline, group_around};
+use super::check::USE_A_CONNECTION;
 use super::keys::Shape;
 use super::node::{Mark, Node, NodeKind};
+use super::template::airflow::in_orch;
 use super::template::{self, ROOTS, RUN_FIELDS, TASK_FIELDS, Template};
 use orch_sdk::secret::is_sensitive;
 use orch_spec::names::closest;
@@ -110,11 +112,15 @@ impl Outline<'_> {
                 "var" => variable(&path, in_argument, at, problems),
                 "conf" | "map_index" => {}
                 other => {
-                    let hint = match closest(other, ROOTS) {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None => format!("templates know {}", ROOTS.map(|root| format!("`{root}`")).join(", ")),
+                    let hint = match (in_orch(&path.join(".")), closest(other, ROOTS)) {
+                        (Some(orch), _) => format!("write `{{{{ {orch} }}}}`"),
+                        (None, _) if other == "conn" => USE_A_CONNECTION.into(),
+                        (None, Some(near)) => format!("did you mean `{near}`?"),
+                        (None, None) => {
+                            format!("paths begin with {}", ROOTS.map(|root| format!("`{root}`")).join(", "))
+                        }
                     };
-                    problems.add(at, format!("templates know no `{other}`"), hint);
+                    problems.add(at, format!("templates have no `{other}`"), hint);
                 }
             }
         }
@@ -173,7 +179,7 @@ struct TemplateReference {
 /// The paths of all templates below a node.
 fn templates(node: &Node, shape: &Shape, in_argument: bool, found: &mut Vec<TemplateReference>) {
     match (&node.kind, shape) {
-        (_, Shape::Text | Shape::Word(_) | Shape::Any) => {}
+        (_, Shape::Text | Shape::Program | Shape::Word(_) | Shape::Any) => {}
         (_, Shape::Either(shapes)) => {
             if let Some(shape) = shapes.iter().find(|shape| shape.could_be(node)) {
                 templates(node, shape, in_argument, found);

@@ -19,6 +19,11 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
+    /// `None` if the file does not exist or cannot be found.
+    pub(super) fn at(path: &Path) -> Option<Stamp> {
+        fs::metadata(path).ok().as_ref().map(Stamp::of)
+    }
+
     fn of(facts: &fs::Metadata) -> Stamp {
         let modified_ns = i128::from(facts.mtime()) * 1_000_000_000 + i128::from(facts.mtime_nsec());
         Stamp { modified_ns, size: facts.size(), inode: facts.ino() }

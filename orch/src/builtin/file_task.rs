@@ -1,5 +1,5 @@
-//! Bodies of tasks of DAG files: the templates of a config are rendered, then the operator that comes with orch does the
-//! work. A try renders with what it knows: the run, its params, the outputs it takes, and variables.
+//! Functions of tasks of DAG files: an attempt renders the templates of a config with the run, its params, the outputs that the
+//! task takes, and variables. Then the operator that comes with orch does the work.
 
 use super::operator::body_of;
 use crate::{Ctx, TaskError, TaskResult, fatal};
@@ -28,23 +28,57 @@ pub fn body_of_task(task: &TaskSpec) -> Result<TaskFn, String> {
     }
     let kind = FileTaskKind::of(task)?;
     let inputs: Arc<[String]> = task.inputs.iter().map(|input| input.name.clone()).collect();
-    let mut variables = Vec::new();
-    template::paths(&task.config, &mut variables);
+    let (mut config, mut variables) = (task.config.clone(), Vec::new());
+    let programs: Arc<[_]> = take_programs(&task.kind, &mut config).into();
+    template::paths(&config, &mut variables);
     let has_templates = !variables.is_empty();
     variables.retain(|path| path.first().is_some_and(|first| first == "var"));
-    let (config, variables): (Arc<Value>, Arc<[Vec<String>]>) = (task.config.clone().into(), variables.into());
+    let (config, variables): (Arc<Value>, Arc<[Vec<String>]>) = (config.into(), variables.into());
     Ok(TaskFn::untyped(move |ctx, values| {
         let (kind, inputs, config, variables) = (kind.clone(), inputs.clone(), config.clone(), variables.clone());
+        let programs = programs.clone();
         Box::pin(async move {
             let names = names(&ctx, &inputs, values, &variables).await?;
             mask::learn(template::filtered_secrets(&config, &names));
-            let config = template::render(&config, &names).map_err(fatal)?;
+            let mut config = template::render(&config, &names).map_err(fatal)?;
+            for (pointer, text) in programs.iter() {
+                config.pointer_mut(pointer).into_iter().for_each(|taken| *taken = text.clone());
+            }
             if has_templates {
                 ctx.info(rendered(&config));
             }
             Ok(Some(kind.run_task(config, ctx).await?))
         })
     }))
+}
+
+/// Takes the texts of programs and statements out of a config, each with its JSON pointer. They are passed unchanged: `{{` in
+/// them belongs to Helm, docker, dbt or an f-string.
+fn take_programs(kind: &str, config: &mut Value) -> Vec<(String, Value)> {
+    let mut pointers = Vec::new();
+    programs_of(kind, config, "", &mut pointers);
+    let take = |pointer: String| Some((config.pointer_mut(&pointer)?.take(), pointer));
+    pointers.into_iter().filter_map(take).map(|(text, pointer)| (pointer, text)).collect()
+}
+
+/// Adds the pointers of the programs below `at`; `kind` is the kind of a task, or of a condition of a sensor.
+fn programs_of(kind: &str, config: &Value, at: &str, found: &mut Vec<String>) {
+    let nested = |inner: &Value, at: &str, found: &mut Vec<String>| {
+        programs_of(inner["kind"].as_str().unwrap_or_default(), &inner["config"], &format!("{at}/config"), found);
+    };
+    match kind {
+        "shell" => found.push(format!("{at}/command")),
+        "python" => found.push(format!("{at}/script")),
+        "sql" => found.push(format!("{at}/statement")),
+        "branch" | "short_circuit" => nested(&config["by"], &format!("{at}/by"), found),
+        "wait" => nested(&config["until"], &format!("{at}/until"), found),
+        "any" | "all" => {
+            for (index, one) in config["of"].as_array().into_iter().flatten().enumerate() {
+                nested(one, &format!("{at}/of/{index}"), found);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// For the log, in which secrets are masked: people look there for what a template gave.
@@ -213,4 +247,39 @@ async fn names(ctx: &Ctx, inputs: &[String], values: Vec<Value>, variables: &[Ve
         }
     }
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_and_statements_are_not_rendered() {
+        let braces = "docker ps --format '{{.Names}}' {{ params.x }}";
+        for (kind, config, pointers) in [
+            ("shell", json!({ "command": braces, "env": { "command": "{{ params.x }}" } }), &["/command"] as &[_]),
+            ("python", json!({ "script": braces, "args": ["{{ params.x }}"] }), &["/script"]),
+            ("python", json!({ "file": "a.py" }), &[]),
+            ("sql", json!({ "statement": braces, "params": ["{{ params.x }}"] }), &["/statement"]),
+            ("branch", json!({ "by": { "kind": "shell", "config": { "command": braces } } }), &["/by/config/command"]),
+            (
+                "wait",
+                json!({ "until": { "kind": "any", "config": { "of": [
+                    { "kind": "file", "config": { "path": "{{ params.x }}" } },
+                    { "kind": "sql", "config": { "statement": braces } },
+                ] } } }),
+                &["/until/config/of/1/config/statement"],
+            ),
+            ("value", json!({ "value": { "command": "{{ params.x }}" } }), &[]),
+            ("http", json!({ "url": "/x", "body": { "statement": "{{ params.x }}" } }), &[]),
+        ] {
+            let mut rest = config.clone();
+            let taken = take_programs(kind, &mut rest);
+            assert_eq!(taken.iter().map(|(pointer, _)| pointer.as_str()).collect::<Vec<_>>(), pointers, "{kind}");
+            assert!(taken.iter().all(|(_, text)| text == braces), "{kind}");
+            // What is left can be rendered.
+            let names = Names { params: json!({ "x": 1 }), ..Names::default() };
+            template::render(&rest, &names).unwrap_or_else(|problem| panic!("{kind}: {problem}"));
+        }
+    }
 }

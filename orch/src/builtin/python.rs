@@ -3,9 +3,12 @@
 use super::operator::Operator;
 use super::process::{self, SKIP_CODE};
 use crate::{BoxFuture, Call, Ctx, TaskResult, fatal, skip};
+use anyhow::anyhow;
+use orch_document::file::script_hash;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// A script, and how it is run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -18,6 +21,9 @@ pub struct Python {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// `sys.argv[1:]`. No shell reads them.
+    /// The SHA-256 of the file when the DAG file was read: a changed script is a new version of the DAG.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_sha256: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -72,15 +78,43 @@ impl Python {
         self
     }
 
+    /// Another worker may have the interpreter, so an error is retried.
+    fn interpreter(&self) -> TaskResult<String> {
+        let path = match (&self.venv, &self.interpreter) {
+            (Some(venv), _) => format!("{venv}/bin/python"),
+            (None, Some(path)) => path.clone(),
+            (None, None) => return Ok("python3".into()),
+        };
+        if !path.contains('/') || Path::new(&path).exists() {
+            return Ok(path);
+        }
+        Err(match &self.venv {
+            Some(venv) => anyhow!(
+                "the virtual environment `{venv}` has no `bin/python` on this worker\nhint: create it on each worker with \
+                `python3 -m venv {venv}`, or name another folder in `venv`"
+            ),
+            None => anyhow!(
+                "there is no interpreter `{path}` on this worker\nhint: install it on each worker, or leave `interpreter` out to \
+                use `python3`"
+            ),
+        })
+    }
+
     async fn go(self, ctx: &Ctx) -> TaskResult<PythonOutput> {
-        let of_venv = self.venv.as_ref().map(|venv| format!("{venv}/bin/python"));
-        let interpreter = of_venv.or(self.interpreter).unwrap_or_else(|| "python3".into());
+        let interpreter = self.interpreter()?;
         let mut command = process::command(ctx, &interpreter)?;
         let file = match (&self.script, &self.file) {
             (Some(_), None) => "-",
             (None, Some(file)) => file,
             _ => return Err(fatal("a python task has either a `script` or a `file`")),
         };
+        if let (Some(file), Some(hash)) = (&self.file, &self.file_sha256)
+            && script_hash(Path::new(file)).is_ok_and(|now| now != *hash)
+        {
+            ctx.warning(format!(
+                "`{file}` has changed since this version of the DAG: this attempt runs the changed script"
+            ));
+        }
         // Lines come as they are printed, not when a buffer is full.
         command.env("PYTHONUNBUFFERED", "1").arg(file).args(&self.args).envs(&self.env);
         let ended = process::run_process(ctx, command, &interpreter, self.script).await?;

@@ -75,6 +75,11 @@ impl Standing {
 enum FileContent {
     Dags(Vec<FileDag>),
     Dashboard(Box<Dashboard>),
+    /// A Python file, which orch does not read DAGs from.
+    Python {
+        /// It has the words by which Airflow finds files with DAGs.
+        looks_like_dag: bool,
+    },
 }
 
 impl FileContent {
@@ -107,7 +112,8 @@ pub struct Folder {
 
 impl Folder {
     pub fn new(path: PathBuf, body_of: BodyOf) -> Folder {
-        let files = Files::new(path, is_dag_file, move |file, path, bytes| parse(file, path, bytes, body_of));
+        let files = Files::new(path, is_wanted, move |file, path, bytes| parse(file, path, bytes, body_of))
+            .with_related(scripts_of_file);
         Folder { files, standing: Standing::default() }
     }
 
@@ -131,7 +137,8 @@ impl Folder {
             let problems = broken(&folder);
             FileReport { file: folder, took: Duration::ZERO, dags: Vec::new(), problems }
         });
-        let files = self.files.known().map(|(file, known)| FileReport {
+        let is_listed = |(file, _): &(&str, _)| !is_python_file(file) || self.standing.broken.contains_key(*file);
+        let files = self.files.known().filter(is_listed).map(|(file, known)| FileReport {
             file: file.into(),
             took: known.took,
             dags: good_content(known).into_iter().flat_map(FileContent::dags).map(|found| found.spec.clone()).collect(),
@@ -161,7 +168,7 @@ impl Folder {
                     continue;
                 }
                 // The database has the last version without a mistake.
-                None => continue,
+                Some(FileContent::Python { .. }) | None => continue,
             };
             for dag in found {
                 let own = || std::iter::once(&dag.spec.dag_id).chain(&dag.spec.aliases);
@@ -180,17 +187,71 @@ impl Folder {
                 standing.dags.insert(dag.spec.dag_id.clone(), dag.clone());
             }
         }
+        standing.broken.extend(self.python_files());
         standing
     }
+
+    /// Returns the Python files that are neither scripts of tasks nor modules of such scripts: DAGs of Airflow, most likely.
+    fn python_files(&self) -> Vec<(String, Vec<FileProblem>)> {
+        let python = self.files.known().filter_map(|(file, known)| match known.good {
+            Some(FileContent::Python { looks_like_dag }) => Some((file, looks_like_dag)),
+            _ => None,
+        });
+        let (scripts, others): (Vec<_>, Vec<_>) = python.partition(|(file, _)| self.is_named(file));
+        let folders: BTreeSet<&Path> = scripts.iter().filter_map(|(file, _)| Path::new(*file).parent()).collect();
+        let is_module = |file: &str| folders.iter().any(|folder| Path::new(file).starts_with(folder));
+        let unread = others.into_iter().filter(|(file, looks_like_dag)| *looks_like_dag || !is_module(file));
+        unread.map(|(file, _)| (file.to_string(), vec![problem_of_file(file, NO_PYTHON_DAGS, PYTHON_HINT)])).collect()
+    }
+
+    /// Whether a task names a script, in `file`, in arguments or in a command.
+    fn is_named(&self, script: &str) -> bool {
+        let name = script.rsplit('/').next().unwrap_or(script);
+        let dags = self.files.known().filter_map(|(_, known)| known.good.as_ref()).flat_map(FileContent::dags);
+        dags.flat_map(|dag| &dag.spec.tasks).any(|task| task.config.to_string().contains(name))
+    }
+}
+
+const NO_PYTHON_DAGS: &str = "the file is ignored: orch reads DAGs from YAML and JSON files, not from Python files";
+const PYTHON_HINT: &str = "write the DAG as YAML, see the guide to DAG files; name a script of a task with `python: {file: …}`; or put a dot \
+    before the name of the file to hide it";
+
+fn is_python_file(name: &str) -> bool {
+    !name.starts_with('.') && name.ends_with(".py")
+}
+
+fn is_wanted(name: &str) -> bool {
+    is_dag_file(name) || is_python_file(name)
+}
+
+/// Airflow's rule for files that it reads: they contain both words.
+fn looks_like_dag(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes).to_lowercase();
+    text.contains("dag") && text.contains("airflow")
+}
+
+/// Returns the scripts that the DAGs of a file name.
+fn scripts_of_file(file: &str, path: &Path, bytes: &[u8]) -> Vec<PathBuf> {
+    // Few files name scripts; the others are not parsed twice.
+    let has_scripts = !is_python_file(file) && !is_dashboard_file(file) && bytes.windows(4).any(|word| word == b"file");
+    let dags = has_scripts.then(|| file::parse(file, &folder_of(path), bytes)).and_then(Result::ok);
+    dags.iter().flatten().flat_map(file::scripts_of).collect()
+}
+
+fn folder_of(path: &Path) -> String {
+    path.parent().map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn parse(file: &str, path: &Path, bytes: &[u8], body_of: BodyOf) -> Result<FileContent, Vec<FileProblem>> {
     if is_dashboard_file(file) {
         return Dashboard::read(file, bytes).map(|dashboard| FileContent::Dashboard(Box::new(dashboard)));
     }
-    let folder = path.parent().map(|folder| folder.to_string_lossy()).unwrap_or_default();
-    let (mut found, mut problems) = (Vec::new(), Vec::new());
-    for spec in file::parse(file, &folder, bytes)? {
+    if is_python_file(file) {
+        return Ok(FileContent::Python { looks_like_dag: looks_like_dag(bytes) });
+    }
+    let mut specs = file::parse(file, &folder_of(path), bytes)?;
+    let (mut found, mut problems) = (Vec::new(), file::add_scripts(&mut specs));
+    for spec in specs {
         let mut bodies = HashMap::with_capacity(spec.tasks.len());
         for task in &spec.tasks {
             match body_of(task) {

@@ -4,6 +4,7 @@
 use crate::boxed;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use futures::TryStreamExt as _;
+use orch_document::sql;
 use orch_sdk::task::{Connection, TaskResult, fatal};
 use orch_store::bounded::Collected;
 pub use orch_store::connect::outside as options;
@@ -92,7 +93,7 @@ pub async fn cancel(options: &PgConnectOptions, session: i32) -> TaskResult<()> 
 /// Sends one statement and takes at most so many rows.
 #[boxed]
 pub async fn ask(db: &mut PgConnection, statement: &str, params: &[Value], most_rows: usize) -> TaskResult<Rows> {
-    let statement = statement.trim().trim_end_matches(';').trim_end();
+    let statement = one_statement(statement)?;
     let prepared = db.prepare(AssertSqlSafe(statement).into_sql_str()).await.map_err(statement_error)?;
     let columns: Vec<String> = prepared.columns().iter().map(|column| column.name().to_string()).collect();
     let types: Vec<String> = match prepared.parameters() {
@@ -111,11 +112,7 @@ pub async fn ask(db: &mut PgConnection, statement: &str, params: &[Value], most_
         let done = sqlx::query_with(AssertSqlSafe(statement), arguments).execute(db).await.map_err(statement_error)?;
         return Ok(Rows { columns, rows: Vec::new(), more: false, affected: done.rows_affected() });
     }
-    // What follows a comment at the end of the statement must stand on a line of its own.
-    let as_json = format!(
-        "with orch_row as (\n{statement}\n) select row_to_json(orch_row)::text from orch_row limit {}",
-        most_rows.saturating_add(1)
-    );
+    let as_json = with_rows_as_json(statement, most_rows.saturating_add(1));
     let mut found = sqlx::query_scalar_with::<_, String, _>(AssertSqlSafe(as_json), arguments).fetch(db);
     let (mut rows, mut more) = (Collected::new(MAX_ROWS_BYTES), false);
     while let Some(row) = found.try_next().await.map_err(statement_error)? {
@@ -134,13 +131,36 @@ pub async fn ask(db: &mut PgConnection, statement: &str, params: &[Value], most_
     Ok(Rows { columns, affected: rows.len() as u64, rows, more })
 }
 
+/// Returns the only statement of a text, without the `;` behind it.
+fn one_statement(text: &str) -> TaskResult<&str> {
+    match sql::statements(text).as_slice() {
+        [one] => Ok(one),
+        several => {
+            let count = if several.is_empty() { "no".to_string() } else { several.len().to_string() };
+            Err(fatal(format!(
+                "the text has {count} statements, not one\nhint: write a task for each statement, or one `do $$ begin …; …; end $$`"
+            )))
+        }
+    }
+}
+
+/// Returns a statement whose rows are JSON, at most `limit`. A `WITH` that modifies data must be at the top level, so the main
+/// statement becomes the last subquery of its list. Line breaks end comments before what is added.
+fn with_rows_as_json(statement: &str, limit: usize) -> String {
+    let (list, main) = match sql::main_statement(statement) {
+        Some(at) => (format!("{}\n,", statement[..at].trim_end()), &statement[at..]),
+        None => ("with".into(), statement),
+    };
+    format!("{list} orch_row as (\n{main}\n) select row_to_json(orch_row)::text from orch_row limit {limit}")
+}
+
 /// What the server refuses for good must not be tried again: a statement that is wrong stays wrong.
 pub fn statement_error(error: sqlx::Error) -> anyhow::Error {
     let Some(refused) = error.as_database_error() else { return error.into() };
     let text = format!("the database refuses: {}", refused.message());
-    // 42: syntax, names, rights. 22: data that does not fit.
+    // 42: syntax, names, rights. 22: data that does not fit. 0A: what the server does not support.
     match refused.code().as_deref().map(|code| code.get(..2).unwrap_or_default().to_string()).as_deref() {
-        Some("42" | "22") => fatal(text),
+        Some("42" | "22" | "0A") => fatal(text),
         _ => anyhow::Error::msg(text),
     }
 }
@@ -186,4 +206,31 @@ fn text(value: &Value) -> String {
 
 fn parsed<T: std::str::FromStr>(value: &Value) -> Option<T> {
     value.as_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_a_with_are_read_at_the_top_level() {
+        let plain = with_rows_as_json("select 1 -- one", 2);
+        assert_eq!(
+            plain,
+            "with orch_row as (\nselect 1 -- one\n) select row_to_json(orch_row)::text from orch_row limit 2"
+        );
+        let modifying = with_rows_as_json("with gone as (delete from t returning id) select count(*) from gone", 2);
+        assert_eq!(
+            modifying,
+            "with gone as (delete from t returning id)\n, orch_row as (\nselect count(*) from gone\n) \
+            select row_to_json(orch_row)::text from orch_row limit 2"
+        );
+    }
+
+    #[test]
+    fn several_statements_are_refused_before_they_are_sent() {
+        assert_eq!(one_statement("select 1; -- done").expect("one"), "select 1");
+        let several = one_statement("select 1; select 2").expect_err("two").to_string();
+        assert!(several.starts_with("the text has 2 statements, not one\nhint: "), "{several}");
+    }
 }

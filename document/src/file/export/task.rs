@@ -2,6 +2,7 @@
 
 use super::write::{Out, time};
 use super::{Fields, Writer, asset_ref, callbacks, options};
+use crate::file::SCRIPT_HASH;
 use crate::file::is_of_file;
 use crate::file::keys::{KINDS, SENSORS, Shape};
 use crate::file::task::field;
@@ -83,6 +84,7 @@ fn work(task: &TaskSpec) -> Option<(&'static str, Out)> {
 fn operator(name: &str, config: &Value) -> Option<Value> {
     let kind = KINDS.iter().find(|kind| kind.name == name)?;
     let mut config = config.clone();
+    config.as_object_mut().into_iter().for_each(|fields| drop(fields.remove(SCRIPT_HASH)));
     if name == "bash" {
         let fields = config.as_object_mut()?;
         match fields.get("shell").and_then(Value::as_str) {

@@ -31,7 +31,7 @@ pub(in crate::file) const SENSORS: &[Key] = &[
         "sql",
         &Shape::Object(&[
             required("connection", &Shape::Text, "A connection to a Postgres"),
-            required("statement", &Shape::Text, "Met when its first cell is true, not 0 and not empty"),
+            required("statement", &Shape::Program, "Met when its first cell is true, not 0 and not empty"),
             key("params", &Shape::List(&Shape::Templates), "$1, $2, …"),
         ]),
         "What a Postgres says",

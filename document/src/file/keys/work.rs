@@ -3,7 +3,7 @@
 use super::{ARGUMENTS, Key, Shape, TEXTS, TaskKind, VARIABLES, key, required};
 
 const BASH: &[Key] = &[
-    required("command", &Shape::Text, "For bash. Templates are not rendered here: values come by `env` and `args`"),
+    required("command", &Shape::Program, "For bash. Templates are not rendered here: values come by `env` and `args`"),
     key("args", &ARGUMENTS, "What the command knows as $1, $2, …"),
     key("env", &VARIABLES, "Environment variables"),
     key("shell", &Shape::Text, "Another shell than bash"),
@@ -11,7 +11,7 @@ const BASH: &[Key] = &[
 ];
 
 const PYTHON: &[Key] = &[
-    key("script", &Shape::Text, "The text of the script. Values come by `env` and `args`"),
+    key("script", &Shape::Program, "The text of the script. Values come by `env` and `args`"),
     key("file", &Shape::Text, "A file instead, seen from the folder of the DAG file"),
     key("args", &ARGUMENTS, "sys.argv[1:]"),
     key("env", &VARIABLES, "Environment variables"),
@@ -82,8 +82,8 @@ const INPUT: &[Key] = &[
     ),
 ];
 
-const BASH_TASK: Shape = Shape::Either(&[Shape::Object(BASH), Shape::Text]);
-const PYTHON_TASK: Shape = Shape::Either(&[Shape::Object(PYTHON), Shape::Text]);
+const BASH_TASK: Shape = Shape::Either(&[Shape::Object(BASH), Shape::Program]);
+const PYTHON_TASK: Shape = Shape::Either(&[Shape::Object(PYTHON), Shape::Program]);
 
 pub(in crate::file) const KINDS: &[TaskKind] = &[
     TaskKind {
@@ -105,7 +105,7 @@ pub(in crate::file) const KINDS: &[TaskKind] = &[
         kind: "sql",
         shape: Shape::Object(&[
             required("connection", &Shape::Text, "A connection to a Postgres"),
-            required("statement", &Shape::Text, "One statement. Values come by `params`, never by its text"),
+            required("statement", &Shape::Program, "One statement. Values come by `params`, never by its text"),
             key("params", &Shape::List(&Shape::Templates), "$1, $2, …"),
             key("most_rows", &Shape::Count, "Of more rows the first so many are kept; 1000 without this"),
             key("statement_timeout", &Shape::Time, "The server ends the statement after so long; 1h without this"),

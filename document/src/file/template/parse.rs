@@ -10,20 +10,26 @@ pub(super) fn template(text: &str) -> Result<Template, TemplateProblem> {
     let mut rest = text;
     while let Some(open) = rest.find("{{") {
         if open > 0 {
+            refuse_statements(&rest[..open])?;
             parts.push(TemplatePart::Text(rest[..open].into()));
         }
         let mut reader = Reader { rest: &rest[open + 2..] };
         parts.push(TemplatePart::Expression(reader.expression()?));
         rest = reader.rest;
     }
-    if rest.contains("{%") || rest.contains("{#") {
-        let hint = "templates give values and nothing else: decide in a task, or with `when`";
-        return Err(problem("there are no statements `{% … %}`", hint));
-    }
+    refuse_statements(rest)?;
     if !rest.is_empty() || parts.is_empty() {
         parts.push(TemplatePart::Text(rest.into()));
     }
     Ok(Template { parts })
+}
+
+fn refuse_statements(text: &str) -> Result<(), TemplateProblem> {
+    if text.contains("{%") || text.contains("{#") {
+        let hint = "a template is a value with filters: decide in a task, or with `when`";
+        return Err(problem("templates have no statements `{% … %}`", hint));
+    }
+    Ok(())
 }
 
 fn problem(message: impl Into<String>, hint: impl Into<String>) -> TemplateProblem {
@@ -57,7 +63,7 @@ impl Reader<'_> {
     fn odd(&self, expected: &str) -> TemplateProblem {
         let found: String = self.rest.chars().take_while(|c| *c != '\n').take(20).collect();
         let found = if found.is_empty() { "the end".into() } else { format!("`{found}`") };
-        problem(format!("in a template stands {found} where {expected} should"), HINT)
+        problem(format!("a template has {found} where {expected} is expected"), HINT)
     }
 
     fn space(&mut self) {
@@ -153,7 +159,8 @@ impl Reader<'_> {
             }
         }
         let Some(known) = FILTERS.iter().find(|known| known.name == name) else {
-            let hint = match closest(&name, FILTERS.iter().map(|known| known.name)) {
+            let hint = match closest(elsewhere(&name), FILTERS.iter().map(|known| known.name)) {
+                Some(_) if name == "strftime" => "write `format(\"%Y-%m-%d\")`".into(),
                 Some(near) => format!("did you mean `{near}`?"),
                 None => {
                     let names: Vec<String> = FILTERS.iter().map(|known| format!("`{}`", known.name)).collect();
@@ -163,6 +170,19 @@ impl Reader<'_> {
             return Err(problem(format!("there is no filter `{name}`"), hint));
         };
         Filter::new(known, arguments).map_err(|message| problem(message, format!("write `{}`", known.example)))
+    }
+}
+
+/// Filters of Jinja and Airflow that have another name here.
+fn elsewhere(name: &str) -> &str {
+    match name {
+        "strftime" | "date_format" => "format",
+        "tojson" => "json",
+        "fromjson" => "from_json",
+        "d" => "default",
+        "count" => "length",
+        "ts_nodash" => "ts",
+        other => other,
     }
 }
 
