@@ -1,6 +1,7 @@
 //! JSON values as YAML: block style, text quoted where YAML would read something else. What reads YAML is in `node.rs`.
 
 pub(crate) mod node;
+mod unreadable;
 
 use node::Mark;
 use serde_json::{Map, Value};

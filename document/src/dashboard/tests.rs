@@ -47,7 +47,7 @@ fn what_is_wrong_is_told_with_its_line_and_the_next_step() {
         (
             "title: The shop",
             "titel: The shop",
-            ["has no key `titel`", "shop.dashboard.yaml:1:1", "a dashboard knows `title`"],
+            ["has no key `titel`", "shop.dashboard.yaml:1:1", "a dashboard has the keys `title`"],
         ),
         ("type: figure", "type: pie", ["`type` is `pie`", ":8:27", "write one of `figure`, `lines`"]),
         ("type: date,", "type: day,", ["`type` is `day`", ":4:23", "write one of `date`"]),
@@ -60,7 +60,7 @@ fn what_is_wrong_is_told_with_its_line_and_the_next_step() {
         ("lower: low, ", "", ["panel `Orders`: `upper`", ":9:", "a band has two ends"]),
         ("unit: $", "compare: x", ["`compare` is not for `lines`", ":9:", "only a `figure`"]),
         ("dags:", "name: a b\ndags:", ["`a b` is no name", ":2:7", "letters, digits"]),
-        ("panels:", "panels: []\nothers:", ["has no key `others`", ":8:", "knows"]),
+        ("panels:", "panels: []\nothers:", ["has no key `others`", ":8:", "has the keys"]),
         (
             "title: The shop",
             "title: \"a\\0b\"",

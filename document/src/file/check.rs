@@ -37,7 +37,7 @@ impl Checker<'_, '_> {
             }
         }
         for missing in known().filter(|key| key.required && node.get(key.name).is_none()) {
-            self.problems.add(node.mark, format!("{whose} has no `{}`", missing.name), missing.about);
+            self.problems.add(node.mark, format!("{whose} has no `{}`", missing.name), how_to_add(missing));
         }
     }
 
@@ -48,7 +48,8 @@ impl Checker<'_, '_> {
             (Some(here), _) => format!("here it is called `{here}`"),
             (None, Some(near)) => format!("did you mean `{near}`?"),
             (None, None) if key == "<<" => "merge keys are not read: repeat the keys, or use `defaults`".into(),
-            (None, None) => format!("{whose} knows {}", list(&known)),
+            (None, None) if known.len() > MAX_LISTED => "`orch dags schema` prints all keys, for editors too".into(),
+            (None, None) => format!("{whose} has the keys {}", list(&known)),
         };
         self.problems.add(mark, format!("{whose} has no key `{key}`"), hint);
     }
@@ -102,7 +103,9 @@ impl Checker<'_, '_> {
             };
             let hint = match (shape, value) {
                 (Shape::Word(words), Value::String(word)) => {
-                    closest(word, words.iter().copied()).map(|near| format!("did you mean `{near}`?"))
+                    let elsewhere = WORDS_ELSEWHERE.iter().find(|(other, here)| other == word && words.contains(here));
+                    let near = elsewhere.map(|(_, here)| *here).or_else(|| closest(word, words.iter().copied()));
+                    near.map(|near| format!("did you mean `{near}`?"))
                 }
                 _ => None,
             };
@@ -191,7 +194,13 @@ impl Checker<'_, '_> {
     fn task(&mut self, node: &Node, name: &str) {
         let whose = format!("task `{name}`");
         let NodeKind::Map(entries) = &node.kind else {
-            return self.wrong(node, &whose, "say what it does, for example `bash: echo hello`");
+            let is_key =
+                KINDS.iter().any(|kind| kind.name == name) || TASK.iter().chain(OPTIONS).any(|key| key.name == name);
+            let hint = match is_key {
+                true => format!("`{name}` is a key of a task: indent it below the name of its task"),
+                false => "write what it does below it, for example `bash: echo hello`".into(),
+            };
+            return self.wrong(node, &whose, hint);
         };
         let kinds: Vec<_> = entries
             .iter()
@@ -202,12 +211,25 @@ impl Checker<'_, '_> {
             self.one_way(value, kind.name);
         }
         let known = || TASK.iter().chain(OPTIONS);
+        let mut unknown_operator = false;
         for (key, value) in entries {
             if kinds.iter().any(|(kind, ..)| kind.text == key.text) {
                 continue;
             }
             match known().find(|known| known.name == key.text) {
                 Some(known) => self.value(value, known.shape, &format!("`{}`", key.text)),
+                None if kinds.is_empty() && is_unknown_operator(&key.text) => {
+                    unknown_operator = true;
+                    let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+                    let hint = match ["operator", "type", "kind", "uses"].contains(&key.text.as_str()) {
+                        true => "the name of the operator is the key: `bash: echo hello`".into(),
+                        false => format!(
+                            "the operators are {}; other tools run by `bash`, `python` or `container`",
+                            list(&names)
+                        ),
+                    };
+                    self.problems.add(key.mark, format!("{whose}: there is no operator `{}`", key.text), hint);
+                }
                 None => {
                     let names = known().map(|known| known.name).chain(KINDS.iter().map(|kind| kind.name));
                     self.unknown(key.mark, &key.text, &whose, names.collect::<Vec<_>>().into_iter());
@@ -216,6 +238,7 @@ impl Checker<'_, '_> {
         }
         match kinds.as_slice() {
             [_] => {}
+            [] if unknown_operator => {}
             [] => {
                 let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
                 self.problems.add(
@@ -387,6 +410,59 @@ pub(crate) fn time_ms(value: &Value) -> Option<u64> {
         rest = behind.trim_start();
     }
     (!text.is_empty()).then_some(total)
+}
+
+/// Longer lists of keys are not printed.
+const MAX_LISTED: usize = 20;
+
+/// Words of other orchestrators, and the word here.
+const WORDS_ELSEWHERE: &[(&str, &str)] = &[
+    ("all_finished", "all_done"),
+    ("all_completed", "all_done"),
+    ("all_complete", "all_done"),
+    ("finished", "all_done"),
+    ("all_succeeded", "all_success"),
+    ("one_finished", "one_done"),
+    ("one_completed", "one_done"),
+    ("any_success", "one_success"),
+    ("any_failed", "one_failed"),
+    ("dummy", "always"),
+];
+
+/// Whether a key of a task is neither a known key nor near one.
+fn is_unknown_operator(key: &str) -> bool {
+    let names = || TASK.iter().chain(OPTIONS).map(|key| key.name).chain(KINDS.iter().map(|kind| kind.name));
+    let is_elsewhere = ELSEWHERE.iter().any(|(other, here)| *other == key && names().any(|name| name == *here));
+    key != "<<" && !is_elsewhere && closest(key, names()).is_none()
+}
+
+/// One line with a missing key.
+fn how_to_add(missing: &Key) -> String {
+    let example = match (missing.name, missing.shape) {
+        ("dag_id", _) => "nightly_sales",
+        ("tasks", _) => "{hello: {bash: echo hello}}",
+        ("command", _) => "echo hello",
+        ("connection", _) => "warehouse",
+        ("statement", _) => "select 1",
+        ("sql", _) => "select count(*) from sales",
+        ("url", _) => "https://example.org/orders",
+        ("image", _) => "alpine:3",
+        ("application", _) => "jobs/clean.py",
+        ("subject", _) => "Publish the orders?",
+        ("path" | "from", _) => "/in/*.csv",
+        ("to", _) => "/out",
+        ("uri", _) => "lake://gold/sales",
+        ("param", _) => "region",
+        ("after", _) => "2h",
+        (_, Shape::Count | Shape::Whole | Shape::Number) => "1",
+        (_, Shape::Time) => "5m",
+        (_, Shape::Flag) => "true",
+        (_, Shape::List(_)) => "[…]",
+        (_, Shape::Object(_) | Shape::Table(_)) => "{…}",
+        (_, Shape::Word(words)) => words.first().copied().unwrap_or("…"),
+        _ => "…",
+    };
+    format!("add a line such as `{}: {example}`", missing.name)
 }
 
 fn list(names: &[&str]) -> String {

@@ -5,16 +5,16 @@ use super::check::{text_of, time_ms};
 use super::node::{Node, NodeKind};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use orch_spec::schedule::{parse_date, parse_timezone};
+use orch_spec::schedule::{CronExpr, parse_date, parse_timezone};
 use orch_spec::{Asset, AssetCondition, AssetRef, Schedule};
 use serde_json::Value;
 
-/// What is wrong with it is told by the rules for every DAG, but for what is no schedule at all.
+/// Cron expressions and time zones are checked here, where their lines are known; the rest is checked by the rules for every DAG.
 pub(super) fn schedule(node: &Node, problems: &mut Problems<'_>) -> Schedule {
     if let Some(value) = node.scalar() {
-        return by_text(&text_of(value), "UTC");
+        return by_text(node, &text_of(value), "UTC", problems);
     }
-    let time = by_time(node);
+    let time = by_time(node, problems);
     let Some(assets) = node.get("assets") else {
         if node.get("or").or(node.get("by_partition")).is_some() {
             problems.add(node.mark, "the schedule names no assets", "say `assets` too");
@@ -32,8 +32,8 @@ pub(super) fn schedule(node: &Node, problems: &mut Problems<'_>) -> Schedule {
     match (node.get("or"), by_partition) {
         (Some(or), false) => {
             let time = match or.scalar() {
-                Some(text) => Some(by_text(&text_of(text), "UTC")),
-                None => by_time(or),
+                Some(text) => Some(by_text(or, &text_of(text), "UTC", problems)),
+                None => by_time(or, problems),
             };
             if time.is_none() {
                 problems.add(or.mark, "`or` says no time", "say one of `cron` and `every`");
@@ -49,20 +49,29 @@ pub(super) fn schedule(node: &Node, problems: &mut Problems<'_>) -> Schedule {
     }
 }
 
-fn by_text(text: &str, timezone: &str) -> Schedule {
+fn by_text(node: &Node, text: &str, timezone: &str, problems: &mut Problems<'_>) -> Schedule {
     match text.trim() {
         "@once" => Schedule::Once,
         "@continuous" => Schedule::Continuous,
-        expression => Schedule::Cron { expression: expression.into(), timezone: timezone.into() },
+        expression => {
+            if let Err(error) = CronExpr::parse(expression) {
+                problems.add(node.mark, error.message(), error.hint());
+            }
+            Schedule::Cron { expression: expression.into(), timezone: timezone.into() }
+        }
     }
 }
 
-fn by_time(node: &Node) -> Option<Schedule> {
+fn by_time(node: &Node, problems: &mut Problems<'_>) -> Option<Schedule> {
     if let Some(every) = node.get("every") {
         return Some(Schedule::EveryMs(every.scalar().and_then(time_ms).unwrap_or(0)));
     }
-    let cron = text_of(node.get("cron")?.scalar()?);
-    Some(by_text(&cron, node.get("timezone").and_then(Node::text).unwrap_or("UTC")))
+    let cron = node.get("cron")?;
+    let timezone = node.get("timezone").and_then(|node| Some((node, node.text()?)));
+    if let Some((node, Err(error))) = timezone.map(|(node, name)| (node, parse_timezone(name))) {
+        problems.add(node.mark, error.message(), error.hint());
+    }
+    Some(by_text(cron, &text_of(cron.scalar()?), timezone.map_or("UTC", |(_, name)| name), problems))
 }
 
 /// The zone on whose wall clock dates without one are.

@@ -257,7 +257,7 @@ fn errors_have_a_line_and_a_hint() {
     wrong(&format!("{a}shedule: '@daily'\n"), &["4:1: a DAG has no key `shedule` / did you mean `schedule`?"]);
     wrong(&format!("{a}start_date: 2025-01-01\n"), &["4:1: a DAG has no key `start_date` / here it is called `start`"]);
     wrong("dag_id: a\n", &["1:1: a DAG has no `tasks`"]);
-    wrong("dag_id: a\ntasks: {}\nschedule: '61 * * * *'\n", &["1:1: dag `a`: "]);
+    wrong("dag_id: a\ntasks: {}\nschedule: '61 * * * *'\n", &["3:11: "]);
     wrong(&format!("{a}retries: 1\n"), &["a DAG has no key `retries`"]);
     wrong(
         "dag_id: a\ntasks:\n  t: {bash: 'true', retries: many}\n",
@@ -277,7 +277,10 @@ fn errors_have_a_line_and_a_hint() {
         "dag_id: a\ntasks:\n  x: {bash: a, after: y}\n  y: {bash: b, after: x}\n",
         &["3:1: dag `a`, task `x`: it waits for itself: `x` → `y` → `x`"],
     );
-    wrong("dag_id: a\ntasks:\n  t: {approval: {body: x}}\n", &["has no `subject` / What is to be decided"]);
+    wrong(
+        "dag_id: a\ntasks:\n  t: {approval: {body: x}}\n",
+        &["has no `subject` / add a line such as `subject: Publish the orders?`"],
+    );
     wrong("dag_id: a\nstart: tomorrow\ntasks: {}\n", &["2:8: `tomorrow` is no date"]);
     wrong("dag_id: a\nparams: {x: {typ: 1}}\ntasks: {}\n", &["is an object but no JSON Schema"]);
     wrong("dag_id: a\nparams: {x: {type: integer, default: no}}\ntasks: {}\n", &["2:38: the default of `params` `x`"]);
@@ -340,6 +343,8 @@ fn a_choice_is_held_against_its_options_and_the_tasks_after_it() {
         &["3:1: dag `a`, task `ask`: it cannot ask this: its defaults: `Yes` is no option"],
     );
 }
+
+mod messages;
 
 #[test]
 fn bombs_are_refused() {

@@ -4,6 +4,7 @@
 //! Built from the parser's events with a stack of our own, so that depth costs no stack of the process. Aliases are
 //! copied under a budget of values and of bytes: a text that would unfold to more is refused before it does.
 
+use super::unreadable::not_yaml;
 use serde_json::{Map, Number, Value};
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -32,7 +33,7 @@ impl Mark {
     /// The file as a whole.
     pub(crate) const NONE: Mark = Mark { line: 0, column: 0 };
 
-    fn of(marker: &Marker) -> Mark {
+    pub(super) fn of(marker: &Marker) -> Mark {
         Mark { line: marker.line() as u32, column: marker.col() as u32 + 1 }
     }
 }
@@ -184,10 +185,7 @@ impl Tree {
     fn read(mut self, text: &str) -> Result<Vec<Node>, Unreadable> {
         let mut parser = Parser::new_from_str(text);
         loop {
-            let (event, marker) = parser.next_token().map_err(|error| {
-                let hint = "see https://yaml.org for how lists, objects and texts are written; quote what is odd";
-                (Mark::of(error.marker()), format!("it is not YAML: {}", error.info()), hint.to_string())
-            })?;
+            let (event, marker) = parser.next_token().map_err(|error| not_yaml(text, &error))?;
             let mark = Mark::of(&marker);
             match event {
                 Event::StreamEnd => return Ok(self.documents),

@@ -263,3 +263,68 @@ fn parse(file: &str, path: &Path, bytes: &[u8], body_of: BodyOf) -> Result<FileC
     }
     if problems.is_empty() { Ok(FileContent::Dags(found)) } else { Err(problems) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn body_of(_: &orch_spec::TaskSpec) -> Result<TaskFn, String> {
+        Ok(TaskFn::untyped(|_, _| Box::pin(async { Ok(None) })))
+    }
+
+    fn broken(folder: &Folder) -> Vec<String> {
+        folder.standing().broken.iter().map(|(file, problems)| format!("{file}: {}", problems[0].message)).collect()
+    }
+
+    #[test]
+    fn python_files_are_listed_unless_they_are_scripts_or_their_modules() {
+        let place = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| fs::write(place.path().join(name), text).expect("a file");
+        for folder in ["scripts", "scripts/lib", "other"] {
+            fs::create_dir(place.path().join(folder)).expect("a folder");
+        }
+        write(
+            "a.yaml",
+            "dag_id: a\ntasks:\n  t: {python: {file: scripts/t.py}}\n  u: {bash: python3 /dags/other/u.py}\n",
+        );
+        for module in ["scripts/t.py", "scripts/lib/helper.py", "other/u.py", ".hidden.py"] {
+            write(module, "print(1)");
+        }
+        let mut folder = Folder::new(place.path().into(), body_of);
+        assert!(folder.poll_files());
+        assert_eq!(broken(&folder), Vec::<String>::new());
+        assert_eq!(folder.report().len(), 1, "Python files are not DAG files");
+        write("etl.py", "print(1)");
+        write("scripts/migrated.py", "from airflow import DAG");
+        assert!(folder.poll_files());
+        let expected = ["etl.py", "scripts/migrated.py"].map(|file| format!("{file}: {NO_PYTHON_DAGS}"));
+        assert_eq!(broken(&folder), expected);
+        assert_eq!(folder.report().len(), 3);
+        fs::remove_file(place.path().join("etl.py")).expect("the file exists");
+        fs::remove_file(place.path().join("scripts/migrated.py")).expect("the file exists");
+        assert!(folder.poll_files());
+        assert!(broken(&folder).is_empty());
+    }
+
+    #[test]
+    fn a_changed_script_is_a_new_version_and_a_missing_one_an_import_error() {
+        let place = tempfile::tempdir().expect("a folder");
+        let script = place.path().join("t.py");
+        fs::write(place.path().join("a.yaml"), "dag_id: a\ntasks:\n  t: {python: {file: t.py}}\n").expect("a file");
+        let mut folder = Folder::new(place.path().into(), body_of);
+        folder.poll_files();
+        let missing = format!("a.yaml: task `t`: there is no file `{}`", script.display());
+        assert_eq!(broken(&folder), [missing]);
+        let version = |folder: &Folder| folder.dags().map(|(dag, _)| dag.version()).collect::<Vec<_>>();
+        let mut versions = Vec::new();
+        for text in ["print(1)", "print(22)"] {
+            fs::write(&script, text).expect("a script");
+            assert!(folder.poll_files(), "the script has changed");
+            assert!(broken(&folder).is_empty());
+            versions.extend(version(&folder));
+        }
+        assert_eq!(versions.len(), 2);
+        assert_ne!(versions[0], versions[1]);
+    }
+}

@@ -55,7 +55,8 @@ impl TestDag {
                     Failure::new(format!("`{}` has several dags", self.dag_id)).hint("make a file of the one to test")
                 );
             }
-            None => names::local_dag(&bundle, &self.dag_id)?,
+            None => names::local_dag(&bundle, &self.dag_id)
+                .map_err(|unknown| if looks_like_path(&self.dag_id) { no_file(path) } else { unknown })?,
         };
         let new =
             NewRun { logical_date: self.logical_date, conf, ..NewRun::manual(&dag.spec.dag_id, TriggeredBy::Test) };
@@ -101,6 +102,23 @@ impl TestDag {
             }
         }
     }
+}
+
+/// Whether a person meant a file rather than the id of a DAG.
+fn looks_like_path(name: &str) -> bool {
+    is_dag_file(name) || name.contains('/')
+}
+
+fn no_file(path: &Path) -> Failure {
+    let name = path.display();
+    if path.exists() {
+        return Failure::new(format!("`{name}` is not a DAG file"))
+            .hint("name a file that ends in `.yaml`, `.yml` or `.json` and does not begin with a dot");
+    }
+    let here =
+        std::env::current_dir().map_or_else(|_| "the current folder".into(), |here| format!("`{}`", here.display()));
+    Failure::new(format!("there is no file `{name}`"))
+        .hint(format!("paths begin in {here}; list the DAGs of the binary with `orch dags list --local`"))
 }
 
 /// To standard error: what is printed there is for people.
