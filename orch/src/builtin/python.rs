@@ -138,3 +138,25 @@ impl Operator for Python {
         Box::pin(async move { self.go(&ctx).await })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_interpreter_is_told_with_the_next_step() {
+        let of_venv = Python::script("1").venv("/nowhere/venv").interpreter().expect_err("no folder").to_string();
+        assert_eq!(
+            of_venv,
+            "the virtual environment `/nowhere/venv` has no `bin/python` on this worker\nhint: create it on each worker with `python3 -m \
+            venv /nowhere/venv`, or name another folder in `venv`"
+        );
+        let of_path = Python { interpreter: Some("/nowhere/python".into()), ..Python::script("1") };
+        let of_path = of_path.interpreter().expect_err("no file").to_string();
+        assert!(
+            of_path.starts_with("there is no interpreter `/nowhere/python` on this worker\nhint: install it"),
+            "{of_path}"
+        );
+        assert_eq!(Python::script("1").interpreter().expect("the usual one"), "python3");
+    }
+}

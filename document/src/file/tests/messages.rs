@@ -90,3 +90,13 @@ fn a_missing_key_is_named_with_a_line_that_has_it() {
         &["3:12: `sql` has no `statement` / add a line such as `statement: select 1`"],
     );
 }
+
+#[test]
+fn a_path_names_a_dag_file_by_its_last_part() {
+    for path in ["x.yaml", "./x.yaml", "../x.yml", "/srv/.git/x.json", "a/b.YAML"] {
+        assert!(is_dag_file(path), "{path}");
+    }
+    for path in [".x.yaml", "a/.x.yaml", "x.endpoint.yaml", "x.py", "x"] {
+        assert!(!is_dag_file(path), "{path}");
+    }
+}

@@ -177,6 +177,15 @@ fn a_dag_runs_on_a_database_that_is_thrown_away() {
 }
 
 #[test]
+fn a_file_that_does_not_exist_is_told_as_a_file() {
+    for file in ["nothere.yaml", "./nothere.yaml", "../nothere.json"] {
+        let refused = orch(&["dags", "test", file]).refused();
+        let expected = format!("error: there is no file `{file}`\nhint: paths begin in `");
+        assert!(refused.starts_with(&expected), "{refused}");
+    }
+}
+
+#[test]
 fn a_graph_is_saved_as_a_picture() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("graph.svg");
