@@ -36,7 +36,7 @@ async fn the_exit_code_of_a_script_decides_and_errors_are_logged() {
     let skipped = python(Python::script("raise SystemExit(99)")).run_alone(Ctx::test()).await;
     assert!(matches!(skipped, Err(TaskError::Skipped { .. })));
     let none = python(Python::script("").venv("/no/such")).run_alone(Ctx::test()).await.expect_err("there is none");
-    assert!(causes(&none).contains("cannot start `/no/such/bin/python`"), "{none}");
+    assert!(causes(&none).contains("the virtual environment `/no/such` has no `bin/python`"), "{none}");
 }
 
 #[tokio::test]
