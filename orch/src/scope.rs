@@ -5,6 +5,7 @@ use crate::call::{Call, Draft};
 use crate::each::{Each, Lift, Over};
 use crate::graph::{Graph, MapNumber};
 use crate::options::Group;
+use orch_spec::params::of_rust_type;
 use orch_spec::{Location, Options, Role, TriggerRule};
 use std::{cell::RefCell, marker::PhantomData, rc::Rc};
 
@@ -90,7 +91,7 @@ impl<'d> Scope<'d> {
     /// The parameters of the run. Their JSON schema draws the trigger form and refuses a bad conf.
     #[track_caller]
     pub fn params<P: Data + schemars::JsonSchema>(&self) -> Params<'d, P> {
-        let schema = schemars::schema_for!(P).to_value();
+        let schema = of_rust_type(schemars::schema_for!(P).to_value());
         self.graph.borrow_mut().set_params(std::any::type_name::<P>(), schema, Location::caller());
         Params::new()
     }

@@ -1,23 +1,37 @@
 //! Params of a run: the conf it was started with, and what the schema says for the rest.
 
 mod conf;
+mod equal;
+mod rewrite;
 mod schema;
 mod words;
 
 pub use conf::{BadConf, MAX_CONF_BYTES, check_conf, parse_conf};
+pub use rewrite::{embedded, extracted, of_rust_type};
 pub use schema::{Violation, violations};
-pub use words::unjudged;
+pub use words::{is_rule, unjudged};
 
 use serde_json::{Map, Value};
 
-/// The conf with the schema's defaults filled in, at every depth where the schema names properties.
+/// Returns the conf with the schema's defaults, at every depth where the schema names properties.
 pub fn with_defaults(schema: &Value, conf: &Value) -> Value {
+    fill(schema, conf, true)
+}
+
+/// Returns the conf with the defaults of the params themselves. A conf is validated in this form, as in Airflow: a default inside of
+/// a param does not make a required field optional.
+pub(crate) fn with_own_defaults(schema: &Value, conf: &Value) -> Value {
+    fill(schema, conf, false)
+}
+
+fn fill(schema: &Value, conf: &Value, deep: bool) -> Value {
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return conf.clone() };
     let Value::Object(given) = conf else { return conf.clone() };
     let mut filled: Map<String, Value> = given.clone();
     for (name, property) in properties {
         match filled.get_mut(name) {
-            Some(value) => *value = with_defaults(property, value),
+            Some(value) if deep => *value = fill(property, value, deep),
+            Some(_) => {}
             None => {
                 if let Some(default) = property.get("default") {
                     filled.insert(name.clone(), default.clone());

@@ -12,7 +12,7 @@ from random import Random
 import sandbox
 
 HERE = Path(__file__).parent
-TABLES = ("trigger_rules", "runs", "skips")
+TABLES = ("trigger_rules", "runs", "skips", "params")
 RUNS, BRANCHES, SHORT_CIRCUITS = 1500, 100, 50
 
 
@@ -31,14 +31,20 @@ def main() -> None:
             import rules
 
             body = rules.record(session)
-            _write(args.out / "trigger_rules.json", header, body, lines_in=None)
+            _write(args.out / "trigger_rules.json", header, body, lines_in=())
             _report(table, rules.summary(body))
+        elif table == "params":
+            import params
+
+            body = params.record()
+            _write(args.out / "params.json", header, body, lines_in=tuple(body))
+            _report(table, params.summary(body))
         else:
             wanted = [("run", args.runs)]
             if table == "skips":
                 wanted = [("branch", BRANCHES), ("short_circuit", SHORT_CIRCUITS)]
             cases, trouble = _record_cases(session, args.seed, wanted)
-            _write(args.out / f"{table}.json", header, {"cases": cases}, lines_in="cases")
+            _write(args.out / f"{table}.json", header, {"cases": cases}, lines_in=("cases",))
             _report(table, {**_summary(cases), **trouble})
             all_well = all_well and not trouble["crashed"]
     if not all_well:
@@ -91,11 +97,11 @@ def _summary(recorded: list[dict]) -> dict:
     }
 
 
-def _write(path: Path, header: dict, body: dict, lines_in: str | None) -> None:
+def _write(path: Path, header: dict, body: dict, lines_in: tuple[str, ...]) -> None:
     """Compact JSON with one case or one section a line, so that a diff shows which changed."""
     lines = [f'{json.dumps(k)}:{json.dumps(v, separators=(",", ":"))}' for k, v in header.items()]
     for name, value in body.items():
-        if name == lines_in:
+        if name in lines_in:
             rows = ",\n".join(json.dumps(row, separators=(",", ":")) for row in value)
             lines.append(f'"{name}":[\n{rows}\n]')
         else:

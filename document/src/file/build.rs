@@ -7,6 +7,7 @@ use super::keys::KINDS;
 use super::node::{Mark, Node, NodeKind};
 use super::options::{read as options, read_of_dag};
 use super::{FILE_TASK, Problems, schedule, task};
+use orch_spec::params::embedded;
 use orch_spec::{
     Callbacks, DagSpec, Deadline, DeadlineFrom, GroupSpec, Location, Notifier, Options, Role, TaskSpec, Timetable,
     TriggerRule, check,
@@ -186,7 +187,7 @@ fn params(node: &Node) -> Value {
         if schema.get("default").is_none() {
             required.push(key.text.clone());
         }
-        properties.insert(key.text.clone(), schema);
+        properties.insert(key.text.clone(), embedded(&key.text, schema));
     }
     // Their order in the file says nothing.
     required.sort_unstable();

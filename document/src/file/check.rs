@@ -8,6 +8,7 @@ use super::template::Template;
 use super::template::airflow::{Jinja, in_orch, is_connection, template_in_program};
 use crate::sql;
 use orch_spec::names::closest;
+use orch_spec::params::{is_rule, violations};
 use serde_json::Value;
 
 pub(super) fn document(document: &Node, problems: &mut Problems<'_>) {
@@ -325,13 +326,13 @@ impl Checker<'_, '_> {
     }
 
     fn param(&mut self, node: &Node, what: &str) {
-        const WORDS: [&str; 9] = ["type", "default", "enum", "const", "anyOf", "oneOf", "allOf", "$ref", "properties"];
-        if !WORDS.iter().any(|word| node.get(word).is_some()) {
+        let is_schema = |key: &str, value: &Node| key == "default" || is_rule(key, &value.json());
+        if !node.entries().iter().any(|(key, value)| is_schema(&key.text, value)) {
             let hint = "a JSON Schema has a `type`; an object as default is `{type: object, default: {…}}`";
             self.problems.add(node.mark, format!("{what} is an object but no JSON Schema"), hint);
         }
         if let (Some(default), schema) = (node.get("default"), node.json())
-            && let Some(problem) = orch_spec::params::violations(&schema, &default.json()).first()
+            && let Some(problem) = violations(&schema, &default.json()).first()
         {
             self.problems.add(
                 default.mark,

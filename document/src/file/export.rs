@@ -3,6 +3,7 @@
 mod task;
 mod write;
 
+use orch_spec::params::extracted;
 use orch_spec::{
     Asset, AssetCondition, AssetRef, Callbacks, DagSpec, GroupSpec, MapSpec, Notifier, Options, Schedule, Source,
     Timetable,
@@ -118,7 +119,7 @@ impl Writer<'_> {
             });
             let value = match plain {
                 Some(fields) if !required(name) => fields["default"].clone(),
-                _ => property.clone(),
+                _ => extracted(name, property.clone()).unwrap_or_else(|| property.clone()),
             };
             (name.clone(), Out::Value(value))
         };

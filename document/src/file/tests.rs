@@ -282,6 +282,12 @@ fn errors_have_a_line_and_a_hint() {
         &["has no `subject` / add a line such as `subject: Publish the orders?`"],
     );
     wrong("dag_id: a\nstart: tomorrow\ntasks: {}\n", &["2:8: `tomorrow` is no date"]);
+    let required = "dag_id: a\nschedule: '@daily'\nparams: {x: {type: integer}, y: 1}\ntasks: {}\n";
+    wrong(
+        required,
+        &["the param `x` has no default, but the dag has a schedule, whose runs get no params / give the param"],
+    );
+    dag(&required.replace("schedule: '@daily'\n", ""));
     wrong("dag_id: a\nparams: {x: {typ: 1}}\ntasks: {}\n", &["is an object but no JSON Schema"]);
     wrong("dag_id: a\nparams: {x: {type: integer, default: no}}\ntasks: {}\n", &["2:38: the default of `params` `x`"]);
     wrong("a: {{ b }}\n", &["a key is a list or an object, not a text / a template stands in quotes"]);
@@ -383,7 +389,7 @@ fn aliases_and_several_documents_are_read() {
 }
 
 #[test]
-fn nested_references_in_params_are_an_import_error_in_no_time() {
+fn nested_references_in_params_are_judged_in_no_time() {
     let began = std::time::Instant::now();
     let level = |level: usize| {
         let next = format!("{{$ref: '#/$defs/a{}'}}", level + 1);
@@ -396,13 +402,10 @@ fn nested_references_in_params_are_an_import_error_in_no_time() {
             a40: {{type: integer}}\ntasks:\n  t: {{bash: 'true'}}\n"
         )
     };
-    // A `$ref` of a file is seen from the root of all its params, so this one is refused once its default was judged.
-    for (default, reason) in [("1", "`$ref` leads to `#/$defs/a0`"), ("x", "the default of `params` `p`")] {
-        let text = file(default);
-        assert!(text.len() < 4_000);
-        let problems = parse("a.yaml", "/dags", text.as_bytes()).expect_err("it is an import error");
-        assert!(problems[0].message.contains(reason), "{problems:?}");
-    }
+    let good = dag(&file("1")).params_schema;
+    assert_eq!(orch_spec::params::check_conf(good.as_ref(), &json!({ "p": 2 })), Ok(()));
+    assert!(orch_spec::params::check_conf(good.as_ref(), &json!({ "p": "x" })).is_err());
+    wrong(&file("x"), &["the default of `params` `p`"]);
     assert!(began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
 }
 

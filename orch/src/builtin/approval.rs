@@ -5,6 +5,7 @@ use crate::{BoxFuture, Call, Ctx, Data, Deferral, OnTimeout, TaskResult, defer, 
 use chrono::{DateTime, Utc};
 use orch_sdk::task::Awaited;
 use orch_spec::approval::{ANSWER, Answer, Question, REJECT};
+use orch_spec::params::of_rust_type;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -35,7 +36,7 @@ pub struct Form<F> {
 
 /// Asks for what `F` says: its fields, with their defaults and limits, are the fields of the form.
 pub fn input<F: Data + JsonSchema>(subject: &str) -> Form<F> {
-    let params = schemars::schema_for!(F).to_value();
+    let params = of_rust_type(schemars::schema_for!(F).to_value());
     let question = Question { options: Vec::new(), params, ..Question::approval(subject) };
     Form { question, typed: PhantomData }
 }
@@ -110,7 +111,7 @@ impl Approval {
     /// Beside the answer something is to be typed in.
     #[must_use]
     pub fn with_form<F: JsonSchema>(mut self) -> Approval {
-        self.question.params = schemars::schema_for!(F).to_value();
+        self.question.params = of_rust_type(schemars::schema_for!(F).to_value());
         self
     }
 

@@ -1,8 +1,9 @@
 //! Params, trigger rules against inputs, conditions that can hold, setups and teardowns.
 
 use super::Checked;
-use crate::params::unjudged;
-use crate::{InputSpec, MapSpec, Role, Source, TaskSpec, TriggerRule};
+use crate::params::{BadConf, check_conf, unjudged};
+use crate::{InputSpec, MapSpec, Role, Schedule, Source, TaskSpec, TriggerRule};
+use serde_json::json;
 
 pub(super) fn check(dag: &mut Checked<'_>) {
     let spec = dag.spec;
@@ -12,6 +13,9 @@ pub(super) fn check(dag: &mut Checked<'_>) {
     }
     for (what, hint) in spec.params_schema.iter().flat_map(unjudged) {
         dag.about_dag(format!("its params: {what}"), &hint);
+    }
+    if dag.problems.is_empty() {
+        scheduled_params(dag);
     }
     for task in &spec.tasks {
         for input in &task.inputs {
@@ -34,6 +38,22 @@ pub(super) fn check(dag: &mut Checked<'_>) {
             dag.about_task(task, "it can never run: its condition lists no value", "list the values it runs for");
         }
         setup_and_teardown(dag, task);
+    }
+}
+
+/// Runs of a schedule have no conf, so the defaults alone must fit the schema.
+fn scheduled_params(dag: &mut Checked<'_>) {
+    let spec = dag.spec;
+    let Some(schema) = spec.params_schema.as_ref().filter(|_| spec.schedule != Schedule::Manual) else { return };
+    let Err(BadConf::Params(wrong)) = check_conf(Some(schema), &json!({})) else { return };
+    for violation in wrong {
+        let problem = match (violation.what.as_str(), violation.path.as_str()) {
+            ("is missing", param) => {
+                format!("the param `{param}` has no default, but the dag has a schedule, whose runs get no params")
+            }
+            _ => format!("the defaults of its params do not fit their schema: {violation}"),
+        };
+        dag.about_dag(problem, "give the param a default that fits, or remove the schedule");
     }
 }
 

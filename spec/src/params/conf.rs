@@ -1,6 +1,6 @@
 //! A conf as somebody gives it: checked once, at the edge (CLI, API, UI), by the same rules and in the same words.
 
-use super::{Violation, violations, with_defaults};
+use super::{Violation, violations, with_own_defaults};
 use serde_json::Value;
 use std::fmt;
 
@@ -91,7 +91,7 @@ pub fn parse_conf(text: &str) -> Result<Value, BadConf> {
 /// Judges a conf by the params of its DAG, after their defaults have been filled in. Without params anything goes.
 pub fn check_conf(schema: Option<&Value>, conf: &Value) -> Result<(), BadConf> {
     let Some(schema) = schema else { return Ok(()) };
-    let wrong = violations(schema, &with_defaults(schema, conf));
+    let wrong = violations(schema, &with_own_defaults(schema, conf));
     if wrong.is_empty() { Ok(()) } else { Err(BadConf::Params(wrong)) }
 }
 

@@ -1,11 +1,13 @@
-//! Judges a value by a JSON schema: the words that `#[derive(JsonSchema)]` writes, and those that people write in DAG files. Other
-//! words are refused when the DAG is loaded (`words`), so nothing here is silently left unchecked. Of `format` only dates, times,
-//! UUIDs, addresses of mail and of machines are judged, as JSON Schema leaves it open.
+//! Validates a value against a JSON Schema, with Airflow's results (`tests/oracle/params.json`). Unsupported keywords are rejected when the DAG is
+//! loaded (`words`), so no rule is silently left unchecked. Of `format`, only the names that Airflow checks are checked; others are notes.
 
 mod text;
 
+use super::equal::{canonical, compare, equal, is_multiple, whole};
+use super::rewrite::resolve;
 use crate::names::closest;
 use serde_json::{Map, Value};
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::{self, Write};
@@ -162,7 +164,7 @@ impl<'a> Judge<'a> {
     }
 
     fn resolve(&self, to: &str) -> Option<&'a Value> {
-        self.root.pointer(to.strip_prefix('#')?)
+        resolve(self.root, to)
     }
 
     /// `enum` and `const`.
@@ -170,31 +172,45 @@ impl<'a> Judge<'a> {
         let constant = words.get("const").map(std::slice::from_ref);
         let listed = words.get("enum").and_then(Value::as_array).map(Vec::as_slice);
         for allowed in [constant, listed].into_iter().flatten() {
-            if self.may_go_on(allowed.len()) && !allowed.contains(value) {
+            if self.may_go_on(allowed.len()) && !allowed.iter().any(|one| equal(one, value)) {
                 self.say(format!("is {}, not {}", truncate_json(value), one_of(allowed)), meant(value, allowed));
             }
         }
     }
 
-    /// `allOf`, `anyOf`, `oneOf`. A value that fits several of `oneOf` is let through: serde takes the first.
+    /// Judges `allOf`, `anyOf` and `oneOf`. Schemas of Rust types have no `oneOf` (`of_rust_type`), so it is strict.
     fn alternatives(&mut self, words: &'a Map<String, Value>, value: &Value, depth: usize) {
         let listed = |word: &str| words.get(word).and_then(Value::as_array);
         for schema in listed("allOf").into_iter().flatten() {
             self.judge(schema, value, depth + 1);
         }
-        for schemas in ["anyOf", "oneOf"].into_iter().filter_map(listed) {
-            self.any_of(schemas, value, depth);
+        for (schemas, max_fitting) in [(listed("anyOf"), usize::MAX), (listed("oneOf"), 1)] {
+            if let Some(schemas) = schemas {
+                self.fitting(schemas, max_fitting, value, depth);
+            }
         }
     }
 
-    fn any_of(&mut self, schemas: &'a [Value], value: &Value, depth: usize) {
+    /// At least one of `schemas` must allow the value, and at most `max_fitting` of them.
+    fn fitting(&mut self, schemas: &'a [Value], max_fitting: usize, value: &Value, depth: usize) {
         let mut attempts: Vec<(bool, Vec<Violation>)> = Vec::new();
+        let mut fitting = 0;
         for schema in schemas {
             let found = self.apart(|judge| judge.judge(schema, value, depth + 1));
             if found.is_empty() {
-                return;
+                fitting += 1;
+                if fitting > max_fitting {
+                    let what = format!("is {}, which fits more than one of its alternatives", truncate_json(value));
+                    return self.say(what, Some("`oneOf` allows exactly one; `anyOf` allows several".into()));
+                }
+                if max_fitting == usize::MAX {
+                    return;
+                }
             }
             attempts.push((carries_tag_of(schema, value), found));
+        }
+        if fitting > 0 {
+            return;
         }
         let choices: Option<Vec<&Value>> =
             schemas.iter().map(choices_of).collect::<Option<Vec<_>>>().map(|c| c.concat());
@@ -231,9 +247,13 @@ impl<'a> Judge<'a> {
             if !self.may_go_on(patterns * (1 + name.len() / 64)) {
                 return;
             }
-            let property = known.and_then(|known| known.get(name)).or_else(|| self.patterns.of_field(words, name));
-            match (property, words.get("additionalProperties")) {
-                (Some(schema), _) => self.at(name, |judge| judge.judge(schema, field, depth + 1)),
+            let own = known.and_then(|known| known.get(name));
+            let schemas: Vec<&Value> = own.into_iter().chain(self.patterns.of_field(words, name)).collect();
+            for schema in &schemas {
+                self.at(name, |judge| judge.judge(schema, field, depth + 1));
+            }
+            match (schemas.first(), words.get("additionalProperties")) {
+                (Some(_), _) => {}
                 (None, Some(Value::Bool(false))) => {
                     self.may_go_on(known.map_or(0, Map::len));
                     let hint = unknown_field(name, known);
@@ -249,7 +269,7 @@ impl<'a> Judge<'a> {
         self.length(words, "minItems", "maxItems", items.len(), "element");
         let mut seen = HashSet::new();
         let mut is_repeated = |item: &Value| {
-            let text = item.to_string();
+            let text = canonical(item);
             self.may_go_on(text.len() / 64);
             !seen.insert(text)
         };
@@ -270,7 +290,8 @@ impl<'a> Judge<'a> {
     }
 
     fn length(&mut self, words: &Map<String, Value>, least: &str, most: &str, length: usize, unit: &str) {
-        let limit = |word: &str| words.get(word).and_then(Value::as_u64);
+        let whole_number = |limit: &Value| u64::try_from(whole(limit.as_number()?)?).ok();
+        let limit = |word: &str| words.get(word).and_then(whole_number);
         let units = |count: u64| format!("{count} {unit}{}", if count == 1 { "" } else { "s" });
         let length = length as u64;
         if let Some(least) = limit(least).filter(|least| length < *least) {
@@ -282,21 +303,21 @@ impl<'a> Judge<'a> {
     }
 
     fn range(&mut self, words: &Map<String, Value>, number: &serde_json::Number) {
-        type Broken = fn(f64, f64) -> bool;
-        let limits: [(&str, Broken, &str); 4] = [
-            ("minimum", |n, limit| n < limit, "less than"),
-            ("maximum", |n, limit| n > limit, "more than"),
-            ("exclusiveMinimum", |n, limit| n <= limit, "not more than"),
-            ("exclusiveMaximum", |n, limit| n >= limit, "not less than"),
+        let limits: [(&str, fn(Ordering) -> bool, &str); 4] = [
+            ("minimum", Ordering::is_lt, "less than"),
+            ("maximum", Ordering::is_gt, "more than"),
+            ("exclusiveMinimum", Ordering::is_le, "not more than"),
+            ("exclusiveMaximum", Ordering::is_ge, "not less than"),
         ];
-        let Some(value) = number.as_f64() else { return };
-        let step = words.get("multipleOf").and_then(Value::as_f64).filter(|step| *step > 0.0);
-        if let Some(step) = step.filter(|step| (value / step - (value / step).round()).abs() > 1e-9) {
+        if let Some(Value::Number(step)) = words.get("multipleOf").filter(|step| step.as_f64() > Some(0.0))
+            && !is_multiple(number, step)
+        {
             self.say(format!("is {number}, not a multiple of {step}"), None);
         }
         for (word, is_broken, text) in limits {
-            let limit = words.get(word).filter(|limit| limit.as_f64().is_some_and(|limit| is_broken(value, limit)));
-            if let Some(limit) = limit {
+            if let Some(Value::Number(limit)) = words.get(word)
+                && compare(number, limit).is_some_and(is_broken)
+            {
                 self.say(format!("is {number}, {text} {limit}"), None);
             }
         }
@@ -317,7 +338,8 @@ fn carries_tag_of(schema: &Value, value: &Value) -> bool {
     let properties = schema.get("properties").and_then(Value::as_object);
     let mut constants =
         properties.into_iter().flatten().filter_map(|(name, p)| Some((name, p.get("const")?))).peekable();
-    constants.peek().is_some() && constants.all(|(name, constant)| value.get(name) == Some(constant))
+    constants.peek().is_some()
+        && constants.all(|(name, constant)| value.get(name).is_some_and(|found| equal(found, constant)))
 }
 
 fn is_integer(number: &serde_json::Number) -> bool {
@@ -354,7 +376,7 @@ fn type_names(types: &Value) -> String {
     }
 }
 
-fn truncate_json(value: &Value) -> String {
+pub(super) fn truncate_json(value: &Value) -> String {
     let mut head = Head(Vec::new());
     let is_whole = serde_json::to_writer(&mut head, value).is_ok();
     let text = String::from_utf8_lossy(&head.0);

@@ -128,7 +128,7 @@ fn words_of(schema: &Value) -> Option<Vec<String>> {
     if let Some(words) = schema.get("enum").and_then(Value::as_array) {
         return words.iter().filter(|word| !word.is_null()).map(text).collect();
     }
-    let variants = schema.get("oneOf")?.as_array()?;
+    let variants = ["anyOf", "oneOf"].into_iter().find_map(|word| schema.get(word)?.as_array())?;
     variants.iter().map(|variant| text(variant.get("const")?)).collect()
 }
 
