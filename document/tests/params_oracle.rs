@@ -21,7 +21,7 @@ fn load(schema: &Value, schedule: &Value) -> Result<Value, String> {
     }
     match parse("oracle.json", "/dags", document.to_string().as_bytes()) {
         Ok(mut dags) => Ok(dags.remove(0).params_schema.unwrap()),
-        Err(problems) => Err(problems.iter().map(|problem| format!("{}\n", problem.message)).collect()),
+        Err(problems) => Err(problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>().join("\n")),
     }
 }
 
@@ -50,7 +50,7 @@ fn values_are_accepted_as_by_airflow_or_the_keyword_is_refused_at_load() {
         match (found, expected) {
             (Ok(Ok(())), "accepted") | (Ok(Err(_)), "refused") => equal += 1,
             (Err(problem), _) if !names_a_keyword(&problem, schema) => {
-                wrong.push(format!("{row}\n  no keyword: {problem}"))
+                wrong.push(format!("{row}\n  no keyword: {problem}"));
             }
             (Err(_), "bad_schema") => equal += 1,
             (Err(problem), _) => refused_at_load.push(format!("{schema} {problem}")),
@@ -59,7 +59,7 @@ fn values_are_accepted_as_by_airflow_or_the_keyword_is_refused_at_load() {
     }
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
     assert!(rows.len() >= 265 && equal >= 245, "{equal} of {}", rows.len());
-    assert!(refused_at_load.len() <= 30, "{}", refused_at_load.join("\n"));
+    assert!(refused_at_load.len() <= 20, "{}", refused_at_load.join("\n"));
 }
 
 #[test]
@@ -76,6 +76,6 @@ fn a_schedule_needs_defaults_that_fit() {
     }
     assert_eq!(
         load(&json!({ "type": "string" }), &json!("@daily")),
-        Err("dag `oracle`: the param `p` has no default, but the dag has a schedule, whose runs get no params\n".into())
+        Err("dag `oracle`: the param `p` has no default, but the dag has a schedule, whose runs get no params".into())
     );
 }

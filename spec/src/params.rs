@@ -2,6 +2,7 @@
 
 mod conf;
 mod equal;
+mod python;
 mod rewrite;
 mod schema;
 mod words;

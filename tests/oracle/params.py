@@ -47,7 +47,10 @@ VALUES: list[tuple[dict[str, Any], list[Any]]] = [
     ({"pattern": "^[a-z]+$"}, ["abc", "a1", "", "abc\n", 5]),
     ({"pattern": "b"}, ["abc", "ac"]),
     ({"pattern": r"^\d{4}-\d{2}$"}, ["2026-02", "2026-2"]),
-    ({"pattern": r"^\w+$"}, ["a_1", "a-1"]),
+    ({"pattern": r"^\w+$"}, ["a_1", "a-1", "Zürich", "東京", "a–b"]),
+    ({"pattern": r"^[\w-]+$"}, ["ü-x", "ü x"]),
+    ({"pattern": r"^\S+$"}, ["a", "a\u00a0b", "ü"]),
+    ({"pattern": r"^[^\s,]+$"}, ["a,b", "ü", "a\u00a0b"]),
     ({"pattern": "^(?!a)"}, ["b"]),
     ({"pattern": "("}, ["a"]),
     # Formats.

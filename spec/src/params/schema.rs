@@ -303,7 +303,8 @@ impl<'a> Judge<'a> {
     }
 
     fn range(&mut self, words: &Map<String, Value>, number: &serde_json::Number) {
-        let limits: [(&str, fn(Ordering) -> bool, &str); 4] = [
+        type Broken = fn(Ordering) -> bool;
+        let limits: [(&str, Broken, &str); 4] = [
             ("minimum", Ordering::is_lt, "less than"),
             ("maximum", Ordering::is_gt, "more than"),
             ("exclusiveMinimum", Ordering::is_le, "not more than"),

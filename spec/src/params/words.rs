@@ -2,9 +2,9 @@
 //! rule that is not checked would look as if it held.
 
 use super::equal::whole;
+use super::python::PythonRegex;
 use super::rewrite::{Inner, resolve};
 use crate::names::closest;
-use crate::pattern::compile;
 use serde_json::Value;
 
 /// Judged by `violations`.
@@ -182,7 +182,7 @@ fn inside<'a>(
 /// What is wrong with a keyword by itself, and what to do about it.
 fn problem_of(root: &Value, word: &str, value: &Value, path: &[&str]) -> Option<(String, String)> {
     let unusable = |word: &str, pattern: &str| {
-        let error = compile(pattern).err()?;
+        let error = PythonRegex::new(pattern).err()?;
         let hint = "write it in the syntax of the crate regex-lite, with fewer repetitions";
         Some((format!("`{word}`: `{pattern}` cannot be used as a regular expression: {error}"), hint.into()))
     };

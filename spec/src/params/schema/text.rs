@@ -1,10 +1,9 @@
 //! Rules for texts: `pattern` and `format`, and names of fields by pattern.
 
-use super::super::rewrite::RUST_DATE_TIME;
 use super::truncate_json;
-use crate::pattern::compile;
+use crate::params::python::PythonRegex;
+use crate::params::rewrite::RUST_DATE_TIME;
 use chrono::{DateTime, NaiveDate};
-use regex_lite::Regex;
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,7 +11,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The regular expressions of a schema, each compiled once however many values are judged by it.
 #[derive(Default)]
-pub(super) struct Patterns<'a>(RefCell<HashMap<&'a str, Option<Regex>>>);
+pub(super) struct Patterns<'a>(RefCell<HashMap<&'a str, Option<PythonRegex>>>);
 
 impl<'a> Patterns<'a> {
     /// What is wrong with a text.
@@ -38,10 +37,8 @@ impl<'a> Patterns<'a> {
     /// a limit.
     fn fits(&self, pattern: &'a str, text: &str) -> bool {
         let mut compiled = self.0.borrow_mut();
-        let regex = compiled.entry(pattern).or_insert_with(|| compile(pattern).ok());
-        // In Python, `$` also matches before a final newline.
-        let line = text.strip_suffix('\n');
-        regex.as_ref().is_some_and(|regex| regex.is_match(text) || line.is_some_and(|line| regex.is_match(line)))
+        let regex = compiled.entry(pattern).or_insert_with(|| PythonRegex::new(pattern).ok());
+        regex.as_ref().is_some_and(|regex| regex.is_match(text))
     }
 
     #[cfg(test)]
