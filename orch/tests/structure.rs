@@ -265,7 +265,18 @@ struct Params {
     /// Load only orders from this day on.
     #[serde(default)]
     since: Option<String>,
+    #[serde(default)]
+    size: Size,
     limit: u32,
+}
+
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+enum Size {
+    /// schemars describes a variant with a comment in a `oneOf`.
+    #[default]
+    Small,
+    /// All rows.
+    Large,
 }
 
 #[task]
@@ -282,5 +293,6 @@ fn params_have_a_schema() {
     let schema = built(&dag).params_schema.clone().expect("a schema");
     assert_eq!(schema["properties"]["since"]["description"], "Load only orders from this day on.");
     assert_eq!(schema["required"], json!(["limit"]));
+    assert_eq!(schema["$defs"]["Size"]["anyOf"][1]["const"], "Large", "{schema}");
     assert_eq!(dag.tasks()[0].inputs[0].source, Source::Params);
 }
