@@ -38,8 +38,8 @@ pub fn unmet(plan: &Plan, task: TaskIdx, index: i32, output: &Value) -> Vec<Skip
         .collect()
 }
 
-/// Everybody whom this output of a task tells not to run: by a condition, a branch or a short circuit. `Err`: a branch
-/// names a task that is not there.
+/// Returns the tasks that are skipped because of this output of a task: by a condition, a branch or a short circuit. Fails if a
+/// branch names neither a task nor a task group.
 pub fn skips(plan: &Plan, task: TaskIdx, index: i32, output: &Value) -> Result<Vec<Skip>, String> {
     let spec = &plan.spec.tasks[usize::from(task)];
     let mut skips = unmet(plan, task, index, output);
@@ -70,12 +70,34 @@ pub fn skips(plan: &Plan, task: TaskIdx, index: i32, output: &Value) -> Result<V
     Ok(skips)
 }
 
-/// The tasks of these ids. A branch may name a task of its own group without the group's prefix.
+/// The tasks of these ids; of a task group, its first tasks. A branch may name a task or group of its own group without the prefix
+/// of that group.
 fn named<'a>(plan: &Plan, spec: &TaskSpec, ids: impl IntoIterator<Item = &'a str>) -> Result<Vec<TaskIdx>, String> {
-    let find = |id: &str| plan.index_of(id).or_else(|| plan.index_of(&format!("{}.{id}", spec.group_id.as_ref()?)));
-    let one =
-        |id: &str| find(id).ok_or_else(|| format!("`{}` follows `{id}`, which is no task of this dag", spec.task_id));
-    ids.into_iter().map(one).collect()
+    let mut found = Vec::new();
+    for id in ids {
+        let prefixed = spec.group_id.as_ref().map(|group| format!("{group}.{id}"));
+        let tasks = std::iter::once(id).chain(prefixed.as_deref()).find_map(|id| match plan.index_of(id) {
+            Some(task) => Some(vec![task]),
+            None => roots(plan, id),
+        });
+        let missing = || {
+            let branch = &spec.task_id;
+            format!("the branch `{branch}` returned `{id}`, which is neither a task nor a task group of this DAG")
+        };
+        found.extend(tasks.ok_or_else(missing)?);
+    }
+    Ok(found)
+}
+
+/// The tasks of a group, and of the groups inside it, without an upstream in the group. `None` if the group does not exist.
+fn roots(plan: &Plan, group: &str) -> Option<Vec<TaskIdx>> {
+    plan.spec.groups.iter().find(|g| g.group_id == group)?;
+    let is_in = |task: TaskIdx| {
+        let of = plan.spec.tasks[usize::from(task)].group_id.as_deref();
+        of.and_then(|of| of.strip_prefix(group)).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let is_root = |task: &TaskIdx| is_in(*task) && !plan.task(*task).up.iter().any(|edge| is_in(edge.task));
+    Some((0..plan.tasks.len() as TaskIdx).filter(is_root).collect())
 }
 
 fn direct(plan: &Plan, task: TaskIdx) -> impl Iterator<Item = TaskIdx> + '_ {
@@ -100,4 +122,50 @@ fn skip(plan: &Plan, from: TaskIdx, index: i32, task: TaskIdx) -> Skip {
     let domain = |t: TaskIdx| plan.task(t).map.map(|m| m.domain);
     let same = index >= 0 && domain(from).is_some() && domain(from) == domain(task);
     Skip { task, index: same.then_some(index) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::sync::Arc;
+
+    /// `choose` is followed by the groups `one` (with a group inside) and `two`, and by `other`; `g.pick` by `g.h.a` and `g.b`.
+    fn plan() -> Plan {
+        let task = |id: &str, group: Option<&str>, after: &[&str]| {
+            let kind = if id == "choose" || id == "g.pick" { "branch" } else { "rust" };
+            json!({ "task_id": id, "kind": kind, "group_id": group, "after": after })
+        };
+        let groups = ["one", "one.inner", "two", "g", "g.h"].map(|id| json!({ "group_id": id }));
+        let spec = json!({ "dag_id": "d", "groups": groups, "tasks": [
+            task("choose", None, &[]),
+            task("one.a", Some("one"), &["choose"]),
+            task("one.inner.b", Some("one.inner"), &["choose"]),
+            task("one.c", Some("one"), &["one.a", "one.inner.b"]),
+            task("two.d", Some("two"), &["choose"]),
+            task("other", None, &["choose"]),
+            task("g.pick", Some("g"), &[]),
+            task("g.h.a", Some("g.h"), &["g.pick"]),
+            task("g.b", Some("g"), &["g.pick"]),
+        ] });
+        Plan::new(Arc::new(serde_json::from_value(spec).expect("a spec"))).expect("a plan")
+    }
+
+    fn skipped(branch: &str, output: &Value) -> Result<Vec<String>, String> {
+        let plan = plan();
+        let skips = skips(&plan, plan.index_of(branch).expect("a task"), -1, output)?;
+        Ok(skips.into_iter().map(|skip| plan.task_id(skip.task).to_string()).collect())
+    }
+
+    #[test]
+    fn a_branch_that_returns_a_task_group_follows_the_first_tasks_of_the_group() {
+        assert_eq!(skipped("choose", &json!("one")).unwrap(), ["two.d", "other"]);
+        assert_eq!(skipped("choose", &json!("one.inner")).unwrap(), ["one.a", "two.d", "other"]);
+        assert_eq!(skipped("choose", &json!(["two", "one.a"])).unwrap(), ["one.inner.b", "other"]);
+        assert_eq!(skipped("g.pick", &json!("h")).unwrap(), ["g.b"]);
+        assert_eq!(
+            skipped("choose", &json!("three")).unwrap_err(),
+            "the branch `choose` returned `three`, which is neither a task nor a task group of this DAG"
+        );
+    }
 }

@@ -29,7 +29,7 @@ pub enum Event {
     Finished { task: TaskIdx, index: i32, outcome: Outcome },
     /// An instance that was cleared while it ran has stopped.
     Restarted { task: TaskIdx, index: i32 },
-    /// Somebody said how an instance ended. What it stood in is gone with that.
+    /// A user marked an instance. The instance has left the queue, wait or limit that it stood in.
     Marked { task: TaskIdx, index: i32, state: TaskState, stood: Stood },
     /// More elements of a map may be in flight: all of them run, and workers have room.
     Widen { window: i32 },
@@ -112,12 +112,18 @@ pub fn start_some(plan: &Plan, chosen: &BTreeSet<TaskIdx>) -> (Run, Effects) {
     (run, effects)
 }
 
-/// Applies events to a run. `elements` holds what earlier calls reported missing: load it and call again.
+/// Applies events to a run. `elements` holds what earlier calls reported missing: load it and call again. Of a finished run, marks
+/// change only the states of the marked instances: the run keeps its state, and nothing runs. Other events have no effect on it.
 pub fn fold(plan: &Plan, run: &Run, events: &[Event], elements: &Elements) -> Result<(Run, Effects), Missing> {
-    if run.state.is_finished() {
-        return Ok((run.clone(), Effects::default()));
-    }
     let mut fold = Fold::new(plan, run, elements);
+    if run.state.is_finished() {
+        for event in events {
+            if let Event::Marked { task, index, state, stood } = event {
+                fold.marked(*task, *index, *state, *stood)?;
+            }
+        }
+        return Ok((fold.run, Effects::default()));
+    }
     // What ends here was not over before, whatever its row says by now.
     for event in events {
         if let Event::Finished { task, index, .. } = event {

@@ -33,6 +33,7 @@ use orch_core::retry::{logical_date_key, retry_delay};
 use orch_core::transition::Outcome;
 use orch_sdk::wait::Wake;
 use orch_spec::asset::{AssetEvent, events_of};
+use orch_spec::elements::element_count;
 use orch_spec::ids::{DagId, TaskId};
 use orch_spec::params::with_defaults;
 use orch_spec::state::RunState;
@@ -408,7 +409,7 @@ impl TestRun {
 
     fn given(&mut self, plan: &Plan, (task, index): (TaskIdx, i32), value: Value) -> Result<(), TaskError> {
         let skip = branch::skips(plan, task, index, &value).map_err(TaskError::fatal)?;
-        let list_len = value.as_array().map(|list| list.len() as i32).filter(|_| plan.list_slots.contains_key(&task));
+        let list_len = element_count(&value).map(|len| len as i32).filter(|_| plan.list_slots.contains_key(&task));
         self.outputs.insert((task, index), value);
         self.model.finish(task, index, Outcome::Success { list_len, skip });
         Ok(())

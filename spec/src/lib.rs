@@ -7,6 +7,7 @@ pub mod approval;
 pub mod asset;
 pub mod check;
 mod dag;
+pub mod elements;
 pub mod ids;
 pub mod metrics;
 pub mod names;

@@ -1,5 +1,5 @@
-//! Somebody says how an instance ended. In flight it is fenced and its worker told; not begun it does not begin; over it
-//! counts as told, and the run is asked anew how it ended.
+//! Marks instances as succeeded, failed or skipped. An instance in flight is fenced and its worker receives a stop order, and an
+//! instance that has not begun does not begin. A finished run keeps its state, as in Airflow.
 
 mod again;
 
@@ -16,6 +16,7 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
+use orch_core::run::Run;
 use orch_core::transition::{Event, Stood};
 use orch_spec::state::{RunState, TaskState};
 use sqlx::Connection;
@@ -153,7 +154,7 @@ async fn mark_locked(
     let version = versions.get(db, locked.version).await?;
     locked.readable(&version.plan)?;
     let at = locked.at();
-    let (plan, mut ledger) = (&version.plan, locked.ledger);
+    let (plan, ledger) = (&version.plan, locked.ledger);
     let is_there = |&&(task, map_index): &&Place| match plan
         .tasks
         .get(usize::from(task))
@@ -205,14 +206,14 @@ async fn mark_locked(
     if marked.is_empty() || marks.values().any(|mark| *mark == Mark::NotYet) {
         return Ok(Some(in_order(&marks)));
     }
-    ledger.state = RunState::Running;
     // Before the rows change: the fold reads their states.
     let (folded, effects) = fold_loading(db, &version, run, &ledger, &events).await?;
-    if is_over {
-        revive(db, run).await?;
-    }
     begin_anew(db, run, &begun).await?;
     write(db, run, &marked, to, locked.rev + 1).await?;
+    if is_over {
+        write_ledger(db, run, locked.rev + 1, &folded).await?;
+        return Ok(Some(in_order(&marks)));
+    }
     let mut step =
         WorkerStep { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, cleared: true, ..WorkerStep::default() };
     carry_out(&mut step, &version, at, folded, effects, Keep::NOTHING);
@@ -375,13 +376,15 @@ async fn begin_anew(db: &mut PgConnection, run: Uuid, begun: &[(Place, NextTry)]
     Ok(())
 }
 
-async fn revive(db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
-    sqlx::query!(
-        "update dag_run set state = 'running', ended_at = null, clear_number = least(clear_number::integer + 1, 32767) where id = $1",
-        run
-    )
-    .execute(db)
-    .await?;
+/// Writes the ledger of a finished run. A step does not: it would end the run once more, with its alerts.
+async fn write_ledger(db: &mut PgConnection, run: Uuid, rev: i32, ledger: &Run) -> StoreResult<()> {
+    sqlx::query("update dag_run set rev = $2, ledger = $3, counters = $4 where id = $1")
+        .bind(run)
+        .bind(rev)
+        .bind(&ledger.ledger)
+        .bind(&ledger.counters)
+        .execute(db)
+        .await?;
     Ok(())
 }
 

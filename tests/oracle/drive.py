@@ -109,7 +109,7 @@ class Drive:
     def _push_list(self, ti: TaskInstance) -> None:
         length = self.list_lens.get(ti.task_id)
         if length is not None:
-            self.session.add(TaskMap(ti.dag_id, ti.task_id, ti.run_id, ti.map_index, length=length, keys=None))
+            self.session.merge(TaskMap(ti.dag_id, ti.task_id, ti.run_id, ti.map_index, length=length, keys=None))
         XComModel.set(
             XCOM_RETURN_KEY,
             value=list(range(length)) if length is not None else 1,

@@ -16,6 +16,7 @@ INDEXES = (-1, 0, 1, 2, 3)
 ORDER_BOUND = 60
 # More than any of these DAGs has instances.
 ORDER_LENGTH = 64
+CLEAR_ORDER_LENGTH = 128
 
 
 def run_plan(rng: Random) -> dict:
@@ -35,6 +36,28 @@ def run_plan(rng: Random) -> dict:
         _wire(rng, tasks, at)
     _draw_rules(rng, tasks, groups)
     return _finish(rng, tasks, groups)
+
+
+def clear_plan(rng: Random) -> dict:
+    """A DAG with mapped groups, setups and teardowns, and outcomes for a second play of its run."""
+    tasks = [{"number": n} for n in range(rng.randint(4, 10))]
+    groups: list[dict] = []
+    kind = rng.random()
+    if kind < 0.8:
+        _place_groups(rng, tasks, groups)
+    if kind > 0.45:
+        _place_setups(rng, tasks)
+    _name(tasks)
+    for at, task in enumerate(tasks):
+        _map_groups_before(rng, tasks, groups, at)
+        if not _mapped_group(task, groups) and rng.random() < 0.25:
+            task["map"] = _draw_map(rng, tasks[:at], groups)
+        _wire(rng, tasks, at)
+    _draw_rules(rng, tasks, groups)
+    plan = _finish(rng, tasks, groups)
+    plan["order"] = [rng.randrange(ORDER_BOUND) for _ in range(CLEAR_ORDER_LENGTH)]
+    plan["again"] = _finish(rng, tasks, groups)["outcomes"] if rng.random() < 0.5 else {}
+    return plan
 
 
 def skip_plan(rng: Random, kind: str) -> dict:

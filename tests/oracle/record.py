@@ -12,8 +12,8 @@ from random import Random
 import sandbox
 
 HERE = Path(__file__).parent
-TABLES = ("trigger_rules", "runs", "skips", "params")
-RUNS, BRANCHES, SHORT_CIRCUITS = 1500, 100, 50
+TABLES = ("trigger_rules", "runs", "skips", "clears", "params")
+RUNS, BRANCHES, SHORT_CIRCUITS, CLEARS = 1500, 100, 50, 200
 
 
 def main() -> None:
@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--only", choices=TABLES, action="append", help="record these tables only")
     parser.add_argument("--runs", type=int, default=RUNS, help="random DAGs in runs.json")
+    parser.add_argument("--clears", type=int, default=CLEARS, help="clears in clears.json")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the tables")
     args = parser.parse_args()
     session = sandbox.open_session()
@@ -43,6 +44,8 @@ def main() -> None:
             wanted = [("run", args.runs)]
             if table == "skips":
                 wanted = [("branch", BRANCHES), ("short_circuit", SHORT_CIRCUITS)]
+            elif table == "clears":
+                wanted = [("clear", args.clears)]
             cases, trouble = _record_cases(session, args.seed, wanted)
             _write(args.out / f"{table}.json", header, {"cases": cases}, lines_in=("cases",))
             _report(table, {**_summary(cases), **trouble})
@@ -53,6 +56,7 @@ def main() -> None:
 
 def _record_cases(session, seed: int, wanted: list[tuple[str, int]]) -> tuple[list[dict], dict]:
     import cases
+    import clears
 
     recorded, refused, crashed = [], Counter(), []
     for kind, count in wanted:
@@ -60,9 +64,11 @@ def _record_cases(session, seed: int, wanted: list[tuple[str, int]]) -> tuple[li
             rng = Random(f"{seed} {kind} {number}")
             case_id = f"{kind}_{number:04}"
             while True:
-                plan = cases.draw(rng, kind)
                 try:
-                    recorded.append(cases.record(session, case_id, plan, rng))
+                    if kind == "clear":
+                        recorded.append(clears.record(session, case_id, rng))
+                    else:
+                        recorded.append(cases.record(session, case_id, cases.draw(rng, kind), rng))
                     break
                 except cases.RefusedError as refusal:
                     # Airflow does not take this DAG: draw the next one from the same stream.

@@ -7,6 +7,7 @@ use crate::patience::patiently;
 use crate::secrets::Secrets;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_sdk::task::TaskError;
+use orch_spec::elements::as_elements;
 use orch_spec::{MapSpec, Source};
 use orch_store::output::{self, PART_ELEMENTS, Stored};
 use orch_store::{StoreError, StoreResult};
@@ -242,14 +243,17 @@ impl Resolver<'_> {
         }
     }
 
-    /// A list that another task gave: whole if it is short, else only the part with this element.
+    /// Element `index` of the list or object that another task returned. Of a long list only the part with this element is read.
     async fn list_element(&self, task: TaskIdx, index: usize) -> StoreResult<Value> {
-        // Parts are remembered under indices that no element has: −2 for the first part, −3 for the next, …
+        // Parts are cached under indices that no element has: −2 for the first part, −3 for the next, … So are the pairs of an
+        // object, because other tasks take the object itself as input.
+        let pairs = (self.run, task, i32::MIN);
         let part = whole(index / PART_ELEMENTS);
         let (whole, in_part) = ((self.run, task, -1), (self.run, task, (-2_i32).saturating_sub(part)));
         let known = || {
             let found = self.recent.get(&in_part).map(|list| nth_of(&list, index % PART_ELEMENTS));
-            found.or_else(|| self.recent.get(&whole).map(|list| nth_of(&list, index)))
+            let all = || self.recent.get(&pairs).or_else(|| self.recent.get(&whole).filter(|list| list.is_array()));
+            found.or_else(|| all().map(|list| nth_of(&list, index)))
         };
         if let Some(element) = known() {
             return Ok(element);
@@ -260,13 +264,14 @@ impl Resolver<'_> {
         }
         let (key, list, place) = match output::stored(&mut db, self.run, task, -1).await? {
             None => return Ok(Value::Null),
+            Some(Stored::Value(object @ Value::Object(_))) => (pairs, object, index),
             Some(Stored::Value(list)) => (whole, list, index),
             Some(Stored::Parts(_)) => {
                 let list = output::part(&mut db, self.run, task, -1, part).await?;
                 (in_part, Value::Array(list), index % PART_ELEMENTS)
             }
         };
-        let list = self.secrets.given(self.run, list)?;
+        let list = as_elements(self.secrets.given(self.run, list)?);
         let element = nth_of(&list, place);
         let bytes = list.to_string().len();
         self.recent.remember(key, Arc::new(list), bytes);

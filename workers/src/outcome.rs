@@ -10,6 +10,7 @@ use orch_core::retry::{logical_date_key, retry_delay};
 use orch_sdk::task::{LogLevel, TaskError};
 use orch_spec::TaskSpec;
 use orch_spec::approval::Question;
+use orch_spec::elements::element_count;
 use orch_spec::state::{RunType, TaskState};
 use orch_store::step::{Claimed, EndedTry, Failure, NewWait, NextTry, Touched};
 use serde_json::{Map, Value};
@@ -142,8 +143,8 @@ pub(crate) fn ended(
         Finish::Decided { ended, .. } => return Some(EndedTry { rev, ..*ended }),
         Finish::Gave { value, text, stored, touched } => {
             if plan.list_slots.contains_key(&task) {
-                match value.as_array() {
-                    Some(list) => end.list_len = Some(i32::try_from(list.len()).unwrap_or(i32::MAX)),
+                match element_count(&value) {
+                    Some(len) => end.list_len = Some(i32::try_from(len).unwrap_or(i32::MAX)),
                     None => return ended(offer, claimed, (rev, run_type), no_list(spec, &value), retry_in_ms),
                 }
             }
@@ -234,11 +235,10 @@ fn asks(dag_id: &str, spec: &TaskSpec, claimed: &Claimed, question: &str) -> Vec
 }
 
 fn no_list(spec: &TaskSpec, value: &Value) -> Finish {
-    let what = match value {
-        Value::Null => "nothing",
-        Value::Object(_) => "an object",
-        _ => "a single value",
-    };
-    let cause = format!("`{}` gave {what}, but a list is mapped over its output", spec.task_id);
+    let what = if value.is_null() { "nothing" } else { "a single value" };
+    let cause = format!(
+        "`{}` returned {what}, but a task is mapped over its output\nhint: return a list or an object",
+        spec.task_id
+    );
     Finish::Error { error: TaskError::Fatal { causes: vec![cause] }, kind: None }
 }

@@ -2,6 +2,7 @@
 //! would be linked anew whenever a rule changes.
 
 mod backfill;
+mod clears;
 mod history;
 mod oracle;
 mod overlap;

@@ -119,6 +119,10 @@ fn setups_that_a_task_needs_without_naming_them_decide_first() {
 
 // ------------------------------------------------------------------------------------------- whole runs
 
+pub(crate) fn plan_of(case: &RecordedCase) -> Arc<Plan> {
+    Arc::new(Plan::new(Arc::new(spec(case))).expect("Airflow took it, so do we"))
+}
+
 fn spec(case: &RecordedCase) -> DagSpec {
     let map = |over: &Over| {
         MapSpec::Each(match over {
@@ -154,7 +158,7 @@ fn compare(file: &str, allowed_to_differ: usize) {
     let cases: Cases = table(file);
     let (mut wrong, mut differing, mut compared) = (Vec::new(), 0, 0);
     for case in &cases.cases {
-        let plan = Arc::new(Plan::new(Arc::new(spec(case))).expect("Airflow took it, so do we"));
+        let plan = plan_of(case);
         let (ours, too_late) = play(case, &plan, case.order.iter().copied());
         let theirs = &case.result;
         let alternative: Option<Played> =

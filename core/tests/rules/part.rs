@@ -83,6 +83,8 @@ fn a_setup_and_its_teardown_come_with_their_work() {
     ]);
     check(&plan, &["work"], Upstream::Not, &[], "success: up success, work success, down success");
     check(&plan, &["work"], Upstream::Not, &["work"], "failed: up success, work failed, down success");
+    check(&plan, &["up"], Upstream::Not, &[], "success: up success, down success");
+    check(&plan, &["down"], Upstream::Not, &[], "success: up success, down success");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use orch_core::model::Model;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::select::{Selection, relatives};
 use orch_core::transition::{Event, Outcome, Selected};
-use orch_spec::state::{RunState, TaskState};
+use orch_spec::state::TaskState;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -104,7 +104,6 @@ fn mark(tasks: &str, ends: &str, (id, to): (&str, TaskState), expected: &str) {
     let plan = plan(tasks);
     let mut model = after(&plan, ends);
     let task = plan.index_of(id).expect("a task");
-    model.run.state = RunState::Running; // a run that was over is asked anew
     model.mark(task, -1, to);
     if to != TaskState::Failed {
         let failed = |task: &TaskIdx| model.run.task(*task).is_failed();
@@ -174,6 +173,29 @@ fn a_setup_and_its_teardown_are_cleared_with_their_work() {
 }
 
 #[test]
+fn a_setup_brings_its_teardown_and_a_teardown_comes_alone() {
+    let tasks = "setup s, w:s, teardown t:s+w, z:w";
+    let ends = "s ok, w ok, t ok, z ok";
+    clear(tasks, ends, ("s", ALONE), "running: s runs, w success, t none, z success");
+    clear(tasks, ends, ("t", ALONE), "running: s success, w success, t runs, z success");
+    clear(tasks, ends, ("t", UP), "running: s runs, w none, t none, z success");
+    clear(tasks, ends, ("w", DOWN), "running: s runs, w none, t none, z none");
+}
+
+#[test]
+fn upstream_and_downstream_also_select_what_is_downstream_of_the_upstream_tasks() {
+    let both = With { upstream: true, downstream: true, only: &[] };
+    clear("a, b:a, c:a, d", "a ok, b ok, c ok, d ok", ("b", both), "running: a runs, b none, c none, d success");
+}
+
+#[test]
+fn a_mark_in_a_finished_run_leaves_the_run_as_it_is() {
+    mark("a, b:a, c:a", "a ok, b ok, c bad", ("c", TaskState::Success), "failed: a success, b success, c success");
+    mark("a, b:a, c:a", "a ok, b ok, c ok", ("c", TaskState::Failed), "success: a success, b success, c failed");
+    mark(CHAIN, "a ok, b ok, c ok", ("a", TaskState::Skipped), "success: a skipped, b success, c success");
+}
+
+#[test]
 fn marked_as_success_what_failed_below_runs_again() {
     mark(CHAIN, "a ok, b bad", ("b", TaskState::Success), "running: a success, b success, c runs");
     mark(CHAIN, "a bad", ("a", TaskState::Success), "running: a success, b runs, c none");
@@ -184,7 +206,7 @@ fn marked_as_success_what_failed_below_runs_again() {
 fn marked_as_failed_what_follows_fails_with_it_and_what_is_over_stays() {
     mark(CHAIN, "a ok", ("b", TaskState::Failed), "failed: a success, b failed, c upstream_failed");
     mark(CHAIN, "a ok, b ok, c ok", ("b", TaskState::Failed), "success: a success, b failed, c success");
-    mark(CHAIN, "a ok, b ok, c ok", ("c", TaskState::Failed), "failed: a success, b success, c failed");
+    mark(CHAIN, "a ok, b ok, c ok", ("c", TaskState::Failed), "success: a success, b success, c failed");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Where inputs come from in a test run: values, params, elements of maps, and what upstreams gave.
 
 use orch_core::plan::{Plan, TaskIdx};
+use orch_spec::elements::as_elements;
 use orch_spec::{MapSpec, Source};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -63,7 +64,7 @@ impl Inputs<'_> {
 
     fn list(&self, source: &Source) -> Value {
         match source {
-            Source::Output(id) => self.output(self.find(id), -1),
+            Source::Output(id) => as_elements(self.output(self.find(id), -1)),
             other => self.value(other),
         }
     }

@@ -26,7 +26,8 @@ pub struct TryRow {
     pub causes: Vec<String>,
 }
 
-/// In order. Decided instances (skipped, `upstream_failed`) had no try.
+/// Returns the tries in order. A try that was followed by a retry, or was stopped because it was cleared, is `failed`, as in Airflow.
+/// Instances that were decided (skipped, `upstream_failed`) have no try.
 #[boxed]
 pub async fn tries(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -> StoreResult<Vec<TryRow>> {
     let rows = sqlx::query!(
@@ -60,7 +61,7 @@ pub async fn tries(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i
                 max_tries: row.max_tries,
                 lease_no: row.lease_no,
                 lost_no: row.lost_no,
-                state: row.state.as_deref().map_or(Ok(TaskState::None), run::word)?,
+                state: ended_as(row.state.as_deref().map_or(Ok(TaskState::None), run::word)?, row.ended_at),
                 worker: row.worker,
                 hostname: row.hostname,
                 queued_at: row.queued_at,
@@ -71,6 +72,15 @@ pub async fn tries(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i
             })
         })
         .collect()
+}
+
+/// `up_for_retry` is a state of the instance until its next try begins, not of the try that failed.
+fn ended_as(state: TaskState, ended_at: Option<DateTime<Utc>>) -> TaskState {
+    match state {
+        TaskState::UpForRetry => TaskState::Failed,
+        TaskState::Restarting if ended_at.is_some() => TaskState::Failed,
+        other => other,
+    }
 }
 
 /// Why an element of a mapped task failed.

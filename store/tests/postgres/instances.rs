@@ -117,7 +117,7 @@ async fn a_failed_try_is_shown_until_the_next_one_is_queued() {
     assert!(hands.end(second, TaskState::Success).await);
     let history = tries(&mut db, run, 0, -1).await.unwrap();
     let words: Vec<_> = history.iter().map(|t| (t.try_no, t.state, t.failure.as_deref())).collect();
-    assert_eq!(words, [(1, TaskState::UpForRetry, Some("retryable")), (2, TaskState::Success, None)]);
+    assert_eq!(words, [(1, TaskState::Failed, Some("retryable")), (2, TaskState::Success, None)]);
     assert_eq!(history[0].causes, causes);
     assert_eq!(run::run_by_uuid(&mut db, run).await.unwrap().unwrap().state.as_str(), "success");
 }

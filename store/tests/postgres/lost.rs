@@ -236,6 +236,6 @@ async fn a_restarting_instance_of_a_lost_worker_begins_anew() {
     assert_eq!((after.try_no, after.lost_no), (2, 0));
     assert!(other.end(after.lease, TaskState::Success).await);
     let history: Vec<_> = tries(&mut db, run, 0, -1).await.unwrap().iter().map(|t| (t.try_no, t.state)).collect();
-    assert_eq!(history, [(1, TaskState::Restarting), (2, TaskState::Success)]);
+    assert_eq!(history, [(1, TaskState::Failed), (2, TaskState::Success)]);
     check_run(&mut db, run).await;
 }

@@ -62,19 +62,26 @@ async fn what_runs_is_fenced_and_its_worker_told() {
 }
 
 #[tokio::test]
-async fn what_is_over_is_told_anew_and_the_run_is_asked_again() {
+async fn a_mark_in_a_finished_run_does_not_change_the_run() {
     let database = database().await;
     let mut db = one(&database).await;
     let version = register(&mut db, &[chain("d", 2)]).await[0].version_id;
     let mut versions = Versions::default();
     let run = trigger(&mut db, &mut versions, "d").await.id;
     Hands::new(&database, &[version], LEASE).await.work_off().await;
-    for (state, expected) in [(TaskState::Failed, RunState::Failed), (TaskState::Success, RunState::Success)] {
-        mark_instance(&mut db, &Locks::begin().runs(), &mut versions, (run, None), (1, -1), state).await.unwrap();
+    let before = run_by_uuid(&mut db, run).await.unwrap().unwrap();
+    for (task, state) in
+        [(1, TaskState::Failed), (0, TaskState::Skipped), (1, TaskState::Success), (1, TaskState::Failed)]
+    {
+        let marked =
+            mark_instance(&mut db, &Locks::begin().runs(), &mut versions, (run, None), (task, -1), state).await;
+        assert!(matches!(marked.unwrap(), Mark::Marked(_)));
         let found = run_by_uuid(&mut db, run).await.unwrap().unwrap();
-        assert_eq!((found.state, found.ended_at.is_some()), (expected, true));
+        assert_eq!((found.state, found.ended_at), (RunState::Success, before.ended_at));
         check_run(&mut db, run).await;
     }
+    assert_eq!(states(&mut db, run).await, ["t0 skipped", "t1 failed"]);
+    assert_eq!(number(&mut db, "select count(*) from ready").await, 0);
 }
 
 #[tokio::test]
@@ -236,7 +243,7 @@ async fn what_was_cleared_while_it_ran_and_then_marked_is_fenced_and_history() {
     orch_store::clear::restarted(&mut db, &Locks::begin().runs(), lease).await.unwrap();
     let found = tries(&mut db, run, 0, -1).await.unwrap();
     let told: Vec<_> = found.iter().map(|t| (t.try_no, t.state)).collect();
-    assert_eq!(told, [(1, TaskState::Restarting), (2, TaskState::Success)]);
+    assert_eq!(told, [(1, TaskState::Failed), (2, TaskState::Success)]);
     assert_eq!(found[0].attempt, lease.attempt);
     assert_eq!(run_by_uuid(&mut db, run).await.unwrap().unwrap().state, RunState::Success);
     check_run(&mut db, run).await;

@@ -83,8 +83,17 @@ pub(crate) fn is_mapped(case: &RecordedCase, id: &str) -> bool {
 /// Plays a case as its README says, whose next one is told by `order`; a run is left where it ends. Also tells whether a
 /// choice came too late for somebody: Airflow then turns what was decided or scheduled into skipped, ours lets the first
 /// decision stand.
-pub(crate) fn play(case: &RecordedCase, plan: &Arc<Plan>, mut order: impl Iterator<Item = usize>) -> (Played, bool) {
-    let mut model = Model::start(plan.clone());
+pub(crate) fn play(case: &RecordedCase, plan: &Arc<Plan>, order: impl Iterator<Item = usize>) -> (Played, bool) {
+    play_on(&mut Model::start(plan.clone()), case, order)
+}
+
+/// Plays a run that has begun to its end, as `play` does.
+pub(crate) fn play_on(
+    model: &mut Model,
+    case: &RecordedCase,
+    mut order: impl Iterator<Item = usize>,
+) -> (Played, bool) {
+    let plan = model.plan.clone();
     let mut executed = Vec::new();
     let mut too_late = false;
     while !model.run.state.is_finished() {
@@ -95,7 +104,7 @@ pub(crate) fn play(case: &RecordedCase, plan: &Arc<Plan>, mut order: impl Iterat
         let Some(&(id, index, task)) = ready.get(pick % ready.len().max(1)) else { break };
         let name = format!("{id}[{index}]");
         executed.push(name.clone());
-        let outcome = outcome(case, &model, task, index, case.outcomes.get(&name));
+        let outcome = outcome(case, model, task, index, case.outcomes.get(&name));
         if let Outcome::Success { skip, .. } = &outcome {
             too_late |= skip.iter().any(|s| model.run.task(s.task) != TaskState::None);
         }
