@@ -1,7 +1,7 @@
 //! Clears in finished runs, as Airflow decided them: which instances they select, and what then runs again.
 
 use crate::oracle::plan_of;
-use crate::recorded::{Group, Played, RecordedCase, Task, play_on, table};
+use crate::recorded::{Played, RecordedCase, play_on, table};
 use orch_core::model::Model;
 use orch_core::plan::TaskIdx;
 use orch_core::select::Selection;

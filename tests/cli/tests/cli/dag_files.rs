@@ -175,6 +175,36 @@ tasks:
 }
 
 #[tokio::test]
+async fn a_map_over_an_object_has_its_pairs_and_a_branch_may_return_a_group() {
+    let (world, folder, _) = watching().await;
+    put(
+        &folder,
+        "pairs.yaml",
+        r#"
+dag_id: pairs
+tasks:
+  sizes: {value: {us: 2, eu: 1}}
+  each: {map: "{{ upstream.sizes.output }}", bash: {command: 'echo "$1 has $2"', args: ["{{ element[0] }}", "{{ element[1] }}"]}}
+  all: {bash: {command: 'echo "all: $1"', args: ["{{ upstream.sizes.output | json }}"]}, after: each}
+  choose: {branch: {bash: "echo '\"north\"'"}}
+  north: {tasks: {a: {bash: echo went north, after: choose}}}
+  south: {tasks: {b: {bash: echo went south, after: choose}}}
+"#,
+    );
+    world.wait_for(&["dags", "trigger", "pairs", "--run-id", "r", "--wait"], |ended| ended.code == 0);
+    for (task, index, words) in [("each", "0", "eu has 1"), ("each", "1", "us has 2")] {
+        let said = world.run(&["tasks", "logs", "pairs", task, "r", "--map-index", index]);
+        assert!(said.out.contains(words), "{said:?}");
+    }
+    for (task, words) in [("all", r#"all: {"eu":1,"us":2}"#), ("north.a", "went north")] {
+        let said = world.run(&["tasks", "logs", "pairs", task, "r"]);
+        assert!(said.out.contains(words), "{said:?}");
+    }
+    let states = world.run(&["tasks", "states-for-dag-run", "pairs", "r", "-o", "plain"]);
+    assert!(states.out.lines().any(|line| line.contains("south.b") && line.contains("skipped")), "{states:?}");
+}
+
+#[tokio::test]
 async fn two_thousand_files_are_there_within_seconds() {
     const FILES: usize = 2_000;
     let mut world = World::new().await;
