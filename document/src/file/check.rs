@@ -197,9 +197,10 @@ impl Checker<'_, '_> {
         let NodeKind::Map(entries) = &node.kind else {
             let is_key =
                 KINDS.iter().any(|kind| kind.name == name) || TASK.iter().chain(OPTIONS).any(|key| key.name == name);
-            let hint = match is_key {
-                true => format!("`{name}` is a key of a task: indent it below the name of its task"),
-                false => "write what it does below it, for example `bash: echo hello`".into(),
+            let hint = if is_key {
+                format!("`{name}` is a key of a task: indent it below the name of its task")
+            } else {
+                "write what it does below it, for example `bash: echo hello`".into()
             };
             return self.wrong(node, &whose, hint);
         };
@@ -222,12 +223,13 @@ impl Checker<'_, '_> {
                 None if kinds.is_empty() && is_unknown_operator(&key.text) => {
                     unknown_operator = true;
                     let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-                    let hint = match ["operator", "type", "kind", "uses"].contains(&key.text.as_str()) {
-                        true => "the name of the operator is the key: `bash: echo hello`".into(),
-                        false => format!(
+                    let hint = if ["operator", "type", "kind", "uses"].contains(&key.text.as_str()) {
+                        "the name of the operator is the key: `bash: echo hello`".into()
+                    } else {
+                        format!(
                             "the operators are {}; other tools run by `bash`, `python` or `container`",
                             list(&names)
-                        ),
+                        )
                     };
                     self.problems.add(key.mark, format!("{whose}: there is no operator `{}`", key.text), hint);
                 }
@@ -367,8 +369,8 @@ fn how_to_pass(what: &str, expression: &str) -> String {
     let quote = if value.contains('"') { '\'' } else { '"' };
     let template = format!("{quote}{{{{ {value} }}}}{quote}");
     let path = if expression.contains('(') { &value } else { expression }.split('|').next().unwrap_or_default();
-    let names = path.split(['.', '[', ']', '\'', '"', ' ']).filter(|name| !name.is_empty() && *name != "output");
-    let name = names.last().filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic())).unwrap_or("value");
+    let mut names = path.split(['.', '[', ']', '\'', '"', ' ']).filter(|name| !name.is_empty() && *name != "output");
+    let name = names.next_back().filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic())).unwrap_or("value");
     let name = name.replace('-', "_").to_uppercase();
     match what {
         "`statement`" => format!("pass the value by `params: [{template}]`, and write `$1` in the statement"),
