@@ -22,7 +22,7 @@ pub struct NewRun {
     pub run_id: Option<RunId>,
     pub logical_date: Option<DateTime<Utc>>,
     pub interval: Option<DataInterval>,
-    /// Not before; now without it.
+    /// The earliest start. `None`: now, whatever the logical date is.
     pub run_after: Option<DateTime<Utc>>,
     pub run_type: RunType,
     /// The partition it is for.
@@ -127,8 +127,8 @@ pub(super) async fn insert(
     reached: Reached,
 ) -> StoreResult<Inserted> {
     let plan = &version.plan;
-    let when = When::of(version, new);
-    let name = match (&new.run_id, when.run_after) {
+    let data_interval = interval_of(version, new);
+    let name = match (&new.run_id, new.run_after) {
         (Some(name), _) => Some(name.to_string()),
         (None, Some(after)) => Some(run_id(new.run_type, after, new.logical_date, &suffix())),
         // The database names it, by its own clock.
@@ -155,9 +155,9 @@ pub(super) async fn insert(
         format!("{}__", new.run_type),
         format!("_{}", suffix()),
         new.logical_date,
-        when.interval.map(|i| i.start),
-        when.interval.map(|i| i.end),
-        when.run_after,
+        data_interval.map(|i| i.start),
+        data_interval.map(|i| i.end),
+        new.run_after,
         plan.spec.run_timeout_ms.map(|ms| ms.min(i64::MAX as u64) as i64),
         new.triggered_by.as_str(),
         new.user,
@@ -228,21 +228,11 @@ pub(super) fn begin(plan: &Plan, tasks: Option<&[String]>) -> (Run, Effects) {
     }
 }
 
-/// The times a run is about.
-pub(super) struct When {
-    pub(super) run_after: Option<DateTime<Utc>>,
-    interval: Option<DataInterval>,
-}
-
-impl When {
-    /// A run by hand for a date is about what a scheduled one would be about, and due when that one would be.
-    pub(super) fn of(version: &Version, new: &NewRun) -> When {
-        let spec = &version.plan.spec;
-        let usual = |date| Calendar::new(&spec.schedule, spec.timetable).ok()?.manual_interval(date);
-        let interval = new.interval.or_else(|| new.logical_date.and_then(usual));
-        let dated = new.logical_date.and(interval).map(|i| i.end);
-        When { run_after: new.run_after.or(dated), interval }
-    }
+/// Returns the data interval of a new run: a manual run with a logical date covers what a scheduled run of that date would cover.
+fn interval_of(version: &Version, new: &NewRun) -> Option<DataInterval> {
+    let spec = &version.plan.spec;
+    let usual = |date| Calendar::new(&spec.schedule, spec.timetable).ok()?.manual_interval(date);
+    new.interval.or_else(|| new.logical_date.and_then(usual))
 }
 
 /// Tries that begin with a run, as columns.

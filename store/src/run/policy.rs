@@ -2,7 +2,7 @@
 //! two runs that come at the same time are asked one after the other. DAGs that say nothing never come here.
 
 use super::end::{EndRun, cancel_run, set_run_state};
-use super::insert::{Inserted, NewRun, Reached, RunRow, When, insert};
+use super::insert::{Inserted, NewRun, Reached, RunRow, insert};
 use super::{set_note, word};
 use crate::StoreResult;
 use crate::audit::{Deed, record};
@@ -125,7 +125,7 @@ pub(super) async fn create(
         new.dag_id
     );
     let Some(dag) = dag.fetch_optional(&mut *tx).await? else { return Ok(Inserted::NoSuchDag) };
-    let later = When::of(version, new).run_after.is_some_and(|at| at > dag.now);
+    let later = new.run_after.is_some_and(|at| at > dag.now);
     // Of another version the statement says so itself; what waits for something else is asked when that comes.
     if dag.version != version.id || dag.is_paused || later {
         let inserted = insert(&mut tx, version, id, new, Reached::MayBegin).await?;

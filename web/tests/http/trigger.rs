@@ -44,7 +44,12 @@ async fn dates_and_names_are_taken_as_given() {
     let body = json!({ "dag_run_id": "my:run+1~x", "logical_date": "2026-11-02T01:00:00+01:00" });
     let answer = web.post(CHAIN, &body).await.body;
     assert_eq!((&answer["dag_run_id"], &answer["logical_date"]), (&body["dag_run_id"], &json!("2026-11-02T00:00:00Z")));
-    assert_eq!(answer["run_after"], "2026-11-02T00:00:00Z");
+    assert_eq!(answer["state"], "running");
+    let later = web.post(CHAIN, &json!({ "logical_date": "2099-01-01T00:00:00Z" })).await.body;
+    assert_eq!((&later["logical_date"], &later["state"]), (&json!("2099-01-01T00:00:00Z"), &json!("running")));
+    let (run_after, queued_at) = (later["run_after"].as_str().unwrap(), later["queued_at"].as_str().unwrap());
+    assert_eq!(run_after, queued_at, "`run_after` defaults to now");
+    assert_eq!(later["dag_run_id"], format!("manual__{}", run_after.replace('Z', "+00:00")));
     let body = json!({ "logical_date": "2026-11-03T00:00:00Z", "run_after": "2099-01-01T00:00:00Z",
         "data_interval_start": "2026-11-01T00:00:00Z", "data_interval_end": "2026-11-02T00:00:00Z" });
     let answer = web.post(CHAIN, &body).await.body;
