@@ -116,10 +116,17 @@ async fn pausing_is_written_down_and_unpausing_begins_what_waits() {
         let answer = web.change(Method::PATCH, &format!("/api/v2/dags/{path}"), &body).await;
         assert_eq!(answer.status.as_u16(), status, "{path} {body}: {}", answer.body);
     }
+    for query in ["", "?limit=100", "?tags=none", "?paused=false"] {
+        let none = web.change(Method::PATCH, &format!("/api/v2/dags{query}"), &json!({ "is_paused": true })).await;
+        let expected = json!({ "dags": [], "total_entries": 0 });
+        assert_eq!((none.status, none.body), (StatusCode::OK, expected), "without a pattern: {query}");
+    }
     let many = web.change(Method::PATCH, "/api/v2/dags?dag_id_pattern=paus", &json!({ "is_paused": false })).await;
     assert_eq!((many.status, &many.body["total_entries"]), (StatusCode::OK, &json!(1)));
     assert_eq!(web.get("/api/v2/dags/~/dagRuns?state=running").await.body["total_entries"], 1);
     assert_eq!(web.deeds().await, ["pause_dag chain", "unpause_dag chain", "unpause_dag paused"]);
+    let all = web.change(Method::PATCH, "/api/v2/dags?dag_id_pattern=~", &json!({ "is_paused": true })).await;
+    assert_eq!((all.status, &all.body["total_entries"]), (StatusCode::OK, &json!(4)));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use crate::state::{App, Inner};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use orch_store::dag::DeleteDag;
+use orch_store::dag::{DeleteDag, by};
 use orch_store::import_error::broken_files;
 use orch_store::list::ListPage;
 use orch_store::locks::Locks;
@@ -39,7 +39,8 @@ pub(crate) async fn patch(
     Ok(Json(view(&app, &mut db, dag, &broken).await?))
 }
 
-/// All that a list with the same filters shows.
+/// Pauses or unpauses the DAGs that a list with the same filters returns. As in Airflow, a request without a pattern of ids changes no DAG; the
+/// pattern `~` selects all.
 pub(crate) async fn patch_all(
     State(app): State<App>,
     actor: Actor,
@@ -47,7 +48,9 @@ pub(crate) async fn patch_all(
     mut query: Query,
     body: JsonBody,
 ) -> Result<Json<DagPage>, Refusal> {
+    let is_named = ["dag_id_pattern", "dag_id_prefix_pattern"].iter().any(|name| query.text(name).is_some());
     let search = selected(&mut query, &caller)?;
+    let search = search.and((!is_named).then(|| by::DAG_ID.never()));
     let paused = read(&mut query, body)?;
     let mut db = app.pages().await?;
     let ListPage { mut rows, total: total_entries } = all(&mut db, &app.versions, &search).await?;
