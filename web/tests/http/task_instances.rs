@@ -82,6 +82,84 @@ async fn elements_are_listed_one_by_one_once_there_are_any() {
     assert_eq!(web.get(&format!("{path}/later/-1")).await.status, StatusCode::OK);
 }
 
+/// Airflow's filters of the run that instances belong to: as query, and whether the run matches.
+const OF_THE_RUN: [(&str, bool); 26] = [
+    ("run_after_gte=2026-11-02", true),
+    ("run_after_gte=2099-01-01", false),
+    ("run_after_gt=2026-11-01", true),
+    ("run_after_gt=2099-01-01", false),
+    ("run_after_lte=2099-01-01", true),
+    ("run_after_lte=2026-11-01", false),
+    ("run_after_lt=2099-01-01", true),
+    ("run_after_lt=2026-11-02", false),
+    ("logical_date_gte=2026-11-02", true),
+    ("logical_date_gte=2026-11-03", false),
+    ("logical_date_gt=2026-11-01", true),
+    ("logical_date_gt=2026-11-02", false),
+    ("logical_date_lte=2026-11-02", true),
+    ("logical_date_lte=2026-11-01", false),
+    ("logical_date_lt=2026-11-03", true),
+    ("logical_date_lt=2026-11-02", false),
+    ("dag_id_pattern=MAP%25", true),
+    ("dag_id_pattern=chain", false),
+    ("dag_id_prefix_pattern=map", true),
+    ("dag_id_prefix_pattern=chain", false),
+    ("run_id_pattern=wanted", true),
+    ("run_id_pattern=other", false),
+    ("run_id_prefix_pattern=the", true),
+    ("run_id_prefix_pattern=wanted", false),
+    ("version_number=1", true),
+    ("version_number=2", false),
+];
+
+#[tokio::test]
+async fn filters_of_the_run_apply_to_a_named_run() {
+    let web = Web::new().await;
+    let body = json!({ "dag_run_id": "the-wanted", "logical_date": "2026-11-02T00:00:00Z",
+        "run_after": "2026-11-02T00:00:00Z" });
+    web.post("/api/v2/dags/mapped/dagRuns", &body).await;
+    let path = "/api/v2/dags/mapped/dagRuns/the-wanted/taskInstances";
+    for (list, all) in [(path.to_string(), 5), (format!("{path}/each/listMapped"), 3)] {
+        for order in ["", "&order_by=-map_index"] {
+            for (filter, fits) in OF_THE_RUN {
+                let answer = web.get(&format!("{list}?{filter}{order}")).await;
+                assert_eq!(answer.status, StatusCode::OK, "{filter}: {}", answer.body);
+                let expected = if fits { all } else { 0 };
+                assert_eq!(answer.body["total_entries"], expected, "{list} {filter}{order}");
+                assert_eq!(names(&answer.body).len(), expected, "{list} {filter}{order}");
+            }
+        }
+        for filter in [
+            "executor=x",
+            "task_id=x",
+            "task_group_id=x",
+            "pool=x",
+            "pool_name_pattern=x",
+            "pool_name_prefix_pattern=x",
+            "queue=x",
+            "queue_name_pattern=x",
+            "queue_name_prefix_pattern=x",
+            "operator=x",
+            "operator_name_pattern=x",
+            "operator_name_prefix_pattern=x",
+            "task_display_name_pattern=x",
+            "task_display_name_prefix_pattern=x",
+            "map_index=9",
+            "rendered_map_index_pattern=9",
+            "rendered_map_index_prefix_pattern=9",
+            "try_number=9",
+            "state=failed",
+            "start_date_gte=2099-01-01",
+            "end_date_gt=2099-01-01",
+            "updated_at_lt=2000-01-01",
+            "duration_gte=99999",
+        ] {
+            let answer = web.get(&format!("{list}?{filter}")).await;
+            assert_eq!((answer.status, &answer.body["total_entries"]), (StatusCode::OK, &json!(0)), "{list} {filter}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_there_is_not_found_and_what_cannot_be_is_refused() {
     let web = Web::new().await;

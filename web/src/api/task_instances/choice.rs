@@ -150,7 +150,8 @@ impl Choice {
         self.own.order.iter().all(|order| order.column.name == "id" && order.direction == Direction::Ascending)
     }
 
-    /// The same as a page of one run can be read by, if there is nothing else.
+    /// Returns the filter of one run's page, or `None` if such a page supports fewer conditions or orders. Conditions on the run are left to the
+    /// caller.
     pub(super) fn plain(&self) -> Option<InstanceFilter> {
         let mut filter = InstanceFilter::default();
         for condition in &self.own.conditions {
@@ -167,7 +168,7 @@ impl Choice {
                 _ => return None,
             }
         }
-        (self.runs.is_empty() && self.is_in_natural_order()).then_some(filter)
+        self.is_in_natural_order().then_some(filter)
     }
 
     pub(super) fn fits(&self, instance: &Instance<'_>) -> bool {

@@ -80,6 +80,13 @@ async fn answer(app: &App, runs: Runs, choice: Choice) -> Result<TaskInstancePag
     if let (Dags::One(dag_id), Some(run_id)) = (&runs.dags, &runs.run_id) {
         let path = RunPath { dag_id: dag_id.clone(), run_id: run_id.clone() };
         let run = find(&mut db, &path).await?;
+        if !choice.runs.is_empty() {
+            let conditions = choice.runs.clone();
+            let search = Search { conditions, ..Search::default() }.and(by::ID.is(run.id));
+            if RUNS.rows(&mut db, &search).await?.is_empty() {
+                return Ok(TaskInstancePage::default());
+            }
+        }
         return match choice.plain() {
             Some(filter) => plain(app, &mut db, &run, &filter, choice.page()).await,
             None => picked(app, &mut db, &[run], &choice).await,
