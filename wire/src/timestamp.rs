@@ -63,6 +63,12 @@ pub fn moment_schema() -> Schema {
         { "type": "number", "minimum": MOMENTS.0, "exclusiveMaximum": MOMENTS.1 }] })
 }
 
+/// A timestamp or a date of a query, where it has no JSON type.
+pub fn query_moment_schema() -> Schema {
+    json_schema!({ "anyOf": [{ "type": "string", "format": "date-time" }, { "type": "string", "format": "date" },
+        { "type": "number", "minimum": MOMENTS.0, "exclusiveMaximum": MOMENTS.1 }] })
+}
+
 pub fn stamp(at: Option<DateTime<Utc>>) -> Option<Timestamp> {
     at.map(Timestamp)
 }
@@ -99,6 +105,12 @@ pub fn moment(value: &Value) -> Result<DateTime<Utc>, Problem> {
 pub fn moment_or_utc(value: &Value) -> Result<DateTime<Utc>, Problem> {
     let naive = value.as_str().and_then(without_zone).map(|at| at.and_utc());
     naive.filter(|&at| in_range(at)).map_or_else(|| moment(value), Ok)
+}
+
+/// Reads a timestamp of a query. Without a time zone it is in UTC, and a date is its midnight.
+pub fn moment_of_query(text: &str) -> Result<DateTime<Utc>, Problem> {
+    let naive = without_zone(text).map(|at| at.and_utc());
+    naive.filter(|&at| in_range(at)).map_or_else(|| moment_from(text), Ok)
 }
 
 pub fn moment_from(text: &str) -> Result<DateTime<Utc>, Problem> {

@@ -8,10 +8,10 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use orch_wire::Problem;
-use orch_wire::timestamp::moment_from;
+use orch_wire::timestamp::moment_of_query;
 use serde_json::json;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Query {
     pairs: Vec<(String, String)>,
     problems: Vec<Problem>,
@@ -69,7 +69,7 @@ impl Query {
     }
 
     pub(crate) fn moment(&mut self, name: &str) -> Option<DateTime<Utc>> {
-        self.read(name, moment_from)
+        self.read(name, moment_of_query)
     }
 
     pub(crate) fn number(&mut self, name: &str) -> Option<f64> {
@@ -171,6 +171,19 @@ mod tests {
     }
 
     #[test]
+    fn dates_of_filters_may_lack_time_and_zone() {
+        for (text, expected) in [
+            ("2026-11-27", "2026-11-27T00:00:00+00:00"),
+            ("2026-11-27T06:30", "2026-11-27T06:30:00+00:00"),
+            ("2026-11-27T06:30:00%2B01:00", "2026-11-27T05:30:00+00:00"),
+        ] {
+            let mut query = Query::parse(&format!("run_after_gte={text}"));
+            assert_eq!(query.moment("run_after_gte").map(|at| at.to_rfc3339()).as_deref(), Some(expected));
+            assert!(query.finish().is_ok(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_form_is_sent_again_without_what_it_left_empty() {
         let mut query = Query::parse("who=a%26b&what=&dag=+&page=2");
         query.leave_out_empty();
@@ -180,7 +193,7 @@ mod tests {
     #[test]
     fn everything_that_is_wrong_is_said_at_once() {
         let mut query =
-            Query::parse("limit=-1&offset=x&run_after_gte=2026-11-20&paused=maybe&dag_version=1&dag_version=b&a=%00");
+            Query::parse("limit=-1&offset=x&run_after_gte=tomorrow&paused=maybe&dag_version=1&dag_version=b&a=%00");
         query.count("limit", 50);
         query.count("offset", 0);
         query.moment("run_after_gte");
@@ -188,8 +201,14 @@ mod tests {
         query.whole_numbers("dag_version");
         let Err(Refusal::Invalid(problems)) = query.finish() else { panic!("it is wrong") };
         let kinds: Vec<_> = problems.iter().map(|p| p.kind).collect();
-        let expected =
-            ["value_error", "greater_than_equal", "int_parsing", "timezone_aware", "bool_parsing", "int_parsing"];
+        let expected = [
+            "value_error",
+            "greater_than_equal",
+            "int_parsing",
+            "datetime_from_date_parsing",
+            "bool_parsing",
+            "int_parsing",
+        ];
         assert_eq!(kinds, expected);
         assert_eq!(problems[1].loc.to_vec(), [json!("query"), json!("limit")]);
         assert_eq!(problems[1].input, json!("-1"));

@@ -1,7 +1,7 @@
 //! What stands in a query, as JSON Schema: exactly what the readers of `extract::Query` take.
 
 use crate::parts::count;
-use orch_wire::timestamp::moment_schema;
+use orch_wire::timestamp::query_moment_schema;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
@@ -95,7 +95,7 @@ impl QueryParamType {
             QueryParamType::Small => json!({ "type": "integer", "minimum": i32::MIN, "maximum": i32::MAX }),
             QueryParamType::Address => json!({ "type": "string", "pattern": ADDRESS }),
             QueryParamType::Wholes => list(json!({ "type": "integer", "minimum": i64::MIN, "maximum": i64::MAX })),
-            QueryParamType::Moment => moment_schema().to_value(),
+            QueryParamType::Moment => query_moment_schema().to_value(),
             QueryParamType::Text => json!({ "type": "string" }),
             QueryParamType::Texts => list(json!({ "type": "string" })),
             QueryParamType::Word(words) => json!({ "type": "string", "enum": words }),
