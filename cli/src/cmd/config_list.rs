@@ -4,6 +4,7 @@ use crate::cx::Cx;
 use orch_binary::config::{Config, RoleFlags};
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, print_line};
+use orch_deeds::setting::{OWN_SECTION, own_setting};
 use orch_spec::names::closest;
 use serde_json::json;
 
@@ -32,27 +33,6 @@ pub(crate) struct GetValue {
     key: Vec<String>,
 }
 
-/// Options of Airflow, with their sections, and what is here what they are there.
-const OF_AIRFLOW: [(&str, &str, &str); 14] = [
-    ("core", "dags_folder", "dags_folder"),
-    ("core", "parallelism", "slots"),
-    ("core", "dags_are_paused_at_creation", "paused_at_creation"),
-    ("core", "fernet_key", "secret_key"),
-    ("database", "sql_alchemy_conn", "database_url"),
-    ("api", "host", "host"),
-    ("api", "port", "port"),
-    ("api", "base_url", "base_path"),
-    ("api", "ssl_cert", "ssl_cert"),
-    ("api", "ssl_key", "ssl_key"),
-    ("api", "test_connection", "test_connection"),
-    ("core", "test_connection", "test_connection"),
-    ("logging", "logging_level", "log"),
-    ("celery", "worker_concurrency", "slots"),
-];
-
-/// orch's settings have one section.
-const OWN_SECTION: &str = "orch";
-
 impl ListSettings {
     pub(crate) fn run(self, cx: &Cx) -> Outcome {
         let config = cx.config_with(|given| self.roles.add_to(given))?;
@@ -74,12 +54,8 @@ impl GetValue {
         let asked = self.key.join("/");
         let key = match self.key.as_slice() {
             [section, option] => {
-                let same = OF_AIRFLOW.iter().find(|(of, name, _)| of == section && name == option);
-                match same {
-                    Some((.., own)) => (*own).to_string(),
-                    None if section == OWN_SECTION => option.replace('-', "_"),
-                    None => asked.clone(),
-                }
+                let own = own_setting(section, option);
+                own.unwrap_or_else(|| if section == OWN_SECTION { option.replace('-', "_") } else { asked.clone() })
             }
             words => words.concat().replace('-', "_"),
         };

@@ -10,7 +10,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use orch_deeds::setting::note_read;
+use orch_deeds::setting::{OF_AIRFLOW, OWN_SECTION, note_read};
 use orch_store::list::{Column, Filter, Words};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
@@ -35,13 +35,13 @@ struct Setting {
     value: String,
 }
 
-/// The one section: orch's settings have no others.
-const SECTION: &str = "orch";
+/// orch's section, and those of Airflow with options that correspond to settings of orch.
+const SECTIONS: &[&str] = &[OWN_SECTION, "core", "database", "api", "logging", "celery"];
 
 query_params! {
     pub(crate) struct ConfigParams {
-        /// There is one section
-        section: Option<String> as QueryParamType::Word(&[SECTION]),
+        /// orch's own section, or one of Airflow with the options that orch has; without it orch's own
+        section: Option<String> as QueryParamType::Word(SECTIONS),
     }
 }
 
@@ -52,11 +52,12 @@ pub(crate) async fn all(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let ConfigParams { section } = query.whole()?;
-    if let Some(section) = section.filter(|section| section != SECTION) {
-        let section: String = section.chars().take(100).collect();
-        return Err(Refusal::not_found(format!("Section {} not found.", section.escape_debug())));
+    let section = section.as_deref().unwrap_or(OWN_SECTION);
+    let options = options(&app.config.settings, section);
+    if options.is_empty() && section != OWN_SECTION {
+        return Err(Refusal::not_found(format!("Section {} not found.", shown(section))));
     }
-    let response = answer(&headers, app.config.settings.clone())?;
+    let response = answer(&headers, section, options)?;
     note_read(&mut *app.pages().await?, &actor, None).await?;
     Ok(response)
 }
@@ -68,26 +69,38 @@ pub(crate) async fn one(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let (section, option) = (names.get("section"), names.get("option"));
-    let found = app.config.settings.iter().find(|(key, _)| key == option && section == SECTION).cloned();
-    match found {
-        Some(setting) => {
-            let response = answer(&headers, vec![setting])?;
-            note_read(&mut *app.pages().await?, &actor, Some(option)).await?;
-            Ok(response)
-        }
-        None => {
-            let shown = |text: &str| text.chars().take(100).collect::<String>().escape_debug().to_string();
-            let text = format!("Option [{}/{}] not found.", shown(section), shown(option));
-            Err(Refusal::not_found(text))
-        }
-    }
+    let Some(found) = options(&app.config.settings, section).into_iter().find(|setting| setting.key == option) else {
+        return Err(Refusal::not_found(format!("Option [{}/{}] not found.", shown(section), shown(option))));
+    };
+    let response = answer(&headers, section, vec![found])?;
+    note_read(&mut *app.pages().await?, &actor, Some(option)).await?;
+    Ok(response)
 }
 
-fn answer(headers: &HeaderMap, settings: Vec<(String, String)>) -> Result<Response, Refusal> {
+/// Returns the options of a section, by the names that they have there.
+fn options(settings: &[(String, String)], section: &str) -> Vec<Setting> {
+    let setting = |(key, value): &(String, String)| Setting { key: key.clone(), value: value.clone() };
+    if section == OWN_SECTION {
+        return settings.iter().map(setting).collect();
+    }
+    let same = OF_AIRFLOW.iter().filter(|(of, ..)| *of == section);
+    let option = |(_, name, own): &(&str, &str, &str)| {
+        let (_, value) = settings.iter().find(|(key, _)| key == own)?;
+        Some(Setting { key: (*name).into(), value: value.clone() })
+    };
+    same.filter_map(option).collect()
+}
+
+/// A name of the request, as error messages contain it.
+fn shown(text: &str) -> String {
+    text.chars().take(100).collect::<String>().escape_debug().to_string()
+}
+
+fn answer(headers: &HeaderMap, section: &str, options: Vec<Setting>) -> Result<Response, Refusal> {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
     if accept.contains("text/plain") {
-        let mut text = format!("[{SECTION}]\n");
-        for (key, value) in settings {
+        let mut text = format!("[{section}]\n");
+        for Setting { key, value } in options {
             writeln!(text, "{key} = {value}").map_err(|error| Refusal::Broken(error.to_string()))?;
         }
         return Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response());
@@ -95,8 +108,7 @@ fn answer(headers: &HeaderMap, settings: Vec<(String, String)>) -> Result<Respon
     if !["application/json", "*/*", "application/*"].iter().any(|kind| accept.contains(kind)) {
         return Err(Refusal::plain(StatusCode::NOT_ACCEPTABLE, "Only application/json or text/plain is supported"));
     }
-    let options = settings.into_iter().map(|(key, value)| Setting { key, value }).collect();
-    Ok(Json(Config { sections: vec![Section { name: SECTION.into(), options }] }).into_response())
+    Ok(Json(Config { sections: vec![Section { name: section.into(), options }] }).into_response())
 }
 
 #[derive(Debug, Serialize, JsonSchema)]

@@ -108,16 +108,29 @@ async fn outputs_are_listed_and_read() {
 #[tokio::test]
 async fn settings_are_for_admins_and_what_is_not_here_is_an_empty_list() {
     let mut web = Web::new().await;
-    web.restart(|config| config.settings = vec![("log".into(), "info".into())]);
+    web.restart(|config| config.settings = vec![("log".into(), "info".into()), ("dags_folder".into(), "/dags".into())]);
     let config = web.get("/api/v2/config").await;
     assert_eq!((config.status, &config.body["sections"][0]["name"]), (StatusCode::OK, &json!("orch")));
-    assert_eq!(web.get("/api/v2/config?section=core").await.status, StatusCode::NOT_FOUND);
+    for (path, status) in [
+        ("?section=core", StatusCode::OK),
+        ("?section=celery", StatusCode::NOT_FOUND),
+        ("?section=smtp", StatusCode::NOT_FOUND),
+        ("/section/core/option/dags_folder", StatusCode::OK),
+        ("/section/core/option/parallelism", StatusCode::NOT_FOUND),
+        ("/section/core/option/log", StatusCode::NOT_FOUND),
+    ] {
+        assert_eq!(web.get(&format!("/api/v2/config{path}")).await.status, status, "{path}");
+    }
+    let expected = json!({ "sections": [{ "name": "core", "options": [{ "key": "dags_folder", "value": "/dags" }] }] });
+    assert_eq!(web.get("/api/v2/config/section/core/option/dags_folder").await.body, expected);
     assert_eq!(web.get("/api/v2/config/section/orch/option/nothing").await.status, StatusCode::NOT_FOUND);
     // The audit log has each reader of settings, with the names of single ones.
     assert_eq!(web.get("/api/v2/config/section/orch/option/log").await.status, StatusCode::OK);
     let read = "select actor, extra ->> 'option' from audit where event = 'read_settings' order by id";
     let read: Vec<(String, Option<String>)> = sqlx::query_as(read).fetch_all(&mut web.db().await).await.unwrap();
-    assert_eq!(read, [("admin".to_owned(), None), ("admin".to_owned(), Some("log".to_owned()))]);
+    let read: Vec<_> = read.iter().map(|(actor, option)| (actor.as_str(), option.as_deref())).collect();
+    let folder = ("admin", Some("dags_folder"));
+    assert_eq!(read, [("admin", None), ("admin", None), folder, folder, ("admin", Some("log"))]);
     for (path, name) in [
         ("dagWarnings", "dag_warnings"),
         ("plugins", "plugins"),
