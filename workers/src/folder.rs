@@ -25,13 +25,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// DAGs of files are a bundle of their own, beside that of the binary.
 pub const FILES_BUNDLE: &str = "dags-folder";
 /// Between two looks: what is changed is live within two seconds.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Interval between two comparisons with the database, which find DAGs that were deleted although their files exist. Airflow parses a file again every
+/// 30 s.
+const COMPARE_EVERY: Duration = Duration::from_secs(10);
 /// After an error of the database.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Files that are named one by one when they are new.
@@ -62,6 +65,7 @@ pub async fn watch_folder(
 ) -> StoreResult<()> {
     let mut folder = Folder::new(config.path.clone(), config.body_of);
     let mut brought = Brought::default();
+    let mut compared_at = Instant::now();
     while !stop.is_cancelled() {
         let look = tokio::task::spawn_blocking(move || {
             let changed = folder.poll_files();
@@ -81,6 +85,17 @@ pub async fn watch_folder(
             }
         }
         let mut pause = LOOK_EVERY;
+        if compared_at.elapsed() >= COMPARE_EVERY && !brought.is_behind {
+            compared_at = Instant::now();
+            let differs = tokio::select! {
+                differs = brought.differs(&cold, &offers) => differs,
+                () = stop.cancelled() => return Ok(()),
+            };
+            brought.is_behind = differs.unwrap_or_else(|error| {
+                tracing::warn!(%error, "the DAGs of the folder could not be compared with the database");
+                false
+            });
+        }
         if changed || brought.is_behind {
             // A lock that another session holds does not keep the process from ending.
             let taken = tokio::select! {
@@ -123,6 +138,16 @@ struct Brought {
 }
 
 impl Brought {
+    /// Forgets the DAGs that are no longer in the database, so that they are registered again. Returns whether the folder has to be brought into the
+    /// database.
+    async fn differs(&mut self, cold: &PgPool, offers: &Offers) -> StoreResult<bool> {
+        let stored = dags_of_bundle(&mut *cold.acquire().await?, FILES_BUNDLE).await?;
+        let before = self.registered.len();
+        self.registered.retain(|id, _| stored.iter().any(|dag| dag.dag_id == *id));
+        let offered = offers.ids();
+        Ok(self.registered.len() < before || stored.iter().any(|dag| !offered.contains(&dag.version)))
+    }
+
     async fn bring(
         &mut self,
         config: &FolderConfig,
@@ -156,6 +181,7 @@ impl Brought {
         show(&mut db, &mut standing).await?;
         let kept = close(&mut db, &standing).await?;
         self.registered.retain(|id, _| standing.dags.contains_key(id));
+        // Includes the versions that another worker registered after a DAG was deleted.
         let mut needed: BTreeSet<i32> = kept.into_iter().map(|dag| dag.version).collect();
         needed.extend(versions_in_use(&mut db, FILES_BUNDLE).await?);
         offer_stored(&mut db, config, offers, needed).await?;
@@ -202,11 +228,11 @@ async fn show(db: &mut PgConnection, standing: &mut Standing) -> StoreResult<()>
 }
 
 /// What became of DAGs that are not in the folder: those of broken files stay, the others are stale. And what is broken is
-/// told. Answers with those that stay.
+/// told. Returns the DAGs that stay, those of the folder included.
 async fn close(db: &mut PgConnection, standing: &Standing) -> StoreResult<Vec<BundleDagRow>> {
     let known = dags_of_bundle(db, FILES_BUNDLE).await?;
-    let missing = known.into_iter().filter(|dag| !standing.dags.contains_key(&dag.dag_id));
-    let (kept, gone): (Vec<_>, Vec<_>) = missing.partition(|dag| standing.keeps(&dag.file));
+    let stays = |dag: &BundleDagRow| standing.dags.contains_key(&dag.dag_id) || standing.keeps(&dag.file);
+    let (kept, gone): (Vec<_>, Vec<_>) = known.into_iter().partition(stays);
     let gone: Vec<String> = gone.into_iter().map(|dag| dag.dag_id).collect();
     if !gone.is_empty() {
         set_stale(db, FILES_BUNDLE, &gone).await?;

@@ -86,6 +86,22 @@ async fn a_file_is_live_soon_and_its_last_good_version_stays() {
 }
 
 #[tokio::test]
+async fn a_deleted_dag_returns_while_its_file_exists() {
+    let (mut world, folder, _) = watching().await;
+    // Of the second worker, too, the version is claimed that the first one registers.
+    start_worker(&mut world);
+    put(&folder, "said.yaml", &saying("first"));
+    world.wait_for(&["dags", "export", "said"], |ended| ended.code == 0);
+    assert_eq!(world.run(&["dags", "trigger", "said", "--wait"]).code, 0);
+    world.run(&["dags", "delete", "said", "--yes"]).done();
+    assert_ne!(world.run(&["dags", "export", "said"]).code, 0);
+    world.wait_for(&["dags", "export", "said"], |ended| ended.code == 0);
+    let runs = world.run(&["dags", "list-runs", "said", "-o", "json"]).done();
+    assert_eq!(runs.trim(), "[]", "its history is deleted");
+    assert_eq!(world.run(&["dags", "trigger", "said", "--wait"]).code, 0);
+}
+
+#[tokio::test]
 async fn a_dashboard_that_is_dropped_into_the_folder_is_there_and_its_last_good_version_stays() {
     const FILE: &str = "orders.dashboard.yaml";
     let (world, folder, _) = watching().await;
