@@ -107,7 +107,7 @@ pub(crate) fn collect(value: &Value, is_secret: bool, into: &mut Vec<String>) {
 }
 
 /// The same with `***` for every text and number that is secret; texts that are JSON with a secret in it as a whole.
-pub(crate) fn mask_sensitive(value: &mut Value, is_secret: bool) {
+pub fn mask_sensitive(value: &mut Value, is_secret: bool) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| mask_sensitive(item, is_secret)),
         Value::Object(fields) => {

@@ -190,6 +190,51 @@ pub fn filtered_secrets(value: &Value, names: &Names) -> Vec<String> {
     }
 }
 
+/// Returns the secrets that templates brought into a rendered value: what stands below sensitive names, the values of paths with sensitive names,
+/// and bearer tokens.
+pub fn rendered_secrets(value: &Value, rendered: &Value, names: &Names) -> Vec<String> {
+    let mut found = Vec::new();
+    collect_rendered((value, rendered), names, false, &mut found);
+    found
+}
+
+fn collect_rendered((value, rendered): (&Value, &Value), names: &Names, is_secret: bool, found: &mut Vec<String>) {
+    match (value, rendered) {
+        (Value::String(text), _) if text.contains("{{") => {
+            let written = as_words(rendered);
+            found.extend(secrets_in(is_secret, &written));
+            found.extend(credential(&written, is_secret).map(String::from));
+            let template = Template::parse(text).ok();
+            let paths = template.iter().flat_map(Template::paths);
+            let values =
+                paths.filter(|path| path.iter().any(|name| is_sensitive(name))).filter_map(|path| names.find(path));
+            found.extend(values.flat_map(|value| secrets_in(true, &as_words(&value))));
+        }
+        (Value::Array(items), Value::Array(made)) => {
+            items.iter().zip(made).for_each(|pair| collect_rendered(pair, names, is_secret, found));
+        }
+        (Value::Object(fields), Value::Object(made)) => {
+            let pairs = fields.iter().filter_map(|(name, value)| Some((name, (value, made.get(name)?))));
+            pairs.for_each(|(name, pair)| collect_rendered(pair, names, is_secret || is_sensitive(name), found));
+        }
+        _ => {}
+    }
+}
+
+/// The token of `Bearer …` anywhere in a text, or what follows the scheme in the value of a sensitive header.
+fn credential(text: &str, is_secret: bool) -> Option<&str> {
+    let mut words = text.split([' ', '\t', '\n', '"', '\'']).filter(|word| !word.is_empty());
+    if is_secret {
+        return words.nth(1);
+    }
+    words.find(|word| word.eq_ignore_ascii_case("bearer"))?;
+    words.next()
+}
+
+fn as_words(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
 impl TemplatePart {
     fn filtered_secrets(&self, names: &Names) -> Vec<String> {
         let TemplatePart::Expression(expression @ Expression { from: From::Path(path), filters, .. }) = self else {
@@ -198,11 +243,10 @@ impl TemplatePart {
         if filters.is_empty() || variable(path).is_none() {
             return Vec::new();
         }
-        let words = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let holds_secret = || names.find(path).is_some_and(|found| !secrets_in(false, &words(&found)).is_empty());
+        let holds_secret = || names.find(path).is_some_and(|found| !secrets_in(false, &as_words(&found)).is_empty());
         match expression.value(names) {
             Ok(value) if path.iter().any(|name| is_sensitive(name)) || holds_secret() => {
-                secrets_in(true, &words(&value))
+                secrets_in(true, &as_words(&value))
             }
             _ => Vec::new(),
         }

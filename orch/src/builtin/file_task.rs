@@ -5,6 +5,7 @@ use super::operator::body_of;
 use crate::{Ctx, TaskError, TaskResult, fatal};
 use orch_document::file::is_of_file;
 use orch_document::file::template::{self, Names};
+use orch_sdk::secret::mask_sensitive;
 use orch_sdk::task::TaskFn;
 use orch_sdk::wait::is_truthy;
 use orch_spec::TaskSpec;
@@ -40,11 +41,13 @@ pub fn body_of_task(task: &TaskSpec) -> Result<TaskFn, String> {
         Box::pin(async move {
             let names = names(&ctx, &inputs, values, &variables).await?;
             mask::learn(template::filtered_secrets(&config, &names));
-            let mut config = template::render(&config, &names).map_err(fatal)?;
+            let template = config;
+            let mut config = template::render(&template, &names).map_err(fatal)?;
             for (pointer, text) in programs.iter() {
                 config.pointer_mut(pointer).into_iter().for_each(|taken| *taken = text.clone());
             }
             if has_templates {
+                mask::learn(template::rendered_secrets(&template, &config, &names));
                 ctx.info(rendered(&config));
             }
             Ok(Some(kind.run_task(config, ctx).await?))
@@ -81,9 +84,12 @@ fn programs_of(kind: &str, config: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// For the log, in which secrets are masked: people look there for what a template gave.
+/// Returns the line of the log with a rendered config. The log masks known secrets; values below sensitive names are masked here, because
+/// outputs of other tasks may hold secrets that the log does not know.
 fn rendered(config: &Value) -> String {
-    let text = format!("{config:#}");
+    let mut shown = config.clone();
+    mask_sensitive(&mut shown, false);
+    let text = format!("{shown:#}");
     let end = text.char_indices().nth(MOST_RENDERED).map_or(text.len(), |(at, _)| at);
     format!("rendered: {}{}", &text[..end], if end < text.len() { "…" } else { "" })
 }
@@ -281,5 +287,13 @@ mod tests {
             let names = Names { params: json!({ "x": 1 }), ..Names::default() };
             template::render(&rest, &names).unwrap_or_else(|problem| panic!("{kind}: {problem}"));
         }
+    }
+
+    #[test]
+    fn the_line_with_a_rendered_config_has_no_credentials() {
+        let config = json!({ "url": "https://u:pw1@host/x", "headers": { "Authorization": "Bearer ab.c", "Accept": "text/csv" } });
+        let line = rendered(&config);
+        assert!(line.starts_with("rendered: {") && line.contains("text/csv"), "{line}");
+        assert!(!line.contains("ab.c") && !line.contains("pw1"), "{line}");
     }
 }

@@ -115,3 +115,24 @@ fn what_filters_make_of_secret_variables_is_secret() {
     assert!(!secrets("{{ var.cfg | trim }}").is_empty());
     assert!(secrets("{{ var.token }} {{ var.region | upper }} {{ params.x | upper }}").is_empty());
 }
+
+#[test]
+fn secrets_of_outputs_are_found_in_what_is_rendered() {
+    let outputs = [("login", json!({ "access_token": "ey.abc.def", "user": "ann" })), ("page", json!("ey.plain.text"))];
+    let names =
+        Names { upstream: outputs.into_iter().map(|(name, value)| (name.into(), value)).collect(), ..Names::default() };
+    for (config, secrets) in [
+        (
+            json!({ "headers": { "Authorization": "Bearer {{ upstream.page }}" } }),
+            vec!["Bearer ey.plain.text", "ey.plain.text"],
+        ),
+        (json!({ "headers": { "X-Auth": "Bearer {{ upstream.page }}" } }), vec!["ey.plain.text"]),
+        (json!({ "url": "https://x?t={{ upstream.login.access_token }}" }), vec!["ey.abc.def"]),
+        (json!({ "body": "{{ upstream.login }}" }), vec!["ey.abc.def"]),
+        (json!({ "body": ["{{ upstream.login.user }}", "{{ upstream.page }}"] }), vec![]),
+        (json!({ "headers": { "Authorization": "Bearer written-by-hand" } }), vec![]),
+    ] {
+        let rendered = render(&config, &names).unwrap();
+        assert_eq!(rendered_secrets(&config, &rendered, &names), secrets, "{config}");
+    }
+}
