@@ -8,7 +8,7 @@ mod list;
 mod names;
 mod search;
 
-pub use calendar::{DayRuns, runs_by_day};
+pub use calendar::{QuarterRuns, runs_by_quarter};
 pub use dependency::{DagDependency, dag_dependencies};
 pub use favorite::{add_favorite, favorites, is_favorite, remove_favorite};
 pub use folder::{BundleDagRow, dags_of_bundle, set_stale, taken_by_others, versions_in_use};

@@ -29,7 +29,7 @@ pub(crate) use fact::Fact;
 pub(crate) use icon::{Score, State, bare, favicon, icon, mark, sign, state, words};
 pub(crate) use map::{Map, Region, Shade};
 pub(crate) use markdown::{Markdown, markdown};
-pub(crate) use now::ZonedNow;
+pub(crate) use now::{TypedTime, ZonedNow, typed};
 pub(crate) use strip::{Strip, as_state};
 pub(crate) use time::{Ago, Moment, Stamp, ago, clock, duration, exactly, moment};
 pub(crate) use timeline::{Timeline, dag_href};

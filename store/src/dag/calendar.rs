@@ -1,29 +1,30 @@
-//! How the runs of a DAG went, day by day.
+//! How the runs of a DAG went, over time.
 
 use crate::{StoreResult, boxed, run};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use orch_spec::state::RunState;
 use sqlx::postgres::PgConnection;
 
-/// Runs of a day in one state.
+/// The number of runs in one state in a quarter of an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DayRuns {
-    /// The date that they are about, in UTC: it is in the ids of runs too.
-    pub day: NaiveDate,
+pub struct QuarterRuns {
+    /// Start of the quarter of an hour that has their logical date, or the time from which they may run if they have none.
+    pub at: DateTime<Utc>,
     pub state: RunState,
     pub runs: i64,
 }
 
-/// Of the newest `most` runs that began since then.
+/// Counts the newest `most` runs since then by quarter of an hour: in every time zone a day consists of whole ones.
 #[boxed]
-pub async fn runs_by_day(
+pub async fn runs_by_quarter(
     db: &mut PgConnection,
     dag_id: &str,
     since: DateTime<Utc>,
     most: i64,
-) -> StoreResult<Vec<DayRuns>> {
+) -> StoreResult<Vec<QuarterRuns>> {
     let rows = sqlx::query!(
-        r#"select (coalesce(logical_date, run_after) at time zone 'UTC')::date as "day!", state::text as "state!", count(*) as "runs!"
+        r#"select date_bin('15 minutes', coalesce(logical_date, run_after), timestamptz '2000-01-01 00:00:00+00') as "at!",
+          state::text as "state!", count(*) as "runs!"
         from (select logical_date, run_after, state from dag_run where dag_id = $1 and run_after >= $2 order by run_after desc limit $3) newest
         group by 1, 2 order by 1, 2"#,
         dag_id,
@@ -31,5 +32,5 @@ pub async fn runs_by_day(
         most
     );
     let rows = rows.fetch_all(db).await?;
-    rows.into_iter().map(|row| Ok(DayRuns { day: row.day, state: run::word(&row.state)?, runs: row.runs })).collect()
+    rows.into_iter().map(|row| Ok(QuarterRuns { at: row.at, state: run::word(&row.state)?, runs: row.runs })).collect()
 }

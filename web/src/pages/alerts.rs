@@ -65,7 +65,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let filter =
         Filter { state: text("state"), kind: text("kind"), dag: text("dag"), run: text("run"), task: text("task") };
     let said = |text: &str, column: Column| (!text.is_empty()).then(|| column.is(text));
-    let (search, filters) = Filters::read(query, ALERTS.columns, OWN)?;
+    let (search, filters) = Filters::read(query, ALERTS.columns, OWN, shell.now)?;
     let search = search
         .and(filter.state.parse::<AlertState>().ok().map(|state| by::STATE.is(state.as_str())))
         .and(filter.kind.parse::<AlertKind>().ok().map(|kind| by::KIND.is(kind.as_str())))

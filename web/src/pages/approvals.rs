@@ -49,7 +49,7 @@ const MOST_WORDS: usize = 200;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
     let turned = Turned::to(&mut query, OF_A_PAGE);
-    let (search, filters) = Filters::read(query, APPROVALS.columns, &[])?;
+    let (search, filters) = Filters::read(query, APPROVALS.columns, &[], shell.now)?;
     let filters = filters.alone();
     let mut db = app.pages().await?;
     let are = |open: bool| search.clone().and(by::OPEN.is_so(open));

@@ -64,7 +64,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let turned = Turned::to(&mut query, OF_A_PAGE);
     let q = query.text("q").unwrap_or_default().trim().to_string();
     let stale = query.text("state") == Some("stale");
-    let (asked, filters) = Filters::read(query, ASSETS.columns, OWN)?;
+    let (asked, filters) = Filters::read(query, ASSETS.columns, OWN, shell.now)?;
     let named = |column: Column| {
         let search = asked.clone().and((!q.is_empty()).then(|| column.contains([&q])));
         let search = search.and(stale.then(|| by::STALE.is_so(true))).by(by::NAME.ascending());

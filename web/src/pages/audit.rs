@@ -5,14 +5,13 @@ use super::turned::Turned;
 use super::{Shell, encoded, html};
 use crate::auth::Role;
 use crate::extract::Query;
-use crate::parts::{self, ZonedNow, dag_href};
+use crate::parts::{self, TypedTime, ZonedNow, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::{DateTime, NaiveDateTime, Utc};
 use orch_store::audit::{AUDIT, AuditRow, by};
 use orch_store::list::{Column, Compare};
 use serde_json::Value;
@@ -61,18 +60,22 @@ const OF_A_PAGE: i64 = 50;
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
     let turned = Turned::to(&mut query, OF_A_PAGE);
     let text = |name: &str| query.text(name).unwrap_or_default().trim().to_string();
-    let filter =
+    let mut filter =
         Filter { who: text("who"), what: text("what"), dag: text("dag"), after: text("after"), before: text("before") };
     let said = |text: &str, column: Column| (!text.is_empty()).then(|| column.is(text));
-    let (search, filters) = Filters::read(query, AUDIT.columns, OWN)?;
+    let (search, filters) = Filters::read(query, AUDIT.columns, OWN, shell.now)?;
+    let (after, before) = (moment(&filter.after, shell.now)?, moment(&filter.before, shell.now)?);
     let search = search
         .and(said(&filter.who, by::ACTOR))
         .and(said(&filter.dag, by::DAG_ID))
         // People say `clear run`; events are called `clear_dag_run`.
         .and((!filter.what.is_empty()).then(|| by::EVENT.contains([filter.what.replace(' ', "_")])))
-        .and(moment(&filter.after)?.map(|at| by::AFTER.compare(Compare::Above, at)))
-        .and(moment(&filter.before)?.map(|at| by::BEFORE.compare(Compare::Below, at)))
+        .and(after.map(|at| by::AFTER.compare(Compare::AtLeast, at.first)))
+        .and(before.map(|at| by::BEFORE.compare(Compare::AtMost, at.last)))
         .by(by::ID.descending());
+    // Fields for a date and a time show nothing else.
+    filter.after = after.map_or_else(String::new, |at| shell.now.field(at.first));
+    filter.before = before.map_or_else(String::new, |at| shell.now.field(at.last));
     let mut db = app.pages().await?;
     let mut rows = AUDIT.rows(&mut db, &search.page(turned.skip(), turned.most())).await?;
     let (previous, next) = turned.cut(&mut rows, |page| format!("/audit?page={page}{}", filters.rest(&[])));
@@ -100,15 +103,13 @@ impl Filter {
     }
 }
 
-/// Of a field for date and time, as browsers send it: in UTC, with or without seconds.
-pub(super) fn moment(text: &str) -> Result<Option<DateTime<Utc>>, Refusal> {
+/// Reads a field for a date or a time, in the zone of the page. `None` if it is empty.
+pub(super) fn moment(text: &str, now: ZonedNow) -> Result<Option<TypedTime>, Refusal> {
     if text.is_empty() {
         return Ok(None);
     }
-    let forms = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S%.f"];
-    let read = forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text.trim_end_matches('Z'), form).ok());
     let wrong = || Refusal::bad_request(format!("`{text}` is no time: write it as in `2026-11-20T06:00`"));
-    read.map(|at| Some(at.and_utc())).ok_or_else(wrong)
+    now.typed(text).map(Some).ok_or_else(wrong)
 }
 
 fn line(row: AuditRow, now: ZonedNow, shows_addresses: bool) -> AuditEntry {
@@ -168,9 +169,10 @@ mod tests {
 
     #[test]
     fn times_are_read_as_browsers_write_them() {
-        let at = |text| moment(text).ok().flatten().map(|at| at.to_string());
-        assert_eq!(at("2026-11-20T06:00").as_deref(), Some("2026-11-20 06:00:00 UTC"));
+        let now = ZonedNow { zone: chrono_tz::Europe::Berlin, ..ZonedNow::utc(chrono::DateTime::UNIX_EPOCH) };
+        let at = |text| moment(text, now).ok().flatten().map(|at| at.first.to_string());
+        assert_eq!(at("2026-11-20T06:00").as_deref(), Some("2026-11-20 05:00:00 UTC"));
         assert_eq!(at("2026-11-20T06:00:30Z").as_deref(), Some("2026-11-20 06:00:30 UTC"));
-        assert!(moment("").is_ok_and(|at| at.is_none()) && moment("yesterday").is_err());
+        assert!(moment("", now).is_ok_and(|at| at.is_none()) && moment("yesterday", now).is_err());
     }
 }

@@ -68,7 +68,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
 pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Option<&str>) -> Result<List, Refusal> {
     let turned = Turned::to(&mut query, OF_A_PAGE);
     let active = query.text("show") == Some("active");
-    let (search, filters) = Filters::read(query, BACKFILLS.columns, &[])?;
+    let (search, filters) = Filters::read(query, BACKFILLS.columns, &[], shell.now)?;
     let search = search
         .and(dag_id.map(|dag_id| by::DAG_ID.is(dag_id)))
         .and(active.then(|| by::ACTIVE.holds()))

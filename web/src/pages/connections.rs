@@ -21,7 +21,7 @@ use orch_store::kept::Record;
 
 /// The list, with the connections that the binary brings.
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
-    let listed = listed::<Connection>(&app, query).await?;
+    let listed = listed::<Connection>(&app, query, shell.now).await?;
     let is_kept = |id: &str| listed.rows.iter().any(|row| row.name() == id);
     let asked = app.config.default_connections.of(&app.config.installation).await;
     let mut defaults = asked.unwrap_or_else(|problem| {

@@ -81,7 +81,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let asked = query.text("state").unwrap_or("all");
     let state = STATES.into_iter().find(|state| *state == asked).unwrap_or("all");
     let skip = (page - 1) * OF_A_PAGE;
-    let (asked, filters) = Filters::read(query, DAGS.columns, OWN)?;
+    let (asked, filters) = Filters::read(query, DAGS.columns, OWN, shell.now)?;
     let search = search(asked, &q).and(by::LIVE.holds()).page(skip, OF_A_PAGE);
     let mut db = app.pages().await?;
     let (failed, running) = (failing(&mut db, MOST_OF_A_STATE).await?, running_runs(&mut db, MOST_OF_A_STATE).await?);

@@ -51,7 +51,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     let all = list(&app, role).await?;
     let find = async move |search: Search| Ok(search.pick(all, cell));
     let Listed { q, filters, rows, before, after, .. } =
-        listed_by(query, ("/dashboards", COLUMNS), TITLE, find).await?;
+        listed_by((query, shell.now), ("/dashboards", COLUMNS), TITLE, find).await?;
     let lines = rows.into_iter().map(|shown| line(shown, &shell)).collect();
     let may_read_data = shell.can(crate::api::lake::READS_DATA);
     html(StatusCode::OK, &DashboardsPage { shell, q, filters, lines, before, after, may_read_data })

@@ -5,10 +5,11 @@ use crate::api::list::asked_beside;
 use crate::extract::Query;
 use crate::openapi::kinds::{Param, QueryParamType};
 use crate::openapi::queries::narrowed;
+use crate::parts::ZonedNow;
 use crate::refusal::Refusal;
 use askama::Template;
 use askama::filters::HtmlSafe;
-use chrono::{NaiveDate, NaiveDateTime};
+use chrono::{DateTime, SecondsFormat, Utc};
 use orch_store::list::{Column, Filter, Search};
 use std::collections::BTreeSet;
 
@@ -30,7 +31,7 @@ impl HtmlSafe for Filters {}
 struct FilterInput {
     name: String,
     label: String,
-    placeholder: &'static str,
+    placeholder: String,
     value: String,
     /// What was asked by the same name before.
     more: Vec<String>,
@@ -44,17 +45,19 @@ impl Filters {
         mut query: Query,
         columns: &'static [Column],
         own: &[&str],
+        now: ZonedNow,
     ) -> Result<(Search, Filters), Refusal> {
         query.leave_out_empty();
         let params = narrowed(columns, own);
+        let mut in_utc = query.clone();
         for param in params.iter().filter(|param| matches!(param.kind, QueryParamType::Moment)) {
-            query.rewrite(&param.name, |typed| in_full(&param.name, typed));
+            in_utc.rewrite(&param.name, |typed| in_full(&param.name, typed, now));
         }
-        let search = asked_beside(&mut query, columns, own)?;
+        let search = asked_beside(&mut in_utc, columns, own)?;
         let hidden =
             |param: &Param| RARE.iter().any(|end| param.name.ends_with(end)) || is_absent(columns, &param.name);
         let shown = params.iter().filter(|param| query.text(&param.name).is_some() || !hidden(param));
-        let inputs: Vec<_> = shown.map(|param| input(param, columns, &query)).collect();
+        let inputs: Vec<_> = shown.map(|param| input(param, columns, &query, now)).collect();
         let used = inputs.iter().filter(|input| input.name != ORDER && !input.value.is_empty()).count();
         Ok((search, Filters { title: "More filters", inputs, used, query }))
     }
@@ -105,9 +108,14 @@ fn is_absent(columns: &[Column], name: &str) -> bool {
     columns.iter().any(|column| column.name == name && column.filters.contains(&Filter::Absent))
 }
 
-fn input(param: &Param, columns: &[Column], query: &Query) -> FilterInput {
+fn input(param: &Param, columns: &[Column], query: &Query, now: ZonedNow) -> FilterInput {
     let mut more: Vec<String> = query.all(&param.name).map(String::from).collect();
-    let value = more.pop().unwrap_or_default();
+    let mut value = more.pop().unwrap_or_default();
+    if matches!(param.kind, QueryParamType::Moment)
+        && let Ok(at) = DateTime::parse_from_rfc3339(&value)
+    {
+        value = now.field(at.with_timezone(&Utc));
+    }
     let named = |word: &str| (word.to_string(), word.replace('_', " "));
     let mut choices: Vec<(String, String)> = match &param.kind {
         QueryParamType::Flag => vec![("true".into(), "yes".into()), ("false".into(), "no".into())],
@@ -120,10 +128,10 @@ fn input(param: &Param, columns: &[Column], query: &Query) -> FilterInput {
         choices.push(named(&value));
     }
     let placeholder = match param.kind {
-        QueryParamType::Moment => "2026-11-20T08:30, in UTC",
-        QueryParamType::Number => "seconds",
-        QueryParamType::Index | QueryParamType::Wholes => "a whole number",
-        _ => "",
+        QueryParamType::Moment => format!("2026-11-20T08:30, {}", now.zone.name()),
+        QueryParamType::Number => "seconds".into(),
+        QueryParamType::Index | QueryParamType::Wholes => "a whole number".into(),
+        _ => String::new(),
     };
     FilterInput { label: label(&param.name), name: param.name.clone().into_owned(), placeholder, value, more, choices }
 }
@@ -161,17 +169,12 @@ fn label(name: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect::<String>() + end)
 }
 
-/// A day or a time without a zone is one in UTC, as dates of schedules are. `to` a day takes that day in.
-fn in_full(name: &str, typed: &str) -> Option<String> {
-    let typed = typed.trim();
-    if NaiveDate::parse_from_str(typed, "%Y-%m-%d").is_ok() && (name.ends_with("_lte") || name.ends_with("_gt")) {
-        return Some(format!("{typed}T23:59:59.999999Z"));
-    }
-    let at = NaiveDateTime::parse_from_str(typed, "%Y-%m-%dT%H:%M")
-        .or_else(|_| NaiveDateTime::parse_from_str(typed, "%Y-%m-%dT%H:%M:%S"))
-        .ok()
-        .or_else(|| NaiveDate::parse_from_str(typed, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0))?;
-    Some(at.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+/// Returns the time that a field holds, as the API reads it: without an offset it is in the reader's zone. The end of a date for `to` and `after`,
+/// so that both treat the whole day alike.
+fn in_full(name: &str, typed: &str, now: ZonedNow) -> Option<String> {
+    let typed = now.typed(typed)?;
+    let at = if name.ends_with("_lte") || name.ends_with("_gt") { typed.last } else { typed.first };
+    Some(at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }
 
 #[cfg(test)]
@@ -199,14 +202,21 @@ mod tests {
     }
 
     #[test]
-    fn a_day_is_whole_and_in_utc() {
-        for (name, typed, asked) in [
-            ("run_after_gte", "2026-11-20", Some("2026-11-20T00:00:00Z")),
-            ("run_after_lte", "2026-11-20", Some("2026-11-20T23:59:59.999999Z")),
-            ("run_after_lte", "2026-11-20T08:30", Some("2026-11-20T08:30:00Z")),
-            ("run_after_lte", "2026-11-20T08:30:00+01:00", None),
+    fn a_day_is_whole_and_in_the_zone_of_the_page() {
+        let zoned =
+            |zone: &str| ZonedNow { zone: zone.parse().expect("a zone"), ..ZonedNow::utc(DateTime::UNIX_EPOCH) };
+        for (zone, name, typed, asked) in [
+            ("UTC", "run_after_gte", "2026-11-20", Some("2026-11-20T00:00:00Z")),
+            ("UTC", "run_after_lte", "2026-11-20", Some("2026-11-20T23:59:59.999999Z")),
+            ("UTC", "run_after_lte", "2026-11-20T08:30", Some("2026-11-20T08:30:00Z")),
+            ("Europe/Berlin", "run_after_gte", "2026-11-20", Some("2026-11-19T23:00:00Z")),
+            ("Europe/Berlin", "run_after_lte", "2026-11-20", Some("2026-11-20T22:59:59.999999Z")),
+            ("Europe/Berlin", "run_after_gt", "2026-11-20", Some("2026-11-20T22:59:59.999999Z")),
+            ("Europe/Berlin", "run_after_lt", "2026-11-20", Some("2026-11-19T23:00:00Z")),
+            ("Europe/Berlin", "run_after_lte", "2026-11-20T08:30:00+01:00", Some("2026-11-20T07:30:00Z")),
+            ("Europe/Berlin", "run_after_lte", "soon", None),
         ] {
-            assert_eq!(in_full(name, typed).as_deref(), asked, "{name}={typed}");
+            assert_eq!(in_full(name, typed, zoned(zone)).as_deref(), asked, "{zone} {name}={typed}");
         }
     }
 }

@@ -10,6 +10,7 @@ use super::turned::Turned;
 use super::{Shell, encoded, html, see_other};
 use crate::api::kept::{delete_one, stored};
 use crate::extract::{Actor, Form, Query};
+use crate::parts::ZonedNow;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::State;
@@ -174,21 +175,21 @@ pub(crate) struct Listed<R = Record> {
 const OF_A_PAGE: i64 = 100;
 
 /// Of a noun: those with the words in their names.
-pub(crate) async fn listed<K: Pages>(app: &App, query: Query) -> Result<Listed, Refusal> {
+pub(crate) async fn listed<K: Pages>(app: &App, query: Query, now: ZonedNow) -> Result<Listed, Refusal> {
     let find = async |search: Search| kept::find(&mut *app.pages().await?, K::TABLE, &search).await;
-    listed_by(query, (K::LIST, K::COLUMNS), K::COLUMNS[0], find).await
+    listed_by((query, now), (K::LIST, K::COLUMNS), K::COLUMNS[0], find).await
 }
 
 /// `words`: the column that has the words.
 pub(crate) async fn listed_by<R>(
-    mut query: Query,
+    (mut query, now): (Query, ZonedNow),
     (list, columns): (&str, &'static [Column]),
     words: Column,
     find: impl AsyncFnOnce(Search) -> StoreResult<ListPage<R>>,
 ) -> Result<Listed<R>, Refusal> {
     let turned = Turned::to(&mut query, OF_A_PAGE);
     let q = query.text("q").unwrap_or_default().trim().to_string();
-    let (search, filters) = Filters::read(query, columns, &[])?;
+    let (search, filters) = Filters::read(query, columns, &[], now)?;
     let search = search.and((!q.is_empty()).then(|| words.contains([&q])));
     let ListPage { mut rows, total } = find(search.page(turned.skip(), turned.most())).await?;
     let (before, after) = turned.cut(&mut rows, |page| format!("{list}?page={page}{}", filters.rest(&[])));

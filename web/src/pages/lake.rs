@@ -128,7 +128,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         }
         Ok(search.pick(tables, cell))
     };
-    let Listed { q, filters, rows, total, before, after } = listed_by(query, ("/lake", COLUMNS), NAME, find).await?;
+    let Listed { q, filters, rows, total, before, after } =
+        listed_by((query, shell.now), ("/lake", COLUMNS), NAME, find).await?;
     let lines = rows.into_iter().map(|table| (table.id.clone(), line(table, largest, shell.now)));
     let page = LakeIndex {
         namespaces: if filters.are_sorted() { together(lines, total) } else { by_namespace(lines, &counts) },

@@ -60,7 +60,7 @@ const OF_A_PAGE: i64 = 100;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
     let turned = Turned::to(&mut query, OF_A_PAGE);
-    let (search, filters) = Filters::read(query, COLUMNS, &[])?;
+    let (search, filters) = Filters::read(query, COLUMNS, &[], shell.now)?;
     let filters = filters.alone();
     let mut db = app.pages().await?;
     let all = quality(&mut db, if filters.are_asked() { MOST } else { MOST_LOOKED_AT }).await?;

@@ -103,7 +103,7 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
     let q = query.text("q").unwrap_or_default().trim().to_string();
     let asked = query.text("state").unwrap_or("all");
     let (state, states) = STATES.into_iter().find(|(name, _)| *name == asked).unwrap_or(STATES[0]);
-    let (search, filters) = Filters::read(query, RUNS.columns, OWN)?;
+    let (search, filters) = Filters::read(query, RUNS.columns, OWN, shell.now)?;
     let named = match dag_id {
         _ if q.is_empty() => None,
         // An underscore stands for any character here: that finds more, never less.

@@ -54,7 +54,7 @@ pub(super) fn href(name: &str) -> String {
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
     let find = async |search: Search| find_streams(&mut *app.pages().await?, &search).await;
     let Listed { q, filters, rows, before, after, .. } =
-        listed_by(query, ("/streams", by::ALL), by::NAME, find).await?;
+        listed_by((query, shell.now), ("/streams", by::ALL), by::NAME, find).await?;
     let all = find_streams(&mut *app.pages().await?, &Search::default().page(0, i64::MAX)).await?.rows;
     let has_failed = all.iter().any(|row| row.state() == StreamState::Failed);
     let sign = if has_failed { parts::sign("failed") } else { "" };

@@ -23,7 +23,7 @@ fn href(name: &str) -> String {
 
 /// The list, with the way to the clusters.
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
-    let listed = listed::<Topic>(&app, query).await?;
+    let listed = listed::<Topic>(&app, query, shell.now).await?;
     let clusters = if shell.can(READS_RECORDS) { cluster::known(&mut *app.pages().await?).await? } else { Vec::new() };
     page::<Topic>(&app, shell, listed, Extras { clusters, ..Extras::default() })
 }

@@ -85,7 +85,7 @@ async fn list(
 ) -> Result<Response, Refusal> {
     let find = async |search: Search| USERS.find(&mut *app.pages().await?, &search).await;
     let Listed { q, filters, rows, total, before, after } =
-        listed_by(query, (LIST, USERS.columns), by::WORDS, find).await?;
+        listed_by((query, shell.now), (LIST, USERS.columns), by::WORDS, find).await?;
     let own = shell.user.as_ref().map(|user| user.name.clone());
     let lines = rows.into_iter().map(|user| line(user, own.as_deref(), &shell));
     let lines = lines.collect::<Result<_, _>>()?;

@@ -1,8 +1,9 @@
 //! The moment for which a page is drawn, and the zone in which its reader wants to read times. Durations are taken with
 //! it like with any other moment; only what is written for people asks for the zone.
 
-use chrono::{DateTime, Offset, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
+use orch_wire::timestamp::moment_from;
 use std::ops::{Add, Sub};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,16 @@ impl ZonedNow {
         format!("{} {}", self.written(at, "%Y-%m-%d %H:%M:%S"), self.suffix(at))
     }
 
+    /// Reads a date or a time as the reader types it.
+    pub(crate) fn typed(&self, text: &str) -> Option<TypedTime> {
+        typed(text, self.zone)
+    }
+
+    /// Writes a time as a field for a date and a time holds it.
+    pub(crate) fn field(&self, at: DateTime<Utc>) -> String {
+        self.written(at, "%Y-%m-%dT%H:%M:%S")
+    }
+
     /// `UTC`, or how far from it: `+02:00`.
     fn suffix(&self, at: DateTime<Utc>) -> String {
         if self.zone == Tz::UTC { "UTC".into() } else { self.written(at, "%:z") }
@@ -49,6 +60,40 @@ impl ZonedNow {
             _ => format!("{city} {sign}{hours}:{rest:02}"),
         }
     }
+}
+
+/// The first and the last microsecond of a date, or the same time twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TypedTime {
+    pub(crate) first: DateTime<Utc>,
+    pub(crate) last: DateTime<Utc>,
+}
+
+/// Reads a date or a time as people type it and as browsers send it: in this zone, unless the text names an offset.
+pub(crate) fn typed(text: &str, zone: Tz) -> Option<TypedTime> {
+    let text = text.trim();
+    if let Ok(day) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
+        let first = instant(day.and_time(NaiveTime::MIN), zone)?;
+        let next = instant(day.succ_opt()?.and_time(NaiveTime::MIN), zone)?;
+        return Some(TypedTime { first, last: next - TimeDelta::microseconds(1) });
+    }
+    let forms = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M"];
+    let at = match forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok()) {
+        Some(naive) => instant(naive, zone)?,
+        // A number of seconds is a valid timestamp of the API; here it would be a year or a typing mistake.
+        None if text.parse::<f64>().is_ok() => return None,
+        None => moment_from(text).ok()?,
+    };
+    Some(TypedTime { first: at, last: at })
+}
+
+/// Returns the first instant at which clocks of the zone show this time, or the next full hours if they skip it. `None` outside the years 1 to 10000.
+fn instant(naive: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
+    if !(1..=10_000).contains(&naive.year()) {
+        return None;
+    }
+    let at = |hours| zone.from_local_datetime(&(naive + TimeDelta::hours(hours))).earliest();
+    Some((0..=24).find_map(at)?.with_timezone(&Utc))
 }
 
 impl Sub<DateTime<Utc>> for ZonedNow {
@@ -98,6 +143,30 @@ mod tests {
         ] {
             let now = ZonedNow { at, zone: zone.parse().expect("a zone") };
             assert_eq!((now.exactly(at).as_str(), now.place().as_str()), (written, place));
+        }
+    }
+
+    #[test]
+    fn what_is_typed_is_where_the_reader_is_and_a_date_is_the_whole_day() {
+        for (zone, text, first, last) in [
+            ("UTC", "2026-11-20", "2026-11-20 00:00:00 UTC", "2026-11-20 23:59:59.999999 UTC"),
+            ("Europe/Berlin", "2026-11-20", "2026-11-19 23:00:00 UTC", "2026-11-20 22:59:59.999999 UTC"),
+            ("Europe/Berlin", "2026-10-25", "2026-10-24 22:00:00 UTC", "2026-10-25 22:59:59.999999 UTC"),
+            ("Europe/Berlin", "2026-11-20T08:30", "2026-11-20 07:30:00 UTC", "2026-11-20 07:30:00 UTC"),
+            ("Europe/Berlin", "2026-11-20 08:30:05", "2026-11-20 07:30:05 UTC", "2026-11-20 07:30:05 UTC"),
+            ("Europe/Berlin", "2026-11-20T08:30Z", "2026-11-20 08:30:00 UTC", "2026-11-20 08:30:00 UTC"),
+            ("Europe/Berlin", "2026-03-29T02:30", "2026-03-29 01:30:00 UTC", "2026-03-29 01:30:00 UTC"),
+            ("Europe/Berlin", "2026-10-25T02:30", "2026-10-25 00:30:00 UTC", "2026-10-25 00:30:00 UTC"),
+        ] {
+            let found = typed(text, zone.parse().expect("a zone")).expect("it is a time");
+            assert_eq!(
+                (found.first.to_string().as_str(), found.last.to_string().as_str()),
+                (first, last),
+                "{zone} {text}"
+            );
+        }
+        for text in ["", "yesterday", "2026", "99999-01-01", "2026-13-01", "0000-01-01T00:00"] {
+            assert_eq!(typed(text, Tz::UTC), None, "{text}");
         }
     }
 }

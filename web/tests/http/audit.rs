@@ -35,6 +35,41 @@ async fn the_audit_log_is_filtered_by_who_what_dag_and_time() {
 }
 
 #[tokio::test]
+async fn filters_are_in_the_zone_of_the_page_and_a_date_is_the_whole_day() {
+    let web = Web::new().await;
+    web.trigger("chain").await;
+    let times =
+        "update audit set at = '2026-11-20 23:30:00+00'; update dag_run set run_after = '2026-11-20 23:30:00+00'";
+    sqlx::raw_sql(times).execute(&mut web.db().await).await.unwrap();
+    let mut browser = Browser::logged_in(&web).await;
+    for (zone, day, before, shown) in [
+        ("UTC", "2026-11-20", "2026-11-19", "2026-11-20 23:30:00"),
+        ("Europe/Berlin", "2026-11-21", "2026-11-20", "2026-11-21 00:30:00"),
+        ("America/New_York", "2026-11-20", "2026-11-19", "2026-11-20 18:30:00"),
+    ] {
+        browser.cookies.insert("zone".into(), zone.into());
+        let page = browser.get(&format!("/audit?what=trigger&after={day}&before={day}")).await;
+        assert!(page.has(shown) && page.has(&format!("Times are in the zone {zone}.")), "{zone}: {}", page.html);
+        assert!(page.has(&format!(r#"name="after" value="{day}T00:00:00""#)), "{zone}: {}", page.html);
+        let exact = shown.replace(' ', "T");
+        assert!(browser.get(&format!("/audit?what=trigger&after={exact}&before={exact}")).await.has(shown), "{zone}");
+        assert!(!browser.get(&format!("/audit?what=trigger&before={before}")).await.has(shown), "{zone}");
+        for (query, found) in [
+            (format!("run_after_gte={day}&run_after_lte={day}"), true),
+            (format!("run_after_lte={before}"), false),
+            (format!("run_after_gt={day}"), false),
+            (format!("run_after_lt={day}"), false),
+            ("run_after_gte=2026-11-20T23:30:00Z".into(), true),
+        ] {
+            let page = browser.get(&format!("/runs?{query}")).await;
+            assert_eq!(page.has("/dags/chain/runs/"), found, "{zone} {query}: {}", page.html);
+        }
+        let page = browser.get("/runs?run_after_gte=2026-11-20T23:30:00Z").await;
+        assert!(page.has(&format!(r#"value="{exact}""#)), "{zone}: {}", page.html);
+    }
+}
+
+#[tokio::test]
 async fn from_where_people_act_is_for_operators() {
     let web = Web::new().await;
     web.trigger("chain").await;

@@ -283,6 +283,29 @@ async fn the_graph_shows_the_states_of_a_run_and_the_way_of_a_failure() {
 }
 
 #[tokio::test]
+async fn a_run_of_the_form_has_a_logical_date_unless_its_field_is_emptied() {
+    let web = Web::new().await;
+    let mut browser = Browser::logged_in(&web).await;
+    browser.cookies.insert("zone".into(), "Europe/Berlin".into());
+    let to = "/dags/chain/trigger";
+    let form = browser.get(to).await;
+    assert!(form.has("Logical date <small>Europe/Berlin, optional</small>"), "{}", form.html);
+    assert!(!form.has("--logical-date") && !form.has(r#"<details class="more" open>"#), "{}", form.html);
+    let offered = form.html.split(r#"name="offered_date" value=""#).nth(1).and_then(|rest| rest.split('"').next());
+    let offered = offered.expect("the form offers a date").to_owned();
+    for date in [offered.as_str(), offered.as_str(), "", "2026-11-20T06:00"] {
+        let fields = [("as", "json"), ("do", "trigger"), ("logical_date", date), ("offered_date", offered.as_str())];
+        let done = browser.submit(to, to, &fields).await;
+        assert_eq!(done.status, StatusCode::SEE_OTHER, "{date}: {}", done.html);
+    }
+    let dates = "select count(*) filter (where abs(extract(epoch from logical_date - run_after)) < 60),
+        count(*) filter (where logical_date is null), count(*) filter (where logical_date = '2026-11-20 05:00:00+00')
+        from dag_run";
+    let dates: (i64, i64, i64) = sqlx::query_as(dates).fetch_one(&mut web.db().await).await.unwrap();
+    assert_eq!(dates, (2, 1, 1));
+}
+
+#[tokio::test]
 async fn the_trigger_form_says_what_is_wrong_and_loses_nothing() {
     let web = Web::new().await;
     let mut browser = Browser::logged_in(&web).await;

@@ -100,7 +100,16 @@ async fn the_calendar_shows_each_day_and_leads_to_bad_ones() {
     for (day, said) in days.iter().zip(["1 run, 1 not over", "1 run, 1 failed", "no run", "1 run"]) {
         assert!(page.has(&format!("<title>{day}: {said}</title>")), "{day}: {said}: {}", page.html);
     }
-    assert!(page.has(&format!("/dags/chain/runs?q={}", days[1])), "{}", page.html);
+    assert!(page.has(&format!("/dags/chain/runs?run_after_gte={0}&#38;run_after_lte={0}", days[1])), "{}", page.html);
+    let evening =
+        "update dag_run d set logical_date = date_trunc('day', now(), 'UTC') - make_interval(mins => 30 + n::int)
+        from (select id, row_number() over (order by id) as n from dag_run) r where r.id = d.id";
+    sqlx::raw_sql(evening).execute(&mut db).await.unwrap();
+    browser.cookies.insert("zone".into(), "Asia/Kolkata".into());
+    let page = browser.get("/dags/chain/calendar").await;
+    let day = "select to_char((date_trunc('day', now(), 'UTC') at time zone 'UTC')::date, 'YYYY-MM-DD')";
+    let day: String = sqlx::query_scalar(day).fetch_one(&mut db).await.unwrap();
+    assert!(page.has("days in Asia/Kolkata") && page.has(&format!("<title>{day}: 4 runs")), "{}", page.html);
 }
 
 #[tokio::test]

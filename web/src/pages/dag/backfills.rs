@@ -1,6 +1,5 @@
 //! `/dags/{dag_id}/backfills`: its backfills, and a form for another one that says first what it would do.
 
-use super::trigger::date;
 use super::{Head, LoadedDag, find};
 use crate::api::backfills::{done, make};
 use crate::extract::{Actor, DagPath, Form, Query};
@@ -14,6 +13,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use orch_core::backfill::{Action, BackfillRequest, Dates, Reprocess, Step};
 use orch_spec::Schedule;
 use orch_spec::params::parse_conf;
@@ -142,7 +142,11 @@ fn typed(form: &Form) -> Typed {
 }
 
 fn new(found: &LoadedDag, typed: &Typed, actor: &Actor) -> Result<NewBackfill, String> {
-    let moment = |text: &str| date(text).ok_or_else(|| format!("`{text}` is no date: write it like 2026-11-20."));
+    let moment = |text: &str| {
+        parts::typed(text, Tz::UTC)
+            .map(|at| at.first)
+            .ok_or_else(|| format!("`{text}` is no date: write it like 2026-11-20."))
+    };
     let dates = if typed.each.is_empty() {
         if typed.from.is_empty() || typed.to.is_empty() {
             return Err("Say from when to when, or name dates one by one.".into());

@@ -3,16 +3,16 @@
 use super::{Head, find};
 use crate::extract::DagPath;
 use crate::pages::{Shell, html};
-use crate::parts::{self, DayCount, Year};
+use crate::parts::{self, DayCount, Year, ZonedNow};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::{NaiveDate, NaiveTime};
+use chrono::NaiveDate;
 use orch_spec::state::RunState;
-use orch_store::dag::{DayRuns, runs_by_day};
+use orch_store::dag::{QuarterRuns, runs_by_quarter};
 use std::collections::BTreeMap;
 
 #[derive(Template)]
@@ -35,23 +35,28 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): 
     let mut db = app.pages().await?;
     let found = find(&app, &mut db, &dag_id).await?;
     let head = Head::new(&found, "calendar", shell.now);
-    let today = shell.now.at.date_naive();
-    let since = Year::first(today).and_time(NaiveTime::MIN).and_utc();
-    let rows = runs_by_day(&mut db, &found.row.dag_id, since, MOST_RUNS).await?;
+    let now = shell.now;
+    let today = now.local(now.at).date_naive();
+    let since = now.typed(&Year::first(today).to_string()).map_or(now.at, |day| day.first);
+    let rows = runs_by_quarter(&mut db, &found.row.dag_id, since, MOST_RUNS).await?;
     drop(db);
     let counted = rows.iter().map(|row| row.runs).sum::<i64>() >= MOST_RUNS;
     let counted =
         counted.then(|| format!("the newest {}", parts::counted(parts::count(MOST_RUNS.unsigned_abs()), "run")));
-    let year = Year::new(today, by_day(&rows));
+    let year = Year::new(today, by_day(&rows, now));
     let bad = year.days().iter().rev().filter(|(_, count)| count.failed > 0).take(MOST_BAD_DAYS);
-    let bad_days = bad.map(|(day, count)| (*day, count.words(), format!("{}/runs?q={day}", head.href))).collect();
+    let bad_days = bad
+        .map(|(day, count)| {
+            (*day, count.words(), format!("{}/runs?run_after_gte={day}&run_after_lte={day}", head.href))
+        })
+        .collect();
     html(StatusCode::OK, &CalendarPage { shell, head, year, bad_days, counted })
 }
 
-fn by_day(rows: &[DayRuns]) -> BTreeMap<NaiveDate, DayCount> {
+fn by_day(rows: &[QuarterRuns], now: ZonedNow) -> BTreeMap<NaiveDate, DayCount> {
     let mut days: BTreeMap<NaiveDate, DayCount> = BTreeMap::new();
     for row in rows {
-        let count = days.entry(row.day).or_default();
+        let count = days.entry(now.local(row.at).date_naive()).or_default();
         match row.state {
             RunState::Success => count.succeeded += row.runs,
             RunState::Failed => count.failed += row.runs,

@@ -7,14 +7,13 @@ use super::{Head, LoadedDag, find, know_it};
 use crate::api::presets::{forget, keep, named};
 use crate::extract::{Actor, DagPath, Form, Query, no_such_run};
 use crate::pages::{Shell, encoded, html, see_other};
-use crate::parts;
+use crate::parts::{self, ZonedNow};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use fields::{Field, Input as FieldInput, complain, typed};
 use orch_deeds::run::asked_by;
 use orch_spec::ids::RunId;
@@ -26,7 +25,6 @@ use orch_store::locks::Locks;
 use orch_store::preset::{PRESETS, Preset, by};
 use orch_store::run::{CreateRun, NewRun, RUNS, create_run, get_run, newest_of_dag};
 use orch_store::timing::usual_run;
-use orch_wire::timestamp::moment_from;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
@@ -71,6 +69,8 @@ struct TriggerForm {
     run_id: String,
     run_id_error: Option<String>,
     logical_date: String,
+    /// The logical date that the form offers: the time at which it was opened.
+    offered_date: String,
     logical_date_error: Option<String>,
     run_after: String,
     run_after_error: Option<String>,
@@ -98,7 +98,8 @@ pub(crate) async fn show(
 ) -> Result<Response, Refusal> {
     let mut db = app.pages().await?;
     let found = find(&app, &mut db, &dag_id).await?;
-    let mut wish = TriggerForm::default();
+    let offered_date = shell.now.field(shell.now.at);
+    let mut wish = TriggerForm { logical_date: offered_date.clone(), offered_date, ..TriggerForm::default() };
     let mut conf = Map::new();
     if let Some(run_id) = query.text("like") {
         let like = get_run(&mut db, &found.row.dag_id, run_id).await?.ok_or_else(|| no_such_run(&dag_id, run_id))?;
@@ -141,6 +142,7 @@ pub(crate) async fn trigger(
         note: text("note"),
         run_id: text("run_id"),
         logical_date: text("logical_date"),
+        offered_date: text("offered_date"),
         run_after: text("run_after"),
         keep_as: text("keep_as"),
         ..TriggerForm::default()
@@ -172,7 +174,7 @@ pub(crate) async fn trigger(
         let as_json = ask == "json" || wish.json_error.is_some();
         return page(&mut db, shell, &found, StatusCode::OK, as_json, &conf, wish, &[]).await;
     }
-    let new = new_run(&mut wish, &found.row.dag_id, &actor, &conf);
+    let new = new_run(&mut wish, (&found.row.dag_id, shell.now), &actor, &conf);
     let refused = StatusCode::UNPROCESSABLE_ENTITY;
     let Some(new) = new.filter(|_| wish.json_error.is_none()) else {
         return page(&mut db, shell, &found, refused, was_json, &conf, wish, &[]).await;
@@ -210,7 +212,19 @@ fn conf_of(wish: &mut TriggerForm) -> Map<String, Value> {
     }
 }
 
-fn new_run(wish: &mut TriggerForm, dag_id: &str, actor: &Actor, conf: &Map<String, Value>) -> Option<NewRun> {
+impl TriggerForm {
+    /// The logical date is the one that the form offers: the run gets the time at which it is triggered, so that the form can be sent again.
+    fn has_offered_date(&self) -> bool {
+        !self.offered_date.is_empty() && self.logical_date == self.offered_date
+    }
+}
+
+fn new_run(
+    wish: &mut TriggerForm,
+    (dag_id, now): (&str, ZonedNow),
+    actor: &Actor,
+    conf: &Map<String, Value>,
+) -> Option<NewRun> {
     let mut new = asked_by(actor, NewRun::manual(dag_id, TriggeredBy::Ui));
     new.note = Some(wish.note.chars().take(MOST_NOTE_CHARS).collect::<String>()).filter(|note| !note.is_empty());
     new.conf = (!conf.is_empty()).then(|| Value::Object(conf.clone()));
@@ -222,26 +236,18 @@ fn new_run(wish: &mut TriggerForm, dag_id: &str, actor: &Actor, conf: &Map<Strin
         }
     }
     let moment = |text: &str, error: &mut Option<String>| {
-        let read = date(text);
+        let read = now.typed(text).map(|at| at.first);
         if read.is_none() && !text.is_empty() {
             *error = Some("This is no moment: write it like 2026-11-20T06:00.".into());
         }
         read
     };
-    new.logical_date = moment(&wish.logical_date, &mut wish.logical_date_error);
+    let is_offered = wish.has_offered_date();
+    new.logical_date =
+        moment(&wish.logical_date, &mut wish.logical_date_error).map(|at| if is_offered { now.at } else { at });
     new.run_after = moment(&wish.run_after, &mut wish.run_after_error);
     let errors = [&wish.run_id_error, &wish.logical_date_error, &wish.run_after_error];
     errors.iter().all(|error| error.is_none()).then_some(new)
-}
-
-/// With a zone, or as the browser's field sends it: then it is meant in UTC, as the page says. Also a day.
-pub(crate) fn date(text: &str) -> Option<DateTime<Utc>> {
-    if let Ok(day) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
-        return Some(day.and_time(NaiveTime::MIN).and_utc());
-    }
-    let naive = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
-    let naive = naive.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
-    naive.map(|naive| naive.and_utc()).or_else(|| moment_from(text).ok())
 }
 
 #[expect(clippy::too_many_arguments, reason = "each is another thing that was typed or found")]
@@ -275,7 +281,7 @@ async fn page(
     let page = TriggerPage {
         head: Head::new(found, "trigger", shell.now),
         has_schema: !fields.is_empty(),
-        command: command(&found.row.dag_id, conf, &wish),
+        command: command((&found.row.dag_id, shell.now), conf, &wish),
         tasks: spec.tasks.len(),
         usual: usual.map(parts::duration),
         running: found.places.running,
@@ -331,7 +337,7 @@ async fn earlier(db: &mut PgConnection, found: &LoadedDag, shell: &Shell) -> Res
 }
 
 /// The same for a terminal.
-fn command(dag_id: &str, conf: &Map<String, Value>, wish: &TriggerForm) -> String {
+fn command((dag_id, now): (&str, ZonedNow), conf: &Map<String, Value>, wish: &TriggerForm) -> String {
     let mut words = vec![format!("orch dags trigger {dag_id}")];
     let mut add = |option: &str, value: &str| words.push(format!("{option} {}", quoted(value)));
     if !conf.is_empty() {
@@ -340,9 +346,10 @@ fn command(dag_id: &str, conf: &Map<String, Value>, wish: &TriggerForm) -> Strin
     if !wish.run_id.is_empty() {
         add("--run-id", &wish.run_id);
     }
-    for (option, text) in [("--logical-date", &wish.logical_date), ("--run-after", &wish.run_after)] {
-        if let Some(date) = date(text) {
-            add(option, &date.format("%Y-%m-%dT%H:%M:%SZ").to_string());
+    let date = (!wish.has_offered_date()).then_some(&wish.logical_date);
+    for (option, text) in [("--logical-date", date), ("--run-after", Some(&wish.run_after))] {
+        if let Some(typed) = text.and_then(|text| now.typed(text)) {
+            add(option, &typed.first.format("%Y-%m-%dT%H:%M:%SZ").to_string());
         }
     }
     words.join(" \\\n  ")
@@ -356,6 +363,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::DateTime;
 
     #[test]
     fn a_command_is_one_whatever_was_typed() {
@@ -364,6 +372,10 @@ mod tests {
         let wish = TriggerForm { run_id: "r".into(), logical_date, run_after, ..TriggerForm::default() };
         let expected = "orch dags trigger d \\\n  --conf '{\"who\":\"it'\\''s $(me)\"}' \\\n  --run-id 'r' \\\n  \
             --logical-date '2026-11-20T06:00:00Z' \\\n  --run-after '2026-11-21T22:00:00Z'";
-        assert_eq!(command("d", conf.as_object().unwrap(), &wish), expected);
+        let now = ZonedNow::utc(DateTime::UNIX_EPOCH);
+        assert_eq!(command(("d", now), conf.as_object().unwrap(), &wish), expected);
+        let offered = "2026-11-20T06:00:07";
+        let wish = TriggerForm { logical_date: offered.into(), offered_date: offered.into(), ..TriggerForm::default() };
+        assert_eq!(command(("d", now), &Map::new(), &wish), "orch dags trigger d");
     }
 }

@@ -83,7 +83,7 @@ pub(crate) async fn show(
     let to = number("to", newest)?;
     let from = number("from", to.saturating_sub(1).max(1))?;
     let turned = Turned::to(&mut query, OF_A_PAGE);
-    let (search, filters) = Filters::read(query, VERSIONS.columns, &[])?;
+    let (search, filters) = Filters::read(query, VERSIONS.columns, &[], shell.now)?;
     let filters = filters.alone().without_order(by::ID.name);
     let search = search.and(by::DAG_ID.is(&found.row.dag_id)).by(by::ID.descending());
     let mut versions = VERSIONS.rows(&mut db, &search.page(turned.skip(), turned.most())).await?;

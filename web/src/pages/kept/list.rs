@@ -129,7 +129,7 @@ struct ListedRecord {
 }
 
 pub(crate) async fn show<K: Lists>(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
-    let listed = listed::<K>(&app, query).await?;
+    let listed = listed::<K>(&app, query, shell.now).await?;
     page::<K>(&app, shell, listed, Extras::default())
 }
 

@@ -56,7 +56,7 @@ pub(crate) async fn show(
     let LoadedTable { lake, table, head } = find(&app, &names, "snapshots", &shell).await?;
     let mut rows = lake.snapshots(table.id.clone(), place).await?;
     let (before, after) = turned.cut(&mut rows, |page| format!("{}/snapshots?page={page}", head.href));
-    let growth = growth(&rows);
+    let growth = growth(&rows, shell.now);
     let can_roll_back = can_start(&app, &shell, ROLLBACK).await?;
     let snapshots = rows.into_iter().map(|row| {
         let sql = format!("/sql?sql={}", encoded(&table.id.select(Some(row.id), 100)));
@@ -69,13 +69,13 @@ pub(crate) async fn show(
 }
 
 /// Nothing of a few snapshots, which the list shows as well.
-fn growth(newest_first: &[SnapshotRow]) -> Vec<(&'static str, Chart)> {
+fn growth(newest_first: &[SnapshotRow], now: ZonedNow) -> Vec<(&'static str, Chart)> {
     if newest_first.len() < FEW {
         return Vec::new();
     }
     let drawn = |title: &'static str, of: fn(&TableTotals) -> u64| {
         let points = newest_first.iter().rev();
-        let points = points.map(|row| (row.at.format("%Y-%m-%d %H:%M:%S").to_string(), Some(of(&row.totals) as f64)));
+        let points = points.map(|row| (now.written(row.at, "%Y-%m-%d %H:%M:%S"), Some(of(&row.totals) as f64)));
         Some((title, Chart::new(ChartType::Line, title.into(), points.collect())?))
     };
     let files = |totals: &TableTotals| totals.files + totals.delete_files;

@@ -13,7 +13,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::{DateTime, DurationRound, NaiveDateTime, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use orch_deeds::stream::Steer;
 use orch_store::lake_view::TableId;
 use orch_store::stream::{
@@ -87,7 +87,7 @@ pub(crate) async fn steer_it(
             let text = |name| form.text(name).unwrap_or_default().trim().to_string();
             let [to, offset, time, partition] = ["to", "offset", "time", "partition"].map(text);
             let wish = StreamResetForm { to, offset, time, partition, empty_table: form.text("empty_table").is_some() };
-            let refused = match wish.read() {
+            let refused = match wish.read(shell.now) {
                 Ok(reset) => match steer(&app, &actor, name, &Steer::Reset(reset)).await {
                     Ok(_) => return Ok(see_other(&href(name))),
                     Err(Refusal::Plain { status: StatusCode::CONFLICT, text }) => text.into_owned(),
@@ -108,7 +108,7 @@ pub(crate) async fn steer_it(
 }
 
 impl StreamResetForm {
-    fn read(&self) -> Result<Reset, &'static str> {
+    fn read(&self, now: ZonedNow) -> Result<Reset, &'static str> {
         let to = match self.to.as_str() {
             "earliest" => ResetTo::Earliest,
             "latest" => ResetTo::Latest,
@@ -116,7 +116,7 @@ impl StreamResetForm {
                 let offset = self.offset.parse().ok().filter(|offset| *offset >= 0);
                 ResetTo::Offset(offset.ok_or("an offset is a whole number from 0 on")?)
             }
-            "time" => ResetTo::Time(time(&self.time).ok_or("a time is written as 2026-11-22T06:00, in UTC")?),
+            "time" => ResetTo::Time(now.typed(&self.time).ok_or("a time is written as 2026-11-22T06:00")?.first),
             _ => return Err("choose where it goes on reading"),
         };
         let partition = match self.partition.as_str() {
@@ -125,12 +125,6 @@ impl StreamResetForm {
         };
         Ok(Reset { partition, to, empty_table: self.empty_table })
     }
-}
-
-/// As browsers send it, with or without seconds.
-fn time(text: &str) -> Option<DateTime<Utc>> {
-    let forms = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"];
-    Some(forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())?.and_utc())
 }
 
 async fn page(
@@ -270,7 +264,7 @@ mod tests {
             let text = String::from;
             let wish =
                 StreamResetForm { to: text(to), offset: text(value), time: text(value), ..StreamResetForm::default() };
-            StreamResetForm { partition: text(partition), ..wish }.read()
+            StreamResetForm { partition: text(partition), ..wish }.read(ZonedNow::utc(DateTime::UNIX_EPOCH))
         };
         let six = DateTime::from_timestamp(1_795_327_200, 0).expect("it is a time");
         for (to, value, partition, meant) in [

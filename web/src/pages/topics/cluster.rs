@@ -127,7 +127,7 @@ async fn page(
 ) -> Result<Response, Refusal> {
     let (id, name) = (names.get("connection_id"), names.get("topic_name"));
     let at = at(app, id).await?;
-    let which = search.which()?;
+    let which = search.which(shell.now)?;
     // A key says which partition it is in, if its producer left that to it.
     let partition = match which {
         WhichRecords::Key(_) => None,

@@ -8,7 +8,7 @@ use crate::extract::{Actor, Form, Names, Query};
 use crate::pages::audit::moment;
 use crate::pages::kept::Pages;
 use crate::pages::{Shell, html, see_other, streams};
-use crate::parts;
+use crate::parts::{self, ZonedNow};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -88,11 +88,11 @@ impl Search {
         Ok(Search { partition, key: text("key"), offset: text("offset").parse().ok(), at: text("at") })
     }
 
-    pub(super) fn which(&self) -> Result<WhichRecords, Refusal> {
-        Ok(match (self.offset, moment(&self.at)?) {
+    pub(super) fn which(&self, now: ZonedNow) -> Result<WhichRecords, Refusal> {
+        Ok(match (self.offset, moment(&self.at, now)?) {
             _ if !self.key.is_empty() => WhichRecords::Key(self.key.clone()),
             (Some(offset), _) => WhichRecords::From(offset),
-            (None, Some(at)) => WhichRecords::At(at),
+            (None, Some(at)) => WhichRecords::At(at.first),
             (None, None) => WhichRecords::Newest,
         })
     }
@@ -196,7 +196,7 @@ async fn page(
         search.partition = partition_of(search.key.as_bytes(), topic.partitions).into();
     }
     let shown = partitions.iter().find(|row| i64::from(row.partition) == search.partition);
-    let which = match (search.which()?, shown) {
+    let which = match (search.which(shell.now)?, shown) {
         // Records may have been deleted since the page was loaded.
         (WhichRecords::From(offset), Some(row)) => WhichRecords::From(offset.max(row.first_offset)),
         (which, _) => which,
