@@ -32,9 +32,9 @@ use tokio_util::sync::CancellationToken;
 pub const FILES_BUNDLE: &str = "dags-folder";
 /// Between two looks: what is changed is live within two seconds.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Interval between two comparisons with the database, which find DAGs that were deleted although their files exist. Airflow parses a file again every
-/// 30 s.
-const COMPARE_EVERY: Duration = Duration::from_secs(10);
+/// Interval between two comparisons with the database, which find DAGs that were deleted although their files exist. In Airflow, too, such a
+/// DAG returns after at most 30 s.
+const COMPARE_EVERY: Duration = Duration::from_secs(30);
 /// After an error of the database.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Files that are named one by one when they are new.

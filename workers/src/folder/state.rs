@@ -217,7 +217,7 @@ const PYTHON_HINT: &str = "write the DAG as YAML, see the guide to DAG files; na
     before the name of the file to hide it";
 
 fn is_python_file(name: &str) -> bool {
-    !name.starts_with('.') && name.ends_with(".py")
+    !name.starts_with('.') && Path::new(name).extension().is_some_and(|extension| extension == "py")
 }
 
 fn is_wanted(name: &str) -> bool {
