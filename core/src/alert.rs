@@ -4,17 +4,21 @@
 //! An alert is known by its key. The same transition, told twice, leaves the same key, so it is shown once; whoever receives
 //! one twice knows it by that.
 
+mod failed;
 mod gather;
+mod link;
 mod words;
 
+pub use failed::{FailedTask, FailedTasks, MAX_NAMED_FAILURES};
 pub use gather::{Elements, FEW_ELEMENTS, gathered};
+pub use link::path;
 pub use words::{Message, message};
 
 use chrono::{DateTime, Utc};
 use orch_spec::approval::Question;
 use orch_spec::state::{RunState, TaskState, UnknownWord};
 use orch_spec::text::Text;
-use orch_spec::{DagSpec, Deadline, Notifier, TaskSpec, words};
+use orch_spec::{DagSpec, Deadline, Notifier, TaskSpec, duration_words, words};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use std::{fmt, str::FromStr};
@@ -90,12 +94,15 @@ pub struct Facts {
     pub asked: Option<AlertQuestion>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<StoppedStream>,
-    /// Where people reach the server, before the paths of links; whoever sends knows it. Empty: links are paths.
+    /// Public URL of the web server, which links start with. The sender sets it. If it is empty, links are paths.
     #[serde(skip)]
     pub address: String,
     /// Several of a mapped task that are told of together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elements: Option<Elements>,
+    /// The failed tasks of a failed run. The sender reads them when it claims the alert.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<FailedTasks>,
 }
 
 impl Facts {
@@ -236,6 +243,14 @@ pub fn of_question(dag_id: &str, task: &TaskSpec, asks: TryAsks<'_>) -> Vec<NewA
     each(&task.callbacks.on_awaiting_input, AlertKind::TaskAwaitingInput, &of, facts)
 }
 
+/// Returns the alerts of a run that failed because its timeout passed.
+pub fn of_timed_out_run(spec: &DagSpec, run: Uuid, rev: i32) -> Vec<NewAlert> {
+    let timeout = spec.run_timeout_ms.map(|ms| format!(" of {}", duration_words(ms))).unwrap_or_default();
+    let mut alerts = of_run(spec, run, rev, RunState::Failed);
+    alerts.iter_mut().for_each(|alert| alert.facts.reason = format!("it did not finish within its timeout{timeout}"));
+    alerts
+}
+
 /// What a run that ended at this revision leaves: one that is cleared may end again, at another.
 pub fn of_run(spec: &DagSpec, run: Uuid, rev: i32, state: RunState) -> Vec<NewAlert> {
     let (kind, notifiers) = match state {
@@ -336,5 +351,7 @@ fn shortened(text: &str) -> String {
     text.chars().filter(|letter| *letter != '\0').take(MOST_REASON_CHARS).collect()
 }
 
+#[cfg(test)]
+mod content_tests;
 #[cfg(test)]
 mod tests;

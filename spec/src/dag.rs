@@ -11,7 +11,7 @@ mod options;
 mod overlap;
 mod task_options;
 
-pub use alert::{Callbacks, Deadline, DeadlineFrom, Notifier, deadline_words};
+pub use alert::{Callbacks, Deadline, DeadlineFrom, Notifier, deadline_words, duration_words};
 pub use asset::{Asset, AssetCondition, AssetRef, AssetRole};
 pub use dag_options::DagSpec;
 pub use options::{Isolation, Limit, OnLost, Schedule, Timetable, TriggerRule, WeightRule};

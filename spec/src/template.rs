@@ -2,7 +2,7 @@
 //! nothing else.
 
 /// What may stand in braces.
-pub const FIELDS: [&str; 23] = [
+pub const FIELDS: [&str; 24] = [
     "kind",
     "dag_id",
     "run_id",
@@ -16,6 +16,9 @@ pub const FIELDS: [&str; 23] = [
     "logical_date",
     "at",
     "key",
+    "link",
+    // The number of failed tasks of a failed run.
+    "failed_tasks",
     // A stopped stream.
     "stream",
     "topic",
@@ -27,7 +30,6 @@ pub const FIELDS: [&str; 23] = [
     "options",
     "asked",
     "deadline",
-    "link",
 ];
 
 /// What cannot be a template, in words.

@@ -1,6 +1,7 @@
 //! The outbox: alerts that are to be sent, are on their way, or were. A row is written in the transaction of what it tells
 //! of; whoever sends takes a lease, which ends with `due_at`, and says how it went. Whoever dies leaves a lease that ends.
 
+mod failed;
 mod gather;
 mod list;
 mod tell;
@@ -124,11 +125,17 @@ pub async fn claim_alerts(db: &mut PgConnection, most: i64) -> StoreResult<Vec<C
         alert().map_err(|error| (id, tries, error))
     });
     let (read, unreadable): (Vec<_>, Vec<_>) = all.partition(Result::is_ok);
+    let mut read: Vec<Claimed> = read.into_iter().flatten().collect();
+    for claimed in read.iter_mut().filter(|one| one.kind == AlertKind::RunFailed && one.facts.failed.is_none()) {
+        if let Err(error) = failed::add_failed_tasks(db, claimed).await {
+            tracing::warn!(id = claimed.id, %error, cause = error.source_text(), "an alert is sent without the failed tasks of its run");
+        }
+    }
     for (id, tries, error) in unreadable.into_iter().filter_map(Result::err) {
         tracing::error!(id, %error, "an alert cannot be read, so it is given up");
         not_sent(db, (id, tries), UNREADABLE, None).await?;
     }
-    Ok(read.into_iter().flatten().collect())
+    Ok(read)
 }
 
 fn read<T: serde::de::DeserializeOwned>(id: i64, text: &str) -> StoreResult<T> {

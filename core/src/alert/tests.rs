@@ -120,7 +120,9 @@ fn many_elements_are_one_message_that_names_a_few() {
     let said =
         message(("k", AlertKind::TaskFailed), &Notifier::default(), &told, (Some("r1"), None), DateTime::UNIX_EPOCH);
     assert_eq!(said.subject, "10000 elements of task `load` of `sales`, run `r1` failed");
-    assert!(said.text.ends_with("failed\n[2], [3], [4], [5], [6] no answer\nand 9995 more"), "{}", said.text);
+    let link = "/dags/sales/runs/r1?task=load&state=failed";
+    let end = format!("failed\n[2], [3], [4], [5], [6] no answer\nand 9995 more\n{link}");
+    assert!(said.text.ends_with(&end), "{}", said.text);
     assert_eq!(said.fields["elements"], json!({ "count": 10_000, "first": [2, 3, 4, 5, 6] }));
     let own = Notifier { message: Some("{count}: {map_index}".into()), ..Notifier::default() };
     let own =
@@ -192,15 +194,16 @@ fn a_question_is_told_with_the_way_to_its_answer() {
     // It is kept, and read again, as it is.
     let kept: Facts = serde_json::from_str(&serde_json::to_string(&told.facts).expect("JSON")).expect("facts");
     assert_eq!(kept, told.facts);
-    // What asks nobody has none of that.
+    // An alert that is not about a question has no question, but a link.
     let facts = Facts { asked: None, ..told.facts.clone() };
-    assert_eq!(said(Some("[{subject}{link}{deadline}{asked}]"), &facts).text, "[]");
+    assert_eq!(said(Some("[{subject}{deadline}{asked}]{link}"), &facts).text, "[]/dags/sales/runs/r1/tasks/load");
 }
 
 #[test]
 fn words_are_the_usual_ones_or_a_template() {
-    let usual = "task `load` [3] of `sales`, run `r1` (try 2) failed";
-    assert_eq!(words(None, None), (usual.into(), format!("{usual}\nno answer: timeout")));
+    let usual = "task `load` [3] of `sales`, run `r1` (attempt 2) failed";
+    let link = "/dags/sales/runs/r1/tasks/load/3";
+    assert_eq!(words(None, None), (usual.into(), format!("{usual}\nno answer: timeout\n{link}")));
     let own = words(Some("{dag_id}:\n{state}"), Some("{{{task_id}}} {reason}"));
     assert_eq!(own, ("sales: failed".into(), "{load} no answer: timeout".into()));
 }

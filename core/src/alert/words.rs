@@ -1,7 +1,7 @@
 //! The words of an alert: its own, or a template's with a small set of fields in braces. Nothing of it is carried out: a field
 //! is a name and nothing else.
 
-use super::{AlertKind, AlertQuestion, Facts, StoppedStream};
+use super::{AlertKind, AlertQuestion, Facts, FailedTasks, StoppedStream, path};
 use chrono::{DateTime, Utc};
 use orch_spec::Notifier;
 use orch_spec::template::filled;
@@ -20,6 +20,8 @@ pub struct Message {
     /// One line.
     pub subject: String,
     pub text: String,
+    /// `text` for Slack and compatible chats: `&`, `<` and `>` of values are escaped, so that no value can mention a channel.
+    pub slack_text: String,
     /// All fields, for programs.
     pub fields: Value,
 }
@@ -33,9 +35,10 @@ pub fn message(
     at: DateTime<Utc>,
 ) -> Message {
     let date = logical_date.map(orch_spec::schedule::isoformat);
+    let link = format!("{}{}", facts.address.trim_end_matches('/'), path(kind, facts, run_id));
+    let facts = &facts.with_first_failure();
     let asked = facts.asked.as_ref();
     let deadline = asked.and_then(|asked| asked.until).map(orch_spec::schedule::isoformat);
-    let link = asked.map(|asked| link(asked, &facts.address));
     let stream = facts.stream.as_ref();
     let field = |name: &str| -> Option<String> {
         let text = |of: Option<&str>| Some(of.unwrap_or_default().to_string());
@@ -50,6 +53,7 @@ pub fn message(
                 (None, None) => String::new(),
             }),
             "count" => Some(facts.count().to_string()),
+            "failed_tasks" => Some(facts.failed.as_ref().map(|failed| failed.count.to_string()).unwrap_or_default()),
             "try_number" => Some(facts.try_number.map(|number| number.to_string()).unwrap_or_default()),
             "state" => Some(facts.state.clone()),
             "reason" => Some(facts.reason.clone()),
@@ -66,37 +70,43 @@ pub fn message(
             "options" => Some(asked.map(|asked| asked.options.join(", ")).unwrap_or_default()),
             "asked" => Some(asked.map(addressees).unwrap_or_default()),
             "deadline" => text(deadline.as_deref()),
-            "link" => text(link.as_deref()),
+            "link" => Some(link.clone()),
             _ => None,
         }
     };
     let usual = usual(kind, facts, run_id);
-    // One that a newer binary has written may name fields that this one does not know: it is told as it stands.
-    let of = |template: Option<&String>| template.map(|text| filled(text, field).unwrap_or_else(|_| text.clone()));
-    let subject = of(notifier.subject.as_ref()).unwrap_or_else(|| usual.clone());
-    let text = of(notifier.message.as_ref()).unwrap_or_else(|| {
+    // A newer binary may have written a template with a field that this binary does not have: the template is sent unchanged.
+    let fill = |template: &String, escape: fn(&str) -> String| {
+        filled(template, |name| field(name).map(|value| escape(&value))).unwrap_or_else(|_| template.clone())
+    };
+    let subject = notifier.subject.as_ref().map_or_else(|| usual.clone(), |template| fill(template, str::to_string));
+    let (text, slack_text) = if let Some(template) = &notifier.message {
+        (fill(template, str::to_string), fill(template, escape_slack))
+    } else {
         let reason = Some(facts.reason.clone()).filter(|reason| !reason.is_empty());
-        let question = asked.map(|asked| question(asked, deadline.as_deref(), link.as_deref().unwrap_or_default()));
-        [Some(usual.clone()), reason, question, stream.map(continued)]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-            .join("\n")
-    });
+        let last = asked.map_or_else(|| link.clone(), |asked| question(asked, deadline.as_deref(), &link));
+        let others = facts.failed.as_ref().and_then(FailedTasks::others);
+        let lines = [Some(usual.clone()), reason, others, stream.map(continued), Some(last)];
+        let text = lines.into_iter().flatten().collect::<Vec<_>>().join("\n");
+        (text.clone(), escape_slack(&text))
+    };
     let line: String = subject.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     let mut fields = json!({
         "key": key, "kind": kind.as_str(), "at": orch_spec::schedule::isoformat(at),
         "dag_id": facts.dag_id, "run_id": run_id, "logical_date": date, "task_id": facts.task_id,
         "map_index": facts.map_index, "elements": facts.elements, "try_number": facts.try_number, "state": facts.state, "reason": facts.reason,
-        "asset": facts.asset,
+        "asset": facts.asset, "link": link,
     });
+    if let Some(failed) = &facts.failed {
+        fields["failed_tasks"] = json!(failed.count);
+        fields["failures"] = json!(failed.first);
+    }
     if let Some(asked) = asked {
         fields["subject"] = json!(asked.subject);
         fields["body"] = json!(asked.body);
         fields["options"] = json!(asked.options);
         fields["asked"] = json!(asked.assigned_users);
         fields["deadline"] = json!(deadline);
-        fields["link"] = json!(link);
     }
     if let Some(stream) = stream {
         fields["stream"] = json!(stream.name);
@@ -109,13 +119,14 @@ pub fn message(
         kind,
         subject: line.chars().take(MOST_SUBJECT_CHARS).collect(),
         text: text.chars().take(MOST_CHARS).collect(),
+        slack_text: slack_text.chars().take(MOST_CHARS).collect(),
         fields,
     }
 }
 
-/// Where a question is answered.
-fn link(asked: &AlertQuestion, address: &str) -> String {
-    format!("{}/approvals/{}", address.trim_end_matches('/'), asked.id)
+/// Escapes the characters that Slack reads as markup in `text`: `<!channel>` would mention everyone in the channel.
+fn escape_slack(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 fn addressees(asked: &AlertQuestion) -> String {
@@ -155,7 +166,7 @@ fn usual(kind: AlertKind, facts: &Facts, run_id: Option<&str>) -> String {
         format!("task `{}`{element} of {of_run}", facts.task_id.as_deref().unwrap_or_default())
             + &match try_number {
                 1 => String::new(),
-                number => format!(" (try {number})"),
+                number => format!(" (attempt {number})"),
             }
     };
     let asset = facts.asset.as_deref().unwrap_or_default();
@@ -164,7 +175,10 @@ fn usual(kind: AlertKind, facts: &Facts, run_id: Option<&str>) -> String {
     }
     match kind {
         AlertKind::RunSuccess => format!("{of_run} succeeded"),
-        AlertKind::RunFailed => format!("{of_run} failed"),
+        AlertKind::RunFailed => match facts.failed.as_ref().map(FailedTasks::summary).unwrap_or_default() {
+            summary if summary.is_empty() => format!("{of_run} failed"),
+            summary => format!("{of_run} failed: {summary}"),
+        },
         AlertKind::TaskSuccess => format!("{} succeeded", task()),
         AlertKind::TaskFailed => format!("{} failed", task()),
         AlertKind::TaskRetry => format!("{} failed and is tried again", task()),

@@ -112,10 +112,11 @@ pub fn deadline_words(from: DeadlineFrom, after_ms: u64) -> String {
         DeadlineFrom::Started => "it started",
         DeadlineFrom::LogicalDate => "its logical date",
     };
-    format!("{} after {from}", in_words(after_ms))
+    format!("{} after {from}", duration_words(after_ms))
 }
 
-fn in_words(ms: u64) -> String {
+/// Returns a duration in its largest whole unit, such as `90 s` or `2 h`.
+pub fn duration_words(ms: u64) -> String {
     match ms {
         ms if ms % 3_600_000 == 0 && ms > 0 => format!("{} h", ms / 3_600_000),
         ms if ms % 60_000 == 0 && ms > 0 => format!("{} min", ms / 60_000),

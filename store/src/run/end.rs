@@ -15,7 +15,7 @@ use crate::{
     run_lock,
     version::Versions,
 };
-use orch_core::alert::of_run;
+use orch_core::alert::{of_run, of_timed_out_run};
 use orch_core::plan::TaskIdx;
 use orch_core::run::{LEDGER_FORMAT, Run};
 use orch_core::transition::{Effects, RunEnd, end_run as end_ledger};
@@ -161,7 +161,9 @@ async fn try_end(
         if ended.state == RunState::Failed {
             pause_after_failures(&mut tx, &version.dag_id).await?;
         }
-        add_alerts(&mut tx, Some(run), &of_run(&version.plan.spec, run, locked.rev + 1, ended.state)).await?;
+        let (spec, rev) = (&version.plan.spec, locked.rev + 1);
+        let alerts = if over { of_run(spec, run, rev, ended.state) } else { of_timed_out_run(spec, run, rev) };
+        add_alerts(&mut tx, Some(run), &alerts).await?;
     }
     tx.commit().await?;
     Ok(if over { EndRun::AlreadyOver(ended.state) } else { EndRun::Ended(ended.state) })

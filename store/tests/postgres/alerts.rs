@@ -3,7 +3,7 @@
 
 use crate::fixture::{Hands, dag, database, number, one, register, trigger};
 use chrono::{DateTime, Utc};
-use orch_core::alert::{AlertKind, AlertState, TryEnd, of_try};
+use orch_core::alert::{AlertKind, AlertState, FailedTask, FailedTasks, TryEnd, of_try};
 use orch_sdk::task::Ctx;
 use orch_spec::asset::{CheckOutcome, CheckPolicy, CheckResult};
 use orch_spec::state::{TaskState, TriggeredBy};
@@ -100,6 +100,7 @@ async fn a_run_whose_time_is_over_tells_and_one_that_is_cancelled_does_not() {
     assert_eq!(kinds(&mut db).await, [], "whoever cancels knows of it");
     time_out_run(&mut db, &Locks::begin().runs(), &mut versions, late.id).await.unwrap();
     assert_eq!(kinds(&mut db).await, [AlertKind::RunFailed]);
+    assert_eq!(all(&mut db).await[0].facts.reason, "it did not finish within its timeout");
 }
 
 #[tokio::test]
@@ -115,6 +116,11 @@ async fn a_try_that_fails_with_its_worker_tells() {
     hands.fold(reaped.unfolded[0]).await;
     assert_eq!(kinds(&mut db).await, [AlertKind::TaskFailed, AlertKind::RunFailed]);
     assert_eq!(all(&mut db).await[0].facts.reason, "the worker was lost");
+    let claimed = claim_alerts(&mut db, 10).await.unwrap().remove(1);
+    let failed = FailedTask::new("load".into(), -1, 1, &["the worker was lost".into()]);
+    assert_eq!(claimed.facts.failed, Some(FailedTasks { count: 1, first: vec![failed] }));
+    assert_eq!(claimed.facts.reason, "the worker was lost");
+    assert_eq!(all(&mut db).await[1].facts, claimed.facts, "the failed tasks are stored with the alert");
 }
 
 #[tokio::test]

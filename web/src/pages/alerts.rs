@@ -1,20 +1,19 @@
 //! `/alerts`: who was told what, and who could not be told. The filter stands in the query.
 
 use super::filters::Filters;
-use super::home::task_href;
 use super::turned::Turned;
-use super::{Shell, encoded, html, see_other};
+use super::{Shell, html, see_other};
 use crate::api::alerts::{problem_of, send_again};
 use crate::auth::Role;
 use crate::extract::{Actor, Form, Query};
-use crate::parts::{self, dag_href};
+use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_core::alert::{AlertKind, AlertState, message};
+use orch_core::alert::{AlertKind, AlertState, message, path};
 use orch_store::alert::{ALERTS, AlertRow, by};
 use orch_store::list::Column;
 
@@ -107,30 +106,11 @@ impl Filter {
     }
 }
 
-/// Elements that are told of together, as the page of a run filters them.
-fn shown_as(kind: AlertKind) -> &'static str {
-    match kind {
-        AlertKind::TaskFailed => "&state=failed",
-        AlertKind::TaskSuccess => "&state=success",
-        AlertKind::TaskSkipped => "&state=skipped",
-        _ => "",
-    }
-}
-
 fn line(row: AlertRow, shell: &Shell) -> ListedAlert {
     let plain = orch_spec::Notifier::default();
     let said = message((&row.key, row.kind), &plain, &row.facts, (row.run_id.as_deref(), row.logical_date), row.at);
-    let of_run = |run: String| match (&row.facts.task_id, &row.facts.elements) {
-        (Some(task), None) => task_href(&run, task, row.facts.map_index.unwrap_or(-1)),
-        (Some(task), Some(_)) => format!("{run}?task={}{}", encoded(task), shown_as(row.kind)),
-        (None, _) => run,
-    };
-    let href = match (&row.dag_id, &row.run_id) {
-        _ if let Some(asked) = &row.facts.asked => Some(format!("/approvals/{}", asked.id)),
-        (Some(dag), Some(run)) => Some(of_run(format!("{}/runs/{}", dag_href(dag), encoded(run)))),
-        (Some(dag), None) => Some(dag_href(dag)),
-        _ => None,
-    };
+    let href =
+        (row.dag_id.is_some() || row.facts.stream.is_some()).then(|| path(row.kind, &row.facts, row.run_id.as_deref()));
     let (sign, state) = match row.state {
         AlertState::Sent => ("success", "sent".to_string()),
         AlertState::Failed => ("failed", "given up".into()),

@@ -3,7 +3,7 @@
 
 use super::PATIENCE;
 use lettre::message::Mailbox;
-use lettre::message::header::{Header, HeaderName, HeaderValue};
+use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::transport::smtp;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
@@ -109,8 +109,12 @@ fn mail(connection: &Connection, message: &Message, to: &[String]) -> Result<let
     if to.is_empty() {
         return Err(format!("neither the notifier nor connection `{}` names a recipient: set `to`", connection.id));
     }
-    let mut mail =
-        lettre::Message::builder().from(address(from)?).subject(&message.subject).header(Key(message.key.clone()));
+    let mut mail = lettre::Message::builder()
+        .from(address(from)?)
+        .subject(&message.subject)
+        .header(Key(message.key.clone()))
+        // Without it a mail is ASCII, and clients show umlauts of names and reasons as garbage.
+        .header(ContentType::TEXT_PLAIN);
     for one in to {
         mail = mail.to(address(one)?);
     }

@@ -25,7 +25,7 @@ pub(super) async fn slack(http: &Http, connection: &Connection, message: &Messag
     };
     let address =
         anywhere(&url).map_err(|_| format!("connection `{}` leads to no address of a webhook", connection.id))?;
-    post(http, address, message, json!({ "text": message.text }).to_string()).await
+    post(http, address, message, json!({ "text": message.slack_text }).to_string()).await
 }
 
 /// Everything as JSON. With a `signing_secret` it is signed, so that a receiver knows who sent it.

@@ -120,6 +120,13 @@ async fn everybody_hears_of_a_run_that_failed() {
     let body: serde_json::Value = serde_json::from_str(&failed.body).unwrap();
     assert_eq!((&body["dag_id"], &body["run_id"], &body["state"]), (&json!("sales"), &json!(run), &json!("failed")));
     assert_eq!(body["key"], json!(failed.head["idempotency-key"]));
+    let link = format!("https://orch.example.com/dags/sales/runs/{}", run.replace(':', "%3A").replace('+', "%2B"));
+    assert_eq!(
+        (&body["task_id"], &body["try_number"], &body["reason"], &body["failed_tasks"], &body["link"]),
+        (&json!("load"), &json!(2), &json!("no answer from the shop"), &json!(1), &json!(link))
+    );
+    let text = format!("`sales`, run `{run}` failed: task `load` on attempt 2\nno answer from the shop\n{link}");
+    assert_eq!(body["text"], json!(text));
     assert!(of("task_retry").body.contains("no answer from the shop"));
     let chat = of("task_failed");
     assert_eq!(chat.head["request"], "POST /chat/T1/B2/hush-3 HTTP/1.1");
@@ -130,6 +137,7 @@ async fn everybody_hears_of_a_run_that_failed() {
         (letter.head["subject"].as_str(), letter.body.trim()),
         ("sales failed", format!("{run} is failed").as_str())
     );
+    assert_eq!(letter.head["content-type"], "text/plain; charset=utf-8");
     assert!(letter.head["auth"].starts_with("PLAIN ") && letter.head.contains_key("x-orch-alert-key"));
     let told = std::fs::read_to_string(told).unwrap();
     assert!(told.contains("\"dag_id\":\"sales\"") && told.ends_with("run_failed\n"), "{told}");
