@@ -8,6 +8,7 @@ use orch_store::process::{Role, forget_process, register_process};
 use orch_store::{StoreResult, connect};
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 /// However many hints come, it looks no more often.
@@ -27,6 +28,7 @@ pub(crate) async fn run_lookout(shared: Shared) -> &'static str {
         // Armed before we look.
         let due = shared.hints.on(Hint::Due).notified();
         let runs = shared.hints.on(Hint::Run).notified();
+        let recorded = shared.hints.on(Hint::Recorded).notified();
         let asked = shared.board.look.notified();
         let Some(db) = link.begin(&shared).await else { break };
         let looked = limited(lookout.register_and_poll(db, &shared)).await;
@@ -41,7 +43,7 @@ pub(crate) async fn run_lookout(shared: Shared) -> &'static str {
         lookout.slept = sleep;
         tokio::select! {
             () = shared.stop.cancelled() => break,
-            () = tokio::time::sleep(sleep) => {}
+            () = sleep_unless_recorded(sleep, shared.config.fold_after, recorded) => {}
             () = due => tokio::time::sleep(BETWEEN_LOOKS).await,
             () = asked => tokio::time::sleep(BETWEEN_LOOKS).await,
             () = runs => tokio::time::sleep(AFTER_RUNS).await,
@@ -144,6 +146,15 @@ fn needs_upkeep(due: &Due, shared: &Shared) -> bool {
 /// Without workers there is no lease that a pause could end.
 fn shortest_lease(due: &Due) -> Duration {
     due.shortest_lease_secs.and_then(|secs| Duration::try_from_secs_f64(secs).ok()).unwrap_or(Duration::MAX)
+}
+
+/// Sleeps for `most`, or until `fold_after` after an outcome was recorded: an outcome that its worker has not folded by then is due.
+async fn sleep_unless_recorded(most: Duration, fold_after: Duration, recorded: Notified<'_>) {
+    let end = Instant::now() + most;
+    tokio::select! {
+        () = tokio::time::sleep_until(end) => {}
+        () = recorded => tokio::time::sleep_until(end.min(Instant::now() + fold_after + SLACK)).await,
+    }
 }
 
 /// How long to sleep when nobody calls.

@@ -33,6 +33,8 @@ struct House {
     hints: Hints,
     stop: CancellationToken,
     stale_after: Duration,
+    look_every: Duration,
+    fold_after: Duration,
     schedulers: JoinSet<Result<(), SchedulerError>>,
 }
 
@@ -41,13 +43,14 @@ impl House {
         let database = TestDb::new(&MIGRATOR).await;
         let db = connect::one(&database.url(), "test").await.expect("the server is there");
         let (hints, stop) = (Hints::new(), CancellationToken::new());
-        House { database, db, hints, stop, stale_after: PATIENCE, schedulers: JoinSet::new() }
+        let (look_every, fold_after) = (Duration::from_millis(200), Duration::from_millis(50));
+        House { database, db, hints, stop, stale_after: PATIENCE, look_every, fold_after, schedulers: JoinSet::new() }
     }
 
     fn start(&mut self, schedulers: usize) {
         let config = SchedulerConfig {
-            look_every: Duration::from_millis(200),
-            fold_after: Duration::from_millis(50),
+            look_every: self.look_every,
+            fold_after: self.fold_after,
             stale_after: self.stale_after,
             upkeep_every: Duration::from_millis(100),
             ..SchedulerConfig::new(self.database.url())
@@ -258,6 +261,36 @@ async fn outcomes_that_a_dead_worker_left_are_folded() {
     }
     house.until("select count(*) from dag_run where state = 'success'", 1).await;
     house.end().await;
+}
+
+#[tokio::test]
+async fn an_outcome_whose_worker_died_right_after_its_commit_is_folded_within_a_second() {
+    let mut house = House::new().await;
+    let config = SchedulerConfig::new("");
+    (house.look_every, house.fold_after) = (config.look_every, config.fold_after);
+    let version = house.register(json!({ "dag_id": "d", "tasks": [task("a", &[]), task("b", &["a"])] })).await;
+    let (url, hints, stop) = (house.database.url(), house.hints.clone(), house.stop.clone());
+    let cold = connect::cold(&url, "orch scheduler", 1).expect("the URL is right");
+    let mut hearing = JoinSet::new();
+    hearing.spawn(async move { hints.carry(&url, &cold, stop).await });
+    house.start(1);
+    house.trigger().await;
+    house.hints.give(Hint::Due);
+    for _ in 0..2 {
+        house.until("select count(*) from ready", 1).await;
+        let mut hands = house.worker(version, PATIENCE).await;
+        let claimed = hands.claim().await[0];
+        // The looks that other hints cause are over: only the hint of the statement can cause another one.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        hands.record(&claimed, TaskState::Success, None).await;
+        drop(hands);
+        let recorded = Instant::now();
+        house.until("select count(*) from unfolded", 0).await;
+        assert!(recorded.elapsed() < Duration::from_secs(1), "{:?}", recorded.elapsed());
+    }
+    house.until("select count(*) from dag_run where state = 'success'", 1).await;
+    house.end().await;
+    hearing.join_next().await.expect("it runs").expect("no panic").expect("no error");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Hints: "look now" instead of "look in a while". Never the truth, never needed, never inside a hot transaction.
+//! Hints: "look now" instead of "look in a while". Never the truth, never needed. One kind is sent inside a hot
+//! transaction, at most once in [`RECORDED_EVERY`] for each worker: `Recorded`.
 //!
 //! Within a process a hint is a `Notify`. Between processes it is a NOTIFY on a connection of its own, at most one each
 //! few milliseconds however often it is given: NOTIFY takes a cluster-wide lock at commit.
@@ -13,9 +14,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-const CHANNEL: &str = "orch";
+pub(crate) const CHANNEL: &str = "orch";
 /// The name of a process that tells and does not listen.
-const ANONYMOUS: &str = "-";
+pub(crate) const ANONYMOUS: &str = "-";
 /// Hints of this long are sent as one.
 const GATHER: Duration = Duration::from_millis(5);
 /// A listening session that a broken network cuts hears nothing for ever: it must ask whether it is still there.
@@ -47,9 +48,16 @@ pub enum Hint {
     Stream = 256,
     /// A share of a stream has written files, or some were published: the other side looks.
     Lot = 512,
+    /// An outcome was recorded and is not yet folded. The recording statement sends this hint, so that schedulers fold the outcome even
+    /// if its worker dies right after the commit.
+    Recorded = 1024,
 }
 
-const ALL: [Hint; 10] = [
+/// A connection sends `Recorded` at most once in this time: NOTIFY takes a cluster-wide lock at commit. Must be shorter than the
+/// scheduler's `fold_after`: the look that follows a hint then finds all outcomes that were recorded without one.
+pub(crate) const RECORDED_EVERY: Duration = Duration::from_millis(200);
+
+const ALL: [Hint; 11] = [
     Hint::Ready,
     Hint::Due,
     Hint::Run,
@@ -60,6 +68,7 @@ const ALL: [Hint; 10] = [
     Hint::Topic,
     Hint::Stream,
     Hint::Lot,
+    Hint::Recorded,
 ];
 
 /// Gives and takes hints. Cheap to clone; one for each process.
@@ -80,6 +89,7 @@ struct Inner {
     topic: Notify,
     stream: Notify,
     lot: Notify,
+    recorded: Notify,
     /// Given here and not yet told to other processes: bits of `Hint`.
     untold: AtomicU16,
     tell: Notify,
@@ -103,6 +113,7 @@ impl Hints {
             Hint::Topic => &self.inner.topic,
             Hint::Stream => &self.inner.stream,
             Hint::Lot => &self.inner.lot,
+            Hint::Recorded => &self.inner.recorded,
         }
     }
 

@@ -14,7 +14,7 @@ pub(crate) use alerts::json;
 pub use reply::{Claimed, KnownRun, Reply, RunFacts};
 pub use sql::text_variants;
 
-use crate::{StoreResult, boxed, leaf::Leaf};
+use crate::{StoreResult, boxed, hint::RECORDED_EVERY, leaf::Leaf};
 use chrono::{DateTime, Utc};
 use orch_core::alert::NewAlert;
 use orch_core::plan::TaskIdx;
@@ -28,6 +28,7 @@ use orch_spec::text::{JsonText, Text};
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 use uuid::Uuid;
 
 /// One try of one instance in one pair of hands. What an attempt writes carries all of it.
@@ -212,6 +213,8 @@ pub enum Mode {
 #[derive(Debug, Default)]
 pub struct Stepper {
     texts: HashMap<(u32, Option<Leaf>), Arc<str>>,
+    /// When a statement last sent `Hint::Recorded`.
+    hinted_at: Option<Instant>,
 }
 
 impl Stepper {
@@ -224,7 +227,12 @@ impl Stepper {
         }
         let leaf = Leaf::shared(step.ended.iter().map(|e| e.lease.run));
         let text = self.texts.entry((shape, leaf)).or_insert_with(|| sql::text(shape, leaf).into()).clone();
-        bind::send(db, text, step, worker).await
+        let hints = self.hinted_at.is_none_or(|at| at.elapsed() >= RECORDED_EVERY);
+        let reply = bind::send(db, text, step, worker, hints).await?;
+        if reply.hinted {
+            self.hinted_at = Some(Instant::now());
+        }
+        Ok(reply)
     }
 }
 

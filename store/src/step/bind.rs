@@ -38,7 +38,14 @@ impl Values {
     }
 }
 
-pub(super) async fn send(db: &mut PgConnection, text: Arc<str>, step: &WorkerStep, worker: i32) -> StoreResult<Reply> {
+/// `hints`: the statement sends `Hint::Recorded` if it records an outcome that it does not fold.
+pub(super) async fn send(
+    db: &mut PgConnection,
+    text: Arc<str>,
+    step: &WorkerStep,
+    worker: i32,
+    hints: bool,
+) -> StoreResult<Reply> {
     let shape = sql::shape(step);
     let has = |bit: u32| shape & bit != 0;
     let mut values = Values(PgArguments::default());
@@ -51,6 +58,7 @@ pub(super) async fn send(db: &mut PgConnection, text: Arc<str>, step: &WorkerSte
     }
     if has(ENDED) {
         ended(&mut values, step)?;
+        values.add(hints)?;
         if has(NEXT) {
             next_tries(&mut values, step)?;
             if has(DEFER) {

@@ -24,6 +24,8 @@ pub struct Reply {
     pub unreadable: Vec<(Uuid, String)>,
     /// The priority of the most urgent try that waits, if it was asked for and there is one.
     pub most_urgent: Option<i32>,
+    /// The statement has sent `Hint::Recorded`.
+    pub hinted: bool,
 }
 
 /// An instance that is ours to run.
@@ -76,6 +78,7 @@ pub(super) fn read(rows: &[PgRow]) -> StoreResult<Reply> {
             },
             3 => reply.accepted.push((row.try_get(1)?, place(row.try_get(4)?), row.try_get(3)?)),
             4 => reply.most_urgent = row.try_get(3)?,
+            5 => reply.hinted = true,
             _ => {}
         }
     }

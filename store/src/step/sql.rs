@@ -3,6 +3,7 @@
 
 use super::alerts::Asks;
 use super::{Mode, WorkerStep, alerts, asks, assets};
+use crate::hint::{ANONYMOUS, CHANNEL, Hint};
 use crate::leaf::Leaf;
 use std::fmt::Write as _;
 
@@ -155,7 +156,7 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
                 as f (run, task, map_index, attempt, lease_no, state, list_len, skip_lo, skip_hi, rev, place))",
             p.unnest(&[RUN, SMALL, INT, RUN, INT, TEXT, INT, INT, INT, INT])
         ));
-        let skips = p.next(INT);
+        let (skips, hints) = (p.next(INT), p.next("boolean"));
         let instances = leaf.map_or_else(|| "task_instance".into(), |leaf| format!("task_instance_{leaf}"));
         let after_runs = if has(MOVES) { "and (select count(*) from cas) >= 0" } else { "" };
         parts.push(format!(
@@ -168,7 +169,7 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
             "unf as (insert into unfolded (run, task, map_index, state, list_len, skip)
               select run, task, map_index, case state when 'success' then 5 when 'failed' then 6 else 7 end, list_len,
                 nullif(skip, '{{}}') from fin
-              where state in ('success', 'failed', 'skipped') {})",
+              where state in ('success', 'failed', 'skipped') {} returning run)",
             if has(MOVES) { "and (run in (select id from cas)) is not true" } else { "" }
         ));
         if has(NEXT) {
@@ -217,6 +218,11 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
         } else {
             reply(3, "run, attempt", &["map_index", "task"], "from fin")
         });
+        let hint = format!(
+            "from (select pg_notify('{CHANNEL}', '{ANONYMOUS} {}') from unf where {hints} limit 1) as hint",
+            Hint::Recorded as u16
+        );
+        replies.push(reply(5, "null, null", &[], &hint));
     }
     if has(RUN_ALERTS) {
         alerts::put_of_runs(&p.unnest(&alerts::OF_RUNS), &mut parts);
