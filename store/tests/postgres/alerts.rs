@@ -116,7 +116,8 @@ async fn a_try_that_fails_with_its_worker_tells() {
     hands.fold(reaped.unfolded[0]).await;
     assert_eq!(kinds(&mut db).await, [AlertKind::TaskFailed, AlertKind::RunFailed]);
     assert_eq!(all(&mut db).await[0].facts.reason, "the worker was lost");
-    let claimed = claim_alerts(&mut db, 10).await.unwrap().remove(1);
+    let claimed = claim_alerts(&mut db, 10).await.unwrap();
+    let claimed = claimed.into_iter().find(|one| one.kind == AlertKind::RunFailed).unwrap();
     let failed = FailedTask::new("load".into(), -1, 1, &["the worker was lost".into()]);
     assert_eq!(claimed.facts.failed, Some(FailedTasks { count: 1, first: vec![failed] }));
     assert_eq!(claimed.facts.reason, "the worker was lost");
