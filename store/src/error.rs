@@ -30,6 +30,8 @@ impl Policy {
             "40P01" | "40001" | "57014" | LOCK_NOT_AVAILABLE => Policy::TryAgain,
             // Ended while idle in a transaction; read only for a while.
             "25P03" | "25006" => Policy::Resume,
+            // Damaged data or a damaged index: other items may not touch it.
+            "XX001" | "XX002" => Policy::Isolate,
             // No such table, column, function, type or schema.
             "42P01" | "42703" | "42883" | "42704" | "3F000" => Policy::Stop,
             code => match code.get(..2) {
@@ -205,7 +207,7 @@ mod tests {
         for (policy, codes) in [
             (Policy::Resume, &["08006", "57P01", "57P03", "53300", "53100", "25006"][..]),
             (Policy::TryAgain, &["40001", "40P01", "57014"]),
-            (Policy::Isolate, &["22003", "22P05", "22021", "23505", "23514", "54000", "54001"]),
+            (Policy::Isolate, &["22003", "22P05", "22021", "23505", "23514", "54000", "54001", "XX001", "XX002"]),
             (Policy::Stop, &["42P01", "42703", "42883"]),
             (Policy::Fail, &["42501", "XX000", "", "2", "é22"]),
         ] {

@@ -278,7 +278,10 @@ impl EndedTry {
     /// The same end, failed for good and told in words of our own: what it said cannot be written.
     #[must_use]
     pub fn unrecordable(&self) -> EndedTry {
-        let words = "how this try ended cannot be recorded: a value of it does not fit the database".to_string();
+        let words =
+            "the outcome of this attempt cannot be recorded: a value of it does not fit the database, or the database \
+            is damaged; the log of the worker has its message"
+                .to_string();
         EndedTry {
             rev: self.rev,
             try_no: self.try_no,

@@ -12,6 +12,7 @@ use orch_store::run::cancel_run;
 use orch_store::version::Versions;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::Notify;
 use world::{World, body, element, innocent, wide};
 
@@ -47,8 +48,40 @@ async fn an_outcome_that_the_database_refuses_is_failed_and_those_beside_it_are_
     .unwrap();
     assert_eq!(bad, [5, 42, 79, 116, 153, 190]);
     assert_eq!(world.number("select count(*) from task_instance where state = 'success' and try_no = 1").await, 195);
-    let words = "select count(*) from failure where causes[1] like '%does not fit the database'";
+    let words =
+        "select count(*) from failure where causes[1] like '%does not fit the database, or the database is damaged%'";
     assert_eq!(world.number(words).await, 6);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outcome_that_meets_damaged_data_is_failed_and_its_task_function_runs_once() {
+    let begun = Arc::new(AtomicU32::new(0));
+    let counted = begun.clone();
+    let gives = body(move |ctx| {
+        let (n, counted) = (element(&ctx), counted.clone());
+        async move {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok(Some(if n == 5 { json!("poison") } else { json!(n) }))
+        }
+    });
+    let mut world = World::new(vec![wide("mixed", 20, gives)]).await;
+    for refuses in [
+        "create function refuse() returns trigger language plpgsql as $$ begin
+          if new.value::text like '%poison%' then
+            raise exception 'invalid page in block 7 of relation base/5/2619' using errcode = 'XX001';
+          end if; return new; end $$",
+        "create trigger refuse before insert on output for each row execute function refuse()",
+    ] {
+        world.say(refuses).await;
+    }
+    let run = world.trigger("mixed").await;
+    assert_eq!(world.end_of(&run).await, "failed");
+    let bad = "select count(*) from task_instance t join failure f on f.attempt = t.attempt
+        where f.kind = 'unrecordable' and t.state = 'failed' and t.map_index = 5";
+    assert_eq!(world.number(bad).await, 1);
+    assert_eq!(world.number("select count(*) from failure").await, 1);
+    assert_eq!(begun.load(Ordering::Relaxed), 20, "no task function runs again");
     world.end().await;
 }
 
