@@ -243,6 +243,23 @@ async fn a_configured_password_applies_to_a_new_admin_only() {
 }
 
 #[tokio::test]
+async fn servers_that_start_together_keep_the_tokens_of_the_admin() {
+    let web = Web::new().await;
+    web.drop_admin().await;
+    let start = async || {
+        let mut db = web.db().await;
+        ensure_admin(&mut db, Some(&Password::new("configured"))).await.expect("it starts")
+    };
+    let (one, other) = tokio::join!(start(), start());
+    let created = [&one, &other].into_iter().filter(|admin| matches!(admin, Admin::Created)).count();
+    assert_eq!(created, 1, "{one:?} {other:?}");
+    let token = web.log_in(ADMIN, "configured").await.expect("the password is right");
+    tokio::join!(start(), start());
+    let dags = web.send(Method::GET, "/api/v2/dags", Some(&token), None).await;
+    assert_eq!(dags.status, StatusCode::OK, "{}", dags.body);
+}
+
+#[tokio::test]
 async fn a_name_in_another_case_logs_in_the_same_user() {
     let web = Web::new().await;
     web.add_user("Ada", "viewer").await;
