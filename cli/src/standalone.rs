@@ -165,18 +165,18 @@ async fn start(
     phases: Phases,
 ) -> Result<Parts, Failure> {
     let url = &database.url();
-    guard::migrate(&mut db).await?;
-    match database {
-        Database::Private(_) => {
-            if config.task_role.is_some() {
-                tracing::warn!(
-                    "`task_role` is ignored: it is for a named database, and the private one has a role for tasks"
-                );
-            }
-            task_role::make(&mut db, url).await?;
-        }
-        Database::Named { .. } => roles::prepare_task_role(config, &mut db, url).await?,
+    if matches!(database, Database::Private(_)) && config.task_role.is_some() {
+        tracing::warn!("`task_role` is ignored: it is for a named database, and the private one has a role for tasks");
     }
+    let session = (url.as_str(), "orch standalone");
+    let prepare = async |db: &mut PgConnection| {
+        guard::migrate(db).await?;
+        match database {
+            Database::Private(_) => Ok(task_role::make(db, url).await?),
+            Database::Named { .. } => roles::prepare_task_role(config, db, url).await,
+        }
+    };
+    roles::repeat_if_lost(config, session, &mut db, prepare).await?;
     phases.tell("the schema is there");
     let config = &secrets::with_key(config)?;
     let mut parts = Parts::new(url, "orch standalone", roles::SCHEDULER_CONNECTIONS.max(roles::WORKER_CONNECTIONS))?;
@@ -202,7 +202,8 @@ async fn start(
     }
     match workforce {
         Workforce::Worker(bundle, body_of, _) => {
-            let mut offers = roles::register(&mut db, bundle, config.paused_at_creation).await?;
+            let register = async |db: &mut PgConnection| roles::register(db, bundle, config.paused_at_creation).await;
+            let mut offers = roles::repeat_if_lost(config, session, &mut db, register).await?;
             phases.tell("the dags are registered");
             offers.let_grow();
             let offers = Arc::new(offers);
@@ -219,7 +220,10 @@ async fn start(
     }
     parts.add_messenger(messenger);
     let password = match &web {
-        Some(_) => web_role::admin(&mut db, config).await?,
+        Some(_) => {
+            let admin = async |db: &mut PgConnection| web_role::admin(db, config).await;
+            roles::repeat_if_lost(config, session, &mut db, admin).await?
+        }
         None => None,
     };
     is_set_up.store(true, Ordering::Release);

@@ -29,6 +29,7 @@ pub type Outcome = Result<Exit, Failure>;
 pub struct Failure {
     problems: Vec<FailureMessage>,
     code: u8,
+    is_lost_connection: bool,
 }
 
 /// It could not be carried out.
@@ -56,12 +57,17 @@ impl Failure {
     }
 
     fn of(problems: Vec<FailureMessage>) -> Failure {
-        Failure { problems, code: NOT_CARRIED_OUT }
+        Failure { problems, code: NOT_CARRIED_OUT, is_lost_connection: false }
     }
 
     /// An error with its causes; its text may carry a hint.
     pub fn from_error(error: &dyn Error) -> Failure {
         Failure::of(vec![FailureMessage::of(&chain(error))])
+    }
+
+    /// The connection to the database was lost, or the server stopped: the same step may succeed on a new connection.
+    pub fn is_lost_connection(&self) -> bool {
+        self.is_lost_connection
     }
 
     /// An exit code of its own.
@@ -149,7 +155,7 @@ pub fn chain(error: &dyn Error) -> String {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
-        Failure::from_error(&error)
+        Failure { is_lost_connection: matches!(error, StoreError::Unreachable(_)), ..Failure::from_error(&error) }
     }
 }
 

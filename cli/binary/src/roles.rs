@@ -24,15 +24,17 @@ pub fn start_process(config: &Config) -> Result<(), Failure> {
 }
 
 /// The database that was named, and a first connection to it. Every process asks once whether it may work there.
-#[boxed]
 pub async fn connect_checked(config: &Config, name: &str) -> Result<(String, PgConnection), Failure> {
     let Some(url) = &config.database_url else {
         return Err(Failure::new("no database is named")
             .hint("name one with `--database-url` or `ORCH_DATABASE_URL`; `orch standalone` brings its own"));
     };
     let mut db = connect_patiently(config, url.reveal(), name).await?;
-    refuse_shared_sessions(url.reveal(), name).await?;
-    guard::check(&mut db).await?;
+    let check = async |db: &mut PgConnection| {
+        refuse_shared_sessions(url.reveal(), name).await?;
+        Ok(guard::check(db).await?)
+    };
+    repeat_if_lost(config, (url.reveal(), name), &mut db, check).await?;
     Ok((url.reveal().to_owned(), db))
 }
 
@@ -44,7 +46,10 @@ pub async fn prepare_task_role(config: &Config, db: &mut PgConnection, url: &str
         return Ok(());
     }
     match secrets::task_role(config) {
-        Some(role) => task_role::prepare(db, url, &role).await.map_err(|error| Failure::from_error(&error)),
+        Some(role) => task_role::prepare(db, url, &role).await.map_err(|error| match error {
+            task_role::TaskRoleError::Store(error) => error.into(),
+            other => Failure::from_error(&other),
+        }),
         None => {
             tracing::warn!(
                 "default connections of tasks, such as `lake`, log in as the owner of orch's database, so tasks can read and change \
@@ -98,6 +103,27 @@ pub async fn connect_patiently(config: &Config, url: &str, name: &str) -> Result
                 return Ok(db);
             }
             Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Carries out a step of a start. If the connection is lost meanwhile, connects again and repeats the step, for at most `database_wait`.
+/// The step must be idempotent.
+pub async fn repeat_if_lost<T>(
+    config: &Config,
+    (url, name): (&str, &str),
+    db: &mut PgConnection,
+    mut step: impl AsyncFnMut(&mut PgConnection) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let began = Instant::now();
+    loop {
+        match step(db).await {
+            Err(failure) if failure.is_lost_connection() && began.elapsed() < config.database_wait => {
+                tracing::warn!(error = failure.line(), "the connection was lost during the start: connecting again");
+                tokio::time::sleep(LOOK_AGAIN.min(config.database_wait.saturating_sub(began.elapsed()))).await;
+                *db = connect_patiently(config, url, name).await?;
+            }
+            done => return done,
         }
     }
 }

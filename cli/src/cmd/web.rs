@@ -6,6 +6,7 @@ use orch_binary::config::{ArchiveFlags, BundleFlags, SecretFlags, WebFlags};
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::parts::{self, Parts, Signals};
 use orch_binary::roles;
+use sqlx::PgConnection;
 use tokio::net::TcpListener;
 
 /// Run a web server: API and UI
@@ -39,7 +40,8 @@ impl Web {
         let listener = web_role::listen(&config)?;
         parts::block_on(async {
             let (url, mut db) = roles::connect_checked(&config, "orch web").await?;
-            if let Some(password) = web_role::admin(&mut db, &config).await? {
+            let admin = async |db: &mut PgConnection| web_role::admin(db, &config).await;
+            if let Some(password) = roles::repeat_if_lost(&config, (&url, "orch web"), &mut db, admin).await? {
                 eprintln!("user admin, password {} (told once)", password.reveal());
             }
             drop(db);

@@ -5,6 +5,7 @@ use crate::config::{DagFlags, FolderFlags, MetricsFlags, SecretFlags, WorkerFlag
 use crate::failure::Outcome;
 use crate::parts::{self, Parts, Signals};
 use crate::{files, roles};
+use sqlx::PgConnection;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -53,16 +54,20 @@ impl Worker {
         let (dashboards, bundle) = (source.dashboards()?, source.build()?);
         parts::block_on(async {
             let (url, mut db) = roles::connect_checked(&config, "orch worker").await?;
-            let mut offers = if self.take_over {
-                roles::register_over(&mut db, &bundle, config.paused_at_creation).await?
-            } else {
-                roles::register(&mut db, &bundle, config.paused_at_creation).await?
+            let register = async |db: &mut PgConnection| {
+                let offers = if self.take_over {
+                    roles::register_over(db, &bundle, config.paused_at_creation).await?
+                } else {
+                    roles::register(db, &bundle, config.paused_at_creation).await?
+                };
+                // The process that started this worker has prepared the role.
+                if !self.with_stdin {
+                    roles::prepare_task_role(&config, db, &url).await?;
+                }
+                roles::register_dashboards(db, &bundle.name, &dashboards).await?;
+                Ok(offers)
             };
-            // The process that started it has done this.
-            if !self.with_stdin {
-                roles::prepare_task_role(&config, &mut db, &url).await?;
-            }
-            roles::register_dashboards(&mut db, &bundle.name, &dashboards).await?;
+            let mut offers = roles::repeat_if_lost(&config, (&url, "orch worker"), &mut db, register).await?;
             drop(db);
             // Only now: a process that still waits for its database, or registers, ends at the first signal.
             let mut signals = Signals::hear()?;

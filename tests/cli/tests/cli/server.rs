@@ -3,7 +3,13 @@
 use crate::binary::plain;
 use crate::world::World;
 use orch_store::guard::SCHEMA_VERSION;
+use orch_test_support::proxy::Proxy;
+use orch_test_support::rng::Rng;
 use orch_test_support::{Durability, private_server};
+use sqlx::postgres::PgConnectOptions;
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 #[tokio::test]
 async fn a_run_is_triggered_waited_for_and_looked_at() {
@@ -117,6 +123,51 @@ async fn a_process_that_starts_before_its_database_waits_for_it() {
     world.wait_until_said("the database is there after").await;
     assert_eq!(world.wait_for_end(scheduler), Some(2));
     assert!(world.said().contains("orch db migrate"), "{}", world.said());
+}
+
+/// Forwards connections to a port. Closes the second one when it opens, and the third one when the fifth opens.
+async fn cut_connections(listener: TcpListener, port: u16) {
+    let (mut forwarding, mut handles) = (JoinSet::new(), Vec::new());
+    while let Ok((mut client, _)) = listener.accept().await {
+        let number = handles.len() + 1;
+        handles.push(forwarding.spawn(async move {
+            if number == 2 {
+                return;
+            }
+            let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            tokio::io::copy_bidirectional(&mut client, &mut server).await.ok();
+        }));
+        if number == 5 {
+            handles[2].abort();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_during_the_start_does_not_end_the_process() {
+    let mut world = World::new().await;
+    let proxy = Proxy::start(&world.url(), Rng::new(1)).await;
+    let options: PgConnectOptions = proxy.url().parse().unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    world.set("ORCH_DATABASE_URL", proxy.url().replace(&format!(":{}/", options.get_port()), &format!(":{own}/")));
+    let mut cutting = JoinSet::new();
+    cutting.spawn(cut_connections(listener, options.get_port()));
+    let scheduler = world.start(&["scheduler"]);
+    let mut db = world.db().await;
+    let began = Instant::now();
+    loop {
+        let up: bool = sqlx::query_scalar("select exists (select from process)").fetch_one(&mut db).await.unwrap();
+        if up {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "the scheduler is not up: {}", world.said());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let words = "the connection was lost during the start: connecting again";
+    assert_eq!(world.said().matches(words).count(), 2, "{}", world.said());
+    world.stop(scheduler);
+    cutting.shutdown().await;
 }
 
 #[tokio::test]
