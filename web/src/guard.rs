@@ -158,8 +158,11 @@ fn log_failed_connection(rule: &Rule, response: Response, role: Role) -> Respons
     if role >= Role::Admin { with_reason(&reason) } else { response }
 }
 
-fn allow(has: Role, needed: Role) -> Result<(), Refusal> {
-    if has >= needed { Ok(()) } else { Err(Refusal::Forbidden) }
+fn allow(caller: &Caller, needed: Role) -> Result<(), Refusal> {
+    if caller.role >= needed {
+        return Ok(());
+    }
+    Err(Refusal::RoleTooLow { user: caller.name.clone(), has: caller.role, needed })
 }
 
 /// What a request of the route costs.
@@ -182,7 +185,7 @@ async fn through_api(gate: &Gate, mut request: Request, next: Next) -> Response 
         // Only `Here` can put one in: nothing that comes over a network has extensions.
         Access::Login(_) if let Some(caller) = request.extensions().get() => Ok(Some(Caller::clone(caller))),
         Access::Login(role) => sender.caller().await.and_then(|caller| {
-            sender.spend(&caller.name).and(allow(caller.role, role))?;
+            sender.spend(&caller.name).and(allow(&caller, role))?;
             Ok(Some(caller))
         }),
     };
@@ -249,7 +252,7 @@ async fn through_page(gate: &Gate, mut request: Request, next: Next) -> Response
         (Access::Open, Ok(_)) if changes => Ok(None),
         (Access::Open, Ok(session)) => Ok(Some(session)),
         (Access::Login(role), Ok(session)) => {
-            let may = sender.spend(&session.caller.name).and(allow(session.caller.role, role));
+            let may = sender.spend(&session.caller.name).and(allow(&session.caller, role));
             may.map(|()| Some(session))
         }
         (Access::Login(_), Err(Refusal::NotLoggedIn(_))) => return pages::to_login(&asked, changes),

@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use orch_store::StoreError;
 use orch_store::seal::SecretError;
+use orch_store::user::Role;
 use orch_wire::Problem;
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -39,6 +40,11 @@ pub(crate) enum Refusal {
     NotLoggedIn(&'static str),
     #[error("Forbidden")]
     Forbidden,
+    /// The role of the caller does not suffice for the route.
+    #[error(
+        "user `{user}` has the role {has}, and this needs the role {needed}\nhint: ask an admin for it: `orch users set-role -u {user} -r {needed}`"
+    )]
+    RoleTooLow { user: Arc<str>, has: Role, needed: Role },
     #[error("too many failed logins")]
     TooManyLogins { retry_after: Duration },
     #[error("too many requests")]
@@ -182,6 +188,7 @@ impl Refusal {
                 response
             }
             Refusal::Forbidden => detail(StatusCode::FORBIDDEN, &json!("Forbidden")),
+            Refusal::RoleTooLow { .. } => detail(StatusCode::FORBIDDEN, &json!(self.to_string())),
             Refusal::TooManyLogins { retry_after } => {
                 retry(detail(StatusCode::TOO_MANY_REQUESTS, &json!(self.words())), retry_after)
             }

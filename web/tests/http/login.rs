@@ -162,7 +162,9 @@ async fn a_role_that_does_not_suffice_is_forbidden() {
     assert_eq!(status_with(&web, &token).await.0, StatusCode::OK);
     let body = json!({ "logical_date": null }).to_string();
     let answer = web.send(Method::POST, RUNS, Some(&token), Some(body)).await;
-    assert_eq!((answer.status, answer.body), (StatusCode::FORBIDDEN, json!({ "detail": "Forbidden" })));
+    let detail = "user `looker` has the role viewer, and this needs the role user\n\
+        hint: ask an admin for it: `orch users set-role -u looker -r user`";
+    assert_eq!((answer.status, answer.body), (StatusCode::FORBIDDEN, json!({ "detail": detail })));
 }
 
 #[tokio::test]

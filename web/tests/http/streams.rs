@@ -272,7 +272,11 @@ async fn viewers_look_and_operators_steer() {
             let answer = web.send(method, path, Some(&token), None).await;
             assert_eq!(answer.status != StatusCode::FORBIDDEN, may, "{role} {path}");
             if !may && path.starts_with("/connectors") {
-                assert_eq!(answer.body, json!({ "error_code": 403, "message": "Forbidden" }));
+                let message = format!(
+                    "user `{name}` has the role {role}, and this needs the role op\n\
+                    hint: ask an admin for it: `orch users set-role -u {name} -r op`"
+                );
+                assert_eq!(answer.body, json!({ "error_code": 403, "message": message }));
             }
         }
     }
