@@ -13,7 +13,7 @@ mod users;
 pub use orch_store::user::Role;
 pub use password::Password;
 
-pub(crate) use api_token::FreshToken;
+pub use api_token::FreshToken;
 pub(crate) use password::{Hasher, verify};
 pub(crate) use session::{Hash, Origin, Session, cookie_of, is_wrong_login};
 

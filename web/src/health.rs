@@ -11,7 +11,8 @@ use orch_store::StoreResult;
 use orch_store::clean::{Passes, passes};
 use orch_store::guard::{SCHEMA_VERSION, Schema, read_schema};
 use orch_store::import_error::{FoldersRead, folders_read};
-use orch_store::process::list_processes;
+use orch_store::process::{ProcessRow, Role as ProcessRole, list_processes};
+use orch_store::worker::WorkerRow;
 use orch_wire::timestamp::Timestamp;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
@@ -21,8 +22,23 @@ use tokio::sync::Mutex;
 /// A probe that hangs says less than one that fails.
 const MOST_TIME: Duration = Duration::from_secs(3);
 const REMEMBERED_FOR: Duration = Duration::from_secs(1);
-/// A scheduler that was not heard of for so long does not live: Airflow's threshold, and three of its looks.
+
+/// Seconds after which a scheduler without a heartbeat counts as dead: Airflow's threshold, and three missed heartbeats.
 pub(crate) const SCHEDULER_SILENT_SECS: f64 = 30.0;
+/// Seconds after which a web server without a heartbeat counts as dead. It sends one each minute.
+const WEB_SILENT_SECS: f64 = 150.0;
+
+/// True if the last heartbeat of a scheduler or web server is recent enough. A killed process leaves its row behind.
+pub fn is_alive(process: &ProcessRow) -> bool {
+    let is_scheduler = process.role == ProcessRole::Scheduler.as_str();
+    process.silent_secs < if is_scheduler { SCHEDULER_SILENT_SECS } else { WEB_SILENT_SECS }
+}
+
+/// True if the worker renewed its lease in time. The state of a killed worker remains `running` until a scheduler marks it as lost.
+pub fn is_worker_alive(worker: &WorkerRow) -> bool {
+    let lease_secs = (worker.expires_at - worker.heartbeat_at).as_seconds_f64();
+    matches!(worker.state.as_str(), "running" | "draining") && worker.silent_secs < lease_secs
+}
 
 /// What was found when last looked.
 #[derive(Debug, Default)]
@@ -169,4 +185,58 @@ pub(crate) async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
         "stream_files": folder(findings.folders.stream_files), "endpoint_files": folder(findings.folders.endpoint_files),
         "scheduler": scheduler, "retention": retention });
     (status, Json(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeDelta;
+
+    #[test]
+    fn a_process_without_a_recent_heartbeat_is_dead() {
+        let row = |role: &str, silent_secs: f64| ProcessRow {
+            id: 1,
+            role: role.into(),
+            hostname: "host".into(),
+            pid: 1,
+            binary_version: "1".into(),
+            memory_mb: 1,
+            started_at: DateTime::UNIX_EPOCH,
+            heartbeat_at: DateTime::UNIX_EPOCH,
+            silent_secs,
+            progress: Value::Null,
+        };
+        for (role, silent_secs, lives) in
+            [("scheduler", 29.0, true), ("scheduler", 30.0, false), ("web", 149.0, true), ("web", 150.0, false)]
+        {
+            assert_eq!(is_alive(&row(role, silent_secs)), lives, "{role} {silent_secs}");
+        }
+    }
+
+    #[test]
+    fn a_worker_is_alive_for_as_long_as_its_lease() {
+        let row = |state: &str, silent_secs: f64| WorkerRow {
+            id: 1,
+            name: "w".into(),
+            hostname: "host".into(),
+            pid: 1,
+            bundle: "b".into(),
+            binary_version: "1".into(),
+            queues: Vec::new(),
+            versions: Vec::new(),
+            slots: 4,
+            running: 1,
+            memory_mb: 1,
+            state: state.into(),
+            started_at: DateTime::UNIX_EPOCH,
+            heartbeat_at: DateTime::UNIX_EPOCH,
+            expires_at: DateTime::UNIX_EPOCH + TimeDelta::seconds(15),
+            silent_secs,
+        };
+        for (state, silent_secs, lives) in
+            [("running", 14.0, true), ("draining", 14.0, true), ("running", 15.0, false), ("lost", 1.0, false)]
+        {
+            assert_eq!(is_worker_alive(&row(state, silent_secs)), lives, "{state} {silent_secs}");
+        }
+    }
 }

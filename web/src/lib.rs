@@ -42,13 +42,14 @@ mod tls;
 mod trial;
 
 pub use admin::{ADMIN, Admin, check_user_name, ensure_admin, hash_password};
-pub use auth::{Password, Role};
+pub use auth::{FreshToken, Password, Role};
 pub use body::MAX_RESPONSE_BYTES;
 pub use bundle_state::BundleState;
 pub use clock::Clock;
 pub use config::WebConfig;
 pub use error::{WebError, WebResult};
 pub use extract::Peer;
+pub use health::{is_alive, is_worker_alive};
 pub use here::InProcessApi;
 pub use routes::{Access, Door, Rule, router, rules};
 pub use server::serve;

@@ -15,6 +15,7 @@ use orch_store::parked::ParkedRun;
 use orch_store::process::{ProcessRow, list_processes};
 use orch_store::stream::{FailedStream, failed_streams};
 use orch_store::worker::{WorkerRow, list_workers};
+use orch_web::{is_alive, is_worker_alive};
 use serde_json::json;
 
 /// A clock that is further off makes logs of several machines hard to read. Nothing is decided by it.
@@ -31,7 +32,6 @@ const OVERDUE_SECS: f64 = 15.0;
 const TRANSACTION_SECS: f64 = 30.0;
 /// More names would not fit into a line.
 const MOST_STREAMS: i64 = 5;
-pub(super) const SCHEDULER_SILENT_SECS: f64 = 60.0;
 /// It is done once an hour; a first pass into an archive may take many.
 const CLEANED_HOURS: i64 = 26;
 
@@ -156,13 +156,17 @@ fn of_streams(failed: &[FailedStream]) -> Finding {
 
 async fn of_processes(session: &mut Session) -> Result<Vec<Finding>, Failure> {
     let workers = list_workers(&mut session.db).await?;
-    let alive: Vec<&WorkerRow> = workers.iter().filter(|worker| worker.state == "running").collect();
+    let alive: Vec<&WorkerRow> =
+        workers.iter().filter(|worker| worker.state == "running" && is_worker_alive(worker)).collect();
     let busy: i32 = alive.iter().map(|worker| worker.running).sum();
     let slots: i32 = alive.iter().map(|worker| worker.slots).sum();
-    let lost = workers.iter().filter(|worker| worker.state == "lost").count();
+    let is_lost = |worker: &&WorkerRow| {
+        worker.state == "lost" || (matches!(worker.state.as_str(), "running" | "draining") && !is_worker_alive(worker))
+    };
+    let lost = workers.iter().filter(is_lost).count();
     let processes = list_processes(&mut session.db).await?;
-    let is_alive = |process: &&ProcessRow| process.silent_secs < SCHEDULER_SILENT_SECS;
-    let schedulers = processes.iter().filter(|process| process.role == "scheduler").filter(is_alive).count();
+    let is_scheduler = |process: &&ProcessRow| process.role == "scheduler" && is_alive(process);
+    let schedulers = processes.iter().filter(is_scheduler).count();
     let hint = if session.is_alone() {
         "start `orch standalone`"
     } else {

@@ -1,14 +1,11 @@
 //! `orch jobs check`: whether a scheduler, a worker or a web server lives, for scripts and probes.
 
-use super::doctor::SCHEDULER_SILENT_SECS;
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::roles::hostname;
 use orch_store::process::list_processes;
 use orch_store::worker::list_workers;
-
-/// A web server says that it lives once a minute.
-const WEB_SILENT_SECS: f64 = 150.0;
+use orch_web::{is_alive, is_worker_alive};
 
 /// What Airflow calls the parts, and ours beside them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -59,15 +56,12 @@ impl CheckJobs {
         let mut session = cx.session().await?;
         let mut jobs = Vec::new();
         for row in list_processes(&mut session.db).await? {
-            let (kind, silent) = match row.role.as_str() {
-                "scheduler" => (JobType::Scheduler, SCHEDULER_SILENT_SECS),
-                _ => (JobType::Web, WEB_SILENT_SECS),
-            };
-            jobs.push((kind, row.hostname, row.silent_secs, row.silent_secs < silent));
+            let kind = if row.role == "scheduler" { JobType::Scheduler } else { JobType::Web };
+            let is_alive = is_alive(&row);
+            jobs.push((kind, row.hostname, row.silent_secs, is_alive));
         }
         for row in list_workers(&mut session.db).await? {
-            let lease_secs = (row.expires_at - row.heartbeat_at).num_milliseconds() as f64 / 1_000.0;
-            let is_alive = matches!(row.state.as_str(), "running" | "draining") && row.silent_secs < lease_secs;
+            let is_alive = is_worker_alive(&row);
             jobs.push((JobType::Worker, row.hostname, row.silent_secs, is_alive));
         }
         let wanted = self.job_type.map(|kind| match kind {

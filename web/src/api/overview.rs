@@ -1,6 +1,6 @@
 //! `GET /api/orch/v1/overview`: how all of it is at the moment, for `orch top` and for programs.
 
-use crate::health::SCHEDULER_SILENT_SECS;
+use crate::health::{is_alive, is_worker_alive};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -63,8 +63,7 @@ pub(crate) async fn show(State(app): State<App>) -> Result<Json<Overview>, Refus
     let mut db = app.pages().await?;
     let pulse = pulse(&mut db).await?;
     let others = list_processes(&mut db).await?.into_iter().map(|row| Process {
-        state: if row.role == "scheduler" && row.silent_secs >= SCHEDULER_SILENT_SECS { "silent" } else { "running" }
-            .into(),
+        state: if is_alive(&row) { "running" } else { "silent" }.into(),
         name: row.hostname.clone(),
         role: row.role,
         hostname: row.hostname,
@@ -77,18 +76,21 @@ pub(crate) async fn show(State(app): State<App>) -> Result<Json<Overview>, Refus
         silent_seconds: row.silent_secs,
     });
     let workers = list_workers(&mut db).await?.into_iter();
-    let workers = workers.filter(|row| matches!(row.state.as_str(), "running" | "draining")).map(|row| Process {
-        role: "worker".into(),
-        name: row.name,
-        hostname: row.hostname,
-        pid: row.pid,
-        version: row.binary_version,
-        state: row.state,
-        slots: Some(row.slots),
-        busy_slots: Some(row.running),
-        memory_mb: row.memory_mb,
-        started_at: Timestamp(row.started_at),
-        silent_seconds: row.silent_secs,
+    let workers = workers.filter(|row| matches!(row.state.as_str(), "running" | "draining")).map(|row| {
+        let is_alive = is_worker_alive(&row);
+        Process {
+            role: "worker".into(),
+            name: row.name,
+            hostname: row.hostname,
+            pid: row.pid,
+            version: row.binary_version,
+            state: if is_alive { row.state } else { "silent".into() },
+            slots: Some(row.slots),
+            busy_slots: Some(row.running),
+            memory_mb: row.memory_mb,
+            started_at: Timestamp(row.started_at),
+            silent_seconds: row.silent_secs,
+        }
     });
     let processes = others.chain(workers).collect();
     let now = app.config.clock.now();

@@ -13,14 +13,15 @@ use sqlx::PgPool;
 /// By which people and scanners of secrets know one.
 const PREFIX: &str = "orch_";
 
-/// A token that was made just now: shown once.
-pub(crate) struct FreshToken {
-    pub(crate) text: String,
-    pub(crate) hash: Hash,
+/// A new token. Its text is shown once, and the database stores the hash only.
+pub struct FreshToken {
+    pub text: String,
+    pub hash: [u8; 32],
 }
 
 impl FreshToken {
-    pub(crate) fn random() -> FreshToken {
+    #[must_use]
+    pub fn random() -> FreshToken {
         let text = format!("{PREFIX}{}", random_text());
         FreshToken { hash: token_hash(&text), text }
     }
