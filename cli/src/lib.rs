@@ -17,6 +17,7 @@ mod bundle_worker;
 mod clock;
 mod cmd;
 mod cx;
+mod days;
 mod dev;
 mod graph;
 mod kept;

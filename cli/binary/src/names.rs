@@ -151,6 +151,22 @@ pub fn parse_moment(text: &str) -> Option<DateTime<Utc>> {
     zoned.ok().or_else(|| naive().or_else(midnight).map(|at| at.and_utc()))
 }
 
+/// A date in a flag: a whole day, or a timestamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WrittenDate {
+    /// Without a time.
+    Day(chrono::NaiveDate),
+    At(DateTime<Utc>),
+}
+
+/// Parses a date of a flag.
+pub fn date(text: &str) -> Result<WrittenDate, String> {
+    match text.parse() {
+        Ok(day) => Ok(WrittenDate::Day(day)),
+        Err(_) => moment(text).map(WrittenDate::At),
+    }
+}
+
 /// A moment in a flag.
 pub fn moment(text: &str) -> Result<DateTime<Utc>, String> {
     parse_moment(text).ok_or_else(|| {

@@ -2,12 +2,14 @@
 
 use super::backfill_list::listing;
 use crate::api::PlannedDate;
+use crate::clock::now;
 use crate::cx::Cx;
-use chrono::{DateTime, Utc};
+use crate::days;
 use orch_binary::conf::ConfFlag;
 use orch_binary::failure::Outcome;
+use orch_binary::names::{self, WrittenDate};
 use orch_binary::output::{FormatFlag, Listing, moment};
-use orch_binary::{names, person};
+use orch_binary::person;
 use orch_core::backfill::{BackfillRequest, Dates, Reprocess, Step};
 use orch_store::backfill::{BackfillTasks, NewBackfill};
 use serde_json::json;
@@ -25,15 +27,15 @@ pub(crate) struct CreateBackfill {
     /// The DAG, by id or alias
     #[arg(long)]
     dag_id: String,
-    /// The first date, included
-    #[arg(long, value_name = "MOMENT", value_parser = names::moment, requires = "to_date", required_unless_present = "date")]
-    from_date: Option<DateTime<Utc>>,
-    /// The last date, included
-    #[arg(long, value_name = "MOMENT", value_parser = names::moment, requires = "from_date")]
-    to_date: Option<DateTime<Utc>>,
-    /// A single date, instead of a range; may be given several times
-    #[arg(long, value_name = "MOMENT", value_parser = names::moment, conflicts_with_all = ["from_date", "to_date", "step"])]
-    date: Vec<DateTime<Utc>>,
+    /// First date, included; without a time the whole day in the time zone of the DAG
+    #[arg(long, value_name = "DATE", value_parser = names::date, requires = "to_date", required_unless_present = "date")]
+    from_date: Option<WrittenDate>,
+    /// Last date, included; without a time the whole day
+    #[arg(long, value_name = "DATE", value_parser = names::date, requires = "from_date")]
+    to_date: Option<WrittenDate>,
+    /// Single date instead of a range, without a time every tick of that day; may be repeated
+    #[arg(long, value_name = "DATE", value_parser = names::date, conflicts_with_all = ["from_date", "to_date", "step"])]
+    date: Vec<WrittenDate>,
     /// The dates of a DAG without a schedule: daily or hourly
     #[arg(long, value_name = "STEP")]
     step: Option<Step>,
@@ -82,12 +84,12 @@ struct PartFlags {
 pub(crate) struct DagsBackfill {
     /// The DAG, by id or alias
     dag_id: String,
-    /// The first date, included
-    #[arg(short, long, value_name = "MOMENT", value_parser = names::moment)]
-    start_date: DateTime<Utc>,
-    /// The last date, included
-    #[arg(short, long, value_name = "MOMENT", value_parser = names::moment)]
-    end_date: DateTime<Utc>,
+    /// First date, included; without a time the whole day in the time zone of the DAG
+    #[arg(short, long, value_name = "DATE", value_parser = names::date)]
+    start_date: WrittenDate,
+    /// Last date, included; without a time the whole day
+    #[arg(short, long, value_name = "DATE", value_parser = names::date)]
+    end_date: WrittenDate,
     /// Runs that failed run again
     #[arg(long)]
     rerun_failed_tasks: bool,
@@ -138,10 +140,14 @@ impl CreateBackfill {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let conf = ConfFlag { conf: self.dag_run_conf.clone() }.read()?;
         let api = cx.api().await?;
-        let dag_id = api.dag_id(&self.dag_id).await?;
+        let (dag, spec) = api.structure(&self.dag_id).await?;
+        let dag_id = dag.dag_id;
         let dates = match (self.from_date, self.to_date) {
-            (Some(from), Some(to)) => Dates::Range { from, to, step: self.step },
-            _ => Dates::Each(self.date.clone()),
+            (Some(from), Some(to)) => {
+                let (from, to) = days::range(&spec, from, to);
+                Dates::Range { from, to, step: self.step }
+            }
+            _ => Dates::Each(days::each(&spec, &self.date, now())?),
         };
         let part = self.part.task_regex.clone();
         let new = NewBackfill {
