@@ -181,13 +181,17 @@ async fn start(
     let config = &secrets::with_key(config)?;
     let mut parts = Parts::new(url, "orch standalone", roles::SCHEDULER_CONNECTIONS.max(roles::WORKER_CONNECTIONS))?;
     let mut web = None;
-    // The server answers from here; it is ready once people can log in and the DAGs are registered.
+    // The server responds from here on; it is ready once the DAGs are registered.
     let is_set_up = Arc::new(AtomicBool::new(false));
     let is_project = matches!(workforce, Workforce::Project(..));
     let dag_files_read = Arc::new(AtomicBool::new(false));
     let bundle = Sender::new(BundleState::None);
     let sockets = sockets(config)?;
+    let mut password = None;
     if let Some(listener) = listener {
+        // Before the server responds: a login with the right password would be refused while the user does not exist.
+        let admin = async |db: &mut PgConnection| web_role::admin(db, config).await;
+        password = roles::repeat_if_lost(config, session, &mut db, admin).await?;
         let address = listener.local_addr().map_err(Failure::io("cannot listen"))?;
         let listener = TcpListener::from_std(listener).map_err(Failure::io("cannot listen"))?;
         let told = WebConfig {
@@ -219,13 +223,6 @@ async fn start(
         messenger.public_url.clone_from(own);
     }
     parts.add_messenger(messenger);
-    let password = match &web {
-        Some(_) => {
-            let admin = async |db: &mut PgConnection| web_role::admin(db, config).await;
-            roles::repeat_if_lost(config, session, &mut db, admin).await?
-        }
-        None => None,
-    };
     is_set_up.store(true, Ordering::Release);
     let found = Standalone {
         pid: std::process::id(),
