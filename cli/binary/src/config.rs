@@ -317,6 +317,15 @@ impl CommandLineSettings {
     }
 }
 
+/// Returns a wrong database URL without what may be a password: `mysql://…` or `127.0.0.1:5432`.
+fn shown_address(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, _)) => format!("`{scheme}://…`"),
+        None if url.contains(['@', '=']) => "(hidden, it may contain a password)".into(),
+        None => format!("`{url}`"),
+    }
+}
+
 impl Config {
     /// Returns the help of a flag for a command whose default differs from the declared one.
     ///
@@ -410,6 +419,19 @@ impl Config {
             format!("public_url `{}` is no address of a web server", self.public_url),
             "give it as people type it, with its path if it has one: `https://orch.example.com`",
         );
+        if let Some(url) = &self.database_url
+            && !["postgres://", "postgresql://"].iter().any(|scheme| url.reveal().starts_with(scheme))
+        {
+            let from = self.sources.get("database_url").map_or_else(String::new, LoadedFrom::to_string);
+            refuse(
+                true,
+                format!(
+                    "database_url {} from {from} is not the address of a Postgres database",
+                    shown_address(url.reveal())
+                ),
+                "orch needs `postgres://user:password@host:5432/database`",
+            );
+        }
         refuse(self.queues.is_empty(), "queues is empty".into(), "name at least one, for example `default`");
         problems
     }

@@ -1,7 +1,8 @@
 //! `orch config list` and `orch config get-value`: every setting, its value and where it comes from.
 
 use crate::cx::Cx;
-use orch_binary::config::{Config, RoleFlags};
+use crate::standalone::PAUSED_AT_CREATION;
+use orch_binary::config::{Config, LoadedFrom, RoleFlags};
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, print_line};
 use orch_deeds::setting::{OWN_SECTION, own_setting};
@@ -38,7 +39,13 @@ impl ListSettings {
         let config = cx.config_with(|given| self.roles.add_to(given))?;
         let mut listing = Listing::new(["key", "value", "source", "variable", "description"], "no settings");
         for (field, value) in config.masked_settings() {
-            let source = config.sources[field.key].to_string();
+            let source = &config.sources[field.key];
+            let source = match PAUSED_AT_CREATION {
+                (key, other) if key == field.key && *source == LoadedFrom::Default => {
+                    format!("{source} ({other} in standalone and dev)")
+                }
+                _ => source.to_string(),
+            };
             listing.add([json!(field.key), json!(value), json!(source), json!(field.env), json!(field.about.trim())]);
         }
         if !self.include_descriptions {

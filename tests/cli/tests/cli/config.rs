@@ -62,6 +62,35 @@ fn all_that_is_wrong_is_told_at_once() {
 }
 
 #[test]
+fn a_database_that_is_not_postgres_is_refused_with_the_form_of_the_url() {
+    let home = tempfile::tempdir().unwrap();
+    for (url, shown) in [
+        ("mysql://me:geheim@db/orch", "`mysql://…`"),
+        ("127.0.0.1:5432", "`127.0.0.1:5432`"),
+        ("me:geheim@db/orch", "(hidden, it may contain a password)"),
+    ] {
+        let mut command = command(home.path());
+        command.env("ORCH_DATABASE_URL", url).args(["dags", "list"]);
+        let refused = CommandOutput::of(&command.output().unwrap()).refused();
+        assert_eq!(
+            refused,
+            format!(
+                "error: database_url {shown} from ORCH_DATABASE_URL is not the address of a Postgres database\n\
+                hint: orch needs `postgres://user:password@host:5432/database`\n"
+            )
+        );
+    }
+}
+
+#[test]
+fn the_list_of_settings_says_where_new_dags_are_not_paused() {
+    let home = tempfile::tempdir().unwrap();
+    let listed = run(home.path(), ["config", "list", "-o", "json"]).json();
+    let row = listed.as_array().unwrap().iter().find(|row| row["key"] == "paused_at_creation").unwrap();
+    assert_eq!((&row["value"], &row["source"]), (&"true".into(), &"default (false in standalone and dev)".into()));
+}
+
+#[test]
 fn one_value_is_printed_alone() {
     let home = tempfile::tempdir().unwrap();
     assert_eq!(run(home.path(), ["config", "get-value", "lease"]).done(), "15s\n");
