@@ -37,6 +37,7 @@ impl Scheduler {
             parts.add_metrics(&config, "scheduler", move |text| loops.tell(text)).await?;
             parts.add_scheduler(scheduler);
             parts.add_messenger(roles::messenger(&config, &url)?);
+            eprintln!("orch scheduler is up on {}, pid {}", roles::hostname(), std::process::id());
             parts.run_until_ended(&mut signals).await
         })
     }

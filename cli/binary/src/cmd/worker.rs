@@ -3,6 +3,7 @@
 use crate::app::Cx;
 use crate::config::{DagFlags, FolderFlags, MetricsFlags, SecretFlags, WorkerFlags};
 use crate::failure::Outcome;
+use crate::output::counted;
 use crate::parts::{self, Parts, Signals};
 use crate::{files, roles};
 use sqlx::PgConnection;
@@ -80,6 +81,7 @@ impl Worker {
             }
             let offers = Arc::new(offers);
             let worker = roles::worker(&config, &url)?;
+            let ready = format!("orch worker `{}` is up with {}", worker.name, counted(worker.slots, "slot"));
             let (tally, slots) = (worker.tally.clone(), worker.slots + worker.process_slots);
             parts.add_metrics(&config, "worker", move |text| tally.tell(text, slots)).await?;
             parts.add_worker(worker, offers.clone());
@@ -90,6 +92,10 @@ impl Worker {
             }
             if let Some(folder) = folder {
                 parts.add_folder(roles::folder(&config, folder, body_of), offers);
+            }
+            // The process that started a worker with its standard input reports for itself.
+            if !self.with_stdin {
+                eprintln!("{ready} for queues {}", config.queues.join(", "));
             }
             parts.run_until_ended(&mut signals).await
         })
