@@ -79,6 +79,14 @@ pub struct YesFlag {
     pub yes: bool,
 }
 
+/// `-y` of commands that delete without asking, so that scripts can pass it to every `delete`.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct AcceptedYesFlag {
+    /// Accepted for scripts; this command does not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
 impl YesFlag {
     /// Asks, unless it was said before. Who cannot be asked has not agreed.
     pub fn agree(self, question: &str) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use serde_json::json;
 /// Pause a DAG: no runs begin until it is unpaused; those that run go on
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  orch dags pause my_dag\n  orch dags pause 'example_.*' --treat-dag-id-as-regex -y"
+    after_help = "Examples:\n  orch dags pause my_dag other_dag\n  orch dags pause 'example_.*' --treat-dag-id-as-regex -y"
 )]
 pub(crate) struct PauseDag {
     #[command(flatten)]
@@ -20,7 +20,7 @@ pub(crate) struct PauseDag {
 
 /// Unpause a DAG: runs that wait begin
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orch dags unpause my_dag")]
+#[command(after_help = "Examples:\n  orch dags unpause my_dag other_dag")]
 pub(crate) struct UnpauseDag {
     #[command(flatten)]
     which: WhichDags,
@@ -28,9 +28,10 @@ pub(crate) struct UnpauseDag {
 
 #[derive(Debug, clap::Args)]
 struct WhichDags {
-    /// The DAG, by id or alias
-    dag_id: String,
-    /// All DAGs whose whole id matches the regular expression
+    /// The DAGs, each by id or alias
+    #[arg(value_name = "DAG_ID", required = true)]
+    dag_ids: Vec<String>,
+    /// All DAGs whose whole id matches one of the regular expressions
     #[arg(long)]
     treat_dag_id_as_regex: bool,
     #[command(flatten)]
@@ -63,18 +64,20 @@ impl WhichDags {
 
     async fn ids(&self, api: &Api, verb: &str) -> Result<Vec<String>, Failure> {
         if !self.treat_dag_id_as_regex {
-            return Ok(vec![api.dag_id(&self.dag_id).await?]);
+            // All names are resolved first, so a wrong one changes nothing.
+            let mut ids = Vec::new();
+            for name in &self.dag_ids {
+                ids.push(api.dag_id(name).await?);
+            }
+            return Ok(ids);
         }
-        let whole = Regex::new(&format!("^(?:{})$", self.dag_id)).map_err(|error| {
-            Failure::new(format!("`{}` is not a regular expression: {error}", self.dag_id))
-                .hint("write one for the whole id, for example `example_.*`")
-        })?;
+        let whole: Vec<Regex> = self.dag_ids.iter().map(|text| whole_id(text)).collect::<Result<_, _>>()?;
         let dags = api.dags(ListQuery::all()).await?;
-        let ids: Vec<String> = dags.into_iter().map(|dag| dag.dag_id).filter(|id| whole.is_match(id)).collect();
+        let is_meant = |id: &String| whole.iter().any(|regex| regex.is_match(id));
+        let ids: Vec<String> = dags.into_iter().map(|dag| dag.dag_id).filter(is_meant).collect();
         if ids.is_empty() {
-            return Err(
-                Failure::new(format!("no dag matches `{}`", self.dag_id)).hint("list all with `orch dags list`")
-            );
+            let patterns = self.dag_ids.join("`, `");
+            return Err(Failure::new(format!("no dag matches `{patterns}`")).hint("list all with `orch dags list`"));
         }
         self.yes.agree(&format!("This {verb} {}: {}.", counted(ids.len(), "dag"), ids.join(", ")))?;
         Ok(ids)
@@ -85,4 +88,12 @@ impl WhichDags {
         ids.iter().for_each(|id| listing.add([json!(id), json!(is_paused)]));
         listing.print(self.output.format)
     }
+}
+
+/// Compiles a regular expression that matches whole ids only.
+fn whole_id(text: &str) -> Result<Regex, Failure> {
+    Regex::new(&format!("^(?:{text})$")).map_err(|error| {
+        Failure::new(format!("`{text}` is not a regular expression: {error}"))
+            .hint("write one for the whole id, for example `example_.*`")
+    })
 }

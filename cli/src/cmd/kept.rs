@@ -5,6 +5,7 @@ use crate::cx::Cx;
 use crate::kept::{Existing, ReadSecrets, SecretVisibility, open_all};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::{self, Listing, counted};
+use orch_binary::person::AcceptedYesFlag;
 use orch_binary::session::Session;
 use orch_deeds::Noun;
 use orch_deeds::kept::{ExportFile, ImportFile, Kept};
@@ -55,6 +56,8 @@ pub(super) async fn get(api: &Api, noun: &Noun, name: &str) -> Result<ApiObject,
 pub(crate) struct DeleteKept<K> {
     #[arg(value_name = "NAME")]
     name: String,
+    #[command(flatten)]
+    yes: AcceptedYesFlag,
     #[arg(skip)]
     noun: PhantomData<K>,
 }

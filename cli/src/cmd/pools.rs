@@ -6,6 +6,7 @@ use crate::cx::Cx;
 use crate::kept::Existing;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, counted};
+use orch_binary::person::AcceptedYesFlag;
 use orch_core::gates::{DEFAULT_POOL, check_pool_name};
 use orch_deeds::kept::{POOL, Pool};
 use serde_json::{Map, Value, json};
@@ -53,6 +54,8 @@ pub(crate) struct SetPool {
 pub(crate) struct DeletePool {
     #[arg(value_name = "NAME")]
     name: String,
+    #[command(flatten)]
+    yes: AcceptedYesFlag,
     #[command(flatten)]
     output: FormatFlag,
 }

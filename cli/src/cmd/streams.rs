@@ -6,7 +6,7 @@ use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::{Format, FormatFlag, Record};
-use orch_binary::person::YesFlag;
+use orch_binary::person::{AcceptedYesFlag, YesFlag};
 use serde_json::{Value, json};
 
 /// List streams with their state and lag
@@ -125,6 +125,8 @@ pub(crate) struct SkipRecord {
 pub(crate) struct DeleteStream {
     #[arg(value_name = "STREAM")]
     name: String,
+    #[command(flatten)]
+    yes: AcceptedYesFlag,
 }
 
 impl ListStreams {

@@ -122,6 +122,15 @@ fn every_command_has_a_row_or_a_reason() {
     assert_eq!((problems.as_str(), named), ("", BTreeSet::new()), "families without a wrong use");
 }
 
+#[test]
+fn every_delete_takes_yes() {
+    let deletes: Vec<_> = all_leaves().into_iter().filter(|(name, _)| name.ends_with(" delete")).collect();
+    assert!(deletes.len() >= 8, "{deletes:?}");
+    for (name, command) in deletes {
+        assert!(has_option(&command, "yes"), "orch {name}");
+    }
+}
+
 /// A row of the audit log.
 type AuditLogRow = (String, String, Option<String>, Option<String>, Option<String>, Option<Value>);
 
