@@ -102,7 +102,7 @@ impl ListQuery {
 
     /// Unless a person asked for another value.
     #[must_use]
-    pub(super) fn or(self, name: &str, value: impl fmt::Display) -> ListQuery {
+    pub(crate) fn or(self, name: &str, value: impl fmt::Display) -> ListQuery {
         if self.query.has(name) { self } else { self.with(name, value) }
     }
 

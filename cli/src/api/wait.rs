@@ -6,10 +6,13 @@ use orch_binary::failure::{Exit, Failure};
 use orch_binary::names;
 use orch_binary::wait::{self, TimeoutFlag, too_long};
 use orch_spec::state::RunState;
+use orch_store::instance::InstanceRow;
 use orch_store::run::RunDetails;
 use std::time::{Duration, Instant};
 
 const FIRST_REQUESTS: Duration = Duration::from_millis(20);
+/// Maximum number of failed task instances that are named after a run.
+const MAX_FAILURES: usize = 20;
 const LONGEST_BETWEEN_REQUESTS: Duration = Duration::from_secs(1);
 
 impl Api {
@@ -32,26 +35,41 @@ impl Api {
         Ok(run)
     }
 
-    /// The outcome of a run as that of the command: of one that failed with the first task that did, and why.
+    /// Prints how the run ended and the tasks that failed, and returns the outcome as that of the command.
     pub(crate) async fn outcome(&self, run: &RunDetails) -> Exit {
         let exit = wait::ended(run);
         if run.state == RunState::Failed {
-            // A server that cannot be reached any more does not change how the run ended.
-            if let Ok(Some((task, causes))) = self.first_failure(run).await {
-                eprintln!("task {task} failed: {}", causes.join(": "));
+            // If the server cannot be reached, how the run ended does not change.
+            if let Ok((failed, total)) = self.failures(run).await {
+                for line in &failed {
+                    eprintln!("{line}");
+                }
+                if let Some(more) = total.checked_sub(failed.len()).filter(|more| *more > 0) {
+                    eprintln!("{more} more failed");
+                }
             }
             eprintln!("see its tasks with `orch tasks states-for-dag-run {} {}`", run.dag_id, run.run_id);
         }
         exit
     }
 
-    async fn first_failure(&self, run: &RunDetails) -> Result<Option<(String, Vec<String>)>, Failure> {
-        let failed = Query::default().with("state", "failed").with("order_by", "end_date").with("limit", 1);
-        let ApiReply::Found(found) = self.get(&of_run(run), &failed).await? else { return Ok(None) };
-        let Some(instance) = found["task_instances"].get(0).and_then(read::instance) else { return Ok(None) };
-        let causes = self.causes(run, &instance).await?;
-        let of_element =
-            if instance.map_index < 0 { String::new() } else { format!(" (element {})", instance.map_index) };
-        Ok((!causes.is_empty()).then(|| (format!("`{}`{of_element}", instance.task_id), causes)))
+    /// Returns a line for each of the first `MAX_FAILURES` failed instances, the first to fail first, and the number of all failed instances.
+    async fn failures(&self, run: &RunDetails) -> Result<(Vec<String>, usize), Failure> {
+        let failed = Query::default().with("state", "failed").with("order_by", "end_date").with("limit", MAX_FAILURES);
+        let ApiReply::Found(found) = self.get(&of_run(run), &failed).await? else { return Ok((Vec::new(), 0)) };
+        let mut lines = Vec::new();
+        for instance in found["task_instances"].as_array().into_iter().flatten().filter_map(read::instance) {
+            let causes = self.causes(run, &instance).await?;
+            lines.push(failure_line(&instance, &causes));
+        }
+        let total = found["total_entries"].as_u64().unwrap_or_default() as usize;
+        Ok((lines, total))
     }
+}
+
+/// ``task `load` (element 3) failed: disk full: No space left``. An instance that was marked as failed has no causes.
+fn failure_line(instance: &InstanceRow, causes: &[String]) -> String {
+    let element = if instance.map_index < 0 { String::new() } else { format!(" (element {})", instance.map_index) };
+    let causes = if causes.is_empty() { String::new() } else { format!(": {}", causes.join(": ")) };
+    format!("task `{}`{element} failed{causes}", instance.task_id)
 }

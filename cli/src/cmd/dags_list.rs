@@ -65,7 +65,7 @@ impl ListDags {
         let search = Search::default()
             .and((!self.tags.is_empty()).then(|| by::TAGS.any_of(self.tags.iter().cloned())))
             .and(self.paused.map(|paused| by::PAUSED.is_so(paused)));
-        for dag in &cx.api().await?.dags(self.list.query_with(&search.parameters())?).await? {
+        for dag in &cx.api().await?.dags(self.list.query_with(&search.parameters())?.or(by::LIVE.name, true)).await? {
             listing.add(row(dag));
         }
         Ok(listing)
