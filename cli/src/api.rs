@@ -18,6 +18,7 @@ mod read;
 mod sql;
 mod streams;
 mod topics;
+mod users;
 mod versions;
 mod wait;
 
@@ -49,6 +50,8 @@ const WHOLE_ANSWER: Duration = Duration::from_mins(1);
 const MOST_DETAIL_CHARS: usize = 2_000;
 /// What it says to those whose role is too low.
 const FORBIDDEN: &str = "Forbidden";
+/// Start of the message that names the user, their role and the required role.
+const ROLE_TOO_LOW: &str = "user `";
 /// How a server says so that tries no connections.
 const SWITCHED_OFF: &str = "Testing connections is disabled";
 
@@ -186,6 +189,7 @@ impl Api {
                     .hint("the server takes `ORCH_TEST_CONNECTION=true`"))
             }
             // Nor here: others are asked, and the server says who.
+            (403, _, Some(detail)) if words(detail).starts_with(ROLE_TOO_LOW) => Err(refused(&words(detail))),
             (403, _, Some(detail)) if words(detail) != FORBIDDEN => Ok(ApiReply::Refused(status, words(detail))),
             (403, _, Some(_)) => Err(Failure::new(format!("the token may not do that at `{}`", self.base))
                 .hint("log in as a user with a higher role: viewers read, users start runs, ops change connections and variables")),

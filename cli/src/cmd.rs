@@ -62,6 +62,7 @@ mod tasks_clear;
 mod tasks_list;
 mod tasks_logs;
 mod tasks_mark;
+mod tasks_output;
 mod tasks_state;
 mod tasks_states_for_dag_run;
 mod tasks_why;
@@ -73,6 +74,7 @@ mod topics_readers;
 mod topics_tail;
 mod users_change;
 mod users_create;
+mod users_create_token;
 mod users_list;
 mod variables;
 mod version;
@@ -224,6 +226,7 @@ family!(Tasks {
     Cancel(tasks_mark::CancelTask),
     Test(tasks_test::TestTask),
     Logs(tasks_logs::Logs),
+    Output(tasks_output::TaskOutput),
     Why(tasks_why::TasksWhy),
     FailedDeps(tasks_why::FailedDeps),
 });
@@ -254,6 +257,7 @@ family!(Users {
     Disable(users_change::DisableUser),
     Enable(users_change::EnableUser),
     Delete(users_change::DeleteUser),
+    CreateToken(users_create_token::CreateToken),
 });
 
 family!(Pools {
@@ -410,6 +414,7 @@ impl Command {
             Command::Connections(connections) => connections.run(cx),
             Command::Variables(variables) => variables.run(cx),
             Command::Secrets(secrets) => secrets.run(cx),
+            Command::Users(Users::List(list)) => block_on(list.run(cx)),
             // Refused before a password is typed, or anything else is asked.
             Command::Users(users) => cx.config_of_database().and_then(|_| users.run(cx)),
             Command::Db(db) => cx.config_of_database().and_then(|_| db.run(cx)),

@@ -66,7 +66,7 @@ impl Cx {
     }
 
     /// The connections of the database, and behind them the default connections of the binary that the database has no entry for;
-    /// each with its place. A server that is asked over HTTP does not tell its default connections.
+    /// each with its place.
     pub(crate) async fn connections(
         &self,
         look: SecretVisibility,
@@ -76,7 +76,7 @@ impl Cx {
         let most = asked.most;
         let listed = api.list_kept(nouns::CONNECTION, asked).await?;
         let mut stored: Vec<Connection> = listed.iter().map(connection_of).collect::<Result<_, _>>()?;
-        let mut defaults = Vec::new();
+        let mut defaults;
         if let Some(mut session) = api.session().await? {
             let config = self.config()?;
             if look == SecretVisibility::Open {
@@ -87,6 +87,8 @@ impl Cx {
                 eprintln!("warning: default connections are not listed: {problem}");
                 Vec::new()
             });
+        } else {
+            defaults = api.default_connections().await?;
         }
         // Where rows were cut off there is no room, so the database's entries are known here.
         defaults.retain(|one| !flags.has_conditions() && stored.iter().all(|other| other.id != one.id));

@@ -52,7 +52,11 @@ pub async fn end_logins(tx: &mut PgConnection, actor: &Actor, id: Option<i64>, k
 pub async fn create_token(tx: &mut PgConnection, actor: &Actor, new: &NewToken<'_>) -> StoreResult<AddToken> {
     let added = token::add_token(tx, new).await?;
     if added == AddToken::Added {
-        let extra = json!({ "token": new.name, "scope": new.scope.as_str(), "expires_at": new.expires_at });
+        let mut extra = json!({ "token": new.name, "scope": new.scope.as_str(), "expires_at": new.expires_at });
+        // A command creates tokens for other users.
+        if *new.user != *actor.name {
+            extra["user"] = json!(new.user);
+        }
         actor.did(tx, Deed { event: "create_token", extra: Some(extra), ..Deed::default() }).await?;
     }
     Ok(added)

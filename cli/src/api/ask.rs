@@ -220,6 +220,35 @@ impl Api {
         Vec::deserialize(&why["causes"]).map_err(|_| self.strange())
     }
 
+    /// One sentence: for an instance that did not run because of failed tasks, these tasks and their errors.
+    pub(crate) async fn summary(&self, run: &RunDetails, instance: &InstanceRow) -> Result<String, Failure> {
+        let why = self.why(run, instance).await?;
+        why["summary"].as_str().map(String::from).ok_or_else(|| self.strange())
+    }
+
+    /// The value that an instance returned or pushed under this key. `None`: there is none.
+    pub(crate) async fn instance_output(
+        &self,
+        run: &RunDetails,
+        instance: &InstanceRow,
+        key: &str,
+    ) -> Result<Option<Value>, Failure> {
+        let (path, key) = (outputs_of(run, instance), encoded(key));
+        let query = Query::default().with("map_index", instance.map_index);
+        match self.get(&format!("{path}/{key}"), &query).await? {
+            ApiReply::Found(found) => Ok(Some(found["value"].clone())),
+            ApiReply::Refused(404, _) => Ok(None),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
+        }
+    }
+
+    /// The keys of all outputs of an instance.
+    pub(crate) async fn output_keys(&self, run: &RunDetails, instance: &InstanceRow) -> Result<Vec<String>, Failure> {
+        let asked = ListQuery::all().with("map_index", instance.map_index);
+        let key = |entry: &Value| entry["key"].as_str().map(String::from);
+        self.pages(&outputs_of(run, instance), "xcom_entries", &asked, key).await
+    }
+
     async fn why(&self, run: &RunDetails, instance: &InstanceRow) -> Result<Value, Failure> {
         let (dag_id, run_id, task_id) = (encoded(&run.dag_id), encoded(&run.run_id), encoded(&instance.task_id));
         let path = format!("dags/{dag_id}/runs/{run_id}/tasks/{task_id}/why?map_index={}", instance.map_index);
@@ -322,6 +351,10 @@ impl Api {
 
 pub(super) fn of_run(run: &RunDetails) -> String {
     format!("dags/{}/dagRuns/{}/taskInstances", encoded(&run.dag_id), encoded(&run.run_id))
+}
+
+fn outputs_of(run: &RunDetails, instance: &InstanceRow) -> String {
+    format!("{}/{}/xcomEntries", of_run(run), encoded(&instance.task_id))
 }
 
 fn gone(dag_id: &str) -> Failure {

@@ -117,6 +117,20 @@ impl Api {
     }
 }
 
+impl Api {
+    /// The connections that the binary of a server brings, with `***` for secrets. Empty if the server is older than this command.
+    pub(crate) async fn default_connections(&self) -> Result<Vec<Connection>, Failure> {
+        match self.get_extra("defaultConnections").await? {
+            ApiReply::Found(found) => {
+                let all = found["connections"].as_array().ok_or_else(|| self.strange())?;
+                all.iter().map(|one| connection_of(one.as_object().ok_or_else(|| self.strange())?)).collect()
+            }
+            ApiReply::Refused(404, _) => Ok(Vec::new()),
+            ApiReply::Refused(_, words) => Err(refused(&words)),
+        }
+    }
+}
+
 /// Below the address of the server.
 pub(super) fn path(noun: &Noun) -> &'static str {
     noun.path.trim_start_matches('/')

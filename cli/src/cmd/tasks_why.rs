@@ -57,6 +57,9 @@ impl TasksWhy {
                 listing.add([json!("Failure"), json!(causes.join(": ")), json!("")]);
             }
         }
+        if instance.state == TaskState::UpstreamFailed {
+            listing.add([json!("Upstream"), json!(api.summary(&run, &instance).await?), json!("")]);
+        }
         listing.print(self.output.format)
     }
 }

@@ -3,8 +3,6 @@
 use crate::cx::Cx;
 use orch_binary::failure::Outcome;
 use orch_binary::output::{FormatFlag, Listing, moment};
-use orch_store::list::Search;
-use orch_store::user::USERS;
 use serde_json::json;
 
 /// List who may log in
@@ -17,10 +15,10 @@ pub(crate) struct ListUsers {
 
 impl ListUsers {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
+        let users = cx.api().await?.users().await?;
         let columns = ["username", "role", "is_disabled", "full_name", "email", "logins", "api_tokens", "created_at"];
         let mut listing = Listing::new(columns, "no users: create one with `orch users create -u NAME -r admin`");
-        for user in USERS.all(&mut session.db, &Search::default()).await? {
+        for user in users {
             listing.add([
                 json!(user.name),
                 json!(user.role),

@@ -8,14 +8,19 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
+use orch_core::plan::{Plan, TaskIdx};
 use orch_spec::state::TaskState;
 use orch_store::StoreResult;
-use orch_store::instance::{ledger, tries};
+use orch_store::instance::{first_element_failure, ledger, tries};
 use orch_store::why::{BlockingReason, Holder, why as why_not};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::PgConnection;
+use std::collections::BTreeSet;
+
+/// Maximum number of failed tasks that are named for a task that did not run because of them.
+const MAX_UPSTREAMS: usize = 20;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Dependencies {
@@ -124,6 +129,10 @@ pub(crate) async fn why(State(app): State<App>, names: Names, mut query: Query) 
             None => "it waits for its time".into(),
         },
         TaskState::Failed => beyond.ending.unwrap_or_else(|| in_words(&causes)),
+        TaskState::UpstreamFailed => match failed_upstreams(&app, &mut db, &instance).await?.as_slice() {
+            [] => format!("it is over: {}", row.state),
+            failed => failed.join("; "),
+        },
         state if state.is_finished() => format!("it is over: {state}"),
         TaskState::Running | TaskState::Restarting => match &row.hostname {
             Some(host) => format!("it runs on {host}"),
@@ -161,7 +170,76 @@ async fn upstreams(app: &App, db: &mut PgConnection, instance: &Instance) -> Sto
     Ok(up.collect())
 }
 
+/// Returns a line for each failed task because of which this instance did not run: ``task `load` failed: disk full``. At most `MAX_UPSTREAMS`.
+async fn failed_upstreams(app: &App, db: &mut PgConnection, instance: &Instance) -> StoreResult<Vec<String>> {
+    let run = instance.run.id;
+    let Some(ledger) = ledger(db, &mut app.versions.clone(), run).await? else { return Ok(Vec::new()) };
+    let plan = &ledger.version.plan;
+    let mut lines = Vec::new();
+    for task in origins(instance.row.task, |task| ledger.run.task(task), |task| before(plan, task)) {
+        let last = tries(db, run, task, -1).await?.pop().map(|last| last.causes);
+        let causes = match last.filter(|causes| !causes.is_empty()) {
+            None => first_element_failure(db, run, task).await?.map(|failed| failed.causes).unwrap_or_default(),
+            Some(causes) => causes,
+        };
+        let causes = if causes.is_empty() { String::new() } else { format!(": {}", in_words(&causes)) };
+        lines.push(format!("task `{}` failed{causes}", plan.task_id(task)));
+    }
+    Ok(lines)
+}
+
+/// The tasks that a task waits for.
+fn before(plan: &Plan, task: TaskIdx) -> Vec<TaskIdx> {
+    let planned = plan.task(task);
+    planned.up.iter().chain(&planned.setups).chain(&planned.scope).map(|edge| edge.task).collect()
+}
+
+/// Returns the failed tasks before `task`, in the order of the plan. Tasks in between are `upstream_failed` themselves, so only these are followed.
+fn origins(
+    task: TaskIdx,
+    state: impl Fn(TaskIdx) -> TaskState,
+    before: impl Fn(TaskIdx) -> Vec<TaskIdx>,
+) -> Vec<TaskIdx> {
+    let (mut seen, mut failed, mut next) = (BTreeSet::new(), BTreeSet::new(), vec![task]);
+    while let Some(task) = next.pop() {
+        for up in before(task) {
+            match state(up) {
+                TaskState::Failed => {
+                    failed.insert(up);
+                }
+                TaskState::UpstreamFailed if seen.insert(up) => next.push(up),
+                _ => {}
+            }
+        }
+    }
+    failed.into_iter().take(MAX_UPSTREAMS).collect()
+}
+
 /// What is not met, of an instance that does not run and is not over.
 async fn reasons(app: &App, db: &mut PgConnection, instance: &Instance) -> StoreResult<Vec<BlockingReason>> {
     why_not(db, &mut app.versions.clone(), &instance.run, &instance.row).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tasks_that_failed_are_found_behind_those_that_did_not_run() {
+        // 0 and 1 failed, 2 follows 0, 3 follows 2 and 1, 4 succeeded before 3.
+        let states = [
+            TaskState::Failed,
+            TaskState::Failed,
+            TaskState::UpstreamFailed,
+            TaskState::UpstreamFailed,
+            TaskState::Success,
+        ];
+        let before = |task: TaskIdx| match task {
+            2 => vec![0],
+            3 => vec![2, 1, 4],
+            _ => Vec::new(),
+        };
+        assert_eq!(origins(3, |task| states[usize::from(task)], before), [0, 1]);
+        assert_eq!(origins(2, |task| states[usize::from(task)], before), [0]);
+    }
 }

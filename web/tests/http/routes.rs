@@ -43,7 +43,7 @@ fn usual(rule: &Rule) -> Role {
         // A cluster may have topics of other teams: only those who manage connections see it.
         _ if path.contains(CLUSTER) || below("/clusters") => Role::Op,
         // Settings and users are nobody else's.
-        _ if below("/users") || below("/api/v2/config") => Role::Admin,
+        _ if below("/users") || below("/api/orch/v1/users") || below("/api/v2/config") => Role::Admin,
         Method::DELETE if path == "/api/v2/dags/{dag_id}" => Role::Admin,
         _ if path == "/dags/{dag_id}/delete" => Role::Admin,
         // A viewer has favourites too.

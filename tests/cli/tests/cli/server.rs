@@ -1,11 +1,13 @@
 //! Questions to a server, and what they change there.
 
-use crate::binary::plain;
+use crate::binary::{CommandOutput, plain};
+use crate::remote::{PASSWORD, token_of};
 use crate::world::World;
 use orch_store::guard::SCHEMA_VERSION;
 use orch_test_support::proxy::Proxy;
 use orch_test_support::rng::Rng;
 use orch_test_support::{Durability, private_server};
+use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
@@ -55,6 +57,9 @@ async fn a_run_that_fails_is_exit_code_one_and_its_log_says_why() {
     assert_eq!(log.err, "try 1 failed (retryable): the source is empty\n");
     let none = world.run(&["tasks", "logs", "test_failing", "say", "bad"]).refused();
     assert!(none.starts_with("error: task `say` has no try in run `bad`\nhint: "), "{none}");
+    let why = world.run(&["tasks", "why", "test_failing", "say", "bad", "-o", "json"]).json();
+    let reason = "task `fail` failed: the source is empty";
+    assert_eq!(why, json!([{ "dependency": "Upstream", "reason": reason, "in_the_way": "" }]));
     assert_eq!(world.run(&["runs", "wait", "test_failing", "bad"]).code, 1);
 
     // It fails again, in the same run.
@@ -288,4 +293,68 @@ async fn the_doctor_names_what_does_not_follow_from_the_history() {
     );
     assert_eq!(world.run(&["doctor", "--verify-history", "--since", "2999-01-01"]).code, 0);
     assert_eq!(world.run(&["doctor", "--since", "2999-01-01"]).code, 2);
+}
+
+#[tokio::test]
+async fn a_scheduler_and_a_worker_report_that_they_are_ready() {
+    let mut world = World::new().await;
+    world.start(&["scheduler"]);
+    world.start(&["worker", "--name", "loader", "--slots", "7", "--queues", "mysql,default"]);
+    world.wait_until_said("orch scheduler is up on ").await;
+    world.wait_until_said("orch worker `loader` is up with 7 slots for queues mysql, default\n").await;
+}
+
+#[tokio::test]
+async fn processes_that_were_killed_do_not_count_as_alive() {
+    let mut world = World::at_work().await;
+    let found = |ended: &CommandOutput, check: &str| {
+        let rows: Value = serde_json::from_str(&ended.out).unwrap();
+        rows.as_array().unwrap().iter().find(|row| row["check"] == check).unwrap()["found"].as_str().unwrap().to_owned()
+    };
+    let doctor = world.run(&["doctor", "-o", "json"]);
+    assert!(found(&doctor, "workers").starts_with("1 alive"), "{doctor:?}");
+    // Without a scheduler the state of a dead worker stays `running`.
+    for pid in world.pids() {
+        world.kill(pid);
+    }
+    world.wait_for(&["doctor", "-o", "json"], |ended| {
+        found(ended, "workers") == "0 alive, 0 of 0 slots busy, 1 lost lately"
+    });
+    let mut db = world.db().await;
+    sqlx::query("update process set heartbeat_at = now() - interval '31 seconds'").execute(&mut db).await.unwrap();
+    assert_eq!(found(&world.run(&["doctor", "-o", "json"]), "schedulers"), "0 alive");
+    let top = world.run(&["top", "--once"]).done();
+    for role in ["scheduler", "worker"] {
+        let line = top.lines().find(|line| line.starts_with(role)).unwrap();
+        assert!(line.contains("silent"), "{top}");
+    }
+}
+
+#[tokio::test]
+async fn the_output_of_a_task_is_printed() {
+    let world = World::at_work().await;
+    world.run(&["dags", "trigger", "example_map", "--run-id", "one", "--wait"]).done();
+    world.run(&["dags", "trigger", "example_chain", "--run-id", "one", "--wait"]).done();
+    assert_eq!(world.run(&["tasks", "output", "example_chain", "step_3", "one"]).done(), "3\n");
+    let none = world.run(&["tasks", "output", "example_chain", "step_3", "one", "--key", "rows"]).refused();
+    assert_eq!(
+        none,
+        "error: task `step_3` has no output `rows` in run `one`\n\
+        hint: name one of its outputs with `--key`: return_value\n"
+    );
+    let whole = world.run(&["tasks", "output", "example_chain", "step_33", "one"]).refused();
+    assert!(whole.contains("did you mean"), "{whole}");
+}
+
+#[tokio::test]
+async fn users_and_default_connections_are_listed_over_the_api() {
+    let mut world = World::new().await;
+    world.set("TEST_BRINGS_CONNECTIONS", "1");
+    let url = world.serve(PASSWORD).await;
+    world.set("ORCH_API_TOKEN", token_of(&url, "admin"));
+    for list in [["users", "list", "-o", "json"], ["connections", "list", "-o", "json"]] {
+        let local = world.run(&list).json();
+        assert_eq!(world.run_at(&["--api-url", &url], &list).json(), local);
+        assert_eq!(local.as_array().unwrap().len(), 1, "{local}");
+    }
 }

@@ -25,6 +25,15 @@ async fn users_come_change_and_go() {
     assert_eq!(world.run(&["users", "list", "-o", "json"]).json()[1]["is_disabled"], true);
     assert_eq!(world.run(&["users", "enable", "-u", "bob"]).code, 0);
     assert_eq!(world.run_with(b"canary-new\n", &["users", "reset-password", "-u", "bob"]).code, 0);
+    let created = world.run(&["users", "create-token", "-u", "BOB", "--name", "ci", "--days", "30"]);
+    assert!(created.out.starts_with("orch_") && created.out.trim_end().len() > 40, "{created:?}");
+    assert!(created.err.starts_with("token `ci` of user `bob` is valid until "), "{created:?}");
+    assert!(!created.err.contains(created.out.trim_end()), "{created:?}");
+    assert_eq!(world.run(&["users", "list", "-o", "json"]).json()[1]["api_tokens"], 1);
+    let twice = world.run(&["users", "create-token", "-u", "bob", "--name", "ci"]).refused();
+    assert!(twice.starts_with("error: user `bob` has a token `ci` already\nhint: choose another `--name`"), "{twice}");
+    let nobody = world.run(&["users", "create-token", "-u", "eve", "--name", "ci"]).refused();
+    assert_eq!(nobody, "error: there is no user `eve`\nhint: `orch users list` names all\n");
     let last = world.run(&["users", "disable", "-u", "ada"]).refused();
     assert!(last.starts_with("error: `ada` is the last admin who can log in\nhint: "), "{last}");
     assert_eq!(world.run(&["users", "delete", "-u", "bob", "--yes"]).err, "user `bob` is deleted\n");

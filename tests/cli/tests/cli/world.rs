@@ -51,6 +51,11 @@ impl World {
         pid
     }
 
+    /// The processes that run.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.processes.iter().map(Child::id).collect()
+    }
+
     /// As a person stops it: it may finish what it is at.
     pub(crate) fn stop(&mut self, pid: u32) {
         let place = self.processes.iter().position(|child| child.id() == pid).unwrap();

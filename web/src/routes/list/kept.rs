@@ -9,13 +9,16 @@ use orch_deeds::kept::Announcement;
 use orch_deeds::{Connection, Pool, Variable};
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    let op = Login(Role::Op);
+    let (viewer, op) = (Login(Role::Viewer), Login(Role::Op));
     routes
         .group("Pools")
         .kept::<Pool>()
         .group("Connections and variables")
         .kept::<Connection>()
         .kept::<Variable>()
+        .get("/api/orch/v1/defaultConnections", viewer, api::default_connections::list)
+        .does("The connections that the binary of this server brings")
+        .gives::<api::default_connections::DefaultConnections>()
         .post("/api/v2/connections/test", op, api::connection_test::test)
         .does("Tries a connection, if this server may")
         .takes::<BodyOf<Connection>>()

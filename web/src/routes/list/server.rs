@@ -6,6 +6,7 @@ use crate::routes::{Access, Routes};
 use crate::{api, assets, health, metrics};
 use Access::{Login, Open};
 use orch_store::audit::AUDIT;
+use orch_store::user::USERS;
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let viewer = Login(Role::Viewer);
@@ -69,6 +70,10 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/orch/v1/overview", viewer, api::overview::show)
         .does("How all of it is now: processes, slots, running runs, failing DAGs")
         .gives::<api::overview::Overview>()
+        .get("/api/orch/v1/users", admin, api::users::list)
+        .does("Lists the users who may log in")
+        .asks(listed(USERS.columns))
+        .gives::<api::users::UserPage>()
         .get("/api/v2/plugins", viewer, api::settings::plugins)
         .does("Plugins: always empty")
         .asks_for::<api::list::PageParams>()
