@@ -269,9 +269,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn body_of(_: &orch_spec::TaskSpec) -> Result<TaskFn, String> {
-        Ok(TaskFn::untyped(|_, _| Box::pin(async { Ok(None) })))
-    }
+    const BODY_OF: BodyOf = |_| Ok(TaskFn::untyped(|_, _| Box::pin(async { Ok(None) })));
 
     fn broken(folder: &Folder) -> Vec<String> {
         folder.standing().broken.iter().map(|(file, problems)| format!("{file}: {}", problems[0].message)).collect()
@@ -291,7 +289,7 @@ mod tests {
         for module in ["scripts/t.py", "scripts/lib/helper.py", "other/u.py", ".hidden.py"] {
             write(module, "print(1)");
         }
-        let mut folder = Folder::new(place.path().into(), body_of);
+        let mut folder = Folder::new(place.path().into(), BODY_OF);
         assert!(folder.poll_files());
         assert_eq!(broken(&folder), Vec::<String>::new());
         assert_eq!(folder.report().len(), 1, "Python files are not DAG files");
@@ -312,7 +310,7 @@ mod tests {
         let place = tempfile::tempdir().expect("a folder");
         let script = place.path().join("t.py");
         fs::write(place.path().join("a.yaml"), "dag_id: a\ntasks:\n  t: {python: {file: t.py}}\n").expect("a file");
-        let mut folder = Folder::new(place.path().into(), body_of);
+        let mut folder = Folder::new(place.path().into(), BODY_OF);
         folder.poll_files();
         let missing = format!("a.yaml: task `t`: there is no file `{}`", script.display());
         assert_eq!(broken(&folder), [missing]);
