@@ -1,9 +1,11 @@
 //! `orch standalone` from its first start to its last, with everything that happens to a process on the way.
 
 use crate::binary::{CommandOutput, command, plain, run};
+use crate::remote::{PASSWORD, token};
 use crate::world::read_until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use orch_test_support::until;
 use sqlx::{Connection as _, PgConnection};
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -228,4 +230,20 @@ fn another_server_can_be_named() {
     assert!(plain(&second).starts_with("error: the data folder `<path>` is in use by "), "{second}");
     assert_eq!(standalone.end(Signal::SIGTERM).0, Some(0));
     runtime.block_on(async { drop(db) });
+}
+
+/// A first start opens its port long before its DAGs are registered.
+#[test]
+fn the_right_password_is_accepted_by_the_first_response() {
+    let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = command(home.path());
+    command.args(["standalone", "--port", &port.to_string(), "--admin-password", PASSWORD]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let standalone = Standalone { child, url: format!("http://127.0.0.1:{port}"), said: Vec::new() };
+    until("the server to listen", || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).map_err(|error| error.to_string())
+    });
+    // The server responds once it is up: requests that come earlier wait in its backlog.
+    assert!(!token(&standalone.url).is_empty(), "no token");
 }
