@@ -123,13 +123,13 @@ fn secrets_of_outputs_are_found_in_what_is_rendered() {
         Names { upstream: outputs.into_iter().map(|(name, value)| (name.into(), value)).collect(), ..Names::default() };
     for (config, secrets) in [
         (
-            json!({ "headers": { "Authorization": "Bearer {{ upstream.page }}" } }),
+            json!({ "headers": { "Authorization": "Bearer {{ upstream.page.output }}" } }),
             vec!["Bearer ey.plain.text", "ey.plain.text"],
         ),
-        (json!({ "headers": { "X-Auth": "Bearer {{ upstream.page }}" } }), vec!["ey.plain.text"]),
-        (json!({ "url": "https://x?t={{ upstream.login.access_token }}" }), vec!["ey.abc.def"]),
-        (json!({ "body": "{{ upstream.login }}" }), vec!["ey.abc.def"]),
-        (json!({ "body": ["{{ upstream.login.user }}", "{{ upstream.page }}"] }), vec![]),
+        (json!({ "headers": { "X-Auth": "Bearer {{ upstream.page.output }}" } }), vec!["ey.plain.text"]),
+        (json!({ "url": "https://x?t={{ upstream.login.output.access_token }}" }), vec!["ey.abc.def"]),
+        (json!({ "body": "{{ upstream.login.output }}" }), vec!["ey.abc.def"]),
+        (json!({ "body": ["{{ upstream.login.output.user }}", "{{ upstream.page.output }}"] }), vec![]),
         (json!({ "headers": { "Authorization": "Bearer written-by-hand" } }), vec![]),
     ] {
         let rendered = render(&config, &names).unwrap();
