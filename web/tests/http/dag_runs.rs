@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 async fn dated(web: &Web, dag_id: &str, run_id: &str, date: &str) {
-    let body = json!({ "dag_run_id": run_id, "logical_date": date, "conf": { "place": run_id } });
+    let body = json!({ "dag_run_id": run_id, "logical_date": date, "run_after": date, "conf": { "place": run_id } });
     let answer = web.post(&format!("/api/v2/dags/{dag_id}/dagRuns"), &body).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
 }

@@ -87,7 +87,7 @@ fn a_missing_key_is_named_with_a_line_that_has_it() {
     wrong("dag_id: a\n", &["a DAG has no `tasks` / add a line such as `tasks: {hello: {bash: echo hello}}`"]);
     wrong(
         "dag_id: a\ntasks:\n  t: {sql: {connection: c}}\n",
-        &["3:12: `sql` has no `statement` / add a line such as `statement: select 1`"],
+        &["3:12: `sql` has no `statement` / add a line such as `statement: 'select 1'`"],
     );
 }
 
