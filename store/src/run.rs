@@ -13,7 +13,7 @@ mod search;
 mod skipped;
 mod start;
 
-pub use around::{Around, runs_around};
+pub use around::{Around, place_in_time, runs_around};
 pub use create::{CreateRun, create_run, create_run_of};
 pub use delete::{DeleteRun, delete_run, delete_runs};
 pub use end::{EndRun, cancel_run, set_run_state, time_out_run};

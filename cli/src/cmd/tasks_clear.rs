@@ -8,7 +8,7 @@ use orch_binary::names;
 use orch_binary::output::{FormatFlag, Listing, counted};
 use orch_binary::person::YesFlag;
 use orch_store::list::{Compare, Search};
-use orch_store::run::{RunDetails, by};
+use orch_store::run::{RunDetails, by, place_in_time};
 use regex_lite::Regex;
 use serde_json::json;
 use std::collections::HashMap;
@@ -30,10 +30,10 @@ pub(crate) struct Clear {
     /// Only tasks whose id the regular expression finds
     #[arg(short, long, value_name = "REGEX", value_parser = regex)]
     task_regex: Option<Regex>,
-    /// Only in runs for this date or later
+    /// Only in runs with this logical date or a later one
     #[arg(short, long, value_name = "MOMENT", value_parser = names::moment)]
     start_date: Option<DateTime<Utc>>,
-    /// Only in runs for this date or earlier
+    /// Only in runs with this logical date or an earlier one
     #[arg(short, long, value_name = "MOMENT", value_parser = names::moment)]
     end_date: Option<DateTime<Utc>>,
     #[command(flatten)]
@@ -153,19 +153,22 @@ impl Clear {
             Some(name) => Some(api.run_of(dag_id, name).await?),
             None => None,
         };
-        let (from, to) = match &named {
-            None => (self.start_date, self.end_date),
-            Some(run) => ((!self.around.past).then_some(run.run_after), (!self.around.future).then_some(run.run_after)),
+        let (column, from, to) = match &named {
+            None => (by::LOGICAL_DATE, self.start_date, self.end_date),
+            Some(run) => {
+                let (column, date) = place_in_time(run);
+                (column, (!self.around.past).then_some(date), (!self.around.future).then_some(date))
+            }
         };
         let search = Search::default()
-            .and(from.map(|at| by::RUN_AFTER.compare(Compare::AtLeast, at)))
-            .and(to.map(|at| by::RUN_AFTER.compare(Compare::AtMost, at)));
+            .and(from.map(|at| column.compare(Compare::AtLeast, at)))
+            .and(to.map(|at| column.compare(Compare::AtMost, at)));
         let Some(run) = named else { return api.runs(Some(dag_id), ListQuery::of(&search)).await };
         if !self.around.past && !self.around.future {
             return Ok(vec![run]);
         }
         // The named one first, then the others, the earliest first.
-        let mut runs = api.runs(Some(dag_id), ListQuery::of(&search)).await?;
+        let mut runs = api.runs(Some(dag_id), ListQuery::of(&search.by(column.descending()))).await?;
         runs.retain(|other| other.run_id != run.run_id);
         runs.push(run);
         runs.reverse();

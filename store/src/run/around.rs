@@ -2,17 +2,27 @@
 
 use super::RunDetails;
 use super::search::{RUNS, by};
-use crate::list::{Compare, Search};
+use crate::list::{Column, Compare, Search};
 use crate::{StoreResult, boxed};
+use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
 /// Which runs of a DAG besides the one that is named.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Around {
-    /// Those before it, in the order of `run_after`.
+    /// The earlier runs, in the order of [`place_in_time`].
     pub past: bool,
-    /// Those after it.
+    /// The later runs.
     pub future: bool,
+}
+
+/// The date that orders a run among the others, with its column: the logical date, or `run_after` of a run without one. As in Airflow, a run
+/// that is triggered today for an earlier date is an earlier run.
+pub fn place_in_time(run: &RunDetails) -> (Column, DateTime<Utc>) {
+    match run.logical_date {
+        Some(date) => (by::LOGICAL_DATE, date),
+        None => (by::RUN_AFTER, run.run_after),
+    }
 }
 
 /// The run first, then the others, the earliest first: at most `most` and one, which says that there are more.
@@ -27,10 +37,11 @@ pub async fn runs_around(
     if !around.past && !around.future {
         return Ok(runs);
     }
-    let at_most = (!around.future).then(|| by::RUN_AFTER.compare(Compare::AtMost, run.run_after));
-    let at_least = (!around.past).then(|| by::RUN_AFTER.compare(Compare::AtLeast, run.run_after));
+    let (column, date) = place_in_time(run);
+    let at_most = (!around.future).then(|| column.compare(Compare::AtMost, date));
+    let at_least = (!around.past).then(|| column.compare(Compare::AtLeast, date));
     let search = Search::default().and(by::DAG_ID.is(&run.dag_id)).and(at_most).and(at_least);
-    let others = RUNS.rows(db, &search.by(by::RUN_AFTER.ascending()).page(0, most + 1)).await?;
+    let others = RUNS.rows(db, &search.by(column.ascending()).page(0, most + 1)).await?;
     runs.extend(others.into_iter().filter(|other| other.id != run.id));
     Ok(runs)
 }

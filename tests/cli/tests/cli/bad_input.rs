@@ -144,7 +144,7 @@ async fn a_database_that_is_not_there_or_not_ready_is_named() {
     let quiet = run(home.path(), ["dags", "list", "--database-url", "postgres://me@127.0.0.1:1/orch"]).refused();
     assert!(quiet.starts_with("error: the database `"), "no password, no warning: {quiet}");
     let wrong = run(home.path(), ["dags", "list", "--database-url", "no url"]).refused();
-    assert!(wrong.contains("hint: check that the server runs and that the URL is right"), "{wrong}");
+    assert!(wrong.contains("hint: orch needs `postgres://user:password@host:5432/database`"), "{wrong}");
     let checked = run(home.path(), ["db", "check", "--database-url", "postgres://me@127.0.0.1:1/orch"]).failed();
     assert!(checked.err.starts_with("error: the database `"), "{checked:?}");
 }
