@@ -8,6 +8,7 @@ use super::Engine;
 use super::check::{CheckedTable, check};
 use super::hash::ContentHash;
 use super::job::{Format, Job, View, read_all};
+use crate::common::data_end;
 use arrow::datatypes::SchemaRef;
 use orch::prelude::*;
 use orch_lake::batches::Batches;
@@ -120,7 +121,7 @@ async fn find(bucket: &Bucket) -> TaskResult<Option<Layer>> {
 async fn run_and_check(ctx: &Ctx, job: &Job) -> TaskResult<Layer> {
     let engine = Engine::choose(ctx, job).await?;
     let reported = engine.write(ctx, job).await?;
-    let (mut tables, mut facts) = (BTreeMap::new(), Facts::at(ctx.run_after()));
+    let (mut tables, mut facts) = (BTreeMap::new(), Facts::at(data_end(ctx)));
     for target in &job.tables {
         let checked = check(ctx, job, target, &facts, reported.get(target.name).copied()).await?;
         let CheckedTable { table, quarantine, keys } = checked;

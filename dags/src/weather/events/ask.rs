@@ -4,6 +4,7 @@ use super::cities::{Cities, response_of};
 use super::told::{self, LastReading};
 use super::{PARTITIONS, TOPIC};
 use crate::common::connections::WEATHER_API;
+use crate::common::data_end;
 use crate::common::lakehouse::Lakehouse;
 use crate::common::topics::publish;
 use crate::weather::cities::check;
@@ -77,7 +78,7 @@ fn name_of(response: &Value) -> Option<&str> {
 fn record(ctx: &Ctx, mut response: Value, city: &str) -> TaskResult<NewRecord> {
     let key = name_of(&response).unwrap_or(city).to_owned();
     if let Some(fields) = response.as_object_mut() {
-        fields.insert(REQUESTED_AT.into(), ctx.run_after().timestamp_millis().into());
+        fields.insert(REQUESTED_AT.into(), data_end(ctx).timestamp_millis().into());
     }
     Ok(NewRecord::json(&response)?.key(key))
 }

@@ -7,6 +7,7 @@ use super::readings::{Series, WeatherReading};
 use super::sample::Sample;
 use super::shapes::{SHAPES, Shape};
 use crate::common::connections::number;
+use crate::common::data_end;
 use chrono::{DateTime, TimeDelta, Utc};
 use form_urlencoded::Serializer;
 use orch::prelude::*;
@@ -136,7 +137,7 @@ impl Source {
         sample: fn(Sample, &str, DateTime<Utc>) -> TaskResult<Value>,
     ) -> TaskResult<Value> {
         match self {
-            Source::Sample(seeded) => sample(*seeded, city, ctx.run_after()),
+            Source::Sample(seeded) => sample(*seeded, city, data_end(ctx)),
             Source::Api(api) => {
                 let params = api.shape.by_name.context("this API does not take the name of a city")?;
                 let pairs = std::iter::once(("q", city)).chain(params.iter().copied());

@@ -6,6 +6,7 @@ use super::options::Weather;
 use super::readings;
 use super::source::{Hours, Source};
 use crate::common::connections::WEATHER_API;
+use crate::common::data_end;
 use crate::common::lakehouse::Lakehouse;
 use crate::common::nyc::days::Days;
 use crate::common::nyc::month::Month;
@@ -51,7 +52,7 @@ pub async fn fetch_weather(ctx: Ctx, wish: Weather) -> TaskResult<Fetched> {
     wish.check()?;
     let place = Lakehouse::of(&ctx).await?;
     let source = Source::of(&ctx.connection(WEATHER_API).await?)?;
-    let last = hour_of(ctx.run_after());
+    let last = hour_of(data_end(&ctx));
     let now = place.now().await?;
     let count = match source {
         Source::Sample(_) if wish == Weather::default() => {
@@ -71,7 +72,7 @@ pub async fn fetch_weather(ctx: Ctx, wish: Weather) -> TaskResult<Fetched> {
         all.push(series);
     }
     let object = format!("fetched/weather_data_{}.parquet", last.format("%Y%m%d_%H"));
-    let rows = write(&place, &object, readings::rows(&all, ctx.run_after())?).await?;
+    let rows = write(&place, &object, readings::rows(&all, data_end(&ctx))?).await?;
     ctx.info(format!("{rows} hours of {} locations are in `{BUCKET}/{object}`", all.len()));
     ctx.lineage(&source.uri(), &object_uri(&object), rows)?;
     Ok(Fetched { object, rows, missing })
@@ -96,7 +97,7 @@ async fn hours_since_sample_trips(place: &Lakehouse, last: DateTime<Utc>, now: D
 pub async fn create_locations(ctx: Ctx) -> TaskResult<Listed> {
     let place = Lakehouse::of(&ctx).await?;
     let object = String::from("fetched/taxi_zones.parquet");
-    let rows = write(&place, &object, zones::rows(&zones::zones()?, ctx.run_after())?).await?;
+    let rows = write(&place, &object, zones::rows(&zones::zones()?, data_end(&ctx))?).await?;
     ctx.info(format!("{rows} zones are in `{BUCKET}/{object}`"));
     Ok(Listed { object, rows, digest: zones::digest() })
 }
@@ -148,7 +149,7 @@ pub async fn validate(ctx: Ctx, weather: Fetched, zones: Listed) -> TaskResult<C
     if quarantined > 0 {
         ctx.warning(format!("{quarantined} of {} rows are impossible and will be quarantined", report.rows));
     }
-    publisher.facts = Facts::at(ctx.run_after());
+    publisher.facts = Facts::at(data_end(&ctx));
     if let Some(table) = place.lake.find(&ZONES.id()?).await? {
         publisher.facts = publisher.facts.rows_before(table.count().await?);
     }
@@ -158,7 +159,7 @@ pub async fn validate(ctx: Ctx, weather: Fetched, zones: Listed) -> TaskResult<C
 
 /// Facts about the stored hours before these rows: the newest one, and the distribution of temperatures.
 async fn stored_hours(ctx: &Ctx, place: &Lakehouse, rows: &RecordBatch) -> TaskResult<Facts> {
-    let facts = Facts::at(hour_of(ctx.run_after()));
+    let facts = Facts::at(hour_of(data_end(ctx)));
     let Some(table) = place.lake.find(&HOURLY.id()?).await? else { return Ok(facts) };
     let first = *hours_of(rows).await?.first().context("there are rows")?;
     let since = (first - TimeDelta::days(HISTORY_DAYS)).to_rfc3339();

@@ -3,6 +3,7 @@
 use super::cities::{Cities, response_of};
 use super::{PARTITIONS, TOPIC};
 use crate::common::connections::WEATHER_API;
+use crate::common::data_end;
 use crate::common::topics::publish;
 use crate::weather::cities::check;
 use crate::weather::hourly::source::Source;
@@ -26,7 +27,7 @@ pub async fn fetch_and_produce(ctx: Ctx, wish: Cities) -> TaskResult<Produced> {
     let (mut records, mut refused) = (Vec::new(), Vec::new());
     for city in &wish.cities {
         let record = match source.current(&ctx, city, response_of).await {
-            Ok(response) => dated(response, city, ctx.run_after()),
+            Ok(response) => dated(response, city, data_end(&ctx)),
             Err(error) => {
                 ctx.warning(format!("`{city}`: {error:#}"));
                 refused.push(city.clone());

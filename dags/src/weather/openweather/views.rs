@@ -3,6 +3,7 @@
 use super::SILVER_BUCKET;
 use super::raw::{INGESTED, MEASURED, RAW};
 use crate::common::connections::RETAIL_POSTGRES;
+use crate::common::data_end;
 use crate::common::engine::{Format, Job, Layer, Target, View};
 use crate::common::lakehouse::Lakehouse;
 use crate::common::nyc::sources::filled;
@@ -168,7 +169,7 @@ async fn count(
     grains: &'static [Grain],
     table: &'static TableSpec,
 ) -> TaskResult<Counted> {
-    let days = days.all(ctx.run_after())?;
+    let days = days.all(data_end(ctx))?;
     let place = Lakehouse::of(ctx).await?;
     let windows = match filled(&place, &RAW.id()?.to_string()).await? {
         Some(raw) => windows(ctx, &place, readings(raw, by, &days)?, (&days, grains, table)).await?,
