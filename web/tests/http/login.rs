@@ -209,15 +209,11 @@ async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
             known.push(timed(ADMIN).await);
         }
     }
-    let median = |times: &[f64]| {
-        let mut times = times.to_vec();
-        times.sort_by(f64::total_cmp);
-        times[TRIES / 2]
-    };
-    let ratio = median(&unknown) / median(&known);
-    assert!((0.7..1.4).contains(&ratio), "{ratio}: {known:?} {unknown:?}");
-    let quickest = known.iter().chain(&unknown).copied().fold(f64::INFINITY, f64::min);
-    assert!(quickest > 0.005, "a password is hashed either way: {known:?} {unknown:?}");
+    // A busy machine makes an attempt slower and never faster, so the quickest attempts are compared.
+    let quickest = |times: &[f64]| times.iter().copied().fold(f64::INFINITY, f64::min);
+    let (of_known, of_unknown) = (quickest(&known), quickest(&unknown));
+    assert!((0.7..1.4).contains(&(of_unknown / of_known)), "{known:?} {unknown:?}");
+    assert!(of_known > 0.005, "a password is hashed either way: {known:?} {unknown:?}");
 }
 
 #[tokio::test]
