@@ -7,7 +7,7 @@ use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::names;
 use orch_binary::output::{FormatFlag, Listing, counted};
 use orch_binary::person::YesFlag;
-use orch_store::list::{Compare, Search};
+use orch_store::list::{Column, Compare, Search};
 use orch_store::run::{RunDetails, by, place_in_time};
 use regex_lite::Regex;
 use serde_json::json;
@@ -153,21 +153,27 @@ impl Clear {
             Some(name) => Some(api.run_of(dag_id, name).await?),
             None => None,
         };
-        let (column, from, to) = match &named {
-            None => (by::LOGICAL_DATE, self.start_date, self.end_date),
-            Some(run) => {
-                let (column, date) = place_in_time(run);
-                (column, (!self.around.past).then_some(date), (!self.around.future).then_some(date))
-            }
+        let between = |column: Column, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>| {
+            let from = from.map(|at| column.compare(Compare::AtLeast, at));
+            Search::default().and(from).and(to.map(|at| column.compare(Compare::AtMost, at)))
         };
-        let search = Search::default()
-            .and(from.map(|at| column.compare(Compare::AtLeast, at)))
-            .and(to.map(|at| column.compare(Compare::AtMost, at)));
-        let Some(run) = named else { return api.runs(Some(dag_id), ListQuery::of(&search)).await };
+        let Some(run) = named else {
+            // A run without a logical date counts by the time from which it could start.
+            let by_date = between(by::LOGICAL_DATE, self.start_date, self.end_date);
+            let mut runs = api.runs(Some(dag_id), ListQuery::of(&by_date)).await?;
+            if self.start_date.is_some() || self.end_date.is_some() {
+                let by_start = between(by::RUN_AFTER, self.start_date, self.end_date);
+                let others = api.runs(Some(dag_id), ListQuery::of(&by_start)).await?;
+                runs.extend(others.into_iter().filter(|run| run.logical_date.is_none()));
+            }
+            return Ok(runs);
+        };
         if !self.around.past && !self.around.future {
             return Ok(vec![run]);
         }
         // The named one first, then the others, the earliest first.
+        let (column, date) = place_in_time(&run);
+        let search = between(column, (!self.around.past).then_some(date), (!self.around.future).then_some(date));
         let mut runs = api.runs(Some(dag_id), ListQuery::of(&search.by(column.descending()))).await?;
         runs.retain(|other| other.run_id != run.run_id);
         runs.push(run);
