@@ -70,7 +70,7 @@ pub fn skips(plan: &Plan, task: TaskIdx, index: i32, output: &Value) -> Result<V
     Ok(skips)
 }
 
-/// The tasks of these ids; of a task group, its first tasks. A branch may name a task or group of its own group without the prefix
+/// Finds the tasks with these ids, and the first tasks of task groups. A branch may name a task or group of its own group without the prefix
 /// of that group.
 fn named<'a>(plan: &Plan, spec: &TaskSpec, ids: impl IntoIterator<Item = &'a str>) -> Result<Vec<TaskIdx>, String> {
     let mut found = Vec::new();

@@ -1,5 +1,5 @@
 //! The instances that a clear or a mark selects: tasks by name, the tasks upstream and downstream of them, and their setups and
-//! teardowns. The rules are those of Airflow's `find_relevant_relatives` and `partial_subset`.
+//! teardowns. Airflow's `find_relevant_relatives` and `partial_subset` have the same rules.
 
 use crate::plan::{Plan, TaskIdx};
 use crate::transition::Selected;
@@ -15,7 +15,7 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Returns the selected instances, whatever their states are. The setups that a task depends on and the teardowns of these
+    /// Returns the selected instances in any state. The setups that a task depends on and the teardowns of these
     /// setups are selected with the task, and the teardowns of a setup with the setup. The setup of a teardown is not.
     ///
     /// With `upstream` and `downstream`, tasks downstream of upstream tasks are selected too, as in Airflow.
@@ -36,7 +36,7 @@ impl Selection {
 }
 
 /// Returns the tasks that run in a run of only some tasks: the named ones, with their setups and teardowns. Unlike in a clear, the
-/// setups of a teardown are among them, because it cannot succeed without them.
+/// setups of a teardown are among them, because no teardown succeeds before its setups.
 pub fn part(plan: &Plan, named: &[TaskIdx], upstream: bool) -> BTreeSet<TaskIdx> {
     let setups = |task: TaskIdx| {
         let t = plan.task(task);

@@ -112,8 +112,8 @@ pub fn start_some(plan: &Plan, chosen: &BTreeSet<TaskIdx>) -> (Run, Effects) {
     (run, effects)
 }
 
-/// Applies events to a run. `elements` holds what earlier calls reported missing: load it and call again. Of a finished run, marks
-/// change only the states of the marked instances: the run keeps its state, and nothing runs. Other events have no effect on it.
+/// Applies events to a run. `elements` holds what earlier calls reported missing: load it and call again. A mark in a finished
+/// run changes only the state of the marked instance: the run keeps its state, and no task runs. Other events have no effect on it.
 pub fn fold(plan: &Plan, run: &Run, events: &[Event], elements: &Elements) -> Result<(Run, Effects), Missing> {
     let mut fold = Fold::new(plan, run, elements);
     if run.state.is_finished() {

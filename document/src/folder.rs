@@ -27,10 +27,10 @@ pub type Broken = BTreeMap<String, Vec<FileProblem>>;
 /// What a file says, by its name below the folder, its place and its bytes.
 type FileParser<T> = dyn Fn(&str, &Path, &[u8]) -> Result<T, Vec<FileProblem>> + Send + Sync;
 
-/// What a file says; `None` if neither its bytes nor its related files have changed.
+/// The content of a file; `None` if neither its bytes nor its related files have changed.
 type ParsedFile<T> = Option<Result<T, Vec<FileProblem>>>;
 
-/// What identifies the content of a file: a hash of its bytes, and the related files.
+/// Identifies the content of a file: a hash of its bytes, and the related files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Fingerprint {
     bytes_hash: u64,

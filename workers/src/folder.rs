@@ -228,7 +228,7 @@ async fn show(db: &mut PgConnection, standing: &mut Standing) -> StoreResult<()>
 }
 
 /// What became of DAGs that are not in the folder: those of broken files stay, the others are stale. And what is broken is
-/// told. Returns the DAGs that stay, those of the folder included.
+/// told. Returns the DAGs that stay, including the DAGs of the folder.
 async fn close(db: &mut PgConnection, standing: &Standing) -> StoreResult<Vec<BundleDagRow>> {
     let known = dags_of_bundle(db, FILES_BUNDLE).await?;
     let stays = |dag: &BundleDagRow| standing.dags.contains_key(&dag.dag_id) || standing.keeps(&dag.file);

@@ -243,7 +243,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Element `index` of the list or object that another task returned. Of a long list only the part with this element is read.
+    /// Element `index` of the list or object that another task returned. Only the part of a long list with this element is read.
     async fn list_element(&self, task: TaskIdx, index: usize) -> StoreResult<Value> {
         // Parts are cached under indices that no element has: −2 for the first part, −3 for the next, … So are the pairs of an
         // object, because other tasks take the object itself as input.

@@ -220,7 +220,7 @@ impl Api {
         Vec::deserialize(&why["causes"]).map_err(|_| self.strange())
     }
 
-    /// One sentence: for an instance that did not run because of failed tasks, these tasks and their errors.
+    /// Returns why an instance does not run, as a sentence. It names the failed tasks that prevent it, with their errors.
     pub(crate) async fn summary(&self, run: &RunDetails, instance: &InstanceRow) -> Result<String, Failure> {
         let why = self.why(run, instance).await?;
         why["summary"].as_str().map(String::from).ok_or_else(|| self.strange())

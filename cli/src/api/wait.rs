@@ -35,7 +35,7 @@ impl Api {
         Ok(run)
     }
 
-    /// Prints how the run ended and the tasks that failed, and returns the outcome as that of the command.
+    /// Prints how the run ended and the tasks that failed, and returns the exit code of the command.
     pub(crate) async fn outcome(&self, run: &RunDetails) -> Exit {
         let exit = wait::ended(run);
         if run.state == RunState::Failed {

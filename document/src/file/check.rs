@@ -124,7 +124,7 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// The text of a program is passed unchanged. What looks like a template of Airflow or orch would reach the program as it is.
+    /// The text of a program is passed unchanged. A template of Airflow or orch in it is an error, because the program would receive it as text.
     fn program(&mut self, node: &Node, text: &str, what: &str) {
         match template_in_program(text) {
             Some(Jinja::Expression(expression)) => {
@@ -358,7 +358,7 @@ fn short(text: &str) -> String {
     }
 }
 
-/// How the value of a template gets into a program.
+/// Returns a hint that shows how to pass the value of a template to a program.
 fn how_to_pass(what: &str, expression: &str) -> String {
     if is_connection(expression) {
         return USE_A_CONNECTION.into();
@@ -439,7 +439,7 @@ fn is_unknown_operator(key: &str) -> bool {
     key != "<<" && !is_elsewhere && closest(key, names()).is_none()
 }
 
-/// One line with a missing key.
+/// Returns a line of YAML that adds a missing key.
 fn how_to_add(missing: &Key) -> String {
     let example = match (missing.name, missing.shape) {
         ("dag_id", _) => "nightly_sales",

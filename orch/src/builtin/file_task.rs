@@ -283,7 +283,7 @@ mod tests {
             let taken = take_programs(kind, &mut rest);
             assert_eq!(taken.iter().map(|(pointer, _)| pointer.as_str()).collect::<Vec<_>>(), pointers, "{kind}");
             assert!(taken.iter().all(|(_, text)| text == braces), "{kind}");
-            // What is left can be rendered.
+            // The rest of the config can be rendered.
             let names = Names { params: json!({ "x": 1 }), ..Names::default() };
             template::render(&rest, &names).unwrap_or_else(|problem| panic!("{kind}: {problem}"));
         }

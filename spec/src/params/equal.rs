@@ -34,7 +34,7 @@ pub(super) fn canonical(value: &Value) -> String {
     by_value(value).to_string()
 }
 
-/// Compares two numbers: exactly if both are whole, otherwise as floats.
+/// Compares two numbers: exactly if both are integers, otherwise as floats.
 pub(super) fn compare(one: &Number, other: &Number) -> Option<Ordering> {
     match (whole(one), whole(other)) {
         (Some(one), Some(other)) => Some(one.cmp(&other)),

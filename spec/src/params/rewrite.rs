@@ -92,14 +92,14 @@ fn each_schema(schema: &mut Value, change: &mut impl FnMut(&mut Map<String, Valu
     }
 }
 
-/// What the value of a keyword contains.
+/// The kind of schemas that the value of a keyword contains.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Inner {
     /// Schemas by name.
     Named,
     /// A list of schemas.
     Listed,
-    /// One schema.
+    /// A single schema.
     One,
     /// No schemas.
     Nothing,

@@ -122,7 +122,7 @@ pub fn is_rule(key: &str, value: &Value) -> bool {
     }
 }
 
-/// What the value of a keyword contains.
+/// Returns the kind of schemas that the value of a keyword contains.
 pub(super) fn inner(word: &str) -> Inner {
     match word {
         "properties" | "patternProperties" | "$defs" | "definitions" => Inner::Named,
@@ -179,7 +179,7 @@ fn inside<'a>(
     path.pop();
 }
 
-/// What is wrong with a keyword by itself, and what to do about it.
+/// Returns the problem of a single keyword, with a hint.
 fn problem_of(root: &Value, word: &str, value: &Value, path: &[&str]) -> Option<(String, String)> {
     let unusable = |word: &str, pattern: &str| {
         let error = PythonRegex::new(pattern).err()?;

@@ -1,4 +1,4 @@
-//! How the runs of a DAG went, over time.
+//! The states of the runs of a DAG over time.
 
 use crate::{StoreResult, boxed, run};
 use chrono::{DateTime, Utc};

@@ -16,7 +16,7 @@ pub struct Around {
     pub future: bool,
 }
 
-/// The date that orders a run among the others, with its column: the logical date, or `run_after` of a run without one. As in Airflow, a run
+/// The date that orders a run among the others, with its column: the logical date, or `run_after` of a run without one. In Airflow, too, a run
 /// that is triggered today for an earlier date is an earlier run.
 pub fn place_in_time(run: &RunDetails) -> (Column, DateTime<Utc>) {
     match run.logical_date {

@@ -22,7 +22,7 @@ pub struct NewRun {
     pub run_id: Option<RunId>,
     pub logical_date: Option<DateTime<Utc>>,
     pub interval: Option<DataInterval>,
-    /// The earliest start. `None`: now, whatever the logical date is.
+    /// The earliest start. With `None` the run starts now, also for a logical date in the future.
     pub run_after: Option<DateTime<Utc>>,
     pub run_type: RunType,
     /// The partition it is for.

@@ -330,7 +330,7 @@ pub async fn reset_stream(db: &mut PgConnection, name: &str, to: &Reset) -> Stor
     start_again(db, name, Some(to)).await
 }
 
-/// One statement: a process that starts the stream in between would begin at the old place and forget the new one.
+/// Must stay a single statement: a process that starts the stream in between would begin at the old place and forget the new one.
 async fn start_again(db: &mut PgConnection, name: &str, reset_to: Option<Value>) -> StoreResult<bool> {
     let restarted = sqlx::query!(
         "update stream set reset_to = coalesce($2, reset_to), epoch = epoch + 1, process = null, lease_until = null, failures = 0,

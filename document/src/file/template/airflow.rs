@@ -85,7 +85,7 @@ const STATEMENTS: [&str; 25] = [
 /// A template that the text of a program has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::file) enum Jinja<'t> {
-    /// What stands between `{{` and `}}`.
+    /// The text between `{{` and `}}`.
     Expression(&'t str),
     /// `{% … %}`, as written.
     Statement(&'t str),
