@@ -268,7 +268,8 @@ async fn an_outcome_whose_worker_died_right_after_its_commit_is_folded_within_a_
     let mut house = House::new().await;
     let config = SchedulerConfig::new("");
     (house.look_every, house.fold_after) = (config.look_every, config.fold_after);
-    let version = house.register(json!({ "dag_id": "d", "tasks": [task("a", &[]), task("b", &["a"])] })).await;
+    let version =
+        house.register(json!({ "dag_id": "d", "tasks": [task("a", &[]), task("b", &["a"]), task("c", &["b"])] })).await;
     let (url, hints, stop) = (house.database.url(), house.hints.clone(), house.stop.clone());
     let cold = connect::cold(&url, "orch scheduler", 1).expect("the URL is right");
     let mut hearing = JoinSet::new();
@@ -276,7 +277,8 @@ async fn an_outcome_whose_worker_died_right_after_its_commit_is_folded_within_a_
     house.start(1);
     house.trigger().await;
     house.hints.give(Hint::Due);
-    for _ in 0..2 {
+    let mut quickest = Duration::MAX;
+    for _ in 0..3 {
         house.until("select count(*) from ready", 1).await;
         let mut hands = house.worker(version, PATIENCE).await;
         let claimed = hands.claim().await[0];
@@ -286,8 +288,11 @@ async fn an_outcome_whose_worker_died_right_after_its_commit_is_folded_within_a_
         drop(hands);
         let recorded = Instant::now();
         house.until("select count(*) from unfolded", 0).await;
-        assert!(recorded.elapsed() < Duration::from_secs(1), "{:?}", recorded.elapsed());
+        quickest = quickest.min(recorded.elapsed());
+        assert!(recorded.elapsed() < config.look_every / 2, "no hint came: {:?}", recorded.elapsed());
     }
+    // A busy machine may delay some of them.
+    assert!(quickest < Duration::from_secs(1), "{quickest:?}");
     house.until("select count(*) from dag_run where state = 'success'", 1).await;
     house.end().await;
     hearing.join_next().await.expect("it runs").expect("no panic").expect("no error");

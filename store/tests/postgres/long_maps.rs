@@ -35,7 +35,8 @@ async fn a_map_that_is_too_long_fails_with_its_reason_and_its_run_can_be_cancell
     for claimed in claimed.iter().filter(|claimed| claimed.lease.task < 3) {
         assert!(hands.end_with(claimed.lease, TaskState::Success, Some(1_000)).await);
     }
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    // It takes milliseconds. A thousand million elements would take hours.
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     check_run(&mut db, run.id).await;
     let found = first_failures(&mut db, &[("d".into(), run.run_id.clone())]).await.unwrap();
     let reason = "the map of `each` has 1,000,000,000 elements; the maximum is 1,000,000\nhint: ";

@@ -164,6 +164,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_unknown_user_costs_the_same_work() {
+        let hasher = Hasher::default();
+        let hash = Password::new("canary-5f1c2e").hash().expect("it hashes");
+        assert!(!hasher.matches(Password::new("wrong"), None).await.expect("a turn is free"));
+        let nobody = hasher.nobody.get().expect("it was compared with");
+        // Algorithm, version, memory, rounds and lanes. What follows is the salt.
+        let cost = |hash: &str| hash.split('$').take(4).map(String::from).collect::<Vec<_>>();
+        assert_eq!(cost(nobody), cost(&hash));
+
+        let [one, other] = [hasher.turn().await.expect("a turn is free"), hasher.turn().await.expect("a turn is free")];
+        let mut unknown = std::pin::pin!(hasher.matches(Password::new("wrong"), None));
+        assert!(futures::poll!(&mut unknown).is_pending(), "an unknown user waits for a turn too");
+        drop((one, other));
+        assert!(!unknown.await.expect("a turn is free"));
+    }
+
+    #[tokio::test]
     async fn logins_that_come_all_at_once_are_asked_to_come_back() {
         let hasher = Hasher::default();
         let hash = Password::new("canary-5f1c2e").hash().expect("it hashes");
