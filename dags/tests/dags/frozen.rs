@@ -37,6 +37,7 @@ async fn a_frozen_worker_writes_nothing_when_it_continues() {
     let mut holder = world.start_worker();
     let mut epochs = until_held(&world, &Epochs::new()).await;
     sources.until_copied(&world, "the snapshots").await;
+    let mut stopped_at_work = 0;
     for round in 0..ROUNDS {
         sources.step(&world, UPDATES).await;
         // Streams commit each 300 ms, so the worker has read some of these changes and not written them yet.
@@ -44,6 +45,7 @@ async fn a_frozen_worker_writes_nothing_when_it_continues() {
         let about = format!("seed {seed}, round {round}, frozen after {updates} updates");
         sources.update(updates).await;
         signal(holder, Signal::SIGSTOP);
+        stopped_at_work += sources.captures_at_work().await;
         let next = world.start_worker();
         sources.step(&world, UPDATES).await;
         let taken = until_held(&world, &epochs).await;
@@ -58,6 +60,7 @@ async fn a_frozen_worker_writes_nothing_when_it_continues() {
         world.kill(holder);
         (holder, epochs) = (next, taken);
     }
+    assert!(stopped_at_work > 0, "seed {seed}: no capture was frozen while it produced");
 }
 
 #[cfg(feature = "torture")]

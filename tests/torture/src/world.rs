@@ -36,6 +36,8 @@ const NEVER: Duration = Duration::from_mins(1);
 /// For a process that is asked to end.
 const FAREWELL: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(25);
+/// Counts in `World::faults` the workers that were killed after they committed an outcome and before any process folded it.
+pub const KILLED_BEFORE_FOLD: &str = "worker killed between commit and fold";
 
 /// How a worker differs from the others.
 #[derive(Debug, Clone, Default)]
@@ -231,10 +233,26 @@ impl World {
     /// Kills a worker with everything it runs, and starts another.
     pub async fn replace_worker(&mut self, at: usize, after: Duration, options: &WorkerOptions) {
         let mut worker = self.workers.remove(at);
-        self.kills.push(Kill { pid: worker.pid(), at: worker.kill_9().await });
+        let pid = worker.pid();
+        self.kills.push(Kill { pid, at: worker.kill_9().await });
         self.fault("worker killed");
+        if self.left_unfolded(pid).await {
+            self.fault(KILLED_BEFORE_FOLD);
+        }
         tokio::time::sleep(after).await;
         self.worker(options);
+    }
+
+    /// Returns whether the process recorded an outcome that is not folded.
+    async fn left_unfolded(&self, pid: i32) -> bool {
+        sqlx::query_scalar(
+            "select exists (select from unfolded u join task_instance t using (run, task, map_index)
+                join worker w on w.id = t.worker where w.pid = $1)",
+        )
+        .bind(pid)
+        .fetch_one(&self.pool)
+        .await
+        .expect("the server answers")
     }
 
     /// Kills a scheduler and starts another.

@@ -199,6 +199,12 @@ impl Sources {
         }
     }
 
+    /// Returns the number of captures to which Postgres has sent changes that they have not confirmed.
+    pub(super) async fn captures_at_work(&mut self) -> i64 {
+        let unconfirmed = "select count(*) from pg_stat_replication where sent_lsn > flush_lsn";
+        sqlx::query_scalar(unconfirmed).fetch_one(&mut self.postgres.1).await.unwrap()
+    }
+
     /// Changes the databases in transactions, replaces a row, and produces readings.
     pub(super) async fn step(&mut self, world: &World, transactions: usize) {
         self.update(transactions).await;
