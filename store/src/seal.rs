@@ -31,6 +31,15 @@ impl Seat<'_> {
     fn bytes(&self) -> Vec<u8> {
         [self.table, "\0", self.id, "\0", self.column].concat().into_bytes()
     }
+
+    /// Returns what users do if the key of the secret is lost.
+    fn replacement(&self) -> String {
+        match self.table {
+            "connection" => format!("delete connection `{}` and add it again", self.id),
+            "variable" => format!("set variable `{}` again", self.id),
+            _ => "rerun the tasks that return the value".into(),
+        }
+    }
 }
 
 impl fmt::Display for Seat<'_> {
@@ -45,17 +54,20 @@ impl fmt::Display for Seat<'_> {
 /// Why a secret cannot be kept or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
+    /// A secret cannot be sealed, because this process has no key.
     #[error(
-        "{seat} cannot be {done}: no key for secrets is known here\nhint: set `ORCH_SECRET_KEY`, or name a file with \
-        `ORCH_SECRET_KEY_FILE`; `orch secrets generate-key` makes one"
+        "{seat} cannot be kept: this process has no key for secrets\nhint: set `ORCH_SECRET_KEY`, or name a file with \
+        `ORCH_SECRET_KEY_FILE`; `orch secrets generate-key` prints a new key"
     )]
-    NoKey { seat: String, done: &'static str },
+    NoKey { seat: String },
+    /// A sealed secret cannot be opened, because this process does not have its key. `replacement` is what users do if the key is lost.
     #[error(
-        "{seat} is sealed with the key {key}, which is not known here\nhint: add that key to `ORCH_SECRET_KEY`, behind \
-        a comma; if it is lost, set the value anew"
+        "{seat} is sealed with the key {key}, which this process does not have\nhint: add that key to `ORCH_SECRET_KEY`, behind \
+        a comma, or to the file of `ORCH_SECRET_KEY_FILE` (`orch standalone` keeps its key in `secret.key` of its data folder); a new \
+        key cannot open the secret. If the key is lost, {replacement}"
     )]
-    UnknownKey { seat: String, key: String },
-    #[error("{seat} cannot be opened: it was changed, or moved there from another place\nhint: set the value anew")]
+    UnknownKey { seat: String, key: String, replacement: String },
+    #[error("{seat} cannot be opened: it was changed, or copied from elsewhere\nhint: set the value again")]
     Damaged { seat: String },
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -115,7 +127,7 @@ impl Keyring {
     }
 
     pub fn seal(&self, seat: Seat<'_>, secret: &str) -> Result<Vec<u8>, SecretError> {
-        let key = self.keys.first().ok_or_else(|| SecretError::NoKey { seat: seat.to_string(), done: "kept" })?;
+        let key = self.keys.first().ok_or_else(|| SecretError::NoKey { seat: seat.to_string() })?;
         let nonce = XNonce::generate();
         let payload = Payload { msg: secret.as_bytes(), aad: &seat.bytes() };
         let text = key.cipher.encrypt(&nonce, payload).map_err(|_| SecretError::Damaged { seat: seat.to_string() })?;
@@ -124,13 +136,14 @@ impl Keyring {
 
     pub fn open(&self, seat: Seat<'_>, sealed: &[u8]) -> Result<String, SecretError> {
         let damaged = || SecretError::Damaged { seat: seat.to_string() };
-        if self.keys.is_empty() {
-            return Err(SecretError::NoKey { seat: seat.to_string(), done: "read" });
-        }
         let (id, rest) = parts(sealed).ok_or_else(damaged)?;
         let (nonce, text) = rest.split_at_checked(NONCE_BYTES).ok_or_else(damaged)?;
         let key = self.keys.iter().find(|key| key.id == id);
-        let key = key.ok_or_else(|| SecretError::UnknownKey { seat: seat.to_string(), key: name(id) })?;
+        let key = key.ok_or_else(|| SecretError::UnknownKey {
+            seat: seat.to_string(),
+            key: name(id),
+            replacement: seat.replacement(),
+        })?;
         let nonce = XNonce::try_from(nonce).map_err(|_| damaged())?;
         let opened = key.cipher.decrypt(&nonce, Payload { msg: text, aad: &seat.bytes() }).map_err(|_| damaged())?;
         String::from_utf8(opened).map_err(|_| damaged())
@@ -184,7 +197,17 @@ mod tests {
         assert_eq!(ring(&[&one]).open(SEAT, &sealed).expect("its key"), "hunter2");
         assert_eq!(ring(&[&two, &one]).open(SEAT, &sealed).expect("one of the keys"), "hunter2");
         assert!(matches!(ring(&[&two]).open(SEAT, &sealed), Err(SecretError::UnknownKey { .. })));
-        assert!(matches!(Keyring::default().open(SEAT, &sealed), Err(SecretError::NoKey { .. })));
+        for keys in [Keyring::default(), ring(&[&two])] {
+            let missing = keys.open(SEAT, &sealed).expect_err("the key is missing").to_string();
+            let message = format!(
+                "the password of connection `db` is sealed with the key {}, which",
+                ring(&[&one]).first_id().expect("a key")
+            );
+            assert!(missing.starts_with(&message), "{missing}");
+            assert!(missing.contains("\nhint: add that key to `ORCH_SECRET_KEY`"), "{missing}");
+            assert!(missing.ends_with("If the key is lost, delete connection `db` and add it again"), "{missing}");
+            assert!(!missing.contains("generate-key"), "a new key opens nothing: {missing}");
+        }
         for seat in [Seat { id: "d", ..SEAT }, Seat { column: "extra", ..SEAT }, Seat { table: "variable", ..SEAT }] {
             assert!(matches!(ring(&[&one]).open(seat, &sealed), Err(SecretError::Damaged { .. })), "{seat}");
         }

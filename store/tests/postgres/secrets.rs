@@ -92,7 +92,7 @@ async fn without_its_key_nothing_is_read_and_the_rest_goes_on() {
     assert_eq!(opened(&mut db, "open", &none).await.unwrap(), open);
 
     add_connection(&mut db, &connection, &ours).await.unwrap();
-    assert!(matches!(opened(&mut db, "db", &none).await, Err(SecretError::NoKey { .. })));
+    assert!(matches!(opened(&mut db, "db", &none).await, Err(SecretError::UnknownKey { .. })));
     let other = keys(&[&Keyring::generate()]);
     let wrong = opened(&mut db, "db", &other).await.expect_err("another key").to_string();
     let known = ours.first_id().unwrap();

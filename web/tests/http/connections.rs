@@ -326,7 +326,7 @@ async fn without_a_key_what_needs_one_says_so_and_the_rest_goes_on() {
     web.restart(|_| {});
     let refused = change(&web, Method::POST, "/api/v2/variables", &json!({ "key": "v", "value": "hush" }), 409).await;
     let words = refused["detail"].as_str().unwrap();
-    assert!(words.contains("no key for secrets is known here; hint: set `ORCH_SECRET_KEY`"), "{words}");
+    assert!(words.contains("this process has no key for secrets; hint: set `ORCH_SECRET_KEY`"), "{words}");
     change(&web, Method::POST, PATH, &json!({ "connection_id": "open", "conn_type": "http", "host": "h" }), 201).await;
     let seen = web.get("/api/v2/connections/sales").await.body;
     assert_eq!((&seen["login"], &seen["extra"]), (&json!("me"), &json!("{\"***\":\"***\"}")));

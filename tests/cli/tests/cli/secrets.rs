@@ -238,7 +238,7 @@ async fn keys_are_rotated_and_a_wrong_key_says_what_to_do() {
     let (old, new) = (key(&world), key(&world));
     let refused = world.run_with(b"hush", &["variables", "set", "v", "-"]).refused();
     assert!(
-        refused.starts_with("error: variable `v` cannot be kept: no key for secrets is known here\nhint: "),
+        refused.starts_with("error: variable `v` cannot be kept: this process has no key for secrets\nhint: "),
         "{refused}"
     );
     world.run(&["connections", "add", "open", "--conn-type", "http", "--conn-host", "h"]).done();
