@@ -229,7 +229,7 @@ impl Api {
             ureq::Error::BodyExceedsLimit(_) => "the answer is too large".to_owned(),
             ureq::Error::Protocol(_) => "what answers does not speak HTTP".to_owned(),
             ureq::Error::Rustls(error) => format!("no safe connection: {error}"),
-            other => orch_binary::failure::chain(other),
+            other => orch_store::error::chain(other),
         };
         Failure::new(format!("the server `{}` cannot be reached: {why}", self.base)).hint(
             "check that `orch web` or `orch standalone` runs there, and the address in `--api-url` or ORCH_API_URL",

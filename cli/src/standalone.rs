@@ -11,6 +11,7 @@ use crate::staff::{WorkerEnvironment, absolute};
 use crate::web_role;
 use orch_binary::beside::Beside;
 use orch_binary::config::{Config, Secret};
+use orch_binary::database_failure::{full_disk, unusable_database};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::found::Standalone;
 use orch_binary::output::counted;
@@ -19,7 +20,7 @@ use orch_binary::{files, roles, secrets, socket};
 use orch_cluster::{Cluster, ClusterError};
 use orch_sdk::task::Bundle;
 use orch_store::database_url::split_password;
-use orch_store::{guard, task_role};
+use orch_store::{StoreError, guard, task_role};
 use orch_web::{BundleState, FLAGSHIP, Password, WebConfig};
 use orch_workers::{BodyOf, FolderConfig};
 use sqlx::{Connection as _, PgConnection};
@@ -145,7 +146,9 @@ async fn serve(
     let mut signals = Signals::hear()?;
     let url = &database.url();
     let db = tokio::select! {
-        db = roles::connect_patiently(config, url, "orch standalone") => db?,
+        db = roles::connect_patiently(config, url, "orch standalone") => {
+            db.map_err(|error| database.connection_failure(config, error))?
+        }
         () = signals.next() => return Ok(Exit::Done),
     };
     let started = Box::pin(start(config, (workforce, folder), (database, db), listener, phases));
@@ -170,7 +173,7 @@ async fn start(
     }
     let session = (url.as_str(), "orch standalone");
     let prepare = async |db: &mut PgConnection| {
-        guard::migrate(db).await?;
+        guard::migrate(db).await.map_err(|error| database.statement_failure(config, error))?;
         match database {
             Database::Private(_) => Ok(task_role::make(db, url).await?),
             Database::Named { .. } => roles::prepare_task_role(config, db, url).await,
@@ -345,6 +348,21 @@ impl Database {
         match self {
             Database::Private(cluster) => cluster.url(),
             Database::Named { url, .. } => split_password(url).0,
+        }
+    }
+
+    fn connection_failure(&self, config: &Config, error: StoreError) -> Failure {
+        match self {
+            Database::Private(_) => self.statement_failure(config, error),
+            Database::Named { .. } => unusable_database(config, &error),
+        }
+    }
+
+    /// Names the data folder if its disk is full.
+    fn statement_failure(&self, config: &Config, error: StoreError) -> Failure {
+        match self {
+            Database::Private(_) if error.is_disk_full() => full_disk(&config.data_dir, &error),
+            Database::Private(_) | Database::Named { .. } => error.into(),
         }
     }
 

@@ -1,7 +1,10 @@
-//! What can go wrong between us and Postgres, told apart only where a caller acts differently.
+//! Errors of statements and connections, with a variant for each that a caller handles differently.
+
+mod message;
 
 use crate::archive::ArchiveError;
 use crate::bounded::TooManyBytes;
+pub use message::{chain, chain_with_hint, has_unknown_issuer};
 
 /// Raised by `fence_lost()`: an outcome is not ours to record any more.
 const FENCE_LOST: &str = "OR001";
@@ -51,18 +54,24 @@ pub enum StoreError {
     /// A lease was lost: record what still counts, one by one.
     #[error("an outcome of this batch is no longer this worker's to record")]
     FenceLost,
-    /// The server took the statement back; the same statement may be sent again.
-    #[error("the database asked to try again")]
+    /// The server rolled the statement back; the same statement may be sent again.
+    #[error("the statement must be sent again")]
     TryAgain(#[source] sqlx::Error),
-    /// The connection is gone, or the server is not there (yet). Whether the statement was carried out is not known.
-    #[error("{}", shortage(.0).unwrap_or("the database cannot be reached"))]
+    /// The connection is lost, or the server does not accept one (yet). Whether the statement was carried out is not known.
+    #[error("{}", message::summary(.0))]
     Unreachable(#[source] sqlx::Error),
     #[error("the database schema is version {found}, this binary needs {needed}\nhint: {hint}")]
     Schema { found: i32, needed: i32, hint: &'static str },
     #[error("migration {version} failed; the schema is as the one before it left it")]
     Migration { version: i64, source: sqlx::Error },
-    #[error("the database refused a statement")]
+    #[error("{}", message::summary(.0))]
     Sql(#[source] sqlx::Error),
+    /// The login may not read the tables of orch, although they exist.
+    #[error(
+        "the login `{login}` lacks the privilege {privilege}\nhint: use the login `{owner}`, which owns the tables of orch, in the URL of the \
+         database; for commands that only read it is enough to run `{grants}` as `{owner}`"
+    )]
+    Privilege { login: String, privilege: String, owner: String, grants: String },
     /// The database has given this worker up, or it could not tell it that it lives.
     #[error("this worker is lost to the others: it begins anew")]
     WorkerLost,
@@ -128,10 +137,30 @@ impl StoreError {
         matches!(self, StoreError::TryAgain(_) | StoreError::Unreachable(_))
     }
 
-    /// What the server has run out of, if that is why it cannot be used.
+    /// Returns the resource that the server has run out of, or `None` if it can be used or fails for another reason.
     pub fn shortage(&self) -> Option<&'static str> {
         match self {
-            StoreError::Unreachable(error) => shortage(error),
+            StoreError::Unreachable(error) => message::shortage(error),
+            _ => None,
+        }
+    }
+
+    /// True if the disk of the server is full.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            StoreError::Unreachable(error) | StoreError::Sql(error) | StoreError::Migration { source: error, .. } => {
+                message::has_full_disk(error)
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns the next step if the error of Postgres or TLS has a known one.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            StoreError::Unreachable(error) | StoreError::Sql(error) | StoreError::Migration { source: error, .. } => {
+                message::hint(error)
+            }
             _ => None,
         }
     }
@@ -162,21 +191,14 @@ impl StoreError {
         matches!(self, StoreError::TryAgain(sqlx::Error::Database(e)) if e.code().as_deref() == Some(LOCK_NOT_AVAILABLE))
     }
 
-    /// What is behind it, innermost last, for a log line.
+    /// Returns the messages of the causes, outermost first, for a log line.
     pub fn source_text(&self) -> String {
-        let mut causes = Vec::new();
-        let mut source = std::error::Error::source(self);
-        while let Some(error) = source {
-            causes.push(error.to_string());
-            source = error.source();
-        }
-        causes.join(": ")
+        message::join(std::error::Error::source(self), true)
     }
 
-    /// With its causes.
+    /// Returns the message with those of the causes.
     pub fn in_full(&self) -> String {
-        let causes = self.source_text();
-        if causes.is_empty() { self.to_string() } else { format!("{self}: {causes}") }
+        chain(self)
     }
 
     /// The constraint a statement hit, if it did.
@@ -185,16 +207,6 @@ impl StoreError {
             StoreError::Sql(sqlx::Error::Database(e)) => e.constraint(),
             _ => None,
         }
-    }
-}
-
-fn shortage(error: &sqlx::Error) -> Option<&'static str> {
-    match error.as_database_error()?.code()?.as_ref() {
-        "53100" => Some("the disk of the database is full"),
-        "53200" => Some("the database is out of memory"),
-        "53300" => Some("the database has no connection left"),
-        code if code.starts_with("53") => Some("the database is out of resources"),
-        _ => None,
     }
 }
 

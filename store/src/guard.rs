@@ -4,6 +4,7 @@
 mod amended;
 mod squashed;
 
+use crate::task_role::{INSUFFICIENT_PRIVILEGE, quoted};
 use crate::{MIGRATOR, StoreError, StoreResult, boxed, home, partition};
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnection;
@@ -29,13 +30,29 @@ pub enum Schema {
     TooNew { version: i32, min_binary: i32 },
 }
 
+/// Returns the state of the schema.
+///
+/// # Errors
+/// Returns `StoreError::Privilege` if the login may not read the schema.
 #[boxed]
 pub async fn read_schema(db: &mut PgConnection) -> StoreResult<Schema> {
-    // Not checked at compile time: the table may not be there.
-    let row = sqlx::query_as("select version, min_binary from schema_guard").fetch_optional(db).await;
+    // Not checked at compile time: the table may not exist.
+    let row = sqlx::query_as("select version, min_binary from schema_guard").fetch_optional(&mut *db).await;
     let row: Option<(i32, i32)> = match row {
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => None,
-        row => row?,
+        Ok(row) => row,
+        Err(error) => {
+            let code = error.as_database_error().and_then(|error| Some(error.code()?.into_owned()));
+            let is_undefined = code.as_deref() == Some(UNDEFINED_TABLE);
+            if (is_undefined || code.as_deref() == Some(INSUFFICIENT_PRIVILEGE))
+                && let Some(missing) = missing_privilege(db).await?
+            {
+                return Err(missing);
+            }
+            if !is_undefined {
+                return Err(error.into());
+            }
+            None
+        }
     };
     Ok(match row {
         None => Schema::Empty,
@@ -43,6 +60,33 @@ pub async fn read_schema(db: &mut PgConnection) -> StoreResult<Schema> {
         Some((version, min_binary)) if min_binary > SCHEMA_VERSION => Schema::TooNew { version, min_binary },
         Some(_) => Schema::Fits,
     })
+}
+
+/// Returns the privilege that the login lacks to read the schema, or `None` if the table does not exist or can be read. Postgres reports tables
+/// of a schema without USAGE as undefined, like those of a database without orch.
+async fn missing_privilege(db: &mut PgConnection) -> StoreResult<Option<StoreError>> {
+    let row: Option<(String, String, String, bool)> = sqlx::query_as(
+        "select n.nspname::text, current_user::text, pg_get_userbyid(c.relowner)::text, has_schema_privilege(n.oid, 'usage')
+         from pg_class c join pg_namespace n on n.oid = c.relnamespace
+         where c.relname = 'schema_guard' and c.relkind = 'r'
+           and n.nspname = any(string_to_array(
+             replace(replace(current_setting('search_path'), '\"$user\"', current_user::text), ' ', ''), ','))
+           and not (has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select'))
+         order by 1 limit 1",
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|(schema, login, owner, may_use)| {
+        let (name, to) = (quoted(&schema), quoted(&login));
+        let privilege = if may_use {
+            format!("SELECT on the table `schema_guard` of the schema `{schema}`")
+        } else {
+            format!("USAGE on the schema `{schema}`")
+        };
+        let usage = if may_use { String::new() } else { format!("grant usage on schema {name} to {to}; ") };
+        let grants = format!("{usage}grant select on all tables in schema {name} to {to}");
+        StoreError::Privilege { login, privilege, owner, grants }
+    }))
 }
 
 /// Every process asks once, before it does anything else.

@@ -24,8 +24,8 @@ const OWNER: &str = "orch";
 /// Paths below the data folder of a private server.
 const SOCKET: &str = "postgres/socket";
 const PASSWORD: &str = "postgres.password";
-/// Postgres: the current user may not do this.
-const INSUFFICIENT_PRIVILEGE: &str = "42501";
+/// SQLSTATE: the current user lacks a privilege.
+pub(crate) const INSUFFICIENT_PRIVILEGE: &str = "42501";
 /// Any number, the same in all processes: two grants of the same role at once fail with "tuple concurrently updated".
 const GRANT_LOCK: i64 = 0x6f72_6368_7461;
 
@@ -244,8 +244,8 @@ async fn grant_own_tables(own: &mut PgConnection, grantee: &str) -> sqlx::Result
     tx.commit().await
 }
 
-/// An identifier in SQL.
-fn quoted(name: &str) -> String {
+/// Returns an identifier as SQL.
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

@@ -9,6 +9,7 @@ use orch_spec::ids::BadId;
 use orch_spec::params::BadConf;
 use orch_spec::state::UnknownWord;
 use orch_store::StoreError;
+use orch_store::error::{chain, chain_with_hint};
 use orch_store::lake_view::LakeError;
 use std::error::Error;
 use std::fmt::Display;
@@ -61,11 +62,11 @@ impl Failure {
     }
 
     /// An error with its causes; its text may carry a hint.
-    pub fn from_error(error: &dyn Error) -> Failure {
-        Failure::of(vec![FailureMessage::of(&chain(error))])
+    pub fn from_error(error: &(dyn Error + 'static)) -> Failure {
+        Failure::of(vec![FailureMessage::of(&chain_with_hint(error))])
     }
 
-    /// The connection to the database was lost, or the server stopped: the same step may succeed on a new connection.
+    /// True if the connection to the database was lost, or the server stopped: the same step may succeed on a new connection.
     pub fn is_lost_connection(&self) -> bool {
         self.is_lost_connection
     }
@@ -139,23 +140,11 @@ impl Exit {
     }
 }
 
-/// The text of an error with those of its causes that add something.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = inner.source();
-    }
-    text
-}
-
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
-        Failure { is_lost_connection: matches!(error, StoreError::Unreachable(_)), ..Failure::from_error(&error) }
+        // Another connection does not help against a full disk.
+        let is_lost_connection = matches!(error, StoreError::Unreachable(_)) && !error.is_disk_full();
+        Failure { is_lost_connection, ..Failure::from_error(&error) }
     }
 }
 
@@ -227,6 +216,18 @@ mod tests {
     fn causes_are_told_once() {
         let io = std::io::Error::other("no route");
         let error = StoreError::Unreachable(sqlx::Error::Io(io));
-        assert_eq!(chain(&error), "the database cannot be reached: error communicating with database: no route");
+        assert_eq!(chain(&error), "the database cannot be reached: no route");
+    }
+
+    #[test]
+    fn a_failure_of_the_database_carries_the_next_step() {
+        let io = std::io::Error::other("invalid peer certificate: UnknownIssuer");
+        let failure = Failure::from(StoreError::Unreachable(sqlx::Error::Io(io)));
+        let [FailureMessage { message, hint }] = failure.problems.as_slice() else { panic!("one problem") };
+        let expected =
+            "the TLS certificate of the database server is rejected: invalid peer certificate: UnknownIssuer";
+        assert_eq!(message, expected);
+        assert!(hint.as_deref().is_some_and(|hint| hint.contains("sslrootcert")), "{hint:?}");
+        assert!(failure.is_lost_connection());
     }
 }

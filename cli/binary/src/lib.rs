@@ -16,6 +16,7 @@ pub mod cmd;
 pub mod conf;
 pub mod config;
 mod console;
+pub mod database_failure;
 pub mod failure;
 pub mod files;
 pub mod found;

@@ -1,12 +1,13 @@
 //! From the configuration to what each part of a server process is told.
 
-use crate::{boxed, config::Config, failure::Failure, logging, secrets};
+use crate::{boxed, config::Config, database_failure::unusable_database, failure::Failure, logging, secrets};
 use nix::sys::stat::{Mode, umask};
 use orch_core::network::Reach;
 use orch_document::dashboard::Dashboard;
 use orch_scheduler::SchedulerConfig;
 use orch_sdk::task::Bundle;
 use orch_store::dashboard::set_dashboards;
+use orch_store::database_url::split_password;
 use orch_store::partition::Retention;
 use orch_store::registry::{NewBundle, Registered, prepare, register_bundle, take_over};
 use orch_store::{StoreError, connect, guard, task_role};
@@ -29,7 +30,8 @@ pub async fn connect_checked(config: &Config, name: &str) -> Result<(String, PgC
         return Err(Failure::new("no database is named")
             .hint("name one with `--database-url` or `ORCH_DATABASE_URL`; `orch standalone` brings its own"));
     };
-    let mut db = connect_patiently(config, url.reveal(), name).await?;
+    let connected = connect_patiently(config, url.reveal(), name).await;
+    let mut db = connected.map_err(|error| unusable_database(config, &error))?;
     let check = async |db: &mut PgConnection| {
         refuse_shared_sessions(url.reveal(), name).await?;
         Ok(guard::check(db).await?)
@@ -82,17 +84,18 @@ async fn refuse_shared_sessions(url: &str, name: &str) -> Result<(), Failure> {
 /// Between two tries to reach a database that is not there yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// A first connection. Server and processes may be started side by side: one that is not there yet is waited for.
+/// Opens the first connection of a process. Waits for a server that does not accept connections yet, because server and processes may be
+/// started at the same time, but not for space on a full disk.
 #[boxed]
 pub async fn connect_patiently(config: &Config, url: &str, name: &str) -> Result<PgConnection, StoreError> {
     let (began, most) = (Instant::now(), config.database_wait);
     let mut waits = false;
     loop {
         match connect::one(url, name).await {
-            Err(error @ StoreError::Unreachable(_)) if began.elapsed() < most => {
+            Err(error @ StoreError::Unreachable(_)) if began.elapsed() < most && !error.is_disk_full() => {
                 if !std::mem::replace(&mut waits, true) {
-                    let cause = error.source_text();
-                    tracing::warn!(%error, cause, "waiting up to {} s for the database", most.as_secs());
+                    let (cause, database) = (error.source_text(), split_password(url).0);
+                    tracing::warn!(%error, cause, database, "waiting up to {} s for the database", most.as_secs());
                 }
                 tokio::time::sleep(LOOK_AGAIN.min(most.saturating_sub(began.elapsed()))).await;
             }

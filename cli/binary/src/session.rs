@@ -3,8 +3,9 @@
 
 use crate::{
     boxed,
-    config::{Config, LoadedFrom},
-    failure::{Failure, chain},
+    config::Config,
+    database_failure::{full_disk, unusable_database, with_reason},
+    failure::Failure,
     found::Standalone,
     person,
 };
@@ -60,12 +61,16 @@ impl Session {
             return Session::open_unchecked(config).await;
         }
         let cluster = open_cluster(&config.data_dir).await??;
-        Session::of_private(cluster).await
+        Session::of_private(cluster, &config.data_dir).await
     }
 
-    async fn of_private(cluster: Cluster) -> Result<Session, Failure> {
+    async fn of_private(cluster: Cluster, data_dir: &Path) -> Result<Session, Failure> {
         let url = cluster.url();
-        Ok(Session { db: connect::one(&url, NAME).await?, url, private: Some(cluster) })
+        match connect::one(&url, NAME).await {
+            Ok(db) => Ok(Session { db, url, private: Some(cluster) }),
+            Err(error) if error.is_disk_full() => Err(full_disk(data_dir, &error)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Writes down who did what at a command line.
@@ -111,20 +116,7 @@ pub async fn did_in(db: &mut PgConnection, deed: &Deed<'_>) -> Result<(), Failur
 }
 
 async fn named(config: &Config, url: &str) -> Result<PgConnection, Failure> {
-    connect::one(url, NAME).await.map_err(|error| {
-        let from = config.sources.get("database_url").map_or_else(String::new, LoadedFrom::to_string);
-        let cause = cause(&error);
-        let name = config.database_url.as_ref().map_or_else(String::new, crate::config::Text::show);
-        Failure::new(format!("the database `{name}` (from {from}) cannot be used: {cause}"))
-            .hint("check that the server runs and that the URL is right: `postgres://user:password@host:5432/database`")
-    })
-}
-
-/// Without the words that every such error begins with.
-fn cause(error: &StoreError) -> String {
-    let text = chain(error);
-    let text = text.strip_prefix("the database cannot be reached: ").unwrap_or(&text);
-    text.strip_prefix("error communicating with database: ").unwrap_or(text).to_owned()
+    connect::one(url, NAME).await.map_err(|error| unusable_database(config, &error))
 }
 
 async fn of_standalone(data_dir: &Path) -> Result<Session, Failure> {
@@ -135,10 +127,11 @@ async fn of_standalone(data_dir: &Path) -> Result<Session, Failure> {
         if let Some(left) = left.filter(|left| left.is_alive() || is_foreign) {
             match connect::one(&left.url, NAME).await {
                 Ok(db) => return Ok(Session::of(db, &left.url)),
-                // A pid that is another process's by now, or a standalone that is ending.
+                Err(error) if !is_foreign && error.is_disk_full() => return Err(full_disk(data_dir, &error)),
+                // The pid belongs to another process by now, or the standalone is stopping.
                 Err(StoreError::Unreachable(_)) if !is_foreign => {}
                 Err(error) if is_foreign => {
-                    return Err(Failure::new(format!("the database `{}` cannot be used: {}", left.url, cause(&error)))
+                    return Err(Failure::new(with_reason(&format!("the database `{}`", left.url), &error))
                         .hint("name it with `--database-url` or `ORCH_DATABASE_URL`: the standalone does not store its password"));
                 }
                 Err(error) => return Err(error.into()),
@@ -149,7 +142,7 @@ async fn of_standalone(data_dir: &Path) -> Result<Session, Failure> {
                 .hint("start one with `orch standalone`, or name a database with `--database-url`"));
         }
         match open_cluster(data_dir).await? {
-            Ok(cluster) => return Session::of_private(cluster).await,
+            Ok(cluster) => return Session::of_private(cluster, data_dir).await,
             Err(ClusterError::InUse { .. }) if began.elapsed() < PATIENCE => tokio::time::sleep(LOOK_AGAIN).await,
             Err(error) => return Err(error.into()),
         }

@@ -1,8 +1,9 @@
-//! The role of tasks on a database that a setting names.
+//! Roles with fewer privileges than the owner: the role of tasks on a database that a setting names, and logins that cannot read the tables.
 
 use crate::fixture::{database, one};
-use orch_store::connect;
+use orch_store::database_url::with_login;
 use orch_store::task_role::{TaskRole, prepare, url};
+use orch_store::{connect, guard};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
 use std::path::Path;
@@ -56,5 +57,35 @@ async fn the_role_of_tasks_uses_the_lake_and_reads_no_table_of_orch() {
     assert!(error.contains("can read orch's table"), "{error}");
 
     tasks.close().await.unwrap();
+    sql(&mut admin, &format!("drop owned by {name}; drop role {name}")).await;
+}
+
+#[tokio::test]
+async fn a_login_that_may_not_read_the_tables_is_told_what_it_lacks() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    // The first check stores the cluster of the database, which needs the owner.
+    guard::check(&mut db).await.unwrap();
+    let name = format!("reader_{}", std::process::id());
+    sql(&mut db, &format!("create role {name} login")).await;
+    let mut reader = connect::one(&with_login(&database.url(), &name, None), "test").await.unwrap();
+    let grant_select = format!("grant select on all tables in schema \"public\" to \"{name}\"");
+    let lacks = guard::check(&mut reader).await.unwrap_err().to_string();
+    let privilege = "SELECT on the table `schema_guard` of the schema `public`";
+    assert!(lacks.starts_with(&format!("the login `{name}` lacks the privilege {privilege}\nhint: ")), "{lacks}");
+    assert!(lacks.contains(&format!("`{grant_select}`")) && !lacks.contains("migrate"), "{lacks}");
+
+    // Postgres then reports the tables as undefined.
+    let mut admin = connect::one(&database.url().replace("user=orch_owner", "user=orch"), "test").await.unwrap();
+    sql(&mut admin, "revoke usage on schema public from public").await;
+    let lacks = guard::check(&mut reader).await.unwrap_err().to_string();
+    let privilege = "USAGE on the schema `public`";
+    assert!(lacks.starts_with(&format!("the login `{name}` lacks the privilege {privilege}\nhint: ")), "{lacks}");
+    let grants = format!("grant usage on schema \"public\" to \"{name}\"; {grant_select}");
+    assert!(lacks.contains(&format!("`{grants}`")) && !lacks.contains("migrate"), "{lacks}");
+    sql(&mut admin, &grants).await;
+    guard::check(&mut reader).await.unwrap();
+
+    reader.close().await.unwrap();
     sql(&mut admin, &format!("drop owned by {name}; drop role {name}")).await;
 }

@@ -139,8 +139,9 @@ async fn a_database_that_is_not_there_or_not_ready_is_named() {
         ),
         "{gone}"
     );
-    let named = "\nerror: the database `postgres://me:***@127.0.0.1:1/orch` (from --database-url) cannot be used: ";
+    let named = "\nerror: the database `postgres://me:***@127.0.0.1:1/orch` (from --database-url) cannot be reached: ";
     assert!(gone.contains(named), "{gone}");
+    assert!(gone.contains("\nhint: start the Postgres server at `127.0.0.1:1`, or name another one"), "{gone}");
     let quiet = run(home.path(), ["dags", "list", "--database-url", "postgres://me@127.0.0.1:1/orch"]).refused();
     assert!(quiet.starts_with("error: the database `"), "no password, no warning: {quiet}");
     let wrong = run(home.path(), ["dags", "list", "--database-url", "no url"]).refused();

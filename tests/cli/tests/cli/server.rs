@@ -120,7 +120,9 @@ async fn a_process_that_starts_before_its_database_waits_for_it() {
     server.stop().await;
     let impatient = world.start(&["scheduler", "--database-wait", "300ms"]);
     assert_eq!(world.wait_for_end(impatient), Some(2));
-    assert!(world.said().contains("error: the database cannot be reached"), "{}", world.said());
+    let said = world.said();
+    assert!(said.contains("error: the database `postgres://") && said.contains(" cannot be reached: "), "{said}");
+    assert!(said.contains("hint: start the Postgres server at "), "{said}");
     let scheduler = world.start(&["scheduler"]);
     world.wait_until_said("waiting up to 60 s for the database").await;
     server.start().await;
